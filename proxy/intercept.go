@@ -1,0 +1,139 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// intercepted is one call that an interceptor answers.
+type intercepted struct {
+	runtime *grpc.ClientConn
+	stream  grpc.ServerStream
+	ctx     context.Context // the client's, fit for calls to the runtime
+	method  string
+	options []grpc.CallOption
+
+	mutex           sync.Mutex
+	header, trailer metadata.MD // of the last call to method
+}
+
+func (s *Server) intercept(stream grpc.ServerStream, method string) *intercepted {
+	ctx := stream.Context()
+	return &intercepted{
+		runtime: s.runtime,
+		stream:  stream,
+		ctx:     outgoing(ctx),
+		method:  method,
+		options: callOptions(ctx),
+	}
+}
+
+// request is the one message that the client sends.
+func (c *intercepted) request() ([]byte, error) {
+	var request frame
+	if err := c.stream.RecvMsg(&request); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, status.Error(codes.Internal, "the client ended the call without sending a request")
+		}
+		return nil, err
+	}
+	return request.take(), nil
+}
+
+// unary lets handle answer the call.
+func (c *intercepted) unary(handle Unary) error {
+	request, err := c.request()
+	if err != nil {
+		return err
+	}
+	response, err := handle(c.ctx, request, c.invoke)
+	c.mutex.Lock()
+	header, trailer := c.header, c.trailer
+	c.mutex.Unlock()
+	c.stream.SetTrailer(trailer)
+	if len(header) > 0 {
+		if err := c.stream.SetHeader(header); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return c.stream.SendMsg(newFrame(response))
+}
+
+// serverStream lets handle change the request and each response message.
+func (c *intercepted) serverStream(handle Stream) error {
+	request, err := c.request()
+	if err != nil {
+		return err
+	}
+	forward, transform, err := handle(c.ctx, request, c.invoke)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(c.ctx)
+	defer cancel()
+	upstream, err := c.runtime.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, c.method, c.options...)
+	if err != nil {
+		return err
+	}
+	// An error of these two is the end of the call, whose status Recv returns.
+	if upstream.SendMsg(newFrame(forward)) == nil {
+		_ = upstream.CloseSend()
+	}
+	if header, err := upstream.Header(); err == nil && header != nil {
+		if err := c.stream.SendHeader(header); err != nil {
+			return err
+		}
+	}
+	err = c.relay(upstream, transform)
+	c.stream.SetTrailer(upstream.Trailer())
+	return err
+}
+
+func (c *intercepted) relay(upstream grpc.ClientStream, transform Transform) error {
+	for {
+		var message frame
+		if err := upstream.RecvMsg(&message); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		if transform != nil {
+			changed, err := transform(message.take())
+			if err != nil {
+				return err
+			}
+			message = *newFrame(changed)
+		}
+		if err := c.stream.SendMsg(&message); err != nil {
+			return err
+		}
+	}
+}
+
+// invoke is the call's [Invoke].
+func (c *intercepted) invoke(ctx context.Context, method string, request []byte) ([]byte, error) {
+	var response frame
+	var header, trailer metadata.MD
+	options := append(c.options[:len(c.options):len(c.options)], grpc.Header(&header), grpc.Trailer(&trailer))
+	err := c.runtime.Invoke(ctx, method, newFrame(request), &response, options...)
+	if method == c.method {
+		c.mutex.Lock()
+		c.header, c.trailer = header, trailer
+		c.mutex.Unlock()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return response.take(), nil
+}

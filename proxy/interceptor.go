@@ -1,0 +1,39 @@
+package proxy
+
+import "context"
+
+// Invoke calls a unary method of the runtime with a raw request and returns the
+// raw response. ctx must be the interceptor's or derived from it: it carries
+// the client's metadata, deadline and cancellation. An error is the runtime's
+// own gRPC status, details included. It is safe for concurrent use.
+//
+// The response headers and trailers of the last call to the intercepted method
+// itself are what the client receives.
+type Invoke func(ctx context.Context, method string, request []byte) (response []byte, err error)
+
+// Unary answers one call of a unary method in place of the runtime. request is
+// what the client sent, decompressed and otherwise untouched, even where it is
+// malformed; it must not be modified. To forward the call as it is, return what
+// invoke returns for it. An error that carries a gRPC status reaches the client
+// unchanged.
+//
+// It is called from many goroutines at once and must return when ctx is done.
+type Unary func(ctx context.Context, request []byte, invoke Invoke) (response []byte, err error)
+
+// Stream prepares one call of a method that answers with a stream of messages.
+// It returns the request to forward and a function that is given each response
+// message in order, from one goroutine, and returns what the client receives in
+// its place. A nil transform forwards the messages as they are.
+type Stream func(ctx context.Context, request []byte, invoke Invoke) (forward []byte, transform Transform, err error)
+
+// Transform changes one message of a stream. It must not modify message, and
+// may return it.
+type Transform func(message []byte) ([]byte, error)
+
+// Interceptors names the methods that are not forwarded opaquely, by their full
+// name ("/runtime.v1.ImageService/PullImage"). A method is in one map at most.
+// The maps must not change once they are in use.
+type Interceptors struct {
+	Unary  map[string]Unary
+	Stream map[string]Stream
+}

@@ -1,0 +1,65 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials/insecure"
+	_ "google.golang.org/grpc/encoding/gzip" // so that compressed calls can be forwarded
+)
+
+// dialRuntime prepares the connection to the runtime's unix socket. It does not
+// wait for it: while the runtime is away, calls fail at once with Unavailable
+// and the dial error, which names the socket.
+//
+// The back-off starts as kubelet's does (cri-client, remote_image.go) but stays
+// within a second: a dial of a local socket costs next to nothing.
+func dialRuntime(socket string) (*grpc.ClientConn, error) {
+	connection, err := grpc.NewClient("passthrough:///runtime",
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		}),
+		grpc.WithAuthority("localhost"), // kubelet's
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			MinConnectTimeout: 5 * time.Second,
+		}),
+		grpc.WithIdleTimeout(0),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithSharedWriteBuffer(true),
+		grpc.WithDefaultCallOptions(
+			grpc.ForceCodecV2(codec{}),
+			grpc.MaxCallRecvMsgSize(math.MaxInt32),
+			grpc.MaxCallSendMsgSize(math.MaxInt32),
+		),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("runtime socket %s: %w", socket, err)
+	}
+	connection.Connect()
+	return connection, nil
+}
+
+// WaitForRuntime returns nil once the runtime's socket has answered as an
+// HTTP/2 server, or ctx's error.
+func (s *Server) WaitForRuntime(ctx context.Context) error {
+	for {
+		state := s.runtime.GetState()
+		switch state {
+		case connectivity.Ready:
+			return nil
+		case connectivity.Idle:
+			s.runtime.Connect()
+		}
+		if !s.runtime.WaitForStateChange(ctx, state) {
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,120 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+)
+
+// Options says what a [Server] stands in front of.
+type Options struct {
+	// Runtime is the path of the runtime's unix socket. It need not exist yet.
+	Runtime string
+	// Interceptors are the methods that are not forwarded opaquely.
+	Interceptors Interceptors
+	// Observe, where not nil, is told of each call when it has ended. It is
+	// called from many goroutines at once and must not block.
+	Observe func(Call)
+}
+
+// Call is one call that has ended.
+type Call struct {
+	Method   string // full name, "/runtime.v1.RuntimeService/Version"
+	Code     codes.Code
+	Err      error // nil where Code is OK
+	Duration time.Duration
+}
+
+// Server forwards the calls of all clients of one socket to one runtime. Its
+// methods are safe for concurrent use.
+type Server struct {
+	runtime      *grpc.ClientConn
+	server       *grpc.Server
+	interceptors Interceptors
+	observe      func(Call)
+}
+
+// New prepares a server. It listens on nothing until [Server.Serve], and must
+// be ended with [Server.Shutdown] or [Server.Close].
+func New(options Options) (*Server, error) {
+	runtime, err := dialRuntime(options.Runtime)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{runtime: runtime, interceptors: options.Interceptors, observe: options.Observe}
+	s.server = grpc.NewServer(
+		grpc.ForceServerCodecV2(codec{}),
+		grpc.UnknownServiceHandler(s.handle),
+		grpc.MaxRecvMsgSize(math.MaxInt32),
+		grpc.MaxSendMsgSize(math.MaxInt32),
+		grpc.SharedWriteBuffer(true),
+		grpc.WaitForHandlers(true),
+		// How often a local client pings is for the client to decide.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Millisecond, PermitWithoutStream: true}),
+	)
+	return s, nil
+}
+
+// Serve accepts clients until the server is ended, then returns nil, or until
+// the listener fails. It closes the listener.
+func (s *Server) Serve(listener net.Listener) error {
+	err := s.server.Serve(listener)
+	if errors.Is(err, grpc.ErrServerStopped) {
+		return nil
+	}
+	return err
+}
+
+// Shutdown stops accepting clients and lets the running calls end. When ctx is
+// done first it cuts them and returns ctx's error.
+func (s *Server) Shutdown(ctx context.Context) error {
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		s.server.GracefulStop()
+	}()
+	var cut error
+	select {
+	case <-drained:
+	case <-ctx.Done():
+		cut = ctx.Err()
+		s.server.Stop()
+		<-drained
+	}
+	return errors.Join(cut, s.runtime.Close())
+}
+
+// Close ends the server and cuts the running calls.
+func (s *Server) Close() error {
+	s.server.Stop()
+	return s.runtime.Close()
+}
+
+// handle answers every call: the server has no service of its own.
+func (s *Server) handle(service any, stream grpc.ServerStream) error {
+	method, _ := grpc.MethodFromServerStream(stream)
+	if s.observe == nil {
+		return s.route(service, stream, method)
+	}
+	start := time.Now()
+	err := s.route(service, stream, method)
+	s.observe(Call{Method: method, Code: status.Code(err), Err: err, Duration: time.Since(start)})
+	return err
+}
+
+func (s *Server) route(service any, stream grpc.ServerStream, method string) error {
+	if handle, ok := s.interceptors.Unary[method]; ok {
+		return s.intercept(stream, method).unary(handle)
+	}
+	if handle, ok := s.interceptors.Stream[method]; ok {
+		return s.intercept(stream, method).serverStream(handle)
+	}
+	return s.forward(service, stream)
+}

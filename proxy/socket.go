@@ -1,0 +1,117 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Listen opens the unix socket that clients use in place of runtimeSocket.
+//
+// Missing parent folders are created. A socket file that nobody answers on is
+// replaced; one that somebody answers on, and anything that is not a socket, is
+// an error and stays. Owner, group and mode become those of runtimeSocket, or
+// root's and 0660 where that can't be read; without root's rights only the mode
+// follows. Until then nobody but the owner can connect. Closing the listener
+// removes the file, unless another has taken its place.
+func Listen(socket, runtimeSocket string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(socket), 0o755); err != nil {
+		return nil, fmt.Errorf("create the folder of socket %s: %w", socket, err)
+	}
+	if err := removeStale(socket); err != nil {
+		return nil, err
+	}
+	// The mode of a bound socket file comes from the socket's own inode, so that
+	// the file never exists with a wider one.
+	private := net.ListenConfig{Control: func(_, _ string, connection syscall.RawConn) error {
+		var chmodError error
+		controlError := connection.Control(func(descriptor uintptr) {
+			chmodError = unix.Fchmod(int(descriptor), 0o600)
+		})
+		return errors.Join(controlError, chmodError)
+	}}
+	bound, err := private.Listen(context.Background(), "unix", socket)
+	if err != nil {
+		return nil, fmt.Errorf("listen on socket %s: %w", socket, err)
+	}
+	listener := &socketListener{UnixListener: bound.(*net.UnixListener), path: socket}
+	listener.SetUnlinkOnClose(false)
+	listener.file, err = os.Lstat(socket)
+	if err == nil {
+		err = followRuntime(socket, runtimeSocket)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("set up socket %s: %w", socket, err), listener.Close())
+	}
+	return listener, nil
+}
+
+// removeStale makes room for a socket.
+func removeStale(socket string) error {
+	file, err := os.Lstat(socket)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at socket %s: %w", socket, err)
+	}
+	if file.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%s exists and is not a socket: remove it, or choose another path", socket)
+	}
+	connection, err := net.DialTimeout("unix", socket, time.Second)
+	if err == nil {
+		_ = connection.Close()
+		return fmt.Errorf("socket %s is in use: another process answers on it; stop that one first, or choose another path", socket)
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("socket %s exists and can't be told to be unused: %w", socket, err)
+	}
+	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the stale socket %s: %w", socket, err)
+	}
+	return nil
+}
+
+// followRuntime lets the same users open socket as open runtimeSocket.
+func followRuntime(socket, runtimeSocket string) error {
+	owner, group, mode := 0, 0, fs.FileMode(0o660)
+	if file, err := os.Stat(runtimeSocket); err == nil {
+		mode = file.Mode().Perm()
+		if system, ok := file.Sys().(*syscall.Stat_t); ok {
+			owner, group = int(system.Uid), int(system.Gid)
+		}
+	}
+	if os.Geteuid() == 0 {
+		if err := os.Lchown(socket, owner, group); err != nil {
+			return err
+		}
+	}
+	return os.Chmod(socket, mode)
+}
+
+// socketListener removes its own file, and no other, when it is closed.
+type socketListener struct {
+	*net.UnixListener
+	path   string
+	file   fs.FileInfo
+	remove sync.Once
+}
+
+// Close ends the listener and removes its socket file.
+func (l *socketListener) Close() error {
+	l.remove.Do(func() {
+		if now, err := os.Lstat(l.path); err == nil && os.SameFile(l.file, now) {
+			_ = os.Remove(l.path)
+		}
+	})
+	return l.UnixListener.Close()
+}
