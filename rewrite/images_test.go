@@ -1,0 +1,316 @@
+package rewrite
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+func TestStatusNormalisesNames(t *testing.T) {
+	n := newNode(t)
+	n.push(hub + "/library/nginx:latest")
+	id := n.mustPull("nginx")
+	for _, asked := range []string{"nginx", "nginx:latest", "docker.io/library/nginx", "docker.io/nginx:latest", "index.docker.io/library/nginx"} {
+		if image := n.status(asked); image.GetId() != id {
+			t.Errorf("%s: %s", asked, names(image))
+		}
+	}
+	if image := n.status("nginx:1.25"); image != nil {
+		t.Errorf("another tag: %s", names(image))
+	}
+}
+
+func TestStatusOfAKnownNameIsOneCall(t *testing.T) {
+	n := newNode(t)
+	n.push(hub+"/library/nginx:latest", "quay.io/app:1")
+	n.mustPull("nginx")
+	n.mustPull("quay.io/app:1")
+	for asked, want := range map[string]string{
+		"nginx":                      "ImageStatus " + n.status("nginx").Id,
+		"quay.io/app:1":              "ImageStatus quay.io/app:1",
+		strings.Repeat("0", 64):      "ImageStatus " + strings.Repeat("0", 64),
+		n.status("quay.io/app:1").Id: "ImageStatus " + n.status("quay.io/app:1").Id,
+	} {
+		n.runtime.seen()
+		n.status(asked)
+		if got := n.runtime.seen(); !slices.Equal(got, []string{want}) {
+			t.Errorf("%s: the runtime was asked %v, want only %q", asked, got, want)
+		}
+	}
+}
+
+func TestStatusLearnsNamesFromTheRuntime(t *testing.T) {
+	n := newNode(t)
+	n.push(hub + "/library/nginx:1.25")
+	direct := client{t: t, runtime: n.runtime}
+	if _, err := direct.pull(hub+"/library/nginx:1.25", n.runtime.logins[hub]); err == nil {
+		t.Fatal("pulled with a server address that has no scheme")
+	}
+	if _, err := direct.pull(hub+"/library/nginx:1.25", &runtime.AuthConfig{Username: "admin", Password: "canary:passw0rd"}); err != nil {
+		t.Fatal(err)
+	}
+	image := n.status("nginx:1.25")
+	slices.Sort(image.GetRepoTags())
+	if !slices.Equal(image.GetRepoTags(), []string{"docker.io/library/nginx:1.25", hub + "/library/nginx:1.25"}) {
+		t.Errorf("status: %s, want the asked name beside the one it was loaded under", names(image))
+	}
+	if name, _ := n.ledger.Lookup("docker.io/library/nginx:1.25"); name.Stored != hub+"/library/nginx:1.25" || name.Image != image.Id {
+		t.Errorf("the ledger has %+v", name)
+	}
+}
+
+func TestStatusErrorsAreTheRuntimes(t *testing.T) {
+	n := newNode(t)
+	for _, code := range []codes.Code{codes.Unavailable, codes.Unknown, codes.Unimplemented} {
+		n.runtime.down = status.Error(code, "containerd is not ready")
+		for _, asked := range []string{"nginx", strings.Repeat("0", 64)} {
+			encoded, _ := proto.Marshal(&runtime.ImageStatusRequest{Image: &runtime.ImageSpec{Image: asked}})
+			_, err := n.raw(t.Context(), "ImageService", "ImageStatus", encoded)
+			if status.Code(err) != code || status.Convert(err).Message() != "containerd is not ready" {
+				t.Errorf("%s: %v, want %v", asked, err, n.runtime.down)
+			}
+		}
+	}
+}
+
+// CRI-O in enforcing mode answers ImageStatus of a short name with an error.
+func TestStatusFindsTheCandidateAfterAnErrorForTheName(t *testing.T) {
+	n := newNode(t)
+	n.push(hub + "/library/nginx:1.25")
+	handle := n.rewriter.Unary()["/runtime.v1.ImageService/ImageStatus"]
+	enforcing := func(ctx context.Context, method string, request []byte) ([]byte, error) {
+		decoded := &runtime.ImageStatusRequest{}
+		if proto.Unmarshal(request, decoded) == nil && decoded.Image.Image == "nginx:1.25" {
+			return nil, status.Error(codes.Unknown, "short-name resolution enforced")
+		}
+		return n.runtime.invoke(ctx, method, request)
+	}
+	encoded, _ := proto.Marshal(&runtime.ImageStatusRequest{Image: &runtime.ImageSpec{Image: "nginx:1.25"}})
+	if _, err := handle(t.Context(), encoded, enforcing); status.Convert(err).Message() != "short-name resolution enforced" {
+		t.Errorf("nothing there: %v", err)
+	}
+	direct := client{t: t, runtime: n.runtime}
+	if _, err := direct.pull(hub+"/library/nginx:1.25", &runtime.AuthConfig{Username: "admin", Password: "canary:passw0rd"}); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := handle(t.Context(), encoded, enforcing)
+	response := &runtime.ImageStatusResponse{}
+	if err != nil || proto.Unmarshal(raw, response) != nil || response.Image == nil {
+		t.Errorf("there under the registry's reference: %v, %v", response, err)
+	}
+}
+
+func TestAnswersStayAsTheyCameWithoutStoredReferences(t *testing.T) {
+	n := newNode(t)
+	n.push(hub+"/library/nginx:latest", "quay.io/app:1")
+	n.mustPull("nginx") // the ledger is not empty
+	// Not what proto.Marshal would write: the fields are in reverse order.
+	answer := []byte{0x12, 0x02, 0x0a, 0x00, 0x0a, 0x03, 0x0a, 0x01, 'x'}
+	for _, method := range []string{"ImageService/ImageStatus", "ImageService/ListImages", "RuntimeService/ContainerStatus"} {
+		for _, version := range versions {
+			full := "/" + version + "." + method
+			got, err := n.rewriter.Unary()[full](t.Context(), nil, func(context.Context, string, []byte) ([]byte, error) { return answer, nil })
+			if err != nil || !slices.Equal(got, answer) {
+				t.Errorf("%s: %x (%v), want %x", full, got, err, answer)
+			}
+		}
+	}
+}
+
+func TestListFilter(t *testing.T) {
+	n := newNode(t)
+	n.runtime.crio = true // containerd ignores the filter
+	n.push(hub+"/library/nginx:latest", "quay.io/app:1")
+	n.mustPull("nginx")
+	n.mustPull("quay.io/app:1")
+	for filter, want := range map[string]int{"": 2, "nginx": 1, "docker.io/library/nginx:latest": 1, "quay.io/app:1": 1, "quay.io/app:2": 0, n.status("nginx").Id: 1, "no name": 0} {
+		images := n.list(filter)
+		if len(images) != want {
+			t.Errorf("%q: %v", filter, allNames(images))
+		}
+		if strings.Contains(strings.Join(allNames(images), " "), hub) {
+			t.Errorf("%q: %v", filter, allNames(images))
+		}
+	}
+}
+
+func TestStreamImages(t *testing.T) {
+	n := newNode(t)
+	n.push(hub+"/library/nginx:latest", "quay.io/app:1")
+	n.mustPull("nginx")
+	n.mustPull("quay.io/app:1")
+	handle := n.rewriter.Stream()["/runtime.v1.ImageService/StreamImages"]
+	filter, _ := proto.Marshal(&runtime.StreamImagesRequest{Filter: &runtime.ImageFilter{Image: &runtime.ImageSpec{Image: "nginx"}}})
+	forward, transform, err := handle(t.Context(), filter, n.runtime.invoke)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := &runtime.StreamImagesRequest{}
+	if proto.Unmarshal(forward, request) != nil || request.Filter.Image.Image != n.status("nginx").Id {
+		t.Errorf("forwarded %v", request)
+	}
+	for _, image := range []string{"nginx", "quay.io/app:1"} {
+		stored := image
+		if image == "nginx" {
+			stored = hub + "/library/nginx:latest"
+		}
+		message, _ := proto.Marshal(&runtime.StreamImagesResponse{Images: []*runtime.Image{client{t: t, runtime: n.runtime}.status(stored)}})
+		changed, err := transform(message)
+		response := &runtime.StreamImagesResponse{}
+		if err != nil || proto.Unmarshal(changed, response) != nil {
+			t.Fatal(err)
+		}
+		if want := names(n.status(image)); names(response.Images[0]) != want {
+			t.Errorf("%s: %s, want %s", image, names(response.Images[0]), want)
+		}
+	}
+}
+
+func TestRemoveIsComplete(t *testing.T) {
+	for _, crio := range []bool{false, true} {
+		n := newNode(t)
+		n.runtime.crio = crio
+		// Three places at once: the ledger's reference, the name's own, and another registry's.
+		n.push(hub+"/library/nginx:1.25", "docker.io/library/nginx:1.25")
+		n.mustPull("nginx:1.25")
+		direct := client{t: t, runtime: n.runtime}
+		direct.mustPull("docker.io/library/nginx:1.25")
+		n.remove("nginx:1.25")
+		if image := n.status("nginx:1.25"); image != nil {
+			t.Errorf("crio %v: still there: %s", crio, names(image))
+		}
+		if images := direct.list(""); len(images) != 0 {
+			t.Errorf("crio %v: the runtime still has %v", crio, allNames(images))
+		}
+		if !n.ledger.Empty() {
+			t.Errorf("crio %v: the ledger still has names", crio)
+		}
+		n.remove("nginx:1.25") // not there: no error
+	}
+}
+
+func TestRemoveByIDForgetsTheNames(t *testing.T) {
+	n := newNode(t)
+	n.push(hub + "/library/nginx:1.25")
+	id := n.mustPull("nginx:1.25")
+	n.remove(id)
+	if image := n.status("nginx:1.25"); image != nil || !n.ledger.Empty() {
+		t.Errorf("still there: %s", names(image))
+	}
+	// The registry's name, pulled for itself later, is not shown as the old one.
+	n.mustPull(hub + "/library/nginx:1.25")
+	if got := names(n.status(id)); strings.Contains(got, "docker.io") {
+		t.Errorf("status: %s", got)
+	}
+	n.remove(strings.Repeat("0", 64)) // not there: no error
+}
+
+func TestRemoveErrorsAreTheRuntimes(t *testing.T) {
+	n := newNode(t)
+	n.runtime.down = status.Error(codes.Unavailable, "containerd is not ready")
+	encoded, _ := proto.Marshal(&runtime.RemoveImageRequest{Image: &runtime.ImageSpec{Image: "nginx"}})
+	if _, err := n.raw(t.Context(), "ImageService", "RemoveImage", encoded); status.Convert(err).Message() != "containerd is not ready" {
+		t.Errorf("error %v", err)
+	}
+	n.runtime.down = nil
+	if _, err := n.raw(t.Context(), "ImageService", "RemoveImage", nil); err != nil {
+		t.Errorf("an empty request: %v, where the runtime itself gives none", err)
+	}
+}
+
+func TestCreateContainer(t *testing.T) {
+	n := newNode(t)
+	n.push(hub+"/library/nginx:1.25", "quay.io/data:1")
+	id := n.mustPull("nginx:1.25")
+	data := n.mustPull("quay.io/data:1")
+	create := func(image, mounted string) (*runtime.ContainerConfig, string, error) {
+		config := &runtime.ContainerConfig{
+			Image:  &runtime.ImageSpec{Image: image, UserSpecifiedImage: "nginx:1.25"},
+			Mounts: []*runtime.Mount{{HostPath: "/tmp"}, {Image: &runtime.ImageSpec{Image: mounted}}},
+		}
+		response := &runtime.CreateContainerResponse{}
+		err := n.call(t.Context(), "RuntimeService", "CreateContainer", &runtime.CreateContainerRequest{PodSandboxId: "pod", Config: config}, response)
+		return n.runtime.containers[response.ContainerId], response.ContainerId, err
+	}
+	for image, mounted := range map[string]string{"nginx:1.25": "quay.io/data:1", "docker.io/library/nginx:1.25": data, id: "quay.io/data:1"} {
+		config, container, err := create(image, mounted)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if config.Image.Image != id || config.Image.UserSpecifiedImage != "nginx:1.25" || config.Mounts[1].Image.Image != data || config.Mounts[0].HostPath != "/tmp" {
+			t.Errorf("%s: the runtime got %v", image, config)
+		}
+		response := &runtime.ContainerStatusResponse{}
+		if err := n.call(t.Context(), "RuntimeService", "ContainerStatus", &runtime.ContainerStatusRequest{ContainerId: container}, response); err != nil {
+			t.Fatal(err)
+		}
+		s := response.Status
+		if s.Image.Image != "docker.io/library/nginx:1.25" || !strings.HasPrefix(s.ImageRef, "docker.io/library/nginx@sha256:") || s.ImageId != id {
+			t.Errorf("%s: status says %v, %s, %s", image, s.Image, s.ImageRef, s.ImageId)
+		}
+	}
+	encoded, _ := proto.Marshal(&runtime.CreateContainerRequest{Config: &runtime.ContainerConfig{Image: &runtime.ImageSpec{Image: "no/such:image"}}})
+	if _, err := n.raw(t.Context(), "RuntimeService", "CreateContainer", encoded); status.Code(err) != codes.NotFound {
+		t.Errorf("unknown image: %v", err)
+	}
+	if !slices.Equal(n.runtime.lastRequest(), encoded) {
+		t.Error("a name that is not on the node was changed")
+	}
+}
+
+func TestCreateContainerWithIDsIsForwardedAsItIs(t *testing.T) {
+	n := newNode(t)
+	n.push(hub + "/library/nginx:1.25")
+	id := n.mustPull("nginx:1.25")
+	encoded, _ := proto.Marshal(&runtime.CreateContainerRequest{Config: &runtime.ContainerConfig{Image: &runtime.ImageSpec{Image: id}}})
+	n.runtime.seen()
+	if _, err := n.raw(t.Context(), "RuntimeService", "CreateContainer", encoded); err != nil {
+		t.Fatal(err)
+	}
+	if calls := n.runtime.seen(); len(calls) != 1 || !slices.Equal(n.runtime.lastRequest(), encoded) {
+		t.Errorf("calls %v", calls)
+	}
+}
+
+func TestContainerStatusPrefersTheSpecifiedName(t *testing.T) {
+	n := newNode(t)
+	n.push(hub + "/pause:3.9")
+	n.mustPull("registry.k8s.io/pause:3.9")
+	n.mustPull("k8s.gcr.io/pause:3.9")
+	for specified, want := range map[string]string{
+		"k8s.gcr.io/pause:3.9":      "k8s.gcr.io/pause",
+		"registry.k8s.io/pause:3.9": "registry.k8s.io/pause",
+		"":                          "registry.k8s.io/pause",
+	} {
+		create := &runtime.CreateContainerResponse{}
+		config := &runtime.ContainerConfig{Image: &runtime.ImageSpec{Image: "k8s.gcr.io/pause:3.9", UserSpecifiedImage: specified}}
+		if err := n.call(t.Context(), "RuntimeService", "CreateContainer", &runtime.CreateContainerRequest{Config: config}, create); err != nil {
+			t.Fatal(err)
+		}
+		response := &runtime.ContainerStatusResponse{}
+		if err := n.call(t.Context(), "RuntimeService", "ContainerStatus", &runtime.ContainerStatusRequest{ContainerId: create.ContainerId}, response); err != nil {
+			t.Fatal(err)
+		}
+		if s := response.Status; s.Image.Image != want+":3.9" || !strings.HasPrefix(s.ImageRef, want+"@") {
+			t.Errorf("specified %q: %s, %s", specified, s.Image.Image, s.ImageRef)
+		}
+	}
+}
+
+func TestCredentialsAreNeverPrinted(t *testing.T) {
+	c := Candidate{Credentials: Credentials{Username: "admin", Password: "canary", ServerAddress: "http://" + hub}}
+	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+		if printed := strings.ToLower(strings.Join([]string{sprintf(format, c), sprintf(format, &c), sprintf(format, c.Credentials), sprintf(format, Answer{Candidate: c})}, " ")); strings.Contains(printed, "canary") || strings.Contains(printed, "63616e617279") {
+			t.Errorf("%s prints %s", format, printed)
+		}
+	}
+}
+
+func sprintf(format string, value any) string { return fmt.Sprintf(format, value) }

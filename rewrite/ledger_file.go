@@ -1,0 +1,179 @@
+package rewrite
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+)
+
+// ledgerFile is the ledger on disk: one JSON document that is replaced as a
+// whole, so that a crash leaves the old one or the new one.
+type ledgerFile struct {
+	path string
+
+	mutex sync.Mutex
+	saved uint64 // version of the ledger that is on disk
+}
+
+// document is what the file holds.
+type document struct {
+	Version int      `json:"version"`
+	Names   []Name   `json:"names"`
+	Hidden  []Hidden `json:"hidden"`
+}
+
+const (
+	documentVersion = 1
+	documentLimit   = 64 << 20 // bytes; far above what ledgerLimit entries take
+)
+
+// OpenLedger reads the ledger in a state directory, which it creates where it
+// is missing. The ledger always works: what can't be read is an error beside a
+// ledger that starts empty, and learns the names again. A damaged file is kept
+// under another name.
+func OpenLedger(directory string) (*Ledger, error) {
+	l := newLedger(&ledgerFile{path: filepath.Join(directory, "ledger.json")})
+	if err := os.MkdirAll(directory, 0o700); err != nil {
+		return l, fmt.Errorf("the names of pulled images won't survive a restart: %w", err)
+	}
+	stored, err := l.file.load()
+	if err != nil {
+		return l, fmt.Errorf("the names of images pulled before are unknown until they are asked for again: %w", err)
+	}
+	for _, name := range stored.Names {
+		l.name(name)
+	}
+	for _, hidden := range stored.Hidden {
+		l.hide(hidden)
+	}
+	l.evict()
+	return l, nil
+}
+
+// load reads the file. One that is damaged is put aside.
+func (f *ledgerFile) load() (document, error) {
+	content, err := readBounded(f.path, documentLimit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return document{}, nil
+	}
+	if err != nil {
+		return document{}, err
+	}
+	stored, err := decodeDocument(content)
+	if err == nil {
+		return stored, nil
+	}
+	damaged := f.path + ".damaged"
+	if renameErr := os.Rename(f.path, damaged); renameErr != nil {
+		return document{}, fmt.Errorf("ledger %s: %w", f.path, errors.Join(err, renameErr))
+	}
+	return document{}, fmt.Errorf("ledger %s: %w; it is kept as %s", f.path, err, damaged)
+}
+
+func readBounded(path string, limit int64) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	content, err := io.ReadAll(io.LimitReader(file, limit+1))
+	if err == nil && int64(len(content)) > limit {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
+	}
+	return content, err
+}
+
+// decodeDocument checks all that the ledger relies on.
+func decodeDocument(content []byte) (document, error) {
+	var d document
+	if err := json.Unmarshal(content, &d); err != nil {
+		return document{}, err
+	}
+	if d.Version != documentVersion {
+		return document{}, fmt.Errorf("it has version %d, and version %d is known", d.Version, documentVersion)
+	}
+	for _, name := range d.Names {
+		if !isCanonical(name.Original) || !isCanonical(name.Stored) || name.Image == "" {
+			return document{}, fmt.Errorf("the name %.300q of image %.100q, stored as %.300q, is not complete", name.Original, name.Image, name.Stored)
+		}
+	}
+	for _, hidden := range d.Hidden {
+		if !isCanonical(hidden.Reference) || hidden.Image == "" {
+			return document{}, fmt.Errorf("the hidden reference %.300q of image %.100q is not complete", hidden.Reference, hidden.Image)
+		}
+	}
+	return d, nil
+}
+
+func isCanonical(image string) bool {
+	name, err := Parse(image)
+	return err == nil && name.String() == image
+}
+
+// save puts the ledger on disk unless version or a later one is there already:
+// of many changes at once, one save carries all.
+func (f *ledgerFile) save(version uint64, snapshot func() (document, uint64)) error {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	if f.saved >= version {
+		return nil
+	}
+	current, version := snapshot()
+	content, err := json.Marshal(current)
+	if err != nil {
+		return err
+	}
+	if err := replaceFile(f.path, content); err != nil {
+		return fmt.Errorf("the names of pulled images won't survive a restart: %w", err)
+	}
+	f.saved = version
+	return nil
+}
+
+// replaceFile makes content the file's, all of it or, on a crash, none of it.
+func replaceFile(path string, content []byte) error {
+	file, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(content)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	if err = os.Rename(file.Name(), path); err != nil {
+		return err
+	}
+	// The new name is on disk once the folder is.
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+// snapshot is what the file is to hold, and the version of the ledger it shows.
+func (l *Ledger) snapshot() (document, uint64) {
+	l.mutex.RLock()
+	defer l.mutex.RUnlock()
+	d := document{Version: documentVersion, Names: []Name{}, Hidden: []Hidden{}}
+	// Image by image, so that each image's names keep their order.
+	for _, image := range slices.Sorted(maps.Keys(l.images)) {
+		for _, original := range l.images[image] {
+			d.Names = append(d.Names, l.names[original])
+		}
+	}
+	for _, reference := range slices.Sorted(maps.Keys(l.hidden)) {
+		d.Hidden = append(d.Hidden, Hidden{Reference: reference, Image: l.hidden[reference]})
+	}
+	return d, l.version
+}

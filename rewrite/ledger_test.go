@@ -1,0 +1,223 @@
+package rewrite
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func openLedger(t *testing.T, directory string) *Ledger {
+	t.Helper()
+	ledger, err := OpenLedger(directory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ledger
+}
+
+func nameOf(i int) Name {
+	return Name{
+		Original: fmt.Sprintf("docker.io/library/app:%d", i),
+		Image:    fmt.Sprintf("sha256:%064d", i/2),
+		Stored:   fmt.Sprintf("%s/library/app:%d", hub, i),
+	}
+}
+
+func TestLedgerSurvivesARestart(t *testing.T) {
+	directory := filepath.Join(t.TempDir(), "not", "there", "yet")
+	l := openLedger(t, directory)
+	for i := range 10 {
+		if err := l.Apply(Change{Name: []Name{nameOf(i)}, Hide: []Hidden{{Reference: nameOf(i).Stored, Image: nameOf(i).Image}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Apply(Change{Unname: []string{nameOf(3).Original}, Show: []string{nameOf(4).Stored}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Forget(nameOf(8).Image); err != nil {
+		t.Fatal(err)
+	}
+	again := openLedger(t, directory) // the first was never closed: as after kill -9
+	before, _ := l.snapshot()
+	after, _ := again.snapshot()
+	for i := range before.Names { // JSON drops the monotonic clock
+		if !before.Names[i].At.Equal(after.Names[i].At) {
+			t.Errorf("time of %s: %v, was %v", before.Names[i].Original, after.Names[i].At, before.Names[i].At)
+		}
+		after.Names[i].At = before.Names[i].At
+	}
+	if !reflect.DeepEqual(before, after) || len(after.Names) != 7 || len(after.Hidden) != 7 {
+		t.Errorf("restored %+v\nwant %+v", after, before)
+	}
+	if !reflect.DeepEqual(l.domains, again.domains) {
+		t.Errorf("domains %v, were %v", again.domains, l.domains)
+	}
+	if info, err := os.Stat(l.file.path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the file's mode is %v (%v)", info.Mode(), err)
+	}
+}
+
+func TestLedgerNamesAndHides(t *testing.T) {
+	l := openLedger(t, t.TempDir())
+	if !l.Empty() || l.Mentioned([]byte(hub)) {
+		t.Error("a new ledger is not empty")
+	}
+	first, second := nameOf(0), nameOf(1) // the same image
+	change := Change{Name: []Name{first, second, first}, Hide: []Hidden{{Reference: first.Stored, Image: first.Image}}}
+	if err := l.Apply(change); err != nil {
+		t.Fatal(err)
+	}
+	if names := l.Names(first.Image); len(names) != 2 || names[0].Original != first.Original || names[1].Original != second.Original {
+		t.Errorf("names %+v", names)
+	}
+	if !l.Hidden(first.Stored, first.Image) || l.Hidden(first.Stored, "sha256:other") || l.Hidden(second.Stored, second.Image) {
+		t.Error("the wrong references are hidden")
+	}
+	if !l.Mentioned([]byte("\x0a\x20"+hub+"/library/x")) || l.Mentioned([]byte("quay.io/app:1")) {
+		t.Error("the wrong messages are said to mention a hidden reference")
+	}
+	moved := first
+	moved.Image = nameOf(9).Image
+	if err := l.Apply(Change{Name: []Name{moved}}); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := l.Lookup(first.Original); !ok || got.Image != moved.Image || len(l.Names(first.Image)) != 1 {
+		t.Errorf("the name means %+v", got)
+	}
+	for _, image := range []string{first.Image, moved.Image} {
+		if err := l.Forget(image); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !l.Empty() || l.Mentioned([]byte(hub)) || len(l.images) != 0 {
+		t.Error("the ledger is not empty after all is forgotten")
+	}
+}
+
+func TestLedgerWritesOnlyChanges(t *testing.T) {
+	l := openLedger(t, t.TempDir())
+	same := Change{Name: []Name{nameOf(1)}, Hide: []Hidden{{Reference: nameOf(1).Stored, Image: nameOf(1).Image}}}
+	if err := l.Apply(same); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(l.file.path); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(l.Apply(same), l.Apply(Change{Unname: []string{"docker.io/library/no:1"}, Show: []string{"docker.io/library/no:1"}}), l.Forget("sha256:no")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(l.file.path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it was written though nothing changed (%v)", err)
+	}
+}
+
+func TestLedgerDamaged(t *testing.T) {
+	for name, content := range map[string]string{
+		"empty":           "",
+		"cut off":         `{"version":1,"names":[{"original":"docker.io/libr`,
+		"not JSON":        "\x00\x01",
+		"another version": `{"version":2}`,
+		"no reference":    `{"version":1,"names":[{"original":"No Name","image":"sha256:1","stored":"docker.io/library/a:1"}]}`,
+		"not canonical":   `{"version":1,"names":[{"original":"nginx","image":"sha256:1","stored":"docker.io/library/a:1"}]}`,
+		"no image":        `{"version":1,"hidden":[{"reference":"docker.io/library/a:1"}]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			directory := t.TempDir()
+			path := filepath.Join(directory, "ledger.json")
+			if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			l, err := OpenLedger(directory)
+			if err == nil || !strings.Contains(err.Error(), path) {
+				t.Errorf("error %v, want one that names the file", err)
+			}
+			if kept, err := os.ReadFile(path + ".damaged"); err != nil || string(kept) != content {
+				t.Errorf("kept %q (%v)", kept, err)
+			}
+			if !l.Empty() {
+				t.Error("it does not start empty")
+			}
+			if err := l.Apply(Change{Name: []Name{nameOf(1)}}); err != nil {
+				t.Fatal(err)
+			}
+			if again := openLedger(t, directory); again.Empty() {
+				t.Error("what is learned afterwards is lost")
+			}
+		})
+	}
+}
+
+func TestLedgerWithoutADisk(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := OpenLedger(filepath.Join(file, "state"))
+	if err == nil {
+		t.Error("no error")
+	}
+	if err := l.Apply(Change{Name: []Name{nameOf(1)}}); err == nil {
+		t.Error("a change that can't be written is not reported")
+	}
+	if _, ok := l.Lookup(nameOf(1).Original); !ok {
+		t.Error("the change is not in force")
+	}
+}
+
+func TestLedgerIsBounded(t *testing.T) {
+	l := openLedger(t, t.TempDir())
+	l.limit = 100
+	for i := range 1000 {
+		name := nameOf(i)
+		if err := l.Apply(Change{Name: []Name{name}, Hide: []Hidden{{Reference: name.Stored, Image: name.Image}}}); err != nil {
+			t.Fatal(err)
+		}
+		if len(l.names) > l.limit || len(l.hidden) > 2*l.limit+1 {
+			t.Fatalf("%d names, %d hidden after %d", len(l.names), len(l.hidden), i)
+		}
+		if got, ok := l.Lookup(name.Original); !ok || got.Stored != name.Stored {
+			t.Fatalf("the newest name is gone: %+v", got)
+		}
+	}
+	// References that are hidden on images without a name are bounded as well.
+	for i := range 1000 {
+		if err := l.Apply(Change{Hide: []Hidden{{Reference: fmt.Sprintf("quay.io/app:%d", i), Image: "sha256:0"}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(l.hidden) > 2*l.limit {
+		t.Errorf("%d hidden", len(l.hidden))
+	}
+}
+
+func TestLedgerConcurrently(t *testing.T) {
+	directory := t.TempDir()
+	l := openLedger(t, directory)
+	var group sync.WaitGroup
+	for worker := range 8 {
+		group.Go(func() {
+			for i := range 20 {
+				name := nameOf(worker*100 + i)
+				if err := l.Apply(Change{Name: []Name{name}, Hide: []Hidden{{Reference: name.Stored, Image: name.Image}}}); err != nil {
+					t.Error(err)
+				}
+				// What Apply has returned for is on disk.
+				if again := openLedger(t, directory); len(again.Names(name.Image)) == 0 {
+					t.Errorf("%s is not on disk", name.Original)
+				}
+				l.Hidden(name.Stored, name.Image)
+				l.Mentioned([]byte(hub))
+			}
+		})
+	}
+	group.Wait()
+	if again := openLedger(t, directory); len(again.names) != 160 {
+		t.Errorf("%d names on disk, want 160", len(again.names))
+	}
+}

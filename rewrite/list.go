@@ -1,0 +1,48 @@
+package rewrite
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// listImages resolves the name in the filter and restores the names in the answer.
+func (c call) listImages(ctx context.Context, encoded []byte) ([]byte, error) {
+	request, err := c.resolveFilter(ctx, encoded)
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.forward(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	return c.restoreList(response)
+}
+
+// resolveFilter makes the filter of ListImages or StreamImages, which look the
+// same on the wire, name what the runtime has. (CRI-O answers it like
+// ImageStatus, containerd ignores it.)
+func (c call) resolveFilter(ctx context.Context, encoded []byte) ([]byte, error) {
+	request := &runtime.ListImagesRequest{}
+	if proto.Unmarshal(encoded, request) != nil {
+		return encoded, nil
+	}
+	asked := request.GetFilter().GetImage().GetImage()
+	name, err := Parse(asked)
+	if err != nil {
+		return encoded, nil
+	}
+	start := time.Now()
+	found, err := c.resolveName(ctx, asked, name)
+	c.decideResolution("ListImages", asked, found, time.Since(start), err)
+	if err != nil && ends(err) {
+		return nil, err
+	}
+	if found.image() == nil || found.reference == asked {
+		return encoded, nil
+	}
+	request.Filter.Image.Image = found.image().Id
+	return proto.Marshal(request)
+}

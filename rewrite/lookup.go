@@ -1,0 +1,50 @@
+package rewrite
+
+import (
+	"context"
+	"fmt"
+	"iter"
+
+	"github.com/distribution/reference"
+)
+
+// Lookup knows the configured registries. It is safe for concurrent use.
+type Lookup interface {
+	// Candidates are the references under which the registries would have name,
+	// the best registry first. It asks nobody.
+	Candidates(name reference.Named) []Candidate
+
+	// Find asks the registries which of them has name and yields their answers,
+	// the best registry first. It must not keep the caller much longer than
+	// one look-up may take, nor at all once ctx is done.
+	Find(ctx context.Context, name reference.Named) iter.Seq[Answer]
+}
+
+// Candidate is one registry's reference for an image.
+type Candidate struct {
+	Registry    string // the registry's address, for people
+	Reference   string // canonical
+	Credentials Credentials
+}
+
+// Credentials log in to the registry of a [Candidate]. The zero value means none.
+type Credentials struct {
+	Username, Password string
+	ServerAddress      string // scheme://host: containerd drops credentials whose address has no scheme
+}
+
+// Format keeps the password out of whatever prints the credentials.
+func (c Credentials) Format(state fmt.State, _ rune) {
+	if c == (Credentials{}) {
+		_, _ = fmt.Fprint(state, "no credentials")
+		return
+	}
+	_, _ = fmt.Fprintf(state, "%s at %s", c.Username, c.ServerAddress)
+}
+
+// Answer is what one registry said of its candidate.
+type Answer struct {
+	Candidate
+	Found  bool
+	Reason string // why not found, in a few words and without secrets
+}

@@ -1,0 +1,114 @@
+package rewrite
+
+import (
+	"context"
+	"iter"
+	"testing"
+
+	"github.com/distribution/reference"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// memoryLookup is a [Lookup] over registries in memory: the runtime's own
+// remote content under each host. The candidates are those of the default path.
+type memoryLookup struct {
+	runtime    *memoryRuntime
+	registries []memoryRegistry // best first
+}
+
+type memoryRegistry struct {
+	host        string
+	credentials Credentials
+	down        bool // can't be asked
+	lies        bool // says that it has everything
+}
+
+func (l memoryLookup) Candidates(name reference.Named) []Candidate {
+	var candidates []Candidate
+	for _, registry := range l.registries {
+		full := registry.host + "/" + reference.Path(name)
+		if digested, ok := name.(reference.Digested); ok {
+			full += "@" + digested.Digest().String()
+		} else if tagged, ok := name.(reference.Tagged); ok {
+			full += ":" + tagged.Tag()
+		}
+		candidates = append(candidates, Candidate{Registry: "http://" + registry.host, Reference: full, Credentials: registry.credentials})
+	}
+	return candidates
+}
+
+func (l memoryLookup) Find(_ context.Context, name reference.Named) iter.Seq[Answer] {
+	return func(yield func(Answer) bool) {
+		for i, candidate := range l.Candidates(name) {
+			answer := Answer{Candidate: candidate, Reason: "absent"}
+			switch {
+			case l.registries[i].down:
+				answer.Reason = "could not ask: connection refused"
+			case l.registries[i].lies, l.has(candidate.Reference):
+				answer.Found, answer.Reason = true, ""
+			}
+			if !yield(answer) {
+				return
+			}
+		}
+	}
+}
+
+func (l memoryLookup) has(canonical string) bool {
+	l.runtime.mutex.Lock()
+	defer l.runtime.mutex.Unlock()
+	if _, ok := l.runtime.remote[canonical]; ok {
+		return true
+	}
+	for name, content := range l.runtime.remote {
+		if repository(name)+"@"+content.digest == canonical {
+			return true
+		}
+	}
+	return false
+}
+
+const hub = "sealos.hub:5000"
+
+// node is a runtime with a rewriter in front of it.
+type node struct {
+	client
+	ledger    *Ledger
+	registry  *memoryRegistry // the hub
+	decisions []Decision
+}
+
+// newNode makes a node whose registry, the hub, wants a login.
+func newNode(t *testing.T) *node {
+	t.Helper()
+	m := newMemoryRuntime()
+	m.logins[hub] = &runtime.AuthConfig{Username: "admin", Password: "canary:passw0rd", ServerAddress: hub}
+	n := &node{}
+	registries := []memoryRegistry{{host: hub, credentials: Credentials{Username: "admin", Password: "canary:passw0rd", ServerAddress: "http://" + hub}}}
+	n.registry = &registries[0]
+	ledger, err := OpenLedger(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.ledger = ledger
+	n.client = client{t: t, runtime: m, rewriter: New(Options{
+		Lookup:  memoryLookup{runtime: m, registries: registries},
+		Ledger:  ledger,
+		Decided: func(d Decision) { n.decisions = append(n.decisions, d) },
+		Warn:    func(err error) { t.Errorf("warning: %v", err) },
+	})}
+	return n
+}
+
+// push puts images into registries: "docker.io/library/nginx:1.25" and such.
+func (n *node) push(references ...string) {
+	for _, canonical := range references {
+		n.runtime.remote[canonical] = newContent(canonical)
+	}
+}
+
+// mirror puts the same image under both references.
+func (n *node) mirror(original, mirrored string) {
+	n.push(original)
+	n.runtime.remote[mirrored] = n.runtime.remote[original]
+}

@@ -1,0 +1,118 @@
+package rewrite
+
+import (
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// restoreStatus puts the users' names into the answer to ImageStatus. raw is
+// response as it came, and is returned where nothing changes.
+func (c call) restoreStatus(response *runtime.ImageStatusResponse, raw []byte) ([]byte, error) {
+	if !c.ledger.restoreImage(response.GetImage()) {
+		return raw, nil
+	}
+	return proto.Marshal(response)
+}
+
+// restoreList puts the users' names into the answer to ListImages, or into one
+// message of the answer to StreamImages: the two look the same on the wire.
+func (c call) restoreList(raw []byte) ([]byte, error) {
+	if c.ledger.Empty() {
+		return raw, nil
+	}
+	response := &runtime.ListImagesResponse{}
+	if proto.Unmarshal(raw, response) != nil {
+		return raw, nil
+	}
+	changed := false
+	for _, image := range response.Images {
+		changed = c.ledger.restoreImage(image) || changed
+	}
+	if !changed {
+		return raw, nil
+	}
+	return proto.Marshal(response)
+}
+
+// restoreImage makes the names of an image those that it would have if each
+// image had been pulled under the name that was asked for. It returns whether
+// anything changed.
+func (l *Ledger) restoreImage(image *runtime.Image) bool {
+	if image == nil {
+		return false
+	}
+	var tags, digests []string
+	for _, name := range l.Names(image.Id) {
+		if strings.Contains(name.Original, "@") {
+			digests = append(digests, name.Original)
+		} else {
+			tags = append(tags, name.Original)
+		}
+	}
+	tags = l.restoreReferences(image.RepoTags, image.Id, tags)
+	digests = l.restoreReferences(image.RepoDigests, image.Id, digests)
+	changed := !slices.Equal(tags, image.RepoTags) || !slices.Equal(digests, image.RepoDigests)
+	image.RepoTags, image.RepoDigests = tags, digests
+	return changed
+}
+
+// restoreReferences returns the references that are not hidden, with names added.
+func (l *Ledger) restoreReferences(references []string, image string, names []string) []string {
+	var restored []string
+	for _, reference := range references {
+		if !l.Hidden(reference, image) {
+			restored = append(restored, reference)
+		}
+	}
+	for _, name := range names {
+		if !slices.Contains(restored, name) {
+			restored = append(restored, name)
+		}
+	}
+	return restored
+}
+
+// restoreContainer restores image.image and image_ref of a container's status.
+// It returns whether anything changed.
+func (l *Ledger) restoreContainer(status *runtime.ContainerStatus) (changed bool) {
+	specified := ""
+	if name, err := Parse(status.GetImage().GetUserSpecifiedImage()); err == nil {
+		specified = name.String()
+	}
+	if original, ok := l.original(status.GetImage().GetImage(), specified); ok {
+		status.Image.Image, specified, changed = original, original, true
+	}
+	if original, ok := l.original(status.GetImageRef(), specified); ok {
+		status.ImageRef, changed = original, true
+	}
+	return changed
+}
+
+// original returns the name that stands for a hidden reference. Of several it
+// prefers the one that the user specified, then one of the same repository,
+// then the oldest.
+func (l *Ledger) original(hidden, specified string) (string, bool) {
+	image, ok := l.HiddenOn(hidden)
+	if !ok {
+		return "", false
+	}
+	best, rank := "", -1
+	for _, name := range l.Names(image) {
+		score := 0
+		switch {
+		case name.Stored != hidden:
+			continue
+		case name.Original == specified:
+			score = 2
+		case repository(name.Original) == repository(specified):
+			score = 1
+		}
+		if score > rank {
+			best, rank = name.Original, score
+		}
+	}
+	return best, rank >= 0
+}

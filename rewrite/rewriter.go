@@ -1,0 +1,123 @@
+package rewrite
+
+import (
+	"context"
+	"time"
+)
+
+// Invoke calls a unary method of the runtime with a raw message, on behalf of
+// one client's call. Its errors are the runtime's own gRPC status.
+type Invoke func(ctx context.Context, method string, request []byte) (response []byte, err error)
+
+// Unary answers one unary call; see [Rewriter.Unary].
+type Unary func(ctx context.Context, request []byte, invoke Invoke) (response []byte, err error)
+
+// Stream prepares one call that is answered with a stream: it returns the
+// request to forward and a function for each message of the answer; see
+// [Rewriter.Stream].
+type Stream func(ctx context.Context, request []byte, invoke Invoke) (forward []byte, transform func([]byte) ([]byte, error), err error)
+
+// Options says what a [Rewriter] works with.
+type Options struct {
+	Lookup Lookup
+	Ledger *Ledger
+	// Timeout bounds one PullImage as a whole, look-ups and every attempt
+	// included. The caller's deadline holds where it is shorter. 0 is no bound.
+	Timeout time.Duration
+	// Decided, where not nil, is told of each decision about an image name. It
+	// is called from many goroutines at once and must not block.
+	Decided func(Decision)
+	// Warn, where not nil, is told what went wrong without failing a call.
+	Warn func(error)
+}
+
+// Decision is what became of one image name that a client sent.
+type Decision struct {
+	Method   string // "PullImage"
+	Asked    string // as the client wrote it
+	Served   string // the reference or ID that the runtime answered for; empty if none
+	Registry string // the address of the registry that serves it; empty for the original's own
+	Reason   string // in a few words
+	Duration time.Duration
+	Err      error // what the client gets; nil on success
+}
+
+// Rewriter holds the rules. It is safe for concurrent use.
+type Rewriter struct {
+	lookup  Lookup
+	ledger  *Ledger
+	timeout time.Duration
+	decided func(Decision)
+	warn    func(error)
+}
+
+// New makes a rewriter.
+func New(options Options) *Rewriter {
+	r := &Rewriter{
+		lookup:  options.Lookup,
+		ledger:  options.Ledger,
+		timeout: options.Timeout,
+		decided: options.Decided,
+		warn:    options.Warn,
+	}
+	if r.decided == nil {
+		r.decided = func(Decision) {}
+	}
+	if r.warn == nil {
+		r.warn = func(error) {}
+	}
+	return r
+}
+
+// versions are the packages of the CRI. Their image messages are the same on
+// the wire, and v1alpha2 (served until containerd 1.7 and CRI-O 1.25) has no
+// field that v1 lacks, so the v1 types decode both.
+var versions = []string{"runtime.v1", "runtime.v1alpha2"}
+
+// Unary is the table of the unary methods whose messages carry image names, by
+// full method name.
+func (r *Rewriter) Unary() map[string]Unary {
+	table := make(map[string]Unary)
+	for _, version := range versions {
+		add := func(service, method string, answer func(call, context.Context, []byte) ([]byte, error)) {
+			full := "/" + version + "." + service + "/" + method
+			table[full] = func(ctx context.Context, request []byte, invoke Invoke) ([]byte, error) {
+				c := call{Rewriter: r, method: full, runtime: images{version: version, invoke: invoke}}
+				return answer(c, ctx, request)
+			}
+		}
+		add("ImageService", "PullImage", call.pullImage)
+		add("ImageService", "ImageStatus", call.imageStatus)
+		add("ImageService", "RemoveImage", call.removeImage)
+		add("ImageService", "ListImages", call.listImages)
+		add("RuntimeService", "CreateContainer", call.createContainer)
+		add("RuntimeService", "ContainerStatus", call.containerStatus)
+	}
+	return table
+}
+
+// Stream is the same for the methods that answer with a stream.
+func (r *Rewriter) Stream() map[string]Stream {
+	table := make(map[string]Stream)
+	for _, version := range versions {
+		full := "/" + version + ".ImageService/StreamImages"
+		table[full] = func(ctx context.Context, request []byte, invoke Invoke) ([]byte, func([]byte) ([]byte, error), error) {
+			c := call{Rewriter: r, method: full, runtime: images{version: version, invoke: invoke}}
+			forward, err := c.resolveFilter(ctx, request)
+			return forward, c.restoreList, err
+		}
+	}
+	return table
+}
+
+// call is one intercepted call.
+type call struct {
+	*Rewriter
+	method  string // full name
+	runtime images
+}
+
+// forward asks the runtime the call's own method.
+func (c call) forward(ctx context.Context, request []byte) ([]byte, error) {
+	return c.runtime.invoke(ctx, c.method, request)
+}
