@@ -1,0 +1,90 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+const addressForm = "http:// or https:// and host[:port][/prefix]"
+
+// The grammar of github.com/distribution/reference, which decides what is the
+// host of an image name and what its repository: whatever is no host to it
+// could not be asked for.
+var (
+	hostname   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
+	repository = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
+)
+
+const repositoryForm = "a repository path: lower-case letters and digits, between them . _ __ or -, with / between its parts"
+
+// address reads the address of a registry and returns it normalised. Without
+// a scheme it is https.
+func address(v value) (string, error) {
+	written, err := text(v, addressForm)
+	if err != nil || written == "" {
+		return "", err
+	}
+	scheme, rest, found := strings.Cut(written, "://")
+	if !found {
+		scheme, rest = "https", written
+	}
+	scheme = strings.ToLower(scheme)
+	switch {
+	case scheme != "http" && scheme != "https":
+		return "", v.unexpected(addressForm)
+	case strings.Contains(rest, "@"):
+		return "", errors.New("found a user or password in the address, expected them under auth")
+	case strings.ContainsAny(rest, "?#"):
+		return "", errors.New("found a query or fragment (? or #), expected " + addressForm)
+	}
+	authority, prefix, _ := strings.Cut(rest, "/")
+	authority = strings.ToLower(authority)
+	if err := checkAuthority(authority); err != nil {
+		return "", err
+	}
+	prefix = strings.TrimRight(prefix, "/")
+	if prefix == "" {
+		return scheme + "://" + authority, nil
+	}
+	if !repository.MatchString(prefix) {
+		return "", fmt.Errorf("found the prefix %s, expected %s", quote(prefix), repositoryForm)
+	}
+	return scheme + "://" + authority + "/" + prefix, nil
+}
+
+// checkAuthority accepts host[:port] where image names can hold it.
+func checkAuthority(authority string) error {
+	host, port, hasPort := authority, "", false
+	if colon := strings.LastIndexByte(authority, ':'); colon > strings.LastIndexByte(authority, ']') {
+		host, port, hasPort = authority[:colon], authority[colon+1:], true
+	}
+	if number, err := strconv.ParseUint(port, 10, 16); hasPort && (err != nil || number == 0) {
+		return fmt.Errorf("found a port of %s that is no number from 1 to 65535, expected %s", quote(host), addressForm)
+	}
+	if strings.HasPrefix(host, "[") {
+		return checkIPv6(host)
+	}
+	if !hostname.MatchString(host) {
+		return fmt.Errorf("found the host %s, expected a DNS name, an IPv4 address or an IPv6 address in brackets", quote(host))
+	}
+	if !hasPort && host != "localhost" && !strings.Contains(host, ".") {
+		return fmt.Errorf("found the host %s, which in an image name would be read as a repository, not as a host: "+
+			"expected a dot in it, a port (%s:5000) or localhost", quote(host), host)
+	}
+	return nil
+}
+
+// checkIPv6 accepts an address in brackets, without zone and without a dotted
+// IPv4 part, neither of which an image name can hold.
+func checkIPv6(host string) error {
+	inner, closed := strings.CutSuffix(host[1:], "]")
+	parsed, err := netip.ParseAddr(inner)
+	if !closed || err != nil || !parsed.Is6() || strings.ContainsAny(inner, "%.") {
+		return errors.New("found a bad host in brackets, expected an IPv6 address such as [fd00::1], without a zone or dots")
+	}
+	return nil
+}

@@ -1,0 +1,194 @@
+// Package config reads the shim's YAML file.
+//
+// The file is read strictly. An unknown key, a value of the wrong kind, a key
+// that is set twice: each is an error that names file, line and key, what was
+// found and what is expected, and all of them are reported at once. What is
+// merely odd, such as a key that has lost its meaning, is a warning. No error
+// and no warning ever holds a password.
+//
+//	shim: /var/run/image-cri-shim.sock     # the socket to serve
+//	cri: /run/containerd/containerd.sock   # the runtime's; without it the well-known ones are tried
+//	address: http://sealos.hub:5000        # the main registry
+//	auth: admin:passw0rd                   # split at the first colon
+//	force: true                            # serve before the runtime answers
+//	registries:
+//	- address: https://hub.example.com/mirror
+//	  auth: robot:secret
+//	  priority: 800                        # the highest that has an image serves it
+//	  match: ["docker.io", "!docker.io/team"]
+//	  path: "dockerhub/{path}"
+//	  ca: /etc/ssl/hub.pem
+//
+// Top level: shim, cri, address, auth, offlinePriority, match, path, ca and
+// insecureSkipVerify (these seven describe the main registry), registries,
+// force, debug, timeout, lookupTimeout, image (the state directory),
+// reloadInterval and cache. A registry: address, auth, priority, match, path,
+// ca, insecureSkipVerify. The cache: imageCacheSize, imageCacheTTL, absentTTL.
+//
+// A key that is absent, null or empty has its default; so has a number or a
+// duration of zero. Durations are written as in Go: 15m, 30s, 1h30m.
+//
+// The keys are those of the image-cri-shim this program replaces, so that its
+// files can stay as they are. Its keys version, sync, registry.d,
+// cache.domainCacheTTL, cache.statsLogInterval and cache.disableStats are
+// accepted with a warning and have no effect.
+//
+// Parsing does no I/O and the values it returns belong to the caller, so
+// everything here may be called concurrently.
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+)
+
+// sizeLimit bounds the file, in bytes. A configuration of a thousand registries is far smaller.
+const sizeLimit = 1 << 20
+
+const (
+	defaultShim           = "/var/run/image-cri-shim.sock"
+	defaultStateDirectory = "/var/lib/image-cri-shim"
+	defaultTimeout        = 15 * time.Minute
+	defaultLookupTimeout  = 3 * time.Second
+	defaultReloadInterval = 15 * time.Second
+	defaultCacheSize      = 1024
+	defaultFoundTTL       = 5 * time.Minute
+	defaultAbsentTTL      = 30 * time.Second
+)
+
+// Config is a validated configuration. All values have their defaults applied.
+type Config struct {
+	Shim           string        // absolute path of the socket to serve
+	Runtime        string        // absolute path of the runtime's socket; empty: see DetectRuntime
+	Force          bool          // serve at once, before the runtime answers
+	Debug          bool          // log every call
+	Timeout        time.Duration // bounds one PullImage as a whole
+	LookupTimeout  time.Duration // bounds one look-up of one registry
+	StateDirectory string        // absolute path of what survives restarts
+	ReloadInterval time.Duration // how often the file is looked at for changes
+	Cache          Cache
+	Registries     []Registry // the main one first, if there is one, then in the file's order
+	Warnings       []string   // what an operator should know, a line each, in the file's order
+}
+
+// Cache says how long answers of registries are remembered.
+type Cache struct {
+	ImageCacheSize int           // answers that are kept at most
+	ImageCacheTTL  time.Duration // life of "this registry has it"
+	AbsentTTL      time.Duration // life of "this registry does not have it"
+}
+
+// Load reads and parses the file of this name. A file with credentials that
+// other users may read, by its permissions, gets a warning.
+func Load(path string) (*Config, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, sizeLimit+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	config, err := Parse(path, data)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration's permissions: %w", err)
+	}
+	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 && config.hasCredentials() {
+		config.Warnings = append(config.Warnings, fmt.Sprintf(
+			"%s: holds credentials and is open to other users (mode %04o), do: chmod 600 %s", path, mode.Perm(), path))
+	}
+	return config, nil
+}
+
+// Parse reads a configuration from data; file only names the source in errors
+// and warnings. The error holds every problem of the file, a line each in the
+// order of its lines.
+func Parse(file string, data []byte) (*Config, error) {
+	document := &document{file: file}
+	config := &Config{}
+	if root, ok := document.open(data); ok {
+		config.read(root)
+	}
+	if err := document.err(); err != nil {
+		return nil, err
+	}
+	config.Warnings = inLineOrder(document.warnings)
+	return config, nil
+}
+
+// read fills the configuration from the file's top level.
+func (c *Config) read(root value) {
+	main := Registry{Main: true, Priority: defaultMainPriority, Path: defaultPath}
+	var entries []value
+	set := root.mapping(fields{
+		"shim":               into(&c.Shim, socket),
+		"cri":                into(&c.Runtime, socket),
+		"force":              into(&c.Force, boolean),
+		"debug":              into(&c.Debug, boolean),
+		"timeout":            into(&c.Timeout, duration),
+		"lookupTimeout":      into(&c.LookupTimeout, duration),
+		"image":              into(&c.StateDirectory, absolutePath),
+		"reloadInterval":     into(&c.ReloadInterval, duration),
+		"cache":              c.Cache.read,
+		"address":            into(&main.Address, address),
+		"auth":               main.readAuth,
+		"offlinePriority":    into(&main.Priority, priority(defaultMainPriority)),
+		"match":              into(&main.Match, patterns),
+		"path":               into(&main.Path, template),
+		"ca":                 into(&main.CA, absolutePath),
+		"insecureSkipVerify": into(&main.InsecureSkipVerify, boolean),
+		"registries":         func(v value) { entries = v.items("a list of registries") },
+		"version":            retired,
+		"sync":               retired,
+		"registry.d":         retired,
+	})
+	c.applyDefaults()
+	if c.Runtime == c.Shim {
+		set["cri"].problem("found the socket that the shim serves, expected the runtime's own")
+	}
+	c.addMain(main, set)
+	c.addRegistries(entries)
+	if len(c.Registries) == 0 {
+		root.warn("neither address nor registries is set, so the shim only forwards: every image comes from where its name says")
+	}
+}
+
+func (c *Config) applyDefaults() {
+	c.Shim = cmp.Or(c.Shim, defaultShim)
+	c.StateDirectory = cmp.Or(c.StateDirectory, defaultStateDirectory)
+	c.Timeout = cmp.Or(c.Timeout, defaultTimeout)
+	c.LookupTimeout = cmp.Or(c.LookupTimeout, defaultLookupTimeout)
+	c.ReloadInterval = cmp.Or(c.ReloadInterval, defaultReloadInterval)
+	c.Cache.ImageCacheSize = cmp.Or(c.Cache.ImageCacheSize, defaultCacheSize)
+	c.Cache.ImageCacheTTL = cmp.Or(c.Cache.ImageCacheTTL, defaultFoundTTL)
+	c.Cache.AbsentTTL = cmp.Or(c.Cache.AbsentTTL, defaultAbsentTTL)
+}
+
+func (c *Cache) read(v value) {
+	v.mapping(fields{
+		"imageCacheSize":   into(&c.ImageCacheSize, count),
+		"imageCacheTTL":    into(&c.ImageCacheTTL, duration),
+		"absentTTL":        into(&c.AbsentTTL, duration),
+		"domainCacheTTL":   retired,
+		"statsLogInterval": retired,
+		"disableStats":     retired,
+	})
+}
+
+// retired accepts any value of a key that has lost its meaning.
+func retired(v value) {
+	v.warn("has no effect any more, remove it")
+}
+
+func (c *Config) hasCredentials() bool {
+	return slices.ContainsFunc(c.Registries, func(r Registry) bool { return r.Username != "" })
+}

@@ -1,0 +1,233 @@
+package config
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+const testdata = "../testdata/config"
+
+func load(t *testing.T, name string) *Config {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(testdata, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := Parse(name, data)
+	if err != nil {
+		t.Fatalf("%s is refused: %v", name, err)
+	}
+	return config
+}
+
+// defaults is what a file without keys means, warnings aside.
+func defaults() Config {
+	return Config{
+		Shim:           "/var/run/image-cri-shim.sock",
+		Timeout:        15 * time.Minute,
+		LookupTimeout:  3 * time.Second,
+		StateDirectory: "/var/lib/image-cri-shim",
+		ReloadInterval: 15 * time.Second,
+		Cache:          Cache{ImageCacheSize: 1024, ImageCacheTTL: 5 * time.Minute, AbsentTTL: 30 * time.Second},
+	}
+}
+
+func TestFiles(t *testing.T) {
+	hub := Registry{Address: "http://sealos.hub:5000", Username: "admin", Password: "passw0rd", Priority: 1000, Path: "{path}", Main: true}
+
+	first := defaults()
+	first.Runtime, first.Force = "/run/containerd/containerd.sock", true
+	first.Registries = []Registry{hub}
+
+	original := first
+	original.Debug = true
+	original.Cache.ImageCacheTTL = 30 * time.Minute
+	original.Registries = []Registry{hub,
+		{Address: "http://172.18.1.38:5000", Username: "admin", Password: "passw0rd", Priority: 800, Path: "{path}"},
+	}
+	original.Warnings = []string{
+		"original.yaml:10: version: has no effect any more, remove it",
+		"original.yaml:11: sync: has no effect any more, remove it",
+		"original.yaml:12: registry.d: has no effect any more, remove it",
+		"original.yaml:17: cache.domainCacheTTL: has no effect any more, remove it",
+		"original.yaml:18: cache.statsLogInterval: has no effect any more, remove it",
+		"original.yaml:19: cache.disableStats: has no effect any more, remove it",
+	}
+
+	later := defaults()
+	later.Runtime, later.Force = "/run/containerd/containerd.sock", true
+	later.Registries = []Registry{
+		{Address: "https://docker.io", Priority: 1000, Path: "{path}", Main: true},
+		{Address: "https://registry.example.com", Username: "robot$team", Password: "a:b:c", Priority: 500, Path: "{path}"},
+		{Address: "http://[fd00::10]:5000/mirror", Priority: 500, Path: "{path}"},
+	}
+
+	full := Config{
+		Shim: "/run/shim/shim.sock", Runtime: "/run/crio/crio.sock", Force: true, Debug: true,
+		Timeout: 90 * time.Minute, LookupTimeout: 500 * time.Millisecond,
+		StateDirectory: "/srv/shim", ReloadInterval: time.Minute,
+		Cache: Cache{ImageCacheSize: 16, ImageCacheTTL: time.Minute, AbsentTTL: 2 * time.Second},
+		Registries: []Registry{
+			{Address: "https://hub.example.com:8443/mirror", Username: "admin", Password: "pass:w0rd", Priority: 900,
+				Match: []string{"docker.io"}, Path: "dockerhub/{path}", CA: "/etc/ssl/hub.pem", Main: true},
+			{Address: "https://10.0.0.7", Username: "robot", Password: "hunter2", Priority: 950,
+				Match: []string{"*.gcr.io/team", "!quay.io/secret"}, Path: "{domain}/{name}", CA: "/etc/ssl/other.pem"},
+			{Address: "https://localhost", Priority: 500, Path: "{path}", InsecureSkipVerify: true},
+		},
+	}
+
+	aliases := defaults()
+	second := Registry{Address: "http://10.0.0.7:5000", Username: "admin", Password: "passw0rd", Priority: 500, Path: "{path}"}
+	aliases.Registries = []Registry{hub, second, second}
+	aliases.Warnings = []string{"aliases.yaml:7: registries[1]: address, path and match are the same as those of registries[0]"}
+
+	for name, want := range map[string]Config{
+		"original-first.yaml": first,
+		"original.yaml":       original,
+		"original-later.yaml": later,
+		"full.yaml":           full,
+		"aliases.yaml":        aliases,
+	} {
+		if got := load(t, name); !reflect.DeepEqual(*got, want) {
+			t.Errorf("%s is read as\n%s\nwant\n%s", name, reveal(got), reveal(&want))
+		}
+	}
+}
+
+// reveal shows all of a configuration, passwords too, where only test data has any.
+func reveal(c *Config) string {
+	var text bytes.Buffer
+	c.Describe(&text)
+	for _, r := range c.Registries {
+		text.WriteString(r.Address + " " + r.Username + ":" + r.Password + "\n")
+	}
+	return text.String()
+}
+
+func TestDefaults(t *testing.T) {
+	for _, data := range []string{
+		"", "\n", "# only a comment\n", "---\n", "~", "{}",
+		"shim:\ncri: ~\nforce: null\ndebug:\ntimeout:\nlookupTimeout:\nimage:\nreloadInterval:\ncache:\n" +
+			"address:\nauth:\nofflinePriority:\nmatch:\npath:\nca:\ninsecureSkipVerify:\nregistries:\n",
+		"shim: ''\ncri: ''\ntimeout: ''\nimage: ''\naddress: ''\nauth: ''\nmatch: ''\npath: ''\nca: ''\nregistries: []\n",
+		"timeout: 0\nlookupTimeout: 0s\nreloadInterval: 0m\nofflinePriority: 0\n" +
+			"cache: {imageCacheSize: 0, imageCacheTTL: 0, absentTTL: 0}\n",
+	} {
+		config, err := Parse("f", []byte(data))
+		if err != nil {
+			t.Errorf("%q is refused: %v", data, err)
+			continue
+		}
+		want := defaults()
+		want.Warnings = []string{"f: neither address nor registries is set, so the shim only forwards: every image comes from where its name says"}
+		if strings.Contains(data, "offlinePriority: 0") {
+			want.Warnings = append(want.Warnings, "f:4: offlinePriority: has no effect without address")
+		}
+		if !reflect.DeepEqual(*config, want) {
+			t.Errorf("%q is read as\n%s%q", data, reveal(config), config.Warnings)
+		}
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	for _, test := range []struct{ data, want string }{
+		{"version: {any: [thing]}\naddress: hub.local", "f:1: version: has no effect any more, remove it"},
+		{"sync:\naddress: hub.local", "f:1: sync: has no effect any more, remove it"},
+		{"address: hub.local\nofflinePriority: 1001", "f:2: offlinePriority: 1001 is above 1000 and counts as 1000"},
+		{"registries:\n- address: hub.local\n  priority: -3", "f:3: registries[0].priority: -3 is below 0 and counts as 0"},
+		{"registries: [{address: hub.local}]\nauth: admin:pw", "f:2: auth: has no effect without address"},
+		{"registries: [{address: hub.local}]\npath: x/{path}", "f:2: path: has no effect without address"},
+		{"address: http://hub.local\nca: /ca.pem", "f:2: ca: has no effect with an http:// address"},
+		{"address: http://hub.local\ninsecureSkipVerify: true", "f:2: insecureSkipVerify: has no effect with an http:// address"},
+		{"address: hub.local\nca: /ca.pem\ninsecureSkipVerify: true", "f:2: ca: has no effect with insecureSkipVerify"},
+		{"address: hub.local\nregistries:\n- address: HTTPS://HUB.local/", "f:3: registries[0]: address, path and match are the same as the top level's"},
+		{"address: hub.local\nmatch: [library/nginx]", "f:2: match[0]: \"library/nginx\" matches nothing: patterns begin with a host, such as docker.io"},
+		// What differs in path or match is no double, and http without TLS keys is no mistake.
+		{"address: http://hub.local\nregistries:\n- address: http://hub.local\n  path: x/{path}\n- address: http://hub.local\n  match: quay.io\n  insecureSkipVerify: false", ""},
+	} {
+		config, err := Parse("f", []byte(test.data))
+		if err != nil {
+			t.Errorf("%q is refused: %v", test.data, err)
+		} else if got := strings.Join(config.Warnings, "\n"); got != test.want {
+			t.Errorf("%q\n got %s\nwant %s", test.data, got, test.want)
+		}
+	}
+}
+
+func TestPriorities(t *testing.T) {
+	for _, test := range []struct {
+		data string
+		want int
+	}{
+		{"address: hub.local", 1000},
+		{"address: hub.local\nofflinePriority: 0", 1000},
+		{"address: hub.local\nofflinePriority: 7", 7},
+		{"address: hub.local\nofflinePriority: -7", 0},
+		{"address: hub.local\nofflinePriority: 5000", 1000},
+		{"registries: [{address: hub.local}]", 500},
+		{"registries: [{address: hub.local, priority: 0}]", 500},
+		{"registries: [{address: hub.local, priority: 1}]", 1},
+		{"registries: [{address: hub.local, priority: -1}]", 0},
+		{"registries: [{address: hub.local, priority: 1001}]", 1000},
+	} {
+		config, err := Parse("f", []byte(test.data))
+		if err != nil {
+			t.Errorf("%q is refused: %v", test.data, err)
+		} else if got := config.Registries[0].Priority; got != test.want {
+			t.Errorf("%q has priority %d, want %d", test.data, got, test.want)
+		}
+	}
+}
+
+func TestLoadWarnsOfOpenFile(t *testing.T) {
+	const withCredentials = "address: http://hub.local\nauth: admin:hunter2\n"
+	for _, test := range []struct {
+		data string
+		mode os.FileMode
+		want string // %s is the file
+	}{
+		{withCredentials, 0o600, ""},
+		{withCredentials, 0o644, "%s: holds credentials and is open to other users (mode 0644), do: chmod 600 %s"},
+		{withCredentials, 0o640, "%s: holds credentials and is open to other users (mode 0640), do: chmod 600 %s"},
+		{"address: http://hub.local\n", 0o644, ""},
+	} {
+		path := filepath.Join(t.TempDir(), "shim.yaml")
+		if err := os.WriteFile(path, []byte(test.data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, test.mode); err != nil {
+			t.Fatal(err)
+		}
+		config, err := Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := strings.ReplaceAll(test.want, "%s", path)
+		if got := strings.Join(config.Warnings, "\n"); got != want {
+			t.Errorf("mode %o: got %q, want %q", test.mode, got, want)
+		}
+	}
+}
+
+func TestLoadFails(t *testing.T) {
+	folder := t.TempDir()
+	missing := filepath.Join(folder, "missing.yaml")
+	if _, err := Load(missing); err == nil || err.Error() != "read the configuration: open "+missing+": no such file or directory" {
+		t.Errorf("a missing file: %v", err)
+	}
+	if _, err := Load(folder); err == nil || err.Error() != "read the configuration: read "+folder+": is a directory" {
+		t.Errorf("a folder: %v", err)
+	}
+	large := filepath.Join(folder, "large.yaml")
+	if err := os.WriteFile(large, bytes.Repeat([]byte("# large\n"), 1<<18), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(large); err == nil || err.Error() != large+": is larger than 1 MiB, which no configuration is" {
+		t.Errorf("a large file: %v", err)
+	}
+}

@@ -1,0 +1,113 @@
+package config
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// mask stands for a password; its length says nothing.
+const mask = "********"
+
+// Describe writes what the configuration means, for people: registries in
+// the order of their priority, passwords masked. It writes once; whether that
+// worked is between w and the caller.
+func (c *Config) Describe(w io.Writer) {
+	var buffer bytes.Buffer
+	table := tabwriter.NewWriter(&buffer, 0, 0, 2, ' ', 0)
+	c.describeService(table)
+	c.describeRegistries(table)
+	table.Flush()
+	for i, warning := range c.Warnings {
+		if i == 0 {
+			fmt.Fprintln(&buffer, "\nwarnings")
+		}
+		fmt.Fprintf(&buffer, "  %s\n", warning)
+	}
+	w.Write(buffer.Bytes())
+}
+
+func (c *Config) describeService(w io.Writer) {
+	start := "when the runtime answers"
+	if c.Force {
+		start = "at once, before the runtime answers"
+	}
+	logging := "one line per image decision"
+	if c.Debug {
+		logging = "one line per call (debug)"
+	}
+	for _, line := range [][2]string{
+		{"socket", c.Shim},
+		{"runtime", cmp.Or(c.Runtime, "looked for at start: containerd, CRI-O, cri-dockerd")},
+		{"serving", start},
+		{"log", logging},
+		{"pull", fmt.Sprintf("at most %s as a whole, %s per look-up in a registry", short(c.Timeout), short(c.LookupTimeout))},
+		{"state", c.StateDirectory},
+		{"reload", "every " + short(c.ReloadInterval)},
+		{"cache", fmt.Sprintf("%d answers, found for %s, absent for %s", c.Cache.ImageCacheSize, short(c.Cache.ImageCacheTTL), short(c.Cache.AbsentTTL))},
+	} {
+		fmt.Fprintf(w, "%s\t%s\n", line[0], line[1])
+	}
+}
+
+func (c *Config) describeRegistries(w io.Writer) {
+	if len(c.Registries) == 0 {
+		fmt.Fprint(w, "registries\tnone, the shim only forwards\n")
+		return
+	}
+	fmt.Fprint(w, "\nregistries, the preferred one first\n")
+	ordered := slices.Clone(c.Registries)
+	slices.SortStableFunc(ordered, func(a, b Registry) int { return cmp.Compare(b.Priority, a.Priority) })
+	for i, registry := range ordered {
+		role := ""
+		if registry.Main {
+			role = ", the main one"
+		}
+		fmt.Fprintf(w, "%d. %s%s\n", i+1, registry.Address, role)
+		for _, line := range [][2]string{
+			{"priority", fmt.Sprint(registry.Priority)},
+			{"login", registry.login()},
+			{"images", cmp.Or(strings.Join(registry.Match, ", "), "all")},
+			{"path", registry.Path},
+			{"TLS", registry.tls()},
+		} {
+			fmt.Fprintf(w, "   %s\t%s\n", line[0], line[1])
+		}
+	}
+}
+
+func (r Registry) login() string {
+	if r.Username == "" {
+		return "none"
+	}
+	return fmt.Sprintf("%s, password %s", r.Username, mask)
+}
+
+func (r Registry) tls() string {
+	switch {
+	case strings.HasPrefix(r.Address, "http://"):
+		return "none (http)"
+	case r.InsecureSkipVerify:
+		return "NOT verified"
+	case r.CA != "":
+		return "verified with " + r.CA
+	}
+	return "verified with the system's certificates"
+}
+
+// short is a duration without its zero minutes and seconds: 15m, not 15m0s.
+func short(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}

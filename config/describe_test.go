@@ -1,0 +1,97 @@
+package config
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestDescribe(t *testing.T) {
+	config := load(t, "full.yaml")
+	config.Warnings = []string{"f:1: mind this", "f:2: and that"}
+	want := `
+socket   /run/shim/shim.sock
+runtime  /run/crio/crio.sock
+serving  at once, before the runtime answers
+log      one line per call (debug)
+pull     at most 1h30m as a whole, 500ms per look-up in a registry
+state    /srv/shim
+reload   every 1m
+cache    16 answers, found for 1m, absent for 2s
+
+registries, the preferred one first
+1. https://10.0.0.7
+   priority  950
+   login     robot, password ********
+   images    *.gcr.io/team, !quay.io/secret
+   path      {domain}/{name}
+   TLS       verified with /etc/ssl/other.pem
+2. https://hub.example.com:8443/mirror, the main one
+   priority  900
+   login     admin, password ********
+   images    docker.io
+   path      dockerhub/{path}
+   TLS       verified with /etc/ssl/hub.pem
+3. https://localhost
+   priority  500
+   login     none
+   images    all
+   path      {path}
+   TLS       NOT verified
+
+warnings
+  f:1: mind this
+  f:2: and that
+`
+	var got bytes.Buffer
+	config.Describe(&got)
+	if got.String() != want[1:] {
+		t.Errorf("got\n%s\nwant\n%s", got.String(), want[1:])
+	}
+}
+
+func TestDescribeDefaults(t *testing.T) {
+	config := defaults()
+	var got bytes.Buffer
+	config.Describe(&got)
+	want := `
+socket      /var/run/image-cri-shim.sock
+runtime     looked for at start: containerd, CRI-O, cri-dockerd
+serving     when the runtime answers
+log         one line per image decision
+pull        at most 15m as a whole, 3s per look-up in a registry
+state       /var/lib/image-cri-shim
+reload      every 15s
+cache       1024 answers, found for 5m, absent for 30s
+registries  none, the shim only forwards
+`
+	if got.String() != want[1:] {
+		t.Errorf("got\n%s\nwant\n%s", got.String(), want[1:])
+	}
+}
+
+// The same mask for every password, so that not even its length is told.
+func TestDescribeMasks(t *testing.T) {
+	var texts []string
+	for _, password := range []string{"x", "correct horse battery staple"} {
+		config := Config{Registries: []Registry{{Address: "http://hub.local", Username: "admin", Password: password}}}
+		var text bytes.Buffer
+		config.Describe(&text)
+		texts = append(texts, text.String())
+	}
+	if texts[0] != texts[1] || !strings.Contains(texts[0], "TLS       none (http)") {
+		t.Errorf("got\n%s\nand\n%s", texts[0], texts[1])
+	}
+}
+
+func TestShort(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		15 * time.Minute: "15m", time.Hour: "1h", 90 * time.Minute: "1h30m", time.Hour + time.Second: "1h0m1s",
+		30 * time.Second: "30s", 20 * time.Minute: "20m", 10 * time.Hour: "10h", 500 * time.Millisecond: "500ms", 0: "0s",
+	} {
+		if got := short(d); got != want {
+			t.Errorf("short(%v) = %s, want %s", d, got, want)
+		}
+	}
+}

@@ -1,0 +1,143 @@
+package config
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// problemLimit bounds how many problems and how many warnings are reported, so
+// that a file that is no configuration does not give an error as long as itself.
+const problemLimit = 100
+
+// document is one file while it is read: what it is called and what was found wrong with it.
+type document struct {
+	file     string
+	problems []note
+	more     int // problems beyond problemLimit
+	warnings []note
+}
+
+// note is a line for people and the line of the file it is about.
+type note struct {
+	line int
+	text string
+}
+
+// open parses the YAML and returns its top level, or reports why it can't.
+func (d *document) open(data []byte) (root value, ok bool) {
+	if len(data) > sizeLimit {
+		d.problem(0, "", "is larger than 1 MiB, which no configuration is")
+		return value{}, false
+	}
+	first, next, err := decode(data)
+	if err != nil {
+		d.syntax(err, data)
+		return value{}, false
+	}
+	if next != nil {
+		d.problem(next.Line, "", "found a second YAML document (after ---), expected one")
+		return value{}, false
+	}
+	if first == nil {
+		first = &yaml.Node{Kind: yaml.DocumentNode, Content: []*yaml.Node{nothing}}
+	}
+	return d.value("", 0, first.Content[0]), true
+}
+
+// decode returns the first YAML document of data and the one after it, nil where there is none.
+func decode(data []byte) (first, next *yaml.Node, err error) {
+	defer func() {
+		// The library panics on what it holds to be its own mistakes, and
+		// input has found such places before.
+		if recover() != nil {
+			err = errors.New("this YAML can't be read, simplify it")
+		}
+	}()
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	documents := [2]*yaml.Node{}
+	for i := range documents {
+		node := &yaml.Node{}
+		if err := decoder.Decode(node); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return nil, nil, err
+		}
+		documents[i] = node
+	}
+	return documents[0], documents[1], nil
+}
+
+// syntax reports an error of the YAML library. Of all its messages only one
+// repeats a piece of the file, which may be a password that begins with "*".
+func (d *document) syntax(err error, data []byte) {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	line := 0
+	if _, quoted, found := strings.Cut(text, "unknown anchor '"); found {
+		text = "found an alias (*name) without its anchor (&name); a text that begins with * needs quotes"
+		name, _, _ := strings.Cut(quoted, "'")
+		if before, _, found := bytes.Cut(data, []byte("*"+name)); found {
+			line = bytes.Count(before, []byte("\n")) + 1
+		}
+	}
+	if rest, found := strings.CutPrefix(text, "line "); found {
+		number, message, _ := strings.Cut(rest, ": ")
+		line, _ = strconv.Atoi(number)
+		text = message
+	}
+	d.problem(line, "", "not valid YAML: "+text)
+}
+
+func (d *document) problem(line int, key, text string) {
+	if len(d.problems) == problemLimit {
+		d.more++
+		return
+	}
+	d.problems = append(d.problems, d.note(line, key, text))
+}
+
+// note is "FILE:LINE: key: text"; line 0 and an empty key are left out.
+func (d *document) note(line int, key, text string) note {
+	place := d.file
+	if line > 0 {
+		place = fmt.Sprintf("%s:%d", place, line)
+	}
+	if key != "" {
+		place += ": " + key
+	}
+	return note{line: line, text: place + ": " + text}
+}
+
+func (d *document) warn(line int, key, text string) {
+	if len(d.warnings) < problemLimit {
+		d.warnings = append(d.warnings, d.note(line, key, text))
+	}
+}
+
+// err joins the problems in the order of their lines.
+func (d *document) err() error {
+	var all []error
+	for _, text := range inLineOrder(d.problems) {
+		all = append(all, errors.New(text))
+	}
+	if d.more > 0 {
+		all = append(all, fmt.Errorf("%s: and %d more problems", d.file, d.more))
+	}
+	return errors.Join(all...)
+}
+
+func inLineOrder(notes []note) []string {
+	slices.SortStableFunc(notes, func(a, b note) int { return cmp.Compare(a.line, b.line) })
+	var texts []string
+	for _, note := range notes {
+		texts = append(texts, note.text)
+	}
+	return texts
+}

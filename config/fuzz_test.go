@@ -1,0 +1,78 @@
+package config
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// FuzzParse puts a password into whatever file the fuzzer thinks of. Parse
+// must not panic, must not repeat the password, and must return only what
+// keeps the promises of Config.
+func FuzzParse(f *testing.F) {
+	files, err := filepath.Glob(filepath.Join(testdata, "*.yaml"))
+	if err != nil || len(files) == 0 {
+		f.Fatal("no seeds: ", err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data, []byte(nil))
+		f.Add([]byte(nil), data)
+	}
+	for _, seed := range []string{
+		"registries:\n- address: a.b\n  ", "registries: [{", "{", "timeout: \"", "? \"", "auth: &x\n  ", "image: |\n  x\n  ",
+		"cache: &c {imageCacheSize: 1}\nregistries: [*c, &d {address: a.b, match: &e ['*', *c]}, *d]\n",
+	} {
+		f.Add([]byte(seed), []byte("\"}]\n"))
+	}
+	const canary = "c4n4ry"
+	f.Fuzz(func(t *testing.T, before, after []byte) {
+		data := slices.Concat(before, []byte("\nauth: admin:"+canary+"\n"), after)
+		if bytes.Contains(before, []byte(canary)) || bytes.Contains(after, []byte(canary)) {
+			t.Skip("the fuzzer found the canary")
+		}
+		config, err := Parse("f", data)
+		if err != nil {
+			if strings.Contains(strings.ToLower(err.Error()), canary) {
+				t.Fatalf("the password is in the error: %v", err)
+			}
+			return
+		}
+		if warnings := strings.Join(config.Warnings, "\n"); strings.Contains(warnings, canary) {
+			t.Fatalf("the password is in a warning: %s", warnings)
+		}
+		check(t, config)
+		if slices.ContainsFunc(config.Registries, func(r Registry) bool { return r.Password == canary }) {
+			var text bytes.Buffer
+			config.Describe(&text)
+			if strings.Contains(text.String(), canary) {
+				t.Fatalf("the password is in the description: %s", text.String())
+			}
+		}
+	})
+}
+
+func check(t *testing.T, config *Config) {
+	t.Helper()
+	if !filepath.IsAbs(config.Shim) || len(config.Shim) > socketPathLimit || config.Shim == config.Runtime || !filepath.IsAbs(config.StateDirectory) {
+		t.Errorf("paths: %q %q %q", config.Shim, config.Runtime, config.StateDirectory)
+	}
+	if min(config.Timeout, config.LookupTimeout, config.ReloadInterval, config.Cache.ImageCacheTTL, config.Cache.AbsentTTL) <= 0 || config.Cache.ImageCacheSize <= 0 {
+		t.Errorf("a limit is not positive: %+v", config)
+	}
+	for i, registry := range config.Registries {
+		scheme, place, _ := strings.Cut(registry.Address, "://")
+		if scheme != "http" && scheme != "https" || place == "" || strings.ContainsAny(place, "@?# ") || strings.HasSuffix(place, "/") {
+			t.Errorf("address %q", registry.Address)
+		}
+		if registry.Priority < 0 || registry.Priority > highestPriority || registry.Path == "" || registry.Main && i > 0 {
+			t.Errorf("registry %d: priority %d, path %q, main %v", i, registry.Priority, registry.Path, registry.Main)
+		}
+	}
+}

@@ -1,0 +1,68 @@
+package config
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// fields maps the keys of a mapping to what reads their values.
+type fields map[string]func(value)
+
+// mapping reads the keys and values of v and returns those that are set to something.
+func (v value) mapping(known fields) map[string]value {
+	set := map[string]value{}
+	if v.null() {
+		return set
+	}
+	if v.node.Kind != yaml.MappingNode {
+		v.problem("found %s, expected keys and values", v.kind())
+		return set
+	}
+	lines := map[string]int{}
+	for i := 0; i+1 < len(v.node.Content); i += 2 {
+		key, child := v.pair(v.node.Content[i], v.node.Content[i+1])
+		read, ok := known[key]
+		switch {
+		case !ok:
+			v.unknown(child, key, known)
+		case lines[key] > 0:
+			child.problem("is set twice, first in line %d", lines[key])
+		default:
+			lines[key] = child.line
+			if !child.empty() {
+				set[key] = child
+			}
+			read(child)
+		}
+	}
+	return set
+}
+
+// pair returns a key and its value, whose line is the key's.
+func (v value) pair(key, node *yaml.Node) (string, value) {
+	name := v.document.value("", key.Line, key).node
+	if name.Kind != yaml.ScalarNode {
+		return "", v.document.value(v.key, key.Line, node)
+	}
+	path := name.Value
+	if v.key != "" {
+		path = v.key + "." + name.Value
+	}
+	return name.Value, v.document.value(path, key.Line, node)
+}
+
+func (v value) unknown(child value, key string, known fields) {
+	names := slices.Sorted(maps.Keys(known))
+	name, _, colon := strings.Cut(key, ":") // after it may come user:password
+	child.key = strings.TrimSuffix(child.key, key) + abridge(name)
+	if colon {
+		child.problem("unknown key with a colon in it, expected `key: value` with a blank after the colon")
+	} else if near := nearest(key, names); near != "" {
+		child.problem("unknown key, did you mean `%s`?", near)
+	} else {
+		child.problem("unknown key, expected one of %s", strings.Join(names, ", "))
+	}
+}

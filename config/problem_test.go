@@ -1,0 +1,146 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestProblems holds the exact error of each kind of bad value of each key.
+func TestProblems(t *testing.T) {
+	const (
+		aSocket   = `expected an absolute path or unix:///path`
+		aDuration = `expected a duration such as 15m, 30s or 1h30m`
+		anAddress = `expected http:// or https:// and host[:port][/prefix]`
+		aPattern  = `expected a pattern such as docker.io, docker.io/library, *.gcr.io/team or !docker.io/secret, in lower case`
+		aPath     = `expected a repository path: lower-case letters and digits, between them . _ __ or -, with / between its parts`
+		aLogin    = `expected user:password, in quotes if need be`
+		anIPv6    = `found a bad host in brackets, expected an IPv6 address such as [fd00::1], without a zone or dots`
+		control   = `found control characters or several lines, expected plain text in one line`
+		taggedBad = `found a YAML tag (a text that begins with ! needs quotes), `
+	)
+	for _, test := range []struct{ data, want string }{
+		{`shim: shim.sock`, `shim: found "shim.sock", ` + aSocket},
+		{`shim: unix://shim.sock`, `shim: found "unix://shim.sock", ` + aSocket},
+		{`cri: tcp://127.0.0.1:5000`, `cri: found "tcp://127.0.0.1:5000", ` + aSocket},
+		{`cri: http:///run/x.sock`, `cri: found "http:///run/x.sock", ` + aSocket},
+		{`cri: 5`, `cri: found 5, ` + aSocket},
+		{`cri: [/run/x.sock]`, `cri: found a list, ` + aSocket},
+		{`cri: {path: /run/x.sock}`, `cri: found keys and values, ` + aSocket},
+		{`cri: "/run/a\0b"`, `cri: ` + control},
+		{`cri: /` + strings.Repeat("x", 107), `cri: found a path of 108 bytes, expected at most 107 (the limit of unix sockets)`},
+		{`cri: /var/run/../run/image-cri-shim.sock`, `cri: found the socket that the shim serves, expected the runtime's own`},
+		{"force: 1", `force: found 1, expected true or false`},
+		{"force: on", "force: found \"on\", expected true or false, did you mean `true`?"},
+		{"debug: No", "debug: found \"No\", expected true or false, did you mean `false`?"},
+		{`debug: "true"`, `debug: found "true", expected true or false without quotes`},
+		{`debug: {}`, `debug: found keys and values, expected true or false`},
+		{`insecureSkipVerify: maybe`, `insecureSkipVerify: found "maybe", expected true or false`},
+		{"timeout: 15", "timeout: found 15, " + aDuration + ", did you mean `15s`?"},
+		{`timeout: "15"`, "timeout: found \"15\", " + aDuration + ", did you mean `15s`?"},
+		{"timeout: -15m", `timeout: found "-15m", ` + aDuration + `, not a negative one`},
+		{"timeout: 1d", `timeout: found "1d", ` + aDuration},
+		{"timeout: true", `timeout: found true, ` + aDuration},
+		{"timeout: 2020-01-01", `timeout: found a date, ` + aDuration},
+		{"timeout: !soon 1m", `timeout: ` + taggedBad + aDuration},
+		{"lookupTimeout: [3s]", `lookupTimeout: found a list, ` + aDuration},
+		{"reloadInterval: soon", `reloadInterval: found "soon", ` + aDuration},
+		{"image: var/lib", `image: found "var/lib", expected an absolute path`},
+		{"image: 7", `image: found 7, expected an absolute path`},
+		{`image: "/var\n/lib"`, `image: ` + control},
+		{"ca: ca.pem", `ca: found "ca.pem", expected an absolute path`},
+		{"cache: 1024", `cache: found a number, expected keys and values`},
+		{"cache: {imageCacheSize: -1}", `cache.imageCacheSize: found -1, expected zero or more`},
+		{"cache: {imageCacheSize: many}", `cache.imageCacheSize: found "many", expected a whole number`},
+		{"cache: {imageCacheTTL: 5}", "cache.imageCacheTTL: found 5, " + aDuration + ", did you mean `5s`?"},
+		{"cache: {absentTTL: -1s}", `cache.absentTTL: found "-1s", ` + aDuration + `, not a negative one`},
+		{"offlinePriority: high", `offlinePriority: found "high", expected a whole number`},
+		{"offlinePriority: 1.5", `offlinePriority: found 1.5, expected a whole number`},
+		{"offlinePriority: 99999999999999999999", `offlinePriority: found 99999999999999999999, expected a whole number`},
+		{`offlinePriority: "800"`, `offlinePriority: found "800", expected a whole number`},
+
+		{"address: ftp://hub.local", `address: found "ftp://hub.local", ` + anAddress},
+		{"address: http://admin:hunter2@hub.local", `address: found a user or password in the address, expected them under auth`},
+		{"address: admin@hub.local", `address: found a user or password in the address, expected them under auth`},
+		{"address: http://hub.local?x=1", `address: found a query or fragment (? or #), ` + anAddress},
+		{"address: http://hub.local/x#y", `address: found a query or fragment (? or #), ` + anAddress},
+		{"address: http://", `address: found the host "", expected a DNS name, an IPv4 address or an IPv6 address in brackets`},
+		{"address: http://hub_1.local", `address: found the host "hub_1.local", expected a DNS name, an IPv4 address or an IPv6 address in brackets`},
+		{"address: http://hub", `address: found the host "hub", which in an image name would be read as a repository, not as a host: expected a dot in it, a port (hub:5000) or localhost`},
+		{"address: http://hub.local:port", `address: found a port of "hub.local" that is no number from 1 to 65535, ` + anAddress},
+		{`address: "http://hub.local:"`, `address: found a port of "hub.local" that is no number from 1 to 65535, ` + anAddress},
+		{"address: http://hub.local:0", `address: found a port of "hub.local" that is no number from 1 to 65535, ` + anAddress},
+		{"address: http://hub.local:65536", `address: found a port of "hub.local" that is no number from 1 to 65535, ` + anAddress},
+		{"address: http://[fe80::1%eth0]:5000", `address: ` + anIPv6},
+		{"address: http://[::ffff:1.2.3.4]", `address: ` + anIPv6},
+		{"address: http://[fd00::1", `address: ` + anIPv6},
+		{"address: http://hub.local/Mirror", `address: found the prefix "Mirror", ` + aPath},
+		{"address: http://hub.local/a//b", `address: found the prefix "a//b", ` + aPath},
+		{"address: 5000", `address: found 5000, ` + anAddress},
+
+		{"auth: adminhunter2", `auth: found a text without a colon, ` + aLogin},
+		{"auth: ':hunter2'", `auth: found an empty user name, ` + aLogin},
+		{"auth: 12345", `auth: found a number, ` + aLogin},
+		{"auth: {admin: hunter2}", `auth: found keys and values, ` + aLogin},
+		{"auth: [admin, hunter2]", `auth: found a list, ` + aLogin},
+		{"auth: !hunter2", `auth: ` + taggedBad + aLogin},
+		{`auth: "admin:hunter2\n"`, `auth: ` + control},
+		{"auth: *hunter2", `not valid YAML: found an alias (*name) without its anchor (&name); a text that begins with * needs quotes`},
+
+		{"match: 5", `match: found 5, ` + aPattern},
+		{"match: !docker.io/secret", `match: ` + taggedBad + aPattern},
+		{"match: [~]", `match[0]: found nothing, ` + aPattern},
+		{"match: ['']", `match[0]: found "", ` + aPattern},
+		{"match: [docker.io, Quay.io]", `match[1]: found "Quay.io", ` + aPattern},
+		{"match: [docker.io/, '[']", `match[0]: found "docker.io/", ` + aPattern + "\nf:1: match[1]: found \"[\", " + aPattern},
+		{"match: '!'", `match: found "!", ` + aPattern},
+		{"match: 'a.io/[b'", `match: found "a.io/[b", ` + aPattern},
+		{"path: '{repository}'", `path: found the placeholder "{repository}", expected {domain}, {path} or {name}`},
+		{"path: mirror", `path: found neither {path} nor {name}, so that all images would be one, expected a template such as {path}, {domain}/{path} or mirror/{name}`},
+		{"path: '{domain}'", `path: found neither {path} nor {name}, so that all images would be one, expected a template such as {path}, {domain}/{path} or mirror/{name}`},
+		{"path: Mirror/{path}", `path: found "Mirror/{path}", ` + aPath},
+		{"path: /{path}", `path: found "/{path}", ` + aPath},
+		{"path: 'x/{path}}'", `path: found "x/{path}}", ` + aPath},
+		{"path: 'x:{path}'", `path: found "x...", ` + aPath},
+		{"path: {path}", `path: found keys and values, expected a template such as {path}, {domain}/{path} or mirror/{name}`},
+
+		{"registries: http://hub.local", `registries: found a text, expected a list of registries`},
+		{"registries: {address: http://hub.local}", `registries: found keys and values, expected a list of registries`},
+		{"registries: [http://admin:hunter2@hub.local]", `registries[0]: found a text, expected keys and values`},
+		{"registries: [~]", `registries[0]: found no address, ` + anAddress},
+		{"registries: [{auth: 'a:b'}]", `registries[0]: found no address, ` + anAddress},
+		{"registries: [{address: ''}]", `registries[0]: found no address, ` + anAddress},
+		{"registries: [{address: hub.local}, {address: hub}]", `registries[1].address: found the host "hub", which in an image name would be read as a repository, not as a host: expected a dot in it, a port (hub:5000) or localhost`},
+		{"registries: [{address: hub.local, match: [X]}]", `registries[0].match[0]: found "X", ` + aPattern},
+		{"registries: [" + strings.Repeat("{address: hub.local},", 257) + "]", `registries: found 257 items, expected at most 256`},
+	} {
+		_, err := Parse("f", []byte(test.data))
+		if err == nil {
+			t.Errorf("%q is accepted", test.data)
+			continue
+		}
+		if got := err.Error(); got != "f:1: "+test.want {
+			t.Errorf("%q\n got %s\nwant f:1: %s", test.data, got, test.want)
+		}
+		if strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: its error has the password", test.data)
+		}
+	}
+}
+
+func TestAbridge(t *testing.T) {
+	for text, want := range map[string]string{
+		"plain":                       "plain",
+		"two words":                   "two...",
+		"line\nbreak":                 "line...",
+		"admin:hunter2":               "admin...",
+		"http://admin:hunter2@hub":    "...hub",
+		"hub:5000/x":                  "hub:5000/x",
+		strings.Repeat("x", 61):       strings.Repeat("x", 60) + "...",
+		strings.Repeat("é", 40):       strings.Repeat("é", 30) + "...",
+		"a" + strings.Repeat("é", 40): "a" + strings.Repeat("é", 29) + "...",
+	} {
+		if got := abridge(text); got != want {
+			t.Errorf("abridge(%q) = %q, want %q", text, got, want)
+		}
+	}
+}

@@ -1,0 +1,156 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+
+	"go.yaml.in/yaml/v3"
+)
+
+const (
+	defaultMainPriority = 1000
+	defaultPriority     = 500
+	highestPriority     = 1000
+)
+
+// Registry is one registry that images may be served from.
+type Registry struct {
+	Address            string   // scheme://host[:port][/prefix], in lower case, without a closing slash
+	Username           string   // empty: none
+	Password           string   `json:"-"`
+	Priority           int      // 0 to 1000, the highest is preferred
+	Match              []string // which images it is asked for; none: all (see the package example)
+	Path               string   // template of the repository path: {domain}, {path}, {name} and literal text
+	CA                 string   // absolute path of a PEM file; empty: the system's
+	InsecureSkipVerify bool     // the certificate is not verified
+	Main               bool     // described by the top level of the file
+}
+
+// Format prints the address, whatever the verb: a registry that is logged by
+// mistake does not give its password away.
+func (r Registry) Format(state fmt.State, _ rune) {
+	io.WriteString(state, r.Address)
+}
+
+func (r *Registry) readAuth(v value) {
+	if v.null() {
+		return
+	}
+	username, password, err := credentials(v)
+	if err != nil {
+		v.problem("%s", err)
+		return
+	}
+	r.Username, r.Password = username, password
+}
+
+// credentials reads user:password. No error repeats anything of it.
+func credentials(v value) (username, password string, err error) {
+	const expected = "user:password, in quotes if need be"
+	if v.kind() != "a text" {
+		return "", "", fmt.Errorf("found %s, expected %s", v.kind(), expected)
+	}
+	if v.node.Value == "" {
+		return "", "", nil
+	}
+	if strings.ContainsFunc(v.node.Value, unicode.IsControl) {
+		return "", "", errControl
+	}
+	username, password, found := strings.Cut(v.node.Value, ":")
+	if !found {
+		return "", "", errors.New("found a text without a colon, expected " + expected)
+	}
+	if username == "" {
+		return "", "", errors.New("found an empty user name, expected " + expected)
+	}
+	return username, password, nil
+}
+
+// priority reads a priority; zero means preset.
+func priority(preset int) func(value) (int, error) {
+	return func(v value) (int, error) {
+		result, err := number(v)
+		switch {
+		case err != nil:
+			return 0, err
+		case result == 0:
+			return preset, nil
+		case result < 0:
+			v.warn("%d is below 0 and counts as 0", result)
+		case result > highestPriority:
+			v.warn("%d is above %d and counts as %d", result, highestPriority, highestPriority)
+		}
+		return min(max(result, 0), highestPriority), nil
+	}
+}
+
+// addMain appends the registry that the top level describes, if it has an address.
+func (c *Config) addMain(main Registry, set map[string]value) {
+	if main.Address != "" {
+		main.warnOfTLS(set)
+		c.Registries = append(c.Registries, main)
+		return
+	}
+	for _, key := range []string{"auth", "offlinePriority", "match", "path", "ca", "insecureSkipVerify"} {
+		if v, ok := set[key]; ok {
+			v.warn("has no effect without address")
+		}
+	}
+}
+
+// addRegistries appends the entries of registries.
+func (c *Config) addRegistries(entries []value) {
+	first := map[string]string{}
+	for _, main := range c.Registries {
+		first[main.identity()] = "the top level's"
+	}
+	for _, entry := range entries {
+		registry := readRegistry(entry)
+		c.Registries = append(c.Registries, registry)
+		identity := registry.identity()
+		if same, ok := first[identity]; ok {
+			entry.warn("address, path and match are the same as %s", same)
+		} else {
+			first[identity] = "those of " + entry.key
+		}
+	}
+}
+
+func readRegistry(entry value) Registry {
+	registry := Registry{Priority: defaultPriority, Path: defaultPath}
+	set := entry.mapping(fields{
+		"address":            into(&registry.Address, address),
+		"auth":               registry.readAuth,
+		"priority":           into(&registry.Priority, priority(defaultPriority)),
+		"match":              into(&registry.Match, patterns),
+		"path":               into(&registry.Path, template),
+		"ca":                 into(&registry.CA, absolutePath),
+		"insecureSkipVerify": into(&registry.InsecureSkipVerify, boolean),
+	})
+	if _, ok := set["address"]; !ok && (entry.null() || entry.node.Kind == yaml.MappingNode) {
+		entry.problem("found no address, expected %s", addressForm)
+	}
+	registry.warnOfTLS(set)
+	return registry
+}
+
+// identity is equal for registries that would be asked the same.
+func (r Registry) identity() string {
+	return fmt.Sprintf("%q %q %q", r.Address, r.Path, r.Match)
+}
+
+// warnOfTLS warns of keys about TLS that don't do what they seem to.
+func (r Registry) warnOfTLS(set map[string]value) {
+	plain := strings.HasPrefix(r.Address, "http://")
+	if v, ok := set["ca"]; ok && plain {
+		v.warn("has no effect with an http:// address")
+	} else if ok && r.InsecureSkipVerify {
+		v.warn("has no effect with insecureSkipVerify")
+	}
+	if v, ok := set["insecureSkipVerify"]; ok && plain && r.InsecureSkipVerify {
+		v.warn("has no effect with an http:// address")
+	}
+}

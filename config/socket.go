@@ -1,0 +1,105 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// socketPathLimit is the longest path of a unix socket in bytes: sun_path of unix(7) less its closing zero.
+const socketPathLimit = 107
+
+// detectTimeout bounds the attempt to connect to one socket.
+const detectTimeout = time.Second
+
+// socket reads a unix socket: a path, unix:path or unix://path, the path always absolute.
+func socket(v value) (string, error) {
+	const expected = "an absolute path or unix:///path"
+	name, err := text(v, expected)
+	if err != nil || name == "" {
+		return "", err
+	}
+	path, isURL := strings.CutPrefix(name, "unix:")
+	if rest, found := strings.CutPrefix(path, "//"); isURL && found {
+		path = rest
+	}
+	if !filepath.IsAbs(path) {
+		return "", v.unexpected(expected)
+	}
+	if strings.ContainsFunc(path, unicode.IsControl) {
+		return "", errControl
+	}
+	path = filepath.Clean(path)
+	if len(path) > socketPathLimit {
+		return "", fmt.Errorf("found a path of %d bytes, expected at most %d (the limit of unix sockets)", len(path), socketPathLimit)
+	}
+	return path, nil
+}
+
+// absolutePath reads the absolute path of a file or folder.
+func absolutePath(v value) (string, error) {
+	const expected = "an absolute path"
+	path, err := text(v, expected)
+	if err != nil || path == "" {
+		return "", err
+	}
+	if !filepath.IsAbs(path) {
+		return "", v.unexpected(expected)
+	}
+	if strings.ContainsFunc(path, unicode.IsControl) {
+		return "", errControl
+	}
+	return filepath.Clean(path), nil
+}
+
+// DetectRuntime returns the first of the well-known sockets of containerd,
+// CRI-O and cri-dockerd that accepts a connection, which takes a second each
+// at most. The error tells what was wrong with each of them.
+func DetectRuntime() (socket string, err error) {
+	return detectRuntime([]string{
+		"/run/containerd/containerd.sock",
+		"/var/run/crio/crio.sock",
+		"/var/run/cri-dockerd.sock",
+	})
+}
+
+func detectRuntime(candidates []string) (string, error) {
+	var tried []string
+	for _, path := range candidates {
+		err := answers(path)
+		if err == nil {
+			return path, nil
+		}
+		tried = append(tried, fmt.Sprintf("%s (%s)", path, err))
+	}
+	return "", fmt.Errorf("no container runtime answers, tried %s: start one or set `cri` to its socket", strings.Join(tried, ", "))
+}
+
+// answers returns why nobody accepts connections at a path, in few words.
+func answers(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return cause(err)
+	}
+	if info.Mode().Type() != os.ModeSocket {
+		return errors.New("not a socket")
+	}
+	connection, err := net.DialTimeout("unix", path, detectTimeout)
+	if err != nil {
+		return cause(err)
+	}
+	return connection.Close()
+}
+
+// cause returns the innermost error: the path around it is known.
+func cause(err error) error {
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
+		err = inner
+	}
+	return err
+}

@@ -1,0 +1,97 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestSockets(t *testing.T) {
+	for written, want := range map[string]string{
+		"/run/x.sock":              "/run/x.sock",
+		"unix:///run/x.sock":       "/run/x.sock",
+		"unix:/run/x.sock":         "/run/x.sock",
+		"unix:////run//./x.sock":   "/run/x.sock",
+		"/run/with blank.sock":     "/run/with blank.sock",
+		"/run/unix:/x.sock":        "/run/unix:/x.sock",
+		"unix:///" + fill(106):     "/" + fill(106),
+		"/a/../" + fill(106) + "/": "/" + fill(106),
+	} {
+		config, err := Parse("f", []byte("cri: "+written))
+		if err != nil {
+			t.Errorf("%s is refused: %v", written, err)
+		} else if config.Runtime != want {
+			t.Errorf("%s is read as %s, want %s", written, config.Runtime, want)
+		}
+	}
+}
+
+func fill(length int) string { return strings.Repeat("x", length) }
+
+func listen(t *testing.T, path string) net.Listener {
+	t.Helper()
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	return listener
+}
+
+func TestDetectRuntime(t *testing.T) {
+	folder := t.TempDir()
+	path := func(name string) string { return filepath.Join(folder, name) }
+	listen(t, path("live"))
+	listen(t, path("other"))
+	stale := listen(t, path("stale")).(*net.UnixListener)
+	stale.SetUnlinkOnClose(false)
+	stale.Close()
+	if err := os.WriteFile(path("file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(path("live"), path("link")); err != nil {
+		t.Fatal(err)
+	}
+
+	for _, test := range []struct{ candidates, want string }{
+		{"live other", "live"},
+		{"other live", "other"},
+		{"missing file stale live other", "live"},
+		{"missing link", "link"},
+	} {
+		var candidates []string
+		for _, name := range strings.Fields(test.candidates) {
+			candidates = append(candidates, path(name))
+		}
+		got, err := detectRuntime(candidates)
+		if err != nil || got != path(test.want) {
+			t.Errorf("of %s: got %s, %v, want %s", test.candidates, got, err, test.want)
+		}
+	}
+
+	_, err := detectRuntime([]string{path("missing"), path("file"), path("stale")})
+	want := fmt.Sprintf("no container runtime answers, tried %s (no such file or directory), %s (not a socket), %s (connection refused): start one or set `cri` to its socket",
+		path("missing"), path("file"), path("stale"))
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v\nwant %s", err, want)
+	}
+}
+
+// The well-known sockets belong to the machine, so only what holds on any machine is tested.
+func TestDetectRuntimeOfThisMachine(t *testing.T) {
+	socket, err := DetectRuntime()
+	if err == nil {
+		if reason := answers(socket); reason != nil {
+			t.Errorf("%s was taken and does not answer: %v", socket, reason)
+		}
+		return
+	}
+	for _, path := range []string{"/run/containerd/containerd.sock", "/var/run/crio/crio.sock", "/var/run/cri-dockerd.sock"} {
+		if !strings.Contains(err.Error(), path) {
+			t.Errorf("%s is not in %v", path, err)
+		}
+	}
+}

@@ -1,0 +1,226 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// itemLimit bounds a list. Aliases can make a small file mean a huge one; this keeps it small.
+const itemLimit = 256
+
+// nothing stands for a value that is absent.
+var nothing = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"}
+
+// value is one value of a document and where it is.
+type value struct {
+	document *document
+	key      string // dotted path, such as registries[1].priority
+	line     int
+	node     *yaml.Node // never an alias
+	alias    bool       // the text is elsewhere in the file, maybe under auth
+}
+
+func (d *document) value(key string, line int, node *yaml.Node) value {
+	v := value{document: d, key: key, line: line, node: node}
+	if node.Kind == yaml.AliasNode {
+		v.node, v.alias = node.Alias, true
+	}
+	return v
+}
+
+func (v value) problem(format string, arguments ...any) {
+	v.document.problem(v.line, v.key, fmt.Sprintf(format, arguments...))
+}
+
+func (v value) warn(format string, arguments ...any) {
+	v.document.warn(v.line, v.key, fmt.Sprintf(format, arguments...))
+}
+
+// into returns what stores in target what parse makes of a value. Null leaves
+// the target as it is, and so does an error, which is reported.
+func into[T any](target *T, parse func(value) (T, error)) func(value) {
+	return func(v value) {
+		if v.null() {
+			return
+		}
+		result, err := parse(v)
+		if err != nil {
+			v.problem("%s", err)
+			return
+		}
+		*target = result
+	}
+}
+
+func (v value) null() bool {
+	return v.node.Kind == yaml.ScalarNode && v.node.ShortTag() == "!!null"
+}
+
+// empty also says yes to an empty text, but not to a tag: !docker.io without quotes is one.
+func (v value) empty() bool {
+	return v.null() || v.node.Kind == yaml.ScalarNode && v.node.ShortTag() == "!!str" && v.node.Value == ""
+}
+
+// kind says what a value is without saying anything of it.
+func (v value) kind() string {
+	switch v.node.Kind {
+	case yaml.MappingNode:
+		return "keys and values"
+	case yaml.SequenceNode:
+		return "a list"
+	}
+	switch v.node.ShortTag() {
+	case "!!str":
+		return "a text"
+	case "!!int", "!!float":
+		return "a number"
+	case "!!bool":
+		return "true or false"
+	case "!!null":
+		return "nothing"
+	case "!!timestamp":
+		return "a date"
+	}
+	return "a YAML tag (a text that begins with ! needs quotes)"
+}
+
+// found says what a value is. It is not for auth.
+func (v value) found() string {
+	switch tag := v.node.ShortTag(); {
+	case v.alias || v.node.Kind != yaml.ScalarNode:
+		return v.kind()
+	case tag == "!!str":
+		return quote(v.node.Value)
+	case tag == "!!int" || tag == "!!float" || tag == "!!bool":
+		return abridge(v.node.Value)
+	}
+	return v.kind()
+}
+
+// unexpected is the error of a value that is not what its key needs.
+func (v value) unexpected(expected string) error {
+	return fmt.Errorf("found %s, expected %s", v.found(), expected)
+}
+
+// strange is where a text begins that may be a secret in the wrong place, or
+// that spoils a line: a blank, a control character, a colon as in user:password.
+var strange = regexp.MustCompile(`[\s\pC\pZ]|:[^/0-9]`)
+
+// abridge makes a text from the file fit to be shown: short, on one line, and
+// without what looks like credentials.
+func abridge(text string) string {
+	const limit = 60
+	short := text
+	if at := strings.LastIndexByte(short, '@'); at >= 0 {
+		short = "..." + short[at+1:]
+	}
+	if place := strange.FindStringIndex(short); place != nil {
+		short = short[:place[0]] + "..."
+	}
+	if len(short) > limit {
+		short = strings.ToValidUTF8(short[:limit], "") + "..."
+	}
+	return short
+}
+
+func quote(text string) string {
+	return strconv.Quote(abridge(text))
+}
+
+// items returns the values of a list; expected names it for the error.
+func (v value) items(expected string) []value {
+	if v.null() {
+		return nil
+	}
+	if v.node.Kind != yaml.SequenceNode {
+		v.problem("found %s, expected %s", v.kind(), expected)
+		return nil
+	}
+	if len(v.node.Content) > itemLimit {
+		v.problem("found %d items, expected at most %d", len(v.node.Content), itemLimit)
+		return nil
+	}
+	var items []value
+	for i, node := range v.node.Content {
+		items = append(items, v.document.value(fmt.Sprintf("%s[%d]", v.key, i), node.Line, node))
+	}
+	return items
+}
+
+// text reads a string and nothing else.
+func text(v value, expected string) (string, error) {
+	if v.node.Kind != yaml.ScalarNode || v.node.ShortTag() != "!!str" {
+		return "", v.unexpected(expected)
+	}
+	return v.node.Value, nil
+}
+
+func boolean(v value) (bool, error) {
+	const expected = "true or false"
+	if v.node.Kind == yaml.ScalarNode && v.node.ShortTag() == "!!bool" {
+		result, err := strconv.ParseBool(v.node.Value)
+		if err != nil {
+			return false, v.unexpected(expected)
+		}
+		return result, nil
+	}
+	switch strings.ToLower(v.node.Value) {
+	case "yes", "y", "on":
+		return false, v.unexpected(expected + ", did you mean `true`?")
+	case "no", "n", "off":
+		return false, v.unexpected(expected + ", did you mean `false`?")
+	case "true", "false":
+		return false, v.unexpected(expected + " without quotes")
+	}
+	return false, v.unexpected(expected)
+}
+
+// number reads a whole number.
+func number(v value) (int, error) {
+	const expected = "a whole number"
+	var result int
+	if v.node.Kind != yaml.ScalarNode || v.node.ShortTag() != "!!int" || v.node.Decode(&result) != nil {
+		return 0, v.unexpected(expected)
+	}
+	return result, nil
+}
+
+// count reads a whole number that is not negative.
+func count(v value) (int, error) {
+	result, err := number(v)
+	if err == nil && result < 0 {
+		return 0, v.unexpected("zero or more")
+	}
+	return result, err
+}
+
+// duration reads what time.ParseDuration does, if it is not negative.
+func duration(v value) (time.Duration, error) {
+	const expected = "a duration such as 15m, 30s or 1h30m"
+	if v.empty() {
+		return 0, nil
+	}
+	if kind := v.kind(); kind != "a text" && kind != "a number" {
+		return 0, v.unexpected(expected)
+	}
+	result, err := time.ParseDuration(v.node.Value)
+	if err != nil && strings.Trim(v.node.Value, "0123456789") == "" && !v.alias {
+		return 0, v.unexpected(fmt.Sprintf("%s, did you mean `%ss`?", expected, abridge(v.node.Value)))
+	}
+	if err != nil {
+		return 0, v.unexpected(expected)
+	}
+	if result < 0 {
+		return 0, v.unexpected(expected + ", not a negative one")
+	}
+	return result, nil
+}
+
+// errControl refuses what no path, name or password of this file has.
+var errControl = errors.New("found control characters or several lines, expected plain text in one line")
