@@ -1,0 +1,34 @@
+package registry
+
+import "time"
+
+// State is whether a registry has an image.
+type State int
+
+const (
+	Unknown State = iota // it could not be asked
+	Found
+	Absent // it says that it does not have it
+)
+
+// String says it for people.
+func (s State) String() string {
+	switch s {
+	case Found:
+		return "found"
+	case Absent:
+		return "absent"
+	default:
+		return "could not ask"
+	}
+}
+
+// Answer is what a registry said about its [Candidate].
+type Answer struct {
+	Candidate
+	State    State
+	Digest   string        // of the manifest; where Found
+	Err      error         // why Unknown: one line of at most 200 bytes, without secrets
+	Duration time.Duration // of the look-up
+	Cached   bool          // remembered, or withheld by an open circuit: nobody was asked
+}

@@ -1,0 +1,231 @@
+package registry_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"image-cri-shim/registry"
+)
+
+// withTokens lets only those in who have a token, and hands tokens to those who
+// know the password, or to everybody who asks anonymously for a public registry.
+func withTokens(next http.Handler, public bool) http.Handler {
+	const token = "canary-t0ken"
+	mux := http.NewServeMux()
+	mux.HandleFunc("/token", func(w http.ResponseWriter, r *http.Request) {
+		user, secret, given := r.BasicAuth()
+		if (user != username || secret != password) && (given || !public) {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(map[string]string{"token": token})
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer "+token {
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="http://%s/token",service="test"`, r.Host))
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	return mux
+}
+
+func TestCredentials(t *testing.T) {
+	contents := newStorage()
+	contents.push(t, "library/nginx:1.25")
+	right := registry.Config{Username: username, Password: password}
+	wrong := registry.Config{Username: username, Password: "wrong-" + password}
+	tests := []struct {
+		name    string
+		handler http.Handler
+		config  registry.Config
+		state   registry.State
+		err     string
+	}{
+		{"basic", basicAuth(contents), right, registry.Found, ""},
+		{"basic, wrong", basicAuth(contents), wrong, registry.Unknown, "does not take the configured credentials"},
+		{"basic, none", basicAuth(contents), registry.Config{}, registry.Unknown, "none are configured"},
+		{"token", withTokens(contents, false), right, registry.Found, ""},
+		{"token, wrong", withTokens(contents, false), wrong, registry.Unknown, "401"},
+		{"token, none", withTokens(contents, false), registry.Config{}, registry.Unknown, "401"},
+		{"anonymous token", withTokens(contents, true), registry.Config{}, registry.Found, ""},
+		{"not needed", contents, right, registry.Found, ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			server := serve(t, test.handler)
+			test.config.Address = server.URL
+			answer := findOne(t, newSet(t, registry.Options{Registries: []registry.Config{test.config}}), "nginx:1.25")
+			if answer.State != test.state || (test.err != "" && !strings.Contains(fmt.Sprint(answer.Err), test.err)) {
+				t.Errorf("%v (%v), want %v with %q", answer.State, answer.Err, test.state, test.err)
+			}
+			if absent := findOne(t, newSet(t, registry.Options{Registries: []registry.Config{test.config}}), "nginx:gone"); test.state == registry.Found && absent.State != registry.Absent {
+				t.Errorf("of what is not there: %v (%v), want it absent", absent.State, absent.Err)
+			}
+		})
+	}
+}
+
+// A token and a connection serve for many images of a repository.
+func TestLoginIsKept(t *testing.T) {
+	server := serve(t, withTokens(newStorage(), false))
+	set := newSetOf(t, server.URL)
+	for i := range 5 {
+		findOne(t, set, fmt.Sprintf("nginx:%d", i))
+	}
+	server.mu.Lock()
+	defer server.mu.Unlock()
+	tokens := 0
+	for _, request := range server.requests {
+		if strings.HasSuffix(request, "/token") {
+			tokens++
+		}
+	}
+	if tokens != 1 {
+		t.Errorf("%d logins for one repository, want 1", tokens)
+	}
+	if got := len(server.firstBytes); got > 2 {
+		t.Errorf("%d connections for look-ups one after another", got)
+	}
+}
+
+// What a registry redirects to gets no credentials, even on the same machine.
+func TestRedirectCarriesNoCredentials(t *testing.T) {
+	contents := newStorage()
+	contents.push(t, "library/nginx:1.25")
+	for name, protect := range map[string]func(http.Handler) http.Handler{
+		"basic": basicAuth,
+		"token": func(next http.Handler) http.Handler { return withTokens(next, false) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			other := serve(t, contents)
+			server := serve(t, protect(on(isManifest, func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, other.URL+r.URL.Path, http.StatusTemporaryRedirect)
+			}, contents)))
+			answer := findOne(t, newSetOf(t, server.URL), "nginx:1.25")
+			if answer.State != registry.Found {
+				t.Errorf("%v (%v), want it found where the registry says", answer.State, answer.Err)
+			}
+			if other.count(http.MethodHead) != 1 {
+				t.Error("the redirect was not followed")
+			}
+			if got := other.seenAuthorizations(); len(got) != 0 {
+				t.Errorf("the other host was sent %d credentials", len(got))
+			}
+			if got := server.seenAuthorizations(); len(got) == 0 {
+				t.Error("the registry was sent no credentials: the test shows nothing")
+			}
+		})
+	}
+}
+
+// A redirect to another host that fails is that host's failure.
+func TestFailureElsewhereIsNamed(t *testing.T) {
+	other := serve(t, status(http.StatusForbidden))
+	contents := newStorage()
+	server := serve(t, on(isManifest, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL+"/signed?secret="+password, http.StatusTemporaryRedirect)
+	}, contents))
+	answer := findOne(t, newSetOf(t, server.URL), "nginx:1.25")
+	if want := other.host() + " answered 403 Forbidden"; answer.State != registry.Unknown || answer.Err.Error() != want {
+		t.Errorf("%v (%v), want %q", answer.State, answer.Err, want)
+	}
+}
+
+// Whatever a hostile or broken registry sends back, no secret is shown.
+func TestNothingShowsSecrets(t *testing.T) {
+	echo := func(w http.ResponseWriter, r *http.Request) {
+		_, secret, _ := r.BasicAuth()
+		w.WriteHeader(http.StatusTeapot)
+		_, _ = fmt.Fprintf(w, `{"errors":[{"code":"DENIED","message":%q,"detail":%q}]}`, secret, r.Header.Get("Authorization"))
+	}
+	location := func(target string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			_, secret, _ := r.BasicAuth()
+			w.Header().Set("Location", strings.ReplaceAll(target, "SECRET", secret))
+			w.WriteHeader(http.StatusTemporaryRedirect)
+		}
+	}
+	contentType := func(w http.ResponseWriter, r *http.Request) {
+		_, secret, _ := r.BasicAuth()
+		w.Header().Set("Content-Type", secret)
+		w.Header().Set("Docker-Content-Digest", digest)
+	}
+	bearer := func(realm string, token http.HandlerFunc) http.Handler {
+		return on(func(r *http.Request) bool { return r.URL.Path == "/token" }, token,
+			http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("WWW-Authenticate", `Bearer realm="`+strings.ReplaceAll(realm, "HOST", r.Host)+`"`)
+				w.WriteHeader(http.StatusUnauthorized)
+			}))
+	}
+	handlers := map[string]http.Handler{
+		"good":               basicAuth(newStorage()),
+		"wrong password":     login(status(http.StatusUnauthorized)),
+		"echo":               login(echo),
+		"echo without HEAD":  login(on(isHead, status(http.StatusMethodNotAllowed), http.HandlerFunc(echo)).ServeHTTP),
+		"echo in a type":     login(contentType),
+		"redirect with user": login(location("ftp://user:SECRET@host/x?token=SECRET")),
+		"redirect to no URL": login(location("http://[bad SECRET")),
+		"answer with no token": bearer("http://HOST/token?x=canary", func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = fmt.Fprintf(w, `{"refresh_token":%q}`, password)
+		}),
+		"echo instead of a token": bearer("http://HOST/token?x=canary", echo),
+		"bad realm":               bearer("gopher://u:canary@10.0.0.1/token?x=canary", echo),
+		"realm of another host":   bearer("http://u:canary@10.0.0.1/token?x=canary", echo),
+		"realm that is no URL":    bearer("http://u:canary@[bad?x=canary", echo),
+	}
+	for name, handler := range handlers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			options := registry.Options{Registries: []registry.Config{
+				{Address: serve(t, handler).URL, Username: username, Password: password},
+			}}
+			set := newSet(t, options)
+			answer := findOne(t, set, "nginx:1.25")
+			values := []any{
+				options, &options, options.Registries, options.Registries[0], &options.Registries[0], set,
+				answer, &answer, []registry.Answer{answer}, answer.Candidate, answer.Credentials, &answer.Credentials,
+				set.Candidates(parse(t, "nginx")),
+			}
+			for err := answer.Err; err != nil; err = errors.Unwrap(err) {
+				values = append(values, err)
+			}
+			for _, value := range values {
+				for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+					checkNoSecret(t, fmt.Sprintf(verb, value))
+				}
+			}
+			encoded, err := json.Marshal(answer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkNoSecret(t, string(encoded))
+			if answer.Err != nil && (len(answer.Err.Error()) > 200 || strings.ContainsAny(answer.Err.Error(), "\r\n")) {
+				t.Errorf("an error that is long or has several lines: %q", answer.Err)
+			}
+		})
+	}
+}
+
+func checkNoSecret(t *testing.T, text string) {
+	t.Helper()
+	secrets := []string{"canary", "Y2FuYXJ5", fmt.Sprintf("%x", "canary")}
+	if slices.ContainsFunc(secrets, func(secret string) bool { return strings.Contains(text, secret) }) {
+		t.Errorf("a secret in %q", text)
+	}
+}
+
+// login asks for a password and accepts any.
+func login(next http.HandlerFunc) http.Handler {
+	return on(isManifest, next, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+}

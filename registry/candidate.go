@@ -1,0 +1,136 @@
+package registry
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/distribution/reference"
+)
+
+// Candidate is the name under which a registry may have an image.
+type Candidate struct {
+	Registry    string      // the registry's address, for people
+	Reference   string      // what a runtime is asked for; canonical, with a tag or a digest
+	Credentials Credentials // for the pull
+}
+
+// Credentials log in to the registry of a [Candidate]. The zero value means
+// that the registry needs none.
+type Credentials struct {
+	Username      string
+	Password      string `json:"-"`
+	ServerAddress string // scheme://host
+}
+
+// Format prints credentials without their password.
+func (c Credentials) Format(state fmt.State, _ rune) {
+	text := "no credentials"
+	if c != (Credentials{}) {
+		text = c.Username + " at " + c.ServerAddress
+	}
+	_, _ = fmt.Fprint(state, text)
+}
+
+// Candidates returns the names under which the registries may have an image.
+// The highest priority comes first. Among equals it is the registry whose own
+// host the name is on, then the order they were configured in. It does no I/O and
+// may be called concurrently.
+func (s *Set) Candidates(name reference.Named) []Candidate {
+	questions := s.questions(name)
+	candidates := make([]Candidate, len(questions))
+	for i, q := range questions {
+		candidates[i] = q.candidate()
+	}
+	return candidates
+}
+
+// question is what is to be asked of one registry.
+type question struct {
+	endpoint  *endpoint
+	reference reference.Named
+}
+
+func (q question) candidate() Candidate {
+	return Candidate{
+		Registry:    q.endpoint.location.String(),
+		Reference:   q.reference.String(),
+		Credentials: q.endpoint.credentials,
+	}
+}
+
+func (s *Set) questions(name reference.Named) []question {
+	original, err := reference.ParseDockerRef(name.String())
+	if err != nil {
+		return nil
+	}
+	endpoints := slices.Clone(s.endpoints)
+	slices.SortStableFunc(endpoints, func(a, b *endpoint) int {
+		return cmp.Or(cmp.Compare(b.priority, a.priority), b.closeness(original)-a.closeness(original))
+	})
+	var questions []question
+	for _, e := range endpoints {
+		candidate, ok := e.candidate(original)
+		if !ok {
+			continue
+		}
+		known := slices.IndexFunc(questions, func(q question) bool {
+			return q.reference.String() == candidate.String()
+		})
+		switch {
+		case known < 0:
+			questions = append(questions, question{endpoint: e, reference: candidate})
+		case e.closeness(original) > questions[known].endpoint.closeness(original):
+			questions[known].endpoint = e // on one host the credentials of the prefix are the right ones
+		}
+	}
+	return questions
+}
+
+// closeness is 0 for an original that is on another host than the registry, and
+// grows with the part of the address that the original begins with.
+func (e *endpoint) closeness(original reference.Named) int {
+	if !strings.EqualFold(reference.Domain(original), e.location.host) {
+		return 0
+	}
+	if strings.HasPrefix(reference.Path(original), e.location.prefix+"/") {
+		return 1 + len(e.location.prefix)
+	}
+	return 1
+}
+
+// candidate is the registry's name for an original with a tag or a digest. It
+// is false where the registry does not stand in for it or can't have it.
+func (e *endpoint) candidate(original reference.Named) (reference.Named, bool) {
+	own := e.closeness(original) > 0
+	if e.patterns.excludes(original.Name()) || (!own && !e.patterns.includes(original.Name())) {
+		return original, false
+	}
+	if own {
+		return original, true
+	}
+	repository := e.template.repository(original)
+	if e.location.prefix != "" {
+		repository = e.location.prefix + "/" + repository
+	}
+	renamed, err := parseRepository(e.location.host + "/" + repository)
+	if err != nil {
+		return original, false
+	}
+	return identified(renamed, original)
+}
+
+// identified gives a repository the digest or the tag of an original.
+func identified(repository, original reference.Named) (reference.Named, bool) {
+	switch original := original.(type) {
+	case reference.Digested:
+		digested, err := reference.WithDigest(repository, original.Digest())
+		return digested, err == nil
+	case reference.Tagged:
+		tagged, err := reference.WithTag(repository, original.Tag())
+		return tagged, err == nil
+	default:
+		return repository, false
+	}
+}

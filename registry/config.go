@@ -1,0 +1,136 @@
+package registry
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/distribution/reference"
+)
+
+// Config is one registry as configured.
+type Config struct {
+	Address            string   // http(s)://host[:port][/prefix]; only this scheme is ever used
+	Username, Password string   // empty: anonymous
+	Priority           int      // higher is asked first
+	Match              []string // patterns of the originals it stands in for; empty: all
+	Path               string   // template of the repository; empty: {path}
+	CA                 string   // PEM file, trusted in addition to the system's; empty: none
+	InsecureSkipVerify bool     // accept any certificate
+}
+
+// Format prints a registry without its password.
+func (c Config) Format(state fmt.State, _ rune) {
+	address := c.Address
+	if strings.Contains(address, "@") {
+		address = "an address with credentials"
+	}
+	_, _ = fmt.Fprint(state, address)
+}
+
+// Options of a [Set]. Zero values mean the defaults.
+type Options struct {
+	Registries    []Config      // in the order of the file
+	LookupTimeout time.Duration // of one look-up in one registry; 3s
+	FoundTTL      time.Duration // how long a registry is taken to have what it had; 5m
+	AbsentTTL     time.Duration // how long it is taken to lack what it lacked; 30s
+	CacheSize     int           // answers remembered at most, of all registries together; 1024
+	UserAgent     string        // sent to the registries; image-cri-shim
+
+	// OnBreaker, where not nil, is told that a registry's circuit has opened or
+	// closed again, and why. Calls for one registry come one after another. It
+	// must not wait for a look-up.
+	OnBreaker func(registry string, open bool, reason string)
+}
+
+func (o Options) withDefaults() Options {
+	o.LookupTimeout = cmp.Or(o.LookupTimeout, 3*time.Second)
+	o.FoundTTL = cmp.Or(o.FoundTTL, 5*time.Minute)
+	o.AbsentTTL = cmp.Or(o.AbsentTTL, 30*time.Second)
+	o.CacheSize = cmp.Or(o.CacheSize, 1024)
+	o.UserAgent = cmp.Or(o.UserAgent, "image-cri-shim")
+	if o.OnBreaker == nil {
+		o.OnBreaker = func(string, bool, string) {}
+	}
+	return o
+}
+
+func (o Options) validate() error {
+	if o.LookupTimeout < 0 || o.FoundTTL < 0 || o.AbsentTTL < 0 || o.CacheSize < 0 {
+		return errors.New("time-outs, times to live and the size of the cache can't be negative")
+	}
+	return nil
+}
+
+// location is where a registry is.
+type location struct {
+	scheme string
+	host   string // with its port; as image names write it
+	prefix string // of every repository; may be empty
+}
+
+func (l location) String() string {
+	text := l.scheme + "://" + l.host
+	if l.prefix != "" {
+		text += "/" + l.prefix
+	}
+	return text
+}
+
+const (
+	dockerHub         = "docker.io"            // in image names
+	dockerHubIndex    = "index.docker.io"      // an older spelling of it
+	dockerHubRegistry = "registry-1.docker.io" // the host that serves it
+)
+
+// serverAddress is what a runtime compares with the host it is about to log in
+// to: containerd's ParseAuth takes the host out of this URL.
+func (l location) serverAddress() string {
+	host := l.host
+	if host == dockerHub {
+		host = dockerHubRegistry
+	}
+	return l.scheme + "://" + host
+}
+
+func parseAddress(address string) (location, error) {
+	if strings.Contains(address, "@") {
+		return location{}, errors.New("the address must not hold credentials: give them apart from it")
+	}
+	parsed, err := url.Parse(address)
+	if err != nil || parsed.Host == "" || parsed.RawQuery != "" || parsed.Fragment != "" {
+		return location{}, errors.New("the address must be http(s)://host[:port][/prefix]")
+	}
+	if parsed.Scheme != "http" && parsed.Scheme != "https" {
+		return location{}, errors.New("the address must begin with http:// or https://")
+	}
+	l := location{
+		scheme: parsed.Scheme,
+		host:   strings.ToLower(parsed.Host),
+		prefix: strings.Trim(parsed.Path, "/"),
+	}
+	if l.host == dockerHubIndex {
+		l.host = dockerHub
+	}
+	if _, err := parseRepository(l.host + "/library/image"); err != nil {
+		return location{}, errors.New("image names can't hold this host: it needs a dot or a port, or to be localhost")
+	}
+	if l.prefix != "" {
+		if _, err := parseRepository(l.host + "/" + l.prefix + "/image"); err != nil {
+			return location{}, fmt.Errorf("the prefix can't begin a repository: %w", err)
+		}
+	}
+	return l, nil
+}
+
+// parseRepository reads a canonical repository, without tag or digest.
+func parseRepository(text string) (reference.Named, error) {
+	named, err := reference.ParseNamed(text)
+	if err == nil && !reference.IsNameOnly(named) {
+		err = reference.ErrReferenceInvalidFormat
+	}
+	return named, err
+}

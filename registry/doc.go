@@ -1,0 +1,61 @@
+// Package registry asks OCI registries which of them has an image.
+//
+// A [Set] holds the registries of a configuration. For an image's name it
+// computes the [Candidate] of each registry, the best first, without asking
+// anybody; or it finds out which registries really have theirs:
+//
+//	registries, err := registry.New(registry.Options{Registries: []registry.Config{
+//		{Address: "http://sealos.hub:5000", Username: "admin", Password: password, Priority: 1000},
+//		{Address: "https://hub.example.com/mirror", Priority: 500, Match: []string{"docker.io"}},
+//	}})
+//	...
+//	defer registries.Close()
+//	for answer := range registries.Find(ctx, name) {
+//		if answer.State == registry.Found {
+//			// pull answer.Reference with answer.Credentials
+//		}
+//	}
+//
+// # Names
+//
+// A registry is expected to have docker.io/library/nginx:1.25 under its host,
+// its prefix and the repository: sealos.hub:5000/library/nginx:1.25. A template
+// says otherwise, from these parts of the original:
+//
+//	{domain}  its registry, docker.io, in lower case; a port follows "_": localhost_5000
+//	{path}    its repository, library/nginx
+//	{name}    the last element of its repository, nginx
+//
+// A name that is on the registry's own host stays as it is. A digest wins over
+// a tag, a name with neither means the tag "latest", and a candidate that is no
+// valid reference is left out.
+//
+// Patterns limit a registry to some originals. Each is compared with the
+// beginning of the original's repository, element by element, as in path.Match:
+// "docker.io", "docker.io/library", "*.gcr.io/team". One that begins with "!"
+// excludes, and excludes win. Without any other pattern everything matches, and
+// so does, whatever the patterns, a name on the registry's own host that none
+// excludes.
+//
+// # Answers
+//
+// A look-up is a HEAD of the manifest, or a GET where the registry can't answer
+// that (OCI distribution specification, "Pulling manifests"). All candidates are
+// looked up at once, and look-ups of one candidate are shared. Absent is only
+// what the registry says it does not have; whatever else keeps it from having
+// it is Unknown. Found and Absent are remembered for a while, Unknown is not.
+//
+// A registry that does not answer at all, or is overloaded three times in a
+// row, opens its circuit: from then on it is not asked but probed in the
+// background, until it answers again. Nobody waits for a registry that is known
+// to be down.
+//
+// # Secrets
+//
+// A registry is only ever reached over the scheme of its address, and its
+// credentials go to it and to the token server it names, nowhere else. No type
+// of this package prints a password, and no error holds one.
+//
+// Proxies are taken from the environment (HTTPS_PROXY, NO_PROXY), as container
+// runtimes do.
+package registry

@@ -1,0 +1,158 @@
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+// severity is what a failed look-up says about the registry.
+type severity int
+
+const (
+	answered    severity = iota // it is up, but does not say whether it has the image
+	overloaded                  // it answers that it can't answer
+	unreachable                 // it does not answer
+)
+
+// failure is why a registry could not be asked.
+type failure struct {
+	severity severity
+	text     string
+	cause    error // only ever one that holds no request and no response
+}
+
+func (f *failure) Error() string { return f.text }
+func (f *failure) Unwrap() error { return f.cause }
+
+var errClosed = errors.New("the registries have been closed")
+
+// explain says why a look-up failed, in words for people.
+func (c *client) explain(ctx context.Context, err error) *failure {
+	if status, ok := errors.AsType[*transport.Error](err); ok {
+		return c.explainStatus(status)
+	}
+	if silence, ok := errors.AsType[silence](err); ok {
+		return c.explainSilence(silence.cause)
+	}
+	if ctx.Err() != nil {
+		return c.explainSilence(ctx.Err())
+	}
+	if request, ok := errors.AsType[*url.Error](err); ok {
+		err = request.Err // without the URL
+	}
+	return c.newFailure(answered, err.Error(), nil)
+}
+
+func (c *client) explainStatus(status *transport.Error) *failure {
+	text := fmt.Sprintf("answered %d %s", status.StatusCode, http.StatusText(status.StatusCode))
+	switch {
+	case status.Request != nil && status.Request.URL.Host != c.registry.RegistryStr():
+		text = status.Request.URL.Host + " " + text // its token server, or where it redirects to
+	case status.StatusCode == http.StatusUnauthorized && c.credentials == (Credentials{}):
+		text += ": it wants credentials, and none are configured"
+	case status.StatusCode == http.StatusUnauthorized:
+		text += ": it does not take the configured credentials for this image"
+	case status.StatusCode == http.StatusNotFound:
+		text += ": there is no OCI registry at this address"
+	}
+	if isOverloaded(status.StatusCode) {
+		return c.newFailure(overloaded, text, nil)
+	}
+	return c.newFailure(answered, text, nil)
+}
+
+func (c *client) explainSilence(cause error) *failure {
+	return c.newFailure(unreachable, c.describeSilence(cause), cause)
+}
+
+func (c *client) describeSilence(cause error) string {
+	if _, ok := errors.AsType[*net.DNSError](cause); ok {
+		return cause.Error()
+	}
+	if timeout, ok := errors.AsType[net.Error](cause); ok && timeout.Timeout() {
+		return fmt.Sprintf("no answer within %v", c.timeout)
+	}
+	if untrusted, ok := errors.AsType[*tls.CertificateVerificationError](cause); ok {
+		return fmt.Sprintf("its certificate is not trusted, set its CA: %v", untrusted.Err)
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](cause); ok {
+		return "it does not speak TLS: write http:// in its address"
+	}
+	return cause.Error()
+}
+
+// newFailure shows what it can of a text that may come from the registry. A
+// registry may send back what it got, so that nothing is shown, and no cause is
+// kept, where the password is in it.
+func (c *client) newFailure(severity severity, text string, cause error) *failure {
+	if holds(text, c.credentials) {
+		text, cause = "failed, and its error can't be shown because it holds the password", nil
+	}
+	return &failure{severity: severity, text: oneLine(redact(text)), cause: cause}
+}
+
+// holds tells whether a password is in a text, in any of the forms that HTTP
+// and Go's errors give it.
+func holds(text string, credentials Credentials) bool {
+	password := credentials.Password
+	return password != "" && slices.ContainsFunc([]string{
+		password,
+		strings.Trim(strconv.Quote(password), `"`),
+		url.QueryEscape(password),
+		url.PathEscape(password),
+		base64.StdEncoding.EncodeToString([]byte(credentials.Username + ":" + password)),
+	}, func(form string) bool { return strings.Contains(text, form) })
+}
+
+// isNotFound tells whether it was the manifest that the registry does not have.
+func isNotFound(err error) bool {
+	status, ok := errors.AsType[*transport.Error](err)
+	return ok && status.StatusCode == http.StatusNotFound &&
+		status.Request != nil && strings.Contains(status.Request.URL.Path, "/manifests/")
+}
+
+func isOverloaded(status int) bool {
+	return status >= http.StatusInternalServerError || status == http.StatusTooManyRequests
+}
+
+// What may hold a secret in a URL.
+var (
+	userInformation = regexp.MustCompile(`//[^/\s"@]*@`)
+	query           = regexp.MustCompile(`\?[^\s"]*`)
+)
+
+// redact keeps the first line of an error of go-containerregistry, which shows
+// a token server's answer on further lines.
+func redact(text string) string {
+	text, _, _ = strings.Cut(text, "\n")
+	return query.ReplaceAllString(userInformation.ReplaceAllString(text, "//"), "?...")
+}
+
+// oneLine makes a text fit for a log: printable, and of 200 bytes at most.
+func oneLine(text string) string {
+	const limit = 200
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, text)
+	if len(text) > limit {
+		const ellipsis = "..."
+		text = strings.ToValidUTF8(text[:limit-len(ellipsis)], "") + ellipsis
+	}
+	return text
+}

@@ -1,0 +1,142 @@
+package registry
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+// A puller remembers each repository it was used for, so that it must not be
+// used for ever.
+func TestPullerIsBounded(t *testing.T) {
+	e, err := newEndpoint(Config{Address: "http://localhost:5000"}, Options{}.withDefaults(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := e.client.pullerFor("repository/0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := e.client.pullerFor("repository/0"); again != first {
+		t.Error("the second look-up in a repository got another puller")
+	}
+	for i := range 3 * repositoryLimit {
+		if _, err := e.client.pullerFor(fmt.Sprintf("repository/%d", i)); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(e.client.repositories); got > repositoryLimit {
+			t.Fatalf("one puller for %d repositories", got)
+		}
+	}
+	if last, _ := e.client.pullerFor("repository/0"); last == first {
+		t.Error("the puller was never replaced")
+	}
+}
+
+func TestProbePauses(t *testing.T) {
+	b := &breaker{notify: func(bool, string) {}}
+	within := func(pause, want time.Duration) {
+		t.Helper()
+		if pause > want || pause < want*4/5 {
+			t.Errorf("pause of %v, want about %v", pause, want)
+		}
+	}
+	for _, want := range []time.Duration{1, 2, 4, 5, 5} {
+		within(b.nextPause(), want*time.Second)
+	}
+	// Answering probes is not enough to be probed as often as before.
+	down := &failure{severity: unreachable, text: "down"}
+	if !b.record(time.Now(), down) {
+		t.Fatal("the circuit did not open")
+	}
+	b.close()
+	within(b.nextPause(), 5*time.Second)
+	// Answering a look-up is.
+	b.record(time.Now(), nil)
+	within(b.nextPause(), time.Second)
+}
+
+func TestBreakerIgnoresOldFailures(t *testing.T) {
+	b := &breaker{notify: func(bool, string) {}}
+	down := &failure{severity: unreachable, text: "down"}
+	started := time.Now()
+	if !b.record(started, down) {
+		t.Fatal("the circuit did not open")
+	}
+	if b.record(started, down) {
+		t.Error("an open circuit opened again")
+	}
+	b.close()
+	if b.record(started, down) || b.withheld() != nil {
+		t.Error("a look-up from before the return opened the circuit")
+	}
+	if !b.record(time.Now(), down) || b.withheld() == nil {
+		t.Error("a look-up from after the return did not")
+	}
+}
+
+func TestFailureText(t *testing.T) {
+	c := &client{credentials: Credentials{Username: "robot", Password: `p"w/d?`}}
+	tests := []struct{ text, want string }{
+		{"connection refused", "connection refused"},
+		{"one\nsecret", "one"},
+		{"tab\tand\x1bescape", "tab and escape"},
+		{`Get "http://u:x@h/p?token=1": no`, `Get "http://h/p?...": no`},
+		{`saw p"w/d?`, "failed, and its error can't be shown because it holds the password"},
+		{`saw "p\"w/d?"`, "failed, and its error can't be shown because it holds the password"},
+		{`saw http://h/p%22w%2Fd%3F`, "failed, and its error can't be shown because it holds the password"},
+		{"saw cm9ib3Q6cCJ3L2Q/", "failed, and its error can't be shown because it holds the password"},
+	}
+	for _, test := range tests {
+		if got := c.newFailure(answered, test.text, nil).Error(); got != test.want {
+			t.Errorf("text of %q: %q, want %q", test.text, got, test.want)
+		}
+	}
+	if got := c.newFailure(answered, strings.Repeat("ä", 300), nil).Error(); len(got) > 200 || !utf8.ValidString(got) {
+		t.Errorf("%d bytes: %q", len(got), got)
+	}
+}
+
+func TestSilenceText(t *testing.T) {
+	c := &client{timeout: 3 * time.Second}
+	tests := []struct {
+		cause error
+		want  string
+	}{
+		{&net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}, "no answer within 3s"},
+		{
+			&net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Name: "sealos.hub", Err: "i/o timeout", IsTimeout: true}},
+			"dial tcp: lookup sealos.hub: i/o timeout",
+		},
+		{
+			&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}},
+			"its certificate is not trusted, set its CA: x509: certificate signed by unknown authority",
+		},
+		{tls.RecordHeaderError{Msg: "not TLS"}, "it does not speak TLS: write http:// in its address"},
+		{errors.New("connection reset by peer"), "connection reset by peer"},
+	}
+	for _, test := range tests {
+		failure := c.explainSilence(test.cause)
+		if failure.Error() != test.want || failure.severity != unreachable || !errors.Is(failure, test.cause) {
+			t.Errorf("%v: %q of severity %v, want %q", test.cause, failure, failure.severity, test.want)
+		}
+	}
+}
+
+// Docker Hub is named otherwise than it is reached.
+func TestDockerHubIsAskedAtItsIndex(t *testing.T) {
+	e, err := newEndpoint(Config{Address: "https://docker.io"}, Options{}.withDefaults(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := e.client.transport.host; got != "index.docker.io" {
+		t.Errorf("docker.io is asked at %s", got)
+	}
+}

@@ -1,0 +1,119 @@
+package registry
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jellydator/ttlcache/v3"
+)
+
+// Set is the registries of a configuration. It must be closed. Its methods may
+// be called concurrently.
+type Set struct {
+	endpoints  []*endpoint // best priority first
+	transports transports
+
+	lookupTimeout, foundTTL, absentTTL time.Duration
+
+	lifetime context.Context // of everything that runs in the background
+	end      context.CancelFunc
+	running  sync.WaitGroup
+
+	mu      sync.Mutex
+	closed  bool
+	known   *ttlcache.Cache[key, finding]
+	lookups map[key]*lookup // that are running
+}
+
+// key names what one registry is asked for.
+type key struct {
+	endpoint  *endpoint
+	reference string
+}
+
+// finding is an answer to remember.
+type finding struct {
+	state  State
+	digest string
+}
+
+// New prepares look-ups in the registries and asks none of them. It reads their
+// CA files. Its error names the registry that is configured wrongly.
+func New(options Options) (*Set, error) {
+	if err := options.validate(); err != nil {
+		return nil, err
+	}
+	options = options.withDefaults()
+	s := &Set{
+		transports:    transports{},
+		lookupTimeout: options.LookupTimeout,
+		foundTTL:      options.FoundTTL,
+		absentTTL:     options.AbsentTTL,
+		known: ttlcache.New(
+			ttlcache.WithCapacity[key, finding](uint64(options.CacheSize)),
+			ttlcache.WithDisableTouchOnHit[key, finding](), // an answer ages however often it is asked for
+		),
+		lookups: map[key]*lookup{},
+	}
+	for i, config := range options.Registries {
+		if err := s.add(config, options); err != nil {
+			return nil, fmt.Errorf("registry %d, %v: %w", i+1, config, err)
+		}
+	}
+	slices.SortStableFunc(s.endpoints, func(a, b *endpoint) int { return cmp.Compare(b.priority, a.priority) })
+	s.lifetime, s.end = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// Format prints the addresses of the registries.
+func (s *Set) Format(state fmt.State, _ rune) {
+	addresses := make([]string, len(s.endpoints))
+	for i, e := range s.endpoints {
+		addresses[i] = e.location.String()
+	}
+	_, _ = fmt.Fprint(state, addresses)
+}
+
+func (s *Set) add(config Config, options Options) error {
+	transport, err := s.transports.get(trust{config.CA, config.InsecureSkipVerify}, options.LookupTimeout)
+	if err != nil {
+		return err
+	}
+	e, err := newEndpoint(config, options, transport)
+	if err != nil {
+		return err
+	}
+	s.endpoints = append(s.endpoints, e)
+	return nil
+}
+
+// Close ends all look-ups and probes, waits for them, and closes the
+// connections. Whoever still waits for an answer, or asks later, is told
+// Unknown. Closing twice is fine.
+func (s *Set) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.end()
+	s.running.Wait()
+	s.transports.closeIdle()
+}
+
+// probe waits until a registry whose circuit is open answers again.
+func (s *Set) probe(e *endpoint) {
+	for {
+		select {
+		case <-s.lifetime.Done():
+			return
+		case <-time.After(e.breaker.nextPause()):
+		}
+		if e.client.answers(s.lifetime) {
+			e.breaker.close()
+			return
+		}
+	}
+}
