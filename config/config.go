@@ -89,7 +89,7 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // nothing is written
 	data, err := io.ReadAll(io.LimitReader(file, sizeLimit+1))
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)

@@ -15,21 +15,22 @@ import (
 const mask = "********"
 
 // Describe writes what the configuration means, for people: registries in
-// the order of their priority, passwords masked. It writes once; whether that
-// worked is between w and the caller.
-func (c *Config) Describe(w io.Writer) {
+// the order of their priority, passwords masked. It writes once and returns the
+// writer's error.
+func (c *Config) Describe(w io.Writer) error {
 	var buffer bytes.Buffer
 	table := tabwriter.NewWriter(&buffer, 0, 0, 2, ' ', 0)
 	c.describeService(table)
 	c.describeRegistries(table)
-	table.Flush()
+	_ = table.Flush() // a buffer takes everything
 	for i, warning := range c.Warnings {
 		if i == 0 {
 			fmt.Fprintln(&buffer, "\nwarnings")
 		}
 		fmt.Fprintf(&buffer, "  %s\n", warning)
 	}
-	w.Write(buffer.Bytes())
+	_, err := w.Write(buffer.Bytes())
+	return err
 }
 
 func (c *Config) describeService(w io.Writer) {

@@ -32,7 +32,7 @@ type Registry struct {
 // Format prints the address, whatever the verb: a registry that is logged by
 // mistake does not give its password away.
 func (r Registry) Format(state fmt.State, _ rune) {
-	io.WriteString(state, r.Address)
+	_, _ = io.WriteString(state, r.Address)
 }
 
 func (r *Registry) readAuth(v value) {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -60,18 +61,18 @@ func absolutePath(v value) (string, error) {
 // DetectRuntime returns the first of the well-known sockets of containerd,
 // CRI-O and cri-dockerd that accepts a connection, which takes a second each
 // at most. The error tells what was wrong with each of them.
-func DetectRuntime() (socket string, err error) {
-	return detectRuntime([]string{
+func DetectRuntime(ctx context.Context) (socket string, err error) {
+	return detectRuntime(ctx, []string{
 		"/run/containerd/containerd.sock",
 		"/var/run/crio/crio.sock",
 		"/var/run/cri-dockerd.sock",
 	})
 }
 
-func detectRuntime(candidates []string) (string, error) {
+func detectRuntime(ctx context.Context, candidates []string) (string, error) {
 	var tried []string
 	for _, path := range candidates {
-		err := answers(path)
+		err := answers(ctx, path)
 		if err == nil {
 			return path, nil
 		}
@@ -81,7 +82,7 @@ func detectRuntime(candidates []string) (string, error) {
 }
 
 // answers returns why nobody accepts connections at a path, in few words.
-func answers(path string) error {
+func answers(ctx context.Context, path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		return cause(err)
@@ -89,7 +90,7 @@ func answers(path string) error {
 	if info.Mode().Type() != os.ModeSocket {
 		return errors.New("not a socket")
 	}
-	connection, err := net.DialTimeout("unix", path, detectTimeout)
+	connection, err := (&net.Dialer{Timeout: detectTimeout}).DialContext(ctx, "unix", path)
 	if err != nil {
 		return cause(err)
 	}

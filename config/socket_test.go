@@ -66,13 +66,13 @@ func TestDetectRuntime(t *testing.T) {
 		for _, name := range strings.Fields(test.candidates) {
 			candidates = append(candidates, path(name))
 		}
-		got, err := detectRuntime(candidates)
+		got, err := detectRuntime(t.Context(), candidates)
 		if err != nil || got != path(test.want) {
 			t.Errorf("of %s: got %s, %v, want %s", test.candidates, got, err, test.want)
 		}
 	}
 
-	_, err := detectRuntime([]string{path("missing"), path("file"), path("stale")})
+	_, err := detectRuntime(t.Context(), []string{path("missing"), path("file"), path("stale")})
 	want := fmt.Sprintf("no container runtime answers, tried %s (no such file or directory), %s (not a socket), %s (connection refused): start one or set `cri` to its socket",
 		path("missing"), path("file"), path("stale"))
 	if err == nil || err.Error() != want {
@@ -82,9 +82,9 @@ func TestDetectRuntime(t *testing.T) {
 
 // The well-known sockets belong to the machine, so only what holds on any machine is tested.
 func TestDetectRuntimeOfThisMachine(t *testing.T) {
-	socket, err := DetectRuntime()
+	socket, err := DetectRuntime(t.Context())
 	if err == nil {
-		if reason := answers(socket); reason != nil {
+		if reason := answers(t.Context(), socket); reason != nil {
 			t.Errorf("%s was taken and does not answer: %v", socket, reason)
 		}
 		return

@@ -54,7 +54,6 @@ func New(options Options) (*Server, error) {
 		grpc.UnknownServiceHandler(s.handle),
 		grpc.MaxRecvMsgSize(math.MaxInt32),
 		grpc.MaxSendMsgSize(math.MaxInt32),
-		grpc.SharedWriteBuffer(true),
 		grpc.WaitForHandlers(true),
 		// How often a local client pings is for the client to decide.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Millisecond, PermitWithoutStream: true}),

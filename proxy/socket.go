@@ -67,7 +67,9 @@ func removeStale(socket string) error {
 	if file.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("%s exists and is not a socket: remove it, or choose another path", socket)
 	}
-	connection, err := net.DialTimeout("unix", socket, time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	connection, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	if err == nil {
 		_ = connection.Close()
 		return fmt.Errorf("socket %s is in use: another process answers on it; stop that one first, or choose another path", socket)

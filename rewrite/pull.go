@@ -128,9 +128,12 @@ func (p *pull) fromOriginal(ctx context.Context) ([]byte, error) {
 // another reference. before is what that reference meant until now.
 func (p *pull) recordMoved(ctx context.Context, stored string, before *runtime.Image) {
 	after, err := p.runtime.status(ctx, stored)
-	if err != nil || after == nil {
-		p.warn(fmt.Errorf("image %s was pulled as %s and is not to be found there (%v)", p.name, stored, err))
+	if err != nil {
+		p.warn(fmt.Errorf("look at %s after it was pulled as %s: %w", p.name, stored, err))
 		return
+	}
+	if after == nil {
+		return // removed meanwhile
 	}
 	var change Change
 	change.Name = append(change.Name, Name{Original: p.name.String(), Image: after.Id, Stored: stored})

@@ -106,9 +106,3 @@ func (n *node) push(references ...string) {
 		n.runtime.remote[canonical] = newContent(canonical)
 	}
 }
-
-// mirror puts the same image under both references.
-func (n *node) mirror(original, mirrored string) {
-	n.push(original)
-	n.runtime.remote[mirrored] = n.runtime.remote[original]
-}

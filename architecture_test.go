@@ -1,0 +1,85 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// mayImport says which of the project's packages, and which of the modules that
+// a package is named for, each folder may import. The parts know nothing of each
+// other: main puts them together.
+var mayImport = map[string]struct{ ours, theirs []string }{
+	"config":   {theirs: []string{"github.com/distribution/reference", "github.com/xrash/smetrics", "go.yaml.in/yaml/v3"}},
+	"proxy":    {theirs: []string{"github.com/mwitkow/grpc-proxy", "golang.org/x/sys/unix", "google.golang.org/grpc"}},
+	"registry": {theirs: []string{"github.com/distribution/reference", "github.com/google/go-containerregistry", "github.com/jellydator/ttlcache/v3", "github.com/opencontainers/go-digest", "golang.org/x/sync"}},
+	"rewrite":  {theirs: []string{"github.com/distribution/reference", "google.golang.org/grpc/codes", "google.golang.org/grpc/status", "google.golang.org/protobuf", "k8s.io/cri-api"}},
+	"version":  {},
+	".": {
+		ours:   []string{"config", "proxy", "registry", "rewrite", "version"},
+		theirs: []string{"github.com/distribution/reference", "github.com/sirupsen/logrus", "github.com/urfave/cli/v2", "google.golang.org/grpc/codes"},
+	},
+}
+
+func TestImports(t *testing.T) {
+	seen := make(map[string]bool)
+	err := filepath.WalkDir(".", func(file string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && (file == "e2e" || file == "testdata" || strings.HasPrefix(file, ".") && file != ".") {
+			return fs.SkipDir // e2e is a module of its own
+		}
+		if !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") || strings.HasSuffix(path.Dir(file), "test") {
+			return nil
+		}
+		folder := path.Dir(file)
+		rules, known := mayImport[folder]
+		if !known {
+			t.Errorf("%s: the folder %s has no rules here", file, folder)
+			return nil
+		}
+		seen[folder] = true
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range parsed.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			if !allowed(imported, rules.ours, rules.theirs) {
+				t.Errorf("%s imports %s", file, imported)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for folder := range mayImport {
+		if !seen[folder] {
+			t.Errorf("there are rules for the folder %s, and no Go files", folder)
+		}
+	}
+}
+
+func allowed(imported string, ours, theirs []string) bool {
+	if own, ok := strings.CutPrefix(imported, "image-cri-shim/"); ok {
+		theirs, imported = ours, own
+	} else if first, _, _ := strings.Cut(imported, "/"); !strings.Contains(first, ".") {
+		return true // the standard library
+	}
+	for _, prefix := range theirs {
+		if imported == prefix || strings.HasPrefix(imported, prefix+"/") {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"io"
+	"os"
+
+	"github.com/sirupsen/logrus"
+	"google.golang.org/grpc/codes"
+
+	"image-cri-shim/proxy"
+	"image-cri-shim/rewrite"
+)
+
+// newLogger writes lines fit for journald, which adds the time itself.
+func newLogger(output io.Writer, debug bool) *logrus.Logger {
+	log := logrus.New()
+	log.SetOutput(output)
+	_, underSystemd := os.LookupEnv("JOURNAL_STREAM") // systemd.exec(5)
+	log.SetFormatter(&logrus.TextFormatter{DisableColors: true, FullTimestamp: true, DisableTimestamp: underSystemd})
+	if debug {
+		log.SetLevel(logrus.DebugLevel)
+	}
+	return log
+}
+
+// logCall writes the line of one call, at debug level.
+func logCall(log *logrus.Logger) func(proxy.Call) {
+	return func(call proxy.Call) {
+		if !log.IsLevelEnabled(logrus.DebugLevel) {
+			return
+		}
+		entry := log.WithFields(logrus.Fields{"method": call.Method, "code": call.Code, "duration": call.Duration})
+		if call.Code != codes.OK {
+			entry = entry.WithError(call.Err)
+		}
+		entry.Debug("call")
+	}
+}
+
+// logDecision writes the line of one decision about an image name: at info
+// level where the node's images change, at debug level where they are only
+// looked at, which kubelet does all the time.
+func logDecision(log *logrus.Logger) func(rewrite.Decision) {
+	return func(d rewrite.Decision) {
+		level := logrus.DebugLevel
+		if d.Method == "PullImage" || d.Method == "RemoveImage" {
+			level = logrus.InfoLevel
+		}
+		if !log.IsLevelEnabled(level) {
+			return
+		}
+		fields := logrus.Fields{"asked": d.Asked, "served": d.Served, "registry": d.Registry, "reason": d.Reason, "duration": d.Duration}
+		if d.Err != nil {
+			fields[logrus.ErrorKey] = d.Err
+		}
+		log.WithFields(fields).Log(level, d.Method)
+	}
+}

@@ -1,0 +1,46 @@
+package proxytest
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+)
+
+// Counter counts the connections that were accepted and are still open. The
+// zero value is ready for use, by many goroutines at once.
+type Counter struct {
+	open atomic.Int64
+}
+
+// Open is the number of connections that are open now.
+func (c *Counter) Open() int { return int(c.open.Load()) }
+
+// Listener counts the connections that listener accepts.
+func (c *Counter) Listener(listener net.Listener) net.Listener {
+	return &countedListener{Listener: listener, counter: c}
+}
+
+type countedListener struct {
+	net.Listener
+	counter *Counter
+}
+
+func (l *countedListener) Accept() (net.Conn, error) {
+	connection, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.counter.open.Add(1)
+	return &countedConnection{Conn: connection, counter: l.counter}, nil
+}
+
+type countedConnection struct {
+	net.Conn
+	counter *Counter
+	closed  sync.Once
+}
+
+func (c *countedConnection) Close() error {
+	c.closed.Do(func() { c.counter.open.Add(-1) })
+	return c.Conn.Close()
+}

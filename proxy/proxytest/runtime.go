@@ -1,0 +1,105 @@
+package proxytest
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	_ "google.golang.org/grpc/encoding/gzip" // as container runtimes have it
+	"google.golang.org/grpc/status"
+)
+
+// Handler answers one call of any kind. It must return when the stream's
+// context is done. An error without a gRPC status reaches the client as Unknown.
+type Handler func(stream grpc.ServerStream) error
+
+// Runtime is a gRPC server on a unix socket whose methods are [Handler]s. It can
+// die and come back. Its methods are safe for concurrent use, except that Start
+// and Stop must take turns.
+type Runtime struct {
+	socket      string
+	connections Counter
+	calls       atomic.Int64
+
+	mutex    sync.Mutex
+	handlers map[string]Handler
+
+	server *grpc.Server
+	served chan error
+}
+
+// NewRuntime prepares a runtime that knows no method yet.
+func NewRuntime(socket string) *Runtime {
+	return &Runtime{socket: socket, handlers: map[string]Handler{}}
+}
+
+// Socket is the path of the unix socket.
+func (r *Runtime) Socket() string { return r.socket }
+
+// Connections is the number of open connections from clients.
+func (r *Runtime) Connections() int { return r.connections.Open() }
+
+// Calls is the number of handlers that are running.
+func (r *Runtime) Calls() int { return int(r.calls.Load()) }
+
+// Handle sets what answers a method, by its full name "/package.Service/Method".
+func (r *Runtime) Handle(method string, handler Handler) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.handlers[method] = handler
+}
+
+// Start listens and serves until Stop. A socket file left by Stop is replaced.
+func (r *Runtime) Start() error {
+	if err := os.Remove(r.socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the socket of the last run: %w", err)
+	}
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: r.socket, Net: "unix"})
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", r.socket, err)
+	}
+	listener.SetUnlinkOnClose(false)
+	r.server = grpc.NewServer(
+		grpc.ForceServerCodecV2(Codec("")),
+		grpc.UnknownServiceHandler(r.answer),
+		grpc.MaxRecvMsgSize(math.MaxInt32),
+		grpc.MaxSendMsgSize(math.MaxInt32),
+		grpc.WaitForHandlers(true),
+	)
+	r.served = make(chan error, 1)
+	go func(server *grpc.Server, served chan<- error) {
+		served <- server.Serve(r.connections.Listener(listener))
+	}(r.server, r.served)
+	return nil
+}
+
+// Stop ends the runtime as a crash does: connections are cut and the socket file
+// stays. It returns when every handler has, with an error if serving had failed
+// before.
+func (r *Runtime) Stop() error {
+	r.server.Stop()
+	if err := <-r.served; !errors.Is(err, grpc.ErrServerStopped) {
+		return err
+	}
+	return nil
+}
+
+func (r *Runtime) answer(_ any, stream grpc.ServerStream) error {
+	r.calls.Add(1)
+	defer r.calls.Add(-1)
+	method, _ := grpc.MethodFromServerStream(stream)
+	r.mutex.Lock()
+	handler := r.handlers[method]
+	r.mutex.Unlock()
+	if handler == nil {
+		return status.Errorf(codes.Unimplemented, "the runtime has no method %s", method)
+	}
+	return handler(stream)
+}

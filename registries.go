@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"iter"
+
+	"github.com/distribution/reference"
+
+	"image-cri-shim/config"
+	"image-cri-shim/registry"
+	"image-cri-shim/rewrite"
+)
+
+// openRegistries makes the set of registries that the file configures. options
+// holds what the file doesn't say.
+func openRegistries(settings *config.Config, options registry.Options) (*registry.Set, error) {
+	for _, r := range settings.Registries {
+		options.Registries = append(options.Registries, registry.Config{
+			Address:            r.Address,
+			Username:           r.Username,
+			Password:           r.Password,
+			Priority:           r.Priority,
+			Match:              r.Match,
+			Path:               r.Path,
+			CA:                 r.CA,
+			InsecureSkipVerify: r.InsecureSkipVerify,
+		})
+	}
+	options.LookupTimeout = settings.LookupTimeout
+	options.CacheSize = settings.Cache.ImageCacheSize
+	options.FoundTTL = settings.Cache.ImageCacheTTL
+	options.AbsentTTL = settings.Cache.AbsentTTL
+	return registry.New(options)
+}
+
+// lookup lets rewrite ask the registries, without either knowing the other.
+type lookup struct {
+	registries *registry.Set
+}
+
+func (l lookup) Candidates(name reference.Named) []rewrite.Candidate {
+	found := l.registries.Candidates(name)
+	candidates := make([]rewrite.Candidate, len(found))
+	for i, candidate := range found {
+		candidates[i] = rewriteCandidate(candidate)
+	}
+	return candidates
+}
+
+func (l lookup) Find(ctx context.Context, name reference.Named) iter.Seq[rewrite.Answer] {
+	return func(yield func(rewrite.Answer) bool) {
+		for answer := range l.registries.Find(ctx, name) {
+			reason := answer.State.String()
+			if answer.Err != nil {
+				reason += ": " + answer.Err.Error()
+			}
+			if !yield(rewrite.Answer{
+				Candidate: rewriteCandidate(answer.Candidate),
+				Found:     answer.State == registry.Found,
+				Reason:    reason,
+			}) {
+				return
+			}
+		}
+	}
+}
+
+func rewriteCandidate(candidate registry.Candidate) rewrite.Candidate {
+	return rewrite.Candidate{
+		Registry:    candidate.Registry,
+		Reference:   candidate.Reference,
+		Credentials: rewrite.Credentials(candidate.Credentials),
+	}
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/rogpeppe/go-internal/testscript"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/proxy/proxytest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"image-cri-shim": main,
+		"cri":            criClient,
+	})
+}
+
+// TestScripts runs the transcripts in testdata/script, each in a folder of its
+// own. $HUB is the address of a registry that has library/nginx:1.25 for the
+// user admin with the password canary:passw0rd, $CRI a runtime's socket that
+// answers Version and takes for ever over Status, and $SHIM a socket path that
+// is free.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			hub, err := startHub(env)
+			if err != nil {
+				return err
+			}
+			cri := proxytest.NewRuntime(filepath.Join(env.WorkDir, "cri.sock"))
+			cri.Handle("/runtime.v1.RuntimeService/Version", answerVersion)
+			cri.Handle("/runtime.v1.RuntimeService/Status", func(stream grpc.ServerStream) error {
+				// As a pull that takes long; the script can wait for its begin.
+				if err := os.WriteFile(filepath.Join(env.WorkDir, "cri.calls"), []byte("Status"), 0o600); err != nil {
+					return err
+				}
+				<-stream.Context().Done()
+				return stream.Context().Err()
+			})
+			if err := cri.Start(); err != nil {
+				return err
+			}
+			env.Defer(func() {
+				if err := cri.Stop(); err != nil {
+					t.Error(err)
+				}
+			})
+			env.Setenv("HUB", hub)
+			env.Setenv("CRI", cri.Socket())
+			env.Setenv("SHIM", filepath.Join(env.WorkDir, "shim.sock"))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"expand":  expand,
+			"waitfor": waitFor,
+		},
+	})
+}
+
+func startHub(env *testscript.Env) (address string, err error) {
+	content := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); user != "admin" || password != "canary:passw0rd" {
+			w.Header().Set("WWW-Authenticate", `Basic realm="hub"`)
+			http.Error(w, `{"errors":[{"code":"UNAUTHORIZED"}]}`, http.StatusUnauthorized)
+			return
+		}
+		content.ServeHTTP(w, r)
+	}))
+	env.Defer(server.Close)
+	image, err := random.Image(100, 1)
+	if err != nil {
+		return "", err
+	}
+	reference, err := name.ParseReference(strings.TrimPrefix(server.URL, "http://") + "/library/nginx:1.25")
+	if err != nil {
+		return "", err
+	}
+	return server.URL, remote.Write(reference, image, remote.WithAuth(&authn.Basic{Username: "admin", Password: "canary:passw0rd"}))
+}
+
+func answerVersion(stream grpc.ServerStream) error {
+	if _, err := proxytest.Receive(stream); err != nil {
+		return err
+	}
+	response, err := proto.Marshal(&runtime.VersionResponse{Version: "0.1.0", RuntimeName: "proxytest", RuntimeApiVersion: "v1"})
+	if err != nil {
+		return err
+	}
+	return proxytest.Send(stream, response)
+}
+
+// expand FILE... replaces $NAME in files by the script's variables.
+func expand(ts *testscript.TestScript, _ bool, files []string) {
+	for _, file := range files {
+		content := os.Expand(ts.ReadFile(file), ts.Getenv)
+		ts.Check(os.WriteFile(ts.MkAbs(file), []byte(content), 0o600))
+		ts.Check(os.Chmod(ts.MkAbs(file), 0o600)) // it may hold a password
+	}
+}
+
+// waitFor FILE TEXT waits until a file contains a text.
+func waitFor(ts *testscript.TestScript, _ bool, arguments []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
+	defer cancel()
+	for {
+		content, err := os.ReadFile(ts.MkAbs(arguments[0]))
+		if err == nil && strings.Contains(string(content), arguments[1]) {
+			return
+		}
+		if err := pause(ctx); err != nil {
+			ts.Fatalf("%s never says %q: %s", arguments[0], arguments[1], content)
+		}
+	}
+}
+
+// criClient is a CRI client: `cri SOCKET METHOD` prints the name of the runtime
+// that a RuntimeService method answers with.
+func criClient() {
+	if err := call(os.Args[1], os.Args[2]); err != nil {
+		_, _ = os.Stderr.WriteString(err.Error() + "\n")
+		os.Exit(1)
+	}
+}
+
+func call(socket, method string) (err error) {
+	connection, err := proxytest.Dial(socket)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, connection.Close()) }()
+	raw, err := proxytest.Invoke(context.Background(), connection, "/runtime.v1.RuntimeService/"+method, nil)
+	if err != nil {
+		return err
+	}
+	response := &runtime.VersionResponse{}
+	if err := proto.Unmarshal(raw, response); err != nil {
+		return err
+	}
+	_, err = os.Stdout.WriteString(response.RuntimeName + "\n")
+	return err
+}
