@@ -1,0 +1,48 @@
+# `make demo` shows the shim at work, `make test` tests it, `make lint` reads it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
+DATE    ?= $(shell git log -1 --format=%cI 2>/dev/null)
+PREFIX  ?= /usr
+FUZZTIME ?= 10s
+variables = -X image-cri-shim/version.Version=$(VERSION) -X image-cri-shim/version.Commit=$(COMMIT) -X image-cri-shim/version.Date=$(DATE)
+
+.PHONY: build demo test lint fuzz clean install
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w $(variables)' -o bin/image-cri-shim .
+
+# Without the real components the demo has an embedded runtime.
+demo: build
+	-e2e/install-components
+	cd e2e && go run ./demo --shim ../bin/image-cri-shim
+
+test:
+	e2e/install-components
+	go test -race ./...
+	cd e2e && go test -race -count=1 ./...
+
+lint:
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "run gofmt -w on:" $$unformatted; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	cd e2e && go vet ./...
+	cd e2e && go tool -modfile=../go.mod staticcheck ./...
+
+# Each fuzz target for a short while; the seeds run with `make test` too.
+fuzz:
+	@for package in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; \
+	  done; \
+	done
+
+clean:
+	rm -rf bin
+
+install: build
+	install -D -m 0755 bin/image-cri-shim $(DESTDIR)$(PREFIX)/bin/image-cri-shim
+	install -D -m 0644 packaging/image-cri-shim.service $(DESTDIR)/lib/systemd/system/image-cri-shim.service
+	test -e $(DESTDIR)/etc/image-cri-shim.yaml || install -D -m 0600 packaging/image-cri-shim.yaml $(DESTDIR)/etc/image-cri-shim.yaml

@@ -1,0 +1,178 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/status"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/e2e/testbed"
+)
+
+// node is a runtime without images and a shim of its own in front of it.
+type node struct {
+	runtime runtime
+	shim    *testbed.Shim
+	through *testbed.Client // connected to the shim
+	direct  *testbed.Client // connected to the runtime
+}
+
+// callers is what kubelet takes from a pod's pull secret: it never says for
+// which registry.
+var callers = &runtimeapi.AuthConfig{Username: upstreamUser, Password: upstreamPassword}
+
+// privateOnly is the configuration of most tests.
+func privateOnly() string {
+	return fmt.Sprintf("address: %s\nauth: %q\ndebug: true\n", shared.private.Address(), privateUser+":"+privatePassword)
+}
+
+// newNode starts a shim with a configuration. At the test's end it stops it,
+// looks for leaked passwords and data races in its log, and removes all images.
+func newNode(t *testing.T, runtime runtime, configuration string) *node {
+	t.Helper()
+	// Not t.TempDir: with a test's name a socket's path may become too long.
+	folder, err := os.MkdirTemp("", "shim-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	shim, err := testbed.StartShim(testContext(t), testbed.ShimOptions{
+		Binary: shared.shim, Folder: folder, Runtime: runtime.Socket(), Configuration: configuration,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{runtime: runtime, shim: shim}
+	t.Cleanup(func() { n.checkShim(t) })
+	n.through = dial(t, shim.Socket())
+	n.direct = dial(t, runtime.Socket())
+	n.removeImages(t)
+	t.Cleanup(func() { n.removeImages(t) })
+	shared.private.Forget()
+	shared.upstream.Forget()
+	return n
+}
+
+// checkShim ends the shim, which must do so cleanly.
+func (n *node) checkShim(t *testing.T) {
+	if err := n.shim.Stop(); err != nil {
+		t.Errorf("the shim ended with: %v", err)
+	}
+	log, err := os.ReadFile(n.shim.Log())
+	if err != nil {
+		t.Error(err)
+	}
+	for _, leak := range []string{privatePassword, upstreamPassword, wrongPassword, "DATA RACE", "panic"} {
+		if strings.Contains(string(log), leak) {
+			t.Errorf("the shim's log contains %q", leak)
+		}
+	}
+	if t.Failed() {
+		t.Logf("the shim's log:\n%s", log)
+	}
+}
+
+// removeImages empties the runtime, but for the sandbox image.
+func (n *node) removeImages(t *testing.T) {
+	t.Helper()
+	for _, image := range n.list(t, n.direct) {
+		if !slices.Contains(image.RepoTags, sandboxImage) {
+			n.remove(t, n.direct, image.Id)
+		}
+	}
+}
+
+// testContext ends with the test, and bounds every wait in it.
+func testContext(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func dial(t *testing.T, socket string) *testbed.Client {
+	t.Helper()
+	client, err := testbed.Dial(testContext(t), socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return client
+}
+
+func (n *node) pull(t *testing.T, client *testbed.Client, name string, auth *runtimeapi.AuthConfig) (id string) {
+	t.Helper()
+	id, err := client.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: name}, auth, nil)
+	if err != nil {
+		t.Fatalf("pull %s: %v", name, err)
+	}
+	return id
+}
+
+// status returns nil where there is no such image.
+func (n *node) status(t *testing.T, client *testbed.Client, name string) *runtimeapi.Image {
+	t.Helper()
+	response, err := client.Images.ImageStatus(testContext(t), &runtimeapi.ImageSpec{Image: name}, false)
+	if err != nil {
+		t.Fatalf("status of %s: %v", name, err)
+	}
+	return response.GetImage()
+}
+
+func (n *node) remove(t *testing.T, client *testbed.Client, name string) {
+	t.Helper()
+	if err := client.Images.RemoveImage(testContext(t), &runtimeapi.ImageSpec{Image: name}); err != nil {
+		t.Fatalf("remove %s: %v", name, err)
+	}
+}
+
+func (n *node) list(t *testing.T, client *testbed.Client) []*runtimeapi.Image {
+	t.Helper()
+	images, err := client.Images.ListImages(testContext(t), nil)
+	if err != nil {
+		t.Fatalf("list: %v", err)
+	}
+	return images
+}
+
+// decision is what the shim logged about a pull.
+func (n *node) decision(t *testing.T, asked string) testbed.Decision {
+	t.Helper()
+	decision, err := n.shim.Decision(testContext(t), "PullImage", asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return decision
+}
+
+// wantStatus requires an image of this ID under a name, for the client of the
+// shim, with all names that the client sees being those it may see.
+func (n *node) wantStatus(t *testing.T, name, id string) {
+	t.Helper()
+	image := n.status(t, n.through, name)
+	if image.GetId() != id {
+		t.Errorf("status of %s: got image %q, want %q", name, image.GetId(), id)
+	}
+	for _, shown := range slices.Concat(image.GetRepoTags(), image.GetRepoDigests()) {
+		if strings.HasPrefix(shown, shared.private.Host()) {
+			t.Errorf("status of %s shows the private registry's name %s", name, shown)
+		}
+	}
+}
+
+// sameError says whether a client is told the same: the code and the
+// beginning of the text, after which the shim may say more.
+func sameError(got, want error) bool {
+	gotStatus, wantStatus := status.Convert(got), status.Convert(want)
+	return gotStatus.Code() == wantStatus.Code() && strings.HasPrefix(gotStatus.Message(), wantStatus.Message())
+}

@@ -1,0 +1,128 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// eventually waits until problem has none to report any more.
+func eventually(t *testing.T, problem func() string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(testContext(t), 20*time.Second)
+	defer cancel()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		found := problem()
+		if found == "" {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatal(found)
+		case <-ticker.C:
+		}
+	}
+}
+
+func TestRegistryStopped(t *testing.T) {
+	onEachRuntime(t, func(t *testing.T, runtime runtime) {
+		n := newNode(t, runtime, privateOnly())
+		id := n.pull(t, n.through, "nginx:1.25", nil)
+		shared.private.Stop()
+		t.Cleanup(func() { // for the next test, wherever this one ends
+			shared.private.Stop()
+			if err := shared.private.Start(testContext(t)); err != nil {
+				t.Error(err)
+			}
+		})
+		for _, name := range []string{"nginx:1.25", "docker.io/library/nginx:1.25", id} {
+			n.wantStatus(t, name, id)
+			// Of several tries one must show it, on a machine with other work.
+			if took := n.fastestStatus(t, name); took > 100*time.Millisecond {
+				t.Errorf("status of %s took %v at best", name, took)
+			}
+		}
+		want := shared.id(t, shared.upstream, "library/original:1")
+		if got := n.pull(t, n.through, "original:1", callers); got != want {
+			t.Errorf("pulled image %s, want %s", got, want)
+		}
+		if err := shared.private.Start(testContext(t)); err != nil {
+			t.Fatal(err)
+		}
+		want = shared.id(t, shared.private, "library/nginx:latest")
+		eventually(t, func() string {
+			got, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: "nginx:latest"}, nil, nil)
+			if err != nil || got != want {
+				return fmt.Sprintf("after the registry's return: got %s, %v, want %s", got, err, want)
+			}
+			return ""
+		})
+	})
+}
+
+func (n *node) fastestStatus(t *testing.T, name string) time.Duration {
+	t.Helper()
+	fastest := time.Hour
+	for range 5 {
+		start := time.Now()
+		n.status(t, n.through, name)
+		fastest = min(fastest, time.Since(start))
+	}
+	return fastest
+}
+
+func TestRuntimeKilled(t *testing.T) {
+	onEachRuntime(t, func(t *testing.T, runtime runtime) {
+		n := newNode(t, runtime, privateOnly())
+		id := n.pull(t, n.through, "nginx:1.25", nil)
+		runtime.Kill()
+		images := runtimeapi.NewImageServiceClient(n.through.Connection)
+		request := &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: "nginx:1.25"}}
+		if _, err := images.ImageStatus(testContext(t), request); status.Code(err) != codes.Unavailable {
+			t.Errorf("without a runtime: got %v, want Unavailable", err)
+		}
+		if err := runtime.Start(testContext(t)); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, func() string {
+			if _, err := images.ImageStatus(testContext(t), request); err != nil {
+				return "after the runtime's return: " + err.Error()
+			}
+			return ""
+		})
+		n.wantStatus(t, "nginx:1.25", id)
+		n.wantStatus(t, id, id)
+		n.pull(t, n.through, "nginx", nil)
+	})
+}
+
+func TestShimKilled(t *testing.T) {
+	onEachRuntime(t, func(t *testing.T, runtime runtime) {
+		n := newNode(t, runtime, privateOnly())
+		id := n.pull(t, n.through, "nginx:1.25", nil)
+		n.shim.Kill()
+		if err := n.shim.Start(testContext(t)); err != nil {
+			t.Fatal(err)
+		}
+		n.through = dial(t, n.shim.Socket())
+		shared.private.Forget() // the names must not be learned anew from it
+		for _, name := range []string{"nginx:1.25", "docker.io/library/nginx:1.25", id} {
+			n.wantStatus(t, name, id)
+		}
+		for _, image := range n.list(t, n.through) {
+			if image.Id == id && (len(image.RepoTags) != 1 || image.RepoTags[0] != "docker.io/library/nginx:1.25") {
+				t.Errorf("listed with the tags %q", image.RepoTags)
+			}
+		}
+		if requests := shared.private.Requests(); len(requests) > 0 {
+			t.Errorf("the private registry was asked: %+v", requests)
+		}
+	})
+}

@@ -1,0 +1,62 @@
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestExampleConfiguration checks the example as it is, and with every key that
+// is commented out in it.
+func TestExampleConfiguration(t *testing.T) {
+	example, err := os.ReadFile("../packaging/image-cri-shim.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const authority = "/etc/ssl/certs/ca-certificates.crt"
+	commented := regexp.MustCompile(`(?m)^#( *(?:- )?[a-zA-Z]+:( .*)?)$`)
+	full := commented.ReplaceAllString(string(example), "$1")
+	if strings.Count(full, "\n  imageCacheSize: 1024") != 1 || strings.Count(full, "\n    auth: ") != 1 {
+		t.Fatalf("not every key is on a line of its own:\n%s", full)
+	}
+	full = regexp.MustCompile(`ca: /.*`).ReplaceAllString(full, "ca: "+authority)
+	for name, content := range map[string]string{"as it is": string(example), "every key": full} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := os.Stat(authority); err != nil && strings.Contains(content, "\n"+"ca: ") {
+				t.Skip("ca-certificates is not installed")
+			}
+			file := filepath.Join(t.TempDir(), "image-cri-shim.yaml")
+			if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			output, err := exec.CommandContext(testContext(t), shared.shim, "--file", file, "check").CombinedOutput()
+			if err != nil {
+				t.Errorf("check: %v\n%s", err, output)
+			}
+			if strings.Contains(string(output), "passw0rd") || strings.Contains(string(output), "s3cret") {
+				t.Errorf("check prints a password:\n%s", output)
+			}
+		})
+	}
+}
+
+func TestServiceUnit(t *testing.T) {
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Skip("systemd-analyze is not installed")
+	}
+	unit, err := os.ReadFile("../packaging/image-cri-shim.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	installed := strings.ReplaceAll(string(unit), "/usr/bin/image-cri-shim", shared.shim)
+	file := filepath.Join(t.TempDir(), "image-cri-shim.service")
+	if err := os.WriteFile(file, []byte(installed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if output, err := exec.CommandContext(testContext(t), "systemd-analyze", "verify", file).CombinedOutput(); err != nil || len(output) > 0 {
+		t.Errorf("systemd-analyze verify: %v\n%s", err, output)
+	}
+}

@@ -1,0 +1,33 @@
+package testbed
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// cgroupParent is the control group above the pods of this process: the only
+// trace that killed containers leave outside of the testbed's folder.
+func cgroupParent() string { return fmt.Sprintf("/image-cri-shim-testbed-%d", os.Getpid()) }
+
+// removeCgroups removes the control groups that ended containers have left.
+func removeCgroups() {
+	const mount = "/sys/fs/cgroup"
+	perController, _ := filepath.Glob(mount + "/*" + cgroupParent())
+	for _, top := range append(perController, mount+cgroupParent()) {
+		var folders []string
+		_ = filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error {
+			if err == nil && entry.IsDir() {
+				folders = append(folders, path)
+			}
+			return nil
+		})
+		// The kernel removes a group that has neither processes nor children;
+		// its files go with it.
+		for _, folder := range slices.Backward(folders) {
+			_ = os.Remove(folder)
+		}
+	}
+}

@@ -1,0 +1,178 @@
+package testbed
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// Host is where a registry's name leads.
+type Host struct {
+	Address string // URL
+	// Username and Password, where set, go with every request.
+	Username, Password string
+}
+
+// RuntimeOptions says what runtime to start.
+type RuntimeOptions struct {
+	Folder       string          // its files; created where missing
+	Hosts        map[string]Host // by the registry's name in image names, as containerd's hosts.toml
+	SandboxImage string          // what containerd itself pulls for each pod
+}
+
+// Containerd is Debian's containerd with its files in a folder. It runs in
+// process and mount namespaces of its own, with an own /run: when it ends,
+// however it ends, so do its shims, containers and mounts.
+type Containerd struct {
+	options RuntimeOptions
+	process *process
+}
+
+// ContainerdMissing says what keeps containerd from being started here, nil
+// where nothing does.
+func ContainerdMissing() error {
+	var problems []error
+	if os.Geteuid() != 0 {
+		problems = append(problems, errors.New("not root"))
+	}
+	for _, binary := range []string{"containerd", "containerd-shim-runc-v2", "runc", "mount"} {
+		if _, err := exec.LookPath(binary); err != nil {
+			problems = append(problems, fmt.Errorf("%s is not installed", binary))
+		}
+	}
+	problems = append(problems, busyboxMissing())
+	if err := errors.Join(problems...); err != nil {
+		return err
+	}
+	return namespacesMissing()
+}
+
+// namespaces are those that containerd gets of its own.
+const namespaces = syscall.CLONE_NEWPID | syscall.CLONE_NEWNS
+
+// enter prepares the new namespaces and goes on with the command in $@: mounts
+// stay inside, /proc shows the new process ids, and /run, where containerd-shim
+// puts its sockets, is another.
+const enter = `mount --make-rprivate / && mount -t proc proc /proc && mount -t tmpfs tmpfs /run && exec "$@"`
+
+// namespacesMissing tries whether root may do here what root usually may.
+func namespacesMissing() error {
+	cmd := exec.Command("/bin/sh", "-c", enter, "sh", "true")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: namespaces}
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("namespaces and mounts are not allowed: %w %s", err, bytes.TrimSpace(output))
+	}
+	return nil
+}
+
+// StartContainerd starts containerd and returns when it serves CRI.
+func StartContainerd(ctx context.Context, options RuntimeOptions) (*Containerd, error) {
+	c := &Containerd{options: options}
+	if err := c.writeConfiguration(); err != nil {
+		return nil, fmt.Errorf("configure containerd: %w", err)
+	}
+	return c, c.Start(ctx)
+}
+
+// Socket is the path of the unix socket that serves CRI and containerd's API.
+func (c *Containerd) Socket() string { return filepath.Join(c.options.Folder, "containerd.sock") }
+
+// Log is the file that holds what containerd printed.
+func (c *Containerd) Log() string { return filepath.Join(c.options.Folder, "log") }
+
+// Start starts a stopped or killed containerd again, with the same images.
+func (c *Containerd) Start(ctx context.Context) error {
+	process, err := startProcess(c.Log(), namespaces,
+		"/bin/sh", "-c", enter, "sh", "containerd", "--config", filepath.Join(c.options.Folder, "config.toml"))
+	if err != nil {
+		return fmt.Errorf("start containerd: %w", err)
+	}
+	c.process = process
+	if err := process.waitUntil(ctx, func() error { return servesCRI(ctx, c.Socket()) }); err != nil {
+		process.kill()
+		return fmt.Errorf("start containerd: %w", err)
+	}
+	return nil
+}
+
+// Stop ends containerd and all its containers.
+func (c *Containerd) Stop() {
+	c.process.stop()
+	removeCgroups()
+}
+
+// Kill ends containerd and all its containers with SIGKILL.
+func (c *Containerd) Kill() {
+	c.process.kill()
+	removeCgroups()
+}
+
+func (c *Containerd) writeConfiguration() error {
+	folder := c.options.Folder
+	certificates := filepath.Join(folder, "certs.d")
+	if err := os.MkdirAll(certificates, 0o700); err != nil {
+		return err
+	}
+	for registry, host := range c.options.Hosts {
+		if err := writeHost(filepath.Join(certificates, registry), host); err != nil {
+			return err
+		}
+	}
+	// The native snapshotter copies files and so works on every file system.
+	configuration := fmt.Sprintf(`version = 2
+root = %q
+state = %q
+disabled_plugins = ["io.containerd.internal.v1.opt"]
+[grpc]
+  address = %q
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = %q
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "native"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    conf_dir = %q
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = %q
+`, filepath.Join(folder, "root"), filepath.Join(folder, "state"), c.Socket(), c.options.SandboxImage,
+		filepath.Join(folder, "net.d"), certificates)
+	return os.WriteFile(filepath.Join(folder, "config.toml"), []byte(configuration), 0o600)
+}
+
+// writeHost writes the hosts.toml of one registry.
+func writeHost(folder string, host Host) error {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	var content strings.Builder
+	fmt.Fprintf(&content, "server = %[1]q\n[host.%[1]q]\n  capabilities = [\"pull\", \"resolve\"]\n", host.Address)
+	if host.Username != "" {
+		basic := base64.StdEncoding.EncodeToString([]byte(host.Username + ":" + host.Password))
+		fmt.Fprintf(&content, "  [host.%q.header]\n    authorization = \"Basic %s\"\n", host.Address, basic)
+	}
+	return os.WriteFile(filepath.Join(folder, "hosts.toml"), []byte(content.String()), 0o600)
+}
+
+// servesCRI says whether a socket serves both of CRI's services.
+func servesCRI(ctx context.Context, socket string) error {
+	if err := answers(socket); err != nil {
+		return err
+	}
+	connection, err := dial(socket)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = connection.Close() }()
+	_, versionError := runtimeapi.NewRuntimeServiceClient(connection).Version(ctx, &runtimeapi.VersionRequest{})
+	_, listError := runtimeapi.NewImageServiceClient(connection).ListImages(ctx, &runtimeapi.ListImagesRequest{})
+	return errors.Join(versionError, listError)
+}

@@ -1,0 +1,116 @@
+package testbed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// stopTimeout is how long a component may take to end before it is killed.
+const stopTimeout = 10 * time.Second
+
+// pollInterval is how often a condition is looked at that can't be waited for.
+const pollInterval = 10 * time.Millisecond
+
+// process is a child process whose output goes to a file.
+type process struct {
+	log   string
+	pid   int
+	ended chan struct{} // closed when the process has ended
+	err   error         // how it ended; read only after ended is closed
+}
+
+// startProcess starts a command and appends what it prints to the file log.
+// namespaces are the CLONE_ flags of the namespaces it gets of its own.
+func startProcess(log string, namespaces uintptr, command string, arguments ...string) (*process, error) {
+	output, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the log: %w", err)
+	}
+	cmd := exec.Command(command, arguments...)
+	cmd.Stdout, cmd.Stderr = output, output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: namespaces}
+	p := &process{log: log, ended: make(chan struct{})}
+	started := make(chan error)
+	go func() {
+		// The kernel sends the parent-death signal when the thread ends that
+		// started the child, so this one stays until the child has ended.
+		runtime.LockOSThread()
+		defer func() { _ = output.Close() }()
+		err := cmd.Start()
+		if err == nil {
+			p.pid = cmd.Process.Pid
+		}
+		started <- err
+		if err == nil {
+			p.err = cmd.Wait()
+			close(p.ended)
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// waitUntil returns when ready says so, and fails when the process ends before
+// or ctx is done. The error quotes the end of the process's log.
+func (p *process) waitUntil(ctx context.Context, ready func() error) error {
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	for {
+		err := ready()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.ended:
+			return fmt.Errorf("it ended before it was ready: %w\n%s", errors.Join(p.err, err), tail(p.log))
+		case <-ctx.Done():
+			return fmt.Errorf("it is not ready: %w: %w\n%s", ctx.Err(), err, tail(p.log))
+		case <-ticker.C:
+		}
+	}
+}
+
+// stop asks the process to end, and kills it when it takes too long. Stopping
+// one that has ended already does nothing.
+func (p *process) stop() {
+	p.signal(syscall.SIGTERM)
+	timeout := time.NewTimer(stopTimeout)
+	defer timeout.Stop()
+	select {
+	case <-p.ended:
+	case <-timeout.C:
+		p.kill()
+	}
+}
+
+// kill ends the process with SIGKILL and waits until it is gone.
+func (p *process) kill() {
+	p.signal(syscall.SIGKILL)
+	<-p.ended
+}
+
+func (p *process) signal(signal syscall.Signal) {
+	select {
+	case <-p.ended: // its id may be another's by now
+	default:
+		_ = syscall.Kill(p.pid, signal)
+	}
+}
+
+// tail returns the end of a log for an error message.
+func tail(log string) string {
+	const enough = 4096
+	content, err := os.ReadFile(log)
+	if err != nil {
+		return ""
+	}
+	return string(content[max(0, len(content)-enough):])
+}

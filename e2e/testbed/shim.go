@@ -1,0 +1,139 @@
+package testbed
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// BuildShim builds the shim into folder and returns the binary's path. It
+// builds the module that lies around this one, so the program must run inside
+// this one's folder, as its tests do. flags go to `go build`.
+func BuildShim(ctx context.Context, folder string, flags ...string) (string, error) {
+	here, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the shim's source: %w", err)
+	}
+	binary := filepath.Join(folder, "image-cri-shim")
+	arguments := []string{"build", "-C", filepath.Dir(strings.TrimSpace(string(here))), "-o", binary}
+	arguments = append(append(arguments, flags...), ".")
+	if output, err := exec.CommandContext(ctx, "go", arguments...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the shim: %w\n%s", err, output)
+	}
+	return binary, nil
+}
+
+// ShimOptions says what shim to start.
+type ShimOptions struct {
+	Binary  string // the built shim
+	Folder  string // its files; created where missing
+	Runtime string // the runtime's socket
+	// Configuration is added to the keys that name the sockets and the state
+	// directory: registries, credentials, everything that is under test.
+	Configuration string
+}
+
+// Shim is the built shim, running with a configuration file of its own.
+type Shim struct {
+	options ShimOptions
+	process *process
+}
+
+// Decision is what the shim's log says about one image name.
+type Decision struct {
+	Method                          string // "PullImage"
+	Asked, Served, Registry, Reason string
+}
+
+// StartShim starts the shim and returns when its socket accepts connections.
+func StartShim(ctx context.Context, options ShimOptions) (*Shim, error) {
+	s := &Shim{options: options}
+	if err := os.MkdirAll(options.Folder, 0o700); err != nil {
+		return nil, fmt.Errorf("start the shim: %w", err)
+	}
+	configuration := fmt.Sprintf("shim: %s\ncri: %s\nimage: %s\n%s",
+		s.Socket(), options.Runtime, filepath.Join(options.Folder, "state"), options.Configuration)
+	if err := os.WriteFile(s.configuration(), []byte(configuration), 0o600); err != nil {
+		return nil, fmt.Errorf("configure the shim: %w", err)
+	}
+	return s, s.Start(ctx)
+}
+
+// Socket is the path of the socket that the shim serves.
+func (s *Shim) Socket() string { return filepath.Join(s.options.Folder, "shim.sock") }
+
+// Log is the file that holds what the shim printed.
+func (s *Shim) Log() string { return filepath.Join(s.options.Folder, "log") }
+
+func (s *Shim) configuration() string { return filepath.Join(s.options.Folder, "image-cri-shim.yaml") }
+
+// Start starts a stopped or killed shim again, with the same configuration and
+// state.
+func (s *Shim) Start(ctx context.Context) error {
+	process, err := startProcess(s.Log(), 0, s.options.Binary, "--file", s.configuration())
+	if err != nil {
+		return fmt.Errorf("start the shim: %w", err)
+	}
+	s.process = process
+	if err := process.waitUntil(ctx, func() error { return answers(s.Socket()) }); err != nil {
+		process.kill()
+		return fmt.Errorf("start the shim: %w", err)
+	}
+	return nil
+}
+
+// Stop ends the shim and returns its error: one that ends as it should has none.
+func (s *Shim) Stop() error {
+	s.process.stop()
+	return s.process.err
+}
+
+// Kill ends the shim with SIGKILL.
+func (s *Shim) Kill() { s.process.kill() }
+
+// Decision waits until the shim has logged what a method did about a name, and
+// returns the latest such line.
+func (s *Shim) Decision(ctx context.Context, method, asked string) (Decision, error) {
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	for {
+		decisions, err := s.decisions()
+		if err != nil {
+			return Decision{}, err
+		}
+		for _, decision := range slices.Backward(decisions) {
+			if decision.Method == method && decision.Asked == asked {
+				return decision, nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return Decision{}, fmt.Errorf("the shim has logged no %s of %s: %w", method, asked, ctx.Err())
+		case <-ticker.C:
+		}
+	}
+}
+
+// decisions returns what the shim has logged about names, oldest first.
+func (s *Shim) decisions() ([]Decision, error) {
+	content, err := os.ReadFile(s.Log())
+	if err != nil {
+		return nil, fmt.Errorf("read the shim's log: %w", err)
+	}
+	var decisions []Decision
+	for line := range strings.Lines(string(content)) {
+		fields := logFields(strings.TrimSuffix(line, "\n"))
+		if _, ok := fields["asked"]; ok {
+			decisions = append(decisions, Decision{
+				Method: fields["msg"], Asked: fields["asked"], Served: fields["served"],
+				Registry: fields["registry"], Reason: fields["reason"],
+			})
+		}
+	}
+	return decisions, nil
+}
