@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/urfave/cli/v2"
 
 	"image-cri-shim/config"
@@ -11,8 +13,12 @@ func checkCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "check",
 		Usage: "validate the configuration and say what it means, without its secrets",
+		Flags: []cli.Flag{fileFlag()},
 		Action: func(c *cli.Context) error {
-			settings, err := config.Load(c.Path("file"))
+			if c.Args().Present() {
+				return fmt.Errorf("check: unexpected argument %q: name the file with --file", c.Args().First())
+			}
+			settings, err := config.Load(file(c))
 			if err != nil {
 				return err
 			}

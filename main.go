@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -55,19 +56,12 @@ FILES
 // run is the program: it returns instead of exiting, and writes only to the
 // files it is given and, as the daemon, to its socket and state directory.
 func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) error {
-	file := &cli.PathFlag{
-		Name:      "file",
-		Aliases:   []string{"f"},
-		Usage:     "read the configuration from `FILE`",
-		Value:     "/etc/image-cri-shim.yaml",
-		TakesFile: true,
-	}
 	app := &cli.App{
 		Name:                   "image-cri-shim",
 		Usage:                  "let a node's private registries serve the images they have",
 		Description:            manual,
 		Version:                version.Short(),
-		Flags:                  []cli.Flag{file},
+		Flags:                  []cli.Flag{fileFlag()},
 		Action:                 serve,
 		Commands:               []*cli.Command{checkCommand(), resolveCommand(), versionCommand(), completionCommand()},
 		EnableBashCompletion:   true,
@@ -78,6 +72,27 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) erro
 		ExitErrHandler:         func(*cli.Context, error) {}, // main exits
 	}
 	return app.RunContext(ctx, arguments)
+}
+
+// fileFlag names the configuration file, before or behind the command.
+func fileFlag() cli.Flag {
+	return &cli.PathFlag{
+		Name:      "file",
+		Aliases:   []string{"f"},
+		Usage:     "read the configuration from `FILE`",
+		Value:     "/etc/image-cri-shim.yaml",
+		TakesFile: true,
+	}
+}
+
+// file is what fileFlag was given, wherever it stood.
+func file(c *cli.Context) string {
+	for _, level := range c.Lineage() {
+		if slices.Contains(level.LocalFlagNames(), "file") {
+			return level.Path("file")
+		}
+	}
+	return c.Path("file")
 }
 
 func versionCommand() *cli.Command {

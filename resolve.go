@@ -26,6 +26,7 @@ what that registry answers, and what the runtime would be asked for.
 
 The exit code is 1 if there is an image that no registry has.`,
 		Flags: []cli.Flag{
+			fileFlag(),
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "print `FORMAT`: text or json", Value: "text"},
 		},
 		Action: resolve,
@@ -40,7 +41,7 @@ func resolve(c *cli.Context) error {
 	if format != "text" && format != "json" {
 		return fmt.Errorf("resolve: --output: found %q, expected text or json", format)
 	}
-	settings, err := config.Load(c.Path("file"))
+	settings, err := config.Load(file(c))
 	if err != nil {
 		return err
 	}

@@ -27,12 +27,12 @@ func serve(c *cli.Context) error {
 	if c.Args().Present() {
 		return fmt.Errorf("unknown command %q: see image-cri-shim --help", c.Args().First())
 	}
-	settings, err := config.Load(c.Path("file"))
+	settings, err := config.Load(file(c))
 	if err != nil {
 		return err
 	}
 	log := newLogger(c.App.ErrWriter, settings.Debug)
-	log.WithField("file", c.Path("file")).Info(version.Long())
+	log.WithField("file", file(c)).Info(version.Long())
 	for _, warning := range settings.Warnings {
 		log.Warn(warning)
 	}

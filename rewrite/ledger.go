@@ -31,8 +31,9 @@ type Ledger struct {
 // Name says which image an original reference means.
 type Name struct {
 	Original string    `json:"original"`
-	Image    string    `json:"image"`  // its ID
-	Stored   string    `json:"stored"` // what the runtime was asked for when it was pulled
+	Image    string    `json:"image"`              // its ID
+	Stored   string    `json:"stored"`             // what the runtime was asked for when it was pulled
+	Registry string    `json:"registry,omitempty"` // the address of the registry that served it, for people
 	At       time.Time `json:"at"`
 }
 
@@ -172,7 +173,7 @@ func (l *Ledger) edit(change func()) error {
 
 func (l *Ledger) name(name Name) {
 	if old, ok := l.names[name.Original]; ok {
-		if old.Image == name.Image && old.Stored == name.Stored {
+		if old.Image == name.Image && old.Stored == name.Stored && old.Registry == name.Registry {
 			return
 		}
 		l.unname(name.Original)

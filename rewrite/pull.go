@@ -109,7 +109,7 @@ func (p *pull) from(ctx context.Context, candidate Candidate) ([]byte, error) {
 	if candidate.Reference == p.name.String() {
 		p.recordOwn(ctx)
 	} else {
-		p.recordMoved(ctx, candidate.Reference, before)
+		p.recordMoved(ctx, candidate, before)
 	}
 	return response, nil
 }
@@ -125,8 +125,9 @@ func (p *pull) fromOriginal(ctx context.Context) ([]byte, error) {
 }
 
 // recordMoved notes that the asked name means the image that is now stored under
-// another reference. before is what that reference meant until now.
-func (p *pull) recordMoved(ctx context.Context, stored string, before *runtime.Image) {
+// a candidate's reference. before is what that reference meant until now.
+func (p *pull) recordMoved(ctx context.Context, candidate Candidate, before *runtime.Image) {
+	stored := candidate.Reference
 	after, err := p.runtime.status(ctx, stored)
 	if err != nil {
 		p.warn(fmt.Errorf("look at %s after it was pulled as %s: %w", p.name, stored, err))
@@ -136,7 +137,7 @@ func (p *pull) recordMoved(ctx context.Context, stored string, before *runtime.I
 		return // removed meanwhile
 	}
 	var change Change
-	change.Name = append(change.Name, Name{Original: p.name.String(), Image: after.Id, Stored: stored})
+	change.Name = append(change.Name, Name{Original: p.name.String(), Image: after.Id, Stored: stored, Registry: candidate.Registry})
 	put := append([]string{stored}, digestsOf(after, repository(stored))...)
 	for _, reference := range put {
 		// Who has asked for that very reference before still finds its image there.
@@ -146,7 +147,7 @@ func (p *pull) recordMoved(ctx context.Context, stored string, before *runtime.I
 		change.Hide = append(change.Hide, Hidden{Reference: reference, Image: after.Id})
 		if _, digest, ok := strings.Cut(reference, "@"); ok {
 			digested := repository(p.name.String()) + "@" + digest
-			change.Name = append(change.Name, Name{Original: digested, Image: after.Id, Stored: reference})
+			change.Name = append(change.Name, Name{Original: digested, Image: after.Id, Stored: reference, Registry: candidate.Registry})
 		}
 	}
 	// The image that the runtime itself has under the name has lost it.

@@ -32,7 +32,7 @@ func (c call) resolve(ctx context.Context, request *runtime.ImageStatusRequest, 
 	if known, ok := c.ledger.Lookup(original); ok {
 		found, err := c.resolveAs(ctx, request, known.Image)
 		if found.image() != nil || (err != nil && ends(err)) {
-			found.reference, found.registry, found.reason = known.Stored, domain(known.Stored), "pulled from this registry"
+			found.reference, found.registry, found.reason = known.Stored, known.Registry, "pulled from this registry"
 			return found, err
 		}
 		if err == nil {
@@ -61,7 +61,7 @@ func (c call) resolve(ctx context.Context, request *runtime.ImageStatusRequest, 
 		}
 		if image := found.image(); image != nil && !c.ledger.Hidden(candidate.Reference, image.Id) {
 			found.registry, found.reason = candidate.Registry, "present under this registry's reference"
-			c.learn(original, candidate.Reference, image)
+			c.learn(original, candidate, image)
 			return found, nil
 		}
 	}
@@ -91,11 +91,12 @@ func (c call) resolveName(ctx context.Context, asked string, name reference.Name
 // learn records a name for an image that turned out to be there under a
 // registry's reference. It may have been asked for under that very reference,
 // which therefore stays visible.
-func (c call) learn(original, stored string, image *runtime.Image) {
-	names := []Name{{Original: original, Image: image.Id, Stored: stored}}
+func (c call) learn(original string, candidate Candidate, image *runtime.Image) {
+	stored := candidate.Reference
+	names := []Name{{Original: original, Image: image.Id, Stored: stored, Registry: candidate.Registry}}
 	for _, reference := range digestsOf(image, repository(stored)) {
 		if _, digest, ok := strings.Cut(reference, "@"); ok && reference != stored {
-			names = append(names, Name{Original: repository(original) + "@" + digest, Image: image.Id, Stored: reference})
+			names = append(names, Name{Original: repository(original) + "@" + digest, Image: image.Id, Stored: reference, Registry: candidate.Registry})
 		}
 	}
 	c.apply(Change{Name: names})
