@@ -8,9 +8,10 @@ COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 DATE    ?= $(shell git log -1 --format=%cI 2>/dev/null)
 PREFIX  ?= /usr
 FUZZTIME ?= 10s
+CONTAINERD_2 ?= v2.4.2
 variables = -X image-cri-shim/version.Version=$(VERSION) -X image-cri-shim/version.Commit=$(COMMIT) -X image-cri-shim/version.Date=$(DATE)
 
-.PHONY: build demo test lint fuzz clean install
+.PHONY: build demo test test-containerd-2 lint fuzz clean install
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w $(variables)' -o bin/image-cri-shim .
 
@@ -23,6 +24,12 @@ test:
 	e2e/install-components
 	go test -race ./...
 	cd e2e && go test -race -count=1 ./...
+
+# The end-to-end tests again, on a containerd of today instead of Debian's.
+test-containerd-2:
+	e2e/install-components
+	GOBIN=$(CURDIR)/bin/containerd-2 go install github.com/containerd/containerd/v2/cmd/{containerd,containerd-shim-runc-v2,ctr}@$(CONTAINERD_2)
+	cd e2e && PATH=$(CURDIR)/bin/containerd-2:$$PATH go test -race -count=1 .
 
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "run gofmt -w on:" $$unformatted; exit 1; }

@@ -13,6 +13,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	criclient "k8s.io/cri-client/pkg"
+
+	"image-cri-shim/e2e/testbed"
 )
 
 // v1alpha2 calls a method of the old API: its messages are those of v1.
@@ -23,9 +25,27 @@ func (n *node) v1alpha2(t *testing.T, method string, request, response proto.Mes
 	}
 }
 
+// needV1alpha2 skips a test where the runtime has dropped the old API, as
+// containerd 2.0 has. That must then be what clients of the shim are told.
+func (n *node) needV1alpha2(t *testing.T) {
+	t.Helper()
+	version := func(client *testbed.Client) error {
+		return client.Connection.Invoke(testContext(t), "/runtime.v1alpha2.RuntimeService/Version", &runtimeapi.VersionRequest{}, &runtimeapi.VersionResponse{})
+	}
+	want, got := version(n.direct), version(n.through)
+	if status.Code(want) != codes.Unimplemented {
+		return
+	}
+	if !sameError(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	t.Skip("this runtime does not serve v1alpha2")
+}
+
 func TestV1alpha2(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		n := newNode(t, runtime, privateOnly())
+		n.needV1alpha2(t)
 		id := shared.id(t, shared.private, "library/nginx:1.25")
 		spec := &runtimeapi.ImageSpec{Image: "nginx:1.25"}
 
@@ -62,6 +82,7 @@ func TestV1alpha2(t *testing.T) {
 
 func TestV1alpha2Container(t *testing.T) {
 	n := newNode(t, needContainerd(t), privateOnly())
+	n.needV1alpha2(t)
 	n.pull(t, n.through, "nginx:1.25", nil)
 	pod := n.startPod(t)
 	created := &runtimeapi.CreateContainerResponse{}
