@@ -148,7 +148,7 @@ func (d *daemon) run(ctx context.Context) error {
 			return err
 		}
 	}
-	listener, err := proxy.Listen(d.settings.Shim, d.settings.Runtime)
+	listener, err := proxy.Listen(ctx, d.settings.Shim, d.settings.Runtime)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,7 @@
 // deadline and cancellation. Methods that an [Interceptors] names are handed,
 // as raw bytes, to the function behind the name instead:
 //
-//	listener, err := proxy.Listen("/run/shim.sock", "/run/containerd/containerd.sock")
+//	listener, err := proxy.Listen(ctx, "/run/shim.sock", "/run/containerd/containerd.sock")
 //	...
 //	server, err := proxy.New(proxy.Options{
 //		Runtime: "/run/containerd/containerd.sock",
@@ -18,5 +18,7 @@
 //	...
 //	err = server.Serve(listener) // until Shutdown or Close
 //
-// One HTTP/2 connection to the runtime carries the calls of all clients.
+// One HTTP/2 connection to the runtime carries the calls of all clients. What
+// belongs to a connection and not to a call is therefore the shim's own towards
+// the runtime: the user agent and the settings of HTTP/2.
 package proxy

@@ -114,7 +114,7 @@ func (r runtimeConnection) NewStream(ctx context.Context, description *grpc.Stre
 type runtimeSide struct {
 	grpc.ClientStream
 	*passage
-	headerDone bool
+	headerDone, ended bool // used by one pump, and by the handler after it
 }
 
 // SendMsg sends the message in the passage to the runtime. io.EOF means that
@@ -142,12 +142,22 @@ func (r *runtimeSide) RecvMsg(any) error {
 		return err
 	}
 	err := r.ClientStream.RecvMsg(&r.response)
+	r.ended = err != nil
 	if err != nil && !errors.Is(err, io.EOF) {
 		if failure := r.failure.Load(); failure != nil {
 			return *failure
 		}
 	}
 	return err
+}
+
+// Trailer is nil until the runtime has ended the call: grpc-go may still be
+// writing it.
+func (r *runtimeSide) Trailer() metadata.MD {
+	if !r.ended {
+		return nil
+	}
+	return r.ClientStream.Trailer()
 }
 
 func (r *runtimeSide) forwardHeader() error {

@@ -94,15 +94,15 @@ func (c *intercepted) serverStream(handle Stream) error {
 			return err
 		}
 	}
-	err = c.relay(upstream, transform)
-	c.stream.SetTrailer(upstream.Trailer())
-	return err
+	return c.relay(upstream, transform)
 }
 
+// relay sends what upstream answers to the client, to its end.
 func (c *intercepted) relay(upstream grpc.ClientStream, transform Transform) error {
 	for {
 		var message frame
 		if err := upstream.RecvMsg(&message); err != nil {
+			c.stream.SetTrailer(upstream.Trailer())
 			if errors.Is(err, io.EOF) {
 				return nil
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -36,6 +37,7 @@ type Call struct {
 // methods are safe for concurrent use.
 type Server struct {
 	runtime      *grpc.ClientConn
+	disconnect   func() error // closes runtime, once
 	server       *grpc.Server
 	interceptors Interceptors
 	observe      func(Call)
@@ -48,7 +50,12 @@ func New(options Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{runtime: runtime, interceptors: options.Interceptors, observe: options.Observe}
+	s := &Server{
+		runtime:      runtime,
+		disconnect:   sync.OnceValue(runtime.Close),
+		interceptors: options.Interceptors,
+		observe:      options.Observe,
+	}
 	s.server = grpc.NewServer(
 		grpc.ForceServerCodecV2(codec{}),
 		grpc.UnknownServiceHandler(s.handle),
@@ -87,24 +94,34 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.server.Stop()
 		<-drained
 	}
-	return errors.Join(cut, s.runtime.Close())
+	return errors.Join(cut, s.disconnect())
 }
 
-// Close ends the server and cuts the running calls.
+// Close ends the server and cuts the running calls. After Shutdown, or a second
+// time, it does nothing.
 func (s *Server) Close() error {
 	s.server.Stop()
-	return s.runtime.Close()
+	return s.disconnect()
 }
 
 // handle answers every call: the server has no service of its own.
 func (s *Server) handle(service any, stream grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(stream)
-	if s.observe == nil {
-		return s.route(service, stream, method)
-	}
 	start := time.Now()
-	err := s.route(service, stream, method)
-	s.observe(Call{Method: method, Code: status.Code(err), Err: err, Duration: time.Since(start)})
+	err := expired(stream.Context(), s.route(service, stream, method))
+	if s.observe != nil {
+		s.observe(Call{Method: method, Code: status.Code(err), Err: err, Duration: time.Since(start)})
+	}
+	return err
+}
+
+// expired gives a call whose deadline has passed that status. grpc-go resets the
+// stream at the same moment, so that the context may say Canceled instead.
+func expired(ctx context.Context, err error) error {
+	deadline, set := ctx.Deadline()
+	if set && status.Code(err) == codes.Canceled && !time.Now().Before(deadline) {
+		return status.FromContextError(context.DeadlineExceeded).Err()
+	}
 	return err
 }
 

@@ -23,11 +23,11 @@ import (
 // root's and 0660 where that can't be read; without root's rights only the mode
 // follows. Until then nobody but the owner can connect. Closing the listener
 // removes the file, unless another has taken its place.
-func Listen(socket, runtimeSocket string) (net.Listener, error) {
+func Listen(ctx context.Context, socket, runtimeSocket string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(socket), 0o755); err != nil {
 		return nil, fmt.Errorf("create the folder of socket %s: %w", socket, err)
 	}
-	if err := removeStale(socket); err != nil {
+	if err := removeStale(ctx, socket); err != nil {
 		return nil, err
 	}
 	// The mode of a bound socket file comes from the socket's own inode, so that
@@ -39,7 +39,7 @@ func Listen(socket, runtimeSocket string) (net.Listener, error) {
 		})
 		return errors.Join(controlError, chmodError)
 	}}
-	bound, err := private.Listen(context.Background(), "unix", socket)
+	bound, err := private.Listen(ctx, "unix", socket)
 	if err != nil {
 		return nil, fmt.Errorf("listen on socket %s: %w", socket, err)
 	}
@@ -56,7 +56,7 @@ func Listen(socket, runtimeSocket string) (net.Listener, error) {
 }
 
 // removeStale makes room for a socket.
-func removeStale(socket string) error {
+func removeStale(ctx context.Context, socket string) error {
 	file, err := os.Lstat(socket)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -67,7 +67,7 @@ func removeStale(socket string) error {
 	if file.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("%s exists and is not a socket: remove it, or choose another path", socket)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	connection, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	if err == nil {

@@ -1,0 +1,117 @@
+package proxy_test
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+const (
+	// outage is long enough for several attempts to reconnect.
+	outage = time.Second
+	// comeback is how long after the runtime's return calls may still fail.
+	comeback = 3 * time.Second
+)
+
+// stopRuntime lets the runtime die until the test starts it again.
+func (s *stage) stopRuntime() {
+	s.t.Helper()
+	s.restarted = true
+	if err := s.runtime.Stop(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *stage) startRuntime() {
+	s.t.Helper()
+	if err := s.runtime.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func TestRuntimeDiesDuringACall(t *testing.T) {
+	for _, waiting := range waitingCalls {
+		t.Run(waiting.name, func(t *testing.T) {
+			forEachTarget(t, func(t *testing.T, s *stage) {
+				started, ended := make(chan struct{}, 1), make(chan ending, 1)
+				s.handle(awaitEnding(started, ended))
+				s.client()
+				result := make(chan error, 1)
+				go func() { result <- waiting.wait(s.ctx, s) }()
+				await(t, "the runtime is called", started)
+				s.stopRuntime()
+				if err := await(t, "the call ends", result); status.Code(err) != codes.Unavailable {
+					t.Errorf("the client got %v, want Unavailable", err)
+				}
+				s.startRuntime()
+			})
+		})
+	}
+}
+
+// While the runtime is away calls fail at once and say where it should be, and
+// once it is back they work within a short time.
+func TestRuntimeComesBack(t *testing.T) {
+	tests := []struct {
+		name  string
+		leave func(socket string) error
+	}{
+		{"socket file left", func(string) error { return nil }},
+		{"socket file removed", os.Remove},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			forEachTarget(t, func(t *testing.T, s *stage) {
+				s.handle(echo)
+				if _, err := s.invoke(s.ctx, nil); err != nil {
+					t.Fatal(err)
+				}
+				s.stopRuntime()
+				if err := test.leave(s.runtime.Socket()); err != nil {
+					t.Fatal(err)
+				}
+				// The call in which a client notices is the only one that may
+				// not name the socket.
+				_, _ = s.invoke(s.ctx, nil)
+				for end := time.Now().Add(outage); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+					s.expectAbsent()
+				}
+				s.startRuntime()
+				s.expectComeback()
+			})
+		})
+	}
+}
+
+func (s *stage) expectAbsent() {
+	s.t.Helper()
+	start := time.Now()
+	_, err := s.invoke(s.ctx, nil)
+	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), s.runtime.Socket()) {
+		s.t.Fatalf("the client got %v, want Unavailable that names %s", err, s.runtime.Socket())
+	}
+	if took := time.Since(start); took > time.Second {
+		s.t.Fatalf("the call took %v to fail", took)
+	}
+}
+
+func (s *stage) expectComeback() {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.ctx, comeback)
+	defer cancel()
+	for {
+		_, err := s.invoke(ctx, nil)
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil {
+			s.t.Fatalf("%v after the runtime's return calls still fail: %v", comeback, err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}

@@ -1,0 +1,97 @@
+// The conformance suite says what a client may expect of a proxy engine: what it
+// gets from the runtime itself. So every test runs against a direct connection
+// to the runtime too, which must pass it.
+package proxy_test
+
+import (
+	"context"
+	"net"
+	"testing"
+
+	"image-cri-shim/proxy"
+	"image-cri-shim/proxy/proxytest"
+)
+
+// engine is a proxy between two sockets.
+type engine interface {
+	Serve(net.Listener) error
+	Shutdown(context.Context) error
+	Close() error
+	WaitForRuntime(context.Context) error
+}
+
+type engineUnderTest struct {
+	name  string
+	start func(proxy.Options) (engine, error)
+}
+
+var engines = []engineUnderTest{
+	{"grpc", func(options proxy.Options) (engine, error) { return proxy.New(options) }},
+}
+
+// forEachTarget checks what must hold for a direct connection and for every engine.
+func forEachTarget(t *testing.T, check func(*testing.T, *stage)) {
+	t.Run("direct", func(t *testing.T) {
+		runtime := startRuntime(t)
+		check(t, newStage(t, runtime, runtime.Socket(), runtime.Connections))
+	})
+	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
+		runtime := startRuntime(t)
+		front := startFront(t, under, proxy.Options{Runtime: runtime.Socket()})
+		front.awaitRuntime(t)
+		check(t, newStage(t, runtime, front.socket, front.connections.Open))
+	})
+}
+
+// forEachEngine checks what only a proxy does.
+func forEachEngine(t *testing.T, check func(*testing.T, engineUnderTest)) {
+	for _, under := range engines {
+		t.Run(under.name, func(t *testing.T) { check(t, under) })
+	}
+}
+
+// front is a running engine.
+type front struct {
+	engine
+	socket      string
+	connections *proxytest.Counter
+	served      chan error // what Serve returned
+}
+
+// startFront runs an engine until the test ends, on a socket of its own.
+func startFront(t *testing.T, under engineUnderTest, options proxy.Options) *front {
+	t.Helper()
+	f := &front{
+		socket:      temporarySocket(t),
+		connections: new(proxytest.Counter),
+		served:      make(chan error, 1),
+	}
+	listener, err := proxy.Listen(t.Context(), f.socket, options.Runtime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.engine, err = under.start(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { f.served <- f.Serve(f.connections.Listener(listener)) }()
+	t.Cleanup(func() {
+		closed := make(chan error, 1)
+		go func() { closed <- f.Close() }()
+		await(t, "Close returns", closed) // an error is none where the test has ended the engine
+		if err := await(t, "Serve returns", f.served); err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+		eventually(t, "the proxy has closed its clients' connections", func() bool { return f.connections.Open() == 0 })
+	})
+	return f
+}
+
+func (f *front) awaitRuntime(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := f.WaitForRuntime(ctx); err != nil {
+		t.Fatalf("WaitForRuntime: %v", err)
+	}
+}

@@ -1,0 +1,223 @@
+package proxy_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"image-cri-shim/proxy/proxytest"
+)
+
+const (
+	// method is the one that most tests call.
+	method = "/conformance.v1.Service/Method"
+	// patience is how long anything may take that should come at once.
+	patience = 20 * time.Second
+)
+
+// stage is where one test plays: a runtime, the socket that clients dial, and
+// the clients. When the test ends, nothing of its calls may be left.
+type stage struct {
+	t       *testing.T
+	ctx     context.Context // without a deadline, but it ends when patience does
+	runtime *proxytest.Runtime
+	socket  string
+	clients func() int // open client connections
+	dialled []*grpc.ClientConn
+	// restarted says that connections to the runtime are not the first ones.
+	restarted bool
+}
+
+func newStage(t *testing.T, runtime *proxytest.Runtime, socket string, clients func() int) *stage {
+	ctx, cancel := context.WithCancel(t.Context())
+	watchdog := time.AfterFunc(patience, cancel)
+	s := &stage{t: t, ctx: ctx, runtime: runtime, socket: socket, clients: clients}
+	s.warmUp()
+	idle := goleak.IgnoreCurrent()
+	t.Cleanup(func() {
+		watchdog.Stop()
+		cancel()
+		s.leave(idle)
+	})
+	return s
+}
+
+// warmUp makes a call, so that all connections which stay are there.
+func (s *stage) warmUp() {
+	s.t.Helper()
+	connection, err := proxytest.Dial(s.socket)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_, err = proxytest.Invoke(s.ctx, connection, "/no/such", nil)
+	if status.Code(err) != codes.Unimplemented {
+		s.t.Errorf("the first call ended with %v, want Unimplemented", err)
+	}
+	_ = connection.Close()
+	eventually(s.t, "the first client has gone", func() bool { return s.clients() == 0 })
+}
+
+// leave ends the clients and checks that the idle engine is as it was before.
+func (s *stage) leave(idle goleak.Option) {
+	for _, connection := range s.dialled {
+		_ = connection.Close()
+	}
+	eventually(s.t, "the runtime has no call left", func() bool { return s.runtime.Calls() == 0 })
+	eventually(s.t, "no client connection is left", func() bool { return s.clients() == 0 })
+	if !s.restarted {
+		awaitGoroutines(s.t, idle)
+	}
+}
+
+// dial connects a client until the test ends.
+func (s *stage) dial(options ...grpc.DialOption) *grpc.ClientConn {
+	s.t.Helper()
+	connection, err := proxytest.Dial(s.socket, options...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.dialled = append(s.dialled, connection)
+	return connection
+}
+
+// client is the first client of the stage.
+func (s *stage) client() *grpc.ClientConn {
+	s.t.Helper()
+	if len(s.dialled) == 0 {
+		return s.dial()
+	}
+	return s.dialled[0]
+}
+
+// handle sets what answers method.
+func (s *stage) handle(handler proxytest.Handler) { s.runtime.Handle(method, handler) }
+
+// invoke makes a unary call of method.
+func (s *stage) invoke(ctx context.Context, request []byte, options ...grpc.CallOption) ([]byte, error) {
+	s.t.Helper()
+	return proxytest.Invoke(ctx, s.client(), method, request, options...)
+}
+
+// open starts a streaming call of method.
+func (s *stage) open(ctx context.Context, options ...grpc.CallOption) *call {
+	s.t.Helper()
+	stream, err := proxytest.Open(ctx, s.client(), method, options...)
+	if err != nil {
+		s.t.Fatalf("open the stream: %v", err)
+	}
+	return &call{ClientStream: stream, t: s.t}
+}
+
+// call is a client's stream in the goroutine of a test, which an error ends.
+type call struct {
+	grpc.ClientStream
+	t *testing.T
+}
+
+func (c *call) send(message []byte) {
+	c.t.Helper()
+	if err := proxytest.Send(c, message); err != nil {
+		c.t.Fatalf("send: %v", err)
+	}
+}
+
+func (c *call) closeSend() {
+	c.t.Helper()
+	if err := c.CloseSend(); err != nil {
+		c.t.Fatalf("close the sending side: %v", err)
+	}
+}
+
+func (c *call) expect(want string) {
+	c.t.Helper()
+	got, err := proxytest.Receive(c)
+	if err != nil {
+		c.t.Fatalf("receive: %v, want the message %q", err, want)
+	}
+	if string(got) != want {
+		c.t.Fatalf("received %q, want %q", got, want)
+	}
+}
+
+// expectEnd checks that the call has ended well, after its last message.
+func (c *call) expectEnd() {
+	c.t.Helper()
+	if message, err := proxytest.Receive(c); !errors.Is(err, io.EOF) {
+		c.t.Fatalf("received %d bytes and error %v, want the end of the stream", len(message), err)
+	}
+}
+
+// startRuntime runs a fake runtime until the test ends. By then, nobody may be
+// connected to it and no goroutine may be left.
+func startRuntime(t *testing.T) *proxytest.Runtime {
+	t.Helper()
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { awaitGoroutines(t, before) })
+	runtime := proxytest.NewRuntime(temporarySocket(t))
+	if err := runtime.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		eventually(t, "nobody is connected to the runtime", func() bool { return runtime.Connections() == 0 })
+		if err := runtime.Stop(); err != nil {
+			t.Errorf("stop the runtime: %v", err)
+		}
+	})
+	return runtime
+}
+
+// temporarySocket is a path short enough for a unix socket (108 bytes), which
+// one under t.TempDir is not for a test with a long name.
+func temporarySocket(t *testing.T) string {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "proxy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	return filepath.Join(folder, "test.sock")
+}
+
+// eventually waits until condition holds.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !condition(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not after %v: %s", patience, what)
+		}
+	}
+}
+
+// await returns what the channel brings.
+func await[T any](t *testing.T, what string, channel <-chan T) T {
+	t.Helper()
+	select {
+	case value := <-channel:
+		return value
+	case <-time.After(patience):
+		t.Fatalf("not after %v: %s", patience, what)
+		var none T
+		return none
+	}
+}
+
+// awaitGoroutines waits until only the goroutines that known has seen are left.
+func awaitGoroutines(t *testing.T, known goleak.Option) {
+	t.Helper()
+	err := goleak.Find(known)
+	for deadline := time.Now().Add(patience / 4); err != nil && time.Now().Before(deadline); {
+		err = goleak.Find(known)
+	}
+	if err != nil {
+		t.Errorf("goroutines are left: %v", err)
+	}
+}
