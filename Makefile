@@ -11,9 +11,12 @@ FUZZTIME ?= 10s
 CONTAINERD_2 ?= v2.4.2
 variables = -X image-cri-shim/version.Version=$(VERSION) -X image-cri-shim/version.Commit=$(COMMIT) -X image-cri-shim/version.Date=$(DATE)
 
+# The race detector needs a C compiler, which may have to be installed first.
+race = $$(command -v gcc >/dev/null && echo -race || echo 'no gcc: without the race detector' >&2)
+
 .PHONY: build demo test test-containerd-2 lint fuzz clean install
 build:
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w $(variables)' -o bin/image-cri-shim .
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w $(variables)' -o bin/image-cri-shim .
 
 # Without the real components the demo has an embedded runtime.
 demo: build
@@ -22,14 +25,14 @@ demo: build
 
 test:
 	e2e/install-components
-	go test -race ./...
-	cd e2e && go test -race -count=1 ./...
+	go test $(race) ./...
+	cd e2e && go test $(race) -count=1 ./...
 
 # The end-to-end tests again, on a containerd of today instead of Debian's.
 test-containerd-2:
 	e2e/install-components
 	GOBIN=$(CURDIR)/bin/containerd-2 go install github.com/containerd/containerd/v2/cmd/{containerd,containerd-shim-runc-v2,ctr}@$(CONTAINERD_2)
-	cd e2e && PATH=$(CURDIR)/bin/containerd-2:$$PATH go test -race -count=1 .
+	cd e2e && PATH=$(CURDIR)/bin/containerd-2:$$PATH go test $(race) -count=1 .
 
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "run gofmt -w on:" $$unformatted; exit 1; }
@@ -49,7 +52,10 @@ fuzz:
 clean:
 	rm -rf bin
 
-install: build
+# As root, after `make build`: root may have no Go.
+install:
+	@test -x bin/image-cri-shim || { echo 'run make build first'; exit 1; }
 	install -D -m 0755 bin/image-cri-shim $(DESTDIR)$(PREFIX)/bin/image-cri-shim
 	install -D -m 0644 packaging/image-cri-shim.service $(DESTDIR)/lib/systemd/system/image-cri-shim.service
 	test -e $(DESTDIR)/etc/image-cri-shim.yaml || install -D -m 0600 packaging/image-cri-shim.yaml $(DESTDIR)/etc/image-cri-shim.yaml
+	install -D -m 0644 README.md $(DESTDIR)$(PREFIX)/share/doc/image-cri-shim/README.md

@@ -38,13 +38,13 @@ func logCall(log *logrus.Logger) func(proxy.Call) {
 }
 
 // logDecision writes the line of one decision about an image name: at info
-// level where the node's images change, at debug level where they are only
+// level where something is done with the image, at debug level where it is only
 // looked at, which kubelet does all the time.
 func logDecision(log *logrus.Logger) func(rewrite.Decision) {
 	return func(d rewrite.Decision) {
-		level := logrus.DebugLevel
-		if d.Method == "PullImage" || d.Method == "RemoveImage" {
-			level = logrus.InfoLevel
+		level := logrus.InfoLevel
+		if d.Method == "ImageStatus" || d.Method == "ListImages" {
+			level = logrus.DebugLevel
 		}
 		if !log.IsLevelEnabled(level) {
 			return

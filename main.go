@@ -70,6 +70,9 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) erro
 		Writer:                 stdout,
 		ErrWriter:              stderr,
 		ExitErrHandler:         func(*cli.Context, error) {}, // main exits
+		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
+			return fmt.Errorf("%w: see image-cri-shim --help", err)
+		},
 	}
 	return app.RunContext(ctx, arguments)
 }

@@ -65,6 +65,8 @@ func (l lookup) Find(ctx context.Context, name reference.Named) iter.Seq[rewrite
 	}
 }
 
+func (l lookup) Forget(candidate rewrite.Candidate) { l.registries.Forget(candidate.Reference) }
+
 func rewriteCandidate(candidate registry.Candidate) rewrite.Candidate {
 	return rewrite.Candidate{
 		Registry:    candidate.Registry,

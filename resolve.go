@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -24,7 +26,7 @@ func resolveCommand() *cli.Command {
 		Description: `For each image: the reference it means, each registry's reference for it and
 what that registry answers, and what the runtime would be asked for.
 
-The exit code is 1 if there is an image that no registry has.`,
+The exit code is 1 if there is an image that no registry says it has.`,
 		Flags: []cli.Flag{
 			fileFlag(),
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "print `FORMAT`: text or json", Value: "text"},
@@ -40,6 +42,11 @@ func resolve(c *cli.Context) error {
 	format := c.String("output")
 	if format != "text" && format != "json" {
 		return fmt.Errorf("resolve: --output: found %q, expected text or json", format)
+	}
+	for _, image := range c.Args().Slice() {
+		if strings.HasPrefix(image, "-") {
+			return fmt.Errorf("resolve: found %q among the images: put options before them", image)
+		}
 	}
 	settings, err := config.Load(file(c))
 	if err != nil {
@@ -143,6 +150,8 @@ func (e explanation) print(table io.Writer) {
 		_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\n", a.Registry, a.Reference, a.Answer, took, detail)
 	}
 	switch {
+	case e.Registry == "" && e.unsure():
+		_, _ = fmt.Fprintf(table, "  pulled as\t%s\tas it was asked for: no registry says that it has it\n", e.Pulled)
 	case e.Registry == "":
 		_, _ = fmt.Fprintf(table, "  pulled as\t%s\tas it was asked for: no registry has it\n", e.Pulled)
 	case e.User == "":
@@ -150,4 +159,9 @@ func (e explanation) print(table io.Writer) {
 	default:
 		_, _ = fmt.Fprintf(table, "  pulled as\t%s\twith the credentials of %s\n", e.Pulled, e.User)
 	}
+}
+
+// unsure tells whether there is a registry that could not be asked.
+func (e explanation) unsure() bool {
+	return slices.ContainsFunc(e.Candidates, func(a answer) bool { return a.Answer == registry.Unknown.String() })
 }

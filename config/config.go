@@ -137,7 +137,7 @@ func (c *Config) read(root value) {
 		"timeout":            into(&c.Timeout, duration),
 		"lookupTimeout":      into(&c.LookupTimeout, duration),
 		"image":              into(&c.StateDirectory, absolutePath),
-		"reloadInterval":     into(&c.ReloadInterval, duration),
+		"reloadInterval":     c.readReloadInterval,
 		"cache":              c.Cache.read,
 		"address":            into(&main.Address, address),
 		"auth":               main.readAuth,
@@ -159,6 +159,14 @@ func (c *Config) read(root value) {
 	c.addRegistries(entries)
 	if len(c.Registries) == 0 {
 		root.warn("neither address nor registries is set, so the shim only forwards: every image comes from where its name says")
+	}
+}
+
+// readReloadInterval keeps the value for a shim that reloads its file.
+func (c *Config) readReloadInterval(v value) {
+	into(&c.ReloadInterval, duration)(v)
+	if c.ReloadInterval != 0 {
+		v.warn("has no effect yet: restart the shim when the file has changed")
 	}
 }
 

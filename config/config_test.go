@@ -51,6 +51,7 @@ func TestFiles(t *testing.T) {
 		{Address: "http://172.18.1.38:5000", Username: "admin", Password: "passw0rd", Priority: 800, Path: "{path}"},
 	}
 	original.Warnings = []string{
+		"original.yaml:8: reloadInterval: has no effect yet: restart the shim when the file has changed",
 		"original.yaml:10: version: has no effect any more, remove it",
 		"original.yaml:11: sync: has no effect any more, remove it",
 		"original.yaml:12: registry.d: has no effect any more, remove it",
@@ -79,6 +80,7 @@ func TestFiles(t *testing.T) {
 				Match: []string{"*.gcr.io/team", "!quay.io/secret"}, Path: "{domain}/{name}", CA: "/etc/ssl/other.pem"},
 			{Address: "https://localhost", Priority: 500, Path: "{path}", InsecureSkipVerify: true},
 		},
+		Warnings: []string{"full.yaml:9: reloadInterval: has no effect yet: restart the shim when the file has changed"},
 	}
 
 	aliases := defaults()

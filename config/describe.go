@@ -38,7 +38,7 @@ func (c *Config) describeService(w io.Writer) {
 	if c.Force {
 		start = "at once, before the runtime answers"
 	}
-	logging := "one line per image decision"
+	logging := "one line per image that is pulled, removed or run by its name"
 	if c.Debug {
 		logging = "one line per call (debug)"
 	}
@@ -49,7 +49,6 @@ func (c *Config) describeService(w io.Writer) {
 		{"log", logging},
 		{"pull", fmt.Sprintf("at most %s as a whole, %s per look-up in a registry", short(c.Timeout), short(c.LookupTimeout))},
 		{"state", c.StateDirectory},
-		{"reload", "every " + short(c.ReloadInterval)},
 		{"cache", fmt.Sprintf("%d answers, found for %s, absent for %s", c.Cache.ImageCacheSize, short(c.Cache.ImageCacheTTL), short(c.Cache.AbsentTTL))},
 	} {
 		fmt.Fprintf(w, "%s\t%s\n", line[0], line[1])

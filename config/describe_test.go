@@ -17,7 +17,6 @@ serving  at once, before the runtime answers
 log      one line per call (debug)
 pull     at most 1h30m as a whole, 500ms per look-up in a registry
 state    /srv/shim
-reload   every 1m
 cache    16 answers, found for 1m, absent for 2s
 
 registries, the preferred one first
@@ -59,10 +58,9 @@ func TestDescribeDefaults(t *testing.T) {
 socket      /var/run/image-cri-shim.sock
 runtime     looked for at start: containerd, CRI-O, cri-dockerd
 serving     when the runtime answers
-log         one line per image decision
+log         one line per image that is pulled, removed or run by its name
 pull        at most 15m as a whole, 3s per look-up in a registry
 state       /var/lib/image-cri-shim
-reload      every 15s
 cache       1024 answers, found for 5m, absent for 30s
 registries  none, the shim only forwards
 `

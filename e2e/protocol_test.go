@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"os/exec"
 	"slices"
 	"strings"
@@ -146,9 +147,9 @@ func TestContainerdsOwnAPI(t *testing.T) {
 	n.pull(t, n.through, "nginx:1.25", nil)
 	ctr := func(socket string, arguments ...string) string {
 		arguments = append([]string{"--address", socket, "-n", "k8s.io"}, arguments...)
-		output, err := exec.CommandContext(testContext(t), "ctr", arguments...).CombinedOutput()
+		output, err := exec.CommandContext(testContext(t), "ctr", arguments...).Output() // warnings go elsewhere
 		if err != nil {
-			t.Fatalf("ctr %s: %v\n%s", strings.Join(arguments, " "), err, output)
+			t.Fatalf("ctr %s: %v %s", strings.Join(arguments, " "), err, stderrOf(err))
 		}
 		return string(output)
 	}
@@ -164,6 +165,14 @@ func TestContainerdsOwnAPI(t *testing.T) {
 	if listed := ctr(n.shim.Socket(), "images", "ls"); !strings.Contains(listed, shared.private.Host()+"/library/nginx:1.25") {
 		t.Errorf("containerd's own API does not show its own name:\n%s", listed)
 	}
+}
+
+// stderrOf is what a command that failed has complained of.
+func stderrOf(err error) string {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return string(exit.Stderr)
+	}
+	return ""
 }
 
 // digests keeps the first word of each line.

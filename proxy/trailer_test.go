@@ -40,9 +40,7 @@ func TestClientLeavesAtTheEnd(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if err := proxytest.Send(stream, []byte(message)); err != nil {
-						t.Fatal(err)
-					}
+					_ = proxytest.Send(stream, []byte(message)) // the runtime may be done already
 					_ = stream.CloseSend()
 					if _, err := proxytest.Receive(stream); err != nil {
 						t.Fatal(err)

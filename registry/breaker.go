@@ -10,8 +10,9 @@ import (
 const (
 	overloadLimit  = 3 // answers in a row that open a circuit
 	probePauseMin  = time.Second
-	probePauseMax  = 5 * time.Second
-	probePauseRate = 2 // from one probe to the next
+	probePauseMax  = 5 * time.Second // between two probes
+	firstPauseMax  = time.Minute     // before the first one
+	probePauseRate = 2               // from one pause to the next
 )
 
 // breaker is a registry's circuit. Open, it says that the registry is known to
@@ -23,11 +24,12 @@ type breaker struct {
 
 	mu        sync.Mutex
 	open      bool
-	since     time.Time // of the last opening
-	closed    time.Time // of the last closing
-	reason    string    // of the last opening
-	overloads int       // in a row
-	pause     time.Duration
+	since     time.Time     // of the last opening
+	closed    time.Time     // of the last closing
+	reason    string        // of the last opening
+	overloads int           // in a row
+	first     time.Duration // pause of the last opening; 0 once a look-up has been answered
+	pause     time.Duration // the last one of this opening; 0 before the first
 }
 
 // withheld is why the registry must not be asked now, nil if it may be.
@@ -60,13 +62,16 @@ func (b *breaker) opens(started time.Time, outcome *failure) bool {
 	}
 	switch {
 	case outcome == nil || outcome.severity == answered:
-		b.overloads, b.pause = 0, 0
+		b.overloads, b.first = 0, 0
 		return false
 	case outcome.severity == overloaded && b.overloads+1 < overloadLimit:
 		b.overloads++
 		return false
 	}
 	b.open, b.since, b.reason, b.overloads = true, time.Now(), outcome.text, 0
+	// A registry that answers probes and nothing else costs each return a
+	// look-up, so that it returns ever later.
+	b.first, b.pause = min(max(b.first*probePauseRate, probePauseMin), firstPauseMax), 0
 	return true
 }
 
@@ -80,12 +85,14 @@ func (b *breaker) close() {
 	b.notify(false, "it answers again")
 }
 
-// nextPause is how long to wait before the next probe. Pauses grow until a
-// look-up succeeds, so that a registry that answers probes and nothing else is
-// not tried every second.
+// nextPause is how long to wait before the next probe of an open circuit.
 func (b *breaker) nextPause() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.pause = min(max(b.pause*probePauseRate, probePauseMin), probePauseMax)
+	if b.pause == 0 {
+		b.pause = b.first
+	} else {
+		b.pause = min(b.pause*probePauseRate, probePauseMax)
+	}
 	return b.pause - rand.N(b.pause/5) // so that the nodes of a cluster don't probe together
 }

@@ -81,6 +81,7 @@ func TestBreaker(t *testing.T) {
 			if answer := findOne(t, set, "nginx:1.25"); answer.State != registry.Found {
 				t.Fatalf("%v (%v), want it found while the registry is up", answer.State, answer.Err)
 			}
+			findOne(t, set, "nginx:gone")
 
 			server.falls(test.illness)
 			for i := range test.failures {
@@ -100,8 +101,11 @@ func TestBreaker(t *testing.T) {
 			if text := fmt.Sprint(answer.Err); !strings.HasPrefix(text, "circuit open since ") || !strings.Contains(text, test.reason) {
 				t.Errorf("error %q, want since when and why", text)
 			}
-			if answer := findOne(t, set, "nginx:1.25"); answer.State != registry.Found || !answer.Cached {
-				t.Errorf("%v, cached %v: want what was found before", answer.State, answer.Cached)
+			if answer := findOne(t, set, "nginx:1.25"); answer.State != registry.Unknown || !strings.HasPrefix(fmt.Sprint(answer.Err), "circuit open since ") {
+				t.Errorf("%v (%v): what was found before can't be pulled now", answer.State, answer.Err)
+			}
+			if answer := findOne(t, set, "nginx:gone"); answer.State != registry.Absent || !answer.Cached || answer.Err != nil {
+				t.Errorf("%v, cached %v (%v): want what was absent before", answer.State, answer.Cached, answer.Err)
 			}
 			if got := server.count(""); got != asked {
 				t.Errorf("%d requests while the circuit was open", got-asked)
@@ -113,6 +117,9 @@ func TestBreaker(t *testing.T) {
 			}
 			if answer := findOne(t, set, "nginx:1.26"); answer.State != registry.Found {
 				t.Errorf("%v (%v), want it found after the return", answer.State, answer.Err)
+			}
+			if answer := findOne(t, set, "nginx:1.25"); answer.State != registry.Found || !answer.Cached {
+				t.Errorf("%v, cached %v: want what was found before", answer.State, answer.Cached)
 			}
 		})
 	}

@@ -43,12 +43,20 @@
 // that (OCI distribution specification, "Pulling manifests"). All candidates are
 // looked up at once, and look-ups of one candidate are shared. Absent is only
 // what the registry says it does not have; whatever else keeps it from having
-// it is Unknown. Found and Absent are remembered for a while, Unknown is not.
+// it is Unknown. Found and Absent are remembered for a while, or until
+// [Set.Forget]; Unknown is not.
+//
+// Four look-ups run at once on one host, and the others wait for these. Whoever
+// waits for an answer is told Unknown after about the time of one look-up. The
+// look-up itself goes on, and who asks later gets its answer.
 //
 // A registry that does not answer at all, or is overloaded three times in a
 // row, opens its circuit: from then on it is not asked but probed in the
-// background, until it answers again. Nobody waits for a registry that is known
-// to be down.
+// background, until it answers again. Meanwhile it is Unknown, except that what
+// it lacked a while ago stays Absent. Nobody waits for a registry that is known
+// to be down, and nothing is pulled from it. The probing begins after a second,
+// and after twice as long as the last time, up to a minute, where no look-up has
+// been answered since: a registry may well answer probes and nothing else.
 //
 // # Secrets
 //

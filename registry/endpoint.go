@@ -15,6 +15,8 @@ type endpoint struct {
 	credentials Credentials
 	client      *client
 	breaker     *breaker
+	slots       slots // shared by the registries on one host
+	lookups     int   // that run or wait for a slot; guarded by the mutex of the set
 }
 
 // newEndpoint checks a configuration. Its error says what is wrong, but not

@@ -37,7 +37,10 @@ type failure struct {
 func (f *failure) Error() string { return f.text }
 func (f *failure) Unwrap() error { return f.cause }
 
-var errClosed = errors.New("the registries have been closed")
+var (
+	errClosed = errors.New("the registries have been closed")
+	errBusy   = fmt.Errorf("%d look-ups are waiting for it already", lookupLimit)
+)
 
 // explain says why a look-up failed, in words for people.
 func (c *client) explain(ctx context.Context, err error) *failure {

@@ -14,26 +14,47 @@ import (
 // asked at once when the iteration begins, so that the caller who stops at a
 // good answer never waits for a worse registry.
 //
-// ctx bounds only the waiting: a look-up goes on without its caller, for at most
-// [Options].LookupTimeout, and is remembered. Once ctx is done the answers that
-// are not yet known are yielded as Unknown with its error.
+// The waiting is bounded by ctx, and from its begin by [Options].LookupTimeout
+// and a tenth of it. The answers that are not known by then are yielded as
+// Unknown with the error of ctx or one that says so. A look-up goes on without
+// its caller and is remembered.
 func (s *Set) Find(ctx context.Context, name reference.Named) iter.Seq[Answer] {
 	return func(yield func(Answer) bool) {
 		begun := time.Now()
+		// A look-up that had to wait for others takes longer than its time-out.
+		waiting, stop := context.WithTimeout(ctx, s.lookupTimeout+s.lookupTimeout/10)
+		defer stop()
 		questions := s.questions(name)
 		lookups := make([]*lookup, len(questions))
 		for i, q := range questions {
 			lookups[i] = s.ask(q)
 		}
 		for i, l := range lookups {
-			answer, err := l.wait(ctx)
-			if err != nil {
-				answer = Answer{Candidate: questions[i].candidate(), Err: err, Duration: time.Since(begun)}
+			answer, ok := l.wait(waiting)
+			if !ok {
+				answer = Answer{Candidate: questions[i].candidate(), Err: s.impatience(ctx), Duration: time.Since(begun)}
 			}
 			if !yield(answer) {
 				return
 			}
 		}
+	}
+}
+
+// impatience is why nobody waits for a look-up any longer.
+func (s *Set) impatience(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("stopped waiting: %w", err)
+	}
+	return fmt.Errorf("no answer within %v, still asking", s.lookupTimeout)
+}
+
+// Forget drops what is remembered of a [Candidate]'s reference, so that the next
+// [Set.Find] asks again. It is for the caller whose pull of what was Found has
+// failed.
+func (s *Set) Forget(reference string) {
+	for _, e := range s.endpoints {
+		s.known.Delete(key{e, reference})
 	}
 }
 
@@ -43,18 +64,18 @@ type lookup struct {
 	answer Answer
 }
 
-// wait returns the answer, or an error if ctx is done first.
-func (l *lookup) wait(ctx context.Context) (Answer, error) {
+// wait returns the answer, and false if ctx is done first.
+func (l *lookup) wait(ctx context.Context) (Answer, bool) {
 	select {
 	case <-l.done:
-		return l.answer, nil
+		return l.answer, true
 	default:
 	}
 	select {
 	case <-l.done:
-		return l.answer, nil
+		return l.answer, true
 	case <-ctx.Done():
-		return Answer{}, fmt.Errorf("stopped waiting: %w", ctx.Err())
+		return Answer{}, false
 	}
 }
 
@@ -68,19 +89,26 @@ func (s *Set) ask(q question) *lookup {
 		answer.Err = errClosed
 		return known(answer)
 	}
-	if item := s.known.Get(k); item != nil {
+	down := q.endpoint.breaker.withheld()
+	// What a registry had is of no use while it is down.
+	if item := s.known.Get(k); item != nil && (down == nil || item.Value().state == Absent) {
 		answer.State, answer.Digest, answer.Cached = item.Value().state, item.Value().digest, true
 		return known(answer)
 	}
-	if err := q.endpoint.breaker.withheld(); err != nil {
-		answer.Err, answer.Cached = err, true
+	if down != nil {
+		answer.Err, answer.Cached = down, true
 		return known(answer)
 	}
 	if running, ok := s.lookups[k]; ok {
 		return running
 	}
+	if q.endpoint.lookups >= lookupLimit {
+		answer.Err = errBusy
+		return known(answer)
+	}
 	l := &lookup{done: make(chan struct{}), answer: answer}
 	s.lookups[k] = l
+	q.endpoint.lookups++
 	s.running.Go(func() { s.run(k, q, l) })
 	return l
 }
@@ -91,33 +119,49 @@ func known(answer Answer) *lookup {
 	return l
 }
 
-// run asks the registry.
+// run looks up as soon as there is a slot, unless the registry has gone down
+// meanwhile.
 func (s *Set) run(k key, q question, l *lookup) {
 	defer close(l.done)
+	defer func() { s.finish(k, finding{l.answer.State, l.answer.Digest}) }()
+	if q.endpoint.slots.acquire(s.lifetime) != nil {
+		l.answer.Err = errClosed
+		return
+	}
+	defer q.endpoint.slots.release()
+	if err := q.endpoint.breaker.withheld(); err != nil {
+		l.answer.Err, l.answer.Cached = err, true
+		return
+	}
+	s.lookUp(q, &l.answer)
+}
+
+// lookUp asks the registry.
+func (s *Set) lookUp(q question, answer *Answer) {
 	started := time.Now()
 	ctx, cancel := context.WithTimeout(s.lifetime, s.lookupTimeout)
 	defer cancel()
 	state, digest, failure := q.endpoint.client.find(ctx, q.reference)
-	l.answer.State, l.answer.Digest, l.answer.Duration = state, digest, time.Since(started)
+	answer.State, answer.Digest, answer.Duration = state, digest, time.Since(started)
 	closed := s.lifetime.Err() != nil
 	switch {
 	case failure == nil:
 	case closed:
-		l.answer.Err = errClosed
+		answer.Err = errClosed
 	default:
-		l.answer.Err = failure
+		answer.Err = failure
 	}
 	if !closed && q.endpoint.breaker.record(started, failure) {
 		s.running.Go(func() { s.probe(q.endpoint) })
 	}
-	s.finish(k, finding{state, digest})
 }
 
-// finish remembers what a look-up has found.
+// finish ends a look-up and remembers what it has found.
 func (s *Set) finish(k key, f finding) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.lookups, k)
+	k.endpoint.lookups--
 	switch f.state {
 	case Found:
 		s.known.Set(k, f, s.foundTTL)

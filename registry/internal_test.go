@@ -6,11 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/distribution/reference"
 )
 
 // A puller remembers each repository it was used for, so that it must not be
@@ -42,25 +47,33 @@ func TestPullerIsBounded(t *testing.T) {
 
 func TestProbePauses(t *testing.T) {
 	b := &breaker{notify: func(bool, string) {}}
-	within := func(pause, want time.Duration) {
+	opening := func(pauses ...time.Duration) {
 		t.Helper()
-		if pause > want || pause < want*4/5 {
-			t.Errorf("pause of %v, want about %v", pause, want)
+		if !b.record(time.Now(), &failure{severity: unreachable, text: "down"}) {
+			t.Fatal("the circuit did not open")
 		}
+		for i, want := range pauses {
+			want *= time.Second
+			if pause := b.nextPause(); pause > want || pause < want*4/5 {
+				t.Errorf("pause %d is %v, want about %v", i+1, pause, want)
+			}
+		}
+		b.close()
 	}
-	for _, want := range []time.Duration{1, 2, 4, 5, 5} {
-		within(b.nextPause(), want*time.Second)
+	opening(1, 2, 4, 5, 5)
+	// Answering probes is not enough to be probed as soon as before.
+	opening(2, 4, 5, 5)
+	for _, first := range []time.Duration{4, 8, 16, 32, 60, 60} {
+		opening(first, 5, 5)
 	}
-	// Answering probes is not enough to be probed as often as before.
-	down := &failure{severity: unreachable, text: "down"}
-	if !b.record(time.Now(), down) {
-		t.Fatal("the circuit did not open")
-	}
-	b.close()
-	within(b.nextPause(), 5*time.Second)
-	// Answering a look-up is.
+	// Answering look-ups is, though not that it is overloaded.
+	b.record(time.Now(), &failure{severity: overloaded})
+	opening(60, 5)
 	b.record(time.Now(), nil)
-	within(b.nextPause(), time.Second)
+	opening(1, 2)
+	opening(2)
+	b.record(time.Now(), &failure{severity: answered})
+	opening(1)
 }
 
 func TestBreakerIgnoresOldFailures(t *testing.T) {
@@ -79,6 +92,63 @@ func TestBreakerIgnoresOldFailures(t *testing.T) {
 	}
 	if !b.record(time.Now(), down) || b.withheld() == nil {
 		t.Error("a look-up from after the return did not")
+	}
+}
+
+// Nobody waits longer than for one look-up, however many wait before it.
+func TestWaitingIsBounded(t *testing.T) {
+	var asked atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/manifests/") {
+			asked.Add(1)
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	defer server.Close()
+	set, err := New(Options{LookupTimeout: 300 * time.Millisecond, Registries: []Config{{Address: server.URL}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	name, err := reference.ParseNormalizedNamed("nginx:1.25")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func() Answer {
+		for answer := range set.Find(t.Context(), name) {
+			return answer
+		}
+		return Answer{}
+	}
+	e := set.endpoints[0]
+	for range connectionLimit { // as if other look-ups ran
+		if err := e.slots.acquire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // more than one time-out
+		answer := ask()
+		if answer.State != Unknown || answer.Cached || answer.Err == nil || answer.Err.Error() != "no answer within 300ms, still asking" {
+			t.Errorf("%v, cached %v (%v)", answer.State, answer.Cached, answer.Err)
+		}
+		if answer.Reference == "" || answer.Duration < set.lookupTimeout {
+			t.Errorf("%q after %v", answer.Reference, answer.Duration)
+		}
+	}
+	if err := e.breaker.withheld(); err != nil {
+		t.Errorf("waiting for a slot opened the circuit: %v", err)
+	}
+	if got := asked.Load(); got != 0 {
+		t.Errorf("%d requests without a slot", got)
+	}
+	for range connectionLimit {
+		e.slots.release()
+	}
+	if answer := ask(); answer.State != Absent {
+		t.Errorf("%v (%v), want the look-up to have gone on", answer.State, answer.Err)
+	}
+	if got := asked.Load(); got != 1 {
+		t.Errorf("%d requests, want the first look-up's", got)
 	}
 }
 

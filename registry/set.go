@@ -26,7 +26,7 @@ type Set struct {
 	mu      sync.Mutex
 	closed  bool
 	known   *ttlcache.Cache[key, finding]
-	lookups map[key]*lookup // that are running
+	lookups map[key]*lookup // that run or wait for a slot
 }
 
 // key names what one registry is asked for.
@@ -87,8 +87,20 @@ func (s *Set) add(config Config, options Options) error {
 	if err != nil {
 		return err
 	}
+	e.slots = s.slotsOf(e.location)
 	s.endpoints = append(s.endpoints, e)
 	return nil
+}
+
+// slotsOf returns the slots of a host. Registries that differ only in their
+// prefix share its connections.
+func (s *Set) slotsOf(l location) slots {
+	for _, e := range s.endpoints {
+		if e.location.scheme == l.scheme && e.location.host == l.host {
+			return e.slots
+		}
+	}
+	return newSlots()
 }
 
 // Close ends all look-ups and probes, waits for them, and closes the

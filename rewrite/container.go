@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -47,8 +48,8 @@ func (c call) replaceByID(ctx context.Context, spec *runtime.ImageSpec) (bool, e
 	start := time.Now()
 	found, err := c.resolveName(ctx, asked, name)
 	c.decideResolution("CreateContainer", asked, found, time.Since(start), err)
-	if err != nil && ends(err) {
-		return false, err
+	if err != nil {
+		return false, fatal(err)
 	}
 	if found.image().GetId() == "" {
 		return false, nil
@@ -61,15 +62,78 @@ func (c call) replaceByID(ctx context.Context, spec *runtime.ImageSpec) (bool, e
 // shows what its manifest says. The image's ID stays.
 func (c call) containerStatus(ctx context.Context, encoded []byte) ([]byte, error) {
 	raw, err := c.forward(ctx, encoded)
-	if err != nil || !c.ledger.Mentioned(raw) {
+	if err != nil || !c.ledger.mentioned(raw) {
 		return raw, err
 	}
 	response := &runtime.ContainerStatusResponse{}
 	if proto.Unmarshal(raw, response) != nil {
 		return raw, nil
 	}
-	if !c.ledger.restoreContainer(response.GetStatus()) {
+	if !c.restoreContainer(ctx, response.GetStatus()) {
 		return raw, nil
 	}
 	return proto.Marshal(response)
+}
+
+// restoreContainer restores image.image and image_ref of a container's status.
+// It returns whether anything changed.
+func (c call) restoreContainer(ctx context.Context, status *runtime.ContainerStatus) (changed bool) {
+	specified := ""
+	if name, err := Parse(status.GetImage().GetUserSpecifiedImage()); err == nil {
+		specified = name.String()
+	}
+	if shown := c.shownFor(ctx, status.GetImage().GetImage(), specified); shown != status.GetImage().GetImage() {
+		status.Image.Image, specified, changed = shown, shown, true
+	}
+	if shown := c.shownFor(ctx, status.GetImageRef(), specified); shown != status.GetImageRef() {
+		status.ImageRef, changed = shown, true
+	}
+	return changed
+}
+
+// shownFor returns what is to be seen in place of a reference that is hidden: a
+// name that the ledger has for it, or whatever else its image is called, or,
+// where it has no name left, the image's ID, as runtimes have it.
+func (c call) shownFor(ctx context.Context, reference, specified string) string {
+	id, hidden := c.ledger.hiddenOn(reference)
+	if !hidden || id == anyImage {
+		return reference
+	}
+	if original, ok := preferred(c.ledger.namesOf(id), reference, specified); ok {
+		return original
+	}
+	image, err := c.runtime.status(ctx, id)
+	if err != nil || image == nil {
+		return id
+	}
+	c.ledger.restoreImage(image)
+	names := image.RepoTags
+	if strings.Contains(reference, "@") {
+		names = image.RepoDigests
+	}
+	return append(names, id)[0]
+}
+
+// preferred chooses among the names that stand for a stored reference: the one
+// that the user specified, or one of the same repository, or the reference
+// itself where it was asked for as well, or the oldest.
+func preferred(names []entry, stored, specified string) (best string, ok bool) {
+	rank := -1
+	for _, name := range names {
+		score := 0
+		switch {
+		case name.Stored != stored:
+			continue
+		case name.Original == specified:
+			score = 3
+		case repository(name.Original) == repository(specified):
+			score = 2
+		case name.Original == stored:
+			score = 1
+		}
+		if score > rank {
+			best, rank = name.Original, score
+		}
+	}
+	return best, rank >= 0
 }

@@ -3,7 +3,10 @@ package rewrite
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
+
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
 // TestAnswersEqualThoseWithoutTheShim makes the same random calls on a node
@@ -11,7 +14,7 @@ import (
 // where their names say. Clients must see the same.
 func TestAnswersEqualThoseWithoutTheShim(t *testing.T) {
 	for _, crio := range []bool{false, true} {
-		for seed := range uint64(60) {
+		for seed := range uint64(40) {
 			t.Run(fmt.Sprintf("crio=%v/seed=%d", crio, seed), func(t *testing.T) {
 				w := newTwins(t, rand.New(rand.NewPCG(seed, 1)))
 				w.shim.runtime.crio, w.plain.runtime.crio = crio, crio
@@ -28,12 +31,13 @@ func TestAnswersEqualThoseWithoutTheShim(t *testing.T) {
 
 // twins are two nodes that get the same calls.
 type twins struct {
-	t        *testing.T
-	random   *rand.Rand
-	shim     *node
-	plain    client
-	versions int
-	log      []string
+	t          *testing.T
+	random     *rand.Rand
+	shim       *node
+	plain      client
+	versions   int
+	containers []string // the same on both
+	log        []string
 }
 
 // twinNames are what the clients ask for: several tags of one repository, the
@@ -91,6 +95,11 @@ func (w *twins) step() {
 	case action < 4:
 		w.note("pull", name)
 		w.equal("image_ref of "+name, w.shim.mustPull(name), w.plain.mustPull(name))
+		if w.random.IntN(3) == 0 {
+			w.note("create", name)
+			w.containers = append(w.containers, w.create(w.shim.client, name))
+			w.create(w.plain, name)
+		}
 	case action < 5:
 		w.note("publish", name)
 		w.publish(name)
@@ -120,9 +129,48 @@ func (w *twins) compare() {
 	for _, image := range without {
 		w.equal("status of "+image.Id, names(w.shim.status(image.Id)), names(image))
 	}
+	for _, container := range w.containers {
+		w.compareContainer(container)
+	}
 	for _, name := range twinNames {
 		w.equal("status of "+name, names(w.shim.status(name)), names(w.plain.status(name)))
 	}
+}
+
+func (w *twins) create(c client, image string) string {
+	request := &runtime.CreateContainerRequest{Config: &runtime.ContainerConfig{Image: &runtime.ImageSpec{Image: image, UserSpecifiedImage: image}}}
+	response := &runtime.CreateContainerResponse{}
+	if err := c.call(w.t.Context(), "RuntimeService", "CreateContainer", request, response); err != nil {
+		w.t.Fatal(err)
+	}
+	return response.ContainerId
+}
+
+// compareContainer compares a container's image in its status. Of an image's
+// several names the shim shows the one that the user specified, and a runtime
+// any; a runtime that has no name left shows the ID.
+func (w *twins) compareContainer(container string) {
+	status := func(c client) *runtime.ContainerStatus {
+		response := &runtime.ContainerStatusResponse{}
+		if err := c.call(w.t.Context(), "RuntimeService", "ContainerStatus", &runtime.ContainerStatusRequest{ContainerId: container}, response); err != nil {
+			w.t.Fatal(err)
+		}
+		return response.Status
+	}
+	with := status(w.shim.client)
+	image := w.plain.status(with.ImageId)
+	if image == nil || with.ImageId == "" {
+		return // removed
+	}
+	stored := client{t: w.t, runtime: w.shim.runtime}.status(with.ImageId)
+	check := func(shown string, names, storedNames []string) {
+		noName := (len(names) == 0 || len(storedNames) == 0) && shown == image.Id
+		if !noName && !slices.Contains(names, shown) {
+			w.equal("status of "+container, shown, fmt.Sprint(names))
+		}
+	}
+	check(with.Image.Image, image.RepoTags, stored.RepoTags)
+	check(with.ImageRef, image.RepoDigests, stored.RepoDigests)
 }
 
 func (w *twins) note(action, object string) { w.log = append(w.log, action+" "+object) }

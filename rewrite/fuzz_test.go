@@ -50,15 +50,15 @@ func FuzzMessages(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	if err := ledger.Apply(Change{
-		Name: []Name{{Original: "docker.io/library/nginx:1.25", Image: "sha256:1", Stored: hub + "/library/nginx:1.25"}},
-		Hide: []Hidden{{Reference: hub + "/library/nginx:1.25", Image: "sha256:1"}},
+	if err := ledger.apply(change{
+		Name: []entry{{Original: "docker.io/library/nginx:1.25", Image: "sha256:1", Stored: hub + "/library/nginx:1.25"}},
+		Hide: []hiding{{Reference: hub + "/library/nginx:1.25", Image: "sha256:1"}},
 	}); err != nil {
 		f.Fatal(err)
 	}
 	before, _ := ledger.snapshot()
 	f.Fuzz(func(t *testing.T, request, answer []byte) {
-		rewriter := New(Options{Lookup: memoryLookup{runtime: newMemoryRuntime()}, Ledger: ledger})
+		rewriter := New(Options{Lookup: memoryLookup{runtime: newMemoryRuntime(), forgotten: new([]string)}, Ledger: ledger})
 		for _, method := range slices.Sorted(maps.Keys(rewriter.Unary())) {
 			var last []byte
 			got, err := rewriter.Unary()[method](t.Context(), request, func(_ context.Context, called string, sent []byte) ([]byte, error) {
@@ -77,12 +77,12 @@ func FuzzMessages(f *testing.F) {
 		// Undo what the calls have taught the ledger.
 		now, _ := ledger.snapshot()
 		for _, name := range now.Names {
-			_ = ledger.Apply(Change{Unname: []string{name.Original}})
+			_ = ledger.apply(change{Unname: []string{name.Original}})
 		}
 		for _, hidden := range now.Hidden {
-			_ = ledger.Apply(Change{Show: []string{hidden.Reference}})
+			_ = ledger.apply(change{Show: []string{hidden.Reference}})
 		}
-		_ = ledger.Apply(Change{Name: before.Names, Hide: before.Hidden})
+		_ = ledger.apply(change{Name: before.Names, Hide: before.Hidden})
 	})
 }
 

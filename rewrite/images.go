@@ -43,6 +43,15 @@ func (i images) rawStatus(ctx context.Context, request []byte) (*runtime.ImageSt
 	return response, raw, nil
 }
 
+// fatal is err where it ends the whole call, nil where another reference may
+// still be tried.
+func fatal(err error) error {
+	if ends(err) {
+		return err
+	}
+	return nil
+}
+
 // hasName tells whether the runtime has the image under a canonical reference.
 func hasName(image *runtime.Image, reference string) bool {
 	return slices.Contains(image.RepoTags, reference) || slices.Contains(image.RepoDigests, reference)

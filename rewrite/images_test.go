@@ -27,22 +27,87 @@ func TestStatusNormalisesNames(t *testing.T) {
 	}
 }
 
-func TestStatusOfAKnownNameIsOneCall(t *testing.T) {
+func TestStatusAsksNoMoreThanItMust(t *testing.T) {
 	n := newNode(t)
 	n.push(hub+"/library/nginx:latest", "quay.io/app:1")
-	n.mustPull("nginx")
-	n.mustPull("quay.io/app:1")
-	for asked, want := range map[string]string{
-		"nginx":                      "ImageStatus " + n.status("nginx").Id,
-		"quay.io/app:1":              "ImageStatus quay.io/app:1",
-		strings.Repeat("0", 64):      "ImageStatus " + strings.Repeat("0", 64),
-		n.status("quay.io/app:1").Id: "ImageStatus " + n.status("quay.io/app:1").Id,
+	nginx := n.mustPull("nginx")
+	app := n.mustPull("quay.io/app:1")
+	for asked, want := range map[string][]string{
+		"nginx":                 {"ImageStatus nginx", "ImageStatus " + nginx},
+		"quay.io/app:1":         {"ImageStatus quay.io/app:1"},
+		app:                     {"ImageStatus " + app},
+		strings.Repeat("0", 64): {"ImageStatus " + strings.Repeat("0", 64)},
 	} {
 		n.runtime.seen()
 		n.status(asked)
-		if got := n.runtime.seen(); !slices.Equal(got, []string{want}) {
-			t.Errorf("%s: the runtime was asked %v, want only %q", asked, got, want)
+		if got := n.runtime.seen(); !slices.Equal(got, want) {
+			t.Errorf("%s: the runtime was asked %q, want only %q", asked, got, want)
 		}
+	}
+}
+
+// Tools that don't speak CRI change images behind the shim's back.
+func TestStatusFollowsTheRuntime(t *testing.T) {
+	t.Run("another image is loaded under the name", func(t *testing.T) {
+		n := newNode(t)
+		n.push(hub+"/library/nginx:1.25", "docker.io/library/nginx:1.25") // not the same image
+		direct := client{t: t, runtime: n.runtime}
+		n.mustPull("nginx:1.25")
+		loaded := direct.mustPull("docker.io/library/nginx:1.25")
+		if image := n.status("nginx:1.25"); image.GetId() != loaded {
+			t.Errorf("status: %s, want the image that was loaded", names(image))
+		}
+		tagged := 0
+		for _, image := range n.list("") {
+			tagged += len(image.RepoTags)
+		}
+		if tagged != 1 {
+			t.Errorf("list: %q", allNames(n.list("")))
+		}
+	})
+	t.Run("the image is removed", func(t *testing.T) {
+		n := newNode(t)
+		n.push(hub + "/library/nginx:1.25")
+		id := n.mustPull("nginx:1.25")
+		client{t: t, runtime: n.runtime}.remove(id)
+		if image := n.status("nginx:1.25"); image != nil || !n.ledger.empty() {
+			t.Errorf("status: %s; the ledger has %+v", names(image), n.ledger.namesOf(id))
+		}
+	})
+	t.Run("the image comes back under another name", func(t *testing.T) {
+		n := newNode(t)
+		n.push(hub + "/library/nginx:1.25")
+		n.runtime.remote["quay.io/copy:1"] = n.runtime.remote[hub+"/library/nginx:1.25"]
+		direct := client{t: t, runtime: n.runtime}
+		direct.remove(n.mustPull("nginx:1.25"))
+		id := direct.mustPull("quay.io/copy:1")
+		for _, image := range []*runtime.Image{n.status(id), n.status("quay.io/copy:1"), n.list("")[0]} {
+			if got := image.GetRepoTags(); !slices.Equal(got, []string{"quay.io/copy:1"}) {
+				t.Errorf("tags %q", got)
+			}
+		}
+		if image := n.status("nginx:1.25"); image != nil {
+			t.Errorf("found as nginx: %s", names(image))
+		}
+		n.remove("nginx:1.25")
+		if n.status("quay.io/copy:1") == nil {
+			t.Error("the copy was removed with the name that it no longer has")
+		}
+	})
+}
+
+// CRI-O until 1.35 calls a pulled image by a reference with a digest.
+func TestStatusByAHiddenDigest(t *testing.T) {
+	n := newNode(t)
+	n.push(hub + "/library/nginx:1.25")
+	id := n.mustPull("nginx:1.25")
+	reference := hub + "/library/nginx@" + n.runtime.remote[hub+"/library/nginx:1.25"].digest
+	if image := n.status(reference); image.GetId() != id || strings.Contains(names(image), hub) {
+		t.Errorf("status of %s: %s", reference, names(image))
+	}
+	n.remove(reference)
+	if image := n.status(id); image != nil {
+		t.Errorf("still there: %s", names(image))
 	}
 }
 
@@ -61,7 +126,11 @@ func TestStatusLearnsNamesFromTheRuntime(t *testing.T) {
 	if !slices.Equal(image.GetRepoTags(), []string{"docker.io/library/nginx:1.25", hub + "/library/nginx:1.25"}) {
 		t.Errorf("status: %s, want the asked name beside the one it was loaded under", names(image))
 	}
-	if name, _ := n.ledger.Lookup("docker.io/library/nginx:1.25"); name.Stored != hub+"/library/nginx:1.25" || name.Image != image.Id {
+	digest := n.runtime.remote[hub+"/library/nginx:1.25"].digest
+	if !slices.Contains(image.RepoDigests, "docker.io/library/nginx@"+digest) || n.status("nginx@"+digest).GetId() != image.Id {
+		t.Errorf("status: %s, want the asked name with the digest, too", names(image))
+	}
+	if name, _ := n.ledger.lookup("docker.io/library/nginx:1.25"); name.Stored != hub+"/library/nginx:1.25" || name.Image != image.Id {
 		t.Errorf("the ledger has %+v", name)
 	}
 }
@@ -141,6 +210,33 @@ func TestListFilter(t *testing.T) {
 	}
 }
 
+func TestListFilterAgreesWithStatus(t *testing.T) {
+	n := newNode(t)
+	n.runtime.crio = true
+	const own = hub + "/library/nginx:1.25"
+	n.push(own)
+	if images := n.list(own); len(images) != 0 {
+		t.Errorf("list: %q", allNames(images))
+	}
+	n.mustPull("nginx:1.25")
+	if images, status := n.list(own), n.status(own); len(images) != 0 || status != nil {
+		t.Errorf("a hidden reference: list %q, status %s", allNames(images), names(status))
+	}
+	n.runtime.crio = false // ignores the filter
+	if images := n.list(own); len(images) != 1 {
+		t.Errorf("without filters the list is %q", allNames(images))
+	}
+	n.runtime.crio = true
+	// Asked for by its own name as well, then the registry's tag moves on.
+	n.mustPull(own)
+	n.push(own)
+	n.runtime.remote[own] = newContent("another")
+	n.mustPull("nginx:1.25")
+	if images, status := n.list(own), n.status(own); len(images) != 1 || names(images[0]) != names(status) {
+		t.Errorf("list %q, status %s", allNames(images), names(status))
+	}
+}
+
 func TestStreamImages(t *testing.T) {
 	n := newNode(t)
 	n.push(hub+"/library/nginx:latest", "quay.io/app:1")
@@ -178,10 +274,15 @@ func TestRemoveIsComplete(t *testing.T) {
 		n := newNode(t)
 		n.runtime.crio = crio
 		// Three places at once: the ledger's reference, the name's own, and another registry's.
-		n.push(hub+"/library/nginx:1.25", "docker.io/library/nginx:1.25")
+		const other = "other.hub:5000/library/nginx:1.25"
+		lookup := n.rewriter.lookup.(memoryLookup)
+		lookup.registries = append(lookup.registries, memoryRegistry{host: "other.hub:5000"})
+		n.rewriter.lookup = lookup
+		n.push(hub+"/library/nginx:1.25", "docker.io/library/nginx:1.25", other)
 		n.mustPull("nginx:1.25")
 		direct := client{t: t, runtime: n.runtime}
 		direct.mustPull("docker.io/library/nginx:1.25")
+		direct.mustPull(other)
 		n.remove("nginx:1.25")
 		if image := n.status("nginx:1.25"); image != nil {
 			t.Errorf("crio %v: still there: %s", crio, names(image))
@@ -189,7 +290,7 @@ func TestRemoveIsComplete(t *testing.T) {
 		if images := direct.list(""); len(images) != 0 {
 			t.Errorf("crio %v: the runtime still has %v", crio, allNames(images))
 		}
-		if !n.ledger.Empty() {
+		if !n.ledger.empty() {
 			t.Errorf("crio %v: the ledger still has names", crio)
 		}
 		n.remove("nginx:1.25") // not there: no error
@@ -201,7 +302,7 @@ func TestRemoveByIDForgetsTheNames(t *testing.T) {
 	n.push(hub + "/library/nginx:1.25")
 	id := n.mustPull("nginx:1.25")
 	n.remove(id)
-	if image := n.status("nginx:1.25"); image != nil || !n.ledger.Empty() {
+	if image := n.status("nginx:1.25"); image != nil || !n.ledger.empty() {
 		t.Errorf("still there: %s", names(image))
 	}
 	// The registry's name, pulled for itself later, is not shown as the old one.
@@ -301,6 +402,85 @@ func TestContainerStatusPrefersTheSpecifiedName(t *testing.T) {
 		if s := response.Status; s.Image.Image != want+":3.9" || !strings.HasPrefix(s.ImageRef, want+"@") {
 			t.Errorf("specified %q: %s, %s", specified, s.Image.Image, s.ImageRef)
 		}
+	}
+}
+
+func TestContainerStatusWithoutASpecifiedName(t *testing.T) {
+	n := newNode(t)
+	const own = hub + "/library/nginx:1.25"
+	n.push(own)
+	status := func(image string) string {
+		create := &runtime.CreateContainerResponse{}
+		config := &runtime.ContainerConfig{Image: &runtime.ImageSpec{Image: image}}
+		if err := n.call(t.Context(), "RuntimeService", "CreateContainer", &runtime.CreateContainerRequest{Config: config}, create); err != nil {
+			t.Fatal(err)
+		}
+		response := &runtime.ContainerStatusResponse{}
+		if err := n.call(t.Context(), "RuntimeService", "ContainerStatus", &runtime.ContainerStatusRequest{ContainerId: create.ContainerId}, response); err != nil {
+			t.Fatal(err)
+		}
+		return response.Status.Image.Image + " " + repository(response.Status.ImageRef)
+	}
+	n.mustPull("nginx:1.25")
+	if got, want := status("nginx:1.25"), "docker.io/library/nginx:1.25 docker.io/library/nginx"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	// The same image comes from the original while the registry is down.
+	n.registry.down = true
+	n.runtime.remote["docker.io/library/nginx:1.25"] = n.runtime.remote[own]
+	n.mustPull("nginx:1.25")
+	if got := status("nginx:1.25"); strings.Contains(got, hub) {
+		t.Errorf("after a pull of the original: %s", got)
+	}
+	// Another image takes the name, and the old one has none left.
+	old := n.status("nginx:1.25").Id
+	n.push("docker.io/library/nginx:1.25")
+	n.mustPull("nginx:1.25")
+	if got := status(old); strings.Contains(got, hub) {
+		t.Errorf("an image that has lost its name: %s", got)
+	}
+	// Who asks for the registry's own name sees it.
+	n = newNode(t)
+	n.push(own)
+	n.mustPull(own)
+	n.mustPull("nginx:1.25")
+	if got := status(own); got != own+" "+hub+"/library/nginx" {
+		t.Errorf("asked for by its own name: %s", got)
+	}
+}
+
+// A status that names no hidden reference is not decoded: kubelet asks for
+// many, and an image's name is all there is to change.
+func TestContainerStatusIsDecodedOnlyIfItMustBe(t *testing.T) {
+	n := newNode(t)
+	n.push(hub + "/library/nginx:1.25")
+	n.mustPull("nginx:1.25")
+	allocations := func(image string) float64 {
+		response := &runtime.ContainerStatusResponse{Status: &runtime.ContainerStatus{Image: &runtime.ImageSpec{Image: image}, Labels: map[string]string{}}}
+		for i := range 100 {
+			response.Status.Labels[strings.Repeat("x", i)] = "label"
+		}
+		answer, err := proto.Marshal(response)
+		if err != nil {
+			t.Fatal(err)
+		}
+		handle := n.rewriter.Unary()["/runtime.v1.RuntimeService/ContainerStatus"]
+		return testing.AllocsPerRun(10, func() {
+			if _, err := handle(t.Context(), nil, func(context.Context, string, []byte) ([]byte, error) { return answer, nil }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if without, with := allocations("quay.io/app:1"), allocations(hub+"/library/nginx:1.25"); without > with/10 {
+		t.Errorf("%v allocations without a hidden reference, %v with one", without, with)
+	}
+}
+
+func TestAskedNamesAreBoundedInDecisions(t *testing.T) {
+	n := newNode(t)
+	n.remove("not a name\n" + strings.Repeat("x", 1<<20))
+	if d := n.decisions[0]; len(d.Asked) > 400 || strings.Contains(d.Asked, "\n") {
+		t.Errorf("%d bytes: %.50q", len(d.Asked), d.Asked)
 	}
 }
 

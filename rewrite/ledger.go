@@ -14,7 +14,7 @@ import (
 // as the registry's tag does. It also remembers which references of an image
 // nobody is to see, because the shim has put them there.
 //
-// Each change is on disk before the method that makes it returns. It is safe
+// Each change is on disk before the call that makes it is answered. It is safe
 // for concurrent use.
 type Ledger struct {
 	file  *ledgerFile
@@ -22,33 +22,37 @@ type Ledger struct {
 
 	mutex   sync.RWMutex
 	version uint64              // counts the changes
-	names   map[string]Name     // by original
+	names   map[string]entry    // by original
 	images  map[string][]string // the originals by image ID, in the order they came
-	hidden  map[string]string   // image ID by the stored reference that is hidden on it
+	hidden  map[string]string   // image ID by the stored reference that is hidden on it; or anyImage
 	domains map[string]int      // of the hidden references: how many
 }
 
-// Name says which image an original reference means.
-type Name struct {
+// entry says which image an original reference means.
+type entry struct {
 	Original string    `json:"original"`
 	Image    string    `json:"image"`              // its ID
 	Stored   string    `json:"stored"`             // what the runtime was asked for when it was pulled
 	Registry string    `json:"registry,omitempty"` // the address of the registry that served it, for people
-	At       time.Time `json:"at"`
+	At       time.Time `json:"at"`                 // set by the ledger
 }
 
-// Hidden says that an image has a reference that is not to be seen on it.
-type Hidden struct {
+// hiding says that a reference is not to be seen on an image.
+type hiding struct {
 	Reference string `json:"reference"`
-	Image     string `json:"image"`
+	Image     string `json:"image,omitempty"`
 }
 
-// Change is what happens to the ledger at once.
-type Change struct {
+// anyImage hides a reference wherever it is: a pull of it is under way, or was
+// cut off.
+const anyImage = ""
+
+// change is what happens to the ledger at once, in the order of the fields.
+type change struct {
 	Unname []string // originals that the runtime now has under their own name, or no more
 	Show   []string // references that are no longer hidden
-	Name   []Name   // At is set by the ledger
-	Hide   []Hidden
+	Name   []entry
+	Hide   []hiding
 }
 
 // ledgerLimit bounds the names: far more than a node has images.
@@ -58,59 +62,57 @@ func newLedger(file *ledgerFile) *Ledger {
 	return &Ledger{
 		file:    file,
 		limit:   ledgerLimit,
-		names:   make(map[string]Name),
+		names:   make(map[string]entry),
 		images:  make(map[string][]string),
 		hidden:  make(map[string]string),
 		domains: make(map[string]int),
 	}
 }
 
-// Lookup returns what the ledger has for an original.
-func (l *Ledger) Lookup(original string) (Name, bool) {
+// lookup returns what the ledger has for an original.
+func (l *Ledger) lookup(original string) (entry, bool) {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
 	name, ok := l.names[original]
 	return name, ok
 }
 
-// Names returns the names of an image, in the order they came.
-func (l *Ledger) Names(image string) []Name {
+// namesOf returns the names of an image, in the order they came.
+func (l *Ledger) namesOf(image string) []entry {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
 	originals := l.images[image]
-	names := make([]Name, len(originals))
+	names := make([]entry, len(originals))
 	for i, original := range originals {
 		names[i] = l.names[original]
 	}
 	return names
 }
 
-// Hidden tells whether a reference is not to be seen on an image.
-func (l *Ledger) Hidden(reference, image string) bool {
-	l.mutex.RLock()
-	defer l.mutex.RUnlock()
-	on, ok := l.hidden[reference]
-	return ok && on == image
+// isHidden tells whether a reference is not to be seen on an image.
+func (l *Ledger) isHidden(reference, image string) bool {
+	on, ok := l.hiddenOn(reference)
+	return ok && (on == image || on == anyImage)
 }
 
-// HiddenOn returns the image that a reference is hidden on.
-func (l *Ledger) HiddenOn(reference string) (image string, ok bool) {
+// hiddenOn returns the image that a reference is hidden on.
+func (l *Ledger) hiddenOn(reference string) (image string, ok bool) {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
 	image, ok = l.hidden[reference]
 	return image, ok
 }
 
-// Empty tells whether no answer of the runtime can need a change.
-func (l *Ledger) Empty() bool {
+// empty tells whether no answer of the runtime can need a change.
+func (l *Ledger) empty() bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
 	return len(l.names) == 0 && len(l.hidden) == 0
 }
 
-// Mentioned tells whether a message can contain a hidden reference: whether the
+// mentioned tells whether a message can contain a hidden reference: whether the
 // host of one occurs in it. It looks at the bytes only.
-func (l *Ledger) Mentioned(message []byte) bool {
+func (l *Ledger) mentioned(message []byte) bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
 	for domain := range l.domains {
@@ -121,37 +123,38 @@ func (l *Ledger) Mentioned(message []byte) bool {
 	return false
 }
 
-// Apply makes a change. An error says that it is in force but not on disk.
-func (l *Ledger) Apply(change Change) error {
+// apply makes a change. An error says that it is in force but not on disk.
+func (l *Ledger) apply(wanted change) error {
 	return l.edit(func() {
-		for _, original := range change.Unname {
+		for _, original := range wanted.Unname {
 			l.unname(original)
 		}
-		for _, reference := range change.Show {
+		for _, reference := range wanted.Show {
 			l.show(reference)
 		}
 		now := time.Now()
-		for _, name := range change.Name {
+		for _, name := range wanted.Name {
 			name.At = now
 			l.name(name)
 		}
-		for _, hidden := range change.Hide {
+		for _, hidden := range wanted.Hide {
 			l.hide(hidden)
 		}
 		l.evict()
 	})
 }
 
-// Forget drops all about an image that the runtime no longer has.
-func (l *Ledger) Forget(image string) error {
+// forget drops all about an image that the runtime did not have at a time. What
+// has been recorded since stays.
+func (l *Ledger) forget(image string, at time.Time) error {
 	return l.edit(func() {
 		for _, original := range slices.Clone(l.images[image]) {
-			l.unname(original)
-		}
-		for reference, on := range l.hidden {
-			if on == image {
-				l.show(reference)
+			if !l.names[original].At.After(at) {
+				l.unname(original)
 			}
+		}
+		if len(l.images[image]) == 0 {
+			l.showAll(image)
 		}
 	})
 }
@@ -171,14 +174,13 @@ func (l *Ledger) edit(change func()) error {
 
 // The following are called with the mutex held, and count what they change.
 
-func (l *Ledger) name(name Name) {
-	if old, ok := l.names[name.Original]; ok {
-		if old.Image == name.Image && old.Stored == name.Stored && old.Registry == name.Registry {
-			return
-		}
-		l.unname(name.Original)
-	}
+func (l *Ledger) name(name entry) {
 	l.version++
+	if old, ok := l.names[name.Original]; ok && old.Image == name.Image {
+		l.names[name.Original] = name
+		return
+	}
+	l.unname(name.Original)
 	l.names[name.Original] = name
 	l.images[name.Image] = append(l.images[name.Image], name.Original)
 }
@@ -196,7 +198,7 @@ func (l *Ledger) unname(original string) {
 	}
 }
 
-func (l *Ledger) hide(hidden Hidden) {
+func (l *Ledger) hide(hidden hiding) {
 	if on, ok := l.hidden[hidden.Reference]; ok {
 		if on == hidden.Image {
 			return
@@ -217,6 +219,14 @@ func (l *Ledger) show(reference string) {
 	host := domain(reference)
 	if l.domains[host]--; l.domains[host] == 0 {
 		delete(l.domains, host)
+	}
+}
+
+func (l *Ledger) showAll(image string) {
+	for reference, on := range l.hidden {
+		if on == image {
+			l.show(reference)
+		}
 	}
 }
 

@@ -25,8 +25,8 @@ type ledgerFile struct {
 // document is what the file holds.
 type document struct {
 	Version int      `json:"version"`
-	Names   []Name   `json:"names"`
-	Hidden  []Hidden `json:"hidden"`
+	Names   []entry  `json:"names"`
+	Hidden  []hiding `json:"hidden"`
 }
 
 const (
@@ -105,8 +105,8 @@ func decodeDocument(content []byte) (document, error) {
 		}
 	}
 	for _, hidden := range d.Hidden {
-		if !isCanonical(hidden.Reference) || hidden.Image == "" {
-			return document{}, fmt.Errorf("the hidden reference %.300q of image %.100q is not complete", hidden.Reference, hidden.Image)
+		if !isCanonical(hidden.Reference) {
+			return document{}, fmt.Errorf("the hidden reference %.300q of image %.100q is none", hidden.Reference, hidden.Image)
 		}
 	}
 	return d, nil
@@ -165,7 +165,7 @@ func replaceFile(path string, content []byte) error {
 func (l *Ledger) snapshot() (document, uint64) {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
-	d := document{Version: documentVersion, Names: []Name{}, Hidden: []Hidden{}}
+	d := document{Version: documentVersion, Names: []entry{}, Hidden: []hiding{}}
 	// Image by image, so that each image's names keep their order.
 	for _, image := range slices.Sorted(maps.Keys(l.images)) {
 		for _, original := range l.images[image] {
@@ -173,7 +173,7 @@ func (l *Ledger) snapshot() (document, uint64) {
 		}
 	}
 	for _, reference := range slices.Sorted(maps.Keys(l.hidden)) {
-		d.Hidden = append(d.Hidden, Hidden{Reference: reference, Image: l.hidden[reference]})
+		d.Hidden = append(d.Hidden, hiding{Reference: reference, Image: l.hidden[reference]})
 	}
 	return d, l.version
 }

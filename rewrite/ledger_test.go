@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 func openLedger(t *testing.T, directory string) *Ledger {
@@ -21,8 +22,8 @@ func openLedger(t *testing.T, directory string) *Ledger {
 	return ledger
 }
 
-func nameOf(i int) Name {
-	return Name{
+func nameOf(i int) entry {
+	return entry{
 		Original: fmt.Sprintf("docker.io/library/app:%d", i),
 		Image:    fmt.Sprintf("sha256:%064d", i/2),
 		Stored:   fmt.Sprintf("%s/library/app:%d", hub, i),
@@ -33,14 +34,14 @@ func TestLedgerSurvivesARestart(t *testing.T) {
 	directory := filepath.Join(t.TempDir(), "not", "there", "yet")
 	l := openLedger(t, directory)
 	for i := range 10 {
-		if err := l.Apply(Change{Name: []Name{nameOf(i)}, Hide: []Hidden{{Reference: nameOf(i).Stored, Image: nameOf(i).Image}}}); err != nil {
+		if err := l.apply(change{Name: []entry{nameOf(i)}, Hide: []hiding{{Reference: nameOf(i).Stored, Image: nameOf(i).Image}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := l.Apply(Change{Unname: []string{nameOf(3).Original}, Show: []string{nameOf(4).Stored}}); err != nil {
+	if err := l.apply(change{Unname: []string{nameOf(3).Original}, Show: []string{nameOf(4).Stored}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Forget(nameOf(8).Image); err != nil {
+	if err := l.forget(nameOf(8).Image, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	again := openLedger(t, directory) // the first was never closed: as after kill -9
@@ -65,51 +66,54 @@ func TestLedgerSurvivesARestart(t *testing.T) {
 
 func TestLedgerNamesAndHides(t *testing.T) {
 	l := openLedger(t, t.TempDir())
-	if !l.Empty() || l.Mentioned([]byte(hub)) {
+	if !l.empty() || l.mentioned([]byte(hub)) {
 		t.Error("a new ledger is not empty")
 	}
 	first, second := nameOf(0), nameOf(1) // the same image
-	change := Change{Name: []Name{first, second, first}, Hide: []Hidden{{Reference: first.Stored, Image: first.Image}}}
-	if err := l.Apply(change); err != nil {
+	both := change{Name: []entry{first, second, first}, Hide: []hiding{{Reference: first.Stored, Image: first.Image}}}
+	if err := l.apply(both); err != nil {
 		t.Fatal(err)
 	}
-	if names := l.Names(first.Image); len(names) != 2 || names[0].Original != first.Original || names[1].Original != second.Original {
+	if names := l.namesOf(first.Image); len(names) != 2 || names[0].Original != first.Original || names[1].Original != second.Original {
 		t.Errorf("names %+v", names)
 	}
-	if !l.Hidden(first.Stored, first.Image) || l.Hidden(first.Stored, "sha256:other") || l.Hidden(second.Stored, second.Image) {
+	if !l.isHidden(first.Stored, first.Image) || l.isHidden(first.Stored, "sha256:other") || l.isHidden(second.Stored, second.Image) {
 		t.Error("the wrong references are hidden")
 	}
-	if !l.Mentioned([]byte("\x0a\x20"+hub+"/library/x")) || l.Mentioned([]byte("quay.io/app:1")) {
+	if !l.mentioned([]byte("\x0a\x20"+hub+"/library/x")) || l.mentioned([]byte("quay.io/app:1")) {
 		t.Error("the wrong messages are said to mention a hidden reference")
 	}
 	moved := first
 	moved.Image = nameOf(9).Image
-	if err := l.Apply(Change{Name: []Name{moved}}); err != nil {
+	if err := l.apply(change{Name: []entry{moved}}); err != nil {
 		t.Fatal(err)
 	}
-	if got, ok := l.Lookup(first.Original); !ok || got.Image != moved.Image || len(l.Names(first.Image)) != 1 {
+	if got, ok := l.lookup(first.Original); !ok || got.Image != moved.Image || len(l.namesOf(first.Image)) != 1 {
 		t.Errorf("the name means %+v", got)
 	}
 	for _, image := range []string{first.Image, moved.Image} {
-		if err := l.Forget(image); err != nil {
+		if err := l.forget(image, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if !l.Empty() || l.Mentioned([]byte(hub)) || len(l.images) != 0 {
+	if !l.empty() || l.mentioned([]byte(hub)) || len(l.images) != 0 {
 		t.Error("the ledger is not empty after all is forgotten")
 	}
 }
 
 func TestLedgerWritesOnlyChanges(t *testing.T) {
 	l := openLedger(t, t.TempDir())
-	same := Change{Name: []Name{nameOf(1)}, Hide: []Hidden{{Reference: nameOf(1).Stored, Image: nameOf(1).Image}}}
-	if err := l.Apply(same); err != nil {
+	if err := l.apply(change{Name: []entry{nameOf(1)}}); err != nil {
+		t.Fatal(err)
+	}
+	same := change{Hide: []hiding{{Reference: nameOf(1).Stored, Image: nameOf(1).Image}}}
+	if err := l.apply(same); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(l.file.path); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(l.Apply(same), l.Apply(Change{Unname: []string{"docker.io/library/no:1"}, Show: []string{"docker.io/library/no:1"}}), l.Forget("sha256:no")); err != nil {
+	if err := errors.Join(l.apply(same), l.apply(change{Unname: []string{"docker.io/library/no:1"}, Show: []string{"docker.io/library/no:1"}}), l.forget("sha256:no", time.Now())); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(l.file.path); !errors.Is(err, fs.ErrNotExist) {
@@ -125,7 +129,8 @@ func TestLedgerDamaged(t *testing.T) {
 		"another version": `{"version":2}`,
 		"no reference":    `{"version":1,"names":[{"original":"No Name","image":"sha256:1","stored":"docker.io/library/a:1"}]}`,
 		"not canonical":   `{"version":1,"names":[{"original":"nginx","image":"sha256:1","stored":"docker.io/library/a:1"}]}`,
-		"no image":        `{"version":1,"hidden":[{"reference":"docker.io/library/a:1"}]}`,
+		"no image":        `{"version":1,"names":[{"original":"docker.io/library/a:1","stored":"docker.io/library/a:1"}]}`,
+		"hides nothing":   `{"version":1,"hidden":[{"image":"sha256:1"}]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			directory := t.TempDir()
@@ -140,13 +145,13 @@ func TestLedgerDamaged(t *testing.T) {
 			if kept, err := os.ReadFile(path + ".damaged"); err != nil || string(kept) != content {
 				t.Errorf("kept %q (%v)", kept, err)
 			}
-			if !l.Empty() {
+			if !l.empty() {
 				t.Error("it does not start empty")
 			}
-			if err := l.Apply(Change{Name: []Name{nameOf(1)}}); err != nil {
+			if err := l.apply(change{Name: []entry{nameOf(1)}}); err != nil {
 				t.Fatal(err)
 			}
-			if again := openLedger(t, directory); again.Empty() {
+			if again := openLedger(t, directory); again.empty() {
 				t.Error("what is learned afterwards is lost")
 			}
 		})
@@ -162,10 +167,10 @@ func TestLedgerWithoutADisk(t *testing.T) {
 	if err == nil {
 		t.Error("no error")
 	}
-	if err := l.Apply(Change{Name: []Name{nameOf(1)}}); err == nil {
+	if err := l.apply(change{Name: []entry{nameOf(1)}}); err == nil {
 		t.Error("a change that can't be written is not reported")
 	}
-	if _, ok := l.Lookup(nameOf(1).Original); !ok {
+	if _, ok := l.lookup(nameOf(1).Original); !ok {
 		t.Error("the change is not in force")
 	}
 }
@@ -175,19 +180,19 @@ func TestLedgerIsBounded(t *testing.T) {
 	l.limit = 100
 	for i := range 1000 {
 		name := nameOf(i)
-		if err := l.Apply(Change{Name: []Name{name}, Hide: []Hidden{{Reference: name.Stored, Image: name.Image}}}); err != nil {
+		if err := l.apply(change{Name: []entry{name}, Hide: []hiding{{Reference: name.Stored, Image: name.Image}}}); err != nil {
 			t.Fatal(err)
 		}
 		if len(l.names) > l.limit || len(l.hidden) > 2*l.limit+1 {
 			t.Fatalf("%d names, %d hidden after %d", len(l.names), len(l.hidden), i)
 		}
-		if got, ok := l.Lookup(name.Original); !ok || got.Stored != name.Stored {
+		if got, ok := l.lookup(name.Original); !ok || got.Stored != name.Stored {
 			t.Fatalf("the newest name is gone: %+v", got)
 		}
 	}
 	// References that are hidden on images without a name are bounded as well.
 	for i := range 1000 {
-		if err := l.Apply(Change{Hide: []Hidden{{Reference: fmt.Sprintf("quay.io/app:%d", i), Image: "sha256:0"}}}); err != nil {
+		if err := l.apply(change{Hide: []hiding{{Reference: fmt.Sprintf("quay.io/app:%d", i), Image: "sha256:0"}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -204,20 +209,36 @@ func TestLedgerConcurrently(t *testing.T) {
 		group.Go(func() {
 			for i := range 20 {
 				name := nameOf(worker*100 + i)
-				if err := l.Apply(Change{Name: []Name{name}, Hide: []Hidden{{Reference: name.Stored, Image: name.Image}}}); err != nil {
+				if err := l.apply(change{Name: []entry{name}, Hide: []hiding{{Reference: name.Stored, Image: name.Image}}}); err != nil {
 					t.Error(err)
 				}
 				// What Apply has returned for is on disk.
-				if again := openLedger(t, directory); len(again.Names(name.Image)) == 0 {
+				if again := openLedger(t, directory); len(again.namesOf(name.Image)) == 0 {
 					t.Errorf("%s is not on disk", name.Original)
 				}
-				l.Hidden(name.Stored, name.Image)
-				l.Mentioned([]byte(hub))
+				l.isHidden(name.Stored, name.Image)
+				l.mentioned([]byte(hub))
 			}
 		})
 	}
 	group.Wait()
 	if again := openLedger(t, directory); len(again.names) != 160 {
 		t.Errorf("%d names on disk, want 160", len(again.names))
+	}
+}
+
+// An image that was pulled again is not forgotten by who has missed it before.
+func TestLedgerForgetsOnlyWhatIsOlder(t *testing.T) {
+	l := openLedger(t, t.TempDir())
+	missed := time.Now()
+	first, second := nameOf(0), nameOf(1) // the same image
+	if err := l.apply(change{Name: []entry{first, second}, Hide: []hiding{{Reference: first.Stored, Image: first.Image}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.forget(first.Image, missed); err != nil {
+		t.Fatal(err)
+	}
+	if len(l.namesOf(first.Image)) != 2 || !l.isHidden(first.Stored, first.Image) {
+		t.Error("what was recorded later is forgotten")
 	}
 }

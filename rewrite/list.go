@@ -37,12 +37,18 @@ func (c call) resolveFilter(ctx context.Context, encoded []byte) ([]byte, error)
 	start := time.Now()
 	found, err := c.resolveName(ctx, asked, name)
 	c.decideResolution("ListImages", asked, found, time.Since(start), err)
-	if err != nil && ends(err) {
-		return nil, err
-	}
-	if found.image() == nil || found.reference == asked {
+	switch {
+	case err != nil:
+		return encoded, fatal(err)
+	case found.hidden:
+		request.Filter.Image.Image = noImage
+	case found.own:
 		return encoded, nil
+	default:
+		request.Filter.Image.Image = found.image().Id
 	}
-	request.Filter.Image.Image = found.image().Id
 	return proto.Marshal(request)
 }
+
+// noImage is an ID that no image has.
+const noImage = "0000000000000000000000000000000000000000000000000000000000000000"

@@ -18,6 +18,10 @@ type Lookup interface {
 	// the best registry first. It must not keep the caller much longer than
 	// one look-up may take, nor at all once ctx is done.
 	Find(ctx context.Context, name reference.Named) iter.Seq[Answer]
+
+	// Forget is told of a candidate that was found and that the runtime could
+	// not pull: what is remembered of it is not to be trusted.
+	Forget(candidate Candidate)
 }
 
 // Candidate is one registry's reference for an image.

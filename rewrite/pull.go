@@ -2,7 +2,6 @@ package rewrite
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -30,7 +29,7 @@ func (c call) pullImage(ctx context.Context, encoded []byte) ([]byte, error) {
 	}
 	start := time.Now()
 	p := pull{call: c, request: request, encoded: encoded, name: name}
-	decision := Decision{Method: "PullImage", Asked: request.Image.Image}
+	decision := Decision{Method: "PullImage", Asked: oneLine(request.Image.Image)}
 	response, err := p.run(ctx, &decision)
 	decision.Duration, decision.Err = time.Since(start), err
 	c.decided(decision)
@@ -47,13 +46,15 @@ type pull struct {
 }
 
 func (p *pull) run(ctx context.Context, decision *Decision) ([]byte, error) {
+	decision.Reason = "no registry stands in for it"
 	for answer := range p.lookup.Find(ctx, p.name) {
+		if p.meansItself(answer.Candidate) {
+			decision.Reason = "asked for by its own name, with the caller's credentials"
+			break // the original request says it all
+		}
 		if !answer.Found {
 			p.failed(answer.Registry, answer.Reason)
 			continue
-		}
-		if p.meansItself(answer.Candidate) {
-			break // the original request says it all
 		}
 		response, err := p.from(ctx, answer.Candidate)
 		if err == nil {
@@ -61,13 +62,16 @@ func (p *pull) run(ctx context.Context, decision *Decision) ([]byte, error) {
 			return response, nil
 		}
 		p.failed(answer.Registry, "pull failed: "+oneLine(status.Convert(err).Message()))
+		p.lookup.Forget(answer.Candidate)
 		if ctx.Err() != nil {
-			decision.Reason = p.reason()
+			decision.Reason = p.tried()
 			return nil, err
 		}
 	}
+	if len(p.attempts) > 0 {
+		decision.Reason = p.tried()
+	}
 	response, err := p.fromOriginal(ctx)
-	decision.Reason = p.reason()
 	if err != nil {
 		return nil, p.explain(err)
 	}
@@ -98,14 +102,19 @@ func (p *pull) from(ctx context.Context, candidate Candidate) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	before, err := p.runtime.status(ctx, candidate.Reference)
+	ctx, cancel := attempt(ctx)
+	defer cancel()
+	before, err := p.announce(ctx, candidate.Reference)
 	if err != nil {
 		return nil, err
 	}
 	response, err := p.forward(ctx, encoded)
 	if err != nil {
+		p.withdraw(ctx, candidate.Reference, before)
 		return nil, err
 	}
+	ctx, cancel = afterwards(ctx)
+	defer cancel()
 	if candidate.Reference == p.name.String() {
 		p.recordOwn(ctx)
 	} else {
@@ -114,80 +123,34 @@ func (p *pull) from(ctx context.Context, candidate Candidate) ([]byte, error) {
 	return response, nil
 }
 
+// attempt bounds one of several attempts by half of what is left, so that a
+// registry that answers look-ups and then hangs leaves time for the others.
+func attempt(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, set := ctx.Deadline()
+	if !set {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(deadline)/2)
+}
+
 // fromOriginal sends the request as it came.
 func (p *pull) fromOriginal(ctx context.Context) ([]byte, error) {
 	response, err := p.forward(ctx, p.encoded)
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
 	p.recordOwn(ctx)
 	return response, nil
-}
-
-// recordMoved notes that the asked name means the image that is now stored under
-// a candidate's reference. before is what that reference meant until now.
-func (p *pull) recordMoved(ctx context.Context, candidate Candidate, before *runtime.Image) {
-	stored := candidate.Reference
-	after, err := p.runtime.status(ctx, stored)
-	if err != nil {
-		p.warn(fmt.Errorf("look at %s after it was pulled as %s: %w", p.name, stored, err))
-		return
-	}
-	if after == nil {
-		return // removed meanwhile
-	}
-	var change Change
-	change.Name = append(change.Name, Name{Original: p.name.String(), Image: after.Id, Stored: stored, Registry: candidate.Registry})
-	put := append([]string{stored}, digestsOf(after, repository(stored))...)
-	for _, reference := range put {
-		// Who has asked for that very reference before still finds its image there.
-		if before != nil && hasName(before, reference) && !p.ledger.Hidden(reference, before.Id) {
-			change.Name = append(change.Name, Name{Original: reference, Image: before.Id, Stored: reference})
-		}
-		change.Hide = append(change.Hide, Hidden{Reference: reference, Image: after.Id})
-		if _, digest, ok := strings.Cut(reference, "@"); ok {
-			digested := repository(p.name.String()) + "@" + digest
-			change.Name = append(change.Name, Name{Original: digested, Image: after.Id, Stored: reference, Registry: candidate.Registry})
-		}
-	}
-	// The image that the runtime itself has under the name has lost it.
-	if old, err := p.runtime.status(ctx, p.name.String()); err == nil && old != nil {
-		change.Hide = append(change.Hide, Hidden{Reference: p.name.String(), Image: old.Id})
-	}
-	p.apply(change)
-}
-
-// recordOwn notes that the runtime has the image under the name itself.
-func (p *pull) recordOwn(ctx context.Context) {
-	if p.ledger.Empty() {
-		return
-	}
-	own := []string{p.name.String()}
-	if image, err := p.runtime.status(ctx, own[0]); err != nil {
-		p.warn(fmt.Errorf("look at %s after its pull: %w", p.name, err))
-	} else {
-		own = append(own, digestsOf(image, repository(own[0]))...)
-	}
-	p.apply(Change{Unname: own, Show: own})
-}
-
-func (c call) apply(change Change) {
-	if err := c.ledger.Apply(change); err != nil {
-		c.warn(err)
-	}
 }
 
 func (p *pull) failed(registry, reason string) {
 	p.attempts = append(p.attempts, registry+" ("+reason+")")
 }
 
-// reason says why the original was asked.
-func (p *pull) reason() string {
-	if len(p.attempts) == 0 {
-		return "no registry is configured for it"
-	}
-	return strings.Join(p.attempts, ", ")
-}
+// tried is what was tried in vain.
+func (p *pull) tried() string { return strings.Join(p.attempts, ", ") }
 
 // explain appends the attempts to the runtime's error. Its code, its details
 // and the beginning of its text stay: kubelet compares them
@@ -198,7 +161,7 @@ func (p *pull) explain(err error) error {
 		return err
 	}
 	explained := failure.Proto()
-	explained.Message += "; image-cri-shim tried before: " + strings.Join(p.attempts, ", ")
+	explained.Message += "; image-cri-shim tried before: " + p.tried()
 	return status.FromProto(explained).Err()
 }
 

@@ -206,6 +206,117 @@ func TestPullTimeoutAndDeadline(t *testing.T) {
 	}
 }
 
+// A registry that answers look-ups and then hangs costs half of the time, and
+// is asked again by the next pull.
+func TestPullLeavesAHangingRegistry(t *testing.T) {
+	n := newNode(t)
+	n.push(hub+"/library/nginx:1.25", "docker.io/library/nginx:1.25")
+	n.rewriter.timeout = 500 * time.Millisecond
+	hanging := func(ctx context.Context, method string, request []byte) ([]byte, error) {
+		decoded := &runtime.PullImageRequest{}
+		if strings.HasSuffix(method, "/PullImage") && proto.Unmarshal(request, decoded) == nil && domain(decoded.Image.Image) == hub {
+			<-ctx.Done()
+			return nil, status.FromContextError(ctx.Err()).Err()
+		}
+		return n.runtime.invoke(ctx, method, request)
+	}
+	encoded, _ := proto.Marshal(&runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: "nginx:1.25"}})
+	raw, err := n.rewriter.Unary()["/runtime.v1.ImageService/PullImage"](t.Context(), encoded, hanging)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response := &runtime.PullImageResponse{}
+	if want := n.runtime.remote["docker.io/library/nginx:1.25"].id; proto.Unmarshal(raw, response) != nil || response.ImageRef != want {
+		t.Errorf("pulled %s, want the original %s", response.ImageRef, want)
+	}
+	if !slices.Equal(n.forgotten, []string{hub + "/library/nginx:1.25"}) {
+		t.Errorf("what is remembered of %q is dropped", n.forgotten)
+	}
+}
+
+// However a pull ends for its client, the registry's name is not taken for one
+// that somebody asked for.
+func TestPullWhoseEndNobodyLearns(t *testing.T) {
+	const stored = hub + "/library/nginx:1.25"
+	encoded, _ := proto.Marshal(&runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: "nginx:1.25"}})
+	expect := func(t *testing.T, n *node) {
+		t.Helper()
+		n.mustPull("nginx:1.25")
+		if image := n.status("nginx:1.25"); !slices.Equal(image.GetRepoTags(), []string{"docker.io/library/nginx:1.25"}) || strings.Contains(names(image), hub) {
+			t.Errorf("status: %s", names(image))
+		}
+	}
+	t.Run("the client leaves as the runtime finishes", func(t *testing.T) {
+		n := newNode(t)
+		n.push(stored)
+		ctx, cancel := context.WithCancel(t.Context())
+		handle := n.rewriter.Unary()["/runtime.v1.ImageService/PullImage"]
+		if _, err := handle(ctx, encoded, func(ctx context.Context, method string, request []byte) ([]byte, error) {
+			response, err := n.runtime.invoke(ctx, method, request)
+			if strings.HasSuffix(method, "/PullImage") {
+				cancel()
+				return nil, status.FromContextError(ctx.Err()).Err()
+			}
+			return response, err
+		}); status.Code(err) != codes.Canceled {
+			t.Fatal(err)
+		}
+		if tags := n.list("")[0].RepoTags; len(tags) != 0 {
+			t.Errorf("tags %q", tags)
+		}
+		expect(t, n)
+	})
+	t.Run("the client leaves just after", func(t *testing.T) {
+		n := newNode(t)
+		n.push(stored)
+		ctx, cancel := context.WithCancel(t.Context())
+		handle := n.rewriter.Unary()["/runtime.v1.ImageService/PullImage"]
+		if _, err := handle(ctx, encoded, func(ctx context.Context, method string, request []byte) ([]byte, error) {
+			response, err := n.runtime.invoke(ctx, method, request)
+			if strings.HasSuffix(method, "/PullImage") {
+				cancel()
+			}
+			return response, err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if image := n.status("nginx:1.25"); image == nil {
+			t.Error("the name was not recorded")
+		}
+		expect(t, n)
+	})
+	t.Run("two at a time", func(t *testing.T) {
+		n := newNode(t)
+		n.push(stored)
+		handle := n.rewriter.Unary()["/runtime.v1.ImageService/PullImage"]
+		nested := false
+		if _, err := handle(t.Context(), encoded, func(ctx context.Context, method string, request []byte) ([]byte, error) {
+			response, err := n.runtime.invoke(ctx, method, request)
+			if strings.HasSuffix(method, "/PullImage") && !nested {
+				nested = true
+				n.mustPull("nginx:1.25") // is recorded before the first one
+			}
+			return response, err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, n)
+	})
+	t.Run("a pull that fails announces nothing", func(t *testing.T) {
+		n := newNode(t)
+		n.push("docker.io/library/nginx:1.25")
+		n.registry.lies = true
+		n.mustPull("nginx:1.25")
+		n.push(stored)
+		if _, err := (client{t: t, runtime: n.runtime}).pull(stored, &runtime.AuthConfig{Username: "admin", Password: "canary:passw0rd"}); err != nil {
+			t.Fatal(err)
+		}
+		if image := n.status(stored); !slices.Equal(image.GetRepoTags(), []string{stored}) {
+			t.Errorf("pulled behind the shim: %s", names(image))
+		}
+	})
+}
+
 func TestPullByDigest(t *testing.T) {
 	n := newNode(t)
 	n.push(hub + "/library/nginx:1.25")

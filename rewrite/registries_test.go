@@ -14,6 +14,7 @@ import (
 type memoryLookup struct {
 	runtime    *memoryRuntime
 	registries []memoryRegistry // best first
+	forgotten  *[]string        // what Forget was told of
 }
 
 type memoryRegistry struct {
@@ -54,6 +55,10 @@ func (l memoryLookup) Find(_ context.Context, name reference.Named) iter.Seq[Ans
 	}
 }
 
+func (l memoryLookup) Forget(candidate Candidate) {
+	*l.forgotten = append(*l.forgotten, candidate.Reference)
+}
+
 func (l memoryLookup) has(canonical string) bool {
 	l.runtime.mutex.Lock()
 	defer l.runtime.mutex.Unlock()
@@ -76,6 +81,7 @@ type node struct {
 	ledger    *Ledger
 	registry  *memoryRegistry // the hub
 	decisions []Decision
+	forgotten []string
 }
 
 // newNode makes a node whose registry, the hub, wants a login.
@@ -92,7 +98,7 @@ func newNode(t *testing.T) *node {
 	}
 	n.ledger = ledger
 	n.client = client{t: t, runtime: m, rewriter: New(Options{
-		Lookup:  memoryLookup{runtime: m, registries: registries},
+		Lookup:  memoryLookup{runtime: m, registries: registries, forgotten: &n.forgotten},
 		Ledger:  ledger,
 		Decided: func(d Decision) { n.decisions = append(n.decisions, d) },
 		Warn:    func(err error) { t.Errorf("warning: %v", err) },

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/distribution/reference"
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
@@ -17,7 +18,7 @@ func (c call) removeImage(ctx context.Context, encoded []byte) ([]byte, error) {
 	}
 	start := time.Now()
 	r := removal{call: c, request: request, encoded: encoded}
-	decision := Decision{Method: "RemoveImage", Asked: request.Image.Image, Reason: "not on this node"}
+	decision := Decision{Method: "RemoveImage", Asked: oneLine(request.Image.Image), Reason: "not on this node"}
 	err := r.run(ctx)
 	if r.removed != "" {
 		decision.Served, decision.Reason = r.removed, "removed"
@@ -40,16 +41,11 @@ func (r *removal) run(ctx context.Context) error {
 	asked := r.request.Image.Image
 	name, err := Parse(asked)
 	if err != nil {
-		return r.runAsWritten(ctx, asked)
+		return r.runAsWritten(ctx, nil)
 	}
 	original := name.String()
-	if known, ok := r.ledger.Lookup(original); ok {
-		reference := known.Image
-		// By the reference where it still means that image: CRI-O then removes no more than a name.
-		if image, err := r.runtime.status(ctx, known.Stored); err == nil && image.GetId() == known.Image {
-			reference = known.Stored
-		}
-		if err := r.remove(ctx, reference, original); err != nil {
+	if known, ok := r.ledger.lookup(original); ok {
+		if err := r.removeKnown(ctx, known); err != nil {
 			return err
 		}
 	}
@@ -57,24 +53,44 @@ func (r *removal) run(ctx context.Context) error {
 		if candidate.Reference == original {
 			continue
 		}
-		if image, err := r.runtime.status(ctx, candidate.Reference); err == nil && image != nil && !r.ledger.Hidden(candidate.Reference, image.Id) {
+		if image, err := r.runtime.status(ctx, candidate.Reference); err == nil && image != nil && !r.ledger.isHidden(candidate.Reference, image.Id) {
 			if err := r.remove(ctx, candidate.Reference, original); err != nil {
 				return err
 			}
 		}
 	}
-	return r.runAsWritten(ctx, original)
+	return r.runAsWritten(ctx, name)
+}
+
+// removeKnown removes the image that the ledger has for a name.
+func (r *removal) removeKnown(ctx context.Context, known entry) error {
+	image, err := r.runtime.status(ctx, known.Image)
+	if err != nil && ends(err) {
+		return err
+	}
+	if image == nil || !known.stillOn(image) {
+		return nil
+	}
+	if hasName(image, known.Stored) {
+		// CRI-O then removes no more than that reference.
+		return r.remove(ctx, known.Stored, known.Original)
+	}
+	return r.remove(ctx, known.Image, known.Original)
 }
 
 // runAsWritten lets the runtime remove what it has under the asked name or ID
-// itself, unless that is hidden.
-func (r *removal) runAsWritten(ctx context.Context, original string) error {
+// itself, unless that is hidden. name is nil for an ID.
+func (r *removal) runAsWritten(ctx context.Context, name reference.Named) error {
 	image, err := r.runtime.status(ctx, r.request.Image.Image)
 	if err != nil && ends(err) {
 		return err
 	}
-	if image != nil && r.ledger.Hidden(original, image.Id) {
-		return nil
+	original := r.request.Image.Image
+	if name != nil {
+		original = name.String()
+		if image != nil && r.hides(name, image) {
+			return nil
+		}
 	}
 	if image == nil {
 		if r.removed == "" {
@@ -110,24 +126,26 @@ func (r *removal) remove(ctx context.Context, reference, original string) error 
 // CRI-O by name only that one, and the image with its last. An image that only
 // hidden references are left of is therefore removed, too.
 func (r *removal) forget(ctx context.Context, image, original string) error {
-	if r.ledger.Empty() {
+	if r.ledger.empty() {
 		return nil
 	}
+	asked := time.Now()
 	left, err := r.runtime.status(ctx, image)
 	if err != nil {
 		r.warn(err)
 		return nil
 	}
 	if left != nil {
-		r.apply(Change{Unname: []string{original}})
+		r.apply(change{Unname: []string{original}})
 		if hidden := r.ledger.restoreImage(left); !hidden || len(left.RepoTags) > 0 {
 			return nil
 		}
+		asked = time.Now()
 		if err := r.forwardAs(ctx, image); err != nil {
 			return err
 		}
 	}
-	r.forgetImage(image)
+	r.forgetImage(image, asked)
 	return nil
 }
 

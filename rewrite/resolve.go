@@ -2,7 +2,9 @@ package rewrite
 
 import (
 	"context"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/distribution/reference"
 	"google.golang.org/protobuf/proto"
@@ -11,8 +13,10 @@ import (
 
 // resolution is the image that a name means on this node.
 type resolution struct {
-	reference string // what the runtime knows it by; the asked name where that is the original
-	registry  string // whose reference it is; empty for the original
+	own       bool   // the runtime's answer for the name itself, be it that there is nothing
+	hidden    bool   // there is something under the name itself, but nobody is to see it
+	reference string // what the runtime knows it by
+	registry  string // that served it; empty for the original's own
 	reason    string
 	response  *runtime.ImageStatusResponse // nil where the runtime's answer can't be decoded
 	raw       []byte                       // the runtime's answer as it came
@@ -21,52 +25,112 @@ type resolution struct {
 func (r resolution) image() *runtime.Image { return r.response.GetImage() }
 
 // resolve finds a name among the images of the runtime and asks no registry. It
-// tries, in this order, the image that the ledger has for it, the name as the
-// client wrote it, and the reference that each registry would give it. What is
+// tries, in this order, the name as the client wrote it, the image that the
+// ledger has for it, and the reference that each registry would give it. What is
 // hidden is not found: it was put there for another name. Where there is
 // nothing, the resolution has no image and holds the answer to give.
 //
+// The name itself comes first although most names are in the ledger: whatever
+// is visible under it came after the ledger's entry, and not through the shim.
+//
 // request names the image as the client did, and encoded is its encoding.
 func (c call) resolve(ctx context.Context, request *runtime.ImageStatusRequest, encoded []byte, name reference.Named) (resolution, error) {
-	original := name.String()
-	if known, ok := c.ledger.Lookup(original); ok {
-		found, err := c.resolveAs(ctx, request, known.Image)
-		if found.image() != nil || (err != nil && ends(err)) {
-			found.reference, found.registry, found.reason = known.Stored, known.Registry, "pulled from this registry"
-			return found, err
-		}
-		if err == nil {
-			c.forgetImage(known.Image) // removed behind the shim's back
-		}
-	}
-	asWritten := resolution{reference: request.GetImage().GetImage(), reason: "stored under its own name"}
-	var failure error
-	asWritten.response, asWritten.raw, failure = c.runtime.rawStatus(ctx, encoded)
-	if failure != nil && ends(failure) {
+	asWritten, failure := c.resolveAsWritten(ctx, request, encoded, name)
+	if asWritten.image() != nil || (failure != nil && ends(failure)) {
 		return asWritten, failure
 	}
-	if image := asWritten.image(); image != nil {
-		if !c.ledger.Hidden(original, image.Id) {
-			return asWritten, nil
-		}
-		asWritten.response, asWritten.raw = &runtime.ImageStatusResponse{}, nil
+	found, err := c.resolveKnown(ctx, request, name.String())
+	if found.image() != nil || err != nil {
+		return found, err
 	}
+	found, err = c.resolveCandidates(ctx, request, name)
+	if found.image() != nil || err != nil {
+		return found, err
+	}
+	return asWritten, failure
+}
+
+// resolveAsWritten asks the runtime what the client has asked.
+func (c call) resolveAsWritten(ctx context.Context, request *runtime.ImageStatusRequest, encoded []byte, name reference.Named) (resolution, error) {
+	found := resolution{own: true, reference: request.GetImage().GetImage(), reason: "not on this node"}
+	var err error
+	if found.response, found.raw, err = c.runtime.rawStatus(ctx, encoded); err != nil {
+		return found, err
+	}
+	image := found.image()
+	if image == nil {
+		return found, nil
+	}
+	original := name.String()
+	if c.hides(name, image) {
+		found.hidden, found.response, found.raw = true, &runtime.ImageStatusResponse{}, nil
+		return found, nil
+	}
+	found.reason = "stored under its own name"
+	if known, ok := c.ledger.lookup(original); ok && known.Image != image.Id {
+		c.apply(change{Unname: []string{original}}) // loaded behind the shim's back
+	}
+	return found, nil
+}
+
+// hides tells whether an image is not to be found under a name that the runtime
+// has it under. A digest always finds its image, whoever asked for it first:
+// CRI-O until 1.35 calls a pulled image by it (PullImageResponse.image_ref).
+func (c call) hides(name reference.Named, image *runtime.Image) bool {
+	_, digested := name.(reference.Digested)
+	return !digested && c.ledger.isHidden(name.String(), image.Id)
+}
+
+// resolveKnown asks for the image that the ledger has for an original.
+func (c call) resolveKnown(ctx context.Context, request *runtime.ImageStatusRequest, original string) (resolution, error) {
+	known, ok := c.ledger.lookup(original)
+	if !ok {
+		return resolution{}, nil
+	}
+	asked := time.Now()
+	found, err := c.resolveAs(ctx, request, known.Image)
+	if err != nil {
+		return resolution{}, fatal(err)
+	}
+	switch image := found.image(); {
+	case image == nil:
+		c.forgetImage(known.Image, asked) // removed behind the shim's back
+		return resolution{}, nil
+	case !known.stillOn(image):
+		c.apply(change{Unname: []string{original}})
+		return resolution{}, nil
+	}
+	found.reference, found.registry, found.reason = known.Stored, known.Registry, "pulled from this registry"
+	return found, nil
+}
+
+// stillOn tells whether an image has a reference of the repository that the
+// name was pulled from. If not, it has been removed since, and come back by
+// another way.
+func (e entry) stillOn(image *runtime.Image) bool {
+	from := repository(e.Stored)
+	of := func(reference string) bool { return repository(reference) == from }
+	return slices.ContainsFunc(image.RepoTags, of) || slices.ContainsFunc(image.RepoDigests, of)
+}
+
+// resolveCandidates asks for the reference that each registry would give the name.
+func (c call) resolveCandidates(ctx context.Context, request *runtime.ImageStatusRequest, name reference.Named) (resolution, error) {
+	original := name.String()
 	for _, candidate := range c.lookup.Candidates(name) {
 		if candidate.Reference == original {
 			continue
 		}
 		found, err := c.resolveAs(ctx, request, candidate.Reference)
 		if err != nil && ends(err) {
-			return found, err
+			return resolution{}, err
 		}
-		if image := found.image(); image != nil && !c.ledger.Hidden(candidate.Reference, image.Id) {
+		if image := found.image(); image != nil && !c.ledger.isHidden(candidate.Reference, image.Id) {
 			found.registry, found.reason = candidate.Registry, "present under this registry's reference"
 			c.learn(original, candidate, image)
 			return found, nil
 		}
 	}
-	asWritten.reason = "not on this node"
-	return asWritten, failure
+	return resolution{}, nil
 }
 
 // resolveAs asks the runtime for a reference in place of the asked name.
@@ -93,17 +157,23 @@ func (c call) resolveName(ctx context.Context, asked string, name reference.Name
 // which therefore stays visible.
 func (c call) learn(original string, candidate Candidate, image *runtime.Image) {
 	stored := candidate.Reference
-	names := []Name{{Original: original, Image: image.Id, Stored: stored, Registry: candidate.Registry}}
+	names := []entry{{Original: original, Image: image.Id, Stored: stored, Registry: candidate.Registry}}
 	for _, reference := range digestsOf(image, repository(stored)) {
 		if _, digest, ok := strings.Cut(reference, "@"); ok && reference != stored {
-			names = append(names, Name{Original: repository(original) + "@" + digest, Image: image.Id, Stored: reference, Registry: candidate.Registry})
+			names = append(names, entry{Original: repository(original) + "@" + digest, Image: image.Id, Stored: reference, Registry: candidate.Registry})
 		}
 	}
-	c.apply(Change{Name: names})
+	c.apply(change{Name: names})
 }
 
-func (c call) forgetImage(id string) {
-	if err := c.ledger.Forget(id); err != nil {
+func (c call) apply(wanted change) {
+	if err := c.ledger.apply(wanted); err != nil {
+		c.warn(err)
+	}
+}
+
+func (c call) forgetImage(id string, at time.Time) {
+	if err := c.ledger.forget(id, at); err != nil {
 		c.warn(err)
 	}
 }

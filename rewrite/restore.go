@@ -20,7 +20,7 @@ func (c call) restoreStatus(response *runtime.ImageStatusResponse, raw []byte) (
 // restoreList puts the users' names into the answer to ListImages, or into one
 // message of the answer to StreamImages: the two look the same on the wire.
 func (c call) restoreList(raw []byte) ([]byte, error) {
-	if c.ledger.Empty() {
+	if c.ledger.empty() {
 		return raw, nil
 	}
 	response := &runtime.ListImagesResponse{}
@@ -45,7 +45,10 @@ func (l *Ledger) restoreImage(image *runtime.Image) bool {
 		return false
 	}
 	var tags, digests []string
-	for _, name := range l.Names(image.Id) {
+	for _, name := range l.namesOf(image.Id) {
+		if !name.stillOn(image) {
+			continue
+		}
 		if strings.Contains(name.Original, "@") {
 			digests = append(digests, name.Original)
 		} else {
@@ -63,7 +66,7 @@ func (l *Ledger) restoreImage(image *runtime.Image) bool {
 func (l *Ledger) restoreReferences(references []string, image string, names []string) []string {
 	var restored []string
 	for _, reference := range references {
-		if !l.Hidden(reference, image) {
+		if !l.isHidden(reference, image) {
 			restored = append(restored, reference)
 		}
 	}
@@ -73,46 +76,4 @@ func (l *Ledger) restoreReferences(references []string, image string, names []st
 		}
 	}
 	return restored
-}
-
-// restoreContainer restores image.image and image_ref of a container's status.
-// It returns whether anything changed.
-func (l *Ledger) restoreContainer(status *runtime.ContainerStatus) (changed bool) {
-	specified := ""
-	if name, err := Parse(status.GetImage().GetUserSpecifiedImage()); err == nil {
-		specified = name.String()
-	}
-	if original, ok := l.original(status.GetImage().GetImage(), specified); ok {
-		status.Image.Image, specified, changed = original, original, true
-	}
-	if original, ok := l.original(status.GetImageRef(), specified); ok {
-		status.ImageRef, changed = original, true
-	}
-	return changed
-}
-
-// original returns the name that stands for a hidden reference. Of several it
-// prefers the one that the user specified, then one of the same repository,
-// then the oldest.
-func (l *Ledger) original(hidden, specified string) (string, bool) {
-	image, ok := l.HiddenOn(hidden)
-	if !ok {
-		return "", false
-	}
-	best, rank := "", -1
-	for _, name := range l.Names(image) {
-		score := 0
-		switch {
-		case name.Stored != hidden:
-			continue
-		case name.Original == specified:
-			score = 2
-		case repository(name.Original) == repository(specified):
-			score = 1
-		}
-		if score > rank {
-			best, rank = name.Original, score
-		}
-	}
-	return best, rank >= 0
 }

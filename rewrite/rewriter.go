@@ -34,7 +34,7 @@ type Options struct {
 // Decision is what became of one image name that a client sent.
 type Decision struct {
 	Method   string // "PullImage"
-	Asked    string // as the client wrote it
+	Asked    string // as the client wrote it, in one line of bounded length
 	Served   string // the reference or ID that the runtime answered for; empty if none
 	Registry string // the address of the registry that serves it; empty for the original's own
 	Reason   string // in a few words

@@ -34,7 +34,7 @@ func (c call) imageStatus(ctx context.Context, encoded []byte) ([]byte, error) {
 
 // decideResolution tells what a name was resolved to on this node.
 func (c call) decideResolution(method, asked string, found resolution, duration time.Duration, err error) {
-	decision := Decision{Method: method, Asked: asked, Registry: found.registry, Reason: found.reason, Duration: duration, Err: err}
+	decision := Decision{Method: method, Asked: oneLine(asked), Registry: found.registry, Reason: found.reason, Duration: duration, Err: err}
 	if found.image() != nil {
 		decision.Served = found.reference
 	}

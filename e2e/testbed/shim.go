@@ -20,7 +20,8 @@ func BuildShim(ctx context.Context, folder string, flags ...string) (string, err
 		return "", fmt.Errorf("find the shim's source: %w", err)
 	}
 	binary := filepath.Join(folder, "image-cri-shim")
-	arguments := []string{"build", "-C", filepath.Dir(strings.TrimSpace(string(here))), "-o", binary}
+	// git may refuse to say anything about another user's checkout.
+	arguments := []string{"build", "-C", filepath.Dir(strings.TrimSpace(string(here))), "-buildvcs=false", "-o", binary}
 	arguments = append(append(arguments, flags...), ".")
 	if output, err := exec.CommandContext(ctx, "go", arguments...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the shim: %w\n%s", err, output)
