@@ -33,99 +33,94 @@ type removal struct {
 	call
 	request  *runtime.RemoveImageRequest
 	encoded  []byte // request as it came
-	removed  string // the reference or ID last removed; empty if none
+	original string // the reference that was asked for; empty for an ID
+	removed  string // what was removed last; empty if nothing
 	response []byte // the runtime's last
 }
 
 func (r *removal) run(ctx context.Context) error {
-	asked := r.request.Image.Image
-	name, err := Parse(asked)
+	name, err := Parse(r.request.Image.Image)
 	if err != nil {
-		return r.runAsWritten(ctx, nil)
+		return r.removeAsWritten(ctx, func(*runtime.Image) bool { return false })
 	}
-	original := name.String()
-	if known, ok := r.ledger.lookup(original); ok {
-		if err := r.removeKnown(ctx, known); err != nil {
-			return err
-		}
+	r.original = name.String()
+	if err := r.removeKnown(ctx); err != nil {
+		return err
 	}
+	if err := r.removeCandidates(ctx, name); err != nil {
+		return err
+	}
+	return r.removeAsWritten(ctx, func(image *runtime.Image) bool { return r.hides(name, image) })
+}
+
+// removeKnown removes the image that the ledger has for the name.
+func (r *removal) removeKnown(ctx context.Context) error {
+	known, ok := r.ledger.lookup(r.original)
+	if !ok {
+		return nil
+	}
+	image, err := r.runtime.status(ctx, known.Image)
+	if err != nil {
+		return fatal(err)
+	}
+	switch {
+	case image == nil || !known.stillOn(image):
+		return nil
+	case hasName(image, known.Stored):
+		return r.remove(ctx, known.Stored, image.Id) // CRI-O then removes no more than that reference
+	default:
+		return r.remove(ctx, known.Image, image.Id)
+	}
+}
+
+// removeCandidates removes what ImageStatus would find under the references that
+// the registries would give the name.
+func (r *removal) removeCandidates(ctx context.Context, name reference.Named) error {
 	for _, candidate := range r.lookup.Candidates(name) {
-		if candidate.Reference == original {
+		if candidate.Reference == r.original {
 			continue
 		}
-		if image, err := r.runtime.status(ctx, candidate.Reference); err == nil && image != nil && !r.ledger.isHidden(candidate.Reference, image.Id) {
-			if err := r.remove(ctx, candidate.Reference, original); err != nil {
-				return err
-			}
-		}
-	}
-	return r.runAsWritten(ctx, name)
-}
-
-// removeKnown removes the image that the ledger has for a name.
-func (r *removal) removeKnown(ctx context.Context, known entry) error {
-	image, err := r.runtime.status(ctx, known.Image)
-	if err != nil && ends(err) {
-		return err
-	}
-	if image == nil || !known.stillOn(image) {
-		return nil
-	}
-	if hasName(image, known.Stored) {
-		// CRI-O then removes no more than that reference.
-		return r.remove(ctx, known.Stored, known.Original)
-	}
-	return r.remove(ctx, known.Image, known.Original)
-}
-
-// runAsWritten lets the runtime remove what it has under the asked name or ID
-// itself, unless that is hidden. name is nil for an ID.
-func (r *removal) runAsWritten(ctx context.Context, name reference.Named) error {
-	image, err := r.runtime.status(ctx, r.request.Image.Image)
-	if err != nil && ends(err) {
-		return err
-	}
-	original := r.request.Image.Image
-	if name != nil {
-		original = name.String()
-		if image != nil && r.hides(name, image) {
-			return nil
-		}
-	}
-	if image == nil {
-		if r.removed == "" {
-			r.response, err = r.forward(ctx, r.encoded) // whatever the runtime says to that
+		image, err := r.runtime.status(ctx, candidate.Reference)
+		if err != nil && ends(err) {
 			return err
 		}
-		return nil
+		if image == nil || r.ledger.isHidden(candidate.Reference, image.Id) {
+			continue
+		}
+		if err := r.remove(ctx, candidate.Reference, image.Id); err != nil {
+			return err
+		}
 	}
-	if r.response, err = r.forward(ctx, r.encoded); err != nil {
-		return err
-	}
-	r.removed = r.request.Image.Image
-	return r.forget(ctx, image.Id, original)
+	return nil
 }
 
-// remove removes what the runtime has under another reference.
-func (r *removal) remove(ctx context.Context, reference, original string) error {
-	image, err := r.runtime.status(ctx, reference)
-	if err != nil && ends(err) {
+// removeAsWritten lets the runtime remove what it has under the asked name or ID
+// itself, unless that is hidden. If there was nothing at all, the answer is
+// whatever the runtime says to that.
+func (r *removal) removeAsWritten(ctx context.Context, hidden func(*runtime.Image) bool) error {
+	asked := r.request.Image.Image
+	image, err := r.runtime.status(ctx, asked)
+	switch {
+	case err != nil && ends(err):
 		return err
-	}
-	if image == nil {
+	case image == nil && r.removed == "":
+		return r.forwardAs(ctx, asked)
+	case image == nil || hidden(image):
 		return nil
+	default:
+		return r.remove(ctx, asked, image.Id)
 	}
+}
+
+// remove lets the runtime remove a reference or ID of an image, and updates the
+// ledger: containerd removes an image with all its names, CRI-O by name only
+// that one, and the image with its last. An image that only hidden references
+// are left of is therefore removed, too.
+func (r *removal) remove(ctx context.Context, reference, image string) error {
 	if err := r.forwardAs(ctx, reference); err != nil {
 		return err
 	}
 	r.removed = reference
-	return r.forget(ctx, image.Id, original)
-}
-
-// forget updates the ledger: containerd removes an image with all its names,
-// CRI-O by name only that one, and the image with its last. An image that only
-// hidden references are left of is therefore removed, too.
-func (r *removal) forget(ctx context.Context, image, original string) error {
 	if r.ledger.empty() {
 		return nil
 	}
@@ -136,7 +131,7 @@ func (r *removal) forget(ctx context.Context, image, original string) error {
 		return nil
 	}
 	if left != nil {
-		r.apply(change{Unname: []string{original}})
+		r.apply(change{Unname: []string{r.original}})
 		if hidden := r.ledger.restoreImage(left); !hidden || len(left.RepoTags) > 0 {
 			return nil
 		}
@@ -149,13 +144,16 @@ func (r *removal) forget(ctx context.Context, image, original string) error {
 	return nil
 }
 
-// forwardAs sends the request with another reference or ID.
-func (r *removal) forwardAs(ctx context.Context, reference string) error {
-	renamed := proto.CloneOf(r.request)
-	renamed.Image.Image = reference
-	encoded, err := proto.Marshal(renamed)
-	if err != nil {
-		return err
+// forwardAs sends the request, with another reference or ID in place of what was
+// asked for.
+func (r *removal) forwardAs(ctx context.Context, reference string) (err error) {
+	encoded := r.encoded
+	if reference != r.request.Image.Image {
+		renamed := proto.CloneOf(r.request)
+		renamed.Image.Image = reference
+		if encoded, err = proto.Marshal(renamed); err != nil {
+			return err
+		}
 	}
 	r.response, err = r.forward(ctx, encoded)
 	return err
