@@ -22,7 +22,7 @@ func checkCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			registries, err := openRegistries(settings, registry.Options{})
+			registries, err := openRegistries(file(c), settings, registry.Options{})
 			if err != nil {
 				return err
 			}

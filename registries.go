@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"iter"
 
 	"github.com/distribution/reference"
@@ -11,9 +12,9 @@ import (
 	"image-cri-shim/rewrite"
 )
 
-// openRegistries makes the set of registries that the file configures. options
+// openRegistries makes the set of registries that a file configures. options
 // holds what the file doesn't say.
-func openRegistries(settings *config.Config, options registry.Options) (*registry.Set, error) {
+func openRegistries(file string, settings *config.Config, options registry.Options) (*registry.Set, error) {
 	for _, r := range settings.Registries {
 		options.Registries = append(options.Registries, registry.Config{
 			Address:            r.Address,
@@ -30,7 +31,11 @@ func openRegistries(settings *config.Config, options registry.Options) (*registr
 	options.CacheSize = settings.Cache.ImageCacheSize
 	options.FoundTTL = settings.Cache.ImageCacheTTL
 	options.AbsentTTL = settings.Cache.AbsentTTL
-	return registry.New(options)
+	registries, err := registry.New(options)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return registries, nil
 }
 
 // lookup lets rewrite ask the registries, without either knowing the other.

@@ -52,7 +52,7 @@ func resolve(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	registries, err := openRegistries(settings, registry.Options{})
+	registries, err := openRegistries(file(c), settings, registry.Options{})
 	if err != nil {
 		return err
 	}

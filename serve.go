@@ -40,7 +40,7 @@ func serve(c *cli.Context) error {
 	// The first signal ends ctx, the second ends the draining.
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	d, err := newDaemon(ctx, settings, log)
+	d, err := newDaemon(ctx, file(c), settings, log)
 	if err != nil {
 		return quiet(ctx, err)
 	}
@@ -65,8 +65,8 @@ type daemon struct {
 }
 
 // newDaemon puts the parts together. It listens on nothing yet.
-func newDaemon(ctx context.Context, settings *config.Config, log *logrus.Logger) (*daemon, error) {
-	registries, err := openRegistries(settings, registry.Options{OnBreaker: logBreaker(log)})
+func newDaemon(ctx context.Context, file string, settings *config.Config, log *logrus.Logger) (*daemon, error) {
+	registries, err := openRegistries(file, settings, registry.Options{OnBreaker: logBreaker(log)})
 	if err != nil {
 		return nil, err
 	}

@@ -96,7 +96,7 @@ func (c call) restoreContainer(ctx context.Context, status *runtime.ContainerSta
 // where it has no name left, the image's ID, as runtimes have it.
 func (c call) shownFor(ctx context.Context, reference, specified string) string {
 	id, hidden := c.ledger.hiddenOn(reference)
-	if !hidden || id == anyImage {
+	if !hidden {
 		return reference
 	}
 	if original, ok := preferred(c.ledger.namesOf(id), reference, specified); ok {

@@ -24,8 +24,10 @@ type Ledger struct {
 	version uint64              // counts the changes
 	names   map[string]entry    // by original
 	images  map[string][]string // the originals by image ID, in the order they came
-	hidden  map[string]string   // image ID by the stored reference that is hidden on it; or anyImage
+	hidden  map[string]string   // image ID by the stored reference that is hidden on it
 	domains map[string]int      // of the hidden references: how many
+
+	announced map[string]int // pulls under way by stored reference; not on disk
 }
 
 // entry says which image an original reference means.
@@ -40,12 +42,8 @@ type entry struct {
 // hiding says that a reference is not to be seen on an image.
 type hiding struct {
 	Reference string `json:"reference"`
-	Image     string `json:"image,omitempty"`
+	Image     string `json:"image"`
 }
-
-// anyImage hides a reference wherever it is: a pull of it is under way, or was
-// cut off.
-const anyImage = ""
 
 // change is what happens to the ledger at once, in the order of the fields.
 type change struct {
@@ -66,6 +64,8 @@ func newLedger(file *ledgerFile) *Ledger {
 		images:  make(map[string][]string),
 		hidden:  make(map[string]string),
 		domains: make(map[string]int),
+
+		announced: make(map[string]int),
 	}
 }
 
@@ -89,10 +89,38 @@ func (l *Ledger) namesOf(image string) []entry {
 	return names
 }
 
-// isHidden tells whether a reference is not to be seen on an image.
+// isHidden tells whether a reference is not to be seen on an image: the shim has
+// put it there, or is about to.
 func (l *Ledger) isHidden(reference, image string) bool {
-	on, ok := l.hiddenOn(reference)
-	return ok && (on == image || on == anyImage)
+	l.mutex.RLock()
+	defer l.mutex.RUnlock()
+	on, ok := l.hidden[reference]
+	return ok && on == image || l.announced[reference] > 0
+}
+
+// isAnnounced tells whether a pull of the reference is under way.
+func (l *Ledger) isAnnounced(reference string) bool {
+	l.mutex.RLock()
+	defer l.mutex.RUnlock()
+	return l.announced[reference] > 0
+}
+
+// announce notes that a pull of the reference begins, and tells whether it is
+// the only one. Every announce needs a withdraw.
+func (l *Ledger) announce(reference string) (alone bool) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	l.announced[reference]++
+	return l.announced[reference] == 1
+}
+
+// withdraw notes that a pull of the reference has ended.
+func (l *Ledger) withdraw(reference string) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	if l.announced[reference]--; l.announced[reference] == 0 {
+		delete(l.announced, reference)
+	}
 }
 
 // hiddenOn returns the image that a reference is hidden on.
@@ -107,7 +135,7 @@ func (l *Ledger) hiddenOn(reference string) (image string, ok bool) {
 func (l *Ledger) empty() bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
-	return len(l.names) == 0 && len(l.hidden) == 0
+	return len(l.names) == 0 && len(l.hidden) == 0 && len(l.announced) == 0
 }
 
 // mentioned tells whether a message can contain a hidden reference: whether the
@@ -153,6 +181,18 @@ func (l *Ledger) forget(image string, at time.Time) error {
 				l.unname(original)
 			}
 		}
+		if len(l.images[image]) == 0 {
+			l.showAll(image)
+		}
+	})
+}
+
+// drop removes a name whose image has lost the references that came with it. If
+// it was the last name, the image shows what the runtime calls it.
+func (l *Ledger) drop(original string) error {
+	return l.edit(func() {
+		image := l.names[original].Image
+		l.unname(original)
 		if len(l.images[image]) == 0 {
 			l.showAll(image)
 		}
@@ -230,18 +270,27 @@ func (l *Ledger) showAll(image string) {
 	}
 }
 
-// evict keeps the ledger within its limit. It drops the oldest names, a tenth
-// at once, and the hiding of references on images that have no name left: such
-// images show what the runtime calls them until they are asked for again.
+// evict keeps the ledger within its limit. It drops the images that were named
+// longest ago, until a tenth is free, and what is hidden on images without a
+// name: they show what the runtime calls them until they are asked for again.
 func (l *Ledger) evict() {
 	if len(l.names) <= l.limit && len(l.hidden) <= 2*l.limit {
 		return
 	}
-	if len(l.names) > l.limit {
-		oldest := slices.SortedFunc(maps.Keys(l.names), func(a, b string) int {
-			return l.names[a].At.Compare(l.names[b].At)
-		})
-		for _, original := range oldest[:len(oldest)-l.limit*9/10] {
+	newest := func(image string) time.Time {
+		var at time.Time
+		for _, original := range l.images[image] {
+			if named := l.names[original].At; named.After(at) {
+				at = named
+			}
+		}
+		return at
+	}
+	for _, image := range slices.SortedFunc(maps.Keys(l.images), func(a, b string) int { return newest(a).Compare(newest(b)) }) {
+		if len(l.names) <= l.limit*9/10 {
+			break
+		}
+		for _, original := range slices.Clone(l.images[image]) {
 			l.unname(original)
 		}
 	}

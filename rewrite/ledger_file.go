@@ -105,8 +105,8 @@ func decodeDocument(content []byte) (document, error) {
 		}
 	}
 	for _, hidden := range d.Hidden {
-		if !isCanonical(hidden.Reference) {
-			return document{}, fmt.Errorf("the hidden reference %.300q of image %.100q is none", hidden.Reference, hidden.Image)
+		if !isCanonical(hidden.Reference) || hidden.Image == "" {
+			return document{}, fmt.Errorf("the hidden reference %.300q of image %.100q is not complete", hidden.Reference, hidden.Image)
 		}
 	}
 	return d, nil

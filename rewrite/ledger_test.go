@@ -242,3 +242,30 @@ func TestLedgerForgetsOnlyWhatIsOlder(t *testing.T) {
 		t.Error("what was recorded later is forgotten")
 	}
 }
+
+// Eviction takes whole images: a tag never goes without the digest.
+func TestLedgerEvictsWholeImages(t *testing.T) {
+	l := openLedger(t, t.TempDir())
+	l.limit = 10
+	for i := range 50 {
+		image := fmt.Sprintf("sha256:%064d", i)
+		tag := fmt.Sprintf("docker.io/library/app:%d", i)
+		digest := fmt.Sprintf("docker.io/library/app@sha256:%064d", i)
+		if err := l.apply(change{
+			Name: []entry{{Original: tag, Image: image, Stored: hub + "/a:1"}, {Original: digest, Image: image, Stored: hub + "/a:1"}},
+			Hide: []hiding{{Reference: fmt.Sprintf("%s/library/app:%d", hub, i), Image: image}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		for on := range l.images {
+			if len(l.images[on]) != 2 {
+				t.Fatalf("image %s has names %q", on, l.images[on])
+			}
+		}
+		for _, on := range l.hidden {
+			if len(l.images[on]) == 0 {
+				t.Fatalf("something is hidden on %s, which has no name", on)
+			}
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/distribution/reference"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -62,16 +63,18 @@ func (p *pull) run(ctx context.Context, decision *Decision) ([]byte, error) {
 			return response, nil
 		}
 		p.failed(answer.Registry, "pull failed: "+oneLine(status.Convert(err).Message()))
-		p.lookup.Forget(answer.Candidate)
 		if ctx.Err() != nil {
 			decision.Reason = p.tried()
 			return nil, err
+		}
+		if status.Code(err) != codes.Unavailable { // the runtime's, not the registry's doing
+			p.lookup.Forget(answer.Candidate)
 		}
 	}
 	if len(p.attempts) > 0 {
 		decision.Reason = p.tried()
 	}
-	response, err := p.fromOriginal(ctx)
+	response, err := p.asItself(ctx, p.encoded)
 	if err != nil {
 		return nil, p.explain(err)
 	}
@@ -102,40 +105,42 @@ func (p *pull) from(ctx context.Context, candidate Candidate) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if candidate.Reference == p.name.String() {
+		return p.asItself(ctx, encoded)
+	}
 	ctx, cancel := attempt(ctx)
 	defer cancel()
+	defer p.ledger.withdraw(candidate.Reference)
 	before, err := p.announce(ctx, candidate.Reference)
 	if err != nil {
 		return nil, err
 	}
 	response, err := p.forward(ctx, encoded)
-	if err != nil {
-		p.withdraw(ctx, candidate.Reference, before)
-		return nil, err
-	}
 	ctx, cancel = afterwards(ctx)
 	defer cancel()
-	if candidate.Reference == p.name.String() {
-		p.recordOwn(ctx)
-	} else {
-		p.recordMoved(ctx, candidate, before)
+	if err != nil {
+		p.recordFailed(ctx, candidate.Reference, before)
+		return nil, err
 	}
+	p.recordMoved(ctx, candidate, before, response)
 	return response, nil
 }
 
-// attempt bounds one of several attempts by half of what is left, so that a
-// registry that answers look-ups and then hangs leaves time for the others.
+// attempt bounds one of several attempts so that a registry that answers
+// look-ups and then hangs leaves some time for the others: a tenth, and a minute
+// at most.
 func attempt(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, set := ctx.Deadline()
 	if !set {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeout(ctx, time.Until(deadline)/2)
+	return context.WithDeadline(ctx, deadline.Add(-min(time.Minute, time.Until(deadline)/10)))
 }
 
-// fromOriginal sends the request as it came.
-func (p *pull) fromOriginal(ctx context.Context) ([]byte, error) {
-	response, err := p.forward(ctx, p.encoded)
+// asItself sends a request for the asked name: as it came, or with the registry's
+// credentials.
+func (p *pull) asItself(ctx context.Context, encoded []byte) ([]byte, error) {
+	response, err := p.forward(ctx, encoded)
 	if err != nil {
 		return nil, err
 	}

@@ -206,8 +206,8 @@ func TestPullTimeoutAndDeadline(t *testing.T) {
 	}
 }
 
-// A registry that answers look-ups and then hangs costs half of the time, and
-// is asked again by the next pull.
+// A registry that answers look-ups and then hangs leaves time for the original,
+// and is asked again by the next pull.
 func TestPullLeavesAHangingRegistry(t *testing.T) {
 	n := newNode(t)
 	n.push(hub+"/library/nginx:1.25", "docker.io/library/nginx:1.25")
@@ -315,6 +315,148 @@ func TestPullWhoseEndNobodyLearns(t *testing.T) {
 			t.Errorf("pulled behind the shim: %s", names(image))
 		}
 	})
+}
+
+// duringPull runs do within a pull of nginx:1.25, right before the runtime
+// answers the rewritten PullImage with the error that do returns.
+func (n *node) duringPull(ctx context.Context, do func(context.Context) error) error {
+	n.t.Helper()
+	encoded, err := proto.Marshal(&runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: "nginx:1.25"}})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	_, err = n.rewriter.Unary()["/runtime.v1.ImageService/PullImage"](ctx, encoded, func(ctx context.Context, method string, request []byte) ([]byte, error) {
+		response, err := n.runtime.invoke(ctx, method, request)
+		decoded := &runtime.PullImageRequest{}
+		if strings.HasSuffix(method, "/PullImage") && proto.Unmarshal(request, decoded) == nil && domain(decoded.Image.Image) == hub {
+			if failure := do(ctx); failure != nil {
+				return nil, failure
+			}
+		}
+		return response, err
+	})
+	return err
+}
+
+// What others see while a pull of an image that is there already is under way,
+// and after it was cut off.
+func TestOthersDuringAPull(t *testing.T) {
+	const own = hub + "/library/nginx:1.25"
+	ownLogin := &runtime.AuthConfig{Username: "admin", Password: "canary:passw0rd"}
+	t.Run("a container's status", func(t *testing.T) {
+		n := newNode(t)
+		n.push(own)
+		n.mustPull("nginx:1.25")
+		create := &runtime.CreateContainerResponse{}
+		config := &runtime.ContainerConfig{Image: &runtime.ImageSpec{Image: "nginx:1.25"}}
+		if err := n.call(t.Context(), "RuntimeService", "CreateContainer", &runtime.CreateContainerRequest{Config: config}, create); err != nil {
+			t.Fatal(err)
+		}
+		expect := func() {
+			t.Helper()
+			response := &runtime.ContainerStatusResponse{}
+			if err := n.call(t.Context(), "RuntimeService", "ContainerStatus", &runtime.ContainerStatusRequest{ContainerId: create.ContainerId}, response); err != nil {
+				t.Fatal(err)
+			}
+			if shown := response.Status.Image.Image + response.Status.ImageRef; strings.Contains(shown, hub) {
+				t.Errorf("the status shows %s", shown)
+			}
+		}
+		if err := n.duringPull(t.Context(), func(context.Context) error { expect(); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		_ = n.duringPull(t.Context(), func(context.Context) error { return status.Error(codes.Canceled, "cut off") })
+		expect()
+	})
+	t.Run("the registry's own name is pulled", func(t *testing.T) {
+		n := newNode(t)
+		n.push(own)
+		if err := n.duringPull(t.Context(), func(context.Context) error { _, err := n.pull(own, ownLogin); return err }); err != nil {
+			t.Fatal(err)
+		}
+		if n.status(own) == nil || n.status("nginx:1.25") == nil {
+			t.Errorf("own %s, nginx %s", names(n.status(own)), names(n.status("nginx:1.25")))
+		}
+	})
+	t.Run("one of two pulls fails", func(t *testing.T) {
+		n := newNode(t)
+		n.push(own)
+		if err := n.duringPull(t.Context(), func(context.Context) error {
+			n.mustPull("nginx:1.25") // succeeds, then the first one fails
+			return status.Error(codes.Unknown, "unpack failed")
+		}); err == nil {
+			t.Fatal("no error")
+		}
+		if image := n.status("nginx:1.25"); !slices.Equal(image.GetRepoTags(), []string{"docker.io/library/nginx:1.25"}) {
+			t.Errorf("status: %s", names(image))
+		}
+	})
+	t.Run("after a cut pull the registry's name is loaded", func(t *testing.T) {
+		n := newNode(t)
+		n.push(own)
+		_ = n.duringPull(t.Context(), func(context.Context) error {
+			for id := range n.runtime.ids { // nothing came of it
+				client{t: t, runtime: n.runtime}.remove(id)
+			}
+			return status.Error(codes.Canceled, "cut off")
+		})
+		if _, err := (client{t: t, runtime: n.runtime}).pull(own, ownLogin); err != nil {
+			t.Fatal(err)
+		}
+		if n.status(own) == nil || n.status("nginx:1.25") == nil {
+			t.Errorf("own %s, nginx %s", names(n.status(own)), names(n.status("nginx:1.25")))
+		}
+	})
+	t.Run("the registry's tag moves on", func(t *testing.T) {
+		n := newNode(t)
+		n.push(own)
+		pulled := n.runtime.remote[own].id
+		if err := n.duringPull(t.Context(), func(context.Context) error {
+			n.runtime.remote[own] = newContent("newer")
+			_, err := (client{t: t, runtime: n.runtime}).pull(own, ownLogin)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if image := n.status("nginx:1.25"); image.GetId() != pulled {
+			t.Errorf("status has %s, want what the pull has answered, %s", names(image), pulled)
+		}
+	})
+}
+
+// An image that is there under both names is found under each while it lasts.
+func TestImageUnderBothNames(t *testing.T) {
+	n := newNode(t)
+	n.push(hub + "/library/nginx:1.25")
+	n.runtime.remote["docker.io/library/nginx:1.25"] = n.runtime.remote[hub+"/library/nginx:1.25"]
+	direct := client{t: t, runtime: n.runtime}
+	direct.mustPull("docker.io/library/nginx:1.25")
+	id := n.mustPull("nginx:1.25")
+	// ctr removes a name, not an image.
+	for name := range n.runtime.names {
+		if domain(name) == hub {
+			delete(n.runtime.names, name)
+		}
+	}
+	if image := n.status("nginx:1.25"); image.GetId() != id || len(image.GetRepoTags()) != 1 {
+		t.Errorf("status: %s", names(image))
+	}
+}
+
+func TestPullLeavesTimeToASlowRegistry(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	for _, total := range []time.Duration{time.Hour, time.Minute, time.Second} {
+		ctx, cancel := context.WithTimeout(ctx, total)
+		defer cancel()
+		whole, _ := ctx.Deadline()
+		bounded, cancelAttempt := attempt(ctx)
+		defer cancelAttempt()
+		part, _ := bounded.Deadline()
+		if reserve := whole.Sub(part); reserve <= 0 || reserve > time.Minute || reserve > total/5 {
+			t.Errorf("of %v an attempt leaves %v", total, reserve)
+		}
+	}
 }
 
 func TestPullByDigest(t *testing.T) {

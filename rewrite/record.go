@@ -2,109 +2,131 @@ package rewrite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// What the ledger has to know of a pull.
+// What the ledger has to know of a pull. While one is under way its stored
+// reference is announced, which hides it from clients and from other pulls.
 
 // earlier is what a candidate's reference meant before its pull.
 type earlier struct {
-	image    *runtime.Image // nil if nothing
-	hidden   bool
-	hiddenOn string // where
+	image   *runtime.Image // nil if nothing
+	visible bool           // somebody else than the shim has asked for the reference
 }
 
-// visible tells whether the image is to be seen under a reference: whether
-// somebody else than the shim has asked for that.
-func (e earlier) visible(reference string) bool {
-	return e.image != nil && hasName(e.image, reference) && (!e.hidden || (e.hiddenOn != e.image.Id && e.hiddenOn != anyImage))
-}
-
-// announce hides the reference that is about to be pulled, unless it is visible
-// already. So it stays hidden even if nobody learns how the pull ends, and for
-// whoever pulls it at the same time.
+// announce begins the pull of a reference. Every call needs a withdraw of the
+// ledger.
 func (p *pull) announce(ctx context.Context, reference string) (earlier, error) {
+	alone := p.ledger.announce(reference)
 	image, err := p.runtime.status(ctx, reference)
-	if err != nil {
+	if err != nil || image == nil {
 		return earlier{}, err
 	}
-	before := earlier{image: image}
-	before.hiddenOn, before.hidden = p.ledger.hiddenOn(reference)
-	if reference != p.name.String() && !before.visible(reference) {
-		p.apply(change{Hide: []hiding{{Reference: reference, Image: anyImage}}})
-	}
-	return before, nil
+	on, hidden := p.ledger.hiddenOn(reference)
+	visible := alone && hasName(image, reference) && (!hidden || on != image.Id)
+	return earlier{image: image, visible: visible}, nil
 }
 
-// withdraw undoes announce after a pull that has certainly failed.
-func (p *pull) withdraw(ctx context.Context, reference string, before earlier) {
-	if ctx.Err() != nil || reference == p.name.String() || before.visible(reference) {
-		return
-	}
-	if before.hidden {
-		p.apply(change{Hide: []hiding{{Reference: reference, Image: before.hiddenOn}}})
-	} else {
-		p.apply(change{Show: []string{reference}})
-	}
-}
-
-// afterwards is the context of what has to be noted once a pull has succeeded,
+// afterwards is the context of what has to be noted once a pull has ended,
 // whether or not the client still waits.
 func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	return context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 }
 
-// recordMoved notes that the asked name means the image that is now stored under
-// a candidate's reference.
-func (p *pull) recordMoved(ctx context.Context, candidate Candidate, before earlier) {
+// recordMoved notes that the asked name means the image that was pulled as a
+// candidate's reference.
+func (p *pull) recordMoved(ctx context.Context, candidate Candidate, before earlier, response []byte) {
 	original, stored := p.name.String(), candidate.Reference
-	after, err := p.runtime.status(ctx, stored)
+	image, err := p.pulledImage(ctx, stored, response)
 	if err != nil {
 		p.warn(fmt.Errorf("look at %s after it was pulled as %s: %w", original, stored, err))
-		return
 	}
-	if after == nil {
+	if image == nil {
 		return // removed meanwhile
 	}
-	var noted change
-	name := func(original, image, reference string) {
-		noted.Name = append(noted.Name, entry{Original: original, Image: image, Stored: reference, Registry: candidate.Registry})
-	}
-	name(original, after.Id, stored)
-	for _, reference := range append([]string{stored}, digestsOf(after, repository(stored))...) {
-		// Who has asked for that very reference before still finds its image there.
-		if p.wasVisible(reference, stored, before) {
-			name(reference, before.image.Id, reference)
-		}
-		noted.Hide = append(noted.Hide, hiding{Reference: reference, Image: after.Id})
-		if _, digest, ok := strings.Cut(reference, "@"); ok {
-			name(repository(original)+"@"+digest, after.Id, reference)
-		}
-	}
+	noted := p.hiding(stored, before, image)
+	noted.Name = append(noted.Name, namesFrom(original, candidate, image)...)
 	// The image that the runtime itself has under the name has lost it.
-	if old, err := p.runtime.status(ctx, original); err == nil && old != nil {
+	if old, err := p.runtime.status(ctx, original); err == nil && old != nil && old.Id != image.Id {
 		noted.Hide = append(noted.Hide, hiding{Reference: original, Image: old.Id})
 	}
 	p.apply(noted)
 }
 
+// pulledImage returns the image that a pull has brought: the one that the
+// runtime's answer names, as the reference may have moved on already. Where the
+// runtime can't be asked any more the answer's ID has to do.
+func (p *pull) pulledImage(ctx context.Context, stored string, response []byte) (*runtime.Image, error) {
+	pulled := &runtime.PullImageResponse{}
+	if proto.Unmarshal(response, pulled) != nil || pulled.ImageRef == "" {
+		return p.runtime.status(ctx, stored)
+	}
+	image, err := p.runtime.status(ctx, pulled.ImageRef)
+	if _, parseErr := Parse(pulled.ImageRef); err != nil && errors.Is(parseErr, ErrImageID) {
+		return &runtime.Image{Id: pulled.ImageRef}, err
+	}
+	return image, err
+}
+
+// recordFailed notes what a pull has left behind that did not succeed, or whose
+// success nobody has learned of.
+func (p *pull) recordFailed(ctx context.Context, stored string, before earlier) {
+	if before.visible {
+		return
+	}
+	if image, err := p.runtime.status(ctx, stored); err == nil && image != nil {
+		p.apply(p.hiding(stored, before, image))
+	}
+}
+
+// hiding hides a stored reference and the digests that came with it on the image
+// that was pulled. Who has asked for that very reference before still finds the
+// image that it meant then.
+func (p *pull) hiding(stored string, before earlier, image *runtime.Image) change {
+	var noted change
+	for _, reference := range append([]string{stored}, digestsOf(image, repository(stored))...) {
+		if p.wasVisible(reference, stored, before) {
+			noted.Name = append(noted.Name, entry{Original: reference, Image: before.image.Id, Stored: reference})
+		}
+		noted.Hide = append(noted.Hide, hiding{Reference: reference, Image: image.Id})
+	}
+	return noted
+}
+
 // wasVisible tells whether a reference that came with the stored one was to be
 // seen before the pull: a digest if one of its repository's tags was.
 func (p *pull) wasVisible(reference, stored string, before earlier) bool {
-	if reference == stored {
-		return before.visible(stored)
+	if reference == stored || before.image == nil {
+		return before.visible
 	}
-	if before.image == nil || !hasName(before.image, reference) || p.ledger.isHidden(reference, before.image.Id) {
+	if !hasName(before.image, reference) || p.ledger.isHidden(reference, before.image.Id) {
 		return false
 	}
-	return slices.ContainsFunc(before.image.RepoTags, func(tag string) bool {
+	return before.visible || slices.ContainsFunc(before.image.RepoTags, func(tag string) bool {
 		return repository(tag) == repository(stored) && !p.ledger.isHidden(tag, before.image.Id)
 	})
+}
+
+// namesFrom are the names that an original has once it is there as a candidate:
+// its own, and those with the digests of the candidate's repository.
+func namesFrom(original string, candidate Candidate, image *runtime.Image) []entry {
+	name := func(original, reference string) entry {
+		return entry{Original: original, Image: image.Id, Stored: reference, Registry: candidate.Registry}
+	}
+	names := []entry{name(original, candidate.Reference)}
+	for _, reference := range digestsOf(image, repository(candidate.Reference)) {
+		if _, digest, ok := strings.Cut(reference, "@"); ok && reference != candidate.Reference {
+			names = append(names, name(repository(original)+"@"+digest, reference))
+		}
+	}
+	return names
 }
 
 // recordOwn notes that the runtime has the image under the name itself. What the
@@ -123,6 +145,10 @@ func (p *pull) recordOwn(ctx context.Context) {
 	for _, reference := range noted.Show {
 		if known, ok := p.ledger.lookup(reference); ok && known.Image != image.GetId() {
 			noted.Unname = append(noted.Unname, reference)
+		}
+		if image != nil && p.ledger.isAnnounced(original) {
+			// Who is pulling it for another name is about to hide it.
+			noted.Name = append(noted.Name, entry{Original: reference, Image: image.Id, Stored: reference})
 		}
 	}
 	p.apply(noted)

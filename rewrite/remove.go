@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/distribution/reference"
@@ -64,7 +65,7 @@ func (r *removal) removeKnown(ctx context.Context) error {
 		return fatal(err)
 	}
 	switch {
-	case image == nil || !known.stillOn(image):
+	case image == nil || !r.ledger.stillOn(known, image):
 		return nil
 	case hasName(image, known.Stored):
 		return r.remove(ctx, known.Stored, image.Id) // CRI-O then removes no more than that reference
@@ -132,7 +133,8 @@ func (r *removal) remove(ctx context.Context, reference, image string) error {
 	}
 	if left != nil {
 		r.apply(change{Unname: []string{r.original}})
-		if hidden := r.ledger.restoreImage(left); !hidden || len(left.RepoTags) > 0 {
+		pulling := slices.ContainsFunc(left.RepoTags, r.ledger.isAnnounced)
+		if hidden := r.ledger.restoreImage(left); pulling || !hidden || len(left.RepoTags) > 0 {
 			return nil
 		}
 		asked = time.Now()

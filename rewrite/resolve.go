@@ -3,7 +3,6 @@ package rewrite
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/distribution/reference"
@@ -93,24 +92,29 @@ func (c call) resolveKnown(ctx context.Context, request *runtime.ImageStatusRequ
 		return resolution{}, fatal(err)
 	}
 	switch image := found.image(); {
+	case found.response == nil:
+		return resolution{}, nil
 	case image == nil:
 		c.forgetImage(known.Image, asked) // removed behind the shim's back
 		return resolution{}, nil
-	case !known.stillOn(image):
-		c.apply(change{Unname: []string{original}})
+	case !c.ledger.stillOn(known, image):
+		if err := c.ledger.drop(original); err != nil {
+			c.warn(err)
+		}
 		return resolution{}, nil
 	}
 	found.reference, found.registry, found.reason = known.Stored, known.Registry, "pulled from this registry"
 	return found, nil
 }
 
-// stillOn tells whether an image has a reference of the repository that the
-// name was pulled from. If not, it has been removed since, and come back by
-// another way.
-func (e entry) stillOn(image *runtime.Image) bool {
-	from := repository(e.Stored)
-	of := func(reference string) bool { return repository(reference) == from }
-	return slices.ContainsFunc(image.RepoTags, of) || slices.ContainsFunc(image.RepoDigests, of)
+// stillOn tells whether an image has a reference of the repository that a name
+// was pulled from, or another that the shim has put there. If not, it has been
+// removed since, and come back by another way.
+func (l *Ledger) stillOn(name entry, image *runtime.Image) bool {
+	from := repository(name.Stored)
+	return slices.ContainsFunc(slices.Concat(image.RepoTags, image.RepoDigests), func(reference string) bool {
+		return repository(reference) == from || l.isHidden(reference, image.Id)
+	})
 }
 
 // resolveCandidates asks for the reference that each registry would give the name.
@@ -156,14 +160,7 @@ func (c call) resolveName(ctx context.Context, asked string, name reference.Name
 // registry's reference. It may have been asked for under that very reference,
 // which therefore stays visible.
 func (c call) learn(original string, candidate Candidate, image *runtime.Image) {
-	stored := candidate.Reference
-	names := []entry{{Original: original, Image: image.Id, Stored: stored, Registry: candidate.Registry}}
-	for _, reference := range digestsOf(image, repository(stored)) {
-		if _, digest, ok := strings.Cut(reference, "@"); ok && reference != stored {
-			names = append(names, entry{Original: repository(original) + "@" + digest, Image: image.Id, Stored: reference, Registry: candidate.Registry})
-		}
-	}
-	c.apply(change{Name: names})
+	c.apply(change{Name: namesFrom(original, candidate, image)})
 }
 
 func (c call) apply(wanted change) {

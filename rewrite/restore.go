@@ -46,7 +46,7 @@ func (l *Ledger) restoreImage(image *runtime.Image) bool {
 	}
 	var tags, digests []string
 	for _, name := range l.namesOf(image.Id) {
-		if !name.stillOn(image) {
+		if !l.stillOn(name, image) {
 			continue
 		}
 		if strings.Contains(name.Original, "@") {
