@@ -4,9 +4,6 @@ import (
 	"fmt"
 
 	"github.com/urfave/cli/v2"
-
-	"image-cri-shim/config"
-	"image-cri-shim/registry"
 )
 
 func checkCommand() *cli.Command {
@@ -18,11 +15,7 @@ func checkCommand() *cli.Command {
 			if c.Args().Present() {
 				return fmt.Errorf("check: unexpected argument %q: name the file with --file", c.Args().First())
 			}
-			settings, err := config.Load(file(c))
-			if err != nil {
-				return err
-			}
-			registries, err := openRegistries(file(c), settings, registry.Options{})
+			settings, registries, err := configured(c)
 			if err != nil {
 				return err
 			}

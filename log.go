@@ -43,7 +43,8 @@ func logCall(log *logrus.Logger) func(proxy.Call) {
 func logDecision(log *logrus.Logger) func(rewrite.Decision) {
 	return func(d rewrite.Decision) {
 		level := logrus.InfoLevel
-		if d.Method == "ImageStatus" || d.Method == "ListImages" {
+		switch d.Method {
+		case "ImageStatus", "ListImages", "StreamImages":
 			level = logrus.DebugLevel
 		}
 		if !log.IsLevelEnabled(level) {

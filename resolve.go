@@ -13,7 +13,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"image-cri-shim/config"
 	"image-cri-shim/registry"
 	"image-cri-shim/rewrite"
 )
@@ -48,11 +47,7 @@ func resolve(c *cli.Context) error {
 			return fmt.Errorf("resolve: found %q among the images: put options before them", image)
 		}
 	}
-	settings, err := config.Load(file(c))
-	if err != nil {
-		return err
-	}
-	registries, err := openRegistries(file(c), settings, registry.Options{})
+	_, registries, err := configured(c)
 	if err != nil {
 		return err
 	}

@@ -194,7 +194,7 @@ func FuzzCandidates(f *testing.F) {
 	f.Fuzz(func(t *testing.T, image string) {
 		original, err := reference.ParseNormalizedNamed(image)
 		if err != nil {
-			t.Skip()
+			t.Skip("not a reference")
 		}
 		for _, candidate := range set.Candidates(original) {
 			named, err := reference.ParseNamed(candidate.Reference)

@@ -3,7 +3,6 @@ package rewrite
 import (
 	"context"
 	"strings"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -45,9 +44,7 @@ func (c call) replaceByID(ctx context.Context, spec *runtime.ImageSpec) (bool, e
 	if err != nil {
 		return false, nil
 	}
-	start := time.Now()
 	found, err := c.resolveName(ctx, asked, name)
-	c.decideResolution("CreateContainer", asked, found, time.Since(start), err)
 	if err != nil {
 		return false, fatal(err)
 	}

@@ -248,6 +248,9 @@ func TestStreamImages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if d := n.decisions[len(n.decisions)-1]; d.Method != "StreamImages" || d.Asked != "nginx" || d.Served != hub+"/library/nginx:latest" || d.Registry != "http://"+hub {
+		t.Errorf("decision %+v", d)
+	}
 	request := &runtime.StreamImagesRequest{}
 	if proto.Unmarshal(forward, request) != nil || request.Filter.Image.Image != n.status("nginx").Id {
 		t.Errorf("forwarded %v", request)

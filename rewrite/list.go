@@ -2,7 +2,6 @@ package rewrite
 
 import (
 	"context"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -34,9 +33,7 @@ func (c call) resolveFilter(ctx context.Context, encoded []byte) ([]byte, error)
 	if err != nil {
 		return encoded, nil
 	}
-	start := time.Now()
 	found, err := c.resolveName(ctx, asked, name)
-	c.decideResolution("ListImages", asked, found, time.Since(start), err)
 	switch {
 	case err != nil:
 		return encoded, fatal(err)

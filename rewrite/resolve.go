@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"context"
+	"path"
 	"slices"
 	"time"
 
@@ -34,6 +35,25 @@ func (r resolution) image() *runtime.Image { return r.response.GetImage() }
 //
 // request names the image as the client did, and encoded is its encoding.
 func (c call) resolve(ctx context.Context, request *runtime.ImageStatusRequest, encoded []byte, name reference.Named) (resolution, error) {
+	start := time.Now()
+	found, err := c.find(ctx, request, encoded, name)
+	decision := Decision{
+		Method:   path.Base(c.method),
+		Asked:    oneLine(request.Image.Image),
+		Registry: found.registry,
+		Reason:   found.reason,
+		Duration: time.Since(start),
+		Err:      err,
+	}
+	if found.image() != nil {
+		decision.Served = found.reference
+	}
+	c.decided(decision)
+	return found, err
+}
+
+// find is resolve, without telling of it.
+func (c call) find(ctx context.Context, request *runtime.ImageStatusRequest, encoded []byte, name reference.Named) (resolution, error) {
 	asWritten, failure := c.resolveAsWritten(ctx, request, encoded, name)
 	if asWritten.image() != nil || (failure != nil && ends(failure)) {
 		return asWritten, failure
