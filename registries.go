@@ -34,6 +34,7 @@ func openRegistries(file string, settings *config.Config, options registry.Optio
 			Password:           r.Password,
 			Priority:           r.Priority,
 			Match:              r.Match,
+			Tags:               r.Tags,
 			Path:               r.Path,
 			CA:                 r.CA,
 			InsecureSkipVerify: r.InsecureSkipVerify,

@@ -16,14 +16,15 @@
 //	  auth: robot:secret
 //	  priority: 800                        # the highest that has an image serves it
 //	  match: ["docker.io", "!docker.io/team"]
+//	  tags: ["!latest"]
 //	  path: "dockerhub/{path}"
 //	  ca: /etc/ssl/hub.pem
 //
-// Top level: shim, cri, address, auth, offlinePriority, match, path, ca and
-// insecureSkipVerify (these seven describe the main registry), registries,
+// Top level: shim, cri, address, auth, offlinePriority, match, tags, path, ca
+// and insecureSkipVerify (these eight describe the main registry), registries,
 // force, debug, timeout, lookupTimeout, image (the state directory),
-// reloadInterval and cache. A registry: address, auth, priority, match, path,
-// ca, insecureSkipVerify. The cache: imageCacheSize, imageCacheTTL, absentTTL.
+// reloadInterval and cache. A registry: address, auth, priority, match, tags,
+// path, ca, insecureSkipVerify. The cache: imageCacheSize, imageCacheTTL, absentTTL.
 //
 // A key that is absent, null or empty has its default; so has a number or a
 // duration of zero. Durations are written as in Go: 15m, 30s, 1h30m.
@@ -143,6 +144,7 @@ func (c *Config) read(root value) {
 		"auth":               main.readAuth,
 		"offlinePriority":    into(&main.Priority, priority(defaultMainPriority)),
 		"match":              into(&main.Match, patterns),
+		"tags":               into(&main.Tags, tagPatterns),
 		"path":               into(&main.Path, template),
 		"ca":                 into(&main.CA, absolutePath),
 		"insecureSkipVerify": into(&main.InsecureSkipVerify, boolean),

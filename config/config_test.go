@@ -75,7 +75,7 @@ func TestFiles(t *testing.T) {
 		Cache: Cache{ImageCacheSize: 16, ImageCacheTTL: time.Minute, AbsentTTL: 2 * time.Second},
 		Registries: []Registry{
 			{Address: "https://hub.example.com:8443/mirror", Username: "admin", Password: "pass:w0rd", Priority: 900,
-				Match: []string{"docker.io"}, Path: "dockerhub/{path}", CA: "/etc/ssl/hub.pem", Main: true},
+				Match: []string{"docker.io"}, Tags: []string{"!latest"}, Path: "dockerhub/{path}", CA: "/etc/ssl/hub.pem", Main: true},
 			{Address: "https://10.0.0.7", Username: "robot", Password: "hunter2", Priority: 950,
 				Match: []string{"*.gcr.io/team", "!quay.io/secret"}, Path: "{domain}/{name}", CA: "/etc/ssl/other.pem"},
 			{Address: "https://localhost", Priority: 500, Path: "{path}", InsecureSkipVerify: true},
@@ -86,7 +86,7 @@ func TestFiles(t *testing.T) {
 	aliases := defaults()
 	second := Registry{Address: "http://10.0.0.7:5000", Username: "admin", Password: "passw0rd", Priority: 500, Path: "{path}"}
 	aliases.Registries = []Registry{hub, second, second}
-	aliases.Warnings = []string{"aliases.yaml:7: registries[1]: address, path and match are the same as those of registries[0]"}
+	aliases.Warnings = []string{"aliases.yaml:7: registries[1]: address, path, match and tags are the same as those of registries[0]"}
 
 	for name, want := range map[string]Config{
 		"original-first.yaml": first,
@@ -115,8 +115,8 @@ func TestDefaults(t *testing.T) {
 	for _, data := range []string{
 		"", "\n", "# only a comment\n", "---\n", "~", "{}",
 		"shim:\ncri: ~\nforce: null\ndebug:\ntimeout:\nlookupTimeout:\nimage:\nreloadInterval:\ncache:\n" +
-			"address:\nauth:\nofflinePriority:\nmatch:\npath:\nca:\ninsecureSkipVerify:\nregistries:\n",
-		"shim: ''\ncri: ''\ntimeout: ''\nimage: ''\naddress: ''\nauth: ''\nmatch: ''\npath: ''\nca: ''\nregistries: []\n",
+			"address:\nauth:\nofflinePriority:\nmatch:\ntags:\npath:\nca:\ninsecureSkipVerify:\nregistries:\n",
+		"shim: ''\ncri: ''\ntimeout: ''\nimage: ''\naddress: ''\nauth: ''\nmatch: ''\ntags: ''\npath: ''\nca: ''\nregistries: []\n",
 		"timeout: 0\nlookupTimeout: 0s\nreloadInterval: 0m\nofflinePriority: 0\n" +
 			"cache: {imageCacheSize: 0, imageCacheTTL: 0, absentTTL: 0}\n",
 	} {
@@ -147,7 +147,7 @@ func TestWarnings(t *testing.T) {
 		{"address: http://hub.local\nca: /ca.pem", "f:2: ca: has no effect with an http:// address"},
 		{"address: http://hub.local\ninsecureSkipVerify: true", "f:2: insecureSkipVerify: has no effect with an http:// address"},
 		{"address: hub.local\nca: /ca.pem\ninsecureSkipVerify: true", "f:2: ca: has no effect with insecureSkipVerify"},
-		{"address: hub.local\nregistries:\n- address: HTTPS://HUB.local/", "f:3: registries[0]: address, path and match are the same as the top level's"},
+		{"address: hub.local\nregistries:\n- address: HTTPS://HUB.local/", "f:3: registries[0]: address, path, match and tags are the same as the top level's"},
 		{"address: hub.local\nmatch: [library/nginx]", "f:2: match[0]: \"library/nginx\" matches nothing: patterns begin with a host, such as docker.io"},
 		// What differs in path or match is no double, and http without TLS keys is no mistake.
 		{"address: http://hub.local\nregistries:\n- address: http://hub.local\n  path: x/{path}\n- address: http://hub.local\n  match: quay.io\n  insecureSkipVerify: false", ""},

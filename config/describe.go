@@ -73,10 +73,13 @@ func (c *Config) describeRegistries(w io.Writer) {
 			{"priority", fmt.Sprint(registry.Priority)},
 			{"login", registry.login()},
 			{"images", cmp.Or(strings.Join(registry.Match, ", "), "all")},
+			{"tags", strings.Join(registry.Tags, ", ")},
 			{"path", registry.Path},
 			{"TLS", registry.tls()},
 		} {
-			fmt.Fprintf(w, "   %s\t%s\n", line[0], line[1])
+			if line[1] != "" {
+				fmt.Fprintf(w, "   %s\t%s\n", line[0], line[1])
+			}
 		}
 	}
 }

@@ -30,6 +30,7 @@ registries, the preferred one first
    priority  900
    login     admin, password ********
    images    docker.io
+   tags      !latest
    path      dockerhub/{path}
    TLS       verified with /etc/ssl/hub.pem
 3. https://localhost

@@ -15,35 +15,40 @@ const defaultPath = "{path}"
 
 const (
 	patternForm  = "a pattern such as docker.io, docker.io/library, *.gcr.io/team or !docker.io/secret, in lower case"
+	tagForm      = "a tag or a pattern of tags such as 1.*, latest or !latest"
 	templateForm = "a template such as {path}, {domain}/{path} or mirror/{name}"
 )
 
 var (
 	placeholder       = regexp.MustCompile(`\{[^{}]*\}`)
+	tagCharacters     = regexp.MustCompile(`^[A-Za-z0-9._*?^\[\]\\-]+$`)
 	patternCharacters = regexp.MustCompile(`^[a-z0-9._:*?^\[\]\\-]+$`)
 )
 
 // patterns reads match: one pattern or a list of them. Each is compared, part
 // by part as path.Match does, with the beginning of a canonical repository
 // name such as docker.io/library/nginx; a leading ! excludes.
-func patterns(v value) ([]string, error) {
+func patterns(v value) ([]string, error) { return each(v, patternForm, pattern), nil }
+
+// each reads one text or a list of them.
+func each(v value, form string, read func(value) (string, error)) []string {
 	if v.empty() {
-		return nil, nil
+		return nil
 	}
 	list := []value{v}
 	if v.node.Kind == yaml.SequenceNode {
-		list = v.items(patternForm)
+		list = v.items(form)
 	}
 	var result []string
 	for _, item := range list {
-		pattern, err := pattern(item)
+		read, err := read(item)
 		if err != nil {
 			item.problem("%s", err)
 		} else {
-			result = append(result, pattern)
+			result = append(result, read)
 		}
 	}
-	return result, nil
+	return result
 }
 
 func pattern(v value) (string, error) {
@@ -59,6 +64,22 @@ func pattern(v value) (string, error) {
 	}
 	if host := parts[0]; host != "localhost" && !strings.ContainsAny(host, ".:*?[") {
 		v.warn("%s matches nothing: patterns begin with a host, such as docker.io", quote(written))
+	}
+	return written, nil
+}
+
+// tagPatterns reads tags: one pattern or a list of them, as path.Match has them;
+// a leading ! excludes.
+func tagPatterns(v value) ([]string, error) { return each(v, tagForm, tagPattern), nil }
+
+func tagPattern(v value) (string, error) {
+	written, err := text(v, tagForm)
+	if err != nil {
+		return "", err
+	}
+	body := strings.TrimPrefix(written, "!")
+	if _, err := path.Match(body, ""); err != nil || !tagCharacters.MatchString(body) {
+		return "", v.unexpected(tagForm)
 	}
 	return written, nil
 }

@@ -12,6 +12,7 @@ func TestProblems(t *testing.T) {
 		aDuration = `expected a duration such as 15m, 30s or 1h30m`
 		anAddress = `expected http:// or https:// and host[:port][/prefix]`
 		aPattern  = `expected a pattern such as docker.io, docker.io/library, *.gcr.io/team or !docker.io/secret, in lower case`
+		aTag      = `expected a tag or a pattern of tags such as 1.*, latest or !latest`
 		aPath     = `expected a repository path: lower-case letters and digits, between them . _ __ or -, with / between its parts`
 		aLogin    = `expected user:password, in quotes if need be`
 		anIPv6    = `found a bad host in brackets, expected an IPv6 address such as [fd00::1], without a zone or dots`
@@ -110,6 +111,10 @@ func TestProblems(t *testing.T) {
 		{"registries: [{auth: 'a:b'}]", `registries[0]: found no address, ` + anAddress},
 		{"registries: [{address: ''}]", `registries[0]: found no address, ` + anAddress},
 		{"registries: [{address: hub.local}, {address: hub}]", `registries[1].address: found the host "hub", which in an image name would be read as a repository, not as a host: expected a dot in it, a port (hub:5000) or localhost`},
+		{"tags: 5", `tags: found 5, ` + aTag},
+		{"tags: [latest, '!']", `tags[1]: found "!", ` + aTag},
+		{"tags: [a/b]", `tags[0]: found "a/b", ` + aTag},
+		{"tags: '1.[0'", `tags: found "1.[0", ` + aTag},
 		{"registries: [{address: hub.local, match: [X]}]", `registries[0].match[0]: found "X", ` + aPattern},
 		{"registries: [" + strings.Repeat("{address: hub.local},", 257) + "]", `registries: found 257 items, expected at most 256`},
 	} {

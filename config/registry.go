@@ -23,6 +23,7 @@ type Registry struct {
 	Password           string   `json:"-"`
 	Priority           int      // 0 to 1000, the highest is preferred
 	Match              []string // which images it is asked for; none: all (see the package example)
+	Tags               []string // which tags of these; none: all. Digests always
 	Path               string   // template of the repository path: {domain}, {path}, {name} and literal text
 	CA                 string   // absolute path of a PEM file; empty: the system's
 	InsecureSkipVerify bool     // the certificate is not verified
@@ -94,7 +95,7 @@ func (c *Config) addMain(main Registry, set map[string]value) {
 		c.Registries = append(c.Registries, main)
 		return
 	}
-	for _, key := range []string{"auth", "offlinePriority", "match", "path", "ca", "insecureSkipVerify"} {
+	for _, key := range []string{"auth", "offlinePriority", "match", "tags", "path", "ca", "insecureSkipVerify"} {
 		if v, ok := set[key]; ok {
 			v.warn("has no effect without address")
 		}
@@ -112,7 +113,7 @@ func (c *Config) addRegistries(entries []value) {
 		c.Registries = append(c.Registries, registry)
 		identity := registry.identity()
 		if same, ok := first[identity]; ok {
-			entry.warn("address, path and match are the same as %s", same)
+			entry.warn("address, path, match and tags are the same as %s", same)
 		} else {
 			first[identity] = "those of " + entry.key
 		}
@@ -126,6 +127,7 @@ func readRegistry(entry value) Registry {
 		"auth":               registry.readAuth,
 		"priority":           into(&registry.Priority, priority(defaultPriority)),
 		"match":              into(&registry.Match, patterns),
+		"tags":               into(&registry.Tags, tagPatterns),
 		"path":               into(&registry.Path, template),
 		"ca":                 into(&registry.CA, absolutePath),
 		"insecureSkipVerify": into(&registry.InsecureSkipVerify, boolean),
@@ -139,7 +141,7 @@ func readRegistry(entry value) Registry {
 
 // identity is equal for registries that would be asked the same.
 func (r Registry) identity() string {
-	return fmt.Sprintf("%q %q %q", r.Address, r.Path, r.Match)
+	return fmt.Sprintf("%q %q %q %q", r.Address, r.Path, r.Match, r.Tags)
 }
 
 // warnOfTLS warns of keys about TLS that don't do what they seem to.

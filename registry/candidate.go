@@ -110,6 +110,9 @@ func (e *endpoint) candidate(original reference.Named) (reference.Named, bool) {
 	if own {
 		return original, true
 	}
+	if !e.tags.admit(original) {
+		return original, false
+	}
 	repository := e.template.repository(original)
 	if e.location.prefix != "" {
 		repository = e.location.prefix + "/" + repository

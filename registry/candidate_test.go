@@ -103,6 +103,36 @@ func TestMatch(t *testing.T) {
 	}
 }
 
+func TestTags(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		tags  []string
+		image string
+		want  bool
+	}{
+		{"no pattern", nil, "nginx:1.25", true},
+		{"excluded", []string{"!latest"}, "nginx:latest", false},
+		{"excluded without being written", []string{"!latest"}, "nginx", false},
+		{"not excluded", []string{"!latest"}, "nginx:1.25", true},
+		{"included", []string{"1.*", "2.*"}, "nginx:2.0", true},
+		{"not included", []string{"1.*", "2.*"}, "nginx:3.0", false},
+		{"the whole tag", []string{"1"}, "nginx:1.25", false},
+		{"exclusion wins", []string{"1.*", "!1.25*"}, "nginx:1.25-alpine", false},
+		{"set of characters", []string{"v[0-9]"}, "nginx:v1", true},
+		{"case counts", []string{"!LATEST"}, "nginx:latest", true},
+		{"digest", []string{"1.*", "!*"}, "nginx@" + digest, true},
+		{"digest and excluded tag", []string{"!latest"}, "nginx:latest@" + digest, true},
+		{"on the registry's own host", []string{"!latest"}, "sealos.hub:5000/app:latest", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			set := newSet(t, registry.Options{Registries: []registry.Config{{Address: "http://sealos.hub:5000", Tags: test.tags}}})
+			if got := len(set.Candidates(parse(t, test.image))) > 0; got != test.want {
+				t.Errorf("%s with the tags %q is asked for: %v, want %v", test.image, test.tags, got, test.want)
+			}
+		})
+	}
+}
+
 func TestCandidateOrder(t *testing.T) {
 	set := newSet(t, registry.Options{Registries: []registry.Config{
 		{Address: "http://low.example.com", Priority: 1},

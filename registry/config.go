@@ -17,6 +17,7 @@ type Config struct {
 	Username, Password string   // empty: anonymous
 	Priority           int      // higher is asked first
 	Match              []string // patterns of the originals it stands in for; empty: all
+	Tags               []string // patterns of the tags it is asked for; empty: all
 	Path               string   // template of the repository; empty: {path}
 	CA                 string   // PEM file, trusted in addition to the system's; empty: none
 	InsecureSkipVerify bool     // accept any certificate

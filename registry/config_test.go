@@ -31,6 +31,8 @@ func TestNewRefuses(t *testing.T) {
 		{"bad URL", registry.Config{Address: "http://hub example.com"}, "http(s)://"},
 		{"bad prefix", registry.Config{Address: good + "/UPPER"}, "prefix"},
 		{"bad pattern", registry.Config{Address: good, Match: []string{"[a"}}, `"[a"`},
+		{"bad tag", registry.Config{Address: good, Tags: []string{"[a"}}, `"[a"`},
+		{"empty tag", registry.Config{Address: good, Tags: []string{"!"}}, `"!"`},
 		{"empty pattern", registry.Config{Address: good, Match: []string{"!"}}, `"!"`},
 		{"unknown placeholder", registry.Config{Address: good, Path: "{path}/{tag}"}, "{tag}"},
 		{"constant path", registry.Config{Address: good, Path: "{domain}/x"}, "{name}"},

@@ -35,7 +35,8 @@
 // "docker.io", "docker.io/library", "*.gcr.io/team". One that begins with "!"
 // excludes, and excludes win. Without any other pattern everything matches, and
 // so does, whatever the patterns, a name on the registry's own host that none
-// excludes.
+// excludes. Patterns of tags, "1.*" or "!latest", limit it likewise to originals
+// with such a tag, or with a digest; on the registry's own host they don't count.
 //
 // # Answers
 //

@@ -11,6 +11,7 @@ type endpoint struct {
 	location    location
 	priority    int
 	patterns    patterns
+	tags        tags
 	template    template
 	credentials Credentials
 	client      *client
@@ -28,6 +29,9 @@ func newEndpoint(config Config, options Options, transport http.RoundTripper) (*
 		return nil, err
 	}
 	if e.patterns, err = parsePatterns(config.Match); err != nil {
+		return nil, err
+	}
+	if e.tags, err = parseTags(config.Tags); err != nil {
 		return nil, err
 	}
 	if e.template, err = parseTemplate(config.Path); err != nil {
