@@ -38,9 +38,11 @@ func openRegistries(file string, settings *config.Config, options registry.Optio
 			Path:               r.Path,
 			CA:                 r.CA,
 			InsecureSkipVerify: r.InsecureSkipVerify,
+			Fallback:           registry.Fallback(r.Fallback),
 		})
 	}
 	options.LookupTimeout = settings.LookupTimeout
+	options.Fallback = registry.Fallback(settings.Fallback)
 	options.CacheSize = settings.Cache.ImageCacheSize
 	options.FoundTTL = settings.Cache.ImageCacheTTL
 	options.AbsentTTL = settings.Cache.AbsentTTL
@@ -75,6 +77,7 @@ func (l lookup) Find(ctx context.Context, name reference.Named) iter.Seq[rewrite
 			if !yield(rewrite.Answer{
 				Candidate: rewriteCandidate(answer.Candidate),
 				Found:     answer.State == registry.Found,
+				Absent:    answer.State == registry.Absent,
 				Reason:    reason,
 			}) {
 				return
@@ -82,6 +85,8 @@ func (l lookup) Find(ctx context.Context, name reference.Named) iter.Seq[rewrite
 		}
 	}
 }
+
+func (l lookup) MayFallBack(name reference.Named) bool { return l.registries.MayFallBack(name) }
 
 func (l lookup) Forget(candidate rewrite.Candidate) { l.registries.Forget(candidate.Reference) }
 

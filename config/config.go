@@ -17,14 +17,15 @@
 //	  priority: 800                        # the highest that has an image serves it
 //	  match: ["docker.io", "!docker.io/team"]
 //	  tags: ["!latest"]
+//	  fallback: never                      # not from docker.io, whatever happens
 //	  path: "dockerhub/{path}"
 //	  ca: /etc/ssl/hub.pem
 //
 // Top level: shim, cri, address, auth, offlinePriority, match, tags, path, ca
-// and insecureSkipVerify (these eight describe the main registry), registries,
+// and insecureSkipVerify (these eight describe the main registry), registries, fallback,
 // force, debug, timeout, lookupTimeout, image (the state directory),
 // reloadInterval and cache. A registry: address, auth, priority, match, tags,
-// path, ca, insecureSkipVerify. The cache: imageCacheSize, imageCacheTTL, absentTTL.
+// path, ca, insecureSkipVerify, fallback. The cache: imageCacheSize, imageCacheTTL, absentTTL.
 //
 // A key that is absent, null or empty has its default; so has a number or a
 // duration of zero. Durations are written as in Go: 15m, 30s, 1h30m.
@@ -65,6 +66,7 @@ const (
 type Config struct {
 	Shim           string        // absolute path of the socket to serve
 	Runtime        string        // absolute path of the runtime's socket; empty: see DetectRuntime
+	Fallback       string        // FallbackOriginal or FallbackNever
 	Force          bool          // serve at once, before the runtime answers
 	Debug          bool          // log every call
 	Timeout        time.Duration // bounds one PullImage as a whole
@@ -133,6 +135,7 @@ func (c *Config) read(root value) {
 	set := root.mapping(fields{
 		"shim":               into(&c.Shim, socket),
 		"cri":                into(&c.Runtime, socket),
+		"fallback":           into(&c.Fallback, fallback),
 		"force":              into(&c.Force, boolean),
 		"debug":              into(&c.Debug, boolean),
 		"timeout":            into(&c.Timeout, duration),
@@ -175,6 +178,7 @@ func (c *Config) readReloadInterval(v value) {
 func (c *Config) applyDefaults() {
 	c.Shim = cmp.Or(c.Shim, defaultShim)
 	c.StateDirectory = cmp.Or(c.StateDirectory, defaultStateDirectory)
+	c.Fallback = cmp.Or(c.Fallback, FallbackOriginal)
 	c.Timeout = cmp.Or(c.Timeout, defaultTimeout)
 	c.LookupTimeout = cmp.Or(c.LookupTimeout, defaultLookupTimeout)
 	c.ReloadInterval = cmp.Or(c.ReloadInterval, defaultReloadInterval)

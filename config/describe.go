@@ -48,6 +48,7 @@ func (c *Config) describeService(w io.Writer) {
 		{"serving", start},
 		{"log", logging},
 		{"pull", fmt.Sprintf("at most %s as a whole, %s per look-up in a registry", short(c.Timeout), short(c.LookupTimeout))},
+		{"fallback", c.fallback()},
 		{"state", c.StateDirectory},
 		{"cache", fmt.Sprintf("%d answers, found for %s, absent for %s", c.Cache.ImageCacheSize, short(c.Cache.ImageCacheTTL), short(c.Cache.AbsentTTL))},
 	} {
@@ -74,6 +75,7 @@ func (c *Config) describeRegistries(w io.Writer) {
 			{"login", registry.login()},
 			{"images", cmp.Or(strings.Join(registry.Match, ", "), "all")},
 			{"tags", strings.Join(registry.Tags, ", ")},
+			{"fallback", registry.Fallback},
 			{"path", registry.Path},
 			{"TLS", registry.tls()},
 		} {
@@ -82,6 +84,13 @@ func (c *Config) describeRegistries(w io.Writer) {
 			}
 		}
 	}
+}
+
+func (c *Config) fallback() string {
+	if c.Fallback == FallbackNever {
+		return "never: what no registry serves is not pulled"
+	}
+	return "to the registry in the image's name"
 }
 
 func (r Registry) login() string {

@@ -11,19 +11,21 @@ func TestDescribe(t *testing.T) {
 	config := load(t, "full.yaml")
 	config.Warnings = []string{"f:1: mind this", "f:2: and that"}
 	want := `
-socket   /run/shim/shim.sock
-runtime  /run/crio/crio.sock
-serving  at once, before the runtime answers
-log      one line per call (debug)
-pull     at most 1h30m as a whole, 500ms per look-up in a registry
-state    /srv/shim
-cache    16 answers, found for 1m, absent for 2s
+socket    /run/shim/shim.sock
+runtime   /run/crio/crio.sock
+serving   at once, before the runtime answers
+log       one line per call (debug)
+pull      at most 1h30m as a whole, 500ms per look-up in a registry
+fallback  never: what no registry serves is not pulled
+state     /srv/shim
+cache     16 answers, found for 1m, absent for 2s
 
 registries, the preferred one first
 1. https://10.0.0.7
    priority  950
    login     robot, password ********
    images    *.gcr.io/team, !quay.io/secret
+   fallback  original
    path      {domain}/{name}
    TLS       verified with /etc/ssl/other.pem
 2. https://hub.example.com:8443/mirror, the main one
@@ -61,6 +63,7 @@ runtime     looked for at start: containerd, CRI-O, cri-dockerd
 serving     when the runtime answers
 log         one line per image that is pulled, removed or run by its name
 pull        at most 15m as a whole, 3s per look-up in a registry
+fallback    to the registry in the image's name
 state       /var/lib/image-cri-shim
 cache       1024 answers, found for 5m, absent for 30s
 registries  none, the shim only forwards

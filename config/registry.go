@@ -27,6 +27,7 @@ type Registry struct {
 	Path               string   // template of the repository path: {domain}, {path}, {name} and literal text
 	CA                 string   // absolute path of a PEM file; empty: the system's
 	InsecureSkipVerify bool     // the certificate is not verified
+	Fallback           string   // of the images it is asked for; empty: the top level's
 	Main               bool     // described by the top level of the file
 }
 
@@ -88,6 +89,21 @@ func priority(preset int) func(value) (int, error) {
 	}
 }
 
+// What fallback says of an image that no registry could serve.
+const (
+	FallbackOriginal = "original" // it is pulled from the registry in its name
+	FallbackNever    = "never"    // that registry is not contacted
+)
+
+func fallback(v value) (string, error) {
+	const expected = "original or never"
+	written, err := text(v, expected)
+	if err == nil && written != "" && written != FallbackOriginal && written != FallbackNever {
+		return "", v.unexpected(expected)
+	}
+	return written, err
+}
+
 // addMain appends the registry that the top level describes, if it has an address.
 func (c *Config) addMain(main Registry, set map[string]value) {
 	if main.Address != "" {
@@ -131,6 +147,7 @@ func readRegistry(entry value) Registry {
 		"path":               into(&registry.Path, template),
 		"ca":                 into(&registry.CA, absolutePath),
 		"insecureSkipVerify": into(&registry.InsecureSkipVerify, boolean),
+		"fallback":           into(&registry.Fallback, fallback),
 	})
 	if _, ok := set["address"]; !ok && (entry.null() || entry.node.Kind == yaml.MappingNode) {
 		entry.problem("found no address, expected %s", addressForm)

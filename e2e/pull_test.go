@@ -86,7 +86,7 @@ func TestPullOfOriginalOnly(t *testing.T) {
 			t.Fatalf("pulled image %s, want %s", got, want)
 		}
 		n.wantStatus(t, "original:1", want)
-		if decision := n.decision(t, "original:1"); decision.Registry != "" || decision.Served != "docker.io/library/original:1" {
+		if decision := n.decision(t, "original:1"); decision.Registry != "docker.io" || decision.Served != "docker.io/library/original:1" {
 			t.Errorf("the shim logged %+v", decision)
 		}
 		wantCredentials(t, privateUser, upstreamUser)
@@ -142,7 +142,7 @@ func TestWrongPasswordFallsBackToOriginal(t *testing.T) {
 			t.Errorf("pulled image %s, want docker.io's %s", got, want)
 		}
 		n.wantStatus(t, "nginx:1.25", want)
-		if decision := n.decision(t, "nginx:1.25"); decision.Registry != "" || !strings.Contains(decision.Reason, "401") {
+		if decision := n.decision(t, "nginx:1.25"); decision.Registry != "docker.io" || !strings.Contains(decision.Reason, "401") {
 			t.Errorf("the shim logged %+v, want a reason with 401", decision)
 		}
 		for _, request := range shared.upstream.Requests() {

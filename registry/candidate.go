@@ -65,12 +65,8 @@ func (s *Set) questions(name reference.Named) []question {
 	if err != nil {
 		return nil
 	}
-	endpoints := slices.Clone(s.endpoints)
-	slices.SortStableFunc(endpoints, func(a, b *endpoint) int {
-		return cmp.Or(cmp.Compare(b.priority, a.priority), b.closeness(original)-a.closeness(original))
-	})
 	var questions []question
-	for _, e := range endpoints {
+	for _, e := range s.ordered(original) {
 		candidate, ok := e.candidate(original)
 		if !ok {
 			continue
@@ -86,6 +82,15 @@ func (s *Set) questions(name reference.Named) []question {
 		}
 	}
 	return questions
+}
+
+// ordered are the registries as they are preferred for an original.
+func (s *Set) ordered(original reference.Named) []*endpoint {
+	endpoints := slices.Clone(s.endpoints)
+	slices.SortStableFunc(endpoints, func(a, b *endpoint) int {
+		return cmp.Or(cmp.Compare(b.priority, a.priority), b.closeness(original)-a.closeness(original))
+	})
+	return endpoints
 }
 
 // closeness is 0 for an original that is on another host than the registry, and

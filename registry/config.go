@@ -21,6 +21,7 @@ type Config struct {
 	Path               string   // template of the repository; empty: {path}
 	CA                 string   // PEM file, trusted in addition to the system's; empty: none
 	InsecureSkipVerify bool     // accept any certificate
+	Fallback           Fallback // of the originals it stands in for
 }
 
 // Format prints a registry without its password.
@@ -39,6 +40,7 @@ type Options struct {
 	FoundTTL      time.Duration // how long a registry is taken to have what it had; 5m
 	AbsentTTL     time.Duration // how long it is taken to lack what it lacked; 30s
 	CacheSize     int           // answers remembered at most, of all registries together; 1024
+	Fallback      Fallback      // of the originals whose registries say nothing about it; original
 	UserAgent     string        // sent to the registries; image-cri-shim
 
 	// OnBreaker, where not nil, is told that a registry's circuit has opened or
@@ -63,7 +65,7 @@ func (o Options) validate() error {
 	if o.LookupTimeout < 0 || o.FoundTTL < 0 || o.AbsentTTL < 0 || o.CacheSize < 0 {
 		return errors.New("time-outs, times to live and the size of the cache can't be negative")
 	}
-	return nil
+	return o.Fallback.validate()
 }
 
 // location is where a registry is.

@@ -32,6 +32,7 @@ func TestNewRefuses(t *testing.T) {
 		{"bad prefix", registry.Config{Address: good + "/UPPER"}, "prefix"},
 		{"bad pattern", registry.Config{Address: good, Match: []string{"[a"}}, `"[a"`},
 		{"bad tag", registry.Config{Address: good, Tags: []string{"[a"}}, `"[a"`},
+		{"bad fallback", registry.Config{Address: good, Fallback: "always"}, `"always"`},
 		{"empty tag", registry.Config{Address: good, Tags: []string{"!"}}, `"!"`},
 		{"empty pattern", registry.Config{Address: good, Match: []string{"!"}}, `"!"`},
 		{"unknown placeholder", registry.Config{Address: good, Path: "{path}/{tag}"}, "{tag}"},

@@ -59,6 +59,12 @@
 // and after twice as long as the last time, up to a minute, where no look-up has
 // been answered since: a registry may well answer probes and nothing else.
 //
+// # Fallback
+//
+// Whether an image that no registry could serve may be pulled from where its name
+// says is configured, too, for all images or for those of a registry, and told by
+// [Set.MayFallBack]. This package itself never asks the original registry.
+//
 // # Secrets
 //
 // A registry is only ever reached over the scheme of its address, and its

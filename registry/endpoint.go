@@ -12,6 +12,7 @@ type endpoint struct {
 	priority    int
 	patterns    patterns
 	tags        tags
+	fallback    Fallback
 	template    template
 	credentials Credentials
 	client      *client
@@ -23,8 +24,11 @@ type endpoint struct {
 // newEndpoint checks a configuration. Its error says what is wrong, but not
 // with which registry.
 func newEndpoint(config Config, options Options, transport http.RoundTripper) (*endpoint, error) {
-	e := &endpoint{priority: config.Priority}
-	var err error
+	e := &endpoint{priority: config.Priority, fallback: config.Fallback}
+	err := config.Fallback.validate()
+	if err != nil {
+		return nil, err
+	}
 	if e.location, err = parseAddress(config.Address); err != nil {
 		return nil, err
 	}

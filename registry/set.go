@@ -18,6 +18,7 @@ type Set struct {
 	transports transports
 
 	lookupTimeout, foundTTL, absentTTL time.Duration
+	fallback                           Fallback
 
 	lifetime context.Context // of everything that runs in the background
 	end      context.CancelFunc
@@ -53,6 +54,7 @@ func New(options Options) (*Set, error) {
 		lookupTimeout: options.LookupTimeout,
 		foundTTL:      options.FoundTTL,
 		absentTTL:     options.AbsentTTL,
+		fallback:      options.Fallback,
 		known: ttlcache.New(
 			ttlcache.WithCapacity[key, finding](uint64(options.CacheSize)),
 			ttlcache.WithDisableTouchOnHit[key, finding](), // an answer ages however often it is asked for

@@ -19,6 +19,11 @@ type Lookup interface {
 	// one look-up may take, nor at all once ctx is done.
 	Find(ctx context.Context, name reference.Named) iter.Seq[Answer]
 
+	// MayFallBack tells whether an image may be pulled from the registry in its
+	// name where no candidate could serve it. name is nil for an image that has
+	// no candidates, such as one named by its ID.
+	MayFallBack(name reference.Named) bool
+
 	// Forget is told of a candidate that was found and that the runtime could
 	// not pull: what is remembered of it is not to be trusted.
 	Forget(candidate Candidate)
@@ -50,5 +55,6 @@ func (c Credentials) Format(state fmt.State, _ rune) {
 type Answer struct {
 	Candidate
 	Found  bool
+	Absent bool   // it says that it does not have it; if not Found either, it could not be asked
 	Reason string // why not found, in a few words and without secrets
 }

@@ -2,7 +2,6 @@ package rewrite
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/distribution/reference"
@@ -13,15 +12,16 @@ import (
 )
 
 // pullImage pulls from the best registry that has the image, from the next one
-// where that fails, and at last from the original with the request as it came.
+// where that fails, and at last from the original with the request as it came,
+// if that is allowed.
 func (c call) pullImage(ctx context.Context, encoded []byte) ([]byte, error) {
 	request := &runtime.PullImageRequest{}
-	if proto.Unmarshal(encoded, request) != nil {
-		return c.forward(ctx, encoded)
+	if err := proto.Unmarshal(encoded, request); err != nil {
+		return c.pullUnread(ctx, encoded, "", err)
 	}
 	name, err := Parse(request.GetImage().GetImage())
 	if err != nil {
-		return c.forward(ctx, encoded)
+		return c.pullUnread(ctx, encoded, oneLine(request.GetImage().GetImage()), err)
 	}
 	if c.timeout > 0 {
 		var cancel context.CancelFunc
@@ -37,49 +37,81 @@ func (c call) pullImage(ctx context.Context, encoded []byte) ([]byte, error) {
 	return response, err
 }
 
+// pullUnread leaves it to the runtime what to pull, if it may pull from anywhere:
+// what is no name to the shim may be one to the runtime. (containerd takes an ID
+// for an image of docker.io.)
+func (c call) pullUnread(ctx context.Context, encoded []byte, asked string, problem error) ([]byte, error) {
+	if c.lookup.MayFallBack(nil) {
+		return c.forward(ctx, encoded)
+	}
+	err := status.Errorf(codes.InvalidArgument, "image-cri-shim: no configured registry can have it, and no other is to be asked (fallback: never): %v", problem)
+	c.decided(Decision{Method: "PullImage", Asked: asked, Reason: "fallback: never", Err: err})
+	return nil, err
+}
+
 // pull is one PullImage.
 type pull struct {
 	call
-	request  *runtime.PullImageRequest
-	encoded  []byte // request as it came
-	name     reference.Named
-	attempts []string // what was tried in vain, for people
+	request *runtime.PullImageRequest
+	encoded []byte // request as it came
+	name    reference.Named
+	tried   attempts
 }
 
 func (p *pull) run(ctx context.Context, decision *Decision) ([]byte, error) {
-	decision.Reason = "no registry stands in for it"
+	itself := false
 	for answer := range p.lookup.Find(ctx, p.name) {
-		if p.meansItself(answer.Candidate) {
-			decision.Reason = "asked for by its own name, with the caller's credentials"
+		if itself = p.meansItself(answer.Candidate); itself {
 			break // the original request says it all
 		}
 		if !answer.Found {
-			p.failed(answer.Registry, answer.Reason)
+			p.tried.unanswered(answer)
 			continue
 		}
 		response, err := p.from(ctx, answer.Candidate)
 		if err == nil {
-			decision.Served, decision.Registry, decision.Reason = answer.Reference, answer.Registry, "the registry has it"
+			decision.Served, decision.Registry = answer.Reference, answer.Registry
+			decision.Reason = p.reason("the registry has it")
 			return response, nil
 		}
-		p.failed(answer.Registry, "pull failed: "+oneLine(status.Convert(err).Message()))
+		p.tried.failed(answer.Candidate, err)
 		if ctx.Err() != nil {
-			decision.Reason = p.tried()
+			decision.Reason = p.reason("stopped")
 			return nil, err
 		}
 		if status.Code(err) != codes.Unavailable { // the runtime's, not the registry's doing
 			p.lookup.Forget(answer.Candidate)
 		}
 	}
-	if len(p.attempts) > 0 {
-		decision.Reason = p.tried()
+	if !itself && !p.lookup.MayFallBack(p.name) {
+		decision.Reason = p.reason("fallback: never")
+		if err := ctx.Err(); err != nil {
+			return nil, status.FromContextError(err).Err()
+		}
+		return nil, p.tried.refusal(p.name.String())
+	}
+	switch {
+	case itself:
+		decision.Reason = p.reason("asked for by its own name, with the caller's credentials")
+	case p.tried.none():
+		decision.Reason = "no registry stands in for it"
+	default:
+		decision.Reason = p.reason("the original")
 	}
 	response, err := p.asItself(ctx, p.encoded)
 	if err != nil {
-		return nil, p.explain(err)
+		return nil, p.tried.explain(err, "tried before")
 	}
-	decision.Served = p.name.String()
+	decision.Served, decision.Registry = p.name.String(), reference.Domain(p.name)
 	return response, nil
+}
+
+// reason is why it ended as it did, with what came to nothing before.
+func (p *pull) reason(end string) string {
+	if p.tried.none() {
+		return end
+	}
+	return end + "; before it " + p.tried.String()
 }
 
 // meansItself tells the candidate that is the original with the caller's own
@@ -148,34 +180,4 @@ func (p *pull) asItself(ctx context.Context, encoded []byte) ([]byte, error) {
 	defer cancel()
 	p.recordOwn(ctx)
 	return response, nil
-}
-
-func (p *pull) failed(registry, reason string) {
-	p.attempts = append(p.attempts, registry+" ("+reason+")")
-}
-
-// tried is what was tried in vain.
-func (p *pull) tried() string { return strings.Join(p.attempts, ", ") }
-
-// explain appends the attempts to the runtime's error. Its code, its details
-// and the beginning of its text stay: kubelet compares them
-// (evalCRIPullErr in kubernetes/pkg/kubelet/images).
-func (p *pull) explain(err error) error {
-	failure, ok := status.FromError(err)
-	if !ok || len(p.attempts) == 0 {
-		return err
-	}
-	explained := failure.Proto()
-	explained.Message += "; image-cri-shim tried before: " + p.tried()
-	return status.FromProto(explained).Err()
-}
-
-// oneLine makes a runtime's error text fit to stand in a list.
-func oneLine(text string) string {
-	const limit = 300
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > limit {
-		text = strings.ToValidUTF8(text[:limit], "") + "..."
-	}
-	return text
 }

@@ -14,6 +14,7 @@ import (
 type memoryLookup struct {
 	runtime    *memoryRuntime
 	registries []memoryRegistry // best first
+	never      bool             // fallback: never
 	forgotten  *[]string        // what Forget was told of
 }
 
@@ -41,12 +42,13 @@ func (l memoryLookup) Candidates(name reference.Named) []Candidate {
 func (l memoryLookup) Find(_ context.Context, name reference.Named) iter.Seq[Answer] {
 	return func(yield func(Answer) bool) {
 		for i, candidate := range l.Candidates(name) {
-			answer := Answer{Candidate: candidate, Reason: "absent"}
+			answer := Answer{Candidate: candidate, Absent: true, Reason: "absent"}
 			switch {
 			case l.registries[i].down:
 				answer.Reason = "could not ask: connection refused"
+				answer.Absent = false
 			case l.registries[i].lies, l.has(candidate.Reference):
-				answer.Found, answer.Reason = true, ""
+				answer.Found, answer.Absent, answer.Reason = true, false, ""
 			}
 			if !yield(answer) {
 				return
@@ -54,6 +56,8 @@ func (l memoryLookup) Find(_ context.Context, name reference.Named) iter.Seq[Ans
 		}
 	}
 }
+
+func (l memoryLookup) MayFallBack(reference.Named) bool { return !l.never }
 
 func (l memoryLookup) Forget(candidate Candidate) {
 	*l.forgotten = append(*l.forgotten, candidate.Reference)

@@ -36,7 +36,7 @@ type Decision struct {
 	Method   string // "PullImage"
 	Asked    string // as the client wrote it, in one line of bounded length
 	Served   string // the reference or ID that the runtime answered for; empty if none
-	Registry string // the address of the registry that serves it; empty for the original's own
+	Registry string // the address of the registry that serves it; the host of the original for a pull from there
 	Reason   string // in a few words
 	Duration time.Duration
 	Err      error // what the client gets; nil on success

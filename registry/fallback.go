@@ -1,0 +1,44 @@
+package registry
+
+import (
+	"fmt"
+
+	"github.com/distribution/reference"
+)
+
+// Fallback is whether an image that no registry could serve is pulled from the
+// registry in its name, the original one.
+type Fallback string
+
+const (
+	FallbackUnset    Fallback = ""         // as [Options] say, and there [FallbackOriginal]
+	FallbackOriginal Fallback = "original" // it is
+	FallbackNever    Fallback = "never"    // the original registry is not contacted at all
+)
+
+func (f Fallback) validate() error {
+	switch f {
+	case FallbackUnset, FallbackOriginal, FallbackNever:
+		return nil
+	}
+	return fmt.Errorf("found the fallback %q, expected %q or %q", string(f), FallbackOriginal, FallbackNever)
+}
+
+// MayFallBack tells whether an image may be pulled from its original registry. Of
+// the registries that stand in for it the best that says something about that
+// decides, otherwise the options do. A nil name is an image that no registry can
+// stand in for, such as one named by its ID.
+func (s *Set) MayFallBack(name reference.Named) bool {
+	fallback := s.fallback
+	if name != nil {
+		if original, err := reference.ParseDockerRef(name.String()); err == nil {
+			for _, e := range s.ordered(original) {
+				if _, standsIn := e.candidate(original); standsIn && e.fallback != FallbackUnset {
+					fallback = e.fallback
+					break
+				}
+			}
+		}
+	}
+	return fallback != FallbackNever
+}

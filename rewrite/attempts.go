@@ -1,0 +1,109 @@
+package rewrite
+
+import (
+	"fmt"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// attempts are the registries that one pull has tried in vain, for people: the
+// text stands at the end of an error, and so in a pod's event, which kubelet
+// keeps 1024 bytes of.
+type attempts struct {
+	texts   []string
+	unknown bool  // there is one that could not be asked
+	pulled  error // the runtime's, of the last pull that failed
+}
+
+// textLimit bounds the list, in bytes.
+const textLimit = 400
+
+// unanswered notes a registry that was not pulled from.
+func (a *attempts) unanswered(answer Answer) {
+	a.texts = append(a.texts, answer.Registry+" ("+oneLine(answer.Reason)+")")
+	a.unknown = a.unknown || !answer.Absent
+}
+
+// failed notes a pull.
+func (a *attempts) failed(candidate Candidate, err error) {
+	a.texts = append(a.texts, candidate.Registry+" (pull failed: "+cause(err, candidate.Reference)+")")
+	a.pulled = err
+}
+
+// none tells whether nothing was tried.
+func (a *attempts) none() bool { return len(a.texts) == 0 }
+
+// String lists the attempts in one line of bounded length.
+func (a *attempts) String() string {
+	var list strings.Builder
+	for i, text := range a.texts {
+		if i > 0 && list.Len()+len(text) > textLimit {
+			fmt.Fprintf(&list, ", and %d more", len(a.texts)-i)
+			break
+		}
+		if i > 0 {
+			list.WriteString(", ")
+		}
+		list.WriteString(text)
+	}
+	return list.String()
+}
+
+// explain appends the attempts to the runtime's error. Its code, its details
+// and the beginning of its text stay: kubelet compares them
+// (evalCRIPullErr in kubernetes/pkg/kubelet/images).
+func (a *attempts) explain(err error, introduction string) error {
+	failure, ok := status.FromError(err)
+	if !ok || a.none() {
+		return err
+	}
+	explained := failure.Proto()
+	explained.Message += "; image-cri-shim " + introduction + ": " + a.String()
+	return status.FromProto(explained).Err()
+}
+
+// refusal is the error of a pull that may not go on to the original registry.
+// Where a pull has failed it is the runtime's, otherwise it is the shim's own:
+// NotFound if each registry lacks the image. If one could not be asked it begins
+// as kubelet wants it for the reason RegistryUnavailable (k8s.io/cri-api/pkg/errors;
+// kubelet takes the code Unknown off before it compares).
+func (a *attempts) refusal(original string) error {
+	const rule = "fallback: never"
+	switch {
+	case a.pulled != nil:
+		return a.explain(a.pulled, "does not go on to the original registry ("+rule+"), tried")
+	case a.none():
+		return status.Errorf(codes.NotFound, "image-cri-shim: no registry is configured for %s, and its own is not to be asked (%s)", original, rule)
+	case a.unknown:
+		return status.Errorf(codes.Unknown, "RegistryUnavailable: image-cri-shim: %s is not to be pulled from its own registry (%s), tried: %s", original, rule, a)
+	default:
+		return status.Errorf(codes.NotFound, "image-cri-shim: no configured registry has %s, and its own is not to be asked (%s), tried: %s", original, rule, a)
+	}
+}
+
+// cause is what a runtime's error ends with: runtimes begin with what they were
+// about to do, and name the reference in each step of it.
+func cause(err error, reference string) string {
+	text := strings.Join(strings.Fields(status.Convert(err).Message()), " ")
+	if last := strings.LastIndex(text, reference+`": `); last >= 0 {
+		text = text[last+len(reference+`": `):]
+	}
+	const limit = 120
+	if len(text) > limit {
+		const ellipsis = "..."
+		text = ellipsis + strings.ToValidUTF8(text[len(text)-limit+len(ellipsis):], "")
+	}
+	return text
+}
+
+// oneLine makes a text fit to stand in a list.
+func oneLine(text string) string {
+	const limit = 300
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) > limit {
+		text = strings.ToValidUTF8(text[:limit], "") + "..."
+	}
+	return text
+}
