@@ -174,3 +174,20 @@ func TestRedirectToHTTPSIsExplained(t *testing.T) {
 		t.Errorf("%v (%v), want it to say so", answer.State, answer.Err)
 	}
 }
+
+func TestRelativeRedirectStaysOnHTTP(t *testing.T) {
+	contents := newStorage()
+	contents.push(t, "library/nginx:1.25")
+	server := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if path, found := strings.CutPrefix(r.URL.Path, "/moved"); found {
+			r.URL.Path = path
+			contents.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Location", "/moved"+r.URL.Path)
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	}))
+	if answer := findOne(t, newSetOf(t, server.URL), "nginx:1.25"); answer.State != registry.Found {
+		t.Errorf("%v (%v), want it found", answer.State, answer.Err)
+	}
+}

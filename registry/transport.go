@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
 )
@@ -109,7 +110,7 @@ func (p pinned) RoundTrip(request *http.Request) (*http.Response, error) {
 		return refuse(request, errPlainHTTP)
 	}
 	if !plain && p.scheme == "http" && request.URL.Host == p.host {
-		if request.Response != nil {
+		if leadsToHTTPS(request.Response) {
 			return refuse(request, errToHTTPS)
 		}
 		request = request.Clone(request.Context())
@@ -121,6 +122,17 @@ func (p pinned) RoundTrip(request *http.Request) (*http.Response, error) {
 	}
 	response.Body = http.MaxBytesReader(nil, response.Body, bodyLimit)
 	return response, nil
+}
+
+// leadsToHTTPS tells whether a response, nil if there was none, redirects to https
+// in so many words: a relative location is one of the request's own scheme, which
+// go-containerregistry has set to https.
+func leadsToHTTPS(redirect *http.Response) bool {
+	if redirect == nil {
+		return false
+	}
+	location, err := url.Parse(redirect.Header.Get("Location"))
+	return err != nil || location.Scheme == "https"
 }
 
 // refuse ends a request unsent.
