@@ -1,0 +1,176 @@
+package e2e
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"google.golang.org/grpc/status"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/e2e/testbed"
+)
+
+// fault is a registry that is not to be relied on, and what is said of it.
+type fault struct {
+	name   string
+	fault  testbed.Fault
+	host   string        // of its certificate; empty for plain http
+	valid  time.Duration // of its certificate from today
+	reason string        // in the list of attempts
+}
+
+func faults() []fault {
+	const page = "<html><body>It works!</body></html>"
+	header := func(key, value string) http.Header { return http.Header{key: {value}} }
+	return []fault{
+		{name: "refused", fault: nil, reason: "could not ask: dial tcp"},
+		{name: "black hole", fault: testbed.Hang, reason: "could not ask: no answer within"},
+		{name: "10 s slow", fault: testbed.Slow(10 * time.Second), reason: "could not ask: no answer within"},
+		{name: "headers drip", fault: testbed.DripHeaders, reason: "could not ask: no answer within"},
+		{name: "blobs drip", fault: testbed.OnBlobs(testbed.DripBody), reason: "pull failed"},
+		{name: "reset in the middle of manifests", fault: testbed.OnManifests(testbed.OnGET(testbed.ResetBody)), reason: "pull failed"},
+		{name: "reset in the middle of blobs", fault: testbed.OnBlobs(testbed.ResetBody), reason: "pull failed"},
+		{name: "301 loop", fault: testbed.RedirectLoop, reason: "could not ask: stopped after 10 redirects"},
+		{name: "401 with a broken challenge", fault: testbed.Answer(401, header("Www-Authenticate", `Bearer realm="`), ""), reason: "could not ask"},
+		{name: "403", fault: testbed.Answer(403, nil, ""), reason: "could not ask: answered 403"},
+		{name: "404", fault: testbed.OnManifests(testbed.Answer(404, nil, "")), reason: "absent"},
+		{name: "429 with Retry-After", fault: testbed.Answer(429, header("Retry-After", "3600"), ""), reason: "could not ask: answered 429"},
+		{name: "500", fault: testbed.Answer(500, nil, ""), reason: "could not ask: answered 500"},
+		{name: "503", fault: testbed.Answer(503, nil, ""), reason: "could not ask: answered 503"},
+		{name: "wrong certificate", fault: testbed.Healthy, host: "other.example.com", valid: 24 * time.Hour, reason: "could not ask: its certificate is not trusted"},
+		{name: "expired certificate", fault: testbed.Healthy, host: "127.0.0.1", valid: -24 * time.Hour, reason: "could not ask: its certificate is not trusted"},
+		{name: "HTML with 200", fault: testbed.Answer(200, header("Content-Type", "text/html"), page), reason: "could not ask: answered with \"text/html\""},
+		{name: "blobs missing", fault: testbed.OnBlobs(testbed.Answer(404, nil, "")), reason: "pull failed"},
+		{name: "other platforms only", fault: testbed.Healthy, reason: "pull failed"},
+		{name: "manifest of another digest", fault: testbed.OnManifests(testbed.OnGET(testbed.AlterBody)), reason: "pull failed"},
+		{name: "blobs of another digest", fault: testbed.OnBlobs(testbed.AlterBody), reason: "pull failed"},
+	}
+}
+
+// TestFaults has a registry with each fault as the best of several and as the
+// only one. Pulls get the image from the next registry or the original, or fail
+// as the runtime would without the shim; nothing else notices.
+func TestFaults(t *testing.T) {
+	for _, f := range faults() {
+		t.Run(f.name, func(t *testing.T) {
+			onEachRuntime(t, func(t *testing.T, runtime runtime) {
+				t.Run("best of several", func(t *testing.T) {
+					registry, configuration := f.start(t)
+					n := newNode(t, runtime, privateOnly()+"offlinePriority: 100\n"+configuration)
+					f.wantPull(t, n, registry, shared.id(t, shared.private, "library/nginx:1.25"), shared.private.Address())
+				})
+				t.Run("only one", func(t *testing.T) {
+					registry, configuration := f.start(t)
+					n := newNode(t, runtime, "debug: true\n"+configuration)
+					f.wantPull(t, n, registry, shared.id(t, shared.upstream, "library/nginx:1.25"), "docker.io")
+					f.wantError(t, n, registry)
+				})
+			})
+		})
+	}
+}
+
+// start starts the registry and returns how it is configured.
+func (f fault) start(t *testing.T) (*testbed.FaultyRegistry, string) {
+	t.Helper()
+	authority := filepath.Join(t.TempDir(), "ca.pem")
+	var certificate *tls.Certificate
+	trust := ""
+	if f.host != "" {
+		var err error
+		if certificate, err = testbed.Certificate(authority, f.host, time.Now().Add(f.valid)); err != nil {
+			t.Fatal(err)
+		}
+		trust = "  ca: " + authority + "\n"
+	}
+	registry := testbed.StartFaultyRegistry(f.fault, certificate)
+	t.Cleanup(registry.Close)
+	image, err := testbed.Image("of a registry with a fault: " + f.name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var content remote.Taggable = image
+	if f.name == "other platforms only" {
+		content = mutate.AppendManifests(empty.Index, mutate.IndexAddendum{
+			Add: image, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "plan9", Architecture: "mips"}},
+		})
+	}
+	for _, repository := range []string{"library/nginx:1.25", "library/nowhere-else:1"} {
+		if err := registry.Push(testContext(t), repository, content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if f.fault == nil {
+		registry.Refuse()
+	}
+	return registry, fmt.Sprintf("lookupTimeout: 400ms\ntimeout: 4s\nregistries:\n- address: %s\n  priority: 900\n%s", registry.Address(), trust)
+}
+
+// wantPull requires the image from the source that comes after the registry.
+func (f fault) wantPull(t *testing.T, n *node, registry *testbed.FaultyRegistry, id, source string) {
+	t.Helper()
+	if got := n.pull(t, n.through, "nginx:1.25", callers); got != id {
+		t.Errorf("pulled image %s, want %s", got, id)
+	}
+	decision := n.decision(t, "nginx:1.25")
+	if decision.Registry != source || !strings.Contains(decision.Reason, registry.Address()+" ("+f.reason) {
+		t.Errorf("the shim logged %+v, want registry %s and the reason %q of %s", decision, source, f.reason, registry.Address())
+	}
+	asked := registry.Requests()
+	n.wantStatus(t, "nginx:1.25", id)
+	n.wantStatus(t, id, id)
+	if images := n.list(t, n.through); len(images) == 0 {
+		t.Error("nothing is listed")
+	}
+	n.remove(t, n.through, "nginx:1.25")
+	if got := n.status(t, n.through, "nginx:1.25"); got != nil {
+		t.Errorf("after its removal: %v", got)
+	}
+	// A circuit that is open is probed, at /v2/, on its own time.
+	if now := registry.Requests(); now != asked && strings.HasPrefix(f.reason, "pull failed") {
+		t.Errorf("the registry got %d requests for what is local", now-asked)
+	}
+}
+
+// wantError requires, of an image that nobody else has, what the runtime says
+// without the shim and the attempts at its end.
+func (f fault) wantError(t *testing.T, n *node, registry *testbed.FaultyRegistry) {
+	t.Helper()
+	request := &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: "nowhere-else:1"}, Auth: callers}
+	_, want := runtimeapi.NewImageServiceClient(n.direct.Connection).PullImage(testContext(t), request)
+	_, got := runtimeapi.NewImageServiceClient(n.through.Connection).PullImage(testContext(t), request)
+	if want == nil {
+		t.Fatal("the runtime itself pulled it")
+	}
+	text := status.Convert(got).Message()
+	if !sameError(got, want) || !strings.Contains(text, "; image-cri-shim tried before: "+registry.Address()+" (") {
+		t.Errorf("got  %v\nwant %v and the attempts", got, want)
+	}
+	if strings.Contains(text, "\n") {
+		t.Errorf("several lines: %q", text)
+	}
+}
+
+// TestHEADRefused has a registry that answers GET only, which is enough for
+// look-ups; the runtime decides for itself whether it is for pulls.
+func TestHEADRefused(t *testing.T) {
+	onEachRuntime(t, func(t *testing.T, runtime runtime) {
+		f := fault{name: "HEAD refused", fault: testbed.RefuseHEAD}
+		registry, configuration := f.start(t)
+		n := newNode(t, runtime, "debug: true\n"+configuration)
+		n.pull(t, n.through, "nginx:1.25", callers)
+		decision := n.decision(t, "nginx:1.25")
+		if served := decision.Registry == registry.Address(); !served && !strings.Contains(decision.Reason, registry.Address()+" (pull failed") {
+			t.Errorf("the shim logged %+v: the look-up has failed", decision)
+		}
+	})
+}

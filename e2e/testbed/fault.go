@@ -1,0 +1,251 @@
+package testbed
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+// Fault is what is wrong with a [FaultyRegistry]: it answers a request in place
+// of the registry, or lets next, the registry, do so.
+type Fault func(response http.ResponseWriter, request *http.Request, next http.Handler)
+
+// FaultyRegistry is an image registry, inside this process and on a loopback
+// port, that has a fault. Close it after its clients.
+type FaultyRegistry struct {
+	server   *httptest.Server
+	images   http.Handler
+	requests atomic.Int64
+}
+
+// StartFaultyRegistry starts a registry without images. Where certificate is not
+// nil it speaks TLS, with that one.
+func StartFaultyRegistry(fault Fault, certificate *tls.Certificate) *FaultyRegistry {
+	r := &FaultyRegistry{images: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
+	r.server = httptest.NewUnstartedServer(http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
+		r.requests.Add(1)
+		fault(response, request, r.images)
+	}))
+	r.server.Config.ErrorLog = log.New(io.Discard, "", 0) // of clients that don't trust it
+	if certificate == nil {
+		r.server.Start()
+		return r
+	}
+	r.server.TLS = &tls.Config{Certificates: []tls.Certificate{*certificate}}
+	r.server.StartTLS()
+	return r
+}
+
+// Address is the registry's URL.
+func (r *FaultyRegistry) Address() string { return r.server.URL }
+
+// Requests counts what has reached the registry.
+func (r *FaultyRegistry) Requests() int64 { return r.requests.Load() }
+
+// Refuse closes the registry's port.
+func (r *FaultyRegistry) Refuse() { _ = r.server.Listener.Close() }
+
+// Close ends the registry, and every request that it has not answered.
+func (r *FaultyRegistry) Close() {
+	r.server.CloseClientConnections()
+	r.server.Close()
+}
+
+// Push stores an image, or an index of images, under a repository and tag. It
+// goes past the fault.
+func (r *FaultyRegistry) Push(ctx context.Context, repository string, content remote.Taggable) error {
+	tag, err := name.NewTag("registry.invalid/"+repository, name.Insecure)
+	if err != nil {
+		return fmt.Errorf("push to the faulty registry: %w", err)
+	}
+	options := []remote.Option{remote.WithContext(ctx), remote.WithTransport(inProcess{r.images})}
+	switch content := content.(type) {
+	case v1.Image:
+		err = remote.Write(tag, content, options...)
+	case v1.ImageIndex:
+		err = remote.WriteIndex(tag, content, options...)
+	default:
+		err = errors.New("neither an image nor an index")
+	}
+	if err != nil {
+		return fmt.Errorf("push to the faulty registry: %w", err)
+	}
+	return nil
+}
+
+// inProcess hands requests to a handler.
+type inProcess struct{ handler http.Handler }
+
+func (p inProcess) RoundTrip(request *http.Request) (*http.Response, error) {
+	if request.Body == nil {
+		request.Body = http.NoBody
+	}
+	recorder := httptest.NewRecorder()
+	p.handler.ServeHTTP(recorder, request)
+	response := recorder.Result()
+	response.Request = request
+	return response, nil
+}
+
+// Healthy has no fault.
+func Healthy(response http.ResponseWriter, request *http.Request, next http.Handler) {
+	next.ServeHTTP(response, request)
+}
+
+// Hang never answers.
+func Hang(_ http.ResponseWriter, request *http.Request, _ http.Handler) {
+	<-request.Context().Done()
+}
+
+// Slow answers after a delay.
+func Slow(delay time.Duration) Fault {
+	return func(response http.ResponseWriter, request *http.Request, next http.Handler) {
+		select {
+		case <-request.Context().Done():
+		case <-time.After(delay):
+			next.ServeHTTP(response, request)
+		}
+	}
+}
+
+// DripHeaders answers a byte at a time and never comes to the end of its headers.
+func DripHeaders(response http.ResponseWriter, request *http.Request, _ http.Handler) {
+	connection, err := hijack(response)
+	if err != nil {
+		return
+	}
+	defer func() { _ = connection.Close() }()
+	_, err = io.WriteString(connection, "HTTP/1.1 200 OK\r\nX-Drip: ")
+	for err == nil {
+		time.Sleep(20 * time.Millisecond) // the drip itself
+		_, err = io.WriteString(connection, "x")
+	}
+}
+
+// OnBlobs has a fault with blobs only: look-ups find what pulls don't get.
+func OnBlobs(fault Fault) Fault { return on("/blobs/", fault) }
+
+// OnManifests has a fault with manifests only.
+func OnManifests(fault Fault) Fault { return on("/manifests/", fault) }
+
+func on(part string, fault Fault) Fault {
+	return func(response http.ResponseWriter, request *http.Request, next http.Handler) {
+		if strings.Contains(request.URL.Path, part) {
+			fault(response, request, next)
+			return
+		}
+		next.ServeHTTP(response, request)
+	}
+}
+
+// OnGET has a fault with GET only.
+func OnGET(fault Fault) Fault {
+	return func(response http.ResponseWriter, request *http.Request, next http.Handler) {
+		if request.Method == http.MethodGet {
+			fault(response, request, next)
+			return
+		}
+		next.ServeHTTP(response, request)
+	}
+}
+
+// RefuseHEAD does not allow HEAD.
+func RefuseHEAD(response http.ResponseWriter, request *http.Request, next http.Handler) {
+	if request.Method == http.MethodHead {
+		response.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	next.ServeHTTP(response, request)
+}
+
+// DripBody sends a byte of the body now and then.
+func DripBody(response http.ResponseWriter, request *http.Request, next http.Handler) {
+	recorder := httptest.NewRecorder()
+	next.ServeHTTP(recorder, request)
+	copyHeader(response, recorder)
+	response.WriteHeader(recorder.Code)
+	for _, b := range recorder.Body.Bytes() {
+		if _, err := response.Write([]byte{b}); err != nil {
+			return
+		}
+		_ = http.NewResponseController(response).Flush()
+		select {
+		case <-request.Context().Done():
+			return
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// ResetBody ends the connection in the middle of the body.
+func ResetBody(response http.ResponseWriter, request *http.Request, next http.Handler) {
+	recorder := httptest.NewRecorder()
+	next.ServeHTTP(recorder, request)
+	copyHeader(response, recorder)
+	response.Header().Set("Content-Length", fmt.Sprint(recorder.Body.Len()))
+	response.WriteHeader(recorder.Code)
+	_, _ = response.Write(recorder.Body.Bytes()[:recorder.Body.Len()/2])
+	_ = http.NewResponseController(response).Flush()
+	connection, err := hijack(response)
+	if err != nil {
+		return
+	}
+	if tcp, ok := connection.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // a reset
+	}
+	_ = connection.Close()
+}
+
+// AlterBody sends other bytes than it says, as many.
+func AlterBody(response http.ResponseWriter, request *http.Request, next http.Handler) {
+	recorder := httptest.NewRecorder()
+	next.ServeHTTP(recorder, request)
+	copyHeader(response, recorder)
+	response.WriteHeader(recorder.Code)
+	altered := recorder.Body.Bytes()
+	if len(altered) > 0 {
+		altered[len(altered)/2] ^= 1
+	}
+	_, _ = response.Write(altered)
+}
+
+// Answer answers everything alike.
+func Answer(code int, header http.Header, body string) Fault {
+	return func(response http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		for key, values := range header {
+			response.Header()[key] = values
+		}
+		response.WriteHeader(code)
+		_, _ = io.WriteString(response, body)
+	}
+}
+
+// RedirectLoop redirects every request to itself.
+func RedirectLoop(response http.ResponseWriter, request *http.Request, _ http.Handler) {
+	http.Redirect(response, request, request.URL.Path, http.StatusMovedPermanently)
+}
+
+func copyHeader(response http.ResponseWriter, recorder *httptest.ResponseRecorder) {
+	for key, values := range recorder.Header() {
+		response.Header()[key] = values
+	}
+}
+
+func hijack(response http.ResponseWriter) (net.Conn, error) {
+	connection, _, err := http.NewResponseController(response).Hijack()
+	return connection, err
+}
