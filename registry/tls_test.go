@@ -175,19 +175,13 @@ func TestRedirectToHTTPSIsExplained(t *testing.T) {
 	}
 }
 
-func TestRelativeRedirectStaysOnHTTP(t *testing.T) {
-	contents := newStorage()
-	contents.push(t, "library/nginx:1.25")
+// A location without a scheme is none to https, whatever scheme was tried first.
+func TestRedirectLoopIsExplained(t *testing.T) {
 	server := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if path, found := strings.CutPrefix(r.URL.Path, "/moved"); found {
-			r.URL.Path = path
-			contents.ServeHTTP(w, r)
-			return
-		}
-		w.Header().Set("Location", "/moved"+r.URL.Path)
-		w.WriteHeader(http.StatusTemporaryRedirect)
+		http.Redirect(w, r, r.URL.Path, http.StatusMovedPermanently)
 	}))
-	if answer := findOne(t, newSetOf(t, server.URL), "nginx:1.25"); answer.State != registry.Found {
-		t.Errorf("%v (%v), want it found", answer.State, answer.Err)
+	answer := findOne(t, newSetOf(t, server.URL), "nginx")
+	if answer.State != registry.Unknown || !strings.Contains(fmt.Sprint(answer.Err), "stopped after 10 redirects") {
+		t.Errorf("%v (%v), want it to say so", answer.State, answer.Err)
 	}
 }
