@@ -74,6 +74,19 @@ func FuzzMessages(f *testing.F) {
 				t.Errorf("%s: forwarded %x for %x", method, last, request)
 			}
 		}
+		for _, method := range slices.Sorted(maps.Keys(rewriter.Stream())) {
+			forward, transform, err := rewriter.Stream()[method](t.Context(), request, func(context.Context, string, []byte) ([]byte, error) { return answer, nil })
+			if err != nil {
+				continue
+			}
+			if !bytes.Equal(forward, request) && !sameButNames(forward, request, &runtime.ListImagesRequest{}) {
+				t.Errorf("%s: forwarded %x for %x", method, forward, request)
+			}
+			got, err := transform(answer)
+			if err != nil || !bytes.Equal(got, answer) && !sameButNames(got, answer, &runtime.ListImagesResponse{}) {
+				t.Errorf("%s: answered %x, %v for %x", method, got, err, answer)
+			}
+		}
 		// Undo what the calls have taught the ledger.
 		now, _ := ledger.snapshot()
 		for _, name := range now.Names {
