@@ -161,7 +161,7 @@ func (c *Config) read(root value) {
 		set["cri"].problem("found the socket that the shim serves, expected the runtime's own")
 	}
 	c.addMain(main, set)
-	c.addRegistries(entries)
+	c.addRegistries(entries, set["match"])
 	if len(c.Registries) == 0 {
 		root.warn("neither address nor registries is set, so the shim only forwards: every image comes from where its name says")
 	}

@@ -118,15 +118,19 @@ func (c *Config) addMain(main Registry, set map[string]value) {
 	}
 }
 
-// addRegistries appends the entries of registries.
-func (c *Config) addRegistries(entries []value) {
+// addRegistries appends the entries of registries. mainMatch is the match of the
+// main one.
+func (c *Config) addRegistries(entries []value, mainMatch value) {
+	var sources []source
 	first := map[string]string{}
 	for _, main := range c.Registries {
 		first[main.identity()] = "the top level's"
+		sources = append(sources, main.sources(mainMatch)...)
 	}
 	for _, entry := range entries {
-		registry := readRegistry(entry)
+		registry, match := readRegistry(entry)
 		c.Registries = append(c.Registries, registry)
+		sources = append(sources, registry.sources(match)...)
 		identity := registry.identity()
 		if same, ok := first[identity]; ok {
 			entry.warn("address, path, match and tags are the same as %s", same)
@@ -134,9 +138,11 @@ func (c *Config) addRegistries(entries []value) {
 			first[identity] = "those of " + entry.key
 		}
 	}
+	warnOfCollisions(sources)
 }
 
-func readRegistry(entry value) Registry {
+// readRegistry returns an entry and its match.
+func readRegistry(entry value) (Registry, value) {
 	registry := Registry{Priority: defaultPriority, Path: defaultPath}
 	set := entry.mapping(fields{
 		"address":            into(&registry.Address, address),
@@ -153,7 +159,7 @@ func readRegistry(entry value) Registry {
 		entry.problem("found no address, expected %s", addressForm)
 	}
 	registry.warnOfTLS(set)
-	return registry
+	return registry, set["match"]
 }
 
 // identity is equal for registries that would be asked the same.

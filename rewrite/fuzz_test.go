@@ -9,7 +9,9 @@ import (
 	"testing"
 
 	"github.com/distribution/reference"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -46,6 +48,9 @@ func FuzzMessages(f *testing.F) {
 	f.Add(request, list)
 	f.Add(request, status)
 	f.Add([]byte{0xff}, []byte{0x0a, 0x01})
+	f.Add(ofTheFuture(f, &runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: "nginx:1.25"}}), ofTheFuture(f, &runtime.ListImagesResponse{Images: []*runtime.Image{{Id: "sha256:1", RepoTags: []string{hub + "/library/nginx:1.25"}}}}))
+	f.Add(ofTheFuture(f, &runtime.CreateContainerRequest{Config: &runtime.ContainerConfig{Image: &runtime.ImageSpec{Image: "nginx:1.25"}}}), ofTheFuture(f, &runtime.ImageStatusResponse{Image: &runtime.Image{Id: "sha256:1", RepoTags: []string{hub + "/library/nginx:1.25"}}}))
+	f.Add(ofTheFuture(f, &runtime.ListImagesRequest{Filter: &runtime.ImageFilter{Image: &runtime.ImageSpec{Image: "nginx:1.25"}}}), ofTheFuture(f, &runtime.ContainerStatusResponse{Status: &runtime.ContainerStatus{Image: &runtime.ImageSpec{Image: hub + "/library/nginx:1.25"}}}))
 	ledger, err := OpenLedger(f.TempDir())
 	if err != nil {
 		f.Fatal(err)
@@ -97,6 +102,33 @@ func FuzzMessages(f *testing.F) {
 		}
 		_ = ledger.apply(change{Name: before.Names, Hide: before.Hidden})
 	})
+}
+
+// ofTheFuture encodes a message in which each message, at any depth, has a field
+// that this version of the CRI does not have.
+func ofTheFuture(f *testing.F, message proto.Message) []byte {
+	var extend func(protoreflect.Message)
+	extend = func(m protoreflect.Message) {
+		m.SetUnknown(protowire.AppendString(protowire.AppendTag(nil, 5000, protowire.BytesType), "of the future"))
+		m.Range(func(field protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+			switch {
+			case field.Kind() != protoreflect.MessageKind || field.IsMap():
+			case field.IsList():
+				for i := range v.List().Len() {
+					extend(v.List().Get(i).Message())
+				}
+			default:
+				extend(v.Message())
+			}
+			return true
+		})
+	}
+	extend(message.ProtoReflect())
+	encoded, err := proto.Marshal(message)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return encoded
 }
 
 // sameButNames tells whether a and b are equal as one of the messages, once all
