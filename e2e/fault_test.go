@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"net/http"
@@ -26,6 +27,9 @@ type fault struct {
 	host   string        // of its certificate; empty for plain http
 	valid  time.Duration // of its certificate from today
 	reason string        // in the list of attempts
+	// timeout of a pull as a whole: of it an attempt that does not end leaves a
+	// tenth for what comes after it.
+	timeout time.Duration
 }
 
 func faults() []fault {
@@ -36,7 +40,7 @@ func faults() []fault {
 		{name: "black hole", fault: testbed.Hang, reason: "could not ask: no answer within"},
 		{name: "10 s slow", fault: testbed.Slow(10 * time.Second), reason: "could not ask: no answer within"},
 		{name: "headers drip", fault: testbed.DripHeaders, reason: "could not ask: no answer within"},
-		{name: "blobs drip", fault: testbed.OnBlobs(testbed.DripBody), reason: "pull failed"},
+		{name: "blobs drip", fault: testbed.OnBlobs(testbed.DripBody), reason: "pull failed", timeout: 15 * time.Second},
 		{name: "reset in the middle of manifests", fault: testbed.OnManifests(testbed.OnGET(testbed.ResetBody)), reason: "pull failed"},
 		{name: "reset in the middle of blobs", fault: testbed.OnBlobs(testbed.ResetBody), reason: "pull failed"},
 		{name: "301 loop", fault: testbed.RedirectLoop, reason: "could not ask: stopped after 10 redirects"},
@@ -69,6 +73,9 @@ func TestFaults(t *testing.T) {
 					f.wantPull(t, n, registry, shared.id(t, shared.private, "library/nginx:1.25"), shared.private.Address())
 				})
 				t.Run("only one", func(t *testing.T) {
+					if f.timeout != 0 {
+						return // it would only take its time again
+					}
 					registry, configuration := f.start(t)
 					n := newNode(t, runtime, "debug: true\n"+configuration)
 					f.wantPull(t, n, registry, shared.id(t, shared.upstream, "library/nginx:1.25"), "docker.io")
@@ -82,6 +89,7 @@ func TestFaults(t *testing.T) {
 // start starts the registry and returns how it is configured.
 func (f fault) start(t *testing.T) (*testbed.FaultyRegistry, string) {
 	t.Helper()
+	timeout := cmp.Or(f.timeout, time.Minute)
 	authority := filepath.Join(t.TempDir(), "ca.pem")
 	var certificate *tls.Certificate
 	trust := ""
@@ -112,7 +120,7 @@ func (f fault) start(t *testing.T) (*testbed.FaultyRegistry, string) {
 	if f.fault == nil {
 		registry.Refuse()
 	}
-	return registry, fmt.Sprintf("lookupTimeout: 400ms\ntimeout: 4s\nregistries:\n- address: %s\n  priority: 900\n%s", registry.Address(), trust)
+	return registry, fmt.Sprintf("lookupTimeout: 400ms\ntimeout: %v\nregistries:\n- address: %s\n  priority: 900\n%s", timeout, registry.Address(), trust)
 }
 
 // wantPull requires the image from the source that comes after the registry.
