@@ -73,9 +73,10 @@ func (l lookup) Find(ctx context.Context, name reference.Named) iter.Seq[rewrite
 				reason += ": " + answer.Err.Error()
 			}
 			if !yield(rewrite.Answer{
-				Candidate: rewriteCandidate(answer.Candidate),
-				Found:     answer.State == registry.Found,
-				Reason:    reason,
+				Candidate:   rewriteCandidate(answer.Candidate),
+				Found:       answer.State == registry.Found,
+				Credentials: rewrite.Credentials(answer.Credentials),
+				Reason:      reason,
 			}) {
 				return
 			}
@@ -87,8 +88,7 @@ func (l lookup) Forget(candidate rewrite.Candidate) { l.registries.Forget(candid
 
 func rewriteCandidate(candidate registry.Candidate) rewrite.Candidate {
 	return rewrite.Candidate{
-		Registry:    candidate.Registry,
-		Reference:   candidate.Reference,
-		Credentials: rewrite.Credentials(candidate.Credentials),
+		Registry:  candidate.Registry,
+		Reference: candidate.Reference,
 	}
 }

@@ -41,7 +41,7 @@ func newEndpoint(config Config, options Options, transport http.RoundTripper) (*
 		return nil, errors.New("there is a password but no user name")
 	}
 	if config.Username != "" {
-		e.credentials = Credentials{config.Username, config.Password, e.location.serverAddress()}
+		e.credentials = Credentials{Username: config.Username, Password: config.Password, ServerAddress: e.location.serverAddress()}
 	}
 	if e.client, err = newClient(e.location, e.credentials, options, transport); err != nil {
 		return nil, fmt.Errorf("prepare look-ups: %w", err)

@@ -93,6 +93,9 @@ func (s *Set) ask(q question) *lookup {
 	// What a registry had is of no use while it is down.
 	if item := s.known.Get(k); item != nil && (down == nil || item.Value().state == Absent) {
 		answer.State, answer.Digest, answer.Cached = item.Value().state, item.Value().digest, true
+		if answer.State == Found {
+			answer.Credentials = q.endpoint.credentials
+		}
 		return known(answer)
 	}
 	if down != nil {
@@ -143,6 +146,9 @@ func (s *Set) lookUp(q question, answer *Answer) {
 	defer cancel()
 	state, digest, failure := q.endpoint.client.find(ctx, q.reference)
 	answer.State, answer.Digest, answer.Duration = state, digest, time.Since(started)
+	if state == Found {
+		answer.Credentials = q.endpoint.credentials
+	}
 	closed := s.lifetime.Err() != nil
 	switch {
 	case failure == nil:

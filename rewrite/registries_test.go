@@ -33,7 +33,7 @@ func (l memoryLookup) Candidates(name reference.Named) []Candidate {
 		} else if tagged, ok := name.(reference.Tagged); ok {
 			full += ":" + tagged.Tag()
 		}
-		candidates = append(candidates, Candidate{Registry: "http://" + registry.host, Reference: full, Credentials: registry.credentials})
+		candidates = append(candidates, Candidate{Registry: "http://" + registry.host, Reference: full})
 	}
 	return candidates
 }
@@ -46,7 +46,7 @@ func (l memoryLookup) Find(_ context.Context, name reference.Named) iter.Seq[Ans
 			case l.registries[i].down:
 				answer.Reason = "could not ask: connection refused"
 			case l.registries[i].lies, l.has(candidate.Reference):
-				answer.Found, answer.Reason = true, ""
+				answer.Found, answer.Reason, answer.Credentials = true, "", l.registries[i].credentials
 			}
 			if !yield(answer) {
 				return
