@@ -32,6 +32,7 @@ func openRegistries(file string, settings *config.Config, options registry.Optio
 			Address:            r.Address,
 			Username:           r.Username,
 			Password:           r.Password,
+			AuthFile:           r.AuthFile,
 			Priority:           r.Priority,
 			Match:              r.Match,
 			Tags:               r.Tags,

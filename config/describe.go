@@ -85,6 +85,9 @@ func (c *Config) describeRegistries(w io.Writer) {
 }
 
 func (r Registry) login() string {
+	if r.AuthFile != "" {
+		return "from " + r.AuthFile
+	}
 	if r.Username == "" {
 		return "none"
 	}

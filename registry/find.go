@@ -92,11 +92,15 @@ func (s *Set) ask(q question) *lookup {
 	down := q.endpoint.breaker.withheld()
 	// What a registry had is of no use while it is down.
 	if item := s.known.Get(k); item != nil && (down == nil || item.Value().state == Absent) {
-		answer.State, answer.Digest, answer.Cached = item.Value().state, item.Value().digest, true
-		if answer.State == Found {
-			answer.Credentials = q.endpoint.credentials
+		// They may have changed since. Without them it is asked again, and fails.
+		credentials, err := q.endpoint.credentials(s.lifetime, q.reference)
+		if err == nil || item.Value().state == Absent {
+			answer.State, answer.Digest, answer.Cached = item.Value().state, item.Value().digest, true
+			if answer.State == Found {
+				answer.Credentials = credentials
+			}
+			return known(answer)
 		}
-		return known(answer)
 	}
 	if down != nil {
 		answer.Err, answer.Cached = down, true
@@ -144,11 +148,8 @@ func (s *Set) lookUp(q question, answer *Answer) {
 	started := time.Now()
 	ctx, cancel := context.WithTimeout(s.lifetime, s.lookupTimeout)
 	defer cancel()
-	state, digest, failure := q.endpoint.client.find(ctx, q.reference)
-	answer.State, answer.Digest, answer.Duration = state, digest, time.Since(started)
-	if state == Found {
-		answer.Credentials = q.endpoint.credentials
-	}
+	state, digest, credentials, failure := q.endpoint.find(ctx, q.reference)
+	answer.State, answer.Digest, answer.Credentials, answer.Duration = state, digest, credentials, time.Since(started)
 	closed := s.lifetime.Err() != nil
 	switch {
 	case failure == nil:
