@@ -21,8 +21,9 @@ const authFileLimit = 1 << 20
 // authFile is a file of Docker's config.json form. It is read again when it has
 // changed; while it can't be read, what it last held counts.
 type authFile struct {
-	path string
-	warn func(error)
+	path    string
+	warn    func(error)
+	helpers *helpers
 
 	mu      sync.Mutex
 	info    fs.FileInfo // of what logins was read from; nil before
@@ -90,6 +91,7 @@ func (f *authFile) refresh() error {
 		return fmt.Errorf("credentials: %s %w", f.path, err)
 	}
 	f.info, f.logins = info, parsed
+	f.helpers.forget()
 	return nil
 }
 
@@ -146,14 +148,52 @@ func closest[T any](entries map[string]T, repository string) (entry T, found boo
 	}
 }
 
-// credentials returns what logs in to a registry for a repository of it.
-func (f *authFile) credentials(_ context.Context, server string, repository reference.Named) (Credentials, error) {
+// credentials returns what logs in to a registry for a repository of it. It may
+// run a helper, until ctx is done.
+func (f *authFile) credentials(ctx context.Context, server string, repository reference.Named) (Credentials, error) {
 	l, err := f.current()
 	if err != nil {
 		return Credentials{}, err
 	}
-	login, _ := closest(l.auths, repository.Name())
+	login, entry := l.lookUp(repository)
+	if entry != (helperEntry{}) {
+		if login, err = f.helpers.get(ctx, entry); err != nil {
+			return Credentials{}, err
+		}
+	}
 	return loginCredentials(login, server), nil
+}
+
+// ready is credentials where no helper needs to be run.
+func (f *authFile) ready(server string, repository reference.Named) (Credentials, bool) {
+	l, err := f.current()
+	if err != nil {
+		return Credentials{}, false
+	}
+	login, entry := l.lookUp(repository)
+	if entry != (helperEntry{}) {
+		var known bool
+		if login, known = f.helpers.remembered(entry); !known {
+			return Credentials{}, false
+		}
+	}
+	return loginCredentials(login, server), true
+}
+
+// lookUp returns the login for a repository, or the helper that knows it.
+func (l *logins) lookUp(repository reference.Named) (authn.AuthConfig, helperEntry) {
+	if entry, found := closest(l.helpers, repository.Name()); found {
+		return authn.AuthConfig{}, entry
+	}
+	login, _ := closest(l.auths, repository.Name())
+	if l.store == "" || login != (authn.AuthConfig{}) {
+		return login, helperEntry{}
+	}
+	server := reference.Domain(repository)
+	if server == dockerHub {
+		server = authn.DefaultAuthKey
+	}
+	return authn.AuthConfig{}, helperEntry{l.store, server}
 }
 
 // loginCredentials keeps the one way to log in that counts: a user name beside

@@ -39,6 +39,14 @@ func (e *endpoint) credentials(ctx context.Context, repository reference.Named) 
 	return e.authFile.credentials(ctx, e.location.serverAddress(), repository)
 }
 
+// ready is credentials where they are known without waiting.
+func (e *endpoint) ready(repository reference.Named) (Credentials, bool) {
+	if e.authFile == nil {
+		return e.login, true
+	}
+	return e.authFile.ready(e.location.serverAddress(), repository)
+}
+
 // clientWith returns a client with credentials. What they logged in to is
 // forgotten with them, so that new ones are used at once.
 func (e *endpoint) clientWith(credentials Credentials) (*client, error) {
@@ -72,6 +80,9 @@ func (e *endpoint) find(ctx context.Context, candidate reference.Named) (State, 
 		return Unknown, "", Credentials{}, &failure{severity: answered, text: "can't prepare the look-up"}
 	}
 	state, digest, failure := c.find(ctx, candidate)
+	if failure != nil && failure.rejected && e.authFile != nil {
+		e.authFile.helpers.forget()
+	}
 	if state != Found {
 		return state, digest, Credentials{}, failure
 	}
@@ -103,7 +114,7 @@ func newEndpoint(config Config, options Options, transport http.RoundTripper) (*
 	}
 	if config.AuthFile != "" {
 		address := e.location.String()
-		e.authFile = &authFile{path: config.AuthFile, warn: func(err error) {
+		e.authFile = &authFile{path: config.AuthFile, helpers: newHelpers(), warn: func(err error) {
 			options.OnAuthFile(fmt.Errorf("%s: %w", address, err))
 		}}
 	}

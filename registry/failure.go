@@ -31,6 +31,7 @@ const (
 type failure struct {
 	severity severity
 	text     string
+	rejected bool  // the credentials were
 	cause    error // only ever one that holds no request and no response
 }
 
@@ -74,7 +75,9 @@ func (c *client) explainStatus(status *transport.Error) *failure {
 	if isOverloaded(status.StatusCode) {
 		return c.newFailure(overloaded, text, nil)
 	}
-	return c.newFailure(answered, text, nil)
+	explained := c.newFailure(answered, text, nil)
+	explained.rejected = status.StatusCode == http.StatusUnauthorized
+	return explained
 }
 
 func (c *client) explainSilence(cause error) *failure {

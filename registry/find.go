@@ -92,9 +92,9 @@ func (s *Set) ask(q question) *lookup {
 	down := q.endpoint.breaker.withheld()
 	// What a registry had is of no use while it is down.
 	if item := s.known.Get(k); item != nil && (down == nil || item.Value().state == Absent) {
-		// They may have changed since. Without them it is asked again, and fails.
-		credentials, err := q.endpoint.credentials(s.lifetime, q.reference)
-		if err == nil || item.Value().state == Absent {
+		// They may have changed since. A helper that must be run is not waited for here.
+		credentials, ready := q.endpoint.ready(q.reference)
+		if ready || item.Value().state == Absent {
 			answer.State, answer.Digest, answer.Cached = item.Value().state, item.Value().digest, true
 			if answer.State == Found {
 				answer.Credentials = credentials
