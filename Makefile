@@ -44,7 +44,8 @@ lint:
 # Each fuzz target for a short while; the seeds run with `make test` too.
 fuzz:
 	@for package in $$(go list ./...); do \
-	  for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+	  targets=$$(go test -list '^Fuzz' $$package); \
+	  for target in $$(sed -n '/^Fuzz/p' <<<"$$targets"); do \
 	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; \
 	  done; \
 	done

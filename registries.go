@@ -32,6 +32,7 @@ func openRegistries(file string, settings *config.Config, options registry.Optio
 			Address:            r.Address,
 			Username:           r.Username,
 			Password:           r.Password,
+			AuthFile:           r.AuthFile,
 			Priority:           r.Priority,
 			Match:              r.Match,
 			Tags:               r.Tags,
@@ -75,10 +76,11 @@ func (l lookup) Find(ctx context.Context, name reference.Named) iter.Seq[rewrite
 				reason += ": " + answer.Err.Error()
 			}
 			if !yield(rewrite.Answer{
-				Candidate: rewriteCandidate(answer.Candidate),
-				Found:     answer.State == registry.Found,
-				Absent:    answer.State == registry.Absent,
-				Reason:    reason,
+				Candidate:   rewriteCandidate(answer.Candidate),
+				Found:       answer.State == registry.Found,
+				Absent:      answer.State == registry.Absent,
+				Credentials: rewrite.Credentials(answer.Credentials),
+				Reason:      reason,
 			}) {
 				return
 			}
@@ -92,8 +94,7 @@ func (l lookup) Forget(candidate rewrite.Candidate) { l.registries.Forget(candid
 
 func rewriteCandidate(candidate registry.Candidate) rewrite.Candidate {
 	return rewrite.Candidate{
-		Registry:    candidate.Registry,
-		Reference:   candidate.Reference,
-		Credentials: rewrite.Credentials(candidate.Credentials),
+		Registry:  candidate.Registry,
+		Reference: candidate.Reference,
 	}
 }

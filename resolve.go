@@ -111,6 +111,9 @@ func explain(ctx context.Context, registries *registry.Set, image string) explan
 		e.Candidates = append(e.Candidates, line)
 		if a.State == registry.Found && e.Registry == "" {
 			e.Pulled, e.Registry, e.User = a.Reference, a.Registry, a.Credentials.Username
+			if e.User == "" && a.Credentials != (registry.Credentials{}) {
+				e.User = "a token"
+			}
 		}
 	}
 	return e

@@ -66,7 +66,10 @@ type daemon struct {
 
 // newDaemon puts the parts together. It listens on nothing yet.
 func newDaemon(ctx context.Context, file string, settings *config.Config, log *logrus.Logger) (*daemon, error) {
-	registries, err := openRegistries(file, settings, registry.Options{OnBreaker: logBreaker(log)})
+	registries, err := openRegistries(file, settings, registry.Options{
+		OnBreaker:  logBreaker(log),
+		OnAuthFile: func(err error) { log.Warn(err) },
+	})
 	if err != nil {
 		return nil, err
 	}

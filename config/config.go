@@ -21,11 +21,13 @@
 //	  path: "dockerhub/{path}"
 //	  ca: /etc/ssl/hub.pem
 //
-// Top level: shim, cri, address, auth, offlinePriority, match, tags, path, ca
-// and insecureSkipVerify (these eight describe the main registry), registries, fallback,
+// Top level: shim, cri, address, auth, authFile, offlinePriority, match, tags,
+// path, ca and insecureSkipVerify (these nine describe the main registry; authFile
+// also every registry that has neither auth nor authFile), registries, fallback,
 // force, debug, timeout, lookupTimeout, image (the state directory),
-// reloadInterval and cache. A registry: address, auth, priority, match, tags,
-// path, ca, insecureSkipVerify, fallback. The cache: imageCacheSize, imageCacheTTL, absentTTL.
+// reloadInterval and cache. A registry: address, auth, authFile, priority, match,
+// tags, path, ca, insecureSkipVerify, fallback. The cache: imageCacheSize,
+// imageCacheTTL, absentTTL.
 //
 // A key that is absent, null or empty has its default; so has a number or a
 // duration of zero. Durations are written as in Go: 15m, 30s, 1h30m.
@@ -75,6 +77,7 @@ type Config struct {
 	ReloadInterval time.Duration // how often the file is looked at for changes
 	Cache          Cache
 	Registries     []Registry // the main one first, if there is one, then in the file's order
+	authFile       string     // of the registries without credentials of their own
 	Warnings       []string   // what an operator should know, a line each, in the file's order
 }
 
@@ -145,6 +148,7 @@ func (c *Config) read(root value) {
 		"cache":              c.Cache.read,
 		"address":            into(&main.Address, address),
 		"auth":               main.readAuth,
+		"authFile":           into(&c.authFile, absolutePath),
 		"offlinePriority":    into(&main.Priority, priority(defaultMainPriority)),
 		"match":              into(&main.Match, patterns),
 		"tags":               into(&main.Tags, tagPatterns),

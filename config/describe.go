@@ -94,6 +94,9 @@ func (c *Config) fallback() string {
 }
 
 func (r Registry) login() string {
+	if r.AuthFile != "" {
+		return "from " + r.AuthFile
+	}
 	if r.Username == "" {
 		return "none"
 	}

@@ -32,7 +32,7 @@ broken.yaml:13: force: is set twice, first in line 3`)
 }
 
 func TestStructure(t *testing.T) {
-	const known = "expected one of address, auth, ca, fallback, insecureSkipVerify, match, path, priority, tags"
+	const known = "expected one of address, auth, authFile, ca, fallback, insecureSkipVerify, match, path, priority, tags"
 	for _, test := range []struct{ data, want string }{
 		{"registires: []", "f:1: registires: unknown key, did you mean `registries`?"},
 		{"Shim: /a", "f:1: Shim: unknown key, did you mean `shim`?"},

@@ -21,6 +21,7 @@ type Registry struct {
 	Address            string   // scheme://host[:port][/prefix], in lower case, without a closing slash
 	Username           string   // empty: none
 	Password           string   `json:"-"`
+	AuthFile           string   // absolute path of credentials in the form of Docker's config.json; empty: none
 	Priority           int      // 0 to 1000, the highest is preferred
 	Match              []string // which images it is asked for; none: all (see the package example)
 	Tags               []string // which tags of these; none: all. Digests always
@@ -107,6 +108,9 @@ func fallback(v value) (string, error) {
 // addMain appends the registry that the top level describes, if it has an address.
 func (c *Config) addMain(main Registry, set map[string]value) {
 	if main.Address != "" {
+		if main.Username == "" {
+			main.AuthFile = c.authFile
+		}
 		main.warnOfTLS(set)
 		c.Registries = append(c.Registries, main)
 		return
@@ -129,6 +133,9 @@ func (c *Config) addRegistries(entries []value, mainMatch value) {
 	}
 	for _, entry := range entries {
 		registry, match := readRegistry(entry)
+		if registry.Username == "" && registry.AuthFile == "" {
+			registry.AuthFile = c.authFile
+		}
 		c.Registries = append(c.Registries, registry)
 		sources = append(sources, registry.sources(match)...)
 		identity := registry.identity()
@@ -147,6 +154,7 @@ func readRegistry(entry value) (Registry, value) {
 	set := entry.mapping(fields{
 		"address":            into(&registry.Address, address),
 		"auth":               registry.readAuth,
+		"authFile":           into(&registry.AuthFile, absolutePath),
 		"priority":           into(&registry.Priority, priority(defaultPriority)),
 		"match":              into(&registry.Match, patterns),
 		"tags":               into(&registry.Tags, tagPatterns),
@@ -157,6 +165,9 @@ func readRegistry(entry value) (Registry, value) {
 	})
 	if _, ok := set["address"]; !ok && (entry.null() || entry.node.Kind == yaml.MappingNode) {
 		entry.problem("found no address, expected %s", addressForm)
+	}
+	if registry.Username != "" && registry.AuthFile != "" {
+		set["authFile"].problem("found beside auth, expected one of them")
 	}
 	registry.warnOfTLS(set)
 	return registry, set["match"]

@@ -101,3 +101,18 @@ func TestPasswordIsNotPrinted(t *testing.T) {
 		t.Errorf("the address is not in %s", printed)
 	}
 }
+
+func TestAuthFile(t *testing.T) {
+	parsed, err := Parse("f", []byte("address: http://hub.local\nauthFile: /etc/auth.json\nregistries:\n- address: http://own.local\n  authFile: /etc/own.json\n- address: http://login.local\n  auth: a:b\n- address: http://other.local\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"/etc/auth.json", "/etc/own.json", "", "/etc/auth.json"} {
+		if got := parsed.Registries[i].AuthFile; got != want {
+			t.Errorf("authFile of %v: %q, want %q", parsed.Registries[i], got, want)
+		}
+	}
+	if _, err := Parse("f", []byte("registries:\n- address: http://own.local\n  auth: a:canary\n  authFile: /etc/own.json\n")); err == nil || strings.Contains(err.Error(), "canary") {
+		t.Errorf("auth beside authFile: %v, want an error", err)
+	}
+}

@@ -26,9 +26,10 @@ func (s State) String() string {
 // Answer is what a registry said about its [Candidate].
 type Answer struct {
 	Candidate
-	State    State
-	Digest   string        // of the manifest; where Found
-	Err      error         // why Unknown: one line of at most 200 bytes, without secrets
-	Duration time.Duration // of the look-up
-	Cached   bool          // remembered, or withheld by an open circuit: nobody was asked
+	State       State
+	Digest      string        // of the manifest; where Found
+	Credentials Credentials   // for the pull; where Found
+	Err         error         // why Unknown: one line of at most 200 bytes, without secrets
+	Duration    time.Duration // of the look-up
+	Cached      bool          // remembered, or withheld by an open circuit: nobody was asked
 }

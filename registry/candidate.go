@@ -2,7 +2,6 @@ package registry
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -11,26 +10,8 @@ import (
 
 // Candidate is the name under which a registry may have an image.
 type Candidate struct {
-	Registry    string      // the registry's address, for people
-	Reference   string      // what a runtime is asked for; canonical, with a tag or a digest
-	Credentials Credentials // for the pull
-}
-
-// Credentials log in to the registry of a [Candidate]. The zero value means
-// that the registry needs none.
-type Credentials struct {
-	Username      string
-	Password      string `json:"-"`
-	ServerAddress string // scheme://host
-}
-
-// Format prints credentials without their password.
-func (c Credentials) Format(state fmt.State, _ rune) {
-	text := "no credentials"
-	if c != (Credentials{}) {
-		text = c.Username + " at " + c.ServerAddress
-	}
-	_, _ = fmt.Fprint(state, text)
+	Registry  string // the registry's address, for people
+	Reference string // what a runtime is asked for; canonical, with a tag or a digest
 }
 
 // Candidates returns the names under which the registries may have an image.
@@ -54,9 +35,8 @@ type question struct {
 
 func (q question) candidate() Candidate {
 	return Candidate{
-		Registry:    q.endpoint.location.String(),
-		Reference:   q.reference.String(),
-		Credentials: q.endpoint.credentials,
+		Registry:  q.endpoint.location.String(),
+		Reference: q.reference.String(),
 	}
 }
 

@@ -138,7 +138,7 @@ func TestCandidateOrder(t *testing.T) {
 		{Address: "http://low.example.com", Priority: 1},
 		{Address: "http://first.example.com", Priority: 500, Username: "first", Password: password},
 		{Address: "https://second.example.com", Priority: 500},
-		{Address: "http://first.example.com", Priority: 500, Username: "again", Password: password},
+		{Address: "https://first.example.com", Priority: 500, Username: "again", Password: password},
 		{Address: "http://high.example.com", Priority: 1000},
 		{Address: "http://high.example.com/team", Priority: 2, Username: "team", Password: password},
 	}})
@@ -167,39 +167,12 @@ func TestCandidateOrder(t *testing.T) {
 		}
 	}
 	// Of two registries on one host the one whose prefix the name has knows it better.
-	if got := set.Candidates(parse(t, "high.example.com/team/app")); got[0].Credentials.Username != "team" {
-		t.Errorf("credentials for a name under a prefix: %v, want those of the prefix", got[0].Credentials)
+	if got := set.Candidates(parse(t, "high.example.com/team/app")); !strings.HasSuffix(got[0].Registry, "/team") {
+		t.Errorf("registry for a name under a prefix: %v, want the one with the prefix", got[0].Registry)
 	}
 	// Of two that give the same reference the first counts.
-	if got := set.Candidates(parse(t, "nginx")); got[1].Credentials.Username != "first" {
-		t.Errorf("credentials of a reference of two registries: %v, want the first's", got[1].Credentials)
-	}
-}
-
-func TestCandidateCredentials(t *testing.T) {
-	tests := []struct {
-		config registry.Config
-		want   registry.Credentials
-	}{
-		{registry.Config{Address: "http://sealos.hub:5000/mirror"}, registry.Credentials{}},
-		{
-			registry.Config{Address: "http://sealos.hub:5000/mirror", Username: username, Password: password},
-			registry.Credentials{Username: username, Password: password, ServerAddress: "http://sealos.hub:5000"},
-		},
-		{
-			registry.Config{Address: "https://docker.io", Username: username, Password: password},
-			registry.Credentials{Username: username, Password: password, ServerAddress: "https://registry-1.docker.io"},
-		},
-	}
-	for _, test := range tests {
-		set := newSet(t, registry.Options{Registries: []registry.Config{test.config}})
-		got := set.Candidates(parse(t, "nginx"))[0]
-		if got.Credentials != test.want {
-			t.Errorf("credentials of %s: %v, want %v", test.config.Address, got.Credentials, test.want)
-		}
-		if got.Registry != test.config.Address {
-			t.Errorf("registry %q, want %q", got.Registry, test.config.Address)
-		}
+	if got := set.Candidates(parse(t, "nginx")); got[1].Registry != "http://first.example.com" {
+		t.Errorf("registry of a reference of two registries: %v, want the first", got[1].Registry)
 	}
 }
 

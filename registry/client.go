@@ -54,6 +54,20 @@ func newClient(l location, credentials Credentials, options Options, next http.R
 	return c, err
 }
 
+// with returns such a client that logs in otherwise.
+func (c *client) with(credentials Credentials) (*client, error) {
+	other := &client{
+		registry:    c.registry,
+		scheme:      c.scheme,
+		transport:   c.transport,
+		userAgent:   c.userAgent,
+		timeout:     c.timeout,
+		credentials: credentials,
+	}
+	_, err := other.pullerFor("")
+	return other, err
+}
+
 // find asks for a manifest. The digest is the registry's where it is Found, and
 // the failure says why it is Unknown.
 func (c *client) find(ctx context.Context, candidate reference.Named) (State, string, *failure) {
@@ -145,7 +159,12 @@ func (c *client) pullerFor(repository string) (*remote.Puller, error) {
 func (c *client) newPuller() (*remote.Puller, error) {
 	login := authn.Anonymous
 	if c.credentials != (Credentials{}) {
-		login = authn.FromConfig(authn.AuthConfig{Username: c.credentials.Username, Password: c.credentials.Password})
+		login = authn.FromConfig(authn.AuthConfig{
+			Username:      c.credentials.Username,
+			Password:      c.credentials.Password,
+			IdentityToken: c.credentials.IdentityToken,
+			RegistryToken: c.credentials.RegistryToken,
+		})
 	}
 	return remote.NewPuller(
 		remote.WithAuth(login),

@@ -15,6 +15,7 @@ import (
 type Config struct {
 	Address            string   // http(s)://host[:port][/prefix]; only this scheme is ever used
 	Username, Password string   // empty: anonymous
+	AuthFile           string   // of the form of Docker's config.json, instead of these; empty: none
 	Priority           int      // higher is asked first
 	Match              []string // patterns of the originals it stands in for; empty: all
 	Tags               []string // patterns of the tags it is asked for; empty: all
@@ -47,6 +48,11 @@ type Options struct {
 	// closed again, and why. Calls for one registry come one after another. It
 	// must not wait for a look-up.
 	OnBreaker func(registry string, open bool, reason string)
+
+	// OnAuthFile, where not nil, is told once when a file with credentials can't
+	// be read any more and its last good content counts. It must not wait for a
+	// look-up.
+	OnAuthFile func(error)
 }
 
 func (o Options) withDefaults() Options {
@@ -57,6 +63,9 @@ func (o Options) withDefaults() Options {
 	o.UserAgent = cmp.Or(o.UserAgent, "image-cri-shim")
 	if o.OnBreaker == nil {
 		o.OnBreaker = func(string, bool, string) {}
+	}
+	if o.OnAuthFile == nil {
+		o.OnAuthFile = func(error) {}
 	}
 	return o
 }

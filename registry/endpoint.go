@@ -1,24 +1,93 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"github.com/distribution/reference"
 	"net/http"
+	"sync"
 )
 
 // endpoint is one registry of a [Set].
 type endpoint struct {
-	location    location
-	priority    int
-	patterns    patterns
-	tags        tags
-	fallback    Fallback
-	template    template
-	credentials Credentials
-	client      *client
-	breaker     *breaker
-	slots       slots // shared by the registries on one host
-	lookups     int   // that run or wait for a slot; guarded by the mutex of the set
+	location location
+	priority int
+	patterns patterns
+	tags     tags
+	fallback Fallback
+	template template
+	login    Credentials // as configured
+	authFile *authFile   // instead; may be nil
+	client   *client     // with login
+	breaker  *breaker
+	slots    slots // shared by the registries on one host
+	lookups  int   // that run or wait for a slot; guarded by the mutex of the set
+
+	mu      sync.Mutex
+	clients map[Credentials]*client // with those of authFile
+}
+
+// clientLimit bounds the clients of a registry: its file may have credentials
+// for each repository.
+const clientLimit = 16
+
+// credentials returns what logs in for a repository of the registry.
+func (e *endpoint) credentials(ctx context.Context, repository reference.Named) (Credentials, error) {
+	if e.authFile == nil {
+		return e.login, nil
+	}
+	return e.authFile.credentials(ctx, e.location.serverAddress(), repository)
+}
+
+// ready is credentials where they are known without waiting.
+func (e *endpoint) ready(repository reference.Named) (Credentials, bool) {
+	if e.authFile == nil {
+		return e.login, true
+	}
+	return e.authFile.ready(e.location.serverAddress(), repository)
+}
+
+// clientWith returns a client with credentials. What they logged in to is
+// forgotten with them, so that new ones are used at once.
+func (e *endpoint) clientWith(credentials Credentials) (*client, error) {
+	if credentials == e.login {
+		return e.client, nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if known, ok := e.clients[credentials]; ok {
+		return known, nil
+	}
+	made, err := e.client.with(credentials)
+	if err != nil {
+		return nil, err
+	}
+	if e.clients == nil || len(e.clients) >= clientLimit {
+		e.clients = map[Credentials]*client{}
+	}
+	e.clients[credentials] = made
+	return made, nil
+}
+
+// find asks the registry, with the credentials that it returns.
+func (e *endpoint) find(ctx context.Context, candidate reference.Named) (State, string, Credentials, *failure) {
+	credentials, err := e.credentials(ctx, candidate)
+	if err != nil {
+		return Unknown, "", Credentials{}, &failure{severity: answered, text: oneLine(err.Error())}
+	}
+	c, err := e.clientWith(credentials)
+	if err != nil {
+		return Unknown, "", Credentials{}, &failure{severity: answered, text: "can't prepare the look-up"}
+	}
+	state, digest, failure := c.find(ctx, candidate)
+	if failure != nil && failure.rejected && e.authFile != nil {
+		e.authFile.helpers.forget()
+	}
+	if state != Found {
+		return state, digest, Credentials{}, failure
+	}
+	return state, digest, credentials, nil
 }
 
 // newEndpoint checks a configuration. Its error says what is wrong, but not
@@ -44,10 +113,19 @@ func newEndpoint(config Config, options Options, transport http.RoundTripper) (*
 	if config.Username == "" && config.Password != "" {
 		return nil, errors.New("there is a password but no user name")
 	}
-	if config.Username != "" {
-		e.credentials = Credentials{config.Username, config.Password, e.location.serverAddress()}
+	if config.Username != "" && config.AuthFile != "" {
+		return nil, errors.New("there are credentials and a file with credentials: give one of them")
 	}
-	if e.client, err = newClient(e.location, e.credentials, options, transport); err != nil {
+	if config.AuthFile != "" {
+		address := e.location.String()
+		e.authFile = &authFile{path: config.AuthFile, helpers: newHelpers(), warn: func(err error) {
+			options.OnAuthFile(fmt.Errorf("%s: %w", address, err))
+		}}
+	}
+	if config.Username != "" {
+		e.login = Credentials{Username: config.Username, Password: config.Password, ServerAddress: e.location.serverAddress()}
+	}
+	if e.client, err = newClient(e.location, e.login, options, transport); err != nil {
 		return nil, fmt.Errorf("prepare look-ups: %w", err)
 	}
 	address := e.location.String()

@@ -27,13 +27,13 @@ func ExampleSet_Candidates() {
 			log.Fatal(err)
 		}
 		for _, candidate := range registries.Candidates(name) {
-			fmt.Printf("%s: %s (%v)\n", image, candidate.Reference, candidate.Credentials)
+			fmt.Printf("%s: %s (%s)\n", image, candidate.Reference, candidate.Registry)
 		}
 	}
 	// Output:
-	// nginx:1.25: sealos.hub:5000/library/nginx:1.25 (admin at http://sealos.hub:5000)
-	// nginx:1.25: hub.example.com/mirror/docker.io/library/nginx:1.25 (no credentials)
-	// registry.k8s.io/pause:3.9: sealos.hub:5000/pause:3.9 (admin at http://sealos.hub:5000)
+	// nginx:1.25: sealos.hub:5000/library/nginx:1.25 (http://sealos.hub:5000)
+	// nginx:1.25: hub.example.com/mirror/docker.io/library/nginx:1.25 (https://hub.example.com/mirror)
+	// registry.k8s.io/pause:3.9: sealos.hub:5000/pause:3.9 (http://sealos.hub:5000)
 }
 
 func ExampleSet_Find() {

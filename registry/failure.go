@@ -31,6 +31,7 @@ const (
 type failure struct {
 	severity severity
 	text     string
+	rejected bool  // the credentials were
 	cause    error // only ever one that holds no request and no response
 }
 
@@ -74,7 +75,9 @@ func (c *client) explainStatus(status *transport.Error) *failure {
 	if isOverloaded(status.StatusCode) {
 		return c.newFailure(overloaded, text, nil)
 	}
-	return c.newFailure(answered, text, nil)
+	explained := c.newFailure(answered, text, nil)
+	explained.rejected = status.StatusCode == http.StatusUnauthorized
+	return explained
 }
 
 func (c *client) explainSilence(cause error) *failure {
@@ -107,17 +110,19 @@ func (c *client) newFailure(severity severity, text string, cause error) *failur
 	return &failure{severity: severity, text: oneLine(redact(text)), cause: cause}
 }
 
-// holds tells whether a password is in a text, in any of the forms that HTTP
-// and Go's errors give it.
+// holds tells whether a password or a token is in a text, in any of the forms
+// that HTTP and Go's errors give it.
 func holds(text string, credentials Credentials) bool {
-	password := credentials.Password
-	return password != "" && slices.ContainsFunc([]string{
-		password,
-		strings.Trim(strconv.Quote(password), `"`),
-		url.QueryEscape(password),
-		url.PathEscape(password),
-		base64.StdEncoding.EncodeToString([]byte(credentials.Username + ":" + password)),
-	}, func(form string) bool { return strings.Contains(text, form) })
+	return slices.ContainsFunc([]string{credentials.Password, credentials.IdentityToken, credentials.RegistryToken}, func(secret string) bool {
+		return secret != "" && slices.ContainsFunc([]string{
+			secret,
+			strings.Trim(strconv.Quote(secret), `"`),
+			url.QueryEscape(secret),
+			url.PathEscape(secret),
+			base64.StdEncoding.EncodeToString([]byte(secret)),
+			base64.StdEncoding.EncodeToString([]byte(credentials.Username + ":" + secret)),
+		}, func(form string) bool { return strings.Contains(text, form) })
+	})
 }
 
 // isNotFound tells whether it was the manifest that the registry does not have.

@@ -92,8 +92,15 @@ func (s *Set) ask(q question) *lookup {
 	down := q.endpoint.breaker.withheld()
 	// What a registry had is of no use while it is down.
 	if item := s.known.Get(k); item != nil && (down == nil || item.Value().state == Absent) {
-		answer.State, answer.Digest, answer.Cached = item.Value().state, item.Value().digest, true
-		return known(answer)
+		// They may have changed since. A helper that must be run is not waited for here.
+		credentials, ready := q.endpoint.ready(q.reference)
+		if ready || item.Value().state == Absent {
+			answer.State, answer.Digest, answer.Cached = item.Value().state, item.Value().digest, true
+			if answer.State == Found {
+				answer.Credentials = credentials
+			}
+			return known(answer)
+		}
 	}
 	if down != nil {
 		answer.Err, answer.Cached = down, true
@@ -141,8 +148,8 @@ func (s *Set) lookUp(q question, answer *Answer) {
 	started := time.Now()
 	ctx, cancel := context.WithTimeout(s.lifetime, s.lookupTimeout)
 	defer cancel()
-	state, digest, failure := q.endpoint.client.find(ctx, q.reference)
-	answer.State, answer.Digest, answer.Duration = state, digest, time.Since(started)
+	state, digest, credentials, failure := q.endpoint.find(ctx, q.reference)
+	answer.State, answer.Digest, answer.Credentials, answer.Duration = state, digest, credentials, time.Since(started)
 	closed := s.lifetime.Err() != nil
 	switch {
 	case failure == nil:

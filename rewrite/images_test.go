@@ -488,9 +488,9 @@ func TestAskedNamesAreBoundedInDecisions(t *testing.T) {
 }
 
 func TestCredentialsAreNeverPrinted(t *testing.T) {
-	c := Candidate{Credentials: Credentials{Username: "admin", Password: "canary", ServerAddress: "http://" + hub}}
+	c := Answer{Credentials: Credentials{Username: "admin", Password: "canary", IdentityToken: "canary", RegistryToken: "canary", ServerAddress: "http://" + hub}}
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
-		if printed := strings.ToLower(strings.Join([]string{sprintf(format, c), sprintf(format, &c), sprintf(format, c.Credentials), sprintf(format, Answer{Candidate: c})}, " ")); strings.Contains(printed, "canary") || strings.Contains(printed, "63616e617279") {
+		if printed := strings.ToLower(strings.Join([]string{sprintf(format, c), sprintf(format, &c), sprintf(format, c.Credentials), sprintf(format, []Answer{c})}, " ")); strings.Contains(printed, "canary") || strings.Contains(printed, "63616e617279") {
 			t.Errorf("%s prints %s", format, printed)
 		}
 	}

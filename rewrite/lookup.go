@@ -6,6 +6,7 @@ import (
 	"iter"
 
 	"github.com/distribution/reference"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
 // Lookup knows the configured registries. It is safe for concurrent use.
@@ -31,30 +32,53 @@ type Lookup interface {
 
 // Candidate is one registry's reference for an image.
 type Candidate struct {
-	Registry    string // the registry's address, for people
-	Reference   string // canonical
-	Credentials Credentials
+	Registry  string // the registry's address, for people
+	Reference string // canonical
 }
 
-// Credentials log in to the registry of a [Candidate]. The zero value means none.
+// Credentials log in to the registry of an [Answer], with a password or with one of the
+// tokens. The zero value means none.
 type Credentials struct {
-	Username, Password string
-	ServerAddress      string // scheme://host: containerd drops credentials whose address has no scheme
+	Username      string
+	Password      string `json:"-"`
+	IdentityToken string `json:"-"`
+	RegistryToken string `json:"-"`
+	ServerAddress string // scheme://host: containerd drops credentials whose address has no scheme
 }
 
-// Format keeps the password out of whatever prints the credentials.
+// Format keeps what is secret out of whatever prints the credentials.
 func (c Credentials) Format(state fmt.State, _ rune) {
-	if c == (Credentials{}) {
+	switch {
+	case c == (Credentials{}):
 		_, _ = fmt.Fprint(state, "no credentials")
-		return
+	case c.IdentityToken != "" || c.RegistryToken != "":
+		_, _ = fmt.Fprintf(state, "a token at %s", c.ServerAddress)
+	default:
+		_, _ = fmt.Fprintf(state, "%s at %s", c.Username, c.ServerAddress)
 	}
-	_, _ = fmt.Fprintf(state, "%s at %s", c.Username, c.ServerAddress)
+}
+
+// auth is what a runtime is given to log in with: nil without credentials.
+// containerd prefers a user name to an identity token (its ParseAuth), and only
+// the token is of use where there is one.
+func (c Credentials) auth() *runtime.AuthConfig {
+	switch {
+	case c == (Credentials{}):
+		return nil
+	case c.RegistryToken != "":
+		return &runtime.AuthConfig{RegistryToken: c.RegistryToken, ServerAddress: c.ServerAddress}
+	case c.IdentityToken != "":
+		return &runtime.AuthConfig{IdentityToken: c.IdentityToken, ServerAddress: c.ServerAddress}
+	default:
+		return &runtime.AuthConfig{Username: c.Username, Password: c.Password, ServerAddress: c.ServerAddress}
+	}
 }
 
 // Answer is what one registry said of its candidate.
 type Answer struct {
 	Candidate
-	Found  bool
-	Absent bool   // it says that it does not have it; if not Found either, it could not be asked
-	Reason string // why not found, in a few words and without secrets
+	Found       bool
+	Absent      bool        // it says that it does not have it; if not Found either, it could not be asked
+	Credentials Credentials // where Found
+	Reason      string      // why not found, in a few words and without secrets
 }

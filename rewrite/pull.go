@@ -68,7 +68,7 @@ func (p *pull) run(ctx context.Context, decision *Decision) ([]byte, error) {
 			p.tried.unanswered(answer)
 			continue
 		}
-		response, err := p.from(ctx, answer.Candidate)
+		response, err := p.from(ctx, answer)
 		if err == nil {
 			decision.Served, decision.Registry = answer.Reference, answer.Registry
 			decision.Reason = p.reason("the registry has it")
@@ -121,18 +121,12 @@ func (p *pull) meansItself(candidate Candidate) bool {
 }
 
 // from pulls a candidate with its registry's credentials, and records the name.
-func (p *pull) from(ctx context.Context, candidate Candidate) ([]byte, error) {
+func (p *pull) from(ctx context.Context, answer Answer) ([]byte, error) {
+	candidate := answer.Candidate
 	request := proto.CloneOf(p.request)
 	request.Image.Image = candidate.Reference
 	// The caller's credentials were meant for another registry.
-	request.Auth = nil
-	if candidate.Credentials != (Credentials{}) {
-		request.Auth = &runtime.AuthConfig{
-			Username:      candidate.Credentials.Username,
-			Password:      candidate.Credentials.Password,
-			ServerAddress: candidate.Credentials.ServerAddress,
-		}
-	}
+	request.Auth = answer.Credentials.auth()
 	encoded, err := proto.Marshal(request)
 	if err != nil {
 		return nil, err

@@ -34,7 +34,7 @@ func (l memoryLookup) Candidates(name reference.Named) []Candidate {
 		} else if tagged, ok := name.(reference.Tagged); ok {
 			full += ":" + tagged.Tag()
 		}
-		candidates = append(candidates, Candidate{Registry: "http://" + registry.host, Reference: full, Credentials: registry.credentials})
+		candidates = append(candidates, Candidate{Registry: "http://" + registry.host, Reference: full})
 	}
 	return candidates
 }
@@ -48,7 +48,7 @@ func (l memoryLookup) Find(_ context.Context, name reference.Named) iter.Seq[Ans
 				answer.Reason = "could not ask: connection refused"
 				answer.Absent = false
 			case l.registries[i].lies, l.has(candidate.Reference):
-				answer.Found, answer.Absent, answer.Reason = true, false, ""
+				answer.Found, answer.Absent, answer.Reason, answer.Credentials = true, false, "", l.registries[i].credentials
 			}
 			if !yield(answer) {
 				return

@@ -1,0 +1,48 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"image-cri-shim/e2e/testbed"
+)
+
+// TestAuthFileOfTheNode logs in with what a file says, as look-ups and as the
+// runtime, and with what it says once it has changed.
+func TestAuthFileOfTheNode(t *testing.T) {
+	onEachRuntime(t, func(t *testing.T, runtime runtime) {
+		file := filepath.Join(t.TempDir(), "config.json")
+		writeAuthFile(t, file, shared.private, wrongPassword)
+		n := newNode(t, runtime, fmt.Sprintf("address: %s\nauthFile: %s\ndebug: true\n", shared.private.Address(), file))
+		if got, want := n.pull(t, n.through, "nginx:1.25", callers), shared.id(t, shared.upstream, "library/nginx:1.25"); got != want {
+			t.Errorf("with a wrong password: pulled image %s, want docker.io's %s", got, want)
+		}
+		shared.private.Forget()
+		shared.upstream.Forget()
+		writeAuthFile(t, file, shared.private, privatePassword)
+		if got, want := n.pull(t, n.through, "nginx:latest", callers), shared.id(t, shared.private, "library/nginx:latest"); got != want {
+			t.Errorf("with the right one: pulled image %s, want the private registry's %s", got, want)
+		}
+		wantCredentials(t, privateUser)
+	})
+}
+
+// writeAuthFile replaces the file as a whole, as those do who change it.
+func writeAuthFile(t *testing.T, file string, registry *testbed.Registry, password string) {
+	t.Helper()
+	content, err := json.Marshal(map[string]any{"auths": map[string]any{
+		registry.Host(): map[string]string{"username": privateUser, "password": password},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file+".new", content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(file+".new", file); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,29 @@
+package registry
+
+import "fmt"
+
+// Credentials log in to the registry of an [Answer]: with a password or with one
+// of the tokens. The zero value means that none are configured for it.
+type Credentials struct {
+	Username      string
+	Password      string `json:"-"`
+	IdentityToken string `json:"-"` // exchanged at the registry's token server
+	RegistryToken string `json:"-"` // sent to the registry as it is
+	ServerAddress string // scheme://host
+}
+
+// Format prints credentials without what is secret in them.
+func (c Credentials) Format(state fmt.State, _ rune) {
+	text := c.Username
+	switch {
+	case c == (Credentials{}):
+		text = "no credentials"
+	case c.RegistryToken != "":
+		text = "a registry token at " + c.ServerAddress
+	case c.IdentityToken != "":
+		text = "an identity token at " + c.ServerAddress
+	default:
+		text += " at " + c.ServerAddress
+	}
+	_, _ = fmt.Fprint(state, text)
+}

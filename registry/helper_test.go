@@ -1,0 +1,75 @@
+package registry_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"image-cri-shim/registry"
+)
+
+func TestCredentialHelpers(t *testing.T) {
+	contents := newStorage()
+	contents.push(t, "library/nginx:1.25")
+	server := serve(t, basicAuth(contents))
+	folder := t.TempDir()
+	t.Setenv("PATH", folder+":"+os.Getenv("PATH"))
+	runs := filepath.Join(folder, "runs")
+	answer := fmt.Sprintf(`{"Username":%q,"Secret":%q}`, username, password)
+	for name, script := range map[string]string{
+		"right":  "read server; test \"$server\" = " + server.host() + " || exit 3; echo run >> " + runs + "\ncat <<'END'\n" + answer + "\nEND",
+		"fails":  "echo canary; echo canary >&2; exit 7",
+		"none":   "echo 'credentials not found in native keychain'; exit 1",
+		"broken": "echo '{\"canary'",
+		"hangs":  "sleep 100",
+		"floods": "yes canary",
+	} {
+		if err := os.WriteFile(filepath.Join(folder, "docker-credential-"+name), []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tests := []struct{ helper, reason string }{
+		{"right", ""},
+		{"fails", "exit status 7"},
+		{"none", "none are configured"},
+		{"broken", "printed no credentials"},
+		{"hangs", "did not answer in time"},
+		{"floods", `the helper "floods"`},
+		{"missing", "is not in PATH"},
+		{"../right", "is no bare name"},
+	}
+	for _, test := range tests {
+		for kind, file := range map[string]object{
+			"credHelpers": {"credHelpers": object{server.host(): test.helper}},
+			"credsStore":  {"credsStore": test.helper, "auths": object{server.host(): object{}}},
+		} {
+			t.Run(kind+" "+strings.ReplaceAll(test.helper, "/", "_"), func(t *testing.T) {
+				_ = os.Remove(runs)
+				path := filepath.Join(t.TempDir(), "config.json")
+				writeAuthFile(t, path, file)
+				options := registry.Options{Registries: []registry.Config{{Address: server.URL, AuthFile: path}}}
+				if test.helper == "hangs" {
+					options.LookupTimeout = 100 * time.Millisecond
+				}
+				set := newSet(t, options)
+				got := findOne(t, set, "nginx:1.25")
+				if (got.State == registry.Found) != (test.reason == "") || !strings.Contains(fmt.Sprint(got.Err), test.reason) && test.reason != "" && test.helper != "hangs" {
+					t.Fatalf("%v (%v), want %q", got.State, got.Err, test.reason)
+				}
+				checkNoSecret(t, fmt.Sprint(got.Err))
+				if test.reason != "" {
+					return
+				}
+				if again := findOne(t, set, "nginx:gone"); again.State != registry.Absent {
+					t.Errorf("%v (%v), want it absent", again.State, again.Err)
+				}
+				if data, err := os.ReadFile(runs); err != nil || string(data) != "run\n" || got.Credentials.Password != password {
+					t.Errorf("the helper ran as %q (%v) for %v", data, err, got.Credentials)
+				}
+			})
+		}
+	}
+}
