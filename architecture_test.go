@@ -15,13 +15,18 @@ import (
 // a package is named for, each folder may import. The parts know nothing of each
 // other: main puts them together.
 var mayImport = map[string]struct{ ours, theirs []string }{
-	"config":   {theirs: []string{"github.com/distribution/reference", "github.com/xrash/smetrics", "go.yaml.in/yaml/v3"}},
+	"admin":  {theirs: []string{"golang.org/x/sys/unix"}},
+	"config": {theirs: []string{"github.com/distribution/reference", "github.com/xrash/smetrics", "go.yaml.in/yaml/v3"}},
+	"explain": {
+		ours:   []string{"registry", "rewrite"},
+		theirs: []string{"github.com/distribution/reference"},
+	},
 	"proxy":    {theirs: []string{"github.com/mwitkow/grpc-proxy", "golang.org/x/sys/unix", "google.golang.org/grpc"}},
 	"registry": {theirs: []string{"github.com/distribution/reference", "github.com/google/go-containerregistry", "github.com/jellydator/ttlcache/v3", "github.com/opencontainers/go-digest", "golang.org/x/sync"}},
 	"rewrite":  {theirs: []string{"github.com/distribution/reference", "google.golang.org/grpc/codes", "google.golang.org/grpc/status", "google.golang.org/protobuf", "k8s.io/cri-api"}},
 	"version":  {},
 	".": {
-		ours:   []string{"config", "proxy", "registry", "rewrite", "version"},
+		ours:   []string{"admin", "config", "explain", "proxy", "registry", "rewrite", "version"},
 		theirs: []string{"github.com/distribution/reference", "github.com/sirupsen/logrus", "github.com/urfave/cli/v2", "google.golang.org/grpc/codes"},
 	},
 }

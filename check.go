@@ -4,6 +4,9 @@ import (
 	"fmt"
 
 	"github.com/urfave/cli/v2"
+
+	"image-cri-shim/config"
+	"image-cri-shim/registry"
 )
 
 func checkCommand() *cli.Command {
@@ -15,7 +18,11 @@ func checkCommand() *cli.Command {
 			if c.Args().Present() {
 				return fmt.Errorf("check: unexpected argument %q: name the file with --file", c.Args().First())
 			}
-			settings, registries, err := configured(c)
+			settings, err := config.Load(file(c))
+			if err != nil {
+				return err
+			}
+			registries, err := openRegistries(file(c), settings, registry.Options{})
 			if err != nil {
 				return err
 			}

@@ -2,7 +2,8 @@
 // a node's private registries serve the images they have. README.md says how to
 // use it; the folders are its parts: proxy forwards gRPC, rewrite changes the
 // image names in CRI messages, registry asks the registries, config reads the
-// file.
+// file, explain says what all that means for an image, and admin carries it to
+// the operator.
 package main
 
 import (
@@ -51,7 +52,8 @@ EXAMPLES
 
 FILES
    /etc/image-cri-shim.yaml                  the configuration
-   /var/lib/image-cri-shim/ledger.json       which image is stored under which name`
+   /var/lib/image-cri-shim/ledger.json       which image is stored under which name
+   /var/lib/image-cri-shim/admin.sock        where resolve asks the running shim; root only`
 
 // run is the program: it returns instead of exiting, and writes only to the
 // files it is given and, as the daemon, to its socket and state directory.

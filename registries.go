@@ -6,23 +6,11 @@ import (
 	"iter"
 
 	"github.com/distribution/reference"
-	"github.com/urfave/cli/v2"
 
 	"image-cri-shim/config"
 	"image-cri-shim/registry"
 	"image-cri-shim/rewrite"
 )
-
-// configured reads the file that a command was given, and makes the set of
-// registries in it.
-func configured(c *cli.Context) (*config.Config, *registry.Set, error) {
-	settings, err := config.Load(file(c))
-	if err != nil {
-		return nil, nil, err
-	}
-	registries, err := openRegistries(file(c), settings, registry.Options{})
-	return settings, registries, err
-}
 
 // openRegistries makes the set of registries that a file configures. options
 // holds what the file doesn't say.

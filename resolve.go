@@ -5,14 +5,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"image-cri-shim/admin"
+	"image-cri-shim/config"
+	"image-cri-shim/explain"
+	"image-cri-shim/proxy"
 	"image-cri-shim/registry"
 	"image-cri-shim/rewrite"
 )
@@ -20,146 +25,145 @@ import (
 func resolveCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "resolve",
-		Usage:     "say which registry would serve an image, asking the registries now",
+		Usage:     "explain which registry would serve an image, and what the node has of it",
 		ArgsUsage: "IMAGE...",
-		Description: `For each image: the reference it means, each registry's reference for it and
-what that registry answers, and what the runtime would be asked for.
+		Description: `For each image: the reference it means; for each registry which rule of the
+configuration decides, what it is asked for and what it answers; what the ledger
+and the runtime have; and what the runtime would be asked to pull.
+
+The running shim is asked, so that its cache and its circuits show. Where it is not
+running, or runs with another file, or with --fresh, the registries are asked now.
 
 The exit code is 1 if there is an image that no registry says it has.`,
 		Flags: []cli.Flag{
 			fileFlag(),
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "print `FORMAT`: text or json", Value: "text"},
+			&cli.BoolFlag{Name: "all-nodes-images", Usage: "explain the images that the runtime has now, in a line each"},
+			&cli.BoolFlag{Name: "fresh", Usage: "go by the file as it is now, without the running shim"},
 		},
 		Action: resolve,
 	}
 }
 
 func resolve(c *cli.Context) error {
-	if !c.Args().Present() {
+	format := c.String("output")
+	names := c.Args().Slice()
+	switch all := c.Bool("all-nodes-images"); {
+	case format != "text" && format != "json":
+		return fmt.Errorf("resolve: --output: found %q, expected text or json", format)
+	case all && len(names) > 0:
+		return fmt.Errorf("resolve: found the image %q beside --all-nodes-images: give one of them", names[0])
+	case !all && len(names) == 0:
 		return errors.New("resolve: name at least one image, such as nginx:1.25")
 	}
-	format := c.String("output")
-	if format != "text" && format != "json" {
-		return fmt.Errorf("resolve: --output: found %q, expected text or json", format)
-	}
-	for _, image := range c.Args().Slice() {
-		if strings.HasPrefix(image, "-") {
-			return fmt.Errorf("resolve: found %q among the images: put options before them", image)
+	for _, name := range names {
+		if strings.HasPrefix(name, "-") {
+			return fmt.Errorf("resolve: found %q among the images: put options before them", name)
 		}
 	}
-	_, registries, err := configured(c)
+	images, note, err := explained(c, names)
 	if err != nil {
+		return fmt.Errorf("resolve: %w", err)
+	}
+	if note != "" {
+		fmt.Fprintln(c.App.ErrWriter, "image-cri-shim:", note)
+	}
+	if err := printImages(c, format, images); err != nil {
 		return err
 	}
-	defer registries.Close()
-	explanations := make([]explanation, 0, c.NArg())
-	served := true
-	for _, image := range c.Args().Slice() {
-		e := explain(c.Context, registries, image)
-		explanations = append(explanations, e)
-		served = served && e.Registry != ""
-	}
-	if err := printExplanations(c.App.Writer, format, explanations); err != nil {
-		return err
-	}
-	if !served {
+	if slices.ContainsFunc(images, func(i explain.Image) bool { return i.Registry == "" }) {
 		return cli.Exit("", 1)
 	}
 	return nil
 }
 
-// explanation is what resolve says of one image.
-type explanation struct {
-	Image      string   `json:"image"`
-	Reference  string   `json:"reference,omitempty"` // canonical
-	Problem    string   `json:"problem,omitempty"`   // why there is no reference
-	Candidates []answer `json:"candidates"`
-	Pulled     string   `json:"pulled"`             // what the runtime is asked for
-	Registry   string   `json:"registry,omitempty"` // that serves it; empty: the original's own
-	User       string   `json:"user,omitempty"`     // whose credentials are sent there
-}
-
-// answer is one registry's.
-type answer struct {
-	Registry  string  `json:"registry"`
-	Reference string  `json:"reference"`
-	Answer    string  `json:"answer"`
-	Reason    string  `json:"reason,omitempty"`
-	Digest    string  `json:"digest,omitempty"`
-	Seconds   float64 `json:"seconds"`
-}
-
-func explain(ctx context.Context, registries *registry.Set, image string) explanation {
-	e := explanation{Image: image, Pulled: image, Candidates: []answer{}}
-	name, err := rewrite.Parse(image)
-	if err != nil {
-		e.Problem = err.Error()
-		return e
-	}
-	e.Reference = name.String()
-	for a := range registries.Find(ctx, name) {
-		line := answer{
-			Registry:  a.Registry,
-			Reference: a.Reference,
-			Answer:    a.State.String(),
-			Digest:    a.Digest,
-			Seconds:   a.Duration.Seconds(),
-		}
-		if a.Err != nil {
-			line.Reason = a.Err.Error()
-		}
-		e.Candidates = append(e.Candidates, line)
-		if a.State == registry.Found && e.Registry == "" {
-			e.Pulled, e.Registry, e.User = a.Reference, a.Registry, a.Credentials.Username
-			if e.User == "" && a.Credentials != (registry.Credentials{}) {
-				e.User = "a token"
-			}
-		}
-	}
-	return e
-}
-
-func printExplanations(output io.Writer, format string, explanations []explanation) error {
-	if format == "json" {
-		encoder := json.NewEncoder(output)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(explanations)
-	}
-	table := tabwriter.NewWriter(output, 0, 0, 2, ' ', 0)
-	for _, e := range explanations {
-		e.print(table)
-	}
-	return table.Flush()
-}
-
-func (e explanation) print(table io.Writer) {
-	_, _ = fmt.Fprintln(table, e.Image)
-	if e.Problem != "" {
-		_, _ = fmt.Fprintf(table, "  forwarded as it is: %s\n", e.Problem)
-		return
-	}
-	_, _ = fmt.Fprintf(table, "  means\t%s\n", e.Reference)
-	for _, a := range e.Candidates {
-		detail := a.Reason
-		if detail == "" {
-			detail = a.Digest
-		}
-		took := time.Duration(a.Seconds * float64(time.Second)).Round(time.Millisecond / 10)
-		_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\n", a.Registry, a.Reference, a.Answer, took, detail)
-	}
+func printImages(c *cli.Context, format string, images []explain.Image) error {
 	switch {
-	case e.Registry == "" && e.unsure():
-		_, _ = fmt.Fprintf(table, "  pulled as\t%s\tas it was asked for: no registry says that it has it\n", e.Pulled)
-	case e.Registry == "":
-		_, _ = fmt.Fprintf(table, "  pulled as\t%s\tas it was asked for: no registry has it\n", e.Pulled)
-	case e.User == "":
-		_, _ = fmt.Fprintf(table, "  pulled as\t%s\twithout credentials\n", e.Pulled)
+	case format == "json":
+		encoder := json.NewEncoder(c.App.Writer)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(images)
+	case c.Bool("all-nodes-images"):
+		return explain.WriteSummary(c.App.Writer, images)
 	default:
-		_, _ = fmt.Fprintf(table, "  pulled as\t%s\twith the credentials of %s\n", e.Pulled, e.User)
+		return explain.WriteText(c.App.Writer, images)
 	}
 }
 
-// unsure tells whether there is a registry that could not be asked.
-func (e explanation) unsure() bool {
-	return slices.ContainsFunc(e.Candidates, func(a answer) bool { return a.Answer == registry.Unknown.String() })
+// explained asks the running shim or, where that can't answer for the file, does
+// without it. No names mean those of the node's images. The note says who has
+// answered where that is not plain.
+func explained(c *cli.Context, names []string) (images []explain.Image, note string, err error) {
+	settings, err := config.Load(file(c))
+	if err != nil {
+		return nil, "", err
+	}
+	if !c.Bool("fresh") {
+		answer := resolution{}
+		switch err := admin.Get(c.Context, adminSocket(settings), "/resolve", url.Values{"image": names}, &answer); {
+		case errors.Is(err, admin.ErrNotRunning):
+			note = "the shim is not running: the registries are asked now"
+		case err != nil:
+			return nil, "", err
+		case !sameFile(answer.File, file(c)):
+			note = fmt.Sprintf("the shim runs with %s: the registries are asked now", answer.File)
+		default:
+			return answer.Images, answer.note(), nil
+		}
+	}
+	images, err = explainedFresh(c.Context, file(c), settings, names)
+	return images, note, err
+}
+
+// explainedFresh goes by the file, the registries, the runtime and the ledger's
+// file as they are now, and changes none of them.
+func explainedFresh(ctx context.Context, file string, settings *config.Config, names []string) ([]explain.Image, error) {
+	registries, err := openRegistries(file, settings, registry.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer registries.Close()
+	if settings.Runtime == "" {
+		if settings.Runtime, err = config.DetectRuntime(ctx); err != nil {
+			settings.Runtime = "/run/containerd/containerd.sock" // the first that would be looked for
+		}
+	}
+	runtime, err := proxy.New(proxy.Options{Runtime: settings.Runtime})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = runtime.Close() }()
+	rewriter := rewrite.New(rewrite.Options{Lookup: lookup{registries}, Ledger: rewrite.ReadLedger(settings.StateDirectory)})
+	explainer := &explain.Explainer{Registries: registries, Rewriter: rewriter, Invoke: runtime.Invoke}
+	return explainer.Explain(ctx, names)
+}
+
+// resolution is the running shim's answer.
+type resolution struct {
+	File   string          `json:"file"`
+	Read   time.Time       `json:"read"` // when the shim read it
+	Images []explain.Image `json:"images"`
+}
+
+// note says where the answer is not what the file says.
+func (r resolution) note() string {
+	info, err := os.Stat(r.File)
+	if err != nil || !info.ModTime().After(r.Read) {
+		return ""
+	}
+	return fmt.Sprintf("%s has changed since the running shim has read it: --fresh goes by what it says now", r.File)
+}
+
+// adminSocket is where the daemon answers its operator.
+func adminSocket(settings *config.Config) string {
+	return filepath.Join(settings.StateDirectory, "admin.sock")
+}
+
+func sameFile(a, b string) bool {
+	first, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	second, err := os.Stat(b)
+	return err == nil && os.SameFile(first, second)
 }

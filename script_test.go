@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,8 +36,8 @@ func TestMain(m *testing.M) {
 // TestScripts runs the transcripts in testdata/script, each in a folder of its
 // own. $HUB is the address of a registry that has library/nginx:1.25 for the
 // user admin with the password canary:passw0rd, $CRI a runtime's socket that
-// answers Version and takes for ever over Status, and $SHIM a socket path that
-// is free.
+// answers Version, has two images and takes for ever over Status, and $SHIM a
+// socket path that is free.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -55,6 +56,8 @@ func TestScripts(t *testing.T) {
 				<-stream.Context().Done()
 				return stream.Context().Err()
 			})
+			cri.Handle("/runtime.v1.ImageService/ListImages", answerImages)
+			cri.Handle("/runtime.v1.ImageService/ImageStatus", answerImageStatus)
 			if err := cri.Start(); err != nil {
 				return err
 			}
@@ -106,6 +109,45 @@ func answerVersion(stream grpc.ServerStream) error {
 		return err
 	}
 	return proxytest.Send(stream, response)
+}
+
+// images are those of $CRI.
+var images = []*runtime.Image{
+	{Id: "sha256:1111111111111111111111111111111111111111111111111111111111111111", RepoTags: []string{"docker.io/library/nginx:1.25"}},
+	{Id: "sha256:2222222222222222222222222222222222222222222222222222222222222222", RepoTags: []string{"quay.io/no/such:1"}},
+}
+
+func answerImages(stream grpc.ServerStream) error {
+	if _, err := proxytest.Receive(stream); err != nil {
+		return err
+	}
+	response, err := proto.Marshal(&runtime.ListImagesResponse{Images: images})
+	if err != nil {
+		return err
+	}
+	return proxytest.Send(stream, response)
+}
+
+// answerImageStatus takes canonical names and IDs.
+func answerImageStatus(stream grpc.ServerStream) error {
+	received, err := proxytest.Receive(stream)
+	if err != nil {
+		return err
+	}
+	request, response := &runtime.ImageStatusRequest{}, &runtime.ImageStatusResponse{}
+	if err := proto.Unmarshal(received, request); err != nil {
+		return err
+	}
+	for _, image := range images {
+		if image.Id == request.Image.Image || slices.Contains(image.RepoTags, request.Image.Image) {
+			response.Image = image
+		}
+	}
+	encoded, err := proto.Marshal(response)
+	if err != nil {
+		return err
+	}
+	return proxytest.Send(stream, encoded)
 }
 
 // expand FILE... replaces $NAME in files by the script's variables.

@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"image-cri-shim/config"
+	"image-cri-shim/explain"
 	"image-cri-shim/proxy"
 	"image-cri-shim/registry"
 	"image-cri-shim/rewrite"
@@ -62,6 +63,7 @@ type daemon struct {
 	log        *logrus.Logger
 	registries *registry.Set
 	server     *proxy.Server
+	operator   operator
 }
 
 // newDaemon puts the parts together. It listens on nothing yet.
@@ -73,7 +75,7 @@ func newDaemon(ctx context.Context, file string, settings *config.Config, log *l
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{settings: settings, log: log, registries: registries}
+	d := &daemon{settings: settings, log: log, registries: registries, operator: operator{file: absolute(file), read: settings.Read}}
 	if err := d.connect(ctx); err != nil {
 		d.close()
 		return nil, err
@@ -106,7 +108,11 @@ func (d *daemon) connect(ctx context.Context) error {
 		Interceptors: interceptors(rewriter),
 		Observe:      logCall(d.log),
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	d.operator.explainer = &explain.Explainer{Registries: d.registries, Rewriter: rewriter, Invoke: d.server.Invoke}
+	return nil
 }
 
 // same tells whether two paths are one, whatever links their folders are (/run
@@ -163,6 +169,7 @@ func interceptors(rewriter *rewrite.Rewriter) proxy.Interceptors {
 
 // run serves until ctx is done, then drains.
 func (d *daemon) run(ctx context.Context) error {
+	defer d.operate(ctx)()
 	if !d.settings.Force {
 		if err := d.waitForRuntime(ctx); err != nil {
 			return err

@@ -76,6 +76,7 @@ type Config struct {
 	StateDirectory string        // absolute path of what survives restarts
 	ReloadInterval time.Duration // how often the file is looked at for changes
 	Cache          Cache
+	Read           time.Time  // when the file was read; zero without a file
 	Registries     []Registry // the main one first, if there is one, then in the file's order
 	authFile       string     // of the registries without credentials of their own
 	Warnings       []string   // what an operator should know, a line each, in the file's order
@@ -91,6 +92,7 @@ type Cache struct {
 // Load reads and parses the file of this name. A file with credentials that
 // other users may read, by its permissions, gets a warning.
 func Load(path string) (*Config, error) {
+	read := time.Now() // or before: what changes from now on may be missed
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
@@ -104,6 +106,7 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	config.Read = read
 	info, err := file.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration's permissions: %w", err)

@@ -62,3 +62,13 @@ func (s *Server) WaitForRuntime(ctx context.Context) error {
 		}
 	}
 }
+
+// Invoke calls a unary method of the runtime for the shim itself, on behalf of no
+// client. It is an [Invoke] whose ctx may be any.
+func (s *Server) Invoke(ctx context.Context, method string, request []byte) ([]byte, error) {
+	var response frame
+	if err := s.runtime.Invoke(ctx, method, newFrame(request), &response); err != nil {
+		return nil, err
+	}
+	return response.take(), nil
+}

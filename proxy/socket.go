@@ -24,6 +24,18 @@ import (
 // follows. Until then nobody but the owner can connect. Closing the listener
 // removes the file, unless another has taken its place.
 func Listen(ctx context.Context, socket, runtimeSocket string) (net.Listener, error) {
+	listener, err := ListenPrivate(ctx, socket)
+	if err != nil {
+		return nil, err
+	}
+	if err := followRuntime(socket, runtimeSocket); err != nil {
+		return nil, errors.Join(fmt.Errorf("set up socket %s: %w", socket, err), listener.Close())
+	}
+	return listener, nil
+}
+
+// ListenPrivate is [Listen] for a socket that only its owner can connect to.
+func ListenPrivate(ctx context.Context, socket string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(socket), 0o755); err != nil {
 		return nil, fmt.Errorf("create the folder of socket %s: %w", socket, err)
 	}
@@ -45,11 +57,7 @@ func Listen(ctx context.Context, socket, runtimeSocket string) (net.Listener, er
 	}
 	listener := &socketListener{UnixListener: bound.(*net.UnixListener), path: socket}
 	listener.SetUnlinkOnClose(false)
-	listener.file, err = os.Lstat(socket)
-	if err == nil {
-		err = followRuntime(socket, runtimeSocket)
-	}
-	if err != nil {
+	if listener.file, err = os.Lstat(socket); err != nil {
 		return nil, errors.Join(fmt.Errorf("set up socket %s: %w", socket, err), listener.Close())
 	}
 	return listener, nil

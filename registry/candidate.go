@@ -47,8 +47,8 @@ func (s *Set) questions(name reference.Named) []question {
 	}
 	var questions []question
 	for _, e := range s.ordered(original) {
-		candidate, ok := e.candidate(original)
-		if !ok {
+		candidate, rule := e.candidate(original)
+		if !rule.standsIn {
 			continue
 		}
 		known := slices.IndexFunc(questions, func(q question) bool {
@@ -86,27 +86,22 @@ func (e *endpoint) closeness(original reference.Named) int {
 }
 
 // candidate is the registry's name for an original with a tag or a digest. It
-// is false where the registry does not stand in for it or can't have it.
-func (e *endpoint) candidate(original reference.Named) (reference.Named, bool) {
-	own := e.closeness(original) > 0
-	if e.patterns.excludes(original.Name()) || (!own && !e.patterns.includes(original.Name())) {
-		return original, false
-	}
-	if own {
-		return original, true
-	}
-	if !e.tags.admit(original) {
-		return original, false
+// is of use only where the rule stands in.
+func (e *endpoint) candidate(original reference.Named) (reference.Named, rule) {
+	decided := e.rule(original)
+	if !decided.standsIn || e.closeness(original) > 0 {
+		return original, decided
 	}
 	repository := e.template.repository(original)
 	if e.location.prefix != "" {
 		repository = e.location.prefix + "/" + repository
 	}
-	renamed, err := parseRepository(e.location.host + "/" + repository)
-	if err != nil {
-		return original, false
+	if renamed, err := parseRepository(e.location.host + "/" + repository); err == nil {
+		if candidate, ok := identified(renamed, original); ok {
+			return candidate, decided
+		}
 	}
-	return identified(renamed, original)
+	return original, rule{text: "its path makes no reference of it:", pattern: string(e.template)}
 }
 
 // identified gives a repository the digest or the tag of an original.

@@ -33,7 +33,7 @@ func (s *Set) MayFallBack(name reference.Named) bool {
 	if name != nil {
 		if original, err := reference.ParseDockerRef(name.String()); err == nil {
 			for _, e := range s.ordered(original) {
-				if _, standsIn := e.candidate(original); standsIn && e.fallback != FallbackUnset {
+				if _, rule := e.candidate(original); rule.standsIn && e.fallback != FallbackUnset {
 					fallback = e.fallback
 					break
 				}

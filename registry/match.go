@@ -3,7 +3,6 @@ package registry
 import (
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 )
 
@@ -34,17 +33,16 @@ func parsePatterns(texts []string) (patterns, error) {
 	return p, nil
 }
 
-// excludes tells whether a repository, with its domain, must not be asked for.
-func (p patterns) excludes(repository string) bool { return anyMatches(p.exclude, repository) }
-
-// includes tells whether a repository that is not excluded may be asked for.
-func (p patterns) includes(repository string) bool {
-	return len(p.include) == 0 || anyMatches(p.include, repository)
-}
-
-func anyMatches(patterns []pattern, repository string) bool {
+// matching returns the first of some patterns that a repository, with its domain,
+// begins with; nil if none.
+func matching(patterns []pattern, repository string) pattern {
 	elements := strings.Split(repository, "/")
-	return slices.ContainsFunc(patterns, func(p pattern) bool { return p.matches(elements) })
+	for _, p := range patterns {
+		if p.matches(elements) {
+			return p
+		}
+	}
+	return nil
 }
 
 func (p pattern) matches(elements []string) bool {
@@ -58,3 +56,5 @@ func (p pattern) matches(elements []string) bool {
 	}
 	return true
 }
+
+func (p pattern) String() string { return strings.Join(p, "/") }

@@ -3,10 +3,7 @@ package registry
 import (
 	"fmt"
 	"path"
-	"slices"
 	"strings"
-
-	"github.com/distribution/reference"
 )
 
 // tags select the tags that a registry is asked for. What a tag means may change
@@ -31,17 +28,12 @@ func parseTags(texts []string) (tags, error) {
 	return t, nil
 }
 
-// admit tells whether a registry may be asked for an original. A digest always
-// may.
-func (t tags) admit(original reference.Named) bool {
-	tagged, ok := original.(reference.Tagged)
-	if !ok {
-		return true
+// matchingTag returns the first of some patterns that fits a tag; empty if none.
+func matchingTag(patterns []string, tag string) string {
+	for _, pattern := range patterns {
+		if matched, err := path.Match(pattern, tag); err == nil && matched {
+			return pattern
+		}
 	}
-	matches := func(pattern string) bool {
-		matched, err := path.Match(pattern, tagged.Tag())
-		return err == nil && matched
-	}
-	return !slices.ContainsFunc(t.exclude, matches) &&
-		(len(t.include) == 0 || slices.ContainsFunc(t.include, matches))
+	return ""
 }

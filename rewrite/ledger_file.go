@@ -16,7 +16,7 @@ import (
 // ledgerFile is the ledger on disk: one JSON document that is replaced as a
 // whole, so that a crash leaves the old one or the new one.
 type ledgerFile struct {
-	path string
+	path string // empty: nothing is saved
 
 	mutex sync.Mutex
 	saved uint64 // version of the ledger that is on disk
@@ -30,6 +30,7 @@ type document struct {
 }
 
 const (
+	ledgerName      = "ledger.json"
 	documentVersion = 1
 	documentLimit   = 64 << 20 // bytes; far above what ledgerLimit entries take
 )
@@ -39,7 +40,7 @@ const (
 // ledger that starts empty, and learns the names again. A damaged file is kept
 // under another name.
 func OpenLedger(directory string) (*Ledger, error) {
-	l := newLedger(&ledgerFile{path: filepath.Join(directory, "ledger.json")})
+	l := newLedger(&ledgerFile{path: filepath.Join(directory, ledgerName)})
 	if err := os.MkdirAll(directory, 0o700); err != nil {
 		return l, fmt.Errorf("the names of pulled images won't survive a restart: %w", err)
 	}
@@ -47,6 +48,26 @@ func OpenLedger(directory string) (*Ledger, error) {
 	if err != nil {
 		return l, fmt.Errorf("the names of images pulled before are unknown until they are asked for again: %w", err)
 	}
+	l.fill(stored)
+	return l, nil
+}
+
+// ReadLedger reads the ledger in a state directory for somebody who only looks:
+// nothing on disk is changed by it or by its use. What can't be read is empty.
+func ReadLedger(directory string) *Ledger {
+	l := newLedger(&ledgerFile{})
+	content, err := readBounded(filepath.Join(directory, ledgerName), documentLimit)
+	if err != nil {
+		return l
+	}
+	if stored, err := decodeDocument(content); err == nil {
+		l.fill(stored)
+	}
+	return l
+}
+
+// fill puts into an empty ledger what was on disk.
+func (l *Ledger) fill(stored document) {
 	for _, name := range stored.Names {
 		l.name(name)
 	}
@@ -54,7 +75,6 @@ func OpenLedger(directory string) (*Ledger, error) {
 		l.hide(hidden)
 	}
 	l.evict()
-	return l, nil
 }
 
 // load reads the file. One that is damaged is put aside.
@@ -122,7 +142,7 @@ func isCanonical(image string) bool {
 func (f *ledgerFile) save(version uint64, snapshot func() (document, uint64)) error {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
-	if f.saved >= version {
+	if f.path == "" || f.saved >= version {
 		return nil
 	}
 	current, version := snapshot()

@@ -138,3 +138,10 @@ func (s *Shim) decisions() ([]Decision, error) {
 	}
 	return decisions, nil
 }
+
+// Command runs another command of the shim's program on the running shim's
+// configuration, and returns what it prints on standard output. An exit code other
+// than 0 is an error of type [exec.ExitError].
+func (s *Shim) Command(ctx context.Context, arguments ...string) ([]byte, error) {
+	return exec.CommandContext(ctx, s.options.Binary, append([]string{"--file", s.configuration()}, arguments...)...).Output()
+}

@@ -1,0 +1,135 @@
+package admin_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"image-cri-shim/admin"
+)
+
+// The test binary is also a client of another user's.
+func TestMain(m *testing.M) {
+	if socket := os.Getenv("ADMIN_TEST_SOCKET"); socket != "" {
+		var answer string
+		if err := admin.Get(context.Background(), socket, "/echo", nil, &answer); err != nil {
+			_, _ = os.Stdout.WriteString("refused: " + err.Error())
+		} else {
+			_, _ = os.Stdout.WriteString("answered")
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// serve answers /echo with what it is asked, until the test ends.
+func serve(t *testing.T, socket string) {
+	t.Helper()
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /echo", func(w http.ResponseWriter, r *http.Request) {
+		admin.Reply(w, r.URL.Query().Get("word"), nil)
+	})
+	mux.HandleFunc("GET /fail", func(w http.ResponseWriter, _ *http.Request) {
+		admin.Reply(w, nil, errors.New("it is broken"))
+	})
+	mux.HandleFunc("GET /hang", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- admin.Serve(ctx, listener, mux) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+}
+
+func TestGet(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "admin.sock")
+	var answer string
+	if err := admin.Get(t.Context(), socket, "/echo", nil, &answer); !errors.Is(err, admin.ErrNotRunning) {
+		t.Errorf("without a socket: %v", err)
+	}
+	serve(t, socket)
+	if err := admin.Get(t.Context(), socket, "/echo", url.Values{"word": {"a b&c"}}, &answer); err != nil || answer != "a b&c" {
+		t.Errorf("got %q, %v", answer, err)
+	}
+	for path, want := range map[string]string{"/fail": "it is broken", "/missing": "not found"} {
+		if err := admin.Get(t.Context(), socket, path, nil, &answer); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q in it", path, err, want)
+		}
+	}
+	var number int
+	if err := admin.Get(t.Context(), socket, "/echo", url.Values{"word": {"x"}}, &number); err == nil {
+		t.Error("a string was decoded into a number")
+	}
+}
+
+// TestServeEnds cuts a request that would never end.
+func TestServeEnds(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "admin.sock")
+	failed := make(chan error, 1)
+	t.Run("serving", func(t *testing.T) {
+		serve(t, socket)
+		go func() { failed <- admin.Get(context.Background(), socket, "/hang", nil, nil) }()
+		if err := admin.Get(t.Context(), socket, "/echo", nil, new(string)); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if err := <-failed; err == nil {
+		t.Error("the request succeeded")
+	}
+	if err := admin.Get(t.Context(), socket, "/echo", nil, new(string)); !errors.Is(err, admin.ErrNotRunning) {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// TestOtherUsers opens the socket and its folder to all; others still get nothing.
+func TestOtherUsers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become another user")
+	}
+	folder, err := os.MkdirTemp("", "admin-") // t.TempDir's parents are closed
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	binary := filepath.Join(folder, "client")
+	content, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(folder, "admin.sock")
+	serve(t, socket)
+	for path, mode := range map[string]os.FileMode{folder: 0o755, socket: 0o777} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(binary, content, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for user, want := range map[uint32]string{0: "answered", 65534: "refused: ask the running shim"} {
+		command := exec.CommandContext(t.Context(), binary)
+		command.Env = []string{"ADMIN_TEST_SOCKET=" + socket}
+		command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+		output, err := command.CombinedOutput()
+		if err != nil || !strings.HasPrefix(string(output), want) {
+			t.Errorf("user %d: %q, %v, want %q", user, output, err, want)
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package e2e
+
+import (
+	"encoding/json"
+	"errors"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// resolved is what the shim's resolve command prints of one image; the parts that
+// are looked at.
+type resolved struct {
+	Image, Pulled, Registry string
+	Registries              []struct {
+		Registry, Rule, Answer, Circuit string
+		Cached                          bool
+	}
+	Node struct {
+		Problem, Served, Registry string
+		Ledger                    *struct{ Image, Stored string }
+		Runtime                   []struct {
+			Reference, Image string
+			Hidden           bool
+		}
+	}
+}
+
+func (n *node) resolve(t *testing.T, arguments ...string) []resolved {
+	t.Helper()
+	output, err := n.shim.Command(testContext(t), append([]string{"resolve", "--output", "json"}, arguments...)...)
+	var exit *exec.ExitError
+	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
+		t.Fatalf("resolve %s: %v", arguments, err)
+	}
+	if strings.Contains(string(output), privatePassword) {
+		t.Error("resolve prints a password")
+	}
+	var images []resolved
+	if err := json.Unmarshal(output, &images); err != nil {
+		t.Fatalf("resolve %s: %v in %s", arguments, err, output)
+	}
+	return images
+}
+
+// TestResolve explains what was pulled through the running shim: by its ledger, its
+// cache and the runtime; and, by the files alone, once it has stopped.
+func TestResolve(t *testing.T) {
+	onEachRuntime(t, func(t *testing.T, runtime runtime) {
+		n := newNode(t, runtime, privateOnly())
+		id := n.pull(t, n.through, "nginx:1.25", nil)
+		stored := shared.private.Host() + "/library/nginx:1.25"
+		check := func(image resolved, cached bool) {
+			t.Helper()
+			if r := image.Registries[0]; image.Pulled != stored || r.Answer != "found" || r.Cached != cached || r.Rule != "all images" || r.Circuit != "closed" {
+				t.Errorf("the registries' part: %+v", image)
+			}
+			l := image.Node.Ledger
+			if image.Node.Problem != "" || image.Node.Registry != shared.private.Address() || l == nil || l.Image != id || l.Stored != stored {
+				t.Errorf("the node's part: %+v", image.Node)
+			}
+			hidden := false
+			for _, p := range image.Node.Runtime {
+				hidden = hidden || p.Reference == stored && p.Image == id && p.Hidden
+			}
+			if !hidden {
+				t.Errorf("the runtime does not have %s hidden: %+v", stored, image.Node.Runtime)
+			}
+		}
+		check(n.resolve(t, "nginx:1.25")[0], true)
+
+		all := n.resolve(t, "--all-nodes-images")
+		at := slices.IndexFunc(all, func(i resolved) bool { return i.Image == "docker.io/library/nginx:1.25" })
+		if at < 0 || all[at].Registry != shared.private.Address() {
+			t.Errorf("the node's images: %+v", all)
+		}
+
+		if err := n.shim.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		check(n.resolve(t, "nginx:1.25")[0], false)
+		if err := n.shim.Start(testContext(t)); err != nil {
+			t.Fatal(err)
+		}
+		if image := n.status(t, n.through, "nginx:1.25"); image.GetId() != id {
+			t.Errorf("resolve without the shim has changed its ledger: %v", image)
+		}
+	})
+}

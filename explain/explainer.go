@@ -1,0 +1,44 @@
+package explain
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"image-cri-shim/registry"
+	"image-cri-shim/rewrite"
+)
+
+// Explainer knows all that decides. It is safe for concurrent use.
+type Explainer struct {
+	Registries *registry.Set
+	Rewriter   *rewrite.Rewriter
+	Invoke     rewrite.Invoke // asks the runtime
+}
+
+// concurrency bounds the names that are looked at at once.
+const concurrency = 8
+
+// Explain explains names in their order or, if there are none, those that the
+// runtime has now, as clients see them. The error is the runtime's where it can't
+// name its images.
+func (e *Explainer) Explain(ctx context.Context, names []string) ([]Image, error) {
+	if len(names) == 0 {
+		var err error
+		if names, err = e.Rewriter.Images(ctx, e.Invoke); err != nil {
+			return nil, fmt.Errorf("list the node's images: %w", err)
+		}
+	}
+	images := make([]Image, len(names))
+	slots := make(chan struct{}, concurrency)
+	var running sync.WaitGroup
+	for i, name := range names {
+		slots <- struct{}{}
+		running.Go(func() {
+			defer func() { <-slots }()
+			images[i] = e.image(ctx, name)
+		})
+	}
+	running.Wait()
+	return images, nil
+}

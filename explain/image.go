@@ -1,0 +1,141 @@
+package explain
+
+import (
+	"context"
+	"time"
+
+	"github.com/distribution/reference"
+
+	"image-cri-shim/registry"
+	"image-cri-shim/rewrite"
+)
+
+// Image is what there is to say of one image name.
+type Image struct {
+	Image      string     `json:"image"`               // as it was given
+	Reference  string     `json:"reference,omitempty"` // that it means, canonical
+	Problem    string     `json:"problem,omitempty"`   // why it is none
+	Registries []Registry `json:"registries"`          // the best first
+	Fallback   string     `json:"fallback"`            // original or never
+	Pulled     string     `json:"pulled"`              // what the runtime is asked for; empty if nothing
+	Registry   string     `json:"registry,omitempty"`  // that serves it; empty: the original's own
+	User       string     `json:"user,omitempty"`      // whose credentials are sent there
+	Node       Node       `json:"node"`
+}
+
+// Registry is what one registry is asked for, and its answer.
+type Registry struct {
+	Registry  string  `json:"registry"`
+	Priority  int     `json:"priority"`
+	Rule      string  `json:"rule"`                // of the configuration
+	Reference string  `json:"reference,omitempty"` // empty where it is not asked
+	Answer    string  `json:"answer,omitempty"`    // found, absent, could not ask
+	Cached    bool    `json:"cached"`              // nobody was asked for it now
+	Reason    string  `json:"reason,omitempty"`    // why it could not be asked
+	Digest    string  `json:"digest,omitempty"`
+	Seconds   float64 `json:"seconds"`
+	Circuit   string  `json:"circuit"` // closed, or since when and why it is open
+}
+
+// Node is what the node has of the image.
+type Node struct {
+	Problem  string     `json:"problem,omitempty"`  // why the runtime can't say
+	Served   string     `json:"served,omitempty"`   // what a client finds under the name
+	Registry string     `json:"registry,omitempty"` // that it came from
+	Reason   string     `json:"reason,omitempty"`
+	Ledger   *Ledger    `json:"ledger,omitempty"`
+	Runtime  []Presence `json:"runtime,omitempty"`
+}
+
+// Ledger is what the ledger has for the name.
+type Ledger struct {
+	Image    string    `json:"image"`
+	Stored   string    `json:"stored"`
+	Registry string    `json:"registry,omitempty"`
+	At       time.Time `json:"at"`
+}
+
+// Presence is what the runtime has under one reference or ID.
+type Presence struct {
+	Reference string `json:"reference"`
+	Image     string `json:"image,omitempty"` // its ID; empty if there is none
+	Hidden    bool   `json:"hidden,omitempty"`
+	Problem   string `json:"problem,omitempty"`
+}
+
+// image explains one name.
+func (e *Explainer) image(ctx context.Context, asked string) Image {
+	i := Image{Image: asked, Registries: []Registry{}, Node: e.node(ctx, asked)}
+	name, err := rewrite.Parse(asked)
+	if err != nil {
+		i.Problem = err.Error()
+	} else {
+		i.Reference = name.String()
+		i.ask(ctx, e.Registries, name)
+	}
+	mayFallBack := e.Registries.MayFallBack(name)
+	i.Fallback = string(registry.FallbackOriginal)
+	if !mayFallBack {
+		i.Fallback = string(registry.FallbackNever)
+	}
+	if mayFallBack && i.Pulled == "" {
+		i.Pulled = asked
+	}
+	return i
+}
+
+// ask notes the rules and the answers of the registries.
+func (i *Image) ask(ctx context.Context, registries *registry.Set, name reference.Named) {
+	answers := map[string]registry.Answer{} // by reference: each is asked for once
+	for a := range registries.Find(ctx, name) {
+		answers[a.Reference] = a
+		if a.State == registry.Found && i.Registry == "" {
+			i.Pulled, i.Registry, i.User = a.Reference, a.Registry, a.Credentials.Username
+			if i.User == "" && a.Credentials != (registry.Credentials{}) {
+				i.User = "a token"
+			}
+		}
+	}
+	for _, v := range registries.Verdicts(name) {
+		line := Registry{Registry: v.Registry, Priority: v.Priority, Rule: v.Rule, Reference: v.Reference, Circuit: "closed"}
+		if v.Down != "" {
+			line.Circuit = v.Down
+		}
+		if a, asked := answers[v.Reference]; asked {
+			line.Answer, line.Cached, line.Digest, line.Seconds = a.State.String(), a.Cached, a.Digest, a.Duration.Seconds()
+			if a.Err != nil {
+				line.Reason = a.Err.Error()
+			}
+		}
+		i.Registries = append(i.Registries, line)
+	}
+}
+
+// unsure tells whether there is a registry that could not be asked.
+func (i *Image) unsure() bool {
+	for _, r := range i.Registries {
+		if r.Answer == registry.Unknown.String() {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *Explainer) node(ctx context.Context, asked string) Node {
+	local, err := e.Rewriter.Local(ctx, asked, e.Invoke)
+	n := Node{Served: local.Served, Registry: local.Registry, Reason: local.Reason}
+	if err != nil {
+		n.Problem = err.Error()
+	}
+	if l := local.Ledger; l != nil {
+		n.Ledger = &Ledger{Image: l.Image, Stored: l.Stored, Registry: l.Registry, At: l.At}
+	}
+	for _, p := range local.Runtime {
+		line := Presence{Reference: p.Reference, Image: p.Image, Hidden: p.Hidden}
+		if p.Err != nil {
+			line.Problem = p.Err.Error()
+		}
+		n.Runtime = append(n.Runtime, line)
+	}
+	return n
+}

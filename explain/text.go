@@ -1,0 +1,151 @@
+package explain
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"image-cri-shim/registry"
+)
+
+// WriteText writes all that is known of some images, for people.
+func WriteText(w io.Writer, images []Image) error {
+	for _, i := range images {
+		if err := i.writeText(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (i *Image) writeText(w io.Writer) error {
+	// A table each, so that one long name does not widen all others.
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, i.Image)
+	if i.Problem != "" {
+		row(table, "means", "", i.Problem, "")
+	} else {
+		row(table, "means", "", i.Reference, "")
+	}
+	for _, r := range i.Registries {
+		row(table, r.Registry, cmp.Or(r.Answer, "not asked"), cmp.Or(r.Reference, "-"), r.detail())
+	}
+	i.Node.write(table)
+	row(table, "pulled as", "", cmp.Or(i.Pulled, "-"), i.outcome())
+	return table.Flush()
+}
+
+func row(table io.Writer, subject, state, reference, detail string) {
+	fmt.Fprintf(table, "  %s\t%s\t%s\t%s\n", subject, state, reference, detail)
+}
+
+// detail is what is behind an answer.
+func (r *Registry) detail() string {
+	text := r.Rule
+	switch {
+	case r.Answer == "":
+		return text
+	case r.Reason != "":
+		text += "; " + r.Reason
+	case r.Digest != "":
+		text += "; " + r.Digest
+	}
+	if r.Cached {
+		text += "; remembered"
+	} else {
+		text += fmt.Sprintf("; asked now, %s", time.Duration(r.Seconds*float64(time.Second)).Round(time.Millisecond/10))
+	}
+	if r.Circuit != "closed" && r.Circuit != r.Reason {
+		text += "; " + r.Circuit
+	}
+	return text
+}
+
+func (n *Node) write(table io.Writer) {
+	if n.Ledger != nil {
+		row(table, "ledger", "has", n.Ledger.Stored, fmt.Sprintf("%s, from %s, %s",
+			n.Ledger.Image, cmp.Or(n.Ledger.Registry, "its own registry"), n.Ledger.At.Local().Format(time.DateTime)))
+	}
+	for _, p := range n.Runtime {
+		switch {
+		case p.Problem != "":
+			row(table, "runtime", "unknown", p.Reference, p.Problem)
+		case p.Hidden:
+			row(table, "runtime", "hidden", p.Reference, p.Image+", put there for another name")
+		case p.Image == "":
+			row(table, "runtime", "absent", p.Reference, "")
+		default:
+			row(table, "runtime", "has", p.Reference, p.Image)
+		}
+	}
+	switch {
+	case n.Problem != "":
+		row(table, "on the node", "unknown", "-", n.Problem)
+	case n.Served == "":
+		row(table, "on the node", "absent", "-", "")
+	default:
+		row(table, "on the node", "found", n.Served, n.Reason)
+	}
+}
+
+// outcome is why a pull asks the runtime for what it asks for.
+func (i *Image) outcome() string {
+	switch {
+	case i.Pulled == "":
+		return "no registry serves it, and its own is not to be asked (fallback: never)"
+	case i.Problem != "":
+		return "forwarded as it is"
+	case i.Registry == "" && i.unsure():
+		return "as it was asked for: no registry says that it has it"
+	case i.Registry == "":
+		return "as it was asked for: no registry has it"
+	case i.User == "":
+		return "without credentials"
+	default:
+		return "with the credentials of " + i.User
+	}
+}
+
+// WriteSummary writes a line for each image: who would serve it.
+func WriteSummary(w io.Writer, images []Image) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	private := 0
+	fmt.Fprint(table, "IMAGE\tSERVED BY\tAS\tON THE NODE FROM\n")
+	for _, i := range images {
+		if i.Registry != "" {
+			private++
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", i.Image, i.servedBy(), cmp.Or(i.Pulled, "-"), i.Node.origin())
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%d of %d would be served by a private registry\n", private, len(images))
+	return err
+}
+
+// servedBy is who a pull would be served by, in a few words.
+func (i *Image) servedBy() string {
+	switch {
+	case i.Registry != "":
+		return i.Registry
+	case i.Problem != "":
+		return "- (" + i.Problem + ")"
+	case i.Fallback == string(registry.FallbackNever):
+		return "nobody"
+	case i.unsure():
+		return "the original (a registry could not be asked)"
+	default:
+		return "the original"
+	}
+}
+
+// origin is where the image on the node came from.
+func (n *Node) origin() string {
+	if n.Served == "" {
+		return "-"
+	}
+	return cmp.Or(n.Registry, n.Reason)
+}

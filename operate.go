@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"image-cri-shim/admin"
+	"image-cri-shim/explain"
+	"image-cri-shim/proxy"
+)
+
+// operator answers those who ask the running daemon about itself.
+type operator struct {
+	file      string // of the configuration
+	read      time.Time
+	explainer *explain.Explainer
+}
+
+func (o *operator) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /resolve", func(response http.ResponseWriter, request *http.Request) {
+		images, err := o.explainer.Explain(request.Context(), request.URL.Query()["image"])
+		admin.Reply(response, resolution{File: o.file, Read: o.read, Images: images}, err)
+	})
+	return mux
+}
+
+// operate begins to answer the operator, until end is called. That this can't be
+// done is worth a warning and no more: the daemon is there for others.
+func (d *daemon) operate(ctx context.Context) (end func()) {
+	listener, err := proxy.ListenPrivate(ctx, adminSocket(d.settings))
+	if err != nil {
+		d.log.WithError(err).Warn("the running shim can't be asked about itself")
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := admin.Serve(ctx, listener, d.operator.handler()); err != nil {
+			d.log.WithError(err).Warn("the running shim can't be asked about itself any more")
+		}
+	})
+	return func() {
+		cancel()
+		serving.Wait()
+	}
+}
+
+// absolute is the path that names a file wherever the reader stands.
+func absolute(file string) string {
+	if path, err := filepath.Abs(file); err == nil {
+		return path
+	}
+	return file
+}

@@ -1,0 +1,83 @@
+package registry_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"image-cri-shim/registry"
+)
+
+func TestVerdicts(t *testing.T) {
+	set := newSet(t, registry.Options{Registries: []registry.Config{
+		{Address: "http://plain.example.com"},
+		{Address: "http://matching.example.com", Match: []string{"quay.io", "docker.io/library", "docker.io"}, Priority: 900},
+		{Address: "http://excluding.example.com", Match: []string{"docker.io", "!*.io/library"}, Priority: 800},
+		{Address: "http://other.example.com", Match: []string{"quay.io"}, Priority: 700},
+		{Address: "http://notag.example.com", Tags: []string{"!1.*"}, Priority: 600},
+		{Address: "http://tags.example.com", Tags: []string{"2.*"}, Priority: 500},
+		{Address: "http://own.example.com", Match: []string{"quay.io"}},
+		{Address: "http://own.example.com/prefix", Match: []string{"quay.io"}},
+		{Address: "https://docker.io", Path: "{name}", Match: []string{"quay.io"}},
+	}})
+	for _, test := range []struct {
+		image string
+		want  []string // the verdicts of all registries, the best first
+	}{
+		{"nginx:1.25", []string{
+			"matching stands in: match docker.io/library",
+			"excluding does not: match excludes !*.io/library",
+			"other does not: match has no pattern for it",
+			"notag does not: tags exclude !1.*",
+			"tags does not: tags have no pattern for it",
+			"plain stands in: all images",
+		}},
+		{"nginx@" + digest, []string{
+			"matching stands in: match docker.io/library",
+			"notag stands in: all images",
+			"tags stands in: all images",
+		}},
+		{"own.example.com/prefix/app:1", []string{
+			"own/prefix stands in: its own host",
+			"own does not: another registry has the same reference",
+		}},
+		{"quay.io/nginx:1", []string{
+			"docker.io does not: its path makes no reference of it: {name}",
+		}},
+	} {
+		t.Run(test.image, func(t *testing.T) {
+			var got []string
+			name := parse(t, test.image)
+			for _, v := range set.Verdicts(name) {
+				verb := "does not"
+				if v.StandsIn {
+					verb = "stands in"
+				}
+				if (v.Reference != "") != v.StandsIn || v.Down != "" {
+					t.Errorf("verdict %+v", v)
+				}
+				if v.StandsIn && !slices.Contains(references(set.Candidates(name)), v.Reference) {
+					t.Errorf("%s is no candidate", v.Reference)
+				}
+				got = append(got, fmt.Sprintf("%s %s: %s", shortAddress(v.Registry), verb, v.Rule))
+			}
+			if len(got) != 9 {
+				t.Errorf("%d verdicts, want one for each registry", len(got))
+			}
+			last := -1
+			for _, want := range test.want {
+				at := slices.Index(got, want)
+				if at <= last {
+					t.Errorf("no %q, or in the wrong place, in %q", want, got)
+				}
+				last = at
+			}
+		})
+	}
+}
+
+func shortAddress(address string) string {
+	_, host, _ := strings.Cut(address, "://")
+	return strings.Replace(host, ".example.com", "", 1)
+}

@@ -1,0 +1,155 @@
+package rewrite
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// Local is what a node has of one image name.
+type Local struct {
+	// What the ledger has for it; nil if nothing.
+	Ledger *LedgerEntry
+	// What the runtime has under each reference that may be the image: the name as
+	// it was given, the ledger's image, each registry's reference.
+	Runtime []Presence
+	// What ImageStatus finds under the name: the runtime's reference or ID, the
+	// registry it came from, and why this one. Served is empty where it finds
+	// nothing.
+	Served, Registry, Reason string
+}
+
+// LedgerEntry is what the ledger has for a name.
+type LedgerEntry struct {
+	Image    string    // its ID
+	Stored   string    // the reference that it was pulled by
+	Registry string    // that served it
+	At       time.Time // of the pull, or of when it was found on the node
+}
+
+// Presence is the image that the runtime has under one reference.
+type Presence struct {
+	Reference string
+	Image     string // its ID; empty if there is none
+	Hidden    bool   // it was put there for another name, and is not to be found under this one
+	Err       error  // the runtime's
+}
+
+// Local says what the node has of a name, and what a client would find. It asks
+// the runtime through invoke, and no registry. The error is the runtime's where it
+// can't be asked.
+func (r *Rewriter) Local(ctx context.Context, image string, invoke Invoke) (Local, error) {
+	c, err := r.ownCall(ctx, invoke)
+	if err != nil {
+		return Local{}, err
+	}
+	name, err := Parse(image)
+	if err != nil {
+		return c.localUnnamed(ctx, image)
+	}
+	var local Local
+	references := []string{image}
+	if known, ok := r.ledger.lookup(name.String()); ok {
+		local.Ledger = &LedgerEntry{Image: known.Image, Stored: known.Stored, Registry: known.Registry, At: known.At}
+		references = append(references, known.Image)
+	}
+	for _, candidate := range r.lookup.Candidates(name) {
+		if candidate.Reference != name.String() {
+			references = append(references, candidate.Reference)
+		}
+	}
+	for _, asked := range references {
+		local.Runtime = append(local.Runtime, c.presence(ctx, asked))
+	}
+	request := &runtime.ImageStatusRequest{Image: &runtime.ImageSpec{Image: image}}
+	encoded, err := proto.Marshal(request)
+	if err != nil {
+		return local, err
+	}
+	found, err := c.find(ctx, request, encoded, name)
+	if err != nil {
+		return local, err
+	}
+	if found.image() != nil {
+		local.Served, local.Registry, local.Reason = found.reference, found.registry, found.reason
+	}
+	return local, nil
+}
+
+// localUnnamed is Local for an ID, or for what is no reference.
+func (c call) localUnnamed(ctx context.Context, image string) (Local, error) {
+	found := c.presence(ctx, image)
+	local := Local{Runtime: []Presence{found}}
+	if found.Image != "" {
+		local.Served, local.Reason = found.Image, "the runtime knows it by this"
+	}
+	return local, found.Err
+}
+
+// presence asks the runtime for a reference or an ID.
+func (c call) presence(ctx context.Context, asked string) Presence {
+	image, err := c.runtime.status(ctx, asked)
+	name, parseErr := Parse(asked)
+	return Presence{
+		Reference: asked,
+		Image:     image.GetId(),
+		Hidden:    image != nil && parseErr == nil && c.hides(name, image),
+		Err:       err,
+	}
+}
+
+// Images are the names of the runtime's images as clients see them: the tags of
+// each, or its digests where it has no tag, or its ID. They are sorted.
+func (r *Rewriter) Images(ctx context.Context, invoke Invoke) ([]string, error) {
+	c, err := r.ownCall(ctx, invoke)
+	if err != nil {
+		return nil, err
+	}
+	c.method = "/" + c.runtime.version + ".ImageService/ListImages"
+	encoded, err := c.listImages(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	response := &runtime.ListImagesResponse{}
+	if err := proto.Unmarshal(encoded, response); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, image := range response.Images {
+		switch {
+		case len(image.RepoTags) > 0:
+			names = append(names, image.RepoTags...)
+		case len(image.RepoDigests) > 0:
+			names = append(names, image.RepoDigests...)
+		default:
+			names = append(names, image.Id)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// ownCall is a call that no client has made, in the version of the CRI that the
+// runtime serves.
+func (r *Rewriter) ownCall(ctx context.Context, invoke Invoke) (call, error) {
+	var failure error
+	for _, version := range versions {
+		c := call{Rewriter: r, runtime: images{version: version, invoke: invoke}}
+		_, err := invoke(ctx, "/"+version+".RuntimeService/Version", nil)
+		if err == nil {
+			return c, nil
+		}
+		if failure == nil {
+			failure = err
+		}
+		if status.Code(err) != codes.Unimplemented {
+			break
+		}
+	}
+	return call{}, failure
+}

@@ -1,0 +1,118 @@
+package rewrite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// withVersion lets a runtime answer Version in one version of the CRI.
+func withVersion(m *memoryRuntime, version string) Invoke {
+	return func(ctx context.Context, method string, request []byte) ([]byte, error) {
+		if !strings.HasPrefix(method, "/"+version+".") {
+			return nil, status.Error(codes.Unimplemented, "unknown service")
+		}
+		if strings.HasSuffix(method, "/Version") {
+			return nil, nil
+		}
+		return m.invoke(ctx, method, request)
+	}
+}
+
+func TestLocal(t *testing.T) {
+	for _, version := range versions {
+		t.Run(version, func(t *testing.T) {
+			n := newNode(t)
+			n.push(hub+"/library/nginx:1.25", "docker.io/library/redis:7")
+			mirrored, own := n.runtime.remote[hub+"/library/nginx:1.25"].id, n.runtime.remote["docker.io/library/redis:7"].id
+			n.pull("nginx:1.25", nil)
+			n.pull("redis:7", nil)
+			invoke := withVersion(n.runtime, version)
+			for _, test := range []struct{ image, want string }{
+				{"nginx:1.25", "served sealos.hub:5000/library/nginx:1.25 from http://sealos.hub:5000" +
+					", ledger " + mirrored + " by sealos.hub:5000/library/nginx:1.25" +
+					", nginx:1.25 -, " + mirrored + " " + mirrored + ", sealos.hub:5000/library/nginx:1.25 " + mirrored + " hidden"},
+				{"redis:7", "served redis:7 from , redis:7 " + own + ", sealos.hub:5000/library/redis:7 -"},
+				{"alpine", "served  from , alpine -, sealos.hub:5000/library/alpine:latest -"},
+				{mirrored, "served " + mirrored + " from , " + mirrored + " " + mirrored},
+			} {
+				local, err := n.rewriter.Local(t.Context(), test.image, invoke)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := describeLocal(local); got != test.want {
+					t.Errorf("%s:\n%s, want\n%s", test.image, got, test.want)
+				}
+			}
+			names, err := n.rewriter.Images(t.Context(), invoke)
+			if want := []string{"docker.io/library/nginx:1.25", "docker.io/library/redis:7"}; err != nil || !slices.Equal(names, want) {
+				t.Errorf("the node's images: %q, %v, want %q", names, err, want)
+			}
+		})
+	}
+}
+
+func describeLocal(local Local) string {
+	text := fmt.Sprintf("served %s from %s", local.Served, local.Registry)
+	if l := local.Ledger; l != nil {
+		text += fmt.Sprintf(", ledger %s by %s", l.Image, l.Stored)
+	}
+	for _, p := range local.Runtime {
+		text += ", " + p.Reference + " "
+		if p.Image == "" {
+			text += "-"
+		}
+		text += p.Image
+		if p.Hidden {
+			text += " hidden"
+		}
+		if p.Err != nil {
+			text += " " + p.Err.Error()
+		}
+	}
+	return text
+}
+
+func TestLocalWithoutARuntime(t *testing.T) {
+	n := newNode(t)
+	away := status.Error(codes.Unavailable, "no runtime")
+	invoke := func(context.Context, string, []byte) ([]byte, error) { return nil, away }
+	if _, err := n.rewriter.Local(t.Context(), "nginx", invoke); !errors.Is(err, away) {
+		t.Errorf("Local: %v, want %v", err, away)
+	}
+	if _, err := n.rewriter.Images(t.Context(), invoke); !errors.Is(err, away) {
+		t.Errorf("Images: %v, want %v", err, away)
+	}
+}
+
+// TestReadLedger reads what a daemon has written, and leaves it alone.
+func TestReadLedger(t *testing.T) {
+	folder := t.TempDir()
+	writer, err := OpenLedger(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := entry{Original: "docker.io/library/nginx:1", Image: "sha256:1", Stored: hub + "/library/nginx:1"}
+	if err := writer.apply(change{Name: []entry{name}}); err != nil {
+		t.Fatal(err)
+	}
+	reader := ReadLedger(folder)
+	if found, ok := reader.lookup(name.Original); !ok || found.Stored != name.Stored {
+		t.Errorf("read %+v", found)
+	}
+	if err := reader.apply(change{Unname: []string{name.Original}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := ReadLedger(folder).lookup(name.Original); !ok {
+		t.Error("who only reads has changed the file")
+	}
+	if _, ok := ReadLedger(folder + "/missing").lookup(name.Original); ok {
+		t.Error("a missing file is not empty")
+	}
+}
