@@ -33,3 +33,12 @@ type Answer struct {
 	Duration    time.Duration // of the look-up
 	Cached      bool          // remembered, or withheld by an open circuit: nobody was asked
 }
+
+// recall makes it the answer that was found before. The credentials count where
+// the image was Found.
+func (a *Answer) recall(remembered finding, credentials Credentials) {
+	a.State, a.Digest, a.Cached = remembered.state, remembered.digest, true
+	if a.State == Found {
+		a.Credentials = credentials
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/distribution/reference"
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -18,17 +19,27 @@ import (
 // authFileLimit bounds a file with credentials, in bytes.
 const authFileLimit = 1 << 20
 
+// filePatience is how long a file may take that has been read before. It may be
+// on a network that hangs.
+const filePatience = time.Second
+
 // authFile is a file of Docker's config.json form. It is read again when it has
-// changed; while it can't be read, what it last held counts.
+// changed; while it can't be read, what it last held counts. Its methods may be
+// called concurrently.
 type authFile struct {
 	path    string
 	warn    func(error)
 	helpers *helpers
+	slot    chan struct{} // of one: held by the one who reads the file
+	info    fs.FileInfo   // of what was last read; guarded by slot
 
 	mu      sync.Mutex
-	info    fs.FileInfo // of what logins was read from; nil before
-	logins  *logins     // nil before it was read
-	problem string      // that was last told
+	logins  *logins // nil before it was read
+	problem string  // that was last told
+}
+
+func newAuthFile(path string, warn func(error)) *authFile {
+	return &authFile{path: path, warn: warn, helpers: newHelpers(), slot: make(chan struct{}, 1)}
 }
 
 // logins is what such a file holds. The keys are normalized.
@@ -41,55 +52,83 @@ type logins struct {
 // helperEntry is one of credHelpers.
 type helperEntry struct{ helper, server string }
 
-// current returns what the file holds.
-func (f *authFile) current() (*logins, error) {
+// current returns what the file holds, or last held where it can't be read now.
+func (f *authFile) current(ctx context.Context) (*logins, error) {
+	f.mu.Lock()
+	last := f.logins
+	f.mu.Unlock()
+	if last != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, filePatience)
+		defer cancel()
+	}
+	err := f.refresh(ctx)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	err := f.refresh()
-	if err == nil {
+	switch {
+	case err == nil:
 		f.problem = ""
-		return f.logins, nil
-	}
-	if f.logins == nil {
-		return nil, err
-	}
-	if err.Error() != f.problem {
+	case f.logins == nil:
+		return nil, fmt.Errorf("credentials: %w", err)
+	case err.Error() != f.problem:
 		f.problem = err.Error()
-		f.warn(fmt.Errorf("%w: its last good content counts", err))
+		f.warn(fmt.Errorf("credentials: %w: its last good content counts", err))
 	}
 	return f.logins, nil
 }
 
-func (f *authFile) refresh() error {
+// refresh reads the file if it has changed, and waits for that until ctx is done.
+// A file that hangs keeps one goroutine, which ends when the file answers.
+func (f *authFile) refresh(ctx context.Context) error {
+	read := make(chan error, 1)
+	select {
+	case f.slot <- struct{}{}:
+		go func() {
+			defer func() { <-f.slot }()
+			read <- f.read()
+		}()
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-read:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%s is not read in time: %w", f.path, ctx.Err())
+	}
+}
+
+func (f *authFile) read() error {
 	info, err := os.Stat(f.path) // follows links: Kubernetes swaps them
 	if err != nil {
-		return fmt.Errorf("credentials: %w", err)
+		return err
 	}
 	if f.info != nil && os.SameFile(info, f.info) && info.Size() == f.info.Size() && info.ModTime().Equal(f.info.ModTime()) {
 		return nil
 	}
 	if !info.Mode().IsRegular() {
-		return fmt.Errorf("credentials: %s is no regular file", f.path)
+		return fmt.Errorf("%s is no regular file", f.path)
 	}
 	file, err := os.Open(f.path)
 	if err != nil {
-		return fmt.Errorf("credentials: %w", err)
+		return err
 	}
 	defer func() { _ = file.Close() }() // nothing is written
 	if info, err = file.Stat(); err != nil {
-		return fmt.Errorf("credentials: %w", err)
+		return err
 	}
 	data, err := io.ReadAll(io.LimitReader(file, authFileLimit+1))
 	if err != nil {
-		return fmt.Errorf("credentials: %w", err)
+		return err
 	}
 	if len(data) > authFileLimit {
-		return fmt.Errorf("credentials: %s is larger than %d bytes", f.path, authFileLimit)
+		return fmt.Errorf("%s is larger than %d bytes", f.path, authFileLimit)
 	}
 	parsed, err := parseLogins(data)
 	if err != nil {
-		return fmt.Errorf("credentials: %s %w", f.path, err)
+		return fmt.Errorf("%s %w", f.path, err)
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.info, f.logins = info, parsed
 	f.helpers.forget()
 	return nil
@@ -151,7 +190,7 @@ func closest[T any](entries map[string]T, repository string) (entry T, found boo
 // credentials returns what logs in to a registry for a repository of it. It may
 // run a helper, until ctx is done.
 func (f *authFile) credentials(ctx context.Context, server string, repository reference.Named) (Credentials, error) {
-	l, err := f.current()
+	l, err := f.current(ctx)
 	if err != nil {
 		return Credentials{}, err
 	}
@@ -162,22 +201,6 @@ func (f *authFile) credentials(ctx context.Context, server string, repository re
 		}
 	}
 	return loginCredentials(login, server), nil
-}
-
-// ready is credentials where no helper needs to be run.
-func (f *authFile) ready(server string, repository reference.Named) (Credentials, bool) {
-	l, err := f.current()
-	if err != nil {
-		return Credentials{}, false
-	}
-	login, entry := l.lookUp(repository)
-	if entry != (helperEntry{}) {
-		var known bool
-		if login, known = f.helpers.remembered(entry); !known {
-			return Credentials{}, false
-		}
-	}
-	return loginCredentials(login, server), true
 }
 
 // lookUp returns the login for a repository, or the helper that knows it.

@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/distribution/reference"
 	"net/http"
 	"sync"
+
+	"github.com/distribution/reference"
 )
 
 // endpoint is one registry of a [Set].
@@ -32,7 +33,8 @@ type endpoint struct {
 // for each repository.
 const clientLimit = 16
 
-// credentials returns what logs in for a repository of the registry.
+// credentials returns what logs in for a repository of the registry. It may read
+// a file or run a helper, until ctx is done.
 func (e *endpoint) credentials(ctx context.Context, repository reference.Named) (Credentials, error) {
 	if e.authFile == nil {
 		return e.login, nil
@@ -40,12 +42,9 @@ func (e *endpoint) credentials(ctx context.Context, repository reference.Named) 
 	return e.authFile.credentials(ctx, e.location.serverAddress(), repository)
 }
 
-// ready is credentials where they are known without waiting.
-func (e *endpoint) ready(repository reference.Named) (Credentials, bool) {
-	if e.authFile == nil {
-		return e.login, true
-	}
-	return e.authFile.ready(e.location.serverAddress(), repository)
+// withoutCredentials is the failure of a look-up whose credentials can't be had.
+func withoutCredentials(err error) *failure {
+	return &failure{severity: answered, text: oneLine(err.Error())}
 }
 
 // clientWith returns a client with credentials. What they logged in to is
@@ -74,7 +73,7 @@ func (e *endpoint) clientWith(credentials Credentials) (*client, error) {
 func (e *endpoint) find(ctx context.Context, candidate reference.Named) (State, string, Credentials, *failure) {
 	credentials, err := e.credentials(ctx, candidate)
 	if err != nil {
-		return Unknown, "", Credentials{}, &failure{severity: answered, text: oneLine(err.Error())}
+		return Unknown, "", Credentials{}, withoutCredentials(err)
 	}
 	c, err := e.clientWith(credentials)
 	if err != nil {
@@ -118,9 +117,9 @@ func newEndpoint(config Config, options Options, transport http.RoundTripper) (*
 	}
 	if config.AuthFile != "" {
 		address := e.location.String()
-		e.authFile = &authFile{path: config.AuthFile, helpers: newHelpers(), warn: func(err error) {
+		e.authFile = newAuthFile(config.AuthFile, func(err error) {
 			options.OnAuthFile(fmt.Errorf("%s: %w", address, err))
-		}}
+		})
 	}
 	if config.Username != "" {
 		e.login = Credentials{Username: config.Username, Password: config.Password, ServerAddress: e.location.serverAddress()}

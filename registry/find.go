@@ -90,15 +90,12 @@ func (s *Set) ask(q question) *lookup {
 		return known(answer)
 	}
 	down := q.endpoint.breaker.withheld()
+	var remembered finding
 	// What a registry had is of no use while it is down.
 	if item := s.known.Get(k); item != nil && (down == nil || item.Value().state == Absent) {
-		// They may have changed since. A helper that must be run is not waited for here.
-		credentials, ready := q.endpoint.ready(q.reference)
-		if ready || item.Value().state == Absent {
-			answer.State, answer.Digest, answer.Cached = item.Value().state, item.Value().digest, true
-			if answer.State == Found {
-				answer.Credentials = credentials
-			}
+		remembered = item.Value()
+		if remembered.state == Absent || q.endpoint.authFile == nil {
+			answer.recall(remembered, q.endpoint.login)
 			return known(answer)
 		}
 	}
@@ -116,7 +113,15 @@ func (s *Set) ask(q question) *lookup {
 	l := &lookup{done: make(chan struct{}), answer: answer}
 	s.lookups[k] = l
 	q.endpoint.lookups++
-	s.running.Go(func() { s.run(k, q, l) })
+	s.running.Go(func() {
+		defer close(l.done)
+		if remembered.state == Found {
+			s.recall(q, remembered, &l.answer)
+		} else {
+			s.run(q, &l.answer)
+		}
+		s.finish(k, l.answer)
+	})
 	return l
 }
 
@@ -126,21 +131,32 @@ func known(answer Answer) *lookup {
 	return l
 }
 
+// recall answers with what is remembered and the credentials of this moment, for
+// which a file may have to be read or a helper to be run.
+func (s *Set) recall(q question, remembered finding, answer *Answer) {
+	ctx, cancel := context.WithTimeout(s.lifetime, s.lookupTimeout)
+	defer cancel()
+	credentials, err := q.endpoint.credentials(ctx, q.reference)
+	if err != nil {
+		answer.Err = withoutCredentials(err)
+		return
+	}
+	answer.recall(remembered, credentials)
+}
+
 // run looks up as soon as there is a slot, unless the registry has gone down
 // meanwhile.
-func (s *Set) run(k key, q question, l *lookup) {
-	defer close(l.done)
-	defer func() { s.finish(k, finding{l.answer.State, l.answer.Digest}) }()
+func (s *Set) run(q question, answer *Answer) {
 	if q.endpoint.slots.acquire(s.lifetime) != nil {
-		l.answer.Err = errClosed
+		answer.Err = errClosed
 		return
 	}
 	defer q.endpoint.slots.release()
 	if err := q.endpoint.breaker.withheld(); err != nil {
-		l.answer.Err, l.answer.Cached = err, true
+		answer.Err, answer.Cached = err, true
 		return
 	}
-	s.lookUp(q, &l.answer)
+	s.lookUp(q, answer)
 }
 
 // lookUp asks the registry.
@@ -164,12 +180,15 @@ func (s *Set) lookUp(q question, answer *Answer) {
 }
 
 // finish ends a look-up and remembers what it has found.
-func (s *Set) finish(k key, f finding) {
+func (s *Set) finish(k key, answer Answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.lookups, k)
 	k.endpoint.lookups--
-	switch f.state {
+	if answer.Cached {
+		return // an answer ages however often it is asked for
+	}
+	switch f := (finding{answer.State, answer.Digest}); f.state {
 	case Found:
 		s.known.Set(k, f, s.foundTTL)
 	case Absent:
