@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -123,6 +125,70 @@ func TestRedirectCarriesNoCredentials(t *testing.T) {
 				t.Error("the registry was sent no credentials: the test shows nothing")
 			}
 		})
+	}
+}
+
+// The password goes to the token server that the registry names, and only the
+// token to the registry.
+func TestTokenServerOfAnotherHost(t *testing.T) {
+	contents := newStorage()
+	contents.push(t, "library/nginx:1.25")
+	tokens := serve(t, withTokens(contents, false))
+	realm := strings.Replace(tokens.URL, "127.0.0.1", "localhost", 1) + "/token"
+	server := serve(t, on(func(r *http.Request) bool { return r.Header.Get("Authorization") == "" }, challenge(realm), contents))
+	answer := findOne(t, newSetOf(t, server.URL), "nginx:1.25")
+	if answer.State != registry.Found {
+		t.Errorf("%v (%v), want it found", answer.State, answer.Err)
+	}
+	for _, authorization := range server.seenAuthorizations() {
+		if !strings.HasPrefix(authorization, "Bearer ") {
+			t.Error("the registry was sent the password")
+		}
+	}
+	if len(tokens.seenAuthorizations()) == 0 {
+		t.Error("the token server was sent no password: the test shows nothing")
+	}
+}
+
+func challenge(realm string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm=%q,service="test"`, realm))
+		w.WriteHeader(http.StatusUnauthorized)
+	}
+}
+
+// A token server that sends on to another host gets nobody's secret sent there:
+// neither the password in a header nor the identity token in a form.
+func TestRedirectOfTheTokenServerCarriesNoSecret(t *testing.T) {
+	const identity = "canary-identity"
+	path := filepath.Join(t.TempDir(), "config.json")
+	for _, code := range []int{http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
+		for name, login := range map[string]object{"password": encoded(username, password), "identity token": {"identitytoken": identity}} {
+			t.Run(fmt.Sprint(name, " ", code), func(t *testing.T) {
+				other := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if body, err := io.ReadAll(r.Body); err != nil || strings.Contains(string(body), identity) {
+						t.Errorf("the other host was sent the identity token (%v)", err)
+					}
+					w.WriteHeader(http.StatusForbidden)
+				}))
+				asked := make(chan struct{}, 10)
+				server := serve(t, on(func(r *http.Request) bool { return r.URL.Path == "/token" }, func(w http.ResponseWriter, r *http.Request) {
+					asked <- struct{}{}
+					http.Redirect(w, r, strings.Replace(other.URL, "127.0.0.1", "localhost", 1), code)
+				}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { challenge("http://"+r.Host+"/token")(w, r) })))
+				writeAuthFile(t, path, object{"auths": object{server.host(): login}})
+				set := newSet(t, registry.Options{Registries: []registry.Config{{Address: server.URL, AuthFile: path}}})
+				answer := findOne(t, set, "nginx:1.25")
+				if answer.State != registry.Unknown {
+					t.Errorf("%v, want it unknown", answer.State)
+				}
+				checkNoSecret(t, fmt.Sprint(answer.Err))
+				receive(t, asked, "request for a token")
+				if got := other.seenAuthorizations(); len(got) != 0 {
+					t.Errorf("the other host was sent %d credentials", len(got))
+				}
+			})
+		}
 	}
 }
 

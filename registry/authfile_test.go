@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"image-cri-shim/registry"
 )
@@ -166,6 +167,45 @@ func TestAuthFileTokens(t *testing.T) {
 				checkNoSecret(t, fmt.Sprintf(verb, answer))
 			}
 		})
+	}
+}
+
+// Kubernetes mounts a secret as a link to a link to a folder, and swaps the latter.
+func TestAuthFileOfASecret(t *testing.T) {
+	contents := newStorage()
+	contents.push(t, "library/nginx:1.25")
+	server := serve(t, basicAuth(contents))
+	volume := t.TempDir()
+	path := filepath.Join(volume, "config.json")
+	swap := func(folder, secret string) {
+		t.Helper()
+		if err := os.Mkdir(filepath.Join(volume, folder), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(volume, folder, "config.json")
+		writeAuthFile(t, file, object{"auths": object{server.host(): encoded(username, secret)}})
+		// Neither time nor size tell the contents apart.
+		if err := os.Chtimes(file, time.Time{}, time.Unix(1, 0)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(folder, filepath.Join(volume, "..data_tmp")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(volume, "..data_tmp"), filepath.Join(volume, "..data")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	swap("..1", strings.Repeat("x", len(password)))
+	if err := os.Symlink("..data/config.json", path); err != nil {
+		t.Fatal(err)
+	}
+	set := newSet(t, registry.Options{Registries: []registry.Config{{Address: server.URL, AuthFile: path}}})
+	if answer := findOne(t, set, "nginx:1.25"); answer.State != registry.Unknown {
+		t.Fatalf("with the first secret: %v, want it unknown", answer.State)
+	}
+	swap("..2", password)
+	if answer := findOne(t, set, "nginx:1.25"); answer.State != registry.Found {
+		t.Errorf("with the second one: %v (%v), want it found", answer.State, answer.Err)
 	}
 }
 

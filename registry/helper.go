@@ -22,7 +22,9 @@ const (
 )
 
 // helpers runs the credential helpers that a file names, one at a time, and
-// remembers what they say.
+// remembers what they say. It does so itself because go-containerregistry's
+// keychains run them without a bound of time, from one file for the whole
+// process, and either show what a failing one prints or go on without a login.
 type helpers struct {
 	slot chan struct{} // of one: held by the one who runs a helper
 

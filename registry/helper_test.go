@@ -73,3 +73,30 @@ func TestCredentialHelpers(t *testing.T) {
 		}
 	}
 }
+
+// A registry that does not take what a helper has said makes it be asked again.
+func TestHelperIsAskedAgainAfterARefusal(t *testing.T) {
+	contents := newStorage()
+	contents.push(t, "library/nginx:1.25")
+	server := serve(t, basicAuth(contents))
+	folder := t.TempDir()
+	t.Setenv("PATH", folder+":"+os.Getenv("PATH"))
+	says := func(secret string) {
+		t.Helper()
+		script := fmt.Sprintf("#!/bin/sh\ncat <<'END'\n{\"Username\":%q,\"Secret\":%q}\nEND\n", username, secret)
+		if err := os.WriteFile(filepath.Join(folder, "docker-credential-rotating"), []byte(script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(folder, "config.json")
+	writeAuthFile(t, path, object{"credsStore": "rotating"})
+	set := newSet(t, registry.Options{Registries: []registry.Config{{Address: server.URL, AuthFile: path}}})
+	says("canary-old")
+	if answer := findOne(t, set, "nginx:1.25"); answer.State != registry.Unknown {
+		t.Fatalf("with the old password: %v, want it unknown", answer.State)
+	}
+	says(password)
+	if answer := findOne(t, set, "nginx:1.25"); answer.State != registry.Found || answer.Credentials.Password != password {
+		t.Errorf("with the new one: %v (%v), want it found", answer.State, answer.Err)
+	}
+}

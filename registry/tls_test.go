@@ -165,6 +165,22 @@ func TestHTTPSIsNeverLeft(t *testing.T) {
 	}
 }
 
+// Nor do they where it names a token server that speaks http.
+func TestTokenServerOfHTTPSSpeaksHTTPS(t *testing.T) {
+	ca, serverConfig := authority(t)
+	plain := serve(t, withTokens(newStorage(), false))
+	server := serve(t, challenge(strings.Replace(plain.URL, "127.0.0.1", "localhost", 1)+"/token"), withTLS(serverConfig))
+	answer := findOne(t, newSet(t, registry.Options{Registries: []registry.Config{
+		{Address: server.URL, CA: ca, Username: username, Password: password},
+	}}), "nginx:1.25")
+	if answer.State != registry.Unknown || !strings.Contains(fmt.Sprint(answer.Err), "use https") {
+		t.Errorf("%v (%v), want the token server refused", answer.State, answer.Err)
+	}
+	if got := len(plain.seenFirstBytes()); got != 0 {
+		t.Errorf("%d connections over plain http", got)
+	}
+}
+
 func TestRedirectToHTTPSIsExplained(t *testing.T) {
 	server := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "https://"+r.Host+r.URL.Path, http.StatusMovedPermanently)

@@ -94,6 +94,7 @@ type pinned struct {
 var (
 	errPlainHTTP = errors.New("leads to plain http, which its address forbids")
 	errToHTTPS   = errors.New("redirects to https: write https:// in its address")
+	errForm      = errors.New("its token server redirects to another host, which must not get the token")
 )
 
 // silence is why a request got no HTTP answer.
@@ -108,6 +109,10 @@ func (p pinned) RoundTrip(request *http.Request) (*http.Response, error) {
 	plain := request.URL.Scheme != "https"
 	if plain && p.scheme == "https" {
 		return refuse(request, errPlainHTTP)
+	}
+	// Only what asks for a token has a body, which holds the identity token.
+	if request.Body != nil && request.Response != nil && request.Response.Request.URL.Host != request.URL.Host {
+		return refuse(request, errForm)
 	}
 	if !plain && p.scheme == "http" && request.URL.Host == p.host {
 		if leadsToHTTPS(request.Response) {
