@@ -46,7 +46,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"time"
 )
 
@@ -90,7 +89,8 @@ type Cache struct {
 }
 
 // Load reads and parses the file of this name. A file with credentials that
-// other users may read, by its permissions, gets a warning.
+// all users may read, by its permissions, gets a warning; so does an authFile
+// that is not there.
 func Load(path string) (*Config, error) {
 	read := time.Now() // or before: what changes from now on may be missed
 	file, err := os.Open(path)
@@ -111,10 +111,10 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration's permissions: %w", err)
 	}
-	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 && config.hasCredentials() {
-		config.Warnings = append(config.Warnings, fmt.Sprintf(
-			"%s: holds credentials and is open to other users (mode %04o), do: chmod 600 %s", path, mode.Perm(), path))
+	if config.hasCredentials() {
+		config.warnOfOpen(path, info)
 	}
+	config.warnOfAuthFiles()
 	return config, nil
 }
 
@@ -208,8 +208,4 @@ func (c *Cache) read(v value) {
 // retired accepts any value of a key that has lost its meaning.
 func retired(v value) {
 	v.warn("has no effect any more, remove it")
-}
-
-func (c *Config) hasCredentials() bool {
-	return slices.ContainsFunc(c.Registries, func(r Registry) bool { return r.Username != "" })
 }

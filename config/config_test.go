@@ -195,8 +195,8 @@ func TestLoadWarnsOfOpenFile(t *testing.T) {
 		want string // %s is the file
 	}{
 		{withCredentials, 0o600, ""},
-		{withCredentials, 0o644, "%s: holds credentials and is open to other users (mode 0644), do: chmod 600 %s"},
-		{withCredentials, 0o640, "%s: holds credentials and is open to other users (mode 0640), do: chmod 600 %s"},
+		{withCredentials, 0o644, "%s: holds credentials and is open to all users (mode 0644), do: chmod o= %s"},
+		{withCredentials, 0o640, ""},
 		{"address: http://hub.local\n", 0o644, ""},
 	} {
 		path := filepath.Join(t.TempDir(), "shim.yaml")
@@ -214,6 +214,40 @@ func TestLoadWarnsOfOpenFile(t *testing.T) {
 		if got := strings.Join(config.Warnings, "\n"); got != want {
 			t.Errorf("mode %o: got %q, want %q", test.mode, got, want)
 		}
+	}
+}
+
+func TestLoadWarnsOfAuthFile(t *testing.T) {
+	folder := t.TempDir()
+	file := filepath.Join(folder, "auth.json")
+	path := filepath.Join(folder, "shim.yaml")
+	configuration := "address: http://hub.local\nauthFile: " + file + "\nregistries:\n- address: http://other.local\n"
+	if err := os.WriteFile(path, []byte(configuration), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	expect := func(want string) {
+		t.Helper()
+		config, err := Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(config.Warnings, "\n"); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	expect("authFile: stat " + file + ": no such file or directory: its registries can't be asked before it can be read")
+	if err := os.WriteFile(file, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expect("")
+	for mode, want := range map[os.FileMode]string{
+		0o640: "",
+		0o644: file + ": holds credentials and is open to all users (mode 0644), do: chmod o= " + file,
+	} {
+		if err := os.Chmod(file, mode); err != nil {
+			t.Fatal(err)
+		}
+		expect(want)
 	}
 }
 

@@ -31,9 +31,9 @@ func TestHelperIsRemembered(t *testing.T) {
 			}
 		}
 		expect("at first", 1)
-		time.Sleep(helperTTL - 1)
+		time.Sleep(helperTTL - time.Second)
 		expect("within five minutes", 1)
-		time.Sleep(1)
+		time.Sleep(time.Second)
 		expect("after five minutes", 2)
 		h.forget()
 		expect("when forgotten", 3)
