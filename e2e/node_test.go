@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -59,22 +60,25 @@ func newNode(t *testing.T, runtime runtime, configuration string) *node {
 	return n
 }
 
-// checkShim ends the shim, which must do so cleanly.
+// checkShim ends the shim, which must do so cleanly and leave no secret behind.
 func (n *node) checkShim(t *testing.T) {
 	if err := n.shim.Stop(); err != nil {
 		t.Errorf("the shim ended with: %v", err)
 	}
-	log, err := os.ReadFile(n.shim.Log())
+	traces, err := n.shim.Traces(testContext(t))
 	if err != nil {
 		t.Error(err)
 	}
-	for _, leak := range []string{privatePassword, upstreamPassword, wrongPassword, "DATA RACE", "panic"} {
-		if strings.Contains(string(log), leak) {
-			t.Errorf("the shim's log contains %q", leak)
+	for where, text := range traces {
+		wantNoSecret(t, where, text)
+	}
+	for _, problem := range []string{"DATA RACE", "panic"} {
+		if bytes.Contains(traces["log"], []byte(problem)) {
+			t.Errorf("the shim's log contains %q", problem)
 		}
 	}
 	if t.Failed() {
-		t.Logf("the shim's log:\n%s", log)
+		t.Logf("the shim's log:\n%s", traces["log"])
 	}
 }
 

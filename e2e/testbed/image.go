@@ -79,7 +79,7 @@ func imageLayer(variant string) (v1.Layer, error) {
 	}
 	return tarball.LayerFromOpener(func() (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(content.Bytes())), nil
-	})
+	}, tarball.WithCompressedCaching)
 }
 
 // busyboxMissing says why this machine's busybox can't be put into an image.

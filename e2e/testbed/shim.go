@@ -2,7 +2,9 @@ package testbed
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,7 +60,7 @@ func StartShim(ctx context.Context, options ShimOptions) (*Shim, error) {
 		return nil, fmt.Errorf("start the shim: %w", err)
 	}
 	configuration := fmt.Sprintf("shim: %s\ncri: %s\nimage: %s\n%s",
-		s.Socket(), options.Runtime, filepath.Join(options.Folder, "state"), options.Configuration)
+		s.Socket(), options.Runtime, s.state(), options.Configuration)
 	if err := os.WriteFile(s.configuration(), []byte(configuration), 0o600); err != nil {
 		return nil, fmt.Errorf("configure the shim: %w", err)
 	}
@@ -70,6 +72,8 @@ func (s *Shim) Socket() string { return filepath.Join(s.options.Folder, "shim.so
 
 // Log is the file that holds what the shim printed.
 func (s *Shim) Log() string { return filepath.Join(s.options.Folder, "log") }
+
+func (s *Shim) state() string { return filepath.Join(s.options.Folder, "state") }
 
 func (s *Shim) configuration() string { return filepath.Join(s.options.Folder, "image-cri-shim.yaml") }
 
@@ -96,6 +100,44 @@ func (s *Shim) Stop() error {
 
 // Kill ends the shim with SIGKILL.
 func (s *Shim) Kill() { s.process.kill() }
+
+// Run runs another command of the shim, with the same configuration, and returns
+// everything it prints. Its exit code is not an error.
+func (s *Shim) Run(ctx context.Context, command string, arguments ...string) ([]byte, error) {
+	arguments = append([]string{command, "--file", s.configuration()}, arguments...)
+	output, err := exec.CommandContext(ctx, s.options.Binary, arguments...).CombinedOutput()
+	if _, exited := errors.AsType[*exec.ExitError](err); exited {
+		err = nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("run the shim's %s: %w", command, err)
+	}
+	return output, nil
+}
+
+// Traces returns everything that the shim has left behind, by what it is: its log,
+// the files of its state directory, and what it says of its configuration.
+func (s *Shim) Traces(ctx context.Context) (map[string][]byte, error) {
+	traces := make(map[string][]byte)
+	check, err := s.Run(ctx, "check")
+	if err != nil {
+		return nil, err
+	}
+	traces["check"] = check
+	if traces["log"], err = os.ReadFile(s.Log()); err != nil {
+		return nil, fmt.Errorf("read the shim's log: %w", err)
+	}
+	state, err := os.ReadDir(s.state())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read the shim's state: %w", err)
+	}
+	for _, file := range state {
+		if traces[file.Name()], err = os.ReadFile(filepath.Join(s.state(), file.Name())); err != nil {
+			return nil, fmt.Errorf("read the shim's state: %w", err)
+		}
+	}
+	return traces, nil
+}
 
 // Decision waits until the shim has logged what a method did about a name, and
 // returns the latest such line.
