@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -30,16 +29,16 @@ func TestAuthFileOfTheNode(t *testing.T) {
 	})
 }
 
-// writeAuthFile replaces the file as a whole, as those do who change it.
 func writeAuthFile(t *testing.T, file string, registry *testbed.Registry, password string) {
 	t.Helper()
-	content, err := json.Marshal(map[string]any{"auths": map[string]any{
-		registry.Host(): map[string]string{"username": privateUser, "password": password},
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file+".new", content, 0o600); err != nil {
+	writeLogin(t, file, registry, map[string]string{"username": privateUser, "password": password})
+}
+
+// writeLogin replaces the file as a whole, as those do who change it.
+func writeLogin(t *testing.T, file string, registry *testbed.Registry, login map[string]string) {
+	t.Helper()
+	content := asJSON(t, map[string]any{"auths": map[string]any{registry.Host(): login}})
+	if err := os.WriteFile(file+".new", []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(file+".new", file); err != nil {

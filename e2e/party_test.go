@@ -33,42 +33,54 @@ const (
 func newParty(t *testing.T, name, kind string, fault testbed.Fault) *party {
 	t.Helper()
 	p := &party{name: name, password: canary(name + "-password"), token: canary(name + "-token")}
-	p.tokens = p.serve(t, p.tokenSaw.Watch(testbed.TokenServer(name, p.password, "", p.token)))
-	login := testbed.BasicLogin(name, p.password, fault)
+	p.tokens = serve(t, p.tokenSaw.Watch(testbed.TokenServer(name, p.password, "", p.token)))
 	if kind == bearer {
-		login = testbed.TokenLogin(p.realm(), p.token, fault)
+		return p.with(t, testbed.TokenLogin(p.realm(), p.token, fault))
 	}
-	p.registry = p.serve(t, p.registrySaw.Watch(login))
+	return p.with(t, testbed.BasicLogin(name, p.password, fault))
+}
+
+// with starts the party's registry.
+func (p *party) with(t *testing.T, fault testbed.Fault) *party {
+	t.Helper()
+	p.registry = serve(t, p.registrySaw.Watch(fault))
 	return p
 }
 
-func (p *party) serve(t *testing.T, fault testbed.Fault) *testbed.FaultyRegistry {
+func serve(t *testing.T, fault testbed.Fault) *testbed.FaultyRegistry {
+	t.Helper()
 	server := testbed.StartFaultyRegistry(fault, nil)
 	t.Cleanup(server.Close)
 	return server
 }
 
-// realm is at a host name: go-containerregistry sends no password to another
-// private IP address than the registry's.
-func (p *party) realm() string {
-	return strings.Replace(p.tokens.Address(), "127.0.0.1", "localhost", 1) + "/token"
-}
+func (p *party) realm() string { return toLocalhost(p.tokens.Address()) + "/token" }
+
+// toLocalhost makes another host of a server on this machine. A token server must
+// have a name: go-containerregistry sends no password to a private IP address
+// that is not the registry's.
+func toLocalhost(address string) string { return strings.Replace(address, "127.0.0.1", "localhost", 1) }
 
 // partyImages are built once, by the name of the party.
 var partyImages sync.Map
 
-// push gives the registry an image of its own.
-func (p *party) push(t *testing.T) {
+func partyImage(t *testing.T, name string) v1.Image {
 	t.Helper()
-	build, _ := partyImages.LoadOrStore(p.name, sync.OnceValues(func() (v1.Image, error) { return testbed.Image(p.name + "'s") }))
+	build, _ := partyImages.LoadOrStore(name, sync.OnceValues(func() (v1.Image, error) { return testbed.Image(name + "'s") }))
 	image, err := build.(func() (v1.Image, error))()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.registry.Push(testContext(t), repository, image); err != nil {
+	return image
+}
+
+// push gives the registry an image of its own.
+func (p *party) push(t *testing.T) {
+	t.Helper()
+	p.image = partyImage(t, p.name)
+	if err := p.registry.Push(testContext(t), repository, p.image); err != nil {
 		t.Fatal(err)
 	}
-	p.image = image
 }
 
 func (p *party) host() string { return strings.TrimPrefix(p.registry.Address(), "http://") }

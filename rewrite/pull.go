@@ -42,7 +42,7 @@ func (c call) pullImage(ctx context.Context, encoded []byte) ([]byte, error) {
 // for an image of docker.io.)
 func (c call) pullUnread(ctx context.Context, encoded []byte, asked string, problem error) ([]byte, error) {
 	if c.lookup.MayFallBack(nil) {
-		return c.forward(ctx, encoded)
+		return c.forwardPull(ctx, encoded)
 	}
 	err := status.Errorf(codes.InvalidArgument, "image-cri-shim: no configured registry can have it, and no other is to be asked (fallback: never): %v", problem)
 	c.decided(Decision{Method: "PullImage", Asked: asked, Reason: "fallback: never", Err: err})
@@ -141,7 +141,7 @@ func (p *pull) from(ctx context.Context, answer Answer) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	response, err := p.forward(ctx, encoded)
+	response, err := p.forwardPull(ctx, encoded)
 	ctx, cancel = afterwards(ctx)
 	defer cancel()
 	if err != nil {
@@ -166,7 +166,7 @@ func attempt(ctx context.Context) (context.Context, context.CancelFunc) {
 // asItself sends a request for the asked name: as it came, or with the registry's
 // credentials.
 func (p *pull) asItself(ctx context.Context, encoded []byte) ([]byte, error) {
-	response, err := p.forward(ctx, encoded)
+	response, err := p.forwardPull(ctx, encoded)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,120 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/e2e/testbed"
+)
+
+// TestRedirectsCarryNoCredentials has a registry send look-ups, or what the
+// runtime pulls, to a storage at another host.
+func TestRedirectsCarryNoCredentials(t *testing.T) {
+	for name, part := range map[string]func(testbed.Fault) testbed.Fault{"manifests": testbed.OnManifests, "blobs": testbed.OnBlobs} {
+		for _, kind := range []string{basic, bearer} {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				onEachRuntime(t, func(t *testing.T, runtime runtime) {
+					var storageSaw testbed.Witness
+					storage := (&party{name: private}).with(t, storageSaw.Watch(testbed.Healthy))
+					storage.push(t)
+					p := newParty(t, private, kind, part(func(response http.ResponseWriter, request *http.Request, _ http.Handler) {
+						http.Redirect(response, request, toLocalhost(storage.registry.Address())+request.URL.Path, http.StatusTemporaryRedirect)
+					}))
+					p.push(t)
+					n := newNode(t, runtime, "debug: true\nregistries:\n"+p.entry(900, true))
+					if got, want := n.pull(t, n.through, repository, callers), hash(t, p.image.ConfigName); got != want {
+						t.Errorf("pulled image %s, want %s", got, want)
+					}
+					requests := storageSaw.Requests()
+					if len(requests) == 0 {
+						t.Error("the storage was not asked: the test shows nothing")
+					}
+					for _, request := range requests {
+						if strings.Contains(strings.ToLower(string(request)), "\nauthorization:") {
+							t.Errorf("the storage was sent credentials:\n%s", request)
+						}
+					}
+					wantSecretsAtHome(t, kind, []*party{p}, private)
+				})
+			})
+		}
+	}
+}
+
+// echo answers with all that it was sent, as no registry should.
+func echo(response http.ResponseWriter, request *http.Request, _ http.Handler) {
+	authorization := request.Header.Get("Authorization")
+	user, password, _ := request.BasicAuth()
+	_ = request.ParseForm()
+	response.Header().Set("Docker-Distribution-Api-Version", authorization)
+	response.Header().Set("Warning", `299 - "`+password+`"`)
+	response.Header().Set("Content-Type", "application/json")
+	response.WriteHeader(http.StatusForbidden)
+	_, _ = fmt.Fprintf(response, `{"errors":[{"code":"DENIED","message":%q,"detail":%q}]}`,
+		user+":"+password+" "+request.Form.Encode(), authorization)
+}
+
+// TestEchoedSecretsAreNotShown has a registry send back what it was sent, to the
+// shim and to the runtime, whose error the shim passes on.
+func TestEchoedSecretsAreNotShown(t *testing.T) {
+	for name, fault := range map[string]testbed.Fault{
+		"look-ups":  testbed.OnManifests(echo),
+		"manifests": testbed.OnManifests(testbed.OnGET(echo)),
+		"blobs":     testbed.OnBlobs(echo),
+	} {
+		for _, fallback := range []string{"original", "never"} {
+			t.Run(name+"/"+fallback, func(t *testing.T) {
+				onEachRuntime(t, func(t *testing.T, runtime runtime) {
+					p := newParty(t, private, basic, fault)
+					p.push(t)
+					source := newParty(t, original, basic, echo)
+					n := newNode(t, runtime, "debug: true\nfallback: "+fallback+"\nregistries:\n"+p.entry(900, true))
+					_, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: source.host() + "/" + repository}, source.login(), nil)
+					if err == nil {
+						t.Fatal("it was pulled")
+					}
+					wantNoSecret(t, "error", []byte(err.Error()))
+				})
+			})
+		}
+	}
+}
+
+// TestTokenServerThatEchoes is the same with a token server, that a registry names:
+// one that is hostile from the beginning, and one that is once the shim has logged in.
+func TestTokenServerThatEchoes(t *testing.T) {
+	for name, friendly := range map[string]int64{"at once": 0, "to the runtime": 1} {
+		t.Run(name, func(t *testing.T) {
+			onEachRuntime(t, func(t *testing.T, runtime runtime) {
+				var asked atomic.Int64
+				p := &party{name: private, password: canary("private-password"), token: canary("private-token")}
+				tokens := testbed.TokenServer(private, p.password, "", p.token)
+				p.tokens = serve(t, p.tokenSaw.Watch(func(response http.ResponseWriter, request *http.Request, next http.Handler) {
+					if asked.Add(1) <= friendly {
+						tokens(response, request, next)
+						return
+					}
+					echo(response, request, next)
+				}))
+				p.with(t, testbed.TokenLogin(p.realm(), p.token, testbed.Healthy)).push(t)
+				n := newNode(t, runtime, "debug: true\nfallback: never\nregistries:\n"+p.entry(900, true))
+				_, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: repository}, callers, nil)
+				if err == nil {
+					t.Fatal("it was pulled")
+				}
+				wantNoSecret(t, "error", []byte(err.Error()))
+				if !p.tokenSaw.Saw(p.password) || asked.Load() <= friendly {
+					t.Errorf("the token server was asked %d times: the test shows nothing", asked.Load())
+				}
+				if p.tokenSaw.Saw(upstreamPassword) || p.registrySaw.Saw(upstreamPassword) {
+					t.Error("the caller's password was sent")
+				}
+			})
+		})
+	}
+}
