@@ -17,7 +17,7 @@ import (
 // withTokens lets only those in who have a token, and hands tokens to those who
 // know the password, or to everybody who asks anonymously for a public registry.
 func withTokens(next http.Handler, public bool) http.Handler {
-	const token = "canary-t0ken"
+	const token = "canary-t0ken-of-the-token-server"
 	mux := http.NewServeMux()
 	mux.HandleFunc("/token", func(w http.ResponseWriter, r *http.Request) {
 		user, secret, given := r.BasicAuth()
@@ -232,11 +232,19 @@ func TestNothingShowsSecrets(t *testing.T) {
 			}))
 	}
 	handlers := map[string]http.Handler{
-		"good":               basicAuth(newStorage()),
-		"wrong password":     login(status(http.StatusUnauthorized)),
-		"echo":               login(echo),
-		"echo without HEAD":  login(on(isHead, status(http.StatusMethodNotAllowed), http.HandlerFunc(echo)).ServeHTTP),
-		"echo in a type":     login(contentType),
+		"good":              basicAuth(newStorage()),
+		"wrong password":    login(status(http.StatusUnauthorized)),
+		"echo":              login(echo),
+		"echo without HEAD": login(on(isHead, status(http.StatusMethodNotAllowed), http.HandlerFunc(echo)).ServeHTTP),
+		"echo in a type":    login(contentType),
+		"echo of a token in a type": withTokens(on(isManifest, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", r.Header.Get("Authorization"))
+			w.Header().Set("Docker-Content-Digest", digest)
+		}, newStorage()), false),
+		"echo of a token in a digest": withTokens(on(isManifest, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+			w.Header().Set("Docker-Content-Digest", r.Header.Get("Authorization"))
+		}, newStorage()), false),
 		"redirect with user": login(location("ftp://user:SECRET@host/x?token=SECRET")),
 		"redirect to no URL": login(location("http://[bad SECRET")),
 		"answer with no token": bearer("http://HOST/token?x=canary", func(w http.ResponseWriter, _ *http.Request) {

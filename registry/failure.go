@@ -142,10 +142,14 @@ var (
 	query           = regexp.MustCompile(`\?[^\s"]*`)
 )
 
+// authorization is a header's value, which a registry may have sent back.
+var authorization = regexp.MustCompile(`(?i)\b(basic|bearer) [\w.~+/=-]{16,}`)
+
 // redact keeps the first line of an error of go-containerregistry, which shows
 // a token server's answer on further lines.
 func redact(text string) string {
 	text, _, _ = strings.Cut(text, "\n")
+	text = authorization.ReplaceAllString(text, "...")
 	return query.ReplaceAllString(userInformation.ReplaceAllString(text, "//"), "?...")
 }
 
