@@ -28,12 +28,15 @@ func TestWhoSeesCredentials(t *testing.T) {
 		registries string // that are configured
 		anonymous  bool   // the caller brings nothing
 		own        bool   // asked for by the private one's name
+		match      string // of the registries
 		from       string // who serves it; empty: nobody
 		used       []string
 	}{
 		{name: "served", has: private, registries: private, logins: private, from: private, used: []string{private}},
 		{name: "served, anonymous caller", has: private, registries: private, logins: private, anonymous: true, from: private, used: []string{private}},
 		{name: "served under its own name", has: private, registries: private, logins: private, anonymous: true, own: true, from: private, used: []string{private}},
+		{name: "left out", has: private, match: `"!*/team"`, registries: private, logins: private, from: original, used: []string{original}},
+		{name: "left out under its own name", has: private, match: `"!*/team"`, registries: private, logins: private, anonymous: true, own: true},
 		{name: "absent", registries: private, logins: private, from: original, used: []string{private, original}},
 		{name: "absent, anonymous caller", registries: private, logins: private, anonymous: true, used: []string{private}},
 		{name: "pull fails", has: private, broken: true, registries: private, logins: private, from: original, used: []string{private, original}},
@@ -62,7 +65,7 @@ func TestWhoSeesCredentials(t *testing.T) {
 							parties[name].push(t)
 						}
 						if strings.Contains(test.registries, name) {
-							configuration += parties[name].entry(900-i, strings.Contains(test.logins, name))
+							configuration += parties[name].entry(900-i, strings.Contains(test.logins, name)) + "  match: [" + test.match + "]\n"
 						}
 					}
 					n := newNode(t, runtime, configuration)

@@ -150,6 +150,20 @@ func TestTokenServerOfAnotherHost(t *testing.T) {
 	}
 }
 
+// A limit that the documentation names: go-containerregistry trusts no private
+// address but the registry's own.
+func TestTokenServerOfAnotherPrivateAddress(t *testing.T) {
+	tokens := serve(t, withTokens(newStorage(), false))
+	server := serve(t, challenge(tokens.URL+"/token"))
+	answer := findOne(t, newSetOf(t, server.URL), "nginx:1.25")
+	if answer.State != registry.Unknown || !strings.Contains(fmt.Sprint(answer.Err), "private or link-local address") {
+		t.Errorf("%v (%v), want the token server refused", answer.State, answer.Err)
+	}
+	if got := tokens.seenAuthorizations(); len(got) != 0 {
+		t.Errorf("it was sent %d credentials", len(got))
+	}
+}
+
 func challenge(realm string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm=%q,service="test"`, realm))
