@@ -132,6 +132,9 @@ func (s *Shim) Traces(ctx context.Context) (map[string][]byte, error) {
 		return nil, fmt.Errorf("read the shim's state: %w", err)
 	}
 	for _, file := range state {
+		if !file.Type().IsRegular() {
+			continue // a socket
+		}
 		if traces[file.Name()], err = os.ReadFile(filepath.Join(s.state(), file.Name())); err != nil {
 			return nil, fmt.Errorf("read the shim's state: %w", err)
 		}
