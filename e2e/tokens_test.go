@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
 	"image-cri-shim/e2e/testbed"
 )
 
@@ -49,6 +51,38 @@ func TestRegistryToken(t *testing.T) {
 		}
 		wantSecretsAtHome(t, bearer, []*party{p}, private)
 		wantSecretsAtHome(t, basic, []*party{source}, original)
+	})
+}
+
+// TestCredentialHelper logs in with what a helper says, whose failure is told without
+// what it prints.
+func TestCredentialHelper(t *testing.T) {
+	onEachRuntime(t, func(t *testing.T, runtime runtime) {
+		p := newParty(t, private, basic, testbed.Healthy)
+		p.push(t)
+		folder := t.TempDir()
+		t.Setenv("PATH", folder+":"+os.Getenv("PATH"))
+		helper := func(script string) {
+			if err := os.WriteFile(filepath.Join(folder, "docker-credential-canary"), []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		file := filepath.Join(folder, "config.json")
+		if err := os.WriteFile(file, fmt.Appendf(nil, `{"credHelpers": {%q: "canary"}}`, p.host()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		n := newNode(t, runtime, fmt.Sprintf("debug: true\nfallback: never\nauthFile: %s\nregistries:\n%s", file, p.entry(900, false)))
+		helper("echo " + p.password + "; echo " + p.password + " >&2; exit 7")
+		_, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: repository}, callers, nil)
+		if err == nil || !strings.Contains(err.Error(), `the helper "canary" failed: exit status 7`) {
+			t.Errorf("got %v, want the helper's failure", err)
+		}
+		wantNoSecret(t, "error", fmt.Append(nil, err))
+		helper(fmt.Sprintf(`echo '{"Username":%q,"Secret":%q}'`, p.name, p.password))
+		if got, want := n.pull(t, n.through, repository, callers), hash(t, p.image.ConfigName); got != want {
+			t.Errorf("pulled image %s, want %s", got, want)
+		}
+		wantSecretsAtHome(t, basic, []*party{p}, private)
 	})
 }
 

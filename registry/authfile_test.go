@@ -111,6 +111,10 @@ func TestAuthFileThatChanges(t *testing.T) {
 	writeAuthFile(t, path, `{"auths": "canary`)
 	expect("nginx:1.25", registry.Found, "")
 	expect("redis:7", registry.Found, "")
+	writeAuthFile(t, path, object{"auths": object{server.host(): encoded(username, "canary-new")}})
+	if answer := findOne(t, set, "nginx:1.25"); !answer.Cached || answer.Credentials.Password != "canary-new" {
+		t.Errorf("what is remembered comes with %v, cached: %v, want the new password", answer.Credentials, answer.Cached)
+	}
 	if len(warnings) != 1 || !strings.Contains(warnings[0], path) || !strings.Contains(warnings[0], "last good") {
 		t.Errorf("warnings %q, want one of %s", warnings, path)
 	}
