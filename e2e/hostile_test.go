@@ -13,7 +13,8 @@ import (
 )
 
 // TestRedirectsCarryNoCredentials has a registry send look-ups, or what the
-// runtime pulls, to a storage at another host.
+// runtime pulls, to a storage at another host. It has another name, not only
+// another port: containerd 2 takes that for the same host.
 func TestRedirectsCarryNoCredentials(t *testing.T) {
 	for name, part := range map[string]func(testbed.Fault) testbed.Fault{"manifests": testbed.OnManifests, "blobs": testbed.OnBlobs} {
 		for _, kind := range []string{basic, bearer} {
