@@ -136,12 +136,14 @@ func known(answer Answer) *lookup {
 func (s *Set) recall(q question, remembered finding, answer *Answer) {
 	ctx, cancel := context.WithTimeout(s.lifetime, s.lookupTimeout)
 	defer cancel()
-	credentials, err := q.endpoint.credentials(ctx, q.reference)
-	if err != nil {
+	switch credentials, err := q.endpoint.credentials(ctx, q.reference); {
+	case err == nil:
+		answer.recall(remembered, credentials)
+	case s.lifetime.Err() != nil:
+		answer.Err = errClosed
+	default:
 		answer.Err = withoutCredentials(err)
-		return
 	}
-	answer.recall(remembered, credentials)
 }
 
 // run looks up as soon as there is a slot, unless the registry has gone down

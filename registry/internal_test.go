@@ -210,3 +210,23 @@ func TestDockerHubIsAskedAtItsIndex(t *testing.T) {
 		t.Errorf("docker.io is asked at %s", got)
 	}
 }
+
+// containerd gives credentials to the host of this URL and to no other.
+func TestServerAddress(t *testing.T) {
+	for address, want := range map[string]string{
+		"http://sealos.hub:5000":              "http://sealos.hub:5000",
+		"https://hub.example.com/mirror/team": "https://hub.example.com",
+		"https://Hub.Example.com:443":         "https://hub.example.com:443",
+		"http://127.0.0.1:5000":               "http://127.0.0.1:5000",
+		"http://[::1]:5000":                   "http://[::1]:5000",
+		"https://docker.io":                   "https://registry-1.docker.io",
+		"https://index.docker.io":             "https://registry-1.docker.io",
+	} {
+		e, err := newEndpoint(Config{Address: address, Username: "robot", Password: "canary"}, Options{}.withDefaults(), nil)
+		if err != nil {
+			t.Errorf("%s: %v", address, err)
+		} else if got := e.login.ServerAddress; got != want {
+			t.Errorf("%s: %s, want %s", address, got, want)
+		}
+	}
+}
