@@ -28,7 +28,7 @@ type Registry struct {
 	Path               string   // template of the repository path: {domain}, {path}, {name} and literal text
 	CA                 string   // absolute path of a PEM file; empty: the system's
 	InsecureSkipVerify bool     // the certificate is not verified
-	Fallback           string   // of the images it is asked for; empty: the top level's
+	Fallback           string   // of the images that match selects, whatever their tags; empty: the top level's
 	Main               bool     // described by the top level of the file
 }
 

@@ -22,7 +22,7 @@ type Config struct {
 	Path               string   // template of the repository; empty: {path}
 	CA                 string   // PEM file, trusted in addition to the system's; empty: none
 	InsecureSkipVerify bool     // accept any certificate
-	Fallback           Fallback // of the originals it stands in for
+	Fallback           Fallback // of the originals it stands in for, whatever their tags
 }
 
 // Format prints a registry without its password.

@@ -25,18 +25,17 @@ func (f Fallback) validate() error {
 }
 
 // MayFallBack tells whether an image may be pulled from its original registry. Of
-// the registries that stand in for it the best that says something about that
-// decides, otherwise the options do. A nil name is an image that no registry can
-// stand in for, such as one named by its ID.
+// the registries that stand in for it, whatever its tag, the best that says
+// something about that decides, otherwise the options do. A nil name is an image
+// that no registry can stand in for, such as one named by its ID.
 func (s *Set) MayFallBack(name reference.Named) bool {
 	fallback := s.fallback
 	if name != nil {
-		if original, err := reference.ParseDockerRef(name.String()); err == nil {
-			for _, e := range s.ordered(original) {
-				if _, rule := e.candidate(original); rule.standsIn && e.fallback != FallbackUnset {
-					fallback = e.fallback
-					break
-				}
+		repository := reference.TrimNamed(name)
+		for _, e := range s.ordered(repository) {
+			if e.rule(repository).standsIn && e.fallback != FallbackUnset {
+				fallback = e.fallback
+				break
 			}
 		}
 	}

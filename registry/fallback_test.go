@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/distribution/reference"
@@ -12,6 +13,7 @@ func TestMayFallBack(t *testing.T) {
 	const never, original = registry.FallbackNever, registry.FallbackOriginal
 	main := registry.Config{Address: "http://main.hub:5000", Priority: 1000}
 	strict := registry.Config{Address: "http://strict.hub:5000", Priority: 500, Match: []string{"docker.io", "!docker.io/open"}, Fallback: never}
+	tagged := registry.Config{Address: "http://tagged.hub:5000", Priority: 500, Match: []string{"docker.io"}, Tags: []string{"!latest"}, Path: "proxy/{path}", Fallback: never}
 	lenient := registry.Config{Address: "http://lenient.hub:5000", Priority: 900, Match: []string{"docker.io/library"}, Fallback: original}
 	for _, test := range []struct {
 		name       string
@@ -31,6 +33,9 @@ func TestMayFallBack(t *testing.T) {
 		{"not for what is no name", original, []registry.Config{main, strict}, "", true},
 		{"the better registry decides", never, []registry.Config{strict, lenient}, "nginx", true},
 		{"not where it doesn't stand in", original, []registry.Config{strict, lenient}, "docker.io/team/app", false},
+		{"whatever the tags", "", []registry.Config{tagged}, "docker.io/team/app:latest", false},
+		{"whatever the tags, of the best", never, []registry.Config{tagged, lenient}, "nginx:latest", true},
+		{"a name too long for the registry", "", []registry.Config{tagged}, "docker.io/" + strings.Repeat("a/", 125) + "image", false},
 		{"by digest", "", []registry.Config{strict}, "docker.io/team/app@" + digest, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
