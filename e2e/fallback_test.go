@@ -91,10 +91,15 @@ func TestFallbackNeverServesWhatTheRegistryHas(t *testing.T) {
 func TestFallbackPerMatch(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		n := newNode(t, runtime, privateOnly()+"registries:\n- address: "+shared.private.Address()+"/strict\n  auth: "+
-			privateUser+":"+privatePassword+"\n  match: [docker.io/library/original]\n  fallback: never\n")
+			privateUser+":"+privatePassword+"\n  match: [docker.io/library/original, docker.io/library/sha256]\n  tags: no-*\n  fallback: never\n")
 		_, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: "original:1"}, callers, nil)
 		if err == nil || !strings.Contains(err.Error(), "fallback: never") {
 			t.Errorf("what matches: got %v", err)
+		}
+		// containerd takes an ID for a name of docker.io.
+		id := "sha256:" + strings.Repeat("0", 64)
+		if _, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: id}, callers, nil); status.Code(err) != codes.InvalidArgument {
+			t.Errorf("an ID: got %v", err)
 		}
 		wantNotAsked(t)
 		if _, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: "nowhere:1"}, callers, nil); err == nil {

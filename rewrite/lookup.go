@@ -21,8 +21,8 @@ type Lookup interface {
 	Find(ctx context.Context, name reference.Named) iter.Seq[Answer]
 
 	// MayFallBack tells whether an image may be pulled from the registry in its
-	// name where no candidate could serve it. name is nil for an image that has
-	// no candidates, such as one named by its ID.
+	// name where no candidate could serve it. name is nil for what names none,
+	// such as an image's ID.
 	MayFallBack(name reference.Named) bool
 
 	// Forget is told of a candidate that was found and that the runtime could

@@ -21,7 +21,7 @@ func (c call) pullImage(ctx context.Context, encoded []byte) ([]byte, error) {
 	}
 	name, err := Parse(request.GetImage().GetImage())
 	if err != nil {
-		return c.pullUnread(ctx, encoded, oneLine(request.GetImage().GetImage()), err)
+		return c.pullUnread(ctx, encoded, request.GetImage().GetImage(), err)
 	}
 	if c.timeout > 0 {
 		var cancel context.CancelFunc
@@ -38,15 +38,24 @@ func (c call) pullImage(ctx context.Context, encoded []byte) ([]byte, error) {
 }
 
 // pullUnread leaves it to the runtime what to pull, if it may pull from anywhere:
-// what is no name to the shim may be one to the runtime. (containerd takes an ID
-// for an image of docker.io.)
-func (c call) pullUnread(ctx context.Context, encoded []byte, asked string, problem error) ([]byte, error) {
-	if c.lookup.MayFallBack(nil) {
+// what is no name to the shim may be one to the runtime.
+func (c call) pullUnread(ctx context.Context, encoded []byte, image string, problem error) ([]byte, error) {
+	if c.mayPullUnread(image) {
 		return c.forwardPull(ctx, encoded)
 	}
 	err := status.Errorf(codes.InvalidArgument, "image-cri-shim: no configured registry can have it, and no other is to be asked (fallback: never): %v", problem)
-	c.decided(Decision{Method: "PullImage", Asked: asked, Reason: "fallback: never", Err: err})
+	c.decided(Decision{Method: "PullImage", Asked: oneLine(image), Reason: "fallback: never", Err: err})
 	return nil, err
+}
+
+// mayPullUnread tells whether the runtime may pull what is no name to the shim.
+// containerd takes the ID sha256:1234 for docker.io/library/sha256:1234
+// (ParseDockerRef), for which there may be a rule of its own.
+func (c call) mayPullUnread(image string) bool {
+	if read, err := reference.ParseDockerRef(image); err == nil && !c.lookup.MayFallBack(read) {
+		return false
+	}
+	return c.lookup.MayFallBack(nil)
 }
 
 // pull is one PullImage.

@@ -187,6 +187,31 @@ func TestPullOfWhatIsNoNameIsForwarded(t *testing.T) {
 	}
 }
 
+func TestPullOfWhatIsNoNameWithoutFallback(t *testing.T) {
+	id := strings.Repeat("0", 64)
+	for _, test := range []struct {
+		never, image string
+		forwarded    bool
+	}{
+		{"", "sha256:" + id, false},
+		{"", id, false},
+		{"", "No/Name", false},
+		{"docker.io/library/sha256", "sha256:" + id, false}, // what containerd would ask docker.io for
+		{"docker.io/library/sha256", "sha256:1234", false},
+		{"docker.io/library/sha512", "sha512:" + id + id, false},
+		{"docker.io/library/sha256", id, true},
+		{"docker.io/library/sha256", "No/Name", true},
+		{"docker.io/library/nginx", "sha256:" + id, true},
+	} {
+		n := newNode(t)
+		n.rewriter.lookup = memoryLookup{runtime: n.runtime, never: []string{test.never}}
+		_, err := n.pull(test.image, nil)
+		if refused := status.Code(err) == codes.InvalidArgument; refused == test.forwarded || len(n.runtime.seen()) > 0 != test.forwarded {
+			t.Errorf("never %q: %s: error %v", test.never, test.image, err)
+		}
+	}
+}
+
 func TestPullTimeoutAndDeadline(t *testing.T) {
 	n := newNode(t)
 	hang := func(ctx context.Context, _ string, _ []byte) ([]byte, error) {

@@ -3,6 +3,7 @@ package rewrite
 import (
 	"context"
 	"iter"
+	"slices"
 	"testing"
 
 	"github.com/distribution/reference"
@@ -14,7 +15,7 @@ import (
 type memoryLookup struct {
 	runtime    *memoryRuntime
 	registries []memoryRegistry // best first
-	never      bool             // fallback: never
+	never      []string         // fallback: never, by repository; "" for what names none
 	forgotten  *[]string        // what Forget was told of
 }
 
@@ -57,7 +58,13 @@ func (l memoryLookup) Find(_ context.Context, name reference.Named) iter.Seq[Ans
 	}
 }
 
-func (l memoryLookup) MayFallBack(reference.Named) bool { return !l.never }
+func (l memoryLookup) MayFallBack(name reference.Named) bool {
+	repository := ""
+	if name != nil {
+		repository = name.Name()
+	}
+	return !slices.Contains(l.never, repository)
+}
 
 func (l memoryLookup) Forget(candidate Candidate) {
 	*l.forgotten = append(*l.forgotten, candidate.Reference)
