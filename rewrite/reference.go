@@ -29,6 +29,9 @@ func Parse(image string) (reference.Named, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%.300q is not an image reference: %w", image, err)
 	}
+	if reference.Domain(named) == "" { // a_b.example/c, where all is path to the grammar and a_b.example the host to containerd
+		return nil, fmt.Errorf("%.300q is not an image reference: no registry's host has an underscore", image)
+	}
 	if digested, ok := named.(reference.Digested); ok {
 		return reference.WithDigest(reference.TrimNamed(named), digested.Digest())
 	}
