@@ -22,7 +22,7 @@ type spelling struct {
 const meansID, meansNothing = "ID", "malformed"
 
 // spellings reads testdata/references.txt, which says how it is written.
-func spellings(t *testing.T) []spelling {
+func spellings(t testing.TB) []spelling {
 	t.Helper()
 	content, err := os.ReadFile("../testdata/references.txt")
 	if err != nil {
@@ -47,7 +47,7 @@ func spellings(t *testing.T) []spelling {
 
 var repetition = regexp.MustCompile(`\{([^{}]+)\*(\d+)\}`)
 
-func spelled(t *testing.T, written string) string {
+func spelled(t testing.TB, written string) string {
 	t.Helper()
 	if written == `""` {
 		return ""

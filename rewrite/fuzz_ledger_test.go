@@ -1,0 +1,59 @@
+package rewrite
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+)
+
+// FuzzLedgerFile opens a ledger whose file holds arbitrary bytes. It is either
+// read or put aside as it is; the ledger works in both cases, and what it then
+// writes is read back the same.
+func FuzzLedgerFile(f *testing.F) {
+	f.Add([]byte(`{"version":1,"names":[{"original":"docker.io/library/a:1","image":"sha256:1","stored":"sealos.hub:5000/library/a:1","at":"2026-01-02T03:04:05Z"}],"hidden":[{"reference":"sealos.hub:5000/library/a:1","image":"sha256:1"}]}`))
+	f.Add([]byte(`{"version":1}`))
+	f.Add([]byte("{"))
+	directory := f.TempDir()
+	path := filepath.Join(directory, "ledger.json")
+	f.Fuzz(func(t *testing.T, content []byte) {
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ledger, err := OpenLedger(directory)
+		kept := path
+		if err != nil {
+			kept += ".damaged"
+			if !ledger.empty() {
+				t.Errorf("%v, and yet the ledger is not empty", err)
+			}
+		}
+		if same, err := os.ReadFile(kept); err != nil || !bytes.Equal(same, content) {
+			t.Errorf("%s holds %q (%v), want %q", kept, same, err, content)
+		}
+		name := entry{Original: "docker.io/library/new:1", Image: "sha256:new", Stored: hub + "/library/new:1"}
+		if err := ledger.apply(change{Name: []entry{name}, Hide: []hiding{{Reference: name.Stored, Image: name.Image}}}); err != nil {
+			t.Fatal(err)
+		}
+		if known, ok := ledger.lookup(name.Original); !ok || known.Image != name.Image || !ledger.isHidden(name.Stored, name.Image) {
+			t.Errorf("the ledger has %+v for %s", known, name.Original)
+		}
+		again, err := OpenLedger(directory)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := documentOf(again), documentOf(ledger); !reflect.DeepEqual(got, want) {
+			t.Errorf("read back\n%+v\nwant\n%+v", got, want)
+		}
+	})
+}
+
+// documentOf is what a ledger writes, with times that can be compared.
+func documentOf(l *Ledger) document {
+	d, _ := l.snapshot()
+	for i := range d.Names {
+		d.Names[i].At = d.Names[i].At.UTC().Round(0)
+	}
+	return d
+}

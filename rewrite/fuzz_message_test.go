@@ -1,0 +1,183 @@
+package rewrite
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// exchange is the messages of an intercepted method, and which of their fields
+// the rewriter may change.
+type exchange struct {
+	request    proto.Message
+	mayChange  []string
+	response   proto.Message
+	mayRestore []string
+}
+
+var exchanges = map[string]exchange{
+	"PullImage":       {&runtime.PullImageRequest{}, []string{"image.image", "auth"}, &runtime.PullImageResponse{}, nil},
+	"ImageStatus":     {&runtime.ImageStatusRequest{}, []string{"image.image"}, &runtime.ImageStatusResponse{}, []string{"image.repo_tags", "image.repo_digests"}},
+	"RemoveImage":     {&runtime.RemoveImageRequest{}, []string{"image.image"}, &runtime.RemoveImageResponse{}, nil},
+	"ListImages":      {&runtime.ListImagesRequest{}, []string{"filter.image.image"}, &runtime.ListImagesResponse{}, []string{"images.repo_tags", "images.repo_digests"}},
+	"StreamImages":    {&runtime.StreamImagesRequest{}, []string{"filter.image.image"}, &runtime.StreamImagesResponse{}, []string{"images.repo_tags", "images.repo_digests"}},
+	"CreateContainer": {&runtime.CreateContainerRequest{}, []string{"config.image.image", "config.mounts.image.image"}, &runtime.CreateContainerResponse{}, nil},
+	"ContainerStatus": {&runtime.ContainerStatusRequest{}, nil, &runtime.ContainerStatusResponse{}, []string{"status.image.image", "status.image_ref"}},
+}
+
+// FuzzMessages gives arbitrary bytes to every interceptor: a request, the
+// runtime's answer to it, and its answer to ImageStatus in between. What comes
+// out must be what came in, or a message of the method's own type that is equal
+// but for the fields that the method may change, unknown fields included.
+func FuzzMessages(f *testing.F) {
+	addMessages(f)
+	f.Fuzz(func(t *testing.T, request, answer, image []byte) {
+		for _, mirrored := range []bool{true, false} {
+			registries := []memoryRegistry{{host: hub, lies: mirrored, credentials: Credentials{Username: "admin", ServerAddress: "http://" + hub}}}
+			lookup := memoryLookup{runtime: newMemoryRuntime(), registries: registries, forgotten: new([]string)}
+			begin := func(method string) *fuzzed {
+				rewriter := New(Options{Lookup: lookup, Ledger: fuzzLedger()})
+				return &fuzzed{T: t, rewriter: rewriter, method: method, request: request, answer: answer, image: image, mirrored: mirrored}
+			}
+			methods := New(Options{})
+			for method := range methods.Unary() {
+				begin(method).unary()
+			}
+			for method := range methods.Stream() {
+				begin(method).stream()
+			}
+		}
+	})
+}
+
+// fuzzLedger is a ledger with a name, and writes no file.
+func fuzzLedger() *Ledger {
+	l := newLedger(&ledgerFile{saved: math.MaxUint64})
+	_ = l.apply(change{
+		Name: []entry{{Original: "docker.io/library/nginx:1.25", Image: "sha256:1", Stored: hub + "/library/nginx:1.25"}},
+		Hide: []hiding{{Reference: hub + "/library/nginx:1.25", Image: "sha256:1"}},
+	})
+	return l
+}
+
+// fuzzed is one call with arbitrary bytes.
+type fuzzed struct {
+	*testing.T
+	rewriter               *Rewriter
+	method                 string
+	request, answer, image []byte
+	mirrored               bool // images are in the registry, and on the node under its references alone
+	given                  [][]byte
+}
+
+func (f *fuzzed) exchange() exchange { return exchanges[path.Base(f.method)] }
+
+// invoke is the runtime, which must be sent nothing but the request, and
+// questions for images.
+func (f *fuzzed) invoke(_ context.Context, method string, sent []byte) ([]byte, error) {
+	answer := f.image
+	if method == f.method {
+		f.wantForwarded(sent)
+		answer = f.answer
+	} else if !strings.HasPrefix(f.method, strings.TrimSuffix(method, "ImageService/ImageStatus")) {
+		f.Errorf("%s calls %s", f.method, method)
+	}
+	status := &runtime.ImageStatusRequest{}
+	if f.mirrored && path.Base(method) == "ImageStatus" && proto.Unmarshal(sent, status) == nil {
+		if name, err := Parse(status.GetImage().GetImage()); err == nil && domain(name.String()) != hub {
+			answer = nil
+		}
+	}
+	if method == f.method {
+		f.given = append(f.given, answer)
+	}
+	return answer, nil
+}
+
+func (f *fuzzed) wantForwarded(sent []byte) {
+	if !bytes.Equal(sent, f.request) && !equalBut(sent, f.request, f.exchange().request, f.exchange().mayChange) {
+		f.Errorf("%s: forwarded %x for %x", f.method, sent, f.request)
+	}
+}
+
+func (f *fuzzed) unary() {
+	hidden := f.hidden()
+	got, err := f.rewriter.Unary()[f.method](f.Context(), f.request, f.invoke)
+	if err != nil || len(got) > 0 || !hidden {
+		f.wantAnswered(got, err)
+	}
+}
+
+func (f *fuzzed) stream() {
+	forward, transform, err := f.rewriter.Stream()[f.method](f.Context(), f.request, f.invoke)
+	if err != nil {
+		f.Fatalf("%s: %v", f.method, err)
+	}
+	f.wantForwarded(forward)
+	f.given = [][]byte{f.answer}
+	f.wantAnswered(transform(f.answer))
+}
+
+// wantAnswered requires one of the runtime's answers, as it came or with other
+// names in it: encoded again without need is wrong.
+func (f *fuzzed) wantAnswered(got []byte, err error) {
+	kind, fields := f.exchange().response, f.exchange().mayRestore
+	answered := slices.ContainsFunc(f.given, func(given []byte) bool {
+		return bytes.Equal(got, given) || equalBut(got, given, kind, fields) && !equalBut(got, given, kind, nil)
+	})
+	if err != nil || !answered {
+		f.Errorf("%s: answered %x (%v) for %x", f.method, got, err, f.given)
+	}
+}
+
+// hidden tells whether the call is about what nobody is to see. Then the answer
+// may be empty: there is nothing to show or to remove.
+func (f *fuzzed) hidden() bool {
+	status := map[string][]byte{"ImageStatus": f.answer, "RemoveImage": f.image}[path.Base(f.method)]
+	request, response := &runtime.ImageStatusRequest{}, &runtime.ImageStatusResponse{} // RemoveImageRequest begins alike
+	if errors.Join(proto.Unmarshal(f.request, request), proto.Unmarshal(status, response)) != nil {
+		return false
+	}
+	name, err := Parse(request.GetImage().GetImage())
+	return err == nil && f.rewriter.ledger.isHidden(name.String(), response.GetImage().GetId())
+}
+
+// equalBut tells whether two encodings are equal as messages of a type, but for
+// some fields.
+func equalBut(a, b []byte, kind proto.Message, fields []string) bool {
+	left, right := kind.ProtoReflect().New(), kind.ProtoReflect().New()
+	if proto.Unmarshal(a, left.Interface()) != nil || proto.Unmarshal(b, right.Interface()) != nil {
+		return false
+	}
+	for _, field := range fields {
+		clearField(left, field)
+		clearField(right, field)
+	}
+	return proto.Equal(left.Interface(), right.Interface())
+}
+
+// clearField clears "images.repo_tags" in a message, of all images.
+func clearField(message protoreflect.Message, path string) {
+	first, rest, nested := strings.Cut(path, ".")
+	field := message.Descriptor().Fields().ByName(protoreflect.Name(first))
+	switch {
+	case !nested:
+		message.Clear(field)
+	case field.IsList():
+		list := message.Get(field).List()
+		for i := range list.Len() {
+			clearField(list.Get(i).Message(), rest)
+		}
+	case message.Has(field):
+		clearField(message.Get(field).Message(), rest)
+	}
+}
