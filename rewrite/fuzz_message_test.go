@@ -59,12 +59,15 @@ func FuzzMessages(f *testing.F) {
 	})
 }
 
+// fuzzImage is the ID of the image in testdata/fuzz/FuzzMessages.
+const fuzzImage = "sha256:32e6526f8c13ed6ad692871588e2c59f5f283b24553460e53b304bace8a13a28"
+
 // fuzzLedger is a ledger with a name, and writes no file.
 func fuzzLedger() *Ledger {
 	l := newLedger(&ledgerFile{saved: math.MaxUint64})
 	_ = l.apply(change{
-		Name: []entry{{Original: "docker.io/library/nginx:1.25", Image: "sha256:1", Stored: hub + "/library/nginx:1.25"}},
-		Hide: []hiding{{Reference: hub + "/library/nginx:1.25", Image: "sha256:1"}},
+		Name: []entry{{Original: "docker.io/library/nginx:1.25", Image: fuzzImage, Stored: hub + "/library/nginx:1.25"}},
+		Hide: []hiding{{Reference: hub + "/library/nginx:1.25", Image: fuzzImage}},
 	})
 	return l
 }

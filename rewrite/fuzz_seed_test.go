@@ -11,16 +11,16 @@ import (
 )
 
 // addMessages adds a call of each method that has something to change, as it is
-// and with fields of the future. Messages of a real kubelet and containerd are
-// under testdata/fuzz.
+// and with fields of the future. Messages to and from a real containerd are under
+// testdata/fuzz.
 func addMessages(f *testing.F) {
 	const stored = hub + "/library/nginx:1.25"
 	spec := &runtime.ImageSpec{Image: "nginx:1.25"}
-	image := &runtime.Image{Id: "sha256:1", RepoTags: []string{stored}}
+	image := &runtime.Image{Id: fuzzImage, RepoTags: []string{stored}}
 	status := &runtime.ImageStatusResponse{Image: image}
 	list := &runtime.ListImagesResponse{Images: []*runtime.Image{image}}
 	for _, call := range []struct{ request, answer proto.Message }{
-		{&runtime.PullImageRequest{Image: spec, Auth: &runtime.AuthConfig{Username: "caller"}}, &runtime.PullImageResponse{ImageRef: "sha256:1"}},
+		{&runtime.PullImageRequest{Image: spec, Auth: &runtime.AuthConfig{Username: "caller"}}, &runtime.PullImageResponse{ImageRef: fuzzImage}},
 		{&runtime.ImageStatusRequest{Image: spec, Verbose: true}, status},
 		{&runtime.ImageStatusRequest{Image: &runtime.ImageSpec{Image: stored}}, status},
 		{&runtime.RemoveImageRequest{Image: spec}, &runtime.RemoveImageResponse{}},
