@@ -2,6 +2,7 @@ package config
 
 import (
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -22,7 +23,7 @@ func warnOfCollisions(sources []source) {
 		for _, earlier := range sources[:i] {
 			if later.collides(earlier) {
 				later.match.warn("%s and %s are both looked for under the same names in %s, so that an image of one may be served for the other: "+
-					"a path with {domain} keeps them apart", quote(earlier.pattern), quote(later.pattern), later.registry.Address)
+					"a path with {domain} and {path} keeps them apart", quote(earlier.pattern), quote(later.pattern), later.registry.Address)
 				break
 			}
 		}
@@ -40,34 +41,116 @@ func (r Registry) sources(match value) []source {
 }
 
 func (s source) collides(other source) bool {
-	if s.registry.Address != other.registry.Address || s.registry.Path != other.registry.Path || strings.Contains(s.registry.Path, "{domain}") {
+	if s.pattern == other.pattern {
 		return false
 	}
 	host, repository, _ := strings.Cut(s.pattern, "/")
 	otherHost, otherRepository, _ := strings.Cut(other.pattern, "/")
-	if strings.Contains(s.registry.Path, "{path}") {
-		return host != otherHost && overlap(elements(repository), elements(otherRepository))
+	if s.has("{path}") && other.has("{path}") {
+		kept := host == otherHost || s.registry.Path == other.registry.Path && s.has("{domain}")
+		excluded := s.excludes(host, repository) || s.excludes(host, otherRepository) ||
+			other.excludes(otherHost, repository) || other.excludes(otherHost, otherRepository)
+		if kept || excluded {
+			return false
+		}
 	}
-	// Only the last part counts, which a pattern need not have.
-	name, otherName := path.Base(repository), path.Base(otherRepository)
-	return s.pattern != other.pattern && (repository == "" || otherRepository == "" || overlap([]string{name}, []string{otherName}))
+	return s.names().overlap(other.names())
 }
 
-func elements(repository string) []string {
-	if repository == "" {
-		return nil
+func (s source) has(placeholder string) bool { return strings.Contains(s.registry.Path, placeholder) }
+
+// excludes tells whether the registry is not asked for the images of a host and
+// repository.
+func (s source) excludes(host, repository string) bool {
+	image := strings.Split(host+"/"+repository, "/")
+	for _, pattern := range s.registry.Match {
+		excluded, isExclusion := strings.CutPrefix(pattern, "!")
+		if elements := strings.Split(excluded, "/"); isExclusion && len(elements) <= len(image) && overlap(elements, image) {
+			return true
+		}
 	}
-	return strings.Split(repository, "/")
+	return false
 }
 
-// overlap tells whether there is a path that begins as both say.
+// names are those that a source's images have in the registry: their elements
+// are patterns, and the first are the same for all.
+type names struct {
+	elements []string
+	fixed    int
+	open     bool   // there are more elements, or none
+	rest     string // of the template, after these
+}
+
+func (s source) names() names {
+	host, repository, _ := strings.Cut(s.pattern, "/")
+	_, place, _ := strings.Cut(s.registry.Address, "://")
+	template := place + "/" + strings.ReplaceAll(s.registry.Path, "{domain}", host)
+	if before, rest, ok := strings.Cut(template, "{path}"); ok {
+		if repository == "" {
+			repository = "*"
+		}
+		whole := strings.TrimSuffix(before+repository, "/*") // any number of elements
+		return names{elements: strings.Split(whole, "/"), fixed: strings.Count(before, "/"), open: true, rest: rest}
+	}
+	name := "*"
+	if strings.Contains(repository, "/") {
+		name = path.Base(repository)
+	} // otherwise the pattern is a host or one part of a path, and names are behind it
+	before, _, _ := strings.Cut(template, "{name}")
+	return names{elements: strings.Split(strings.ReplaceAll(template, "{name}", name), "/"), fixed: strings.Count(before, "/")}
+}
+
+// overlap tells whether there is a name of both. That an element of one template
+// might be the beginning of any path in the other does not count.
+func (n names) overlap(other names) bool {
+	short, long := n, other
+	if len(short.elements) > len(long.elements) {
+		short, long = long, short
+	}
+	return len(short.elements) >= max(n.fixed, other.fixed) &&
+		(short.open || len(short.elements) == len(long.elements)) &&
+		(n.open != other.open || n.rest == other.rest) &&
+		overlap(short.elements, long.elements)
+}
+
+// overlap tells whether something may begin as both say. Of two patterns only
+// the beginnings are compared.
 func overlap(a, b []string) bool {
 	for i := range min(len(a), len(b)) {
 		forth, _ := path.Match(a[i], b[i])
 		back, _ := path.Match(b[i], a[i])
-		if !forth && !back {
+		begin, other := beforeWildcard(a[i]), beforeWildcard(b[i])
+		both := begin != a[i] && other != b[i] && (strings.HasPrefix(begin, other) || strings.HasPrefix(other, begin))
+		if a[i] != b[i] && !forth && !back && !both {
 			return false
 		}
 	}
 	return true
+}
+
+func beforeWildcard(pattern string) string {
+	if i := strings.IndexAny(pattern, `*?[\`); i >= 0 {
+		return pattern[:i]
+	}
+	return pattern
+}
+
+// warnOfNames warns where a path without {path} gives one name to images of many
+// repositories. v is the path.
+func (r Registry) warnOfNames(v value) {
+	if strings.Contains(r.Path, "{path}") {
+		return
+	}
+	sources := r.sources(value{})
+	if len(sources) == 0 || slices.ContainsFunc(sources, source.wide) {
+		v.warn("{name} is only the last part of an image's name, so that docker.io/a/app may be served for docker.io/b/app: {path} keeps them apart")
+	}
+}
+
+// wide tells whether there is more than one repository to each name: whether the
+// pattern leaves open which host, or which part of it.
+func (s source) wide() bool {
+	host, repository, _ := strings.Cut(s.pattern, "/")
+	first, _, _ := strings.Cut(repository, "/")
+	return first == "" || beforeWildcard(first) != first || beforeWildcard(host) != host && !s.has("{domain}")
 }

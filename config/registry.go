@@ -112,6 +112,7 @@ func (c *Config) addMain(main Registry, set map[string]value) {
 			main.AuthFile = c.authFile
 		}
 		main.warnOfTLS(set)
+		main.warnOfNames(set["path"])
 		c.Registries = append(c.Registries, main)
 		return
 	}
@@ -170,6 +171,7 @@ func readRegistry(entry value) (Registry, value) {
 		set["authFile"].problem("found beside auth, expected one of them")
 	}
 	registry.warnOfTLS(set)
+	registry.warnOfNames(set["path"])
 	return registry, set["match"]
 }
 
