@@ -73,7 +73,7 @@ func (e *Explainer) image(ctx context.Context, asked string) Image {
 		i.Reference = name.String()
 		i.ask(ctx, e.Registries, name)
 	}
-	mayFallBack := e.Registries.MayFallBack(name)
+	mayFallBack := rewrite.MayFallBack(asked, e.Registries.MayFallBack)
 	i.Fallback = string(registry.FallbackOriginal)
 	if !mayFallBack {
 		i.Fallback = string(registry.FallbackNever)

@@ -40,7 +40,7 @@ func (c call) pullImage(ctx context.Context, encoded []byte) ([]byte, error) {
 // pullUnread leaves it to the runtime what to pull, if it may pull from anywhere:
 // what is no name to the shim may be one to the runtime.
 func (c call) pullUnread(ctx context.Context, encoded []byte, image string, problem error) ([]byte, error) {
-	if c.mayPullUnread(image) {
+	if MayFallBack(image, c.lookup.MayFallBack) {
 		return c.forwardPull(ctx, encoded)
 	}
 	err := status.Errorf(codes.InvalidArgument, "image-cri-shim: no configured registry can have it, and no other is to be asked (fallback: never): %v", problem)
@@ -48,14 +48,17 @@ func (c call) pullUnread(ctx context.Context, encoded []byte, image string, prob
 	return nil, err
 }
 
-// mayPullUnread tells whether the runtime may pull what is no name to the shim.
-// containerd takes the ID sha256:1234 for docker.io/library/sha256:1234
-// (ParseDockerRef), for which there may be a rule of its own.
-func (c call) mayPullUnread(image string) bool {
-	if read, err := reference.ParseDockerRef(image); err == nil && !c.lookup.MayFallBack(read) {
-		return false
+// MayFallBack tells of what a client has written whether the runtime may pull it
+// from where it says, by the rules for names (see [Lookup]). What is no name falls
+// under two of them: containerd takes the ID sha256:1234 for
+// docker.io/library/sha256:1234 (ParseDockerRef).
+func MayFallBack(image string, rule func(reference.Named) bool) bool {
+	name, err := Parse(image)
+	if err == nil {
+		return rule(name)
 	}
-	return c.lookup.MayFallBack(nil)
+	read, err := reference.ParseDockerRef(image)
+	return rule(nil) && (err != nil || rule(read))
 }
 
 // pull is one PullImage.
