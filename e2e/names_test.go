@@ -141,6 +141,7 @@ func TestUnknownNamesAndIDs(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		n := newNode(t, runtime, privateOnly())
 		n.pull(t, n.through, "nginx:1.25", nil)
+		n.pull(t, n.direct, "original:1", callers) // containerd takes "" for the beginning of an only image's ID
 		for _, name := range []string{zero, "sha256:" + zero, "nginx@sha256:" + zero, "nowhere", "nginx:2", "Not//A name", "a b", "", "@", ":", "sha256:short", "../../etc"} {
 			direct := runtimeapi.NewImageServiceClient(n.direct.Connection)
 			through := runtimeapi.NewImageServiceClient(n.through.Connection)
