@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/distribution/reference"
 
@@ -51,7 +52,7 @@ func (l lookup) Candidates(name reference.Named) []rewrite.Candidate {
 	found := l.registries.Candidates(name)
 	candidates := make([]rewrite.Candidate, len(found))
 	for i, candidate := range found {
-		candidates[i] = rewriteCandidate(candidate)
+		candidates[i] = rewrite.Candidate(candidate)
 	}
 	return candidates
 }
@@ -64,7 +65,7 @@ func (l lookup) Find(ctx context.Context, name reference.Named) iter.Seq[rewrite
 				reason += ": " + answer.Err.Error()
 			}
 			if !yield(rewrite.Answer{
-				Candidate:   rewriteCandidate(answer.Candidate),
+				Candidate:   rewrite.Candidate(answer.Candidate),
 				Found:       answer.State == registry.Found,
 				Absent:      answer.State == registry.Absent,
 				Credentials: rewrite.Credentials(answer.Credentials),
@@ -78,11 +79,10 @@ func (l lookup) Find(ctx context.Context, name reference.Named) iter.Seq[rewrite
 
 func (l lookup) MayFallBack(name reference.Named) bool { return l.registries.MayFallBack(name) }
 
-func (l lookup) Forget(candidate rewrite.Candidate) { l.registries.Forget(candidate.Reference) }
+func (l lookup) Pulled(candidate rewrite.Candidate) {
+	l.registries.Pulled(registry.Candidate(candidate))
+}
 
-func rewriteCandidate(candidate registry.Candidate) rewrite.Candidate {
-	return rewrite.Candidate{
-		Registry:  candidate.Registry,
-		Reference: candidate.Reference,
-	}
+func (l lookup) Failed(candidate rewrite.Candidate, stalled time.Duration) {
+	l.registries.Failed(registry.Candidate(candidate), stalled)
 }

@@ -44,8 +44,8 @@
 // that (OCI distribution specification, "Pulling manifests"). All candidates are
 // looked up at once, and look-ups of one candidate are shared. Absent is only
 // what the registry says it does not have; whatever else keeps it from having
-// it is Unknown. Found and Absent are remembered for a while, or until
-// [Set.Forget]; Unknown is not.
+// it is Unknown. Found and Absent are remembered for a while, Found until
+// [Set.Failed] at most; Unknown is not.
 //
 // Four look-ups run at once on one host, and the others wait for these. Whoever
 // waits for an answer is told Unknown after about the time of one look-up. The
@@ -58,6 +58,15 @@
 // to be down, and nothing is pulled from it. The probing begins after a second,
 // and after twice as long as the last time, up to a minute, where no look-up has
 // been answered since: a registry may well answer probes and nothing else.
+//
+// # Pulls
+//
+// A registry may well answer look-ups and fail the pulls that follow, which it is
+// for the caller to tell: [Set.Failed], [Set.Pulled]. What failed a moment ago
+// comes after what the other registries have. A registry whose pull did not end in
+// time is passed over for 5 minutes, and for twice as long each further time, up
+// to an hour, until a pull from it succeeds. Where the original registry would not
+// come after it, because it may not be asked or is the same, it comes last instead.
 //
 // # Fallback
 //

@@ -12,7 +12,8 @@ import (
 // Find asks the registries whether they have an image and yields the answers in
 // the order of [Set.Candidates], each as soon as it is known. All registries are
 // asked at once when the iteration begins, so that the caller who stops at a
-// good answer never waits for a worse registry.
+// good answer never waits for a worse registry. What [Set.Failed] was told of a
+// moment ago comes after the others.
 //
 // The waiting is bounded by ctx, and from its begin by [Options].LookupTimeout
 // and a tenth of it. The answers that are not known by then are yielded as
@@ -29,11 +30,20 @@ func (s *Set) Find(ctx context.Context, name reference.Named) iter.Seq[Answer] {
 		for i, q := range questions {
 			lookups[i] = s.ask(q)
 		}
+		var later postponed
 		for i, l := range lookups {
 			answer, ok := l.wait(waiting)
 			if !ok {
 				answer = Answer{Candidate: questions[i].candidate(), Err: s.impatience(ctx), Duration: time.Since(begun)}
 			}
+			if later.add(s, name, questions[i], &answer) {
+				continue
+			}
+			if !yield(answer) {
+				return
+			}
+		}
+		for _, answer := range append(later.failed, later.stalled...) {
 			if !yield(answer) {
 				return
 			}
@@ -47,15 +57,6 @@ func (s *Set) impatience(ctx context.Context) error {
 		return fmt.Errorf("stopped waiting: %w", err)
 	}
 	return fmt.Errorf("no answer within %v, still asking", s.lookupTimeout)
-}
-
-// Forget drops what is remembered of a [Candidate]'s reference, so that the next
-// [Set.Find] asks again. It is for the caller whose pull of what was Found has
-// failed.
-func (s *Set) Forget(reference string) {
-	for _, e := range s.endpoints {
-		s.known.Delete(key{e, reference})
-	}
 }
 
 // lookup is a question to a registry, shared by all who ask it meanwhile.

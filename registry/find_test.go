@@ -227,33 +227,6 @@ func TestCache(t *testing.T) {
 	}
 }
 
-func TestForget(t *testing.T) {
-	contents := newStorage()
-	contents.push(t, "library/nginx:1.25")
-	one, two := serve(t, contents), serve(t, contents)
-	set := newSet(t, registry.Options{Registries: []registry.Config{{Address: one.URL}, {Address: two.URL}}})
-	first := find(t, set, "nginx:1.25")
-	find(t, set, "nginx:gone")
-
-	set.Forget(first[0].Reference)
-	set.Forget(first[0].Reference)
-	set.Forget("nobody.example.com/knows:it")
-	again := find(t, set, "nginx:1.25")
-	if again[0].Cached || again[0].State != registry.Found {
-		t.Errorf("%v, cached %v (%v): want it asked and found again", again[0].State, again[0].Cached, again[0].Err)
-	}
-	if !again[1].Cached {
-		t.Error("another registry's answer was forgotten")
-	}
-	set.Forget(set.Candidates(parse(t, "nginx:gone"))[1].Reference)
-	if gone := find(t, set, "nginx:gone"); !gone[0].Cached || gone[1].Cached || gone[1].State != registry.Absent {
-		t.Errorf("cached %v and %v, want the second alone asked again", gone[0].Cached, gone[1].Cached)
-	}
-	if got, want := one.count(""), 3; got != want {
-		t.Errorf("%d requests to the first registry, want %d", got, want)
-	}
-}
-
 // An answer does not live longer for being asked for.
 func TestCacheExpiresUnderLoad(t *testing.T) {
 	t.Parallel()

@@ -76,6 +76,28 @@ func TestProbePauses(t *testing.T) {
 	opening(1)
 }
 
+func TestStallPauses(t *testing.T) {
+	s := &stall{}
+	stalls := func(minutes ...time.Duration) {
+		t.Helper()
+		for i, want := range minutes {
+			begun := time.Now()
+			s.record(begun)
+			s.record(begun) // as one of several at once
+			if s.pause != want*time.Minute || s.withheld() == nil {
+				t.Errorf("stall %d: passed over for %v (%v), want %d minutes", i+1, s.pause, s.withheld(), want)
+			}
+			s.since = s.since.Add(-s.pause) // as if they had gone by
+			if err := s.withheld(); err != nil {
+				t.Errorf("stall %d: %v after the pause", i+1, err)
+			}
+		}
+	}
+	stalls(5, 10, 20, 40, 60, 60)
+	s.end()
+	stalls(5, 10)
+}
+
 func TestBreakerIgnoresOldFailures(t *testing.T) {
 	b := &breaker{notify: func(bool, string) {}}
 	down := &failure{severity: unreachable, text: "down"}

@@ -27,7 +27,8 @@ type Set struct {
 	mu      sync.Mutex
 	closed  bool
 	known   *ttlcache.Cache[key, finding]
-	lookups map[key]*lookup // that run or wait for a slot
+	failed  *ttlcache.Cache[key, struct{}] // whose last pull has
+	lookups map[key]*lookup                // that run or wait for a slot
 }
 
 // key names what one registry is asked for.
@@ -59,6 +60,7 @@ func New(options Options) (*Set, error) {
 			ttlcache.WithCapacity[key, finding](uint64(options.CacheSize)),
 			ttlcache.WithDisableTouchOnHit[key, finding](), // an answer ages however often it is asked for
 		),
+		failed:  ttlcache.New(ttlcache.WithCapacity[key, struct{}](uint64(options.CacheSize)), ttlcache.WithDisableTouchOnHit[key, struct{}]()),
 		lookups: map[key]*lookup{},
 	}
 	for i, config := range options.Registries {

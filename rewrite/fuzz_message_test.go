@@ -43,7 +43,7 @@ func FuzzMessages(f *testing.F) {
 	f.Fuzz(func(t *testing.T, request, answer, image []byte) {
 		for _, mirrored := range []bool{true, false} {
 			registries := []memoryRegistry{{host: hub, lies: mirrored, credentials: Credentials{Username: "admin", ServerAddress: "http://" + hub}}}
-			lookup := memoryLookup{runtime: newMemoryRuntime(), registries: registries, forgotten: new([]string)}
+			lookup := memoryLookup{runtime: newMemoryRuntime(), registries: registries, outcomes: new([]string)}
 			begin := func(method string) *fuzzed {
 				rewriter := New(Options{Lookup: lookup, Ledger: fuzzLedger()})
 				return &fuzzed{T: t, rewriter: rewriter, method: method, request: request, answer: answer, image: image, mirrored: mirrored}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/distribution/reference"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -15,8 +16,8 @@ type Lookup interface {
 	// the best registry first. It asks nobody.
 	Candidates(name reference.Named) []Candidate
 
-	// Find asks the registries which of them has name and yields their answers,
-	// the best registry first. It must not keep the caller much longer than
+	// Find asks the registries which of them has name and yields their answers
+	// in the order that they are to be pulled from. It must not keep the caller much longer than
 	// one look-up may take, nor at all once ctx is done.
 	Find(ctx context.Context, name reference.Named) iter.Seq[Answer]
 
@@ -25,9 +26,13 @@ type Lookup interface {
 	// such as an image's ID.
 	MayFallBack(name reference.Named) bool
 
-	// Forget is told of a candidate that was found and that the runtime could
-	// not pull: what is remembered of it is not to be trusted.
-	Forget(candidate Candidate)
+	// Pulled is told of a candidate that was found and pulled.
+	Pulled(candidate Candidate)
+
+	// Failed is told of a candidate that was found and that the runtime could
+	// not pull: what is remembered of it is not to be trusted. stalled is how
+	// long the pull went on where it was given up for that, and 0 otherwise.
+	Failed(candidate Candidate, stalled time.Duration)
 }
 
 // Candidate is one registry's reference for an image.

@@ -68,43 +68,56 @@ type pull struct {
 	encoded []byte // request as it came
 	name    reference.Named
 	tried   attempts
+	itself  bool  // the original is on a registry's own host, and the caller brings credentials
+	own     error // of a pull of the name itself with its registry's credentials
 }
 
 func (p *pull) run(ctx context.Context, decision *Decision) ([]byte, error) {
-	itself := false
 	for answer := range p.lookup.Find(ctx, p.name) {
-		if itself = p.meansItself(answer.Candidate); itself {
+		if p.itself = p.meansItself(answer.Candidate); p.itself {
 			break // the original request says it all
 		}
 		if !answer.Found {
 			p.tried.unanswered(answer)
 			continue
 		}
-		response, err := p.from(ctx, answer)
+		response, err := p.attempt(ctx, answer)
 		if err == nil {
 			decision.Served, decision.Registry = answer.Reference, answer.Registry
 			decision.Reason = p.reason("the registry has it")
 			return response, nil
+		}
+		if isRuntimes(err) {
+			decision.Reason = p.reason("the runtime is unavailable")
+			return nil, err
 		}
 		p.tried.failed(answer.Candidate, err)
 		if ctx.Err() != nil {
 			decision.Reason = p.reason("stopped")
 			return nil, err
 		}
-		if status.Code(err) != codes.Unavailable { // the runtime's, not the registry's doing
-			p.lookup.Forget(answer.Candidate)
+		if answer.Reference == p.name.String() {
+			p.own = err
 		}
 	}
-	if !itself && !p.lookup.MayFallBack(p.name) {
+	return p.original(ctx, decision)
+}
+
+// original pulls from the registry in the name, unless that is forbidden or has
+// just failed.
+func (p *pull) original(ctx context.Context, decision *Decision) ([]byte, error) {
+	switch {
+	case p.own != nil:
+		decision.Reason = p.reason("its own registry has failed")
+		return nil, p.tried.explain(p.own, "tried")
+	case p.itself:
+		decision.Reason = p.reason("asked for by its own name, with the caller's credentials")
+	case !p.lookup.MayFallBack(p.name):
 		decision.Reason = p.reason("fallback: never")
 		if err := ctx.Err(); err != nil {
 			return nil, status.FromContextError(err).Err()
 		}
 		return nil, p.tried.refusal(p.name.String())
-	}
-	switch {
-	case itself:
-		decision.Reason = p.reason("asked for by its own name, with the caller's credentials")
 	case p.tried.none():
 		decision.Reason = "no registry stands in for it"
 	default:
@@ -132,6 +145,47 @@ func (p *pull) meansItself(candidate Candidate) bool {
 	return candidate.Reference == p.name.String() && p.request.Auth != nil
 }
 
+// attempt pulls from a registry, within its share of the time, and tells the
+// look-up what came of it, where that says something about the registry.
+func (p *pull) attempt(ctx context.Context, answer Answer) ([]byte, error) {
+	begun := time.Now()
+	bounded, cancel := share(ctx)
+	defer cancel()
+	response, err := p.from(bounded, answer)
+	switch took := time.Since(begun); {
+	case err == nil:
+		p.lookup.Pulled(answer.Candidate)
+	case ctx.Err() != nil || isRuntimes(err):
+	case isOutOfTime(err) && took >= p.timeout/4:
+		p.lookup.Failed(answer.Candidate, took)
+	default:
+		p.lookup.Failed(answer.Candidate, 0)
+	}
+	return response, err
+}
+
+// isRuntimes tells the errors that say nothing about a registry: the runtime has
+// gone, or is only starting.
+func isRuntimes(err error) bool { return status.Code(err) == codes.Unavailable }
+
+// isOutOfTime tells that a pull was given up: its share of the time was used up,
+// or the runtime saw no progress. (containerd since 1.7 cancels a pull after 5
+// minutes without any, image_pull_progress_timeout.)
+func isOutOfTime(err error) bool {
+	code := status.Code(err)
+	return code == codes.DeadlineExceeded || code == codes.Canceled
+}
+
+// share bounds one of several attempts so that a registry that answers look-ups
+// and then hangs leaves some time for the others: a tenth, and a minute at most.
+func share(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, set := ctx.Deadline()
+	if !set {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(time.Minute, time.Until(deadline)/10)))
+}
+
 // from pulls a candidate with its registry's credentials, and records the name.
 func (p *pull) from(ctx context.Context, answer Answer) ([]byte, error) {
 	candidate := answer.Candidate
@@ -146,15 +200,13 @@ func (p *pull) from(ctx context.Context, answer Answer) ([]byte, error) {
 	if candidate.Reference == p.name.String() {
 		return p.asItself(ctx, encoded)
 	}
-	ctx, cancel := attempt(ctx)
-	defer cancel()
 	defer p.ledger.withdraw(candidate.Reference)
 	before, err := p.announce(ctx, candidate.Reference)
 	if err != nil {
 		return nil, err
 	}
 	response, err := p.forwardPull(ctx, encoded)
-	ctx, cancel = afterwards(ctx)
+	ctx, cancel := afterwards(ctx)
 	defer cancel()
 	if err != nil {
 		p.recordFailed(ctx, candidate.Reference, before)
@@ -162,17 +214,6 @@ func (p *pull) from(ctx context.Context, answer Answer) ([]byte, error) {
 	}
 	p.recordMoved(ctx, candidate, before, response)
 	return response, nil
-}
-
-// attempt bounds one of several attempts so that a registry that answers
-// look-ups and then hangs leaves some time for the others: a tenth, and a minute
-// at most.
-func attempt(ctx context.Context) (context.Context, context.CancelFunc) {
-	deadline, set := ctx.Deadline()
-	if !set {
-		return context.WithCancel(ctx)
-	}
-	return context.WithDeadline(ctx, deadline.Add(-min(time.Minute, time.Until(deadline)/10)))
 }
 
 // asItself sends a request for the asked name: as it came, or with the registry's

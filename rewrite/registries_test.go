@@ -5,6 +5,7 @@ import (
 	"iter"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/distribution/reference"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -16,7 +17,7 @@ type memoryLookup struct {
 	runtime    *memoryRuntime
 	registries []memoryRegistry // best first
 	never      []string         // fallback: never, by repository; "" for what names none
-	forgotten  *[]string        // what Forget was told of
+	outcomes   *[]string        // what Pulled and Failed were told
 }
 
 type memoryRegistry struct {
@@ -66,8 +67,16 @@ func (l memoryLookup) MayFallBack(name reference.Named) bool {
 	return !slices.Contains(l.never, repository)
 }
 
-func (l memoryLookup) Forget(candidate Candidate) {
-	*l.forgotten = append(*l.forgotten, candidate.Reference)
+func (l memoryLookup) Pulled(candidate Candidate) {
+	*l.outcomes = append(*l.outcomes, "pulled "+candidate.Reference)
+}
+
+func (l memoryLookup) Failed(candidate Candidate, stalled time.Duration) {
+	outcome := "failed "
+	if stalled > 0 {
+		outcome = "stalled "
+	}
+	*l.outcomes = append(*l.outcomes, outcome+candidate.Reference)
 }
 
 func (l memoryLookup) has(canonical string) bool {
@@ -92,7 +101,7 @@ type node struct {
 	ledger    *Ledger
 	registry  *memoryRegistry // the hub
 	decisions []Decision
-	forgotten []string
+	outcomes  []string // what the registries were told of pulls
 }
 
 // newNode makes a node whose registry, the hub, wants a login.
@@ -109,7 +118,7 @@ func newNode(t *testing.T) *node {
 	}
 	n.ledger = ledger
 	n.client = client{t: t, runtime: m, rewriter: New(Options{
-		Lookup:  memoryLookup{runtime: m, registries: registries, forgotten: &n.forgotten},
+		Lookup:  memoryLookup{runtime: m, registries: registries, outcomes: &n.outcomes},
 		Ledger:  ledger,
 		Decided: func(d Decision) { n.decisions = append(n.decisions, d) },
 		Warn:    func(err error) { t.Errorf("warning: %v", err) },

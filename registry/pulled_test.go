@@ -1,0 +1,118 @@
+package registry_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"image-cri-shim/registry"
+)
+
+// twice serves one image from two registries, the first of which is the better.
+func twice(t *testing.T, options registry.Options) (set *registry.Set, one, two *server) {
+	t.Helper()
+	contents := newStorage()
+	contents.push(t, "library/nginx:1.25")
+	contents.push(t, "library/nginx:1.26")
+	one, two = serve(t, contents), serve(t, contents)
+	options.Registries = []registry.Config{{Address: one.URL}, {Address: two.URL}}
+	return newSet(t, options), one, two
+}
+
+// brief is a set's answers about an image in few words, in their order.
+func brief(t *testing.T, set *registry.Set, image string, names map[string]string) []string {
+	t.Helper()
+	var answers []string
+	for _, answer := range find(t, set, image) {
+		answers = append(answers, names[answer.Registry]+" "+answer.State.String())
+	}
+	return answers
+}
+
+func TestFailedPull(t *testing.T) {
+	set, one, two := twice(t, registry.Options{AbsentTTL: time.Hour})
+	names := map[string]string{one.URL: "one", two.URL: "two"}
+	find(t, set, "nginx:gone")
+	first := find(t, set, "nginx:1.25")[0].Candidate
+	set.Failed(first, 0)
+	set.Failed(first, 0)
+	set.Failed(registry.Candidate{Registry: "http://nobody.example.com", Reference: first.Reference}, time.Hour)
+	again := find(t, set, "nginx:1.25")
+	if again[0].Registry != two.URL || !again[0].Cached {
+		t.Errorf("%s first, cached %v, want the other registry's answer, remembered", again[0].Registry, again[0].Cached)
+	}
+	if again[1].Registry != one.URL || again[1].State != registry.Found || again[1].Cached {
+		t.Errorf("%v, cached %v (%v), want it asked, found again and last", again[1].State, again[1].Cached, again[1].Err)
+	}
+	if got := brief(t, set, "nginx:1.26", names); !slices.Equal(got, []string{"one found", "two found"}) {
+		t.Errorf("another image: %q", got)
+	}
+	if gone := find(t, set, "nginx:gone"); !gone[0].Cached {
+		t.Error("what is absent was asked again")
+	}
+	set.Pulled(first)
+	if got := brief(t, set, "nginx:1.25", names); !slices.Equal(got, []string{"one found", "two found"}) {
+		t.Errorf("after a pull that succeeded: %q", got)
+	}
+}
+
+// What failed comes first again after a while.
+func TestFailedPullIsForgiven(t *testing.T) {
+	set, one, two := twice(t, registry.Options{AbsentTTL: time.Nanosecond})
+	set.Failed(find(t, set, "nginx:1.25")[0].Candidate, 0)
+	if got := brief(t, set, "nginx:1.25", map[string]string{one.URL: "one", two.URL: "two"}); !slices.Equal(got, []string{"one found", "two found"}) {
+		t.Errorf("answers %q", got)
+	}
+}
+
+func TestStalledPull(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		fallback registry.Fallback
+		image    string // found in both under this name; {one} is the first registry's host
+		want     []string
+	}{
+		{"the original comes after it", registry.FallbackOriginal, "nginx:1.26", []string{"one could not ask", "two found"}},
+		{"what is absent stays so", registry.FallbackOriginal, "nginx:gone", []string{"one absent", "two absent"}},
+		{"the original may not be asked", registry.FallbackNever, "nginx:1.26", []string{"two found", "one found"}},
+		{"it is the original", registry.FallbackOriginal, "{one}/library/nginx:1.26", []string{"two found", "one found"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			set, one, two := twice(t, registry.Options{Fallback: test.fallback})
+			names := map[string]string{one.URL: "one", two.URL: "two"}
+			stalled := find(t, set, "nginx:1.25")[0].Candidate
+			set.Failed(stalled, time.Second)
+			image := strings.ReplaceAll(test.image, "{one}", one.host())
+			if got := brief(t, set, image, names); !slices.Equal(got, test.want) {
+				t.Errorf("answers %q, want %q", got, test.want)
+			}
+			for _, answer := range find(t, set, image) {
+				if answer.State == registry.Unknown && !strings.HasSuffix(answer.Err.Error(), ": a pull from it did not end in time") {
+					t.Errorf("error %v", answer.Err)
+				}
+				if answer.State == registry.Unknown && (answer.Digest != "" || answer.Credentials != registry.Credentials{}) {
+					t.Errorf("an answer to pass over holds %q", answer.Digest)
+				}
+			}
+			set.Pulled(stalled)
+			for _, answer := range find(t, set, image) {
+				if answer.State == registry.Unknown {
+					t.Errorf("after a pull that succeeded: %v", answer.Err)
+				}
+			}
+		})
+	}
+}
+
+// A pull that takes its time while another one succeeds is of a big image.
+func TestBigImageIsNoStall(t *testing.T) {
+	set, one, two := twice(t, registry.Options{})
+	names := map[string]string{one.URL: "one", two.URL: "two"}
+	big, small := find(t, set, "nginx:1.25")[0].Candidate, find(t, set, "nginx:1.26")[0].Candidate
+	set.Pulled(small)
+	set.Failed(big, time.Hour)
+	if got := brief(t, set, "nginx:1.26", names); !slices.Equal(got, []string{"one found", "two found"}) {
+		t.Errorf("answers %q", got)
+	}
+}

@@ -1,0 +1,137 @@
+package rewrite
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// What the look-up is told of a pull's end, and what follows from it.
+func TestOutcomes(t *testing.T) {
+	const stored = hub + "/library/nginx:1.25"
+	unavailable := status.Error(codes.Unavailable, "server is not initialized yet")
+	for _, test := range []struct {
+		name    string
+		timeout time.Duration
+		failure error // of the pull from the hub
+		told    []string
+		want    codes.Code // of the whole pull
+	}{
+		{"success", time.Hour, nil, []string{"pulled " + stored}, codes.OK},
+		{"the runtime's error", time.Hour, status.Error(codes.Unknown, "no such blob"), []string{"failed " + stored}, codes.OK},
+		{"the runtime saw no progress", time.Nanosecond, status.Error(codes.Canceled, "context canceled"), []string{"stalled " + stored}, codes.OK},
+		{"it gave up soon", time.Hour, status.Error(codes.Canceled, "context canceled"), []string{"failed " + stored}, codes.OK},
+		{"the runtime is not there", time.Hour, unavailable, nil, codes.Unavailable},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			n := newNode(t)
+			n.push(stored, "docker.io/library/nginx:1.25")
+			p := pull{call: call{Rewriter: n.rewriter, method: "/runtime.v1.ImageService/PullImage", runtime: images{version: "runtime.v1"}}}
+			p.timeout = test.timeout
+			p.request = &runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: "nginx:1.25"}}
+			p.encoded, _ = proto.Marshal(p.request)
+			p.name, _ = Parse("nginx:1.25")
+			p.runtime.invoke = func(ctx context.Context, method string, request []byte) ([]byte, error) {
+				if strings.HasSuffix(method, "/PullImage") && domain(requested(t, request)) == hub && test.failure != nil {
+					return nil, test.failure
+				}
+				return n.runtime.invoke(ctx, method, request)
+			}
+			_, err := p.run(t.Context(), &Decision{})
+			if status.Code(err) != test.want || test.want == codes.Unavailable && err.Error() != unavailable.Error() {
+				t.Errorf("got %v, want the code %v and the runtime's own text", err, test.want)
+			}
+			if !slices.Equal(n.outcomes, test.told) {
+				t.Errorf("the look-up was told %q, want %q", n.outcomes, test.told)
+			}
+			if pulls := n.pulls(t); test.want == codes.Unavailable && len(pulls) > 0 {
+				t.Errorf("and then %q was pulled", pulls)
+			}
+		})
+	}
+}
+
+// The caller's own end says nothing about the registry.
+func TestOutcomeOfACancelledPull(t *testing.T) {
+	n := newNode(t)
+	n.push(hub + "/library/nginx:1.25")
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := n.duringPull(ctx, func(ctx context.Context) error {
+		cancel()
+		return status.FromContextError(ctx.Err()).Err()
+	}); status.Code(err) != codes.Canceled {
+		t.Errorf("got %v", err)
+	}
+	if len(n.outcomes) > 0 {
+		t.Errorf("the look-up was told %q", n.outcomes)
+	}
+}
+
+// While the runtime is starting it refuses everything, and is asked once.
+func TestPullFromARuntimeThatIsNotReady(t *testing.T) {
+	n := newNode(t)
+	n.registry.lies = true
+	n.runtime.down = status.Error(codes.Unavailable, "server is not initialized yet")
+	_, err := n.pull("nginx:1.25", nil)
+	if status.Code(err) != codes.Unavailable || status.Convert(err).Message() != "server is not initialized yet" {
+		t.Errorf("got %v, want the runtime's own error", err)
+	}
+	if len(n.outcomes) > 0 {
+		t.Errorf("the look-up was told %q", n.outcomes)
+	}
+	n.runtime.down = nil
+	n.push(hub + "/library/nginx:1.25")
+	n.mustPull("nginx:1.25")
+}
+
+// A name on a registry's own host is pulled from there once.
+func TestPullOfTheRegistrysOwnNameFails(t *testing.T) {
+	const own = hub + "/library/nginx:1.25"
+	for _, never := range []bool{false, true} {
+		n := newNode(t)
+		n.registry.lies = true
+		l := n.rewriter.lookup.(memoryLookup)
+		if never {
+			l.never = []string{hub + "/library/nginx"}
+		}
+		n.rewriter.lookup = l
+		_, err := n.pull(own, nil)
+		text := status.Convert(err).Message()
+		if status.Code(err) != codes.NotFound || !strings.HasPrefix(text, "failed to pull and unpack image") ||
+			!strings.Contains(text, "; image-cri-shim tried: http://"+hub+" (pull failed: ") {
+			t.Errorf("never %v: got %v", never, err)
+		}
+		if pulls := n.pulls(t); !slices.Equal(pulls, []string{own}) {
+			t.Errorf("never %v: pulled %q", never, pulls)
+		}
+	}
+}
+
+// pulls are the references that the runtime was asked to pull.
+func (n *node) pulls(t *testing.T) []string {
+	t.Helper()
+	var pulls []string
+	for _, call := range n.runtime.seen() {
+		if reference, ok := strings.CutPrefix(call, "PullImage "); ok {
+			pulls = append(pulls, reference)
+		}
+	}
+	return pulls
+}
+
+// requested is the image that an encoded PullImage asks for.
+func requested(t *testing.T, encoded []byte) string {
+	t.Helper()
+	request := &runtime.PullImageRequest{}
+	if err := proto.Unmarshal(encoded, request); err != nil {
+		t.Fatal(err)
+	}
+	return request.GetImage().GetImage()
+}
