@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"cmp"
 	"crypto/tls"
 	"fmt"
 	"net/http"
@@ -27,9 +26,7 @@ type fault struct {
 	host   string        // of its certificate; empty for plain http
 	valid  time.Duration // of its certificate from today
 	reason string        // in the list of attempts
-	// timeout of a pull as a whole: of it an attempt that does not end leaves a
-	// tenth for what comes after it.
-	timeout time.Duration
+	stalls bool          // a pull from it does not end
 }
 
 func faults() []fault {
@@ -40,7 +37,7 @@ func faults() []fault {
 		{name: "black hole", fault: testbed.Hang, reason: "could not ask: no answer within"},
 		{name: "10 s slow", fault: testbed.Slow(10 * time.Second), reason: "could not ask: no answer within"},
 		{name: "headers drip", fault: testbed.DripHeaders, reason: "could not ask: no answer within"},
-		{name: "blobs drip", fault: testbed.OnBlobs(testbed.DripBody), reason: "pull failed", timeout: 15 * time.Second},
+		{name: "blobs drip", fault: testbed.OnBlobs(testbed.DripBody), reason: "pull failed", stalls: true},
 		{name: "reset in the middle of manifests", fault: testbed.OnManifests(testbed.OnGET(testbed.ResetBody)), reason: "pull failed"},
 		{name: "reset in the middle of blobs", fault: testbed.OnBlobs(testbed.ResetBody), reason: "pull failed"},
 		{name: "301 loop", fault: testbed.RedirectLoop, reason: "could not ask: stopped after 10 redirects"},
@@ -60,36 +57,80 @@ func faults() []fault {
 	}
 }
 
-// TestFaults has a registry with each fault as the best of several and as the
-// only one. Pulls get the image from the next registry or the original, or fail
-// as the runtime would without the shim; nothing else notices.
-func TestFaults(t *testing.T) {
-	for _, f := range faults() {
-		t.Run(f.name, func(t *testing.T) {
-			onEachRuntime(t, func(t *testing.T, runtime runtime) {
-				t.Run("best of several", func(t *testing.T) {
-					registry, configuration := f.start(t)
-					n := newNode(t, runtime, privateOnly()+"offlinePriority: 100\n"+configuration)
-					f.wantPull(t, n, registry, shared.id(t, shared.private, "library/nginx:1.25"), shared.private.Address())
-				})
-				t.Run("only one", func(t *testing.T) {
-					if f.timeout != 0 {
-						return // it would only take its time again
-					}
-					registry, configuration := f.start(t)
-					n := newNode(t, runtime, "debug: true\n"+configuration)
-					f.wantPull(t, n, registry, shared.id(t, shared.upstream, "library/nginx:1.25"), "docker.io")
-					f.wantError(t, n, registry)
-				})
-			})
-		})
-	}
+// faultTimeout is that of a pull as a whole: of it an attempt that does not end
+// leaves a tenth for what comes after it.
+const faultTimeout = 40 * time.Second
+
+// position is where a registry with a fault stands among the sources of an image.
+type position struct {
+	name       string
+	repository string            // of images, by the fault's number
+	next       *testbed.Registry // that has the image too
+	source     string            // as the shim calls it
 }
 
-// start starts the registry and returns how it is configured.
-func (f fault) start(t *testing.T) (*testbed.FaultyRegistry, string) {
+// TestFaults has a registry with each fault as the best of several and as the
+// only one. Pulls get the image from the next registry or the original, or fail
+// as the runtime would without the shim; nothing else notices. All are behind one
+// shim, which asks each for an image of its own.
+func TestFaults(t *testing.T) {
+	positions := []position{
+		{"best of several", "several/fault-%d", shared.private, shared.private.Address()},
+		{"only one", "only/fault-%d", shared.upstream, "docker.io"},
+	}
+	ids := make(map[string]string)
+	for i := range faults() {
+		for _, at := range positions {
+			repository := fmt.Sprintf(at.repository, i)
+			ids[repository] = pushSmall(t, at.next, repository+":1")
+		}
+	}
+	onEachRuntime(t, func(t *testing.T, runtime runtime) {
+		t.Parallel()
+		configuration := fmt.Sprintf("debug: true\nlookupTimeout: 2s\ntimeout: %v\nregistries:\n"+
+			"- address: %s\n  auth: %q\n  match: docker.io/several\n", faultTimeout, shared.private.Address(), privateUser+":"+privatePassword)
+		registries := make(map[string]*testbed.FaultyRegistry)
+		for i, f := range faults() {
+			for _, at := range positions {
+				repository := fmt.Sprintf(at.repository, i)
+				registry, entry := f.start(t, repository)
+				registries[repository] = registry
+				configuration += entry + "  priority: 900\n  match: docker.io/" + repository + "\n"
+			}
+		}
+		n := newNode(t, runtime, configuration)
+		for i, f := range faults() {
+			for _, at := range positions {
+				t.Run(f.name+" "+at.name, func(t *testing.T) {
+					t.Parallel()
+					repository := fmt.Sprintf(at.repository, i)
+					f.wantPull(t, n, registries[repository], "docker.io/"+repository, ids[repository], at.source)
+					if at.source == "docker.io" && !f.stalls {
+						f.wantError(t, n, registries[repository], "docker.io/"+repository+":nowhere-else")
+					}
+				})
+			}
+		}
+	})
+}
+
+// pushSmall pushes an image of which there is no other, and returns its ID.
+func pushSmall(t *testing.T, registry *testbed.Registry, repository string) string {
 	t.Helper()
-	timeout := cmp.Or(f.timeout, time.Minute)
+	image, err := testbed.SmallImage(repository + " of " + registry.Host())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := registry.Push(testContext(t), repository, image); err != nil {
+		t.Fatal(err)
+	}
+	return hash(t, image.ConfigName)
+}
+
+// start starts the registry, with images that nobody gets, and returns its entry
+// in the configuration.
+func (f fault) start(t *testing.T, repository string) (*testbed.FaultyRegistry, string) {
+	t.Helper()
 	authority := filepath.Join(t.TempDir(), "ca.pem")
 	var certificate *tls.Certificate
 	trust := ""
@@ -102,7 +143,7 @@ func (f fault) start(t *testing.T) (*testbed.FaultyRegistry, string) {
 	}
 	registry := testbed.StartFaultyRegistry(f.fault, certificate)
 	t.Cleanup(registry.Close)
-	image, err := testbed.Image("of a registry with a fault: " + f.name)
+	image, err := testbed.SmallImage("of a registry with a fault: " + repository)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,48 +153,58 @@ func (f fault) start(t *testing.T) (*testbed.FaultyRegistry, string) {
 			Add: image, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "plan9", Architecture: "mips"}},
 		})
 	}
-	for _, repository := range []string{"library/nginx:1.25", "library/nowhere-else:1"} {
-		if err := registry.Push(testContext(t), repository, content); err != nil {
+	for _, tag := range []string{"1", "nowhere-else"} {
+		if err := registry.Push(testContext(t), repository+":"+tag, content); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if f.fault == nil {
 		registry.Refuse()
 	}
-	return registry, fmt.Sprintf("lookupTimeout: 400ms\ntimeout: %v\nregistries:\n- address: %s\n  priority: 900\n%s", timeout, registry.Address(), trust)
+	return registry, "- address: " + registry.Address() + "\n" + trust
 }
 
 // wantPull requires the image from the source that comes after the registry.
-func (f fault) wantPull(t *testing.T, n *node, registry *testbed.FaultyRegistry, id, source string) {
+func (f fault) wantPull(t *testing.T, n *node, registry *testbed.FaultyRegistry, repository, id, source string) {
 	t.Helper()
-	if got := n.pull(t, n.through, "nginx:1.25", callers); got != id {
-		t.Errorf("pulled image %s, want %s", got, id)
+	name := repository + ":1"
+	pull := func(reason string) {
+		t.Helper()
+		if got := n.pull(t, n.through, name, callers); got != id {
+			t.Errorf("pulled image %s, want %s", got, id)
+		}
+		decision := n.decision(t, name)
+		if decision.Registry != source || !strings.Contains(decision.Reason, registry.Address()+" ("+reason) {
+			t.Errorf("the shim logged %+v, want registry %s and the reason %q of %s", decision, source, reason, registry.Address())
+		}
 	}
-	decision := n.decision(t, "nginx:1.25")
-	if decision.Registry != source || !strings.Contains(decision.Reason, registry.Address()+" ("+f.reason) {
-		t.Errorf("the shim logged %+v, want registry %s and the reason %q of %s", decision, source, f.reason, registry.Address())
-	}
+	pull(f.reason)
 	asked := registry.Requests()
-	n.wantStatus(t, "nginx:1.25", id)
+	n.wantStatus(t, name, id)
 	n.wantStatus(t, id, id)
 	if images := n.list(t, n.through); len(images) == 0 {
 		t.Error("nothing is listed")
 	}
-	n.remove(t, n.through, "nginx:1.25")
-	if got := n.status(t, n.through, "nginx:1.25"); got != nil {
+	n.remove(t, n.through, name)
+	if got := n.status(t, n.through, name); got != nil {
 		t.Errorf("after its removal: %v", got)
 	}
-	// A circuit that is open is probed, at /v2/, on its own time.
-	if now := registry.Requests(); now != asked && strings.HasPrefix(f.reason, "pull failed") {
+	if now := registry.Requests(); now != asked {
 		t.Errorf("the registry got %d requests for what is local", now-asked)
+	}
+	if f.stalls {
+		pull("could not ask: passed over until ")
+		if now := registry.Requests(); now > asked+1 {
+			t.Errorf("the registry that is passed over got %d requests, want a look-up at most", now-asked)
+		}
 	}
 }
 
 // wantError requires, of an image that nobody else has, what the runtime says
 // without the shim and the attempts at its end.
-func (f fault) wantError(t *testing.T, n *node, registry *testbed.FaultyRegistry) {
+func (f fault) wantError(t *testing.T, n *node, registry *testbed.FaultyRegistry, name string) {
 	t.Helper()
-	request := &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: "nowhere-else:1"}, Auth: callers}
+	request := &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: name}, Auth: callers}
 	_, want := runtimeapi.NewImageServiceClient(n.direct.Connection).PullImage(testContext(t), request)
 	_, got := runtimeapi.NewImageServiceClient(n.through.Connection).PullImage(testContext(t), request)
 	if want == nil {
@@ -173,8 +224,11 @@ func (f fault) wantError(t *testing.T, n *node, registry *testbed.FaultyRegistry
 func TestHEADRefused(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		f := fault{name: "HEAD refused", fault: testbed.RefuseHEAD}
-		registry, configuration := f.start(t)
-		n := newNode(t, runtime, "debug: true\n"+configuration)
+		registry, entry := f.start(t, "library/nginx")
+		if err := registry.Push(testContext(t), "library/nginx:1.25", shared.images[shared.private.Host()+"/library/nginx:1.25"]); err != nil {
+			t.Fatal(err)
+		}
+		n := newNode(t, runtime, "debug: true\nregistries:\n"+entry)
 		n.pull(t, n.through, "nginx:1.25", callers)
 		decision := n.decision(t, "nginx:1.25")
 		if served := decision.Registry == registry.Address(); !served && !strings.Contains(decision.Reason, registry.Address()+" (pull failed") {

@@ -6,6 +6,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -53,6 +54,7 @@ func TestMain(m *testing.M) {
 	klog.SetLogger(klog.Logger{}) // kubelet's client logs each error that it returns
 	// The shim is built with the race detector, which else sleeps a second at exit.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
+	_ = flag.Set("test.parallel", "8") // what runs at once waits for registries most of the time
 	code, err := testWithComponents(m)
 	if err == nil && code == 0 {
 		err = goleak.Find()

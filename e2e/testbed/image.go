@@ -28,8 +28,13 @@ var applets = []string{"cat", "echo", "false", "ls", "sh", "sleep", "true"}
 // have different digests and IDs, and tell them apart by [VariantFile]. Where the
 // machine has no static busybox the image has nothing to run, which is enough
 // for an [EmbeddedRuntime].
-func Image(variant string) (v1.Image, error) {
-	layer, err := imageLayer(variant)
+func Image(variant string) (v1.Image, error) { return build(variant, busyboxMissing() == nil) }
+
+// SmallImage builds an image of a few hundred bytes that has nothing to run.
+func SmallImage(variant string) (v1.Image, error) { return build(variant, false) }
+
+func build(variant string, busybox bool) (v1.Image, error) {
+	layer, err := imageLayer(variant, busybox)
 	if err != nil {
 		return nil, fmt.Errorf("build an image: %w", err)
 	}
@@ -51,7 +56,7 @@ func Image(variant string) (v1.Image, error) {
 	return mutate.ConfigFile(image, file)
 }
 
-func imageLayer(variant string) (v1.Layer, error) {
+func imageLayer(variant string, withBusybox bool) (v1.Layer, error) {
 	var content bytes.Buffer
 	archive := tar.NewWriter(&content)
 	add := func(header tar.Header, body []byte) error {
@@ -67,7 +72,7 @@ func imageLayer(variant string) (v1.Layer, error) {
 		problems = append(problems, add(tar.Header{Typeflag: tar.TypeDir, Name: folder, Mode: 0o755}, nil))
 	}
 	problems = append(problems, add(tar.Header{Name: VariantFile[1:], Mode: 0o644}, []byte(variant+"\n")))
-	if busyboxMissing() == nil {
+	if withBusybox {
 		busybox, err := os.ReadFile(busyboxPath)
 		problems = append(problems, err, add(tar.Header{Name: "bin/busybox", Mode: 0o755}, busybox))
 		for _, applet := range applets {
