@@ -78,28 +78,30 @@ func (n *node) fastestStatus(t *testing.T, name string) time.Duration {
 	return fastest
 }
 
-func TestRuntimeKilled(t *testing.T) {
+func TestRuntimeEnds(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n := newNode(t, runtime, privateOnly())
-		id := n.pull(t, n.through, "nginx:1.25", nil)
-		runtime.Kill()
-		images := runtimeapi.NewImageServiceClient(n.through.Connection)
-		request := &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: "nginx:1.25"}}
-		if _, err := images.ImageStatus(testContext(t), request); status.Code(err) != codes.Unavailable {
-			t.Errorf("without a runtime: got %v, want Unavailable", err)
+		for name, end := range ends(runtime) {
+			t.Run(name, func(t *testing.T) {
+				n := newNode(t, runtime, privateOnly())
+				id := n.pull(t, n.through, "nginx:1.25", nil)
+				end()
+				images := runtimeapi.NewImageServiceClient(n.through.Connection)
+				request := &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: "nginx:1.25"}}
+				if _, err := images.ImageStatus(testContext(t), request); status.Code(err) != codes.Unavailable {
+					t.Errorf("without a runtime: got %v, want Unavailable", err)
+				}
+				if err := n.rawPull(t); status.Code(err) != codes.Unavailable {
+					t.Errorf("pull without a runtime: got %v, want Unavailable", err)
+				}
+				if err := runtime.Start(testContext(t)); err != nil {
+					t.Fatal(err)
+				}
+				n.eventuallyServes(t)
+				n.wantStatus(t, "nginx:1.25", id)
+				n.wantStatus(t, id, id)
+				n.pull(t, n.through, "nginx", nil)
+			})
 		}
-		if err := runtime.Start(testContext(t)); err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, func() string {
-			if _, err := images.ImageStatus(testContext(t), request); err != nil {
-				return "after the runtime's return: " + err.Error()
-			}
-			return ""
-		})
-		n.wantStatus(t, "nginx:1.25", id)
-		n.wantStatus(t, id, id)
-		n.pull(t, n.through, "nginx", nil)
 	})
 }
 

@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"net/http"
-	"sync"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/grpc/codes"
@@ -12,50 +14,144 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// TestRuntimeKilledDuringAPull requires the runtime's absence as the error, as
-// without the shim, and that calls work once it is back.
-func TestRuntimeKilledDuringAPull(t *testing.T) {
+// hesitant is the best registry for nginx. Its blobs don't come while it hangs.
+type hesitant struct {
+	hangs   atomic.Bool
+	asked   chan struct{} // receives when a blob is wanted that does not come
+	lookups atomic.Int64  // by the shim
+	id      string        // of its nginx:1.25
+}
+
+func (h *hesitant) answer(response http.ResponseWriter, request *http.Request, next http.Handler) {
+	switch {
+	case strings.HasPrefix(request.UserAgent(), "image-cri-shim") && strings.Contains(request.URL.Path, "/manifests/"):
+		h.lookups.Add(1)
+	case strings.Contains(request.URL.Path, "/blobs/") && h.hangs.Load():
+		select {
+		case h.asked <- struct{}{}:
+		default:
+		}
+		testbed.Hang(response, request, next)
+		return
+	}
+	next.ServeHTTP(response, request)
+}
+
+// newHesitantNode is a node whose best registry hangs, with another one and the
+// original after it.
+func newHesitantNode(t *testing.T, runtime runtime) (*node, *hesitant) {
+	t.Helper()
+	h := &hesitant{asked: make(chan struct{}, 1)}
+	h.hangs.Store(true)
+	registry := testbed.StartFaultyRegistry(h.answer, nil)
+	t.Cleanup(registry.Close)
+	image, err := testbed.SmallImage("of " + t.Name()) // whose blobs no runtime has already
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := registry.Push(testContext(t), "library/nginx:1.25", image); err != nil {
+		t.Fatal(err)
+	}
+	h.id = hash(t, image.ConfigName)
+	return newNode(t, runtime, privateOnly()+"offlinePriority: 100\nregistries:\n- address: "+registry.Address()+"\n  match: docker.io/library/nginx\n"), h
+}
+
+// rawPull pulls nginx:1.25 and returns the error as it comes over the wire.
+func (n *node) rawPull(t *testing.T) error {
+	t.Helper()
+	request := &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: "nginx:1.25"}, Auth: callers}
+	_, err := runtimeapi.NewImageServiceClient(n.through.Connection).PullImage(testContext(t), request)
+	return err
+}
+
+// wantUnblamed requires that nobody else was pulled from, and that the next pull
+// comes from the registry, which is not looked up anew.
+func (h *hesitant) wantUnblamed(t *testing.T, n *node) {
+	t.Helper()
+	wantNotAsked(t)
+	if requests := shared.private.Requests(); slices.ContainsFunc(requests, func(r testbed.Request) bool { return r.Method == http.MethodGet && r.Path != "/v2/" }) {
+		t.Errorf("the next registry was pulled from: %+v", requests)
+	}
+	if got := n.status(t, n.through, "nginx:1.25"); got != nil {
+		t.Errorf("nginx:1.25 is there: %v", got)
+	}
+	h.hangs.Store(false)
+	if got := n.pull(t, n.through, "nginx:1.25", callers); got != h.id {
+		t.Errorf("then pulled image %s, want %s", got, h.id)
+	}
+	if got := h.lookups.Load(); got != 1 {
+		t.Errorf("%d look-ups, want the first pull's", got)
+	}
+}
+
+// ends are the ways in which a runtime goes and comes back: either time its
+// socket is another file then.
+func ends(runtime runtime) map[string]func() {
+	return map[string]func(){"killed": runtime.Kill, "stopped": runtime.Stop}
+}
+
+// TestRuntimeEndsDuringAPull requires the runtime's absence as the error, as
+// without the shim, and that the next call works once it is back.
+func TestRuntimeEndsDuringAPull(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		begun := make(chan struct{})
-		var once sync.Once
-		registry := testbed.StartFaultyRegistry(testbed.OnBlobs(func(response http.ResponseWriter, request *http.Request, next http.Handler) {
-			once.Do(func() { close(begun) })
-			testbed.Hang(response, request, next)
-		}), nil)
-		t.Cleanup(registry.Close)
-		image, err := testbed.Image("that takes for ever")
+		for name, end := range ends(runtime) {
+			t.Run(name, func(t *testing.T) {
+				n, registry := newHesitantNode(t, runtime)
+				failed := make(chan error, 1)
+				go func() { failed <- n.rawPull(t) }()
+				select {
+				case <-registry.asked:
+				case err := <-failed:
+					t.Fatalf("the pull does not hang: %v", err)
+				}
+				end()
+				err := <-failed
+				if startErr := runtime.Start(testContext(t)); startErr != nil {
+					t.Fatal(startErr)
+				}
+				if status.Code(err) != codes.Unavailable || strings.Contains(err.Error(), "image-cri-shim") {
+					t.Errorf("got %v, want Unavailable in the words of without the shim", err)
+				}
+				n.eventuallyServes(t)
+				registry.wantUnblamed(t, n)
+			})
+		}
+	})
+}
+
+// TestRuntimeStarting has a runtime that takes the socket's place and refuses
+// everything while it starts.
+func TestRuntimeStarting(t *testing.T) {
+	onEachRuntime(t, func(t *testing.T, runtime runtime) {
+		n, registry := newHesitantNode(t, runtime)
+		runtime.Kill()
+		starting, err := testbed.StartStartingRuntime(testContext(t), runtime.Socket())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := registry.Push(testContext(t), "library/nginx:1.25", image); err != nil {
-			t.Fatal(err)
-		}
-		n := newNode(t, runtime, privateOnly()+"registries:\n- address: "+registry.Address()+"\n  match: docker.io/library/nginx\n"+"offlinePriority: 100\n")
-		images := runtimeapi.NewImageServiceClient(n.through.Connection)
-		failed := make(chan error, 1)
-		go func() {
-			_, err := images.PullImage(testContext(t), &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: "nginx:1.25"}, Auth: callers})
-			failed <- err
-		}()
-		<-begun
-		runtime.Kill()
-		err = <-failed
-		if startErr := runtime.Start(testContext(t)); startErr != nil {
-			t.Fatal(startErr)
-		}
-		if status.Code(err) != codes.Unavailable {
-			t.Errorf("got %v, want Unavailable", err)
-		}
-		want := shared.id(t, shared.private, "library/same:1")
 		eventually(t, func() string {
-			response, err := images.PullImage(testContext(t), &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: "same:1"}})
-			if err != nil || response.ImageRef != want {
-				return "after the runtime's return: " + response.String() + " " + status.Convert(err).Message()
+			if err := n.rawPull(t); status.Code(err) != codes.Unavailable || status.Convert(err).Message() != testbed.NotInitialized {
+				return "got " + status.Convert(err).String() + ", want the runtime's own words"
 			}
 			return ""
 		})
-		if got := n.status(t, n.through, "nginx:1.25"); got != nil {
-			t.Errorf("nginx:1.25 is there: %v", got)
+		starting.Stop()
+		if err := runtime.Start(testContext(t)); err != nil {
+			t.Fatal(err)
 		}
+		n.eventuallyServes(t)
+		registry.wantUnblamed(t, n)
+	})
+}
+
+// eventuallyServes waits until the runtime is reached through the shim again.
+func (n *node) eventuallyServes(t *testing.T) {
+	t.Helper()
+	eventually(t, func() string {
+		_, err := n.through.Images.ListImages(testContext(t), nil)
+		if err != nil {
+			return "after the runtime's return: " + err.Error()
+		}
+		return ""
 	})
 }
