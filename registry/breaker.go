@@ -70,7 +70,11 @@ func (b *breaker) opens(started time.Time, outcome *failure) bool {
 	}
 	b.open, b.since, b.reason, b.overloads = true, time.Now(), outcome.text, 0
 	// A registry that answers probes and nothing else costs each return a
-	// look-up, so that it returns ever later.
+	// look-up, so that it returns ever later. It is none that has been back for
+	// long.
+	if time.Since(b.closed) > firstPauseMax {
+		b.first = 0
+	}
 	b.first, b.pause = min(max(b.first*probePauseRate, probePauseMin), firstPauseMax), 0
 	return true
 }

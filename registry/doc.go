@@ -55,9 +55,12 @@
 // row, opens its circuit: from then on it is not asked but probed in the
 // background, until it answers again. Meanwhile it is Unknown, except that what
 // it lacked a while ago stays Absent. Nobody waits for a registry that is known
-// to be down, and nothing is pulled from it. The probing begins after a second,
-// and after twice as long as the last time, up to a minute, where no look-up has
-// been answered since: a registry may well answer probes and nothing else.
+// to be down, and nothing is pulled from it. The probing begins after a second
+// and goes on every 5 at least, so that a circuit closes within 5 seconds of the
+// registry's return and the time of one look-up. It begins after twice as long as
+// the last time, up to a minute, where the circuit has closed within the last
+// minute and no look-up has been answered since: a registry may well answer
+// probes and nothing else.
 //
 // # Pulls
 //

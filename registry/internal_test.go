@@ -66,6 +66,12 @@ func TestProbePauses(t *testing.T) {
 	for _, first := range []time.Duration{4, 8, 16, 32, 60, 60} {
 		opening(first, 5, 5)
 	}
+	// Having been back for long is, even if nobody asked.
+	b.closed = b.closed.Add(-2 * firstPauseMax)
+	opening(1, 2, 4, 5)
+	for _, first := range []time.Duration{2, 4, 8, 16, 32, 60} {
+		opening(first)
+	}
 	// Answering look-ups is, though not that it is overloaded.
 	b.record(time.Now(), &failure{severity: overloaded})
 	opening(60, 5)
@@ -250,5 +256,43 @@ func TestServerAddress(t *testing.T) {
 		} else if got := e.login.ServerAddress; got != want {
 			t.Errorf("%s: %s, want %s", address, got, want)
 		}
+	}
+}
+
+// Whatever is asked, what is kept is bounded.
+func TestMemoryIsBounded(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/manifests/") {
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	defer server.Close()
+	const size = 20
+	set, err := New(Options{CacheSize: size, Registries: []Config{{Address: server.URL}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	for i := range 5 * size {
+		name, err := reference.ParseNormalizedNamed(fmt.Sprintf("app-%d:1", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for answer := range set.Find(t.Context(), name) {
+			if answer.State != Absent {
+				t.Fatalf("%v (%v)", answer.State, answer.Err)
+			}
+			set.Failed(answer.Candidate, 0)
+		}
+		for range set.Find(t.Context(), name) { // remembered now
+		}
+	}
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	if known, failed := set.known.Len(), set.failed.Len(); known != size || failed != size {
+		t.Errorf("%d answers and %d failed pulls are remembered, want %d of each", known, failed, size)
+	}
+	if running := len(set.lookups); running != 0 || set.endpoints[0].lookups != 0 {
+		t.Errorf("%d look-ups are held, %d counted", running, set.endpoints[0].lookups)
 	}
 }
