@@ -1,4 +1,4 @@
-# `make demo` shows the shim at work, `make test` tests it, `make lint` reads it.
+# `make demo` shows the shim at work, `make test` tests it, `make bounds` measures it, `make lint` reads it.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
@@ -14,7 +14,7 @@ variables = -X image-cri-shim/version.Version=$(VERSION) -X image-cri-shim/versi
 # The race detector needs a C compiler, which may have to be installed first.
 race = $$(command -v gcc >/dev/null && echo -race || echo 'no gcc: without the race detector' >&2)
 
-.PHONY: build demo test test-containerd-2 lint fuzz clean install
+.PHONY: build demo bounds test test-containerd-2 lint fuzz clean install
 build:
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w $(variables)' -o bin/image-cri-shim .
 
@@ -22,6 +22,10 @@ build:
 demo: build
 	-e2e/install-components
 	cd e2e && go run ./demo --shim ../bin/image-cri-shim
+
+# Measures what the shim promises about failing registries and many pulls.
+bounds: build
+	cd e2e && go run ./bounds --shim ../bin/image-cri-shim
 
 test:
 	e2e/install-components

@@ -114,6 +114,18 @@ func Hang(_ http.ResponseWriter, request *http.Request, _ http.Handler) {
 	<-request.Context().Done()
 }
 
+// HangUntil never answers a request that comes before it is back.
+func HangUntil(back <-chan struct{}) Fault {
+	return func(response http.ResponseWriter, request *http.Request, next http.Handler) {
+		select {
+		case <-back:
+			next.ServeHTTP(response, request)
+		default:
+			Hang(response, request, next)
+		}
+	}
+}
+
 // Slow answers after a delay.
 func Slow(delay time.Duration) Fault {
 	return func(response http.ResponseWriter, request *http.Request, next http.Handler) {

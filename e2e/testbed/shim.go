@@ -142,6 +142,19 @@ func (s *Shim) Traces(ctx context.Context) (map[string][]byte, error) {
 	return traces, nil
 }
 
+// ResidentMemory is how many bytes of the machine's memory the shim takes.
+func (s *Shim) ResidentMemory() (int64, error) {
+	statistics, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", s.process.pid))
+	if err != nil {
+		return 0, fmt.Errorf("look at the shim's memory: %w", err)
+	}
+	var size, resident int64
+	if _, err := fmt.Sscan(string(statistics), &size, &resident); err != nil {
+		return 0, fmt.Errorf("look at the shim's memory: %w", err)
+	}
+	return resident * int64(os.Getpagesize()), nil
+}
+
 // Decision waits until the shim has logged what a method did about a name, and
 // returns the latest such line.
 func (s *Shim) Decision(ctx context.Context, method, asked string) (Decision, error) {
