@@ -169,8 +169,9 @@ func (p *pull) attempt(ctx context.Context, answer Answer) ([]byte, error) {
 func isRuntimes(err error) bool { return status.Code(err) == codes.Unavailable }
 
 // isOutOfTime tells that a pull was given up: its share of the time was used up,
-// or the runtime saw no progress. (containerd since 1.7 cancels a pull after 5
-// minutes without any, image_pull_progress_timeout.)
+// or one of the runtime's own time-outs. (containerd has one for a pull without
+// progress, image_pull_progress_timeout, and one of 30 seconds for an answer to
+// begin, core/remotes/docker/registry.go, which is too soon to say much.)
 func isOutOfTime(err error) bool {
 	code := status.Code(err)
 	return code == codes.DeadlineExceeded || code == codes.Canceled
