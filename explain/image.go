@@ -31,7 +31,7 @@ type Registry struct {
 	Reference string  `json:"reference,omitempty"` // empty where it is not asked
 	Answer    string  `json:"answer,omitempty"`    // found, absent, could not ask
 	Cached    bool    `json:"cached"`              // nobody was asked for it now
-	Reason    string  `json:"reason,omitempty"`    // why it could not be asked
+	Reason    string  `json:"reason,omitempty"`    // why it could not be asked, or why others come first that have it
 	Digest    string  `json:"digest,omitempty"`
 	Seconds   float64 `json:"seconds"`
 	Circuit   string  `json:"circuit"` // closed, or since when and why it is open
@@ -103,6 +103,7 @@ func (i *Image) ask(ctx context.Context, registries *registry.Set, name referenc
 		}
 		if a, asked := answers[v.Reference]; asked {
 			line.Answer, line.Cached, line.Digest, line.Seconds = a.State.String(), a.Cached, a.Digest, a.Duration.Seconds()
+			line.Reason = a.Postponed
 			if a.Err != nil {
 				line.Reason = a.Err.Error()
 			}

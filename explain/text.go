@@ -44,13 +44,13 @@ func row(table io.Writer, subject, state, reference, detail string) {
 // detail is what is behind an answer.
 func (r *Registry) detail() string {
 	text := r.Rule
-	switch {
-	case r.Answer == "":
+	if r.Answer == "" {
 		return text
-	case r.Reason != "":
-		text += "; " + r.Reason
-	case r.Digest != "":
-		text += "; " + r.Digest
+	}
+	for _, more := range []string{r.Reason, r.Digest} {
+		if more != "" {
+			text += "; " + more
+		}
 	}
 	if r.Cached {
 		text += "; remembered"

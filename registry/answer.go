@@ -30,6 +30,7 @@ type Answer struct {
 	Digest      string        // of the manifest; where Found
 	Credentials Credentials   // for the pull; where Found
 	Err         error         // why Unknown: one line of at most 200 bytes, without secrets
+	Postponed   string        // where Found: why it comes after the others; empty if it does not
 	Duration    time.Duration // of the look-up
 	Cached      bool          // remembered, or withheld by an open circuit: nobody was asked
 }

@@ -59,8 +59,10 @@ func (p *postponed) add(s *Set, name reference.Named, q question, answer *Answer
 		*answer = Answer{Candidate: answer.Candidate, Err: passedOver, Duration: answer.Duration, Cached: answer.Cached}
 		return false
 	case passedOver != nil:
+		answer.Postponed = "comes last: a pull from this registry did not end in time"
 		p.stalled = append(p.stalled, *answer)
 	case s.failed.Has(key{q.endpoint, answer.Reference}):
+		answer.Postponed = "comes later: a pull of it failed a moment ago"
 		p.failed = append(p.failed, *answer)
 	default:
 		return false

@@ -45,6 +45,9 @@ func TestFailedPull(t *testing.T) {
 	if again[1].Registry != one.URL || again[1].State != registry.Found || again[1].Cached {
 		t.Errorf("%v, cached %v (%v), want it asked, found again and last", again[1].State, again[1].Cached, again[1].Err)
 	}
+	if again[0].Postponed != "" || again[1].Postponed != "comes later: a pull of it failed a moment ago" {
+		t.Errorf("postponed %q, then %q", again[0].Postponed, again[1].Postponed)
+	}
 	if got := brief(t, set, "nginx:1.26", names); !slices.Equal(got, []string{"one found", "two found"}) {
 		t.Errorf("another image: %q", got)
 	}

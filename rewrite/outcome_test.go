@@ -29,6 +29,7 @@ func TestOutcomes(t *testing.T) {
 		{"the runtime saw no progress", time.Nanosecond, status.Error(codes.Canceled, "context canceled"), []string{"stalled " + stored}, codes.OK},
 		{"it gave up soon", time.Hour, status.Error(codes.Canceled, "context canceled"), []string{"failed " + stored}, codes.OK},
 		{"the runtime is not there", time.Hour, unavailable, nil, codes.Unavailable},
+		{"the runtime says so of the registry", time.Hour, status.Error(codes.Unavailable, "503 Service Unavailable"), []string{"failed " + stored}, codes.OK},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			n := newNode(t)
@@ -40,6 +41,9 @@ func TestOutcomes(t *testing.T) {
 			p.name, _ = Parse("nginx:1.25")
 			p.runtime.invoke = func(ctx context.Context, method string, request []byte) ([]byte, error) {
 				if strings.HasSuffix(method, "/PullImage") && domain(requested(t, request)) == hub && test.failure != nil {
+					if test.failure == unavailable {
+						n.runtime.down = unavailable // to whatever else it is asked, too
+					}
 					return nil, test.failure
 				}
 				return n.runtime.invoke(ctx, method, request)

@@ -70,6 +70,7 @@ type pull struct {
 	tried   attempts
 	itself  bool  // the original is on a registry's own host, and the caller brings credentials
 	own     error // of a pull of the name itself with its registry's credentials
+	away    bool  // the runtime is
 }
 
 func (p *pull) run(ctx context.Context, decision *Decision) ([]byte, error) {
@@ -87,7 +88,7 @@ func (p *pull) run(ctx context.Context, decision *Decision) ([]byte, error) {
 			decision.Reason = p.reason("the registry has it")
 			return response, nil
 		}
-		if isRuntimes(err) {
+		if p.away {
 			decision.Reason = p.reason("the runtime is unavailable")
 			return nil, err
 		}
@@ -152,10 +153,12 @@ func (p *pull) attempt(ctx context.Context, answer Answer) ([]byte, error) {
 	bounded, cancel := share(ctx)
 	defer cancel()
 	response, err := p.from(bounded, answer)
-	switch took := time.Since(begun); {
+	took := time.Since(begun)
+	p.away = p.isRuntimes(ctx, err)
+	switch {
 	case err == nil:
 		p.lookup.Pulled(answer.Candidate)
-	case ctx.Err() != nil || isRuntimes(err):
+	case ctx.Err() != nil || p.away:
 	case isOutOfTime(err) && took >= p.timeout/4:
 		p.lookup.Failed(answer.Candidate, took)
 	default:
@@ -165,8 +168,15 @@ func (p *pull) attempt(ctx context.Context, answer Answer) ([]byte, error) {
 }
 
 // isRuntimes tells the errors that say nothing about a registry: the runtime has
-// gone, or is only starting.
-func isRuntimes(err error) bool { return status.Code(err) == codes.Unavailable }
+// gone, or is only starting. It does not say so of anything else then either; what
+// it repeats of a registry may have the same code.
+func (p *pull) isRuntimes(ctx context.Context, err error) bool {
+	if status.Code(err) != codes.Unavailable {
+		return false
+	}
+	_, err = p.runtime.status(ctx, p.name.String())
+	return status.Code(err) == codes.Unavailable
+}
 
 // isOutOfTime tells that a pull was given up: its share of the time was used up,
 // or one of the runtime's own time-outs. (containerd has one for a pull without
