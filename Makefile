@@ -1,4 +1,5 @@
-# `make demo` shows the shim at work, `make test` tests it, `make bounds` measures it, `make lint` reads it.
+# `make demo` shows the shim at work, `make test` tests it, `make bounds` and
+# `make bench` measure it, `make lint` reads it.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
@@ -14,7 +15,7 @@ variables = -X image-cri-shim/version.Version=$(VERSION) -X image-cri-shim/versi
 # The race detector needs a C compiler, which may have to be installed first.
 race = $$(command -v gcc >/dev/null && echo -race || echo 'no gcc: without the race detector' >&2)
 
-.PHONY: build demo bounds test test-containerd-2 lint fuzz clean install
+.PHONY: build demo bounds bench test test-containerd-2 lint fuzz clean install
 build:
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w $(variables)' -o bin/image-cri-shim .
 
@@ -31,6 +32,7 @@ test:
 	e2e/install-components
 	go test $(race) ./...
 	cd e2e && go test $(race) -count=1 ./...
+	cd bench && go test $(race) ./...
 
 # The end-to-end tests again, on a containerd of today instead of Debian's.
 test-containerd-2:
@@ -38,12 +40,19 @@ test-containerd-2:
 	GOBIN=$(CURDIR)/bin/containerd-2 go install github.com/containerd/containerd/v2/cmd/{containerd,containerd-shim-runc-v2,ctr}@$(CONTAINERD_2)
 	cd e2e && PATH=$(CURDIR)/bin/containerd-2:$$PATH go test $(race) -count=1 .
 
+# About five minutes; with BENCH=quick half of one, to see that all works.
+bench:
+	bench/install-contenders
+	cd bench && go run . $(if $(BENCH),--$(BENCH))
+
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "run gofmt -w on:" $$unformatted; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
 	cd e2e && go vet ./...
 	cd e2e && go tool -modfile=../go.mod staticcheck ./...
+	cd bench && go vet ./...
+	cd bench && go tool -modfile=../go.mod staticcheck ./...
 
 # Each fuzz target for a short while; the seeds run with `make test` too.
 fuzz:

@@ -37,8 +37,8 @@ func TestImports(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if entry.IsDir() && (file == "e2e" || file == "testdata" || strings.HasPrefix(file, ".") && file != ".") {
-			return fs.SkipDir // e2e is a module of its own
+		if entry.IsDir() && (file == "e2e" || file == "bench" || file == "testdata" || strings.HasPrefix(file, ".") && file != ".") {
+			return fs.SkipDir // e2e and bench are modules of their own
 		}
 		if !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") || strings.HasSuffix(path.Dir(file), "test") {
 			return nil

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/proxy/proxytest"
+)
+
+// size is how much is measured.
+type size struct {
+	rounds      int
+	slice       time.Duration // of one share of a workload
+	starts      int           // of each contender
+	passes      int           // of what is not in the rounds
+	calls       int           // that are many
+	connections int           // that are many
+}
+
+var (
+	full  = size{rounds: 12, slice: 80 * time.Millisecond, starts: 7, passes: 5, calls: 1_000_000, connections: 1000}
+	quick = size{rounds: 2, slice: 30 * time.Millisecond, starts: 2, passes: 1, calls: 20_000, connections: 100}
+)
+
+// bench is one run.
+type bench struct {
+	size       size
+	folder     string // of everything that runs
+	output     io.Writer
+	registry   *registry
+	runtime    *process
+	socket     string // the runtime's
+	contenders []*contender
+	instances  map[*contender]*instance
+	tables     []*table
+	figures    map[*contender]*figures
+}
+
+// runBench measures everything and returns it.
+func runBench(ctx context.Context, size size, output io.Writer) (result *results, err error) {
+	folder, err := os.MkdirTemp("", "image-cri-shim-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	b := &bench{size: size, folder: folder, output: output, instances: map[*contender]*instance{}, figures: map[*contender]*figures{}}
+	defer b.stop()
+	begun := time.Now()
+	for _, part := range []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{"build and start", b.startWorld},
+		{"starts and idle memory", b.measureStart},
+		{"start the contenders", b.startContenders},
+		{"rounds", b.playRounds},
+		{"allocations", b.measureAllocations},
+		{"many calls, many connections, large messages", b.measureEndurance},
+	} {
+		b.log("%s", part.name)
+		if err := part.run(ctx); err != nil {
+			return nil, fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	return b.results(time.Since(begun)), nil
+}
+
+func (b *bench) log(format string, arguments ...any) {
+	fmt.Fprintf(b.output, time.Now().Format("15:04:05 ")+format+"\n", arguments...)
+}
+
+// startWorld starts what stands behind the contenders.
+func (b *bench) startWorld(ctx context.Context) (err error) {
+	if b.registry, err = startRegistry(ctx); err != nil {
+		return err
+	}
+	if b.contenders, err = contenders(ctx, b.folder, b.registry.host); err != nil {
+		return err
+	}
+	itself, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	b.socket = filepath.Join(b.folder, "runtime.sock")
+	b.runtime, err = startProcess(filepath.Join(b.folder, "runtime.log"), nil, []string{itself, "contender", "runtime", b.socket, b.registry.host})
+	if err != nil {
+		return fmt.Errorf("start the runtime: %w", err)
+	}
+	probe := &instance{socket: b.socket}
+	return b.runtime.waitUntil(ctx, func() error { return probe.answers(ctx) })
+}
+
+// startContenders starts those that stay for all rounds.
+func (b *bench) startContenders(ctx context.Context) error {
+	b.tables = newTables(b.contenders)
+	for _, c := range b.contenders {
+		if c.missing != "" {
+			b.log("%s: %s", c.name, c.missing)
+			continue
+		}
+		i, err := c.start(ctx, b.folderOf(c, "rounds"), b.socket, c.command)
+		if err != nil {
+			return err
+		}
+		b.instances[c] = i
+		if err := b.teach(ctx, i); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
+	return nil
+}
+
+func (b *bench) playRounds(ctx context.Context) error {
+	for round := range b.size.rounds {
+		b.log("round %d of %d", round+1, b.size.rounds)
+		if err := b.playRound(ctx, round+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// teach pulls what the registry has through a shim, so that it knows the names.
+func (b *bench) teach(ctx context.Context, i *instance) error {
+	if !i.contender.restores {
+		return nil
+	}
+	for n := range served {
+		request := encode(&runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: userName(n)}})
+		response, err := proxytest.Invoke(ctx, i.clients[0], imageService+"PullImage", request)
+		if err != nil {
+			return fmt.Errorf("pull %s: %w", userName(n), err)
+		}
+		pulled := &runtimeapi.PullImageResponse{}
+		if err := proto.Unmarshal(response, pulled); err != nil || pulled.ImageRef != imageID(n) {
+			return fmt.Errorf("pulled %s as %q, want %s", userName(n), pulled.ImageRef, imageID(n))
+		}
+	}
+	return nil
+}
+
+// folderOf is a folder of a contender for one purpose.
+func (b *bench) folderOf(c *contender, purpose string) string {
+	return filepath.Join(b.folder, strings.ReplaceAll(c.name, ", ", "-")+"-"+purpose)
+}
+
+// clean is an error's text without what belongs to this run.
+func (b *bench) clean(err error) string {
+	return strings.ReplaceAll(err.Error(), b.folder, "...")
+}
+
+func (b *bench) stop() {
+	for _, i := range b.instances {
+		i.stop()
+	}
+	if b.runtime != nil {
+		b.runtime.stop()
+	}
+	if b.registry != nil {
+		b.registry.stop()
+	}
+}

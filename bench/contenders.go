@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// engines are the shim's, as its configuration names them.
+var engines = []string{"frames", "grpc"}
+
+// contenders returns all there are, the direct way first and the relay second.
+// The shim is built into folder.
+func contenders(ctx context.Context, folder, registry string) ([]*contender, error) {
+	itself, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	ours := func(role string) *contender {
+		command := func(i *instance) ([]string, error) {
+			return []string{itself, "contender", role, i.socket, i.runtime}, nil
+		}
+		return &contender{name: role, command: command, instrumented: command}
+	}
+	all := []*contender{{name: "direct"}, ours("relay")}
+	shim, instrumented, err := buildShim(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
+	for _, engine := range engines {
+		c := &contender{name: "shim, " + engine, binary: shim, restores: true}
+		line, known := "engine: "+engine+"\n", knows(ctx, shim, folder, engine)
+		switch {
+		case known:
+		case engine == "grpc":
+			line = "" // the only one of a build that has no choice
+		default:
+			c.missing = "not in this build"
+		}
+		c.command, c.instrumented = shimCommand(shim, registry, line), shimCommand(instrumented, registry, line)
+		all = append(all, c)
+	}
+	all = append(all, ours("grpc-proxy"))
+	for _, c := range []*contender{{name: "haproxy", command: haproxy}, {name: "nginx", command: nginx}} {
+		path, err := lookPath(c.name)
+		if err != nil {
+			c.missing = "not installed"
+		}
+		c.binary = path
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// shimCommand configures the shim: an instance in front of a runtime, with a
+// registry.
+func shimCommand(binary, registry, more string) func(*instance) ([]string, error) {
+	return func(i *instance) ([]string, error) {
+		file := filepath.Join(i.folder, "image-cri-shim.yaml")
+		configuration := fmt.Sprintf("shim: %s\ncri: %s\nimage: %s\naddress: http://%s\n%s",
+			i.socket, i.runtime, filepath.Join(i.folder, "state"), registry, more)
+		return []string{binary, "--file", file}, os.WriteFile(file, []byte(configuration), 0o600)
+	}
+}
+
+// knows tells whether the shim accepts an engine.
+func knows(ctx context.Context, shim, folder, engine string) bool {
+	file := filepath.Join(folder, "engine.yaml")
+	configuration := fmt.Sprintf("shim: /run/shim.sock\ncri: /run/runtime.sock\nimage: %s\nengine: %s\n", folder, engine)
+	if os.WriteFile(file, []byte(configuration), 0o600) != nil {
+		return false
+	}
+	output, err := exec.CommandContext(ctx, shim, "--file", file, "check").CombinedOutput()
+	return err == nil || !strings.Contains(string(output), "engine")
+}
+
+// buildShim builds the shim as its Makefile does, and once more with a package
+// beside it that tells what it allocates: the shim itself has no such thing, so
+// an overlay adds the package and its import to the sources.
+func buildShim(ctx context.Context, folder string) (plain, instrumented string, err error) {
+	here, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "image-cri-shim").Output()
+	if err != nil {
+		return "", "", fmt.Errorf("find the shim's source: %w", err)
+	}
+	source := strings.TrimSpace(string(here))
+	imported := filepath.Join(folder, "allocations.go")
+	if err := os.WriteFile(imported, []byte("package main\n\nimport _ \"image-cri-shim/allocations\"\n"), 0o600); err != nil {
+		return "", "", err
+	}
+	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {
+		filepath.Join(source, "allocations.go"):                imported,
+		filepath.Join(source, "allocations", "allocations.go"): filepath.Join(source, "bench", "allocations", "allocations.go"),
+	}})
+	if err != nil {
+		return "", "", err
+	}
+	file := filepath.Join(folder, "overlay.json")
+	if err := os.WriteFile(file, overlay, 0o600); err != nil {
+		return "", "", err
+	}
+	build := func(name string, flags ...string) (string, error) {
+		binary := filepath.Join(folder, name)
+		arguments := append([]string{"build", "-C", source, "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", binary}, flags...)
+		cmd := exec.CommandContext(ctx, "go", append(arguments, ".")...)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if output, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("build the shim: %w\n%s", err, output)
+		}
+		return binary, nil
+	}
+	if plain, err = build("image-cri-shim"); err != nil {
+		return "", "", err
+	}
+	instrumented, err = build("image-cri-shim-instrumented", "-overlay", file)
+	return plain, instrumented, err
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"image-cri-shim/bench/allocations"
+)
+
+// figures are what is known of a contender's program and process.
+type figures struct {
+	Contender string  `json:"contender"`
+	Missing   string  `json:"missing,omitempty"`
+	Binary    float64 `json:"binaryMB,omitempty"` // 1,000,000 bytes
+	Start     spread  `json:"startMilliseconds"`  // to the first answered call
+	Idle      spread  `json:"idleResidentMiB"`    // after one call and a while
+	// Allocated, per workload, is what one call allocates in the contender.
+	Allocated map[string]allocated `json:"allocatedPerCall,omitempty"`
+	Passing   map[string]spread    `json:"passingMiBPerConnection,omitempty"` // by size of the message
+	Calls     *growth              `json:"manyCalls,omitempty"`
+	Open      *crowd               `json:"manyConnections,omitempty"`
+}
+
+type allocated struct {
+	Objects spread `json:"objects"`
+	Bytes   spread `json:"bytes"`
+}
+
+// settle is how long a process may rest before its idle memory is read.
+const settle = 200 * time.Millisecond
+
+// measureStart starts each contender some times, in turn, and ends it.
+func (b *bench) measureStart(ctx context.Context) error {
+	start, idle := map[*contender][]float64{}, map[*contender][]float64{}
+	for range b.size.starts {
+		for _, c := range b.contenders {
+			if c.command == nil || c.missing != "" {
+				continue
+			}
+			i, err := c.start(ctx, b.folderOf(c, "start"), b.socket, c.command)
+			if err != nil {
+				return err
+			}
+			ready := i.ready
+			i.disconnect()
+			time.Sleep(settle)
+			resident, _, err := i.process.memory()
+			i.stop()
+			if err != nil {
+				return err
+			}
+			start[c] = append(start[c], float64(ready)/float64(time.Millisecond))
+			idle[c] = append(idle[c], mebibytes(resident))
+		}
+	}
+	for _, c := range b.contenders {
+		f := &figures{Contender: c.name, Missing: c.missing, Start: spreadOf(start[c]), Idle: spreadOf(idle[c])}
+		if c.binary != "" {
+			info, err := os.Stat(c.binary)
+			if err != nil {
+				return fmt.Errorf("size of %s: %w", c.name, err)
+			}
+			f.Binary = float64(info.Size()) / 1e6
+		}
+		b.figures[c] = f
+	}
+	return nil
+}
+
+// measureAllocations counts what calls one at a time allocate in those
+// contenders that can tell, in processes of their own.
+func (b *bench) measureAllocations(ctx context.Context) error {
+	for _, c := range b.contenders {
+		if c.instrumented == nil || c.missing != "" {
+			continue
+		}
+		if err := b.countAllocations(ctx, c); err != nil {
+			return fmt.Errorf("allocations of %s: %w", c.name, err)
+		}
+	}
+	return nil
+}
+
+func (b *bench) countAllocations(ctx context.Context, c *contender) error {
+	folder := b.folderOf(c, "allocations")
+	socket := filepath.Join(folder, "allocations.sock")
+	i, err := c.start(ctx, folder, b.socket, c.instrumented, allocations.Variable+"="+socket)
+	if err != nil {
+		return err
+	}
+	defer i.stop()
+	if err := b.teach(ctx, i); err != nil {
+		return err
+	}
+	b.figures[c].Allocated = map[string]allocated{}
+	for _, t := range b.tables {
+		if t.Workers > 1 || t.Rate > 0 || t.of(c.name).Failed != "" {
+			continue
+		}
+		steps := t.steps(b.registry.host, c.restores)
+		var objects, bytes []float64
+		// The first pass warms up what later ones reuse.
+		for pass := range 1 + b.size.passes {
+			before, err := allocations.Read(socket)
+			if err != nil {
+				return err
+			}
+			const atMost = 500
+			l, err := drive(ctx, i.clients, steps, 1, func(made int, elapsed time.Duration) bool { return made < atMost && elapsed < b.size.slice })
+			if err != nil {
+				return err
+			}
+			after, err := allocations.Read(socket)
+			if err != nil {
+				return err
+			}
+			if pass > 0 {
+				calls := float64(len(l.latencies))
+				objects = append(objects, float64(after.Objects-before.Objects)/calls)
+				bytes = append(bytes, float64(after.Bytes-before.Bytes)/calls)
+			}
+		}
+		b.figures[c].Allocated[t.Name] = allocated{Objects: spreadOf(objects), Bytes: spreadOf(bytes)}
+	}
+	return nil
+}

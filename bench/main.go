@@ -1,0 +1,61 @@
+// Bench compares the shim, with each of its engines, to other ways to stand
+// between a client and a container runtime. README.md says what it measures and
+// how to read the results.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	interrupted := ctx.Err() != nil
+	stop()
+	switch {
+	case err != nil && interrupted:
+		fmt.Fprintln(os.Stderr, "bench: interrupted")
+		os.Exit(130)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, arguments []string, output io.Writer) error {
+	if len(arguments) > 0 && arguments[0] == "contender" {
+		return contend(ctx, arguments[1:])
+	}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	short := flags.Bool("quick", false, "a minute to see that all works; too short to judge by")
+	folder := flags.String("results", "", "write the results into this `folder` (default results, of a quick run results/quick)")
+	if err := flags.Parse(arguments); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil
+		}
+		return err
+	}
+	size, into := full, "results"
+	if *short {
+		size, into = quick, filepath.Join("results", "quick")
+	}
+	into = cmp.Or(*folder, into)
+	r, err := runBench(ctx, size, output)
+	if err != nil {
+		return err
+	}
+	if err := r.write(into); err != nil {
+		return err
+	}
+	r.printTargets(output)
+	return nil
+}

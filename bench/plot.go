@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bytes"
+	"encoding/xml"
+	"fmt"
+	"strings"
+)
+
+// The plot has a panel for each workload with a bar for each contender: what it
+// adds to the direct p50 where calls come one at a time, its throughput as a
+// share of the direct one where many come at once. A thin line spans the rounds.
+const (
+	columns    = 3
+	panelWidth = 400
+	barHeight  = 15
+	labelWidth = 96
+	valueWidth = 84
+	margin     = 24
+	titleSpace = 88
+)
+
+// bar is what one contender has in a panel.
+type bar struct {
+	name   string
+	figure spread
+	label  string // of the value, or why there is none
+}
+
+// panel is one workload.
+type panel struct {
+	title, unit string
+	bars        []bar
+}
+
+func (r *results) panels() []panel {
+	var panels []panel
+	for _, t := range r.Tables {
+		p := panel{title: t.Name, unit: "throughput, share of direct"}
+		adds := t.Workers == 1
+		if adds {
+			p.unit = "added p50, µs"
+		}
+		for _, o := range t.Outcomes {
+			if o.Contender == "direct" {
+				continue
+			}
+			b := bar{name: o.Contender, label: "failed"}
+			switch {
+			case o.Failed == "not in this build" || o.Failed == "not installed":
+				b.label = o.Failed
+			case o.Failed != "" || len(o.Slices) == 0:
+			case adds:
+				b.figure = t.added(o.Contender)
+				b.label = number(b.figure.Median)
+			default:
+				b.figure = t.throughput(o.Contender, "direct")
+				b.label = number(b.figure.Median)
+			}
+			p.bars = append(p.bars, b)
+		}
+		panels = append(panels, p)
+	}
+	return panels
+}
+
+// drawing writes SVG.
+type drawing struct{ bytes.Buffer }
+
+func (d *drawing) text(x, y float64, size int, attributes, content string) {
+	var escaped strings.Builder
+	_ = xml.EscapeText(&escaped, []byte(content))
+	fmt.Fprintf(d, `<text x="%.1f" y="%.1f" font-size="%d" %s>%s</text>`+"\n", x, y, size, attributes, escaped.String())
+}
+
+func (d *drawing) box(x, y, width, height float64, fill string) {
+	fmt.Fprintf(d, `<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="%s"/>`+"\n", x, y, width, height, fill)
+}
+
+func (d *drawing) line(x1, y1, x2, y2 float64) {
+	fmt.Fprintf(d, `<line x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f" stroke="#222" stroke-width="1"/>`+"\n", x1, y1, x2, y2)
+}
+
+// plot draws the workloads.
+func (r *results) plot() []byte {
+	panels := r.panels()
+	bars := 0
+	for _, p := range panels {
+		bars = max(bars, len(p.bars))
+	}
+	panelHeight := 52 + bars*(barHeight+5)
+	rows := (len(panels) + columns - 1) / columns
+	width, height := 2*margin+columns*panelWidth, titleSpace+rows*panelHeight+margin
+	d := &drawing{}
+	fmt.Fprintf(d, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" font-family="DejaVu Sans, Verdana, sans-serif">`+"\n", width, height, width, height)
+	d.box(0, 0, float64(width), float64(height), "#fff")
+	d.text(margin, 32, 18, `font-weight="bold"`, "Between a CRI client and its runtime")
+	note := fmt.Sprintf("%d cores, %s, %s, %d rounds.", r.Machine.Cores, r.Machine.Kernel, r.Machine.Go, r.Rounds)
+	if r.Quick {
+		note += " A quick run, too short to judge by."
+	}
+	d.text(margin, 52, 11, `fill="#555"`, note)
+	d.text(margin, 68, 11, `fill="#555"`, "Bars: the median of the rounds; thin lines: from the least to the greatest. Added p50: shorter is better. Throughput: longer is better.")
+	for n, p := range panels {
+		d.panel(p, float64(margin+n%columns*panelWidth), float64(titleSpace+n/columns*panelHeight))
+	}
+	d.WriteString("</svg>\n")
+	return d.Bytes()
+}
+
+func (d *drawing) panel(p panel, left, top float64) {
+	d.text(left, top+14, 12, `font-weight="bold"`, p.title)
+	d.text(left, top+29, 10, `fill="#555"`, p.unit)
+	greatest := 0.0
+	for _, b := range p.bars {
+		greatest = max(greatest, b.figure.Most)
+	}
+	zero := left + labelWidth
+	room := float64(panelWidth - labelWidth - valueWidth)
+	scale := 0.0
+	if greatest > 0 {
+		scale = room / greatest
+	}
+	for n, b := range p.bars {
+		y := top + 38 + float64(n)*(barHeight+5)
+		d.text(zero-6, y+barHeight-4, 11, `text-anchor="end"`, b.name)
+		if b.figure.Rounds == 0 {
+			d.text(zero+4, y+barHeight-4, 10, `fill="#a33" font-style="italic"`, b.label)
+			continue
+		}
+		d.box(zero, y, max(b.figure.Median*scale, 0), barHeight, colour(b.name))
+		end := zero + max(b.figure.Most, 0)*scale
+		if b.figure.Most > b.figure.Least {
+			d.line(zero+max(b.figure.Least, 0)*scale, y+barHeight/2, end, y+barHeight/2)
+		}
+		d.text(end+5, y+barHeight-4, 11, "", b.label)
+	}
+	d.line(zero, top+36, zero, top+38+float64(len(p.bars))*(barHeight+5))
+}
+
+// colour tells the shim, the floor and the others apart.
+func colour(name string) string {
+	switch {
+	case strings.HasPrefix(name, "shim, frames"):
+		return "#1f77b4"
+	case strings.HasPrefix(name, "shim"):
+		return "#7fb6dc"
+	case name == "relay":
+		return "#8a8a8a"
+	}
+	return "#cfc3a8"
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// results is everything that was measured, as it is kept.
+type results struct {
+	Machine  machine    `json:"machine"`
+	Date     string     `json:"date"`
+	Seconds  int        `json:"seconds"` // that the run took
+	Rounds   int        `json:"rounds"`
+	Quick    bool       `json:"quick"` // too short to judge by
+	Tables   []*table   `json:"workloads"`
+	Programs []*figures `json:"programs"`
+	Targets  []verdict  `json:"targets"`
+}
+
+// machine is what kind of machine it was.
+type machine struct {
+	Cores     int    `json:"cores"`
+	Processor string `json:"processor"`
+	Kernel    string `json:"kernel"`
+	Go        string `json:"go"`
+	// Others is what else was measured, in its own words.
+	Others []string `json:"others"`
+}
+
+func thisMachine() machine {
+	m := machine{Cores: runtime.NumCPU(), Go: runtime.Version()}
+	var name unix.Utsname
+	if unix.Uname(&name) == nil {
+		m.Kernel = unix.ByteSliceToString(name.Sysname[:]) + " " + unix.ByteSliceToString(name.Release[:]) + " " + unix.ByteSliceToString(name.Machine[:])
+	}
+	processors, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(processors)) {
+		if key, value, _ := strings.Cut(line, ":"); strings.TrimSpace(key) == "model name" {
+			m.Processor = strings.TrimSpace(value)
+		}
+	}
+	for _, name := range []string{"haproxy", "nginx"} {
+		if path, err := lookPath(name); err == nil {
+			said, _ := exec.Command(path, "-v").CombinedOutput()
+			first, _, _ := strings.Cut(string(said), "\n")
+			m.Others = append(m.Others, first)
+		}
+	}
+	return m
+}
+
+func (b *bench) results(took time.Duration) *results {
+	r := &results{
+		Machine: thisMachine(),
+		Date:    time.Now().UTC().Format(time.DateOnly),
+		Seconds: int(took.Seconds()),
+		Rounds:  b.size.rounds,
+		Quick:   b.size == quick,
+		Tables:  b.tables,
+	}
+	for _, c := range b.contenders {
+		r.Programs = append(r.Programs, b.figures[c])
+	}
+	r.Targets = verdicts(r)
+	return r
+}
+
+// table returns the outcomes of the workload whose name begins so.
+func (r *results) table(name string) *table {
+	for _, t := range r.Tables {
+		if strings.HasPrefix(t.Name, name) {
+			return t
+		}
+	}
+	return &table{}
+}
+
+func (r *results) program(contender string) *figures {
+	for _, p := range r.Programs {
+		if p.Contender == contender {
+			return p
+		}
+	}
+	return &figures{Contender: contender}
+}
+
+// The derived figures of a workload: of a contender, in each round against
+// another one.
+
+// added is by how many microseconds p50 exceeds that of the direct way.
+func (t *table) added(contender string) spread {
+	return pairwise(t.of(contender).Slices, t.of("direct").Slices, func(a, direct slice) float64 { return a.P50 - direct.P50 })
+}
+
+// throughput is a ratio to another contender's.
+func (t *table) throughput(contender, other string) spread {
+	return pairwise(t.of(contender).Slices, t.of(other).Slices, func(a, b slice) float64 { return a.PerSecond / b.PerSecond })
+}
+
+// addedRatio is the added p50 of a contender to that of another one.
+func (t *table) addedRatio(contender, other string) spread {
+	direct := map[int]float64{}
+	for _, s := range t.of("direct").Slices {
+		direct[s.Round] = s.P50
+	}
+	return pairwise(t.of(contender).Slices, t.of(other).Slices, func(a, b slice) float64 {
+		return (a.P50 - direct[a.Round]) / (b.P50 - direct[b.Round])
+	})
+}

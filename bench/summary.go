@@ -1,0 +1,65 @@
+package main
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// percentile returns the smallest value that at least p percent of the sorted
+// values don't exceed (the nearest rank), 0 of none.
+func percentile(sorted []time.Duration, p float64) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	rank := int(math.Ceil(p / 100 * float64(len(sorted))))
+	return sorted[min(max(rank, 1), len(sorted))-1]
+}
+
+// spread is a figure over the rounds: their median, and the least and the
+// greatest.
+type spread struct {
+	Median float64 `json:"median"`
+	Least  float64 `json:"min"`
+	Most   float64 `json:"max"`
+	Rounds int     `json:"rounds"` // that it is of; 0: there is no figure
+}
+
+func spreadOf(values []float64) spread {
+	values = slices.DeleteFunc(slices.Clone(values), func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) })
+	if len(values) == 0 {
+		return spread{}
+	}
+	slices.Sort(values)
+	middle := len(values) / 2
+	median := values[middle]
+	if len(values)%2 == 0 {
+		median = (values[middle-1] + values[middle]) / 2
+	}
+	return spread{Median: median, Least: values[0], Most: values[len(values)-1], Rounds: len(values)}
+}
+
+// pairwise is the spread of a figure of two contenders, combined within each
+// round that both have: a machine that drifts hits both alike.
+func pairwise(a, b []slice, combine func(a, b slice) float64) spread {
+	var values []float64
+	for _, one := range a {
+		for _, other := range b {
+			if one.Round == other.Round {
+				values = append(values, combine(one, other))
+			}
+		}
+	}
+	return spreadOf(values)
+}
+
+func over(slices []slice, figure func(slice) float64) spread {
+	values := make([]float64, len(slices))
+	for i, s := range slices {
+		values[i] = figure(s)
+	}
+	return spreadOf(values)
+}
+
+func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+func mebibytes(bytes int64) float64        { return float64(bytes) / (1 << 20) }

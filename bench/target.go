@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// verdict is one thing that the benchmark must be able to show of the shim.
+type verdict struct {
+	Contender string `json:"contender"`
+	What      string `json:"what"`
+	Target    string `json:"target"`
+	Measured  spread `json:"measured"`
+	Met       string `json:"met"` // "met", "missed" or why it could not be judged
+}
+
+// steady is how much of a figure counts as not growing: as much as it varies
+// anyway on a machine that is not idle.
+const steady = 1.1
+
+// verdicts judges each engine of the shim by the medians.
+func verdicts(r *results) []verdict {
+	var all []verdict
+	for _, p := range r.Programs {
+		if strings.HasPrefix(p.Contender, "shim") {
+			all = append(all, judge(r, p)...)
+		}
+	}
+	return all
+}
+
+func judge(r *results, p *figures) []verdict {
+	c := p.Contender
+	one, many := r.table("Version, one"), r.table("Version, 32")
+	large, larger := r.table("ListContainers of 8 MiB, one"), r.table("ListContainers of 8 MiB, 4")
+	name, id := r.table("ImageStatus of a ledger"), r.table("ImageStatus of an ID")
+	var all []verdict
+	add := func(what string, measured spread, limit float64, unit string, atLeast bool) {
+		v := verdict{Contender: c, What: what, Measured: measured}
+		relation, met := "at most", measured.Median <= limit
+		if atLeast {
+			relation, met = "at least", measured.Median >= limit
+		}
+		v.Target = strings.TrimSpace(fmt.Sprintf("%s %s %s", relation, number(limit), unit))
+		switch {
+		case p.Missing != "":
+			v.Met = p.Missing
+		case measured.Rounds == 0:
+			v.Met = "not measured"
+		case met:
+			v.Met = "met"
+		default:
+			v.Met = "missed"
+		}
+		all = append(all, v)
+	}
+	add("Version one at a time: added p50 to the relay's", one.addedRatio(c, "relay"), 1.3, "", false)
+	add("Version one at a time: added p50 to haproxy's", one.addedRatio(c, "haproxy"), 1, "", false)
+	add("Version 32 at once: throughput to the relay's", many.throughput(c, "relay"), 0.95, "", true)
+	add("8 MiB one at a time: throughput to the relay's", large.throughput(c, "relay"), 0.95, "", true)
+	add("8 MiB 4 at once: throughput to the relay's", larger.throughput(c, "relay"), 0.95, "", true)
+	for _, message := range []string{"8 MiB", "16 MiB"} {
+		add("memory per connection while "+message+" pass over each", p.Passing[message], 1, "MiB", false)
+	}
+	add("ImageStatus of a ledger's name: added p50 to grpc-proxy's pass-through", name.addedRatio(c, "grpc-proxy"), 1, "", false)
+	add("ImageStatus of an ID: added p50 to the relay's", id.addedRatio(c, "relay"), 1.5, "", false)
+	add("idle resident memory", p.Idle, 20, "MiB", false)
+	add("start to first answered call", p.Start, 100, "ms", false)
+	add("binary", spreadOf([]float64{p.Binary}), 30, "MB", false)
+	if p.Calls != nil {
+		calls := fmt.Sprintf("%s calls: ", thousands(p.Calls.Calls))
+		add(calls+"p50 of the second half to the first, in relation to the direct way", spreadOf([]float64{p.Calls.Time}), steady, "", false)
+		add(calls+"resident memory of the second half to the first", spreadOf([]float64{p.Calls.Memory}), steady, "", false)
+	}
+	if p.Open != nil {
+		open := fmt.Sprintf("%s open connections: ", thousands(p.Open.Connections))
+		add(open+"p50 with them to without", p.Open.Time, steady, "", false)
+		add(open+"resident memory for each", spreadOf([]float64{p.Open.PerConnection / 1024}), 1, "MiB", false)
+	}
+	return all
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// family returns the ids of a process and its children: nginx works in those.
+func (p *process) family() ([]int, error) {
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", p.pid, p.pid))
+	if err != nil {
+		return nil, fmt.Errorf("find child processes: %w", err)
+	}
+	members := []int{p.pid}
+	for field := range strings.FieldsSeq(string(content)) {
+		pid, err := strconv.Atoi(field)
+		if err != nil {
+			return nil, err
+		}
+		members = append(members, pid)
+	}
+	return members, nil
+}
+
+// cpu is the time that the process and its children have run so far. The kernel
+// counts it in nanoseconds for each thread; one that has ended is missing, but Go
+// and its like keep theirs.
+func (p *process) cpu() (time.Duration, error) {
+	members, err := p.family()
+	if err != nil {
+		return 0, err
+	}
+	var total time.Duration
+	for _, pid := range members {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+		if err != nil {
+			return 0, err
+		}
+		for _, thread := range threads {
+			content, err := os.ReadFile(thread)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return 0, err
+			}
+			ran, _, _ := bytes.Cut(content, []byte(" "))
+			nanoseconds, err := strconv.ParseInt(string(ran), 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("%s: %w", thread, err)
+			}
+			total += time.Duration(nanoseconds)
+		}
+	}
+	return total, nil
+}
+
+// memory is what the process and its children have resident, in bytes, now and
+// at most since resetPeak. What they share counts for each.
+func (p *process) memory() (resident, peak int64, err error) {
+	members, err := p.family()
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, pid := range members {
+		content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil {
+			return 0, 0, err
+		}
+		lines := bufio.NewScanner(bytes.NewReader(content))
+		for lines.Scan() {
+			key, value, _ := strings.Cut(lines.Text(), ":")
+			if key != "VmRSS" && key != "VmHWM" {
+				continue
+			}
+			kilobytes, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+			if err != nil {
+				return 0, 0, fmt.Errorf("memory of process %d: %w", pid, err)
+			}
+			if key == "VmRSS" {
+				resident += kilobytes << 10
+			} else {
+				peak += kilobytes << 10
+			}
+		}
+	}
+	return resident, peak, nil
+}
+
+// resetPeak makes what is resident now the peak of each process.
+func (p *process) resetPeak() error {
+	members, err := p.family()
+	if err != nil {
+		return err
+	}
+	for _, pid := range members {
+		if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0); err != nil {
+			return fmt.Errorf("reset the peak of resident memory: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strconv"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/proxy/proxytest"
+)
+
+// step is one call.
+type step struct {
+	method  string
+	request []byte
+	stream  bool               // the answer is a stream of messages
+	check   func([]byte) error // of the answer, or of the last message of a stream
+}
+
+// call makes the call and returns how many messages it was answered with.
+func (s step) call(ctx context.Context, client *grpc.ClientConn) (messages int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	if !s.stream {
+		response, err := proxytest.Invoke(ctx, client, s.method, s.request)
+		if err == nil && s.check != nil {
+			err = s.check(response)
+		}
+		return 1, err
+	}
+	stream, err := proxytest.Open(ctx, client, s.method)
+	if err != nil {
+		return 0, err
+	}
+	if err := errors.Join(proxytest.Send(stream, s.request), stream.CloseSend()); err != nil {
+		return 0, err
+	}
+	var last []byte
+	for ; ; messages++ {
+		message, err := proxytest.Receive(stream)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return messages, err
+		}
+		last = message
+	}
+	if messages != events {
+		return messages, fmt.Errorf("%d events, want %d", messages, events)
+	}
+	return messages, s.check(last)
+}
+
+// workload is what all contenders are put to in turn.
+type workload struct {
+	Name    string  `json:"name"`
+	Workers int     `json:"callsAtOnce"`              // of an open loop: while it warms up
+	Rate    float64 `json:"callsPerSecond,omitempty"` // of an open loop; 0: the next call follows the last answer
+	share   int     // of the time of a usual slice
+	// steps are the calls, over and over. Where the contender restores names they
+	// ask for the users' and expect those.
+	steps func(registry string, restores bool) []step
+}
+
+// has expects of a response that it has a part and at least a size.
+func has(part string, size int) func([]byte) error {
+	return func(response []byte) error {
+		if len(response) < size || !bytes.Contains(response, []byte(part)) {
+			return fmt.Errorf("an answer of %d bytes, want at least %d with %q in it", len(response), size, part)
+		}
+		return nil
+	}
+}
+
+func encode(message proto.Message) []byte {
+	encoded, err := proto.Marshal(message)
+	if err != nil {
+		panic(err) // a message of our own making that can't be encoded
+	}
+	return encoded
+}
+
+var versionStep = step{method: runtimeService + "Version", check: has("containerd", 20)}
+
+// listStep asks for the containers of the node's pods, or for a size in bytes.
+func listStep(size int) step {
+	request := &runtimeapi.ListContainersRequest{}
+	if size > 0 {
+		request.Filter = &runtimeapi.ContainerFilter{LabelSelector: map[string]string{bytesLabel: strconv.Itoa(size)}}
+	}
+	return step{method: runtimeService + "ListContainers", request: encode(request), check: has(containerID(pods-1), size)}
+}
+
+func imageStatusStep(image string, check func([]byte) error) step {
+	request := &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: image}}
+	return step{method: imageService + "ImageStatus", request: encode(request), check: check}
+}
+
+// nameOf is what a client of a contender calls an image.
+func nameOf(i int, registry string, restores bool) string {
+	if restores {
+		return userName(i)
+	}
+	return storedName(i, registry)
+}
+
+// big is a large answer, in bytes.
+const big = 8 << 20
+
+func always(s ...step) func(string, bool) []step {
+	return func(string, bool) []step { return s }
+}
+
+var workloads = []workload{
+	{Name: "Version, one at a time", Workers: 1, share: 2, steps: always(versionStep)},
+	{Name: "Version, 32 at once", Workers: 32, share: 2, steps: always(versionStep)},
+	{Name: "Version, 2,000 a second, from the intended start", Workers: 1, Rate: 2000, share: 2, steps: always(versionStep)},
+	{Name: "ListContainers of 110, one at a time", Workers: 1, share: 1, steps: always(listStep(0))},
+	{Name: "ListContainers of 110, 16 at once", Workers: 16, share: 1, steps: always(listStep(0))},
+	{Name: "ListContainers of 8 MiB, one at a time", Workers: 1, share: 2, steps: always(listStep(big))},
+	{Name: "ListContainers of 8 MiB, 4 at once", Workers: 4, share: 2, steps: always(listStep(big))},
+	{Name: "ListImages of 200, half of them restored", Workers: 1, share: 1, steps: listImages},
+	{Name: "ImageStatus of a ledger's name", Workers: 1, share: 2, steps: ledgerName},
+	{Name: "ImageStatus of an ID", Workers: 1, share: 2, steps: always(imageStatusStep(imageID(images-1), has(userName(images-1), 100)))},
+	{Name: "ImageStatus of an unknown name", Workers: 1, share: 1, steps: always(imageStatusStep("docker.io/library/unknown:1", nothing))},
+	{Name: "CreateContainer with an ID", Workers: 1, share: 1, steps: createContainers},
+	{Name: "GetContainerEvents, 20,000 events", Workers: 1, share: 2, steps: always(step{
+		method: runtimeService + "GetContainerEvents", stream: true, check: has(containerID((events-1)%pods), 500),
+	})},
+	{Name: "kubelet's mix, 4 at once", Workers: 4, share: 2, steps: mix},
+}
+
+func nothing(response []byte) error {
+	if len(response) > 0 {
+		return fmt.Errorf("an answer of %d bytes for what is not there", len(response))
+	}
+	return nil
+}
+
+func listImages(registry string, restores bool) []step {
+	return []step{{method: imageService + "ListImages", check: has(nameOf(0, registry, restores), images*150)}}
+}
+
+func ledgerName(registry string, restores bool) []step {
+	name := nameOf(served/2, registry, restores)
+	return []step{imageStatusStep(name, has(name, 100))}
+}
+
+func createContainers(registry string, _ bool) []step {
+	return []step{{method: runtimeService + "CreateContainer", request: encode(createContainer(0, registry)), check: has(containerID(pods), 64)}}
+}
+
+// mix is a second of kubelet with two relists and a status call for each pod and
+// container, in an order that is always the same.
+func mix(registry string, restores bool) []step {
+	steps := []step{{method: runtimeService + "Status", check: has("NetworkReady", 40)}}
+	for range 2 {
+		steps = append(steps, listStep(0), step{method: runtimeService + "ListPodSandbox", check: has(sandboxID(pods-1), pods*100)})
+	}
+	for i := range pods {
+		steps = append(steps,
+			step{
+				method:  runtimeService + "PodSandboxStatus",
+				request: encode(&runtimeapi.PodSandboxStatusRequest{PodSandboxId: sandboxID(i)}), check: has(sandboxID(i), 400),
+			},
+			step{
+				method:  runtimeService + "ContainerStatus",
+				request: encode(&runtimeapi.ContainerStatusRequest{ContainerId: containerID(i)}), check: has(nameOf(i, registry, restores), 900),
+			})
+	}
+	rand.New(rand.NewPCG(1, 2)).Shuffle(len(steps), func(a, b int) { steps[a], steps[b] = steps[b], steps[a] })
+	return steps
+}
