@@ -8,6 +8,7 @@ replace image-cri-shim => ../
 
 require (
 	github.com/mwitkow/grpc-proxy v0.0.0-20250813121105-2866842de9a5
+	go.uber.org/goleak v1.3.0
 	golang.org/x/sys v0.49.0
 	google.golang.org/grpc v1.85.0
 	google.golang.org/protobuf v1.36.12

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+)
+
+// measured is what little a run could have measured.
+func measured() *results {
+	r := &results{Machine: machine{Cores: 2, Kernel: "Linux", Go: "go"}, Rounds: 3, Tables: []*table{drifting()}, Programs: []*figures{
+		{Contender: "direct"}, {Contender: "relay"},
+		{Contender: "shim, frames", Binary: 31, Start: spread{20, 10, 30, 3}, Idle: spread{20, 20, 20, 1}},
+		{Contender: "shim, grpc", Missing: "not in this build"},
+	}}
+	r.Targets = verdicts(r)
+	return r
+}
+
+func TestVerdicts(t *testing.T) {
+	got := map[string]string{}
+	for _, v := range measured().Targets {
+		got[v.Contender+": "+v.What] = v.Target + ": " + v.Met
+	}
+	for what, want := range map[string]string{
+		"shim, frames: Version one at a time: added p50 to the relay's": "at most 1.30: met",
+		"shim, frames: Version one at a time: added p50 to haproxy's":   "at most 1: not measured",
+		"shim, frames: Version 32 at once: throughput to the relay's":   "at least 0.950: not measured",
+		"shim, frames: idle resident memory":                            "at most 20 MiB: met",
+		"shim, frames: start to first answered call":                    "at most 100 ms: met",
+		"shim, frames: binary":                                          "at most 30 MB: missed",
+		"shim, grpc: idle resident memory":                              "at most 20 MiB: not in this build",
+	} {
+		if got[what] != want {
+			t.Errorf("%s: got %q, want %q", what, got[what], want)
+		}
+	}
+}
+
+func TestFailuresAreReported(t *testing.T) {
+	text := string(measured().markdown())
+	for _, want := range []string{
+		"| shim, frames | 150 (150 to 300) | 50 (50 to 100) |",
+		"| relay | from then on failed: it broke |",
+		"| shim, grpc | not in this build |",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in\n%s", want, text)
+		}
+	}
+}
+
+func TestThePlotIsXML(t *testing.T) {
+	r := measured()
+	r.Tables[0].Name = "Version <once> & again"
+	decoder := xml.NewDecoder(strings.NewReader(string(r.plot())))
+	var texts strings.Builder
+	for {
+		token, err := decoder.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data, ok := token.(xml.CharData); ok {
+			texts.Write(data)
+		}
+	}
+	for _, want := range []string{"Version <once> & again", "shim, frames", "failed"} {
+		if !strings.Contains(texts.String(), want) {
+			t.Errorf("the plot does not say %q", want)
+		}
+	}
+}
