@@ -27,8 +27,8 @@ type size struct {
 }
 
 var (
-	full  = size{rounds: 12, slice: 80 * time.Millisecond, starts: 7, passes: 5, calls: 1_000_000, connections: 1000}
-	quick = size{rounds: 2, slice: 30 * time.Millisecond, starts: 2, passes: 1, calls: 20_000, connections: 100}
+	full  = size{rounds: 10, slice: 80 * time.Millisecond, starts: 7, passes: 5, calls: 1_000_000, connections: 1000}
+	quick = size{rounds: 2, slice: 30 * time.Millisecond, starts: 2, passes: 1, calls: 25_600, connections: 100}
 )
 
 // bench is one run.
@@ -91,6 +91,8 @@ func (b *bench) startWorld(ctx context.Context) (err error) {
 		return err
 	}
 	b.socket = filepath.Join(b.folder, "runtime.sock")
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
 	b.runtime, err = startProcess(filepath.Join(b.folder, "runtime.log"), nil, []string{itself, "contender", "runtime", b.socket, b.registry.host})
 	if err != nil {
 		return fmt.Errorf("start the runtime: %w", err)

@@ -20,6 +20,9 @@ const connections = 2
 // answerTimeout bounds one call, so that a contender that hangs has failed.
 const answerTimeout = 20 * time.Second
 
+// startTimeout is how long a contender may take to answer its first call.
+const startTimeout = 20 * time.Second
+
 // contender is one way from a client to the runtime. Its instances are processes
 // of their own.
 type contender struct {
@@ -37,6 +40,9 @@ type contender struct {
 	// restores says that it knows the users' names of what the registry served.
 	restores bool
 }
+
+// foreign tells a contender whose faults are no faults of this project.
+func (c *contender) foreign() bool { return c.binary != "" && c.instrumented == nil }
 
 // instance is a contender that runs, with clients.
 type instance struct {
@@ -68,6 +74,8 @@ func (c *contender) start(ctx context.Context, folder, runtime string, command f
 	if i.process, err = startProcess(filepath.Join(folder, "log"), environment, arguments); err != nil {
 		return nil, fmt.Errorf("start %s: %w", c.name, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
 	if err := i.process.waitUntil(ctx, func() error { return i.answers(ctx) }); err != nil {
 		i.stop()
 		return nil, fmt.Errorf("start %s: %w", c.name, err)

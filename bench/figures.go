@@ -13,7 +13,8 @@ import (
 // figures are what is known of a contender's program and process.
 type figures struct {
 	Contender string  `json:"contender"`
-	Missing   string  `json:"missing,omitempty"`
+	Foreign   bool    `json:"foreign,omitempty"`  // its faults are no faults of this project
+	Missing   string  `json:"missing,omitempty"`  // why it was not started
 	Binary    float64 `json:"binaryMB,omitempty"` // 1,000,000 bytes
 	Start     spread  `json:"startMilliseconds"`  // to the first answered call
 	Idle      spread  `json:"idleResidentMiB"`    // after one call and a while
@@ -41,6 +42,10 @@ func (b *bench) measureStart(ctx context.Context) error {
 				continue
 			}
 			i, err := c.start(ctx, b.folderOf(c, "start"), b.socket, c.command)
+			if err != nil && c.foreign() && ctx.Err() == nil {
+				c.missing = b.clean(err)
+				continue
+			}
 			if err != nil {
 				return err
 			}
@@ -57,7 +62,7 @@ func (b *bench) measureStart(ctx context.Context) error {
 		}
 	}
 	for _, c := range b.contenders {
-		f := &figures{Contender: c.name, Missing: c.missing, Start: spreadOf(start[c]), Idle: spreadOf(idle[c])}
+		f := &figures{Contender: c.name, Foreign: c.foreign(), Missing: c.missing, Start: spreadOf(start[c]), Idle: spreadOf(idle[c])}
 		if c.binary != "" {
 			info, err := os.Stat(c.binary)
 			if err != nil {

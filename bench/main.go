@@ -57,5 +57,5 @@ func run(ctx context.Context, arguments []string, output io.Writer) error {
 		return err
 	}
 	r.printTargets(output)
-	return nil
+	return r.failure()
 }

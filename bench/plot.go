@@ -45,13 +45,14 @@ func (r *results) panels() []panel {
 			if o.Contender == "direct" {
 				continue
 			}
-			b := bar{name: o.Contender, label: "failed"}
+			b := bar{name: o.Contender}
 			switch {
-			case o.Failed == "not in this build" || o.Failed == "not installed":
-				b.label = o.Failed
-			case o.Failed != "" || len(o.Slices) == 0:
+			case r.program(o.Contender).Missing == o.Failed && o.Failed != "":
+				b.label = shortened(o.Failed)
+			case o.Failed != "":
+				b.label = "failed"
 			case adds:
-				b.figure = t.added(o.Contender)
+				b.figure = t.added(o.Contender, func(s slice) float64 { return s.P50 })
 				b.label = number(b.figure.Median)
 			default:
 				b.figure = t.throughput(o.Contender, "direct")
@@ -62,6 +63,15 @@ func (r *results) panels() []panel {
 		panels = append(panels, p)
 	}
 	return panels
+}
+
+// shortened makes a reason fit a panel.
+func shortened(reason string) string {
+	const enough = 40
+	if len(reason) > enough {
+		return reason[:enough] + "..."
+	}
+	return reason
 }
 
 // drawing writes SVG.

@@ -74,40 +74,61 @@ func (r *results) writeTargets(s *sheet) {
 
 func (r *results) writeTable(s *sheet, t *table) {
 	fmt.Fprintf(s, "\n## %s\n\n", t.Name)
-	s.header("contender", "p50 µs", "added p50 µs", "p90 µs", "p99 µs", "a second", "of direct", "of the relay", "CPU s per 10,000 calls", "peak MiB", "objects per call", "KiB per call")
+	s.header("contender", "p50 µs", "p90 µs", "p99 µs", "added p50 µs", "added p90 µs", "added p99 µs")
+	percentiles := []func(slice) float64{
+		func(s slice) float64 { return s.P50 },
+		func(s slice) float64 { return s.P90 },
+		func(s slice) float64 { return s.P99 },
+	}
 	for _, o := range t.Outcomes {
+		if o.Failed != "" {
+			s.row(append([]string{o.Contender, oneLine(o.failure())}, slices.Repeat([]string{""}, 5)...)...)
+		}
 		if len(o.Slices) == 0 {
-			s.row(append([]string{o.Contender, "failed: " + oneLine(o.Failed)}, slices.Repeat([]string{""}, 10)...)...)
 			continue
 		}
-		kept := o.Slices
-		cells := []string{
-			o.Contender,
-			over(kept, func(s slice) float64 { return s.P50 }).String(),
-			against("direct", o.Contender, t.added(o.Contender)),
-			over(kept, func(s slice) float64 { return s.P90 }).String(),
-			over(kept, func(s slice) float64 { return s.P99 }).String(),
-			over(kept, func(s slice) float64 { return s.PerSecond }).String(),
-			against("direct", o.Contender, t.throughput(o.Contender, "direct")),
-			against("relay", o.Contender, t.throughput(o.Contender, "relay")),
+		cells := []string{o.Contender}
+		for _, p := range percentiles {
+			cells = append(cells, over(o.Slices, p).String())
 		}
-		if o.Contender == "direct" {
-			s.row(append(cells, "-", "-", "-", "-")...)
-			continue
-		}
-		cells = append(cells,
-			over(kept, func(s slice) float64 { return s.CPU }).String(),
-			over(kept, func(s slice) float64 { return s.Peak }).String())
-		if a, ok := r.program(o.Contender).Allocated[t.Name]; ok {
-			cells = append(cells, a.Objects.String(), number(a.Bytes.Median/1024))
-		} else {
-			cells = append(cells, "-", "-")
+		for _, p := range percentiles {
+			cells = append(cells, against("direct", o.Contender, t.added(o.Contender, p)))
 		}
 		s.row(cells...)
-		if o.Failed != "" {
-			fmt.Fprintf(s, "| %s | from then on failed: %s | | | | | | | | | | |\n", o.Contender, oneLine(o.Failed))
+	}
+	fmt.Fprintln(s)
+	s.header("contender", "a second", "of direct", "of the relay", "CPU s per 10,000 calls", "peak MiB", "objects per call", "KiB per call")
+	for _, o := range t.Outcomes {
+		if len(o.Slices) > 0 {
+			s.row(append([]string{o.Contender}, r.effort(t, o)...)...)
 		}
 	}
+}
+
+// failure says why there is nothing, or nothing more.
+func (o *outcome) failure() string {
+	if len(o.Slices) > 0 {
+		return fmt.Sprintf("failed after %d rounds: %s", len(o.Slices), o.Failed)
+	}
+	return "failed: " + o.Failed
+}
+
+// effort is what an outcome took.
+func (r *results) effort(t *table, o *outcome) []string {
+	cells := []string{
+		over(o.Slices, func(s slice) float64 { return s.PerSecond }).String(),
+		against("direct", o.Contender, t.throughput(o.Contender, "direct")),
+		against("relay", o.Contender, t.throughput(o.Contender, "relay")),
+		"-", "-", "-", "-",
+	}
+	if o.Contender != "direct" {
+		cells[3] = over(o.Slices, func(s slice) float64 { return s.CPU }).String()
+		cells[4] = over(o.Slices, func(s slice) float64 { return s.Peak }).String()
+	}
+	if a, ok := r.program(o.Contender).Allocated[t.Name]; ok {
+		cells[5], cells[6] = a.Objects.String(), number(a.Bytes.Median/1024)
+	}
+	return cells
 }
 
 // against is a figure in relation to another contender: of that one itself there
@@ -139,15 +160,20 @@ func (r *results) writePrograms(s *sheet) {
 }
 
 func (r *results) writeEndurance(s *sheet) {
-	fmt.Fprintf(s, "\n## In the long run\n\n")
-	s.header("contender", "calls", "p50 µs of each tenth, 32 at once", "of the direct way after each tenth", "resident MiB after each tenth", "connections", "p50 with them to without", "the same at the runtime itself", "KiB for each", "MiB per connection while 8 MiB pass over each", "16 MiB")
+	fmt.Fprintf(s, "\n## Large messages, many connections\n\n")
+	s.header("contender", "MiB per connection while 8 MiB pass over each", "16 MiB", "connections", "p50 with them to without", "the same at the runtime itself", "KiB for each")
 	for _, p := range r.Programs {
-		if p.Calls == nil || p.Open == nil {
-			continue
+		if p.Open != nil {
+			s.row(p.Contender, p.Passing["8 MiB"].String(), p.Passing["16 MiB"].String(),
+				thousands(p.Open.Connections), p.Open.Time.String(), p.Open.Direct.String(), number(p.Open.PerConnection))
 		}
-		s.row(p.Contender, thousands(p.Calls.Calls), numbers(p.Calls.P50), numbers(p.Calls.Direct), numbers(p.Calls.Resident),
-			thousands(p.Open.Connections), p.Open.Time.String(), p.Open.Direct.String(), number(p.Open.PerConnection),
-			p.Passing["8 MiB"].String(), p.Passing["16 MiB"].String())
+	}
+	fmt.Fprintf(s, "\n## Many calls\n\n")
+	s.header("contender", "calls", "p50 µs of each tenth, 32 at once", "of the direct way meanwhile", "resident MiB")
+	for _, p := range r.Programs {
+		if p.Calls != nil {
+			s.row(p.Contender, thousands(p.Calls.Calls), numbers(tenths(p.Calls.P50)), numbers(tenths(p.Calls.Direct)), numbers(tenths(p.Calls.Resident)))
+		}
 	}
 }
 

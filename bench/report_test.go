@@ -26,7 +26,7 @@ func TestVerdicts(t *testing.T) {
 	}
 	for what, want := range map[string]string{
 		"shim, frames: Version one at a time: added p50 to the relay's": "at most 1.30: met",
-		"shim, frames: Version one at a time: added p50 to haproxy's":   "at most 1: not measured",
+		"shim, frames: Version one at a time: added p50 to haproxy's":   "at most 1: missed",
 		"shim, frames: Version 32 at once: throughput to the relay's":   "at least 0.950: not measured",
 		"shim, frames: idle resident memory":                            "at most 20 MiB: met",
 		"shim, frames: start to first answered call":                    "at most 100 ms: met",
@@ -40,15 +40,30 @@ func TestVerdicts(t *testing.T) {
 }
 
 func TestFailuresAreReported(t *testing.T) {
-	text := string(measured().markdown())
+	r := measured()
+	text := string(r.markdown())
 	for _, want := range []string{
-		"| shim, frames | 150 (150 to 300) | 50 (50 to 100) |",
-		"| relay | from then on failed: it broke |",
+		"| shim, frames | 150 (150 to 300) | 0 | 0 | 50 (50 to 100) |",
+		"| relay | failed after 2 rounds: it broke |",
 		"| shim, grpc | not in this build |",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in\n%s", want, text)
 		}
+	}
+}
+
+// What one of our own contenders fails ends the run as failed; what others fail,
+// and what is not there, does not.
+func TestOnlyOurOwnFailuresFailTheRun(t *testing.T) {
+	r := measured()
+	r.Tables[0].Outcomes = append(r.Tables[0].Outcomes, &outcome{Contender: "shim, grpc", Failed: "not in this build"})
+	if err := r.failure(); err == nil || !strings.Contains(err.Error(), "it broke") || strings.Contains(err.Error(), "build") {
+		t.Errorf("got %v, want what the relay failed and nothing else", err)
+	}
+	r.program("relay").Foreign = true
+	if err := r.failure(); err != nil {
+		t.Errorf("another project's failure is ours: %v", err)
 	}
 }
 

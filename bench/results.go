@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"runtime"
@@ -70,6 +73,19 @@ func (b *bench) results(took time.Duration) *results {
 	return r
 }
 
+// failure says which workloads one of this project's own contenders has failed.
+func (r *results) failure() error {
+	var all []error
+	for _, t := range r.Tables {
+		for _, o := range t.Outcomes {
+			if p := r.program(o.Contender); o.Failed != "" && p.Missing == "" && !p.Foreign {
+				all = append(all, fmt.Errorf("%s failed %q: %s", o.Contender, t.Name, o.Failed))
+			}
+		}
+	}
+	return errors.Join(all...)
+}
+
 // table returns the outcomes of the workload whose name begins so.
 func (r *results) table(name string) *table {
 	for _, t := range r.Tables {
@@ -92,9 +108,9 @@ func (r *results) program(contender string) *figures {
 // The derived figures of a workload: of a contender, in each round against
 // another one.
 
-// added is by how many microseconds p50 exceeds that of the direct way.
-func (t *table) added(contender string) spread {
-	return pairwise(t.of(contender).Slices, t.of("direct").Slices, func(a, direct slice) float64 { return a.P50 - direct.P50 })
+// added is by how many microseconds a percentile exceeds that of the direct way.
+func (t *table) added(contender string, percentile func(slice) float64) spread {
+	return pairwise(t.of(contender).Slices, t.of("direct").Slices, func(a, direct slice) float64 { return percentile(a) - percentile(direct) })
 }
 
 // throughput is a ratio to another contender's.
@@ -102,13 +118,18 @@ func (t *table) throughput(contender, other string) spread {
 	return pairwise(t.of(contender).Slices, t.of(other).Slices, func(a, b slice) float64 { return a.PerSecond / b.PerSecond })
 }
 
-// addedRatio is the added p50 of a contender to that of another one.
+// addedRatio is the added p50 of a contender to that of another one, over the
+// rounds in which the other one added anything.
 func (t *table) addedRatio(contender, other string) spread {
 	direct := map[int]float64{}
 	for _, s := range t.of("direct").Slices {
 		direct[s.Round] = s.P50
 	}
 	return pairwise(t.of(contender).Slices, t.of(other).Slices, func(a, b slice) float64 {
-		return (a.P50 - direct[a.Round]) / (b.P50 - direct[b.Round])
+		base := b.P50 - direct[b.Round]
+		if base <= 0 {
+			return math.NaN()
+		}
+		return (a.P50 - direct[a.Round]) / base
 	})
 }

@@ -74,13 +74,34 @@ func (b *bench) playRound(ctx context.Context, round int) error {
 			if err != nil {
 				result.Failed = b.clean(err)
 				b.log("%s: %s failed: %s", t.Name, result.Contender, result.Failed)
-				if err := instance.connect(ctx); err != nil {
-					return fmt.Errorf("%s does not answer any more after %s: %w", result.Contender, t.Name, err)
+				if err := b.revive(ctx, instance, t.Name); err != nil {
+					return err
 				}
 				continue
 			}
 			s.Round = round
 			result.Slices = append(result.Slices, s)
+		}
+	}
+	return nil
+}
+
+// revive connects anew to a contender that has failed a workload. One that does
+// not answer any more takes no further part.
+func (b *bench) revive(ctx context.Context, i *instance, after string) error {
+	err := i.connect(ctx)
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("%s does not answer any more after %s: %w", i.contender.name, after, err)
+	if !i.contender.foreign() || ctx.Err() != nil {
+		return err
+	}
+	i.stop()
+	delete(b.instances, i.contender)
+	for _, t := range b.tables {
+		if o := t.of(i.contender.name); o.Failed == "" {
+			o.Failed = b.clean(err)
 		}
 	}
 	return nil

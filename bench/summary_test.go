@@ -78,17 +78,20 @@ func drifting() *table {
 	return &table{workload: workload{Name: "Version, one at a time", Workers: 1}, Outcomes: []*outcome{
 		{Contender: "direct", Slices: []slice{{Round: 1, P50: 100, PerSecond: 10_000}, {Round: 2, P50: 200, PerSecond: 5000}, {Round: 3, P50: 100, PerSecond: 10_000}}},
 		{Contender: "relay", Failed: "it broke", Slices: []slice{{Round: 1, P50: 140, PerSecond: 8000}, {Round: 2, P50: 280, PerSecond: 4000}}},
+		{Contender: "haproxy", Slices: []slice{{Round: 1, P50: 110}, {Round: 2, P50: 200}, {Round: 3, P50: 90}}},
 		{Contender: "shim, frames", Slices: []slice{{Round: 1, P50: 150, PerSecond: 7200}, {Round: 2, P50: 300, PerSecond: 3600}, {Round: 3, P50: 150, PerSecond: 7000}}},
 	}}
 }
 
 func TestFiguresAreComparedWithinARound(t *testing.T) {
 	table := drifting()
+	p50 := func(s slice) float64 { return s.P50 }
 	for name, test := range map[string]struct{ got, want spread }{
-		"added":       {table.added("relay"), spread{60, 40, 80, 2}},
-		"throughput":  {table.throughput("shim, frames", "relay"), spread{0.9, 0.9, 0.9, 2}},
-		"added ratio": {table.addedRatio("shim, frames", "relay"), spread{1.25, 1.25, 1.25, 2}},
-		"no such one": {table.added("nginx"), spread{}},
+		"added":                                {table.added("relay", p50), spread{60, 40, 80, 2}},
+		"throughput":                           {table.throughput("shim, frames", "relay"), spread{0.9, 0.9, 0.9, 2}},
+		"added ratio":                          {table.addedRatio("shim, frames", "relay"), spread{1.25, 1.25, 1.25, 2}},
+		"added ratio, where anything is added": {table.addedRatio("shim, frames", "haproxy"), spread{5, 5, 5, 1}},
+		"no such one":                          {table.added("nginx", p50), spread{}},
 	} {
 		if test.got != test.want {
 			t.Errorf("%s: got %+v, want %+v", name, test.got, test.want)
@@ -99,5 +102,16 @@ func TestFiguresAreComparedWithinARound(t *testing.T) {
 func TestHalvesLeaveTheWarmUpOut(t *testing.T) {
 	if got := halves([]float64{1000, 2, 2, 2, 2, 3, 3, 3, 3, 3}); got != 1.5 {
 		t.Errorf("got %v, want 1.5", got)
+	}
+}
+
+func TestTenths(t *testing.T) {
+	var values []float64
+	for i := range 40 {
+		values = append(values, float64(i))
+	}
+	got := tenths(values)
+	if len(got) != 10 || got[0] != 1.5 || got[9] != 37.5 {
+		t.Errorf("got %v", got)
 	}
 }

@@ -80,11 +80,10 @@ func has(part string, size int) func([]byte) error {
 	}
 }
 
+// encode is for requests of our own making. One that could not be encoded would
+// not get the answer that its step expects.
 func encode(message proto.Message) []byte {
-	encoded, err := proto.Marshal(message)
-	if err != nil {
-		panic(err) // a message of our own making that can't be encoded
-	}
+	encoded, _ := proto.Marshal(message)
 	return encoded
 }
 
