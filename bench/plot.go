@@ -30,16 +30,17 @@ type bar struct {
 // panel is one workload.
 type panel struct {
 	title, unit string
+	mark        float64 // where a line is drawn across; 0: nowhere
 	bars        []bar
 }
 
 func (r *results) panels() []panel {
 	var panels []panel
 	for _, t := range r.Tables {
-		p := panel{title: t.Name, unit: "throughput, share of direct"}
+		p := panel{title: t.Name, unit: "throughput, share of direct", mark: 1}
 		adds := t.Workers == 1
 		if adds {
-			p.unit = "added p50, µs"
+			p.unit, p.mark = "added p50, µs", 0
 		}
 		for _, o := range t.Outcomes {
 			if o.Contender == "direct" {
@@ -110,7 +111,7 @@ func (r *results) plot() []byte {
 		note += " A quick run, too short to judge by."
 	}
 	d.text(margin, 52, 11, `fill="#555"`, note)
-	d.text(margin, 68, 11, `fill="#555"`, "Bars: the median of the rounds; thin lines: from the least to the greatest. Added p50: shorter is better. Throughput: longer is better.")
+	d.text(margin, 68, 11, `fill="#555"`, "Bars: the median of the rounds; thin lines: from the least to the greatest. Added p50: shorter is better. Throughput: longer is better, the line is direct.")
 	for n, p := range panels {
 		d.panel(p, float64(margin+n%columns*panelWidth), float64(titleSpace+n/columns*panelHeight))
 	}
@@ -121,7 +122,7 @@ func (r *results) plot() []byte {
 func (d *drawing) panel(p panel, left, top float64) {
 	d.text(left, top+14, 12, `font-weight="bold"`, p.title)
 	d.text(left, top+29, 10, `fill="#555"`, p.unit)
-	greatest := 0.0
+	greatest := p.mark
 	for _, b := range p.bars {
 		greatest = max(greatest, b.figure.Most)
 	}
@@ -145,7 +146,11 @@ func (d *drawing) panel(p panel, left, top float64) {
 		}
 		d.text(end+5, y+barHeight-4, 11, "", b.label)
 	}
-	d.line(zero, top+36, zero, top+38+float64(len(p.bars))*(barHeight+5))
+	bottom := top + 38 + float64(len(p.bars))*(barHeight+5)
+	d.line(zero, top+36, zero, bottom)
+	if p.mark > 0 {
+		d.line(zero+p.mark*scale, top+32, zero+p.mark*scale, bottom)
+	}
 }
 
 // colour tells the shim, the floor and the others apart.

@@ -82,7 +82,7 @@ func (r *results) writeTable(s *sheet, t *table) {
 	}
 	for _, o := range t.Outcomes {
 		if o.Failed != "" {
-			s.row(append([]string{o.Contender, oneLine(o.failure())}, slices.Repeat([]string{""}, 5)...)...)
+			s.row(append([]string{o.Contender, oneLine(r.failed(o))}, slices.Repeat([]string{""}, 5)...)...)
 		}
 		if len(o.Slices) == 0 {
 			continue
@@ -105,9 +105,12 @@ func (r *results) writeTable(s *sheet, t *table) {
 	}
 }
 
-// failure says why there is nothing, or nothing more.
-func (o *outcome) failure() string {
-	if len(o.Slices) > 0 {
+// failed says why there is nothing, or nothing more.
+func (r *results) failed(o *outcome) string {
+	switch {
+	case r.program(o.Contender).Missing != "":
+		return o.Failed
+	case len(o.Slices) > 0:
 		return fmt.Sprintf("failed after %d rounds: %s", len(o.Slices), o.Failed)
 	}
 	return "failed: " + o.Failed

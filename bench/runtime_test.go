@@ -118,7 +118,7 @@ func TestHalfOfTheImagesAreFromTheRegistry(t *testing.T) {
 	}
 }
 
-func TestOpenLoopMeasuresFromTheIntendedStart(t *testing.T) {
+func TestOpenLoopKeepsItsRate(t *testing.T) {
 	client := dialStore(t)
 	const calls, rate = 50, 1000
 	l, err := openLoop(t.Context(), []*grpc.ClientConn{client}, []step{versionStep}, rate, calls*time.Second/rate)
