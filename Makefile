@@ -40,7 +40,7 @@ test-containerd-2:
 	GOBIN=$(CURDIR)/bin/containerd-2 go install github.com/containerd/containerd/v2/cmd/{containerd,containerd-shim-runc-v2,ctr}@$(CONTAINERD_2)
 	cd e2e && PATH=$(CURDIR)/bin/containerd-2:$$PATH go test $(race) -count=1 .
 
-# About five minutes; with BENCH=quick half of one, to see that all works.
+# About six minutes; with BENCH=quick less than one, to see that all works.
 bench:
 	bench/install-contenders
 	cd bench && go run . $(if $(BENCH),--$(BENCH))

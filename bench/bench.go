@@ -34,6 +34,7 @@ var (
 // bench is one run.
 type bench struct {
 	size       size
+	machine    machine
 	folder     string // of everything that runs
 	output     io.Writer
 	registry   *registry
@@ -52,7 +53,7 @@ func runBench(ctx context.Context, size size, output io.Writer) (result *results
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
-	b := &bench{size: size, folder: folder, output: output, instances: map[*contender]*instance{}, figures: map[*contender]*figures{}}
+	b := &bench{size: size, machine: thisMachine(), folder: folder, output: output, instances: map[*contender]*instance{}, figures: map[*contender]*figures{}}
 	defer b.stop()
 	begun := time.Now()
 	for _, part := range []struct {

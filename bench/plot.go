@@ -106,7 +106,7 @@ func (r *results) plot() []byte {
 	fmt.Fprintf(d, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" font-family="DejaVu Sans, Verdana, sans-serif">`+"\n", width, height, width, height)
 	d.box(0, 0, float64(width), float64(height), "#fff")
 	d.text(margin, 32, 18, `font-weight="bold"`, "Between a CRI client and its runtime")
-	note := fmt.Sprintf("%d cores, %s, %s, %d rounds.", r.Machine.Cores, r.Machine.Kernel, r.Machine.Go, r.Rounds)
+	note := fmt.Sprintf("%d cores (load average before: %s), %s, %s, %d rounds.", r.Machine.Cores, number(r.Machine.Load), r.Machine.Kernel, r.Machine.Go, r.Rounds)
 	if r.Quick {
 		note += " A quick run, too short to judge by."
 	}

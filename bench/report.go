@@ -50,8 +50,8 @@ func (r *results) markdown() []byte {
 	s := &sheet{}
 	m := r.Machine
 	fmt.Fprintf(s, "# What the benchmark has measured\n\n")
-	fmt.Fprintf(s, "On %s, %d cores (%s), %s, %s, %s, %d rounds in %d s. Figures are the median over the rounds and, in brackets, the least and the greatest.\n",
-		r.Date, m.Cores, m.Processor, m.Kernel, m.Go, strings.Join(m.Others, ", "), r.Rounds, r.Seconds)
+	fmt.Fprintf(s, "On %s, %d cores (%s; load average before: %s), %s, %s, %s, %d rounds in %d s. Figures are the median over the rounds and, in brackets, the least and the greatest.\n",
+		r.Date, m.Cores, m.Processor, number(m.Load), m.Kernel, m.Go, strings.Join(m.Others, ", "), r.Rounds, r.Seconds)
 	if r.Quick {
 		fmt.Fprintf(s, "\nThis was a quick run, which shows that all works and is too short to judge by.\n")
 	}

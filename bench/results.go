@@ -31,6 +31,9 @@ type machine struct {
 	Processor string `json:"processor"`
 	Kernel    string `json:"kernel"`
 	Go        string `json:"go"`
+	// Load is the load average of the five minutes before the run: what else the
+	// machine was doing.
+	Load float64 `json:"loadBefore"`
 	// Others is what else was measured, in its own words.
 	Others []string `json:"others"`
 }
@@ -47,6 +50,8 @@ func thisMachine() machine {
 			m.Processor = strings.TrimSpace(value)
 		}
 	}
+	load, _ := os.ReadFile("/proc/loadavg")
+	_, _ = fmt.Sscan(string(load), new(float64), &m.Load)
 	for _, name := range []string{"haproxy", "nginx"} {
 		if path, err := lookPath(name); err == nil {
 			said, _ := exec.Command(path, "-v").CombinedOutput()
@@ -59,7 +64,7 @@ func thisMachine() machine {
 
 func (b *bench) results(took time.Duration) *results {
 	r := &results{
-		Machine: thisMachine(),
+		Machine: b.machine,
 		Date:    time.Now().UTC().Format(time.DateOnly),
 		Seconds: int(took.Seconds()),
 		Rounds:  b.size.rounds,

@@ -39,6 +39,7 @@ func (p *process) cpu() (time.Duration, error) {
 		return 0, err
 	}
 	var total time.Duration
+	counted := 0
 	for _, pid := range members {
 		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 		if err != nil {
@@ -58,7 +59,11 @@ func (p *process) cpu() (time.Duration, error) {
 				return 0, fmt.Errorf("%s: %w", thread, err)
 			}
 			total += time.Duration(nanoseconds)
+			counted++
 		}
+	}
+	if counted == 0 {
+		return 0, errors.New("the kernel does not count the CPU time of threads (schedstat)")
 	}
 	return total, nil
 }
