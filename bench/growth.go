@@ -55,7 +55,7 @@ func (b *bench) measureGrowth(ctx context.Context, c *contender) error {
 	g := &growth{}
 	direct := b.instances[b.contenders[0]]
 	var relative []float64
-	each := b.size.calls / parts / workers
+	each := (b.size.calls + parts*workers - 1) / (parts * workers)
 	err := b.fresh(ctx, c, func(i *instance) error {
 		for range parts {
 			l, err := drive(ctx, i.clients, []step{versionStep}, workers, func(made int, _ time.Duration) bool { return made < each })

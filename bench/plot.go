@@ -18,6 +18,7 @@ const (
 	valueWidth = 84
 	margin     = 24
 	titleSpace = 88
+	barRoom    = panelWidth - labelWidth - valueWidth
 )
 
 // bar is what one contender has in a panel.
@@ -88,8 +89,8 @@ func (d *drawing) box(x, y, width, height float64, fill string) {
 	fmt.Fprintf(d, `<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="%s"/>`+"\n", x, y, width, height, fill)
 }
 
-func (d *drawing) line(x1, y1, x2, y2 float64) {
-	fmt.Fprintf(d, `<line x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f" stroke="#222" stroke-width="1"/>`+"\n", x1, y1, x2, y2)
+func (d *drawing) line(x1, y1, x2, y2 float64, colour string) {
+	fmt.Fprintf(d, `<line x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f" stroke="%s"/>`+"\n", x1, y1, x2, y2, colour)
 }
 
 // plot draws the workloads.
@@ -111,7 +112,7 @@ func (r *results) plot() []byte {
 		note += " A quick run, too short to judge by."
 	}
 	d.text(margin, 52, 11, `fill="#555"`, note)
-	d.text(margin, 68, 11, `fill="#555"`, "Bars: the median of the rounds; thin lines: from the least to the greatest. Added p50: shorter is better. Throughput: longer is better, the line is direct.")
+	d.text(margin, 68, 11, `fill="#555"`, "Bars: the median of the rounds; thin lines: from the least to the greatest, with an arrow where that is out of sight. Added p50: shorter is better. Throughput: longer is better, the upright line is direct.")
 	for n, p := range panels {
 		d.panel(p, float64(margin+n%columns*panelWidth), float64(titleSpace+n/columns*panelHeight))
 	}
@@ -122,35 +123,50 @@ func (r *results) plot() []byte {
 func (d *drawing) panel(p panel, left, top float64) {
 	d.text(left, top+14, 12, `font-weight="bold"`, p.title)
 	d.text(left, top+29, 10, `fill="#555"`, p.unit)
-	greatest := p.mark
-	for _, b := range p.bars {
-		greatest = max(greatest, b.figure.Most)
-	}
-	zero := left + labelWidth
-	room := float64(panelWidth - labelWidth - valueWidth)
-	scale := 0.0
-	if greatest > 0 {
-		scale = room / greatest
+	zero, scale := left+labelWidth, p.scale()
+	bottom := top + 38 + float64(len(p.bars))*(barHeight+5)
+	if p.mark > 0 {
+		d.line(zero+p.mark*scale, top+36, zero+p.mark*scale, bottom, "#ccc")
 	}
 	for n, b := range p.bars {
-		y := top + 38 + float64(n)*(barHeight+5)
-		d.text(zero-6, y+barHeight-4, 11, `text-anchor="end"`, b.name)
-		if b.figure.Rounds == 0 {
-			d.text(zero+4, y+barHeight-4, 10, `fill="#a33" font-style="italic"`, b.label)
-			continue
-		}
-		d.box(zero, y, max(b.figure.Median*scale, 0), barHeight, colour(b.name))
-		end := zero + max(b.figure.Most, 0)*scale
-		if b.figure.Most > b.figure.Least {
-			d.line(zero+max(b.figure.Least, 0)*scale, y+barHeight/2, end, y+barHeight/2)
-		}
-		d.text(end+5, y+barHeight-4, 11, "", b.label)
+		d.bar(b, zero, top+38+float64(n)*(barHeight+5), scale)
 	}
-	bottom := top + 38 + float64(len(p.bars))*(barHeight+5)
-	d.line(zero, top+36, zero, bottom)
-	if p.mark > 0 {
-		d.line(zero+p.mark*scale, top+32, zero+p.mark*scale, bottom)
+	d.line(zero, top+36, zero, bottom, "#222")
+}
+
+// scale is the length of one unit. The greatest median has its place, with some
+// room for how it varies: a single round may be far out.
+func (p panel) scale() float64 {
+	greatest := p.mark
+	for _, b := range p.bars {
+		greatest = max(greatest, min(b.figure.Most, b.figure.Median*1.5))
 	}
+	if greatest <= 0 {
+		return 0
+	}
+	return barRoom / greatest
+}
+
+// bar draws a contender's name, bar, line of rounds and value. A line that goes
+// beyond the panel ends in an arrow.
+func (d *drawing) bar(b bar, zero, y, scale float64) {
+	base, middle := y+barHeight-4, y+barHeight/2
+	d.text(zero-6, base, 11, `text-anchor="end"`, b.name)
+	if b.figure.Rounds == 0 {
+		d.text(zero+4, base, 10, `fill="#a33" font-style="italic"`, b.label)
+		return
+	}
+	d.box(zero, y, max(b.figure.Median*scale, 0), barHeight, colour(b.name))
+	least, most := max(b.figure.Least*scale, 0), max(b.figure.Most*scale, 0)
+	if most > barRoom {
+		most = barRoom + 6
+		d.line(zero+most-4, middle-3, zero+most, middle, "#222")
+		d.line(zero+most-4, middle+3, zero+most, middle, "#222")
+	}
+	if most > least {
+		d.line(zero+min(least, most), middle, zero+most, middle, "#222")
+	}
+	d.text(zero+barRoom+valueWidth-24, base, 11, `text-anchor="end"`, b.label)
 }
 
 // colour tells the shim, the floor and the others apart.
