@@ -14,70 +14,48 @@ import (
 type crowd struct {
 	Connections   int     `json:"connections"`
 	Time          spread  `json:"timeRatio"`                // p50 of Version with them to without them
-	Direct        spread  `json:"directTimeRatio"`          // the same at the runtime itself
-	PerConnection float64 `json:"residentKiBPerConnection"` // what each of them adds at most
+	PerConnection float64 `json:"residentKiBPerConnection"` // what each of them adds
 }
 
-// measureCrowd compares Version one at a time with and without many other open
-// connections, in turns with the same at the runtime itself.
+// measureCrowd compares Version one at a time in a process with many other open
+// connections to the same in one without, in short turns.
 func (b *bench) measureCrowd(ctx context.Context, c *contender) error {
-	direct := b.instances[b.contenders[0]]
 	result := &crowd{Connections: b.size.connections}
-	var times, directTimes []float64
-	err := b.fresh(ctx, c, func(i *instance) error {
-		for range b.size.passes {
-			ratio, _, err := b.crowded(ctx, direct)
-			if err != nil {
-				return err
-			}
-			directTimes = append(directTimes, ratio)
-			ratio, grown, err := b.crowded(ctx, i)
-			if err != nil {
-				return err
-			}
-			times = append(times, ratio)
-			result.PerConnection = max(result.PerConnection, float64(grown)/float64(b.size.connections)/(1<<10))
-		}
-		return nil
-	})
-	result.Time, result.Direct = spreadOf(times), spreadOf(directTimes)
 	b.figures[c].Open = result
-	return err
+	return b.fresh(ctx, c, "alone", func(alone *instance) error {
+		return b.fresh(ctx, c, "crowded", func(crowded *instance) error {
+			before, _, err := crowded.process.memory()
+			if err != nil {
+				return err
+			}
+			others, err := openConnections(ctx, crowded.socket, b.size.connections)
+			defer closeAll(others)
+			if err != nil {
+				return err
+			}
+			var ratios []float64
+			for range 5 * b.size.passes {
+				without, err := b.versionP50(ctx, alone)
+				if err != nil {
+					return err
+				}
+				with, err := b.versionP50(ctx, crowded)
+				if err != nil {
+					return err
+				}
+				ratios = append(ratios, with/without)
+			}
+			after, _, err := crowded.process.memory()
+			result.Time = spreadOf(ratios)
+			result.PerConnection = float64(after-before) / float64(b.size.connections) / (1 << 10)
+			return err
+		})
+	})
 }
 
-// crowded returns the p50 of Version with many connections to that without them,
-// and by how many bytes the process's resident memory grew.
-func (b *bench) crowded(ctx context.Context, i *instance) (ratio float64, grown int64, err error) {
-	p50 := func() (float64, error) {
-		l, err := closedLoop(ctx, i.clients, []step{versionStep}, 1, 2*b.size.slice)
-		return microseconds(percentile(l.latencies, 50)), err
-	}
-	resident := func() (int64, error) {
-		if i.process == nil {
-			return 0, nil
-		}
-		now, _, err := i.process.memory()
-		return now, err
-	}
-	alone, err := p50()
-	if err != nil {
-		return 0, 0, err
-	}
-	before, err := resident()
-	if err != nil {
-		return 0, 0, err
-	}
-	others, err := openConnections(ctx, i.socket, b.size.connections)
-	defer closeAll(others)
-	if err != nil {
-		return 0, 0, err
-	}
-	among, err := p50()
-	if err != nil {
-		return 0, 0, err
-	}
-	after, err := resident()
-	return among / alone, after - before, err
+func (b *bench) versionP50(ctx context.Context, i *instance) (float64, error) {
+	l, err := closedLoop(ctx, i.clients, []step{versionStep}, 1, b.size.slice)
+	return microseconds(percentile(l.latencies, 50)), err
 }
 
 // passing is over how many connections large messages pass at once.
@@ -91,7 +69,7 @@ func (b *bench) measurePassing(ctx context.Context, c *contender) error {
 	for _, size := range []int{big, 2 * big} {
 		var each []float64
 		for range b.size.passes {
-			err := b.fresh(ctx, c, func(i *instance) error {
+			err := b.fresh(ctx, c, "passing", func(i *instance) error {
 				before, _, err := i.process.memory()
 				if err != nil {
 					return err

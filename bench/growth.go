@@ -39,8 +39,8 @@ func (b *bench) measureEndurance(ctx context.Context) error {
 }
 
 // fresh gives a new process of a contender to use, and ends it.
-func (b *bench) fresh(ctx context.Context, c *contender, use func(*instance) error) error {
-	i, err := c.start(ctx, b.folderOf(c, "fresh"), b.socket, c.command)
+func (b *bench) fresh(ctx context.Context, c *contender, purpose string, use func(*instance) error) error {
+	i, err := c.start(ctx, b.folderOf(c, purpose), b.socket, c.command)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (b *bench) measureGrowth(ctx context.Context, c *contender) error {
 	direct := b.instances[b.contenders[0]]
 	var relative []float64
 	each := (b.size.calls + parts*workers - 1) / (parts * workers)
-	err := b.fresh(ctx, c, func(i *instance) error {
+	err := b.fresh(ctx, c, "calls", func(i *instance) error {
 		for range parts {
 			l, err := drive(ctx, i.clients, []step{versionStep}, workers, func(made int, _ time.Duration) bool { return made < each })
 			if err != nil {
