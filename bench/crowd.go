@@ -33,29 +33,14 @@ func (b *bench) measureCrowd(ctx context.Context, c *contender) error {
 			if err != nil {
 				return err
 			}
-			var ratios []float64
-			for range 5 * b.size.passes {
-				without, err := b.versionP50(ctx, alone)
-				if err != nil {
-					return err
-				}
-				with, err := b.versionP50(ctx, crowded)
-				if err != nil {
-					return err
-				}
-				ratios = append(ratios, with/without)
+			if result.Time, err = b.alternate(ctx, crowded, alone, 1); err != nil {
+				return err
 			}
 			after, _, err := crowded.process.memory()
-			result.Time = spreadOf(ratios)
 			result.PerConnection = float64(after-before) / float64(b.size.connections) / (1 << 10)
 			return err
 		})
 	})
-}
-
-func (b *bench) versionP50(ctx context.Context, i *instance) (float64, error) {
-	l, err := closedLoop(ctx, i.clients, []step{versionStep}, 1, b.size.slice)
-	return microseconds(percentile(l.latencies, 50)), err
 }
 
 // passing is over how many connections large messages pass at once.

@@ -104,14 +104,3 @@ func TestHalvesLeaveTheWarmUpOut(t *testing.T) {
 		t.Errorf("got %v, want 1.5", got)
 	}
 }
-
-func TestTenths(t *testing.T) {
-	var values []float64
-	for i := range 40 {
-		values = append(values, float64(i))
-	}
-	got := tenths(values)
-	if len(got) != 10 || got[0] != 1.5 || got[9] != 37.5 {
-		t.Errorf("got %v", got)
-	}
-}
