@@ -172,7 +172,7 @@ func (r *results) writeEndurance(s *sheet) {
 		}
 	}
 	fmt.Fprintf(s, "\n## Many calls\n\n")
-	s.header("contender", "calls", "p50 after them to that of a fresh process", "p50 µs of each tenth, 32 at once", "resident MiB after each tenth")
+	s.header("contender", "calls", "p50 after them to that after a twentieth", "p50 µs of each tenth, 32 at once", "resident MiB after each tenth")
 	for _, p := range r.Programs {
 		if p.Calls != nil {
 			s.row(p.Contender, thousands(p.Calls.Calls), p.Calls.Time.String(), numbers(p.Calls.P50), numbers(p.Calls.Resident))

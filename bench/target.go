@@ -69,7 +69,7 @@ func judge(r *results, p *figures) []verdict {
 	add("binary", spreadOf([]float64{p.Binary}), 30, "MB", false)
 	if p.Calls != nil {
 		calls := fmt.Sprintf("%s calls: ", thousands(p.Calls.Calls))
-		add(calls+"p50 after them to that of a fresh process", p.Calls.Time, steady, "", false)
+		add(calls+"p50 after them to that after a twentieth", p.Calls.Time, steady, "", false)
 		add(calls+"resident memory of the second half to the first", spreadOf([]float64{p.Calls.Memory}), steady, "", false)
 	}
 	if p.Open != nil {
