@@ -9,13 +9,14 @@ COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 DATE    ?= $(shell git log -1 --format=%cI 2>/dev/null)
 PREFIX  ?= /usr
 FUZZTIME ?= 10s
+FUZZTIME_RELAY ?= 60s
 CONTAINERD_2 ?= v2.4.2
 variables = -X image-cri-shim/version.Version=$(VERSION) -X image-cri-shim/version.Commit=$(COMMIT) -X image-cri-shim/version.Date=$(DATE)
 
 # The race detector needs a C compiler, which may have to be installed first.
 race = $$(command -v gcc >/dev/null && echo -race || echo 'no gcc: without the race detector' >&2)
 
-.PHONY: build demo bounds bench test test-containerd-2 lint fuzz clean install
+.PHONY: build demo bounds bench test test-containerd-2 test-grpc-engine differential lint fuzz clean install
 build:
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w $(variables)' -o bin/image-cri-shim .
 
@@ -40,6 +41,17 @@ test-containerd-2:
 	GOBIN=$(CURDIR)/bin/containerd-2 go install github.com/containerd/containerd/v2/cmd/{containerd,containerd-shim-runc-v2,ctr}@$(CONTAINERD_2)
 	cd e2e && PATH=$(CURDIR)/bin/containerd-2:$$PATH go test $(race) -count=1 .
 
+# The end-to-end tests again, through the engine that is not the default, but for
+# the registry's faults, which no engine sees.
+test-grpc-engine:
+	e2e/install-components
+	cd e2e && SHIM_ENGINE=grpc go test $(race) -count=1 -skip '^TestFaults$$' .
+
+# Random calls directly and through both engines: what the client sees is compared.
+# The test names what replays a difference.
+differential:
+	DIFFERENTIAL_CALLS=100000 go test -count=1 -timeout 30m -run '^TestDifferential$$' -v ./proxy
+
 # About six minutes; with BENCH=quick less than one, to see that all works.
 bench:
 	bench/install-contenders
@@ -54,12 +66,13 @@ lint:
 	cd bench && go vet ./...
 	cd bench && go tool -modfile=../go.mod staticcheck ./...
 
-# Each fuzz target for a short while; the seeds run with `make test` too.
+# Each fuzz target for a short while, the one of the frame relay longer; the seeds run with `make test` too.
 fuzz:
 	@for package in $$(go list ./...); do \
 	  targets=$$(go test -list '^Fuzz' $$package); \
 	  for target in $$(sed -n '/^Fuzz/p' <<<"$$targets"); do \
-	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; \
+	    time=$(FUZZTIME); [[ $$target == FuzzRelay ]] && time=$(FUZZTIME_RELAY); \
+	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $$time -fuzzminimizetime 1s $$package; \
 	  done; \
 	done
 

@@ -105,6 +105,7 @@ func (d *daemon) connect(ctx context.Context) error {
 	})
 	d.server, err = proxy.New(proxy.Options{
 		Runtime:      d.settings.Runtime,
+		Engine:       proxy.Engine(d.settings.Engine),
 		Interceptors: interceptors(rewriter),
 		Observe:      logCall(d.log),
 	})
@@ -164,7 +165,16 @@ func interceptors(rewriter *rewrite.Rewriter) proxy.Interceptors {
 			return handle(ctx, request, rewrite.Invoke(invoke))
 		}
 	}
-	return proxy.Interceptors{Unary: unary, Stream: stream}
+	pass := make(map[string]proxy.Pass)
+	for method, look := range rewriter.Pass() {
+		pass[method] = func(request []byte) (proxy.Restore, bool) {
+			restore, ok := look(request)
+			return func(ctx context.Context, response []byte, invoke proxy.Invoke) []byte {
+				return restore(ctx, response, rewrite.Invoke(invoke))
+			}, ok
+		}
+	}
+	return proxy.Interceptors{Unary: unary, Stream: stream, Pass: pass}
 }
 
 // run serves until ctx is done, then drains.

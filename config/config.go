@@ -24,7 +24,7 @@
 // Top level: shim, cri, address, auth, authFile, offlinePriority, match, tags,
 // path, ca and insecureSkipVerify (these nine describe the main registry; authFile
 // also every registry that has neither auth nor authFile), registries, fallback,
-// force, debug, timeout, lookupTimeout, image (the state directory),
+// engine, force, debug, timeout, lookupTimeout, image (the state directory),
 // reloadInterval and cache. A registry: address, auth, authFile, priority, match,
 // tags, path, ca, insecureSkipVerify, fallback. The cache: imageCacheSize,
 // imageCacheTTL, absentTTL.
@@ -67,6 +67,7 @@ const (
 type Config struct {
 	Shim           string        // absolute path of the socket to serve
 	Runtime        string        // absolute path of the runtime's socket; empty: see DetectRuntime
+	Engine         string        // EngineFrames or EngineGRPC
 	Fallback       string        // FallbackOriginal or FallbackNever
 	Force          bool          // serve at once, before the runtime answers
 	Debug          bool          // log every call
@@ -80,6 +81,14 @@ type Config struct {
 	authFile       string     // of the registries without credentials of their own
 	Warnings       []string   // what an operator should know, a line each, in the file's order
 }
+
+// What moves the bytes of the calls.
+const (
+	EngineFrames = "frames" // HTTP/2 frames as they come
+	EngineGRPC   = "grpc"   // grpc-go's server and client
+)
+
+func engine(v value) (string, error) { return oneOf(v, EngineFrames, EngineGRPC) }
 
 // Cache says how long answers of registries are remembered.
 type Cache struct {
@@ -141,6 +150,7 @@ func (c *Config) read(root value) {
 	set := root.mapping(fields{
 		"shim":               into(&c.Shim, socket),
 		"cri":                into(&c.Runtime, socket),
+		"engine":             into(&c.Engine, engine),
 		"fallback":           into(&c.Fallback, fallback),
 		"force":              into(&c.Force, boolean),
 		"debug":              into(&c.Debug, boolean),
@@ -185,6 +195,7 @@ func (c *Config) readReloadInterval(v value) {
 func (c *Config) applyDefaults() {
 	c.Shim = cmp.Or(c.Shim, defaultShim)
 	c.StateDirectory = cmp.Or(c.StateDirectory, defaultStateDirectory)
+	c.Engine = cmp.Or(c.Engine, EngineFrames)
 	c.Fallback = cmp.Or(c.Fallback, FallbackOriginal)
 	c.Timeout = cmp.Or(c.Timeout, defaultTimeout)
 	c.LookupTimeout = cmp.Or(c.LookupTimeout, defaultLookupTimeout)

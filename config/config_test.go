@@ -29,6 +29,7 @@ func load(t *testing.T, name string) *Config {
 func defaults() Config {
 	return Config{
 		Shim:           "/var/run/image-cri-shim.sock",
+		Engine:         EngineFrames,
 		Fallback:       FallbackOriginal,
 		Timeout:        15 * time.Minute,
 		LookupTimeout:  3 * time.Second,
@@ -70,7 +71,7 @@ func TestFiles(t *testing.T) {
 	}
 
 	full := Config{
-		Shim: "/run/shim/shim.sock", Runtime: "/run/crio/crio.sock", Fallback: FallbackNever, Force: true, Debug: true,
+		Shim: "/run/shim/shim.sock", Runtime: "/run/crio/crio.sock", Engine: EngineGRPC, Fallback: FallbackNever, Force: true, Debug: true,
 		Timeout: 90 * time.Minute, LookupTimeout: 500 * time.Millisecond,
 		StateDirectory: "/srv/shim", ReloadInterval: time.Minute,
 		Cache: Cache{ImageCacheSize: 16, ImageCacheTTL: time.Minute, AbsentTTL: 2 * time.Second},
@@ -81,7 +82,7 @@ func TestFiles(t *testing.T) {
 				Match: []string{"*.gcr.io/team", "!quay.io/secret"}, Path: "{domain}/{name}", CA: "/etc/ssl/other.pem", Fallback: FallbackOriginal},
 			{Address: "https://localhost", Priority: 500, Path: "{path}", InsecureSkipVerify: true},
 		},
-		Warnings: []string{"full.yaml:10: reloadInterval: has no effect yet: restart the shim when the file has changed"},
+		Warnings: []string{"full.yaml:11: reloadInterval: has no effect yet: restart the shim when the file has changed"},
 	}
 
 	aliases := defaults()
@@ -115,7 +116,7 @@ func reveal(c *Config) string {
 func TestDefaults(t *testing.T) {
 	for _, data := range []string{
 		"", "\n", "# only a comment\n", "---\n", "~", "{}",
-		"shim:\ncri: ~\nfallback:\nforce: null\ndebug:\ntimeout:\nlookupTimeout:\nimage:\nreloadInterval:\ncache:\n" +
+		"shim:\ncri: ~\nengine:\nfallback:\nforce: null\ndebug:\ntimeout:\nlookupTimeout:\nimage:\nreloadInterval:\ncache:\n" +
 			"address:\nauth:\nofflinePriority:\nmatch:\ntags:\npath:\nca:\ninsecureSkipVerify:\nregistries:\n",
 		"shim: ''\ncri: ''\nfallback: ''\ntimeout: ''\nimage: ''\naddress: ''\nauth: ''\nmatch: ''\ntags: ''\npath: ''\nca: ''\nregistries: []\n",
 		"timeout: 0\nlookupTimeout: 0s\nreloadInterval: 0m\nofflinePriority: 0\n" +

@@ -46,6 +46,7 @@ func (c *Config) describeService(w io.Writer) {
 		{"socket", c.Shim},
 		{"runtime", cmp.Or(c.Runtime, "looked for at start: containerd, CRI-O, cri-dockerd")},
 		{"serving", start},
+		{"engine", c.Engine},
 		{"log", logging},
 		{"pull", fmt.Sprintf("at most %s as a whole, %s per look-up in a registry", short(c.Timeout), short(c.LookupTimeout))},
 		{"fallback", c.fallback()},

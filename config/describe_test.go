@@ -14,6 +14,7 @@ func TestDescribe(t *testing.T) {
 socket    /run/shim/shim.sock
 runtime   /run/crio/crio.sock
 serving   at once, before the runtime answers
+engine    grpc
 log       one line per call (debug)
 pull      at most 1h30m as a whole, 500ms per look-up in a registry
 fallback  never: what no registry serves is not pulled
@@ -61,6 +62,7 @@ func TestDescribeDefaults(t *testing.T) {
 socket      /var/run/image-cri-shim.sock
 runtime     looked for at start: containerd, CRI-O, cri-dockerd
 serving     when the runtime answers
+engine      frames
 log         one line per image that is pulled, removed or run by its name
 pull        at most 15m as a whole, 3s per look-up in a registry
 fallback    to the registry in the image's name

@@ -111,6 +111,7 @@ func TestProblems(t *testing.T) {
 		{"registries: [{auth: 'a:b'}]", `registries[0]: found no address, ` + anAddress},
 		{"registries: [{address: ''}]", `registries[0]: found no address, ` + anAddress},
 		{"registries: [{address: hub.local}, {address: hub}]", `registries[1].address: found the host "hub", which in an image name would be read as a repository, not as a host: expected a dot in it, a port (hub:5000) or localhost`},
+		{"engine: fast", `engine: found "fast", expected frames or grpc`},
 		{"fallback: always", `fallback: found "always", expected original or never`},
 		{"fallback: no", `fallback: found "no", expected original or never`},
 		{"registries: [{address: hub.local, fallback: 1}]", `registries[0].fallback: found 1, expected original or never`},

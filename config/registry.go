@@ -96,14 +96,7 @@ const (
 	FallbackNever    = "never"    // that registry is not contacted
 )
 
-func fallback(v value) (string, error) {
-	const expected = "original or never"
-	written, err := text(v, expected)
-	if err == nil && written != "" && written != FallbackOriginal && written != FallbackNever {
-		return "", v.unexpected(expected)
-	}
-	return written, err
-}
+func fallback(v value) (string, error) { return oneOf(v, FallbackOriginal, FallbackNever) }
 
 // addMain appends the registry that the top level describes, if it has an address.
 func (c *Config) addMain(main Registry, set map[string]value) {

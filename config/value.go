@@ -224,3 +224,13 @@ func duration(v value) (time.Duration, error) {
 
 // errControl refuses what no path, name or password of this file has.
 var errControl = errors.New("found control characters or several lines, expected plain text in one line")
+
+// oneOf reads a text that is one of two.
+func oneOf(v value, first, second string) (string, error) {
+	expected := first + " or " + second
+	written, err := text(v, expected)
+	if err == nil && written != "" && written != first && written != second {
+		return "", v.unexpected(expected)
+	}
+	return written, err
+}

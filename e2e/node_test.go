@@ -28,6 +28,10 @@ type node struct {
 // which registry.
 var callers = &runtimeapi.AuthConfig{Username: upstreamUser, Password: upstreamPassword}
 
+// engineVariable names, in the environment, the engine that the shims run with
+// instead of the default.
+const engineVariable = "SHIM_ENGINE"
+
 // privateOnly is the configuration of most tests.
 func privateOnly() string {
 	return fmt.Sprintf("address: %s\nauth: %q\ndebug: true\n", shared.private.Address(), privateUser+":"+privatePassword)
@@ -43,6 +47,9 @@ func newNode(t *testing.T, runtime runtime, configuration string) *node {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	if engine := os.Getenv(engineVariable); engine != "" {
+		configuration += "engine: " + engine + "\n"
+	}
 	shim, err := testbed.StartShim(testContext(t), testbed.ShimOptions{
 		Binary: shared.shim, Folder: folder, Runtime: runtime.Socket(), Configuration: configuration,
 	})

@@ -18,6 +18,7 @@ type engine interface {
 	Shutdown(context.Context) error
 	Close() error
 	WaitForRuntime(context.Context) error
+	Invoke(ctx context.Context, method string, request []byte) ([]byte, error)
 }
 
 type engineUnderTest struct {
@@ -26,7 +27,15 @@ type engineUnderTest struct {
 }
 
 var engines = []engineUnderTest{
-	{"grpc", func(options proxy.Options) (engine, error) { return proxy.New(options) }},
+	{"grpc", startEngine(proxy.EngineGRPC)},
+	{"frames", startEngine(proxy.EngineFrames)},
+}
+
+func startEngine(name proxy.Engine) func(proxy.Options) (engine, error) {
+	return func(options proxy.Options) (engine, error) {
+		options.Engine = name
+		return proxy.New(options)
+	}
 }
 
 // forEachTarget checks what must hold for a direct connection and for every engine.
@@ -61,17 +70,23 @@ type front struct {
 // startFront runs an engine until the test ends, on a socket of its own.
 func startFront(t *testing.T, under engineUnderTest, options proxy.Options) *front {
 	t.Helper()
-	f := &front{
-		socket:      temporarySocket(t),
-		connections: new(proxytest.Counter),
-		served:      make(chan error, 1),
-	}
-	listener, err := proxy.Listen(t.Context(), f.socket, options.Runtime)
+	listener, err := proxy.Listen(t.Context(), temporarySocket(t), options.Runtime)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.engine, err = under.start(options)
-	if err != nil {
+	return startFrontOn(t, under, options, listener)
+}
+
+// startFrontOn is startFront for a socket that is there.
+func startFrontOn(t *testing.T, under engineUnderTest, options proxy.Options, listener net.Listener) *front {
+	t.Helper()
+	f := &front{
+		socket:      listener.Addr().String(),
+		connections: new(proxytest.Counter),
+		served:      make(chan error, 1),
+	}
+	var err error
+	if f.engine, err = under.start(options); err != nil {
 		t.Fatal(err)
 	}
 	go func() { f.served <- f.Serve(f.connections.Listener(listener)) }()

@@ -18,7 +18,11 @@
 //	...
 //	err = server.Serve(listener) // until Shutdown or Close
 //
-// One HTTP/2 connection to the runtime carries the calls of all clients. What
-// belongs to a connection and not to a call is therefore the shim's own towards
-// the runtime: the user agent and the settings of HTTP/2.
+// There are two engines behind this, which [Options] choose between. The frame engine
+// joins each client's connection with one of its own to the runtime, passes HTTP/2
+// frames on as they come (package frames) and takes out the calls that are intercepted:
+// settings, pings, user agents and whatever else belongs to a connection are the
+// client's own. The grpc engine is grpc-go's server and client, and one connection to
+// the runtime carries the calls of all clients: simpler, slower, and what the other
+// one is compared with.
 package proxy

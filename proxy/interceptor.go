@@ -30,10 +30,23 @@ type Stream func(ctx context.Context, request []byte, invoke Invoke) (forward []
 // may return it.
 type Transform func(message []byte) ([]byte, error)
 
+// Pass looks at the request of a unary call. Where the call may be forwarded as it is,
+// and only the answer may have to be changed, it returns what does that; otherwise, with
+// false, the method's [Unary] answers the call. It must not block.
+type Pass func(request []byte) (Restore, bool)
+
+// Restore changes the answer of a call that was forwarded as it is. It must not modify
+// response, and may return it. Other calls of the client may wait for it, so that it asks
+// the runtime, through invoke, only where it must.
+type Restore func(ctx context.Context, response []byte, invoke Invoke) []byte
+
 // Interceptors names the methods that are not forwarded opaquely, by their full
-// name ("/runtime.v1.ImageService/PullImage"). A method is in one map at most.
-// The maps must not change once they are in use.
+// name ("/runtime.v1.ImageService/PullImage"). A method is in one of Unary and Stream
+// at most. Pass is a shorter way for some calls of methods in Unary, which an engine may
+// take and which must lead to the same answer. The maps must not change once they are
+// in use.
 type Interceptors struct {
 	Unary  map[string]Unary
 	Stream map[string]Stream
+	Pass   map[string]Pass
 }

@@ -213,6 +213,24 @@ func TestInterceptorPassesMetadataAndDeadlineOn(t *testing.T) {
 	})
 }
 
+// A header without fields of the application's is one all the same, also where the
+// call fails after it.
+func TestInterceptorPassesAnEmptyHeaderOn(t *testing.T) {
+	forEachEngineWith(t, unary(passOn), func(t *testing.T, s *stage) {
+		refusal := status.New(codes.NotFound, "no such image")
+		s.handle(func(stream grpc.ServerStream) error {
+			if err := stream.SendHeader(nil); err != nil {
+				return err
+			}
+			return refusal.Err()
+		})
+		var header metadata.MD
+		_, err := s.invoke(s.ctx, nil, grpc.Header(&header))
+		expectStatus(t, err, refusal)
+		expectHeader(t, header, nil)
+	})
+}
+
 // A client that gives up ends the interceptor's calls to the runtime.
 func TestInterceptorIsCancelled(t *testing.T) {
 	tests := map[string]struct {

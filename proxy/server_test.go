@@ -141,18 +141,26 @@ func TestWaitForRuntime(t *testing.T) {
 }
 
 // The grpc engine sends the one content-type that every runtime accepts (CRI-O's
-// socket takes no other), whatever the client sent. An engine that passes
-// header blocks on as they are need not.
+// socket takes no other), whatever the client sent. The frame engine passes on what
+// the client sent, as without a shim.
 func TestContentTypeTowardsTheRuntime(t *testing.T) {
-	forEachFront(t, proxy.Options{}, func(t *testing.T, s *stage, _ *front) {
+	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
+		runtime := startRuntime(t)
+		front := startFront(t, under, proxy.Options{Runtime: runtime.Socket()})
+		front.awaitRuntime(t)
+		s := newStage(t, runtime, front.socket, front.connections.Open)
 		s.handle(func(stream grpc.ServerStream) error {
 			seen := metadata.ValueFromIncomingContext(stream.Context(), "content-type")
 			return proxytest.Send(stream, fmt.Append(nil, seen))
 		})
 		for _, subtype := range []proxytest.Codec{"", "proto", "x-unknown"} {
+			want := "[application/grpc]"
+			if under.name == string(proxy.EngineFrames) && subtype != "" {
+				want = fmt.Sprintf("[application/grpc+%s]", subtype)
+			}
 			seen, err := s.invoke(s.ctx, nil, grpc.ForceCodecV2(subtype))
-			if string(seen) != "[application/grpc]" || err != nil {
-				t.Errorf("content-subtype %q: the runtime sees %s, error %v", subtype, seen, err)
+			if string(seen) != want || err != nil {
+				t.Errorf("content-subtype %q: the runtime sees %s, error %v, want %s", subtype, seen, err, want)
 			}
 		}
 	})

@@ -16,12 +16,8 @@ func (c call) createContainer(ctx context.Context, encoded []byte) ([]byte, erro
 	if proto.Unmarshal(encoded, request) != nil {
 		return c.forward(ctx, encoded)
 	}
-	specs := []*runtime.ImageSpec{request.GetConfig().GetImage()}
-	for _, mount := range request.GetConfig().GetMounts() {
-		specs = append(specs, mount.GetImage())
-	}
 	changed := false
-	for _, spec := range specs {
+	for _, spec := range imagesOf(request) {
 		replaced, err := c.replaceByID(ctx, spec)
 		if err != nil {
 			return nil, err
@@ -35,6 +31,15 @@ func (c call) createContainer(ctx context.Context, encoded []byte) ([]byte, erro
 		}
 	}
 	return c.forward(ctx, encoded)
+}
+
+// imagesOf are the images that a container is made of; some may be nil.
+func imagesOf(request *runtime.CreateContainerRequest) []*runtime.ImageSpec {
+	specs := []*runtime.ImageSpec{request.GetConfig().GetImage()}
+	for _, mount := range request.GetConfig().GetMounts() {
+		specs = append(specs, mount.GetImage())
+	}
+	return specs
 }
 
 // replaceByID makes spec name the image by its ID, where it is on the node.
@@ -59,8 +64,15 @@ func (c call) replaceByID(ctx context.Context, spec *runtime.ImageSpec) (bool, e
 // shows what its manifest says. The image's ID stays.
 func (c call) containerStatus(ctx context.Context, encoded []byte) ([]byte, error) {
 	raw, err := c.forward(ctx, encoded)
-	if err != nil || !c.ledger.mentioned(raw) {
-		return raw, err
+	if err != nil {
+		return nil, err
+	}
+	return c.restoreContainerStatus(ctx, raw)
+}
+
+func (c call) restoreContainerStatus(ctx context.Context, raw []byte) ([]byte, error) {
+	if !c.ledger.mentioned(raw) {
+		return raw, nil
 	}
 	response := &runtime.ContainerStatusResponse{}
 	if proto.Unmarshal(raw, response) != nil {

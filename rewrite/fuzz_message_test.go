@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -78,7 +79,8 @@ type fuzzed struct {
 	rewriter               *Rewriter
 	method                 string
 	request, answer, image []byte
-	mirrored               bool // images are in the registry, and on the node under its references alone
+	mirrored               bool       // images are in the registry, and on the node under its references alone
+	mutex                  sync.Mutex // the runtime may be asked two things at once
 	given                  [][]byte
 }
 
@@ -101,6 +103,8 @@ func (f *fuzzed) invoke(_ context.Context, method string, sent []byte) ([]byte, 
 		}
 	}
 	if method == f.method {
+		f.mutex.Lock()
+		defer f.mutex.Unlock()
 		f.given = append(f.given, answer)
 	}
 	return answer, nil

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/distribution/reference"
@@ -97,9 +98,12 @@ func naming(image string) map[string][]byte {
 func (s *speaker) say(method string, request []byte, invoke Invoke) (answer []byte, sent [][]byte) {
 	s.t.Helper()
 	s.looked, s.sent = nil, make(map[string][][]byte)
+	var mutex sync.Mutex // the runtime may be asked two things at once
 	watched := func(ctx context.Context, method string, request []byte) ([]byte, error) {
 		short := method[strings.LastIndexByte(method, '/')+1:]
+		mutex.Lock()
 		s.sent[short] = append(s.sent[short], request)
+		mutex.Unlock()
 		return invoke(ctx, method, request)
 	}
 	service := "ImageService"

@@ -31,7 +31,8 @@ func (r resolution) image() *runtime.Image { return r.response.GetImage() }
 // nothing, the resolution has no image and holds the answer to give.
 //
 // The name itself comes first although most names are in the ledger: whatever
-// is visible under it came after the ledger's entry, and not through the shim.
+// is visible under it came after the ledger's entry, and not through the shim. The
+// runtime is asked for both at once.
 //
 // request names the image as the client did, and encoded is its encoding.
 func (c call) resolve(ctx context.Context, request *runtime.ImageStatusRequest, encoded []byte, name reference.Named) (resolution, error) {
@@ -54,11 +55,20 @@ func (c call) resolve(ctx context.Context, request *runtime.ImageStatusRequest, 
 
 // find is resolve, without telling of it.
 func (c call) find(ctx context.Context, request *runtime.ImageStatusRequest, encoded []byte, name reference.Named) (resolution, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	known := c.askKnown(ctx, request, name.String())
+	defer func() {
+		cancel()
+		if known != nil {
+			for range known { // it has ended when this call has
+			}
+		}
+	}()
 	asWritten, failure := c.resolveAsWritten(ctx, request, encoded, name)
 	if asWritten.image() != nil || (failure != nil && ends(failure)) {
 		return asWritten, failure
 	}
-	found, err := c.resolveKnown(ctx, request, name.String())
+	found, err := c.resolveKnown(known)
 	if found.image() != nil || err != nil {
 		return found, err
 	}
@@ -100,31 +110,55 @@ func (c call) hides(name reference.Named, image *runtime.Image) bool {
 	return !digested && c.ledger.isHidden(name.String(), image.Id)
 }
 
-// resolveKnown asks for the image that the ledger has for an original.
-func (c call) resolveKnown(ctx context.Context, request *runtime.ImageStatusRequest, original string) (resolution, error) {
+// knownImage is the runtime's answer for the image that the ledger has for a name.
+type knownImage struct {
+	entry entry
+	asked time.Time
+	found resolution
+	err   error
+}
+
+// askKnown asks for the image that the ledger has for an original, while the caller
+// asks for something else. The channel brings the answer, or is nil where there is
+// nothing to ask.
+func (c call) askKnown(ctx context.Context, request *runtime.ImageStatusRequest, original string) <-chan knownImage {
 	known, ok := c.ledger.lookup(original)
 	if !ok {
+		return nil
+	}
+	answer := make(chan knownImage, 1)
+	go func() {
+		defer close(answer)
+		k := knownImage{entry: known, asked: time.Now()}
+		k.found, k.err = c.resolveAs(ctx, request, known.Image)
+		answer <- k
+	}()
+	return answer
+}
+
+// resolveKnown judges the answer of askKnown.
+func (c call) resolveKnown(answer <-chan knownImage) (resolution, error) {
+	if answer == nil {
 		return resolution{}, nil
 	}
-	asked := time.Now()
-	found, err := c.resolveAs(ctx, request, known.Image)
-	if err != nil {
-		return resolution{}, fatal(err)
+	known := <-answer
+	if known.err != nil {
+		return resolution{}, fatal(known.err)
 	}
-	switch image := found.image(); {
-	case found.response == nil:
+	switch image := known.found.image(); {
+	case known.found.response == nil:
 		return resolution{}, nil
 	case image == nil:
-		c.forgetImage(known.Image, asked) // removed behind the shim's back
+		c.forgetImage(known.entry.Image, known.asked) // removed behind the shim's back
 		return resolution{}, nil
-	case !c.ledger.stillOn(known, image):
-		if err := c.ledger.drop(original); err != nil {
+	case !c.ledger.stillOn(known.entry, image):
+		if err := c.ledger.drop(known.entry.Original); err != nil {
 			c.warn(err)
 		}
 		return resolution{}, nil
 	}
-	found.reference, found.registry, found.reason = known.Stored, known.Registry, "pulled from this registry"
-	return found, nil
+	known.found.reference, known.found.registry, known.found.reason = known.entry.Stored, known.entry.Registry, "pulled from this registry"
+	return known.found, nil
 }
 
 // stillOn tells whether an image has a reference of the repository that a name

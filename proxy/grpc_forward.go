@@ -19,12 +19,12 @@ import (
 // into Internal. So it is given two streams that look like its own but share a
 // passage: the frames move through the passage untouched, headers go to the
 // client when they come, and the call ends with the status it really had.
-func (s *Server) forward(service any, stream grpc.ServerStream) error {
+func (e *grpcEngine) forward(service any, stream grpc.ServerStream) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	p := &passage{cancel: cancel}
 	director := func(ctx context.Context, _ string) (context.Context, grpc.ClientConnInterface, error) {
-		return outgoing(ctx), runtimeConnection{ClientConn: s.runtime, passage: p, options: callOptions(ctx)}, nil
+		return outgoing(ctx), runtimeConnection{ClientConn: e.runtime, passage: p, options: callOptions(ctx)}, nil
 	}
 	client := &clientSide{ServerStream: stream, ctx: ctx, passage: p}
 	p.client = client

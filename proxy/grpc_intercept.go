@@ -24,10 +24,10 @@ type intercepted struct {
 	header, trailer metadata.MD // of the last call to method
 }
 
-func (s *Server) intercept(stream grpc.ServerStream, method string) *intercepted {
+func (e *grpcEngine) intercept(stream grpc.ServerStream, method string) *intercepted {
 	ctx := stream.Context()
 	return &intercepted{
-		runtime: s.runtime,
+		runtime: e.runtime,
 		stream:  stream,
 		ctx:     outgoing(ctx),
 		method:  method,

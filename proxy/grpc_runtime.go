@@ -46,28 +46,24 @@ func dialRuntime(socket string) (*grpc.ClientConn, error) {
 	return connection, nil
 }
 
-// WaitForRuntime returns nil once the runtime's socket has answered as an
-// HTTP/2 server, or ctx's error.
-func (s *Server) WaitForRuntime(ctx context.Context) error {
+func (e *grpcEngine) waitForRuntime(ctx context.Context) error {
 	for {
-		state := s.runtime.GetState()
+		state := e.runtime.GetState()
 		switch state {
 		case connectivity.Ready:
 			return nil
 		case connectivity.Idle:
-			s.runtime.Connect()
+			e.runtime.Connect()
 		}
-		if !s.runtime.WaitForStateChange(ctx, state) {
+		if !e.runtime.WaitForStateChange(ctx, state) {
 			return ctx.Err()
 		}
 	}
 }
 
-// Invoke calls a unary method of the runtime for the shim itself, on behalf of no
-// client. It is an [Invoke] whose ctx may be any.
-func (s *Server) Invoke(ctx context.Context, method string, request []byte) ([]byte, error) {
+func (e *grpcEngine) invoke(ctx context.Context, method string, request []byte) ([]byte, error) {
 	var response frame
-	if err := s.runtime.Invoke(ctx, method, newFrame(request), &response); err != nil {
+	if err := e.runtime.Invoke(ctx, method, newFrame(request), &response); err != nil {
 		return nil, err
 	}
 	return response.take(), nil

@@ -1,0 +1,170 @@
+package frames
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// run reads until the connection ends.
+func (c *connection) run() {
+	c.respond(nil) // the preface
+	var err error
+	for err == nil {
+		var f http2.Frame
+		if f, err = c.framer.ReadFrame(); err == nil {
+			err = c.frame(f)
+		} else if problem, ok := errors.AsType[http2.StreamError](err); ok {
+			c.end(problem.StreamID, nil, problem)
+			c.respond(appendReset(nil, problem.StreamID, problem.Code))
+			err = nil
+		} else if _, ok := errors.AsType[http2.ConnectionError](err); !ok {
+			err = fmt.Errorf("%w: %w", ErrServerGone, err)
+		}
+	}
+	c.fail(err)
+}
+
+func (c *connection) frame(f http2.Frame) error {
+	id := f.Header().StreamID
+	switch f := f.(type) {
+	case *http2.MetaHeadersFrame:
+		c.headers(f)
+	case *http2.DataFrame:
+		c.data(f)
+	case *http2.RSTStreamFrame:
+		if f.ErrCode == http2.ErrCodeRefusedStream {
+			c.end(id, nil, ErrRefused)
+		} else {
+			c.end(id, nil, ResetError{f.ErrCode})
+		}
+	case *http2.SettingsFrame:
+		return c.settings(f)
+	case *http2.PingFrame:
+		if !f.IsAck() {
+			pong := header{length: len(f.Data), kind: http2.FramePing, flags: http2.FlagPingAck}.append(nil)
+			c.respond(append(pong, f.Data[:]...))
+		}
+	case *http2.WindowUpdateFrame:
+		c.mutex.Lock()
+		if id == 0 {
+			c.window += int(f.Increment)
+		} else if answer := c.answers[id]; answer != nil {
+			answer.window += int(f.Increment)
+		}
+		c.changed.Broadcast()
+		c.mutex.Unlock()
+	case *http2.GoAwayFrame:
+		c.goAway(f.LastStreamID)
+	}
+	return nil
+}
+
+func (c *connection) headers(f *http2.MetaHeadersFrame) {
+	if f.StreamEnded() {
+		c.end(f.StreamID, f.Fields, nil)
+		return
+	}
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if answer := c.answers[f.StreamID]; answer != nil && answer.header == nil {
+		answer.header = f.Fields
+		answer.notify()
+	}
+}
+
+// data keeps a piece of an answer. An answer that is kept as a whole returns it to
+// the server's windows at once, another when it is read.
+func (c *connection) data(f *http2.DataFrame) {
+	var out []byte
+	c.mutex.Lock()
+	answer := c.answers[f.StreamID]
+	if c.unreturned += int(f.Length); c.unreturned >= connectionWindow/2 {
+		out = appendWindowUpdate(out, 0, c.unreturned)
+		c.unreturned = 0
+	}
+	tooLarge := false
+	if answer != nil {
+		answer.body = append(answer.body, f.Data()...)
+		answer.unreturned += int(f.Length)
+		tooLarge = len(answer.body) > answerLimit
+		if !answer.stream && !f.StreamEnded() {
+			out = answer.appendReturn(out)
+		}
+		answer.notify()
+	}
+	c.mutex.Unlock()
+	switch {
+	case tooLarge:
+		c.end(f.StreamID, nil, ErrTooLarge)
+		out = appendReset(out, f.StreamID, http2.ErrCodeCancel)
+	case f.StreamEnded():
+		c.end(f.StreamID, nil, nil)
+	}
+	if len(out) > 0 {
+		c.respond(out)
+	}
+}
+
+// end ends a request.
+func (c *connection) end(id uint32, trailer []hpack.HeaderField, err error) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	answer := c.answers[id]
+	if answer == nil {
+		return
+	}
+	delete(c.answers, id)
+	answer.finish(trailer, err)
+	c.changed.Broadcast()
+	c.closeIdle()
+}
+
+func (c *connection) goAway(last uint32) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	c.leaving = true
+	for id, answer := range c.answers {
+		if id > last {
+			delete(c.answers, id)
+			answer.finish(nil, ErrRefused)
+		}
+	}
+	c.changed.Broadcast()
+	c.closeIdle()
+}
+
+func (c *connection) settings(f *http2.SettingsFrame) error {
+	if f.IsAck() {
+		return nil
+	}
+	c.mutex.Lock()
+	err := f.ForeachSetting(func(setting http2.Setting) error {
+		switch setting.ID {
+		case http2.SettingInitialWindowSize:
+			for _, answer := range c.answers {
+				answer.window += int(setting.Val) - c.initial
+			}
+			c.initial = int(setting.Val)
+		case http2.SettingMaxFrameSize:
+			c.maxFrame = min(max(int(setting.Val), plainMaxFrame), bufferMax)
+		case http2.SettingHeaderTableSize:
+			c.table = min(c.table, setting.Val)
+		case http2.SettingMaxConcurrentStreams:
+			c.most = max(setting.Val, 1)
+		}
+		return setting.Valid()
+	})
+	c.changed.Broadcast()
+	if !c.settled {
+		c.settled = true
+		close(c.ready)
+	}
+	c.mutex.Unlock()
+	if err == nil {
+		c.respond(header{kind: http2.FrameSettings, flags: http2.FlagSettingsAck}.append(nil))
+	}
+	return err
+}

@@ -1,0 +1,255 @@
+package frames
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+const (
+	bodyLimit   = 64 << 20  // of a taken request's body that is not consumed, in bytes
+	bodiesLimit = 128 << 20 // of all of a connection
+)
+
+// ErrTooLarge says that the client has sent more than is kept of a request.
+var ErrTooLarge = fmt.Errorf("the request is larger than %d bytes", bodyLimit)
+
+// errAbandoned says that the client has given the request up.
+var errAbandoned = errors.New("the client has reset the request")
+
+// Exchange is a request that was taken, and its answer. Its methods are for one
+// goroutine, the handler's.
+type Exchange struct {
+	relay   *Relay
+	id      uint32
+	fields  []hpack.HeaderField
+	handler Handler
+	ctx     context.Context
+	cancel  context.CancelFunc
+
+	out    []byte // frames that are not written yet
+	unsent int    // bytes of DATA among them
+
+	// The rest is guarded by the relay's mutex.
+	body     []byte // received and not consumed
+	complete bool   // there is no more
+	failure  error  // why there is none
+	window   int    // what the client takes of the answer
+	begun    bool   // the handler runs
+	answered bool   // the answer's end is written
+}
+
+// newExchange is called with the relay's mutex held.
+func newExchange(r *Relay, id uint32, fields []hpack.HeaderField, handler Handler) *Exchange {
+	x := &Exchange{relay: r, id: id, fields: fields, handler: handler, window: r.initial}
+	x.ctx, x.cancel = context.WithCancel(r.lifetime)
+	return x
+}
+
+// receive takes a piece of the body, and begins the answer with the first.
+func (x *Exchange) receive(data []byte, last bool) {
+	r := x.relay
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	switch {
+	case x.answered || x.complete:
+		return
+	case len(x.body)+len(data) > bodyLimit || r.bodies+len(data) > bodiesLimit:
+		x.failure, x.complete = ErrTooLarge, true
+	default:
+		x.body = append(x.body, data...)
+		r.bodies += len(data)
+		x.complete = last
+	}
+	r.changed.Broadcast()
+	if !x.begun && (x.complete || len(x.body) > 0) && r.failure == nil {
+		x.begun = true
+		r.handlers.Go(x.run)
+	}
+}
+
+// abandon ends the exchange from the client's side.
+func (x *Exchange) abandon() {
+	r := x.relay
+	r.mutex.Lock()
+	x.failure, x.complete = errAbandoned, true
+	if !x.begun {
+		x.gone()
+	}
+	r.changed.Broadcast()
+	r.mutex.Unlock()
+	x.cancel()
+}
+
+// gone removes the exchange from the relay, whose mutex the caller holds.
+func (x *Exchange) gone() {
+	r := x.relay
+	r.bodies -= len(x.body)
+	x.body = nil
+	r.connection += x.unsent // the client gives nothing back of what it has not got
+	r.owed -= x.unsent       // less than nothing where it was kept from the server already
+	delete(r.taken, x.id)
+	r.checkLeft()
+}
+
+func (x *Exchange) run() {
+	r := x.relay
+	defer x.cancel()
+	x.handler(x.ctx, x)
+	r.mutex.Lock()
+	unanswered := !x.answered && x.failure != errAbandoned
+	if !x.answered {
+		x.answered = true
+		x.gone()
+	}
+	r.mutex.Unlock()
+	if unanswered {
+		_ = r.inject(appendReset(nil, x.id, http2.ErrCodeInternal)) // the connection may be gone
+	}
+}
+
+// Fields are the request's header fields.
+func (x *Exchange) Fields() []hpack.HeaderField { return x.fields }
+
+// Receive returns the next n bytes of the body, which belong to the caller. Like
+// [io.ReadFull] it fails with [io.EOF] where the body has ended before them, and
+// with [io.ErrUnexpectedEOF] where it ends among them; otherwise with
+// [ErrTooLarge], or for ctx, or because the client or the connection is gone.
+func (x *Exchange) Receive(ctx context.Context, n int) ([]byte, error) {
+	r := x.relay
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if len(x.body) < n && !x.complete {
+		defer context.AfterFunc(ctx, r.wake)()
+	}
+	for len(x.body) < n && !x.complete && r.failure == nil && ctx.Err() == nil {
+		r.changed.Wait()
+	}
+	if len(x.body) >= n {
+		data := x.body[:n:n]
+		x.body = x.body[n:]
+		r.bodies -= n
+		return data, nil
+	}
+	switch {
+	case x.failure != nil:
+		return nil, x.failure
+	case r.failure != nil:
+		return nil, r.failure
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case len(x.body) == 0:
+		return nil, io.EOF
+	default:
+		return nil, io.ErrUnexpectedEOF
+	}
+}
+
+// wake lets those look again who wait for a change.
+func (r *Relay) wake() {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.changed.Broadcast()
+}
+
+// Header begins the answer. Nothing is sent before Flush or End.
+func (x *Exchange) Header(fields []hpack.HeaderField) {
+	x.out = appendBlock(x.out, x.id, appendFields(nil, fields), plainMaxFrame, 0)
+}
+
+// Data adds to the answer's body. It sends what comes before it where the client's
+// windows are too small for all, and waits for them.
+func (x *Exchange) Data(ctx context.Context, data []byte) error {
+	for len(data) > 0 {
+		n, err := x.reserve(ctx, len(data))
+		if err != nil {
+			return err
+		}
+		x.out = appendData(x.out, x.id, data[:n], x.frameSize(), false)
+		data = data[n:]
+		if len(data) > 0 {
+			if err := x.Flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (x *Exchange) frameSize() int {
+	x.relay.mutex.Lock()
+	defer x.relay.mutex.Unlock()
+	return x.relay.maxFrame
+}
+
+// reserve takes up to n bytes of the client's windows. Before it waits for them it
+// sends what there is.
+func (x *Exchange) reserve(ctx context.Context, n int) (int, error) {
+	r := x.relay
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if min(x.window, r.connection) <= 0 {
+		r.mutex.Unlock()
+		err := x.Flush()
+		r.mutex.Lock()
+		if err != nil {
+			return 0, err
+		}
+		defer context.AfterFunc(ctx, r.wake)()
+	}
+	for min(x.window, r.connection) <= 0 && x.failure != errAbandoned && r.failure == nil && ctx.Err() == nil {
+		r.changed.Wait()
+	}
+	switch {
+	case r.failure != nil:
+		return 0, r.failure
+	case x.failure == errAbandoned:
+		return 0, x.failure
+	case ctx.Err() != nil:
+		return 0, ctx.Err()
+	}
+	n = min(n, x.window, r.connection)
+	x.window -= n
+	r.connection -= n
+	r.owed += n
+	x.unsent += n
+	r.injected = true
+	return n, nil
+}
+
+// Flush sends what there is of the answer.
+func (x *Exchange) Flush() error {
+	err := x.relay.inject(x.out)
+	x.out, x.unsent = x.out[:0], 0
+	return err
+}
+
+// End sends the answer's last fields, and all that was not sent. The exchange is
+// over then.
+func (x *Exchange) End(fields []hpack.HeaderField) error {
+	r := x.relay
+	x.out = appendBlock(x.out, x.id, appendFields(nil, fields), plainMaxFrame, http2.FlagHeadersEndStream)
+	r.mutex.Lock()
+	abandoned := x.failure == errAbandoned
+	if !x.complete || x.failure != nil {
+		// What the client still sends is of no use (RFC 9113, 8.1).
+		x.out = appendReset(x.out, x.id, http2.ErrCodeNo)
+	}
+	if !abandoned {
+		x.out = r.appendCredit(x.out)
+	}
+	r.mutex.Unlock()
+	var err error
+	if !abandoned {
+		err = x.Flush()
+	}
+	r.mutex.Lock()
+	x.answered = true
+	x.gone()
+	r.mutex.Unlock()
+	return err
+}

@@ -1,0 +1,165 @@
+package frames
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+const (
+	headerLength  = 9        // of a frame's header, in bytes (RFC 9113, 4.1)
+	frameLimit    = 1 << 20  // of a frame that has to be in memory as a whole
+	pingLength    = 8        // of a PING's payload
+	plainMaxFrame = 16 << 10 // what every peer takes (SETTINGS_MAX_FRAME_SIZE)
+	plainWindow   = 65_535   // initial flow-control window (RFC 9113, 6.9.2)
+	windowLimit   = 1<<31 - 1
+	streamMask    = 1<<31 - 1
+)
+
+// header is a frame's.
+type header struct {
+	length int // of the payload
+	kind   http2.FrameType
+	flags  http2.Flags
+	stream uint32
+}
+
+func parseHeader(b []byte) header {
+	return header{
+		length: int(b[0])<<16 | int(b[1])<<8 | int(b[2]),
+		kind:   http2.FrameType(b[3]),
+		flags:  http2.Flags(b[4]),
+		stream: binary.BigEndian.Uint32(b[5:]) & streamMask,
+	}
+}
+
+// put writes a header over the first bytes of b.
+func (h header) put(b []byte) {
+	b[0], b[1], b[2] = byte(h.length>>16), byte(h.length>>8), byte(h.length)
+	b[3], b[4] = byte(h.kind), byte(h.flags)
+	binary.BigEndian.PutUint32(b[5:], h.stream)
+}
+
+func (h header) append(b []byte) []byte {
+	var encoded [headerLength]byte
+	h.put(encoded[:])
+	return append(b, encoded[:]...)
+}
+
+// frame is a frame in a read buffer: it is valid until the next read.
+type frame struct {
+	header
+	at    int    // where in the buffer
+	bytes []byte // with its header
+}
+
+func (f frame) payload() []byte { return f.bytes[headerLength:] }
+
+// content is the payload of a HEADERS, PUSH_PROMISE or DATA frame without its
+// padding.
+func (f frame) content() ([]byte, error) {
+	payload := f.payload()
+	if !f.flags.Has(http2.FlagDataPadded) { // the same bit for all three
+		return payload, nil
+	}
+	if len(payload) == 0 || int(payload[0]) >= len(payload) {
+		return nil, connectionError{http2.ErrCodeProtocol, "padding longer than its frame"}
+	}
+	return payload[1 : len(payload)-int(payload[0])], nil
+}
+
+func appendWindowUpdate(b []byte, stream uint32, increment int) []byte {
+	b = header{length: 4, kind: http2.FrameWindowUpdate, stream: stream}.append(b)
+	return binary.BigEndian.AppendUint32(b, uint32(increment))
+}
+
+func appendReset(b []byte, stream uint32, code http2.ErrCode) []byte {
+	b = header{length: 4, kind: http2.FrameRSTStream, stream: stream}.append(b)
+	return binary.BigEndian.AppendUint32(b, uint32(code))
+}
+
+func appendGoAway(b []byte, last uint32, code http2.ErrCode, text string) []byte {
+	b = header{length: 8 + len(text), kind: http2.FrameGoAway}.append(b)
+	b = binary.BigEndian.AppendUint32(b, last)
+	b = binary.BigEndian.AppendUint32(b, uint32(code))
+	return append(b, text...)
+}
+
+// appendData appends DATA frames of at most maxFrame bytes each; at least one.
+func appendData(b []byte, stream uint32, data []byte, maxFrame int, end bool) []byte {
+	for {
+		piece := data[:min(len(data), maxFrame)]
+		data = data[len(piece):]
+		h := header{length: len(piece), kind: http2.FrameData, stream: stream}
+		if end && len(data) == 0 {
+			h.flags = http2.FlagDataEndStream
+		}
+		b = append(h.append(b), piece...)
+		if len(data) == 0 {
+			return b
+		}
+	}
+}
+
+// appendBlock appends a header block as a HEADERS frame, with CONTINUATION frames
+// as maxFrame demands. flags are those of HEADERS but for END_HEADERS; a priority
+// field, where they say so, is the beginning of the block.
+func appendBlock(b []byte, stream uint32, block []byte, maxFrame int, flags http2.Flags) []byte {
+	kind := http2.FrameHeaders
+	for {
+		piece := block[:min(len(block), maxFrame)]
+		block = block[len(piece):]
+		if len(block) == 0 {
+			flags |= http2.FlagHeadersEndHeaders // the same bit for CONTINUATION
+		}
+		b = append(header{length: len(piece), kind: kind, flags: flags, stream: stream}.append(b), piece...)
+		if len(block) == 0 {
+			return b
+		}
+		kind, flags = http2.FrameContinuation, 0
+	}
+}
+
+// settings calls each for each setting of a SETTINGS frame that is not an
+// acknowledgement.
+func (f frame) settings(each func(http2.SettingID, uint32)) error {
+	payload := f.payload()
+	if f.flags.Has(http2.FlagSettingsAck) {
+		return nil
+	}
+	if f.stream != 0 || len(payload)%6 != 0 {
+		return connectionError{http2.ErrCodeFrameSize, "malformed SETTINGS"}
+	}
+	for ; len(payload) > 0; payload = payload[6:] {
+		each(http2.SettingID(binary.BigEndian.Uint16(payload)), binary.BigEndian.Uint32(payload[2:]))
+	}
+	return nil
+}
+
+// number is the payload of a frame that is one 32-bit number, its highest bit left out.
+func (f frame) number() (uint32, error) {
+	if f.length != 4 {
+		return 0, connectionError{http2.ErrCodeFrameSize, fmt.Sprintf("%v of %d bytes", f.kind, f.length)}
+	}
+	return binary.BigEndian.Uint32(f.payload()) & streamMask, nil
+}
+
+// connectionError is what ends a connection: what one side sent can't be taken.
+type connectionError struct {
+	code http2.ErrCode
+	text string
+}
+
+func (e connectionError) Error() string { return fmt.Sprintf("%v: %s", e.code, e.text) }
+
+// Field returns the first field of a name, empty if there is none.
+func Field(fields []hpack.HeaderField, name string) string {
+	for _, field := range fields {
+		if field.Name == name {
+			return field.Value
+		}
+	}
+	return ""
+}

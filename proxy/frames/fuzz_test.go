@@ -1,0 +1,247 @@
+package frames
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/types/known/emptypb"
+)
+
+// FuzzRelay lets both sides say anything. A relay must end when they do, hold no more than
+// its bounds, and say nothing itself that is not HTTP/2.
+func FuzzRelay(f *testing.F) {
+	client, server := recordCalls(f)
+	for _, take := range []byte{0, 1, 2, 0x43, 0x82} {
+		f.Add(client, server, byte(200), take)
+		f.Add(client, server, byte(1), take)
+	}
+	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"), []byte("HTTP/1.1 200 OK\r\n\r\n"), byte(3), byte(0))
+	f.Fuzz(func(t *testing.T, client, server []byte, chunk, take byte) {
+		if len(client) > 1<<20 || len(server) > 1<<20 {
+			t.Skip()
+		}
+		c, clientSide := newWire()
+		s, serverSide := newWire()
+		var requests byte
+		relay := NewRelay(clientSide, serverSide, Options{Route: func(fields []hpack.HeaderField) (Handler, func(Outcome)) {
+			requests++
+			if take>>(requests%8)&1 == 0 {
+				return nil, func(Outcome) {}
+			}
+			return answerWith(Field(fields, ":path")), nil
+		}, Restore: func([]hpack.HeaderField, []byte) (Restorer, func(Outcome)) {
+			if take&0x40 == 0 {
+				return nil, nil
+			}
+			return func(_ []hpack.HeaderField, body []byte) []byte { return slices.Concat(body, body) }, nil
+		}})
+		ran := make(chan error, 1)
+		go func() { ran <- relay.Run() }()
+		var both sync.WaitGroup
+		both.Go(func() { c.say(client, int(chunk)+1) })
+		both.Go(func() { s.say(server, int(chunk)+1) })
+		said := make(chan struct{})
+		go func() {
+			defer close(said)
+			both.Wait()
+		}()
+		select {
+		case <-said:
+		case <-time.After(10 * time.Millisecond): // one waits for the other's window
+		}
+		if take&0x80 != 0 {
+			relay.Drain()
+		}
+		runtime.Gosched()
+		_ = c.Close()
+		_ = s.Close()
+		<-said
+		select {
+		case <-ran:
+		case <-time.After(patience):
+			panic("the relay has not ended") // with all goroutines
+		}
+		if !bytes.HasPrefix(client, []byte(http2.ClientPreface)) {
+			return
+		}
+		if rest, ok := bytes.CutPrefix(s.heard(), []byte(http2.ClientPreface)); ok {
+			checkRelayed(t, rest)
+		}
+		if got := len(c.heard()); got > 2*len(server)+20*len(client)+1000 {
+			t.Errorf("the client got %d bytes", got)
+		}
+		if relay.bodies < 0 || relay.bodies > len(client) || len(relay.open) > 0 {
+			t.Errorf("%d bytes and %d requests are left", relay.bodies, len(relay.open))
+		}
+	})
+}
+
+// wire is an end of a connection in memory, whose other end a relay has.
+type wire struct {
+	net.Conn
+	mutex sync.Mutex
+	got   []byte
+	ended chan struct{}
+}
+
+func newWire() (*wire, net.Conn) {
+	mine, other := net.Pipe()
+	w := &wire{Conn: mine, ended: make(chan struct{})}
+	go func() {
+		defer close(w.ended)
+		buffer := make([]byte, 4096)
+		for {
+			n, err := mine.Read(buffer)
+			w.mutex.Lock()
+			w.got = append(w.got, buffer[:n]...)
+			w.mutex.Unlock()
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return w, other
+}
+
+// say writes in pieces, until the other end has gone.
+func (w *wire) say(data []byte, piece int) {
+	for len(data) > 0 {
+		n, err := w.Write(data[:min(piece*piece, len(data))])
+		if err != nil {
+			return
+		}
+		data = data[n:]
+	}
+}
+
+func (w *wire) heard() []byte {
+	<-w.ended
+	return w.got
+}
+
+// checkRelayed checks what a server gets: whole frames but for the last one, header blocks
+// in one piece and of right HPACK.
+func checkRelayed(t *testing.T, data []byte) {
+	decoder := hpack.NewDecoder(1<<31, func(hpack.HeaderField) {})
+	var open uint32
+	for len(data) >= headerLength {
+		h := parseHeader(data)
+		if len(data) < headerLength+h.length {
+			return
+		}
+		payload := data[headerLength : headerLength+h.length]
+		data = data[headerLength+h.length:]
+		if continues := h.kind == http2.FrameContinuation; continues != (open != 0) || continues && h.stream != open {
+			t.Fatalf("%v of stream %d after a block of stream %d has begun", h.kind, h.stream, open)
+		}
+		if h.kind != http2.FrameHeaders && h.kind != http2.FrameContinuation {
+			continue
+		}
+		if h.flags.Has(http2.FlagHeadersPriority) && h.kind == http2.FrameHeaders {
+			payload = payload[5:]
+		}
+		if _, err := decoder.Write(payload); err != nil {
+			t.Fatalf("a header block of stream %d: %v", h.stream, err)
+		}
+		open = h.stream
+		if h.flags.Has(http2.FlagHeadersEndHeaders) {
+			open = 0
+			if err := decoder.Close(); err != nil {
+				t.Fatalf("a header block of stream %d: %v", h.stream, err)
+			}
+		}
+	}
+}
+
+// recordCalls returns what a client and a server of grpc-go say to each other in a few
+// calls.
+func recordCalls(f *testing.F) (client, server []byte) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		f.Fatal(err)
+	}
+	s := grpc.NewServer(grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
+		for {
+			message := &emptypb.Empty{}
+			if err := stream.RecvMsg(message); errors.Is(err, io.EOF) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			if err := stream.SendMsg(message); err != nil {
+				return err
+			}
+		}
+	}))
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(listener) }()
+	var up, down recording
+	c, err := grpc.NewClient("passthrough:///recorded", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, "tcp", listener.Addr().String())
+			return &recorded{Conn: conn, up: &up, down: &down}, err
+		}))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for range 4 {
+		message := &emptypb.Empty{}
+		message.ProtoReflect().SetUnknown(append(binary.AppendUvarint([]byte{0x0a}, 100), make([]byte, 100)...))
+		if err := c.Invoke(f.Context(), "/recorded.v1.Service/Method", message, message); err != nil {
+			f.Fatal(err)
+		}
+	}
+	_ = c.Close()
+	s.Stop()
+	if err := <-served; err != nil {
+		f.Fatal(err)
+	}
+	return up.take(), down.take()
+}
+
+// recorded is a connection that keeps what goes over it.
+type recorded struct {
+	net.Conn
+	up, down *recording
+}
+
+func (r *recorded) Read(b []byte) (int, error) {
+	n, err := r.Conn.Read(b)
+	r.down.add(b[:n])
+	return n, err
+}
+
+func (r *recorded) Write(b []byte) (int, error) {
+	r.up.add(b)
+	return r.Conn.Write(b)
+}
+
+type recording struct {
+	mutex sync.Mutex
+	data  []byte
+}
+
+func (r *recording) add(b []byte) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.data = append(r.data, b...)
+}
+
+func (r *recording) take() []byte {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	return r.data
+}

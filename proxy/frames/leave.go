@@ -1,0 +1,156 @@
+package frames
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// leaving is how far the end of a connection has come that nobody cuts, guarded by
+// the relay's mutex.
+type leaving struct {
+	phase        phase
+	asked        bool        // Drain has been called
+	announced    bool        // the client knows the last request that is answered
+	timer        *time.Timer // announces it where the client doesn't answer
+	lastTaken    uint32      // identifier of the last taken request
+	serverLeaves bool        // the server has sent GOAWAY
+	serverDeaf   atomic.Bool // it takes nothing any more
+	serverGone   bool        // it has closed its connection, and the client's goes on
+}
+
+// phase is what a connection is.
+type phase int
+
+const (
+	opening phase = iota // nothing yet
+	framed               // HTTP/2
+	raw                  // another protocol
+)
+
+const (
+	// pingPatience is how long a client may take to acknowledge a ping.
+	pingPatience = time.Second
+	// farewell is how long it may take to close a connection without requests.
+	farewell = time.Second
+)
+
+// drainPing marks the ping whose acknowledgement tells that the client has read
+// the first GOAWAY.
+var drainPing = [pingLength]byte{'l', 'e', 'a', 'v', 'i', 'n', 'g', '!'}
+
+// Drain lets the client end what it has begun and begin nothing more, and then ends
+// the connection; Run returns. It says so in two steps, so that no request is lost
+// that is on its way (RFC 9113, 6.8): one that it does not answer, the client knows
+// to make again. It does not wait. A connection of another protocol ends when its two
+// sides end it.
+//
+// A client that has just connected is told once it has got the server's settings:
+// before those (RFC 9113, 3.4) it would take its attempt to connect for failed.
+func (r *Relay) Drain() {
+	r.mutex.Lock()
+	again, settled := r.asked || r.failure != nil, r.phase == framed
+	r.asked = true
+	if !again {
+		r.timer = time.AfterFunc(pingPatience, r.announce)
+	}
+	r.mutex.Unlock()
+	if !again && settled {
+		r.warn()
+	}
+}
+
+// warn is the first step.
+func (r *Relay) warn() {
+	b := appendGoAway(nil, streamMask, http2.ErrCodeNo, "")
+	b = append(header{length: len(drainPing), kind: http2.FramePing}.append(b), drainPing[:]...)
+	go func() { // the client may not read
+		if r.writeClient(b) != nil {
+			r.fail(nil)
+		}
+	}()
+}
+
+// acknowledged tells whether a frame answers the ping of Drain, which the server
+// has not sent.
+func (r *Relay) acknowledged(f frame) bool {
+	if !f.flags.Has(http2.FlagPingAck) || [8]byte(f.payload()) != drainPing {
+		return false
+	}
+	r.mutex.Lock()
+	asked := r.asked
+	r.mutex.Unlock()
+	if asked {
+		r.announce()
+	}
+	return asked
+}
+
+// announce is the second step. A connection that is still at its beginning is cut.
+func (r *Relay) announce() {
+	r.mutex.Lock()
+	if r.announced || r.failure != nil || r.phase == raw {
+		r.mutex.Unlock()
+		return
+	}
+	if r.phase == opening {
+		r.mutex.Unlock()
+		r.Close()
+		return
+	}
+	r.announced = true
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+	r.limit = min(r.limit, r.highest)
+	last := r.limit
+	r.mutex.Unlock()
+	if r.writeClient(appendGoAway(nil, last, http2.ErrCodeNo, "")) != nil {
+		r.fail(nil)
+	}
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.checkLeft()
+}
+
+// checkLeft ends a connection that is to end once it has no request left. The
+// caller holds the mutex.
+func (r *Relay) checkLeft() {
+	if len(r.taken) == 0 && (r.serverGone || r.announced && len(r.open) == 0) {
+		// The client closes it itself when it has read everything.
+		_ = r.client.SetReadDeadline(time.Now().Add(farewell))
+	}
+}
+
+// mayOutlive tells whether the connection goes on for the taken requests although
+// the server's has ended: the server has said that it would, and has answered all.
+func (r *Relay) mayOutlive(err error) bool {
+	r.mutex.Lock()
+	outlives := errors.Is(err, ErrServerGone) && r.failure == nil && r.serverLeaves && len(r.taken) > 0
+	for _, s := range r.open {
+		outlives = outlives && s.serverDone
+	}
+	accepting := r.limit > r.highest
+	r.serverGone = outlives
+	r.mutex.Unlock()
+	if outlives && accepting { // what nobody would answer
+		r.announce()
+	}
+	return outlives
+}
+
+// ended is why the connection has ended.
+func (r *Relay) ended() error {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	return r.failure
+}
+
+// become notes what the connection is.
+func (r *Relay) become(phase phase) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.phase = phase
+}

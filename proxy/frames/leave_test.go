@@ -1,0 +1,306 @@
+package frames
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// held is a handler that answers when it is told to.
+func held() (Handler, chan struct{}) {
+	release := make(chan struct{})
+	return func(ctx context.Context, x *Exchange) {
+		select {
+		case <-release:
+			answerWith("taken")(ctx, x)
+		case <-ctx.Done():
+		}
+	}, release
+}
+
+// Taken requests are answered although the server, which does not know them, says that it
+// goes after an earlier one; what it has refused below them the client may make again.
+func TestServerLeaves(t *testing.T) {
+	handler, release := held()
+	r := newRig(t, handler).open()
+	r.client.request(1, "/relayed", true)
+	r.server.expectRequest(1, "/relayed", true)
+	r.client.request(3, "/relayed", true)
+	r.server.expectRequest(3, "/relayed", true)
+	r.client.request(5, "/taken", true)
+	r.client.request(7, "/relayed", true)
+	r.server.expectRequest(7, "/relayed", true)
+	r.server.goAway(1)
+	r.client.expect("GOAWAY 5 NO_ERROR", "RST_STREAM 3 REFUSED_STREAM")
+	r.expectOutcome(ServerReset, http2.ErrCodeRefusedStream)
+	r.expectOutcome(ServerReset, http2.ErrCodeRefusedStream) // 7
+
+	r.client.request(9, "/relayed", false) // it had not heard yet
+	r.client.request(11, "/taken", false)
+	r.client.data(9, true, strings.Repeat("x", creditLimit))
+	r.client.expectCredit(map[uint32]int{0: creditLimit})
+	r.settle()
+
+	r.server.headers(1, true, ":status=200")
+	r.client.expect(headersLine(1, true, ":status=200"))
+	r.expectOutcome(Complete, 0)
+	_ = r.server.conn.Close()
+	eventually(t, "the relay knows that the server has gone", func() bool {
+		r.relay.mutex.Lock()
+		defer r.relay.mutex.Unlock()
+		return r.relay.serverGone
+	})
+	r.client.ping("anybody?", false) // there is nobody else to answer
+	r.client.expect("PING ack anybody?")
+	close(release)
+	r.client.expectAnswer(5, "taken")
+	r.client.expect("end")
+	_ = r.client.conn.Close()
+	_ = r.ends()
+}
+
+// A server that says only that it will leave is not waited for when it has gone.
+func TestServerGoesAfterItsFirstWarning(t *testing.T) {
+	handler, release := held()
+	r := newRig(t, handler).open()
+	r.client.request(1, "/taken", true)
+	r.settle()
+	r.server.goAway(streamMask)
+	r.client.expect("GOAWAY 2147483647 NO_ERROR")
+	_ = r.server.conn.Close()
+	r.client.expect("GOAWAY 1 NO_ERROR") // what comes now nobody would answer
+	r.client.request(3, "/relayed", true)
+	close(release)
+	r.client.expectAnswer(1, "taken")
+	r.client.expect("end")
+}
+
+// Without a word before, or with a request that it has not answered, the end of the
+// server is that of the connection.
+func TestServerGoes(t *testing.T) {
+	for name, before := range map[string]func(*rig){
+		"without a word":    func(*rig) {},
+		"without an answer": func(r *rig) { r.server.goAway(9); r.client.expect("GOAWAY 9 NO_ERROR") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			handler, _ := held()
+			r := newRig(t, handler).open()
+			r.client.request(1, "/relayed", true)
+			r.client.request(3, "/taken", true)
+			r.server.expectRequest(1, "/relayed", true)
+			before(r)
+			_ = r.server.conn.Close()
+			r.client.expect("end")
+			if err := r.ends(); !errors.Is(err, ErrServerGone) {
+				t.Errorf("Run: %v, want ErrServerGone", err)
+			}
+			r.expectOutcome(ServerGone, 0)
+		})
+	}
+}
+
+// What the server has said last reaches the client, also while that sends more than the
+// server takes.
+func TestServersLastWords(t *testing.T) {
+	r := newRig(t, nil).open()
+	r.client.request(1, "/relayed", false)
+	r.server.expectRequest(1, "/relayed", false)
+	r.server.headers(1, true, ":status=413")
+	r.server.goAway(1)
+	if err := r.server.conn.CloseRead(); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		r.client.data(1, false, "nobody reads this")
+	}
+	r.client.expect(headersLine(1, true, ":status=413"), "GOAWAY 1 NO_ERROR")
+	_ = r.server.conn.Close()
+	r.client.expect("end")
+}
+
+func TestClientLeaves(t *testing.T) {
+	handler, release := held()
+	r := newRig(t, handler).open()
+	r.client.request(1, "/relayed", true)
+	r.server.expectRequest(1, "/relayed", true)
+	r.client.request(3, "/taken", true)
+	r.client.goAway(0)
+	r.server.expect("GOAWAY 0 NO_ERROR")
+	r.server.headers(1, true, ":status=200")
+	r.client.expect(headersLine(1, true, ":status=200"))
+	close(release)
+	r.client.expectAnswer(3, "taken")
+	_ = r.client.conn.Close()
+	r.server.expect("end")
+	_ = r.ends()
+}
+
+// A client that goes ends its requests of both kinds.
+func TestClientGoes(t *testing.T) {
+	ended := make(chan error, 1)
+	r := newRig(t, func(ctx context.Context, x *Exchange) {
+		<-ctx.Done()
+		ended <- x.End(nil)
+	}).open()
+	r.client.request(1, "/relayed", true)
+	r.server.expectRequest(1, "/relayed", true)
+	r.client.request(3, "/taken", true)
+	r.settle()
+	_ = r.client.conn.Close()
+	r.server.expect("end")
+	_ = r.ends()
+	_ = await(t, "the handler ends", ended)
+	r.expectOutcome(ClientGone, 0)
+}
+
+// Drain says so in two steps, and lets end what has begun.
+func TestDrain(t *testing.T) {
+	handler, release := held()
+	r := newRig(t, handler).open()
+	r.client.request(1, "/relayed", true)
+	r.server.expectRequest(1, "/relayed", true)
+	r.relay.Drain()
+	r.relay.Drain()
+	r.client.expect("GOAWAY 2147483647 NO_ERROR", "PING leaving!")
+	r.client.request(3, "/taken", true) // it had not heard yet
+	r.client.ping("leaving!", true)
+	r.client.expect("GOAWAY 3 NO_ERROR")
+	r.client.ping("leaving!", true) // not the server's business
+	r.client.request(5, "/relayed", true)
+	r.client.request(7, "/taken", true)
+	r.settle()
+	r.server.goAway(streamMask) // less than was said already
+	r.client.expect("GOAWAY 3 NO_ERROR")
+	r.server.headers(1, true, ":status=200")
+	r.client.expect(headersLine(1, true, ":status=200"))
+	close(release)
+	r.client.expectAnswer(3, "taken")
+	r.client.expect("end")
+	_ = r.ends()
+}
+
+// A client that does not answer the ping is told nevertheless, and cut when it stays.
+func TestDrainOfDeafClient(t *testing.T) {
+	r := newRig(t, nil).open()
+	r.relay.Drain()
+	r.client.expect("GOAWAY 2147483647 NO_ERROR", "PING leaving!", "GOAWAY 0 NO_ERROR", "end")
+	_ = r.ends()
+}
+
+// A client that is about to connect is told once it has: grpc-go would take its
+// attempt for failed otherwise, and the calls that wait for it.
+func TestDrainOfNewClient(t *testing.T) {
+	r := newRig(t, nil)
+	r.relay.Drain()
+	r.client.raw([]byte(http2.ClientPreface))
+	r.client.settings()
+	r.server.readPreface()
+	r.server.expect("SETTINGS")
+	r.server.settings()
+	r.client.expect("SETTINGS", "GOAWAY 2147483647 NO_ERROR", "PING leaving!")
+	r.client.ping("leaving!", true)
+	r.client.expect("GOAWAY 0 NO_ERROR", "end")
+	_ = r.ends()
+}
+
+// One that says nothing is left after a while.
+func TestDrainOfSilentClient(t *testing.T) {
+	r := newRig(t, nil)
+	r.relay.Drain()
+	r.client.expect("end")
+	_ = r.ends()
+}
+
+// Nobody waits for a client that does not read, or says nothing.
+func TestEndOfStuckConnections(t *testing.T) {
+	flood := func(p *peer) {
+		go func() {
+			for data := make([]byte, plainMaxFrame); p.framer.WriteData(1, false, data) == nil; {
+			}
+		}()
+	}
+	tests := map[string]func(*rig){
+		"nothing was said": func(*rig) {},
+		"half of the preface": func(r *rig) {
+			r.client.raw([]byte(http2.ClientPreface)[:10])
+		},
+		"the client does not read": func(r *rig) {
+			r.open()
+			r.client.windowUpdate(0, 1<<30)
+			r.client.request(1, "/relayed", true)
+			r.server.expect("WINDOW_UPDATE 0 1073741824")
+			r.server.expectRequest(1, "/relayed", true)
+			flood(r.server)
+			eventually(r.t, "the relay is stuck", func() bool { return r.isStuck(&r.relay.writing) })
+		},
+		"the server does not read": func(r *rig) {
+			r.open()
+			r.client.request(1, "/relayed", false)
+			flood(r.client)
+			eventually(r.t, "the relay is stuck", func() bool { return r.isStuck(&r.relay.serverWriting) })
+		},
+		"an answer waits for its window": func(r *rig) {
+			r.open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+			r.client.request(1, "/taken", true)
+			r.client.expect(headersLine(1, false, ":status=200"))
+		},
+		"DATA waits for the window": func(r *rig) {
+			r.open()
+			r.client.request(1, "/relayed", true)
+			r.server.expectRequest(1, "/relayed", true)
+			flood(r.server)
+			r.client.expectData(1, false, strings.Repeat("\x00", plainWindow))
+		},
+		"a request has no body yet": func(r *rig) {
+			r.open()
+			r.client.request(1, "/taken", false)
+			r.settle()
+		},
+		"raw": func(r *rig) {
+			r.client.raw([]byte("GET / HTTP/1.1\r\n\r\n"))
+		},
+	}
+	for name, until := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, answerWith("taken"))
+			until(r)
+			drained := make(chan struct{})
+			go func() {
+				defer close(drained)
+				r.relay.Drain()
+			}()
+			await(t, "Drain returns", drained)
+			r.relay.Close()
+			r.relay.Close()
+			_ = r.ends()
+		})
+	}
+}
+
+// isStuck tells that somebody holds a lock of writing all the time.
+func (r *rig) isStuck(writing interface {
+	TryLock() bool
+	Unlock()
+}) bool {
+	for range 100 {
+		if writing.TryLock() {
+			writing.Unlock()
+			return false
+		}
+	}
+	return true
+}
+
+// A relay may be closed before it runs.
+func TestCloseBeforeRun(t *testing.T) {
+	one, other := socketPair(t)
+	relay := NewRelay(one, other, Options{Route: func([]hpack.HeaderField) (Handler, func(Outcome)) { return nil, nil }})
+	relay.Close()
+	if err := relay.Run(); err == nil {
+		t.Error("Run returned no error")
+	}
+}

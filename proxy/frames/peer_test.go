@@ -1,0 +1,314 @@
+package frames
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// patience is how long anything may take that should come at once.
+const patience = 10 * time.Second
+
+// peer is an end of an HTTP/2 connection that a test drives by hand: it sends frame by
+// frame, and expects frame by frame.
+type peer struct {
+	t       *testing.T
+	name    string
+	conn    *net.UnixConn
+	framer  *http2.Framer
+	encoder *hpack.Encoder
+	decoder *hpack.Decoder
+	block   bytes.Buffer
+
+	ignoreAcks bool // of SETTINGS, which come when they come
+}
+
+func newPeer(t *testing.T, name string, conn *net.UnixConn) *peer {
+	p := &peer{t: t, name: name, conn: conn, framer: http2.NewFramer(conn, conn), decoder: hpack.NewDecoder(tableSize, nil)}
+	p.encoder = hpack.NewEncoder(&p.block)
+	p.framer.AllowIllegalWrites = true
+	p.framer.SetMaxReadFrameSize(frameLimit)
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	return p
+}
+
+// did fails the test where something could not be sent.
+func (p *peer) did(what string, err error) {
+	p.t.Helper()
+	if err != nil {
+		p.t.Fatalf("the %s sends %s: %v", p.name, what, err)
+	}
+}
+
+// raw sends bytes as they are.
+func (p *peer) raw(b []byte) {
+	p.t.Helper()
+	_, err := p.conn.Write(b)
+	p.did("bytes", err)
+}
+
+// encode makes a header block of fields "name=value", "!name=value" for a sensitive
+// one.
+func (p *peer) encode(fields ...string) []byte {
+	p.block.Reset()
+	for _, text := range fields {
+		_ = p.encoder.WriteField(field(text))
+	}
+	return bytes.Clone(p.block.Bytes())
+}
+
+func field(text string) hpack.HeaderField {
+	text, sensitive := strings.CutPrefix(text, "!")
+	at := strings.Index(text[1:], "=") + 1
+	return hpack.HeaderField{Name: text[:at], Value: text[at+1:], Sensitive: sensitive}
+}
+
+func (p *peer) headers(id uint32, end bool, fields ...string) {
+	p.t.Helper()
+	p.did("HEADERS", p.framer.WriteHeaders(http2.HeadersFrameParam{
+		StreamID: id, BlockFragment: p.encode(fields...), EndStream: end, EndHeaders: true,
+	}))
+}
+
+// requestOf are the fields of a request.
+func requestOf(path string, more ...string) []string {
+	return append([]string{":method=POST", ":path=" + path}, more...)
+}
+
+func (p *peer) request(id uint32, path string, end bool) {
+	p.t.Helper()
+	p.headers(id, end, requestOf(path)...)
+}
+
+func (p *peer) data(id uint32, end bool, data string) {
+	p.t.Helper()
+	p.did("DATA", p.framer.WriteData(id, end, []byte(data)))
+}
+
+func (p *peer) settings(settings ...http2.Setting) {
+	p.t.Helper()
+	p.did("SETTINGS", p.framer.WriteSettings(settings...))
+}
+
+func (p *peer) acknowledge() {
+	p.t.Helper()
+	p.did("SETTINGS", p.framer.WriteSettingsAck())
+}
+
+func (p *peer) windowUpdate(id, increment uint32) {
+	p.t.Helper()
+	p.did("WINDOW_UPDATE", p.framer.WriteWindowUpdate(id, increment))
+}
+
+func (p *peer) reset(id uint32, code http2.ErrCode) {
+	p.t.Helper()
+	p.did("RST_STREAM", p.framer.WriteRSTStream(id, code))
+}
+
+func (p *peer) goAway(last uint32) {
+	p.t.Helper()
+	p.did("GOAWAY", p.framer.WriteGoAway(last, http2.ErrCodeNo, nil))
+}
+
+func (p *peer) ping(text string, ack bool) {
+	p.t.Helper()
+	p.did("PING", p.framer.WritePing(ack, [8]byte([]byte(text))))
+}
+
+func (p *peer) next() (http2.Frame, error) {
+	for {
+		f, err := p.framer.ReadFrame()
+		if settings, ok := f.(*http2.SettingsFrame); !ok || !settings.IsAck() || !p.ignoreAcks {
+			return f, err
+		}
+	}
+}
+
+// read returns what comes next, in the words of describe; "end" at the end of the
+// connection.
+func (p *peer) read() string {
+	p.t.Helper()
+	f, err := p.next()
+	if err != nil {
+		if gone(err) {
+			return "end"
+		}
+		p.t.Fatalf("the %s reads: %v", p.name, err)
+	}
+	text, err := p.describe(f)
+	if err != nil {
+		p.t.Fatalf("the %s reads %v: %v", p.name, f.Header(), err)
+	}
+	return text
+}
+
+// gone tells that the other side has closed the connection: it is a reset where that has
+// not read everything.
+func gone(err error) bool {
+	var operation *net.OpError
+	return errors.Is(err, io.EOF) || errors.As(err, &operation) && !operation.Timeout()
+}
+
+// expect reads as many frames as are wanted, one line each.
+func (p *peer) expect(want ...string) {
+	p.t.Helper()
+	for _, line := range want {
+		if got := p.read(); got != line {
+			p.t.Fatalf("the %s got\n\t%s\nwant\n\t%s", p.name, abridged(got), abridged(line))
+		}
+	}
+}
+
+func abridged(text string) string {
+	if len(text) > 300 {
+		return fmt.Sprintf("%s... (%d)", text[:300], len(text))
+	}
+	return text
+}
+
+// expectRequest expects the HEADERS of request.
+func (p *peer) expectRequest(id uint32, path string, end bool) {
+	p.t.Helper()
+	p.expect(headersLine(id, end, requestOf(path)...))
+}
+
+func headersLine(id uint32, end bool, fields ...string) string {
+	return strings.Join(append([]string{fmt.Sprintf("HEADERS %d%s", id, ending(end))}, fields...), " ")
+}
+
+func ending(end bool) string {
+	if end {
+		return " end"
+	}
+	return ""
+}
+
+func dataLine(id uint32, end bool, data string) string {
+	return fmt.Sprintf("DATA %d%s %q", id, ending(end), data)
+}
+
+// expectData reads DATA of a stream, in whatever pieces, until it has so much.
+func (p *peer) expectData(id uint32, end bool, want string) {
+	p.t.Helper()
+	for ended := false; want != "" || end && !ended; {
+		f, err := p.next()
+		if err != nil {
+			p.t.Fatalf("the %s reads: %v, and wants %d bytes more", p.name, err, len(want))
+		}
+		data, ok := f.(*http2.DataFrame)
+		if !ok || data.StreamID != id || !strings.HasPrefix(want, string(data.Data())) {
+			p.t.Fatalf("the %s got %v, want %d bytes of DATA of stream %d", p.name, f.Header(), len(want), id)
+		}
+		want = want[len(data.Data()):]
+		if ended = data.StreamEnded(); ended && (!end || want != "") {
+			p.t.Fatalf("the stream %d has ended, want %d bytes more", id, len(want))
+		}
+	}
+}
+
+// expectCredit reads WINDOW_UPDATE frames until they are so much for each stream. It
+// may be less for the connection by what may be credited later.
+func (p *peer) expectCredit(want map[uint32]int) {
+	p.t.Helper()
+	for {
+		due := false
+		for id, n := range want {
+			due = due || id != 0 && n > 0 || n >= creditLimit
+		}
+		if !due {
+			return
+		}
+		f, err := p.next()
+		if err != nil {
+			p.t.Fatalf("the %s reads: %v, and wants credit of %v", p.name, err, want)
+		}
+		update, ok := f.(*http2.WindowUpdateFrame)
+		if !ok || int(update.Increment) > want[update.StreamID] {
+			p.t.Fatalf("the %s got %v, want credit of %v", p.name, f, want)
+		}
+		want[update.StreamID] -= int(update.Increment)
+	}
+}
+
+// describe puts a frame into words; a header block's are those of all its frames.
+func (p *peer) describe(f http2.Frame) (string, error) {
+	h := f.Header()
+	id := h.StreamID
+	switch f := f.(type) {
+	case *http2.HeadersFrame:
+		line := fmt.Sprintf("HEADERS %d%s", id, ending(f.StreamEnded()))
+		if f.HasPriority() {
+			line += fmt.Sprintf(" priority=%d/%d/%v", f.Priority.StreamDep, f.Priority.Weight, f.Priority.Exclusive)
+		}
+		return p.describeBlock(line, f.HeaderBlockFragment(), f.HeadersEnded())
+	case *http2.PushPromiseFrame:
+		return p.describeBlock(fmt.Sprintf("PUSH_PROMISE %d %d", id, f.PromiseID), f.HeaderBlockFragment(), f.HeadersEnded())
+	case *http2.DataFrame:
+		line := dataLine(id, f.StreamEnded(), string(f.Data()))
+		if padding := int(f.Length) - len(f.Data()); padding > 0 {
+			line += fmt.Sprintf(" padding=%d", padding-1)
+		}
+		return line, nil
+	case *http2.SettingsFrame:
+		if f.IsAck() {
+			return "SETTINGS ack", nil
+		}
+		line := "SETTINGS"
+		_ = f.ForeachSetting(func(s http2.Setting) error {
+			line += fmt.Sprintf(" %v=%d", s.ID, s.Val)
+			return nil
+		})
+		return line, nil
+	case *http2.WindowUpdateFrame:
+		return fmt.Sprintf("WINDOW_UPDATE %d %d", id, f.Increment), nil
+	case *http2.RSTStreamFrame:
+		return fmt.Sprintf("RST_STREAM %d %v", id, f.ErrCode), nil
+	case *http2.GoAwayFrame:
+		return fmt.Sprintf("GOAWAY %d %v", f.LastStreamID, f.ErrCode), nil
+	case *http2.PingFrame:
+		if f.IsAck() {
+			return fmt.Sprintf("PING ack %s", f.Data), nil
+		}
+		return fmt.Sprintf("PING %s", f.Data), nil
+	case *http2.PriorityFrame:
+		return fmt.Sprintf("PRIORITY %d %d/%d/%v", id, f.StreamDep, f.Weight, f.Exclusive), nil
+	case *http2.UnknownFrame:
+		return fmt.Sprintf("0x%x %d flags=%d %q", uint8(h.Type), id, h.Flags, f.Payload()), nil
+	}
+	return "", fmt.Errorf("a frame of the type %v", h.Type)
+}
+
+func (p *peer) describeBlock(line string, fragment []byte, ended bool) (string, error) {
+	block := bytes.Clone(fragment)
+	for !ended {
+		f, err := p.next()
+		if err != nil {
+			return "", err
+		}
+		continuation, ok := f.(*http2.ContinuationFrame)
+		if !ok {
+			return "", fmt.Errorf("%v inside a header block", f.Header())
+		}
+		block = append(block, continuation.HeaderBlockFragment()...)
+		ended = continuation.HeadersEnded()
+	}
+	fields, err := p.decoder.DecodeFull(block)
+	for _, f := range fields {
+		line += " " + map[bool]string{true: "!"}[f.Sensitive] + f.Name + "=" + f.Value
+	}
+	return line, err
+}
+
+// frameOf makes a frame of any kind.
+func frameOf(kind http2.FrameType, flags http2.Flags, stream uint32, payload string) []byte {
+	h := header{length: len(payload), kind: kind, flags: flags, stream: stream}
+	return append(h.append(nil), payload...)
+}

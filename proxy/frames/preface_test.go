@@ -1,0 +1,231 @@
+package frames
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// A connection that does not begin as HTTP/2 does is relayed as it is, and each half ends
+// on its own.
+func TestRaw(t *testing.T) {
+	for _, request := range []string{"GET /info HTTP/1.1\r\nHost: crio\r\n\r\n", "PRI * HTTP/2.1\r\n\r\n", "P", "\x00", http2.ClientPreface[:23] + "!"} {
+		t.Run(fmt.Sprintf("%.8q", request), func(t *testing.T) {
+			r := newRig(t, nil)
+			r.client.raw([]byte(request))
+			if request == "P" { // it might become HTTP/2 still
+				r.client.raw([]byte("OST"))
+				request = "POST"
+			}
+			if err := r.client.conn.CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := io.ReadAll(r.server.conn); err != nil || string(got) != request {
+				t.Errorf("the server got %q and error %v", got, err)
+			}
+			answer := strings.Repeat("answer", 100_000)
+			go func() {
+				_, _ = io.WriteString(r.server.conn, answer)
+				_ = r.server.conn.CloseWrite()
+			}()
+			if got, err := io.ReadAll(r.client.conn); err != nil || string(got) != answer {
+				t.Errorf("the client got %d bytes and error %v", len(got), err)
+			}
+			_ = r.ends()
+		})
+	}
+}
+
+// A raw connection ends when either side has gone.
+func TestRawEnds(t *testing.T) {
+	for name, goes := range map[string]func(*rig) (gone, left *peer){
+		"client": func(r *rig) (*peer, *peer) { return r.client, r.server },
+		"server": func(r *rig) (*peer, *peer) { return r.server, r.client },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil)
+			r.client.raw([]byte("hello"))
+			if _, err := io.ReadFull(r.server.conn, make([]byte, 5)); err != nil {
+				t.Fatal(err)
+			}
+			gone, left := goes(r)
+			_ = gone.conn.Close()
+			_, _ = io.Copy(io.Discard, left.conn)
+			_ = left.conn.Close()
+			_ = r.ends()
+		})
+	}
+}
+
+// Nothing more than the preface is kept while it comes slowly.
+func TestSlowPreface(t *testing.T) {
+	one, other := socketPair(t)
+	relay := NewRelay(one, other, Options{})
+	defer relay.Close()
+	up := newUp(relay)
+	up.reader.from = &cut{reader: strings.NewReader(http2.ClientPreface + "rest"), sizes: []int{1}}
+	if _, err := up.preface(); err != nil {
+		t.Fatal(err)
+	}
+	if len(up.reader.buffer) > bufferMin {
+		t.Errorf("the buffer is %d bytes", len(up.reader.buffer))
+	}
+}
+
+// cut reads in the sizes that it is given, in turn.
+type cut struct {
+	reader io.Reader
+	sizes  []int
+}
+
+func (c *cut) Read(b []byte) (int, error) {
+	size := c.sizes[0]
+	c.sizes = append(c.sizes[1:], size)
+	return c.reader.Read(b[:min(size, len(b))])
+}
+
+type cutConn struct {
+	net.Conn
+	cut *cut
+}
+
+func (c *cutConn) Read(b []byte) (int, error) { return c.cut.Read(b) }
+
+// An exchange looks the same wherever it is cut on its way.
+func TestCutAnywhere(t *testing.T) {
+	client, server := script(t)
+	whole := transcript(t, client, server, []int{1 << 20}, []int{1 << 20})
+	for _, part := range []string{"priority=0/3/false :method=POST", "onemore of one end", "answermore of it", "taken"} {
+		if !strings.Contains(strings.Join(whole, ""), part) {
+			t.Fatalf("the exchange is %q, without %q", whole, part)
+		}
+	}
+	same := func(client0, server0 []int) {
+		t.Helper()
+		if got := transcript(t, client, server, client0, server0); !slices.Equal(got, whole) {
+			t.Fatalf("cut into %v and %v:\n%q\nwant\n%q", client0, server0, got, whole)
+		}
+	}
+	same([]int{1}, []int{1})
+	same([]int{2, 7, 3}, []int{5, 1, 11})
+	for at := 1; at < len(client); at++ {
+		same([]int{at, len(client)}, []int{len(server)})
+	}
+	for at := 1; at < len(server); at++ {
+		same([]int{len(client)}, []int{at, len(server)})
+	}
+}
+
+// script is what a client and a server send: something of everything.
+func script(t *testing.T) (client, server []byte) {
+	record := func(write func(*peer)) []byte {
+		one, other := socketPair(t)
+		p := newPeer(t, "script", one)
+		write(p)
+		_ = one.Close()
+		recorded, err := io.ReadAll(other)
+		_ = other.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return recorded
+	}
+	client = record(func(p *peer) {
+		p.raw([]byte(http2.ClientPreface))
+		p.settings(http2.Setting{ID: http2.SettingMaxFrameSize, Val: 20_000})
+		block := p.encode(requestOf("/relayed", "a=b")...)
+		p.did("HEADERS", p.framer.WriteHeaders(http2.HeadersFrameParam{
+			StreamID: 1, BlockFragment: block[:4], Priority: http2.PriorityParam{Weight: 3}, PadLength: 2,
+		}))
+		p.did("CONTINUATION", p.framer.WriteContinuation(1, true, block[4:]))
+		p.request(3, "/taken", false)
+		p.did("DATA", p.framer.WriteDataPadded(1, false, []byte("one"), make([]byte, 3)))
+		p.data(3, false, "three")
+		p.ping("12345678", false)
+		p.windowUpdate(0, 1000)
+		p.data(3, true, "")
+		p.data(1, true, "more of one")
+	})
+	server = record(func(p *peer) {
+		p.settings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 100})
+		p.acknowledge()
+		block := p.encode(":status=200", "a=b")
+		p.did("HEADERS", p.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block[:1]}))
+		p.did("CONTINUATION", p.framer.WriteContinuation(1, true, block[1:]))
+		p.did("DATA", p.framer.WriteDataPadded(1, false, []byte("answer"), make([]byte, 3)))
+		p.data(1, false, "more of it")
+		p.ping("12345678", true)
+		p.headers(1, true, "grpc-status=0", "a=b")
+	})
+	return client, server
+}
+
+// transcript is what both sides get from each stream, however its DATA is cut.
+func transcript(t *testing.T, client, server []byte, clientSizes, serverSizes []int) []string {
+	clientEnd, clientSide := socketPair(t)
+	serverSide, serverEnd := socketPair(t)
+	taken := make(chan struct{})
+	relay := NewRelay(
+		&cutConn{clientSide, &cut{clientSide, clientSizes}},
+		&cutConn{serverSide, &cut{serverSide, serverSizes}},
+		Options{Route: func(fields []hpack.HeaderField) (Handler, func(Outcome)) {
+			if Field(fields, ":path") != "/taken" {
+				return nil, nil
+			}
+			return func(ctx context.Context, x *Exchange) {
+				defer close(taken)
+				answerWith("taken")(ctx, x)
+			}, nil
+		}})
+	ran := make(chan error, 1)
+	go func() { ran <- relay.Run() }()
+	defer func() {
+		_, _ = clientEnd.Close(), serverEnd.Close()
+		relay.Close()
+		_ = await(t, "Run returns", ran)
+	}()
+	c, s := newPeer(t, "client", clientEnd), newPeer(t, "server", serverEnd)
+	s.raw(server[:len(server)/2]) // what an answer is put between
+	c.raw(client)
+	await(t, "the taken request is answered", taken)
+	s.raw(server[len(server)/2:])
+	s.readPreface()
+	return append(s.streams(), c.streams()...)
+}
+
+// streams reads until the stream 1 has ended. It returns what each stream was, with DATA
+// in one piece and credit in one sum.
+func (p *peer) streams() []string {
+	p.t.Helper()
+	lines, credit := map[uint32]string{}, uint32(0)
+	for ended := false; !ended; {
+		f, err := p.framer.ReadFrame()
+		if err != nil {
+			p.t.Fatalf("the %s reads: %v", p.name, err)
+		}
+		h := f.Header()
+		ended = h.StreamID == 1 && h.Flags.Has(http2.FlagDataEndStream)
+		switch f := f.(type) {
+		case *http2.DataFrame:
+			lines[h.StreamID] += string(f.Data()) + ending(f.StreamEnded())
+		case *http2.WindowUpdateFrame:
+			if h.StreamID == 0 { // a stream's may come when it is over
+				credit += f.Increment
+			}
+		default:
+			line, err := p.describe(f)
+			if err != nil {
+				p.t.Fatalf("the %s reads %v: %v", p.name, h, err)
+			}
+			lines[h.StreamID] += "\n" + line + "\n"
+		}
+	}
+	return []string{lines[0], lines[1], lines[3], fmt.Sprint(credit)}
+}

@@ -1,0 +1,156 @@
+package frames
+
+import (
+	"strings"
+	"testing"
+
+	"golang.org/x/net/http2"
+)
+
+// A request whose answer is to be restored reaches the server as it came, and its answer
+// the client in one piece.
+func TestRestore(t *testing.T) {
+	r := newRig(t, answerWith("handled")).open()
+	r.client.request(1, "/taken/restored", false)
+	r.client.data(1, true, "ask")
+	r.server.expectRequest(1, "/taken/restored", false)
+	r.server.expect(dataLine(1, true, "ask"))
+	r.server.headers(1, false, ":status=200", "mark=m")
+	r.client.expect(headersLine(1, false, ":status=200", "mark=m"))
+	r.server.data(1, false, "a")
+	r.server.data(1, false, "bc")
+	r.settle()
+	r.server.headers(1, true, "grpc-status=0")
+	r.client.expect(dataLine(1, false, "mabcabc"), headersLine(1, true, "grpc-status=0"))
+	r.expectOutcome(Complete, 0)
+	r.client.windowUpdate(0, 7) // of which the server knows what it has sent
+	r.server.expect("WINDOW_UPDATE 0 3")
+
+	r.client.request(3, "/taken/restored", false) // the end comes with the data
+	r.client.data(3, true, "")
+	r.server.expectRequest(3, "/taken/restored", false)
+	r.server.expect(dataLine(3, true, ""))
+	r.server.headers(3, false, ":status=200")
+	r.client.expect(headersLine(3, false, ":status=200"))
+	r.server.data(3, true, "z")
+	r.client.expect(dataLine(3, true, "zz"))
+	r.expectOutcome(Complete, 0)
+
+	r.client.request(5, "/taken/restored", false) // an error has no body
+	r.client.data(5, true, "ask")
+	r.server.expectRequest(5, "/taken/restored", false)
+	r.server.expect(dataLine(5, true, "ask"))
+	r.server.headers(5, true, ":status=200", "grpc-status=5")
+	r.client.expect(headersLine(5, true, ":status=200", "grpc-status=5"))
+	r.expectOutcome(Complete, 0)
+	if requests, bodies := r.kept(); requests != 0 || bodies != 0 {
+		t.Errorf("%d requests and %d bytes are kept", requests, bodies)
+	}
+	r.works(7)
+}
+
+// What can't come as if it had never been taken is handled.
+func TestRestoreOnlyWhatCanPass(t *testing.T) {
+	r := newRig(t, answerWith("handled")).open()
+	r.client.request(1, "/taken/restored", false)
+	r.client.data(1, true, "no")
+	r.client.expectAnswer(1, "handled")
+	r.client.expect("WINDOW_UPDATE 0 2")
+
+	r.client.request(3, "/taken/restored", false) // in pieces
+	r.client.data(3, false, "a")
+	r.client.expect("WINDOW_UPDATE 3 1")
+	r.client.data(3, true, "sk")
+	r.client.expectAnswer(3, "handled")
+	r.client.expect("WINDOW_UPDATE 0 3")
+
+	r.client.request(5, "/taken/restored", false) // the server has seen a later one
+	r.client.request(7, "/relayed", true)
+	r.server.expectRequest(7, "/relayed", true)
+	r.client.data(5, true, "ask")
+	r.client.expectAnswer(5, "handled")
+	r.client.expect("WINDOW_UPDATE 0 3")
+
+	r.set(r.server, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 2}) // more than the server takes
+	r.client.request(9, "/taken/restored", false)
+	r.client.expect("WINDOW_UPDATE 9 65535")
+	r.client.data(9, true, "ask")
+	r.client.expectAnswer(9, "handled")
+	r.client.expect("WINDOW_UPDATE 0 3")
+}
+
+// Windows on both sides of a restored answer are the relay's own.
+func TestWindowsOfRestoredAnswer(t *testing.T) {
+	window := func(size uint32) http2.Setting {
+		return http2.Setting{ID: http2.SettingInitialWindowSize, Val: size}
+	}
+	r := newRig(t, answerWith("handled")).open(window(5))
+	r.client.request(1, "/taken/restored", false)
+	r.client.did("padded DATA", r.client.framer.WriteDataPadded(1, true, []byte("ask"), make([]byte, 10)))
+	r.server.expectRequest(1, "/taken/restored", false)
+	r.server.expect(dataLine(1, true, "ask"))
+	r.server.headers(1, false, ":status=200")
+	r.client.expect(headersLine(1, false, ":status=200"))
+	r.client.windowUpdate(1, 1) // not for the server
+	r.settle()
+	r.server.data(1, false, "abcde")
+	r.server.headers(1, true, "grpc-status=0")
+	r.client.expect(dataLine(1, false, "abcdea"))
+	r.client.settings(window(7))
+	r.client.expect(dataLine(1, false, "bc"))
+	r.server.expect("SETTINGS INITIAL_WINDOW_SIZE=7")
+	r.client.windowUpdate(1, 100)
+	r.client.expect(dataLine(1, false, "de"), headersLine(1, true, "grpc-status=0"))
+	r.client.windowUpdate(0, 10)
+	r.server.expect("WINDOW_UPDATE 0 5")
+
+	// An answer larger than the windows that the server sees.
+	half := strings.Repeat("x", plainMaxFrame)
+	r.client.request(3, "/taken/restored", false)
+	r.client.data(3, true, "ask")
+	r.server.expectRequest(3, "/taken/restored", false)
+	r.server.expect(dataLine(3, true, "ask"))
+	r.server.headers(3, false, ":status=200")
+	r.client.expect(headersLine(3, false, ":status=200"))
+	for range 6 {
+		r.server.data(3, false, half)
+		r.server.expect("WINDOW_UPDATE 0 16384", "WINDOW_UPDATE 3 16384")
+	}
+	r.client.windowUpdate(0, 1<<20)
+	r.server.expect("WINDOW_UPDATE 0 1048576")
+	r.client.windowUpdate(3, 1<<20)
+	r.server.headers(3, true, "grpc-status=0")
+	r.client.expectData(3, false, strings.Repeat(half, 12))
+	r.client.expect(headersLine(3, true, "grpc-status=0"))
+	r.client.windowUpdate(0, 12*plainMaxFrame)
+	r.settle() // the server has them back already, half of them twice as many
+}
+
+// A restored call can be given up by both sides at any time.
+func TestRestoredCallIsGivenUp(t *testing.T) {
+	r := newRig(t, answerWith("handled")).open()
+	begin := func(id uint32) {
+		r.client.request(id, "/taken/restored", false)
+		r.client.data(id, true, "ask")
+		r.server.expectRequest(id, "/taken/restored", false)
+		r.server.expect(dataLine(id, true, "ask"))
+		r.server.headers(id, false, ":status=200")
+		r.client.expect(headersLine(id, false, ":status=200"))
+		r.server.data(id, false, "kept")
+		r.settle()
+	}
+	begin(1)
+	r.client.reset(1, http2.ErrCodeCancel)
+	r.server.expect("RST_STREAM 1 CANCEL")
+	r.expectOutcome(ClientReset, http2.ErrCodeCancel)
+	r.server.data(1, false, "late") // counts in the client's window
+	r.client.expect(dataLine(1, false, "late"))
+	r.client.windowUpdate(0, 4)
+	r.server.expect("WINDOW_UPDATE 0 8") // with what the client never got
+
+	begin(3)
+	r.server.reset(3, http2.ErrCodeInternal)
+	r.client.expect("RST_STREAM 3 INTERNAL_ERROR")
+	r.expectOutcome(ServerReset, http2.ErrCodeInternal)
+	r.works(5)
+}

@@ -1,0 +1,249 @@
+package frames
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// rig is a relay between a client and a server that a test drives. Requests of paths
+// that begin with /taken are taken.
+type rig struct {
+	t              *testing.T
+	client, server *peer
+	relay          *Relay
+	handler        Handler // of taken requests
+	ran            chan error
+
+	mutex    sync.Mutex
+	outcomes []Outcome
+}
+
+// newRig starts a relay. When the test ends it is closed, and nothing may be left of it.
+func newRig(t *testing.T, handler Handler) *rig {
+	t.Helper()
+	before := goleak.IgnoreCurrent()
+	r := &rig{t: t, handler: handler, ran: make(chan error, 1)}
+	client, clientSide := socketPair(t)
+	serverSide, server := socketPair(t)
+	r.client, r.server = newPeer(t, "client", client), newPeer(t, "server", server)
+	r.relay = NewRelay(clientSide, serverSide, Options{Route: r.route, Restore: r.restore})
+	go func() { r.ran <- r.relay.Run() }()
+	t.Cleanup(func() {
+		r.relay.Close()
+		_ = await(t, "Run returns", r.ran)
+		_ = client.Close()
+		_ = server.Close()
+		if err := goleak.Find(before); err != nil {
+			t.Errorf("goroutines are left: %v", err)
+		}
+	})
+	return r
+}
+
+// restore lets requests of /taken/restored pass, and doubles their answers.
+func (r *rig) restore(fields []hpack.HeaderField, body []byte) (Restorer, func(Outcome)) {
+	if Field(fields, ":path") != "/taken/restored" || string(body) == "no" {
+		return nil, nil
+	}
+	return func(header []hpack.HeaderField, body []byte) []byte {
+		return fmt.Appendf(nil, "%s%s%s", Field(header, "mark"), body, body)
+	}, r.note
+}
+
+func (r *rig) route(fields []hpack.HeaderField) (Handler, func(Outcome)) {
+	if strings.HasPrefix(Field(fields, ":path"), "/taken") {
+		return r.handler, nil
+	}
+	return nil, r.note
+}
+
+func (r *rig) note(outcome Outcome) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.outcomes = append(r.outcomes, outcome)
+}
+
+// expectOutcome waits for the next request to have ended.
+func (r *rig) expectOutcome(end End, code http2.ErrCode) {
+	r.t.Helper()
+	var outcome Outcome
+	eventually(r.t, "a request has ended", func() bool {
+		r.mutex.Lock()
+		defer r.mutex.Unlock()
+		if len(r.outcomes) == 0 {
+			return false
+		}
+		outcome, r.outcomes = r.outcomes[0], r.outcomes[1:]
+		return true
+	})
+	if outcome.End != end || outcome.Code != code {
+		r.t.Errorf("the request ended with %d and %v, want %d and %v", outcome.End, outcome.Code, end, code)
+	}
+}
+
+// open begins the connection on both sides.
+func (r *rig) open(clients ...http2.Setting) *rig {
+	r.t.Helper()
+	r.client.raw([]byte(http2.ClientPreface))
+	r.client.settings(clients...)
+	r.server.readPreface()
+	r.server.read()
+	r.server.settings()
+	r.server.acknowledge()
+	r.client.expect("SETTINGS", "SETTINGS ack")
+	r.client.acknowledge()
+	r.server.expect("SETTINGS ack")
+	return r
+}
+
+func (p *peer) readPreface() {
+	p.t.Helper()
+	preface := make([]byte, len(http2.ClientPreface))
+	for n := 0; n < len(preface); {
+		read, err := p.conn.Read(preface[n:])
+		if err != nil {
+			p.t.Fatalf("the %s reads the preface: %v", p.name, err)
+		}
+		n += read
+	}
+	if string(preface) != http2.ClientPreface {
+		p.t.Fatalf("the %s reads the preface %q", p.name, preface)
+	}
+}
+
+// settle checks that nothing else is on its way to either side. All that was sent before
+// has been dealt with then.
+func (r *rig) settle() {
+	r.t.Helper()
+	r.client.raw(frameOf(0xfa, 0, 0, "settled"))
+	r.server.expect(`0xfa 0 flags=0 "settled"`)
+	r.server.raw(frameOf(0xfa, 0, 0, "settled"))
+	r.client.expect(`0xfa 0 flags=0 "settled"`)
+}
+
+// set changes a setting of one side, which the other acknowledges.
+func (r *rig) set(from *peer, settings ...http2.Setting) {
+	r.t.Helper()
+	to := r.client
+	if from == r.client {
+		to = r.server
+	}
+	from.settings(settings...)
+	to.read()
+	to.acknowledge()
+	from.expect("SETTINGS ack")
+}
+
+// works makes a relayed request and has it answered.
+func (r *rig) works(id uint32) {
+	r.t.Helper()
+	r.client.request(id, "/relayed", true)
+	r.server.expectRequest(id, "/relayed", true)
+	r.server.headers(id, false, ":status=200", "content-type=application/grpc")
+	r.server.data(id, false, "answer")
+	r.server.headers(id, true, "grpc-status=0")
+	r.client.expect(headersLine(id, false, ":status=200", "content-type=application/grpc"),
+		dataLine(id, false, "answer"), headersLine(id, true, "grpc-status=0"))
+}
+
+// kept is what the relay holds of requests.
+func (r *rig) kept() (requests, bodies int) {
+	r.relay.mutex.Lock()
+	defer r.relay.mutex.Unlock()
+	return len(r.relay.open) + len(r.relay.taken), r.relay.bodies
+}
+
+// ends waits for the relay to end.
+func (r *rig) ends() error {
+	r.t.Helper()
+	err := await(r.t, "Run returns", r.ran)
+	r.ran <- err // for the end of the test
+	return err
+}
+
+// answerWith is a handler that reads the whole request and answers it.
+func answerWith(data string) Handler {
+	return func(ctx context.Context, x *Exchange) {
+		for {
+			if _, err := x.Receive(ctx, 1); err != nil {
+				break
+			}
+		}
+		x.Header([]hpack.HeaderField{{Name: ":status", Value: "200"}})
+		if x.Data(ctx, []byte(data)) == nil {
+			_ = x.End([]hpack.HeaderField{{Name: "grpc-status", Value: "0"}})
+		}
+	}
+}
+
+// expectAnswer is what answerWith sends in one piece.
+func (p *peer) expectAnswer(id uint32, data string) {
+	p.t.Helper()
+	p.expect(headersLine(id, false, ":status=200"), dataLine(id, false, data), headersLine(id, true, "!grpc-status=0"))
+}
+
+// socketPair is the two ends of a connection over a unix socket.
+func socketPair(t *testing.T) (dialled, accepted *net.UnixConn) {
+	t.Helper()
+	listener, err := net.Listen("unix", temporarySocket(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	one, err := net.Dial("unix", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return one.(*net.UnixConn), other.(*net.UnixConn)
+}
+
+// temporarySocket is a path short enough for a unix socket (108 bytes).
+func temporarySocket(t *testing.T) string {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "frames")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	return filepath.Join(folder, "test.sock")
+}
+
+// eventually waits until condition holds.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !condition(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not after %v: %s", patience, what)
+		}
+	}
+}
+
+// await returns what the channel brings.
+func await[T any](t *testing.T, what string, channel <-chan T) T {
+	t.Helper()
+	select {
+	case value := <-channel:
+		return value
+	case <-time.After(patience):
+		t.Fatalf("not after %v: %s", patience, what)
+		var none T
+		return none
+	}
+}

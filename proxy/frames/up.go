@@ -1,0 +1,245 @@
+package frames
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"strings"
+
+	"golang.org/x/net/http2"
+)
+
+// up pumps what the client sends to the server.
+type up struct {
+	*Relay
+	reader  reader
+	batch   batch
+	block   block
+	decoder *decoder
+	encoder *encoder
+	answers []byte // frames for the client
+	passed  uint32 // identifier of the last request that the server has seen
+}
+
+func newUp(r *Relay) *up {
+	u := &up{Relay: r, decoder: newDecoder(), encoder: newEncoder()}
+	u.reader.from = r.client
+	u.batch.from = &u.reader
+	return u
+}
+
+// errOtherProtocol says that a connection is not HTTP/2.
+var errOtherProtocol = errors.New("no HTTP/2")
+
+// preface reads the beginning of an HTTP/2 connection (RFC 9113, 3.4) and passes
+// it on. What it has read it returns in any case.
+func (u *up) preface() (begun []byte, err error) {
+	begun = make([]byte, 0, len(http2.ClientPreface))
+	for len(begun) < cap(begun) {
+		n, err := u.reader.from.Read(begun[len(begun):cap(begun)])
+		if n == 0 {
+			return begun, cmp.Or(err, io.ErrNoProgress)
+		}
+		begun = begun[:len(begun)+n]
+		if !strings.HasPrefix(http2.ClientPreface, string(begun)) {
+			return begun, errOtherProtocol
+		}
+	}
+	u.writeServer(begun)
+	return begun, nil
+}
+
+func (u *up) run() error {
+	for {
+		for {
+			f, ok, err := u.reader.next()
+			if err == nil && ok {
+				err = u.frame(f)
+			}
+			if err != nil {
+				return err
+			}
+			if !ok {
+				break
+			}
+		}
+		if err := u.flush(); err != nil {
+			return err
+		}
+		if err := u.reader.fill(); err != nil {
+			return err
+		}
+	}
+}
+
+func (u *up) flush() error {
+	u.writeServer(u.batch.take())
+	u.mutex.Lock()
+	if u.credit >= creditLimit {
+		u.answers = u.appendCredit(u.answers)
+	}
+	if !u.settled.Load() && len(u.early) < bufferMax { // without waiting: it may be the server that waits
+		u.early = append(u.early, u.answers...)
+		u.answers = u.answers[:0]
+	}
+	u.mutex.Unlock()
+	if len(u.answers) == 0 {
+		return nil
+	}
+	err := u.inject(u.answers)
+	u.answers = u.answers[:0]
+	return err
+}
+
+func (u *up) frame(f frame) error {
+	if err := u.block.inOrder(f); err != nil {
+		return err
+	}
+	switch f.kind {
+	case http2.FrameHeaders:
+		return u.headers(u.block.begin(f))
+	case http2.FrameContinuation:
+		return u.headers(u.block.proceed(f))
+	case http2.FrameData:
+		return u.data(f)
+	case http2.FrameRSTStream:
+		return u.reset(f)
+	case http2.FrameWindowUpdate:
+		return u.windowUpdate(f)
+	case http2.FrameSettings:
+		return u.settings(f)
+	case http2.FramePing:
+		if f.length != pingLength {
+			return connectionError{http2.ErrCodeFrameSize, "PING of another length than 8"}
+		}
+		if u.acknowledged(f) || u.answersPing(f) {
+			return nil
+		}
+	case http2.FramePriority:
+		if !u.isOpen(f.stream) {
+			return nil
+		}
+	case http2.FramePushPromise:
+		return connectionError{http2.ErrCodeProtocol, "PUSH_PROMISE from a client"}
+	}
+	u.batch.keep(f)
+	return nil
+}
+
+func (u *up) isOpen(id uint32) bool {
+	u.mutex.Lock()
+	defer u.mutex.Unlock()
+	return u.open[id] != nil
+}
+
+// data passes DATA on, or keeps what belongs to a taken request. The client gets
+// back what the server has not seen.
+func (u *up) data(f frame) error {
+	last := f.flags.Has(http2.FlagDataEndStream)
+	u.mutex.Lock()
+	s, exchange := u.open[f.stream], u.taken[f.stream]
+	u.mutex.Unlock()
+	switch {
+	case s != nil:
+		u.batch.keep(f)
+		u.clientDone(f.stream, last)
+		return nil
+	case exchange != nil:
+		content, err := f.content()
+		if err != nil {
+			return err
+		}
+		if u.passOn(exchange, f, content) {
+			return nil
+		}
+		if !last && f.length > 0 {
+			u.answers = appendWindowUpdate(u.answers, f.stream, f.length)
+		}
+		exchange.receive(content, last)
+	case f.stream == 0:
+		return connectionError{http2.ErrCodeProtocol, "DATA on no stream"}
+	}
+	u.mutex.Lock()
+	u.credit += f.length
+	u.mutex.Unlock()
+	return nil
+}
+
+func (u *up) reset(f frame) error {
+	code, err := f.number()
+	if err != nil {
+		return err
+	}
+	u.mutex.Lock()
+	exchange, relayed := u.taken[f.stream], u.open[f.stream] != nil
+	ended := u.close(f.stream)
+	u.mutex.Unlock()
+	if exchange != nil {
+		exchange.abandon()
+	}
+	if relayed {
+		u.batch.keep(f)
+		ended(Outcome{End: ClientReset, Code: http2.ErrCode(code)})
+	}
+	return nil
+}
+
+func (u *up) windowUpdate(f frame) error {
+	increment, err := f.number()
+	if err != nil {
+		return err
+	}
+	if f.stream != 0 {
+		u.mutex.Lock()
+		s, exchange := u.open[f.stream], u.taken[f.stream]
+		switch {
+		case exchange != nil:
+			exchange.window += int(increment)
+			u.changed.Broadcast()
+		case s != nil && s.answer != nil:
+			s.answer.window += int(increment)
+			u.changed.Broadcast()
+		}
+		u.mutex.Unlock()
+		if s != nil && s.answer == nil {
+			u.batch.keep(f)
+		}
+		return nil
+	}
+	switch left := u.returned(int(increment)); {
+	case left == int(increment):
+		u.batch.keep(f)
+	case left > 0:
+		u.batch.edit(func(b []byte) []byte { return appendWindowUpdate(b, 0, left) })
+	}
+	return nil
+}
+
+// settings are the client's: they concern what it receives.
+func (u *up) settings(f frame) error {
+	err := f.settings(func(id http2.SettingID, value uint32) {
+		switch id {
+		case http2.SettingHeaderTableSize:
+			u.clientTable.set(value)
+		case http2.SettingInitialWindowSize:
+			u.mutex.Lock()
+			for _, exchange := range u.taken {
+				exchange.window += int(value) - u.initial
+			}
+			for _, s := range u.open {
+				if s.answer != nil {
+					s.answer.window += int(value) - u.initial
+				}
+			}
+			u.initial = int(value)
+			u.changed.Broadcast()
+			u.mutex.Unlock()
+		case http2.SettingMaxFrameSize:
+			u.mutex.Lock()
+			u.maxFrame = min(max(int(value), plainMaxFrame), bufferMax)
+			u.mutex.Unlock()
+		}
+	})
+	u.batch.keep(f)
+	return err
+}

@@ -1,0 +1,204 @@
+package frames
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// The server is not told of as many bytes of the client's connection window as answers
+// that it has not sent have used.
+func TestAnswersAreKeptFromServersWindow(t *testing.T) {
+	r := newRig(t, answerWith(strings.Repeat("x", 1000))).open()
+	r.client.request(1, "/taken", true)
+	r.client.expectAnswer(1, strings.Repeat("x", 1000))
+	r.client.windowUpdate(0, 400)
+	r.settle()
+	r.client.windowUpdate(0, 700)
+	r.server.expect("WINDOW_UPDATE 0 100")
+	r.client.windowUpdate(0, 50)
+	r.server.expect("WINDOW_UPDATE 0 50")
+}
+
+// What the server sends beyond the client's real window waits, and is cut.
+func TestDataBeyondClientsWindow(t *testing.T) {
+	tests := map[string]struct {
+		content string
+		padding int
+	}{
+		"plain":        {strings.Repeat("d", 10_000), -1},
+		"padded":       {strings.Repeat("d", 10_000), 200},
+		"only padding": {"", 200},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			const left = 100
+			answer := strings.Repeat("x", plainWindow-left)
+			r := newRig(t, answerWith(answer)).open()
+			r.client.request(1, "/relayed", true)
+			r.server.expectRequest(1, "/relayed", true)
+			r.client.request(3, "/taken", true)
+			r.client.expect(headersLine(3, false, ":status=200"))
+			r.client.expectData(3, false, answer)
+			r.client.expect(headersLine(3, true, "!grpc-status=0"))
+
+			r.server.headers(1, false, ":status=200")
+			r.client.expect(headersLine(1, false, ":status=200"))
+			if test.padding < 0 {
+				r.server.data(1, true, test.content)
+			} else {
+				r.server.did("DATA", r.server.framer.WriteDataPadded(1, true, []byte(test.content), make([]byte, test.padding)))
+				r.server.expect("WINDOW_UPDATE 0 201", "WINDOW_UPDATE 1 201")
+			}
+			if test.content == "" {
+				r.client.expectData(1, true, "")
+				return
+			}
+			r.client.expectData(1, false, test.content[:left])
+			r.client.windowUpdate(0, 7)
+			r.client.expectData(1, false, test.content[:7])
+			r.client.windowUpdate(0, plainWindow)
+			r.client.expectData(1, true, test.content[left+7:])
+			r.server.expect("WINDOW_UPDATE 0 107") // all that is more than was put in
+		})
+	}
+}
+
+// An answer keeps to the window of its stream, whatever becomes of it meanwhile.
+func TestStreamWindowOfAnswer(t *testing.T) {
+	window := func(size uint32) http2.Setting {
+		return http2.Setting{ID: http2.SettingInitialWindowSize, Val: size}
+	}
+	r := newRig(t, answerWith("0123456789abcdefghij")).open(window(0))
+	r.client.request(1, "/taken", true)
+	r.client.expect(headersLine(1, false, ":status=200"))
+	r.client.windowUpdate(1, 3)
+	r.client.expect(dataLine(1, false, "012"))
+	r.client.settings(window(2))
+	r.client.expect(dataLine(1, false, "34"))
+	r.server.expect("SETTINGS INITIAL_WINDOW_SIZE=2")
+	r.server.acknowledge()
+	r.client.expect("SETTINGS ack")
+	r.set(r.client, window(0)) // two less than nothing
+	r.client.windowUpdate(1, 2)
+	r.settle()
+	r.client.windowUpdate(1, 1)
+	r.client.expect(dataLine(1, false, "5"))
+	r.client.settings(window(100))
+	r.client.expect(dataLine(1, false, "6789abcdefghij"), headersLine(1, true, "!grpc-status=0"))
+	r.server.expect("SETTINGS INITIAL_WINDOW_SIZE=100")
+	r.settle() // updates of a taken stream are not the server's
+}
+
+// The client can always send all of a taken request, which the server does not know.
+func TestUploadOfTakenRequest(t *testing.T) {
+	window := func(size uint32) http2.Setting {
+		return http2.Setting{ID: http2.SettingInitialWindowSize, Val: size}
+	}
+	r := newRig(t, answerWith("taken")).open()
+	r.client.request(1, "/taken", false)
+	r.client.data(1, false, "abc")
+	r.client.expect("WINDOW_UPDATE 1 3")
+	r.server.settings(window(0))
+	r.client.expect("SETTINGS INITIAL_WINDOW_SIZE=0", "WINDOW_UPDATE 1 65535")
+	r.client.acknowledge()
+	r.server.expect("SETTINGS ack")
+
+	r.client.request(3, "/taken", false)
+	r.client.expect("WINDOW_UPDATE 3 65535")
+	r.set(r.server, window(1_000_000))
+	r.settle()
+	r.client.data(1, false, strings.Repeat("x", creditLimit)) // the connection's window at once
+	r.client.expectCredit(map[uint32]int{1: creditLimit, 0: creditLimit + 3})
+	r.client.data(1, true, "")
+	r.client.expectAnswer(1, "taken")
+	r.client.reset(3, http2.ErrCodeCancel)
+	r.settle()
+}
+
+// Bytes of a request that is given up are not lost for the next ones.
+func TestCreditOfAbandonedRequests(t *testing.T) {
+	ended := make(chan error, 1)
+	r := newRig(t, func(ctx context.Context, x *Exchange) {
+		if _, err := x.Receive(ctx, 5000); err != nil {
+			t.Errorf("Receive: %v", err)
+		}
+		<-ctx.Done()
+		ended <- x.End(nil)
+	}).open()
+	for id := uint32(1); id < 7; id += 2 {
+		r.client.request(id, "/taken", false)
+		r.client.data(id, false, strings.Repeat("x", 5000))
+		r.client.expectCredit(map[uint32]int{id: 5000})
+		r.client.reset(id, http2.ErrCodeCancel)
+		_ = await(t, "the handler ends", ended)
+	}
+	r.client.request(7, "/taken", false)
+	r.client.data(7, false, strings.Repeat("x", 5000))
+	r.client.expectCredit(map[uint32]int{7: 5000, 0: 20_000})
+}
+
+// Bytes of an answer that is not sent do not count.
+func TestWindowOfAbandonedAnswer(t *testing.T) {
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	r := newRig(t, func(ctx context.Context, x *Exchange) {
+		x.Header(nil)
+		if err := x.Data(ctx, make([]byte, 5000)); err != nil {
+			t.Errorf("Data: %v", err)
+		}
+		close(ready)
+		<-ctx.Done()
+		ended <- x.End(nil)
+	}).open()
+	r.client.request(1, "/taken", true)
+	await(t, "the answer is ready", ready)
+	r.client.reset(1, http2.ErrCodeCancel)
+	_ = await(t, "the handler ends", ended)
+	r.client.windowUpdate(0, 100)
+	r.server.expect("WINDOW_UPDATE 0 100")
+	r.works(3)
+}
+
+// A body beyond the limit is credited and dropped, and its request fails; an answer that
+// has begun goes on nevertheless.
+func TestBodyLimit(t *testing.T) {
+	received := make(chan error, 1)
+	r := newRig(t, func(ctx context.Context, x *Exchange) {
+		if _, err := x.Receive(ctx, 1); err != nil {
+			t.Errorf("Receive: %v", err)
+		}
+		sent := make(chan error, 1)
+		go func() { sent <- x.Data(ctx, []byte("answer")) }() // waits for the client's window
+		if err := <-sent; err != nil {
+			t.Errorf("Data: %v", err)
+		}
+		_, err := x.Receive(ctx, bodyLimit+1)
+		received <- err
+		_ = x.End([]hpack.HeaderField{{Name: "a", Value: "b"}})
+	}).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+	r.client.request(1, "/taken", false)
+	piece := strings.Repeat("x", 1<<20)
+	for range bodyLimit>>20 + 2 {
+		r.client.data(1, false, piece)
+		r.client.expectCredit(map[uint32]int{0: len(piece), 1: len(piece)})
+	}
+	r.client.windowUpdate(1, 100)
+	lines := map[string]bool{}
+	for len(lines) < 3 {
+		if line := r.client.read(); !strings.HasPrefix(line, "WINDOW_UPDATE 0") {
+			lines[line] = true
+		}
+	}
+	for _, want := range []string{dataLine(1, false, "answer"), headersLine(1, true, "!a=b"), "RST_STREAM 1 NO_ERROR"} {
+		if !lines[want] {
+			t.Errorf("got %v, want %s", lines, want)
+		}
+	}
+	if err := await(t, "the body fails", received); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("Receive: %v, want ErrTooLarge", err)
+	}
+}

@@ -1,0 +1,299 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"image-cri-shim/proxy/frames"
+)
+
+// route decides what becomes of a call when its header fields are there.
+func (e *framesEngine) route(fields []hpack.HeaderField) (frames.Handler, func(frames.Outcome)) {
+	method := frames.Field(fields, ":path")
+	start := time.Now()
+	unary, intercepted := e.interceptors.Unary[method]
+	stream, streamed := e.interceptors.Stream[method]
+	if (intercepted || streamed) && canDecode(fields) {
+		return func(ctx context.Context, exchange *frames.Exchange) {
+			ctx, cancel := withTimeout(ctx, exchange.Fields())
+			defer cancel()
+			c := &interceptedCall{engine: e, exchange: exchange, ctx: ctx, method: method}
+			if intercepted {
+				c.unary(unary)
+			} else {
+				c.serverStream(stream)
+			}
+			e.report(method, start, ctx, c.failure)
+		}, nil
+	}
+	return nil, e.watch(fields)
+}
+
+// watch tells of a call that is relayed, when it has ended.
+func (e *framesEngine) watch(fields []hpack.HeaderField) func(frames.Outcome) {
+	if e.observe == nil {
+		return nil
+	}
+	method, timeout, start := frames.Field(fields, ":path"), frames.Field(fields, "grpc-timeout"), time.Now()
+	return func(outcome frames.Outcome) { e.reportOutcome(method, start, timeout, outcome) }
+}
+
+func withTimeout(ctx context.Context, fields []hpack.HeaderField) (context.Context, context.CancelFunc) {
+	if timeout, ok := parseTimeout(frames.Field(fields, "grpc-timeout")); ok {
+		return context.WithTimeout(ctx, timeout)
+	}
+	return ctx, func() {}
+}
+
+func (e *framesEngine) report(method string, start time.Time, ctx context.Context, err error) {
+	if e.observe != nil {
+		err = expired(ctx, err)
+		e.observe(Call{Method: method, Code: status.Code(err), Err: err, Duration: time.Since(start)})
+	}
+}
+
+// reportOutcome tells of a call that was relayed.
+func (e *framesEngine) reportOutcome(method string, start time.Time, timeout string, outcome frames.Outcome) {
+	took := time.Since(start)
+	var err error
+	switch outcome.End {
+	case frames.Complete:
+		err = statusOf(nil, outcome.Fields)
+	case frames.ServerReset:
+		err = status.Errorf(resetCode(outcome.Code), "the runtime has reset the call: %v", outcome.Code)
+	case frames.ServerGone:
+		err = status.Error(codes.Unavailable, "the connection to the runtime has ended")
+	default:
+		err = status.Error(codes.Canceled, "the client has given up")
+	}
+	err = overdue(err, timeout, took)
+	e.observe(Call{Method: method, Code: status.Code(err), Err: err, Duration: took})
+}
+
+// overdue is [expired] for a call whose time nobody here has kept.
+func overdue(err error, timeout string, took time.Duration) error {
+	if limit, set := parseTimeout(timeout); set && took >= limit && status.Code(err) == codes.Canceled {
+		return status.FromContextError(context.DeadlineExceeded).Err()
+	}
+	return err
+}
+
+// interceptedCall is one call that an interceptor answers.
+type interceptedCall struct {
+	engine   *framesEngine
+	exchange *frames.Exchange
+	ctx      context.Context // with the call's deadline
+	method   string
+	begun    bool  // the answer has
+	failure  error // what the client got; nil where all is well
+
+	mutex           sync.Mutex
+	header, trailer []hpack.HeaderField // of the last call to method
+}
+
+// unary lets handle answer the call.
+func (c *interceptedCall) unary(handle Unary) {
+	request, err := c.request()
+	if err != nil {
+		c.end(err)
+		return
+	}
+	response, err := handle(c.ctx, request, c.invoke)
+	if err == nil {
+		c.begin()
+		err = c.send(response)
+	} else if c.header != nil {
+		c.begin()
+	}
+	c.end(err)
+}
+
+// serverStream lets handle change the request and each response message.
+func (c *interceptedCall) serverStream(handle Stream) {
+	request, err := c.request()
+	if err != nil {
+		c.end(err)
+		return
+	}
+	forward, transform, err := handle(c.ctx, request, c.invoke)
+	if err != nil {
+		c.header, c.trailer = nil, nil
+		c.end(err)
+		return
+	}
+	c.end(c.relay(forward, transform))
+}
+
+// relay sends what the runtime answers to the client, to its end.
+func (c *interceptedCall) relay(request []byte, transform Transform) error {
+	answer, err := c.engine.client.Do(c.ctx, frames.Request{
+		Fields: requestFields(c.ctx, c.exchange.Fields(), c.method), Body: encodeMessage(request), Stream: true,
+	})
+	if err != nil {
+		return lost(c.ctx, err)
+	}
+	defer answer.Cancel()
+	header, err := answer.Header(c.ctx)
+	if err != nil {
+		return lost(c.ctx, err)
+	}
+	if len(header) > 0 {
+		c.header = applicationFields(header)
+		c.begin()
+		if err := c.exchange.Flush(); err != nil {
+			return err
+		}
+	}
+	for {
+		message, err := receiveMessage(c.ctx, answer, header)
+		if errors.Is(err, io.EOF) {
+			trailer := answer.Trailer()
+			c.trailer = applicationFields(trailer)
+			return statusOf(header, trailer)
+		}
+		if err != nil {
+			return lost(c.ctx, err)
+		}
+		if transform != nil {
+			if message, err = transform(message); err != nil {
+				return err
+			}
+		}
+		if err := c.send(message); err != nil {
+			return err
+		}
+		if err := c.exchange.Flush(); err != nil {
+			return err
+		}
+	}
+}
+
+// request is the one message that the client sends.
+func (c *interceptedCall) request() ([]byte, error) {
+	message, err := receiveMessage(c.ctx, c.exchange, c.exchange.Fields())
+	switch {
+	case err == nil:
+		return message, nil
+	case errors.Is(err, io.EOF):
+		return nil, status.Error(codes.Internal, "the client ended the call without sending a request")
+	case errors.Is(err, frames.ErrTooLarge):
+		return nil, status.Error(codes.ResourceExhausted, err.Error())
+	default:
+		return nil, lost(c.ctx, err)
+	}
+}
+
+// begin sends the headers of the answer.
+func (c *interceptedCall) begin() {
+	c.exchange.Header(beginFields(c.header))
+	c.header = nil
+	c.begun = true
+}
+
+func (c *interceptedCall) send(message []byte) error {
+	err := c.exchange.Data(c.ctx, encodeMessage(message))
+	if err != nil {
+		return lost(c.ctx, err)
+	}
+	return nil
+}
+
+// end sends the status of err. An answer that has not begun is one header block then.
+func (c *interceptedCall) end(err error) {
+	c.failure = expired(c.ctx, err)
+	if err := c.exchange.End(endFields(c.failure, c.trailer, c.begun)); err != nil && c.failure == nil {
+		c.failure = status.Error(codes.Canceled, "the client has gone")
+	}
+}
+
+// invoke is the call's [Invoke].
+func (c *interceptedCall) invoke(ctx context.Context, method string, request []byte) ([]byte, error) {
+	header, trailer, response, err := c.engine.call(ctx, requestFields(ctx, c.exchange.Fields(), method), request)
+	if method == c.method {
+		c.mutex.Lock()
+		c.header, c.trailer = applicationFields(header), applicationFields(trailer)
+		c.mutex.Unlock()
+	}
+	return response, err
+}
+
+// invoke calls the runtime for the shim itself.
+func (e *framesEngine) invoke(ctx context.Context, method string, request []byte) ([]byte, error) {
+	_, _, response, err := e.call(ctx, requestFields(ctx, ownFields, method), request)
+	return response, err
+}
+
+// ownFields are those of a call that no client has made.
+var ownFields = []hpack.HeaderField{
+	{Name: ":method", Value: "POST"},
+	{Name: ":scheme", Value: "http"},
+	{Name: ":path"},
+	{Name: ":authority", Value: "localhost"},
+	{Name: "content-type", Value: "application/grpc"},
+	{Name: "user-agent", Value: "image-cri-shim"},
+	{Name: "te", Value: "trailers"},
+}
+
+// call makes a unary call of the runtime.
+func (e *framesEngine) call(ctx context.Context, fields []hpack.HeaderField, request []byte) (header, trailer []hpack.HeaderField, response []byte, err error) {
+	for range 2 {
+		var answer *frames.Answer
+		if answer, err = e.client.Do(ctx, frames.Request{Fields: fields, Body: encodeMessage(request)}); err != nil {
+			return nil, nil, nil, lost(ctx, err)
+		}
+		var body []byte
+		header, trailer, body, err = answer.All(ctx)
+		if errors.Is(err, frames.ErrRefused) {
+			continue
+		}
+		if err != nil {
+			return header, nil, nil, lost(ctx, err)
+		}
+		if err = statusOf(header, trailer); err != nil {
+			return header, trailer, nil, err
+		}
+		response, err = decodeOnly(body, header)
+		return header, trailer, response, err
+	}
+	return nil, nil, nil, lost(ctx, err)
+}
+
+// lost is the status of a call that has come to no end of its own. What ctx says
+// comes before whatever else it has caused.
+func lost(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return status.FromContextError(ctx.Err()).Err()
+	}
+	if reset, ok := errors.AsType[frames.ResetError](err); ok {
+		return status.Error(resetCode(reset.Code), err.Error())
+	}
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	return status.Errorf(codes.Unavailable, "the runtime can't be asked: %v", err)
+}
+
+// resetCode is the code of a call whose stream was reset (gRPC over HTTP/2, "HTTP2
+// Transport Mapping", Errors).
+func resetCode(code http2.ErrCode) codes.Code {
+	switch code {
+	case http2.ErrCodeRefusedStream:
+		return codes.Unavailable
+	case http2.ErrCodeCancel:
+		return codes.Canceled
+	case http2.ErrCodeEnhanceYourCalm:
+		return codes.ResourceExhausted
+	case http2.ErrCodeInadequateSecurity:
+		return codes.PermissionDenied
+	default:
+		return codes.Internal
+	}
+}

@@ -1,0 +1,163 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"image-cri-shim/proxy/frames"
+)
+
+// framesEngine joins each client's connection with one of its own to the runtime,
+// and takes the calls out that somebody intercepts.
+type framesEngine struct {
+	socket       string // the runtime's
+	interceptors Interceptors
+	observe      func(Call)
+	client       *frames.Client // for calls that interceptors make
+	absent       *absent
+	lifetime     context.Context
+	end          context.CancelFunc
+	serving      sync.WaitGroup // listeners and connections
+
+	mutex     sync.Mutex
+	listeners []net.Listener
+	relays    map[*frames.Relay]struct{}
+	ending    bool
+}
+
+func newFramesEngine(options Options) *framesEngine {
+	e := &framesEngine{
+		socket:       options.Runtime,
+		interceptors: options.Interceptors,
+		observe:      options.Observe,
+		absent:       newAbsent(options),
+		relays:       map[*frames.Relay]struct{}{},
+	}
+	e.lifetime, e.end = context.WithCancel(context.Background())
+	e.client = frames.NewClient(e.dial)
+	return e
+}
+
+// dialTimeout is how long the runtime may take to accept a connection.
+const dialTimeout = 5 * time.Second
+
+func (e *framesEngine) dial(ctx context.Context) (net.Conn, error) {
+	return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "unix", e.socket)
+}
+
+func (e *framesEngine) waitForRuntime(ctx context.Context) error { return e.client.Connect(ctx) }
+
+func (e *framesEngine) serve(listener net.Listener) error {
+	if !e.begin(listener) {
+		return listener.Close()
+	}
+	defer e.serving.Done()
+	for pause := time.Duration(0); ; {
+		connection, err := listener.Accept()
+		if err == nil {
+			pause = 0
+			e.serving.Go(func() { e.join(connection) }) // also when ending: the client is connected
+			continue
+		}
+		if e.isEnding() {
+			return nil
+		}
+		// Too many open files, for example. They become fewer.
+		if temporary, ok := errors.AsType[interface {
+			error
+			Temporary() bool
+		}](err); !ok || !temporary.Temporary() {
+			return errors.Join(err, listener.Close())
+		}
+		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		select {
+		case <-time.After(pause):
+		case <-e.lifetime.Done():
+		}
+	}
+}
+
+func (e *framesEngine) begin(listener net.Listener) bool {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	if !e.ending {
+		e.listeners = append(e.listeners, listener)
+		e.serving.Add(1)
+	}
+	return !e.ending
+}
+
+func (e *framesEngine) isEnding() bool {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	return e.ending
+}
+
+// join serves one client until its connection ends.
+func (e *framesEngine) join(client net.Conn) {
+	runtime, err := e.dial(e.lifetime)
+	if err != nil {
+		e.absent.answer(client)
+		return
+	}
+	relay := frames.NewRelay(client, runtime, frames.Options{Route: e.route, Restore: e.restore})
+	e.mutex.Lock()
+	ending := e.ending
+	e.relays[relay] = struct{}{}
+	e.mutex.Unlock()
+	if ending { // it had been accepted before
+		relay.Drain()
+	}
+	defer context.AfterFunc(e.lifetime, relay.Close)()
+	_ = relay.Run() // the client knows as much
+	e.mutex.Lock()
+	delete(e.relays, relay)
+	e.mutex.Unlock()
+}
+
+// stop closes the listeners and returns the connections that there are.
+func (e *framesEngine) stop() []*frames.Relay {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	e.ending = true
+	for _, listener := range e.listeners {
+		_ = listener.Close()
+	}
+	e.listeners = nil
+	relays := make([]*frames.Relay, 0, len(e.relays))
+	for relay := range e.relays {
+		relays = append(relays, relay)
+	}
+	return relays
+}
+
+func (e *framesEngine) shutdown(ctx context.Context) error {
+	for _, relay := range e.stop() {
+		relay.Drain()
+	}
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		e.absent.shutdown(ctx)
+		e.serving.Wait()
+	}()
+	select {
+	case <-drained:
+		return e.close()
+	case <-ctx.Done():
+		err := errors.Join(ctx.Err(), e.close())
+		<-drained
+		return err
+	}
+}
+
+func (e *framesEngine) close() error {
+	e.stop()
+	e.end() // closes the connections
+	err := errors.Join(e.absent.close(), e.client.Close())
+	e.serving.Wait()
+	return err
+}

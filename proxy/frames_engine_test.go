@@ -1,0 +1,173 @@
+package proxy_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"image-cri-shim/proxy"
+	"image-cri-shim/proxy/proxytest"
+)
+
+var framesEngine = engineUnderTest{"frames", startEngine(proxy.EngineFrames)}
+
+// A client that comes while the runtime is away is told so at once, is served when it is
+// back, and has a connection of its own to it soon.
+func TestFramesWithoutRuntime(t *testing.T) {
+	runtime := proxytest.NewRuntime(temporarySocket(t))
+	runtime.Handle(method, echo)
+	front := startFront(t, framesEngine, proxy.Options{Runtime: runtime.Socket()})
+	client, err := proxytest.Dial(front.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	_, err = proxytest.Invoke(ctx, client, method, []byte("hi"))
+	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), runtime.Socket()) {
+		t.Errorf("without the runtime: %v, want Unavailable and %s", err, runtime.Socket())
+	}
+	if err := runtime.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer runtime.Stop()
+	works := func() bool {
+		got, err := proxytest.Invoke(ctx, client, method, []byte("hi"))
+		return err == nil && string(got) == "hi"
+	}
+	eventually(t, "the runtime answers", works)
+	// One connection is the one that the client's first one shares with all who came so.
+	eventually(t, "the client is relayed", func() bool { return works() && runtime.Connections() == 2 })
+	_ = client.Close()
+	eventually(t, "its connection has ended", func() bool { return runtime.Connections() == 1 })
+	_ = front.Close()
+	eventually(t, "the runtime is left", func() bool { return runtime.Connections() == 0 })
+}
+
+// A runtime's socket may speak HTTP/1.1 too (CRI-O's does).
+func TestFramesHTTP1(t *testing.T) {
+	socket := temporarySocket(t)
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime := &http.Server{Protocols: new(http.Protocols), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		_, _ = io.WriteString(w, r.Proto+" "+r.URL.Path+" "+string(body))
+	})}
+	runtime.Protocols.SetHTTP1(true)
+	runtime.Protocols.SetUnencryptedHTTP2(true)
+	served := make(chan error, 1)
+	go func() { served <- runtime.Serve(listener) }()
+	t.Cleanup(func() {
+		_ = runtime.Close()
+		_ = await(t, "the runtime ends", served)
+		_ = os.Remove(socket)
+	})
+	front := startFront(t, framesEngine, proxy.Options{Runtime: socket})
+	for proto, enable := range map[string]func(*http.Protocols){
+		"HTTP/1.1": func(p *http.Protocols) { p.SetHTTP1(true) },
+		"HTTP/2.0": func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) },
+	} {
+		transport := &http.Transport{Protocols: new(http.Protocols), DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", front.socket)
+		}}
+		enable(transport.Protocols)
+		client := &http.Client{Transport: transport, Timeout: patience}
+		body := strings.Repeat("body", 50_000)
+		for range 3 {
+			response, err := client.Post("http://localhost/info", "text/plain", strings.NewReader(body))
+			if err != nil {
+				t.Fatalf("%s: %v", proto, err)
+			}
+			got, err := io.ReadAll(response.Body)
+			_ = response.Body.Close()
+			if err != nil || string(got) != proto+" /info "+body {
+				t.Errorf("%s: got %d bytes, %.20q, and error %v", proto, len(got), got, err)
+			}
+		}
+		client.CloseIdleConnections()
+	}
+}
+
+func TestUnknownEngine(t *testing.T) {
+	server, err := proxy.New(proxy.Options{Engine: "steam"})
+	if err == nil || server != nil {
+		t.Fatalf("got %v and error %v", server, err)
+	}
+	for _, word := range []string{`"steam"`, "frames", "grpc"} {
+		if !strings.Contains(err.Error(), word) {
+			t.Errorf("the error %q does not name %s", err, word)
+		}
+	}
+}
+
+// A client that does not read what it has asked for does not hold the end up.
+func TestFramesShutdownOfClientThatDoesNotRead(t *testing.T) {
+	runtime := startRuntime(t)
+	front := startFront(t, framesEngine, proxy.Options{Runtime: runtime.Socket()})
+	sending := make(chan struct{})
+	runtime.Handle(method, func(stream grpc.ServerStream) error {
+		close(sending)
+		for {
+			if err := proxytest.Send(stream, make([]byte, 1<<20)); err != nil {
+				return err
+			}
+		}
+	})
+	conn, err := net.Dial("unix", front.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	floodWindows(t, conn)
+	await(t, "the runtime sends", sending)
+	ctx, cancel := context.WithCancel(t.Context())
+	shutdown := make(chan error, 1)
+	go func() { shutdown <- front.Shutdown(ctx) }()
+	eventually(t, "the socket is closed", func() bool {
+		other, err := net.Dial("unix", front.socket)
+		if err == nil {
+			_ = other.Close()
+		}
+		return err != nil
+	})
+	cancel()
+	_ = await(t, "Shutdown returns", shutdown)
+}
+
+// floodWindows makes a call whose answer may be as large as it likes, and reads nothing.
+func floodWindows(t *testing.T, conn net.Conn) {
+	t.Helper()
+	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
+		t.Fatal(err)
+	}
+	framer := http2.NewFramer(conn, nil)
+	var block bytes.Buffer
+	encoder := hpack.NewEncoder(&block)
+	for _, field := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":path", method}, {":authority", "localhost"}, {"content-type", "application/grpc"}, {"te", "trailers"}} {
+		_ = encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
+	}
+	err := errors.Join(
+		framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1}),
+		framer.WriteWindowUpdate(0, 1<<30),
+		framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true}),
+		framer.WriteData(1, true, []byte("\x00\x00\x00\x00\x00")),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+}

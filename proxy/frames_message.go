@@ -1,0 +1,99 @@
+package proxy
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+
+	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"image-cri-shim/proxy/frames"
+)
+
+// prefixLength is that of a message on the wire: whether it is compressed, and its
+// length (gRPC over HTTP/2, Length-Prefixed-Message).
+const prefixLength = 5
+
+// body is where messages come from.
+type body interface {
+	Receive(ctx context.Context, n int) ([]byte, error)
+}
+
+// receiveMessage returns the next message, or io.EOF after the last one. fields are
+// those that the body came with.
+func receiveMessage(ctx context.Context, from body, fields []hpack.HeaderField) ([]byte, error) {
+	prefix, err := from.Receive(ctx, prefixLength)
+	if err != nil {
+		return nil, brokenOff(err)
+	}
+	message, err := from.Receive(ctx, int(binary.BigEndian.Uint32(prefix[1:])))
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return nil, brokenOff(err)
+	}
+	return decompress(prefix[0], message, fields)
+}
+
+// brokenOff gives a body that ends inside a message a status.
+func brokenOff(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return status.Error(codes.Internal, "the call ended inside a message")
+	}
+	return err
+}
+
+// decodeOnly returns the one message of a body.
+func decodeOnly(body []byte, fields []hpack.HeaderField) ([]byte, error) {
+	if len(body) < prefixLength || uint64(len(body)) != prefixLength+uint64(binary.BigEndian.Uint32(body[1:])) {
+		return nil, status.Errorf(codes.Internal, "the runtime answered with %d bytes that are not one message", len(body))
+	}
+	return decompress(body[0], body[prefixLength:], fields)
+}
+
+// encodeMessage puts the prefix before a message.
+func encodeMessage(message []byte) []byte {
+	encoded := make([]byte, prefixLength, prefixLength+len(message))
+	binary.BigEndian.PutUint32(encoded[1:], uint32(len(message)))
+	return append(encoded, message...)
+}
+
+// canDecode tells whether messages that come with these fields can be decoded.
+func canDecode(fields []hpack.HeaderField) bool {
+	switch frames.Field(fields, "grpc-encoding") {
+	case "", "identity", "gzip":
+		return true
+	}
+	return false
+}
+
+// decompress decodes a message by the flag before it and the encoding in the fields.
+func decompress(flag byte, message []byte, fields []hpack.HeaderField) ([]byte, error) {
+	switch {
+	case flag == 0:
+		return message, nil
+	case flag != 1 || frames.Field(fields, "grpc-encoding") != "gzip":
+		return nil, status.Errorf(codes.Internal, "a message with flag %d and grpc-encoding %.20q can't be decoded", flag, frames.Field(fields, "grpc-encoding"))
+	}
+	reader, err := gzip.NewReader(bytes.NewReader(message))
+	if err != nil {
+		return nil, status.Errorf(codes.Internal, "a message can't be decompressed: %v", err)
+	}
+	decoded, err := io.ReadAll(io.LimitReader(reader, decompressedLimit+1))
+	if err != nil {
+		return nil, status.Errorf(codes.Internal, "a message can't be decompressed: %v", err)
+	}
+	if len(decoded) > decompressedLimit {
+		return nil, status.Errorf(codes.ResourceExhausted, "a message is larger than %d bytes when decompressed", decompressedLimit)
+	}
+	return decoded, nil
+}
+
+// decompressedLimit bounds what a small message may become, in bytes.
+const decompressedLimit = 64 << 20

@@ -1,0 +1,108 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+)
+
+// grpcEngine forwards calls with grpc-go's server and client.
+type grpcEngine struct {
+	runtime      *grpc.ClientConn
+	disconnect   func() error // closes runtime, once
+	server       *grpc.Server
+	interceptors Interceptors
+	observe      func(Call)
+}
+
+func newGRPCEngine(options Options, more ...grpc.ServerOption) (*grpcEngine, error) {
+	runtime, err := dialRuntime(options.Runtime)
+	if err != nil {
+		return nil, err
+	}
+	e := &grpcEngine{
+		runtime:      runtime,
+		disconnect:   sync.OnceValue(runtime.Close),
+		interceptors: options.Interceptors,
+		observe:      options.Observe,
+	}
+	e.server = grpc.NewServer(append([]grpc.ServerOption{
+		grpc.ForceServerCodecV2(codec{}),
+		grpc.UnknownServiceHandler(e.handle),
+		grpc.MaxRecvMsgSize(math.MaxInt32),
+		grpc.MaxSendMsgSize(math.MaxInt32),
+		grpc.WaitForHandlers(true),
+		// How often a local client pings is for the client to decide.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Millisecond, PermitWithoutStream: true}),
+	}, more...)...)
+	return e, nil
+}
+
+func (e *grpcEngine) serve(listener net.Listener) error {
+	err := e.server.Serve(listener)
+	if errors.Is(err, grpc.ErrServerStopped) {
+		return nil
+	}
+	return err
+}
+
+func (e *grpcEngine) shutdown(ctx context.Context) error {
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		e.server.GracefulStop()
+	}()
+	var cut error
+	select {
+	case <-drained:
+	case <-ctx.Done():
+		cut = ctx.Err()
+		e.server.Stop()
+		<-drained
+	}
+	return errors.Join(cut, e.disconnect())
+}
+
+func (e *grpcEngine) close() error {
+	e.server.Stop()
+	return e.disconnect()
+}
+
+// handle answers every call: the server has no service of its own.
+func (e *grpcEngine) handle(service any, stream grpc.ServerStream) error {
+	method, _ := grpc.MethodFromServerStream(stream)
+	start := time.Now()
+	err := expired(stream.Context(), e.route(service, stream, method))
+	if e.observe != nil {
+		e.observe(Call{Method: method, Code: status.Code(err), Err: err, Duration: time.Since(start)})
+	}
+	return err
+}
+
+// expired gives a call whose deadline has passed that status. grpc-go resets the
+// stream at the same moment, so that the context may say Canceled instead.
+func expired(ctx context.Context, err error) error {
+	deadline, set := ctx.Deadline()
+	if set && status.Code(err) == codes.Canceled && !time.Now().Before(deadline) {
+		return status.FromContextError(context.DeadlineExceeded).Err()
+	}
+	return err
+}
+
+func (e *grpcEngine) route(service any, stream grpc.ServerStream, method string) error {
+	if handle, ok := e.interceptors.Unary[method]; ok {
+		return e.intercept(stream, method).unary(handle)
+	}
+	if handle, ok := e.interceptors.Stream[method]; ok {
+		return e.intercept(stream, method).serverStream(handle)
+	}
+	return e.forward(service, stream)
+}

@@ -1,0 +1,199 @@
+package proxy_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"image-cri-shim/proxy"
+	"image-cri-shim/proxy/proxytest"
+)
+
+const (
+	// restarts is how often a runtime or a proxy is restarted while it is used.
+	restarts = 20
+	// users are clients that call all the time.
+	users = 4
+)
+
+// user calls until it is told to stop, one call after the other.
+type user struct {
+	socket     string
+	connection *grpc.ClientConn // nil where each call has one of its own
+	answered   atomic.Int64     // calls
+	refused    atomic.Int64     // calls that have failed with Unavailable
+}
+
+func (u *user) call(ctx context.Context, number int) error {
+	name := []string{method, unaryMethod}[number%2]
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	connection := u.connection
+	if connection == nil {
+		var err error
+		if connection, err = proxytest.Dial(u.socket); err != nil {
+			return err
+		}
+		defer func() { _ = connection.Close() }()
+	}
+	request := fmt.Sprint(number)
+	response, err := proxytest.Invoke(ctx, connection, name, []byte(request))
+	switch {
+	case status.Code(err) == codes.Unavailable:
+		u.refused.Add(1)
+		return err
+	case err != nil:
+		return fmt.Errorf("call %d of %s: %w", number, name, err)
+	case string(response) != request:
+		return fmt.Errorf("call %d of %s: got %q", number, name, response)
+	}
+	u.answered.Add(1)
+	return nil
+}
+
+// echoing are interceptors that change nothing.
+var echoing = proxy.Interceptors{Unary: map[string]proxy.Unary{
+	unaryMethod: func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, error) {
+		return invoke(ctx, unaryMethod, request)
+	},
+}}
+
+// use lets users call until the returned function is called. failed is told of what
+// they get instead of an answer.
+func (s *stage) use(failed func(error)) (all []*user, stop func()) {
+	s.handle(echo)
+	s.runtime.Handle(unaryMethod, echo)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(s.ctx))
+	var calling sync.WaitGroup
+	for number := range users {
+		u := &user{socket: s.socket}
+		if number%2 == 0 {
+			u.connection = s.dial()
+		}
+		all = append(all, u)
+		calling.Go(func() {
+			for number := 0; ctx.Err() == nil; number++ {
+				err := u.call(context.WithoutCancel(ctx), number)
+				if err == nil {
+					continue
+				}
+				failed(err)
+				time.Sleep(time.Millisecond) // leaves the machine to the others
+			}
+		})
+	}
+	return all, func() {
+		cancel()
+		calling.Wait()
+	}
+}
+
+// awaitMore waits until a counter of each user has grown by two: the first may have
+// been on its way.
+func awaitMore(t *testing.T, what string, all []*user, counter func(*user) *atomic.Int64) {
+	t.Helper()
+	for _, u := range all {
+		before := counter(u).Load()
+		eventually(t, what, func() bool { return counter(u).Load() >= before+2 })
+	}
+}
+
+// Whatever its clients do when the runtime dies, they get their answer or
+// Unavailable, and an answer soon after it is back.
+func TestRuntimeRestartsUnderLoad(t *testing.T) {
+	forEachFront(t, proxy.Options{Interceptors: echoing}, func(t *testing.T, s *stage, _ *front) {
+		s.restarted = true
+		all, stop := s.use(func(err error) {
+			if status.Code(err) != codes.Unavailable {
+				t.Error(err)
+			}
+		})
+		defer stop()
+		answered := func(u *user) *atomic.Int64 { return &u.answered }
+		refused := func(u *user) *atomic.Int64 { return &u.refused }
+		var longest time.Duration
+		for range restarts {
+			awaitMore(t, "all users are answered", all, answered)
+			s.stopRuntime()
+			awaitMore(t, "all users notice that the runtime is away", all, refused)
+			s.startRuntime()
+			start := time.Now()
+			awaitMore(t, "all users notice the runtime's return", all, answered)
+			longest = max(longest, time.Since(start))
+		}
+		t.Logf("all users were answered %v after the runtime's return at the latest", longest)
+	})
+}
+
+// A proxy that is replaced by a new one on the same listening socket, as on an
+// update, is not noticed by its clients. The grpc engine loses calls of clients that
+// are just connecting: grpc-go's server cuts those.
+func TestReplacedUnderLoad(t *testing.T) {
+	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
+		runtime := startRuntime(t)
+		shared := listenShared(t)
+		options := proxy.Options{Runtime: runtime.Socket(), Interceptors: echoing}
+		current := startFrontOn(t, under, options, duplicate(t, shared))
+		current.awaitRuntime(t)
+		s := newStage(t, runtime, current.socket, func() int { return current.connections.Open() })
+		s.restarted = true
+		var failed atomic.Int64
+		all, stop := s.use(func(err error) {
+			failed.Add(1)
+			if under.name == string(proxy.EngineFrames) || status.Code(err) != codes.Unavailable {
+				t.Error(err)
+			}
+		})
+		defer stop()
+		for range restarts {
+			next := startFrontOn(t, under, options, duplicate(t, shared))
+			next.awaitRuntime(t)
+			if err := current.Shutdown(s.ctx); err != nil {
+				t.Errorf("Shutdown: %v", err)
+			}
+			current = next
+			awaitMore(t, "all users are answered", all, func(u *user) *atomic.Int64 { return &u.answered })
+		}
+		stop()
+		var answered int64
+		for _, u := range all {
+			answered += u.answered.Load()
+		}
+		t.Logf("%d calls answered, %d failed", answered, failed.Load())
+	})
+}
+
+// listenShared opens a listening socket that several proxies may share.
+func listenShared(t *testing.T) *net.UnixListener {
+	t.Helper()
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: temporarySocket(t), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.SetUnlinkOnClose(false)
+	t.Cleanup(func() { _ = listener.Close() })
+	return listener
+}
+
+// duplicate returns a listener of its own on the same socket.
+func duplicate(t *testing.T, shared *net.UnixListener) net.Listener {
+	t.Helper()
+	file, err := shared.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.FileListener(file)
+	if err := errors.Join(err, file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return listener
+}

@@ -1,0 +1,116 @@
+package proxy_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+
+	"image-cri-shim/proxy"
+	"image-cri-shim/proxy/proxytest"
+)
+
+// What the soak test takes from the environment: calls in all, and connections that
+// stay open meanwhile.
+const (
+	soakCallsVariable       = "SOAK_CALLS"
+	soakConnectionsVariable = "SOAK_CONNECTIONS"
+)
+
+const (
+	soakCalls       = 20_000
+	soakConnections = 200
+	// soakGrowth is what the heap may grow by, in bytes: ten for each call would be
+	// as much, or a quarter of a read buffer for each connection.
+	soakGrowth = 200 << 10
+)
+
+// Many calls, of intercepted methods and others, over many connections leave nothing
+// behind in the frame engine, which keeps account of both: neither while the
+// connections are open nor when they have gone.
+func TestSoak(t *testing.T) {
+	calls := fromEnvironment(t, soakCallsVariable, soakCalls)
+	connections := fromEnvironment(t, soakConnectionsVariable, soakConnections)
+	behind := startRuntime(t)
+	front := startFront(t, engineUnderTest{"frames", startEngine(proxy.EngineFrames)},
+		proxy.Options{Runtime: behind.Socket(), Interceptors: echoing})
+	front.awaitRuntime(t)
+	s := newStage(t, behind, front.socket, front.connections.Open)
+	s.handle(echo)
+	s.runtime.Handle(unaryMethod, echo)
+	s.soak(connections, connections) // what is made once is there
+	idle, closed := goleak.IgnoreCurrent(), heap()
+	s.soak(connections, calls)
+	awaitGoroutines(t, idle)
+	s.expectHeap("with the connections closed", closed)
+}
+
+// soak makes calls over connections that are all open until the last call has ended.
+func (s *stage) soak(connections, calls uint64) {
+	s.t.Helper()
+	clients := make([]*grpc.ClientConn, connections)
+	for at := range clients {
+		client, err := proxytest.Dial(s.socket)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		defer func() { _ = client.Close() }()
+		clients[at] = client
+	}
+	s.spread(clients, 4*connections)
+	open := heap()
+	s.spread(clients, calls)
+	s.expectHeap("with the connections open", open)
+	if got := s.clients(); got != int(connections) {
+		s.t.Errorf("%d connections are open, want %d", got, connections)
+	}
+}
+
+// spread makes calls over the connections in turn.
+func (s *stage) spread(clients []*grpc.ClientConn, calls uint64) {
+	ctx := context.WithoutCancel(s.ctx) // it may take longer than a test's patience
+	var next atomic.Uint64
+	var calling sync.WaitGroup
+	for range 2 * runtime.GOMAXPROCS(0) {
+		calling.Go(func() {
+			for number := next.Add(1) - 1; number < calls && !s.t.Failed(); number = next.Add(1) - 1 {
+				client := clients[number%uint64(len(clients))]
+				name := []string{method, unaryMethod}[number/uint64(len(clients))%2]
+				request := fmt.Sprint(number)
+				response, err := proxytest.Invoke(ctx, client, name, []byte(request))
+				if err != nil || string(response) != request {
+					s.t.Errorf("call %d: %q, %v", number, response, err)
+				}
+			}
+		})
+	}
+	calling.Wait()
+}
+
+// expectHeap waits until the heap is as it was.
+func (s *stage) expectHeap(when string, before uint64) {
+	s.t.Helper()
+	after := heap()
+	for deadline := time.Now().Add(patience); after > before+soakGrowth && time.Now().Before(deadline); {
+		after = heap()
+	}
+	s.t.Logf("%s: heap %d KiB, then %d KiB; %d goroutines", when, before>>10, after>>10, runtime.NumGoroutine())
+	if after > before+soakGrowth {
+		s.t.Errorf("%s the heap has grown from %d to %d bytes", when, before, after)
+	}
+}
+
+// heap is how many bytes are in use, when all garbage is collected.
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC() // what pools have kept
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	return memory.HeapAlloc
+}

@@ -1,0 +1,78 @@
+package rewrite
+
+import (
+	"context"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// Pass looks at the request of a unary call that kubelet makes all the time. Where it
+// may be forwarded as it is, it returns what restores the names in the answer, which
+// hardly ever asks the runtime anything.
+type Pass func(request []byte) (Restore, bool)
+
+// Restore changes an answer of the runtime, and may return it as it is.
+type Restore func(ctx context.Context, response []byte, invoke Invoke) []byte
+
+// Pass is a shorter way to answer some calls of the methods in [Rewriter.Unary], by
+// full method name. Where it says no, Unary answers, and with the same answer.
+func (r *Rewriter) Pass() map[string]Pass {
+	table := make(map[string]Pass)
+	for _, version := range versions {
+		add := func(service, method string, passes func(request []byte) bool, restore func(call, context.Context, []byte) ([]byte, error)) {
+			table["/"+version+"."+service+"/"+method] = func(request []byte) (Restore, bool) {
+				return func(ctx context.Context, response []byte, invoke Invoke) []byte {
+					c := call{Rewriter: r, runtime: images{version: version, invoke: invoke}}
+					if restored, err := restore(c, ctx, response); err == nil {
+						return restored
+					}
+					return response
+				}, passes(request)
+			}
+		}
+		add("ImageService", "ImageStatus", asksByID, call.restoreImageStatus)
+		add("ImageService", "ListImages", listsAll, call.restoreImages)
+		add("RuntimeService", "CreateContainer", createsByID, call.asItIs)
+		add("RuntimeService", "ContainerStatus", always, call.restoreContainerStatus)
+	}
+	return table
+}
+
+func (c call) restoreImageStatus(_ context.Context, raw []byte) ([]byte, error) {
+	response := &runtime.ImageStatusResponse{}
+	if proto.Unmarshal(raw, response) != nil {
+		return raw, nil
+	}
+	return c.restoreStatus(response, raw)
+}
+
+func (c call) restoreImages(_ context.Context, raw []byte) ([]byte, error) { return c.restoreList(raw) }
+
+func (c call) asItIs(_ context.Context, raw []byte) ([]byte, error) { return raw, nil }
+
+func always([]byte) bool { return true }
+
+// What can't be decoded is for the runtime to judge, and passes.
+
+func asksByID(encoded []byte) bool {
+	request := &runtime.ImageStatusRequest{}
+	return proto.Unmarshal(encoded, request) != nil || !isNamed(request.GetImage())
+}
+
+func listsAll(encoded []byte) bool {
+	request := &runtime.ListImagesRequest{}
+	return proto.Unmarshal(encoded, request) != nil || !isNamed(request.GetFilter().GetImage())
+}
+
+func createsByID(encoded []byte) bool {
+	request := &runtime.CreateContainerRequest{}
+	return proto.Unmarshal(encoded, request) != nil || !slices.ContainsFunc(imagesOf(request), isNamed)
+}
+
+// isNamed tells whether an image is given by its name.
+func isNamed(spec *runtime.ImageSpec) bool {
+	_, err := Parse(spec.GetImage())
+	return err == nil
+}
