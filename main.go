@@ -2,8 +2,8 @@
 // a node's private registries serve the images they have. README.md says how to
 // use it; the folders are its parts: proxy forwards gRPC, rewrite changes the
 // image names in CRI messages, registry asks the registries, config reads the
-// file, explain says what all that means for an image, and admin carries it to
-// the operator.
+// file, explain says what all that means for an image, admin carries it to the
+// operator, and clients edits the files that point kubelet and crictl at a socket.
 package main
 
 import (
@@ -47,6 +47,7 @@ calls then have 30 s to end, and a second signal ends them at once.
 EXAMPLES
    image-cri-shim check                      is the configuration right, and what does it mean?
    image-cri-shim resolve nginx:1.25         which registry would serve this image?
+   image-cri-shim install --dry-run          what would point kubelet and crictl at the shim?
    image-cri-shim --file ./shim.yaml         serve
    journalctl -u image-cri-shim              what was asked, and what was served
 
@@ -65,7 +66,7 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) erro
 		Version:                version.Short(),
 		Flags:                  []cli.Flag{fileFlag()},
 		Action:                 serve,
-		Commands:               []*cli.Command{checkCommand(), resolveCommand(), versionCommand(), completionCommand()},
+		Commands:               []*cli.Command{checkCommand(), resolveCommand(), installCommand(), uninstallCommand(), versionCommand(), completionCommand()},
 		EnableBashCompletion:   true,
 		UseShortOptionHandling: true,
 		Suggest:                true,

@@ -1,0 +1,84 @@
+package clients
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/rogpeppe/go-internal/diff"
+)
+
+// backupSuffix names the file beside an edited one that is as that was.
+const backupSuffix = ".image-cri-shim.bak"
+
+// Change is what is to be done to a file.
+type Change struct {
+	Path    string
+	Missing bool // there is no such file
+
+	info                fs.FileInfo
+	content, after      string
+	backup, backupAfter *string // of the file beside it; nil: none
+}
+
+// Edits tells whether the file will be another afterwards.
+func (c *Change) Edits() bool { return c.after != c.content }
+
+// Backup is the path of the file beside it that keeps the way back, empty where
+// there is none once the change is made.
+func (c *Change) Backup() string {
+	if c.backupAfter == nil {
+		return ""
+	}
+	return c.backupPath()
+}
+
+func (c *Change) backupPath() string { return c.Path + backupSuffix }
+
+// Diff is what changes in the file, in the unified format; empty if nothing does.
+func (c *Change) Diff() string {
+	return string(diff.Diff(c.Path, []byte(c.content), c.Path, []byte(c.after)))
+}
+
+// Apply writes the file and its backup, each at once or not at all, and with the
+// owner and the mode that the file has.
+func (c *Change) Apply() error {
+	if c.backupAfter != nil && (c.backup == nil || *c.backup != *c.backupAfter) {
+		if err := c.write(c.backupPath(), *c.backupAfter); err != nil {
+			return fmt.Errorf("write the backup: %w", err)
+		}
+	}
+	if c.Edits() {
+		if err := c.write(c.Path, c.after); err != nil {
+			return fmt.Errorf("write %s: %w", c.Path, err)
+		}
+	}
+	if c.backup != nil && c.backupAfter == nil {
+		return os.Remove(c.backupPath())
+	}
+	return nil
+}
+
+func (c *Change) write(path, content string) (err error) {
+	temporary, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(temporary.Name())
+		}
+	}()
+	_, err = temporary.WriteString(content)
+	if owner, ok := c.info.Sys().(*syscall.Stat_t); ok {
+		err = errors.Join(err, temporary.Chown(int(owner.Uid), int(owner.Gid)))
+	}
+	err = errors.Join(err, temporary.Chmod(c.info.Mode().Perm()), temporary.Sync(), temporary.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(temporary.Name(), path)
+}

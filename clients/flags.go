@@ -1,0 +1,45 @@
+package clients
+
+import (
+	"regexp"
+	"strings"
+)
+
+// flag matches one of kubelet's endpoint flags, with what is before it and its
+// value. kubelet takes _ for - in them.
+var flag = regexp.MustCompile(`(?:^|[\s"'=])--(container[-_]runtime[-_]endpoint|image[-_]service[-_]endpoint)([=\s]*)([^\s"']*)`)
+
+// flagsFormat finds endpoints among kubelet's flags in a file of environment
+// variables, as kubeadm writes it and systemd reads it.
+func flagsFormat(content string) (settings []setting, err error) {
+	start := 0
+	for i, line := range strings.SplitAfter(content, "\n") {
+		found, err := flagsOfLine(line, start, i+1)
+		if err != nil {
+			return nil, err
+		}
+		for _, next := range found {
+			if _, twice := find(settings, next.key); twice {
+				return nil, at(next.line, next.key, "is set twice")
+			}
+			settings = append(settings, next)
+		}
+		start += len(line)
+	}
+	return settings, nil
+}
+
+func flagsOfLine(line string, start, number int) (settings []setting, err error) {
+	if text := strings.TrimSpace(line); strings.HasPrefix(text, "#") || strings.HasPrefix(text, ";") {
+		return nil, nil
+	}
+	for _, match := range flag.FindAllStringSubmatchIndex(line, -1) {
+		key := strings.ReplaceAll(line[match[2]:match[3]], "_", "-")
+		separator, value := line[match[4]:match[5]], line[match[6]:match[7]]
+		if separator == "" || value == "" || strings.HasPrefix(value, "-") || strings.ContainsAny(value, `\$`) {
+			return nil, at(number, key, "expected an endpoint behind it, without quotes, escapes or variables")
+		}
+		settings = append(settings, setting{key: key, line: number, start: start + match[6], end: start + match[7], endpoint: value})
+	}
+	return settings, nil
+}

@@ -1,0 +1,200 @@
+package clients_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"image-cri-shim/clients"
+)
+
+const (
+	shim       = "/run/image-cri-shim.sock"
+	containerd = "/run/containerd/containerd.sock"
+)
+
+// The files of a node, by their names here.
+const (
+	kubelet  = "config.yaml"
+	instance = "instance-config.yaml"
+	flags    = "kubeadm-flags.env"
+	crictl   = "crictl.yaml"
+)
+
+func newNode(folder string) *clients.Node {
+	return &clients.Node{
+		Kubelet:         filepath.Join(folder, kubelet),
+		KubeletInstance: filepath.Join(folder, instance),
+		KubeletFlags:    filepath.Join(folder, flags),
+		Crictl:          filepath.Join(folder, crictl),
+		Shim:            shim,
+		Runtime:         containerd,
+		Same: func(a, b string) bool {
+			return strings.TrimPrefix(a, "/var") == strings.TrimPrefix(b, "/var")
+		},
+	}
+}
+
+func write(t testing.TB, folder, name, content string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t testing.TB, folder, name string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(folder, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// apply does what is planned and returns how many files it edits.
+func apply(t testing.TB, plan func() ([]clients.Change, error)) (edits int) {
+	t.Helper()
+	changes, err := plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range changes {
+		if err := change.Apply(); err != nil {
+			t.Fatal(err)
+		}
+		if change.Edits() {
+			edits++
+		}
+	}
+	return edits
+}
+
+// TestThereAndBack installs twice and uninstalls twice: the second time has
+// nothing to do, and in the end every file is as it was.
+func TestThereAndBack(t *testing.T) {
+	const endpoint = "unix://" + shim
+	tests := map[string]struct {
+		files map[string]string
+		want  map[string]string // only what changes
+	}{
+		"kubeadm since 1.34": {
+			files: map[string]string{
+				kubelet:  "apiVersion: kubelet.config.k8s.io/v1beta1\ncontainerRuntimeEndpoint: unix:///run/containerd/containerd.sock\nkind: KubeletConfiguration\n",
+				instance: "containerRuntimeEndpoint: \"unix:///var/run/containerd/containerd.sock\"\n",
+				flags:    "KUBELET_KUBEADM_ARGS=\"\"\n",
+			},
+			want: map[string]string{
+				kubelet:  "apiVersion: kubelet.config.k8s.io/v1beta1\ncontainerRuntimeEndpoint: " + endpoint + "\nkind: KubeletConfiguration\n",
+				instance: "containerRuntimeEndpoint: \"" + endpoint + "\"\n",
+			},
+		},
+		"kubeadm before, with a flag that wins over an empty key": {
+			files: map[string]string{
+				kubelet: "kind: KubeletConfiguration\ncontainerRuntimeEndpoint: \"\"\n",
+				flags:   "# comment --container-runtime-endpoint=x\nKUBELET_KUBEADM_ARGS=\"--a=b --container-runtime-endpoint unix:///run/containerd/containerd.sock --image_service_endpoint=/run/containerd/containerd.sock\"",
+			},
+			want: map[string]string{
+				flags: "# comment --container-runtime-endpoint=x\nKUBELET_KUBEADM_ARGS=\"--a=b --container-runtime-endpoint " + endpoint + " --image_service_endpoint=" + endpoint + "\"",
+			},
+		},
+		"nothing is set": {
+			files: map[string]string{kubelet: "kind: KubeletConfiguration\n# the end", crictl: ""},
+			want:  map[string]string{kubelet: "kind: KubeletConfiguration\n# the end\ncontainerRuntimeEndpoint: " + endpoint, crictl: "runtime-endpoint: " + endpoint + "\n"},
+		},
+		"empty in quotes": {
+			files: map[string]string{kubelet: "containerRuntimeEndpoint: '' # usual\r\n", crictl: "timeout: 0\nruntime-endpoint: \"\"\nimage-endpoint: \"\"\n"},
+			want:  map[string]string{kubelet: "containerRuntimeEndpoint: '" + endpoint + "' # usual\r\n", crictl: "timeout: 0\nruntime-endpoint: \"" + endpoint + "\"\nimage-endpoint: \"\"\n"},
+		},
+		"odd but clear": {
+			files: map[string]string{crictl: "---\n\"ключ\": [ü, &a b, *a]\n'image-endpoint' :   'unix:/run/containerd/containerd.sock'\nruntime-endpoint:\tunix:///run//containerd/containerd.sock #x\n...\n"},
+			want:  map[string]string{crictl: "---\n\"ключ\": [ü, &a b, *a]\n'image-endpoint' :   '" + endpoint + "'\nruntime-endpoint:\t" + endpoint + " #x\n...\n"},
+		},
+		"an empty key and no flag": {
+			files: map[string]string{kubelet: "containerRuntimeEndpoint: \"\"\n", flags: ""},
+			want:  map[string]string{kubelet: "containerRuntimeEndpoint: \"" + endpoint + "\"\n"},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			for file, content := range test.files {
+				write(t, folder, file, content)
+			}
+			node := newNode(folder)
+			if edits := apply(t, node.Install); edits != len(test.want) {
+				t.Errorf("install edits %d files, want %d", edits, len(test.want))
+			}
+			for file, content := range test.files {
+				want := content
+				if changed, ok := test.want[file]; ok {
+					want = changed
+				}
+				if got := read(t, folder, file); got != want {
+					t.Errorf("%s is\n%q, want\n%q", file, got, want)
+				}
+			}
+			if edits := apply(t, node.Install); edits != 0 {
+				t.Errorf("installed again, %d files are edited", edits)
+			}
+			if edits := apply(t, node.Uninstall); edits != len(test.want) {
+				t.Errorf("uninstall edits %d files, want %d", edits, len(test.want))
+			}
+			for file, content := range test.files {
+				if got := read(t, folder, file); got != content {
+					t.Errorf("%s is in the end\n%q, want\n%q", file, got, content)
+				}
+			}
+			if edits := apply(t, node.Uninstall); edits != 0 {
+				t.Errorf("uninstalled again, %d files are edited", edits)
+			}
+			if left, _ := filepath.Glob(filepath.Join(folder, "*.bak")); len(left) > 0 {
+				t.Errorf("left behind: %q", left)
+			}
+		})
+	}
+}
+
+// TestOthersEditsStay changes files between install and uninstall.
+func TestOthersEditsStay(t *testing.T) {
+	folder := t.TempDir()
+	node := newNode(folder)
+	write(t, folder, crictl, "runtime-endpoint: 'unix:///run/containerd/containerd.sock'\n")
+	write(t, folder, kubelet, "kind: KubeletConfiguration\n")
+	apply(t, node.Install)
+	write(t, folder, crictl, "debug: true\n"+read(t, folder, crictl)+"image-endpoint: unix://"+shim+"\ntimeout: 2\n")
+	write(t, folder, kubelet, read(t, folder, kubelet)+"maxPods: 50\n")
+	apply(t, node.Uninstall)
+	if got, want := read(t, folder, crictl), "debug: true\nruntime-endpoint: 'unix:///run/containerd/containerd.sock'\ntimeout: 2\n"; got != want {
+		t.Errorf("crictl.yaml is %q, want %q", got, want)
+	}
+	if got, want := read(t, folder, kubelet), "kind: KubeletConfiguration\nmaxPods: 50\n"; got != want {
+		t.Errorf("config.yaml is %q, want %q", got, want)
+	}
+}
+
+// TestBackupFollowsTheFile is an upgrade by kubeadm, which writes the file anew
+// between two installs: the way back leads to the new one.
+func TestBackupFollowsTheFile(t *testing.T) {
+	folder := t.TempDir()
+	node := newNode(folder)
+	write(t, folder, kubelet, "containerRuntimeEndpoint: /run/containerd/containerd.sock\n")
+	apply(t, node.Install)
+	const upgraded = "containerRuntimeEndpoint: unix:///run/containerd/containerd.sock\nnew: true\n"
+	write(t, folder, kubelet, upgraded)
+	apply(t, node.Install)
+	apply(t, node.Uninstall)
+	if got := read(t, folder, kubelet); got != upgraded {
+		t.Errorf("config.yaml is %q, want %q", got, upgraded)
+	}
+
+	// What no longer points at the shim needs no way back.
+	apply(t, node.Install)
+	write(t, folder, kubelet, upgraded)
+	if edits := apply(t, node.Uninstall); edits != 0 {
+		t.Errorf("uninstall edits %d files", edits)
+	}
+	if _, err := os.Stat(filepath.Join(folder, kubelet+".image-cri-shim.bak")); !os.IsNotExist(err) {
+		t.Errorf("the backup is left: %v", err)
+	}
+}

@@ -1,0 +1,138 @@
+package clients_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestRefusals requires that what isn't understood is named and left alone.
+func TestRefusals(t *testing.T) {
+	const endpoint = "unix:///run/containerd/containerd.sock"
+	tests := map[string]struct{ file, content, want string }{
+		"another runtime":       {kubelet, "a: b\ncontainerRuntimeEndpoint: unix:///run/crio/crio.sock\n", "config.yaml: line 2: containerRuntimeEndpoint: found unix:///run/crio/crio.sock, expected the shim's own runtime unix:///run/containerd/containerd.sock"},
+		"no socket":             {crictl, "runtime-endpoint: tcp://127.0.0.1:1\n", "crictl.yaml: line 1: runtime-endpoint: found tcp://127.0.0.1:1"},
+		"twice":                 {crictl, "runtime-endpoint: " + endpoint + "\nruntime-endpoint: " + endpoint + "\n", "line 2: runtime-endpoint: is set twice"},
+		"an alias":              {crictl, "a: &a " + endpoint + "\nruntime-endpoint: *a\n", "line 2: runtime-endpoint: expected an endpoint"},
+		"an anchor":             {crictl, "runtime-endpoint: &a " + endpoint + "\n", "line 1: runtime-endpoint: expected an endpoint"},
+		"a tag":                 {crictl, "runtime-endpoint: !!str " + endpoint + "\n", "line 1: runtime-endpoint: expected an endpoint as it is"},
+		"a merge":               {crictl, "a: &a {runtime-endpoint: x}\n<<: *a\n", "line 2: expected a plain key"},
+		"an escape":             {crictl, "runtime-endpoint: \"unix:\\x2f//run/containerd/containerd.sock\"\n", "line 1: runtime-endpoint: expected an endpoint as it is"},
+		"the next line":         {crictl, "runtime-endpoint:\n  " + endpoint + "\n", "line 1: runtime-endpoint: expected an endpoint behind it, on the same line"},
+		"no value":              {crictl, "runtime-endpoint:\n", "line 1: runtime-endpoint: expected an endpoint"},
+		"a block":               {crictl, "runtime-endpoint: |\n  " + endpoint + "\n", "line 1: runtime-endpoint: expected an endpoint"},
+		"a list":                {crictl, "runtime-endpoint: [" + endpoint + "]\n", "line 1: runtime-endpoint: expected an endpoint"},
+		"flow style":            {crictl, "{runtime-endpoint: \"" + endpoint + "\"}\n", "line 1: expected keys with values, one on each line"},
+		"a list of all":         {crictl, "- runtime-endpoint: " + endpoint + "\n", "line 1: expected keys with values"},
+		"two documents":         {crictl, "a: b\n---\nruntime-endpoint: " + endpoint + "\n", "found a second YAML document"},
+		"no YAML":               {crictl, "a: b: c\n", "yaml: mapping values"},
+		"another kind":          {kubelet, "kind: Pod\n", "line 1: kind: found \"Pod\", expected KubeletConfiguration"},
+		"no place at the end":   {crictl, "timeout: 2\n...\n", "a line for runtime-endpoint can't be added at its end"},
+		"a flag twice":          {flags, "A=\"--container-runtime-endpoint=" + endpoint + "\nB=\"--container_runtime_endpoint=" + endpoint + "\"\n", "kubeadm-flags.env: line 2: container-runtime-endpoint: is set twice"},
+		"a flag without value":  {flags, "A=\"--container-runtime-endpoint --v=2\"\n", "line 1: container-runtime-endpoint: expected an endpoint behind it"},
+		"a flag with quotes":    {flags, "A='--container-runtime-endpoint=\"" + endpoint + "\"'\n", "line 1: container-runtime-endpoint: expected an endpoint behind it"},
+		"a flag with variables": {flags, "A=\"--container-runtime-endpoint=$SOCKET\"\n", "line 1: container-runtime-endpoint: expected an endpoint behind it"},
+		"a flag over lines":     {flags, "A=\"--container-runtime-endpoint \\\n" + endpoint + "\"\n", "line 1: container-runtime-endpoint: expected an endpoint behind it"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			write(t, folder, test.file, test.content)
+			_, err := newNode(folder).Install()
+			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), test.file) {
+				t.Errorf("the error is %v, want %s: %s", err, test.file, test.want)
+			}
+		})
+	}
+}
+
+func TestRefusesOtherNodes(t *testing.T) {
+	folder := t.TempDir()
+	write(t, folder, kubelet, "kind: KubeletConfiguration\n")
+	node := newNode(folder)
+	node.Runtime = "/run/cri-dockerd.sock"
+	_, err := node.Install()
+	if want := "is not set, so that unix:///run/containerd/containerd.sock is used"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("with kubelet's usual runtime, which is not the shim's, the error is %v, want %q", err, want)
+	}
+	node.Runtime = "/var/run/crio/crio.sock"
+	if _, err := node.Install(); err == nil || !strings.Contains(err.Error(), "the runtime is CRI-O") {
+		t.Errorf("in front of CRI-O the error is %v", err)
+	}
+	node.Shim = "/run/a b.sock"
+	if _, err := node.Install(); err == nil || !strings.Contains(err.Error(), "would need quotes") {
+		t.Errorf("with a space in the shim's socket the error is %v", err)
+	}
+}
+
+// TestNoWayBack requires that uninstall invents no endpoint.
+func TestNoWayBack(t *testing.T) {
+	folder := t.TempDir()
+	node := newNode(folder)
+	write(t, folder, crictl, "runtime-endpoint: unix:///run/image-cri-shim.sock\n")
+	_, err := node.Uninstall()
+	if err == nil || !strings.Contains(err.Error(), "crictl.yaml: line 1: runtime-endpoint: points at the shim, and there is no ") {
+		t.Errorf("without a backup the error is %v", err)
+	}
+	write(t, folder, crictl, "runtime-endpoint: unix:///run/image-cri-shim.sock\nimage-endpoint: "+containerd+"\n")
+	apply(t, node.Install)
+	if _, err := node.Uninstall(); err == nil || !strings.Contains(err.Error(), "line 1: runtime-endpoint: points at the shim, and did so before") {
+		t.Errorf("where install has found the shim's endpoint the error is %v", err)
+	}
+	write(t, folder, crictl, "")
+	write(t, folder, flags, "A=\"--container-runtime-endpoint="+containerd+"\"\n")
+	apply(t, node.Install)
+	write(t, folder, flags, strings.Replace(read(t, folder, flags), `="`, `="--image-service-endpoint=`+shim+" ", 1))
+	if _, err := node.Uninstall(); err == nil || !strings.Contains(err.Error(), "line 1: image-service-endpoint: points at the shim, and was not there before") {
+		t.Errorf("with a flag that someone has added the error is %v", err)
+	}
+}
+
+func TestFilesThatCannotBeReplaced(t *testing.T) {
+	folder := t.TempDir()
+	node := newNode(folder)
+	write(t, folder, "elsewhere.yaml", "")
+	if err := os.Symlink("elsewhere.yaml", node.Crictl); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(node.KubeletFlags, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, err := node.Install()
+	for _, want := range []string{"crictl.yaml: is a link to elsewhere.yaml: name that file", "kubeadm-flags.env: is no regular file"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error is %v, want %q", err, want)
+		}
+	}
+}
+
+// TestModeAndOwnerStay is about the edited file and its backup.
+func TestModeAndOwnerStay(t *testing.T) {
+	folder := t.TempDir()
+	node := newNode(folder)
+	write(t, folder, crictl, "")
+	if err := os.Chmod(node.Crictl, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	owner := os.Getuid()
+	if owner == 0 {
+		owner = 1
+	}
+	if err := os.Chown(node.Crictl, owner, -1); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, node.Install)
+	for _, path := range []string{node.Crictl, node.Crictl + ".image-cri-shim.bak"} {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o640 || ownerOf(info) != owner {
+			t.Errorf("%s has mode %v and owner %d, want 0640 and %d", path, info.Mode(), ownerOf(info), owner)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(folder, ".*")); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}

@@ -1,0 +1,101 @@
+package clients
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// yamlFormat finds endpoints among the top-level keys of a YAML file.
+func yamlFormat(keys ...string) format {
+	return func(content string) ([]setting, error) {
+		root, err := readMapping(content)
+		if err != nil || root == nil {
+			return nil, err
+		}
+		var settings []setting
+		for i := 0; i < len(root.Content); i += 2 {
+			key, value := root.Content[i], root.Content[i+1]
+			switch {
+			case key.Tag == "!!merge" || key.Kind != yaml.ScalarNode:
+				return nil, fmt.Errorf("line %d: expected a plain key", key.Line)
+			case key.Value == "kind" && value.Value != "KubeletConfiguration":
+				return nil, at(value.Line, key.Value, fmt.Sprintf("found %q, expected KubeletConfiguration", value.Value))
+			case !slices.Contains(keys, key.Value):
+				continue
+			}
+			if _, twice := find(settings, key.Value); twice {
+				return nil, at(key.Line, key.Value, "is set twice")
+			}
+			found, err := locate(content, key, value)
+			if err != nil {
+				return nil, err
+			}
+			settings = append(settings, found)
+		}
+		return settings, nil
+	}
+}
+
+// readMapping returns the top level, nil where the file has none.
+func readMapping(content string) (root *yaml.Node, err error) {
+	defer func() {
+		// The library panics on what it holds to be its own mistakes.
+		if recover() != nil {
+			err = errors.New("this YAML can't be read")
+		}
+	}()
+	decoder := yaml.NewDecoder(strings.NewReader(content))
+	document := &yaml.Node{}
+	switch err := decoder.Decode(document); {
+	case errors.Is(err, io.EOF):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	next := &yaml.Node{}
+	if err := decoder.Decode(next); err == nil {
+		return nil, fmt.Errorf("line %d: found a second YAML document, expected one", next.Line)
+	} else if !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	root = document.Content[0]
+	if root.Kind != yaml.MappingNode || root.Style&yaml.FlowStyle != 0 || root.Anchor != "" || root.Column != 1 {
+		return nil, fmt.Errorf("line %d: expected keys with values, one on each line", root.Line)
+	}
+	return root, nil
+}
+
+// locate finds a value's text. It has to stand there as it reads, plain or in
+// quotes, on the key's line.
+func locate(content string, key, value *yaml.Node) (setting, error) {
+	if value.Kind != yaml.ScalarNode || value.Anchor != "" || value.Line != key.Line || value.Tag == "!!null" {
+		return setting{}, at(key.Line, key.Value, "expected an endpoint behind it, on the same line")
+	}
+	start := offset(content, value.Line, value.Column)
+	for _, text := range []string{value.Value, `"` + value.Value + `"`, `'` + value.Value + `'`} {
+		if text != "" && strings.HasPrefix(content[start:], text) {
+			return setting{key: key.Value, line: key.Line, start: start, end: start + len(text), endpoint: value.Value, alone: true}, nil
+		}
+	}
+	return setting{}, at(key.Line, key.Value, "expected an endpoint as it is, without escapes or a tag")
+}
+
+// offset is where a line and a column, both from 1 and the column in characters, are.
+func offset(content string, line, column int) int {
+	start := 0
+	for range line - 1 {
+		_, rest, _ := strings.Cut(content[start:], "\n")
+		start = len(content) - len(rest)
+	}
+	for range column - 1 {
+		_, size := utf8.DecodeRuneInString(content[start:])
+		start += size
+	}
+	return start
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"image-cri-shim/clients"
+	"image-cri-shim/config"
+)
+
+func installCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "install",
+		Usage: "point kubelet and crictl at the shim, by editing their files",
+		Description: `The endpoints in kubelet's and crictl's files become the shim's socket; nothing
+else in the files changes. A diff is shown, the file as it was is kept beside it,
+and kubelet is not restarted. A client that uses another runtime than the shim, or
+a file that is not understood, is an error, and then no file is changed.`,
+		Flags: installFlags(),
+		Action: func(c *cli.Context) error {
+			return edit(c, "install", (*clients.Node).Install,
+				"now: systemctl enable --now image-cri-shim && systemctl restart kubelet")
+		},
+	}
+}
+
+func uninstallCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "uninstall",
+		Usage: "point kubelet and crictl back at what they used before install",
+		Description: `What install changed becomes what it was, by the copy that install has kept,
+which then goes; what else was changed in the files since stays.`,
+		Flags: installFlags(),
+		Action: func(c *cli.Context) error {
+			return edit(c, "uninstall", (*clients.Node).Uninstall,
+				"now: systemctl restart kubelet, and then systemctl disable --now image-cri-shim")
+		},
+	}
+}
+
+func installFlags() []cli.Flag {
+	return []cli.Flag{
+		fileFlag(),
+		&cli.BoolFlag{Name: "dry-run", Usage: "show what would change, and change nothing"},
+		&cli.PathFlag{Name: "kubelet-config", Usage: "kubelet's configuration `FILE`", Value: "/var/lib/kubelet/config.yaml"},
+		&cli.PathFlag{Name: "kubelet-instance-config", Usage: "the `FILE` that kubeadm puts into it at an upgrade", Value: "/var/lib/kubelet/instance-config.yaml"},
+		&cli.PathFlag{Name: "kubelet-flags", Usage: "the `FILE` with kubelet's flags", Value: "/var/lib/kubelet/kubeadm-flags.env"},
+		&cli.PathFlag{Name: "crictl-config", Usage: "crictl's configuration `FILE`", Value: "/etc/crictl.yaml"},
+	}
+}
+
+// edit plans the changes of all files, shows them, and makes them unless this is
+// a dry run. next says what the operator has to do then.
+func edit(c *cli.Context, command string, plan func(*clients.Node) ([]clients.Change, error), next string) error {
+	if c.Args().Present() {
+		return fmt.Errorf("%s: unexpected argument %q: name files with options", command, c.Args().First())
+	}
+	node, err := newNode(c)
+	if err != nil {
+		return err
+	}
+	changes, err := plan(node)
+	if err != nil {
+		return fmt.Errorf("%s: nothing was changed: %w", command, err)
+	}
+	edited := false
+	for _, change := range changes {
+		if err := makeChange(c.App.Writer, change, c.Bool("dry-run")); err != nil {
+			return fmt.Errorf("%s: %w", command, err)
+		}
+		edited = edited || change.Edits()
+	}
+	if edited && !c.Bool("dry-run") {
+		_, err = fmt.Fprintln(c.App.Writer, next)
+	}
+	return err
+}
+
+func newNode(c *cli.Context) (*clients.Node, error) {
+	settings, err := config.Load(file(c))
+	if err != nil {
+		return nil, err
+	}
+	runtime := settings.Runtime
+	if runtime == "" && c.Command.Name == "install" {
+		if runtime, err = config.DetectRuntime(c.Context); err != nil {
+			return nil, err
+		}
+	}
+	return &clients.Node{
+		Kubelet:         c.Path("kubelet-config"),
+		KubeletInstance: c.Path("kubelet-instance-config"),
+		KubeletFlags:    c.Path("kubelet-flags"),
+		Crictl:          c.Path("crictl-config"),
+		Shim:            settings.Shim,
+		Runtime:         runtime,
+		Same:            same,
+	}, nil
+}
+
+func makeChange(w io.Writer, change clients.Change, dryRun bool) error {
+	switch {
+	case change.Missing:
+		fmt.Fprintf(w, "%s: not there\n", change.Path)
+	case !change.Edits():
+		fmt.Fprintf(w, "%s: nothing to do\n", change.Path)
+	default:
+		fmt.Fprint(w, change.Diff())
+	}
+	if dryRun {
+		return nil
+	}
+	if err := change.Apply(); err != nil {
+		return err
+	}
+	switch {
+	case !change.Edits():
+	case change.Backup() != "":
+		fmt.Fprintf(w, "%s: edited, %s has it as it was\n", change.Path, change.Backup())
+	default:
+		fmt.Fprintf(w, "%s: edited\n", change.Path)
+	}
+	return nil
+}
