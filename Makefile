@@ -1,5 +1,5 @@
 # `make demo` shows the shim at work, `make test` tests it, `make bounds` and
-# `make bench` measure it, `make lint` reads it.
+# `make bench` measure it, `make lint` reads it, `make packages` packs it.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
@@ -8,6 +8,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 DATE    ?= $(shell git log -1 --format=%cI 2>/dev/null)
 PREFIX  ?= /usr
+BINARY  ?= bin/image-cri-shim
 FUZZTIME ?= 10s
 FUZZTIME_RELAY ?= 60s
 CONTAINERD_2 ?= v2.4.2
@@ -16,9 +17,9 @@ variables = -X image-cri-shim/version.Version=$(VERSION) -X image-cri-shim/versi
 # The race detector needs a C compiler, which may have to be installed first.
 race = $$(command -v gcc >/dev/null && echo -race || echo 'no gcc: without the race detector' >&2)
 
-.PHONY: build demo bounds bench test test-containerd-2 test-grpc-engine differential lint fuzz clean install
+.PHONY: build demo bounds bench test test-containerd-2 test-grpc-engine differential lint fuzz clean install packages
 build:
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w $(variables)' -o bin/image-cri-shim .
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w $(variables)' -o $(BINARY) .
 
 # Without the real components the demo has an embedded runtime.
 demo: build
@@ -76,13 +77,17 @@ fuzz:
 	  done; \
 	done
 
+# deb, rpm, tar.gz and SBOM for amd64 and arm64, with their checksums, in dist.
+packages:
+	VERSION=$(VERSION) DATE=$(DATE) packaging/build dist
+
 clean:
-	rm -rf bin
+	rm -rf bin dist
 
 # As root, after `make build`: root may have no Go.
 install:
 	@test -x bin/image-cri-shim || { echo 'run make build first'; exit 1; }
 	install -D -m 0755 bin/image-cri-shim $(DESTDIR)$(PREFIX)/bin/image-cri-shim
-	install -D -m 0644 packaging/image-cri-shim.service $(DESTDIR)/lib/systemd/system/image-cri-shim.service
+	install -D -m 0644 -t $(DESTDIR)/lib/systemd/system packaging/image-cri-shim.s*
 	test -e $(DESTDIR)/etc/image-cri-shim.yaml || install -D -m 0600 packaging/image-cri-shim.yaml $(DESTDIR)/etc/image-cri-shim.yaml
-	install -D -m 0644 README.md $(DESTDIR)$(PREFIX)/share/doc/image-cri-shim/README.md
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/image-cri-shim README*.md

@@ -40,6 +40,7 @@ const (
 
 // components are shared by all tests: what takes long to start.
 type components struct {
+	folder            string            // all of them are in it
 	shim              string            // the built binary
 	private, upstream *testbed.Registry // the node's own, and the one docker.io stands for
 	embedded          runtime
@@ -82,6 +83,7 @@ func testWithComponents(m *testing.M) (code int, err error) {
 }
 
 func (c *components) start(ctx context.Context, folder string) (err error) {
+	c.folder = folder
 	var flags []string
 	if _, err := exec.LookPath("gcc"); err == nil {
 		flags = append(flags, "-race") // needs a C compiler

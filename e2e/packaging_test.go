@@ -43,20 +43,34 @@ func TestExampleConfiguration(t *testing.T) {
 	}
 }
 
-func TestServiceUnit(t *testing.T) {
+// TestUnits verifies the units, and how little the service may do beside its own.
+func TestUnits(t *testing.T) {
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
 		t.Skip("systemd-analyze is not installed")
 	}
-	unit, err := os.ReadFile("../packaging/image-cri-shim.service")
-	if err != nil {
-		t.Fatal(err)
+	units, err := filepath.Glob("../packaging/image-cri-shim.s*")
+	if err != nil || len(units) == 0 {
+		t.Fatalf("no units: %v", err)
 	}
-	installed := strings.ReplaceAll(string(unit), "/usr/bin/image-cri-shim", shared.shim)
-	file := filepath.Join(t.TempDir(), "image-cri-shim.service")
-	if err := os.WriteFile(file, []byte(installed), 0o600); err != nil {
-		t.Fatal(err)
+	folder := t.TempDir()
+	for i, unit := range units {
+		content, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		units[i] = filepath.Join(folder, filepath.Base(unit))
+		installed := strings.ReplaceAll(string(content), "/usr/bin/image-cri-shim", shared.shim)
+		if err := os.WriteFile(units[i], []byte(installed), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if output, err := exec.CommandContext(testContext(t), "systemd-analyze", "verify", file).CombinedOutput(); err != nil || len(output) > 0 {
+	verify := append([]string{"verify"}, units...)
+	if output, err := exec.CommandContext(testContext(t), "systemd-analyze", verify...).CombinedOutput(); err != nil || len(output) > 0 {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, output)
+	}
+	service := filepath.Join(folder, "image-cri-shim.service")
+	output, err := exec.CommandContext(testContext(t), "systemd-analyze", "security", "--offline=true", "--threshold=30", service).CombinedOutput()
+	if err != nil {
+		t.Errorf("the service is exposed more than 3.0: %v\n%s", err, output)
 	}
 }

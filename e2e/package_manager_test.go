@@ -1,0 +1,198 @@
+package e2e
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// packageManager installs into a folder as if it were the root of a machine.
+type packageManager struct {
+	root string
+	// the commands, without the names of packages
+	install, upgrade, remove, purge []string
+	pattern                         string // of its packages' files
+}
+
+func packageManagers(t *testing.T) map[string]*packageManager {
+	dpkg, rpm := t.TempDir(), t.TempDir()
+	run := []string{"dpkg", "--root=" + dpkg, "--log=" + filepath.Join(dpkg, "log"), "--force-confold"}
+	return map[string]*packageManager{
+		"dpkg": {
+			root: dpkg, pattern: "*.deb",
+			install: append(run[:4:4], "--install"),
+			upgrade: append(run[:4:4], "--install"),
+			remove:  append(run[:4:4], "--remove"),
+			purge:   append(run[:4:4], "--purge"),
+		},
+		"rpm": {
+			root: rpm, pattern: "*.rpm",
+			install: []string{"rpm", "--root=" + rpm, "--nodeps", "--install"},
+			upgrade: []string{"rpm", "--root=" + rpm, "--nodeps", "--upgrade"},
+			remove:  []string{"rpm", "--root=" + rpm, "--erase"},
+		},
+	}
+}
+
+// prepare makes what the packages' scripts need in the root: a shell, and a
+// systemctl that writes down what it is asked for.
+func (m *packageManager) prepare(t *testing.T) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root, to install into another root")
+	}
+	if _, err := exec.LookPath(m.install[0]); err != nil {
+		t.Skip(m.install[0], "is not installed")
+	}
+	busybox, err := os.ReadFile("/bin/busybox")
+	if err != nil {
+		t.Skip("Debian's busybox-static is not installed")
+	}
+	for _, command := range []string{"bin/sh", "bin/rm"} {
+		m.write(t, command, string(busybox))
+	}
+	m.write(t, "bin/systemctl", `#!/bin/sh
+echo "$*" >>/systemctl.log
+case "$*" in *is-active*) [ -e /active ] ;; esac
+`)
+	m.write(t, "var/lib/dpkg/status", "")
+	m.write(t, "var/lib/dpkg/updates/none", "")
+	m.delete(t, "var/lib/dpkg/updates/none")
+	m.write(t, "var/lib/dpkg/info/format", "1\n")
+}
+
+func (m *packageManager) path(file string) string { return filepath.Join(m.root, file) }
+
+func (m *packageManager) write(t *testing.T, file, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(m.path(file)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(m.path(file), []byte(content), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (m *packageManager) delete(t *testing.T, file string) {
+	t.Helper()
+	if err := os.RemoveAll(m.path(file)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (m *packageManager) has(file string) bool {
+	_, err := os.Stat(m.path(file))
+	return err == nil
+}
+
+// do runs one of the commands, and returns its output and what systemctl was asked for.
+func (m *packageManager) do(ctx context.Context, t *testing.T, command []string, name string) (output, asked string, err error) {
+	t.Helper()
+	m.delete(t, "systemctl.log")
+	run := exec.CommandContext(ctx, command[0], append(command[1:len(command):len(command)], name)...)
+	run.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	said, err := run.CombinedOutput()
+	log, _ := os.ReadFile(m.path("systemctl.log"))
+	return string(said), string(log), err
+}
+
+func (m *packageManager) must(t *testing.T, command []string, name string) (output, asked string) {
+	t.Helper()
+	output, asked, err := m.do(testContext(t), t, command, name)
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", command, name, err, output)
+	}
+	return output, asked
+}
+
+// TestPackageOnAMachine installs, upgrades and removes the packages as they are,
+// with the systems' own package managers.
+func TestPackageOnAMachine(t *testing.T) {
+	for name, manager := range packageManagers(t) {
+		t.Run(name, func(t *testing.T) {
+			manager.prepare(t)
+			first, second := needPackages(t)
+			old, current := one(t, first, manager.pattern), one(t, second, manager.pattern)
+			const configuration = "etc/image-cri-shim.yaml"
+
+			if _, asked := manager.must(t, manager.install, old); asked != "" {
+				t.Errorf("without systemd it was asked %q", asked)
+			}
+			if info, err := os.Stat(manager.path(configuration)); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("the configuration: %v, %v; want mode 0600", info, err)
+			}
+			units, _ := filepath.Glob("../packaging/image-cri-shim.s*")
+			for _, unit := range units {
+				if !manager.has("usr/lib/systemd/system/" + filepath.Base(unit)) {
+					t.Errorf("%s is not installed", unit)
+				}
+			}
+
+			manager.write(t, "run/systemd/system/is-running", "")
+			manager.write(t, configuration, "force: true\n")
+			t.Run("upgrade", func(t *testing.T) { manager.upgrades(t, old, current, configuration) })
+			t.Run("remove", func(t *testing.T) { manager.removes(t, configuration) })
+		})
+	}
+}
+
+// upgrades goes to the current version with the service stopped, with it running,
+// and with a configuration that is refused.
+func (m *packageManager) upgrades(t *testing.T, old, current, configuration string) {
+	if _, asked := m.must(t, m.upgrade, current); strings.Contains(asked, "restart") || !strings.Contains(asked, "daemon-reload") {
+		t.Errorf("with the service stopped systemctl was asked %q", asked)
+	}
+	if content, _ := os.ReadFile(m.path(configuration)); string(content) != "force: true\n" {
+		t.Errorf("the configuration became %q", content)
+	}
+	again := append(m.upgrade[:len(m.upgrade):len(m.upgrade)], "--force")
+	if m.pattern == "*.deb" {
+		again = m.upgrade
+	}
+	m.write(t, "active", "")
+	if _, asked := m.must(t, again, current); !strings.Contains(asked, "\ntry-restart image-cri-shim.service\n") {
+		t.Errorf("with the service running systemctl was asked %q", asked)
+	}
+	m.write(t, configuration, "adress: http://sealos.hub:5000\n")
+	output, asked := m.must(t, again, current)
+	if strings.Contains(asked, "restart") || !strings.Contains(output, "/etc/image-cri-shim.yaml:1: adress: ") {
+		t.Errorf("with a configuration that is refused systemctl was asked %q, and it says\n%s", asked, output)
+	}
+}
+
+// removes is refused while a client is pointed at the shim.
+func (m *packageManager) removes(t *testing.T, configuration string) {
+	const backup = "var/lib/kubelet/config.yaml.image-cri-shim.bak"
+	m.write(t, backup, "")
+	output, asked, err := m.do(testContext(t), t, m.remove, "image-cri-shim")
+	if err == nil || !m.has("usr/bin/image-cri-shim") || !strings.Contains(output, "/var/lib/kubelet/config.yaml points at the shim: run image-cri-shim uninstall") {
+		t.Errorf("with a kubelet that is pointed at it: %v, systemctl was asked %q\n%s", err, asked, output)
+	}
+	m.delete(t, backup)
+	m.write(t, "var/lib/image-cri-shim/ledger.json", "{}")
+	if _, asked := m.must(t, m.remove, "image-cri-shim"); !strings.Contains(asked, "disable --now image-cri-shim.service\n") || !strings.HasSuffix(asked, "daemon-reload\n") {
+		t.Errorf("systemctl was asked %q", asked)
+	}
+	if m.has("usr/bin/image-cri-shim") || m.has("usr/lib/systemd/system/image-cri-shim.service") {
+		t.Error("the binary or the unit is left")
+	}
+	if !m.has("var/lib/image-cri-shim/ledger.json") {
+		t.Error("the state is gone")
+	}
+	if m.purge == nil {
+		if !m.has(configuration + ".rpmsave") {
+			t.Error("the edited configuration is gone")
+		}
+		return
+	}
+	if !m.has(configuration) {
+		t.Error("the edited configuration is gone")
+	}
+	m.must(t, m.purge, "image-cri-shim")
+	if m.has(configuration) || m.has("var/lib/image-cri-shim") {
+		t.Error("purged, the configuration or the state is left")
+	}
+}
