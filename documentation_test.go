@@ -37,3 +37,40 @@ func TestNeedsAreAnswered(t *testing.T) {
 		}
 	}
 }
+
+// TestTranslation requires that the Chinese README shows the same commands, keys,
+// values, links and rows as the English one, and so is not older.
+func TestTranslation(t *testing.T) {
+	english, chinese := shape(t, "README.md"), shape(t, "README.zh-CN.md")
+	for piece, count := range english {
+		if chinese[piece] != count {
+			t.Errorf("%s: %d times in README.md, %d times in README.zh-CN.md", piece, count, chinese[piece])
+		}
+	}
+	for piece, count := range chinese {
+		if english[piece] == 0 {
+			t.Errorf("%s: %d times in README.zh-CN.md, never in README.md", piece, count)
+		}
+	}
+}
+
+// shape counts what stays the same when a text is translated.
+func shape(t *testing.T, file string) map[string]int {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := make(map[string]int)
+	for _, pattern := range []string{
+		"`[^`\n]+`",         // code
+		`\]\([a-z]+/[^)]+`,  // links
+		`(?m)^#+ |^\| |^- `, // headings, rows and items
+		`(?m)^[a-z][^#│\n]*[a-z0-9] +# |^(?:make|systemctl) .*[^# ]$`, // commands
+	} {
+		for _, piece := range regexp.MustCompile(pattern).FindAllString(string(content), -1) {
+			count[strings.Join(strings.Fields(piece), " ")]++
+		}
+	}
+	return count
+}
