@@ -46,7 +46,8 @@ func installFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "dry-run", Usage: "show what would change, and change nothing"},
 		&cli.PathFlag{Name: "kubelet-config", Usage: "kubelet's configuration `FILE`", Value: "/var/lib/kubelet/config.yaml"},
 		&cli.PathFlag{Name: "kubelet-instance-config", Usage: "the `FILE` that kubeadm puts into it at an upgrade", Value: "/var/lib/kubelet/instance-config.yaml"},
-		&cli.PathFlag{Name: "kubelet-flags", Usage: "the `FILE` with kubelet's flags", Value: "/var/lib/kubelet/kubeadm-flags.env"},
+		&cli.StringSliceFlag{Name: "kubelet-flags", Usage: "each `FILE` with flags of kubelet", TakesFile: true,
+			Value: cli.NewStringSlice("/var/lib/kubelet/kubeadm-flags.env", "/etc/default/kubelet", "/etc/sysconfig/kubelet")},
 		&cli.PathFlag{Name: "crictl-config", Usage: "crictl's configuration `FILE`", Value: "/etc/crictl.yaml"},
 	}
 }
@@ -92,7 +93,7 @@ func newNode(c *cli.Context) (*clients.Node, error) {
 	return &clients.Node{
 		Kubelet:         c.Path("kubelet-config"),
 		KubeletInstance: c.Path("kubelet-instance-config"),
-		KubeletFlags:    c.Path("kubelet-flags"),
+		KubeletFlags:    c.StringSlice("kubelet-flags"),
 		Crictl:          c.Path("crictl-config"),
 		Shim:            settings.Shim,
 		Runtime:         runtime,

@@ -17,14 +17,14 @@ type file struct {
 
 func (n *Node) kubelet() client {
 	configuration := yamlFormat("containerRuntimeEndpoint", "imageServiceEndpoint")
-	return client{
-		files: []file{
-			{n.Kubelet, configuration, "containerRuntimeEndpoint"},
-			{n.KubeletInstance, configuration, "containerRuntimeEndpoint"},
-			{n.KubeletFlags, flagsFormat, "container-runtime-endpoint"},
-		},
-		usual: "/run/containerd/containerd.sock",
+	files := []file{
+		{n.Kubelet, configuration, "containerRuntimeEndpoint"},
+		{n.KubeletInstance, configuration, "containerRuntimeEndpoint"},
 	}
+	for _, path := range n.KubeletFlags {
+		files = append(files, file{path, flagsFormat, "container-runtime-endpoint"})
+	}
+	return client{files: files, usual: "/run/containerd/containerd.sock"}
 }
 
 func (n *Node) crictl() client {

@@ -10,11 +10,11 @@ import (
 
 // Node says where a node's files are, and which sockets it has.
 type Node struct {
-	Kubelet         string // kubelet's configuration file
-	KubeletInstance string // what kubeadm puts into that file at each upgrade
-	KubeletFlags    string // kubelet's flags as kubeadm keeps them
-	Crictl          string // crictl's configuration file
-	Shim, Runtime   string // the sockets' paths
+	Kubelet         string   // kubelet's configuration file
+	KubeletInstance string   // what kubeadm puts into that file at each upgrade
+	KubeletFlags    []string // kubelet's flags, which go before its configuration
+	Crictl          string   // crictl's configuration file
+	Shim, Runtime   string   // the sockets' paths
 	// Same tells whether two paths are one socket.
 	Same func(a, b string) bool
 }

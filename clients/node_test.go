@@ -19,6 +19,7 @@ const (
 	kubelet  = "config.yaml"
 	instance = "instance-config.yaml"
 	flags    = "kubeadm-flags.env"
+	extra    = "default-kubelet"
 	crictl   = "crictl.yaml"
 )
 
@@ -26,7 +27,7 @@ func newNode(folder string) *clients.Node {
 	return &clients.Node{
 		Kubelet:         filepath.Join(folder, kubelet),
 		KubeletInstance: filepath.Join(folder, instance),
-		KubeletFlags:    filepath.Join(folder, flags),
+		KubeletFlags:    []string{filepath.Join(folder, flags), filepath.Join(folder, extra)},
 		Crictl:          filepath.Join(folder, crictl),
 		Shim:            shim,
 		Runtime:         containerd,
@@ -97,6 +98,13 @@ func TestThereAndBack(t *testing.T) {
 			want: map[string]string{
 				flags: "# comment --container-runtime-endpoint=x\nKUBELET_KUBEADM_ARGS=\"--a=b --container-runtime-endpoint " + endpoint + " --image_service_endpoint=" + endpoint + "\"",
 			},
+		},
+		"the operator's own flags": {
+			files: map[string]string{
+				kubelet: "kind: KubeletConfiguration\n",
+				extra:   "KUBELET_EXTRA_ARGS=--container-runtime-endpoint=/run/containerd/containerd.sock\n",
+			},
+			want: map[string]string{extra: "KUBELET_EXTRA_ARGS=--container-runtime-endpoint=" + endpoint + "\n"},
 		},
 		"nothing is set": {
 			files: map[string]string{kubelet: "kind: KubeletConfiguration\n# the end", crictl: ""},

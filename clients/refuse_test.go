@@ -96,7 +96,7 @@ func TestFilesThatCannotBeReplaced(t *testing.T) {
 	if err := os.Symlink("elsewhere.yaml", node.Crictl); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(node.KubeletFlags, 0o700); err != nil {
+	if err := os.Mkdir(node.KubeletFlags[0], 0o700); err != nil {
 		t.Fatal(err)
 	}
 	_, err := node.Install()
