@@ -131,6 +131,13 @@ func TestPackageOnAMachine(t *testing.T) {
 				}
 			}
 
+			if name == "rpm" {
+				flags, err := exec.CommandContext(testContext(t), "rpm", "-qp", "--qf", "[%{FILEFLAGS:fflags} %{FILENAMES}\n]", old).Output()
+				if err != nil || !strings.Contains(string(flags), "cn /"+configuration+"\n") {
+					t.Errorf("the configuration is no file that an upgrade leaves alone: %v\n%s", err, flags)
+				}
+			}
+
 			manager.write(t, "run/systemd/system/is-running", "")
 			manager.write(t, configuration, "force: true\n")
 			t.Run("upgrade", func(t *testing.T) { manager.upgrades(t, old, current, configuration) })

@@ -172,3 +172,32 @@ func TestSBOM(t *testing.T) {
 		t.Errorf("the bill lists %q, the binary has %q", got, want)
 	}
 }
+
+// TestPackageVersions requires that dpkg sorts the versions as git has made them.
+func TestPackageVersions(t *testing.T) {
+	if _, err := exec.LookPath("dpkg"); err != nil {
+		t.Skip("dpkg is not installed")
+	}
+	previous := ""
+	for _, version := range []struct{ git, date, want string }{
+		{"291c1b6", "2026-01-02T03:04:05+01:00", "0~20260102020405.291c1b6"},
+		{"1234567-dirty", "2026-01-02T03:04:05+00:00", "0~20260102030405.1234567.dirty"},
+		{"v1.2.0-rc.1", "", "1.2.0~rc.1"},
+		{"v1.2.0-rc.1-9-gabcdef0", "", "1.2.0~rc.1+9.gabcdef0"},
+		{"v1.2.0-rc.2", "", "1.2.0~rc.2"},
+		{"v1.2.0", "", "1.2.0"},
+		{"v1.2.0-9-gabcdef0", "", "1.2.0+9.gabcdef0"},
+		{"v1.2.0-10-g0123456-dirty", "", "1.2.0+10.g0123456.dirty"},
+		{"v1.2.1", "", "1.2.1"},
+	} {
+		output, err := exec.CommandContext(testContext(t), "../packaging/version", version.git, version.date).CombinedOutput()
+		current := strings.TrimSpace(string(output))
+		if err != nil || current != version.want {
+			t.Errorf("%s is packed as %q (%v), want %s", version.git, current, err, version.want)
+		}
+		if previous != "" && exec.CommandContext(testContext(t), "dpkg", "--compare-versions", previous, "lt", current).Run() != nil {
+			t.Errorf("%s is not before %s", previous, current)
+		}
+		previous = current
+	}
+}
