@@ -18,6 +18,10 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 	"admin":   {theirs: []string{"golang.org/x/sys/unix"}},
 	"clients": {theirs: []string{"github.com/rogpeppe/go-internal/diff", "go.yaml.in/yaml/v3"}},
 	"config":  {theirs: []string{"github.com/distribution/reference", "github.com/xrash/smetrics", "go.yaml.in/yaml/v3"}},
+	"doctor": {
+		ours:   []string{"admin", "config", "explain", "registry", "rewrite"},
+		theirs: []string{"github.com/BurntSushi/toml", "go.yaml.in/yaml/v3", "golang.org/x/sys/unix", "google.golang.org/grpc", "k8s.io/cri-api"},
+	},
 	"explain": {
 		ours:   []string{"registry", "rewrite"},
 		theirs: []string{"github.com/distribution/reference"},
@@ -31,7 +35,7 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 	"rewrite":      {theirs: []string{"github.com/distribution/reference", "google.golang.org/grpc/codes", "google.golang.org/grpc/status", "google.golang.org/protobuf", "k8s.io/cri-api"}},
 	"version":      {},
 	".": {
-		ours:   []string{"admin", "clients", "config", "explain", "proxy", "registry", "rewrite", "version"},
+		ours:   []string{"admin", "clients", "config", "doctor", "explain", "proxy", "registry", "rewrite", "version"},
 		theirs: []string{"github.com/distribution/reference", "github.com/sirupsen/logrus", "github.com/urfave/cli/v2", "google.golang.org/grpc/codes"},
 	},
 }

@@ -97,7 +97,7 @@ func newNode(c *cli.Context) (*clients.Node, error) {
 		Crictl:          c.Path("crictl-config"),
 		Shim:            settings.Shim,
 		Runtime:         runtime,
-		Same:            same,
+		Same:            config.SameSocket,
 	}, nil
 }
 

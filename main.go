@@ -2,8 +2,9 @@
 // a node's private registries serve the images they have. README.md says how to
 // use it; the folders are its parts: proxy forwards gRPC, rewrite changes the
 // image names in CRI messages, registry asks the registries, config reads the
-// file, explain says what all that means for an image, admin carries it to the
-// operator, and clients edits the files that point kubelet and crictl at a socket.
+// file, explain says what all that means for an image, doctor what is wrong on the
+// node, admin carries it to the operator, and clients edits the files that point kubelet
+// and crictl at a socket.
 package main
 
 import (
@@ -48,13 +49,14 @@ EXAMPLES
    image-cri-shim check                      is the configuration right, and what does it mean?
    image-cri-shim resolve nginx:1.25         which registry would serve this image?
    image-cri-shim install --dry-run          what would point kubelet and crictl at the shim?
+   image-cri-shim doctor                     what is wrong on this node, and what to do
    image-cri-shim --file ./shim.yaml         serve
    journalctl -u image-cri-shim              what was asked, and what was served
 
 FILES
    /etc/image-cri-shim.yaml                  the configuration
    /var/lib/image-cri-shim/ledger.json       which image is stored under which name
-   /var/lib/image-cri-shim/admin.sock        where resolve asks the running shim; root only`
+   /var/lib/image-cri-shim/admin.sock        where resolve and doctor ask the running shim; root only`
 
 // run is the program: it returns instead of exiting, and writes only to the
 // files it is given and, as the daemon, to its socket and state directory.
@@ -66,7 +68,7 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) erro
 		Version:                version.Short(),
 		Flags:                  []cli.Flag{fileFlag()},
 		Action:                 serve,
-		Commands:               []*cli.Command{checkCommand(), resolveCommand(), installCommand(), uninstallCommand(), versionCommand(), completionCommand()},
+		Commands:               []*cli.Command{checkCommand(), resolveCommand(), doctorCommand(), installCommand(), uninstallCommand(), versionCommand(), completionCommand()},
 		EnableBashCompletion:   true,
 		UseShortOptionHandling: true,
 		Suggest:                true,

@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"image-cri-shim/admin"
+	"image-cri-shim/doctor"
 	"image-cri-shim/explain"
 	"image-cri-shim/proxy"
+	"image-cri-shim/version"
 )
 
 // operator answers those who ask the running daemon about itself.
@@ -24,6 +26,9 @@ func (o *operator) handler() http.Handler {
 	mux.HandleFunc("GET /resolve", func(response http.ResponseWriter, request *http.Request) {
 		images, err := o.explainer.Explain(request.Context(), request.URL.Query()["image"])
 		admin.Reply(response, resolution{File: o.file, Read: o.read, Images: images}, err)
+	})
+	mux.HandleFunc("GET "+doctor.AboutPath, func(response http.ResponseWriter, _ *http.Request) {
+		admin.Reply(response, doctor.Running{File: o.file, Read: o.read, Version: version.Short()}, nil)
 	})
 	return mux
 }

@@ -118,11 +118,21 @@ func explained(c *cli.Context, names []string) (images []explain.Image, note str
 // explainedFresh goes by the file, the registries, the runtime and the ledger's
 // file as they are now, and changes none of them.
 func explainedFresh(ctx context.Context, file string, settings *config.Config, names []string) ([]explain.Image, error) {
-	registries, err := openRegistries(file, settings, registry.Options{})
+	explainer, end, err := freshExplainer(ctx, file, settings)
 	if err != nil {
 		return nil, err
 	}
-	defer registries.Close()
+	defer end()
+	return explainer.Explain(ctx, names)
+}
+
+// freshExplainer makes an explainer that needs no daemon, to be ended. It sets the
+// runtime where the file does not.
+func freshExplainer(ctx context.Context, file string, settings *config.Config) (explainer *explain.Explainer, end func(), err error) {
+	registries, err := openRegistries(file, settings, registry.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
 	if settings.Runtime == "" {
 		if settings.Runtime, err = config.DetectRuntime(ctx); err != nil {
 			settings.Runtime = "/run/containerd/containerd.sock" // the first that would be looked for
@@ -130,12 +140,15 @@ func explainedFresh(ctx context.Context, file string, settings *config.Config, n
 	}
 	runtime, err := proxy.New(proxy.Options{Runtime: settings.Runtime})
 	if err != nil {
-		return nil, err
+		registries.Close()
+		return nil, nil, err
 	}
-	defer func() { _ = runtime.Close() }()
-	rewriter := rewrite.New(rewrite.Options{Lookup: lookup{registries}, Ledger: rewrite.ReadLedger(settings.StateDirectory)})
-	explainer := &explain.Explainer{Registries: registries, Rewriter: rewriter, Invoke: runtime.Invoke}
-	return explainer.Explain(ctx, names)
+	ledger, _ := rewrite.ReadLedger(settings.StateDirectory) // empty where it can't be read
+	rewriter := rewrite.New(rewrite.Options{Lookup: lookup{registries}, Ledger: ledger})
+	return &explain.Explainer{Registries: registries, Rewriter: rewriter, Invoke: runtime.Invoke}, func() {
+		_ = runtime.Close()
+		registries.Close()
+	}, nil
 }
 
 // resolution is the running shim's answer.

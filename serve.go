@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -93,7 +92,7 @@ func (d *daemon) connect(ctx context.Context) error {
 			return err
 		}
 	}
-	if same(d.settings.Shim, d.settings.Runtime) {
+	if config.SameSocket(d.settings.Shim, d.settings.Runtime) {
 		return fmt.Errorf("shim %s and cri %s are one socket: the shim would be its own runtime", d.settings.Shim, d.settings.Runtime)
 	}
 	rewriter := rewrite.New(rewrite.Options{
@@ -114,19 +113,6 @@ func (d *daemon) connect(ctx context.Context) error {
 	}
 	d.operator.explainer = &explain.Explainer{Registries: d.registries, Rewriter: rewriter, Invoke: d.server.Invoke}
 	return nil
-}
-
-// same tells whether two paths are one, whatever links their folders are (/run
-// and /var/run often are).
-func same(a, b string) bool {
-	resolved := func(path string) string {
-		folder, err := filepath.EvalSymlinks(filepath.Dir(path))
-		if err != nil {
-			return path // the folder is not there yet
-		}
-		return filepath.Join(folder, filepath.Base(path))
-	}
-	return resolved(a) == resolved(b)
 }
 
 // detectRuntime waits until one of the well-known runtimes is there.

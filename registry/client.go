@@ -156,18 +156,21 @@ func (c *client) pullerFor(repository string) (*remote.Puller, error) {
 	return c.puller, nil
 }
 
-func (c *client) newPuller() (*remote.Puller, error) {
-	login := authn.Anonymous
-	if c.credentials != (Credentials{}) {
-		login = authn.FromConfig(authn.AuthConfig{
-			Username:      c.credentials.Username,
-			Password:      c.credentials.Password,
-			IdentityToken: c.credentials.IdentityToken,
-			RegistryToken: c.credentials.RegistryToken,
-		})
+func (c *client) authenticator() authn.Authenticator {
+	if c.credentials == (Credentials{}) {
+		return authn.Anonymous
 	}
+	return authn.FromConfig(authn.AuthConfig{
+		Username:      c.credentials.Username,
+		Password:      c.credentials.Password,
+		IdentityToken: c.credentials.IdentityToken,
+		RegistryToken: c.credentials.RegistryToken,
+	})
+}
+
+func (c *client) newPuller() (*remote.Puller, error) {
 	return remote.NewPuller(
-		remote.WithAuth(login),
+		remote.WithAuth(c.authenticator()),
 		remote.WithTransport(c.transport),
 		remote.WithUserAgent(c.userAgent),
 		// A registry that fails once is Unknown now rather than found out later.

@@ -68,7 +68,10 @@ func (c *client) explainStatus(status *transport.Error) *failure {
 	case status.StatusCode == http.StatusUnauthorized && c.credentials == (Credentials{}):
 		text += ": it wants credentials, and none are configured"
 	case status.StatusCode == http.StatusUnauthorized:
-		text += ": it does not take the configured credentials for this image"
+		text += ": it does not take the configured credentials"
+		if status.Request != nil && strings.Contains(status.Request.URL.Path, "/manifests/") {
+			text += " for this image"
+		}
 	case status.StatusCode == http.StatusNotFound:
 		text += ": there is no OCI registry at this address"
 	}

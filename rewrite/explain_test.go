@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -102,17 +104,27 @@ func TestReadLedger(t *testing.T) {
 	if err := writer.apply(change{Name: []entry{name}}); err != nil {
 		t.Fatal(err)
 	}
-	reader := ReadLedger(folder)
+	reader, err := ReadLedger(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if found, ok := reader.lookup(name.Original); !ok || found.Stored != name.Stored {
 		t.Errorf("read %+v", found)
 	}
 	if err := reader.apply(change{Unname: []string{name.Original}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := ReadLedger(folder).lookup(name.Original); !ok {
+	again, err := ReadLedger(folder)
+	if _, ok := again.lookup(name.Original); err != nil || !ok {
 		t.Error("who only reads has changed the file")
 	}
-	if _, ok := ReadLedger(folder + "/missing").lookup(name.Original); ok {
-		t.Error("a missing file is not empty")
+	if missing, err := ReadLedger(folder + "/missing"); err != nil || len(missing.names) > 0 {
+		t.Errorf("a missing file: %v, %v", missing.names, err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, ledgerName), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if damaged, err := ReadLedger(folder); err == nil || len(damaged.names) > 0 {
+		t.Errorf("a damaged file: %v, %v", damaged.names, err)
 	}
 }

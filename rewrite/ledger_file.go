@@ -53,17 +53,24 @@ func OpenLedger(directory string) (*Ledger, error) {
 }
 
 // ReadLedger reads the ledger in a state directory for somebody who only looks:
-// nothing on disk is changed by it or by its use. What can't be read is empty.
-func ReadLedger(directory string) *Ledger {
+// nothing on disk is changed by it or by its use. What can't be read is an error
+// beside a ledger that is empty; that there is none yet is no error.
+func ReadLedger(directory string) (*Ledger, error) {
 	l := newLedger(&ledgerFile{})
-	content, err := readBounded(filepath.Join(directory, ledgerName), documentLimit)
+	path := filepath.Join(directory, ledgerName)
+	content, err := readBounded(path, documentLimit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return l, nil
+	}
 	if err != nil {
-		return l
+		return l, err
 	}
-	if stored, err := decodeDocument(content); err == nil {
-		l.fill(stored)
+	stored, err := decodeDocument(content)
+	if err != nil {
+		return l, fmt.Errorf("ledger %s: %w", path, err)
 	}
-	return l
+	l.fill(stored)
+	return l, nil
 }
 
 // fill puts into an empty ledger what was on disk.

@@ -1,0 +1,68 @@
+package doctor
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+)
+
+// Level is how bad it is.
+type Level int
+
+const (
+	OK   Level = iota
+	Warn       // it works, but not as it should, or can't be looked at
+	Fail
+)
+
+// String is OK, WARN or FAIL.
+func (l Level) String() string { return [...]string{"OK", "WARN", "FAIL"}[l] }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+// Finding is what a check has found out.
+type Finding struct {
+	Check   string `json:"check"`
+	Subject string `json:"subject"` // a file, a socket, a registry's address, an image
+	Level   Level  `json:"level"`
+	Text    string `json:"text"`
+	Hint    string `json:"hint,omitempty"` // what to do; always there where it is not OK
+}
+
+// topic is what findings are about.
+type topic struct{ check, subject string }
+
+func (t topic) ok(format string, values ...any) Finding {
+	return t.finding(OK, "", format, values)
+}
+
+func (t topic) warn(hint, format string, values ...any) Finding {
+	return t.finding(Warn, hint, format, values)
+}
+
+func (t topic) fail(hint, format string, values ...any) Finding {
+	return t.finding(Fail, hint, format, values)
+}
+
+func (t topic) finding(level Level, hint, format string, values []any) Finding {
+	return Finding{t.check, oneLine(t.subject), level, oneLine(fmt.Sprintf(format, values...)), oneLine(hint)}
+}
+
+// oneLine makes a text fit for a line, whatever it is from.
+func oneLine(text string) string {
+	const limit = 1000
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, text)
+	if len(text) > limit {
+		text = strings.ToValidUTF8(text[:limit], "") + "..."
+	}
+	return text
+}
+
+// asRoot is what to do where this user may not look.
+const asRoot = "run the doctor as root"

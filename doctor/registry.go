@@ -1,0 +1,140 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"image-cri-shim/config"
+	"image-cri-shim/registry"
+)
+
+// registries says of each registry how far the way to it goes, and whether the
+// runtime gets there too.
+func registries(_ context.Context, n *node) []Finding {
+	if len(n.visits) == 0 {
+		return []Finding{topic{"registries", n.File}.warn("set address", "none is configured: the shim only forwards")}
+	}
+	var findings []Finding
+	for _, v := range n.visits {
+		configured := n.configured(v)
+		findings = append(findings, arrival(v, configured)...)
+		if v.Connection == nil && v.Name == nil && v.TLS == nil && v.Answer == nil {
+			findings = append(findings, login(v, configured), latency(v, n.Settings.LookupTimeout))
+		}
+		if !v.Date.IsZero() {
+			findings = append(findings, clock(v))
+		}
+		findings = append(findings, n.trust(v, configured)...)
+	}
+	return findings
+}
+
+// configured is the configuration of a registry that was visited.
+func (n *node) configured(v registry.Visit) config.Registry {
+	i := slices.IndexFunc(n.Settings.Registries, func(r config.Registry) bool { return r.Address == v.Registry })
+	if i < 0 {
+		return config.Registry{Address: v.Registry} // docker.io, which has another spelling
+	}
+	return n.Settings.Registries[i]
+}
+
+// arrival says where the way to a registry ends.
+func arrival(v registry.Visit, configured config.Registry) []Finding {
+	name, connection, tls := topic{"name", v.Registry}, topic{"connection", v.Registry}, topic{"TLS", v.Registry}
+	if v.Name != nil {
+		return []Finding{name.fail("add the name to DNS or to /etc/hosts, or correct the address", "%v", v.Name)}
+	}
+	findings := []Finding{name.ok("resolves")}
+	if v.Proxy != "" {
+		findings = []Finding{name.ok("is left to the proxy %s, by this shell's environment: see that the shim's has the same", v.Proxy)}
+	}
+	if v.Connection != nil {
+		return append(findings, connection.fail("start the registry, or correct the port and the firewall", "%v", v.Connection))
+	}
+	findings = append(findings, connection.ok("accepted"))
+	if v.TLS != nil {
+		return append(findings, tls.fail("set ca to its authority's certificate, or mend its certificate", "%v", v.TLS))
+	}
+	if v.Answer != nil {
+		return append(findings, topic{"answer", v.Registry}.fail("see what is at this address, and whether it is http:// or https://", "%v", v.Answer))
+	}
+	return append(findings, encryption(tls, v, configured))
+}
+
+// expiry is how long before its end a certificate is warned of.
+const expiry = 14 * 24 * time.Hour
+
+func encryption(t topic, v registry.Visit, configured config.Registry) Finding {
+	switch {
+	case v.Session == nil:
+		return t.ok("none (http)")
+	case configured.InsecureSkipVerify:
+		return t.warn("set ca in place of insecureSkipVerify", "the certificate is not verified: who is in between can read the password and change images")
+	}
+	until := v.Session.PeerCertificates[0].NotAfter
+	if left := until.Sub(v.At); left < expiry {
+		return t.warn("renew the registry's certificate", "the certificate ends on %s", until.Format(time.DateOnly))
+	}
+	return t.ok("verified, until %s", until.Format(time.DateOnly))
+}
+
+func login(v registry.Visit, configured config.Registry) Finding {
+	t := topic{"login", v.Registry}
+	switch {
+	case v.Login == nil && v.User == "":
+		return t.ok("not needed")
+	case v.Login == nil:
+		return t.ok("as %s", v.User)
+	case v.User == "" && configured.AuthFile != "":
+		return t.warn("add it there if there are not only logins of projects", "%s has no login for all of it: %v", configured.AuthFile, v.Login)
+	case configured.AuthFile != "":
+		return t.fail("correct the login in "+configured.AuthFile, "%v", v.Login)
+	default:
+		return t.fail("set auth to the user and password of an account that may pull", "%v", v.Login)
+	}
+}
+
+func latency(v registry.Visit, timeout time.Duration) Finding {
+	t := topic{"answer", v.Registry}
+	if v.Latency > timeout/2 {
+		return t.warn("find out what is slow, or raise lookupTimeout", "after %v, and look-ups end after %v", v.Latency.Round(time.Millisecond), timeout)
+	}
+	return t.ok("after %v", v.Latency.Round(time.Millisecond/10))
+}
+
+// Tokens hold for minutes and are refused before their time.
+const (
+	skewWarned = time.Minute
+	skewFailed = 5 * time.Minute
+)
+
+func clock(v registry.Visit) Finding {
+	t := topic{"clock", v.Registry}
+	skew := v.Date.Sub(v.At).Round(time.Second)
+	text := fmt.Sprintf("the registry's is %v ahead", skew)
+	if skew < 0 {
+		text = fmt.Sprintf("the registry's is %v behind", -skew)
+	}
+	const hint = "set the clocks by NTP (timedatectl): tokens and certificates hold for a time"
+	switch {
+	case skew.Abs() > skewFailed:
+		return t.fail(hint, "%s", text)
+	case skew.Abs() > skewWarned:
+		return t.warn(hint, "%s", text)
+	case skew.Abs() <= time.Second: // what the header is exact to
+		return t.ok("the same")
+	}
+	return t.ok("%s", text)
+}
+
+// host is a registry's host as URLs have it, and whether that is over http.
+func host(v registry.Visit) (name string, plain bool) {
+	name = v.Host
+	if name == "docker.io" {
+		name = "registry-1.docker.io"
+	}
+	return name, strings.HasPrefix(v.Registry, "http://")
+}

@@ -1,0 +1,71 @@
+package doctor
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/explain"
+	"image-cri-shim/registry"
+)
+
+// sandboxImage says whether pods get their sandbox. The runtime itself pulls the
+// image, by the name in its configuration and not over the shim.
+func sandboxImage(ctx context.Context, n *node) []Finding {
+	if !n.runtime.answers() {
+		return nil // that is said already
+	}
+	name := n.sandboxName()
+	t := topic{"sandbox image", cmp.Or(name, n.runtime.name())}
+	if name == "" {
+		return []Finding{t.warn("see that the image is on the node or in a registry that the runtime reaches by itself",
+			"the runtime does not tell its name, nor does %s", n.Files.Containerd)}
+	}
+	found := &cri.ImageStatusResponse{}
+	request := &cri.ImageStatusRequest{Image: &cri.ImageSpec{Image: name}}
+	if err := n.runtime.ask(ctx, n.Settings.Runtime, "ImageService/ImageStatus", request, found); err != nil {
+		return []Finding{t.warn("see the runtime's log", "the runtime does not say whether it has the image: %v", err)}
+	}
+	switch {
+	case found.Image.GetPinned():
+		return []Finding{t.ok("on the node, pinned")}
+	case found.Image != nil:
+		return []Finding{t.ok("on the node, not pinned: kubelet may remove it when the disk is full")}
+	}
+	images, err := n.Explainer.Explain(ctx, []string{name})
+	if err != nil {
+		return []Finding{t.warn("see the runtime's log", "%v", err)}
+	}
+	return []Finding{absentSandbox(t, images[0])}
+}
+
+// sandboxName is what the runtime tells, or what containerd's file says.
+func (n *node) sandboxName() string {
+	if n.settings.SandboxImage != "" || !n.runtime.isContainerd() {
+		return n.settings.SandboxImage
+	}
+	return readContainerd(n.Files.Containerd).sandbox()
+}
+
+// absentSandbox says what a pull would bring. Only what a registry has under the
+// image's own name does the runtime find by itself.
+func absentSandbox(t topic, image explain.Image) Finding {
+	for _, r := range image.Registries {
+		if r.Answer != registry.Found.String() {
+			continue
+		}
+		switch {
+		case r.Reference != image.Reference:
+			return t.fail(fmt.Sprintf("set the runtime's sandbox image to %s (containerd: sandbox_image or pinned_images.sandbox, CRI-O: pause_image)", r.Reference),
+				"not on the node. %s has it as %s, but the runtime pulls it by its own name, past the shim", r.Registry, r.Reference)
+		case image.User != "":
+			return t.warn(fmt.Sprintf("crictl pull %s", image.Image), "not on the node. %s has it, but the runtime pulls it without the shim's login", r.Registry)
+		default:
+			return t.ok("not on the node, but %s has it", r.Registry)
+		}
+	}
+	return t.fail("push it to a registry and set the runtime's sandbox image to its name there (containerd: sandbox_image or pinned_images.sandbox, CRI-O: pause_image)",
+		"neither on the node nor in a configured registry: no pod can start unless the runtime reaches the registry in its name")
+}

@@ -1,0 +1,104 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"image-cri-shim/admin"
+	"image-cri-shim/config"
+)
+
+const (
+	start   = "start the shim: systemctl start image-cri-shim; journalctl -u image-cri-shim says why it ended"
+	restart = "restart the shim: systemctl restart image-cri-shim"
+)
+
+// shimSocket says whether clients reach the runtime over the shim.
+func shimSocket(_ context.Context, n *node) []Finding {
+	t := topic{"shim", n.Settings.Shim}
+	p := n.shim
+	switch {
+	case config.SameSocket(n.Settings.Shim, n.Settings.Runtime):
+		return []Finding{t.fail("set shim to another path", "is the runtime's own socket")}
+	case p.dial != nil:
+		return []Finding{silent(t, p.dial, start)}
+	case !p.answers() && !n.runtime.answers() && status.Code(p.err) == codes.Unavailable:
+		return []Finding{t.ok("live, but for the runtime behind it")}
+	case !p.answers():
+		return []Finding{t.fail(restart, "accepts connections, but answers: %v", p.err)}
+	case n.runtime.answers() && p.name() != n.runtime.name():
+		return []Finding{t.fail("see that shim is no other runtime's socket, then "+restart, "%s answers, and not %s behind the shim", p.name(), n.runtime.name())}
+	case n.runtime.isCRIO() && !strings.HasSuffix(n.Settings.Shim, "run/crio/crio.sock"):
+		return []Finding{t.warn("set shim to a path that ends in run/crio/crio.sock", "kubelet takes CRI-O's statistics from such a path only")}
+	}
+	return []Finding{n.access(t)}
+}
+
+// access compares who may use the shim's socket with who may use the runtime's.
+func (n *node) access(t topic) Finding {
+	shim, err := os.Stat(n.Settings.Shim)
+	if err != nil {
+		return t.fail(restart, "%v", err)
+	}
+	mode := shim.Mode().Perm()
+	runtime, err := os.Stat(n.Settings.Runtime)
+	if err == nil && mode&^runtime.Mode().Perm() != 0 {
+		return t.warn(restart+", which gives it the runtime's mode", "live, and open to more users (mode %04o) than the runtime's (%04o)", mode, runtime.Mode().Perm())
+	}
+	return t.ok("live, mode %04o", mode)
+}
+
+// Running is what the running shim says of itself.
+type Running struct {
+	File    string    `json:"file"` // its configuration
+	Read    time.Time `json:"read"` // when it has read that
+	Version string    `json:"version"`
+}
+
+// AboutPath is where it does.
+const AboutPath = "/about"
+
+// runningShim says whether the shim that runs goes by this file.
+func runningShim(ctx context.Context, n *node) []Finding {
+	if n.shim.dial != nil {
+		return nil // that is said already
+	}
+	t := topic{"running shim", n.Admin}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var running Running
+	err := admin.Get(ctx, n.Admin, AboutPath, nil, &running)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return []Finding{t.warn(asRoot, "this user may not ask it about itself")}
+	case errors.Is(err, admin.ErrNotRunning):
+		return []Finding{t.fail("see what serves "+n.Settings.Shim+", and that image is its state directory, then "+restart, "no shim with this state directory runs")}
+	case err != nil:
+		return []Finding{t.warn(restart, "%v", err)}
+	}
+	return []Finding{n.compare(t, running)}
+}
+
+func (n *node) compare(t topic, running Running) Finding {
+	here, err := os.Stat(n.File)
+	if err != nil {
+		return t.fail(asRoot, "%v", err)
+	}
+	there, err := os.Stat(running.File)
+	switch {
+	case err != nil || !os.SameFile(here, there):
+		return t.fail("examine that file, with --file, or start the shim with this one", "it runs with another file, %s", running.File)
+	case here.ModTime().After(running.Read):
+		return t.warn(restart, "the file has changed since the shim has read it")
+	case running.Version != n.Version:
+		return t.warn(restart, "it is of version %s, this is %s", running.Version, n.Version)
+	}
+	return t.ok("has this configuration, version %s", running.Version)
+}

@@ -1,0 +1,78 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"image-cri-shim/rewrite"
+)
+
+// Free space of the state directory's file system, in bytes. The ledger takes a
+// few hundred for each name, twice while it is written.
+const (
+	freeFailed = 1 << 20
+	freeWarned = 64 << 20
+)
+
+// stateDirectory says whether the shim can keep the names of images.
+func stateDirectory(_ context.Context, n *node) []Finding {
+	directory := n.Settings.StateDirectory
+	t := topic{"state", directory}
+	info, err := os.Stat(directory)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return []Finding{t.warn(asRoot, "this user may not look at it")}
+	case errors.Is(err, fs.ErrNotExist) && n.shim.dial != nil:
+		return []Finding{t.ok("is made when the shim starts")}
+	case errors.Is(err, syscall.ENOTDIR), err == nil && !info.IsDir():
+		return []Finding{t.fail("remove the file, or set image to another path", "is no directory: names of images are lost when the shim restarts")}
+	case err != nil:
+		return []Finding{t.fail("make it, then "+restart, "%v", err)}
+	}
+	if err := unix.Access(directory, unix.W_OK); err != nil {
+		if os.Geteuid() != 0 && !errors.Is(err, unix.EROFS) {
+			return []Finding{t.warn(asRoot, "this user may not write to it")}
+		}
+		return []Finding{t.fail("make it writable, or set image to another path", "can't be written to: %v", err)}
+	}
+	return []Finding{space(t)}
+}
+
+func space(t topic) Finding {
+	var disk unix.Statfs_t
+	if err := unix.Statfs(t.subject, &disk); err != nil {
+		return t.warn("see whether the disk is sound", "its disk can't be looked at: %v", err)
+	}
+	const hint = "free space there: df shows how much"
+	switch free := disk.Bavail * uint64(disk.Bsize); {
+	case free < freeFailed:
+		return t.fail(hint, "the disk is full, %d KiB are left: names of images are lost when the shim restarts", free>>10)
+	case disk.Files > 0 && disk.Ffree == 0:
+		return t.fail(hint+"; df -i", "the disk has no room for another file: names of images are lost when the shim restarts")
+	case free < freeWarned:
+		return t.warn(hint, "the disk is nearly full, %d MiB are left", free>>20)
+	default:
+		return t.ok("writable, %d MiB free", free>>20)
+	}
+}
+
+// ledger says whether the names of images that were kept can be read.
+func ledger(_ context.Context, n *node) []Finding {
+	t := topic{"ledger", filepath.Join(n.Settings.StateDirectory, "ledger.json")}
+	_, err := rewrite.ReadLedger(n.Settings.StateDirectory)
+	switch {
+	case errors.Is(err, syscall.ENOTDIR):
+		return nil // that is said already
+	case errors.Is(err, fs.ErrPermission):
+		return []Finding{t.warn(asRoot, "this user may not read it")}
+	case err != nil:
+		return []Finding{t.warn("nothing, if the shim does not run: it starts with an empty one and learns the names again; else "+restart, "%v", err)}
+	}
+	return []Finding{t.ok("readable")}
+}
