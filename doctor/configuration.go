@@ -2,6 +2,8 @@ package doctor
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"strings"
 	"syscall"
@@ -12,8 +14,12 @@ func configuration(n *node) []Finding {
 	t := topic{"configuration", n.File}
 	var findings []Finding
 	if n.Problem != nil {
+		hint := "mend the file; image-cri-shim check tells when it is valid"
+		if errors.Is(n.Problem, fs.ErrPermission) {
+			hint = asRoot
+		}
 		for problem := range strings.SplitSeq(n.Problem.Error(), "\n") {
-			findings = append(findings, t.fail("mend the file; image-cri-shim check tells when it is valid", "%s", problem))
+			findings = append(findings, t.fail(hint, "%s", problem))
 		}
 		return findings
 	}

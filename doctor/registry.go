@@ -2,6 +2,8 @@ package doctor
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -43,7 +45,7 @@ func (n *node) configured(v registry.Visit) config.Registry {
 
 // arrival says where the way to a registry ends.
 func arrival(v registry.Visit, configured config.Registry) []Finding {
-	name, connection, tls := topic{"name", v.Registry}, topic{"connection", v.Registry}, topic{"TLS", v.Registry}
+	name, connection, encrypted := topic{"name", v.Registry}, topic{"connection", v.Registry}, topic{"TLS", v.Registry}
 	if v.Name != nil {
 		return []Finding{name.fail("add the name to DNS or to /etc/hosts, or correct the address", "%v", v.Name)}
 	}
@@ -56,12 +58,16 @@ func arrival(v registry.Visit, configured config.Registry) []Finding {
 	}
 	findings = append(findings, connection.ok("accepted"))
 	if v.TLS != nil {
-		return append(findings, tls.fail("set ca to its authority's certificate, or mend its certificate", "%v", v.TLS))
+		hint := "set ca to the certificate of its authority, or mend the registry's own"
+		if _, plain := errors.AsType[tls.RecordHeaderError](v.TLS); plain {
+			hint = "write http:// in address, or let the registry speak TLS"
+		}
+		return append(findings, encrypted.fail(hint, "%v", v.TLS))
 	}
 	if v.Answer != nil {
 		return append(findings, topic{"answer", v.Registry}.fail("see what is at this address, and whether it is http:// or https://", "%v", v.Answer))
 	}
-	return append(findings, encryption(tls, v, configured))
+	return append(findings, encryption(encrypted, v, configured))
 }
 
 // expiry is how long before its end a certificate is warned of.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -76,6 +77,8 @@ func runningShim(ctx context.Context, n *node) []Finding {
 	var running Running
 	err := admin.Get(ctx, n.Admin, AboutPath, nil, &running)
 	switch {
+	case errors.Is(err, syscall.ENOTDIR):
+		return nil // that is said of the state directory
 	case errors.Is(err, fs.ErrPermission):
 		return []Finding{t.warn(asRoot, "this user may not ask it about itself")}
 	case errors.Is(err, admin.ErrNotRunning):

@@ -23,10 +23,14 @@ func Certificate(file, host string, until time.Time) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a certificate: %w", err)
 	}
+	from := until.Add(-48 * time.Hour)
+	if recently := time.Now().Add(-time.Hour); from.After(recently) {
+		from = recently
+	}
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: host},
-		NotBefore:             until.Add(-48 * time.Hour),
+		NotBefore:             from,
 		NotAfter:              until,
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
