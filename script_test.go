@@ -36,8 +36,8 @@ func TestMain(m *testing.M) {
 // TestScripts runs the transcripts in testdata/script, each in a folder of its
 // own. $HUB is the address of a registry that has library/nginx:1.25 for the
 // user admin with the password canary:passw0rd, $CRI a runtime's socket that
-// answers Version, has two images and takes for ever over Status, and $SHIM a
-// socket path that is free.
+// answers Version, has two images and takes for ever over a Status that is not
+// verbose, and $SHIM a socket path that is free.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -49,6 +49,10 @@ func TestScripts(t *testing.T) {
 			cri := proxytest.NewRuntime(filepath.Join(env.WorkDir, "cri.sock"))
 			cri.Handle("/runtime.v1.RuntimeService/Version", answerVersion)
 			cri.Handle("/runtime.v1.RuntimeService/Status", func(stream grpc.ServerStream) error {
+				request, err := proxytest.Receive(stream)
+				if err != nil || len(request) > 0 { // verbose
+					return errors.Join(err, answerStatus(stream))
+				}
 				// As a pull that takes long; the script can wait for its begin.
 				if err := os.WriteFile(filepath.Join(env.WorkDir, "cri.calls"), []byte("Status"), 0o600); err != nil {
 					return err
@@ -105,6 +109,14 @@ func answerVersion(stream grpc.ServerStream) error {
 		return err
 	}
 	response, err := proto.Marshal(&runtime.VersionResponse{Version: "0.1.0", RuntimeName: "proxytest", RuntimeApiVersion: "v1"})
+	if err != nil {
+		return err
+	}
+	return proxytest.Send(stream, response)
+}
+
+func answerStatus(stream grpc.ServerStream) error {
+	response, err := proto.Marshal(&runtime.StatusResponse{Info: map[string]string{"config": `{"sandboxImage":"docker.io/library/nginx:1.25"}`}})
 	if err != nil {
 		return err
 	}

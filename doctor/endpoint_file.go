@@ -83,16 +83,19 @@ func readKubeletFlags(file string) (endpoints, error) {
 	return parseKubeletFlags(string(content)), nil
 }
 
+// unquoted joins lines that go on, and leaves quotes out: no endpoint has a space.
+var unquoted = strings.NewReplacer("\\\n", " ", `"`, "", "'", "")
+
 func parseKubeletFlags(content string) endpoints {
 	var found endpoints
-	content = strings.ReplaceAll(content, "\\\n", " ") // a line that goes on
+	content = unquoted.Replace(content)
 	for line := range strings.Lines(content) {
 		line = strings.TrimSpace(line)
 		_, value, assigned := strings.Cut(line, "=")
 		if !assigned || line[0] == '#' || line[0] == ';' {
 			continue
 		}
-		words := strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune(" \t\r\"'", r) })
+		words := strings.Fields(value)
 		for i, word := range words {
 			flag, value, joined := strings.Cut(word, "=")
 			if !joined && i+1 < len(words) {

@@ -100,7 +100,7 @@ func (p peer) answers() bool { return p.version != nil }
 
 // name is what the runtime calls itself.
 func (p peer) name() string {
-	return p.version.GetRuntimeName() + " " + p.version.GetRuntimeVersion()
+	return strings.TrimSpace(p.version.GetRuntimeName() + " " + p.version.GetRuntimeVersion())
 }
 
 func (p peer) isContainerd() bool { return p.version.GetRuntimeName() == "containerd" }

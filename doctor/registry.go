@@ -24,7 +24,7 @@ func registries(_ context.Context, n *node) []Finding {
 		configured := n.configured(v)
 		findings = append(findings, arrival(v, configured)...)
 		if v.Connection == nil && v.Name == nil && v.TLS == nil && v.Answer == nil {
-			findings = append(findings, login(v, configured), latency(v, n.Settings.LookupTimeout))
+			findings = append(findings, latency(v, n.Settings.LookupTimeout), login(v, configured))
 		}
 		if !v.Date.IsZero() {
 			findings = append(findings, clock(v))

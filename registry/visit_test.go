@@ -1,0 +1,113 @@
+package registry_test
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"image-cri-shim/registry"
+)
+
+// TestVisit says where the way to a registry ends, and shows no password.
+func TestVisit(t *testing.T) {
+	ca, serverConfig := authority(t)
+	plain, encrypted := serve(t, basicAuth(newStorage())), serve(t, basicAuth(newStorage()), withTLS(serverConfig))
+	slow := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	login := registry.Config{Username: username, Password: password}
+	for _, test := range []struct {
+		name    string
+		address string
+		config  registry.Config
+		stage   string // that fails; empty: none
+		text    string
+	}{
+		{"logged in", plain.URL, login, "", ""},
+		{"logged in over TLS", encrypted.URL, registry.Config{CA: ca, Username: username, Password: password}, "", ""},
+		{"with a prefix", plain.URL + "/mirror", login, "", ""},
+		{"with tokens", serve(t, withTokens(newStorage(), false)).URL, login, "", ""},
+		{"anonymous, with tokens for all", serve(t, withTokens(newStorage(), true)).URL, registry.Config{}, "", ""},
+		{"anonymous", serve(t, newStorage()).URL, registry.Config{}, "", ""},
+		{"another password", plain.URL, registry.Config{Username: username, Password: "canary-other"}, "login", "does not take the configured credentials"},
+		{"another password, with tokens", serve(t, withTokens(newStorage(), false)).URL, registry.Config{Username: username, Password: "canary-other"}, "login", "401"},
+		{"no password", plain.URL, registry.Config{}, "login", "none are configured"},
+		{"no such file", plain.URL, registry.Config{AuthFile: "/no/such/file"}, "login", "no such file"},
+		{"no such name", "http://no-such-registry.invalid:5000", login, "name", "no-such-registry.invalid"},
+		{"nobody listens", "http://" + refusing(t), login, "connection", "connection refused"},
+		{"no trust", encrypted.URL, login, "TLS", "set its CA"},
+		{"no TLS", strings.Replace(plain.URL, "http:", "https:", 1), login, "TLS", "write http://"},
+		{"TLS where none is wanted", strings.Replace(encrypted.URL, "https:", "http:", 1), login, "answer", "400"},
+		{"no answer", slow.URL, login, "answer", "no answer within"},
+		{"no registry", serve(t, http.NotFoundHandler()).URL, login, "answer", "404"},
+		{"overloaded", serve(t, status(http.StatusServiceUnavailable)).URL, login, "answer", "503"},
+		{"sends back what it gets", serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, secret, _ := r.BasicAuth()
+			w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
+			http.Error(w, `{"errors":[{"code":"UNAUTHORIZED","message":"`+secret+`"}]}`, http.StatusUnauthorized)
+		})).URL, login, "login", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			test.config.Address = test.address
+			options := registry.Options{Registries: []registry.Config{test.config}}
+			if test.address == slow.URL {
+				options.LookupTimeout = 200 * time.Millisecond
+			}
+			visits := newSet(t, options).Visit(t.Context())
+			if len(visits) != 1 {
+				t.Fatalf("%d visits", len(visits))
+			}
+			v := visits[0]
+			for stage, err := range map[string]error{"name": v.Name, "connection": v.Connection, "TLS": v.TLS, "answer": v.Answer, "login": v.Login} {
+				if (err != nil) != (stage == test.stage) || err != nil && !strings.Contains(err.Error(), test.text) {
+					t.Errorf("%s: %v, want %q of %q", stage, err, test.text, test.stage)
+				}
+				checkNoSecret(t, fmt.Sprint(err))
+			}
+			answered := test.stage == "" || test.stage == "login"
+			if answered && (v.Latency <= 0 || v.Latency > patience || v.Date.IsZero() || v.At.Sub(v.Date).Abs() > 5*time.Second) {
+				t.Errorf("latency %v, clock %v at %v", v.Latency, v.Date, v.At)
+			}
+			if (v.User != "") != (answered && test.config.Username != "") {
+				t.Errorf("user %q", v.User)
+			}
+			if (v.Session != nil) != (test.config.CA != "") || v.Proxy != "" {
+				t.Errorf("session %v, proxy %q", v.Session, v.Proxy)
+			}
+		})
+	}
+}
+
+// A visit changes nothing for look-ups: no circuit opens.
+func TestVisitLeavesCircuits(t *testing.T) {
+	set := newSet(t, registry.Options{Registries: []registry.Config{{Address: "http://" + refusing(t)}}})
+	for range 5 {
+		if v := set.Visit(t.Context()); v[0].Connection == nil {
+			t.Fatal("no error")
+		}
+	}
+	if v := set.Verdicts(parse(t, "nginx:1.25")); v[0].Down != "" {
+		t.Errorf("a circuit is open: %s", v[0].Down)
+	}
+	if answer := findOne(t, set, "nginx:1.25"); answer.Cached {
+		t.Error("nobody was asked")
+	}
+}
+
+// What a caller wants to know of an error it can find out.
+func TestVisitErrors(t *testing.T) {
+	plain := serve(t, newStorage())
+	visit := func(address string) registry.Visit {
+		return newSet(t, registry.Options{Registries: []registry.Config{{Address: address}}}).Visit(t.Context())[0]
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](visit(strings.Replace(plain.URL, "http:", "https:", 1)).TLS); !ok {
+		t.Error("no tls.RecordHeaderError")
+	}
+	if _, ok := errors.AsType[*net.DNSError](visit("http://no-such-registry.invalid:1").Name); !ok {
+		t.Error("no net.DNSError")
+	}
+}
