@@ -44,10 +44,7 @@ func (n *node) trust(v registry.Visit, configured config.Registry) []Finding {
 		if withPort(r.host, r.scheme == "http") != withPort(name, plain) && r.host != name {
 			continue
 		}
-		if r.either {
-			return []Finding{t.ok("%s: the runtime tries https and http", routing.source)}
-		}
-		if plain != (r.scheme == "http") {
+		if !r.either && plain != (r.scheme == "http") {
 			hint := routing.http
 			if !plain {
 				hint = "use https there: " + routing.ca
@@ -55,7 +52,7 @@ func (n *node) trust(v registry.Visit, configured config.Registry) []Finding {
 			return []Finding{t.fail(hint, "%s: the runtime speaks %s to it, the shim does not", routing.source, r.scheme)}
 		}
 		if plain {
-			return []Finding{t.ok("%s: http, as the shim", routing.source)}
+			return []Finding{t.ok("%s: the runtime speaks http to it, too", routing.source)}
 		}
 		return r.verify(t, v, configured, routing)
 	}
@@ -72,7 +69,7 @@ func (r route) verify(t topic, v registry.Visit, configured config.Registry, rou
 	case r.skipVerify && configured.InsecureSkipVerify:
 		return []Finding{t.ok("%s: not verified, as by the shim", routing.source)}
 	case r.skipVerify:
-		return []Finding{t.warn("use in place of that "+routing.ca, "%s: the runtime does not verify its certificate, the shim does", routing.source)}
+		return []Finding{t.warn(routing.ca+", and leave out what turns that off", "%s: the runtime does not verify its certificate, the shim does", routing.source)}
 	case v.Session == nil:
 		return nil // there was no certificate to verify
 	}

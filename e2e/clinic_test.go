@@ -1,18 +1,15 @@
 package e2e
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -192,18 +189,55 @@ func ill(findings []finding) (ill []finding) {
 	return ill
 }
 
-// withClock is a registry in front of the private one whose clock is wrong.
-func withClock(skew time.Duration) testbed.Fault {
-	to, _ := url.Parse(shared.private.Address())
-	proxy := &httputil.ReverseProxy{
-		Rewrite: func(request *httputil.ProxyRequest) { request.SetURL(to) },
-		ModifyResponse: func(response *http.Response) error {
-			response.Header.Set("Date", time.Now().Add(skew).UTC().Format(http.TimeFormat))
-			return nil
-		},
-		Transport: &http.Transport{DisableKeepAlives: true},
+// illness is a fault, and the one line of the report that it shows in.
+type illness struct {
+	name     string
+	password string                     // of the shim; empty: the right one
+	prepare  func(*testing.T, *patient) // before the shim starts
+	fault    func(*testing.T, *patient) // after it
+	check    string                     // whose line is not OK; empty: none
+	subject  func(*patient) string
+	level    string
+	text     string
+	hint     string
+	lines    int // of the report that are not OK; 0: one
+}
+
+// treat gives each illness to a healthy patient of its own.
+func (c *clinic) treat(t *testing.T, illnesses []illness) {
+	for _, i := range illnesses {
+		t.Run(i.name, func(t *testing.T) {
+			p := c.admit(t)
+			if i.prepare != nil {
+				i.prepare(t, p)
+			}
+			p.start(t, cmp.Or(i.password, privatePassword))
+			if i.fault != nil {
+				i.fault(t, p)
+			}
+			i.wantAlone(t, p, ill(p.doctor(t)))
+		})
 	}
-	return func(response http.ResponseWriter, request *http.Request, _ http.Handler) {
-		proxy.ServeHTTP(response, request)
+}
+
+func (i illness) wantAlone(t *testing.T, p *patient, got []finding) {
+	t.Helper()
+	if i.check == "" {
+		if len(got) > 0 {
+			t.Errorf("%+v, want all OK", got)
+		}
+		return
 	}
+	if len(got) != max(i.lines, 1) {
+		t.Fatalf("%+v,\nwant %s of %s alone", got, i.level, i.check)
+	}
+	f := got[0]
+	if f.Check != i.check || f.Subject != i.subject(p) || f.Level != i.level || !strings.Contains(f.Text, i.text) || !strings.Contains(f.Hint, i.hint) {
+		t.Errorf("%+v,\nwant %s of %s %s with %q and %q", f, i.level, i.check, i.subject(p), i.text, i.hint)
+	}
+}
+
+// at is a file of the patient.
+func at(file string) func(*patient) string {
+	return func(p *patient) string { return p.file(file) }
 }

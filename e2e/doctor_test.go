@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,52 +10,15 @@ import (
 	"time"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
-
-	"image-cri-shim/e2e/testbed"
 )
 
-// TestDoctor puts one fault after the other into a node on a real containerd and
-// with a real registry: each turns its own line from OK, and no other.
+// TestDoctor puts one fault after the other into a node on a real containerd: each
+// turns its own line from OK, and no other.
 func TestDoctor(t *testing.T) {
 	c := openClinic(t, shared.private.Host()+"/pause:3.9")
 	c.pullSandbox(t)
-	login := fmt.Sprintf("  auth: %q\n", privateUser+":"+privatePassword)
-	at := func(file string) func(p *patient) string { return func(p *patient) string { return p.file(file) } }
-	address := func(p *patient) string { return strings.Fields(p.entry)[2] }
-	main := func(*patient) string { return shared.private.Address() }
-	tlsRegistry := func(t *testing.T, p *patient, until time.Time, settings, hosts string) {
-		certificate, err := testbed.Certificate(p.file("ca.pem"), "127.0.0.1", until)
-		if err != nil {
-			t.Fatal(err)
-		}
-		registry := testbed.StartFaultyRegistry(testbed.Healthy, certificate)
-		t.Cleanup(registry.Close)
-		p.addRegistry(t, registry.Address(), strings.ReplaceAll(settings, "CA", p.file("ca.pem")), strings.ReplaceAll(hosts, "CA", p.file("ca.pem")))
-	}
-	const trusted, trustedHosts = "  ca: CA\n", "ca = \"CA\"\n"
-	valid := time.Now().Add(30 * 24 * time.Hour)
-	clock := func(skew time.Duration) func(*testing.T, *patient) {
-		return func(t *testing.T, p *patient) {
-			registry := testbed.StartFaultyRegistry(withClock(skew), nil)
-			t.Cleanup(registry.Close)
-			p.addRegistry(t, registry.Address(), login, "# http\n")
-		}
-	}
-	password := privatePassword
-	for _, test := range []struct {
-		name     string
-		password string
-		prepare  func(*testing.T, *patient) // before the shim starts
-		fault    func(*testing.T, *patient) // after it
-		check    string                     // whose line is not OK; empty: none
-		subject  func(*patient) string
-		level    string
-		text     string
-		hint     string
-	}{
+	c.treat(t, []illness{
 		{name: "healthy"},
-		{name: "healthy over TLS", prepare: func(t *testing.T, p *patient) { tlsRegistry(t, p, valid, trusted, trustedHosts) }},
-		{name: "healthy by a proxy with a right clock", prepare: clock(0)},
 		{
 			name:  "configuration that all may read",
 			fault: func(t *testing.T, p *patient) { chmod(t, p.file("image-cri-shim.yaml"), 0o644) },
@@ -65,7 +27,7 @@ func TestDoctor(t *testing.T) {
 		{
 			name:  "configuration that is wrong",
 			fault: func(t *testing.T, p *patient) { write(t, p.file("image-cri-shim.yaml"), "auth: canary\nadress: x\n") },
-			check: "configuration", subject: at("image-cri-shim.yaml"), level: "FAIL", text: "auth: found a text without a colon", hint: "mend the file",
+			check: "configuration", subject: at("image-cri-shim.yaml"), level: "FAIL", text: "auth: found a text without a colon", hint: "mend the file", lines: 2,
 		},
 		{
 			name: "runtime down",
@@ -149,92 +111,6 @@ func TestDoctor(t *testing.T) {
 			text: "without the shim's login", hint: "crictl pull " + c.sandbox,
 		},
 		{
-			name:    "name that does not resolve",
-			prepare: func(t *testing.T, p *patient) { p.addRegistry(t, "https://no-such-registry.invalid", "", "") },
-			check:   "name", subject: address, level: "FAIL", text: "no-such-registry.invalid", hint: "/etc/hosts",
-		},
-		{
-			name: "port that is closed",
-			prepare: func(t *testing.T, p *patient) {
-				registry := testbed.StartFaultyRegistry(testbed.Healthy, nil)
-				registry.Close()
-				p.addRegistry(t, registry.Address(), "", "# http\n")
-			},
-			check: "connection", subject: address, level: "FAIL", text: "connection refused", hint: "start the registry",
-		},
-		{
-			name:    "TLS without trust",
-			prepare: func(t *testing.T, p *patient) { tlsRegistry(t, p, valid, "", trustedHosts) },
-			check:   "TLS", subject: address, level: "FAIL", text: "not trusted", hint: "set ca",
-		},
-		{
-			name:    "TLS without verification",
-			prepare: func(t *testing.T, p *patient) { tlsRegistry(t, p, valid, "  insecureSkipVerify: true\n", trustedHosts) },
-			check:   "TLS", subject: address, level: "WARN", text: "not verified", hint: "set ca",
-		},
-		{
-			name: "certificate that ends soon",
-			prepare: func(t *testing.T, p *patient) {
-				tlsRegistry(t, p, time.Now().Add(3*24*time.Hour), trusted, trustedHosts)
-			},
-			check: "TLS", subject: address, level: "WARN", text: "ends on", hint: "renew",
-		},
-		{
-			name: "https where http is spoken",
-			prepare: func(t *testing.T, p *patient) {
-				registry := testbed.StartFaultyRegistry(testbed.Healthy, nil)
-				t.Cleanup(registry.Close)
-				p.addRegistry(t, strings.Replace(registry.Address(), "http:", "https:", 1), "", "# https\n")
-			},
-			check: "TLS", subject: address, level: "FAIL", text: "does not speak TLS", hint: "write http:// in address",
-		},
-		{
-			name: "no registry at the address",
-			prepare: func(t *testing.T, p *patient) {
-				registry := testbed.StartFaultyRegistry(testbed.Answer(404, nil, "canary"), nil)
-				t.Cleanup(registry.Close)
-				p.addRegistry(t, registry.Address(), "", "# http\n")
-			},
-			check: "answer", subject: address, level: "FAIL", text: "404", hint: "see what is at this address",
-		},
-		{
-			name: "wrong password", password: wrongPassword,
-			check: "login", subject: main, level: "FAIL", text: "does not take the configured credentials", hint: "set auth",
-		},
-		{
-			name: "certs.d does not trust the authority",
-			prepare: func(t *testing.T, p *patient) {
-				tlsRegistry(t, p, valid, trusted, "skip_verify = false\n")
-			},
-			check: "runtime's trust", subject: address, level: "FAIL", text: "does not trust its certificate", hint: "ca = ",
-		},
-		{
-			name:    "certs.d verifies nothing",
-			prepare: func(t *testing.T, p *patient) { tlsRegistry(t, p, valid, trusted, "skip_verify = true\n") },
-			check:   "runtime's trust", subject: address, level: "WARN", text: "does not verify", hint: "ca = ",
-		},
-		{
-			name: "certs.d has the wrong scheme",
-			fault: func(t *testing.T, p *patient) {
-				p.writeHosts(t, shared.private.Host(), fmt.Sprintf("[host.\"https://%s\"]\n", shared.private.Host()))
-			},
-			check: "runtime's trust", subject: main, level: "FAIL", text: "speaks https", hint: fmt.Sprintf("write server = %q to ", shared.private.Address()),
-		},
-		{
-			name: "certs.d leads elsewhere",
-			fault: func(t *testing.T, p *patient) {
-				p.writeHosts(t, shared.private.Host(), "server = \"http://127.0.0.1:1\"\n")
-			},
-			check: "runtime's trust", subject: main, level: "WARN", text: "asks 127.0.0.1:1 in its place", hint: "same host",
-		},
-		{
-			name: "certs.d that is no TOML",
-			fault: func(t *testing.T, p *patient) {
-				p.writeHosts(t, shared.private.Host(), "server = \"http://x\"\n[host.\"http://y\".header]\nauthorization = canary\n")
-			},
-			check: "runtime's trust", subject: main, level: "WARN", text: "line 3", hint: "mend the file",
-		},
-		{
 			name: "file in the state directory's place",
 			fault: func(t *testing.T, p *patient) {
 				if err := os.Rename(p.file("state"), p.file("away")); err != nil {
@@ -269,45 +145,7 @@ func TestDoctor(t *testing.T) {
 			fault: func(t *testing.T, p *patient) { write(t, p.file("state/ledger.json"), `{"version":1,`) },
 			check: "ledger", subject: at("state/ledger.json"), level: "WARN", text: "unexpected end", hint: "restart",
 		},
-		{
-			name:    "clock that is two minutes ahead",
-			prepare: clock(2 * time.Minute),
-			check:   "clock", subject: address, level: "WARN", text: "ahead", hint: "NTP",
-		},
-		{
-			name:    "clock that is ten minutes behind",
-			prepare: clock(-10 * time.Minute),
-			check:   "clock", subject: address, level: "FAIL", text: "behind", hint: "NTP",
-		},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			p := c.admit(t)
-			if test.prepare != nil {
-				test.prepare(t, p)
-			}
-			if test.password == "" {
-				test.password = password
-			}
-			p.start(t, test.password)
-			if test.fault != nil {
-				test.fault(t, p)
-			}
-			got := ill(p.doctor(t))
-			switch {
-			case test.check == "" && len(got) > 0:
-				t.Errorf("%+v, want all OK", got)
-			case test.check == "":
-			case len(got) == 0:
-				t.Errorf("all OK, want %s of %s", test.level, test.check)
-			default:
-				f := got[0]
-				one := len(got) == 1 || test.name == "configuration that is wrong"
-				if !one || f.Check != test.check || f.Subject != test.subject(p) || f.Level != test.level || !strings.Contains(f.Text, test.text) || !strings.Contains(f.Hint, test.hint) {
-					t.Errorf("%+v,\nwant alone %s of %s %s with %q and %q", got, test.level, test.check, test.subject(p), test.text, test.hint)
-				}
-			}
-		})
-	}
+	})
 }
 
 // TestDoctorOfASandboxImage is about one that only a registry has, or nobody.

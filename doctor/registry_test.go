@@ -1,0 +1,49 @@
+package doctor
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"image-cri-shim/config"
+	"image-cri-shim/registry"
+)
+
+func TestClock(t *testing.T) {
+	now := time.Now()
+	for skew, want := range map[time.Duration]Level{
+		0: OK, -time.Second: OK, 59 * time.Second: OK, 61 * time.Second: Warn, -4 * time.Minute: Warn, 301 * time.Second: Fail, -time.Hour: Fail,
+	} {
+		if got := clock(registry.Visit{At: now, Date: now.Add(skew)}); got.Level != want {
+			t.Errorf("%v: %+v", skew, got)
+		}
+	}
+}
+
+func TestLatency(t *testing.T) {
+	for took, want := range map[time.Duration]Level{10 * time.Millisecond: OK, time.Second: OK, 2 * time.Second: Warn} {
+		if got := latency(registry.Visit{Latency: took}, 3*time.Second); got.Level != want {
+			t.Errorf("%v: %+v", took, got)
+		}
+	}
+}
+
+// A file of logins may have some for projects only, which is nothing to fail for.
+func TestLogin(t *testing.T) {
+	refused := errors.New("refused")
+	for _, test := range []struct {
+		visit      registry.Visit
+		configured config.Registry
+		want       Level
+	}{
+		{registry.Visit{}, config.Registry{}, OK},
+		{registry.Visit{User: "robot"}, config.Registry{}, OK},
+		{registry.Visit{Login: refused}, config.Registry{}, Fail},
+		{registry.Visit{Login: refused}, config.Registry{AuthFile: "/auth.json"}, Warn},
+		{registry.Visit{Login: refused, User: "robot"}, config.Registry{AuthFile: "/auth.json"}, Fail},
+	} {
+		if got := login(test.visit, test.configured); got.Level != test.want {
+			t.Errorf("%+v: %+v", test.visit, got)
+		}
+	}
+}

@@ -1,0 +1,49 @@
+package doctor
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/config"
+)
+
+func TestShimSocket(t *testing.T) {
+	runtime := func(name, version string) peer {
+		return peer{versions: []string{"v1"}, version: &cri.VersionResponse{RuntimeName: name, RuntimeVersion: version}}
+	}
+	away := peer{err: status.Error(codes.Unavailable, "no runtime")}
+	for _, test := range []struct {
+		name          string
+		socket        string
+		shim, runtime peer
+		level         Level
+		text          string
+	}{
+		{"the runtime's own", "/cri.sock", peer{}, peer{}, Fail, "is the runtime's own socket"},
+		{"without the runtime", "/shim.sock", away, peer{dial: errors.New("away")}, OK, "but for the runtime"},
+		{"without the runtime that is there", "/shim.sock", away, runtime("containerd", "2"), Fail, "no runtime"},
+		{"of another runtime", "/shim.sock", runtime("cri-o", "1"), runtime("containerd", "2"), Fail, "cri-o 1 answers, and not containerd 2"},
+		{"where CRI-O's has to be", "/shim.sock", runtime("cri-o", "1"), runtime("cri-o", "1"), Warn, "statistics"},
+	} {
+		n := &node{Options: Options{Settings: &config.Config{Shim: test.socket, Runtime: "/cri.sock"}}, shim: test.shim, runtime: test.runtime}
+		got := shimSocket(t.Context(), n)
+		if len(got) != 1 || got[0].Level != test.level || !strings.Contains(got[0].Text, test.text) || (got[0].Hint == "") != (test.level == OK) {
+			t.Errorf("%s: %+v", test.name, got)
+		}
+	}
+}
+
+func TestRuntimeSocketOfAnOldRuntime(t *testing.T) {
+	n := &node{
+		Options: Options{Settings: &config.Config{}},
+		runtime: peer{versions: []string{"v1alpha2"}, version: &cri.VersionResponse{RuntimeName: "containerd"}},
+	}
+	if got := runtimeSocket(t.Context(), n); got[0].Level != Warn {
+		t.Errorf("%+v", got)
+	}
+}

@@ -1,0 +1,160 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"image-cri-shim/e2e/testbed"
+)
+
+// TestDoctorOfRegistries is [TestDoctor] with faults of registries, of what the
+// shim knows of them, and of what containerd does.
+func TestDoctorOfRegistries(t *testing.T) {
+	c := openClinic(t, shared.private.Host()+"/pause:3.9")
+	c.pullSandbox(t)
+	address := func(p *patient) string { return strings.Fields(p.entry)[2] }
+	main := func(*patient) string { return shared.private.Address() }
+	const trusted, trustedHosts = "  ca: CA\n", "ca = \"CA\"\n"
+	valid := time.Now().Add(30 * 24 * time.Hour)
+	clock := func(skew time.Duration) func(*testing.T, *patient) {
+		return func(t *testing.T, p *patient) {
+			registry := testbed.StartFaultyRegistry(withClock(skew), nil)
+			t.Cleanup(registry.Close)
+			p.addRegistry(t, registry.Address(), fmt.Sprintf("  auth: %q\n", privateUser+":"+privatePassword), "# http\n")
+		}
+	}
+	c.treat(t, []illness{
+		{name: "healthy over TLS", prepare: func(t *testing.T, p *patient) { tlsRegistry(t, p, valid, trusted, trustedHosts) }},
+		{name: "healthy by a proxy with a right clock", prepare: clock(0)},
+		{
+			name:    "name that does not resolve",
+			prepare: func(t *testing.T, p *patient) { p.addRegistry(t, "https://no-such-registry.invalid", "", "") },
+			check:   "name", subject: address, level: "FAIL", text: "no-such-registry.invalid", hint: "/etc/hosts",
+		},
+		{
+			name: "port that is closed",
+			prepare: func(t *testing.T, p *patient) {
+				registry := testbed.StartFaultyRegistry(testbed.Healthy, nil)
+				registry.Close()
+				p.addRegistry(t, registry.Address(), "", "# http\n")
+			},
+			check: "connection", subject: address, level: "FAIL", text: "connection refused", hint: "start the registry",
+		},
+		{
+			name:    "TLS without trust",
+			prepare: func(t *testing.T, p *patient) { tlsRegistry(t, p, valid, "", trustedHosts) },
+			check:   "TLS", subject: address, level: "FAIL", text: "not trusted", hint: "set ca",
+		},
+		{
+			name:    "TLS without verification",
+			prepare: func(t *testing.T, p *patient) { tlsRegistry(t, p, valid, "  insecureSkipVerify: true\n", trustedHosts) },
+			check:   "TLS", subject: address, level: "WARN", text: "not verified", hint: "set ca",
+		},
+		{
+			name: "certificate that ends soon",
+			prepare: func(t *testing.T, p *patient) {
+				tlsRegistry(t, p, time.Now().Add(3*24*time.Hour), trusted, trustedHosts)
+			},
+			check: "TLS", subject: address, level: "WARN", text: "ends on", hint: "renew",
+		},
+		{
+			name: "https where http is spoken",
+			prepare: func(t *testing.T, p *patient) {
+				registry := testbed.StartFaultyRegistry(testbed.Healthy, nil)
+				t.Cleanup(registry.Close)
+				p.addRegistry(t, strings.Replace(registry.Address(), "http:", "https:", 1), "", "# https\n")
+			},
+			check: "TLS", subject: address, level: "FAIL", text: "does not speak TLS", hint: "write http:// in address",
+		},
+		{
+			name: "no registry at the address",
+			prepare: func(t *testing.T, p *patient) {
+				registry := testbed.StartFaultyRegistry(testbed.Answer(404, nil, "canary"), nil)
+				t.Cleanup(registry.Close)
+				p.addRegistry(t, registry.Address(), "", "# http\n")
+			},
+			check: "answer", subject: address, level: "FAIL", text: "404", hint: "see what is at this address",
+		},
+		{
+			name: "wrong password", password: wrongPassword,
+			check: "login", subject: main, level: "FAIL", text: "does not take the configured credentials", hint: "set auth",
+		},
+		{
+			name: "certs.d does not trust the authority",
+			prepare: func(t *testing.T, p *patient) {
+				tlsRegistry(t, p, valid, trusted, "skip_verify = false\n")
+			},
+			check: "runtime's trust", subject: address, level: "FAIL", text: "does not trust its certificate", hint: "ca = ",
+		},
+		{
+			name:    "certs.d verifies nothing",
+			prepare: func(t *testing.T, p *patient) { tlsRegistry(t, p, valid, trusted, "skip_verify = true\n") },
+			check:   "runtime's trust", subject: address, level: "WARN", text: "does not verify", hint: "ca = ",
+		},
+		{
+			name: "certs.d has the wrong scheme",
+			fault: func(t *testing.T, p *patient) {
+				p.writeHosts(t, shared.private.Host(), fmt.Sprintf("[host.\"https://%s\"]\n", shared.private.Host()))
+			},
+			check: "runtime's trust", subject: main, level: "FAIL", text: "speaks https", hint: fmt.Sprintf("write server = %q to ", shared.private.Address()),
+		},
+		{
+			name: "certs.d leads elsewhere",
+			fault: func(t *testing.T, p *patient) {
+				p.writeHosts(t, shared.private.Host(), "server = \"http://127.0.0.1:1\"\n")
+			},
+			check: "runtime's trust", subject: main, level: "WARN", text: "asks 127.0.0.1:1 in its place", hint: "same host",
+		},
+		{
+			name: "certs.d that is no TOML",
+			fault: func(t *testing.T, p *patient) {
+				p.writeHosts(t, shared.private.Host(), "server = \"http://x\"\n[host.\"http://y\".header]\nauthorization = canary\n")
+			},
+			check: "runtime's trust", subject: main, level: "WARN", text: "line 3", hint: "mend the file",
+		},
+		{
+			name:    "clock that is two minutes ahead",
+			prepare: clock(2 * time.Minute),
+			check:   "clock", subject: address, level: "WARN", text: "ahead", hint: "NTP",
+		},
+		{
+			name:    "clock that is ten minutes behind",
+			prepare: clock(-10 * time.Minute),
+			check:   "clock", subject: address, level: "FAIL", text: "behind", hint: "NTP",
+		},
+	})
+}
+
+// tlsRegistry adds a registry that speaks TLS. CA stands for the file with its
+// certificate.
+func tlsRegistry(t *testing.T, p *patient, until time.Time, settings, hosts string) {
+	t.Helper()
+	certificate, err := testbed.Certificate(p.file("ca.pem"), "127.0.0.1", until)
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry := testbed.StartFaultyRegistry(testbed.Healthy, certificate)
+	t.Cleanup(registry.Close)
+	p.addRegistry(t, registry.Address(), strings.ReplaceAll(settings, "CA", p.file("ca.pem")), strings.ReplaceAll(hosts, "CA", p.file("ca.pem")))
+}
+
+// withClock is a registry in front of the private one whose clock is wrong.
+func withClock(skew time.Duration) testbed.Fault {
+	to, _ := url.Parse(shared.private.Address())
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(request *httputil.ProxyRequest) { request.SetURL(to) },
+		ModifyResponse: func(response *http.Response) error {
+			response.Header.Set("Date", time.Now().Add(skew).UTC().Format(http.TimeFormat))
+			return nil
+		},
+		Transport: &http.Transport{DisableKeepAlives: true},
+	}
+	return func(response http.ResponseWriter, request *http.Request, _ http.Handler) {
+		proxy.ServeHTTP(response, request)
+	}
+}
