@@ -38,7 +38,7 @@ func readCrictl(file string) (endpoints, error) {
 }
 
 // readKubeadm returns the CRI sockets that a file of kubeadm's names: of the
-// documents of its own API, or of an instance's kubelet, which it keeps since 1.34.
+// documents of its own API, or of an instance's kubelet, which it may keep (NodeLocalCRISocket).
 func readKubeadm(file string) (sockets []string, err error) {
 	err = readYAML(file, func(d *yaml.Decoder) error {
 		for {

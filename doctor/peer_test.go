@@ -1,0 +1,108 @@
+package doctor
+
+import (
+	"context"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/proxy/proxytest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// answering is a handler that answers with a message.
+func answering(t *testing.T, message proto.Message) proxytest.Handler {
+	t.Helper()
+	encoded, err := proto.Marshal(message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(stream grpc.ServerStream) error {
+		if _, err := proxytest.Receive(stream); err != nil {
+			return err
+		}
+		return proxytest.Send(stream, encoded)
+	}
+}
+
+func TestMeet(t *testing.T) {
+	version := answering(t, &cri.VersionResponse{RuntimeName: "containerd", RuntimeVersion: "1.6.0"})
+	settings := answering(t, &cri.StatusResponse{Info: map[string]string{"config": `{"sandboxImage":"pause:1","registry":{"configPath":"/certs.d","auths":{"x":{"password":"canary"}}}}`}})
+	hanging := func(stream grpc.ServerStream) error {
+		<-stream.Context().Done()
+		return stream.Context().Err()
+	}
+	for _, test := range []struct {
+		name     string
+		methods  map[string]proxytest.Handler
+		versions []string
+		sandbox  string
+		err      string
+	}{
+		{"both versions", map[string]proxytest.Handler{"v1.RuntimeService/Version": version, "v1alpha2.RuntimeService/Version": version, "v1.RuntimeService/Status": settings}, []string{"v1", "v1alpha2"}, "pause:1", ""},
+		{"the old version", map[string]proxytest.Handler{"v1alpha2.RuntimeService/Version": version, "v1alpha2.RuntimeService/Status": settings}, []string{"v1alpha2"}, "pause:1", ""},
+		{"no Status", map[string]proxytest.Handler{"v1.RuntimeService/Version": version}, []string{"v1"}, "", ""},
+		{"settings that are no JSON", map[string]proxytest.Handler{"v1.RuntimeService/Version": version, "v1.RuntimeService/Status": answering(t, &cri.StatusResponse{Info: map[string]string{"config": "{"}})}, []string{"v1"}, "", ""},
+		{"another server", nil, nil, "", "no container runtime"},
+		{"no answer", map[string]proxytest.Handler{"v1.RuntimeService/Version": hanging, "v1alpha2.RuntimeService/Version": hanging}, nil, "", "DeadlineExceeded"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			runtime := proxytest.NewRuntime(filepath.Join(t.TempDir(), "s"))
+			for method, handler := range test.methods {
+				runtime.Handle("/runtime."+method, handler)
+			}
+			if err := runtime.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := runtime.Stop(); err != nil {
+					t.Error(err)
+				}
+			})
+			p := meet(t.Context(), runtime.Socket())
+			if p.dial != nil || !slices.Equal(p.versions, test.versions) || (p.err == nil) != (test.err == "") || p.err != nil && !strings.Contains(p.err.Error(), test.err) {
+				t.Errorf("%+v", p)
+			}
+			if s := p.read(t.Context(), runtime.Socket()); s.SandboxImage != test.sandbox {
+				t.Errorf("settings %+v", s)
+			}
+		})
+	}
+}
+
+// TestMeetNoRuntime is about what accepts connections and speaks no gRPC.
+func TestMeetNoRuntime(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = connection.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
+			_ = connection.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = listener.Close()
+		<-ended
+	})
+	if p := meet(context.Background(), socket); p.dial != nil || p.err == nil || p.answers() {
+		t.Errorf("%+v", p)
+	}
+}
