@@ -111,3 +111,20 @@ func TestVisitErrors(t *testing.T) {
 		t.Error("no net.DNSError")
 	}
 }
+
+// Where a registry's root leads elsewhere, no login goes along.
+func TestVisitRedirectedCarriesNoCredentials(t *testing.T) {
+	other := serve(t, newStorage())
+	server := serve(t, basicAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL+"/v2/", http.StatusTemporaryRedirect)
+	})))
+	if v := newSetOf(t, server.URL).Visit(t.Context())[0]; v.Login != nil || v.Answer != nil {
+		t.Errorf("%v, %v", v.Login, v.Answer)
+	}
+	if seen := other.seenAuthorizations(); len(seen) > 0 {
+		t.Errorf("the other host got %d logins", len(seen))
+	}
+	if seen := server.seenAuthorizations(); len(seen) == 0 {
+		t.Error("the registry itself got none")
+	}
+}
