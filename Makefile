@@ -42,11 +42,11 @@ test-containerd-2:
 	GOBIN=$(CURDIR)/bin/containerd-2 go install github.com/containerd/containerd/v2/cmd/{containerd,containerd-shim-runc-v2,ctr}@$(CONTAINERD_2)
 	cd e2e && PATH=$(CURDIR)/bin/containerd-2:$$PATH go test $(race) -count=1 .
 
-# The end-to-end tests again, through the engine that is not the default, but for
-# the registry's faults, which no engine sees.
+# The end-to-end tests again, through the engine that is not the default, but for what
+# no engine has a part in: registries' faults, packages, the doctor.
 test-grpc-engine:
 	e2e/install-components
-	cd e2e && SHIM_ENGINE=grpc go test $(race) -count=1 -skip '^TestFaults$$' .
+	cd e2e && SHIM_ENGINE=grpc go test $(race) -count=1 -skip '^Test(Faults|Doctor|Package|SBOM|Units|Example|Passwords|TokenServer|EveryRegistry)' .
 
 # Random calls directly and through both engines: what the client sees is compared.
 # The test names what replays a difference.
