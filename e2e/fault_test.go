@@ -162,7 +162,9 @@ func (f fault) start(t *testing.T, repository string) (*testbed.FaultyRegistry, 
 		}
 	}
 	if f.fault == nil {
-		registry.Refuse()
+		if err := registry.Refuse(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return registry, "- address: " + registry.Address() + "\n" + trust
 }

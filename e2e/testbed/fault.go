@@ -10,8 +10,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -30,6 +32,7 @@ type FaultyRegistry struct {
 	server   *httptest.Server
 	images   http.Handler
 	requests atomic.Int64
+	port     *os.File // kept by Refuse; nil before
 }
 
 // StartFaultyRegistry starts a registry without images. Where certificate is not
@@ -59,13 +62,32 @@ func (r *FaultyRegistry) Address() string { return r.server.URL }
 // is there: a circuit that is open is probed at its own time.
 func (r *FaultyRegistry) Requests() int64 { return r.requests.Load() }
 
-// Refuse closes the registry's port.
-func (r *FaultyRegistry) Refuse() { _ = r.server.Listener.Close() }
+// Refuse closes the registry's port and keeps it, so that nobody else answers there.
+func (r *FaultyRegistry) Refuse() error {
+	port := r.server.Listener.Addr().(*net.TCPAddr).Port
+	_ = r.server.Listener.Close() // whether it was closed before doesn't matter
+	descriptor, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("keep the port of the faulty registry: %w", err)
+	}
+	r.port = os.NewFile(uintptr(descriptor), "port")
+	// Bound and not listening: the kernel refuses connections.
+	err = errors.Join(
+		syscall.SetsockoptInt(descriptor, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1),
+		syscall.Bind(descriptor, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}))
+	if err != nil {
+		return fmt.Errorf("keep the port of the faulty registry: %w", err)
+	}
+	return nil
+}
 
 // Close ends the registry, and every request that it has not answered.
 func (r *FaultyRegistry) Close() {
 	r.server.CloseClientConnections()
 	r.server.Close()
+	if r.port != nil {
+		_ = r.port.Close()
+	}
 }
 
 // Push stores an image, or an index of images, under a repository and tag. It
