@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/BurntSushi/toml v1.5.0
 	github.com/distribution/reference v0.6.0
+	github.com/fsnotify/fsnotify v1.10.1
 	github.com/google/go-containerregistry v0.22.1
 	github.com/jellydator/ttlcache/v3 v3.4.1
 	github.com/mwitkow/grpc-proxy v0.0.0-20250813121105-2866842de9a5

@@ -17,10 +17,16 @@ func newLogger(output io.Writer, debug bool) *logrus.Logger {
 	log.SetOutput(output)
 	_, underSystemd := os.LookupEnv("JOURNAL_STREAM") // systemd.exec(5)
 	log.SetFormatter(&logrus.TextFormatter{DisableColors: true, FullTimestamp: true, DisableTimestamp: underSystemd})
+	setDebug(log, debug)
+	return log
+}
+
+// setDebug says whether each call gets a line.
+func setDebug(log *logrus.Logger, debug bool) {
+	log.SetLevel(logrus.InfoLevel)
 	if debug {
 		log.SetLevel(logrus.DebugLevel)
 	}
-	return log
 }
 
 // logCall writes the line of one call, at debug level.

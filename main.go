@@ -43,7 +43,8 @@ that registry's credentials; if not, from where its name says. Clients see the
 names they asked for either way.
 
 Without a command it serves, in the foreground, until SIGINT or SIGTERM: running
-calls then have 30 s to end, and a second signal ends them at once.
+calls then have 30 s to end (drain), and a second signal ends them at once. The
+file is read again when it changes, and on SIGHUP.
 
 EXAMPLES
    image-cri-shim check                      is the configuration right, and what does it mean?

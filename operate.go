@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"image-cri-shim/admin"
 	"image-cri-shim/doctor"
@@ -15,20 +14,18 @@ import (
 )
 
 // operator answers those who ask the running daemon about itself.
-type operator struct {
-	file      string // of the configuration
-	read      time.Time
-	explainer *explain.Explainer
-}
-
-func (o *operator) handler() http.Handler {
+func (d *daemon) operator() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /resolve", func(response http.ResponseWriter, request *http.Request) {
-		images, err := o.explainer.Explain(request.Context(), request.URL.Query()["image"])
-		admin.Reply(response, resolution{File: o.file, Read: o.read, Images: images}, err)
+		g := d.current.acquire()
+		defer g.release()
+		read := *d.read.Load()
+		explainer := &explain.Explainer{Registries: g.registries, Rewriter: g.rewriter, Invoke: d.server.Invoke}
+		images, err := explainer.Explain(request.Context(), request.URL.Query()["image"])
+		admin.Reply(response, resolution{File: absolute(d.file), Read: read, Images: images}, err)
 	})
 	mux.HandleFunc("GET "+doctor.AboutPath, func(response http.ResponseWriter, _ *http.Request) {
-		admin.Reply(response, doctor.Running{File: o.file, Read: o.read, Version: version.Short()}, nil)
+		admin.Reply(response, doctor.Running{File: absolute(d.file), Read: *d.read.Load(), Version: version.Short()}, nil)
 	})
 	return mux
 }
@@ -44,7 +41,7 @@ func (d *daemon) operate(ctx context.Context) (end func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		if err := admin.Serve(ctx, listener, d.operator.handler()); err != nil {
+		if err := admin.Serve(ctx, listener, d.operator()); err != nil {
 			d.log.WithError(err).Warn("the running shim can't be asked about itself any more")
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -13,15 +14,11 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"image-cri-shim/config"
-	"image-cri-shim/explain"
 	"image-cri-shim/proxy"
 	"image-cri-shim/registry"
 	"image-cri-shim/rewrite"
 	"image-cri-shim/version"
 )
-
-// drain is how long running calls may go on after the first signal.
-const drain = 30 * time.Second
 
 // serve is the daemon.
 func serve(c *cli.Context) error {
@@ -37,6 +34,9 @@ func serve(c *cli.Context) error {
 	for _, warning := range settings.Warnings {
 		log.Warn(warning)
 	}
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // which would end the process, also while it drains
+	defer signal.Stop(hangups)
 	// The first signal ends ctx, the second ends the draining.
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -45,6 +45,7 @@ func serve(c *cli.Context) error {
 		return quiet(ctx, err)
 	}
 	defer d.close()
+	defer d.reloadOnDemand(ctx, hangups)()
 	return quiet(ctx, d.run(ctx))
 }
 
@@ -58,23 +59,31 @@ func quiet(ctx context.Context, err error) error {
 
 // daemon is everything that runs.
 type daemon struct {
-	settings   *config.Config
-	log        *logrus.Logger
-	registries *registry.Set
-	server     *proxy.Server
-	operator   operator
+	file     string         // of the configuration, as it was named
+	settings *config.Config // that it has begun with
+	runtime  string         // the runtime's socket
+	log      *logrus.Logger
+	ledger   *rewrite.Ledger
+	server   *proxy.Server
+	current  current
+
+	read    atomic.Pointer[time.Time] // when the file was last found to say what the current generation does
+	refused string                    // why it was not reloaded the last time; used by reload only
 }
 
 // newDaemon puts the parts together. It listens on nothing yet.
 func newDaemon(ctx context.Context, file string, settings *config.Config, log *logrus.Logger) (*daemon, error) {
-	registries, err := openRegistries(file, settings, registry.Options{
-		OnBreaker:  logBreaker(log),
-		OnAuthFile: func(err error) { log.Warn(err) },
-	})
+	d := &daemon{file: file, settings: settings, runtime: settings.Runtime, log: log}
+	var err error
+	if d.ledger, err = rewrite.OpenLedger(settings.StateDirectory); err != nil {
+		log.WithError(err).Warn("ledger of image names")
+	}
+	first, err := d.generate(settings)
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{settings: settings, log: log, registries: registries, operator: operator{file: absolute(file), read: settings.Read}}
+	d.current.Store(first)
+	d.read.Store(&settings.Read)
 	if err := d.connect(ctx); err != nil {
 		d.close()
 		return nil, err
@@ -82,37 +91,39 @@ func newDaemon(ctx context.Context, file string, settings *config.Config, log *l
 	return d, nil
 }
 
-func (d *daemon) connect(ctx context.Context) error {
-	ledger, err := rewrite.OpenLedger(d.settings.StateDirectory)
+// generate makes of settings what calls begin with. What outlives them is the
+// daemon's.
+func (d *daemon) generate(settings *config.Config) (*generation, error) {
+	registries, err := openRegistries(d.file, settings, registry.Options{
+		OnBreaker:  logBreaker(d.log),
+		OnAuthFile: func(err error) { d.log.Warn(err) },
+	})
 	if err != nil {
-		d.log.WithError(err).Warn("ledger of image names")
+		return nil, err
 	}
-	if d.settings.Runtime == "" {
-		if d.settings.Runtime, err = detectRuntime(ctx, d.log); err != nil {
+	return newGeneration(settings, registries, rewrite.Options{
+		Ledger:  d.ledger,
+		Decided: logDecision(d.log),
+		Warn:    func(err error) { d.log.Warn(err) },
+	}), nil
+}
+
+func (d *daemon) connect(ctx context.Context) (err error) {
+	if d.runtime == "" {
+		if d.runtime, err = detectRuntime(ctx, d.log); err != nil {
 			return err
 		}
 	}
-	if config.SameSocket(d.settings.Shim, d.settings.Runtime) {
-		return fmt.Errorf("shim %s and cri %s are one socket: the shim would be its own runtime", d.settings.Shim, d.settings.Runtime)
+	if config.SameSocket(d.settings.Shim, d.runtime) {
+		return fmt.Errorf("shim %s and cri %s are one socket: the shim would be its own runtime", d.settings.Shim, d.runtime)
 	}
-	rewriter := rewrite.New(rewrite.Options{
-		Lookup:  lookup{d.registries},
-		Ledger:  ledger,
-		Timeout: d.settings.Timeout,
-		Decided: logDecision(d.log),
-		Warn:    func(err error) { d.log.Warn(err) },
-	})
 	d.server, err = proxy.New(proxy.Options{
-		Runtime:      d.settings.Runtime,
+		Runtime:      d.runtime,
 		Engine:       proxy.Engine(d.settings.Engine),
-		Interceptors: interceptors(rewriter),
+		Interceptors: d.current.interceptors(d.current.Load()),
 		Observe:      logCall(d.log),
 	})
-	if err != nil {
-		return err
-	}
-	d.operator.explainer = &explain.Explainer{Registries: d.registries, Rewriter: rewriter, Invoke: d.server.Invoke}
-	return nil
+	return err
 }
 
 // detectRuntime waits until one of the well-known runtimes is there.
@@ -136,33 +147,6 @@ func detectRuntime(ctx context.Context, log *logrus.Logger) (string, error) {
 	}
 }
 
-// interceptors gives the rewriter's rules to the proxy, without either knowing
-// the other.
-func interceptors(rewriter *rewrite.Rewriter) proxy.Interceptors {
-	unary := make(map[string]proxy.Unary)
-	for method, handle := range rewriter.Unary() {
-		unary[method] = func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, error) {
-			return handle(ctx, request, rewrite.Invoke(invoke))
-		}
-	}
-	stream := make(map[string]proxy.Stream)
-	for method, handle := range rewriter.Stream() {
-		stream[method] = func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, proxy.Transform, error) {
-			return handle(ctx, request, rewrite.Invoke(invoke))
-		}
-	}
-	pass := make(map[string]proxy.Pass)
-	for method, look := range rewriter.Pass() {
-		pass[method] = func(request []byte) (proxy.Restore, bool) {
-			restore, ok := look(request)
-			return func(ctx context.Context, response []byte, invoke proxy.Invoke) []byte {
-				return restore(ctx, response, rewrite.Invoke(invoke))
-			}, ok
-		}
-	}
-	return proxy.Interceptors{Unary: unary, Stream: stream, Pass: pass}
-}
-
 // run serves until ctx is done, then drains.
 func (d *daemon) run(ctx context.Context) error {
 	defer d.operate(ctx)()
@@ -171,13 +155,13 @@ func (d *daemon) run(ctx context.Context) error {
 			return err
 		}
 	}
-	listener, err := proxy.Listen(ctx, d.settings.Shim, d.settings.Runtime)
+	listener, err := proxy.Listen(ctx, d.settings.Shim, d.runtime)
 	if err != nil {
 		return err
 	}
 	served := make(chan error, 1)
 	go func() { served <- d.server.Serve(listener) }()
-	d.log.WithFields(logrus.Fields{"shim": d.settings.Shim, "cri": d.settings.Runtime}).Info("serving")
+	d.log.WithFields(logrus.Fields{"shim": d.settings.Shim, "cri": d.runtime}).Info("serving")
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve %s: %w", d.settings.Shim, err)
@@ -193,12 +177,13 @@ func (d *daemon) waitForRuntime(ctx context.Context) error {
 	if d.server.WaitForRuntime(first) == nil {
 		return nil
 	}
-	d.log.WithField("cri", d.settings.Runtime).Warn("waiting for the runtime's socket to answer (force: true serves without it)")
+	d.log.WithField("cri", d.runtime).Warn("waiting for the runtime's socket to answer (force: true serves without it)")
 	return d.server.WaitForRuntime(ctx)
 }
 
 // shutdown lets running calls end, until the time is up or another signal comes.
 func (d *daemon) shutdown(ctx context.Context) error {
+	drain := d.current.Load().settings.Drain
 	d.log.WithField("drain", drain).Info("stopping: running calls may end, a second signal cuts them")
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
@@ -217,7 +202,7 @@ func (d *daemon) close() {
 	if d.server != nil {
 		_ = d.server.Close()
 	}
-	d.registries.Close()
+	d.current.Load().release() // the last use: all calls have ended
 }
 
 // logBreaker tells when a registry goes away and comes back.

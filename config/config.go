@@ -24,7 +24,7 @@
 // Top level: shim, cri, address, auth, authFile, offlinePriority, match, tags,
 // path, ca and insecureSkipVerify (these nine describe the main registry; authFile
 // also every registry that has neither auth nor authFile), registries, fallback,
-// engine, force, debug, timeout, lookupTimeout, image (the state directory),
+// engine, force, debug, timeout, lookupTimeout, drain, image (the state directory),
 // reloadInterval and cache. A registry: address, auth, authFile, priority, match,
 // tags, path, ca, insecureSkipVerify, fallback. The cache: imageCacheSize,
 // imageCacheTTL, absentTTL.
@@ -57,6 +57,7 @@ const (
 	defaultStateDirectory = "/var/lib/image-cri-shim"
 	defaultTimeout        = 15 * time.Minute
 	defaultLookupTimeout  = 3 * time.Second
+	defaultDrain          = 30 * time.Second
 	defaultReloadInterval = 15 * time.Second
 	defaultCacheSize      = 1024
 	defaultFoundTTL       = 5 * time.Minute
@@ -73,8 +74,9 @@ type Config struct {
 	Debug          bool          // log every call
 	Timeout        time.Duration // bounds one PullImage as a whole
 	LookupTimeout  time.Duration // bounds one look-up of one registry
+	Drain          time.Duration // how long running calls may go on when the shim is to end
 	StateDirectory string        // absolute path of what survives restarts
-	ReloadInterval time.Duration // how often the file is looked at for changes
+	ReloadInterval time.Duration // how often the file is read at least, to see whether it has changed
 	Cache          Cache
 	Read           time.Time  // when the file was read; zero without a file
 	Registries     []Registry // the main one first, if there is one, then in the file's order
@@ -156,8 +158,9 @@ func (c *Config) read(root value) {
 		"debug":              into(&c.Debug, boolean),
 		"timeout":            into(&c.Timeout, duration),
 		"lookupTimeout":      into(&c.LookupTimeout, duration),
+		"drain":              into(&c.Drain, duration),
 		"image":              into(&c.StateDirectory, absolutePath),
-		"reloadInterval":     c.readReloadInterval,
+		"reloadInterval":     into(&c.ReloadInterval, duration),
 		"cache":              c.Cache.read,
 		"address":            into(&main.Address, address),
 		"auth":               main.readAuth,
@@ -184,14 +187,6 @@ func (c *Config) read(root value) {
 	}
 }
 
-// readReloadInterval keeps the value for a shim that reloads its file.
-func (c *Config) readReloadInterval(v value) {
-	into(&c.ReloadInterval, duration)(v)
-	if c.ReloadInterval != 0 {
-		v.warn("has no effect yet: restart the shim when the file has changed")
-	}
-}
-
 func (c *Config) applyDefaults() {
 	c.Shim = cmp.Or(c.Shim, defaultShim)
 	c.StateDirectory = cmp.Or(c.StateDirectory, defaultStateDirectory)
@@ -199,6 +194,7 @@ func (c *Config) applyDefaults() {
 	c.Fallback = cmp.Or(c.Fallback, FallbackOriginal)
 	c.Timeout = cmp.Or(c.Timeout, defaultTimeout)
 	c.LookupTimeout = cmp.Or(c.LookupTimeout, defaultLookupTimeout)
+	c.Drain = cmp.Or(c.Drain, defaultDrain)
 	c.ReloadInterval = cmp.Or(c.ReloadInterval, defaultReloadInterval)
 	c.Cache.ImageCacheSize = cmp.Or(c.Cache.ImageCacheSize, defaultCacheSize)
 	c.Cache.ImageCacheTTL = cmp.Or(c.Cache.ImageCacheTTL, defaultFoundTTL)

@@ -34,6 +34,7 @@ func defaults() Config {
 		Timeout:        15 * time.Minute,
 		LookupTimeout:  3 * time.Second,
 		StateDirectory: "/var/lib/image-cri-shim",
+		Drain:          30 * time.Second,
 		ReloadInterval: 15 * time.Second,
 		Cache:          Cache{ImageCacheSize: 1024, ImageCacheTTL: 5 * time.Minute, AbsentTTL: 30 * time.Second},
 	}
@@ -53,7 +54,6 @@ func TestFiles(t *testing.T) {
 		{Address: "http://172.18.1.38:5000", Username: "admin", Password: "passw0rd", Priority: 800, Path: "{path}"},
 	}
 	original.Warnings = []string{
-		"original.yaml:8: reloadInterval: has no effect yet: restart the shim when the file has changed",
 		"original.yaml:10: version: has no effect any more, remove it",
 		"original.yaml:11: sync: has no effect any more, remove it",
 		"original.yaml:12: registry.d: has no effect any more, remove it",
@@ -73,7 +73,7 @@ func TestFiles(t *testing.T) {
 	full := Config{
 		Shim: "/run/shim/shim.sock", Runtime: "/run/crio/crio.sock", Engine: EngineGRPC, Fallback: FallbackNever, Force: true, Debug: true,
 		Timeout: 90 * time.Minute, LookupTimeout: 500 * time.Millisecond,
-		StateDirectory: "/srv/shim", ReloadInterval: time.Minute,
+		StateDirectory: "/srv/shim", Drain: time.Minute, ReloadInterval: 2 * time.Minute,
 		Cache: Cache{ImageCacheSize: 16, ImageCacheTTL: time.Minute, AbsentTTL: 2 * time.Second},
 		Registries: []Registry{
 			{Address: "https://hub.example.com:8443/mirror", Username: "admin", Password: "pass:w0rd", Priority: 900,
@@ -82,7 +82,6 @@ func TestFiles(t *testing.T) {
 				Match: []string{"*.gcr.io/team", "!quay.io/secret"}, Path: "{domain}/{name}", CA: "/etc/ssl/other.pem", Fallback: FallbackOriginal},
 			{Address: "https://localhost", Priority: 500, Path: "{path}", InsecureSkipVerify: true},
 		},
-		Warnings: []string{"full.yaml:11: reloadInterval: has no effect yet: restart the shim when the file has changed"},
 	}
 
 	aliases := defaults()
@@ -116,10 +115,10 @@ func reveal(c *Config) string {
 func TestDefaults(t *testing.T) {
 	for _, data := range []string{
 		"", "\n", "# only a comment\n", "---\n", "~", "{}",
-		"shim:\ncri: ~\nengine:\nfallback:\nforce: null\ndebug:\ntimeout:\nlookupTimeout:\nimage:\nreloadInterval:\ncache:\n" +
+		"shim:\ncri: ~\nengine:\nfallback:\nforce: null\ndebug:\ntimeout:\nlookupTimeout:\ndrain:\nimage:\nreloadInterval:\ncache:\n" +
 			"address:\nauth:\nofflinePriority:\nmatch:\ntags:\npath:\nca:\ninsecureSkipVerify:\nregistries:\n",
 		"shim: ''\ncri: ''\nfallback: ''\ntimeout: ''\nimage: ''\naddress: ''\nauth: ''\nmatch: ''\ntags: ''\npath: ''\nca: ''\nregistries: []\n",
-		"timeout: 0\nlookupTimeout: 0s\nreloadInterval: 0m\nofflinePriority: 0\n" +
+		"timeout: 0\nlookupTimeout: 0s\ndrain: 0s\nreloadInterval: 0m\nofflinePriority: 0\n" +
 			"cache: {imageCacheSize: 0, imageCacheTTL: 0, absentTTL: 0}\n",
 	} {
 		config, err := Parse("f", []byte(data))
@@ -130,7 +129,7 @@ func TestDefaults(t *testing.T) {
 		want := defaults()
 		want.Warnings = []string{"f: neither address nor registries is set, so the shim only forwards: every image comes from where its name says"}
 		if strings.Contains(data, "offlinePriority: 0") {
-			want.Warnings = append(want.Warnings, "f:4: offlinePriority: has no effect without address")
+			want.Warnings = append(want.Warnings, "f:5: offlinePriority: has no effect without address")
 		}
 		if !reflect.DeepEqual(*config, want) {
 			t.Errorf("%q is read as\n%s%q", data, reveal(config), config.Warnings)

@@ -50,6 +50,8 @@ func (c *Config) describeService(w io.Writer) {
 		{"log", logging},
 		{"pull", fmt.Sprintf("at most %s as a whole, %s per look-up in a registry", short(c.Timeout), short(c.LookupTimeout))},
 		{"fallback", c.fallback()},
+		{"restart", fmt.Sprintf("running calls have %s to end", short(c.Drain))},
+		{"reload", fmt.Sprintf("when this file changes, after %s at the latest", short(c.ReloadInterval))},
 		{"state", c.StateDirectory},
 		{"cache", fmt.Sprintf("%d answers, found for %s, absent for %s", c.Cache.ImageCacheSize, short(c.Cache.ImageCacheTTL), short(c.Cache.AbsentTTL))},
 	} {

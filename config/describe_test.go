@@ -18,6 +18,8 @@ engine    grpc
 log       one line per call (debug)
 pull      at most 1h30m as a whole, 500ms per look-up in a registry
 fallback  never: what no registry serves is not pulled
+restart   running calls have 1m to end
+reload    when this file changes, after 2m at the latest
 state     /srv/shim
 cache     16 answers, found for 1m, absent for 2s
 
@@ -66,6 +68,8 @@ engine      frames
 log         one line per image that is pulled, removed or run by its name
 pull        at most 15m as a whole, 3s per look-up in a registry
 fallback    to the registry in the image's name
+restart     running calls have 30s to end
+reload      when this file changes, after 15s at the latest
 state       /var/lib/image-cri-shim
 cache       1024 answers, found for 5m, absent for 30s
 registries  none, the shim only forwards

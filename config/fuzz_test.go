@@ -63,7 +63,7 @@ func check(t *testing.T, config *Config) {
 	if !filepath.IsAbs(config.Shim) || len(config.Shim) > socketPathLimit || config.Shim == config.Runtime || !filepath.IsAbs(config.StateDirectory) {
 		t.Errorf("paths: %q %q %q", config.Shim, config.Runtime, config.StateDirectory)
 	}
-	if min(config.Timeout, config.LookupTimeout, config.ReloadInterval, config.Cache.ImageCacheTTL, config.Cache.AbsentTTL) <= 0 || config.Cache.ImageCacheSize <= 0 {
+	if min(config.Timeout, config.LookupTimeout, config.Drain, config.ReloadInterval, config.Cache.ImageCacheTTL, config.Cache.AbsentTTL) <= 0 || config.Cache.ImageCacheSize <= 0 {
 		t.Errorf("a limit is not positive: %+v", config)
 	}
 	for i, registry := range config.Registries {

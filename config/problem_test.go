@@ -44,6 +44,7 @@ func TestProblems(t *testing.T) {
 		{"timeout: 2020-01-01", `timeout: found a date, ` + aDuration},
 		{"timeout: !soon 1m", `timeout: ` + taggedBad + aDuration},
 		{"lookupTimeout: [3s]", `lookupTimeout: found a list, ` + aDuration},
+		{"drain: -1s", `drain: found "-1s", ` + aDuration + `, not a negative one`},
 		{"reloadInterval: soon", `reloadInterval: found "soon", ` + aDuration},
 		{"image: var/lib", `image: found "var/lib", expected an absolute path`},
 		{"image: 7", `image: found 7, expected an absolute path`},

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"sync/atomic"
+
+	"image-cri-shim/config"
+	"image-cri-shim/proxy"
+	"image-cri-shim/registry"
+	"image-cri-shim/rewrite"
+)
+
+// generation is all that one reading of the file has made. It never changes; a
+// reload makes another one, and calls end with the one that they have begun with.
+type generation struct {
+	settings   *config.Config
+	registries *registry.Set
+	rewriter   *rewrite.Rewriter
+	unary      map[string]rewrite.Unary
+	stream     map[string]rewrite.Stream
+	pass       map[string]rewrite.Pass
+	users      atomic.Int64 // calls, and one while it is the current generation; closed at zero
+}
+
+func newGeneration(settings *config.Config, registries *registry.Set, options rewrite.Options) *generation {
+	options.Lookup, options.Timeout = lookup{registries}, settings.Timeout
+	rewriter := rewrite.New(options)
+	g := &generation{
+		settings:   settings,
+		registries: registries,
+		rewriter:   rewriter,
+		unary:      rewriter.Unary(),
+		stream:     rewriter.Stream(),
+		pass:       rewriter.Pass(),
+	}
+	g.users.Store(1)
+	return g
+}
+
+// release ends a use; the last one closes the registries.
+func (g *generation) release() {
+	if g.users.Add(-1) == 0 {
+		g.registries.Close()
+	}
+}
+
+// current is the generation that new calls begin with.
+type current struct{ atomic.Pointer[generation] }
+
+// acquire returns the generation; its user must release it.
+func (c *current) acquire() *generation {
+	for {
+		g := c.Load()
+		if users := g.users.Load(); users > 0 && g.users.CompareAndSwap(users, users+1) {
+			return g
+		}
+	}
+}
+
+// exchange makes next the current generation.
+func (c *current) exchange(next *generation) { c.Swap(next).release() }
+
+// interceptors gives the rewriters' rules to the proxy, without either knowing the
+// other. first names the methods, which are those of all generations.
+func (c *current) interceptors(first *generation) proxy.Interceptors {
+	unary := make(map[string]proxy.Unary)
+	for method := range first.unary {
+		unary[method] = func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, error) {
+			g := c.acquire()
+			defer g.release()
+			return g.unary[method](ctx, request, rewrite.Invoke(invoke))
+		}
+	}
+	stream := make(map[string]proxy.Stream)
+	for method := range first.stream {
+		// What changes the messages asks no registry.
+		stream[method] = func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, proxy.Transform, error) {
+			g := c.acquire()
+			defer g.release()
+			return g.stream[method](ctx, request, rewrite.Invoke(invoke))
+		}
+	}
+	pass := make(map[string]proxy.Pass)
+	for method := range first.pass {
+		pass[method] = func(request []byte) (proxy.Restore, bool) { // asks no registry either
+			restore, ok := c.Load().pass[method](request)
+			return func(ctx context.Context, response []byte, invoke proxy.Invoke) []byte {
+				return restore(ctx, response, rewrite.Invoke(invoke))
+			}, ok
+		}
+	}
+	return proxy.Interceptors{Unary: unary, Stream: stream, Pass: pass}
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/distribution/reference"
+	"google.golang.org/protobuf/proto"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/config"
+	"image-cri-shim/registry"
+	"image-cri-shim/rewrite"
+)
+
+// generationOf is what a file with one registry makes.
+func generationOf(t *testing.T, ledger *rewrite.Ledger, address string) *generation {
+	t.Helper()
+	settings, err := config.Parse("f", []byte("address: "+address))
+	if err != nil {
+		t.Fatal(err)
+	}
+	registries, err := openRegistries("f", settings, registry.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newGeneration(settings, registries, rewrite.Options{Ledger: ledger})
+}
+
+// hub has every image. Where asked is not nil it says so and waits.
+func hub(t *testing.T, asked chan<- struct{}, goOn <-chan struct{}) *httptest.Server {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked != nil && strings.Contains(r.URL.Path, "/manifests/") {
+			select {
+			case asked <- struct{}{}:
+				<-goOn
+			case <-goOn:
+			}
+		}
+		w.Header().Set("Docker-Content-Digest", "sha256:"+strings.Repeat("1", 64))
+		w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+		w.Header().Set("Content-Length", "2")
+	}))
+	t.Cleanup(server.Close)
+	return server
+}
+
+// A call that runs while the file is reloaded ends with the registries that it has
+// begun with, which are closed then; the next call asks the new ones.
+func TestCallsEndWithWhatTheyBeganWith(t *testing.T) {
+	asked, goOn := make(chan struct{}), make(chan struct{})
+	oldHub, newHub := hub(t, asked, goOn), hub(t, nil, nil)
+	ledger, err := rewrite.OpenLedger(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := generationOf(t, ledger, oldHub.URL)
+	var all current
+	all.Store(first)
+	defer func() { all.Load().release() }()
+	const method = "/runtime.v1.ImageService/PullImage"
+	handle := all.interceptors(first).Unary[method]
+	pull := func() (from string) {
+		_, err := handle(t.Context(), encode(t, &runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: "nginx:1.25"}}),
+			func(_ context.Context, called string, request []byte) ([]byte, error) {
+				if called != method {
+					return nil, nil
+				}
+				decoded := &runtime.PullImageRequest{}
+				err := proto.Unmarshal(request, decoded)
+				from = decoded.Image.GetImage()
+				return encode(t, &runtime.PullImageResponse{ImageRef: "sha256:" + strings.Repeat("2", 64)}), err
+			})
+		if err != nil {
+			t.Error(err)
+		}
+		return from
+	}
+	running := make(chan string)
+	go func() { running <- pull() }()
+	<-asked
+	all.exchange(generationOf(t, ledger, newHub.URL))
+	if got := pull(); !strings.HasPrefix(got, strings.TrimPrefix(newHub.URL, "http://")) {
+		t.Errorf("the next call pulled %s, want it from %s", got, newHub.URL)
+	}
+	close(goOn)
+	if got := <-running; !strings.HasPrefix(got, strings.TrimPrefix(oldHub.URL, "http://")) {
+		t.Errorf("the running call pulled %s, want it from %s", got, oldHub.URL)
+	}
+	other, err := reference.ParseNormalizedNamed("redis:7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for answer := range first.registries.Find(t.Context(), other) {
+		if answer.State != registry.Unknown {
+			t.Errorf("the old registries are asked after their last call, and say %v", answer.State)
+		}
+	}
+}
+
+func encode(t *testing.T, message proto.Message) []byte {
+	t.Helper()
+	encoded, err := proto.Marshal(message)
+	if err != nil {
+		t.Error(err)
+	}
+	return encoded
+}
+
+// No call ever gets a generation that is closed already.
+func TestGenerationsAreExchangedUnderLoad(t *testing.T) {
+	var all current
+	all.Store(generationOf(t, nil, "hub.local"))
+	var calling sync.WaitGroup
+	var used sync.Map
+	done := make(chan struct{})
+	for range 4 {
+		calling.Go(func() {
+			for {
+				g := all.acquire()
+				if g.users.Load() < 1 {
+					t.Error("got a closed generation")
+				}
+				used.Store(g, nil)
+				g.release()
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for range 100 {
+		all.exchange(generationOf(t, nil, "hub.local"))
+	}
+	close(done)
+	calling.Wait()
+	all.Load().release()
+	used.Range(func(g, _ any) bool {
+		if users := g.(*generation).users.Load(); users != 0 {
+			t.Errorf("a generation has %d users left", users)
+		}
+		return true
+	})
+}
