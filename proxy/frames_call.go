@@ -69,6 +69,8 @@ func (e *framesEngine) reportOutcome(method string, start time.Time, timeout str
 		err = statusOf(nil, outcome.Fields)
 	case frames.ServerReset:
 		err = status.Errorf(resetCode(outcome.Code), "the runtime has reset the call: %v", outcome.Code)
+	case frames.Dismissed:
+		err = errEnding
 	case frames.ServerGone:
 		err = status.Error(codes.Unavailable, "the connection to the runtime has ended")
 	default:

@@ -16,6 +16,7 @@ type framesEngine struct {
 	socket       string // the runtime's
 	interceptors Interceptors
 	observe      func(Call)
+	endless      endless
 	client       *frames.Client // for calls that interceptors make
 	absent       *absent
 	lifetime     context.Context
@@ -33,6 +34,7 @@ func newFramesEngine(options Options) *framesEngine {
 		socket:       options.Runtime,
 		interceptors: options.Interceptors,
 		observe:      options.Observe,
+		endless:      options.Endless,
 		absent:       newAbsent(options),
 		relays:       map[*frames.Relay]struct{}{},
 	}
@@ -103,13 +105,14 @@ func (e *framesEngine) join(client net.Conn) {
 		e.absent.answer(client)
 		return
 	}
-	relay := frames.NewRelay(client, runtime, frames.Options{Route: e.route, Restore: e.restore})
+	relay := frames.NewRelay(client, runtime, frames.Options{Route: e.route, Restore: e.restore, Endless: e.isEndless})
 	e.mutex.Lock()
 	ending := e.ending
 	e.relays[relay] = struct{}{}
 	e.mutex.Unlock()
 	if ending { // it had been accepted before
 		relay.Drain()
+		relay.Dismiss()
 	}
 	defer context.AfterFunc(e.lifetime, relay.Close)()
 	_ = relay.Run() // the client knows as much
@@ -135,13 +138,20 @@ func (e *framesEngine) stop() []*frames.Relay {
 }
 
 func (e *framesEngine) shutdown(ctx context.Context) error {
-	for _, relay := range e.stop() {
+	relays := e.stop()
+	for _, relay := range relays {
 		relay.Drain()
 	}
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
 		e.absent.shutdown(ctx)
+		for _, relay := range relays {
+			<-relay.Drained()
+		}
+		for _, relay := range relays {
+			relay.Dismiss()
+		}
 		e.serving.Wait()
 	}()
 	select {

@@ -21,6 +21,8 @@ type grpcEngine struct {
 	server       *grpc.Server
 	interceptors Interceptors
 	observe      func(Call)
+	endless      endless
+	lastCalls    *lastCalls
 }
 
 func newGRPCEngine(options Options, more ...grpc.ServerOption) (*grpcEngine, error) {
@@ -33,6 +35,8 @@ func newGRPCEngine(options Options, more ...grpc.ServerOption) (*grpcEngine, err
 		disconnect:   sync.OnceValue(runtime.Close),
 		interceptors: options.Interceptors,
 		observe:      options.Observe,
+		endless:      options.Endless,
+		lastCalls:    newLastCalls(),
 	}
 	e.server = grpc.NewServer(append([]grpc.ServerOption{
 		grpc.ForceServerCodecV2(codec{}),
@@ -55,6 +59,7 @@ func (e *grpcEngine) serve(listener net.Listener) error {
 }
 
 func (e *grpcEngine) shutdown(ctx context.Context) error {
+	e.lastCalls.wait()
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
@@ -68,11 +73,13 @@ func (e *grpcEngine) shutdown(ctx context.Context) error {
 		e.server.Stop()
 		<-drained
 	}
+	e.lastCalls.end()
 	return errors.Join(cut, e.disconnect())
 }
 
 func (e *grpcEngine) close() error {
 	e.server.Stop()
+	e.lastCalls.end()
 	return e.disconnect()
 }
 
@@ -80,7 +87,7 @@ func (e *grpcEngine) close() error {
 func (e *grpcEngine) handle(service any, stream grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(stream)
 	start := time.Now()
-	err := expired(stream.Context(), e.route(service, stream, method))
+	err := expired(stream.Context(), e.call(service, stream, method))
 	if e.observe != nil {
 		e.observe(Call{Method: method, Code: status.Code(err), Err: err, Duration: time.Since(start)})
 	}
@@ -95,6 +102,15 @@ func expired(ctx context.Context, err error) error {
 		return status.FromContextError(context.DeadlineExceeded).Err()
 	}
 	return err
+}
+
+func (e *grpcEngine) call(service any, stream grpc.ServerStream, method string) error {
+	if e.endless.has(method) {
+		return e.lastCalls.run(stream, func(stream grpc.ServerStream) error { return e.forward(service, stream) })
+	}
+	e.lastCalls.count(1)
+	defer e.lastCalls.count(-1)
+	return e.route(service, stream, method)
 }
 
 func (e *grpcEngine) route(service any, stream grpc.ServerStream, method string) error {

@@ -17,6 +17,9 @@ type Options struct {
 	Engine Engine
 	// Interceptors are the methods that are not forwarded opaquely.
 	Interceptors Interceptors
+	// Endless are methods, by their full name, that answer until the client or the runtime
+	// has enough. [Server.Shutdown] does not wait for their calls to end.
+	Endless []string
 	// Observe, where not nil, is told of each call when it has ended. It is
 	// called from many goroutines at once and must not block.
 	Observe func(Call)
@@ -69,8 +72,9 @@ func New(options Options) (*Server, error) {
 // the listener fails. It closes the listener.
 func (s *Server) Serve(listener net.Listener) error { return s.engine.serve(listener) }
 
-// Shutdown stops accepting clients and lets the running calls end. When ctx is
-// done first it cuts them and returns ctx's error.
+// Shutdown stops accepting clients and lets the running calls end. Endless ones are
+// ended last, with Unavailable. When ctx is done first it cuts all that are left and
+// returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error { return s.engine.shutdown(ctx) }
 
 // Close ends the server and cuts the running calls. After Shutdown, or a second

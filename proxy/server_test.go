@@ -56,13 +56,7 @@ func TestShutdownLetsCallsEnd(t *testing.T) {
 
 		shutdown := make(chan error, 1)
 		go func() { shutdown <- f.Shutdown(s.ctx) }()
-		eventually(t, "new connections are refused", func() bool {
-			connection, err := net.Dial("unix", f.socket)
-			if err == nil {
-				_ = connection.Close()
-			}
-			return err != nil
-		})
+		awaitDeaf(t, f)
 		expectGone(t, f.socket)
 		select {
 		case err := <-shutdown:
@@ -77,6 +71,17 @@ func TestShutdownLetsCallsEnd(t *testing.T) {
 			t.Errorf("Shutdown: %v", err)
 		}
 		eventually(t, "the runtime is left", func() bool { return s.runtime.Connections() == 0 })
+	})
+}
+
+func awaitDeaf(t *testing.T, f *front) {
+	t.Helper()
+	eventually(t, "new connections are refused", func() bool {
+		connection, err := net.Dial("unix", f.socket)
+		if err == nil {
+			_ = connection.Close()
+		}
+		return err != nil
 	})
 }
 

@@ -19,6 +19,8 @@ type leaving struct {
 	serverLeaves bool        // the server has sent GOAWAY
 	serverDeaf   atomic.Bool // it takes nothing any more
 	serverGone   bool        // it has closed its connection, and the client's goes on
+	drained      chan struct{}
+	dismissed    bool // Dismiss has been called
 }
 
 // phase is what a connection is.
@@ -44,7 +46,7 @@ var drainPing = [pingLength]byte{'l', 'e', 'a', 'v', 'i', 'n', 'g', '!'}
 // Drain lets the client end what it has begun and begin nothing more, and then ends
 // the connection; Run returns. It says so in two steps, so that no request is lost
 // that is on its way (RFC 9113, 6.8): one that it does not answer, the client knows
-// to make again. It does not wait. A connection of another protocol ends when its two
+// to make again. It does not wait. Endless requests go on until Dismiss. A connection of another protocol ends when its two
 // sides end it.
 //
 // A client that has just connected is told once it has got the server's settings:
@@ -113,15 +115,6 @@ func (r *Relay) announce() {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	r.checkLeft()
-}
-
-// checkLeft ends a connection that is to end once it has no request left. The
-// caller holds the mutex.
-func (r *Relay) checkLeft() {
-	if len(r.taken) == 0 && (r.serverGone || r.announced && len(r.open) == 0) {
-		// The client closes it itself when it has read everything.
-		_ = r.client.SetReadDeadline(time.Now().Add(farewell))
-	}
 }
 
 // mayOutlive tells whether the connection goes on for the taken requests although

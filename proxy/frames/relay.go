@@ -22,6 +22,10 @@ type Options struct {
 	// ended may block: everything on the connection waits for them.
 	Route func(fields []hpack.HeaderField) (handler Handler, ended func(Outcome))
 
+	// Endless, where not nil, tells of a relayed request's header fields whether it is
+	// one that nobody should wait for: its answer has no end of its own.
+	Endless func(fields []hpack.HeaderField) bool
+
 	// Restore, where not nil, is shown each taken request whose whole body came at once,
 	// before its handler begins. Where it returns a function the request is passed on
 	// after all, as it came, and the function gets what the server answers: the first
@@ -56,6 +60,7 @@ const (
 	ServerReset
 	ClientGone // the connection
 	ServerGone
+	Dismissed // the relay has let go of it
 )
 
 // ErrServerGone says that it was the server that closed the connection.
@@ -101,6 +106,7 @@ type stream struct {
 	ended                  func(Outcome)
 	clientDone, serverDone bool
 	answer                 *restoring // nil where it passes as it is
+	endless                bool
 }
 
 // NewRelay prepares a relay, which owns the connections from now on.
@@ -113,6 +119,7 @@ func NewRelay(client, server net.Conn, options Options) *Relay {
 		taken:   map[uint32]*Exchange{},
 		limit:   streamMask,
 		windows: newWindows(),
+		leaving: leaving{drained: make(chan struct{})},
 	}
 	r.changed = sync.NewCond(&r.mutex)
 	r.lifetime, r.end = context.WithCancel(context.Background())
@@ -198,6 +205,7 @@ func (r *Relay) fail(err error) {
 			ended = append(ended, s.ended)
 		}
 	}
+	r.noteDrained()
 	r.changed.Broadcast()
 	r.mutex.Unlock()
 	_ = r.client.Close()

@@ -61,6 +61,7 @@ func (u *up) request(id uint32, fields []hpack.HeaderField, last bool) {
 		u.take(id, fields, last, handler)
 		return
 	}
+	s.endless = u.options.Endless != nil && u.options.Endless(fields)
 	u.mutex.Lock()
 	accepted = u.accepts(id) // still
 	if accepted {

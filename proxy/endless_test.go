@@ -1,0 +1,117 @@
+package proxy_test
+
+import (
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"image-cri-shim/proxy"
+	"image-cri-shim/proxy/proxytest"
+)
+
+const endlessMethod = "/conformance.v1.Service/Events"
+
+// An endless call goes on while another runs, be it on the same connection or not, and
+// then ends. Neither is waited for in vain.
+func TestShutdownEndsEndlessCallsLast(t *testing.T) {
+	forEachFront(t, proxy.Options{Endless: []string{endlessMethod}}, func(t *testing.T, s *stage, f *front) {
+		s.restarted = true
+		meanwhile := make(chan struct{})
+		s.runtime.Handle(endlessMethod, func(stream grpc.ServerStream) error {
+			if err := proxytest.Send(stream, []byte("first")); err != nil {
+				return err
+			}
+			select {
+			case <-meanwhile:
+				if err := proxytest.Send(stream, []byte("meanwhile")); err != nil {
+					return err
+				}
+			case <-stream.Context().Done():
+			}
+			<-stream.Context().Done()
+			return stream.Context().Err()
+		})
+		started, finish := make(chan struct{}), make(chan struct{})
+		s.handle(func(stream grpc.ServerStream) error {
+			started <- struct{}{}
+			<-finish
+			return echo(stream)
+		})
+		other := s.dial()
+		var listening []*call
+		for _, client := range []*grpc.ClientConn{s.dial(), other} {
+			stream, err := proxytest.Open(s.ctx, client, endlessMethod)
+			if err != nil {
+				t.Fatal(err)
+			}
+			listening = append(listening, &call{stream, t})
+			listening[len(listening)-1].closeSend()
+			listening[len(listening)-1].expect("first")
+		}
+		results := make(chan error, 1)
+		go func() {
+			_, err := proxytest.Invoke(s.ctx, other, method, []byte("request"))
+			results <- err
+		}()
+		await(t, "the runtime is called", started)
+		shutdown := make(chan error, 1)
+		begin := time.Now()
+		go func() { shutdown <- f.Shutdown(s.ctx) }()
+		awaitDeaf(t, f)
+		close(meanwhile)
+		for _, stream := range listening {
+			stream.expect("meanwhile")
+		}
+		close(finish)
+		if err := await(t, "the running call ends", results); err != nil {
+			t.Errorf("the running call: %v", err)
+		}
+		for _, stream := range listening {
+			if _, err := proxytest.Receive(stream); status.Code(err) != codes.Unavailable {
+				t.Errorf("the endless call ended with %v, want Unavailable", err)
+			}
+		}
+		if err := await(t, "Shutdown returns", shutdown); err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+		t.Logf("Shutdown took %v", time.Since(begin))
+	})
+}
+
+// A client that listens and does nothing else does not hold up a shutdown.
+func TestShutdownWithEndlessCallsOnly(t *testing.T) {
+	seen := make(chan proxy.Call, 10)
+	options := proxy.Options{Endless: []string{endlessMethod}, Observe: func(call proxy.Call) { seen <- call }}
+	forEachFront(t, options, func(t *testing.T, s *stage, f *front) {
+		s.restarted = true
+		s.runtime.Handle(endlessMethod, func(stream grpc.ServerStream) error {
+			if err := proxytest.Send(stream, []byte("first")); err != nil {
+				return err
+			}
+			<-stream.Context().Done()
+			return stream.Context().Err()
+		})
+		stream, err := proxytest.Open(s.ctx, s.dial(), endlessMethod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		(&call{stream, t}).expect("first")
+		if err := f.Shutdown(s.ctx); err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+		if _, err := proxytest.Receive(stream); status.Code(err) != codes.Unavailable {
+			t.Errorf("the endless call ended with %v, want Unavailable", err)
+		}
+		for call := range seen {
+			if call.Method == endlessMethod {
+				if call.Code != codes.Unavailable {
+					t.Errorf("the call is reported as %v", call.Err)
+				}
+				break
+			}
+		}
+	})
+}

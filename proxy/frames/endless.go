@@ -1,0 +1,75 @@
+package frames
+
+import (
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// Drained is closed when the connection has ended or, after Drain, has only endless
+// requests left.
+func (r *Relay) Drained() <-chan struct{} { return r.drained }
+
+// Dismiss lets go, once only they are left, of the endless requests that Drain leaves
+// alone. The client is told that it can make them again. It does not wait.
+func (r *Relay) Dismiss() {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.dismissed = true
+	r.checkLeft()
+}
+
+// checkLeft ends a connection that is to end once it has no request left. The
+// caller holds the mutex.
+func (r *Relay) checkLeft() {
+	if len(r.taken) > 0 || !r.serverGone && (!r.announced || !r.onlyEndless()) {
+		return
+	}
+	r.noteDrained()
+	if len(r.open) > 0 && r.dismissed {
+		r.dismiss()
+	}
+	if len(r.open) == 0 || r.serverGone {
+		// The client closes it itself when it has read everything.
+		_ = r.client.SetReadDeadline(time.Now().Add(farewell))
+	}
+}
+
+func (r *Relay) onlyEndless() bool {
+	for _, s := range r.open {
+		if !s.endless {
+			return false
+		}
+	}
+	return true
+}
+
+// noteDrained closes drained, once. The caller holds the mutex.
+func (r *Relay) noteDrained() {
+	select {
+	case <-r.drained:
+	default:
+		close(r.drained)
+	}
+}
+
+// dismiss ends all open requests. The caller holds the mutex.
+func (r *Relay) dismiss() {
+	var b []byte
+	var ended []func(Outcome)
+	for id, s := range r.open {
+		b = appendReset(b, id, http2.ErrCodeRefusedStream)
+		delete(r.open, id)
+		if s.ended != nil {
+			ended = append(ended, s.ended)
+		}
+	}
+	go func() { // the client may not read
+		if r.writeClient(b) != nil {
+			r.fail(nil)
+		}
+		for _, tell := range ended {
+			tell(Outcome{End: Dismissed})
+		}
+	}()
+}
