@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	systemd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
 
@@ -68,6 +69,7 @@ type daemon struct {
 	current  current
 
 	read    atomic.Pointer[time.Time] // when the file was last found to say what the current generation does
+	serving atomic.Bool               // systemd knows
 	refused string                    // why it was not reloaded the last time; used by reload only
 }
 
@@ -122,8 +124,16 @@ func (d *daemon) connect(ctx context.Context) (err error) {
 		Engine:       proxy.Engine(d.settings.Engine),
 		Interceptors: d.current.interceptors(d.current.Load()),
 		Observe:      logCall(d.log),
+		Endless:      endless,
 	})
 	return err
+}
+
+// endless are the methods that clients listen to events with.
+var endless = []string{
+	"/runtime.v1.RuntimeService/GetContainerEvents",
+	"/containerd.services.events.v1.Events/Subscribe",
+	"/grpc.health.v1.Health/Watch",
 }
 
 // detectRuntime waits until one of the well-known runtimes is there.
@@ -137,6 +147,7 @@ func detectRuntime(ctx context.Context, log *logrus.Logger) (string, error) {
 			return socket, nil
 		}
 		if !waiting {
+			notify("STATUS=waiting for a runtime")
 			log.WithError(err).Warn("waiting for a runtime")
 		}
 		select {
@@ -149,18 +160,26 @@ func detectRuntime(ctx context.Context, log *logrus.Logger) (string, error) {
 
 // run serves until ctx is done, then drains.
 func (d *daemon) run(ctx context.Context) error {
+	listener, err := inherited(d.settings.Shim)
+	if err != nil {
+		return err
+	}
 	defer d.operate(ctx)()
 	if !d.settings.Force {
 		if err := d.waitForRuntime(ctx); err != nil {
 			return err
 		}
 	}
-	listener, err := proxy.Listen(ctx, d.settings.Shim, d.runtime)
-	if err != nil {
-		return err
+	if listener == nil {
+		if listener, err = proxy.Listen(ctx, d.settings.Shim, d.runtime); err != nil {
+			return err
+		}
 	}
 	served := make(chan error, 1)
-	go func() { served <- d.server.Serve(listener) }()
+	go func() { served <- d.server.Serve(watched{listener}) }()
+	defer watchdog(ctx, d.settings.Shim, d.log)()
+	d.serving.Store(true)
+	notify(systemd.SdNotifyReady, d.servingLine())
 	d.log.WithFields(logrus.Fields{"shim": d.settings.Shim, "cri": d.runtime}).Info("serving")
 	select {
 	case err := <-served:
@@ -177,6 +196,7 @@ func (d *daemon) waitForRuntime(ctx context.Context) error {
 	if d.server.WaitForRuntime(first) == nil {
 		return nil
 	}
+	notify("STATUS=waiting for the runtime's socket to answer: " + d.runtime)
 	d.log.WithField("cri", d.runtime).Warn("waiting for the runtime's socket to answer (force: true serves without it)")
 	return d.server.WaitForRuntime(ctx)
 }
@@ -184,6 +204,7 @@ func (d *daemon) waitForRuntime(ctx context.Context) error {
 // shutdown lets running calls end, until the time is up or another signal comes.
 func (d *daemon) shutdown(ctx context.Context) error {
 	drain := d.current.Load().settings.Drain
+	notify(systemd.SdNotifyStopping, "STATUS=stopping: running calls may end")
 	d.log.WithField("drain", drain).Info("stopping: running calls may end, a second signal cuts them")
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()

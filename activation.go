@@ -1,0 +1,37 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/coreos/go-systemd/v22/activation"
+
+	"image-cri-shim/config"
+)
+
+// inherited returns the listening socket that systemd has passed on
+// (sd_listen_fds(3)), or nil if it has passed none. It stays systemd's: closing the
+// listener leaves the file alone, and clients wait for the next process.
+func inherited(shim string) (net.Listener, error) {
+	var found net.Listener
+	var others []string
+	for _, file := range activation.Files(true) {
+		listener, err := net.FileListener(file)
+		_ = file.Close() // the listener has its own
+		if err != nil {
+			return nil, fmt.Errorf("socket activation: %w", err)
+		}
+		path := listener.Addr().String()
+		if found == nil && listener.Addr().Network() == "unix" && config.SameSocket(path, shim) {
+			found = listener
+			continue
+		}
+		others = append(others, path)
+		_ = listener.Close()
+	}
+	if found == nil && len(others) > 0 {
+		return nil, fmt.Errorf("systemd listens on %s, expected shim %s: ListenStream= of the socket unit and shim of the configuration must be the same", strings.Join(others, ", "), shim)
+	}
+	return found, nil
+}
