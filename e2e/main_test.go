@@ -42,6 +42,7 @@ const (
 type components struct {
 	folder            string            // all of them are in it
 	shim              string            // the built binary
+	flags             []string          // it was built with
 	private, upstream *testbed.Registry // the node's own, and the one docker.io stands for
 	embedded          runtime
 	containerd        runtime // nil where missing says why
@@ -84,11 +85,10 @@ func testWithComponents(m *testing.M) (code int, err error) {
 
 func (c *components) start(ctx context.Context, folder string) (err error) {
 	c.folder = folder
-	var flags []string
 	if _, err := exec.LookPath("gcc"); err == nil {
-		flags = append(flags, "-race") // needs a C compiler
+		c.flags = append(c.flags, "-race") // needs a C compiler
 	}
-	if c.shim, err = testbed.BuildShim(ctx, folder, flags...); err != nil {
+	if c.shim, err = testbed.BuildShim(ctx, folder, c.flags...); err != nil {
 		return err
 	}
 	if err := c.startRegistries(ctx, folder); err != nil {

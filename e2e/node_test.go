@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -32,6 +33,14 @@ var callers = &runtimeapi.AuthConfig{Username: upstreamUser, Password: upstreamP
 // instead of the default.
 const engineVariable = "SHIM_ENGINE"
 
+// engine is what a shim's configuration says of it.
+func engine() string {
+	if engine := os.Getenv(engineVariable); engine != "" {
+		return "engine: " + engine + "\n"
+	}
+	return ""
+}
+
 // privateOnly is the configuration of most tests.
 func privateOnly() string {
 	return fmt.Sprintf("address: %s\nauth: %q\ndebug: true\n", shared.private.Address(), privateUser+":"+privatePassword)
@@ -41,21 +50,26 @@ func privateOnly() string {
 // looks for leaked passwords and data races in its log, and removes all images.
 func newNode(t *testing.T, runtime runtime, configuration string) *node {
 	t.Helper()
+	return newNodeWith(t, runtime, testbed.ShimOptions{Configuration: configuration})
+}
+
+// newNodeWith is newNode for a shim that is started in another way.
+func newNodeWith(t *testing.T, runtime runtime, options testbed.ShimOptions) *node {
+	t.Helper()
 	// Not t.TempDir: with a test's name a socket's path may become too long.
 	folder, err := os.MkdirTemp("", "shim-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	if engine := os.Getenv(engineVariable); engine != "" {
-		configuration += "engine: " + engine + "\n"
-	}
-	shim, err := testbed.StartShim(testContext(t), testbed.ShimOptions{
-		Binary: shared.shim, Folder: folder, Runtime: runtime.Socket(), Configuration: configuration,
-	})
+	options.Binary = cmp.Or(options.Binary, shared.shim)
+	options.Folder, options.Runtime = folder, runtime.Socket()
+	options.Configuration += engine()
+	shim, err := testbed.StartShim(testContext(t), options)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(shim.Forget)
 	n := &node{runtime: runtime, shim: shim}
 	t.Cleanup(func() { n.checkShim(t) })
 	n.through = dial(t, shim.Socket())

@@ -28,11 +28,15 @@ type process struct {
 // startProcess starts a command and appends what it prints to the file log.
 // namespaces are the CLONE_ flags of the namespaces it gets of its own.
 func startProcess(log string, namespaces uintptr, command string, arguments ...string) (*process, error) {
+	return startCommand(log, namespaces, exec.Command(command, arguments...))
+}
+
+// startCommand is startProcess for a command that has files or variables of its own.
+func startCommand(log string, namespaces uintptr, cmd *exec.Cmd) (*process, error) {
 	output, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the log: %w", err)
 	}
-	cmd := exec.Command(command, arguments...)
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: namespaces}
 	p := &process{log: log, ended: make(chan struct{})}

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -39,12 +41,16 @@ type ShimOptions struct {
 	// Configuration is added to the keys that name the sockets and the state
 	// directory: registries, credentials, everything that is under test.
 	Configuration string
+	// Activated gives the shim its listening socket, as systemd does, so that the
+	// socket stays while the shim is restarted.
+	Activated bool
 }
 
 // Shim is the built shim, running with a configuration file of its own.
 type Shim struct {
 	options ShimOptions
 	process *process
+	socket  *os.File // listening; nil where the shim makes its own
 }
 
 // Decision is what the shim's log says about one image name.
@@ -59,12 +65,54 @@ func StartShim(ctx context.Context, options ShimOptions) (*Shim, error) {
 	if err := os.MkdirAll(options.Folder, 0o700); err != nil {
 		return nil, fmt.Errorf("start the shim: %w", err)
 	}
-	configuration := fmt.Sprintf("shim: %s\ncri: %s\nimage: %s\n%s",
-		s.Socket(), options.Runtime, s.state(), options.Configuration)
-	if err := os.WriteFile(s.configuration(), []byte(configuration), 0o600); err != nil {
-		return nil, fmt.Errorf("configure the shim: %w", err)
+	if err := s.Configure(options.Configuration); err != nil {
+		return nil, err
+	}
+	if options.Activated {
+		if err := s.listen(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return s, s.Start(ctx)
+}
+
+// Configure replaces the configuration of a shim, which may be running.
+func (s *Shim) Configure(configuration string) error {
+	content := fmt.Sprintf("shim: %s\ncri: %s\nimage: %s\n%s", s.Socket(), s.options.Runtime, s.state(), configuration)
+	next := s.configuration() + ".next"
+	if err := errors.Join(os.WriteFile(next, []byte(content), 0o600), os.Rename(next, s.configuration())); err != nil {
+		return fmt.Errorf("configure the shim: %w", err)
+	}
+	return nil
+}
+
+// Reload makes the running shim read its configuration again.
+func (s *Shim) Reload() { s.process.signal(syscall.SIGHUP) }
+
+// listen opens the socket that all runs of the shim share.
+func (s *Shim) listen(ctx context.Context) error {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", s.Socket())
+	if err != nil {
+		return fmt.Errorf("listen for the shim: %w", err)
+	}
+	unixListener := listener.(*net.UnixListener)
+	unixListener.SetUnlinkOnClose(false)
+	s.socket, err = unixListener.File()
+	if err := errors.Join(err, listener.Close()); err != nil {
+		return fmt.Errorf("listen for the shim: %w", err)
+	}
+	return nil
+}
+
+// command runs the shim, with the listening socket where it has one. Whose it is
+// says a process ID, which only the process itself knows before it begins.
+func (s *Shim) command() *exec.Cmd {
+	if s.socket == nil {
+		return exec.Command(s.options.Binary, "--file", s.configuration())
+	}
+	cmd := exec.Command("/bin/sh", "-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"`, "sh", s.options.Binary, "--file", s.configuration())
+	cmd.ExtraFiles = []*os.File{s.socket}
+	return cmd
 }
 
 // Socket is the path of the socket that the shim serves.
@@ -80,7 +128,7 @@ func (s *Shim) configuration() string { return filepath.Join(s.options.Folder, "
 // Start starts a stopped or killed shim again, with the same configuration and
 // state.
 func (s *Shim) Start(ctx context.Context) error {
-	process, err := startProcess(s.Log(), 0, s.options.Binary, "--file", s.configuration())
+	process, err := startCommand(s.Log(), 0, s.command())
 	if err != nil {
 		return fmt.Errorf("start the shim: %w", err)
 	}
@@ -92,10 +140,18 @@ func (s *Shim) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop ends the shim and returns its error: one that ends as it should has none.
+// Stop ends the shim and returns its error: one that ends as it should has none. Where
+// the shim was given its socket, clients wait for the next Start.
 func (s *Shim) Stop() error {
 	s.process.stop()
 	return s.process.err
+}
+
+// Forget closes the socket that the runs of an activated shim have shared.
+func (s *Shim) Forget() {
+	if s.socket != nil {
+		_ = s.socket.Close()
+	}
 }
 
 // Kill ends the shim with SIGKILL.

@@ -1,0 +1,167 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"image-cri-shim/e2e/testbed"
+)
+
+// restarts is how often a shim or a runtime is restarted while it is used.
+const restarts = 20
+
+// activated is a node whose shim is given its socket, as by systemd, and its users, of
+// whose calls none may fail.
+func activated(t *testing.T, binary string) (n *node, all []*user, stop func()) {
+	t.Helper()
+	n = newNodeWith(t, shared.embedded, testbed.ShimOptions{Binary: binary, Configuration: privateOnly(), Activated: true})
+	all, stop = n.use(t, func(err error) { t.Errorf("a call has failed: %v", err) })
+	awaitAnswers(t, all)
+	return n, all, stop
+}
+
+// restart ends the shim, which must be content, and starts it again.
+func (n *node) restart(t *testing.T) {
+	t.Helper()
+	if err := n.shim.Stop(); err != nil {
+		t.Errorf("the shim ended with: %v", err)
+	}
+	if err := n.shim.Start(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRestartsUnderLoad restarts the shim, and no client notices.
+func TestRestartsUnderLoad(t *testing.T) {
+	n, all, stop := activated(t, "")
+	for range restarts {
+		n.restart(t)
+		awaitAnswers(t, all)
+	}
+	stop()
+	answered, failed := totals(all)
+	t.Logf("%d calls answered, %d failed", answered, failed)
+}
+
+// TestUpgradesUnderLoad replaces the binary before each restart, as dpkg and rpm do.
+func TestUpgradesUnderLoad(t *testing.T) {
+	folder := t.TempDir()
+	next, err := testbed.BuildShim(testContext(t), folder, append(shared.flags, "-ldflags=-X image-cri-shim/version.Version=v99.0.0")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	builds := []string{shared.shim, next}
+	binary := filepath.Join(folder, "installed")
+	install := func(build string) {
+		if err := os.Link(build, binary+".new"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(binary+".new", binary); err != nil {
+			t.Fatal(err)
+		}
+	}
+	install(builds[0])
+	n, all, stop := activated(t, binary)
+	for number := range restarts {
+		install(builds[(number+1)%len(builds)])
+		n.restart(t)
+		awaitAnswers(t, all)
+	}
+	stop()
+	log, err := os.ReadFile(n.shim.Log())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := bytes.Count(log, []byte("v99.0.0")); got != restarts/2 {
+		t.Errorf("the new build has begun %d times, want %d", got, restarts/2)
+	}
+	answered, failed := totals(all)
+	t.Logf("%d calls answered, %d failed", answered, failed)
+}
+
+// TestReloadsUnderLoad exchanges the registries 100 times.
+func TestReloadsUnderLoad(t *testing.T) {
+	n, all, stop := activated(t, "")
+	for number := range 100 {
+		more := fmt.Sprintf("registries:\n- address: http://127.0.0.1:1\n  match: quay.io/number-%d\n", number)
+		if err := n.shim.Configure(privateOnly() + more + engine()); err != nil {
+			t.Fatal(err)
+		}
+		n.shim.Reload()
+		eventually(t, func() string {
+			log, err := os.ReadFile(n.shim.Log())
+			if err == nil && bytes.Count(log, []byte("reloaded the configuration")) > number {
+				return ""
+			}
+			return fmt.Sprintf("the configuration is not reloaded: %v", err)
+		})
+	}
+	awaitAnswers(t, all)
+	stop()
+	answered, failed := totals(all)
+	t.Logf("%d calls answered, %d failed", answered, failed)
+}
+
+// TestKilledUnderLoad kills the shim: that costs a client the call that is running, and
+// nothing after it.
+func TestKilledUnderLoad(t *testing.T) {
+	const kills = 5
+	n := newNodeWith(t, shared.embedded, testbed.ShimOptions{Configuration: privateOnly(), Activated: true})
+	all, stop := n.use(t, func(err error) {
+		if status.Code(err) != codes.Unavailable {
+			t.Errorf("a call has failed with %v, want Unavailable", err)
+		}
+	})
+	for range kills {
+		awaitAnswers(t, all)
+		n.shim.Kill()
+		if err := n.shim.Start(testContext(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	awaitAnswers(t, all)
+	stop()
+	for _, u := range all {
+		if failed := u.failed.Load(); failed > kills {
+			t.Errorf("%d of a client's calls have failed, want one for each of %d kills at most", failed, kills)
+		}
+	}
+	answered, failed := totals(all)
+	t.Logf("%d calls answered, %d failed", answered, failed)
+}
+
+// TestRuntimeRestartsUnderLoad kills and stops containerd: every call gets its answer or
+// hears that the runtime is away.
+func TestRuntimeRestartsUnderLoad(t *testing.T) {
+	runtime := needContainerd(t)
+	n := newNode(t, runtime, privateOnly())
+	all, stop := n.use(t, func(err error) {
+		if status.Code(err) != codes.Unavailable {
+			t.Errorf("a call has failed with %v, want Unavailable", err)
+		}
+	})
+	var longest time.Duration
+	for range restarts {
+		awaitAnswers(t, all)
+		runtime.Kill()
+		awaitMore(t, "refused", all, 1, func(u *user) *atomic.Int64 { return &u.failed })
+		if err := runtime.Start(testContext(t)); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		awaitMore(t, "answered", all, 1, func(u *user) *atomic.Int64 { return &u.answered })
+		longest = max(longest, time.Since(start))
+	}
+	awaitAnswers(t, all)
+	stop()
+	answered, failed := totals(all)
+	t.Logf("%d calls answered, %d refused; all users were answered %v after the runtime's return at the latest", answered, failed, longest)
+}
