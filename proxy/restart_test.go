@@ -172,6 +172,58 @@ func TestReplacedUnderLoad(t *testing.T) {
 	})
 }
 
+// late returns its first connection only when it is closed.
+type late struct {
+	net.Listener
+	accepted, closed chan struct{}
+	once             sync.Once
+}
+
+func (l *late) Accept() (net.Conn, error) {
+	connection, err := l.Listener.Accept()
+	if err == nil {
+		close(l.accepted)
+		<-l.closed
+	}
+	return connection, err
+}
+
+func (l *late) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+// A client whose connection is accepted in the moment of the end makes its call to the
+// next proxy.
+func TestReplacedWhileAccepting(t *testing.T) {
+	runtime := startRuntime(t)
+	runtime.Handle(method, echo)
+	shared := listenShared(t)
+	options := proxy.Options{Runtime: runtime.Socket()}
+	listener := &late{Listener: duplicate(t, shared), accepted: make(chan struct{}), closed: make(chan struct{})}
+	first := startFrontOn(t, framesEngine, options, listener)
+	client, err := proxytest.Dial(first.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	result := make(chan error, 1)
+	go func() {
+		_, err := proxytest.Invoke(ctx, client, method, []byte("hi"))
+		result <- err
+	}()
+	await(t, "the client is accepted", listener.accepted)
+	startFrontOn(t, framesEngine, options, duplicate(t, shared))
+	if err := first.Shutdown(ctx); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if err := await(t, "the call ends", result); err != nil {
+		t.Errorf("the call: %v", err)
+	}
+}
+
 // listenShared opens a listening socket that several proxies may share.
 func listenShared(t *testing.T) *net.UnixListener {
 	t.Helper()
