@@ -95,6 +95,32 @@ func TestPullFromARuntimeThatIsNotReady(t *testing.T) {
 	n.mustPull("nginx:1.25")
 }
 
+// A runtime that was away before the pull has begun, and is back at once, is no failure
+// of a registry.
+func TestPullFromARuntimeThatComesBack(t *testing.T) {
+	n := newNode(t)
+	n.push(hub + "/library/nginx:1.25")
+	encoded, err := proto.Marshal(&runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: "nginx:1.25"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const method = "/runtime.v1.ImageService/PullImage"
+	away := status.Error(codes.Unavailable, "connection refused")
+	calls := 0
+	_, err = n.rewriter.Unary()[method](t.Context(), encoded, func(ctx context.Context, method string, request []byte) ([]byte, error) {
+		if calls++; calls == 1 {
+			return nil, away
+		}
+		return n.runtime.invoke(ctx, method, request)
+	})
+	if status.Code(err) != codes.Unavailable || err.Error() != away.Error() {
+		t.Errorf("got %v, want the runtime's absence", err)
+	}
+	if pulls := n.pulls(t); len(pulls) > 0 || len(n.outcomes) > 0 {
+		t.Errorf("pulled %q, and the look-up was told %q", pulls, n.outcomes)
+	}
+}
+
 // A name on a registry's own host is pulled from there once.
 func TestPullOfTheRegistrysOwnNameFails(t *testing.T) {
 	const own = hub + "/library/nginx:1.25"

@@ -154,7 +154,7 @@ func (p *pull) attempt(ctx context.Context, answer Answer) ([]byte, error) {
 	defer cancel()
 	response, err := p.from(bounded, answer)
 	took := time.Since(begun)
-	p.away = p.isRuntimes(ctx, err)
+	p.away = p.away || p.isRuntimes(ctx, err)
 	switch {
 	case err == nil:
 		p.lookup.Pulled(answer.Candidate)
@@ -214,6 +214,7 @@ func (p *pull) from(ctx context.Context, answer Answer) ([]byte, error) {
 	defer p.ledger.withdraw(candidate.Reference)
 	before, err := p.announce(ctx, candidate.Reference)
 	if err != nil {
+		p.away = status.Code(err) == codes.Unavailable // no registry was asked yet
 		return nil, err
 	}
 	response, err := p.forwardPull(ctx, encoded)
