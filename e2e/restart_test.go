@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -110,8 +111,8 @@ func TestReloadsUnderLoad(t *testing.T) {
 	t.Logf("%d calls answered, %d failed", answered, failed)
 }
 
-// TestKilledUnderLoad kills the shim: that costs a client the call that is running, and
-// nothing after it.
+// TestKilledUnderLoad kills the shim: that costs a client what is on its way on each of
+// its two connections, of which it may use one before it notices its end.
 func TestKilledUnderLoad(t *testing.T) {
 	const kills = 5
 	n := newNodeWith(t, shared.embedded, testbed.ShimOptions{Configuration: privateOnly(), Activated: true})
@@ -121,7 +122,7 @@ func TestKilledUnderLoad(t *testing.T) {
 		}
 	})
 	for range kills {
-		awaitAnswers(t, all)
+		awaitEachKind(t, all)
 		n.shim.Kill()
 		if err := n.shim.Start(testContext(t)); err != nil {
 			t.Fatal(err)
@@ -130,21 +131,22 @@ func TestKilledUnderLoad(t *testing.T) {
 	awaitAnswers(t, all)
 	stop()
 	for _, u := range all {
-		if failed := u.failed.Load(); failed > kills {
-			t.Errorf("%d of a client's calls have failed, want one for each of %d kills at most", failed, kills)
+		if failed := u.failed.Load(); failed > 2*kills {
+			t.Errorf("%d of a client's calls have failed, want two for each of %d kills at most", failed, kills)
 		}
 	}
 	answered, failed := totals(all)
 	t.Logf("%d calls answered, %d failed", answered, failed)
 }
 
-// TestRuntimeRestartsUnderLoad kills and stops containerd: every call gets its answer or
+// TestRuntimeRestartsUnderLoad kills containerd: every call gets its answer or
 // hears that the runtime is away.
 func TestRuntimeRestartsUnderLoad(t *testing.T) {
 	runtime := needContainerd(t)
 	n := newNode(t, runtime, privateOnly())
 	all, stop := n.use(t, func(err error) {
-		if status.Code(err) != codes.Unavailable {
+		// Or what containerd says while it starts.
+		if status.Code(err) != codes.Unavailable && !strings.HasSuffix(err.Error(), testbed.NotInitialized) {
 			t.Errorf("a call has failed with %v, want Unavailable", err)
 		}
 	})
