@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +14,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/e2e/testbed"
 )
@@ -166,4 +169,59 @@ func TestRuntimeRestartsUnderLoad(t *testing.T) {
 	stop()
 	answered, failed := totals(all)
 	t.Logf("%d calls answered, %d refused; all users were answered %v after the runtime's return at the latest", answered, failed, longest)
+}
+
+// TestPullDuringARestart lets a pull end before the shim does. Who comes meanwhile waits
+// for the next one.
+func TestPullDuringARestart(t *testing.T) {
+	asked, goOn := make(chan struct{}, 1), make(chan struct{})
+	registry := serve(t, func(response http.ResponseWriter, request *http.Request, next http.Handler) {
+		if request.Method == http.MethodGet && strings.Contains(request.URL.Path, "/blobs/") {
+			select {
+			case asked <- struct{}{}:
+			default:
+			}
+			<-goOn
+		}
+		next.ServeHTTP(response, request)
+	})
+	image, err := testbed.SmallImage("of " + t.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := registry.Push(testContext(t), "library/nginx:1.25", image); err != nil {
+		t.Fatal(err)
+	}
+	n := newNodeWith(t, shared.embedded, testbed.ShimOptions{Configuration: "address: " + registry.Address() + "\n", Activated: true})
+	pulled, stopped, served := make(chan error, 1), make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: "nginx:1.25"}, nil, nil)
+		pulled <- err
+	}()
+	<-asked
+	go func() { stopped <- n.shim.Stop() }()
+	eventually(t, func() string {
+		if log, err := os.ReadFile(n.shim.Log()); err != nil || !bytes.Contains(log, []byte("stopping: running calls may end")) {
+			return "the shim does not stop"
+		}
+		return ""
+	})
+	go func() {
+		client, err := testbed.Dial(testContext(t), n.shim.Socket()) // makes a call
+		if err == nil {
+			err = client.Close()
+		}
+		served <- err
+	}()
+	close(goOn)
+	if err := errors.Join(<-pulled, <-stopped); err != nil {
+		t.Errorf("the pull or the shim failed: %v", err)
+	}
+	if err := n.shim.Start(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-served; err != nil {
+		t.Errorf("a new client: %v", err)
+	}
+	n.wantStatus(t, "nginx:1.25", hash(t, image.ConfigName))
 }
