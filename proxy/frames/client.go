@@ -13,9 +13,10 @@ import (
 )
 
 // Client makes requests to a server, over one connection of its own that it opens
-// when there is none. It is what handlers ask the server with: less than a
-// library's client, and for a request whose body is known, an answer and one
-// connection a good deal quicker. Its methods are safe for concurrent use.
+// when there is none: it is what handlers ask the server with. It sends header fields
+// as they are and returns those of the answer as they came, which no library's client
+// does, and it dials again at once where the server is back. Its methods are safe for
+// concurrent use.
 type Client struct {
 	dial    func(context.Context) (net.Conn, error)
 	dialing chan struct{} // of one: held by the one who dials

@@ -9,7 +9,9 @@
 // each other they say to each other themselves.
 //
 //	relay := frames.NewRelay(client, server, frames.Options{
-//		Take: func(fields []hpack.HeaderField) frames.Handler { ... }, // nil: not this one
+//		Route: func(fields []hpack.HeaderField) (frames.Handler, func(frames.Outcome)) {
+//			... // a handler takes the request, without one it is relayed
+//		},
 //	})
 //	err := relay.Run()
 //
