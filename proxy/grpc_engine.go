@@ -23,6 +23,7 @@ type grpcEngine struct {
 	observe      func(Call)
 	endless      endless
 	lastCalls    *lastCalls
+	gate         *gate
 }
 
 func newGRPCEngine(options Options, more ...grpc.ServerOption) (*grpcEngine, error) {
@@ -37,6 +38,7 @@ func newGRPCEngine(options Options, more ...grpc.ServerOption) (*grpcEngine, err
 		observe:      options.Observe,
 		endless:      options.Endless,
 		lastCalls:    newLastCalls(),
+		gate:         newGate(),
 	}
 	e.server = grpc.NewServer(append([]grpc.ServerOption{
 		grpc.ForceServerCodecV2(codec{}),
@@ -44,6 +46,7 @@ func newGRPCEngine(options Options, more ...grpc.ServerOption) (*grpcEngine, err
 		grpc.MaxRecvMsgSize(math.MaxInt32),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.WaitForHandlers(true),
+		grpc.Creds(e.gate),
 		// How often a local client pings is for the client to decide.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Millisecond, PermitWithoutStream: true}),
 	}, more...)...)
@@ -51,8 +54,8 @@ func newGRPCEngine(options Options, more ...grpc.ServerOption) (*grpcEngine, err
 }
 
 func (e *grpcEngine) serve(listener net.Listener) error {
-	err := e.server.Serve(listener)
-	if errors.Is(err, grpc.ErrServerStopped) {
+	err := e.server.Serve(e.gate.listener(listener))
+	if errors.Is(err, grpc.ErrServerStopped) || e.gate.isClosed() {
 		return nil
 	}
 	return err
@@ -60,6 +63,7 @@ func (e *grpcEngine) serve(listener net.Listener) error {
 
 func (e *grpcEngine) shutdown(ctx context.Context) error {
 	e.lastCalls.wait()
+	e.gate.close(ctx)
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
