@@ -30,36 +30,32 @@ func setDebug(log *logrus.Logger, debug bool) {
 }
 
 // logCall writes the line of one call, at debug level.
-func logCall(log *logrus.Logger) func(proxy.Call) {
-	return func(call proxy.Call) {
-		if !log.IsLevelEnabled(logrus.DebugLevel) {
-			return
-		}
-		entry := log.WithFields(logrus.Fields{"method": call.Method, "code": call.Code, "duration": call.Duration})
-		if call.Code != codes.OK {
-			entry = entry.WithError(call.Err)
-		}
-		entry.Debug("call")
+func logCall(log *logrus.Logger, call *proxy.Call) {
+	if !log.IsLevelEnabled(logrus.DebugLevel) {
+		return
 	}
+	entry := log.WithFields(logrus.Fields{"method": call.Method, "code": call.Code, "duration": call.Duration})
+	if call.Code != codes.OK {
+		entry = entry.WithError(call.Err)
+	}
+	entry.Debug("call")
 }
 
 // logDecision writes the line of one decision about an image name: at info
 // level where something is done with the image, at debug level where it is only
 // looked at, which kubelet does all the time.
-func logDecision(log *logrus.Logger) func(rewrite.Decision) {
-	return func(d rewrite.Decision) {
-		level := logrus.InfoLevel
-		switch d.Method {
-		case "ImageStatus", "ListImages", "StreamImages":
-			level = logrus.DebugLevel
-		}
-		if !log.IsLevelEnabled(level) {
-			return
-		}
-		fields := logrus.Fields{"asked": d.Asked, "served": d.Served, "registry": d.Registry, "reason": d.Reason, "duration": d.Duration}
-		if d.Err != nil {
-			fields[logrus.ErrorKey] = d.Err
-		}
-		log.WithFields(fields).Log(level, d.Method)
+func logDecision(log *logrus.Logger, d rewrite.Decision) {
+	level := logrus.InfoLevel
+	switch d.Method {
+	case "ImageStatus", "ListImages", "StreamImages":
+		level = logrus.DebugLevel
 	}
+	if !log.IsLevelEnabled(level) {
+		return
+	}
+	fields := logrus.Fields{"asked": d.Asked, "served": d.Served, "registry": d.Registry, "reason": d.Reason, "duration": d.Duration}
+	if d.Err != nil {
+		fields[logrus.ErrorKey] = d.Err
+	}
+	log.WithFields(fields).Log(level, d.Method)
 }

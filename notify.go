@@ -13,7 +13,8 @@ import (
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/sirupsen/logrus"
-	"golang.org/x/sys/unix"
+
+	"image-cri-shim/proxy"
 )
 
 // notify tells systemd how the daemon is (sd_notify(3)). Without systemd it does
@@ -99,19 +100,5 @@ func (w watched) Accept() (net.Conn, error) {
 	}
 }
 
-// own tells whether this process is on the other side, too (SO_PEERCRED, unix(7)).
-func own(connection net.Conn) bool {
-	socket, ok := connection.(*net.UnixConn)
-	if !ok {
-		return false
-	}
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return false
-	}
-	var credentials *unix.Ucred
-	controlErr := raw.Control(func(descriptor uintptr) {
-		credentials, err = unix.GetsockoptUcred(int(descriptor), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	return errors.Join(err, controlErr) == nil && int(credentials.Pid) == os.Getpid()
-}
+// own tells whether this process is on the other side, too.
+func own(connection net.Conn) bool { return proxy.ClientOf(connection).Process == os.Getpid() }

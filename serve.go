@@ -68,6 +68,8 @@ type daemon struct {
 	server   *proxy.Server
 	current  current
 
+	observers *observers
+
 	read    atomic.Pointer[time.Time] // when the file was last found to say what the current generation does
 	serving atomic.Bool               // systemd knows
 	refused string                    // why it was not reloaded the last time; used by reload only
@@ -75,7 +77,7 @@ type daemon struct {
 
 // newDaemon puts the parts together. It listens on nothing yet.
 func newDaemon(ctx context.Context, file string, settings *config.Config, log *logrus.Logger) (*daemon, error) {
-	d := &daemon{file: file, settings: settings, runtime: settings.Runtime, log: log}
+	d := &daemon{file: file, settings: settings, runtime: settings.Runtime, log: log, observers: &observers{log: log}}
 	var err error
 	if d.ledger, err = rewrite.OpenLedger(settings.StateDirectory); err != nil {
 		log.WithError(err).Warn("ledger of image names")
@@ -105,7 +107,7 @@ func (d *daemon) generate(settings *config.Config) (*generation, error) {
 	}
 	return newGeneration(settings, registries, rewrite.Options{
 		Ledger:  d.ledger,
-		Decided: logDecision(d.log),
+		Decided: d.observers.decided,
 		Warn:    func(err error) { d.log.Warn(err) },
 	}), nil
 }
@@ -123,7 +125,7 @@ func (d *daemon) connect(ctx context.Context) (err error) {
 		Runtime:      d.runtime,
 		Engine:       proxy.Engine(d.settings.Engine),
 		Interceptors: d.current.interceptors(d.current.Load()),
-		Observe:      logCall(d.log),
+		Observer:     d.observers,
 		Endless:      endless,
 	})
 	return err

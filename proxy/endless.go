@@ -5,12 +5,9 @@ import (
 	"slices"
 	"sync"
 
-	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-
-	"image-cri-shim/proxy/frames"
 )
 
 // endless are the methods that a shutdown does not wait for.
@@ -20,10 +17,6 @@ func (e endless) has(method string) bool { return slices.Contains(e, method) }
 
 // errEnding is what an endless call ends with then.
 var errEnding = status.Error(codes.Unavailable, "the shim is ending: make the call again")
-
-func (e *framesEngine) isEndless(fields []hpack.HeaderField) bool {
-	return e.endless.has(frames.Field(fields, ":path"))
-}
 
 // lastCalls lets the grpc engine end its endless calls after all others.
 type lastCalls struct {

@@ -84,7 +84,7 @@ func TestShutdownEndsEndlessCallsLast(t *testing.T) {
 // A client that listens and does nothing else does not hold up a shutdown.
 func TestShutdownWithEndlessCallsOnly(t *testing.T) {
 	seen := make(chan proxy.Call, 10)
-	options := proxy.Options{Endless: []string{endlessMethod}, Observe: func(call proxy.Call) { seen <- call }}
+	options := proxy.Options{Endless: []string{endlessMethod}, Observer: reports(seen)}
 	forEachFront(t, options, func(t *testing.T, s *stage, f *front) {
 		s.restarted = true
 		s.runtime.Handle(endlessMethod, func(stream grpc.ServerStream) error {

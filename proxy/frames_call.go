@@ -15,35 +15,42 @@ import (
 	"image-cri-shim/proxy/frames"
 )
 
-// route decides what becomes of a call when its header fields are there.
-func (e *framesEngine) route(fields []hpack.HeaderField) (frames.Handler, func(frames.Outcome)) {
-	method := frames.Field(fields, ":path")
-	start := time.Now()
-	unary, intercepted := e.interceptors.Unary[method]
-	stream, streamed := e.interceptors.Stream[method]
-	if (intercepted || streamed) && canDecode(fields) {
-		return func(ctx context.Context, exchange *frames.Exchange) {
-			ctx, cancel := withTimeout(ctx, exchange.Fields())
-			defer cancel()
-			c := &interceptedCall{engine: e, exchange: exchange, ctx: ctx, method: method}
-			if intercepted {
-				c.unary(unary)
-			} else {
-				c.serverStream(stream)
-			}
-			e.report(method, start, ctx, c.failure)
-		}, nil
-	}
-	return nil, e.watch(fields)
+// joined is a client's connection.
+type joined struct {
+	*framesEngine
+	client Client
 }
 
-// watch tells of a call that is relayed, when it has ended.
-func (e *framesEngine) watch(fields []hpack.HeaderField) func(frames.Outcome) {
-	if e.observe == nil {
-		return nil
+// route decides what becomes of a call when its header fields are there.
+func (j joined) route(fields []hpack.HeaderField) frames.Plan {
+	method := frames.Field(fields, ":path")
+	o := observe(j.observer, j.client, method)
+	plan := frames.Plan{Endless: j.endless.has(method)}
+	if o != nil {
+		timeout := frames.Field(fields, "grpc-timeout")
+		plan.Watch = func(from frames.Side, piece []byte) { o.piece(Side(from), piece) }
+		plan.Ended = func(outcome frames.Outcome) { o.end(overdue(outcomeError(outcome), timeout, time.Since(o.call.Start))) }
 	}
-	method, timeout, start := frames.Field(fields, ":path"), frames.Field(fields, "grpc-timeout"), time.Now()
-	return func(outcome frames.Outcome) { e.reportOutcome(method, start, timeout, outcome) }
+	unary, intercepted := j.interceptors.Unary[method]
+	stream, streamed := j.interceptors.Stream[method]
+	if !intercepted && !streamed || !canDecode(fields) {
+		return plan
+	}
+	plan.Handler = func(ctx context.Context, exchange *frames.Exchange) {
+		ctx, cancel := withTimeout(o.context(ctx), exchange.Fields())
+		defer cancel()
+		c := &interceptedCall{engine: j.framesEngine, exchange: exchange, ctx: ctx, method: method, observed: o}
+		if intercepted {
+			c.unary(unary)
+		} else {
+			c.serverStream(stream)
+		}
+		o.end(expired(ctx, c.failure))
+	}
+	if pass := j.interceptors.Pass[method]; pass != nil {
+		plan.Restore = func(body []byte) frames.Restorer { return j.restorer(pass, o, body) }
+	}
+	return plan
 }
 
 func withTimeout(ctx context.Context, fields []hpack.HeaderField) (context.Context, context.CancelFunc) {
@@ -53,31 +60,20 @@ func withTimeout(ctx context.Context, fields []hpack.HeaderField) (context.Conte
 	return ctx, func() {}
 }
 
-func (e *framesEngine) report(method string, start time.Time, ctx context.Context, err error) {
-	if e.observe != nil {
-		err = expired(ctx, err)
-		e.observe(Call{Method: method, Code: status.Code(err), Err: err, Duration: time.Since(start)})
-	}
-}
-
-// reportOutcome tells of a call that was relayed.
-func (e *framesEngine) reportOutcome(method string, start time.Time, timeout string, outcome frames.Outcome) {
-	took := time.Since(start)
-	var err error
+// outcomeError is what the client of a relayed call gets; nil where all is well.
+func outcomeError(outcome frames.Outcome) error {
 	switch outcome.End {
 	case frames.Complete:
-		err = statusOf(nil, outcome.Fields)
+		return statusOf(nil, outcome.Fields)
 	case frames.ServerReset:
-		err = status.Errorf(resetCode(outcome.Code), "the runtime has reset the call: %v", outcome.Code)
+		return status.Errorf(resetCode(outcome.Code), "the runtime has reset the call: %v", outcome.Code)
 	case frames.Dismissed:
-		err = errEnding
+		return errEnding
 	case frames.ServerGone:
-		err = status.Error(codes.Unavailable, "the connection to the runtime has ended")
+		return status.Error(codes.Unavailable, "the connection to the runtime has ended")
 	default:
-		err = status.Error(codes.Canceled, "the client has given up")
+		return status.Error(codes.Canceled, "the client has given up")
 	}
-	err = overdue(err, timeout, took)
-	e.observe(Call{Method: method, Code: status.Code(err), Err: err, Duration: took})
 }
 
 // overdue is [expired] for a call whose time nobody here has kept.
@@ -94,6 +90,7 @@ type interceptedCall struct {
 	exchange *frames.Exchange
 	ctx      context.Context // with the call's deadline
 	method   string
+	observed *observed
 	begun    bool  // the answer has
 	failure  error // what the client got; nil where all is well
 
@@ -183,6 +180,7 @@ func (c *interceptedCall) request() ([]byte, error) {
 	message, err := receiveMessage(c.ctx, c.exchange, c.exchange.Fields())
 	switch {
 	case err == nil:
+		c.observed.message(FromClient, message)
 		return message, nil
 	case errors.Is(err, io.EOF):
 		return nil, status.Error(codes.Internal, "the client ended the call without sending a request")
@@ -201,6 +199,7 @@ func (c *interceptedCall) begin() {
 }
 
 func (c *interceptedCall) send(message []byte) error {
+	c.observed.message(FromRuntime, message)
 	err := c.exchange.Data(c.ctx, encodeMessage(message))
 	if err != nil {
 		return lost(c.ctx, err)

@@ -15,7 +15,7 @@ import (
 type framesEngine struct {
 	socket       string // the runtime's
 	interceptors Interceptors
-	observe      func(Call)
+	observer     Observer
 	endless      endless
 	client       *frames.Client // for calls that interceptors make
 	absent       *absent
@@ -33,7 +33,7 @@ func newFramesEngine(options Options) *framesEngine {
 	e := &framesEngine{
 		socket:       options.Runtime,
 		interceptors: options.Interceptors,
-		observe:      options.Observe,
+		observer:     options.Observer,
 		endless:      options.Endless,
 		absent:       newAbsent(options),
 		relays:       map[*frames.Relay]struct{}{},
@@ -105,7 +105,7 @@ func (e *framesEngine) join(client net.Conn) {
 		e.absent.answer(client)
 		return
 	}
-	relay := frames.NewRelay(client, runtime, frames.Options{Route: e.route, Restore: e.restore, Endless: e.isEndless})
+	relay := frames.NewRelay(client, runtime, joined{e, ClientOf(client)}.route)
 	e.mutex.Lock()
 	ending := e.ending
 	e.relays[relay] = struct{}{}

@@ -13,29 +13,28 @@ import (
 // restoreTimeout bounds what the restoring of one answer may ask the runtime.
 const restoreTimeout = 5 * time.Second
 
-// restore lets a call pass whose answer alone may have to be changed.
-func (e *framesEngine) restore(fields []hpack.HeaderField, body []byte) (frames.Restorer, func(frames.Outcome)) {
-	method := frames.Field(fields, ":path")
-	pass := e.interceptors.Pass[method]
+// restorer lets a call pass whose answer alone may have to be changed; nil where it
+// may not.
+func (e *framesEngine) restorer(pass Pass, o *observed, body []byte) frames.Restorer {
 	request, ok := onlyMessage(body)
-	if pass == nil || !ok {
-		return nil, nil
+	if !ok {
+		return nil
 	}
 	restore, ok := pass(request)
 	if !ok {
-		return nil, nil
+		return nil
 	}
 	return func(header []hpack.HeaderField, body []byte) []byte {
 		response, err := decodeOnly(body, header)
 		if err != nil {
 			return body // it is for the client to judge
 		}
-		restored := restore(e.lifetime, response, e.invokeBriefly)
+		restored := restore(o.context(e.lifetime), response, e.invokeBriefly)
 		if sameBytes(restored, response) {
 			return body
 		}
 		return encodeMessage(restored)
-	}, e.watch(fields)
+	}
 }
 
 // invokeBriefly is invoke while others wait.

@@ -20,7 +20,7 @@ type grpcEngine struct {
 	disconnect   func() error // closes runtime, once
 	server       *grpc.Server
 	interceptors Interceptors
-	observe      func(Call)
+	observer     Observer
 	endless      endless
 	lastCalls    *lastCalls
 	gate         *gate
@@ -35,7 +35,7 @@ func newGRPCEngine(options Options, more ...grpc.ServerOption) (*grpcEngine, err
 		runtime:      runtime,
 		disconnect:   sync.OnceValue(runtime.Close),
 		interceptors: options.Interceptors,
-		observe:      options.Observe,
+		observer:     options.Observer,
 		endless:      options.Endless,
 		lastCalls:    newLastCalls(),
 		gate:         newGate(),
@@ -90,11 +90,12 @@ func (e *grpcEngine) close() error {
 // handle answers every call: the server has no service of its own.
 func (e *grpcEngine) handle(service any, stream grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(stream)
-	start := time.Now()
-	err := expired(stream.Context(), e.call(service, stream, method))
-	if e.observe != nil {
-		e.observe(Call{Method: method, Code: status.Code(err), Err: err, Duration: time.Since(start)})
+	o := observe(e.observer, clientOf(stream.Context()), method)
+	if o != nil {
+		stream = watchedStream{ServerStream: stream, observed: o, ctx: o.context(stream.Context())}
 	}
+	err := expired(stream.Context(), e.call(service, stream, method))
+	o.end(err)
 	return err
 }
 

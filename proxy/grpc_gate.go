@@ -32,7 +32,8 @@ func newGate() *gate {
 // ServerHandshake implements [credentials.TransportCredentials].
 func (g *gate) ServerHandshake(client net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	g.count(-1)
-	return g.TransportCredentials.ServerHandshake(client)
+	connection, info, err := g.TransportCredentials.ServerHandshake(client)
+	return connection, peerInfo{info, ClientOf(client)}, err
 }
 
 func (g *gate) count(clients int) {

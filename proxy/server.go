@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"time"
-
-	"google.golang.org/grpc/codes"
 )
 
 // Options says what a [Server] stands in front of.
@@ -20,9 +17,8 @@ type Options struct {
 	// Endless are methods, by their full name, that answer until the client or the runtime
 	// has enough. [Server.Shutdown] does not wait for their calls to end.
 	Endless []string
-	// Observe, where not nil, is told of each call when it has ended. It is
-	// called from many goroutines at once and must not block.
-	Observe func(Call)
+	// Observer, where not nil, is told of each call.
+	Observer Observer
 }
 
 // Engine is a way to forward calls. Both forward the same calls in the same way.
@@ -32,14 +28,6 @@ const (
 	EngineFrames Engine = "frames" // HTTP/2 frames as they come, on a connection to the runtime for each client's
 	EngineGRPC   Engine = "grpc"   // grpc-go's server and client, one connection to the runtime for all clients
 )
-
-// Call is one call that has ended.
-type Call struct {
-	Method   string // full name, "/runtime.v1.RuntimeService/Version"
-	Code     codes.Code
-	Err      error // nil where Code is OK
-	Duration time.Duration
-}
 
 // Server forwards the calls of all clients of one socket to one runtime. Its
 // methods are safe for concurrent use.

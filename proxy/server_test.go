@@ -177,7 +177,7 @@ func TestObserve(t *testing.T) {
 	refusal := status.New(codes.NotFound, "no such image")
 	observed := make(chan proxy.Call, 100)
 	options := proxy.Options{
-		Observe: func(call proxy.Call) { observed <- call },
+		Observer: reports(observed),
 		Interceptors: proxy.Interceptors{
 			Unary: map[string]proxy.Unary{other: func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, error) {
 				return invoke(ctx, other, request)

@@ -33,7 +33,7 @@ func (c call) pullImage(ctx context.Context, encoded []byte) ([]byte, error) {
 	decision := Decision{Method: "PullImage", Asked: oneLine(request.Image.Image)}
 	response, err := p.run(ctx, &decision)
 	decision.Duration, decision.Err = time.Since(start), err
-	c.decided(decision)
+	c.decided(ctx, decision)
 	return response, err
 }
 
@@ -44,7 +44,7 @@ func (c call) pullUnread(ctx context.Context, encoded []byte, image string, prob
 		return c.forwardPull(ctx, encoded)
 	}
 	err := status.Errorf(codes.InvalidArgument, "image-cri-shim: no configured registry can have it, and no other is to be asked (fallback: never): %v", problem)
-	c.decided(Decision{Method: "PullImage", Asked: oneLine(image), Reason: "fallback: never", Err: err})
+	c.decided(ctx, Decision{Method: "PullImage", Asked: oneLine(image), Reason: "fallback: never", Err: err})
 	return nil, err
 }
 

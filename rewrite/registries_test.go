@@ -120,7 +120,7 @@ func newNode(t *testing.T) *node {
 	n.client = client{t: t, runtime: m, rewriter: New(Options{
 		Lookup:  memoryLookup{runtime: m, registries: registries, outcomes: &n.outcomes},
 		Ledger:  ledger,
-		Decided: func(d Decision) { n.decisions = append(n.decisions, d) },
+		Decided: func(_ context.Context, d Decision) { n.decisions = append(n.decisions, d) },
 		Warn:    func(err error) { t.Errorf("warning: %v", err) },
 	})}
 	return n

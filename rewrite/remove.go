@@ -25,7 +25,7 @@ func (c call) removeImage(ctx context.Context, encoded []byte) ([]byte, error) {
 		decision.Served, decision.Reason = r.removed, "removed"
 	}
 	decision.Duration, decision.Err = time.Since(start), err
-	c.decided(decision)
+	c.decided(ctx, decision)
 	return r.response, err
 }
 

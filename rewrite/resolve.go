@@ -49,7 +49,7 @@ func (c call) resolve(ctx context.Context, request *runtime.ImageStatusRequest, 
 	if found.image() != nil {
 		decision.Served = found.reference
 	}
-	c.decided(decision)
+	c.decided(ctx, decision)
 	return found, err
 }
 

@@ -26,7 +26,7 @@ type Options struct {
 	Timeout time.Duration
 	// Decided, where not nil, is told of each decision about an image name. It
 	// is called from many goroutines at once and must not block.
-	Decided func(Decision)
+	Decided func(context.Context, Decision)
 	// Warn, where not nil, is told what went wrong without failing a call.
 	Warn func(error)
 }
@@ -47,7 +47,7 @@ type Rewriter struct {
 	lookup  Lookup
 	ledger  *Ledger
 	timeout time.Duration
-	decided func(Decision)
+	decided func(context.Context, Decision)
 	warn    func(error)
 }
 
@@ -61,7 +61,7 @@ func New(options Options) *Rewriter {
 		warn:    options.Warn,
 	}
 	if r.decided == nil {
-		r.decided = func(Decision) {}
+		r.decided = func(context.Context, Decision) {}
 	}
 	if r.warn == nil {
 		r.warn = func(error) {}

@@ -8,10 +8,8 @@
 // together, and settings, pings, flow control and whatever else two ends say to
 // each other they say to each other themselves.
 //
-//	relay := frames.NewRelay(client, server, frames.Options{
-//		Route: func(fields []hpack.HeaderField) (frames.Handler, func(frames.Outcome)) {
-//			... // a handler takes the request, without one it is relayed
-//		},
+//	relay := frames.NewRelay(client, server, func(fields []hpack.HeaderField) frames.Plan {
+//		... // a handler takes the request, without one it is relayed
 //	})
 //	err := relay.Run()
 //

@@ -109,10 +109,10 @@ func (d *down) headers(f frame, complete bool, err error) error {
 	if err != nil {
 		return err
 	}
-	if a := d.restoringOf(d.block.stream); a != nil && !d.block.promised {
-		a.noteHeader(fields)
+	if s := d.answering(d.block.stream); s != nil && s.answer != nil && !d.block.promised {
+		s.answer.noteHeader(fields)
 		if d.block.flags.Has(http2.FlagHeadersEndStream) {
-			if err := d.send(d.block.stream, a, false); err != nil {
+			if err := d.send(d.block.stream, s, false); err != nil {
 				return err
 			}
 		}
@@ -144,8 +144,8 @@ func (d *down) serverDone(id uint32, fields []hpack.HeaderField) {
 		d.mutex.Unlock()
 		return
 	}
-	ended := s.ended
-	s.serverDone, s.ended = true, nil
+	ended := s.plan.Ended
+	s.serverDone, s.plan.Ended = true, nil
 	if s.clientDone {
 		delete(d.open, id)
 		d.checkLeft()
@@ -159,13 +159,17 @@ func (d *down) serverDone(id uint32, fields []hpack.HeaderField) {
 // data passes DATA on as far as the client's window allows.
 func (d *down) data(f frame) error {
 	last := f.flags.Has(http2.FlagDataEndStream)
-	if a := d.restoringOf(f.stream); a != nil {
-		err := d.keep(a, f)
+	s := d.answering(f.stream)
+	if s != nil && s.answer != nil {
+		err := d.keep(s.answer, f)
 		if err == nil && last {
-			err = d.send(f.stream, a, true)
+			err = d.send(f.stream, s, true)
 			d.serverDone(f.stream, nil)
 		}
 		return err
+	}
+	if s != nil {
+		s.plan.watchFrame(FromServer, f)
 	}
 	d.mutex.Lock()
 	d.spoke = true

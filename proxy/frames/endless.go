@@ -37,7 +37,7 @@ func (r *Relay) checkLeft() {
 
 func (r *Relay) onlyEndless() bool {
 	for _, s := range r.open {
-		if !s.endless {
+		if !s.plan.Endless {
 			return false
 		}
 	}
@@ -60,8 +60,8 @@ func (r *Relay) dismiss() {
 	for id, s := range r.open {
 		b = appendReset(b, id, http2.ErrCodeRefusedStream)
 		delete(r.open, id)
-		if s.ended != nil {
-			ended = append(ended, s.ended)
+		if s.plan.Ended != nil {
+			ended = append(ended, s.plan.Ended)
 		}
 	}
 	go func() { // the client may not read

@@ -24,12 +24,12 @@ var errAbandoned = errors.New("the client has reset the request")
 // Exchange is a request that was taken, and its answer. Its methods are for one
 // goroutine, the handler's.
 type Exchange struct {
-	relay   *Relay
-	id      uint32
-	fields  []hpack.HeaderField
-	handler Handler
-	ctx     context.Context
-	cancel  context.CancelFunc
+	relay  *Relay
+	id     uint32
+	fields []hpack.HeaderField
+	plan   Plan
+	ctx    context.Context
+	cancel context.CancelFunc
 
 	out    []byte // frames that are not written yet
 	unsent int    // bytes of DATA among them
@@ -44,8 +44,8 @@ type Exchange struct {
 }
 
 // newExchange is called with the relay's mutex held.
-func newExchange(r *Relay, id uint32, fields []hpack.HeaderField, handler Handler) *Exchange {
-	x := &Exchange{relay: r, id: id, fields: fields, handler: handler, window: r.initial}
+func newExchange(r *Relay, id uint32, fields []hpack.HeaderField, plan Plan) *Exchange {
+	x := &Exchange{relay: r, id: id, fields: fields, plan: plan, window: r.initial}
 	x.ctx, x.cancel = context.WithCancel(r.lifetime)
 	return x
 }
@@ -73,16 +73,20 @@ func (x *Exchange) receive(data []byte, last bool) {
 }
 
 // abandon ends the exchange from the client's side.
-func (x *Exchange) abandon() {
+func (x *Exchange) abandon(code http2.ErrCode) {
 	r := x.relay
 	r.mutex.Lock()
 	x.failure, x.complete = errAbandoned, true
-	if !x.begun {
+	begun := x.begun
+	if !begun {
 		x.gone()
 	}
 	r.changed.Broadcast()
 	r.mutex.Unlock()
 	x.cancel()
+	if !begun && x.plan.Ended != nil {
+		x.plan.Ended(Outcome{End: ClientReset, Code: code})
+	}
 }
 
 // gone removes the exchange from the relay, whose mutex the caller holds.
@@ -99,7 +103,7 @@ func (x *Exchange) gone() {
 func (x *Exchange) run() {
 	r := x.relay
 	defer x.cancel()
-	x.handler(x.ctx, x)
+	x.plan.Handler(x.ctx, x)
 	r.mutex.Lock()
 	unanswered := !x.answered && x.failure != errAbandoned
 	if !x.answered {

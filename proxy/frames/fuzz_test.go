@@ -36,18 +36,21 @@ func FuzzRelay(f *testing.F) {
 		c, clientSide := newWire()
 		s, serverSide := newWire()
 		var requests byte
-		relay := NewRelay(clientSide, serverSide, Options{Route: func(fields []hpack.HeaderField) (Handler, func(Outcome)) {
+		relay := NewRelay(clientSide, serverSide, func(fields []hpack.HeaderField) Plan {
 			requests++
+			plan := Plan{Watch: func(Side, []byte) {}, Ended: func(Outcome) {}}
 			if take>>(requests%8)&1 == 0 {
-				return nil, func(Outcome) {}
+				return plan
 			}
-			return answerWith(Field(fields, ":path")), nil
-		}, Restore: func([]hpack.HeaderField, []byte) (Restorer, func(Outcome)) {
-			if take&0x40 == 0 {
-				return nil, nil
+			plan.Handler = answerWith(Field(fields, ":path"))
+			plan.Restore = func([]byte) Restorer {
+				if take&0x40 == 0 {
+					return nil
+				}
+				return func(_ []hpack.HeaderField, body []byte) []byte { return slices.Concat(body, body) }
 			}
-			return func(_ []hpack.HeaderField, body []byte) []byte { return slices.Concat(body, body) }, nil
-		}})
+			return plan
+		})
 		ran := make(chan error, 1)
 		go func() { ran <- relay.Run() }()
 		var both sync.WaitGroup

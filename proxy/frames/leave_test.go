@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 )
 
 // held is a handler that answers when it is told to.
@@ -298,7 +297,7 @@ func (r *rig) isStuck(writing interface {
 // A relay may be closed before it runs.
 func TestCloseBeforeRun(t *testing.T) {
 	one, other := socketPair(t)
-	relay := NewRelay(one, other, Options{Route: func([]hpack.HeaderField) (Handler, func(Outcome)) { return nil, nil }})
+	relay := NewRelay(one, other, nil)
 	relay.Close()
 	if err := relay.Run(); err == nil {
 		t.Error("Run returned no error")

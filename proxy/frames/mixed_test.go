@@ -36,12 +36,12 @@ func TestBothKindsAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	client, clientSide := socketPair(t)
-	relay := NewRelay(clientSide, serverSide, Options{Route: func(fields []hpack.HeaderField) (Handler, func(Outcome)) {
+	relay := NewRelay(clientSide, serverSide, func(fields []hpack.HeaderField) Plan {
 		if !strings.HasPrefix(Field(fields, ":path"), "/taken") {
-			return nil, func(Outcome) {}
+			return Plan{}
 		}
-		return echoTwice, nil
-	}})
+		return Plan{Handler: echoTwice}
+	})
 	ran := make(chan error, 1)
 	go func() { ran <- relay.Run() }()
 	transport := &http.Transport{Protocols: protocols, DisableCompression: true,

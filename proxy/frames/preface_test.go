@@ -67,7 +67,7 @@ func TestRawEnds(t *testing.T) {
 // Nothing more than the preface is kept while it comes slowly.
 func TestSlowPreface(t *testing.T) {
 	one, other := socketPair(t)
-	relay := NewRelay(one, other, Options{})
+	relay := NewRelay(one, other, nil)
 	defer relay.Close()
 	up := newUp(relay)
 	up.reader.from = &cut{reader: strings.NewReader(http2.ClientPreface + "rest"), sizes: []int{1}}
@@ -175,15 +175,15 @@ func transcript(t *testing.T, client, server []byte, clientSizes, serverSizes []
 	relay := NewRelay(
 		&cutConn{clientSide, &cut{clientSide, clientSizes}},
 		&cutConn{serverSide, &cut{serverSide, serverSizes}},
-		Options{Route: func(fields []hpack.HeaderField) (Handler, func(Outcome)) {
+		func(fields []hpack.HeaderField) Plan {
 			if Field(fields, ":path") != "/taken" {
-				return nil, nil
+				return Plan{}
 			}
-			return func(ctx context.Context, x *Exchange) {
+			return Plan{Handler: func(ctx context.Context, x *Exchange) {
 				defer close(taken)
 				answerWith("taken")(ctx, x)
-			}, nil
-		}})
+			}}
+		})
 	ran := make(chan error, 1)
 	go func() { ran <- relay.Run() }()
 	defer func() {

@@ -8,59 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
-)
-
-// Options says what a [Relay] does beside relaying.
-type Options struct {
-	// Route is told of each request when its header fields are complete, which are
-	// valid until it returns. The handler, where not nil, takes the request: it
-	// runs in a goroutine of its own, and the server does not see the request. Otherwise ended,
-	// where not nil, is called once when the request has ended. Neither Route nor
-	// ended may block: everything on the connection waits for them.
-	Route func(fields []hpack.HeaderField) (handler Handler, ended func(Outcome))
-
-	// Endless, where not nil, tells of a relayed request's header fields whether it is
-	// one that nobody should wait for: its answer has no end of its own.
-	Endless func(fields []hpack.HeaderField) bool
-
-	// Restore, where not nil, is shown each taken request whose whole body came at once,
-	// before its handler begins. Where it returns a function the request is passed on
-	// after all, as it came, and the function gets what the server answers: the first
-	// header fields and the whole body. It returns the body for the client. ended is as
-	// for Route. Restore must not block, and the function not for long.
-	Restore func(fields []hpack.HeaderField, body []byte) (restore Restorer, ended func(Outcome))
-}
-
-// Handler answers a request that was taken. ctx ends when the client gives the
-// request up or the connection is lost; the handler must return then. An exchange
-// that it leaves without an answer is reset.
-type Handler func(ctx context.Context, exchange *Exchange)
-
-// Restorer changes the body of an answer. It must not modify it, and may return it.
-type Restorer func(header []hpack.HeaderField, body []byte) []byte
-
-// Outcome is how a relayed request has ended.
-type Outcome struct {
-	// Fields are those of the server's last header block, valid until ended
-	// returns; none where it sent none.
-	Fields []hpack.HeaderField
-	End    End
-	Code   http2.ErrCode // where somebody has reset the stream
-}
-
-// End is what ended a relayed request.
-type End int
-
-const (
-	Complete    End = iota // the server's answer
-	ClientReset            // RST_STREAM
-	ServerReset
-	ClientGone // the connection
-	ServerGone
-	Dismissed // the relay has let go of it
 )
 
 // ErrServerGone says that it was the server that closed the connection.
@@ -73,7 +20,7 @@ const streamLimit = 10_000
 // Relay joins the connection of a client with one to the server.
 type Relay struct {
 	client, server net.Conn
-	options        Options
+	route          Route
 	lifetime       context.Context // of the handlers
 	end            context.CancelFunc
 	handlers       sync.WaitGroup
@@ -103,18 +50,18 @@ type Relay struct {
 
 // stream is a relayed request. Each end closes its direction.
 type stream struct {
-	ended                  func(Outcome)
+	plan                   Plan // without Ended when that was called
 	clientDone, serverDone bool
 	answer                 *restoring // nil where it passes as it is
-	endless                bool
 }
 
-// NewRelay prepares a relay, which owns the connections from now on.
-func NewRelay(client, server net.Conn, options Options) *Relay {
+// NewRelay prepares a relay, which owns the connections from now on. Without a route
+// it relays all requests.
+func NewRelay(client, server net.Conn, route Route) *Relay {
 	r := &Relay{
 		client:  client,
 		server:  server,
-		options: options,
+		route:   route,
 		open:    map[uint32]*stream{},
 		taken:   map[uint32]*Exchange{},
 		limit:   streamMask,
@@ -201,8 +148,13 @@ func (r *Relay) fail(err error) {
 	var ended []func(Outcome)
 	for id, s := range r.open {
 		delete(r.open, id)
-		if s.ended != nil {
-			ended = append(ended, s.ended)
+		if s.plan.Ended != nil {
+			ended = append(ended, s.plan.Ended)
+		}
+	}
+	for _, x := range r.taken {
+		if !x.begun && x.plan.Ended != nil {
+			ended = append(ended, x.plan.Ended)
 		}
 	}
 	r.noteDrained()
@@ -283,8 +235,8 @@ func (r *Relay) close(id uint32) (ended func(Outcome)) {
 	}
 	delete(r.open, id)
 	r.checkLeft()
-	if s.ended == nil {
+	if s.plan.Ended == nil {
 		return func(Outcome) {}
 	}
-	return s.ended
+	return s.plan.Ended
 }

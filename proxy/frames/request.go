@@ -52,28 +52,26 @@ func (u *up) request(id uint32, fields []hpack.HeaderField, last bool) {
 		u.answers = appendReset(u.answers, id, http2.ErrCodeRefusedStream)
 		return
 	}
-	var handler Handler
 	s := &stream{}
-	if u.options.Route != nil {
-		handler, s.ended = u.options.Route(fields)
+	if u.route != nil {
+		s.plan = u.route(fields)
 	}
-	if handler != nil {
-		u.take(id, fields, last, handler)
-		return
+	taken := s.plan.Handler != nil
+	if taken {
+		accepted = u.take(id, fields, last, s.plan)
+	} else {
+		u.mutex.Lock()
+		if accepted = u.accepts(id); accepted { // still
+			u.open[id] = s
+		}
+		u.mutex.Unlock()
 	}
-	s.endless = u.options.Endless != nil && u.options.Endless(fields)
-	u.mutex.Lock()
-	accepted = u.accepts(id) // still
-	if accepted {
-		u.open[id] = s
-	}
-	u.mutex.Unlock()
 	switch {
-	case accepted:
+	case accepted && !taken:
 		u.pass(fields)
 		u.clientDone(id, last)
-	case s.ended != nil:
-		s.ended(Outcome{End: ServerReset, Code: http2.ErrCodeRefusedStream})
+	case !accepted && s.plan.Ended != nil:
+		s.plan.Ended(Outcome{End: ServerReset, Code: http2.ErrCodeRefusedStream})
 	}
 }
 
@@ -81,14 +79,14 @@ func (u *up) request(id uint32, fields []hpack.HeaderField, last bool) {
 // is not answered. The caller holds the mutex.
 func (u *up) accepts(id uint32) bool { return id <= u.limit && u.failure == nil }
 
-// take begins a request that the server does not see.
-func (u *up) take(id uint32, fields []hpack.HeaderField, last bool, handler Handler) {
+// take begins a request that the server does not see, if it may still begin.
+func (u *up) take(id uint32, fields []hpack.HeaderField, last bool, plan Plan) bool {
 	u.mutex.Lock()
 	if !u.accepts(id) {
 		u.mutex.Unlock()
-		return
+		return false
 	}
-	exchange := newExchange(u.Relay, id, slices.Clone(fields), handler)
+	exchange := newExchange(u.Relay, id, slices.Clone(fields), plan)
 	u.taken[id] = exchange
 	u.lastTaken = id
 	narrow := u.uphill < plainWindow
@@ -97,6 +95,7 @@ func (u *up) take(id uint32, fields []hpack.HeaderField, last bool, handler Hand
 		u.answers = appendWindowUpdate(u.answers, id, plainWindow)
 	}
 	exchange.receive(nil, last)
+	return true
 }
 
 // pass encodes the fields of the block anew.

@@ -21,7 +21,7 @@ type restoring struct {
 // passOn passes a taken request on after all, if it is to be restored and its frames can
 // still come as if it had never been taken: f is all of its body.
 func (u *up) passOn(x *Exchange, f frame, content []byte) bool {
-	if u.options.Restore == nil || !f.flags.Has(http2.FlagDataEndStream) || x.id <= u.passed {
+	if x.plan.Restore == nil || !f.flags.Has(http2.FlagDataEndStream) || x.id <= u.passed {
 		return false // the server has seen a later request, or will not see all
 	}
 	u.mutex.Lock()
@@ -30,7 +30,7 @@ func (u *up) passOn(x *Exchange, f frame, content []byte) bool {
 	if !possible {
 		return false
 	}
-	restore, ended := u.options.Restore(x.fields, content)
+	restore := x.plan.Restore(content)
 	if restore == nil {
 		return false
 	}
@@ -40,10 +40,11 @@ func (u *up) passOn(x *Exchange, f frame, content []byte) bool {
 		return false
 	}
 	delete(u.taken, x.id)
-	u.open[x.id] = &stream{ended: ended, clientDone: true, answer: &restoring{restore: restore, window: x.window}}
+	u.open[x.id] = &stream{plan: x.plan, clientDone: true, answer: &restoring{restore: restore, window: x.window}}
 	u.credit += f.length - len(content) // padding, which the server does not see
 	u.mutex.Unlock()
 	x.cancel()
+	x.plan.watch(FromClient, content)
 	u.passed = x.id
 	encoded := u.encoder.encode(nil, x.fields, u.serverTable.now.Load())
 	maxFrame := int(u.serverMaxFrame.Load())
@@ -53,12 +54,13 @@ func (u *up) passOn(x *Exchange, f frame, content []byte) bool {
 	return true
 }
 
-// restoringOf returns the answer that is restored on a stream; nil if none is.
-func (d *down) restoringOf(id uint32) *restoring {
+// answering returns the relayed request of a stream that the server has not answered to
+// the end; nil if there is none.
+func (d *down) answering(id uint32) *stream {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	if s := d.open[id]; s != nil && !s.serverDone {
-		return s.answer
+		return s
 	}
 	return nil
 }
@@ -88,12 +90,14 @@ func (d *down) keep(a *restoring, f frame) error {
 }
 
 // send sends a restored answer's body, as the client makes room for it.
-func (d *down) send(id uint32, a *restoring, last bool) error {
+func (d *down) send(id uint32, s *stream, last bool) error {
+	a := s.answer
 	if len(a.body) == 0 {
 		return nil
 	}
 	body := a.restore(a.header, a.body)
 	a.body = nil
+	s.plan.watch(FromServer, body)
 	for len(body) > 0 {
 		n := d.reserveFor(a, len(body), false)
 		if n == 0 {

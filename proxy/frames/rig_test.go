@@ -29,6 +29,7 @@ type rig struct {
 
 	mutex    sync.Mutex
 	outcomes []Outcome
+	watched  [2][]byte // bodies of relayed requests and their answers, by side
 }
 
 // newRig starts a relay. When the test ends it is closed, and nothing may be left of it.
@@ -39,7 +40,7 @@ func newRig(t *testing.T, handler Handler) *rig {
 	client, clientSide := socketPair(t)
 	serverSide, server := socketPair(t)
 	r.client, r.server = newPeer(t, "client", client), newPeer(t, "server", server)
-	r.relay = NewRelay(clientSide, serverSide, Options{Route: r.route, Restore: r.restore})
+	r.relay = NewRelay(clientSide, serverSide, r.route)
 	go func() { r.ran <- r.relay.Run() }()
 	t.Cleanup(func() {
 		r.relay.Close()
@@ -53,21 +54,42 @@ func newRig(t *testing.T, handler Handler) *rig {
 	return r
 }
 
-// restore lets requests of /taken/restored pass, and doubles their answers.
-func (r *rig) restore(fields []hpack.HeaderField, body []byte) (Restorer, func(Outcome)) {
-	if Field(fields, ":path") != "/taken/restored" || string(body) == "no" {
-		return nil, nil
+// route takes requests, and lets those of /taken/restored pass and doubles their answers.
+func (r *rig) route(fields []hpack.HeaderField) Plan {
+	plan := Plan{Watch: r.watch, Ended: r.note}
+	if path := Field(fields, ":path"); strings.HasPrefix(path, "/taken") {
+		plan.Handler = r.handler
+		if path == "/taken/restored" {
+			plan.Restore = double
+		}
+	}
+	return plan
+}
+
+func double(body []byte) Restorer {
+	if string(body) == "no" {
+		return nil
 	}
 	return func(header []hpack.HeaderField, body []byte) []byte {
 		return fmt.Appendf(nil, "%s%s%s", Field(header, "mark"), body, body)
-	}, r.note
+	}
 }
 
-func (r *rig) route(fields []hpack.HeaderField) (Handler, func(Outcome)) {
-	if strings.HasPrefix(Field(fields, ":path"), "/taken") {
-		return r.handler, nil
-	}
-	return nil, r.note
+func (r *rig) watch(from Side, piece []byte) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.watched[from] = append(r.watched[from], piece...)
+}
+
+// expectWatched waits until the relayed requests' bodies and those of their answers were
+// shown.
+func (r *rig) expectWatched(requests, answers string) {
+	r.t.Helper()
+	eventually(r.t, "the bodies were shown", func() bool {
+		r.mutex.Lock()
+		defer r.mutex.Unlock()
+		return string(r.watched[FromClient]) == requests && string(r.watched[FromServer]) == answers
+	})
 }
 
 func (r *rig) note(outcome Outcome) {

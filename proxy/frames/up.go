@@ -141,6 +141,7 @@ func (u *up) data(f frame) error {
 	u.mutex.Unlock()
 	switch {
 	case s != nil:
+		s.plan.watchFrame(FromClient, f)
 		u.batch.keep(f)
 		u.clientDone(f.stream, last)
 		return nil
@@ -175,7 +176,7 @@ func (u *up) reset(f frame) error {
 	ended := u.close(f.stream)
 	u.mutex.Unlock()
 	if exchange != nil {
-		exchange.abandon()
+		exchange.abandon(http2.ErrCode(code))
 	}
 	if relayed {
 		u.batch.keep(f)

@@ -1,9 +1,11 @@
 package proxytest
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
 // Counter counts the connections that were accepted and are still open. The
@@ -38,6 +40,14 @@ type countedConnection struct {
 	net.Conn
 	counter *Counter
 	closed  sync.Once
+}
+
+// SyscallConn implements [syscall.Conn], where the connection does.
+func (c *countedConnection) SyscallConn() (syscall.RawConn, error) {
+	if connection, ok := c.Conn.(syscall.Conn); ok {
+		return connection.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
 }
 
 func (c *countedConnection) Close() error {

@@ -1,0 +1,88 @@
+package frames
+
+import (
+	"context"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// Route decides what becomes of a request when its header fields are complete, which are
+// valid until it returns. Neither it nor what it returns may block, but for the handler:
+// everything on the connection waits for them.
+type Route func(fields []hpack.HeaderField) Plan
+
+// Plan is what becomes of a request. It is relayed as it comes where nothing is set.
+type Plan struct {
+	// Handler takes the request: it runs in a goroutine of its own, when the body begins,
+	// and the server does not see the request.
+	Handler Handler
+	// Restore is shown the body of a request that has a handler, if all of it came at once,
+	// before the handler begins. Where it returns a function the request is relayed after
+	// all, as it came, and the function gets what the server answers.
+	Restore func(body []byte) Restorer
+	// Watch is shown the bodies of a relayed request and of its answer as the client sends
+	// and gets them, in pieces that are valid until it returns. It is called for the two
+	// from a goroutine each.
+	Watch func(from Side, piece []byte)
+	// Ended is called once when the request has ended, but for one that its handler
+	// has begun with. Pieces of the request's body may still come after it.
+	Ended func(Outcome)
+	// Endless says that nobody should wait for the end of a relayed request.
+	Endless bool
+}
+
+// Handler answers a request that was taken. ctx ends when the client gives the
+// request up or the connection is lost; the handler must return then. An exchange
+// that it leaves without an answer is reset.
+type Handler func(ctx context.Context, exchange *Exchange)
+
+// Restorer changes the body of an answer, of which it gets the first header fields and
+// the whole body. It must not modify it, and may return it. It must not block for long.
+type Restorer func(header []hpack.HeaderField, body []byte) []byte
+
+// Side is an end of a connection.
+type Side int
+
+const (
+	FromClient Side = iota
+	FromServer
+)
+
+// Outcome is how a request has ended that no handler has answered.
+type Outcome struct {
+	// Fields are those of the server's last header block, valid until ended
+	// returns; none where it sent none.
+	Fields []hpack.HeaderField
+	End    End
+	Code   http2.ErrCode // where somebody has reset the stream
+}
+
+// End is what ended a request.
+type End int
+
+const (
+	Complete    End = iota // the server's answer
+	ClientReset            // RST_STREAM
+	ServerReset
+	ClientGone // the connection
+	ServerGone
+	Dismissed // the relay has let go of it
+)
+
+// watch shows a piece of a body.
+func (p *Plan) watch(from Side, piece []byte) {
+	if p.Watch != nil && len(piece) > 0 {
+		p.Watch(from, piece)
+	}
+}
+
+// watchFrame shows the content of a DATA frame that passes, whatever it is.
+func (p *Plan) watchFrame(from Side, f frame) {
+	if p.Watch == nil {
+		return
+	}
+	if content, err := f.content(); err == nil { // otherwise it is for the receiver to judge
+		p.watch(from, content)
+	}
+}

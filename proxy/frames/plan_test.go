@@ -1,0 +1,87 @@
+package frames
+
+import (
+	"strings"
+	"testing"
+
+	"golang.org/x/net/http2"
+)
+
+// Bodies are shown as the client sends and gets them, without padding, whether they pass
+// as they are or are restored; not those that a handler has.
+func TestWatch(t *testing.T) {
+	r := newRig(t, answerWith("handled")).open()
+	r.client.request(1, "/relayed", false)
+	r.client.raw(paddedData(1, "ask"))
+	r.client.data(1, true, "ing")
+	r.server.expectRequest(1, "/relayed", false)
+	r.server.headers(1, false, ":status=200")
+	r.server.raw(paddedData(1, "ans"))
+	r.server.data(1, false, "wer")
+	r.server.headers(1, true, "grpc-status=0")
+	r.expectWatched("asking", "answer")
+	r.expectOutcome(Complete, 0)
+
+	r.client.request(3, "/taken/restored", false)
+	r.client.data(3, true, "+")
+	r.server.expect(dataLine(1, false, "ask")+" padding=2", dataLine(1, true, "ing"))
+	r.server.expectRequest(3, "/taken/restored", false)
+	r.server.headers(3, false, ":status=200")
+	r.server.data(3, false, "x")
+	r.server.headers(3, true, "grpc-status=0")
+	r.expectWatched("asking+", "answerxx")
+	r.expectOutcome(Complete, 0)
+
+	r.client.request(5, "/taken", false)
+	r.client.data(5, true, "hidden")
+	eventually(t, "the taken request is over", func() bool {
+		requests, _ := r.kept()
+		return requests == 0
+	})
+	r.expectWatched("asking+", "answerxx")
+}
+
+// An answer that the client's windows make smaller pieces of is shown whole.
+func TestWatchSqueezed(t *testing.T) {
+	r := newRig(t, answerWith("handled")).open()
+	r.client.request(1, "/taken", true) // its answer takes from the window that the server knows
+	eventually(t, "the taken request is over", func() bool {
+		requests, _ := r.kept()
+		return requests == 0
+	})
+	r.client.request(3, "/relayed", true)
+	r.server.expectRequest(3, "/relayed", true)
+	answer := strings.Repeat("x", plainWindow)
+	r.server.headers(3, false, ":status=200")
+	for piece := answer; len(piece) > 0; {
+		n := min(len(piece), plainMaxFrame)
+		r.server.data(3, false, piece[:n])
+		piece = piece[n:]
+	}
+	r.expectWatched("", answer)
+}
+
+// A taken request whose handler never begins has ended all the same.
+func TestEndedBeforeHandler(t *testing.T) {
+	t.Run("the client gives it up", func(t *testing.T) {
+		r := newRig(t, answerWith("handled")).open()
+		r.client.request(1, "/taken", false)
+		r.client.reset(1, http2.ErrCodeCancel)
+		r.expectOutcome(ClientReset, http2.ErrCodeCancel)
+	})
+	t.Run("the connection ends", func(t *testing.T) {
+		r := newRig(t, answerWith("handled")).open()
+		r.client.request(1, "/taken", false)
+		r.settle()
+		r.relay.Close()
+		r.expectOutcome(ServerGone, 0)
+	})
+}
+
+// paddedData is a DATA frame with padding.
+func paddedData(stream uint32, content string) []byte {
+	payload := append([]byte{2}, content...)
+	payload = append(payload, 0, 0)
+	frame := header{length: len(payload), kind: http2.FrameData, flags: http2.FlagDataPadded, stream: stream}.append(nil)
+	return append(frame, payload...)
+}
