@@ -36,7 +36,7 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 	"version":      {},
 	".": {
 		ours:   []string{"admin", "clients", "config", "doctor", "explain", "proxy", "registry", "rewrite", "version"},
-		theirs: []string{"github.com/coreos/go-systemd/v22", "github.com/distribution/reference", "github.com/fsnotify/fsnotify", "github.com/sirupsen/logrus", "github.com/urfave/cli/v2", "golang.org/x/sys/unix", "google.golang.org/grpc/codes"},
+		theirs: []string{"github.com/coreos/go-systemd/v22", "github.com/distribution/reference", "github.com/fsnotify/fsnotify", "github.com/sirupsen/logrus", "github.com/urfave/cli/v2", "golang.org/x/net/netutil", "golang.org/x/sync/singleflight", "golang.org/x/sys/unix", "google.golang.org/grpc/codes", "google.golang.org/grpc/status"},
 	},
 }
 

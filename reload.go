@@ -17,7 +17,7 @@ import (
 const settle = 100 * time.Millisecond
 
 // reloadOnDemand reads the file again at each hangup, when it changes, and after
-// reloadInterval at the latest, until end is called.
+// reloadInterval at the latest, until end is called. The site goes where it says.
 func (d *daemon) reloadOnDemand(ctx context.Context, hangups <-chan os.Signal) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
@@ -45,6 +45,7 @@ func (d *daemon) reloadOnDemand(ctx context.Context, hangups <-chan os.Signal) (
 			}
 			watch.follow()
 			d.reload(wanted)
+			d.site.move(ctx, d.current.Load().settings.Metrics)
 			interval.Reset(d.current.Load().settings.ReloadInterval)
 		}
 	})
@@ -60,10 +61,11 @@ func (d *daemon) reload(wanted bool) {
 	settings, err := config.Load(d.file)
 	if err == nil && !wanted && settings.Equal(d.current.Load().settings) {
 		d.read.Store(&settings.Read)
-		d.refused = ""
+		d.refused.Store(nil)
 		return
 	}
-	if err != nil && !wanted && err.Error() == d.refused {
+	known := d.refusal()
+	if err != nil && !wanted && err.Error() == known {
 		return
 	}
 	d.notify(systemd.SdNotifyReloading, strings.TrimSpace(systemd.SdNotifyMonotonicUsec()))
@@ -71,15 +73,24 @@ func (d *daemon) reload(wanted bool) {
 		err = d.apply(settings)
 	}
 	if err == nil {
-		d.refused = ""
+		d.refused.Store(nil)
 		d.notify(systemd.SdNotifyReady, d.servingLine())
 		return
 	}
 	d.notify(systemd.SdNotifyReady, d.servingLine()+"; the configuration can't be reloaded: "+oneLine(err))
-	if wanted || err.Error() != d.refused {
+	if wanted || err.Error() != known {
 		d.log.WithField("file", d.file).WithError(err).Error("the configuration can't be reloaded: the last good one stays")
 	}
-	d.refused = err.Error()
+	text := err.Error()
+	d.refused.Store(&text)
+}
+
+// refusal is why the file was not loaded the last time, empty where it was.
+func (d *daemon) refusal() string {
+	if refused := d.refused.Load(); refused != nil {
+		return *refused
+	}
+	return ""
 }
 
 // apply lets new calls begin with settings.

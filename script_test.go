@@ -30,6 +30,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"image-cri-shim": main,
 		"cri":            criClient,
+		"web":            webClient,
 		"supervise":      supervise,
 	})
 }

@@ -13,6 +13,7 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/singleflight"
 
 	"image-cri-shim/config"
 	"image-cri-shim/proxy"
@@ -46,6 +47,7 @@ func serve(c *cli.Context) error {
 		return quiet(ctx, err)
 	}
 	defer d.close()
+	defer d.site.close()
 	defer d.reloadOnDemand(ctx, hangups)()
 	return quiet(ctx, d.run(ctx))
 }
@@ -67,17 +69,21 @@ type daemon struct {
 	ledger   *rewrite.Ledger
 	server   *proxy.Server
 	current  current
+	site     *site
+	asking   singleflight.Group // the runtime whether it is there
 
 	observers *observers
 
-	read    atomic.Pointer[time.Time] // when the file was last found to say what the current generation does
-	serving atomic.Bool               // systemd knows
-	refused string                    // why it was not reloaded the last time; used by reload only
+	read     atomic.Pointer[time.Time] // when the file was last found to say what the current generation does
+	serving  atomic.Bool               // systemd knows
+	stopping atomic.Bool
+	refused  atomic.Pointer[string] // why it was not reloaded the last time; nil where it was
 }
 
 // newDaemon puts the parts together. It listens on nothing yet.
 func newDaemon(ctx context.Context, file string, settings *config.Config, log *logrus.Logger) (*daemon, error) {
 	d := &daemon{file: file, settings: settings, runtime: settings.Runtime, log: log, observers: &observers{log: log}}
+	d.site = &site{handler: d.pages(), listen: d.listenForSite, log: log}
 	var err error
 	if d.ledger, err = rewrite.OpenLedger(settings.StateDirectory); err != nil {
 		log.WithError(err).Warn("ledger of image names")
@@ -205,6 +211,7 @@ func (d *daemon) waitForRuntime(ctx context.Context) error {
 
 // shutdown lets running calls end, until the time is up or another signal comes.
 func (d *daemon) shutdown(ctx context.Context) error {
+	d.stopping.Store(true)
 	drain := d.current.Load().settings.Drain
 	notify(systemd.SdNotifyStopping, "STATUS=stopping: running calls may end")
 	d.log.WithField("drain", drain).Info("stopping: running calls may end, a second signal cuts them")

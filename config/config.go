@@ -24,8 +24,8 @@
 // Top level: shim, cri, address, auth, authFile, offlinePriority, match, tags,
 // path, ca and insecureSkipVerify (these nine describe the main registry; authFile
 // also every registry that has neither auth nor authFile), registries, fallback,
-// engine, force, debug, timeout, lookupTimeout, drain, image (the state directory),
-// reloadInterval and cache. A registry: address, auth, authFile, priority, match,
+// engine, force, debug, metrics, pprof, timeout, lookupTimeout, drain, image (the state
+// directory), reloadInterval and cache. A registry: address, auth, authFile, priority, match,
 // tags, path, ca, insecureSkipVerify, fallback. The cache: imageCacheSize,
 // imageCacheTTL, absentTTL.
 //
@@ -72,6 +72,8 @@ type Config struct {
 	Fallback       string        // FallbackOriginal or FallbackNever
 	Force          bool          // serve at once, before the runtime answers
 	Debug          bool          // log every call
+	Metrics        string        // host:port or the absolute path of a socket that metrics are served on; empty: none
+	PProf          bool          // serve Go's profiles there, too
 	Timeout        time.Duration // bounds one PullImage as a whole
 	LookupTimeout  time.Duration // bounds one look-up of one registry
 	Drain          time.Duration // how long running calls may go on when the shim is to end
@@ -156,6 +158,8 @@ func (c *Config) read(root value) {
 		"fallback":           into(&c.Fallback, fallback),
 		"force":              into(&c.Force, boolean),
 		"debug":              into(&c.Debug, boolean),
+		"metrics":            into(&c.Metrics, listenAddress),
+		"pprof":              into(&c.PProf, boolean),
 		"timeout":            into(&c.Timeout, duration),
 		"lookupTimeout":      into(&c.LookupTimeout, duration),
 		"drain":              into(&c.Drain, duration),
@@ -180,6 +184,7 @@ func (c *Config) read(root value) {
 	if c.Runtime == c.Shim {
 		set["cri"].problem("found the socket that the shim serves, expected the runtime's own")
 	}
+	c.checkMetrics(set)
 	c.addMain(main, set)
 	c.addRegistries(entries, set["match"])
 	if len(c.Registries) == 0 {

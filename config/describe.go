@@ -48,6 +48,7 @@ func (c *Config) describeService(w io.Writer) {
 		{"serving", start},
 		{"engine", c.Engine},
 		{"log", logging},
+		{"metrics", c.metrics()},
 		{"pull", fmt.Sprintf("at most %s as a whole, %s per look-up in a registry", short(c.Timeout), short(c.LookupTimeout))},
 		{"fallback", c.fallback()},
 		{"restart", fmt.Sprintf("running calls have %s to end", short(c.Drain))},
@@ -87,6 +88,16 @@ func (c *Config) describeRegistries(w io.Writer) {
 			}
 		}
 	}
+}
+
+func (c *Config) metrics() string {
+	switch {
+	case c.Metrics == "":
+		return "none"
+	case c.PProf:
+		return c.Metrics + ", with profiles"
+	}
+	return c.Metrics
 }
 
 func (c *Config) fallback() string {

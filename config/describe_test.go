@@ -16,6 +16,7 @@ runtime   /run/crio/crio.sock
 serving   at once, before the runtime answers
 engine    grpc
 log       one line per call (debug)
+metrics   [::1]:9465, with profiles
 pull      at most 1h30m as a whole, 500ms per look-up in a registry
 fallback  never: what no registry serves is not pulled
 restart   running calls have 1m to end
@@ -66,6 +67,7 @@ runtime     looked for at start: containerd, CRI-O, cri-dockerd
 serving     when the runtime answers
 engine      frames
 log         one line per image that is pulled, removed or run by its name
+metrics     none
 pull        at most 15m as a whole, 3s per look-up in a registry
 fallback    to the registry in the image's name
 restart     running calls have 30s to end

@@ -1,0 +1,67 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+const listenForm = "host:port such as 127.0.0.1:9465, a port, an absolute path or unix:///path"
+
+// listenAddress reads where to listen: on a unix socket, which is an absolute path
+// then, or on host:port. Without a host it is the loopback address.
+func listenAddress(v value) (string, error) {
+	written := v.node.Value
+	if v.kind() != "a number" { // a port alone is one
+		var err error
+		if written, err = text(v, listenForm); err != nil || written == "" {
+			return "", err
+		}
+	}
+	if strings.HasPrefix(written, "/") || strings.HasPrefix(written, "unix:") {
+		return socket(v)
+	}
+	if !strings.Contains(written, ":") {
+		written = ":" + written
+	}
+	host, port, err := net.SplitHostPort(written)
+	if err != nil {
+		return "", v.unexpected(listenForm)
+	}
+	if number, err := strconv.ParseUint(port, 10, 16); err != nil || number == 0 {
+		return "", v.unexpected(listenForm + ", with a port from 1 to 65535")
+	}
+	if _, err := netip.ParseAddr(host); err != nil && host != "" && !hostname.MatchString(host) {
+		return "", v.unexpected(listenForm)
+	}
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+// checkMetrics looks at what the keys metrics and pprof mean together with others.
+func (c *Config) checkMetrics(set map[string]value) {
+	v := set["metrics"]
+	switch {
+	case c.Metrics == "":
+		if c.PProf {
+			set["pprof"].warn("has no effect without metrics")
+		}
+	case c.Metrics == c.Shim || c.Metrics == c.Runtime:
+		v.problem("found the socket of shim or cri, expected one of its own")
+	case !isLocal(c.Metrics):
+		v.warn("%s is open to whoever reaches it, without a password: 127.0.0.1 is open to this machine only", c.Metrics)
+	}
+}
+
+// isLocal tells whether only this machine can reach an address of listenAddress.
+func isLocal(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil || host == "localhost" {
+		return true // a socket
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}

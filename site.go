@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/net/netutil"
+
+	"image-cri-shim/config"
+	"image-cri-shim/proxy"
+)
+
+// visitorLimit bounds the site's connections, so that nobody uses up the files that
+// the CRI's clients need.
+const visitorLimit = 64
+
+// site is where the daemon shows itself over HTTP to whoever watches it. It may move
+// from one address to another. Its methods are for one goroutine.
+type site struct {
+	handler http.Handler
+	listen  func(ctx context.Context, address string) (net.Listener, error)
+	log     logrus.FieldLogger
+
+	address string // where it is open; empty: nowhere
+	problem string // why it is not, as it was said
+	end     func() // closes it
+}
+
+// move opens the site at an address, and nowhere else; empty is nowhere. Where that
+// can't be done it warns, and the next call tries again.
+func (s *site) move(ctx context.Context, address string) {
+	if address == s.address {
+		return
+	}
+	s.close()
+	if address == "" {
+		s.problem = ""
+		return
+	}
+	listener, err := s.listen(ctx, address)
+	if err != nil {
+		if err.Error() != s.problem {
+			s.log.WithField("metrics", address).WithError(err).Warn("no metrics are served: it is tried again every reloadInterval")
+		}
+		s.problem = err.Error()
+		return
+	}
+	s.address, s.problem, s.end = address, "", s.open(context.WithoutCancel(ctx), listener)
+	s.log.WithField("metrics", address).Info("metrics are served")
+}
+
+// open answers on a listener, which it closes, until end is called.
+func (s *site) open(ctx context.Context, listener net.Listener) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	server := &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := server.Serve(netutil.LimitListener(listener, visitorLimit)); !errors.Is(err, http.ErrServerClosed) {
+			s.log.WithError(err).Warn("no metrics are served any more")
+		}
+	})
+	return func() {
+		cancel() // answers that go on, profiles for example
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = server.Shutdown(ctx)
+		_ = server.Close()
+		serving.Wait()
+	}
+}
+
+func (s *site) close() {
+	if s.address != "" {
+		s.end()
+	}
+	s.address = ""
+}
+
+// listenForSite opens a metrics address of the configuration.
+func (d *daemon) listenForSite(ctx context.Context, address string) (net.Listener, error) {
+	if !filepath.IsAbs(address) {
+		return (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	}
+	for _, taken := range []string{d.settings.Shim, d.runtime, adminSocket(d.settings)} {
+		if config.SameSocket(address, taken) {
+			return nil, fmt.Errorf("%s is another socket of the shim or the runtime's: choose another path", address)
+		}
+	}
+	return proxy.ListenPrivate(ctx, address)
+}
+
+// pages is what the site shows.
+func (d *daemon) pages() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", d.healthz)
+	mux.HandleFunc("GET /readyz", d.readyz)
+	mux.HandleFunc("GET /debug/pprof/", d.profiles(pprof.Index))
+	mux.HandleFunc("GET /debug/pprof/cmdline", d.profiles(pprof.Cmdline))
+	mux.HandleFunc("GET /debug/pprof/profile", d.profiles(pprof.Profile))
+	mux.HandleFunc("GET /debug/pprof/symbol", d.profiles(pprof.Symbol))
+	mux.HandleFunc("GET /debug/pprof/trace", d.profiles(pprof.Trace))
+	return mux
+}
+
+// profiles answers with one of Go's profiles where the configuration says so.
+func (d *daemon) profiles(answer http.HandlerFunc) http.HandlerFunc {
+	return func(response http.ResponseWriter, request *http.Request) {
+		if !d.current.Load().settings.PProf {
+			http.Error(response, "profiles are served with `pprof: true` only", http.StatusNotFound)
+			return
+		}
+		answer(response, request)
+	}
+}
