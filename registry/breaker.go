@@ -39,7 +39,18 @@ func (b *breaker) withheld() error {
 	if !b.open {
 		return nil
 	}
-	return &failure{text: oneLine(fmt.Sprintf("circuit open since %s: %s", b.since.Format(time.TimeOnly), b.reason))}
+	return &failure{reason: ReasonCircuit, text: oneLine(fmt.Sprintf("circuit open since %s: %s", b.since.Format(time.TimeOnly), b.reason))}
+}
+
+// state tells whether the circuit is open, since when it is open or closed, and why it
+// is open.
+func (b *breaker) state() (open bool, since time.Time, reason string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.open {
+		return true, b.since, b.reason
+	}
+	return false, b.closed, ""
 }
 
 // record takes note of a look-up, failed or not (nil), that began at started.
@@ -61,10 +72,10 @@ func (b *breaker) opens(started time.Time, outcome *failure) bool {
 		return false // it says nothing new
 	}
 	switch {
-	case outcome == nil || outcome.severity == answered:
+	case outcome == nil || outcome.reason.severity() == answered:
 		b.overloads, b.first = 0, 0
 		return false
-	case outcome.severity == overloaded && b.overloads+1 < overloadLimit:
+	case outcome.reason.severity() == overloaded && b.overloads+1 < overloadLimit:
 		b.overloads++
 		return false
 	}

@@ -45,7 +45,7 @@ func newClient(l location, credentials Credentials, options Options, next http.R
 	c := &client{
 		registry:    registry,
 		scheme:      l.scheme,
-		transport:   pinned{scheme: l.scheme, host: registry.RegistryStr(), next: next},
+		transport:   pinned{scheme: l.scheme, host: registry.RegistryStr(), connections: &connections{}, next: next},
 		userAgent:   options.UserAgent,
 		timeout:     options.LookupTimeout,
 		credentials: credentials,
@@ -78,7 +78,7 @@ func (c *client) find(ctx context.Context, candidate reference.Named) (State, st
 	case err != nil:
 		return Unknown, "", c.explain(ctx, err)
 	case !isManifest(descriptor.MediaType):
-		return Unknown, "", c.newFailure(answered, fmt.Sprintf("answered with %q, which is no image manifest", descriptor.MediaType), nil)
+		return Unknown, "", c.newFailure(ReasonAnswer, fmt.Sprintf("answered with %q, which is no image manifest", descriptor.MediaType), nil)
 	default:
 		return Found, descriptor.Digest.String(), nil
 	}

@@ -49,6 +49,11 @@ type Options struct {
 	// must not wait for a look-up.
 	OnBreaker func(registry string, open bool, reason string)
 
+	// OnLookup, where not nil, is told of each question to a registry when it has its
+	// answer: once where several have asked at once, and of each that is answered from
+	// the cache. It is called from many goroutines at once and must not block.
+	OnLookup func(Lookup)
+
 	// OnAuthFile, where not nil, is told once when a file with credentials can't
 	// be read any more and its last good content counts. It must not wait for a
 	// look-up.
@@ -63,6 +68,9 @@ func (o Options) withDefaults() Options {
 	o.UserAgent = cmp.Or(o.UserAgent, "image-cri-shim")
 	if o.OnBreaker == nil {
 		o.OnBreaker = func(string, bool, string) {}
+	}
+	if o.OnLookup == nil {
+		o.OnLookup = func(Lookup) {}
 	}
 	if o.OnAuthFile == nil {
 		o.OnAuthFile = func(error) {}

@@ -71,6 +71,11 @@
 // to an hour, until a pull from it succeeds. Where the original registry would not
 // come after it, because it may not be asked or is the same, it comes last instead.
 //
+// # Seeing
+//
+// [Options].OnLookup is told of each question with its answer, and [Set.Conditions]
+// says how the registries do, for metrics and the like.
+//
 // # Fallback
 //
 // Whether an image that no registry could serve may be pulled from where its name

@@ -23,6 +23,7 @@ type endpoint struct {
 	client   *client     // with login
 	breaker  *breaker
 	stall    stall
+	record   record
 	slots    slots // shared by the registries on one host
 	lookups  int   // that run or wait for a slot; guarded by the mutex of the set
 
@@ -45,7 +46,7 @@ func (e *endpoint) credentials(ctx context.Context, repository reference.Named) 
 
 // withoutCredentials is the failure of a look-up whose credentials can't be had.
 func withoutCredentials(err error) *failure {
-	return &failure{severity: answered, text: oneLine(err.Error())}
+	return &failure{reason: ReasonCredentials, text: oneLine(err.Error())}
 }
 
 // clientWith returns a client with credentials. What they logged in to is
@@ -78,7 +79,7 @@ func (e *endpoint) find(ctx context.Context, candidate reference.Named) (State, 
 	}
 	c, err := e.clientWith(credentials)
 	if err != nil {
-		return Unknown, "", Credentials{}, &failure{severity: answered, text: "can't prepare the look-up"}
+		return Unknown, "", Credentials{}, &failure{reason: ReasonCredentials, text: "can't prepare the look-up"}
 	}
 	state, digest, failure := c.find(ctx, candidate)
 	if failure != nil && failure.rejected && e.authFile != nil {

@@ -18,18 +18,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// severity is what a failed look-up says about the registry.
-type severity int
-
-const (
-	answered    severity = iota // it is up, but does not say whether it has the image
-	overloaded                  // it answers that it can't answer
-	unreachable                 // it does not answer
-)
-
 // failure is why a registry could not be asked.
 type failure struct {
-	severity severity
+	reason   Reason
 	text     string
 	rejected bool  // the credentials were
 	cause    error // only ever one that holds no request and no response
@@ -39,8 +30,8 @@ func (f *failure) Error() string { return f.text }
 func (f *failure) Unwrap() error { return f.cause }
 
 var (
-	errClosed = errors.New("the registries have been closed")
-	errBusy   = fmt.Errorf("%d look-ups are waiting for it already", lookupLimit)
+	errClosed = &failure{reason: ReasonClosed, text: "the registries have been closed"}
+	errBusy   = &failure{reason: ReasonBusy, text: fmt.Sprintf("%d look-ups are waiting for it already", lookupLimit)}
 )
 
 // explain says why a look-up failed, in words for people.
@@ -57,7 +48,7 @@ func (c *client) explain(ctx context.Context, err error) *failure {
 	if request, ok := errors.AsType[*url.Error](err); ok {
 		err = request.Err // without the URL
 	}
-	return c.newFailure(answered, err.Error(), nil)
+	return c.newFailure(ReasonAnswer, err.Error(), nil)
 }
 
 func (c *client) explainStatus(status *transport.Error) *failure {
@@ -76,41 +67,46 @@ func (c *client) explainStatus(status *transport.Error) *failure {
 		text += ": there is no OCI registry at this address"
 	}
 	if isOverloaded(status.StatusCode) {
-		return c.newFailure(overloaded, text, nil)
+		return c.newFailure(ReasonOverloaded, text, nil)
 	}
-	explained := c.newFailure(answered, text, nil)
+	reason := ReasonAnswer
+	if status.StatusCode == http.StatusUnauthorized || status.StatusCode == http.StatusForbidden {
+		reason = ReasonRejected
+	}
+	explained := c.newFailure(reason, text, nil)
 	explained.rejected = status.StatusCode == http.StatusUnauthorized
 	return explained
 }
 
 func (c *client) explainSilence(cause error) *failure {
-	return c.newFailure(unreachable, c.describeSilence(cause), cause)
+	reason, text := c.describeSilence(cause)
+	return c.newFailure(reason, text, cause)
 }
 
-func (c *client) describeSilence(cause error) string {
+func (c *client) describeSilence(cause error) (Reason, string) {
 	if _, ok := errors.AsType[*net.DNSError](cause); ok {
-		return cause.Error()
+		return ReasonName, cause.Error()
 	}
 	if timeout, ok := errors.AsType[net.Error](cause); ok && timeout.Timeout() {
-		return fmt.Sprintf("no answer within %v", c.timeout)
+		return ReasonTimeout, fmt.Sprintf("no answer within %v", c.timeout)
 	}
 	if untrusted, ok := errors.AsType[*tls.CertificateVerificationError](cause); ok {
-		return fmt.Sprintf("its certificate is not trusted, set its CA: %v", untrusted.Err)
+		return ReasonTLS, fmt.Sprintf("its certificate is not trusted, set its CA: %v", untrusted.Err)
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](cause); ok {
-		return "it does not speak TLS: write http:// in its address"
+		return ReasonTLS, "it does not speak TLS: write http:// in its address"
 	}
-	return cause.Error()
+	return ReasonConnection, cause.Error()
 }
 
 // newFailure shows what it can of a text that may come from the registry. A
 // registry may send back what it got, so that nothing is shown, and no cause is
 // kept, where the password is in it.
-func (c *client) newFailure(severity severity, text string, cause error) *failure {
+func (c *client) newFailure(reason Reason, text string, cause error) *failure {
 	if holds(text, c.credentials) {
 		text, cause = "failed, and its error can't be shown because it holds the password", nil
 	}
-	return &failure{severity: severity, text: oneLine(redact(text)), cause: cause}
+	return &failure{reason: reason, text: oneLine(redact(text)), cause: cause}
 }
 
 // holds tells whether a password or a token is in a text, in any of the forms

@@ -29,6 +29,9 @@ func (s *Set) Find(ctx context.Context, name reference.Named) iter.Seq[Answer] {
 		lookups := make([]*lookup, len(questions))
 		for i, q := range questions {
 			lookups[i] = s.ask(q)
+			if lookups[i].known {
+				s.note(q.endpoint, lookups[i].answer)
+			}
 		}
 		var later postponed
 		for i, l := range lookups {
@@ -63,6 +66,7 @@ func (s *Set) impatience(ctx context.Context) error {
 type lookup struct {
 	done   chan struct{} // closed when answer is known
 	answer Answer
+	known  bool // without anybody being asked
 }
 
 // wait returns the answer, and false if ctx is done first.
@@ -122,12 +126,13 @@ func (s *Set) ask(q question) *lookup {
 			s.run(q, &l.answer)
 		}
 		s.finish(k, l.answer)
+		s.note(q.endpoint, l.answer)
 	})
 	return l
 }
 
 func known(answer Answer) *lookup {
-	l := &lookup{done: make(chan struct{}), answer: answer}
+	l := &lookup{done: make(chan struct{}), answer: answer, known: true}
 	close(l.done)
 	return l
 }

@@ -49,7 +49,7 @@ func TestProbePauses(t *testing.T) {
 	b := &breaker{notify: func(bool, string) {}}
 	opening := func(pauses ...time.Duration) {
 		t.Helper()
-		if !b.record(time.Now(), &failure{severity: unreachable, text: "down"}) {
+		if !b.record(time.Now(), &failure{reason: ReasonConnection, text: "down"}) {
 			t.Fatal("the circuit did not open")
 		}
 		for i, want := range pauses {
@@ -73,12 +73,12 @@ func TestProbePauses(t *testing.T) {
 		opening(first)
 	}
 	// Answering look-ups is, though not that it is overloaded.
-	b.record(time.Now(), &failure{severity: overloaded})
+	b.record(time.Now(), &failure{reason: ReasonOverloaded})
 	opening(60, 5)
 	b.record(time.Now(), nil)
 	opening(1, 2)
 	opening(2)
-	b.record(time.Now(), &failure{severity: answered})
+	b.record(time.Now(), &failure{reason: ReasonAnswer})
 	opening(1)
 }
 
@@ -106,7 +106,7 @@ func TestStallPauses(t *testing.T) {
 
 func TestBreakerIgnoresOldFailures(t *testing.T) {
 	b := &breaker{notify: func(bool, string) {}}
-	down := &failure{severity: unreachable, text: "down"}
+	down := &failure{reason: ReasonTimeout, text: "down"}
 	started := time.Now()
 	if !b.record(started, down) {
 		t.Fatal("the circuit did not open")
@@ -193,11 +193,11 @@ func TestFailureText(t *testing.T) {
 		{"saw cm9ib3Q6cCJ3L2Q/", "failed, and its error can't be shown because it holds the password"},
 	}
 	for _, test := range tests {
-		if got := c.newFailure(answered, test.text, nil).Error(); got != test.want {
+		if got := c.newFailure(ReasonAnswer, test.text, nil).Error(); got != test.want {
 			t.Errorf("text of %q: %q, want %q", test.text, got, test.want)
 		}
 	}
-	if got := c.newFailure(answered, strings.Repeat("ä", 300), nil).Error(); len(got) > 200 || !utf8.ValidString(got) {
+	if got := c.newFailure(ReasonAnswer, strings.Repeat("ä", 300), nil).Error(); len(got) > 200 || !utf8.ValidString(got) {
 		t.Errorf("%d bytes: %q", len(got), got)
 	}
 }
@@ -205,25 +205,26 @@ func TestFailureText(t *testing.T) {
 func TestSilenceText(t *testing.T) {
 	c := &client{timeout: 3 * time.Second}
 	tests := []struct {
-		cause error
-		want  string
+		cause  error
+		want   string
+		reason Reason
 	}{
-		{&net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}, "no answer within 3s"},
+		{&net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}, "no answer within 3s", ReasonTimeout},
 		{
 			&net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Name: "sealos.hub", Err: "i/o timeout", IsTimeout: true}},
-			"dial tcp: lookup sealos.hub: i/o timeout",
+			"dial tcp: lookup sealos.hub: i/o timeout", ReasonName,
 		},
 		{
 			&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}},
-			"its certificate is not trusted, set its CA: x509: certificate signed by unknown authority",
+			"its certificate is not trusted, set its CA: x509: certificate signed by unknown authority", ReasonTLS,
 		},
-		{tls.RecordHeaderError{Msg: "not TLS"}, "it does not speak TLS: write http:// in its address"},
-		{errors.New("connection reset by peer"), "connection reset by peer"},
+		{tls.RecordHeaderError{Msg: "not TLS"}, "it does not speak TLS: write http:// in its address", ReasonTLS},
+		{errors.New("connection reset by peer"), "connection reset by peer", ReasonConnection},
 	}
 	for _, test := range tests {
 		failure := c.explainSilence(test.cause)
-		if failure.Error() != test.want || failure.severity != unreachable || !errors.Is(failure, test.cause) {
-			t.Errorf("%v: %q of severity %v, want %q", test.cause, failure, failure.severity, test.want)
+		if failure.Error() != test.want || failure.reason != test.reason || !errors.Is(failure, test.cause) {
+			t.Errorf("%v: %q because of %q, want %q because of %q", test.cause, failure, failure.reason, test.want, test.reason)
 		}
 	}
 }

@@ -19,6 +19,7 @@ type Set struct {
 
 	lookupTimeout, foundTTL, absentTTL time.Duration
 	fallback                           Fallback
+	onLookup                           func(Lookup)
 
 	lifetime context.Context // of everything that runs in the background
 	end      context.CancelFunc
@@ -56,6 +57,7 @@ func New(options Options) (*Set, error) {
 		foundTTL:      options.FoundTTL,
 		absentTTL:     options.AbsentTTL,
 		fallback:      options.Fallback,
+		onLookup:      options.OnLookup,
 		known: ttlcache.New(
 			ttlcache.WithCapacity[key, finding](uint64(options.CacheSize)),
 			ttlcache.WithDisableTouchOnHit[key, finding](), // an answer ages however often it is asked for

@@ -69,7 +69,7 @@ func newTransport(config *tls.Config, timeout time.Duration) *http.Transport {
 	protocols.SetHTTP1(true)
 	return &http.Transport{
 		Proxy:       http.ProxyFromEnvironment,
-		DialContext: (&net.Dialer{Timeout: timeout}).DialContext,
+		DialContext: counting((&net.Dialer{Timeout: timeout}).DialContext),
 		// A dial goes on when its look-up has ended, and counts as a connection.
 		TLSHandshakeTimeout:    timeout,
 		TLSClientConfig:        config,
@@ -88,6 +88,7 @@ func newTransport(config *tls.Config, timeout time.Duration) *http.Transport {
 // the registry points to are reached as it says, but over https where it is.
 type pinned struct {
 	scheme, host string
+	connections  *connections // that the requests have opened
 	next         http.RoundTripper
 }
 
@@ -121,7 +122,7 @@ func (p pinned) RoundTrip(request *http.Request) (*http.Response, error) {
 		request = request.Clone(request.Context())
 		request.URL.Scheme = "http"
 	}
-	response, err := p.next.RoundTrip(request)
+	response, err := p.next.RoundTrip(request.WithContext(p.connections.counted(request.Context())))
 	if err != nil {
 		return nil, silence{err}
 	}

@@ -1,0 +1,107 @@
+package registry
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/jellydator/ttlcache/v3"
+)
+
+// Lookup is one question to a registry and what came of it.
+type Lookup struct {
+	Candidate
+	State    State
+	Reason   Reason        // why Unknown
+	Cached   bool          // remembered, or withheld by an open circuit: nobody was asked
+	Duration time.Duration // of the look-up; 0 where nobody was asked
+}
+
+// Condition is how a registry does, as this set has seen it.
+type Condition struct {
+	Registry string // its address
+	Priority int
+
+	Down       bool      // its circuit is open: it is not asked before it answers again
+	Since      time.Time // when the circuit opened, or closed; zero where it never did
+	Reason     string    // why it is down: one line, without secrets
+	PassedOver string    // why nothing is pulled from it for now; empty where it may be
+
+	Answered time.Time     // when its last look-up ended that it has answered; zero before
+	Latency  time.Duration // of that look-up
+
+	Lookups     int    // that run, or wait for others
+	Connections int    // that are open for it, its token server's and idle ones included
+	Remembered  int    // answers in the cache
+	Hits        uint64 // questions that the cache has answered
+	Misses      uint64 // and those that it could not
+}
+
+// Conditions tells how the registries do, the best priority first. It asks nobody.
+func (s *Set) Conditions() []Condition {
+	remembered, lookups := s.counts()
+	conditions := make([]Condition, len(s.endpoints))
+	for i, e := range s.endpoints {
+		c := Condition{
+			Registry:    e.location.String(),
+			Priority:    e.priority,
+			Lookups:     lookups[e],
+			Connections: int(e.client.transport.connections.Load()),
+			Remembered:  remembered[e],
+			Hits:        e.record.hits.Load(),
+			Misses:      e.record.misses.Load(),
+		}
+		c.Down, c.Since, c.Reason = e.breaker.state()
+		if err := e.stall.withheld(); err != nil {
+			c.PassedOver = err.Error()
+		}
+		if last := e.record.answered.Load(); last != nil {
+			c.Answered, c.Latency = last.at, last.latency
+		}
+		conditions[i] = c
+	}
+	return conditions
+}
+
+// counts are each registry's answers in the cache and its look-ups.
+func (s *Set) counts() (remembered, lookups map[*endpoint]int) {
+	remembered, lookups = map[*endpoint]int{}, map[*endpoint]int{}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known.Range(func(item *ttlcache.Item[key, finding]) bool {
+		remembered[item.Key().endpoint]++
+		return true
+	})
+	for _, e := range s.endpoints {
+		lookups[e] = e.lookups
+	}
+	return remembered, lookups
+}
+
+// record is what a registry's look-ups came to.
+type record struct {
+	hits, misses atomic.Uint64
+	answered     atomic.Pointer[moment]
+}
+
+// moment is when a registry has answered, and how fast.
+type moment struct {
+	at      time.Time
+	latency time.Duration
+}
+
+// note takes note of a look-up that has ended, or was not needed, and tells of it.
+func (s *Set) note(e *endpoint, answer Answer) {
+	told := Lookup{Candidate: answer.Candidate, State: answer.State, Reason: reasonOf(answer.Err), Cached: answer.Cached, Duration: answer.Duration}
+	switch {
+	case told.Reason == ReasonCredentials, told.Reason == ReasonCircuit, told.Reason == ReasonBusy, told.Reason == ReasonClosed:
+		// Nobody was asked, and nothing remembered.
+	case told.Cached:
+		e.record.hits.Add(1)
+	default:
+		e.record.misses.Add(1)
+		if told.Reason.severity() != unreachable {
+			e.record.answered.Store(&moment{time.Now(), told.Duration})
+		}
+	}
+	s.onLookup(told)
+}
