@@ -35,6 +35,9 @@ func (a *attempts) failed(candidate Candidate, err error) {
 // none tells whether nothing was tried.
 func (a *attempts) none() bool { return len(a.texts) == 0 }
 
+// inVain tells whether there is one that may have what was asked for.
+func (a *attempts) inVain() bool { return a.unknown || a.pulled != nil }
+
 // String lists the attempts in one line of bounded length.
 func (a *attempts) String() string {
 	var list strings.Builder

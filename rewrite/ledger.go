@@ -69,6 +69,13 @@ func newLedger(file *ledgerFile) *Ledger {
 	}
 }
 
+// Names is how many image names it knows.
+func (l *Ledger) Names() int {
+	l.mutex.RLock()
+	defer l.mutex.RUnlock()
+	return len(l.names)
+}
+
 // lookup returns what the ledger has for an original.
 func (l *Ledger) lookup(original string) (entry, bool) {
 	l.mutex.RLock()

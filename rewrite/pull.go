@@ -33,6 +33,9 @@ func (c call) pullImage(ctx context.Context, encoded []byte) ([]byte, error) {
 	decision := Decision{Method: "PullImage", Asked: oneLine(request.Image.Image)}
 	response, err := p.run(ctx, &decision)
 	decision.Duration, decision.Err = time.Since(start), err
+	if err != nil && decision.Outcome == "" {
+		decision.Outcome = OutcomeFailed
+	}
 	c.decided(ctx, decision)
 	return response, err
 }
@@ -44,7 +47,7 @@ func (c call) pullUnread(ctx context.Context, encoded []byte, image string, prob
 		return c.forwardPull(ctx, encoded)
 	}
 	err := status.Errorf(codes.InvalidArgument, "image-cri-shim: no configured registry can have it, and no other is to be asked (fallback: never): %v", problem)
-	c.decided(ctx, Decision{Method: "PullImage", Asked: oneLine(image), Reason: "fallback: never", Err: err})
+	c.decided(ctx, Decision{Method: "PullImage", Asked: oneLine(image), Reason: "fallback: never", Outcome: OutcomeRefused, Err: err})
 	return nil, err
 }
 
@@ -85,7 +88,7 @@ func (p *pull) run(ctx context.Context, decision *Decision) ([]byte, error) {
 		response, err := p.attempt(ctx, answer)
 		if err == nil {
 			decision.Served, decision.Registry = answer.Reference, answer.Registry
-			decision.Reason = p.reason("the registry has it")
+			decision.Reason, decision.Outcome = p.reason("the registry has it"), OutcomeRegistry
 			return response, nil
 		}
 		if p.away {
@@ -118,6 +121,7 @@ func (p *pull) original(ctx context.Context, decision *Decision) ([]byte, error)
 		if err := ctx.Err(); err != nil {
 			return nil, status.FromContextError(err).Err()
 		}
+		decision.Outcome = OutcomeRefused
 		return nil, p.tried.refusal(p.name.String())
 	case p.tried.none():
 		decision.Reason = "no registry stands in for it"
@@ -128,8 +132,20 @@ func (p *pull) original(ctx context.Context, decision *Decision) ([]byte, error)
 	if err != nil {
 		return nil, p.tried.explain(err, "tried before")
 	}
-	decision.Served, decision.Registry = p.name.String(), reference.Domain(p.name)
+	decision.Served, decision.Registry, decision.Outcome = p.name.String(), reference.Domain(p.name), p.fallback()
 	return response, nil
+}
+
+// fallback is why the original registry serves it.
+func (p *pull) fallback() Outcome {
+	switch {
+	case p.tried.inVain():
+		return OutcomeFallback
+	case p.tried.none() || p.itself:
+		return OutcomeOriginal
+	default:
+		return OutcomeAbsent
+	}
 }
 
 // reason is why it ended as it did, with what came to nothing before.

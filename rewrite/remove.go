@@ -19,10 +19,13 @@ func (c call) removeImage(ctx context.Context, encoded []byte) ([]byte, error) {
 	}
 	start := time.Now()
 	r := removal{call: c, request: request, encoded: encoded}
-	decision := Decision{Method: "RemoveImage", Asked: oneLine(request.Image.Image), Reason: "not on this node"}
+	decision := Decision{Method: "RemoveImage", Asked: oneLine(request.Image.Image), Reason: "not on this node", Outcome: OutcomeNone}
 	err := r.run(ctx)
 	if r.removed != "" {
-		decision.Served, decision.Reason = r.removed, "removed"
+		decision.Served, decision.Reason, decision.Outcome = r.removed, "removed", OutcomeRemoved
+	}
+	if err != nil {
+		decision.Outcome = OutcomeFailed
 	}
 	decision.Duration, decision.Err = time.Since(start), err
 	c.decided(ctx, decision)

@@ -24,6 +24,19 @@ type resolution struct {
 
 func (r resolution) image() *runtime.Image { return r.response.GetImage() }
 
+func (r resolution) outcome(err error) Outcome {
+	switch {
+	case err != nil:
+		return OutcomeFailed
+	case r.image() == nil:
+		return OutcomeNone
+	case r.registry != "":
+		return OutcomeRegistry
+	default:
+		return OutcomeOriginal
+	}
+}
+
 // resolve finds a name among the images of the runtime and asks no registry. It
 // tries, in this order, the name as the client wrote it, the image that the
 // ledger has for it, and the reference that each registry would give it. What is
@@ -43,6 +56,7 @@ func (c call) resolve(ctx context.Context, request *runtime.ImageStatusRequest, 
 		Asked:    oneLine(request.Image.Image),
 		Registry: found.registry,
 		Reason:   found.reason,
+		Outcome:  found.outcome(err),
 		Duration: time.Since(start),
 		Err:      err,
 	}

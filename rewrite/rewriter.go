@@ -2,7 +2,11 @@ package rewrite
 
 import (
 	"context"
+	"strings"
 	"time"
+
+	"google.golang.org/grpc"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
 // Invoke calls a unary method of the runtime with a raw message, on behalf of
@@ -38,9 +42,24 @@ type Decision struct {
 	Served   string // the reference or ID that the runtime answered for; empty if none
 	Registry string // the address of the registry that serves it; the host of the original for a pull from there
 	Reason   string // in a few words
+	Outcome  Outcome
 	Duration time.Duration
 	Err      error // what the client gets; nil on success
 }
+
+// Outcome is what became of an image name, in a word.
+type Outcome string
+
+const (
+	OutcomeRegistry Outcome = "registry" // a configured registry serves it
+	OutcomeOriginal Outcome = "original" // it is the runtime's own, or pulled from the registry in its name: no other stands in for it
+	OutcomeAbsent   Outcome = "absent"   // it is pulled from there because the configured registries lack it
+	OutcomeFallback Outcome = "fallback" // the same because one could not be asked, or its pull failed
+	OutcomeRemoved  Outcome = "removed"
+	OutcomeNone     Outcome = "none"    // it is not on this node
+	OutcomeRefused  Outcome = "refused" // fallback: never
+	OutcomeFailed   Outcome = "failed"
+)
 
 // Rewriter holds the rules. It is safe for concurrent use.
 type Rewriter struct {
@@ -73,6 +92,24 @@ func New(options Options) *Rewriter {
 // the wire, and v1alpha2 (served until containerd 1.7 and CRI-O 1.25) has no
 // field that v1 lacks, so the v1 types decode both.
 var versions = []string{"runtime.v1", "runtime.v1alpha2"}
+
+// Methods are the full names of all methods of the CRI, in both versions.
+func Methods() []string {
+	var methods []string
+	for _, service := range []grpc.ServiceDesc{runtime.RuntimeService_ServiceDesc, runtime.ImageService_ServiceDesc} {
+		_, name, _ := strings.Cut(service.ServiceName, ".v1.")
+		for _, version := range versions {
+			prefix := "/" + version + "." + name + "/"
+			for _, method := range service.Methods {
+				methods = append(methods, prefix+method.MethodName)
+			}
+			for _, stream := range service.Streams {
+				methods = append(methods, prefix+stream.StreamName)
+			}
+		}
+	}
+	return methods
+}
 
 // Unary is the table of the unary methods whose messages carry image names, by
 // full method name.

@@ -33,22 +33,28 @@ func Short() string {
 	return "devel"
 }
 
+// Revision is the git commit that was built, empty where it is unknown.
+func Revision() string { return built(Commit, "vcs.revision") }
+
+// built is a value of the link time, or what the Go tool has embedded for it.
+func built(value, key string) string {
+	info, ok := debug.ReadBuildInfo()
+	if value != "" || !ok {
+		return value
+	}
+	for _, setting := range info.Settings {
+		if setting.Key == key {
+			return setting.Value
+		}
+	}
+	return ""
+}
+
 // Long is one line with all that is known: version, commit, date, Go release
 // and platform.
 func Long() string {
-	commit, date := Commit, Date
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, setting := range info.Settings {
-			switch {
-			case setting.Key == "vcs.revision" && commit == "":
-				commit = setting.Value
-			case setting.Key == "vcs.time" && date == "":
-				date = setting.Value
-			}
-		}
-	}
 	return fmt.Sprintf("image-cri-shim %s (commit %s, %s), %s %s/%s",
-		Short(), known(commit), known(date), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		Short(), known(Revision()), known(built(Date, "vcs.time")), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 func known(value string) string {
