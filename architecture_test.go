@@ -26,16 +26,17 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 		ours:   []string{"registry", "rewrite"},
 		theirs: []string{"github.com/distribution/reference"},
 	},
+	"metrics": {theirs: []string{"github.com/prometheus/client_golang"}},
 	"proxy": {
 		ours:   []string{"proxy/frames"},
 		theirs: []string{"github.com/mwitkow/grpc-proxy", "golang.org/x/net/http2", "golang.org/x/sys/unix", "google.golang.org/genproto/googleapis/rpc/status", "google.golang.org/grpc", "google.golang.org/protobuf/proto"},
 	},
 	"proxy/frames": {theirs: []string{"golang.org/x/net/http2"}},
 	"registry":     {theirs: []string{"github.com/distribution/reference", "github.com/google/go-containerregistry", "github.com/jellydator/ttlcache/v3", "github.com/opencontainers/go-digest", "golang.org/x/sync"}},
-	"rewrite":      {theirs: []string{"github.com/distribution/reference", "google.golang.org/grpc/codes", "google.golang.org/grpc/status", "google.golang.org/protobuf", "k8s.io/cri-api"}},
+	"rewrite":      {theirs: []string{"github.com/distribution/reference", "google.golang.org/grpc", "google.golang.org/protobuf", "k8s.io/cri-api"}},
 	"version":      {},
 	".": {
-		ours:   []string{"admin", "clients", "config", "doctor", "explain", "proxy", "registry", "rewrite", "version"},
+		ours:   []string{"admin", "clients", "config", "doctor", "explain", "metrics", "proxy", "registry", "rewrite", "version"},
 		theirs: []string{"github.com/coreos/go-systemd/v22", "github.com/distribution/reference", "github.com/fsnotify/fsnotify", "github.com/sirupsen/logrus", "github.com/urfave/cli/v2", "golang.org/x/net/netutil", "golang.org/x/sync/singleflight", "golang.org/x/sys/unix", "google.golang.org/grpc/codes", "google.golang.org/grpc/status"},
 	},
 }

@@ -45,7 +45,9 @@ func (d *daemon) reloadOnDemand(ctx context.Context, hangups <-chan os.Signal) (
 			}
 			watch.follow()
 			d.reload(wanted)
-			d.site.move(ctx, d.current.Load().settings.Metrics)
+			address := d.current.Load().settings.Metrics
+			d.measure(address != "", time.Now())
+			d.site.move(ctx, address)
 			interval.Reset(d.current.Load().settings.ReloadInterval)
 		}
 	})

@@ -62,6 +62,7 @@ func quiet(ctx context.Context, err error) error {
 
 // daemon is everything that runs.
 type daemon struct {
+	started  time.Time
 	file     string         // of the configuration, as it was named
 	settings *config.Config // that it has begun with
 	runtime  string         // the runtime's socket
@@ -82,8 +83,9 @@ type daemon struct {
 
 // newDaemon puts the parts together. It listens on nothing yet.
 func newDaemon(ctx context.Context, file string, settings *config.Config, log *logrus.Logger) (*daemon, error) {
-	d := &daemon{file: file, settings: settings, runtime: settings.Runtime, log: log, observers: &observers{log: log}}
+	d := &daemon{started: time.Now(), file: file, settings: settings, runtime: settings.Runtime, log: log, observers: &observers{log: log}}
 	d.site = &site{handler: d.pages(), listen: d.listenForSite, log: log}
+	d.measure(settings.Metrics != "", time.Time{})
 	var err error
 	if d.ledger, err = rewrite.OpenLedger(settings.StateDirectory); err != nil {
 		log.WithError(err).Warn("ledger of image names")
@@ -106,6 +108,7 @@ func newDaemon(ctx context.Context, file string, settings *config.Config, log *l
 func (d *daemon) generate(settings *config.Config) (*generation, error) {
 	registries, err := openRegistries(d.file, settings, registry.Options{
 		OnBreaker:  logBreaker(d.log),
+		OnLookup:   d.observers.countLookup,
 		OnAuthFile: func(err error) { d.log.Warn(err) },
 	})
 	if err != nil {

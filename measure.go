@@ -1,0 +1,84 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"time"
+
+	"image-cri-shim/metrics"
+	"image-cri-shim/registry"
+	"image-cri-shim/rewrite"
+	"image-cri-shim/version"
+)
+
+// measure counts calls from now on, or no more. since is zero where no call has begun
+// yet.
+func (d *daemon) measure(wanted bool, since time.Time) {
+	switch counting := d.observers.metrics.Load() != nil; {
+	case wanted && !counting:
+		d.observers.metrics.Store(metrics.New(metrics.Options{
+			Version:  version.Short(),
+			Revision: version.Revision(),
+			Methods:  rewrite.Methods(),
+			Since:    since,
+			State:    d.state,
+		}))
+	case !wanted && counting:
+		d.observers.metrics.Store(nil)
+	}
+}
+
+// metrics answers Prometheus.
+func (d *daemon) metrics(response http.ResponseWriter, request *http.Request) {
+	if m := d.observers.metrics.Load(); m != nil {
+		m.Handler().ServeHTTP(response, request)
+		return
+	}
+	http.NotFound(response, request) // they have just been turned off
+}
+
+// state is how things stand for metrics. It asks the runtime.
+func (d *daemon) state() metrics.State {
+	g := d.current.Load()
+	s := metrics.State{
+		Started:     d.started,
+		RuntimeUp:   d.checkRuntime(context.Background()) == nil,
+		LedgerNames: d.ledger.Names(),
+		Loaded:      g.settings.Read,
+		LoadRefused: d.refusal() != "",
+	}
+	for _, c := range g.registries.Conditions() {
+		s.Registries = append(s.Registries, metrics.Registry{Address: c.Registry, Down: c.Down, Connections: c.Connections, Remembered: c.Remembered})
+	}
+	return s
+}
+
+// countLookup is told of questions to registries.
+func (o *observers) countLookup(l registry.Lookup) {
+	m := o.metrics.Load()
+	if m == nil {
+		return
+	}
+	result := map[registry.State]string{registry.Found: "found", registry.Absent: "absent"}[l.State]
+	m.LookedUp(metrics.Lookup{
+		Registry: l.Registry,
+		Result:   cmp.Or(result, string(l.Reason)),
+		Cached:   l.Cached && l.State != registry.Unknown,
+		Duration: l.Duration,
+	})
+}
+
+// countDecision is told of decisions about image names. The registry in a name is no
+// label: there is no end of them.
+func (o *observers) countDecision(decision rewrite.Decision) {
+	m := o.metrics.Load()
+	if m == nil {
+		return
+	}
+	served := ""
+	if decision.Outcome == rewrite.OutcomeRegistry {
+		served = decision.Registry
+	}
+	m.Decided(decision.Method, served, string(decision.Outcome))
+}

@@ -1,0 +1,53 @@
+package metrics
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Lookup is a question to a registry that has its answer.
+type Lookup struct {
+	Registry string // its address
+	Result   string // "found", "absent", or in a word why it could not be asked
+	Cached   bool   // remembered: nobody was asked
+	Duration time.Duration
+}
+
+// lookups counts look-ups.
+type lookups struct {
+	total        *prometheus.CounterVec
+	duration     *prometheus.HistogramVec
+	hits, misses *prometheus.CounterVec
+}
+
+func newLookups() *lookups {
+	labels := []string{"registry"}
+	return &lookups{
+		total:  prometheus.NewCounterVec(options("lookups_total", "Questions to a registry whether it has an image that the cache could not answer."), append(labels, "result")),
+		hits:   prometheus.NewCounterVec(options("cache_hits_total", "Questions to a registry that the cache has answered."), labels),
+		misses: prometheus.NewCounterVec(options("cache_misses_total", "Questions to a registry that it had to be asked."), labels),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "lookup_duration_seconds", Help: "How long registries took to say whether they have an image.",
+			Buckets: []float64{1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5, 1, 2.5, 5, 10},
+		}, labels),
+	}
+}
+
+func (l *lookups) collectors() []prometheus.Collector {
+	return []prometheus.Collector{l.total, l.duration, l.hits, l.misses}
+}
+
+// LookedUp is told of a question to a registry.
+func (m *Metrics) LookedUp(lookup Lookup) {
+	l := m.lookups
+	if lookup.Cached {
+		l.hits.WithLabelValues(lookup.Registry).Inc()
+		return
+	}
+	l.total.WithLabelValues(lookup.Registry, lookup.Result).Inc()
+	if lookup.Duration > 0 { // it was asked
+		l.misses.WithLabelValues(lookup.Registry).Inc()
+		l.duration.WithLabelValues(lookup.Registry).Observe(lookup.Duration.Seconds())
+	}
+}
