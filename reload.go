@@ -63,7 +63,10 @@ func (d *daemon) reload(wanted bool) {
 	settings, err := config.Load(d.file)
 	if err == nil && !wanted && settings.Equal(d.current.Load().settings) {
 		d.read.Store(&settings.Read)
-		d.refused.Store(nil)
+		if d.refused.Swap(nil) != nil {
+			d.notify(d.servingLine())
+			d.log.WithField("file", d.file).Info("the configuration can be loaded again, and says what it said before")
+		}
 		return
 	}
 	known := d.refusal()
