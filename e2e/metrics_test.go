@@ -1,0 +1,290 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/e2e/testbed"
+)
+
+// TestMetricsCountWhatHappens makes calls of each kind, and finds all of them counted.
+func TestMetricsCountWhatHappens(t *testing.T) {
+	onEachRuntime(t, func(t *testing.T, runtime runtime) {
+		n, site := newSeenNode(t, runtime, privateOnly())
+		before := newScrape(t, site)
+		versions := runtimeapi.NewRuntimeServiceClient(n.through.Connection)
+		for range 3 {
+			if _, err := versions.Version(testContext(t), &runtimeapi.VersionRequest{Version: "v1"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n.pull(t, n.through, "nginx:1.25", nil)
+		n.pull(t, n.through, "nginx:1.25", nil)
+		n.pull(t, n.through, "original:1", callers)
+		if _, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: "no-such:1"}, callers, nil); err == nil {
+			t.Fatal("pulled what nobody has")
+		}
+		n.status(t, n.through, "nginx:1.25")
+		n.status(t, n.through, "no-such:1")
+		n.remove(t, n.through, "original:1")
+		err := n.through.Connection.Invoke(testContext(t), "/invented.Service/Method", &runtimeapi.VersionRequest{}, &runtimeapi.VersionResponse{})
+		if status.Code(err) != codes.Unimplemented {
+			t.Fatalf("an invented method: %v", err)
+		}
+
+		private := "registry=" + shared.private.Address()
+		images, version := "service=runtime.v1.ImageService", "method=Version"
+		now := wantGrowth(t, site, before,
+			grows(3, "calls_total", "service=runtime.v1.RuntimeService", version, "code=OK"),
+			grows(3, "call_duration_seconds", version),
+			grows(3*(5+4), "request_bytes_total", version), // with gRPC's prefix
+			grows(3, "calls_total", images, "method=PullImage", "code=OK"),
+			grows(1, "calls_total", images, "method=PullImage", "code="+pullCode(t, n)),
+			grows(2, "calls_total", images, "method=ImageStatus", "code=OK"),
+			grows(1, "calls_total", "service=other", "method=other", "code=Unimplemented"),
+			grows(0, "calls_in_flight"),
+			grows(2, "image_decisions_total", "method=PullImage", "outcome=registry", private),
+			grows(1, "image_decisions_total", "method=PullImage", "outcome=absent", "registry="),
+			grows(1, "image_decisions_total", "method=PullImage", "outcome=failed", "registry="),
+			grows(1, "image_decisions_total", "method=ImageStatus", "outcome=registry", private),
+			grows(1, "image_decisions_total", "method=ImageStatus", "outcome=none", "registry="),
+			grows(1, "image_decisions_total", "method=RemoveImage", "outcome=removed"),
+			grows(1, "lookups_total", private, "result=found"),
+			grows(2, "lookups_total", private, "result=absent"),
+			grows(3, "lookup_duration_seconds", private),
+			grows(1, "cache_hits_total", private),
+			grows(3, "cache_misses_total", private),
+			grows(3, "cache_entries", private),
+		)
+		if got := now.value("response_bytes_total", version) - before.value("response_bytes_total", version); got < 3*5 {
+			t.Errorf("%v bytes of responses to Version", got)
+		}
+		for name, want := range map[string]float64{
+			"runtime_up": 1, "registry_circuit_open": 0, "config_last_reload_successful": 1, "registry_connections": 1, "build_info": 1,
+		} {
+			if got := now.value(name); got != want {
+				t.Errorf("%s is %v, want %v", name, got, want)
+			}
+		}
+		if got := now.value("ledger_names"); got == 0 {
+			t.Error("the ledger has no names")
+		}
+		for _, name := range []string{"start_time_seconds", "config_last_reload_success_timestamp_seconds"} {
+			if age := time.Since(time.UnixMilli(int64(1000 * now.value(name)))); age < 0 || age > time.Hour {
+				t.Errorf("%s was %v ago", name, age)
+			}
+		}
+	})
+}
+
+// pullCode is the code that the runtime fails a pull of an unknown image with.
+func pullCode(t *testing.T, n *node) string {
+	t.Helper()
+	_, err := n.direct.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: "no-such:1"}, callers, nil)
+	return status.Code(err).String()
+}
+
+// TestMetricsAreBounded makes calls of thousands of methods that there are not.
+func TestMetricsAreBounded(t *testing.T) {
+	n, site := newSeenNode(t, shared.embedded, privateOnly())
+	before := newScrape(t, site)
+	const clients, each = 4, 750
+	var running sync.WaitGroup
+	for i := range clients {
+		running.Go(func() {
+			for j := range each {
+				method := fmt.Sprintf("/invented.Service%d/Method%d", i, j)
+				err := n.through.Connection.Invoke(testContext(t), method, &runtimeapi.VersionRequest{}, &runtimeapi.VersionResponse{})
+				if status.Code(err) != codes.Unimplemented {
+					t.Errorf("%s: %v", method, err)
+				}
+			}
+		})
+	}
+	running.Wait()
+	after := wantGrowth(t, site, before, grows(clients*each, "calls_total", "method=other", "code=Unimplemented"))
+	if got := after.series() - before.series(); got > 1 {
+		t.Errorf("%d series more", got)
+	}
+}
+
+// TestMetricsOfARegistryThatFails has a registry that is away.
+func TestMetricsOfARegistryThatFails(t *testing.T) {
+	const address = "http://127.0.0.1:1" // nobody listens there
+	n, site := newSeenNode(t, shared.embedded, "address: "+address+"\n")
+	before := newScrape(t, site)
+	n.pull(t, n.through, "original:1", callers)
+	n.pull(t, n.through, "original:1", callers)
+	wantGrowth(t, site, before,
+		grows(2, "image_decisions_total", "method=PullImage", "outcome=fallback", "registry="),
+		grows(1, "lookups_total", "registry="+address, "result=connection"),
+		grows(1, "lookups_total", "registry="+address, "result=circuit"),
+		grows(1, "registry_circuit_open", "registry="+address),
+		grows(0, "cache_hits_total"),
+	)
+}
+
+// TestHealth follows a shim whose runtime goes and comes back, and whose file is refused
+// and mended.
+func TestHealth(t *testing.T) {
+	runtime, err := testbed.StartEmbeddedRuntime(testContext(t), testbed.RuntimeOptions{Folder: filepath.Dir(siteSocket(t))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped := false
+	t.Cleanup(func() {
+		if !stopped {
+			runtime.Stop()
+		}
+	})
+	n, site := newSeenNode(t, runtime, "")
+	good := "metrics: " + site + "\n"
+	want := func(code int, lines string) {
+		t.Helper()
+		eventually(t, func() string {
+			got, text := page(t, site, "/readyz")
+			wantNoSecret(t, "/readyz", []byte(text))
+			if got != code || !matches(text, lines) {
+				return fmt.Sprintf("/readyz: %d %s", got, text)
+			}
+			return ""
+		})
+		if code, text := page(t, site, "/healthz"); code != http.StatusOK || text != "[+]socket ok\n" {
+			t.Errorf("/healthz: %d %s", code, text)
+		}
+	}
+	want(http.StatusOK, "[+]socket ok\n[+]runtime ok\n[+]configuration ok\n")
+	runtime.Stop()
+	stopped = true
+	want(http.StatusServiceUnavailable, "[+]socket ok\n[-]runtime failed: *"+runtime.Socket()+"*\n[+]configuration ok\n")
+	if up := newScrape(t, site).value("runtime_up"); up != 0 {
+		t.Errorf("runtime_up is %v", up)
+	}
+	if err := runtime.Start(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	stopped = false
+	want(http.StatusOK, "[+]socket ok\n[+]runtime ok\n[+]configuration ok\n")
+
+	if err := n.shim.Configure(good + "auht: admin:" + privatePassword + "\n"); err != nil {
+		t.Fatal(err)
+	}
+	want(http.StatusServiceUnavailable, "[+]socket ok\n[+]runtime ok\n[-]configuration failed: the last good one stays: *auht: unknown key*\n")
+	if good := newScrape(t, site).value("config_last_reload_successful"); good != 0 {
+		t.Errorf("config_last_reload_successful is %v", good)
+	}
+	if err := n.shim.Configure(good); err != nil {
+		t.Fatal(err)
+	}
+	want(http.StatusOK, "[+]socket ok\n[+]runtime ok\n[+]configuration ok\n")
+}
+
+// matches compares a text with a pattern whose stars stand for anything in a line.
+func matches(text, pattern string) bool {
+	first, rest, more := strings.Cut(pattern, "*")
+	if !more || !strings.HasPrefix(text, first) {
+		return text == pattern
+	}
+	for at := len(first); at <= len(text); at++ {
+		if matches(text[at:], rest) {
+			return true
+		}
+		if at < len(text) && text[at] == '\n' {
+			break
+		}
+	}
+	return false
+}
+
+// TestHealthBeforeTheRuntime has a shim that waits for its runtime: it lives, and is not
+// ready.
+func TestHealthBeforeTheRuntime(t *testing.T) {
+	site, folder := siteSocket(t), filepath.Dir(siteSocket(t))
+	file := filepath.Join(folder, "shim.yaml")
+	content := fmt.Sprintf("shim: %[1]s/shim.sock\ncri: %[1]s/none.sock\nimage: %[1]s\nmetrics: %s\n", folder, site)
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(testContext(t))
+	shim := exec.CommandContext(ctx, shared.shim, "--file", file)
+	if err := shim.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cancel(); _ = shim.Wait() }()
+	eventually(t, func() string {
+		code, text, err := getPage(site, "/readyz")
+		if err != nil || code != http.StatusServiceUnavailable || !strings.HasPrefix(text, "[-]socket failed: it is not served yet: the shim waits for the runtime") {
+			return fmt.Sprintf("/readyz: %d %s %v", code, text, err)
+		}
+		return ""
+	})
+	if code, text := page(t, site, "/healthz"); code != http.StatusOK {
+		t.Errorf("/healthz: %d %s", code, text)
+	}
+}
+
+// TestMetricsAddress has a port that is taken when the shim starts, and free later.
+func TestMetricsAddress(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	_, port, err := net.SplitHostPort(taken.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := newNode(t, shared.embedded, privateOnly()+"reloadInterval: 50ms\nmetrics: "+port+"\n")
+	eventually(t, func() string { return n.logs("address already in use") })
+	n.pull(t, n.through, "nginx:1.25", nil) // it serves all the same
+	if err := taken.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() string {
+		if _, _, err := getPage("127.0.0.1:"+port, "/healthz"); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	if got := newScrape(t, "127.0.0.1:"+port).value("calls_total", "method=PullImage", "code=OK"); got != 1 {
+		t.Errorf("%v pulls were counted, want the one before the port was free", got)
+	}
+}
+
+// logs returns a problem while the shim's log does not hold a text.
+func (n *node) logs(text string) string {
+	log, err := os.ReadFile(n.shim.Log())
+	if err != nil || !strings.Contains(string(log), text) {
+		return fmt.Sprintf("%q is not in the log: %v", text, err)
+	}
+	return ""
+}
+
+// TestMetricsThroughASocket asks as an operator does, and not as another user.
+func TestMetricsThroughASocket(t *testing.T) {
+	curl, err := exec.LookPath("curl")
+	if err != nil {
+		t.Skip("curl is not installed")
+	}
+	_, site := newSeenNode(t, shared.embedded, privateOnly())
+	output, err := exec.CommandContext(testContext(t), curl, "--silent", "--fail", "--unix-socket", site, "http://localhost/readyz").CombinedOutput()
+	if err != nil || string(output) != "[+]socket ok\n[+]runtime ok\n[+]configuration ok\n" {
+		t.Errorf("%v: %s", err, output)
+	}
+	if info, err := os.Stat(site); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v %v", info.Mode(), err)
+	}
+}

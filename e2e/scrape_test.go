@@ -1,0 +1,158 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// siteSocket is a path for a shim's metrics.
+func siteSocket(t *testing.T) string {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "site-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	return filepath.Join(folder, "site.sock")
+}
+
+// newSeenNode is newNode with metrics, which it waits for: the shim's clients don't.
+func newSeenNode(t *testing.T, runtime runtime, configuration string) (n *node, site string) {
+	t.Helper()
+	site = siteSocket(t)
+	n = newNode(t, runtime, configuration+"metrics: unix://"+site+"\n")
+	eventually(t, func() string {
+		if _, _, err := getPage(site, "/healthz"); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	return n, site
+}
+
+// page asks a site for one of its pages, at host:port or on a socket.
+func page(t *testing.T, site, path string) (code int, body string) {
+	t.Helper()
+	code, body, err := getPage(site, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return code, body
+}
+
+func getPage(site, path string) (code int, body string, err error) {
+	network, host := "tcp", site
+	if filepath.IsAbs(site) {
+		network, host = "unix", "localhost"
+	}
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, site)
+	}}
+	defer transport.CloseIdleConnections()
+	response, err := (&http.Client{Transport: transport}).Get("http://" + host + path)
+	if err != nil {
+		return 0, "", err
+	}
+	content, err := io.ReadAll(response.Body)
+	return response.StatusCode, string(content), errors.Join(err, response.Body.Close())
+}
+
+// scrape is what a shim's metrics were at one moment, by name.
+type scrape map[string]*dto.MetricFamily
+
+// newScrape asks as Prometheus does. What comes must be as Prometheus wants it, and hold
+// no secret.
+func newScrape(t *testing.T, site string) scrape {
+	t.Helper()
+	code, text := page(t, site, "/metrics")
+	if code != http.StatusOK {
+		t.Fatalf("/metrics: %d %s", code, text)
+	}
+	wantNoSecret(t, "metrics", []byte(text))
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
+	if err != nil {
+		t.Fatalf("/metrics: %v", err)
+	}
+	problems, err := promlint.New(bytes.NewReader([]byte(text))).Lint()
+	if err != nil || len(problems) > 0 {
+		t.Errorf("/metrics: %v %v", problems, err)
+	}
+	return families
+}
+
+// value is the sum of a metric's series that have these labels, given as "name=value";
+// for a histogram it is how much was counted.
+func (s scrape) value(name string, labels ...string) float64 {
+	sum := 0.0
+	for _, metric := range s["image_cri_shim_"+name].GetMetric() {
+		if !hasLabels(metric, labels) {
+			continue
+		}
+		sum += metric.GetCounter().GetValue() + metric.GetGauge().GetValue() + float64(metric.GetHistogram().GetSampleCount())
+	}
+	return sum
+}
+
+func hasLabels(metric *dto.Metric, labels []string) bool {
+	found := 0
+	for _, pair := range metric.GetLabel() {
+		for _, label := range labels {
+			if label == pair.GetName()+"="+pair.GetValue() {
+				found++
+			}
+		}
+	}
+	return found == len(labels)
+}
+
+// series is how many there are of the shim's own.
+func (s scrape) series() int {
+	count := 0
+	for name, family := range s {
+		if strings.HasPrefix(name, "image_cri_shim_") {
+			count += len(family.GetMetric())
+		}
+	}
+	return count
+}
+
+// growth is what is expected of one metric between two scrapes.
+type growth struct {
+	by     float64
+	name   string
+	labels []string
+}
+
+func grows(by float64, name string, labels ...string) growth { return growth{by, name, labels} }
+
+// wantGrowth waits until what was expected has been counted: a client may know of a call's
+// end before the shim has counted it.
+func wantGrowth(t *testing.T, site string, before scrape, want ...growth) scrape {
+	t.Helper()
+	var now scrape
+	eventually(t, func() string {
+		now = newScrape(t, site)
+		for _, w := range want {
+			if got := now.value(w.name, w.labels...) - before.value(w.name, w.labels...); got != w.by {
+				return fmt.Sprintf("%s%v grew by %v, want %v", w.name, w.labels, got, w.by)
+			}
+		}
+		return ""
+	})
+	return now
+}
