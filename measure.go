@@ -12,22 +12,39 @@ import (
 	"image-cri-shim/version"
 )
 
-// measure counts calls from now on, or no more. since is zero where no call has begun
-// yet.
-func (d *daemon) measure(wanted bool, since time.Time) {
-	switch counting := d.observers.metrics.Load() != nil; {
-	case wanted && !counting:
-		d.observers.metrics.Store(metrics.New(metrics.Options{
+// measure counts from now on, or no more, as the current configuration says. since is
+// zero where no call has begun yet.
+func (d *daemon) measure(since time.Time) {
+	g, m := d.current.Load(), d.observers.metrics.Load()
+	if g.settings.Metrics == "" {
+		d.observers.metrics.Store(nil)
+		return
+	}
+	if m == nil {
+		m = metrics.New(metrics.Options{
 			Version:  version.Short(),
 			Revision: version.Revision(),
 			Methods:  rewrite.Methods(),
 			Since:    since,
 			State:    d.state,
-		}))
-	case !wanted && counting:
-		d.observers.metrics.Store(nil)
+		})
 	}
+	results := []string{found, absent}
+	for _, reason := range registry.Reasons() {
+		results = append(results, string(reason))
+	}
+	for _, outcome := range []rewrite.Outcome{rewrite.OutcomeOriginal, rewrite.OutcomeAbsent, rewrite.OutcomeFallback, rewrite.OutcomeRefused, rewrite.OutcomeFailed} {
+		m.ExpectDecision("PullImage", "", string(outcome))
+	}
+	for _, c := range g.registries.Conditions() {
+		m.Expect(c.Registry, results)
+		m.ExpectDecision("PullImage", c.Registry, string(rewrite.OutcomeRegistry))
+	}
+	d.observers.metrics.Store(m)
 }
+
+// Results of look-ups; the others are registry's reasons.
+const found, absent = "found", "absent"
 
 // metrics answers Prometheus.
 func (d *daemon) metrics(response http.ResponseWriter, request *http.Request) {
@@ -60,7 +77,7 @@ func (o *observers) countLookup(l registry.Lookup) {
 	if m == nil {
 		return
 	}
-	result := map[registry.State]string{registry.Found: "found", registry.Absent: "absent"}[l.State]
+	result := map[registry.State]string{registry.Found: found, registry.Absent: absent}[l.State]
 	m.LookedUp(metrics.Lookup{
 		Registry: l.Registry,
 		Result:   cmp.Or(result, string(l.Reason)),

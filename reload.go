@@ -45,9 +45,8 @@ func (d *daemon) reloadOnDemand(ctx context.Context, hangups <-chan os.Signal) (
 			}
 			watch.follow()
 			d.reload(wanted)
-			address := d.current.Load().settings.Metrics
-			d.measure(address != "", time.Now())
-			d.site.move(ctx, address)
+			d.measure(time.Now())
+			d.site.move(ctx, d.current.Load().settings.Metrics)
 			interval.Reset(d.current.Load().settings.ReloadInterval)
 		}
 	})

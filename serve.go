@@ -85,7 +85,6 @@ type daemon struct {
 func newDaemon(ctx context.Context, file string, settings *config.Config, log *logrus.Logger) (*daemon, error) {
 	d := &daemon{started: time.Now(), file: file, settings: settings, runtime: settings.Runtime, log: log, observers: &observers{log: log}}
 	d.site = &site{handler: d.pages(), listen: d.listenForSite, log: log}
-	d.measure(settings.Metrics != "", time.Time{})
 	var err error
 	if d.ledger, err = rewrite.OpenLedger(settings.StateDirectory); err != nil {
 		log.WithError(err).Warn("ledger of image names")
@@ -95,6 +94,7 @@ func newDaemon(ctx context.Context, file string, settings *config.Config, log *l
 		return nil, err
 	}
 	d.current.Store(first)
+	d.measure(time.Time{})
 	d.read.Store(&settings.Read)
 	if err := d.connect(ctx); err != nil {
 		d.close()

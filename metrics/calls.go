@@ -152,14 +152,15 @@ func (c *calls) begin(full string, start time.Time) {
 }
 
 func (c *calls) end(call Call) {
-	if m := c.flight(call.Method, call.Start); m != nil {
-		m.inFlight.Dec()
-	}
+	flight := c.flight(call.Method, call.Start) // before the method may be added
 	m := c.of(call.Method, call.Code == 0)
 	m.total(call.Code).Inc()
 	m.duration.Observe(call.Duration.Seconds())
 	m.requests.Add(float64(call.Requests))
 	m.responses.Add(float64(call.Responses))
+	if flight != nil {
+		flight.inFlight.Dec()
+	}
 }
 
 // total returns the method's counter of a code.

@@ -38,6 +38,18 @@ func (l *lookups) collectors() []prometheus.Collector {
 	return []prometheus.Collector{l.total, l.duration, l.hits, l.misses}
 }
 
+// Expect makes a registry's series before there is anything to count, so that an
+// increase from nothing is seen as one.
+func (m *Metrics) Expect(registry string, results []string) {
+	l := m.lookups
+	for _, result := range results {
+		l.total.WithLabelValues(registry, result)
+	}
+	l.hits.WithLabelValues(registry)
+	l.misses.WithLabelValues(registry)
+	l.duration.WithLabelValues(registry)
+}
+
 // LookedUp is told of a question to a registry.
 func (m *Metrics) LookedUp(lookup Lookup) {
 	l := m.lookups

@@ -80,6 +80,11 @@ func (m *Metrics) Decided(method, registry, outcome string) {
 	m.decisions.WithLabelValues(method, registry, outcome).Inc()
 }
 
+// ExpectDecision is to [Metrics.Decided] what [Metrics.Expect] is to [Metrics.LookedUp].
+func (m *Metrics) ExpectDecision(method, registry, outcome string) {
+	m.decisions.WithLabelValues(method, registry, outcome)
+}
+
 // options are those of a counter or a gauge.
 func options(name, help string) prometheus.CounterOpts {
 	return prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}

@@ -27,6 +27,14 @@ const (
 	ReasonClosed      Reason = "closed"      // the registries have been closed
 )
 
+// Reasons are all of them but none.
+func Reasons() []Reason {
+	return []Reason{
+		ReasonName, ReasonConnection, ReasonTimeout, ReasonTLS, ReasonOverloaded, ReasonRejected, ReasonAnswer,
+		ReasonCredentials, ReasonCircuit, ReasonBusy, ReasonClosed,
+	}
+}
+
 // severity is what a failed look-up says about the registry.
 type severity int
 
