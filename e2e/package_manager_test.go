@@ -131,6 +131,11 @@ func TestPackageOnAMachine(t *testing.T) {
 				}
 			}
 
+			for _, shared := range []string{"prometheus/image-cri-shim.rules.yaml", "grafana/image-cri-shim.json"} {
+				if !manager.has("usr/share/image-cri-shim/" + shared) {
+					t.Errorf("%s is not installed", shared)
+				}
+			}
 			if name == "rpm" {
 				flags, err := exec.CommandContext(testContext(t), "rpm", "-qp", "--qf", "[%{FILEFLAGS:fflags} %{FILENAMES}\n]", old).Output()
 				if err != nil || !strings.Contains(string(flags), "cn /"+configuration+"\n") {

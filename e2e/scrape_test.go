@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -140,19 +139,27 @@ type growth struct {
 
 func grows(by float64, name string, labels ...string) growth { return growth{by, name, labels} }
 
-// wantGrowth waits until what was expected has been counted: a client may know of a call's
-// end before the shim has counted it.
-func wantGrowth(t *testing.T, site string, before scrape, want ...growth) scrape {
+// settled is a scrape with all calls counted that have been made: a client may know of a
+// call's end before the shim has counted it.
+func settled(t *testing.T, site string) (now scrape) {
 	t.Helper()
-	var now scrape
 	eventually(t, func() string {
-		now = newScrape(t, site)
-		for _, w := range want {
-			if got := now.value(w.name, w.labels...) - before.value(w.name, w.labels...); got != w.by {
-				return fmt.Sprintf("%s%v grew by %v, want %v", w.name, w.labels, got, w.by)
-			}
+		if now = newScrape(t, site); now.value("calls_in_flight") != 0 {
+			return "there are always calls in flight"
 		}
 		return ""
 	})
+	return now
+}
+
+// wantGrowth requires that what was expected has been counted, and no more.
+func wantGrowth(t *testing.T, site string, before scrape, want ...growth) scrape {
+	t.Helper()
+	now := settled(t, site)
+	for _, w := range want {
+		if got := now.value(w.name, w.labels...) - before.value(w.name, w.labels...); got != w.by {
+			t.Errorf("%s%v grew by %v, want %v", w.name, w.labels, got, w.by)
+		}
+	}
 	return now
 }

@@ -1,0 +1,201 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	dto "github.com/prometheus/client_model/go"
+)
+
+const (
+	alertRules = "../packaging/prometheus/image-cri-shim.rules.yaml"
+	alertTests = "../packaging/prometheus/image-cri-shim.test.yaml"
+	dashboard  = "../packaging/grafana/image-cri-shim.json"
+	metricDocs = "../docs/metrics.md"
+)
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// submatches are the first groups of a pattern in a text, in order and each once.
+func submatches(pattern, text string) []string {
+	var found []string
+	for _, match := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+		found = append(found, match[1])
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
+func promtool(t *testing.T, arguments ...string) {
+	t.Helper()
+	if _, err := exec.LookPath("promtool"); err != nil {
+		t.Skip("promtool is not installed (Debian's package prometheus)")
+	}
+	if output, err := exec.CommandContext(testContext(t), "promtool", arguments...).CombinedOutput(); err != nil {
+		t.Errorf("promtool %s: %v\n%s", strings.Join(arguments, " "), err, output)
+	}
+}
+
+// TestAlertRules runs the rules' own tests, which have to be about each alert, like the
+// documentation.
+func TestAlertRules(t *testing.T) {
+	alerts := submatches(`alert: (\w+)`, read(t, alertRules))
+	if tested := submatches(`alertname: (\w+)`, read(t, alertTests)); !slices.Equal(alerts, tested) {
+		t.Errorf("the alerts are %q, and those with tests %q", alerts, tested)
+	}
+	if documented := submatches("\n\\| `(ImageCRIShim\\w+)`", read(t, metricDocs)); !slices.Equal(alerts, documented) {
+		t.Errorf("the alerts are %q, and those in %s %q", alerts, metricDocs, documented)
+	}
+	promtool(t, "check", "rules", alertRules)
+	promtool(t, "test", "rules", alertTests)
+}
+
+// panel is what is looked at of a dashboard's.
+type panel struct {
+	ID      int
+	Type    string
+	Title   string
+	GridPos struct{ X, Y, W, H int }
+	Targets []struct{ RefID, Expr string }
+}
+
+// panels are the dashboard's, and their expressions as Prometheus gets them.
+func panels(t *testing.T) (panels []panel, expressions []string) {
+	t.Helper()
+	var board struct {
+		UID, Title    string
+		SchemaVersion int
+		Templating    struct{ List []struct{ Name, Type string } }
+		Panels        []panel
+	}
+	if err := json.Unmarshal([]byte(read(t, dashboard)), &board); err != nil {
+		t.Fatal(err)
+	}
+	if board.UID == "" || board.Title == "" || board.SchemaVersion == 0 || len(board.Templating.List) != 2 {
+		t.Errorf("the dashboard is %+v", board)
+	}
+	replacer := strings.NewReplacer("$__rate_interval", "5m", "$instance", ".*")
+	for _, p := range board.Panels {
+		for _, target := range p.Targets {
+			expressions = append(expressions, replacer.Replace(target.Expr))
+		}
+	}
+	return board.Panels, expressions
+}
+
+// TestDashboard holds the dashboard to what Grafana needs: panels that have their place
+// and their name, and expressions that Prometheus can read.
+func TestDashboard(t *testing.T) {
+	panels, expressions := panels(t)
+	seen, places := map[string]bool{}, map[[2]int]string{}
+	once := func(kind, value string) {
+		if value == "" || seen[kind+value] {
+			t.Errorf("a panel's %s is %q, and not for the first time", kind, value)
+		}
+		seen[kind+value] = true
+	}
+	for _, p := range panels {
+		once("title ", p.Title)
+		once("ID ", fmt.Sprint(p.ID))
+		if (p.Type == "row") != (len(p.Targets) == 0) || p.GridPos.W < 1 || p.GridPos.H < 1 || p.GridPos.X+p.GridPos.W > 24 {
+			t.Errorf("panel %+v", p)
+		}
+		for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
+			for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
+				if other, taken := places[[2]int{x, y}]; taken {
+					t.Fatalf("%s lies on %s", p.Title, other)
+				}
+				places[[2]int{x, y}] = p.Title
+			}
+		}
+		for _, target := range p.Targets {
+			once("query ", p.Title+target.RefID)
+		}
+	}
+	var rules strings.Builder
+	rules.WriteString("groups:\n- name: dashboard\n  rules:\n")
+	for i, expression := range expressions {
+		fmt.Fprintf(&rules, "  - record: panel:%d\n    expr: %q\n", i, expression)
+	}
+	file := filepath.Join(t.TempDir(), "rules.yaml")
+	if err := os.WriteFile(file, []byte(rules.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	promtool(t, "check", "rules", file)
+}
+
+// TestShownMetrics compares what a shim exposes with what the documentation lists, and
+// with what alerts and dashboard ask for.
+func TestShownMetrics(t *testing.T) {
+	n, site := newSeenNode(t, shared.embedded, privateOnly())
+	n.pull(t, n.through, "nginx:1.25", nil)
+	exposed := settled(t, site)
+
+	documented := map[string]string{}
+	for _, row := range regexp.MustCompile("\n\\| `(image_cri_shim_\\w+)` \\| (\\w+) \\| ([^|]*) ?\\|").FindAllStringSubmatch(read(t, metricDocs), -1) {
+		documented[row[1]] = row[2] + " " + strings.Join(submatches("`(\\w+)`", row[3]), " ")
+	}
+	real := map[string]string{}
+	for name, family := range exposed {
+		if strings.HasPrefix(name, "image_cri_shim_") {
+			real[name] = strings.ToLower(family.GetType().String()) + " " + strings.Join(labels(family), " ")
+		}
+	}
+	if !maps.Equal(documented, real) {
+		t.Errorf("%s lists\n%q, exposed are\n%q", metricDocs, documented, real)
+	}
+
+	_, expressions := panels(t)
+	asked := map[string]bool{}
+	for where, text := range map[string]string{dashboard: strings.Join(expressions, "\n"), alertRules: read(t, alertRules)} {
+		for _, use := range regexp.MustCompile(`\b(image_cri_shim_\w+|go_\w+|process_\w+)(?:\{([^}]*)\})?`).FindAllStringSubmatch(text, -1) {
+			name := use[1]
+			if exposed[name] == nil {
+				name = regexp.MustCompile(`_(bucket|count|sum)$`).ReplaceAllString(name, "")
+			}
+			family := exposed[name]
+			if family == nil {
+				t.Errorf("%s asks for %s, which nobody exposes", where, use[1])
+				continue
+			}
+			asked[name] = true
+			for _, label := range submatches(`(\w+)(?:=|!)`, regexp.MustCompile(`"[^"]*"`).ReplaceAllString(use[2], "")) {
+				if label != "instance" && label != "job" && !slices.Contains(labels(family), label) {
+					t.Errorf("%s asks for the label %s of %s, which has %q", where, label, name, labels(family))
+				}
+			}
+		}
+	}
+	for name := range real {
+		if !asked[name] {
+			t.Errorf("neither dashboard nor alerts show %s", name)
+		}
+	}
+}
+
+// labels are the names of a metric's labels, in order.
+func labels(family *dto.MetricFamily) []string {
+	var names []string
+	for _, metric := range family.GetMetric() {
+		for _, pair := range metric.GetLabel() {
+			names = append(names, pair.GetName())
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
