@@ -63,10 +63,12 @@ func (d *daemon) checkRuntime(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), healthPatience)
 		defer cancel()
 		_, err := d.server.Invoke(ctx, "/runtime.v1.RuntimeService/Version", nil)
-		if status.Code(err) == codes.Unimplemented { // it has v1alpha2 only
-			err = nil
+		switch code := status.Code(err); code {
+		case codes.OK, codes.Unimplemented: // it has v1alpha2 only
+			return nil, nil
+		default:
+			return nil, fmt.Errorf("%s: %s", code, status.Convert(err).Message())
 		}
-		return nil, err
 	})
 	select {
 	case got := <-answer:

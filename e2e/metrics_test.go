@@ -168,10 +168,17 @@ func TestHealth(t *testing.T) {
 	want(http.StatusOK, "[+]socket ok\n[+]runtime ok\n[+]configuration ok\n")
 	runtime.Stop()
 	stopped = true
-	want(http.StatusServiceUnavailable, "[+]socket ok\n[-]runtime failed: *"+runtime.Socket()+"*\n[+]configuration ok\n")
+	want(http.StatusServiceUnavailable, "[+]socket ok\n[-]runtime failed: Unavailable: *"+runtime.Socket()+"*\n[+]configuration ok\n")
 	if up := newScrape(t, site).value("runtime_up"); up != 0 {
 		t.Errorf("runtime_up is %v", up)
 	}
+	eventually(t, func() string { // the client may have to connect again first
+		_, err := n.through.Runtime.Version(testContext(t), "v1")
+		if failed := settled(t, site).value("calls_total", "method=Version", "code=Unavailable"); status.Code(err) != codes.Unavailable || failed == 0 {
+			return fmt.Sprintf("a call without the runtime: %v, counted: %v", err, failed)
+		}
+		return ""
+	})
 	if err := runtime.Start(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
