@@ -65,10 +65,11 @@ func space(t topic) Finding {
 // ledger says whether the names of images that were kept can be read.
 func ledger(_ context.Context, n *node) []Finding {
 	t := topic{"ledger", filepath.Join(n.Settings.StateDirectory, "ledger.json")}
+	if info, err := os.Stat(n.Settings.StateDirectory); errors.Is(err, syscall.ENOTDIR) || err == nil && !info.IsDir() {
+		return nil // that is said already
+	}
 	_, err := rewrite.ReadLedger(n.Settings.StateDirectory)
 	switch {
-	case errors.Is(err, syscall.ENOTDIR):
-		return nil // that is said already
 	case errors.Is(err, fs.ErrPermission):
 		return []Finding{t.warn(asRoot, "this user may not read it")}
 	case err != nil:

@@ -217,7 +217,7 @@ func mount(t *testing.T, folder, size string) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mount("tmpfs", filepath.Clean(folder), "tmpfs", 0, "size="+size); err != nil {
+	if err := syscall.Mount("tmpfs", filepath.Clean(folder), "tmpfs", 0, "mode=0700,size="+size); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -16,7 +15,7 @@ import (
 // ledgerFile is the ledger on disk: one JSON document that is replaced as a
 // whole, so that a crash leaves the old one or the new one.
 type ledgerFile struct {
-	path string // empty: nothing is saved
+	directory string // empty: nothing is saved
 
 	mutex sync.Mutex
 	saved uint64 // version of the ledger that is on disk
@@ -40,7 +39,7 @@ const (
 // ledger that starts empty, and learns the names again. A damaged file is kept
 // under another name.
 func OpenLedger(directory string) (*Ledger, error) {
-	l := newLedger(&ledgerFile{path: filepath.Join(directory, ledgerName)})
+	l := newLedger(&ledgerFile{directory: directory})
 	if err := os.MkdirAll(directory, 0o700); err != nil {
 		return l, fmt.Errorf("the names of pulled images won't survive a restart: %w", err)
 	}
@@ -57,20 +56,9 @@ func OpenLedger(directory string) (*Ledger, error) {
 // beside a ledger that is empty; that there is none yet is no error.
 func ReadLedger(directory string) (*Ledger, error) {
 	l := newLedger(&ledgerFile{})
-	path := filepath.Join(directory, ledgerName)
-	content, err := readBounded(path, documentLimit)
-	if errors.Is(err, fs.ErrNotExist) {
-		return l, nil
-	}
-	if err != nil {
-		return l, err
-	}
-	stored, err := decodeDocument(content)
-	if err != nil {
-		return l, fmt.Errorf("ledger %s: %w", path, err)
-	}
+	stored, err := readLedger(directory)
 	l.fill(stored)
-	return l, nil
+	return l, err
 }
 
 // fill puts into an empty ledger what was on disk.
@@ -86,35 +74,45 @@ func (l *Ledger) fill(stored document) {
 
 // load reads the file. One that is damaged is put aside.
 func (f *ledgerFile) load() (document, error) {
-	content, err := readBounded(f.path, documentLimit)
+	stored, err := readLedger(f.directory)
+	if !errors.Is(err, errDamaged) {
+		return stored, err
+	}
+	path := filepath.Join(f.directory, ledgerName)
+	damaged := path + ".damaged"
+	if renameErr := os.Rename(path, damaged); renameErr != nil {
+		return document{}, errors.Join(err, renameErr)
+	}
+	return document{}, fmt.Errorf("%w; it is kept as %s", err, damaged)
+}
+
+// errDamaged says that a ledger can be read and not understood.
+var errDamaged = errors.New("it is damaged")
+
+// readLedger returns what a state directory holds; that there is no ledger yet is no
+// error.
+func readLedger(directory string) (document, error) {
+	folder, err := openFolder(directory)
 	if errors.Is(err, fs.ErrNotExist) {
 		return document{}, nil
 	}
 	if err != nil {
 		return document{}, err
 	}
-	stored, err := decodeDocument(content)
-	if err == nil {
-		return stored, nil
+	defer func() { _ = folder.Close() }()
+	path := filepath.Join(directory, ledgerName)
+	content, err := readBounded(folder, ledgerName, documentLimit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return document{}, nil
 	}
-	damaged := f.path + ".damaged"
-	if renameErr := os.Rename(f.path, damaged); renameErr != nil {
-		return document{}, fmt.Errorf("ledger %s: %w", f.path, errors.Join(err, renameErr))
-	}
-	return document{}, fmt.Errorf("ledger %s: %w; it is kept as %s", f.path, err, damaged)
-}
-
-func readBounded(path string, limit int64) ([]byte, error) {
-	file, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return document{}, fmt.Errorf("ledger %s: %w", path, err)
 	}
-	defer func() { _ = file.Close() }()
-	content, err := io.ReadAll(io.LimitReader(file, limit+1))
-	if err == nil && int64(len(content)) > limit {
-		return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
+	stored, err := decodeDocument(content)
+	if err != nil {
+		return document{}, fmt.Errorf("ledger %s: %w: %w", path, errDamaged, err)
 	}
-	return content, err
+	return stored, nil
 }
 
 // decodeDocument checks all that the ledger relies on.
@@ -149,7 +147,7 @@ func isCanonical(image string) bool {
 func (f *ledgerFile) save(version uint64, snapshot func() (document, uint64)) error {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
-	if f.path == "" || f.saved >= version {
+	if f.directory == "" || f.saved >= version {
 		return nil
 	}
 	current, version := snapshot()
@@ -157,35 +155,19 @@ func (f *ledgerFile) save(version uint64, snapshot func() (document, uint64)) er
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(f.path, content); err != nil {
+	if err := f.replace(content); err != nil {
 		return fmt.Errorf("the names of pulled images won't survive a restart: %w", err)
 	}
 	f.saved = version
 	return nil
 }
 
-// replaceFile makes content the file's, all of it or, on a crash, none of it.
-func replaceFile(path string, content []byte) error {
-	file, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+func (f *ledgerFile) replace(content []byte) error {
+	folder, err := openFolder(f.directory)
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(content)
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return err
-	}
-	if err = os.Rename(file.Name(), path); err != nil {
-		return err
-	}
-	// The new name is on disk once the folder is.
-	folder, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return errors.Join(replaceFile(folder, ledgerName, content), folder.Close())
 }
 
 // snapshot is what the file is to hold, and the version of the ledger it shows.

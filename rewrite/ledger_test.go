@@ -59,7 +59,7 @@ func TestLedgerSurvivesARestart(t *testing.T) {
 	if !reflect.DeepEqual(l.domains, again.domains) {
 		t.Errorf("domains %v, were %v", again.domains, l.domains)
 	}
-	if info, err := os.Stat(l.file.path); err != nil || info.Mode().Perm() != 0o600 {
+	if info, err := os.Stat(filepath.Join(l.file.directory, ledgerName)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the file's mode is %v (%v)", info.Mode(), err)
 	}
 }
@@ -110,13 +110,13 @@ func TestLedgerWritesOnlyChanges(t *testing.T) {
 	if err := l.apply(same); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(l.file.path); err != nil {
+	if err := os.Remove(filepath.Join(l.file.directory, ledgerName)); err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(l.apply(same), l.apply(change{Unname: []string{"docker.io/library/no:1"}, Show: []string{"docker.io/library/no:1"}}), l.forget("sha256:no", time.Now())); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(l.file.path); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(l.file.directory, ledgerName)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("it was written though nothing changed (%v)", err)
 	}
 }

@@ -1,0 +1,187 @@
+package rewrite
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// TestLedgerFilesArePrivate whatever the umask says: the folder, the file, and the one
+// that is written before it takes its place.
+func TestLedgerFilesArePrivate(t *testing.T) {
+	for _, umask := range []int{0, 0o022, 0o077} {
+		before := syscall.Umask(umask)
+		defer syscall.Umask(before)
+		directory := filepath.Join(t.TempDir(), "state")
+		l := openLedger(t, directory)
+		if err := l.apply(change{Name: []entry{nameOf(1)}}); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(directory, ledgerName)
+		wantMode(t, directory, fs.ModeDir|0o700)
+		wantMode(t, path, 0o600)
+		if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil { // nothing takes its place
+			t.Fatal(err)
+		}
+		if err := l.apply(change{Name: []entry{nameOf(2)}}); err == nil {
+			t.Error("the ledger has replaced a folder")
+		}
+		wantMode(t, path+".new", 0o600)
+	}
+}
+
+func wantMode(t *testing.T, path string, want fs.FileMode) {
+	t.Helper()
+	if info, err := os.Lstat(path); err != nil || info.Mode() != want {
+		t.Errorf("%s: %v, %v, want %v", path, info, err, want)
+	}
+}
+
+// precious is a file that nobody may change.
+func precious(t *testing.T) (path string, unchanged func()) {
+	t.Helper()
+	const content = "root:*:19000:0:99999:7:::\n"
+	path = filepath.Join(t.TempDir(), "shadow")
+	if err := errors.Join(os.WriteFile(path, []byte(content), 0o600), os.Chmod(path, 0o640)); err != nil {
+		t.Fatal(err)
+	}
+	return path, func() {
+		t.Helper()
+		if got, err := os.ReadFile(path); err != nil || string(got) != content {
+			t.Errorf("the precious file holds %.100q (%v)", got, err)
+		}
+		wantMode(t, path, 0o640)
+	}
+}
+
+// TestLedgerFollowsNoLink out of its folder, where it writes and where it reads.
+func TestLedgerFollowsNoLink(t *testing.T) {
+	links := map[string]func(target, path string) error{"symbolic": os.Symlink, "hard": os.Link}
+	for kind, link := range links {
+		for _, name := range []string{ledgerName, ledgerName + ".new", ledgerName + ".damaged"} {
+			t.Run(kind+" "+name, func(t *testing.T) {
+				directory := t.TempDir()
+				path, unchanged := precious(t)
+				if err := link(path, filepath.Join(directory, name)); err != nil {
+					t.Fatal(err)
+				}
+				l, err := OpenLedger(directory)
+				if is := name == ledgerName; is != (err != nil) || is && strings.Contains(err.Error(), "root:") {
+					t.Errorf("opened with %v", err)
+				}
+				if err := l.apply(change{Name: []entry{nameOf(1)}}); err != nil {
+					t.Error(err)
+				}
+				unchanged()
+				if again := openLedger(t, directory); again.empty() {
+					t.Error("nothing was kept")
+				}
+			})
+		}
+	}
+}
+
+// TestLedgerCreatesNothingElsewhere where a link leads to what is not there yet.
+func TestLedgerCreatesNothingElsewhere(t *testing.T) {
+	directory, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "cron")
+	if err := os.Symlink(elsewhere, filepath.Join(directory, ledgerName+".new")); err != nil {
+		t.Fatal(err)
+	}
+	if err := openLedger(t, directory).apply(change{Name: []entry{nameOf(1)}}); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(elsewhere); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it was made (%v)", err)
+	}
+}
+
+// TestLedgerThatOthersWrite is neither believed nor written.
+func TestLedgerThatOthersWrite(t *testing.T) {
+	const nobody = 65534
+	folder := func(change func(string) error) func(directory, path string) error {
+		return func(directory, _ string) error { return change(directory) }
+	}
+	file := func(change func(string) error) func(directory, path string) error {
+		return func(_, path string) error { return change(path) }
+	}
+	for name, spoil := range map[string]func(directory, path string) error{
+		"folder of another user":   folder(func(path string) error { return os.Chown(path, nobody, nobody) }),
+		"folder open to a group":   folder(func(path string) error { return os.Chmod(path, 0o770) }),
+		"folder open to all":       folder(func(path string) error { return os.Chmod(path, fs.ModeSticky|0o777) }),
+		"file of another user":     file(func(path string) error { return os.Chown(path, nobody, nobody) }),
+		"file open to all":         file(func(path string) error { return os.Chmod(path, 0o666) }),
+		"pipe in the file's place": file(func(path string) error { return errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)) }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if strings.HasSuffix(name, "another user") && os.Geteuid() != 0 {
+				t.Skip("only root can give a file away")
+			}
+			directory := filepath.Join(t.TempDir(), "state")
+			path := filepath.Join(directory, ledgerName)
+			if err := openLedger(t, directory).apply(change{Name: []entry{nameOf(1)}}); err != nil {
+				t.Fatal(err)
+			}
+			content, err := os.ReadFile(path)
+			if err := errors.Join(err, spoil(directory, path)); err != nil {
+				t.Fatal(err)
+			}
+			for what, open := range map[string]func(string) (*Ledger, error){"OpenLedger": OpenLedger, "ReadLedger": ReadLedger} {
+				if l, err := open(directory); err == nil || !l.empty() || !strings.Contains(err.Error(), directory) {
+					t.Errorf("%s: %v, and the ledger is empty: %v", what, err, l.empty())
+				}
+			}
+			if !strings.HasPrefix(name, "folder") {
+				return
+			}
+			l, _ := OpenLedger(directory)
+			if err := l.apply(change{Name: []entry{nameOf(2)}}); err == nil {
+				t.Error("a change was written")
+			}
+			if _, ok := l.lookup(nameOf(2).Original); !ok {
+				t.Error("the change is not in force")
+			}
+			if now, err := os.ReadFile(path); err != nil || string(now) != string(content) {
+				t.Errorf("the file holds %q (%v)", now, err)
+			}
+		})
+	}
+}
+
+// TestLedgerLinksAreSwapped while it is written: somebody puts links to a precious file
+// where the ledger is about to write, again and again. A change may fail; the file stays.
+func TestLedgerLinksAreSwapped(t *testing.T) {
+	directory := t.TempDir()
+	path, unchanged := precious(t)
+	l := openLedger(t, directory)
+	temporary := filepath.Join(directory, ledgerName+".new")
+	done := make(chan struct{})
+	var swapping sync.WaitGroup
+	swapping.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				_ = os.Symlink(path, temporary)
+				_ = os.Remove(temporary)
+				_ = os.Link(path, temporary)
+				_ = os.Remove(temporary)
+			}
+		}
+	})
+	for i := range 100 {
+		_ = l.apply(change{Name: []entry{nameOf(i)}})
+	}
+	close(done)
+	swapping.Wait()
+	unchanged()
+	if err := errors.Join(os.RemoveAll(temporary), l.apply(change{Name: []entry{nameOf(100)}})); err != nil {
+		t.Fatal(err)
+	}
+	_ = openLedger(t, directory)
+}
