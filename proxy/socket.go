@@ -24,18 +24,15 @@ import (
 // follows. Until then nobody but the owner can connect. Closing the listener
 // removes the file, unless another has taken its place.
 func Listen(ctx context.Context, socket, runtimeSocket string) (net.Listener, error) {
-	listener, err := ListenPrivate(ctx, socket)
-	if err != nil {
-		return nil, err
-	}
-	if err := followRuntime(socket, runtimeSocket); err != nil {
-		return nil, errors.Join(fmt.Errorf("set up socket %s: %w", socket, err), listener.Close())
-	}
-	return listener, nil
+	return listen(ctx, socket, func(file *os.File) error { return followRuntime(file, runtimeSocket) })
 }
 
 // ListenPrivate is [Listen] for a socket that only its owner can connect to.
 func ListenPrivate(ctx context.Context, socket string) (net.Listener, error) {
+	return listen(ctx, socket, func(*os.File) error { return nil })
+}
+
+func listen(ctx context.Context, socket string, open func(*os.File) error) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(socket), 0o755); err != nil {
 		return nil, fmt.Errorf("create the folder of socket %s: %w", socket, err)
 	}
@@ -57,10 +54,31 @@ func ListenPrivate(ctx context.Context, socket string) (net.Listener, error) {
 	}
 	listener := &socketListener{UnixListener: bound.(*net.UnixListener), path: socket}
 	listener.SetUnlinkOnClose(false)
-	if listener.file, err = os.Lstat(socket); err != nil {
+	if err := listener.setUp(open); err != nil {
 		return nil, errors.Join(fmt.Errorf("set up socket %s: %w", socket, err), listener.Close())
 	}
 	return listener, nil
+}
+
+// setUp remembers the socket's file, and lets open say who may connect to it. The file
+// is the one that lies at the path now, not what the path leads to later: in a folder
+// that others may write to it may be replaced at any time.
+func (l *socketListener) setUp(open func(*os.File) error) error {
+	file, err := os.OpenFile(l.path, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	system, ok := info.Sys().(*syscall.Stat_t)
+	if info.Mode().Type() != fs.ModeSocket || ok && int(system.Uid) != os.Geteuid() {
+		return errors.New("another process has replaced it")
+	}
+	l.file = info
+	return open(file)
 }
 
 // removeStale makes room for a socket.
@@ -91,21 +109,23 @@ func removeStale(ctx context.Context, socket string) error {
 	return nil
 }
 
-// followRuntime lets the same users open socket as open runtimeSocket.
-func followRuntime(socket, runtimeSocket string) error {
+// followRuntime lets the same users open a socket's file as open runtimeSocket.
+func followRuntime(file *os.File, runtimeSocket string) error {
 	owner, group, mode := 0, 0, fs.FileMode(0o660)
-	if file, err := os.Stat(runtimeSocket); err == nil {
-		mode = file.Mode().Perm()
-		if system, ok := file.Sys().(*syscall.Stat_t); ok {
+	if info, err := os.Stat(runtimeSocket); err == nil {
+		mode = info.Mode().Perm()
+		if system, ok := info.Sys().(*syscall.Stat_t); ok {
 			owner, group = int(system.Uid), int(system.Gid)
 		}
 	}
+	descriptor := int(file.Fd())
 	if os.Geteuid() == 0 {
-		if err := os.Lchown(socket, owner, group); err != nil {
-			return err
+		if err := unix.Fchownat(descriptor, "", owner, group, unix.AT_EMPTY_PATH); err != nil {
+			return fmt.Errorf("change its owner: %w", err)
 		}
 	}
-	return os.Chmod(socket, mode)
+	// fchmod(2) takes no descriptor of O_PATH; this leads to the same file (proc(5)).
+	return os.Chmod(fmt.Sprintf("/proc/self/fd/%d", descriptor), mode)
 }
 
 // socketListener removes its own file, and no other, when it is closed.
