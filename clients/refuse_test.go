@@ -2,7 +2,6 @@ package clients_test
 
 import (
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -104,35 +103,5 @@ func TestFilesThatCannotBeReplaced(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error is %v, want %q", err, want)
 		}
-	}
-}
-
-// TestModeAndOwnerStay is about the edited file and its backup.
-func TestModeAndOwnerStay(t *testing.T) {
-	folder := t.TempDir()
-	node := newNode(folder)
-	write(t, folder, crictl, "")
-	if err := os.Chmod(node.Crictl, 0o640); err != nil {
-		t.Fatal(err)
-	}
-	owner := os.Getuid()
-	if owner == 0 {
-		owner = 1
-	}
-	if err := os.Chown(node.Crictl, owner, -1); err != nil {
-		t.Fatal(err)
-	}
-	apply(t, node.Install)
-	for _, path := range []string{node.Crictl, node.Crictl + ".image-cri-shim.bak"} {
-		info, err := os.Stat(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if info.Mode().Perm() != 0o640 || ownerOf(info) != owner {
-			t.Errorf("%s has mode %v and owner %d, want 0640 and %d", path, info.Mode(), ownerOf(info), owner)
-		}
-	}
-	if left, _ := filepath.Glob(filepath.Join(folder, ".*")); len(left) > 0 {
-		t.Errorf("left behind: %q", left)
 	}
 }

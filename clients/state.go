@@ -3,8 +3,10 @@ package clients
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"syscall"
 )
 
 // sizeLimit is far above what such files are.
@@ -54,21 +56,28 @@ func readFile(f file) (*state, error) {
 	return s, err
 }
 
-// readRegular reads a file that rename(2) can replace: no link, no device.
+// readRegular reads a file that rename(2) can replace: no link, no device. It looks at
+// what it has opened, whatever is put at the path meanwhile.
 func readRegular(path string) (string, fs.FileInfo, error) {
-	info, err := os.Lstat(path)
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, syscall.ELOOP) {
+		target, _ := os.Readlink(path)
+		return "", nil, fmt.Errorf("is a link to %s: name that file", target)
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	defer func() { _ = file.Close() }()
+	info, err := file.Stat()
 	switch {
 	case err != nil:
 		return "", nil, err
-	case info.Mode()&fs.ModeSymlink != 0:
-		target, _ := os.Readlink(path)
-		return "", nil, fmt.Errorf("is a link to %s: name that file", target)
 	case !info.Mode().IsRegular():
 		return "", nil, errors.New("is no regular file")
 	case info.Size() > sizeLimit:
 		return "", nil, errors.New("is larger than 1 MiB, which no such file is")
 	}
-	content, err := os.ReadFile(path)
+	content, err := io.ReadAll(io.LimitReader(file, sizeLimit))
 	return string(content), info, err
 }
 
