@@ -102,8 +102,8 @@ type Cache struct {
 }
 
 // Load reads and parses the file of this name. A file with credentials that
-// all users may read, by its permissions, gets a warning; so does an authFile
-// that is not there.
+// all users may read, by its permissions, gets a warning; so does any that all may
+// write, and an authFile that is not there.
 func Load(path string) (*Config, error) {
 	read := time.Now() // or before: what changes from now on may be missed
 	file, err := os.Open(path)
@@ -127,6 +127,7 @@ func Load(path string) (*Config, error) {
 	if config.hasCredentials() {
 		config.warnOfOpen(path, info)
 	}
+	config.warnOfWritable(path, info)
 	config.warnOfAuthFiles()
 	return config, nil
 }

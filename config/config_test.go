@@ -198,6 +198,7 @@ func TestLoadWarnsOfOpenFile(t *testing.T) {
 		{withCredentials, 0o644, "%s: holds credentials and is open to all users (mode 0644), do: chmod o= %s"},
 		{withCredentials, 0o640, ""},
 		{"address: http://hub.local\n", 0o644, ""},
+		{"address: http://hub.local\n", 0o666, "%s: every user can change where images come from (mode 0666), do: chmod o-w %s"},
 	} {
 		path := filepath.Join(t.TempDir(), "shim.yaml")
 		if err := os.WriteFile(path, []byte(test.data), 0o600); err != nil {

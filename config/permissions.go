@@ -24,6 +24,14 @@ func (c *Config) warnOfOpen(path string, info fs.FileInfo) {
 	}
 }
 
+// warnOfWritable warns where all users may write the configuration itself.
+func (c *Config) warnOfWritable(path string, info fs.FileInfo) {
+	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o002 != 0 {
+		c.Warnings = append(c.Warnings, fmt.Sprintf(
+			"%s: every user can change where images come from (mode %04o), do: chmod o-w %s", path, mode.Perm(), path))
+	}
+}
+
 func (c *Config) warnOfAuthFiles() {
 	seen := map[string]bool{"": true}
 	for _, registry := range c.Registries {
