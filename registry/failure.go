@@ -39,6 +39,9 @@ func (c *client) explain(ctx context.Context, err error) *failure {
 	if status, ok := errors.AsType[*transport.Error](err); ok {
 		return c.explainStatus(status)
 	}
+	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return c.newFailure(ReasonAnswer, fmt.Sprintf("answered with more than %d bytes", large.Limit), nil)
+	}
 	if silence, ok := errors.AsType[silence](err); ok {
 		return c.explainSilence(silence.cause)
 	}

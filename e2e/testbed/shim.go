@@ -211,6 +211,20 @@ func (s *Shim) ResidentMemory() (int64, error) {
 	return resident * int64(os.Getpagesize()), nil
 }
 
+// PeakMemory is how many bytes of the machine's memory the shim has ever taken at once.
+func (s *Shim) PeakMemory() (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.process.pid))
+	if err != nil {
+		return 0, fmt.Errorf("look at the shim's memory: %w", err)
+	}
+	_, line, _ := strings.Cut(string(status), "\nVmHWM:")
+	var kibibytes int64
+	if _, err := fmt.Sscan(line, &kibibytes); err != nil {
+		return 0, fmt.Errorf("look at the shim's memory: %w", err)
+	}
+	return kibibytes << 10, nil
+}
+
 // Decision waits until the shim has logged what a method did about a name, and
 // returns the latest such line.
 func (s *Shim) Decision(ctx context.Context, method, asked string) (Decision, error) {

@@ -1,0 +1,119 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"image-cri-shim/e2e/testbed"
+)
+
+// plainShim is built as it is shipped: the race detector takes a multiple of the memory.
+var plainShim = sync.OnceValues(func() (string, error) {
+	folder := filepath.Join(shared.folder, "plain")
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // it may have to be compiled
+	defer cancel()
+	return testbed.BuildShim(ctx, folder)
+})
+
+// newPlainNode is newNode for a test of how much memory the shim takes at most. At the
+// test's end that must have been less than limit, in bytes.
+func newPlainNode(t *testing.T, runtime runtime, configuration string, limit int64) *node {
+	t.Helper()
+	binary, err := plainShim()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := newNodeWith(t, runtime, testbed.ShimOptions{Binary: binary, Configuration: configuration})
+	t.Cleanup(func() { wantPeak(t, n.shim, limit) })
+	return n
+}
+
+func wantPeak(t *testing.T, shim *testbed.Shim, limit int64) {
+	t.Helper()
+	peak, err := shim.PeakMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the shim has taken %d MiB at most", peak>>20)
+	if peak > limit {
+		t.Errorf("the shim has taken %d MiB, want %d at most", peak>>20, limit>>20)
+	}
+}
+
+// floods are registries that try to exhaust the memory of whoever asks them.
+func floods(t *testing.T) []fault {
+	const (
+		manifest  = "Content-Type: application/vnd.oci.image.manifest.v1+json"
+		digest    = "Docker-Content-Digest: sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+		challenge = "Www-Authenticate: Basic realm=\"x\"\r\n"
+		unsure    = "could not ask: "
+		tooLarge  = unsure + "answered with more than 4194304 bytes"
+	)
+	tokens := func(fault testbed.Fault) testbed.Fault {
+		return testbed.TokenLogin(toLocalhost(serve(t, fault).Address())+"/token", "never", testbed.Healthy)
+	}
+	onlyGET := func(fault testbed.Fault) testbed.Fault {
+		return testbed.OnManifests(func(response http.ResponseWriter, request *http.Request, next http.Handler) {
+			testbed.RefuseHEAD(response, request, handlerOf(testbed.OnGET(fault), next))
+		})
+	}
+	return []fault{
+		{name: "a header without an end", fault: testbed.Flood("HTTP/1.1 200 OK\r\nX-Flood: ", "x"), reason: unsure},
+		{name: "headers without an end", fault: testbed.Flood("HTTP/1.1 401 Unauthorized\r\n", challenge), reason: unsure},
+		{name: "challenges in their thousands", fault: testbed.Flood("HTTP/1.1 401 Unauthorized\r\n"+strings.Repeat(challenge, 1500)+"Content-Length: 999999999\r\n\r\n", "x"), reason: unsure},
+		{name: "early hints without an end", fault: testbed.Flood("", "HTTP/1.1 103 Early Hints\r\nX-Flood: x\r\n\r\n"), reason: unsure},
+		{name: "a chunk extension without an end", fault: onlyGET(testbed.Flood("HTTP/1.1 200 OK\r\n"+manifest+"\r\nTransfer-Encoding: chunked\r\n\r\n1;", "x")), reason: unsure},
+		{name: "trailers without an end", fault: onlyGET(testbed.Flood("HTTP/1.1 200 OK\r\n"+manifest+"\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "X: y\r\n")), reason: unsure},
+		{name: "a body behind HEAD", fault: testbed.OnManifests(testbed.FloodBody("200 OK", manifest)), reason: tooLarge},
+		{name: "a manifest without an end", fault: onlyGET(testbed.FloodBody("200 OK", manifest, digest)), reason: tooLarge},
+		{name: "a manifest that is a bomb", fault: onlyGET(testbed.Bomb("200 OK", manifest)), reason: tooLarge},
+		{name: "an error without an end", fault: testbed.FloodBody("403 Forbidden"), reason: unsure},
+		{name: "an error that is a bomb", fault: testbed.Bomb("403 Forbidden"), reason: unsure},
+		{name: "a token without an end", fault: tokens(testbed.FloodBody("200 OK", "Content-Type: application/json")), reason: unsure},
+		{name: "a token that is a bomb", fault: tokens(testbed.Bomb("200 OK", "Content-Type: application/json")), reason: unsure},
+		{name: "a token's error without an end", fault: tokens(testbed.FloodBody("500 Internal Server Error")), reason: unsure},
+		{name: "redirects to ever longer places", fault: func(response http.ResponseWriter, request *http.Request, _ http.Handler) {
+			http.Redirect(response, request, request.URL.Path+"/"+strings.Repeat("x", 4<<10), http.StatusTemporaryRedirect)
+		}, reason: unsure},
+	}
+}
+
+func handlerOf(fault testbed.Fault, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) { fault(response, request, next) })
+}
+
+// TestRegistriesThatFlood has many such registries asked by one shim, all at once: each
+// look-up ends, the image comes from the original, and the shim stays small.
+func TestRegistriesThatFlood(t *testing.T) {
+	const limit = 128 << 20
+	const name = "only/flood-%d"
+	configuration := "debug: true\nlookupTimeout: 2s\nregistries:\n"
+	all := floods(t)
+	registries, ids := make([]*testbed.FaultyRegistry, len(all)), make([]string, len(all))
+	for i, f := range all {
+		repository := fmt.Sprintf(name, i)
+		ids[i] = pushSmall(t, shared.upstream, repository+":1")
+		var entry string
+		registries[i], entry = f.start(t, repository)
+		configuration += entry + "  match: docker.io/" + repository + "\n"
+	}
+	n := newPlainNode(t, shared.embedded, configuration, limit)
+	t.Run("all", func(t *testing.T) {
+		for i, f := range all {
+			t.Run(f.name, func(t *testing.T) {
+				t.Parallel()
+				f.wantPull(t, n, registries[i], "docker.io/"+fmt.Sprintf(name, i), ids[i], "docker.io")
+			})
+		}
+	})
+}
