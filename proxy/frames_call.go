@@ -184,8 +184,6 @@ func (c *interceptedCall) request() ([]byte, error) {
 		return message, nil
 	case errors.Is(err, io.EOF):
 		return nil, status.Error(codes.Internal, "the client ended the call without sending a request")
-	case errors.Is(err, frames.ErrTooLarge):
-		return nil, status.Error(codes.ResourceExhausted, err.Error())
 	default:
 		return nil, lost(c.ctx, err)
 	}
@@ -272,6 +270,9 @@ func (e *framesEngine) call(ctx context.Context, fields []hpack.HeaderField, req
 func lost(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return status.FromContextError(ctx.Err()).Err()
+	}
+	if errors.Is(err, frames.ErrTooLarge) || errors.Is(err, frames.ErrAnswerTooLarge) {
+		return status.Error(codes.ResourceExhausted, err.Error())
 	}
 	if reset, ok := errors.AsType[frames.ResetError](err); ok {
 		return status.Error(resetCode(reset.Code), err.Error())

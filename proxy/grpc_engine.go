@@ -14,6 +14,11 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+// messageLimit bounds a message that the grpc engine keeps, also when it is
+// decompressed, in bytes: grpc-go keeps each as a whole. Runtimes take and send 16 MiB
+// (containerd) or 80 MiB (CRI-O) at most.
+const messageLimit = 128 << 20
+
 // grpcEngine forwards calls with grpc-go's server and client.
 type grpcEngine struct {
 	runtime      *grpc.ClientConn
@@ -43,7 +48,7 @@ func newGRPCEngine(options Options, more ...grpc.ServerOption) (*grpcEngine, err
 	e.server = grpc.NewServer(append([]grpc.ServerOption{
 		grpc.ForceServerCodecV2(codec{}),
 		grpc.UnknownServiceHandler(e.handle),
-		grpc.MaxRecvMsgSize(math.MaxInt32),
+		grpc.MaxRecvMsgSize(messageLimit),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.WaitForHandlers(true),
 		grpc.Creds(e.gate),

@@ -35,7 +35,7 @@ func dialRuntime(socket string) (*grpc.ClientConn, error) {
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDefaultCallOptions(
 			grpc.ForceCodecV2(codec{}),
-			grpc.MaxCallRecvMsgSize(math.MaxInt32),
+			grpc.MaxCallRecvMsgSize(messageLimit),
 			grpc.MaxCallSendMsgSize(math.MaxInt32),
 		),
 	)

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"google.golang.org/grpc"
+	_ "google.golang.org/grpc/encoding/gzip" // as container runtimes have it
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 

@@ -165,5 +165,8 @@ func (e ResetError) Error() string {
 // again.
 var ErrRefused = errors.New("the server has not taken the request")
 
+// ErrAnswerTooLarge says that the server has sent more than is kept of an answer.
+var ErrAnswerTooLarge = fmt.Errorf("the answer is larger than %d bytes, or its header fields than %d", answerLimit, listLimit)
+
 // errLeaving says that a connection takes no more requests.
 var errLeaving = errors.New("the connection takes no more requests")

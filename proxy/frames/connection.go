@@ -16,7 +16,9 @@ const (
 	readBuffer       = 32 << 10
 	receiveWindow    = 1 << 20  // of each answer, in bytes
 	connectionWindow = 16 << 20 // of all together
-	answerLimit      = 1 << 30  // of an answer that is kept as a whole, in bytes
+	// answerLimit bounds what is kept of an answer, in bytes. Clients of runtimes take
+	// 16 MiB, and CRI-O sends 80 MiB at most.
+	answerLimit = 128 << 20
 )
 
 // connection is a connection of a [Client].

@@ -63,6 +63,10 @@ func (c *connection) frame(f http2.Frame) error {
 }
 
 func (c *connection) headers(f *http2.MetaHeadersFrame) {
+	if f.Truncated {
+		c.refuse(f.StreamID)
+		return
+	}
 	if f.StreamEnded() {
 		c.end(f.StreamID, f.Fields, nil)
 		return
@@ -98,14 +102,19 @@ func (c *connection) data(f *http2.DataFrame) {
 	c.mutex.Unlock()
 	switch {
 	case tooLarge:
-		c.end(f.StreamID, nil, ErrTooLarge)
-		out = appendReset(out, f.StreamID, http2.ErrCodeCancel)
+		c.refuse(f.StreamID)
 	case f.StreamEnded():
 		c.end(f.StreamID, nil, nil)
 	}
 	if len(out) > 0 {
 		c.respond(out)
 	}
+}
+
+// refuse ends a request whose answer is not kept.
+func (c *connection) refuse(id uint32) {
+	c.end(id, nil, ErrAnswerTooLarge)
+	c.respond(appendReset(nil, id, http2.ErrCodeCancel))
 }
 
 // end ends a request.

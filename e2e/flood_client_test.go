@@ -1,0 +1,202 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"image-cri-shim/e2e/testbed"
+)
+
+// floodLimit is what the shim may take while clients or a runtime flood it, in bytes: a
+// message that it has to decode is at most 128 MiB long, and is copied as it grows.
+const floodLimit = 700 << 20
+
+// floodMost is where a flood gives up.
+const floodMost = 1 << 30
+
+func onEachEngine(t *testing.T, test func(t *testing.T)) {
+	for _, engine := range []string{"frames", "grpc"} {
+		t.Run(engine, func(t *testing.T) {
+			t.Setenv(engineVariable, engine)
+			test(t)
+		})
+	}
+}
+
+const (
+	pullImage = "/runtime.v1.ImageService/PullImage" // which the shim decodes
+	version   = "/runtime.v1.RuntimeService/Version" // which it does not
+	preface   = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+)
+
+// frameOf is an HTTP/2 frame (RFC 9113, 4.1).
+func frameOf(kind, flags byte, stream uint32, payload string) string {
+	header := binary.BigEndian.AppendUint32(nil, uint32(len(payload)))[1:]
+	return string(binary.BigEndian.AppendUint32(append(header, kind, flags), stream)) + payload
+}
+
+// TestClientsThatFlood has clients do what none should. Each ends with an error or is
+// stopped, others are served meanwhile, and the shim stays small.
+func TestClientsThatFlood(t *testing.T) {
+	const headers, settings, ping, continuation = 1, 4, 6, 9
+	field := "\x00\x01a\x64" + strings.Repeat("b", 100) // a literal of HPACK
+	begun := preface + frameOf(headers, 0, 1, field)
+	floods := map[string]func(t *testing.T, socket string) error{
+		"a header list without an end":  flooding(begun, frameOf(continuation, 0, 1, strings.Repeat(field, 150)), floodMost, true),
+		"CONTINUATION without an end":   flooding(begun, strings.Repeat(frameOf(continuation, 0, 1, ""), 1000), floodMost/32, true),
+		"pings whose answers stay":      flooding(preface, strings.Repeat(frameOf(ping, 0, 0, "12345678"), 1000), floodMost/8, false),
+		"settings whose answers stay":   flooding(preface, strings.Repeat(frameOf(settings, 0, 0, ""), 1000), floodMost/8, false),
+		"an endless message":            posting(pullImage, "\x00\x7f\xff\xff\xff", zeros{}, ""),
+		"an endless message, forwarded": posting(version, "\x00\x7f\xff\xff\xff", zeros{}, ""),
+		"many messages":                 posting(pullImage, "", &repeated{text: "\x00\x00\x00\x00\x00"}, ""),
+		"a bomb":                        posting(pullImage, bomb(), strings.NewReader(""), "gzip"),
+		"a bomb, forwarded":             posting(version, bomb(), strings.NewReader(""), "gzip"),
+		"connections without a word":    connecting(1000, ""),
+		"connections with half a word":  connecting(1000, preface[:12]),
+		"connections that stammer":      connecting(100, preface+frameOf(headers, 0, 1, field)),
+	}
+	for name, flood := range floods {
+		t.Run(name, func(t *testing.T) {
+			onEachEngine(t, func(t *testing.T) {
+				n := newPlainNode(t, shared.embedded, privateOnly(), floodLimit)
+				ended := make(chan error, 1)
+				go func() { ended <- flood(t, n.shim.Socket()) }()
+				for meanwhile := true; meanwhile; {
+					if _, err := n.through.Runtime.Version(testContext(t), ""); err != nil {
+						t.Errorf("another client gets %v", err)
+					}
+					select {
+					case err := <-ended:
+						meanwhile = false
+						if err != nil {
+							t.Error(err)
+						}
+					default:
+					}
+				}
+				_ = dial(t, n.shim.Socket()) // which asks for the version
+			})
+		})
+	}
+}
+
+// flooding writes, most bytes of it, until the shim takes no more: it hangs up, or it has
+// nowhere to put its answers, which nobody reads. What it keeps meanwhile is measured.
+func flooding(begin, piece string, most int, reading bool) func(*testing.T, string) error {
+	return func(_ *testing.T, socket string) error {
+		connection, err := net.Dial("unix", socket)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = connection.Close() }()
+		if reading {
+			go func() { _, _ = io.Copy(io.Discard, connection) }()
+		}
+		_, err = io.WriteString(connection, begin)
+		for sent := 0; err == nil && sent < most; sent += len(piece) {
+			_ = connection.SetWriteDeadline(time.Now().Add(2 * time.Second))
+			_, err = io.WriteString(connection, piece)
+		}
+		return nil
+	}
+}
+
+// posting makes a call with a body that nobody can answer well.
+func posting(method, begin string, rest io.Reader, encoding string) func(*testing.T, string) error {
+	return func(t *testing.T, socket string) error {
+		body := io.MultiReader(strings.NewReader(begin), io.LimitReader(rest, floodMost))
+		code, err := post(testContext(t), socket, method, body, encoding)
+		if err != nil {
+			return err
+		}
+		if code == "" || code == "0" {
+			return fmt.Errorf("the call ended with status %q", code)
+		}
+		return nil
+	}
+}
+
+// post makes a call without a library for gRPC, and returns its status.
+func post(ctx context.Context, socket, method string, body io.Reader, encoding string) (code string, err error) {
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{
+		Protocols:          protocols,
+		DisableCompression: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		},
+	}
+	defer transport.CloseIdleConnections()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://localhost"+method, body)
+	if err != nil {
+		return "", err
+	}
+	request.Header = http.Header{"Content-Type": {"application/grpc"}, "Te": {"trailers"}}
+	if encoding != "" {
+		request.Header.Set("Grpc-Encoding", encoding)
+	}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		return "", err
+	}
+	return response.Header.Get("Grpc-Status") + response.Trailer.Get("Grpc-Status"), nil
+}
+
+// bomb is a message of 2 MB that is two gigabytes when it is decompressed.
+func bomb() string {
+	compressed := testbed.Compressed(2 << 30)
+	return string(binary.BigEndian.AppendUint32([]byte{1}, uint32(len(compressed)))) + string(compressed)
+}
+
+// zeros has no end.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
+}
+
+// repeated is a text again and again.
+type repeated struct{ text string }
+
+func (r *repeated) Read(b []byte) (int, error) {
+	b = b[:len(b)/len(r.text)*len(r.text)]
+	return copy(b, bytes.Repeat([]byte(r.text), len(b)/len(r.text))), nil
+}
+
+// connecting opens connections that stay, and says a text on all of them, a byte on each
+// in turn.
+func connecting(count int, text string) func(*testing.T, string) error {
+	return func(t *testing.T, socket string) error {
+		connections := make([]net.Conn, count)
+		for i := range connections {
+			connection, err := net.Dial("unix", socket)
+			if err != nil {
+				return err
+			}
+			t.Cleanup(func() { _ = connection.Close() })
+			connections[i] = connection
+		}
+		for i := range len(text) {
+			for _, connection := range connections {
+				if _, err := io.WriteString(connection, text[i:i+1]); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+}
