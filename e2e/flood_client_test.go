@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 
 // floodLimit is what the shim may take while clients or a runtime flood it, in bytes: a
 // message that it has to decode is at most 128 MiB long, and is copied as it grows.
-const floodLimit = 700 << 20
+const floodLimit = 900 << 20
 
 // floodMost is where a flood gives up.
 const floodMost = 1 << 30
@@ -156,10 +157,10 @@ func post(ctx context.Context, socket, method string, body io.Reader, encoding s
 }
 
 // bomb is a message of 2 MB that is two gigabytes when it is decompressed.
-func bomb() string {
+var bomb = sync.OnceValue(func() string {
 	compressed := testbed.Compressed(2 << 30)
 	return string(binary.BigEndian.AppendUint32([]byte{1}, uint32(len(compressed)))) + string(compressed)
-}
+})
 
 // zeros has no end.
 type zeros struct{}
@@ -173,7 +174,9 @@ func (zeros) Read(b []byte) (int, error) {
 type repeated struct{ text string }
 
 func (r *repeated) Read(b []byte) (int, error) {
-	b = b[:len(b)/len(r.text)*len(r.text)]
+	if len(b) < len(r.text) { // the end is near, and would be inside
+		return 0, io.EOF
+	}
 	return copy(b, bytes.Repeat([]byte(r.text), len(b)/len(r.text))), nil
 }
 

@@ -1,0 +1,148 @@
+package e2e
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/e2e/testbed"
+)
+
+const imageStatus = "/runtime.v1.ImageService/ImageStatus"
+
+// TestRuntimesThatFlood has a runtime answer what none should, to calls that the shim
+// decodes and to others. They end, and the shim stays small and goes on.
+func TestRuntimesThatFlood(t *testing.T) {
+	const prefix = "\x00\x7f\xff\xff\xff" // of a message of 2 GiB
+	answers := map[string]http.HandlerFunc{
+		"an endless message": func(response http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(response, prefix)
+			_, _ = io.Copy(response, io.LimitReader(zeros{}, floodMost/2))
+		},
+		"many messages": func(response http.ResponseWriter, _ *http.Request) {
+			_, _ = io.Copy(response, io.LimitReader(&repeated{text: message(strings.Repeat("x", 16<<10))}, floodMost/2))
+		},
+		"a bomb": func(response http.ResponseWriter, _ *http.Request) {
+			response.Header().Set("Grpc-Encoding", "gzip")
+			_, _ = io.WriteString(response, bomb())
+			end(response)
+		},
+		"no message of its kind": func(response http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(response, message("\xff\xff\xff\x0a\xff"))
+			end(response)
+		},
+		"no message at all": func(response http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(response, "no message")
+			end(response)
+		},
+		"a header that is too large": func(response http.ResponseWriter, _ *http.Request) {
+			response.Header().Set("X-Flood", strings.Repeat("x", 18<<20))
+		},
+		"a trailer that is too large": func(response http.ResponseWriter, _ *http.Request) {
+			response.Header().Set(http.TrailerPrefix+"X-Flood", strings.Repeat("x", 18<<20))
+		},
+		"no gRPC": func(response http.ResponseWriter, _ *http.Request) {
+			response.Header().Set("Content-Type", "text/html")
+			_, _ = io.WriteString(response, strings.Repeat("<html>", 1<<20))
+		},
+	}
+	image, err := proto.Marshal(&runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: "nginx:1.25"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, answer := range answers {
+		t.Run(name, func(t *testing.T) {
+			onEachEngine(t, func(t *testing.T) {
+				runtime := http.NewServeMux()
+				runtime.HandleFunc("/runtime.v1.RuntimeService/Status", func(response http.ResponseWriter, _ *http.Request) { end(response) })
+				runtime.HandleFunc("/", answer)
+				shim := startPlainShim(t, serveRuntime(t, runtime))
+				for _, method := range []string{imageStatus, version} {
+					ctx, cancel := context.WithCancel(testContext(t))
+					code, err := post(ctx, shim.Socket(), method, strings.NewReader(message(string(image))), "")
+					cancel()
+					// What is no message of its kind is for the client to judge, as all that the
+					// shim does not decode is.
+					if code == "0" && method == imageStatus && name != "no message of its kind" {
+						t.Errorf("%s is said to be well", method)
+					}
+					t.Logf("%s: status %q, error %v", method, code, err)
+				}
+				if code, err := post(testContext(t), shim.Socket(), "/runtime.v1.RuntimeService/Status", strings.NewReader(message("")), ""); code != "0" {
+					t.Errorf("afterwards: status %q, error %v", code, err)
+				}
+			})
+		})
+	}
+}
+
+// message is a text in gRPC's framing.
+func message(text string) string {
+	return string(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(text)))) + text
+}
+
+// end ends an answer as a call does that succeeds.
+func end(response http.ResponseWriter) { response.Header().Set(http.TrailerPrefix+"Grpc-Status", "0") }
+
+// serveRuntime is a runtime that answers as a handler does, until the test ends. It
+// returns its socket.
+func serveRuntime(t *testing.T, handler http.Handler) string {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "runtime-") // t.TempDir's path is too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	socket := filepath.Join(folder, "runtime.sock")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Protocols: new(http.Protocols), Handler: http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
+		_, _ = io.Copy(io.Discard, request.Body)
+		response.Header().Set("Content-Type", "application/grpc")
+		handler.ServeHTTP(response, request)
+	})}
+	server.Protocols.SetUnencryptedHTTP2(true)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = server.Serve(listener)
+	}()
+	t.Cleanup(func() {
+		_ = server.Close()
+		<-served
+	})
+	return socket
+}
+
+// startPlainShim starts a shim in front of a runtime that is none of the usual ones.
+func startPlainShim(t *testing.T, runtime string) *testbed.Shim {
+	t.Helper()
+	binary, err := plainShim()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shim, err := testbed.StartShim(testContext(t), testbed.ShimOptions{
+		Binary: binary, Folder: filepath.Dir(runtime), Runtime: runtime, Configuration: "debug: true\n" + engine(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		wantPeak(t, shim, floodLimit)
+		if err := shim.Stop(); err != nil {
+			t.Errorf("the shim ended with: %v", err)
+		}
+	})
+	return shim
+}
