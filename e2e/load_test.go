@@ -47,14 +47,20 @@ var kinds = []func(context.Context, *testbed.Client) error{
 	},
 }
 
+// use lets users call through the shim, as the function use does.
+func (n *node) use(t *testing.T, failed func(error)) (all []*user, stop func()) {
+	t.Helper()
+	return use(t, n.shim.Socket(), failed)
+}
+
 // use lets users call until the test ends or stop is called. failed is told of what
 // they get instead of an answer.
-func (n *node) use(t *testing.T, failed func(error)) (all []*user, stop func()) {
+func use(t *testing.T, socket string, failed func(error)) (all []*user, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var calling sync.WaitGroup
 	for range users {
-		u := &user{client: dial(t, n.shim.Socket())}
+		u := &user{client: dial(t, socket)}
 		all = append(all, u)
 		calling.Go(func() {
 			for number := 0; ctx.Err() == nil; number++ {

@@ -12,11 +12,11 @@ import (
 // trace that killed containers leave outside of the testbed's folder.
 func cgroupParent() string { return fmt.Sprintf("/image-cri-shim-testbed-%d", os.Getpid()) }
 
-// removeCgroups removes the control groups that ended containers have left.
-func removeCgroups() {
+// removeCgroups removes the control groups that what has run in a parent has left.
+func removeCgroups(parent string) {
 	const mount = "/sys/fs/cgroup"
-	perController, _ := filepath.Glob(mount + "/*" + cgroupParent())
-	for _, top := range append(perController, mount+cgroupParent()) {
+	perController, _ := filepath.Glob(mount + "/*" + parent)
+	for _, top := range append(perController, mount+parent) {
 		var folders []string
 		_ = filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error {
 			if err == nil && entry.IsDir() {

@@ -107,13 +107,13 @@ func (c *Containerd) Start(ctx context.Context) error {
 // Stop ends containerd and all its containers.
 func (c *Containerd) Stop() {
 	c.process.stop()
-	removeCgroups()
+	removeCgroups(cgroupParent())
 }
 
 // Kill ends containerd and all its containers with SIGKILL.
 func (c *Containerd) Kill() {
 	c.process.kill()
-	removeCgroups()
+	removeCgroups(cgroupParent())
 }
 
 func (c *Containerd) writeConfiguration() error {

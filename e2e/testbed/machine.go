@@ -1,0 +1,118 @@
+package testbed
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+// Machine runs a real systemd, as process 1 of namespaces of its own. Its files are
+// this machine's, and what is changed of them there is in memory and goes with it.
+// Nothing that is enabled here runs there. The network is this machine's.
+type Machine struct{ process *process }
+
+// MachineOptions says what machine to start.
+type MachineOptions struct {
+	Folder string            // its log; created where missing
+	Mounts map[string]string // folders outside by where they show inside
+}
+
+// enterMachine goes on with the command in $@ inside.
+//
+//go:embed machine.sh
+var enterMachine string
+
+const machineNamespaces = namespaces | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC
+
+const systemd = "/lib/systemd/systemd"
+
+// machineGroup is the control group of this process's machine.
+func machineGroup() string { return cgroupParent() + "-machine" }
+
+// arguments are those of the shell that enters the machine.
+func (o MachineOptions) arguments(command ...string) []string {
+	arguments := []string{"-c", enterMachine, "machine.sh", o.Folder, machineGroup()}
+	for inside, outside := range o.Mounts {
+		arguments = append(arguments, outside, inside)
+	}
+	return append(append(arguments, "--"), command...)
+}
+
+// MachineMissing says what keeps a machine from being started here, nil where nothing
+// does: it goes the whole way but for systemd itself.
+func MachineMissing() error {
+	if os.Geteuid() != 0 {
+		return errors.New("not root")
+	}
+	for _, binary := range []string{systemd, "systemctl", "mount", "nsenter", "pivot_root", "setpriv", "unshare"} {
+		if _, err := exec.LookPath(binary); err != nil {
+			return fmt.Errorf("%s is not installed", binary)
+		}
+	}
+	folder, err := os.MkdirTemp("", "machine-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	defer removeCgroups(machineGroup())
+	cmd := exec.Command("/bin/sh", MachineOptions{Folder: folder}.arguments("true")...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: machineNamespaces}
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("namespaces, mounts or control groups are not allowed: %w: %s", err, bytes.TrimSpace(output))
+	}
+	return nil
+}
+
+// StartMachine starts a machine, of which a process has one at a time, and returns when
+// it has booted. It ends with this process.
+func StartMachine(ctx context.Context, options MachineOptions) (*Machine, error) {
+	inside := filepath.Join(options.Folder, "inside")
+	if err := os.MkdirAll(inside, 0o700); err != nil {
+		return nil, fmt.Errorf("start a machine: %w", err)
+	}
+	log := filepath.Join(options.Folder, "log")
+	options.Folder = inside
+	process, err := startProcess(log, machineNamespaces, "/bin/sh", options.arguments(systemd, "--unit=basic.target")...)
+	if err != nil {
+		return nil, fmt.Errorf("start a machine: %w", err)
+	}
+	m := &Machine{process: process}
+	if err := process.waitUntil(ctx, func() error {
+		_, err := m.Run(ctx, "systemctl", "is-active", "basic.target")
+		return err
+	}); err != nil {
+		m.Stop()
+		return nil, fmt.Errorf("start a machine: %w", err)
+	}
+	return m, nil
+}
+
+// Stop ends the machine as if its power was cut.
+func (m *Machine) Stop() {
+	m.process.kill()
+	removeCgroups(machineGroup())
+}
+
+// Path is where this process finds a file of the machine, which may be a socket.
+func (m *Machine) Path(file string) string {
+	return filepath.Join("/proc", strconv.Itoa(m.process.pid), "root", file)
+}
+
+// Run runs a command on the machine and returns what it prints. That is part of the
+// error, too.
+func (m *Machine) Run(ctx context.Context, command ...string) (string, error) {
+	enter := []string{"--target", strconv.Itoa(m.process.pid), "--mount", "--pid", "--uts", "--ipc", "--cgroup", "--wdns=/", "--"}
+	output, err := exec.CommandContext(ctx, "nsenter", append(enter, command...)...).CombinedOutput()
+	output = bytes.TrimSpace(output)
+	if err != nil {
+		return string(output), fmt.Errorf("%s on the machine: %w: %s", command, err, output)
+	}
+	return string(output), nil
+}
