@@ -8,6 +8,9 @@ import (
 	"net"
 	"testing"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"image-cri-shim/proxy"
 	"image-cri-shim/proxy/proxytest"
 )
@@ -102,11 +105,16 @@ func startFrontOn(t *testing.T, under engineUnderTest, options proxy.Options, li
 	return f
 }
 
+// awaitRuntime returns when the connection that interceptors call over is one that
+// the runtime serves, too, with all its goroutines.
 func (f *front) awaitRuntime(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := f.WaitForRuntime(ctx); err != nil {
 		t.Fatalf("WaitForRuntime: %v", err)
+	}
+	if _, err := f.Invoke(ctx, "/no/such", nil); status.Code(err) != codes.Unimplemented {
+		t.Fatalf("the first call ended with %v, want Unimplemented", err)
 	}
 }
