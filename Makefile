@@ -14,6 +14,9 @@ FUZZTIME_RELAY ?= 60s
 CONTAINERD_2 ?= v2.4.2
 variables = -X image-cri-shim/version.Version=$(VERSION) -X image-cri-shim/version.Commit=$(COMMIT) -X image-cri-shim/version.Date=$(DATE)
 
+# The end-to-end tests that would be the same without containerd.
+without_containerd = ^Test(Package|SBOM|Units|Example|PullDuringARestart|(Restarts|Upgrades|Reloads|Killed)UnderLoad)|/^embedded$$|//^embedded$$|///^embedded$$
+
 # The race detector needs a C compiler, which may have to be installed first.
 race = $$(command -v gcc >/dev/null && echo -race || echo 'no gcc: without the race detector' >&2)
 
@@ -36,11 +39,12 @@ test:
 	cd e2e && go test $(race) -count=1 ./...
 	cd bench && go test $(race) ./...
 
-# The end-to-end tests again, on a containerd of today instead of Debian's.
+# The end-to-end tests again, on a containerd of today instead of Debian's, but for what
+# has no part of its own in it.
 test-containerd-2:
 	e2e/install-components
 	GOBIN=$(CURDIR)/bin/containerd-2 go install github.com/containerd/containerd/v2/cmd/{containerd,containerd-shim-runc-v2,ctr}@$(CONTAINERD_2)
-	cd e2e && PATH=$(CURDIR)/bin/containerd-2:$$PATH go test $(race) -count=1 .
+	cd e2e && PATH=$(CURDIR)/bin/containerd-2:$$PATH go test $(race) -count=1 -skip '$(without_containerd)' .
 
 # The end-to-end tests again, through the engine that is not the default, but for what
 # no engine has a part in: registries' faults, packages, the doctor.
@@ -78,15 +82,15 @@ vulncheck:
 	  [[ $$status == 0 || $$said == *'fetching vulnerabilities'* ]] || exit 1; \
 	done
 
-# Each fuzz target for a short while, the one of the frame relay longer; the seeds run with `make test` too.
+# Each fuzz target for a short while, the one of the frame relay longer, one on each
+# processor; the seeds run with `make test` too.
 fuzz:
-	@for package in $$(go list ./...); do \
-	  targets=$$(go test -list '^Fuzz' $$package); \
-	  for target in $$(sed -n '/^Fuzz/p' <<<"$$targets"); do \
-	    time=$(FUZZTIME); [[ $$target == FuzzRelay ]] && time=$(FUZZTIME_RELAY); \
-	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $$time -fuzzminimizetime 1s $$package; \
-	  done; \
-	done
+	@fuzz() { \
+	  time=$(FUZZTIME); [[ $$2 == FuzzRelay ]] && time=$(FUZZTIME_RELAY); \
+	  output=$$(go test -run '^$$' -fuzz "^$$2$$" -fuzztime $$time -fuzzminimizetime 1s -parallel 1 $$1 2>&1) && failed= || failed=1; \
+	  printf '%s %s\n%s\n' "$$1" "$$2" "$$output"; [[ ! $$failed ]]; \
+	}; export -f fuzz; \
+	grep -ro --include='*_test.go' '^func Fuzz[A-Za-z]*' . | sed 's|/[^/]*:func | |' | sort -r -k 2 | xargs -P $$(nproc) -n 2 bash -c 'fuzz "$$@"' bash
 
 # deb, rpm, tar.gz and SBOM for amd64 and arm64, with their checksums, in dist.
 packages:
