@@ -13,6 +13,9 @@ import (
 	"testing"
 
 	dto "github.com/prometheus/client_model/go"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/e2e/testbed"
 )
 
 const (
@@ -198,4 +201,45 @@ func labels(family *dto.MetricFamily) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// TestPrometheus lets Prometheus scrape a shim, and evaluates all that dashboard and
+// alerts ask for.
+func TestPrometheus(t *testing.T) {
+	if err := testbed.PrometheusMissing(); err != nil {
+		t.Skip("Prometheus is not installed: ", err)
+	}
+	site, err := testbed.FreeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := newNode(t, shared.embedded, privateOnly()+"registries: [{address: http://127.0.0.1:1}]\nmetrics: "+site+"\n")
+	prometheus, err := testbed.StartPrometheus(testContext(t), t.TempDir(), "image-cri-shim", site, alertRules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(prometheus.Stop)
+	ctx := testContext(t)
+	_, expressions := panels(t)
+	eventually(t, func() string {
+		n.pull(t, n.through, "nginx:1.25", nil)
+		_, _ = n.through.Images.PullImage(ctx, &runtimeapi.ImageSpec{Image: "no-such:1"}, callers, nil)
+		for _, expression := range expressions {
+			series, err := prometheus.Query(ctx, expression)
+			if err != nil {
+				t.Fatalf("%s: %v", expression, err)
+			}
+			if series == 0 && !strings.Contains(expression, "calls_in_flight") { // of the rare ones
+				return expression + " shows nothing"
+			}
+		}
+		return ""
+	})
+	eventually(t, func() string {
+		states, err := prometheus.Alerts(ctx)
+		if err != nil || states["ImageCRIShimRegistryDown"] != "pending" || states["ImageCRIShimDown"] != "inactive" {
+			return fmt.Sprintf("the alerts are %v, %v", states, err)
+		}
+		return ""
+	})
 }
