@@ -29,6 +29,15 @@ func (d *daemon) measure(since time.Time) {
 			State:    d.state,
 		})
 	}
+	expect(m, g.registries.Conditions())
+	d.observers.metrics.Store(m)
+}
+
+// Results of look-ups; the others are registry's reasons.
+const found, absent = "found", "absent"
+
+// expect makes the series that alerts look for an increase of.
+func expect(m *metrics.Metrics, registries []registry.Condition) {
 	results := []string{found, absent}
 	for _, reason := range registry.Reasons() {
 		results = append(results, string(reason))
@@ -36,15 +45,11 @@ func (d *daemon) measure(since time.Time) {
 	for _, outcome := range []rewrite.Outcome{rewrite.OutcomeOriginal, rewrite.OutcomeAbsent, rewrite.OutcomeFallback, rewrite.OutcomeRefused, rewrite.OutcomeFailed} {
 		m.ExpectDecision("PullImage", "", string(outcome))
 	}
-	for _, c := range g.registries.Conditions() {
+	for _, c := range registries {
 		m.Expect(c.Registry, results)
 		m.ExpectDecision("PullImage", c.Registry, string(rewrite.OutcomeRegistry))
 	}
-	d.observers.metrics.Store(m)
 }
-
-// Results of look-ups; the others are registry's reasons.
-const found, absent = "found", "absent"
 
 // metrics answers Prometheus.
 func (d *daemon) metrics(response http.ResponseWriter, request *http.Request) {

@@ -242,6 +242,38 @@ func TestHealthBeforeTheRuntime(t *testing.T) {
 	}
 }
 
+// TestHealthOfARuntimeThatHangs has one that accepts connections and says nothing: who asks
+// about it gets an answer all the same.
+func TestHealthOfARuntimeThatHangs(t *testing.T) {
+	site, folder := siteSocket(t), filepath.Dir(siteSocket(t))
+	hanging, err := net.Listen("unix", filepath.Join(folder, "runtime.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = hanging.Close() }()
+	shim, err := testbed.StartShim(testContext(t), testbed.ShimOptions{
+		Binary: shared.shim, Folder: folder, Runtime: hanging.Addr().String(), Configuration: "force: true\nmetrics: " + site + "\n" + engine(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := shim.Stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	eventually(t, func() string {
+		code, text, err := getPage(site, "/readyz")
+		if err != nil || code != http.StatusServiceUnavailable || !matches(text, "[+]socket ok\n[-]runtime failed: *\n[+]configuration ok\n") {
+			return fmt.Sprintf("/readyz: %d %s %v", code, text, err)
+		}
+		return ""
+	})
+	if up := newScrape(t, site).value("runtime_up"); up != 0 {
+		t.Errorf("runtime_up is %v", up)
+	}
+}
+
 // TestMetricsAddress has a port that is taken when the shim starts, and free later.
 func TestMetricsAddress(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")

@@ -2,6 +2,8 @@ package metrics
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -95,6 +97,42 @@ func TestMethodsAreBounded(t *testing.T) {
 	if got := testutil.ToFloat64(m.calls.total.WithLabelValues("other", "other", "OK")); got != 5000-moreLimit+2 {
 		t.Errorf("%v other calls that were answered with OK", got)
 	}
+}
+
+// TestScrapesAreBounded has more who ask than may at once.
+func TestScrapesAreBounded(t *testing.T) {
+	asked, release := make(chan struct{}), make(chan struct{})
+	m := New(Options{State: func() State {
+		asked <- struct{}{}
+		<-release
+		return State{}
+	}})
+	var running sync.WaitGroup
+	ask := func() int {
+		recorder := httptest.NewRecorder()
+		m.Handler().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		return recorder.Code
+	}
+	for range scrapeLimit {
+		running.Go(func() {
+			if code := ask(); code != http.StatusOK {
+				t.Errorf("answered %d", code)
+			}
+		})
+		<-asked
+	}
+	refused := make(chan int, 1)
+	running.Go(func() { refused <- ask() })
+	select {
+	case code := <-refused:
+		if code != http.StatusServiceUnavailable {
+			t.Errorf("one too many was answered %d", code)
+		}
+	case <-asked:
+		t.Error("one too many was let in")
+	}
+	close(release)
+	running.Wait()
 }
 
 // series counts what a scrape would bring, without Go's own.

@@ -33,6 +33,7 @@ type Metrics struct {
 	decisions *prometheus.CounterVec
 	lookups   *lookups
 	gatherer  prometheus.Gatherer
+	handler   http.Handler
 }
 
 // New begins to count.
@@ -57,15 +58,14 @@ func New(o Options) *Metrics {
 	registry.MustRegister(m.decisions, build, newStateCollector(o.State),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.gatherer = registry
+	m.handler = promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+		ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: scrapeLimit, EnableOpenMetrics: true,
+	})
 	return m
 }
 
-// Handler answers Prometheus.
-func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.gatherer, promhttp.HandlerOpts{
-		ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: scrapeLimit, EnableOpenMetrics: true,
-	})
-}
+// Handler answers Prometheus, and 503 where too many ask at once.
+func (m *Metrics) Handler() http.Handler { return m.handler }
 
 // Begin is told of a call that begins.
 func (m *Metrics) Begin(method string, start time.Time) { m.calls.begin(method, start) }
