@@ -1,0 +1,106 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	goruntime "runtime"
+	"syscall"
+	"testing"
+
+	"image-cri-shim/e2e/testbed"
+)
+
+// TestFilesOfARunningShim looks at what the shim makes, whatever its umask is: its
+// socket is as open as the runtime's, all else is for its own user only.
+func TestFilesOfARunningShim(t *testing.T) {
+	for _, umask := range []int{0, 0o022, 0o077} {
+		t.Run(fmt.Sprintf("umask %03o", umask), func(t *testing.T) {
+			before := syscall.Umask(umask)
+			n := newNode(t, shared.embedded, privateOnly())
+			syscall.Umask(before)
+			n.pull(t, n.through, "nginx:1.25", callers) // which is written down
+			runtime, err := os.Stat(n.runtime.Socket())
+			if err != nil {
+				t.Fatal(err)
+			}
+			state := filepath.Join(filepath.Dir(n.shim.Socket()), "state")
+			for path, want := range map[string]fs.FileMode{
+				n.shim.Socket():                     runtime.Mode(),
+				state:                               fs.ModeDir | 0o700,
+				filepath.Join(state, "admin.sock"):  fs.ModeSocket | 0o600,
+				filepath.Join(state, "ledger.json"): 0o600,
+			} {
+				if info, err := os.Lstat(path); err != nil || info.Mode() != want {
+					t.Errorf("%s: %v, %v, want %v", path, info, err, want)
+				}
+			}
+			entries, err := os.ReadDir(state)
+			if err != nil || len(entries) != 2 {
+				t.Errorf("the state directory holds %v (%v)", entries, err)
+			}
+		})
+	}
+}
+
+// TestAnotherUserAtTheSockets has another user of the machine connect to the sockets of
+// the running shim, also where the way to the admin socket is open.
+func TestAnotherUserAtTheSockets(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become another user")
+	}
+	n := newNodeWith(t, shared.embedded, testbed.ShimOptions{Configuration: privateOnly()})
+	folder := filepath.Dir(n.shim.Socket())
+	admin := filepath.Join(folder, "state", "admin.sock")
+	if err := os.Chmod(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, socket := range []string{n.shim.Socket(), admin} {
+		if said, err := askAsNobody(socket); !errors.Is(err, syscall.EACCES) {
+			t.Errorf("%s: %q, %v, want that nobody may connect", socket, said, err)
+		}
+	}
+	for path, mode := range map[string]fs.FileMode{filepath.Dir(admin): 0o755, admin: 0o777} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if said, err := askAsNobody(admin); said != "" || errors.Is(err, syscall.EACCES) {
+		t.Errorf("the open admin socket: %q, %v, want a connection without an answer", said, err)
+	}
+	if said, err := n.shim.Command(testContext(t), "resolve", "nginx:1.25"); err != nil || len(said) == 0 {
+		t.Errorf("root is told %q, %v", said, err)
+	}
+}
+
+// askAsNobody sends a request to a socket as another user, and returns the answer.
+func askAsNobody(socket string) (said string, err error) {
+	const nobody = 65534
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		goruntime.LockOSThread() // and never unlocked, so that the thread ends with the goroutine
+		if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, nobody, nobody, nobody); errno != 0 {
+			err = errno
+			return
+		}
+		var connection int
+		if connection, err = syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0); err != nil {
+			return
+		}
+		defer func() { _ = syscall.Close(connection) }()
+		if err = syscall.Connect(connection, &syscall.SockaddrUnix{Name: socket}); err != nil {
+			return
+		}
+		_, _ = syscall.Write(connection, []byte("GET /resolve?image=nginx HTTP/1.1\r\nHost: shim\r\n\r\n"))
+		answer := make([]byte, 4096)
+		var read int
+		if read, err = syscall.Read(connection, answer); read > 0 {
+			said = string(answer[:read])
+		}
+	}()
+	<-done
+	return said, err
+}
