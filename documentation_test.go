@@ -19,6 +19,36 @@ func TestNeedsAreAnswered(t *testing.T) {
 	if rows := len(regexp.MustCompile(`(?m)^\| \d+ \|`).FindAll(needs, -1)); rows != 25 {
 		t.Errorf("docs/needs.md has %d rows, want 25", rows)
 	}
+	wantTests(t, "docs/needs.md")
+}
+
+// TestSecurityClaimsAreTested requires that each row of docs/security.md about who may do
+// what names a test, and that each test it names exists.
+func TestSecurityClaimsAreTested(t *testing.T) {
+	security, err := os.ReadFile("docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims, _, _ := strings.Cut(string(security), "## Bounds")
+	rows := regexp.MustCompile(`(?m)^\| [^|]+ \| .*\|$`).FindAllString(claims, -1)
+	if len(rows) < 10 {
+		t.Errorf("docs/security.md has %d rows of claims", len(rows))
+	}
+	for _, row := range rows {
+		if !strings.Contains(row, "`Test") && !strings.HasSuffix(row, "| held by |") {
+			t.Errorf("no test holds: %s", row)
+		}
+	}
+	wantTests(t, "docs/security.md")
+}
+
+// wantTests requires that each test which a document names exists.
+func wantTests(t *testing.T, document string) {
+	t.Helper()
+	content, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var tests strings.Builder
 	err = filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
@@ -31,9 +61,9 @@ func TestNeedsAreAnswered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range regexp.MustCompile("`(Test\\w+)`").FindAllSubmatch(needs, -1) {
+	for _, name := range regexp.MustCompile("`(Test\\w+)`").FindAllSubmatch(content, -1) {
 		if !strings.Contains(tests.String(), "\nfunc "+string(name[1])+"(") {
-			t.Errorf("docs/needs.md names %s, which does not exist", name[1])
+			t.Errorf("%s names %s, which does not exist", document, name[1])
 		}
 	}
 }
