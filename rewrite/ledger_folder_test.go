@@ -185,3 +185,22 @@ func TestLedgerLinksAreSwapped(t *testing.T) {
 	}
 	_ = openLedger(t, directory)
 }
+
+// TestStateDirectoryThatIsALink counts as what it leads to: an operator's choice where
+// that is ours, refused where others may write.
+func TestStateDirectoryThatIsALink(t *testing.T) {
+	target, link := t.TempDir(), filepath.Join(t.TempDir(), "state")
+	if err := os.Symlink(target, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := openLedger(t, link).apply(change{Name: []entry{nameOf(1)}}); err != nil {
+		t.Error(err)
+	}
+	wantMode(t, filepath.Join(target, ledgerName), 0o600)
+	if err := os.Chmod(target, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := OpenLedger(link); err == nil || !l.empty() {
+		t.Errorf("a folder of all users is opened through a link: %v", err)
+	}
+}
