@@ -34,6 +34,7 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 	"proxy/frames": {theirs: []string{"golang.org/x/net/http2"}},
 	"registry":     {theirs: []string{"github.com/distribution/reference", "github.com/google/go-containerregistry", "github.com/jellydator/ttlcache/v3", "github.com/opencontainers/go-digest", "golang.org/x/sync"}},
 	"rewrite":      {theirs: []string{"github.com/distribution/reference", "google.golang.org/grpc", "google.golang.org/protobuf", "k8s.io/cri-api"}},
+	"trace":        {theirs: []string{"google.golang.org/grpc/codes", "google.golang.org/grpc/status", "google.golang.org/protobuf", "k8s.io/cri-api"}},
 	"version":      {},
 	".": {
 		ours:   []string{"admin", "clients", "config", "doctor", "explain", "metrics", "proxy", "registry", "rewrite", "version"},

@@ -1,0 +1,385 @@
+package trace
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	v1     = "/runtime.v1.RuntimeService/"
+	events = v1 + "GetContainerEvents"
+)
+
+// bench is a hub, and a client whose calls it is told of.
+type bench struct {
+	*testing.T
+	hub  *Hub
+	last uint64
+}
+
+func newBench(t *testing.T) *bench {
+	return &bench{T: t, hub: NewHub(Options{Endless: []string{events}, Invoke: invoke})}
+}
+
+// invoke is a runtime with a pod and a container in it, which serves no v1 of the CRI.
+func invoke(_ context.Context, method string, _ []byte) ([]byte, error) {
+	switch method {
+	case "/runtime.v1alpha2.RuntimeService/ListPodSandbox":
+		return proto.Marshal(&runtime.ListPodSandboxResponse{Items: []*runtime.PodSandbox{
+			{Id: "pod1", Metadata: &runtime.PodSandboxMetadata{Namespace: "default", Name: "web"}}}})
+	case "/runtime.v1alpha2.RuntimeService/ListContainers":
+		return proto.Marshal(&runtime.ListContainersResponse{Containers: []*runtime.Container{
+			{Id: "container1", PodSandboxId: "pod1", Metadata: &runtime.ContainerMetadata{Name: "app"}, Image: &runtime.ImageSpec{Image: "sha256:1", UserSpecifiedImage: "nginx:1.25"}}}})
+	}
+	return nil, errors.New("unknown method")
+}
+
+func (b *bench) subscribe(filter Filter, bodies bool) *Reader {
+	b.Helper()
+	r := b.hub.Subscribe(b.Context(), filter, bodies)
+	b.Cleanup(r.Close)
+	return r
+}
+
+// begin begins a call of this very process.
+func (b *bench) begin(method string) (Call, *Tap) {
+	b.last++
+	call := Call{ID: b.last, Client: Client{Process: os.Getpid(), User: 5}, Method: method, Start: time.Unix(1000, 0)}
+	return call, b.hub.Begin(call)
+}
+
+// send gives a tap a message, as the proxy does.
+func (b *bench) send(tap *Tap, fromClient bool, message proto.Message) {
+	b.Helper()
+	encoded, err := proto.Marshal(message)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if tap == nil {
+		return
+	}
+	if wanted := tap.Wants(fromClient, len(encoded)); wanted > 0 {
+		tap.Message(fromClient, encoded[:min(wanted, len(encoded))], len(encoded), false)
+		for i := range encoded { // it was valid until then
+			encoded[i] = 0xff
+		}
+	}
+}
+
+// call makes a call that succeeds.
+func (b *bench) call(method string, request, response proto.Message) {
+	b.Helper()
+	call, tap := b.begin(method)
+	b.send(tap, true, request)
+	b.send(tap, false, response)
+	b.hub.End(call, Ending{Duration: time.Second, RequestBytes: 10, ResponseBytes: 20})
+}
+
+// next returns the next event.
+func (b *bench) next(r *Reader) Event {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), 30*time.Second)
+	defer cancel()
+	line, err := r.Next(ctx)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var event Event
+	if err := json.Unmarshal(line, &event); err != nil {
+		b.Fatalf("%v in %s", err, line)
+	}
+	return event
+}
+
+// TestNames requires the names of what was there before anybody read, of what was made
+// since, and nothing of what was removed; and that all is forgotten with the last reader.
+func TestNames(t *testing.T) {
+	b := newBench(t)
+	comm, err := os.ReadFile("/proc/self/comm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := b.subscribe(Filter{}, false)
+	about := func(method string, request, response proto.Message) string {
+		b.call(method, request, response)
+		e := b.next(r)
+		if e.Kind != KindCall || e.Method != method || e.Code != "OK" || e.Seconds != 1 || e.RequestBytes != 10 || e.ResponseBytes != 20 ||
+			e.Client.Name != strings.TrimSpace(string(comm)) || e.Client.User != 5 || e.Request != nil || e.Response != nil {
+			t.Errorf("%s: %+v", method, e)
+		}
+		return strings.Join(append([]string{e.Pod, e.Container}, e.Images...), ",")
+	}
+	pod := &runtime.PodSandboxConfig{Metadata: &runtime.PodSandboxMetadata{Namespace: "kube-system", Name: "dns"}}
+	old := "/runtime.v1alpha2.RuntimeService/"
+	for i, test := range []struct {
+		method            string
+		request, response proto.Message
+		want              string
+	}{
+		{v1 + "StartContainer", &runtime.StartContainerRequest{ContainerId: "container1"}, &runtime.StartContainerResponse{}, "default/web,app,nginx:1.25"},
+		{v1 + "StartContainer", &runtime.StartContainerRequest{ContainerId: "conta"}, &runtime.StartContainerResponse{}, "default/web,app,nginx:1.25"},
+		{v1 + "StartContainer", &runtime.StartContainerRequest{ContainerId: "other"}, &runtime.StartContainerResponse{}, ",other"},
+		{v1 + "PodSandboxStatus", &runtime.PodSandboxStatusRequest{PodSandboxId: "pod1"}, &runtime.PodSandboxStatusResponse{}, "default/web,"},
+		{v1 + "RunPodSandbox", &runtime.RunPodSandboxRequest{Config: pod}, &runtime.RunPodSandboxResponse{PodSandboxId: "pod2"}, "kube-system/dns,"},
+		{old + "CreateContainer", &runtime.CreateContainerRequest{PodSandboxId: "pod2", Config: &runtime.ContainerConfig{
+			Metadata: &runtime.ContainerMetadata{Name: "core"}, Image: &runtime.ImageSpec{Image: "coredns"}, Mounts: []*runtime.Mount{{Image: &runtime.ImageSpec{Image: "data"}}},
+		}}, &runtime.CreateContainerResponse{ContainerId: "container2"}, "kube-system/dns,core,coredns,data"},
+		{old + "ExecSync", &runtime.ExecSyncRequest{ContainerId: "container2"}, &runtime.ExecSyncResponse{}, "kube-system/dns,core,coredns"},
+		{v1 + "ListContainers", &runtime.ListContainersRequest{Filter: &runtime.ContainerFilter{PodSandboxId: "pod2"}}, &runtime.ListContainersResponse{}, "kube-system/dns,"},
+		{v1 + "RemoveContainer", &runtime.RemoveContainerRequest{ContainerId: "container2"}, &runtime.RemoveContainerResponse{}, "kube-system/dns,core,coredns"},
+		{v1 + "ContainerStatus", &runtime.ContainerStatusRequest{ContainerId: "container2"}, &runtime.ContainerStatusResponse{}, ",container2"},
+		{v1 + "RemovePodSandbox", &runtime.RemovePodSandboxRequest{PodSandboxId: "pod2"}, &runtime.RemovePodSandboxResponse{}, "kube-system/dns,"},
+		{v1 + "StopPodSandbox", &runtime.StopPodSandboxRequest{PodSandboxId: "pod2"}, &runtime.StopPodSandboxResponse{}, "pod2,"},
+		{"/runtime.v1.ImageService/ImageStatus", &runtime.ImageStatusRequest{Image: &runtime.ImageSpec{Image: "nginx"}}, &runtime.ImageStatusResponse{}, ",,nginx"},
+		{"/runtime.v1.ImageService/ListImages", &runtime.ListImagesRequest{}, &runtime.ListImagesResponse{}, ","},
+		{"/containerd.services.version.v1.Version/Version", &runtime.VersionRequest{}, &runtime.VersionResponse{}, ","},
+	} {
+		if got := about(test.method, test.request, test.response); got != test.want {
+			t.Errorf("%d: %s: got %q, want %q", i, test.method, got, test.want)
+		}
+	}
+}
+
+// TestMessages requires the messages only for who asks for them, masked, and why one is
+// not there.
+func TestMessages(t *testing.T) {
+	b := newBench(t)
+	with, without := b.subscribe(Filter{}, true), b.subscribe(Filter{}, false)
+	const pull = "/runtime.v1alpha2.ImageService/PullImage"
+	b.call(pull, &runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: "nginx"}, Auth: &runtime.AuthConfig{Password: secret}}, &runtime.PullImageResponse{})
+	if e := b.next(without); e.Request != nil || e.Response != nil || !slices.Equal(e.Images, []string{"nginx"}) {
+		t.Errorf("without: %+v", e)
+	}
+	if e := b.next(with); string(e.Request) != `{"image":{"image":"nginx"},"auth":"********"}` || string(e.Response) != "{}" {
+		t.Errorf("with: %s %s", e.Request, e.Response)
+	}
+	for name, test := range map[string]struct {
+		method string
+		tell   func(tap *Tap)
+		want   string
+	}{
+		"too long":   {pull, func(tap *Tap) { _ = tap.Wants(true, 2<<20) }, `"2097152 bytes, not shown: it is too long"`},
+		"a part":     {pull, func(tap *Tap) { tap.Message(true, []byte("abc"), 10, false) }, `"10 bytes, not shown: it is too long"`},
+		"compressed": {pull, func(tap *Tap) { tap.Message(true, []byte("abc"), 3, true) }, `"3 bytes, not shown: it is compressed"`},
+		"malformed":  {pull, func(tap *Tap) { tap.Message(true, []byte("hunter2"), 7, false) }, `"7 bytes, not shown: it is no message that this shim knows"`},
+		"unknown":    {"/other.Service/Method", func(tap *Tap) { _ = tap.Wants(true, 7) }, `"7 bytes, not shown: its method is none of the CRI's"`},
+		"none":       {pull, func(*Tap) {}, ``},
+	} {
+		call, tap := b.begin(test.method)
+		test.tell(tap)
+		b.hub.End(call, Ending{})
+		if e := b.next(with); string(e.Request) != test.want || e.Response != nil {
+			t.Errorf("%s: got %s, %s", name, e.Request, e.Response)
+		}
+	}
+}
+
+// TestEvents opens streams before anybody reads, and again after the first reader.
+func TestEvents(t *testing.T) {
+	b := newBench(t)
+	early, tap := b.begin(events)
+	if tap == nil {
+		t.Fatal("nothing looks at an endless call")
+	}
+	event := &runtime.ContainerEventResponse{ContainerId: "c", PodSandboxStatus: &runtime.PodSandboxStatus{Id: "p", Metadata: &runtime.PodSandboxMetadata{Namespace: "default", Name: "web"}},
+		ContainersStatuses: []*runtime.ContainerStatus{{Id: "c", Metadata: &runtime.ContainerMetadata{Name: "app"}, Image: &runtime.ImageSpec{Image: "nginx"}}}}
+	b.send(tap, false, event) // nobody sees it
+	for range 2 {
+		r := b.hub.Subscribe(t.Context(), Filter{}, true)
+		b.send(tap, true, &runtime.GetEventsRequest{}) // late, and of no use
+		b.send(tap, false, event)
+		e := b.next(r)
+		if e.Kind != KindMessage || e.ID != early.ID || e.Method != events || e.Pod != "default/web" || e.Container != "app" || !slices.Equal(e.Images, []string{"nginx"}) ||
+			e.ResponseBytes == 0 || !e.Time.After(early.Start.Add(time.Hour)) || !strings.Contains(string(e.Response), `"containerId":"c"`) || e.Client.Name == "" {
+			t.Errorf("got %+v", e)
+		}
+		r.Close()
+		b.send(tap, false, event)
+	}
+	r := b.subscribe(Filter{}, false)
+	b.hub.End(early, Ending{Code: codes.Unavailable, Err: errors.New("password=hunter2 ended")})
+	if e := b.next(r); e.Kind != KindCall || e.Code != "Unavailable" || e.Error != "password=******** ended" {
+		t.Errorf("got %+v", e)
+	}
+}
+
+func TestDecisions(t *testing.T) {
+	b := newBench(t)
+	b.hub.Decided(1, Decision{})
+	r := b.subscribe(Filter{Images: []string{"hub:5000"}}, false)
+	b.call("/runtime.v1.ImageService/PullImage", &runtime.PullImageRequest{}, &runtime.PullImageResponse{})
+	call, _ := b.begin("/runtime.v1.ImageService/PullImage")
+	want := Decision{Asked: "nginx", Served: "hub:5000/library/nginx", Registry: "http://hub:5000", Reason: "found"}
+	b.hub.Decided(call.ID, want)
+	b.hub.Decided(call.ID+1, Decision{Asked: "another"})
+	b.hub.End(call, Ending{})
+	if e := b.next(r); e.ID != call.ID || !slices.Equal(e.Decisions, []Decision{want}) {
+		t.Errorf("got %+v", e)
+	}
+}
+
+// TestSlowReader has a reader that reads nothing: it loses events and learns how many,
+// where they are missing; calls and other readers don't wait.
+func TestSlowReader(t *testing.T) {
+	b := newBench(t)
+	slow, quick := b.subscribe(Filter{}, false), b.subscribe(Filter{}, false)
+	const calls = mostLines + 2*mostWaiting
+	seen := make(chan uint64)
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		total := uint64(0)
+		for total < calls {
+			line, err := quick.Next(t.Context())
+			if err != nil {
+				break
+			}
+			total += counted(t, line)
+		}
+		seen <- total
+	})
+	for range calls {
+		b.call(v1+"Version", &runtime.VersionRequest{}, &runtime.VersionResponse{})
+	}
+	if total := <-seen; total != calls {
+		t.Errorf("the quick reader was told of %d calls", total)
+	}
+	reading.Wait()
+	total, lost, last := uint64(0), false, uint64(0)
+	for total < calls {
+		e := b.next(slow)
+		switch e.Kind {
+		case KindLost:
+			lost = true
+			total += uint64(e.Lost)
+		default:
+			if e.ID <= last {
+				t.Fatalf("call %d after %d", e.ID, last)
+			}
+			last = e.ID
+			total++
+		}
+	}
+	if !lost || total != calls {
+		t.Errorf("the slow reader was told of %d calls, some lost: %t", total, lost)
+	}
+	b.call(v1+"Version", &runtime.VersionRequest{}, &runtime.VersionResponse{})
+	if e := b.next(slow); e.ID != calls+1 {
+		t.Errorf("afterwards %+v", e)
+	}
+}
+
+// counted is how many calls a line tells of.
+func counted(t *testing.T, line []byte) uint64 {
+	var e Event
+	if err := json.Unmarshal(line, &e); err != nil {
+		t.Error(err)
+	}
+	if e.Kind == KindLost {
+		return uint64(e.Lost)
+	}
+	return 1
+}
+
+// TestStuckHub stops the hub's own work: calls go on, and all of them are accounted for.
+func TestStuckHub(t *testing.T) {
+	b := newBench(t)
+	r := b.subscribe(Filter{}, true)
+	r.session.names.mutex.Lock() // without which nothing can be told
+	big := &runtime.ExecSyncRequest{ContainerId: "c", Cmd: []string{strings.Repeat("x", longestBody/2)}}
+	const calls = mostWaiting + 100
+	for i := range calls {
+		request := &runtime.ExecSyncRequest{ContainerId: "c"}
+		if i < 100 {
+			request = big
+		}
+		b.call(v1+"ExecSync", request, &runtime.ExecSyncResponse{})
+	}
+	if held := r.session.held.Load(); held > mostHeld {
+		t.Errorf("%d bytes are held", held)
+	}
+	r.session.names.mutex.Unlock()
+	unseen, total := 0, uint64(0)
+	for total < calls {
+		e := b.next(r)
+		total += max(uint64(e.Lost), 1)
+		if bytes.Contains(e.Request, []byte("too much is on its way")) {
+			unseen++
+		}
+	}
+	if unseen == 0 {
+		t.Error("all messages were held")
+	}
+	for r.session.held.Load() != 0 { // by the last one, until it has been told
+		if t.Context().Err() != nil {
+			t.Fatalf("%d bytes are held", r.session.held.Load())
+		}
+	}
+}
+
+// TestNobodyReads requires that calls cost no memory then.
+func TestNobodyReads(t *testing.T) {
+	b := newBench(t)
+	call := Call{ID: 1, Client: Client{Process: 1}, Method: v1 + "Version", Start: time.Now()}
+	failure := errors.New("failure")
+	check := func() {
+		t.Helper()
+		if allocations := testing.AllocsPerRun(100, func() {
+			if b.hub.Begin(call) != nil {
+				t.Error("somebody looks")
+			}
+			b.hub.Decided(call.ID, Decision{Asked: "nginx"})
+			b.hub.End(call, Ending{Duration: time.Second, Code: codes.NotFound, Err: failure})
+		}); allocations != 0 {
+			t.Errorf("%v allocations", allocations)
+		}
+	}
+	check()
+	b.hub.Subscribe(t.Context(), Filter{}, true).Close()
+	check()
+}
+
+// TestReadersComeAndGo lets calls run through all of it, for the race detector.
+func TestReadersComeAndGo(t *testing.T) {
+	b := newBench(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var clients sync.WaitGroup
+	for client := range 4 {
+		clients.Go(func() {
+			for id := uint64(client) << 32; ctx.Err() == nil; id++ {
+				call := Call{ID: id, Method: events, Start: time.Now()}
+				tap := b.hub.Begin(call)
+				b.send(tap, true, &runtime.GetEventsRequest{})
+				b.send(tap, false, &runtime.ContainerEventResponse{ContainerId: "c"})
+				b.hub.Decided(id, Decision{})
+				b.hub.End(call, Ending{})
+			}
+		})
+	}
+	for i := range 50 {
+		r := b.hub.Subscribe(ctx, Filter{}, i%2 == 0)
+		other := b.hub.Subscribe(ctx, Filter{Errors: true}, true)
+		_ = b.next(r)
+		r.Close()
+		other.Close()
+	}
+	cancel()
+	clients.Wait()
+	if b.hub.session.Load() != nil {
+		t.Error("there is a session without readers")
+	}
+}

@@ -1,0 +1,110 @@
+package trace
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// The format of a trace, on its way and in a file: a line with a [Header], and a line
+// with an [Event] for each event, in JSON. Fields may be added to it; its version
+// changes when those that are there get another meaning.
+const (
+	format        = "image-cri-shim trace"
+	formatVersion = 1
+	longestLine   = 64 << 20 // bytes
+)
+
+// Header is the first line of a trace.
+type Header struct {
+	Format  string    `json:"format"`
+	Version int       `json:"version"`
+	Shim    string    `json:"shim"` // its version
+	Time    time.Time `json:"time"`
+}
+
+// NewHeader is the header of a trace that begins now.
+func NewHeader(shim string) Header {
+	return Header{Format: format, Version: formatVersion, Shim: shim, Time: time.Now().UTC().Round(0)}
+}
+
+// WriteHeader begins a recording.
+func WriteHeader(w io.Writer, header Header) error { return json.NewEncoder(w).Encode(header) }
+
+// WriteEvent adds an event to a recording.
+func WriteEvent(w io.Writer, event Event) error {
+	_, err := w.Write(encode(event))
+	return err
+}
+
+// ErrCut is the end of a recording in the middle of a line.
+var ErrCut = errors.New("the recording ends in the middle of an event")
+
+// Recording reads a trace.
+type Recording struct {
+	Header Header
+	reader *bufio.Reader
+	line   int
+}
+
+// OpenRecording reads the header.
+func OpenRecording(r io.Reader) (*Recording, error) {
+	recording := &Recording{reader: bufio.NewReaderSize(r, 64<<10)}
+	err := recording.decode(&recording.Header)
+	switch h := recording.Header; {
+	case err != nil || h.Format != format:
+		return nil, errors.Join(errors.New("it is no trace of image-cri-shim"), err)
+	case h.Version != formatVersion:
+		return nil, fmt.Errorf("found version %d of the format, expected %d: it is of another image-cri-shim (%s)", h.Version, formatVersion, h.Shim)
+	}
+	return recording, nil
+}
+
+// Next returns the next event; the error is io.EOF after the last one, and [ErrCut]
+// where it is not whole.
+func (r *Recording) Next() (Event, error) {
+	var event Event
+	if err := r.decode(&event); err != nil {
+		return Event{}, err
+	}
+	switch event.Kind {
+	case KindCall, KindMessage, KindLost:
+		return event, nil
+	}
+	return Event{}, fmt.Errorf("line %d: found an event of the kind %q", r.line, event.Kind)
+}
+
+func (r *Recording) decode(value any) error {
+	line, err := r.read()
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(line, value); err != nil {
+		return fmt.Errorf("line %d: %w", r.line, err)
+	}
+	return nil
+}
+
+// read returns a line.
+func (r *Recording) read() ([]byte, error) {
+	r.line++
+	var line []byte
+	for {
+		part, err := r.reader.ReadSlice('\n')
+		line = append(line, part...)
+		switch {
+		case err == nil:
+			return line, nil
+		case errors.Is(err, bufio.ErrBufferFull) && len(line) < longestLine:
+		case errors.Is(err, bufio.ErrBufferFull):
+			return nil, fmt.Errorf("line %d is longer than %d bytes", r.line, longestLine)
+		case errors.Is(err, io.EOF) && len(line) > 0:
+			return nil, ErrCut
+		default:
+			return nil, err
+		}
+	}
+}

@@ -1,0 +1,88 @@
+package trace
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+func newLineReader(content []byte) *bufio.Reader { return bufio.NewReader(bytes.NewReader(content)) }
+
+// sampleCall has something in each field.
+func sampleCall() Event {
+	return Event{
+		Kind: KindCall, Time: time.Date(2026, 11, 25, 1, 2, 3, 456789, time.UTC), ID: 7, Client: &Client{Process: 812, User: 0, Name: "kubelet"},
+		Method: "/runtime.v1.ImageService/PullImage", Seconds: 1.2345, Code: "NotFound", Error: "there is <none>", RequestBytes: 123, ResponseBytes: 20 << 20,
+		Pod: "default/web", Container: "app", Images: []string{"nginx:1.25"},
+		Decisions: []Decision{{Asked: "nginx:1.25", Served: "hub:5000/library/nginx:1.25", Registry: "https://hub:5000", Reason: "found"}},
+		Request:   json.RawMessage(`{"image":{"image":"nginx:1.25"}}`),
+	}
+}
+
+func TestRecording(t *testing.T) {
+	want := []Event{sampleCall(), {Kind: KindLost, Time: sampleCall().Time, Lost: 3}, {Kind: KindMessage, Method: "/m", ResponseBytes: 4}}
+	var file bytes.Buffer
+	if err := WriteHeader(&file, NewHeader("v1.2")); err != nil {
+		t.Fatal(err)
+	}
+	for _, event := range want {
+		if err := WriteEvent(&file, event); err != nil {
+			t.Fatal(err)
+		}
+	}
+	whole := file.String()
+	for cut := range len(whole) + 1 {
+		got, err := readAll(whole[:cut])
+		switch lines := strings.Count(whole[:cut], "\n"); {
+		case lines == 0:
+			if err == nil || !strings.Contains(err.Error(), "no trace") {
+				t.Fatalf("cut at %d: %v", cut, err)
+			}
+		case len(got) != lines-1 || !reflect.DeepEqual(got, want[:lines-1]):
+			t.Fatalf("cut at %d: got %+v, want %d events", cut, got, lines-1)
+		case strings.HasSuffix(whole[:cut], "\n") != (err == nil) || err != nil && !errors.Is(err, ErrCut):
+			t.Fatalf("cut at %d: %v", cut, err)
+		}
+	}
+}
+
+// readAll returns no error at the end.
+func readAll(content string) ([]Event, error) {
+	recording, err := OpenRecording(strings.NewReader(content))
+	if err != nil {
+		return nil, err
+	}
+	all := []Event{}
+	for {
+		event, err := recording.Next()
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return all, err
+		}
+		all = append(all, event)
+	}
+}
+
+func TestNotARecording(t *testing.T) {
+	const header = `{"format":"image-cri-shim trace","version":1}` + "\n"
+	for content, want := range map[string]string{
+		"": "no trace of image-cri-shim",
+		`{"format":"image-cri-shim trace","version":2,"shim":"v9"}` + "\n": "found version 2 of the format, expected 1: it is of another image-cri-shim (v9)",
+		`{"format":"another"}` + "\n":                                      "no trace",
+		"\x00\x01\n":                                                       "no trace",
+		header + "{}\n":                                                    `line 2: found an event of the kind ""`,
+		header + `{"kind":"call",` + "\n":                                  "line 2: ",
+	} {
+		if _, err := readAll(content); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", content, err, want)
+		}
+	}
+}

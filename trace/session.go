@@ -1,0 +1,154 @@
+package trace
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Bounds of what waits to be told.
+const (
+	mostWaiting = 4 << 10  // calls and messages
+	mostHeld    = 32 << 20 // bytes of their messages, and of those of the calls that run
+)
+
+// session is all that there is because somebody reads; it is gone with the last reader.
+type session struct {
+	names     *names
+	processes processes
+	intake    chan *record
+	held      atomic.Int64 // bytes of messages
+	lost      atomic.Int64 // records that intake had no room for
+	bodies    atomic.Int64 // readers who want messages
+	ended     chan struct{}
+	working   sync.WaitGroup
+
+	mutex   sync.Mutex
+	readers map[*Reader]bool
+	taps    map[uint64]*Tap // of the calls that run, by their ID
+}
+
+// record is what waits to be told: a call that has ended, or a message.
+type record struct {
+	call   Call
+	method *method // nil where it is none of the CRI's
+	ending Ending
+	at     time.Time // when the message came; zero for a call
+
+	request, response message
+	decisions         []Decision
+}
+
+// message is a message as it came.
+type message struct {
+	content []byte // nil where it is not wanted or was not to be had
+	length  int    // of all
+	problem string // why there is no content
+}
+
+func newSession(h *Hub) *session {
+	return &session{
+		names:   newNames(),
+		intake:  make(chan *record, mostWaiting),
+		ended:   make(chan struct{}),
+		readers: make(map[*Reader]bool),
+		taps:    make(map[uint64]*Tap),
+	}
+}
+
+func (s *session) add(r *Reader) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.readers[r] = true
+	if r.bodies {
+		s.bodies.Add(1)
+	}
+}
+
+// remove returns how many readers are left.
+func (s *session) remove(r *Reader) int {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	delete(s.readers, r)
+	if r.bodies {
+		s.bodies.Add(-1)
+	}
+	return len(s.readers)
+}
+
+func (s *session) begin(tap *Tap) {
+	tap.call.Client.Name = s.processes.name(tap.call.Client.Process, tap.call.Start)
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.taps[tap.call.ID] = tap
+}
+
+// end returns what has looked at a call since it began, nil if nothing has.
+func (s *session) end(call uint64) *Tap {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	tap := s.taps[call]
+	delete(s.taps, call)
+	return tap
+}
+
+func (s *session) running(call uint64) *Tap {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return s.taps[call]
+}
+
+// hold copies a message while there is room for it.
+func (s *session) hold(content []byte, length int) message {
+	if s.held.Add(int64(len(content))) > mostHeld {
+		s.held.Add(-int64(len(content)))
+		return message{length: length, problem: "too much is on its way at once"}
+	}
+	copied := make([]byte, len(content)) // not nil, even if it is empty
+	copy(copied, content)
+	return message{content: copied, length: length}
+}
+
+// offer gives a record to be told; one that there is no room for is lost.
+func (s *session) offer(r *record) {
+	select {
+	case s.intake <- r:
+	default:
+		s.drop(r)
+		s.lost.Add(1)
+	}
+}
+
+func (s *session) drop(r *record) {
+	s.held.Add(-int64(len(r.request.content) + len(r.response.content)))
+}
+
+// work tells the readers, one record after the other, until the last one has gone.
+func (s *session) work() {
+	for {
+		select {
+		case <-s.ended:
+			return
+		case r := <-s.intake:
+			s.tell(r)
+			s.drop(r)
+		}
+	}
+}
+
+func (s *session) tell(r *record) {
+	t := s.translate(r)
+	lost := s.lost.Swap(0)
+	s.mutex.Lock()
+	readers := make([]*Reader, 0, len(s.readers))
+	for reader := range s.readers {
+		readers = append(readers, reader)
+	}
+	s.mutex.Unlock()
+	for _, reader := range readers {
+		reader.lose(lost)
+		if reader.filter.Match(&t.event) {
+			reader.push(t.line(reader.bodies))
+		}
+	}
+}

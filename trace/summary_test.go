@@ -1,0 +1,43 @@
+package trace
+
+import (
+	"bytes"
+	"math"
+	"strings"
+	"testing"
+)
+
+func TestSummary(t *testing.T) {
+	var s Summary
+	for i := 1; i <= 1000; i++ {
+		s.Add(Event{Kind: KindCall, Method: "/runtime.v1.RuntimeService/Version", Code: "OK", Seconds: float64(i) / 1000, RequestBytes: 1, ResponseBytes: 10})
+	}
+	s.Add(Event{Kind: KindCall, Method: "/runtime.v1.ImageService/PullImage", Code: "NotFound"})
+	s.Add(Event{Kind: KindMessage, Method: "/runtime.v1.RuntimeService/GetContainerEvents", ResponseBytes: 5})
+	s.Add(Event{Kind: KindLost, Lost: 4})
+	s.Add(Event{Kind: KindLost, Lost: 3})
+	if s.Lost() != 7 {
+		t.Errorf("%d lost", s.Lost())
+	}
+	all := s.Methods()
+	if len(all) != 3 || all[1].Errors != 1 || all[1].Max != 0 || all[2].Messages != 1 || all[2].Calls != 0 {
+		t.Fatalf("got %+v", all)
+	}
+	m := all[0]
+	if m.Calls != 1000 || m.Errors != 0 || m.RequestBytes != 1000 || m.ResponseBytes != 10_000 || m.Max != 1 {
+		t.Errorf("got %+v", m)
+	}
+	for want, got := range map[float64]float64{0.5: m.P50, 0.9: m.P90, 0.99: m.P99} {
+		if math.Abs(got-want)/want > 0.0101 {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+	var text bytes.Buffer
+	if err := s.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(text.String(), "\n")
+	if len(lines) != 5 || !strings.HasPrefix(lines[0], "METHOD ") || !strings.HasPrefix(lines[1], "Version ") || !strings.Contains(lines[1], " 1s ") {
+		t.Errorf("got\n%s", text.String())
+	}
+}

@@ -1,0 +1,109 @@
+package trace
+
+import (
+	"sync"
+	"time"
+)
+
+// longestBody bounds the messages that are decoded, longestNaming those that are
+// decoded for their names only, in bytes.
+const (
+	longestBody   = 1 << 20
+	longestNaming = 256 << 10
+)
+
+// Tap looks at the messages of one call. Its methods are safe for concurrent use.
+type Tap struct {
+	hub     *Hub
+	session *session // that it began in; nil if nobody read
+	call    Call
+	method  *method // nil where it is none of the CRI's
+	streams bool    // each message of the answer is an event
+
+	mutex             sync.Mutex
+	request, response message
+	decisions         []Decision
+	ended             bool
+}
+
+// current is the session that may still want something of the call. One that streams
+// may outlive the session that it began in.
+func (t *Tap) current() *session {
+	s := t.hub.session.Load()
+	if s != t.session && !t.hub.endless[t.call.Method] {
+		return nil
+	}
+	return s
+}
+
+// Wants tells how many bytes of a message are wanted, 0 for none, of its whole length.
+func (t *Tap) Wants(fromClient bool, length int) int {
+	s := t.current()
+	if s == nil {
+		return 0
+	}
+	bodies := s.bodies.Load() > 0
+	m := message{length: length}
+	switch {
+	case t.method == nil:
+		m.problem = "its method is none of the CRI's"
+	case length == 0:
+		m.content = []byte{}
+	case bodies && length > longestBody:
+		m.problem = "it is too long"
+	case bodies, (fromClient || t.method.answersName()) && length <= longestNaming:
+		return length
+	}
+	t.take(s, fromClient, m)
+	return 0
+}
+
+// Message is given a message that is wanted, as far as it is. It copies what it keeps.
+func (t *Tap) Message(fromClient bool, content []byte, length int, compressed bool) {
+	s := t.current()
+	switch {
+	case s == nil:
+	case compressed:
+		t.take(s, fromClient, message{length: length, problem: "it is compressed"})
+	case len(content) < length:
+		t.take(s, fromClient, message{length: length, problem: "it is too long"})
+	default:
+		t.take(s, fromClient, s.hold(content, length))
+	}
+}
+
+// take keeps a message until the call ends, or tells of it where each is an event.
+func (t *Tap) take(s *session, fromClient bool, m message) {
+	if t.streams && !fromClient {
+		s.offer(&record{call: t.call, method: t.method, at: time.Now(), response: m})
+		return
+	}
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	kept := &t.response
+	if fromClient {
+		kept = &t.request
+	}
+	if t.ended || kept.content != nil || t.streams && s != t.session {
+		s.held.Add(-int64(len(m.content)))
+		return // late, or one of many: the first is the one that counts
+	}
+	*kept = m
+}
+
+func (t *Tap) decide(decision Decision) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	if len(t.decisions) < mostImages {
+		t.decisions = append(t.decisions, decision)
+	}
+}
+
+// finish gives a record what was seen of the call.
+func (t *Tap) finish(r *record) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	t.ended = true
+	r.call.Client.Name = t.call.Client.Name
+	r.request, r.response, r.decisions = t.request, t.response, t.decisions
+}

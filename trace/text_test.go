@@ -1,0 +1,42 @@
+package trace
+
+import (
+	"bytes"
+	"testing"
+	"time"
+)
+
+func TestText(t *testing.T) {
+	local := time.Local
+	time.Local = time.UTC
+	t.Cleanup(func() { time.Local = local })
+	hostile := sampleCall()
+	hostile.Request, hostile.Pod, hostile.Client = nil, "a\x1b[2J\n/b\u009b", nil
+	for name, test := range map[string]struct {
+		event Event
+		want  string
+	}{
+		"call": {sampleCall(), `01:02:03.000  kubelet[812]        PullImage                    1.235s  NotFound             123B    20MiB  default/web app  nginx:1.25  as hub:5000/library/nginx:1.25  from https://hub:5000  (found)  error: there is <none>
+  request
+    {
+      "image": {
+        "image": "nginx:1.25"
+      }
+    }
+`},
+		"message": {Event{Kind: KindMessage, Method: "/runtime.v1alpha2.RuntimeService/GetContainerEvents", Client: &Client{Process: 4}, ResponseBytes: 12},
+			"00:00:00.000  [4]                 v1alpha2.GetContainerEvents          -  message                 -      12B\n"},
+		"other": {Event{Kind: KindCall, Method: "/containerd.services.events.v1.Events/Subscribe", Code: "OK"},
+			"00:00:00.000  -                   Events/Subscribe                 0s  OK                     0B       0B\n"},
+		"lost":    {Event{Kind: KindLost, Lost: 12}, "00:00:00.000  12 events were lost: they came faster than they were read\n"},
+		"hostile": {hostile, "01:02:03.000  -                   PullImage                    1.235s  NotFound             123B    20MiB  a [2J /b  app  nginx:1.25  as hub:5000/library/nginx:1.25  from https://hub:5000  (found)  error: there is <none>\n"},
+	} {
+		var text bytes.Buffer
+		if err := WriteText(&text, test.event); err != nil {
+			t.Fatal(err)
+		}
+		if text.String() != test.want {
+			t.Errorf("%s:\n got %q\nwant %q", name, text.String(), test.want)
+		}
+	}
+}

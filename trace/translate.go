@@ -1,0 +1,117 @@
+package trace
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+)
+
+// telling is a record on its way to the readers: what is only needed for some of them
+// is made when the first one wants it.
+type telling struct {
+	event             Event // without messages
+	record            *record
+	request, response proto.Message // nil where they can't be decoded
+	short, long       []byte
+}
+
+// translate makes an event of a record, and remembers the names that it brings.
+func (s *session) translate(r *record) *telling {
+	t := &telling{record: r}
+	if r.method != nil {
+		if r.request.content != nil {
+			t.request = decode(r.method.request, r.request.content)
+		}
+		if r.response.content != nil {
+			t.response = decode(r.method.response, r.response.content)
+		}
+	}
+	about, isMessage := t.request, !r.at.IsZero()
+	if isMessage {
+		about = t.response
+	}
+	subject := s.names.about(about)
+	if !isMessage && r.ending.Err == nil {
+		s.names.update(t.request, t.response)
+	}
+	client := r.call.Client
+	if client.Name == "" {
+		client.Name = s.processes.name(client.Process, r.call.Start)
+	}
+	t.event = Event{
+		Kind: KindCall, Time: r.call.Start.UTC().Round(0), ID: r.call.ID, Client: &client, Method: bounded(r.call.Method),
+		Pod: bounded(plain(subject.pod)), Container: bounded(plain(subject.container)),
+	}
+	for _, image := range subject.images {
+		t.event.Images = append(t.event.Images, bounded(plain(image)))
+	}
+	if isMessage {
+		t.event.Kind, t.event.Time, t.event.ResponseBytes = KindMessage, r.at.UTC().Round(0), int64(r.response.length)
+		return t
+	}
+	t.end(r)
+	return t
+}
+
+// end is what is known of a call because it has ended.
+func (t *telling) end(r *record) {
+	t.event.Seconds, t.event.Code = r.ending.Duration.Seconds(), r.ending.Code.String()
+	t.event.RequestBytes, t.event.ResponseBytes = r.ending.RequestBytes, r.ending.ResponseBytes
+	if r.ending.Err != nil {
+		t.event.Error = bounded(prose(status.Convert(r.ending.Err).Message()))
+	}
+	for _, d := range r.decisions {
+		t.event.Decisions = append(t.event.Decisions, Decision{
+			Asked: bounded(plain(d.Asked)), Served: bounded(plain(d.Served)), Registry: plain(d.Registry), Reason: bounded(prose(d.Reason)),
+		})
+	}
+}
+
+// line is the event as it is sent, with its messages or without.
+func (t *telling) line(bodies bool) []byte {
+	if bodies && (t.record.request.length > 0 || t.record.response.length > 0 || t.record.request.content != nil || t.record.response.content != nil) {
+		if t.long == nil {
+			e := t.event
+			e.Request, e.Response = body(t.record.request, t.request), body(t.record.response, t.response)
+			t.long = encode(e)
+		}
+		return t.long
+	}
+	if t.short == nil {
+		t.short = encode(t.event)
+	}
+	return t.short
+}
+
+// body is what is shown of a message; nil where there was none.
+func body(m message, decoded proto.Message) json.RawMessage {
+	switch {
+	case m.content != nil && decoded != nil:
+		return show(decoded)
+	case m.content != nil:
+		return notShown(m.length, "it is no message that this shim knows")
+	case m.problem != "":
+		return notShown(m.length, m.problem)
+	}
+	return nil
+}
+
+// notShown stands for a message.
+func notShown(length int, why string) json.RawMessage {
+	text, err := json.Marshal(fmt.Sprintf("%d bytes, not shown: %s", length, why))
+	if err != nil {
+		return nil
+	}
+	return text
+}
+
+// encode is a line of a trace.
+func encode(e Event) []byte {
+	line, err := json.Marshal(e)
+	if err != nil { // no value that it holds can't be encoded
+		return []byte("{}\n")
+	}
+	return append(line, '\n')
+}

@@ -1,0 +1,109 @@
+package trace
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestArguments(t *testing.T) {
+	for _, test := range []struct{ words, want []string }{
+		{[]string{"sleep", "3600"}, []string{"sleep", "3600"}},
+		{[]string{"ls", "-la", "/var/lib/app", "--color=never"}, []string{"ls", "-la", "/var/lib/app", "--color=never"}},
+		{[]string{"mysql", "-uroot", "--password=hunter2"}, []string{"mysql", "-uroot", "--password=" + mask}},
+		{[]string{"mysql", "-phunter2"}, []string{"mysql", "-p" + mask}},
+		{[]string{"find", ".", "-print", "-path", "x"}, []string{"find", ".", "-print", "-path", "x"}},
+		{[]string{"login", "--token", "hunter2", "-v"}, []string{"login", "--token", mask, "-v"}},
+		{[]string{"login", "-p", "hunter2"}, []string{"login", "-p", mask}},
+		{[]string{"curl", "-u", "admin:hunter2", "http://a/"}, []string{"curl", "-u", mask, "http://a/"}},
+		{[]string{"curl", "https://admin:hunter2@a/b"}, []string{"curl", "https://" + mask + "@a/b"}},
+		{[]string{"curl", "-H", "Authorization: Bearer abcdefghijkl"}, []string{"curl", "-H", "Authorization: " + mask}},
+		{[]string{"env", "A=hunter2", "B=", "app"}, []string{"env", "A=" + mask, "B=", "app"}},
+		{[]string{"sh", "-c", "export A=hunter2; curl -u a:hunter2 --pass hunter2 x"}, []string{"sh", "-c", "export A=" + mask + " curl -u " + mask + " --pass " + mask + " x"}},
+		{[]string{"sh", "-c", `export A="two hunter2"; app --pass 'two hunter2' -v`}, []string{"sh", "-c", `export A=` + mask + `; app --pass ` + mask + ` -v`}},
+		{[]string{"sh", "-c", `A="two \" hunter2`}, []string{"sh", "-c", `A=` + mask}},
+		{[]string{"sh", "-c", `echo '{"password":"hunter2"}' | cat`}, []string{"sh", "-c", `echo '{"password":` + mask + `}' | cat`}},
+		{[]string{"app", "q7Kd81mXz0PwLs93Vb"}, []string{"app", mask}},
+		{[]string{"app", strings.Repeat("ab01", 16)}, []string{"app", mask}}, // a key, as openssl makes it
+		{[]string{"app", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.x"}, []string{"app", mask}},
+		{nil, []string{}},
+	} {
+		if got := arguments(test.words); !slices.Equal(got, test.want) {
+			t.Errorf("%q:\n got %q\nwant %q", test.words, got, test.want)
+		}
+	}
+}
+
+func TestProse(t *testing.T) {
+	id := strings.Repeat("0123456789abcdef", 4)
+	for text, want := range map[string]string{
+		"container " + id + " not found in namespace k8s.io":                                            "",
+		`rpc error: code = Unknown desc = failed to pull "docker.io/library/secret-app:1.2": not found`: "",
+		"pulled nginx@sha256:" + id:                                                 "",
+		"401 for Authorization: Basic YWRtaW46aHVudGVyMg== there":                   "401 for Authorization: " + mask + " there",
+		"get https://admin:hunter2@hub:5000/v2/: refused":                           "get https://" + mask + "@hub:5000/v2/: refused",
+		"token= \"apiKey\": \"hunter2\" left":                                       "token= " + mask + ": " + mask + " left",
+		"the password=hunter2, the rest":                                            "the password=" + mask + " the rest",
+		"token ghp_abcdefgh12345678 is bad":                                         "token " + mask + " is bad",
+		"-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----\nleft": mask + "\nleft",
+		"a key -----BEGIN PRIVATE KEY-----\nabc":                                    "a key " + mask,
+	} {
+		if want == "" {
+			want = text
+		}
+		if got := prose(text); got != want {
+			t.Errorf("%q:\n got %q\nwant %q", text, got, want)
+		}
+	}
+}
+
+func TestLabels(t *testing.T) {
+	for _, test := range []struct {
+		key, value string
+		shown      bool
+	}{
+		{"app.kubernetes.io/name", "web", true},
+		{"pod-template-hash", "7d4b9c6f8", true},
+		{"prometheus.io/port", "9090", true},
+		{"sidecar.istio.io/inject", "true", true},
+		{"example.com/image", "docker.io/library/nginx:1.25", true},
+		{"io.kubernetes.pod.uid", "3f2c1a90-7f5e-4f0a-9a55-0123456789ab", true},
+		{"kubernetes.io/config.hash", "0123456789abcdef0123456789abcdef", true},
+		{"io.kubernetes.container.ports", `[{"containerPort":80}]`, true},
+		{"example.com/empty", "", true},
+		{"example.com/api-token", "hunter2", false},
+		{"example.com/db_password", "hunter2", false},
+		{"example.com/accessKey", "hunter2", false},
+		{"example.com/key", "hunter2", false},
+		{"example.com/note", "q7Kd81mXz0PwLs93Vb", false},
+		{"example.com/note", "A=hunter2", false},
+		{"example.com/note", "https://admin:hunter2@hub", false},
+		{"example.com/note", "one\ntwo", false},
+		{"example.com/note", strings.Repeat("long ", 30), false},
+		{"io.kubernetes.container.preStopHandler", `{"exec":{"command":["a"]}}`, false},
+		{"kubectl.kubernetes.io/last-applied-configuration", `{"env":[{"name":"A","value":"hunter2"}]}`, false},
+		{"example.com/note", "\xff", false},
+	} {
+		got := label(test.key, test.value)
+		if shown := got == test.value; shown != test.shown {
+			t.Errorf("%s=%q became %q, shown should be %t", test.key, test.value, got, test.shown)
+		}
+		if strings.Contains(got, "hunter2") {
+			t.Errorf("%s=%q became %q", test.key, test.value, got)
+		}
+	}
+}
+
+func TestLinks(t *testing.T) {
+	for text, want := range map[string]string{
+		"http://127.0.0.1:4321/exec/q7Kd81mX":           "http://127.0.0.1:4321/exec/" + mask,
+		"http://127.0.0.1:4321/q7Kd81mX":                "http://127.0.0.1:4321/" + mask + "/" + mask,
+		"http://u:hunter2@127.0.0.1/attach/a?token=b#c": "http://127.0.0.1/attach/" + mask,
+		"q7Kd81mX":   mask,
+		"http://%zz": mask,
+	} {
+		if got := link(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
