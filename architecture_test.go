@@ -37,7 +37,7 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 	"trace":        {theirs: []string{"google.golang.org/grpc/codes", "google.golang.org/grpc/status", "google.golang.org/protobuf", "k8s.io/cri-api"}},
 	"version":      {},
 	".": {
-		ours:   []string{"admin", "clients", "config", "doctor", "explain", "metrics", "proxy", "registry", "rewrite", "version"},
+		ours:   []string{"admin", "clients", "config", "doctor", "explain", "metrics", "proxy", "registry", "rewrite", "trace", "version"},
 		theirs: []string{"github.com/coreos/go-systemd/v22", "github.com/distribution/reference", "github.com/fsnotify/fsnotify", "github.com/sirupsen/logrus", "github.com/urfave/cli/v2", "golang.org/x/net/netutil", "golang.org/x/sync/singleflight", "golang.org/x/sys/unix", "google.golang.org/grpc/codes", "google.golang.org/grpc/status"},
 	},
 }

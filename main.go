@@ -51,13 +51,14 @@ EXAMPLES
    image-cri-shim resolve nginx:1.25         which registry would serve this image?
    image-cri-shim install --dry-run          what would point kubelet and crictl at the shim?
    image-cri-shim doctor                     what is wrong on this node, and what to do
+   image-cri-shim trace --slower-than 1s     which calls take long? and who makes them?
    image-cri-shim --file ./shim.yaml         serve
    journalctl -u image-cri-shim              what was asked, and what was served
 
 FILES
    /etc/image-cri-shim.yaml                  the configuration
    /var/lib/image-cri-shim/ledger.json       which image is stored under which name
-   /var/lib/image-cri-shim/admin.sock        where resolve and doctor ask the running shim; root only`
+   /var/lib/image-cri-shim/admin.sock        where resolve, doctor and trace ask the running shim; root only`
 
 // run is the program: it returns instead of exiting, and writes only to the
 // files it is given and, as the daemon, to its socket and state directory.
@@ -69,7 +70,7 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) erro
 		Version:                version.Short(),
 		Flags:                  []cli.Flag{fileFlag()},
 		Action:                 serve,
-		Commands:               []*cli.Command{checkCommand(), resolveCommand(), doctorCommand(), installCommand(), uninstallCommand(), versionCommand(), completionCommand()},
+		Commands:               []*cli.Command{checkCommand(), resolveCommand(), doctorCommand(), traceCommand(), installCommand(), uninstallCommand(), versionCommand(), completionCommand()},
 		EnableBashCompletion:   true,
 		UseShortOptionHandling: true,
 		Suggest:                true,

@@ -9,18 +9,23 @@ import (
 	"image-cri-shim/metrics"
 	"image-cri-shim/proxy"
 	"image-cri-shim/rewrite"
+	"image-cri-shim/trace"
 )
 
 // observers are those who are told of calls and of decisions about image names.
 type observers struct {
 	log     *logrus.Logger
 	metrics atomic.Pointer[metrics.Metrics] // nil where nobody wants them
+	trace   *trace.Hub
 }
 
 // Begin implements [proxy.Observer].
 func (o *observers) Begin(call *proxy.Call) proxy.Tap {
 	if m := o.metrics.Load(); m != nil {
 		m.Begin(call.Method, call.Start)
+	}
+	if tap := o.trace.Begin(traced(call)); tap != nil {
+		return tapped{tap}
 	}
 	return nil
 }
@@ -38,10 +43,35 @@ func (o *observers) End(call *proxy.Call) {
 			Responses: call.Responses.Bytes,
 		})
 	}
+	o.trace.End(traced(call), trace.Ending{
+		Duration: call.Duration, Code: call.Code, Err: call.Err,
+		RequestBytes: call.Requests.Bytes, ResponseBytes: call.Responses.Bytes,
+	})
 }
 
 // decided is told of decisions. ctx is that of the call which one was made for.
-func (o *observers) decided(_ context.Context, decision rewrite.Decision) {
-	logDecision(o.log, decision)
-	o.countDecision(decision)
+func (o *observers) decided(ctx context.Context, d rewrite.Decision) {
+	logDecision(o.log, d)
+	o.countDecision(d)
+	if call := proxy.CallOf(ctx); call != nil {
+		o.trace.Decided(call.ID, trace.Decision{Asked: d.Asked, Served: d.Served, Registry: d.Registry, Reason: d.Reason})
+	}
+}
+
+// traced is a call as the trace has it, which does not know the proxy.
+func traced(call *proxy.Call) trace.Call {
+	return trace.Call{ID: call.ID, Client: trace.Client{Process: call.Client.Process, User: call.Client.User}, Method: call.Method, Start: call.Start}
+}
+
+// tapped is a tap of the trace.
+type tapped struct{ *trace.Tap }
+
+// Wants implements [proxy.Tap].
+func (t tapped) Wants(from proxy.Side, length int) int {
+	return t.Tap.Wants(from == proxy.FromClient, length)
+}
+
+// Message implements [proxy.Tap].
+func (t tapped) Message(from proxy.Side, message []byte, length int, compressed bool) {
+	t.Tap.Message(from == proxy.FromClient, message, length, compressed)
 }

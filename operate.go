@@ -10,6 +10,7 @@ import (
 	"image-cri-shim/doctor"
 	"image-cri-shim/explain"
 	"image-cri-shim/proxy"
+	"image-cri-shim/trace"
 	"image-cri-shim/version"
 )
 
@@ -27,7 +28,34 @@ func (d *daemon) operator() http.Handler {
 	mux.HandleFunc("GET "+doctor.AboutPath, func(response http.ResponseWriter, _ *http.Request) {
 		admin.Reply(response, doctor.Running{File: absolute(d.file), Read: *d.read.Load(), Version: version.Short()}, nil)
 	})
+	mux.HandleFunc("GET "+tracePath, d.sendTrace)
 	return mux
+}
+
+// tracePath is where calls are told of while they are made. Its query is that of a
+// [trace.Filter], and body where messages are wanted.
+const tracePath = "/trace"
+
+// sendTrace tells of calls until whoever asks has enough, or the daemon ends.
+func (d *daemon) sendTrace(response http.ResponseWriter, request *http.Request) {
+	filter, err := trace.ParseFilter(request.URL.Query())
+	if err != nil {
+		http.Error(response, err.Error(), http.StatusBadRequest)
+		return
+	}
+	reader := d.observers.trace.Subscribe(request.Context(), filter, request.URL.Query().Has("body"))
+	defer reader.Close()
+	response.Header().Set("Content-Type", "application/x-ndjson")
+	err = trace.WriteHeader(response, trace.NewHeader(version.Short()))
+	for flush := http.NewResponseController(response).Flush; err == nil; {
+		if !reader.Waiting() {
+			_ = flush()
+		}
+		var line []byte
+		if line, err = reader.Next(request.Context()); err == nil {
+			_, err = response.Write(line)
+		}
+	}
 }
 
 // operate begins to answer the operator, until end is called. That this can't be

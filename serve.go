@@ -19,6 +19,7 @@ import (
 	"image-cri-shim/proxy"
 	"image-cri-shim/registry"
 	"image-cri-shim/rewrite"
+	"image-cri-shim/trace"
 	"image-cri-shim/version"
 )
 
@@ -83,7 +84,9 @@ type daemon struct {
 
 // newDaemon puts the parts together. It listens on nothing yet.
 func newDaemon(ctx context.Context, file string, settings *config.Config, log *logrus.Logger) (*daemon, error) {
-	d := &daemon{started: time.Now(), file: file, settings: settings, runtime: settings.Runtime, log: log, observers: &observers{log: log}}
+	d := &daemon{started: time.Now(), file: file, settings: settings, runtime: settings.Runtime, log: log}
+	d.observers = &observers{log: log, trace: trace.NewHub(trace.Options{Endless: endless, Invoke: d.invoke})}
+	d.site = &site{handler: d.pages(), listen: d.listenForSite, log: log}
 	d.site = &site{handler: d.pages(), listen: d.listenForSite, log: log}
 	var err error
 	if d.ledger, err = rewrite.OpenLedger(settings.StateDirectory); err != nil {
@@ -101,6 +104,11 @@ func newDaemon(ctx context.Context, file string, settings *config.Config, log *l
 		return nil, err
 	}
 	return d, nil
+}
+
+// invoke calls the runtime for the daemon itself.
+func (d *daemon) invoke(ctx context.Context, method string, request []byte) ([]byte, error) {
+	return d.server.Invoke(ctx, method, request)
 }
 
 // generate makes of settings what calls begin with. What outlives them is the

@@ -3,6 +3,7 @@ package admin_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -46,6 +47,11 @@ func serve(t *testing.T, socket string) {
 	mux.HandleFunc("GET /fail", func(w http.ResponseWriter, _ *http.Request) {
 		admin.Reply(w, nil, errors.New("it is broken"))
 	})
+	mux.HandleFunc("GET /begin", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write([]byte("begun"))
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
 	mux.HandleFunc("GET /hang", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -68,7 +74,7 @@ func TestGet(t *testing.T) {
 	if err := admin.Get(t.Context(), socket, "/echo", url.Values{"word": {"a b&c"}}, &answer); err != nil || answer != "a b&c" {
 		t.Errorf("got %q, %v", answer, err)
 	}
-	for path, want := range map[string]string{"/fail": "it is broken", "/missing": "not found"} {
+	for path, want := range map[string]string{"/fail": "it is broken", "/missing": admin.ErrUnknown.Error()} {
 		if err := admin.Get(t.Context(), socket, path, nil, &answer); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q in it", path, err, want)
 		}
@@ -76,6 +82,27 @@ func TestGet(t *testing.T) {
 	var number int
 	if err := admin.Get(t.Context(), socket, "/echo", url.Values{"word": {"x"}}, &number); err == nil {
 		t.Error("a string was decoded into a number")
+	}
+}
+
+// TestOpen reads an answer while it is given.
+func TestOpen(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "admin.sock")
+	serve(t, socket)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	answer, err := admin.Open(ctx, socket, "/begin", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Close()
+	begun := make([]byte, 5)
+	if _, err := io.ReadFull(answer, begun); err != nil || string(begun) != "begun" {
+		t.Errorf("got %q, %v", begun, err)
+	}
+	cancel()
+	if _, err := io.ReadAll(answer); !errors.Is(err, context.Canceled) {
+		t.Errorf("it ended with %v", err)
 	}
 }
 

@@ -20,9 +20,27 @@ var ErrNotRunning = errors.New("the shim is not running")
 // answerLimit bounds an answer, in bytes.
 const answerLimit = 256 << 20
 
+// ErrUnknown says that the daemon does not know what it is asked: it is of another
+// version than who asks.
+var ErrUnknown = errors.New("the running shim is of another version, which has no answer to this: restart it")
+
 // Get asks the daemon behind a socket, and decodes its answer. The error is
 // [ErrNotRunning] where there is no daemon.
 func Get(ctx context.Context, socket, path string, query url.Values, answer any) error {
+	body, err := Open(ctx, socket, path, query)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = body.Close() }()
+	if err := json.NewDecoder(io.LimitReader(body, answerLimit)).Decode(answer); err != nil {
+		return fmt.Errorf("the running shim's answer: %w", err)
+	}
+	return nil
+}
+
+// Open asks as [Get] does, and returns the answer as it comes, which must be closed. The
+// error is [ErrUnknown] where the daemon does not know the path.
+func Open(ctx context.Context, socket, path string, query url.Values) (io.ReadCloser, error) {
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -32,23 +50,22 @@ func Get(ctx context.Context, socket, path string, query url.Values, answer any)
 	address := url.URL{Scheme: "http", Host: "shim", Path: path, RawQuery: query.Encode()}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	response, err := client.Do(request)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-		return ErrNotRunning
+		return nil, ErrNotRunning
 	}
 	if err != nil {
-		return fmt.Errorf("ask the running shim: %w", err)
+		return nil, fmt.Errorf("ask the running shim: %w", err)
+	}
+	if response.StatusCode == http.StatusOK {
+		return response.Body, nil
 	}
 	defer func() { _ = response.Body.Close() }()
-	body := io.LimitReader(response.Body, answerLimit)
-	if response.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(body, 4<<10))
-		return fmt.Errorf("the running shim: %s", strings.TrimSpace(string(text)))
+	if response.StatusCode == http.StatusNotFound {
+		return nil, ErrUnknown
 	}
-	if err := json.NewDecoder(body).Decode(answer); err != nil {
-		return fmt.Errorf("the running shim's answer: %w", err)
-	}
-	return nil
+	text, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10))
+	return nil, fmt.Errorf("the running shim: %s", strings.TrimSpace(string(text)))
 }

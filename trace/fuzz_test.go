@@ -116,7 +116,7 @@ func FuzzRecording(f *testing.F) {
 				t.Errorf("%s became %s, %v", written, encode(reread), err)
 			}
 		}
-		if err := summary.WriteText(io.Discard); err != nil {
+		if err := summary.Write(io.Discard, true); err != nil {
 			t.Error(err)
 		}
 	})

@@ -41,6 +41,13 @@ func (r *Reader) Next(ctx context.Context) ([]byte, error) {
 	}
 }
 
+// Waiting tells whether Next has something to return at once.
+func (r *Reader) Waiting() bool {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	return len(r.lines) > 0 || r.lost > 0
+}
+
 // Close ends the reading.
 func (r *Reader) Close() { r.hub.leave(r) }
 

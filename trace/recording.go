@@ -40,6 +40,9 @@ func WriteEvent(w io.Writer, event Event) error {
 	return err
 }
 
+// ErrVersion says that a trace can't be read because another version has made it.
+var ErrVersion = errors.New("it is of another version of image-cri-shim")
+
 // ErrCut is the end of a recording in the middle of a line.
 var ErrCut = errors.New("the recording ends in the middle of an event")
 
@@ -58,7 +61,7 @@ func OpenRecording(r io.Reader) (*Recording, error) {
 	case err != nil || h.Format != format:
 		return nil, errors.Join(errors.New("it is no trace of image-cri-shim"), err)
 	case h.Version != formatVersion:
-		return nil, fmt.Errorf("found version %d of the format, expected %d: it is of another image-cri-shim (%s)", h.Version, formatVersion, h.Shim)
+		return nil, fmt.Errorf("%w: found version %d of the format, expected %d (image-cri-shim %s)", ErrVersion, h.Version, formatVersion, h.Shim)
 	}
 	return recording, nil
 }

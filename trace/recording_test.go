@@ -75,7 +75,7 @@ func TestNotARecording(t *testing.T) {
 	const header = `{"format":"image-cri-shim trace","version":1}` + "\n"
 	for content, want := range map[string]string{
 		"": "no trace of image-cri-shim",
-		`{"format":"image-cri-shim trace","version":2,"shim":"v9"}` + "\n": "found version 2 of the format, expected 1: it is of another image-cri-shim (v9)",
+		`{"format":"image-cri-shim trace","version":2,"shim":"v9"}` + "\n": "another version of image-cri-shim: found version 2 of the format, expected 1 (image-cri-shim v9)",
 		`{"format":"another"}` + "\n":                                      "no trace",
 		"\x00\x01\n":                                                       "no trace",
 		header + "{}\n":                                                    `line 2: found an event of the kind ""`,

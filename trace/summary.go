@@ -2,6 +2,7 @@ package trace
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -104,8 +105,17 @@ func (s *Summary) Methods() []MethodSummary {
 	return all
 }
 
-// WriteText writes a table.
-func (s *Summary) WriteText(w io.Writer) error {
+// Write writes a table, or JSON.
+func (s *Summary) Write(w io.Writer, text bool) error {
+	if text {
+		return s.writeTable(w)
+	}
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(s.Methods())
+}
+
+func (s *Summary) writeTable(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprint(table, "METHOD\tCALLS\tERRORS\tP50\tP90\tP99\tMAX\tREQUESTS\tRESPONSES\tMESSAGES\n")
 	for _, m := range s.Methods() {

@@ -33,7 +33,7 @@ func TestSummary(t *testing.T) {
 		}
 	}
 	var text bytes.Buffer
-	if err := s.WriteText(&text); err != nil {
+	if err := s.Write(&text, true); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(text.String(), "\n")

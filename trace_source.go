@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"image-cri-shim/admin"
+	"image-cri-shim/config"
+	"image-cri-shim/trace"
+)
+
+// replay shows a recording.
+func (t *traceOutput) replay(file string, filter trace.Filter) error {
+	content, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = content.Close() }()
+	recording, err := trace.OpenRecording(content)
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	if err := t.begin(recording.Header); err != nil {
+		return err
+	}
+	for {
+		event, err := recording.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.Is(err, trace.ErrCut):
+			t.tell("%s: %v: the rest is missing", file, err)
+			return nil
+		case err != nil:
+			return fmt.Errorf("%s: %w", file, err)
+		case !filter.Match(&event):
+			continue
+		}
+		if err := t.add(event); err != nil {
+			return enough(err)
+		}
+	}
+}
+
+// enough drops the error that ends a trace as it should.
+func enough(err error) error {
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}
+
+// follow shows what passes through the running shim, and the next one where it is
+// restarted, until ctx is done or there was enough.
+func (t *traceOutput) follow(ctx context.Context, c *cli.Context, filter trace.Filter) error {
+	settings, err := config.Load(file(c))
+	if err != nil {
+		return err
+	}
+	if limit := c.Duration("for"); limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	query := filter.Values()
+	if c.Bool("body") {
+		query.Set("body", "true")
+	}
+	for {
+		err := t.attach(ctx, adminSocket(settings), query)
+		var broken sinkError
+		switch {
+		case errors.Is(err, errEnough), ctx.Err() != nil:
+			return nil
+		case errors.As(err, &broken):
+			return broken.error
+		case !t.begun, errors.Is(err, admin.ErrUnknown), errors.Is(err, trace.ErrVersion):
+			return err
+		case errors.Is(err, errGone):
+			t.tell("the shim has ended: waiting for the next")
+		}
+		if !sleep(ctx, reconnectInterval) {
+			return nil
+		}
+	}
+}
+
+// errGone says that the shim was there and has ended.
+var errGone = errors.New("the shim has ended")
+
+// sinkError is a failure to show or to record.
+type sinkError struct{ error }
+
+// attach shows what one shim tells, until it ends.
+func (t *traceOutput) attach(ctx context.Context, socket string, query url.Values) error {
+	stream, err := admin.Open(ctx, socket, tracePath, query)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = stream.Close() }()
+	recording, err := trace.OpenRecording(stream)
+	if err != nil {
+		return err
+	}
+	if t.begun {
+		t.tell("the shim is back")
+	} else if err := t.begin(recording.Header); err != nil {
+		return sinkError{err}
+	}
+	for {
+		event, err := recording.Next()
+		if err != nil {
+			return errors.Join(errGone, err)
+		}
+		if err := t.add(event); errors.Is(err, errEnough) {
+			return err
+		} else if err != nil {
+			return sinkError{err}
+		}
+	}
+}
+
+// sleep returns false when ctx is done first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
