@@ -1,0 +1,241 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/e2e/testbed"
+)
+
+// trace starts a trace of the node's shim. What it has printed and recorded must not
+// hold a secret.
+func (n *node) trace(t *testing.T, arguments ...string) *testbed.Trace {
+	t.Helper()
+	trace, err := n.shim.Trace(testContext(t), t.TempDir(), arguments...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(trace.Kill)
+	return trace
+}
+
+// interrupted ends a trace, and returns what it has printed: events, and what it says
+// at the end.
+func interrupted(t *testing.T, trace *testbed.Trace) (events, said string) {
+	t.Helper()
+	if err := trace.Interrupt(); err != nil {
+		t.Errorf("the trace ended with %v", err)
+	}
+	printed, err := os.ReadFile(trace.Printed())
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded, err := trace.Read(testContext(t), "--output", "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantNoSecret(t, "trace", printed)
+	wantNoSecret(t, "recorded trace", recorded)
+	at := bytes.LastIndex(printed, []byte("image-cri-shim: "))
+	if at < 0 {
+		t.Fatalf("the trace ends without a word:\n%s", printed)
+	}
+	return string(printed[:at]), string(printed[at:])
+}
+
+// wait returns the first event of a method, about a pod and container, when it is there.
+func wait(t *testing.T, trace *testbed.Trace, method string, fits func(testbed.TraceEvent) bool) (found testbed.TraceEvent) {
+	t.Helper()
+	eventually(t, func() string {
+		events, err := trace.Events()
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := slices.IndexFunc(events, func(e testbed.TraceEvent) bool { return e.Method == method && fits(e) })
+		if at < 0 {
+			return "there is no event of " + method
+		}
+		found = events[at]
+		return ""
+	})
+	return found
+}
+
+func always(testbed.TraceEvent) bool { return true }
+
+// TestTrace follows pulls, and looks at them with other eyes afterwards.
+func TestTrace(t *testing.T) {
+	onEachRuntime(t, func(t *testing.T, runtime runtime) {
+		n := newNode(t, runtime, privateOnly())
+		all, failures, table := n.trace(t, "--body", "--output", "json"), n.trace(t, "--errors", "--output", "json"), n.trace(t, "--summary", "--image", "nginx")
+		id := n.pull(t, n.through, "nginx:1.25", callers)
+		if _, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: "nowhere:1"}, callers, nil); err == nil {
+			t.Fatal("nowhere:1 was pulled")
+		}
+		const pull, status = "/runtime.v1.ImageService/PullImage", "/runtime.v1.ImageService/ImageStatus"
+		n.status(t, n.through, id)
+		e := wait(t, all, pull, always)
+		stored := shared.private.Host() + "/library/nginx:1.25"
+		if e.Kind != "call" || e.Code != "OK" || e.Client.Process != os.Getpid() || e.Client.User != os.Getuid() || e.Client.Name == "" || e.Seconds <= 0 ||
+			e.RequestBytes == 0 || e.ResponseBytes == 0 || !slices.Equal(e.Images, []string{"nginx:1.25"}) ||
+			len(e.Decisions) != 1 || e.Decisions[0].Served != stored || e.Decisions[0].Registry != shared.private.Address() ||
+			string(e.Request) != `{"image":{"image":"nginx:1.25","userSpecifiedImage":"nginx:1.25"},"auth":"********"}` && string(e.Request) != `{"image":{"image":"nginx:1.25"},"auth":"********"}` ||
+			string(e.Response) != `{"imageRef":"`+id+`"}` {
+			t.Errorf("the pull: %+v %s %s", e, e.Request, e.Response)
+		}
+		if e := wait(t, all, status, func(e testbed.TraceEvent) bool { return slices.Contains(e.Images, id) }); !strings.Contains(string(e.Response), `"repoTags":["docker.io/library/nginx:1.25"]`) {
+			t.Errorf("the client's answer is shown as %s", e.Response)
+		}
+		if e := wait(t, failures, pull, always); !slices.Equal(e.Images, []string{"nowhere:1"}) || e.Code == "OK" || e.Error == "" || e.Request != nil {
+			t.Errorf("the failure: %+v", e)
+		}
+		lines, said := interrupted(t, all)
+		if again, err := all.Read(testContext(t), "--output", "json"); err != nil || string(again) != lines || !strings.Contains(said, " 0 lost\n") {
+			t.Errorf("printed was\n%s%swhat was recorded is\n%s(%v)", lines, said, again, err)
+		}
+		if lines, _ := interrupted(t, failures); strings.Contains(lines, `"OK"`) {
+			t.Errorf("among the failures are\n%s", lines)
+		}
+		if sums, _ := interrupted(t, table); !strings.Contains(sums, "\nPullImage ") || strings.Contains(sums, "Version") {
+			t.Errorf("the sums are\n%s", sums)
+		}
+	})
+}
+
+// TestTraceOfV1alpha2 decodes what old clients send.
+func TestTraceOfV1alpha2(t *testing.T) {
+	onEachRuntime(t, func(t *testing.T, runtime runtime) {
+		n := newNode(t, runtime, privateOnly())
+		n.needV1alpha2(t)
+		trace := n.trace(t, "--body", "--method", "v1alpha2.*")
+		request := &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: "nginx:1.25"}, Auth: callers}
+		n.v1alpha2(t, "ImageService/PullImage", request, &runtimeapi.PullImageResponse{})
+		e := wait(t, trace, "/runtime.v1alpha2.ImageService/PullImage", always)
+		if string(e.Request) != `{"image":{"image":"nginx:1.25"},"auth":"********"}` || !slices.Equal(e.Images, []string{"nginx:1.25"}) {
+			t.Errorf("got %+v %s", e, e.Request)
+		}
+		interrupted(t, trace)
+	})
+}
+
+// TestTraceOfPod has secrets in all that a pod's calls carry, and a client that has
+// listened to events since before the trace.
+func TestTraceOfPod(t *testing.T) {
+	n := newNode(t, needContainerd(t), privateOnly())
+	n.pull(t, n.through, "nginx:1.25", nil)
+	listening := n.listen(t)
+	old := n.startPod(t)
+	oldContainer, err := old.Run(testContext(t), "old", "nginx:1.25")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for method, heard := range listening {
+		if status.Code(<-heard) == codes.Unimplemented {
+			delete(listening, method)
+		}
+	}
+	trace := n.trace(t, "--body", "--output", "json")
+
+	request := old.CreateRequest("web", "nginx:1.25", "sh", "-c", "exec sleep 3600", "--password", canary("argument"))
+	request.Config.Envs = []*runtimeapi.KeyValue{{Key: "CANARY", Value: []byte(canary("environment"))}}
+	request.Config.Annotations = map[string]string{
+		"example.com/token": canary("annotation"), "example.com/team": "blue",
+		"kubectl.kubernetes.io/last-applied-configuration": `{"value":"` + canary("applied") + `"}`,
+	}
+	ctx, runtime := testContext(t), n.through.Runtime
+	container, err := runtime.CreateContainer(ctx, request.PodSandboxId, request.Config, request.SandboxConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := runtime.StartContainer(ctx, container); err != nil {
+		t.Fatal(err)
+	}
+	printed, _, err := runtime.ExecSync(ctx, container, []string{"sh", "-c", "A=" + canary("exec") + "; echo $CANARY"}, 10*time.Second)
+	if err != nil || !bytes.Contains(printed, []byte("canary-environment")) {
+		t.Fatalf("the container's environment is %q, %v", printed, err)
+	}
+	execution, err := runtime.Exec(ctx, &runtimeapi.ExecRequest{ContainerId: container, Cmd: []string{"env"}, Stdout: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keepSecret(execution.Url[strings.LastIndex(execution.Url, "/")+1:])
+	for _, id := range []string{container, oldContainer[:12]} {
+		if _, err := runtime.ContainerStatus(ctx, id, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := runtime.PodSandboxStatus(ctx, request.PodSandboxId, true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := runtime.Status(ctx, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := runtime.StopContainer(ctx, container, 0); err != nil {
+		t.Fatal(err)
+	}
+	const service = "/runtime.v1.RuntimeService/"
+	pod := "testbed/" + request.SandboxConfig.Metadata.Name
+	for _, method := range []string{"CreateContainer", "StartContainer", "ExecSync", "Exec", "ContainerStatus", "StopContainer"} {
+		e := wait(t, trace, service+method, always)
+		if e.Pod != pod || e.Container != "web" || !slices.Contains(e.Images, "nginx:1.25") || e.Code != "OK" || e.Request == nil || e.Response == nil {
+			t.Errorf("%s: %+v %s %s", method, e, e.Request, e.Response)
+		}
+	}
+	wait(t, trace, service+"ContainerStatus", func(e testbed.TraceEvent) bool { return e.Pod == pod && e.Container == "old" })
+	wait(t, trace, service+"PodSandboxStatus", func(e testbed.TraceEvent) bool { return e.Pod == pod && e.Container == "" })
+	created := wait(t, trace, service+"CreateContainer", always)
+	for _, shown := range []string{`"envs":[{"key":"CANARY","value":"********"}]`, `"example.com/team":"blue"`, `"example.com/token":"********"`, `"--password","********"`} {
+		if !strings.Contains(string(created.Request), shown) {
+			t.Errorf("there is no %s in %s", shown, created.Request)
+		}
+	}
+	for method := range listening {
+		e := wait(t, trace, method, func(e testbed.TraceEvent) bool { return e.Kind == "message" })
+		if e.ResponseBytes == 0 || e.Client.Process != os.Getpid() {
+			t.Errorf("%s: %+v", method, e)
+		}
+		if strings.HasPrefix(method, service) {
+			wait(t, trace, method, func(e testbed.TraceEvent) bool { return e.Pod == pod && e.Container == "web" && e.Response != nil })
+		}
+	}
+	interrupted(t, trace)
+}
+
+// listen opens the streams of events that runtimes have. Each tells when its first event
+// has come, or of its error.
+func (n *node) listen(t *testing.T) map[string]<-chan error {
+	t.Helper()
+	heard := make(map[string]<-chan error)
+	for _, method := range []string{"/runtime.v1.RuntimeService/GetContainerEvents", "/containerd.services.events.v1.Events/Subscribe"} {
+		ctx, cancel := context.WithCancel(testContext(t))
+		t.Cleanup(cancel)
+		stream, err := n.through.Connection.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, method)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(stream.SendMsg(&runtimeapi.GetEventsRequest{}), stream.CloseSend()); err != nil { // empty, as containerd's
+			t.Fatal(err)
+		}
+		first := make(chan error, 1)
+		heard[method] = first
+		go func() {
+			err := stream.RecvMsg(&runtimeapi.GetEventsRequest{})
+			first <- err
+			for err == nil {
+				err = stream.RecvMsg(&runtimeapi.GetEventsRequest{})
+			}
+		}()
+	}
+	return heard
+}
