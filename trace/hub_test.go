@@ -353,6 +353,31 @@ func TestNobodyReads(t *testing.T) {
 	check()
 }
 
+// BenchmarkCall is what a call costs of all that the hub is told of it.
+func BenchmarkCall(b *testing.B) {
+	request, err := proto.Marshal(&runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: "nginx:1.25"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, read := range map[string]bool{"nobody": false, "read": true} {
+		b.Run(name, func(b *testing.B) {
+			hub := NewHub(Options{Endless: []string{events}})
+			if read {
+				defer hub.Subscribe(b.Context(), Filter{}, true).Close()
+			}
+			b.ReportAllocs()
+			call := Call{Client: Client{Process: os.Getpid()}, Method: "/runtime.v1.ImageService/PullImage", Start: time.Now()}
+			for b.Loop() {
+				call.ID++
+				if tap := hub.Begin(call); tap != nil && tap.Wants(true, len(request)) > 0 {
+					tap.Message(true, request, len(request), false)
+				}
+				hub.End(call, Ending{})
+			}
+		})
+	}
+}
+
 // TestReadersComeAndGo lets calls run through all of it, for the race detector.
 func TestReadersComeAndGo(t *testing.T) {
 	b := newBench(t)

@@ -120,9 +120,17 @@ func (s *Summary) writeTable(w io.Writer) error {
 	fmt.Fprint(table, "METHOD\tCALLS\tERRORS\tP50\tP90\tP99\tMAX\tREQUESTS\tRESPONSES\tMESSAGES\n")
 	for _, m := range s.Methods() {
 		fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%d\n", clean(shortMethod(m.Method)), m.Calls, m.Errors,
-			duration(m.P50), duration(m.P90), duration(m.P99), duration(m.Max), size(m.RequestBytes), size(m.ResponseBytes), m.Messages)
+			m.took(m.P50), m.took(m.P90), m.took(m.P99), m.took(m.Max), size(m.RequestBytes), size(m.ResponseBytes), m.Messages)
 	}
 	return table.Flush()
+}
+
+// took is a duration of the calls, of which there may be none.
+func (m *MethodSummary) took(seconds float64) string {
+	if m.Calls == 0 {
+		return "-"
+	}
+	return duration(seconds)
 }
 
 // duration is for people, in three digits or so.
