@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -34,7 +35,7 @@ func (n *node) trace(t *testing.T, arguments ...string) *testbed.Trace {
 // at the end.
 func interrupted(t *testing.T, trace *testbed.Trace) (events, said string) {
 	t.Helper()
-	if err := trace.Interrupt(); err != nil {
+	if err := trace.Interrupt(testContext(t)); err != nil {
 		t.Errorf("the trace ended with %v", err)
 	}
 	printed, err := os.ReadFile(trace.Printed())
@@ -210,6 +211,50 @@ func TestTraceOfPod(t *testing.T) {
 		}
 	}
 	interrupted(t, trace)
+}
+
+// TestTraceOfSlowReader stops who reads: calls go on, and those that are not shown are
+// counted as lost.
+func TestTraceOfSlowReader(t *testing.T) {
+	n := newNode(t, shared.embedded, privateOnly())
+	trace := n.trace(t, "--body", "--method", "CreateContainer", "--method", "Version", "--summary")
+	other := n.trace(t, "--count", "14", "--method", "CreateContainer")
+	trace.Pause()
+	groups := &runtimeapi.LinuxContainerSecurityContext{SupplementalGroups: slices.Repeat([]int64{1 << 62}, 100_000)} // 2 MB as JSON
+	large := &runtimeapi.CreateContainerRequest{Config: &runtimeapi.ContainerConfig{Linux: &runtimeapi.LinuxContainerConfig{SecurityContext: groups}}}
+	calls := 14 // of which the other reader learns; more than the shim keeps for a reader, and sockets hold
+	for range calls {
+		err := n.through.Connection.Invoke(testContext(t), "/runtime.v1.RuntimeService/CreateContainer", large, &runtimeapi.CreateContainerResponse{})
+		if status.Code(err) != codes.Unimplemented {
+			t.Fatal(err)
+		}
+	}
+	if err := other.Wait(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	before := calls
+	trace.Resume()
+	eventually(t, func() string {
+		if _, err := n.through.Runtime.Version(testContext(t), ""); err != nil {
+			t.Fatal(err)
+		}
+		if calls++; !trace.Ends("Service/Version") {
+			return "the calls after it reads again are not shown"
+		}
+		return ""
+	})
+	if err := trace.Interrupt(testContext(t)); err != nil {
+		t.Error(err)
+	}
+	printed, err := os.ReadFile(trace.Printed())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen, lost int
+	end := printed[max(0, bytes.LastIndex(printed, []byte("image-cri-shim: "))):]
+	if _, err := fmt.Sscanf(string(end), "image-cri-shim: %d events, %d lost\n", &seen, &lost); err != nil || lost == 0 || seen+lost < before || seen+lost > calls {
+		t.Errorf("it ends with %q (%v), want some lost and %d to %d in all", end, err, before, calls)
+	}
 }
 
 // listen opens the streams of events that runtimes have. Each tells when its first event

@@ -126,8 +126,10 @@ func appendValue(b []byte, field protoreflect.FieldDescriptor, v protoreflect.Va
 			return appendText(b, string(known.Name()))
 		}
 		return strconv.AppendInt(b, int64(v.Enum()), 10)
-	case protoreflect.Int64Kind, protoreflect.Uint64Kind: // as protobuf's JSON: no reader rounds it
-		return appendText(b, v.String())
+	case protoreflect.Int64Kind: // as protobuf's JSON: no reader rounds it
+		return append(strconv.AppendInt(append(b, '"'), v.Int(), 10), '"')
+	case protoreflect.Uint64Kind:
+		return append(strconv.AppendUint(append(b, '"'), v.Uint(), 10), '"')
 	case protoreflect.DoubleKind, protoreflect.FloatKind: // there may be none for it in JSON
 		return appendText(b, strconv.FormatFloat(v.Float(), 'g', -1, 64))
 	default:

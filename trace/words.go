@@ -112,8 +112,14 @@ func secretFlag(before, word string) bool {
 	return login || before == "-p" || secretName.MatchString(before)
 }
 
+// word is too short, and too simple, for any of the patterns here.
+var word = regexp.MustCompile(`^[A-Za-z0-9._/][A-Za-z0-9._/-]{0,9}$`)
+
 // argument is one of them; it may be a whole script.
 func argument(text string) string {
+	if len(text) <= 10 && word.MatchString(text) {
+		return text
+	}
 	last := ""
 	return eachWord(withoutValues(plain(text), secretKey, secretOption, variable), func(word string) string {
 		before := last

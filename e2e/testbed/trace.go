@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -60,14 +61,32 @@ func (t *Trace) recording() string { return filepath.Join(t.folder, "recording")
 func (t *Trace) Printed() string { return filepath.Join(t.folder, "printed") }
 
 // Interrupt ends the command as Ctrl-C does.
-func (t *Trace) Interrupt() error {
+func (t *Trace) Interrupt(ctx context.Context) error {
 	t.process.signal(syscall.SIGINT)
-	<-t.process.ended
-	return t.process.err
+	return t.Wait(ctx)
 }
+
+// Wait returns when it has ended.
+func (t *Trace) Wait(ctx context.Context) error {
+	select {
+	case <-t.process.ended:
+		return t.process.err
+	case <-ctx.Done():
+		return fmt.Errorf("the trace has not ended: %w", ctx.Err())
+	}
+}
+
+// Pause keeps the command from reading, until it is resumed.
+func (t *Trace) Pause() { t.process.signal(syscall.SIGSTOP) }
+
+// Resume lets a paused command go on.
+func (t *Trace) Resume() { t.process.signal(syscall.SIGCONT) }
 
 // Kill ends it where that has not been done.
 func (t *Trace) Kill() { t.process.kill() }
+
+// Ends tells whether the end of the recording holds a text.
+func (t *Trace) Ends(text string) bool { return strings.Contains(tail(t.recording()), text) }
 
 // Events are those that have been recorded so far.
 func (t *Trace) Events() ([]TraceEvent, error) {
