@@ -45,6 +45,9 @@ func plain(text string) string {
 var (
 	// secretKey is a name that looks secret, as YAML, JSON, a shell or a flag writes it.
 	secretKey = regexp.MustCompile(`(?i)[\w.-]*(?:` + secretWords + `)[\w.-]*(?:["']?\s*=\s*|["']?:\s+|["']\s*:\s*)`)
+	// secretSetting is one in a text with sentences, in which a token is followed by a colon
+	// and what is wrong with it.
+	secretSetting = regexp.MustCompile(`(?i)[\w.-]*(?:` + secretWords + `)[\w.-]*(?:["']?\s*=\s*|["']\s*:\s*)|pass(?:word|wd|phrase|code):\s+`)
 	// secretOption is one of a command's.
 	secretOption = regexp.MustCompile(`(?i)--?[\w.-]*(?:` + secretWords + `)[\w.-]*\s+`)
 	// variable is one that is put into an environment.
@@ -78,7 +81,7 @@ func withoutValues(text string, before ...*regexp.Regexp) string {
 
 // prose is a text that people read, such as an error. IDs and digests stay.
 func prose(text string) string {
-	return eachWord(withoutValues(plain(text), secretKey), func(word string) string {
+	return eachWord(withoutValues(plain(text), secretSetting), func(word string) string {
 		if random(word, true) {
 			return mask
 		}
