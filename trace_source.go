@@ -75,11 +75,11 @@ func (t *traceOutput) follow(ctx context.Context, c *cli.Context, filter trace.F
 	}
 	for {
 		err := t.attach(ctx, adminSocket(settings), query)
-		var broken sinkError
+		broken, isBroken := errors.AsType[sinkError](err)
 		switch {
 		case errors.Is(err, errEnough), ctx.Err() != nil:
 			return nil
-		case errors.As(err, &broken):
+		case isBroken:
 			return broken.error
 		case !t.begun, errors.Is(err, admin.ErrUnknown), errors.Is(err, trace.ErrVersion):
 			return err

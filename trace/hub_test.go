@@ -44,7 +44,8 @@ func invoke(_ context.Context, method string, _ []byte) ([]byte, error) {
 			{Id: "pod1", Metadata: &runtime.PodSandboxMetadata{Namespace: "default", Name: "web"}}}})
 	case "/runtime.v1alpha2.RuntimeService/ListContainers":
 		return proto.Marshal(&runtime.ListContainersResponse{Containers: []*runtime.Container{
-			{Id: "container1", PodSandboxId: "pod1", Metadata: &runtime.ContainerMetadata{Name: "app"}, Image: &runtime.ImageSpec{Image: "sha256:1", UserSpecifiedImage: "nginx:1.25"}}}})
+			{Id: "container1", PodSandboxId: "pod1", Metadata: &runtime.ContainerMetadata{Name: "app"}, Image: &runtime.ImageSpec{Image: "sha256:1", UserSpecifiedImage: "nginx:1.25"}, ImageRef: "sha256:1"},
+			{Id: "more", Metadata: &runtime.ContainerMetadata{Name: "plain"}, Image: &runtime.ImageSpec{Image: "sha256:1"}, ImageRef: "sha256:1"}}})
 	}
 	return nil, errors.New("unknown method")
 }
@@ -133,6 +134,7 @@ func TestNames(t *testing.T) {
 	}{
 		{v1 + "StartContainer", &runtime.StartContainerRequest{ContainerId: "container1"}, &runtime.StartContainerResponse{}, "default/web,app,nginx:1.25"},
 		{v1 + "StartContainer", &runtime.StartContainerRequest{ContainerId: "conta"}, &runtime.StartContainerResponse{}, "default/web,app,nginx:1.25"},
+		{v1 + "StartContainer", &runtime.StartContainerRequest{ContainerId: "more"}, &runtime.StartContainerResponse{}, ",plain"},
 		{v1 + "StartContainer", &runtime.StartContainerRequest{ContainerId: "other"}, &runtime.StartContainerResponse{}, ",other"},
 		{v1 + "PodSandboxStatus", &runtime.PodSandboxStatusRequest{PodSandboxId: "pod1"}, &runtime.PodSandboxStatusResponse{}, "default/web,"},
 		{v1 + "RunPodSandbox", &runtime.RunPodSandboxRequest{Config: pod}, &runtime.RunPodSandboxResponse{PodSandboxId: "pod2"}, "kube-system/dns,"},

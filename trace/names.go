@@ -56,7 +56,11 @@ func (n *names) learn(ctx context.Context, invoke Invoke) error {
 			n.addPod(pod.Id, podName(pod.Metadata))
 		}
 		for _, c := range containers.Containers {
-			n.addContainer(c.Id, containerName{pod: c.PodSandboxId, name: c.GetMetadata().GetName(), image: imageName(c.Image)})
+			image := imageName(c.Image)
+			if image == c.ImageRef || image == c.ImageId { // an ID, which tells people nothing
+				image = ""
+			}
+			n.addContainer(c.Id, containerName{pod: c.PodSandboxId, name: c.GetMetadata().GetName(), image: image})
 		}
 		return nil
 	}
