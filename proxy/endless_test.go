@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -14,10 +15,23 @@ import (
 
 const endlessMethod = "/conformance.v1.Service/Events"
 
+// forEachEndless runs every engine, with endless calls that are forwarded and with some
+// that an interceptor changes.
+func forEachEndless(t *testing.T, observer proxy.Observer, check func(*testing.T, *stage, *front)) {
+	options := proxy.Options{Endless: []string{endlessMethod}, Observer: observer}
+	t.Run("forwarded", func(t *testing.T) { forEachFront(t, options, check) })
+	options.Interceptors.Stream = map[string]proxy.Stream{
+		endlessMethod: func(_ context.Context, request []byte, _ proxy.Invoke) ([]byte, proxy.Transform, error) {
+			return request, func(message []byte) ([]byte, error) { return message, nil }, nil
+		},
+	}
+	t.Run("intercepted", func(t *testing.T) { forEachFront(t, options, check) })
+}
+
 // An endless call goes on while another runs, be it on the same connection or not, and
 // then ends. Neither is waited for in vain.
 func TestShutdownEndsEndlessCallsLast(t *testing.T) {
-	forEachFront(t, proxy.Options{Endless: []string{endlessMethod}}, func(t *testing.T, s *stage, f *front) {
+	forEachEndless(t, nil, func(t *testing.T, s *stage, f *front) {
 		s.restarted = true
 		meanwhile := make(chan struct{})
 		s.runtime.Handle(endlessMethod, func(stream grpc.ServerStream) error {
@@ -48,6 +62,7 @@ func TestShutdownEndsEndlessCallsLast(t *testing.T) {
 				t.Fatal(err)
 			}
 			listening = append(listening, &call{stream, t})
+			listening[len(listening)-1].send([]byte("request"))
 			listening[len(listening)-1].closeSend()
 			listening[len(listening)-1].expect("first")
 		}
@@ -84,8 +99,7 @@ func TestShutdownEndsEndlessCallsLast(t *testing.T) {
 // A client that listens and does nothing else does not hold up a shutdown.
 func TestShutdownWithEndlessCallsOnly(t *testing.T) {
 	seen := make(chan proxy.Call, 10)
-	options := proxy.Options{Endless: []string{endlessMethod}, Observer: reports(seen)}
-	forEachFront(t, options, func(t *testing.T, s *stage, f *front) {
+	forEachEndless(t, reports(seen), func(t *testing.T, s *stage, f *front) {
 		s.restarted = true
 		s.runtime.Handle(endlessMethod, func(stream grpc.ServerStream) error {
 			if err := proxytest.Send(stream, []byte("first")); err != nil {
@@ -98,7 +112,9 @@ func TestShutdownWithEndlessCallsOnly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		(&call{stream, t}).expect("first")
+		listening := &call{stream, t}
+		listening.send([]byte("request"))
+		listening.expect("first")
 		if err := f.Shutdown(s.ctx); err != nil {
 			t.Errorf("Shutdown: %v", err)
 		}

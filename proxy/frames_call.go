@@ -208,6 +208,9 @@ func (c *interceptedCall) send(message []byte) error {
 // end sends the status of err. An answer that has not begun is one header block then.
 func (c *interceptedCall) end(err error) {
 	c.failure = expired(c.ctx, err)
+	if err != nil && errors.Is(context.Cause(c.ctx), frames.ErrDismissed) {
+		c.failure = errEnding
+	}
 	if err := c.exchange.End(endFields(c.failure, c.trailer, c.begun)); err != nil && c.failure == nil {
 		c.failure = status.Error(codes.Canceled, "the client has gone")
 	}

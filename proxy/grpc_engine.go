@@ -116,7 +116,7 @@ func expired(ctx context.Context, err error) error {
 
 func (e *grpcEngine) call(service any, stream grpc.ServerStream, method string) error {
 	if e.endless.has(method) {
-		return e.lastCalls.run(stream, func(stream grpc.ServerStream) error { return e.forward(service, stream) })
+		return e.lastCalls.run(stream, func(stream grpc.ServerStream) error { return e.route(service, stream, method) })
 	}
 	e.lastCalls.count(1)
 	defer e.lastCalls.count(-1)

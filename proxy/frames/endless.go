@@ -1,6 +1,7 @@
 package frames
 
 import (
+	"errors"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -22,14 +23,15 @@ func (r *Relay) Dismiss() {
 // checkLeft ends a connection that is to end once it has no request left. The
 // caller holds the mutex.
 func (r *Relay) checkLeft() {
-	if len(r.taken) > 0 || !r.serverGone && (!r.announced || !r.onlyEndless()) {
+	draining := r.announced && r.onlyEndless()
+	if !draining && (len(r.taken) > 0 || !r.serverGone) {
 		return
 	}
 	r.noteDrained()
-	if len(r.open) > 0 && r.dismissed {
+	if r.dismissed {
 		r.dismiss()
 	}
-	if len(r.open) == 0 || r.serverGone {
+	if len(r.taken) == 0 && (len(r.open) == 0 || r.serverGone) {
 		// The client closes it itself when it has read everything.
 		_ = r.client.SetReadDeadline(time.Now().Add(farewell))
 	}
@@ -38,6 +40,11 @@ func (r *Relay) checkLeft() {
 func (r *Relay) onlyEndless() bool {
 	for _, s := range r.open {
 		if !s.plan.Endless {
+			return false
+		}
+	}
+	for _, x := range r.taken {
+		if !x.plan.Endless || !x.begun {
 			return false
 		}
 	}
@@ -53,8 +60,18 @@ func (r *Relay) noteDrained() {
 	}
 }
 
-// dismiss ends all open requests. The caller holds the mutex.
+// ErrDismissed is the cause of the end of a handler's context where the relay lets go of
+// its request.
+var ErrDismissed = errors.New("the relay has let go of the request")
+
+// dismiss ends all requests that are left. The caller holds the mutex.
 func (r *Relay) dismiss() {
+	for _, x := range r.taken {
+		x.cancel(ErrDismissed)
+	}
+	if len(r.open) == 0 {
+		return
+	}
 	var b []byte
 	var ended []func(Outcome)
 	for id, s := range r.open {

@@ -29,7 +29,7 @@ type Exchange struct {
 	fields []hpack.HeaderField
 	plan   Plan
 	ctx    context.Context
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 
 	out    []byte // frames that are not written yet
 	unsent int    // bytes of DATA among them
@@ -46,7 +46,7 @@ type Exchange struct {
 // newExchange is called with the relay's mutex held.
 func newExchange(r *Relay, id uint32, fields []hpack.HeaderField, plan Plan) *Exchange {
 	x := &Exchange{relay: r, id: id, fields: fields, plan: plan, window: r.initial}
-	x.ctx, x.cancel = context.WithCancel(r.lifetime)
+	x.ctx, x.cancel = context.WithCancelCause(r.lifetime)
 	return x
 }
 
@@ -83,7 +83,7 @@ func (x *Exchange) abandon(code http2.ErrCode) {
 	}
 	r.changed.Broadcast()
 	r.mutex.Unlock()
-	x.cancel()
+	x.cancel(nil)
 	if !begun && x.plan.Ended != nil {
 		x.plan.Ended(Outcome{End: ClientReset, Code: code})
 	}
@@ -102,7 +102,7 @@ func (x *Exchange) gone() {
 
 func (x *Exchange) run() {
 	r := x.relay
-	defer x.cancel()
+	defer x.cancel(nil)
 	x.plan.Handler(x.ctx, x)
 	r.mutex.Lock()
 	unanswered := !x.answered && x.failure != errAbandoned

@@ -28,7 +28,8 @@ type Plan struct {
 	// Ended is called once when the request has ended, but for one that its handler
 	// has begun with. Pieces of the request's body may still come after it.
 	Ended func(Outcome)
-	// Endless says that nobody should wait for the end of a relayed request.
+	// Endless says that nobody should wait for the end of the request. A handler's context
+	// then ends with ErrDismissed, and the handler answers what it likes.
 	Endless bool
 }
 

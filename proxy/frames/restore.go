@@ -43,7 +43,7 @@ func (u *up) passOn(x *Exchange, f frame, content []byte) bool {
 	u.open[x.id] = &stream{plan: x.plan, clientDone: true, answer: &restoring{restore: restore, window: x.window}}
 	u.credit += f.length - len(content) // padding, which the server does not see
 	u.mutex.Unlock()
-	x.cancel()
+	x.cancel(nil)
 	x.plan.watch(FromClient, content)
 	u.passed = x.id
 	encoded := u.encoder.encode(nil, x.fields, u.serverTable.now.Load())
