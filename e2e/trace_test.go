@@ -207,7 +207,9 @@ func TestTraceOfPod(t *testing.T) {
 			t.Errorf("%s: %+v", method, e)
 		}
 		if strings.HasPrefix(method, service) {
-			wait(t, trace, method, func(e testbed.TraceEvent) bool { return e.Pod == pod && e.Container == "web" && e.Response != nil })
+			wait(t, trace, method, func(e testbed.TraceEvent) bool {
+				return e.Pod == pod && e.Container == "web" && e.Response != nil && slices.Equal(e.Images, []string{"docker.io/library/nginx:1.25"})
+			})
 		}
 	}
 	interrupted(t, trace)

@@ -84,6 +84,30 @@ func (c call) restoreContainerStatus(ctx context.Context, raw []byte) ([]byte, e
 	return proto.Marshal(response)
 }
 
+// containerEvents restores the names in each event: kubelet takes a pod's status from
+// them as from ContainerStatus (pleg/evented.go).
+func (c call) containerEvents(ctx context.Context, encoded []byte) (forward []byte, transform func([]byte) ([]byte, error), err error) {
+	return encoded, func(raw []byte) ([]byte, error) { return c.restoreContainerEvent(ctx, raw) }, nil
+}
+
+func (c call) restoreContainerEvent(ctx context.Context, raw []byte) ([]byte, error) {
+	if !c.ledger.mentioned(raw) {
+		return raw, nil
+	}
+	event := &runtime.ContainerEventResponse{}
+	if proto.Unmarshal(raw, event) != nil {
+		return raw, nil
+	}
+	changed := false
+	for _, status := range event.ContainersStatuses {
+		changed = c.restoreContainer(ctx, status) || changed
+	}
+	if !changed {
+		return raw, nil
+	}
+	return proto.Marshal(event)
+}
+
 // restoreContainer restores image.image and image_ref of a container's status.
 // It returns whether anything changed.
 func (c call) restoreContainer(ctx context.Context, status *runtime.ContainerStatus) (changed bool) {

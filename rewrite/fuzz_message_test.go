@@ -26,13 +26,14 @@ type exchange struct {
 }
 
 var exchanges = map[string]exchange{
-	"PullImage":       {&runtime.PullImageRequest{}, []string{"image.image", "auth"}, &runtime.PullImageResponse{}, nil},
-	"ImageStatus":     {&runtime.ImageStatusRequest{}, []string{"image.image"}, &runtime.ImageStatusResponse{}, []string{"image.repo_tags", "image.repo_digests"}},
-	"RemoveImage":     {&runtime.RemoveImageRequest{}, []string{"image.image"}, &runtime.RemoveImageResponse{}, nil},
-	"ListImages":      {&runtime.ListImagesRequest{}, []string{"filter.image.image"}, &runtime.ListImagesResponse{}, []string{"images.repo_tags", "images.repo_digests"}},
-	"StreamImages":    {&runtime.StreamImagesRequest{}, []string{"filter.image.image"}, &runtime.StreamImagesResponse{}, []string{"images.repo_tags", "images.repo_digests"}},
-	"CreateContainer": {&runtime.CreateContainerRequest{}, []string{"config.image.image", "config.mounts.image.image"}, &runtime.CreateContainerResponse{}, nil},
-	"ContainerStatus": {&runtime.ContainerStatusRequest{}, nil, &runtime.ContainerStatusResponse{}, []string{"status.image.image", "status.image_ref"}},
+	"PullImage":          {&runtime.PullImageRequest{}, []string{"image.image", "auth"}, &runtime.PullImageResponse{}, nil},
+	"ImageStatus":        {&runtime.ImageStatusRequest{}, []string{"image.image"}, &runtime.ImageStatusResponse{}, []string{"image.repo_tags", "image.repo_digests"}},
+	"RemoveImage":        {&runtime.RemoveImageRequest{}, []string{"image.image"}, &runtime.RemoveImageResponse{}, nil},
+	"ListImages":         {&runtime.ListImagesRequest{}, []string{"filter.image.image"}, &runtime.ListImagesResponse{}, []string{"images.repo_tags", "images.repo_digests"}},
+	"StreamImages":       {&runtime.StreamImagesRequest{}, []string{"filter.image.image"}, &runtime.StreamImagesResponse{}, []string{"images.repo_tags", "images.repo_digests"}},
+	"CreateContainer":    {&runtime.CreateContainerRequest{}, []string{"config.image.image", "config.mounts.image.image"}, &runtime.CreateContainerResponse{}, nil},
+	"ContainerStatus":    {&runtime.ContainerStatusRequest{}, nil, &runtime.ContainerStatusResponse{}, []string{"status.image.image", "status.image_ref"}},
+	"GetContainerEvents": {&runtime.GetEventsRequest{}, nil, &runtime.ContainerEventResponse{}, []string{"containers_statuses.image.image", "containers_statuses.image_ref"}},
 }
 
 // FuzzMessages gives arbitrary bytes to every interceptor: a request, the

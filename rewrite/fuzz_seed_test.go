@@ -19,6 +19,7 @@ func addMessages(f *testing.F) {
 	image := &runtime.Image{Id: fuzzImage, RepoTags: []string{stored}}
 	status := &runtime.ImageStatusResponse{Image: image}
 	list := &runtime.ListImagesResponse{Images: []*runtime.Image{image}}
+	container := &runtime.ContainerStatus{Image: &runtime.ImageSpec{Image: stored}, ImageRef: stored}
 	for _, call := range []struct{ request, answer proto.Message }{
 		{&runtime.PullImageRequest{Image: spec, Auth: &runtime.AuthConfig{Username: "caller"}}, &runtime.PullImageResponse{ImageRef: fuzzImage}},
 		{&runtime.ImageStatusRequest{Image: spec, Verbose: true}, status},
@@ -26,7 +27,8 @@ func addMessages(f *testing.F) {
 		{&runtime.RemoveImageRequest{Image: spec}, &runtime.RemoveImageResponse{}},
 		{&runtime.ListImagesRequest{Filter: &runtime.ImageFilter{Image: spec}}, list},
 		{&runtime.CreateContainerRequest{Config: &runtime.ContainerConfig{Image: spec, Mounts: []*runtime.Mount{{Image: spec}}}}, &runtime.CreateContainerResponse{}},
-		{&runtime.ContainerStatusRequest{ContainerId: "1"}, &runtime.ContainerStatusResponse{Status: &runtime.ContainerStatus{Image: &runtime.ImageSpec{Image: stored}, ImageRef: stored}}},
+		{&runtime.ContainerStatusRequest{ContainerId: "1"}, &runtime.ContainerStatusResponse{Status: container}},
+		{&runtime.GetEventsRequest{}, &runtime.ContainerEventResponse{ContainersStatuses: []*runtime.ContainerStatus{container}}},
 	} {
 		f.Add(encode(f, call.request), encode(f, call.answer), encode(f, status))
 		f.Add(ofTheFuture(f, call.request), ofTheFuture(f, call.answer), ofTheFuture(f, status))

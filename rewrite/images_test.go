@@ -411,6 +411,45 @@ func TestContainerStatusPrefersTheSpecifiedName(t *testing.T) {
 	}
 }
 
+// An event shows of its containers what their status does.
+func TestContainerEvents(t *testing.T) {
+	n := newNode(t)
+	const stored = hub + "/library/nginx:1.25"
+	n.push(stored)
+	id := n.mustPull("nginx:1.25")
+	for _, version := range versions {
+		request := []byte("as it is")
+		forward, transform, err := n.rewriter.Stream()["/"+version+".RuntimeService/GetContainerEvents"](t.Context(), request, nil)
+		if err != nil || string(forward) != string(request) {
+			t.Fatalf("forwarded %q, %v", forward, err)
+		}
+		event := &runtime.ContainerEventResponse{ContainerId: "1", ContainersStatuses: []*runtime.ContainerStatus{
+			{Id: "1", Image: &runtime.ImageSpec{Image: stored}, ImageId: id}, {Id: "2", Image: &runtime.ImageSpec{Image: "quay.io/app:1"}},
+		}}
+		raw, err := proto.Marshal(event)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown, err := transform(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := &runtime.ContainerEventResponse{}
+		if err := proto.Unmarshal(shown, got); err != nil {
+			t.Fatal(err)
+		}
+		event.ContainersStatuses[0].Image.Image = "docker.io/library/nginx:1.25"
+		if !proto.Equal(got, event) {
+			t.Errorf("%s: got %v, want %v", version, got, event)
+		}
+		for _, message := range []string{"", "\xff", "no message with " + stored} {
+			if shown, err := transform([]byte(message)); err != nil || string(shown) != message {
+				t.Errorf("%q became %q, %v", message, shown, err)
+			}
+		}
+	}
+}
+
 func TestContainerStatusWithoutASpecifiedName(t *testing.T) {
 	n := newNode(t)
 	const own = hub + "/library/nginx:1.25"

@@ -20,6 +20,12 @@ func (c call) listImages(ctx context.Context, encoded []byte) ([]byte, error) {
 	return c.restoreList(response)
 }
 
+// streamImages does so for each message of an answer.
+func (c call) streamImages(ctx context.Context, encoded []byte) (forward []byte, transform func([]byte) ([]byte, error), err error) {
+	forward, err = c.resolveFilter(ctx, encoded)
+	return forward, c.restoreList, err
+}
+
 // resolveFilter makes the filter of ListImages or StreamImages, which look the
 // same on the wire, name what the runtime has. (CRI-O answers it like
 // ImageStatus, containerd ignores it.)

@@ -137,12 +137,14 @@ func (r *Rewriter) Unary() map[string]Unary {
 func (r *Rewriter) Stream() map[string]Stream {
 	table := make(map[string]Stream)
 	for _, version := range versions {
-		full := "/" + version + ".ImageService/StreamImages"
-		table[full] = func(ctx context.Context, request []byte, invoke Invoke) ([]byte, func([]byte) ([]byte, error), error) {
-			c := call{Rewriter: r, method: full, runtime: images{version: version, invoke: invoke}}
-			forward, err := c.resolveFilter(ctx, request)
-			return forward, c.restoreList, err
+		add := func(service, method string, prepare func(call, context.Context, []byte) ([]byte, func([]byte) ([]byte, error), error)) {
+			full := "/" + version + "." + service + "/" + method
+			table[full] = func(ctx context.Context, request []byte, invoke Invoke) ([]byte, func([]byte) ([]byte, error), error) {
+				return prepare(call{Rewriter: r, method: full, runtime: images{version: version, invoke: invoke}}, ctx, request)
+			}
 		}
+		add("ImageService", "StreamImages", call.streamImages)
+		add("RuntimeService", "GetContainerEvents", call.containerEvents)
 	}
 	return table
 }
