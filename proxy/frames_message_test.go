@@ -32,9 +32,9 @@ func (b bytesBody) Receive(_ context.Context, n int) ([]byte, error) {
 func gzipped(t *testing.T, message []byte) []byte {
 	t.Helper()
 	var compressed bytes.Buffer
-	w := gzip.NewWriter(&compressed)
+	w, levelErr := gzip.NewWriterLevel(&compressed, gzip.BestSpeed) // some are large
 	_, err := w.Write(message)
-	if err := errors.Join(err, w.Close()); err != nil {
+	if err := errors.Join(levelErr, err, w.Close()); err != nil {
 		t.Fatal(err)
 	}
 	encoded := encodeMessage(compressed.Bytes())
