@@ -71,41 +71,50 @@ func (c call) containerStatus(ctx context.Context, encoded []byte) ([]byte, erro
 }
 
 func (c call) restoreContainerStatus(ctx context.Context, raw []byte) ([]byte, error) {
-	if !c.ledger.mentioned(raw) {
-		return raw, nil
-	}
 	response := &runtime.ContainerStatusResponse{}
-	if proto.Unmarshal(raw, response) != nil {
-		return raw, nil
+	return c.restoreContainers(ctx, raw, response, func() []*runtime.ContainerStatus {
+		return []*runtime.ContainerStatus{response.Status}
+	})
+}
+
+// podSandboxStatus restores the names in the statuses of the sandbox's containers, which
+// CRI-O sends along, and kubelet reads, where EventedPLEG is on.
+func (c call) podSandboxStatus(ctx context.Context, encoded []byte) ([]byte, error) {
+	raw, err := c.forward(ctx, encoded)
+	if err != nil {
+		return nil, err
 	}
-	if !c.restoreContainer(ctx, response.GetStatus()) {
-		return raw, nil
-	}
-	return proto.Marshal(response)
+	return c.restorePodSandboxStatus(ctx, raw)
+}
+
+func (c call) restorePodSandboxStatus(ctx context.Context, raw []byte) ([]byte, error) {
+	response := &runtime.PodSandboxStatusResponse{}
+	return c.restoreContainers(ctx, raw, response, response.GetContainersStatuses)
 }
 
 // containerEvents restores the names in each event: kubelet takes a pod's status from
 // them as from ContainerStatus (pleg/evented.go).
 func (c call) containerEvents(ctx context.Context, encoded []byte) (forward []byte, transform func([]byte) ([]byte, error), err error) {
-	return encoded, func(raw []byte) ([]byte, error) { return c.restoreContainerEvent(ctx, raw) }, nil
+	return encoded, func(raw []byte) ([]byte, error) {
+		event := &runtime.ContainerEventResponse{}
+		return c.restoreContainers(ctx, raw, event, event.GetContainersStatuses)
+	}, nil
 }
 
-func (c call) restoreContainerEvent(ctx context.Context, raw []byte) ([]byte, error) {
-	if !c.ledger.mentioned(raw) {
-		return raw, nil
-	}
-	event := &runtime.ContainerEventResponse{}
-	if proto.Unmarshal(raw, event) != nil {
+// restoreContainers restores the names in a message with statuses of containers, which
+// it is decoded into only if it has a name to be restored.
+func (c call) restoreContainers(ctx context.Context, raw []byte, message proto.Message, statuses func() []*runtime.ContainerStatus) ([]byte, error) {
+	if !c.ledger.mentioned(raw) || proto.Unmarshal(raw, message) != nil {
 		return raw, nil
 	}
 	changed := false
-	for _, status := range event.ContainersStatuses {
+	for _, status := range statuses() {
 		changed = c.restoreContainer(ctx, status) || changed
 	}
 	if !changed {
 		return raw, nil
 	}
-	return proto.Marshal(event)
+	return proto.Marshal(message)
 }
 
 // restoreContainer restores image.image and image_ref of a container's status.

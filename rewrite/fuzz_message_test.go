@@ -33,6 +33,7 @@ var exchanges = map[string]exchange{
 	"StreamImages":       {&runtime.StreamImagesRequest{}, []string{"filter.image.image"}, &runtime.StreamImagesResponse{}, []string{"images.repo_tags", "images.repo_digests"}},
 	"CreateContainer":    {&runtime.CreateContainerRequest{}, []string{"config.image.image", "config.mounts.image.image"}, &runtime.CreateContainerResponse{}, nil},
 	"ContainerStatus":    {&runtime.ContainerStatusRequest{}, nil, &runtime.ContainerStatusResponse{}, []string{"status.image.image", "status.image_ref"}},
+	"PodSandboxStatus":   {&runtime.PodSandboxStatusRequest{}, nil, &runtime.PodSandboxStatusResponse{}, []string{"containers_statuses.image.image", "containers_statuses.image_ref"}},
 	"GetContainerEvents": {&runtime.GetEventsRequest{}, nil, &runtime.ContainerEventResponse{}, []string{"containers_statuses.image.image", "containers_statuses.image_ref"}},
 }
 

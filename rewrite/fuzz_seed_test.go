@@ -28,6 +28,7 @@ func addMessages(f *testing.F) {
 		{&runtime.ListImagesRequest{Filter: &runtime.ImageFilter{Image: spec}}, list},
 		{&runtime.CreateContainerRequest{Config: &runtime.ContainerConfig{Image: spec, Mounts: []*runtime.Mount{{Image: spec}}}}, &runtime.CreateContainerResponse{}},
 		{&runtime.ContainerStatusRequest{ContainerId: "1"}, &runtime.ContainerStatusResponse{Status: container}},
+		{&runtime.PodSandboxStatusRequest{PodSandboxId: "1"}, &runtime.PodSandboxStatusResponse{ContainersStatuses: []*runtime.ContainerStatus{container}}},
 		{&runtime.GetEventsRequest{}, &runtime.ContainerEventResponse{ContainersStatuses: []*runtime.ContainerStatus{container}}},
 	} {
 		f.Add(encode(f, call.request), encode(f, call.answer), encode(f, status))

@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -185,7 +186,7 @@ func TestAnswersStayAsTheyCameWithoutStoredReferences(t *testing.T) {
 	n.mustPull("nginx") // the ledger is not empty
 	// Not what proto.Marshal would write: the fields are in reverse order.
 	answer := []byte{0x12, 0x02, 0x0a, 0x00, 0x0a, 0x03, 0x0a, 0x01, 'x'}
-	for _, method := range []string{"ImageService/ImageStatus", "ImageService/ListImages", "RuntimeService/ContainerStatus"} {
+	for _, method := range []string{"ImageService/ImageStatus", "ImageService/ListImages", "RuntimeService/ContainerStatus", "RuntimeService/PodSandboxStatus"} {
 		for _, version := range versions {
 			full := "/" + version + "." + method
 			got, err := n.rewriter.Unary()[full](t.Context(), nil, func(context.Context, string, []byte) ([]byte, error) { return answer, nil })
@@ -412,39 +413,78 @@ func TestContainerStatusPrefersTheSpecifiedName(t *testing.T) {
 }
 
 // An event shows of its containers what their status does.
-func TestContainerEvents(t *testing.T) {
+func TestStatusesInOtherMessages(t *testing.T) {
 	n := newNode(t)
 	const stored = hub + "/library/nginx:1.25"
 	n.push(stored)
 	id := n.mustPull("nginx:1.25")
+	statuses := func(image string) []*runtime.ContainerStatus {
+		return []*runtime.ContainerStatus{
+			{Id: "1", Image: &runtime.ImageSpec{Image: image}, ImageId: id}, {Id: "2", Image: &runtime.ImageSpec{Image: "quay.io/app:1"}},
+		}
+	}
 	for _, version := range versions {
 		request := []byte("as it is")
-		forward, transform, err := n.rewriter.Stream()["/"+version+".RuntimeService/GetContainerEvents"](t.Context(), request, nil)
+		forward, events, err := n.rewriter.Stream()["/"+version+".RuntimeService/GetContainerEvents"](t.Context(), request, nil)
 		if err != nil || string(forward) != string(request) {
 			t.Fatalf("forwarded %q, %v", forward, err)
 		}
-		event := &runtime.ContainerEventResponse{ContainerId: "1", ContainersStatuses: []*runtime.ContainerStatus{
-			{Id: "1", Image: &runtime.ImageSpec{Image: stored}, ImageId: id}, {Id: "2", Image: &runtime.ImageSpec{Image: "quay.io/app:1"}},
-		}}
-		raw, err := proto.Marshal(event)
-		if err != nil {
-			t.Fatal(err)
+		sandbox := "/" + version + ".RuntimeService/PodSandboxStatus"
+		answer := func(raw []byte) Invoke {
+			return func(_ context.Context, method string, sent []byte) ([]byte, error) {
+				if method != sandbox || string(sent) != string(request) {
+					t.Errorf("the runtime was asked %s %q", method, sent)
+				}
+				return raw, nil
+			}
 		}
-		shown, err := transform(raw)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := &runtime.ContainerEventResponse{}
-		if err := proto.Unmarshal(shown, got); err != nil {
-			t.Fatal(err)
-		}
-		event.ContainersStatuses[0].Image.Image = "docker.io/library/nginx:1.25"
-		if !proto.Equal(got, event) {
-			t.Errorf("%s: got %v, want %v", version, got, event)
-		}
-		for _, message := range []string{"", "\xff", "no message with " + stored} {
-			if shown, err := transform([]byte(message)); err != nil || string(shown) != message {
-				t.Errorf("%q became %q, %v", message, shown, err)
+		for name, test := range map[string]struct {
+			message   func(image string) proto.Message
+			transform func([]byte) ([]byte, error)
+		}{
+			"an event": {
+				func(image string) proto.Message {
+					return &runtime.ContainerEventResponse{ContainerId: "1", ContainersStatuses: statuses(image)}
+				}, events,
+			},
+			"a sandbox's status": {
+				func(image string) proto.Message {
+					return &runtime.PodSandboxStatusResponse{Timestamp: 1, ContainersStatuses: statuses(image)}
+				},
+				func(raw []byte) ([]byte, error) {
+					return n.rewriter.Unary()[sandbox](t.Context(), request, answer(raw))
+				},
+			},
+			"a sandbox's status that passes": {
+				func(image string) proto.Message {
+					return &runtime.PodSandboxStatusResponse{Timestamp: 1, ContainersStatuses: statuses(image)}
+				},
+				func(raw []byte) ([]byte, error) {
+					restore, ok := n.rewriter.Pass()[sandbox](request)
+					if !ok {
+						return nil, errors.New("it does not pass")
+					}
+					return restore(t.Context(), raw, nil), nil
+				},
+			},
+		} {
+			raw, err := proto.Marshal(test.message(stored))
+			if err != nil {
+				t.Fatal(err)
+			}
+			shown, err := test.transform(raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := test.message("docker.io/library/nginx:1.25")
+			got := want.ProtoReflect().New().Interface()
+			if err := proto.Unmarshal(shown, got); err != nil || !proto.Equal(got, want) {
+				t.Errorf("%s, %s: got %v (%v), want %v", version, name, got, err, want)
+			}
+			for _, message := range []string{"", "\xff", "no message with " + stored} {
+				if shown, err := test.transform([]byte(message)); err != nil || string(shown) != message {
+					t.Errorf("%s: %q became %q, %v", name, message, shown, err)
+				}
 			}
 		}
 	}

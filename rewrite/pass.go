@@ -36,6 +36,7 @@ func (r *Rewriter) Pass() map[string]Pass {
 		add("ImageService", "ListImages", listsAll, call.restoreImages)
 		add("RuntimeService", "CreateContainer", createsByID, call.asItIs)
 		add("RuntimeService", "ContainerStatus", always, call.restoreContainerStatus)
+		add("RuntimeService", "PodSandboxStatus", always, call.restorePodSandboxStatus)
 	}
 	return table
 }

@@ -129,6 +129,7 @@ func (r *Rewriter) Unary() map[string]Unary {
 		add("ImageService", "ListImages", call.listImages)
 		add("RuntimeService", "CreateContainer", call.createContainer)
 		add("RuntimeService", "ContainerStatus", call.containerStatus)
+		add("RuntimeService", "PodSandboxStatus", call.podSandboxStatus)
 	}
 	return table
 }
