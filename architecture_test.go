@@ -27,6 +27,7 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 		theirs: []string{"github.com/distribution/reference"},
 	},
 	"metrics": {theirs: []string{"github.com/prometheus/client_golang"}},
+	"page":    {},
 	"proxy": {
 		ours:   []string{"proxy/frames"},
 		theirs: []string{"github.com/mwitkow/grpc-proxy", "golang.org/x/net/http2", "golang.org/x/sys/unix", "google.golang.org/genproto/googleapis/rpc/status", "google.golang.org/grpc", "google.golang.org/protobuf/proto"},
@@ -37,7 +38,7 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 	"trace":        {theirs: []string{"google.golang.org/grpc/codes", "google.golang.org/grpc/status", "google.golang.org/protobuf", "k8s.io/cri-api"}},
 	"version":      {},
 	".": {
-		ours:   []string{"admin", "clients", "config", "doctor", "explain", "metrics", "proxy", "registry", "rewrite", "trace", "version"},
+		ours:   []string{"admin", "clients", "config", "doctor", "explain", "metrics", "page", "proxy", "registry", "rewrite", "trace", "version"},
 		theirs: []string{"github.com/coreos/go-systemd/v22", "github.com/distribution/reference", "github.com/fsnotify/fsnotify", "github.com/sirupsen/logrus", "github.com/urfave/cli/v2", "golang.org/x/net/netutil", "golang.org/x/sync/singleflight", "golang.org/x/sys/unix", "google.golang.org/grpc/codes", "google.golang.org/grpc/status"},
 	},
 }

@@ -3,8 +3,8 @@
 // use it; the folders are its parts: proxy forwards gRPC, rewrite changes the
 // image names in CRI messages, registry asks the registries, config reads the
 // file, explain says what all that means for an image, doctor what is wrong on the
-// node, trace what clients call, admin carries it to the operator, and clients edits the
-// files that point kubelet and crictl at a socket.
+// node, trace what clients call, admin carries it to the operator, page shows it in a
+// browser, and clients edits the files that point kubelet and crictl at a socket.
 package main
 
 import (

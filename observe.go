@@ -7,6 +7,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"image-cri-shim/metrics"
+	"image-cri-shim/page"
 	"image-cri-shim/proxy"
 	"image-cri-shim/rewrite"
 	"image-cri-shim/trace"
@@ -16,6 +17,7 @@ import (
 type observers struct {
 	log     *logrus.Logger
 	metrics atomic.Pointer[metrics.Metrics] // nil where nobody wants them
+	page    atomic.Pointer[page.Page]       // nil where nobody wants it
 	trace   *trace.Hub
 }
 
@@ -43,6 +45,9 @@ func (o *observers) End(call *proxy.Call) {
 			Responses: call.Responses.Bytes,
 		})
 	}
+	if p := o.page.Load(); p != nil {
+		p.Called(call.Method, call.Code.String(), call.Duration)
+	}
 	o.trace.End(traced(call), trace.Ending{
 		Duration: call.Duration, Code: call.Code, Err: call.Err,
 		RequestBytes: call.Requests.Bytes, ResponseBytes: call.Responses.Bytes,
@@ -53,6 +58,7 @@ func (o *observers) End(call *proxy.Call) {
 func (o *observers) decided(ctx context.Context, d rewrite.Decision) {
 	logDecision(o.log, d)
 	o.countDecision(d)
+	o.showDecision(d)
 	if call := proxy.CallOf(ctx); call != nil {
 		o.trace.Decided(call.ID, trace.Decision{Asked: d.Asked, Served: d.Served, Registry: d.Registry, Reason: d.Reason})
 	}

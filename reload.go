@@ -46,6 +46,7 @@ func (d *daemon) reloadOnDemand(ctx context.Context, hangups <-chan os.Signal) (
 			watch.follow()
 			d.reload(wanted)
 			d.measure(time.Now())
+			d.show()
 			d.site.move(ctx, d.current.Load().settings.Metrics)
 			interval.Reset(d.current.Load().settings.ReloadInterval)
 		}

@@ -98,6 +98,7 @@ func newDaemon(ctx context.Context, file string, settings *config.Config, log *l
 	}
 	d.current.Store(first)
 	d.measure(time.Time{})
+	d.show()
 	d.read.Store(&settings.Read)
 	if err := d.connect(ctx); err != nil {
 		d.close()

@@ -106,6 +106,7 @@ func (d *daemon) listenForSite(ctx context.Context, address string) (net.Listene
 // pages is what the site shows.
 func (d *daemon) pages() http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("/", d.debugPage)
 	mux.HandleFunc("GET /metrics", d.metrics)
 	mux.HandleFunc("GET /healthz", d.healthz)
 	mux.HandleFunc("GET /readyz", d.readyz)

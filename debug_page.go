@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+
+	"google.golang.org/grpc/status"
+
+	"image-cri-shim/page"
+	"image-cri-shim/rewrite"
+	"image-cri-shim/version"
+)
+
+// show tells the debug page from now on what happens, or no more, as the current
+// configuration says.
+func (d *daemon) show() {
+	switch {
+	case d.current.Load().settings.Metrics == "":
+		d.observers.page.Store(nil)
+	case d.observers.page.Load() == nil:
+		d.observers.page.Store(d.newPage())
+	}
+}
+
+// debugPage answers who looks at it.
+func (d *daemon) debugPage(response http.ResponseWriter, request *http.Request) {
+	if p := d.observers.page.Load(); p != nil {
+		p.ServeHTTP(response, request)
+		return
+	}
+	http.NotFound(response, request) // it has just been turned off
+}
+
+func (d *daemon) newPage() *page.Page {
+	return page.New(page.Sources{
+		Host: func() string {
+			host, _, _ := net.SplitHostPort(d.current.Load().settings.Metrics) // a socket has none
+			return host
+		},
+		Service:       d.service,
+		Registries:    d.conditions,
+		Ledger:        d.searchLedger,
+		Configuration: d.describe,
+	})
+}
+
+// showDecision tells the debug page of a decision.
+func (o *observers) showDecision(made rewrite.Decision) {
+	p := o.page.Load()
+	if p == nil {
+		return
+	}
+	shown := page.Decision{
+		Method: made.Method, Asked: made.Asked, Served: made.Served, Registry: made.Registry,
+		Reason: made.Reason, Seconds: made.Duration.Seconds(),
+	}
+	if made.Err != nil {
+		failed := status.Convert(made.Err)
+		shown.Error = failed.Code().String() + ": " + failed.Message()
+	}
+	p.Decided(shown)
+}
+
+func (d *daemon) service(ctx context.Context) page.Service {
+	node, _ := os.Hostname() // empty where it can't be known
+	service := page.Service{
+		Node: node, Version: version.Short(), Socket: d.settings.Shim, Runtime: d.runtime,
+		File: absolute(d.file), Read: *d.read.Load(), Refused: d.refusal(),
+	}
+	if err := d.checkRuntime(ctx); err != nil {
+		service.Away = oneLine(err)
+	}
+	switch {
+	case d.stopping.Load():
+		service.Closed = errStopping.Error()
+	case !d.serving.Load():
+		service.Closed = errWaiting.Error()
+	}
+	return service
+}
+
+func (d *daemon) conditions() []page.Registry {
+	g := d.current.acquire()
+	defer g.release()
+	registries := []page.Registry{}
+	for _, c := range g.registries.Conditions() {
+		shown := page.Registry{Address: c.Registry, Priority: c.Priority, State: page.Up, Since: c.Since, Latency: c.Latency.Seconds(), Answered: c.Answered}
+		switch {
+		case c.Down:
+			shown.State, shown.Reason = page.Down, c.Reason
+		case c.PassedOver != "":
+			shown.State, shown.Reason = page.PassedOver, c.PassedOver
+		case c.Answered.IsZero() && c.Since.IsZero():
+			shown.State = page.Unasked
+		}
+		registries = append(registries, shown)
+	}
+	return registries
+}
+
+func (d *daemon) searchLedger(text string, limit int) page.Names {
+	found, all := d.ledger.Search(text)
+	names := page.Names{Names: []page.Name{}, Found: len(found), All: all}
+	for _, name := range found[:min(len(found), limit)] {
+		names.Names = append(names.Names, page.Name(name))
+	}
+	return names
+}
+
+func (d *daemon) describe() string {
+	var text strings.Builder
+	_ = d.current.Load().settings.Describe(&text) // a builder takes everything
+	return text.String()
+}

@@ -1,0 +1,176 @@
+package page
+
+import (
+	"cmp"
+	"math/bits"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	methodLimit = 100 // methods kept; the CRI has some forty in each version
+	methodBytes = 120 // of a method's name; clients can invent any
+	periods     = 6   // kept of each method
+	period      = 10 * time.Minute
+	bucketCount = 20
+	firstBucket = 250 * time.Microsecond // the bound of the first; each is twice that of the one before it, the last has none
+)
+
+// others is the row of the methods that have none of their own.
+const others = "other methods"
+
+// calls counts the calls of the last hour by method.
+type calls struct {
+	mutex   sync.Mutex
+	methods map[string]*method
+}
+
+// method counts the calls of one method, each ten minutes for themselves.
+type method struct {
+	periods [periods]count
+	failure failure
+}
+
+type count struct {
+	number  int64 // of the ten minutes since 1970
+	calls   int
+	failed  int
+	longest time.Duration
+	buckets [bucketCount]int
+}
+
+type failure struct {
+	code string
+	at   time.Time
+}
+
+// Called is told of a call that has ended: its method's full name, its gRPC status code,
+// "OK" where it succeeded, and how long it took.
+func (p *Page) Called(method, code string, took time.Duration) {
+	p.calls.add(time.Now(), method, code, took)
+}
+
+func (c *calls) add(now time.Time, name, code string, took time.Duration) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	m := c.row(now, name, code)
+	current := &m.periods[numberOf(now)%periods]
+	if current.number != numberOf(now) {
+		*current = count{number: numberOf(now)}
+	}
+	current.calls++
+	current.buckets[bucketOf(took)]++
+	current.longest = max(current.longest, took)
+	if code != "OK" {
+		current.failed++
+		m.failure = failure{code, now}
+	}
+}
+
+// row returns the row of a method. One that the runtime does not know gets none, so that
+// what clients invent does not displace what they use.
+func (c *calls) row(now time.Time, name, code string) *method {
+	name = clip(name, methodBytes)
+	if m, ok := c.methods[name]; ok {
+		return m
+	}
+	if code == "Unimplemented" || len(c.methods) >= methodLimit && !c.forget(now) {
+		name = others
+	}
+	if m, ok := c.methods[name]; ok {
+		return m
+	}
+	if c.methods == nil {
+		c.methods = make(map[string]*method)
+	}
+	m := &method{}
+	c.methods[strings.Clone(name)] = m
+	return m
+}
+
+// forget drops the methods without a call in the last hour, and tells whether there were any.
+func (c *calls) forget(now time.Time) bool {
+	before := len(c.methods)
+	for name, m := range c.methods {
+		if m.sum(now).calls == 0 {
+			delete(c.methods, name)
+		}
+	}
+	return len(c.methods) < before
+}
+
+// sum is all of the last hour, which begins with a period.
+func (m *method) sum(now time.Time) count {
+	var sum count
+	for _, c := range m.periods {
+		if numberOf(now)-c.number >= periods {
+			continue
+		}
+		sum.calls += c.calls
+		sum.failed += c.failed
+		sum.longest = max(sum.longest, c.longest)
+		for i, n := range c.buckets {
+			sum.buckets[i] += n
+		}
+	}
+	return sum
+}
+
+func numberOf(now time.Time) int64 { return now.Unix() / int64(period/time.Second) }
+
+func bucketOf(took time.Duration) int {
+	return min(bits.Len64(uint64(max(took, 0)/firstBucket)), bucketCount-1)
+}
+
+// boundOf is what all calls of a bucket took less than, in seconds.
+func boundOf(bucket int) float64 { return (firstBucket << bucket).Seconds() }
+
+// methodCalls is what is shown of one method. Times are in seconds.
+type methodCalls struct {
+	Method   string    `json:"method"`
+	Calls    int       `json:"calls"`
+	Failed   int       `json:"failed"`
+	Half     float64   `json:"half"` // what half of the calls took at most
+	Most     float64   `json:"most"` // what 95 of 100 took at most
+	Longest  float64   `json:"longest"`
+	Buckets  []int     `json:"buckets"`        // calls that took less than 0.25 ms, 0.5 ms, 1 ms and so on
+	Code     string    `json:"code,omitempty"` // of the last failure in the hour
+	FailedAt time.Time `json:"failedAt,omitzero"`
+}
+
+// shown are the methods with calls in the last hour, by name.
+func (c *calls) shown(now time.Time) []methodCalls {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	shown := make([]methodCalls, 0, len(c.methods))
+	for name, m := range c.methods {
+		sum := m.sum(now)
+		if sum.calls == 0 {
+			continue
+		}
+		row := methodCalls{
+			Method: name, Calls: sum.calls, Failed: sum.failed,
+			Half: sum.quantile(50), Most: sum.quantile(95), Longest: sum.longest.Seconds(), Buckets: sum.buckets[:],
+		}
+		if sum.failed > 0 {
+			row.Code, row.FailedAt = m.failure.code, m.failure.at
+		}
+		shown = append(shown, row)
+	}
+	slices.SortFunc(shown, func(a, b methodCalls) int { return cmp.Compare(a.Method, b.Method) })
+	return shown
+}
+
+// quantile is what a percentage of the calls took at most, in seconds, to within the
+// bounds of a bucket.
+func (c count) quantile(percent int) float64 {
+	wanted := (c.calls*percent + 99) / 100
+	for i, n := range c.buckets[:bucketCount-1] {
+		if wanted -= n; wanted <= 0 {
+			return min(boundOf(i), c.longest.Seconds())
+		}
+	}
+	return c.longest.Seconds()
+}

@@ -1,0 +1,82 @@
+package page
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestHealth(t *testing.T) {
+	serving := Service{Runtime: "/run/runtime.sock", Socket: "/run/shim.sock"}
+	pull := func(asked, err string, age time.Duration) made {
+		return made{At: noon.Add(-age), Decision: Decision{Method: "PullImage", Asked: asked, Error: err}}
+	}
+	for name, test := range map[string]struct {
+		change     func(*Service)
+		registries []Registry
+		decisions  []made
+		level      Level
+		problems   []string // their beginnings
+	}{
+		"nothing is wrong": {
+			registries: []Registry{{State: Up}, {State: Unasked}},
+			decisions:  []made{pull("nginx", "", 0)},
+			level:      ok,
+		},
+		"no runtime": {
+			change:   func(s *Service) { s.Away = "connection refused" },
+			level:    failing,
+			problems: []string{"The runtime does not answer at /run/runtime.sock: connection refused"},
+		},
+		"not yet": {
+			change:   func(s *Service) { s.Closed = "it is not served yet" },
+			level:    failing,
+			problems: []string{"Clients can't connect to /run/shim.sock: it is not served yet"},
+		},
+		"the worst comes first": {
+			change:     func(s *Service) { s.Away, s.Refused = "gone", "shim.yaml:4: unknown key" },
+			registries: []Registry{{Address: "http://a", State: Down, Reason: "timeout"}, {Address: "http://b", State: PassedOver, Reason: "stalls"}},
+			level:      failing,
+			problems: []string{
+				"The runtime does not answer",
+				"The configuration was changed and can't be used, the last good one stays: shim.yaml:4: unknown key",
+				"The registry http://a is down: timeout",
+				"The registry http://b is passed over: stalls",
+			},
+		},
+		"a failed pull": {
+			decisions: []made{pull("nginx:9", "NotFound: not there", time.Minute)},
+			level:     warning,
+			problems:  []string{"A request has failed in the last 15 minutes: PullImage of nginx:9: NotFound: not there"},
+		},
+		"failed pulls, the last of each name": {
+			decisions: []made{pull("a", "x", 0), pull("a", "x", time.Minute), pull("b", "y", 2*time.Minute)},
+			level:     warning,
+			problems:  []string{"2 requests have failed in the last 15 minutes, the last one: PullImage of a: x"},
+		},
+		"a pull that succeeded in the end": {
+			decisions: []made{pull("nginx", "", 0), pull("nginx", "timeout", time.Minute)},
+			level:     ok,
+		},
+		"long ago": {decisions: []made{pull("nginx", "timeout", time.Hour)}, level: ok},
+	} {
+		t.Run(name, func(t *testing.T) {
+			service := serving
+			if test.change != nil {
+				test.change(&service)
+			}
+			got := judge(noon, service, test.registries, test.decisions)
+			if got.Level != test.level || len(got.Problems) != len(test.problems) {
+				t.Fatalf("got %+v, want %s with %d problems", got, test.level, len(test.problems))
+			}
+			for i, problem := range got.Problems {
+				if !strings.HasPrefix(problem.Text, test.problems[i]) {
+					t.Errorf("got %q, want %q", problem.Text, test.problems[i])
+				}
+			}
+			if isWell := strings.HasPrefix(got.Summary, "All is well"); isWell != (test.level == ok) {
+				t.Errorf("the summary of %s is %q", test.level, got.Summary)
+			}
+		})
+	}
+}

@@ -1,0 +1,89 @@
+package page
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestUpdates(t *testing.T) {
+	p, server := serve(t, well())
+	p.Decided(Decision{Asked: "first"})
+	v := view(t, server)
+	all := v.update(func(snapshot) bool { return true })
+	if len(all.Decisions) != 1 || all.Configuration == nil || *all.Configuration != "socket  /run/shim.sock" {
+		t.Errorf("the first update has the decisions %+v and the configuration %v", all.Decisions, all.Configuration)
+	}
+	p.Decided(Decision{Asked: "second"})
+	p.Called("/a/B", "OK", time.Millisecond)
+	news := v.update(func(s snapshot) bool { return len(s.Decisions) > 0 && len(s.Calls) > 0 })
+	if len(news.Decisions) != 1 || news.Decisions[0].Asked != "second" || news.Configuration != nil {
+		t.Errorf("a later update has the decisions %+v and the configuration %v", news.Decisions, news.Configuration)
+	}
+	v.update(func(s snapshot) bool { return len(s.Decisions) == 0 })
+}
+
+func TestConfigurationIsSentWhenItChanges(t *testing.T) {
+	sources := well()
+	texts := make(chan string, 1)
+	texts <- "one"
+	text := ""
+	sources.Configuration = func() string {
+		select {
+		case text = <-texts:
+		default:
+		}
+		return text
+	}
+	_, server := serve(t, sources)
+	v := view(t, server)
+	for _, wanted := range []string{"one", "two"} {
+		update := v.update(func(s snapshot) bool { return s.Configuration != nil })
+		if *update.Configuration != wanted {
+			t.Errorf("got %q, want %q", *update.Configuration, wanted)
+		}
+		texts <- "two"
+	}
+}
+
+func TestViewersAreFew(t *testing.T) {
+	p, server := serve(t, well())
+	var viewers []*viewer
+	for range cap(p.viewers) {
+		v := view(t, server)
+		v.next()
+		viewers = append(viewers, v)
+	}
+	if event, data := view(t, server).next(); event != "full" || data != "8 viewers are looking already" {
+		t.Errorf("one too many is told %q, %q", event, data)
+	}
+	viewers[0].leave()
+	eventually(t, "a place is free again", func() bool {
+		event, _ := view(t, server).next()
+		return event == ""
+	})
+}
+
+// TestSlowViewer has a viewer that reads nothing while the updates are big.
+func TestSlowViewer(t *testing.T) {
+	p, server := serve(t, well())
+	p.patience = 50 * time.Millisecond
+	connection, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = connection.Close() }()
+	if _, err := fmt.Fprint(connection, "GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it looks", func() bool { return len(p.viewers) == 1 })
+	decision := Decision{Reason: strings.Repeat("x", textBytes), Error: strings.Repeat("y", textBytes)}
+	eventually(t, "it is sent away", func() bool {
+		for range decisionLimit {
+			p.Decided(decision) // would hang with the viewer otherwise
+		}
+		return len(p.viewers) == 0
+	})
+}
