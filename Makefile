@@ -15,12 +15,12 @@ CONTAINERD_2 ?= v2.4.2
 variables = -X image-cri-shim/version.Version=$(VERSION) -X image-cri-shim/version.Commit=$(COMMIT) -X image-cri-shim/version.Date=$(DATE)
 
 # The end-to-end tests that would be the same without containerd.
-without_containerd = ^Test(.*ThatFlood$$|Package|SBOM|Units|Example|PullDuringARestart|(Restarts|Upgrades|Reloads|Killed)UnderLoad)|/^embedded$$|//^embedded$$|///^embedded$$
+without_containerd = ^Test(.*ThatFlood$$|Package|Page|SBOM|Units|Example|PullDuringARestart|(Restarts|Upgrades|Reloads|Killed)UnderLoad)|/^embedded$$|//^embedded$$|///^embedded$$
 
 # The race detector needs a C compiler, which may have to be installed first.
 race = $$(command -v gcc >/dev/null && echo -race || echo 'no gcc: without the race detector' >&2)
 
-.PHONY: build demo bounds bench test test-containerd-2 test-grpc-engine differential lint vulncheck fuzz clean install packages
+.PHONY: build demo bounds bench screenshots test test-containerd-2 test-grpc-engine differential lint vulncheck fuzz clean install packages
 build:
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w $(variables)' -o $(BINARY) .
 
@@ -50,7 +50,7 @@ test-containerd-2:
 # no engine has a part in, registries' faults, packages, the doctor, and what runs on both.
 test-grpc-engine:
 	e2e/install-components
-	cd e2e && SHIM_ENGINE=grpc go test $(race) -count=1 -skip '^Test(.*ThatFlood$$|Faults|Doctor|Package|SBOM|Units|Example|Passwords|TokenServer|EveryRegistry)' .
+	cd e2e && SHIM_ENGINE=grpc go test $(race) -count=1 -skip '^Test(.*ThatFlood$$|Faults|Doctor|Package|Page|SBOM|Units|Example|Passwords|TokenServer|EveryRegistry)' .
 
 # Random calls directly and through both engines: what the client sees is compared.
 # The test names what replays a difference.
@@ -61,6 +61,10 @@ differential:
 bench:
 	bench/install-contenders
 	cd bench && go run . $(if $(BENCH),--$(BENCH))
+
+# The pictures in docs/page.md, of a node in the test bed.
+screenshots:
+	cd e2e && PAGE_SCREENSHOTS=$(CURDIR)/docs go test -count=1 -run '^TestPageScreenshots$$' .
 
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "run gofmt -w on:" $$unformatted; exit 1; }

@@ -1,0 +1,80 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/e2e/testbed"
+)
+
+// screenshotsVariable names, in the environment, the folder that the documentation's
+// pictures of the debug page go to.
+const screenshotsVariable = "PAGE_SCREENSHOTS"
+
+// TestPageScreenshots photographs the debug page at a node with some work behind it and a
+// registry that has gone down.
+func TestPageScreenshots(t *testing.T) {
+	folder := os.Getenv(screenshotsVariable)
+	if folder == "" {
+		t.Skip(screenshotsVariable + " names no folder")
+	}
+	if err := testbed.BrowserMissing(); err != nil {
+		t.Skip(err)
+	}
+	p := openPage(t, privateOnly())
+	p.works(t)
+	p.do(t, chromedp.Navigate(p.address+"/"))
+	p.loses(t, shared.private, func() {
+		for _, picture := range []struct {
+			file          string
+			width, height int64
+			scheme        string
+		}{
+			{"page.png", 1500, 1400, "light"},
+			{"page-phone.png", 390, 1280, "dark"},
+		} {
+			p.photograph(t, filepath.Join(folder, picture.file), picture.width, picture.height, picture.scheme)
+		}
+	})
+}
+
+// works makes the calls of a node that starts some pods.
+func (p *debugPage) works(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"nginx:1.25", "same:1", "original:1", "nginx"} {
+		p.status(t, p.through, name)
+		p.pull(t, p.through, name, callers)
+		p.status(t, p.through, name)
+	}
+	for range 200 {
+		p.list(t, p.through)
+		if _, err := p.through.Runtime.ListContainers(testContext(t), &runtimeapi.ContainerFilter{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.through.Runtime.ListPodSandbox(testContext(t), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, _ = p.through.Runtime.ContainerStatus(testContext(t), "0a1b2c", false) // there is none
+}
+
+func (p *debugPage) photograph(t *testing.T, file string, width, height int64, scheme string) {
+	t.Helper()
+	if err := p.browser.Scheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.browser.Size(width, height, 1); err != nil {
+		t.Fatal(err)
+	}
+	png, err := p.browser.Screenshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, png, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,230 @@
+package e2e
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+	"google.golang.org/protobuf/types/known/emptypb"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/e2e/testbed"
+)
+
+// hostile is a name that runs a script where a page takes it for markup.
+const hostile = `<img/src=x/onerror=document.title='hacked'><script>document.title='hacked'</script>`
+
+// TestPage looks at the debug page as an operator does.
+func TestPage(t *testing.T) {
+	if err := testbed.BrowserMissing(); err != nil {
+		t.Skip(err)
+	}
+	p := openPage(t, privateOnly()+"fallback: never\n")
+	for _, step := range []struct {
+		name string
+		do   func(*debugPage, *testing.T)
+	}{
+		{"opens", (*debugPage).opens},
+		{"decisions come by themselves", (*debugPage).showsDecisions},
+		{"others' text stays text", (*debugPage).showsHostileNames},
+		{"filter", (*debugPage).filters},
+		{"ledger", (*debugPage).searchesLedger},
+		{"pause", (*debugPage).pauses},
+		{"keyboard", (*debugPage).isReachedByKeyboard},
+		{"every width", (*debugPage).fitsEveryWidth},
+		{"a registry goes down and comes back", (*debugPage).showsRegistries},
+		{"secrets", (*debugPage).keepsSecrets},
+		{"nothing from elsewhere, no complaint", (*debugPage).isSelfContained},
+		{"a refused configuration", (*debugPage).showsRefusal},
+		{"the runtime goes away", (*debugPage).showsRuntime},
+		{"the shim is restarted", (*debugPage).comesBack},
+	} {
+		if !t.Run(step.name, func(t *testing.T) { step.do(p, t) }) {
+			break // they build on each other
+		}
+	}
+	if title := evaluate[string](t, p, "document.title"); strings.Contains(title, "hacked") {
+		t.Error("others' text has run as a script")
+	}
+}
+
+func (p *debugPage) opens(t *testing.T) {
+	p.do(t, chromedp.Navigate(p.address+"/"))
+	p.shows(t, "connection", "Live")
+	p.shows(t, "health", "All is well")
+	p.shows(t, "decisions-empty", "crictl pull nginx")
+	p.shows(t, "ledger-empty", "Empty")
+	p.shows(t, "configuration-text", "password ********", p.address[len("http://"):])
+	p.shows(t, "registries-rows", shared.private.Address(), "not asked yet")
+}
+
+func (p *debugPage) showsDecisions(t *testing.T) {
+	id := p.pull(t, p.through, "nginx:1.25", nil)
+	p.shows(t, "decisions-rows", "PullImage", "nginx:1.25", shared.private.Host()+"/library/nginx:1.25", "the registry has it", "just now")
+	p.shows(t, "calls-rows", "PullImage", "runtime.v1.ImageService")
+	p.shows(t, "ledger-rows", "docker.io/library/nginx:1.25", strings.TrimPrefix(id, "sha256:")[:12])
+	p.shows(t, "registries-rows", "up", "ms")
+	if bars := evaluate[string](t, p, "document.querySelector('.bars').getAttribute('aria-label')"); !strings.Contains(bars, "within") {
+		t.Errorf("the durations are called %q", bars)
+	}
+}
+
+func (p *debugPage) showsHostileNames(t *testing.T) {
+	_, err := p.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: hostile}, nil, nil)
+	if err == nil {
+		t.Fatal("pulled")
+	}
+	p.shows(t, "decisions-rows", hostile, "failed")
+	p.shows(t, "problems", hostile)
+	p.do(t, chromedp.SendKeys(chromedp.CSS("#search"), hostile))
+	p.shows(t, "ledger-empty", hostile)
+	p.set(t, "search", "")
+	if n := evaluate[int](t, p, "document.querySelectorAll('img').length"); n > 0 {
+		t.Errorf("others' text has become %d elements", n)
+	}
+	if n := evaluate[int](t, p, "document.scripts.length"); n != 1 {
+		t.Errorf("there are %d scripts", n)
+	}
+}
+
+func (p *debugPage) filters(t *testing.T) {
+	p.pull(t, p.through, "nginx", nil)
+	p.status(t, p.through, "nginx:1.25")
+	p.showsRows(t, "decisions-rows", 4, "")
+	p.do(t, chromedp.SendKeys(chromedp.CSS("#filter"), "NGINX 1.25"))
+	p.showsRows(t, "decisions-rows", 2, "nginx:1.25")
+	p.shows(t, "decisions-count", "2 of the last 4")
+	p.set(t, "kind", "acts")
+	p.showsRows(t, "decisions-rows", 1, "PullImage")
+	p.set(t, "kind", "failures")
+	p.showsRows(t, "decisions-rows", 0, "")
+	p.shows(t, "decisions-empty", "None of the last 4")
+	p.set(t, "filter", "")
+	p.showsRows(t, "decisions-rows", 1, "failed")
+	p.set(t, "kind", "all")
+	p.showsRows(t, "decisions-rows", 4, "")
+}
+
+func (p *debugPage) searchesLedger(t *testing.T) {
+	// latest and 1.25, and each by its digest
+	p.shows(t, "ledger-count", "4 in all")
+	p.do(t, chromedp.SendKeys(chromedp.CSS("#search"), "nginx:1."))
+	p.showsRows(t, "ledger-rows", 1, "docker.io/library/nginx:1.25")
+	p.shows(t, "ledger-count", "1 of 4")
+	p.do(t, chromedp.SendKeys(chromedp.CSS("#search"), "x"))
+	p.showsRows(t, "ledger-rows", 0, "")
+	p.shows(t, "ledger-empty", "No name in the ledger has nginx:1.x in it")
+	p.set(t, "search", "")
+	p.showsRows(t, "ledger-rows", 4, "docker.io/library/nginx")
+}
+
+func (p *debugPage) pauses(t *testing.T) {
+	p.do(t, chromedp.Click(chromedp.CSS("#pause")))
+	p.shows(t, "connection", "Paused at")
+	p.pull(t, p.through, "same:1", nil)
+	if snapshot, err := p.get("/snapshot"); err != nil || !strings.Contains(snapshot, "same:1") {
+		t.Fatalf("the shim does not know of the pull: %v", err)
+	}
+	p.showsRows(t, "decisions-rows", 4, "")
+	p.do(t, chromedp.Click(chromedp.CSS("#pause")))
+	p.shows(t, "connection", "Live")
+	p.showsRows(t, "decisions-rows", 5, "")
+}
+
+// isReachedByKeyboard goes through the page with the tabulator key.
+func (p *debugPage) isReachedByKeyboard(t *testing.T) {
+	wanted := []string{"configuration-text", "filter", "kind", "pause", "search"}
+	var reached []string
+	for range 60 {
+		p.do(t, chromedp.KeyEvent(kb.Tab))
+		id := evaluate[string](t, p, "document.activeElement.id")
+		if slices.Contains(wanted, id) && !slices.Contains(reached, id) {
+			reached = append(reached, id)
+		}
+	}
+	slices.Sort(reached) // it went on from where the last click was
+	if !slices.Equal(reached, wanted) {
+		t.Errorf("reached %q, want %q", reached, wanted)
+	}
+}
+
+func (p *debugPage) fitsEveryWidth(t *testing.T) {
+	for _, width := range []int64{320, 360, 414, 768, 1024, 1366, 1440, 1920} {
+		if err := p.browser.Size(width, 800, 1); err != nil {
+			t.Fatal(err)
+		}
+		if shown := evaluate[int64](t, p, "document.documentElement.scrollWidth"); shown > width {
+			t.Errorf("on a screen of %d pixels the page takes %d", width, shown)
+		}
+	}
+}
+
+func (p *debugPage) showsRegistries(t *testing.T) {
+	p.loses(t, shared.private, func() {
+		p.shows(t, "registries-rows", "down since", "connection refused")
+		p.shows(t, "health", "Not all is well", "The registry "+shared.private.Address()+" is down", "PullImage of nginx:1.26")
+	})
+	p.shows(t, "registries-rows", "up since")
+}
+
+func (p *debugPage) keepsSecrets(t *testing.T) {
+	for _, path := range []string{"/", "/snapshot", "/ledger?q=", "/healthz"} {
+		body, err := p.get(path)
+		if err != nil {
+			t.Error(err)
+		}
+		wantNoSecret(t, path, []byte(body))
+	}
+	wantNoSecret(t, "page", []byte(evaluate[string](t, p, "document.documentElement.outerHTML")))
+}
+
+func (p *debugPage) isSelfContained(t *testing.T) {
+	for _, request := range p.browser.Requests() {
+		if !strings.HasPrefix(request, p.address+"/") && !strings.HasPrefix(request, "data:") {
+			t.Errorf("the page asks for %s", request)
+		}
+	}
+	for _, message := range p.browser.Messages() {
+		t.Errorf("the browser says: %s", message)
+	}
+}
+
+func (p *debugPage) showsRefusal(t *testing.T) {
+	if err := p.shim.Configure("regisitries: []\n"); err != nil {
+		t.Fatal(err)
+	}
+	p.shows(t, "problems", "The configuration was changed and can't be used", "regisitries: unknown key")
+}
+
+func (p *debugPage) showsRuntime(t *testing.T) {
+	p.runtime.Stop()
+	t.Cleanup(func() { // for the next test
+		if err := p.runtime.Start(testContext(t)); err != nil {
+			t.Error(err)
+		}
+	})
+	p.shows(t, "health", "Pods can't start", "The runtime does not answer at "+p.runtime.Socket())
+	// Which methods there are nobody can tell now.
+	method := "/" + hostile + "/x"
+	if err := p.through.Connection.Invoke(testContext(t), method, &emptypb.Empty{}, &emptypb.Empty{}); err == nil {
+		t.Error("a method without a runtime has succeeded")
+	}
+	p.shows(t, "calls-rows", "<img", "Unavailable")
+}
+
+func (p *debugPage) comesBack(t *testing.T) {
+	if err := p.shim.Configure(p.configuration); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.shim.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	p.shows(t, "connection", "No connection to the shim since", "trying again")
+	if err := p.shim.Start(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	p.shows(t, "connection", "Live")
+	p.shows(t, "decisions-empty", "No image was asked for")
+}

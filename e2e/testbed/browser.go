@@ -1,0 +1,148 @@
+package testbed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
+)
+
+// browsers are what can be driven, the first that is there: Debian's
+// chromium-headless-shell, which is half of its chromium, or any Chromium.
+var browsers = []string{"/usr/lib/chromium/chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"}
+
+// BrowserMissing says what keeps a browser from being started here, nil where nothing
+// does.
+func BrowserMissing() error {
+	_, err := browser()
+	return err
+}
+
+func browser() (string, error) {
+	for _, name := range browsers {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", errors.New("no Chromium is installed (Debian's chromium-headless-shell)")
+}
+
+// Browser is a headless Chromium with one tab. Its files are temporary, and it reaches
+// this machine only.
+//
+// Its methods are for one goroutine.
+type Browser struct {
+	tab context.Context
+	end context.CancelFunc
+
+	watching sync.WaitGroup
+	mutex    sync.Mutex
+	messages []string
+	requests []string
+}
+
+// StartBrowser starts a browser, which is to be closed. It ends with ctx at the latest.
+func StartBrowser(ctx context.Context) (*Browser, error) {
+	path, err := browser()
+	if err != nil {
+		return nil, err
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path),
+		chromedp.Flag("no-proxy-server", true),
+		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"))
+	if os.Geteuid() == 0 {
+		options = append(options, chromedp.NoSandbox) // which root can't have
+	}
+	b := &Browser{}
+	allocator, end := chromedp.NewExecAllocator(ctx, options...)
+	b.tab, _ = chromedp.NewContext(allocator)
+	b.end = end
+	if err := b.watch(); err != nil {
+		b.Close()
+		return nil, fmt.Errorf("start a browser: %w", err)
+	}
+	return b, nil
+}
+
+// watch begins to note what the tab asks for and complains about.
+func (b *Browser) watch() error {
+	if err := chromedp.Do(b.tab); err != nil { // it is there from now on
+		return err
+	}
+	messages := chromedp.Console(b.tab)
+	b.watching.Go(func() {
+		for message, err := range messages {
+			if err != nil {
+				return
+			}
+			b.note(&b.messages, message.String()+" "+message.URL)
+		}
+	})
+	if _, err := chromedp.Call(b.tab, network.Enable, network.EnableParams{}); err != nil {
+		return err
+	}
+	return chromedp.Listen(b.tab, func(event any) {
+		if sent, ok := event.(*network.EventRequestWillBeSent); ok {
+			b.note(&b.requests, sent.Request.URL)
+		}
+	})
+}
+
+func (b *Browser) note(notes *[]string, note string) {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	*notes = append(*notes, note)
+}
+
+func (b *Browser) noted(notes *[]string) []string {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	return slices.Clone(*notes)
+}
+
+// Requests are the URLs that the tab has asked for.
+func (b *Browser) Requests() []string { return b.noted(&b.requests) }
+
+// Messages are what the tab's console shows.
+func (b *Browser) Messages() []string { return b.noted(&b.messages) }
+
+// Close ends the browser.
+func (b *Browser) Close() {
+	_ = chromedp.Cancel(b.tab)
+	b.end()
+	b.watching.Wait()
+}
+
+// Do makes the tab do something, in order.
+func (b *Browser) Do(actions ...chromedp.Action[chromedp.Void]) error {
+	return chromedp.Do(b.tab, actions...)
+}
+
+// Size makes the tab as wide and high as a window or a phone, in CSS pixels.
+func (b *Browser) Size(width, height int64, scale float64) error {
+	return b.Do(chromedp.EmulateViewport(width, height, chromedp.EmulateScale(scale)))
+}
+
+// Scheme makes the tab prefer "light" or "dark".
+func (b *Browser) Scheme(scheme string) error {
+	features := []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}
+	_, err := chromedp.Call(b.tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: features})
+	return err
+}
+
+// Screenshot returns a PNG of what the tab shows.
+func (b *Browser) Screenshot() ([]byte, error) {
+	return chromedp.Run(b.tab, chromedp.CaptureScreenshot())
+}
+
+// Evaluate returns what an expression in the tab is worth.
+func Evaluate[T any](b *Browser, expression string) (T, error) {
+	return chromedp.Run(b.tab, chromedp.Evaluate[T](expression))
+}
