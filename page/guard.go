@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// guard answers only who has come here by the page's own address, and says in each answer
-// what a browser may do with it.
+// guard answers only who is on this machine and has come here by the page's own address,
+// and says in each answer what a browser may do with it. The metrics beside the page may be
+// for a whole network; what a node's images are called is not.
 //
 // A name that an attacker's name server has pointed at this host (DNS rebinding) is none of
 // the page's, and neither is a request that another site's document makes.
@@ -22,6 +23,8 @@ func (p *Page) guard(next http.Handler) http.Handler {
 		header.Set("Cross-Origin-Resource-Policy", "same-origin")
 		header.Set("Cross-Origin-Opener-Policy", "same-origin")
 		switch {
+		case !isHere(request):
+			http.Error(response, "this page is for who is on the node: ssh -L 9465:127.0.0.1:9465 NODE brings it to you", http.StatusForbidden)
 		case !p.isOwn(request.Host):
 			http.Error(response, "ask for this page by localhost, an IP address or the host of metrics:", http.StatusForbidden)
 		case isForeign(request):
@@ -33,6 +36,21 @@ func (p *Page) guard(next http.Handler) http.Handler {
 			next.ServeHTTP(response, request)
 		}
 	})
+}
+
+// isHere tells whether a request was made on this machine: through a unix socket, from a
+// loopback address, or from the address that it has been sent to.
+func isHere(request *http.Request) bool {
+	switch local := request.Context().Value(http.LocalAddrContextKey).(type) {
+	case *net.UnixAddr:
+		return true
+	case *net.TCPAddr:
+		remote, err := netip.ParseAddrPort(request.RemoteAddr)
+		from := remote.Addr().Unmap()
+		return err == nil && (from.IsLoopback() || from == local.AddrPort().Addr().Unmap())
+	default:
+		return false
+	}
 }
 
 // isOwn tells whether a Host field names this page.
