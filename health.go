@@ -70,11 +70,14 @@ func (d *daemon) checkRuntime(ctx context.Context) error {
 			return nil, fmt.Errorf("%s: %s", code, status.Convert(err).Message())
 		}
 	})
+	// The question may be held up by a runtime that takes no more of them.
+	patience, cancel := context.WithTimeout(ctx, healthPatience+healthPatience/10)
+	defer cancel()
 	select {
 	case got := <-answer:
 		return got.Err
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-patience.Done():
+		return errors.New("it does not answer")
 	}
 }
 

@@ -244,7 +244,8 @@ func (d *daemon) close() {
 	if d.server != nil {
 		_ = d.server.Close()
 	}
-	d.current.Load().release() // the last use: all calls have ended
+	// All calls have ended. It is not released: who still asks how things stand gets to know.
+	d.current.Load().registries.Close()
 }
 
 // logBreaker tells when a registry goes away and comes back.

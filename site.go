@@ -9,6 +9,7 @@ import (
 	"net/http/pprof"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -29,15 +30,16 @@ type site struct {
 	listen  func(ctx context.Context, address string) (net.Listener, error)
 	log     logrus.FieldLogger
 
-	address string // where it is open; empty: nowhere
-	problem string // why it is not, as it was said
-	end     func() // closes it
+	address string      // where it is open; empty: nowhere
+	problem string      // why it is not, as it was said
+	end     func()      // closes it
+	ended   atomic.Bool // by itself
 }
 
 // move opens the site at an address, and nowhere else; empty is nowhere. Where that
 // can't be done it warns, and the next call tries again.
 func (s *site) move(ctx context.Context, address string) {
-	if address == s.address {
+	if address == s.address && !s.ended.Load() {
 		return
 	}
 	s.close()
@@ -70,7 +72,8 @@ func (s *site) open(ctx context.Context, listener net.Listener) (end func()) {
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		if err := server.Serve(netutil.LimitListener(listener, visitorLimit)); !errors.Is(err, http.ErrServerClosed) {
-			s.log.WithError(err).Warn("no metrics are served any more")
+			s.ended.Store(true)
+			s.log.WithError(err).Warn("no metrics are served for now: it is tried again every reloadInterval")
 		}
 	})
 	return func() {
@@ -88,6 +91,7 @@ func (s *site) close() {
 		s.end()
 	}
 	s.address = ""
+	s.ended.Store(false)
 }
 
 // listenForSite opens a metrics address of the configuration.

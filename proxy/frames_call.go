@@ -133,17 +133,11 @@ func (c *interceptedCall) serverStream(handle Stream) {
 
 // relay sends what the runtime answers to the client, to its end.
 func (c *interceptedCall) relay(request []byte, transform Transform) error {
-	answer, err := c.engine.client.Do(c.ctx, frames.Request{
-		Fields: requestFields(c.ctx, c.exchange.Fields(), c.method), Body: encodeMessage(request), Stream: true,
-	})
+	answer, header, err := c.ask(request)
 	if err != nil {
 		return lost(c.ctx, err)
 	}
 	defer answer.Cancel()
-	header, err := answer.Header(c.ctx)
-	if err != nil {
-		return lost(c.ctx, err)
-	}
 	if len(header) > 0 {
 		c.header = applicationFields(header)
 		c.begin()
@@ -173,6 +167,27 @@ func (c *interceptedCall) relay(request []byte, transform Transform) error {
 			return err
 		}
 	}
+}
+
+// ask begins a call of the runtime whose answer is a stream, again where the runtime has
+// not looked at it (RFC 9113, 8.7).
+func (c *interceptedCall) ask(request []byte) (answer *frames.Answer, header []hpack.HeaderField, err error) {
+	for range 2 {
+		answer, err = c.engine.client.Do(c.ctx, frames.Request{
+			Fields: requestFields(c.ctx, c.exchange.Fields(), c.method), Body: encodeMessage(request), Stream: true,
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		if header, err = answer.Header(c.ctx); err == nil {
+			return answer, header, nil
+		}
+		answer.Cancel()
+		if !errors.Is(err, frames.ErrRefused) {
+			break
+		}
+	}
+	return nil, nil, err
 }
 
 // request is the one message that the client sends.

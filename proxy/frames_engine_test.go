@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/net/http2"
@@ -169,5 +171,89 @@ func floodWindows(t *testing.T, conn net.Conn) {
 	)
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A stream that the runtime has refused is asked for again, as grpc-go's client does: the
+// runtime may be leaving.
+func TestFramesRefusedStream(t *testing.T) {
+	listener, err := net.Listen("unix", temporarySocket(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	t.Cleanup(func() { // when the front has left it
+		_ = listener.Close()
+		serving.Wait()
+	})
+	var asked atomic.Int64
+	serving.Go(func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() { refuseOnce(connection, &asked) })
+		}
+	})
+	options := proxy.Options{Runtime: listener.Addr().String(), Interceptors: proxy.Interceptors{Stream: map[string]proxy.Stream{
+		method: func(_ context.Context, request []byte, _ proxy.Invoke) ([]byte, proxy.Transform, error) {
+			return request, nil, nil
+		},
+	}}}
+	front := startFront(t, framesEngine, options)
+	client, err := proxytest.Dial(front.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	stream, err := proxytest.Open(ctx, client, method)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(proxytest.Send(stream, []byte("hi")), stream.CloseSend()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := proxytest.Receive(stream); !errors.Is(err, io.EOF) || asked.Load() != 2 {
+		t.Errorf("it ended with %v, asked %d times", err, asked.Load())
+	}
+}
+
+// refuseOnce answers the second of all requests with nothing, and refuses the others.
+func refuseOnce(connection net.Conn, asked *atomic.Int64) {
+	defer func() { _ = connection.Close() }()
+	if _, err := io.ReadFull(connection, make([]byte, len(http2.ClientPreface))); err != nil {
+		return
+	}
+	framer := http2.NewFramer(connection, connection)
+	if framer.WriteSettings() != nil {
+		return
+	}
+	for {
+		frame, err := framer.ReadFrame()
+		if err != nil {
+			return
+		}
+		switch frame := frame.(type) {
+		case *http2.SettingsFrame:
+			if !frame.IsAck() {
+				_ = framer.WriteSettingsAck()
+			}
+		case *http2.HeadersFrame:
+			if asked.Add(1) != 2 {
+				_ = framer.WriteRSTStream(frame.StreamID, http2.ErrCodeRefusedStream)
+				continue
+			}
+			var block bytes.Buffer
+			encoder := hpack.NewEncoder(&block)
+			for _, field := range []hpack.HeaderField{
+				{Name: ":status", Value: "200"}, {Name: "content-type", Value: "application/grpc"}, {Name: "grpc-status", Value: "0"},
+			} {
+				_ = encoder.WriteField(field)
+			}
+			_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: frame.StreamID, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true})
+		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"image-cri-shim/proxy/frames"
 )
 
-// restoreTimeout bounds what the restoring of one answer may ask the runtime.
+// restoreTimeout bounds each question that the restoring of an answer asks the runtime.
 const restoreTimeout = 5 * time.Second
 
 // restorer lets a call pass whose answer alone may have to be changed; nil where it

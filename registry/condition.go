@@ -94,7 +94,7 @@ func (s *Set) note(e *endpoint, answer Answer) {
 	told := Lookup{Candidate: answer.Candidate, State: answer.State, Reason: reasonOf(answer.Err), Cached: answer.Cached, Duration: answer.Duration}
 	switch {
 	case told.Reason == ReasonCredentials, told.Reason == ReasonCircuit, told.Reason == ReasonBusy, told.Reason == ReasonClosed:
-		// Nobody was asked, and nothing remembered.
+		told.Duration = 0 // nobody was asked, and nothing remembered
 	case told.Cached:
 		e.record.hits.Add(1)
 	default:

@@ -163,6 +163,9 @@ func TestLookupReasons(t *testing.T) {
 			if c := condition(t, set); (c.Misses == 0) != unasked || c.Hits != 0 {
 				t.Errorf("%s: %+v", test.want, c)
 			}
+			if (got[0].Duration == 0) != unasked {
+				t.Errorf("%s took %v", test.want, got[0].Duration)
+			}
 		})
 	}
 }

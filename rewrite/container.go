@@ -3,6 +3,7 @@ package rewrite
 import (
 	"context"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -101,12 +102,18 @@ func (c call) containerEvents(ctx context.Context, encoded []byte) (forward []by
 	}, nil
 }
 
+// restoreTimeout bounds what the restoring of one message may ask the runtime: other
+// messages wait for it.
+const restoreTimeout = 5 * time.Second
+
 // restoreContainers restores the names in a message with statuses of containers, which
 // it is decoded into only if it has a name to be restored.
 func (c call) restoreContainers(ctx context.Context, raw []byte, message proto.Message, statuses func() []*runtime.ContainerStatus) ([]byte, error) {
 	if !c.ledger.mentioned(raw) || proto.Unmarshal(raw, message) != nil {
 		return raw, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
+	defer cancel()
 	changed := false
 	for _, status := range statuses() {
 		changed = c.restoreContainer(ctx, status) || changed

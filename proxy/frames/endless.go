@@ -81,12 +81,12 @@ func (r *Relay) dismiss() {
 			ended = append(ended, s.plan.Ended)
 		}
 	}
-	go func() { // the client may not read
+	r.handlers.Go(func() { // the client may not read; Run waits for it as for a handler
 		if r.writeClient(b) != nil {
 			r.fail(nil)
 		}
 		for _, tell := range ended {
 			tell(Outcome{End: Dismissed})
 		}
-	}()
+	})
 }

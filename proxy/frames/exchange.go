@@ -69,6 +69,7 @@ func (x *Exchange) receive(data []byte, last bool) {
 	if !x.begun && (x.complete || len(x.body) > 0) && r.failure == nil {
 		x.begun = true
 		r.handlers.Go(x.run)
+		r.checkLeft() // it may be all that is left, and endless
 	}
 }
 
@@ -77,15 +78,16 @@ func (x *Exchange) abandon(code http2.ErrCode) {
 	r := x.relay
 	r.mutex.Lock()
 	x.failure, x.complete = errAbandoned, true
-	begun := x.begun
-	if !begun {
+	var ended func(Outcome)
+	if !x.begun {
+		ended, x.plan.Ended = x.plan.Ended, nil
 		x.gone()
 	}
 	r.changed.Broadcast()
 	r.mutex.Unlock()
 	x.cancel(nil)
-	if !begun && x.plan.Ended != nil {
-		x.plan.Ended(Outcome{End: ClientReset, Code: code})
+	if ended != nil {
+		ended(Outcome{End: ClientReset, Code: code})
 	}
 }
 

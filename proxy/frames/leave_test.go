@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 // held is a handler that answers when it is told to.
@@ -301,5 +302,37 @@ func TestCloseBeforeRun(t *testing.T) {
 	relay.Close()
 	if err := relay.Run(); err == nil {
 		t.Error("Run returned no error")
+	}
+}
+
+// An endless request that a handler takes is let go of, also where it begins when all
+// others have been.
+func TestDismissOfTakenRequest(t *testing.T) {
+	for name, dismissedFirst := range map[string]bool{"before it begins": true, "while it runs": false} {
+		t.Run(name, func(t *testing.T) {
+			causes := make(chan error, 1)
+			r := newRig(t, func(ctx context.Context, x *Exchange) {
+				<-ctx.Done()
+				causes <- context.Cause(ctx)
+				_ = x.End([]hpack.HeaderField{{Name: ":status", Value: "200"}, {Name: "grpc-status", Value: "14"}})
+			}).open()
+			r.client.request(1, "/taken/endless", false)
+			r.settle()
+			r.relay.Drain()
+			r.client.expect("GOAWAY 2147483647 NO_ERROR", "PING leaving!")
+			r.client.ping("leaving!", true)
+			r.client.expect("GOAWAY 1 NO_ERROR")
+			if dismissedFirst {
+				r.relay.Dismiss()
+			}
+			r.client.data(1, true, "")
+			await(t, "nothing else is waited for", r.relay.Drained())
+			r.relay.Dismiss()
+			if cause := await(t, "the handler is let go of", causes); !errors.Is(cause, ErrDismissed) {
+				t.Errorf("its context ended with %v", cause)
+			}
+			r.client.expect(headersLine(1, true, ":status=200", "!grpc-status=14"), "end")
+			_ = r.ends()
+		})
 	}
 }

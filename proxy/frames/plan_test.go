@@ -85,3 +85,21 @@ func paddedData(stream uint32, content string) []byte {
 	frame := header{length: len(payload), kind: http2.FrameData, flags: http2.FlagDataPadded, stream: stream}.append(nil)
 	return append(frame, payload...)
 }
+
+// A request whose handler has not begun ends once, whoever ends it.
+func TestEndedOnce(t *testing.T) {
+	r := newRig(t, answerWith("handled")).open()
+	r.client.request(1, "/taken", false)
+	r.settle()
+	r.relay.mutex.Lock()
+	taken := r.relay.taken[1]
+	r.relay.mutex.Unlock()
+	r.relay.Close()
+	taken.abandon(http2.ErrCodeCancel) // had been read before
+	r.expectOutcome(ServerGone, 0)
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if len(r.outcomes) > 0 {
+		t.Errorf("it ended again: %+v", r.outcomes)
+	}
+}

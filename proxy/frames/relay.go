@@ -155,6 +155,7 @@ func (r *Relay) fail(err error) {
 	for _, x := range r.taken {
 		if !x.begun && x.plan.Ended != nil {
 			ended = append(ended, x.plan.Ended)
+			x.plan.Ended = nil
 		}
 	}
 	r.noteDrained()
@@ -234,6 +235,10 @@ func (r *Relay) close(id uint32) (ended func(Outcome)) {
 		return func(Outcome) {}
 	}
 	delete(r.open, id)
+	if s.answer != nil {
+		s.answer.abandoned = true
+		r.changed.Broadcast()
+	}
 	r.checkLeft()
 	if s.plan.Ended == nil {
 		return func(Outcome) {}

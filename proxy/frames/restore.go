@@ -15,7 +15,10 @@ type restoring struct {
 	header     []hpack.HeaderField
 	body       []byte
 	unreturned int // bytes of it that the server has not got back
-	window     int // what the client takes of it; guarded by the relay's mutex
+
+	// Guarded by the relay's mutex.
+	window    int  // what the client takes of it
+	abandoned bool // nobody takes it any more
 }
 
 // passOn passes a taken request on after all, if it is to be restored and its frames can
@@ -122,11 +125,11 @@ func (d *down) send(id uint32, s *stream, last bool) error {
 func (d *down) reserveFor(a *restoring, n int, wait bool) int {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
-	for wait && min(a.window, d.connection) <= 0 && d.failure == nil {
+	for wait && min(a.window, d.connection) <= 0 && d.failure == nil && !a.abandoned {
 		d.changed.Wait()
 	}
 	n = max(0, min(n, a.window, d.connection))
-	if d.failure != nil {
+	if d.failure != nil || a.abandoned {
 		return 0
 	}
 	a.window -= n

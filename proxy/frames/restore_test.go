@@ -154,3 +154,22 @@ func TestRestoredCallIsGivenUp(t *testing.T) {
 	r.expectOutcome(ServerReset, http2.ErrCodeInternal)
 	r.works(5)
 }
+
+// A client that gives a restored call up while it makes no room for the answer leaves the
+// connection to its other calls.
+func TestRestoredCallIsGivenUpWhileItIsSent(t *testing.T) {
+	r := newRig(t, answerWith("handled")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 8})
+	r.client.request(1, "/taken/restored", false)
+	r.client.data(1, true, "ask")
+	r.server.expectRequest(1, "/taken/restored", false)
+	r.server.expect(dataLine(1, true, "ask"))
+	r.server.headers(1, false, ":status=200")
+	r.server.data(1, false, "12345")
+	r.server.headers(1, true, "grpc-status=0")
+	r.client.expect(headersLine(1, false, ":status=200"), dataLine(1, false, "12345123"))
+	r.client.reset(1, http2.ErrCodeCancel)
+	r.server.expect("RST_STREAM 1 CANCEL")
+	r.client.expect(headersLine(1, true, "grpc-status=0")) // was on its way
+	r.expectOutcome(ClientReset, http2.ErrCodeCancel)
+	r.works(3)
+}

@@ -56,8 +56,9 @@ func newRig(t *testing.T, handler Handler) *rig {
 
 // route takes requests, and lets those of /taken/restored pass and doubles their answers.
 func (r *rig) route(fields []hpack.HeaderField) Plan {
-	plan := Plan{Watch: r.watch, Ended: r.note}
-	if path := Field(fields, ":path"); strings.HasPrefix(path, "/taken") {
+	path := Field(fields, ":path")
+	plan := Plan{Watch: r.watch, Ended: r.note, Endless: path == "/taken/endless"}
+	if strings.HasPrefix(path, "/taken") {
 		plan.Handler = r.handler
 		if path == "/taken/restored" {
 			plan.Restore = double
