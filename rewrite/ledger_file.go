@@ -16,6 +16,7 @@ import (
 // whole, so that a crash leaves the old one or the new one.
 type ledgerFile struct {
 	directory string // empty: nothing is saved
+	unread    error  // why what is on disk is unknown: nothing is saved over it
 
 	mutex sync.Mutex
 	saved uint64 // version of the ledger that is on disk
@@ -37,12 +38,9 @@ const (
 // OpenLedger reads the ledger in a state directory, which it creates where it
 // is missing. The ledger always works: what can't be read is an error beside a
 // ledger that starts empty, and learns the names again. A damaged file is kept
-// under another name.
+// under another name; one that can't be read stays, and no change is saved over it.
 func OpenLedger(directory string) (*Ledger, error) {
 	l := newLedger(&ledgerFile{directory: directory})
-	if err := os.MkdirAll(directory, 0o700); err != nil {
-		return l, fmt.Errorf("the names of pulled images won't survive a restart: %w", err)
-	}
 	stored, err := l.file.load()
 	if err != nil {
 		return l, fmt.Errorf("the names of images pulled before are unknown until they are asked for again: %w", err)
@@ -74,19 +72,27 @@ func (l *Ledger) fill(stored document) {
 
 // load reads the file. One that is damaged is put aside.
 func (f *ledgerFile) load() (document, error) {
-	stored, err := readLedger(f.directory)
-	if !errors.Is(err, errDamaged) {
-		return stored, err
+	err := os.MkdirAll(f.directory, 0o700)
+	if err == nil {
+		var stored document
+		if stored, err = readLedger(f.directory); err == nil {
+			return stored, nil
+		}
 	}
-	path := filepath.Join(f.directory, ledgerName)
-	damaged := path + ".damaged"
-	if renameErr := os.Rename(path, damaged); renameErr != nil {
-		return document{}, errors.Join(err, renameErr)
+	if errors.Is(err, errDamaged) {
+		path := filepath.Join(f.directory, ledgerName)
+		damaged := path + ".damaged"
+		renameErr := os.Rename(path, damaged)
+		if renameErr == nil {
+			return document{}, fmt.Errorf("%w; it is kept as %s", err, damaged)
+		}
+		err = errors.Join(err, renameErr)
 	}
-	return document{}, fmt.Errorf("%w; it is kept as %s", err, damaged)
+	f.unread = fmt.Errorf("%w; once that is mended restart the shim, it keeps no names until then", err)
+	return document{}, f.unread
 }
 
-// errDamaged says that a ledger can be read and not understood.
+// errDamaged says that there is no ledger in the file, or not all of one.
 var errDamaged = errors.New("it is damaged")
 
 // readLedger returns what a state directory holds; that there is no ledger yet is no
@@ -163,6 +169,9 @@ func (f *ledgerFile) save(version uint64, snapshot func() (document, uint64)) er
 }
 
 func (f *ledgerFile) replace(content []byte) error {
+	if f.unread != nil {
+		return f.unread
+	}
 	folder, err := openFolder(f.directory)
 	if err != nil {
 		return err

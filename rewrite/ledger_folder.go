@@ -20,7 +20,7 @@ func openFolder(directory string) (*os.Root, error) {
 	}
 	info, err := folder.Stat(".")
 	if err == nil {
-		err = onlyOurs(info)
+		err = onlyOurs(directory, info)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", directory, err), folder.Close())
@@ -29,12 +29,12 @@ func openFolder(directory string) (*os.Root, error) {
 }
 
 // onlyOurs tells whether nobody writes a file but root and this process's user.
-func onlyOurs(info fs.FileInfo) error {
+func onlyOurs(path string, info fs.FileInfo) error {
 	if system, ok := info.Sys().(*syscall.Stat_t); ok && system.Uid != 0 && int(system.Uid) != os.Geteuid() {
-		return fmt.Errorf("it belongs to user %d, do: chown root", system.Uid)
+		return fmt.Errorf("it belongs to user %d, do: chown root %s", system.Uid, path)
 	}
 	if mode := info.Mode().Perm(); mode&0o022 != 0 {
-		return fmt.Errorf("others may write to it (mode %04o), do: chmod go-w", mode)
+		return fmt.Errorf("others may write to it (mode %04o), do: chmod go-w %s", mode, path)
 	}
 	return nil
 }
@@ -51,14 +51,14 @@ func readBounded(folder *os.Root, name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, errors.New("it is no regular file")
+		return nil, fmt.Errorf("%w: it is no regular file", errDamaged)
 	}
-	if err := onlyOurs(info); err != nil {
+	if err := onlyOurs(file.Name(), info); err != nil {
 		return nil, err
 	}
 	content, err := io.ReadAll(io.LimitReader(file, limit+1))
 	if err == nil && int64(len(content)) > limit {
-		return nil, fmt.Errorf("it is larger than %d bytes", limit)
+		return nil, fmt.Errorf("%w: it is larger than %d bytes", errDamaged, limit)
 	}
 	return content, err
 }
