@@ -7,6 +7,7 @@ import (
 
 	"image-cri-shim/config"
 	"image-cri-shim/doctor"
+	"image-cri-shim/rewrite"
 	"image-cri-shim/version"
 )
 
@@ -88,7 +89,8 @@ func examined(c *cli.Context) doctor.Report {
 		options.Problem = err
 		return doctor.Examine(c.Context, options)
 	}
-	explainer, end, err := freshExplainer(c.Context, file(c), settings)
+	ledger, _ := rewrite.ReadLedger(settings.StateDirectory) // a check of its own says why it is empty
+	explainer, end, err := freshExplainer(c.Context, file(c), settings, ledger)
 	if err != nil {
 		options.Problem = err
 		return doctor.Examine(c.Context, options)

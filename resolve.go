@@ -111,14 +111,18 @@ func explained(c *cli.Context, names []string) (images []explain.Image, note str
 			return answer.Images, answer.note(), nil
 		}
 	}
-	images, err = explainedFresh(c.Context, file(c), settings, names)
+	ledger, unread := rewrite.ReadLedger(settings.StateDirectory)
+	if unread != nil {
+		note = strings.TrimPrefix(note+"; ", "; ") + fmt.Sprintf("without the names of pulled images: %v", unread)
+	}
+	images, err = explainedFresh(c.Context, file(c), settings, ledger, names)
 	return images, note, err
 }
 
 // explainedFresh goes by the file, the registries, the runtime and the ledger's
 // file as they are now, and changes none of them.
-func explainedFresh(ctx context.Context, file string, settings *config.Config, names []string) ([]explain.Image, error) {
-	explainer, end, err := freshExplainer(ctx, file, settings)
+func explainedFresh(ctx context.Context, file string, settings *config.Config, ledger *rewrite.Ledger, names []string) ([]explain.Image, error) {
+	explainer, end, err := freshExplainer(ctx, file, settings, ledger)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +132,7 @@ func explainedFresh(ctx context.Context, file string, settings *config.Config, n
 
 // freshExplainer makes an explainer that needs no daemon, to be ended. It sets the
 // runtime where the file does not.
-func freshExplainer(ctx context.Context, file string, settings *config.Config) (explainer *explain.Explainer, end func(), err error) {
+func freshExplainer(ctx context.Context, file string, settings *config.Config, ledger *rewrite.Ledger) (explainer *explain.Explainer, end func(), err error) {
 	registries, err := openRegistries(file, settings, registry.Options{})
 	if err != nil {
 		return nil, nil, err
@@ -143,7 +147,6 @@ func freshExplainer(ctx context.Context, file string, settings *config.Config) (
 		registries.Close()
 		return nil, nil, err
 	}
-	ledger, _ := rewrite.ReadLedger(settings.StateDirectory) // empty where it can't be read
 	rewriter := rewrite.New(rewrite.Options{Lookup: lookup{registries}, Ledger: ledger})
 	return &explain.Explainer{Registries: registries, Rewriter: rewriter, Invoke: runtime.Invoke}, func() {
 		_ = runtime.Close()

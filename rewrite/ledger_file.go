@@ -50,11 +50,12 @@ func OpenLedger(directory string) (*Ledger, error) {
 }
 
 // ReadLedger reads the ledger in a state directory for somebody who only looks:
-// nothing on disk is changed by it or by its use. What can't be read is an error
+// nothing on disk is changed by it or by its use. The directory's owner is taken for
+// the shim's user, and the ledger must be of the same. What can't be read is an error
 // beside a ledger that is empty; that there is none yet is no error.
 func ReadLedger(directory string) (*Ledger, error) {
 	l := newLedger(&ledgerFile{})
-	stored, err := readLedger(directory)
+	stored, err := readLedger(directory, theirs(directory))
 	l.fill(stored)
 	return l, err
 }
@@ -75,7 +76,7 @@ func (f *ledgerFile) load() (document, error) {
 	err := os.MkdirAll(f.directory, 0o700)
 	if err == nil {
 		var stored document
-		if stored, err = readLedger(f.directory); err == nil {
+		if stored, err = readLedger(f.directory, ours()); err == nil {
 			return stored, nil
 		}
 	}
@@ -97,8 +98,8 @@ var errDamaged = errors.New("it is damaged")
 
 // readLedger returns what a state directory holds; that there is no ledger yet is no
 // error.
-func readLedger(directory string) (document, error) {
-	folder, err := openFolder(directory)
+func readLedger(directory string, owners []int) (document, error) {
+	folder, err := openFolder(directory, owners)
 	if errors.Is(err, fs.ErrNotExist) {
 		return document{}, nil
 	}
@@ -107,7 +108,7 @@ func readLedger(directory string) (document, error) {
 	}
 	defer func() { _ = folder.Close() }()
 	path := filepath.Join(directory, ledgerName)
-	content, err := readBounded(folder, ledgerName, documentLimit)
+	content, err := readBounded(folder, owners, ledgerName, documentLimit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return document{}, nil
 	}
@@ -172,7 +173,7 @@ func (f *ledgerFile) replace(content []byte) error {
 	if f.unread != nil {
 		return f.unread
 	}
-	folder, err := openFolder(f.directory)
+	folder, err := openFolder(f.directory, ours())
 	if err != nil {
 		return err
 	}

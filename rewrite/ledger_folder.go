@@ -6,21 +6,42 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"syscall"
 )
 
+// Exposed says that the shim takes nothing from its state directory, or a file in it,
+// because somebody else may write to it: who writes the ledger says which image a name
+// means.
+type Exposed struct {
+	Problem string // who may
+	Remedy  string // the command that ends it
+}
+
+// Error implements error.
+func (e *Exposed) Error() string { return e.Problem + ", do: " + e.Remedy }
+
+// CheckFolder tells what keeps a shim that runs as a user from its state directory: an
+// [Exposed], or that it can't be opened.
+func CheckFolder(directory string, user int) error {
+	folder, err := openFolder(directory, []int{user, 0})
+	if err != nil {
+		return err
+	}
+	return folder.Close()
+}
+
 // openFolder opens the state directory. What is done through it is done there,
 // whatever takes its place or lies in it: links out of it are not followed. One that
-// others may write to is refused, for who writes the ledger says which image a name
-// means.
-func openFolder(directory string) (*os.Root, error) {
+// others than its owners may write to is refused.
+func openFolder(directory string, owners []int) (*os.Root, error) {
 	folder, err := os.OpenRoot(directory)
 	if err != nil {
 		return nil, err
 	}
 	info, err := folder.Stat(".")
 	if err == nil {
-		err = onlyOurs(directory, info)
+		err = onlyFor(owners, directory, info)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", directory, err), folder.Close())
@@ -28,19 +49,37 @@ func openFolder(directory string) (*os.Root, error) {
 	return folder, nil
 }
 
-// onlyOurs tells whether nobody writes a file but root and this process's user.
-func onlyOurs(path string, info fs.FileInfo) error {
-	if system, ok := info.Sys().(*syscall.Stat_t); ok && system.Uid != 0 && int(system.Uid) != os.Geteuid() {
-		return fmt.Errorf("it belongs to user %d, do: chown root %s", system.Uid, path)
+// ours is the users that the shim shares its files with: itself and root.
+func ours() []int { return []int{os.Geteuid(), 0} }
+
+// theirs is the user whose ledger a state directory holds: who looks at it may be
+// another than who runs the shim.
+func theirs(directory string) []int {
+	if info, err := os.Stat(directory); err == nil {
+		if system, ok := info.Sys().(*syscall.Stat_t); ok {
+			return []int{int(system.Uid)}
+		}
+	}
+	return ours()
+}
+
+// onlyFor tells whether nobody writes a file but its owners, of which the first is the
+// shim's user.
+func onlyFor(owners []int, path string, info fs.FileInfo) error {
+	if system, ok := info.Sys().(*syscall.Stat_t); ok && !slices.Contains(owners, int(system.Uid)) {
+		return &Exposed{
+			fmt.Sprintf("it belongs to user %d, and the shim's user is %d", system.Uid, owners[0]),
+			fmt.Sprintf("chown %d %s", owners[0], path),
+		}
 	}
 	if mode := info.Mode().Perm(); mode&0o022 != 0 {
-		return fmt.Errorf("others may write to it (mode %04o), do: chmod go-w %s", mode, path)
+		return &Exposed{fmt.Sprintf("others may write to it (mode %04o)", mode), "chmod go-w " + path}
 	}
 	return nil
 }
 
-// readBounded reads a regular file that only we write.
-func readBounded(folder *os.Root, name string, limit int64) ([]byte, error) {
+// readBounded reads a regular file that only its owners write.
+func readBounded(folder *os.Root, owners []int, name string, limit int64) ([]byte, error) {
 	file, err := folder.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for its writer
 	if err != nil {
 		return nil, err
@@ -53,7 +92,7 @@ func readBounded(folder *os.Root, name string, limit int64) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%w: it is no regular file", errDamaged)
 	}
-	if err := onlyOurs(file.Name(), info); err != nil {
+	if err := onlyFor(owners, file.Name(), info); err != nil {
 		return nil, err
 	}
 	content, err := io.ReadAll(io.LimitReader(file, limit+1))

@@ -155,6 +155,53 @@ func TestLedgerThatOthersWrite(t *testing.T) {
 	}
 }
 
+// TestReadLedgerOfAnotherUser is what root does where the shim has a user of its own: all
+// has to be that user's, and nobody else's. The shim itself, run as another, refuses it.
+func TestReadLedgerOfAnotherUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a file away")
+	}
+	const shim, other = 65534, 65533
+	directory := filepath.Join(t.TempDir(), "state")
+	path := filepath.Join(directory, ledgerName)
+	if err := openLedger(t, directory).apply(change{Name: []entry{nameOf(1)}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Chown(directory, shim, shim), os.Chown(path, shim, shim)); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := ReadLedger(directory); err != nil || l.empty() {
+		t.Errorf("read with %v, and the ledger is empty: %v", err, l.empty())
+	}
+	wantExposed(t, CheckFolder(directory, shim), "", "")
+	wantExposed(t, CheckFolder(directory, other), "user 65534, and the shim's user is 65533", "chown 65533 "+directory)
+	_, err := OpenLedger(directory)
+	wantExposed(t, err, "user 65534, and the shim's user is 0", "chown 0 "+directory)
+	for name, spoil := range map[string]func() error{
+		"root's file":    func() error { return os.Chown(path, 0, 0) },
+		"another's file": func() error { return os.Chown(path, other, other) },
+		"open file":      func() error { return os.Chmod(path, 0o620) },
+		"open folder":    func() error { return os.Chmod(directory, 0o770) },
+	} {
+		whole := errors.Join(os.Chown(path, shim, shim), os.Chmod(path, 0o600), os.Chmod(directory, 0o700))
+		if err := errors.Join(whole, spoil()); err != nil {
+			t.Fatal(err)
+		}
+		if l, err := ReadLedger(directory); err == nil || !l.empty() {
+			t.Errorf("%s: read with %v, and the ledger is empty: %v", name, err, l.empty())
+		}
+	}
+}
+
+// wantExposed requires an error that is [Exposed], or none where there is no remedy.
+func wantExposed(t *testing.T, err error, problem, remedy string) {
+	t.Helper()
+	exposed, ok := errors.AsType[*Exposed](err)
+	if ok != (remedy != "") || ok && (!strings.Contains(exposed.Problem, problem) || exposed.Remedy != remedy) {
+		t.Errorf("got %v, want %q and %q", err, problem, remedy)
+	}
+}
+
 // TestLedgerPipe in the file's place is not waited for, and put aside.
 func TestLedgerPipe(t *testing.T) {
 	directory := t.TempDir()
