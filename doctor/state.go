@@ -35,6 +35,9 @@ func stateDirectory(_ context.Context, n *node) []Finding {
 	case err != nil:
 		return []Finding{t.fail("make it, then "+restart, "%v", err)}
 	}
+	if exposed := n.exposed(); exposed != nil {
+		return []Finding{t.fail(exposed.Remedy+", then "+restart, "%s: the shim neither reads nor keeps names of images there", exposed.Problem)}
+	}
 	if err := unix.Access(directory, unix.W_OK); err != nil {
 		if os.Geteuid() != 0 && !errors.Is(err, unix.EROFS) {
 			return []Finding{t.warn(asRoot, "this user may not write to it")}
@@ -42,6 +45,20 @@ func stateDirectory(_ context.Context, n *node) []Finding {
 		return []Finding{t.fail("make it writable, or set image to another path", "can't be written to: %v", err)}
 	}
 	return []Finding{space(t)}
+}
+
+// exposed says why the shim does not use its state directory, if it doesn't. Its user is
+// whose admin socket is there or, without one, who owns the directory.
+func (n *node) exposed() *rewrite.Exposed {
+	for _, path := range []string{n.Admin, n.Settings.StateDirectory} {
+		if info, err := os.Stat(path); err == nil {
+			if system, ok := info.Sys().(*syscall.Stat_t); ok {
+				exposed, _ := errors.AsType[*rewrite.Exposed](rewrite.CheckFolder(n.Settings.StateDirectory, int(system.Uid)))
+				return exposed
+			}
+		}
+	}
+	return nil
 }
 
 func space(t topic) Finding {
@@ -68,12 +85,18 @@ func ledger(_ context.Context, n *node) []Finding {
 	if info, err := os.Stat(n.Settings.StateDirectory); errors.Is(err, syscall.ENOTDIR) || err == nil && !info.IsDir() {
 		return nil // that is said already
 	}
+	if n.exposed() != nil {
+		return nil // as this is
+	}
 	_, err := rewrite.ReadLedger(n.Settings.StateDirectory)
+	exposed, ok := errors.AsType[*rewrite.Exposed](err)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return []Finding{t.warn(asRoot, "this user may not read it")}
+	case ok:
+		return []Finding{t.fail(exposed.Remedy+", then "+restart, "%s: the shim does not read it, and keeps no names of images", exposed.Problem)}
 	case err != nil:
-		return []Finding{t.warn("nothing, if the shim does not run: it starts with an empty one and learns the names again; else "+restart, "%v", err)}
+		return []Finding{t.warn("mend it or move it away, then "+restart+"; it learns the names again", "%v", err)}
 	}
 	return []Finding{t.ok("readable")}
 }

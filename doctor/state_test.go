@@ -1,0 +1,58 @@
+package doctor
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"image-cri-shim/config"
+)
+
+// TestStateThatOthersWrite is a finding of the check whose part it is, with the command
+// that the shim's own warning gives.
+func TestStateThatOthersWrite(t *testing.T) {
+	const user, other = 65534, 65533
+	for name, test := range map[string]struct {
+		spoil         func(state, ledger, admin string) error
+		check, remedy string // empty: nothing is wrong
+	}{
+		"sound":             {func(string, string, string) error { return nil }, "", ""},
+		"folder of all":     {func(state, _, _ string) error { return os.Chmod(state, 0o777) }, "state", "chmod go-w STATE, then restart"},
+		"ledger of a group": {func(_, ledger, _ string) error { return os.Chmod(ledger, 0o660) }, "ledger", "chmod go-w LEDGER, then restart"},
+		"damaged":           {func(_, ledger, _ string) error { return os.WriteFile(ledger, []byte("{"), 0o600) }, "ledger", "move it away"},
+		"all of another user": {func(state, ledger, admin string) error {
+			return errors.Join(os.Chown(state, user, user), os.Chown(ledger, user, user), os.Chown(admin, user, user))
+		}, "", ""},
+		"folder of another user, who runs no shim": {func(state, _, _ string) error { return os.Chown(state, user, user) }, "state", "chown 0 STATE, then restart"},
+		"ledger of another user": {func(state, ledger, admin string) error {
+			return errors.Join(os.Chown(state, user, user), os.Chown(ledger, other, other), os.Chown(admin, user, user))
+		}, "ledger", "chown 65534 LEDGER, then restart"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if strings.Contains(name, "another user") && os.Geteuid() != 0 {
+				t.Skip("only root can give a file away")
+			}
+			state := filepath.Join(t.TempDir(), "state")
+			ledgerFile, admin := filepath.Join(state, "ledger.json"), filepath.Join(state, "admin.sock")
+			err := errors.Join(os.Mkdir(state, 0o700), os.WriteFile(ledgerFile, []byte(`{"version":1}`), 0o600), os.WriteFile(admin, nil, 0o600))
+			if err := errors.Join(err, test.spoil(state, ledgerFile, admin)); err != nil {
+				t.Fatal(err)
+			}
+			n := &node{Options: Options{Settings: &config.Config{StateDirectory: state}, Admin: admin}}
+			remedy := strings.NewReplacer("STATE", state, "LEDGER", ledgerFile).Replace(test.remedy)
+			found := false
+			for _, f := range append(stateDirectory(t.Context(), n), ledger(t.Context(), n)...) {
+				wrong := f.Level != OK
+				found = found || wrong
+				if wrong != (f.Check == test.check) || !strings.Contains(f.Hint, remedy) && wrong {
+					t.Errorf("%+v, want that %q says %q", f, test.check, remedy)
+				}
+			}
+			if found != (test.check != "") {
+				t.Errorf("something is wrong: %v", found)
+			}
+		})
+	}
+}
