@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -19,8 +20,12 @@ import (
 	"image-cri-shim/admin"
 )
 
-// The test binary is also a client of another user's.
+// The test binary is also a client and a server of another user's.
 func TestMain(m *testing.M) {
+	if socket := os.Getenv("ADMIN_TEST_LISTEN"); socket != "" {
+		impersonate(socket)
+		return
+	}
 	if socket := os.Getenv("ADMIN_TEST_SOCKET"); socket != "" {
 		var answer string
 		if err := admin.Get(context.Background(), socket, "/echo", nil, &answer); err != nil {
@@ -45,7 +50,7 @@ func serve(t *testing.T, socket string) {
 		admin.Reply(w, r.URL.Query().Get("word"), nil)
 	})
 	mux.HandleFunc("GET /fail", func(w http.ResponseWriter, _ *http.Request) {
-		admin.Reply(w, nil, errors.New("it is broken"))
+		admin.Reply(w, nil, errors.New("it is broken\x1b[2J\nOK"))
 	})
 	mux.HandleFunc("GET /begin", func(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte("begun"))
@@ -74,7 +79,7 @@ func TestGet(t *testing.T) {
 	if err := admin.Get(t.Context(), socket, "/echo", url.Values{"word": {"a b&c"}}, &answer); err != nil || answer != "a b&c" {
 		t.Errorf("got %q, %v", answer, err)
 	}
-	for path, want := range map[string]string{"/fail": "it is broken", "/missing": admin.ErrUnknown.Error()} {
+	for path, want := range map[string]string{"/fail": "it is broken [2J OK", "/missing": admin.ErrUnknown.Error()} {
 		if err := admin.Get(t.Context(), socket, path, nil, &answer); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q in it", path, err, want)
 		}
@@ -125,8 +130,29 @@ func TestServeEnds(t *testing.T) {
 	}
 }
 
-// TestOtherUsers opens the socket and its folder to all; others still get nothing.
-func TestOtherUsers(t *testing.T) {
+// impersonate answers one question in the shim's place, and says which.
+func impersonate(socket string) {
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		_, _ = os.Stdout.WriteString(err.Error() + "\n")
+		return
+	}
+	_, _ = os.Stdout.WriteString("listening\n")
+	connection, err := listener.Accept()
+	if err != nil {
+		_, _ = os.Stdout.WriteString(err.Error())
+		return
+	}
+	question := make([]byte, 1<<10)
+	length, _ := connection.Read(question)
+	_, _ = os.Stdout.WriteString("asked: " + string(question[:length]))
+	_, _ = io.WriteString(connection, "HTTP/1.0 200 OK\r\n\r\n\"believe me\"")
+	_ = connection.Close()
+}
+
+// openFolder is a folder that all may write to, with the test binary in it.
+func openFolder(t *testing.T) (folder, binary string) {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can become another user")
 	}
@@ -135,19 +161,45 @@ func TestOtherUsers(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	binary := filepath.Join(folder, "client")
+	binary = filepath.Join(folder, "test")
 	content, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
+	if err := errors.Join(err, os.WriteFile(binary, content, 0o755), os.Chmod(folder, 0o777)); err != nil {
 		t.Fatal(err)
 	}
+	return folder, binary
+}
+
+// TestAnotherUserAnswers in the place of the shim: he is neither asked nor believed.
+func TestAnotherUserAnswers(t *testing.T) {
+	folder, binary := openFolder(t)
+	socket := filepath.Join(folder, "admin.sock")
+	command := exec.CommandContext(t.Context(), binary)
+	command.Env = []string{"ADMIN_TEST_LISTEN=" + socket}
+	command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	output, err := command.StdoutPipe()
+	if err := errors.Join(err, command.Start()); err != nil {
+		t.Fatal(err)
+	}
+	said := bufio.NewReader(output)
+	if line, err := said.ReadString('\n'); line != "listening\n" {
+		t.Fatalf("it says %q, %v", line, err)
+	}
+	err = admin.Get(t.Context(), socket, "/echo", nil, new(string))
+	if !errors.Is(err, admin.ErrStranger) || !strings.Contains(err.Error(), socket) || !strings.Contains(err.Error(), "user 65534") {
+		t.Errorf("got %v", err)
+	}
+	rest, err := io.ReadAll(said)
+	if err := errors.Join(err, command.Wait()); err != nil || string(rest) != "asked: " {
+		t.Errorf("it was %q, %v", rest, err)
+	}
+}
+
+// TestOtherUsers opens the socket and its folder to all; others still get nothing.
+func TestOtherUsers(t *testing.T) {
+	folder, binary := openFolder(t)
 	socket := filepath.Join(folder, "admin.sock")
 	serve(t, socket)
-	for path, mode := range map[string]os.FileMode{folder: 0o755, socket: 0o777} {
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.WriteFile(binary, content, 0o755); err != nil {
+	if err := os.Chmod(socket, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	for user, want := range map[uint32]string{0: "answered", 65534: "refused: ask the running shim"} {

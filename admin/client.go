@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 	"syscall"
+	"unicode"
 )
 
 // ErrNotRunning says that nobody answers on a socket.
@@ -25,7 +26,7 @@ const answerLimit = 256 << 20
 var ErrUnknown = errors.New("the running shim is of another version, which has no answer to this: restart it")
 
 // Get asks the daemon behind a socket, and decodes its answer. The error is
-// [ErrNotRunning] where there is no daemon.
+// [ErrNotRunning] where there is no daemon, and [ErrStranger] where it is another user's.
 func Get(ctx context.Context, socket, path string, query url.Values, answer any) error {
 	body, err := Open(ctx, socket, path, query)
 	if err != nil {
@@ -44,7 +45,7 @@ func Open(ctx context.Context, socket, path string, query url.Values) (io.ReadCl
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+			return dial(ctx, socket)
 		},
 	}}
 	address := url.URL{Scheme: "http", Host: "shim", Path: path, RawQuery: query.Encode()}
@@ -67,5 +68,28 @@ func Open(ctx context.Context, socket, path string, query url.Values) (io.ReadCl
 		return nil, ErrUnknown
 	}
 	text, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10))
-	return nil, fmt.Errorf("the running shim: %s", strings.TrimSpace(string(text)))
+	return nil, fmt.Errorf("the running shim: %s", oneLine(string(text)))
+}
+
+// dial connects to a daemon of root's or this user's: in a folder that others may write
+// to, its socket may be another's.
+func dial(ctx context.Context, socket string) (net.Conn, error) {
+	connection, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	if err != nil {
+		return nil, err
+	}
+	if err := trusted(connection); err != nil {
+		return nil, errors.Join(fmt.Errorf("socket %s: %w", socket, err), connection.Close())
+	}
+	return connection, nil
+}
+
+// oneLine leaves nothing of a text that a terminal would obey.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, strings.TrimSpace(text))
 }

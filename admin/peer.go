@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -19,11 +20,23 @@ func (g guard) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if user, err := peer(connection); err == nil && (user == 0 || user == os.Geteuid()) {
+		if trusted(connection) == nil {
 			return connection, nil
 		}
 		_ = connection.Close()
 	}
+}
+
+// ErrStranger says that somebody is on a socket who is neither root nor this user.
+var ErrStranger = errors.New("neither root nor this user is on the other side")
+
+// trusted tells whether root or this process's own user is on the other side.
+func trusted(connection net.Conn) error {
+	user, err := peer(connection)
+	if err == nil && user != 0 && user != os.Geteuid() {
+		err = fmt.Errorf("%w, but user %d: if the shim is that user's, ask as that user", ErrStranger, user)
+	}
+	return err
 }
 
 // peer is the user on the other side of a unix socket (SO_PEERCRED, unix(7)).

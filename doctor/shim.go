@@ -81,6 +81,8 @@ func runningShim(ctx context.Context, n *node) []Finding {
 		return nil // that is said of the state directory
 	case errors.Is(err, fs.ErrPermission):
 		return []Finding{t.warn(asRoot, "this user may not ask it about itself")}
+	case errors.Is(err, admin.ErrStranger):
+		return []Finding{t.warn("run the doctor as that user, if the shim is; else remove the socket, then "+restart, "%v", err)}
 	case errors.Is(err, admin.ErrNotRunning):
 		return []Finding{t.fail("see what serves "+n.Settings.Shim+", and that image is its state directory, then "+restart, "no shim with this state directory runs")}
 	case err != nil:
