@@ -125,7 +125,14 @@ func followRuntime(file *os.File, runtimeSocket string) error {
 		}
 	}
 	// fchmod(2) takes no descriptor of O_PATH; this leads to the same file (proc(5)).
-	return os.Chmod(fmt.Sprintf("/proc/self/fd/%d", descriptor), mode)
+	err := os.Chmod(fmt.Sprintf("/proc/self/fd/%d", descriptor), mode)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := unix.Fchmodat(descriptor, "", uint32(mode), unix.AT_EMPTY_PATH); err != nil {
+		return fmt.Errorf("change its mode: it needs /proc, or Linux 6.6: %w", err)
+	}
+	return nil
 }
 
 // socketListener removes its own file, and no other, when it is closed.

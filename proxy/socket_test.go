@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -196,6 +197,43 @@ func TestListenWithoutTheRuntimesSocket(t *testing.T) {
 	socket := temporarySocket(t)
 	listen(t, socket, temporarySocket(t))
 	expectRights(t, socket, 0o660, os.Geteuid(), os.Getegid())
+}
+
+// TestListenWithoutProc runs itself again where /proc is empty. That needs Linux 6.6, and
+// before it an error says so.
+func TestListenWithoutProc(t *testing.T) {
+	const hidden = "PROXY_TEST_HIDE_PROC"
+	if os.Getenv(hidden) == "" {
+		if os.Geteuid() != 0 {
+			t.Skip("only root can hide /proc")
+		}
+		command := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+		command.Env = append(os.Environ(), hidden+"=1")
+		command.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+		output, err := command.CombinedOutput()
+		if errors.Is(err, syscall.EPERM) {
+			t.Skip("this root may not hide /proc")
+		}
+		if err != nil || !strings.Contains(string(output), "--- PASS") {
+			t.Errorf("%v\n%s", err, output)
+		}
+		return
+	}
+	if err := syscall.Mount("tmpfs", "/proc", "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	socket := temporarySocket(t)
+	listener, err := proxy.Listen(t.Context(), socket, "")
+	if errors.Is(err, syscall.EOPNOTSUPP) && strings.Contains(err.Error(), "/proc, or Linux 6.6") {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectRights(t, socket, 0o660, 0, 0)
+	if err := listener.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func expectRights(t *testing.T, socket string, mode fs.FileMode, owner, group int) {
