@@ -71,6 +71,10 @@ func TestRestoreOnlyWhatCanPass(t *testing.T) {
 	r.client.expectAnswer(5, "handled")
 	r.client.expect("WINDOW_UPDATE 0 3")
 
+	eventually(t, "the handlers have ended", func() bool {
+		requests, _ := r.kept()
+		return requests == 1 // the relayed one
+	})
 	r.set(r.server, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 2}) // more than the server takes
 	r.client.request(9, "/taken/restored", false)
 	r.client.expect("WINDOW_UPDATE 9 65535")

@@ -139,6 +139,7 @@ func (u *up) data(f frame) error {
 	u.mutex.Lock()
 	s, exchange := u.open[f.stream], u.taken[f.stream]
 	u.mutex.Unlock()
+	var content []byte
 	switch {
 	case s != nil:
 		s.plan.watchFrame(FromClient, f)
@@ -146,8 +147,8 @@ func (u *up) data(f frame) error {
 		u.clientDone(f.stream, last)
 		return nil
 	case exchange != nil:
-		content, err := f.content()
-		if err != nil {
+		var err error
+		if content, err = f.content(); err != nil {
 			return err
 		}
 		if u.passOn(exchange, f, content) {
@@ -156,13 +157,15 @@ func (u *up) data(f frame) error {
 		if !last && f.length > 0 {
 			u.answers = appendWindowUpdate(u.answers, f.stream, f.length)
 		}
-		exchange.receive(content, last)
 	case f.stream == 0:
 		return connectionError{http2.ErrCodeProtocol, "DATA on no stream"}
 	}
 	u.mutex.Lock()
 	u.credit += f.length
 	u.mutex.Unlock()
+	if exchange != nil {
+		exchange.receive(content, last) // then: its answer takes the credit along
+	}
 	return nil
 }
 
