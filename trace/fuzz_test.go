@@ -61,6 +61,9 @@ func FuzzText(f *testing.F) {
 	f.Add("--flag", "rest")
 	f.Add("a b 'c", `"d`)
 	f.Add("token=", "")
+	f.Add(`"\\`, `\"}"`)
+	f.Add("IDENTIFIED BY ", "@")
+	f.Add(strings.Repeat("pwd=", 4<<10), strings.Repeat(`pwd=\"pwd='`, 1<<10))
 	f.Fuzz(func(t *testing.T, before, after string) {
 		const canary = "Zq9canary7Xw"
 		for _, text := range []string{
@@ -68,6 +71,9 @@ func FuzzText(f *testing.F) {
 			before + " https://user:" + canary + "@host/ " + after,
 			before + " Bearer " + canary + " " + after,
 			before + " \"apiKey\": \"" + canary + "\" " + after,
+			before + ` \"apiKey\": \"` + canary + `\" ` + after,
+			before + " https://user:p@" + canary + "@host/ " + after,
+			before + " WITH PASSWORD '" + canary + "' " + after,
 		} {
 			if strings.Contains(before+after, "canary") {
 				return

@@ -2,7 +2,6 @@ package trace
 
 import (
 	"regexp"
-	"slices"
 	"strings"
 )
 
@@ -26,8 +25,9 @@ var shapes = []*regexp.Regexp{
 	regexp.MustCompile(`\b(?:gh[a-z]_|github_pat_|glpat-|xox[a-z]-|AKIA|ASIA|sk-)[\w-]{8,}`),
 }
 
-// userInfo is what stands before a URL's host, with the slashes before it.
-var userInfo = regexp.MustCompile(`://[^/\s@]+@`)
+// userInfo is what stands before a URL's host, with the slashes before it. A password
+// may have an @ too.
+var userInfo = regexp.MustCompile(`://[^/\s]+@`)
 
 // plain is a text that has been declared to be nobody's secret, without what has the
 // shape of one.
@@ -41,47 +41,9 @@ func plain(text string) string {
 	return userInfo.ReplaceAllString(text, "://"+mask+"@")
 }
 
-// What stands before a value that is not shown.
-var (
-	// secretKey is a name that looks secret, as YAML, JSON, a shell or a flag writes it.
-	secretKey = regexp.MustCompile(`(?i)[\w.-]*(?:` + secretWords + `)[\w.-]*(?:["']?\s*=\s*|["']?:\s+|["']\s*:\s*)`)
-	// secretSetting is one in a text with sentences, in which a token is followed by a colon
-	// and what is wrong with it.
-	secretSetting = regexp.MustCompile(`(?i)[\w.-]*(?:` + secretWords + `)[\w.-]*(?:["']?\s*=\s*|["']\s*:\s*)|pass(?:word|wd|phrase|code):\s+`)
-	// secretOption is one of a command's.
-	secretOption = regexp.MustCompile(`(?i)--?[\w.-]*(?:` + secretWords + `)[\w.-]*\s+`)
-	// variable is one that is put into an environment.
-	variable = regexp.MustCompile("(?:^|[\\s;&|(\"'`])[A-Za-z_]\\w*=")
-)
-
-// following is what stands behind them; quotes that are not closed hold all that follows.
-var following = regexp.MustCompile(`^(?s:"(?:[^"\\]|\\.)*(?:"|\\?$)|'[^']*(?:'|$)|\S+)`)
-
-// withoutValues masks the values behind what any of some patterns find.
-func withoutValues(text string, before ...*regexp.Regexp) string {
-	var values [][]int
-	for _, pattern := range before {
-		for _, found := range pattern.FindAllStringIndex(text, -1) {
-			if length := len(following.FindString(text[found[1]:])); length > 0 {
-				values = append(values, []int{found[1], found[1] + length})
-			}
-		}
-	}
-	slices.SortFunc(values, func(a, b []int) int { return a[0] - b[0] })
-	var shown strings.Builder
-	done := 0
-	for _, v := range values {
-		if v[0] >= done {
-			shown.WriteString(text[done:v[0]] + mask)
-		}
-		done = max(done, v[1])
-	}
-	return shown.String() + text[done:]
-}
-
 // prose is a text that people read, such as an error. IDs and digests stay.
 func prose(text string) string {
-	return eachWord(withoutValues(plain(text), secretSetting), func(word string) string {
+	return eachWord(withoutValues(plain(text), secretSetting, secretStatement), func(word string) string {
 		if random(word, true) {
 			return mask
 		}
@@ -89,8 +51,9 @@ func prose(text string) string {
 	})
 }
 
-// glued is a password as mysql takes it, but for what find calls its tests.
-var glued = regexp.MustCompile(`^-p(?:[^arei-]|a[^t]|r[^iu]|e[^r]|i[^d]).*`)
+// noPassword is what begins as a password that mysql takes, but is a word of find's and
+// others.
+var noPassword = regexp.MustCompile(`^-p(?:ath|erm|id|rint[0f]?|rune)?$`)
 
 // arguments are a command's words as they may be shown. As what is in an environment
 // is not, neither is what looks as if it were put there: NAME=value.
@@ -106,13 +69,15 @@ func arguments(words []string) []string {
 	return shown
 }
 
+// user is a flag whose value may have a password behind a colon.
+var user = regexp.MustCompile(`^(?:-[uU]|--(?:proxy-)?user)$`)
+
 // secretFlag tells whether a word is the value of a flag before it that looks secret.
 func secretFlag(before, word string) bool {
 	if !strings.HasPrefix(before, "-") || strings.Contains(before, "=") {
 		return false
 	}
-	login := (before == "-u" || before == "--user" || before == "-U") && strings.Contains(word, ":")
-	return login || before == "-p" || secretName.MatchString(before)
+	return before == "-p" || user.MatchString(before) && strings.Contains(word, ":") || secretName.MatchString(before)
 }
 
 // word is too short, and too simple, for any of the patterns here.
@@ -124,13 +89,13 @@ func argument(text string) string {
 		return text
 	}
 	last := ""
-	return eachWord(withoutValues(plain(text), secretKey, secretOption, variable), func(word string) string {
+	return eachWord(withoutValues(plain(text), secretKey, secretPair, secretOption, secretStatement, quotedPassword, login, variable), func(word string) string {
 		before := last
 		last = word
 		switch {
 		case secretFlag(before, word), random(word, false):
 			return mask
-		case glued.MatchString(word):
+		case strings.HasPrefix(word, "-p") && !noPassword.MatchString(word):
 			return "-p" + mask
 		}
 		return word

@@ -1,0 +1,29 @@
+package trace
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestValuesOnce requires that a text full of values is looked through about once, not
+// from each of them to the end.
+func TestValuesOnce(t *testing.T) {
+	for _, unit := range []string{`pwd=`, `pwd="`, `pwd='`, `pwd='pwd="`, `pwd=\"pwd="`, `pwd="pwd=\"`, `pwd=\"pwd=\\\"`, `pwd= `, `a=\`} {
+		text := strings.Repeat(unit, longestText/len(unit))
+		var starts []int
+		for i := range text {
+			if i > 0 && text[i-1] == '=' {
+				starts = append(starts, i)
+			}
+		}
+		looked := 0
+		withoutValuesAt(text, starts, func(text string) int {
+			length := valueLength(text)
+			looked += length
+			return length
+		})
+		if looked > 3*len(text) {
+			t.Errorf("%q: %d bytes were looked at, of a text of %d", unit, looked, len(text))
+		}
+	}
+}
