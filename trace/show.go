@@ -72,7 +72,7 @@ func appendMessage(b []byte, message protoreflect.Message) []byte {
 			continue
 		}
 		b = appendKey(b, start, field.JSONName())
-		b = appendField(b, field, message.Get(field))
+		b = appendField(b, field, message)
 	}
 	if unknown := message.GetUnknown(); len(unknown) > 0 {
 		b = appendKey(b, start, "unknownBytes")
@@ -88,12 +88,13 @@ func appendKey(b []byte, start int, key string) []byte {
 	return append(appendText(b, key), ':')
 }
 
-func appendField(b []byte, field protoreflect.FieldDescriptor, v protoreflect.Value) []byte {
-	switch {
+func appendField(b []byte, field protoreflect.FieldDescriptor, message protoreflect.Message) []byte {
+	switch v := message.Get(field); {
 	case field.IsMap():
 		return appendMap(b, field, v.Map())
 	case field.IsList() && commands[name(field)]:
-		return appendTexts(b, arguments(strings_(v.List())))
+		before := lastOfCommand(field, message)
+		return appendTexts(b, arguments(append(before, strings_(v.List())...))[len(before):])
 	case field.IsList():
 		b = append(b, '[')
 		start := len(b)
@@ -107,6 +108,17 @@ func appendField(b []byte, field protoreflect.FieldDescriptor, v protoreflect.Va
 	default:
 		return appendValue(b, field, v)
 	}
+}
+
+// lastOfCommand is the word before the first one of a container's args, which go on
+// where its command ends; none before those of other fields.
+func lastOfCommand(field protoreflect.FieldDescriptor, message protoreflect.Message) []string {
+	command := field.ContainingMessage().Fields().ByName("command")
+	if name(field) != "args" || command == nil {
+		return nil
+	}
+	words := strings_(message.Get(command).List())
+	return words[max(0, len(words)-1):]
 }
 
 func name(field protoreflect.FieldDescriptor) protoreflect.FullName {

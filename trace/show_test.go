@@ -34,6 +34,10 @@ func TestShow(t *testing.T) {
 		}}, `{"podSandboxId":"1","config":{"metadata":{"name":"web","attempt":2},"command":["app","--password","********"],` +
 			`"envs":[{"key":"PATH","value":"********"}],"mounts":[{"containerPath":"/b","hostPath":"/a","readonly":true}],` +
 			`"linux":{"resources":{"memoryLimitInBytes":"1152921504606846976","unified":{"memory.high":"1"}}}}}`},
+		{&runtime.ContainerConfig{Command: []string{"app", "--password"}, Args: []string{secret, "--password", secret, "-v"}},
+			`{"command":["app","--password"],"args":["********","--password","********","-v"]}`},
+		{&runtime.ContainerConfig{Command: []string{"app"}, Args: []string{"-v"}}, `{"command":["app"],"args":["-v"]}`},
+		{&runtime.ContainerConfig{Args: []string{"run"}}, `{"args":["run"]}`},
 		{&runtime.ExecSyncResponse{Stdout: []byte(secret), Stderr: []byte(secret), ExitCode: 1}, `{"stdout":"********","stderr":"********","exitCode":1}`},
 		{&runtime.ExecResponse{Url: "http://127.0.0.1:1/exec/" + secret}, `{"url":"http://127.0.0.1:1/exec/********"}`},
 		{&runtime.ContainerStatusResponse{
