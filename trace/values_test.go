@@ -9,7 +9,7 @@ import (
 // from each of them to the end.
 func TestValuesOnce(t *testing.T) {
 	for _, unit := range []string{`pwd=`, `pwd="`, `pwd='`, `pwd='pwd="`, `pwd=\"pwd="`, `pwd="pwd=\"`, `pwd=\"pwd=\\\"`, `pwd= `, `a=\`} {
-		text := strings.Repeat(unit, longestText/len(unit))
+		text := strings.Repeat(unit, longestText/len(unit)) + " end"
 		var starts []int
 		for i := range text {
 			if i > 0 && text[i-1] == '=' {
