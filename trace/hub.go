@@ -25,7 +25,8 @@ type Hub struct {
 	invoke  Invoke
 	session atomic.Pointer[session] // nil while nobody reads
 
-	mutex sync.Mutex // of readers who come and go
+	mutex    sync.Mutex // of readers who come and go
+	sessions uint64     // that have begun
 }
 
 // NewHub makes a hub, which holds nothing to be ended but its readers.
@@ -44,9 +45,10 @@ func (h *Hub) Begin(call Call) *Tap {
 	if s == nil && !h.endless[call.Method] {
 		return nil
 	}
-	tap := &Tap{hub: h, session: s, call: call, method: methods[call.Method]}
+	tap := &Tap{hub: h, call: call, method: methods[call.Method]}
 	tap.streams = h.endless[call.Method] || tap.method != nil && tap.method.streams
 	if s != nil {
+		tap.began = s.number
 		s.begin(tap)
 	}
 	return tap
@@ -59,7 +61,7 @@ func (h *Hub) End(call Call, ending Ending) {
 		return
 	}
 	r := &record{call: call, method: methods[call.Method], ending: ending}
-	if tap := s.end(call.ID); tap != nil {
+	if tap := s.ended(call.ID); tap != nil {
 		tap.finish(r)
 	}
 	s.offer(r)
@@ -77,24 +79,32 @@ func (h *Hub) Decided(call uint64, decision Decision) {
 }
 
 // Subscribe begins to read the events that fit a filter, with the messages if bodies is
-// set. It returns when the names of what is there are known, or can't be had. The reader
-// must be closed.
+// set. It returns when the names of what is there are known, or can't be had, or ctx is
+// done. The reader must be closed.
 func (h *Hub) Subscribe(ctx context.Context, filter Filter, bodies bool) *Reader {
+	r := h.join(ctx, filter, bodies)
+	select {
+	case <-r.session.learned:
+	case <-ctx.Done():
+	}
+	return r
+}
+
+// join adds a reader, and with the first one begins the session.
+func (h *Hub) join(ctx context.Context, filter Filter, bodies bool) *Reader {
 	h.mutex.Lock()
 	defer h.mutex.Unlock()
 	s := h.session.Load()
 	first := s == nil
 	if first {
-		s = newSession(h)
+		h.sessions++
+		s = newSession(h.sessions)
 	}
 	r := &Reader{hub: h, session: s, filter: filter, bodies: bodies, wake: make(chan struct{}, 1)}
 	s.add(r)
 	if first {
 		h.session.Store(s)
-		s.working.Go(s.work)
-		if h.invoke != nil {
-			_ = s.names.learn(ctx, h.invoke) // IDs are shown instead
-		}
+		s.start(ctx, h.invoke)
 	}
 	return r
 }
@@ -102,11 +112,12 @@ func (h *Hub) Subscribe(ctx context.Context, filter Filter, bodies bool) *Reader
 // leave ends a reader, and with the last one the session.
 func (h *Hub) leave(r *Reader) {
 	h.mutex.Lock()
-	defer h.mutex.Unlock()
-	if r.session.remove(r) > 0 {
-		return
+	last := r.session.remove(r) == 0
+	if last {
+		h.session.Store(nil)
 	}
-	h.session.Store(nil)
-	close(r.session.ended)
-	r.session.working.Wait()
+	h.mutex.Unlock()
+	if last {
+		r.session.end()
+	}
 }

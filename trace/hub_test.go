@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	gc "runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"weak"
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc/codes"
@@ -409,4 +411,74 @@ func TestReadersComeAndGo(t *testing.T) {
 	if b.hub.session.Load() != nil {
 		t.Error("there is a session without readers")
 	}
+}
+
+// TestReadersDontWait has a reader leave that the hub's work is not done with: others
+// come nevertheless.
+func TestReadersDontWait(t *testing.T) {
+	b := newBench(t)
+	first := b.hub.Subscribe(t.Context(), Filter{}, false)
+	first.session.names.mutex.Lock() // without which nothing can be told
+	b.call(v1+"StopPodSandbox", &runtime.StopPodSandboxRequest{PodSandboxId: "pod1"}, &runtime.StopPodSandboxResponse{})
+	for len(first.session.intake) > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	var leaving sync.WaitGroup
+	leaving.Go(first.Close)
+	for b.hub.session.Load() != nil {
+		time.Sleep(time.Millisecond)
+	}
+	second := make(chan *Reader, 1)
+	go func() { second <- b.hub.Subscribe(t.Context(), Filter{}, false) }()
+	select {
+	case r := <-second:
+		r.Close()
+	case <-time.After(3 * time.Second):
+		t.Error("the second reader waits for the first one's end")
+	}
+	first.session.names.mutex.Unlock()
+	leaving.Wait()
+}
+
+// TestReaderGivesUp has a runtime that does not answer: who has enough does not wait for
+// it, and those who are left do.
+func TestReaderGivesUp(t *testing.T) {
+	answer, asked := make(chan struct{}), make(chan struct{}, 4)
+	hub := NewHub(Options{Invoke: func(ctx context.Context, method string, request []byte) ([]byte, error) {
+		asked <- struct{}{}
+		select {
+		case <-answer:
+			return invoke(ctx, method, request)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}})
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	impatient := hub.Subscribe(gone, Filter{}, false)
+	<-asked // and is not answered yet
+	close(answer)
+	patient := hub.Subscribe(t.Context(), Filter{}, false)
+	impatient.Close()
+	if name := patient.session.names.pod("pod1"); name != "default/web" {
+		t.Errorf("got %q", name)
+	}
+	patient.Close()
+}
+
+// TestSessionEnds requires that an endless call holds nothing of the trace that it began
+// in.
+func TestSessionEnds(t *testing.T) {
+	b := newBench(t)
+	r := b.hub.Subscribe(t.Context(), Filter{}, true)
+	_, tap := b.begin(events)
+	b.send(tap, true, &runtime.GetEventsRequest{})
+	over := weak.Make(r.session)
+	r.Close()
+	for r = nil; over.Value() != nil; gc.GC() {
+		if t.Context().Err() != nil {
+			t.Fatal("the session is still there")
+		}
+	}
+	b.send(tap, false, &runtime.ContainerEventResponse{})
 }

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,13 +15,15 @@ const (
 
 // session is all that there is because somebody reads; it is gone with the last reader.
 type session struct {
+	number    uint64 // of the hub's sessions, from 1
 	names     *names
 	processes processes
 	intake    chan *record
-	held      atomic.Int64 // bytes of messages
-	lost      atomic.Int64 // records that intake had no room for
-	bodies    atomic.Int64 // readers who want messages
-	ended     chan struct{}
+	held      atomic.Int64  // bytes of messages
+	lost      atomic.Int64  // records that intake had no room for
+	bodies    atomic.Int64  // readers who want messages
+	learned   chan struct{} // closed when the names of what is there are known, or can't be had
+	stop      context.CancelFunc
 	working   sync.WaitGroup
 
 	mutex   sync.Mutex
@@ -46,14 +49,33 @@ type message struct {
 	problem string // why there is no content
 }
 
-func newSession(h *Hub) *session {
+func newSession(number uint64) *session {
 	return &session{
+		number:  number,
 		names:   newNames(),
 		intake:  make(chan *record, mostWaiting),
-		ended:   make(chan struct{}),
+		learned: make(chan struct{}),
 		readers: make(map[*Reader]bool),
 		taps:    make(map[uint64]*Tap),
 	}
+}
+
+// start begins to work, until end. What ctx, the first reader's, is done with is not.
+func (s *session) start(ctx context.Context, invoke Invoke) {
+	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	s.working.Go(func() { s.work(ctx) })
+	s.working.Go(func() {
+		defer close(s.learned)
+		if invoke != nil {
+			_ = s.names.learn(ctx, invoke) // IDs are shown instead
+		}
+	})
+}
+
+// end returns when nothing is at work any more.
+func (s *session) end() {
+	s.stop()
+	s.working.Wait()
 }
 
 func (s *session) add(r *Reader) {
@@ -83,8 +105,8 @@ func (s *session) begin(tap *Tap) {
 	s.taps[tap.call.ID] = tap
 }
 
-// end returns what has looked at a call since it began, nil if nothing has.
-func (s *session) end(call uint64) *Tap {
+// ended returns what has looked at a call since it began, nil if nothing has.
+func (s *session) ended(call uint64) *Tap {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	tap := s.taps[call]
@@ -124,10 +146,10 @@ func (s *session) drop(r *record) {
 }
 
 // work tells the readers, one record after the other, until the last one has gone.
-func (s *session) work() {
+func (s *session) work(ctx context.Context) {
 	for {
 		select {
-		case <-s.ended:
+		case <-ctx.Done():
 			return
 		case r := <-s.intake:
 			s.tell(r)

@@ -15,7 +15,7 @@ const (
 // Tap looks at the messages of one call. Its methods are safe for concurrent use.
 type Tap struct {
 	hub     *Hub
-	session *session // that it began in; nil if nobody read
+	began   uint64 // the session that it began in, by number: one that is over is not to be held; 0 if nobody read
 	call    Call
 	method  *method // nil where it is none of the CRI's
 	streams bool    // each message of the answer is an event
@@ -30,7 +30,7 @@ type Tap struct {
 // may outlive the session that it began in.
 func (t *Tap) current() *session {
 	s := t.hub.session.Load()
-	if s != t.session && !t.hub.endless[t.call.Method] {
+	if s != nil && s.number != t.began && !t.hub.endless[t.call.Method] {
 		return nil
 	}
 	return s
@@ -84,7 +84,7 @@ func (t *Tap) take(s *session, fromClient bool, m message) {
 	if fromClient {
 		kept = &t.request
 	}
-	if t.ended || kept.content != nil || t.streams && s != t.session {
+	if t.ended || kept.content != nil || t.streams && s.number != t.began {
 		s.held.Add(-int64(len(m.content)))
 		return // late, or one of many: the first is the one that counts
 	}
