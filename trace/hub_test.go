@@ -313,7 +313,7 @@ func TestStuckHub(t *testing.T) {
 		}
 		b.call(v1+"ExecSync", request, &runtime.ExecSyncResponse{})
 	}
-	if held := r.session.held.Load(); held > mostHeld {
+	if held := r.session.room.taken.Load(); held > mostHeld {
 		t.Errorf("%d bytes are held", held)
 	}
 	r.session.names.mutex.Unlock()
@@ -328,9 +328,9 @@ func TestStuckHub(t *testing.T) {
 	if unseen == 0 {
 		t.Error("all messages were held")
 	}
-	for r.session.held.Load() != 0 { // by the last one, until it has been told
+	for r.session.room.taken.Load() != 0 { // by the last one, until it has been told
 		if t.Context().Err() != nil {
-			t.Fatalf("%d bytes are held", r.session.held.Load())
+			t.Fatalf("%d bytes are held", r.session.room.taken.Load())
 		}
 	}
 }
@@ -481,4 +481,44 @@ func TestSessionEnds(t *testing.T) {
 		}
 	}
 	b.send(tap, false, &runtime.ContainerEventResponse{})
+}
+
+// TestRoom lets messages begin that never come as a whole: what is set aside for them is
+// bounded, and free when the message has come or its call has ended.
+func TestRoom(t *testing.T) {
+	b := newBench(t)
+	early, earlyTap := b.begin(events)
+	r := b.hub.Subscribe(t.Context(), Filter{Errors: true}, true)
+	calls, taps := []Call{early}, []*Tap{earlyTap}
+	for range mostHeld/longestBody - 1 {
+		call, tap := b.begin(v1 + "ExecSync")
+		calls, taps = append(calls, call), append(taps, tap)
+	}
+	wants := func(tap *Tap, want int) {
+		t.Helper()
+		if got := tap.Wants(false, longestBody); got != want {
+			t.Errorf("%d bytes are wanted, expected %d", got, want)
+		}
+	}
+	for _, tap := range taps {
+		wants(tap, longestBody)
+	}
+	call, more := b.begin(v1 + "ExecSync")
+	wants(more, 0)
+	taps[1].Message(false, nil, longestBody, true)
+	wants(more, longestBody)
+	wants(taps[1], 0)
+	for _, call := range append(calls, call) {
+		b.hub.End(call, Ending{})
+	}
+	if taken := r.session.room.taken.Load(); taken != 0 {
+		t.Errorf("%d bytes are taken after all calls have ended", taken)
+	}
+	wants(more, 0) // too late
+	_, kept := b.begin(v1 + "ExecSync")
+	b.send(kept, true, &runtime.ExecSyncRequest{ContainerId: "c"})
+	r.Close()
+	if kept.request.content != nil {
+		t.Errorf("after the trace %q is kept", kept.request.content)
+	}
 }

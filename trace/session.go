@@ -7,11 +7,7 @@ import (
 	"time"
 )
 
-// Bounds of what waits to be told.
-const (
-	mostWaiting = 4 << 10  // calls and messages
-	mostHeld    = 32 << 20 // bytes of their messages, and of those of the calls that run
-)
+const mostWaiting = 4 << 10 // calls and messages that wait to be told
 
 // session is all that there is because somebody reads; it is gone with the last reader.
 type session struct {
@@ -19,7 +15,7 @@ type session struct {
 	names     *names
 	processes processes
 	intake    chan *record
-	held      atomic.Int64  // bytes of messages
+	room      *room         // of messages; what is taken of it may be freed after the session
 	lost      atomic.Int64  // records that intake had no room for
 	bodies    atomic.Int64  // readers who want messages
 	learned   chan struct{} // closed when the names of what is there are known, or can't be had
@@ -52,6 +48,7 @@ type message struct {
 func newSession(number uint64) *session {
 	return &session{
 		number:  number,
+		room:    &room{},
 		names:   newNames(),
 		intake:  make(chan *record, mostWaiting),
 		learned: make(chan struct{}),
@@ -76,6 +73,11 @@ func (s *session) start(ctx context.Context, invoke Invoke) {
 func (s *session) end() {
 	s.stop()
 	s.working.Wait()
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	for _, tap := range s.taps {
+		tap.forget()
+	}
 }
 
 func (s *session) add(r *Reader) {
@@ -100,6 +102,11 @@ func (s *session) remove(r *Reader) int {
 
 func (s *session) begin(tap *Tap) {
 	tap.call.Client.Name = s.processes.name(tap.call.Client.Process, tap.call.Start)
+	s.watch(tap)
+}
+
+// watch notes what looks at a call until that has ended.
+func (s *session) watch(tap *Tap) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	s.taps[tap.call.ID] = tap
@@ -122,9 +129,8 @@ func (s *session) running(call uint64) *Tap {
 
 // hold copies a message while there is room for it.
 func (s *session) hold(content []byte, length int) message {
-	if s.held.Add(int64(len(content))) > mostHeld {
-		s.held.Add(-int64(len(content)))
-		return message{length: length, problem: "too much is on its way at once"}
+	if !s.room.take(len(content)) {
+		return message{length: length, problem: crowded}
 	}
 	copied := make([]byte, len(content)) // not nil, even if it is empty
 	copy(copied, content)
@@ -142,7 +148,7 @@ func (s *session) offer(r *record) {
 }
 
 func (s *session) drop(r *record) {
-	s.held.Add(-int64(len(r.request.content) + len(r.response.content)))
+	s.room.free(len(r.request.content) + len(r.response.content))
 }
 
 // work tells the readers, one record after the other, until the last one has gone.

@@ -22,8 +22,15 @@ type Tap struct {
 
 	mutex             sync.Mutex
 	request, response message
+	reserved          [2]reservation // for a message on its way, of the client's and of the runtime's
 	decisions         []Decision
-	ended             bool
+	ended, forgotten  bool // of its call, of the session that it began in
+}
+
+// reservation is room for a message that is not there as a whole yet.
+type reservation struct {
+	room  *room
+	bytes int
 }
 
 // current is the session that may still want something of the call. One that streams
@@ -52,7 +59,10 @@ func (t *Tap) Wants(fromClient bool, length int) int {
 	case bodies && length > longestBody:
 		m.problem = "it is too long"
 	case bodies, (fromClient || t.method.answersName()) && length <= longestNaming:
-		return length
+		if t.reserve(s, fromClient, length) {
+			return length
+		}
+		m.problem = crowded
 	}
 	t.take(s, fromClient, m)
 	return 0
@@ -60,6 +70,7 @@ func (t *Tap) Wants(fromClient bool, length int) int {
 
 // Message is given a message that is wanted, as far as it is. It copies what it keeps.
 func (t *Tap) Message(fromClient bool, content []byte, length int, compressed bool) {
+	t.release(fromClient)
 	s := t.current()
 	switch {
 	case s == nil:
@@ -70,6 +81,41 @@ func (t *Tap) Message(fromClient bool, content []byte, length int, compressed bo
 	default:
 		t.take(s, fromClient, s.hold(content, length))
 	}
+}
+
+// reserve takes room for a message that is about to come, until it is there or the call
+// has ended.
+func (t *Tap) reserve(s *session, fromClient bool, length int) bool {
+	if s.number != t.began {
+		s.watch(t) // so that it is told of the end
+	}
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	if t.ended || !s.room.take(length) {
+		return false
+	}
+	t.reserved[side(fromClient)] = reservation{s.room, length}
+	return true
+}
+
+func (t *Tap) release(fromClient bool) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	t.reserved[side(fromClient)].release()
+}
+
+func (r *reservation) release() {
+	if r.room != nil {
+		r.room.free(r.bytes)
+	}
+	*r = reservation{}
+}
+
+func side(fromClient bool) int {
+	if fromClient {
+		return 0
+	}
+	return 1
 }
 
 // take keeps a message until the call ends, or tells of it where each is an event.
@@ -84,8 +130,8 @@ func (t *Tap) take(s *session, fromClient bool, m message) {
 	if fromClient {
 		kept = &t.request
 	}
-	if t.ended || kept.content != nil || t.streams && s.number != t.began {
-		s.held.Add(-int64(len(m.content)))
+	if t.ended || t.forgotten || kept.content != nil || s.number != t.began {
+		s.room.free(len(m.content))
 		return // late, or one of many: the first is the one that counts
 	}
 	*kept = m
@@ -104,6 +150,17 @@ func (t *Tap) finish(r *record) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
 	t.ended = true
+	for i := range t.reserved {
+		t.reserved[i].release()
+	}
 	r.call.Client.Name = t.call.Client.Name
 	r.request, r.response, r.decisions = t.request, t.response, t.decisions
+}
+
+// forget drops what was seen of the call, because the session that it began in is over.
+func (t *Tap) forget() {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	t.forgotten = true
+	t.request, t.response, t.decisions = message{}, message{}, nil
 }
