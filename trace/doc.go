@@ -13,6 +13,6 @@
 //	defer reader.Close()
 //	line, err := reader.Next(ctx)
 //
-// Nothing secret leaves the hub: see mask.go for what is shown of a message, and what
-// is not.
+// Nothing secret leaves the hub: see show.go for which fields of a message are shown,
+// words.go and values.go for which words of a text.
 package trace

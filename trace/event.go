@@ -85,6 +85,9 @@ func shortMethod(method string) string {
 			}
 		}
 	}
-	service, name, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
+	service, name, ok := strings.Cut(strings.TrimPrefix(method, "/"), "/")
+	if !ok {
+		return method
+	}
 	return service[strings.LastIndex(service, ".")+1:] + "/" + name
 }

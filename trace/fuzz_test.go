@@ -130,8 +130,8 @@ func FuzzRecording(f *testing.F) {
 
 func checkText(t *testing.T, event Event) {
 	t.Helper()
-	var text bytes.Buffer
-	if err := WriteText(&text, event); err != nil {
+	text := bytes.NewBuffer(encode(event))
+	if err := WriteText(text, event); err != nil {
 		t.Fatal(err)
 	}
 	if i := bytes.IndexFunc(text.Bytes(), func(r rune) bool { return r < ' ' && r != '\n' || r == 0x7f || r >= 0x80 && r < 0xa0 }); i >= 0 {

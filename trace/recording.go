@@ -15,7 +15,7 @@ import (
 const (
 	format        = "image-cri-shim trace"
 	formatVersion = 1
-	longestLine   = 64 << 20 // bytes
+	longestLine   = mostLineBytes // nothing longer is told
 )
 
 // Header is the first line of a trace.
@@ -61,7 +61,7 @@ func OpenRecording(r io.Reader) (*Recording, error) {
 	case err != nil || h.Format != format:
 		return nil, errors.Join(errors.New("it is no trace of image-cri-shim"), err)
 	case h.Version != formatVersion:
-		return nil, fmt.Errorf("%w: found version %d of the format, expected %d (image-cri-shim %s)", ErrVersion, h.Version, formatVersion, h.Shim)
+		return nil, fmt.Errorf("%w: found version %d of the format, expected %d (image-cri-shim %q)", ErrVersion, h.Version, formatVersion, bounded(h.Shim))
 	}
 	return recording, nil
 }
@@ -69,15 +69,32 @@ func OpenRecording(r io.Reader) (*Recording, error) {
 // Next returns the next event; the error is io.EOF after the last one, and [ErrCut]
 // where it is not whole.
 func (r *Recording) Next() (Event, error) {
-	var event Event
-	if err := r.decode(&event); err != nil {
+	var read struct { // arrays, so that what no shim tells takes no memory
+		Event
+		Images    [mostImages]string   `json:"images"`
+		Decisions [mostImages]Decision `json:"decisions"`
+	}
+	if err := r.decode(&read); err != nil {
 		return Event{}, err
 	}
+	event := read.Event
+	event.Images, event.Decisions = used(read.Images[:]), used(read.Decisions[:])
 	switch event.Kind {
 	case KindCall, KindMessage, KindLost:
 		return event, nil
 	}
-	return Event{}, fmt.Errorf("line %d: found an event of the kind %q", r.line, event.Kind)
+	return Event{}, fmt.Errorf("line %d: found an event of the kind %q", r.line, bounded(event.Kind))
+}
+
+// used are the elements before the empty ones at the end.
+func used[T comparable](all []T) []T {
+	for len(all) > 0 && all[len(all)-1] == *new(T) {
+		all = all[:len(all)-1]
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all
 }
 
 func (r *Recording) decode(value any) error {

@@ -75,14 +75,44 @@ func TestNotARecording(t *testing.T) {
 	const header = `{"format":"image-cri-shim trace","version":1}` + "\n"
 	for content, want := range map[string]string{
 		"": "no trace of image-cri-shim",
-		`{"format":"image-cri-shim trace","version":2,"shim":"v9"}` + "\n": "another version of image-cri-shim: found version 2 of the format, expected 1 (image-cri-shim v9)",
-		`{"format":"another"}` + "\n":                                      "no trace",
-		"\x00\x01\n":                                                       "no trace",
-		header + "{}\n":                                                    `line 2: found an event of the kind ""`,
-		header + `{"kind":"call",` + "\n":                                  "line 2: ",
+		`{"format":"image-cri-shim trace","version":2,"shim":"v9"}` + "\n":        "another version of image-cri-shim: found version 2 of the format, expected 1 (image-cri-shim \"v9\")",
+		`{"format":"image-cri-shim trace","version":2,"shim":"\u001b[2J"}` + "\n": `(image-cri-shim "\x1b[2J")`,
+		`{"format":"another"}` + "\n":                                             "no trace",
+		"\x00\x01\n":                                                              "no trace",
+		header + "{}\n":                                                           `line 2: found an event of the kind ""`,
+		header + `{"kind":"call",` + "\n":                                         "line 2: ",
 	} {
 		if _, err := readAll(content); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", content, err, want)
 		}
+	}
+}
+
+// TestHostileRecording requires that what no shim tells takes no memory.
+func TestHostileRecording(t *testing.T) {
+	const header = `{"format":"image-cri-shim trace","version":1}` + "\n"
+	all, err := readAll(header + `{"kind":"call","images":["a"` + strings.Repeat(`,"b"`, 1000) + `],"decisions":[{"asked":"a"}` + strings.Repeat(`,{}`, 1000) + "]}\n")
+	if err != nil || len(all) != 1 || len(all[0].Images) != mostImages || !reflect.DeepEqual(all[0].Decisions, []Decision{{Asked: "a"}}) {
+		t.Errorf("got %+v, %v", all, err)
+	}
+	if _, err := readAll(header + strings.Repeat(" ", longestLine+64<<10)); err == nil || !strings.Contains(err.Error(), "line 2 is longer than 16777216 bytes") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestEncode requires that nothing in a line is what a terminal obeys, and that it still
+// says the same.
+func TestEncode(t *testing.T) {
+	hostile := Event{Kind: KindCall, Error: "a\x1b\x7f\u0080\u009b2J\u00a0é", Request: json.RawMessage("{\"\u009b\":1}")}
+	line := encode(hostile)
+	if want := `{"kind":"call","time":"0001-01-01T00:00:00Z","error":"a\u001b\u007f\u0080\u009b2J` + "\u00a0é" + `","request":{"\u009b":1}}` + "\n"; string(line) != want {
+		t.Errorf("got %q, want %q", line, want)
+	}
+	var again Event
+	if err := json.Unmarshal(line, &again); err != nil || again.Error != hostile.Error {
+		t.Errorf("%q became %q, %v", hostile.Error, again.Error, err)
+	}
+	if line := encode(Event{Request: json.RawMessage("\"\x9b\"")}); !strings.Contains(string(line), `"request":"\ufffd"`) {
+		t.Errorf("got %q", line)
 	}
 }

@@ -49,11 +49,7 @@ func (s *Summary) Add(e Event) {
 	if s.rows == nil {
 		s.rows = make(map[string]*tally)
 	}
-	row := s.rows[e.Method]
-	if row == nil {
-		row = &tally{MethodSummary: MethodSummary{Method: e.Method}, durations: make(map[int]int64)}
-		s.rows[e.Method] = row
-	}
+	row := s.row(e.Method)
 	if e.Kind == KindMessage {
 		row.Messages++
 		return
@@ -68,16 +64,36 @@ func (s *Summary) Add(e Event) {
 	row.durations[rangeOf(e.Seconds)]++
 }
 
+// row is the one of a method. Those beyond mostMethods, and of names that are too long,
+// have one together.
+func (s *Summary) row(method string) *tally {
+	if row := s.rows[method]; row != nil {
+		return row
+	}
+	if method != otherMethods && (len(s.rows) >= mostMethods || len(method) > longest) {
+		return s.row(otherMethods)
+	}
+	row := &tally{MethodSummary: MethodSummary{Method: method}, durations: make(map[int]int64)}
+	s.rows[method] = row
+	return row
+}
+
 // Lost is how many events were lost.
 func (s *Summary) Lost() int64 { return s.lost }
 
 const (
-	growth   = 1.01
-	shortest = 1e-6 // seconds; what is shorter lies in the first range
+	mostMethods  = 256 // both versions of the CRI have 86
+	otherMethods = "other"
+)
+
+const (
+	growth      = 1.01
+	shortest    = 1e-6 // seconds; what is shorter lies in the first range
+	longestCall = 1e8  // seconds; what is longer lies in the last range
 )
 
 func rangeOf(seconds float64) int {
-	return int(math.Ceil(math.Log(max(seconds, shortest)/shortest) / math.Log(growth)))
+	return int(math.Ceil(math.Log(min(max(seconds, shortest), longestCall)/shortest) / math.Log(growth)))
 }
 
 // quantile is a duration that no more than a part of the calls exceed.
@@ -110,9 +126,12 @@ func (s *Summary) Write(w io.Writer, text bool) error {
 	if text {
 		return s.writeTable(w)
 	}
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(s.Methods())
+	sums, err := json.MarshalIndent(s.Methods(), "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(printable(sums), '\n'))
+	return err
 }
 
 func (s *Summary) writeTable(w io.Writer) error {

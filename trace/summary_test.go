@@ -2,6 +2,7 @@ package trace
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -39,5 +40,29 @@ func TestSummary(t *testing.T) {
 	lines := strings.Split(text.String(), "\n")
 	if len(lines) != 5 || !strings.HasPrefix(lines[0], "METHOD ") || !strings.HasPrefix(lines[1], "Version ") || !strings.Contains(lines[1], " 1s ") {
 		t.Errorf("got\n%s", text.String())
+	}
+}
+
+// TestManyMethods requires that what is no method of anything takes no memory, and no
+// terminal.
+func TestManyMethods(t *testing.T) {
+	var s Summary
+	for i := range 2000 {
+		s.Add(Event{Kind: KindCall, Method: fmt.Sprintf("/service/\u009b%d", i), Seconds: math.MaxFloat64})
+	}
+	s.Add(Event{Kind: KindCall, Method: "/service/" + strings.Repeat("long", longest)})
+	s.Add(Event{Kind: KindCall, Method: "/service/\u009b0"})
+	all := s.Methods()
+	if len(all) != mostMethods+1 || all[0].Method != otherMethods || all[0].Calls != 2001-mostMethods || all[1].Calls != 2 {
+		t.Errorf("%d methods, %+v", len(all), all[:2])
+	}
+	if last := rangeOf(math.MaxFloat64); last > 4000 {
+		t.Errorf("there are %d ranges", last)
+	}
+	for _, text := range []bool{false, true} {
+		var written bytes.Buffer
+		if err := s.Write(&written, text); err != nil || strings.Contains(written.String(), "\u009b") || !strings.Contains(written.String(), otherMethods) {
+			t.Errorf("text %t: %.100q, %v", text, written.String(), err)
+		}
 	}
 }

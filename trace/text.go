@@ -84,12 +84,18 @@ func (e *Event) about() string {
 	return strings.Join(parts, "  ")
 }
 
+// longestIndented bounds, in bytes, what a message may become by being indented: a deep
+// one that has many elements would be thousands of times as long.
+const longestIndented = 64 << 20
+
 func writeBody(text *strings.Builder, title string, body json.RawMessage) {
 	if len(body) == 0 {
 		return
 	}
 	var indented bytes.Buffer
-	if json.Indent(&indented, body, "    ", "  ") != nil {
+	if len(body)*(4+depth(body)) > longestIndented {
+		indented.Write(body)
+	} else if json.Indent(&indented, body, "    ", "  ") != nil {
 		return
 	}
 	fmt.Fprintf(text, "  %s\n    ", title)
@@ -99,6 +105,25 @@ func writeBody(text *strings.Builder, title string, body json.RawMessage) {
 		text.WriteString(l[len(end):])
 	}
 	text.WriteByte('\n')
+}
+
+// depth is how many levels a JSON text has.
+func depth(text []byte) int {
+	deepest, level, quoted := 0, 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '"':
+			quoted = !quoted
+		case quoted && c == '\\':
+			i++
+		case !quoted && (c == '{' || c == '['):
+			level++
+			deepest = max(deepest, level)
+		case !quoted && (c == '}' || c == ']'):
+			level--
+		}
+	}
+	return deepest
 }
 
 // clean keeps a text on its line, and from moving a terminal's cursor.

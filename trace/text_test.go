@@ -2,6 +2,8 @@ package trace
 
 import (
 	"bytes"
+	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 )
@@ -38,5 +40,22 @@ func TestText(t *testing.T) {
 		if text.String() != test.want {
 			t.Errorf("%s:\n got %q\nwant %q", name, text.String(), test.want)
 		}
+	}
+}
+
+// TestDeepText requires that a message is not indented where that would make it
+// thousands of times as long.
+func TestDeepText(t *testing.T) {
+	const levels = 5000
+	body := strings.Repeat(`["]{}\"\\",`, levels) + "[" + strings.Repeat("1,", 50_000) + "1]" + strings.Repeat("]", levels)
+	if got := depth([]byte(body)); got != levels+1 {
+		t.Errorf("%d levels", got)
+	}
+	var text bytes.Buffer
+	if err := WriteText(&text, Event{Kind: KindMessage, Response: json.RawMessage(body)}); err != nil {
+		t.Fatal(err)
+	}
+	if text.Len() > 2*len(body) || !strings.Contains(text.String(), body) {
+		t.Errorf("%d bytes became %d", len(body), text.Len())
 	}
 }

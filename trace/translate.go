@@ -1,8 +1,10 @@
 package trace
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"unicode/utf8"
 
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -113,5 +115,23 @@ func encode(e Event) []byte {
 	if err != nil { // no value that it holds can't be encoded
 		return []byte("{}\n")
 	}
-	return append(line, '\n')
+	return append(printable(line), '\n')
+}
+
+// printable escapes what JSON may hold as it is but a terminal may obey: the control
+// characters from U+007F on, and what is no UTF-8.
+func printable(text []byte) []byte {
+	obeyed := func(r rune) bool { return r >= 0x7f && r <= 0x9f || r == utf8.RuneError }
+	if !bytes.ContainsFunc(text, obeyed) {
+		return text
+	}
+	var escaped []byte
+	for _, r := range string(text) {
+		if obeyed(r) {
+			escaped = fmt.Appendf(escaped, `\u%04x`, r)
+		} else {
+			escaped = utf8.AppendRune(escaped, r)
+		}
+	}
+	return escaped
 }
