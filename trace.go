@@ -86,12 +86,12 @@ func traceTo(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	out := newTraceOutput(c)
-	if c.IsSet("read") {
+	if c.IsSet("read") { // a signal ends the process, whatever it waits for, as with any that only reads
 		err = out.replay(c.Path("read"), filter)
 	} else {
+		ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
+		defer stop()
 		err = out.follow(ctx, c, filter)
 	}
 	return errors.Join(err, out.close())
