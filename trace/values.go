@@ -16,8 +16,10 @@ var (
 	// secretSetting is one in a text with sentences, in which a token is followed by a colon
 	// and what is wrong with it.
 	secretSetting = regexp.MustCompile(`(?i)[\w.-]*(?:` + secretWords + `)[\w.-]*(?:\\*["']?\s*=\s*|\\*["']\s*:\s*)|pass(?:word|wd|phrase|code):\s+`)
-	// secretOption is one of a command's.
-	secretOption = regexp.MustCompile(`(?i)--?[\w.-]*(?:` + secretWords + `)[\w.-]*\s+`)
+	// secretOption is one of a command's, or of a list of its words.
+	secretOption = regexp.MustCompile(`(?i)--?[\w.-]*(?:` + secretWords + `)[\w.-]*(?:\\*["']?\s+|\\*["']\s*,\s*)`)
+	// secretVariable is one of a container's, as Kubernetes writes it.
+	secretVariable = regexp.MustCompile(`(?i)(?:` + secretWords + `)[\w.-]*\\*["']?[,\s]\s*\\*["']?value\\*["']?\s*:\s*`)
 	// secretStatement sets a password in SQL.
 	secretStatement = regexp.MustCompile(`(?i)(?:pass(?:word|wd|phrase|code)(?:\s+for\s+\S+\s*=)?|\bidentified(?:\s+with\s+\S+)?\s+(?:by|as))[\s(]+()\\*["']`)
 	// quotedPassword is one with blanks; one without them is a word.

@@ -89,7 +89,7 @@ func argument(text string) string {
 		return text
 	}
 	last := ""
-	return eachWord(withoutValues(plain(text), secretKey, secretPair, secretOption, secretStatement, quotedPassword, login, variable), func(word string) string {
+	return eachWord(withoutValues(plain(text), secretKey, secretPair, secretOption, secretVariable, secretStatement, quotedPassword, login, variable), func(word string) string {
 		before := last
 		last = word
 		switch {

@@ -40,6 +40,8 @@ func TestArguments(t *testing.T) {
 		{[]string{"mysql", "-pathunter2", "-prihunter2", "-pruhunter2", "-perhunter2", "-pidhunter2", "-p-hunter2"}, []string{"mysql", "-p" + mask, "-p" + mask, "-p" + mask, "-p" + mask, "-p" + mask, "-p" + mask}},
 		{[]string{"find", "-perm", "-1", "-print0", "-printf", "%p", "-prune"}, []string{"find", "-perm", "-1", "-print0", "-printf", "%p", "-prune"}},
 		{[]string{"curl", "https://admin:p@hunter2@a/b@c"}, []string{"curl", "https://" + mask + "@a/b@c"}},
+		{[]string{"sh", "-c", `run '["app","--password", "two hunter2"]' "--token" hunter2 -v`}, []string{"sh", "-c", `run '["app","--password", ` + mask + `]' "--token" ` + mask + ` -v`}},
+		{[]string{"patch", `{"env":[{"name":"DB_PASSWORD","value":"two hunter2"}]}`}, []string{"patch", `{"env":[{"name":"DB_PASSWORD","value":` + mask + `}]}`}},
 		{[]string{"app", "q7Kd81mXz0PwLs93Vb"}, []string{"app", mask}},
 		{[]string{"app", strings.Repeat("ab01", 16)}, []string{"app", mask}}, // a key, as openssl makes it
 		{[]string{"app", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.x"}, []string{"app", mask}},
