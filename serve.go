@@ -86,7 +86,7 @@ type daemon struct {
 func newDaemon(ctx context.Context, file string, settings *config.Config, log *logrus.Logger) (*daemon, error) {
 	d := &daemon{started: time.Now(), file: file, settings: settings, runtime: settings.Runtime, log: log}
 	d.observers = &observers{log: log, trace: trace.NewHub(trace.Options{Endless: endless, Invoke: d.invoke})}
-	d.site = &site{handler: d.pages(), listen: d.listenForSite, log: log}
+	d.site = &site{handler: d.pages(), listen: d.listenForSite, log: log, patience: visitorPatience}
 	var err error
 	if d.ledger, err = rewrite.OpenLedger(settings.StateDirectory); err != nil {
 		log.WithError(err).Warn("ledger of image names")

@@ -23,12 +23,19 @@ import (
 // the CRI's clients need.
 const visitorLimit = 64
 
+// visitorPatience is how long the site waits for a visitor to take an answer, or to send
+// the body of a request, that none needs. Profiles have as much longer as they take to be
+// made (net/http/pprof), and the debug page has its own rule for what it sends for ever.
+const visitorPatience = 30 * time.Second
+
 // site is where the daemon shows itself over HTTP to whoever watches it. It may move
 // from one address to another. Its methods are for one goroutine.
 type site struct {
 	handler http.Handler
 	listen  func(ctx context.Context, address string) (net.Listener, error)
 	log     logrus.FieldLogger
+
+	patience time.Duration // with a visitor
 
 	address string      // where it is open; empty: nowhere
 	problem string      // why it is not, as it was said
@@ -63,8 +70,9 @@ func (s *site) move(ctx context.Context, address string) {
 func (s *site) open(ctx context.Context, listener net.Listener) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	server := &http.Server{
-		Handler:           s.handler,
+		Handler:           s.hurry(s.handler),
 		ReadHeaderTimeout: 5 * time.Second,
+		WriteTimeout:      s.patience,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
@@ -84,6 +92,17 @@ func (s *site) open(ctx context.Context, listener net.Listener) (end func()) {
 		_ = server.Close()
 		serving.Wait()
 	}
+}
+
+// hurry bounds the time for a request's body, which the server reads to its end. (A bound
+// of the server's for all reads would end events and profiles, too.)
+func (s *site) hurry(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
+		if request.ContentLength != 0 {
+			_ = http.NewResponseController(response).SetReadDeadline(time.Now().Add(s.patience)) // fails with the connection only
+		}
+		next.ServeHTTP(response, request)
+	})
 }
 
 func (s *site) close() {

@@ -122,11 +122,14 @@ const namesShown = 50
 func (p *Page) search(response http.ResponseWriter, request *http.Request) {
 	select {
 	case p.searching <- struct{}{}:
-		defer func() { <-p.searching }()
 	case <-request.Context().Done():
 		return
 	}
-	reply(response, p.sources.Ledger(request.URL.Query().Get("q"), namesShown))
+	found := func() Names {
+		defer func() { <-p.searching }()
+		return p.sources.Ledger(request.URL.Query().Get("q"), namesShown)
+	}()
+	reply(response, found) // which waits for whoever asked, so nobody may wait for it
 }
 
 func reply(response http.ResponseWriter, value any) {

@@ -1,0 +1,31 @@
+package page
+
+import (
+	"net"
+	"strings"
+	"testing"
+)
+
+// TestSearchesWaitForNoReader has somebody search who does not take what is found.
+func TestSearchesWaitForNoReader(t *testing.T) {
+	sources := well()
+	searched := make(chan struct{}, 2)
+	sources.Ledger = func(text string, _ int) Names {
+		searched <- struct{}{}
+		return Names{Names: []Name{{Original: strings.Repeat(text, 8<<20)}}} // fits into no buffer
+	}
+	_, server := serve(t, sources)
+	connection, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = connection.Close() }()
+	if _, err := connection.Write([]byte("GET /ledger?q=x HTTP/1.1\r\nHost: localhost\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	<-searched
+	server.Client().Timeout = patience
+	if _, body := ask(t, server, "/ledger?q=", unchanged); !strings.HasPrefix(body, `{"names":`) {
+		t.Errorf("another who searches is told %q", body)
+	}
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+// TestSlowVisitors has as many visitors as the site takes, who don't take their answers or
+// don't send what they have announced: somebody else is answered all the same.
+func TestSlowVisitors(t *testing.T) {
+	for name, request := range map[string]string{
+		"answers that nobody reads": strings.Repeat("GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n", 10),
+		"a body that never comes":   "GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			address := openSite(t)
+			for range visitorLimit {
+				connection, err := net.Dial("tcp", address)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = connection.Close() }()
+				if _, err := io.WriteString(connection, request); err != nil {
+					t.Fatal(err)
+				}
+			}
+			transport := &http.Transport{}
+			defer transport.CloseIdleConnections()
+			response, err := (&http.Client{Transport: transport, Timeout: waitLimit}).Get("http://" + address + "/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := response.Body.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// openSite opens a site with little patience, and answers that fit into no buffer.
+func openSite(t *testing.T) (address string) {
+	t.Helper()
+	big := make([]byte, 8<<20)
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", func(response http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(response, "ok") })
+	mux.HandleFunc("/big", func(response http.ResponseWriter, _ *http.Request) { _, _ = response.Write(big) })
+	log := logrus.New()
+	log.SetOutput(t.Output())
+	s := &site{handler: mux, log: log, patience: 100 * time.Millisecond}
+	s.listen = func(ctx context.Context, _ string) (net.Listener, error) {
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+		if err == nil {
+			address = listener.Addr().String()
+		}
+		return listener, err
+	}
+	s.move(t.Context(), "127.0.0.1:0")
+	t.Cleanup(s.close)
+	if address == "" {
+		t.Fatal("it is not open")
+	}
+	return address
+}
