@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/netutil"
 
 	"image-cri-shim/config"
+	"image-cri-shim/page"
 	"image-cri-shim/proxy"
 )
 
@@ -133,21 +134,22 @@ func (d *daemon) pages() http.Handler {
 	mux.HandleFunc("GET /metrics", d.metrics)
 	mux.HandleFunc("GET /healthz", d.healthz)
 	mux.HandleFunc("GET /readyz", d.readyz)
-	mux.HandleFunc("GET /debug/pprof/", d.profiles(pprof.Index))
-	mux.HandleFunc("GET /debug/pprof/cmdline", d.profiles(pprof.Cmdline))
-	mux.HandleFunc("GET /debug/pprof/profile", d.profiles(pprof.Profile))
-	mux.HandleFunc("GET /debug/pprof/symbol", d.profiles(pprof.Symbol))
-	mux.HandleFunc("GET /debug/pprof/trace", d.profiles(pprof.Trace))
+	mux.Handle("GET /debug/pprof/", d.profiles(pprof.Index))
+	mux.Handle("GET /debug/pprof/cmdline", d.profiles(pprof.Cmdline))
+	mux.Handle("GET /debug/pprof/profile", d.profiles(pprof.Profile))
+	mux.Handle("GET /debug/pprof/symbol", d.profiles(pprof.Symbol))
+	mux.Handle("GET /debug/pprof/trace", d.profiles(pprof.Trace))
 	return mux
 }
 
-// profiles answers with one of Go's profiles where the configuration says so.
-func (d *daemon) profiles(answer http.HandlerFunc) http.HandlerFunc {
-	return func(response http.ResponseWriter, request *http.Request) {
+// profiles answers who is on the node with one of Go's profiles, where the configuration
+// says so.
+func (d *daemon) profiles(answer http.HandlerFunc) http.Handler {
+	return page.LocalOnly(http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
 		if !d.current.Load().settings.PProf {
 			http.Error(response, "profiles are served with `pprof: true` only", http.StatusNotFound)
 			return
 		}
 		answer(response, request)
-	}
+	}))
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -68,4 +70,20 @@ func openSite(t *testing.T) (address string) {
 		t.Fatal("it is not open")
 	}
 	return address
+}
+
+// Profiles are for who is on the node, also where the metrics are for a network.
+func TestProfilesFromElsewhere(t *testing.T) {
+	pages := (&daemon{}).pages()
+	for _, profile := range []string{"", "heap", "cmdline", "profile", "symbol", "trace"} {
+		local := net.TCPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:9465"))
+		request := httptest.NewRequestWithContext(
+			context.WithValue(t.Context(), http.LocalAddrContextKey, local), http.MethodGet, "http://192.0.2.1:9465/debug/pprof/"+profile, nil)
+		request.RemoteAddr = "192.0.2.2:5"
+		response := httptest.NewRecorder()
+		pages.ServeHTTP(response, request)
+		if response.Code != http.StatusForbidden || !strings.Contains(response.Body.String(), "ssh -L 9465:192.0.2.1:9465") {
+			t.Errorf("%q: got %d, %q", profile, response.Code, response.Body)
+		}
+	}
 }

@@ -14,6 +14,7 @@ import (
 // A name that an attacker's name server has pointed at this host (DNS rebinding) is none of
 // the page's, and neither is a request that another site's document makes.
 func (p *Page) guard(next http.Handler) http.Handler {
+	local := LocalOnly(p.own(next))
 	return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
 		header := response.Header()
 		header.Set("Content-Security-Policy", policy)
@@ -22,35 +23,25 @@ func (p *Page) guard(next http.Handler) http.Handler {
 		header.Set("Referrer-Policy", "no-referrer")
 		header.Set("Cross-Origin-Resource-Policy", "same-origin")
 		header.Set("Cross-Origin-Opener-Policy", "same-origin")
+		local.ServeHTTP(response, request)
+	})
+}
+
+// own answers only who reads, and asks for this page itself.
+func (p *Page) own(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
 		switch {
-		case !isHere(request):
-			http.Error(response, "this page is for who is on the node: ssh -L 9465:127.0.0.1:9465 NODE brings it to you", http.StatusForbidden)
 		case !p.isOwn(request.Host):
 			http.Error(response, "ask for this page by localhost, an IP address or the host of metrics:", http.StatusForbidden)
 		case isForeign(request):
 			http.Error(response, "another site's document may not ask for this", http.StatusForbidden)
 		case request.Method != http.MethodGet:
-			header.Set("Allow", http.MethodGet)
+			response.Header().Set("Allow", http.MethodGet)
 			http.Error(response, "only GET", http.StatusMethodNotAllowed)
 		default:
 			next.ServeHTTP(response, request)
 		}
 	})
-}
-
-// isHere tells whether a request was made on this machine: through a unix socket, from a
-// loopback address, or from the address that it has been sent to.
-func isHere(request *http.Request) bool {
-	switch local := request.Context().Value(http.LocalAddrContextKey).(type) {
-	case *net.UnixAddr:
-		return true
-	case *net.TCPAddr:
-		remote, err := netip.ParseAddrPort(request.RemoteAddr)
-		from := remote.Addr().Unmap()
-		return err == nil && (from.IsLoopback() || from == local.AddrPort().Addr().Unmap())
-	default:
-		return false
-	}
 }
 
 // isOwn tells whether a Host field names this page.
