@@ -110,3 +110,4 @@ install:
 	install -D -m 0644 -t $(DESTDIR)/lib/systemd/system packaging/image-cri-shim.s*
 	test -e $(DESTDIR)/etc/image-cri-shim.yaml || install -D -m 0600 packaging/image-cri-shim.yaml $(DESTDIR)/etc/image-cri-shim.yaml
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/image-cri-shim README*.md
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/image-cri-shim/docs docs/*

@@ -136,6 +136,7 @@ func TestPackageOnAMachine(t *testing.T) {
 					t.Errorf("%s is not installed", shared)
 				}
 			}
+			wantDocuments(t, manager.path("usr/share/doc/image-cri-shim"))
 			if name == "rpm" {
 				flags, err := exec.CommandContext(testContext(t), "rpm", "-qp", "--qf", "[%{FILEFLAGS:fflags} %{FILENAMES}\n]", old).Output()
 				if err != nil || !strings.Contains(string(flags), "cn /"+configuration+"\n") {

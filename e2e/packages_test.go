@@ -127,6 +127,16 @@ func copyTree(t *testing.T, from, to string) {
 	}
 }
 
+// unpack is the folder with what is in the tar.gz of a package's folder.
+func unpack(t *testing.T, packages string) string {
+	t.Helper()
+	folder := t.TempDir()
+	if output, err := exec.CommandContext(testContext(t), "tar", "-C", folder, "-xzf", one(t, packages, "*.tar.gz")).CombinedOutput(); err != nil {
+		t.Fatalf("unpack: %v\n%s", err, output)
+	}
+	return one(t, folder, "*")
+}
+
 // TestSBOM compares the bill of materials with what the binary says of itself.
 func TestSBOM(t *testing.T) {
 	first, _ := needPackages(t)
@@ -147,11 +157,7 @@ func TestSBOM(t *testing.T) {
 	if bill.BOMFormat != "CycloneDX" || bill.SpecVersion != "1.6" || bill.Metadata.Component.Name != "image-cri-shim" || bill.Metadata.Component.Version != "v1.0.0" {
 		t.Errorf("the bill is about %+v, format %s %s", bill.Metadata.Component, bill.BOMFormat, bill.SpecVersion)
 	}
-	folder := t.TempDir()
-	if output, err := exec.CommandContext(testContext(t), "tar", "-C", folder, "-xzf", one(t, first, "*.tar.gz")).CombinedOutput(); err != nil {
-		t.Fatalf("unpack: %v\n%s", err, output)
-	}
-	info, err := buildinfo.ReadFile(one(t, folder, "*/image-cri-shim"))
+	info, err := buildinfo.ReadFile(filepath.Join(unpack(t, first), "image-cri-shim"))
 	if err != nil {
 		t.Fatal(err)
 	}
