@@ -73,4 +73,16 @@ func TestUnits(t *testing.T) {
 	if err != nil {
 		t.Errorf("the service is exposed more than 3.0: %v\n%s", err, output)
 	}
+
+	_, dropIn, found := strings.Cut(read(t, "../docs/credentials.md"), "```ini\n")
+	dropIn, _, _ = strings.Cut(dropIn, "```")
+	if err := os.Mkdir(service+".d", 0o700); err != nil || !found {
+		t.Fatalf("a drop-in is in the document: %v (%v)", found, err)
+	}
+	if err := os.WriteFile(filepath.Join(service+".d", "helper.conf"), []byte(dropIn), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if output, err := exec.CommandContext(testContext(t), "systemd-analyze", verify...).CombinedOutput(); err != nil || len(output) > 0 {
+		t.Errorf("systemd-analyze verify with the drop-in for helpers: %v\n%s", err, output)
+	}
 }
