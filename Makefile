@@ -17,10 +17,12 @@ variables = -X image-cri-shim/version.Version=$(VERSION) -X image-cri-shim/versi
 # The end-to-end tests that would be the same without containerd.
 without_containerd = ^Test(.*ThatFlood$$|Package|Page|SBOM|Units|Example|PullDuringARestart|(Restarts|Upgrades|Reloads|Killed)UnderLoad)|/^embedded$$|//^embedded$$|///^embedded$$
 
+endurance = ^Test(.*ThatFlood|.*UnderLoad|PackageService.*)$$
+
 # The race detector needs a C compiler, which may have to be installed first.
 race = $$(command -v gcc >/dev/null && echo -race || echo 'no gcc: without the race detector' >&2)
 
-.PHONY: build demo bounds bench screenshots test test-containerd-2 test-grpc-engine differential lint vulncheck fuzz clean install packages
+.PHONY: build demo bounds bench screenshots test test-endurance test-containerd-2 test-grpc-engine differential lint vulncheck fuzz clean install packages
 build:
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w $(variables)' -o $(BINARY) .
 
@@ -36,8 +38,14 @@ bounds: build
 test:
 	e2e/install-components
 	go test $(race) ./...
-	cd e2e && go test $(race) -count=1 ./...
+	cd e2e && go test $(race) -count=1 -skip '$(endurance)' ./...
 	cd bench && go test $(race) ./...
+
+# The end-to-end tests that take long: clients, registries and runtimes that flood, restarts
+# and upgrades under load, packages on a machine with a real systemd.
+test-endurance:
+	e2e/install-components
+	cd e2e && go test $(race) -count=1 -run '$(endurance)' .
 
 # The end-to-end tests again, on a containerd of today instead of Debian's, but for what
 # has no part of its own in it.
