@@ -48,7 +48,9 @@ func (j joined) route(fields []hpack.HeaderField) frames.Plan {
 		o.end(expired(ctx, c.failure))
 	}
 	if pass := j.interceptors.Pass[method]; pass != nil {
-		plan.Restore = func(body []byte) frames.Restorer { return j.restorer(pass, o, body) }
+		plan.Restore = func(fields []hpack.HeaderField, body []byte) *frames.Restoration {
+			return j.restoration(pass, o, fields, body)
+		}
 	}
 	return plan
 }
@@ -293,6 +295,9 @@ func lost(ctx context.Context, err error) error {
 		return status.Error(codes.ResourceExhausted, err.Error())
 	}
 	if reset, ok := errors.AsType[frames.ResetError](err); ok {
+		if deadline, set := ctx.Deadline(); set && reset.Code == http2.ErrCodeCancel && time.Until(deadline) < deadlineTolerance {
+			return status.FromContextError(context.DeadlineExceeded).Err()
+		}
 		return status.Error(resetCode(reset.Code), err.Error())
 	}
 	if _, ok := status.FromError(err); ok {
@@ -300,6 +305,10 @@ func lost(ctx context.Context, err error) error {
 	}
 	return status.Errorf(codes.Unavailable, "the runtime can't be asked: %v", err)
 }
+
+// deadlineTolerance is how much earlier than the shim the runtime may see a deadline pass,
+// and cancel the call.
+const deadlineTolerance = 10 * time.Millisecond
 
 // resetCode is the code of a call whose stream was reset (gRPC over HTTP/2, "HTTP2
 // Transport Mapping", Errors).

@@ -64,13 +64,15 @@ func encodeMessage(message []byte) []byte {
 	return append(encoded, message...)
 }
 
-// canDecode tells whether messages that come with these fields can be decoded.
+// canDecode reports whether messages that come with these fields can be decoded.
 func canDecode(fields []hpack.HeaderField) bool {
-	switch frames.Field(fields, "grpc-encoding") {
-	case "", "identity", "gzip":
-		return true
-	}
-	return false
+	return knownEncoding(frames.Field(fields, "grpc-encoding"))
+}
+
+// knownEncoding reports whether messages of a grpc-encoding can be decoded; an empty one
+// is none.
+func knownEncoding(encoding string) bool {
+	return encoding == "" || encoding == "identity" || encoding == "gzip"
 }
 
 // decompress decodes a message by the flag before it and the encoding in the fields.

@@ -3,9 +3,12 @@ package proxy
 import (
 	"context"
 	"encoding/binary"
+	"strings"
 	"time"
 
 	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"image-cri-shim/proxy/frames"
 )
@@ -13,9 +16,9 @@ import (
 // restoreTimeout bounds each question that the restoring of an answer asks the runtime.
 const restoreTimeout = 5 * time.Second
 
-// restorer lets a call pass whose answer alone may have to be changed; nil where it
+// restoration lets a call pass whose answer alone may have to be changed; nil where it
 // may not.
-func (e *framesEngine) restorer(pass Pass, o *observed, body []byte) frames.Restorer {
+func (e *framesEngine) restoration(pass Pass, o *observed, fields []hpack.HeaderField, body []byte) *frames.Restoration {
 	request, ok := onlyMessage(body)
 	if !ok {
 		return nil
@@ -24,24 +27,79 @@ func (e *framesEngine) restorer(pass Pass, o *observed, body []byte) frames.Rest
 	if !ok {
 		return nil
 	}
-	return func(header []hpack.HeaderField, body []byte) []byte {
-		response, err := decodeOnly(body, header)
-		if err != nil {
-			return body // it is for the client to judge
+	restorer := answerRestorer{engine: e, restore: restore, observed: o}
+	return &frames.Restoration{Fields: decodable(fields), Restore: restorer.answer, Skipped: o.skipped}
+}
+
+// answerRestorer restores the answer of one call.
+type answerRestorer struct {
+	engine   *framesEngine
+	restore  Restore
+	observed *observed
+}
+
+// answer implements [frames.Restorer].
+func (a answerRestorer) answer(ctx context.Context, header []hpack.HeaderField, body []byte, mayBlock bool) (frames.Restored, error) {
+	response, err := decodeOnly(body, header)
+	if encoding := frames.Field(header, "grpc-encoding"); err != nil && !knownEncoding(encoding) {
+		// The runtime was not offered this encoding. What can't be read can't be restored.
+		err := status.Errorf(codes.Internal, "the runtime's answer has the grpc-encoding %.20q, which was not accepted", encoding)
+		return frames.Restored{Trailer: endFields(err, nil, true)}, nil
+	}
+	if err != nil {
+		return frames.Restored{Body: body}, nil // the client judges it
+	}
+	asks := false
+	invoke := a.engine.invokeBriefly
+	if !mayBlock {
+		invoke = func(context.Context, string, []byte) ([]byte, error) {
+			asks = true
+			return nil, frames.ErrWouldBlock
 		}
-		restored := restore(o.context(e.lifetime), response, e.invokeBriefly)
-		if sameBytes(restored, response) {
-			return body
-		}
-		return encodeMessage(restored)
+	}
+	restored := a.restore(a.observed.context(ctx), response, invoke)
+	switch {
+	case asks:
+		return frames.Restored{}, frames.ErrWouldBlock
+	case sameBytes(restored, response):
+		return frames.Restored{Body: body}, nil
+	default:
+		return frames.Restored{Body: encodeMessage(restored)}, nil
 	}
 }
 
-// invokeBriefly is invoke while others wait.
+// invokeBriefly is invoke with a bound of its own, since the client waits for an answer
+// that the runtime has given.
 func (e *framesEngine) invokeBriefly(ctx context.Context, method string, request []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
 	defer cancel()
 	return e.invoke(ctx, method, request)
+}
+
+// decodable returns the header fields of a request whose answer has to be decoded: they
+// offer the runtime only encodings that the shim knows.
+func decodable(fields []hpack.HeaderField) []hpack.HeaderField {
+	kept := make([]hpack.HeaderField, 0, len(fields))
+	for _, field := range fields {
+		if field.Name == "grpc-accept-encoding" {
+			if field.Value = knownEncodings(field.Value); field.Value == "" {
+				continue
+			}
+		}
+		kept = append(kept, field)
+	}
+	return kept
+}
+
+// knownEncodings returns those of a list of encodings that the shim can decode.
+func knownEncodings(list string) string {
+	var known []string
+	for encoding := range strings.SplitSeq(list, ",") {
+		if encoding = strings.TrimSpace(encoding); encoding != "" && knownEncoding(encoding) {
+			known = append(known, encoding)
+		}
+	}
+	return strings.Join(known, ",")
 }
 
 func sameBytes(a, b []byte) bool {

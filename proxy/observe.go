@@ -52,6 +52,9 @@ type Call struct {
 	Err       error // nil where Code is OK
 	Requests  Volume
 	Responses Volume
+	// Unrestored says that the answer was larger than an engine keeps, and was passed on
+	// without the change that the method's interceptor makes.
+	Unrestored bool
 }
 
 // Volume is what passed in one direction of a call.
@@ -77,6 +80,7 @@ type observed struct {
 	observer Observer
 	tap      Tap // nil where nobody looks
 	bytes    [2]atomic.Int64
+	skip     atomic.Bool // the answer was passed on unchanged
 	messages [2]splitter // of the tap
 }
 
@@ -121,6 +125,13 @@ func (o *observed) message(from Side, message []byte) {
 	}
 }
 
+// skipped notes that the answer was passed on without being changed.
+func (o *observed) skipped() {
+	if o != nil {
+		o.skip.Store(true)
+	}
+}
+
 // end ends the call with what the client gets.
 func (o *observed) end(err error) {
 	if o == nil {
@@ -128,6 +139,7 @@ func (o *observed) end(err error) {
 	}
 	o.call.Duration = time.Since(o.call.Start)
 	o.call.Code, o.call.Err = status.Code(err), err
+	o.call.Unrestored = o.skip.Load()
 	o.call.Requests.Bytes, o.call.Responses.Bytes = o.bytes[FromClient].Load(), o.bytes[FromRuntime].Load()
 	o.observer.End(&o.call)
 }

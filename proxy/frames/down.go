@@ -1,14 +1,17 @@
 package frames
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
 
-// down pumps what the server sends to the client.
+// down pumps what the server sends to the client. It waits for nothing but the two
+// connections: what can't be written yet is left to the goroutine of its stream.
 type down struct {
 	*Relay
 	reader  reader
@@ -16,6 +19,11 @@ type down struct {
 	block   block
 	held    []byte // the frames of a header block that is not complete
 	decoder *decoder
+	update  tableUpdate // for the next header block that does not come from the server as it is
+	// rewriting says that header blocks are encoded anew, without the dynamic table: the
+	// client did not get one of the server's in its order, so that later ones would not
+	// mean the same to it.
+	rewriting bool
 }
 
 func newDown(r *Relay) *down {
@@ -50,9 +58,12 @@ func (d *down) run() error {
 
 func (d *down) flush() error {
 	frames := d.batch.take()
-	err := d.writeClient(frames)
-	if err == nil && len(frames) > 0 && !d.settled.Load() {
-		err = d.settle()
+	if len(frames) == 0 {
+		return nil
+	}
+	err := d.writeBatch(d.client, frames, d.update)
+	if err == nil && !d.settled.Load() {
+		d.settle()
 	}
 	return err
 }
@@ -78,11 +89,9 @@ func (d *down) frame(f frame) error {
 		if err != nil {
 			return err
 		}
-		d.batch.keep(f)
-		d.mutex.Lock()
-		ended := d.close(f.stream)
-		d.mutex.Unlock()
-		ended(Outcome{End: ServerReset, Code: http2.ErrCode(code)})
+		d.reset(f, http2.ErrCode(code))
+	case http2.FrameWindowUpdate:
+		return d.windowUpdate(f)
 	case http2.FrameSettings:
 		d.batch.keep(f)
 		return d.settings(f)
@@ -105,33 +114,101 @@ func (d *down) headers(f frame, complete bool, err error) error {
 		return nil
 	}
 	// Decoded in any case: it may change what later blocks mean.
-	fields, err := d.decoder.decode(d.block.fragments, d.clientTable.most.Load())
+	fields, err := d.decoder.decode(d.block.fragments, d.clientTable.allowed())
 	if err != nil {
 		return err
 	}
-	if s := d.answering(d.block.stream); s != nil && s.answer != nil && !d.block.promised {
-		s.answer.noteHeader(fields)
-		if d.block.flags.Has(http2.FlagHeadersEndStream) {
-			if err := d.send(d.block.stream, s, false); err != nil {
-				return err
-			}
-		}
-	}
-	if len(d.held) > 0 {
-		d.held = append(d.held, f.bytes...)
-		d.batch.edit(func(b []byte) []byte { return append(b, d.held...) })
+	sent, fields, err := d.answerHeaders(fields)
+	if err != nil || sent {
 		d.held = d.held[:0]
-	} else {
-		d.batch.keep(f)
+		return err
 	}
+	d.passBlock(f, fields)
+	if !d.block.promised && d.block.flags.Has(http2.FlagHeadersEndStream) {
+		d.serverDone(d.block.stream, fields)
+	}
+	return nil
+}
+
+// answerHeaders deals with the complete header block of an answer that does not pass as it
+// comes. It reports whether the block needs nothing else; otherwise the fields that it
+// returns are to be passed on.
+func (d *down) answerHeaders(fields []hpack.HeaderField) (sent bool, _ []hpack.HeaderField, err error) {
 	if d.block.promised {
-		return nil
+		d.promise()
+		return false, fields, nil
 	}
+	end := d.block.flags.Has(http2.FlagHeadersEndStream)
 	d.mutex.Lock()
 	d.spoke = true
+	s := d.answering(d.block.stream)
+	collecting := s != nil && s.restoration != nil && s.restoration.collecting
+	queued := s != nil && !collecting && (s.sending || s.restoration != nil)
 	d.mutex.Unlock()
-	if d.block.flags.Has(http2.FlagHeadersEndStream) {
-		d.serverDone(d.block.stream, fields)
+	switch {
+	case collecting && end:
+		sent, err = d.complete(s, fields, false)
+		return sent, fields, err
+	case collecting:
+		forClient := s.restoration.noteHeader(fields)
+		d.rewriting = d.rewriting || len(forClient) != len(fields)
+		return false, forClient, nil
+	case queued:
+		fields = slices.Clone(fields)
+		if end {
+			d.mutex.Lock()
+			s.serverDone, s.trailer = true, fields
+			d.mutex.Unlock()
+		}
+		return true, nil, d.enqueue(s, segment{fields: fields, end: end})
+	}
+	return false, fields, nil
+}
+
+// promise notes a stream that the server has promised, so that its answer can be queued as
+// any other.
+func (d *down) promise() {
+	id := binary.BigEndian.Uint32(d.block.priority) & streamMask
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	if id%2 == 0 && d.open[id] == nil && len(d.open) < streamLimit {
+		d.open[id] = &stream{id: id, clientDone: true}
+	}
+}
+
+// passBlock adds a complete header block to the batch: the frames that it came in, or
+// fields where it has to be encoded anew.
+func (d *down) passBlock(f frame, fields []hpack.HeaderField) {
+	switch {
+	case d.rewriting:
+		block := d.update.append(nil)
+		if d.block.promised {
+			block = slices.Concat(d.block.priority, block)
+		}
+		block = appendLiterals(block, fields)
+		d.batch.edit(func(b []byte) []byte {
+			at := len(b)
+			b = appendBlock(b, d.block.stream, block, plainMaxFrame, d.block.flags&http2.FlagHeadersEndStream)
+			if d.block.promised {
+				b[at+3] = byte(http2.FramePushPromise)
+			}
+			return b
+		})
+	case len(d.held) > 0:
+		d.held = append(d.held, f.bytes...)
+		d.batch.edit(func(b []byte) []byte { return append(b, d.held...) })
+	default:
+		d.batch.keep(f)
+	}
+	d.held = d.held[:0]
+	d.update = tableUpdate{} // the server's encoder has seen to it
+}
+
+// answering returns the relayed request of a stream that the server has not answered to
+// the end; nil if there is none. The caller holds the mutex.
+func (d *down) answering(id uint32) *stream {
+	if s := d.open[id]; s != nil && !s.serverDone {
+		return s
 	}
 	return nil
 }
@@ -156,72 +233,118 @@ func (d *down) serverDone(id uint32, fields []hpack.HeaderField) {
 	}
 }
 
-// data passes DATA on as far as the client's window allows.
+// data passes DATA on, or keeps it where it can't pass now.
 func (d *down) data(f frame) error {
 	last := f.flags.Has(http2.FlagDataEndStream)
-	s := d.answering(f.stream)
-	if s != nil && s.answer != nil {
-		err := d.keep(s.answer, f)
-		if err == nil && last {
-			err = d.send(f.stream, s, true)
-			d.serverDone(f.stream, nil)
-		}
-		return err
-	}
-	if s != nil {
-		s.plan.watchFrame(FromServer, f)
-	}
 	d.mutex.Lock()
 	d.spoke = true
-	fits := d.connection >= f.length
-	if fits {
-		d.connection -= f.length
+	s := d.answering(f.stream)
+	d.toClient.receive(f.length)
+	exceeded := d.toClient.sender < 0
+	passes := f.length <= d.toClient.receiver && (s == nil || s.restoration == nil && !s.sending)
+	if passes {
+		d.toClient.pass(f.length)
 	}
 	d.mutex.Unlock()
-	if fits {
+	switch {
+	case exceeded:
+		return connectionError{http2.ErrCodeFlowControl, "more DATA than the client's window"}
+	case passes:
 		d.batch.keep(f)
-	} else if err := d.squeeze(f, last); err != nil {
-		return err
+		if s != nil {
+			s.plan.watchFrame(FromServer, f)
+		}
+		if last {
+			d.serverDone(f.stream, nil)
+		}
+		return nil
+	case s == nil: // the client has no such request
+		d.mutex.Lock()
+		d.toClient.absorb(f.length)
+		d.noteCredit(nil)
+		d.mutex.Unlock()
+		return nil
 	}
-	if last {
-		d.serverDone(f.stream, nil)
-	}
-	return nil
-}
-
-// squeeze passes on DATA that is larger than the client's window, as the client
-// makes room. Padding is left out, and given back to the server.
-func (d *down) squeeze(f frame, last bool) error {
 	content, err := f.content()
 	if err != nil {
 		return err
 	}
-	if padding := f.length - len(content); padding > 0 {
-		credit := appendWindowUpdate(appendWindowUpdate(nil, 0, padding), f.stream, padding)
-		d.writeServer(credit)
+	d.mutex.Lock()
+	d.toClient.absorb(f.length - len(content))
+	collecting := s.restoration != nil && s.restoration.collecting
+	d.mutex.Unlock()
+	if collecting {
+		return d.collect(s, f, content)
 	}
-	if len(content) == 0 { // but for its end
-		d.batch.edit(func(b []byte) []byte { return appendData(b, f.stream, nil, plainMaxFrame, last) })
+	return d.hold(s, f, content, last)
+}
+
+// hold queues DATA that the client's window has no room for. Padding is left out, and
+// given back to the server.
+func (d *down) hold(s *stream, f frame, content []byte, last bool) error {
+	s.plan.watch(FromServer, content)
+	d.mutex.Lock()
+	for d.toClient.held > bodiesLimit && d.failure == nil { // the client's windows are as large
+		d.changed.Wait()
 	}
-	for len(content) > 0 {
-		if err := d.flush(); err != nil {
-			return err
-		}
-		n := d.reserve(len(content))
-		if n == 0 {
-			return d.ended()
-		}
-		piece := content[:n]
-		content = content[n:]
-		d.batch.edit(func(b []byte) []byte {
-			return appendData(b, f.stream, piece, plainMaxFrame, last && len(content) == 0)
-		})
+	d.bodies += len(content)
+	if s.restoration != nil {
+		s.restoration.window.receive(f.length)
+		s.restoration.window.absorb(f.length - len(content))
+	} else {
+		s.padding += f.length - len(content)
+	}
+	s.serverDone = last
+	d.noteCredit(s)
+	d.mutex.Unlock()
+	return d.enqueue(s, segment{data: bytes.Clone(content), held: true, end: last})
+}
+
+// reset passes RST_STREAM on, after what the client is still to get of a complete answer.
+func (d *down) reset(f frame, code http2.ErrCode) {
+	d.mutex.Lock()
+	s := d.open[f.stream]
+	if s != nil && s.sending && s.serverDone {
+		d.resetAfterQueue(s, code)
+		d.mutex.Unlock()
+		return
+	}
+	ended := d.close(f.stream)
+	queued := s != nil && d.resetAfterQueue(s, code)
+	d.mutex.Unlock()
+	if !queued {
+		d.batch.keep(f)
+	}
+	ended(Outcome{End: ServerReset, Code: code})
+}
+
+// windowUpdate passes the server's credit on, with what the relay still owes the client.
+func (d *down) windowUpdate(f frame) error {
+	if f.stream != 0 {
+		d.batch.keep(f)
+		return nil
+	}
+	increment, err := f.number()
+	if err != nil {
+		return err
+	}
+	switch credit := d.updateWindow(&d.toServer, int(increment)); {
+	case credit == int(increment):
+		d.batch.keep(f)
+	case credit > 0:
+		d.batch.edit(func(b []byte) []byte { return appendWindowUpdate(b, 0, credit) })
 	}
 	return nil
 }
 
-// settings are the server's: they concern what it receives.
+// settings are the server's: they concern what it receives, and acknowledge the client's.
 func (d *down) settings(f frame) error {
+	if f.flags.Has(http2.FlagSettingsAck) {
+		if size, smaller := d.clientTable.acknowledge(); smaller {
+			d.update.require(size)
+		}
+		return nil
+	}
 	return f.settings(func(id http2.SettingID, value uint32) {
 		switch id {
 		case http2.SettingHeaderTableSize:
@@ -268,10 +391,10 @@ func (d *down) goAway(f frame) error {
 	announced := d.limit
 	var refused []uint32
 	var ended []func(Outcome)
-	for id := range d.open {
-		if id > last {
+	for id, s := range d.open {
+		if id > last && id%2 == 1 {
 			ended = append(ended, d.close(id))
-			if id <= announced {
+			if !d.resetAfterQueue(s, http2.ErrCodeRefusedStream) && id <= announced {
 				refused = append(refused, id)
 			}
 		}

@@ -24,14 +24,15 @@ func (r *Relay) Dismiss() {
 // caller holds the mutex.
 func (r *Relay) checkLeft() {
 	draining := r.announced && r.onlyEndless()
-	if !draining && (len(r.taken) > 0 || !r.serverGone) {
+	handling := len(r.taken)+r.sending > 0
+	if !draining && (handling || !r.serverGone) {
 		return
 	}
 	r.noteDrained()
 	if r.dismissed {
 		r.dismiss()
 	}
-	if len(r.taken) == 0 && (len(r.open) == 0 || r.serverGone) {
+	if !handling && (len(r.open) == 0 || r.serverGone) {
 		// The client closes it itself when it has read everything.
 		_ = r.client.SetReadDeadline(time.Now().Add(farewell))
 	}
@@ -75,8 +76,11 @@ func (r *Relay) dismiss() {
 	var b []byte
 	var ended []func(Outcome)
 	for id, s := range r.open {
-		b = appendReset(b, id, http2.ErrCodeRefusedStream)
 		delete(r.open, id)
+		r.discard(s)
+		if !r.resetAfterQueue(s, http2.ErrCodeRefusedStream) {
+			b = appendReset(b, id, http2.ErrCodeRefusedStream)
+		}
 		if s.plan.Ended != nil {
 			ended = append(ended, s.plan.Ended)
 		}

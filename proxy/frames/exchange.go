@@ -10,11 +10,6 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-const (
-	bodyLimit   = 64 << 20  // of a taken request's body that is not consumed, in bytes
-	bodiesLimit = 128 << 20 // of all of a connection
-)
-
 // ErrTooLarge says that the client has sent more than is kept of a request.
 var ErrTooLarge = fmt.Errorf("the request is larger than %d bytes", bodyLimit)
 
@@ -94,10 +89,10 @@ func (x *Exchange) abandon(code http2.ErrCode) {
 // gone removes the exchange from the relay, whose mutex the caller holds.
 func (x *Exchange) gone() {
 	r := x.relay
-	r.bodies -= len(x.body)
+	r.release(len(x.body))
 	x.body = nil
-	r.connection += x.unsent // the client gives nothing back of what it has not got
-	r.owed -= x.unsent       // less than nothing where it was kept from the server already
+	r.toClient.inject(-x.unsent)
+	r.noteCredit(nil)
 	delete(r.taken, x.id)
 	r.checkLeft()
 }
@@ -121,6 +116,10 @@ func (x *Exchange) run() {
 // Fields are the request's header fields.
 func (x *Exchange) Fields() []hpack.HeaderField { return x.fields }
 
+// HeaderListLimit returns the size of the largest header list that the client accepts
+// (RFC 9113, 6.5.2), in bytes; 0 if it has announced none.
+func (x *Exchange) HeaderListLimit() int { return int(x.relay.clientListLimit.Load()) }
+
 // Receive returns the next n bytes of the body, which belong to the caller. Like
 // [io.ReadFull] it fails with [io.EOF] where the body has ended before them, and
 // with [io.ErrUnexpectedEOF] where it ends among them; otherwise with
@@ -138,7 +137,7 @@ func (x *Exchange) Receive(ctx context.Context, n int) ([]byte, error) {
 	if len(x.body) >= n {
 		data := x.body[:n:n]
 		x.body = x.body[n:]
-		r.bodies -= n
+		r.release(n)
 		return data, nil
 	}
 	switch {
@@ -164,7 +163,7 @@ func (r *Relay) wake() {
 
 // Header begins the answer. Nothing is sent before Flush or End.
 func (x *Exchange) Header(fields []hpack.HeaderField) {
-	x.out = appendBlock(x.out, x.id, appendFields(nil, fields), plainMaxFrame, 0)
+	x.out = appendBlock(x.out, x.id, appendSensitive(nil, fields), injectedMaxFrame, 0)
 }
 
 // Data adds to the answer's body. It sends what comes before it where the client's
@@ -198,7 +197,7 @@ func (x *Exchange) reserve(ctx context.Context, n int) (int, error) {
 	r := x.relay
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	if min(x.window, r.connection) <= 0 {
+	if min(x.window, r.toClient.receiver) <= 0 {
 		r.mutex.Unlock()
 		err := x.Flush()
 		r.mutex.Lock()
@@ -207,7 +206,7 @@ func (x *Exchange) reserve(ctx context.Context, n int) (int, error) {
 		}
 		defer context.AfterFunc(ctx, r.wake)()
 	}
-	for min(x.window, r.connection) <= 0 && x.failure != errAbandoned && r.failure == nil && ctx.Err() == nil {
+	for min(x.window, r.toClient.receiver) <= 0 && x.failure != errAbandoned && r.failure == nil && ctx.Err() == nil {
 		r.changed.Wait()
 	}
 	switch {
@@ -218,10 +217,9 @@ func (x *Exchange) reserve(ctx context.Context, n int) (int, error) {
 	case ctx.Err() != nil:
 		return 0, ctx.Err()
 	}
-	n = min(n, x.window, r.connection)
+	n = min(n, x.window, r.toClient.receiver)
 	x.window -= n
-	r.connection -= n
-	r.owed += n
+	r.toClient.inject(n)
 	x.unsent += n
 	r.injected = true
 	return n, nil
@@ -238,7 +236,7 @@ func (x *Exchange) Flush() error {
 // over then.
 func (x *Exchange) End(fields []hpack.HeaderField) error {
 	r := x.relay
-	x.out = appendBlock(x.out, x.id, appendFields(nil, fields), plainMaxFrame, http2.FlagHeadersEndStream)
+	x.out = appendBlock(x.out, x.id, appendSensitive(nil, fields), injectedMaxFrame, http2.FlagHeadersEndStream)
 	r.mutex.Lock()
 	abandoned := x.failure == errAbandoned
 	if !x.complete || x.failure != nil {

@@ -3,7 +3,6 @@ package frames
 import (
 	"bytes"
 	"fmt"
-	"sync/atomic"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -13,7 +12,6 @@ const (
 	blockLimit       = 1 << 20 // of a header block, in bytes
 	continuationMost = 256     // CONTINUATION frames of a block
 	listLimit        = 4 << 20 // of a header list, in bytes (RFC 9113, 6.5.2)
-	tableSize        = 4096    // of HPACK's dynamic table before any settings
 )
 
 // block is a header block while its frames arrive.
@@ -21,8 +19,8 @@ type block struct {
 	open          bool
 	stream        uint32
 	flags         http2.Flags // of the first frame
-	priority      []byte
-	promised      bool // it is a PUSH_PROMISE's
+	priority      []byte      // of HEADERS; the promised stream of PUSH_PROMISE
+	promised      bool        // it is a PUSH_PROMISE's
 	fragments     []byte
 	continuations int
 }
@@ -53,7 +51,7 @@ func (b *block) promise(f frame) (complete bool, err error) {
 	if len(content) < 4 {
 		return false, connectionError{http2.ErrCodeFrameSize, "PUSH_PROMISE too short"}
 	}
-	*b = block{open: true, stream: f.stream, promised: true, fragments: b.fragments[:0], priority: b.priority[:0]}
+	*b = block{open: true, stream: f.stream, promised: true, fragments: b.fragments[:0], priority: append(b.priority[:0], content[:4]...)}
 	return b.add(content[4:], f.flags)
 }
 
@@ -81,16 +79,6 @@ func (b *block) inOrder(f frame) error {
 		return connectionError{http2.ErrCodeProtocol, fmt.Sprintf("%v where it must not be", f.kind)}
 	}
 	return nil
-}
-
-// tableLimit is the size of the table that a receiver of header blocks allows.
-// Blocks that are on their way when it becomes smaller may still use the larger one.
-type tableLimit struct{ now, most atomic.Uint32 }
-
-// set is for one goroutine.
-func (l *tableLimit) set(size uint32) {
-	l.now.Store(size)
-	l.most.Store(max(l.most.Load(), size))
 }
 
 // decoder decodes the header blocks of one direction.
@@ -144,8 +132,9 @@ func newEncoder() *encoder {
 }
 
 // encode returns a header block behind a prefix; it is valid until the next one.
-// allowed is the size of the table that the receiver allows. The table only
-// shrinks: a larger one would have to wait for an acknowledgement, and gain little.
+// allowed is the least size that the receiver's table has had to have since the last block.
+// The table only shrinks: a larger one would have to wait for an acknowledgement, and gain
+// little.
 func (e *encoder) encode(prefix []byte, fields []hpack.HeaderField, allowed uint32) []byte {
 	if allowed < e.table {
 		e.table = allowed
@@ -157,36 +146,4 @@ func (e *encoder) encode(prefix []byte, fields []hpack.HeaderField, allowed uint
 		_ = e.hpack.WriteField(field) // a buffer takes everything
 	}
 	return e.block.Bytes()
-}
-
-// appendFields appends fields in a form that neither needs nor changes the
-// receiver's dynamic table: literals never indexed (RFC 7541, 6.2.3), names and
-// values without Huffman coding.
-func appendFields(b []byte, fields []hpack.HeaderField) []byte {
-	for _, field := range fields {
-		if field.Name == ":status" && field.Value == "200" {
-			b = append(b, 0x88) // indexed, static table
-			continue
-		}
-		b = append(b, 0x10)
-		b = appendString(b, field.Name)
-		b = appendString(b, field.Value)
-	}
-	return b
-}
-
-// appendString is HPACK's string literal, with its length as an integer of a
-// 7-bit prefix (RFC 7541, 5.1 and 5.2).
-func appendString(b []byte, text string) []byte {
-	n := len(text)
-	if n < 127 {
-		b = append(b, byte(n))
-	} else {
-		b = append(b, 127)
-		for n -= 127; n >= 128; n /= 128 {
-			b = append(b, byte(n%128+128))
-		}
-		b = append(b, byte(n))
-	}
-	return append(b, text...)
 }

@@ -43,11 +43,16 @@ func FuzzRelay(f *testing.F) {
 				return plan
 			}
 			plan.Handler = answerWith(Field(fields, ":path"))
-			plan.Restore = func([]byte) Restorer {
+			plan.Restore = func(fields []hpack.HeaderField, _ []byte) *Restoration {
 				if take&0x40 == 0 {
 					return nil
 				}
-				return func(_ []hpack.HeaderField, body []byte) []byte { return slices.Concat(body, body) }
+				return &Restoration{Fields: fields, Restore: func(_ context.Context, _ []hpack.HeaderField, body []byte, mayBlock bool) (Restored, error) {
+					if !mayBlock && len(body)%2 == 1 {
+						return Restored{}, ErrWouldBlock
+					}
+					return Restored{Body: slices.Concat(body, body)}, nil
+				}}
 			}
 			return plan
 		})

@@ -46,21 +46,25 @@ var drainPing = [pingLength]byte{'l', 'e', 'a', 'v', 'i', 'n', 'g', '!'}
 // Drain lets the client end what it has begun and begin nothing more, and then ends
 // the connection; Run returns. It says so in two steps, so that no request is lost
 // that is on its way (RFC 9113, 6.8): one that it does not answer, the client knows
-// to make again. It does not wait. Endless requests go on until Dismiss. A connection of another protocol ends when its two
-// sides end it.
+// to make again. It does not wait. Endless requests go on until Dismiss. A connection of
+// another protocol takes nothing more from the client, and is closed soon.
 //
 // A client that has just connected is told once it has got the server's settings:
 // before those (RFC 9113, 3.4) it would take its attempt to connect for failed.
 func (r *Relay) Drain() {
 	r.mutex.Lock()
-	again, settled := r.asked || r.failure != nil, r.phase == framed
+	again, phase := r.asked || r.failure != nil, r.phase
 	r.asked = true
 	if !again {
 		r.timer = time.AfterFunc(pingPatience, r.announce)
 	}
 	r.mutex.Unlock()
-	if !again && settled {
+	switch {
+	case again:
+	case phase == framed:
 		r.warn()
+	case phase == raw:
+		r.drainRaw()
 	}
 }
 
@@ -90,14 +94,15 @@ func (r *Relay) acknowledged(f frame) bool {
 	return asked
 }
 
-// announce is the second step. A connection that is still at its beginning is cut.
+// announce is the second step. A connection that is still at its beginning, or of another
+// protocol, is cut.
 func (r *Relay) announce() {
 	r.mutex.Lock()
-	if r.announced || r.failure != nil || r.phase == raw {
+	if r.announced || r.failure != nil {
 		r.mutex.Unlock()
 		return
 	}
-	if r.phase == opening {
+	if r.phase != framed {
 		r.mutex.Unlock()
 		r.Close()
 		return
@@ -117,11 +122,11 @@ func (r *Relay) announce() {
 	r.checkLeft()
 }
 
-// mayOutlive tells whether the connection goes on for the taken requests although
-// the server's has ended: the server has said that it would, and has answered all.
+// mayOutlive reports whether the connection goes on for taken requests and queued answers
+// although the server has closed its own: it has said that it would, and has answered all.
 func (r *Relay) mayOutlive(err error) bool {
 	r.mutex.Lock()
-	outlives := errors.Is(err, ErrServerGone) && r.failure == nil && r.serverLeaves && len(r.taken) > 0
+	outlives := errors.Is(err, ErrServerGone) && r.failure == nil && r.serverLeaves && len(r.taken)+r.sending > 0
 	for _, s := range r.open {
 		outlives = outlives && s.serverDone
 	}
@@ -141,9 +146,12 @@ func (r *Relay) ended() error {
 	return r.failure
 }
 
-// become notes what the connection is.
-func (r *Relay) become(phase phase) {
+// becomeRaw notes that the connection is of another protocol.
+func (r *Relay) becomeRaw() {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	r.phase = phase
+	r.phase = raw
+	if r.asked {
+		r.drainRaw()
+	}
 }

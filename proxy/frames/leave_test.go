@@ -252,8 +252,12 @@ func TestEndOfStuckConnections(t *testing.T) {
 			r.open()
 			r.client.request(1, "/relayed", true)
 			r.server.expectRequest(1, "/relayed", true)
-			flood(r.server)
-			r.client.expectData(1, false, strings.Repeat("\x00", plainWindow))
+			r.client.request(3, "/taken", true)
+			r.client.expectAnswer(3, "taken")
+			for sent := 0; sent < plainWindow; sent += plainMaxFrame {
+				r.server.data(1, false, strings.Repeat("\x00", min(plainMaxFrame, plainWindow-sent)))
+			}
+			r.client.expectData(1, false, strings.Repeat("\x00", plainWindow-len("taken")))
 		},
 		"a request has no body yet": func(r *rig) {
 			r.open()

@@ -28,7 +28,8 @@ type peer struct {
 	decoder *hpack.Decoder
 	block   bytes.Buffer
 
-	ignoreAcks bool // of SETTINGS, which come when they come
+	ignoreAcks   bool // of SETTINGS, which come when they come
+	ignoreCredit bool // for the connection and its streams
 }
 
 func newPeer(t *testing.T, name string, conn *net.UnixConn) *peer {
@@ -126,7 +127,9 @@ func (p *peer) ping(text string, ack bool) {
 func (p *peer) next() (http2.Frame, error) {
 	for {
 		f, err := p.framer.ReadFrame()
-		if settings, ok := f.(*http2.SettingsFrame); !ok || !settings.IsAck() || !p.ignoreAcks {
+		settings, isSettings := f.(*http2.SettingsFrame)
+		_, isCredit := f.(*http2.WindowUpdateFrame)
+		if (!p.ignoreAcks || !isSettings || !settings.IsAck()) && (!p.ignoreCredit || !isCredit) {
 			return f, err
 		}
 	}

@@ -2,27 +2,37 @@ package frames
 
 import "golang.org/x/net/http2"
 
-// pings are what decides about the client's pings, guarded by the relay's mutex.
+// pings decide which of the client's pings the relay answers, guarded by the relay's mutex.
 //
-// A server of grpc-go ends the connection of a client that pings without having been
-// sent anything (keepalive enforcement, internal/transport/http2_server.go). Its
-// client pings when it receives DATA, to measure the connection. DATA that the
-// server has not sent must therefore not lead to a ping that it sees.
+// A server of grpc-go ends the connection of a client that pings too often: while it sees
+// no request, more than twice in two hours, unless it has sent HEADERS or DATA since the
+// last ping (keepalive enforcement, internal/transport/http2_server.go). A ping must not
+// reach the server where it would have passed only because of a request that the server
+// does not see. There are two such pings:
+//   - A client pings to keep a connection alive while a request is open. The relay answers
+//     while a taken request is open and the server sees none.
+//   - grpc-go's client pings when it receives DATA, to measure the connection. The relay
+//     answers one ping for an injected answer, unless the server has spoken since.
+//
+// All other pings pass, so that they find a server that hangs.
 type pings struct {
 	// Since the last ping that the server was passed,
-	injected bool // the client was sent an answer that is not the server's
+	injected bool // the client was sent DATA that is not the server's
 	spoke    bool // the server has sent HEADERS or DATA
 }
 
-// answersPing tells whether a ping is answered here, and does so.
+// answersPing answers a ping of the client if it is for the relay to answer, and reports
+// whether it is.
 func (u *up) answersPing(f frame) bool {
 	if f.flags.Has(http2.FlagPingAck) {
 		return false
 	}
 	u.mutex.Lock()
-	here := u.injected && !u.spoke || u.serverGone
+	measures := u.injected && !u.spoke
+	here := measures || u.serverGone || len(u.taken) > 0 && !u.serverHasRequests()
+	u.injected = false
 	if !here {
-		u.injected, u.spoke = false, false
+		u.spoke = false
 	}
 	u.mutex.Unlock()
 	if here {
@@ -30,4 +40,15 @@ func (u *up) answersPing(f frame) bool {
 		u.answers = append(u.answers, f.payload()...)
 	}
 	return here
+}
+
+// serverHasRequests reports whether the server has a request that it has not answered.
+// The caller holds the mutex.
+func (r *Relay) serverHasRequests() bool {
+	for _, s := range r.open {
+		if !s.serverDone {
+			return true
+		}
+	}
+	return false
 }

@@ -7,34 +7,68 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// Pings pass, but for one that only an answer of the relay's has led to.
+// Pings pass, but for one that only an injected answer has led to.
 func TestPings(t *testing.T) {
 	r := newRig(t, answerWith("taken")).open()
-	passes := func() {
-		t.Helper()
-		r.client.ping("12345678", false)
-		r.server.expect("PING 12345678")
-		r.server.ping("12345678", true)
-		r.client.expect("PING ack 12345678")
+	r.pingPasses()
+	r.pingPasses()
+	for id := uint32(1); id < 7; id += 2 {
+		r.client.request(id, "/taken", true)
+		r.client.expectAnswer(id, "taken")
+		r.pingIsAnswered()
+		r.pingPasses() // it finds a server that hangs
 	}
-	passes()
-	passes()
-	r.client.request(1, "/taken", true)
-	r.client.expectAnswer(1, "taken")
-	for range 3 {
-		r.client.ping("12345678", false)
-		r.client.expect("PING ack 12345678")
-	}
-	r.works(3)
-	passes()
-	passes()
+	r.client.request(7, "/taken", true)
+	r.client.expectAnswer(7, "taken")
+	r.works(9)
+	r.pingPasses() // the server has spoken since
+	r.pingPasses()
 
 	r.server.ping("12345678", false)
 	r.client.expect("PING 12345678")
 	r.client.ping("12345678", true)
 	r.server.expect("PING ack 12345678")
-	r.client.ping("leaving!", true) // nobody has asked for it
+	r.client.ping("leaving!", true) // nothing has asked for it
 	r.server.expect("PING ack leaving!")
+}
+
+// While a taken request is open and no other, the relay answers pings: the server would
+// take them for those of a connection without requests, and end it.
+func TestPingsDuringTakenRequest(t *testing.T) {
+	handler, release := held()
+	r := newRig(t, handler).open()
+	r.client.request(1, "/taken", true)
+	for range 5 {
+		r.pingIsAnswered()
+	}
+	r.client.request(3, "/relayed", true)
+	r.server.expectRequest(3, "/relayed", true)
+	r.pingPasses()
+	r.pingPasses()
+	r.server.headers(3, true, ":status=200")
+	r.client.expect(headersLine(3, true, ":status=200"))
+	r.pingIsAnswered()
+	close(release)
+	r.client.expectAnswer(1, "taken")
+	eventually(t, "the taken request is over", func() bool {
+		requests, _ := r.kept()
+		return requests == 0
+	})
+	r.pingPasses() // the server has spoken since the last one
+}
+
+func (r *rig) pingPasses() {
+	r.t.Helper()
+	r.client.ping("12345678", false)
+	r.server.expect("PING 12345678")
+	r.server.ping("12345678", true)
+	r.client.expect("PING ack 12345678")
+}
+
+func (r *rig) pingIsAnswered() {
+	r.t.Helper()
+	r.client.ping("12345678", false)
+	r.client.expect("PING ack 12345678")
 }
 
 // The first frame that the client gets is the server's SETTINGS (RFC 9113, 3.4), however

@@ -17,10 +17,10 @@ type Plan struct {
 	// Handler takes the request: it runs in a goroutine of its own, when the body begins,
 	// and the server does not see the request.
 	Handler Handler
-	// Restore is shown the body of a request that has a handler, if all of it came at once,
-	// before the handler begins. Where it returns a function the request is relayed after
-	// all, as it came, and the function gets what the server answers.
-	Restore func(body []byte) Restorer
+	// Restore is called with the header fields and the body of a request that has a
+	// handler, if the whole body has come at once, before the handler begins. If it returns
+	// a restoration the request is relayed after all, and its answer is changed.
+	Restore func(fields []hpack.HeaderField, body []byte) *Restoration
 	// Watch is shown the bodies of a relayed request and of its answer as the client sends
 	// and gets them, in pieces that are valid until it returns. It is called for the two
 	// from a goroutine each.
@@ -37,10 +37,6 @@ type Plan struct {
 // request up or the connection is lost; the handler must return then. An exchange
 // that it leaves without an answer is reset.
 type Handler func(ctx context.Context, exchange *Exchange)
-
-// Restorer changes the body of an answer, of which it gets the first header fields and
-// the whole body. It must not modify it, and may return it. It must not block for long.
-type Restorer func(header []hpack.HeaderField, body []byte) []byte
 
 // Side is an end of a connection.
 type Side int

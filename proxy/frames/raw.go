@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"time"
 )
 
 // relayRaw relays a connection of another protocol, which has begun with some bytes.
@@ -18,11 +20,19 @@ func (r *Relay) relayRaw(begun []byte) error {
 	return errors.Join(err, <-down)
 }
 
-// relayHalf copies one direction, and passes on that it has ended.
+// relayHalf copies one direction until its sender ends it or is no longer read, and passes
+// that end on.
 func relayHalf(to, from net.Conn) error {
 	_, err := io.Copy(to, from)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = nil
+	}
 	if half, ok := to.(interface{ CloseWrite() error }); ok && err == nil {
 		return half.CloseWrite()
 	}
 	return errors.Join(err, to.Close())
 }
+
+// drainRaw ends a connection of another protocol: the server is told that the client sends
+// nothing more, and has until the relay's timer ends it to answer what it was sent.
+func (r *Relay) drainRaw() { _ = r.client.SetReadDeadline(time.Now()) }

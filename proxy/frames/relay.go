@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/net/http2/hpack"
 )
 
 // ErrServerGone says that it was the server that closed the connection.
@@ -25,34 +27,46 @@ type Relay struct {
 	end            context.CancelFunc
 	handlers       sync.WaitGroup
 
-	// Held while whole frames are written, and never while waiting for mutex.
-	writing, serverWriting sync.Mutex
+	clientWriter
+	serverWriting sync.Mutex // held while whole frames are written, never while waiting for mutex
 
 	// What the two have announced (SETTINGS).
-	clientTable, serverTable tableLimit
-	serverMaxFrame           atomic.Uint32
+	clientTable     clientTable
+	serverTable     tableLimit
+	serverMaxFrame  atomic.Uint32
+	clientListLimit atomic.Uint32 // of a header list for the client, in bytes
 
 	settled atomic.Bool // the client has the server's first frame, which is its SETTINGS
 
 	mutex   sync.Mutex
-	changed *sync.Cond           // something below has changed that somebody may wait for
+	changed *sync.Cond           // signals changes of the fields below
 	open    map[uint32]*stream   // relayed requests
+	sending int                  // relayed requests whose queue is being sent
 	taken   map[uint32]*Exchange // the others
 	highest uint32               // identifier that the client has used
 	limit   uint32               // identifiers above it are not accepted
-	bodies  int                  // bytes of the taken requests' bodies
-	early   []byte               // frames for the client before it is settled
+	bodies  int                  // bytes of bodies and answers that are kept
 	failure error                // why the connection has ended; nil while it has not
 	windows
+	credits
+	posts
 	pings
 	leaving
 }
 
-// stream is a relayed request. Each end closes its direction.
+// stream is a relayed request. Each end closes its direction. It is guarded by the relay's
+// mutex.
 type stream struct {
+	id                     uint32
 	plan                   Plan // without Ended when that was called
 	clientDone, serverDone bool
-	answer                 *restoring // nil where it passes as it is
+	restoration            *restoration // nil where the answer is not changed
+	padding                int          // bytes that the server gets back because the client never sees them
+
+	queue   []segment // of the answer, to be sent
+	sending bool      // a goroutine sends the queue
+	closed  bool      // the request was reset or lost
+	trailer []hpack.HeaderField
 }
 
 // NewRelay prepares a relay, which owns the connections from now on. Without a route
@@ -67,11 +81,12 @@ func NewRelay(client, server net.Conn, route Route) *Relay {
 		limit:   streamMask,
 		windows: newWindows(),
 		leaving: leaving{drained: make(chan struct{})},
+
+		clientTable: newClientTable(),
+		serverTable: newTableLimit(),
 	}
 	r.changed = sync.NewCond(&r.mutex)
 	r.lifetime, r.end = context.WithCancel(context.Background())
-	r.clientTable.set(tableSize)
-	r.serverTable.set(tableSize)
 	r.serverMaxFrame.Store(plainMaxFrame)
 	return r
 }
@@ -86,7 +101,7 @@ func (r *Relay) Run() error {
 	begun, err := up.preface()
 	switch {
 	case errors.Is(err, errOtherProtocol):
-		r.become(raw)
+		r.becomeRaw()
 		err = r.relayRaw(begun)
 	case err == nil:
 		err = r.relayFrames(up)
@@ -148,6 +163,7 @@ func (r *Relay) fail(err error) {
 	var ended []func(Outcome)
 	for id, s := range r.open {
 		delete(r.open, id)
+		r.discard(s)
 		if s.plan.Ended != nil {
 			ended = append(ended, s.plan.Ended)
 		}
@@ -173,72 +189,15 @@ func (r *Relay) fail(err error) {
 	}
 }
 
-// writeClient writes whole frames to the client.
-func (r *Relay) writeClient(frames []byte) error {
-	if len(frames) == 0 {
-		return nil
-	}
-	r.writing.Lock()
-	defer r.writing.Unlock()
-	_, err := r.client.Write(frames)
-	return err
-}
-
-// inject writes frames to the client that the server has not sent. The server's SETTINGS
-// come first (RFC 9113, 3.4), so that it waits for them.
-func (r *Relay) inject(frames []byte) error {
-	if !r.settled.Load() {
-		r.mutex.Lock()
-		for !r.settled.Load() && r.failure == nil {
-			r.changed.Wait()
-		}
-		r.mutex.Unlock()
-	}
-	return r.writeClient(frames)
-}
-
-// settle notes that the client has the server's first frames. It gets what had to wait
-// for them, and is asked to leave where it is to.
-func (r *Relay) settle() error {
-	r.mutex.Lock()
-	r.phase = framed
-	r.settled.Store(true)
-	early, asked := r.early, r.asked
-	r.early = nil
-	r.changed.Broadcast()
-	r.mutex.Unlock()
-	if err := r.writeClient(early); err != nil || !asked {
-		return err
-	}
-	r.warn()
-	return nil
-}
-
-// writeServer writes whole frames to the server. One that takes no more is left when
-// what it has still said is read.
-func (r *Relay) writeServer(frames []byte) {
-	if len(frames) == 0 || r.serverDeaf.Load() {
-		return
-	}
-	r.serverWriting.Lock()
-	defer r.serverWriting.Unlock()
-	if _, err := r.server.Write(frames); err != nil && !r.serverDeaf.Swap(true) {
-		_ = r.server.SetReadDeadline(time.Now().Add(farewell))
-	}
-}
-
-// close ends a relayed request, and tells of it where it was open. The caller holds the
-// mutex, and calls what is returned without it.
+// close ends a relayed request, and returns its observer's function if the request was
+// open. The caller holds the mutex, and calls the function without it.
 func (r *Relay) close(id uint32) (ended func(Outcome)) {
 	s, ok := r.open[id]
 	if !ok {
 		return func(Outcome) {}
 	}
 	delete(r.open, id)
-	if s.answer != nil {
-		s.answer.abandoned = true
-		r.changed.Broadcast()
-	}
+	r.discard(s)
 	r.checkLeft()
 	if s.plan.Ended == nil {
 		return func(Outcome) {}

@@ -13,7 +13,7 @@ func (u *up) headers(complete bool, err error) error {
 	if err != nil || !complete {
 		return err
 	}
-	fields, err := u.decoder.decode(u.block.fragments, u.serverTable.most.Load())
+	fields, err := u.decoder.decode(u.block.fragments, u.serverTable.allowed())
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (u *up) request(id uint32, fields []hpack.HeaderField, last bool) {
 		u.answers = appendReset(u.answers, id, http2.ErrCodeRefusedStream)
 		return
 	}
-	s := &stream{}
+	s := &stream{id: id}
 	if u.route != nil {
 		s.plan = u.route(fields)
 	}
@@ -101,7 +101,7 @@ func (u *up) take(id uint32, fields []hpack.HeaderField, last bool, plan Plan) b
 // pass encodes the fields of the block anew.
 func (u *up) pass(fields []hpack.HeaderField) {
 	u.passed = max(u.passed, u.block.stream)
-	encoded := u.encoder.encode(u.block.priority, fields, u.serverTable.now.Load())
+	encoded := u.encoder.encode(u.block.priority, fields, u.serverTable.next())
 	flags := u.block.flags & (http2.FlagHeadersEndStream | http2.FlagHeadersPriority)
 	u.batch.edit(func(b []byte) []byte {
 		return appendBlock(b, u.block.stream, encoded, int(u.serverMaxFrame.Load()), flags)

@@ -1,31 +1,61 @@
 package frames
 
 import (
+	"context"
+	"errors"
 	"slices"
+	"strings"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
 
-// restoring is what the server answers to a relayed request, kept until it is complete and
-// then changed. Towards the server the relay is the one who receives it, towards the
-// client the one who sends it: the windows of such a stream are the relay's own.
-type restoring struct {
-	restore    Restorer
-	header     []hpack.HeaderField
-	body       []byte
-	unreturned int // bytes of it that the server has not got back
-
-	// Guarded by the relay's mutex.
-	window    int  // what the client takes of it
-	abandoned bool // nobody takes it any more
+// Restoration is what becomes of a relayed request whose answer is changed.
+type Restoration struct {
+	// Fields are the request's header fields as the server gets them.
+	Fields []hpack.HeaderField
+	// Restore changes the answer.
+	Restore Restorer
+	// Skipped is called where the answer is passed on without Restore, because it is
+	// larger than the relay keeps. It must not block.
+	Skipped func()
 }
 
-// passOn passes a taken request on after all, if it is to be restored and its frames can
-// still come as if it had never been taken: f is all of its body.
+// Restorer changes the body of an answer, of which it gets the first header fields and
+// the whole body, and which it must not modify. Without mayBlock it is called between two
+// frames of the connection and returns [ErrWouldBlock] where it has to wait; it is then
+// called again with mayBlock, in a goroutine of its own, with a context that ends with the
+// request.
+type Restorer func(ctx context.Context, header []hpack.HeaderField, body []byte, mayBlock bool) (Restored, error)
+
+// Restored is a changed answer.
+type Restored struct {
+	Body []byte
+	// Trailer replaces the header fields that end the answer, unless it is nil.
+	Trailer []hpack.HeaderField
+}
+
+// ErrWouldBlock is returned by a [Restorer] that has to wait.
+var ErrWouldBlock = errors.New("restoring the answer would block")
+
+// restoration is the answer to a relayed request that is kept until it is complete and
+// then changed. The relay receives it from the server and sends it to the client, with
+// windows of its own on either side. It is guarded by the relay's mutex.
+type restoration struct {
+	plan       *Restoration
+	header     []hpack.HeaderField
+	body       []byte
+	collecting bool // the answer is not complete
+	window     window
+	ctx        context.Context
+	cancel     context.CancelFunc
+}
+
+// passOn passes a taken request on after all, if its answer is to be restored and its
+// frames can still come as if it had never been taken: f is its whole body.
 func (u *up) passOn(x *Exchange, f frame, content []byte) bool {
 	if x.plan.Restore == nil || !f.flags.Has(http2.FlagDataEndStream) || x.id <= u.passed {
-		return false // the server has seen a later request, or will not see all
+		return false // the server has seen a later request, or will not see the whole body
 	}
 	u.mutex.Lock()
 	possible := !x.begun && len(x.body) == 0 && len(content) <= u.uphill && u.accepts(x.id)
@@ -33,8 +63,8 @@ func (u *up) passOn(x *Exchange, f frame, content []byte) bool {
 	if !possible {
 		return false
 	}
-	restore := x.plan.Restore(content)
-	if restore == nil {
+	plan := x.plan.Restore(x.fields, content)
+	if plan == nil {
 		return false
 	}
 	u.mutex.Lock()
@@ -43,13 +73,17 @@ func (u *up) passOn(x *Exchange, f frame, content []byte) bool {
 		return false
 	}
 	delete(u.taken, x.id)
-	u.open[x.id] = &stream{plan: x.plan, clientDone: true, answer: &restoring{restore: restore, window: x.window}}
-	u.credit += f.length - len(content) // padding, which the server does not see
+	r := &restoration{plan: plan, collecting: true, window: window{sender: u.initial, receiver: x.window}}
+	r.ctx, r.cancel = context.WithCancel(u.lifetime)
+	u.open[x.id] = &stream{id: x.id, plan: x.plan, clientDone: true, restoration: r}
+	u.toServer.receive(f.length)
+	u.toServer.pass(len(content))
+	u.toServer.absorb(f.length - len(content)) // padding
 	u.mutex.Unlock()
 	x.cancel(nil)
 	x.plan.watch(FromClient, content)
 	u.passed = x.id
-	encoded := u.encoder.encode(nil, x.fields, u.serverTable.now.Load())
+	encoded := u.encoder.encode(nil, plan.Fields, u.serverTable.next())
 	maxFrame := int(u.serverMaxFrame.Load())
 	u.batch.edit(func(b []byte) []byte {
 		return appendData(appendBlock(b, x.id, encoded, maxFrame, 0), x.id, content, maxFrame, true)
@@ -57,90 +91,161 @@ func (u *up) passOn(x *Exchange, f frame, content []byte) bool {
 	return true
 }
 
-// answering returns the relayed request of a stream that the server has not answered to
-// the end; nil if there is none.
-func (d *down) answering(id uint32) *stream {
+// collect keeps a piece of an answer. The server gets it back as credit, since the relay
+// has taken it. An answer that is too large is passed on as it is.
+func (d *down) collect(s *stream, f frame, content []byte) error {
+	a, last := s.restoration, f.flags.Has(http2.FlagDataEndStream)
 	d.mutex.Lock()
-	defer d.mutex.Unlock()
-	if s := d.open[id]; s != nil && !s.serverDone {
-		return s
+	a.window.receive(f.length)
+	a.window.absorb(f.length)
+	d.toClient.absorb(len(content))
+	if !s.closed {
+		a.body = append(a.body, content...)
+		d.bodies += len(content)
 	}
-	return nil
-}
-
-// keep keeps a piece of an answer. The client's connection window has it back at once,
-// which the server learns with the client's next update, or now if it is much.
-func (d *down) keep(a *restoring, f frame) error {
-	content, err := f.content()
-	if err != nil {
+	tooLarge := d.bodies > bodiesLimit
+	if !last {
+		d.noteCredit(s)
+	}
+	d.mutex.Unlock()
+	switch {
+	case tooLarge:
+		return d.skip(s, last)
+	case last:
+		_, err := d.complete(s, nil, true)
 		return err
 	}
-	if len(a.body)+len(content) > bodyLimit {
-		return connectionError{http2.ErrCodeEnhanceYourCalm, "an answer that is too long to restore"}
-	}
-	a.body = append(a.body, content...)
-	a.unreturned += f.length
-	back := 0
-	if !f.flags.Has(http2.FlagDataEndStream) && a.unreturned >= creditLimit {
-		back, a.unreturned = a.unreturned, 0
-		d.writeServer(appendWindowUpdate(appendWindowUpdate(nil, 0, back), f.stream, back))
-	}
+	return nil
+}
+
+// skip passes on what was collected of an answer, and the rest of it as it comes. From
+// now on the server gets credit for the stream as the client gives it.
+func (d *down) skip(s *stream, last bool) error {
+	a := s.restoration
 	d.mutex.Lock()
-	d.spoke = true
-	d.owed += back - f.length
+	body := a.body
+	a.body, a.collecting = nil, false
+	s.serverDone = last
 	d.mutex.Unlock()
-	return nil
-}
-
-// send sends a restored answer's body, as the client makes room for it.
-func (d *down) send(id uint32, s *stream, last bool) error {
-	a := s.answer
-	if len(a.body) == 0 {
-		return nil
+	if a.plan.Skipped != nil {
+		a.plan.Skipped()
 	}
-	body := a.restore(a.header, a.body)
-	a.body = nil
 	s.plan.watch(FromServer, body)
-	for len(body) > 0 {
-		n := d.reserveFor(a, len(body), false)
-		if n == 0 {
-			if err := d.flush(); err != nil {
-				return err
-			}
-			if n = d.reserveFor(a, len(body), true); n == 0 {
-				return d.ended()
-			}
-		}
-		piece := body[:n]
-		body = body[n:]
-		d.batch.edit(func(b []byte) []byte {
-			return appendData(b, id, piece, plainMaxFrame, last && len(body) == 0)
-		})
-	}
-	return nil
+	return d.enqueue(s, segment{data: body, end: last})
 }
 
-// reserveFor takes up to n bytes of the client's windows for a restored answer. Where
-// there are none it returns 0, or waits; 0 means then that nobody is there any more.
-func (d *down) reserveFor(a *restoring, n int, wait bool) int {
+// complete restores an answer and sends it. trailer are the fields that end it, nil where
+// its last DATA does. It reports whether it has dealt with them too; otherwise they are
+// to follow what it has added to the batch.
+func (d *down) complete(s *stream, trailer []hpack.HeaderField, last bool) (sent bool, err error) {
+	a := s.restoration
+	d.mutex.Lock()
+	body := a.body
+	d.mutex.Unlock()
+	var restored Restored
+	if len(body) > 0 {
+		restored, err = a.plan.Restore(a.ctx, a.header, body, false)
+	}
+	if err != nil || restored.Trailer != nil || !d.fits(s, len(restored.Body)) {
+		return true, d.completeLater(s, restored, err, trailer)
+	}
+	s.plan.watch(FromServer, restored.Body)
+	if last || len(restored.Body) > 0 {
+		d.batch.edit(func(b []byte) []byte { return appendData(b, s.id, restored.Body, plainMaxFrame, last) })
+	}
+	if last {
+		d.serverDone(s.id, nil)
+	}
+	return false, nil
+}
+
+// fits takes n bytes of the client's windows for a restored answer that can be sent at
+// once. It reports whether there are so many.
+func (d *down) fits(s *stream, n int) bool {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
-	for wait && min(a.window, d.connection) <= 0 && d.failure == nil && !a.abandoned {
-		d.changed.Wait()
+	a := s.restoration
+	if n > 0 && min(a.window.receiver, d.toClient.receiver) < n {
+		return false
 	}
-	n = max(0, min(n, a.window, d.connection))
-	if d.failure != nil || a.abandoned {
-		return 0
-	}
-	a.window -= n
-	d.connection -= n
-	d.owed += n
-	return n
+	a.window.inject(n)
+	d.toClient.inject(n)
+	d.finishCollecting(a)
+	return true
 }
 
-// noteHeader notes the fields that an answer begins with.
-func (a *restoring) noteHeader(fields []hpack.HeaderField) {
-	if a.header == nil {
-		a.header = slices.Clone(fields)
+// finishCollecting releases what was collected. The caller holds the mutex.
+func (r *Relay) finishCollecting(a *restoration) {
+	n := len(a.body)
+	a.body, a.collecting = nil, false
+	r.release(n)
+	r.noteCredit(nil)
+}
+
+// completeLater sends an answer from a goroutine, which first restores it where that may
+// block.
+func (d *down) completeLater(s *stream, restored Restored, failed error, trailer []hpack.HeaderField) error {
+	trailer = slices.Clone(trailer)
+	d.mutex.Lock()
+	s.serverDone, s.trailer = true, trailer
+	if failed == nil {
+		d.bodies += len(restored.Body)
+		d.finishCollecting(s.restoration)
 	}
+	d.mutex.Unlock()
+	if failed != nil {
+		return d.enqueue(s, segment{restore: true, fields: trailer})
+	}
+	s.plan.watch(FromServer, restored.Body)
+	return d.enqueue(s, answerSegments(restored, trailer)...)
+}
+
+// answerSegments are the rest of a restored answer.
+func answerSegments(restored Restored, trailer []hpack.HeaderField) []segment {
+	if restored.Trailer != nil {
+		trailer = restored.Trailer
+	}
+	if trailer == nil {
+		return []segment{{data: restored.Body, end: true}}
+	}
+	segments := []segment{{fields: trailer, end: true}}
+	if len(restored.Body) > 0 {
+		segments = slices.Insert(segments, 0, segment{data: restored.Body})
+	}
+	return segments
+}
+
+// restoreNow restores a complete answer in the goroutine that sends it.
+func (r *Relay) restoreNow(s *stream, trailer []hpack.HeaderField) {
+	a := s.restoration
+	r.mutex.Lock()
+	header, body := a.header, a.body
+	r.mutex.Unlock()
+	restored, err := a.plan.Restore(a.ctx, header, body, true)
+	if err != nil {
+		restored = Restored{Body: body}
+	}
+	s.plan.watch(FromServer, restored.Body)
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if s.closed {
+		return
+	}
+	r.bodies += len(restored.Body)
+	r.finishCollecting(a)
+	s.queue = slices.Concat(answerSegments(restored, trailer), s.queue)
+}
+
+// noteHeader keeps the header fields that an answer begins with, and returns those for
+// the client. An interim block (RFC 9110, 15.2) is not kept. The answer's length may
+// change, so that it is not announced.
+func (a *restoration) noteHeader(fields []hpack.HeaderField) (forClient []hpack.HeaderField) {
+	if strings.HasPrefix(Field(fields, ":status"), "1") || a.header != nil {
+		return fields
+	}
+	a.header = slices.Clone(fields)
+	if Field(fields, "content-length") == "" {
+		return fields
+	}
+	return slices.DeleteFunc(slices.Clone(fields), func(f hpack.HeaderField) bool { return f.Name == "content-length" })
 }

@@ -1,6 +1,7 @@
 package frames
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -67,13 +68,17 @@ func (r *rig) route(fields []hpack.HeaderField) Plan {
 	return plan
 }
 
-func double(body []byte) Restorer {
+// double doubles answers, those that begin with "ask" in a goroutine of their own.
+func double(fields []hpack.HeaderField, body []byte) *Restoration {
 	if string(body) == "no" {
 		return nil
 	}
-	return func(header []hpack.HeaderField, body []byte) []byte {
-		return fmt.Appendf(nil, "%s%s%s", Field(header, "mark"), body, body)
-	}
+	return &Restoration{Fields: fields, Restore: func(_ context.Context, header []hpack.HeaderField, body []byte, mayBlock bool) (Restored, error) {
+		if !mayBlock && bytes.HasPrefix(body, []byte("ask")) {
+			return Restored{}, ErrWouldBlock
+		}
+		return Restored{Body: fmt.Appendf(nil, "%s%s%s", Field(header, "mark"), body, body)}, nil
+	}}
 }
 
 func (r *rig) watch(from Side, piece []byte) {

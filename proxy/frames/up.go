@@ -17,7 +17,7 @@ type up struct {
 	block   block
 	decoder *decoder
 	encoder *encoder
-	answers []byte // frames for the client
+	answers []byte // frames for the client, without header blocks
 	passed  uint32 // identifier of the last request that the server has seen
 }
 
@@ -75,20 +75,13 @@ func (u *up) run() error {
 func (u *up) flush() error {
 	u.writeServer(u.batch.take())
 	u.mutex.Lock()
-	if u.credit >= creditLimit {
+	if u.toServer.urgent() {
 		u.answers = u.appendCredit(u.answers)
 	}
-	if !u.settled.Load() && len(u.early) < bufferMax { // without waiting: it may be the server that waits
-		u.early = append(u.early, u.answers...)
-		u.answers = u.answers[:0]
-	}
 	u.mutex.Unlock()
-	if len(u.answers) == 0 {
-		return nil
-	}
-	err := u.inject(u.answers)
+	u.post(u.answers)
 	u.answers = u.answers[:0]
-	return err
+	return nil
 }
 
 func (u *up) frame(f frame) error {
@@ -132,12 +125,16 @@ func (u *up) isOpen(id uint32) bool {
 	return u.open[id] != nil
 }
 
-// data passes DATA on, or keeps what belongs to a taken request. The client gets
-// back what the server has not seen.
+// data passes DATA on, or keeps that of a taken request. The client gets back what the
+// server does not see.
 func (u *up) data(f frame) error {
 	last := f.flags.Has(http2.FlagDataEndStream)
 	u.mutex.Lock()
 	s, exchange := u.open[f.stream], u.taken[f.stream]
+	if s != nil {
+		u.toServer.receive(f.length)
+		u.toServer.pass(f.length)
+	}
 	u.mutex.Unlock()
 	var content []byte
 	switch {
@@ -161,7 +158,8 @@ func (u *up) data(f frame) error {
 		return connectionError{http2.ErrCodeProtocol, "DATA on no stream"}
 	}
 	u.mutex.Lock()
-	u.credit += f.length
+	u.toServer.receive(f.length)
+	u.toServer.absorb(f.length)
 	u.mutex.Unlock()
 	if exchange != nil {
 		exchange.receive(content, last) // then: its answer takes the credit along
@@ -193,46 +191,52 @@ func (u *up) windowUpdate(f frame) error {
 	if err != nil {
 		return err
 	}
+	n := int(increment)
 	if f.stream != 0 {
 		u.mutex.Lock()
 		s, exchange := u.open[f.stream], u.taken[f.stream]
 		switch {
 		case exchange != nil:
-			exchange.window += int(increment)
+			exchange.window += n
 			u.changed.Broadcast()
-		case s != nil && s.answer != nil:
-			s.answer.window += int(increment)
+		case s != nil && s.restoration != nil:
+			s.restoration.window.update(n)
+			u.noteCredit(s)
 			u.changed.Broadcast()
 		}
 		u.mutex.Unlock()
-		if s != nil && s.answer == nil {
+		if s != nil && s.restoration == nil {
 			u.batch.keep(f)
 		}
 		return nil
 	}
-	switch left := u.returned(int(increment)); {
-	case left == int(increment):
+	switch credit := u.updateWindow(&u.toClient, n); {
+	case credit == n:
 		u.batch.keep(f)
-	case left > 0:
-		u.batch.edit(func(b []byte) []byte { return appendWindowUpdate(b, 0, left) })
+	case credit > 0:
+		u.batch.edit(func(b []byte) []byte { return appendWindowUpdate(b, 0, credit) })
 	}
 	return nil
 }
 
 // settings are the client's: they concern what it receives.
 func (u *up) settings(f frame) error {
+	table := int64(unchanged)
 	err := f.settings(func(id http2.SettingID, value uint32) {
 		switch id {
 		case http2.SettingHeaderTableSize:
 			u.clientTable.set(value)
+			table = int64(value)
+		case http2.SettingMaxHeaderListSize:
+			u.clientListLimit.Store(value)
 		case http2.SettingInitialWindowSize:
 			u.mutex.Lock()
 			for _, exchange := range u.taken {
 				exchange.window += int(value) - u.initial
 			}
 			for _, s := range u.open {
-				if s.answer != nil {
-					s.answer.window += int(value) - u.initial
+				if s.restoration != nil {
+					s.restoration.window.resize(int(value) - u.initial)
 				}
 			}
 			u.initial = int(value)
@@ -244,6 +248,9 @@ func (u *up) settings(f frame) error {
 			u.mutex.Unlock()
 		}
 	})
+	if err == nil && !f.flags.Has(http2.FlagSettingsAck) && !u.clientTable.announce(table) {
+		return connectionError{http2.ErrCodeEnhanceYourCalm, "too many SETTINGS that are not acknowledged"}
+	}
 	u.batch.keep(f)
 	return err
 }

@@ -3,6 +3,7 @@ package frames
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -51,11 +52,14 @@ func TestDataBeyondClientsWindow(t *testing.T) {
 			if test.padding < 0 {
 				r.server.data(1, true, test.content)
 			} else {
-				r.server.did("DATA", r.server.framer.WriteDataPadded(1, true, []byte(test.content), make([]byte, test.padding)))
-				r.server.expect("WINDOW_UPDATE 0 201", "WINDOW_UPDATE 1 201")
+				r.server.did("DATA", r.server.framer.WriteDataPadded(1, false, []byte(test.content), make([]byte, test.padding)))
+				r.server.expect("WINDOW_UPDATE 1 201") // the connection's has more than the client's already
+				r.server.data(1, true, "")
 			}
 			if test.content == "" {
 				r.client.expectData(1, true, "")
+				r.client.windowUpdate(0, plainWindow)
+				r.server.expect(fmt.Sprintf("WINDOW_UPDATE 0 %d", left+201)) // but what was put in
 				return
 			}
 			r.client.expectData(1, false, test.content[:left])
@@ -63,7 +67,8 @@ func TestDataBeyondClientsWindow(t *testing.T) {
 			r.client.expectData(1, false, test.content[:7])
 			r.client.windowUpdate(0, plainWindow)
 			r.client.expectData(1, true, test.content[left+7:])
-			r.server.expect("WINDOW_UPDATE 0 107") // all that is more than was put in
+			// All that is more than was put in, and the padding.
+			r.server.expect(fmt.Sprintf("WINDOW_UPDATE 0 %d", left+7+max(0, test.padding+1)))
 		})
 	}
 }

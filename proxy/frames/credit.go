@@ -1,0 +1,63 @@
+package frames
+
+// credits returns flow-control credit to the server, in a goroutine of its own: the pump
+// that reads the server must not wait for the server to read. It is guarded by the
+// relay's mutex.
+type credits struct {
+	crediting bool
+	starved   map[*stream]struct{} // streams whose credit is urgent
+}
+
+// noteCredit has the server's credit returned where it is urgent. s is the stream whose
+// window has changed; nil for the connection alone. The caller holds the mutex.
+func (r *Relay) noteCredit(s *stream) {
+	if s != nil && (s.padding > 0 || s.restoration != nil && s.restoration.window.urgent()) {
+		if r.starved == nil {
+			r.starved = map[*stream]struct{}{}
+		}
+		r.starved[s] = struct{}{}
+	}
+	if r.crediting || r.failure != nil || !r.toClient.urgent() && len(r.starved) == 0 {
+		return
+	}
+	r.crediting = true
+	r.handlers.Go(r.returnCredit)
+}
+
+func (r *Relay) returnCredit() {
+	for {
+		r.mutex.Lock()
+		frames := r.appendServerCredit(nil)
+		r.crediting = len(frames) > 0
+		r.mutex.Unlock()
+		if len(frames) == 0 {
+			return
+		}
+		r.writeServer(frames)
+	}
+}
+
+// appendServerCredit appends the credit that is urgent. The caller holds the mutex.
+func (r *Relay) appendServerCredit(b []byte) []byte {
+	if r.toClient.urgent() {
+		b = appendWindowUpdate(b, 0, r.toClient.give())
+	}
+	for s := range r.starved {
+		if r.mustWait(s) {
+			continue // until memory is released
+		}
+		delete(r.starved, s)
+		if s.serverDone || r.open[s.id] != s {
+			continue
+		}
+		credit := s.padding
+		s.padding = 0
+		if s.restoration != nil {
+			credit += s.restoration.window.give()
+		}
+		if credit > 0 {
+			b = appendWindowUpdate(b, s.id, credit)
+		}
+	}
+	return b
+}

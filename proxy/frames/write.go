@@ -1,0 +1,113 @@
+package frames
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// clientWriter writes whole frames to the client, from any goroutine.
+type clientWriter struct {
+	writing sync.Mutex // held while writing, and never while waiting for another mutex
+	update  tableUpdate
+}
+
+// write writes frames that the relay has made.
+func (w *clientWriter) write(to net.Conn, frames []byte) error {
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	if w.update.due {
+		var inserted bool
+		if frames, inserted = insertTableUpdate(frames, w.update); inserted {
+			w.update.due = false
+		}
+	}
+	_, err := to.Write(frames)
+	return err
+}
+
+// writeBatch writes frames of the server. update is what the next header block that is
+// written after them must begin with.
+func (w *clientWriter) writeBatch(to net.Conn, frames []byte, update tableUpdate) error {
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	w.update = update
+	_, err := to.Write(frames)
+	return err
+}
+
+// injectedMaxFrame bounds the frames of a header block that the relay injects, so that
+// they have room for a size update.
+const injectedMaxFrame = plainMaxFrame - 16
+
+// insertTableUpdate puts a size update at the beginning of the first header block among
+// frames that the relay has made. It reports false where there is none.
+func insertTableUpdate(frames []byte, update tableUpdate) ([]byte, bool) {
+	for at := 0; at < len(frames); {
+		h := parseHeader(frames[at:])
+		if h.kind != http2.FrameHeaders {
+			at += headerLength + h.length
+			continue
+		}
+		encoded := update.append(nil)
+		block := at + headerLength
+		changed := append([]byte(nil), frames[:block]...)
+		changed = append(changed, encoded...)
+		changed = append(changed, frames[block:]...)
+		h.length += len(encoded)
+		h.put(changed[at:])
+		return changed, true
+	}
+	return frames, false
+}
+
+// writeClient writes whole frames of the relay's to the client.
+func (r *Relay) writeClient(frames []byte) error {
+	if len(frames) == 0 {
+		return nil
+	}
+	return r.clientWriter.write(r.client, frames)
+}
+
+// inject writes frames to the client that the server has not sent. The server's SETTINGS
+// come first (RFC 9113, 3.4), so that it waits for them.
+func (r *Relay) inject(frames []byte) error {
+	if !r.settled.Load() {
+		r.mutex.Lock()
+		for !r.settled.Load() && r.failure == nil {
+			r.changed.Wait()
+		}
+		r.mutex.Unlock()
+	}
+	return r.writeClient(frames)
+}
+
+// settle notes that the client has the server's first frames. It gets what had to wait
+// for them, and is asked to leave if it should.
+func (r *Relay) settle() {
+	r.mutex.Lock()
+	r.phase = framed
+	r.settled.Store(true)
+	asked := r.asked
+	r.startPosting()
+	r.changed.Broadcast()
+	r.mutex.Unlock()
+	if asked {
+		r.warn()
+	}
+}
+
+// writeServer writes whole frames to the server. One that takes no more is left when
+// what it has still said is read.
+func (r *Relay) writeServer(frames []byte) {
+	if len(frames) == 0 || r.serverDeaf.Load() {
+		return
+	}
+	r.serverWriting.Lock()
+	defer r.serverWriting.Unlock()
+	if _, err := r.server.Write(frames); err != nil && !r.serverDeaf.Swap(true) {
+		_ = r.server.SetReadDeadline(time.Now().Add(farewell))
+	}
+}
