@@ -1,7 +1,6 @@
 package frames
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -9,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,6 +27,8 @@ type rig struct {
 	relay          *Relay
 	handler        Handler // of taken requests
 	ran            chan error
+	restore        Restorer // of requests of /taken/restored; double where it is nil
+	skipped        atomic.Int64
 
 	mutex    sync.Mutex
 	outcomes []Outcome
@@ -62,23 +64,26 @@ func (r *rig) route(fields []hpack.HeaderField) Plan {
 	if strings.HasPrefix(path, "/taken") {
 		plan.Handler = r.handler
 		if path == "/taken/restored" {
-			plan.Restore = double
+			plan.Restore = r.restoration
 		}
 	}
 	return plan
 }
 
-// double doubles answers, those that begin with "ask" in a goroutine of their own.
-func double(fields []hpack.HeaderField, body []byte) *Restoration {
+func (r *rig) restoration(fields []hpack.HeaderField, body []byte) *Restoration {
 	if string(body) == "no" {
 		return nil
 	}
-	return &Restoration{Fields: fields, Restore: func(_ context.Context, header []hpack.HeaderField, body []byte, mayBlock bool) (Restored, error) {
-		if !mayBlock && bytes.HasPrefix(body, []byte("ask")) {
-			return Restored{}, ErrWouldBlock
-		}
-		return Restored{Body: fmt.Appendf(nil, "%s%s%s", Field(header, "mark"), body, body)}, nil
-	}}
+	restoration := &Restoration{Fields: fields, Restore: double, Skipped: func() { r.skipped.Add(1) }}
+	if r.restore != nil {
+		restoration.Restore = r.restore
+	}
+	return restoration
+}
+
+// double doubles an answer.
+func double(_ context.Context, header []hpack.HeaderField, body []byte, _ bool) (Restored, error) {
+	return Restored{Body: fmt.Appendf(nil, "%s%s%s", Field(header, "mark"), body, body)}, nil
 }
 
 func (r *rig) watch(from Side, piece []byte) {

@@ -237,6 +237,7 @@ func (u *up) settings(f frame) error {
 			for _, s := range u.open {
 				if s.restoration != nil {
 					s.restoration.window.resize(int(value) - u.initial)
+					u.noteCredit(s) // what was little before may be all that the server needs
 				}
 			}
 			u.initial = int(value)

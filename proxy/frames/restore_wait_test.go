@@ -1,0 +1,280 @@
+package frames
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// beginRestored makes a restored request and lets the server answer its beginning.
+func (r *rig) beginRestored(id uint32, fields ...string) {
+	r.t.Helper()
+	r.client.request(id, "/taken/restored", false)
+	r.client.data(id, true, "?")
+	r.server.expectRequest(id, "/taken/restored", false)
+	r.server.expect(dataLine(id, true, "?"))
+	fields = append([]string{":status=200"}, fields...)
+	r.server.headers(id, false, fields...)
+	r.client.expect(headersLine(id, false, fields...))
+}
+
+// stuckAnswer makes a restored answer that the client has no room for, all but one byte.
+func (r *rig) stuckAnswer(id uint32) {
+	r.t.Helper()
+	r.beginRestored(id)
+	r.server.data(id, false, "12345")
+	r.server.headers(id, true, "grpc-status=0", "some=field")
+	r.client.expect(dataLine(id, false, "1"))
+}
+
+// An answer that waits for the client's window holds up nothing else.
+func TestWaitingAnswerHoldsUpNothing(t *testing.T) {
+	r := newRig(t, answerWith("handled")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1})
+	r.server.ignoreCredit = true
+	r.stuckAnswer(1)
+	r.server.ping("12345678", false)
+	r.client.expect("PING 12345678")
+	for id := uint32(3); id < 9; id += 2 { // with fields that the server's table has, and the client's has not
+		r.client.request(id, "/relayed", true)
+		r.server.expectRequest(id, "/relayed", true)
+		r.server.headers(id, false, ":status=200", "some=field", "!secret=field")
+		r.server.data(id, false, "a")
+		r.server.headers(id, true, "grpc-status=0", "some=field")
+		r.client.expect(headersLine(id, false, ":status=200", "some=field", "!secret=field"),
+			dataLine(id, false, "a"), headersLine(id, true, "grpc-status=0", "some=field"))
+	}
+	r.client.windowUpdate(1, 100)
+	r.client.expect(dataLine(1, false, "234512345"), headersLine(1, true, "grpc-status=0", "some=field"))
+	r.client.windowUpdate(0, 5)
+	r.settle()
+}
+
+// An answer whose restoring has to wait holds up nothing else.
+func TestBlockingRestoreHoldsUpNothing(t *testing.T) {
+	asked, release := make(chan struct{}), make(chan struct{})
+	r := newRig(t, answerWith("handled"))
+	r.restore = func(ctx context.Context, _ []hpack.HeaderField, body []byte, mayBlock bool) (Restored, error) {
+		if !mayBlock {
+			return Restored{}, ErrWouldBlock
+		}
+		close(asked)
+		select {
+		case <-release:
+			return Restored{Body: []byte("restored")}, nil
+		case <-ctx.Done():
+			return Restored{}, ctx.Err()
+		}
+	}
+	r.open()
+	r.beginRestored(1)
+	r.server.data(1, false, "answer")
+	r.server.headers(1, true, "grpc-status=0")
+	await(t, "the restorer is asked again", asked)
+	r.server.ping("12345678", false)
+	r.client.expect("PING 12345678")
+	r.works(3)
+	close(release)
+	r.client.expect(dataLine(1, false, "restored"), headersLine(1, true, "grpc-status=0"))
+}
+
+// The context of a restorer ends when the client gives the call up.
+func TestBlockingRestoreIsGivenUp(t *testing.T) {
+	ended, asked := make(chan error, 1), make(chan struct{})
+	r := newRig(t, answerWith("handled"))
+	r.restore = func(ctx context.Context, _ []hpack.HeaderField, _ []byte, mayBlock bool) (Restored, error) {
+		if mayBlock {
+			close(asked)
+			<-ctx.Done()
+			ended <- ctx.Err()
+		}
+		return Restored{}, ErrWouldBlock
+	}
+	r.open()
+	r.beginRestored(1)
+	r.server.data(1, true, "answer")
+	await(t, "the restorer is asked again", asked)
+	r.client.reset(1, http2.ErrCodeCancel)
+	if err := await(t, "its context ends", ended); err == nil {
+		t.Error("no error")
+	}
+	r.server.expect("RST_STREAM 1 CANCEL")
+	r.works(3)
+}
+
+// A restorer may replace the end of an answer.
+func TestRestoredTrailer(t *testing.T) {
+	r := newRig(t, answerWith("handled"))
+	r.restore = func(context.Context, []hpack.HeaderField, []byte, bool) (Restored, error) {
+		return Restored{Trailer: []hpack.HeaderField{{Name: "grpc-status", Value: "13"}}}, nil
+	}
+	r.open()
+	r.beginRestored(1)
+	r.server.data(1, false, "answer")
+	r.server.headers(1, true, "grpc-status=0")
+	r.client.expect(headersLine(1, true, "grpc-status=13"))
+	r.works(3)
+}
+
+// The end of an answer is never lost, in whatever frame it comes.
+func TestEndOfRestoredAnswer(t *testing.T) {
+	tests := map[string]struct {
+		send func(*peer)
+		want []string
+	}{
+		"empty DATA after HEADERS": {func(p *peer) { p.data(1, true, "") }, []string{dataLine(1, true, "")}},
+		"empty DATA after DATA":    {func(p *peer) { p.data(1, false, "a"); p.data(1, true, "") }, []string{dataLine(1, true, "aa")}},
+		"trailers after HEADERS":   {func(p *peer) { p.headers(1, true, "a=b") }, []string{headersLine(1, true, "a=b")}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, answerWith("handled")).open()
+			r.beginRestored(1)
+			test.send(r.server)
+			r.client.expect(test.want...)
+			r.expectOutcome(Complete, 0)
+			r.works(3)
+		})
+	}
+}
+
+// An interim block is not the header that an answer is restored by, and a length that no
+// longer holds is not announced.
+func TestHeaderOfRestoredAnswer(t *testing.T) {
+	r := newRig(t, answerWith("handled")).open()
+	r.client.request(1, "/taken/restored", false)
+	r.client.data(1, true, "?")
+	r.server.expectRequest(1, "/taken/restored", false)
+	r.server.expect(dataLine(1, true, "?"))
+	r.server.headers(1, false, ":status=103", "mark=no")
+	r.server.headers(1, false, ":status=200", "mark=m", "content-length=1")
+	r.client.expect(headersLine(1, false, ":status=103", "mark=no"), headersLine(1, false, ":status=200", "mark=m"))
+	r.server.data(1, true, "a")
+	r.client.expect(dataLine(1, true, "maa"))
+	r.works(3)
+}
+
+// Padding of kept answers is returned like their content.
+func TestPaddingOfRestoredAnswers(t *testing.T) {
+	r := newRig(t, answerWith("handled")).open()
+	r.server.ignoreCredit = true
+	sent := 0
+	for i := range 400 {
+		id := uint32(2*i + 1)
+		r.beginRestored(id)
+		r.server.did("DATA", r.server.framer.WriteDataPadded(id, false, []byte("ab"), make([]byte, 199)))
+		r.server.headers(id, true, "grpc-status=0")
+		r.client.expect(dataLine(id, false, "abab"), headersLine(id, true, "grpc-status=0"))
+		sent += 4
+	}
+	r.client.windowUpdate(0, uint32(sent))
+	r.settle()
+	r.relay.mutex.Lock()
+	defer r.relay.mutex.Unlock()
+	if r.relay.toClient != newWindow(plainWindow) {
+		t.Errorf("the window is %+v", r.relay.toClient)
+	}
+}
+
+// A restored call that either side gives up leaves no debt: the server can still send all
+// that the client accepts.
+func TestNoDebtAfterRestoredCallIsGivenUp(t *testing.T) {
+	for name, giveUp := range map[string]func(*rig){
+		"by the client": func(r *rig) { r.client.reset(1, http2.ErrCodeCancel) },
+		"by the server": func(r *rig) { r.server.reset(1, http2.ErrCodeCancel) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, answerWith("handled")).open()
+			r.server.ignoreCredit = true
+			r.beginRestored(1)
+			for left := plainWindow; left > 0; left -= plainMaxFrame {
+				r.server.data(1, false, strings.Repeat("x", min(left, plainMaxFrame)))
+			}
+			r.settle()
+			giveUp(r)
+			eventually(t, "the call is over", func() bool {
+				requests, bodies := r.kept()
+				return requests == 0 && bodies == 0
+			})
+			eventually(t, "the server has its window back", func() bool {
+				r.relay.mutex.Lock()
+				defer r.relay.mutex.Unlock()
+				return r.relay.toClient.sender > plainWindow/2 && r.relay.toClient.receiver == plainWindow
+			})
+		})
+	}
+}
+
+// A server that resets a stream after its complete answer (RFC 9113, 8.1) takes nothing
+// from the client that waits for room.
+func TestResetAfterAnswer(t *testing.T) {
+	r := newRig(t, answerWith("handled")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1})
+	r.server.ignoreCredit = true
+	r.stuckAnswer(1)
+	r.server.reset(1, http2.ErrCodeNo)
+	r.client.windowUpdate(1, 100)
+	r.client.expect(dataLine(1, false, "234512345"), headersLine(1, true, "grpc-status=0", "some=field"), "RST_STREAM 1 NO_ERROR")
+	r.works1(3)
+}
+
+// A server that resets a stream in the middle of its answer ends it at once.
+func TestResetWithinHeldAnswer(t *testing.T) {
+	r := newRig(t, answerWith(strings.Repeat("x", plainWindow-3))).open()
+	r.client.request(1, "/taken", true)
+	r.client.expect(headersLine(1, false, ":status=200"))
+	r.client.expectData(1, false, strings.Repeat("x", plainWindow-3))
+	r.client.expect(headersLine(1, true, "!grpc-status=0"))
+	r.client.request(3, "/relayed", true)
+	r.server.expectRequest(3, "/relayed", true)
+	r.server.headers(3, false, ":status=200")
+	r.server.data(3, false, "12345")
+	r.client.expect(headersLine(3, false, ":status=200"), dataLine(3, false, "123"))
+	r.server.reset(3, http2.ErrCodeInternal)
+	r.client.expect("RST_STREAM 3 INTERNAL_ERROR")
+	r.client.windowUpdate(0, plainWindow)
+	r.server.expect(fmt.Sprintf("WINDOW_UPDATE 0 %d", 5)) // all but what was injected
+	r.works1(5)
+}
+
+// works1 is works with an answer of one byte.
+func (r *rig) works1(id uint32) {
+	r.t.Helper()
+	r.client.request(id, "/relayed", true)
+	r.server.expectRequest(id, "/relayed", true)
+	r.server.headers(id, false, ":status=200")
+	r.server.data(id, true, "a")
+	r.client.expect(headersLine(id, false, ":status=200"), dataLine(id, true, "a"))
+}
+
+// An answer that is larger than is kept passes as it is, and its connection goes on.
+func TestRestoredAnswerThatIsTooLarge(t *testing.T) {
+	r := newRig(t, answerWith("handled")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
+	r.server.ignoreCredit = true
+	r.client.windowUpdate(0, 1<<30)
+	r.beginRestored(1)
+	piece := strings.Repeat("x", 1<<20)
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		for range bodiesLimit>>20 + 1 {
+			_ = r.server.framer.WriteData(1, false, []byte(piece))
+		}
+		_ = r.server.framer.WriteData(1, false, []byte("the rest"))
+		_ = r.server.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: r.server.encode("grpc-status=0"), EndHeaders: true, EndStream: true})
+	})
+	for range bodiesLimit>>20 + 1 {
+		r.client.expectData(1, false, piece)
+	}
+	r.client.expectData(1, false, "the rest")
+	r.client.expect(headersLine(1, true, "grpc-status=0"))
+	sending.Wait()
+	r.expectOutcome(Complete, 0)
+	eventually(t, "it is noted that the answer was not restored", func() bool {
+		requests, bodies := r.kept()
+		return r.skipped.Load() == 1 && requests == 0 && bodies == 0
+	})
+	r.works(3)
+}

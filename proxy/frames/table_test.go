@@ -1,0 +1,192 @@
+package frames
+
+import (
+	"errors"
+	"testing"
+
+	"golang.org/x/net/http2"
+)
+
+// tableSetting is a size of the header table.
+func tableSetting(size uint32) http2.Setting {
+	return http2.Setting{ID: http2.SettingHeaderTableSize, Val: size}
+}
+
+// sizeUpdates returns the table sizes that a header block begins with (RFC 7541, 6.3).
+func sizeUpdates(t *testing.T, p *peer) []int {
+	t.Helper()
+	f, err := p.next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	headers, ok := f.(*http2.HeadersFrame)
+	if !ok {
+		t.Fatalf("got %v, want HEADERS", f)
+	}
+	var sizes []int
+	block := headers.HeaderBlockFragment()
+	for len(block) > 0 && block[0]&0xe0 == 0x20 {
+		size, n := int(block[0]&0x1f), 1
+		if size == 0x1f {
+			for shift := 0; ; shift += 7 {
+				size += int(block[n]&0x7f) << shift
+				n++
+				if block[n-1]&0x80 == 0 {
+					break
+				}
+			}
+		}
+		sizes = append(sizes, size)
+		block = block[n:]
+	}
+	if _, err := p.decoder.DecodeFull(headers.HeaderBlockFragment()); err != nil {
+		t.Fatalf("the block can't be decoded: %v", err)
+	}
+	return sizes
+}
+
+func expectSizes(t *testing.T, got []int, want ...int) {
+	t.Helper()
+	same := len(got) == len(want)
+	for i := range got {
+		same = same && got[i] == want[i]
+	}
+	if !same {
+		t.Errorf("the block begins with the table sizes %v, want %v", got, want)
+	}
+}
+
+// The first block after the client has made its table smaller announces that, whether the
+// server has made the block or the relay.
+func TestClientTableBecomesSmaller(t *testing.T) {
+	for name, size := range map[string]uint32{"short": 20, "long": 256} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, answerWith("taken")).open()
+			r.works(1)
+			r.client.settings(tableSetting(size))
+			r.server.read()
+			r.client.request(3, "/taken", true) // not acknowledged: the server's blocks may use the larger table
+			expectSizes(t, sizeUpdates(t, r.client))
+			r.client.expect(dataLine(3, false, "taken"), headersLine(3, true, "!grpc-status=0"))
+			r.server.acknowledge()
+			r.client.expect("SETTINGS ack")
+			r.client.request(5, "/taken", true)
+			expectSizes(t, sizeUpdates(t, r.client), int(size))
+			r.client.expect(dataLine(5, false, "taken"), headersLine(5, true, "!grpc-status=0"))
+			r.client.request(7, "/taken", true)
+			expectSizes(t, sizeUpdates(t, r.client)) // once
+			r.client.expect(dataLine(7, false, "taken"), headersLine(7, true, "!grpc-status=0"))
+			r.server.encoder.SetMaxDynamicTableSize(size)
+			r.works(9)
+		})
+	}
+}
+
+// A table that was smaller between two blocks is announced as it was at its smallest.
+func TestClientTableBecomesSmallerAndLargerAgain(t *testing.T) {
+	r := newRig(t, answerWith("taken")).open()
+	r.set(r.client, tableSetting(0))
+	r.set(r.client, tableSetting(4096))
+	r.client.request(1, "/taken", true)
+	expectSizes(t, sizeUpdates(t, r.client), 0)
+}
+
+// The server's own block announces the smaller table: none of the relay's has to.
+func TestServerAnnouncesSmallerTable(t *testing.T) {
+	r := newRig(t, answerWith("taken")).open()
+	r.set(r.client, tableSetting(100))
+	r.server.encoder.SetMaxDynamicTableSize(100)
+	r.works(1)
+	r.client.request(3, "/taken", true)
+	expectSizes(t, sizeUpdates(t, r.client))
+}
+
+// Blocks that the relay encodes anew announce the smaller table themselves.
+func TestRewrittenBlocksAnnounceSmallerTable(t *testing.T) {
+	r := newRig(t, answerWith("handled")).open()
+	r.beginRestored(1)
+	r.server.reset(1, http2.ErrCodeCancel)
+	r.client.expect("RST_STREAM 1 CANCEL")
+	r.client.request(3, "/taken/restored", false)
+	r.client.data(3, true, "?")
+	r.server.expectRequest(3, "/taken/restored", false)
+	r.server.expect(dataLine(3, true, "?"))
+	r.server.headers(3, false, ":status=200", "content-length=7") // from here on blocks are encoded anew
+	r.client.expect(headersLine(3, false, ":status=200"))
+	r.set(r.client, tableSetting(0))
+	r.server.headers(3, true, "grpc-status=0")
+	expectSizes(t, sizeUpdates(t, r.client), 0)
+	r.works(5)
+}
+
+// A server whose table was smaller between two requests gets a block that says so
+// (RFC 7541, 4.2).
+func TestServerTableBecomesSmallerAndLargerAgain(t *testing.T) {
+	r := newRig(t, nil).open()
+	r.works(1)
+	r.set(r.server, tableSetting(0))
+	r.set(r.server, tableSetting(4096))
+	r.client.request(3, "/relayed", true)
+	expectSizes(t, sizeUpdates(t, r.server), 0)
+	r.client.request(5, "/relayed", true)
+	expectSizes(t, sizeUpdates(t, r.server))
+}
+
+// A client that changes its settings all the time, of a server that acknowledges none, is
+// stopped.
+func TestTooManySettings(t *testing.T) {
+	r := newRig(t, nil).open()
+	go func() {
+		for r.client.framer.WriteSettings() == nil {
+		}
+	}()
+	go func() {
+		for {
+			if _, err := r.server.framer.ReadFrame(); err != nil {
+				return
+			}
+		}
+	}()
+	err := r.ends()
+	if mistake, ok := errors.AsType[connectionError](err); !ok || mistake.code != http2.ErrCodeEnhanceYourCalm {
+		t.Errorf("Run: %v", err)
+	}
+}
+
+// A pushed answer waits for the client's window like any other, and its promise is right
+// where blocks are encoded anew.
+func TestPushedAnswerWaits(t *testing.T) {
+	r := newRig(t, answerWith("taken")).open()
+	r.client.framer.AllowIllegalReads = true
+	r.client.request(1, "/taken", true)
+	r.client.expectAnswer(1, "taken")
+	r.beginRestored(3)
+	r.server.headers(3, true, "content-length=1") // trailers
+	r.client.expect(headersLine(3, true, "content-length=1"))
+	r.client.request(5, "/relayed", true)
+	r.server.expectRequest(5, "/relayed", true)
+	promise := func(id uint32) {
+		r.server.did("PUSH_PROMISE", r.server.framer.WritePushPromise(http2.PushPromiseParam{
+			StreamID: 5, PromiseID: id, BlockFragment: r.server.encode(requestOf("/pushed")...), EndHeaders: true,
+		}))
+	}
+	promise(2)
+	r.client.expect("PUSH_PROMISE 5 2 " + headersLine(0, false, requestOf("/pushed")...)[len("HEADERS 0 "):])
+	r.server.headers(2, false, ":status=200")
+	r.client.expect(headersLine(2, false, ":status=200"))
+	r.server.data(2, false, string(make([]byte, plainMaxFrame)))
+	r.client.expectData(2, false, string(make([]byte, plainMaxFrame)))
+	for range 2 {
+		r.server.data(2, false, string(make([]byte, plainMaxFrame)))
+		r.client.expectData(2, false, string(make([]byte, plainMaxFrame)))
+	}
+	rest := plainWindow - 3*plainMaxFrame
+	r.server.data(2, false, string(make([]byte, rest)))
+	r.server.headers(2, true, "a=b")
+	r.client.expectData(2, false, string(make([]byte, rest-len("taken"))))
+	promise(4)
+	r.client.expect("PUSH_PROMISE 5 4 " + headersLine(0, false, requestOf("/pushed")...)[len("HEADERS 0 "):])
+	r.client.windowUpdate(0, plainWindow)
+	r.client.expectData(2, false, string(make([]byte, len("taken"))))
+	r.client.expect(headersLine(2, true, "a=b"))
+}

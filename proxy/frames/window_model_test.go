@@ -1,0 +1,76 @@
+package frames
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+// history is all that has happened to a window, from which a model tells what each side
+// believes.
+type history struct {
+	initial, sent, updated, given    int
+	passed, absorbed, injected, size int
+}
+
+// A window agrees with the sum of all that has happened, whatever the order, and gives
+// the sender neither more nor less than the receiver accepts.
+func TestWindowModel(t *testing.T) {
+	for seed := range uint64(200) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		h := history{initial: random.IntN(100_000)}
+		w := newWindow(h.initial)
+		for step := range 500 {
+			n := random.IntN(5000)
+			switch random.IntN(7) {
+			case 0: // the sender keeps to its window
+				if n = min(n, w.sender); n > 0 {
+					h.sent += n
+					w.receive(n)
+				}
+			case 1: // and the relay to the receiver's
+				if n = min(n, w.held, w.receiver); n > 0 {
+					h.passed += n
+					w.pass(n)
+				}
+			case 2:
+				n = min(n, w.held)
+				h.absorbed += n
+				w.absorb(n)
+			case 3:
+				if n = min(n, w.receiver); n > 0 {
+					h.injected += n
+					w.inject(n)
+				}
+			case 4:
+				h.updated += n
+				w.update(n)
+			case 5:
+				h.given += w.give()
+			case 6:
+				n -= 2500
+				h.size += n
+				w.resize(n)
+			}
+			h.check(t, w, step)
+		}
+	}
+}
+
+func (h history) check(t *testing.T, w window, step int) {
+	t.Helper()
+	want := window{
+		sender:   h.initial + h.size + h.given - h.sent,
+		receiver: h.initial + h.size + h.updated - h.passed - h.injected,
+		held:     h.sent - h.passed - h.absorbed,
+	}
+	if w != want {
+		t.Fatalf("step %d: the window is %+v, want %+v", step, w, want)
+	}
+	// What the sender could get beyond what it has: never more than the receiver accepts.
+	if due := w.due(); due > 0 && w.sender+due+w.held != w.receiver || due == 0 && w.sender+w.held < w.receiver {
+		t.Fatalf("step %d: %d is due at %+v", step, due, w)
+	}
+	if w.due() > 0 && w.sender <= 0 && !w.urgent() {
+		t.Fatalf("step %d: the sender can't go on, and nothing is urgent: %+v", step, w)
+	}
+}
