@@ -171,25 +171,19 @@ func (c *interceptedCall) relay(request []byte, transform Transform) error {
 	}
 }
 
-// ask begins a call of the runtime whose answer is a stream, again where the runtime has
-// not looked at it (RFC 9113, 8.7).
+// ask begins a call of the runtime whose answer is a stream.
 func (c *interceptedCall) ask(request []byte) (answer *frames.Answer, header []hpack.HeaderField, err error) {
-	for range 2 {
-		answer, err = c.engine.client.Do(c.ctx, frames.Request{
-			Fields: requestFields(c.ctx, c.exchange.Fields(), c.method), Body: encodeMessage(request), Stream: true,
-		})
-		if err != nil {
-			return nil, nil, err
-		}
-		if header, err = answer.Header(c.ctx); err == nil {
-			return answer, header, nil
-		}
-		answer.Cancel()
-		if !errors.Is(err, frames.ErrRefused) {
-			break
-		}
+	answer, err = c.engine.client.Do(c.ctx, frames.Request{
+		Fields: requestFields(c.ctx, c.exchange.Fields(), c.method), Body: encodeMessage(request), Stream: true,
+	})
+	if err != nil {
+		return nil, nil, err
 	}
-	return nil, nil, err
+	if header, err = answer.Header(c.ctx); err != nil {
+		answer.Cancel()
+		return nil, nil, err
+	}
+	return answer, header, nil
 }
 
 // request is the one message that the client sends.
@@ -263,26 +257,19 @@ var ownFields = []hpack.HeaderField{
 
 // call makes a unary call of the runtime.
 func (e *framesEngine) call(ctx context.Context, fields []hpack.HeaderField, request []byte) (header, trailer []hpack.HeaderField, response []byte, err error) {
-	for range 2 {
-		var answer *frames.Answer
-		if answer, err = e.client.Do(ctx, frames.Request{Fields: fields, Body: encodeMessage(request)}); err != nil {
-			return nil, nil, nil, lost(ctx, err)
-		}
-		var body []byte
-		header, trailer, body, err = answer.All(ctx)
-		if errors.Is(err, frames.ErrRefused) {
-			continue
-		}
-		if err != nil {
-			return header, nil, nil, lost(ctx, err)
-		}
-		if err = statusOf(header, trailer); err != nil {
-			return header, trailer, nil, err
-		}
-		response, err = decodeOnly(body, header)
-		return header, trailer, response, err
+	answer, err := e.client.Do(ctx, frames.Request{Fields: fields, Body: encodeMessage(request)})
+	if err != nil {
+		return nil, nil, nil, lost(ctx, err)
 	}
-	return nil, nil, nil, lost(ctx, err)
+	header, trailer, body, err := answer.All(ctx)
+	if err != nil {
+		return header, nil, nil, lost(ctx, err)
+	}
+	if err = statusOf(header, trailer); err != nil {
+		return header, trailer, nil, err
+	}
+	response, err = decodeOnly(body, header)
+	return header, trailer, response, err
 }
 
 // lost is the status of a call that has come to no end of its own. What ctx says

@@ -158,11 +158,11 @@ func (c *call) expectEnd() {
 
 // startRuntime runs a fake runtime until the test ends. By then, nobody may be
 // connected to it and no goroutine may be left.
-func startRuntime(t *testing.T) *proxytest.Runtime {
+func startRuntime(t *testing.T, options ...grpc.ServerOption) *proxytest.Runtime {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
 	t.Cleanup(func() { awaitGoroutines(t, before) })
-	runtime := proxytest.NewRuntime(temporarySocket(t))
+	runtime := proxytest.NewRuntime(temporarySocket(t), options...)
 	if err := runtime.Start(); err != nil {
 		t.Fatal(err)
 	}

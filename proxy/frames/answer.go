@@ -2,6 +2,7 @@ package frames
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"golang.org/x/net/http2"
@@ -58,7 +59,7 @@ func (a *Answer) wait(ctx context.Context, condition func() bool) error {
 		select {
 		case <-a.wake:
 		case <-ctx.Done():
-			a.Cancel()
+			a.cancel(ctx.Err())
 			c.mutex.Lock()
 			return ctx.Err()
 		}
@@ -146,21 +147,31 @@ func (a *Answer) Trailer() []hpack.HeaderField {
 	return a.trailer
 }
 
+// refused waits until the answer has begun, if it is a stream, or is complete, and
+// reports whether the server has not taken the request.
+func (a *Answer) refused(ctx context.Context) bool {
+	_ = a.wait(ctx, func() bool { return a.stream && a.header != nil }) // an error has ended the answer
+	defer a.connection.mutex.Unlock()
+	return errors.Is(a.failure, ErrRefused)
+}
+
 // Cancel gives the request up, if it has not ended.
-func (a *Answer) Cancel() {
+func (a *Answer) Cancel() { a.cancel(context.Canceled) }
+
+func (a *Answer) cancel(err error) {
 	c := a.connection
 	c.mutex.Lock()
-	ended := a.done
-	if !ended {
-		delete(c.answers, a.id)
-		a.finish(nil, context.Canceled)
+	defer c.mutex.Unlock()
+	if a.done {
+		return
 	}
-	failed := c.failure != nil
+	delete(c.answers, a.id)
+	a.finish(nil, err)
+	// The place is free once the server has been told. A failed write ends the connection.
+	c.reserved++
 	c.mutex.Unlock()
-	if !ended && !failed && a.id != 0 {
-		_ = c.write(appendReset(nil, a.id, http2.ErrCodeCancel)) // if it fails the connection has ended
-	}
+	_ = c.write(appendReset(nil, a.id, http2.ErrCodeCancel))
 	c.mutex.Lock()
-	c.closeIdle()
-	c.mutex.Unlock()
+	c.reserved--
+	c.vacated()
 }

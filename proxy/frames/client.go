@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -12,36 +13,45 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Client makes requests to a server, over one connection of its own that it opens
-// when there is none: it is what handlers ask the server with. It sends header fields
-// as they are and returns those of the answer as they came, which no library's client
-// does, and it dials again at once where the server is back. Its methods are safe for
-// concurrent use.
+// Client makes requests to a server for handlers, over connections of its own. It
+// sends header fields unchanged and returns those of the answer unchanged, which no
+// library's client does. It uses one connection, and more only while the server's limit
+// of concurrent requests is reached on each. Its methods are safe for concurrent use.
 type Client struct {
 	dial    func(context.Context) (net.Conn, error)
-	dialing chan struct{} // of one: held by the one who dials
+	turn    chan struct{} // of one: held by the request that is next to get a place
+	changed chan struct{} // of one: a connection may have a place now
 	reading sync.WaitGroup
 
-	mutex      sync.Mutex
-	connection *connection
-	all        map[*connection]struct{} // those that are going away, too
-	closed     bool
+	mutex       sync.Mutex
+	connections []*connection            // those that take requests, the oldest first
+	all         map[*connection]struct{} // and those that finish their requests
+	closed      bool
 }
+
+const (
+	// connectionLimit bounds the connections that take requests. Requests beyond what
+	// they have room for are queued.
+	connectionLimit = 100
+	// spareIdle is how long a further connection is kept without a request.
+	spareIdle = time.Second
+)
 
 // NewClient prepares a client, which must be closed. dial connects it with the server.
 func NewClient(dial func(context.Context) (net.Conn, error)) *Client {
-	return &Client{dial: dial, dialing: make(chan struct{}, 1), all: map[*connection]struct{}{}}
+	return &Client{dial: dial, turn: make(chan struct{}, 1), changed: make(chan struct{}, 1), all: map[*connection]struct{}{}}
 }
 
 // Close ends all requests and closes the connections. Closing twice is fine.
 func (c *Client) Close() error {
 	c.mutex.Lock()
-	c.closed, c.connection = true, nil
+	c.closed, c.connections = true, nil
 	var all []*connection
 	for connection := range c.all {
 		all = append(all, connection)
 	}
 	c.mutex.Unlock()
+	c.signal()
 	for _, connection := range all {
 		connection.fail(net.ErrClosed)
 	}
@@ -56,8 +66,9 @@ const retryPause = 50 * time.Millisecond
 // done, whose error it returns.
 func (c *Client) Connect(ctx context.Context) error {
 	for {
-		connection, err := c.connect(ctx)
+		connection, err := c.reserve(ctx)
 		if err == nil {
+			connection.release()
 			select {
 			case <-connection.ready:
 				return nil
@@ -76,32 +87,96 @@ func (c *Client) Connect(ctx context.Context) error {
 	}
 }
 
-// connect returns the connection, a new one where there is none.
-func (c *Client) connect(ctx context.Context) (*connection, error) {
-	if current, err := c.current(); current != nil || err != nil {
-		return current, err
-	}
+// reserve returns a connection with a place for one request, which begin or release
+// uses up. It waits in the order of the calls until there is one. If there is no
+// connection and none can be made, the error is the dial's.
+func (c *Client) reserve(ctx context.Context) (*connection, error) {
 	select {
-	case c.dialing <- struct{}{}:
-		defer func() { <-c.dialing }()
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if current, err := c.current(); current != nil || err != nil { // somebody else's
-		return current, err
+	for {
+		found, full, err := c.pick()
+		if found != nil || err != nil {
+			return found, err
+		}
+		if full {
+			select {
+			case <-c.changed:
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+			continue
+		}
+		if err := c.open(ctx); err != nil {
+			return nil, err
+		}
 	}
-	conn, err := c.dial(ctx)
-	if err != nil {
-		return nil, err
-	}
-	made := newConnection(conn)
+}
+
+// pick reserves a place on the oldest connection that has one. full reports that no
+// other connection may be opened at the moment.
+func (c *Client) pick() (found *connection, full bool, err error) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	if c.closed {
-		_ = conn.Close()
-		return nil, net.ErrClosed
+		return nil, false, net.ErrClosed
 	}
-	c.connection = made
+	live := c.connections[:0]
+	for _, connection := range c.connections {
+		place := noPlace
+		if found == nil {
+			place = connection.reserve()
+		}
+		switch place {
+		case gonePlace:
+			continue
+		case takenPlace:
+			found = connection
+		case unknownPlace:
+			full = true // it will have places as soon as the server has sent its settings
+		}
+		live = append(live, connection)
+	}
+	clear(c.connections[len(live):])
+	c.connections = live
+	return found, full || len(live) >= connectionLimit, nil
+}
+
+// open opens another connection. While there are others, a failure to do so is no
+// error: the caller looks for a place again after a pause.
+func (c *Client) open(ctx context.Context) error {
+	conn, err := c.dial(ctx)
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	others := len(c.connections) > 0
+	switch {
+	case err == nil && c.closed:
+		_ = conn.Close()
+		return net.ErrClosed
+	case err == nil:
+		c.add(newConnection(conn, c.signal, others))
+		return nil
+	case others && ctx.Err() == nil:
+		c.mutex.Unlock()
+		defer c.mutex.Lock()
+		select {
+		case <-c.changed:
+		case <-time.After(retryPause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		return nil
+	default:
+		return err
+	}
+}
+
+// add runs a connection. The caller holds the mutex.
+func (c *Client) add(made *connection) {
+	c.connections = append(c.connections, made)
 	c.all[made] = struct{}{}
 	c.reading.Go(func() {
 		made.run()
@@ -109,20 +184,14 @@ func (c *Client) connect(ctx context.Context) (*connection, error) {
 		defer c.mutex.Unlock()
 		delete(c.all, made)
 	})
-	return made, nil
 }
 
-// current is the connection that takes requests; nil if there is none.
-func (c *Client) current() (*connection, error) {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	if c.closed {
-		return nil, net.ErrClosed
+// signal makes the request whose turn it is look for a place again.
+func (c *Client) signal() {
+	select {
+	case c.changed <- struct{}{}:
+	default: // it has not looked yet
 	}
-	if c.connection != nil && !c.connection.takes() {
-		c.connection = nil
-	}
-	return c.connection, nil
 }
 
 // Request is one that a [Client] makes. Its body is known as a whole.
@@ -134,12 +203,36 @@ type Request struct {
 	Stream bool
 }
 
-// Do begins a request and returns its answer, which must be read to its end or
-// cancelled. A request that a connection did not take any more is made again on a
-// new one. Where there is no server the error is the dial's.
+// Do makes a request and returns its answer: as soon as its first header fields have
+// come if the request is for a stream, otherwise when it is complete. An answer that
+// is a stream must be read to its end or cancelled.
+//
+// A request that the server has not taken (RFC 9113, 8.7) is made again, after a pause,
+// until ctx is done. If there is no server the error is the dial's.
 func (c *Client) Do(ctx context.Context, request Request) (*Answer, error) {
+	for pause := refusedPause; ; pause = min(2*pause, refusedPauseMost) {
+		answer, err := c.begin(ctx, request)
+		if err != nil || !answer.refused(ctx) {
+			return answer, err
+		}
+		select {
+		case <-time.After(pause/2 + rand.N(pause)): // requests refused at once are not repeated at once
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// The pauses before a refused request is made again.
+const (
+	refusedPause     = 5 * time.Millisecond
+	refusedPauseMost = 500 * time.Millisecond
+)
+
+// begin begins a request, on a new connection if the first one takes no more.
+func (c *Client) begin(ctx context.Context, request Request) (*Answer, error) {
 	for range attempts {
-		connection, err := c.connect(ctx)
+		connection, err := c.reserve(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -151,7 +244,7 @@ func (c *Client) Do(ctx context.Context, request Request) (*Answer, error) {
 	return nil, ErrServerGone // each time at once
 }
 
-// attempts bounds the connections that are opened for one request.
+// attempts bounds the connections that fail while one request is sent.
 const attempts = 3
 
 // ResetError says that the server has reset a request.

@@ -22,7 +22,7 @@ type clientRig struct {
 }
 
 func newClientRig(t *testing.T) *clientRig {
-	r := &clientRig{t: t, servers: make(chan *peer, 10)}
+	r := &clientRig{t: t, servers: make(chan *peer, 2*connectionLimit)}
 	var mutex sync.Mutex
 	var all []net.Conn
 	r.client = NewClient(func(context.Context) (net.Conn, error) {
@@ -209,13 +209,18 @@ func TestClientStreamsAnswer(t *testing.T) {
 	r := newClientRig(t)
 	request := request("/stream", "")
 	request.Stream = true
-	answer, err := r.client.Do(t.Context(), request)
-	if err != nil {
-		t.Fatal(err)
-	}
+	answers := make(chan *Answer, 1)
+	go func() {
+		answer, err := r.client.Do(t.Context(), request)
+		if err != nil {
+			t.Error(err)
+		}
+		answers <- answer
+	}()
 	s := r.server()
 	s.expectRequest(1, "/stream", true)
 	s.headers(1, false, ":status=200")
+	answer := await(t, "the answer begins", answers)
 	if header, err := answer.Header(t.Context()); err != nil || Field(header, ":status") != "200" {
 		t.Errorf("Header: %v, %v", header, err)
 	}
@@ -253,8 +258,6 @@ func TestClientWithoutAnswer(t *testing.T) {
 		gone bool
 	}{
 		"reset":             {func(p *peer) { p.reset(1, http2.ErrCodeInternal) }, ResetError{http2.ErrCodeInternal}, false},
-		"refused":           {func(p *peer) { p.reset(1, http2.ErrCodeRefusedStream) }, ErrRefused, false},
-		"GOAWAY":            {func(p *peer) { p.goAway(0) }, ErrRefused, true},
 		"closed":            {func(p *peer) { _ = p.conn.Close() }, ErrServerGone, true},
 		"closed in answer":  {func(p *peer) { p.headers(1, false, ":status=200"); _ = p.conn.Close() }, ErrServerGone, true},
 		"malformed headers": {func(p *peer) { p.headers(1, false, "UPPER=case") }, http2.StreamError{StreamID: 1, Code: http2.ErrCodeProtocol}, false},

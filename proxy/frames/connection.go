@@ -32,27 +32,34 @@ type connection struct {
 	encoder *encoder
 	out     []byte
 
+	signal func() // is called when a request may have got a place
+	spare  bool   // it is closed after a while without a request
+
 	mutex      sync.Mutex
 	changed    *sync.Cond // the server's windows
 	answers    map[uint32]*Answer
-	next       uint32 // identifier
-	window     int    // the server's for the connection
-	initial    int    // the server's for each request
+	reserved   int         // places for requests that have not begun
+	idle       *time.Timer // closes a spare connection
+	next       uint32      // identifier
+	window     int         // the server's for the connection
+	initial    int         // the server's for each request
 	maxFrame   int
 	table      uint32 // the server's header table
-	most       uint32 // requests that the server takes at once
+	most       int    // requests that the server takes at once
 	unreturned int    // bytes received that the server has not got back
 	settled    bool   // ready is closed
 	leaving    bool
 	failure    error
 }
 
-func newConnection(conn net.Conn) *connection {
+func newConnection(conn net.Conn, signal func(), spare bool) *connection {
 	c := &connection{
 		conn:     conn,
 		framer:   http2.NewFramer(nil, bufio.NewReaderSize(conn, readBuffer)),
 		ready:    make(chan struct{}),
 		gone:     make(chan struct{}),
+		signal:   signal,
+		spare:    spare,
 		encoder:  newEncoder(),
 		next:     1,
 		answers:  map[uint32]*Answer{},
@@ -74,22 +81,68 @@ func newConnection(conn net.Conn) *connection {
 	return c
 }
 
-// takes tells whether another request can be begun.
-func (c *connection) takes() bool {
+// place is the outcome of a reservation.
+type place int
+
+const (
+	noPlace      place = iota // the server's limit is reached
+	takenPlace                // reserved
+	unknownPlace              // the server has yet to send its settings, and its limit with them
+	gonePlace                 // the connection takes no more requests
+)
+
+// reserve reserves a place for a request. Before the server has sent its settings there
+// is one place.
+func (c *connection) reserve() place {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	return c.takesMore()
+	taken := len(c.answers) + c.reserved
+	switch {
+	case !c.takes():
+		c.closeIdle()
+		return gonePlace
+	case !c.settled && taken > 0:
+		return unknownPlace
+	case c.settled && taken >= c.most:
+		return noPlace
+	}
+	c.reserved++
+	if c.idle != nil {
+		c.idle.Stop()
+	}
+	return takenPlace
 }
 
-// takesMore is takes with the mutex held. A connection that takes no more is left:
-// it closes once it is idle.
-func (c *connection) takesMore() bool {
-	if c.failure != nil || c.leaving || c.next > streamMask || uint32(len(c.answers)) >= c.most {
+// release gives a reserved place up.
+func (c *connection) release() {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	c.reserved--
+	c.vacated()
+}
+
+// vacated is called with the mutex held when a request has ended, or will not begin.
+func (c *connection) vacated() {
+	c.signal()
+	if c.closeIdle(); c.spare && c.takes() && len(c.answers)+c.reserved == 0 {
+		c.idle = time.AfterFunc(spareIdle, c.retire)
+	}
+}
+
+// retire leaves the connection if it has no request.
+func (c *connection) retire() {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if len(c.answers)+c.reserved == 0 {
 		c.leaving = true
 		c.closeIdle()
-		return false
 	}
-	return true
+}
+
+// takes reports whether another request can be begun once there is a place for it. The
+// caller holds the mutex.
+func (c *connection) takes() bool {
+	return c.failure == nil && !c.leaving && c.next <= streamMask
 }
 
 // fail ends the connection and all requests on it; only the first time counts.
@@ -104,9 +157,13 @@ func (c *connection) fail(err error) {
 		delete(c.answers, id)
 		answer.finish(nil, err)
 	}
+	if c.idle != nil {
+		c.idle.Stop()
+	}
 	c.changed.Broadcast()
 	close(c.gone)
 	c.mutex.Unlock()
+	c.signal()
 	_ = c.conn.Close()
 }
 
@@ -118,10 +175,13 @@ func (c *connection) write(frames []byte) error {
 	return c.flush()
 }
 
-// respond writes what answers the server. That it takes no more is seen by who reads,
-// after all that it has still said.
-func (c *connection) respond(frames []byte) {
-	if c.write(frames) != nil {
+// respond writes an answer to the server's frames.
+func (c *connection) respond(frames []byte) { c.responded(c.write(frames)) }
+
+// responded is called with the outcome of writing an answer to the server's frames. After
+// a failure the reader still gets what the server has sent before.
+func (c *connection) responded(err error) {
+	if err != nil {
 		_ = c.conn.SetReadDeadline(time.Now().Add(farewell))
 	}
 }
@@ -138,7 +198,7 @@ func (c *connection) flush() error {
 	return err
 }
 
-// begin sends a request.
+// begin sends a request in a reserved place.
 func (c *connection) begin(ctx context.Context, request Request) (*Answer, error) {
 	answer := &Answer{connection: c, stream: request.Stream, wake: make(chan struct{}, 1)}
 	c.writing.Lock()
@@ -154,19 +214,20 @@ func (c *connection) begin(ctx context.Context, request Request) (*Answer, error
 	c.writing.Unlock()
 	if err == nil && len(rest) > 0 {
 		if err = c.sendRest(ctx, answer, rest); err != nil {
-			answer.Cancel()
+			answer.cancel(err)
 		}
 	}
 	return answer, err
 }
 
 // beginLocked encodes a request as far as the server's windows allow, and returns
-// the rest of its body. One that is to be sent as a whole is not begun where there would
-// be a rest.
+// the rest of its body. The caller holds the writing lock.
 func (c *connection) beginLocked(answer *Answer, request Request) (rest []byte, err error) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	if !c.takesMore() {
+	c.reserved--
+	if !c.takes() {
+		c.closeIdle()
 		return nil, errLeaving
 	}
 	answer.id = c.next
@@ -179,14 +240,7 @@ func (c *connection) beginLocked(answer *Answer, request Request) (rest []byte, 
 		flags = http2.FlagHeadersEndStream
 	}
 	c.out = appendBlock(c.out, answer.id, block, c.maxFrame, flags)
-	n := min(len(request.Body), answer.window, c.window)
-	if n <= 0 {
-		return request.Body, nil
-	}
-	answer.window -= n
-	c.window -= n
-	c.out = appendData(c.out, answer.id, request.Body[:n], c.maxFrame, n == len(request.Body))
-	return request.Body[n:], nil
+	return request.Body[c.appendPiece(answer, request.Body):], nil
 }
 
 // sendRest sends the rest of a body as the server makes room.
@@ -201,12 +255,7 @@ func (c *connection) sendRest(ctx context.Context, answer *Answer, rest []byte) 
 		for min(c.window, answer.window) <= 0 && c.failure == nil && ctx.Err() == nil && !answer.done {
 			c.changed.Wait()
 		}
-		n, failure, maxFrame := min(c.window, answer.window, len(rest)), c.failure, c.maxFrame
-		done, complete := answer.done, answer.failure == nil
-		if failure == nil && ctx.Err() == nil && !done {
-			c.window -= n
-			answer.window -= n
-		}
+		failure, done, complete := c.failure, answer.done, answer.failure == nil
 		c.mutex.Unlock()
 		switch {
 		case done && complete: // without the rest, for which the server need not wait
@@ -218,7 +267,8 @@ func (c *connection) sendRest(ctx context.Context, answer *Answer, rest []byte) 
 		case ctx.Err() != nil:
 			return ctx.Err()
 		}
-		if err := c.write(appendData(nil, answer.id, rest[:n], maxFrame, n == len(rest))); err != nil {
+		n, err := c.sendPiece(answer, rest)
+		if err != nil {
 			return err
 		}
 		rest = rest[n:]
@@ -226,10 +276,35 @@ func (c *connection) sendRest(ctx context.Context, answer *Answer, rest []byte) 
 	return nil
 }
 
-// closeIdle closes a connection that is left and has no request; the caller holds
-// the mutex.
+// sendPiece sends as much of a body as the windows allow, and returns its length. No
+// acknowledgement of settings goes out between the use of a window and the data.
+func (c *connection) sendPiece(answer *Answer, rest []byte) (int, error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.mutex.Lock()
+	n := 0
+	if !answer.done {
+		n = c.appendPiece(answer, rest)
+	}
+	c.mutex.Unlock()
+	return n, c.flush()
+}
+
+// appendPiece is sendPiece without the writing. The caller holds both locks.
+func (c *connection) appendPiece(answer *Answer, body []byte) int {
+	n := max(0, min(c.window, answer.window, len(body)))
+	if n > 0 {
+		c.window -= n
+		answer.window -= n
+		c.out = appendData(c.out, answer.id, body[:n], c.maxFrame, n == len(body))
+	}
+	return n
+}
+
+// closeIdle closes a connection that takes no more requests and has none; the caller
+// holds the mutex.
 func (c *connection) closeIdle() {
-	if c.leaving && len(c.answers) == 0 {
+	if !c.takes() && len(c.answers)+c.reserved == 0 {
 		_ = c.conn.Close() // run notices
 	}
 }

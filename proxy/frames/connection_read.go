@@ -3,6 +3,7 @@ package frames
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -17,8 +18,8 @@ func (c *connection) run() {
 		if f, err = c.framer.ReadFrame(); err == nil {
 			err = c.frame(f)
 		} else if problem, ok := errors.AsType[http2.StreamError](err); ok {
-			c.end(problem.StreamID, nil, problem)
 			c.respond(appendReset(nil, problem.StreamID, problem.Code))
+			c.end(problem.StreamID, nil, problem)
 			err = nil
 		} else if _, ok := errors.AsType[http2.ConnectionError](err); !ok {
 			err = fmt.Errorf("%w: %w", ErrServerGone, err)
@@ -71,6 +72,9 @@ func (c *connection) headers(f *http2.MetaHeadersFrame) {
 		c.end(f.StreamID, f.Fields, nil)
 		return
 	}
+	if strings.HasPrefix(f.PseudoValue("status"), "1") {
+		return // the final header block is yet to come (RFC 9110, 15.2)
+	}
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	if answer := c.answers[f.StreamID]; answer != nil && answer.header == nil {
@@ -113,8 +117,8 @@ func (c *connection) data(f *http2.DataFrame) {
 
 // refuse ends a request whose answer is not kept.
 func (c *connection) refuse(id uint32) {
-	c.end(id, nil, ErrAnswerTooLarge)
 	c.respond(appendReset(nil, id, http2.ErrCodeCancel))
+	c.end(id, nil, ErrAnswerTooLarge)
 }
 
 // end ends a request.
@@ -128,7 +132,7 @@ func (c *connection) end(id uint32, trailer []hpack.HeaderField, err error) {
 	delete(c.answers, id)
 	answer.finish(trailer, err)
 	c.changed.Broadcast()
-	c.closeIdle()
+	c.vacated()
 }
 
 func (c *connection) goAway(last uint32) {
@@ -142,14 +146,29 @@ func (c *connection) goAway(last uint32) {
 		}
 	}
 	c.changed.Broadcast()
-	c.closeIdle()
+	c.vacated()
 }
 
+// settings applies the server's settings. They hold for all that is sent after their
+// acknowledgement, and for nothing before it.
 func (c *connection) settings(f *http2.SettingsFrame) error {
 	if f.IsAck() {
 		return nil
 	}
+	c.writing.Lock()
+	err := c.apply(f)
+	if err == nil {
+		c.out = header{kind: http2.FrameSettings, flags: http2.FlagSettingsAck}.append(c.out)
+		c.responded(c.flush())
+	}
+	c.writing.Unlock()
+	c.signal()
+	return err
+}
+
+func (c *connection) apply(f *http2.SettingsFrame) error {
 	c.mutex.Lock()
+	defer c.mutex.Unlock()
 	err := f.ForeachSetting(func(setting http2.Setting) error {
 		switch setting.ID {
 		case http2.SettingInitialWindowSize:
@@ -162,7 +181,7 @@ func (c *connection) settings(f *http2.SettingsFrame) error {
 		case http2.SettingHeaderTableSize:
 			c.table = min(c.table, setting.Val)
 		case http2.SettingMaxConcurrentStreams:
-			c.most = max(setting.Val, 1)
+			c.most = int(setting.Val)
 		}
 		return setting.Valid()
 	})
@@ -170,10 +189,6 @@ func (c *connection) settings(f *http2.SettingsFrame) error {
 	if !c.settled {
 		c.settled = true
 		close(c.ready)
-	}
-	c.mutex.Unlock()
-	if err == nil {
-		c.respond(header{kind: http2.FrameSettings, flags: http2.FlagSettingsAck}.append(nil))
 	}
 	return err
 }

@@ -25,6 +25,7 @@ type Handler func(stream grpc.ServerStream) error
 // and Stop must take turns.
 type Runtime struct {
 	socket      string
+	options     []grpc.ServerOption
 	connections Counter
 	calls       atomic.Int64
 
@@ -35,9 +36,10 @@ type Runtime struct {
 	served chan error
 }
 
-// NewRuntime prepares a runtime that knows no method yet.
-func NewRuntime(socket string) *Runtime {
-	return &Runtime{socket: socket, handlers: map[string]Handler{}}
+// NewRuntime prepares a runtime that knows no method yet. options are further ones of its
+// gRPC server.
+func NewRuntime(socket string, options ...grpc.ServerOption) *Runtime {
+	return &Runtime{socket: socket, options: options, handlers: map[string]Handler{}}
 }
 
 // Socket is the path of the unix socket.
@@ -66,13 +68,13 @@ func (r *Runtime) Start() error {
 		return fmt.Errorf("listen on %s: %w", r.socket, err)
 	}
 	listener.SetUnlinkOnClose(false)
-	r.server = grpc.NewServer(
+	r.server = grpc.NewServer(append([]grpc.ServerOption{
 		grpc.ForceServerCodecV2(Codec("")),
 		grpc.UnknownServiceHandler(r.answer),
 		grpc.MaxRecvMsgSize(math.MaxInt32),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.WaitForHandlers(true),
-	)
+	}, r.options...)...)
 	r.served = make(chan error, 1)
 	go func(server *grpc.Server, served chan<- error) {
 		served <- server.Serve(r.connections.Listener(listener))

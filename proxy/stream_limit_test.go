@@ -1,0 +1,72 @@
+package proxy_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"image-cri-shim/proxy"
+	"image-cri-shim/proxy/proxytest"
+)
+
+// TestRuntimeLimitsStreams has 20 clients make 10 calls each, at the same time, of a
+// runtime that takes only a few on a connection: each is answered. An interceptor asks the
+// runtime twice for each call that it takes.
+func TestRuntimeLimitsStreams(t *testing.T) {
+	const taken = "/conformance.v1.Service/Taken"
+	for _, limit := range []uint32{1, 3, 10, 50} {
+		t.Run(fmt.Sprint(limit), func(t *testing.T) {
+			forEachEngine(t, func(t *testing.T, under engineUnderTest) {
+				runtime := startRuntime(t, grpc.MaxConcurrentStreams(limit))
+				for _, method := range []string{method, taken} {
+					runtime.Handle(method, slowEcho)
+				}
+				front := startFront(t, under, proxy.Options{
+					Runtime: runtime.Socket(),
+					Interceptors: proxy.Interceptors{Unary: map[string]proxy.Unary{
+						taken: func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, error) {
+							if _, err := invoke(ctx, method, request); err != nil {
+								return nil, fmt.Errorf("before: %w", err)
+							}
+							return invoke(ctx, taken, request)
+						},
+					}},
+				})
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				var running sync.WaitGroup
+				for range 20 {
+					client, err := proxytest.Dial(front.socket)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer client.Close()
+					for i := range 10 {
+						running.Go(func() {
+							want := fmt.Sprint("pull ", i)
+							called := []string{taken, method}[i/8] // most of them are taken
+							if got, err := proxytest.Invoke(ctx, client, called, []byte(want)); err != nil || string(got) != want {
+								t.Errorf("%s: got %q, %v", called, got, err)
+							}
+						})
+					}
+				}
+				running.Wait()
+			})
+		})
+	}
+}
+
+// slowEcho answers after a moment, so that calls meet.
+func slowEcho(stream grpc.ServerStream) error {
+	message, err := proxytest.Receive(stream)
+	if err != nil {
+		return err
+	}
+	time.Sleep(2 * time.Millisecond)
+	return proxytest.Send(stream, message)
+}
