@@ -222,6 +222,7 @@ func (c *interceptedCall) end(err error) {
 	if err != nil && errors.Is(context.Cause(c.ctx), frames.ErrDismissed) {
 		c.failure = errEnding
 	}
+	c.failure = fitStatus(c.failure, listSize(endFields(nil, c.trailer, c.begun)), listLimit)
 	if err := c.exchange.End(endFields(c.failure, c.trailer, c.begun)); err != nil && c.failure == nil {
 		c.failure = status.Error(codes.Canceled, "the client has gone")
 	}

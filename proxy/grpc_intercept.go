@@ -64,7 +64,7 @@ func (c *intercepted) unary(handle Unary) error {
 		}
 	}
 	if err != nil {
-		return err
+		return fitStatus(err, listSize(endFields(nil, nil, len(header) > 0))+metadataSize(trailer), listLimit)
 	}
 	return c.stream.SendMsg(newFrame(response))
 }

@@ -1,6 +1,10 @@
 package proxy
 
-import "context"
+import (
+	"context"
+
+	"google.golang.org/grpc/status"
+)
 
 // Invoke calls a unary method of the runtime with a raw request and returns the
 // raw response. ctx must be the interceptor's or derived from it: it carries
@@ -15,10 +19,20 @@ type Invoke func(ctx context.Context, method string, request []byte) (response [
 // what the client sent, decompressed and otherwise untouched, even where it is
 // malformed; it must not be modified. To forward the call as it is, return what
 // invoke returns for it. An error that carries a gRPC status reaches the client
-// unchanged.
+// unchanged, except for an [AppendedError] that is too long.
 //
 // It is called from many goroutines at once and must return when ctx is done.
 type Unary func(ctx context.Context, request []byte, invoke Invoke) (response []byte, err error)
+
+// AppendedError is a runtime's error to whose text an [Unary] has appended one of its own.
+// The appended text is cut if the client would not accept the header list otherwise.
+type AppendedError interface {
+	error
+	// GRPCStatus returns the status with the whole text.
+	GRPCStatus() *status.Status
+	// Appended returns the end of the text that is not the runtime's.
+	Appended() string
+}
 
 // Stream prepares one call of a method that answers with a stream of messages.
 // It returns the request to forward and a function that is given each response

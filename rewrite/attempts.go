@@ -62,10 +62,26 @@ func (a *attempts) explain(err error, introduction string) error {
 	if !ok || a.none() {
 		return err
 	}
+	appended := "; image-cri-shim " + introduction + ": " + a.String()
 	explained := failure.Proto()
-	explained.Message += "; image-cri-shim " + introduction + ": " + a.String()
-	return status.FromProto(explained).Err()
+	explained.Message += appended
+	return &explainedError{status: status.FromProto(explained), appended: appended}
 }
+
+// explainedError is a runtime's error to whose text the shim has appended one of its own.
+// The latter may be cut on the way to a client, the former may not.
+type explainedError struct {
+	status   *status.Status
+	appended string
+}
+
+func (e *explainedError) Error() string { return e.status.Err().Error() }
+
+// GRPCStatus returns the status with the whole text.
+func (e *explainedError) GRPCStatus() *status.Status { return e.status }
+
+// Appended returns the end of the text that is not the runtime's.
+func (e *explainedError) Appended() string { return e.appended }
 
 // refusal is the error of a pull that may not go on to the original registry.
 // Where a pull has failed it is the runtime's, otherwise it is the shim's own:
@@ -74,6 +90,7 @@ func (a *attempts) explain(err error, introduction string) error {
 // kubelet takes the code Unknown off before it compares).
 func (a *attempts) refusal(original string) error {
 	const rule = "fallback: never"
+	original = oneLine(original) // the grammar does not bound a registry's host
 	switch {
 	case a.pulled != nil:
 		return a.explain(a.pulled, "does not go on to the original registry ("+rule+"), tried")

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -82,5 +83,35 @@ func TestExplainLeavesOtherErrors(t *testing.T) {
 	runtimes := status.Error(codes.NotFound, "not found")
 	if got := tried.explain(runtimes, "tried before"); got != runtimes {
 		t.Errorf("without attempts: got %v", got)
+	}
+}
+
+// What was appended to a runtime's error can be told from the error's own text.
+func TestExplainKeepsRuntimesError(t *testing.T) {
+	var tried attempts
+	tried.unanswered(Answer{Candidate: Candidate{Registry: "http://hub"}, Absent: true, Reason: "absent"})
+	runtimes, err := status.New(codes.NotFound, "not found").WithDetails(&errdetails.ErrorInfo{Reason: "why"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	explained := tried.explain(runtimes.Err(), "tried before")
+	const appended = "; image-cri-shim tried before: http://hub (absent)"
+	marked, ok := explained.(interface{ Appended() string })
+	if !ok || marked.Appended() != appended {
+		t.Errorf("%v has nothing appended, want %q", explained, appended)
+	}
+	if s := status.Convert(explained); s.Code() != codes.NotFound || s.Message() != "not found"+appended || len(s.Details()) != 1 {
+		t.Errorf("the status is %v %q %v", s.Code(), s.Message(), s.Details())
+	}
+}
+
+// The shim's own errors are short, whatever name was asked for.
+func TestRefusalIsBounded(t *testing.T) {
+	var tried attempts
+	for i := range 10 {
+		tried.unanswered(Answer{Candidate: Candidate{Registry: fmt.Sprint("http://", i)}, Reason: strings.Repeat("reason ", 100)})
+	}
+	if got := status.Convert(tried.refusal(strings.Repeat("a.", 5000) + "b/c:d")).Message(); len(got) > 1500 {
+		t.Errorf("%d bytes: %.100q", len(got), got)
 	}
 }

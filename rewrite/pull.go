@@ -46,7 +46,7 @@ func (c call) pullUnread(ctx context.Context, encoded []byte, image string, prob
 	if MayFallBack(image, c.lookup.MayFallBack) {
 		return c.forwardPull(ctx, encoded)
 	}
-	err := status.Errorf(codes.InvalidArgument, "image-cri-shim: no configured registry can have it, and no other is to be asked (fallback: never): %v", problem)
+	err := status.Errorf(codes.InvalidArgument, "image-cri-shim: no configured registry can have it, and no other is to be asked (fallback: never): %s", oneLine(problem.Error()))
 	c.decided(ctx, Decision{Method: "PullImage", Asked: oneLine(image), Reason: "fallback: never", Outcome: OutcomeRefused, Err: err})
 	return nil, err
 }

@@ -1,0 +1,67 @@
+package proxy
+
+import (
+	"encoding/base64"
+	"errors"
+	"sort"
+	"strings"
+
+	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// listLimit is the size of a header list that every client accepts, in bytes (RFC 9113,
+// 6.5.2): gRPC's C-core rejects some lists from here on, and does not announce it.
+const listLimit = 8 << 10
+
+// cutMark is the end of an appended text that was cut.
+const cutMark = "..."
+
+// fitStatus returns the error to send for err in a header list of at most limit bytes,
+// others of which belong to further fields. It cuts the text that an interceptor has
+// appended, and never the runtime's own text, which may be too long by itself.
+func fitStatus(err error, others, limit int) error {
+	failure, ok := errors.AsType[AppendedError](err)
+	if !ok || others+listSize(statusFields(err)) <= limit {
+		return err
+	}
+	appended := failure.Appended()
+	cut := failure.GRPCStatus().Proto()
+	own := strings.TrimSuffix(cut.Message, appended)
+	fits := func(text string) bool {
+		cut.Message = own + text
+		return others+listSize(statusFields(status.FromProto(cut).Err())) <= limit
+	}
+	shortened := func(n int) string { return strings.ToValidUTF8(appended[:n], "") + cutMark }
+	n := sort.Search(len(appended), func(n int) bool { return !fits(shortened(n)) }) - 1
+	if n <= 0 {
+		cut.Message = own
+	} else {
+		cut.Message = own + shortened(n)
+	}
+	return status.FromProto(cut).Err()
+}
+
+// listSize returns the size of a header list.
+func listSize(fields []hpack.HeaderField) int {
+	size := 0
+	for _, field := range fields {
+		size += int(field.Size())
+	}
+	return size
+}
+
+// metadataSize returns the size of metadata in a header list.
+func metadataSize(of metadata.MD) int {
+	size := 0
+	for name, values := range of {
+		for _, value := range values {
+			if strings.HasSuffix(name, "-bin") {
+				value = base64.RawStdEncoding.EncodeToString([]byte(value))
+			}
+			size += int(hpack.HeaderField{Name: name, Value: value}.Size())
+		}
+	}
+	return size
+}
