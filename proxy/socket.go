@@ -23,6 +23,10 @@ import (
 // root's and 0660 where that can't be read; without root's rights only the mode
 // follows. Until then nobody but the owner can connect. Closing the listener
 // removes the file, unless another has taken its place.
+//
+// Of several processes that open the same socket at the same moment one gets it, and the
+// others an error. They take turns by a file beside the socket, its name with ".lock"
+// appended, which is removed again.
 func Listen(ctx context.Context, socket, runtimeSocket string) (net.Listener, error) {
 	return listen(ctx, socket, func(file *os.File) error { return followRuntime(file, runtimeSocket) })
 }
@@ -36,6 +40,11 @@ func listen(ctx context.Context, socket string, open func(*os.File) error) (net.
 	if err := os.MkdirAll(filepath.Dir(socket), 0o755); err != nil {
 		return nil, fmt.Errorf("create the folder of socket %s: %w", socket, err)
 	}
+	unlock, err := lockSocket(ctx, socket)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	if err := removeStale(ctx, socket); err != nil {
 		return nil, err
 	}
@@ -81,7 +90,8 @@ func (l *socketListener) setUp(open func(*os.File) error) error {
 	return open(file)
 }
 
-// removeStale makes room for a socket.
+// removeStale makes room for a socket. The caller holds the socket's lock: without it, the
+// file that is removed could be the fresh one of another process.
 func removeStale(ctx context.Context, socket string) error {
 	file, err := os.Lstat(socket)
 	if errors.Is(err, fs.ErrNotExist) {
