@@ -3,10 +3,13 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
@@ -93,16 +96,38 @@ func TestRuntimeEnds(t *testing.T) {
 				if err := n.rawPull(t); status.Code(err) != codes.Unavailable {
 					t.Errorf("pull without a runtime: got %v, want Unavailable", err)
 				}
+				n.wantKubeletFails(t)
 				if err := runtime.Start(testContext(t)); err != nil {
 					t.Fatal(err)
 				}
 				n.eventuallyServes(t)
+				_ = dial(t, n.shim.Socket()) // a kubelet that starts now
 				n.wantStatus(t, "nginx:1.25", id)
 				n.wantStatus(t, id, id)
 				n.pull(t, n.through, "nginx", nil)
 			})
 		}
 	})
+}
+
+// wantKubeletFails makes the first call of a kubelet that starts without a runtime. As
+// without the shim it fails at once, and says which socket does not answer. (The call is
+// that of cri-client, which leaks its connection where the call fails.)
+func (n *node) wantKubeletFails(t *testing.T) {
+	t.Helper()
+	connection, err := grpc.NewClient("unix://"+n.shim.Socket(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	start := time.Now()
+	_, err = runtimeapi.NewRuntimeServiceClient(connection).Version(testContext(t), &runtimeapi.VersionRequest{})
+	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), n.runtime.Socket()) {
+		t.Errorf("kubelet's start without a runtime: got %v, want Unavailable that names %s", err, n.runtime.Socket())
+	}
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("kubelet's start took %v to fail", took)
+	}
 }
 
 func TestShimKilled(t *testing.T) {

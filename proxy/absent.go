@@ -14,10 +14,13 @@ import (
 // replaced by the client.
 const absentAge = time.Second
 
-// absent answers the clients that come while the runtime is away: with the grpc
-// engine, whose calls then fail at once and name the runtime's socket, and succeed
-// once it is back. Such connections are asked to end after a while, so that the
-// next ones are relayed.
+// absent answers the clients that connect while the runtime is away: with the grpc
+// engine, whose calls fail at once and name the runtime's socket, and succeed once it is
+// back. Such connections are asked to end after a while, so that the next ones are relayed.
+//
+// Clients that wait for readiness get Unavailable, too. They would wait if the connection
+// were closed or held before SETTINGS, but then the error of fail-fast calls, such as all of
+// kubelet's, would not name the socket, and would come later or end later.
 type absent struct {
 	options Options
 

@@ -1,0 +1,90 @@
+package proxy_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"image-cri-shim/proxy"
+	"image-cri-shim/proxy/proxytest"
+)
+
+// While the runtime is away every call fails at once and names the runtime's socket,
+// those of clients that wait for readiness as well: the shim is ready. Both kinds of
+// clients, those that came during the outage and those of before, are served again soon
+// after the runtime's return.
+func TestRuntimeIsAwayForAllClients(t *testing.T) {
+	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
+		runtime := startRuntime(t)
+		runtime.Handle(method, echo)
+		front := startFront(t, under, proxy.Options{Runtime: runtime.Socket()})
+		front.awaitRuntime(t)
+		before := dialFront(t, front)
+		if _, err := proxytest.Invoke(t.Context(), before, method, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := runtime.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = proxytest.Invoke(t.Context(), before, method, nil) // notices that the connection has ended
+		clients := map[string]*grpc.ClientConn{"of before": before, "new": dialFront(t, front)}
+		for name, client := range clients {
+			for _, waits := range []bool{false, true} {
+				expectAway(t, client, name, waits, runtime.Socket())
+			}
+		}
+		if err := runtime.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for name, client := range clients {
+			expectServed(t, client, name)
+		}
+	})
+}
+
+func dialFront(t *testing.T, front *front) *grpc.ClientConn {
+	t.Helper()
+	client, err := proxytest.Dial(front.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+func expectAway(t *testing.T, client *grpc.ClientConn, name string, waits bool, socket string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	start := time.Now()
+	_, err := proxytest.Invoke(ctx, client, method, nil, grpc.WaitForReady(waits))
+	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), socket) {
+		t.Errorf("client %s, wait for ready %v: got %v, want Unavailable that names %s", name, waits, err, socket)
+	}
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("client %s, wait for ready %v: the call took %v to fail", name, waits, took)
+	}
+}
+
+// expectServed waits until a client's calls are served.
+func expectServed(t *testing.T, client *grpc.ClientConn, name string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), comeback)
+	defer cancel()
+	for {
+		_, err := proxytest.Invoke(ctx, client, method, nil, grpc.WaitForReady(true))
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("client %s: %v after the runtime's return: %v", name, comeback, err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
