@@ -20,7 +20,7 @@ const absentAge = time.Second
 //
 // Clients that wait for readiness get Unavailable, too. They would wait if the connection
 // were closed or held before SETTINGS, but then the error of fail-fast calls, such as all of
-// kubelet's, would not name the socket, and would come later or end later.
+// kubelet's, would not name the socket.
 type absent struct {
 	options Options
 

@@ -149,33 +149,37 @@ func (c *Client) pick() (found *connection, full bool, err error) {
 // error: the caller looks for a place again after a pause.
 func (c *Client) open(ctx context.Context) error {
 	conn, err := c.dial(ctx)
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	others := len(c.connections) > 0
-	switch {
-	case err == nil && c.closed:
-		_ = conn.Close()
-		return net.ErrClosed
-	case err == nil:
-		c.add(newConnection(conn, c.signal, others))
-		return nil
-	case others && ctx.Err() == nil:
-		c.mutex.Unlock()
-		defer c.mutex.Lock()
-		select {
-		case <-c.changed:
-		case <-time.After(retryPause):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		return nil
-	default:
+	if err == nil {
+		return c.add(conn)
+	}
+	if c.count() == 0 || ctx.Err() != nil {
 		return err
 	}
+	select {
+	case <-c.changed:
+	case <-time.After(retryPause):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
 }
 
-// add runs a connection. The caller holds the mutex.
-func (c *Client) add(made *connection) {
+// count returns the number of connections that take requests, or did lately.
+func (c *Client) count() int {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	return len(c.connections)
+}
+
+// add runs a connection. One beside others is closed when it is not used.
+func (c *Client) add(conn net.Conn) error {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if c.closed {
+		_ = conn.Close()
+		return net.ErrClosed
+	}
+	made := newConnection(conn, c.signal, len(c.connections) > 0)
 	c.connections = append(c.connections, made)
 	c.all[made] = struct{}{}
 	c.reading.Go(func() {
@@ -184,6 +188,7 @@ func (c *Client) add(made *connection) {
 		defer c.mutex.Unlock()
 		delete(c.all, made)
 	})
+	return nil
 }
 
 // signal makes the request whose turn it is look for a place again.
