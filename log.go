@@ -41,15 +41,9 @@ func logCall(log *logrus.Logger, call *proxy.Call) {
 	entry.Debug("call")
 }
 
-// logDecision writes the line of one decision about an image name: at info
-// level where something is done with the image, at debug level where it is only
-// looked at, which kubelet does all the time.
+// logDecision writes the line of one decision about an image name.
 func logDecision(log *logrus.Logger, d rewrite.Decision) {
-	level := logrus.InfoLevel
-	switch d.Method {
-	case "ImageStatus", "ListImages", "StreamImages":
-		level = logrus.DebugLevel
-	}
+	level := decisionLevel(d)
 	if !log.IsLevelEnabled(level) {
 		return
 	}
@@ -58,4 +52,23 @@ func logDecision(log *logrus.Logger, d rewrite.Decision) {
 		fields[logrus.ErrorKey] = d.Err
 	}
 	log.WithFields(fields).Log(level, d.Method)
+}
+
+// decisionLevel returns the info level if something is done with the image, and the
+// debug level if it is only looked at, which kubelet does all the time. It returns
+// the warning level if the runtime has failed to say whether the image is there,
+// and nothing else has shown that it is.
+func decisionLevel(d rewrite.Decision) logrus.Level {
+	looksOnly := false
+	switch d.Method {
+	case "ImageStatus", "ListImages", "StreamImages":
+		looksOnly = true
+	}
+	switch {
+	case d.Failed != nil && !(looksOnly && d.Served != ""):
+		return logrus.WarnLevel
+	case looksOnly:
+		return logrus.DebugLevel
+	}
+	return logrus.InfoLevel
 }

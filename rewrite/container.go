@@ -2,9 +2,12 @@ package rewrite
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
@@ -43,18 +46,21 @@ func imagesOf(request *runtime.CreateContainerRequest) []*runtime.ImageSpec {
 	return specs
 }
 
-// replaceByID makes spec name the image by its ID, where it is on the node.
+// replaceByID makes spec name the image by its ID if it is on the node. If the
+// runtime fails to say whether it is, its error is returned.
 func (c call) replaceByID(ctx context.Context, spec *runtime.ImageSpec) (bool, error) {
 	asked := spec.GetImage()
 	name, err := Parse(asked)
 	if err != nil {
 		return false, nil
 	}
-	found, err := c.resolveName(ctx, asked, name)
-	if err != nil {
-		return false, fatal(err)
-	}
-	if found.image().GetId() == "" {
+	found, err := c.resolveName(ctx, asked, name, true)
+	switch {
+	case status.Code(err) == codes.NotFound:
+		return false, nil
+	case err != nil:
+		return false, err
+	case found.image().GetId() == "":
 		return false, nil
 	}
 	spec.Image = found.image().Id
@@ -121,7 +127,7 @@ func (c call) restoreContainers(ctx context.Context, raw []byte, message proto.M
 	if !changed {
 		return raw, nil
 	}
-	return proto.Marshal(message)
+	return c.encodeRestored(message, raw), nil
 }
 
 // restoreContainer restores image.image and image_ref of a container's status.
@@ -140,9 +146,10 @@ func (c call) restoreContainer(ctx context.Context, status *runtime.ContainerSta
 	return changed
 }
 
-// shownFor returns what is to be seen in place of a reference that is hidden: a
-// name that the ledger has for it, or whatever else its image is called, or,
-// where it has no name left, the image's ID, as runtimes have it.
+// shownFor returns the name to show in place of a hidden reference: a name that
+// the ledger has for it, another name of its image or, if the image has none, the
+// image's ID, as runtimes do. If the runtime fails to say what the image is called,
+// the reference stays.
 func (c call) shownFor(ctx context.Context, reference, specified string) string {
 	id, hidden := c.ledger.hiddenOn(reference)
 	if !hidden {
@@ -152,7 +159,13 @@ func (c call) shownFor(ctx context.Context, reference, specified string) string 
 		return original
 	}
 	image, err := c.runtime.status(ctx, id)
-	if err != nil || image == nil {
+	switch {
+	case err != nil:
+		if status.Code(err) != codes.Canceled { // by the client
+			c.warn(fmt.Errorf("restore the name of %s, which is shown as it is: %w", reference, err))
+		}
+		return reference
+	case image == nil:
 		return id
 	}
 	c.ledger.restoreImage(image)

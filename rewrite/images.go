@@ -16,21 +16,29 @@ type images struct {
 	invoke  Invoke
 }
 
-// status returns what the runtime has under a reference or ID, nil if nothing.
+// status returns the image that the runtime has under a reference or ID, nil if
+// there is none.
 func (i images) status(ctx context.Context, image string) (*runtime.Image, error) {
 	response, _, err := i.statusOf(ctx, &runtime.ImageStatusRequest{Image: &runtime.ImageSpec{Image: image}})
 	return response.GetImage(), err
 }
 
-// statusOf returns the answer to request, decoded and as it came.
+// statusOf returns the answer to request, decoded and as it came. The code
+// NotFound is an answer, too: there is no such image.
 func (i images) statusOf(ctx context.Context, request *runtime.ImageStatusRequest) (*runtime.ImageStatusResponse, []byte, error) {
 	encoded, err := proto.Marshal(request)
 	if err != nil {
 		return nil, nil, err
 	}
-	return i.rawStatus(ctx, encoded)
+	response, raw, err := i.rawStatus(ctx, encoded)
+	if status.Code(err) == codes.NotFound {
+		return &runtime.ImageStatusResponse{}, nil, nil
+	}
+	return response, raw, err
 }
 
+// rawStatus returns the answer to an encoded request. Its errors are the
+// runtime's, NotFound included.
 func (i images) rawStatus(ctx context.Context, request []byte) (*runtime.ImageStatusResponse, []byte, error) {
 	raw, err := i.invoke(ctx, "/"+i.version+".ImageService/ImageStatus", request)
 	if err != nil {
@@ -41,15 +49,6 @@ func (i images) rawStatus(ctx context.Context, request []byte) (*runtime.ImageSt
 		return nil, raw, nil // not for us to judge: it is forwarded as it is
 	}
 	return response, raw, nil
-}
-
-// fatal is err where it ends the whole call, nil where another reference may
-// still be tried.
-func fatal(err error) error {
-	if ends(err) {
-		return err
-	}
-	return nil
 }
 
 // hasName tells whether the runtime has the image under a canonical reference.
@@ -66,13 +65,4 @@ func digestsOf(image *runtime.Image, in string) []string {
 		}
 	}
 	return digests
-}
-
-// ends tells the errors after which asking the runtime again is of no use.
-func ends(err error) bool {
-	switch status.Code(err) {
-	case codes.Canceled, codes.DeadlineExceeded, codes.Unavailable:
-		return true
-	}
-	return false
 }

@@ -3,6 +3,8 @@ package rewrite
 import (
 	"context"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
@@ -28,7 +30,8 @@ func (c call) streamImages(ctx context.Context, encoded []byte) (forward []byte,
 
 // resolveFilter makes the filter of ListImages or StreamImages, which look the
 // same on the wire, name what the runtime has. (CRI-O answers it like
-// ImageStatus, containerd ignores it.)
+// ImageStatus, containerd ignores it.) If the runtime fails to answer for the name,
+// that is the answer, as in ImageStatus.
 func (c call) resolveFilter(ctx context.Context, encoded []byte) ([]byte, error) {
 	request := &runtime.ListImagesRequest{}
 	if proto.Unmarshal(encoded, request) != nil {
@@ -39,10 +42,12 @@ func (c call) resolveFilter(ctx context.Context, encoded []byte) ([]byte, error)
 	if err != nil {
 		return encoded, nil
 	}
-	found, err := c.resolveName(ctx, asked, name)
+	found, err := c.resolveName(ctx, asked, name, false)
 	switch {
+	case status.Code(err) == codes.NotFound:
+		return encoded, nil
 	case err != nil:
-		return encoded, fatal(err)
+		return nil, err
 	case found.hidden:
 		request.Filter.Image.Image = noImage
 	case found.own:

@@ -20,6 +20,7 @@ type resolution struct {
 	reason    string
 	response  *runtime.ImageStatusResponse // nil where the runtime's answer can't be decoded
 	raw       []byte                       // the runtime's answer as it came
+	failed    unanswered                   // the other references that the runtime failed to answer for
 }
 
 func (r resolution) image() *runtime.Image { return r.response.GetImage() }
@@ -47,18 +48,27 @@ func (r resolution) outcome(err error) Outcome {
 // is visible under it came after the ledger's entry, and not through the shim. The
 // runtime is asked for both at once.
 //
-// request names the image as the client did, and encoded is its encoding.
-func (c call) resolve(ctx context.Context, request *runtime.ImageStatusRequest, encoded []byte, name reference.Named) (resolution, error) {
+// request names the image as the client did, and encoded is its encoding. If
+// nothing is found, the runtime's error about a registry's reference is logged; a
+// strict resolution returns it.
+func (c call) resolve(ctx context.Context, request *runtime.ImageStatusRequest, encoded []byte, name reference.Named, strict bool) (resolution, error) {
 	start := time.Now()
 	found, err := c.find(ctx, request, encoded, name)
+	if strict && err == nil && found.image() == nil {
+		err = found.failed.err()
+	}
+	if err != nil {
+		found.reason = "the runtime gave no answer"
+	}
 	decision := Decision{
 		Method:   path.Base(c.method),
 		Asked:    oneLine(request.Image.Image),
 		Registry: found.registry,
-		Reason:   found.reason,
+		Reason:   found.failed.explain(found.reason),
 		Outcome:  found.outcome(err),
 		Duration: time.Since(start),
 		Err:      err,
+		Failed:   found.failed.first(),
 	}
 	if found.image() != nil {
 		decision.Served = found.reference
@@ -67,7 +77,7 @@ func (c call) resolve(ctx context.Context, request *runtime.ImageStatusRequest, 
 	return found, err
 }
 
-// find is resolve, without telling of it.
+// find is resolve without the log.
 func (c call) find(ctx context.Context, request *runtime.ImageStatusRequest, encoded []byte, name reference.Named) (resolution, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	known := c.askKnown(ctx, request, name.String())
@@ -79,18 +89,32 @@ func (c call) find(ctx context.Context, request *runtime.ImageStatusRequest, enc
 		}
 	}()
 	asWritten, failure := c.resolveAsWritten(ctx, request, encoded, name)
-	if asWritten.image() != nil || (failure != nil && ends(failure)) {
+	if asWritten.image() != nil || (failure != nil && !mayRefuse(failure)) {
 		return asWritten, failure
 	}
-	found, err := c.resolveKnown(known)
-	if found.image() != nil || err != nil {
+	found, err := c.resolveElsewhere(ctx, request, name, known)
+	switch {
+	case found.image() != nil || (err != nil && ends(err)):
+		if failure != nil {
+			found.failed = append(unanswered{{asWritten.reference, failure}}, found.failed...)
+		}
 		return found, err
+	case failure == nil:
+		failure = err
 	}
-	found, err = c.resolveCandidates(ctx, request, name)
-	if found.image() != nil || err != nil {
-		return found, err
-	}
+	asWritten.failed = found.failed
 	return asWritten, failure
+}
+
+// resolveElsewhere looks for the image under all references but the name itself.
+func (c call) resolveElsewhere(ctx context.Context, request *runtime.ImageStatusRequest, name reference.Named, known <-chan knownImage) (resolution, error) {
+	pulled, err := c.resolveKnown(known)
+	if pulled.image() != nil || err != nil {
+		return pulled, err
+	}
+	found, err := c.resolveCandidates(ctx, request, name)
+	found.failed = append(pulled.failed, found.failed...)
+	return found, err
 }
 
 // resolveAsWritten asks the runtime what the client has asked.
@@ -144,10 +168,38 @@ func (c call) askKnown(ctx context.Context, request *runtime.ImageStatusRequest,
 	go func() {
 		defer close(answer)
 		k := knownImage{entry: known, asked: time.Now()}
-		k.found, k.err = c.resolveAs(ctx, request, known.Image)
+		k.found, k.err = c.resolveEntry(ctx, request, known)
 		answer <- k
 	}()
 	return answer
+}
+
+// resolveEntry asks the runtime for the image of a ledger's entry. If it fails to
+// answer for the ID, it is asked for the reference that the image was pulled by.
+// Without that reference the image is not there as it was pulled: another runtime
+// may have come in place of the one that gave the ID. The resolution then has no
+// response.
+func (c call) resolveEntry(ctx context.Context, request *runtime.ImageStatusRequest, known entry) (resolution, error) {
+	found, failure := c.resolveAs(ctx, request, known.Image)
+	if failure == nil || ends(failure) {
+		return found, failure
+	}
+	failed := unanswered{{known.Image, failure}}
+	found, err := c.resolveAs(ctx, request, known.Stored)
+	switch {
+	case err == nil && found.image().GetId() == known.Image:
+		found.failed = failed
+		return found, nil
+	case err != nil && ends(err):
+		return resolution{failed: failed}, err
+	case err != nil:
+		failed.add(known.Stored, err)
+	}
+	switch {
+	case refuses(failure), refuses(err), err == nil && found.response != nil && found.image() == nil:
+		return resolution{failed: failed}, nil
+	}
+	return resolution{failed: failed}, failure
 }
 
 // resolveKnown judges the answer of askKnown.
@@ -156,20 +208,21 @@ func (c call) resolveKnown(answer <-chan knownImage) (resolution, error) {
 		return resolution{}, nil
 	}
 	known := <-answer
+	nothing := resolution{failed: known.found.failed}
 	if known.err != nil {
-		return resolution{}, fatal(known.err)
+		return nothing, known.err
 	}
 	switch image := known.found.image(); {
 	case known.found.response == nil:
-		return resolution{}, nil
+		return nothing, nil
 	case image == nil:
 		c.forgetImage(known.entry.Image, known.asked) // removed behind the shim's back
-		return resolution{}, nil
+		return nothing, nil
 	case !c.ledger.stillOn(known.entry, image):
 		if err := c.ledger.drop(known.entry.Original); err != nil {
 			c.warn(err)
 		}
-		return resolution{}, nil
+		return nothing, nil
 	}
 	known.found.reference, known.found.registry, known.found.reason = known.entry.Stored, known.entry.Registry, "pulled from this registry"
 	return known.found, nil
@@ -188,21 +241,27 @@ func (l *Ledger) stillOn(name entry, image *runtime.Image) bool {
 // resolveCandidates asks for the reference that each registry would give the name.
 func (c call) resolveCandidates(ctx context.Context, request *runtime.ImageStatusRequest, name reference.Named) (resolution, error) {
 	original := name.String()
+	var failed unanswered
 	for _, candidate := range c.lookup.Candidates(name) {
 		if candidate.Reference == original {
 			continue
 		}
 		found, err := c.resolveAs(ctx, request, candidate.Reference)
 		if err != nil && ends(err) {
-			return resolution{}, err
+			return resolution{failed: failed}, err
+		}
+		if err != nil {
+			failed.add(candidate.Reference, err)
+			continue
 		}
 		if image := found.image(); image != nil && !c.ledger.isHidden(candidate.Reference, image.Id) {
 			found.registry, found.reason = candidate.Registry, "present under this registry's reference"
+			found.failed = failed
 			c.learn(original, candidate, image)
 			return found, nil
 		}
 	}
-	return resolution{}, nil
+	return resolution{failed: failed}, nil
 }
 
 // resolveAs asks the runtime for a reference in place of the asked name.
@@ -213,15 +272,14 @@ func (c call) resolveAs(ctx context.Context, request *runtime.ImageStatusRequest
 	return resolution{reference: reference, response: response, raw: raw}, err
 }
 
-// resolveName is resolve for a name that stands in another message than
-// ImageStatus.
-func (c call) resolveName(ctx context.Context, asked string, name reference.Named) (resolution, error) {
+// resolveName is resolve for a name in another message than ImageStatus.
+func (c call) resolveName(ctx context.Context, asked string, name reference.Named, strict bool) (resolution, error) {
 	request := &runtime.ImageStatusRequest{Image: &runtime.ImageSpec{Image: asked}}
 	encoded, err := proto.Marshal(request)
 	if err != nil {
 		return resolution{}, err
 	}
-	return c.resolve(ctx, request, encoded, name)
+	return c.resolve(ctx, request, encoded, name, strict)
 }
 
 // learn records a name for an image that turned out to be there under a

@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -14,7 +15,7 @@ func (c call) restoreStatus(response *runtime.ImageStatusResponse, raw []byte) (
 	if !c.ledger.restoreImage(response.GetImage()) {
 		return raw, nil
 	}
-	return proto.Marshal(response)
+	return c.encodeRestored(response, raw), nil
 }
 
 // restoreList puts the users' names into the answer to ListImages, or into one
@@ -34,7 +35,18 @@ func (c call) restoreList(raw []byte) ([]byte, error) {
 	if !changed {
 		return raw, nil
 	}
-	return proto.Marshal(response)
+	return c.encodeRestored(response, raw), nil
+}
+
+// encodeRestored encodes an answer whose names were restored. If that fails, the
+// answer stays as it came.
+func (c call) encodeRestored(message proto.Message, raw []byte) []byte {
+	encoded, err := proto.Marshal(message)
+	if err != nil {
+		c.warn(fmt.Errorf("restore the names in an answer: %w", err))
+		return raw
+	}
+	return encoded
 }
 
 // restoreImage makes the names of an image those that it would have if each

@@ -45,6 +45,10 @@ type Decision struct {
 	Outcome  Outcome
 	Duration time.Duration
 	Err      error // what the client gets; nil on success
+	// Failed is the runtime's first error about a reference of the image that is not
+	// what the client gets: the image may be there under that reference. Reason names
+	// them all. It is nil if the runtime has answered.
+	Failed error
 }
 
 // Outcome is what became of an image name, in a word.

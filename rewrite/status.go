@@ -22,7 +22,7 @@ func (c call) imageStatus(ctx context.Context, encoded []byte) ([]byte, error) {
 		}
 		return c.restoreStatus(response, raw)
 	}
-	found, err := c.resolve(ctx, request, encoded, name)
+	found, err := c.resolve(ctx, request, encoded, name, false)
 	if err != nil {
 		return nil, err
 	}

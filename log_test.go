@@ -1,0 +1,43 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"image-cri-shim/rewrite"
+)
+
+// TestDecisionLevels has the lines that are written without debug.
+func TestDecisionLevels(t *testing.T) {
+	failure := status.Error(codes.Internal, "boom")
+	for _, test := range []struct {
+		name     string
+		decision rewrite.Decision
+		want     string // the line's beginning; empty for no line
+	}{
+		{"looked at", rewrite.Decision{Method: "ImageStatus", Served: "hub/nginx:1"}, ""},
+		{"looked at in vain", rewrite.Decision{Method: "ListImages"}, ""},
+		{"done", rewrite.Decision{Method: "RemoveImage", Served: "hub/nginx:1"}, "level=info"},
+		{"perhaps there", rewrite.Decision{Method: "ImageStatus", Failed: failure}, "level=warning"},
+		{"perhaps there, too", rewrite.Decision{Method: "StreamImages", Failed: failure, Err: failure}, "level=warning"},
+		{"there, by another reference", rewrite.Decision{Method: "ImageStatus", Served: "hub/nginx:1", Failed: failure}, ""},
+		{"removed, and perhaps still there", rewrite.Decision{Method: "RemoveImage", Served: "hub/nginx:1", Failed: failure}, "level=warning"},
+		{"perhaps there for a container", rewrite.Decision{Method: "CreateContainer", Failed: failure, Err: failure}, "level=warning"},
+	} {
+		var output bytes.Buffer
+		log := newLogger(&output, false)
+		test.decision.Asked, test.decision.Reason = "nginx:1", "because"
+		logDecision(log, test.decision)
+		line := output.String()
+		if (line == "") != (test.want == "") || !strings.Contains(line, test.want) {
+			t.Errorf("%s: %q, want %q", test.name, line, test.want)
+		}
+		if test.decision.Err != nil && !strings.Contains(line, "boom") {
+			t.Errorf("%s: %q does not have the client's error", test.name, line)
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package rewrite
+
+import (
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// The runtime's error about an image is no answer: the image may be there. It is
+// never taken for an empty ImageStatus. What it means for a call depends on the
+// question that failed and on the call's method:
+//
+//   - Canceled, DeadlineExceeded and Unavailable end the call at once ([ends]).
+//   - NotFound is an answer ([images.statusOf]).
+//   - InvalidArgument says that the runtime can't have an image under such a
+//     reference ([refuses]). It is logged, and the search goes on.
+//   - Any other error about the name that the client wrote is the call's own
+//     error. Unknown is the exception while another reference may have the image:
+//     CRI-O refuses short names with it ([mayRefuse]).
+//   - Any other error about the image that the ledger has for the name is the
+//     call's error, unless the runtime answers for the reference that the image
+//     was pulled by ([call.resolveEntry]).
+//   - Any other error about a registry's reference is logged by ImageStatus and
+//     the lists, which answer as the runtime does for the name itself: it must
+//     not keep kubelet from pulling. CreateContainer and RemoveImage return it if
+//     they find the image under no other reference.
+//
+// RemoveImage succeeds once it has removed an image, and logs the other errors.
+
+// ends reports whether err ends the whole call: asking the runtime again is of
+// no use.
+func ends(err error) bool {
+	switch status.Code(err) {
+	case codes.Canceled, codes.DeadlineExceeded, codes.Unavailable:
+		return true
+	}
+	return false
+}
+
+// refuses reports whether err says that the runtime does not accept a reference
+// as such. It then has no image under it.
+func refuses(err error) bool { return status.Code(err) == codes.InvalidArgument }
+
+// mayRefuse reports whether err may be the refusal of a name. Runtimes give most
+// of their errors the code Unknown. CRI-O does so for a short name that its
+// registries.conf does not resolve.
+func mayRefuse(err error) bool {
+	switch status.Code(err) {
+	case codes.InvalidArgument, codes.NotFound, codes.Unknown:
+		return true
+	}
+	return false
+}
+
+// unanswered holds the runtime's errors about the references of one image, in
+// the order of the questions.
+type unanswered []failedQuestion
+
+type failedQuestion struct {
+	reference string // or ID
+	err       error
+}
+
+func (u *unanswered) add(reference string, err error) {
+	*u = append(*u, failedQuestion{reference, err})
+}
+
+// err returns the first error that leaves open whether there is an image, nil if
+// there is none.
+func (u unanswered) err() error {
+	for _, question := range u {
+		if !refuses(question.err) {
+			return question.err
+		}
+	}
+	return nil
+}
+
+// first returns the first error, nil if there is none.
+func (u unanswered) first() error {
+	if len(u) == 0 {
+		return nil
+	}
+	return u[0].err
+}
+
+// explain appends the errors to the reason of a decision, in one line of bounded
+// length.
+func (u unanswered) explain(reason string) string {
+	if len(u) == 0 {
+		return reason
+	}
+	texts := make([]string, len(u))
+	for i, question := range u {
+		failure := status.Convert(question.err)
+		texts[i] = question.reference + " (" + failure.Code().String() + ": " + cause(question.err, question.reference) + ")"
+	}
+	return reason + "; the runtime failed to answer for " + oneLine(strings.Join(texts, ", "))
+}

@@ -1,0 +1,345 @@
+package rewrite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// failing returns an [Invoke] of the runtime that answers ImageStatus for some
+// references with an error.
+func (m *memoryRuntime) failing(failure error, references ...string) Invoke {
+	return func(ctx context.Context, method string, request []byte) ([]byte, error) {
+		decoded := &runtime.ImageStatusRequest{}
+		if strings.HasSuffix(method, "/ImageStatus") && proto.Unmarshal(request, decoded) == nil && slices.Contains(references, decoded.GetImage().GetImage()) {
+			return nil, failure
+		}
+		return m.invoke(ctx, method, request)
+	}
+}
+
+// ask makes a call about one image name, in one version of the CRI. shown is the
+// image in an ImageStatus or in the filter of a list, or that a container was
+// created from.
+func (n *node) ask(version, method, image string, invoke Invoke) (shown string, err error) {
+	n.t.Helper()
+	spec := &runtime.ImageSpec{Image: image}
+	filter := &runtime.ImageFilter{Image: spec}
+	requests := map[string]proto.Message{
+		"ImageStatus":     &runtime.ImageStatusRequest{Image: spec},
+		"RemoveImage":     &runtime.RemoveImageRequest{Image: spec},
+		"ListImages":      &runtime.ListImagesRequest{Filter: filter},
+		"StreamImages":    &runtime.StreamImagesRequest{Filter: filter},
+		"CreateContainer": &runtime.CreateContainerRequest{Config: &runtime.ContainerConfig{Image: spec}},
+	}
+	encoded, err := proto.Marshal(requests[method])
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	service := "ImageService"
+	if method == "CreateContainer" {
+		service = "RuntimeService"
+	}
+	full := "/" + version + "." + service + "/" + method
+	if method == "StreamImages" {
+		forward, _, err := n.rewriter.Stream()[full](n.t.Context(), encoded, invoke)
+		request := &runtime.StreamImagesRequest{}
+		if err == nil && proto.Unmarshal(forward, request) != nil {
+			n.t.Fatal("the forwarded request can't be decoded")
+		}
+		return request.GetFilter().GetImage().GetImage(), err
+	}
+	forwarded := func(ctx context.Context, called string, request []byte) ([]byte, error) {
+		list, create := &runtime.ListImagesRequest{}, &runtime.CreateContainerRequest{}
+		switch {
+		case called == full && method == "ListImages" && proto.Unmarshal(request, list) == nil:
+			shown = list.GetFilter().GetImage().GetImage()
+		case called == full && method == "CreateContainer" && proto.Unmarshal(request, create) == nil:
+			shown = create.GetConfig().GetImage().GetImage()
+		}
+		return invoke(ctx, called, request)
+	}
+	raw, err := n.rewriter.Unary()[full](n.t.Context(), encoded, forwarded)
+	if method == "ImageStatus" {
+		response := &runtime.ImageStatusResponse{}
+		if proto.Unmarshal(raw, response) != nil {
+			n.t.Fatal("the answer can't be decoded")
+		}
+		shown = response.GetImage().GetId()
+	}
+	return shown, err
+}
+
+const (
+	askedName  = "nginx:1.25"
+	storedName = hub + "/library/nginx:1.25"
+)
+
+// failedCase is a node whose runtime fails to answer for some references.
+type failedCase struct {
+	name    string
+	prepare func(n *node) (image string, fails []string)
+	// want is the code of the call, and whether the image is found or removed, when
+	// the questions fail with code. It is not asked for the codes that end a call.
+	want func(method string, code codes.Code) (codes.Code, bool)
+}
+
+// pulledFromHub pulls the name by the shim, and otherTag pulls the registry's own
+// name past it.
+func pulledFromHub(n *node) string {
+	n.push(storedName)
+	return n.mustPull(askedName)
+}
+
+func pulledDirectly(n *node, reference string) string {
+	n.push(reference)
+	id, err := client{t: n.t, runtime: n.runtime}.pull(reference, &runtime.AuthConfig{Username: "admin", Password: "canary:passw0rd"})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return id
+}
+
+func isList(method string) bool { return method == "ListImages" || method == "StreamImages" }
+
+// absent is what each method answers for an image that is not there.
+func absent(method string) (codes.Code, bool) {
+	if method == "CreateContainer" {
+		return codes.NotFound, false // the runtime's own
+	}
+	return codes.OK, false
+}
+
+func failedCases() []failedCase {
+	return []failedCase{
+		{
+			"the name, and there is nothing else",
+			func(*node) (string, []string) { return "", []string{askedName} },
+			func(method string, code codes.Code) (codes.Code, bool) {
+				switch {
+				case method == "RemoveImage": // the runtime itself removes nothing
+					return codes.OK, false
+				case code == codes.NotFound && isList(method):
+					return codes.OK, false
+				}
+				return code, false
+			},
+		},
+		{
+			"the name, and it is on the node",
+			func(n *node) (string, []string) {
+				return pulledDirectly(n, "docker.io/library/nginx:1.25"), []string{askedName}
+			},
+			func(method string, code codes.Code) (codes.Code, bool) {
+				switch {
+				case method == "RemoveImage":
+					return codes.OK, true
+				case code == codes.NotFound && method == "CreateContainer":
+					return codes.OK, true // by its name
+				case code == codes.NotFound && isList(method):
+					return codes.OK, false
+				}
+				return code, false
+			},
+		},
+		{
+			"the name, and the ledger has it",
+			func(n *node) (string, []string) { return pulledFromHub(n), []string{askedName} },
+			func(method string, code codes.Code) (codes.Code, bool) {
+				if method == "RemoveImage" || mayRefuse(status.Error(code, "")) {
+					return codes.OK, true
+				}
+				return code, false
+			},
+		},
+		{
+			"the ledger's ID",
+			func(n *node) (string, []string) {
+				id := pulledFromHub(n)
+				return id, []string{id}
+			},
+			func(_ string, code codes.Code) (codes.Code, bool) {
+				return codes.OK, true // by the reference that it was pulled by
+			},
+		},
+		{
+			"the ledger's ID and reference",
+			func(n *node) (string, []string) {
+				id := pulledFromHub(n)
+				return id, []string{id, storedName}
+			},
+			func(method string, code codes.Code) (codes.Code, bool) {
+				if code == codes.InvalidArgument || code == codes.NotFound {
+					return absent(method)
+				}
+				return code, false
+			},
+		},
+		{
+			"a registry's reference",
+			func(n *node) (string, []string) { return pulledDirectly(n, storedName), []string{storedName} },
+			func(method string, code codes.Code) (codes.Code, bool) {
+				if code == codes.InvalidArgument || code == codes.NotFound || method == "ImageStatus" || isList(method) {
+					return absent(method)
+				}
+				return code, false
+			},
+		},
+		{
+			"a registry's reference, and the name is on the node",
+			func(n *node) (string, []string) {
+				return pulledDirectly(n, "docker.io/library/nginx:1.25"), []string{storedName}
+			},
+			func(string, codes.Code) (codes.Code, bool) { return codes.OK, true },
+		},
+	}
+}
+
+// TestUnansweredQuestions has each code for each question and each method: an
+// error is never an absence.
+func TestUnansweredQuestions(t *testing.T) {
+	for _, version := range versions {
+		for _, test := range failedCases() {
+			for _, method := range []string{"ImageStatus", "ListImages", "StreamImages", "CreateContainer", "RemoveImage"} {
+				for code := codes.Canceled; code <= codes.Unauthenticated; code++ {
+					t.Run(fmt.Sprintf("%s/%s/%s/%s", version, test.name, method, code), func(t *testing.T) {
+						test.check(t, version, method, code)
+					})
+				}
+			}
+		}
+	}
+}
+
+func (test failedCase) check(t *testing.T, version, method string, code codes.Code) {
+	n := newNode(t)
+	n.runtime.crio = isList(method) // containerd ignores the filter
+	image, fails := test.prepare(n)
+	failure := status.Error(code, "injected")
+	n.decisions = nil
+	entry, known := n.ledger.lookup("docker.io/library/nginx:1.25")
+
+	shown, err := n.ask(version, method, askedName, n.runtime.failing(failure, fails...))
+
+	want, found := codes.OK, false
+	switch asksBefore := method != "RemoveImage" && strings.HasSuffix(test.name, "the name is on the node"); {
+	case ends(failure) && !asksBefore:
+		want = code
+		if method == "RemoveImage" && test.name == "the name, and the ledger has it" {
+			found = true // the error comes after the removal
+		}
+	default:
+		want, found = test.want(method, code)
+	}
+	if status.Code(err) != want || want == code && code != codes.NotFound && !errors.Is(err, failure) {
+		t.Errorf("got %v, want the code %v", err, want)
+	}
+	switch {
+	case method == "RemoveImage":
+		if left := (client{t: t, runtime: n.runtime}).status(image); image != "" && (left == nil) != found {
+			t.Errorf("removed: %v, want %v", left == nil, found)
+		}
+	case found && shown != image && shown != askedName, !found && image != "" && shown == image:
+		t.Errorf("shown %q, image %q, want it found: %v", shown, image, found)
+	}
+	if after, ok := n.ledger.lookup("docker.io/library/nginx:1.25"); known && code != codes.NotFound && method != "RemoveImage" && (!ok || after != entry) {
+		t.Errorf("the ledger has lost %+v", entry)
+	}
+	if len(n.decisions) != 1 {
+		t.Fatalf("decisions %+v, want one", n.decisions)
+	}
+	asked := !strings.HasSuffix(test.name, "the name is on the node") || method == "RemoveImage"
+	if d := n.decisions[0]; asked && code != codes.NotFound && !errors.Is(d.Err, failure) && (!errors.Is(d.Failed, failure) || !strings.Contains(d.Reason, code.String()+": injected")) {
+		t.Errorf("the decision %+v does not have the error", d)
+	}
+}
+
+// A removal whose image can't be looked at afterwards has succeeded, and the
+// ledger keeps what it has until the runtime answers.
+func TestUnansweredQuestionAfterARemoval(t *testing.T) {
+	n := newNode(t)
+	id := pulledFromHub(n)
+	removed := false
+	invoke := func(ctx context.Context, method string, request []byte) ([]byte, error) {
+		if removed {
+			return n.runtime.failing(status.Error(codes.ResourceExhausted, "injected"), id)(ctx, method, request)
+		}
+		removed = strings.HasSuffix(method, "/RemoveImage")
+		return n.runtime.invoke(ctx, method, request)
+	}
+	n.decisions = nil
+	if _, err := n.ask("runtime.v1", "RemoveImage", askedName, invoke); err != nil {
+		t.Fatal(err)
+	}
+	if d := n.decisions[0]; status.Code(d.Failed) != codes.ResourceExhausted || d.Outcome != OutcomeRemoved {
+		t.Errorf("decision %+v", d)
+	}
+	if _, ok := n.ledger.lookup("docker.io/library/nginx:1.25"); !ok {
+		t.Error("the ledger has lost the name")
+	}
+	if image := n.status(askedName); image != nil || !n.ledger.empty() {
+		t.Errorf("then found %s", names(image))
+	}
+}
+
+// A hidden name is another name's image, and is not removed unseen.
+func TestHiddenNamesAreNotRemovedUnseen(t *testing.T) {
+	n := newNode(t)
+	id := pulledFromHub(n)
+	failure := status.Error(codes.Unknown, "injected")
+	if _, err := n.ask("runtime.v1", "RemoveImage", storedName, n.runtime.failing(failure, storedName)); !errors.Is(err, failure) {
+		t.Errorf("got %v, want the runtime's error", err)
+	}
+	if image := n.status(askedName); image.GetId() != id {
+		t.Error("the image was removed")
+	}
+}
+
+// kubelet removes images by ID: the runtime's answer to that is the answer.
+func TestRemoveByIDIsForwardedUnseen(t *testing.T) {
+	n := newNode(t)
+	id := pulledFromHub(n)
+	if _, err := n.ask("runtime.v1", "RemoveImage", id, n.runtime.failing(status.Error(codes.Unknown, "injected"), id)); err != nil {
+		t.Fatal(err)
+	}
+	if image := n.status(askedName); image != nil {
+		t.Errorf("still there: %s", names(image))
+	}
+}
+
+// An answer keeps the registry's name if the runtime fails to say what its image
+// is called now.
+func TestUnansweredQuestionWhileRestoring(t *testing.T) {
+	n := newNode(t)
+	id := pulledFromHub(n)
+	if err := n.ledger.apply(change{Unname: []string{"docker.io/library/nginx:1.25"}}); err != nil {
+		t.Fatal(err)
+	}
+	var warnings []string
+	n.rewriter.warn = func(err error) { warnings = append(warnings, err.Error()) }
+	encoded, err := proto.Marshal(&runtime.ContainerStatusResponse{Status: &runtime.ContainerStatus{Image: &runtime.ImageSpec{Image: storedName}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const method = "/runtime.v1.RuntimeService/ContainerStatus"
+	raw, err := n.rewriter.Unary()[method](t.Context(), nil, func(ctx context.Context, called string, request []byte) ([]byte, error) {
+		if called == method {
+			return encoded, nil
+		}
+		return n.runtime.failing(status.Error(codes.Internal, "injected"), id)(ctx, called, request)
+	})
+	if err != nil || !slices.Equal(raw, encoded) {
+		t.Errorf("got %q, %v, want the answer as it came", raw, err)
+	}
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "injected") {
+		t.Errorf("warnings %q", warnings)
+	}
+}
