@@ -168,13 +168,13 @@ func (p *pull) attempt(ctx context.Context, answer Answer) ([]byte, error) {
 	begun := time.Now()
 	bounded, cancel := share(ctx)
 	defer cancel()
-	response, err := p.from(bounded, answer)
+	response, sent, err := p.from(bounded, answer)
 	took := time.Since(begun)
 	p.away = p.away || p.isRuntimes(ctx, err)
 	switch {
 	case err == nil:
 		p.lookup.Pulled(answer.Candidate)
-	case ctx.Err() != nil || p.away:
+	case ctx.Err() != nil || p.away || !sent:
 	case isOutOfTime(err) && took >= p.timeout/4:
 		p.lookup.Failed(answer.Candidate, took)
 	default:
@@ -214,7 +214,9 @@ func share(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // from pulls a candidate with its registry's credentials, and records the name.
-func (p *pull) from(ctx context.Context, answer Answer) ([]byte, error) {
+// sent reports whether the runtime was asked to pull: an error before that says
+// nothing about the registry.
+func (p *pull) from(ctx context.Context, answer Answer) (response []byte, sent bool, err error) {
 	candidate := answer.Candidate
 	request := proto.CloneOf(p.request)
 	request.Image.Image = candidate.Reference
@@ -222,26 +224,27 @@ func (p *pull) from(ctx context.Context, answer Answer) ([]byte, error) {
 	request.Auth = answer.Credentials.auth()
 	encoded, err := proto.Marshal(request)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if candidate.Reference == p.name.String() {
-		return p.asItself(ctx, encoded)
+		response, err = p.asItself(ctx, encoded)
+		return response, true, err
 	}
 	defer p.ledger.withdraw(candidate.Reference)
 	before, err := p.announce(ctx, candidate.Reference)
 	if err != nil {
 		p.away = status.Code(err) == codes.Unavailable // no registry was asked yet
-		return nil, err
+		return nil, false, err
 	}
-	response, err := p.forwardPull(ctx, encoded)
+	response, err = p.forwardPull(ctx, encoded)
 	ctx, cancel := afterwards(ctx)
 	defer cancel()
 	if err != nil {
 		p.recordFailed(ctx, candidate.Reference, before)
-		return nil, err
+		return nil, true, err
 	}
 	p.recordMoved(ctx, candidate, before, response)
-	return response, nil
+	return response, true, nil
 }
 
 // asItself sends a request for the asked name: as it came, or with the registry's

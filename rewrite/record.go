@@ -54,7 +54,11 @@ func (p *pull) recordMoved(ctx context.Context, candidate Candidate, before earl
 	noted := p.hiding(stored, before, image)
 	noted.Name = append(noted.Name, namesFrom(original, candidate, image)...)
 	// The image that the runtime itself has under the name has lost it.
-	if old, err := p.runtime.status(ctx, original); err == nil && old != nil && old.Id != image.Id {
+	old, err := p.runtime.status(ctx, original)
+	switch {
+	case err != nil:
+		p.warn(fmt.Errorf("look for an older image of %s: %w", original, err))
+	case old != nil && old.Id != image.Id:
 		noted.Hide = append(noted.Hide, hiding{Reference: original, Image: old.Id})
 	}
 	p.apply(noted)
@@ -75,13 +79,17 @@ func (p *pull) pulledImage(ctx context.Context, stored string, response []byte) 
 	return image, err
 }
 
-// recordFailed notes what a pull has left behind that did not succeed, or whose
-// success nobody has learned of.
+// recordFailed notes the image that a failed pull has left under the stored
+// reference. The pull may also have succeeded after its client had gone.
 func (p *pull) recordFailed(ctx context.Context, stored string, before earlier) {
 	if before.visible {
 		return
 	}
-	if image, err := p.runtime.status(ctx, stored); err == nil && image != nil {
+	image, err := p.runtime.status(ctx, stored)
+	switch {
+	case err != nil && !ends(err): // the runtime is there, and the pull's error does not have this one
+		p.warn(fmt.Errorf("look for %s after its pull failed: %w", stored, err))
+	case image != nil:
 		p.apply(p.hiding(stored, before, image))
 	}
 }
@@ -129,9 +137,9 @@ func namesFrom(original string, candidate Candidate, image *runtime.Image) []ent
 	return names
 }
 
-// recordOwn notes that the runtime has the image under the name itself. What the
-// ledger has for it stays where that is the same image: its containers may show
-// the registry's reference.
+// recordOwn notes that the runtime has the image under the name itself. The
+// ledger's entry for the name stays if it has the same image, whose containers may
+// show the registry's reference, or if the runtime fails to say which image it is.
 func (p *pull) recordOwn(ctx context.Context) {
 	if p.ledger.empty() {
 		return
@@ -143,7 +151,7 @@ func (p *pull) recordOwn(ctx context.Context) {
 	}
 	noted := change{Show: append([]string{original}, digestsOf(image, repository(original))...)}
 	for _, reference := range noted.Show {
-		if known, ok := p.ledger.lookup(reference); ok && known.Image != image.GetId() {
+		if known, ok := p.ledger.lookup(reference); ok && err == nil && known.Image != image.GetId() {
 			noted.Unname = append(noted.Unname, reference)
 		}
 		if image != nil && p.ledger.isAnnounced(original) {
