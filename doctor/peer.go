@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,6 +35,7 @@ type runtimeSettings struct {
 		Mirrors    map[string]json.RawMessage `json:"mirrors"`
 		Configs    map[string]json.RawMessage `json:"configs"`
 	} `json:"registry"`
+	err error // the runtime's, if it fails to tell them
 }
 
 // meet asks who answers on a socket.
@@ -49,6 +51,7 @@ func meet(ctx context.Context, socket string) (p peer) {
 		return p
 	}
 	defer func() { _ = connection.Close() }()
+	var failure error
 	for _, version := range []string{"v1", "v1alpha2"} {
 		answer := &cri.VersionResponse{} // the messages of both are the same
 		switch err := connection.Invoke(ctx, "/runtime."+version+".RuntimeService/Version", &cri.VersionRequest{}, answer); {
@@ -57,18 +60,15 @@ func meet(ctx context.Context, socket string) (p peer) {
 			if p.version == nil {
 				p.version = answer
 			}
-		case p.err == nil && status.Code(err) != codes.Unimplemented:
-			p.err = err
+		case status.Code(err) != codes.Unimplemented:
+			// It may speak this version. Only Unimplemented says that it does not.
+			failure = cmp.Or(failure, err)
 		}
 	}
-	if p.version == nil {
-		if p.err == nil {
-			p.err = errors.New("what answers is no container runtime")
-		}
+	if p.version != nil && (failure == nil || p.versions[0] == "v1") {
 		return p
 	}
-	p.err = nil
-	return p
+	return peer{err: cmp.Or(failure, errors.New("what answers is no container runtime"))}
 }
 
 // ask calls a method of the runtime behind a socket that [meet] has found.
@@ -83,13 +83,13 @@ func (p peer) ask(ctx context.Context, socket, method string, request, answer an
 	return connection.Invoke(ctx, "/runtime."+p.versions[0]+"."+method, request, answer)
 }
 
-// read asks for the settings. What is not told stays empty.
+// read asks for the settings. What the runtime does not tell stays empty.
 func (p peer) read(ctx context.Context, socket string) (s runtimeSettings) {
 	if !p.answers() {
 		return s
 	}
 	answer := &cri.StatusResponse{}
-	if p.ask(ctx, socket, "RuntimeService/Status", &cri.StatusRequest{Verbose: true}, answer) == nil {
+	if s.err = p.ask(ctx, socket, "RuntimeService/Status", &cri.StatusRequest{Verbose: true}, answer); s.err == nil {
 		_ = json.Unmarshal([]byte(answer.Info["config"]), &s)
 	}
 	return s

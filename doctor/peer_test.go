@@ -2,6 +2,8 @@ package doctor
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"path/filepath"
 	"slices"
@@ -10,9 +12,12 @@ import (
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"image-cri-shim/explain"
 	"image-cri-shim/proxy/proxytest"
 )
 
@@ -36,6 +41,7 @@ func answering(t *testing.T, message proto.Message) proxytest.Handler {
 func TestMeet(t *testing.T) {
 	version := answering(t, &cri.VersionResponse{RuntimeName: "containerd", RuntimeVersion: "1.6.0"})
 	settings := answering(t, &cri.StatusResponse{Info: map[string]string{"config": `{"sandboxImage":"pause:1","registry":{"configPath":"/certs.d","auths":{"x":{"password":"canary"}}}}`}})
+	failing := func(grpc.ServerStream) error { return status.Error(codes.Internal, "boom") }
 	hanging := func(stream grpc.ServerStream) error {
 		<-stream.Context().Done()
 		return stream.Context().Err()
@@ -51,6 +57,8 @@ func TestMeet(t *testing.T) {
 		{"the old version", map[string]proxytest.Handler{"v1alpha2.RuntimeService/Version": version, "v1alpha2.RuntimeService/Status": settings}, []string{"v1alpha2"}, "pause:1", ""},
 		{"no Status", map[string]proxytest.Handler{"v1.RuntimeService/Version": version}, []string{"v1"}, "", ""},
 		{"settings that are no JSON", map[string]proxytest.Handler{"v1.RuntimeService/Version": version, "v1.RuntimeService/Status": answering(t, &cri.StatusResponse{Info: map[string]string{"config": "{"}})}, []string{"v1"}, "", ""},
+		{"an error in one version", map[string]proxytest.Handler{"v1.RuntimeService/Version": failing, "v1alpha2.RuntimeService/Version": version}, nil, "", "boom"},
+		{"an error in the old version", map[string]proxytest.Handler{"v1.RuntimeService/Version": version, "v1alpha2.RuntimeService/Version": failing, "v1.RuntimeService/Status": settings}, []string{"v1"}, "pause:1", ""},
 		{"another server", nil, nil, "", "no container runtime"},
 		{"no answer", map[string]proxytest.Handler{"v1.RuntimeService/Version": hanging, "v1alpha2.RuntimeService/Version": hanging}, nil, "", "DeadlineExceeded"},
 	} {
@@ -76,6 +84,40 @@ func TestMeet(t *testing.T) {
 				t.Errorf("settings %+v", s)
 			}
 		})
+	}
+}
+
+// TestSandboxImageThatIsNotNamed tells a runtime that does not name its sandbox
+// image from one that fails to.
+func TestSandboxImageThatIsNotNamed(t *testing.T) {
+	n := &node{runtime: peer{version: &cri.VersionResponse{RuntimeName: "cri-o"}}}
+	for want, err := range map[string]error{"the runtime does not tell its name": nil, "fails to tell its name: boom": errors.New("boom")} {
+		n.settings.err = err
+		if got := sandboxImage(t.Context(), n); len(got) != 1 || got[0].Level != Warn || !strings.Contains(got[0].Text, want) {
+			t.Errorf("%v: %+v, want %q", err, got, want)
+		}
+	}
+}
+
+// TestAbsentSandbox tells a registry that lacks the image from one that could not
+// be asked.
+func TestAbsentSandbox(t *testing.T) {
+	for _, test := range []struct {
+		answers []string
+		want    Level
+		text    string
+	}{
+		{[]string{"absent"}, Fail, "neither on the node nor in a configured registry"},
+		{[]string{"absent", "could not ask"}, Warn, "hub1 could not be asked: timeout"},
+		{[]string{"could not ask", "found"}, OK, "hub1 has it"},
+	} {
+		image := explain.Image{Image: "pause:3", Reference: "docker.io/library/pause:3"}
+		for i, answer := range test.answers {
+			image.Registries = append(image.Registries, explain.Registry{Registry: fmt.Sprintf("hub%d", i), Reference: image.Reference, Answer: answer, Reason: "timeout"})
+		}
+		if got := absentSandbox(topic{"sandbox image", "pause:3"}, image); got.Level != test.want || !strings.Contains(got.Text, test.text) {
+			t.Errorf("%v: %+v, want %q", test.answers, got, test.text)
+		}
 	}
 }
 

@@ -19,6 +19,9 @@ func sandboxImage(ctx context.Context, n *node) []Finding {
 	}
 	name := n.sandboxName()
 	t := topic{"sandbox image", cmp.Or(name, n.runtime.name())}
+	if name == "" && n.settings.err != nil {
+		return []Finding{t.warn("see the runtime's log", "the runtime fails to tell its name: %v", n.settings.err)}
+	}
 	if name == "" {
 		return []Finding{t.warn("see that the image is on the node or in a registry that the runtime reaches by itself",
 			"the runtime does not tell its name, nor does %s", n.Files.Containerd)}
@@ -49,10 +52,14 @@ func (n *node) sandboxName() string {
 	return readContainerd(n.Files.Containerd).sandbox()
 }
 
-// absentSandbox says what a pull would bring. Only what a registry has under the
-// image's own name does the runtime find by itself.
+// absentSandbox says what a pull would bring. The runtime itself only finds what a
+// registry has under the image's own name.
 func absentSandbox(t topic, image explain.Image) Finding {
+	unasked := ""
 	for _, r := range image.Registries {
+		if r.Answer == registry.Unknown.String() {
+			unasked = cmp.Or(unasked, r.Registry+" could not be asked: "+r.Reason)
+		}
 		if r.Answer != registry.Found.String() {
 			continue
 		}
@@ -65,6 +72,9 @@ func absentSandbox(t topic, image explain.Image) Finding {
 		default:
 			return t.ok("not on the node, but %s has it", r.Registry)
 		}
+	}
+	if unasked != "" {
+		return t.warn("see what is said of that registry, then run the doctor again", "not on the node, and no registry says that it has it: %s", unasked)
 	}
 	return t.fail("push it to a registry and set the runtime's sandbox image to its name there (containerd: sandbox_image or pinned_images.sandbox, CRI-O: pause_image)",
 		"neither on the node nor in a configured registry: no pod can start unless the runtime reaches the registry in its name")

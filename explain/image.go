@@ -112,8 +112,8 @@ func (i *Image) ask(ctx context.Context, registries *registry.Set, name referenc
 	}
 }
 
-// unsure tells whether there is a registry that could not be asked.
-func (i *Image) unsure() bool {
+// hasFailures reports whether any registry could not be asked.
+func (i *Image) hasFailures() bool {
 	for _, r := range i.Registries {
 		if r.Answer == registry.Unknown.String() {
 			return true

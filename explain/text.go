@@ -93,11 +93,13 @@ func (n *Node) write(table io.Writer) {
 // outcome is why a pull asks the runtime for what it asks for.
 func (i *Image) outcome() string {
 	switch {
+	case i.Pulled == "" && i.hasFailures():
+		return "no registry says that it has it, and its own is not to be asked (fallback: never)"
 	case i.Pulled == "":
 		return "no registry serves it, and its own is not to be asked (fallback: never)"
 	case i.Problem != "":
 		return "forwarded as it is"
-	case i.Registry == "" && i.unsure():
+	case i.Registry == "" && i.hasFailures():
 		return "as it was asked for: no registry says that it has it"
 	case i.Registry == "":
 		return "as it was asked for: no registry has it"
@@ -133,9 +135,11 @@ func (i *Image) servedBy() string {
 		return i.Registry
 	case i.Problem != "":
 		return "- (" + i.Problem + ")"
+	case i.Fallback == string(registry.FallbackNever) && i.hasFailures():
+		return "nobody (a registry could not be asked)"
 	case i.Fallback == string(registry.FallbackNever):
 		return "nobody"
-	case i.unsure():
+	case i.hasFailures():
 		return "the original (a registry could not be asked)"
 	default:
 		return "the original"
@@ -144,7 +148,10 @@ func (i *Image) servedBy() string {
 
 // origin is where the image on the node came from.
 func (n *Node) origin() string {
-	if n.Served == "" {
+	switch {
+	case n.Problem != "":
+		return "unknown"
+	case n.Served == "":
 		return "-"
 	}
 	return cmp.Or(n.Registry, n.Reason)

@@ -40,9 +40,9 @@ type Presence struct {
 	Err       error  // the runtime's
 }
 
-// Local says what the node has of a name, and what a client would find. It asks
-// the runtime through invoke, and no registry. The error is the runtime's where it
-// can't be asked.
+// Local returns what the node has of a name, and what a client would find. It asks
+// the runtime through invoke, and no registry. The error is the runtime's if it can't
+// be asked, or if it leaves open whether the image is there.
 func (r *Rewriter) Local(ctx context.Context, image string, invoke Invoke) (Local, error) {
 	c, err := r.ownCall(ctx, invoke)
 	if err != nil {
@@ -75,9 +75,10 @@ func (r *Rewriter) Local(ctx context.Context, image string, invoke Invoke) (Loca
 	if err != nil {
 		return local, err
 	}
-	if found.image() != nil {
-		local.Served, local.Registry, local.Reason = found.reference, found.registry, found.reason
+	if found.image() == nil {
+		return local, found.failed.err() // it may be there under that reference
 	}
+	local.Served, local.Registry, local.Reason = found.reference, found.registry, found.reason
 	return local, nil
 }
 

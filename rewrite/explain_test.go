@@ -93,6 +93,26 @@ func TestLocalWithoutARuntime(t *testing.T) {
 	}
 }
 
+// An image that the runtime fails to answer for is not absent.
+func TestLocalWithoutAnAnswer(t *testing.T) {
+	n := newNode(t)
+	failure := status.Error(codes.Internal, "boom")
+	failing := n.runtime.failing(failure, hub+"/library/nginx:1.25")
+	invoke := func(ctx context.Context, method string, request []byte) ([]byte, error) {
+		if strings.HasSuffix(method, "/Version") {
+			return nil, nil
+		}
+		return failing(ctx, method, request)
+	}
+	local, err := n.rewriter.Local(t.Context(), "nginx:1.25", invoke)
+	if !errors.Is(err, failure) {
+		t.Errorf("got %v, want %v", err, failure)
+	}
+	if got, want := describeLocal(local), "served  from , nginx:1.25 -, sealos.hub:5000/library/nginx:1.25 - "+failure.Error(); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 // TestReadLedger reads what a daemon has written, and leaves it alone.
 func TestReadLedger(t *testing.T) {
 	folder := t.TempDir()
