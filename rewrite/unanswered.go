@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -62,7 +63,11 @@ type failedQuestion struct {
 	err       error
 }
 
+// add keeps the first error about each reference.
 func (u *unanswered) add(reference string, err error) {
+	if slices.ContainsFunc(*u, func(q failedQuestion) bool { return q.reference == reference }) {
+		return
+	}
 	*u = append(*u, failedQuestion{reference, err})
 }
 

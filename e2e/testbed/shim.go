@@ -57,6 +57,7 @@ type Shim struct {
 type Decision struct {
 	Method                          string // "PullImage"
 	Asked, Served, Registry, Reason string
+	Level                           string // "info"
 }
 
 // StartShim starts the shim and returns when its socket accepts connections.
@@ -260,7 +261,7 @@ func (s *Shim) decisions() ([]Decision, error) {
 		if _, ok := fields["asked"]; ok {
 			decisions = append(decisions, Decision{
 				Method: fields["msg"], Asked: fields["asked"], Served: fields["served"],
-				Registry: fields["registry"], Reason: fields["reason"],
+				Registry: fields["registry"], Reason: fields["reason"], Level: fields["level"],
 			})
 		}
 	}
