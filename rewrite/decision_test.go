@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -30,6 +32,9 @@ func TestDecisionOutcomes(t *testing.T) {
 		{"status/none", func(*node) {}, func(n *node) { n.status("nginx:1.25") }, OutcomeNone},
 		{"status/registry", func(n *node) { n.push(theirs); pull(n) }, func(n *node) { n.status("nginx:1.25") }, OutcomeRegistry},
 		{"status/original", func(n *node) { n.push(original); pull(n) }, func(n *node) { n.status("nginx:1.25") }, OutcomeOriginal},
+		{"status/failed for a registry's reference", func(*node) {}, func(n *node) {
+			_, _ = n.ask("runtime.v1", "ImageStatus", "nginx:1.25", n.runtime.failing(status.Error(codes.Internal, "boom"), theirs))
+		}, OutcomeFailed},
 		{"remove/none", func(*node) {}, func(n *node) { n.remove("nginx:1.25") }, OutcomeNone},
 		{"remove/removed", func(n *node) { n.push(theirs); pull(n) }, func(n *node) { n.remove("nginx:1.25") }, OutcomeRemoved},
 	} {

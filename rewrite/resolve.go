@@ -27,7 +27,7 @@ func (r resolution) image() *runtime.Image { return r.response.GetImage() }
 
 func (r resolution) outcome(err error) Outcome {
 	switch {
-	case err != nil:
+	case err != nil, r.image() == nil && r.failed.err() != nil:
 		return OutcomeFailed
 	case r.image() == nil:
 		return OutcomeNone
@@ -96,7 +96,7 @@ func (c call) find(ctx context.Context, request *runtime.ImageStatusRequest, enc
 	switch {
 	case found.image() != nil || (err != nil && ends(err)):
 		if failure != nil {
-			found.failed = append(unanswered{{asWritten.reference, failure}}, found.failed...)
+			found.failed = append(unanswered{{reference: asWritten.reference, err: failure}}, found.failed...)
 		}
 		return found, err
 	case failure == nil:
@@ -184,11 +184,11 @@ func (c call) resolveEntry(ctx context.Context, request *runtime.ImageStatusRequ
 	if failure == nil || ends(failure) {
 		return found, failure
 	}
-	failed := unanswered{{known.Image, failure}}
+	failed := unanswered{{reference: known.Image, err: failure}}
 	found, err := c.resolveAs(ctx, request, known.Stored)
 	switch {
 	case err == nil && found.image().GetId() == known.Image:
-		found.failed = failed
+		found.failed = failed.settle()
 		return found, nil
 	case err != nil && ends(err):
 		return resolution{failed: failed}, err
@@ -197,7 +197,7 @@ func (c call) resolveEntry(ctx context.Context, request *runtime.ImageStatusRequ
 	}
 	switch {
 	case refuses(failure), refuses(err), err == nil && found.response != nil && found.image() == nil:
-		return resolution{failed: failed}, nil
+		return resolution{failed: failed.settle()}, nil
 	}
 	return resolution{failed: failed}, failure
 }

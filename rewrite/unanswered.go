@@ -61,6 +61,7 @@ type unanswered []failedQuestion
 type failedQuestion struct {
 	reference string // or ID
 	err       error
+	settled   bool // another question has told whether the image is there
 }
 
 // add keeps the first error about each reference.
@@ -68,14 +69,22 @@ func (u *unanswered) add(reference string, err error) {
 	if slices.ContainsFunc(*u, func(q failedQuestion) bool { return q.reference == reference }) {
 		return
 	}
-	*u = append(*u, failedQuestion{reference, err})
+	*u = append(*u, failedQuestion{reference: reference, err: err})
+}
+
+// settle notes that another question has told whether the image is there.
+func (u unanswered) settle() unanswered {
+	for i := range u {
+		u[i].settled = true
+	}
+	return u
 }
 
 // err returns the first error that leaves open whether there is an image, nil if
 // there is none.
 func (u unanswered) err() error {
 	for _, question := range u {
-		if !refuses(question.err) {
+		if !question.settled && !refuses(question.err) {
 			return question.err
 		}
 	}
