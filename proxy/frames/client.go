@@ -136,7 +136,7 @@ func (c *Client) pick() (found *connection, full bool, err error) {
 		case takenPlace:
 			found = connection
 		case unknownPlace:
-			full = true // it will have places as soon as the server has sent its settings
+			full = true // it may have places as soon as the server sends its settings, or reads
 		}
 		live = append(live, connection)
 	}

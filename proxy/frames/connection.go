@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -31,6 +33,9 @@ type connection struct {
 	writing sync.Mutex // and what is encoded in the order of writing
 	encoder *encoder
 	out     []byte
+	// draining reports that drain writes, and others only append to out.
+	draining bool
+	drains   sync.WaitGroup
 
 	signal func() // is called when a request may have got a place
 	spare  bool   // it is closed after a while without a request
@@ -48,6 +53,7 @@ type connection struct {
 	most       int    // requests that the server takes at once
 	unreturned int    // bytes received that the server has not got back
 	settled    bool   // ready is closed
+	stalled    bool   // the server does not read
 	leaving    bool
 	failure    error
 }
@@ -87,7 +93,7 @@ type place int
 const (
 	noPlace      place = iota // the server's limit is reached
 	takenPlace                // reserved
-	unknownPlace              // the server has yet to send its settings, and its limit with them
+	unknownPlace              // the server has yet to send its settings, with its limit, or does not read
 	gonePlace                 // the connection takes no more requests
 )
 
@@ -101,7 +107,7 @@ func (c *connection) reserve() place {
 	case !c.takes():
 		c.closeIdle()
 		return gonePlace
-	case !c.settled && taken > 0:
+	case !c.settled && taken > 0 || c.stalled:
 		return unknownPlace
 	case c.settled && taken >= c.most:
 		return noPlace
@@ -186,16 +192,68 @@ func (c *connection) responded(err error) {
 	}
 }
 
-// flush is called with the writing lock held.
+// flush is called with the writing lock held. It does not wait for a server that does not
+// read: what is left is written by drain, and no request begins until then.
 func (c *connection) flush() error {
-	if len(c.out) == 0 {
+	if len(c.out) == 0 || c.draining {
+		return c.checkBacklog()
+	}
+	_ = c.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	n, err := c.conn.Write(c.out)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.out = c.out[n:]
+		c.draining = true
+		c.stall(true)
+		c.drains.Go(c.drain)
 		return nil
 	}
-	_, err := c.conn.Write(c.out)
 	if c.out = c.out[:0]; cap(c.out) > bufferMax {
 		c.out = nil
 	}
 	return err
+}
+
+const (
+	writeTimeout = 20 * time.Millisecond
+	backlogLimit = 4 << 20 // of what a server does not read, in bytes
+)
+
+// checkBacklog bounds what is kept for a server that sends and does not read.
+func (c *connection) checkBacklog() error {
+	if len(c.out) > backlogLimit {
+		_ = c.conn.Close() // run notices
+		return net.ErrClosed
+	}
+	return nil
+}
+
+// drain writes what a server has not taken in time.
+func (c *connection) drain() {
+	_ = c.conn.SetWriteDeadline(time.Time{})
+	for {
+		c.writing.Lock()
+		out := c.out
+		c.out = nil
+		c.draining = len(out) > 0
+		c.writing.Unlock()
+		if len(out) == 0 {
+			c.stall(false)
+			return
+		}
+		if _, err := c.conn.Write(out); err != nil {
+			c.responded(err)
+			return
+		}
+	}
+}
+
+// stall notes whether the server does not read.
+func (c *connection) stall(stalled bool) {
+	c.mutex.Lock()
+	c.stalled = stalled
+	c.changed.Broadcast()
+	c.mutex.Unlock()
+	c.signal()
 }
 
 // begin sends a request in a reserved place.
@@ -252,7 +310,7 @@ func (c *connection) sendRest(ctx context.Context, answer *Answer, rest []byte) 
 	})()
 	for len(rest) > 0 {
 		c.mutex.Lock()
-		for min(c.window, answer.window) <= 0 && c.failure == nil && ctx.Err() == nil && !answer.done {
+		for (c.stalled || min(c.window, answer.window) <= 0) && c.failure == nil && ctx.Err() == nil && !answer.done {
 			c.changed.Wait()
 		}
 		failure, done, complete := c.failure, answer.done, answer.failure == nil

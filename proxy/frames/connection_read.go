@@ -26,6 +26,7 @@ func (c *connection) run() {
 		}
 	}
 	c.fail(err)
+	c.drains.Wait()
 }
 
 func (c *connection) frame(f http2.Frame) error {
