@@ -33,7 +33,11 @@ func (j joined) route(fields []hpack.HeaderField) frames.Plan {
 	}
 	unary, intercepted := j.interceptors.Unary[method]
 	stream, streamed := j.interceptors.Stream[method]
-	if !intercepted && !streamed || !canDecode(fields) {
+	if !intercepted && !streamed {
+		return plan
+	}
+	if !canDecode(fields) {
+		plan.Handler = func(_ context.Context, exchange *frames.Exchange) { o.end(refuseEncoding(exchange)) }
 		return plan
 	}
 	plan.Handler = func(ctx context.Context, exchange *frames.Exchange) {
@@ -53,6 +57,16 @@ func (j joined) route(fields []hpack.HeaderField) frames.Plan {
 		}
 	}
 	return plan
+}
+
+// refuseEncoding answers a request to an intercepted method that can't be read, as gRPC's
+// servers do (gRPC over HTTP/2, "Compression"). The runtime must not get it: what it names
+// would not have been looked at.
+func refuseEncoding(exchange *frames.Exchange) error {
+	err := status.Errorf(codes.Unimplemented, "requests with the grpc-encoding %.20q are not accepted", frames.Field(exchange.Fields(), "grpc-encoding"))
+	accepted := []hpack.HeaderField{{Name: "grpc-accept-encoding", Value: "identity,gzip,deflate"}}
+	_ = exchange.End(endFields(err, accepted, false)) // if it fails the client has gone
+	return err
 }
 
 func withTimeout(ctx context.Context, fields []hpack.HeaderField) (context.Context, context.CancelFunc) {
@@ -222,7 +236,11 @@ func (c *interceptedCall) end(err error) {
 	if err != nil && errors.Is(context.Cause(c.ctx), frames.ErrDismissed) {
 		c.failure = errEnding
 	}
-	c.failure = fitStatus(c.failure, listSize(endFields(nil, c.trailer, c.begun)), listLimit)
+	limit := listLimit
+	if announced := c.exchange.HeaderListLimit(); announced > 0 {
+		limit = min(limit, announced)
+	}
+	c.failure = fitStatus(c.failure, listSize(endFields(nil, c.trailer, c.begun)), limit)
 	if err := c.exchange.End(endFields(c.failure, c.trailer, c.begun)); err != nil && c.failure == nil {
 		c.failure = status.Error(codes.Canceled, "the client has gone")
 	}

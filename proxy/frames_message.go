@@ -69,21 +69,28 @@ func canDecode(fields []hpack.HeaderField) bool {
 	return knownEncoding(frames.Field(fields, "grpc-encoding"))
 }
 
-// knownEncoding reports whether messages of a grpc-encoding can be decoded; an empty one
-// is none.
+// decompressors read messages by their grpc-encoding.
+var decompressors = map[string]func(io.Reader) (io.Reader, error){
+	"gzip":      func(from io.Reader) (io.Reader, error) { return gzip.NewReader(from) },
+	deflateName: deflate{}.Decompress,
+}
+
+// knownEncoding reports whether messages of a grpc-encoding can be decoded.
 func knownEncoding(encoding string) bool {
-	return encoding == "" || encoding == "identity" || encoding == "gzip"
+	return encoding == "" || encoding == "identity" || decompressors[encoding] != nil
 }
 
 // decompress decodes a message by the flag before it and the encoding in the fields.
 func decompress(flag byte, message []byte, fields []hpack.HeaderField) ([]byte, error) {
-	switch {
-	case flag == 0:
+	if flag == 0 {
 		return message, nil
-	case flag != 1 || frames.Field(fields, "grpc-encoding") != "gzip":
-		return nil, status.Errorf(codes.Internal, "a message with flag %d and grpc-encoding %.20q can't be decoded", flag, frames.Field(fields, "grpc-encoding"))
 	}
-	reader, err := gzip.NewReader(bytes.NewReader(message))
+	encoding := frames.Field(fields, "grpc-encoding")
+	open := decompressors[encoding]
+	if flag != 1 || open == nil {
+		return nil, status.Errorf(codes.Internal, "a message with flag %d and grpc-encoding %.20q can't be decoded", flag, encoding)
+	}
+	reader, err := open(bytes.NewReader(message))
 	if err != nil {
 		return nil, status.Errorf(codes.Internal, "a message can't be decompressed: %v", err)
 	}

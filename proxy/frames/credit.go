@@ -11,7 +11,7 @@ type credits struct {
 // noteCredit has the server's credit returned where it is urgent. s is the stream whose
 // window has changed; nil for the connection alone. The caller holds the mutex.
 func (r *Relay) noteCredit(s *stream) {
-	if s != nil && (s.padding > 0 || s.restoration != nil && s.restoration.window.urgent()) {
+	if s != nil && s.window.urgent() {
 		if r.starved == nil {
 			r.starved = map[*stream]struct{}{}
 		}
@@ -50,12 +50,7 @@ func (r *Relay) appendServerCredit(b []byte) []byte {
 		if s.serverDone || r.open[s.id] != s {
 			continue
 		}
-		credit := s.padding
-		s.padding = 0
-		if s.restoration != nil {
-			credit += s.restoration.window.give()
-		}
-		if credit > 0 {
+		if credit := s.window.give(); credit > 0 {
 			b = appendWindowUpdate(b, s.id, credit)
 		}
 	}

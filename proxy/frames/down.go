@@ -172,7 +172,7 @@ func (d *down) promise() {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	if id%2 == 0 && d.open[id] == nil && len(d.open) < streamLimit {
-		d.open[id] = &stream{id: id, clientDone: true}
+		d.open[id] = &stream{id: id, clientDone: true, window: newWindow(d.initial)}
 	}
 }
 
@@ -242,8 +242,14 @@ func (d *down) data(f frame) error {
 	d.toClient.receive(f.length)
 	exceeded := d.toClient.sender < 0
 	passes := f.length <= d.toClient.receiver && (s == nil || s.restoration == nil && !s.sending)
+	if s != nil {
+		s.window.receive(f.length)
+	}
 	if passes {
 		d.toClient.pass(f.length)
+		if s != nil {
+			s.window.pass(f.length)
+		}
 	}
 	d.mutex.Unlock()
 	switch {
@@ -271,29 +277,24 @@ func (d *down) data(f frame) error {
 	}
 	d.mutex.Lock()
 	d.toClient.absorb(f.length - len(content))
+	s.window.absorb(f.length - len(content))
 	collecting := s.restoration != nil && s.restoration.collecting
 	d.mutex.Unlock()
 	if collecting {
-		return d.collect(s, f, content)
+		return d.collect(s, content, last)
 	}
-	return d.hold(s, f, content, last)
+	return d.hold(s, content, last)
 }
 
 // hold queues DATA that the client's window has no room for. Padding is left out, and
 // given back to the server.
-func (d *down) hold(s *stream, f frame, content []byte, last bool) error {
+func (d *down) hold(s *stream, content []byte, last bool) error {
 	s.plan.watch(FromServer, content)
 	d.mutex.Lock()
 	for d.toClient.held > bodiesLimit && d.failure == nil { // the client's windows are as large
 		d.changed.Wait()
 	}
 	d.bodies += len(content)
-	if s.restoration != nil {
-		s.restoration.window.receive(f.length)
-		s.restoration.window.absorb(f.length - len(content))
-	} else {
-		s.padding += f.length - len(content)
-	}
 	s.serverDone = last
 	d.noteCredit(s)
 	d.mutex.Unlock()
@@ -328,7 +329,11 @@ func (d *down) windowUpdate(f frame) error {
 	if err != nil {
 		return err
 	}
-	switch credit := d.updateWindow(&d.toServer, int(increment)); {
+	d.mutex.Lock()
+	d.toServer.update(int(increment))
+	credit := d.toServer.give()
+	d.mutex.Unlock()
+	switch {
 	case credit == int(increment):
 		d.batch.keep(f)
 	case credit > 0:

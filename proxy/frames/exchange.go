@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -26,21 +27,20 @@ type Exchange struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
-	out    []byte // frames that are not written yet
-	unsent int    // bytes of DATA among them
+	queue []segment // of the answer, not written yet
 
 	// The rest is guarded by the relay's mutex.
 	body     []byte // received and not consumed
 	complete bool   // there is no more
 	failure  error  // why there is none
-	window   int    // what the client takes of the answer
+	window   window // of the answer, of which the server knows nothing
 	begun    bool   // the handler runs
 	answered bool   // the answer's end is written
 }
 
 // newExchange is called with the relay's mutex held.
 func newExchange(r *Relay, id uint32, fields []hpack.HeaderField, plan Plan) *Exchange {
-	x := &Exchange{relay: r, id: id, fields: fields, plan: plan, window: r.initial}
+	x := &Exchange{relay: r, id: id, fields: fields, plan: plan, window: newWindow(r.initial)}
 	x.ctx, x.cancel = context.WithCancelCause(r.lifetime)
 	return x
 }
@@ -89,10 +89,11 @@ func (x *Exchange) abandon(code http2.ErrCode) {
 // gone removes the exchange from the relay, whose mutex the caller holds.
 func (x *Exchange) gone() {
 	r := x.relay
+	for _, segment := range x.queue {
+		r.drop(segment)
+	}
 	r.release(len(x.body))
-	x.body = nil
-	r.toClient.inject(-x.unsent)
-	r.noteCredit(nil)
+	x.queue, x.body = nil, nil
 	delete(r.taken, x.id)
 	r.checkLeft()
 }
@@ -163,97 +164,117 @@ func (r *Relay) wake() {
 
 // Header begins the answer. Nothing is sent before Flush or End.
 func (x *Exchange) Header(fields []hpack.HeaderField) {
-	x.out = appendBlock(x.out, x.id, appendSensitive(nil, fields), injectedMaxFrame, 0)
+	x.queue = append(x.queue, segment{fields: neverIndexed(fields)})
 }
 
-// Data adds to the answer's body. It sends what comes before it where the client's
-// windows are too small for all, and waits for them.
+// Data adds to the answer's body, which must not change any more. Where the client's
+// windows are too small for the body so far it sends that, and waits for the client to make
+// room.
 func (x *Exchange) Data(ctx context.Context, data []byte) error {
-	for len(data) > 0 {
-		n, err := x.reserve(ctx, len(data))
+	if err := x.lost(); err != nil || len(data) == 0 {
+		return err
+	}
+	x.queue = append(x.queue, segment{data: data})
+	r := x.relay
+	r.mutex.Lock()
+	r.bodies += len(data)
+	unsent := 0
+	for _, segment := range x.queue {
+		unsent += len(segment.data)
+	}
+	fits := unsent <= min(x.window.receiver, r.toClient.receiver)
+	r.mutex.Unlock()
+	if fits {
+		return nil
+	}
+	return x.send(ctx)
+}
+
+// Flush sends what there is of the answer.
+func (x *Exchange) Flush() error { return x.send(x.ctx) }
+
+// End sends the answer's last fields, and all that was not sent. The exchange is over then.
+func (x *Exchange) End(fields []hpack.HeaderField) error {
+	r := x.relay
+	r.mutex.Lock()
+	stop := !x.complete || x.failure != nil
+	r.mutex.Unlock()
+	x.queue = append(x.queue, segment{fields: neverIndexed(fields), end: true, stop: stop, credit: true})
+	err := x.send(context.Background()) // the client's reset ends it, or the connection's end
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	x.answered = true
+	x.gone()
+	return err
+}
+
+// send writes the queue, and waits for the client to make room for it. Data that is not
+// sent in time is dropped.
+func (x *Exchange) send(ctx context.Context) error {
+	r := x.relay
+	for {
+		err := x.lost()
+		if err == nil {
+			_, err = r.writeQueue(x.id, &x.queue, &x.window)
+		}
+		if err == nil && len(x.queue) > 0 {
+			err = x.awaitRoom(ctx)
+		}
 		if err != nil {
+			x.dropData()
+		}
+		if err != nil || len(x.queue) == 0 {
 			return err
 		}
-		x.out = appendData(x.out, x.id, data[:n], x.frameSize(), false)
-		data = data[n:]
-		if len(data) > 0 {
-			if err := x.Flush(); err != nil {
-				return err
-			}
-		}
+	}
+}
+
+// lost returns why the client gets no answer; nil if it does.
+func (x *Exchange) lost() error {
+	r := x.relay
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if r.failure != nil {
+		return r.failure
+	}
+	if x.failure == errAbandoned {
+		return x.failure
 	}
 	return nil
 }
 
-func (x *Exchange) frameSize() int {
-	x.relay.mutex.Lock()
-	defer x.relay.mutex.Unlock()
-	return x.relay.maxFrame
+// awaitRoom waits until the first segment of the queue can be written, or the client gets
+// no answer.
+func (x *Exchange) awaitRoom(ctx context.Context) error {
+	r := x.relay
+	defer context.AfterFunc(ctx, r.wake)()
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	for !r.hasRoom(x.queue[0], &x.window) && r.failure == nil && x.failure != errAbandoned {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		r.changed.Wait()
+	}
+	return nil
 }
 
-// reserve takes up to n bytes of the client's windows. Before it waits for them it
-// sends what there is.
-func (x *Exchange) reserve(ctx context.Context, n int) (int, error) {
+// dropData removes the data from the queue.
+func (x *Exchange) dropData() {
 	r := x.relay
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	if min(x.window, r.toClient.receiver) <= 0 {
-		r.mutex.Unlock()
-		err := x.Flush()
-		r.mutex.Lock()
-		if err != nil {
-			return 0, err
-		}
-		defer context.AfterFunc(ctx, r.wake)()
-	}
-	for min(x.window, r.toClient.receiver) <= 0 && x.failure != errAbandoned && r.failure == nil && ctx.Err() == nil {
-		r.changed.Wait()
-	}
-	switch {
-	case r.failure != nil:
-		return 0, r.failure
-	case x.failure == errAbandoned:
-		return 0, x.failure
-	case ctx.Err() != nil:
-		return 0, ctx.Err()
-	}
-	n = min(n, x.window, r.toClient.receiver)
-	x.window -= n
-	r.toClient.inject(n)
-	x.unsent += n
-	r.injected = true
-	return n, nil
+	x.queue = slices.DeleteFunc(x.queue, func(s segment) bool {
+		r.drop(s)
+		return len(s.data) > 0
+	})
 }
 
-// Flush sends what there is of the answer.
-func (x *Exchange) Flush() error {
-	err := x.relay.inject(x.out)
-	x.out, x.unsent = x.out[:0], 0
-	return err
-}
-
-// End sends the answer's last fields, and all that was not sent. The exchange is
-// over then.
-func (x *Exchange) End(fields []hpack.HeaderField) error {
-	r := x.relay
-	x.out = appendBlock(x.out, x.id, appendSensitive(nil, fields), injectedMaxFrame, http2.FlagHeadersEndStream)
-	r.mutex.Lock()
-	abandoned := x.failure == errAbandoned
-	if !x.complete || x.failure != nil {
-		// What the client still sends is of no use (RFC 9113, 8.1).
-		x.out = appendReset(x.out, x.id, http2.ErrCodeNo)
+// neverIndexed returns fields that no receiver may put into a table.
+func neverIndexed(fields []hpack.HeaderField) []hpack.HeaderField {
+	marked := slices.Clone(fields)
+	for i := range marked {
+		marked[i].Sensitive = true
 	}
-	if !abandoned {
-		x.out = r.appendCredit(x.out)
-	}
-	r.mutex.Unlock()
-	var err error
-	if !abandoned {
-		err = x.Flush()
-	}
-	r.mutex.Lock()
-	x.answered = true
-	x.gone()
-	r.mutex.Unlock()
-	return err
+	return marked
 }

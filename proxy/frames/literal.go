@@ -7,25 +7,18 @@ import "golang.org/x/net/http2/hpack"
 // (RFC 7541, 6.2.2 and 6.2.3), names and values without Huffman coding.
 func appendLiterals(b []byte, fields []hpack.HeaderField) []byte {
 	for _, field := range fields {
-		b = appendLiteral(b, field, field.Sensitive)
+		b = appendLiteral(b, field)
 	}
 	return b
 }
 
-// appendSensitive is appendLiterals for fields that are all never indexed.
-func appendSensitive(b []byte, fields []hpack.HeaderField) []byte {
-	for _, field := range fields {
-		b = appendLiteral(b, field, true)
-	}
-	return b
-}
-
-func appendLiteral(b []byte, field hpack.HeaderField, sensitive bool) []byte {
+// appendLiteral appends a field.
+func appendLiteral(b []byte, field hpack.HeaderField) []byte {
 	if field.Name == ":status" && field.Value == "200" {
 		return append(b, 0x88) // indexed, static table
 	}
 	var first byte
-	if sensitive {
+	if field.Sensitive {
 		first = 0x10
 	}
 	return appendString(appendString(append(b, first), field.Name), field.Value)

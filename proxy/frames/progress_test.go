@@ -85,7 +85,7 @@ func (l *load) state() string {
 	for id, s := range l.relay.open {
 		streams += fmt.Sprintf(" %d: done %v, sending %v, %d queued", id, s.serverDone, s.sending, len(s.queue))
 		if a := s.restoration; a != nil {
-			streams += fmt.Sprintf(", collecting %v, %d, %+v", a.collecting, len(a.body), a.window)
+			streams += fmt.Sprintf(", collecting %v, %d, %+v", a.collecting, len(a.body), s.window)
 		}
 	}
 	l.client.mutex.Lock()

@@ -5,19 +5,21 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// segment is a part of an answer that could not be written when it arrived.
+// segment is a part of an answer that is to be written to the client.
 type segment struct {
 	data    []byte
 	held    bool                // the data is the server's, and counted as held in the windows
 	fields  []hpack.HeaderField // of a header block
 	end     bool                // it ends the stream
+	stop    bool                // what the client still sends after the end is of no use (RFC 9113, 8.1)
+	credit  bool                // the client gets what it is due for its connection, too
 	restore bool                // the answer is to be restored first, and ends with fields
 	reset   bool                // RST_STREAM
 	code    http2.ErrCode
 }
 
-// sendLimit is how many bytes of a queue are written at once, so that other streams get
-// their share of the client's connection window.
+// sendLimit is about how many bytes of a queue are written at once, so that other streams
+// get their share of the client's connection window.
 const sendLimit = 64 << 10
 
 // enqueue adds to what a stream's goroutine sends, and starts the goroutine where there is
@@ -50,63 +52,39 @@ func (d *down) enqueue(s *stream, segments ...segment) error {
 	return err
 }
 
-// sendQueue sends the queue of a stream in order, as the client makes room for it.
+// sendQueue sends the queue of a stream, as the client makes room for it.
 func (r *Relay) sendQueue(s *stream) {
 	for {
-		next, ok := r.nextSegment(s)
-		if !ok {
+		next, ok := r.awaitRoom(s)
+		switch {
+		case !ok:
 			return
-		}
-		if next.restore {
+		case next.restore:
 			r.restoreNow(s, next.fields)
 			continue
 		}
-		if r.inject(next.append(nil, s.id)) != nil {
+		ended, err := r.writeQueue(s.id, &s.queue, &s.window)
+		if err != nil {
 			r.fail(nil)
 		}
-		if next.end {
+		if ended {
 			r.sent(s)
 		}
 	}
 }
 
-func (s segment) append(b []byte, id uint32) []byte {
-	switch {
-	case s.reset:
-		return appendReset(b, id, s.code)
-	case s.fields != nil:
-		var flags http2.Flags
-		if s.end {
-			flags = http2.FlagHeadersEndStream
-		}
-		return appendBlock(b, id, appendLiterals(nil, s.fields), injectedMaxFrame, flags)
-	default:
-		return appendData(b, id, s.data, plainMaxFrame, s.end)
-	}
-}
-
-// nextSegment returns what is to be sent next, of DATA as much as the client's windows
-// allow, and waits until there is something. It reports false when the goroutine is to
-// end.
-func (r *Relay) nextSegment(s *stream) (segment, bool) {
+// awaitRoom waits until the first segment of a stream's queue can be written, and returns
+// it. It reports false when the goroutine is to end.
+func (r *Relay) awaitRoom(s *stream) (segment, bool) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	for r.failure == nil && len(s.queue) > 0 {
-		next := &s.queue[0]
-		if len(next.data) == 0 {
-			first := *next
+		next := s.queue[0]
+		if next.restore {
 			s.queue = s.queue[1:]
-			return first, true
 		}
-		if n := r.take(s, next); n > 0 {
-			part := *next
-			part.data, next.data = next.data[:n:n], next.data[n:]
-			if len(next.data) > 0 {
-				part.end = false
-			} else {
-				s.queue = s.queue[1:]
-			}
-			return part, true
+		if r.hasRoom(next, &s.window) {
+			return next, true
 		}
 		r.changed.Wait()
 	}
@@ -116,31 +94,89 @@ func (r *Relay) nextSegment(s *stream) (segment, bool) {
 	return segment{}, false
 }
 
-// take takes the client's windows for the data of a segment, and returns for how much of
-// it. The caller holds the mutex.
-func (r *Relay) take(s *stream, next *segment) int {
-	n := min(len(next.data), sendLimit, r.toClient.receiver)
-	own := s.restoration != nil // the relay's window of the stream
-	if own {
-		n = min(n, s.restoration.window.receiver)
+// hasRoom reports whether a segment, or a part of it, can be written now. The caller holds
+// the mutex.
+func (r *Relay) hasRoom(next segment, stream *window) bool {
+	return len(next.data) == 0 || min(stream.receiver, r.toClient.receiver) > 0
+}
+
+// writeQueue writes the beginning of a queue as far as the client's windows allow, and
+// removes it. It reports whether the end of the stream was written. Windows are taken
+// while nothing else can be written to the client: otherwise DATA that was measured by the
+// windows of before could follow the acknowledgement of smaller ones (RFC 9113, 6.9.2).
+func (r *Relay) writeQueue(id uint32, queue *[]segment, stream *window) (ended bool, err error) {
+	r.awaitSettled()
+	w := &r.clientWriter
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	r.mutex.Lock()
+	frames := w.buffer[:0]
+	for len(*queue) > 0 && !ended && len(frames) < sendLimit {
+		next := &(*queue)[0]
+		if next.restore || !r.hasRoom(*next, stream) {
+			break
+		}
+		var part segment
+		part, *queue = r.cut(*queue, stream)
+		frames = part.append(frames, id, r.maxFrame)
+		ended = part.end
+		if part.credit {
+			frames = r.appendCredit(frames)
+		}
 	}
-	if n <= 0 {
-		return 0
+	r.changed.Broadcast()
+	r.mutex.Unlock()
+	if w.buffer = frames; cap(frames) > bufferMax {
+		w.buffer = nil
 	}
-	if next.held {
-		r.toClient.pass(n)
-	} else {
-		r.toClient.inject(n)
+	if len(frames) == 0 {
+		return ended, nil
 	}
+	return ended, w.writeLocked(r.client, frames)
+}
+
+// cut takes as much of a queue's first segment as the windows allow, and returns it and
+// the rest of the queue. The caller holds the mutex.
+func (r *Relay) cut(queue []segment, stream *window) (part segment, rest []segment) {
+	part = queue[0]
+	n := min(len(part.data), sendLimit, stream.receiver, r.toClient.receiver)
 	switch {
-	case own && next.held:
-		s.restoration.window.pass(n)
-	case own:
-		s.restoration.window.inject(n)
+	case len(part.data) == 0:
+		return part, queue[1:]
+	case part.held:
+		r.toClient.pass(n)
+		stream.pass(n)
+	default:
+		r.toClient.inject(n)
+		stream.inject(n)
+		r.injected = true
 	}
 	r.release(n)
-	r.changed.Broadcast()
-	return n
+	if n == len(part.data) {
+		return part, queue[1:]
+	}
+	part.data, part.end = part.data[:n], false
+	queue[0].data = queue[0].data[n:]
+	return part, queue
+}
+
+// append appends the frames of a segment.
+func (s segment) append(b []byte, id uint32, maxFrame int) []byte {
+	switch {
+	case s.reset:
+		return appendReset(b, id, s.code)
+	case s.fields == nil:
+		return appendData(b, id, s.data, maxFrame, s.end)
+	}
+	var flags http2.Flags
+	if s.end {
+		flags = http2.FlagHeadersEndStream
+	}
+	b = appendBlock(b, id, appendLiterals(nil, s.fields), injectedMaxFrame, flags)
+	if s.stop {
+		b = appendReset(b, id, http2.ErrCodeNo)
+	}
+	return b
 }
 
 // sent notes that the client has the whole answer.

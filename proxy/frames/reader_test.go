@@ -120,7 +120,7 @@ func TestAppendFields(t *testing.T) {
 	}
 	fields = append(fields, hpack.HeaderField{Name: strings.Repeat("n", 300), Value: "\x00\xff", Sensitive: true},
 		hpack.HeaderField{Name: ":status", Value: "404", Sensitive: true})
-	block := appendSensitive([]byte{}, append([]hpack.HeaderField{{Name: ":status", Value: "200"}}, fields...))
+	block := appendLiterals([]byte{}, append([]hpack.HeaderField{{Name: ":status", Value: "200"}}, fields...))
 	decoder := hpack.NewDecoder(0, nil)
 	got, err := decoder.DecodeFull(block)
 	if err != nil {

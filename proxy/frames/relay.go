@@ -61,7 +61,7 @@ type stream struct {
 	plan                   Plan // without Ended when that was called
 	clientDone, serverDone bool
 	restoration            *restoration // nil where the answer is not changed
-	padding                int          // bytes that the server gets back because the client never sees them
+	window                 window       // of the answer
 
 	queue   []segment // of the answer, to be sent
 	sending bool      // a goroutine sends the queue

@@ -62,6 +62,7 @@ func (u *up) request(id uint32, fields []hpack.HeaderField, last bool) {
 	} else {
 		u.mutex.Lock()
 		if accepted = u.accepts(id); accepted { // still
+			s.window = newWindow(u.initial)
 			u.open[id] = s
 		}
 		u.mutex.Unlock()

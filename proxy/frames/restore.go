@@ -39,14 +39,12 @@ type Restored struct {
 var ErrWouldBlock = errors.New("restoring the answer would block")
 
 // restoration is the answer to a relayed request that is kept until it is complete and
-// then changed. The relay receives it from the server and sends it to the client, with
-// windows of its own on either side. It is guarded by the relay's mutex.
+// then changed. It is guarded by the relay's mutex.
 type restoration struct {
 	plan       *Restoration
 	header     []hpack.HeaderField
 	body       []byte
 	collecting bool // the answer is not complete
-	window     window
 	ctx        context.Context
 	cancel     context.CancelFunc
 }
@@ -73,9 +71,10 @@ func (u *up) passOn(x *Exchange, f frame, content []byte) bool {
 		return false
 	}
 	delete(u.taken, x.id)
-	r := &restoration{plan: plan, collecting: true, window: window{sender: u.initial, receiver: x.window}}
+	r := &restoration{plan: plan, collecting: true}
 	r.ctx, r.cancel = context.WithCancel(u.lifetime)
-	u.open[x.id] = &stream{id: x.id, plan: x.plan, clientDone: true, restoration: r}
+	// The server does not know of the credit that the client has given meanwhile.
+	u.open[x.id] = &stream{id: x.id, plan: x.plan, clientDone: true, restoration: r, window: window{sender: u.initial, receiver: x.window.receiver}}
 	u.toServer.receive(f.length)
 	u.toServer.pass(len(content))
 	u.toServer.absorb(f.length - len(content)) // padding
@@ -93,11 +92,10 @@ func (u *up) passOn(x *Exchange, f frame, content []byte) bool {
 
 // collect keeps a piece of an answer. The server gets it back as credit, since the relay
 // has taken it. An answer that is too large is passed on as it is.
-func (d *down) collect(s *stream, f frame, content []byte) error {
-	a, last := s.restoration, f.flags.Has(http2.FlagDataEndStream)
+func (d *down) collect(s *stream, content []byte, last bool) error {
+	a := s.restoration
 	d.mutex.Lock()
-	a.window.receive(f.length)
-	a.window.absorb(f.length)
+	s.window.absorb(len(content))
 	d.toClient.absorb(len(content))
 	if !s.closed {
 		a.body = append(a.body, content...)
@@ -165,10 +163,10 @@ func (d *down) fits(s *stream, n int) bool {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	a := s.restoration
-	if n > 0 && min(a.window.receiver, d.toClient.receiver) < n {
+	if n > 0 && min(s.window.receiver, d.toClient.receiver) < n {
 		return false
 	}
-	a.window.inject(n)
+	s.window.inject(n)
 	d.toClient.inject(n)
 	d.finishCollecting(a)
 	return true

@@ -191,32 +191,39 @@ func (u *up) windowUpdate(f frame) error {
 	if err != nil {
 		return err
 	}
-	n := int(increment)
-	if f.stream != 0 {
-		u.mutex.Lock()
-		s, exchange := u.open[f.stream], u.taken[f.stream]
-		switch {
-		case exchange != nil:
-			exchange.window += n
-			u.changed.Broadcast()
-		case s != nil && s.restoration != nil:
-			s.restoration.window.update(n)
-			u.noteCredit(s)
-			u.changed.Broadcast()
-		}
-		u.mutex.Unlock()
-		if s != nil && s.restoration == nil {
-			u.batch.keep(f)
-		}
-		return nil
-	}
-	switch credit := u.updateWindow(&u.toClient, n); {
-	case credit == n:
+	credit, known := u.updateWindow(f.stream, int(increment))
+	switch {
+	case known && credit == int(increment):
 		u.batch.keep(f)
 	case credit > 0:
-		u.batch.edit(func(b []byte) []byte { return appendWindowUpdate(b, 0, credit) })
+		u.batch.edit(func(b []byte) []byte { return appendWindowUpdate(b, f.stream, credit) })
 	}
 	return nil
+}
+
+// updateWindow notes that the client accepts n bytes more for the connection or a stream,
+// and returns the credit for the server. It reports whether the server knows the stream.
+func (u *up) updateWindow(id uint32, n int) (credit int, known bool) {
+	u.mutex.Lock()
+	defer u.mutex.Unlock()
+	u.changed.Broadcast()
+	if id == 0 {
+		u.toClient.update(n)
+		return u.toClient.give(), true
+	}
+	if exchange := u.taken[id]; exchange != nil {
+		exchange.window.update(n)
+		return 0, false
+	}
+	s := u.open[id]
+	if s == nil {
+		return 0, false
+	}
+	s.window.update(n)
+	if u.mustWait(s) {
+		return 0, true
+	}
+	return s.window.give(), true
 }
 
 // settings are the client's: they concern what it receives.
@@ -232,13 +239,11 @@ func (u *up) settings(f frame) error {
 		case http2.SettingInitialWindowSize:
 			u.mutex.Lock()
 			for _, exchange := range u.taken {
-				exchange.window += int(value) - u.initial
+				exchange.window.resize(int(value) - u.initial)
 			}
 			for _, s := range u.open {
-				if s.restoration != nil {
-					s.restoration.window.resize(int(value) - u.initial)
-					u.noteCredit(s) // what was little before may be all that the server needs
-				}
+				s.window.resize(int(value) - u.initial)
+				u.noteCredit(s) // what was little before may be all that the server needs
 			}
 			u.initial = int(value)
 			u.changed.Broadcast()

@@ -40,8 +40,7 @@ func (w *window) pass(n int) {
 // absorb notes that the receiver never gets n of the bytes that are held.
 func (w *window) absorb(n int) { w.held -= n }
 
-// inject notes n bytes for the receiver that the sender has not sent. A negative n takes
-// back what was noted and is not written.
+// inject notes n bytes for the receiver that the sender has not sent.
 func (w *window) inject(n int) { w.receiver -= n }
 
 // update notes that the receiver accepts n bytes more.
@@ -90,14 +89,4 @@ func (r *Relay) appendCredit(b []byte) []byte {
 		b = appendWindowUpdate(b, 0, n)
 	}
 	return b
-}
-
-// updateWindow notes that the receiver of a connection's window accepts n bytes more, and
-// returns the credit for its sender.
-func (r *Relay) updateWindow(w *window, n int) (credit int) {
-	r.mutex.Lock()
-	defer r.mutex.Unlock()
-	w.update(n)
-	r.changed.Broadcast()
-	return w.give()
 }

@@ -53,7 +53,8 @@ func TestDataBeyondClientsWindow(t *testing.T) {
 				r.server.data(1, true, test.content)
 			} else {
 				r.server.did("DATA", r.server.framer.WriteDataPadded(1, false, []byte(test.content), make([]byte, test.padding)))
-				r.server.expect("WINDOW_UPDATE 1 201") // the connection's has more than the client's already
+				r.client.windowUpdate(1, 10)
+				r.server.expect("WINDOW_UPDATE 1 211") // the connection's has more than the client's already
 				r.server.data(1, true, "")
 			}
 			if test.content == "" {

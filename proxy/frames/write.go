@@ -10,14 +10,20 @@ import (
 
 // clientWriter writes whole frames to the client, from any goroutine.
 type clientWriter struct {
-	writing sync.Mutex // held while writing, and never while waiting for another mutex
+	writing sync.Mutex // locked before the relay's mutex where both are
 	update  tableUpdate
+	buffer  []byte // of writeQueue
 }
 
 // write writes frames that the relay has made.
 func (w *clientWriter) write(to net.Conn, frames []byte) error {
 	w.writing.Lock()
 	defer w.writing.Unlock()
+	return w.writeLocked(to, frames)
+}
+
+// writeLocked is write with the mutex locked.
+func (w *clientWriter) writeLocked(to net.Conn, frames []byte) error {
 	if w.update.due {
 		var inserted bool
 		if frames, inserted = insertTableUpdate(frames, w.update); inserted {
@@ -71,17 +77,24 @@ func (r *Relay) writeClient(frames []byte) error {
 	return r.clientWriter.write(r.client, frames)
 }
 
-// inject writes frames to the client that the server has not sent. The server's SETTINGS
-// come first (RFC 9113, 3.4), so that it waits for them.
+// inject writes frames to the client that the server has not sent, after the server's
+// SETTINGS.
 func (r *Relay) inject(frames []byte) error {
-	if !r.settled.Load() {
-		r.mutex.Lock()
-		for !r.settled.Load() && r.failure == nil {
-			r.changed.Wait()
-		}
-		r.mutex.Unlock()
-	}
+	r.awaitSettled()
 	return r.writeClient(frames)
+}
+
+// awaitSettled waits until the client has the server's SETTINGS, which come before anything
+// else (RFC 9113, 3.4), or the connection has ended.
+func (r *Relay) awaitSettled() {
+	if r.settled.Load() {
+		return
+	}
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	for !r.settled.Load() && r.failure == nil {
+		r.changed.Wait()
+	}
 }
 
 // settle notes that the client has the server's first frames. It gets what had to wait
