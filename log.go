@@ -29,8 +29,13 @@ func setDebug(log *logrus.Logger, debug bool) {
 	}
 }
 
-// logCall writes the line of one call, at debug level.
+// logCall writes the line of one call, at debug level, and a warning for an answer that
+// shows the registry's image names.
 func logCall(log *logrus.Logger, call *proxy.Call) {
+	if call.Unrestored {
+		log.WithFields(logrus.Fields{"method": call.Method, "bytes": call.Responses.Bytes}).
+			Warn("the answer was passed on with the registry's image names: it is too large to be changed")
+	}
 	if !log.IsLevelEnabled(logrus.DebugLevel) {
 		return
 	}

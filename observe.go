@@ -37,12 +37,13 @@ func (o *observers) End(call *proxy.Call) {
 	logCall(o.log, call)
 	if m := o.metrics.Load(); m != nil {
 		m.End(metrics.Call{
-			Method:    call.Method,
-			Start:     call.Start,
-			Duration:  call.Duration,
-			Code:      uint32(call.Code),
-			Requests:  call.Requests.Bytes,
-			Responses: call.Responses.Bytes,
+			Method:     call.Method,
+			Start:      call.Start,
+			Duration:   call.Duration,
+			Code:       uint32(call.Code),
+			Requests:   call.Requests.Bytes,
+			Responses:  call.Responses.Bytes,
+			Unrestored: call.Unrestored,
 		})
 	}
 	if p := o.page.Load(); p != nil {

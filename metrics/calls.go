@@ -28,6 +28,7 @@ type Call struct {
 	Code     uint32 // gRPC's
 	// Bytes of its requests and responses.
 	Requests, Responses int64
+	Unrestored          bool // the answer was too large for its names to be changed
 }
 
 // calls counts calls by their methods.
@@ -36,6 +37,7 @@ type calls struct {
 	duration            *prometheus.HistogramVec
 	inFlight            *prometheus.GaugeVec
 	requests, responses *prometheus.CounterVec
+	unrestored          *prometheus.CounterVec
 
 	announced map[string]bool // methods
 	other     *method
@@ -74,6 +76,7 @@ func newCalls(methods []string, since time.Time) *calls {
 		inFlight:  prometheus.NewGaugeVec(prometheus.GaugeOpts(options("calls_in_flight", "Calls of clients that are running.")), labels),
 		requests:  prometheus.NewCounterVec(options("request_bytes_total", "Bytes of the messages that clients have sent."), labels),
 		responses: prometheus.NewCounterVec(options("response_bytes_total", "Bytes of the messages that clients have got."), labels),
+		unrestored: prometheus.NewCounterVec(options("unrestored_answers_total", "Answers that were too large for their image names to be changed."), labels),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "call_duration_seconds", Help: "How long calls of clients took.", Buckets: callBuckets,
 		}, labels),
@@ -88,7 +91,7 @@ func newCalls(methods []string, since time.Time) *calls {
 }
 
 func (c *calls) collectors() []prometheus.Collector {
-	return []prometheus.Collector{c.total, c.inFlight, c.requests, c.responses, c.duration}
+	return []prometheus.Collector{c.total, c.inFlight, c.requests, c.responses, c.unrestored, c.duration}
 }
 
 func (c *calls) newMethod(full string, since time.Time) *method {
@@ -158,6 +161,9 @@ func (c *calls) end(call Call) {
 	m.duration.Observe(call.Duration.Seconds())
 	m.requests.Add(float64(call.Requests))
 	m.responses.Add(float64(call.Responses))
+	if call.Unrestored {
+		c.unrestored.WithLabelValues(m.service, m.name).Inc()
+	}
 	if flight != nil {
 		flight.inFlight.Dec()
 	}

@@ -32,11 +32,13 @@ func (m *Metrics) made(method string, code uint32) {
 func TestCalls(t *testing.T) {
 	m := newMetrics()
 	m.Begin(version, time.Now())
+	m.Begin(version, time.Now())
 	start := time.Now()
 	m.Begin(pull, start)
 	m.End(Call{Method: pull, Start: start, Duration: 3 * time.Second, Code: 0, Requests: 105, Responses: 55})
 	m.made(pull, 5)
 	m.made(pull, 4711)
+	m.End(Call{Method: version, Start: start, Unrestored: true})
 	want := `
 # HELP image_cri_shim_calls_in_flight Calls of clients that are running.
 # TYPE image_cri_shim_calls_in_flight gauge
@@ -48,6 +50,7 @@ image_cri_shim_calls_in_flight{method="other",service="other"} 0
 image_cri_shim_calls_total{code="NotFound",method="PullImage",service="runtime.v1.ImageService"} 1
 image_cri_shim_calls_total{code="OK",method="PullImage",service="runtime.v1.ImageService"} 1
 image_cri_shim_calls_total{code="other",method="PullImage",service="runtime.v1.ImageService"} 1
+image_cri_shim_calls_total{code="OK",method="Version",service="runtime.v1.RuntimeService"} 1
 # HELP image_cri_shim_request_bytes_total Bytes of the messages that clients have sent.
 # TYPE image_cri_shim_request_bytes_total counter
 image_cri_shim_request_bytes_total{method="PullImage",service="runtime.v1.ImageService"} 115
@@ -58,9 +61,12 @@ image_cri_shim_request_bytes_total{method="other",service="other"} 0
 image_cri_shim_response_bytes_total{method="PullImage",service="runtime.v1.ImageService"} 155
 image_cri_shim_response_bytes_total{method="Version",service="runtime.v1.RuntimeService"} 0
 image_cri_shim_response_bytes_total{method="other",service="other"} 0
+# HELP image_cri_shim_unrestored_answers_total Answers that were too large for their image names to be changed.
+# TYPE image_cri_shim_unrestored_answers_total counter
+image_cri_shim_unrestored_answers_total{method="Version",service="runtime.v1.RuntimeService"} 1
 `
 	if err := testutil.GatherAndCompare(m.gatherer, strings.NewReader(want), "image_cri_shim_calls_in_flight",
-		"image_cri_shim_calls_total", "image_cri_shim_request_bytes_total", "image_cri_shim_response_bytes_total"); err != nil {
+		"image_cri_shim_calls_total", "image_cri_shim_request_bytes_total", "image_cri_shim_response_bytes_total", "image_cri_shim_unrestored_answers_total"); err != nil {
 		t.Error(err)
 	}
 }

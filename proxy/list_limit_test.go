@@ -54,3 +54,26 @@ func TestAppendedTextIsCut(t *testing.T) {
 		})
 	}
 }
+
+// TestAppendedTextIsCutToClientsLimit has a client that announces less than 8 KiB, which
+// the frame engine sees.
+func TestAppendedTextIsCutToClientsLimit(t *testing.T) {
+	handle := unary(func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, error) {
+		_, err := invoke(ctx, method, request)
+		full := status.Convert(err).Proto()
+		appended := "; tried " + strings.Repeat("x", 3000)
+		full.Message += appended
+		return nil, explained{status.FromProto(full), appended}
+	})
+	runtime := startRuntime(t)
+	front := startFront(t, framesEngine, proxy.Options{Runtime: runtime.Socket(), Interceptors: handle})
+	front.awaitRuntime(t)
+	s := newStage(t, runtime, front.socket, front.connections.Open)
+	s.handle(func(grpc.ServerStream) error { return status.Error(codes.NotFound, "own") })
+	s.dial(grpc.WithMaxHeaderListSize(1000))
+	_, err := proxytest.Invoke(s.ctx, s.client(), method, nil)
+	text := status.Convert(err).Message()
+	if status.Code(err) != codes.NotFound || !strings.HasPrefix(text, "own; tried xxx") || !strings.HasSuffix(text, "...") {
+		t.Errorf("got %v: %.60q", status.Code(err), text)
+	}
+}

@@ -139,13 +139,6 @@ func (r *Relay) mayOutlive(err error) bool {
 	return outlives
 }
 
-// ended is why the connection has ended.
-func (r *Relay) ended() error {
-	r.mutex.Lock()
-	defer r.mutex.Unlock()
-	return r.failure
-}
-
 // becomeRaw notes that the connection is of another protocol.
 func (r *Relay) becomeRaw() {
 	r.mutex.Lock()

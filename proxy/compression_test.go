@@ -1,0 +1,168 @@
+package proxy_test
+
+import (
+	"bytes"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/encoding/gzip"
+	"google.golang.org/grpc/status"
+
+	"image-cri-shim/proxy"
+	"image-cri-shim/proxy/proxytest"
+)
+
+// complement is a compression that client and runtime of a test know, and the frame engine
+// does not.
+type complement struct{}
+
+const complementName = "complement"
+
+var registerComplement = sync.OnceFunc(func() { encoding.RegisterCompressor(complement{}) })
+
+func (complement) Name() string { return complementName }
+
+func (complement) Compress(to io.Writer) (io.WriteCloser, error) {
+	return &complementWriter{to: to}, nil
+}
+
+func (complement) Decompress(from io.Reader) (io.Reader, error) {
+	data, err := io.ReadAll(from)
+	return bytes.NewReader(complemented(data)), err
+}
+
+type complementWriter struct {
+	to   io.Writer
+	data []byte
+}
+
+func (w *complementWriter) Write(b []byte) (int, error) {
+	w.data = append(w.data, b...)
+	return len(b), nil
+}
+
+func (w *complementWriter) Close() error {
+	_, err := w.to.Write(complemented(w.data))
+	return err
+}
+
+func complemented(data []byte) []byte {
+	data = bytes.Clone(data)
+	for i := range data {
+		data[i] = ^data[i]
+	}
+	return data
+}
+
+// Calls whose answers are changed may be compressed in every way that C-core knows.
+func TestInterceptedCompression(t *testing.T) {
+	forEachEnginePassing(t, func(t *testing.T, s *stage, _ *atomic.Int64) {
+		for _, compressor := range []string{gzip.Name, "deflate"} {
+			s.handle(func(stream grpc.ServerStream) error {
+				_ = grpc.SetSendCompressor(stream.Context(), compressor) // where it was offered
+				return echo(stream)
+			})
+			for _, options := range [][]grpc.CallOption{nil, {grpc.UseCompressor(compressor)}} {
+				response, err := s.invoke(s.ctx, []byte("hi"), options...)
+				if err != nil || string(response) != "hi!" {
+					t.Errorf("%s: got %q, %v", compressor, response, err)
+				}
+			}
+		}
+	})
+}
+
+// The runtime is offered no encoding for an answer that the shim has to read and can't.
+func TestAcceptedEncodings(t *testing.T) {
+	registerComplement()
+	interceptors, _ := passing()
+	runtime := startRuntime(t)
+	front := startFront(t, framesEngine, proxy.Options{Runtime: runtime.Socket(), Interceptors: interceptors})
+	front.awaitRuntime(t)
+	s := newStage(t, runtime, front.socket, front.connections.Open)
+	accepted := make(chan []string, 1)
+	handle := func(stream grpc.ServerStream) error {
+		names, err := grpc.ClientSupportedCompressors(stream.Context())
+		if err != nil {
+			return err
+		}
+		accepted <- names
+		if slices.Contains(names, complementName) {
+			if err := grpc.SetSendCompressor(stream.Context(), complementName); err != nil {
+				return err
+			}
+		}
+		return echo(stream)
+	}
+	s.handle(handle)
+	response, err := s.invoke(s.ctx, []byte("hi"))
+	if names := await(t, "the runtime is asked", accepted); err != nil || string(response) != "hi!" || slices.Contains(names, complementName) || !slices.Contains(names, gzip.Name) {
+		t.Errorf("got %q, %v; the runtime was offered %v", response, err, names)
+	}
+	s.runtime.Handle(other, handle) // which passes
+	response, err = proxytest.Invoke(s.ctx, s.client(), other, []byte("hi"))
+	if names := await(t, "the runtime is asked", accepted); err != nil || string(response) != "hi" || !slices.Contains(names, complementName) {
+		t.Errorf("got %q, %v; the runtime was offered %v", response, err, names)
+	}
+}
+
+// A request that can't be read does not get past what looks at its names.
+func TestUnreadableRequestIsRefused(t *testing.T) {
+	registerComplement()
+	interceptors, longWay := passing()
+	runtime := startRuntime(t)
+	ended := make(reports, 10)
+	front := startFront(t, framesEngine, proxy.Options{Runtime: runtime.Socket(), Interceptors: interceptors, Observer: ended})
+	front.awaitRuntime(t)
+	s := newStage(t, runtime, front.socket, front.connections.Open)
+	<-ended // of the stage
+	s.handle(func(grpc.ServerStream) error {
+		t.Error("the runtime got the request")
+		return nil
+	})
+	_, err := s.invoke(s.ctx, []byte("hi"), grpc.UseCompressor(complementName))
+	if status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), complementName) || longWay.Load() != 0 {
+		t.Errorf("got %v", err)
+	}
+	if call := await(t, "the call is reported", ended); call.Code != codes.Unimplemented {
+		t.Errorf("it was reported as %+v", call)
+	}
+}
+
+// Answers as large as CRI-O sends them are changed, larger ones pass as they are, and the
+// observer learns of that.
+func TestVeryLargePassedAnswers(t *testing.T) {
+	interceptors, _ := passing()
+	runtime := startRuntime(t)
+	ended := make(reports, 10)
+	front := startFront(t, framesEngine, proxy.Options{Runtime: runtime.Socket(), Interceptors: interceptors, Observer: ended})
+	front.awaitRuntime(t)
+	s := newStage(t, runtime, front.socket, front.connections.Open)
+	<-ended
+	for _, test := range []struct {
+		size       int
+		unrestored bool
+	}{{80 << 20, false}, {129 << 20, true}, {1, false}} {
+		s.handle(func(stream grpc.ServerStream) error {
+			if _, err := proxytest.Receive(stream); err != nil {
+				return err
+			}
+			return proxytest.Send(stream, make([]byte, test.size))
+		})
+		response, err := s.invoke(s.ctx, []byte("short"))
+		changed := bytes.HasSuffix(response, []byte("!"))
+		if err != nil || len(response) < test.size || changed == test.unrestored {
+			t.Errorf("an answer of %d bytes: got %d, %v, changed %v", test.size, len(response), err, changed)
+		}
+		if call := await(t, "the call is reported", ended); call.Unrestored != test.unrestored || call.Code != codes.OK {
+			t.Errorf("it was reported as %+v", call)
+		}
+	}
+}
