@@ -60,7 +60,7 @@ func (c *intercepted) unary(handle Unary) error {
 	c.stream.SetTrailer(trailer)
 	if len(header) > 0 {
 		if err := c.stream.SetHeader(header); err != nil {
-			return err
+			return c.lost(err)
 		}
 	}
 	if err != nil {
@@ -91,10 +91,19 @@ func (c *intercepted) serverStream(handle Stream) error {
 	}
 	if header, err := upstream.Header(); err == nil && header != nil {
 		if err := c.stream.SendHeader(header); err != nil {
-			return err
+			return c.lost(err)
 		}
 	}
 	return c.relay(upstream, transform)
+}
+
+// lost returns why an answer can't be sent: the end of the client's call comes before the
+// error that it has caused.
+func (c *intercepted) lost(err error) error {
+	if c.ctx.Err() != nil {
+		return status.FromContextError(c.ctx.Err()).Err()
+	}
+	return err
 }
 
 // relay sends what upstream answers to the client, to its end.

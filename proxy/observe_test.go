@@ -241,3 +241,45 @@ func TestCompressedMessagesAreShown(t *testing.T) {
 		}
 	})
 }
+
+// A call that the client gives up while its answer is ready is reported as that.
+func TestObserverOfLateAnswer(t *testing.T) {
+	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
+		asked := make(chan struct{}, 1)
+		ended := make(reports, 10)
+		runtime := startRuntime(t)
+		front := startFront(t, under, proxy.Options{Runtime: runtime.Socket(), Observer: ended, Interceptors: unary(
+			func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, error) {
+				response, err := invoke(ctx, method, request)
+				asked <- struct{}{}
+				<-ctx.Done()
+				return response, err
+			})})
+		front.awaitRuntime(t)
+		runtime.Handle(method, func(stream grpc.ServerStream) error {
+			if err := stream.SendHeader(sample("header")); err != nil {
+				return err
+			}
+			return echo(stream)
+		})
+		client, err := proxytest.Dial(front.socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = client.Close() }()
+		ctx, cancel := context.WithCancel(t.Context())
+		answered := make(chan error, 1)
+		go func() {
+			_, err := proxytest.Invoke(ctx, client, method, []byte("hi"))
+			answered <- err
+		}()
+		await(t, "the runtime has answered", asked)
+		cancel()
+		if err := await(t, "the call ends", answered); status.Code(err) != codes.Canceled {
+			t.Errorf("the client got %v", err)
+		}
+		if call := await(t, "the call is reported", ended); call.Code != codes.Canceled {
+			t.Errorf("reported as %v: %v", call.Code, call.Err)
+		}
+	})
+}

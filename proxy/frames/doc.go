@@ -26,24 +26,37 @@
 // # How an answer is restored
 //
 // A taken request whose answer is the server's but for a change of its body is passed on
-// after all, if the server has not seen a later one: on the client's own connection, where
-// everything else goes on in parallel. The answer's body is kept until it is complete,
-// changed, and sent before the header block that ends it. What the server says meanwhile
-// waits only where the client's windows are too small for the changed body.
+// after all, if the server has not seen a later one. It then uses the client's own
+// connection, on which everything else goes on in parallel. The answer's body is collected
+// until it is complete, changed, and sent before the header block that ends it.
+//
+// # Nothing waits in a pump
+//
+// A pump reads one connection and writes the other, and waits for nothing else. For
+// example, the client has 100 bytes left in a window, and a restored answer has 500. The
+// answer is queued, a goroutine sends it as the client makes room, and the pump goes on with
+// the server's next frame. The same holds for DATA of the server that does not fit into the
+// client's window, for restoring that has to ask the server something, for credit, and for
+// frames that the relay itself sends to the client.
+//
+// A header block that is queued reaches the client later than the server meant it to, and
+// the client's HPACK table no longer follows the server's. From then on the relay encodes
+// the header blocks of the connection itself, without the table.
 //
 // # Flow control
 //
-// The client's view of the server's windows stays exact: the bytes of a taken
-// request are credited back at once. The server's view of the client's
-// connection window would be too large by the bytes of the answers that were put
-// in, so that as many bytes of the client's next window updates are kept from it;
-// until then, what the server sends beyond the client's window waits in the relay.
-// Windows of taken streams are the relay's own.
+// A [window] knows what the sender of a direction believes, what the receiver accepts, and
+// what the relay holds in between. Bytes that the relay takes for itself are credited to
+// their sender at once, or when they become much of what the sender has left. Bytes that it
+// injects were never the sender's, so that as many bytes of the receiver's next updates
+// are kept from the sender. In the meantime the server may send more than the client
+// accepts: that is what the queue of a stream is for.
 //
 // # Bounds
 //
-// A relay holds one read buffer for each direction, of 256 KiB at most but for a
-// larger single frame that is not DATA. Header blocks, header lists, frames that must be
-// looked at as a whole, requests that are taken and the bytes of their bodies are
-// bounded; whoever exceeds a bound loses that connection or that request.
+// A relay holds one read buffer for each direction, of 256 KiB at most but for a larger
+// single frame that is not DATA. What it keeps of requests and answers is 128 MiB at most.
+// An answer that would exceed that passes without being restored, a request fails. Header
+// blocks, header lists, frames that must be looked at as a whole and requests that are open
+// are bounded, too: a peer that exceeds such a bound loses the connection or the request.
 package frames

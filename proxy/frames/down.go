@@ -306,6 +306,7 @@ func (d *down) reset(f frame, code http2.ErrCode) {
 	d.mutex.Lock()
 	s := d.open[f.stream]
 	if s != nil && s.sending && s.serverDone {
+		s.clientDone = true // it sends nothing more
 		d.resetAfterQueue(s, code)
 		d.mutex.Unlock()
 		return

@@ -208,3 +208,43 @@ func TestBodyLimit(t *testing.T) {
 		t.Errorf("Receive: %v, want ErrTooLarge", err)
 	}
 }
+
+// A window that becomes smaller before an answer is written is kept: after the
+// acknowledgement the client need not accept what was measured by the larger one.
+func TestWindowBecomesSmallerBeforeTheAnswer(t *testing.T) {
+	ready, release := make(chan struct{}), make(chan struct{})
+	r := newRig(t, func(ctx context.Context, x *Exchange) {
+		x.Header([]hpack.HeaderField{{Name: ":status", Value: "200"}})
+		if err := x.Data(ctx, []byte("12345678")); err != nil {
+			t.Errorf("Data: %v", err)
+		}
+		close(ready)
+		<-release
+		if err := x.End([]hpack.HeaderField{{Name: "grpc-status", Value: "0"}}); err != nil {
+			t.Errorf("End: %v", err)
+		}
+	}).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 10})
+	r.client.request(1, "/taken", true)
+	await(t, "the answer is ready", ready)
+	r.set(r.client, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 3})
+	close(release)
+	r.client.expect(headersLine(1, false, ":status=200"), dataLine(1, false, "123"))
+	r.client.windowUpdate(1, 100)
+	r.client.expect(dataLine(1, false, "45678"), headersLine(1, true, "!grpc-status=0"))
+}
+
+// Data that its handler's deadline cuts off is not sent later, and the end is.
+func TestDeadlineOfAnswerWithoutRoom(t *testing.T) {
+	r := newRig(t, func(ctx context.Context, x *Exchange) {
+		x.Header([]hpack.HeaderField{{Name: ":status", Value: "200"}})
+		ctx, cancel := context.WithCancel(ctx)
+		cancel()
+		if err := x.Data(ctx, []byte("12345678")); !errors.Is(err, context.Canceled) {
+			t.Errorf("Data: %v", err)
+		}
+		_ = x.End([]hpack.HeaderField{{Name: "grpc-status", Value: "4"}})
+	}).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 3})
+	r.client.request(1, "/taken", true)
+	r.client.expect(headersLine(1, false, ":status=200"), dataLine(1, false, "123"), headersLine(1, true, "!grpc-status=4"))
+	eventually(t, "nothing is kept", func() bool { requests, bodies := r.kept(); return requests == 0 && bodies == 0 })
+}
