@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,16 +80,25 @@ func (e *framesEngine) invokeBriefly(ctx context.Context, method string, request
 // decodable returns the header fields of a request whose answer has to be decoded: they
 // offer the runtime only encodings that the shim knows.
 func decodable(fields []hpack.HeaderField) []hpack.HeaderField {
-	kept := make([]hpack.HeaderField, 0, len(fields))
-	for _, field := range fields {
-		if field.Name == "grpc-accept-encoding" {
-			if field.Value = knownEncodings(field.Value); field.Value == "" {
-				continue
-			}
-		}
-		kept = append(kept, field)
+	at := slices.IndexFunc(fields, func(f hpack.HeaderField) bool { return f.Name == "grpc-accept-encoding" })
+	if at < 0 || allKnown(fields[at].Value) {
+		return fields
 	}
-	return kept
+	fields = slices.Clone(fields)
+	if fields[at].Value = knownEncodings(fields[at].Value); fields[at].Value == "" {
+		return slices.Delete(fields, at, at+1)
+	}
+	return fields
+}
+
+// allKnown reports whether the shim can decode all of a list of encodings.
+func allKnown(list string) bool {
+	for encoding := range strings.SplitSeq(list, ",") {
+		if !knownEncoding(strings.TrimSpace(encoding)) {
+			return false
+		}
+	}
+	return true
 }
 
 // knownEncodings returns those of a list of encodings that the shim can decode.

@@ -209,7 +209,9 @@ func (r *Relay) discard(s *stream) {
 	}
 	s.queue = nil
 	if a := s.restoration; a != nil {
-		a.cancel()
+		if a.cancel != nil {
+			a.cancel()
+		}
 		r.bodies -= len(a.body)
 		a.body, a.collecting = nil, false
 	}

@@ -44,9 +44,8 @@ type restoration struct {
 	plan       *Restoration
 	header     []hpack.HeaderField
 	body       []byte
-	collecting bool // the answer is not complete
-	ctx        context.Context
-	cancel     context.CancelFunc
+	collecting bool               // the answer is not complete
+	cancel     context.CancelFunc // of the restorer that runs in a goroutine; nil while none does
 }
 
 // passOn passes a taken request on after all, if its answer is to be restored and its
@@ -72,7 +71,6 @@ func (u *up) passOn(x *Exchange, f frame, content []byte) bool {
 	}
 	delete(u.taken, x.id)
 	r := &restoration{plan: plan, collecting: true}
-	r.ctx, r.cancel = context.WithCancel(u.lifetime)
 	// The server does not know of the credit that the client has given meanwhile.
 	u.open[x.id] = &stream{id: x.id, plan: x.plan, clientDone: true, restoration: r, window: window{sender: u.initial, receiver: x.window.receiver}}
 	u.toServer.receive(f.length)
@@ -142,7 +140,7 @@ func (d *down) complete(s *stream, trailer []hpack.HeaderField, last bool) (sent
 	d.mutex.Unlock()
 	var restored Restored
 	if len(body) > 0 {
-		restored, err = a.plan.Restore(a.ctx, a.header, body, false)
+		restored, err = a.plan.Restore(d.lifetime, a.header, body, false)
 	}
 	if err != nil || restored.Trailer != nil || !d.fits(s, len(restored.Body)) {
 		return true, d.completeLater(s, restored, err, trailer)
@@ -216,10 +214,17 @@ func answerSegments(restored Restored, trailer []hpack.HeaderField) []segment {
 // restoreNow restores a complete answer in the goroutine that sends it.
 func (r *Relay) restoreNow(s *stream, trailer []hpack.HeaderField) {
 	a := s.restoration
+	ctx, cancel := context.WithCancel(r.lifetime)
+	defer cancel()
 	r.mutex.Lock()
+	if s.closed {
+		r.mutex.Unlock()
+		return
+	}
+	a.cancel = cancel
 	header, body := a.header, a.body
 	r.mutex.Unlock()
-	restored, err := a.plan.Restore(a.ctx, header, body, true)
+	restored, err := a.plan.Restore(ctx, header, body, true)
 	if err != nil {
 		restored = Restored{Body: body}
 	}
