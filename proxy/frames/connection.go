@@ -188,7 +188,7 @@ func (c *connection) respond(frames []byte) { c.responded(c.write(frames)) }
 // a failure the reader still gets what the server has sent before.
 func (c *connection) responded(err error) {
 	if err != nil {
-		_ = c.conn.SetReadDeadline(time.Now().Add(farewell))
+		_ = c.conn.SetReadDeadline(time.Now().Add(closeTimeout))
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 func (r *Relay) Drained() <-chan struct{} { return r.drained }
 
 // Dismiss lets go, once only they are left, of the endless requests that Drain leaves
-// alone. The client is told that it can make them again. It does not wait.
+// alone. The client learns that it can make them again. It does not wait.
 func (r *Relay) Dismiss() {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
@@ -34,7 +34,7 @@ func (r *Relay) checkLeft() {
 	}
 	if !handling && (len(r.open) == 0 || r.serverGone) {
 		// The client closes it itself when it has read everything.
-		_ = r.client.SetReadDeadline(time.Now().Add(farewell))
+		_ = r.client.SetReadDeadline(time.Now().Add(closeTimeout))
 	}
 }
 

@@ -155,7 +155,7 @@ func (x *Exchange) Receive(ctx context.Context, n int) ([]byte, error) {
 	}
 }
 
-// wake lets those look again who wait for a change.
+// wake makes goroutines that wait for a change look again.
 func (r *Relay) wake() {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()

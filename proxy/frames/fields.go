@@ -72,7 +72,7 @@ func (b *block) add(fragment []byte, flags http2.Flags) (complete bool, err erro
 	return !b.open, nil
 }
 
-// inOrder tells whether a frame may come now: the frames of a block come one after
+// inOrder reports whether a frame may come now, as an error: the frames of a block come one after
 // another (RFC 9113, 6.10).
 func (b *block) inOrder(f frame) error {
 	if continues := f.kind == http2.FrameContinuation; continues != b.open || b.open && f.stream != b.stream {

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// leaving is how far the end of a connection has come that nobody cuts, guarded by
+// leaving is the state of a connection that ends without being cut, guarded by
 // the relay's mutex.
 type leaving struct {
 	phase        phase
@@ -33,13 +33,13 @@ const (
 )
 
 const (
-	// pingPatience is how long a client may take to acknowledge a ping.
-	pingPatience = time.Second
-	// farewell is how long it may take to close a connection without requests.
-	farewell = time.Second
+	// pingTimeout is how long a client may take to acknowledge a ping.
+	pingTimeout = time.Second
+	// closeTimeout bounds the closing of a connection without requests.
+	closeTimeout = time.Second
 )
 
-// drainPing marks the ping whose acknowledgement tells that the client has read
+// drainPing marks the ping whose acknowledgement shows that the client has read
 // the first GOAWAY.
 var drainPing = [pingLength]byte{'l', 'e', 'a', 'v', 'i', 'n', 'g', '!'}
 
@@ -49,14 +49,14 @@ var drainPing = [pingLength]byte{'l', 'e', 'a', 'v', 'i', 'n', 'g', '!'}
 // to make again. It does not wait. Endless requests go on until Dismiss. A connection of
 // another protocol takes nothing more from the client, and is closed soon.
 //
-// A client that has just connected is told once it has got the server's settings:
+// A client that has just connected is asked once it has got the server's settings:
 // before those (RFC 9113, 3.4) it would take its attempt to connect for failed.
 func (r *Relay) Drain() {
 	r.mutex.Lock()
 	again, phase := r.asked || r.failure != nil, r.phase
 	r.asked = true
 	if !again {
-		r.timer = time.AfterFunc(pingPatience, r.announce)
+		r.timer = time.AfterFunc(pingTimeout, r.announce)
 	}
 	r.mutex.Unlock()
 	switch {
@@ -79,7 +79,7 @@ func (r *Relay) warn() {
 	}()
 }
 
-// acknowledged tells whether a frame answers the ping of Drain, which the server
+// acknowledged reports whether a frame answers the ping of Drain, which the server
 // has not sent.
 func (r *Relay) acknowledged(f frame) bool {
 	if !f.flags.Has(http2.FlagPingAck) || [8]byte(f.payload()) != drainPing {
@@ -133,7 +133,7 @@ func (r *Relay) mayOutlive(err error) bool {
 	accepting := r.limit > r.highest
 	r.serverGone = outlives
 	r.mutex.Unlock()
-	if outlives && accepting { // what nobody would answer
+	if outlives && accepting { // requests that nothing would answer
 		r.announce()
 	}
 	return outlives

@@ -28,7 +28,7 @@ type Plan struct {
 	// Ended is called once when the request has ended, but for one that its handler
 	// has begun with. Pieces of the request's body may still come after it.
 	Ended func(Outcome)
-	// Endless says that nobody should wait for the end of the request. A handler's context
+	// Endless says that a drain does not wait for the end of the request. A handler's context
 	// then ends with ErrDismissed, and the handler answers what it likes.
 	Endless bool
 }
@@ -52,7 +52,7 @@ type Outcome struct {
 	// returns; none where it sent none.
 	Fields []hpack.HeaderField
 	End    End
-	Code   http2.ErrCode // where somebody has reset the stream
+	Code   http2.ErrCode // if a side has reset the stream
 }
 
 // End is what ended a request.

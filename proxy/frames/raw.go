@@ -33,6 +33,6 @@ func relayHalf(to, from net.Conn) error {
 	return errors.Join(err, to.Close())
 }
 
-// drainRaw ends a connection of another protocol: the server is told that the client sends
+// drainRaw ends a connection of another protocol: the server learns that the client sends
 // nothing more, and has until the relay's timer ends it to answer what it was sent.
 func (r *Relay) drainRaw() { _ = r.client.SetReadDeadline(time.Now()) }

@@ -93,7 +93,7 @@ func (r *reader) need(left []byte) int {
 }
 
 // splits tells a frame that may be handed out in pieces. Those of the usual length are
-// waited for: pieces are more work for who gets them.
+// waited for: pieces are more work for their receiver.
 func (h header) splits() bool {
 	return h.kind == http2.FrameData && !h.flags.Has(http2.FlagDataPadded) && h.length > pieceLimit
 }

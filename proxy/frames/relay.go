@@ -132,7 +132,7 @@ func (r *Relay) failBecause(of net.Conn, err error) {
 		r.mutex.Lock()
 		last := r.highest
 		r.mutex.Unlock()
-		_ = of.SetWriteDeadline(time.Now().Add(farewell)) // as well as it can be
+		_ = of.SetWriteDeadline(time.Now().Add(closeTimeout)) // as well as it can be
 		if of == r.client {
 			_ = r.writeClient(appendGoAway(nil, last, mistake.code, mistake.text))
 		} else {

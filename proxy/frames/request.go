@@ -26,7 +26,7 @@ func (u *up) headers(complete bool, err error) error {
 	case id == 0 || !known && id%2 == 0:
 		return connectionError{http2.ErrCodeProtocol, "HEADERS on a stream that is not the client's"}
 	case exchange != nil:
-		exchange.receive(nil, last) // trailers, which nobody asks for
+		exchange.receive(nil, last) // trailers, which the handler does not see
 	case s != nil:
 		u.pass(fields)
 		u.clientDone(id, last)
@@ -76,7 +76,7 @@ func (u *up) request(id uint32, fields []hpack.HeaderField, last bool) {
 	}
 }
 
-// accepts tells whether a request may begin. Otherwise the client has been told that it
+// accepts reports whether a request may begin. Otherwise the client knows that it
 // is not answered. The caller holds the mutex.
 func (u *up) accepts(id uint32) bool { return id <= u.limit && u.failure == nil }
 

@@ -121,6 +121,6 @@ func (r *Relay) writeServer(frames []byte) {
 	r.serverWriting.Lock()
 	defer r.serverWriting.Unlock()
 	if _, err := r.server.Write(frames); err != nil && !r.serverDeaf.Swap(true) {
-		_ = r.server.SetReadDeadline(time.Now().Add(farewell))
+		_ = r.server.SetReadDeadline(time.Now().Add(closeTimeout))
 	}
 }
