@@ -53,6 +53,11 @@ func TestDataBeyondClientsWindow(t *testing.T) {
 				r.server.data(1, true, test.content)
 			} else {
 				r.server.did("DATA", r.server.framer.WriteDataPadded(1, false, []byte(test.content), make([]byte, test.padding)))
+				eventually(t, "the padding is taken off", func() bool {
+					r.relay.mutex.Lock()
+					defer r.relay.mutex.Unlock()
+					return r.relay.open[1].window.due() == test.padding+1
+				})
 				r.client.windowUpdate(1, 10)
 				r.server.expect("WINDOW_UPDATE 1 211") // the connection's has more than the client's already
 				r.server.data(1, true, "")
