@@ -1,0 +1,144 @@
+// A container runtime on grpc-js that answers as a script says.
+//
+// usage: runtime.js SCRIPT, a JSON file; script_test.go has its fields. It prints a line
+// when it serves, and ends with its standard input.
+'use strict';
+const fs = require('fs');
+const grpc = require('@grpc/grpc-js');
+
+const script = JSON.parse(fs.readFileSync(process.argv[2], 'utf8'));
+const counts = { begun: 0, open: 0 };
+const raw = (message) => message;
+
+const byMethod = new Map();
+for (const rule of script.rules) {
+  rule.answers = (rule.answers || []).map((answer) => Buffer.from(answer, 'base64'));
+  rule.used = 0;
+  byMethod.set(rule.method, [...(byMethod.get(rule.method) || []), rule]);
+}
+
+function choose(rules, request) {
+  const fits = (rule) => (!rule.limit || rule.used < rule.limit) && request.includes(rule.contains || '');
+  const rule = rules.find(fits);
+  if (rule) rule.used++;
+  return rule;
+}
+
+// copy returns the metadata whose keys begin with a prefix.
+function copy(metadata, prefix) {
+  const copied = new grpc.Metadata();
+  for (const [key, values] of Object.entries(metadata.toJSON())) {
+    if (key.startsWith(prefix)) values.forEach((value) => copied.add(key, value));
+  }
+  return copied;
+}
+
+function begin(call) {
+  counts.begun++;
+  counts.open++;
+  call.sendMetadata(copy(call.metadata, 'x-'));
+  const end = () => {
+    if (!call.over) counts.open--;
+    call.over = true;
+  };
+  call.on('cancelled', end);
+  return end;
+}
+
+function failure(rule, trailers) {
+  if (rule.details) trailers.add('grpc-status-details-bin', Buffer.from(rule.details, 'base64'));
+  return { code: rule.code, details: rule.message || '', metadata: trailers };
+}
+
+const after = (milliseconds, run) => (milliseconds ? setTimeout(run, milliseconds) : run());
+
+// unary answers a call of a unary method.
+function unary(rules) {
+  return (call, callback) => {
+    const end = begin(call);
+    const trailers = copy(call.metadata, 't-');
+    const rule = rules[0].mode === 'echo' ? { answers: [call.request] } : choose(rules, call.request);
+    if (!rule) {
+      end();
+      return callback({ code: grpc.status.NOT_FOUND, details: 'no rule', metadata: trailers });
+    }
+    if (rule.mode === 'hang') return; // until it is cancelled
+    after(rule.delay, () => {
+      end();
+      if (rule.code) callback(failure(rule, trailers));
+      else callback(null, rule.answers[0] || Buffer.alloc(0), trailers);
+    });
+  };
+}
+
+// stream answers a call of a method with streams, in one direction or both.
+function stream(rules) {
+  return (call) => {
+    const end = begin(call);
+    const trailers = copy(call.metadata, 't-');
+    const finish = () => {
+      end();
+      call.end(trailers);
+    };
+    if (rules[0].mode === 'echo') {
+      call.on('data', (message) => {
+        if (!call.write(message)) {
+          call.pause();
+          call.once('drain', () => call.resume());
+        }
+      });
+      call.on('end', finish);
+    } else if (rules[0].mode === 'count') {
+      let [messages, bytes] = [0, 0];
+      call.on('data', (message) => {
+        messages++;
+        bytes += message.length;
+      });
+      call.on('end', () => {
+        call.write(Buffer.from(`${messages} messages, ${bytes} bytes`));
+        finish();
+      });
+    } else {
+      call.once('data', (request) => follow(rules, call, request, trailers, end, finish));
+    }
+  };
+}
+
+// follow answers a call by the rule for its first message.
+function follow(rules, call, request, trailers, end, finish) {
+  const rule = choose(rules, request);
+  if (!rule) {
+    end();
+    call.emit('error', { code: grpc.status.NOT_FOUND, details: 'no rule', metadata: trailers });
+    return;
+  }
+  after(rule.delay, () => {
+    rule.answers.forEach((answer) => call.write(answer));
+    if (rule.mode === 'hang') return; // until it is cancelled
+    if (!rule.code) return finish();
+    end();
+    call.emit('error', failure(rule, trailers));
+  });
+}
+
+const server = new grpc.Server({
+  'grpc.max_receive_message_length': -1,
+  'grpc.max_send_message_length': -1,
+  ...script.options,
+});
+for (const [method, rules] of byMethod) {
+  if (rules[0].mode === 'report') {
+    const report = (call, callback) => callback(null, Buffer.from(JSON.stringify(counts)));
+    server.register(method, report, raw, raw, 'unary');
+  } else if (rules[0].unary) {
+    server.register(method, unary(rules), raw, raw, 'unary');
+  } else {
+    server.register(method, stream(rules), raw, raw, 'bidi');
+  }
+}
+server.bindAsync('unix:' + script.socket, grpc.ServerCredentials.createInsecure(), (error) => {
+  if (error) throw error;
+  console.log('ready');
+});
+process.stdin.resume();
+process.stdin.on('end', () => process.exit(0));

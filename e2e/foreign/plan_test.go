@@ -1,0 +1,151 @@
+package foreign
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+)
+
+// plan is what a client does. The clients in Python and JavaScript read the same one,
+// as JSON.
+type plan struct {
+	Socket      string         `json:"socket"`
+	Compression string         `json:"compression,omitempty"` // of the requests: gzip, deflate or none
+	Options     map[string]any `json:"options,omitempty"`     // channel arguments, by gRPC's own names
+	Groups      []group        `json:"groups"`
+}
+
+// group is a number of calls, which are made in order, so many at a time. Groups follow
+// one another on one connection.
+type group struct {
+	Name        string `json:"name"`
+	Concurrency int    `json:"concurrency,omitempty"` // 1 if it is 0
+	Calls       []call `json:"calls"`
+}
+
+// call is one call of a client.
+type call struct {
+	Name        string      `json:"name"`
+	Method      string      `json:"method"`
+	Kind        string      `json:"kind,omitempty"` // unary, client, server or bidi
+	Requests    [][]byte    `json:"requests"`
+	Repeat      int         `json:"repeat,omitempty"`      // how often the requests are sent
+	Metadata    [][2]string `json:"metadata,omitempty"`    // values of binary keys are in base64
+	Timeout     int         `json:"timeout"`               // in milliseconds
+	Cancel      int         `json:"cancel,omitempty"`      // after so many milliseconds
+	CancelAfter int         `json:"cancelAfter,omitempty"` // after so many answers
+	Wait        bool        `json:"wait,omitempty"`        // for a connection
+}
+
+// result is what a client has seen of a call.
+type result struct {
+	Name     string      `json:"name"`
+	Code     codes.Code  `json:"code"`
+	Message  string      `json:"message"`
+	Answers  []string    `json:"answers"`
+	Headers  [][2]string `json:"headers"`
+	Trailers [][2]string `json:"trailers"`
+	Elapsed  int         `json:"elapsed"` // in milliseconds
+}
+
+// String is everything about the result that must be the same on every way.
+func (r result) String() string {
+	switch r.Code {
+	case codes.Canceled, codes.DeadlineExceeded:
+		// The client and the server end such a call at the same time: how much of an
+		// answer gets through, and whose message, is chance.
+		if strings.HasSuffix(r.Name, "deadline") && r.Elapsed >= deadline-1 {
+			// A grpc-go server resets the stream, which other clients call Canceled.
+			return r.Name + ": ended by its deadline"
+		}
+		return fmt.Sprintf("%s: %v", r.Name, r.Code)
+	case codes.OK:
+		r.Message = "" // it has no meaning: grpc-js servers send one, grpc-go drops it
+	}
+	return fmt.Sprintf("%s: %v %q, headers %v, trailers %v, answers %q", r.Name, r.Code, r.Message, sorted(r.Headers), sorted(r.Trailers), r.Answers)
+}
+
+// sorted sorts metadata by key: the order of a key's values matters, that of keys
+// does not.
+func sorted(metadata [][2]string) [][2]string {
+	metadata = slices.Clone(metadata)
+	slices.SortStableFunc(metadata, func(a, b [2]string) int { return cmp.Compare(a[0], b[0]) })
+	return metadata
+}
+
+// clients are the clients that make plans, by the gRPC library that they use.
+var clients = []string{"grpcio", "grpc-js"}
+
+// clientCommand is the command that makes a plan with a library.
+func clientCommand(t *testing.T, library string) []string {
+	t.Helper()
+	if library == "grpcio" {
+		return []string{needPython(t), "python/client.py"}
+	}
+	return []string{needNode(t), "node/client.js"}
+}
+
+// make makes a plan with a client, and returns the results.
+func (p plan) make(t *testing.T, library string) []result {
+	t.Helper()
+	for _, group := range p.Groups {
+		for i := range group.Calls {
+			if group.Calls[i].Timeout == 0 {
+				group.Calls[i].Timeout = 20_000 // a call that hangs fails
+			}
+		}
+	}
+	command := append(clientCommand(t, library), writeJSON(t, p))
+	ctx, cancel := context.WithTimeout(testContext(t), 100*time.Second)
+	defer cancel()
+	output, errors, err := run(ctx, command[0], command[1:]...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var results []result
+	if err := json.Unmarshal(output, &results); err != nil {
+		t.Fatalf("the client's results: %v\n%.1000s\n%.4000s", err, output, errors)
+	}
+	return results
+}
+
+// wantSame requires the same results in any order.
+func wantSame(t *testing.T, got, want []result) {
+	t.Helper()
+	counts := make(map[string]int)
+	for _, r := range want {
+		counts[r.String()]++
+	}
+	for _, r := range got {
+		counts[r.String()]--
+	}
+	var differences []string
+	for text, count := range counts {
+		if count > 0 {
+			differences = append(differences, fmt.Sprintf("%.400s\n   directly only, %d times", text, count))
+		} else if count < 0 {
+			differences = append(differences, fmt.Sprintf("%.400s\n   through the shim only, %d times", text, -count))
+		}
+	}
+	slices.Sort(differences)
+	if len(differences) > 0 {
+		t.Errorf("%d differences:\n%s", len(differences), strings.Join(differences[:min(len(differences), 40)], "\n"))
+	}
+}
+
+// wantOK requires that calls succeeded.
+func wantOK(t *testing.T, results []result) {
+	t.Helper()
+	for _, r := range results {
+		if r.Code != codes.OK {
+			t.Errorf("%.500v", r)
+		}
+	}
+}

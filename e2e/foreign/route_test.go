@@ -1,0 +1,132 @@
+package foreign
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"image-cri-shim/e2e/testbed"
+)
+
+// runtimes are the kinds of runtimes, by the gRPC library that they use.
+var runtimes = []string{"grpc-go", "grpcio", "grpc-js"}
+
+// Ways to a runtime: directly, or through a shim with one of its engines.
+const (
+	direct       = "direct"
+	framesEngine = "frames"
+	grpcEngine   = "grpc"
+)
+
+var ways = []string{direct, framesEngine, grpcEngine}
+
+// engines are the ways through a shim.
+var engines = []string{framesEngine, grpcEngine}
+
+// route is a runtime of its own and the way to it.
+type route struct {
+	socket  string   // that clients connect to
+	runtime string   // the runtime's own socket
+	process *process // the runtime's; nil if it is in this process
+	shim    *testbed.Shim
+}
+
+// newRoute starts a runtime, and a shim in front of it unless the way is direct. A
+// runtime that is called directly has the image under the name that users know. One
+// behind a shim has it under the private registry's, from where the shim has pulled it.
+func newRoute(t *testing.T, library, way string, s script) *route {
+	t.Helper()
+	// Not t.TempDir: with a test's name a socket's path may become too long.
+	folder, err := os.MkdirTemp("", "peers-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	r := &route{runtime: filepath.Join(folder, "runtime.sock")}
+	r.socket = r.runtime
+	registry := "docker.io"
+	if way != direct {
+		registry = shared.registry.Host()
+	}
+	s.Socket, s.Rules = r.runtime, append(peerRules(), criRules(registry)...)
+	r.startRuntime(t, library, s)
+	if way != direct {
+		r.startShim(t, filepath.Join(folder, "shim"), way)
+	}
+	return r
+}
+
+func (r *route) startRuntime(t *testing.T, library string, s script) {
+	t.Helper()
+	switch library {
+	case "grpc-go":
+		startGoRuntime(t, s)
+	case "grpcio":
+		r.process = startProcess(t, needPython(t), "python/runtime.py", writeJSON(t, s))
+	case "grpc-js":
+		r.process = startProcess(t, needNode(t), "node/runtime.js", writeJSON(t, s))
+	}
+}
+
+// startShim starts a shim, which pulls the image.
+func (r *route) startShim(t *testing.T, folder, engine string) {
+	t.Helper()
+	shim, err := testbed.StartShim(testContext(t), testbed.ShimOptions{
+		Binary: shared.shim, Folder: folder, Runtime: r.runtime,
+		Configuration: "address: " + shared.registry.Address() + "\nauth: \"" + username + ":" + password + "\"\ndebug: true\nengine: " + engine + "\n",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.shim, r.socket = shim, shim.Socket()
+	t.Cleanup(func() { r.stopShim(t) })
+	if _, err := invoke(testContext(t), shim.Socket(), methodPull, pullRequest(imageName)); err != nil {
+		t.Fatalf("pull %s: %v", imageName, err)
+	}
+}
+
+// stopShim ends the shim, which must do so cleanly.
+func (r *route) stopShim(t *testing.T) {
+	if err := r.shim.Stop(); err != nil {
+		t.Errorf("the shim ended with: %v", err)
+	}
+	log, err := os.ReadFile(r.shim.Log())
+	if err != nil {
+		t.Error(err)
+	}
+	for _, problem := range []string{"DATA RACE", "panic"} {
+		if bytes.Contains(log, []byte(problem)) {
+			t.Errorf("the shim's log contains %q", problem)
+		}
+	}
+	if t.Failed() {
+		t.Logf("the shim's log ends:\n%s", log[max(0, len(log)-4096):])
+	}
+}
+
+// report returns what the runtime says about its calls.
+func (r *route) report(t *testing.T) report {
+	t.Helper()
+	encoded, err := invoke(testContext(t), r.runtime, methodReport, nil)
+	if err != nil {
+		t.Fatalf("ask the runtime for a report: %v", err)
+	}
+	var answer report
+	if err := json.Unmarshal(encoded, &answer); err != nil {
+		t.Fatal(err)
+	}
+	return answer
+}
+
+// wantIdle waits until the runtime has no call left.
+func (r *route) wantIdle(t *testing.T) {
+	t.Helper()
+	eventually(t, func() string {
+		if r.report(t).Open > 0 {
+			return "the runtime still has calls that have ended for the client"
+		}
+		return ""
+	})
+}
