@@ -2,7 +2,6 @@ package foreign
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -55,8 +54,8 @@ type result struct {
 	Elapsed  int         `json:"elapsed"` // in milliseconds
 }
 
-// String is everything about the result that must be the same on every way.
-func (r result) String() string {
+// essence is everything about the result that must be the same on every way.
+func (r result) essence() string {
 	switch r.Code {
 	case codes.Canceled, codes.DeadlineExceeded:
 		// The client and the server end such a call at the same time: how much of an
@@ -72,6 +71,15 @@ func (r result) String() string {
 	return fmt.Sprintf("%s: %v %q, headers %v, trailers %v, answers %q", r.Name, r.Code, r.Message, sorted(r.Headers), sorted(r.Trailers), r.Answers)
 }
 
+// String is shorter, for a test's log.
+func (r result) String() string {
+	answers := make([]string, min(len(r.Answers), 3))
+	for i := range answers {
+		answers[i] = fmt.Sprintf("%.90s", r.Answers[i])
+	}
+	return fmt.Sprintf("%s: %v %q after %d ms, headers %v, trailers %v, %d answers: %q", r.Name, r.Code, r.Message, r.Elapsed, sorted(r.Headers), sorted(r.Trailers), len(r.Answers), answers)
+}
+
 // sorted sorts metadata by key: the order of a key's values matters, that of keys
 // does not.
 func sorted(metadata [][2]string) [][2]string {
@@ -83,17 +91,8 @@ func sorted(metadata [][2]string) [][2]string {
 // clients are the clients that make plans, by the gRPC library that they use.
 var clients = []string{"grpcio", "grpc-js"}
 
-// clientCommand is the command that makes a plan with a library.
-func clientCommand(t *testing.T, library string) []string {
-	t.Helper()
-	if library == "grpcio" {
-		return []string{needPython(t), "python/client.py"}
-	}
-	return []string{needNode(t), "node/client.js"}
-}
-
-// make makes a plan with a client, and returns the results.
-func (p plan) make(t *testing.T, library string) []result {
+// command is the command that makes the plan with a library.
+func (p plan) command(t *testing.T, library string) []string {
 	t.Helper()
 	for _, group := range p.Groups {
 		for i := range group.Calls {
@@ -102,16 +101,32 @@ func (p plan) make(t *testing.T, library string) []result {
 			}
 		}
 	}
-	command := append(clientCommand(t, library), writeJSON(t, p))
-	ctx, cancel := context.WithTimeout(testContext(t), 100*time.Second)
-	defer cancel()
-	output, errors, err := run(ctx, command[0], command[1:]...)
-	if err != nil {
-		t.Fatal(err)
+	file := writeJSON(t, p)
+	if library == "grpcio" {
+		return []string{needPython(t), "python/client.py", file}
 	}
+	return []string{needNode(t), "node/client.js", file}
+}
+
+// start starts a client that makes the plan.
+func (p plan) start(t *testing.T, library string) *process {
+	t.Helper()
+	command := p.command(t, library)
+	return startProcess(t, command[0], command[1:]...)
+}
+
+// make makes the plan with a client, and returns the results.
+func (p plan) make(t *testing.T, library string) []result {
+	t.Helper()
+	return p.start(t, library).results(t)
+}
+
+// results waits for the results of a client.
+func (p *process) results(t *testing.T) []result {
+	t.Helper()
 	var results []result
-	if err := json.Unmarshal(output, &results); err != nil {
-		t.Fatalf("the client's results: %v\n%.1000s\n%.4000s", err, output, errors)
+	if err := json.Unmarshal(p.wait(t, 100*time.Second), &results); err != nil {
+		t.Fatalf("read the client's results: %v", err)
 	}
 	return results
 }
@@ -120,18 +135,21 @@ func (p plan) make(t *testing.T, library string) []result {
 func wantSame(t *testing.T, got, want []result) {
 	t.Helper()
 	counts := make(map[string]int)
+	examples := make(map[string]result)
 	for _, r := range want {
-		counts[r.String()]++
+		counts[r.essence()]++
+		examples[r.essence()] = r
 	}
 	for _, r := range got {
-		counts[r.String()]--
+		counts[r.essence()]--
+		examples[r.essence()] = r
 	}
 	var differences []string
-	for text, count := range counts {
+	for essence, count := range counts {
 		if count > 0 {
-			differences = append(differences, fmt.Sprintf("%.400s\n   directly only, %d times", text, count))
+			differences = append(differences, fmt.Sprintf("%v\n   directly only, %d times", examples[essence], count))
 		} else if count < 0 {
-			differences = append(differences, fmt.Sprintf("%.400s\n   through the shim only, %d times", text, -count))
+			differences = append(differences, fmt.Sprintf("%v\n   through the shim only, %d times", examples[essence], -count))
 		}
 	}
 	slices.Sort(differences)
@@ -145,7 +163,7 @@ func wantOK(t *testing.T, results []result) {
 	t.Helper()
 	for _, r := range results {
 		if r.Code != codes.OK {
-			t.Errorf("%.500v", r)
+			t.Error(r)
 		}
 	}
 }

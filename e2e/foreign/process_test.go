@@ -1,7 +1,6 @@
 package foreign
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -15,49 +14,80 @@ import (
 	"time"
 )
 
-// process is a peer that runs until its standard input is closed, and so never longer
-// than the test.
+// process is a peer that ends when its standard input is closed, and so never outlives
+// the test.
 type process struct {
 	command *exec.Cmd
 	input   io.Closer
+	output  output
 	errors  bytes.Buffer
-	stopped sync.Once
+	ended   chan struct{} // closed when the process has ended
+	err     error         // how it ended; valid once ended is closed
+}
+
+// output keeps what a process prints and closes started at the first line.
+type output struct {
+	printed bytes.Buffer // not embedded: its ReadFrom would be used instead of Write
+	started chan struct{}
+	once    sync.Once
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	if bytes.IndexByte(b, '\n') >= 0 {
+		o.once.Do(func() { close(o.started) })
+	}
+	return o.printed.Write(b)
 }
 
 // startProcess starts a peer and returns when it has printed a line.
 func startProcess(t *testing.T, name string, arguments ...string) *process {
 	t.Helper()
-	p := &process{command: exec.Command(name, arguments...)}
-	p.command.Stderr = &p.errors
+	p := &process{command: exec.Command(name, arguments...), ended: make(chan struct{})}
+	p.output.started = make(chan struct{})
+	p.command.Stdout, p.command.Stderr = &p.output, &p.errors
 	input, err := p.command.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.input = input
-	output, err := p.command.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := p.command.Start(); err != nil {
 		t.Fatal(err)
 	}
+	go func() {
+		p.err = p.command.Wait()
+		close(p.ended)
+	}()
 	t.Cleanup(p.kill)
-	watchdog := time.AfterFunc(30*time.Second, func() { _ = p.command.Process.Kill() })
-	defer watchdog.Stop()
-	if _, err := bufio.NewReader(output).ReadString('\n'); err != nil {
-		p.kill()
-		t.Fatalf("%s %v did not start: %v\n%s", name, arguments, err, p.errors.Bytes())
+	select {
+	case <-p.output.started:
+	case <-p.ended:
+		t.Fatalf("%v did not start: %v\n%s", p.command.Args, p.err, p.errors.Bytes())
+	case <-time.After(30 * time.Second):
+		t.Fatalf("%v did not start in 30 s", p.command.Args)
 	}
 	return p
 }
 
 // kill ends the peer with SIGKILL and waits for its end.
 func (p *process) kill() {
-	p.stopped.Do(func() {
-		_ = p.command.Process.Kill() // it may have ended
-		_ = p.command.Wait()         // so it says
-		_ = p.input.Close()
-	})
+	_ = p.command.Process.Kill() // it may have ended
+	<-p.ended
+	_ = p.input.Close() // Wait has closed it
+}
+
+// wait waits for the peer's end and returns what it printed.
+func (p *process) wait(t *testing.T, timeout time.Duration) []byte {
+	t.Helper()
+	select {
+	case <-p.ended:
+	case <-time.After(timeout):
+		p.kill()
+		t.Fatalf("%v has not ended in %v\n%s", p.command.Args, timeout, p.errors.Bytes())
+	}
+	if p.err != nil {
+		t.Fatalf("%v: %v\n%s", p.command.Args, p.err, p.errors.Bytes())
+	}
+	return p.output.printed.Bytes()
 }
 
 // run runs a command to its end and returns what it prints. Its exit code is not an error.

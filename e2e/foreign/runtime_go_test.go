@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -92,13 +93,11 @@ func (r *goRuntime) answer(_ any, stream grpc.ServerStream) error {
 	}
 	r.count(1, 1)
 	defer r.count(0, -1)
-	if err := sendMetadata(stream); err != nil {
+	if err := r.compress(stream.Context()); err != nil {
 		return err
 	}
-	if r.script.Compression != "" {
-		if err := grpc.SetSendCompressor(stream.Context(), r.script.Compression); err != nil {
-			return err
-		}
+	if err := sendMetadata(stream); err != nil {
+		return err
 	}
 	switch first.Mode {
 	case modeEcho:
@@ -115,6 +114,18 @@ func (r *goRuntime) answer(_ any, stream grpc.ServerStream) error {
 		return status.Error(codes.NotFound, "no rule")
 	}
 	return follow(stream, chosen)
+}
+
+// compress compresses the answers, where the client takes them.
+func (r *goRuntime) compress(ctx context.Context) error {
+	if r.script.Compression == "" {
+		return nil
+	}
+	accepted, err := grpc.ClientSupportedCompressors(ctx)
+	if err != nil || !slices.Contains(accepted, r.script.Compression) {
+		return err
+	}
+	return grpc.SetSendCompressor(ctx, r.script.Compression)
 }
 
 func (r *goRuntime) count(begun, open int) {

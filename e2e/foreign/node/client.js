@@ -110,6 +110,7 @@ async function all(calls, concurrency) {
 }
 
 (async () => {
+  console.log(); // it has started
   const results = [];
   for (const group of plan.groups) {
     results.push(...(await all(group.calls, group.concurrency || 1)));

@@ -42,6 +42,7 @@ function begin(call) {
     call.over = true;
   };
   call.on('cancelled', end);
+  if (call.cancelled) end(); // before it began here
   return end;
 }
 

@@ -107,6 +107,7 @@ class Client:
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         plan = json.load(file)
+    print(flush=True)  # it has started
     client = Client(plan)
     results = []
     for group in plan["groups"]:

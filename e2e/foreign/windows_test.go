@@ -1,0 +1,58 @@
+package foreign
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+)
+
+// windowCalls are calls whose answers are larger than the windows that the tests give.
+func windowCalls() []call {
+	return slices.Concat(shimCalls(), []call{
+		{Name: "server stream", Method: methodAnswer, Kind: "server", Requests: [][]byte{[]byte("many")}},
+		{Name: "ExecSync", Method: methodExec, Requests: [][]byte{execRequest("small")}},
+		{Name: "unary, 100 KB both ways", Method: methodEcho, Requests: [][]byte{filler(100 << 10)}},
+	})
+}
+
+// TestDefaultWindows has answers of 200 KB under way that together are larger than the
+// connection's window, which grpc-js leaves at 65,535 bytes.
+func TestDefaultWindows(t *testing.T) {
+	status := call{Name: "ContainerStatus, 200 KB", Method: methodContainer, Requests: [][]byte{containerRequest(containerMedium)}, Timeout: windowTimeout}
+	version := call{Name: "Version", Method: methodVersion, Requests: [][]byte{{}}, Timeout: windowTimeout}
+	// The shim relays a call whose answer it restores only if no later one is relayed yet.
+	calls := append([]call{version}, slices.Repeat([]call{status}, 8)...)
+	onEveryWay(t, runtimes, script{}, func(t *testing.T, r *route, client string) []result {
+		return plan{Socket: r.socket, Groups: []group{
+			{Concurrency: 8, Calls: calls[1:]},
+			{Concurrency: 9, Calls: calls},
+		}}.make(t, client)
+	})
+}
+
+// windowTimeout is how long a call may take, in milliseconds, before it counts as one
+// that hangs.
+const windowTimeout = 5000
+
+// TestSmallWindows has windows smaller than nearly all answers: C-core with a fixed
+// lookahead, which is the window of a stream, and grpc-js with its own argument.
+func TestSmallWindows(t *testing.T) {
+	for _, size := range []int{1, 255, 16383, 65535} {
+		t.Run(fmt.Sprint(size, " bytes"), func(t *testing.T) {
+			onEveryWay(t, []string{"grpc-go", "grpc-js"}, script{}, func(t *testing.T, r *route, client string) []result {
+				options := map[string]any{"grpc.http2.bdp_probe": 0, "grpc.http2.lookahead_bytes": size}
+				if client == "grpc-js" { // which sends a frame for each byte of a window of one byte
+					options = map[string]any{"grpc-node.flow_control_window": max(size, 32)}
+				}
+				calls := windowCalls()
+				for i := range calls {
+					calls[i].Timeout = windowTimeout
+				}
+				return plan{Socket: r.socket, Options: options, Groups: []group{
+					{Concurrency: 1, Calls: calls},
+					{Concurrency: len(calls), Calls: calls},
+				}}.make(t, client)
+			})
+		})
+	}
+}
