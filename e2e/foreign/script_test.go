@@ -29,6 +29,7 @@ const (
 	modeEcho   = "echo"   // each message is answered with itself
 	modeCount  = "count"  // all messages are answered with how many they were
 	modeHang   = "hang"   // after the answers the call waits until it is cancelled
+	modeFreeze = "freeze" // the runtime's process stops
 	modeReport = "report" // the answer is a report in JSON
 )
 
@@ -45,6 +46,7 @@ const (
 	methodCount  = "/foreign.Peer/Count"
 	methodAnswer = "/foreign.Peer/Answer"
 	methodUnary  = "/foreign.Peer/Unary"
+	methodFreeze = "/foreign.Peer/Freeze" // not in Go: the runtime is part of the test's process
 	methodReport = "/foreign.Peer/Report"
 )
 
@@ -68,6 +70,7 @@ func peerRules() []rule {
 		{Method: methodUnary, Unary: true, Contains: "fail", Code: 9, Message: "line one\nline two, 50%", Details: details},
 		{Method: methodUnary, Unary: true, Contains: "large", Answers: [][]byte{filler(5 << 20)}},
 		{Method: methodUnary, Unary: true, Contains: "hang", Mode: modeHang},
+		{Method: methodFreeze, Unary: true, Mode: modeFreeze},
 		{Method: methodReport, Unary: true, Mode: modeReport},
 	}
 }

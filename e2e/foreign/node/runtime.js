@@ -63,7 +63,8 @@ function unary(rules) {
       end();
       return callback({ code: grpc.status.NOT_FOUND, details: 'no rule', metadata: trailers });
     }
-    if (rule.mode === 'hang') return; // until it is cancelled
+    if (rule.mode === 'freeze') process.kill(process.pid, 'SIGSTOP');
+    if (rule.mode === 'hang' || rule.mode === 'freeze') return; // until it is cancelled
     after(rule.delay, () => {
       end();
       if (rule.code) callback(failure(rule, trailers));

@@ -6,6 +6,8 @@ when it serves, and ends with its standard input.
 
 import base64
 import json
+import os
+import signal
 import sys
 import threading
 from concurrent import futures
@@ -83,6 +85,9 @@ class Runtime(grpc.GenericRpcHandler):
         if not context.add_callback(end):
             end()  # the call has ended before it began here
         self.send_metadata(context)
+        if rules[0].mode == "freeze":
+            os.kill(os.getpid(), signal.SIGSTOP)
+            ended.wait()  # the process stops soon, not at once
         if rules[0].mode == "echo":
             yield from requests
             return

@@ -1,0 +1,84 @@
+package foreign
+
+import (
+	"slices"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+)
+
+var (
+	slowPull = call{Name: "PullImage, one second", Method: methodPull, Requests: [][]byte{pullRequest(slowName)}}
+	version  = call{Name: "Version", Method: methodVersion, Requests: [][]byte{{}}}
+)
+
+// TestGoAway has a runtime that sends GOAWAY in the middle of each pull: connections end
+// after half a second, a pull takes a second. Pulls and later calls succeed.
+func TestGoAway(t *testing.T) {
+	options := map[string]any{"grpc.max_connection_age_ms": 500, "grpc.max_connection_age_grace_ms": 30_000}
+	onEveryWay(t, runtimes, script{Options: options}, func(t *testing.T, r *route, client string) []result {
+		pulls := group{Concurrency: 3, Calls: slices.Repeat([]call{slowPull}, 3)}
+		results := plan{Socket: r.socket, Groups: []group{
+			pulls, {Calls: append([]call{version}, shimCalls()...)},
+			pulls, {Calls: shimCalls()},
+		}}.make(t, client)
+		r.wantIdle(t)
+		for _, result := range results {
+			if result.Code == codes.Unavailable {
+				t.Error(result)
+			}
+		}
+		return results
+	})
+}
+
+// pinging are the channel arguments of a client that pings while it has calls.
+func pinging(milliseconds, timeout int) map[string]any {
+	return map[string]any{
+		"grpc.keepalive_time_ms": milliseconds, "grpc.keepalive_timeout_ms": timeout,
+		"grpc.http2.max_pings_without_data": 0, "grpc.http2.min_time_between_pings_ms": milliseconds,
+	}
+}
+
+// TestPings has a client that pings while it has calls, and runtimes that accept so many
+// pings, but none on a connection without calls.
+func TestPings(t *testing.T) {
+	onEveryWay(t, runtimes, script{Options: map[string]any{pingInterval: 50}}, func(t *testing.T, r *route, client string) []result {
+		results := plan{Socket: r.socket, Options: pinging(100, 5000), Groups: []group{
+			{Calls: []call{slowPull, version, slowPull}},
+			{Concurrency: 2, Calls: []call{slowPull, version}},
+			{Calls: shimCalls()},
+		}}.make(t, client)
+		for _, result := range results {
+			if result.Code == codes.Unavailable {
+				t.Error(result)
+			}
+		}
+		return results
+	})
+}
+
+// TestHungRuntime has a runtime that stops to run: a client's keepalive sees it, also
+// after a call that the shim has answered. The grpc engine answers pings itself.
+func TestHungRuntime(t *testing.T) {
+	for _, library := range []string{"grpcio", "grpc-js"} {
+		for _, client := range clients {
+			for _, way := range []string{direct, framesEngine} {
+				t.Run(client+" to "+library+" "+way, func(t *testing.T) {
+					t.Parallel()
+					r := newRoute(t, library, way, script{Options: map[string]any{pingInterval: 50}})
+					results := plan{Socket: r.socket, Options: pinging(200, 500), Groups: []group{{Calls: []call{
+						{Name: "PullImage", Method: methodPull, Requests: [][]byte{pullRequest(imageName)}},
+						{Name: "call without an answer", Method: methodFreeze, Requests: [][]byte{{}}, Timeout: 10_000},
+					}}}}.make(t, client)
+					if results[0].Code != codes.OK {
+						t.Error(results[0])
+					}
+					if results[1].Code != codes.Unavailable {
+						t.Errorf("%v, want Unavailable", results[1])
+					}
+				})
+			}
+		}
+	}
+}
