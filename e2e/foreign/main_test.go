@@ -7,6 +7,7 @@ package foreign
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -32,6 +33,7 @@ var shared struct {
 func TestMain(m *testing.M) {
 	// The shim is built with the race detector, which else sleeps a second at exit.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
+	_ = flag.Set("test.parallel", "4") // peers wait for each other most of the time
 	code, err := testWithComponents(m)
 	if err == nil && code == 0 {
 		err = goleak.Find()
