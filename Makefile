@@ -19,10 +19,13 @@ without_containerd = ^Test(.*ThatFlood$$|Package|Page|SBOM|Units|Example|PullDur
 
 endurance = ^Test(.*ThatFlood|.*UnderLoad|PackageService.*)$$
 
+# The tests of foreign gRPC peers that `make test` runs; the others take minutes.
+peers = ^Test(Calls|Curl|DefaultWindows)$$
+
 # The race detector needs a C compiler, which may have to be installed first.
 race = $$(command -v gcc >/dev/null && echo -race || echo 'no gcc: without the race detector' >&2)
 
-.PHONY: build demo bounds bench screenshots test test-endurance test-containerd-2 test-grpc-engine differential lint vulncheck fuzz clean install packages
+.PHONY: build demo bounds bench screenshots test test-endurance test-peers test-containerd-2 test-grpc-engine differential lint vulncheck fuzz clean install packages
 build:
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w $(variables)' -o $(BINARY) .
 
@@ -38,7 +41,8 @@ bounds: build
 test:
 	e2e/install-components
 	go test $(race) ./...
-	cd e2e && go test $(race) -count=1 -skip '$(endurance)' ./...
+	cd e2e && go test $(race) -count=1 -skip '$(endurance)' $$(go list ./... | grep -v '/foreign$$')
+	cd e2e && go test $(race) -count=1 -run '$(peers)' ./foreign
 	cd bench && go test $(race) ./...
 
 # The end-to-end tests that take long: clients, registries and runtimes that flood, restarts
@@ -46,6 +50,11 @@ test:
 test-endurance:
 	e2e/install-components
 	cd e2e && go test $(race) -count=1 -run '$(endurance)' .
+
+# Clients and runtimes on other gRPC libraries than Go's: what `make test` leaves out.
+test-peers:
+	e2e/install-components
+	cd e2e && go test $(race) -count=1 -skip '$(peers)' ./foreign
 
 # The end-to-end tests again, on a containerd of today instead of Debian's, but for what
 # has no part of its own in it.
