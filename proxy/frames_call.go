@@ -65,7 +65,8 @@ func (j joined) route(fields []hpack.HeaderField) frames.Plan {
 func refuseEncoding(exchange *frames.Exchange) error {
 	err := status.Errorf(codes.Unimplemented, "requests with the grpc-encoding %.20q are not accepted", frames.Field(exchange.Fields(), "grpc-encoding"))
 	accepted := []hpack.HeaderField{{Name: "grpc-accept-encoding", Value: "identity,gzip,deflate"}}
-	_ = exchange.End(endFields(err, accepted, false)) // if it fails the client has gone
+	fields := beginFields(contentTypeOf(nil, exchange.Fields()), endFields(err, accepted))
+	_ = exchange.End(fields) // if it fails the client has gone
 	return err
 }
 
@@ -112,6 +113,7 @@ type interceptedCall struct {
 
 	mutex           sync.Mutex
 	header, trailer []hpack.HeaderField // of the last call to method
+	contentType     string              // of the runtime's answer to it
 }
 
 // unary lets handle answer the call.
@@ -155,7 +157,7 @@ func (c *interceptedCall) relay(request []byte, transform Transform) error {
 	}
 	defer answer.Cancel()
 	if len(header) > 0 {
-		c.header = applicationFields(header)
+		c.header, c.contentType = applicationFields(header), contentTypeOf(header, c.exchange.Fields())
 		c.begin()
 		if err := c.exchange.Flush(); err != nil {
 			return err
@@ -216,7 +218,7 @@ func (c *interceptedCall) request() ([]byte, error) {
 
 // begin sends the headers of the answer.
 func (c *interceptedCall) begin() {
-	c.exchange.Header(beginFields(c.header))
+	c.exchange.Header(beginFields(c.answerType(), c.header))
 	c.header = nil
 	c.begun = true
 }
@@ -230,6 +232,14 @@ func (c *interceptedCall) send(message []byte) error {
 	return nil
 }
 
+// answerType returns the content type of the answer.
+func (c *interceptedCall) answerType() string {
+	if c.contentType == "" {
+		return contentTypeOf(nil, c.exchange.Fields())
+	}
+	return c.contentType
+}
+
 // end sends the status of err. An answer that has not begun is one header block then.
 func (c *interceptedCall) end(err error) {
 	c.failure = expired(c.ctx, err)
@@ -240,8 +250,12 @@ func (c *interceptedCall) end(err error) {
 	if announced := c.exchange.HeaderListLimit(); announced > 0 {
 		limit = min(limit, announced)
 	}
-	c.failure = fitStatus(c.failure, listSize(endFields(nil, c.trailer, c.begun)), limit)
-	if err := c.exchange.End(endFields(c.failure, c.trailer, c.begun)); err != nil && c.failure == nil {
+	var begin []hpack.HeaderField
+	if !c.begun {
+		begin = beginFields(c.answerType(), nil)
+	}
+	c.failure = fitStatus(c.failure, listSize(begin)+listSize(endFields(nil, c.trailer)), limit)
+	if err := c.exchange.End(append(begin, endFields(c.failure, c.trailer)...)); err != nil && c.failure == nil {
 		c.failure = status.Error(codes.Canceled, "the client has gone")
 	}
 }
@@ -252,6 +266,7 @@ func (c *interceptedCall) invoke(ctx context.Context, method string, request []b
 	if method == c.method {
 		c.mutex.Lock()
 		c.header, c.trailer = applicationFields(header), applicationFields(trailer)
+		c.contentType = contentTypeOf(append(header[:len(header):len(header)], trailer...), c.exchange.Fields())
 		c.mutex.Unlock()
 	}
 	return response, err

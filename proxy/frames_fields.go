@@ -56,19 +56,25 @@ func applicationFields(fields []hpack.HeaderField) []hpack.HeaderField {
 	return kept
 }
 
-// beginFields are those that an answer begins with.
-func beginFields(application []hpack.HeaderField) []hpack.HeaderField {
-	return append([]hpack.HeaderField{{Name: ":status", Value: "200"}, {Name: "content-type", Value: "application/grpc"}}, application...)
+// contentTypeOf returns the content type of an answer: the runtime's where it is known,
+// otherwise the request's, which gRPC's servers repeat.
+func contentTypeOf(runtime, request []hpack.HeaderField) string {
+	for _, fields := range [][]hpack.HeaderField{runtime, request} {
+		if text := frames.Field(fields, "content-type"); strings.HasPrefix(text, "application/grpc") {
+			return text
+		}
+	}
+	return "application/grpc"
 }
 
-// endFields are those that an answer ends with. One that has not begun is one header
-// block.
-func endFields(err error, application []hpack.HeaderField, begun bool) []hpack.HeaderField {
-	fields := append(statusFields(err), application...)
-	if begun {
-		return fields
-	}
-	return append(beginFields(nil), fields...)
+// beginFields are those that an answer begins with.
+func beginFields(contentType string, application []hpack.HeaderField) []hpack.HeaderField {
+	return append([]hpack.HeaderField{{Name: ":status", Value: "200"}, {Name: "content-type", Value: contentType}}, application...)
+}
+
+// endFields are those that an answer ends with.
+func endFields(err error, application []hpack.HeaderField) []hpack.HeaderField {
+	return append(statusFields(err), application...)
 }
 
 // timeoutUnits are those of grpc-timeout.

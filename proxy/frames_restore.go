@@ -45,7 +45,7 @@ func (a answerRestorer) answer(ctx context.Context, header []hpack.HeaderField, 
 	if encoding := frames.Field(header, "grpc-encoding"); err != nil && !knownEncoding(encoding) {
 		// The runtime was not offered this encoding. What can't be read can't be restored.
 		err := status.Errorf(codes.Internal, "the runtime's answer has the grpc-encoding %.20q, which was not accepted", encoding)
-		return frames.Restored{Trailer: endFields(err, nil, true)}, nil
+		return frames.Restored{Trailer: endFields(err, nil)}, nil
 	}
 	if err != nil {
 		return frames.Restored{Body: body}, nil // the client judges it

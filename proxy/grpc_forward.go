@@ -36,6 +36,7 @@ func (e *grpcEngine) forward(service any, stream grpc.ServerStream) error {
 func outgoing(ctx context.Context) context.Context {
 	received, _ := metadata.FromIncomingContext(ctx) // a copy
 	delete(received, "grpc-accept-encoding")         // negotiated hop by hop
+	delete(received, "content-length")               // the length on the wire may be another
 	return metadata.NewOutgoingContext(ctx, received)
 }
 

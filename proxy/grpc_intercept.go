@@ -64,7 +64,7 @@ func (c *intercepted) unary(handle Unary) error {
 		}
 	}
 	if err != nil {
-		return fitStatus(err, listSize(endFields(nil, nil, len(header) > 0))+metadataSize(trailer), listLimit)
+		return fitStatus(err, listSize(beginFields("application/grpc+proto", endFields(nil, nil)))+metadataSize(trailer), listLimit)
 	}
 	return c.stream.SendMsg(newFrame(response))
 }

@@ -357,6 +357,7 @@ func (d *down) settings(f frame) error {
 			d.serverTable.set(value)
 		case http2.SettingMaxFrameSize:
 			d.serverMaxFrame.Store(min(max(value, plainMaxFrame), bufferMax))
+			d.serverFrameLimit.Store(max(value, plainMaxFrame))
 		case http2.SettingInitialWindowSize:
 			d.mutex.Lock()
 			lost := d.uphill - int(value)

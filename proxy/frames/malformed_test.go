@@ -64,8 +64,8 @@ func TestMalformedFrames(t *testing.T) {
 			return string(frameOf(http2.FrameHeaders, 0, 1, "")) + continuations(continuationMost+1)
 		}, code: http2.ErrCodeEnhanceYourCalm},
 		"a header block without an end": {frames: func(*peer) string {
-			piece := strings.Repeat("\x00\x01a\x01b", 10_000)
-			return string(frameOf(http2.FrameHeaders, 0, 1, piece)) + strings.Repeat(string(frameOf(http2.FrameContinuation, 0, 1, piece)), 21)
+			piece := strings.Repeat("\x00\x01a\x01b", 3000)
+			return string(frameOf(http2.FrameHeaders, 0, 1, piece)) + strings.Repeat(string(frameOf(http2.FrameContinuation, 0, 1, piece)), 70)
 		}, code: http2.ErrCodeEnhanceYourCalm},
 		"a frame that is too long": {frames: func(*peer) string {
 			return string(header{length: frameLimit + 1, kind: http2.FrameHeaders, stream: 1}.append(nil))
@@ -76,6 +76,30 @@ func TestMalformedFrames(t *testing.T) {
 		"DATA on stream 0": {frames: func(*peer) string {
 			return string(frameOf(http2.FrameData, 0, 0, "abc"))
 		}, code: http2.ErrCodeProtocol, only: "client"},
+		"DATA on an idle stream": {frames: func(*peer) string {
+			return string(frameOf(http2.FrameData, 0, 1, "abc"))
+		}, code: http2.ErrCodeProtocol, only: "client"},
+		"RST_STREAM on stream 0": {frames: func(*peer) string {
+			return string(frameOf(http2.FrameRSTStream, 0, 0, "1234"))
+		}, code: http2.ErrCodeProtocol, only: "client"},
+		"RST_STREAM on an idle stream": {frames: func(*peer) string {
+			return string(frameOf(http2.FrameRSTStream, 0, 1, "1234"))
+		}, code: http2.ErrCodeProtocol, only: "client"},
+		"WINDOW_UPDATE on an idle stream": {frames: func(*peer) string {
+			return string(frameOf(http2.FrameWindowUpdate, 0, 1, "\x00\x00\x00\x01"))
+		}, code: http2.ErrCodeProtocol, only: "client"},
+		"WINDOW_UPDATE of nothing": {frames: func(*peer) string {
+			return string(frameOf(http2.FrameWindowUpdate, 0, 0, "\x00\x00\x00\x00"))
+		}, code: http2.ErrCodeProtocol, only: "client"},
+		"WINDOW_UPDATE of too much": {frames: func(*peer) string {
+			return string(frameOf(http2.FrameWindowUpdate, 0, 0, "\x7f\xff\xff\xff"))
+		}, code: http2.ErrCodeFlowControl, only: "client"},
+		"PRIORITY on stream 0": {frames: func(*peer) string {
+			return string(frameOf(http2.FramePriority, 0, 0, "12345"))
+		}, code: http2.ErrCodeProtocol, only: "client"},
+		"HEADERS longer than the server takes": {frames: func(p *peer) string {
+			return string(frameOf(http2.FrameHeaders, endHeaders, 1, request(p)+strings.Repeat("\x00\x01a\x01b", 4000)))
+		}, code: http2.ErrCodeFrameSize, only: "client"},
 		"PUSH_PROMISE": {frames: func(*peer) string {
 			return string(frameOf(http2.FramePushPromise, endHeaders, 1, "\x00\x00\x00\x02"))
 		}, code: http2.ErrCodeProtocol, only: "client"},

@@ -31,10 +31,11 @@ type Relay struct {
 	serverWriting sync.Mutex // held while whole frames are written, never while waiting for mutex
 
 	// What the two have announced (SETTINGS).
-	clientTable     clientTable
-	serverTable     tableLimit
-	serverMaxFrame  atomic.Uint32
-	clientListLimit atomic.Uint32 // of a header list for the client, in bytes
+	clientTable      clientTable
+	serverTable      tableLimit
+	serverMaxFrame   atomic.Uint32 // of frames that the relay makes
+	serverFrameLimit atomic.Uint32 // of those that the client may send
+	clientListLimit  atomic.Uint32 // of a header list for the client, in bytes
 
 	settled atomic.Bool // the client has the server's first frame, which is its SETTINGS
 
@@ -88,6 +89,7 @@ func NewRelay(client, server net.Conn, route Route) *Relay {
 	r.changed = sync.NewCond(&r.mutex)
 	r.lifetime, r.end = context.WithCancel(context.Background())
 	r.serverMaxFrame.Store(plainMaxFrame)
+	r.serverFrameLimit.Store(plainMaxFrame)
 	return r
 }
 

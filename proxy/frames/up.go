@@ -88,6 +88,9 @@ func (u *up) frame(f frame) error {
 	if err := u.block.inOrder(f); err != nil {
 		return err
 	}
+	if err := u.checkLawful(f); err != nil {
+		return err
+	}
 	switch f.kind {
 	case http2.FrameHeaders:
 		return u.headers(u.block.begin(f))
@@ -109,8 +112,8 @@ func (u *up) frame(f frame) error {
 			return nil
 		}
 	case http2.FramePriority:
-		if !u.isOpen(f.stream) {
-			return nil
+		if u.isTaken(f.stream) {
+			return nil // the server does not know it
 		}
 	case http2.FramePushPromise:
 		return connectionError{http2.ErrCodeProtocol, "PUSH_PROMISE from a client"}
@@ -119,10 +122,10 @@ func (u *up) frame(f frame) error {
 	return nil
 }
 
-func (u *up) isOpen(id uint32) bool {
+func (u *up) isTaken(id uint32) bool {
 	u.mutex.Lock()
 	defer u.mutex.Unlock()
-	return u.open[id] != nil
+	return u.taken[id] != nil
 }
 
 // data passes DATA on, or keeps that of a taken request. The client gets back what the
@@ -154,8 +157,6 @@ func (u *up) data(f frame) error {
 		if !last && f.length > 0 {
 			u.answers = appendWindowUpdate(u.answers, f.stream, f.length)
 		}
-	case f.stream == 0:
-		return connectionError{http2.ErrCodeProtocol, "DATA on no stream"}
 	}
 	u.mutex.Lock()
 	u.toServer.receive(f.length)
@@ -191,8 +192,12 @@ func (u *up) windowUpdate(f frame) error {
 	if err != nil {
 		return err
 	}
-	credit, known := u.updateWindow(f.stream, int(increment))
+	credit, known, mistake := u.updateWindow(f.stream, int(increment))
 	switch {
+	case mistake != http2.ErrCodeNo && f.stream == 0:
+		return connectionError{mistake, "WINDOW_UPDATE of a number that is not allowed"}
+	case mistake != http2.ErrCodeNo:
+		u.resetTaken(f.stream, mistake)
 	case known && credit == int(increment):
 		u.batch.keep(f)
 	case credit > 0:
@@ -202,28 +207,48 @@ func (u *up) windowUpdate(f frame) error {
 }
 
 // updateWindow notes that the client accepts n bytes more for the connection or a stream,
-// and returns the credit for the server. It reports whether the server knows the stream.
-func (u *up) updateWindow(id uint32, n int) (credit int, known bool) {
+// and returns the credit for the server. It reports whether the server knows the stream,
+// and what is wrong with the update if the server can't see that.
+func (u *up) updateWindow(id uint32, n int) (credit int, known bool, mistake http2.ErrCode) {
 	u.mutex.Lock()
 	defer u.mutex.Unlock()
 	u.changed.Broadcast()
 	if id == 0 {
+		if mistake = checkUpdate(u.toClient, n); mistake != http2.ErrCodeNo {
+			return 0, true, mistake
+		}
 		u.toClient.update(n)
-		return u.toClient.give(), true
+		return u.toClient.give(), true, http2.ErrCodeNo
 	}
 	if exchange := u.taken[id]; exchange != nil {
-		exchange.window.update(n)
-		return 0, false
+		if mistake = checkUpdate(exchange.window, n); mistake == http2.ErrCodeNo {
+			exchange.window.update(n)
+		}
+		return 0, false, mistake
 	}
 	s := u.open[id]
-	if s == nil {
-		return 0, false
+	switch {
+	case s == nil:
+		return 0, false, http2.ErrCodeNo
+	case checkUpdate(s.window, n) != http2.ErrCodeNo:
+		return n, true, http2.ErrCodeNo // it passes, and the server judges it
 	}
 	s.window.update(n)
 	if u.mustWait(s) {
-		return 0, true
+		return 0, true, http2.ErrCodeNo
 	}
-	return s.window.give(), true
+	return s.window.give(), true, http2.ErrCodeNo
+}
+
+// resetTaken ends a taken request that the client has made a mistake with.
+func (u *up) resetTaken(id uint32, code http2.ErrCode) {
+	u.mutex.Lock()
+	exchange := u.taken[id]
+	u.mutex.Unlock()
+	if exchange != nil {
+		exchange.abandon(code)
+		u.answers = appendReset(u.answers, id, code)
+	}
 }
 
 // settings are the client's: they concern what it receives.

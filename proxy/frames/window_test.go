@@ -253,3 +253,20 @@ func TestDeadlineOfAnswerWithoutRoom(t *testing.T) {
 	r.client.expect(headersLine(1, false, ":status=200"), dataLine(1, false, "123"), headersLine(1, true, "!grpc-status=4"))
 	eventually(t, "nothing is kept", func() bool { requests, bodies := r.kept(); return requests == 0 && bodies == 0 })
 }
+
+// Credit for a taken request that is not allowed ends that request (RFC 9113, 6.9).
+func TestUnlawfulCreditForTakenRequest(t *testing.T) {
+	for name, test := range map[string]struct {
+		increment uint32
+		code      string
+	}{"nothing": {0, "PROTOCOL_ERROR"}, "too much": {1<<31 - 1, "FLOW_CONTROL_ERROR"}} {
+		t.Run(name, func(t *testing.T) {
+			handler, _ := held()
+			r := newRig(t, handler).open()
+			r.client.request(1, "/taken", true)
+			r.client.windowUpdate(1, test.increment)
+			r.client.expect("RST_STREAM 1 " + test.code)
+			r.works(3)
+		})
+	}
+}
