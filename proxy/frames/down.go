@@ -20,6 +20,8 @@ type down struct {
 	held    []byte // the frames of a header block that is not complete
 	decoder *decoder
 	update  tableUpdate // for the next header block that does not come from the server as it is
+	// ackedSettings are the client's SETTINGS whose acknowledgement is in the batch.
+	ackedSettings []announcement
 	// rewriting says that header blocks are encoded anew, without the dynamic table: the
 	// client did not get one of the server's in its order, so that later ones would not
 	// mean the same to it.
@@ -62,6 +64,10 @@ func (d *down) flush() error {
 		return nil
 	}
 	err := d.writeBatch(d.client, frames, d.update)
+	for _, change := range d.ackedSettings {
+		d.applySettings(change)
+	}
+	d.ackedSettings = d.ackedSettings[:0]
 	if err == nil && !d.settled.Load() {
 		d.settle()
 	}
@@ -157,7 +163,7 @@ func (d *down) answerHeaders(fields []hpack.HeaderField) (sent bool, _ []hpack.H
 		fields = slices.Clone(fields)
 		if end {
 			d.mutex.Lock()
-			s.serverDone, s.trailer = true, fields
+			s.serverDone, s.ending, s.trailer = true, true, fields
 			d.mutex.Unlock()
 		}
 		return true, nil, d.enqueue(s, segment{fields: fields, end: end})
@@ -172,7 +178,7 @@ func (d *down) promise() {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	if id%2 == 0 && d.open[id] == nil && len(d.open) < streamLimit {
-		d.open[id] = &stream{id: id, clientDone: true, window: newWindow(d.initial)}
+		d.open[id] = &stream{id: id, clientDone: true, window: window{sender: d.initial, receiver: d.accepted}}
 	}
 }
 
@@ -295,7 +301,7 @@ func (d *down) hold(s *stream, content []byte, last bool) error {
 		d.changed.Wait()
 	}
 	d.bodies += len(content)
-	s.serverDone = last
+	s.serverDone, s.ending = last, last
 	d.noteCredit(s)
 	d.mutex.Unlock()
 	return d.enqueue(s, segment{data: bytes.Clone(content), held: true, end: last})
@@ -305,7 +311,7 @@ func (d *down) hold(s *stream, content []byte, last bool) error {
 func (d *down) reset(f frame, code http2.ErrCode) {
 	d.mutex.Lock()
 	s := d.open[f.stream]
-	if s != nil && s.sending && s.serverDone {
+	if s != nil && s.ending {
 		s.clientDone = true // it sends nothing more
 		d.resetAfterQueue(s, code)
 		d.mutex.Unlock()
@@ -346,9 +352,11 @@ func (d *down) windowUpdate(f frame) error {
 // settings are the server's: they concern what it receives, and acknowledge the client's.
 func (d *down) settings(f frame) error {
 	if f.flags.Has(http2.FlagSettingsAck) {
-		if size, smaller := d.clientTable.acknowledge(); smaller {
-			d.update.require(size)
+		change, smallerTable := d.acknowledgeSettings()
+		if smallerTable {
+			d.update.require(uint32(change.table))
 		}
+		d.ackedSettings = append(d.ackedSettings, change)
 		return nil
 	}
 	return f.settings(func(id http2.SettingID, value uint32) {
@@ -359,25 +367,40 @@ func (d *down) settings(f frame) error {
 			d.serverMaxFrame.Store(min(max(value, plainMaxFrame), bufferMax))
 			d.serverFrameLimit.Store(max(value, plainMaxFrame))
 		case http2.SettingInitialWindowSize:
-			d.mutex.Lock()
-			lost := d.uphill - int(value)
-			d.uphill = int(value)
-			d.mutex.Unlock()
-			if lost > 0 {
-				d.compensate(lost)
+			if most := uint32(windowLimit - plainWindow); value > most && d.hasWidened() {
+				f.changeSetting(id, most)
+				value = most
 			}
+			d.compensate(int(value))
 		}
 	})
 }
 
-// compensate gives the taken requests back what a smaller initial window takes from
-// them.
-func (d *down) compensate(lost int) {
+// hasWidened reports whether a taken request's window is larger than the server knows, so
+// that it could grow beyond what HTTP/2 allows (RFC 9113, 6.9.1).
+func (d *down) hasWidened() bool {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
+	for _, x := range d.taken {
+		if x.widened > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// compensate notes the initial window of requests. The server never widens a taken
+// request's, so that a smaller one is compensated as far as the client needs it to go on.
+func (d *down) compensate(uphill int) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	d.uphill = uphill
 	d.batch.edit(func(b []byte) []byte {
-		for id := range d.taken {
-			b = appendWindowUpdate(b, id, lost)
+		for id, x := range d.taken {
+			if more := plainWindow - uphill - x.widened; more > 0 {
+				x.widened += more
+				b = appendWindowUpdate(b, id, more)
+			}
 		}
 		return b
 	})
@@ -392,31 +415,41 @@ func (d *down) goAway(f frame) error {
 	}
 	payload := f.payload()
 	last := binary.BigEndian.Uint32(payload) & streamMask
+	if err := d.flush(); err != nil {
+		return err
+	}
+	// The identifier is chosen and written in one: it must never grow (RFC 9113, 6.8).
+	w := &d.clientWriter
+	w.writing.Lock()
+	announced, refused, ended := d.limitTo(last)
+	binary.BigEndian.PutUint32(payload, announced)
+	frames := slices.Clone(f.bytes)
+	for _, id := range refused {
+		frames = appendReset(frames, id, http2.ErrCodeRefusedStream)
+	}
+	err := w.writeLocked(d.client, frames)
+	w.writing.Unlock()
+	for _, end := range ended {
+		end(Outcome{End: ServerReset, Code: http2.ErrCodeRefusedStream})
+	}
+	return err
+}
+
+// limitTo notes that the server answers no request after last. It returns the last one that
+// the client may expect an answer to, those below it that the server does not answer, and
+// the functions of their observers.
+func (d *down) limitTo(last uint32) (announced uint32, refused []uint32, ended []func(Outcome)) {
 	d.mutex.Lock()
+	defer d.mutex.Unlock()
 	d.serverLeaves = true
 	d.limit = min(d.limit, max(last, d.lastTaken))
-	announced := d.limit
-	var refused []uint32
-	var ended []func(Outcome)
 	for id, s := range d.open {
 		if id > last && id%2 == 1 {
 			ended = append(ended, d.close(id))
-			if !d.resetAfterQueue(s, http2.ErrCodeRefusedStream) && id <= announced {
+			if !d.resetAfterQueue(s, http2.ErrCodeRefusedStream) && id <= d.limit {
 				refused = append(refused, id)
 			}
 		}
 	}
-	d.mutex.Unlock()
-	binary.BigEndian.PutUint32(payload, announced)
-	d.batch.keep(f)
-	d.batch.edit(func(b []byte) []byte {
-		for _, id := range refused {
-			b = appendReset(b, id, http2.ErrCodeRefusedStream)
-		}
-		return b
-	})
-	for _, tell := range ended {
-		tell(Outcome{End: ServerReset, Code: http2.ErrCodeRefusedStream})
-	}
-	return nil
+	return d.limit, refused, ended
 }

@@ -34,13 +34,14 @@ type Exchange struct {
 	complete bool   // there is no more
 	failure  error  // why there is none
 	window   window // of the answer, of which the server knows nothing
+	widened  int    // what the window of the request's body was widened by
 	begun    bool   // the handler runs
 	answered bool   // the answer's end is written
 }
 
 // newExchange is called with the relay's mutex held.
 func newExchange(r *Relay, id uint32, fields []hpack.HeaderField, plan Plan) *Exchange {
-	x := &Exchange{relay: r, id: id, fields: fields, plan: plan, window: newWindow(r.initial)}
+	x := &Exchange{relay: r, id: id, fields: fields, plan: plan, window: window{sender: r.initial, receiver: r.accepted}}
 	x.ctx, x.cancel = context.WithCancelCause(r.lifetime)
 	return x
 }

@@ -138,6 +138,15 @@ func (f frame) settings(each func(http2.SettingID, uint32)) error {
 	return nil
 }
 
+// changeSetting changes a value of a SETTINGS frame in the read buffer.
+func (f frame) changeSetting(id http2.SettingID, value uint32) {
+	for payload := f.payload(); len(payload) > 0; payload = payload[6:] {
+		if http2.SettingID(binary.BigEndian.Uint16(payload)) == id {
+			binary.BigEndian.PutUint32(payload[2:], value)
+		}
+	}
+}
+
 // number is the payload of a frame that is one 32-bit number, its highest bit left out.
 func (f frame) number() (uint32, error) {
 	if f.length != 4 {

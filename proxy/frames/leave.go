@@ -68,15 +68,28 @@ func (r *Relay) Drain() {
 	}
 }
 
-// warn is the first step.
+// warn is the first step. A client that knows already which request is the last one is
+// told the same again.
 func (r *Relay) warn() {
-	b := appendGoAway(nil, streamMask, http2.ErrCodeNo, "")
-	b = append(header{length: len(drainPing), kind: http2.FramePing}.append(b), drainPing[:]...)
+	ping := append(header{length: len(drainPing), kind: http2.FramePing}.append(nil), drainPing[:]...)
 	go func() { // the client may not read
-		if r.writeClient(b) != nil {
+		if r.writeGoAway(func() (uint32, []byte) { return r.limit, ping }) != nil {
 			r.fail(nil)
 		}
 	}()
+}
+
+// writeGoAway writes GOAWAY to the client, and what follows it. The identifier of the last
+// request is chosen while nothing else can be written: it must never grow (RFC 9113, 6.8).
+func (r *Relay) writeGoAway(choose func() (last uint32, more []byte)) error {
+	r.awaitSettled()
+	w := &r.clientWriter
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	r.mutex.Lock()
+	last, more := choose()
+	r.mutex.Unlock()
+	return w.writeLocked(r.client, append(appendGoAway(nil, last, http2.ErrCodeNo, ""), more...))
 }
 
 // acknowledged reports whether a frame answers the ping of Drain, which the server
@@ -112,9 +125,8 @@ func (r *Relay) announce() {
 		r.timer.Stop()
 	}
 	r.limit = min(r.limit, r.highest)
-	last := r.limit
 	r.mutex.Unlock()
-	if r.writeClient(appendGoAway(nil, last, http2.ErrCodeNo, "")) != nil {
+	if r.writeGoAway(func() (uint32, []byte) { return r.limit, nil }) != nil {
 		r.fail(nil)
 	}
 	r.mutex.Lock()

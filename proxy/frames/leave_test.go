@@ -157,6 +157,25 @@ func TestClientGoes(t *testing.T) {
 	r.expectOutcome(ClientGone, 0)
 }
 
+// A client that knows which request is the last one never learns of a later one (RFC 9113,
+// 6.8), also where the relay leaves after the server.
+func TestDrainAfterServerLeft(t *testing.T) {
+	handler, release := held()
+	r := newRig(t, handler).open()
+	r.client.request(1, "/relayed", true)
+	r.server.expectRequest(1, "/relayed", true)
+	r.client.request(3, "/taken", true)
+	r.settle()
+	r.server.goAway(1)
+	r.client.expect("GOAWAY 3 NO_ERROR")
+	r.relay.Drain()
+	r.client.expect("GOAWAY 3 NO_ERROR", "PING leaving!")
+	r.client.ping("leaving!", true)
+	r.client.expect("GOAWAY 3 NO_ERROR")
+	close(release)
+	r.client.expectAnswer(3, "taken")
+}
+
 // Drain says so in two steps, and lets end what has begun.
 func TestDrain(t *testing.T) {
 	handler, release := held()

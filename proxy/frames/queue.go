@@ -182,13 +182,11 @@ func (s segment) append(b []byte, id uint32, maxFrame int) []byte {
 // sent notes that the client has the whole answer.
 func (r *Relay) sent(s *stream) {
 	r.mutex.Lock()
-	ended := s.plan.Ended
-	if s.closed {
-		ended = nil
+	var ended func(Outcome)
+	if !s.closed {
+		ended, s.plan.Ended = s.plan.Ended, nil
 	}
-	if ended != nil {
-		s.plan.Ended = nil
-	}
+	s.ending = false
 	if s.clientDone && !s.closed {
 		delete(r.open, s.id)
 		r.checkLeft()

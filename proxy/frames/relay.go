@@ -31,7 +31,7 @@ type Relay struct {
 	serverWriting sync.Mutex // held while whole frames are written, never while waiting for mutex
 
 	// What the two have announced (SETTINGS).
-	clientTable      clientTable
+	clientTable      tableLimit
 	serverTable      tableLimit
 	serverMaxFrame   atomic.Uint32 // of frames that the relay makes
 	serverFrameLimit atomic.Uint32 // of those that the client may send
@@ -49,6 +49,7 @@ type Relay struct {
 	bodies  int                  // bytes of bodies and answers that are kept
 	failure error                // why the connection has ended; nil while it has not
 	windows
+	clientSettings
 	credits
 	posts
 	pings
@@ -66,6 +67,7 @@ type stream struct {
 
 	queue   []segment // of the answer, to be sent
 	sending bool      // a goroutine sends the queue
+	ending  bool      // the end of the answer is queued
 	closed  bool      // the request was reset or lost
 	trailer []hpack.HeaderField
 }
@@ -83,8 +85,9 @@ func NewRelay(client, server net.Conn, route Route) *Relay {
 		windows: newWindows(),
 		leaving: leaving{drained: make(chan struct{})},
 
-		clientTable: newClientTable(),
-		serverTable: newTableLimit(),
+		clientTable:    newTableLimit(),
+		clientSettings: newClientSettings(),
+		serverTable:    newTableLimit(),
 	}
 	r.changed = sync.NewCond(&r.mutex)
 	r.lifetime, r.end = context.WithCancel(context.Background())

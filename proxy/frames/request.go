@@ -62,7 +62,7 @@ func (u *up) request(id uint32, fields []hpack.HeaderField, last bool) {
 	} else {
 		u.mutex.Lock()
 		if accepted = u.accepts(id); accepted { // still
-			s.window = newWindow(u.initial)
+			s.window = window{sender: u.initial, receiver: u.accepted}
 			u.open[id] = s
 		}
 		u.mutex.Unlock()
@@ -90,11 +90,11 @@ func (u *up) take(id uint32, fields []hpack.HeaderField, last bool, plan Plan) b
 	exchange := newExchange(u.Relay, id, slices.Clone(fields), plan)
 	u.taken[id] = exchange
 	u.lastTaken = id
-	narrow := u.uphill < plainWindow
-	u.mutex.Unlock()
-	if narrow && !last { // the server will never widen it
-		u.answers = appendWindowUpdate(u.answers, id, plainWindow)
+	if narrow := plainWindow - u.uphill; narrow > 0 && !last { // the server will never widen it
+		exchange.widened = narrow
+		u.answers = appendWindowUpdate(u.answers, id, narrow)
 	}
+	u.mutex.Unlock()
 	exchange.receive(nil, last)
 	return true
 }
@@ -116,7 +116,7 @@ func (u *up) clientDone(id uint32, last bool) {
 	}
 	u.mutex.Lock()
 	if s := u.open[id]; s != nil {
-		if s.clientDone = true; s.serverDone {
+		if s.clientDone = true; s.serverDone && !s.ending {
 			delete(u.open, id)
 			u.checkLeft()
 		}

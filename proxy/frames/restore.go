@@ -121,7 +121,7 @@ func (d *down) skip(s *stream, last bool) error {
 	d.mutex.Lock()
 	body := a.body
 	a.body, a.collecting = nil, false
-	s.serverDone = last
+	s.serverDone, s.ending = last, last
 	d.mutex.Unlock()
 	if a.plan.Skipped != nil {
 		a.plan.Skipped()
@@ -183,7 +183,7 @@ func (r *Relay) finishCollecting(a *restoration) {
 func (d *down) completeLater(s *stream, restored Restored, failed error, trailer []hpack.HeaderField) error {
 	trailer = slices.Clone(trailer)
 	d.mutex.Lock()
-	s.serverDone, s.trailer = true, trailer
+	s.serverDone, s.ending, s.trailer = true, true, trailer
 	if failed == nil {
 		d.bodies += len(restored.Body)
 		d.finishCollecting(s.restoration)

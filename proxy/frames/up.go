@@ -112,8 +112,8 @@ func (u *up) frame(f frame) error {
 			return nil
 		}
 	case http2.FramePriority:
-		if u.isTaken(f.stream) {
-			return nil // the server does not know it
+		if !u.isOpen(f.stream) && !u.isIdle(f.stream) {
+			return nil // the server may not know it
 		}
 	case http2.FramePushPromise:
 		return connectionError{http2.ErrCodeProtocol, "PUSH_PROMISE from a client"}
@@ -122,10 +122,10 @@ func (u *up) frame(f frame) error {
 	return nil
 }
 
-func (u *up) isTaken(id uint32) bool {
+func (u *up) isOpen(id uint32) bool {
 	u.mutex.Lock()
 	defer u.mutex.Unlock()
-	return u.taken[id] != nil
+	return u.open[id] != nil
 }
 
 // data passes DATA on, or keeps that of a taken request. The client gets back what the
@@ -235,6 +235,7 @@ func (u *up) updateWindow(id uint32, n int) (credit int, known bool, mistake htt
 	}
 	s.window.update(n)
 	if u.mustWait(s) {
+		u.noteCredit(s) // it is given when memory is released
 		return 0, true, http2.ErrCodeNo
 	}
 	return s.window.give(), true, http2.ErrCodeNo
@@ -253,34 +254,22 @@ func (u *up) resetTaken(id uint32, code http2.ErrCode) {
 
 // settings are the client's: they concern what it receives.
 func (u *up) settings(f frame) error {
-	table := int64(unchanged)
+	change := newAnnouncement()
 	err := f.settings(func(id http2.SettingID, value uint32) {
 		switch id {
 		case http2.SettingHeaderTableSize:
 			u.clientTable.set(value)
-			table = int64(value)
+			change.table = int(value)
 		case http2.SettingMaxHeaderListSize:
 			u.clientListLimit.Store(value)
 		case http2.SettingInitialWindowSize:
-			u.mutex.Lock()
-			for _, exchange := range u.taken {
-				exchange.window.resize(int(value) - u.initial)
-			}
-			for _, s := range u.open {
-				s.window.resize(int(value) - u.initial)
-				u.noteCredit(s) // what was little before may be all that the server needs
-			}
-			u.initial = int(value)
-			u.changed.Broadcast()
-			u.mutex.Unlock()
+			change.initial = int(value)
 		case http2.SettingMaxFrameSize:
-			u.mutex.Lock()
-			u.maxFrame = min(max(int(value), plainMaxFrame), bufferMax)
-			u.mutex.Unlock()
+			change.maxFrame = min(max(int(value), plainMaxFrame), bufferMax)
 		}
 	})
-	if err == nil && !f.flags.Has(http2.FlagSettingsAck) && !u.clientTable.announce(table) {
-		return connectionError{http2.ErrCodeEnhanceYourCalm, "too many SETTINGS that are not acknowledged"}
+	if err == nil && !f.flags.Has(http2.FlagSettingsAck) {
+		err = u.announceSettings(change)
 	}
 	u.batch.keep(f)
 	return err

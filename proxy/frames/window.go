@@ -46,12 +46,6 @@ func (w *window) inject(n int) { w.receiver -= n }
 // update notes that the receiver accepts n bytes more.
 func (w *window) update(n int) { w.receiver += n }
 
-// resize notes a change of the initial size, which both ends apply to an open stream.
-func (w *window) resize(by int) {
-	w.sender += by
-	w.receiver += by
-}
-
 // due returns the credit that the sender has not been given yet.
 func (w *window) due() int { return max(0, w.receiver-w.sender-w.held) }
 
@@ -73,13 +67,11 @@ func (w *window) urgent() bool {
 type windows struct {
 	toClient window
 	toServer window
-	initial  int // of each stream towards the client
-	maxFrame int // longest frame that the client accepts
 	uphill   int // initial window of each stream towards the server
 }
 
 func newWindows() windows {
-	return windows{toClient: newWindow(plainWindow), toServer: newWindow(plainWindow), initial: plainWindow, maxFrame: plainMaxFrame, uphill: plainWindow}
+	return windows{toClient: newWindow(plainWindow), toServer: newWindow(plainWindow), uphill: plainWindow}
 }
 
 // appendCredit appends the credit that the client is due for its connection. The caller

@@ -47,9 +47,10 @@ func TestWindowModel(t *testing.T) {
 			case 5:
 				h.given += w.give()
 			case 6:
-				n -= 2500
+				n -= 2500 // a change of the initial size, seen by both ends
 				h.size += n
-				w.resize(n)
+				w.sender += n
+				w.receiver += n
 			}
 			h.check(t, w, step)
 		}

@@ -1,0 +1,72 @@
+package frames
+
+import (
+	"strings"
+	"testing"
+
+	"golang.org/x/net/http2"
+)
+
+// What the client lets the relay send more of holds when the client has the server's
+// acknowledgement (RFC 9113, 6.5.3), and not before.
+func TestLargerSettingsHoldWhenAcknowledged(t *testing.T) {
+	t.Run("window", func(t *testing.T) {
+		r := newRig(t, answerWith("0123456789")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+		r.client.request(1, "/taken", true)
+		r.client.expect(headersLine(1, false, ":status=200"))
+		r.client.settings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 5})
+		r.server.expect("SETTINGS INITIAL_WINDOW_SIZE=5")
+		r.settle()
+		r.server.acknowledge()
+		r.client.expect("SETTINGS ack", dataLine(1, false, "01234"))
+	})
+	t.Run("frame", func(t *testing.T) {
+		answer := strings.Repeat("x", plainWindow+60_000)
+		r := newRig(t, answerWith(answer)).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
+		r.client.request(1, "/taken", true)
+		r.client.expect(headersLine(1, false, ":status=200"))
+		r.client.expectData(1, false, answer[:plainWindow])
+		r.client.settings(http2.Setting{ID: http2.SettingMaxFrameSize, Val: 1 << 20})
+		r.server.expect("SETTINGS MAX_FRAME_SIZE=1048576")
+		r.client.windowUpdate(0, 2*plainMaxFrame)
+		for range 2 {
+			r.client.expect(dataLine(1, false, answer[:plainMaxFrame]))
+		}
+		r.server.acknowledge()
+		r.client.expect("SETTINGS ack")
+		r.client.windowUpdate(0, 1<<20)
+		r.client.expect(dataLine(1, false, answer[:60_000-2*plainMaxFrame]), headersLine(1, true, "!grpc-status=0"))
+	})
+}
+
+// A larger window that a smaller one follows is never used.
+func TestLargerSettingsAreTakenBack(t *testing.T) {
+	window := func(size uint32) http2.Setting {
+		return http2.Setting{ID: http2.SettingInitialWindowSize, Val: size}
+	}
+	r := newRig(t, answerWith("0123456789")).open(window(2))
+	r.client.request(1, "/taken", true)
+	r.client.expect(headersLine(1, false, ":status=200"), dataLine(1, false, "01"))
+	r.client.settings(window(100))
+	r.client.settings(window(4))
+	r.server.expect("SETTINGS INITIAL_WINDOW_SIZE=100", "SETTINGS INITIAL_WINDOW_SIZE=4")
+	r.server.acknowledge()
+	r.client.expect("SETTINGS ack", dataLine(1, false, "23"))
+	r.server.acknowledge()
+	r.client.expect("SETTINGS ack")
+	r.settle()
+	r.client.windowUpdate(1, 100)
+	r.client.expect(dataLine(1, false, "456789"), headersLine(1, true, "!grpc-status=0"))
+}
+
+// The window of a taken request never exceeds what HTTP/2 allows (RFC 9113, 6.9.1), whatever
+// the server announces.
+func TestUploadWindowStaysLawful(t *testing.T) {
+	r := newRig(t, answerWith("taken")).open()
+	r.client.request(1, "/taken", false)
+	r.settle()
+	r.server.settings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+	r.client.expect("SETTINGS INITIAL_WINDOW_SIZE=0", "WINDOW_UPDATE 1 65535")
+	r.server.settings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: windowLimit})
+	r.client.expect("SETTINGS INITIAL_WINDOW_SIZE=2147418112")
+}
