@@ -1,6 +1,7 @@
 package frames
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -73,30 +74,12 @@ func TestMalformedFrames(t *testing.T) {
 		"an unknown frame that is too long": {frames: func(*peer) string {
 			return string(header{length: frameLimit + 1, kind: 0xfa}.append(nil))
 		}, code: http2.ErrCodeFrameSize},
-		"DATA on stream 0": {frames: func(*peer) string {
-			return string(frameOf(http2.FrameData, 0, 0, "abc"))
-		}, code: http2.ErrCodeProtocol, only: "client"},
-		"DATA on an idle stream": {frames: func(*peer) string {
-			return string(frameOf(http2.FrameData, 0, 1, "abc"))
-		}, code: http2.ErrCodeProtocol, only: "client"},
-		"RST_STREAM on stream 0": {frames: func(*peer) string {
-			return string(frameOf(http2.FrameRSTStream, 0, 0, "1234"))
-		}, code: http2.ErrCodeProtocol, only: "client"},
-		"RST_STREAM on an idle stream": {frames: func(*peer) string {
-			return string(frameOf(http2.FrameRSTStream, 0, 1, "1234"))
-		}, code: http2.ErrCodeProtocol, only: "client"},
-		"WINDOW_UPDATE on an idle stream": {frames: func(*peer) string {
-			return string(frameOf(http2.FrameWindowUpdate, 0, 1, "\x00\x00\x00\x01"))
-		}, code: http2.ErrCodeProtocol, only: "client"},
 		"WINDOW_UPDATE of nothing": {frames: func(*peer) string {
 			return string(frameOf(http2.FrameWindowUpdate, 0, 0, "\x00\x00\x00\x00"))
 		}, code: http2.ErrCodeProtocol, only: "client"},
 		"WINDOW_UPDATE of too much": {frames: func(*peer) string {
 			return string(frameOf(http2.FrameWindowUpdate, 0, 0, "\x7f\xff\xff\xff"))
 		}, code: http2.ErrCodeFlowControl, only: "client"},
-		"PRIORITY on stream 0": {frames: func(*peer) string {
-			return string(frameOf(http2.FramePriority, 0, 0, "12345"))
-		}, code: http2.ErrCodeProtocol, only: "client"},
 		"HEADERS longer than the server takes": {frames: func(p *peer) string {
 			return string(frameOf(http2.FrameHeaders, endHeaders, 1, request(p)+strings.Repeat("\x00\x01a\x01b", 4000)))
 		}, code: http2.ErrCodeFrameSize, only: "client"},
@@ -189,4 +172,35 @@ func TestUnknownFramesAndSettings(t *testing.T) {
 		from.expect("SETTINGS ack")
 	}
 	r.works(1)
+}
+
+// A frame on a stream that was never opened, or on none, is for the server to judge: it
+// sees the stream as the client does.
+func TestFramesOnUnusedStreams(t *testing.T) {
+	for name, test := range map[string]struct {
+		frame []byte
+		want  string // "" where the server can't read the frame
+	}{
+		"DATA on stream 0":                {frameOf(http2.FrameData, 0, 0, "abc"), ""},
+		"DATA on an idle stream":          {frameOf(http2.FrameData, 0, 9, "abc"), `DATA 9 "abc"`},
+		"RST_STREAM on stream 0":          {frameOf(http2.FrameRSTStream, 0, 0, "\x00\x00\x00\x08"), ""},
+		"RST_STREAM on an idle stream":    {frameOf(http2.FrameRSTStream, 0, 9, "\x00\x00\x00\x08"), "RST_STREAM 9 CANCEL"},
+		"WINDOW_UPDATE on an idle stream": {frameOf(http2.FrameWindowUpdate, 0, 9, "\x00\x00\x00\x07"), "WINDOW_UPDATE 9 7"},
+		"PRIORITY on stream 0":            {frameOf(http2.FramePriority, 0, 0, "\x00\x00\x00\x03\x08"), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, answerWith("taken")).open()
+			r.server.framer.AllowIllegalReads = true
+			r.works(1)
+			r.client.request(3, "/taken", true)
+			r.client.expectAnswer(3, "taken")
+			r.client.raw(test.frame)
+			if test.want != "" {
+				r.server.expect(test.want)
+				r.works(11)
+			} else if _, err := r.server.framer.ReadFrame(); !errors.Is(err, http2.ConnectionError(http2.ErrCodeProtocol)) {
+				t.Errorf("the server read %v", err)
+			}
+		})
+	}
 }

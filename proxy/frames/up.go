@@ -88,7 +88,7 @@ func (u *up) frame(f frame) error {
 	if err := u.block.inOrder(f); err != nil {
 		return err
 	}
-	if err := u.checkLawful(f); err != nil {
+	if err := u.checkLength(f); err != nil {
 		return err
 	}
 	switch f.kind {
@@ -112,7 +112,7 @@ func (u *up) frame(f frame) error {
 			return nil
 		}
 	case http2.FramePriority:
-		if !u.isOpen(f.stream) && !u.isIdle(f.stream) {
+		if !u.isOpen(f.stream) && !u.isUnused(f.stream) {
 			return nil // the server may not know it
 		}
 	case http2.FramePushPromise:
@@ -132,15 +132,19 @@ func (u *up) isOpen(id uint32) bool {
 // server does not see.
 func (u *up) data(f frame) error {
 	last := f.flags.Has(http2.FlagDataEndStream)
+	unused := u.isUnused(f.stream)
 	u.mutex.Lock()
 	s, exchange := u.open[f.stream], u.taken[f.stream]
-	if s != nil {
+	if s != nil || unused {
 		u.toServer.receive(f.length)
 		u.toServer.pass(f.length)
 	}
 	u.mutex.Unlock()
 	var content []byte
 	switch {
+	case unused:
+		u.batch.keep(f)
+		return nil
 	case s != nil:
 		s.plan.watchFrame(FromClient, f)
 		u.batch.keep(f)
@@ -180,7 +184,7 @@ func (u *up) reset(f frame) error {
 	if exchange != nil {
 		exchange.abandon(http2.ErrCode(code))
 	}
-	if relayed {
+	if relayed || u.isUnused(f.stream) {
 		u.batch.keep(f)
 		ended(Outcome{End: ClientReset, Code: http2.ErrCode(code)})
 	}
@@ -200,6 +204,7 @@ func (u *up) windowUpdate(f frame) error {
 		u.resetTaken(f.stream, mistake)
 	case known && credit == int(increment):
 		u.batch.keep(f)
+	case !known:
 	case credit > 0:
 		u.batch.edit(func(b []byte) []byte { return appendWindowUpdate(b, f.stream, credit) })
 	}
@@ -229,7 +234,7 @@ func (u *up) updateWindow(id uint32, n int) (credit int, known bool, mistake htt
 	s := u.open[id]
 	switch {
 	case s == nil:
-		return 0, false, http2.ErrCodeNo
+		return n, id%2 == 1 && id > u.highest, http2.ErrCodeNo // the server judges that of an unused stream
 	case checkUpdate(s.window, n) != http2.ErrCodeNo:
 		return n, true, http2.ErrCodeNo // it passes, and the server judges it
 	}
