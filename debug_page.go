@@ -91,8 +91,8 @@ func (d *daemon) conditions() []page.Registry {
 		switch {
 		case c.Down:
 			shown.State, shown.Reason = page.Down, c.Reason
-		case c.PassedOver != "":
-			shown.State, shown.Reason = page.PassedOver, c.PassedOver
+		case c.Stalled != "":
+			shown.State, shown.Reason = page.SlowInPart, c.Stalled
 		case c.Answered.IsZero() && c.Since.IsZero():
 			shown.State = page.Unasked
 		}

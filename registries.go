@@ -61,14 +61,18 @@ func (l lookup) Find(ctx context.Context, name reference.Named) iter.Seq[rewrite
 	return func(yield func(rewrite.Answer) bool) {
 		for answer := range l.registries.Find(ctx, name) {
 			reason := answer.State.String()
-			if answer.Err != nil {
+			switch {
+			case answer.Err != nil:
 				reason += ": " + answer.Err.Error()
+			case answer.Postponed != "":
+				reason += ": " + answer.Postponed
 			}
 			if !yield(rewrite.Answer{
 				Candidate:   rewrite.Candidate(answer.Candidate),
 				Found:       answer.State == registry.Found,
 				Absent:      answer.State == registry.Absent,
 				Credentials: rewrite.Credentials(answer.Credentials),
+				LastResort:  answer.LastResort,
 				Reason:      reason,
 			}) {
 				return

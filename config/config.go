@@ -74,7 +74,7 @@ type Config struct {
 	Debug          bool          // log every call
 	Metrics        string        // host:port or the absolute path of a socket that metrics are served on; empty: none
 	PProf          bool          // serve Go's profiles there, too
-	Timeout        time.Duration // bounds one PullImage as a whole
+	Timeout        time.Duration // bounds the attempts of one PullImage that another one can follow
 	LookupTimeout  time.Duration // bounds one look-up of one registry
 	Drain          time.Duration // how long running calls may go on when the shim is to end
 	StateDirectory string        // absolute path of what survives restarts

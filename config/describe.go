@@ -49,7 +49,7 @@ func (c *Config) describeService(w io.Writer) {
 		{"engine", c.Engine},
 		{"log", logging},
 		{"metrics", c.metrics()},
-		{"pull", fmt.Sprintf("at most %s as a whole, %s per look-up in a registry", short(c.Timeout), short(c.LookupTimeout))},
+		{"pull", fmt.Sprintf("at most %s before the last attempt, %s per look-up in a registry", short(c.Timeout), short(c.LookupTimeout))},
 		{"fallback", c.fallback()},
 		{"restart", fmt.Sprintf("running calls have %s to end", short(c.Drain))},
 		{"reload", fmt.Sprintf("when this file changes, after %s at the latest", short(c.ReloadInterval))},

@@ -17,7 +17,7 @@ serving   at once, before the runtime answers
 engine    grpc
 log       one line per call (debug)
 metrics   [::1]:9465, with profiles
-pull      at most 1h30m as a whole, 500ms per look-up in a registry
+pull      at most 1h30m before the last attempt, 500ms per look-up in a registry
 fallback  never: what no registry serves is not pulled
 restart   running calls have 1m to end
 reload    when this file changes, after 2m at the latest
@@ -68,7 +68,7 @@ serving     when the runtime answers
 engine      frames
 log         one line per image that is pulled, removed or run by its name
 metrics     none
-pull        at most 15m as a whole, 3s per look-up in a registry
+pull        at most 15m before the last attempt, 3s per look-up in a registry
 fallback    to the registry in the image's name
 restart     running calls have 30s to end
 reload      when this file changes, after 15s at the latest

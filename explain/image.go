@@ -66,14 +66,14 @@ type Presence struct {
 // image explains one name.
 func (e *Explainer) image(ctx context.Context, asked string) Image {
 	i := Image{Image: asked, Registries: []Registry{}, Node: e.node(ctx, asked)}
+	mayFallBack := rewrite.MayFallBack(asked, e.Registries.MayFallBack)
 	name, err := rewrite.Parse(asked)
 	if err != nil {
 		i.Problem = err.Error()
 	} else {
 		i.Reference = name.String()
-		i.ask(ctx, e.Registries, name)
+		i.ask(ctx, e.Registries, name, mayFallBack)
 	}
-	mayFallBack := rewrite.MayFallBack(asked, e.Registries.MayFallBack)
 	i.Fallback = string(registry.FallbackOriginal)
 	if !mayFallBack {
 		i.Fallback = string(registry.FallbackNever)
@@ -85,11 +85,11 @@ func (e *Explainer) image(ctx context.Context, asked string) Image {
 }
 
 // ask notes the rules and the answers of the registries.
-func (i *Image) ask(ctx context.Context, registries *registry.Set, name reference.Named) {
+func (i *Image) ask(ctx context.Context, registries *registry.Set, name reference.Named, mayFallBack bool) {
 	answers := map[string]registry.Answer{} // by reference: each is asked for once
 	for a := range registries.Find(ctx, name) {
 		answers[a.Reference] = a
-		if a.State == registry.Found && i.Registry == "" {
+		if a.State == registry.Found && i.Registry == "" && !(a.LastResort && mayFallBack) {
 			i.Pulled, i.Registry, i.User = a.Reference, a.Registry, a.Credentials.Username
 			if i.User == "" && a.Credentials != (registry.Credentials{}) {
 				i.User = "a token"

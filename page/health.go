@@ -49,7 +49,7 @@ func judge(now time.Time, service Service, registries []Registry, decisions []ma
 		add(warning, "configuration", "The configuration was changed and can't be used, the last good one stays: %s", service.Refused)
 	}
 	for _, r := range registries {
-		if r.State == Down || r.State == PassedOver {
+		if r.State == Down || r.State == SlowInPart {
 			add(warning, "registries", "The registry %s is %s: %s", r.Address, r.State, r.Reason)
 		}
 	}

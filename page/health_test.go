@@ -35,13 +35,13 @@ func TestHealth(t *testing.T) {
 		},
 		"the worst comes first": {
 			change:     func(s *Service) { s.Away, s.Refused = "gone", "shim.yaml:4: unknown key" },
-			registries: []Registry{{Address: "http://a", State: Down, Reason: "timeout"}, {Address: "http://b", State: PassedOver, Reason: "stalls"}},
+			registries: []Registry{{Address: "http://a", State: Down, Reason: "timeout"}, {Address: "http://b", State: SlowInPart, Reason: "stalls"}},
 			level:      failing,
 			problems: []string{
 				"The runtime does not answer",
 				"The configuration was changed and can't be used, the last good one stays: shim.yaml:4: unknown key",
 				"The registry http://a is down: timeout",
-				"The registry http://b is passed over: stalls",
+				"The registry http://b is slow in part: stalls",
 			},
 		},
 		"a failed pull": {

@@ -54,8 +54,8 @@ type State string
 
 const (
 	Up         State = "up"
-	Down       State = "down"        // not asked until it answers again
-	PassedOver State = "passed over" // answers, but its pulls don't end
+	Down       State = "down"         // not asked until it answers again
+	SlowInPart State = "slow in part" // some of its pulls did not end in time
 	Unasked    State = "not asked yet"
 )
 

@@ -31,6 +31,7 @@ type Answer struct {
 	Credentials Credentials   // for the pull; where Found
 	Err         error         // why Unknown: one line of at most 200 bytes, without secrets
 	Postponed   string        // where Found: why it comes after the others; empty if it does not
+	LastResort  bool          // where Found: it is to be pulled after the original registry
 	Duration    time.Duration // of the look-up
 	Cached      bool          // remembered, or withheld by an open circuit: nobody was asked
 }

@@ -21,10 +21,10 @@ type Condition struct {
 	Registry string // its address
 	Priority int
 
-	Down       bool      // its circuit is open: it is not asked before it answers again
-	Since      time.Time // when the circuit opened, or closed; zero where it never did
-	Reason     string    // why it is down: one line, without secrets
-	PassedOver string    // why nothing is pulled from it for now; empty where it may be
+	Down    bool      // its circuit is open: it is not asked before it answers again
+	Since   time.Time // when the circuit opened, or closed; zero where it never did
+	Reason  string    // why it is down: one line, without secrets
+	Stalled string    // which repositories are pulled from last for now, and why; empty if none
 
 	Answered time.Time     // when its last look-up ended that it has answered; zero before
 	Latency  time.Duration // of that look-up
@@ -39,6 +39,7 @@ type Condition struct {
 // Conditions tells how the registries do, the best priority first. It asks nobody.
 func (s *Set) Conditions() []Condition {
 	remembered, lookups := s.counts()
+	stalls := s.describeStalls()
 	conditions := make([]Condition, len(s.endpoints))
 	for i, e := range s.endpoints {
 		c := Condition{
@@ -51,9 +52,7 @@ func (s *Set) Conditions() []Condition {
 			Misses:      e.record.misses.Load(),
 		}
 		c.Down, c.Since, c.Reason = e.breaker.state()
-		if err := e.stall.withheld(); err != nil {
-			c.PassedOver = err.Error()
-		}
+		c.Stalled = stalls[e]
 		if last := e.record.answered.Load(); last != nil {
 			c.Answered, c.Latency = last.at, last.latency
 		}

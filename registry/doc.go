@@ -64,12 +64,12 @@
 //
 // # Pulls
 //
-// A registry may well answer look-ups and fail the pulls that follow, which it is
-// for the caller to tell: [Set.Failed], [Set.Pulled]. What failed a moment ago
-// comes after what the other registries have. A registry whose pull did not end in
-// time is passed over for 5 minutes, and for twice as long each further time, up
-// to an hour, until a pull from it succeeds. Where the original registry would not
-// come after it, because it may not be asked or is the same, it comes last instead.
+// A registry may answer look-ups and fail the pulls that follow. The caller reports
+// this: [Set.Failed], [Set.Pulled]. What failed a moment ago comes after what the
+// other registries have. Images of a repository whose pull did not end in time come
+// last for 5 minutes, and for twice as long each further time, up to an hour, until
+// a pull from this repository succeeds. They are a last resort, for after the
+// original registry. Other repositories of the registry are not concerned.
 //
 // # Seeing
 //

@@ -22,7 +22,6 @@ type endpoint struct {
 	authFile *authFile   // instead; may be nil
 	client   *client     // with login
 	breaker  *breaker
-	stall    stall
 	record   record
 	slots    slots // shared by the registries on one host
 	lookups  int   // that run or wait for a slot; guarded by the mutex of the set

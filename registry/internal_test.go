@@ -90,12 +90,12 @@ func TestStallPauses(t *testing.T) {
 			begun := time.Now()
 			s.record(begun)
 			s.record(begun) // as one of several at once
-			if s.pause != want*time.Minute || s.withheld() == nil {
-				t.Errorf("stall %d: passed over for %v (%v), want %d minutes", i+1, s.pause, s.withheld(), want)
+			if s.pause != want*time.Minute || s.until().IsZero() {
+				t.Errorf("stall %d: it comes last for %v (until %v), want %d minutes", i+1, s.pause, s.until(), want)
 			}
 			s.since = s.since.Add(-s.pause) // as if they had gone by
-			if err := s.withheld(); err != nil {
-				t.Errorf("stall %d: %v after the pause", i+1, err)
+			if until := s.until(); !until.IsZero() {
+				t.Errorf("stall %d: until %v after the pause", i+1, until)
 			}
 		}
 	}

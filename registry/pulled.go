@@ -9,7 +9,9 @@ import (
 // Pulled is for the caller who has pulled what was Found.
 func (s *Set) Pulled(candidate Candidate) {
 	for _, e := range s.at(candidate) {
-		e.stall.end()
+		if stall := s.stallOf(e, candidate.Reference, true); stall != nil {
+			stall.end()
+		}
 		s.failed.Delete(key{e, candidate.Reference})
 	}
 }
@@ -18,17 +20,20 @@ func (s *Set) Pulled(candidate Candidate) {
 // [Set.Find] asks again, and what is Found for a while comes after what the
 // other registries have.
 //
-// Where the pull was given up for the time it took, stalled is how long that was,
-// and 0 otherwise. Unless another pull from the registry has succeeded meanwhile,
-// the registry is then passed over for some time: what it has is Unknown, or
-// comes last where no original registry comes after it.
+// If the pull was ended for the time it took, stalled is how long that was, and 0
+// otherwise. Unless another pull from the repository has succeeded meanwhile,
+// images of this repository then come last for some time, after the original
+// registry. Other repositories of the registry are not concerned.
 func (s *Set) Failed(candidate Candidate, stalled time.Duration) {
 	for _, e := range s.at(candidate) {
 		k := key{e, candidate.Reference}
 		s.known.Delete(k)
 		s.failed.Set(k, struct{}{}, s.absentTTL)
-		if stalled > 0 {
-			e.stall.record(time.Now().Add(-stalled))
+		if stalled <= 0 {
+			continue
+		}
+		if stall := s.stallOf(e, candidate.Reference, true); stall != nil {
+			stall.record(time.Now().Add(-stalled))
 		}
 	}
 }
@@ -47,19 +52,16 @@ func (s *Set) at(candidate Candidate) []*endpoint {
 // postponed are the answers that come after all others, in this order.
 type postponed struct{ failed, stalled []Answer }
 
-// add tells whether an answer has to wait because pulls of what was found fail.
-// Where it is passed over instead it becomes Unknown.
+// add reports whether an answer comes later because pulls of what was found fail.
 func (p *postponed) add(s *Set, name reference.Named, q question, answer *Answer) bool {
 	if answer.State != Found {
 		return false
 	}
-	passedOver := q.endpoint.stall.withheld()
+	until := s.stalled(q.endpoint, answer.Reference)
 	switch {
-	case passedOver != nil && q.endpoint.closeness(name) == 0 && s.MayFallBack(name):
-		*answer = Answer{Candidate: answer.Candidate, Err: passedOver, Duration: answer.Duration, Cached: answer.Cached}
-		return false
-	case passedOver != nil:
-		answer.Postponed = "comes last: a pull from this registry did not end in time"
+	case !until.IsZero():
+		answer.Postponed = "comes last until " + until.Format(time.TimeOnly) + ": a pull from this repository did not end in time"
+		answer.LastResort = q.endpoint.closeness(name) == 0
 		p.stalled = append(p.stalled, *answer)
 	case s.failed.Has(key{q.endpoint, answer.Reference}):
 		answer.Postponed = "comes later: a pull of it failed a moment ago"

@@ -15,6 +15,8 @@ func twice(t *testing.T, options registry.Options) (set *registry.Set, one, two 
 	contents := newStorage()
 	contents.push(t, "library/nginx:1.25")
 	contents.push(t, "library/nginx:1.26")
+	contents.push(t, "library/nginx/module:1")
+	contents.push(t, "library/redis:7")
 	one, two = serve(t, contents), serve(t, contents)
 	options.Registries = []registry.Config{{Address: one.URL}, {Address: two.URL}}
 	return newSet(t, options), one, two
@@ -69,17 +71,22 @@ func TestFailedPullIsForgiven(t *testing.T) {
 	}
 }
 
+// A repository whose pull did not end comes last, after the original if that is
+// another registry. The registry's other repositories stay where they are.
 func TestStalledPull(t *testing.T) {
 	for _, test := range []struct {
-		name     string
-		fallback registry.Fallback
-		image    string // found in both under this name; {one} is the first registry's host
-		want     []string
+		name       string
+		fallback   registry.Fallback
+		image      string // {one} is the first registry's host
+		want       []string
+		lastResort bool // the last answer comes after the original
 	}{
-		{"the original comes after it", registry.FallbackOriginal, "nginx:1.26", []string{"one could not ask", "two found"}},
-		{"what is absent stays so", registry.FallbackOriginal, "nginx:gone", []string{"one absent", "two absent"}},
-		{"the original may not be asked", registry.FallbackNever, "nginx:1.26", []string{"two found", "one found"}},
-		{"it is the original", registry.FallbackOriginal, "{one}/library/nginx:1.26", []string{"two found", "one found"}},
+		{"the original comes before it", registry.FallbackOriginal, "nginx:1.26", []string{"two found", "one found"}, true},
+		{"what is absent stays so", registry.FallbackOriginal, "nginx:gone", []string{"one absent", "two absent"}, false},
+		{"the original may not be asked", registry.FallbackNever, "nginx:1.26", []string{"two found", "one found"}, true},
+		{"it is the original", registry.FallbackOriginal, "{one}/library/nginx:1.26", []string{"two found", "one found"}, false},
+		{"another repository", registry.FallbackOriginal, "redis:7", []string{"one found", "two found"}, false},
+		{"a repository below it", registry.FallbackOriginal, "docker.io/library/nginx/module:1", []string{"one found", "two found"}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			set, one, two := twice(t, registry.Options{Fallback: test.fallback})
@@ -90,25 +97,39 @@ func TestStalledPull(t *testing.T) {
 			if got := brief(t, set, image, names); !slices.Equal(got, test.want) {
 				t.Errorf("answers %q, want %q", got, test.want)
 			}
-			for _, answer := range find(t, set, image) {
-				if answer.State == registry.Unknown && !strings.HasSuffix(answer.Err.Error(), ": a pull from it did not end in time") {
-					t.Errorf("error %v", answer.Err)
-				}
-				if answer.State == registry.Unknown && (answer.Digest != "" || answer.Credentials != registry.Credentials{}) {
-					t.Errorf("an answer to pass over holds %q", answer.Digest)
-				}
+			answers := find(t, set, image)
+			last := answers[len(answers)-1]
+			if last.LastResort != test.lastResort || answers[0].LastResort {
+				t.Errorf("a last resort: %v, want %v", last.LastResort, test.lastResort)
+			}
+			if strings.HasPrefix(test.want[1], "one") != strings.HasSuffix(last.Postponed, ": a pull from this repository did not end in time") {
+				t.Errorf("postponed because it %q", last.Postponed)
 			}
 			set.Pulled(stalled)
 			for _, answer := range find(t, set, image) {
-				if answer.State == registry.Unknown {
-					t.Errorf("after a pull that succeeded: %v", answer.Err)
+				if answer.LastResort || answer.Postponed != "" {
+					t.Errorf("after a pull that succeeded: %q", answer.Postponed)
 				}
 			}
 		})
 	}
 }
 
-// A pull that takes its time while another one succeeds is of a big image.
+// A registry's condition names the repositories that come last, and how many.
+func TestStalledRepositoriesAreNamed(t *testing.T) {
+	set, one, _ := twice(t, registry.Options{})
+	for _, image := range []string{"redis:7", "nginx:1.25"} {
+		set.Failed(find(t, set, image)[0].Candidate, time.Second)
+	}
+	conditions := set.Conditions()
+	want := "pulls from " + one.host() + "/library/nginx and 1 more of its repositories did not end in time: they come last for now"
+	if conditions[0].Stalled != want || conditions[0].Down || conditions[1].Stalled != "" {
+		t.Errorf("%+v, want %q of the first", conditions, want)
+	}
+}
+
+// A pull that takes its time while another one from the repository succeeds is of a
+// big image.
 func TestBigImageIsNoStall(t *testing.T) {
 	set, one, two := twice(t, registry.Options{})
 	names := map[string]string{one.URL: "one", two.URL: "two"}
@@ -116,6 +137,19 @@ func TestBigImageIsNoStall(t *testing.T) {
 	set.Pulled(small)
 	set.Failed(big, time.Hour)
 	if got := brief(t, set, "nginx:1.26", names); !slices.Equal(got, []string{"one found", "two found"}) {
+		t.Errorf("answers %q", got)
+	}
+}
+
+// What other repositories serve says nothing about one that stalls.
+func TestStallBesideOtherRepositories(t *testing.T) {
+	set, one, two := twice(t, registry.Options{})
+	names := map[string]string{one.URL: "one", two.URL: "two"}
+	stalled, other := find(t, set, "nginx:1.25")[0].Candidate, find(t, set, "redis:7")[0].Candidate
+	set.Pulled(other)
+	set.Failed(stalled, time.Hour)
+	set.Pulled(other)
+	if got := brief(t, set, "nginx:1.26", names); !slices.Equal(got, []string{"two found", "one found"}) {
 		t.Errorf("answers %q", got)
 	}
 }

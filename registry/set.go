@@ -29,6 +29,7 @@ type Set struct {
 	closed  bool
 	known   *ttlcache.Cache[key, finding]
 	failed  *ttlcache.Cache[key, struct{}] // whose last pull has
+	stalls  *ttlcache.Cache[place, *stall] // how pulls have ended
 	lookups map[key]*lookup                // that run or wait for a slot
 }
 
@@ -63,6 +64,7 @@ func New(options Options) (*Set, error) {
 			ttlcache.WithDisableTouchOnHit[key, finding](), // an answer ages however often it is asked for
 		),
 		failed:  ttlcache.New(ttlcache.WithCapacity[key, struct{}](uint64(options.CacheSize)), ttlcache.WithDisableTouchOnHit[key, struct{}]()),
+		stalls:  ttlcache.New(ttlcache.WithCapacity[place, *stall](uint64(options.CacheSize))),
 		lookups: map[key]*lookup{},
 	}
 	for i, config := range options.Registries {

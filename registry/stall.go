@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/distribution/reference"
 )
 
 const (
@@ -12,19 +14,19 @@ const (
 	stallPauseRate = 2 // from one time to the next
 )
 
-// stall is whether a registry is passed over, which answers look-ups and then
-// does not end a pull. No look-up can tell when it is well again, so that time
-// has to, or a pull. Its methods may be called concurrently.
+// stall holds how pulls from one repository of a registry ended. A registry may
+// answer look-ups for it and then not end its pulls. No look-up can tell when that
+// is over, so that time has to, or a pull. Its methods may be called concurrently.
 type stall struct {
 	mu     sync.Mutex
 	served time.Time     // the last pull that succeeded
 	since  time.Time     // when a pull was last found to stall
-	pause  time.Duration // from then on; 0 where a pull has succeeded since
+	pause  time.Duration // from then on; 0 if a pull has succeeded since
 }
 
-// record takes note of a pull, begun at some time, that did not end in time. One
-// that ran beside a pull that succeeded was of a big image, and one that had
-// begun before the registry was passed over says nothing new.
+// record notes a pull that began at some time and did not end in time. If another
+// pull from the repository has succeeded meanwhile, it was of a big image. If the
+// repository has been postponed since it began, it says nothing new.
 func (s *stall) record(begun time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -34,20 +36,76 @@ func (s *stall) record(begun time.Time) {
 	s.since, s.pause = time.Now(), min(max(s.pause*stallPauseRate, stallPauseMin), stallPauseMax)
 }
 
-// end takes note of a pull that succeeded.
+// end notes a pull that succeeded.
 func (s *stall) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.served, s.pause = time.Now(), 0
 }
 
-// withheld is why nothing is to be pulled from the registry now, nil if it may be.
-func (s *stall) withheld() error {
+// until returns the time until which pulls from the repository come last. It is
+// zero if they don't.
+func (s *stall) until() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	until := s.since.Add(s.pause)
 	if s.pause == 0 || !time.Now().Before(until) {
+		return time.Time{}
+	}
+	return until
+}
+
+// place is one repository of a registry.
+type place struct {
+	endpoint   *endpoint
+	repository string // with its host
+}
+
+// stallOf returns what is known of the pulls from a candidate's repository. Without
+// create it is nil if that is nothing.
+func (s *Set) stallOf(e *endpoint, candidate string, create bool) *stall {
+	named, err := reference.ParseNamed(candidate)
+	if err != nil {
 		return nil
 	}
-	return fmt.Errorf("passed over until %s: a pull from it did not end in time", until.Format(time.TimeOnly))
+	where := place{e, named.Name()}
+	if item := s.stalls.Get(where); item != nil {
+		return item.Value()
+	}
+	if !create {
+		return nil
+	}
+	item, _ := s.stalls.GetOrSet(where, &stall{})
+	return item.Value()
+}
+
+// stalled returns the time until which pulls of a candidate come last. It is zero
+// if they don't.
+func (s *Set) stalled(e *endpoint, candidate string) time.Time {
+	if stall := s.stallOf(e, candidate, false); stall != nil {
+		return stall.until()
+	}
+	return time.Time{}
+}
+
+// describeStalls says which repositories of each registry come last, in one line.
+func (s *Set) describeStalls() map[*endpoint]string {
+	first, count := map[*endpoint]string{}, map[*endpoint]int{}
+	for _, item := range s.stalls.Items() {
+		if e := item.Key().endpoint; !item.Value().until().IsZero() {
+			count[e]++
+			if repository := item.Key().repository; first[e] == "" || repository < first[e] {
+				first[e] = repository
+			}
+		}
+	}
+	texts := map[*endpoint]string{}
+	for e, repository := range first {
+		text := "pulls from " + repository
+		if count[e] > 1 {
+			text += fmt.Sprintf(" and %d more of its repositories", count[e]-1)
+		}
+		texts[e] = oneLine(text + " did not end in time: they come last for now")
+	}
+	return texts
 }

@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -58,13 +59,22 @@ func (a *attempts) String() string {
 // and the beginning of its text stay: kubelet compares them
 // (evalCRIPullErr in kubernetes/pkg/kubelet/images).
 func (a *attempts) explain(err error, introduction string) error {
+	return a.append(err, "; image-cri-shim "+introduction)
+}
+
+// append appends the attempts after an introduction to the text of an error, and to
+// the text that was appended before.
+func (a *attempts) append(err error, introduction string) error {
 	failure, ok := status.FromError(err)
 	if !ok || a.none() {
 		return err
 	}
-	appended := "; image-cri-shim " + introduction + ": " + a.String()
+	appended := introduction + ": " + a.String()
 	explained := failure.Proto()
 	explained.Message += appended
+	if earlier, ok := errors.AsType[*explainedError](err); ok {
+		appended = earlier.appended + appended
+	}
 	return &explainedError{status: status.FromProto(explained), appended: appended}
 }
 

@@ -103,6 +103,15 @@ func TestExplainKeepsRuntimesError(t *testing.T) {
 	if s := status.Convert(explained); s.Code() != codes.NotFound || s.Message() != "not found"+appended || len(s.Details()) != 1 {
 		t.Errorf("the status is %v %q %v", s.Code(), s.Message(), s.Details())
 	}
+
+	const both = appended + ", and after it: http://hub (absent)"
+	again := tried.append(explained, ", and after it")
+	if marked, ok := again.(interface{ Appended() string }); !ok || marked.Appended() != both {
+		t.Errorf("%v has not both texts appended, want %q", again, both)
+	}
+	if s := status.Convert(again); s.Message() != "not found"+both || len(s.Details()) != 1 {
+		t.Errorf("the second status is %q %v", s.Message(), s.Details())
+	}
 }
 
 // The shim's own errors are short, whatever name was asked for.

@@ -29,9 +29,9 @@ type Lookup interface {
 	// Pulled is told of a candidate that was found and pulled.
 	Pulled(candidate Candidate)
 
-	// Failed is told of a candidate that was found and that the runtime could
-	// not pull: what is remembered of it is not to be trusted. stalled is how
-	// long the pull went on where it was given up for that, and 0 otherwise.
+	// Failed is called when the runtime could not pull a candidate that was
+	// found: what is remembered of it is not to be trusted. stalled is how long
+	// the pull ran if it was ended for taking too long, and 0 otherwise.
 	Failed(candidate Candidate, stalled time.Duration)
 }
 
@@ -85,5 +85,6 @@ type Answer struct {
 	Found       bool
 	Absent      bool        // it says that it does not have it; if not Found either, it could not be asked
 	Credentials Credentials // where Found
-	Reason      string      // why not found, in a few words and without secrets
+	LastResort  bool        // where Found: to be pulled after the original registry
+	Reason      string      // why not found, or why a last resort, in a few words and without secrets
 }

@@ -26,7 +26,6 @@ func TestOutcomes(t *testing.T) {
 	}{
 		{"success", time.Hour, nil, []string{"pulled " + stored}, codes.OK},
 		{"the runtime's error", time.Hour, status.Error(codes.Unknown, "no such blob"), []string{"failed " + stored}, codes.OK},
-		{"the runtime saw no progress", time.Nanosecond, status.Error(codes.Canceled, "context canceled"), []string{"stalled " + stored}, codes.OK},
 		{"it gave up soon", time.Hour, status.Error(codes.Canceled, "context canceled"), []string{"failed " + stored}, codes.OK},
 		{"the runtime is not there", time.Hour, unavailable, nil, codes.Unavailable},
 		{"the runtime says so of the registry", time.Hour, status.Error(codes.Unavailable, "503 Service Unavailable"), []string{"failed " + stored}, codes.OK},

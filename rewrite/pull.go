@@ -23,13 +23,11 @@ func (c call) pullImage(ctx context.Context, encoded []byte) ([]byte, error) {
 	if err != nil {
 		return c.pullUnread(ctx, encoded, request.GetImage().GetImage(), err)
 	}
-	if c.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.timeout)
-		defer cancel()
-	}
 	start := time.Now()
 	p := pull{call: c, request: request, encoded: encoded, name: name}
+	if c.timeout > 0 {
+		p.deadline = start.Add(c.timeout)
+	}
 	decision := Decision{Method: "PullImage", Asked: oneLine(request.Image.Image)}
 	response, err := p.run(ctx, &decision)
 	decision.Duration, decision.Err = time.Since(start), err
@@ -67,38 +65,40 @@ func MayFallBack(image string, rule func(reference.Named) bool) bool {
 // pull is one PullImage.
 type pull struct {
 	call
-	request *runtime.PullImageRequest
-	encoded []byte // request as it came
-	name    reference.Named
-	tried   attempts
-	itself  bool  // the original is on a registry's own host, and the caller brings credentials
-	own     error // of a pull of the name itself with its registry's credentials
-	away    bool  // the runtime is
+	request    *runtime.PullImageRequest
+	encoded    []byte // request as it came
+	name       reference.Named
+	deadline   time.Time // of the attempts that another one can follow; zero for none
+	tried      attempts
+	lastResort []Answer // to be tried after the original
+	itself     bool     // the original is on a registry's own host, and the caller brings credentials
+	own        error    // of a pull of the name itself with its registry's credentials
+	away       bool     // the runtime is
 }
 
+// run pulls from the candidates in their order, then from the original, then from
+// the candidates that are a last resort behind it.
 func (p *pull) run(ctx context.Context, decision *Decision) ([]byte, error) {
-	for answer := range p.lookup.Find(ctx, p.name) {
+	queue := newAnswers(p.lookup.Find(ctx, p.name))
+	defer queue.stop()
+	for answer, ok := queue.next(); ok; answer, ok = queue.next() {
 		if p.itself = p.meansItself(answer.Candidate); p.itself {
 			break // the original request says it all
 		}
-		if !answer.Found {
+		switch {
+		case !answer.Found:
 			p.tried.unanswered(answer)
 			continue
+		case answer.LastResort && p.lookup.MayFallBack(p.name):
+			p.tried.unanswered(answer)
+			p.lastResort = append(p.lastResort, answer)
+			continue
 		}
-		response, err := p.attempt(ctx, answer)
-		if err == nil {
-			decision.Served, decision.Registry = answer.Reference, answer.Registry
-			decision.Reason, decision.Outcome = p.reason("the registry has it"), OutcomeRegistry
-			return response, nil
-		}
-		if p.away {
-			decision.Reason = p.reason("the runtime is unavailable")
-			return nil, err
-		}
-		p.tried.failed(answer.Candidate, err)
-		if ctx.Err() != nil {
-			decision.Reason = p.reason("stopped")
-			return nil, err
+		response, ended, err := p.try(ctx, answer, decision, func() bool {
+			return p.originalFollows(answer) || queue.has(p.canFollow)
+		})
+		if ended {
+			return response, err
 		}
 		if answer.Reference == p.name.String() {
 			p.own = err
@@ -107,13 +107,33 @@ func (p *pull) run(ctx context.Context, decision *Decision) ([]byte, error) {
 	return p.original(ctx, decision)
 }
 
+// try pulls from a registry. It reports whether the pull as a whole has ended,
+// with an image or without.
+func (p *pull) try(ctx context.Context, answer Answer, decision *Decision, hasSuccessor func() bool) (response []byte, ended bool, err error) {
+	response, err = p.attempt(ctx, answer, hasSuccessor)
+	if err == nil {
+		decision.Served, decision.Registry = answer.Reference, answer.Registry
+		decision.Reason, decision.Outcome = p.reason("the registry has it"), OutcomeRegistry
+		return response, true, nil
+	}
+	if p.away {
+		decision.Reason = p.reason("the runtime is unavailable")
+		return nil, true, err
+	}
+	p.tried.failed(answer.Candidate, err)
+	if ctx.Err() != nil {
+		decision.Reason = p.reason("stopped")
+	}
+	return nil, ctx.Err() != nil, err
+}
+
 // original pulls from the registry in the name, unless that is forbidden or has
-// just failed.
+// just failed. It is never cut off: it is the pull that would run without the shim.
 func (p *pull) original(ctx context.Context, decision *Decision) ([]byte, error) {
 	switch {
 	case p.own != nil:
 		decision.Reason = p.reason("its own registry has failed")
-		return nil, p.tried.explain(p.own, "tried")
+		return p.afterOriginal(ctx, decision, p.own, p.tried.explain(p.own, "tried"))
 	case p.itself:
 		decision.Reason = p.reason("asked for by its own name, with the caller's credentials")
 	case !p.lookup.MayFallBack(p.name):
@@ -130,10 +150,46 @@ func (p *pull) original(ctx context.Context, decision *Decision) ([]byte, error)
 	}
 	response, err := p.asItself(ctx, p.encoded)
 	if err != nil {
-		return nil, p.tried.explain(err, "tried before")
+		explained := p.tried.explain(err, "tried before")
+		if len(p.lastResort) > 0 {
+			p.tried.failed(Candidate{Registry: reference.Domain(p.name), Reference: p.name.String()}, err)
+		}
+		return p.afterOriginal(ctx, decision, err, explained)
 	}
 	decision.Served, decision.Registry, decision.Outcome = p.name.String(), reference.Domain(p.name), p.fallback()
 	return response, nil
+}
+
+// afterOriginal pulls from the candidates that are a last resort. If these fail
+// too, the answer is the original's failure, which explained is the text of.
+func (p *pull) afterOriginal(ctx context.Context, decision *Decision, failure, explained error) ([]byte, error) {
+	if len(p.lastResort) == 0 || ctx.Err() != nil || p.isRuntimes(ctx, failure) {
+		return nil, explained
+	}
+	before := len(p.tried.texts)
+	for i, answer := range p.lastResort {
+		response, ended, err := p.try(ctx, answer, decision, func() bool { return i < len(p.lastResort)-1 })
+		if err == nil {
+			return response, nil
+		}
+		if ended {
+			break
+		}
+	}
+	decision.Reason = p.reason("the original and the last resort after it have failed")
+	after := attempts{texts: p.tried.texts[before:]}
+	return nil, after.append(explained, ", and after it")
+}
+
+// originalFollows reports whether the original is pulled from if the attempt at a
+// candidate fails.
+func (p *pull) originalFollows(answer Answer) bool {
+	return p.own == nil && answer.Reference != p.name.String() && p.lookup.MayFallBack(p.name)
+}
+
+// canFollow reports whether an answer leads to another attempt.
+func (p *pull) canFollow(answer Answer) bool {
+	return answer.Found || p.meansItself(answer.Candidate)
 }
 
 // fallback is why the original registry serves it.
@@ -160,57 +216,6 @@ func (p *pull) reason(end string) string {
 // credentials: these are meant for that registry, and take precedence.
 func (p *pull) meansItself(candidate Candidate) bool {
 	return candidate.Reference == p.name.String() && p.request.Auth != nil
-}
-
-// attempt pulls from a registry, within its share of the time, and tells the
-// look-up what came of it, where that says something about the registry.
-func (p *pull) attempt(ctx context.Context, answer Answer) ([]byte, error) {
-	begun := time.Now()
-	bounded, cancel := share(ctx)
-	defer cancel()
-	response, sent, err := p.from(bounded, answer)
-	took := time.Since(begun)
-	p.away = p.away || p.isRuntimes(ctx, err)
-	switch {
-	case err == nil:
-		p.lookup.Pulled(answer.Candidate)
-	case ctx.Err() != nil || p.away || !sent:
-	case isOutOfTime(err) && took >= p.timeout/4:
-		p.lookup.Failed(answer.Candidate, took)
-	default:
-		p.lookup.Failed(answer.Candidate, 0)
-	}
-	return response, err
-}
-
-// isRuntimes tells the errors that say nothing about a registry: the runtime has
-// gone, or is only starting. It does not say so of anything else then either; what
-// it repeats of a registry may have the same code.
-func (p *pull) isRuntimes(ctx context.Context, err error) bool {
-	if status.Code(err) != codes.Unavailable {
-		return false
-	}
-	_, err = p.runtime.status(ctx, p.name.String())
-	return status.Code(err) == codes.Unavailable
-}
-
-// isOutOfTime tells that a pull was given up: its share of the time was used up,
-// or one of the runtime's own time-outs. (containerd has one for a pull without
-// progress, image_pull_progress_timeout, and one of 30 seconds for an answer to
-// begin, core/remotes/docker/registry.go, which is too soon to say much.)
-func isOutOfTime(err error) bool {
-	code := status.Code(err)
-	return code == codes.DeadlineExceeded || code == codes.Canceled
-}
-
-// share bounds one of several attempts so that a registry that answers look-ups
-// and then hangs leaves some time for the others: a tenth, and a minute at most.
-func share(ctx context.Context) (context.Context, context.CancelFunc) {
-	deadline, set := ctx.Deadline()
-	if !set {
-		return context.WithCancel(ctx)
-	}
-	return context.WithDeadline(ctx, deadline.Add(-min(time.Minute, time.Until(deadline)/10)))
 }
 
 // from pulls a candidate with its registry's credentials, and records the name.

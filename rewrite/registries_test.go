@@ -25,6 +25,7 @@ type memoryRegistry struct {
 	credentials Credentials
 	down        bool // can't be asked
 	lies        bool // says that it has everything
+	lastResort  bool // what it has comes after the original
 }
 
 func (l memoryLookup) Candidates(name reference.Named) []Candidate {
@@ -51,6 +52,9 @@ func (l memoryLookup) Find(_ context.Context, name reference.Named) iter.Seq[Ans
 				answer.Absent = false
 			case l.registries[i].lies, l.has(candidate.Reference):
 				answer.Found, answer.Absent, answer.Reason, answer.Credentials = true, false, "", l.registries[i].credentials
+				if l.registries[i].lastResort {
+					answer.LastResort, answer.Reason = true, "comes last"
+				}
 			}
 			if !yield(answer) {
 				return

@@ -25,8 +25,9 @@ type Stream func(ctx context.Context, request []byte, invoke Invoke) (forward []
 type Options struct {
 	Lookup Lookup
 	Ledger *Ledger
-	// Timeout bounds one PullImage as a whole, look-ups and every attempt
-	// included. The caller's deadline holds where it is shorter. 0 is no bound.
+	// Timeout bounds, from the begin of a PullImage, the attempts that another one
+	// can follow. The last attempt is bounded by the caller's deadline alone. 0 is
+	// no bound.
 	Timeout time.Duration
 	// Decided, where not nil, is told of each decision about an image name. It
 	// is called from many goroutines at once and must not block.

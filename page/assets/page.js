@@ -160,7 +160,7 @@ function showFacts(update) {
   $("facts").replaceChildren(...Object.entries(facts).map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
 }
 
-const levels = { "up": "ok", "down": "failure", "passed over": "warning", "not asked yet": "unknown" };
+const levels = { "up": "ok", "down": "failure", "slow in part": "warning", "not asked yet": "unknown" };
 
 function showRegistries(registries) {
   rows($("registries-rows"), registries, (_, i) => i, registry => [

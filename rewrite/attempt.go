@@ -1,0 +1,104 @@
+package rewrite
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// stallTime is how long a pull must have run to count as stalled when one of the
+// runtime's own time-outs ends it. containerd waits 30 seconds for an answer to
+// begin (core/remotes/docker/registry.go), which says little, and at least a
+// minute for progress (image_pull_progress_timeout).
+const stallTime = 45 * time.Second
+
+// attempt pulls from a registry, and tells the look-up how that ended if it says
+// something about the registry. While hasSuccessor reports that another attempt
+// can follow, the time is bounded.
+func (p *pull) attempt(ctx context.Context, answer Answer, hasSuccessor func() bool) ([]byte, error) {
+	begun := time.Now()
+	bounded, release := p.bound(ctx, hasSuccessor)
+	response, sent, err := p.from(bounded, answer)
+	release()
+	took, cutOff := time.Since(begun), isOutOfTime(err) && context.Cause(bounded) == errCutOff
+	if cutOff {
+		err = status.Errorf(codes.DeadlineExceeded, "gave up after %v for the next attempt", took.Round(time.Millisecond))
+	}
+	p.away = p.away || p.isRuntimes(ctx, err)
+	switch {
+	case err == nil:
+		p.lookup.Pulled(answer.Candidate)
+	case ctx.Err() != nil || p.away || !sent:
+	case p.isStalled(err, took, cutOff):
+		p.lookup.Failed(answer.Candidate, took)
+	default:
+		p.lookup.Failed(answer.Candidate, 0)
+	}
+	return response, err
+}
+
+// errCutOff is the cause of a context whose attempt has used up its time.
+var errCutOff = status.Error(codes.DeadlineExceeded, "the attempt has used up its time")
+
+// bound returns a context for an attempt. The attempt is cut off when its share of
+// the time until the deadline, the pull's or the caller's, has passed and
+// hasSuccessor returns true. The caller must call release when it has ended.
+func (p *pull) bound(ctx context.Context, hasSuccessor func() bool) (bounded context.Context, release func()) {
+	bounded, cancel := context.WithCancelCause(ctx)
+	deadline := p.deadline
+	if callers, set := ctx.Deadline(); set && (deadline.IsZero() || callers.Before(deadline)) {
+		deadline = callers
+	}
+	if deadline.IsZero() {
+		return bounded, func() { cancel(nil) }
+	}
+	checked := make(chan struct{})
+	timer := time.AfterFunc(share(time.Until(deadline)), func() {
+		defer close(checked)
+		if hasSuccessor() {
+			cancel(errCutOff)
+		}
+	})
+	return bounded, func() {
+		if !timer.Stop() {
+			<-checked
+		}
+		cancel(nil)
+	}
+}
+
+// share is the part of the remaining time that one of several attempts may use: a
+// registry that answers look-ups and then hangs leaves a tenth, and a minute at
+// most, for the others.
+func share(remaining time.Duration) time.Duration {
+	return remaining - min(time.Minute, remaining/10)
+}
+
+// isStalled reports whether a pull that failed had run for long without an end: it
+// was cut off after a good part of the time for all attempts, or one of the
+// runtime's own time-outs ended it.
+func (p *pull) isStalled(err error, took time.Duration, cutOff bool) bool {
+	if cutOff {
+		return p.timeout > 0 && took >= p.timeout/4
+	}
+	return isOutOfTime(err) && took >= stallTime
+}
+
+// isOutOfTime reports whether the end of a time-out is what failed a pull.
+func isOutOfTime(err error) bool {
+	code := status.Code(err)
+	return code == codes.DeadlineExceeded || code == codes.Canceled
+}
+
+// isRuntimes reports whether an error says nothing about a registry because the
+// runtime has gone or is still starting. The runtime then refuses other calls too;
+// an error of a registry that it repeats may have the same code.
+func (p *pull) isRuntimes(ctx context.Context, err error) bool {
+	if status.Code(err) != codes.Unavailable {
+		return false
+	}
+	_, err = p.runtime.status(ctx, p.name.String())
+	return status.Code(err) == codes.Unavailable
+}
