@@ -70,24 +70,17 @@ func (e *endpoint) clientWith(credentials Credentials) (*client, error) {
 	return made, nil
 }
 
-// find asks the registry, with the credentials that it returns.
-func (e *endpoint) find(ctx context.Context, candidate reference.Named) (State, string, Credentials, *failure) {
-	credentials, err := e.credentials(ctx, candidate)
-	if err != nil {
-		return Unknown, "", Credentials{}, withoutCredentials(err)
-	}
+// find asks the registry with some credentials.
+func (e *endpoint) find(ctx context.Context, candidate reference.Named, credentials Credentials) (State, string, *failure) {
 	c, err := e.clientWith(credentials)
 	if err != nil {
-		return Unknown, "", Credentials{}, &failure{reason: ReasonCredentials, text: "can't prepare the look-up"}
+		return Unknown, "", &failure{reason: ReasonCredentials, text: "can't prepare the look-up"}
 	}
 	state, digest, failure := c.find(ctx, candidate)
 	if failure != nil && failure.rejected && e.authFile != nil {
 		e.authFile.helpers.forget()
 	}
-	if state != Found {
-		return state, digest, Credentials{}, failure
-	}
-	return state, digest, credentials, nil
+	return state, digest, failure
 }
 
 // newEndpoint checks a configuration. Its error says what is wrong, but not

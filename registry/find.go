@@ -137,24 +137,40 @@ func known(answer Answer) *lookup {
 	return l
 }
 
-// recall answers with what is remembered and the credentials of this moment, for
-// which a file may have to be read or a helper to be run.
-func (s *Set) recall(q question, remembered finding, answer *Answer) {
+// login returns the credentials of this moment, for which a file may have to be
+// read or a helper to be run.
+func (s *Set) login(q question) (Credentials, error) {
 	ctx, cancel := context.WithTimeout(s.lifetime, s.lookupTimeout)
 	defer cancel()
-	switch credentials, err := q.endpoint.credentials(ctx, q.reference); {
+	credentials, err := q.endpoint.credentials(ctx, q.reference)
+	switch {
 	case err == nil:
-		answer.recall(remembered, credentials)
+		return credentials, nil
 	case s.lifetime.Err() != nil:
-		answer.Err = errClosed
+		return Credentials{}, errClosed
 	default:
-		answer.Err = withoutCredentials(err)
+		return Credentials{}, withoutCredentials(err)
 	}
 }
 
+// recall answers with what is remembered.
+func (s *Set) recall(q question, remembered finding, answer *Answer) {
+	credentials, err := s.login(q)
+	if err != nil {
+		answer.Err = err
+		return
+	}
+	answer.recall(remembered, credentials)
+}
+
 // run looks up as soon as there is a slot, unless the registry has gone down
-// meanwhile.
+// meanwhile. It has the credentials before: a helper that hangs takes no slot.
 func (s *Set) run(q question, answer *Answer) {
+	credentials, err := s.login(q)
+	if err != nil {
+		answer.Err = err
+		return
+	}
 	if q.endpoint.slots.acquire(s.lifetime) != nil {
 		answer.Err = errClosed
 		return
@@ -164,16 +180,19 @@ func (s *Set) run(q question, answer *Answer) {
 		answer.Err, answer.Cached = err, true
 		return
 	}
-	s.lookUp(q, answer)
+	s.lookUp(q, credentials, answer)
 }
 
 // lookUp asks the registry.
-func (s *Set) lookUp(q question, answer *Answer) {
+func (s *Set) lookUp(q question, credentials Credentials, answer *Answer) {
 	started := time.Now()
 	ctx, cancel := context.WithTimeout(s.lifetime, s.lookupTimeout)
 	defer cancel()
-	state, digest, credentials, failure := q.endpoint.find(ctx, q.reference)
-	answer.State, answer.Digest, answer.Credentials, answer.Duration = state, digest, credentials, time.Since(started)
+	state, digest, failure := q.endpoint.find(ctx, q.reference, credentials)
+	answer.State, answer.Digest, answer.Duration = state, digest, time.Since(started)
+	if state == Found {
+		answer.Credentials = credentials
+	}
 	closed := s.lifetime.Err() != nil
 	switch {
 	case failure == nil:

@@ -17,63 +17,94 @@ import (
 )
 
 const (
-	helperTTL   = 5 * time.Minute // how long what a helper says counts
-	helperLimit = 64 << 10        // of its output, in bytes
+	helperTTL        = 5 * time.Minute // how long a helper's answer counts
+	helperFailureTTL = time.Minute     // how long its failure counts
+	helperLimit      = 64 << 10        // of its output, in bytes
 )
 
-// helpers runs the credential helpers that a file names, one at a time, and
-// remembers what they say. It does so itself because go-containerregistry's
-// keychains run them without a bound of time, from one file for the whole
-// process, and either show what a failing one prints or go on without a login.
+// helpers runs the credential helpers that a file names and remembers their answers
+// and failures. Calls for one entry share a run. It does so itself because
+// go-containerregistry's keychains run them without a bound of time, from one file
+// for the whole process, and either show what a failing one prints or go on without
+// a login.
 type helpers struct {
-	slot chan struct{} // of one: held by the one who runs a helper
-
 	mu    sync.Mutex
-	known map[helperEntry]helperAnswer
+	known map[helperEntry]*helperRun // that count, or are in progress
 }
 
-type helperAnswer struct {
+// helperRun is one run of a helper. Its result may be read once done is closed.
+type helperRun struct {
+	done  chan struct{}
 	login authn.AuthConfig
-	until time.Time
+	err   error
+	until time.Time // it counts
 }
 
-func newHelpers() *helpers {
-	return &helpers{slot: make(chan struct{}, 1), known: map[helperEntry]helperAnswer{}}
+func (r *helperRun) ended() bool {
+	select {
+	case <-r.done:
+		return true
+	default:
+		return false
+	}
 }
 
-// forget drops what the helpers have said.
+func newHelpers() *helpers { return &helpers{known: map[helperEntry]*helperRun{}} }
+
+// forget drops the helpers' answers and failures.
 func (h *helpers) forget() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	clear(h.known)
 }
 
-func (h *helpers) remembered(entry helperEntry) (authn.AuthConfig, bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	answer, ok := h.known[entry]
-	return answer.login, ok && time.Now().Before(answer.until)
-}
-
-// get asks a helper, unless it has been asked lately. It ends with ctx.
+// get returns what a helper says. It runs the helper unless its last answer or
+// failure still counts. It ends with ctx.
 func (h *helpers) get(ctx context.Context, entry helperEntry) (authn.AuthConfig, error) {
+	run, begun := h.runOf(entry)
+	if begun {
+		run.login, run.err = runHelper(ctx, entry)
+		h.end(ctx, entry, run)
+	}
 	select {
-	case h.slot <- struct{}{}:
-		defer func() { <-h.slot }()
+	case <-run.done:
 	case <-ctx.Done():
+	}
+	if !run.ended() {
 		return authn.AuthConfig{}, fmt.Errorf("credentials: waiting for the helper %q: %w", entry.helper, ctx.Err())
 	}
-	if login, ok := h.remembered(entry); ok { // from the one who ran it meanwhile
-		return login, nil
+	if run.err != nil {
+		return authn.AuthConfig{}, fmt.Errorf("credentials: the helper %q %w", entry.helper, run.err)
 	}
-	login, err := runHelper(ctx, entry)
-	if err != nil {
-		return authn.AuthConfig{}, fmt.Errorf("credentials: the helper %q %w", entry.helper, err)
-	}
+	return run.login, nil
+}
+
+// runOf returns the run that counts or is in progress. If there is none it begins
+// one, which the caller has to end.
+func (h *helpers) runOf(entry helperEntry) (run *helperRun, begun bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.known[entry] = helperAnswer{login, time.Now().Add(helperTTL)}
-	return login, nil
+	if known, ok := h.known[entry]; ok && (known.until.IsZero() || time.Now().Before(known.until)) {
+		return known, false
+	}
+	run = &helperRun{done: make(chan struct{})}
+	h.known[entry] = run
+	return run, true
+}
+
+// end makes the result of a run known. What was cancelled is not remembered.
+func (h *helpers) end(ctx context.Context, entry helperEntry, run *helperRun) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case run.err == nil:
+		run.until = time.Now().Add(helperTTL)
+	case !errors.Is(ctx.Err(), context.Canceled):
+		run.until = time.Now().Add(helperFailureTTL)
+	case h.known[entry] == run:
+		delete(h.known, entry)
+	}
+	close(run.done)
 }
 
 // runHelper speaks the protocol of docker-credential-helpers. Its errors repeat

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,4 +39,59 @@ func TestHelperIsRemembered(t *testing.T) {
 		h.forget()
 		expect("when forgotten", 3)
 	})
+}
+
+// The failure of a helper that hangs counts for a minute, and delays no other
+// registry's helper.
+func TestHelperThatHangs(t *testing.T) {
+	folder := t.TempDir()
+	t.Setenv("PATH", folder+":"+os.Getenv("PATH"))
+	runs := filepath.Join(folder, "runs")
+	script := "#!/bin/sh\nread server\nif [ $server = hangs.example.com ]; then echo run >> " + runs + "; exec sleep 1000; fi\n" + `echo '{"Username":"robot","Secret":"canary"}'` + "\n"
+	if err := os.WriteFile(filepath.Join(folder, "docker-credential-test"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	h := newHelpers()
+	hanging := helperEntry{"test", "hangs.example.com"}
+	get := func(entry helperEntry, bound time.Duration) error {
+		ctx, cancel := context.WithTimeout(t.Context(), bound)
+		defer cancel()
+		_, err := h.get(ctx, entry)
+		return err
+	}
+	await := func(want int) { // that many runs
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+			if data, _ := os.ReadFile(runs); strings.Count(string(data), "run") == want {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Errorf("the helper was not run %d times", want)
+				return
+			}
+		}
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- get(hanging, 2*time.Second) }()
+	await(1)
+	if err := get(helperEntry{"test", "hub.example.com"}, 20*time.Second); err != nil {
+		t.Errorf("another registry's: %v", err)
+	}
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "did not answer in time") {
+		t.Errorf("the first time: %v", err)
+	}
+	for range 3 {
+		if err := get(hanging, time.Hour); err == nil || !strings.Contains(err.Error(), "did not answer in time") {
+			t.Errorf("again: %v", err)
+		}
+	}
+	await(1)
+	h.known[hanging].until = time.Now() // as if the minute had passed
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { await(2); cancel() }()
+	if _, err := h.get(ctx, hanging); err == nil {
+		t.Error("no error after a minute")
+	}
+	if _, known := h.known[hanging]; known {
+		t.Error("what was cancelled is remembered")
+	}
 }

@@ -100,3 +100,38 @@ func TestHelperIsAskedAgainAfterARefusal(t *testing.T) {
 		t.Errorf("with the new one: %v (%v), want it found", answer.State, answer.Err)
 	}
 }
+
+// A helper that hangs delays one pull of its registry by a look-up, the next ones
+// not at all, and other registries on the host never.
+func TestHelperThatHangsTakesNoSlot(t *testing.T) {
+	contents := newStorage()
+	contents.push(t, "public/library/nginx:1.25")
+	server := serve(t, contents)
+	folder := t.TempDir()
+	t.Setenv("PATH", folder+":"+os.Getenv("PATH"))
+	if err := os.WriteFile(filepath.Join(folder, "docker-credential-hanging"), []byte("#!/bin/sh\nexec sleep 1000\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(folder, "config.json")
+	writeAuthFile(t, path, object{"credsStore": "hanging"})
+	set := newSet(t, registry.Options{LookupTimeout: time.Second, Registries: []registry.Config{
+		{Address: server.URL + "/public", Priority: 2}, {Address: server.URL + "/private", AuthFile: path, Priority: 1},
+	}})
+	for i := range 10 { // more than there are slots
+		begin(t, set, fmt.Sprintf("app:%d", i))
+	}
+	for answer := range set.Find(t.Context(), parse(t, "nginx:1.25")) {
+		if answer.State != registry.Found || answer.Duration > time.Second/2 {
+			t.Errorf("%v after %v (%v), want it found at once", answer.State, answer.Duration, answer.Err)
+		}
+		break
+	}
+	finally(t, set, "nginx:1.25")
+	for i := range 5 {
+		begun := time.Now()
+		answer := find(t, set, fmt.Sprintf("nginx:%d", i))[1]
+		if took := time.Since(begun); took > time.Second/2 || !strings.Contains(fmt.Sprint(answer.Err), "did not answer in time") {
+			t.Errorf("%v (%v) after %v, want the failure that is known", answer.State, answer.Err, took)
+		}
+	}
+}
