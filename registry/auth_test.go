@@ -150,17 +150,23 @@ func TestTokenServerOfAnotherHost(t *testing.T) {
 	}
 }
 
-// A limit that the documentation names: go-containerregistry trusts no private
-// address but the registry's own.
+// A token server may have a private address other than the registry's, as it may
+// for container engines, but not one that cloud providers serve secrets at.
 func TestTokenServerOfAnotherPrivateAddress(t *testing.T) {
-	tokens := serve(t, withTokens(newStorage(), false))
-	server := serve(t, challenge(tokens.URL+"/token"))
-	answer := findOne(t, newSetOf(t, server.URL), "nginx:1.25")
-	if answer.State != registry.Unknown || !strings.Contains(fmt.Sprint(answer.Err), "private or link-local address") {
-		t.Errorf("%v (%v), want the token server refused", answer.State, answer.Err)
+	contents := newStorage()
+	contents.push(t, "library/nginx:1.25")
+	tokens := serve(t, withTokens(contents, false), onAddress(t, "127.0.0.2:0"))
+	withoutLogin := func(r *http.Request) bool { return r.Header.Get("Authorization") == "" }
+	server := serve(t, on(withoutLogin, challenge(tokens.URL+"/token"), contents))
+	if answer := findOne(t, newSetOf(t, server.URL), "nginx:1.25"); answer.State != registry.Found {
+		t.Errorf("%v (%v), want it found", answer.State, answer.Err)
 	}
-	if got := tokens.seenAuthorizations(); len(got) != 0 {
-		t.Errorf("it was sent %d credentials", len(got))
+	for _, realm := range []string{"http://169.254.169.254/token", "http://[fe80::1]/token", "http://[fd00:ec2::254]/token"} {
+		server := serve(t, challenge(realm))
+		answer := findOne(t, newSetOf(t, server.URL), "nginx:1.25")
+		if answer.State != registry.Unknown || !strings.Contains(fmt.Sprint(answer.Err), "private or link-local address") {
+			t.Errorf("%s: %v (%v), want the token server refused", realm, answer.State, answer.Err)
+		}
 	}
 }
 

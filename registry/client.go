@@ -2,27 +2,20 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"mime"
+	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/distribution/reference"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// repositoryLimit bounds the repositories that a puller remembers the login of.
-const repositoryLimit = 1000
-
-// client asks one registry about manifests.
+// client asks one registry about manifests, with one login.
 type client struct {
 	registry    name.Registry
 	scheme      string
@@ -30,10 +23,10 @@ type client struct {
 	userAgent   string
 	timeout     time.Duration // of one look-up
 	credentials Credentials
+	habits      *habits
 
-	mu           sync.Mutex
-	puller       *remote.Puller
-	repositories map[string]struct{} // that puller has been used for
+	mu     sync.Mutex
+	logins map[string]login // by repository
 }
 
 func newClient(l location, credentials Credentials, options Options, next http.RoundTripper) (*client, error) {
@@ -42,118 +35,79 @@ func newClient(l location, credentials Credentials, options Options, next http.R
 	if err != nil {
 		return nil, err
 	}
-	c := &client{
+	return &client{
 		registry:    registry,
 		scheme:      l.scheme,
 		transport:   pinned{scheme: l.scheme, host: registry.RegistryStr(), connections: &connections{}, next: next},
 		userAgent:   options.UserAgent,
 		timeout:     options.LookupTimeout,
 		credentials: credentials,
-	}
-	_, err = c.pullerFor("") // tells whether there will ever be one
-	return c, err
+		habits:      &habits{},
+	}, nil
 }
 
-// with returns such a client that logs in otherwise.
-func (c *client) with(credentials Credentials) (*client, error) {
-	other := &client{
+// with returns a client of the same registry that logs in otherwise.
+func (c *client) with(credentials Credentials) *client {
+	return &client{
 		registry:    c.registry,
 		scheme:      c.scheme,
 		transport:   c.transport,
 		userAgent:   c.userAgent,
 		timeout:     c.timeout,
 		credentials: credentials,
+		habits:      c.habits,
 	}
-	_, err := other.pullerFor("")
-	return other, err
 }
 
-// find asks for a manifest. The digest is the registry's where it is Found, and
-// the failure says why it is Unknown.
+// find asks for a manifest. The digest is the registry's if it is Found, and the
+// failure says why it is Unknown.
 func (c *client) find(ctx context.Context, candidate reference.Named) (State, string, *failure) {
-	descriptor, err := c.describe(ctx, candidate)
+	found, err := c.describe(ctx, candidate)
 	switch {
-	case isNotFound(err):
+	case isNotFound(err) && c.isRegistry(ctx, candidate):
 		return Absent, "", nil
 	case err != nil:
 		return Unknown, "", c.explain(ctx, err)
-	case !isManifest(descriptor.MediaType):
-		return Unknown, "", c.newFailure(ReasonAnswer, fmt.Sprintf("answered with %q, which is no image manifest", descriptor.MediaType), nil)
+	case !isManifest(found.mediaType):
+		return Unknown, "", c.newFailure(ReasonAnswer, fmt.Sprintf("answered with %q, which is no image manifest", found.mediaType), nil)
 	default:
-		return Found, descriptor.Digest.String(), nil
+		c.habits.registry.Store(true)
+		return Found, found.digest, nil
 	}
 }
 
-// describe returns a manifest's digest and type: by a HEAD, or by a GET where
-// the registry's answer to that is not enough.
-func (c *client) describe(ctx context.Context, candidate reference.Named) (v1.Descriptor, error) {
-	repository := c.registry.Repo(reference.Path(candidate))
-	manifest, err := identify(repository, candidate)
+// root is the path of the API's root.
+const root = "/v2/"
+
+// send makes a request with the value of an Authorization header, which may be
+// empty. What the registry redirects to on another host gets none.
+func (c *client) send(ctx context.Context, method, path, authorization string) (*http.Response, error) {
+	target := url.URL{Scheme: c.scheme, Host: c.registry.RegistryStr(), Path: path}
+	request, err := http.NewRequestWithContext(ctx, method, target.String(), nil)
 	if err != nil {
-		return v1.Descriptor{}, err
+		return nil, err
 	}
-	puller, err := c.pullerFor(repository.RepositoryStr())
-	if err != nil {
-		return v1.Descriptor{}, err
+	request.Header.Set("User-Agent", c.userAgent)
+	if path != root {
+		request.Header.Set("Accept", acceptedTypes)
 	}
-	head, err := puller.Head(ctx, manifest)
-	if err == nil {
-		return *head, nil
+	if authorization != "" {
+		request.Header.Set("Authorization", authorization)
 	}
-	if !wantsGet(err) {
-		return v1.Descriptor{}, err
-	}
-	whole, err := puller.Get(ctx, manifest)
-	if err != nil {
-		return v1.Descriptor{}, err
-	}
-	return whole.Descriptor, nil
+	return (&http.Client{Transport: c.transport}).Do(request)
 }
 
-func identify(repository name.Repository, candidate reference.Named) (name.Reference, error) {
-	switch candidate := candidate.(type) {
-	case reference.Digested:
-		return repository.Digest(candidate.Digest().String()), nil
-	case reference.Tagged:
-		return repository.Tag(candidate.Tag()), nil
-	default:
-		return nil, errors.New("a look-up needs a tag or a digest")
-	}
+// isOwn reports whether a response is the registry's and not that of a host which
+// it redirects to.
+func (c *client) isOwn(response *http.Response) bool {
+	return response.Request.URL.Host == c.registry.RegistryStr()
 }
 
-// wantsGet tells whether a HEAD failed for what it is: it is not allowed, or
-// was answered without the headers that describe a manifest.
-func wantsGet(err error) bool {
-	if status, ok := errors.AsType[*transport.Error](err); ok {
-		return status.StatusCode == http.StatusMethodNotAllowed || status.StatusCode == http.StatusNotImplemented
-	}
-	_, failed := errors.AsType[*url.Error](err)
-	return !failed
-}
-
-// isManifest tells the types that runtimes pull as an image. A web page answers
-// 200 as well.
-func isManifest(contentType types.MediaType) bool {
-	text, _, err := mime.ParseMediaType(string(contentType))
-	mediaType := types.MediaType(text)
-	return err == nil && (mediaType.IsImage() || mediaType.IsIndex() || mediaType.IsSchema1())
-}
-
-// pullerFor returns the puller to use for a repository. It keeps a login for
-// each repository for ever, so that it is replaced now and then.
-func (c *client) pullerFor(repository string) (*remote.Puller, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_, known := c.repositories[repository]
-	if c.puller == nil || (!known && len(c.repositories) >= repositoryLimit) {
-		puller, err := c.newPuller()
-		if err != nil {
-			return nil, err
-		}
-		c.puller, c.repositories = puller, map[string]struct{}{}
-	}
-	c.repositories[repository] = struct{}{}
-	return c.puller, nil
+// discard ends a response that is not looked at, so that its connection can be used
+// again.
+func discard(response *http.Response) {
+	_, _ = io.CopyN(io.Discard, response.Body, 64<<10) // a longer one ends the connection
+	_ = response.Body.Close()
 }
 
 func (c *client) authenticator() authn.Authenticator {
@@ -168,23 +122,12 @@ func (c *client) authenticator() authn.Authenticator {
 	})
 }
 
-func (c *client) newPuller() (*remote.Puller, error) {
-	return remote.NewPuller(
-		remote.WithAuth(c.authenticator()),
-		remote.WithTransport(c.transport),
-		remote.WithUserAgent(c.userAgent),
-		// A registry that fails once is Unknown now rather than found out later.
-		remote.WithRetryPredicate(func(error) bool { return false }),
-	)
-}
-
-// answers asks whether the registry is up: whether it answers anything at all
-// at the API's root, and is not overloaded.
+// answers reports whether the registry is up: it answers anything at the API's
+// root but that it is overloaded.
 func (c *client) answers(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	root := url.URL{Scheme: c.scheme, Host: c.registry.RegistryStr(), Path: "/v2/"}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, root.String(), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.scheme+"://"+c.registry.RegistryStr()+root, nil)
 	if err != nil {
 		return false
 	}
@@ -195,4 +138,39 @@ func (c *client) answers(ctx context.Context) bool {
 	}
 	_ = response.Body.Close() // there is nothing in it that matters
 	return !isOverloaded(response.StatusCode)
+}
+
+// isRegistry reports whether there is an OCI registry at the address, so that a 404
+// for a manifest is to be believed: a web server has no manifests either. The root
+// of the API alone can't tell, because a proxy may forward repositories only.
+func (c *client) isRegistry(ctx context.Context, candidate reference.Named) bool {
+	if c.habits.registry.Load() {
+		return true
+	}
+	response, err := c.send(ctx, http.MethodGet, root, "")
+	if err != nil {
+		return false
+	}
+	discard(response)
+	if response.StatusCode == http.StatusOK || response.StatusCode == http.StatusUnauthorized || c.says(ctx, candidate) {
+		c.habits.registry.Store(true)
+		return true
+	}
+	return false
+}
+
+// says reports whether the answer to a GET of a manifest that is absent is a
+// registry's: it has an error code of the distribution specification.
+func (c *client) says(ctx context.Context, candidate reference.Named) bool {
+	_, err := c.get(ctx, candidate)
+	status, ok := statusOf(err)
+	if !ok || !isNotFound(err) {
+		return false
+	}
+	for _, diagnostic := range status.Errors {
+		if strings.HasSuffix(string(diagnostic.Code), "_UNKNOWN") || diagnostic.Code == "NOT_FOUND" {
+			return true
+		}
+	}
+	return false
 }

@@ -40,8 +40,10 @@
 //
 // # Answers
 //
-// A look-up is a HEAD of the manifest, or a GET where the registry can't answer
-// that (OCI distribution specification, "Pulling manifests"). All candidates are
+// A look-up is a HEAD of the manifest, or a GET if the registry refuses that (OCI
+// distribution specification, "Pulling manifests"). It logs in as the registry's
+// answer asks, and again if the registry refuses the login that was used before,
+// once a minute at most. All candidates are
 // looked up at once, and look-ups of one candidate are shared. Absent is only
 // what the registry says it does not have; whatever else keeps it from having
 // it is Unknown. Found and Absent are remembered for a while, Found until

@@ -50,33 +50,26 @@ func withoutCredentials(err error) *failure {
 
 // clientWith returns a client with credentials. What they logged in to is
 // forgotten with them, so that new ones are used at once.
-func (e *endpoint) clientWith(credentials Credentials) (*client, error) {
+func (e *endpoint) clientWith(credentials Credentials) *client {
 	if credentials == e.login {
-		return e.client, nil
+		return e.client
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if known, ok := e.clients[credentials]; ok {
-		return known, nil
+		return known
 	}
-	made, err := e.client.with(credentials)
-	if err != nil {
-		return nil, err
-	}
+	made := e.client.with(credentials)
 	if e.clients == nil || len(e.clients) >= clientLimit {
 		e.clients = map[Credentials]*client{}
 	}
 	e.clients[credentials] = made
-	return made, nil
+	return made
 }
 
 // find asks the registry with some credentials.
 func (e *endpoint) find(ctx context.Context, candidate reference.Named, credentials Credentials) (State, string, *failure) {
-	c, err := e.clientWith(credentials)
-	if err != nil {
-		return Unknown, "", &failure{reason: ReasonCredentials, text: "can't prepare the look-up"}
-	}
-	state, digest, failure := c.find(ctx, candidate)
+	state, digest, failure := e.clientWith(credentials).find(ctx, candidate)
 	if failure != nil && failure.rejected && e.authFile != nil {
 		e.authFile.helpers.forget()
 	}

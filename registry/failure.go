@@ -77,7 +77,8 @@ func (c *client) explainStatus(status *transport.Error) *failure {
 		reason = ReasonRejected
 	}
 	explained := c.newFailure(reason, text, nil)
-	explained.rejected = status.StatusCode == http.StatusUnauthorized
+	explained.rejected = status.StatusCode == http.StatusUnauthorized || isOfTokenServer(status) &&
+		(status.StatusCode == http.StatusBadRequest || status.StatusCode == http.StatusForbidden)
 	return explained
 }
 
@@ -132,6 +133,12 @@ func isNotFound(err error) bool {
 	status, ok := errors.AsType[*transport.Error](err)
 	return ok && status.StatusCode == http.StatusNotFound &&
 		status.Request != nil && strings.Contains(status.Request.URL.Path, "/manifests/")
+}
+
+// isOfTokenServer reports whether an answer is a token server's, which refuses a
+// login with the status 400 too.
+func isOfTokenServer(status *transport.Error) bool {
+	return status.Request != nil && status.Request.URL.Path != root && !strings.Contains(status.Request.URL.Path, "/manifests/")
 }
 
 func isOverloaded(status int) bool {

@@ -18,12 +18,14 @@ import (
 
 const (
 	helperTTL        = 5 * time.Minute // how long a helper's answer counts
-	helperFailureTTL = time.Minute     // how long its failure counts
-	helperLimit      = 64 << 10        // of its output, in bytes
+	helperFailureTTL = time.Minute     // how long its failure counts if it took helperSlow or all the time there was
+	helperSlow       = time.Second
+	helperLimit      = 64 << 10 // of its output, in bytes
 )
 
-// helpers runs the credential helpers that a file names and remembers their answers
-// and failures. Calls for one entry share a run. It does so itself because
+// helpers runs the credential helpers that a file names and remembers their answers,
+// and their failures if these take long: one that fails at once may be tried at once,
+// too. Calls for one entry share a run. It does so itself because
 // go-containerregistry's keychains run them without a bound of time, from one file
 // for the whole process, and either show what a failing one prints or go on without
 // a login.
@@ -35,6 +37,7 @@ type helpers struct {
 // helperRun is one run of a helper. Its result may be read once done is closed.
 type helperRun struct {
 	done  chan struct{}
+	begun time.Time
 	login authn.AuthConfig
 	err   error
 	until time.Time // it counts
@@ -87,19 +90,21 @@ func (h *helpers) runOf(entry helperEntry) (run *helperRun, begun bool) {
 	if known, ok := h.known[entry]; ok && (known.until.IsZero() || time.Now().Before(known.until)) {
 		return known, false
 	}
-	run = &helperRun{done: make(chan struct{})}
+	run = &helperRun{done: make(chan struct{}), begun: time.Now()}
 	h.known[entry] = run
 	return run, true
 }
 
-// end makes the result of a run known. What was cancelled is not remembered.
+// end makes the result of a run known. A failure is not remembered if the helper
+// failed at once or was cancelled.
 func (h *helpers) end(ctx context.Context, entry helperEntry, run *helperRun) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	slow := time.Since(run.begun) >= helperSlow && ctx.Err() == nil
 	switch {
 	case run.err == nil:
 		run.until = time.Now().Add(helperTTL)
-	case !errors.Is(ctx.Err(), context.Canceled):
+	case slow || errors.Is(ctx.Err(), context.DeadlineExceeded):
 		run.until = time.Now().Add(helperFailureTTL)
 	case h.known[entry] == run:
 		delete(h.known, entry)

@@ -74,6 +74,32 @@ func TestCredentialHelpers(t *testing.T) {
 	}
 }
 
+// A helper that fails at once is run again at once: it may have been mended.
+func TestHelperThatIsMended(t *testing.T) {
+	contents := newStorage()
+	contents.push(t, "library/nginx:1.25")
+	server := serve(t, basicAuth(contents))
+	folder := t.TempDir()
+	t.Setenv("PATH", folder+":"+os.Getenv("PATH"))
+	path := filepath.Join(folder, "config.json")
+	writeAuthFile(t, path, object{"credsStore": "mended"})
+	set := newSet(t, registry.Options{LookupTimeout: patience, Registries: []registry.Config{{Address: server.URL, AuthFile: path}}})
+	for _, step := range []struct {
+		script string
+		want   registry.State
+	}{
+		{"exit 1", registry.Unknown},
+		{"cat <<'END'\n" + fmt.Sprintf(`{"Username":%q,"Secret":%q}`, username, password) + "\nEND", registry.Found},
+	} {
+		if err := os.WriteFile(filepath.Join(folder, "docker-credential-mended"), []byte("#!/bin/sh\n"+step.script+"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if answer := findOne(t, set, "nginx:1.25"); answer.State != step.want {
+			t.Errorf("%v (%v), want %v", answer.State, answer.Err, step.want)
+		}
+	}
+}
+
 // A registry that does not take what a helper has said makes it be asked again.
 func TestHelperIsAskedAgainAfterARefusal(t *testing.T) {
 	contents := newStorage()

@@ -18,30 +18,21 @@ import (
 	"github.com/distribution/reference"
 )
 
-// A puller remembers each repository it was used for, so that it must not be
-// used for ever.
-func TestPullerIsBounded(t *testing.T) {
+// A client remembers a login for each repository it was used for, up to a bound.
+func TestLoginsAreBounded(t *testing.T) {
 	e, err := newEndpoint(Config{Address: "http://localhost:5000"}, Options{}.withDefaults(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := e.client.pullerFor("repository/0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if again, _ := e.client.pullerFor("repository/0"); again != first {
-		t.Error("the second look-up in a repository got another puller")
-	}
 	for i := range 3 * repositoryLimit {
-		if _, err := e.client.pullerFor(fmt.Sprintf("repository/%d", i)); err != nil {
-			t.Fatal(err)
+		repository := fmt.Sprintf("repository/%d", i)
+		e.client.remember(repository, login{authorization: "Basic " + repository})
+		if e.client.loginFor(repository) != "Basic "+repository {
+			t.Fatal("what was just used is forgotten")
 		}
-		if got := len(e.client.repositories); got > repositoryLimit {
-			t.Fatalf("one puller for %d repositories", got)
+		if got := len(e.client.logins); got > repositoryLimit {
+			t.Fatalf("%d logins are kept", got)
 		}
-	}
-	if last, _ := e.client.pullerFor("repository/0"); last == first {
-		t.Error("the puller was never replaced")
 	}
 }
 

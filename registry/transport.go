@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -82,10 +84,9 @@ func newTransport(config *tls.Config, timeout time.Duration) *http.Transport {
 	}
 }
 
-// pinned reaches a registry over the scheme of its address alone.
-// go-containerregistry takes what looks like a local host to speak plain http
-// as well, and tries https first on whatever it may reach over http. Hosts that
-// the registry points to are reached as it says, but over https where it is.
+// pinned reaches a registry over the scheme of its address alone. Hosts that the
+// registry points to are reached as it says, but over https if it is. The login of
+// a request is not sent to another host that the request is redirected to.
 type pinned struct {
 	scheme, host string
 	connections  *connections // that the requests have opened
@@ -111,12 +112,17 @@ func (p pinned) RoundTrip(request *http.Request) (*http.Response, error) {
 	if plain && p.scheme == "https" {
 		return refuse(request, errPlainHTTP)
 	}
-	// Only what asks for a token has a body, which holds the identity token.
-	if request.Body != nil && request.Response != nil && request.Response.Request.URL.Host != request.URL.Host {
-		return refuse(request, errForm)
+	if !isSameHost(request.URL, origin(request).URL) {
+		// Only what asks for a token has a body, which holds the identity token.
+		if request.Body != nil {
+			return refuse(request, errForm)
+		}
+		request = request.Clone(request.Context())
+		request.Header.Del("Authorization")
 	}
+	// A token server on a plain registry's own host and port speaks plain http too.
 	if !plain && p.scheme == "http" && request.URL.Host == p.host {
-		if leadsToHTTPS(request.Response) {
+		if request.Response != nil {
 			return refuse(request, errToHTTPS)
 		}
 		request = request.Clone(request.Context())
@@ -130,15 +136,23 @@ func (p pinned) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// leadsToHTTPS tells whether a response, nil if there was none, redirects to https
-// in so many words: a relative location is one of the request's own scheme, which
-// go-containerregistry has set to https.
-func leadsToHTTPS(redirect *http.Response) bool {
-	if redirect == nil {
-		return false
+// origin returns the request that led to one by redirects.
+func origin(request *http.Request) *http.Request {
+	for request.Response != nil && request.Response.Request != nil {
+		request = request.Response.Request
 	}
-	location, err := url.Parse(redirect.Header.Get("Location"))
-	return err != nil || location.Scheme == "https"
+	return request
+}
+
+// isSameHost reports whether two URLs lead to the same host and port.
+func isSameHost(a, b *url.URL) bool {
+	port := func(u *url.URL) string {
+		if u.Port() == "" && u.Scheme == "https" {
+			return "443"
+		}
+		return cmp.Or(u.Port(), "80")
+	}
+	return strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
 }
 
 // refuse ends a request unsent.

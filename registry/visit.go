@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"net/http"
 	"net/http/httptrace"
-	"net/url"
 	"path"
 	"sync"
 	"time"
@@ -58,7 +57,7 @@ func (c *client) visit(ctx context.Context, v *Visit) bool {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	way := &way{}
-	response, err := c.root(httptrace.WithClientTrace(ctx, way.trace()), c.transport)
+	response, err := c.send(httptrace.WithClientTrace(ctx, way.trace()), http.MethodGet, root, "")
 	v.At = time.Now()
 	if err == nil {
 		defer func() { _ = response.Body.Close() }()
@@ -75,17 +74,6 @@ func (c *client) visit(ctx context.Context, v *Visit) bool {
 	}
 	*way.problem(v) = c.explain(ctx, err)
 	return false
-}
-
-// root asks for the API's root.
-func (c *client) root(ctx context.Context, through http.RoundTripper) (*http.Response, error) {
-	root := url.URL{Scheme: c.scheme, Host: c.registry.RegistryStr(), Path: "/v2/"}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, root.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-	request.Header.Set("User-Agent", c.userAgent)
-	return (&http.Client{Transport: through}).Do(request)
 }
 
 // logIn asks with the credentials that hold for any repository.
@@ -105,25 +93,13 @@ func (e *endpoint) logIn(ctx context.Context, v *Visit) {
 	if credentials != (Credentials{}) {
 		v.User = cmp.Or(credentials.Username, "a token")
 	}
-	c, err := e.clientWith(credentials)
-	if err != nil {
-		v.Login = withoutCredentials(err)
-		return
+	c := e.clientWith(credentials)
+	response, err := c.request(ctx, http.MethodGet, root, "")
+	if err == nil {
+		defer discard(response)
+		err = checkStatus(response)
 	}
-	if err := c.logIn(ctx); err != nil {
+	if err != nil {
 		v.Login = c.explain(ctx, err)
 	}
-}
-
-func (c *client) logIn(ctx context.Context) error {
-	loggedIn, err := transport.NewWithContext(ctx, c.registry, c.authenticator(), c.transport, nil)
-	if err != nil {
-		return err
-	}
-	response, err := c.root(ctx, loggedIn)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = response.Body.Close() }()
-	return transport.CheckError(response, http.StatusOK)
 }

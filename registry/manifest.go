@@ -1,0 +1,161 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/distribution/reference"
+	"github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// acceptedTypes are the manifests that runtimes pull as an image. Some registries
+// answer 404 if they have to name another type than these.
+var acceptedTypes = strings.Join([]string{
+	string(types.DockerManifestSchema2), string(types.DockerManifestList),
+	string(types.OCIManifestSchema1), string(types.OCIImageIndex),
+	string(types.DockerManifestSchema1Signed), string(types.DockerManifestSchema1), "*/*",
+}, ", ")
+
+// description is what a registry says about a manifest.
+type description struct{ digest, mediaType string }
+
+// describe returns a manifest's digest and type: by a HEAD, or by a GET if the
+// registry's answer to that is not enough.
+func (c *client) describe(ctx context.Context, candidate reference.Named) (description, error) {
+	if c.habits.wantsGet() {
+		return c.get(ctx, candidate)
+	}
+	found, err := c.head(ctx, candidate)
+	if err == nil || !wantsGet(err) {
+		return found, err
+	}
+	found, err = c.get(ctx, candidate)
+	if err == nil && isManifest(found.mediaType) || isNotFound(err) {
+		c.habits.refusesHead()
+	}
+	return found, err
+}
+
+// errBare is the error of a HEAD whose answer does not describe the manifest.
+var errBare = errors.New("answered HEAD without describing the manifest")
+
+// wantsGet reports whether a HEAD failed for being one: it is refused, or was
+// answered without the headers that describe a manifest. Gateways refuse it with
+// any of these statuses.
+func wantsGet(err error) bool {
+	status, ok := statusOf(err)
+	if !ok {
+		return errors.Is(err, errBare)
+	}
+	switch status.StatusCode {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return true
+	}
+	return false
+}
+
+func (c *client) head(ctx context.Context, candidate reference.Named) (description, error) {
+	response, err := c.ask(ctx, http.MethodHead, candidate)
+	if err != nil {
+		return description{}, err
+	}
+	defer discard(response)
+	found := described(response)
+	if _, err := v1.NewHash(found.digest); err != nil || found.mediaType == "" {
+		return description{}, errBare
+	}
+	return found, matches(candidate, found.digest)
+}
+
+func (c *client) get(ctx context.Context, candidate reference.Named) (description, error) {
+	response, err := c.ask(ctx, http.MethodGet, candidate)
+	if err != nil {
+		return description{}, err
+	}
+	defer discard(response)
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return description{}, err
+	}
+	found := described(response)
+	// A signed manifest of the first schema has another digest than its bytes.
+	if _, err := v1.NewHash(found.digest); err != nil || found.mediaType != string(types.DockerManifestSchema1Signed) {
+		if digested, ok := candidate.(reference.Digested); ok {
+			found.digest = digested.Digest().Algorithm().FromBytes(body).String()
+		} else if hash, _, err := v1.SHA256(bytes.NewReader(body)); err == nil {
+			found.digest = hash.String()
+		}
+	}
+	return found, matches(candidate, found.digest)
+}
+
+func described(response *http.Response) description {
+	return description{digest: response.Header.Get("Docker-Content-Digest"), mediaType: response.Header.Get("Content-Type")}
+}
+
+// matches returns an error if a candidate names another digest.
+func matches(candidate reference.Named, digest string) error {
+	if digested, ok := candidate.(reference.Digested); ok && digested.Digest().String() != digest {
+		return fmt.Errorf("manifest digest %s does not match requested digest %s", digest, digested.Digest())
+	}
+	return nil
+}
+
+// ask asks for a manifest. Its error holds a [transport.Error] if the answer is
+// none with the status 200.
+func (c *client) ask(ctx context.Context, method string, candidate reference.Named) (*http.Response, error) {
+	identifier, err := identify(candidate)
+	if err != nil {
+		return nil, err
+	}
+	repository := c.registry.Repo(reference.Path(candidate)).RepositoryStr()
+	response, err := c.request(ctx, method, root+repository+"/manifests/"+identifier, repository)
+	if err != nil {
+		return nil, err
+	}
+	if response.Header.Get("Docker-Distribution-Api-Version") != "" && c.isOwn(response) {
+		c.habits.registry.Store(true)
+	}
+	if err := checkStatus(response); err != nil {
+		discard(response)
+		return nil, err
+	}
+	return response, nil
+}
+
+func identify(candidate reference.Named) (string, error) {
+	switch candidate := candidate.(type) {
+	case reference.Digested:
+		return candidate.Digest().String(), nil
+	case reference.Tagged:
+		return candidate.Tag(), nil
+	default:
+		return "", errors.New("a look-up needs a tag or a digest")
+	}
+}
+
+// checkStatus returns an error for a response whose status is not 200.
+func checkStatus(response *http.Response) error {
+	return transport.CheckError(response, http.StatusOK)
+}
+
+// statusOf returns the HTTP answer that an error is about.
+func statusOf(err error) (*transport.Error, bool) {
+	return errors.AsType[*transport.Error](err)
+}
+
+// isManifest reports whether a type is one that runtimes pull as an image. A web
+// page answers 200 as well.
+func isManifest(contentType string) bool {
+	text, _, err := mime.ParseMediaType(contentType)
+	mediaType := types.MediaType(text)
+	return err == nil && (mediaType.IsImage() || mediaType.IsIndex() || mediaType.IsSchema1())
+}
