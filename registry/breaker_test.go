@@ -101,8 +101,8 @@ func TestBreaker(t *testing.T) {
 			if text := fmt.Sprint(answer.Err); !strings.HasPrefix(text, "circuit open since ") || !strings.Contains(text, test.reason) {
 				t.Errorf("error %q, want since when and why", text)
 			}
-			if answer := findOne(t, set, "nginx:1.25"); answer.State != registry.Unknown || !strings.HasPrefix(fmt.Sprint(answer.Err), "circuit open since ") {
-				t.Errorf("%v (%v): what was found before can't be pulled now", answer.State, answer.Err)
+			if answer := findOne(t, set, "nginx:1.25"); answer.State != registry.Found || !answer.Cached {
+				t.Errorf("%v, cached %v (%v): want what was found before", answer.State, answer.Cached, answer.Err)
 			}
 			if answer := findOne(t, set, "nginx:gone"); answer.State != registry.Absent || !answer.Cached || answer.Err != nil {
 				t.Errorf("%v, cached %v (%v): want what was absent before", answer.State, answer.Cached, answer.Err)
@@ -122,6 +122,18 @@ func TestBreaker(t *testing.T) {
 				t.Errorf("%v, cached %v: want what was found before", answer.State, answer.Cached)
 			}
 		})
+	}
+}
+
+// A registry that answers nothing is known to be down when the first look-up ends, for
+// all repositories.
+func TestFirstTimeoutIsTheLast(t *testing.T) {
+	set, _ := watched(t, "http://"+blackHole(t))
+	if answer := findOne(t, set, "nginx:1.25"); answer.Cached || fmt.Sprint(answer.Err) != "no answer within 1s" {
+		t.Errorf("%v, cached %v (%v)", answer.State, answer.Cached, answer.Err)
+	}
+	if answer := findOne(t, set, "app:1"); !answer.Cached || !strings.HasPrefix(fmt.Sprint(answer.Err), "circuit open since ") {
+		t.Errorf("the next one: %v, cached %v (%v)", answer.State, answer.Cached, answer.Err)
 	}
 }
 

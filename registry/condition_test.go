@@ -91,7 +91,7 @@ func TestConditions(t *testing.T) {
 	server.falls(hangUp)
 	findOne(t, set, "nginx:1.26")
 	opening := receive(t, changes, "opening")
-	findOne(t, set, "nginx:1.25")
+	findOne(t, set, "nginx:1.26")
 	answered := got.Answered
 	got = condition(t, set)
 	if !got.Down || got.Reason != opening.reason || got.Since.Before(begun) || got.Answered != answered {
@@ -100,7 +100,7 @@ func TestConditions(t *testing.T) {
 	if got.Hits != 1 || got.Misses != 3 {
 		t.Errorf("what an open circuit withheld counts: %+v", got)
 	}
-	wantTold(t, lookups.take(), "library/nginx:1.26 could not ask connection false", "library/nginx:1.25 could not ask circuit true")
+	wantTold(t, lookups.take(), "library/nginx:1.26 could not ask connection false", "library/nginx:1.26 could not ask circuit true")
 
 	server.recovers()
 	receive(t, changes, "closing")

@@ -53,16 +53,23 @@
 // waits for an answer is told Unknown after about the time of one look-up. The
 // look-up itself goes on, and who asks later gets its answer.
 //
-// A registry that does not answer at all, or is overloaded three times in a
-// row, opens its circuit: from then on it is not asked but probed in the
-// background, until it answers again. Meanwhile it is Unknown, except that what
-// it lacked a while ago stays Absent. Nobody waits for a registry that is known
-// to be down, and nothing is pulled from it. The probing begins after a second
-// and goes on every 5 at least, so that a circuit closes within 5 seconds of the
-// registry's return and the time of one look-up. It begins after twice as long as
-// the last time, up to a minute, where the circuit has closed within the last
-// minute and no look-up has been answered since: a registry may well answer
-// probes and nothing else.
+// One repository that fails is not a failing registry. If a look-up is not answered,
+// or the third in a row is answered 429 or 5xx, the root of the API is asked (any
+// answer but these counts) before the registry counts as down. It counts as down,
+// too, if look-ups in two repositories are not answered, and none is in between. Its
+// circuit then opens: it is not asked but probed in the background, until it answers
+// again. What is remembered of it is used meanwhile, and everything else is Unknown.
+// Nobody waits for a registry that is known to be down.
+//
+// The probing begins after a second and goes on every 5 at least, so that a circuit
+// closes within 5 seconds of the registry's return and the time of one look-up. It
+// begins after twice as long as the last time, up to a minute, if the circuit has
+// closed within the last minute and no look-up has been answered since: a registry
+// may answer probes and nothing else.
+//
+// If only the repository fails, its look-ups are Unknown for a second, for twice as
+// long each further time and a minute at most, until one is answered. A 429 with
+// Retry-After is obeyed for its repository, for an hour at most.
 //
 // # Pulls
 //

@@ -23,8 +23,9 @@ type endpoint struct {
 	client   *client     // with login
 	breaker  *breaker
 	record   record
-	slots    slots // shared by the registries on one host
-	lookups  int   // that run or wait for a slot; guarded by the mutex of the set
+	slots    slots  // shared by the registries on one host
+	lookups  int    // that run or wait for a slot; guarded by the mutex of the set
+	check    *check // that is running; nil if none is. Guarded by the mutex of the set
 
 	mu      sync.Mutex
 	clients map[Credentials]*client // with those of authFile

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -24,6 +25,8 @@ type failure struct {
 	text     string
 	rejected bool  // the credentials were
 	cause    error // only ever one that holds no request and no response
+
+	retryAfter time.Duration // the registry asks not to be asked for so long; 0 if it doesn't
 }
 
 func (f *failure) Error() string { return f.text }
@@ -37,7 +40,11 @@ var (
 // explain says why a look-up failed, in words for people.
 func (c *client) explain(ctx context.Context, err error) *failure {
 	if status, ok := errors.AsType[*transport.Error](err); ok {
-		return c.explainStatus(status)
+		explained := c.explainStatus(status)
+		if later, ok := errors.AsType[retryLater](err); ok {
+			explained.retryAfter = later.after
+		}
+		return explained
 	}
 	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return c.newFailure(ReasonAnswer, fmt.Sprintf("answered with more than %d bytes", large.Limit), nil)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"sync/atomic"
 	"time"
 
 	"github.com/distribution/reference"
@@ -94,18 +95,16 @@ func (s *Set) ask(q question) *lookup {
 		answer.Err = errClosed
 		return known(answer)
 	}
-	down := q.endpoint.breaker.withheld()
 	var remembered finding
-	// What a registry had is of no use while it is down.
-	if item := s.known.Get(k); item != nil && (down == nil || item.Value().state == Absent) {
+	if item := s.known.Get(k); item != nil { // it counts while the circuit is open, too
 		remembered = item.Value()
 		if remembered.state == Absent || q.endpoint.authFile == nil {
 			answer.recall(remembered, q.endpoint.login)
 			return known(answer)
 		}
 	}
-	if down != nil {
-		answer.Err, answer.Cached = down, true
+	if err := s.withheld(q); err != nil && remembered.state != Found {
+		answer.Err, answer.Cached = err, true
 		return known(answer)
 	}
 	if running, ok := s.lookups[k]; ok {
@@ -163,8 +162,8 @@ func (s *Set) recall(q question, remembered finding, answer *Answer) {
 	answer.recall(remembered, credentials)
 }
 
-// run looks up as soon as there is a slot, unless the registry has gone down
-// meanwhile. It has the credentials before: a helper that hangs takes no slot.
+// run looks up as soon as there is a slot, unless the registry or the repository has
+// gone down meanwhile. It has the credentials before: a helper that hangs takes no slot.
 func (s *Set) run(q question, answer *Answer) {
 	credentials, err := s.login(q)
 	if err != nil {
@@ -176,7 +175,7 @@ func (s *Set) run(q question, answer *Answer) {
 		return
 	}
 	defer q.endpoint.slots.release()
-	if err := q.endpoint.breaker.withheld(); err != nil {
+	if err := s.withheld(q); err != nil {
 		answer.Err, answer.Cached = err, true
 		return
 	}
@@ -188,7 +187,10 @@ func (s *Set) lookUp(q question, credentials Credentials, answer *Answer) {
 	started := time.Now()
 	ctx, cancel := context.WithTimeout(s.lifetime, s.lookupTimeout)
 	defer cancel()
+	var early atomic.Pointer[check] // because there is no answer yet
+	doubt := time.AfterFunc(s.checkDelay(), func() { early.Store(s.check(q.endpoint, started)) })
 	state, digest, failure := q.endpoint.find(ctx, q.reference, credentials)
+	doubt.Stop()
 	answer.State, answer.Digest, answer.Duration = state, digest, time.Since(started)
 	if state == Found {
 		answer.Credentials = credentials
@@ -201,8 +203,8 @@ func (s *Set) lookUp(q question, credentials Credentials, answer *Answer) {
 	default:
 		answer.Err = failure
 	}
-	if !closed && q.endpoint.breaker.record(started, failure) {
-		s.running.Go(func() { s.probe(q.endpoint) })
+	if !closed {
+		s.judge(q, started, failure, early.Load())
 	}
 }
 

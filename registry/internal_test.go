@@ -40,7 +40,7 @@ func TestProbePauses(t *testing.T) {
 	b := &breaker{notify: func(bool, string) {}}
 	opening := func(pauses ...time.Duration) {
 		t.Helper()
-		if !b.record(time.Now(), &failure{reason: ReasonConnection, text: "down"}) {
+		if !b.trip(time.Now(), &failure{reason: ReasonConnection, text: "down"}) {
 			t.Fatal("the circuit did not open")
 		}
 		for i, want := range pauses {
@@ -64,12 +64,12 @@ func TestProbePauses(t *testing.T) {
 		opening(first)
 	}
 	// Answering look-ups is, though not that it is overloaded.
-	b.record(time.Now(), &failure{reason: ReasonOverloaded})
+	b.judge(time.Now(), "app", &failure{reason: ReasonOverloaded})
 	opening(60, 5)
-	b.record(time.Now(), nil)
+	b.judge(time.Now(), "app", nil)
 	opening(1, 2)
 	opening(2)
-	b.record(time.Now(), &failure{reason: ReasonAnswer})
+	b.judge(time.Now(), "app", &failure{reason: ReasonAnswer})
 	opening(1)
 }
 
@@ -95,21 +95,90 @@ func TestStallPauses(t *testing.T) {
 	stalls(5, 10)
 }
 
+func TestRepositoryPauses(t *testing.T) {
+	p := &pause{}
+	timeout := &failure{reason: ReasonTimeout, text: "no answer"}
+	records := func(outcome *failure, want time.Duration) {
+		t.Helper()
+		started := time.Now()
+		p.record(started, outcome)
+		p.record(started, outcome) // as one of several at once
+		if got := p.until.Sub(p.since); p.withheld() == nil && want > 0 || got != want {
+			t.Errorf("a pause of %v (%v), want %v", got, p.withheld(), want)
+		}
+		p.until = p.since // as if it had gone by
+		if err := p.withheld(); err != nil {
+			t.Errorf("%v after the pause", err)
+		}
+	}
+	for _, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
+		records(timeout, want*time.Second)
+	}
+	records(&failure{reason: ReasonOverloaded, retryAfter: 5 * time.Minute}, 5*time.Minute)
+	records(&failure{reason: ReasonOverloaded, retryAfter: 24 * time.Hour}, time.Hour)
+	p = &pause{}
+	p.record(time.Now(), &failure{reason: ReasonOverloaded})
+	p.record(time.Now(), &failure{reason: ReasonOverloaded})
+	if err := p.withheld(); err != nil {
+		t.Errorf("%v after two overloads", err)
+	}
+	p.record(time.Now(), &failure{reason: ReasonOverloaded})
+	if err := p.withheld(); err == nil {
+		t.Error("no pause after three overloads")
+	}
+}
+
+// What one repository does is not the registry's fault, unless another one does it
+// too and none is answered meanwhile.
+func TestJudge(t *testing.T) {
+	timeout, many, refused := &failure{reason: ReasonTimeout}, &failure{reason: ReasonOverloaded}, &failure{reason: ReasonRejected}
+	type ended struct {
+		repository string
+		outcome    *failure
+		early      bool // it began before all others
+		want       assessment
+	}
+	for name, look := range map[string][]ended{
+		"one time-out":                       {{"a", timeout, false, suspect}},
+		"time-outs of one":                   {{"a", timeout, false, suspect}, {"a", timeout, false, suspect}},
+		"time-outs of two":                   {{"a", timeout, false, suspect}, {"b", timeout, false, down}},
+		"time-outs of two, an answer before": {{"c", nil, false, fine}, {"a", timeout, false, suspect}, {"b", timeout, false, down}},
+		"an answer between them":             {{"a", timeout, false, suspect}, {"c", nil, false, fine}, {"b", timeout, false, suspect}},
+		"a refusal between them":             {{"a", timeout, false, suspect}, {"c", refused, false, fine}, {"b", timeout, false, suspect}},
+		"an answer meanwhile":                {{"c", nil, false, fine}, {"a", timeout, true, fine}, {"b", timeout, true, fine}},
+		"overloads":                          {{"a", many, false, fine}, {"a", many, false, fine}, {"a", many, false, suspect}, {"a", many, false, fine}},
+		"overloads of several":               {{"a", many, false, fine}, {"b", many, false, fine}, {"c", many, false, suspect}},
+		"an answer between overloads":        {{"a", many, false, fine}, {"a", many, false, fine}, {"c", nil, false, fine}, {"a", many, false, fine}},
+	} {
+		b := &breaker{notify: func(bool, string) {}}
+		begin := time.Now()
+		for i, e := range look {
+			started := time.Now()
+			if e.early {
+				started = begin
+			}
+			if got := b.judge(started, e.repository, e.outcome); got != e.want {
+				t.Errorf("%s: look-up %d: %v, want %v", name, i+1, got, e.want)
+			}
+		}
+	}
+}
+
 func TestBreakerIgnoresOldFailures(t *testing.T) {
 	b := &breaker{notify: func(bool, string) {}}
 	down := &failure{reason: ReasonTimeout, text: "down"}
 	started := time.Now()
-	if !b.record(started, down) {
+	if !b.trip(started, down) {
 		t.Fatal("the circuit did not open")
 	}
-	if b.record(started, down) {
+	if b.trip(started, down) {
 		t.Error("an open circuit opened again")
 	}
 	b.close()
-	if b.record(started, down) || b.withheld() != nil {
+	if b.judge(started, "app", down) != fine || b.trip(started, down) || b.withheld() != nil {
 		t.Error("a look-up from before the return opened the circuit")
 	}
-	if !b.record(time.Now(), down) || b.withheld() == nil {
+	if b.judge(time.Now(), "app", down) != suspect || !b.trip(time.Now(), down) || b.withheld() == nil {
 		t.Error("a look-up from after the return did not")
 	}
 }

@@ -126,6 +126,9 @@ func (c *client) ask(ctx context.Context, method string, candidate reference.Nam
 	}
 	if err := checkStatus(response); err != nil {
 		discard(response)
+		if after := retryAfter(response); after > 0 {
+			err = retryLater{after, err}
+		}
 		return nil, err
 	}
 	return response, nil

@@ -52,7 +52,8 @@ func (s *Set) at(candidate Candidate) []*endpoint {
 // postponed are the answers that come after all others, in this order.
 type postponed struct{ failed, stalled []Answer }
 
-// add reports whether an answer comes later because pulls of what was found fail.
+// add reports whether an answer comes later because pulls of what was found fail, or
+// because the registry has gone down since.
 func (p *postponed) add(s *Set, name reference.Named, q question, answer *Answer) bool {
 	if answer.State != Found {
 		return false
@@ -63,6 +64,9 @@ func (p *postponed) add(s *Set, name reference.Named, q question, answer *Answer
 		answer.Postponed = "comes last until " + until.Format(time.TimeOnly) + ": a pull from this repository did not end in time"
 		answer.LastResort = q.endpoint.closeness(name) == 0
 		p.stalled = append(p.stalled, *answer)
+	case q.endpoint.breaker.withheld() != nil:
+		answer.Postponed = "comes later: the registry is known to be down"
+		p.failed = append(p.failed, *answer)
 	case s.failed.Has(key{q.endpoint, answer.Reference}):
 		answer.Postponed = "comes later: a pull of it failed a moment ago"
 		p.failed = append(p.failed, *answer)

@@ -54,7 +54,7 @@ type Verdict struct {
 	StandsIn  bool
 	Rule      string // that decided it, in a few words
 	Reference string // what it is asked for; empty where it is not
-	Down      string // why it is not asked for anything now; empty where its circuit is closed
+	Down      string // why it, or this repository, is not asked now; empty if the circuits are closed
 }
 
 // Verdicts returns what the rules say of an image, for every registry, in the order
@@ -78,7 +78,7 @@ func (s *Set) Verdicts(name reference.Named) []Verdict {
 		case rule.standsIn:
 			v.Rule = "another registry has the same reference"
 		}
-		if err := e.breaker.withheld(); err != nil {
+		if err := s.withheld(question{e, candidate}); err != nil {
 			v.Down = err.Error()
 		}
 		verdicts = append(verdicts, v)

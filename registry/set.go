@@ -30,6 +30,7 @@ type Set struct {
 	known   *ttlcache.Cache[key, finding]
 	failed  *ttlcache.Cache[key, struct{}] // whose last pull has
 	stalls  *ttlcache.Cache[place, *stall] // how pulls have ended
+	pauses  *ttlcache.Cache[place, *pause] // of repositories that are not asked for a while
 	lookups map[key]*lookup                // that run or wait for a slot
 }
 
@@ -65,6 +66,7 @@ func New(options Options) (*Set, error) {
 		),
 		failed:  ttlcache.New(ttlcache.WithCapacity[key, struct{}](uint64(options.CacheSize)), ttlcache.WithDisableTouchOnHit[key, struct{}]()),
 		stalls:  ttlcache.New(ttlcache.WithCapacity[place, *stall](uint64(options.CacheSize))),
+		pauses:  ttlcache.New(ttlcache.WithCapacity[place, *pause](uint64(options.CacheSize))),
 		lookups: map[key]*lookup{},
 	}
 	for i, config := range options.Registries {

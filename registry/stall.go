@@ -55,12 +55,6 @@ func (s *stall) until() time.Time {
 	return until
 }
 
-// place is one repository of a registry.
-type place struct {
-	endpoint   *endpoint
-	repository string // with its host
-}
-
 // stallOf returns what is known of the pulls from a candidate's repository. Without
 // create it is nil if that is nothing.
 func (s *Set) stallOf(e *endpoint, candidate string, create bool) *stall {

@@ -71,6 +71,9 @@ func (c *client) fetchToken(ctx context.Context, challenge *transport.Challenge,
 	}
 	server := &tokenServer{next: c.transport, userAgent: c.userAgent}
 	token, err := transport.Exchange(ctx, c.trusted(challenge), c.authenticator(), server, scopes, challenge)
+	if err != nil && server.retryAfter > 0 {
+		err = retryLater{server.retryAfter, err}
+	}
 	if err != nil {
 		return login{}, err
 	}
@@ -108,6 +111,8 @@ type tokenServer struct {
 	userAgent string
 	received  time.Time
 	issued    time.Time // zero if the token server does not say
+
+	retryAfter time.Duration // the token server asks not to be asked for so long
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -115,8 +120,12 @@ func (s *tokenServer) RoundTrip(request *http.Request) (*http.Response, error) {
 	request = request.Clone(request.Context())
 	request.Header.Set("User-Agent", s.userAgent)
 	response, err := s.next.RoundTrip(request)
-	if err != nil || response.StatusCode != http.StatusOK {
-		return response, err
+	if err != nil {
+		return nil, err
+	}
+	s.retryAfter = retryAfter(response)
+	if response.StatusCode != http.StatusOK {
+		return response, nil
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, tokenBodyLimit+1))
 	_ = response.Body.Close()

@@ -76,7 +76,7 @@ func newTransport(config *tls.Config, timeout time.Duration) *http.Transport {
 		TLSHandshakeTimeout:    timeout,
 		TLSClientConfig:        config,
 		Protocols:              protocols,
-		MaxConnsPerHost:        connectionLimit,
+		MaxConnsPerHost:        connectionLimit + 1, // of look-ups, and one of checks and probes
 		MaxIdleConnsPerHost:    connectionLimit,
 		MaxIdleConns:           64,
 		IdleConnTimeout:        90 * time.Second,
