@@ -26,7 +26,8 @@ func checkCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			registries.Close()
+			defer registries.Close()
+			settings.Warnings = append(settings.Warnings, authFileWarnings(registries)...)
 			return settings.Describe(c.App.Writer)
 		},
 	}

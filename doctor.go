@@ -96,6 +96,7 @@ func examined(c *cli.Context) doctor.Report {
 		return doctor.Examine(c.Context, options)
 	}
 	defer end()
+	settings.Warnings = append(settings.Warnings, authFileWarnings(explainer.Registries)...)
 	options.Settings, options.Explainer, options.Admin = settings, explainer, adminSocket(settings)
 	return doctor.Examine(c.Context, options)
 }

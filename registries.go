@@ -43,6 +43,15 @@ func openRegistries(file string, settings *config.Config, options registry.Optio
 	return registries, nil
 }
 
+// authFileWarnings says what can't be used in the registries' files with credentials.
+func authFileWarnings(registries *registry.Set) []string {
+	var warnings []string
+	for _, problem := range registries.AuthFileProblems() {
+		warnings = append(warnings, "authFile: "+problem)
+	}
+	return warnings
+}
+
 // lookup lets rewrite ask the registries, without either knowing the other.
 type lookup struct {
 	registries *registry.Set

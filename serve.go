@@ -122,6 +122,9 @@ func (d *daemon) generate(settings *config.Config) (*generation, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, warning := range authFileWarnings(registries) {
+		d.log.Warn(warning)
+	}
 	return newGeneration(settings, registries, rewrite.Options{
 		Ledger:  d.ledger,
 		Decided: d.observers.decided,

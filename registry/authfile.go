@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/distribution/reference"
-	"github.com/google/go-containerregistry/pkg/authn"
 )
 
 // authFileLimit bounds a file with credentials, in bytes.
@@ -23,7 +21,7 @@ const authFileLimit = 1 << 20
 // on a network that hangs.
 const filePatience = time.Second
 
-// authFile is a file of Docker's config.json form. It is read again when it has
+// authFile is a file with credentials (see [parseLogins]). It is read again when it has
 // changed; while it can't be read, what it last held counts. Its methods may be
 // called concurrently.
 type authFile struct {
@@ -41,16 +39,6 @@ type authFile struct {
 func newAuthFile(path string, warn func(error)) *authFile {
 	return &authFile{path: path, warn: warn, helpers: newHelpers(), slot: make(chan struct{}, 1)}
 }
-
-// logins is what such a file holds. The keys are normalized.
-type logins struct {
-	auths   map[string]authn.AuthConfig
-	helpers map[string]helperEntry
-	store   string // the helper for all others
-}
-
-// helperEntry is one of credHelpers.
-type helperEntry struct{ helper, server string }
 
 // current returns what the file holds, or last held where it can't be read now.
 func (f *authFile) current(ctx context.Context) (*logins, error) {
@@ -134,59 +122,6 @@ func (f *authFile) read() error {
 	return nil
 }
 
-// parseLogins reads the content of a file. No error repeats anything of it.
-func parseLogins(data []byte) (*logins, error) {
-	var content struct {
-		Auths       map[string]authn.AuthConfig `json:"auths"`
-		CredHelpers map[string]string           `json:"credHelpers"`
-		CredsStore  string                      `json:"credsStore"`
-	}
-	if json.Unmarshal(data, &content) != nil {
-		return nil, errors.New("is not of the form of Docker's config.json")
-	}
-	l := &logins{auths: map[string]authn.AuthConfig{}, helpers: map[string]helperEntry{}, store: content.CredsStore}
-	for key, login := range content.Auths {
-		l.auths[normalizeKey(key)] = login
-	}
-	for key, helper := range content.CredHelpers {
-		l.helpers[normalizeKey(key)] = helperEntry{helper, key}
-	}
-	return l, nil
-}
-
-// normalizeKey makes host[/path] of a key of such a file, which may also be a
-// URL of the registry's API. Docker Hub has several names there.
-func normalizeKey(key string) string {
-	if _, rest, found := strings.Cut(key, "://"); found {
-		key = rest
-	}
-	key = strings.TrimSuffix(key, "/")
-	key = strings.TrimSuffix(strings.TrimSuffix(key, "/v1"), "/v2")
-	host, path, nested := strings.Cut(key, "/")
-	host = strings.ToLower(host)
-	if host == dockerHubIndex || host == dockerHubRegistry {
-		host = dockerHub
-	}
-	if nested {
-		return host + "/" + path
-	}
-	return host
-}
-
-// closest returns the entry of the longest key that a repository begins with.
-func closest[T any](entries map[string]T, repository string) (entry T, found bool) {
-	for key := repository; ; {
-		if entry, found = entries[key]; found {
-			return entry, true
-		}
-		slash := strings.LastIndexByte(key, '/')
-		if slash < 0 {
-			return entry, false
-		}
-		key = key[:slash]
-	}
-}
-
 // credentials returns what logs in to a registry for a repository of it. It may
 // run a helper, until ctx is done.
 func (f *authFile) credentials(ctx context.Context, server string, repository reference.Named) (Credentials, error) {
@@ -194,7 +129,8 @@ func (f *authFile) credentials(ctx context.Context, server string, repository re
 	if err != nil {
 		return Credentials{}, err
 	}
-	login, entry := l.lookUp(repository)
+	scheme, _, _ := strings.Cut(server, "://")
+	login, entry := l.lookUp(scheme, repository)
 	if entry != (helperEntry{}) {
 		if login, err = f.helpers.get(ctx, entry); err != nil {
 			return Credentials{}, err
@@ -203,33 +139,29 @@ func (f *authFile) credentials(ctx context.Context, server string, repository re
 	return loginCredentials(login, server), nil
 }
 
-// lookUp returns the login for a repository, or the helper that knows it.
-func (l *logins) lookUp(repository reference.Named) (authn.AuthConfig, helperEntry) {
-	if entry, found := closest(l.helpers, repository.Name()); found {
-		return authn.AuthConfig{}, entry
+// AuthFileProblems returns what can't be used in the registries' files with
+// credentials, a line each with the file and the key, without secrets. It reads the
+// files, and waits a second for each. A file that is not there is left out.
+func (s *Set) AuthFileProblems() []string {
+	var problems []string
+	seen := map[string]bool{}
+	for _, e := range s.endpoints {
+		if e.authFile == nil || seen[e.authFile.path] {
+			continue
+		}
+		seen[e.authFile.path] = true
+		ctx, cancel := context.WithTimeout(s.lifetime, filePatience)
+		l, err := e.authFile.current(ctx)
+		cancel()
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			problems = append(problems, err.Error())
+		default:
+			for _, problem := range l.problems {
+				problems = append(problems, fmt.Sprintf("%s: %s", e.authFile.path, problem))
+			}
+		}
 	}
-	login, _ := closest(l.auths, repository.Name())
-	if l.store == "" || login != (authn.AuthConfig{}) {
-		return login, helperEntry{}
-	}
-	server := reference.Domain(repository)
-	if server == dockerHub {
-		server = authn.DefaultAuthKey
-	}
-	return authn.AuthConfig{}, helperEntry{l.store, server}
-}
-
-// loginCredentials keeps the one way to log in that counts: a user name beside
-// a token is only for show.
-func loginCredentials(login authn.AuthConfig, server string) Credentials {
-	switch {
-	case login.RegistryToken != "":
-		return Credentials{RegistryToken: login.RegistryToken, ServerAddress: server}
-	case login.IdentityToken != "":
-		return Credentials{IdentityToken: login.IdentityToken, ServerAddress: server}
-	case login.Username != "":
-		return Credentials{Username: login.Username, Password: login.Password, ServerAddress: server}
-	default:
-		return Credentials{}
-	}
+	return problems
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -210,6 +211,45 @@ func TestAuthFileOfASecret(t *testing.T) {
 	swap("..2", password)
 	if answer := findOne(t, set, "nginx:1.25"); answer.State != registry.Found {
 		t.Errorf("with the second one: %v (%v), want it found", answer.State, answer.Err)
+	}
+}
+
+// Patterns, the flat form and a Secret's manifest log in to a real registry, and what
+// can't be used is told with the file and the key.
+func TestAuthFileForms(t *testing.T) {
+	contents := newStorage()
+	contents.push(t, "library/nginx:1.25")
+	server := serve(t, basicAuth(contents))
+	login := encoded(username, password)
+	config := object{"auths": object{server.host(): login}}
+	text, err := json.Marshal(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]any{
+		"pattern":    object{"auths": object{strings.Replace(server.host(), "127.0.", "*.?.", 1): login}},
+		"flat":       object{server.host(): login},
+		"data":       object{"kind": "Secret", "data": object{".dockerconfigjson": base64.StdEncoding.EncodeToString(text)}},
+		"stringData": "kind: Secret\nstringData:\n  .dockerconfigjson: '" + string(text) + "'\n",
+		"one of two": object{"auths": object{server.host(): login, "other.example.com": object{"auth": "canary!"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "config.json")
+			writeAuthFile(t, path, content)
+			set := newSet(t, registry.Options{Registries: []registry.Config{
+				{Address: server.URL, AuthFile: path}, {Address: server.URL + "/mirror", AuthFile: path},
+			}})
+			if answer := find(t, set, "nginx:1.25")[0]; answer.State != registry.Found || answer.Credentials.Password != password {
+				t.Errorf("%v (%v), want it found", answer.State, answer.Err)
+			}
+			problems, want := set.AuthFileProblems(), []string{}
+			if name == "one of two" {
+				want = append(want, path+`: auths["other.example.com"]: auth is not the base64 form of user:password`)
+			}
+			if !slices.Equal(problems, want) && len(problems)+len(want) > 0 {
+				t.Errorf("problems %q, want %q", problems, want)
+			}
+		})
 	}
 }
 

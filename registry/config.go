@@ -15,7 +15,7 @@ import (
 type Config struct {
 	Address            string   // http(s)://host[:port][/prefix]; only this scheme is ever used
 	Username, Password string   // empty: anonymous
-	AuthFile           string   // of the form of Docker's config.json, instead of these; empty: none
+	AuthFile           string   // of the form of Docker's config.json or .dockercfg, or a Secret with one, instead of these; empty: none
 	Priority           int      // higher is asked first
 	Match              []string // patterns of the originals it stands in for; empty: all
 	Tags               []string // patterns of the tags it is asked for; empty: all

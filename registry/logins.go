@@ -1,0 +1,190 @@
+package registry
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/distribution/reference"
+	"github.com/google/go-containerregistry/pkg/authn"
+)
+
+// logins is what a file with credentials holds. The keys are normalized.
+type logins struct {
+	auths    map[string]authn.AuthConfig
+	helpers  map[string]helperEntry
+	globs    []string          // the keys of both that are patterns
+	store    string            // the helper for all others
+	written  map[string]string // the keys of auths and helpers as the file has them
+	problems []string          // what can't be used, each with its key
+}
+
+// helperEntry is one of credHelpers.
+type helperEntry struct{ helper, server string }
+
+// addConfig adds the content of Docker's config.json. Without logins of this form it
+// is read as the form before that, .dockercfg, which has the keys at the top level.
+func (l *logins) addConfig(content map[string]json.RawMessage) error {
+	var config struct {
+		Auths       map[string]json.RawMessage `json:"auths"`
+		CredHelpers map[string]string          `json:"credHelpers"`
+		CredsStore  string                     `json:"credsStore"`
+	}
+	for key, into := range map[string]any{"auths": &config.Auths, "credHelpers": &config.CredHelpers, "credsStore": &config.CredsStore} {
+		if value, ok := content[key]; ok && json.Unmarshal(value, into) != nil {
+			return errLoginForm
+		}
+	}
+	if l.store == "" {
+		l.store = config.CredsStore
+	}
+	for _, key := range ordered(config.CredHelpers) {
+		l.addHelper(key, config.CredHelpers[key])
+	}
+	section := "auths"
+	if config.Auths == nil && config.CredHelpers == nil && config.CredsStore == "" {
+		config.Auths, section = flat(content), "logins"
+		if len(config.Auths) == 0 && len(content) > 0 {
+			l.problems = append(l.problems, "has neither auths nor the logins of the form .dockercfg")
+		}
+	}
+	for _, key := range ordered(config.Auths) {
+		l.addAuth(section, key, config.Auths[key])
+	}
+	return nil
+}
+
+// ordered returns the keys in the order in which they count: hosts before URLs.
+func ordered[T any](entries map[string]T) []string {
+	return slices.SortedFunc(maps.Keys(entries), func(a, b string) int {
+		return cmp.Or(cmp.Compare(strings.Count(a, "://"), strings.Count(b, "://")), cmp.Compare(a, b))
+	})
+}
+
+// flat returns the keys of a .dockercfg, whose values are logins.
+func flat(content map[string]json.RawMessage) map[string]json.RawMessage {
+	found := map[string]json.RawMessage{}
+	for key, value := range content {
+		var fields map[string]json.RawMessage
+		if json.Unmarshal(value, &fields) != nil {
+			continue
+		}
+		for _, field := range []string{"auth", "username", "password", "identitytoken", "registrytoken"} {
+			if _, ok := fields[field]; ok {
+				found[key] = value
+			}
+		}
+	}
+	return found
+}
+
+// problem notes what can't be used.
+func (l *logins) problem(section, key, text string) {
+	l.problems = append(l.problems, oneLine(fmt.Sprintf("%s[%q]: %s", section, key, text)))
+}
+
+func (l *logins) addHelper(key, helper string) {
+	const section = "credHelpers"
+	normalized, err := l.place(section, key)
+	if err != nil {
+		l.problem(section, key, err.Error())
+		return
+	}
+	l.helpers[normalized] = helperEntry{helper, key}
+	if helper == "" || strings.ContainsAny(helper, `/\`) {
+		l.problem(section, key, "is no bare name of a helper")
+	}
+}
+
+func (l *logins) addAuth(section, key string, encoded json.RawMessage) {
+	var login authn.AuthConfig
+	if err := json.Unmarshal(encoded, &login); err != nil {
+		l.problem(section, key, "auth is not the base64 form of user:password")
+		return
+	}
+	login.Password = strings.Trim(login.Password, "\x00") // as Docker does
+	normalized, err := l.place(section, key)
+	if err != nil {
+		l.problem(section, key, err.Error())
+		return
+	}
+	l.auths[normalized] = login
+	switch {
+	case login.IdentityToken != "" || login.RegistryToken != "":
+	case login.Username == "" && login.Password != "":
+		l.problem(section, key, "has a password but no user name")
+	case login.Username == "" && l.store == "" && l.helpers[normalized] == (helperEntry{}):
+		l.problem(section, key, "holds no login")
+	case login.Username == "":
+	case login.Password == "":
+		l.problem(section, key, "the password is empty")
+	case strings.ContainsFunc(login.Password, unicode.IsControl):
+		l.problem(section, key, "the password has a control character, such as a line break at its end")
+	}
+}
+
+// place returns the normalized form of a key, which must be its only one.
+func (l *logins) place(section, key string) (string, error) {
+	normalized, err := normalizeKey(key)
+	if err != nil {
+		return "", err
+	}
+	if known, ok := l.written[section+normalized]; ok {
+		return "", fmt.Errorf("is the same registry as %q, which counts", known)
+	}
+	l.written[section+normalized] = key
+	if isGlob(normalized) && !slices.Contains(l.globs, normalized) {
+		l.globs = append(l.globs, normalized)
+		slices.Sort(l.globs)
+		slices.Reverse(l.globs) // kubelet's order
+	}
+	return normalized, nil
+}
+
+// lookUp returns the login for a repository, or the helper that knows it. The scheme
+// is that of the registry's address.
+func (l *logins) lookUp(scheme string, repository reference.Named) (authn.AuthConfig, helperEntry) {
+	names := namesOf(scheme, repository)
+	for _, name := range names {
+		if key, entry, found := closest(l.helpers, l.globs, name); found {
+			if isGlob(key) {
+				entry.server, _, _ = strings.Cut(name, "/")
+			}
+			return authn.AuthConfig{}, entry
+		}
+	}
+	var login authn.AuthConfig
+	for _, name := range names {
+		if _, entry, found := closest(l.auths, l.globs, name); found {
+			login = entry
+			break
+		}
+	}
+	if l.store == "" || login != (authn.AuthConfig{}) {
+		return login, helperEntry{}
+	}
+	server, _, _ := strings.Cut(names[0], "/")
+	if server == dockerHub {
+		server = authn.DefaultAuthKey
+	}
+	return authn.AuthConfig{}, helperEntry{l.store, server}
+}
+
+// loginCredentials keeps the one way to log in that counts: a user name beside
+// a token is only for show.
+func loginCredentials(login authn.AuthConfig, server string) Credentials {
+	switch {
+	case login.RegistryToken != "":
+		return Credentials{RegistryToken: login.RegistryToken, ServerAddress: server}
+	case login.IdentityToken != "":
+		return Credentials{IdentityToken: login.IdentityToken, ServerAddress: server}
+	case login.Username != "":
+		return Credentials{Username: login.Username, Password: login.Password, ServerAddress: server}
+	default:
+		return Credentials{}
+	}
+}
