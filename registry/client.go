@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/distribution/reference"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
 // client asks one registry about manifests, with one login.
@@ -160,17 +162,17 @@ func (c *client) isRegistry(ctx context.Context, candidate reference.Named) bool
 }
 
 // says reports whether the answer to a GET of a manifest that is absent is a
-// registry's: it has an error code of the distribution specification.
+// registry's.
 func (c *client) says(ctx context.Context, candidate reference.Named) bool {
 	_, err := c.get(ctx, candidate)
+	return isRegistrys(err)
+}
+
+// isRegistrys reports whether a 404 has an error code of the distribution
+// specification.
+func isRegistrys(err error) bool {
 	status, ok := statusOf(err)
-	if !ok || !isNotFound(err) {
-		return false
-	}
-	for _, diagnostic := range status.Errors {
-		if strings.HasSuffix(string(diagnostic.Code), "_UNKNOWN") || diagnostic.Code == "NOT_FOUND" {
-			return true
-		}
-	}
-	return false
+	return ok && isNotFound(err) && slices.ContainsFunc(status.Errors, func(d transport.Diagnostic) bool {
+		return strings.HasSuffix(string(d.Code), "_UNKNOWN") || d.Code == "NOT_FOUND"
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/distribution/reference"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
@@ -43,24 +44,41 @@ func (s *Set) Visit(ctx context.Context) []Visit {
 	for i, e := range s.endpoints {
 		running.Go(func() {
 			visits[i] = Visit{Registry: e.location.String(), Host: e.location.host}
-			if e.client.visit(ctx, &visits[i]) {
-				e.logIn(ctx, &visits[i])
-			}
+			e.visit(ctx, &visits[i])
 		})
 	}
 	running.Wait()
 	return visits
 }
 
-// visit asks without credentials. It tells whether a registry has answered.
-func (c *client) visit(ctx context.Context, v *Visit) bool {
+// visit asks a registry. If the root of its API answers otherwise than a registry's,
+// an image that hardly exists tells whether it is one.
+func (e *endpoint) visit(ctx context.Context, v *Visit) {
+	repository, err := parseRepository(path.Join(e.location.host, e.location.prefix, "image"))
+	if err != nil {
+		v.Answer = err
+		return
+	}
+	image, err := reference.WithTag(repository, "latest")
+	if err != nil {
+		v.Answer = err
+		return
+	}
+	if hasRoot, ok := e.client.visit(ctx, v, image); ok {
+		e.logIn(ctx, v, image, hasRoot)
+	}
+}
+
+// visit asks without credentials. It reports whether a registry has answered, and
+// whether the root of its API answers as it should.
+func (c *client) visit(ctx context.Context, v *Visit, image reference.Named) (hasRoot, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	way := &way{}
 	response, err := c.send(httptrace.WithClientTrace(ctx, way.trace()), http.MethodGet, root, "")
 	v.At = time.Now()
 	if err == nil {
-		defer func() { _ = response.Body.Close() }()
+		defer discard(response)
 		v.Session = response.TLS
 		v.Date, _ = http.ParseTime(response.Header.Get("Date")) // zero where there is none
 		err = transport.CheckError(response, http.StatusOK, http.StatusUnauthorized)
@@ -68,24 +86,28 @@ func (c *client) visit(ctx context.Context, v *Visit) bool {
 	way.mu.Lock()
 	defer way.mu.Unlock()
 	v.Proxy = way.proxy(c.registry.RegistryStr())
-	if err == nil {
-		v.Latency = v.At.Sub(way.ready)
-		return true
+	if err != nil && (response == nil || isOverloaded(response.StatusCode) || !c.hasManifests(ctx, image)) {
+		*way.problem(v) = c.explain(ctx, err)
+		return false, false
 	}
-	*way.problem(v) = c.explain(ctx, err)
-	return false
+	v.Latency = v.At.Sub(way.ready)
+	return err == nil, true
 }
 
-// logIn asks with the credentials that hold for any repository.
-func (e *endpoint) logIn(ctx context.Context, v *Visit) {
+// hasManifests reports whether the answer for a manifest is a registry's: it asks
+// for a login, or has an error code of the distribution specification.
+func (c *client) hasManifests(ctx context.Context, image reference.Named) bool {
+	_, err := c.with(Credentials{}).get(ctx, image)
+	status, ok := statusOf(err)
+	return err == nil || ok && status.StatusCode == http.StatusUnauthorized || isRegistrys(err)
+}
+
+// logIn asks with the credentials that hold for any repository: for the root of the
+// API, or else for an image.
+func (e *endpoint) logIn(ctx context.Context, v *Visit, image reference.Named, hasRoot bool) {
 	ctx, cancel := context.WithTimeout(ctx, e.client.timeout)
 	defer cancel()
-	repository, err := parseRepository(path.Join(e.location.host, e.location.prefix, "image"))
-	if err != nil {
-		v.Login = err
-		return
-	}
-	credentials, err := e.credentials(ctx, repository)
+	credentials, err := e.credentials(ctx, image)
 	if err != nil {
 		v.Login = withoutCredentials(err)
 		return
@@ -94,12 +116,21 @@ func (e *endpoint) logIn(ctx context.Context, v *Visit) {
 		v.User = cmp.Or(credentials.Username, "a token")
 	}
 	c := e.clientWith(credentials)
-	response, err := c.request(ctx, http.MethodGet, root, "")
-	if err == nil {
-		defer discard(response)
-		err = checkStatus(response)
+	if hasRoot {
+		err = c.logInAtRoot(ctx)
+	} else if _, err = c.get(ctx, image); isNotFound(err) {
+		err = nil
 	}
 	if err != nil {
 		v.Login = c.explain(ctx, err)
 	}
+}
+
+func (c *client) logInAtRoot(ctx context.Context) error {
+	response, err := c.request(ctx, http.MethodGet, root, "")
+	if err != nil {
+		return err
+	}
+	defer discard(response)
+	return checkStatus(response)
 }

@@ -43,6 +43,11 @@ func TestVisit(t *testing.T) {
 		{"TLS where none is wanted", strings.Replace(encrypted.URL, "https:", "http:", 1), login, "answer", "400"},
 		{"no answer", slow.URL, login, "answer", "no answer within"},
 		{"no registry", serve(t, http.NotFoundHandler()).URL, login, "answer", "404"},
+		{"no root", serve(t, withoutRoot(http.StatusNotFound, newStorage())).URL, registry.Config{}, "", ""},
+		{"no root, logged in", serve(t, withoutRoot(http.StatusForbidden, basicAuth(newStorage()))).URL, login, "", ""},
+		{"no root, with tokens", serve(t, withoutRoot(http.StatusNotFound, withTokens(newStorage(), false))).URL, login, "", ""},
+		{"no root, another password", serve(t, withoutRoot(http.StatusNotFound, basicAuth(newStorage()))).URL, registry.Config{Username: username, Password: "canary-other"}, "login", "does not take the configured credentials"},
+		{"forbidden", serve(t, status(http.StatusForbidden)).URL, login, "answer", "403"},
 		{"overloaded", serve(t, status(http.StatusServiceUnavailable)).URL, login, "answer", "503"},
 		{"sends back what it gets", serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, secret, _ := r.BasicAuth()
@@ -80,6 +85,11 @@ func TestVisit(t *testing.T) {
 			}
 		})
 	}
+}
+
+// withoutRoot is a registry whose API's root is not forwarded by a proxy.
+func withoutRoot(code int, next http.Handler) http.Handler {
+	return on(func(r *http.Request) bool { return r.URL.Path == "/v2/" }, status(code), next)
 }
 
 // A visit changes nothing for look-ups: no circuit opens.
