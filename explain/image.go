@@ -2,6 +2,7 @@ package explain
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/distribution/reference"
@@ -110,6 +111,12 @@ func (i *Image) ask(ctx context.Context, registries *registry.Set, name referenc
 		}
 		i.Registries = append(i.Registries, line)
 	}
+}
+
+// hasLastResort reports whether only a registry that comes after the original has the
+// image.
+func (i *Image) hasLastResort() bool {
+	return i.Registry == "" && slices.ContainsFunc(i.Registries, func(r Registry) bool { return r.Answer == registry.Found.String() })
 }
 
 // hasFailures reports whether any registry could not be asked.

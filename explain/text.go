@@ -99,6 +99,8 @@ func (i *Image) outcome() string {
 		return "no registry serves it, and its own is not to be asked (fallback: never)"
 	case i.Problem != "":
 		return "forwarded as it is"
+	case i.Registry == "" && i.hasLastResort():
+		return "as it was asked for: the registry that has it comes last"
 	case i.Registry == "" && i.hasFailures():
 		return "as it was asked for: no registry says that it has it"
 	case i.Registry == "":
@@ -139,6 +141,8 @@ func (i *Image) servedBy() string {
 		return "nobody (a registry could not be asked)"
 	case i.Fallback == string(registry.FallbackNever):
 		return "nobody"
+	case i.hasLastResort():
+		return "the original (a registry that has it comes last)"
 	case i.hasFailures():
 		return "the original (a registry could not be asked)"
 	default:
