@@ -64,7 +64,7 @@ func (c *client) with(credentials Credentials) *client {
 // find asks for a manifest. The digest is the registry's if it is Found, and the
 // failure says why it is Unknown.
 func (c *client) find(ctx context.Context, candidate reference.Named) (State, string, *failure) {
-	found, err := c.describe(ctx, candidate)
+	found, err := c.inquire().describe(ctx, candidate)
 	switch {
 	case isNotFound(err) && c.isRegistry(ctx, candidate):
 		return Absent, "", nil
@@ -164,7 +164,7 @@ func (c *client) isRegistry(ctx context.Context, candidate reference.Named) bool
 // says reports whether the answer to a GET of a manifest that is absent is a
 // registry's.
 func (c *client) says(ctx context.Context, candidate reference.Named) bool {
-	_, err := c.get(ctx, candidate)
+	_, err := c.inquire().get(ctx, candidate)
 	return isRegistrys(err)
 }
 

@@ -19,41 +19,41 @@ type login struct {
 
 // request makes a request for a repository as container engines do: without a
 // login, or with the one that was used before, and again with the login that the
-// answer 401 asks for. A login that was used before and is refused now is renewed,
-// once a minute at most. The path is that of the registry's API.
-func (c *client) request(ctx context.Context, method, path, repository string) (*http.Response, error) {
-	used := c.loginFor(repository)
-	response, err := c.send(ctx, method, path, used)
+// answer 401 asks for. A login that was made before the look-up and is refused now is
+// renewed, once a minute at most. The path is that of the registry's API.
+func (i *inquiry) request(ctx context.Context, method, path, repository string) (*http.Response, error) {
+	used := i.loginFor(repository)
+	response, err := i.send(ctx, method, path, used)
 	if err != nil {
 		return nil, err
 	}
-	if used != "" && c.isRefusal(response) {
-		if !c.habits.renews() {
+	if used != "" && used != i.made && i.isRefusal(response) {
+		if !i.habits.renews() {
 			return response, nil
 		}
-		c.forget()
+		i.forget()
 		used = ""
 		if response.StatusCode != http.StatusUnauthorized {
 			discard(response)
-			if response, err = c.send(ctx, method, path, ""); err != nil {
+			if response, err = i.send(ctx, method, path, ""); err != nil {
 				return nil, err
 			}
 		}
 	}
-	if used != "" || response.StatusCode != http.StatusUnauthorized || !c.isOwn(response) {
+	if used != "" || response.StatusCode != http.StatusUnauthorized || !i.isOwn(response) {
 		return response, nil
 	}
-	fresh, err := c.logIn(ctx, response, repository)
-	if err != nil || fresh.authorization == "" {
-		if err != nil {
-			discard(response)
-			return nil, err
-		}
+	fresh, err := i.logIn(ctx, response, repository)
+	if err == nil && fresh.authorization == "" {
 		return response, nil
 	}
 	discard(response)
-	c.remember(repository, fresh)
-	return c.send(ctx, method, path, fresh.authorization)
+	if err != nil {
+		return nil, err
+	}
+	i.made = fresh.authorization
+	i.remember(repository, fresh)
+	return i.send(ctx, method, path, fresh.authorization)
 }
 
 // isRefusal reports whether an answer may be about a login that does not hold any

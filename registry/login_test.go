@@ -166,6 +166,17 @@ func TestRenewalsAreBounded(t *testing.T) {
 	}
 }
 
+// A look-up that is refused with the login it has just made does not log in again.
+func TestFreshLoginIsNotRenewed(t *testing.T) {
+	for _, refusal := range []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden} {
+		g, server := serveGatekeeper(t, "token")
+		g.next = status(refusal)
+		if answer := findOne(t, newSetOf(t, server.URL), "nginx:1"); answer.State != registry.Unknown || g.handedOut() != 1 {
+			t.Errorf("%d: %v (%v) with %d tokens, want it unknown with one", refusal, answer.State, answer.Err, g.handedOut())
+		}
+	}
+}
+
 // A login counts for as long as its token says, a minute if it says nothing.
 func TestAgeOfALogin(t *testing.T) {
 	for _, test := range []struct {

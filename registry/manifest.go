@@ -27,19 +27,27 @@ var acceptedTypes = strings.Join([]string{
 // description is what a registry says about a manifest.
 type description struct{ digest, mediaType string }
 
+// inquiry is one look-up of a client.
+type inquiry struct {
+	*client
+	made string // the login that it has made; empty if none
+}
+
+func (c *client) inquire() *inquiry { return &inquiry{client: c} }
+
 // describe returns a manifest's digest and type: by a HEAD, or by a GET if the
 // registry's answer to that is not enough.
-func (c *client) describe(ctx context.Context, candidate reference.Named) (description, error) {
-	if c.habits.wantsGet() {
-		return c.get(ctx, candidate)
+func (i *inquiry) describe(ctx context.Context, candidate reference.Named) (description, error) {
+	if i.habits.wantsGet() {
+		return i.get(ctx, candidate)
 	}
-	found, err := c.head(ctx, candidate)
+	found, err := i.head(ctx, candidate)
 	if err == nil || !wantsGet(err) {
 		return found, err
 	}
-	found, err = c.get(ctx, candidate)
+	found, err = i.get(ctx, candidate)
 	if err == nil && isManifest(found.mediaType) || isNotFound(err) {
-		c.habits.refusesHead()
+		i.habits.refusesHead()
 	}
 	return found, err
 }
@@ -62,8 +70,8 @@ func wantsGet(err error) bool {
 	return false
 }
 
-func (c *client) head(ctx context.Context, candidate reference.Named) (description, error) {
-	response, err := c.ask(ctx, http.MethodHead, candidate)
+func (i *inquiry) head(ctx context.Context, candidate reference.Named) (description, error) {
+	response, err := i.ask(ctx, http.MethodHead, candidate)
 	if err != nil {
 		return description{}, err
 	}
@@ -75,8 +83,8 @@ func (c *client) head(ctx context.Context, candidate reference.Named) (descripti
 	return found, matches(candidate, found.digest)
 }
 
-func (c *client) get(ctx context.Context, candidate reference.Named) (description, error) {
-	response, err := c.ask(ctx, http.MethodGet, candidate)
+func (i *inquiry) get(ctx context.Context, candidate reference.Named) (description, error) {
+	response, err := i.ask(ctx, http.MethodGet, candidate)
 	if err != nil {
 		return description{}, err
 	}
@@ -111,18 +119,18 @@ func matches(candidate reference.Named, digest string) error {
 
 // ask asks for a manifest. Its error holds a [transport.Error] if the answer is
 // none with the status 200.
-func (c *client) ask(ctx context.Context, method string, candidate reference.Named) (*http.Response, error) {
+func (i *inquiry) ask(ctx context.Context, method string, candidate reference.Named) (*http.Response, error) {
 	identifier, err := identify(candidate)
 	if err != nil {
 		return nil, err
 	}
-	repository := c.registry.Repo(reference.Path(candidate)).RepositoryStr()
-	response, err := c.request(ctx, method, root+repository+"/manifests/"+identifier, repository)
+	repository := i.registry.Repo(reference.Path(candidate)).RepositoryStr()
+	response, err := i.request(ctx, method, root+repository+"/manifests/"+identifier, repository)
 	if err != nil {
 		return nil, err
 	}
-	if response.Header.Get("Docker-Distribution-Api-Version") != "" && c.isOwn(response) {
-		c.habits.registry.Store(true)
+	if response.Header.Get("Docker-Distribution-Api-Version") != "" && i.isOwn(response) {
+		i.habits.registry.Store(true)
 	}
 	if err := checkStatus(response); err != nil {
 		discard(response)

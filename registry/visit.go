@@ -97,7 +97,7 @@ func (c *client) visit(ctx context.Context, v *Visit, image reference.Named) (ha
 // hasManifests reports whether the answer for a manifest is a registry's: it asks
 // for a login, or has an error code of the distribution specification.
 func (c *client) hasManifests(ctx context.Context, image reference.Named) bool {
-	_, err := c.with(Credentials{}).get(ctx, image)
+	_, err := c.with(Credentials{}).inquire().get(ctx, image)
 	status, ok := statusOf(err)
 	return err == nil || ok && status.StatusCode == http.StatusUnauthorized || isRegistrys(err)
 }
@@ -118,7 +118,7 @@ func (e *endpoint) logIn(ctx context.Context, v *Visit, image reference.Named, h
 	c := e.clientWith(credentials)
 	if hasRoot {
 		err = c.logInAtRoot(ctx)
-	} else if _, err = c.get(ctx, image); isNotFound(err) {
+	} else if _, err = c.inquire().get(ctx, image); isNotFound(err) {
 		err = nil
 	}
 	if err != nil {
@@ -127,7 +127,7 @@ func (e *endpoint) logIn(ctx context.Context, v *Visit, image reference.Named, h
 }
 
 func (c *client) logInAtRoot(ctx context.Context) error {
-	response, err := c.request(ctx, http.MethodGet, root, "")
+	response, err := c.inquire().request(ctx, http.MethodGet, root, "")
 	if err != nil {
 		return err
 	}
