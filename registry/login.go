@@ -28,10 +28,9 @@ func (i *inquiry) request(ctx context.Context, method, path, repository string) 
 		return nil, err
 	}
 	if used != "" && used != i.made && i.isRefusal(response) {
-		if !i.habits.renews() {
+		if !i.drop(repository, used) {
 			return response, nil
 		}
-		i.forget()
 		used = ""
 		if response.StatusCode != http.StatusUnauthorized {
 			discard(response)
@@ -112,9 +111,18 @@ func (c *client) remember(repository string, fresh login) {
 	c.logins[repository] = fresh
 }
 
-// forget drops all logins: what made the registry refuse one may concern the others.
-func (c *client) forget() {
+// drop drops the login that a repository refuses, and all others with it: what made
+// the registry refuse one may concern them. It reports whether there may be a new
+// one. Another look-up may have dropped it already.
+func (c *client) drop(repository, refused string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.logins[repository].authorization != refused {
+		return true
+	}
+	if !c.habits.renews() {
+		return false
+	}
 	c.logins = nil
+	return true
 }

@@ -34,6 +34,12 @@ func (g *gatekeeper) set(change func(*gatekeeper)) {
 	change(g)
 }
 
+func (g *gatekeeper) isRevoked() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.number > 0
+}
+
 func (g *gatekeeper) handedOut() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -126,6 +132,33 @@ func TestLoginIsRenewed(t *testing.T) {
 			expect("nginx:2", "redis:2", "nginx:3")
 		})
 	}
+}
+
+// Look-ups whose common login is refused at the same time are all answered.
+func TestLoginIsRenewedForAll(t *testing.T) {
+	g, _ := serveGatekeeper(t, "token")
+	var stale sync.WaitGroup
+	stale.Add(3)
+	server := serve(t, on(func(r *http.Request) bool {
+		return r.Header.Get("Authorization") == "Bearer canary-token-0" && g.isRevoked()
+	},
+		func(w http.ResponseWriter, r *http.Request) {
+			stale.Done()
+			stale.Wait()
+			g.ServeHTTP(w, r)
+		}, g))
+	set := newSetOf(t, server.URL)
+	findOne(t, set, "nginx:gone")
+	g.set(func(g *gatekeeper) { g.number = 1 })
+	var users sync.WaitGroup
+	for i := range 3 {
+		users.Go(func() {
+			if answer := findOne(t, set, fmt.Sprintf("nginx:%d", i+1)); answer.State != registry.Found {
+				t.Errorf("%v (%v), want it found", answer.State, answer.Err)
+			}
+		})
+	}
+	users.Wait()
 }
 
 // A refresh token that the token server hands out is not used in place of the
