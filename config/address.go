@@ -46,7 +46,13 @@ func address(v value) (string, error) {
 	if err := checkAuthority(authority); err != nil {
 		return "", err
 	}
-	prefix = strings.TrimRight(prefix, "/")
+	if authority == "index.docker.io" || authority == "registry-1.docker.io" {
+		authority = "docker.io"
+	}
+	prefix, err = withoutVersion(v, scheme+"://"+authority, strings.TrimRight(prefix, "/"))
+	if err != nil {
+		return "", err
+	}
 	if prefix == "" {
 		return scheme + "://" + authority, nil
 	}
@@ -54,6 +60,21 @@ func address(v value) (string, error) {
 		return "", fmt.Errorf("found the prefix %s, expected %s", quote(prefix), repositoryForm)
 	}
 	return scheme + "://" + authority + "/" + prefix, nil
+}
+
+// withoutVersion removes the path of the registry's API, /v1 or /v2, which no
+// image name has. With more behind it, the address may be meant in two ways.
+func withoutVersion(v value, server, prefix string) (string, error) {
+	version, rest, _ := strings.Cut(prefix, "/")
+	if version != "v1" && version != "v2" {
+		return prefix, nil
+	}
+	if rest != "" {
+		return "", fmt.Errorf("found the path %s, which begins as the registry's API does (/%s), expected the address as image names have it, such as %s",
+			quote("/"+prefix), version, server+"/"+abridge(rest))
+	}
+	v.warn("the path /%[1]s is the registry's API and counts as left out; if its repositories do begin with %[1]s, set path: \"%[1]s/{path}\"", version)
+	return "", nil
 }
 
 // checkAuthority accepts host[:port] where image names can hold it.

@@ -9,7 +9,7 @@
 //	shim: /var/run/image-cri-shim.sock     # the socket to serve
 //	cri: /run/containerd/containerd.sock   # the runtime's; without it the well-known ones are tried
 //	address: http://sealos.hub:5000        # the main registry
-//	auth: admin:passw0rd                   # split at the first colon
+//	auth: admin:passw0rd                   # split at the first colon, or a map of username and password
 //	force: true                            # serve before the runtime answers
 //	registries:
 //	- address: https://hub.example.com/mirror
@@ -33,7 +33,8 @@
 // duration of zero. Durations are written as in Go: 15m, 30s, 1h30m.
 //
 // The keys are those of the image-cri-shim this program replaces, so that its
-// files can stay as they are. Its keys version, sync, registry.d,
+// files can stay as they are. So can the content of its ConfigMap, which has the main
+// registry's address and auth below the key sealos. The keys version, sync, registry.d,
 // cache.domainCacheTTL, cache.statsLogInterval and cache.disableStats are
 // accepted with a warning and have no effect.
 //
@@ -96,7 +97,7 @@ func engine(v value) (string, error) { return oneOf(v, EngineFrames, EngineGRPC)
 
 // Cache says how long answers of registries are remembered.
 type Cache struct {
-	ImageCacheSize int           // answers that are kept at most
+	ImageCacheSize int           // answers that are kept at most; -1: none
 	ImageCacheTTL  time.Duration // life of "this registry has it"
 	AbsentTTL      time.Duration // life of "this registry does not have it"
 }
@@ -152,6 +153,7 @@ func Parse(file string, data []byte) (*Config, error) {
 func (c *Config) read(root value) {
 	main := Registry{Main: true, Priority: defaultMainPriority, Path: defaultPath}
 	var entries []value
+	var sealos map[string]value
 	set := root.mapping(fields{
 		"shim":               into(&c.Shim, socket),
 		"cri":                into(&c.Runtime, socket),
@@ -165,7 +167,7 @@ func (c *Config) read(root value) {
 		"lookupTimeout":      into(&c.LookupTimeout, duration),
 		"drain":              into(&c.Drain, duration),
 		"image":              into(&c.StateDirectory, absolutePath),
-		"reloadInterval":     into(&c.ReloadInterval, duration),
+		"reloadInterval":     into(&c.ReloadInterval, lenientDuration),
 		"cache":              c.Cache.read,
 		"address":            into(&main.Address, address),
 		"auth":               main.readAuth,
@@ -176,11 +178,13 @@ func (c *Config) read(root value) {
 		"path":               into(&main.Path, template),
 		"ca":                 into(&main.CA, absolutePath),
 		"insecureSkipVerify": into(&main.InsecureSkipVerify, boolean),
+		"sealos":             func(v value) { sealos = main.readSealos(v) },
 		"registries":         func(v value) { entries = v.items("a list of registries") },
 		"version":            retired,
 		"sync":               retired,
 		"registry.d":         retired,
 	})
+	addSealos(set, sealos)
 	c.applyDefaults()
 	if c.Runtime == c.Shim {
 		set["cri"].problem("found the socket that the shim serves, expected the runtime's own")
@@ -202,15 +206,15 @@ func (c *Config) applyDefaults() {
 	c.LookupTimeout = cmp.Or(c.LookupTimeout, defaultLookupTimeout)
 	c.Drain = cmp.Or(c.Drain, defaultDrain)
 	c.ReloadInterval = cmp.Or(c.ReloadInterval, defaultReloadInterval)
-	c.Cache.ImageCacheSize = cmp.Or(c.Cache.ImageCacheSize, defaultCacheSize)
+	c.Cache.ImageCacheSize = max(cmp.Or(c.Cache.ImageCacheSize, defaultCacheSize), -1)
 	c.Cache.ImageCacheTTL = cmp.Or(c.Cache.ImageCacheTTL, defaultFoundTTL)
 	c.Cache.AbsentTTL = cmp.Or(c.Cache.AbsentTTL, defaultAbsentTTL)
 }
 
 func (c *Cache) read(v value) {
 	v.mapping(fields{
-		"imageCacheSize":   into(&c.ImageCacheSize, count),
-		"imageCacheTTL":    into(&c.ImageCacheTTL, duration),
+		"imageCacheSize":   into(&c.ImageCacheSize, number),
+		"imageCacheTTL":    into(&c.ImageCacheTTL, lenientDuration),
 		"absentTTL":        into(&c.AbsentTTL, duration),
 		"domainCacheTTL":   retired,
 		"statsLogInterval": retired,

@@ -70,6 +70,26 @@ func TestFiles(t *testing.T) {
 		{Address: "http://[fd00::10]:5000/mirror", Priority: 500, Path: "{path}"},
 	}
 
+	// What the original's ConfigMap holds, for which the main address and the maps of
+	// credentials have other places.
+	configMap := defaults()
+	configMap.Cache.ImageCacheSize, configMap.Cache.ImageCacheTTL = -1, 30*time.Minute
+	configMap.Registries = []Registry{
+		{Address: "http://sealos.hub:5000", Username: "admin", Password: "passw0rd", Priority: 900, Path: "{path}", Main: true},
+		{Address: "https://docker.io", Username: "dockeruser", Password: "dockerpass", Priority: 600, Path: "{path}"},
+		{Address: "https://docker.io", Priority: 500, Path: "{path}"},
+		{Address: "https://fast-registry.io", Username: "user", Priority: 1200, Path: "{path}"},
+	}
+	configMap.Warnings = []string{
+		"original-configmap.yaml:1: version: has no effect any more, remove it",
+		"original-configmap.yaml:14: registries[1].address: the path /v2 is the registry's API and counts as left out; if its repositories do begin with v2, set path: \"v2/{path}\"",
+		"original-configmap.yaml:14: registries[1]: address, path, match and tags are the same as those of registries[0]",
+		"original-configmap.yaml:17: registries[2].auth: found no password, so the registry is sent an empty one",
+		"original-configmap.yaml:26: cache.domainCacheTTL: has no effect any more, remove it",
+		"original-configmap.yaml:27: cache.statsLogInterval: has no effect any more, remove it",
+		"original-configmap.yaml:28: cache.disableStats: has no effect any more, remove it",
+	}
+
 	full := Config{
 		Shim: "/run/shim/shim.sock", Runtime: "/run/crio/crio.sock", Engine: EngineGRPC, Fallback: FallbackNever, Force: true, Debug: true, Metrics: "[::1]:9465", PProf: true,
 		Timeout: 90 * time.Minute, LookupTimeout: 500 * time.Millisecond,
@@ -90,11 +110,12 @@ func TestFiles(t *testing.T) {
 	aliases.Warnings = []string{"aliases.yaml:7: registries[1]: address, path, match and tags are the same as those of registries[0]"}
 
 	for name, want := range map[string]Config{
-		"original-first.yaml": first,
-		"original.yaml":       original,
-		"original-later.yaml": later,
-		"full.yaml":           full,
-		"aliases.yaml":        aliases,
+		"original-first.yaml":     first,
+		"original.yaml":           original,
+		"original-later.yaml":     later,
+		"original-configmap.yaml": configMap,
+		"full.yaml":               full,
+		"aliases.yaml":            aliases,
 	} {
 		if got := load(t, name); !reflect.DeepEqual(*got, want) {
 			t.Errorf("%s is read as\n%s\nwant\n%s", name, reveal(got), reveal(&want))
@@ -141,7 +162,14 @@ func TestWarnings(t *testing.T) {
 	for _, test := range []struct{ data, want string }{
 		{"version: {any: [thing]}\naddress: hub.local", "f:1: version: has no effect any more, remove it"},
 		{"sync:\naddress: hub.local", "f:1: sync: has no effect any more, remove it"},
-		{"address: hub.local\nofflinePriority: 1001", "f:2: offlinePriority: 1001 is above 1000 and counts as 1000"},
+		{"address: hub.local\nofflinePriority: 10001", "f:2: offlinePriority: 10001 is above 10000 and counts as 10000"},
+		{"address: http://hub.local/v2/", `f:1: address: the path /v2 is the registry's API and counts as left out; if its repositories do begin with v2, set path: "v2/{path}"`},
+		{"registries: [{address: 'https://index.docker.io/v1/'}]", `f:1: registries[0].address: the path /v1 is the registry's API and counts as left out; if its repositories do begin with v1, set path: "v1/{path}"`},
+		{"address: hub.local\nauth: adminhunter2", "f:2: auth: found no password, so the registry is sent an empty one"},
+		{"address: hub.local\nauth: 'admin:'", "f:2: auth: found no password, so the registry is sent an empty one"},
+		{"address: hub.local\nauth: {username: admin}", "f:2: auth: found no password, so the registry is sent an empty one"},
+		{"sealos:\n  auth: {username: admin, password: pw}", "f: neither address nor registries is set, so the shim only forwards: every image comes from where its name says\nf:2: sealos.auth: has no effect without address"},
+		{"address: hub.local\nreloadInterval: -5s\ncache: {imageCacheTTL: -30m}", "f:2: reloadInterval: \"-5s\" is negative and counts as not set\nf:3: cache.imageCacheTTL: \"-30m\" is negative and counts as not set"},
 		{"registries:\n- address: hub.local\n  priority: -3", "f:3: registries[0].priority: -3 is below 0 and counts as 0"},
 		{"registries: [{address: hub.local}]\nauth: admin:pw", "f:2: auth: has no effect without address"},
 		{"registries: [{address: hub.local}]\npath: x/{path}", "f:2: path: has no effect without address"},
@@ -171,12 +199,14 @@ func TestPriorities(t *testing.T) {
 		{"address: hub.local\nofflinePriority: 0", 1000},
 		{"address: hub.local\nofflinePriority: 7", 7},
 		{"address: hub.local\nofflinePriority: -7", 0},
-		{"address: hub.local\nofflinePriority: 5000", 1000},
+		{"address: hub.local\nofflinePriority: 5000", 5000},
+		{"address: hub.local\nofflinePriority: 10001", 10000},
 		{"registries: [{address: hub.local}]", 500},
 		{"registries: [{address: hub.local, priority: 0}]", 500},
 		{"registries: [{address: hub.local, priority: 1}]", 1},
 		{"registries: [{address: hub.local, priority: -1}]", 0},
-		{"registries: [{address: hub.local, priority: 1001}]", 1000},
+		{"registries: [{address: hub.local, priority: 10000}]", 10000},
+		{"registries: [{address: hub.local, priority: 15000}]", 10000},
 	} {
 		config, err := Parse("f", []byte(test.data))
 		if err != nil {

@@ -54,7 +54,7 @@ func (c *Config) describeService(w io.Writer) {
 		{"restart", fmt.Sprintf("running calls have %s to end", short(c.Drain))},
 		{"reload", fmt.Sprintf("when this file changes, after %s at the latest", short(c.ReloadInterval))},
 		{"state", c.StateDirectory},
-		{"cache", fmt.Sprintf("%d answers, found for %s, absent for %s", c.Cache.ImageCacheSize, short(c.Cache.ImageCacheTTL), short(c.Cache.AbsentTTL))},
+		{"cache", c.Cache.describe()},
 	} {
 		fmt.Fprintf(w, "%s\t%s\n", line[0], line[1])
 	}
@@ -90,6 +90,13 @@ func (c *Config) describeRegistries(w io.Writer) {
 	}
 }
 
+func (c Cache) describe() string {
+	if c.ImageCacheSize < 0 {
+		return "none: the registries are asked at every pull"
+	}
+	return fmt.Sprintf("%d answers, found for %s, absent for %s", c.ImageCacheSize, short(c.ImageCacheTTL), short(c.AbsentTTL))
+}
+
 func (c *Config) metrics() string {
 	switch {
 	case c.Metrics == "":
@@ -113,6 +120,9 @@ func (r Registry) login() string {
 	}
 	if r.Username == "" {
 		return "none"
+	}
+	if r.Password == "" {
+		return r.Username + ", without a password"
 	}
 	return fmt.Sprintf("%s, password %s", r.Username, mask)
 }

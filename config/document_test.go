@@ -18,9 +18,9 @@ broken.yaml:1: shim: found "run/shim.sock", expected an absolute path or unix://
 broken.yaml:2: adress: unknown key, did you mean ` + "`address`" + `?
 broken.yaml:3: force: found "yes", expected true or false, did you mean ` + "`true`" + `?
 broken.yaml:4: timeout: found 15, expected a duration such as 15m, 30s or 1h30m, did you mean ` + "`15s`" + `?
-broken.yaml:6: cache.imageCacheSize: found -1, expected zero or more
+broken.yaml:6: cache.imageCacheSize: found "many", expected a whole number
 broken.yaml:7: cache.imageCacheTll: unknown key, did you mean ` + "`imageCacheTTL`" + `?
-broken.yaml:9: registries[0].auth: found a text without a colon, expected user:password, in quotes if need be
+broken.yaml:9: registries[0].auth: found an empty user name, expected user:password, in quotes if need be
 broken.yaml:9: registries[0]: found no address, expected http:// or https:// and host[:port][/prefix]
 broken.yaml:10: registries[0].priority: found "800", expected a whole number
 broken.yaml:11: registries[1].address: found a user or password in the address, expected them under auth

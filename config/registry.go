@@ -1,11 +1,9 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -13,7 +11,7 @@ import (
 const (
 	defaultMainPriority = 1000
 	defaultPriority     = 500
-	highestPriority     = 1000
+	highestPriority     = 10000
 )
 
 // Registry is one registry that images may be served from.
@@ -22,7 +20,7 @@ type Registry struct {
 	Username           string   // empty: none
 	Password           string   `json:"-"`
 	AuthFile           string   // absolute path of credentials in the form of Docker's config.json; empty: none
-	Priority           int      // 0 to 1000, the highest is preferred
+	Priority           int      // 0 to 10000, the highest is preferred
 	Match              []string // which images it is asked for; none: all (see the package example)
 	Tags               []string // which tags of these; none: all. Digests always
 	Path               string   // template of the repository path: {domain}, {path}, {name} and literal text
@@ -36,40 +34,6 @@ type Registry struct {
 // mistake does not give its password away.
 func (r Registry) Format(state fmt.State, _ rune) {
 	_, _ = io.WriteString(state, r.Address)
-}
-
-func (r *Registry) readAuth(v value) {
-	if v.null() {
-		return
-	}
-	username, password, err := credentials(v)
-	if err != nil {
-		v.problem("%s", err)
-		return
-	}
-	r.Username, r.Password = username, password
-}
-
-// credentials reads user:password. No error repeats anything of it.
-func credentials(v value) (username, password string, err error) {
-	const expected = "user:password, in quotes if need be"
-	if v.kind() != "a text" {
-		return "", "", fmt.Errorf("found %s, expected %s", v.kind(), expected)
-	}
-	if v.node.Value == "" {
-		return "", "", nil
-	}
-	if strings.ContainsFunc(v.node.Value, unicode.IsControl) {
-		return "", "", errControl
-	}
-	username, password, found := strings.Cut(v.node.Value, ":")
-	if !found {
-		return "", "", errors.New("found a text without a colon, expected " + expected)
-	}
-	if username == "" {
-		return "", "", errors.New("found an empty user name, expected " + expected)
-	}
-	return username, password, nil
 }
 
 // priority reads a priority; zero means preset.

@@ -21,6 +21,12 @@ func TestAddresses(t *testing.T) {
 		"HTTP://10.0.0.7:80//":           "http://10.0.0.7:80",
 		"http://[FD00::1]:5000":          "http://[fd00::1]:5000",
 		"[fd00::1]":                      "https://[fd00::1]",
+		"http://sealos.hub:5000/v2":      "http://sealos.hub:5000",
+		"hub.local/v1/":                  "https://hub.local",
+		"hub.local/v22/x":                "https://hub.local/v22/x",
+		"https://index.docker.io/v1/":    "https://docker.io",
+		"https://registry-1.docker.io":   "https://docker.io",
+		"index.docker.io/team":           "https://docker.io/team",
 		"https://hub.local/a.b/c__d/e-f": "https://hub.local/a.b/c__d/e-f",
 	} {
 		config, err := Parse("f", []byte("address: '"+written+"'"))
@@ -51,6 +57,12 @@ func TestCredentials(t *testing.T) {
 		{"'admin:'", "admin", ""},
 		{"'robot$a+b: with blanks and #'", "robot$a+b", " with blanks and #"},
 		{"''", "", ""},
+		{"user", "user", ""},
+		{"{username: admin, password: passw0rd}", "admin", "passw0rd"},
+		{"{username: ' admin ', password: 'a:b:c'}", "admin", "a:b:c"},
+		{"{username: robot}", "robot", ""},
+		{"{username: '', password: ''}", "", ""},
+		{"{}", "", ""},
 	} {
 		config, err := Parse("f", []byte("registries:\n- address: hub.local\n  auth: "+test.auth))
 		if err != nil {

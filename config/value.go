@@ -191,15 +191,6 @@ func number(v value) (int, error) {
 	return result, nil
 }
 
-// count reads a whole number that is not negative.
-func count(v value) (int, error) {
-	result, err := number(v)
-	if err == nil && result < 0 {
-		return 0, v.unexpected("zero or more")
-	}
-	return result, err
-}
-
 // duration reads what time.ParseDuration does, if it is not negative.
 func duration(v value) (time.Duration, error) {
 	const expected = "a duration such as 15m, 30s or 1h30m"
@@ -220,6 +211,16 @@ func duration(v value) (time.Duration, error) {
 		return 0, v.unexpected(expected + ", not a negative one")
 	}
 	return result, nil
+}
+
+// lenientDuration reads a duration for a key of the original program, which takes
+// a negative one for its default.
+func lenientDuration(v value) (time.Duration, error) {
+	if result, err := time.ParseDuration(v.node.Value); err == nil && result < 0 && v.kind() == "a text" {
+		v.warn("%s is negative and counts as not set", v.found())
+		return 0, nil
+	}
+	return duration(v)
 }
 
 // errControl refuses what no path, name or password of this file has.

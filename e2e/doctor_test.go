@@ -26,8 +26,8 @@ func TestDoctor(t *testing.T) {
 		},
 		{
 			name:  "configuration that is wrong",
-			fault: func(t *testing.T, p *patient) { write(t, p.file("image-cri-shim.yaml"), "auth: canary\nadress: x\n") },
-			check: "configuration", subject: at("image-cri-shim.yaml"), level: "FAIL", text: "auth: found a text without a colon", hint: "mend the file", lines: 2,
+			fault: func(t *testing.T, p *patient) { write(t, p.file("image-cri-shim.yaml"), "auth: \":canary\"\nadress: x\n") },
+			check: "configuration", subject: at("image-cri-shim.yaml"), level: "FAIL", text: "auth: found an empty user name", hint: "mend the file", lines: 2,
 		},
 		{
 			name: "runtime down",

@@ -40,7 +40,7 @@ type Options struct {
 	LookupTimeout time.Duration // of one look-up in one registry; 3s
 	FoundTTL      time.Duration // how long a registry is taken to have what it had; 5m
 	AbsentTTL     time.Duration // how long it is taken to lack what it lacked; 30s
-	CacheSize     int           // answers remembered at most, of all registries together; 1024
+	CacheSize     int           // answers remembered at most, of all registries together; 1024, none where negative
 	Fallback      Fallback      // of the originals whose registries say nothing about it; original
 	UserAgent     string        // sent to the registries; image-cri-shim
 
@@ -60,11 +60,13 @@ type Options struct {
 	OnAuthFile func(error)
 }
 
+const defaultCacheSize = 1024
+
 func (o Options) withDefaults() Options {
 	o.LookupTimeout = cmp.Or(o.LookupTimeout, 3*time.Second)
 	o.FoundTTL = cmp.Or(o.FoundTTL, 5*time.Minute)
 	o.AbsentTTL = cmp.Or(o.AbsentTTL, 30*time.Second)
-	o.CacheSize = cmp.Or(o.CacheSize, 1024)
+	o.CacheSize = cmp.Or(o.CacheSize, defaultCacheSize)
 	o.UserAgent = cmp.Or(o.UserAgent, "image-cri-shim")
 	if o.OnBreaker == nil {
 		o.OnBreaker = func(string, bool, string) {}
@@ -79,8 +81,8 @@ func (o Options) withDefaults() Options {
 }
 
 func (o Options) validate() error {
-	if o.LookupTimeout < 0 || o.FoundTTL < 0 || o.AbsentTTL < 0 || o.CacheSize < 0 {
-		return errors.New("time-outs, times to live and the size of the cache can't be negative")
+	if o.LookupTimeout < 0 || o.FoundTTL < 0 || o.AbsentTTL < 0 {
+		return errors.New("time-outs and times to live can't be negative")
 	}
 	return o.Fallback.validate()
 }

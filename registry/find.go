@@ -214,7 +214,7 @@ func (s *Set) finish(k key, answer Answer) {
 	defer s.mu.Unlock()
 	delete(s.lookups, k)
 	k.endpoint.lookups--
-	if answer.Cached {
+	if answer.Cached || !s.cached {
 		return // an answer ages however often it is asked for
 	}
 	switch f := (finding{answer.State, answer.Digest}); f.state {

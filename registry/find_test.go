@@ -204,6 +204,7 @@ func TestCache(t *testing.T) {
 		{"absent expires", registry.Options{AbsentTTL: 1}, []string{"nginx:gone", "nginx:gone"}, 2},
 		{"unknown", registry.Options{}, []string{"secret", "secret"}, 2},
 		{"tags apart", registry.Options{}, []string{"nginx:1.25", "nginx:1.26"}, 2},
+		{"no cache", registry.Options{CacheSize: -1}, []string{"nginx:1.25", "nginx:1.25"}, 2},
 		{"bounded", registry.Options{CacheSize: 1}, []string{"nginx:1.25", "nginx:1.26", "nginx:1.25"}, 3},
 		{"not bounded as closely", registry.Options{CacheSize: 2}, []string{"nginx:1.25", "nginx:1.26", "nginx:1.25"}, 2},
 	}

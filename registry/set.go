@@ -18,6 +18,7 @@ type Set struct {
 	transports transports
 
 	lookupTimeout, foundTTL, absentTTL time.Duration
+	cached                             bool // answers are remembered
 	fallback                           Fallback
 	onLookup                           func(Lookup)
 
@@ -53,20 +54,25 @@ func New(options Options) (*Set, error) {
 		return nil, err
 	}
 	options = options.withDefaults()
+	capacity := uint64(options.CacheSize)
+	if options.CacheSize < 0 {
+		capacity = defaultCacheSize // the memory of failures stays on
+	}
 	s := &Set{
 		transports:    transports{},
 		lookupTimeout: options.LookupTimeout,
 		foundTTL:      options.FoundTTL,
 		absentTTL:     options.AbsentTTL,
+		cached:        options.CacheSize > 0,
 		fallback:      options.Fallback,
 		onLookup:      options.OnLookup,
 		known: ttlcache.New(
-			ttlcache.WithCapacity[key, finding](uint64(options.CacheSize)),
+			ttlcache.WithCapacity[key, finding](capacity),
 			ttlcache.WithDisableTouchOnHit[key, finding](), // an answer ages however often it is asked for
 		),
-		failed:  ttlcache.New(ttlcache.WithCapacity[key, struct{}](uint64(options.CacheSize)), ttlcache.WithDisableTouchOnHit[key, struct{}]()),
-		stalls:  ttlcache.New(ttlcache.WithCapacity[place, *stall](uint64(options.CacheSize))),
-		pauses:  ttlcache.New(ttlcache.WithCapacity[place, *pause](uint64(options.CacheSize))),
+		failed:  ttlcache.New(ttlcache.WithCapacity[key, struct{}](capacity), ttlcache.WithDisableTouchOnHit[key, struct{}]()),
+		stalls:  ttlcache.New(ttlcache.WithCapacity[place, *stall](capacity)),
+		pauses:  ttlcache.New(ttlcache.WithCapacity[place, *pause](capacity)),
 		lookups: map[key]*lookup{},
 	}
 	for i, config := range options.Registries {

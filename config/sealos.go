@@ -1,0 +1,25 @@
+package config
+
+// readSealos reads the main registry from the key sealos, as the original
+// program's ConfigMap has it. It returns the keys that are set.
+func (r *Registry) readSealos(v value) map[string]value {
+	return v.mapping(fields{
+		"address": into(&r.Address, address),
+		"auth":    r.readAuth,
+	})
+}
+
+// addSealos adds the keys below sealos to those of the top level, which have the
+// same meaning.
+func addSealos(set, sealos map[string]value) {
+	for _, key := range []string{"address", "auth"} {
+		v, ok := sealos[key]
+		if !ok {
+			continue
+		}
+		if _, twice := set[key]; twice {
+			v.problem("found beside %s of the top level, expected one of them", key)
+		}
+		set[key] = v
+	}
+}
