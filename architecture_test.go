@@ -20,7 +20,7 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 	"config":  {theirs: []string{"github.com/distribution/reference", "github.com/xrash/smetrics", "go.yaml.in/yaml/v3"}},
 	"doctor": {
 		ours:   []string{"admin", "config", "explain", "registry", "rewrite"},
-		theirs: []string{"github.com/BurntSushi/toml", "go.yaml.in/yaml/v3", "golang.org/x/sys/unix", "google.golang.org/grpc", "k8s.io/cri-api"},
+		theirs: []string{"github.com/pelletier/go-toml/v2", "go.yaml.in/yaml/v3", "golang.org/x/sys/unix", "google.golang.org/grpc", "k8s.io/cri-api"},
 	},
 	"explain": {
 		ours:   []string{"registry", "rewrite"},

@@ -1,28 +1,44 @@
 package doctor
 
-import (
-	"cmp"
-
-	"github.com/BurntSushi/toml"
-)
+import "cmp"
 
 // containerdFile is what containerd's config.toml says of images, for what it does
-// not tell over CRI. Versions 1.x and 2.x have different plugins for it.
+// not tell over CRI. Versions 1.x and 2.x have different plugins for it; containerd 2
+// reads the older one too.
 type containerdFile struct {
 	Plugins struct {
 		CRI struct {
-			SandboxImage string          `toml:"sandbox_image"`
-			Registry     containerdPaths `toml:"registry"`
+			containerdPulls
+			SandboxImage string `toml:"sandbox_image"`
+			Containerd   struct {
+				containerdUnpacking
+			} `toml:"containerd"`
 		} `toml:"io.containerd.grpc.v1.cri"`
 		Images struct {
-			Pinned   map[string]string `toml:"pinned_images"`
-			Registry containerdPaths   `toml:"registry"`
+			containerdPulls
+			containerdUnpacking
+			Pinned map[string]string `toml:"pinned_images"`
 		} `toml:"io.containerd.cri.v1.images"`
 	} `toml:"plugins"`
 }
 
-type containerdPaths struct {
-	ConfigPath string `toml:"config_path"`
+// containerdPulls and containerdUnpacking have, beside config_path, the settings with
+// which containerd since 2.1 pulls without its transfer service.
+type containerdPulls struct {
+	Registry struct {
+		ConfigPath string         `toml:"config_path"`
+		Mirrors    map[string]any `toml:"mirrors"`
+		Configs    map[string]any `toml:"configs"`
+		Auths      map[string]any `toml:"auths"`
+	} `toml:"registry"`
+	Local     bool `toml:"use_local_image_pull"`
+	SyncFS    bool `toml:"image_pull_with_sync_fs"`
+	Downloads *int `toml:"max_concurrent_downloads"`
+}
+
+type containerdUnpacking struct {
+	Discard            bool  `toml:"discard_unpacked_layers"`
+	WithoutAnnotations *bool `toml:"disable_snapshot_annotations"`
 }
 
 // readContainerd reads the file. What can't be read is empty.
@@ -31,7 +47,7 @@ func readContainerd(path string) (f containerdFile) {
 	if err != nil {
 		return f
 	}
-	if err := toml.Unmarshal(content, &f); err != nil {
+	if err := decodeTOML(content, &f); err != nil {
 		return containerdFile{}
 	}
 	return f
@@ -43,4 +59,21 @@ func (f containerdFile) sandbox() string {
 
 func (f containerdFile) configPath() string {
 	return cmp.Or(f.Plugins.Images.Registry.ConfigPath, f.Plugins.CRI.Registry.ConfigPath)
+}
+
+// localPull reports whether containerd since 2.1 pulls as before, without its transfer
+// service.
+func (f containerdFile) localPull() bool {
+	images, cri := f.Plugins.Images, f.Plugins.CRI
+	return images.containerdPulls.local() || images.containerdUnpacking.local() || cri.containerdPulls.local() || cri.Containerd.local()
+}
+
+func (p containerdPulls) local() bool {
+	const downloads = 3 // the default
+	return p.Local || p.SyncFS || p.Downloads != nil && *p.Downloads != downloads ||
+		len(p.Registry.Mirrors)+len(p.Registry.Configs)+len(p.Registry.Auths) > 0
+}
+
+func (u containerdUnpacking) local() bool {
+	return u.Discard || u.WithoutAnnotations != nil && !*u.WithoutAnnotations
 }

@@ -49,7 +49,7 @@ type node struct {
 // check is one of the checks.
 type check func(context.Context, *node) []Finding
 
-// Examine runs all checks. It never takes longer than a few seconds and twice the
+// Examine runs all checks. It never takes longer than a few seconds and four times the
 // look-up time-out, unless a file hangs.
 func Examine(ctx context.Context, options Options) Report {
 	n := &node{Options: options}

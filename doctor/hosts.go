@@ -6,76 +6,92 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/BurntSushi/toml"
 )
 
-// containerdDefault is where containerd 2 looks where no folder is configured.
+// containerdDefault is where containerd looks where no folder is configured, since 2.2.
 const containerdDefault = "/etc/containerd/certs.d:/etc/docker/certs.d"
 
 // containerdRouting reads containerd's folder of hosts
 // (github.com/containerd/containerd, docs/hosts.md).
 func (n *node) containerdRouting(host string) (routing, error) {
-	folders := cmp.Or(n.settings.Registry.ConfigPath, readContainerd(n.Files.Containerd).configPath())
-	if folders == "" {
-		_, mirrored := n.settings.Registry.Mirrors[host]
-		_, configured := n.settings.Registry.Configs[host]
-		if mirrored || configured {
-			return routing{}, errors.New("containerd has registry.mirrors or registry.configs for it, which containerd 2 does not know: set config_path, and write a hosts.toml")
-		}
-		if !strings.HasPrefix(n.runtime.version.GetRuntimeVersion(), "1.") && !strings.HasPrefix(n.runtime.version.GetRuntimeVersion(), "v1.") {
-			folders = containerdDefault
-		}
+	rules := hostsRulesOf(n.runtime.version.GetRuntimeVersion())
+	file := readContainerd(n.Files.Containerd)
+	roots, err := n.hostRoots(host, rules, file)
+	if err != nil {
+		return routing{}, err
 	}
-	source, folder := "containerd's default", ""
-	for root := range strings.SplitSeq(folders, ":") {
-		if folder = hostFolder(root, host); folder != "" {
-			break
-		}
-	}
-	var routes []route
+	found := routing{source: "containerd's default", routes: []route{{resolves: true}}}
+	several := len(roots) > 1 && rules.transfer && !file.localPull()
+	folder := hostFolder(roots, host)
 	if folder != "" {
-		source = filepath.Join(folder, "hosts.toml")
-		var err error
-		if routes, err = readHosts(folder); err != nil {
-			return routing{}, fmt.Errorf("%s: %w", source, err)
+		found.source = filepath.Join(folder, "hosts.toml")
+	}
+	switch {
+	case folder != "" && several:
+		found.ignored = errors.New("a config_path of several folders counts as one that does not exist")
+	case folder != "":
+		if found.routes, found.ignored, err = readHosts(folder, rules); err != nil {
+			return routing{}, fmt.Errorf("%s: %w", found.source, err)
 		}
 	}
-	if last := len(routes) - 1; last < 0 {
-		routes = []route{defaultRoute(host)}
-	} else if routes[last].host == "" {
-		// What is said of the certificate is said without a host, too.
-		preset := defaultRoute(host)
-		routes[last].scheme, routes[last].host, routes[last].either = preset.scheme, preset.host, preset.either
+	if last := &found.routes[len(found.routes)-1]; last.host == "" {
+		last.setDefault(host, rules)
 	}
-	first, _, _ := strings.Cut(cmp.Or(folders, containerdDefault), ":")
-	file := filepath.Join(cmp.Or(folder, filepath.Join(first, host)), "hosts.toml")
-	hints := routing{
-		source: source, routes: routes,
-		http: fmt.Sprintf("write server = %q to %s", "http://"+host, file),
-		ca:   fmt.Sprintf("write server = %q and the authority's file as ca = \"...\" to %s", "https://"+host, file),
+	switch {
+	case folder == "":
+		folder = filepath.Join(append(roots, filepath.SplitList(containerdDefault)...)[0], host)
+	case filepath.Base(folder) == "_default": // which is for other hosts, too
+		folder = filepath.Join(filepath.Dir(folder), host)
 	}
-	if folders == "" {
-		hints.http += ", and set config_path to " + first
-		hints.ca += ", and set config_path to " + first
+	found.hint(filepath.Join(folder, "hosts.toml"), host)
+	switch {
+	case len(roots) == 0:
+		found.also = ", and set config_path to " + filepath.Dir(folder)
+	case several:
+		found.also = ", and set config_path to that folder alone: " + filepath.Dir(folder)
 	}
-	return hints, nil
+	return found, nil
 }
 
-// hostFolder is the folder below root that containerd takes for a host; empty if
-// there is none.
-func hostFolder(root, host string) string {
+// hostRoots returns the folders of config_path.
+func (n *node) hostRoots(host string, rules hostsRules, file containerdFile) ([]string, error) {
+	folders := cmp.Or(n.settings.Registry.ConfigPath, file.configPath())
+	if folders != "" {
+		return filepath.SplitList(folders), nil
+	}
+	_, mirrored := n.settings.Registry.Mirrors[host]
+	_, configured := n.settings.Registry.Configs[host]
+	if mirrored || configured {
+		return nil, errors.New("containerd has registry.mirrors or registry.configs for it, which containerd 2 does not know: set config_path, and write a hosts.toml")
+	}
+	if rules.defaultFolders {
+		return filepath.SplitList(containerdDefault), nil
+	}
+	return nil, nil
+}
+
+// hint sets what to write to a hosts.toml. A table is what containerd before 1.7.32
+// needs to read the file at all.
+func (r *routing) hint(file, host string) {
+	const lines = `write to %[1]s, each on its own line: server = "%[3]s://%[2]s", [host."%[3]s://%[2]s"]`
+	r.http = fmt.Sprintf(lines, file, host, "http")
+	r.ca = fmt.Sprintf(lines+`, ca = "FILE"`, file, host, "https")
+}
+
+// hostFolder is the first folder below roots that containerd takes for a host; empty
+// if there is none.
+func hostFolder(roots []string, host string) string {
 	names := []string{host, "_default"}
 	if colon := strings.LastIndexByte(host, ':'); colon > 0 {
 		names = append([]string{host[:colon] + "_" + host[colon+1:] + "_"}, names...)
 	}
-	for _, name := range names {
-		if folder := filepath.Join(root, name); root != "" {
-			if _, err := os.Stat(folder); !errors.Is(err, fs.ErrNotExist) {
+	for _, root := range roots {
+		for _, name := range names {
+			folder := filepath.Join(root, name)
+			if _, err := os.Stat(folder); root != "" && !errors.Is(err, fs.ErrNotExist) {
 				return folder
 			}
 		}
@@ -83,122 +99,24 @@ func hostFolder(root, host string) string {
 	return ""
 }
 
-// defaultRoute is where containerd goes for a host that nothing is said of. With
-// the machine itself it tries both schemes.
-func defaultRoute(host string) route {
+// setDefault sets where containerd goes for a host that its files name no server for.
+func (r *route) setDefault(host string, rules hostsRules) {
+	r.scheme, r.host, r.path, r.resolves, r.either = "https", host, "/v2", true, false
 	if host == "docker.io" {
-		return route{scheme: "https", host: "registry-1.docker.io"}
+		r.host = "registry-1.docker.io"
+		return
 	}
 	name, port, err := net.SplitHostPort(host)
 	if err != nil {
 		name = host
 	}
-	if address := net.ParseIP(strings.Trim(name, "[]")); name == "localhost" || address != nil && address.IsLoopback() {
-		return route{scheme: "https", host: host, either: port != "" && port != "443", skipVerify: true}
+	address := net.ParseIP(strings.Trim(name, "[]"))
+	if name != "localhost" && (address == nil || !address.IsLoopback()) {
+		return
 	}
-	return route{scheme: "https", host: host}
-}
-
-// readHosts reads a folder's hosts.toml or, where there is none, its certificates
-// in Docker's form. The last route's host is empty where no server is named.
-func readHosts(folder string) ([]route, error) {
-	content, err := readFile(filepath.Join(folder, "hosts.toml"))
-	if errors.Is(err, fs.ErrNotExist) || err == nil && len(content) == 0 {
-		return []route{{authorities: certificates(folder)}}, nil
+	if !rules.localPorts || port != "" && port != "443" {
+		r.scheme = "http"
 	}
-	if err != nil {
-		return nil, err
-	}
-	return parseHosts(folder, content)
-}
-
-func certificates(folder string) []string {
-	files, err := filepath.Glob(filepath.Join(folder, "*.crt"))
-	if err != nil {
-		return nil
-	}
-	return files
-}
-
-// hostSettings is what hosts.toml says of a host. Its headers, which may hold
-// passwords, are not read.
-type hostSettings struct {
-	Capabilities []string `toml:"capabilities"`
-	CA           any      `toml:"ca"` // a file or a list of files
-	SkipVerify   bool     `toml:"skip_verify"`
-}
-
-func parseHosts(folder string, content []byte) ([]route, error) {
-	var file struct {
-		hostSettings
-		Server string                  `toml:"server"`
-		Hosts  map[string]hostSettings `toml:"host"`
-	}
-	data, err := toml.Decode(string(content), &file)
-	if err != nil {
-		return nil, notTOML(err)
-	}
-	var routes []route
-	for _, key := range data.Keys() { // in the order of the file
-		if len(key) != 2 || key[0] != "host" {
-			continue
-		}
-		settings := file.Hosts[key[1]]
-		if len(settings.Capabilities) > 0 && !settings.can("pull") {
-			continue
-		}
-		r, err := settings.route(folder, key[1])
-		if err != nil {
-			return nil, err
-		}
-		routes = append(routes, r)
-	}
-	last, err := file.route(folder, file.Server)
-	return append(routes, last), err
-}
-
-func (s hostSettings) can(capability string) bool {
-	for _, c := range s.Capabilities {
-		if strings.EqualFold(c, capability) {
-			return true
-		}
-	}
-	return false
-}
-
-func (s hostSettings) route(folder, server string) (route, error) {
-	r := route{skipVerify: s.SkipVerify}
-	switch ca := s.CA.(type) {
-	case string:
-		r.authorities = []string{ca}
-	case []any:
-		for _, file := range ca {
-			r.authorities = append(r.authorities, fmt.Sprint(file))
-		}
-	}
-	for i, file := range r.authorities {
-		if !filepath.IsAbs(file) {
-			r.authorities[i] = filepath.Join(folder, file)
-		}
-	}
-	if server == "" {
-		return r, nil
-	}
-	if !strings.HasPrefix(server, "http") {
-		server = "https://" + server
-	}
-	parsed, err := url.Parse(server)
-	if err != nil {
-		return route{}, errors.New("names a server that is no URL") // which may hold a password
-	}
-	r.scheme, r.host = parsed.Scheme, parsed.Host
-	return r, nil
-}
-
-// notTOML says where a file is wrong, but not what is there.
-func notTOML(err error) error {
-	if parse, ok := errors.AsType[toml.ParseError](err); ok {
-		return fmt.Errorf("line %d is no TOML of the form that is expected", parse.Position.Line)
-	}
-	return errors.New("is no TOML of the form that is expected")
+	r.skipVerify = r.skipVerify || !rules.localPorts || port != "80"
+	r.either = rules.fallback && r.scheme == "http" && port != "80"
 }

@@ -11,34 +11,72 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
+// newest are the rules of the newest containerd.
+var newest = hostsRulesOf("")
+
 func TestHosts(t *testing.T) {
+	way := func(scheme, host string) route {
+		return route{scheme: scheme, host: host, path: "/v2", resolves: true}
+	}
+	with := func(r route, change func(*route)) route {
+		change(&r)
+		return r
+	}
 	for _, test := range []struct {
 		name, content string
 		routes        []route
 	}{
-		{"nothing but a server", `server = "https://hub:5000"`, []route{{scheme: "https", host: "hub:5000"}}},
-		{"a server without a scheme", `server = "hub:5000"`, []route{{scheme: "https", host: "hub:5000"}}},
-		{"no server", `skip_verify = true`, []route{{skipVerify: true}}},
+		{"nothing but a server", `server = "https://hub:5000"`, []route{way("https", "hub:5000")}},
+		{"a server without a scheme", `server = "hub:5000"`, []route{way("https", "hub:5000")}},
+		{"no server", `skip_verify = true`, []route{{skipVerify: true, resolves: true}}},
 		{
 			"hosts in the order of the file",
-			"server = \"http://z\"\n[host.\"https://b\"]\nca = \"b.pem\"\n[host.\"https://b\".header]\nauthorization = \"canary\"\n[host.\"http://a\"]\nskip_verify = true\n",
-			[]route{{scheme: "https", host: "b", authorities: []string{"/certs/b.pem"}}, {scheme: "http", host: "a", skipVerify: true}, {scheme: "http", host: "z"}},
+			"server = \"http://z\"\n[host.\"https://b\"]\nca = \"b.pem\"\n[host.\"https://b\".header]\nauthorization = \"canary\"\n[host.\"http://a\"]\n",
+			[]route{
+				with(way("https", "b"), func(r *route) { r.authorities, r.authorization = []string{"/certs/b.pem"}, true }),
+				way("http", "a"), way("http", "z"),
+			},
 		},
 		{
-			"several authorities, and a host that is not pulled from",
-			"server = \"https://z\"\nca = [\"/a.pem\", \"b.pem\"]\n[host.\"https://push\"]\ncapabilities = [\"push\"]\n[host.\"https://pull\"]\ncapabilities = [\"pull\", \"resolve\"]\n",
-			[]route{{scheme: "https", host: "pull"}, {scheme: "https", host: "z", authorities: []string{"/a.pem", "/certs/b.pem"}}},
+			"several authorities and client certificates, and a host to push to",
+			"server = \"https://z\"\nca = [\"/a.pem\", \"b.pem\"]\nclient = [\"c.pem\", [\"d.crt\", \"/d.key\"]]\n[host.\"https://push\"]\ncapabilities = [\"push\"]\n[host.\"https://pull\"]\ncapabilities = [\"pull\", \"resolve\"]\n",
+			[]route{
+				with(way("https", "push"), func(r *route) { r.resolves = false }), way("https", "pull"),
+				with(way("https", "z"), func(r *route) {
+					r.authorities = []string{"/a.pem", "/certs/b.pem"}
+					r.keyPairs = [][2]string{{"/certs/c.pem", ""}, {"/certs/d.crt", "/d.key"}}
+				}),
+			},
+		},
+		{
+			"paths",
+			"server = \"https://z/v2\"\n[host.\"https://a/v2/proxy\"]\noverride_path = true\n[host.\"https://b/proxy/\"]\n",
+			[]route{
+				with(way("https", "a"), func(r *route) { r.path = "/v2/proxy" }),
+				with(way("https", "b"), func(r *route) { r.path = "/proxy/v2" }), way("https", "z"),
+			},
+		},
+		{
+			"http with TLS settings, but at port 80",
+			"server = \"http://z:80\"\nskip_verify = false\n[host.\"http://a:1\"]\nca = \"/a.pem\"\n",
+			[]route{
+				with(way("http", "a:1"), func(r *route) { r.either, r.authorities = true, []string{"/a.pem"} }),
+				way("http", "z:80"),
+			},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := parseHosts("/certs", []byte(test.content))
+			got, err := parseHosts("/certs", []byte(test.content), newest)
 			if err != nil || !reflect.DeepEqual(got, test.routes) {
 				t.Errorf("%+v, %v, want %+v", got, err, test.routes)
 			}
 		})
 	}
-	for _, content := range []string{"server = canary", "[host.\"http://canary:%zz@x\"]\n", "a = \"canary"} {
-		if _, err := parseHosts("/certs", []byte(content)); err == nil || strings.Contains(err.Error(), "canary") {
+	for _, content := range []string{
+		"server = canary", "[host.\"http://canary:%zz@x\"]\n", "a = \"canary", "capabilities = [\"canary\"]",
+		"server = [\"canary\"]", "[header]\ncanary = 1", "client = [[\"canary\"]]", "dial_timeout = \"canary\"", "host = \"canary\"",
+	} {
+		if _, err := parseHosts("/certs", []byte(content), newest); err == nil || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%q: %v", content, err)
 		}
 	}
@@ -50,15 +88,63 @@ func FuzzHosts(f *testing.F) {
 	f.Add([]byte("server = \"http://z\"\n[host.\"https://b\"]\nca = \"b.pem\"\n"))
 	f.Add([]byte("[host.\"http://a\".header]\nauthorization = \"Basic canary\"\n"))
 	f.Add([]byte("ca = [[1]]\nhost.x.capabilities = [\"pull\"]"))
+	f.Add([]byte("host = {a = {client = [[\"a\", \"b\"]]}}\n[[host]]\n"))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		routes, err := parseHosts("/certs", content)
-		if err == nil && len(routes) == 0 {
-			t.Error("no route")
-		}
-		if err != nil && len(err.Error()) > 80 {
-			t.Errorf("a long error: %v", err)
+		for _, version := range []string{"1.6.20", "2.4.2"} {
+			routes, err := parseHosts("/certs", content, hostsRulesOf(version))
+			if err == nil && len(routes) == 0 {
+				t.Error("no route")
+			}
+			if err != nil && len(err.Error()) > 80 {
+				t.Errorf("a long error: %v", err)
+			}
 		}
 	})
+}
+
+func TestHostsRules(t *testing.T) {
+	oldest := hostsRules{needsTable: true}
+	backports := hostsRules{needsTable: true, localPorts: true, fallback: true}
+	for version, want := range map[string]hostsRules{
+		"1.5.18":      oldest,
+		"1.6.20~ds1":  oldest,
+		"1.6.25":      {needsTable: true, localPorts: true},
+		"1.6.39":      backports,
+		"v1.7.0":      oldest,
+		"1.7.8":       {needsTable: true, localPorts: true},
+		"1.7.31-k3s1": backports,
+		"1.7.32":      {localPorts: true, fallback: true},
+		"v2.0.0":      {localPorts: true, fallback: true, second: true},
+		"2.0.7":       {localPorts: true, fallback: true, second: true, dialTimeout: true},
+		"2.1.0":       {localPorts: true, fallback: true, second: true, dialTimeout: true, transfer: true},
+		"v2.4.2":      newest,
+		"main":        newest,
+	} {
+		if got := hostsRulesOf(version); got != want {
+			t.Errorf("%s: %+v, want %+v", version, got, want)
+		}
+	}
+}
+
+// TestHostsHints requires that a hint's lines are those of a form that containerd was
+// seen to take in every version of the table.
+func TestHostsHints(t *testing.T) {
+	r := routing{}
+	r.hint("FILE", "hub:5000")
+	for hint, want := range map[string]string{
+		r.http: "server = \"http://hub:5000\"\n[host.\"http://hub:5000\"]",
+		r.ca:   "server = \"https://hub:5000\"\n[host.\"https://hub:5000\"]\nca = \"FILE\"",
+	} {
+		lines := strings.ReplaceAll(strings.TrimPrefix(hint, "write to FILE, each on its own line: "), ", ", "\n")
+		if lines != want {
+			t.Errorf("%s\ngives\n%s\nwant\n%s", hint, lines, want)
+		}
+		for _, version := range []string{"1.6.20", "2.4.2"} {
+			if _, err := parseHosts("/certs", []byte(lines), hostsRulesOf(version)); err != nil {
+				t.Errorf("containerd %s ignores\n%s\n%v", version, lines, err)
+			}
+		}
+	}
 }
 
 // TestContainerdRouting is about which file counts, and what does without one.
@@ -74,32 +160,86 @@ func TestContainerdRouting(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	put("1/hub_5000_/hosts.toml", `server = "http://hub:5000"`)
+	put("1/hub_5000_/hosts.toml", "server = \"http://hub:5000\"\n[host]")
 	put("1/hub:5000/hosts.toml", `server = "https://wrong"`)
 	put("2/hub:5000/hosts.toml", `server = "https://wrong"`)
 	put("2/docker.io/hosts.toml", `[host."https://mirror"]`)
 	put("2/certs.example/ca.crt", "")
-	put("3/_default/hosts.toml", `server = "https://everything"`)
-	put("config.toml", "version = 3\n[plugins.\"io.containerd.cri.v1.images\".registry]\nconfig_path = \""+root+"/3\"\n")
-	n := &node{runtime: peer{version: &cri.VersionResponse{RuntimeName: "containerd", RuntimeVersion: "1.7.0"}}}
+	put("2/certs.example/a.cert", "")
+	put("2/certs.example/b.cert", "")
+	put("2/certs.example/b.key", "")
+	put("2/old.example/hosts.toml", `server = "https://ignored"`)
+	put("3/_default/hosts.toml", "server = \"https://everything\"\n[host]")
+	const images = "version = 3\n[plugins.\"io.containerd.cri.v1.images\"%s]\n"
+	put("config.toml", strings.Replace(images, "%s", ".registry", 1)+"config_path = \""+root+"/3\"\n")
+	put("two.toml", strings.Replace(images, "%s", ".registry", 1)+"config_path = \""+root+"/2:"+root+"/3\"\n")
+	put("local.toml", strings.Replace(images, "%s", "", 1)+"max_concurrent_downloads = 5\n[plugins.\"io.containerd.cri.v1.images\".registry]\nconfig_path = \""+root+"/2:"+root+"/3\"\n")
+	put("legacy.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd]\ndiscard_unpacked_layers = true\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \""+root+"/2:"+root+"/3\"\n")
+	n := &node{runtime: peer{version: &cri.VersionResponse{RuntimeName: "containerd"}}}
+	certificates := route{
+		scheme: "https", host: "certs.example", path: "/v2", resolves: true, authorities: []string{root + "/2/certs.example/ca.crt"},
+		keyPairs: [][2]string{{root + "/2/certs.example/a.cert", ""}, {root + "/2/certs.example/b.cert", root + "/2/certs.example/b.key"}},
+	}
+	way := func(scheme, host string) route {
+		return route{scheme: scheme, host: host, path: "/v2", resolves: true}
+	}
+	local := func(scheme, host string, either, skipVerify bool) route {
+		return route{scheme: scheme, host: host, path: "/v2", resolves: true, either: either, skipVerify: skipVerify}
+	}
 	for _, test := range []struct {
+		version             string
 		folders, file, host string
 		source              string
+		ignored             string
 		want                route // the last
 	}{
-		{root + "/1:" + root + "/2", "", "hub:5000", "/1/hub_5000_/hosts.toml", route{scheme: "http", host: "hub:5000"}},
-		{root + "/1:" + root + "/2", "", "docker.io", "/2/docker.io/hosts.toml", route{scheme: "https", host: "registry-1.docker.io"}},
-		{root + "/2", "", "certs.example", "/2/certs.example/hosts.toml", route{scheme: "https", host: "certs.example", authorities: []string{root + "/2/certs.example/ca.crt"}}},
-		{root + "/2", "", "other.example", "containerd's default", route{scheme: "https", host: "other.example"}},
-		{"", "config.toml", "other.example", "/3/_default/hosts.toml", route{scheme: "https", host: "everything"}},
-		{"", "", "127.0.0.1:5000", "containerd's default", route{scheme: "https", host: "127.0.0.1:5000", either: true, skipVerify: true}},
-		{"", "", "localhost", "containerd's default", route{scheme: "https", host: "localhost", skipVerify: true}},
+		{"1.7.0", root + "/1:" + root + "/2", "", "hub:5000", "/1/hub_5000_/hosts.toml", "", way("http", "hub:5000")},
+		{"1.7.0", root + "/1:" + root + "/2", "", "docker.io", "/2/docker.io/hosts.toml", "", way("https", "registry-1.docker.io")},
+		{"1.7.0", root + "/2", "", "certs.example", "/2/certs.example/hosts.toml", "", certificates},
+		{"1.7.0", root + "/2", "", "old.example", "/2/old.example/hosts.toml", "no table", way("https", "old.example")},
+		{"1.7.0", root + "/2", "", "other.example", "containerd's default", "", way("https", "other.example")},
+		{"2.4.2", "", "config.toml", "other.example", "/3/_default/hosts.toml", "", way("https", "everything")},
+		{"2.4.2", "", "two.toml", "old.example", "/2/old.example/hosts.toml", "several folders", way("https", "old.example")},
+		{"2.0.0", "", "two.toml", "old.example", "/2/old.example/hosts.toml", "", way("https", "ignored")},
+		{"2.4.2", "", "local.toml", "old.example", "/2/old.example/hosts.toml", "", way("https", "ignored")},
+		{"2.4.2", "", "legacy.toml", "old.example", "/2/old.example/hosts.toml", "", way("https", "ignored")},
+		{"1.6.20", "", "", "127.0.0.1:5000", "containerd's default", "", local("http", "127.0.0.1:5000", false, true)},
+		{"2.4.2", "", "", "127.0.0.1:5000", "containerd's default", "", local("http", "127.0.0.1:5000", true, true)},
+		{"1.6.20", "", "", "localhost", "containerd's default", "", local("http", "localhost", false, true)},
+		{"2.4.2", "", "", "localhost", "containerd's default", "", local("https", "localhost", false, true)},
+		{"2.4.2", "", "", "[::1]:80", "containerd's default", "", local("http", "[::1]:80", false, false)},
 	} {
+		n.runtime.version.RuntimeVersion = test.version
 		n.settings.Registry.ConfigPath, n.Files.Containerd = test.folders, filepath.Join(root, test.file)
 		got, err := n.containerdRouting(test.host)
-		if err != nil || !strings.HasSuffix(got.source, test.source) || !reflect.DeepEqual(got.routes[len(got.routes)-1], test.want) {
-			t.Errorf("%s in %s%s: %+v, %v", test.host, test.folders, test.file, got, err)
+		ignored := ""
+		if got.ignored != nil {
+			ignored = got.ignored.Error()
 		}
+		if err != nil || !strings.HasSuffix(got.source, test.source) || !strings.Contains(ignored, test.ignored) || (ignored == "") != (test.ignored == "") ||
+			!reflect.DeepEqual(got.routes[len(got.routes)-1], test.want) {
+			t.Errorf("%s in %s%s, containerd %s: %+v, %v", test.host, test.folders, test.file, test.version, got, err)
+		}
+	}
+	// What else a hint has to say: the default of two folders counts as none.
+	for _, test := range []struct{ version, folders, file, also string }{
+		{"2.4.2", "", "", ", and set config_path to that folder alone: /etc/containerd/certs.d"},
+		{"2.4.2", "", "two.toml", ", and set config_path to that folder alone: " + root + "/3"},
+		{"2.4.2", "", "local.toml", ""},
+		{"2.1.0", "", "", ", and set config_path to /etc/containerd/certs.d"},
+		{"1.6.20", "", "", ", and set config_path to /etc/containerd/certs.d"},
+		{"1.6.20", root + "/1:" + root + "/2", "", ""},
+	} {
+		n.runtime.version.RuntimeVersion = test.version
+		n.settings.Registry.ConfigPath, n.Files.Containerd = test.folders, filepath.Join(root, test.file)
+		if got, err := n.containerdRouting("nowhere.invalid"); err != nil || got.also != test.also {
+			t.Errorf("containerd %s with %s%s: %q, %v, want %q", test.version, test.folders, test.file, got.also, err, test.also)
+		}
+	}
+	// A hint never writes to the folder for all hosts.
+	n.settings.Registry.ConfigPath = root + "/3"
+	if got, err := n.containerdRouting("hub.example"); err != nil || !strings.Contains(got.http, root+"/3/hub.example/hosts.toml") {
+		t.Errorf("with a folder for all hosts: %q, %v", got.http, err)
 	}
 	n.settings.Registry.ConfigPath, n.Files.Containerd = "", ""
 	n.settings.Registry.Mirrors = map[string]json.RawMessage{"hub:5000": nil}

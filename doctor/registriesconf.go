@@ -1,27 +1,37 @@
 package doctor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
 	"strings"
-
-	"github.com/BurntSushi/toml"
 )
 
-// registriesFile is registries.conf (containers-registries.conf(5)), version 2.
+// registriesFile is registries.conf (containers-registries.conf(5)): version 2, and
+// of version 1 whether anything of it is there.
 type registriesFile struct {
-	Registries []struct {
-		Prefix   string `toml:"prefix"`
-		Location string `toml:"location"`
-		Insecure bool   `toml:"insecure"`
-		Blocked  bool   `toml:"blocked"`
-		Mirrors  []struct {
-			Location string `toml:"location"`
-			Insecure bool   `toml:"insecure"`
-		} `toml:"mirror"`
-	} `toml:"registry"`
+	Registries []registriesEntry `toml:"registry"`
+	First      struct {
+		Search, Insecure, Block struct {
+			Registries []string `toml:"registries"`
+		}
+	} `toml:"registries"`
+}
+
+type registriesEntry struct {
+	registriesEndpoint
+	Prefix       string               `toml:"prefix"`
+	Blocked      bool                 `toml:"blocked"`
+	ByDigestOnly bool                 `toml:"mirror-by-digest-only"`
+	Mirrors      []registriesEndpoint `toml:"mirror"`
+}
+
+type registriesEndpoint struct {
+	Location       string `toml:"location"`
+	Insecure       bool   `toml:"insecure"`
+	PullFromMirror string `toml:"pull-from-mirror"`
 }
 
 // crioRouting reads CRI-O's files for a host: the main one and those of its folder,
@@ -33,7 +43,11 @@ func crioRouting(path string, folders []string, host string) (routing, error) {
 		return routing{}, err
 	}
 	found := routing{source: "CRI-O's default", routes: []route{crioRoute(folders, host, false)}}
-	for _, file := range append([]string{path}, more...) {
+	found.http = fmt.Sprintf("add a [[registry]] with location = %q and insecure = true to %s", host, path)
+	found.ca = fmt.Sprintf("put its authority's certificate into /etc/containers/certs.d/%s/ca.crt", host)
+	prefixes := map[string]registriesEntry{}
+	sources := map[string]string{}
+	for i, file := range append([]string{path}, more...) {
 		content, err := readFile(file)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -41,57 +55,136 @@ func crioRouting(path string, folders []string, host string) (routing, error) {
 		if err != nil {
 			return routing{}, err
 		}
-		routes, err := parseRegistries(content, folders, host)
+		entries, err := parseRegistries(content, i > 0)
 		if err != nil {
-			return routing{}, fmt.Errorf("%s: %w", file, err)
+			return routing{}, fmt.Errorf("%s: %w: %w", file, errRefused, err)
 		}
-		if routes != nil {
-			found.source, found.routes = file, routes
+		for prefix, entry := range entries {
+			prefixes[prefix], sources[prefix] = entry, file
 		}
 	}
-	found.http = fmt.Sprintf("add a [[registry]] with location = %q and insecure = true to %s", host, path)
-	found.ca = fmt.Sprintf("put its authority's certificate into /etc/containers/certs.d/%s/ca.crt", host)
+	longest := ""
+	for prefix := range prefixes {
+		if covers(prefix, host) >= 0 && len(prefix) > len(longest) {
+			longest = prefix
+		}
+	}
+	if longest != "" {
+		found.source, found.routes = sources[longest], prefixes[longest].routes(folders, host)
+	}
 	return found, nil
 }
 
-// parseRegistries returns the routes to a host; nil where the file says nothing of
-// it, and none where it may not be asked.
-func parseRegistries(content []byte, folders []string, host string) ([]route, error) {
+// parseRegistries returns a file's entries by their prefixes. Of two with the same the
+// first counts. A file of the folder may not be of version 1.
+func parseRegistries(content []byte, inFolder bool) (map[string]registriesEntry, error) {
 	var file registriesFile
-	if err := toml.Unmarshal(content, &file); err != nil {
-		return nil, notTOML(err)
+	if err := decodeTOML(content, &file); err != nil {
+		return nil, err
 	}
+	first := file.First
+	if len(first.Search.Registries)+len(first.Insecure.Registries)+len(first.Block.Registries) > 0 {
+		if inFolder || len(file.Registries) > 0 {
+			return nil, errors.New("version 1 of the form is not allowed there")
+		}
+		for _, location := range append(first.Insecure.Registries, first.Block.Registries...) {
+			file.Registries = append(file.Registries, registriesEntry{registriesEndpoint: registriesEndpoint{Location: location}})
+		}
+		for i := range file.Registries {
+			entry := &file.Registries[i]
+			entry.Insecure = contains(first.Insecure.Registries, entry.Location)
+			entry.Blocked = contains(first.Block.Registries, entry.Location)
+		}
+	}
+	entries := map[string]registriesEntry{}
+	for _, entry := range file.Registries {
+		prefix := strings.TrimRight(cmp.Or(entry.Prefix, entry.Location), "/")
+		switch _, twice := entries[prefix]; {
+		case entry.Location == "" && !strings.HasPrefix(prefix, "*."):
+			return nil, errors.New("a [[registry]] has no location")
+		case strings.HasPrefix(prefix, "*.") && strings.ContainsAny(prefix, "/@:"):
+			return nil, errors.New("a prefix with * has more than a host in it")
+		case !entry.valid():
+			return nil, errors.New("a location has a scheme, or a mirror has none or a pull-from-mirror that is not known")
+		case !twice:
+			entries[prefix] = entry
+		}
+	}
+	return entries, nil
+}
+
+func contains(list []string, text string) bool {
+	for _, item := range list {
+		if strings.TrimRight(item, "/") == strings.TrimRight(text, "/") {
+			return true
+		}
+	}
+	return false
+}
+
+// valid reports whether CRI-O takes the locations and what pulls they are for.
+func (e registriesEntry) valid() bool {
+	hasScheme := func(location string) bool {
+		return strings.HasPrefix(location, "http://") || strings.HasPrefix(location, "https://")
+	}
+	if hasScheme(e.Location) || hasScheme(e.Prefix) || e.PullFromMirror != "" {
+		return false
+	}
+	for _, mirror := range e.Mirrors {
+		switch mirror.PullFromMirror {
+		case "", "all", "digest-only", "tag-only":
+		default:
+			return false
+		}
+		if mirror.Location == "" || hasScheme(mirror.Location) || e.ByDigestOnly && mirror.PullFromMirror != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// covers returns how much of a host is what a prefix stands for, -1 if it is not for
+// the host. A prefix without a port is for each port.
+func covers(prefix, host string) int {
+	end := -1
+	if suffix, ok := strings.CutPrefix(prefix, "*"); ok {
+		if at := strings.Index(host, suffix); at >= 0 {
+			end = at + len(suffix)
+		}
+	} else if strings.HasPrefix(host, prefix) {
+		end = len(prefix)
+	}
+	if end < 0 || end < len(host) && host[end] != ':' {
+		return -1
+	}
+	return end
+}
+
+// routes returns where CRI-O goes for a tag of the host; nowhere if it may not.
+func (e registriesEntry) routes(folders []string, host string) []route {
+	if e.Blocked {
+		return nil
+	}
+	rest := host[covers(strings.TrimRight(cmp.Or(e.Prefix, e.Location), "/"), host):]
 	var routes []route
-	for _, r := range file.Registries {
-		prefix := r.Prefix
-		if prefix == "" {
-			prefix = r.Location
+	for _, mirror := range e.Mirrors {
+		if !e.ByDigestOnly && mirror.PullFromMirror != "digest-only" {
+			routes = append(routes, crioRoute(folders, strings.TrimRight(mirror.Location, "/")+rest, mirror.Insecure))
 		}
-		wildcard, isWildcard := strings.CutPrefix(prefix, "*")
-		if prefix != host && (!isWildcard || !strings.HasSuffix(host, wildcard)) {
-			continue
-		}
-		routes = []route{}
-		if r.Blocked {
-			continue
-		}
-		for _, mirror := range r.Mirrors {
-			routes = append(routes, crioRoute(folders, mirror.Location, mirror.Insecure))
-		}
-		location := r.Location
-		if location == "" {
-			location = host
-		}
-		routes = append(routes, crioRoute(folders, location, r.Insecure))
 	}
-	return routes, nil
+	location := host
+	if e.Location != "" {
+		location = strings.TrimRight(e.Location, "/") + rest
+	}
+	return append(routes, crioRoute(folders, location, e.Insecure))
 }
 
 // crioRoute is the way to a location: a host and maybe a path on it. An insecure
-// one is asked over https without verification, and over http.
+// one is asked over https without verification, and over http. Which login CRI-O sends
+// to it is not known here.
 func crioRoute(folders []string, location string, insecure bool) route {
 	host, _, _ := strings.Cut(location, "/")
-	r := route{scheme: "https", host: host, either: insecure, skipVerify: insecure}
+	r := route{scheme: "https", host: host, path: "/v2", either: insecure, skipVerify: insecure, resolves: true, authorization: true}
 	if host == "docker.io" {
 		r.host = "registry-1.docker.io"
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"image-cri-shim/config"
@@ -15,12 +16,18 @@ import (
 
 // registries says of each registry how far the way to it goes, and whether the
 // runtime gets there too.
-func registries(_ context.Context, n *node) []Finding {
+func registries(ctx context.Context, n *node) []Finding {
 	if len(n.visits) == 0 {
 		return []Finding{topic{"registries", n.File}.warn("set address", "none is configured: the shim only forwards")}
 	}
+	trust := make([][]Finding, len(n.visits))
+	var running sync.WaitGroup
+	for i, v := range n.visits {
+		running.Go(func() { trust[i] = n.trust(ctx, v, n.configured(v)) })
+	}
+	running.Wait()
 	var findings []Finding
-	for _, v := range n.visits {
+	for i, v := range n.visits {
 		configured := n.configured(v)
 		findings = append(findings, arrival(v, configured)...)
 		if v.Connection == nil && v.Name == nil && v.TLS == nil && v.Answer == nil {
@@ -29,7 +36,7 @@ func registries(_ context.Context, n *node) []Finding {
 		if !v.Date.IsZero() {
 			findings = append(findings, clock(v))
 		}
-		findings = append(findings, n.trust(v, configured)...)
+		findings = append(findings, trust[i]...)
 	}
 	return findings
 }

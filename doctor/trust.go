@@ -1,33 +1,31 @@
 package doctor
 
 import (
-	"crypto/x509"
+	"context"
+	"errors"
 	"fmt"
 	"net"
-	"os"
+	"strings"
 
 	"image-cri-shim/config"
 	"image-cri-shim/registry"
 )
 
-// route is a host that the runtime asks for the images of a registry.
-type route struct {
-	scheme, host string
-	either       bool     // the other scheme is tried, too
-	skipVerify   bool     // its certificate is not verified
-	authorities  []string // files with certificates that are trusted beside the system's
-}
-
 // routing is where the runtime goes for a registry's images.
 type routing struct {
-	source string  // the file that says so
-	routes []route // the first is asked first
-	http   string  // what to do so that it uses http for the host in question
-	ca     string  // and so that it trusts an authority, whose file is yet to be named
+	source  string  // the file that says so
+	ignored error   // why the runtime does not use that file
+	routes  []route // the first is asked first
+	http    string  // what to do so that it uses http for the host in question
+	ca      string  // and so that it trusts an authority; "FILE" in it is the certificate's file
+	also    string  // what else to do, behind either of these
 }
 
+// errRefused is a file that the runtime refuses, so that it pulls nothing.
+var errRefused = errors.New("the runtime refuses it and pulls nothing")
+
 // trust compares the runtime's way to a registry, which pulls take, with the shim's.
-func (n *node) trust(v registry.Visit, configured config.Registry) []Finding {
+func (n *node) trust(ctx context.Context, v registry.Visit, configured config.Registry) []Finding {
 	if !n.runtime.answers() {
 		return nil // that is said already
 	}
@@ -35,71 +33,119 @@ func (n *node) trust(v registry.Visit, configured config.Registry) []Finding {
 	if !n.runtime.isContainerd() && !n.runtime.isCRIO() {
 		return []Finding{t.warn("see that the runtime can pull from it", "where %s has such settings is not known", n.runtime.name())}
 	}
-	name, plain := host(v)
+	if v.Name != nil || v.Connection != nil || v.TLS != nil || v.Answer != nil {
+		return nil // that is said already, too
+	}
 	routing, err := n.routing(v)
-	if err != nil {
+	switch {
+	case errors.Is(err, errRefused):
+		return []Finding{t.fail("mend the file", "%v", err)}
+	case err != nil:
 		return []Finding{unreadable(t, err)}
-	}
-	for _, r := range routing.routes {
-		if withPort(r.host, r.scheme == "http") != withPort(name, plain) && r.host != name {
-			continue
-		}
-		if !r.either && plain != (r.scheme == "http") {
-			hint := routing.http
-			if !plain {
-				hint = "use https there: " + routing.ca
-			}
-			return []Finding{t.fail(hint, "%s: the runtime speaks %s to it, the shim does not", routing.source, r.scheme)}
-		}
-		if plain {
-			return []Finding{t.ok("%s: the runtime speaks http to it, too", routing.source)}
-		}
-		return r.verify(t, v, configured, routing)
-	}
-	if len(routing.routes) == 0 {
+	case len(routing.routes) == 0:
 		return []Finding{t.fail("let the runtime ask it", "%s: the runtime may not ask it", routing.source)}
 	}
-	return []Finding{t.warn("let the runtime ask the same host, or see that both have the same images",
-		"%s: the runtime asks %s in its place", routing.source, routing.routes[0].host)}
+	ctx, cancel := context.WithTimeout(ctx, n.Settings.LookupTimeout)
+	defer cancel()
+	name, plain := host(v)
+	answers, err := askAll(ctx, routing.routes, name)
+	if err != nil {
+		return []Finding{t.fail("mend that file, or leave it out of "+routing.source, "%s: %v, so that it asks no host", routing.source, err)}
+	}
+	j := judgement{topic: t, routing: routing, answers: answers, host: name, plain: plain, configured: configured, runtime: n.runtime.name()}
+	return []Finding{j.finding()}
 }
 
-// verify does with the registry's certificate as the runtime would.
-func (r route) verify(t topic, v registry.Visit, configured config.Registry, routing routing) []Finding {
-	switch {
-	case r.skipVerify && configured.InsecureSkipVerify:
-		return []Finding{t.ok("%s: not verified, as by the shim", routing.source)}
+// judgement is what there is to judge a runtime's way to a registry by.
+type judgement struct {
+	topic
+	routing
+	answers    []answer
+	host       string // of the registry
+	plain      bool   // the shim speaks http to it
+	configured config.Registry
+	runtime    string
+}
+
+func (j judgement) finding() Finding {
+	serving := 0
+	for serving < len(j.routes) && j.answers[serving].err != nil {
+		serving++
+	}
+	if serving == len(j.routes) {
+		return j.unreachable()
+	}
+	r, scheme := j.routes[serving], j.answers[serving].scheme
+	switch failed := j.failed(serving); {
+	case !j.own(r):
+		return j.warn("let the runtime ask the same host, or see that both have the same images",
+			"%s: the runtime asks %s in its place%s", j.source, r.host, j.remark())
+	case j.ignored != nil:
+		return j.warn("mend the file, or remove it"+j.also, "%s: %s does not use it: %v. It reaches the registry without it", j.source, j.runtime, j.ignored)
+	case scheme == "https" && r.skipVerify && !j.configured.InsecureSkipVerify:
+		return j.warn(j.verification()+", and leave out what turns that off", "%s: the runtime does not verify its certificate, the shim does", j.source)
+	case failed != "":
+		return j.warn("mend that route, or remove it", "%s: the runtime reaches the registry, but tries first at each pull: %s", j.source, failed)
+	case scheme == "http":
+		return j.ok("%s: the runtime speaks http to it, too", j.source)
 	case r.skipVerify:
-		return []Finding{t.warn(routing.ca+", and leave out what turns that off", "%s: the runtime does not verify its certificate, the shim does", routing.source)}
-	case v.Session == nil:
-		return nil // there was no certificate to verify
+		return j.ok("%s: not verified, as by the shim", j.source)
 	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
+	return j.ok("%s: its certificate is trusted", j.source)
+}
+
+// unreachable is the finding where no route leads anywhere.
+func (j judgement) unreachable() Finding {
+	hint := j.http + j.also
+	if !j.plain {
+		hint = j.verification()
 	}
-	for _, file := range r.authorities {
-		content, err := os.ReadFile(file)
-		if err != nil || !pool.AppendCertsFromPEM(content) {
-			return []Finding{t.fail("put a certificate in PEM form there", "%s: the runtime can't read %s", routing.source, file)}
+	text := j.failed(len(j.routes))
+	if text == "" {
+		text = "no host there is asked for tags, which takes both capabilities, pull and resolve"
+	}
+	return j.fail(hint, "%s: the runtime can't pull from it: %s%s", j.source, text, j.remark())
+}
+
+// failed joins why the routes before one don't serve it.
+func (j judgement) failed(before int) string {
+	var reasons []string
+	for i, r := range j.routes[:before] {
+		if !r.resolves {
+			continue
 		}
-	}
-	chain := v.Session.PeerCertificates
-	intermediates := x509.NewCertPool()
-	for _, certificate := range chain[1:] {
-		intermediates.AddCert(certificate)
-	}
-	name := r.host
-	if alone, _, err := net.SplitHostPort(r.host); err == nil {
-		name = alone
-	}
-	if _, err := chain[0].Verify(x509.VerifyOptions{DNSName: name, Roots: pool, Intermediates: intermediates}); err != nil {
-		hint := routing.ca
-		if configured.CA != "" {
-			hint = fmt.Sprintf("%s (the shim's is %s)", hint, configured.CA)
+		reason := j.answers[i].err.Error()
+		if j.own(r) && !r.either && j.plain == (r.scheme == "https") {
+			reason = fmt.Sprintf("the runtime speaks %s to it, the shim does not (%s)", r.scheme, reason)
 		}
-		return []Finding{t.fail(hint, "%s: the runtime does not trust its certificate: %v", routing.source, err)}
+		reasons = append(reasons, r.String()+": "+reason)
 	}
-	return []Finding{t.ok("%s: its certificate is trusted", routing.source)}
+	return strings.Join(reasons, "; ")
+}
+
+// remark is why the file does not count, if so.
+func (j judgement) remark() string {
+	if j.ignored == nil {
+		return ""
+	}
+	return fmt.Sprintf(". %s does not use the file: %v", j.runtime, j.ignored)
+}
+
+// verification is what to do so that the runtime verifies the registry's certificate.
+func (j judgement) verification() string {
+	file := j.configured.CA
+	switch {
+	case file == "":
+		return strings.Replace(j.ca, `"FILE"`, `"FILE" (the authority's)`, 1) + j.also
+	case strings.Contains(j.ca, `"FILE"`):
+		return strings.Replace(j.ca, "FILE", file, 1) + j.also
+	}
+	return fmt.Sprintf("%s (the shim's is %s)%s", j.ca, file, j.also)
+}
+
+// own reports whether a route leads to the registry's own host.
+func (j judgement) own(r route) bool {
+	return r.host == j.host || withPort(r.host, r.scheme == "http") == withPort(j.host, j.plain)
 }
 
 // routing finds out where the runtime goes for a registry's images.

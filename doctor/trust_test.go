@@ -1,11 +1,15 @@
 package doctor
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -14,43 +18,98 @@ import (
 )
 
 // TestTrustOfCRIO is about what registries.conf says of a registry. The same with
-// containerd's hosts.toml, and certificates, are tested end to end.
+// containerd's hosts.toml is in [TestHostsForms].
 func TestTrustOfCRIO(t *testing.T) {
+	b := openHostsBed(t)
 	file := filepath.Join(t.TempDir(), "registries.conf")
-	content := "[[registry]]\nlocation = \"insecure:1\"\ninsecure = true\n[[registry]]\nlocation = \"blocked:1\"\nblocked = true\n" +
-		"[[registry]]\nlocation = \"mirrored:1\"\n[[registry.mirror]]\nlocation = \"mirror:1\"\n[[registry]]\nprefix = \"moved:1\"\nlocation = \"elsewhere:1\"\n"
-	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	n := &node{
-		Options: Options{Files: Files{Registries: file}},
+		Options: Options{Settings: &config.Config{LookupTimeout: 10 * time.Second}, Files: Files{Registries: file, Certificates: []string{b.file("certs.d")}}},
 		runtime: peer{version: &cri.VersionResponse{RuntimeName: "cri-o"}},
 	}
-	for _, test := range []struct {
-		address string
-		level   Level
-		hint    string
-	}{
-		{"http://insecure:1", OK, ""},
-		{"https://insecure:1", Warn, "/etc/containers/certs.d/insecure:1/ca.crt"},
-		{"http://unknown:1", Fail, `add a [[registry]] with location = "unknown:1" and insecure = true to ` + file},
-		{"http://mirrored:1", Fail, "insecure = true"},
-		{"http://blocked:1", Fail, "let the runtime ask it"},
-		{"https://moved:1", Warn, "ask the same host"},
-	} {
-		_, host, _ := strings.Cut(test.address, "://")
-		got := n.trust(registry.Visit{Registry: test.address, Host: host}, config.Registry{})
-		if len(got) != 1 || got[0].Level != test.level || !strings.Contains(got[0].Hint, test.hint) {
-			t.Errorf("%s: %+v", test.address, got)
+	examine := func(content, address string) Finding {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(b.expand(content)), 0o600); err != nil {
+			t.Fatal(err)
 		}
+		address = b.expand(address)
+		_, host, _ := strings.Cut(address, "://")
+		found := n.trust(context.Background(), registry.Visit{Registry: address, Host: host}, config.Registry{})
+		if len(found) != 1 {
+			t.Fatalf("%q: %+v", content, found)
+		}
+		return found[0]
+	}
+	const entry = "[[registry]]\nlocation = \"%s\"\n"
+	insecure := func(location string) string { return fmt.Sprintf(entry+"insecure = true\n", location) }
+	mirrored := func(location, mirror string, more string) string {
+		return fmt.Sprintf(entry+"[[registry.mirror]]\nlocation = \"%s\"\n%s", location, mirror, more)
+	}
+	for _, test := range []struct {
+		name, content, address string
+		level                  Level
+		text, hint             string
+	}{
+		{"insecure", insecure("$HTTP"), "http://$HTTP", OK, "speaks http", ""},
+		{"insecure TLS", insecure("$TLS"), "https://$TLS", Warn, "does not verify", "/etc/containers/certs.d/"},
+		{"nothing said", "", "http://$HTTP", Fail, "speaks https to it", "insecure = true to " + file},
+		{"untrusted", "", "https://$TLS", Fail, "does not trust its certificate", "ca.crt"},
+		{"blocked", fmt.Sprintf(entry+"blocked = true\n", "$HTTP"), "http://$HTTP", Fail, "may not ask it", "let the runtime ask it"},
+		{"moved", "[[registry]]\nprefix = \"$HTTP\"\nlocation = \"$MIRROR\"\ninsecure = true\n", "http://$HTTP", Warn, "in its place", "ask the same host"},
+		{"moved to a dead host", "[[registry]]\nprefix = \"$HTTP\"\nlocation = \"$DEAD\"\ninsecure = true\n", "http://$HTTP", Fail, "connection refused", "insecure = true"},
+		{"mirror", mirrored("$HTTP", "$MIRROR", "insecure = true\n"), "http://$HTTP", Warn, "in its place", "ask the same host"},
+		{"mirror for digests", mirrored("$HTTP", "$MIRROR", "insecure = true\npull-from-mirror = \"digest-only\"\n"), "http://$HTTP", Fail, "speaks https to it", "insecure = true"},
+		{"dead mirror", insecure("$HTTP") + "[[registry.mirror]]\nlocation = \"$DEAD\"\n", "http://$HTTP", Warn, "tries first at each pull", "remove it"},
+		{"broken mirror alone", mirrored("$HTTP", "$BROKEN", "insecure = true\n"), "http://$HTTP", Fail, "500", "insecure = true"},
+		{"version 1", "[registries.insecure]\nregistries = [\"$HTTP\"]\n", "http://$HTTP", OK, "speaks http", ""},
+		{"both versions", "[registries.insecure]\nregistries = [\"$HTTP\"]\n" + insecure("$HTTP"), "http://$HTTP", Fail, "version 1", "mend the file"},
+		{"a scheme", insecure("http://$HTTP"), "http://$HTTP", Fail, "refuses it", "mend the file"},
+		{"no TOML", "a = canary", "http://$HTTP", Fail, "line 1", "mend the file"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := examine(test.content, test.address)
+			if got.Level != test.level || !strings.Contains(got.Text, test.text) || !strings.Contains(got.Hint, test.hint) || strings.Contains(got.Text, "canary") {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+	folder := filepath.Join(b.file("certs.d"), b.names["TLS"])
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(b.file("ca.pem"), filepath.Join(folder, "ca.crt")); err != nil {
+		t.Fatal(err)
+	}
+	if got := examine("", "https://$TLS"); got.Level != OK {
+		t.Errorf("with its authority: %+v", got)
 	}
 	unseen := registry.Visit{Registry: "https://unknown", Host: "unknown", Name: errors.New("no name")}
-	if got := n.trust(unseen, config.Registry{}); len(got) > 0 {
-		t.Errorf("without a certificate to look at: %+v", got)
+	if got := n.trust(context.Background(), unseen, config.Registry{}); len(got) > 0 {
+		t.Errorf("without a registry to look at: %+v", got)
 	}
 	n.runtime.version.RuntimeName = "other"
-	if got := n.trust(unseen, config.Registry{}); len(got) != 1 || got[0].Level != Warn {
+	if got := n.trust(context.Background(), unseen, config.Registry{}); len(got) != 1 || got[0].Level != Warn {
 		t.Errorf("an unknown runtime: %+v", got)
+	}
+}
+
+// TestRoutesAreBounded requires that a file of many hosts is not asked as a whole.
+func TestRoutesAreBounded(t *testing.T) {
+	asked := make(chan struct{}, 100)
+	server := &hostsBed{names: map[string]string{}}
+	server.serve(t, "HTTP", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked <- struct{}{}
+		w.WriteHeader(http.StatusInternalServerError)
+	}), nil)
+	routes := make([]route, 3*routeLimit)
+	for i := range routes {
+		routes[i] = route{scheme: "http", host: server.names["HTTP"], path: "/v2", resolves: true}
+	}
+	answers, err := askAll(context.Background(), routes, "")
+	if err != nil || len(asked) != routeLimit {
+		t.Errorf("%d requests, %v, want %d", len(asked), err, routeLimit)
+	}
+	if last := answers[len(answers)-1]; last.err == nil {
+		t.Error("a host that was not asked has answered")
 	}
 }
 

@@ -115,7 +115,7 @@ func (p *patient) addRegistry(t *testing.T, address, settings, hosts string) {
 	t.Helper()
 	p.entry += fmt.Sprintf("- address: %s\n%s", address, settings)
 	if _, host, _ := strings.Cut(address, "://"); hosts != "" {
-		p.writeHosts(t, host, fmt.Sprintf("server = %q\n%s", address, hosts))
+		p.writeHosts(t, host, fmt.Sprintf("server = %[1]q\n[host.%[1]q]\n%[2]s", address, hosts))
 	}
 }
 

@@ -99,16 +99,39 @@ func TestDoctorOfRegistries(t *testing.T) {
 		{
 			name: "certs.d has the wrong scheme",
 			fault: func(t *testing.T, p *patient) {
-				p.writeHosts(t, shared.private.Host(), fmt.Sprintf("[host.\"https://%s\"]\n", shared.private.Host()))
+				p.writeHosts(t, shared.private.Host(), fmt.Sprintf("server = \"https://%[1]s\"\n[host.\"https://%[1]s\"]\n", shared.private.Host()))
 			},
-			check: "runtime's trust", subject: main, level: "FAIL", text: "speaks https", hint: fmt.Sprintf("write server = %q to ", shared.private.Address()),
+			check: "runtime's trust", subject: main, level: "FAIL", text: "speaks https", hint: fmt.Sprintf("server = %[1]q, [host.%[1]q]", shared.private.Address()),
+		},
+		{
+			name: "certs.d has the wrong scheme first",
+			fault: func(t *testing.T, p *patient) {
+				p.writeHosts(t, shared.private.Host(), fmt.Sprintf("server = \"http://%[1]s\"\n[host.\"https://%[1]s\"]\n", shared.private.Host()))
+			},
+			check: "runtime's trust", subject: main, level: "WARN", text: "tries first at each pull: https://", hint: "remove it",
 		},
 		{
 			name: "certs.d leads elsewhere",
 			fault: func(t *testing.T, p *patient) {
-				p.writeHosts(t, shared.private.Host(), "server = \"http://127.0.0.1:1\"\n")
+				other := testbed.StartFaultyRegistry(testbed.Healthy, nil)
+				t.Cleanup(other.Close)
+				p.writeHosts(t, shared.private.Host(), fmt.Sprintf("server = %[1]q\n[host.%[1]q]\n", other.Address()))
 			},
-			check: "runtime's trust", subject: main, level: "WARN", text: "asks 127.0.0.1:1 in its place", hint: "same host",
+			check: "runtime's trust", subject: main, level: "WARN", text: "in its place", hint: "same host",
+		},
+		{
+			name: "certs.d leads to a registry that wants a login",
+			fault: func(t *testing.T, p *patient) {
+				p.writeHosts(t, shared.private.Host(), fmt.Sprintf("server = %[1]q\n[host.%[1]q]\n", shared.upstream.Address()))
+			},
+			check: "runtime's trust", subject: main, level: "FAIL", text: "wants a login", hint: fmt.Sprintf("server = %q", shared.private.Address()),
+		},
+		{
+			name: "certs.d leads nowhere",
+			fault: func(t *testing.T, p *patient) {
+				p.writeHosts(t, shared.private.Host(), "server = \"http://127.0.0.1:1\"\n[host.\"http://127.0.0.1:1\"]\n")
+			},
+			check: "runtime's trust", subject: main, level: "FAIL", text: "http://127.0.0.1:1: ", hint: fmt.Sprintf("server = %q", shared.private.Address()),
 		},
 		{
 			name: "certs.d that is no TOML",

@@ -25,8 +25,10 @@ func TestDoctor(t *testing.T) {
 			check: "configuration", subject: at("image-cri-shim.yaml"), level: "WARN", text: "open to all users (mode 0644), do: chmod o=", hint: "mend it",
 		},
 		{
-			name:  "configuration that is wrong",
-			fault: func(t *testing.T, p *patient) { write(t, p.file("image-cri-shim.yaml"), "auth: \":canary\"\nadress: x\n") },
+			name: "configuration that is wrong",
+			fault: func(t *testing.T, p *patient) {
+				write(t, p.file("image-cri-shim.yaml"), "auth: \":canary\"\nadress: x\n")
+			},
 			check: "configuration", subject: at("image-cri-shim.yaml"), level: "FAIL", text: "auth: found an empty user name", hint: "mend the file", lines: 2,
 		},
 		{

@@ -27,6 +27,7 @@ type RuntimeOptions struct {
 	Folder       string          // its files; created where missing
 	Hosts        map[string]Host // by the registry's name in image names, as containerd's hosts.toml
 	SandboxImage string          // what containerd itself pulls for each pod
+	MoreHosts    string          // another folder that containerd looks for a hosts.toml in; empty: none
 }
 
 // Containerd is Debian's containerd with its files in a folder. It runs in
@@ -126,6 +127,9 @@ func (c *Containerd) writeConfiguration() error {
 		if err := writeHost(filepath.Join(certificates, registry), host); err != nil {
 			return err
 		}
+	}
+	if c.options.MoreHosts != "" {
+		certificates += ":" + c.options.MoreHosts
 	}
 	// The native snapshotter copies files and so works on every file system.
 	configuration := fmt.Sprintf(`version = 2

@@ -1,0 +1,211 @@
+package doctor
+
+import (
+	"errors"
+	"net/url"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// hostSettings are the keys of a host, or of the server.
+type hostSettings struct {
+	rules  hostsRules
+	folder string
+	keys   map[string]any
+}
+
+// value returns what a key is set to, nil without it.
+func (s hostSettings) value(key string) any {
+	for name, value := range s.keys {
+		if name == key || name == strings.ToUpper(key) || s.rules.second && strings.EqualFold(name, key) {
+			return value
+		}
+	}
+	return nil
+}
+
+func (s hostSettings) text(key string) (string, error) {
+	switch value := s.value(key).(type) {
+	case nil:
+		return "", nil
+	case string:
+		return value, nil
+	}
+	return "", errors.New(key + " is no text")
+}
+
+func (s hostSettings) flag(key string) (on, set bool, err error) {
+	switch value := s.value(key).(type) {
+	case nil:
+		return false, false, nil
+	case bool:
+		return value, true, nil
+	}
+	return false, false, errors.New(key + " is neither true nor false")
+}
+
+// files returns the paths that a key has, as a text or as a list.
+func (s hostSettings) files(key string) (paths []string, err error) {
+	value := s.value(key)
+	if value == nil {
+		return nil, nil
+	}
+	if text, ok := value.(string); ok {
+		return []string{s.absolute(text)}, nil
+	}
+	texts, ok := texts(value)
+	if !ok {
+		return nil, errors.New(key + " is neither a file nor a list of files")
+	}
+	for _, text := range texts {
+		paths = append(paths, s.absolute(text))
+	}
+	return paths, nil
+}
+
+// keyPairs returns the files with a client's certificates: a file with both, a list of
+// these, or a list of pairs.
+func (s hostSettings) keyPairs() (pairs [][2]string, err error) {
+	bad := errors.New("client is neither a file nor a list of files or pairs")
+	switch value := s.value("client").(type) {
+	case nil:
+	case string:
+		pairs = append(pairs, [2]string{s.absolute(value)})
+	case []any:
+		for _, item := range value {
+			files, ok := texts(item)
+			if text, single := item.(string); single {
+				pairs = append(pairs, [2]string{s.absolute(text)})
+			} else if !ok || len(files) != 2 {
+				return nil, bad
+			} else {
+				pairs = append(pairs, [2]string{s.absolute(files[0]), s.absolute(files[1])})
+			}
+		}
+	default:
+		return nil, bad
+	}
+	return pairs, nil
+}
+
+func (s hostSettings) absolute(file string) string {
+	if filepath.IsAbs(file) {
+		return file
+	}
+	return filepath.Join(s.folder, file)
+}
+
+// authorization reports whether the headers, whose values are not looked at, have a login.
+func (s hostSettings) authorization() (bool, error) {
+	value := s.value("header")
+	headers, ok := value.(map[string]any)
+	if value != nil && !ok {
+		return false, errors.New("header is no table")
+	}
+	found := false
+	for name, value := range headers {
+		_, text := value.(string)
+		if _, list := texts(value); !text && !list {
+			return false, errors.New("a header is neither a text nor a list of texts")
+		}
+		found = found || strings.EqualFold(name, "authorization")
+	}
+	return found, nil
+}
+
+// resolves reports whether a tag may be looked up at the host and then pulled from it.
+func (s hostSettings) resolves() (bool, error) {
+	value := s.value("capabilities")
+	list, ok := texts(value)
+	if value != nil && !ok {
+		return false, errors.New("capabilities is no list of texts")
+	}
+	if len(list) == 0 {
+		return true, nil
+	}
+	can := map[string]bool{}
+	for _, text := range list {
+		capability := strings.ToLower(text)
+		switch {
+		case capability == "pull" || capability == "resolve" || capability == "push" || capability == "referrers" && s.rules.referrers:
+			can[capability] = true
+		default:
+			return false, errors.New("it has a capability that is not known")
+		}
+	}
+	return can["pull"] && can["resolve"], nil
+}
+
+// route returns the way to a server, which may be empty.
+func (s hostSettings) route(server string) (r route, err error) {
+	if server != "" {
+		if r, err = s.locate(server); err != nil {
+			return route{}, err
+		}
+	}
+	var problems [5]error
+	var verificationSet bool
+	r.resolves, problems[0] = s.resolves()
+	r.authorities, problems[1] = s.files("ca")
+	r.keyPairs, problems[2] = s.keyPairs()
+	r.skipVerify, verificationSet, problems[3] = s.flag("skip_verify")
+	r.authorization, problems[4] = s.authorization()
+	for _, problem := range problems {
+		if problem != nil {
+			return route{}, problem
+		}
+	}
+	if timeout, err := s.text("dial_timeout"); s.rules.dialTimeout {
+		if err == nil && timeout != "" {
+			_, err = time.ParseDuration(timeout)
+		}
+		if err != nil {
+			return route{}, errors.New("dial_timeout is no duration")
+		}
+	}
+	hasTLS := r.authorities != nil || r.keyPairs != nil || verificationSet
+	r.either = s.rules.fallback && r.scheme == "http" && hasTLS && !strings.HasSuffix(r.host, ":80")
+	return r, nil
+}
+
+// locate reads a server's URL.
+func (s hostSettings) locate(server string) (route, error) {
+	override, _, err := s.flag("override_path")
+	if err != nil {
+		return route{}, err
+	}
+	if !strings.HasPrefix(server, "http") {
+		server = "https://" + server
+	}
+	parsed, err := url.Parse(server)
+	if err != nil {
+		return route{}, errors.New("a server in it is no URL") // which may hold a password
+	}
+	api := parsed.Path
+	if api != "" {
+		api = path.Clean(api)
+	}
+	if !override && !strings.HasSuffix(api, "/v2") {
+		api += "/v2"
+	}
+	return route{scheme: parsed.Scheme, host: parsed.Host, path: api}, nil
+}
+
+// texts returns a list's items if all of them are texts.
+func texts(value any) ([]string, bool) {
+	list, ok := value.([]any)
+	if !ok {
+		return nil, false
+	}
+	result := []string{}
+	for _, item := range list {
+		text, ok := item.(string)
+		if !ok {
+			return nil, false
+		}
+		result = append(result, text)
+	}
+	return result, true
+}

@@ -1,0 +1,22 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// decodeTOML decodes a file. Its error has the line of the mistake and repeats
+// nothing of the file.
+func decodeTOML(content []byte, into any) error {
+	err := toml.Unmarshal(content, into)
+	if err == nil {
+		return nil
+	}
+	if at, ok := errors.AsType[*toml.DecodeError](err); ok {
+		line, _ := at.Position()
+		return fmt.Errorf("line %d is no TOML of the form that is expected", line)
+	}
+	return errors.New("is no TOML of the form that is expected")
+}
