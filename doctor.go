@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -27,9 +28,8 @@ The exit code is 2 if a check fails, 1 if one warns and --fail-on is warn, else 
 			fileFlag(),
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "print `FORMAT`: text or json", Value: "text"},
 			&cli.StringFlag{Name: "fail-on", Usage: "the `LEVEL` that the exit code tells: warn or fail", Value: "fail"},
-			&cli.PathFlag{Name: "kubelet-config", Usage: "kubelet's configuration is `FILE`", Value: "/var/lib/kubelet/config.yaml"},
-			&cli.StringSliceFlag{Name: "kubelet-flags", Usage: "kubelet's flags are in `FILE`, a later one counts more",
-				Value: cli.NewStringSlice("/var/lib/kubelet/kubeadm-flags.env", "/etc/default/kubelet", "/etc/sysconfig/kubelet")},
+			kubeletConfigFlag(),
+			kubeletFlagsFlag(),
 			&cli.PathFlag{Name: "crictl-config", Usage: "crictl's configuration is `FILE`", Value: "/etc/crictl.yaml"},
 			&cli.StringSliceFlag{Name: "kubeadm-config", Usage: "kubeadm's configurations are `PATTERN`",
 				Value: cli.NewStringSlice("/etc/kubernetes/*.yaml", "/var/lib/kubelet/instance-config.yaml")},
@@ -75,9 +75,10 @@ func unusable(format string, values ...any) error {
 }
 
 func examined(c *cli.Context) doctor.Report {
+	kubelet := kubeletFilesOf(c)
 	options := doctor.Options{File: file(c), Version: version.Short(), Files: doctor.Files{
-		Kubelet:      c.Path("kubelet-config"),
-		KubeletFlags: c.StringSlice("kubelet-flags"),
+		Kubelet:      append([]string{kubelet.config}, kubelet.dropIns...),
+		KubeletFlags: slices.Concat(kubelet.units, kubelet.flags),
 		Crictl:       c.Path("crictl-config"),
 		Kubeadm:      c.StringSlice("kubeadm-config"),
 		Containerd:   c.Path("containerd-config"),

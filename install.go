@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -17,7 +18,8 @@ func installCommand() *cli.Command {
 		Description: `The endpoints in kubelet's and crictl's files become the shim's socket; nothing
 else in the files changes. A diff is shown, the file as it was is kept beside it,
 and kubelet is not restarted. A client that uses another runtime than the shim, or
-a file that is not understood, is an error, and then no file is changed.`,
+a file that is not understood, is an error, and then no file is changed. kubelet's
+configuration and its drop-ins are those that its flags name, if any do.`,
 		Flags: installFlags(),
 		Action: func(c *cli.Context) error {
 			return edit(c, "install", (*clients.Node).Install,
@@ -32,8 +34,11 @@ func uninstallCommand() *cli.Command {
 		Usage: "point kubelet and crictl back at what they used before install",
 		Description: `What install changed becomes what it was, by the copy that install has kept,
 which then goes; what else was changed in the files since stays.`,
-		Flags: installFlags(),
+		Flags: append(installFlags(), &cli.BoolFlag{Name: "check", Usage: "change nothing, and exit with 1 if a client is pointed at the shim"}),
 		Action: func(c *cli.Context) error {
+			if c.Bool("check") {
+				return checkPointed(c)
+			}
 			return edit(c, "uninstall", (*clients.Node).Uninstall,
 				"now: systemctl restart kubelet, and then systemctl disable --now image-cri-shim")
 		},
@@ -44,10 +49,9 @@ func installFlags() []cli.Flag {
 	return []cli.Flag{
 		fileFlag(),
 		&cli.BoolFlag{Name: "dry-run", Usage: "show what would change, and change nothing"},
-		&cli.PathFlag{Name: "kubelet-config", Usage: "kubelet's configuration `FILE`", Value: "/var/lib/kubelet/config.yaml"},
+		kubeletConfigFlag(),
 		&cli.PathFlag{Name: "kubelet-instance-config", Usage: "the `FILE` that kubeadm puts into it at an upgrade", Value: "/var/lib/kubelet/instance-config.yaml"},
-		&cli.StringSliceFlag{Name: "kubelet-flags", Usage: "each `FILE` with flags of kubelet", TakesFile: true,
-			Value: cli.NewStringSlice("/var/lib/kubelet/kubeadm-flags.env", "/etc/default/kubelet", "/etc/sysconfig/kubelet")},
+		kubeletFlagsFlag(),
 		&cli.PathFlag{Name: "crictl-config", Usage: "crictl's configuration `FILE`", Value: "/etc/crictl.yaml"},
 	}
 }
@@ -90,15 +94,42 @@ func newNode(c *cli.Context) (*clients.Node, error) {
 			return nil, err
 		}
 	}
+	return nodeOf(c, settings.Shim, runtime), nil
+}
+
+func nodeOf(c *cli.Context, shim, runtime string) *clients.Node {
+	files := kubeletFilesOf(c)
 	return &clients.Node{
-		Kubelet:         c.Path("kubelet-config"),
+		Kubelet:         files.config,
+		KubeletDropIns:  files.dropIns,
 		KubeletInstance: c.Path("kubelet-instance-config"),
-		KubeletFlags:    c.StringSlice("kubelet-flags"),
+		KubeletFlags:    files.flags,
+		KubeletUnits:    files.units,
 		Crictl:          c.Path("crictl-config"),
-		Shim:            settings.Shim,
+		Shim:            shim,
 		Runtime:         runtime,
 		Same:            config.SameSocket,
-	}, nil
+	}
+}
+
+// checkPointed is for the packages' scripts: a configuration that is wrong or gone does
+// not keep it from finding the clients.
+func checkPointed(c *cli.Context) error {
+	node := nodeOf(c, config.ShimSocket(file(c)), "")
+	node.Same = func(a, b string) bool { // /var/run is /run, even where the link is not there
+		return config.SameSocket(a, b) || strings.TrimPrefix(a, "/var") == strings.TrimPrefix(b, "/var")
+	}
+	places, err := node.Pointed()
+	if err != nil {
+		return fmt.Errorf("uninstall: %w", err)
+	}
+	for _, place := range places {
+		fmt.Fprintf(c.App.Writer, "%s points at the shim\n", place)
+	}
+	if len(places) > 0 {
+		return cli.Exit("", 1)
+	}
+	return nil
 }
 
 func makeChange(w io.Writer, change clients.Change, dryRun bool) error {

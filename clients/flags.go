@@ -9,9 +9,11 @@ import (
 // value. kubelet takes _ for - in them.
 var flag = regexp.MustCompile(`(?:^|[\s"'=])--(container[-_]runtime[-_]endpoint|image[-_]service[-_]endpoint)([=\s]*)([^\s"']*)`)
 
-// flagsFormat finds endpoints among kubelet's flags in a file of environment
-// variables, as kubeadm writes it and systemd reads it.
-func flagsFormat(content string) (settings []setting, err error) {
+// flagsFormat is a file of environment variables with kubelet's flags, as kubeadm
+// writes it and systemd reads it, or a unit of systemd.
+var flagsFormat = format{find: findFlags}
+
+func findFlags(content string) (settings []setting, err error) {
 	start := 0
 	for i, line := range strings.SplitAfter(content, "\n") {
 		found, err := flagsOfLine(line, start, i+1)
@@ -30,7 +32,7 @@ func flagsFormat(content string) (settings []setting, err error) {
 }
 
 func flagsOfLine(line string, start, number int) (settings []setting, err error) {
-	if text := strings.TrimSpace(line); strings.HasPrefix(text, "#") || strings.HasPrefix(text, ";") {
+	if isComment(line) {
 		return nil, nil
 	}
 	for _, match := range flag.FindAllStringSubmatchIndex(line, -1) {

@@ -17,6 +17,8 @@ func FuzzThereAndBack(f *testing.F) {
 		"runtime-endpoint: ''\nimage-endpoint: unix:/run/containerd/containerd.sock",
 		"a: |+\n  text\n\n", "a: b\r\nruntime-endpoint: \"\"\r\n", "\ufeffruntime-endpoint: ''", "a: b\n...\n", "",
 		"KUBELET_KUBEADM_ARGS=\"--container-runtime-endpoint=unix:///run/containerd/containerd.sock --v=2\"\n",
+		"{\"kind\": \"KubeletConfiguration\",\n\t\"containerRuntimeEndpoint\": \"unix:///run/containerd/containerd.sock\"}", "{}", "{\n  \"a\": [1]\n}\n",
+		"  a: b\n  runtime-endpoint: ''\n", "--- a: b\n", "\t{\"runtime-endpoint\":\"\",\"a\":1}",
 		"X='--image-service-endpoint /run/containerd/containerd.sock'",
 	} {
 		for file := range byte(3) {

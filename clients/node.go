@@ -11,8 +11,10 @@ import (
 // Node says where a node's files are, and which sockets it has.
 type Node struct {
 	Kubelet         string   // kubelet's configuration file
+	KubeletDropIns  []string // more of it, which count more than that file
 	KubeletInstance string   // what kubeadm puts into that file at each upgrade
-	KubeletFlags    []string // kubelet's flags, which go before its configuration
+	KubeletFlags    []string // kubelet's flags, which count more than its configuration
+	KubeletUnits    []string // units of systemd with such flags, which are read and not edited
 	Crictl          string   // crictl's configuration file
 	Shim, Runtime   string   // the sockets' paths
 	// Same tells whether two paths are one socket.
@@ -98,12 +100,25 @@ func (n *Node) point(s *state) error {
 		switch path := socket(found.endpoint); {
 		case found.endpoint == "" || n.Same(path, n.Shim):
 		case !n.Same(path, n.Runtime):
-			return at(found.line, found.key, fmt.Sprintf("found %s, expected the shim's own runtime unix://%s: set `cri` to the one that is meant", found.endpoint, n.Runtime))
+			return at(found.line, found.key, fmt.Sprintf("found %s, expected the shim's own runtime unix://%s: %s", found.endpoint, n.Runtime, advice(found.key, path)))
+		case s.file.readOnly:
+			return at(found.line, found.key, "is in a unit, which is not edited: move the flag to a file of kubelet's flags, or set it with systemctl edit kubelet")
 		default:
 			s.change.after = replace(s.change.after, found, quote(s.text(found), "unix://"+n.Shim))
 		}
 	}
 	return nil
+}
+
+// advice is what to do about an endpoint that is not the runtime's.
+func advice(key, path string) string {
+	switch {
+	case filepath.Base(path) == "dockershim.sock":
+		return "dockershim, whose socket this was, left kubelet in Kubernetes 1.24; name the runtime's socket there, then install"
+	case strings.HasPrefix(strings.ToLower(key), "image"):
+		return "this is an image service beside the runtime; leave it out, or let it use the shim as its runtime and kubelet as its only client"
+	}
+	return "set `cri` to the one that is meant"
 }
 
 // add sets the runtime's endpoint where no file does.
@@ -115,10 +130,10 @@ func (n *Node) add(c client, s *state) error {
 	if empty, ok := find(s.settings, s.file.key); ok {
 		s.change.after = replace(s.change.after, empty, quote(s.text(empty), endpoint))
 	} else {
-		s.change.after = appendLine(s.change.after, s.file.key+": "+endpoint)
+		s.change.after = s.file.format.add(s.change.after, s.file.key, endpoint)
 	}
 	s.change.backupAfter = &s.content
-	settings, err := s.file.format(s.change.after)
+	settings, err := s.file.format.find(s.change.after)
 	if found, _ := find(settings, s.file.key); err != nil || found.endpoint != endpoint {
 		return errors.New("a line for " + s.file.key + " can't be added at its end: add it by hand")
 	}
@@ -145,15 +160,15 @@ func (n *Node) original(s *state) (string, error) {
 		if s.change.backup == nil {
 			return "", at(found.line, found.key, "points at the shim, and there is no "+s.change.backupPath()+" to tell what it was before: set it by hand")
 		}
-		settings, err := s.file.format(*s.change.backup)
+		settings, err := s.file.format.find(*s.change.backup)
 		if err != nil {
 			return "", fmt.Errorf("its backup: %w", err)
 		}
 		switch old, ok := find(settings, found.key); {
-		case !ok && !found.alone:
+		case !ok && found.whole == [2]int{}:
 			return "", at(found.line, found.key, "points at the shim, and was not there before: remove it by hand")
 		case !ok:
-			content = removeLine(content, found.line)
+			content = content[:found.whole[0]] + content[found.whole[1]:]
 		case n.Same(socket(old.endpoint), n.Shim):
 			return "", at(found.line, found.key, "points at the shim, and did so before: set it by hand")
 		default:

@@ -20,14 +20,18 @@ const (
 	instance = "instance-config.yaml"
 	flags    = "kubeadm-flags.env"
 	extra    = "default-kubelet"
+	dropIn   = "10-runtime.conf"
+	unit     = "10-kubeadm.conf"
 	crictl   = "crictl.yaml"
 )
 
 func newNode(folder string) *clients.Node {
 	return &clients.Node{
 		Kubelet:         filepath.Join(folder, kubelet),
+		KubeletDropIns:  []string{filepath.Join(folder, dropIn)},
 		KubeletInstance: filepath.Join(folder, instance),
 		KubeletFlags:    []string{filepath.Join(folder, flags), filepath.Join(folder, extra)},
+		KubeletUnits:    []string{filepath.Join(folder, unit)},
 		Crictl:          filepath.Join(folder, crictl),
 		Shim:            shim,
 		Runtime:         containerd,
@@ -117,6 +121,30 @@ func TestThereAndBack(t *testing.T) {
 		"odd but clear": {
 			files: map[string]string{crictl: "---\n\"ключ\": [ü, &a b, *a]\n'image-endpoint' :   'unix:/run/containerd/containerd.sock'\nruntime-endpoint:\tunix:///run//containerd/containerd.sock #x\n...\n"},
 			want:  map[string]string{crictl: "---\n\"ключ\": [ü, &a b, *a]\n'image-endpoint' :   '" + endpoint + "'\nruntime-endpoint:\t" + endpoint + " #x\n...\n"},
+		},
+		"JSON, as on EKS": {
+			files: map[string]string{kubelet: "{\n  \"kind\": \"KubeletConfiguration\",\n  \"a\": {\"containerRuntimeEndpoint\": 1},\n  \"containerRuntimeEndpoint\": \"unix:///run/containerd/containerd.sock\",\n  \"imageServiceEndpoint\" :\"\"\n}\n"},
+			want:  map[string]string{kubelet: "{\n  \"kind\": \"KubeletConfiguration\",\n  \"a\": {\"containerRuntimeEndpoint\": 1},\n  \"containerRuntimeEndpoint\": \"" + endpoint + "\",\n  \"imageServiceEndpoint\" :\"\"\n}\n"},
+		},
+		"JSON without the key": {
+			files: map[string]string{kubelet: "{\n\t\"kind\": \"KubeletConfiguration\",\n\t\"maxPods\": 50\n}", crictl: "{}"},
+			want:  map[string]string{kubelet: "{\n\t\"containerRuntimeEndpoint\": \"" + endpoint + "\",\n\t\"kind\": \"KubeletConfiguration\",\n\t\"maxPods\": 50\n}", crictl: "{\"runtime-endpoint\": \"" + endpoint + "\"}"},
+		},
+		"JSON in one line": {
+			files: map[string]string{kubelet: `{"kind":"KubeletConfiguration"}`, crictl: "{\n}\n"},
+			want:  map[string]string{kubelet: `{"containerRuntimeEndpoint": "` + endpoint + `","kind":"KubeletConfiguration"}`, crictl: "{\n\"runtime-endpoint\": \"" + endpoint + "\"\n}\n"},
+		},
+		"indented as a whole": {
+			files: map[string]string{kubelet: "  # as in a manifest\n  kind: KubeletConfiguration\n  maxPods: 50\n", crictl: "---\n    runtime-endpoint: /run/containerd/containerd.sock\n    timeout: 2\n"},
+			want:  map[string]string{kubelet: "  # as in a manifest\n  kind: KubeletConfiguration\n  maxPods: 50\n  containerRuntimeEndpoint: " + endpoint + "\n", crictl: "---\n    runtime-endpoint: " + endpoint + "\n    timeout: 2\n"},
+		},
+		"a drop-in of the configuration": {
+			files: map[string]string{
+				kubelet: "kind: KubeletConfiguration\n",
+				dropIn:  "kind: KubeletConfiguration\ncontainerRuntimeEndpoint: unix:///run/containerd/containerd.sock\n",
+				unit:    "[Service]\nExecStart=/usr/bin/kubelet --config-dir=/etc/kubelet.conf.d\n",
+			},
+			want: map[string]string{dropIn: "kind: KubeletConfiguration\ncontainerRuntimeEndpoint: " + endpoint + "\n"},
 		},
 		"an empty key and no flag": {
 			files: map[string]string{kubelet: "containerRuntimeEndpoint: \"\"\n", flags: ""},

@@ -11,6 +11,14 @@ func TestRefusals(t *testing.T) {
 	const endpoint = "unix:///run/containerd/containerd.sock"
 	tests := map[string]struct{ file, content, want string }{
 		"another runtime":       {kubelet, "a: b\ncontainerRuntimeEndpoint: unix:///run/crio/crio.sock\n", "config.yaml: line 2: containerRuntimeEndpoint: found unix:///run/crio/crio.sock, expected the shim's own runtime unix:///run/containerd/containerd.sock"},
+		"dockershim":            {crictl, "runtime-endpoint: unix:///var/run/dockershim.sock\n", "dockershim, whose socket this was, left kubelet in Kubernetes 1.24"},
+		"an image proxy":        {kubelet, "imageServiceEndpoint: unix:///run/stargz/stargz.sock\n", "line 1: imageServiceEndpoint: found unix:///run/stargz/stargz.sock, expected the shim's own runtime unix:///run/containerd/containerd.sock: this is an image service beside the runtime"},
+		"another runtime, flag": {flags, "A=\"--container_runtime_endpoint=unix:///run/crio/crio.sock\"\n", "set `cri` to the one that is meant"},
+		"a flag in a unit":      {unit, "[Service]\nEnvironment=\"A=--container-runtime-endpoint=" + endpoint + "\"\n", "10-kubeadm.conf: line 2: container-runtime-endpoint: is in a unit, which is not edited"},
+		"JSON twice":            {kubelet, `{"containerRuntimeEndpoint": "", "containerRuntimeEndpoint": ""}`, "line 1: containerRuntimeEndpoint: is set twice"},
+		"JSON with an escape":   {kubelet, `{"containerRuntimeEndpoint": "unix:\/\/\/run/x"}`, "line 1: containerRuntimeEndpoint: expected an endpoint in quotes, without escapes"},
+		"JSON that is no text":  {crictl, "{\n\"runtime-endpoint\": null}", "line 2: runtime-endpoint: expected an endpoint in quotes"},
+		"JSON of another kind":  {kubelet, `{"kind": "Pod"}`, "line 1: kind: found \"Pod\", expected KubeletConfiguration"},
 		"no socket":             {crictl, "runtime-endpoint: tcp://127.0.0.1:1\n", "crictl.yaml: line 1: runtime-endpoint: found tcp://127.0.0.1:1"},
 		"twice":                 {crictl, "runtime-endpoint: " + endpoint + "\nruntime-endpoint: " + endpoint + "\n", "line 2: runtime-endpoint: is set twice"},
 		"an alias":              {crictl, "a: &a " + endpoint + "\nruntime-endpoint: *a\n", "line 2: runtime-endpoint: expected an endpoint"},

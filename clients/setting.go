@@ -11,12 +11,17 @@ type setting struct {
 	line       int // from 1
 	start, end int // where its value stands, with its quotes if it has any
 	endpoint   string
-	alone      bool // its line holds nothing else
+	whole      [2]int // where all of it stands, to be cut out; empty: it can't be
 }
 
-// format finds the endpoints that a file sets, empty ones too, in the order of
-// the file. It returns an error for what it can't read or edit with certainty.
-type format func(content string) ([]setting, error)
+// format reads and edits one of the forms that files of endpoints have.
+type format struct {
+	// find returns the endpoints that a file sets, empty ones too, in the order of
+	// the file. It returns an error for what it can't read or edit with certainty.
+	find func(content string) ([]setting, error)
+	// add returns the file with one more endpoint. Nil: none can be added.
+	add func(content, key, endpoint string) string
+}
 
 // find returns the setting of a key.
 func find(settings []setting, key string) (setting, bool) {
@@ -33,8 +38,8 @@ func replace(content string, at setting, text string) string {
 	return content[:at.start] + text + content[at.end:]
 }
 
-// appendLine and removeLine are each other's reverse: a file without a newline
-// at its end has none afterwards.
+// appendLine and cutLine are each other's reverse: a file without a newline at its
+// end has none afterwards.
 func appendLine(content, line string) string {
 	if content == "" || strings.HasSuffix(content, "\n") {
 		return content + line + "\n"
@@ -42,13 +47,15 @@ func appendLine(content, line string) string {
 	return content + "\n" + line
 }
 
-func removeLine(content string, number int) string {
+// cutLine is where a line stands, from 1, with a newline that goes with it.
+func cutLine(content string, number int) [2]int {
 	lines := strings.SplitAfter(content, "\n")
-	before, after := strings.Join(lines[:number-1], ""), strings.Join(lines[number:], "")
-	if !strings.HasSuffix(lines[number-1], "\n") {
-		before = strings.TrimSuffix(before, "\n")
+	start := len(strings.Join(lines[:number-1], ""))
+	end := start + len(lines[number-1])
+	if !strings.HasSuffix(lines[number-1], "\n") && start > 0 {
+		start--
 	}
-	return before + after
+	return [2]int{start, end}
 }
 
 // at says where in a file something is wrong.

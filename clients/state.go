@@ -43,6 +43,9 @@ func readFile(f file) (*state, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("its backup: %w", err)
 	}
+	if f.readOnly {
+		return s.readUnit()
+	}
 	s.content, s.change.info, err = readRegular(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		s.change.Missing = true
@@ -52,7 +55,23 @@ func readFile(f file) (*state, error) {
 		return nil, err
 	}
 	s.change.content, s.change.after = s.content, s.content
-	s.settings, err = f.format(s.content)
+	s.settings, err = f.format.find(s.content)
+	return s, err
+}
+
+// readUnit reads a file that is not edited, so that it may be a link.
+func (s *state) readUnit() (*state, error) {
+	content, err := os.ReadFile(s.file.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		s.change.Missing = true
+		return s, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.content = string(content)
+	s.change.content, s.change.after = s.content, s.content
+	s.settings, err = s.file.format.find(s.content)
 	return s, err
 }
 

@@ -11,35 +11,59 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// yamlFormat finds endpoints among the top-level keys of a YAML file.
+// yamlFormat is YAML, where endpoints are top-level keys, or JSON in its place.
 func yamlFormat(keys ...string) format {
-	return func(content string) ([]setting, error) {
-		root, err := readMapping(content)
-		if err != nil || root == nil {
+	return format{
+		find: func(content string) ([]setting, error) {
+			if isJSON(content) {
+				return findJSON(content, keys)
+			}
+			return findYAML(content, keys)
+		},
+		add: func(content, key, endpoint string) string {
+			if isJSON(content) {
+				return addJSON(content, key, endpoint)
+			}
+			return appendLine(content, indentation(content)+key+": "+endpoint)
+		},
+	}
+}
+
+// indentation is what stands before each of the top-level keys.
+func indentation(content string) string {
+	root, err := readMapping(content)
+	if err != nil || root == nil {
+		return ""
+	}
+	return strings.Repeat(" ", root.Column-1)
+}
+
+func findYAML(content string, keys []string) ([]setting, error) {
+	root, err := readMapping(content)
+	if err != nil || root == nil {
+		return nil, err
+	}
+	var settings []setting
+	for i := 0; i < len(root.Content); i += 2 {
+		key, value := root.Content[i], root.Content[i+1]
+		switch {
+		case key.Tag == "!!merge" || key.Kind != yaml.ScalarNode:
+			return nil, fmt.Errorf("line %d: expected a plain key", key.Line)
+		case key.Value == "kind" && value.Value != "KubeletConfiguration":
+			return nil, at(value.Line, key.Value, fmt.Sprintf("found %q, expected KubeletConfiguration", value.Value))
+		case !slices.Contains(keys, key.Value):
+			continue
+		}
+		if _, twice := find(settings, key.Value); twice {
+			return nil, at(key.Line, key.Value, "is set twice")
+		}
+		found, err := locate(content, key, value)
+		if err != nil {
 			return nil, err
 		}
-		var settings []setting
-		for i := 0; i < len(root.Content); i += 2 {
-			key, value := root.Content[i], root.Content[i+1]
-			switch {
-			case key.Tag == "!!merge" || key.Kind != yaml.ScalarNode:
-				return nil, fmt.Errorf("line %d: expected a plain key", key.Line)
-			case key.Value == "kind" && value.Value != "KubeletConfiguration":
-				return nil, at(value.Line, key.Value, fmt.Sprintf("found %q, expected KubeletConfiguration", value.Value))
-			case !slices.Contains(keys, key.Value):
-				continue
-			}
-			if _, twice := find(settings, key.Value); twice {
-				return nil, at(key.Line, key.Value, "is set twice")
-			}
-			found, err := locate(content, key, value)
-			if err != nil {
-				return nil, err
-			}
-			settings = append(settings, found)
-		}
-		return settings, nil
+		settings = append(settings, found)
 	}
+	return settings, nil
 }
 
 // readMapping returns the top level, nil where the file has none.
@@ -65,10 +89,16 @@ func readMapping(content string) (root *yaml.Node, err error) {
 		return nil, err
 	}
 	root = document.Content[0]
-	if root.Kind != yaml.MappingNode || root.Style&yaml.FlowStyle != 0 || root.Anchor != "" || root.Column != 1 {
+	if root.Kind != yaml.MappingNode || root.Style&yaml.FlowStyle != 0 || root.Anchor != "" || !beginsLine(content, root) {
 		return nil, fmt.Errorf("line %d: expected keys with values, one on each line", root.Line)
 	}
 	return root, nil
+}
+
+// beginsLine reports whether only spaces stand before a node.
+func beginsLine(content string, node *yaml.Node) bool {
+	end := offset(content, node.Line, node.Column)
+	return strings.Trim(content[offset(content, node.Line, 1):end], " ") == ""
 }
 
 // locate finds a value's text. It has to stand there as it reads, plain or in
@@ -80,7 +110,7 @@ func locate(content string, key, value *yaml.Node) (setting, error) {
 	start := offset(content, value.Line, value.Column)
 	for _, text := range []string{value.Value, `"` + value.Value + `"`, `'` + value.Value + `'`} {
 		if text != "" && strings.HasPrefix(content[start:], text) {
-			return setting{key: key.Value, line: key.Line, start: start, end: start + len(text), endpoint: value.Value, alone: true}, nil
+			return setting{key: key.Value, line: key.Line, start: start, end: start + len(text), endpoint: value.Value, whole: cutLine(content, key.Line)}, nil
 		}
 	}
 	return setting{}, at(key.Line, key.Value, "expected an endpoint as it is, without escapes or a tag")

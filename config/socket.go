@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -116,4 +118,29 @@ func cause(err error) error {
 		err = inner
 	}
 	return err
+}
+
+// shimLine is where a configuration that can't be read may name the shim's socket.
+var shimLine = regexp.MustCompile(`(?m)^\s*shim:\s*["']?(?:unix:(?://)?)?(/[^\s"'#]+)`)
+
+// ShimSocket returns the path of the socket that a configuration has the shim serve, as
+// well as that can be told: from a file with mistakes its line, and without a file the
+// default.
+func ShimSocket(path string) string {
+	if config, err := Load(path); err == nil {
+		return config.Shim
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return defaultShim
+	}
+	defer func() { _ = file.Close() }() // nothing is written
+	content, err := io.ReadAll(io.LimitReader(file, sizeLimit))
+	if err != nil {
+		return defaultShim
+	}
+	if match := shimLine.FindSubmatch(content); match != nil {
+		return filepath.Clean(string(match[1]))
+	}
+	return defaultShim
 }

@@ -28,8 +28,8 @@ type Options struct {
 
 // Files are the configurations of others on the node. All may be missing.
 type Files struct {
-	Kubelet      string   // kubelet's configuration
-	KubeletFlags []string // environment files with its flags; a later one counts more
+	Kubelet      []string // kubelet's configuration, then its drop-ins; a later one counts more
+	KubeletFlags []string // units and environment files with its flags, which count more; a later one counts more
 	Crictl       string
 	Kubeadm      []string // patterns
 	Containerd   string   // config.toml, for what containerd does not say itself

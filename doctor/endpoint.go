@@ -6,19 +6,21 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"image-cri-shim/config"
 )
 
-// kubelet says whether kubelet uses the shim: its flags count more than its file.
+// kubelet says whether kubelet uses the shim: its drop-ins count more than its
+// configuration, and its flags more than these.
 func kubelet(_ context.Context, n *node) []Finding {
-	runtime := endpoint{file: n.Files.Kubelet}
+	runtime := endpoint{file: n.Files.Kubelet[0]}
 	image := runtime
 	found := false
-	for i, file := range append([]string{n.Files.Kubelet}, n.Files.KubeletFlags...) {
+	for i, file := range slices.Concat(n.Files.Kubelet, n.Files.KubeletFlags) {
 		read := readKubelet
-		if i > 0 {
+		if i >= len(n.Files.Kubelet) {
 			read = readKubeletFlags
 		}
 		settings, err := read(file)
@@ -33,17 +35,42 @@ func kubelet(_ context.Context, n *node) []Finding {
 		image.set(file, settings.Image)
 	}
 	t := topic{"kubelet", runtime.file}
+	hint := fmt.Sprintf("set containerRuntimeEndpoint: unix://%s, or the flag --container-runtime-endpoint, then restart kubelet", n.Settings.Shim)
 	switch {
 	case !found:
 		return []Finding{t.ok("has no configuration here")}
+	case isDockershim(runtime.value):
+		return []Finding{t.fail(hint+"; leave out flags of dockershim's such as --container-runtime and --network-plugin",
+			"its endpoint is %s, the socket of dockershim, which kubelet has not had since 1.24", shown(runtime.value))}
 	case !n.isShim(runtime.value):
-		return []Finding{t.fail(fmt.Sprintf("set containerRuntimeEndpoint: unix://%s, or the flag --container-runtime-endpoint, then restart kubelet", n.Settings.Shim),
-			"its endpoint is %s, not the shim's", shown(runtime.value))}
+		return []Finding{t.fail(hint, "its endpoint is %s, not the shim's", shown(runtime.value))}
 	case image.value != "" && !n.isShim(image.value):
-		return []Finding{topic{"kubelet", image.file}.fail("leave imageServiceEndpoint out, or set the shim's, then restart kubelet",
-			"its endpoint for images is %s, not the shim's", shown(image.value))}
+		return []Finding{n.imageService(topic{"kubelet", image.file}, image.value).finding(Fail, "leave imageServiceEndpoint out, or set the shim's, then restart kubelet")}
 	}
 	return []Finding{t.ok("uses the shim")}
+}
+
+// isDockershim reports whether an endpoint is what kubelet had for Docker before 1.24.
+func isDockershim(endpoint string) bool { return strings.HasSuffix(endpoint, "/dockershim.sock") }
+
+// imageService is an endpoint for images that is not the shim's.
+type imageService struct {
+	topic
+	endpoint string
+	proxy    bool // neither the runtime nor dockershim
+}
+
+func (n *node) imageService(t topic, endpoint string) imageService {
+	return imageService{t, endpoint, !isDockershim(endpoint) && !n.isSocket(endpoint, n.Settings.Runtime)}
+}
+
+func (s imageService) finding(level Level, hint string) Finding {
+	text := "its endpoint for images is %s, not the shim's"
+	if s.proxy {
+		text += ": an image proxy gets the pulls, and the shim none"
+		hint += "; to keep the proxy, have it use the shim's socket as its runtime's (stargz: image_service_path)"
+	}
+	return s.topic.finding(level, hint, text, []any{shown(s.endpoint)})
 }
 
 // crictl says whether crictl uses the shim. What does not shows the names of the
@@ -57,10 +84,12 @@ func crictl(_ context.Context, n *node) []Finding {
 		return []Finding{t.ok("has no configuration here")}
 	case err != nil:
 		return []Finding{unreadable(t, err)}
+	case isDockershim(settings.Runtime):
+		return []Finding{t.warn(hint, "its endpoint is %s, the socket of dockershim, which kubelet has not had since 1.24", shown(settings.Runtime))}
 	case !n.isShim(settings.Runtime):
 		return []Finding{t.warn(hint, "its endpoint is %s, not the shim's", shown(settings.Runtime))}
 	case settings.Image != "" && !n.isShim(settings.Image):
-		return []Finding{t.warn(hint, "its endpoint for images is %s, not the shim's", shown(settings.Image))}
+		return []Finding{n.imageService(t, settings.Image).finding(Warn, hint)}
 	}
 	return []Finding{t.ok("uses the shim")}
 }
@@ -85,8 +114,12 @@ func kubeadm(_ context.Context, n *node) []Finding {
 					findings = append(findings, t.ok("uses the shim"))
 					continue
 				}
+				text := "its socket is %s, not the shim's"
+				if isDockershim(socket) {
+					text = "its socket is %s, that of dockershim, which kubelet has not had since 1.24"
+				}
 				findings = append(findings, t.warn(fmt.Sprintf("set criSocket: unix://%s there, and in the Node's annotation kubeadm.alpha.kubernetes.io/cri-socket where there is one", n.Settings.Shim),
-					"its socket is %s, not the shim's", shown(socket)))
+					text, shown(socket)))
 			}
 		}
 	}
@@ -113,13 +146,15 @@ func (e *endpoint) set(file, value string) {
 	}
 }
 
-// isShim tells whether an endpoint is the shim's socket.
-func (n *node) isShim(endpoint string) bool {
+// isShim reports whether an endpoint is the shim's socket.
+func (n *node) isShim(endpoint string) bool { return n.isSocket(endpoint, n.Settings.Shim) }
+
+func (n *node) isSocket(endpoint, socket string) bool {
 	path, isURL := strings.CutPrefix(endpoint, "unix:")
 	if rest, ok := strings.CutPrefix(path, "//"); isURL && ok {
 		path = rest
 	}
-	return filepath.IsAbs(path) && config.SameSocket(filepath.Clean(path), n.Settings.Shim)
+	return filepath.IsAbs(path) && config.SameSocket(filepath.Clean(path), socket)
 }
 
 func shown(endpoint string) string {

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -67,13 +68,16 @@ func readYAML(file string, decode func(*yaml.Decoder) error) error {
 	if err != nil {
 		return err
 	}
+	if compact := (&bytes.Buffer{}); json.Compact(compact, content) == nil {
+		content = compact.Bytes() // without tabs, which YAML does not take
+	}
 	if err := decode(yaml.NewDecoder(bytes.NewReader(content))); err != nil && !errors.Is(err, io.EOF) {
 		return errors.New("is no YAML of the form that is expected")
 	}
 	return nil
 }
 
-// readKubeletFlags reads the flags in a file of environment variables, such as
+// readKubeletFlags reads the flags in a unit or a file of environment variables, such as
 // KUBELET_KUBEADM_ARGS="--container-runtime-endpoint=unix:///run/x.sock ...".
 func readKubeletFlags(file string) (endpoints, error) {
 	content, err := readFile(file)
@@ -97,11 +101,14 @@ func parseKubeletFlags(content string) endpoints {
 		}
 		words := strings.Fields(value)
 		for i, word := range words {
+			if at := strings.Index(word, "=--"); at > 0 && !strings.HasPrefix(word, "--") {
+				word = word[at+1:] // Environment="VARIABLE=--flag=..." of a unit
+			}
 			flag, value, joined := strings.Cut(word, "=")
 			if !joined && i+1 < len(words) {
 				value = words[i+1]
 			}
-			switch flag {
+			switch strings.ReplaceAll(flag, "_", "-") { // as kubelet does
 			case "--container-runtime-endpoint":
 				found.Runtime = value
 			case "--image-service-endpoint":

@@ -22,6 +22,9 @@ func TestKubeletFlags(t *testing.T) {
 		{"A=\"--v=2 \\\n  --container-runtime-endpoint=/a\"", "/a", ""},
 		{"A=--container-runtime-endpoints=/a --x--container-runtime-endpoint=/b", "", ""},
 		{"A=--container-runtime-endpoint", "", ""},
+		{"A=--container_runtime_endpoint=/a --image_service_endpoint /b", "/a", "/b"},
+		{"[Service]\nEnvironment=\"A=--container-runtime-endpoint=/a\"\nExecStart=/usr/bin/kubelet $A", "/a", ""},
+		{"ExecStart=/usr/bin/kubelet \\\n  --image-service-endpoint=/b \\\n  $A\n", "", "/b"},
 		{"--container-runtime-endpoint=/a", "", ""}, // no variable
 	} {
 		if got := parseKubeletFlags(test.content); got != (endpoints{test.runtime, test.image}) {
@@ -62,6 +65,12 @@ func TestEndpointFiles(t *testing.T) {
 	got, err := readKubeadm(file("kind: ClusterConfiguration\n---\nnodeRegistration:\n  criSocket: /a\n---\ncontainerRuntimeEndpoint: unix:///b\n"))
 	if err != nil || !slices.Equal(got, []string{"/a", "unix:///b"}) {
 		t.Errorf("kubeadm: %q, %v", got, err)
+	}
+	if got, err := readKubelet(file("{\n\t\"kind\": \"KubeletConfiguration\",\n\t\"containerRuntimeEndpoint\":\t\"unix:///a\"\n}\n")); err != nil || got != (endpoints{"unix:///a", ""}) {
+		t.Errorf("JSON with tabs: %+v, %v", got, err)
+	}
+	if got, err := readKubelet(file("  kind: KubeletConfiguration\n  containerRuntimeEndpoint: /a\n")); err != nil || got != (endpoints{"/a", ""}) {
+		t.Errorf("indented as a whole: %+v, %v", got, err)
 	}
 	if got, err := readKubelet(file("")); err != nil || got != (endpoints{}) {
 		t.Errorf("an empty file: %+v, %v", got, err)

@@ -178,13 +178,21 @@ func (m *packageManager) upgrades(t *testing.T, old, current, configuration stri
 
 // removes is refused while a client is pointed at the shim.
 func (m *packageManager) removes(t *testing.T, configuration string) {
-	const backup = "var/lib/kubelet/config.yaml.image-cri-shim.bak"
-	m.write(t, backup, "")
-	output, asked, err := m.do(testContext(t), t, m.remove, "image-cri-shim")
-	if err == nil || !m.has("usr/bin/image-cri-shim") || !strings.Contains(output, "/var/lib/kubelet/config.yaml points at the shim: run image-cri-shim uninstall") {
-		t.Errorf("with a kubelet that is pointed at it: %v, systemctl was asked %q\n%s", err, asked, output)
+	const kubelet = "var/lib/kubelet/config.yaml"
+	m.write(t, kubelet+".image-cri-shim.bak", "")
+	for _, pointed := range []struct{ file, content, want string }{
+		{kubelet, "containerRuntimeEndpoint: unix:///var/run/image-cri-shim.sock\n", "/var/lib/kubelet/config.yaml: line 1: containerRuntimeEndpoint points at the shim"},
+		{"etc/crictl.yaml", "runtime-endpoint: /run/image-cri-shim.sock\n", "/etc/crictl.yaml: line 1: runtime-endpoint points at the shim"},
+		{"etc/systemd/system/kubelet.service.d/10.conf", "Environment=\"A=--container-runtime-endpoint=/run/image-cri-shim.sock\"\n", "10.conf: line 1: container-runtime-endpoint points at the shim"},
+	} {
+		m.write(t, pointed.file, pointed.content)
+		output, asked, err := m.do(testContext(t), t, m.remove, "image-cri-shim")
+		if err == nil || strings.Contains(asked, "disable") || !m.has("usr/bin/image-cri-shim") || !strings.Contains(output, pointed.want) || !strings.Contains(output, "run image-cri-shim uninstall") {
+			t.Errorf("with %s that is pointed at it: %v, systemctl was asked %q\n%s", pointed.file, err, asked, output)
+		}
+		m.delete(t, pointed.file)
 	}
-	m.delete(t, backup)
+	m.write(t, kubelet, "# containerRuntimeEndpoint: unix:///var/run/image-cri-shim.sock\ncontainerRuntimeEndpoint: unix:///run/containerd/containerd.sock\n")
 	m.write(t, "var/lib/image-cri-shim/ledger.json", "{}")
 	if _, asked := m.must(t, m.remove, "image-cri-shim"); !strings.Contains(asked, "disable --now image-cri-shim.service\n") || !strings.HasSuffix(asked, "daemon-reload\n") {
 		t.Errorf("systemctl was asked %q", asked)

@@ -1,0 +1,74 @@
+package clients
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// isJSON reports whether a file is JSON, which is YAML too, but edited in its own way.
+func isJSON(content string) bool {
+	return strings.HasPrefix(strings.TrimSpace(content), "{") && json.Valid([]byte(content))
+}
+
+// findJSON finds endpoints among the members of an object.
+func findJSON(content string, keys []string) (settings []setting, err error) {
+	decoder := json.NewDecoder(strings.NewReader(content))
+	if _, err := decoder.Token(); err != nil { // the brace
+		return nil, err
+	}
+	before := int(decoder.InputOffset()) // behind the brace or the last value
+	for ; decoder.More(); before = int(decoder.InputOffset()) {
+		token, err := decoder.Token()
+		if err != nil {
+			return nil, err
+		}
+		key, _ := token.(string)
+		var raw json.RawMessage
+		if err := decoder.Decode(&raw); err != nil {
+			return nil, err
+		}
+		end := int(decoder.InputOffset())
+		line := strings.Count(content[:end], "\n") + 1
+		var text string
+		isText := json.Unmarshal(raw, &text) == nil && string(raw) == `"`+text+`"`
+		switch _, twice := find(settings, key); {
+		case key == "kind" && text != "KubeletConfiguration":
+			return nil, at(line, key, fmt.Sprintf("found %q, expected KubeletConfiguration", text))
+		case !slices.Contains(keys, key):
+			continue
+		case twice:
+			return nil, at(line, key, "is set twice")
+		case !isText:
+			return nil, at(line, key, "expected an endpoint in quotes, without escapes")
+		}
+		settings = append(settings, setting{
+			key: key, line: line, start: end - len(raw), end: end, endpoint: text, whole: cutMember(content, before, end),
+		})
+	}
+	return settings, nil
+}
+
+// cutMember is where a member of an object stands, with the comma that goes with it.
+func cutMember(content string, before, end int) [2]int {
+	if content[before-1] == '{' { // the first one: with the comma behind it, if any
+		rest := strings.TrimLeft(content[end:], " \t\r\n")
+		if strings.HasPrefix(rest, ",") {
+			end = len(content) - len(rest) + 1
+		}
+	}
+	return [2]int{before, end}
+}
+
+// addJSON adds a member before the first one, in a line of its own if that has one.
+func addJSON(content, key, endpoint string) string {
+	brace := strings.IndexByte(content, '{') + 1
+	rest := strings.TrimLeft(content[brace:], " \t\r\n")
+	space := content[brace : len(content)-len(rest)]
+	member := fmt.Sprintf("%s%q: %q", space, key, endpoint)
+	if strings.HasPrefix(rest, "}") {
+		return content[:brace] + member + content[brace:]
+	}
+	return content[:brace] + member + "," + content[brace:]
+}

@@ -1,0 +1,50 @@
+package clients
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// Pointed returns where clients' files name the shim's socket, in a form for people.
+// A file that is not understood counts as naming it where a line that is no comment
+// has the socket's path.
+func (n *Node) Pointed() (places []string, err error) {
+	var problems []error
+	for _, c := range []client{n.kubelet(), n.crictl()} {
+		for _, f := range c.files {
+			content, err := os.ReadFile(f.path)
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+			case err != nil:
+				problems = append(problems, err)
+			default:
+				for _, place := range n.pointed(f, string(content)) {
+					places = append(places, f.path+": "+place)
+				}
+			}
+		}
+	}
+	return places, errors.Join(problems...)
+}
+
+func (n *Node) pointed(f file, content string) (places []string) {
+	settings, err := f.format.find(content)
+	if err == nil {
+		for _, found := range settings {
+			if n.Same(socket(found.endpoint), n.Shim) {
+				places = append(places, fmt.Sprintf("line %d: %s", found.line, found.key))
+			}
+		}
+		return places
+	}
+	plain := strings.TrimPrefix(n.Shim, "/var") // which /run may be a link to, or the other way round
+	for i, line := range strings.Split(content, "\n") {
+		if !isComment(line) && strings.Contains(line, plain) {
+			places = append(places, fmt.Sprintf("line %d", i+1))
+		}
+	}
+	return places
+}

@@ -1,0 +1,63 @@
+package doctor
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"image-cri-shim/config"
+)
+
+// TestClientsAdvice is about which of kubelet's files counts, and advice that fits what
+// its endpoints are.
+func TestClientsAdvice(t *testing.T) {
+	const shim, runtime = "/run/shim.sock", "/run/containerd/containerd.sock"
+	folder := t.TempDir()
+	n := &node{Options: Options{Settings: &config.Config{Shim: shim, Runtime: runtime}, Files: Files{
+		Kubelet:      []string{filepath.Join(folder, "config"), filepath.Join(folder, "drop-in")},
+		KubeletFlags: []string{filepath.Join(folder, "flags")},
+		Crictl:       filepath.Join(folder, "crictl"),
+		Kubeadm:      []string{filepath.Join(folder, "kubeadm")},
+	}}}
+	const endpoint = "containerRuntimeEndpoint: unix://"
+	for _, test := range []struct {
+		name       string
+		check      check
+		files      map[string]string
+		file       string
+		level      Level
+		text, hint string
+	}{
+		{"a drop-in counts more", kubelet, map[string]string{"config": endpoint + shim, "drop-in": endpoint + runtime}, "drop-in", Fail, "not the shim's", "set containerRuntimeEndpoint"},
+		{"a drop-in with the shim", kubelet, map[string]string{"config": endpoint + runtime, "drop-in": endpoint + shim}, "drop-in", OK, "uses the shim", ""},
+		{"a flag counts most", kubelet, map[string]string{"drop-in": endpoint + shim, "flags": "A=--container_runtime_endpoint=" + runtime}, "flags", Fail, "not the shim's", "--container-runtime-endpoint"},
+		{"dockershim", kubelet, map[string]string{"flags": "A=--container-runtime-endpoint=unix:///var/run/dockershim.sock"}, "flags", Fail, "has not had since 1.24", "--network-plugin"},
+		{"an image proxy", kubelet, map[string]string{"config": endpoint + shim, "drop-in": "imageServiceEndpoint: unix:///run/containerd-stargz-grpc/containerd-stargz-grpc.sock"}, "drop-in", Fail, "an image proxy gets the pulls", "image_service_path"},
+		{"the runtime for images", kubelet, map[string]string{"config": endpoint + shim + "\nimageServiceEndpoint: " + runtime}, "config", Fail, "endpoint for images is", "leave imageServiceEndpoint out"},
+		{"crictl and dockershim", crictl, map[string]string{"crictl": "runtime-endpoint: unix:///var/run/dockershim.sock"}, "crictl", Warn, "has not had since 1.24", "set runtime-endpoint"},
+		{"crictl and an image proxy", crictl, map[string]string{"crictl": "runtime-endpoint: " + shim + "\nimage-endpoint: unix:///run/proxy.sock"}, "crictl", Warn, "an image proxy", "image-endpoint"},
+		{"kubeadm and dockershim", kubeadm, map[string]string{"kubeadm": "nodeRegistration: {criSocket: /var/run/dockershim.sock}"}, "kubeadm", Warn, "that of dockershim", "set criSocket"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for _, name := range []string{"config", "drop-in", "flags", "crictl", "kubeadm"} {
+				path := filepath.Join(folder, name)
+				_ = os.Remove(path)
+				if content, ok := test.files[name]; ok {
+					if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			got := test.check(context.Background(), n)
+			if len(got) != 1 || got[0].Subject != filepath.Join(folder, test.file) || got[0].Level != test.level ||
+				!strings.Contains(got[0].Text, test.text) || !strings.Contains(got[0].Hint, test.hint) {
+				t.Errorf("%+v", got)
+			}
+			if strings.Contains(test.name, "runtime for images") && strings.Contains(got[0].Text, "proxy") {
+				t.Errorf("the runtime is taken for a proxy: %+v", got)
+			}
+		})
+	}
+}
