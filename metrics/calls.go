@@ -72,10 +72,10 @@ var callBuckets = []float64{
 func newCalls(methods []string, since time.Time) *calls {
 	labels := []string{"service", "method"}
 	c := &calls{
-		total:     prometheus.NewCounterVec(options("calls_total", "Calls of clients that have ended."), append(labels, "code")),
-		inFlight:  prometheus.NewGaugeVec(prometheus.GaugeOpts(options("calls_in_flight", "Calls of clients that are running.")), labels),
-		requests:  prometheus.NewCounterVec(options("request_bytes_total", "Bytes of the messages that clients have sent."), labels),
-		responses: prometheus.NewCounterVec(options("response_bytes_total", "Bytes of the messages that clients have got."), labels),
+		total:      prometheus.NewCounterVec(options("calls_total", "Calls of clients that have ended."), append(labels, "code")),
+		inFlight:   prometheus.NewGaugeVec(prometheus.GaugeOpts(options("calls_in_flight", "Calls of clients that are running.")), labels),
+		requests:   prometheus.NewCounterVec(options("request_bytes_total", "Bytes of the messages that clients have sent."), labels),
+		responses:  prometheus.NewCounterVec(options("response_bytes_total", "Bytes of the messages that clients have got."), labels),
 		unrestored: prometheus.NewCounterVec(options("unrestored_answers_total", "Answers that were too large for their image names to be changed."), labels),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "call_duration_seconds", Help: "How long calls of clients took.", Buckets: callBuckets,
