@@ -101,11 +101,7 @@ func hostFolder(roots []string, host string) string {
 
 // setDefault sets where containerd goes for a host that its files name no server for.
 func (r *route) setDefault(host string, rules hostsRules) {
-	r.scheme, r.host, r.path, r.resolves, r.either = "https", host, "/v2", true, false
-	if host == "docker.io" {
-		r.host = "registry-1.docker.io"
-		return
-	}
+	r.scheme, r.host, r.path, r.resolves, r.either = "https", servingHost(host), "/v2", true, false
 	name, port, err := net.SplitHostPort(host)
 	if err != nil {
 		name = host

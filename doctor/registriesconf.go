@@ -184,10 +184,7 @@ func (e registriesEntry) routes(folders []string, host string) []route {
 // to it is not known here.
 func crioRoute(folders []string, location string, insecure bool) route {
 	host, _, _ := strings.Cut(location, "/")
-	r := route{scheme: "https", host: host, path: "/v2", either: insecure, skipVerify: insecure, resolves: true, authorization: true}
-	if host == "docker.io" {
-		r.host = "registry-1.docker.io"
-	}
+	r := route{scheme: "https", host: servingHost(host), path: "/v2", either: insecure, skipVerify: insecure, resolves: true, authorization: true}
 	for _, folder := range folders {
 		if files := certificates(filepath.Join(folder, host)); len(files) > 0 {
 			r.authorities = files

@@ -145,9 +145,14 @@ func clock(v registry.Visit) Finding {
 
 // host is a registry's host as URLs have it, and whether that is over http.
 func host(v registry.Visit) (name string, plain bool) {
-	name = v.Host
-	if name == "docker.io" {
-		name = "registry-1.docker.io"
+	return servingHost(v.Host), strings.HasPrefix(v.Registry, "http://")
+}
+
+// servingHost returns the host that serves the images of a host in image names. Only
+// Docker Hub has another one.
+func servingHost(host string) string {
+	if host == "docker.io" {
+		return "registry-1.docker.io"
 	}
-	return name, strings.HasPrefix(v.Registry, "http://")
+	return host
 }
