@@ -17,7 +17,7 @@ import (
 var mayImport = map[string]struct{ ours, theirs []string }{
 	"admin":   {theirs: []string{"golang.org/x/sys/unix"}},
 	"clients": {theirs: []string{"github.com/rogpeppe/go-internal/diff", "go.yaml.in/yaml/v3"}},
-	"config":  {theirs: []string{"github.com/distribution/reference", "github.com/xrash/smetrics", "go.yaml.in/yaml/v3"}},
+	"config":  {ours: []string{"hosts"}, theirs: []string{"github.com/distribution/reference", "github.com/xrash/smetrics", "go.yaml.in/yaml/v3"}},
 	"doctor": {
 		ours:   []string{"admin", "config", "explain", "registry", "rewrite"},
 		theirs: []string{"github.com/pelletier/go-toml/v2", "go.yaml.in/yaml/v3", "golang.org/x/sys/unix", "google.golang.org/grpc", "k8s.io/cri-api"},
@@ -26,6 +26,7 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 		ours:   []string{"registry", "rewrite"},
 		theirs: []string{"github.com/distribution/reference"},
 	},
+	"hosts":   {},
 	"metrics": {theirs: []string{"github.com/prometheus/client_golang"}},
 	"page":    {},
 	"proxy": {
@@ -33,7 +34,7 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 		theirs: []string{"github.com/mwitkow/grpc-proxy", "golang.org/x/net/http2", "golang.org/x/sys/unix", "google.golang.org/genproto/googleapis/rpc/status", "google.golang.org/grpc", "google.golang.org/protobuf/proto"},
 	},
 	"proxy/frames": {theirs: []string{"golang.org/x/net/http2"}},
-	"registry":     {theirs: []string{"github.com/distribution/reference", "github.com/google/go-containerregistry", "github.com/jellydator/ttlcache/v3", "github.com/opencontainers/go-digest", "go.yaml.in/yaml/v3", "golang.org/x/sync"}},
+	"registry":     {ours: []string{"hosts"}, theirs: []string{"github.com/distribution/reference", "github.com/google/go-containerregistry", "github.com/jellydator/ttlcache/v3", "github.com/opencontainers/go-digest", "go.yaml.in/yaml/v3", "golang.org/x/sync"}},
 	"rewrite":      {theirs: []string{"github.com/distribution/reference", "google.golang.org/grpc", "google.golang.org/protobuf", "k8s.io/cri-api"}},
 	"trace":        {theirs: []string{"google.golang.org/grpc/codes", "google.golang.org/grpc/status", "google.golang.org/protobuf", "k8s.io/cri-api"}},
 	"version":      {},

@@ -2,10 +2,13 @@ package registry
 
 import (
 	"cmp"
+	"path"
 	"slices"
 	"strings"
 
 	"github.com/distribution/reference"
+
+	"image-cri-shim/hosts"
 )
 
 // Candidate is the name under which a registry may have an image.
@@ -52,7 +55,7 @@ func (s *Set) questions(name reference.Named) []question {
 			continue
 		}
 		known := slices.IndexFunc(questions, func(q question) bool {
-			return q.reference.String() == candidate.String()
+			return e.plain.Reference(q.reference.String()) == e.plain.Reference(candidate.String())
 		})
 		switch {
 		case known < 0:
@@ -73,10 +76,11 @@ func (s *Set) ordered(original reference.Named) []*endpoint {
 	return endpoints
 }
 
-// closeness is 0 for an original that is on another host than the registry, and
-// grows with the part of the address that the original begins with.
+// closeness returns 0 for an original on another host than the registry, however
+// the host is spelled. Otherwise it grows with the part of the address that the
+// original begins with.
 func (e *endpoint) closeness(original reference.Named) int {
-	if !strings.EqualFold(reference.Domain(original), e.location.host) {
+	if hosts.Canonical(reference.Domain(original), e.location.scheme) != e.location.canonical() {
 		return 0
 	}
 	if strings.HasPrefix(reference.Path(original), e.location.prefix+"/") {
@@ -92,16 +96,21 @@ func (e *endpoint) candidate(original reference.Named) (reference.Named, rule) {
 	if !decided.standsIn || e.closeness(original) > 0 {
 		return original, decided
 	}
-	repository := e.template.repository(original)
-	if e.location.prefix != "" {
-		repository = e.location.prefix + "/" + repository
-	}
-	if renamed, err := parseRepository(e.location.host + "/" + repository); err == nil {
+	if renamed, err := e.repository(original); err == nil {
 		if candidate, ok := identified(renamed, original); ok {
 			return candidate, decided
 		}
 	}
 	return original, rule{text: "its path makes no reference of it:", pattern: string(e.template)}
+}
+
+// repository returns the repository of an original in this registry, without tag
+// and digest. On the registry's own host it is the original's.
+func (e *endpoint) repository(original reference.Named) (reference.Named, error) {
+	if e.closeness(original) > 0 {
+		return reference.TrimNamed(original), nil
+	}
+	return parseRepository(e.location.host + "/" + path.Join(e.location.prefix, e.template.repository(original)))
 }
 
 // identified gives a repository the digest or the tag of an original.

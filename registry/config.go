@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/distribution/reference"
+
+	"image-cri-shim/hosts"
 )
 
 // Config is one registry as configured.
@@ -17,7 +19,7 @@ type Config struct {
 	Username, Password string   // empty: anonymous
 	AuthFile           string   // of the form of Docker's config.json or .dockercfg, or a Secret with one, instead of these; empty: none
 	Priority           int      // higher is asked first
-	Match              []string // patterns of the originals it stands in for; empty: all
+	Match              []string // patterns of the originals it stands in for; empty: all, or its own host's if it is public
 	Tags               []string // patterns of the tags it is asked for; empty: all
 	Path               string   // template of the repository; empty: {path}
 	CA                 string   // PEM file, trusted in addition to the system's; empty: none
@@ -58,6 +60,17 @@ type Options struct {
 	// be read any more and its last good content counts. It must not wait for a
 	// look-up.
 	OnAuthFile func(error)
+
+	plain hosts.Plain // of the registries
+}
+
+// plainHosts returns the hosts of the registries over plain http.
+func plainHosts(registries []Config) hosts.Plain {
+	plain := hosts.Plain{}
+	for _, r := range registries {
+		plain.Add(r.Address)
+	}
+	return plain
 }
 
 const defaultCacheSize = 1024
@@ -68,6 +81,7 @@ func (o Options) withDefaults() Options {
 	o.AbsentTTL = cmp.Or(o.AbsentTTL, 30*time.Second)
 	o.CacheSize = cmp.Or(o.CacheSize, defaultCacheSize)
 	o.UserAgent = cmp.Or(o.UserAgent, "image-cri-shim")
+	o.plain = plainHosts(o.Registries)
 	if o.OnBreaker == nil {
 		o.OnBreaker = func(string, bool, string) {}
 	}
@@ -107,6 +121,9 @@ const (
 	dockerHubIndex    = "index.docker.io"      // an older spelling of it
 	dockerHubRegistry = "registry-1.docker.io" // the host that serves it
 )
+
+// canonical returns the host in the form that decisions compare.
+func (l location) canonical() string { return hosts.Canonical(l.host, l.scheme) }
 
 // serverAddress is what a runtime compares with the host it is about to log in
 // to: containerd's ParseAuth takes the host out of this URL.

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"github.com/distribution/reference"
+
+	"image-cri-shim/hosts"
 )
 
 // endpoint is one registry of a [Set].
@@ -15,6 +17,8 @@ type endpoint struct {
 	location location
 	priority int
 	patterns patterns
+	plain    hosts.Plain // of all registries of the set
+	public   bool        // images of many owners are on its host
 	tags     tags
 	fallback Fallback
 	template template
@@ -80,7 +84,7 @@ func (e *endpoint) find(ctx context.Context, candidate reference.Named, credenti
 // newEndpoint checks a configuration. Its error says what is wrong, but not
 // with which registry.
 func newEndpoint(config Config, options Options, transport http.RoundTripper) (*endpoint, error) {
-	e := &endpoint{priority: config.Priority, fallback: config.Fallback}
+	e := &endpoint{priority: config.Priority, fallback: config.Fallback, plain: options.plain}
 	err := config.Fallback.validate()
 	if err != nil {
 		return nil, err
@@ -88,7 +92,8 @@ func newEndpoint(config Config, options Options, transport http.RoundTripper) (*
 	if e.location, err = parseAddress(config.Address); err != nil {
 		return nil, err
 	}
-	if e.patterns, err = parsePatterns(config.Match); err != nil {
+	e.public = hosts.IsPublic(e.location.canonical())
+	if e.patterns, err = parsePatterns(config.Match, e.plain); err != nil {
 		return nil, err
 	}
 	if e.tags, err = parseTags(config.Tags); err != nil {

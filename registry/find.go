@@ -40,6 +40,7 @@ func (s *Set) Find(ctx context.Context, name reference.Named) iter.Seq[Answer] {
 			if !ok {
 				answer = Answer{Candidate: questions[i].candidate(), Err: s.impatience(ctx), Duration: time.Since(begun)}
 			}
+			answer.Credentials = questions[i].spell(answer.Credentials)
 			if later.add(s, name, questions[i], &answer) {
 				continue
 			}
@@ -53,6 +54,16 @@ func (s *Set) Find(ctx context.Context, name reference.Named) iter.Seq[Answer] {
 			}
 		}
 	}
+}
+
+// spell returns credentials with the server's address as the reference has it. The
+// runtime compares the two as text (see serverAddress).
+func (q question) spell(credentials Credentials) Credentials {
+	if credentials != (Credentials{}) {
+		server := location{scheme: q.endpoint.location.scheme, host: reference.Domain(q.reference)}
+		credentials.ServerAddress = server.serverAddress()
+	}
+	return credentials
 }
 
 // impatience is why nobody waits for a look-up any longer.

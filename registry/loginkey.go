@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/distribution/reference"
+
+	"image-cri-shim/hosts"
 )
 
 // normalizeKey makes host[/path] of a key of a file with credentials, which may also
@@ -33,7 +35,7 @@ func normalizeKey(key string) (string, error) {
 	if strings.ContainsAny(path, "*?[") {
 		return "", errors.New("matches nothing: only the host may have a *")
 	}
-	host = canonicalHub(strings.ToLower(host))
+	host = hosts.Normalize(host)
 	if isGlob(host) {
 		if err := checkGlob(host); err != nil {
 			return "", err
@@ -43,15 +45,6 @@ func normalizeKey(key string) (string, error) {
 		return host + "/" + path, nil
 	}
 	return host, nil
-}
-
-// canonicalHub returns the host of Docker Hub's image names for each of its names.
-func canonicalHub(host string) string {
-	switch strings.TrimSuffix(host, ":443") {
-	case dockerHub, dockerHubIndex, dockerHubRegistry:
-		return dockerHub
-	}
-	return host
 }
 
 // isGlob reports whether a normalized key is a pattern, and not an IPv6 address.
@@ -106,22 +99,15 @@ func matchesGlob(glob, host string) bool {
 	return true
 }
 
-// namesOf returns the forms of a repository that keys may begin: the host as it is,
-// and with or without the scheme's default port.
+// namesOf returns the forms of a repository that keys may begin: its host in canonical
+// form, without and with the scheme's default port.
 func namesOf(scheme string, repository reference.Named) []string {
-	host, path := canonicalHub(strings.ToLower(reference.Domain(repository))), reference.Path(repository)
+	host, path := hosts.Canonical(reference.Domain(repository), scheme), reference.Path(repository)
 	port := ":443"
 	if scheme == "http" {
 		port = ":80"
 	}
-	other := strings.TrimSuffix(host, port)
-	if other == host && (!strings.Contains(host, ":") || strings.HasSuffix(host, "]")) {
-		other = host + port
-	}
-	if other == host {
-		return []string{host + "/" + path}
-	}
-	return []string{host + "/" + path, other + "/" + path}
+	return []string{host + "/" + path, host + port + "/" + path}
 }
 
 // closest returns the entry of the longest key that a repository begins with. Among

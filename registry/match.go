@@ -2,59 +2,40 @@ package registry
 
 import (
 	"fmt"
-	"path"
 	"strings"
+
+	"image-cri-shim/hosts"
 )
 
-// patterns select the originals that a registry stands in for.
+// patterns select the images that a registry is asked for.
 type patterns struct {
-	include, exclude []pattern
+	include, exclude []hosts.Pattern
 }
 
-// pattern holds one path.Match pattern for each leading element of a repository.
-type pattern []string
-
-func parsePatterns(texts []string) (patterns, error) {
+func parsePatterns(texts []string, plain hosts.Plain) (patterns, error) {
 	var p patterns
 	for _, text := range texts {
 		body, excludes := strings.CutPrefix(text, "!")
-		elements := strings.Split(body, "/")
-		for _, element := range elements {
-			if _, err := path.Match(element, ""); err != nil || element == "" {
-				return patterns{}, fmt.Errorf("bad pattern %q in match: expected elements like docker.io/library or *.gcr.io", text)
-			}
-		}
-		if excludes {
-			p.exclude = append(p.exclude, elements)
-		} else {
-			p.include = append(p.include, elements)
+		parsed, err := plain.ParsePattern(body)
+		switch {
+		case err != nil:
+			return patterns{}, fmt.Errorf("bad pattern %q in match: %w", text, err)
+		case excludes:
+			p.exclude = append(p.exclude, parsed)
+		default:
+			p.include = append(p.include, parsed)
 		}
 	}
 	return p, nil
 }
 
-// matching returns the first of some patterns that a repository, with its domain,
-// begins with; nil if none.
-func matching(patterns []pattern, repository string) pattern {
-	elements := strings.Split(repository, "/")
+// matching returns the text of the first pattern that matches a repository, and
+// an empty one if none does.
+func matching(patterns []hosts.Pattern, repository hosts.Repository) string {
 	for _, p := range patterns {
-		if p.matches(elements) {
-			return p
+		if p.Matches(repository) {
+			return p.String()
 		}
 	}
-	return nil
+	return ""
 }
-
-func (p pattern) matches(elements []string) bool {
-	if len(p) > len(elements) {
-		return false
-	}
-	for i, want := range p {
-		if matched, err := path.Match(want, elements[i]); err != nil || !matched {
-			return false
-		}
-	}
-	return true
-}
-
-func (p pattern) String() string { return strings.Join(p, "/") }

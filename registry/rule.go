@@ -20,17 +20,21 @@ func (r rule) String() string {
 }
 
 // rule applies match and tags. Excludes win, and on its own host a registry
-// stands in for all that is not excluded.
+// stands in for all that is not excluded. A public registry stands in for other
+// hosts only if match names them.
 func (e *endpoint) rule(original reference.Named) rule {
-	if excluded := matching(e.patterns.exclude, original.Name()); excluded != nil {
-		return rule{text: "match excludes", pattern: "!" + excluded.String()}
+	if excluded := e.excluded(original); excluded != (rule{}) {
+		return excluded
 	}
 	if e.closeness(original) > 0 {
 		return rule{standsIn: true, text: "its own host"}
 	}
-	included := matching(e.patterns.include, original.Name())
-	if included == nil && len(e.patterns.include) > 0 {
+	included := matching(e.patterns.include, e.plain.Repository(original.Name()))
+	switch {
+	case included == "" && len(e.patterns.include) > 0:
 		return rule{text: "match has no pattern for it"}
+	case included == "" && e.public:
+		return rule{text: "a public registry without match serves its own host only"}
 	}
 	// A digest is asked for whatever the tags are.
 	if tagged, ok := original.(reference.Tagged); ok {
@@ -41,10 +45,30 @@ func (e *endpoint) rule(original reference.Named) rule {
 			return rule{text: "tags have no pattern for it"}
 		}
 	}
-	if included == nil {
+	if included == "" {
 		return rule{standsIn: true, text: "all images"}
 	}
-	return rule{standsIn: true, text: "match", pattern: included.String()}
+	return rule{standsIn: true, text: "match", pattern: included}
+}
+
+// excluded returns the rule that excludes an original, and the zero rule if none
+// does. An exclusion is compared with the original and with its repository in this
+// registry, so that an excluded repository can't be reached by another name.
+func (e *endpoint) excluded(original reference.Named) rule {
+	if len(e.patterns.exclude) == 0 {
+		return rule{}
+	}
+	if pattern := matching(e.patterns.exclude, e.plain.Repository(original.Name())); pattern != "" {
+		return rule{text: "match excludes", pattern: "!" + pattern}
+	}
+	target, err := e.repository(original)
+	if err != nil {
+		return rule{}
+	}
+	if pattern := matching(e.patterns.exclude, e.plain.Repository(target.Name())); pattern != "" {
+		return rule{text: "match excludes its repository there:", pattern: "!" + pattern}
+	}
+	return rule{}
 }
 
 // Verdict is why a registry is asked for an image, or why it is not.

@@ -112,7 +112,7 @@ func (s *Set) add(config Config, options Options) error {
 // prefix share its connections.
 func (s *Set) slotsOf(l location) slots {
 	for _, e := range s.endpoints {
-		if e.location.scheme == l.scheme && e.location.host == l.host {
+		if e.location.scheme == l.scheme && e.location.canonical() == l.canonical() {
 			return e.slots
 		}
 	}

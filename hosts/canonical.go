@@ -1,0 +1,153 @@
+// Package hosts decides which spellings of a registry's host mean one registry,
+// and which repositories a pattern matches.
+//
+// A registry can be named in many ways. Registry.example.com,
+// registry.example.com:443 and registry.example.com:0443 are one registry, and so
+// are docker.io, index.docker.io and registry-1.docker.io. A decision about an
+// image must not depend on the spelling, so that it is made on the canonical form:
+//
+//	plain := hosts.Plain{}
+//	plain.Add("http://hub.example.com")
+//	pattern, err := plain.ParsePattern("registry.example.com/tenant")
+//	...
+//	pattern.Matches(plain.Repository("Registry.Example.com:443/tenant/app")) // true
+//
+// The canonical form is for comparisons only. The names that clients see and that
+// a runtime is asked for keep their spelling.
+package hosts
+
+import (
+	"net/netip"
+	"strings"
+)
+
+const (
+	dockerHub         = "docker.io"            // in image names
+	dockerHubIndex    = "index.docker.io"      // an older name of it
+	dockerHubRegistry = "registry-1.docker.io" // the host that serves it
+)
+
+// Canonical returns the form of host[:port] that all of its spellings have in
+// common. Letters are in lower case, a port has no leading zeros, the default port
+// of the scheme is left out, an IPv6 address has its shortest form, an IPv4 address
+// in IPv6 is an IPv4 address, and the hosts of Docker Hub are docker.io.
+func Canonical(host, scheme string) string {
+	name, port := parts(host)
+	if port == defaultPort(scheme) {
+		port = ""
+	}
+	if port == "" && isHub(name) {
+		return dockerHub
+	}
+	return join(name, port)
+}
+
+// Normalize is Canonical where the scheme is not known: a port stays, but for https's of
+// Docker Hub.
+func Normalize(host string) string {
+	name, port := parts(host)
+	if isHub(name) && (port == "" || port == defaultPort("https")) {
+		return dockerHub
+	}
+	return join(name, port)
+}
+
+func isHub(name string) bool {
+	return name == dockerHub || name == dockerHubIndex || name == dockerHubRegistry
+}
+
+// parts returns the canonical name and the port of a host.
+func parts(host string) (name, port string) {
+	name, port = split(strings.ToLower(host))
+	return canonicalAddress(name), canonicalPort(port)
+}
+
+// split cuts off the port. A colon within brackets belongs to the host.
+func split(host string) (name, port string) {
+	colon := strings.LastIndexByte(host, ':')
+	if colon <= strings.LastIndexByte(host, ']') {
+		return host, ""
+	}
+	return host[:colon], host[colon+1:]
+}
+
+func canonicalAddress(name string) string {
+	inner, ok := strings.CutPrefix(name, "[")
+	if !ok {
+		return name
+	}
+	parsed, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))
+	if err != nil {
+		return name
+	}
+	if parsed = parsed.Unmap(); parsed.Is4() {
+		return parsed.String()
+	}
+	return "[" + parsed.String() + "]"
+}
+
+// canonicalPort removes leading zeros.
+func canonicalPort(port string) string {
+	if strings.Trim(port, "0123456789") != "" {
+		return port
+	}
+	if trimmed := strings.TrimLeft(port, "0"); trimmed != "" || port == "" {
+		return trimmed
+	}
+	return "0"
+}
+
+func defaultPort(scheme string) string {
+	if scheme == "http" {
+		return "80"
+	}
+	return "443"
+}
+
+// Plain is the set of configured hosts that are reached over plain http, in
+// canonical form. An image's name has no scheme: the default port of its host is
+// 80 if the host is in the set, and 443 otherwise.
+type Plain map[string]bool
+
+// Add adds the host of a registry's address, scheme://host[:port][/prefix], if the
+// scheme is http.
+func (p Plain) Add(address string) {
+	if rest, ok := strings.CutPrefix(address, "http://"); ok {
+		host, _, _ := strings.Cut(rest, "/")
+		p[Canonical(host, "http")] = true
+	}
+}
+
+// Canonical returns the canonical form of the host of an image's name.
+func (p Plain) Canonical(host string) string {
+	if canonical := Canonical(host, "http"); p[canonical] {
+		return canonical
+	}
+	return Canonical(host, "https")
+}
+
+// Reference returns a reference with its host in canonical form, for comparisons.
+func (p Plain) Reference(reference string) string {
+	host, rest, _ := strings.Cut(reference, "/")
+	return p.Canonical(host) + "/" + rest
+}
+
+// spellings returns the names that a canonical host may have in a glob: with its
+// default port, and all names of Docker Hub.
+func (p Plain) spellings(canonical string) []string {
+	names := []string{canonical}
+	if _, port := split(canonical); port != "" {
+		return names
+	}
+	if canonical == dockerHub {
+		names = append(names, dockerHubIndex, dockerHubRegistry)
+	}
+	scheme := "https"
+	if p[canonical] {
+		scheme = "http"
+	}
+	for _, name := range names {
+		names = append(names, name+":"+defaultPort(scheme))
+	}
+	return names
+}
