@@ -4,14 +4,18 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"image-cri-shim/hosts"
 )
 
 // source is one pattern of a registry's match: where the images come from that
 // it is asked for.
 type source struct {
 	registry Registry
-	pattern  string
-	match    value // of the registry, for a warning
+	plain    hosts.Plain // of all registries
+	pattern  string      // as it is written
+	elements []string    // of the pattern, canonical
+	match    value       // of the registry, for a warning
 }
 
 // warnOfCollisions warns where images of different origin have one name in a
@@ -30,22 +34,28 @@ func warnOfCollisions(sources []source) {
 	}
 }
 
-func (r Registry) sources(match value) []source {
+func (r Registry) sources(match value, plain hosts.Plain) []source {
 	var sources []source
 	for _, pattern := range r.Match {
-		if !strings.HasPrefix(pattern, "!") {
-			sources = append(sources, source{registry: r, pattern: pattern, match: match})
+		parsed, err := plain.ParsePattern(pattern)
+		if err == nil && isInclusion(pattern) {
+			sources = append(sources, source{registry: r, plain: plain, pattern: pattern, elements: parsed.Elements(), match: match})
 		}
 	}
 	return sources
 }
 
+// place returns the pattern's host and repository.
+func (s source) place() (host, repository string) {
+	return s.elements[0], strings.Join(s.elements[1:], "/")
+}
+
 func (s source) collides(other source) bool {
-	if s.pattern == other.pattern {
+	if slices.Equal(s.elements, other.elements) || s.excludesTarget() || other.excludesTarget() {
 		return false
 	}
-	host, repository, _ := strings.Cut(s.pattern, "/")
-	otherHost, otherRepository, _ := strings.Cut(other.pattern, "/")
+	host, repository := s.place()
+	otherHost, otherRepository := other.place()
 	if s.has("{path}") && other.has("{path}") {
 		kept := host == otherHost || s.registry.Path == other.registry.Path && s.has("{domain}")
 		excluded := s.excludes(host, repository) || s.excludes(host, otherRepository) ||
@@ -59,17 +69,44 @@ func (s source) collides(other source) bool {
 
 func (s source) has(placeholder string) bool { return strings.Contains(s.registry.Path, placeholder) }
 
-// excludes tells whether the registry is not asked for the images of a host and
+// excludes reports whether the registry is not asked for the images of a host and
 // repository.
 func (s source) excludes(host, repository string) bool {
 	image := strings.Split(host+"/"+repository, "/")
+	return slices.ContainsFunc(s.exclusions(), func(excluded []string) bool {
+		return len(excluded) <= len(image) && overlap(excluded, image)
+	})
+}
+
+// excludesTarget reports whether the registry excludes the repositories that it
+// would have the source's images in.
+func (s source) excludesTarget() bool {
+	target := s.names().elements
+	return slices.ContainsFunc(s.exclusions(), func(excluded []string) bool {
+		return len(excluded) <= len(target) && covers(excluded, target)
+	})
+}
+
+// exclusions returns the canonical elements of the registry's exclusions.
+func (s source) exclusions() [][]string {
+	var exclusions [][]string
 	for _, pattern := range s.registry.Match {
-		excluded, isExclusion := strings.CutPrefix(pattern, "!")
-		if elements := strings.Split(excluded, "/"); isExclusion && len(elements) <= len(image) && overlap(elements, image) {
-			return true
+		if parsed, err := s.plain.ParsePattern(strings.TrimPrefix(pattern, "!")); err == nil && !isInclusion(pattern) {
+			exclusions = append(exclusions, parsed.Elements())
 		}
 	}
-	return false
+	return exclusions
+}
+
+// covers reports whether a pattern matches whatever the first elements of another
+// match.
+func covers(pattern, elements []string) bool {
+	for i, element := range pattern {
+		if matched, err := path.Match(element, elements[i]); element != elements[i] && (err != nil || !matched) {
+			return false
+		}
+	}
+	return true
 }
 
 // names are those that a source's images have in the registry: their elements
@@ -82,9 +119,9 @@ type names struct {
 }
 
 func (s source) names() names {
-	host, repository, _ := strings.Cut(s.pattern, "/")
-	_, place, _ := strings.Cut(s.registry.Address, "://")
-	template := place + "/" + strings.ReplaceAll(s.registry.Path, "{domain}", host)
+	host, repository := s.place()
+	_, place, _ := strings.Cut(canonicalAddress(s.registry.Address), "://")
+	template := strings.TrimSuffix(place, "/") + "/" + strings.ReplaceAll(s.registry.Path, "{domain}", host)
 	if before, rest, ok := strings.Cut(template, "{path}"); ok {
 		if repository == "" {
 			repository = "*"
@@ -141,7 +178,7 @@ func (r Registry) warnOfNames(v value) {
 	if strings.Contains(r.Path, "{path}") {
 		return
 	}
-	sources := r.sources(value{})
+	sources := r.sources(value{}, hosts.Plain{})
 	if len(sources) == 0 || slices.ContainsFunc(sources, source.wide) {
 		v.warn("{name} is only the last part of an image's name, so that docker.io/a/app may be served for docker.io/b/app: {path} keeps them apart")
 	}
@@ -150,7 +187,7 @@ func (r Registry) warnOfNames(v value) {
 // wide tells whether there is more than one repository to each name: whether the
 // pattern leaves open which host, or which part of it.
 func (s source) wide() bool {
-	host, repository, _ := strings.Cut(s.pattern, "/")
+	host, repository := s.place()
 	first, _, _ := strings.Cut(repository, "/")
 	return first == "" || beforeWildcard(first) != first || beforeWildcard(host) != host && !s.has("{domain}")
 }

@@ -77,7 +77,7 @@ func (c *Config) describeRegistries(w io.Writer) {
 		for _, line := range [][2]string{
 			{"priority", fmt.Sprint(registry.Priority)},
 			{"login", registry.login()},
-			{"images", cmp.Or(strings.Join(registry.Match, ", "), "all")},
+			{"images", registry.images()},
 			{"tags", strings.Join(registry.Tags, ", ")},
 			{"fallback", registry.Fallback},
 			{"path", registry.Path},

@@ -3,11 +3,15 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"path"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"image-cri-shim/hosts"
 )
 
 // defaultPath drops the host that an image name has and keeps its path.
@@ -27,7 +31,8 @@ var (
 
 // patterns reads match: one pattern or a list of them. Each is compared, part
 // by part as path.Match does, with the beginning of a canonical repository
-// name such as docker.io/library/nginx; a leading ! excludes.
+// name such as docker.io/library/nginx. A leading ! excludes, and is compared with
+// the repository in the registry too.
 func patterns(v value) ([]string, error) { return each(v, patternForm, pattern), nil }
 
 // each reads one text or a list of them.
@@ -56,16 +61,53 @@ func pattern(v value) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	parts := strings.Split(strings.TrimPrefix(written, "!"), "/")
+	body := strings.TrimPrefix(written, "!")
+	parts := strings.Split(body, "/")
 	for _, part := range parts {
-		if _, err := path.Match(part, ""); err != nil || !patternCharacters.MatchString(part) {
+		if !patternCharacters.MatchString(part) {
 			return "", v.unexpected(patternForm)
 		}
 	}
-	if host := parts[0]; host != "localhost" && !strings.ContainsAny(host, ".:*?[") {
-		v.warn("%s matches nothing: patterns begin with a host, such as docker.io", quote(written))
+	if _, err := (hosts.Plain{}).ParsePattern(body); err != nil {
+		return "", v.unexpected(patternForm)
+	}
+	if reason := matchesNothing(parts); reason != "" {
+		v.warn("%s matches nothing: %s", quote(written), reason)
 	}
 	return written, nil
+}
+
+// matchesNothing returns why no name of an image begins with a pattern, and an
+// empty text if one may.
+func matchesNothing(parts []string) string {
+	host := parts[0]
+	switch {
+	case host != "localhost" && !strings.ContainsAny(host, ".:*?["):
+		return "patterns begin with a host, such as docker.io"
+	case hosts.IsAddress(host) && !strings.ContainsAny(host, "*?"):
+		if _, err := netip.ParseAddr(host[1:strings.IndexByte(host, ']')]); err != nil {
+			return "the address in brackets is no IPv6 address"
+		}
+	case strings.HasPrefix(host, "[") && strings.Contains(host, "::") && !hosts.IsAddress(host):
+		return "the address in brackets is no IPv6 address"
+	case hosts.IsLiteral(host):
+		name, port, hasPort := strings.Cut(host, ":")
+		if !hostname.MatchString(name) {
+			return fmt.Sprintf("%s is no host", quote(name))
+		}
+		if number, err := strconv.ParseUint(port, 10, 16); hasPort && (err != nil || number == 0) {
+			return "its port is no number from 1 to 65535"
+		}
+	}
+	for _, part := range parts[1:] {
+		switch {
+		case strings.Contains(part, ":") && !strings.ContainsAny(part, `[\`):
+			return "it is compared with repositories, which have no tag: tags selects tags"
+		case hosts.IsLiteral(part) && !repository.MatchString(part):
+			return fmt.Sprintf("%s is no part of a repository", quote(part))
+		}
+	}
+	return ""
 }
 
 // tagPatterns reads tags: one pattern or a list of them, as path.Match has them;

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"image-cri-shim/hosts"
 )
 
 const (
@@ -21,7 +23,7 @@ type Registry struct {
 	Password           string   `json:"-"`
 	AuthFile           string   // absolute path of credentials in the form of Docker's config.json; empty: none
 	Priority           int      // 0 to 10000, the highest is preferred
-	Match              []string // which images it is asked for; none: all (see the package example)
+	Match              []string // which images it is asked for; none: all, or its own host's (see OwnHostOnly)
 	Tags               []string // which tags of these; none: all. Digests always
 	Path               string   // template of the repository path: {domain}, {path}, {name} and literal text
 	CA                 string   // absolute path of a PEM file; empty: the system's
@@ -70,6 +72,7 @@ func (c *Config) addMain(main Registry, set map[string]value) {
 		}
 		main.warnOfTLS(set)
 		main.warnOfNames(set["path"])
+		main.warnOfExclusions(set["match"])
 		c.Registries = append(c.Registries, main)
 		return
 	}
@@ -83,11 +86,11 @@ func (c *Config) addMain(main Registry, set map[string]value) {
 // addRegistries appends the entries of registries. mainMatch is the match of the
 // main one.
 func (c *Config) addRegistries(entries []value, mainMatch value) {
-	var sources []source
+	var matches []value // of the registries
 	first := map[string]string{}
 	for _, main := range c.Registries {
 		first[main.identity()] = "the top level's"
-		sources = append(sources, main.sources(mainMatch)...)
+		matches = append(matches, mainMatch)
 	}
 	for _, entry := range entries {
 		registry, match := readRegistry(entry)
@@ -95,13 +98,21 @@ func (c *Config) addRegistries(entries []value, mainMatch value) {
 			registry.AuthFile = c.authFile
 		}
 		c.Registries = append(c.Registries, registry)
-		sources = append(sources, registry.sources(match)...)
+		matches = append(matches, match)
 		identity := registry.identity()
 		if same, ok := first[identity]; ok {
 			entry.warn("address, path, match and tags are the same as %s", same)
 		} else {
 			first[identity] = "those of " + entry.key
 		}
+	}
+	plain := hosts.Plain{}
+	for _, registry := range c.Registries {
+		plain.Add(registry.Address)
+	}
+	var sources []source
+	for i, registry := range c.Registries {
+		sources = append(sources, registry.sources(matches[i], plain)...)
 	}
 	warnOfCollisions(sources)
 }
@@ -129,12 +140,13 @@ func readRegistry(entry value) (Registry, value) {
 	}
 	registry.warnOfTLS(set)
 	registry.warnOfNames(set["path"])
+	registry.warnOfExclusions(set["match"])
 	return registry, set["match"]
 }
 
 // identity is equal for registries that would be asked the same.
 func (r Registry) identity() string {
-	return fmt.Sprintf("%q %q %q %q", r.Address, r.Path, r.Match, r.Tags)
+	return fmt.Sprintf("%q %q %q %q", canonicalAddress(r.Address), r.Path, r.Match, r.Tags)
 }
 
 // warnOfTLS warns of keys about TLS that don't do what they seem to.

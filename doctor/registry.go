@@ -36,6 +36,9 @@ func registries(ctx context.Context, n *node) []Finding {
 		if !v.Date.IsZero() {
 			findings = append(findings, clock(v))
 		}
+		if configured.OwnHostOnly() {
+			findings = append(findings, topic{"images", v.Registry}.ok(`only those of its own host, as it is public: match: ["*"] asks it for all`))
+		}
 		findings = append(findings, trust[i]...)
 	}
 	return findings
@@ -43,9 +46,9 @@ func registries(ctx context.Context, n *node) []Finding {
 
 // configured is the configuration of a registry that was visited.
 func (n *node) configured(v registry.Visit) config.Registry {
-	i := slices.IndexFunc(n.Settings.Registries, func(r config.Registry) bool { return r.Address == v.Registry })
+	i := slices.IndexFunc(n.Settings.Registries, func(r config.Registry) bool { return r.At(v.Registry) })
 	if i < 0 {
-		return config.Registry{Address: v.Registry} // docker.io, which has another spelling
+		return config.Registry{Address: v.Registry}
 	}
 	return n.Settings.Registries[i]
 }

@@ -1,0 +1,73 @@
+package config
+
+import (
+	"slices"
+	"strings"
+
+	"image-cri-shim/hosts"
+)
+
+// At reports whether an address, in whatever spelling of its host, is the registry's.
+func (r Registry) At(address string) bool {
+	return canonicalAddress(r.Address) == canonicalAddress(address)
+}
+
+// canonicalAddress returns an address with its host in canonical form, for comparisons.
+func canonicalAddress(address string) string {
+	scheme, place, _ := strings.Cut(address, "://")
+	host, prefix, _ := strings.Cut(place, "/")
+	return scheme + "://" + hosts.Canonical(host, scheme) + "/" + prefix
+}
+
+// OwnHostOnly reports whether the registry is asked only for names of its own host:
+// it is public, and match includes nothing. Others may own a repository there that
+// has the path of an image of another host.
+func (r Registry) OwnHostOnly() bool {
+	scheme, place, _ := strings.Cut(r.Address, "://")
+	host, _, _ := strings.Cut(place, "/")
+	return hosts.IsPublic(hosts.Canonical(host, scheme)) && !slices.ContainsFunc(r.Match, isInclusion)
+}
+
+func isInclusion(pattern string) bool { return !strings.HasPrefix(pattern, "!") }
+
+// images says which images the registry is asked for, for people.
+func (r Registry) images() string {
+	match := strings.Join(r.Match, ", ")
+	switch {
+	case r.OwnHostOnly() && match == "":
+		return `of its own host only, as it is public (match: ["*"] asks it for all)`
+	case r.OwnHostOnly():
+		return `of its own host only, as it is public (with "*" in match: all), ` + match
+	case match == "":
+		return "all"
+	}
+	return match
+}
+
+// warnOfExclusions warns of exclusions that leave nothing of the registry, or
+// nothing of another pattern. match is the value of the key.
+func (r Registry) warnOfExclusions(match value) {
+	plain := hosts.Plain{}
+	plain.Add(r.Address)
+	_, place, _ := strings.Cut(r.Address, "://")
+	for _, excluding := range r.Match {
+		body, found := strings.CutPrefix(excluding, "!")
+		if !found {
+			continue
+		}
+		exclusion, err := plain.ParsePattern(body)
+		if err != nil {
+			continue // match has an error
+		}
+		// An exclusion that matches a part that no repository has matches all.
+		const anything = "/_/_"
+		if exclusion.Matches(plain.Repository(place + anything)) {
+			match.warn("%s excludes all of this registry, so that it is asked for nothing", quote(excluding))
+		}
+		for _, pattern := range r.Match {
+			if isInclusion(pattern) && hosts.IsLiteral(pattern) && exclusion.Matches(plain.Repository(pattern+anything)) {
+				match.warn("%s matches nothing: %s excludes it", quote(pattern), quote(excluding))
+			}
+		}
+	}
+}
