@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,6 +45,32 @@ func TestLogin(t *testing.T) {
 	} {
 		if got := login(test.visit, test.configured); got.Level != test.want {
 			t.Errorf("%+v: %+v", test.visit, got)
+		}
+	}
+}
+
+// TestPublicRegistryIsSaid requires that doctor says of a public registry without
+// match that it serves its own host only, however its address is spelled.
+func TestPublicRegistryIsSaid(t *testing.T) {
+	unreachable := errors.New("no such host")
+	for _, test := range []struct {
+		configured config.Registry
+		visited    string
+		want       bool
+	}{
+		{config.Registry{Address: "https://docker.io"}, "https://docker.io", true},
+		{config.Registry{Address: "https://index.docker.io"}, "https://docker.io", true},
+		{config.Registry{Address: "https://index.docker.io", Match: []string{"*"}}, "https://docker.io", false},
+		{config.Registry{Address: "https://hub.example.com"}, "https://hub.example.com", false},
+	} {
+		n := &node{Options: Options{Settings: &config.Config{Registries: []config.Registry{test.configured}}}}
+		n.visits = []registry.Visit{{Registry: test.visited, Name: unreachable}}
+		said := false
+		for _, finding := range registries(t.Context(), n) {
+			said = said || finding.Check == "images" && strings.Contains(finding.Text, "its own host")
+		}
+		if said != test.want {
+			t.Errorf("%v, match %q: said %v, want %v", test.configured, test.configured.Match, said, test.want)
 		}
 	}
 }

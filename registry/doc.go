@@ -33,9 +33,16 @@
 // Patterns limit a registry to some originals. Each is compared with the
 // beginning of the original's repository, element by element, as in path.Match:
 // "docker.io", "docker.io/library", "*.gcr.io/team". One that begins with "!"
-// excludes, and excludes win. Without any other pattern everything matches, and
-// so does, whatever the patterns, a name on the registry's own host that none
-// excludes. Patterns of tags, "1.*" or "!latest", limit it likewise to originals
+// excludes if it matches the original's repository or the candidate's, and
+// excludes win. A name on the registry's own host that none excludes always
+// matches. Without any other pattern everything matches, but nothing of another
+// host if the registry is a public one.
+//
+// Decisions are made on the canonical form of a host (package hosts), so that its
+// spelling makes no difference. Candidates keep the spelling of the original or of
+// the registry's address.
+//
+// Patterns of tags, "1.*" or "!latest", limit it likewise to originals
 // with such a tag, or with a digest; on the registry's own host they don't count.
 //
 // # Answers
