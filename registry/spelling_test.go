@@ -179,3 +179,19 @@ func TestSpellingsKeepTheirNames(t *testing.T) {
 		}
 	}
 }
+
+// TestAuthFileWithTwoSpellings requires that it does not depend on chance which of
+// two spellings of a key counts.
+func TestAuthFileWithTwoSpellings(t *testing.T) {
+	storage := newStorage()
+	storage.push(t, "tenant/app:1")
+	server := serve(t, basicAuth(storage))
+	file := filepath.Join(t.TempDir(), "auth.json")
+	writeAuthFile(t, file, object{"auths": object{server.host(): encoded(username, password), "http://" + server.host(): encoded(username, "canary-other")}})
+	for range 20 {
+		set := newSet(t, registry.Options{Registries: []registry.Config{{Address: server.URL, AuthFile: file}}})
+		if answer := findOne(t, set, server.host()+"/tenant/app:1"); answer.State != registry.Found {
+			t.Fatalf("%+v, %v", answer, answer.Err)
+		}
+	}
+}
