@@ -61,24 +61,7 @@ func TestFramesWithoutRuntime(t *testing.T) {
 
 // A runtime's socket may speak HTTP/1.1 too (CRI-O's does).
 func TestFramesHTTP1(t *testing.T) {
-	socket := temporarySocket(t)
-	listener, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	runtime := &http.Server{Protocols: new(http.Protocols), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		_, _ = io.WriteString(w, r.Proto+" "+r.URL.Path+" "+string(body))
-	})}
-	runtime.Protocols.SetHTTP1(true)
-	runtime.Protocols.SetUnencryptedHTTP2(true)
-	served := make(chan error, 1)
-	go func() { served <- runtime.Serve(listener) }()
-	t.Cleanup(func() {
-		_ = runtime.Close()
-		_ = await(t, "the runtime ends", served)
-		_ = os.Remove(socket)
-	})
+	socket := startHTTPRuntime(t)
 	front := startFront(t, framesEngine, proxy.Options{Runtime: socket})
 	for proto, enable := range map[string]func(*http.Protocols){
 		"HTTP/1.1": func(p *http.Protocols) { p.SetHTTP1(true) },
@@ -102,6 +85,50 @@ func TestFramesHTTP1(t *testing.T) {
 			}
 		}
 		client.CloseIdleConnections()
+	}
+}
+
+// startHTTPRuntime serves HTTP/1.1 and HTTP/2 on the socket that it returns.
+func startHTTPRuntime(t *testing.T) (socket string) {
+	t.Helper()
+	socket = temporarySocket(t)
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime := &http.Server{Protocols: new(http.Protocols), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		_, _ = io.WriteString(w, r.Proto+" "+r.URL.Path+" "+string(body))
+	})}
+	runtime.Protocols.SetHTTP1(true)
+	runtime.Protocols.SetUnencryptedHTTP2(true)
+	served := make(chan error, 1)
+	go func() { served <- runtime.Serve(listener) }()
+	t.Cleanup(func() {
+		_ = runtime.Close()
+		_ = await(t, "the runtime ends", served)
+		_ = os.Remove(socket)
+	})
+	return socket
+}
+
+// An HTTP/1.1 client that is idle does not hold a shutdown up until it is cut.
+func TestFramesShutdownWithIdleHTTP1(t *testing.T) {
+	front := startFront(t, framesEngine, proxy.Options{Runtime: startHTTPRuntime(t)})
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", front.socket)
+	}}
+	defer transport.CloseIdleConnections()
+	response, err := (&http.Client{Transport: transport, Timeout: patience}).Get("http://localhost/info")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, response.Body)
+	_ = response.Body.Close() // the connection stays open
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := front.Shutdown(ctx); err != nil {
+		t.Errorf("Shutdown: %v", err)
 	}
 }
 
