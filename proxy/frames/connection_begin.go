@@ -1,0 +1,110 @@
+package frames
+
+import (
+	"context"
+
+	"golang.org/x/net/http2"
+)
+
+// begin sends a request in a reserved place.
+func (c *connection) begin(ctx context.Context, request Request) (*Answer, error) {
+	answer := &Answer{connection: c, stream: request.Stream, wake: make(chan struct{}, 1)}
+	c.writing.Lock()
+	rest, err := c.beginLocked(answer, request)
+	if err == nil {
+		if err := c.flush(); err != nil {
+			// The server has not got all of it, and will never.
+			c.writing.Unlock()
+			c.fail(err)
+			return nil, errLeaving
+		}
+	}
+	c.writing.Unlock()
+	if err == nil && len(rest) > 0 {
+		if err = c.sendRest(ctx, answer, rest); err != nil {
+			answer.cancel(err)
+		}
+	}
+	return answer, err
+}
+
+// beginLocked encodes a request as far as the server's windows allow, and returns
+// the rest of its body. The caller holds the writing lock.
+func (c *connection) beginLocked(answer *Answer, request Request) (rest []byte, err error) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	c.reserved--
+	if !c.takes() {
+		c.closeIdle()
+		return nil, errLeaving
+	}
+	answer.id = c.next
+	c.next += 2
+	c.answers[answer.id] = answer
+	answer.window = c.initial
+	block := c.encoder.encode(nil, request.Fields, c.table)
+	flags := http2.Flags(0)
+	if len(request.Body) == 0 {
+		flags = http2.FlagHeadersEndStream
+	}
+	c.out = appendBlock(c.out, answer.id, block, c.maxFrame, flags)
+	return request.Body[c.appendPiece(answer, request.Body):], nil
+}
+
+// sendRest sends the rest of a body as the server makes room.
+func (c *connection) sendRest(ctx context.Context, answer *Answer, rest []byte) error {
+	defer context.AfterFunc(ctx, func() {
+		c.mutex.Lock()
+		defer c.mutex.Unlock()
+		c.changed.Broadcast()
+	})()
+	for len(rest) > 0 {
+		c.mutex.Lock()
+		for (c.stalled || min(c.window, answer.window) <= 0) && c.failure == nil && ctx.Err() == nil && !answer.done {
+			c.changed.Wait()
+		}
+		failure, done, complete := c.failure, answer.done, answer.failure == nil
+		c.mutex.Unlock()
+		switch {
+		case done && complete: // without the rest, for which the server need not wait
+			return c.write(appendReset(nil, answer.id, http2.ErrCodeCancel))
+		case done:
+			return nil // its reader learns why
+		case failure != nil:
+			return failure
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+		n, err := c.sendPiece(answer, rest)
+		if err != nil {
+			return err
+		}
+		rest = rest[n:]
+	}
+	return nil
+}
+
+// sendPiece sends as much of a body as the windows allow, and returns its length. No
+// acknowledgement of settings goes out between the use of a window and the data.
+func (c *connection) sendPiece(answer *Answer, rest []byte) (int, error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.mutex.Lock()
+	n := 0
+	if !answer.done {
+		n = c.appendPiece(answer, rest)
+	}
+	c.mutex.Unlock()
+	return n, c.flush()
+}
+
+// appendPiece is sendPiece without the writing. The caller holds both locks.
+func (c *connection) appendPiece(answer *Answer, body []byte) int {
+	n := max(0, min(c.window, answer.window, len(body)))
+	if n > 0 {
+		c.window -= n
+		answer.window -= n
+		c.out = appendData(c.out, answer.id, body[:n], c.maxFrame, n == len(body))
+	}
+	return n
+}
