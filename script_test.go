@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -173,13 +174,19 @@ func expand(ts *testscript.TestScript, _ bool, files []string) {
 	}
 }
 
-// waitFor FILE TEXT waits until a file contains a text.
+// waitFor FILE TEXT [TIMES] waits until a file contains a text, once or as often as it says.
 func waitFor(ts *testscript.TestScript, _ bool, arguments []string) {
+	times := 1
+	if len(arguments) > 2 {
+		var err error
+		times, err = strconv.Atoi(arguments[2])
+		ts.Check(err)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	for {
 		content, err := os.ReadFile(ts.MkAbs(arguments[0]))
-		if err == nil && strings.Contains(string(content), arguments[1]) {
+		if err == nil && strings.Count(string(content), arguments[1]) >= times {
 			return
 		}
 		if err := pause(ctx); err != nil {

@@ -118,7 +118,11 @@ func kubeadm(_ context.Context, n *node) []Finding {
 				if isDockershim(socket) {
 					text = "its socket is %s, that of dockershim, which kubelet has not had since 1.24"
 				}
-				findings = append(findings, t.warn(fmt.Sprintf("set criSocket: unix://%s there, and in the Node's annotation kubeadm.alpha.kubernetes.io/cri-socket where there is one", n.Settings.Shim),
+				key := "criSocket"
+				if filepath.Base(file) == "instance-config.yaml" { // a KubeletConfiguration (kubeadm 1.34)
+					key = "containerRuntimeEndpoint"
+				}
+				findings = append(findings, t.warn(fmt.Sprintf("set %s: unix://%s there, and in the Node's annotation kubeadm.alpha.kubernetes.io/cri-socket where there is one", key, n.Settings.Shim),
 					text, shown(socket)))
 			}
 		}
