@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -110,25 +111,31 @@ func namesOf(scheme string, repository reference.Named) []string {
 	return []string{host + "/" + path, host + port + "/" + path}
 }
 
-// closest returns the entry of the longest key that a repository begins with. Among
-// equals a host counts before a pattern of hosts.
-func closest[T any](entries map[string]T, globs []string, repository string) (key string, entry T, found bool) {
-	for key = repository; ; {
-		if entry, found = entries[key]; found {
-			return key, entry, true
-		}
-		host, path, _ := strings.Cut(key, "/")
-		for _, glob := range globs {
-			globHost, globPath, _ := strings.Cut(glob, "/")
-			if entry, found = entries[glob]; found && globPath == path && matchesGlob(globHost, host) {
-				return glob, entry, true
+// closest returns the entry of the longest key that one of a repository's names begins with,
+// and that name. Among keys of one length a host counts before a pattern of hosts.
+func closest[T any](entries map[string]T, globs, names []string) (key, name string, entry T, found bool) {
+	for names = slices.Clone(names); ; {
+		for _, name := range names {
+			if entry, found = entries[name]; found {
+				return name, name, entry, true
 			}
 		}
-		slash := strings.LastIndexByte(key, '/')
-		if slash < 0 {
-			var none T
-			return "", none, false
+		for _, name := range names {
+			host, path, _ := strings.Cut(name, "/")
+			for _, glob := range globs {
+				globHost, globPath, _ := strings.Cut(glob, "/")
+				if entry, found = entries[glob]; found && globPath == path && matchesGlob(globHost, host) {
+					return glob, name, entry, true
+				}
+			}
 		}
-		key = key[:slash]
+		for i, name := range names {
+			slash := strings.LastIndexByte(name, '/')
+			if slash < 0 {
+				var none T
+				return "", "", none, false
+			}
+			names[i] = name[:slash]
+		}
 	}
 }

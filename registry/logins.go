@@ -82,8 +82,11 @@ func flat(content map[string]json.RawMessage) map[string]json.RawMessage {
 	return found
 }
 
-// problem notes what can't be used.
+// problem notes what can't be used. A login that was written into the key is left out.
 func (l *logins) problem(section, key, text string) {
+	if at := strings.LastIndexByte(key, '@'); at >= 0 {
+		key = "..." + key[at:]
+	}
 	l.problems = append(l.problems, oneLine(fmt.Sprintf("%s[%q]: %s", section, key, text)))
 }
 
@@ -149,21 +152,13 @@ func (l *logins) place(section, key string) (string, error) {
 // is that of the registry's address.
 func (l *logins) lookUp(scheme string, repository reference.Named) (authn.AuthConfig, helperEntry) {
 	names := namesOf(scheme, repository)
-	for _, name := range names {
-		if key, entry, found := closest(l.helpers, l.globs, name); found {
-			if isGlob(key) {
-				entry.server, _, _ = strings.Cut(name, "/")
-			}
-			return authn.AuthConfig{}, entry
+	if key, name, entry, found := closest(l.helpers, l.globs, names); found {
+		if isGlob(key) {
+			entry.server, _, _ = strings.Cut(name, "/")
 		}
+		return authn.AuthConfig{}, entry
 	}
-	var login authn.AuthConfig
-	for _, name := range names {
-		if _, entry, found := closest(l.auths, l.globs, name); found {
-			login = entry
-			break
-		}
-	}
+	_, _, login, _ := closest(l.auths, l.globs, names)
 	if l.store == "" || login != (authn.AuthConfig{}) {
 		return login, helperEntry{}
 	}

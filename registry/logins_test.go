@@ -40,6 +40,8 @@ func TestKeysOfLogins(t *testing.T) {
 		{"the default port in the key", []string{"hub.example.com:443"}, "https://hub.example.com", "hub.example.com/app", "hub.example.com:443"},
 		{"the default port in the address", []string{"hub.example.com"}, "https://hub.example.com:443", "hub.example.com:443/app", "hub.example.com"},
 		{"the default port of http", []string{"hub.example.com"}, "http://hub.example.com:80", "hub.example.com:80/app", "hub.example.com"},
+		{"the longer path with the default port", []string{"hub.example.com", "hub.example.com:443/team"}, "https://hub.example.com", "hub.example.com/team/app", "hub.example.com:443/team"},
+		{"a host with the default port before a pattern", []string{"*.example.com", "hub.example.com:443"}, "https://hub.example.com", "hub.example.com/app", "hub.example.com:443"},
 		{"the port of another scheme", []string{"hub.example.com:443"}, "http://hub.example.com", "hub.example.com/app", ""},
 		{"Docker Hub's", []string{"https://index.docker.io/v1/"}, "https://docker.io", "docker.io/library/nginx", "https://index.docker.io/v1/"},
 		{"Docker Hub's host", []string{"registry-1.docker.io"}, "https://docker.io", "docker.io/library/nginx", "registry-1.docker.io"},
@@ -180,5 +182,19 @@ func TestProblemsOfLogins(t *testing.T) {
 	}
 	if l, err = parseLogins([]byte(`{}`)); err != nil || len(l.problems) > 0 {
 		t.Errorf("%v, problems %q", err, l.problems)
+	}
+}
+
+// A login that was written into a key is not repeated.
+func TestProblemOfAKeyWithALogin(t *testing.T) {
+	for _, key := range []string{"https://robot:canary@hub.example.com", "robot:canary@hub.example.com", "https://robot:can@ary@hub.example.com"} {
+		l, err := parseLogins(fmt.Appendf(nil, `{"auths": {%q: {"auth": "cm9ib3Q6Y2FuYXJ5"}}}`, key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.Join(l.problems, "\n")
+		if strings.Contains(text, "can") || !strings.Contains(text, "@hub.example.com") {
+			t.Errorf("%s", text)
+		}
 	}
 }

@@ -69,7 +69,7 @@ func (c *client) fetchToken(ctx context.Context, challenge *transport.Challenge,
 	if own := "repository:" + repository + ":"; repository != "" && !slices.ContainsFunc(scopes, func(scope string) bool { return strings.HasPrefix(scope, own) }) {
 		scopes = append(scopes, own+transport.PullScope)
 	}
-	server := &tokenServer{next: c.transport, userAgent: c.userAgent}
+	server := &tokenServer{next: c.transport, userAgent: c.userAgent, registry: c.registry.RegistryStr()}
 	token, err := transport.Exchange(ctx, c.trusted(challenge), c.authenticator(), server, scopes, challenge)
 	if err != nil && server.retryAfter > 0 {
 		err = retryLater{server.retryAfter, err}
@@ -92,7 +92,7 @@ func (c *client) trusted(challenge *transport.Challenge) name.Registry {
 		return c.registry
 	}
 	address := net.ParseIP(realm.Hostname())
-	if address == nil || address.IsLinkLocalUnicast() || address.Equal(metadataService) {
+	if address == nil || servesSecrets(address) {
 		return c.registry
 	}
 	server, err := name.NewRegistry(realm.Host)
@@ -102,13 +102,11 @@ func (c *client) trusted(challenge *transport.Challenge) name.Registry {
 	return server
 }
 
-// metadataService is AWS's, the one that has no link-local address.
-var metadataService = net.ParseIP("fd00:ec2::254")
-
 // tokenServer makes the requests for one token, and keeps when it was issued.
 type tokenServer struct {
 	next      http.RoundTripper
 	userAgent string
+	registry  string // host, which may be anywhere
 	received  time.Time
 	issued    time.Time // zero if the token server does not say
 
@@ -117,7 +115,11 @@ type tokenServer struct {
 
 // RoundTrip implements [http.RoundTripper].
 func (s *tokenServer) RoundTrip(request *http.Request) (*http.Response, error) {
-	request = request.Clone(request.Context())
+	ctx := request.Context()
+	if request.URL.Host != s.registry {
+		ctx = withoutMetadata(ctx)
+	}
+	request = request.Clone(ctx)
 	request.Header.Set("User-Agent", s.userAgent)
 	response, err := s.next.RoundTrip(request)
 	if err != nil {

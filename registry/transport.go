@@ -71,7 +71,7 @@ func newTransport(config *tls.Config, timeout time.Duration) *http.Transport {
 	protocols.SetHTTP1(true)
 	return &http.Transport{
 		Proxy:       http.ProxyFromEnvironment,
-		DialContext: counting((&net.Dialer{Timeout: timeout}).DialContext),
+		DialContext: counting((&net.Dialer{Timeout: timeout, ControlContext: controlDial}).DialContext),
 		// A dial goes on when its look-up has ended, and counts as a connection.
 		TLSHandshakeTimeout:    timeout,
 		TLSClientConfig:        config,
