@@ -110,6 +110,9 @@ func (l *logins) addAuth(section, key string, encoded json.RawMessage) {
 		return
 	}
 	login.Password = strings.Trim(login.Password, "\x00") // as Docker does
+	if !l.holdsLogin(section, key, login) {
+		return
+	}
 	normalized, err := l.place(section, key)
 	if err != nil {
 		l.problem(section, key, err.Error())
@@ -118,16 +121,29 @@ func (l *logins) addAuth(section, key string, encoded json.RawMessage) {
 	l.auths[normalized] = login
 	switch {
 	case login.IdentityToken != "" || login.RegistryToken != "":
-	case login.Username == "" && login.Password != "":
-		l.problem(section, key, "has a password but no user name")
-	case login.Username == "" && l.store == "" && l.helpers[normalized] == (helperEntry{}):
-		l.problem(section, key, "holds no login")
-	case login.Username == "":
 	case login.Password == "":
 		l.problem(section, key, "the password is empty")
 	case strings.ContainsFunc(login.Password, unicode.IsControl):
 		l.problem(section, key, "the password has a control character, such as a line break at its end")
 	}
+}
+
+// holdsLogin reports whether an entry has a login, which one without takes from no other
+// entry. Docker writes an empty entry for a login that a helper keeps.
+func (l *logins) holdsLogin(section, key string, login authn.AuthConfig) bool {
+	if login.IdentityToken != "" || login.RegistryToken != "" || login.Username != "" {
+		return true
+	}
+	normalized, err := normalizeKey(key)
+	switch {
+	case err != nil:
+		l.problem(section, key, err.Error())
+	case login.Password != "":
+		l.problem(section, key, "has a password but no user name")
+	case l.store == "" && l.helpers[normalized] == (helperEntry{}):
+		l.problem(section, key, "holds no login")
+	}
+	return false
 }
 
 // place returns the normalized form of a key, which must be its only one.

@@ -198,3 +198,25 @@ func TestProblemOfAKeyWithALogin(t *testing.T) {
 		}
 	}
 }
+
+// An entry without a login takes nothing from another one of the same registry.
+func TestEntriesWithoutALogin(t *testing.T) {
+	const login = `{"auth": "cm9ib3Q6Y2FuYXJ5"}`
+	for _, content := range []string{
+		`{"auths": {"hub.example.com": {}, "https://hub.example.com": ` + login + `}}`,
+		`{"auths": {"hub.example.com/team": {}, "hub.example.com": ` + login + `}}`,
+		`{"auths": {"hub.example.com/team": {"password": "x"}, "hub.example.com": ` + login + `}}`,
+	} {
+		l, err := parseLogins([]byte(content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		named, err := reference.ParseNormalizedNamed("hub.example.com/team/app")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if login, entry := l.lookUp("https", named); login.Username != "robot" || entry != (helperEntry{}) || len(l.problems) != 1 {
+			t.Errorf("%s: the login of %q, helper %q, problems %q", content, login.Username, entry.helper, l.problems)
+		}
+	}
+}
