@@ -3,6 +3,7 @@ package registry
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -218,5 +219,16 @@ func TestEntriesWithoutALogin(t *testing.T) {
 		if login, entry := l.lookUp("https", named); login.Username != "robot" || entry != (helperEntry{}) || len(l.problems) != 1 {
 			t.Errorf("%s: the login of %q, helper %q, problems %q", content, login.Username, entry.helper, l.problems)
 		}
+	}
+}
+
+// A small file can't become a large one by YAML's aliases.
+func TestAliasesAreRefused(t *testing.T) {
+	if _, err := parseLogins([]byte("a: &a [canary, canary]\nb: [*a, *a]\n")); err == nil || strings.Contains(err.Error(), "canary") {
+		t.Errorf("got %v", err)
+	}
+	documents, err := fromYAML([]byte("a: &a [x]\nb: *a\n"))
+	if !errors.Is(err, errAlias) {
+		t.Errorf("got %s, %v", documents, err)
 	}
 }

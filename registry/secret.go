@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -38,12 +39,19 @@ func parseLogins(data []byte) (*logins, error) {
 func fromYAML(data []byte) ([]json.RawMessage, error) {
 	var documents []json.RawMessage
 	for decoder := yaml.NewDecoder(bytes.NewReader(data)); ; {
-		var document any
-		err := decoder.Decode(&document)
+		var node yaml.Node
+		err := decoder.Decode(&node)
 		if errors.Is(err, io.EOF) {
 			return documents, nil
 		}
 		if err != nil {
+			return nil, err
+		}
+		if hasAlias(&node) {
+			return nil, errAlias
+		}
+		var document any
+		if err := node.Decode(&document); err != nil {
 			return nil, err
 		}
 		if document == nil {
@@ -55,6 +63,13 @@ func fromYAML(data []byte) ([]json.RawMessage, error) {
 		}
 		documents = append(documents, encoded)
 	}
+}
+
+// errAlias refuses what a small file could become very large by. Manifests have no aliases.
+var errAlias = errors.New("has a YAML alias")
+
+func hasAlias(node *yaml.Node) bool {
+	return node.Kind == yaml.AliasNode || slices.ContainsFunc(node.Content, hasAlias)
 }
 
 // add adds a document: a file with logins, a Secret, or a List of Secrets.
