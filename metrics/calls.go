@@ -37,7 +37,7 @@ type calls struct {
 	duration            *prometheus.HistogramVec
 	inFlight            *prometheus.GaugeVec
 	requests, responses *prometheus.CounterVec
-	unrestored          *prometheus.CounterVec
+	unrestored          prometheus.Counter
 
 	announced map[string]bool // methods
 	other     *method
@@ -76,7 +76,7 @@ func newCalls(methods []string, since time.Time) *calls {
 		inFlight:   prometheus.NewGaugeVec(prometheus.GaugeOpts(options("calls_in_flight", "Calls of clients that are running.")), labels),
 		requests:   prometheus.NewCounterVec(options("request_bytes_total", "Bytes of the messages that clients have sent."), labels),
 		responses:  prometheus.NewCounterVec(options("response_bytes_total", "Bytes of the messages that clients have got."), labels),
-		unrestored: prometheus.NewCounterVec(options("unrestored_answers_total", "Answers that were too large for their image names to be changed."), labels),
+		unrestored: prometheus.NewCounter(options("unrestored_answers_total", "Answers that were too large for their image names to be changed.")),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "call_duration_seconds", Help: "How long calls of clients took.", Buckets: callBuckets,
 		}, labels),
@@ -162,7 +162,7 @@ func (c *calls) end(call Call) {
 	m.requests.Add(float64(call.Requests))
 	m.responses.Add(float64(call.Responses))
 	if call.Unrestored {
-		c.unrestored.WithLabelValues(m.service, m.name).Inc()
+		c.unrestored.Inc()
 	}
 	if flight != nil {
 		flight.inFlight.Dec()
