@@ -51,10 +51,11 @@ test-endurance:
 	e2e/install-components
 	cd e2e && go test $(race) -count=1 -run '$(endurance)' .
 
-# Clients and runtimes on other gRPC libraries than Go's: what `make test` leaves out.
+# Clients and runtimes on other gRPC libraries than Go's: what `make test` leaves out. Much of
+# it is timed by the peers: the race detector, which `make test` has, would slow it down.
 test-peers:
 	e2e/install-components
-	cd e2e && go test $(race) -count=1 -skip '$(peers)' ./foreign
+	cd e2e && go test -count=1 -timeout 20m -skip '$(peers)' ./foreign
 
 # The end-to-end tests again, on a containerd of today instead of Debian's, but for what
 # has no part of its own in it.
