@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// write writes whole frames, after what has waited for that.
+// write writes whole frames, after those that were queued before.
 func (c *connection) write(frames []byte) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()

@@ -8,7 +8,7 @@ type credits struct {
 	starved   map[*stream]struct{} // streams whose credit is urgent
 }
 
-// noteCredit has the server's credit returned where it is urgent. s is the stream whose
+// noteCredit returns the server's credit if it is urgent. s is the stream whose
 // window has changed; nil for the connection alone. The caller holds the mutex.
 func (r *Relay) noteCredit(s *stream) {
 	if s != nil && s.window.urgent() {

@@ -63,16 +63,14 @@ func (u *up) run() error {
 				break
 			}
 		}
-		if err := u.flush(); err != nil {
-			return err
-		}
+		u.flush()
 		if err := u.reader.fill(); err != nil {
 			return err
 		}
 	}
 }
 
-func (u *up) flush() error {
+func (u *up) flush() {
 	u.writeServer(u.batch.take())
 	u.mutex.Lock()
 	if u.toServer.urgent() {
@@ -81,7 +79,6 @@ func (u *up) flush() error {
 	u.mutex.Unlock()
 	u.post(u.answers)
 	u.answers = u.answers[:0]
-	return nil
 }
 
 func (u *up) frame(f frame) error {
