@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -42,7 +41,6 @@ const (
 type components struct {
 	folder            string            // all of them are in it
 	shim              string            // the built binary
-	flags             []string          // it was built with
 	private, upstream *testbed.Registry // the node's own, and the one docker.io stands for
 	embedded          runtime
 	containerd        runtime // nil where missing says why
@@ -85,10 +83,7 @@ func testWithComponents(m *testing.M) (code int, err error) {
 
 func (c *components) start(ctx context.Context, folder string) (err error) {
 	c.folder = folder
-	if _, err := exec.LookPath("gcc"); err == nil {
-		c.flags = append(c.flags, "-race") // needs a C compiler
-	}
-	if c.shim, err = testbed.BuildShim(ctx, folder, c.flags...); err != nil {
+	if c.shim, err = testbed.BuildShim(ctx, folder, raceFlags...); err != nil {
 		return err
 	}
 	if err := c.startRegistries(ctx, folder); err != nil {

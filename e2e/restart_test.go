@@ -58,7 +58,7 @@ func TestRestartsUnderLoad(t *testing.T) {
 // TestUpgradesUnderLoad replaces the binary before each restart, as dpkg and rpm do.
 func TestUpgradesUnderLoad(t *testing.T) {
 	folder := t.TempDir()
-	next, err := testbed.BuildShim(testContext(t), folder, append(shared.flags, "-ldflags=-X image-cri-shim/version.Version=v99.0.0")...)
+	next, err := testbed.BuildShim(testContext(t), folder, append(raceFlags, "-ldflags=-X image-cri-shim/version.Version=v99.0.0")...)
 	if err != nil {
 		t.Fatal(err)
 	}

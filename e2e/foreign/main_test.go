@@ -53,11 +53,7 @@ func testWithComponents(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(shared.folder)) }()
-	var flags []string
-	if _, err := exec.LookPath("gcc"); err == nil {
-		flags = append(flags, "-race") // needs a C compiler
-	}
-	if shared.shim, err = testbed.BuildShim(ctx, shared.folder, flags...); err != nil {
+	if shared.shim, err = testbed.BuildShim(ctx, shared.folder, raceFlags...); err != nil {
 		return 1, err
 	}
 	if err := startRegistry(ctx); err != nil {

@@ -1,0 +1,6 @@
+//go:build race
+
+package e2e
+
+// raceFlags build the shim with the race detector, as the tests are built.
+var raceFlags = []string{"-race"}
