@@ -194,13 +194,13 @@ func TestClientRepeatsRefusedRequest(t *testing.T) {
 			times := 0
 			for {
 				f, err := s.next()
-				if err != nil {
+				if _, ok := f.(*http2.HeadersFrame); ok && err == nil {
+					times++
+					err = s.framer.WriteRSTStream(f.Header().StreamID, http2.ErrCodeRefusedStream)
+				}
+				if err != nil { // the connection has ended
 					refused <- times
 					return
-				}
-				if _, ok := f.(*http2.HeadersFrame); ok {
-					times++
-					s.reset(f.Header().StreamID, http2.ErrCodeRefusedStream)
 				}
 			}
 		}()
