@@ -19,6 +19,7 @@ type generation struct {
 	unary      map[string]rewrite.Unary
 	stream     map[string]rewrite.Stream
 	pass       map[string]rewrite.Pass
+	opaque     map[string]func() bool
 	users      atomic.Int64 // calls, and one while it is the current generation; closed at zero
 }
 
@@ -32,6 +33,7 @@ func newGeneration(settings *config.Config, registries *registry.Set, options re
 		unary:      rewriter.Unary(),
 		stream:     rewriter.Stream(),
 		pass:       rewriter.Pass(),
+		opaque:     rewriter.Opaque(),
 	}
 	g.users.Store(1)
 	return g
@@ -84,10 +86,17 @@ func (c *current) interceptors(first *generation) proxy.Interceptors {
 	for method := range first.pass {
 		pass[method] = func(request []byte) (proxy.Restore, bool) { // asks no registry either
 			restore, ok := c.Load().pass[method](request)
+			if restore == nil {
+				return nil, ok
+			}
 			return func(ctx context.Context, response []byte, invoke proxy.Invoke) []byte {
 				return restore(ctx, response, rewrite.Invoke(invoke))
 			}, ok
 		}
 	}
-	return proxy.Interceptors{Unary: unary, Stream: stream, Pass: pass}
+	opaque := make(map[string]proxy.Opaque)
+	for method := range first.opaque {
+		opaque[method] = func() bool { return c.Load().opaque[method]() }
+	}
+	return proxy.Interceptors{Unary: unary, Stream: stream, Pass: pass, Opaque: opaque}
 }

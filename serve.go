@@ -69,6 +69,7 @@ type daemon struct {
 	runtime  string         // the runtime's socket
 	log      *logrus.Logger
 	ledger   *rewrite.Ledger
+	namer    *rewrite.Namer // nil where the ledger keeps all names
 	server   *proxy.Server
 	current  current
 	site     *site
@@ -90,6 +91,14 @@ func newDaemon(ctx context.Context, file string, settings *config.Config, log *l
 	var err error
 	if d.ledger, err = rewrite.OpenLedger(settings.StateDirectory); err != nil {
 		log.WithError(err).Warn("ledger of image names")
+	}
+	if settings.Names == config.NamesAuto {
+		d.namer = rewrite.NewNamer(rewrite.NamerOptions{
+			Invoke:    d.invoke,
+			Ledger:    d.ledger,
+			Directory: settings.StateDirectory,
+			Warn:      func(err error) { log.Warn(err) },
+		})
 	}
 	first, err := d.generate(settings)
 	if err != nil {
@@ -127,6 +136,7 @@ func (d *daemon) generate(settings *config.Config) (*generation, error) {
 	}
 	return newGeneration(settings, registries, rewrite.Options{
 		Ledger:  d.ledger,
+		Namer:   d.namer,
 		Decided: d.observers.decided,
 		Warn:    func(err error) { d.log.Warn(err) },
 	}), nil
@@ -197,6 +207,7 @@ func (d *daemon) run(ctx context.Context) error {
 			return err
 		}
 	}
+	defer d.keepNames(ctx)()
 	served := make(chan error, 1)
 	go func() { served <- d.server.Serve(watched{listener}) }()
 	defer watchdog(ctx, d.settings.Shim, d.log)()

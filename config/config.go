@@ -24,7 +24,7 @@
 // Top level: shim, cri, address, auth, authFile, offlinePriority, match, tags,
 // path, ca and insecureSkipVerify (these nine describe the main registry; authFile
 // also every registry that has neither auth nor authFile), registries, fallback,
-// engine, force, debug, metrics, pprof, timeout, lookupTimeout, drain, image (the state
+// engine, names, force, debug, metrics, pprof, timeout, lookupTimeout, drain, image (the state
 // directory), reloadInterval and cache. A registry: address, auth, authFile, priority, match,
 // tags, path, ca, insecureSkipVerify, fallback. The cache: imageCacheSize,
 // imageCacheTTL, absentTTL.
@@ -70,6 +70,7 @@ type Config struct {
 	Shim           string        // absolute path of the socket to serve
 	Runtime        string        // absolute path of the runtime's socket; empty: see DetectRuntime
 	Engine         string        // EngineFrames or EngineGRPC
+	Names          string        // NamesAuto or NamesLedger
 	Fallback       string        // FallbackOriginal or FallbackNever
 	Force          bool          // serve at once, before the runtime answers
 	Debug          bool          // log every call
@@ -94,6 +95,14 @@ const (
 )
 
 func engine(v value) (string, error) { return oneOf(v, EngineFrames, EngineGRPC) }
+
+// Where the names of images that registries have served are kept.
+const (
+	NamesAuto   = "auto"   // in the runtime where it can keep them, else in the ledger
+	NamesLedger = "ledger" // in the ledger
+)
+
+func namesMode(v value) (string, error) { return oneOf(v, NamesAuto, NamesLedger) }
 
 // Cache says how long answers of registries are remembered.
 type Cache struct {
@@ -158,6 +167,7 @@ func (c *Config) read(root value) {
 		"shim":               into(&c.Shim, socket),
 		"cri":                into(&c.Runtime, socket),
 		"engine":             into(&c.Engine, engine),
+		"names":              into(&c.Names, namesMode),
 		"fallback":           into(&c.Fallback, fallback),
 		"force":              into(&c.Force, boolean),
 		"debug":              into(&c.Debug, boolean),
@@ -201,6 +211,7 @@ func (c *Config) applyDefaults() {
 	c.Shim = cmp.Or(c.Shim, defaultShim)
 	c.StateDirectory = cmp.Or(c.StateDirectory, defaultStateDirectory)
 	c.Engine = cmp.Or(c.Engine, EngineFrames)
+	c.Names = cmp.Or(c.Names, NamesAuto)
 	c.Fallback = cmp.Or(c.Fallback, FallbackOriginal)
 	c.Timeout = cmp.Or(c.Timeout, defaultTimeout)
 	c.LookupTimeout = cmp.Or(c.LookupTimeout, defaultLookupTimeout)

@@ -30,6 +30,7 @@ func defaults() Config {
 	return Config{
 		Shim:           "/var/run/image-cri-shim.sock",
 		Engine:         EngineFrames,
+		Names:          NamesAuto,
 		Fallback:       FallbackOriginal,
 		Timeout:        15 * time.Minute,
 		LookupTimeout:  3 * time.Second,
@@ -91,7 +92,7 @@ func TestFiles(t *testing.T) {
 	}
 
 	full := Config{
-		Shim: "/run/shim/shim.sock", Runtime: "/run/crio/crio.sock", Engine: EngineGRPC, Fallback: FallbackNever, Force: true, Debug: true, Metrics: "[::1]:9465", PProf: true,
+		Shim: "/run/shim/shim.sock", Runtime: "/run/crio/crio.sock", Engine: EngineGRPC, Names: NamesLedger, Fallback: FallbackNever, Force: true, Debug: true, Metrics: "[::1]:9465", PProf: true,
 		Timeout: 90 * time.Minute, LookupTimeout: 500 * time.Millisecond,
 		StateDirectory: "/srv/shim", Drain: time.Minute, ReloadInterval: 2 * time.Minute,
 		Cache: Cache{ImageCacheSize: 16, ImageCacheTTL: time.Minute, AbsentTTL: 2 * time.Second},

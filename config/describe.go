@@ -47,6 +47,7 @@ func (c *Config) describeService(w io.Writer) {
 		{"runtime", cmp.Or(c.Runtime, "looked for at start: containerd, CRI-O, cri-dockerd")},
 		{"serving", start},
 		{"engine", c.Engine},
+		{"names", c.names()},
 		{"log", logging},
 		{"metrics", c.metrics()},
 		{"pull", fmt.Sprintf("at most %s before the last attempt, %s per look-up in a registry", short(c.Timeout), short(c.LookupTimeout))},
@@ -58,6 +59,13 @@ func (c *Config) describeService(w io.Writer) {
 	} {
 		fmt.Fprintf(w, "%s\t%s\n", line[0], line[1])
 	}
+}
+
+func (c *Config) names() string {
+	if c.Names == NamesLedger {
+		return "of pulled images: in the shim's ledger, restored in answers"
+	}
+	return "of pulled images: in the runtime where it keeps them (containerd), else in the shim's ledger"
 }
 
 func (c *Config) describeRegistries(w io.Writer) {

@@ -15,6 +15,7 @@ socket    /run/shim/shim.sock
 runtime   /run/crio/crio.sock
 serving   at once, before the runtime answers
 engine    grpc
+names     of pulled images: in the shim's ledger, restored in answers
 log       one line per call (debug)
 metrics   [::1]:9465, with profiles
 pull      at most 1h30m before the last attempt, 500ms per look-up in a registry
@@ -66,6 +67,7 @@ socket      /var/run/image-cri-shim.sock
 runtime     looked for at start: containerd, CRI-O, cri-dockerd
 serving     when the runtime answers
 engine      frames
+names       of pulled images: in the runtime where it keeps them (containerd), else in the shim's ledger
 log         one line per image that is pulled, removed or run by its name
 metrics     none
 pull        at most 15m before the last attempt, 3s per look-up in a registry

@@ -23,6 +23,7 @@ func (c *Config) NeedRestart(next *Config) (keys []string) {
 		{"shim", c.Shim != next.Shim},
 		{"cri", c.Runtime != next.Runtime},
 		{"engine", c.Engine != next.Engine},
+		{"names", c.Names != next.Names},
 		{"image", c.StateDirectory != next.StateDirectory},
 	} {
 		if key.changed {

@@ -29,7 +29,7 @@ func TestEqual(t *testing.T) {
 // TestNeedRestart goes by full.yaml, where no key has its default value.
 func TestNeedRestart(t *testing.T) {
 	defaults := defaults()
-	if got, want := defaults.NeedRestart(load(t, "full.yaml")), []string{"shim", "cri", "engine", "image"}; !slices.Equal(got, want) {
+	if got, want := defaults.NeedRestart(load(t, "full.yaml")), []string{"shim", "cri", "engine", "names", "image"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if got := defaults.NeedRestart(&defaults); got != nil {

@@ -165,7 +165,7 @@ func TestUnknownNamesAndIDs(t *testing.T) {
 // and at the runtime at what the shim has pulled.
 func TestImagesOfBothSides(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n := newNode(t, runtime, privateOnly())
+		n := newNode(t, runtime, privateOnly()+namesInLedger)
 		before := n.pull(t, n.direct, "original:1", callers)
 		n.wantStatus(t, "original:1", before)
 		n.wantStatus(t, before, before)

@@ -46,6 +46,9 @@ func privateOnly() string {
 	return fmt.Sprintf("address: %s\nauth: %q\ndebug: true\n", shared.private.Address(), privateUser+":"+privatePassword)
 }
 
+// namesInLedger has the shim remember names where containerd could keep them.
+const namesInLedger = "names: ledger\n"
+
 // newNode starts a shim with a configuration. At the test's end it stops it,
 // looks for leaked passwords and data races in its log, and removes all images.
 func newNode(t *testing.T, runtime runtime, configuration string) *node {

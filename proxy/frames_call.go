@@ -10,6 +10,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"image-cri-shim/proxy/frames"
@@ -33,7 +34,7 @@ func (j joined) route(fields []hpack.HeaderField) frames.Plan {
 	}
 	unary, intercepted := j.interceptors.Unary[method]
 	stream, streamed := j.interceptors.Stream[method]
-	if !intercepted && !streamed {
+	if !intercepted && !streamed || j.interceptors.isOpaque(method) {
 		return plan
 	}
 	if !canDecode(fields) {
@@ -272,9 +273,16 @@ func (c *interceptedCall) invoke(ctx context.Context, method string, request []b
 	return response, err
 }
 
-// invoke calls the runtime for the shim itself.
+// invoke calls the runtime for the shim itself, with the outgoing metadata of ctx.
 func (e *framesEngine) invoke(ctx context.Context, method string, request []byte) ([]byte, error) {
-	_, _, response, err := e.call(ctx, requestFields(ctx, ownFields, method), request)
+	fields := requestFields(ctx, ownFields, method)
+	sent, _ := metadata.FromOutgoingContext(ctx)
+	for name, values := range sent {
+		for _, value := range values {
+			fields = append(fields, hpack.HeaderField{Name: name, Value: value})
+		}
+	}
+	_, _, response, err := e.call(ctx, fields, request)
 	return response, err
 }
 

@@ -28,6 +28,9 @@ func (e *framesEngine) restoration(pass Pass, o *observed, fields []hpack.Header
 	if !ok {
 		return nil
 	}
+	if restore == nil {
+		return &frames.Restoration{Fields: fields}
+	}
 	restorer := answerRestorer{engine: e, restore: restore, observed: o}
 	return &frames.Restoration{Fields: decodable(fields), Restore: restorer.answer, Skipped: o.skipped}
 }

@@ -124,6 +124,9 @@ func (e *grpcEngine) call(service any, stream grpc.ServerStream, method string) 
 }
 
 func (e *grpcEngine) route(service any, stream grpc.ServerStream, method string) error {
+	if e.interceptors.isOpaque(method) {
+		return e.forward(service, stream)
+	}
 	if handle, ok := e.interceptors.Unary[method]; ok {
 		return e.intercept(stream, method).unary(handle)
 	}

@@ -44,9 +44,9 @@ type Stream func(ctx context.Context, request []byte, invoke Invoke) (forward []
 // may return it.
 type Transform func(message []byte) ([]byte, error)
 
-// Pass looks at the request of a unary call. Where the call may be forwarded as it is,
-// and only the answer may have to be changed, it returns what does that; otherwise, with
-// false, the method's [Unary] answers the call. It must not block.
+// Pass looks at the request of a unary call. If it reports true, the call is forwarded as
+// it is, and its answer goes through the returned [Restore], or passes as it comes where
+// that is nil. Otherwise the method's [Unary] answers the call. It must not block.
 type Pass func(request []byte) (Restore, bool)
 
 // Restore changes the answer of a call that was forwarded as it is. It must not modify
@@ -63,4 +63,15 @@ type Interceptors struct {
 	Unary  map[string]Unary
 	Stream map[string]Stream
 	Pass   map[string]Pass
+	Opaque map[string]Opaque
+}
+
+// Opaque reports whether a call that begins now is forwarded as if its method were in
+// none of the other maps of [Interceptors]. It must not block.
+type Opaque func() bool
+
+// isOpaque reports whether a call of a method that begins now needs no look at it.
+func (i Interceptors) isOpaque(method string) bool {
+	opaque := i.Opaque[method]
+	return opaque != nil && opaque()
 }

@@ -74,7 +74,8 @@ func (s *Server) Close() error { return s.engine.close() }
 func (s *Server) WaitForRuntime(ctx context.Context) error { return s.engine.waitForRuntime(ctx) }
 
 // Invoke calls a unary method of the runtime for the shim itself, on behalf of no
-// client. It is an [Invoke] whose ctx may be any.
+// client. It is an [Invoke] whose ctx may be any. The outgoing metadata of ctx
+// (google.golang.org/grpc/metadata) is sent along; values of -bin keys are not supported.
 func (s *Server) Invoke(ctx context.Context, method string, request []byte) ([]byte, error) {
 	return s.engine.invoke(ctx, method, request)
 }

@@ -20,6 +20,9 @@ func (c call) createContainer(ctx context.Context, encoded []byte) ([]byte, erro
 	if proto.Unmarshal(encoded, request) != nil {
 		return c.forward(ctx, encoded)
 	}
+	if c.namesInRuntime() {
+		return c.createNamed(ctx, request, encoded)
+	}
 	changed := false
 	for _, spec := range imagesOf(request) {
 		replaced, err := c.replaceByID(ctx, spec)
@@ -34,6 +37,11 @@ func (c call) createContainer(ctx context.Context, encoded []byte) ([]byte, erro
 			return nil, err
 		}
 	}
+	done, err := c.namer.use(ctx, idsOf(request)...)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	return c.forward(ctx, encoded)
 }
 
@@ -115,7 +123,7 @@ const restoreTimeout = 5 * time.Second
 // restoreContainers restores the names in a message with statuses of containers, which
 // it is decoded into only if it has a name to be restored.
 func (c call) restoreContainers(ctx context.Context, raw []byte, message proto.Message, statuses func() []*runtime.ContainerStatus) ([]byte, error) {
-	if !c.ledger.mentioned(raw) || proto.Unmarshal(raw, message) != nil {
+	if !c.ledger.mentioned(raw) && !c.namer.mentions(raw) || proto.Unmarshal(raw, message) != nil {
 		return raw, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
@@ -153,7 +161,7 @@ func (c call) restoreContainer(ctx context.Context, status *runtime.ContainerSta
 func (c call) shownFor(ctx context.Context, reference, specified string) string {
 	id, hidden := c.ledger.hiddenOn(reference)
 	if !hidden {
-		return reference
+		return c.namer.replaceName(reference, specified)
 	}
 	if original, ok := preferred(c.ledger.namesOf(id), reference, specified); ok {
 		return original

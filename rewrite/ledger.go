@@ -96,6 +96,13 @@ func (l *Ledger) namesOf(image string) []entry {
 	return names
 }
 
+// imageIDs returns the IDs of the images that have names.
+func (l *Ledger) imageIDs() []string {
+	l.mutex.RLock()
+	defer l.mutex.RUnlock()
+	return slices.Sorted(maps.Keys(l.images))
+}
+
 // isHidden tells whether a reference is not to be seen on an image: the shim has
 // put it there, or is about to.
 func (l *Ledger) isHidden(reference, image string) bool {

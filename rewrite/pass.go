@@ -33,13 +33,43 @@ func (r *Rewriter) Pass() map[string]Pass {
 			}
 		}
 		add("ImageService", "ImageStatus", asksByID, call.restoreImageStatus)
+		restoreStatus := table["/"+version+".ImageService/ImageStatus"]
+		table["/"+version+".ImageService/ImageStatus"] = func(request []byte) (Restore, bool) {
+			if r.namesInRuntime() {
+				return r.missingStatus(version, request), true
+			}
+			return restoreStatus(request)
+		}
+		table["/"+version+".ImageService/RemoveImage"] = func(request []byte) (Restore, bool) {
+			return nil, r.namesInRuntime() && r.namer.idle() && removesByID(request)
+		}
+		table["/"+version+".RuntimeService/CreateContainer"] = func(request []byte) (Restore, bool) {
+			return nil, r.namer.idle() && createsByID(request)
+		}
 		add("ImageService", "ListImages", listsAll, call.restoreImages)
-		add("RuntimeService", "CreateContainer", createsByID, call.asItIs)
 		add("RuntimeService", "ContainerStatus", always, call.restoreContainerStatus)
 		add("RuntimeService", "PodSandboxStatus", always, call.restorePodSandboxStatus)
 	}
 	return table
 }
+
+// Opaque reports, by full method name, whether calls that begin now need no look at
+// their messages: the runtime has the names of all images itself.
+func (r *Rewriter) Opaque() map[string]func() bool {
+	table := make(map[string]func() bool)
+	for _, version := range versions {
+		for _, method := range []string{"RuntimeService/ContainerStatus", "RuntimeService/PodSandboxStatus", "RuntimeService/GetContainerEvents"} {
+			table["/"+version+"."+method] = func() bool { return !r.mayRestore() }
+		}
+		for _, method := range []string{"ImageService/ListImages", "ImageService/StreamImages"} {
+			table["/"+version+"."+method] = func() bool { return r.namesInRuntime() && r.namer.idle() }
+		}
+	}
+	return table
+}
+
+// namesInRuntime reports whether the runtime has the names of all images itself.
+func (r *Rewriter) namesInRuntime() bool { return r.namer.inRuntime() && r.ledger.empty() }
 
 func (c call) restoreImageStatus(_ context.Context, raw []byte) ([]byte, error) {
 	response := &runtime.ImageStatusResponse{}
@@ -51,14 +81,17 @@ func (c call) restoreImageStatus(_ context.Context, raw []byte) ([]byte, error) 
 
 func (c call) restoreImages(_ context.Context, raw []byte) ([]byte, error) { return c.restoreList(raw) }
 
-func (c call) asItIs(_ context.Context, raw []byte) ([]byte, error) { return raw, nil }
-
 func always([]byte) bool { return true }
 
 // What can't be decoded is for the runtime to judge, and passes.
 
 func asksByID(encoded []byte) bool {
 	request := &runtime.ImageStatusRequest{}
+	return proto.Unmarshal(encoded, request) != nil || !isNamed(request.GetImage())
+}
+
+func removesByID(encoded []byte) bool {
+	request := &runtime.RemoveImageRequest{}
 	return proto.Unmarshal(encoded, request) != nil || !isNamed(request.GetImage())
 }
 

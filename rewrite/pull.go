@@ -2,6 +2,8 @@ package rewrite
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/distribution/reference"
@@ -235,6 +237,15 @@ func (p *pull) from(ctx context.Context, answer Answer) (response []byte, sent b
 		response, err = p.asItself(ctx, encoded)
 		return response, true, err
 	}
+	naming, err := p.namer.begin(ctx, journaledPull{Original: p.name.String(), Reference: candidate.Reference, Registry: candidate.Registry})
+	switch {
+	case err != nil:
+		p.away = status.Code(err) == codes.Unavailable // no registry was asked yet
+		return nil, false, err
+	case naming != nil:
+		response, err = p.pullNamed(ctx, naming, encoded)
+		return response, true, err
+	}
 	defer p.ledger.withdraw(candidate.Reference)
 	before, err := p.announce(ctx, candidate.Reference)
 	if err != nil {
@@ -252,10 +263,37 @@ func (p *pull) from(ctx context.Context, answer Answer) (response []byte, sent b
 	return response, true, nil
 }
 
+// pullNamed pulls an image that gets the asked name in the runtime.
+func (p *pull) pullNamed(ctx context.Context, naming *pullNaming, encoded []byte) ([]byte, error) {
+	response, err := p.forwardPull(ctx, encoded)
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	if err != nil {
+		naming.fail(ctx, err)
+		return nil, err
+	}
+	defer naming.end(ctx)
+	pulled := &runtime.PullImageResponse{}
+	if err := proto.Unmarshal(response, pulled); err != nil {
+		p.warn(fmt.Errorf("read the answer to the pull of %s: %w", p.name, err))
+		return response, nil
+	}
+	if err := naming.succeed(ctx, pulled.ImageRef); err != nil && !errors.Is(err, errRemoved) {
+		p.warn(fmt.Errorf("give %s its name in the runtime, it keeps the name %s for now: %w", p.name, naming.pull.Reference, err))
+		naming.remember(ctx, naming.pull, pulled.ImageRef)
+	}
+	return response, nil
+}
+
 // asItself sends a request for the asked name: as it came, or with the registry's
 // credentials.
 func (p *pull) asItself(ctx context.Context, encoded []byte) ([]byte, error) {
+	end, err := p.namer.enterOwn(ctx, p.name)
+	if err != nil {
+		return nil, err
+	}
 	response, err := p.forwardPull(ctx, encoded)
+	end(err == nil)
 	if err != nil {
 		return nil, err
 	}

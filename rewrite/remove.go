@@ -169,7 +169,13 @@ func (r *removal) removeUnseen(ctx context.Context, asked string, failure error)
 // that one, and the image with its last. An image that only hidden references
 // are left of is therefore removed, too.
 func (r *removal) remove(ctx context.Context, reference, image string) error {
-	if err := r.forwardAs(ctx, reference); err != nil {
+	done, err := r.namer.use(ctx, image)
+	if err != nil {
+		return err
+	}
+	err = r.forwardAs(ctx, reference)
+	done()
+	if err != nil {
 		return err
 	}
 	r.removed = reference

@@ -255,6 +255,14 @@ func (c call) resolveCandidates(ctx context.Context, request *runtime.ImageStatu
 			continue
 		}
 		if image := found.image(); image != nil && !c.ledger.isHidden(candidate.Reference, image.Id) {
+			if c.namesInRuntime() {
+				named, err := c.namePreloaded(ctx, request, original, candidate, image)
+				if err == nil {
+					named.failed = failed
+					return named, nil
+				}
+				c.warn(err)
+			}
 			found.registry, found.reason = candidate.Registry, "present under this registry's reference"
 			found.failed = failed
 			c.learn(original, candidate, image)

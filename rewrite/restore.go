@@ -12,7 +12,7 @@ import (
 // restoreStatus puts the users' names into the answer to ImageStatus. raw is
 // response as it came, and is returned where nothing changes.
 func (c call) restoreStatus(response *runtime.ImageStatusResponse, raw []byte) ([]byte, error) {
-	if !c.ledger.restoreImage(response.GetImage()) {
+	if !c.restoreImage(response.GetImage()) {
 		return raw, nil
 	}
 	return c.encodeRestored(response, raw), nil
@@ -21,7 +21,7 @@ func (c call) restoreStatus(response *runtime.ImageStatusResponse, raw []byte) (
 // restoreList puts the users' names into the answer to ListImages, or into one
 // message of the answer to StreamImages: the two look the same on the wire.
 func (c call) restoreList(raw []byte) ([]byte, error) {
-	if c.ledger.empty() {
+	if !c.mayRestore() {
 		return raw, nil
 	}
 	response := &runtime.ListImagesResponse{}
@@ -30,12 +30,22 @@ func (c call) restoreList(raw []byte) ([]byte, error) {
 	}
 	changed := false
 	for _, image := range response.Images {
-		changed = c.ledger.restoreImage(image) || changed
+		changed = c.restoreImage(image) || changed
 	}
 	if !changed {
 		return raw, nil
 	}
 	return c.encodeRestored(response, raw), nil
+}
+
+// mayRestore reports whether an answer of the runtime may need a change.
+func (r *Rewriter) mayRestore() bool { return !r.ledger.empty() || !r.namer.idle() }
+
+// restoreImage makes the names of an image those that it would have without the shim. It
+// reports whether anything changed.
+func (c call) restoreImage(image *runtime.Image) bool {
+	replaced := c.namer.replaceNames(image)
+	return c.ledger.restoreImage(image) || replaced
 }
 
 // encodeRestored encodes an answer whose names were restored. If that fails, the

@@ -25,6 +25,9 @@ type Stream func(ctx context.Context, request []byte, invoke Invoke) (forward []
 type Options struct {
 	Lookup Lookup
 	Ledger *Ledger
+	// Namer gives pulled images their names in the runtime. Where it is nil the ledger
+	// remembers all names.
+	Namer *Namer
 	// Timeout bounds, from the begin of a PullImage, the attempts that another one
 	// can follow. The last attempt is bounded by the caller's deadline alone. 0 is
 	// no bound.
@@ -70,6 +73,7 @@ const (
 type Rewriter struct {
 	lookup  Lookup
 	ledger  *Ledger
+	namer   *Namer
 	timeout time.Duration
 	decided func(context.Context, Decision)
 	warn    func(error)
@@ -80,6 +84,7 @@ func New(options Options) *Rewriter {
 	r := &Rewriter{
 		lookup:  options.Lookup,
 		ledger:  options.Ledger,
+		namer:   options.Namer,
 		timeout: options.Timeout,
 		decided: options.Decided,
 		warn:    options.Warn,

@@ -10,11 +10,11 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Restoration is what becomes of a relayed request whose answer is changed.
+// Restoration is what becomes of a request that is relayed after a look at its body.
 type Restoration struct {
 	// Fields are the request's header fields as the server gets them.
 	Fields []hpack.HeaderField
-	// Restore changes the answer.
+	// Restore changes the answer. Where it is nil the answer passes as it comes.
 	Restore Restorer
 	// Skipped is called where the answer is passed on without Restore, because it is
 	// larger than the relay keeps. It must not block.
@@ -70,9 +70,15 @@ func (u *up) passOn(x *Exchange, f frame, content []byte) bool {
 		return false
 	}
 	delete(u.taken, x.id)
-	r := &restoration{plan: plan, collecting: true}
 	// The server does not know of the credit that the client has given meanwhile.
-	u.open[x.id] = &stream{id: x.id, plan: x.plan, clientDone: true, restoration: r, window: window{sender: u.initial, receiver: x.window.receiver}}
+	s := &stream{id: x.id, plan: x.plan, clientDone: true, window: window{sender: u.initial, receiver: x.window.receiver}}
+	credit := 0
+	if plan.Restore != nil {
+		s.restoration = &restoration{plan: plan, collecting: true}
+	} else {
+		credit = s.window.give()
+	}
+	u.open[x.id] = s
 	u.toServer.receive(f.length)
 	u.toServer.pass(len(content))
 	u.toServer.absorb(f.length - len(content)) // padding
@@ -83,7 +89,11 @@ func (u *up) passOn(x *Exchange, f frame, content []byte) bool {
 	encoded := u.encoder.encode(nil, plan.Fields, u.serverTable.next())
 	maxFrame := int(u.serverMaxFrame.Load())
 	u.batch.edit(func(b []byte) []byte {
-		return appendData(appendBlock(b, x.id, encoded, maxFrame, 0), x.id, content, maxFrame, true)
+		b = appendData(appendBlock(b, x.id, encoded, maxFrame, 0), x.id, content, maxFrame, true)
+		if credit > 0 {
+			b = appendWindowUpdate(b, x.id, credit)
+		}
+		return b
 	})
 	return true
 }

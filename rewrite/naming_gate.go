@@ -1,0 +1,274 @@
+package rewrite
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"image-cri-shim/rewrite/containerd"
+)
+
+// gate keeps changes of names in the runtime apart from the calls that they would
+// break:
+//
+//   - PullImage fails when a name of the repository that it pulls from is deleted
+//     meanwhile.
+//   - CreateContainer fails when a name of its image is deleted between the
+//     runtime's two looks at the image.
+//   - RemoveImage leaves an image with half of its names when names are added to it
+//     meanwhile.
+//
+// It is safe for concurrent use.
+type gate struct {
+	mutex        sync.Mutex
+	changed      chan struct{} // closed and replaced when a call that waits should look again
+	repositories map[string]*repositoryPulls
+	users        map[string]int      // calls that use an image, by its ID
+	excluded     map[string]struct{} // images whose names are being changed, by ID
+	waiting      map[string]int      // changes that wait for an image's users to end, by ID
+}
+
+// repositoryPulls is the state of one repository of a registry while pulls from it
+// are under way, and until the names that they have left are deleted. The gate's
+// mutex guards it.
+type repositoryPulls struct {
+	pulls    int  // under way
+	deleting bool // names are; new pulls wait
+	// kept are the records that stay: they were there before, or were asked for by
+	// their own names. nil until they are listed.
+	kept   map[string]*containerd.Record
+	added  map[string]struct{} // records that pulls for other names have made
+	images map[string]struct{} // IDs of the images that these belong to
+	named  []journaledPull     // the pulls for other names
+}
+
+func newGate() *gate {
+	return &gate{
+		changed:      make(chan struct{}),
+		repositories: make(map[string]*repositoryPulls),
+		users:        make(map[string]int),
+		excluded:     make(map[string]struct{}),
+		waiting:      make(map[string]int),
+	}
+}
+
+// idle reports whether no pull is under way and no name is being changed.
+func (g *gate) idle() bool {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	return len(g.repositories) == 0 && len(g.excluded) == 0
+}
+
+// await returns with the mutex held once ready reports true, or returns ctx's error
+// without it. ready is called with the mutex held.
+func (g *gate) await(ctx context.Context, ready func() bool) error {
+	g.mutex.Lock()
+	for !ready() {
+		changed := g.changed
+		g.mutex.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		g.mutex.Lock()
+	}
+	return nil
+}
+
+// wake lets the waiting calls look again. The caller holds the mutex.
+func (g *gate) wake() {
+	close(g.changed)
+	g.changed = make(chan struct{})
+}
+
+// enter begins a pull from a repository. It waits while names of the repository are
+// being deleted. Every successful enter needs a leave.
+func (g *gate) enter(ctx context.Context, repository string) (*repositoryPulls, error) {
+	err := g.await(ctx, func() bool {
+		state := g.repositories[repository]
+		return state == nil || !state.deleting
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer g.mutex.Unlock()
+	state := g.repositories[repository]
+	if state == nil {
+		state = &repositoryPulls{added: make(map[string]struct{}), images: make(map[string]struct{})}
+		g.repositories[repository] = state
+	}
+	state.pulls++
+	return state, nil
+}
+
+// leave ends a pull from a repository. It reports whether it was the last one: the
+// caller then deletes the names that the pulls have added, and calls release.
+func (g *gate) leave(repository string) (state *repositoryPulls, last bool) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	state = g.repositories[repository]
+	state.pulls--
+	state.deleting = state.pulls == 0
+	return state, state.deleting
+}
+
+// announce notes a pull for another name.
+func (g *gate) announce(state *repositoryPulls, pull journaledPull) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	state.named = append(state.named, pull)
+}
+
+// isOpen reports whether a pull from a repository is under way, or its names are being
+// deleted.
+func (g *gate) isOpen(repository string) bool {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	return g.repositories[repository] != nil
+}
+
+// isListed reports whether the records that stay are known.
+func (g *gate) isListed(state *repositoryPulls) bool {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	return state.kept != nil
+}
+
+// isKept reports whether a record is one that stays, with the target that it had.
+func (g *gate) isKept(state *repositoryPulls, record *containerd.Record) bool {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	kept := state.kept[record.GetName()]
+	return kept != nil && sameTarget(kept, record)
+}
+
+// claim begins the deletion of names in repositories that no pull is under way from.
+// It reports false if there is one. A successful claim needs a release.
+func (g *gate) claim(repositories ...string) bool {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	for _, repository := range repositories {
+		if g.repositories[repository] != nil {
+			return false
+		}
+	}
+	for _, repository := range repositories {
+		g.repositories[repository] = &repositoryPulls{deleting: true}
+	}
+	return true
+}
+
+// release ends the deletion of names in repositories.
+func (g *gate) release(repositories ...string) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	for _, repository := range repositories {
+		delete(g.repositories, repository)
+	}
+	g.wake()
+}
+
+// use begins a call that uses images. It waits while their names are being changed,
+// and gives way to changes that wait. Every successful use needs a call of done.
+func (g *gate) use(ctx context.Context, images ...string) (done func(), err error) {
+	err = g.await(ctx, func() bool {
+		return !slices.ContainsFunc(images, func(image string) bool {
+			_, excluded := g.excluded[image]
+			return excluded || g.waiting[image] > 0
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer g.mutex.Unlock()
+	for _, image := range images {
+		g.users[image]++
+	}
+	return func() {
+		g.mutex.Lock()
+		defer g.mutex.Unlock()
+		for _, image := range images {
+			subtract(g.users, image)
+		}
+		g.wake()
+	}, nil
+}
+
+// exclude begins a change of the names of images. It waits for the calls that use
+// one of them. Every successful exclude needs a call of done.
+func (g *gate) exclude(ctx context.Context, images ...string) (done func(), err error) {
+	g.mutex.Lock()
+	for _, image := range images {
+		g.waiting[image]++
+	}
+	g.mutex.Unlock()
+	err = g.await(ctx, func() bool {
+		return !slices.ContainsFunc(images, func(image string) bool {
+			_, excluded := g.excluded[image]
+			return excluded || g.users[image] > 0
+		})
+	})
+	if err != nil {
+		g.mutex.Lock()
+	}
+	defer g.mutex.Unlock()
+	for _, image := range images {
+		subtract(g.waiting, image)
+	}
+	if err != nil {
+		g.wake()
+		return nil, err
+	}
+	for _, image := range images {
+		g.excluded[image] = struct{}{}
+	}
+	return func() {
+		g.mutex.Lock()
+		defer g.mutex.Unlock()
+		for _, image := range images {
+			delete(g.excluded, image)
+		}
+		g.wake()
+	}, nil
+}
+
+func subtract(counts map[string]int, key string) {
+	if counts[key]--; counts[key] <= 0 {
+		delete(counts, key)
+	}
+}
+
+// keep notes that records stay, whatever other pulls have made of them.
+func (g *gate) keep(state *repositoryPulls, records ...*containerd.Record) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	if state.kept == nil {
+		return // they are listed later
+	}
+	for _, record := range records {
+		state.kept[record.GetName()] = record
+		delete(state.added, record.GetName())
+	}
+}
+
+// list sets the records that stay, unless they are known already.
+func (g *gate) list(state *repositoryPulls, kept map[string]*containerd.Record) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	if state.kept == nil {
+		state.kept = kept
+	}
+}
+
+// add notes the records that a pull for another name has made, and their image.
+func (g *gate) add(state *repositoryPulls, image string, names ...string) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	for _, name := range names {
+		state.added[name] = struct{}{}
+	}
+	if image != "" {
+		state.images[image] = struct{}{}
+	}
+}

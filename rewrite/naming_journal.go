@@ -1,0 +1,188 @@
+package rewrite
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"image-cri-shim/rewrite/containerd"
+)
+
+// journal is a file with the pulls whose images have not got their names yet, so that
+// a shim that was killed in between can name them when it starts again. It is safe for
+// concurrent use.
+type journal struct {
+	directory string // empty: nothing is saved
+
+	mutex        sync.Mutex
+	repositories map[string]journaledRepository
+}
+
+// journaledPull is a pull from a registry for another name.
+type journaledPull struct {
+	Original  string `json:"original"`  // the name that was asked for
+	Reference string `json:"reference"` // the registry's
+	Registry  string `json:"registry"`  // its address, for people
+}
+
+// journaledRepository is a repository of a registry that pulls were under way from.
+type journaledRepository struct {
+	Pulls []journaledPull `json:"pulls"`
+	// Kept are the records that were there by their own names.
+	Kept []keptRecord `json:"kept"`
+}
+
+// keptRecord is a record in the journal.
+type keptRecord struct {
+	Name      string            `json:"name"`
+	MediaType string            `json:"mediaType"`
+	Digest    string            `json:"digest"`
+	Size      int64             `json:"size"`
+	Labels    map[string]string `json:"labels,omitempty"`
+}
+
+// journalDocument is what the file holds.
+type journalDocument struct {
+	Version      int                            `json:"version"`
+	Repositories map[string]journaledRepository `json:"repositories"`
+}
+
+const (
+	journalName    = "pulls.json"
+	journalVersion = 1
+	journalLimit   = 16 << 20 // bytes
+)
+
+func newJournal(directory string) *journal {
+	return &journal{directory: directory, repositories: make(map[string]journaledRepository)}
+}
+
+// load reads what an earlier shim has left, if anything.
+func (j *journal) load() (map[string]journaledRepository, error) {
+	if j.directory == "" {
+		return nil, nil
+	}
+	folder, err := openFolder(j.directory, ours())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = folder.Close() }()
+	content, err := readBounded(folder, ours(), journalName, journalLimit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	path := filepath.Join(j.directory, journalName)
+	if err != nil {
+		return nil, fmt.Errorf("journal %s: %w", path, err)
+	}
+	repositories, err := decodeJournal(content)
+	if err != nil {
+		return nil, fmt.Errorf("journal %s: %w: %w", path, errDamaged, err)
+	}
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	for name, of := range repositories {
+		j.repositories[name] = of
+	}
+	return repositories, nil
+}
+
+// decodeJournal checks all that the namer relies on.
+func decodeJournal(content []byte) (map[string]journaledRepository, error) {
+	var d journalDocument
+	if err := json.Unmarshal(content, &d); err != nil {
+		return nil, err
+	}
+	if d.Version != journalVersion {
+		return nil, fmt.Errorf("it has version %d, and version %d is known", d.Version, journalVersion)
+	}
+	for name, of := range d.Repositories {
+		for _, pull := range of.Pulls {
+			if !isCanonical(pull.Original) || !isCanonical(pull.Reference) || repository(pull.Reference) != name {
+				return nil, fmt.Errorf("the pull of %.300q as %.300q is not complete", pull.Original, pull.Reference)
+			}
+		}
+		for _, kept := range of.Kept {
+			if kept.Name == "" || kept.Digest == "" {
+				return nil, fmt.Errorf("the record %.300q is not complete", kept.Name)
+			}
+		}
+	}
+	return d.Repositories, nil
+}
+
+// set saves the pulls from a repository.
+func (j *journal) set(repository string, of journaledRepository) error {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	j.repositories[repository] = of
+	return j.save()
+}
+
+// drop removes a repository.
+func (j *journal) drop(repository string) error {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	if _, ok := j.repositories[repository]; !ok {
+		return nil
+	}
+	delete(j.repositories, repository)
+	return j.save()
+}
+
+// save writes the file. The caller holds the mutex.
+func (j *journal) save() error {
+	if j.directory == "" {
+		return nil
+	}
+	content, err := json.Marshal(journalDocument{Version: journalVersion, Repositories: j.repositories})
+	if err != nil {
+		return err
+	}
+	folder, err := openFolder(j.directory, ours())
+	if err != nil {
+		return err
+	}
+	return errors.Join(replaceFile(folder, journalName, content), folder.Close())
+}
+
+// journaled returns what the journal holds of a repository.
+func (g *gate) journaled(state *repositoryPulls) journaledRepository {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	of := journaledRepository{Pulls: slices.Clone(state.named)}
+	for name, record := range state.kept {
+		target := record.GetTarget()
+		of.Kept = append(of.Kept, keptRecord{name, target.GetMediaType(), target.GetDigest(), target.GetSize(), record.GetLabels()})
+	}
+	return of
+}
+
+// resume returns the state of a repository as the journal has it, with a pull under way.
+func (g *gate) resume(repository string, of journaledRepository) *repositoryPulls {
+	state := &repositoryPulls{
+		pulls:  1,
+		kept:   make(map[string]*containerd.Record),
+		added:  make(map[string]struct{}),
+		images: make(map[string]struct{}),
+		named:  of.Pulls,
+	}
+	for _, kept := range of.Kept {
+		state.kept[kept.Name] = &containerd.Record{
+			Name:   kept.Name,
+			Target: &containerd.Descriptor{MediaType: kept.MediaType, Digest: kept.Digest, Size: kept.Size},
+			Labels: kept.Labels,
+		}
+	}
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	g.repositories[repository] = state
+	return state
+}

@@ -1,0 +1,103 @@
+package rewrite
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/containerd"
+)
+
+// pinnedLabel marks a record that kubelet must not remove (containerd,
+// internal/cri/labels). containerd 2 gives it to the image that sandboxes run.
+const pinnedLabel = "io.cri-containerd.pinned"
+
+// isPinned reports whether containerd has pinned a record.
+func isPinned(record *containerd.Record) bool { return record.GetLabels()[pinnedLabel] == "pinned" }
+
+// sandboxNames caches the names of the image that the runtime starts sandboxes from.
+// The runtime pulls it by itself, under the name in its configuration, which must
+// therefore stay. It is safe for concurrent use.
+type sandboxNames struct {
+	mutex sync.Mutex
+	found []string
+	at    time.Time
+}
+
+// sandboxNamesTTL is how long the names are remembered. They change when the runtime
+// is restarted with another configuration.
+const sandboxNamesTTL = 10 * time.Second
+
+// names returns the names in their canonical form. If the runtime does not answer, they
+// are those of before.
+func (s *sandboxNames) names(ctx context.Context, n *Namer) []string {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if time.Since(s.at) < sandboxNamesTTL {
+		return s.found
+	}
+	configured, err := n.configuredSandbox(ctx)
+	running, runningErr := n.runningSandbox(ctx)
+	if err != nil || runningErr != nil {
+		return s.found
+	}
+	s.found, s.at = nil, time.Now()
+	for _, image := range []string{configured, running} {
+		if name, err := Parse(image); err == nil && !slices.Contains(s.found, name.String()) {
+			s.found = append(s.found, name.String())
+		}
+	}
+	return s.found
+}
+
+// configuredSandbox returns the name in the runtime's configuration, which containerd
+// before 2.0 shows in its status; empty if it is not shown.
+func (n *Namer) configuredSandbox(ctx context.Context) (string, error) {
+	response := &runtime.StatusResponse{}
+	if err := n.ask(ctx, "RuntimeService/Status", &runtime.StatusRequest{Verbose: true}, response); err != nil {
+		return "", err
+	}
+	var config struct {
+		SandboxImage string `json:"sandboxImage"`
+	}
+	_ = json.Unmarshal([]byte(response.GetInfo()["config"]), &config) // empty if it is none
+	return config.SandboxImage, nil
+}
+
+// runningSandbox returns the name of the image that the newest sandbox was started
+// from; empty if there is none.
+func (n *Namer) runningSandbox(ctx context.Context) (string, error) {
+	list := &runtime.ListPodSandboxResponse{}
+	if err := n.ask(ctx, "RuntimeService/ListPodSandbox", &runtime.ListPodSandboxRequest{}, list); err != nil || len(list.GetItems()) == 0 {
+		return "", err
+	}
+	newest := slices.MaxFunc(list.GetItems(), func(a, b *runtime.PodSandbox) int { return cmp.Compare(a.CreatedAt, b.CreatedAt) })
+	response := &runtime.PodSandboxStatusResponse{}
+	if err := n.ask(ctx, "RuntimeService/PodSandboxStatus", &runtime.PodSandboxStatusRequest{PodSandboxId: newest.GetId(), Verbose: true}, response); err != nil {
+		return "", nil // it has just been removed
+	}
+	var info struct {
+		Image string `json:"image"`
+	}
+	_ = json.Unmarshal([]byte(response.GetInfo()["info"]), &info) // empty if it is none
+	return info.Image, nil
+}
+
+// ask calls a method of CRI.
+func (n *Namer) ask(ctx context.Context, method string, request, response proto.Message) error {
+	encoded, err := proto.Marshal(request)
+	if err != nil {
+		return err
+	}
+	encoded, err = n.runtime.invoke(ctx, "/"+n.runtime.version+"."+method, encoded)
+	if err != nil {
+		return err
+	}
+	return proto.Unmarshal(encoded, response)
+}
