@@ -73,7 +73,7 @@ const (
 func NewNamer(options NamerOptions) *Namer {
 	n := &Namer{
 		images:  containerd.Images{Invoke: containerd.Invoke(options.Invoke)},
-		runtime: images{version: versions[0], invoke: options.Invoke},
+		runtime: images{version: versions[0], invoke: eitherVersion(options.Invoke)},
 		ledger:  options.Ledger,
 		journal: newJournal(options.Directory),
 		gate:    newGate(),
