@@ -80,6 +80,7 @@ func (l lookup) Find(ctx context.Context, name reference.Named) iter.Seq[rewrite
 				Candidate:   rewrite.Candidate(answer.Candidate),
 				Found:       answer.State == registry.Found,
 				Absent:      answer.State == registry.Absent,
+				Digest:      answer.Digest,
 				Credentials: rewrite.Credentials(answer.Credentials),
 				LastResort:  answer.LastResort,
 				Reason:      reason,

@@ -259,6 +259,9 @@ func (d *daemon) close() {
 	}
 	// All calls have ended. It is not released: who still asks how things stand gets to know.
 	d.current.Load().registries.Close()
+	if err := d.ledger.Close(); err != nil {
+		d.log.Warn(err)
+	}
 }
 
 // logBreaker tells when a registry goes away and comes back.

@@ -169,13 +169,17 @@ func (c *interceptedCall) relay(request []byte, transform Transform) error {
 		if errors.Is(err, io.EOF) {
 			trailer := answer.Trailer()
 			c.trailer = applicationFields(trailer)
-			return statusOf(header, trailer)
+			err := statusOf(header, trailer)
+			if err == nil && transform != nil {
+				_, _ = transform(nil)
+			}
+			return err
 		}
 		if err != nil {
 			return lost(c.ctx, err)
 		}
 		if transform != nil {
-			if message, err = transform(message); err != nil {
+			if message, err = transform(notNil(message)); err != nil {
 				return err
 			}
 		}
@@ -186,6 +190,14 @@ func (c *interceptedCall) relay(request []byte, transform Transform) error {
 			return err
 		}
 	}
+}
+
+// notNil returns a message that a [Transform] does not take for the end of the stream.
+func notNil(message []byte) []byte {
+	if message == nil {
+		return []byte{}
+	}
+	return message
 }
 
 // ask begins a call of the runtime whose answer is a stream.

@@ -112,13 +112,16 @@ func (c *intercepted) relay(upstream grpc.ClientStream, transform Transform) err
 		var message frame
 		if err := upstream.RecvMsg(&message); err != nil {
 			c.stream.SetTrailer(upstream.Trailer())
-			if errors.Is(err, io.EOF) {
-				return nil
+			if !errors.Is(err, io.EOF) {
+				return err
 			}
-			return err
+			if transform != nil {
+				_, _ = transform(nil)
+			}
+			return nil
 		}
 		if transform != nil {
-			changed, err := transform(message.take())
+			changed, err := transform(notNil(message.take()))
 			if err != nil {
 				return err
 			}

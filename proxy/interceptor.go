@@ -41,7 +41,8 @@ type AppendedError interface {
 type Stream func(ctx context.Context, request []byte, invoke Invoke) (forward []byte, transform Transform, err error)
 
 // Transform changes one message of a stream. It must not modify message, and
-// may return it.
+// may return it. It is called with nil once the stream has ended without an error, and
+// its results are then ignored; a message without bytes is not nil.
 type Transform func(message []byte) ([]byte, error)
 
 // Pass looks at the request of a unary call. If it reports true, the call is forwarded as

@@ -15,6 +15,9 @@ import (
 type Candidate struct {
 	Registry  string // the registry's address, for people
 	Reference string // what a runtime is asked for; canonical, with a tag or a digest
+	// MayBePreloaded reports whether an image that a node has under Reference alone counts
+	// as the original: the original is docker.io's, or a pattern in match names it.
+	MayBePreloaded bool
 }
 
 // Candidates returns the names under which the registries may have an image.
@@ -32,14 +35,17 @@ func (s *Set) Candidates(name reference.Named) []Candidate {
 
 // question is what is to be asked of one registry.
 type question struct {
-	endpoint  *endpoint
-	reference reference.Named
+	endpoint       *endpoint
+	reference      reference.Named
+	mayBePreloaded bool // see [Candidate]
 }
 
 func (q question) candidate() Candidate {
 	return Candidate{
 		Registry:  q.endpoint.location.String(),
 		Reference: q.reference.String(),
+
+		MayBePreloaded: q.mayBePreloaded,
 	}
 }
 
@@ -57,9 +63,13 @@ func (s *Set) questions(name reference.Named) []question {
 		known := slices.IndexFunc(questions, func(q question) bool {
 			return e.plain.Reference(q.reference.String()) == e.plain.Reference(candidate.String())
 		})
+		mayBePreloaded := rule.isMatch || reference.Domain(original) == dockerHub
+		if known >= 0 && mayBePreloaded {
+			questions[known].mayBePreloaded = true
+		}
 		switch {
 		case known < 0:
-			questions = append(questions, question{endpoint: e, reference: candidate})
+			questions = append(questions, question{endpoint: e, reference: candidate, mayBePreloaded: mayBePreloaded})
 		case e.closeness(original) > questions[known].endpoint.closeness(original):
 			questions[known].endpoint = e // on one host the credentials of the prefix are the right ones
 		}

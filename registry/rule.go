@@ -9,6 +9,7 @@ type rule struct {
 	standsIn bool
 	text     string
 	pattern  string // of the configuration, that the text ends with
+	isMatch  bool   // a pattern in match names the original
 }
 
 // String says it for people.
@@ -48,7 +49,7 @@ func (e *endpoint) rule(original reference.Named) rule {
 	if included == "" {
 		return rule{standsIn: true, text: "all images"}
 	}
-	return rule{standsIn: true, text: "match", pattern: included}
+	return rule{standsIn: true, text: "match", pattern: included, isMatch: true}
 }
 
 // excluded returns the rule that excludes an original, and the zero rule if none
@@ -102,7 +103,7 @@ func (s *Set) Verdicts(name reference.Named) []Verdict {
 		case rule.standsIn:
 			v.Rule = "another registry has the same reference"
 		}
-		if err := s.withheld(question{e, candidate}); err != nil {
+		if err := s.withheld(question{endpoint: e, reference: candidate}); err != nil {
 			v.Down = err.Error()
 		}
 		verdicts = append(verdicts, v)

@@ -2,78 +2,11 @@ package rewrite
 
 import (
 	"context"
-	"fmt"
-	"strings"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
-
-// createContainer replaces the names in the request by image IDs. kubelet sends
-// IDs, and such a request stays as it is; crictl and critest send names, which
-// the runtime may have under another reference.
-func (c call) createContainer(ctx context.Context, encoded []byte) ([]byte, error) {
-	request := &runtime.CreateContainerRequest{}
-	if proto.Unmarshal(encoded, request) != nil {
-		return c.forward(ctx, encoded)
-	}
-	if c.namesInRuntime() {
-		return c.createNamed(ctx, request, encoded)
-	}
-	changed := false
-	for _, spec := range imagesOf(request) {
-		replaced, err := c.replaceByID(ctx, spec)
-		if err != nil {
-			return nil, err
-		}
-		changed = changed || replaced
-	}
-	if changed {
-		var err error
-		if encoded, err = proto.Marshal(request); err != nil {
-			return nil, err
-		}
-	}
-	done, err := c.namer.use(ctx, idsOf(request)...)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	return c.forward(ctx, encoded)
-}
-
-// imagesOf are the images that a container is made of; some may be nil.
-func imagesOf(request *runtime.CreateContainerRequest) []*runtime.ImageSpec {
-	specs := []*runtime.ImageSpec{request.GetConfig().GetImage()}
-	for _, mount := range request.GetConfig().GetMounts() {
-		specs = append(specs, mount.GetImage())
-	}
-	return specs
-}
-
-// replaceByID makes spec name the image by its ID if it is on the node. If the
-// runtime fails to say whether it is, its error is returned.
-func (c call) replaceByID(ctx context.Context, spec *runtime.ImageSpec) (bool, error) {
-	asked := spec.GetImage()
-	name, err := Parse(asked)
-	if err != nil {
-		return false, nil
-	}
-	found, err := c.resolveName(ctx, asked, name, true)
-	switch {
-	case status.Code(err) == codes.NotFound:
-		return false, nil
-	case err != nil:
-		return false, err
-	case found.image().GetId() == "":
-		return false, nil
-	}
-	spec.Image = found.image().Id
-	return true, nil
-}
 
 // containerStatus restores the names in the answer, so that a pod's status
 // shows what its manifest says. The image's ID stays.
@@ -123,7 +56,7 @@ const restoreTimeout = 5 * time.Second
 // restoreContainers restores the names in a message with statuses of containers, which
 // it is decoded into only if it has a name to be restored.
 func (c call) restoreContainers(ctx context.Context, raw []byte, message proto.Message, statuses func() []*runtime.ContainerStatus) ([]byte, error) {
-	if !c.ledger.mentioned(raw) && !c.namer.mentions(raw) || proto.Unmarshal(raw, message) != nil {
+	if !c.mayShowNames(raw) || proto.Unmarshal(raw, message) != nil {
 		return raw, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
@@ -139,71 +72,117 @@ func (c call) restoreContainers(ctx context.Context, raw []byte, message proto.M
 }
 
 // restoreContainer restores image.image and image_ref of a container's status.
-// It returns whether anything changed.
+// It reports whether anything changed.
 func (c call) restoreContainer(ctx context.Context, status *runtime.ContainerStatus) (changed bool) {
-	specified := ""
-	if name, err := Parse(status.GetImage().GetUserSpecifiedImage()); err == nil {
-		specified = name.String()
+	if status == nil {
+		return false
 	}
-	if shown := c.shownFor(ctx, status.GetImage().GetImage(), specified); shown != status.GetImage().GetImage() {
-		status.Image.Image, specified, changed = shown, shown, true
+	image := status.GetImage().GetImage()
+	s := shown{call: c, container: status.Id, image: status.ImageId, specified: status.GetImage().GetUserSpecifiedImage()}
+	if name := s.tagInstead(ctx, image); name != image {
+		status.Image.Image, changed = name, true
+	} else if name := s.name(ctx, image); name != image {
+		status.Image.Image, s.specified, changed = name, name, true
 	}
-	if shown := c.shownFor(ctx, status.GetImageRef(), specified); shown != status.GetImageRef() {
-		status.ImageRef, changed = shown, true
+	if name := s.name(ctx, status.ImageRef); name != status.ImageRef {
+		status.ImageRef, changed = name, true
 	}
 	return changed
 }
 
-// shownFor returns the name to show in place of a hidden reference: a name that
-// the ledger has for it, another name of its image or, if the image has none, the
-// image's ID, as runtimes do. If the runtime fails to say what the image is called,
-// the reference stays.
-func (c call) shownFor(ctx context.Context, reference, specified string) string {
-	id, hidden := c.ledger.hiddenOn(reference)
-	if !hidden {
-		return c.namer.replaceName(reference, specified)
+// listContainers restores the names in a list of containers.
+func (c call) listContainers(ctx context.Context, encoded []byte) ([]byte, error) {
+	l := newContainerListing(encoded)
+	raw, err := c.forward(ctx, encoded)
+	if err != nil {
+		return nil, err
 	}
-	if original, ok := preferred(c.ledger.namesOf(id), reference, specified); ok {
-		return original
-	}
-	image, err := c.runtime.status(ctx, id)
-	switch {
-	case err != nil:
-		if status.Code(err) != codes.Canceled { // by the client
-			c.warn(fmt.Errorf("restore the name of %s, which is shown as it is: %w", reference, err))
-		}
-		return reference
-	case image == nil:
-		return id
-	}
-	c.ledger.restoreImage(image)
-	names := image.RepoTags
-	if strings.Contains(reference, "@") {
-		names = image.RepoDigests
-	}
-	return append(names, id)[0]
+	return c.restoreContainerList(ctx, raw, l)
 }
 
-// preferred chooses among the names that stand for a stored reference: the one
-// that the user specified, or one of the same repository, or the reference
-// itself where it was asked for as well, or the oldest.
-func preferred(names []entry, stored, specified string) (best string, ok bool) {
-	rank := -1
-	for _, name := range names {
-		score := 0
-		switch {
-		case name.Stored != stored:
-			continue
-		case name.Original == specified:
-			score = 3
-		case repository(name.Original) == repository(specified):
-			score = 2
-		case name.Original == stored:
-			score = 1
+// containerListing is one request for a list of containers.
+type containerListing struct {
+	asked    time.Time
+	complete bool // it has no filter: the answer has all containers
+}
+
+func newContainerListing(encoded []byte) containerListing {
+	request := &runtime.ListContainersRequest{}
+	complete := proto.Unmarshal(encoded, request) == nil && (request.Filter == nil || proto.Equal(request.Filter, &runtime.ContainerFilter{}))
+	return containerListing{asked: time.Now(), complete: complete}
+}
+
+// restoreContainerList restores image.image of the containers that were created by a
+// name, and image_ref, in which CRI-O shows a digest. The ledger then drops the
+// containers that no longer exist.
+func (c call) restoreContainerList(ctx context.Context, raw []byte, l containerListing) ([]byte, error) {
+	response := &runtime.ListContainersResponse{}
+	if !c.mayShowNames(raw) || proto.Unmarshal(raw, response) != nil {
+		return raw, nil
+	}
+	raw = c.restoreContainersIn(ctx, response, raw)
+	if l.complete && c.ledger.hasContainers() {
+		listed := make(map[string]bool, len(response.Containers))
+		for _, container := range response.Containers {
+			listed[container.Id] = true
 		}
-		if score > rank {
-			best, rank = name.Original, score
+		c.reconcileContainers(listed, l.asked)
+	}
+	return raw, nil
+}
+
+// streamContainers does so for each message of an answer, which looks like a whole
+// answer to ListContainers on the wire.
+func (c call) streamContainers(ctx context.Context, encoded []byte) (forward []byte, transform func([]byte) ([]byte, error), err error) {
+	l := newContainerListing(encoded)
+	listed := make(map[string]bool)
+	return encoded, func(raw []byte) ([]byte, error) {
+		if raw == nil {
+			if l.complete {
+				c.reconcileContainers(listed, l.asked)
+			}
+			return nil, nil
+		}
+		response := &runtime.ListContainersResponse{}
+		if !c.mayShowNames(raw) || proto.Unmarshal(raw, response) != nil {
+			l.complete = false // its containers are not known
+			return raw, nil
+		}
+		for _, container := range response.Containers {
+			listed[container.Id] = true
+		}
+		return c.restoreContainersIn(ctx, response, raw), nil
+	}, nil
+}
+
+// mayShowNames reports whether an answer about containers may have a name to be restored.
+func (c call) mayShowNames(raw []byte) bool {
+	return c.ledger.hasContainers() || c.ledger.mentioned(raw) || c.namer.mentions(raw)
+}
+
+// restoreContainersIn restores the names in a decoded list, which is returned encoded. raw
+// is the list as it came, and is returned if nothing changes.
+func (c call) restoreContainersIn(ctx context.Context, response *runtime.ListContainersResponse, raw []byte) []byte {
+	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
+	defer cancel()
+	changed := false
+	for _, container := range response.Containers {
+		s := shown{call: c, container: container.Id, image: container.ImageId, specified: container.GetImage().GetUserSpecifiedImage(), listed: true}
+		if asked := s.asked(container.GetImage().GetImage()); asked != container.GetImage().GetImage() {
+			container.Image.Image, changed = asked, true
+		}
+		if name := s.name(ctx, container.ImageRef); name != container.ImageRef {
+			container.ImageRef, changed = name, true
 		}
 	}
-	return best, rank >= 0
+	if !changed {
+		return raw
+	}
+	return c.encodeRestored(response, raw)
+}
+
+func (c call) reconcileContainers(listed map[string]bool, asked time.Time) {
+	if err := c.ledger.reconcileContainers(listed, asked); err != nil {
+		c.warn(err)
+	}
 }

@@ -30,7 +30,7 @@ func FuzzLedgerFile(f *testing.F) {
 			t.Errorf("%s holds %q (%v), want %q", kept, same, err, content)
 		}
 		name := entry{Original: "docker.io/library/new:1", Image: "sha256:new", Stored: hub + "/library/new:1"}
-		if err := ledger.apply(change{Name: []entry{name}, Hide: []hiding{{Reference: name.Stored, Image: name.Image}}}); err != nil {
+		if err := ledger.apply(change{Name: []entry{name}, Hide: []pair{{Reference: name.Stored, Image: name.Image}}}); err != nil {
 			t.Fatal(err)
 		}
 		if known, ok := ledger.lookup(name.Original); !ok || known.Image != name.Image || !ledger.isHidden(name.Stored, name.Image) {

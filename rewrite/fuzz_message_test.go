@@ -70,7 +70,7 @@ func fuzzLedger() *Ledger {
 	l := newLedger(&ledgerFile{saved: math.MaxUint64})
 	_ = l.apply(change{
 		Name: []entry{{Original: "docker.io/library/nginx:1.25", Image: fuzzImage, Stored: hub + "/library/nginx:1.25"}},
-		Hide: []hiding{{Reference: hub + "/library/nginx:1.25", Image: fuzzImage}},
+		Hide: []pair{{Reference: hub + "/library/nginx:1.25", Image: fuzzImage}},
 	})
 	return l
 }

@@ -51,9 +51,9 @@ func (i images) rawStatus(ctx context.Context, request []byte) (*runtime.ImageSt
 	return response, raw, nil
 }
 
-// hasName tells whether the runtime has the image under a canonical reference.
+// hasName reports whether the runtime has the image under a canonical reference.
 func hasName(image *runtime.Image, reference string) bool {
-	return slices.Contains(image.RepoTags, reference) || slices.Contains(image.RepoDigests, reference)
+	return slices.ContainsFunc(referencesOf(image), func(name string) bool { return canonical(name) == reference })
 }
 
 // digestsOf returns the references with a digest that an image has in a repository.

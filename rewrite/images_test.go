@@ -276,31 +276,33 @@ func TestStreamImages(t *testing.T) {
 	}
 }
 
-func TestRemoveIsComplete(t *testing.T) {
+// TestRemoveRemovesWhatStatusShows has three images of a name: the ledger's, the name's
+// own, which is newer, and one that was preloaded from another registry.
+func TestRemoveRemovesWhatStatusShows(t *testing.T) {
 	for _, crio := range []bool{false, true} {
 		n := newNode(t)
 		n.runtime.crio = crio
-		// Three places at once: the ledger's reference, the name's own, and another registry's.
 		const other = "other.hub:5000/library/nginx:1.25"
 		lookup := n.rewriter.lookup.(memoryLookup)
 		lookup.registries = append(lookup.registries, memoryRegistry{host: "other.hub:5000"})
 		n.rewriter.lookup = lookup
 		n.push(hub+"/library/nginx:1.25", "docker.io/library/nginx:1.25", other)
-		n.mustPull("nginx:1.25")
+		first := n.mustPull("nginx:1.25")
 		direct := client{t: t, runtime: n.runtime}
-		direct.mustPull("docker.io/library/nginx:1.25")
-		direct.mustPull(other)
-		n.remove("nginx:1.25")
-		if image := n.status("nginx:1.25"); image != nil {
-			t.Errorf("crio %v: still there: %s", crio, names(image))
+		own := direct.mustPull("docker.io/library/nginx:1.25")
+		preloaded := direct.mustPull(other)
+		for _, want := range []string{own, preloaded, ""} {
+			if image := n.status("nginx:1.25"); image.GetId() != want {
+				t.Errorf("crio %v: %s, want %s", crio, names(image), want)
+			}
+			n.remove("nginx:1.25") // the last time it is not there: no error
 		}
-		if images := direct.list(""); len(images) != 0 {
-			t.Errorf("crio %v: the runtime still has %v", crio, allNames(images))
+		if images := direct.list(""); len(images) != 1 || images[0].Id != first {
+			t.Errorf("crio %v: the runtime has %v", crio, allNames(images))
 		}
-		if !n.ledger.empty() {
-			t.Errorf("crio %v: the ledger still has names", crio)
+		if image := n.status(first); len(image.RepoTags) != 0 {
+			t.Errorf("crio %v: the image that has lost the name is %s", crio, names(image))
 		}
-		n.remove("nginx:1.25") // not there: no error
 	}
 }
 
@@ -395,7 +397,7 @@ func TestContainerStatusPrefersTheSpecifiedName(t *testing.T) {
 	for specified, want := range map[string]string{
 		"k8s.gcr.io/pause:3.9":      "k8s.gcr.io/pause",
 		"registry.k8s.io/pause:3.9": "registry.k8s.io/pause",
-		"":                          "registry.k8s.io/pause",
+		"":                          "k8s.gcr.io/pause", // what CreateContainer is given
 	} {
 		create := &runtime.CreateContainerResponse{}
 		config := &runtime.ContainerConfig{Image: &runtime.ImageSpec{Image: "k8s.gcr.io/pause:3.9", UserSpecifiedImage: specified}}

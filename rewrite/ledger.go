@@ -8,75 +8,80 @@ import (
 	"time"
 )
 
-// Ledger remembers which image was pulled under which name, where the runtime
-// itself has it under another: a name is an original reference, and the image
-// is known by its ID, so that a stored reference may move on to another image
-// as the registry's tag does. It also remembers which references of an image
-// nobody is to see, because the shim has put them there.
+// Ledger records which image an original reference means, if the runtime has the
+// image under another reference. Images are identified by their IDs, because a
+// registry's tag may move to another image.
 //
-// Each change is on disk before the call that makes it is answered. It is safe
-// for concurrent use.
+// It also records which references the shim's pulls have put on an image, and which
+// of these a client has asked for by their own names. Which references are hidden
+// follows from that; see [placement].
+//
+// A change is on disk before the call that makes it is answered. A Ledger is safe for
+// concurrent use.
 type Ledger struct {
 	file  *ledgerFile
 	limit int // names kept
 
-	mutex   sync.RWMutex
-	version uint64              // counts the changes
-	names   map[string]entry    // by original
-	images  map[string][]string // the originals by image ID, in the order they came
-	hidden  map[string]string   // image ID by the stored reference that is hidden on it
-	domains map[string]int      // of the hidden references: how many
-
-	announced map[string]int // pulls under way by stored reference; not on disk
+	mutex      sync.RWMutex
+	version    uint64                          // counts the changes
+	names      map[string]entry                // by original
+	images     map[string][]string             // originals by image ID, in the order of recording
+	placements map[string]map[string]placement // by reference, then by image ID
+	placed     int                             // placements, of all references
+	domains    map[string]int                  // number of hidden references by their hosts
+	unstored   int                             // names that the runtime has no reference for
+	containers map[string]creation             // by container ID
+	pulls      map[string]*pulling             // in progress, by stored reference; not on disk
 }
 
 // entry says which image an original reference means.
 type entry struct {
 	Original string    `json:"original"`
 	Image    string    `json:"image"`              // its ID
-	Stored   string    `json:"stored"`             // what the runtime was asked for when it was pulled
-	Registry string    `json:"registry,omitempty"` // the address of the registry that served it, for people
+	Stored   string    `json:"stored"`             // the reference that the image was pulled or found under
+	Registry string    `json:"registry,omitempty"` // address of the registry that served it, for people
 	At       time.Time `json:"at"`                 // set by the ledger
+	// Preloaded is set if no pull of the shim has put Stored on the image: the image
+	// was found under it, and Stored stays visible.
+	Preloaded bool `json:"preloaded,omitempty"`
+	// Lost is set once the runtime no longer has the image under Stored. If it has again,
+	// another client has put it there.
+	Lost bool `json:"lost,omitempty"`
 }
 
-// hiding says that a reference is not to be seen on an image.
-type hiding struct {
-	Reference string `json:"reference"`
-	Image     string `json:"image"`
-}
-
-// change is what happens to the ledger at once, in the order of the fields.
+// change is one update of the ledger. The fields are applied in their order.
 type change struct {
-	Unname []string // originals that the runtime now has under their own name, or no more
-	Show   []string // references that are no longer hidden
+	Unname []string // originals that mean no image any more, or that the runtime has under their own name
 	Name   []entry
-	Hide   []hiding
+	Leave  []pair // stored references of names that mean another image now: still hidden, unless asked for
+	Hide   []pair // references that a pull has put on an image, or that now mean another image: hidden
+	Ask    []pair // references that a client has asked for by their own name: visible
 }
 
-// ledgerLimit bounds the names: far more than a node has images.
+// ledgerLimit bounds the names. It is far above the number of images on a node.
 const ledgerLimit = 20_000
 
 func newLedger(file *ledgerFile) *Ledger {
 	return &Ledger{
-		file:    file,
-		limit:   ledgerLimit,
-		names:   make(map[string]entry),
-		images:  make(map[string][]string),
-		hidden:  make(map[string]string),
-		domains: make(map[string]int),
-
-		announced: make(map[string]int),
+		file:       file,
+		limit:      ledgerLimit,
+		names:      make(map[string]entry),
+		images:     make(map[string][]string),
+		placements: make(map[string]map[string]placement),
+		domains:    make(map[string]int),
+		containers: make(map[string]creation),
+		pulls:      make(map[string]*pulling),
 	}
 }
 
-// Names is how many image names it knows.
+// Names returns the number of image names in the ledger.
 func (l *Ledger) Names() int {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
 	return len(l.names)
 }
 
-// lookup returns what the ledger has for an original.
+// lookup returns the entry of an original.
 func (l *Ledger) lookup(original string) (entry, bool) {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
@@ -84,7 +89,7 @@ func (l *Ledger) lookup(original string) (entry, bool) {
 	return name, ok
 }
 
-// namesOf returns the names of an image, in the order they came.
+// namesOf returns the names of an image, in the order of recording.
 func (l *Ledger) namesOf(image string) []entry {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
@@ -103,91 +108,97 @@ func (l *Ledger) imageIDs() []string {
 	return slices.Sorted(maps.Keys(l.images))
 }
 
-// isHidden tells whether a reference is not to be seen on an image: the shim has
-// put it there, or is about to.
-func (l *Ledger) isHidden(reference, image string) bool {
-	l.mutex.RLock()
-	defer l.mutex.RUnlock()
-	on, ok := l.hidden[reference]
-	return ok && on == image || l.announced[reference] > 0
+// sharing returns the names of an image, other than original, that are stored under a
+// reference and that a pull has put there.
+func (l *Ledger) sharing(reference, image, original string) []entry {
+	return slices.DeleteFunc(l.namesOf(image), func(name entry) bool {
+		return name.Original == original || name.Stored != reference || !name.hidesStored()
+	})
 }
 
-// isAnnounced tells whether a pull of the reference is under way.
-func (l *Ledger) isAnnounced(reference string) bool {
-	l.mutex.RLock()
-	defer l.mutex.RUnlock()
-	return l.announced[reference] > 0
-}
-
-// announce notes that a pull of the reference begins, and tells whether it is
-// the only one. Every announce needs a withdraw.
-func (l *Ledger) announce(reference string) (alone bool) {
-	l.mutex.Lock()
-	defer l.mutex.Unlock()
-	l.announced[reference]++
-	return l.announced[reference] == 1
-}
-
-// withdraw notes that a pull of the reference has ended.
-func (l *Ledger) withdraw(reference string) {
-	l.mutex.Lock()
-	defer l.mutex.Unlock()
-	if l.announced[reference]--; l.announced[reference] == 0 {
-		delete(l.announced, reference)
+// isShared reports whether several names of an image are stored under one reference.
+func (l *Ledger) isShared(image string) bool {
+	seen := make(map[string]bool)
+	for _, name := range l.namesOf(image) {
+		if seen[name.Stored] && name.hidesStored() {
+			return true
+		}
+		seen[name.Stored] = true
 	}
+	return false
 }
 
-// hiddenOn returns the image that a reference is hidden on.
-func (l *Ledger) hiddenOn(reference string) (image string, ok bool) {
-	l.mutex.RLock()
-	defer l.mutex.RUnlock()
-	image, ok = l.hidden[reference]
-	return image, ok
-}
-
-// empty tells whether no answer of the runtime can need a change.
+// empty reports whether no answer of the runtime needs a change. Records of references
+// that were asked for by their own name change no answer.
 func (l *Ledger) empty() bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
-	return len(l.names) == 0 && len(l.hidden) == 0 && len(l.announced) == 0
+	return len(l.names) == 0 && len(l.domains) == 0 && len(l.pulls) == 0 && len(l.containers) == 0
 }
 
-// mentioned tells whether a message can contain a hidden reference: whether the
-// host of one occurs in it. It looks at the bytes only.
+// hasNames reports whether the ledger has names of images or hides references.
+func (l *Ledger) hasNames() bool {
+	l.mutex.RLock()
+	defer l.mutex.RUnlock()
+	return len(l.names) > 0 || len(l.domains) > 0 || len(l.pulls) > 0
+}
+
+// blank reports whether the ledger has no records of images at all.
+func (l *Ledger) blank() bool {
+	l.mutex.RLock()
+	defer l.mutex.RUnlock()
+	return len(l.names) == 0 && len(l.placements) == 0 && len(l.pulls) == 0
+}
+
+// mentioned reports whether a message may need a change: whether the host of a hidden
+// reference occurs in it, or there are names that the runtime has no reference for. It
+// looks at the bytes only.
 func (l *Ledger) mentioned(message []byte) bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
-	for domain := range l.domains {
-		if bytes.Contains(message, []byte(domain)) {
+	for host := range l.domains {
+		if bytes.Contains(message, []byte(host)) {
+			return true
+		}
+	}
+	if l.unstored > 0 {
+		return true // an image may be shown without the host
+	}
+	for reference := range l.pulls {
+		if bytes.Contains(message, []byte(domain(reference))) {
 			return true
 		}
 	}
 	return false
 }
 
-// apply makes a change. An error says that it is in force but not on disk.
+// apply makes a change. If it returns an error, the change is in force but not on
+// disk; saving is retried.
 func (l *Ledger) apply(wanted change) error {
 	return l.edit(func() {
 		for _, original := range wanted.Unname {
 			l.unname(original)
-		}
-		for _, reference := range wanted.Show {
-			l.show(reference)
 		}
 		now := time.Now()
 		for _, name := range wanted.Name {
 			name.At = now
 			l.name(name)
 		}
+		for _, left := range wanted.Leave {
+			l.leave(left, now)
+		}
 		for _, hidden := range wanted.Hide {
-			l.hide(hidden)
+			l.hide(hidden, now)
+		}
+		for _, asked := range wanted.Ask {
+			l.ask(asked, now)
 		}
 		l.evict()
 	})
 }
 
-// forget drops all about an image that the runtime did not have at a time. What
-// has been recorded since stays.
+// forget drops all records of an image that the runtime did not have at a time. Later
+// records stay.
 func (l *Ledger) forget(image string, at time.Time) error {
 	return l.edit(func() {
 		for _, original := range slices.Clone(l.images[image]) {
@@ -195,25 +206,36 @@ func (l *Ledger) forget(image string, at time.Time) error {
 				l.unname(original)
 			}
 		}
-		if len(l.images[image]) == 0 {
-			l.showAll(image)
-		}
+		l.clear(at, func(_, on string) bool { return on == image })
 	})
 }
 
-// drop removes a name whose image has lost the references that came with it. If
-// it was the last name, the image shows what the runtime calls it.
+// drop removes a name whose image has lost the references that came with it. If it
+// was the last name, all references of the image become visible.
 func (l *Ledger) drop(original string) error {
 	return l.edit(func() {
 		image := l.names[original].Image
 		l.unname(original)
 		if len(l.images[image]) == 0 {
-			l.showAll(image)
+			l.clear(time.Now(), func(_, on string) bool { return on == image })
 		}
 	})
 }
 
-// edit changes the ledger and puts it on disk if that made a difference.
+// settle drops names of an image that the runtime has itself. If these were all, the
+// references of the image are recorded no more.
+func (l *Ledger) settle(image string, named []string) error {
+	return l.edit(func() {
+		for _, original := range named {
+			l.unname(original)
+		}
+		if len(l.images[image]) == 0 {
+			l.clear(time.Now(), func(_, on string) bool { return on == image })
+		}
+	})
+}
+
+// edit changes the ledger and saves it if that made a difference.
 func (l *Ledger) edit(change func()) error {
 	l.mutex.Lock()
 	before := l.version
@@ -226,17 +248,40 @@ func (l *Ledger) edit(change func()) error {
 	return l.file.save(version, l.snapshot)
 }
 
+// saveAll saves the changes that are not on disk yet.
+func (l *Ledger) saveAll() error {
+	l.mutex.RLock()
+	version := l.version
+	l.mutex.RUnlock()
+	return l.file.save(version, l.snapshot)
+}
+
 // The following are called with the mutex held, and count what they change.
 
 func (l *Ledger) name(name entry) {
-	l.version++
-	if old, ok := l.names[name.Original]; ok && old.Image == name.Image {
-		l.names[name.Original] = name
-		return
+	old, known := l.names[name.Original]
+	if known && (old.Image != name.Image || old.Stored != name.Stored || old.Preloaded != name.Preloaded || old.Lost != name.Lost) {
+		l.unname(old.Original)
+		if old.Stored != name.Stored && old.hidesStored() {
+			l.leave(pair{Reference: old.Stored, Image: old.Image}, name.At)
+		}
+		known = false
 	}
-	l.unname(name.Original)
+	l.version++
 	l.names[name.Original] = name
-	l.images[name.Image] = append(l.images[name.Image], name.Original)
+	if !known && name.isUnstored() {
+		l.unstored++
+	}
+	if !known {
+		l.images[name.Image] = append(l.images[name.Image], name.Original)
+		if name.hidesStored() {
+			l.place(name.stored(), name.At, func(p *placement) { p.names, p.left = p.names+1, false })
+		}
+	}
+	if name.hidesStored() {
+		l.moved(name.stored())
+		l.place(name.stored(), name.At, func(p *placement) { p.asked = false })
+	}
 }
 
 func (l *Ledger) unname(original string) {
@@ -250,45 +295,20 @@ func (l *Ledger) unname(original string) {
 	if len(l.images[old.Image]) == 0 {
 		delete(l.images, old.Image)
 	}
-}
-
-func (l *Ledger) hide(hidden hiding) {
-	if on, ok := l.hidden[hidden.Reference]; ok {
-		if on == hidden.Image {
-			return
-		}
-		l.show(hidden.Reference)
+	if old.isUnstored() {
+		l.unstored--
 	}
-	l.version++
-	l.hidden[hidden.Reference] = hidden.Image
-	l.domains[domain(hidden.Reference)]++
-}
-
-func (l *Ledger) show(reference string) {
-	if _, ok := l.hidden[reference]; !ok {
-		return
-	}
-	l.version++
-	delete(l.hidden, reference)
-	host := domain(reference)
-	if l.domains[host]--; l.domains[host] == 0 {
-		delete(l.domains, host)
+	if old.hidesStored() {
+		l.place(old.stored(), time.Time{}, func(p *placement) { p.names-- })
 	}
 }
 
-func (l *Ledger) showAll(image string) {
-	for reference, on := range l.hidden {
-		if on == image {
-			l.show(reference)
-		}
-	}
-}
-
-// evict keeps the ledger within its limit. It drops the images that were named
-// longest ago, until a tenth is free, and what is hidden on images without a
-// name: they show what the runtime calls them until they are asked for again.
+// evict keeps the ledger within its limits. It drops the images that were named
+// longest ago, until a tenth is free, and the references recorded for images without
+// a name: these show the runtime's names until they are asked for again.
 func (l *Ledger) evict() {
-	if len(l.names) <= l.limit && len(l.hidden) <= 2*l.limit {
+	l.evictContainers()
+	if len(l.names) <= l.limit && l.placed <= 2*l.limit {
 		return
 	}
 	newest := func(image string) time.Time {
@@ -308,9 +328,5 @@ func (l *Ledger) evict() {
 			l.unname(original)
 		}
 	}
-	for reference, image := range l.hidden {
-		if len(l.images[image]) == 0 {
-			l.show(reference)
-		}
-	}
+	l.clear(time.Now(), func(_, image string) bool { return len(l.images[image]) == 0 })
 }

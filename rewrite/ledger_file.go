@@ -5,40 +5,32 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
+	"syscall"
+	"time"
 )
 
 // ledgerFile is the ledger on disk: one JSON document that is replaced as a
 // whole, so that a crash leaves the old one or the new one.
 type ledgerFile struct {
 	directory string // empty: nothing is saved
-	unread    error  // why what is on disk is unknown: nothing is saved over it
+	unread    error  // why the content on disk is unknown: nothing is saved over it
 
 	mutex sync.Mutex
 	saved uint64 // version of the ledger that is on disk
+	retry retry
 }
 
-// document is what the file holds.
-type document struct {
-	Version int      `json:"version"`
-	Names   []entry  `json:"names"`
-	Hidden  []hiding `json:"hidden"`
-}
+const ledgerName = "ledger.json"
 
-const (
-	ledgerName      = "ledger.json"
-	documentVersion = 1
-	documentLimit   = 64 << 20 // bytes; far above what ledgerLimit entries take
-)
-
-// OpenLedger reads the ledger in a state directory, which it creates where it
-// is missing. The ledger always works: what can't be read is an error beside a
-// ledger that starts empty, and learns the names again. A damaged file is kept
-// under another name; one that can't be read stays, and no change is saved over it.
+// OpenLedger reads the ledger in a state directory, which it creates if it is
+// missing. It always returns a usable ledger. If the file can't be read, the error says
+// why, and the ledger starts empty and learns the names again. A damaged file is kept
+// under another name. A file that can't be read stays, and no change is saved over it.
+//
+// The caller must call Close.
 func OpenLedger(directory string) (*Ledger, error) {
 	l := newLedger(&ledgerFile{directory: directory})
 	stored, err := l.file.load()
@@ -65,10 +57,17 @@ func (l *Ledger) fill(stored document) {
 	for _, name := range stored.Names {
 		l.name(name)
 	}
-	for _, hidden := range stored.Hidden {
-		l.hide(hidden)
+	for _, left := range stored.Left {
+		l.leave(left, time.Time{})
+	}
+	for _, asked := range stored.Asked {
+		l.ask(asked, time.Time{})
+	}
+	for _, c := range stored.Containers {
+		l.containers[c.Container] = c
 	}
 	l.evict()
+	l.version = 0
 }
 
 // load reads the file. One that is damaged is put aside.
@@ -122,77 +121,67 @@ func readLedger(directory string, owners []int) (document, error) {
 	return stored, nil
 }
 
-// decodeDocument checks all that the ledger relies on.
-func decodeDocument(content []byte) (document, error) {
-	var d document
-	if err := json.Unmarshal(content, &d); err != nil {
-		return document{}, err
-	}
-	if d.Version != documentVersion {
-		return document{}, fmt.Errorf("it has version %d, and version %d is known", d.Version, documentVersion)
-	}
-	for _, name := range d.Names {
-		if !isCanonical(name.Original) || !isCanonical(name.Stored) || name.Image == "" {
-			return document{}, fmt.Errorf("the name %.300q of image %.100q, stored as %.300q, is not complete", name.Original, name.Image, name.Stored)
-		}
-	}
-	for _, hidden := range d.Hidden {
-		if !isCanonical(hidden.Reference) || hidden.Image == "" {
-			return document{}, fmt.Errorf("the hidden reference %.300q of image %.100q is not complete", hidden.Reference, hidden.Image)
-		}
-	}
-	return d, nil
-}
-
-func isCanonical(image string) bool {
-	name, err := Parse(image)
-	return err == nil && name.String() == image
-}
-
-// save puts the ledger on disk unless version or a later one is there already:
-// of many changes at once, one save carries all.
+// save puts the ledger on disk unless version or a later one is there already: one
+// save carries all concurrent changes. A failed save is retried until one succeeds.
 func (f *ledgerFile) save(version uint64, snapshot func() (document, uint64)) error {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	if f.directory == "" || f.saved >= version {
 		return nil
 	}
+	err := f.write(snapshot)
+	if err == nil {
+		f.retry.succeeded()
+		return nil
+	}
+	if f.unread == nil {
+		f.retry.failed(func() { _ = f.save(version, snapshot) })
+	}
+	return fmt.Errorf("the names of pulled images won't survive a restart: %w", err)
+}
+
+// write is save with the mutex held, and without a retry.
+func (f *ledgerFile) write(snapshot func() (document, uint64)) error {
 	current, version := snapshot()
 	content, err := json.Marshal(current)
 	if err != nil {
 		return err
 	}
 	if err := f.replace(content); err != nil {
-		return fmt.Errorf("the names of pulled images won't survive a restart: %w", err)
+		return explainFull(err)
 	}
 	f.saved = version
 	return nil
 }
 
+// replace writes the file. A state directory that was removed is made again.
 func (f *ledgerFile) replace(content []byte) error {
 	if f.unread != nil {
 		return f.unread
 	}
 	folder, err := openFolder(f.directory, ours())
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(f.directory, 0o700); err != nil {
+			return err
+		}
+		folder, err = openFolder(f.directory, ours())
+	}
 	if err != nil {
 		return err
 	}
 	return errors.Join(replaceFile(folder, ledgerName, content), folder.Close())
 }
 
-// snapshot is what the file is to hold, and the version of the ledger it shows.
-func (l *Ledger) snapshot() (document, uint64) {
-	l.mutex.RLock()
-	defer l.mutex.RUnlock()
-	d := document{Version: documentVersion, Names: []entry{}, Hidden: []hiding{}}
-	// Image by image, so that each image's names keep their order.
-	for _, image := range slices.Sorted(maps.Keys(l.images)) {
-		for _, original := range l.images[image] {
-			d.Names = append(d.Names, l.names[original])
-		}
+// explainFull says plainly that the disk, or the quota on it, is full.
+func explainFull(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("the disk is full: %w", err)
 	}
-	for _, reference := range slices.Sorted(maps.Keys(l.hidden)) {
-		d.Hidden = append(d.Hidden, hiding{Reference: reference, Image: l.hidden[reference]})
-	}
-	return d, l.version
+	return err
+}
+
+// Close ends the retries of a failed save, after a last one. The ledger remains usable.
+func (l *Ledger) Close() error {
+	l.file.retry.stop()
+	return l.saveAll()
 }

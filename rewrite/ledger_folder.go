@@ -119,7 +119,7 @@ func replaceFile(folder *os.Root, name string, content []byte) error {
 		err = file.Sync()
 	}
 	if err = errors.Join(err, file.Close()); err != nil {
-		return err
+		return errors.Join(err, folder.Remove(temporary)) // it takes space on a disk that may be full
 	}
 	if err = folder.Rename(temporary, name); err != nil {
 		return err

@@ -34,11 +34,18 @@ func TestLedgerSurvivesARestart(t *testing.T) {
 	directory := filepath.Join(t.TempDir(), "not", "there", "yet")
 	l := openLedger(t, directory)
 	for i := range 10 {
-		if err := l.apply(change{Name: []entry{nameOf(i)}, Hide: []hiding{{Reference: nameOf(i).Stored, Image: nameOf(i).Image}}}); err != nil {
+		if err := l.apply(change{Name: []entry{nameOf(i)}, Hide: []pair{{Reference: nameOf(i).Stored, Image: nameOf(i).Image}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := l.apply(change{Unname: []string{nameOf(3).Original}, Show: []string{nameOf(4).Stored}}); err != nil {
+	if err := l.apply(change{
+		Unname: []string{nameOf(3).Original},
+		Hide:   []pair{{Reference: "docker.io/library/left:1", Image: "sha256:left"}},
+		Ask:    []pair{nameOf(4).stored()},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.recordContainer(creation{Container: "1", Asked: "app", Sent: nameOf(1).Image}); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.forget(nameOf(8).Image, time.Now()); err != nil {
@@ -53,11 +60,17 @@ func TestLedgerSurvivesARestart(t *testing.T) {
 		}
 		after.Names[i].At = before.Names[i].At
 	}
-	if !reflect.DeepEqual(before, after) || len(after.Names) != 7 || len(after.Hidden) != 7 {
+	before.Containers[0].at = time.Time{}
+	if !reflect.DeepEqual(before, after) || len(after.Names) != 7 || len(after.Left) != 1 || len(after.Asked) != 1 || len(after.Containers) != 1 {
 		t.Errorf("restored %+v\nwant %+v", after, before)
 	}
-	if !reflect.DeepEqual(l.domains, again.domains) {
-		t.Errorf("domains %v, were %v", again.domains, l.domains)
+	if !reflect.DeepEqual(l.domains, again.domains) || l.placed != again.placed {
+		t.Errorf("domains %v, were %v; %d placements, were %d", again.domains, l.domains, again.placed, l.placed)
+	}
+	for i := range 8 {
+		if hidden := again.isHidden(nameOf(i).Stored, nameOf(i).Image); hidden != (i != 3 && i != 4) {
+			t.Errorf("%s is hidden: %v", nameOf(i).Stored, hidden)
+		}
 	}
 	if info, err := os.Stat(filepath.Join(l.file.directory, ledgerName)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the file's mode is %v (%v)", info.Mode(), err)
@@ -70,7 +83,7 @@ func TestLedgerNamesAndHides(t *testing.T) {
 		t.Error("a new ledger is not empty")
 	}
 	first, second := nameOf(0), nameOf(1) // the same image
-	both := change{Name: []entry{first, second, first}, Hide: []hiding{{Reference: first.Stored, Image: first.Image}}}
+	both := change{Name: []entry{first, second, first}, Ask: []pair{second.stored()}}
 	if err := l.apply(both); err != nil {
 		t.Fatal(err)
 	}
@@ -106,14 +119,17 @@ func TestLedgerWritesOnlyChanges(t *testing.T) {
 	if err := l.apply(change{Name: []entry{nameOf(1)}}); err != nil {
 		t.Fatal(err)
 	}
-	same := change{Hide: []hiding{{Reference: nameOf(1).Stored, Image: nameOf(1).Image}}}
+	same := change{Hide: []pair{{Reference: nameOf(1).Stored, Image: nameOf(1).Image}}}
 	if err := l.apply(same); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(filepath.Join(l.file.directory, ledgerName)); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(l.apply(same), l.apply(change{Unname: []string{"docker.io/library/no:1"}, Show: []string{"docker.io/library/no:1"}}), l.forget("sha256:no", time.Now())); err != nil {
+	if err := errors.Join(
+		l.apply(same), l.apply(change{Unname: []string{"docker.io/library/no:1"}}), l.forget("sha256:no", time.Now()),
+		l.observe("docker.io/library/no:1", "", time.Now()), l.reconcileContainers(nil, time.Now()), l.Close(),
+	); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(l.file.directory, ledgerName)); !errors.Is(err, fs.ErrNotExist) {
@@ -126,11 +142,15 @@ func TestLedgerDamaged(t *testing.T) {
 		"empty":           "",
 		"cut off":         `{"version":1,"names":[{"original":"docker.io/libr`,
 		"not JSON":        "\x00\x01",
-		"another version": `{"version":2}`,
+		"another version": `{"version":3}`,
+		"no version":      `{}`,
 		"no reference":    `{"version":1,"names":[{"original":"No Name","image":"sha256:1","stored":"docker.io/library/a:1"}]}`,
 		"not canonical":   `{"version":1,"names":[{"original":"nginx","image":"sha256:1","stored":"docker.io/library/a:1"}]}`,
 		"no image":        `{"version":1,"names":[{"original":"docker.io/library/a:1","stored":"docker.io/library/a:1"}]}`,
 		"hides nothing":   `{"version":1,"hidden":[{"image":"sha256:1"}]}`,
+		"leaves nothing":  `{"version":2,"left":[{"image":"sha256:1"}]}`,
+		"asks nothing":    `{"version":2,"asked":[{"reference":"docker.io/library/a:1"}]}`,
+		"no container":    `{"version":2,"containers":[{"asked":"nginx"}]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			directory := t.TempDir()
@@ -180,11 +200,11 @@ func TestLedgerIsBounded(t *testing.T) {
 	l.limit = 100
 	for i := range 1000 {
 		name := nameOf(i)
-		if err := l.apply(change{Name: []entry{name}, Hide: []hiding{{Reference: name.Stored, Image: name.Image}}}); err != nil {
+		if err := l.apply(change{Name: []entry{name}, Hide: []pair{{Reference: name.Stored, Image: name.Image}}}); err != nil {
 			t.Fatal(err)
 		}
-		if len(l.names) > l.limit || len(l.hidden) > 2*l.limit+1 {
-			t.Fatalf("%d names, %d hidden after %d", len(l.names), len(l.hidden), i)
+		if len(l.names) > l.limit || l.placed > 2*l.limit+1 {
+			t.Fatalf("%d names, %d placements after %d", len(l.names), l.placed, i)
 		}
 		if got, ok := l.lookup(name.Original); !ok || got.Stored != name.Stored {
 			t.Fatalf("the newest name is gone: %+v", got)
@@ -192,12 +212,20 @@ func TestLedgerIsBounded(t *testing.T) {
 	}
 	// References that are hidden on images without a name are bounded as well.
 	for i := range 1000 {
-		if err := l.apply(change{Hide: []hiding{{Reference: fmt.Sprintf("quay.io/app:%d", i), Image: "sha256:0"}}}); err != nil {
+		if err := l.apply(change{Hide: []pair{{Reference: fmt.Sprintf("quay.io/app:%d", i), Image: "sha256:0"}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(l.hidden) > 2*l.limit {
-		t.Errorf("%d hidden", len(l.hidden))
+	if l.placed > 2*l.limit {
+		t.Errorf("%d placements", l.placed)
+	}
+	for i := range 1000 {
+		if err := l.recordContainer(creation{Container: fmt.Sprint(i), Asked: "app", Sent: "sha256:0"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, ok := l.created("999"); len(l.containers) > l.limit || !ok {
+		t.Errorf("%d containers, the newest is among them: %v", len(l.containers), ok)
 	}
 }
 
@@ -209,7 +237,7 @@ func TestLedgerConcurrently(t *testing.T) {
 		group.Go(func() {
 			for i := range 20 {
 				name := nameOf(worker*100 + i)
-				if err := l.apply(change{Name: []entry{name}, Hide: []hiding{{Reference: name.Stored, Image: name.Image}}}); err != nil {
+				if err := l.apply(change{Name: []entry{name}, Hide: []pair{{Reference: name.Stored, Image: name.Image}}}); err != nil {
 					t.Error(err)
 				}
 				// What Apply has returned for is on disk.
@@ -232,7 +260,7 @@ func TestLedgerForgetsOnlyWhatIsOlder(t *testing.T) {
 	l := openLedger(t, t.TempDir())
 	missed := time.Now()
 	first, second := nameOf(0), nameOf(1) // the same image
-	if err := l.apply(change{Name: []entry{first, second}, Hide: []hiding{{Reference: first.Stored, Image: first.Image}}}); err != nil {
+	if err := l.apply(change{Name: []entry{first, second}, Hide: []pair{{Reference: first.Stored, Image: first.Image}}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.forget(first.Image, missed); err != nil {
@@ -253,7 +281,7 @@ func TestLedgerEvictsWholeImages(t *testing.T) {
 		digest := fmt.Sprintf("docker.io/library/app@sha256:%064d", i)
 		if err := l.apply(change{
 			Name: []entry{{Original: tag, Image: image, Stored: hub + "/a:1"}, {Original: digest, Image: image, Stored: hub + "/a:1"}},
-			Hide: []hiding{{Reference: fmt.Sprintf("%s/library/app:%d", hub, i), Image: image}},
+			Hide: []pair{{Reference: fmt.Sprintf("%s/library/app:%d", hub, i), Image: image}},
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -262,10 +290,23 @@ func TestLedgerEvictsWholeImages(t *testing.T) {
 				t.Fatalf("image %s has names %q", on, l.images[on])
 			}
 		}
-		for _, on := range l.hidden {
+		for on := range l.hiddenImages() {
 			if len(l.images[on]) == 0 {
 				t.Fatalf("something is hidden on %s, which has no name", on)
 			}
 		}
 	}
+}
+
+// hiddenImages returns the images with a hidden reference.
+func (l *Ledger) hiddenImages() map[string]bool {
+	images := make(map[string]bool)
+	for _, on := range l.placements {
+		for image, p := range on {
+			if p.hidden() {
+				images[image] = true
+			}
+		}
+	}
+	return images
 }

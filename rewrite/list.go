@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"context"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -9,23 +10,69 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
+// listing is one request for a list of images.
+type listing struct {
+	asked    time.Time
+	complete bool // it has no filter: the answer has all images
+	named    bool // it has a name as a filter
+}
+
+func newListing(encoded []byte) listing {
+	request := &runtime.ListImagesRequest{}
+	if proto.Unmarshal(encoded, request) != nil {
+		return listing{asked: time.Now()}
+	}
+	filter := request.GetFilter().GetImage()
+	return listing{asked: time.Now(), complete: filter.GetImage() == "", named: isNamed(filter)}
+}
+
 // listImages resolves the name in the filter and restores the names in the answer.
 func (c call) listImages(ctx context.Context, encoded []byte) ([]byte, error) {
 	request, err := c.resolveFilter(ctx, encoded)
 	if err != nil {
 		return nil, err
 	}
+	l := newListing(encoded)
 	response, err := c.forward(ctx, request)
 	if err != nil {
 		return nil, err
 	}
-	return c.restoreList(response)
+	return c.restoreList(response, l)
 }
 
-// streamImages does so for each message of an answer.
+// streamImages does so for each message of an answer, which looks like a whole answer to
+// ListImages on the wire. The ledger is reconciled at the end of the stream.
 func (c call) streamImages(ctx context.Context, encoded []byte) (forward []byte, transform func([]byte) ([]byte, error), err error) {
 	forward, err = c.resolveFilter(ctx, encoded)
-	return forward, c.restoreList, err
+	l := newListing(encoded)
+	var all []*runtime.Image
+	return forward, func(raw []byte) ([]byte, error) {
+		if c.ledger.empty() {
+			l.complete = false // some messages may not be seen
+			return raw, nil
+		}
+		if raw == nil {
+			if l.complete {
+				c.reconcile(all, l.asked)
+			}
+			return nil, nil
+		}
+		response := &runtime.ListImagesResponse{}
+		if proto.Unmarshal(raw, response) != nil {
+			l.complete = false
+			return raw, nil
+		}
+		for _, image := range response.Images {
+			all = append(all, &runtime.Image{Id: image.Id, RepoTags: image.RepoTags, RepoDigests: image.RepoDigests})
+		}
+		return c.restoreImages(response, raw), nil
+	}, err
+}
+
+func (c call) reconcile(images []*runtime.Image, asked time.Time) {
+	if err := c.ledger.reconcile(images, asked); err != nil {
+		c.warn(err)
+	}
 }
 
 // resolveFilter makes the filter of ListImages or StreamImages, which look the

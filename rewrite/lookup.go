@@ -39,6 +39,10 @@ type Lookup interface {
 type Candidate struct {
 	Registry  string // the registry's address, for people
 	Reference string // canonical
+	// MayBePreloaded reports whether an image that is on the node under Reference alone
+	// counts as the original: the original is docker.io's, or a pattern in the registry's
+	// match names it.
+	MayBePreloaded bool
 }
 
 // Credentials log in to the registry of an [Answer], with a password or with one of the
@@ -84,6 +88,7 @@ type Answer struct {
 	Candidate
 	Found       bool
 	Absent      bool        // it says that it does not have it; if not Found either, it could not be asked
+	Digest      string      // of the manifest, where Found; may be empty
 	Credentials Credentials // where Found
 	LastResort  bool        // where Found: to be pulled after the original registry
 	Reason      string      // why not found, or why a last resort, in a few words and without secrets

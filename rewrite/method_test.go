@@ -261,7 +261,7 @@ func (s *speaker) wantContainer(asked, original string, image content) {
 	s.decode(answer, response)
 	wantImage, wantRef := original, repository(original)+"@"+image.digest
 	if wantRef == original {
-		wantImage = image.id // pulled by a digest it has no tag
+		wantImage = asked // pulled by a digest it has no tag, and containerd shows what it was given
 	}
 	status := response.Status
 	if status.Image.Image != wantImage || status.ImageRef != wantRef || status.ImageId != image.id {

@@ -13,19 +13,16 @@ import (
 // and a name is looked for elsewhere only when the runtime does not know it: an image may
 // have been loaded under a registry's name.
 
-// missingStatus returns what looks at the answer to an ImageStatus that was forwarded.
-func (r *Rewriter) missingStatus(version string, encoded []byte) Restore {
-	return func(ctx context.Context, raw []byte, invoke Invoke) []byte {
-		c := call{Rewriter: r, method: "/" + version + ".ImageService/ImageStatus", runtime: images{version: version, invoke: invoke}}
-		if hasImage(raw) {
-			restored, _ := c.restoreImageStatus(ctx, raw) // the ledger may have got a name meanwhile
-			return restored
-		}
-		if found := c.findMissing(ctx, encoded); found != nil {
-			return found
-		}
-		return raw
+// missingStatus looks at the answer to an ImageStatus that was forwarded.
+func (c call) missingStatus(ctx context.Context, encoded, raw []byte) ([]byte, error) {
+	c.method = "/" + c.runtime.version + ".ImageService/ImageStatus"
+	if hasImage(raw) {
+		return c.restoreImageStatus(ctx, raw) // the ledger may have got a name meanwhile
 	}
+	if found := c.findMissing(ctx, encoded); found != nil {
+		return found, nil
+	}
+	return raw, nil
 }
 
 // hasImage reports whether an encoded ImageStatusResponse has an image, its first field.

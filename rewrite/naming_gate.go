@@ -120,6 +120,15 @@ func (g *gate) announce(state *repositoryPulls, pull journaledPull) {
 	state.named = append(state.named, pull)
 }
 
+// stays reports whether a name was there before the pulls from its repository, or was
+// asked for by itself meanwhile.
+func (g *gate) stays(name string) bool {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	state := g.repositories[repository(name)]
+	return state != nil && state.kept[name] != nil
+}
+
 // isOpen reports whether a pull from a repository is under way, or its names are being
 // deleted.
 func (g *gate) isOpen(repository string) bool {

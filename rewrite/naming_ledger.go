@@ -178,7 +178,7 @@ func (n *Namer) nameEntries(ctx context.Context, id string) error {
 	}
 	var bindings []binding
 	for _, e := range entries {
-		if !n.ledger.stillOn(e, image) || hasName(image, e.Original) {
+		if !n.ledger.isStillOn(e, image) || hasName(image, e.Original) {
 			continue
 		}
 		from, err := n.recordFor(ctx, e, image)
@@ -243,5 +243,5 @@ func (n *Namer) forgetNamed(ctx context.Context, id string) error {
 			named = append(named, e.Original)
 		}
 	}
-	return n.ledger.apply(change{Unname: named, Show: n.hiddenNames(image)})
+	return n.ledger.settle(id, named)
 }

@@ -258,7 +258,7 @@ func (n *Namer) leave(ctx context.Context, repository string) bool {
 func (n *Namer) remember(ctx context.Context, pull journaledPull, id string) {
 	image, err := n.runtime.status(ctx, id)
 	if err == nil && image != nil {
-		err = n.ledger.apply(pulledAs(pull, image))
+		err = n.ledger.apply(n.pulledAs(pull, image))
 		n.again()
 	}
 	if err != nil {
@@ -279,10 +279,12 @@ func (n *Namer) rememberStored(ctx context.Context, pull journaledPull) {
 }
 
 // pulledAs is the change that a pull makes to the ledger.
-func pulledAs(pull journaledPull, image *runtime.Image) change {
-	noted := change{Name: namesFrom(pull.Original, Candidate{Registry: pull.Registry, Reference: pull.Reference}, image)}
+func (n *Namer) pulledAs(pull journaledPull, image *runtime.Image) change {
+	noted := change{Name: namesFrom(pull.Original, Candidate{Registry: pull.Registry, Reference: pull.Reference}, image, false)}
 	for _, name := range append(digestsOf(image, repository(pull.Reference)), pull.Reference) {
-		noted.Hide = append(noted.Hide, hiding{Reference: name, Image: image.Id})
+		if n.gate.stays(name) {
+			noted.Ask = append(noted.Ask, pair{Reference: name, Image: image.Id})
+		}
 	}
 	return noted
 }

@@ -21,55 +21,81 @@ type Restore func(ctx context.Context, response []byte, invoke Invoke) []byte
 func (r *Rewriter) Pass() map[string]Pass {
 	table := make(map[string]Pass)
 	for _, version := range versions {
-		add := func(service, method string, passes func(request []byte) bool, restore func(call, context.Context, []byte) ([]byte, error)) {
+		add := func(service, method string, pass func(request []byte) (restorer, bool)) {
 			table["/"+version+"."+service+"/"+method] = func(request []byte) (Restore, bool) {
+				restore, ok := pass(request)
 				return func(ctx context.Context, response []byte, invoke Invoke) []byte {
 					c := call{Rewriter: r, runtime: images{version: version, invoke: invoke}}
 					if restored, err := restore(c, ctx, response); err == nil {
 						return restored
 					}
 					return response
-				}, passes(request)
+				}, ok
 			}
 		}
-		add("ImageService", "ImageStatus", asksByID, call.restoreImageStatus)
-		restoreStatus := table["/"+version+".ImageService/ImageStatus"]
-		table["/"+version+".ImageService/ImageStatus"] = func(request []byte) (Restore, bool) {
-			if r.namesInRuntime() {
-				return r.missingStatus(version, request), true
-			}
-			return restoreStatus(request)
-		}
+		add("ImageService", "ImageStatus", r.passStatus)
+		add("ImageService", "ListImages", passList)
+		add("RuntimeService", "ListContainers", passContainerList)
+		add("RuntimeService", "ContainerStatus", when(always, call.restoreContainerStatus))
+		add("RuntimeService", "PodSandboxStatus", when(always, call.restorePodSandboxStatus))
 		table["/"+version+".ImageService/RemoveImage"] = func(request []byte) (Restore, bool) {
 			return nil, r.namesInRuntime() && r.namer.idle() && removesByID(request)
 		}
 		table["/"+version+".RuntimeService/CreateContainer"] = func(request []byte) (Restore, bool) {
-			return nil, r.namer.idle() && createsByID(request)
+			return nil, r.namer.idle() && r.createsByID(request)
 		}
-		add("ImageService", "ListImages", listsAll, call.restoreImages)
-		add("RuntimeService", "ContainerStatus", always, call.restoreContainerStatus)
-		add("RuntimeService", "PodSandboxStatus", always, call.restorePodSandboxStatus)
 	}
 	return table
 }
 
 // Opaque reports, by full method name, whether calls that begin now need no look at
-// their messages: the runtime has the names of all images itself.
+// their messages: no name in them needs a change.
 func (r *Rewriter) Opaque() map[string]func() bool {
 	table := make(map[string]func() bool)
 	for _, version := range versions {
-		for _, method := range []string{"RuntimeService/ContainerStatus", "RuntimeService/PodSandboxStatus", "RuntimeService/GetContainerEvents"} {
-			table["/"+version+"."+method] = func() bool { return !r.mayRestore() }
+		for _, method := range []string{"ListContainers", "StreamContainers", "ContainerStatus", "PodSandboxStatus", "GetContainerEvents"} {
+			table["/"+version+".RuntimeService/"+method] = func() bool { return !r.mayRestore() }
 		}
-		for _, method := range []string{"ImageService/ListImages", "ImageService/StreamImages"} {
-			table["/"+version+"."+method] = func() bool { return r.namesInRuntime() && r.namer.idle() }
+		for _, method := range []string{"ListImages", "StreamImages"} {
+			table["/"+version+".ImageService/"+method] = func() bool { return r.namer.inRuntime() && !r.mayRestore() }
 		}
 	}
 	return table
 }
 
 // namesInRuntime reports whether the runtime has the names of all images itself.
-func (r *Rewriter) namesInRuntime() bool { return r.namer.inRuntime() && r.ledger.empty() }
+func (r *Rewriter) namesInRuntime() bool { return r.namer.inRuntime() && !r.ledger.hasNames() }
+
+// passStatus lets an ImageStatus pass whose name the runtime should know, or which names
+// an image by its ID.
+func (r *Rewriter) passStatus(request []byte) (restorer, bool) {
+	if r.namesInRuntime() {
+		request = slices.Clone(request) // the relay uses its memory again
+		return func(c call, ctx context.Context, raw []byte) ([]byte, error) {
+			return c.missingStatus(ctx, request, raw)
+		}, true
+	}
+	return call.restoreImageStatus, asksByID(request)
+}
+
+// restorer restores the names in an answer.
+type restorer func(call, context.Context, []byte) ([]byte, error)
+
+func when(passes func(request []byte) bool, restore restorer) func([]byte) (restorer, bool) {
+	return func(request []byte) (restorer, bool) { return restore, passes(request) }
+}
+
+func passList(request []byte) (restorer, bool) {
+	l := newListing(request)
+	return func(c call, _ context.Context, raw []byte) ([]byte, error) { return c.restoreList(raw, l) }, !l.named
+}
+
+func passContainerList(request []byte) (restorer, bool) {
+	l := newContainerListing(request)
+	return func(c call, ctx context.Context, raw []byte) ([]byte, error) {
+		return c.restoreContainerList(ctx, raw, l)
+	}, true
+}
 
 func (c call) restoreImageStatus(_ context.Context, raw []byte) ([]byte, error) {
 	response := &runtime.ImageStatusResponse{}
@@ -78,8 +104,6 @@ func (c call) restoreImageStatus(_ context.Context, raw []byte) ([]byte, error) 
 	}
 	return c.restoreStatus(response, raw)
 }
-
-func (c call) restoreImages(_ context.Context, raw []byte) ([]byte, error) { return c.restoreList(raw) }
 
 func always([]byte) bool { return true }
 
@@ -95,14 +119,14 @@ func removesByID(encoded []byte) bool {
 	return proto.Unmarshal(encoded, request) != nil || !isNamed(request.GetImage())
 }
 
-func listsAll(encoded []byte) bool {
-	request := &runtime.ListImagesRequest{}
-	return proto.Unmarshal(encoded, request) != nil || !isNamed(request.GetFilter().GetImage())
-}
-
-func createsByID(encoded []byte) bool {
+// createsByID reports whether all images are given by their IDs, and there is nothing to
+// record about the container.
+func (r *Rewriter) createsByID(encoded []byte) bool {
 	request := &runtime.CreateContainerRequest{}
-	return proto.Unmarshal(encoded, request) != nil || !slices.ContainsFunc(imagesOf(request), isNamed)
+	if proto.Unmarshal(encoded, request) != nil {
+		return true
+	}
+	return !slices.ContainsFunc(imagesOf(request), isNamed) && !r.ledger.isShared(request.GetConfig().GetImage().GetImage())
 }
 
 // isNamed tells whether an image is given by its name.

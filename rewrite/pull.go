@@ -246,12 +246,12 @@ func (p *pull) from(ctx context.Context, answer Answer) (response []byte, sent b
 		response, err = p.pullNamed(ctx, naming, encoded)
 		return response, true, err
 	}
-	defer p.ledger.withdraw(candidate.Reference)
-	before, err := p.announce(ctx, candidate.Reference)
+	before, err := p.announce(ctx, answer)
 	if err != nil {
 		p.away = status.Code(err) == codes.Unavailable // no registry was asked yet
 		return nil, false, err
 	}
+	defer p.ledger.withdraw(candidate.Reference)
 	response, err = p.forwardPull(ctx, encoded)
 	ctx, cancel := afterwards(ctx)
 	defer cancel()

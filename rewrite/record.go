@@ -12,35 +12,46 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// What the ledger has to know of a pull. While one is under way its stored
-// reference is announced, which hides it from clients and from other pulls.
+// This file holds what the ledger records of a pull. While a pull is in progress its
+// stored reference is announced, which hides the images that the pull brings from
+// clients and from other pulls.
 
-// earlier is what a candidate's reference meant before its pull.
+// earlier is the state of a candidate's repository before its pull.
 type earlier struct {
-	image   *runtime.Image // nil if nothing
-	visible bool           // somebody else than the shim has asked for the reference
+	visible []string // the digests of the repository that clients saw
 }
 
-// announce begins the pull of a reference. Every call needs a withdraw of the
-// ledger.
-func (p *pull) announce(ctx context.Context, reference string) (earlier, error) {
-	alone := p.ledger.announce(reference)
-	image, err := p.runtime.status(ctx, reference)
-	if err != nil || image == nil {
+// announce begins the pull of what a registry has found. If it returns no error, the ledger
+// needs a withdraw.
+func (p *pull) announce(ctx context.Context, answer Answer) (earlier, error) {
+	image, err := p.runtime.status(ctx, answer.Reference)
+	if err != nil {
 		return earlier{}, err
 	}
-	on, hidden := p.ledger.hiddenOn(reference)
-	visible := alone && hasName(image, reference) && (!hidden || on != image.Id)
-	return earlier{image: image, visible: visible}, nil
+	in := repository(answer.Reference)
+	before := earlier{visible: p.visibleDigests(image, in)}
+	if answer.Digest != "" {
+		// If it can't be asked for, the digest counts as one that the pull brings.
+		if found, err := p.runtime.status(ctx, in+"@"+answer.Digest); err == nil && found != nil {
+			before.visible = append(before.visible, p.visibleDigests(found, in)...)
+		}
+	}
+	p.ledger.announce(answer.Reference, image)
+	return before, nil
 }
 
-// afterwards is the context of what has to be noted once a pull has ended,
-// whether or not the client still waits.
+// visibleDigests returns the digests of a repository that clients see on an image.
+func (c call) visibleDigests(image *runtime.Image, in string) []string {
+	return slices.DeleteFunc(digestsOf(image, in), func(digest string) bool { return c.ledger.isHidden(digest, image.GetId()) })
+}
+
+// afterwards returns the context of the records that follow a pull, whether or not the
+// client still waits.
 func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 }
 
-// recordMoved notes that the asked name means the image that was pulled as a
+// recordMoved records that the asked name means the image that was pulled as a
 // candidate's reference.
 func (p *pull) recordMoved(ctx context.Context, candidate Candidate, before earlier, response []byte) {
 	original, stored := p.name.String(), candidate.Reference
@@ -52,14 +63,14 @@ func (p *pull) recordMoved(ctx context.Context, candidate Candidate, before earl
 		return // removed meanwhile
 	}
 	noted := p.hiding(stored, before, image)
-	noted.Name = append(noted.Name, namesFrom(original, candidate, image)...)
+	noted.Name = append(noted.Name, namesFrom(original, candidate, image, false)...)
 	// The image that the runtime itself has under the name has lost it.
 	old, err := p.runtime.status(ctx, original)
 	switch {
 	case err != nil:
 		p.warn(fmt.Errorf("look for an older image of %s: %w", original, err))
 	case old != nil && old.Id != image.Id:
-		noted.Hide = append(noted.Hide, hiding{Reference: original, Image: old.Id})
+		noted.Hide = append(noted.Hide, pair{Reference: original, Image: old.Id})
 	}
 	p.apply(noted)
 }
@@ -79,12 +90,9 @@ func (p *pull) pulledImage(ctx context.Context, stored string, response []byte) 
 	return image, err
 }
 
-// recordFailed notes the image that a failed pull has left under the stored
+// recordFailed records the image that a failed pull has left under the stored
 // reference. The pull may also have succeeded after its client had gone.
 func (p *pull) recordFailed(ctx context.Context, stored string, before earlier) {
-	if before.visible {
-		return
-	}
 	image, err := p.runtime.status(ctx, stored)
 	switch {
 	case err != nil && !ends(err): // the runtime is there, and the pull's error does not have this one
@@ -94,39 +102,39 @@ func (p *pull) recordFailed(ctx context.Context, stored string, before earlier) 
 	}
 }
 
-// hiding hides a stored reference and the digests that came with it on the image
-// that was pulled. Who has asked for that very reference before still finds the
-// image that it meant then.
+// hiding returns the change that hides a stored reference, and the digests that came with
+// it, on the image that was pulled. References that clients saw on this image stay
+// visible. A client that has asked for the stored reference itself still finds the image
+// that it meant.
 func (p *pull) hiding(stored string, before earlier, image *runtime.Image) change {
 	var noted change
-	for _, reference := range append([]string{stored}, digestsOf(image, repository(stored))...) {
-		if p.wasVisible(reference, stored, before) {
-			noted.Name = append(noted.Name, entry{Original: reference, Image: before.image.Id, Stored: reference})
+	on, visible := p.ledger.visibleOn(stored)
+	shown := visible && on == image.Id
+	if visible && !shown {
+		noted.Name = append(noted.Name, entry{Original: stored, Image: on, Stored: stored})
+	}
+	note := func(on pair, shown bool) {
+		if shown {
+			noted.Ask = append(noted.Ask, on)
+		} else {
+			noted.Hide = append(noted.Hide, on)
 		}
-		noted.Hide = append(noted.Hide, hiding{Reference: reference, Image: image.Id})
+	}
+	note(pair{Reference: stored, Image: image.Id}, shown)
+	for _, digest := range digestsOf(image, repository(stored)) {
+		if digest != stored {
+			on := pair{Reference: digest, Image: image.Id}
+			note(on, slices.Contains(before.visible, digest) || p.ledger.askedWhilePulled(stored, on))
+		}
 	}
 	return noted
 }
 
-// wasVisible tells whether a reference that came with the stored one was to be
-// seen before the pull: a digest if one of its repository's tags was.
-func (p *pull) wasVisible(reference, stored string, before earlier) bool {
-	if reference == stored || before.image == nil {
-		return before.visible
-	}
-	if !hasName(before.image, reference) || p.ledger.isHidden(reference, before.image.Id) {
-		return false
-	}
-	return before.visible || slices.ContainsFunc(before.image.RepoTags, func(tag string) bool {
-		return repository(tag) == repository(stored) && !p.ledger.isHidden(tag, before.image.Id)
-	})
-}
-
-// namesFrom are the names that an original has once it is there as a candidate:
+// namesFrom returns the names that an original has once it is there as a candidate:
 // its own, and those with the digests of the candidate's repository.
-func namesFrom(original string, candidate Candidate, image *runtime.Image) []entry {
+func namesFrom(original string, candidate Candidate, image *runtime.Image, preloaded bool) []entry {
 	name := func(original, reference string) entry {
-		return entry{Original: original, Image: image.Id, Stored: reference, Registry: candidate.Registry}
+		return entry{Original: original, Image: image.Id, Stored: reference, Registry: candidate.Registry, Preloaded: preloaded}
 	}
 	names := []entry{name(original, candidate.Reference)}
 	for _, reference := range digestsOf(image, repository(candidate.Reference)) {
@@ -137,11 +145,11 @@ func namesFrom(original string, candidate Candidate, image *runtime.Image) []ent
 	return names
 }
 
-// recordOwn notes that the runtime has the image under the name itself. The
+// recordOwn records that the runtime has the image under the name itself. The
 // ledger's entry for the name stays if it has the same image, whose containers may
 // show the registry's reference, or if the runtime fails to say which image it is.
 func (p *pull) recordOwn(ctx context.Context) {
-	if p.ledger.empty() {
+	if p.ledger.empty() && (p.namer.inRuntime() || !p.isRegistrys()) {
 		return
 	}
 	original := p.name.String()
@@ -149,15 +157,46 @@ func (p *pull) recordOwn(ctx context.Context) {
 	if err != nil {
 		p.warn(fmt.Errorf("look at %s after its pull: %w", original, err))
 	}
-	noted := change{Show: append([]string{original}, digestsOf(image, repository(original))...)}
-	for _, reference := range noted.Show {
-		if known, ok := p.ledger.lookup(reference); ok && err == nil && known.Image != image.GetId() {
-			noted.Unname = append(noted.Unname, reference)
+	if image == nil {
+		return
+	}
+	var noted change
+	for _, reference := range append([]string{original}, digestsOf(image, repository(original))...) {
+		if known, ok := p.ledger.lookup(reference); ok && known.Image != image.Id {
+			noted.add(unnameMoved(known))
 		}
-		if image != nil && p.ledger.isAnnounced(original) {
-			// Who is pulling it for another name is about to hide it.
-			noted.Name = append(noted.Name, entry{Original: reference, Image: image.Id, Stored: reference})
+		on := pair{Reference: reference, Image: image.Id}
+		p.ledger.showWhilePulled(on)
+		if p.isRegistrys() || p.ledger.placement(reference, image.Id) != (placement{}) {
+			noted.Ask = append(noted.Ask, on)
 		}
 	}
 	p.apply(noted)
+}
+
+// isRegistrys reports whether the name is one of a configured registry's own: pulls for
+// other names may be stored under it.
+func (p *pull) isRegistrys() bool {
+	return slices.ContainsFunc(p.lookup.Candidates(p.name), func(candidate Candidate) bool {
+		return candidate.Reference == p.name.String()
+	})
+}
+
+// unnameMoved returns the change after which a name is the runtime's own, on another
+// image than it had. The stored reference stays behind on that one.
+func unnameMoved(known entry) change {
+	moved := change{Unname: []string{known.Original}}
+	if known.hidesStored() {
+		moved.Leave = []pair{known.stored()}
+	}
+	return moved
+}
+
+// add appends another change.
+func (c *change) add(other change) {
+	c.Unname = append(c.Unname, other.Unname...)
+	c.Name = append(c.Name, other.Name...)
+	c.Leave = append(c.Leave, other.Leave...)
+	c.Hide = append(c.Hide, other.Hide...)
+	c.Ask = append(c.Ask, other.Ask...)
 }

@@ -23,9 +23,10 @@ type memoryLookup struct {
 type memoryRegistry struct {
 	host        string
 	credentials Credentials
-	down        bool // can't be asked
-	lies        bool // says that it has everything
-	lastResort  bool // what it has comes after the original
+	down        bool     // can't be asked
+	lies        bool     // says that it has everything
+	lastResort  bool     // what it has comes after the original
+	match       []string // originals' hosts that a pattern in match names
 }
 
 func (l memoryLookup) Candidates(name reference.Named) []Candidate {
@@ -37,7 +38,10 @@ func (l memoryLookup) Candidates(name reference.Named) []Candidate {
 		} else if tagged, ok := name.(reference.Tagged); ok {
 			full += ":" + tagged.Tag()
 		}
-		candidates = append(candidates, Candidate{Registry: "http://" + registry.host, Reference: full})
+		candidates = append(candidates, Candidate{
+			Registry: "http://" + registry.host, Reference: full,
+			MayBePreloaded: reference.Domain(name) == "docker.io" || slices.Contains(registry.match, reference.Domain(name)),
+		})
 	}
 	return candidates
 }
@@ -52,6 +56,7 @@ func (l memoryLookup) Find(_ context.Context, name reference.Named) iter.Seq[Ans
 				answer.Absent = false
 			case l.registries[i].lies, l.has(candidate.Reference):
 				answer.Found, answer.Absent, answer.Reason, answer.Credentials = true, false, "", l.registries[i].credentials
+				answer.Digest = l.digest(candidate.Reference)
 				if l.registries[i].lastResort {
 					answer.LastResort, answer.Reason = true, "comes last"
 				}
@@ -95,6 +100,13 @@ func (l memoryLookup) has(canonical string) bool {
 		}
 	}
 	return false
+}
+
+// digest returns the digest of what can be pulled under a tag.
+func (l memoryLookup) digest(canonical string) string {
+	l.runtime.mutex.Lock()
+	defer l.runtime.mutex.Unlock()
+	return l.runtime.remote[canonical].digest
 }
 
 const hub = "sealos.hub:5000"

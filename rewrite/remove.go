@@ -3,6 +3,7 @@ package rewrite
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/distribution/reference"
@@ -10,8 +11,8 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// removeImage removes whatever ImageStatus would show for the image, under each
-// of its references, so that the name is really gone.
+// removeImage removes the image that ImageStatus shows for a name, and no other, so that
+// the name means nothing afterwards.
 func (c call) removeImage(ctx context.Context, encoded []byte) ([]byte, error) {
 	request := &runtime.RemoveImageRequest{}
 	if proto.Unmarshal(encoded, request) != nil || request.GetImage().GetImage() == "" {
@@ -44,19 +45,52 @@ type removal struct {
 	failed   unanswered      // the references that the runtime failed to answer for
 }
 
+// run follows the order of [call.resolve]: the name itself, the image that the ledger has
+// for it, and the references of the registries. If the runtime has the ledger's image
+// under the name itself as well, both references are removed.
 func (r *removal) run(ctx context.Context) error {
-	name, err := Parse(r.request.Image.Image)
-	if err != nil {
-		return r.removeAsWritten(ctx)
+	asked := time.Now()
+	own, err := r.runtime.status(ctx, r.request.Image.Image)
+	if err != nil && ends(err) {
+		return err
+	}
+	name, parseErr := Parse(r.request.Image.Image)
+	if parseErr != nil {
+		return r.removeAsWritten(ctx, own, err)
 	}
 	r.name = name
+	if err == nil {
+		r.observeAnswer(r.original(), own, asked)
+	}
+	if r.isNewer(own) {
+		return r.removeAsWritten(ctx, own, err)
+	}
 	if err := r.removeKnown(ctx); err != nil {
 		return err
 	}
-	if err := r.removeCandidates(ctx); err != nil {
-		return err
+	if r.removed == "" && !r.shows(own) {
+		if err := r.removePreloaded(ctx); err != nil {
+			return err
+		}
 	}
-	return r.removeAsWritten(ctx)
+	return r.removeAsWritten(ctx, own, err)
+}
+
+// shows reports whether ImageStatus shows the image that the runtime has under the asked
+// name or ID itself.
+func (r *removal) shows(own *runtime.Image) bool {
+	return own != nil && (r.name == nil || !r.hides(r.name, own))
+}
+
+// isNewer reports whether the runtime has another image under the name than the ledger.
+// The ledger then drops its entry: the image was loaded without the shim.
+func (r *removal) isNewer(own *runtime.Image) bool {
+	known, ok := r.ledger.lookup(r.original())
+	if !ok || !r.shows(own) || known.Image == own.Id {
+		return false
+	}
+	r.apply(unnameMoved(known))
+	return true
 }
 
 // original returns the reference that was asked for, empty for an ID.
@@ -85,23 +119,69 @@ func (r *removal) removeKnown(ctx context.Context) error {
 	case image == nil:
 		r.forgetImage(known.Image, asked) // removed behind the shim's back
 		return nil
-	case !r.ledger.stillOn(known, image):
+	case !r.ledger.isStillOn(known, image):
 		return nil
 	case hasName(image, known.Stored):
-		return r.remove(ctx, known.Stored, image.Id) // CRI-O then removes no more than that reference
+		return r.removeStored(ctx, known, image)
+	case r.untags(ctx):
+		gone := []string{known.Original}
+		if known.Preloaded {
+			gone = append(gone, known.Stored) // the runtime has another image under it
+		}
+		return r.removeName(ctx, change{Unname: gone}, image.Id)
 	default:
 		return r.remove(ctx, known.Image, image.Id)
 	}
 }
 
-// removeCandidates removes what ImageStatus would find under the references that
-// the registries would give the name.
-func (r *removal) removeCandidates(ctx context.Context) error {
+// removeStored removes the stored reference of a name. Where the runtime would only take
+// the reference off the image, it stays for other names that need it.
+func (r *removal) removeStored(ctx context.Context, known entry, image *runtime.Image) error {
+	if r.needed(known.Stored, image) && r.untags(ctx) {
+		return r.removeName(ctx, change{Unname: []string{known.Original}}, image.Id)
+	}
+	return r.remove(ctx, known.Stored, image.Id)
+}
+
+// needed reports whether clients see names of an image, other than the asked one, that the
+// image loses with a reference: names that are stored under it, the reference itself if it
+// was asked for, or all if it is the last tag.
+func (r *removal) needed(reference string, image *runtime.Image) bool {
+	if len(r.ledger.sharing(reference, image.Id, r.original())) > 0 {
+		return true
+	}
+	known, ok := r.ledger.lookup(r.original())
+	if ok && known.wasPulled() && (known.Lost || r.ledger.placement(reference, image.Id).asked) {
+		return true // it was given to the image by its own name, too
+	}
+	if len(image.RepoTags) != 1 || canonical(image.RepoTags[0]) != reference {
+		return false
+	}
+	return slices.ContainsFunc(r.ledger.visible(image), func(name string) bool {
+		own, known := r.ledger.lookup(name)
+		return name != r.original() && name != reference && !strings.Contains(name, "@") && !(known && own.Preloaded)
+	})
+}
+
+// removeName removes a name that only the ledger has, and the image if it was the last.
+func (r *removal) removeName(ctx context.Context, noted change, image string) error {
+	r.apply(noted)
+	r.removed = image
+	var err error
+	if r.response, err = proto.Marshal(&runtime.RemoveImageResponse{}); err != nil {
+		return err
+	}
+	return r.settle(ctx, image, true)
+}
+
+// removePreloaded removes an image that ImageStatus finds under the reference that a
+// registry would give the name.
+func (r *removal) removePreloaded(ctx context.Context) error {
 	for _, candidate := range r.lookup.Candidates(r.name) {
-		if candidate.Reference == r.original() {
+		if candidate.Reference == r.original() || !candidate.MayBePreloaded {
 			continue
 		}
-		image, err := r.runtime.status(ctx, candidate.Reference)
+		found, err := r.resolveCandidate(ctx, &runtime.ImageStatusRequest{Image: &runtime.ImageSpec{}}, candidate)
 		if err != nil && ends(err) {
 			return err
 		}
@@ -109,37 +189,55 @@ func (r *removal) removeCandidates(ctx context.Context) error {
 			r.failed.add(candidate.Reference, err)
 			continue
 		}
-		if image == nil || r.ledger.isHidden(candidate.Reference, image.Id) {
-			continue
-		}
-		if err := r.remove(ctx, candidate.Reference, image.Id); err != nil {
-			return err
+		image := found.image()
+		switch {
+		case !r.isPreloaded(r.original(), candidate, image):
+		case hasName(image, candidate.Reference):
+			return r.remove(ctx, candidate.Reference, image.Id)
+		default:
+			return r.remove(ctx, image.Id, image.Id)
 		}
 	}
 	return nil
 }
 
-// removeAsWritten lets the runtime remove the image that it has under the asked
-// name or ID itself, unless that is hidden. If nothing was removed at all, the
-// answer is the runtime's error about another reference, or else its answer to the
-// request.
-func (r *removal) removeAsWritten(ctx context.Context) error {
+// removeAsWritten lets the runtime remove the image that it has under the asked name or
+// ID itself, unless that is hidden. own is that image, and failure the runtime's error in
+// its place. If nothing was removed at all, the answer is the runtime's error about
+// another reference, or else its answer to the request.
+func (r *removal) removeAsWritten(ctx context.Context, own *runtime.Image, failure error) error {
 	asked := r.request.Image.Image
-	image, err := r.runtime.status(ctx, asked)
 	switch {
-	case err != nil && ends(err):
-		return err
-	case err != nil:
-		return r.removeUnseen(ctx, asked, err)
-	case image != nil && (r.name == nil || !r.hides(r.name, image)):
-		return r.remove(ctx, asked, image.Id)
+	case failure != nil:
+		return r.removeUnseen(ctx, asked, failure)
+	case r.shows(own):
+		return r.removeShown(ctx, asked, own)
 	case r.removed != "":
-		return nil
+		return r.removeLeftover(ctx, own)
 	}
-	if err := r.failed.err(); err != nil || image != nil {
+	if err := r.failed.err(); err != nil || own != nil {
 		return err
 	}
 	return r.forwardAs(ctx, asked)
+}
+
+// removeShown removes an image by what the client wrote. A reference that names of other
+// registries are stored under stays for them if the runtime would only take it off.
+func (r *removal) removeShown(ctx context.Context, asked string, own *runtime.Image) error {
+	if r.name != nil && r.needed(r.original(), own) && r.untags(ctx) {
+		return r.removeName(ctx, change{Hide: []pair{{Reference: r.original(), Image: own.Id}}}, own.Id)
+	}
+	return r.remove(ctx, asked, own.Id)
+}
+
+// removeLeftover removes the older image that the runtime still has under the name
+// itself, after the newer one was removed, if clients see no name on it. Otherwise the
+// name would be hidden on that image even if it was loaded again.
+func (r *removal) removeLeftover(ctx context.Context, own *runtime.Image) error {
+	if own == nil || len(r.ledger.visible(own)) > 0 || r.ledger.isAnnounced(r.original()) {
+		return nil
+	}
+	return r.remove(ctx, r.request.Image.Image, own.Id)
 }
 
 // removeUnseen removes the asked name or ID when the runtime has failed to say
@@ -166,8 +264,7 @@ func (r *removal) removeUnseen(ctx context.Context, asked string, failure error)
 
 // remove lets the runtime remove a reference or ID of an image, and updates the
 // ledger: containerd removes an image with all its names, CRI-O by name only
-// that one, and the image with its last. An image that only hidden references
-// are left of is therefore removed, too.
+// that one, and the image with its last.
 func (r *removal) remove(ctx context.Context, reference, image string) error {
 	done, err := r.namer.use(ctx, image)
 	if err != nil {
@@ -179,7 +276,14 @@ func (r *removal) remove(ctx context.Context, reference, image string) error {
 		return err
 	}
 	r.removed = reference
-	if r.ledger.empty() {
+	return r.settle(ctx, image, false)
+}
+
+// settle updates the ledger after a removal from an image, and removes the image if no
+// tag of it is left but hidden ones. nameless is set if the runtime has not removed the
+// image although it may have no tag at all.
+func (r *removal) settle(ctx context.Context, image string, nameless bool) error {
+	if r.ledger.blank() {
 		return nil
 	}
 	asked := time.Now()
@@ -191,7 +295,7 @@ func (r *removal) remove(ctx context.Context, reference, image string) error {
 	if left != nil {
 		r.apply(change{Unname: []string{r.original()}})
 		pulling := slices.ContainsFunc(left.RepoTags, r.ledger.isAnnounced)
-		if hidden := r.ledger.restoreImage(left); pulling || !hidden || len(left.RepoTags) > 0 {
+		if hidden := r.ledger.restoreImage(left); pulling || !hidden && !nameless || len(left.RepoTags) > 0 {
 			return nil
 		}
 		asked = time.Now()
@@ -216,4 +320,13 @@ func (r *removal) forwardAs(ctx context.Context, reference string) (err error) {
 	}
 	r.response, err = r.forward(ctx, encoded)
 	return err
+}
+
+// untags reports whether the runtime removes an image by name by taking the name off it:
+// CRI-O does, and removes the image with its last tag. The others remove the image with
+// all its names.
+func (c call) untags(ctx context.Context) bool {
+	raw, err := c.runtime.invoke(ctx, "/"+c.runtime.version+".RuntimeService/Version", nil)
+	version := &runtime.VersionResponse{}
+	return err == nil && proto.Unmarshal(raw, version) == nil && version.RuntimeName == "cri-o"
 }

@@ -120,11 +120,13 @@ func (c call) resolveElsewhere(ctx context.Context, request *runtime.ImageStatus
 // resolveAsWritten asks the runtime what the client has asked.
 func (c call) resolveAsWritten(ctx context.Context, request *runtime.ImageStatusRequest, encoded []byte, name reference.Named) (resolution, error) {
 	found := resolution{own: true, reference: request.GetImage().GetImage(), reason: "not on this node"}
+	asked := time.Now()
 	var err error
 	if found.response, found.raw, err = c.runtime.rawStatus(ctx, encoded); err != nil {
 		return found, err
 	}
 	image := found.image()
+	c.observeAnswer(name.String(), image, asked)
 	if image == nil {
 		return found, nil
 	}
@@ -135,7 +137,7 @@ func (c call) resolveAsWritten(ctx context.Context, request *runtime.ImageStatus
 	}
 	found.reason = "stored under its own name"
 	if known, ok := c.ledger.lookup(original); ok && known.Image != image.Id {
-		c.apply(change{Unname: []string{original}}) // loaded behind the shim's back
+		c.apply(unnameMoved(known)) // loaded without the shim
 	}
 	return found, nil
 }
@@ -218,7 +220,7 @@ func (c call) resolveKnown(answer <-chan knownImage) (resolution, error) {
 	case image == nil:
 		c.forgetImage(known.entry.Image, known.asked) // removed behind the shim's back
 		return nothing, nil
-	case !c.ledger.stillOn(known.entry, image):
+	case !c.ledger.isStillOn(known.entry, image):
 		if err := c.ledger.drop(known.entry.Original); err != nil {
 			c.warn(err)
 		}
@@ -228,25 +230,16 @@ func (c call) resolveKnown(answer <-chan knownImage) (resolution, error) {
 	return known.found, nil
 }
 
-// stillOn tells whether an image has a reference of the repository that a name
-// was pulled from, or another that the shim has put there. If not, it has been
-// removed since, and come back by another way.
-func (l *Ledger) stillOn(name entry, image *runtime.Image) bool {
-	from := repository(name.Stored)
-	return slices.ContainsFunc(slices.Concat(image.RepoTags, image.RepoDigests), func(reference string) bool {
-		return repository(reference) == from || l.isHidden(reference, image.Id)
-	})
-}
-
-// resolveCandidates asks for the reference that each registry would give the name.
+// resolveCandidates looks for an image that was preloaded under the reference that a
+// registry would give the name.
 func (c call) resolveCandidates(ctx context.Context, request *runtime.ImageStatusRequest, name reference.Named) (resolution, error) {
 	original := name.String()
 	var failed unanswered
 	for _, candidate := range c.lookup.Candidates(name) {
-		if candidate.Reference == original {
+		if candidate.Reference == original || !candidate.MayBePreloaded {
 			continue
 		}
-		found, err := c.resolveAs(ctx, request, candidate.Reference)
+		found, err := c.resolveCandidate(ctx, request, candidate)
 		if err != nil && ends(err) {
 			return resolution{failed: failed}, err
 		}
@@ -254,7 +247,7 @@ func (c call) resolveCandidates(ctx context.Context, request *runtime.ImageStatu
 			failed.add(candidate.Reference, err)
 			continue
 		}
-		if image := found.image(); image != nil && !c.ledger.isHidden(candidate.Reference, image.Id) {
+		if image := found.image(); c.isPreloaded(original, candidate, image) {
 			if c.namesInRuntime() {
 				named, err := c.namePreloaded(ctx, request, original, candidate, image)
 				if err == nil {
@@ -270,6 +263,20 @@ func (c call) resolveCandidates(ctx context.Context, request *runtime.ImageStatu
 		}
 	}
 	return resolution{failed: failed}, nil
+}
+
+// resolveCandidate asks the runtime for the image that clients find under a candidate's
+// reference: not one that a pull has put there since.
+func (c call) resolveCandidate(ctx context.Context, request *runtime.ImageStatusRequest, candidate Candidate) (resolution, error) {
+	found, err := c.resolveAs(ctx, request, candidate.Reference)
+	if image := found.image(); err != nil || image != nil && !c.ledger.isHidden(candidate.Reference, image.Id) {
+		return found, err
+	}
+	own, ok := c.ledger.lookup(candidate.Reference)
+	if !ok {
+		return found, nil
+	}
+	return c.resolveAs(ctx, request, own.Image)
 }
 
 // resolveAs asks the runtime for a reference in place of the asked name.
@@ -290,11 +297,14 @@ func (c call) resolveName(ctx context.Context, asked string, name reference.Name
 	return c.resolve(ctx, request, encoded, name, strict)
 }
 
-// learn records a name for an image that turned out to be there under a
-// registry's reference. It may have been asked for under that very reference,
-// which therefore stays visible.
+// learn records a name for an image that was preloaded under a registry's reference,
+// which stays visible.
 func (c call) learn(original string, candidate Candidate, image *runtime.Image) {
-	c.apply(change{Name: namesFrom(original, candidate, image)})
+	names := slices.DeleteFunc(namesFrom(original, candidate, image, true), func(name entry) bool {
+		known, ok := c.ledger.lookup(name.Original)
+		return ok && known.Image == image.Id // a pull has given the image this name
+	})
+	c.apply(change{Name: names})
 }
 
 func (c call) apply(wanted change) {
@@ -305,6 +315,21 @@ func (c call) apply(wanted change) {
 
 func (c call) forgetImage(id string, at time.Time) {
 	if err := c.ledger.forget(id, at); err != nil {
+		c.warn(err)
+	}
+}
+
+// observeAnswer tells the ledger which image the runtime has under a reference.
+func (c call) observeAnswer(reference string, image *runtime.Image, asked time.Time) {
+	on := ""
+	if image != nil && hasName(image, reference) {
+		on = image.Id
+	}
+	c.observe(reference, on, asked)
+}
+
+func (c call) observe(reference, on string, asked time.Time) {
+	if err := c.ledger.observe(reference, on, asked); err != nil {
 		c.warn(err)
 	}
 }

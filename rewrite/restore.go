@@ -18,9 +18,9 @@ func (c call) restoreStatus(response *runtime.ImageStatusResponse, raw []byte) (
 	return c.encodeRestored(response, raw), nil
 }
 
-// restoreList puts the users' names into the answer to ListImages, or into one
-// message of the answer to StreamImages: the two look the same on the wire.
-func (c call) restoreList(raw []byte) ([]byte, error) {
+// restoreList puts the users' names into the answer to ListImages, after the ledger was
+// reconciled with it if it was asked for without a filter.
+func (c call) restoreList(raw []byte, l listing) ([]byte, error) {
 	if !c.mayRestore() {
 		return raw, nil
 	}
@@ -28,14 +28,23 @@ func (c call) restoreList(raw []byte) ([]byte, error) {
 	if proto.Unmarshal(raw, response) != nil {
 		return raw, nil
 	}
+	if l.complete {
+		c.reconcile(response.Images, l.asked)
+	}
+	return c.restoreImages(response, raw), nil
+}
+
+// restoreImages puts the users' names into a list of images. raw is the list as it came,
+// and is returned if nothing changes.
+func (c call) restoreImages(response *runtime.ListImagesResponse, raw []byte) []byte {
 	changed := false
 	for _, image := range response.Images {
 		changed = c.restoreImage(image) || changed
 	}
 	if !changed {
-		return raw, nil
+		return raw
 	}
-	return c.encodeRestored(response, raw), nil
+	return c.encodeRestored(response, raw)
 }
 
 // mayRestore reports whether an answer of the runtime may need a change.
@@ -59,43 +68,78 @@ func (c call) encodeRestored(message proto.Message, raw []byte) []byte {
 	return encoded
 }
 
-// restoreImage makes the names of an image those that it would have if each
-// image had been pulled under the name that was asked for. It returns whether
-// anything changed.
-func (l *Ledger) restoreImage(image *runtime.Image) bool {
+// restoreImage makes the names of an image those that it would have if each image had
+// been pulled under the name that was asked for. It reports whether anything changed.
+func (l *Ledger) restoreImage(image *runtime.Image) (changed bool) {
 	if image == nil {
 		return false
 	}
+	l.mutex.RLock()
+	defer l.mutex.RUnlock()
 	var tags, digests []string
-	for _, name := range l.namesOf(image.Id) {
-		if !l.stillOn(name, image) {
-			continue
-		}
-		if strings.Contains(name.Original, "@") {
-			digests = append(digests, name.Original)
-		} else {
-			tags = append(tags, name.Original)
+	for _, original := range l.images[image.Id] {
+		switch {
+		case !l.stillOn(l.names[original], image):
+		case strings.Contains(original, "@"):
+			digests = append(digests, original)
+		default:
+			tags = append(tags, original)
 		}
 	}
-	tags = l.restoreReferences(image.RepoTags, image.Id, tags)
-	digests = l.restoreReferences(image.RepoDigests, image.Id, digests)
-	changed := !slices.Equal(tags, image.RepoTags) || !slices.Equal(digests, image.RepoDigests)
+	hides := l.hiddenIn(image)
+	tags = restoreReferences(image.RepoTags, hides, tags)
+	digests = restoreReferences(image.RepoDigests, hides, digests)
+	changed = !slices.Equal(tags, image.RepoTags) || !slices.Equal(digests, image.RepoDigests)
 	image.RepoTags, image.RepoDigests = tags, digests
 	return changed
 }
 
+// hiddenIn returns the condition that hides a reference of an image. A pull in progress
+// also brings digests, which come after its reference. It is called with the mutex held.
+func (l *Ledger) hiddenIn(image *runtime.Image) func(reference string) bool {
+	if len(l.pulls) == 0 {
+		return func(reference string) bool { return l.hides(canonical(reference), image.Id) }
+	}
+	brought := make(map[string]bool) // repositories
+	for _, reference := range referencesOf(image) {
+		if l.pulls[reference] != nil && l.hides(reference, image.Id) {
+			brought[repository(reference)] = true
+		}
+	}
+	visible := make(map[string]bool) // repositories with a tag that clients see
+	for _, tag := range image.RepoTags {
+		if !l.hides(canonical(tag), image.Id) {
+			visible[repository(tag)] = true
+		}
+	}
+	return func(reference string) bool {
+		if l.hides(canonical(reference), image.Id) {
+			return true
+		}
+		in := repository(reference)
+		return strings.Contains(reference, "@") && brought[in] && !visible[in] && !l.placements[reference][image.Id].asked
+	}
+}
+
 // restoreReferences returns the references that are not hidden, with names added.
-func (l *Ledger) restoreReferences(references []string, image string, names []string) []string {
+func restoreReferences(references []string, hides func(string) bool, names []string) []string {
 	var restored []string
 	for _, reference := range references {
-		if !l.isHidden(reference, image) {
+		if !hides(reference) {
 			restored = append(restored, reference)
 		}
 	}
 	for _, name := range names {
-		if !slices.Contains(restored, name) {
+		if !slices.ContainsFunc(restored, func(shown string) bool { return canonical(shown) == name }) {
 			restored = append(restored, name)
 		}
 	}
 	return restored
+}
+
+// visible returns the names that clients see on an image.
+func (l *Ledger) visible(image *runtime.Image) []string {
+	shown := &runtime.Image{Id: image.GetId(), RepoTags: image.GetRepoTags(), RepoDigests: image.GetRepoDigests()}
+	l.restoreImage(shown)
+	return referencesOf(shown)
 }

@@ -16,9 +16,9 @@ type Invoke func(ctx context.Context, method string, request []byte) (response [
 // Unary answers one unary call; see [Rewriter.Unary].
 type Unary func(ctx context.Context, request []byte, invoke Invoke) (response []byte, err error)
 
-// Stream prepares one call that is answered with a stream: it returns the
-// request to forward and a function for each message of the answer; see
-// [Rewriter.Stream].
+// Stream prepares one call that is answered with a stream: it returns the request to
+// forward and a function that is called for each message of the answer, and with nil once
+// the stream has ended without an error; see [Rewriter.Stream].
 type Stream func(ctx context.Context, request []byte, invoke Invoke) (forward []byte, transform func([]byte) ([]byte, error), err error)
 
 // Options says what a [Rewriter] works with.
@@ -138,6 +138,7 @@ func (r *Rewriter) Unary() map[string]Unary {
 		add("ImageService", "RemoveImage", call.removeImage)
 		add("ImageService", "ListImages", call.listImages)
 		add("RuntimeService", "CreateContainer", call.createContainer)
+		add("RuntimeService", "ListContainers", call.listContainers)
 		add("RuntimeService", "ContainerStatus", call.containerStatus)
 		add("RuntimeService", "PodSandboxStatus", call.podSandboxStatus)
 	}
@@ -155,6 +156,7 @@ func (r *Rewriter) Stream() map[string]Stream {
 			}
 		}
 		add("ImageService", "StreamImages", call.streamImages)
+		add("RuntimeService", "StreamContainers", call.streamContainers)
 		add("RuntimeService", "GetContainerEvents", call.containerEvents)
 	}
 	return table

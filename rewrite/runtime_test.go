@@ -33,10 +33,18 @@ type memoryRuntime struct {
 	names      map[string]string              // local: canonical reference -> image ID
 	ids        map[string]bool
 	containers map[string]*runtime.ContainerConfig
-	calls      []string // "PullImage sealos.hub:5000/library/nginx:1.25"
+	created    int
+	made       map[string]made // what the containers were made of, by container ID
+	calls      []string        // "PullImage sealos.hub:5000/library/nginx:1.25"
 	requests   [][]byte
-	down       error // what every call returns, if set
+	down       error  // what every call returns, if set
+	broken     string // the host of a registry from which pulls fail; empty for none
+	leaves     bool   // such a pull fails when the image is there
 }
+
+// made is an image as it was when a container was made of it. CRI-O shows this name and
+// this digest of it for good.
+type made struct{ id, name, digest string }
 
 // content is one image in a registry.
 type content struct{ id, digest string }
@@ -56,6 +64,7 @@ func newMemoryRuntime() *memoryRuntime {
 		names:      make(map[string]string),
 		ids:        make(map[string]bool),
 		containers: make(map[string]*runtime.ContainerConfig),
+		made:       make(map[string]made),
 	}
 }
 
@@ -82,6 +91,10 @@ func (m *memoryRuntime) invoke(ctx context.Context, method string, request []byt
 		return answerWith(m, short, request, &runtime.ListImagesRequest{}, m.list)
 	case "CreateContainer":
 		return answerWith(m, short, request, &runtime.CreateContainerRequest{}, m.create)
+	case "ListContainers":
+		return answerWith(m, short, request, &runtime.ListContainersRequest{}, m.listContainers)
+	case "Version":
+		return answerWith(m, short, request, &runtime.VersionRequest{}, m.getVersion)
 	case "ContainerStatus":
 		return answerWith(m, short, request, &runtime.ContainerStatusRequest{}, m.containerStatus)
 	}
@@ -172,9 +185,16 @@ func (m *memoryRuntime) pull(request *runtime.PullImageRequest) (*runtime.PullIm
 	if m.crio {
 		id = strings.TrimPrefix(id, "sha256:")
 	}
+	failure := status.Errorf(codes.Unknown, "failed to pull and unpack image %q: unexpected EOF", canonical)
+	if m.broken == domain(canonical) && !m.leaves {
+		return nil, failure
+	}
 	m.ids[id] = true
 	m.names[canonical] = id
 	m.names[repository(canonical)+"@"+found.digest] = id
+	if m.broken == domain(canonical) {
+		return nil, failure
+	}
 	return &runtime.PullImageResponse{ImageRef: id}, nil
 }
 
@@ -242,31 +262,66 @@ func (m *memoryRuntime) create(request *runtime.CreateContainerRequest) (*runtim
 	if id == "" {
 		return nil, status.Errorf(codes.NotFound, "failed to resolve image %q: not found", image)
 	}
-	container := fmt.Sprintf("container-%d", len(m.containers))
+	container := fmt.Sprintf("container-%d", m.created)
+	m.created++
 	m.containers[container] = request.Config
+	stored := m.image(id)
+	of := made{id: id, name: first(stored.RepoTags, ""), digest: first(stored.RepoDigests, id)}
+	if slices.Contains(stored.RepoDigests, image) {
+		of.digest = image
+	}
+	m.made[container] = of
 	return &runtime.CreateContainerResponse{ContainerId: container}, nil
 }
 
+func first(names []string, otherwise string) string { return append(slices.Clone(names), otherwise)[0] }
+
+// containerStatus shows no user_specified_image: containerd only does where the image has
+// no tag.
 func (m *memoryRuntime) containerStatus(request *runtime.ContainerStatusRequest) (*runtime.ContainerStatusResponse, error) {
-	container := m.containers[request.ContainerId]
-	if container == nil {
+	config := m.containers[request.ContainerId]
+	if config == nil {
 		return nil, status.Errorf(codes.NotFound, "container %q: not found", request.ContainerId)
 	}
-	id := m.find(container.Image.Image)
-	image := m.image(id)
-	first := func(names []string) string {
-		if len(names) == 0 {
-			return id
-		}
-		return names[0]
+	of := m.made[request.ContainerId]
+	response := &runtime.ContainerStatus{Id: request.ContainerId, ImageId: of.id, Mounts: config.Mounts}
+	if m.crio {
+		response.Image, response.ImageRef = &runtime.ImageSpec{Image: of.name}, of.digest
+		return &runtime.ContainerStatusResponse{Status: response}, nil
 	}
-	return &runtime.ContainerStatusResponse{Status: &runtime.ContainerStatus{
-		Id:       request.ContainerId,
-		Image:    &runtime.ImageSpec{Image: first(image.RepoTags), UserSpecifiedImage: container.Image.UserSpecifiedImage},
-		ImageRef: first(image.RepoDigests),
-		ImageId:  id,
-		Mounts:   container.Mounts,
-	}}, nil
+	image := &runtime.Image{}
+	if m.ids[of.id] {
+		image = m.image(of.id)
+	}
+	response.Image, response.ImageRef = config.Image, first(image.RepoDigests, of.id)
+	if len(image.RepoTags) > 0 {
+		response.Image = &runtime.ImageSpec{Image: image.RepoTags[0]}
+	}
+	return &runtime.ContainerStatusResponse{Status: response}, nil
+}
+
+// listContainers shows the image as CreateContainer was given it.
+func (m *memoryRuntime) listContainers(request *runtime.ListContainersRequest) (*runtime.ListContainersResponse, error) {
+	response := &runtime.ListContainersResponse{}
+	for _, id := range slices.Sorted(maps.Keys(m.containers)) {
+		if only := request.GetFilter().GetId(); only != "" && only != id {
+			continue
+		}
+		container := &runtime.Container{Id: id, Image: m.containers[id].Image, ImageRef: m.made[id].id}
+		if m.crio {
+			container.Image = &runtime.ImageSpec{Image: container.Image.Image}
+			container.ImageRef, container.ImageId = m.made[id].digest, m.made[id].id
+		}
+		response.Containers = append(response.Containers, container)
+	}
+	return response, nil
+}
+
+func (m *memoryRuntime) getVersion(*runtime.VersionRequest) (*runtime.VersionResponse, error) {
+	if m.crio {
+		return &runtime.VersionResponse{RuntimeName: "cri-o"}, nil
+	}
+	return &runtime.VersionResponse{RuntimeName: "containerd"}, nil
 }
 
 // seen returns the calls since the last time, and the last request of each.

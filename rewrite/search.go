@@ -26,7 +26,7 @@ func (l *Ledger) Search(text string) (found []Name, all int) {
 		if slices.ContainsFunc([]string{e.Original, e.Stored, e.Registry, e.Image}, func(field string) bool {
 			return strings.Contains(strings.ToLower(field), text)
 		}) {
-			found = append(found, Name(e))
+			found = append(found, Name{Original: e.Original, Image: e.Image, Stored: e.Stored, Registry: e.Registry, At: e.At})
 		}
 	}
 	slices.SortFunc(found, func(a, b Name) int {

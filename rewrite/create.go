@@ -1,0 +1,102 @@
+package rewrite
+
+import (
+	"context"
+	"fmt"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// createContainer replaces the names in the request by image IDs, if the runtime has the
+// images under other references. kubelet sends IDs, and such a request stays as it is;
+// crictl and critest send names. The ledger records the name in place of which the
+// runtime shows an ID afterwards, and the name that the user specified if the image has
+// several: CRI-O does not show it at all.
+//
+// The name of a mounted image is replaced even if the runtime has the image under it:
+// containerd accepts no other spelling than the canonical one there.
+func (c call) createContainer(ctx context.Context, encoded []byte) ([]byte, error) {
+	request := &runtime.CreateContainerRequest{}
+	if proto.Unmarshal(encoded, request) != nil {
+		return c.forward(ctx, encoded)
+	}
+	if c.namesInRuntime() {
+		return c.createNamed(ctx, request, encoded)
+	}
+	asked := request.GetConfig().GetImage().GetImage()
+	changed, err := c.replaceByID(ctx, request.GetConfig().GetImage(), false)
+	if err != nil {
+		return nil, err
+	}
+	renamed := changed
+	for _, mount := range request.GetConfig().GetMounts() {
+		replaced, err := c.replaceByID(ctx, mount.GetImage(), true)
+		if err != nil {
+			return nil, err
+		}
+		changed = changed || replaced
+	}
+	if changed {
+		if encoded, err = proto.Marshal(request); err != nil {
+			return nil, err
+		}
+	}
+	done, err := c.namer.use(ctx, idsOf(request)...)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := c.forward(ctx, encoded)
+	done()
+	if image := request.GetConfig().GetImage(); err == nil && (renamed || c.ledger.isShared(image.GetImage())) {
+		c.recordCreated(raw, creation{Asked: asked, Sent: image.GetImage(), Specified: image.GetUserSpecifiedImage()})
+	}
+	return raw, err
+}
+
+// imagesOf are the images that a container is made of; some may be nil.
+func imagesOf(request *runtime.CreateContainerRequest) []*runtime.ImageSpec {
+	specs := []*runtime.ImageSpec{request.GetConfig().GetImage()}
+	for _, mount := range request.GetConfig().GetMounts() {
+		specs = append(specs, mount.GetImage())
+	}
+	return specs
+}
+
+// replaceByID makes spec name the image by its ID if it is on the node, and under the
+// name itself only if ownToo is set. If the runtime fails to say whether it is on the
+// node, its error is returned. A hidden name is not found.
+func (c call) replaceByID(ctx context.Context, spec *runtime.ImageSpec, ownToo bool) (bool, error) {
+	asked := spec.GetImage()
+	name, err := Parse(asked)
+	if err != nil {
+		return false, nil
+	}
+	found, err := c.resolveName(ctx, asked, name, true)
+	switch {
+	case status.Code(err) == codes.NotFound:
+		return false, nil
+	case err != nil:
+		return false, err
+	case found.hidden:
+		return false, status.Errorf(codes.NotFound, "image-cri-shim: image %q: not found", oneLine(asked))
+	case found.image().GetId() == "", found.own && !ownToo:
+		return false, nil
+	}
+	spec.Image = found.image().Id
+	return true, nil
+}
+
+// recordCreated records a container, by the answer to its creation.
+func (c call) recordCreated(raw []byte, made creation) {
+	response := &runtime.CreateContainerResponse{}
+	if proto.Unmarshal(raw, response) != nil || response.ContainerId == "" {
+		return
+	}
+	made.Container = response.ContainerId
+	if err := c.ledger.recordContainer(made); err != nil {
+		c.warn(fmt.Errorf("record the image of a container: %w", err))
+	}
+}

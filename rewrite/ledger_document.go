@@ -1,0 +1,128 @@
+package rewrite
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// document is the content of the ledger's file.
+type document struct {
+	Version    int        `json:"version"`
+	Names      []entry    `json:"names"`
+	Left       []pair     `json:"left"`
+	Asked      []pair     `json:"asked"`
+	Containers []creation `json:"containers"`
+}
+
+const (
+	documentVersion = 2
+	documentLimit   = 64 << 20 // bytes; far above the size of ledgerLimit entries
+)
+
+// decodeDocument checks everything that the ledger relies on. It converts a document of
+// version 1.
+func decodeDocument(content []byte) (document, error) {
+	var d struct {
+		document
+		Hidden []pair `json:"hidden"` // of version 1
+	}
+	if err := json.Unmarshal(content, &d); err != nil {
+		return document{}, err
+	}
+	if d.Version != 1 && d.Version != documentVersion {
+		return document{}, fmt.Errorf("it has version %d, and versions up to %d are known", d.Version, documentVersion)
+	}
+	for _, name := range d.Names {
+		if !isCanonical(name.Original) || !isCanonical(name.Stored) || name.Image == "" {
+			return document{}, fmt.Errorf("the name %.300q of image %.100q, stored as %.300q, is not complete", name.Original, name.Image, name.Stored)
+		}
+	}
+	for _, p := range slices.Concat(d.Hidden, d.Left, d.Asked) {
+		if !isCanonical(p.Reference) || p.Image == "" {
+			return document{}, fmt.Errorf("the reference %.300q on image %.100q is not complete", p.Reference, p.Image)
+		}
+	}
+	for _, c := range d.Containers {
+		if c.Container == "" || c.Sent == "" {
+			return document{}, fmt.Errorf("the container %.100q of %.300q is not complete", c.Container, c.Asked)
+		}
+	}
+	if d.Version == 1 {
+		return convert(d.Names, d.Hidden), nil
+	}
+	return d.document, nil
+}
+
+// convert makes a document of one of version 1, which recorded every hidden reference
+// with its image, and a name for each hidden reference that was asked for by itself:
+//   - such a name becomes an asked reference, if it means the image that it is hidden on;
+//   - a name whose stored reference is not hidden was found on the node, not pulled;
+//   - a hidden reference that no name of its image is stored under is a leftover.
+func convert(names []entry, hidden []pair) document {
+	on := make(map[string]string, len(hidden))
+	for _, h := range hidden {
+		on[h.Reference] = h.Image
+	}
+	d := document{Version: documentVersion}
+	derived := make(map[pair]bool)
+	for _, name := range names {
+		image, isHidden := on[name.Stored]
+		if name.Original == name.Stored && isHidden && image == name.Image {
+			d.Asked = append(d.Asked, pair{Reference: name.Original, Image: name.Image})
+			continue
+		}
+		name.Preloaded = !isHidden && name.Original != name.Stored
+		if name.hidesStored() {
+			derived[name.stored()] = true
+		}
+		d.Names = append(d.Names, name)
+	}
+	for reference, image := range on {
+		if p := (pair{Reference: reference, Image: image}); !derived[p] {
+			d.Left = append(d.Left, p)
+		}
+	}
+	slices.SortFunc(d.Left, comparePairs)
+	return d
+}
+
+func comparePairs(a, b pair) int {
+	return strings.Compare(a.Reference+" "+a.Image, b.Reference+" "+b.Image)
+}
+
+func isCanonical(image string) bool {
+	name, err := Parse(image)
+	return err == nil && name.String() == image
+}
+
+// snapshot returns the document to save, and the version of the ledger that it has.
+func (l *Ledger) snapshot() (document, uint64) {
+	l.mutex.RLock()
+	defer l.mutex.RUnlock()
+	d := document{Version: documentVersion, Names: []entry{}, Left: []pair{}, Asked: []pair{}, Containers: []creation{}}
+	// Image by image, so that each image's names keep their order.
+	for _, image := range slices.Sorted(maps.Keys(l.images)) {
+		for _, original := range l.images[image] {
+			d.Names = append(d.Names, l.names[original])
+		}
+	}
+	for reference, on := range l.placements {
+		for image, p := range on {
+			if p.left {
+				d.Left = append(d.Left, pair{Reference: reference, Image: image})
+			}
+			if p.asked {
+				d.Asked = append(d.Asked, pair{Reference: reference, Image: image})
+			}
+		}
+	}
+	slices.SortFunc(d.Left, comparePairs)
+	slices.SortFunc(d.Asked, comparePairs)
+	for _, id := range slices.Sorted(maps.Keys(l.containers)) {
+		d.Containers = append(d.Containers, l.containers[id])
+	}
+	return d, l.version
+}

@@ -1,0 +1,85 @@
+package rewrite
+
+import (
+	"fmt"
+
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// compareContainers compares the lists of containers, and the status of one.
+func (w *world) compareContainers() error {
+	with, without := listContainers(w.shim), listContainers(w.plain)
+	if len(with) != len(w.containers) || len(without) != len(w.containers) {
+		return fmt.Errorf("%d and %d containers are listed of %d", len(with), len(without), len(w.containers))
+	}
+	for _, c := range w.containers {
+		got, want := with[c.id], without[c.id]
+		if err := differ("listed image of "+c.id, got.Image.Image, want.Image.Image); err != nil {
+			return err
+		}
+		if !w.mayShow(c, got.ImageRef, want.ImageRef) {
+			return differ("listed image_ref of "+c.id, got.ImageRef, want.ImageRef)
+		}
+	}
+	if len(w.containers) == 0 {
+		return nil
+	}
+	return w.compareContainer(choose(w, w.containers))
+}
+
+func listContainers(c client) map[string]*runtime.Container {
+	response := &runtime.ListContainersResponse{}
+	if err := c.call(c.t.Context(), "RuntimeService", "ListContainers", &runtime.ListContainersRequest{}, response); err != nil {
+		c.t.Fatal(err)
+	}
+	containers := make(map[string]*runtime.Container)
+	for _, container := range response.Containers {
+		containers[container.Id] = container
+	}
+	return containers
+}
+
+// compareContainer compares a container's image in its status. Of an image's several
+// names a runtime shows any, and the shim the one that the user specified.
+func (w *world) compareContainer(c container) error {
+	with, without := containerStatus(w.shim, c.id), containerStatus(w.plain, c.id)
+	if err := differ("image_id of "+c.id, with.ImageId, without.ImageId); err != nil {
+		return err
+	}
+	if !w.mayShow(c, with.Image.Image, without.Image.Image) {
+		return differ("image of "+c.id, with.Image.Image, without.Image.Image)
+	}
+	if !w.mayShow(c, with.ImageRef, without.ImageRef) {
+		return differ("image_ref of "+c.id, with.ImageRef, without.ImageRef)
+	}
+	return nil
+}
+
+// mayShow reports whether an answer about a container may show one string where the
+// runtime without the shim shows another: a name of the image.
+//
+// CRI-O shows for good the first tag that the image had when the container was created, or
+// nothing. With the shim that may have been a hidden tag, or none where there were names in
+// the ledger, and the shim does not know which names the image had then. So it may show a
+// name that the image had at another time, and anything once the name is gone from the image:
+// even the hub's reference, if a pull that failed late had put it there.
+func (w *world) mayShow(c container, got, want string) bool {
+	plain := w.plain.runtime
+	switch {
+	case got == want, plain.names[got] == c.image:
+		return true
+	case !plain.crio:
+		return false
+	case w.had[pair{Reference: got, Image: c.image}], got == "" && w.node.runtime.made[c.id].name == "":
+		return true
+	}
+	return plain.names[want] != c.image
+}
+
+func containerStatus(c client, id string) *runtime.ContainerStatus {
+	response := &runtime.ContainerStatusResponse{}
+	if err := c.call(c.t.Context(), "RuntimeService", "ContainerStatus", &runtime.ContainerStatusRequest{ContainerId: id}, response); err != nil {
+		c.t.Fatal(err)
+	}
+	return response.Status
+}

@@ -1,0 +1,268 @@
+package rewrite
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// differ returns an error if the nodes have answered differently.
+func differ(what string, with, without any) error {
+	if fmt.Sprint(with) == fmt.Sprint(without) {
+		return nil
+	}
+	return fmt.Errorf("%s:\n\twith    %v\n\twithout %v", what, with, without)
+}
+
+// tell makes a call and returns its answer, or the code of its error, as a text.
+func tell(c client, service, method string, request, response proto.Message, text func() string) string {
+	if err := c.call(c.t.Context(), service, method, request, response); err != nil {
+		return status.Code(err).String()
+	}
+	return text()
+}
+
+func tellPull(c client, name string) string {
+	response := &runtime.PullImageResponse{}
+	request := &runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: name}}
+	return tell(c, "ImageService", "PullImage", request, response, response.GetImageRef)
+}
+
+func tellRemove(c client, name string) string {
+	request := &runtime.RemoveImageRequest{Image: &runtime.ImageSpec{Image: name}}
+	return tell(c, "ImageService", "RemoveImage", request, &runtime.RemoveImageResponse{}, func() string { return "removed" })
+}
+
+func tellStatus(c client, name string) string {
+	response := &runtime.ImageStatusResponse{}
+	request := &runtime.ImageStatusRequest{Image: &runtime.ImageSpec{Image: name}}
+	return tell(c, "ImageService", "ImageStatus", request, response, func() string { return names(response.Image) })
+}
+
+func tellList(c client) string {
+	response := &runtime.ListImagesResponse{}
+	return tell(c, "ImageService", "ListImages", &runtime.ListImagesRequest{}, response, func() string { return fmt.Sprint(allNames(response.Images)) })
+}
+
+func tellCreate(c client, name string) string {
+	response := &runtime.CreateContainerResponse{}
+	spec := &runtime.ImageSpec{Image: name, UserSpecifiedImage: name}
+	request := &runtime.CreateContainerRequest{Config: &runtime.ContainerConfig{Image: spec}}
+	return tell(c, "RuntimeService", "CreateContainer", request, response, response.GetContainerId)
+}
+
+// someID returns the ID of an image, or one that no image has.
+func (w *world) someID() string {
+	ids := slices.Sorted(maps.Keys(w.plain.runtime.ids))
+	if len(ids) == 0 {
+		return strings.Repeat("0", 64)
+	}
+	return choose(w, ids)
+}
+
+// spell returns a name as a client may write it.
+func (w *world) spell(name string) string {
+	if w.random.IntN(2) == 0 {
+		return name
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(name, "docker.io/"), "library/")
+}
+
+// pull pulls a name. While the hub can't be asked, the shim has no credentials for the
+// hub's own names, and without it the hub is there.
+func (w *world) pull(name string) error {
+	shim, plain := w.node.runtime, w.plain.runtime
+	for _, reference := range []string{name, repository(name) + "@" + plain.remote[name].digest} {
+		if on := shim.names[reference]; domain(name) == shim.broken && on != "" && plain.names[reference] != on {
+			// A pull of the hub's own name that fails late leaves an image. The runtime has one
+			// already, hidden, and does not tell whether this pull has brought it.
+			return nil
+		}
+	}
+	w.note("pull %s", name)
+	with := tellPull(w.shim, w.spell(name))
+	if domain(name) == hub && w.node.registry.down {
+		return differ("pull "+name+" while the hub is down", with, codes.Unknown)
+	}
+	without := tellPull(w.plain, name)
+	delete(w.preloaded, name)
+	return differ("pull "+name, with, without)
+}
+
+// remove removes an image by its name or ID.
+func (w *world) remove(image string) error {
+	shim, plain := w.node.runtime, w.plain.runtime
+	w.preload(image)
+	older := shim.names[image]
+	if w.isUsed(shim.find(image)) || w.isUsed(plain.find(image)) || w.isUsed(older) {
+		return nil // CRI-O refuses
+	}
+	w.note("remove %s", image)
+	named := plain.names[image]
+	w.dropPreloadedUnder(image)
+	with, without := tellRemove(w.shim, image), tellRemove(w.plain, image)
+	// The image that the name has moved from goes as well, if it has no name left:
+	// without the shim it has lost the name with the pull, so that the name can be
+	// given to it again.
+	if named != "" && older != "" && older != named && len(referencesOf(plain.image(older))) == 0 {
+		delete(plain.ids, older)
+	}
+	// A preloaded image is removed, not merely a name that it was not loaded under, unless a
+	// pull has put it there for another name, too.
+	if under := w.preloaded[image]; under != "" && plain.names[under] == named && plain.crio && len(w.node.ledger.sharing(under, named, image)) == 0 {
+		tellRemove(w.plain, under)
+	}
+	w.dropPreloaded()
+	return differ("remove "+image, with, without)
+}
+
+// isUsed reports whether a container is made of an image, if the runtime then does not
+// remove it.
+func (w *world) isUsed(image string) bool {
+	return w.plain.runtime.crio && slices.ContainsFunc(w.containers, func(c container) bool { return c.image == image })
+}
+
+// preload applies the one intended difference: an image that is there under the hub's
+// name counts as the docker.io's of that name, or as that of a registry that match names,
+// if it has no names of a third registry.
+func (w *world) preload(name string) {
+	plain, under := w.plain.runtime, hubs(name)
+	if under == "" || under == name || plain.names[name] != "" || plain.names[under] == "" {
+		return
+	}
+	if host := domain(name); host != "docker.io" && host != "registry.k8s.io" {
+		return
+	}
+	id := plain.names[under]
+	for _, other := range referencesOf(plain.image(id)) {
+		if domain(other) != hub && domain(other) != domain(name) {
+			return
+		}
+	}
+	plain.names[name], w.preloaded[name] = id, under
+	for _, digest := range digestsOf(plain.image(id), repository(under)) {
+		_, sum, _ := strings.Cut(digest, "@")
+		if own := repository(name) + "@" + sum; plain.names[own] == "" {
+			plain.names[own], w.preloaded[own] = id, digest
+		}
+	}
+}
+
+// dropPreloaded drops the preloaded names whose reference is gone or on another image.
+func (w *world) dropPreloaded() {
+	plain := w.plain.runtime
+	for name, under := range w.preloaded {
+		if plain.names[name] == "" || plain.names[under] != plain.names[name] {
+			delete(w.preloaded, name)
+			delete(plain.names, name)
+		}
+	}
+}
+
+// dropPreloadedUnder drops the preloaded names of a reference that is about to be removed:
+// CRI-O would otherwise keep the image for them.
+func (w *world) dropPreloadedUnder(reference string) {
+	for name, under := range w.preloaded {
+		if under == reference && w.plain.runtime.crio {
+			delete(w.preloaded, name)
+			delete(w.plain.runtime.names, name)
+		}
+	}
+}
+
+// create makes a container of a name or an ID.
+func (w *world) create(image string) error {
+	w.preload(image)
+	w.note("create %s", image)
+	asked := image
+	if !strings.HasPrefix(image, "sha256:") && strings.Contains(image, "/") {
+		asked = w.spell(image)
+	}
+	with, without := tellCreate(w.shim, asked), tellCreate(w.plain, asked)
+	if of, ok := w.plain.runtime.made[without]; ok {
+		w.containers = append(w.containers, container{id: without, image: of.id})
+	}
+	return differ("create "+image, with, without)
+}
+
+// removeContainer removes a container: the shim does not see that call.
+func (w *world) removeContainer() {
+	if len(w.containers) == 0 {
+		return
+	}
+	at := w.random.IntN(len(w.containers))
+	w.note("remove %s", w.containers[at].id)
+	for _, m := range []*memoryRuntime{w.node.runtime, w.plain.runtime} {
+		delete(m.containers, w.containers[at].id)
+		delete(m.made, w.containers[at].id)
+	}
+	w.containers = slices.Delete(w.containers, at, at+1)
+}
+
+// breakHub lets the hub's look-ups fail, or the pulls from it, before the image is there
+// or after, or neither.
+func (w *world) breakHub() {
+	state := w.random.IntN(4)
+	w.note("hub: %s", []string{"up", "down", "pulls fail", "pulls fail late"}[state])
+	w.node.registry.down = state == 1
+	for _, m := range []*memoryRuntime{w.node.runtime, w.plain.runtime} {
+		m.broken, m.leaves = "", state == 3
+		if state >= 2 {
+			m.broken = hub
+		}
+	}
+}
+
+// runtimeRestart makes calls while the runtime is away.
+func (w *world) runtimeRestart(name string) error {
+	w.note("restart the runtime, asking for %s", name)
+	w.node.runtime.down = status.Error(codes.Unavailable, "connection refused")
+	defer func() { w.node.runtime.down = nil }()
+	for what, answer := range map[string]string{
+		"status": tellStatus(w.shim, name), "list": tellList(w.shim), "remove": tellRemove(w.shim, name),
+		"create": tellCreate(w.shim, name), "pull": tellPull(w.shim, name),
+	} {
+		if err := differ(what+" while the runtime is away", answer, codes.Unavailable); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *world) status(name string) error {
+	w.preload(name)
+	w.dropPreloaded()
+	w.note("status %s", name)
+	return differ("status of "+name, tellStatus(w.shim, w.spell(name)), tellStatus(w.plain, name))
+}
+
+func (w *world) compareLists() error {
+	w.dropPreloaded()
+	for name, id := range w.plain.runtime.names {
+		w.had[pair{Reference: name, Image: id}] = true
+	}
+	return differ("list", tellList(w.shim), tellList(w.plain))
+}
+
+// compare requires that clients see the same on both nodes.
+func (w *world) compare() error {
+	if err := w.compareLists(); err != nil {
+		return err
+	}
+	id := w.someID()
+	if err := differ("status of "+id, tellStatus(w.shim, id), tellStatus(w.plain, id)); err != nil {
+		return err
+	}
+	for range 2 {
+		if err := w.status(choose(w, modelNames)); err != nil {
+			return err
+		}
+	}
+	return w.compareContainers()
+}

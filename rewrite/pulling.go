@@ -1,0 +1,84 @@
+package rewrite
+
+import (
+	"slices"
+
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// pulling is the pulls of a stored reference that are in progress. They hide the
+// reference on every image but the one that it was visible on before them: any other
+// image under it is one that they have brought.
+type pulling struct {
+	pulls     int
+	visibleOn string // image ID; empty if the reference was not visible
+	asked     []pair // digests of the repository that clients have asked for meanwhile
+}
+
+// announce records that a pull of a reference begins. before is the image that the
+// runtime has under it, nil if none. Every announce needs a withdraw.
+func (l *Ledger) announce(reference string, before *runtime.Image) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	running := l.pulls[reference]
+	if running == nil {
+		running = &pulling{}
+		if before != nil && hasName(before, reference) && !l.hides(reference, before.Id) {
+			running.visibleOn = before.Id
+		}
+		l.pulls[reference] = running
+	}
+	running.pulls++
+}
+
+// withdraw records that a pull of the reference has ended.
+func (l *Ledger) withdraw(reference string) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	running := l.pulls[reference]
+	if running.pulls--; running.pulls == 0 {
+		delete(l.pulls, reference)
+	}
+}
+
+// isAnnounced reports whether a pull of the reference is in progress.
+func (l *Ledger) isAnnounced(reference string) bool {
+	l.mutex.RLock()
+	defer l.mutex.RUnlock()
+	return l.pulls[reference] != nil
+}
+
+// visibleOn returns the image that a reference stays visible on while it is pulled.
+func (l *Ledger) visibleOn(reference string) (image string, ok bool) {
+	l.mutex.RLock()
+	defer l.mutex.RUnlock()
+	running := l.pulls[reference]
+	if running == nil || running.visibleOn == "" {
+		return "", false
+	}
+	return running.visibleOn, true
+}
+
+// showWhilePulled makes a reference visible on an image while pulls of its repository are
+// in progress: a client has asked for it by its own name.
+func (l *Ledger) showWhilePulled(asked pair) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	for reference, running := range l.pulls {
+		switch {
+		case reference == asked.Reference:
+			running.visibleOn = asked.Image
+		case repository(reference) == repository(asked.Reference):
+			running.asked = append(running.asked, asked)
+		}
+	}
+}
+
+// askedWhilePulled reports whether a client has asked for a digest by its own name while
+// a stored reference is pulled.
+func (l *Ledger) askedWhilePulled(stored string, digest pair) bool {
+	l.mutex.RLock()
+	defer l.mutex.RUnlock()
+	running := l.pulls[stored]
+	return running != nil && slices.Contains(running.asked, digest)
+}

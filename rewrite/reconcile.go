@@ -1,0 +1,113 @@
+package rewrite
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// reconcile drops what the runtime no longer has, when it has listed all its images. A
+// record that was made after the list was asked for, at a time, stays.
+//
+// A name is dropped if its image is gone or has lost the references that it was pulled
+// by, and if the runtime now has another image under the name itself. A leftover or an
+// asked reference is dropped if the runtime no longer has it on that image, and a name
+// stops hiding its stored reference then.
+func (l *Ledger) reconcile(images []*runtime.Image, at time.Time) error {
+	byID := make(map[string]*runtime.Image, len(images))
+	on := make(map[string]string, 2*len(images)) // image ID by canonical reference
+	for _, image := range images {
+		byID[image.GetId()] = image
+		for _, reference := range referencesOf(image) {
+			on[canonical(reference)] = image.GetId()
+		}
+	}
+	return l.edit(func() {
+		for _, name := range slices.Collect(maps.Values(l.names)) {
+			image := byID[name.Image]
+			if name.At.After(at) || image != nil && l.stands(name, image, on[name.Original]) {
+				continue
+			}
+			l.unname(name.Original)
+			if image != nil && name.hidesStored() && on[name.Stored] == name.Image {
+				l.leave(name.stored(), at)
+			}
+		}
+		for _, reference := range slices.Collect(maps.Keys(l.placements)) {
+			l.lose(reference, on[reference], at)
+		}
+		l.clear(at, func(reference, image string) bool { return on[reference] != image })
+	})
+}
+
+// stands reports whether a name still means its image. own is the image that the runtime
+// has under the name itself. It is called with the mutex held.
+func (l *Ledger) stands(name entry, image *runtime.Image, own string) bool {
+	if own != "" && own != name.Image && !l.hides(name.Original, own) {
+		return false // loaded without the shim
+	}
+	return l.stillOn(name, image)
+}
+
+// stillOn reports whether an image has a reference of the repository that a name was
+// pulled from, or another that the shim has put there. If not, it has been removed since
+// and has come back in another way. An image without any reference may have lost them to
+// newer images. A preloaded image is the name's as long as it has the reference that it was
+// found under. It is called with the mutex held.
+func (l *Ledger) stillOn(name entry, image *runtime.Image) bool {
+	references := referencesOf(image)
+	switch {
+	case name.Preloaded:
+		return hasName(image, name.Stored) || l.names[name.Stored].Image == image.GetId()
+	case name.Original == name.Stored, len(references) == 0:
+		return true
+	}
+	from := repository(name.Stored)
+	return slices.ContainsFunc(references, func(reference string) bool {
+		return repository(reference) == from || l.hides(canonical(reference), image.GetId())
+	})
+}
+
+// isStillOn is stillOn without the mutex held.
+func (l *Ledger) isStillOn(name entry, image *runtime.Image) bool {
+	l.mutex.RLock()
+	defer l.mutex.RUnlock()
+	return l.stillOn(name, image)
+}
+
+// observe drops what is recorded of a reference on other images than the one that the
+// runtime has it on, which is empty if it has none. The runtime was asked at a time.
+func (l *Ledger) observe(reference, on string, at time.Time) error {
+	l.mutex.RLock()
+	known := l.placements[reference]
+	stale := len(known) > 1 || len(known) == 1 && known[on] == placement{}
+	l.mutex.RUnlock()
+	if !stale {
+		return nil
+	}
+	return l.edit(func() {
+		l.lose(reference, on, at)
+		l.clear(at, func(r, image string) bool { return r == reference && image != on })
+	})
+}
+
+// referencesOf returns the tags and digests of an image.
+func referencesOf(image *runtime.Image) []string {
+	return slices.Concat(image.GetRepoTags(), image.GetRepoDigests())
+}
+
+// canonical returns the canonical form of a reference in an answer. cri-dockerd shows
+// "nginx:1.25" for docker.io's images, the other runtimes show canonical references.
+func canonical(reference string) string {
+	host, _, ok := strings.Cut(reference, "/")
+	if ok && (strings.ContainsAny(host, ".:") || host == "localhost") {
+		return reference
+	}
+	if name, err := Parse(reference); err == nil {
+		return name.String()
+	}
+	return reference
+}

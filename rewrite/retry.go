@@ -1,0 +1,73 @@
+package rewrite
+
+import (
+	"sync"
+	"time"
+)
+
+// Backoff between the retries of a failed save.
+const (
+	firstRetry = time.Second
+	lastRetry  = time.Minute
+)
+
+// retry calls a function again after a failure, later each time. The zero value is
+// ready for use.
+type retry struct {
+	mutex   sync.Mutex
+	timer   *time.Timer
+	wait    time.Duration // of the next retry; 0 for the first
+	running sync.WaitGroup
+	stopped bool
+}
+
+// failed schedules a call of again, unless one is scheduled or stop was called.
+func (r *retry) failed(again func()) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if r.stopped || r.timer != nil {
+		return
+	}
+	r.wait = min(max(2*r.wait, firstRetry), lastRetry)
+	r.timer = time.AfterFunc(r.wait, func() {
+		if r.begin() {
+			defer r.running.Done()
+			again()
+		}
+	})
+}
+
+// begin reports whether the scheduled call may run.
+func (r *retry) begin() bool {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if r.stopped || r.timer == nil {
+		return false
+	}
+	r.timer = nil
+	r.running.Add(1)
+	return true
+}
+
+// succeeded cancels the scheduled call and resets the backoff.
+func (r *retry) succeeded() {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if r.timer != nil {
+		r.timer.Stop()
+		r.timer = nil
+	}
+	r.wait = 0
+}
+
+// stop cancels the scheduled call, and waits for one that is running.
+func (r *retry) stop() {
+	r.mutex.Lock()
+	r.stopped = true
+	if r.timer != nil {
+		r.timer.Stop()
+		r.timer = nil
+	}
+	r.mutex.Unlock()
+	r.running.Wait()
+}

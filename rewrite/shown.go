@@ -1,0 +1,266 @@
+package rewrite
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// shown finds the names to show in an answer about a container.
+type shown struct {
+	call
+	container string // its ID
+	image     string // the ID of its image; empty if the answer does not have it
+	specified string // the name that the user specified, if it is known
+	listed    bool   // the answer is a list: there is nothing more to ask about the container
+}
+
+// asked returns the string that CreateContainer was given in place of the ID that the
+// shim has sent, and image itself if it is not that ID.
+func (s *shown) asked(image string) string {
+	created, ok := s.ledger.created(s.container)
+	if !ok {
+		return image
+	}
+	if s.specified == "" {
+		s.specified = cmp.Or(created.Specified, created.Asked)
+	}
+	if image == created.Sent {
+		return created.Asked
+	}
+	return image
+}
+
+// tagInstead returns the name to show in a container's status if the runtime has no tag of
+// the image: a tag that the ledger has for it, or the string that CreateContainer was
+// given. containerd shows the string that it was given, and CRI-O nothing if the image had
+// no tag then.
+func (s *shown) tagInstead(ctx context.Context, image string) string {
+	asked := s.asked(image)
+	_, err := Parse(image)
+	hasNoName := image == "" || errors.Is(err, ErrImageID)
+	id := s.image
+	if id == "" && hasNoName {
+		id = image
+	}
+	names := s.ledger.namesOf(id)
+	if len(names) == 0 || !hasNoName && !slices.ContainsFunc(names, entry.isUnstored) {
+		return asked
+	}
+	found, err := s.runtime.status(ctx, id)
+	if err != nil || found == nil || !hasNoName && (len(found.RepoTags) > 0 || s.untags(ctx)) {
+		return asked
+	}
+	if s.ledger.restoreImage(found); len(found.RepoTags) == 0 {
+		return asked
+	}
+	return s.specifiedOf(found.RepoTags)
+}
+
+// pullable is the prefix of the references with a digest in cri-dockerd's answers about
+// containers. It writes docker://ID for an image that has none.
+const (
+	pullable     = "docker-pullable://"
+	dockersImage = "docker://"
+)
+
+// name returns the name to show in place of a reference: itself, unless it is hidden.
+func (s *shown) name(ctx context.Context, reference string) string {
+	bare, dockers := strings.CutPrefix(reference, pullable)
+	name := s.restored(ctx, bare)
+	switch {
+	case name == bare:
+		return reference
+	case !dockers:
+		return name
+	case strings.Contains(name, "/"):
+		return pullable + name
+	default:
+		return dockersImage + name
+	}
+}
+
+// restored returns the name to show in place of a hidden reference: a name that
+// the ledger has for it, another name of its image or, if the image has none, what
+// runtimes show then. If the runtime fails to say what the image is called,
+// the reference stays.
+func (s *shown) restored(ctx context.Context, reference string) string {
+	id, hidden := s.image, s.image != "" && s.ledger.isHidden(reference, s.image)
+	if s.image == "" {
+		id, hidden = s.ledger.hiddenOn(reference)
+	}
+	if replacement := s.namer.replaceName(reference, s.specified); replacement != reference {
+		return replacement
+	}
+	if !hidden {
+		return s.former(ctx, reference)
+	}
+	names := s.ledger.namesOf(id)
+	if original, ok := s.preferred(ctx, names, reference); ok {
+		return original
+	}
+	image, err := s.runtime.status(ctx, id)
+	switch {
+	case err != nil:
+		if status.Code(err) != codes.Canceled { // by the client
+			s.warn(fmt.Errorf("restore the name of %s, which is shown as it is: %w", reference, err))
+		}
+		return reference
+	case image == nil:
+		return id
+	}
+	s.ledger.restoreImage(image)
+	if strings.Contains(reference, "@") {
+		return append(slices.Clone(image.RepoDigests), id)[0]
+	}
+	if len(image.RepoTags) > 0 {
+		return s.specifiedOf(image.RepoTags)
+	}
+	if original, ok := s.derived(ctx, names, reference); ok {
+		return original
+	}
+	return s.given(ctx, id)
+}
+
+// given returns the string that CreateContainer was given for the image, which containerd
+// shows if the image has no tag.
+func (s *shown) given(ctx context.Context, id string) string {
+	if created, ok := s.ledger.created(s.container); ok {
+		return created.Asked
+	}
+	if image := s.inList(ctx).GetImage(); image != "" && image != id {
+		return image
+	}
+	return id
+}
+
+// former returns the name that a reference stood for when the container was created, if the
+// runtime does not have the image under the reference any more. CRI-O shows the reference
+// that the image had then, and containerd the one that CreateContainer was given if the
+// image has lost its tags.
+func (s *shown) former(ctx context.Context, reference string) string {
+	pulled := s.pulledFrom(repository(reference))
+	if len(pulled) == 0 || s.ledger.placement(reference, s.image).asked {
+		return reference
+	}
+	found, err := s.runtime.status(ctx, s.image)
+	if err != nil || found != nil && hasName(found, reference) {
+		return reference
+	}
+	if original, ok := s.preferred(ctx, pulled, reference); ok {
+		return original
+	}
+	if s.ledger.restoreImage(found); !strings.Contains(reference, "@") && len(found.GetRepoTags()) > 0 {
+		return s.specifiedOf(found.RepoTags)
+	}
+	if original, ok := s.derived(ctx, pulled, reference); ok {
+		return original
+	}
+	return reference
+}
+
+// specifiedOf returns the tag that the user specified, or the first.
+func (s *shown) specifiedOf(tags []string) string {
+	if specified, err := Parse(s.specified); err == nil && slices.Contains(tags, specified.String()) {
+		return specified.String()
+	}
+	return tags[0]
+}
+
+// derived returns the name that CRI-O shows for a reference whose name means another image
+// now: the image's digests tell which repository the reference's stands for.
+func (s *shown) derived(ctx context.Context, names []entry, reference string) (original string, ok bool) {
+	in := repository(reference)
+	var derived []entry
+	for _, name := range names {
+		if name.wasPulled() && repository(name.Stored) == in {
+			suffix := strings.TrimPrefix(reference, in)
+			derived = append(derived, entry{Original: repository(name.Original) + suffix, Stored: reference})
+		}
+	}
+	if len(derived) == 0 || !s.untags(ctx) {
+		return "", false
+	}
+	return s.preferred(ctx, derived, reference)
+}
+
+// pulledFrom returns the names of the container's image that were pulled from a repository
+// for another one. There are none if the repository's own name means the image.
+func (s *shown) pulledFrom(in string) []entry {
+	names := s.ledger.namesOf(s.image)
+	if slices.ContainsFunc(names, func(name entry) bool { return !strings.Contains(name.Original, "@") && repository(name.Original) == in }) {
+		return nil
+	}
+	return slices.DeleteFunc(names, func(name entry) bool { return !name.wasPulled() || repository(name.Stored) != in })
+}
+
+// preferred chooses among the names that are stored under a reference: the one that the
+// user specified, or one of the same repository, or the oldest.
+func (s *shown) preferred(ctx context.Context, names []entry, stored string) (best string, ok bool) {
+	names = slices.DeleteFunc(slices.Clone(names), func(name entry) bool { return name.Stored != stored })
+	if len(names) == 0 {
+		return "", false
+	}
+	if len(names) == 1 {
+		return names[0].Original, true
+	}
+	specified, err := Parse(s.specifiedName(ctx))
+	if err != nil {
+		return names[0].Original, true
+	}
+	best, bestScore := "", -1
+	for _, name := range names {
+		score := 0
+		switch {
+		case name.Original == specified.String():
+			score = 2
+		case repository(name.Original) == specified.Name():
+			score = 1
+		}
+		if score > bestScore {
+			best, bestScore = name.Original, score
+		}
+	}
+	return best, true
+}
+
+// specifiedName returns the name that the user specified for the container. containerd
+// shows it in lists only.
+func (s *shown) specifiedName(ctx context.Context) string {
+	if s.specified == "" {
+		listed := s.inList(ctx)
+		s.specified = cmp.Or(listed.GetUserSpecifiedImage(), listed.GetImage())
+	}
+	return s.specified
+}
+
+// inList returns the container's image as ListContainers shows it, nil if it is not
+// known.
+func (s *shown) inList(ctx context.Context) *runtime.ImageSpec {
+	if s.listed || s.container == "" {
+		return nil
+	}
+	request, err := proto.Marshal(&runtime.ListContainersRequest{Filter: &runtime.ContainerFilter{Id: s.container}})
+	if err != nil {
+		return nil
+	}
+	raw, err := s.runtime.invoke(ctx, "/"+s.runtime.version+".RuntimeService/ListContainers", request)
+	list := &runtime.ListContainersResponse{}
+	if err != nil || proto.Unmarshal(raw, list) != nil {
+		return nil // another name of the image, or its ID, is shown
+	}
+	for _, container := range list.Containers {
+		if container.Id == s.container {
+			return container.GetImage()
+		}
+	}
+	return nil
+}
