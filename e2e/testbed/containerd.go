@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -28,6 +30,8 @@ type RuntimeOptions struct {
 	Hosts        map[string]Host // by the registry's name in image names, as containerd's hosts.toml
 	SandboxImage string          // what containerd itself pulls for each pod
 	MoreHosts    string          // another folder that containerd looks for a hosts.toml in; empty: none
+	Binaries     string          // searched for containerd's programs before PATH; empty: PATH alone
+	Snapshotter  string          // of containerd; empty: native, which copies files and works on every file system
 }
 
 // Containerd is Debian's containerd with its files in a folder. It runs in
@@ -92,8 +96,11 @@ func (c *Containerd) Log() string { return filepath.Join(c.options.Folder, "log"
 
 // Start starts a stopped or killed containerd again, with the same images.
 func (c *Containerd) Start(ctx context.Context) error {
-	process, err := startProcess(c.Log(), namespaces,
-		"/bin/sh", "-c", enter, "sh", "containerd", "--config", filepath.Join(c.options.Folder, "config.toml"))
+	cmd := exec.Command("/bin/sh", "-c", enter, "sh", "containerd", "--config", filepath.Join(c.options.Folder, "config.toml"))
+	if c.options.Binaries != "" {
+		cmd.Env = append(os.Environ(), "PATH="+c.options.Binaries+":"+os.Getenv("PATH"))
+	}
+	process, err := startCommand(c.Log(), namespaces, cmd)
 	if err != nil {
 		return fmt.Errorf("start containerd: %w", err)
 	}
@@ -103,6 +110,13 @@ func (c *Containerd) Start(ctx context.Context) error {
 		return fmt.Errorf("start containerd: %w", err)
 	}
 	return nil
+}
+
+// Command returns a command that runs in containerd's process and mount namespaces, as a
+// program on containerd's host does. It ends with containerd.
+func (c *Containerd) Command(ctx context.Context, command string, arguments ...string) *exec.Cmd {
+	enter := []string{"--target", strconv.Itoa(c.process.pid), "--mount", "--pid", "--", command}
+	return exec.CommandContext(ctx, "nsenter", append(enter, arguments...)...)
 }
 
 // Stop ends containerd and all its containers.
@@ -131,7 +145,6 @@ func (c *Containerd) writeConfiguration() error {
 	if c.options.MoreHosts != "" {
 		certificates += ":" + c.options.MoreHosts
 	}
-	// The native snapshotter copies files and so works on every file system.
 	configuration := fmt.Sprintf(`version = 2
 root = %q
 state = %q
@@ -142,13 +155,14 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
   sandbox_image = %q
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "native"
+    snapshotter = %q
   [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
     conf_dir = %q
   [plugins."io.containerd.grpc.v1.cri".registry]
     config_path = %q
 `, filepath.Join(folder, "root"), filepath.Join(folder, "state"), c.Socket(), c.options.SandboxImage,
-		filepath.Join(folder, "net.d"), certificates)
+		cmp.Or(c.options.Snapshotter, "native"), filepath.Join(folder, "net.d"), certificates)
 	return os.WriteFile(filepath.Join(folder, "config.toml"), []byte(configuration), 0o600)
 }
 

@@ -15,7 +15,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
@@ -98,14 +97,15 @@ func (r *Registry) Stop() {
 	}
 }
 
-// Push stores an image under a repository and tag, "library/nginx:1.25".
-func (r *Registry) Push(ctx context.Context, repository string, image v1.Image) error {
+// Push stores an image or an index of images under a repository and tag,
+// "library/nginx:1.25".
+func (r *Registry) Push(ctx context.Context, repository string, image remote.Taggable) error {
 	tag, err := name.NewTag(r.host+"/"+repository, name.Insecure)
 	if err != nil {
 		return fmt.Errorf("push to the registry: %w", err)
 	}
 	credentials := &authn.Basic{Username: r.options.Username, Password: r.options.Password}
-	if err := remote.Write(tag, image, remote.WithContext(ctx), remote.WithAuth(credentials)); err != nil {
+	if err := remote.Push(tag, image, remote.WithContext(ctx), remote.WithAuth(credentials)); err != nil {
 		return fmt.Errorf("push to the registry: %w", err)
 	}
 	return nil

@@ -15,11 +15,11 @@ import (
 	"time"
 )
 
-// BuildShim builds the shim into folder and returns the binary's path. It
-// builds the module that lies around this one, so the program must run inside
-// this one's folder, as its tests do. flags go to `go build`.
+// BuildShim builds the shim into folder and returns the binary's path. The source is
+// the folder above this module, so the calling program must run in the folder of this
+// module or of one that replaces it by a path. flags go to `go build`.
 func BuildShim(ctx context.Context, folder string, flags ...string) (string, error) {
-	here, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
+	here, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "image-cri-shim/e2e").Output()
 	if err != nil {
 		return "", fmt.Errorf("find the shim's source: %w", err)
 	}
