@@ -25,7 +25,7 @@ peers = ^Test(Calls|Curl|DefaultWindows)$$
 # The race detector needs a C compiler, which may have to be installed first.
 race = $$(command -v gcc >/dev/null && echo -race || echo 'no gcc: without the race detector' >&2)
 
-.PHONY: build demo bounds bench screenshots test test-endurance test-peers test-containerd-2 test-grpc-engine differential lint vulncheck fuzz clean install packages
+.PHONY: build demo bounds bench screenshots test test-endurance test-peers containerd-2 test-containerd-2 test-critest test-grpc-engine differential lint vulncheck fuzz clean install packages
 build:
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w $(variables)' -o $(BINARY) .
 
@@ -43,6 +43,7 @@ test:
 	go test $(race) ./...
 	cd e2e && go test $(race) -count=1 -skip '$(endurance)' $$(go list ./... | grep -v '/foreign$$')
 	cd e2e && go test $(race) -count=1 -run '$(peers)' ./foreign
+	cd e2e/critest && CGO_ENABLED=0 go test -count=1 -skip '^TestCritest$$' ./...
 	cd bench && go test $(race) ./...
 
 # The end-to-end tests that take long: clients, registries and runtimes that flood, restarts
@@ -57,12 +58,24 @@ test-peers:
 	e2e/install-components
 	cd e2e && go test -count=1 -timeout 20m -skip '$(peers)' ./foreign
 
+# A containerd of today, for the tests that run on it instead of Debian's or beside it.
+containerd_2 = $(CURDIR)/bin/containerd-2
+containerd-2:
+	GOBIN=$(containerd_2) go install github.com/containerd/containerd/v2/cmd/{containerd,containerd-shim-runc-v2,ctr}@$(CONTAINERD_2)
+
 # The end-to-end tests again, on a containerd of today instead of Debian's, but for what
 # has no part of its own in it.
-test-containerd-2:
+test-containerd-2: containerd-2
 	e2e/install-components
-	GOBIN=$(CURDIR)/bin/containerd-2 go install github.com/containerd/containerd/v2/cmd/{containerd,containerd-shim-runc-v2,ctr}@$(CONTAINERD_2)
-	cd e2e && PATH=$(CURDIR)/bin/containerd-2:$$PATH go test $(race) -count=1 -skip '$(without_containerd)' .
+	cd e2e && PATH=$(containerd_2):$$PATH go test $(race) -count=1 -skip '$(without_containerd)' .
+
+# The CRI conformance suite on containerd 1.6 (Debian's) and 2.4, each directly, through a
+# shim that rewrites nothing (unchanged), and with every image under another name (renamed):
+# the same specs must pass, fail and be skipped. CRITEST selects runs, 2.4/renamed: what a
+# run is compared with, the direct one, runs too.
+test-critest: containerd-2
+	e2e/install-components
+	cd e2e/critest && CONTAINERD_2_BIN=$(containerd_2) CGO_ENABLED=0 go test -count=1 -timeout 60m -v -run '^TestCritest$$/$(CRITEST)' .
 
 # The end-to-end tests again, through the engine that is not the default, but for what
 # no engine has a part in, registries' faults, packages, the doctor, and what runs on both.
@@ -90,6 +103,8 @@ lint:
 	go tool staticcheck ./...
 	cd e2e && go vet ./...
 	cd e2e && go tool -modfile=../go.mod staticcheck ./...
+	cd e2e/critest && go vet ./...
+	cd e2e/critest && go tool -modfile=../../go.mod staticcheck ./...
 	cd bench && go vet ./...
 	cd bench && go tool -modfile=../go.mod staticcheck ./...
 
@@ -97,9 +112,9 @@ lint:
 # can't be had is only said.
 VULNDB ?= https://vuln.go.dev
 vulncheck:
-	@for module in . e2e bench; do \
+	@for module in . e2e e2e/critest bench; do \
 	  status=0; \
-	  said=$$(cd $$module && go tool -modfile=$(CURDIR)/packaging/tools/go.mod govulncheck -db $(VULNDB) ./... 2>&1) || status=$$?; \
+	  said=$$(cd $$module && go tool -modfile=$(CURDIR)/packaging/tools/go.mod govulncheck -tags tools -db $(VULNDB) ./... 2>&1) || status=$$?; \
 	  echo "$$module: $$said"; \
 	  [[ $$status == 0 || $$said == *'fetching vulnerabilities'* ]] || exit 1; \
 	done

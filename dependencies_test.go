@@ -21,7 +21,7 @@ func TestDependenciesAreListed(t *testing.T) {
 		file, rows, _ := strings.Cut(section, "\n")
 		sections[file] = rows
 	}
-	for _, file := range []string{"go.mod", "e2e/go.mod", "bench/go.mod", "packaging/tools/go.mod", "e2e/foreign/tools/go.mod"} {
+	for _, file := range []string{"go.mod", "e2e/go.mod", "e2e/critest/go.mod", "bench/go.mod", "packaging/tools/go.mod", "e2e/foreign/tools/go.mod"} {
 		wanted := directRequirements(t, file)
 		for _, row := range regexp.MustCompile(`(?m)^\| (\S+) \|(.*\S.*\|){4}$`).FindAllStringSubmatch(sections[file], -1) {
 			module := row[1]
