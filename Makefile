@@ -68,6 +68,7 @@ containerd-2:
 test-containerd-2: containerd-2
 	e2e/install-components
 	cd e2e && PATH=$(containerd_2):$$PATH go test $(race) -count=1 -skip '$(without_containerd)' .
+	cd e2e/critest && PATH=$(containerd_2):$$PATH CGO_ENABLED=0 go test -count=1 -run '^TestCrictl$$' .
 
 # The CRI conformance suite on containerd 1.6 (Debian's) and 2.4, each directly, through a
 # shim that rewrites nothing (unchanged), and with every image under another name (renamed):

@@ -1,6 +1,6 @@
-// Package critest runs the CRI conformance suite (critest of sigs.k8s.io/cri-tools)
-// directly on containerd and through the shim, and compares what it reports. `make
-// test-critest` runs the suite, `make test` runs everything else.
+// Package critest runs the CRI conformance suite (critest) and crictl, both of
+// sigs.k8s.io/cri-tools, directly on containerd and through the shim, and compares what
+// they report. `make test-critest` runs the suite, `make test` runs everything else.
 package critest
 
 import (
@@ -53,7 +53,7 @@ func inFolder(run func() int) (code int, err error) {
 }
 
 // programs are those that the tests run.
-type programs struct{ Shim, Stub, Critest string }
+type programs struct{ Shim, Stub, Critest, Crictl string }
 
 // build builds the programs. What is compiled is cached by Go.
 func build(t *testing.T) programs {
@@ -67,9 +67,10 @@ func build(t *testing.T) programs {
 	if err != nil {
 		t.Fatal(err)
 	}
-	built := programs{shim, filepath.Join(folder, "stub"), filepath.Join(folder, "critest")}
+	built := programs{shim, filepath.Join(folder, "stub"), filepath.Join(folder, "critest"), filepath.Join(folder, "crictl")}
 	for _, arguments := range [][]string{
 		{"build", "-buildvcs=false", "-o", built.Stub, "./stub"},
+		{"build", "-buildvcs=false", "-o", built.Crictl, "sigs.k8s.io/cri-tools/cmd/crictl"},
 		{"test", "-c", "-o", built.Critest, "sigs.k8s.io/cri-tools/cmd/critest"},
 	} {
 		cmd := exec.CommandContext(ctx, "go", arguments...)
