@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -34,39 +36,45 @@ var (
 // bench is one run.
 type bench struct {
 	size       size
+	only       *regexp.Regexp // the workloads
 	machine    machine
 	folder     string // of everything that runs
 	output     io.Writer
 	registry   *registry
-	runtime    *process
-	socket     string // the runtime's
+	runtimes   []*process
 	contenders []*contender
 	instances  map[*contender]*instance
 	tables     []*table
 	figures    map[*contender]*figures
 }
 
-// runBench measures everything and returns it.
-func runBench(ctx context.Context, size size, output io.Writer) (result *results, err error) {
+// runBench measures all workloads that are selected and, where these are all, everything
+// else, and returns it.
+func runBench(ctx context.Context, size size, only *regexp.Regexp, output io.Writer) (result *results, err error) {
 	folder, err := os.MkdirTemp("", "image-cri-shim-bench-")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
-	b := &bench{size: size, machine: thisMachine(), folder: folder, output: output, instances: map[*contender]*instance{}, figures: map[*contender]*figures{}}
+	b := &bench{size: size, only: only, machine: thisMachine(), folder: folder, output: output, instances: map[*contender]*instance{}, figures: map[*contender]*figures{}}
 	defer b.stop()
 	begun := time.Now()
 	for _, part := range []struct {
-		name string
-		run  func(context.Context) error
+		name     string
+		run      func(context.Context) error
+		programs bool // it measures the programs, not a workload
 	}{
-		{"build and start", b.startWorld},
-		{"starts and idle memory", b.measureStart},
-		{"start the contenders", b.startContenders},
-		{"rounds", b.playRounds},
-		{"allocations", b.measureAllocations},
-		{"many calls, many connections, large messages", b.measureEndurance},
+		{name: "build and start", run: b.startWorld},
+		{name: "starts and idle memory", run: b.measureStart, programs: true},
+		{name: "start the contenders", run: b.startContenders},
+		{name: "rounds", run: b.playRounds},
+		{name: "opaque twins", run: b.measureTwins},
+		{name: "allocations", run: b.measureAllocations, programs: true},
+		{name: "many calls, many connections, large messages", run: b.measureEndurance, programs: true},
 	} {
+		if part.programs && only.String() != "" {
+			continue
+		}
 		b.log("%s", part.name)
 		if err := part.run(ctx); err != nil {
 			return nil, fmt.Errorf("%s: %w", part.name, err)
@@ -91,26 +99,42 @@ func (b *bench) startWorld(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	b.socket = filepath.Join(b.folder, "runtime.sock")
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	b.runtime, err = startProcess(filepath.Join(b.folder, "runtime.log"), nil, []string{itself, "contender", "runtime", b.socket, b.registry.host})
-	if err != nil {
-		return fmt.Errorf("start the runtime: %w", err)
+	for _, role := range []string{"runtime", namingRuntime} {
+		probe := &instance{socket: b.socket(role)}
+		runtime, err := startProcess(filepath.Join(b.folder, role+".log"), nil, []string{itself, "contender", role, probe.socket, b.registry.host})
+		if err != nil {
+			return fmt.Errorf("start the %s: %w", role, err)
+		}
+		b.runtimes = append(b.runtimes, runtime)
+		if err := runtime.waitUntil(ctx, func() error { return probe.answers(ctx) }); err != nil {
+			return fmt.Errorf("start the %s: %w", role, err)
+		}
 	}
-	probe := &instance{socket: b.socket}
-	return b.runtime.waitUntil(ctx, func() error { return probe.answers(ctx) })
+	return nil
+}
+
+// socket is that of a runtime.
+func (b *bench) socket(role string) string { return filepath.Join(b.folder, role+".sock") }
+
+// behind is the socket of the runtime that a contender stands in front of.
+func (b *bench) behind(c *contender) string {
+	if c.names {
+		return b.socket(namingRuntime)
+	}
+	return b.socket("runtime")
 }
 
 // startContenders starts those that stay for all rounds.
 func (b *bench) startContenders(ctx context.Context) error {
-	b.tables = newTables(b.contenders)
+	b.tables = newTables(b.contenders, b.only)
 	for _, c := range b.contenders {
 		if c.missing != "" {
 			b.log("%s: %s", c.name, c.missing)
 			continue
 		}
-		i, err := c.start(ctx, b.folderOf(c, "rounds"), b.socket, c.command)
+		i, err := c.start(ctx, b.folderOf(c, "rounds"), b.behind(c), c.command)
 		if err != nil {
 			return err
 		}
@@ -132,21 +156,48 @@ func (b *bench) playRounds(ctx context.Context) error {
 	return nil
 }
 
-// teach pulls what the registry has through a shim, so that it knows the names.
+// teach pulls what the registry has through a shim, so that the names are there.
 func (b *bench) teach(ctx context.Context, i *instance) error {
 	if !i.contender.restores {
 		return nil
 	}
 	for n := range served {
-		request := encode(&runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: userName(n)}})
-		response, err := proxytest.Invoke(ctx, i.clients[0], imageService+"PullImage", request)
-		if err != nil {
-			return fmt.Errorf("pull %s: %w", userName(n), err)
+		if err := b.pull(ctx, i, n); err != nil {
+			return err
 		}
-		pulled := &runtimeapi.PullImageResponse{}
-		if err := proto.Unmarshal(response, pulled); err != nil || pulled.ImageRef != imageID(n) {
-			return fmt.Errorf("pulled %s as %q, want %s", userName(n), pulled.ImageRef, imageID(n))
-		}
+	}
+	if i.contender.names {
+		return b.checkNames(ctx)
+	}
+	return nil
+}
+
+func (b *bench) pull(ctx context.Context, i *instance, n int) error {
+	request := encode(&runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: userName(n)}})
+	response, err := proxytest.Invoke(ctx, i.clients[0], imageService+"PullImage", request)
+	if err != nil {
+		return fmt.Errorf("pull %s: %w", userName(n), err)
+	}
+	pulled := &runtimeapi.PullImageResponse{}
+	if err := proto.Unmarshal(response, pulled); err != nil || pulled.ImageRef != imageID(n) {
+		return fmt.Errorf("pulled %s as %q, want %s", userName(n), pulled.ImageRef, imageID(n))
+	}
+	return nil
+}
+
+// checkNames checks that the runtime that keeps names has the users' names alone.
+func (b *bench) checkNames(ctx context.Context) error {
+	client, err := proxytest.Dial(b.socket(namingRuntime))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = client.Close() }()
+	response, err := proxytest.Invoke(ctx, client, imageService+"ListImages", nil)
+	if err != nil {
+		return err
+	}
+	if bytes.Contains(response, []byte(b.registry.host)) || !bytes.Contains(response, []byte(userName(0))) {
+		return errors.New("the shim has not given the images the users' names in the runtime")
 	}
 	return nil
 }
@@ -165,8 +216,8 @@ func (b *bench) stop() {
 	for _, i := range b.instances {
 		i.stop()
 	}
-	if b.runtime != nil {
-		b.runtime.stop()
+	for _, runtime := range b.runtimes {
+		runtime.stop()
 	}
 	if b.registry != nil {
 		b.registry.stop()

@@ -39,6 +39,9 @@ type contender struct {
 	instrumented func(i *instance) ([]string, error)
 	// restores says that it knows the users' names of what the registry served.
 	restores bool
+	// names says that it has the runtime keep these names, and stands in front of one that
+	// can.
+	names bool
 }
 
 // foreign tells a contender whose faults are no faults of this project.

@@ -10,8 +10,15 @@ import (
 	"strings"
 )
 
-// engines are the shim's, as its configuration names them.
-var engines = []string{"frames", "grpc"}
+// shims are the shim's contenders: the default first.
+var shims = []struct {
+	name, configuration string
+	names               bool // see [contender]
+}{
+	{name: "shim, frames", configuration: "engine: frames\n", names: true},
+	{name: "shim, ledger", configuration: "engine: frames\nnames: ledger\n"},
+	{name: "shim, grpc", configuration: "engine: grpc\n", names: true},
+}
 
 // contenders returns all there are, the direct way first and the relay second.
 // The shim is built into folder.
@@ -31,17 +38,9 @@ func contenders(ctx context.Context, folder, registry string) ([]*contender, err
 	if err != nil {
 		return nil, err
 	}
-	for _, engine := range engines {
-		c := &contender{name: "shim, " + engine, binary: shim, restores: true}
-		line, known := "engine: "+engine+"\n", knows(ctx, shim, folder, engine)
-		switch {
-		case known:
-		case engine == "grpc":
-			line = "" // the only one of a build that has no choice
-		default:
-			c.missing = "not in this build"
-		}
-		c.command, c.instrumented = shimCommand(shim, registry, line), shimCommand(instrumented, registry, line)
+	for _, of := range shims {
+		c := &contender{name: of.name, binary: shim, restores: true, names: of.names}
+		c.command, c.instrumented = shimCommand(shim, registry, of.configuration), shimCommand(instrumented, registry, of.configuration)
 		all = append(all, c)
 	}
 	all = append(all, ours("grpc-proxy"))
@@ -65,17 +64,6 @@ func shimCommand(binary, registry, more string) func(*instance) ([]string, error
 			i.socket, i.runtime, filepath.Join(i.folder, "state"), registry, more)
 		return []string{binary, "--file", file}, os.WriteFile(file, []byte(configuration), 0o600)
 	}
-}
-
-// knows tells whether the shim accepts an engine.
-func knows(ctx context.Context, shim, folder, engine string) bool {
-	file := filepath.Join(folder, "engine.yaml")
-	configuration := fmt.Sprintf("shim: /run/shim.sock\ncri: /run/runtime.sock\nimage: %s\nengine: %s\n", folder, engine)
-	if os.WriteFile(file, []byte(configuration), 0o600) != nil {
-		return false
-	}
-	output, err := exec.CommandContext(ctx, shim, "--file", file, "check").CombinedOutput()
-	return err == nil || !strings.Contains(string(output), "engine")
 }
 
 // buildShim builds the shim as its Makefile does, and once more with a package

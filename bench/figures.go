@@ -41,7 +41,7 @@ func (b *bench) measureStart(ctx context.Context) error {
 			if c.command == nil || c.missing != "" {
 				continue
 			}
-			i, err := c.start(ctx, b.folderOf(c, "start"), b.socket, c.command)
+			i, err := c.start(ctx, b.folderOf(c, "start"), b.behind(c), c.command)
 			if err != nil && c.foreign() && ctx.Err() == nil {
 				c.missing = b.clean(err)
 				continue
@@ -92,7 +92,7 @@ func (b *bench) measureAllocations(ctx context.Context) error {
 func (b *bench) countAllocations(ctx context.Context, c *contender) error {
 	folder := b.folderOf(c, "allocations")
 	socket := filepath.Join(folder, "allocations.sock")
-	i, err := c.start(ctx, folder, b.socket, c.instrumented, allocations.Variable+"="+socket)
+	i, err := c.start(ctx, folder, b.behind(c), c.instrumented, allocations.Variable+"="+socket)
 	if err != nil {
 		return err
 	}

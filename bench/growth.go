@@ -37,7 +37,7 @@ func (b *bench) measureEndurance(ctx context.Context) error {
 
 // fresh gives a new process of a contender to use, and ends it.
 func (b *bench) fresh(ctx context.Context, c *contender, purpose string, use func(*instance) error) error {
-	i, err := c.start(ctx, b.folderOf(c, purpose), b.socket, c.command)
+	i, err := c.start(ctx, b.folderOf(c, purpose), b.behind(c), c.command)
 	if err != nil {
 		return err
 	}

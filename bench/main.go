@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"syscall"
 )
 
@@ -37,6 +38,7 @@ func run(ctx context.Context, arguments []string, output io.Writer) error {
 	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	short := flags.Bool("quick", false, "a minute to see that all works; too short to judge by")
+	only := flags.String("only", "", "only workloads whose names match `REGEXP`, and only their times; nothing is written")
 	folder := flags.String("results", "", "write the results into this `folder` (default results, of a quick run results/quick)")
 	if err := flags.Parse(arguments); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -49,9 +51,17 @@ func run(ctx context.Context, arguments []string, output io.Writer) error {
 		size, into = quick, filepath.Join("results", "quick")
 	}
 	into = cmp.Or(*folder, into)
-	r, err := runBench(ctx, size, output)
+	selected, err := regexp.Compile(*only)
+	if err != nil {
+		return fmt.Errorf("--only: %w", err)
+	}
+	r, err := runBench(ctx, size, selected, output)
 	if err != nil {
 		return err
+	}
+	if *only != "" {
+		_, err := output.Write(r.markdown())
+		return errors.Join(err, r.failure())
 	}
 	if err := r.write(into); err != nil {
 		return err

@@ -178,13 +178,13 @@ func sandboxStatus(i int) *runtimeapi.PodSandboxStatus {
 	}
 }
 
-func event(i int, registry string) *runtimeapi.ContainerEventResponse {
+func event(i int, status *runtimeapi.ContainerStatus) *runtimeapi.ContainerEventResponse {
 	return &runtimeapi.ContainerEventResponse{
 		ContainerId:        containerID(i),
 		ContainerEventType: runtimeapi.ContainerEventType_CONTAINER_STARTED_EVENT,
 		CreatedAt:          started + int64(i),
 		PodSandboxStatus:   sandboxStatus(i),
-		ContainersStatuses: []*runtimeapi.ContainerStatus{containerStatus(i, registry)},
+		ContainersStatuses: []*runtimeapi.ContainerStatus{status},
 	}
 }
 

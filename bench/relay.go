@@ -57,6 +57,9 @@ func transparent(listener net.Listener, runtime string) error {
 	return grpcproxy.NewProxy(connection, grpc.MaxRecvMsgSize(unlimited), grpc.MaxSendMsgSize(unlimited)).Serve(listener)
 }
 
+// namingRuntime is the role of a runtime that keeps names as containerd does.
+const namingRuntime = "naming-runtime"
+
 // contend is this program as one of its contenders, or as the runtime behind
 // them, until it is ended.
 func contend(ctx context.Context, arguments []string) error {
@@ -64,8 +67,8 @@ func contend(ctx context.Context, arguments []string) error {
 		return errors.New("a contender wants its role, its socket and what stands behind it")
 	}
 	role, socket, behind := arguments[0], arguments[1], arguments[2]
-	if role == "runtime" {
-		return serveRuntime(ctx, socket, behind)
+	if role == "runtime" || role == namingRuntime {
+		return serveRuntime(ctx, socket, behind, role == namingRuntime)
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", socket)
 	if err != nil {

@@ -97,7 +97,7 @@ func (r *results) writeTable(s *sheet, t *table) {
 		s.row(cells...)
 	}
 	fmt.Fprintln(s)
-	s.header("contender", "a second", "of direct", "of the relay", "CPU s per 10,000 calls", "peak MiB", "objects per call", "KiB per call")
+	s.header("contender", "a second", "of direct", "of the relay", "CPU s per 10,000 calls", "peak MiB", "objects per call", "KiB per call", "p50 to an opaque call")
 	for _, o := range t.Outcomes {
 		if len(o.Slices) > 0 {
 			s.row(append([]string{o.Contender}, r.effort(t, o)...)...)
@@ -122,7 +122,7 @@ func (r *results) effort(t *table, o *outcome) []string {
 		over(o.Slices, func(s slice) float64 { return s.PerSecond }).String(),
 		against("direct", o.Contender, t.throughput(o.Contender, "direct")),
 		against("relay", o.Contender, t.throughput(o.Contender, "relay")),
-		"-", "-", "-", "-",
+		"-", "-", "-", "-", o.Twin.String(),
 	}
 	if o.Contender != "direct" {
 		cells[3] = over(o.Slices, func(s slice) float64 { return s.CPU }).String()

@@ -72,7 +72,11 @@ func (b *bench) results(took time.Duration) *results {
 		Tables:  b.tables,
 	}
 	for _, c := range b.contenders {
-		r.Programs = append(r.Programs, b.figures[c])
+		f := b.figures[c]
+		if f == nil {
+			f = &figures{Contender: c.name, Foreign: c.foreign(), Missing: c.missing}
+		}
+		r.Programs = append(r.Programs, f)
 	}
 	r.Targets = verdicts(r)
 	return r

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"time"
 )
 
@@ -23,6 +24,7 @@ type outcome struct {
 	Contender string  `json:"contender"`
 	Failed    string  `json:"failed,omitempty"` // why it was not tried in later rounds
 	Slices    []slice `json:"slices"`
+	Twin      spread  `json:"p50ToOpaqueTwin"` // where the workload has one
 }
 
 // table is one workload's outcomes, in the order of the contenders.
@@ -31,9 +33,12 @@ type table struct {
 	Outcomes []*outcome `json:"outcomes"`
 }
 
-func newTables(contenders []*contender) []*table {
+func newTables(contenders []*contender, only *regexp.Regexp) []*table {
 	var tables []*table
 	for _, w := range workloads {
+		if !only.MatchString(w.Name) {
+			continue
+		}
 		t := &table{workload: w}
 		for _, c := range contenders {
 			o := &outcome{Contender: c.name}

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -25,22 +27,43 @@ const (
 // say how many bytes the answer shall have at least.
 const bytesLabel = "bench/bytes"
 
+// opaqueVersion is a version of CRI that nobody knows. The runtime answers its methods as
+// those of v1, and whatever stands in front of it has no reason to look at their messages.
+const opaqueVersion = "runtime.v0"
+
+// opaque returns the opaque twin of a method of CRI v1.
+func opaque(method string) string {
+	return strings.Replace(method, "/runtime.v1.", "/"+opaqueVersion+".", 1)
+}
+
 // store is a container runtime that has everything and does nothing. Its answers
 // are encoded before they are asked for, so that what stands in front of it
 // weighs as much as possible.
 type store struct {
 	registry   string
-	containers map[int][]byte // the answers to ListContainers, by their least size
-	mutex      sync.Mutex     // of containers
-	byName     map[string]int // the images, by ID and stored name
-	statuses   [][]byte       // the answers to ImageStatus
+	remote     map[string]int     // the images that can be pulled, by name
+	answers    map[string][]byte  // by method, where the request does not matter
+	podStatus  map[string][]byte  // the answers to PodSandboxStatus, by ID
+	mutex      sync.RWMutex       // of the fields below
+	containers map[int][]byte     // the answers to ListContainers, by their least size
+	records    map[string]*record // the names of images, as containerd keeps them
+	statuses   [][]byte           // the answers to ImageStatus, by image
+	list       []byte             // the answer to ListImages; nil after a change
+	status     map[string][]byte  // the answers to ContainerStatus, by ID
+	started    [][]byte           // the events
 }
 
-// serveRuntime serves the store on a socket until ctx is done.
-func serveRuntime(ctx context.Context, socket, registry string) error {
+// serveRuntime serves a store on a socket until ctx is done. One that keeps names does so
+// as containerd does, and has none of the registry's images before they are pulled.
+func serveRuntime(ctx context.Context, socket, registry string, keepsNames bool) error {
 	runtime := proxytest.NewRuntime(socket)
-	if err := newStore(registry).register(runtime); err != nil {
+	s, err := newStore(registry, keepsNames)
+	if err != nil {
 		return err
+	}
+	s.register(runtime)
+	if keepsNames {
+		s.registerNames(runtime)
 	}
 	if err := runtime.Start(); err != nil {
 		return err
@@ -49,37 +72,42 @@ func serveRuntime(ctx context.Context, socket, registry string) error {
 	return runtime.Stop()
 }
 
-func newStore(registry string) *store {
-	return &store{registry: registry, containers: map[int][]byte{}, byName: map[string]int{}}
+// newStore makes a store with all images, or with those alone that are not the
+// registry's.
+func newStore(registry string, withoutRegistrys bool) (*store, error) {
+	s := &store{
+		registry:   registry,
+		remote:     map[string]int{},
+		answers:    map[string][]byte{},
+		podStatus:  map[string][]byte{},
+		containers: map[int][]byte{},
+		records:    map[string]*record{},
+		statuses:   make([][]byte, images),
+		status:     map[string][]byte{},
+		started:    make([][]byte, pods),
+	}
+	for i := range images {
+		s.remote[storedName(i, registry)] = i
+		if i >= served || !withoutRegistrys {
+			s.addNames(i)
+		}
+		if err := s.refresh(i); err != nil {
+			return nil, err
+		}
+	}
+	return s, s.encodeConstants()
 }
 
-func (s *store) register(runtime *proxytest.Runtime) error {
+// encodeConstants encodes the answers that never change.
+func (s *store) encodeConstants() (err error) {
 	version := &runtimeapi.VersionResponse{Version: "0.1.0", RuntimeName: "containerd", RuntimeVersion: "v2.4.2", RuntimeApiVersion: "v1"}
 	health := &runtimeapi.StatusResponse{Status: &runtimeapi.RuntimeStatus{Conditions: []*runtimeapi.RuntimeCondition{
 		{Type: "RuntimeReady", Status: true}, {Type: "NetworkReady", Status: true}, {Type: "ContainerdHasNoDeprecationWarnings", Status: true},
 	}}}
-	list, sandboxes := &runtimeapi.ListImagesResponse{}, &runtimeapi.ListPodSandboxResponse{}
-	for i := range images {
-		entry := image(i, s.registry)
-		list.Images = append(list.Images, entry)
-		s.byName[entry.Id], s.byName[entry.RepoTags[0]], s.byName[entry.RepoDigests[0]] = i, i, i
-		encoded, err := proto.Marshal(&runtimeapi.ImageStatusResponse{Image: entry})
-		if err != nil {
-			return err
-		}
-		s.statuses = append(s.statuses, encoded)
-	}
-	podStatus, containerStatuses, started := map[string][]byte{}, map[string][]byte{}, make([][]byte, pods)
+	sandboxes := &runtimeapi.ListPodSandboxResponse{}
 	for i := range pods {
 		sandboxes.Items = append(sandboxes.Items, sandbox(i))
-		var err error
-		if podStatus[sandboxID(i)], err = proto.Marshal(&runtimeapi.PodSandboxStatusResponse{Status: sandboxStatus(i)}); err != nil {
-			return err
-		}
-		if containerStatuses[containerID(i)], err = proto.Marshal(&runtimeapi.ContainerStatusResponse{Status: containerStatus(i, s.registry)}); err != nil {
-			return err
-		}
-		if started[i], err = proto.Marshal(event(i, s.registry)); err != nil {
+		if s.podStatus[sandboxID(i)], err = proto.Marshal(&runtimeapi.PodSandboxStatusResponse{Status: sandboxStatus(i)}); err != nil {
 			return err
 		}
 	}
@@ -88,27 +116,36 @@ func (s *store) register(runtime *proxytest.Runtime) error {
 		runtimeService + "Status":          health,
 		runtimeService + "ListPodSandbox":  sandboxes,
 		runtimeService + "CreateContainer": &runtimeapi.CreateContainerResponse{ContainerId: containerID(pods)},
-		imageService + "ListImages":        list,
 	} {
-		encoded, err := proto.Marshal(response)
-		if err != nil {
+		if s.answers[method], err = proto.Marshal(response); err != nil {
 			return err
 		}
-		runtime.Handle(method, answer(func([]byte) ([]byte, error) { return encoded, nil }))
 	}
-	runtime.Handle(runtimeService+"ListContainers", answer(s.listContainers))
-	runtime.Handle(runtimeService+"PodSandboxStatus", answer(func(request []byte) ([]byte, error) {
-		decoded := &runtimeapi.PodSandboxStatusRequest{}
-		return lookUp(podStatus, request, decoded, decoded.GetPodSandboxId)
-	}))
-	runtime.Handle(runtimeService+"ContainerStatus", answer(func(request []byte) ([]byte, error) {
-		decoded := &runtimeapi.ContainerStatusRequest{}
-		return lookUp(containerStatuses, request, decoded, decoded.GetContainerId)
-	}))
-	runtime.Handle(runtimeService+"GetContainerEvents", sendEvents(started))
-	runtime.Handle(imageService+"ImageStatus", answer(s.imageStatus))
-	runtime.Handle(imageService+"PullImage", answer(s.pullImage))
 	return nil
+}
+
+// register registers the methods of CRI, and their opaque twins.
+func (s *store) register(runtime *proxytest.Runtime) {
+	handle := func(method string, handler proxytest.Handler) {
+		runtime.Handle(method, handler)
+		runtime.Handle(opaque(method), handler)
+	}
+	for method, encoded := range s.answers {
+		handle(method, answer(func([]byte) ([]byte, error) { return encoded, nil }))
+	}
+	handle(runtimeService+"ListContainers", answer(s.listContainers))
+	handle(runtimeService+"PodSandboxStatus", answer(func(request []byte) ([]byte, error) {
+		decoded := &runtimeapi.PodSandboxStatusRequest{}
+		return s.lookUp(s.podStatus, request, decoded, decoded.GetPodSandboxId)
+	}))
+	handle(runtimeService+"ContainerStatus", answer(func(request []byte) ([]byte, error) {
+		decoded := &runtimeapi.ContainerStatusRequest{}
+		return s.lookUp(s.status, request, decoded, decoded.GetContainerId)
+	}))
+	handle(runtimeService+"GetContainerEvents", s.sendEvents)
+	handle(imageService+"ListImages", answer(s.listImages))
+	handle(imageService+"ImageStatus", answer(s.imageStatus))
+	handle(imageService+"PullImage", answer(s.pullImage))
 }
 
 // answer makes a handler of what answers one message with another.
@@ -127,11 +164,13 @@ func answer(respond func(request []byte) ([]byte, error)) proxytest.Handler {
 }
 
 // lookUp decodes a request and returns what there is under the ID in it.
-func lookUp(answers map[string][]byte, request []byte, decoded proto.Message, id func() string) ([]byte, error) {
+func (s *store) lookUp(answers map[string][]byte, request []byte, decoded proto.Message, id func() string) ([]byte, error) {
 	if err := proto.Unmarshal(request, decoded); err != nil {
 		return nil, err
 	}
+	s.mutex.RLock()
 	response, ok := answers[id()]
+	s.mutex.RUnlock()
 	if !ok {
 		return nil, status.Errorf(codes.NotFound, "nothing has the ID %q", id())
 	}
@@ -169,11 +208,31 @@ func (s *store) imageStatus(request []byte) ([]byte, error) {
 	if err := proto.Unmarshal(request, decoded); err != nil {
 		return nil, err
 	}
-	i, ok := s.byName[decoded.GetImage().GetImage()]
+	s.mutex.RLock()
+	defer s.mutex.RUnlock()
+	named, ok := s.records[decoded.GetImage().GetImage()]
 	if !ok {
 		return nil, nil
 	}
-	return s.statuses[i], nil
+	return s.statuses[named.image], nil
+}
+
+func (s *store) listImages([]byte) ([]byte, error) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if s.list == nil {
+		for i := range images {
+			if _, ok := s.records[imageID(i)]; !ok {
+				continue
+			}
+			encoded, err := proto.Marshal(&runtimeapi.ListImagesResponse{Images: []*runtimeapi.Image{s.image(i)}})
+			if err != nil {
+				return nil, err
+			}
+			s.list = append(s.list, encoded...)
+		}
+	}
+	return s.list, nil
 }
 
 func (s *store) pullImage(request []byte) ([]byte, error) {
@@ -181,24 +240,32 @@ func (s *store) pullImage(request []byte) ([]byte, error) {
 	if err := proto.Unmarshal(request, decoded); err != nil {
 		return nil, err
 	}
-	i, ok := s.byName[decoded.GetImage().GetImage()]
+	i, ok := s.remote[decoded.GetImage().GetImage()]
 	if !ok {
 		return nil, status.Errorf(codes.NotFound, "no registry has %q", decoded.GetImage().GetImage())
+	}
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if s.addNames(i) {
+		if err := s.refresh(i); err != nil {
+			return nil, err
+		}
 	}
 	return proto.Marshal(&runtimeapi.PullImageResponse{ImageRef: imageID(i)})
 }
 
 // sendEvents streams events as fast as they are taken, then ends.
-func sendEvents(messages [][]byte) proxytest.Handler {
-	return func(stream grpc.ServerStream) error {
-		if _, err := proxytest.Receive(stream); err != nil {
-			return fmt.Errorf("the request for events: %w", err)
-		}
-		for i := range events {
-			if err := proxytest.Send(stream, messages[i%len(messages)]); err != nil {
-				return err
-			}
-		}
-		return nil
+func (s *store) sendEvents(stream grpc.ServerStream) error {
+	if _, err := proxytest.Receive(stream); err != nil {
+		return fmt.Errorf("the request for events: %w", err)
 	}
+	s.mutex.RLock()
+	messages := slices.Clone(s.started)
+	s.mutex.RUnlock()
+	for i := range events {
+		if err := proxytest.Send(stream, messages[i%len(messages)]); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -16,11 +16,16 @@ import (
 const testRegistry = "127.0.0.1:5000"
 
 // dialStore serves the store and returns a client.
-func dialStore(t *testing.T) *grpc.ClientConn {
+func dialStore(t *testing.T, keepsNames bool) *grpc.ClientConn {
 	t.Helper()
 	runtime := proxytest.NewRuntime(filepath.Join(t.TempDir(), "runtime.sock"))
-	if err := newStore(testRegistry).register(runtime); err != nil {
+	s, err := newStore(testRegistry, keepsNames)
+	if err != nil {
 		t.Fatal(err)
+	}
+	s.register(runtime)
+	if keepsNames {
+		s.registerNames(runtime)
 	}
 	if err := runtime.Start(); err != nil {
 		t.Fatal(err)
@@ -41,7 +46,7 @@ func dialStore(t *testing.T) *grpc.ClientConn {
 // The checks of the workloads hold for what the runtime itself answers, and not
 // for just anything.
 func TestWorkloadsAgainstTheRuntime(t *testing.T) {
-	client := dialStore(t)
+	client := dialStore(t, false)
 	for _, w := range workloads {
 		t.Run(w.Name, func(t *testing.T) {
 			for _, s := range w.steps(testRegistry, false) {
@@ -59,8 +64,8 @@ func TestWorkloadsAgainstTheRuntime(t *testing.T) {
 // A runtime without the names that the shim would restore must fail those
 // workloads: a contender that does not restore them would go unnoticed.
 func TestNamesMustBeRestored(t *testing.T) {
-	client := dialStore(t)
-	for _, steps := range []func(string, bool) []step{listImages, ledgerName} {
+	client := dialStore(t, false)
+	for _, steps := range []func(string, bool) []step{listImages, statusOfName, statusOfID} {
 		for _, s := range steps(testRegistry, true) {
 			if _, err := s.call(t.Context(), client); err == nil {
 				t.Errorf("%s: the runtime's own names pass for the users'", s.method)
@@ -78,7 +83,7 @@ func TestMessagesAreRealistic(t *testing.T) {
 		"container status": {containerStatus(0, testRegistry), 1200, 2500},
 		"sandbox":          {sandbox(0), 400, 900},
 		"image":            {image(0, testRegistry), 200, 400},
-		"event":            {event(0, testRegistry), 1800, 4000},
+		"event":            {event(0, containerStatus(0, testRegistry)), 1800, 4000},
 		"create container": {createContainer(0, testRegistry), 3000, 8000},
 	} {
 		if size := proto.Size(test.message); size < test.least || size > test.most {
@@ -88,7 +93,7 @@ func TestMessagesAreRealistic(t *testing.T) {
 }
 
 func TestLargeLists(t *testing.T) {
-	client := dialStore(t)
+	client := dialStore(t, false)
 	large := listStep(big)
 	response, err := proxytest.Invoke(t.Context(), client, large.method, large.request)
 	if err != nil {
@@ -119,7 +124,7 @@ func TestHalfOfTheImagesAreFromTheRegistry(t *testing.T) {
 }
 
 func TestOpenLoopKeepsItsRate(t *testing.T) {
-	client := dialStore(t)
+	client := dialStore(t, false)
 	const calls, rate = 50, 1000
 	l, err := openLoop(t.Context(), []*grpc.ClientConn{client}, []step{versionStep}, rate, calls*time.Second/rate)
 	if err != nil {
@@ -134,7 +139,7 @@ func TestOpenLoopKeepsItsRate(t *testing.T) {
 }
 
 func TestTheFirstErrorEndsALoad(t *testing.T) {
-	client := dialStore(t)
+	client := dialStore(t, false)
 	missing := step{method: runtimeService + "NoSuchMethod"}
 	if _, err := closedLoop(t.Context(), []*grpc.ClientConn{client}, []step{missing}, 4, time.Hour); err == nil {
 		t.Error("a load of failing calls has no error")

@@ -33,7 +33,6 @@ func judge(r *results, p *figures) []verdict {
 	c := p.Contender
 	one, many := r.table("Version, one"), r.table("Version, 32")
 	large, larger := r.table("ListContainers of 8 MiB, one"), r.table("ListContainers of 8 MiB, 4")
-	name, id := r.table("ImageStatus of a ledger"), r.table("ImageStatus of an ID")
 	var all []verdict
 	add := func(what string, measured spread, limit float64, unit string, atLeast bool) {
 		v := verdict{Contender: c, What: what, Measured: measured}
@@ -62,8 +61,13 @@ func judge(r *results, p *figures) []verdict {
 	for _, message := range []string{"8 MiB", "16 MiB"} {
 		add("memory per connection while "+message+" pass over each", p.Passing[message], 1, "MiB", false)
 	}
-	add("ImageStatus of a ledger's name: added p50 to grpc-proxy's pass-through", name.addedRatio(c, "grpc-proxy"), 1, "", false)
-	add("ImageStatus of an ID: added p50 to the relay's", id.addedRatio(c, "relay"), 1.5, "", false)
+	for _, t := range r.Tables {
+		if t.twin {
+			add(t.Name+": p50 to that of an opaque call of its size", t.of(c).Twin, 1.03, "", false)
+		}
+	}
+	pull := r.table("PullImage").added(c, func(s slice) float64 { return s.P50 / 1000 })
+	add("PullImage of what the registry has: added p50", pull, 20, "ms", false)
 	add("idle resident memory", p.Idle, 20, "MiB", false)
 	add("start to first answered call", p.Start, 100, "ms", false)
 	add("binary", spreadOf([]float64{p.Binary}), 30, "MB", false)

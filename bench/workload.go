@@ -65,6 +65,7 @@ type workload struct {
 	Workers int     `json:"callsAtOnce"`              // of an open loop: while it warms up
 	Rate    float64 `json:"callsPerSecond,omitempty"` // of an open loop; 0: the next call follows the last answer
 	share   int     // of the time of a usual slice
+	twin    bool    // it is compared with opaque calls of its size
 	// steps are the calls, over and over. Where the contender restores names they
 	// ask for the users' and expect those.
 	steps func(registry string, restores bool) []step
@@ -126,14 +127,16 @@ var workloads = []workload{
 	{Name: "ListContainers of 110, 16 at once", Workers: 16, share: 1, steps: always(listStep(0))},
 	{Name: "ListContainers of 8 MiB, one at a time", Workers: 1, share: 2, steps: always(listStep(big))},
 	{Name: "ListContainers of 8 MiB, 4 at once", Workers: 4, share: 2, steps: always(listStep(big))},
-	{Name: "ListImages of 200, half of them restored", Workers: 1, share: 1, steps: listImages},
-	{Name: "ImageStatus of a ledger's name", Workers: 1, share: 2, steps: ledgerName},
-	{Name: "ImageStatus of an ID", Workers: 1, share: 2, steps: always(imageStatusStep(imageID(images-1), has(userName(images-1), 100)))},
+	{Name: "ListImages of 200, half of them the registry's", Workers: 1, share: 1, twin: true, steps: listImages},
+	{Name: "ImageStatus of a name", Workers: 1, share: 2, twin: true, steps: statusOfName},
+	{Name: "ImageStatus of an ID", Workers: 1, share: 2, twin: true, steps: statusOfID},
 	{Name: "ImageStatus of an unknown name", Workers: 1, share: 1, steps: always(imageStatusStep("docker.io/library/unknown:1", nothing))},
+	{Name: "ContainerStatus", Workers: 1, share: 2, twin: true, steps: containerStatuses},
 	{Name: "CreateContainer with an ID", Workers: 1, share: 1, steps: createContainers},
-	{Name: "GetContainerEvents, 20,000 events", Workers: 1, share: 2, steps: always(step{
+	{Name: "GetContainerEvents, 20,000 events", Workers: 1, share: 2, twin: true, steps: always(step{
 		method: runtimeService + "GetContainerEvents", stream: true, check: has(containerID((events-1)%pods), 500),
 	})},
+	{Name: "PullImage of what the registry has", Workers: 1, share: 2, steps: pulls},
 	{Name: "kubelet's mix, 4 at once", Workers: 4, share: 2, steps: mix},
 }
 
@@ -148,9 +151,31 @@ func listImages(registry string, restores bool) []step {
 	return []step{{method: imageService + "ListImages", check: has(nameOf(0, registry, restores), images*150)}}
 }
 
-func ledgerName(registry string, restores bool) []step {
+func statusOfName(registry string, restores bool) []step {
 	name := nameOf(served/2, registry, restores)
 	return []step{imageStatusStep(name, has(name, 100))}
+}
+
+func statusOfID(registry string, restores bool) []step {
+	return []step{imageStatusStep(imageID(served/2), has(nameOf(served/2, registry, restores), 100))}
+}
+
+func containerStatuses(registry string, restores bool) []step {
+	return []step{containerStatusStep(0, registry, restores)}
+}
+
+func containerStatusStep(i int, registry string, restores bool) step {
+	return step{
+		method:  runtimeService + "ContainerStatus",
+		request: encode(&runtimeapi.ContainerStatusRequest{ContainerId: containerID(i)}), check: has(nameOf(i, registry, restores), 900),
+	}
+}
+
+// pulls ask for an image that is there already: what is measured is all but the image's
+// own way.
+func pulls(registry string, restores bool) []step {
+	request := &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: nameOf(served/2, registry, restores)}}
+	return []step{{method: imageService + "PullImage", request: encode(request), check: has(imageID(served/2), 64)}}
 }
 
 func createContainers(registry string, _ bool) []step {
@@ -170,10 +195,7 @@ func mix(registry string, restores bool) []step {
 				method:  runtimeService + "PodSandboxStatus",
 				request: encode(&runtimeapi.PodSandboxStatusRequest{PodSandboxId: sandboxID(i)}), check: has(sandboxID(i), 400),
 			},
-			step{
-				method:  runtimeService + "ContainerStatus",
-				request: encode(&runtimeapi.ContainerStatusRequest{ContainerId: containerID(i)}), check: has(nameOf(i, registry, restores), 900),
-			})
+			containerStatusStep(i, registry, restores))
 	}
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(steps), func(a, b int) { steps[a], steps[b] = steps[b], steps[a] })
 	return steps

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// measureTwins compares workloads with calls of their opaque twins: the same requests and
+// answers under a method that nobody has a reason to look at. A worker makes the two in
+// turn, so that both meet the same machine.
+func (b *bench) measureTwins(ctx context.Context) error {
+	for _, t := range b.tables {
+		if !t.twin {
+			continue
+		}
+		ratios := map[*contender][]float64{}
+		for round := range 2 * b.size.rounds {
+			for turn := range b.contenders {
+				c := b.contenders[(turn+round)%len(b.contenders)]
+				i := b.instances[c]
+				if i == nil || t.of(c.name).Failed != "" || c.foreign() {
+					continue
+				}
+				ratio, err := b.compareTwin(ctx, i, t.workload)
+				if err != nil {
+					return fmt.Errorf("%s: %s beside its opaque twin: %w", c.name, t.Name, err)
+				}
+				ratios[c] = append(ratios[c], ratio)
+			}
+		}
+		for c, values := range ratios {
+			t.of(c.name).Twin = spreadOf(values)
+		}
+	}
+	return nil
+}
+
+// compareTwin returns the p50 of a workload to that of its opaque twin.
+func (b *bench) compareTwin(ctx context.Context, i *instance, w workload) (float64, error) {
+	var took [2][]time.Duration
+	steps := w.steps(b.registry.host, i.contender.restores)
+	twins := w.steps(b.registry.host, i.contender.names) // in an opaque call no name is restored
+	duration := time.Duration(w.share) * 2 * b.size.slice
+	for begun, made := time.Now(), 0; made == 0 || time.Since(begun) < duration; made++ {
+		twin := twins[made%len(twins)]
+		twin.method = opaque(twin.method)
+		pair := [2]step{steps[made%len(steps)], twin}
+		for turn := range pair {
+			n := (turn + made) % len(pair) // neither always follows the other
+			asked := time.Now()
+			if _, err := pair[n].call(ctx, i.clients[0]); err != nil {
+				return 0, err
+			}
+			took[n] = append(took[n], time.Since(asked))
+		}
+	}
+	slices.Sort(took[0])
+	slices.Sort(took[1])
+	return float64(percentile(took[0], 50)) / float64(percentile(took[1], 50)), nil
+}
