@@ -84,14 +84,15 @@ func (c *current) interceptors(first *generation) proxy.Interceptors {
 	}
 	pass := make(map[string]proxy.Pass)
 	for method := range first.pass {
-		pass[method] = func(request []byte) (proxy.Restore, bool) { // asks no registry either
-			restore, ok := c.Load().pass[method](request)
-			if restore == nil {
-				return nil, ok
+		pass[method] = func(request []byte) (proxy.Passing, bool) { // asks no registry either
+			passing, ok := c.Load().pass[method](request)
+			if passing.Restore == nil {
+				return proxy.Passing{}, ok
 			}
-			return func(ctx context.Context, response []byte, invoke proxy.Invoke) []byte {
-				return restore(ctx, response, rewrite.Invoke(invoke))
-			}, ok
+			restore := func(ctx context.Context, response []byte, invoke proxy.Invoke) []byte {
+				return passing.Restore(ctx, response, rewrite.Invoke(invoke))
+			}
+			return proxy.Passing{Restore: restore, Unchanged: passing.Unchanged}, ok
 		}
 	}
 	opaque := make(map[string]proxy.Opaque)

@@ -24,26 +24,36 @@ func (e *framesEngine) restoration(pass Pass, o *observed, fields []hpack.Header
 	if !ok {
 		return nil
 	}
-	restore, ok := pass(request)
+	passing, ok := pass(request)
 	if !ok {
 		return nil
 	}
-	if restore == nil {
+	if passing.Restore == nil {
 		return &frames.Restoration{Fields: fields}
 	}
-	restorer := answerRestorer{engine: e, restore: restore, observed: o}
-	return &frames.Restoration{Fields: decodable(fields), Restore: restorer.answer, Skipped: o.skipped}
+	restorer := &answerRestorer{engine: e, passing: passing, observed: o}
+	restoration := &frames.Restoration{Fields: decodable(fields), Restore: restorer.answer, Skipped: o.skipped}
+	if passing.Unchanged != nil {
+		restoration.Unchanged = restorer.unchanged
+	}
+	return restoration
 }
 
 // answerRestorer restores the answer of one call.
 type answerRestorer struct {
 	engine   *framesEngine
-	restore  Restore
+	passing  Passing
 	observed *observed
 }
 
+// unchanged implements the field of [frames.Restoration]. A compressed answer has to be
+// decoded first.
+func (a *answerRestorer) unchanged(beginning []byte) bool {
+	return len(beginning) > prefixLength && beginning[0] == 0 && a.passing.Unchanged(beginning[prefixLength:])
+}
+
 // answer implements [frames.Restorer].
-func (a answerRestorer) answer(ctx context.Context, header []hpack.HeaderField, body []byte, mayBlock bool) (frames.Restored, error) {
+func (a *answerRestorer) answer(ctx context.Context, header []hpack.HeaderField, body []byte, mayBlock bool) (frames.Restored, error) {
 	response, err := decodeOnly(body, header)
 	if encoding := frames.Field(header, "grpc-encoding"); err != nil && !knownEncoding(encoding) {
 		// The runtime was not offered this encoding. What can't be read can't be restored.
@@ -61,7 +71,7 @@ func (a answerRestorer) answer(ctx context.Context, header []hpack.HeaderField, 
 			return nil, frames.ErrWouldBlock
 		}
 	}
-	restored := a.restore(a.observed.context(ctx), response, invoke)
+	restored := a.passing.Restore(a.observed.context(ctx), response, invoke)
 	switch {
 	case asks:
 		return frames.Restored{}, frames.ErrWouldBlock

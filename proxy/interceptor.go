@@ -46,9 +46,19 @@ type Stream func(ctx context.Context, request []byte, invoke Invoke) (forward []
 type Transform func(message []byte) ([]byte, error)
 
 // Pass looks at the request of a unary call. If it reports true, the call is forwarded as
-// it is, and its answer goes through the returned [Restore], or passes as it comes where
-// that is nil. Otherwise the method's [Unary] answers the call. It must not block.
-type Pass func(request []byte) (Restore, bool)
+// it is, and [Passing] says what becomes of its answer. Otherwise the method's [Unary]
+// answers the call. The request is valid until it returns. It must not block.
+type Pass func(request []byte) (Passing, bool)
+
+// Passing is what becomes of the answer to a call that is forwarded as it is.
+type Passing struct {
+	// Restore changes the answer. Where it is nil the answer passes as it comes.
+	Restore Restore
+	// Unchanged, where it is not nil, reports from the first bytes of an answer whether
+	// Restore would leave it as it is. The answer then passes as it comes. It must not
+	// block, and other calls of the client wait for it.
+	Unchanged func(beginning []byte) bool
+}
 
 // Restore changes the answer of a call that was forwarded as it is. It must not modify
 // response, and may return it. Other calls of the client may wait for it, so that it asks

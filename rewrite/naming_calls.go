@@ -25,6 +25,12 @@ func (c call) missingStatus(ctx context.Context, encoded, raw []byte) ([]byte, e
 	return raw, nil
 }
 
+// isUnchangedStatus reports, from the first bytes of an answer to ImageStatus, whether it
+// may pass: the runtime has an image, and has its names.
+func (r *Rewriter) isUnchangedStatus(beginning []byte) bool {
+	return hasImage(beginning) && !r.mayRestore()
+}
+
 // hasImage reports whether an encoded ImageStatusResponse has an image, its first field.
 func hasImage(raw []byte) bool {
 	const imageField = 1<<3 | 2 // number and wire type (runtime/v1/api.proto)

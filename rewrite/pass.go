@@ -8,10 +8,20 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Pass looks at the request of a unary call that kubelet makes all the time. Where it
-// may be forwarded as it is, it returns what restores the names in the answer, which
-// hardly ever asks the runtime anything.
-type Pass func(request []byte) (Restore, bool)
+// Pass looks at the request of a unary call that kubelet makes all the time. It reports
+// whether the call may be forwarded as it is, and what becomes of its answer. The request
+// is valid until it returns.
+type Pass func(request []byte) (Passing, bool)
+
+// Passing is what becomes of the answer to a call that is forwarded as it is.
+type Passing struct {
+	// Restore restores the names in the answer, and hardly ever asks the runtime anything.
+	// Where it is nil the answer passes.
+	Restore Restore
+	// Unchanged, where it is not nil, reports from the first bytes of an answer whether
+	// Restore would leave it as it is.
+	Unchanged func(beginning []byte) bool
+}
 
 // Restore changes an answer of the runtime, and may return it as it is.
 type Restore func(ctx context.Context, response []byte, invoke Invoke) []byte
@@ -21,29 +31,29 @@ type Restore func(ctx context.Context, response []byte, invoke Invoke) []byte
 func (r *Rewriter) Pass() map[string]Pass {
 	table := make(map[string]Pass)
 	for _, version := range versions {
-		add := func(service, method string, pass func(request []byte) (restorer, bool)) {
-			table["/"+version+"."+service+"/"+method] = func(request []byte) (Restore, bool) {
-				restore, ok := pass(request)
-				return func(ctx context.Context, response []byte, invoke Invoke) []byte {
-					c := call{Rewriter: r, runtime: images{version: version, invoke: invoke}}
-					if restored, err := restore(c, ctx, response); err == nil {
-						return restored
+		add := func(service, method string, pass func(request []byte) (passed, bool)) {
+			table["/"+version+"."+service+"/"+method] = func(request []byte) (Passing, bool) {
+				p, ok := pass(request)
+				passing := Passing{Unchanged: p.unchanged}
+				if p.restore != nil {
+					passing.Restore = func(ctx context.Context, response []byte, invoke Invoke) []byte {
+						c := call{Rewriter: r, runtime: images{version: version, invoke: invoke}}
+						if restored, err := p.restore(c, ctx, response); err == nil {
+							return restored
+						}
+						return response
 					}
-					return response
-				}, ok
+				}
+				return passing, ok
 			}
 		}
 		add("ImageService", "ImageStatus", r.passStatus)
 		add("ImageService", "ListImages", passList)
+		add("ImageService", "RemoveImage", r.passRemoval)
+		add("RuntimeService", "CreateContainer", r.passCreation)
 		add("RuntimeService", "ListContainers", passContainerList)
-		add("RuntimeService", "ContainerStatus", when(always, call.restoreContainerStatus))
-		add("RuntimeService", "PodSandboxStatus", when(always, call.restorePodSandboxStatus))
-		table["/"+version+".ImageService/RemoveImage"] = func(request []byte) (Restore, bool) {
-			return nil, r.namesInRuntime() && r.namer.idle() && removesByID(request)
-		}
-		table["/"+version+".RuntimeService/CreateContainer"] = func(request []byte) (Restore, bool) {
-			return nil, r.namer.idle() && r.createsByID(request)
-		}
+		add("RuntimeService", "ContainerStatus", always(call.restoreContainerStatus))
+		add("RuntimeService", "PodSandboxStatus", always(call.restorePodSandboxStatus))
 	}
 	return table
 }
@@ -66,35 +76,54 @@ func (r *Rewriter) Opaque() map[string]func() bool {
 // namesInRuntime reports whether the runtime has the names of all images itself.
 func (r *Rewriter) namesInRuntime() bool { return r.namer.inRuntime() && !r.ledger.hasNames() }
 
-// passStatus lets an ImageStatus pass whose name the runtime should know, or which names
-// an image by its ID.
-func (r *Rewriter) passStatus(request []byte) (restorer, bool) {
-	if r.namesInRuntime() {
-		request = slices.Clone(request) // the relay uses its memory again
-		return func(c call, ctx context.Context, raw []byte) ([]byte, error) {
-			return c.missingStatus(ctx, request, raw)
-		}, true
-	}
-	return call.restoreImageStatus, asksByID(request)
+// passed is what becomes of the answer to a call that passes, see [Passing].
+type passed struct {
+	restore   restorer
+	unchanged func(beginning []byte) bool
 }
 
 // restorer restores the names in an answer.
 type restorer func(call, context.Context, []byte) ([]byte, error)
 
-func when(passes func(request []byte) bool, restore restorer) func([]byte) (restorer, bool) {
-	return func(request []byte) (restorer, bool) { return restore, passes(request) }
+// always lets all calls of a method pass.
+func always(restore restorer) func([]byte) (passed, bool) {
+	return func([]byte) (passed, bool) { return passed{restore: restore}, true }
 }
 
-func passList(request []byte) (restorer, bool) {
+// passStatus lets an ImageStatus pass whose name the runtime should know, or which names
+// an image by its ID.
+func (r *Rewriter) passStatus(request []byte) (passed, bool) {
+	if !r.namesInRuntime() {
+		return passed{restore: call.restoreImageStatus}, asksByID(request)
+	}
+	request = slices.Clone(request)
+	restore := func(c call, ctx context.Context, raw []byte) ([]byte, error) {
+		return c.missingStatus(ctx, request, raw)
+	}
+	return passed{restore: restore, unchanged: r.isUnchangedStatus}, true
+}
+
+func passList(request []byte) (passed, bool) {
 	l := newListing(request)
-	return func(c call, _ context.Context, raw []byte) ([]byte, error) { return c.restoreList(raw, l) }, !l.named
+	return passed{restore: func(c call, _ context.Context, raw []byte) ([]byte, error) { return c.restoreList(raw, l) }}, !l.named
 }
 
-func passContainerList(request []byte) (restorer, bool) {
+func passContainerList(request []byte) (passed, bool) {
 	l := newContainerListing(request)
-	return func(c call, ctx context.Context, raw []byte) ([]byte, error) {
+	return passed{restore: func(c call, ctx context.Context, raw []byte) ([]byte, error) {
 		return c.restoreContainerList(ctx, raw, l)
-	}, true
+	}}, true
+}
+
+// passRemoval lets a RemoveImage pass that names an image by its ID, while no name is
+// being changed.
+func (r *Rewriter) passRemoval(request []byte) (passed, bool) {
+	return passed{}, r.namesInRuntime() && r.namer.idle() && removesByID(request)
+}
+
+// passCreation is the same for CreateContainer.
+func (r *Rewriter) passCreation(request []byte) (passed, bool) {
+	return passed{}, r.namer.idle() && r.createsByID(request)
 }
 
 func (c call) restoreImageStatus(_ context.Context, raw []byte) ([]byte, error) {
@@ -104,8 +133,6 @@ func (c call) restoreImageStatus(_ context.Context, raw []byte) ([]byte, error) 
 	}
 	return c.restoreStatus(response, raw)
 }
-
-func always([]byte) bool { return true }
 
 // What can't be decoded is for the runtime to judge, and passes.
 

@@ -28,7 +28,8 @@
 // A taken request whose answer is the server's but for a change of its body is passed on
 // after all, if the server has not seen a later one. It then uses the client's own
 // connection, on which everything else goes on in parallel. The answer's body is collected
-// until it is complete, changed, and sent before the header block that ends it.
+// until it is complete, changed, and sent before the header block that ends it. If its first
+// DATA frame shows that it would not be changed, it passes as it comes instead.
 //
 // # Nothing waits in a pump
 //

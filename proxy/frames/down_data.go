@@ -42,6 +42,9 @@ func (d *down) data(f frame) error {
 	d.mutex.Lock()
 	d.spoke = true
 	s := d.answering(f.stream)
+	if s != nil {
+		s = d.peek(s, f)
+	}
 	d.toClient.receive(f.length)
 	exceeded := d.toClient.sender < 0
 	passes := f.length <= d.toClient.receiver && (s == nil || s.restoration == nil && !s.sending)

@@ -47,12 +47,16 @@ func FuzzRelay(f *testing.F) {
 				if take&0x40 == 0 {
 					return nil
 				}
-				return &Restoration{Fields: fields, Restore: func(_ context.Context, _ []hpack.HeaderField, body []byte, mayBlock bool) (Restored, error) {
+				restoration := &Restoration{Fields: fields, Restore: func(_ context.Context, _ []hpack.HeaderField, body []byte, mayBlock bool) (Restored, error) {
 					if !mayBlock && len(body)%2 == 1 {
 						return Restored{}, ErrWouldBlock
 					}
 					return Restored{Body: slices.Concat(body, body)}, nil
 				}}
+				if take&0x20 != 0 {
+					restoration.Unchanged = func(beginning []byte) bool { return len(beginning)%2 == 1 }
+				}
+				return restoration
 			}
 			return plan
 		})

@@ -16,6 +16,10 @@ type Restoration struct {
 	Fields []hpack.HeaderField
 	// Restore changes the answer. Where it is nil the answer passes as it comes.
 	Restore Restorer
+	// Unchanged, where it is not nil, is called with the content of the answer's first DATA
+	// frame, between two frames of the connection. If it reports true, the answer passes as
+	// it comes.
+	Unchanged func(beginning []byte) bool
 	// Skipped is called where the answer is passed on without Restore, because it is
 	// larger than the relay keeps. It must not block.
 	Skipped func()
@@ -45,6 +49,7 @@ type restoration struct {
 	header     []hpack.HeaderField
 	body       []byte
 	collecting bool               // the answer is not complete
+	peeked     bool               // its first DATA frame is there
 	cancel     context.CancelFunc // of the restorer that runs in a goroutine; nil while none does
 }
 
@@ -75,7 +80,8 @@ func (u *up) passOn(x *Exchange, f frame, content []byte) bool {
 	credit := 0
 	if plan.Restore != nil {
 		s.restoration = &restoration{plan: plan, collecting: true}
-	} else {
+	}
+	if plan.Restore == nil || plan.Unchanged != nil { // the answer may pass
 		credit = s.window.give()
 	}
 	u.open[x.id] = s
@@ -96,6 +102,25 @@ func (u *up) passOn(x *Exchange, f frame, content []byte) bool {
 		return b
 	})
 	return true
+}
+
+// peek lets an answer pass whose first DATA frame shows that it would not be changed. It
+// returns the frame's request, as answering does. The caller holds the mutex, which is
+// released meanwhile.
+func (d *down) peek(s *stream, f frame) *stream {
+	a := s.restoration
+	if a == nil || a.peeked || a.plan.Unchanged == nil {
+		return s
+	}
+	a.peeked = true
+	d.mutex.Unlock()
+	content, err := f.content()
+	unchanged := err == nil && a.plan.Unchanged(content)
+	d.mutex.Lock()
+	if unchanged {
+		s.restoration = nil
+	}
+	return d.answering(f.stream) // the client may have reset it
 }
 
 // collect keeps a piece of an answer. The server gets it back as credit, since the relay

@@ -28,6 +28,7 @@ type rig struct {
 	handler        Handler // of taken requests
 	ran            chan error
 	restore        Restorer // of requests of /taken/restored; double where it is nil
+	unchanged      func(beginning []byte) bool
 	skipped        atomic.Int64
 
 	mutex    sync.Mutex
@@ -74,7 +75,7 @@ func (r *rig) restoration(fields []hpack.HeaderField, body []byte) *Restoration 
 	if string(body) == "no" {
 		return nil
 	}
-	restoration := &Restoration{Fields: fields, Restore: double, Skipped: func() { r.skipped.Add(1) }}
+	restoration := &Restoration{Fields: fields, Restore: double, Unchanged: r.unchanged, Skipped: func() { r.skipped.Add(1) }}
 	if r.restore != nil {
 		restoration.Restore = r.restore
 	}
