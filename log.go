@@ -53,6 +53,9 @@ func logDecision(log *logrus.Logger, d rewrite.Decision) {
 		return
 	}
 	fields := logrus.Fields{"asked": d.Asked, "served": d.Served, "registry": d.Registry, "reason": d.Reason, "duration": d.Duration}
+	if d.Names != "" {
+		fields["names"] = d.Names
+	}
 	if d.Err != nil {
 		fields[logrus.ErrorKey] = d.Err
 	}

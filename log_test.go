@@ -11,6 +11,17 @@ import (
 	"image-cri-shim/rewrite"
 )
 
+// TestDecisionOfAName has the line of a pull say where the name is kept.
+func TestDecisionOfAName(t *testing.T) {
+	for names, want := range map[rewrite.NamingMode]bool{rewrite.NamesInRuntime: true, "": false} {
+		var output bytes.Buffer
+		logDecision(newLogger(&output, false), rewrite.Decision{Method: "PullImage", Names: names})
+		if got := strings.Contains(output.String(), " names=runtime"); got != want {
+			t.Errorf("%q: %s", names, output.String())
+		}
+	}
+}
+
 // TestDecisionLevels has the lines that are written without debug.
 func TestDecisionLevels(t *testing.T) {
 	failure := status.Error(codes.Internal, "boom")

@@ -50,6 +50,20 @@ func TestDecisionOutcomes(t *testing.T) {
 	}
 }
 
+// TestDecisionNames says where the name of a pulled image is kept.
+func TestDecisionNames(t *testing.T) {
+	const original, theirs = "docker.io/library/nginx:1.25", hub + "/library/nginx:1.25"
+	for pushed, want := range map[string]NamingMode{original: "", theirs: NamesInLedger} {
+		n := newNode(t)
+		n.push(pushed)
+		n.decisions = nil
+		n.pull("nginx:1.25", nil)
+		if len(n.decisions) != 1 || n.decisions[0].Names != want {
+			t.Errorf("%s: decisions %+v, want one with the name in %q", pushed, n.decisions, want)
+		}
+	}
+}
+
 // forbid lets no original be pulled as itself.
 func forbid(n *node, never string) {
 	l := n.rewriter.lookup.(memoryLookup)

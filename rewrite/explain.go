@@ -16,7 +16,9 @@ type Local struct {
 	// What the ledger has for it; nil if nothing.
 	Ledger *LedgerEntry
 	// What the runtime has under each reference that may be the image: the name as
-	// it was given, the ledger's image, each registry's reference.
+	// it was given, the ledger's image, each registry's reference. Where the runtime
+	// keeps the names, these are the name as it was given, each name of the image, and
+	// the registries' references that are there.
 	Runtime []Presence
 	// What ImageStatus finds under the name: the runtime's reference or ID, the
 	// registry it came from, and why this one. Served is empty where it finds
@@ -40,14 +42,18 @@ type Presence struct {
 	Err       error  // the runtime's
 }
 
+// Naming returns where the names of pulled images are kept.
+func (r *Rewriter) Naming() Naming { return r.namer.Naming() }
+
 // Local returns what the node has of a name, and what a client would find. It asks
-// the runtime through invoke, and no registry. The error is the runtime's if it can't
+// the runtime through invoke, and no registry. It gives no image a name. The error is the runtime's if it can't
 // be asked, or if it leaves open whether the image is there.
 func (r *Rewriter) Local(ctx context.Context, image string, invoke Invoke) (Local, error) {
 	c, err := r.ownCall(ctx, invoke)
 	if err != nil {
 		return Local{}, err
 	}
+	c.looksOnly = true
 	name, err := Parse(image)
 	if err != nil {
 		return c.localUnnamed(ctx, image)
@@ -66,6 +72,9 @@ func (r *Rewriter) Local(ctx context.Context, image string, invoke Invoke) (Loca
 	for _, asked := range references {
 		local.Runtime = append(local.Runtime, c.presence(ctx, asked))
 	}
+	if r.namer.inRuntime() {
+		local.Runtime = c.withNames(ctx, local.Runtime)
+	}
 	request := &runtime.ImageStatusRequest{Image: &runtime.ImageSpec{Image: image}}
 	encoded, err := proto.Marshal(request)
 	if err != nil {
@@ -82,10 +91,42 @@ func (r *Rewriter) Local(ctx context.Context, image string, invoke Invoke) (Loca
 	return local, nil
 }
 
+// withNames adds the names that the runtime has for the images of the references. It drops
+// the references that are absent, but for the first: in the runtime that keeps the names, a
+// registry's reference is there only if an image was loaded or pulled by it.
+func (c call) withNames(ctx context.Context, references []Presence) []Presence {
+	shown := references[:1:1]
+	for _, p := range references[1:] {
+		if p.Image != "" || p.Err != nil {
+			shown = append(shown, p)
+		}
+	}
+	for _, p := range shown {
+		if p.Image == "" {
+			continue
+		}
+		image, err := c.runtime.status(ctx, p.Image)
+		if err != nil {
+			shown = append(shown, Presence{Reference: p.Image, Err: err})
+			continue
+		}
+		for _, name := range slices.Concat(image.GetRepoTags(), image.GetRepoDigests()) {
+			listed := slices.ContainsFunc(shown, func(other Presence) bool { return other.Reference == name })
+			if !listed {
+				shown = append(shown, Presence{Reference: name, Image: p.Image, Hidden: c.ledger.isHidden(name, p.Image)})
+			}
+		}
+	}
+	return shown
+}
+
 // localUnnamed is Local for an ID, or for what is no reference.
 func (c call) localUnnamed(ctx context.Context, image string) (Local, error) {
 	found := c.presence(ctx, image)
 	local := Local{Runtime: []Presence{found}}
+	if c.namer.inRuntime() {
+		local.Runtime = c.withNames(ctx, local.Runtime)
+	}
 	if found.Image != "" {
 		local.Served, local.Reason = found.Image, "the runtime knows it by this"
 	}

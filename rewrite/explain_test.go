@@ -148,3 +148,53 @@ func TestReadLedger(t *testing.T) {
 		t.Errorf("a damaged file: %v, %v", damaged.names, err)
 	}
 }
+
+// keepsNames is the runtime of a node whose containerd keeps the names. It fails the test
+// if a name is to be changed there.
+func keepsNames(t *testing.T, invoke Invoke) Invoke {
+	return func(ctx context.Context, method string, request []byte) ([]byte, error) {
+		service, called, _ := strings.Cut(strings.TrimPrefix(method, "/containerd.services.images.v1."), "/")
+		switch {
+		case service != "Images":
+			return invoke(ctx, method, request)
+		case called != "List":
+			t.Errorf("%s was called", method)
+		}
+		return nil, nil
+	}
+}
+
+// TestLocalOfNamesInTheRuntime has a runtime that keeps the names: what it lacks under a
+// registry's reference is not shown, and what it has there gets no name.
+func TestLocalOfNamesInTheRuntime(t *testing.T) {
+	n := newNode(t)
+	n.push("docker.io/library/redis:7", hub+"/library/nginx:1.25")
+	redis := n.runtime.remote["docker.io/library/redis:7"]
+	nginx := n.runtime.remote[hub+"/library/nginx:1.25"]
+	n.pull("redis:7", nil)
+	n.pull(hub+"/library/nginx:1.25", nil)
+	invoke := keepsNames(t, withVersion(n.runtime, "runtime.v1"))
+	namer := NewNamer(NamerOptions{Invoke: invoke, Ledger: n.rewriter.ledger})
+	rewriter := New(Options{Lookup: n.rewriter.lookup, Ledger: n.rewriter.ledger, Namer: namer})
+	if mode := namer.Probe(t.Context()).Mode; mode != NamesInRuntime || rewriter.Naming().Mode != mode {
+		t.Fatalf("names are kept in %q, in %q to the rewriter", mode, rewriter.Naming().Mode)
+	}
+	digests := func(repository string, c content) string { return ", " + repository + "@" + c.digest + " " + c.id }
+	for _, test := range []struct{ image, want string }{
+		{"redis:7", "served redis:7 from , redis:7 " + redis.id + ", docker.io/library/redis:7 " + redis.id + digests("docker.io/library/redis", redis)},
+		{redis.id, "served " + redis.id + " from , " + redis.id + " " + redis.id + ", docker.io/library/redis:7 " + redis.id + digests("docker.io/library/redis", redis)},
+		{"nginx:1.25", "served " + hub + "/library/nginx:1.25 from http://" + hub + ", nginx:1.25 -, " + hub + "/library/nginx:1.25 " + nginx.id + digests(hub+"/library/nginx", nginx)},
+		{"alpine", "served  from , alpine -"},
+	} {
+		local, err := rewriter.Local(t.Context(), test.image, invoke)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := describeLocal(local); got != test.want {
+			t.Errorf("%s:\n%s, want\n%s", test.image, got, test.want)
+		}
+	}
+	if names := n.rewriter.ledger.Names(); names > 0 {
+		t.Errorf("looking has put %d names into the ledger", names)
+	}
+}

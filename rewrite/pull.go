@@ -72,10 +72,11 @@ type pull struct {
 	name       reference.Named
 	deadline   time.Time // of the attempts that another one can follow; zero for none
 	tried      attempts
-	lastResort []Answer // to be tried after the original
-	itself     bool     // the original is on a registry's own host, and the caller brings credentials
-	own        error    // of a pull of the name itself with its registry's credentials
-	away       bool     // the runtime is
+	lastResort []Answer   // to be tried after the original
+	itself     bool       // the original is on a registry's own host, and the caller brings credentials
+	own        error      // of a pull of the name itself with its registry's credentials
+	away       bool       // the runtime is
+	names      NamingMode // where the name of the pulled image is kept; empty if it is the asked one
 }
 
 // run pulls from the candidates in their order, then from the original, then from
@@ -116,6 +117,7 @@ func (p *pull) try(ctx context.Context, answer Answer, decision *Decision, hasSu
 	if err == nil {
 		decision.Served, decision.Registry = answer.Reference, answer.Registry
 		decision.Reason, decision.Outcome = p.reason("the registry has it"), OutcomeRegistry
+		decision.Names = p.names
 		return response, true, nil
 	}
 	if p.away {
@@ -260,6 +262,7 @@ func (p *pull) from(ctx context.Context, answer Answer) (response []byte, sent b
 		return nil, true, err
 	}
 	p.recordMoved(ctx, candidate, before, response)
+	p.names = NamesInLedger
 	return response, true, nil
 }
 
@@ -278,9 +281,13 @@ func (p *pull) pullNamed(ctx context.Context, naming *pullNaming, encoded []byte
 		p.warn(fmt.Errorf("read the answer to the pull of %s: %w", p.name, err))
 		return response, nil
 	}
-	if err := naming.succeed(ctx, pulled.ImageRef); err != nil && !errors.Is(err, errRemoved) {
+	switch err := naming.succeed(ctx, pulled.ImageRef); {
+	case err == nil:
+		p.names = NamesInRuntime
+	case !errors.Is(err, errRemoved):
 		p.warn(fmt.Errorf("give %s its name in the runtime, it keeps the name %s for now: %w", p.name, naming.pull.Reference, err))
 		naming.remember(ctx, naming.pull, pulled.ImageRef)
+		p.names = NamesInLedger
 	}
 	return response, nil
 }

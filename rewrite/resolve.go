@@ -248,7 +248,7 @@ func (c call) resolveCandidates(ctx context.Context, request *runtime.ImageStatu
 			continue
 		}
 		if image := found.image(); c.isPreloaded(original, candidate, image) {
-			if c.namesInRuntime() {
+			if c.namesInRuntime() && !c.looksOnly {
 				named, err := c.namePreloaded(ctx, request, original, candidate, image)
 				if err == nil {
 					named.failed = failed
@@ -258,7 +258,9 @@ func (c call) resolveCandidates(ctx context.Context, request *runtime.ImageStatu
 			}
 			found.registry, found.reason = candidate.Registry, "present under this registry's reference"
 			found.failed = failed
-			c.learn(original, candidate, image)
+			if !c.looksOnly {
+				c.learn(original, candidate, image)
+			}
 			return found, nil
 		}
 	}

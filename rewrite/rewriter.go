@@ -47,6 +47,9 @@ type Decision struct {
 	Registry string // the address of the registry that serves it; the host of the original for a pull from there
 	Reason   string // in a few words
 	Outcome  Outcome
+	// Names says where the asked name of an image is kept that was pulled under another:
+	// NamesInRuntime or NamesInLedger. It is empty for everything else.
+	Names    NamingMode
 	Duration time.Duration
 	Err      error // what the client gets; nil on success
 	// Failed is the runtime's first error about a reference of the image that is not
@@ -167,6 +170,9 @@ type call struct {
 	*Rewriter
 	method  string // full name
 	runtime images
+	// looksOnly is set if no client has made the call: an image that is found under a
+	// registry's reference gets no name.
+	looksOnly bool
 }
 
 // forward asks the runtime the call's own method.

@@ -20,7 +20,7 @@ func sampleCall() Event {
 		Kind: KindCall, Time: time.Date(2026, 11, 25, 1, 2, 3, 456789, time.UTC), ID: 7, Client: &Client{Process: 812, User: 0, Name: "kubelet"},
 		Method: "/runtime.v1.ImageService/PullImage", Seconds: 1.2345, Code: "NotFound", Error: "there is <none>", RequestBytes: 123, ResponseBytes: 20 << 20,
 		Pod: "default/web", Container: "app", Images: []string{"nginx:1.25"},
-		Decisions: []Decision{{Asked: "nginx:1.25", Served: "hub:5000/library/nginx:1.25", Registry: "https://hub:5000", Reason: "found"}},
+		Decisions: []Decision{{Asked: "nginx:1.25", Served: "hub:5000/library/nginx:1.25", Registry: "https://hub:5000", Reason: "found", Names: "runtime"}},
 		Request:   json.RawMessage(`{"image":{"image":"nginx:1.25"}}`),
 	}
 }

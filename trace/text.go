@@ -77,6 +77,13 @@ func (e *Event) about() string {
 		if d.Reason != "" {
 			parts = append(parts, "("+d.Reason+")")
 		}
+		switch d.Names {
+		case "":
+		case "runtime":
+			parts = append(parts, "named in the runtime")
+		default:
+			parts = append(parts, "name kept in the "+d.Names)
+		}
 	}
 	if e.Error != "" {
 		parts = append(parts, "error: "+e.Error)

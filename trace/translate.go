@@ -66,7 +66,7 @@ func (t *telling) end(r *record) {
 	}
 	for _, d := range r.decisions {
 		t.event.Decisions = append(t.event.Decisions, Decision{
-			Asked: bounded(plain(d.Asked)), Served: bounded(plain(d.Served)), Registry: plain(d.Registry), Reason: bounded(prose(d.Reason)),
+			Asked: bounded(plain(d.Asked)), Served: bounded(plain(d.Served)), Registry: plain(d.Registry), Reason: bounded(prose(d.Reason)), Names: d.Names,
 		})
 	}
 }
