@@ -98,11 +98,11 @@ func (w *world) pull(name string) error {
 // remove removes an image by its name or ID.
 func (w *world) remove(image string) error {
 	shim, plain := w.node.runtime, w.plain.runtime
-	w.preload(image)
 	older := shim.names[image]
-	if w.isUsed(shim.find(image)) || w.isUsed(plain.find(image)) || w.isUsed(older) {
+	if slices.ContainsFunc([]string{shim.find(image), plain.find(image), older, plain.names[hubs(image)]}, w.isUsed) {
 		return nil // CRI-O refuses
 	}
+	w.preload(image)
 	w.note("remove %s", image)
 	named := plain.names[image]
 	w.dropPreloadedUnder(image)

@@ -28,6 +28,11 @@ func (p placement) hidden() bool { return p.put() && !p.asked }
 // wasPulled reports whether the image of a name was pulled as another reference.
 func (e entry) wasPulled() bool { return !e.Preloaded && e.Original != e.Stored }
 
+// yieldsTo reports whether a name means nothing any more once the runtime has an image
+// under the name itself. A pulled name of the same image stays: containers of the image may
+// show the stored reference.
+func (e entry) yieldsTo(own string) bool { return e.Image != own || e.Preloaded }
+
 // hidesStored reports whether the stored reference of a name is to be hidden: a pull of
 // the shim has put it on the image for the name.
 func (e entry) hidesStored() bool { return e.wasPulled() && !e.Lost }

@@ -61,7 +61,8 @@ func (l *Ledger) stillOn(name entry, image *runtime.Image) bool {
 	references := referencesOf(image)
 	switch {
 	case name.Preloaded:
-		return hasName(image, name.Stored) || l.names[name.Stored].Image == image.GetId()
+		found := hasName(image, name.Stored) && !l.hides(name.Stored, image.GetId())
+		return found || l.names[name.Stored].Image == image.GetId()
 	case name.Original == name.Stored, len(references) == 0:
 		return true
 	}

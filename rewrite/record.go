@@ -162,7 +162,7 @@ func (p *pull) recordOwn(ctx context.Context) {
 	}
 	var noted change
 	for _, reference := range append([]string{original}, digestsOf(image, repository(original))...) {
-		if known, ok := p.ledger.lookup(reference); ok && known.Image != image.Id {
+		if known, ok := p.ledger.lookup(reference); ok && known.yieldsTo(image.Id) {
 			noted.add(unnameMoved(known))
 		}
 		on := pair{Reference: reference, Image: image.Id}
@@ -182,8 +182,8 @@ func (p *pull) isRegistrys() bool {
 	})
 }
 
-// unnameMoved returns the change after which a name is the runtime's own, on another
-// image than it had. The stored reference stays behind on that one.
+// unnameMoved returns the change after which a name no longer means its image. The runtime
+// still has the image under the stored reference.
 func unnameMoved(known entry) change {
 	moved := change{Unname: []string{known.Original}}
 	if known.hidesStored() {

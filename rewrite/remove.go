@@ -82,11 +82,11 @@ func (r *removal) shows(own *runtime.Image) bool {
 	return own != nil && (r.name == nil || !r.hides(r.name, own))
 }
 
-// isNewer reports whether the runtime has another image under the name than the ledger.
-// The ledger then drops its entry: the image was loaded without the shim.
+// isNewer reports whether the name is the runtime's own since the ledger has recorded it.
+// The ledger then drops its entry.
 func (r *removal) isNewer(own *runtime.Image) bool {
 	known, ok := r.ledger.lookup(r.original())
-	if !ok || !r.shows(own) || known.Image == own.Id {
+	if !ok || !r.shows(own) || !known.yieldsTo(own.Id) {
 		return false
 	}
 	r.apply(unnameMoved(known))
@@ -138,7 +138,7 @@ func (r *removal) removeKnown(ctx context.Context) error {
 // the reference off the image, it stays for other names that need it.
 func (r *removal) removeStored(ctx context.Context, known entry, image *runtime.Image) error {
 	if r.needed(known.Stored, image) && r.untags(ctx) {
-		return r.removeName(ctx, change{Unname: []string{known.Original}}, image.Id)
+		return r.removeName(ctx, unnameMoved(known), image.Id)
 	}
 	return r.remove(ctx, known.Stored, image.Id)
 }

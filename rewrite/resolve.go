@@ -136,7 +136,7 @@ func (c call) resolveAsWritten(ctx context.Context, request *runtime.ImageStatus
 		return found, nil
 	}
 	found.reason = "stored under its own name"
-	if known, ok := c.ledger.lookup(original); ok && known.Image != image.Id {
+	if known, ok := c.ledger.lookup(original); ok && known.yieldsTo(image.Id) {
 		c.apply(unnameMoved(known)) // loaded without the shim
 	}
 	return found, nil
