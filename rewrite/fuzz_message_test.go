@@ -32,6 +32,8 @@ var exchanges = map[string]exchange{
 	"ListImages":         {&runtime.ListImagesRequest{}, []string{"filter.image.image"}, &runtime.ListImagesResponse{}, []string{"images.repo_tags", "images.repo_digests"}},
 	"StreamImages":       {&runtime.StreamImagesRequest{}, []string{"filter.image.image"}, &runtime.StreamImagesResponse{}, []string{"images.repo_tags", "images.repo_digests"}},
 	"CreateContainer":    {&runtime.CreateContainerRequest{}, []string{"config.image.image", "config.mounts.image.image"}, &runtime.CreateContainerResponse{}, nil},
+	"ListContainers":     {&runtime.ListContainersRequest{}, nil, &runtime.ListContainersResponse{}, []string{"containers.image.image", "containers.image_ref"}},
+	"StreamContainers":   {&runtime.StreamContainersRequest{}, nil, &runtime.StreamContainersResponse{}, []string{"containers.image.image", "containers.image_ref"}},
 	"ContainerStatus":    {&runtime.ContainerStatusRequest{}, nil, &runtime.ContainerStatusResponse{}, []string{"status.image.image", "status.image_ref"}},
 	"PodSandboxStatus":   {&runtime.PodSandboxStatusRequest{}, nil, &runtime.PodSandboxStatusResponse{}, []string{"containers_statuses.image.image", "containers_statuses.image_ref"}},
 	"GetContainerEvents": {&runtime.GetEventsRequest{}, nil, &runtime.ContainerEventResponse{}, []string{"containers_statuses.image.image", "containers_statuses.image_ref"}},
@@ -72,6 +74,7 @@ func fuzzLedger() *Ledger {
 		Name: []entry{{Original: "docker.io/library/nginx:1.25", Image: fuzzImage, Stored: hub + "/library/nginx:1.25"}},
 		Hide: []pair{{Reference: hub + "/library/nginx:1.25", Image: fuzzImage}},
 	})
+	_ = l.recordContainer(creation{Container: "1", Asked: "nginx:1.25", Sent: fuzzImage})
 	return l
 }
 

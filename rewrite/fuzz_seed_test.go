@@ -27,6 +27,9 @@ func addMessages(f *testing.F) {
 		{&runtime.RemoveImageRequest{Image: spec}, &runtime.RemoveImageResponse{}},
 		{&runtime.ListImagesRequest{Filter: &runtime.ImageFilter{Image: spec}}, list},
 		{&runtime.CreateContainerRequest{Config: &runtime.ContainerConfig{Image: spec, Mounts: []*runtime.Mount{{Image: spec}}}}, &runtime.CreateContainerResponse{}},
+		{&runtime.ListContainersRequest{}, &runtime.ListContainersResponse{Containers: []*runtime.Container{
+			{Id: "1", Image: &runtime.ImageSpec{Image: fuzzImage}, ImageRef: stored},
+		}}},
 		{&runtime.ContainerStatusRequest{ContainerId: "1"}, &runtime.ContainerStatusResponse{Status: container}},
 		{&runtime.PodSandboxStatusRequest{PodSandboxId: "1"}, &runtime.PodSandboxStatusResponse{ContainersStatuses: []*runtime.ContainerStatus{container}}},
 		{&runtime.GetEventsRequest{}, &runtime.ContainerEventResponse{ContainersStatuses: []*runtime.ContainerStatus{container}}},

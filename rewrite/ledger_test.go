@@ -196,7 +196,7 @@ func TestLedgerWithoutADisk(t *testing.T) {
 }
 
 func TestLedgerIsBounded(t *testing.T) {
-	l := openLedger(t, t.TempDir())
+	l := newLedger(&ledgerFile{}) // in memory
 	l.limit = 100
 	for i := range 1000 {
 		name := nameOf(i)

@@ -1,0 +1,158 @@
+package rewrite
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// made creates a container, by kubelet's or crictl's calls.
+func (n *node) made(image, specified string) string {
+	n.t.Helper()
+	response := &runtime.CreateContainerResponse{}
+	config := &runtime.ContainerConfig{Image: &runtime.ImageSpec{Image: image, UserSpecifiedImage: specified}}
+	if err := n.call(n.t.Context(), "RuntimeService", "CreateContainer", &runtime.CreateContainerRequest{Config: config}, response); err != nil {
+		n.t.Fatal(err)
+	}
+	return response.ContainerId
+}
+
+// TestListContainersShowsWhatWasAsked: the string that CreateContainer was given, on both
+// runtimes, through a restart of the shim and in a stream.
+func TestListContainersShowsWhatWasAsked(t *testing.T) {
+	for _, crio := range []bool{false, true} {
+		n := newNode(t)
+		n.runtime.crio = crio
+		n.push(storedName, "quay.io/own:1")
+		id := n.mustPull("nginx:1.25")
+		n.mustPull("quay.io/own:1")
+		want := make(map[string]string)
+		for _, image := range []string{"nginx:1.25", "docker.io/library/nginx:1.25", "quay.io/own:1", id} {
+			want[n.made(image, "nginx:1.25")] = image
+		}
+		n.ledger = openLedger(t, n.ledger.file.directory)
+		n.rewriter.ledger = n.ledger
+		check := func(listed map[string]*runtime.Container) {
+			t.Helper()
+			if len(listed) != len(want) {
+				t.Errorf("crio %v: %d containers", crio, len(listed))
+			}
+			for container, image := range want {
+				if got := listed[container]; got.GetImage().GetImage() != image || strings.Contains(got.ImageRef, hub) {
+					t.Errorf("crio %v: %s is of %v, %s; want %s", crio, container, got.GetImage(), got.ImageRef, image)
+				}
+			}
+		}
+		check(listContainers(n.client))
+		_, transform, err := n.rewriter.Stream()["/runtime.v1.RuntimeService/StreamContainers"](t.Context(), nil, n.runtime.invoke)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := n.runtime.invoke(t.Context(), "/runtime.v1.RuntimeService/ListContainers", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		streamed, err := transform(raw)
+		response := &runtime.StreamContainersResponse{}
+		if err != nil || proto.Unmarshal(streamed, response) != nil {
+			t.Fatal(err)
+		}
+		listed := make(map[string]*runtime.Container)
+		for _, container := range response.Containers {
+			listed[container.Id] = container
+		}
+		check(listed)
+		restore, ok := n.rewriter.Pass()["/runtime.v1.RuntimeService/ListContainers"](nil)
+		if shown := restore(t.Context(), raw, n.runtime.invoke); !ok || string(shown) != string(streamed) {
+			t.Errorf("passed: %v, %q", ok, shown)
+		}
+		// The containers that are gone are forgotten.
+		clear(n.runtime.containers)
+		if _, err := transform(nil); err != nil || !n.ledger.hasContainers() {
+			t.Errorf("a stream that had them: %v", err)
+		}
+		if listContainers(n.client); n.ledger.hasContainers() {
+			t.Error("containers that are gone are still known")
+		}
+	}
+}
+
+// A list of containers without anything to restore is not decoded.
+func TestListContainersPassesAsItIs(t *testing.T) {
+	n := newNode(t)
+	pulledFromHub(n)
+	answer := []byte{0x12, 0x02, 0x0a, 0x00, 0x0a, 0x03, 0x0a, 0x01, 'x'} // not as proto.Marshal writes it
+	got, err := n.rewriter.Unary()["/runtime.v1.RuntimeService/ListContainers"](t.Context(), nil, func(context.Context, string, []byte) ([]byte, error) { return answer, nil })
+	if err != nil || string(got) != string(answer) {
+		t.Errorf("got %x, %v", got, err)
+	}
+}
+
+// Where two originals share an image, the status shows the one that the user specified.
+// kubelet gives an ID and that name. containerd shows the name in lists only, and CRI-O
+// not at all.
+func TestStatusShowsTheSpecifiedName(t *testing.T) {
+	for _, crio := range []bool{false, true} {
+		n := newNode(t)
+		n.runtime.crio = crio
+		n.push(hub + "/pause:3.9")
+		n.mustPull("registry.k8s.io/pause:3.9")
+		id := n.mustPull("k8s.gcr.io/pause:3.9")
+		for _, specified := range []string{"k8s.gcr.io/pause:3.9", "registry.k8s.io/pause:3.9"} {
+			for _, image := range []string{id, specified} {
+				s := containerStatus(n.client, n.made(image, specified))
+				if s.Image.Image != specified || repository(s.ImageRef) != repository(specified) {
+					t.Errorf("crio %v: %s of %s shows %s, %s", crio, specified, image, s.Image.Image, s.ImageRef)
+				}
+			}
+		}
+	}
+}
+
+// cri-dockerd writes docker-pullable:// before a digest, and docker:// before an ID.
+func TestPullableReferences(t *testing.T) {
+	n := newNode(t)
+	n.push(storedName)
+	id := n.mustPull("nginx:1.25")
+	digest := "@" + n.runtime.remote[storedName].digest
+	show := func(ref string) string {
+		t.Helper()
+		raw, err := proto.Marshal(&runtime.ContainerStatusResponse{Status: &runtime.ContainerStatus{
+			Id: "1", Image: &runtime.ImageSpec{Image: storedName}, ImageRef: ref,
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const method = "/runtime.v1.RuntimeService/ContainerStatus"
+		shown, err := n.rewriter.Unary()[method](t.Context(), nil, func(ctx context.Context, called string, request []byte) ([]byte, error) {
+			if called == method {
+				return raw, nil
+			}
+			return n.runtime.invoke(ctx, called, request)
+		})
+		response := &runtime.ContainerStatusResponse{}
+		if err != nil || proto.Unmarshal(shown, response) != nil {
+			t.Fatal(err)
+		}
+		return response.Status.ImageRef
+	}
+	for ref, want := range map[string]string{
+		"docker-pullable://" + hub + "/library/nginx" + digest: "docker-pullable://docker.io/library/nginx" + digest,
+		"docker-pullable://quay.io/own" + digest:               "docker-pullable://quay.io/own" + digest,
+		"docker://" + id:                                       "docker://" + id,
+	} {
+		if got := show(ref); got != want {
+			t.Errorf("%s is shown as %s, want %s", ref, got, want)
+		}
+	}
+	known, _ := n.ledger.lookup("docker.io/library/nginx" + digest)
+	if err := n.ledger.apply(unnameMoved(known)); err != nil {
+		t.Fatal(err)
+	}
+	if got := show("docker-pullable://" + hub + "/library/nginx" + digest); got != "docker://"+id {
+		t.Errorf("without a digest it is shown as %s", got)
+	}
+}

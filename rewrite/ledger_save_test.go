@@ -1,0 +1,226 @@
+package rewrite
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// TestLedgerRetries a save that has failed, without another change, until it succeeds.
+func TestLedgerRetries(t *testing.T) {
+	directory := filepath.Join(t.TempDir(), "state")
+	path := filepath.Join(directory, ledgerName)
+	synctest.Test(t, func(t *testing.T) {
+		l := openLedger(t, directory)
+		if err := os.MkdirAll(path, 0o700); err != nil { // a file can't take its place
+			t.Fatal(err)
+		}
+		if err := l.apply(change{Name: []entry{nameOf(1)}}); err == nil {
+			t.Fatal("no error")
+		}
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(lastRetry + time.Second)
+		synctest.Wait()
+		if again := openLedger(t, directory); again.empty() {
+			t.Error("it was not saved")
+		}
+		if l.file.retry.timer != nil {
+			t.Error("there is another retry")
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestLedgerClose ends the retries, and saves what it can.
+func TestLedgerClose(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	directory := t.TempDir()
+	path := filepath.Join(directory, ledgerName)
+	l := openLedger(t, directory)
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if l.apply(change{Name: []entry{nameOf(1)}}) == nil || l.Close() == nil {
+		t.Fatal("no error")
+	}
+	if l.file.retry.timer != nil {
+		t.Error("there is a retry after Close")
+	}
+	if err := errors.Join(os.Remove(path), l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if again := openLedger(t, directory); again.empty() {
+		t.Error("it was not saved")
+	}
+}
+
+func TestRetryBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r retry
+		begun := time.Now()
+		var at []time.Duration
+		var again func()
+		again = func() {
+			at = append(at, time.Since(begun))
+			if len(at) < 9 {
+				r.failed(again)
+			}
+		}
+		r.failed(again)
+		r.failed(again) // is scheduled already
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		want := []time.Duration{1, 3, 7, 15, 31, 63, 123, 183, 243}
+		for i := range want {
+			want[i] *= time.Second
+		}
+		if !reflect.DeepEqual(at, want) {
+			t.Errorf("retried after %v, want %v", at, want)
+		}
+		r.succeeded()
+		r.stop()
+		r.failed(func() { t.Error("called after stop") })
+		time.Sleep(time.Hour)
+	})
+}
+
+// TestLedgerMakesItsDirectoryAgain if it was removed.
+func TestLedgerMakesItsDirectoryAgain(t *testing.T) {
+	directory := filepath.Join(t.TempDir(), "state")
+	l := openLedger(t, directory)
+	if err := os.RemoveAll(directory); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.apply(change{Name: []entry{nameOf(1)}}); err != nil {
+		t.Fatal(err)
+	}
+	wantMode(t, directory, fs.ModeDir|0o700)
+	if again := openLedger(t, directory); again.empty() {
+		t.Error("nothing was kept")
+	}
+}
+
+func TestFullDiskIsCalledThat(t *testing.T) {
+	for err, want := range map[error]bool{syscall.ENOSPC: true, syscall.EDQUOT: true, syscall.EACCES: false, syscall.EROFS: false} {
+		wrapped := &fs.PathError{Op: "write", Path: "ledger.json.new", Err: err}
+		if got := explainFull(wrapped); strings.HasPrefix(got.Error(), "the disk is full: ") != want || !errors.Is(got, err) {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+}
+
+// TestLedgerOnAFullDisk leaves no part of a file that could not be written.
+func TestLedgerOnAFullDisk(t *testing.T) {
+	directory := t.TempDir()
+	if err := syscall.Mount("tmpfs", directory, "tmpfs", 0, "size=16k,mode=0700"); err != nil {
+		t.Skipf("no file system can be mounted here: %v", err)
+	}
+	defer func() {
+		if err := syscall.Unmount(directory, 0); err != nil {
+			t.Error(err)
+		}
+	}()
+	l := openLedger(t, directory)
+	defer func() { _ = l.Close() }()
+	var err error
+	for i := 0; i < 200 && err == nil; i++ {
+		err = l.apply(change{Name: []entry{nameOf(i)}})
+	}
+	if err == nil || !strings.Contains(err.Error(), "won't survive a restart: the disk is full: ") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(directory, ledgerName+".new")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a part of the file is left (%v)", err)
+	}
+}
+
+// TestLedgerOfVersion1 is converted: each hidden pair is one that a name implies, or a
+// leftover, and a name for a hidden reference says that it was asked for.
+func TestLedgerOfVersion1(t *testing.T) {
+	directory := t.TempDir()
+	name := func(original, image, stored string) string {
+		return fmt.Sprintf(`{"original":%q,"image":%q,"stored":%q,"at":"2026-01-01T00:00:00Z"}`, original, image, stored)
+	}
+	hidden := func(reference, image string) string {
+		return fmt.Sprintf(`{"reference":%q,"image":%q}`, reference, image)
+	}
+	content := `{"version":1,"names":[` + strings.Join([]string{
+		name("docker.io/library/a:1", "sha256:a", hub+"/library/a:1"), // pulled
+		name("docker.io/library/b:1", "sha256:b", hub+"/library/b:1"), // pulled, and asked for by the hub's name
+		name(hub+"/library/b:1", "sha256:b", hub+"/library/b:1"),
+		name("docker.io/library/c:1", "sha256:c", hub+"/library/c:1"), // preloaded
+		name(hub+"/library/d:1", "sha256:old", hub+"/library/d:1"),    // asked for, and moved on
+		name("docker.io/library/d:1", "sha256:d", hub+"/library/d:1"),
+	}, ",") + `],"hidden":[` + strings.Join([]string{
+		hidden(hub+"/library/a:1", "sha256:a"), hidden(hub+"/library/b:1", "sha256:b"), hidden(hub+"/library/d:1", "sha256:d"),
+		hidden(hub+"/library/failed:1", "sha256:f"), hidden("docker.io/library/a:1", "sha256:older"),
+	}, ",") + `]}`
+	if err := os.WriteFile(filepath.Join(directory, ledgerName), []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check := func(l *Ledger) {
+		t.Helper()
+		for on, want := range map[pair]bool{
+			{hub + "/library/a:1", "sha256:a"}:        true,
+			{hub + "/library/b:1", "sha256:b"}:        false,
+			{hub + "/library/c:1", "sha256:c"}:        false,
+			{hub + "/library/d:1", "sha256:d"}:        true,
+			{hub + "/library/d:1", "sha256:old"}:      false,
+			{hub + "/library/failed:1", "sha256:f"}:   true,
+			{"docker.io/library/a:1", "sha256:older"}: true,
+		} {
+			if got := l.isHidden(on.Reference, on.Image); got != want {
+				t.Errorf("%v is hidden: %v", on, got)
+			}
+		}
+		if c, _ := l.lookup("docker.io/library/c:1"); !c.Preloaded {
+			t.Errorf("%+v is not preloaded", c)
+		}
+		if d, _ := l.lookup(hub + "/library/d:1"); d.Image != "sha256:old" {
+			t.Errorf("the hub's name means %+v", d)
+		}
+		if l.Names() != 5 {
+			t.Errorf("%d names", l.Names())
+		}
+	}
+	l := openLedger(t, directory)
+	check(l)
+	if err := l.apply(change{Ask: []pair{{Reference: hub + "/library/x:1", Image: "sha256:x"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if saved, err := os.ReadFile(filepath.Join(directory, ledgerName)); err != nil || !strings.HasPrefix(string(saved), `{"version":2,`) {
+		t.Errorf("saved %.40s (%v)", saved, err)
+	}
+	check(openLedger(t, directory))
+}
+
+// Records of what was asked for by its own name change no answer.
+func TestLedgerThatChangesNothingIsEmpty(t *testing.T) {
+	l := openLedger(t, t.TempDir())
+	own := pair{Reference: hub + "/library/a:1", Image: "sha256:a"}
+	if err := l.apply(change{Ask: []pair{own}}); err != nil || !l.empty() {
+		t.Errorf("%v; with an asked reference alone it is empty: %v", err, l.empty())
+	}
+	if err := l.apply(change{Hide: []pair{own}}); err != nil || l.empty() || !l.isHidden(own.Reference, own.Image) {
+		t.Errorf("%v; with a hidden reference it is empty: %v", err, l.empty())
+	}
+	if err := l.reconcile(nil, time.Now()); err != nil || !l.empty() || !l.blank() {
+		t.Errorf("%v; without images it is empty: %v", err, l.empty())
+	}
+}
