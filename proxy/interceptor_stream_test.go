@@ -108,6 +108,55 @@ func TestStreamInterceptorSeesRawBytes(t *testing.T) {
 	})
 }
 
+// A transform learns of the end of a stream that ends well, and of no other. An empty
+// message is not the end.
+func TestStreamInterceptorSeesTheEnd(t *testing.T) {
+	for _, failure := range []error{nil, status.Error(codes.Internal, "broken off")} {
+		seen := make(chan string, 10)
+		handle := func(_ context.Context, request []byte, _ proxy.Invoke) ([]byte, proxy.Transform, error) {
+			return request, func(message []byte) ([]byte, error) {
+				if message == nil {
+					seen <- "the end"
+				} else {
+					seen <- "message " + string(message)
+				}
+				return message, nil
+			}, nil
+		}
+		forEachEngineWith(t, stream(handle), func(t *testing.T, s *stage) {
+			s.handle(func(stream grpc.ServerStream) error {
+				if _, err := proxytest.Receive(stream); err != nil {
+					return err
+				}
+				for _, message := range []string{"", "last"} {
+					if err := proxytest.Send(stream, []byte(message)); err != nil {
+						return err
+					}
+				}
+				return failure
+			})
+			c := s.ask(s.ctx, "asked")
+			c.expect("")
+			c.expect("last")
+			want := []string{"message ", "message last"}
+			if failure == nil {
+				c.expectEnd()
+				want = append(want, "the end")
+			} else if _, err := proxytest.Receive(c); status.Code(err) != codes.Internal {
+				t.Errorf("the call ends with %v", err)
+			}
+			for _, one := range want {
+				if got := <-seen; got != one {
+					t.Errorf("the transform saw %q, want %q", got, one)
+				}
+			}
+			if len(seen) > 0 {
+				t.Errorf("the transform also saw %q", <-seen)
+			}
+		})
+	}
+}
+
 // An interceptor of a stream can make unary calls before it.
 func TestStreamInterceptorCallsTheRuntime(t *testing.T) {
 	const other = "/conformance.v1.Other/Method"

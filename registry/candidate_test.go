@@ -104,6 +104,31 @@ func TestMatch(t *testing.T) {
 	}
 }
 
+// TestMayBePreloaded: an image on the node under a registry's name counts as docker.io's, or
+// as that of a registry that match names.
+func TestMayBePreloaded(t *testing.T) {
+	for _, test := range []struct {
+		name       string
+		registries []registry.Config
+		image      string
+		want       bool
+	}{
+		{"docker.io", []registry.Config{{Address: "http://hub.example.com"}}, "nginx", true},
+		{"docker.io by digest", []registry.Config{{Address: "http://hub.example.com"}}, "nginx@" + digest, true},
+		{"another", []registry.Config{{Address: "http://hub.example.com"}}, "quay.io/a/b", false},
+		{"named by match", []registry.Config{{Address: "http://hub.example.com", Match: []string{"quay.io"}}}, "quay.io/a/b", true},
+		{"not excluded by match", []registry.Config{{Address: "http://hub.example.com", Match: []string{"!quay.io/c"}}}, "quay.io/a/b", false},
+		{"named for one of two with one reference", []registry.Config{
+			{Address: "http://hub.example.com"}, {Address: "http://hub.example.com", Match: []string{"quay.io/a"}},
+		}, "quay.io/a/b", true},
+	} {
+		candidates := newSet(t, registry.Options{Registries: test.registries}).Candidates(parse(t, test.image))
+		if len(candidates) != 1 || candidates[0].MayBePreloaded != test.want {
+			t.Errorf("%s: %+v, want one candidate with %v", test.name, candidates, test.want)
+		}
+	}
+}
+
 func TestTags(t *testing.T) {
 	for _, test := range []struct {
 		name  string
