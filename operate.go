@@ -21,12 +21,15 @@ func (d *daemon) operator() http.Handler {
 		g := d.current.acquire()
 		defer g.release()
 		read := *d.read.Load()
-		explainer := &explain.Explainer{Registries: g.registries, Rewriter: g.rewriter, Invoke: d.server.Invoke}
+		explainer := &explain.Explainer{Registries: g.registries, Rewriter: g.rewriter, Namer: d.namer, Invoke: d.server.Invoke}
 		images, err := explainer.Explain(request.Context(), request.URL.Query()["image"])
 		admin.Reply(response, resolution{File: absolute(d.file), Read: read, Images: images}, err)
 	})
 	mux.HandleFunc("GET "+doctor.AboutPath, func(response http.ResponseWriter, _ *http.Request) {
-		admin.Reply(response, doctor.Running{File: absolute(d.file), Read: *d.read.Load(), Version: version.Short()}, nil)
+		admin.Reply(response, doctor.Running{
+			File: absolute(d.file), Read: *d.read.Load(), Version: version.Short(),
+			Names: explain.NamingOf(d.namer.Naming()), Ledger: d.ledger.Names(),
+		}, nil)
 	})
 	mux.HandleFunc("GET "+tracePath, d.sendTrace)
 	return mux

@@ -147,8 +147,12 @@ func freshExplainer(ctx context.Context, file string, settings *config.Config, l
 		registries.Close()
 		return nil, nil, err
 	}
-	rewriter := rewrite.New(rewrite.Options{Lookup: lookup{registries}, Ledger: ledger})
-	return &explain.Explainer{Registries: registries, Rewriter: rewriter, Invoke: runtime.Invoke}, func() {
+	var namer *rewrite.Namer
+	if settings.Names == config.NamesAuto {
+		namer = rewrite.NewNamer(rewrite.NamerOptions{Invoke: runtime.Invoke, Ledger: ledger})
+	}
+	rewriter := rewrite.New(rewrite.Options{Lookup: lookup{registries}, Ledger: ledger, Namer: namer})
+	return &explain.Explainer{Registries: registries, Rewriter: rewriter, Namer: namer, Invoke: runtime.Invoke}, func() {
 		_ = runtime.Close()
 		registries.Close()
 	}, nil

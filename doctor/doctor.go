@@ -43,6 +43,8 @@ type node struct {
 	runtime  peer
 	settings runtimeSettings
 	shim     peer
+	running  Running // the shim that runs
+	notAsked error   // why that is not known
 	visits   []registry.Visit
 }
 
@@ -58,7 +60,7 @@ func Examine(ctx context.Context, options Options) Report {
 		return newReport(findings)
 	}
 	n.look(ctx)
-	checks := []check{permissions, runtimeSocket, shimSocket, runningShim, kubelet, crictl, kubeadm, sandboxImage, registries, stateDirectory, ledger}
+	checks := []check{permissions, runtimeSocket, shimSocket, runningShim, kubelet, crictl, kubeadm, sandboxImage, names, registries, stateDirectory, ledger}
 	results := make([][]Finding, len(checks))
 	var running sync.WaitGroup
 	for i, check := range checks {
@@ -80,6 +82,7 @@ func (n *node) look(ctx context.Context) {
 		n.settings = n.runtime.read(ctx, n.Settings.Runtime)
 	})
 	running.Go(func() { n.shim = meet(ctx, n.Settings.Shim) })
+	running.Go(func() { n.running, n.notAsked = n.askShim(ctx) })
 	running.Go(func() { n.visits = n.Explainer.Registries.Visit(ctx) })
 	running.Wait()
 }

@@ -73,8 +73,8 @@ func (s imageService) finding(level Level, hint string) Finding {
 	return s.topic.finding(level, hint, text, []any{shown(s.endpoint)})
 }
 
-// crictl says whether crictl uses the shim. What does not shows the names of the
-// registries.
+// crictl says whether crictl uses the shim. Otherwise it pulls past the shim, and shows
+// the registries' names of images whose names are in the ledger.
 func crictl(_ context.Context, n *node) []Finding {
 	t := topic{"crictl", n.Files.Crictl}
 	settings, err := readCrictl(n.Files.Crictl)

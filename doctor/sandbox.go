@@ -9,6 +9,7 @@ import (
 
 	"image-cri-shim/explain"
 	"image-cri-shim/registry"
+	"image-cri-shim/rewrite"
 )
 
 // sandboxImage says whether pods get their sandbox. The runtime itself pulls the
@@ -44,6 +45,16 @@ func sandboxImage(ctx context.Context, n *node) []Finding {
 	return []Finding{absentSandbox(t, images[0])}
 }
 
+// remedy is what makes a sandbox image available that a registry has under another
+// reference. The runtime that keeps the names finds what was pulled through the shim.
+func remedy(image explain.Image, stored string) string {
+	configure := fmt.Sprintf("set the runtime's sandbox image to %s (containerd: sandbox_image or pinned_images.sandbox, CRI-O: pause_image)", stored)
+	if image.Node.Names.Mode == string(rewrite.NamesInRuntime) {
+		return fmt.Sprintf("crictl pull %s through the shim, which gives the image this name in the runtime; or %s", image.Image, configure)
+	}
+	return configure
+}
+
 // sandboxName is what the runtime tells, or what containerd's file says.
 func (n *node) sandboxName() string {
 	if n.settings.SandboxImage != "" || !n.runtime.isContainerd() {
@@ -65,8 +76,7 @@ func absentSandbox(t topic, image explain.Image) Finding {
 		}
 		switch {
 		case r.Reference != image.Reference:
-			return t.fail(fmt.Sprintf("set the runtime's sandbox image to %s (containerd: sandbox_image or pinned_images.sandbox, CRI-O: pause_image)", r.Reference),
-				"not on the node. %s has it as %s, but the runtime pulls it by its own name, past the shim", r.Registry, r.Reference)
+			return t.fail(remedy(image, r.Reference), "not on the node. %s has it as %s, but the runtime pulls it by its own name, past the shim", r.Registry, r.Reference)
 		case image.User != "":
 			return t.warn(fmt.Sprintf("crictl pull %s", image.Image), "not on the node. %s has it, but the runtime pulls it without the shim's login", r.Registry)
 		default:

@@ -14,6 +14,7 @@ import (
 
 	"image-cri-shim/admin"
 	"image-cri-shim/config"
+	"image-cri-shim/explain"
 )
 
 const (
@@ -61,22 +62,21 @@ type Running struct {
 	File    string    `json:"file"` // its configuration
 	Read    time.Time `json:"read"` // when it has read that
 	Version string    `json:"version"`
+
+	Names  explain.Naming `json:"names"`  // where it keeps the names of pulled images
+	Ledger int            `json:"ledger"` // names in its ledger
 }
 
 // AboutPath is where it does.
 const AboutPath = "/about"
 
 // runningShim says whether the shim that runs goes by this file.
-func runningShim(ctx context.Context, n *node) []Finding {
+func runningShim(_ context.Context, n *node) []Finding {
 	if n.shim.dial != nil {
 		return nil // that is said already
 	}
 	t := topic{"running shim", n.Admin}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	var running Running
-	err := admin.Get(ctx, n.Admin, AboutPath, nil, &running)
-	switch {
+	switch err := n.notAsked; {
 	case errors.Is(err, syscall.ENOTDIR):
 		return nil // that is said of the state directory
 	case errors.Is(err, fs.ErrPermission):
@@ -88,7 +88,15 @@ func runningShim(ctx context.Context, n *node) []Finding {
 	case err != nil:
 		return []Finding{t.warn(restart, "%v", err)}
 	}
-	return []Finding{n.compare(t, running)}
+	return []Finding{n.compare(t, n.running)}
+}
+
+// askShim asks the running shim about itself.
+func (n *node) askShim(ctx context.Context) (running Running, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err = admin.Get(ctx, n.Admin, AboutPath, nil, &running)
+	return running, err
 }
 
 func (n *node) compare(t topic, running Running) Finding {

@@ -20,7 +20,7 @@ const (
 	freeWarned = 64 << 20
 )
 
-// stateDirectory says whether the shim can keep the names of images.
+// stateDirectory says whether the shim can keep its state.
 func stateDirectory(_ context.Context, n *node) []Finding {
 	directory := n.Settings.StateDirectory
 	t := topic{"state", directory}
@@ -31,7 +31,7 @@ func stateDirectory(_ context.Context, n *node) []Finding {
 	case errors.Is(err, fs.ErrNotExist) && n.shim.dial != nil:
 		return []Finding{t.ok("is made when the shim starts")}
 	case errors.Is(err, syscall.ENOTDIR), err == nil && !info.IsDir():
-		return []Finding{t.fail("remove the file, or set image to another path", "is no directory: names of images are lost when the shim restarts")}
+		return []Finding{t.fail("remove the file, or set image to another path", "is no directory: %s", n.atStake())}
 	case err != nil:
 		return []Finding{t.fail("make it, then "+restart, "%v", err)}
 	}
@@ -44,7 +44,7 @@ func stateDirectory(_ context.Context, n *node) []Finding {
 		}
 		return []Finding{t.fail("make it writable, or set image to another path", "can't be written to: %v", err)}
 	}
-	return []Finding{space(t)}
+	return []Finding{n.space(t)}
 }
 
 // exposed says why the shim does not use its state directory, if it doesn't. Its user is
@@ -61,7 +61,15 @@ func (n *node) exposed() *rewrite.Exposed {
 	return nil
 }
 
-func space(t topic) Finding {
+// atStake is what happens without a state directory that can be written to.
+func (n *node) atStake() string {
+	if n.running.Names.Mode == string(rewrite.NamesInRuntime) {
+		return "a pull that a crash cuts off may leave an image with a registry's name"
+	}
+	return "names of images are lost when the shim restarts"
+}
+
+func (n *node) space(t topic) Finding {
 	var disk unix.Statfs_t
 	if err := unix.Statfs(t.subject, &disk); err != nil {
 		return t.warn("see whether the disk is sound", "its disk can't be looked at: %v", err)
@@ -69,9 +77,9 @@ func space(t topic) Finding {
 	const hint = "free space there: df shows how much"
 	switch free := disk.Bavail * uint64(disk.Bsize); {
 	case free < freeFailed:
-		return t.fail(hint, "the disk is full, %d KiB are left: names of images are lost when the shim restarts", free>>10)
+		return t.fail(hint, "the disk is full, %d KiB are left: %s", free>>10, n.atStake())
 	case disk.Files > 0 && disk.Ffree == 0:
-		return t.fail(hint+"; df -i", "the disk has no room for another file: names of images are lost when the shim restarts")
+		return t.fail(hint+"; df -i", "the disk has no room for another file: %s", n.atStake())
 	case free < freeWarned:
 		return t.warn(hint, "the disk is nearly full, %d MiB are left", free>>20)
 	default:

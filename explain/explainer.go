@@ -13,6 +13,7 @@ import (
 type Explainer struct {
 	Registries *registry.Set
 	Rewriter   *rewrite.Rewriter
+	Namer      *rewrite.Namer // nil where the ledger keeps all names
 	Invoke     rewrite.Invoke // asks the runtime
 }
 
@@ -23,6 +24,7 @@ const concurrency = 8
 // runtime has now, as clients see them. The error is the runtime's where it can't
 // name its images.
 func (e *Explainer) Explain(ctx context.Context, names []string) ([]Image, error) {
+	naming := NamingOf(e.Namer.Probe(ctx))
 	if len(names) == 0 {
 		var err error
 		if names, err = e.Rewriter.Images(ctx, e.Invoke); err != nil {
@@ -37,6 +39,7 @@ func (e *Explainer) Explain(ctx context.Context, names []string) ([]Image, error
 		running.Go(func() {
 			defer func() { <-slots }()
 			images[i] = e.image(ctx, name)
+			images[i].Node.Names = naming
 		})
 	}
 	running.Wait()

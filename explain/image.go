@@ -40,6 +40,7 @@ type Registry struct {
 
 // Node is what the node has of the image.
 type Node struct {
+	Names    Naming     `json:"names"`
 	Problem  string     `json:"problem,omitempty"`  // why the runtime can't say
 	Served   string     `json:"served,omitempty"`   // what a client finds under the name
 	Registry string     `json:"registry,omitempty"` // that it came from
@@ -47,6 +48,15 @@ type Node struct {
 	Ledger   *Ledger    `json:"ledger,omitempty"`
 	Runtime  []Presence `json:"runtime,omitempty"`
 }
+
+// Naming says where the names of pulled images are kept, and why.
+type Naming struct {
+	Mode   string `json:"mode"` // runtime, ledger, unknown
+	Reason string `json:"reason"`
+}
+
+// NamingOf returns what there is to show of a naming.
+func NamingOf(n rewrite.Naming) Naming { return Naming{Mode: string(n.Mode), Reason: n.Reason} }
 
 // Ledger is what the ledger has for the name.
 type Ledger struct {

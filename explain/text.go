@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"image-cri-shim/registry"
+	"image-cri-shim/rewrite"
 )
 
 // WriteText writes all that is known of some images, for people.
@@ -32,6 +33,7 @@ func (i *Image) writeText(w io.Writer) error {
 	for _, r := range i.Registries {
 		row(table, r.Registry, cmp.Or(r.Answer, "not asked"), cmp.Or(r.Reference, "-"), r.detail())
 	}
+	row(table, "names", i.Node.Names.kept(), "-", i.Node.Names.Reason)
 	i.Node.write(table)
 	row(table, "pulled as", "", cmp.Or(i.Pulled, "-"), i.outcome())
 	return table.Flush()
@@ -61,6 +63,18 @@ func (r *Registry) detail() string {
 		text += "; " + r.Circuit
 	}
 	return text
+}
+
+// kept is where the names of pulled images are kept, for the column of the answers.
+func (n Naming) kept() string {
+	switch rewrite.NamingMode(n.Mode) {
+	case rewrite.NamesInRuntime:
+		return "in the runtime"
+	case rewrite.NamesInLedger:
+		return "in the ledger"
+	default:
+		return "unknown"
+	}
 }
 
 func (n *Node) write(table io.Writer) {

@@ -5,7 +5,26 @@ import (
 	"testing"
 
 	"image-cri-shim/registry"
+	"image-cri-shim/rewrite"
 )
+
+// TestTextOfNames says where names are kept, and why.
+func TestTextOfNames(t *testing.T) {
+	for mode, want := range map[rewrite.NamingMode]string{
+		rewrite.NamesInRuntime: "names in the runtime - because",
+		rewrite.NamesInLedger:  "names in the ledger - because",
+		rewrite.NamesUnknown:   "names unknown - because",
+	} {
+		var text strings.Builder
+		image := Image{Image: "nginx", Node: Node{Names: NamingOf(rewrite.Naming{Mode: mode, Reason: "because"})}}
+		if err := WriteText(&text, []Image{image}); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(strings.Fields(text.String()), " "); !strings.Contains(got, want) {
+			t.Errorf("%s: %q is missing in\n%s", mode, want, text.String())
+		}
+	}
+}
 
 // TestUnknownIsNotAbsent has the texts for what could not be asked.
 func TestUnknownIsNotAbsent(t *testing.T) {

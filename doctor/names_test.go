@@ -1,0 +1,113 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/admin"
+	"image-cri-shim/config"
+	"image-cri-shim/explain"
+	"image-cri-shim/registry"
+	"image-cri-shim/rewrite"
+)
+
+// TestNames has a finding for each place where names may be kept, and each reason.
+func TestNames(t *testing.T) {
+	inRuntime := explain.Naming{Mode: "runtime", Reason: "containerd's images service answers"}
+	inLedger := explain.Naming{Mode: "ledger", Reason: "the runtime has no images service of containerd's"}
+	for _, test := range []struct {
+		name     string
+		runtime  string // its name; empty if it does not answer
+		setting  string // of names
+		running  Running
+		notAsked error
+		level    Level
+		text     string // a part; empty for no finding
+		hint     string
+	}{
+		{name: "in the runtime", runtime: "containerd", running: Running{Names: inRuntime}, text: "kept by the runtime: containerd's images service answers"},
+		{name: "waiting", runtime: "containerd", running: Running{Names: inRuntime, Ledger: 3}, level: Warn, text: "but 3 are still in the ledger", hint: "journalctl"},
+		{name: "CRI-O", runtime: "cri-o", running: Running{Names: inLedger, Ledger: 3}, text: "kept in the shim's ledger: the runtime has no images service"},
+		{name: "as configured", runtime: "containerd", setting: config.NamesLedger, running: Running{Names: explain.Naming{Mode: "ledger", Reason: "names: ledger"}}, text: "as names: ledger says"},
+		{name: "closed off", runtime: "containerd", running: Running{Names: inLedger}, level: Warn, text: "although containerd can keep them", hint: "or set names: ledger"},
+		{name: "not known", runtime: "containerd", running: Running{Names: explain.Naming{Mode: "unknown", Reason: "the runtime was not reached yet"}}, level: Warn, text: "was not reached yet", hint: "start the runtime"},
+		{name: "another version", runtime: "containerd", level: Warn, text: "a version that does not say", hint: "doctor again"},
+		{name: "no runtime", running: Running{Names: inRuntime}},
+		{name: "another user's shim", runtime: "containerd", notAsked: admin.ErrStranger},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			n := &node{Options: Options{Settings: &config.Config{Names: test.setting, Runtime: "/run/runtime.sock"}}, running: test.running, notAsked: test.notAsked}
+			if test.runtime != "" {
+				n.runtime.version = &cri.VersionResponse{RuntimeName: test.runtime}
+			}
+			wantFinding(t, names(t.Context(), n), test.level, test.text, test.hint)
+		})
+	}
+}
+
+// TestNamesWithoutAShim asks the runtime itself, and reads the ledger's file.
+func TestNamesWithoutAShim(t *testing.T) {
+	const kept = `{"version":1,"names":[{"original":"docker.io/library/nginx:1","image":"sha256:1","stored":"hub:5000/library/nginx:1","at":"2026-01-02T03:04:05Z"}]}`
+	for _, test := range []struct {
+		name, ledger string
+		err          error // of containerd's images service
+		level        Level
+		text, hint   string
+	}{
+		{"in the runtime", `{"version":1}`, nil, OK, "kept by the runtime: containerd's images service answers", ""},
+		{"still in the ledger", kept, nil, Warn, "1 are in the ledger of a shim that does not run", start},
+		{"closed off", kept, status.Error(codes.PermissionDenied, "closed"), Warn, "the runtime's images service refuses: closed", "names: ledger"},
+		{"away", kept, status.Error(codes.Unavailable, "away"), Warn, "was not reached yet", "start the runtime"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			state := t.TempDir()
+			if err := errors.Join(os.Chmod(state, 0o700), os.WriteFile(filepath.Join(state, "ledger.json"), []byte(test.ledger), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			namer := rewrite.NewNamer(rewrite.NamerOptions{Invoke: func(context.Context, string, []byte) ([]byte, error) { return nil, test.err }})
+			n := &node{
+				Options:  Options{Settings: &config.Config{StateDirectory: state}, Explainer: &explain.Explainer{Namer: namer}},
+				runtime:  peer{version: &cri.VersionResponse{RuntimeName: "containerd"}},
+				notAsked: admin.ErrNotRunning,
+			}
+			wantFinding(t, names(t.Context(), n), test.level, test.text, test.hint)
+		})
+	}
+}
+
+// TestSandboxRemedy gives the image its name in the runtime that keeps the names.
+func TestSandboxRemedy(t *testing.T) {
+	for mode, want := range map[rewrite.NamingMode]bool{rewrite.NamesInRuntime: true, rewrite.NamesInLedger: false} {
+		found := absentSandbox(topic{}, explain.Image{
+			Image: "pause:3.9", Reference: "docker.io/library/pause:3.9", Node: explain.Node{Names: explain.Naming{Mode: string(mode)}},
+			Registries: []explain.Registry{{Answer: registry.Found.String(), Registry: "http://hub:5000", Reference: "hub:5000/library/pause:3.9"}},
+		})
+		if found.Level != Fail || !strings.Contains(found.Hint, "set the runtime's sandbox image to hub:5000/library/pause:3.9 (") {
+			t.Errorf("%s: %+v", mode, found)
+		}
+		if got := strings.HasPrefix(found.Hint, "crictl pull pause:3.9 through the shim"); got != want {
+			t.Errorf("%s: the hint is %q", mode, found.Hint)
+		}
+	}
+}
+
+func wantFinding(t *testing.T, findings []Finding, level Level, text, hint string) {
+	t.Helper()
+	if text == "" {
+		if len(findings) > 0 {
+			t.Errorf("got %+v, want nothing", findings)
+		}
+		return
+	}
+	if len(findings) != 1 || findings[0].Level != level || !strings.Contains(findings[0].Text, text) || !strings.Contains(findings[0].Hint, hint) {
+		t.Errorf("got %+v, want %v with %q and %q", findings, level, text, hint)
+	}
+}
