@@ -55,7 +55,7 @@ func (o *observers) showDecision(made rewrite.Decision) {
 	}
 	shown := page.Decision{
 		Method: made.Method, Asked: made.Asked, Served: made.Served, Registry: made.Registry,
-		Reason: made.Reason, Seconds: made.Duration.Seconds(),
+		Reason: made.Reason, Names: string(made.Names), Seconds: made.Duration.Seconds(),
 	}
 	if made.Err != nil {
 		failed := status.Convert(made.Err)
@@ -68,7 +68,7 @@ func (d *daemon) service(ctx context.Context) page.Service {
 	node, _ := os.Hostname() // empty where it can't be known
 	service := page.Service{
 		Node: node, Version: version.Short(), Socket: d.settings.Shim, Runtime: d.runtime,
-		File: absolute(d.file), Read: *d.read.Load(), Refused: d.refusal(),
+		File: absolute(d.file), Read: *d.read.Load(), Refused: d.refusal(), Names: d.naming(),
 	}
 	if err := d.checkRuntime(ctx); err != nil {
 		service.Away = oneLine(err)
@@ -80,6 +80,11 @@ func (d *daemon) service(ctx context.Context) page.Service {
 		service.Closed = errWaiting.Error()
 	}
 	return service
+}
+
+func (d *daemon) naming() page.Naming {
+	naming := d.namer.Naming()
+	return page.Naming{Mode: string(naming.Mode), Reason: naming.Reason, Ledger: d.ledger.Names()}
 }
 
 func (d *daemon) conditions() []page.Registry {

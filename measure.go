@@ -67,6 +67,7 @@ func (d *daemon) state() metrics.State {
 		Started:     d.started,
 		RuntimeUp:   d.checkRuntime(context.Background()) == nil,
 		LedgerNames: d.ledger.Names(),
+		Naming:      string(d.namer.Naming().Mode),
 		Loaded:      g.settings.Read,
 		LoadRefused: d.refusal() != "",
 	}

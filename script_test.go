@@ -40,7 +40,8 @@ func TestMain(m *testing.M) {
 // own. $HUB is the address of a registry that has library/nginx:1.25 for the
 // user admin with the password canary:passw0rd, $CRI a runtime's socket that
 // answers Version, has two images and takes for ever over a Status that is not
-// verbose, and $SHIM a socket path that is free.
+// verbose, $CONTAINERD another one that has containerd's images service too, and
+// $SHIM a socket path that is free.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -49,32 +50,19 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			cri := proxytest.NewRuntime(filepath.Join(env.WorkDir, "cri.sock"))
-			cri.Handle("/runtime.v1.RuntimeService/Version", answerVersion)
-			cri.Handle("/runtime.v1.RuntimeService/Status", func(stream grpc.ServerStream) error {
-				request, err := proxytest.Receive(stream)
-				if err != nil || len(request) > 0 { // verbose
-					return errors.Join(err, answerStatus(stream))
-				}
-				// As a pull that takes long; the script can wait for its begin.
-				if err := os.WriteFile(filepath.Join(env.WorkDir, "cri.calls"), []byte("Status"), 0o600); err != nil {
-					return err
-				}
-				<-stream.Context().Done()
-				return stream.Context().Err()
-			})
-			cri.Handle("/runtime.v1.ImageService/ListImages", answerImages)
-			cri.Handle("/runtime.v1.ImageService/ImageStatus", answerImageStatus)
-			if err := cri.Start(); err != nil {
+			cri, err := startRuntime(t, env, "cri", nil)
+			if err != nil {
 				return err
 			}
-			env.Defer(func() {
-				if err := cri.Stop(); err != nil {
-					t.Error(err)
-				}
+			containerd, err := startRuntime(t, env, "containerd", map[string]proxytest.Handler{
+				"/containerd.services.images.v1.Images/List": answerNothing,
 			})
+			if err != nil {
+				return err
+			}
 			env.Setenv("HUB", hub)
-			env.Setenv("CRI", cri.Socket())
+			env.Setenv("CRI", cri)
+			env.Setenv("CONTAINERD", containerd)
 			env.Setenv("SHIM", filepath.Join(env.WorkDir, "shim.sock"))
 			return nil
 		},
@@ -83,6 +71,45 @@ func TestScripts(t *testing.T) {
 			"waitfor": waitFor,
 		},
 	})
+}
+
+// startRuntime starts a runtime whose socket has a name, with more methods.
+func startRuntime(t *testing.T, env *testscript.Env, name string, more map[string]proxytest.Handler) (socket string, err error) {
+	r := proxytest.NewRuntime(filepath.Join(env.WorkDir, name+".sock"))
+	r.Handle("/runtime.v1.RuntimeService/Version", answerVersion)
+	r.Handle("/runtime.v1.RuntimeService/Status", func(stream grpc.ServerStream) error {
+		request, err := proxytest.Receive(stream)
+		if err != nil || len(request) > 0 { // verbose
+			return errors.Join(err, answerStatus(stream))
+		}
+		// As a pull that takes long; the script can wait for its begin.
+		if err := os.WriteFile(filepath.Join(env.WorkDir, name+".calls"), []byte("Status"), 0o600); err != nil {
+			return err
+		}
+		<-stream.Context().Done()
+		return stream.Context().Err()
+	})
+	r.Handle("/runtime.v1.ImageService/ListImages", answerImages)
+	r.Handle("/runtime.v1.ImageService/ImageStatus", answerImageStatus)
+	for method, handler := range more {
+		r.Handle(method, handler)
+	}
+	if err := r.Start(); err != nil {
+		return "", err
+	}
+	env.Defer(func() {
+		if err := r.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r.Socket(), nil
+}
+
+func answerNothing(stream grpc.ServerStream) error {
+	if _, err := proxytest.Receive(stream); err != nil {
+		return err
+	}
+	return proxytest.Send(stream, nil)
 }
 
 func startHub(env *testscript.Env) (address string, err error) {

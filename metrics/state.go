@@ -11,9 +11,25 @@ type State struct {
 	Started     time.Time // the process
 	RuntimeUp   bool      // it answers
 	LedgerNames int
+	Naming      string    // where names of pulled images are kept: one of the modes
 	Loaded      time.Time // the configuration that counts was read
 	LoadRefused bool      // the last time
 	Registries  []Registry
+}
+
+// The modes of [State.Naming].
+const (
+	NamesRuntime = "runtime"
+	NamesLedger  = "ledger"
+	NamesUnknown = "unknown"
+)
+
+// waiting returns how many names wait in the ledger to be given in the runtime.
+func (s State) waiting() int {
+	if s.Naming != NamesRuntime {
+		return 0
+	}
+	return s.LedgerNames
 }
 
 // Registry is how one stands.
@@ -37,6 +53,8 @@ var (
 	startTime      = gauge("start_time_seconds", "When the process began, in seconds since 1970.")
 	runtimeUp      = gauge("runtime_up", "Whether the runtime answers.")
 	ledgerNames    = gauge("ledger_names", "Image names that the ledger knows.")
+	names          = gauge("names", "Where the names of pulled images are kept: 1 for the mode in force.", "mode")
+	namesWaiting   = gauge("names_waiting", "Image names in the ledger that wait to be given in the runtime.")
 	reloadGood     = gauge("config_last_reload_successful", "Whether the configuration file could be loaded the last time.")
 	reloadTime     = gauge("config_last_reload_success_timestamp_seconds", "When the configuration that counts was read, in seconds since 1970.")
 	registryDown   = gauge("registry_circuit_open", "Whether the registry is known to be down, and is not asked.", "registry")
@@ -46,7 +64,7 @@ var (
 
 // Describe implements [prometheus.Collector].
 func (stateCollector) Describe(descriptions chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{startTime, runtimeUp, ledgerNames, reloadGood, reloadTime, registryDown, registryOpen, registryCached} {
+	for _, d := range []*prometheus.Desc{startTime, runtimeUp, ledgerNames, names, namesWaiting, reloadGood, reloadTime, registryDown, registryOpen, registryCached} {
 		descriptions <- d
 	}
 }
@@ -60,6 +78,10 @@ func (c stateCollector) Collect(values chan<- prometheus.Metric) {
 	set(startTime, seconds(s.Started))
 	set(runtimeUp, truth(s.RuntimeUp))
 	set(ledgerNames, float64(s.LedgerNames))
+	for _, mode := range []string{NamesRuntime, NamesLedger, NamesUnknown} {
+		set(names, truth(mode == s.Naming), mode)
+	}
+	set(namesWaiting, float64(s.waiting()))
 	set(reloadGood, truth(!s.LoadRefused))
 	set(reloadTime, seconds(s.Loaded))
 	for _, r := range byAddress(s.Registries) {

@@ -18,6 +18,7 @@ type Decision struct {
 	Served   string  `json:"served,omitempty"`   // what the runtime answered for; empty if nothing
 	Registry string  `json:"registry,omitempty"` // that serves it
 	Reason   string  `json:"reason,omitempty"`
+	Names    string  `json:"names,omitempty"` // where the asked name of a pulled image is kept: runtime or ledger
 	Error    string  `json:"error,omitempty"` // that the client got
 	Seconds  float64 `json:"seconds"`         // that it took
 }
@@ -38,7 +39,7 @@ type made struct {
 
 // Decided is told of a decision.
 func (p *Page) Decided(decision Decision) {
-	for _, text := range []*string{&decision.Method, &decision.Asked, &decision.Served, &decision.Registry, &decision.Reason, &decision.Error} {
+	for _, text := range []*string{&decision.Method, &decision.Asked, &decision.Served, &decision.Registry, &decision.Reason, &decision.Names, &decision.Error} {
 		*text = strings.Clone(clip(*text, textBytes)) // not what it was cut from
 	}
 	p.decisions.add(time.Now(), decision)

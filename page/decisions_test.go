@@ -31,7 +31,7 @@ func TestTheLastDecisionsAreKept(t *testing.T) {
 func TestLongTextsAreCut(t *testing.T) {
 	p := New(well())
 	long := strings.Repeat("x", textBytes-1) + "é and more"
-	p.Decided(Decision{long, long, long, long, long, long, 1})
+	p.Decided(Decision{long, long, long, long, long, long, long, 1})
 	kept := reflect.ValueOf(p.decisions.kept()[0].Decision)
 	for i := range kept.NumField() {
 		text := kept.Field(i).String()

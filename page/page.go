@@ -36,6 +36,14 @@ type Service struct {
 	File    string    `json:"file"`              // of the configuration
 	Read    time.Time `json:"read"`              // when the file was last found to say what holds
 	Refused string    `json:"refused,omitempty"` // why what it says now does not hold
+	Names   Naming    `json:"names"`
+}
+
+// Naming says where the names of pulled images are kept.
+type Naming struct {
+	Mode   string `json:"mode"`   // runtime, ledger or unknown
+	Reason string `json:"reason"` // in a few words
+	Ledger int    `json:"ledger"` // names in the ledger
 }
 
 // Registry is a configured registry, and how its look-ups go.

@@ -119,6 +119,7 @@ function show(update, fresh) {
   file = update.file;
   showHealth(update);
   showFacts(update);
+  showNaming(update.names, fresh);
   showRegistries(update.registries);
   showCalls(update.calls);
   decisions = fresh ? update.decisions : [...update.decisions, ...decisions].slice(0, kept);
@@ -147,14 +148,33 @@ function showHealth({ level, summary, problems, node }) {
   }));
 }
 
+const places = { runtime: "in the runtime", ledger: "in the ledger" };
+let naming = { mode: "unknown", reason: "", ledger: 0 }; // where the names of pulled images are kept
+
+// showNaming follows the mode, and the ledger, which may change without a decision.
+function showNaming(names, fresh) {
+  const changed = names.ledger !== naming.ledger || names.mode !== naming.mode;
+  naming = names;
+  $("ledger-hint").textContent = names.mode === "runtime"
+    ? "Images whose names the runtime has not got yet. It keeps the names of all others itself."
+    : "Images that the runtime has under another name than the one that was asked for.";
+  if (changed && !fresh) search();
+}
+
+function named({ mode, reason, ledger }) {
+  const waiting = mode === "runtime" && ledger > 0 ? `, ${ledger} waiting in the ledger` : "";
+  return make("span", { title: reason }, (places[mode] ?? "not known yet") + waiting);
+}
+
 function showFacts(update) {
   const facts = {
     "Serves": code(update.socket),
     "Runtime": code(update.runtime),
     "Started": time(update.started),
     "Version": update.version,
+    "Names kept": named(update.names),
   };
-  const shown = JSON.stringify([update.socket, update.runtime, update.started, update.version]);
+  const shown = JSON.stringify([update.socket, update.runtime, update.started, update.version, update.names]);
   if (showFacts.shown === shown) return;
   showFacts.shown = shown;
   $("facts").replaceChildren(...Object.entries(facts).map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
@@ -226,7 +246,7 @@ function bars({ buckets }) {
 function matches(decision, words, kind) {
   if (kind === "failures" && !decision.error) return false;
   if (kind === "acts" && lookups.includes(decision.method)) return false;
-  const text = [decision.method, decision.asked, decision.served, decision.registry, decision.reason, decision.error].join("\n").toLowerCase();
+  const text = [decision.method, decision.asked, decision.served, decision.registry, decision.reason, nameOf(decision), decision.error].join("\n").toLowerCase();
   return words.every(word => text.includes(word));
 }
 
@@ -260,7 +280,12 @@ function served({ registry, served, error }) {
   return parts;
 }
 
-const why = ({ reason, error }) => [reason && fold(reason, ""), error && fold(error, "error")].filter(Boolean);
+const nameOf = ({ names }) => names ? (names === "runtime" ? "named in the runtime" : "name kept in the ledger") : "";
+
+function why(decision) {
+  const { reason, error } = decision, name = nameOf(decision);
+  return [reason && fold(reason, ""), name && make("p", { className: "dim" }, name), error && fold(error, "error")].filter(Boolean);
+}
 
 $("filter").addEventListener("input", showDecisions);
 $("kind").addEventListener("input", showDecisions);
@@ -293,7 +318,7 @@ function showNames(text, { names, found, all }) {
   const shown = names.length < found ? `, the newest ${names.length} shown` : "";
   $("ledger-count").value = all === 0 ? "" : text === "" ? `${all} in all${shown}` : `${found} of ${all}${shown}`;
   if (all === 0) {
-    empty("ledger-empty", true, "Empty: no image was pulled from a registry under another name yet.");
+    empty("ledger-empty", true, naming.mode === "runtime" ? "Empty: the runtime has all names." : "Empty: no image was pulled from a registry under another name yet.");
   } else {
     empty("ledger-empty", found === 0, "No name in the ledger has ", code(text), " in it. ", code("image-cri-shim resolve IMAGE"), " says what would serve an image.");
   }

@@ -1,0 +1,29 @@
+package metrics
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// TestNames has a series for each mode, and counts what waits in the ledger only if
+// another place is meant for it.
+func TestNames(t *testing.T) {
+	for mode, waiting := range map[string]string{NamesRuntime: "3", NamesLedger: "0", NamesUnknown: "0"} {
+		m := New(Options{State: func() State { return State{Naming: mode, LedgerNames: 3} }})
+		want := `
+# HELP image_cri_shim_names Where the names of pulled images are kept: 1 for the mode in force.
+# TYPE image_cri_shim_names gauge
+image_cri_shim_names{mode="ledger"} 0
+image_cri_shim_names{mode="runtime"} 0
+image_cri_shim_names{mode="unknown"} 0
+# HELP image_cri_shim_names_waiting Image names in the ledger that wait to be given in the runtime.
+# TYPE image_cri_shim_names_waiting gauge
+image_cri_shim_names_waiting ` + waiting + "\n"
+		want = strings.Replace(want, `{mode="`+mode+`"} 0`, `{mode="`+mode+`"} 1`, 1)
+		if err := testutil.GatherAndCompare(m.gatherer, strings.NewReader(want), "image_cri_shim_names", "image_cri_shim_names_waiting"); err != nil {
+			t.Errorf("%s: %v", mode, err)
+		}
+	}
+}
