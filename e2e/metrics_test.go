@@ -20,10 +20,11 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// TestMetricsCountWhatHappens makes calls of each kind, and finds all of them counted.
+// TestMetricsCountWhatHappens makes calls of each kind, and finds all of them counted. The
+// ledger keeps the names: where the runtime does, it answers for them without a decision.
 func TestMetricsCountWhatHappens(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n, site := newSeenNode(t, runtime, privateOnly())
+		n, site := newSeenNode(t, runtime, privateOnly()+namesInLedger)
 		before := settled(t, site)
 		versions := runtimeapi.NewRuntimeServiceClient(n.through.Connection)
 		for range 3 {

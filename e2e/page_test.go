@@ -21,7 +21,7 @@ func TestPage(t *testing.T) {
 	if err := testbed.BrowserMissing(); err != nil {
 		t.Skip(err)
 	}
-	p := openPage(t, privateOnly()+"fallback: never\n")
+	p := openPage(t, privateOnly()+namesInLedger+"fallback: never\n")
 	for _, step := range []struct {
 		name string
 		do   func(*debugPage, *testing.T)
@@ -56,6 +56,7 @@ func (p *debugPage) opens(t *testing.T) {
 	p.shows(t, "health", "All is well")
 	p.shows(t, "decisions-empty", "crictl pull nginx")
 	p.shows(t, "ledger-empty", "Empty")
+	p.shows(t, "facts", "in the ledger")
 	p.shows(t, "configuration-text", "password ********", p.address[len("http://"):])
 	p.shows(t, "registries-rows", shared.private.Address(), "not asked yet")
 }
@@ -69,6 +70,23 @@ func (p *debugPage) showsDecisions(t *testing.T) {
 	if bars := evaluate[string](t, p, "document.querySelector('.bars').getAttribute('aria-label')"); !strings.Contains(bars, "within") {
 		t.Errorf("the durations are called %q", bars)
 	}
+}
+
+// TestPageOfNamesInTheRuntime has a page whose ledger stays empty.
+func TestPageOfNamesInTheRuntime(t *testing.T) {
+	needContainerd(t)
+	if err := testbed.BrowserMissing(); err != nil {
+		t.Skip(err)
+	}
+	p := openPage(t, privateOnly())
+	p.do(t, chromedp.Navigate(p.address+"/"))
+	p.shows(t, "facts", "Names kept in the runtime")
+	p.shows(t, "ledger-hint", "whose names the runtime has not got yet")
+	p.pull(t, p.through, "nginx:1.25", nil)
+	p.shows(t, "decisions-rows", "the registry has it", "named in the runtime")
+	p.shows(t, "ledger-empty", "the runtime has all names")
+	p.do(t, chromedp.SendKeys(chromedp.CSS("#filter"), "named in"))
+	p.showsRows(t, "decisions-rows", 1, "PullImage")
 }
 
 func (p *debugPage) showsHostileNames(t *testing.T) {

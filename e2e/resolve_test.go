@@ -19,6 +19,7 @@ type resolved struct {
 	}
 	Node struct {
 		Problem, Served, Registry string
+		Names                     struct{ Mode, Reason string }
 		Ledger                    *struct{ Image, Stored string }
 		Runtime                   []struct {
 			Reference, Image string

@@ -57,6 +57,7 @@ type Shim struct {
 type Decision struct {
 	Method                          string // "PullImage"
 	Asked, Served, Registry, Reason string
+	Names                           string // where the name of a pulled image is kept
 	Level                           string // "info"
 }
 
@@ -261,7 +262,7 @@ func (s *Shim) decisions() ([]Decision, error) {
 		if _, ok := fields["asked"]; ok {
 			decisions = append(decisions, Decision{
 				Method: fields["msg"], Asked: fields["asked"], Served: fields["served"],
-				Registry: fields["registry"], Reason: fields["reason"], Level: fields["level"],
+				Registry: fields["registry"], Reason: fields["reason"], Names: fields["names"], Level: fields["level"],
 			})
 		}
 	}

@@ -30,7 +30,7 @@ type TraceEvent struct {
 	Seconds                     float64
 	RequestBytes, ResponseBytes int64
 	Images                      []string
-	Decisions                   []struct{ Asked, Served, Registry, Reason string }
+	Decisions                   []struct{ Asked, Served, Registry, Reason, Names string }
 	Request, Response           json.RawMessage
 	Lost                        int
 }
