@@ -80,7 +80,7 @@ func TestPageOfNamesInTheRuntime(t *testing.T) {
 	}
 	p := openPage(t, privateOnly())
 	p.do(t, chromedp.Navigate(p.address+"/"))
-	p.shows(t, "facts", "Names kept in the runtime")
+	p.shows(t, "facts", "Names kept in the runtime (containerd's images service answers)")
 	p.shows(t, "ledger-hint", "whose names the runtime has not got yet")
 	p.pull(t, p.through, "nginx:1.25", nil)
 	p.shows(t, "decisions-rows", "the registry has it", "named in the runtime")

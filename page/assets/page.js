@@ -163,7 +163,7 @@ function showNaming(names, fresh) {
 
 function named({ mode, reason, ledger }) {
   const waiting = mode === "runtime" && ledger > 0 ? `, ${ledger} waiting in the ledger` : "";
-  return make("span", { title: reason }, (places[mode] ?? "not known yet") + waiting);
+  return make("span", {}, (places[mode] ?? "not known yet") + waiting, " ", dim(`(${reason})`));
 }
 
 function showFacts(update) {
