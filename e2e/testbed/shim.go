@@ -275,3 +275,6 @@ func (s *Shim) decisions() ([]Decision, error) {
 func (s *Shim) Command(ctx context.Context, arguments ...string) ([]byte, error) {
 	return exec.CommandContext(ctx, s.options.Binary, append([]string{"--file", s.configuration()}, arguments...)...).Output()
 }
+
+// Pause stops the shim's process where it is, until Kill.
+func (s *Shim) Pause() { s.process.signal(syscall.SIGSTOP) }
