@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
 // Ledger records which image an original reference means, if the runtime has the
@@ -101,11 +103,32 @@ func (l *Ledger) namesOf(image string) []entry {
 	return names
 }
 
-// imageIDs returns the IDs of the images that have names.
+// imageIDs returns the IDs of the images that have names or hidden references.
 func (l *Ledger) imageIDs() []string {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
-	return slices.Sorted(maps.Keys(l.images))
+	images := slices.Collect(maps.Keys(l.images))
+	for _, on := range l.placements {
+		for image, p := range on {
+			if p.hidden() {
+				images = append(images, image)
+			}
+		}
+	}
+	slices.Sort(images)
+	return slices.Compact(images)
+}
+
+// hidesAny reports whether a reference is hidden on an image.
+func (l *Ledger) hidesAny(image string) bool {
+	l.mutex.RLock()
+	defer l.mutex.RUnlock()
+	for _, on := range l.placements {
+		if on[image].hidden() {
+			return true
+		}
+	}
+	return false
 }
 
 // sharing returns the names of an image, other than original, that are stored under a
@@ -222,16 +245,15 @@ func (l *Ledger) drop(original string) error {
 	})
 }
 
-// settle drops names of an image that the runtime has itself. If these were all, the
-// references of the image are recorded no more.
-func (l *Ledger) settle(image string, named []string) error {
+// settle drops names of an image that the runtime has itself, and what is recorded of
+// references that the image has lost or that are no longer needed.
+func (l *Ledger) settle(image *runtime.Image, named []string) error {
 	return l.edit(func() {
 		for _, original := range named {
 			l.unname(original)
 		}
-		if len(l.images[image]) == 0 {
-			l.clear(time.Now(), func(_, on string) bool { return on == image })
-		}
+		all := len(l.images[image.Id]) == 0
+		l.clear(time.Now(), func(reference, on string) bool { return on == image.Id && (all || !hasName(image, reference)) })
 	})
 }
 

@@ -86,7 +86,7 @@ func (n *Namer) repair(ctx context.Context, name string, state *repositoryPulls)
 func (n *Namer) nameStoredOf(ctx context.Context, name string, state *repositoryPulls) error {
 	for _, pull := range state.named {
 		p := &pullNaming{Namer: n, pull: pull, repository: name, state: state}
-		if _, err := p.nameStored(ctx); err != nil && !errors.Is(err, errRemoved) {
+		if err := p.nameLate(ctx, cancelGrace); err != nil {
 			return err
 		}
 	}
@@ -138,24 +138,37 @@ func (n *Namer) nameLedgered(ctx context.Context, id string) error {
 	if err := n.nameEntries(ctx, id); err != nil {
 		return err
 	}
-	var gone []string
-	for _, name := range hidden {
-		record, err := n.images.Get(ctx, name)
-		if err != nil {
-			return err
-		}
-		if record == nil || n.mustStay(ctx, record) {
-			continue
-		}
-		if err := n.images.Delete(ctx, record); err != nil {
-			return fmt.Errorf("delete the name %s: %w", name, err)
-		}
-		gone = append(gone, name)
+	gone, err := n.deleteHidden(ctx, hidden, claimed)
+	if err != nil {
+		return err
 	}
 	if err := n.awaitGone(ctx, id, gone); err != nil {
 		return err
 	}
 	return n.forgetNamed(ctx, id)
+}
+
+// deleteHidden deletes hidden names, which are in some repositories, and returns those
+// that are gone.
+func (n *Namer) deleteHidden(ctx context.Context, hidden, repositories []string) (gone []string, err error) {
+	stays := make(map[string]*containerd.Record)
+	for _, name := range repositories {
+		records, err := n.images.List(ctx, repositoryFilter(name))
+		if err != nil {
+			return nil, err
+		}
+		for _, record := range records {
+			stays[record.GetName()] = record
+		}
+	}
+	var doomed []*containerd.Record
+	for _, name := range hidden {
+		if record := stays[name]; record != nil && !n.mustStay(ctx, record) {
+			doomed = append(doomed, record)
+			delete(stays, name)
+		}
+	}
+	return n.deleteAll(ctx, doomed, stays)
 }
 
 // hiddenNames returns the names of an image that clients do not see.
@@ -223,10 +236,11 @@ func (n *Namer) recordFor(ctx context.Context, e entry, image *runtime.Image) (*
 	return n.images.Get(ctx, image.GetId())
 }
 
-// forgetNamed drops the names of an image from the ledger that the runtime has itself.
+// forgetNamed drops the names of an image from the ledger that the runtime has itself, and
+// the hidden references that are not needed for the others.
 func (n *Namer) forgetNamed(ctx context.Context, id string) error {
 	entries := n.ledger.namesOf(id)
-	if len(entries) == 0 {
+	if len(entries) == 0 && !n.ledger.hidesAny(id) {
 		return nil
 	}
 	asked := time.Now()
@@ -243,5 +257,5 @@ func (n *Namer) forgetNamed(ctx context.Context, id string) error {
 			named = append(named, e.Original)
 		}
 	}
-	return n.ledger.settle(id, named)
+	return n.ledger.settle(image, named)
 }

@@ -86,14 +86,48 @@ func repositoryFilter(repository string) string {
 }
 
 // succeed names the image that the pull has brought. If that fails the image keeps
-// the registry's names, and the error says why.
+// the registry's names, and the error says why. If the image was removed meanwhile, what
+// the pull has left of it goes too.
 func (p *pullNaming) succeed(ctx context.Context, image string) error {
+	err := p.nameAdded(ctx, image)
+	if errors.Is(err, errRemoved) {
+		return errors.Join(err, p.addLeftovers(ctx, image))
+	}
+	return err
+}
+
+// nameAdded names an image, and notes which names the last pull from the repository
+// deletes.
+func (p *pullNaming) nameAdded(ctx context.Context, image string) error {
 	added, err := p.name(ctx, image)
 	if err != nil {
 		return err
 	}
 	p.image = image
 	p.gate.add(p.state, image, added...)
+	return nil
+}
+
+// addLeftovers notes the names of a removed image that the runtime still has: containerd
+// stores the names of a pull one after the other, while RemoveImage deletes those that it
+// has seen.
+func (p *pullNaming) addLeftovers(ctx context.Context, image string) error {
+	records, err := p.images.List(ctx, repositoryFilter(p.repository))
+	if err != nil {
+		return err
+	}
+	for _, record := range records {
+		if p.gate.isKept(p.state, record) {
+			continue
+		}
+		shown, err := p.runtime.status(ctx, record.GetName())
+		if err != nil {
+			return err
+		}
+		if shown == nil || shown.Id == image {
+			p.gate.add(p.state, shown.GetId(), record.GetName())
+		}
+	}
 	return nil
 }
 
@@ -122,6 +156,9 @@ func (p *pullNaming) name(ctx context.Context, image string) (added []string, er
 	}
 	if err := p.put(ctx, pulled.Id, bindings); err != nil {
 		return nil, err
+	}
+	if err := p.forgetMoved(bindings); err != nil {
+		p.warn(err)
 	}
 	wanted := bindings[0]
 	seen, err := p.awaitView(ctx, wanted.name, func(id string, _ []string) bool { return id == pulled.Id })
@@ -159,13 +196,19 @@ func (p *pullNaming) bindings(ctx context.Context, image *runtime.Image) (bindin
 		bindings = append(bindings, binding{original + "@" + digest, record})
 		added = append(added, name)
 	}
-	if strings.Contains(p.pull.Original, "@") || len(byDigest) == 0 {
+	if strings.Contains(p.pull.Original, "@") {
 		return bindings, added, nil
 	}
 	// A newer pull may have moved the registry's tag on: the asked one then gets the
 	// image that this pull has brought.
 	from := byDigest[tag.GetTarget().GetDigest()]
-	if from == nil {
+	switch {
+	case from != nil:
+	case tag != nil && hasName(image, p.pull.Reference):
+		from = tag // the image was loaded, or its pull was cut off before the digest
+	case len(byDigest) == 0:
+		return nil, nil, nil
+	default:
 		from = slices.MaxFunc(slices.Collect(maps.Values(byDigest)), func(a, b *containerd.Record) int {
 			return a.GetUpdatedAt().AsTime().Compare(b.GetUpdatedAt().AsTime())
 		})
@@ -187,35 +230,68 @@ func (p *pullNaming) fail(ctx context.Context, err error) {
 		ctx, cancel := context.WithTimeout(ctx, namingTimeout)
 		defer cancel()
 		defer p.end(ctx)
-		for begun := time.Now(); ; {
-			stored, err := p.nameStored(ctx)
-			if err != nil && !errors.Is(err, errRemoved) {
-				p.warn(fmt.Errorf("name what a failed pull of %s has left: %w", p.pull.Original, err))
-			}
-			if stored || err != nil || time.Since(begun) >= grace {
-				return
-			}
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(cancelGrace / 10):
-			}
+		if err := p.nameLate(ctx, grace); err != nil {
+			p.warn(fmt.Errorf("name what a failed pull of %s has left: %w", p.pull.Original, err))
 		}
 	})
 }
 
+// nameLate names what a pull that was cut off has left. The runtime may go on with the
+// pull for a while, so that the image is there in part until it has ended. containerd
+// stores the digest of a tag last.
+func (p *pullNaming) nameLate(ctx context.Context, grace time.Duration) error {
+	for begun := time.Now(); ; {
+		image, err := p.nameStored(ctx)
+		removed := errors.Is(err, errRemoved)
+		if err != nil && !removed {
+			return err
+		}
+		if image != nil && !removed && len(digestsOf(image, p.repository)) > 0 && !strings.Contains(p.pull.Original, "@") {
+			return nil
+		}
+		if time.Since(begun) >= grace {
+			if removed {
+				return p.addLeftovers(ctx, image.GetId())
+			}
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(cancelGrace / 30):
+		}
+	}
+}
+
 // nameStored names the image under the pull's reference if a pull for another name has
-// put it there. It reports whether there is one.
-func (p *pullNaming) nameStored(ctx context.Context) (bool, error) {
+// put it there, and returns it; nil if there is none.
+func (p *pullNaming) nameStored(ctx context.Context) (*runtime.Image, error) {
 	record, err := p.images.Get(ctx, p.pull.Reference)
 	if err != nil || record == nil || p.gate.isKept(p.state, record) {
-		return false, err
+		return nil, err
 	}
 	image, err := p.runtime.status(ctx, p.pull.Reference)
 	if err != nil || image == nil {
-		return false, err
+		return nil, err
 	}
-	return true, p.succeed(ctx, image.Id)
+	return image, p.nameAdded(ctx, image.Id)
+}
+
+// forgetMoved drops names from the ledger that an image has just got in the runtime. The
+// ledger may have another image for them: that of an older pull whose registry's names
+// are still there.
+func (p *pullNaming) forgetMoved(bindings []binding) error {
+	if p.ledger.empty() {
+		return nil
+	}
+	var moved change
+	for _, b := range bindings {
+		moved.Unname = append(moved.Unname, b.name)
+	}
+	if err := p.ledger.apply(moved); err != nil {
+		return fmt.Errorf("drop %s from the ledger: %w", bindings[0].name, err)
+	}
+	return nil
 }
 
 // end ends the pull. The last pull from the repository deletes the names that pulls for
@@ -353,8 +429,14 @@ func (n *Namer) restoreRecords(ctx context.Context, records []*containerd.Record
 	for _, record := range doomed {
 		delete(byName, record.GetName())
 	}
+	return n.deleteAll(ctx, doomed, byName)
+}
+
+// deleteAll deletes records of repositories, but for digests that came with a tag that
+// stays. It returns the deleted names.
+func (n *Namer) deleteAll(ctx context.Context, doomed []*containerd.Record, stays map[string]*containerd.Record) (gone []string, err error) {
 	for _, record := range doomed {
-		if belongsToTag(record, byName) {
+		if belongsToTag(record, stays) {
 			continue
 		}
 		if err := n.images.Delete(ctx, record); err != nil {
@@ -376,7 +458,7 @@ func belongsToTag(record *containerd.Record, stays map[string]*containerd.Record
 		return false
 	}
 	for name, other := range stays {
-		if !strings.Contains(name, "@") && sameTarget(other, record) {
+		if !strings.Contains(name, "@") && repository(name) == repository(record.GetName()) && sameTarget(other, record) {
 			return true
 		}
 	}
