@@ -22,10 +22,12 @@ endurance = ^Test(.*ThatFlood|.*UnderLoad|PackageService.*)$$
 # The tests of foreign gRPC peers that `make test` runs; the others take minutes.
 peers = ^Test(Calls|Curl|DefaultWindows)$$
 
+install_containerd_2 = GOBIN=$(CURDIR)/bin/containerd-2 go install github.com/containerd/containerd/v2/cmd/{containerd,containerd-shim-runc-v2,ctr}@$(CONTAINERD_2)
+
 # The race detector needs a C compiler, which may have to be installed first.
 race = $$(command -v gcc >/dev/null && echo -race || echo 'no gcc: without the race detector' >&2)
 
-.PHONY: build demo bounds bench screenshots test test-endurance test-peers containerd-2 test-containerd-2 test-critest test-grpc-engine differential lint vulncheck fuzz clean install packages
+.PHONY: build demo bounds bench screenshots test test-endurance test-peers containerd-2 test-containerd-2 test-critest test-model test-grpc-engine differential lint vulncheck fuzz clean install packages
 build:
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w $(variables)' -o $(BINARY) .
 
@@ -41,7 +43,7 @@ bounds: build
 test:
 	e2e/install-components
 	go test $(race) ./...
-	cd e2e && go test $(race) -count=1 -skip '$(endurance)' $$(go list ./... | grep -v '/foreign$$')
+	cd e2e && go test $(race) -count=1 -timeout 20m -skip '$(endurance)' $$(go list ./... | grep -v '/foreign$$')
 	cd e2e && go test $(race) -count=1 -run '$(peers)' ./foreign
 	cd e2e/critest && CGO_ENABLED=0 go test -count=1 -skip '^TestCritest$$' ./...
 	cd bench && go test $(race) ./...
@@ -67,7 +69,7 @@ containerd-2:
 # has no part of its own in it.
 test-containerd-2: containerd-2
 	e2e/install-components
-	cd e2e && PATH=$(containerd_2):$$PATH go test $(race) -count=1 -skip '$(without_containerd)' .
+	cd e2e && PATH=$(containerd_2):$$PATH go test $(race) -count=1 -timeout 20m -skip '$(without_containerd)' .
 	cd e2e/critest && PATH=$(containerd_2):$$PATH CGO_ENABLED=0 go test -count=1 -run '^TestCrictl$$' .
 
 # The CRI conformance suite on containerd 1.6 (Debian's) and 2.4, each directly, through a
@@ -78,11 +80,20 @@ test-critest: containerd-2
 	e2e/install-components
 	cd e2e/critest && CONTAINERD_2_BIN=$(containerd_2) CGO_ENABLED=0 go test -count=1 -timeout 60m -v -run '^TestCritest$$/$(CRITEST)' .
 
+# Random calls with the shim and without it, mixed with other clients, outages and restarts:
+# what clients see and what containerd has is compared. A failure names the seed that
+# MODEL_SEED replays. `make test` and `make test-containerd-2` take 2000 steps each.
+MODEL_STEPS ?= 10000
+test-model: containerd-2
+	e2e/install-components
+	cd e2e && MODEL_STEPS=$(MODEL_STEPS) go test -count=1 -timeout 60m -run '^TestModel$$' -v .
+	cd e2e && PATH=$(containerd_2):$$PATH MODEL_STEPS=$(MODEL_STEPS) go test -count=1 -timeout 60m -run '^TestModel$$' -v .
+
 # The end-to-end tests again, through the engine that is not the default, but for what
 # no engine has a part in, registries' faults, packages, the doctor, and what runs on both.
 test-grpc-engine:
 	e2e/install-components
-	cd e2e && SHIM_ENGINE=grpc go test $(race) -count=1 -skip '^Test(.*ThatFlood$$|Faults|Doctor|HostsForms|Package|Page|SBOM|Units|Example|Passwords|TokenServer|EveryRegistry)' .
+	cd e2e && SHIM_ENGINE=grpc MODEL_STEPS=300 go test $(race) -count=1 -timeout 20m -skip '^Test(.*ThatFlood$$|Faults|Doctor|HostsForms|Package|Page|SBOM|Units|Example|Passwords|TokenServer|EveryRegistry)' .
 
 # Random calls directly and through both engines: what the client sees is compared.
 # The test names what replays a difference.

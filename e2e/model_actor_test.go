@@ -1,0 +1,172 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/e2e/testbed"
+)
+
+// What happens without the test's client: at the registries, on the runtimes' own sockets,
+// to the shim and to the runtimes.
+
+// publish moves the tag of a name, at times to an image that another name has too.
+func (m *imageModel) publish(name *modelName) {
+	image := m.images.new(m.t)
+	digest, err := image.Digest()
+	m.must(err)
+	m.note("publish %s as %s", digest, name.canonical())
+	m.registries.push(m.t, name.repository()+":"+name.tag(), image)
+	for _, other := range m.images.names {
+		if other.repository() == name.repository() {
+			other.digests = append(other.digests, digest.String())
+		}
+	}
+}
+
+// act has the second actor do the same in both worlds.
+func (m *imageModel) act(what string, do func(ctx context.Context, w *world) error) {
+	m.ask(what, func(ctx context.Context, w *world) (string, error) { return "", do(ctx, w) })
+}
+
+func (m *imageModel) load(name *modelName) {
+	image, as := m.images.new(m.t), name.canonical()
+	if m.random.IntN(3) == 0 {
+		as = m.images.foreign()
+	}
+	digest, err := image.Digest()
+	m.must(err)
+	m.note("load %s as %s", digest, as)
+	m.act("load", func(ctx context.Context, w *world) error { return w.store.Load(ctx, as, image) })
+}
+
+func (m *imageModel) tag() {
+	from, to := m.record(), m.images.name().canonical()
+	if from == "" {
+		return
+	}
+	if m.random.IntN(2) == 0 {
+		to = m.images.foreign()
+	}
+	m.note("tag %s as %s", from, to)
+	m.act("tag", func(ctx context.Context, w *world) error { return w.store.Tag(ctx, from, to) })
+}
+
+func (m *imageModel) untag() {
+	if name := m.record(); name != "" {
+		m.note("untag %s", name)
+		m.act("untag", func(ctx context.Context, w *world) error { return w.store.Untag(ctx, name) })
+	}
+}
+
+// record is one of the names in containerd's own API, empty when there is none.
+func (m *imageModel) record() string {
+	all, err := m.plain.store.Names(testContext(m.t))
+	m.must(err)
+	var names []string
+	for _, name := range all {
+		if !strings.HasPrefix(name, "sha256:") && !strings.HasPrefix(name, "sandbox.invalid/") {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return names[m.random.IntN(len(names))]
+}
+
+// pullDirectly has the second actor pull, for which both worlds have the original registry.
+func (m *imageModel) pullDirectly(image string) {
+	m.note("directly pull %s", image)
+	m.registries.open.Store(true)
+	defer m.registries.open.Store(false)
+	m.ask("PullImage without the shim", func(ctx context.Context, w *world) (string, error) { return "", w.pull(ctx, image) })
+}
+
+// setOutage changes which registries are down. The shim would ask a private registry that
+// is back only after a while, so that it reads its configuration again.
+func (m *imageModel) setOutage(next outage) {
+	before := m.registries.state()
+	if next == before {
+		return
+	}
+	m.note("outage %d", next)
+	m.registries.outage.Store(int32(next))
+	if next != allUp {
+		return
+	}
+	m.reloads++
+	seen := m.logged("reloaded the configuration")
+	m.must(m.shim.Configure(m.configuration() + engine()))
+	m.shim.Reload()
+	eventually(m.t, func() string {
+		if m.logged("reloaded the configuration") == seen {
+			return "the configuration is not reloaded"
+		}
+		return ""
+	})
+}
+
+// logged counts how often the shim has logged something.
+func (m *imageModel) logged(text string) int {
+	log, err := os.ReadFile(m.shim.Log())
+	m.must(err)
+	return strings.Count(string(log), text)
+}
+
+// pullKilled kills the shim in a pull, which the client then makes again.
+func (m *imageModel) pullKilled(name *modelName) {
+	delay := time.Duration(m.random.IntN(40)) * time.Millisecond
+	m.note("kill of the shim %v after the beginning of the next pull", delay)
+	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
+	defer cancel()
+	var pull sync.WaitGroup
+	pull.Go(func() { // it may fail or not
+		_, _ = m.through.images().PullImage(ctx, &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: name.canonical()}})
+	})
+	time.Sleep(delay) // so that each moment is hit in some run
+	m.shim.Kill()
+	pull.Wait()
+	m.must(m.shim.Start(ctx))
+	m.awaitShim(ctx)
+	m.pull(name.canonical())
+}
+
+func (m *imageModel) restartShim(end func(*testbed.Shim) error) {
+	m.note("restart the shim")
+	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
+	defer cancel()
+	m.must(end(m.shim))
+	m.must(m.shim.Start(ctx))
+	m.awaitShim(ctx)
+}
+
+func (m *imageModel) restartRuntimes() {
+	m.note("restart the runtimes")
+	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
+	defer cancel()
+	m.must(m.inBoth(func(w *world, _ bool) error { return w.restart(ctx) }))
+	m.awaitShim(ctx)
+}
+
+// awaitShim waits until the shim's client gets the runtime's answers.
+func (m *imageModel) awaitShim(ctx context.Context) {
+	m.through.client.ResetConnectBackoff()
+	for {
+		_, err := m.through.containers().Version(ctx, &runtimeapi.VersionRequest{}, grpc.WaitForReady(true))
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil {
+			m.must(fmt.Errorf("the shim doesn't answer: %w", err))
+		}
+		time.Sleep(time.Millisecond) // between two tries
+	}
+}

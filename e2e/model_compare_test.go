@@ -1,0 +1,138 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// settle waits until both worlds show the same images, to the clients and in containerd's
+// own API, and the clients see what containerd has. A runtime learns from events, and so
+// somewhat later, what its API has changed.
+func (m *imageModel) settle() {
+	m.t.Helper()
+	ctx, cancel := context.WithTimeout(m.t.Context(), 20*time.Second)
+	defer cancel()
+	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		difference := m.compare(ctx)
+		if difference == "" {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			m.t.Errorf("the worlds differ:\n%s", difference)
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// compare returns what is different in the two worlds.
+func (m *imageModel) compare(ctx context.Context) string {
+	var got, want views
+	if problem := m.inBoth(func(w *world, through bool) (err error) {
+		if through {
+			got, err = m.look(ctx, w)
+		} else {
+			want, err = m.look(ctx, w)
+		}
+		return err
+	}); problem != nil {
+		return problem.Error()
+	}
+	return strings.Join([]string{
+		difference("clients see", got.clients, want.clients),
+		difference("containerd has", got.records, want.records),
+		difference("containers are", got.containers, want.containers),
+		difference("clients see what containerd has", want.clients, want.derived),
+	}, "")
+}
+
+// views is what a world shows, as lines.
+type views struct {
+	clients    []string // the list of images
+	records    []string // of containerd's own API
+	derived    []string // the list of images that follows from the records
+	containers []string // the list of containers
+}
+
+func (m *imageModel) look(ctx context.Context, w *world) (views, error) {
+	listed, err := w.images().ListImages(ctx, &runtimeapi.ListImagesRequest{})
+	if err != nil {
+		return views{}, err
+	}
+	records, err := w.store.Images(ctx)
+	if err != nil {
+		return views{}, err
+	}
+	containers, err := w.containers().ListContainers(ctx, &runtimeapi.ListContainersRequest{})
+	if err != nil {
+		return views{}, err
+	}
+	var seen views
+	for _, image := range listed.Images {
+		seen.clients = append(seen.clients, imageLine(image))
+	}
+	byID := make(map[string]*runtimeapi.Image)
+	for _, record := range records {
+		seen.records = append(seen.records, fmt.Sprintf("%s %s %v", record.Name, record.Target.GetDigest(), record.Labels))
+		id, known := m.images.ids[record.Target.GetDigest()]
+		if !known {
+			return views{}, fmt.Errorf("%s has an image that was never published", record.Name)
+		}
+		if byID[id] == nil {
+			byID[id] = &runtimeapi.Image{Id: id}
+		}
+		switch {
+		case strings.HasPrefix(record.Name, "sha256:"):
+		case strings.Contains(record.Name, "@"):
+			byID[id].RepoDigests = append(byID[id].RepoDigests, record.Name)
+		default:
+			byID[id].RepoTags = append(byID[id].RepoTags, record.Name)
+		}
+	}
+	for _, image := range byID {
+		seen.derived = append(seen.derived, imageLine(image))
+	}
+	for _, container := range containers.Containers {
+		seen.containers = append(seen.containers, fmt.Sprintf("%s image %s, image_ref %s, image_id %s",
+			container.GetMetadata().GetName(), imageLess(container.GetImage()), container.GetImageRef(), container.GetImageId()))
+	}
+	for _, lines := range [][]string{seen.clients, seen.records, seen.derived, seen.containers} {
+		slices.Sort(lines)
+	}
+	return seen, nil
+}
+
+// imageLine is what both worlds must show of an image: sizes depend on the runtime.
+func imageLine(image *runtimeapi.Image) string {
+	if image == nil {
+		return "none"
+	}
+	slices.Sort(image.RepoTags)
+	slices.Sort(image.RepoDigests)
+	return fmt.Sprintf("%s tags %v digests %v", image.Id, image.RepoTags, image.RepoDigests)
+}
+
+func imageLess(spec *runtimeapi.ImageSpec) string {
+	return fmt.Sprintf("%s (user specified %q)", spec.GetImage(), spec.GetUserSpecifiedImage())
+}
+
+// difference lists the lines that only one world has.
+func difference(what string, got, want []string) string {
+	var text strings.Builder
+	only := func(side string, lines, others []string) {
+		for _, line := range lines {
+			if !slices.Contains(others, line) {
+				fmt.Fprintf(&text, "%s: only %s: %s\n", what, side, line)
+			}
+		}
+	}
+	only("with the shim", got, want)
+	only("without it", want, got)
+	return text.String()
+}

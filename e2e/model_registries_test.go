@@ -1,0 +1,82 @@
+package e2e
+
+import (
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"image-cri-shim/e2e/testbed"
+)
+
+// outage is which registries are down in a model's run.
+type outage int32
+
+const (
+	// allUp: the private registry serves the shim's world, the original registry the other.
+	allUp outage = iota
+	// privateDown: the original registry serves both worlds.
+	privateDown
+	// allDown: neither registry serves anything.
+	allDown
+)
+
+// outages are the states of a run.
+var outages = []outage{allUp, privateDown, allDown}
+
+// modelRegistries are the private registry and the original one, as it is for each world.
+// All have the same images.
+type modelRegistries struct {
+	private, throughShim, plain *testbed.FaultyRegistry
+
+	outage atomic.Int32
+	// open has the original serve mirrored images to the shim's world too: a second actor's
+	// pull goes there, while one through the shim that does is a failure.
+	open atomic.Bool
+}
+
+func newModelRegistries(t *testing.T) *modelRegistries {
+	t.Helper()
+	r := &modelRegistries{}
+	unavailable := func(response http.ResponseWriter) { response.WriteHeader(http.StatusServiceUnavailable) }
+	r.private = serve(t, func(response http.ResponseWriter, request *http.Request, next http.Handler) {
+		switch {
+		case r.state() != allUp:
+			unavailable(response)
+		case strings.Contains(request.URL.Path, elsewhere):
+			response.WriteHeader(http.StatusNotFound)
+		default:
+			next.ServeHTTP(response, request)
+		}
+	})
+	r.throughShim = serve(t, func(response http.ResponseWriter, request *http.Request, next http.Handler) {
+		switch {
+		case r.state() == allDown:
+			unavailable(response)
+		case r.state() == allUp && !r.open.Load() && !strings.Contains(request.URL.Path, elsewhere):
+			response.WriteHeader(http.StatusNotFound)
+		default:
+			next.ServeHTTP(response, request)
+		}
+	})
+	r.plain = serve(t, func(response http.ResponseWriter, request *http.Request, next http.Handler) {
+		if r.state() == allDown {
+			unavailable(response)
+			return
+		}
+		next.ServeHTTP(response, request)
+	})
+	return r
+}
+
+func (r *modelRegistries) state() outage { return outage(r.outage.Load()) }
+
+// push moves a tag of all registries, or makes it.
+func (r *modelRegistries) push(t *testing.T, repository string, image testbed.Loadable) {
+	t.Helper()
+	for _, registry := range []*testbed.FaultyRegistry{r.private, r.throughShim, r.plain} {
+		if err := registry.Push(testContext(t), repository, image); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

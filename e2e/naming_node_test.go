@@ -1,0 +1,193 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/e2e/testbed"
+)
+
+// namingNode is a node whose containerd keeps the names of images, with a private
+// registry of its own. The original registries don't have its images.
+type namingNode struct {
+	*node
+	store *testbed.ImageStore
+	hub   *testbed.FaultyRegistry
+	holds atomic.Pointer[hold] // what the registry does with blobs; nil: answers
+}
+
+// hold keeps the answers to requests for blobs back.
+type hold struct {
+	asked    chan struct{} // closed at the first request
+	open     chan struct{} // closed to let all requests pass
+	once     sync.Once
+	released sync.Once
+}
+
+func newHold() *hold { return &hold{asked: make(chan struct{}), open: make(chan struct{})} }
+
+func (h *hold) release() { h.released.Do(func() { close(h.open) }) }
+
+// newNamingNode starts a shim in front of the shared containerd.
+func newNamingNode(t *testing.T) *namingNode {
+	t.Helper()
+	return newNamingNodeOn(t, needContainerd(t), "")
+}
+
+// newNamingNodeOn is newNamingNode for another runtime and with more configuration.
+func newNamingNodeOn(t *testing.T, runtime runtime, configuration string) *namingNode {
+	t.Helper()
+	n := &namingNode{}
+	n.hub = serve(t, func(response http.ResponseWriter, request *http.Request, next http.Handler) {
+		if h := n.holds.Load(); h != nil && strings.Contains(request.URL.Path, "/blobs/") {
+			h.once.Do(func() { close(h.asked) })
+			select {
+			case <-h.open:
+			case <-request.Context().Done():
+				return
+			}
+		}
+		next.ServeHTTP(response, request)
+	})
+	n.start(t, runtime, configuration)
+	return n
+}
+
+// start starts the shim.
+func (n *namingNode) start(t *testing.T, runtime runtime, configuration string) {
+	t.Helper()
+	n.node = newNode(t, runtime, "address: "+n.hub.Address()+"\ndebug: true\n"+configuration)
+	var err error
+	if n.store, err = testbed.OpenImageStore(runtime.Socket()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.store.Close() })
+}
+
+// hold has the registry keep back the blobs of all pulls until release.
+func (n *namingNode) hold(t *testing.T) *hold {
+	t.Helper()
+	h := newHold()
+	n.holds.Store(h)
+	t.Cleanup(h.release)
+	return h
+}
+
+// smallImage is an image of the test's own.
+func smallImage(t *testing.T, variant string) v1.Image {
+	t.Helper()
+	image, err := testbed.SmallImage(t.Name() + " " + variant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
+// push gives the private registry an image, and returns its digest.
+func (n *namingNode) push(t *testing.T, repository string, image testbed.Loadable) (digest string) {
+	t.Helper()
+	if err := n.hub.Push(testContext(t), repository, image); err != nil {
+		t.Fatal(err)
+	}
+	return hash(t, image.Digest)
+}
+
+// names returns what containerd's own API shows: the digests by name. Records by an
+// image's ID are not among them, nor is the sandbox image.
+func (n *namingNode) names(t *testing.T) map[string]string {
+	t.Helper()
+	records, err := n.store.Images(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := make(map[string]string)
+	for _, record := range records {
+		if !strings.HasPrefix(record.Name, "sha256:") && repositoryOf(record.Name) != repositoryOf(sandboxImage) {
+			names[record.Name] = record.Target.GetDigest()
+		}
+	}
+	return names
+}
+
+// wantNames requires that containerd has these names and no others.
+func (n *namingNode) wantNames(t *testing.T, want map[string]string) {
+	t.Helper()
+	if got := n.names(t); !maps.Equal(got, want) {
+		t.Errorf("containerd has\n%s\nwant\n%s", lines(got), lines(want))
+	}
+}
+
+// awaitNames is wantNames for what is done in the background.
+func (n *namingNode) awaitNames(t *testing.T, want map[string]string) {
+	t.Helper()
+	eventually(t, func() string {
+		if got := n.names(t); !maps.Equal(got, want) {
+			return fmt.Sprintf("containerd has\n%s\nwant\n%s", lines(got), lines(want))
+		}
+		return ""
+	})
+}
+
+func lines(names map[string]string) string {
+	var text strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		fmt.Fprintf(&text, "%s -> %s\n", name, names[name])
+	}
+	return text.String()
+}
+
+// named are the names that an image has after a pull by tag.
+func named(reference, digest string) map[string]string {
+	return map[string]string{reference: digest, repositoryOf(reference) + "@" + digest: digest}
+}
+
+func union(all ...map[string]string) map[string]string {
+	names := make(map[string]string)
+	for _, some := range all {
+		maps.Copy(names, some)
+	}
+	return names
+}
+
+// own is the private registry's own name of an image.
+func (n *namingNode) own(repository string) string { return hostOf(n.hub) + "/" + repository }
+
+// wantSeen requires that clients see an image of these names, by name and by ID, once the
+// runtime has taken note of them.
+func (n *namingNode) wantSeen(t *testing.T, reference, id string, want map[string]string) {
+	t.Helper()
+	eventually(t, func() string {
+		for _, asked := range []string{reference, id} {
+			image := n.status(t, n.through, asked)
+			if image.GetId() != id {
+				return fmt.Sprintf("status of %s: got image %q, want %s", asked, image.GetId(), id)
+			}
+			got := slices.Sorted(slices.Values(slices.Concat(image.RepoTags, image.RepoDigests)))
+			if !slices.Equal(got, slices.Sorted(maps.Keys(want))) {
+				return fmt.Sprintf("status of %s: got names %q, want %q", asked, got, slices.Sorted(maps.Keys(want)))
+			}
+		}
+		return ""
+	})
+}
+
+// tryPull pulls through the shim and returns the error.
+func (n *namingNode) tryPull(ctx context.Context, name string) (id string, err error) {
+	response, err := runtimeapi.NewImageServiceClient(n.through.Connection).PullImage(ctx, &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: name}})
+	return response.GetImageRef(), err
+}
+
+func (n *namingNode) tryRemove(ctx context.Context, name string) error {
+	_, err := runtimeapi.NewImageServiceClient(n.through.Connection).RemoveImage(ctx, &runtimeapi.RemoveImageRequest{Image: &runtimeapi.ImageSpec{Image: name}})
+	return err
+}
