@@ -108,7 +108,18 @@ func (n *node) stop() error {
 		}
 	}
 	n.containerd.Stop()
+	removeCgroup()
 	return errors.Join(err, os.RemoveAll(n.folder))
+}
+
+// removeCgroup removes the control group above the pods, which containerd leaves behind. The
+// kernel keeps a group that is in use, by another node of the tests or of the machine.
+func removeCgroup() {
+	const mount, group = "/sys/fs/cgroup", "k8s.io"
+	groups, _ := filepath.Glob(filepath.Join(mount, "*", group)) // the pattern is well-formed
+	for _, group := range append(groups, filepath.Join(mount, group)) {
+		_ = os.Remove(group)
+	}
 }
 
 // socket is the one that clients use.
