@@ -22,8 +22,6 @@ endurance = ^Test(.*ThatFlood|.*UnderLoad|PackageService.*)$$
 # The tests of foreign gRPC peers that `make test` runs; the others take minutes.
 peers = ^Test(Calls|Curl|DefaultWindows)$$
 
-install_containerd_2 = GOBIN=$(CURDIR)/bin/containerd-2 go install github.com/containerd/containerd/v2/cmd/{containerd,containerd-shim-runc-v2,ctr}@$(CONTAINERD_2)
-
 # The race detector needs a C compiler, which may have to be installed first.
 race = $$(command -v gcc >/dev/null && echo -race || echo 'no gcc: without the race detector' >&2)
 
