@@ -28,8 +28,8 @@ type step struct {
 }
 
 // steps are the commands of TestCrictl, in order. DIGEST stands for the digest of the image
-// that is pulled by its digest. The two originals of pause are pulled in alphabetical order:
-// containerd lists names in this order, the shim's ledger in the order of the pulls.
+// that is pulled by its digest. The two originals of pause are pulled against the order of the alphabet,
+// which is that of containerd's lists.
 var steps = []step{
 	{command: "images"},
 	{command: "pull busybox:1.36", capture: "$image"},
@@ -37,8 +37,8 @@ var steps = []step{
 	{command: "pull gcr.io/k8s-staging-cri-tools/test-image-digest@DIGEST"},
 	{command: "pull gcr.io/k8s-staging-cri-tools/test-image-tags:1"},
 	{command: "pull gcr.io/k8s-staging-cri-tools/test-image-tags:2"},
-	{command: "pull k8s.gcr.io/pause:3.9"},
 	{command: "pull registry.k8s.io/pause:3.9"},
+	{command: "pull k8s.gcr.io/pause:3.9"},
 	{command: "pull registry.k8s.io/absent:1", fails: true, byRoute: true},
 
 	{command: "images"},
@@ -67,6 +67,7 @@ var steps = []step{
 	{command: "run --with-pull unpulled.json third.json", capture: "$run"},
 	{command: "pods --quiet --name another", capture: "$another"},
 	{command: "pods --quiet --name third", capture: "$third"},
+	{command: "ps --all"},
 	{command: "ps --all --resolve-image-path"},
 	{command: "ps --all --quiet --image busybox:1.36"},
 	{command: "ps --all --quiet --image $image"},
