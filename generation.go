@@ -19,6 +19,7 @@ type generation struct {
 	unary      map[string]rewrite.Unary
 	stream     map[string]rewrite.Stream
 	pass       map[string]rewrite.Pass
+	forward    map[string]rewrite.Forward
 	opaque     map[string]func() bool
 	users      atomic.Int64 // calls, and one while it is the current generation; closed at zero
 }
@@ -33,6 +34,7 @@ func newGeneration(settings *config.Config, registries *registry.Set, options re
 		unary:      rewriter.Unary(),
 		stream:     rewriter.Stream(),
 		pass:       rewriter.Pass(),
+		forward:    rewriter.Forward(),
 		opaque:     rewriter.Opaque(),
 	}
 	g.users.Store(1)
@@ -84,20 +86,29 @@ func (c *current) interceptors(first *generation) proxy.Interceptors {
 	}
 	pass := make(map[string]proxy.Pass)
 	for method := range first.pass {
-		pass[method] = func(request []byte) (proxy.Passing, bool) { // asks no registry either
-			passing, ok := c.Load().pass[method](request)
-			if passing.Restore == nil {
-				return proxy.Passing{}, ok
+		pass[method] = func(request []byte) (proxy.Restore, bool) { // asks no registry either
+			restore, ok := c.Load().pass[method](request)
+			if restore == nil {
+				return nil, ok
 			}
-			restore := func(ctx context.Context, response []byte, invoke proxy.Invoke) []byte {
-				return passing.Restore(ctx, response, rewrite.Invoke(invoke))
+			return func(ctx context.Context, response []byte, invoke proxy.Invoke) []byte {
+				return restore(ctx, response, rewrite.Invoke(invoke))
+			}, ok
+		}
+	}
+	forward := make(map[string]proxy.Forward)
+	for method := range first.forward {
+		forward[method] = func() (proxy.Forwarding, bool) {
+			forwarding, ok := c.Load().forward[method]()
+			restore := func(ctx context.Context, request, response []byte, invoke proxy.Invoke) []byte {
+				return forwarding.Restore(ctx, request, response, rewrite.Invoke(invoke))
 			}
-			return proxy.Passing{Restore: restore, Unchanged: passing.Unchanged}, ok
+			return proxy.Forwarding{Unchanged: forwarding.Unchanged, Restore: restore}, ok
 		}
 	}
 	opaque := make(map[string]proxy.Opaque)
 	for method := range first.opaque {
 		opaque[method] = func() bool { return c.Load().opaque[method]() }
 	}
-	return proxy.Interceptors{Unary: unary, Stream: stream, Pass: pass, Opaque: opaque}
+	return proxy.Interceptors{Unary: unary, Stream: stream, Pass: pass, Forward: forward, Opaque: opaque}
 }

@@ -41,6 +41,12 @@ func (j joined) route(fields []hpack.HeaderField) frames.Plan {
 		plan.Handler = func(_ context.Context, exchange *frames.Exchange) { o.end(refuseEncoding(exchange)) }
 		return plan
 	}
+	if forward := j.interceptors.Forward[method]; forward != nil && isPlain(fields) {
+		if forwarding, ok := forward(); ok {
+			plan.Restoration = j.forwarding(forwarding, o, fields)
+			return plan
+		}
+	}
 	plan.Handler = func(ctx context.Context, exchange *frames.Exchange) {
 		ctx, cancel := withTimeout(o.context(ctx), exchange.Fields())
 		defer cancel()

@@ -69,6 +69,12 @@ func canDecode(fields []hpack.HeaderField) bool {
 	return knownEncoding(frames.Field(fields, "grpc-encoding"))
 }
 
+// isPlain reports whether messages that come with these fields are not compressed.
+func isPlain(fields []hpack.HeaderField) bool {
+	encoding := frames.Field(fields, "grpc-encoding")
+	return encoding == "" || encoding == "identity"
+}
+
 // decompressors read messages by their grpc-encoding.
 var decompressors = map[string]func(io.Reader) (io.Reader, error){
 	"gzip":      func(from io.Reader) (io.Reader, error) { return gzip.NewReader(from) },

@@ -24,36 +24,48 @@ func (e *framesEngine) restoration(pass Pass, o *observed, fields []hpack.Header
 	if !ok {
 		return nil
 	}
-	passing, ok := pass(request)
+	restore, ok := pass(request)
 	if !ok {
 		return nil
 	}
-	if passing.Restore == nil {
+	if restore == nil {
 		return &frames.Restoration{Fields: fields}
 	}
-	restorer := &answerRestorer{engine: e, passing: passing, observed: o}
-	restoration := &frames.Restoration{Fields: decodable(fields), Restore: restorer.answer, Skipped: o.skipped}
-	if passing.Unchanged != nil {
-		restoration.Unchanged = restorer.unchanged
+	restorer := answerRestorer{engine: e, restore: restore, observed: o}
+	return &frames.Restoration{Fields: decodable(fields), Restore: restorer.answer, Skipped: o.skipped}
+}
+
+// forwarding lets a call pass before its request is there.
+func (e *framesEngine) forwarding(forwarding Forwarding, o *observed, fields []hpack.HeaderField) *frames.Restoration {
+	return &frames.Restoration{
+		Fields:  decodable(fields),
+		Skipped: o.skipped,
+		Unchanged: func(beginning []byte) bool {
+			return len(beginning) > prefixLength && beginning[0] == 0 && forwarding.Unchanged(beginning[prefixLength:])
+		},
+		Restore: func(ctx context.Context, of frames.Answered, mayBlock bool) (frames.Restored, error) {
+			request, ok := onlyMessage(of.Request)
+			if !ok {
+				return frames.Restored{Body: of.Body}, nil // the runtime has judged it
+			}
+			restorer := answerRestorer{engine: e, observed: o, restore: func(ctx context.Context, response []byte, invoke Invoke) []byte {
+				return forwarding.Restore(ctx, request, response, invoke)
+			}}
+			return restorer.answer(ctx, of, mayBlock)
+		},
 	}
-	return restoration
 }
 
 // answerRestorer restores the answer of one call.
 type answerRestorer struct {
 	engine   *framesEngine
-	passing  Passing
+	restore  Restore
 	observed *observed
 }
 
-// unchanged implements the field of [frames.Restoration]. A compressed answer has to be
-// decoded first.
-func (a *answerRestorer) unchanged(beginning []byte) bool {
-	return len(beginning) > prefixLength && beginning[0] == 0 && a.passing.Unchanged(beginning[prefixLength:])
-}
-
 // answer implements [frames.Restorer].
-func (a *answerRestorer) answer(ctx context.Context, header []hpack.HeaderField, body []byte, mayBlock bool) (frames.Restored, error) {
+func (a answerRestorer) answer(ctx context.Context, of frames.Answered, mayBlock bool) (frames.Restored, error) {
+	header, body := of.Header, of.Body
 	response, err := decodeOnly(body, header)
 	if encoding := frames.Field(header, "grpc-encoding"); err != nil && !knownEncoding(encoding) {
 		// The runtime was not offered this encoding. What can't be read can't be restored.
@@ -71,7 +83,7 @@ func (a *answerRestorer) answer(ctx context.Context, header []hpack.HeaderField,
 			return nil, frames.ErrWouldBlock
 		}
 	}
-	restored := a.passing.Restore(a.observed.context(ctx), response, invoke)
+	restored := a.restore(a.observed.context(ctx), response, invoke)
 	switch {
 	case asks:
 		return frames.Restored{}, frames.ErrWouldBlock

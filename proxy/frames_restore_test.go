@@ -32,12 +32,12 @@ func TestKnownEncodings(t *testing.T) {
 // An answer in an encoding that was not offered is an error, not one with the names that
 // should have been changed.
 func TestUnreadableAnswer(t *testing.T) {
-	restorer := answerRestorer{passing: Passing{Restore: func(context.Context, []byte, Invoke) []byte {
+	restorer := answerRestorer{restore: func(context.Context, []byte, Invoke) []byte {
 		t.Error("it was restored")
 		return nil
-	}}}
+	}}
 	header := []hpack.HeaderField{{Name: "grpc-encoding", Value: "zstd"}}
-	restored, err := restorer.answer(t.Context(), header, []byte("\x01\x00\x00\x00\x01x"), false)
+	restored, err := restorer.answer(t.Context(), frames.Answered{Header: header, Body: []byte("\x01\x00\x00\x00\x01x")}, false)
 	if code := frames.Field(restored.Trailer, "grpc-status"); err != nil || len(restored.Body) > 0 || code != "13" {
 		t.Errorf("got %q, %v, %v", restored.Body, restored.Trailer, err)
 	}

@@ -46,18 +46,23 @@ type Stream func(ctx context.Context, request []byte, invoke Invoke) (forward []
 type Transform func(message []byte) ([]byte, error)
 
 // Pass looks at the request of a unary call. If it reports true, the call is forwarded as
-// it is, and [Passing] says what becomes of its answer. Otherwise the method's [Unary]
-// answers the call. The request is valid until it returns. It must not block.
-type Pass func(request []byte) (Passing, bool)
+// it is, and its answer goes through the returned [Restore], or passes as it comes where
+// that is nil. Otherwise the method's [Unary] answers the call. The request is valid until
+// it returns. It must not block.
+type Pass func(request []byte) (Restore, bool)
 
-// Passing is what becomes of the answer to a call that is forwarded as it is.
-type Passing struct {
-	// Restore changes the answer. Where it is nil the answer passes as it comes.
-	Restore Restore
-	// Unchanged, where it is not nil, reports from the first bytes of an answer whether
-	// Restore would leave it as it is. The answer then passes as it comes. It must not
-	// block, and other calls of the client wait for it.
+// Forward decides about a unary call before its request is there. If it reports true, the
+// call is forwarded as it comes, and [Forwarding] says what becomes of its answer. Otherwise
+// the method's [Pass] or [Unary] decides. It must not block.
+type Forward func() (Forwarding, bool)
+
+// Forwarding is what becomes of the answer to a call that is forwarded as it comes.
+type Forwarding struct {
+	// Unchanged reports, from the first bytes of an answer, whether Restore would leave it
+	// as it is. The answer then passes as it comes. Other calls of the client wait for it.
 	Unchanged func(beginning []byte) bool
+	// Restore changes the whole answer to a request, as [Restore] does.
+	Restore func(ctx context.Context, request, response []byte, invoke Invoke) []byte
 }
 
 // Restore changes the answer of a call that was forwarded as it is. It must not modify
@@ -67,14 +72,15 @@ type Restore func(ctx context.Context, response []byte, invoke Invoke) []byte
 
 // Interceptors names the methods that are not forwarded opaquely, by their full
 // name ("/runtime.v1.ImageService/PullImage"). A method is in one of Unary and Stream
-// at most. Pass is a shorter way for some calls of methods in Unary, which an engine may
-// take and which must lead to the same answer. The maps must not change once they are
+// at most. Pass and Forward are shorter ways for some calls of methods in Unary, which an
+// engine may take and which must lead to the same answer. The maps must not change once they are
 // in use.
 type Interceptors struct {
-	Unary  map[string]Unary
-	Stream map[string]Stream
-	Pass   map[string]Pass
-	Opaque map[string]Opaque
+	Unary   map[string]Unary
+	Stream  map[string]Stream
+	Pass    map[string]Pass
+	Forward map[string]Forward
+	Opaque  map[string]Opaque
 }
 
 // Opaque reports whether a call that begins now is forwarded as if its method were in

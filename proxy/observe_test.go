@@ -127,11 +127,11 @@ func observableInterceptors(of chan<- *proxy.Call) proxy.Interceptors {
 			},
 		},
 		Pass: map[string]proxy.Pass{
-			observable.pass: func([]byte) (proxy.Passing, bool) {
-				return proxy.Passing{Restore: func(ctx context.Context, response []byte, _ proxy.Invoke) []byte {
+			observable.pass: func([]byte) (proxy.Restore, bool) {
+				return func(ctx context.Context, response []byte, _ proxy.Invoke) []byte {
 					of <- proxy.CallOf(ctx)
 					return double(response)
-				}}, true
+				}, true
 			},
 		},
 	}

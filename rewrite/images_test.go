@@ -462,11 +462,11 @@ func TestStatusesInOtherMessages(t *testing.T) {
 					return &runtime.PodSandboxStatusResponse{Timestamp: 1, ContainersStatuses: statuses(image)}
 				},
 				func(raw []byte) ([]byte, error) {
-					passing, ok := n.rewriter.Pass()[sandbox](request)
+					restore, ok := n.rewriter.Pass()[sandbox](request)
 					if !ok {
 						return nil, errors.New("it does not pass")
 					}
-					return passing.Restore(t.Context(), raw, nil), nil
+					return restore(t.Context(), raw, nil), nil
 				},
 			},
 		} {

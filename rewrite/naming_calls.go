@@ -14,15 +14,15 @@ import (
 // have been loaded under a registry's name.
 
 // missingStatus looks at the answer to an ImageStatus that was forwarded.
-func (c call) missingStatus(ctx context.Context, encoded, raw []byte) ([]byte, error) {
-	c.method = "/" + c.runtime.version + ".ImageService/ImageStatus"
+func (c call) missingStatus(ctx context.Context, encoded, raw []byte) []byte {
 	if hasImage(raw) {
-		return c.restoreImageStatus(ctx, raw) // the ledger may have got a name meanwhile
+		restored, _ := c.restoreImageStatus(ctx, raw) // the ledger may have got a name meanwhile
+		return restored
 	}
 	if found := c.findMissing(ctx, encoded); found != nil {
-		return found, nil
+		return found
 	}
-	return raw, nil
+	return raw
 }
 
 // isUnchangedStatus reports, from the first bytes of an answer to ImageStatus, whether it

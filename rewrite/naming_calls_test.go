@@ -9,26 +9,63 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// TestMissingStatusKeepsItsRequest overwrites the request of an ImageStatus once it has
-// been looked at, as the proxy does with its read buffer.
-func TestMissingStatusKeepsItsRequest(t *testing.T) {
+// newNamingNode is a node whose runtime keeps names.
+func newNamingNode(t *testing.T) *node {
+	t.Helper()
 	n := newNode(t)
 	n.rewriter.namer = NewNamer(NamerOptions{Invoke: n.runtime.invoke, Ledger: n.ledger})
 	n.rewriter.namer.note(nil)
+	return n
+}
+
+// forwardStatus returns what becomes of the answer to an ImageStatus.
+func (n *node) forwardStatus() (Forwarding, bool) {
+	return n.rewriter.Forward()["/runtime.v1.ImageService/ImageStatus"]()
+}
+
+// TestForwardedStatus looks at the beginning of answers to ImageStatus.
+func TestForwardedStatus(t *testing.T) {
+	n := newNamingNode(t)
+	forwarding, ok := n.forwardStatus()
+	if !ok {
+		t.Fatal("ImageStatus is not forwarded")
+	}
+	there, err := proto.Marshal(&runtime.ImageStatusResponse{Image: &runtime.Image{Id: "sha256:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := proto.Marshal(&runtime.ImageStatusResponse{Info: map[string]string{"a": "b"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !forwarding.Unchanged(there) || !forwarding.Unchanged(there[:1]) {
+		t.Error("the answer with an image does not pass")
+	}
+	if forwarding.Unchanged(nil) || forwarding.Unchanged(info) {
+		t.Error("an answer without an image passes")
+	}
+	if err := n.ledger.apply(change{Hide: []pair{{Reference: hub + "/library/nginx:1.25", Image: "sha256:1"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if forwarding.Unchanged(there) {
+		t.Error("the answer to a call that has begun before a name was hidden passes")
+	}
+	if _, ok := n.forwardStatus(); ok {
+		t.Error("ImageStatus is forwarded although names are hidden")
+	}
+}
+
+// TestForwardedMissingStatus has the runtime asked again for an image that it does not have
+// by the asked name.
+func TestForwardedMissingStatus(t *testing.T) {
+	n := newNamingNode(t)
+	forwarding, _ := n.forwardStatus()
 	request, err := proto.Marshal(&runtime.ImageStatusRequest{Image: &runtime.ImageSpec{Image: "docker.io/library/nginx:1.25"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	sent := bytes.Clone(request)
-	passing, ok := n.rewriter.Pass()["/runtime.v1.ImageService/ImageStatus"](sent)
-	if !ok {
-		t.Fatal("the call does not pass")
-	}
-	for i := range sent {
-		sent[i] = 'x'
-	}
 	var asked [][]byte
-	passing.Restore(t.Context(), nil, func(_ context.Context, _ string, encoded []byte) ([]byte, error) {
+	forwarding.Restore(t.Context(), request, nil, func(_ context.Context, _ string, encoded []byte) ([]byte, error) {
 		asked = append(asked, encoded)
 		return nil, nil
 	})

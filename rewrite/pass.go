@@ -8,20 +8,10 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Pass looks at the request of a unary call that kubelet makes all the time. It reports
-// whether the call may be forwarded as it is, and what becomes of its answer. The request
-// is valid until it returns.
-type Pass func(request []byte) (Passing, bool)
-
-// Passing is what becomes of the answer to a call that is forwarded as it is.
-type Passing struct {
-	// Restore restores the names in the answer, and hardly ever asks the runtime anything.
-	// Where it is nil the answer passes.
-	Restore Restore
-	// Unchanged, where it is not nil, reports from the first bytes of an answer whether
-	// Restore would leave it as it is.
-	Unchanged func(beginning []byte) bool
-}
+// Pass looks at the request of a unary call that kubelet makes all the time. Where it
+// may be forwarded as it is, it returns what restores the names in the answer, which
+// hardly ever asks the runtime anything. The request is valid until it returns.
+type Pass func(request []byte) (Restore, bool)
 
 // Restore changes an answer of the runtime, and may return it as it is.
 type Restore func(ctx context.Context, response []byte, invoke Invoke) []byte
@@ -31,29 +21,58 @@ type Restore func(ctx context.Context, response []byte, invoke Invoke) []byte
 func (r *Rewriter) Pass() map[string]Pass {
 	table := make(map[string]Pass)
 	for _, version := range versions {
-		add := func(service, method string, pass func(request []byte) (passed, bool)) {
-			table["/"+version+"."+service+"/"+method] = func(request []byte) (Passing, bool) {
-				p, ok := pass(request)
-				passing := Passing{Unchanged: p.unchanged}
-				if p.restore != nil {
-					passing.Restore = func(ctx context.Context, response []byte, invoke Invoke) []byte {
-						c := call{Rewriter: r, runtime: images{version: version, invoke: invoke}}
-						if restored, err := p.restore(c, ctx, response); err == nil {
-							return restored
-						}
-						return response
-					}
+		add := func(service, method string, pass func(request []byte) (restorer, bool)) {
+			table["/"+version+"."+service+"/"+method] = func(request []byte) (Restore, bool) {
+				restore, ok := pass(request)
+				if restore == nil {
+					return nil, ok
 				}
-				return passing, ok
+				return func(ctx context.Context, response []byte, invoke Invoke) []byte {
+					c := call{Rewriter: r, runtime: images{version: version, invoke: invoke}}
+					if restored, err := restore(c, ctx, response); err == nil {
+						return restored
+					}
+					return response
+				}, ok
 			}
 		}
-		add("ImageService", "ImageStatus", r.passStatus)
+		add("ImageService", "ImageStatus", passStatus)
 		add("ImageService", "ListImages", passList)
 		add("ImageService", "RemoveImage", r.passRemoval)
 		add("RuntimeService", "CreateContainer", r.passCreation)
 		add("RuntimeService", "ListContainers", passContainerList)
 		add("RuntimeService", "ContainerStatus", always(call.restoreContainerStatus))
 		add("RuntimeService", "PodSandboxStatus", always(call.restorePodSandboxStatus))
+	}
+	return table
+}
+
+// Forward decides about a unary call before its request is there. If it reports true, the
+// call may be forwarded as it comes, and [Forwarding] says what becomes of its answer.
+type Forward func() (Forwarding, bool)
+
+// Forwarding is what becomes of the answer to a call that is forwarded as it comes.
+type Forwarding struct {
+	// Unchanged reports, from the first bytes of an answer, whether Restore would leave it
+	// as it is.
+	Unchanged func(beginning []byte) bool
+	Restore   func(ctx context.Context, request, response []byte, invoke Invoke) []byte
+}
+
+// Forward is the shortest way to answer calls of some methods in [Rewriter.Unary], by full
+// method name: an ImageStatus whose name the runtime should know.
+func (r *Rewriter) Forward() map[string]Forward {
+	table := make(map[string]Forward)
+	for _, version := range versions {
+		method := "/" + version + ".ImageService/ImageStatus"
+		forwarding := Forwarding{
+			Unchanged: r.isUnchangedStatus,
+			Restore: func(ctx context.Context, request, response []byte, invoke Invoke) []byte {
+				c := call{Rewriter: r, method: method, runtime: images{version: version, invoke: invoke}}
+				return c.missingStatus(ctx, request, response)
+			},
+		}
+		table[method] = func() (Forwarding, bool) { return forwarding, r.namesInRuntime() }
 	}
 	return table
 }
@@ -76,54 +95,40 @@ func (r *Rewriter) Opaque() map[string]func() bool {
 // namesInRuntime reports whether the runtime has the names of all images itself.
 func (r *Rewriter) namesInRuntime() bool { return r.namer.inRuntime() && !r.ledger.hasNames() }
 
-// passed is what becomes of the answer to a call that passes, see [Passing].
-type passed struct {
-	restore   restorer
-	unchanged func(beginning []byte) bool
-}
-
 // restorer restores the names in an answer.
 type restorer func(call, context.Context, []byte) ([]byte, error)
 
 // always lets all calls of a method pass.
-func always(restore restorer) func([]byte) (passed, bool) {
-	return func([]byte) (passed, bool) { return passed{restore: restore}, true }
+func always(restore restorer) func([]byte) (restorer, bool) {
+	return func([]byte) (restorer, bool) { return restore, true }
 }
 
-// passStatus lets an ImageStatus pass whose name the runtime should know, or which names
-// an image by its ID.
-func (r *Rewriter) passStatus(request []byte) (passed, bool) {
-	if !r.namesInRuntime() {
-		return passed{restore: call.restoreImageStatus}, asksByID(request)
-	}
-	request = slices.Clone(request)
-	restore := func(c call, ctx context.Context, raw []byte) ([]byte, error) {
-		return c.missingStatus(ctx, request, raw)
-	}
-	return passed{restore: restore, unchanged: r.isUnchangedStatus}, true
+// passStatus lets an ImageStatus pass which names an image by its ID.
+func passStatus(request []byte) (restorer, bool) {
+	return call.restoreImageStatus, asksByID(request)
 }
 
-func passList(request []byte) (passed, bool) {
+func passList(request []byte) (restorer, bool) {
 	l := newListing(request)
-	return passed{restore: func(c call, _ context.Context, raw []byte) ([]byte, error) { return c.restoreList(raw, l) }}, !l.named
+	return func(c call, _ context.Context, raw []byte) ([]byte, error) { return c.restoreList(raw, l) }, !l.named
 }
 
-func passContainerList(request []byte) (passed, bool) {
+func passContainerList(request []byte) (restorer, bool) {
 	l := newContainerListing(request)
-	return passed{restore: func(c call, ctx context.Context, raw []byte) ([]byte, error) {
+	return func(c call, ctx context.Context, raw []byte) ([]byte, error) {
 		return c.restoreContainerList(ctx, raw, l)
-	}}, true
+	}, true
 }
 
 // passRemoval lets a RemoveImage pass that names an image by its ID, while no name is
 // being changed.
-func (r *Rewriter) passRemoval(request []byte) (passed, bool) {
-	return passed{}, r.namesInRuntime() && r.namer.idle() && removesByID(request)
+func (r *Rewriter) passRemoval(request []byte) (restorer, bool) {
+	return nil, r.namesInRuntime() && r.namer.idle() && removesByID(request)
 }
 
 // passCreation is the same for CreateContainer.
-func (r *Rewriter) passCreation(request []byte) (passed, bool) {
-	return passed{}, r.namer.idle() && r.createsByID(request)
+func (r *Rewriter) passCreation(request []byte) (restorer, bool) {
+	return nil, r.namer.idle() && r.createsByID(request)
 }
 
 func (c call) restoreImageStatus(_ context.Context, raw []byte) ([]byte, error) {

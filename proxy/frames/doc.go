@@ -28,8 +28,10 @@
 // A taken request whose answer is the server's but for a change of its body is passed on
 // after all, if the server has not seen a later one. It then uses the client's own
 // connection, on which everything else goes on in parallel. The answer's body is collected
-// until it is complete, changed, and sent before the header block that ends it. If its first
-// DATA frame shows that it would not be changed, it passes as it comes instead.
+// until it is complete, changed, and sent before the header block that ends it.
+//
+// A request may also pass as it comes, and the answer be restored only where its first DATA
+// frame does not show that it would stay as it is.
 //
 // # Nothing waits in a pump
 //

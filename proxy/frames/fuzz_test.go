@@ -42,12 +42,20 @@ func FuzzRelay(f *testing.F) {
 			if take>>(requests%8)&1 == 0 {
 				return plan
 			}
+			if take&0x10 != 0 {
+				plan.Restoration = &Restoration{Fields: slices.Clone(fields), Unchanged: func(beginning []byte) bool { return len(beginning)%2 == 1 },
+					Restore: func(_ context.Context, of Answered, _ bool) (Restored, error) {
+						return Restored{Body: slices.Concat(of.Request, of.Body)}, nil
+					}}
+				return plan
+			}
 			plan.Handler = answerWith(Field(fields, ":path"))
 			plan.Restore = func(fields []hpack.HeaderField, _ []byte) *Restoration {
 				if take&0x40 == 0 {
 					return nil
 				}
-				restoration := &Restoration{Fields: fields, Restore: func(_ context.Context, _ []hpack.HeaderField, body []byte, mayBlock bool) (Restored, error) {
+				restoration := &Restoration{Fields: fields, Restore: func(_ context.Context, of Answered, mayBlock bool) (Restored, error) {
+					body := of.Body
 					if !mayBlock && len(body)%2 == 1 {
 						return Restored{}, ErrWouldBlock
 					}

@@ -21,6 +21,9 @@ type Plan struct {
 	// handler, if the whole body has come at once, before the handler begins. If it returns
 	// a restoration the request is relayed after all, and its answer is changed.
 	Restore func(fields []hpack.HeaderField, body []byte) *Restoration
+	// Restoration, where it is not nil, lets a request without a handler pass as it comes,
+	// and says what becomes of its answer.
+	Restoration *Restoration
 	// Watch is shown the bodies of a relayed request and of its answer as the client sends
 	// and gets them, in pieces that are valid until it returns. It is called for the two
 	// from a goroutine each.

@@ -103,7 +103,8 @@ func (l *load) state() string {
 }
 
 // restoreLoad adds a byte, every other time in a goroutine of its own.
-func restoreLoad(_ context.Context, _ []hpack.HeaderField, body []byte, mayBlock bool) (Restored, error) {
+func restoreLoad(_ context.Context, of Answered, mayBlock bool) (Restored, error) {
+	body := of.Body
 	if len(body)%2 == 0 && !mayBlock {
 		return Restored{}, ErrWouldBlock
 	}

@@ -210,8 +210,8 @@ func (r *Relay) discard(s *stream) {
 		if a.cancel != nil {
 			a.cancel()
 		}
-		r.bodies -= len(a.body)
-		a.body, a.collecting = nil, false
+		r.bodies -= len(a.body) + len(a.request)
+		a.request, a.body, a.collecting = nil, nil, false
 	}
 	delete(r.starved, s)
 	r.noteCredit(nil)

@@ -60,6 +60,10 @@ func (u *up) request(id uint32, fields []hpack.HeaderField, last bool) {
 	if taken {
 		accepted = u.take(id, fields, last, s.plan)
 	} else {
+		if plan := s.plan.Restoration; plan != nil {
+			s.restoreLater(plan)
+			fields = plan.Fields
+		}
 		u.mutex.Lock()
 		if accepted = u.accepts(id); accepted { // still
 			s.window = window{sender: u.initial, receiver: u.accepted}

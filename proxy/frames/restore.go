@@ -20,17 +20,23 @@ type Restoration struct {
 	// frame, between two frames of the connection. If it reports true, the answer passes as
 	// it comes.
 	Unchanged func(beginning []byte) bool
-	// Skipped is called where the answer is passed on without Restore, because it is
-	// larger than the relay keeps. It must not block.
+	// Skipped is called where the answer is passed on without Restore, because it or its
+	// request is larger than the relay keeps. It must not block.
 	Skipped func()
 }
 
-// Restorer changes the body of an answer, of which it gets the first header fields and
-// the whole body, and which it must not modify. Without mayBlock it is called between two
+// Restorer changes the body of an answer, which it must not modify. Without mayBlock it is called between two
 // frames of the connection and returns [ErrWouldBlock] where it has to wait; it is then
 // called again with mayBlock, in a goroutine of its own, with a context that ends with the
 // request.
-type Restorer func(ctx context.Context, header []hpack.HeaderField, body []byte, mayBlock bool) (Restored, error)
+type Restorer func(ctx context.Context, of Answered, mayBlock bool) (Restored, error)
+
+// Answered is a request with its whole answer.
+type Answered struct {
+	Request []byte              // the body; nil where the restoration was decided with it
+	Header  []hpack.HeaderField // that the answer begins with
+	Body    []byte              // of the answer
+}
 
 // Restored is a changed answer.
 type Restored struct {
@@ -46,10 +52,13 @@ var ErrWouldBlock = errors.New("restoring the answer would block")
 // then changed. It is guarded by the relay's mutex.
 type restoration struct {
 	plan       *Restoration
+	request    []byte // what has come of the body, where keeps is set
+	keeps      bool
+	tooLarge   bool // the request
 	header     []hpack.HeaderField
 	body       []byte
 	collecting bool               // the answer is not complete
-	peeked     bool               // its first DATA frame is there
+	peeked     bool               // its first DATA frame has come
 	cancel     context.CancelFunc // of the restorer that runs in a goroutine; nil while none does
 }
 
@@ -104,8 +113,33 @@ func (u *up) passOn(x *Exchange, f frame, content []byte) bool {
 	return true
 }
 
+// restoreLater has the answer to a request restored that passes before its body is there.
+func (s *stream) restoreLater(plan *Restoration) {
+	s.restoration = &restoration{plan: plan, collecting: true, keeps: true}
+}
+
+// keepRequest keeps a piece of a request whose answer may have to be changed.
+func (u *up) keepRequest(s *stream, f frame) {
+	u.mutex.Lock()
+	defer u.mutex.Unlock()
+	a := s.restoration
+	if a == nil || !a.keeps || !a.collecting {
+		return
+	}
+	content, err := f.content()
+	if err != nil {
+		return // it is for the server to judge
+	}
+	if len(a.request)+len(content) > bodyLimit || u.bodies+len(content) > bodiesLimit {
+		a.tooLarge = true
+		return
+	}
+	a.request = append(a.request, content...)
+	u.bodies += len(content)
+}
+
 // peek lets an answer pass whose first DATA frame shows that it would not be changed. It
-// returns the frame's request, as answering does. The caller holds the mutex, which is
+// returns the frame's stream, as answering does. The caller holds the mutex, which is
 // released meanwhile.
 func (d *down) peek(s *stream, f frame) *stream {
 	a := s.restoration
@@ -117,10 +151,11 @@ func (d *down) peek(s *stream, f frame) *stream {
 	content, err := f.content()
 	unchanged := err == nil && a.plan.Unchanged(content)
 	d.mutex.Lock()
-	if unchanged {
+	if s = d.answering(f.stream); s != nil && unchanged { // the client has not reset it
+		d.finishCollecting(a)
 		s.restoration = nil
 	}
-	return d.answering(f.stream) // the client may have reset it
+	return s
 }
 
 // collect keeps a piece of an answer. The server gets it back as credit, since the relay
@@ -134,7 +169,7 @@ func (d *down) collect(s *stream, content []byte, last bool) error {
 		a.body = append(a.body, content...)
 		d.bodies += len(content)
 	}
-	tooLarge := d.bodies > bodiesLimit
+	tooLarge := d.bodies > bodiesLimit || a.tooLarge
 	if !last {
 		d.noteCredit(s)
 	}
@@ -155,7 +190,8 @@ func (d *down) skip(s *stream, last bool) error {
 	a := s.restoration
 	d.mutex.Lock()
 	body := a.body
-	a.body, a.collecting = nil, false
+	d.release(len(a.request)) // the body is still kept
+	a.request, a.body, a.collecting = nil, nil, false
 	s.serverDone, s.ending = last, last
 	d.mutex.Unlock()
 	if a.plan.Skipped != nil {
@@ -171,11 +207,15 @@ func (d *down) skip(s *stream, last bool) error {
 func (d *down) complete(s *stream, trailer []hpack.HeaderField, last bool) (sent bool, err error) {
 	a := s.restoration
 	d.mutex.Lock()
-	body := a.body
+	of, tooLarge := Answered{Request: a.request, Header: a.header, Body: a.body}, a.tooLarge
 	d.mutex.Unlock()
-	var restored Restored
-	if len(body) > 0 {
-		restored, err = a.plan.Restore(d.lifetime, a.header, body, false)
+	restored := Restored{Body: of.Body}
+	switch {
+	case len(of.Body) == 0:
+	case !tooLarge:
+		restored, err = a.plan.Restore(d.lifetime, of, false)
+	case a.plan.Skipped != nil:
+		a.plan.Skipped()
 	}
 	if err != nil || restored.Trailer != nil || !d.fits(s, len(restored.Body)) {
 		return true, d.completeLater(s, restored, err, trailer)
@@ -207,8 +247,8 @@ func (d *down) fits(s *stream, n int) bool {
 
 // finishCollecting releases what was collected. The caller holds the mutex.
 func (r *Relay) finishCollecting(a *restoration) {
-	n := len(a.body)
-	a.body, a.collecting = nil, false
+	n := len(a.body) + len(a.request)
+	a.request, a.body, a.collecting = nil, nil, false
 	r.release(n)
 	r.noteCredit(nil)
 }
@@ -257,11 +297,11 @@ func (r *Relay) restoreNow(s *stream, trailer []hpack.HeaderField) {
 		return
 	}
 	a.cancel = cancel
-	header, body := a.header, a.body
+	of := Answered{Request: a.request, Header: a.header, Body: a.body}
 	r.mutex.Unlock()
-	restored, err := a.plan.Restore(ctx, header, body, true)
+	restored, err := a.plan.Restore(ctx, of, true)
 	if err != nil {
-		restored = Restored{Body: body}
+		restored = Restored{Body: of.Body}
 	}
 	s.plan.watch(FromServer, restored.Body)
 	r.mutex.Lock()

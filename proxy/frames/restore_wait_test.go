@@ -58,7 +58,7 @@ func TestWaitingAnswerHoldsUpNothing(t *testing.T) {
 func TestBlockingRestoreHoldsUpNothing(t *testing.T) {
 	asked, release := make(chan struct{}), make(chan struct{})
 	r := newRig(t, answerWith("handled"))
-	r.restore = func(ctx context.Context, _ []hpack.HeaderField, body []byte, mayBlock bool) (Restored, error) {
+	r.restore = func(ctx context.Context, of Answered, mayBlock bool) (Restored, error) {
 		if !mayBlock {
 			return Restored{}, ErrWouldBlock
 		}
@@ -86,7 +86,7 @@ func TestBlockingRestoreHoldsUpNothing(t *testing.T) {
 func TestBlockingRestoreIsGivenUp(t *testing.T) {
 	ended, asked := make(chan error, 1), make(chan struct{})
 	r := newRig(t, answerWith("handled"))
-	r.restore = func(ctx context.Context, _ []hpack.HeaderField, _ []byte, mayBlock bool) (Restored, error) {
+	r.restore = func(ctx context.Context, _ Answered, mayBlock bool) (Restored, error) {
 		if mayBlock {
 			close(asked)
 			<-ctx.Done()
@@ -109,7 +109,7 @@ func TestBlockingRestoreIsGivenUp(t *testing.T) {
 // A restorer may replace the end of an answer.
 func TestRestoredTrailer(t *testing.T) {
 	r := newRig(t, answerWith("handled"))
-	r.restore = func(context.Context, []hpack.HeaderField, []byte, bool) (Restored, error) {
+	r.restore = func(context.Context, Answered, bool) (Restored, error) {
 		return Restored{Trailer: []hpack.HeaderField{{Name: "grpc-status", Value: "13"}}}, nil
 	}
 	r.open()

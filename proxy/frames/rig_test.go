@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -59,9 +60,13 @@ func newRig(t *testing.T, handler Handler) *rig {
 }
 
 // route takes requests, and lets those of /taken/restored pass and doubles their answers.
+// Those of /relayed/restored pass at once, and their answers are doubled after the request.
 func (r *rig) route(fields []hpack.HeaderField) Plan {
 	path := Field(fields, ":path")
 	plan := Plan{Watch: r.watch, Ended: r.note, Endless: path == "/taken/endless"}
+	if path == "/relayed/restored" {
+		plan.Restoration = r.restoration(slices.Clone(fields), nil)
+	}
 	if strings.HasPrefix(path, "/taken") {
 		plan.Handler = r.handler
 		if path == "/taken/restored" {
@@ -83,8 +88,8 @@ func (r *rig) restoration(fields []hpack.HeaderField, body []byte) *Restoration 
 }
 
 // double doubles an answer.
-func double(_ context.Context, header []hpack.HeaderField, body []byte, _ bool) (Restored, error) {
-	return Restored{Body: fmt.Appendf(nil, "%s%s%s", Field(header, "mark"), body, body)}, nil
+func double(_ context.Context, of Answered, _ bool) (Restored, error) {
+	return Restored{Body: fmt.Appendf(nil, "%s%s%s%s", of.Request, Field(of.Header, "mark"), of.Body, of.Body)}, nil
 }
 
 func (r *rig) watch(from Side, piece []byte) {

@@ -8,73 +8,72 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// isKnown is a decision on an answer's first DATA frame.
-func isKnown(beginning []byte) bool { return strings.HasPrefix(string(beginning), "known") }
+// newRestoringRig is a rig whose answers are restored unless they begin with "known".
+func newRestoringRig(t *testing.T, handler Handler) *rig {
+	t.Helper()
+	r := newRig(t, handler)
+	r.unchanged = func(beginning []byte) bool { return strings.HasPrefix(string(beginning), "known") }
+	return r
+}
+
+// ask makes a request whose answer is to be restored, and begins the answer.
+func (r *rig) ask(id uint32, path string) {
+	r.t.Helper()
+	r.client.request(id, path, false)
+	r.client.data(id, true, "ask")
+	r.server.expectRequest(id, path, false)
+	r.server.expect(dataLine(id, true, "ask"))
+	r.server.headers(id, false, ":status=200")
+	r.client.expect(headersLine(id, false, ":status=200"))
+}
+
+// forEachRestored runs a test with requests that pass with their bodies, and with ones
+// that pass at once. The restorer gets only the latter's body.
+func forEachRestored(t *testing.T, test func(t *testing.T, path, request string)) {
+	for path, request := range map[string]string{"/taken/restored": "", "/relayed/restored": "ask"} {
+		t.Run(path, func(t *testing.T) { test(t, path, request) })
+	}
+}
 
 // An answer whose first DATA frame shows that it would not be changed passes piece by
 // piece. Any other one is collected and changed.
 func TestUnchangedAnswer(t *testing.T) {
-	r := newRig(t, answerWith("handled"))
-	r.unchanged = isKnown
-	r.open()
-	r.client.request(1, "/taken/restored", false)
-	r.client.data(1, true, "ask")
-	r.server.expectRequest(1, "/taken/restored", false)
-	r.server.expect(dataLine(1, true, "ask"))
-	r.server.headers(1, false, ":status=200")
-	r.client.expect(headersLine(1, false, ":status=200"))
-	r.server.data(1, false, "known")
-	r.client.expect(dataLine(1, false, "known"))
-	r.server.data(1, false, "and more")
-	r.client.expect(dataLine(1, false, "and more"))
-	r.server.headers(1, true, "grpc-status=0")
-	r.client.expect(headersLine(1, true, "grpc-status=0"))
-	r.expectOutcome(Complete, 0)
-	r.expectWatched("ask", "knownand more")
-	r.client.windowUpdate(0, 13)
-	r.server.expect("WINDOW_UPDATE 0 13")
-
-	for i, first := range []string{"", "new", "kno"} {
-		id := uint32(2*i + 3)
-		r.client.request(id, "/taken/restored", false)
-		r.client.data(id, true, "ask")
-		r.server.expectRequest(id, "/taken/restored", false)
-		r.server.expect(dataLine(id, true, "ask"))
-		r.server.headers(id, false, ":status=200")
-		r.client.expect(headersLine(id, false, ":status=200"))
-		r.server.data(id, false, first)
-		r.server.data(id, true, "known") // too late
-		r.client.expect(dataLine(id, true, first+"known"+first+"known"))
+	forEachRestored(t, func(t *testing.T, path, request string) {
+		r := newRestoringRig(t, answerWith("handled")).open()
+		r.ask(1, path)
+		r.server.data(1, false, "known")
+		r.client.expect(dataLine(1, false, "known"))
+		r.server.data(1, false, "and more")
+		r.client.expect(dataLine(1, false, "and more"))
+		r.server.headers(1, true, "grpc-status=0")
+		r.client.expect(headersLine(1, true, "grpc-status=0"))
 		r.expectOutcome(Complete, 0)
-	}
-}
-
-// An answer that ends with its only DATA frame.
-func TestUnchangedAnswerWithoutTrailer(t *testing.T) {
-	r := newRig(t, answerWith("handled"))
-	r.unchanged = isKnown
-	r.open()
-	r.client.request(1, "/taken/restored", false)
-	r.client.data(1, true, "ask")
-	r.server.expectRequest(1, "/taken/restored", false)
-	r.server.expect(dataLine(1, true, "ask"))
-	r.server.headers(1, false, ":status=200")
-	r.client.expect(headersLine(1, false, ":status=200"))
-	r.server.did("padded DATA", r.server.framer.WriteDataPadded(1, true, []byte("known"), make([]byte, 3)))
-	r.client.expect(dataLine(1, true, "known") + " padding=3")
-	r.expectOutcome(Complete, 0)
-	if requests, bodies := r.kept(); requests != 0 || bodies != 0 {
-		t.Errorf("%d requests and %d bytes are kept", requests, bodies)
-	}
-	r.works(3)
+		r.expectWatched("ask", "knownand more")
+		r.client.windowUpdate(0, 13)
+		r.server.expect("WINDOW_UPDATE 0 13")
+		for i, first := range []string{"", "new", "kno"} {
+			id := uint32(2*i + 3)
+			r.ask(id, path)
+			r.server.data(id, false, first)
+			r.server.data(id, true, "known") // too late
+			r.client.expect(dataLine(id, true, request+first+"known"+first+"known"))
+			r.expectOutcome(Complete, 0)
+		}
+		r.ask(9, path)
+		r.server.did("padded DATA", r.server.framer.WriteDataPadded(9, true, []byte("known"), make([]byte, 3)))
+		r.client.expect(dataLine(9, true, "known") + " padding=3")
+		r.expectOutcome(Complete, 0)
+		if requests, bodies := r.kept(); requests != 0 || bodies != 0 {
+			t.Errorf("%d requests and %d bytes are kept", requests, bodies)
+		}
+		r.works(11)
+	})
 }
 
 // The server gets the credit that the client gave before the request was passed on: it may
 // be all that the client gives for an answer that passes.
 func TestUnchangedAnswerHasItsCredit(t *testing.T) {
-	r := newRig(t, answerWith("handled"))
-	r.unchanged = isKnown
-	r.open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 8})
+	r := newRestoringRig(t, answerWith("handled")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 8})
 	r.client.request(1, "/taken/restored", false)
 	r.client.windowUpdate(1, 100)
 	r.client.data(1, true, "ask")
@@ -90,47 +89,99 @@ func TestUnchangedAnswerHasItsCredit(t *testing.T) {
 // An answer that passes waits, as any other, for room that the relay's own bytes have
 // taken.
 func TestUnchangedAnswerWaitsForRoom(t *testing.T) {
-	r := newRig(t, answerWith(strings.Repeat("h", plainWindow-10)))
-	r.unchanged = isKnown
-	r.open()
-	r.client.request(1, "/taken", true)
-	r.client.expect(headersLine(1, false, ":status=200"))
-	r.client.expectData(1, false, strings.Repeat("h", plainWindow-10))
-	r.client.expect(headersLine(1, true, "!grpc-status=0"))
-	r.client.request(3, "/taken/restored", false)
-	r.client.data(3, true, "ask")
-	r.server.expectRequest(3, "/taken/restored", false)
-	r.server.expect(dataLine(3, true, "ask"))
-	r.server.headers(3, false, ":status=200")
-	r.client.expect(headersLine(3, false, ":status=200"))
-	r.server.data(3, false, "known and more")
-	r.server.headers(3, true, "grpc-status=0")
-	r.client.expect(dataLine(3, false, "known and "))
-	r.client.windowUpdate(0, 4)
-	r.client.expect(dataLine(3, false, "more"), headersLine(3, true, "grpc-status=0"))
-	r.expectOutcome(Complete, 0)
+	forEachRestored(t, func(t *testing.T, path, _ string) {
+		r := newRestoringRig(t, answerWith(strings.Repeat("h", plainWindow-10))).open()
+		r.client.request(1, "/taken", true)
+		r.client.expect(headersLine(1, false, ":status=200"))
+		r.client.expectData(1, false, strings.Repeat("h", plainWindow-10))
+		r.client.expect(headersLine(1, true, "!grpc-status=0"))
+		r.ask(3, path)
+		r.server.data(3, false, "known and more")
+		r.server.headers(3, true, "grpc-status=0")
+		r.client.expect(dataLine(3, false, "known and "))
+		r.client.windowUpdate(0, 4)
+		r.client.expect(dataLine(3, false, "more"), headersLine(3, true, "grpc-status=0"))
+		r.expectOutcome(Complete, 0)
+	})
 }
 
-// A reset of either side ends the request, whether or not its answer was decided on.
+// A reset of the client ends the request, whether or not its answer was decided on.
 func TestResetOfUnchangedAnswer(t *testing.T) {
-	r := newRig(t, answerWith("handled"))
-	r.unchanged = isKnown
-	r.open()
-	for i, first := range []string{"", "known"} {
-		id := uint32(2*i + 1)
-		r.client.request(id, "/taken/restored", false)
-		r.client.data(id, true, "ask")
-		r.server.expectRequest(id, "/taken/restored", false)
-		r.server.expect(dataLine(id, true, "ask"))
-		if first != "" {
-			r.server.headers(id, false, ":status=200")
-			r.client.expect(headersLine(id, false, ":status=200"))
-			r.server.data(id, false, first)
-			r.client.expect(dataLine(id, false, first))
+	forEachRestored(t, func(t *testing.T, path, _ string) {
+		r := newRestoringRig(t, answerWith("handled")).open()
+		for i, first := range []string{"", "new", "known"} {
+			id := uint32(2*i + 1)
+			r.ask(id, path)
+			if first != "" {
+				r.server.data(id, false, first)
+			}
+			if first == "known" {
+				r.client.expect(dataLine(id, false, first))
+			}
+			r.settle()
+			r.client.reset(id, http2.ErrCodeCancel)
+			r.server.expect(fmt.Sprintf("RST_STREAM %d CANCEL", id))
+			r.expectOutcome(ClientReset, http2.ErrCodeCancel)
+			if requests, bodies := r.kept(); requests != 0 || bodies != 0 {
+				t.Errorf("%d requests and %d bytes are kept", requests, bodies)
+			}
 		}
-		r.client.reset(id, http2.ErrCodeCancel)
-		r.server.expect(fmt.Sprintf("RST_STREAM %d CANCEL", id))
-		r.expectOutcome(ClientReset, http2.ErrCodeCancel)
+		r.works(7)
+	})
+}
+
+// The body of a request that passes at once may come in pieces, between those of others.
+func TestRestoreWithTheRequest(t *testing.T) {
+	r := newRestoringRig(t, answerWith("handled")).open()
+	r.client.request(1, "/relayed/restored", false)
+	r.server.expectRequest(1, "/relayed/restored", false)
+	for _, piece := range []string{"one", "two", "three"} {
+		r.client.data(1, piece == "three", piece)
+		r.server.expect(dataLine(1, piece == "three", piece))
 	}
-	r.works(5)
+	r.client.request(3, "/relayed", false)
+	r.server.expectRequest(3, "/relayed", false)
+	r.client.data(3, false, "overwritten overwritten")
+	r.server.expect(dataLine(3, false, "overwritten overwritten"))
+	r.server.headers(1, false, ":status=200")
+	r.server.data(1, false, ".")
+	r.server.headers(1, true, "grpc-status=0")
+	r.client.expect(headersLine(1, false, ":status=200"), dataLine(1, false, "onetwothree.."), headersLine(1, true, "grpc-status=0"))
+	r.expectOutcome(Complete, 0)
+	r.expectWatched("onetwothreeoverwritten overwritten", "onetwothree..")
+
+	// An answer that has come before the end of the request.
+	r.client.request(5, "/relayed/restored", false)
+	r.server.expectRequest(5, "/relayed/restored", false)
+	r.server.headers(5, false, ":status=200")
+	r.server.data(5, true, ".")
+	r.client.expect(headersLine(5, false, ":status=200"), dataLine(5, true, ".."))
+	r.expectOutcome(Complete, 0)
+	r.client.data(5, true, "late")
+	r.server.expect(dataLine(5, true, "late"))
+	if requests, bodies := r.kept(); requests != 1 || bodies != 0 {
+		t.Errorf("%d requests and %d bytes are kept", requests, bodies)
+	}
+}
+
+// The answer to a request that is larger than the relay keeps passes as it is.
+func TestRestoreOfTooLargeRequest(t *testing.T) {
+	r := newRestoringRig(t, answerWith("handled")).open()
+	r.relay.mutex.Lock()
+	r.relay.bodies += bodiesLimit - 2
+	r.relay.mutex.Unlock()
+	r.client.request(1, "/relayed/restored", false)
+	r.client.data(1, true, "ask")
+	r.server.expectRequest(1, "/relayed/restored", false)
+	r.server.expect(dataLine(1, true, "ask"))
+	r.server.headers(1, false, ":status=200")
+	r.server.data(1, true, ".")
+	r.client.expect(headersLine(1, false, ":status=200"), dataLine(1, true, "."))
+	r.expectOutcome(Complete, 0)
+	if skipped := r.skipped.Load(); skipped != 1 {
+		t.Errorf("%d answers were skipped", skipped)
+	}
+	if _, bodies := r.kept(); bodies != bodiesLimit-2 {
+		t.Errorf("%d bytes are kept", bodies-bodiesLimit+2)
+	}
 }

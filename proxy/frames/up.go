@@ -144,6 +144,9 @@ func (u *up) data(f frame) error {
 		return nil
 	case s != nil:
 		s.plan.watchFrame(FromClient, f)
+		if s.plan.Restoration != nil {
+			u.keepRequest(s, f)
+		}
 		u.batch.keep(f)
 		u.clientDone(f.stream, last)
 		return nil

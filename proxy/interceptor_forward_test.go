@@ -1,0 +1,87 @@
+package proxy_test
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding/gzip"
+
+	"image-cri-shim/proxy"
+)
+
+// forwarded are interceptors of method that put the request before each answer, but for one
+// that begins with "same". Where the request is "ask" the runtime is asked for a mark, too.
+// longWay counts the calls that were not forwarded as they came.
+func forwarded() (interceptors proxy.Interceptors, longWay *atomic.Int64) {
+	longWay = new(atomic.Int64)
+	isSame := func(response []byte) bool { return bytes.HasPrefix(response, []byte("same")) }
+	restore := func(ctx context.Context, request, response []byte, invoke proxy.Invoke) []byte {
+		if isSame(response) {
+			return response
+		}
+		restored := slices.Concat(request, response)
+		if string(request) == "ask" {
+			mark, err := invoke(ctx, other, []byte("?"))
+			if err != nil {
+				return nil
+			}
+			restored = append(restored, mark...)
+		}
+		return restored
+	}
+	interceptors = unary(func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, error) {
+		longWay.Add(1)
+		response, err := invoke(ctx, method, request)
+		if err != nil {
+			return nil, err
+		}
+		return restore(ctx, request, response, invoke), nil
+	})
+	interceptors.Forward = map[string]proxy.Forward{method: func() (proxy.Forwarding, bool) {
+		return proxy.Forwarding{Unchanged: isSame, Restore: restore}, true
+	}}
+	return interceptors, longWay
+}
+
+// TestForward makes calls whose answers pass, are restored, or are larger than windows. An
+// engine that does not know the short way must answer alike.
+func TestForward(t *testing.T) {
+	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
+		interceptors, longWay := forwarded()
+		runtime := startRuntime(t)
+		front := startFront(t, under, proxy.Options{Runtime: runtime.Socket(), Interceptors: interceptors})
+		front.awaitRuntime(t)
+		s := newStage(t, runtime, front.socket, front.connections.Open)
+		s.handle(echo)
+		s.runtime.Handle(other, echo)
+		large := strings.Repeat("x", 1<<20)
+		for _, test := range []struct {
+			request, want string
+			options       []grpc.CallOption
+			long          int64
+		}{
+			{"same", "same", nil, 0},
+			{"same" + large, "same" + large, nil, 0},
+			{"new", "newnew", nil, 0},
+			{"new" + large, "new" + large + "new" + large, nil, 0},
+			{"ask", "askask?", nil, 0},
+			{"", "", nil, 0},
+			{"same", "same", []grpc.CallOption{grpc.UseCompressor(gzip.Name)}, 1},
+			{"new", "newnew", []grpc.CallOption{grpc.UseCompressor(gzip.Name)}, 1},
+		} {
+			before := longWay.Load()
+			response, err := s.invoke(s.ctx, []byte(test.request), test.options...)
+			if err != nil || string(response) != test.want {
+				t.Errorf("%.20q: got %.20q, %v", test.request, response, err)
+			}
+			if under.name != string(proxy.EngineGRPC) && longWay.Load()-before != test.long {
+				t.Errorf("%.20q went the long way %d times, want %d", test.request, longWay.Load()-before, test.long)
+			}
+		}
+	})
+}
