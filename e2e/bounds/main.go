@@ -21,13 +21,14 @@ import (
 
 func main() {
 	shim := flag.String("shim", "../bin/image-cri-shim", "the built shim")
+	only := flag.String("only", "", "the only `measurement` to make: outage, return, sharing, pulls or memory")
 	names := flag.Int("names", 100_000, "how many distinct names to ask for")
 	flag.Parse()
 	klog.SetLogger(klog.Logger{}) // kubelet's client logs each error that it returns
 	_ = os.Setenv("GODEBUG", "gctrace=1")
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Stdout, *shim, *names)
+	err := run(ctx, os.Stdout, *shim, *names, *only)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bounds:", err)
@@ -36,15 +37,24 @@ func main() {
 }
 
 // run makes one measurement after the other, each with a shim of its own.
-func run(ctx context.Context, output io.Writer, shim string, names int) error {
+func run(ctx context.Context, output io.Writer, shim string, names int, only string) error {
 	table := tabwriter.NewWriter(output, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "what\tmeasured\tbound")
-	for _, measure := range []func(context.Context, *node, report) error{
-		measureOutage, measureReturn, measureSharing,
-		func(ctx context.Context, n *node, row report) error { return measureMemory(ctx, n, row, names) },
+	for _, of := range []struct {
+		name    string
+		measure func(context.Context, *node, report) error
+	}{
+		{"outage", measureOutage},
+		{"return", measureReturn},
+		{"sharing", measureSharing},
+		{"pulls", measureNaming},
+		{"memory", func(ctx context.Context, n *node, row report) error { return measureMemory(ctx, n, row, names) }},
 	} {
+		if only != "" && only != of.name {
+			continue
+		}
 		err := withNode(ctx, shim, func(n *node) error {
-			return measure(ctx, n, func(what, measured, bound string) {
+			return of.measure(ctx, n, func(what, measured, bound string) {
 				fmt.Fprintf(table, "%s\t%s\t%s\n", what, measured, bound)
 			})
 		})
