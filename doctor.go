@@ -18,8 +18,9 @@ func doctorCommand() *cli.Command {
 		Usage: "examine the node: what is wrong, and what to do",
 		Description: `Each line is OK, WARN or FAIL, with what to do. Checked are the configuration, the
 runtime's and the shim's socket, what kubelet, crictl and kubeadm use, the sandbox
-image, the way to each registry (name, connection, TLS, login, clock, whether the
-runtime trusts it too), and the state directory. docs/doctor.md lists the checks.
+image, where names of images are kept, the way to each registry (name, connection,
+TLS, login, clock, whether the runtime trusts it too), and the state directory.
+docs/doctor.md lists the checks.
 
 Nothing is changed, and no secret is shown. What only root may look at says so.
 

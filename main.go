@@ -57,7 +57,8 @@ EXAMPLES
 
 FILES
    /etc/image-cri-shim.yaml                  the configuration
-   /var/lib/image-cri-shim/ledger.json       which image is stored under which name
+   /var/lib/image-cri-shim/ledger.json       names of images that the runtime does not keep
+   /var/lib/image-cri-shim/pulls.json        pulls whose images have not got their names yet
    /var/lib/image-cri-shim/admin.sock        where resolve, doctor and trace ask the running shim; root only`
 
 // run is the program: it returns instead of exiting, and writes only to the

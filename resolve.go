@@ -28,8 +28,9 @@ func resolveCommand() *cli.Command {
 		Usage:     "explain which registry would serve an image, and what the node has of it",
 		ArgsUsage: "IMAGE...",
 		Description: `For each image: the reference it means; for each registry which rule of the
-configuration decides, what it is asked for and what it answers; what the ledger
-and the runtime have; and what the runtime would be asked to pull.
+configuration decides, what it is asked for and what it answers; where names of
+images are kept, and which of them the ledger and the runtime have; and what the
+runtime would be asked to pull. No image gets a name by it.
 
 The running shim is asked, so that its cache and its circuits show. Where it is not
 running, or runs with another file, or with --fresh, the registries are asked now.

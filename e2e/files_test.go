@@ -16,32 +16,45 @@ import (
 // TestFilesOfARunningShim looks at what the shim makes, whatever its umask is: its
 // socket is as open as the runtime's, all else is for its own user only.
 func TestFilesOfARunningShim(t *testing.T) {
-	for _, umask := range []int{0, 0o022, 0o077} {
-		t.Run(fmt.Sprintf("umask %03o", umask), func(t *testing.T) {
-			before := syscall.Umask(umask)
-			n := newNode(t, shared.embedded, privateOnly())
-			syscall.Umask(before)
-			n.pull(t, n.through, "nginx:1.25", callers) // which is written down
-			runtime, err := os.Stat(n.runtime.Socket())
-			if err != nil {
-				t.Fatal(err)
-			}
-			state := filepath.Join(filepath.Dir(n.shim.Socket()), "state")
-			for path, want := range map[string]fs.FileMode{
-				n.shim.Socket():                     runtime.Mode(),
-				state:                               fs.ModeDir | 0o700,
-				filepath.Join(state, "admin.sock"):  fs.ModeSocket | 0o600,
-				filepath.Join(state, "ledger.json"): 0o600,
-			} {
-				if info, err := os.Lstat(path); err != nil || info.Mode() != want {
-					t.Errorf("%s: %v, %v, want %v", path, info, err, want)
-				}
-			}
-			entries, err := os.ReadDir(state)
-			if err != nil || len(entries) != 2 {
-				t.Errorf("the state directory holds %v (%v)", entries, err)
-			}
-		})
+	onEachRuntime(t, func(t *testing.T, runtime runtime) {
+		written := "ledger.json"
+		if runtime == shared.containerd {
+			written = "pulls.json"
+		}
+		for _, umask := range []int{0, 0o022, 0o077} {
+			t.Run(fmt.Sprintf("umask %03o", umask), func(t *testing.T) {
+				before := syscall.Umask(umask)
+				n := newNode(t, runtime, privateOnly())
+				syscall.Umask(before)
+				n.pull(t, n.through, "nginx:1.25", callers)
+				n.wantFiles(t, written)
+			})
+		}
+	})
+}
+
+// wantFiles requires that nobody else may open the files of the shim that is written to, and
+// that there are no others.
+func (n *node) wantFiles(t *testing.T, written string) {
+	t.Helper()
+	runtime, err := os.Stat(n.runtime.Socket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := filepath.Join(filepath.Dir(n.shim.Socket()), "state")
+	for path, want := range map[string]fs.FileMode{
+		n.shim.Socket():                    runtime.Mode(),
+		state:                              fs.ModeDir | 0o700,
+		filepath.Join(state, "admin.sock"): fs.ModeSocket | 0o600,
+		filepath.Join(state, written):      0o600,
+	} {
+		if info, err := os.Lstat(path); err != nil || info.Mode() != want {
+			t.Errorf("%s: %v, %v, want %v", path, info, err, want)
+		}
+	}
+	entries, err := os.ReadDir(state)
+	if err != nil || len(entries) != 2 {
+		t.Errorf("the state directory holds %v (%v)", entries, err)
 	}
 }
 

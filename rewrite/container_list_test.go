@@ -65,8 +65,8 @@ func TestListContainersShowsWhatWasAsked(t *testing.T) {
 			listed[container.Id] = container
 		}
 		check(listed)
-		passing, ok := n.rewriter.Pass()["/runtime.v1.RuntimeService/ListContainers"](nil)
-		if shown := passing.Restore(t.Context(), raw, n.runtime.invoke); !ok || string(shown) != string(streamed) {
+		restore, ok := n.rewriter.Pass()["/runtime.v1.RuntimeService/ListContainers"](nil)
+		if shown := restore(t.Context(), raw, n.runtime.invoke); !ok || string(shown) != string(streamed) {
 			t.Errorf("passed: %v, %q", ok, shown)
 		}
 		// The containers that are gone are forgotten.
