@@ -3,7 +3,22 @@ package main
 import (
 	"context"
 	"sync"
+	"time"
+
+	"image-cri-shim/rewrite"
 )
+
+// probeNaming returns where names are kept, and asks the runtime for at most a second if
+// that is not known yet.
+func (d *daemon) probeNaming(ctx context.Context) rewrite.Naming {
+	naming := d.namer.Naming()
+	if naming.Mode != rewrite.NamesUnknown {
+		return naming
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	return d.namer.Probe(ctx)
+}
 
 // keepNames lets the namer work in the background until end is called.
 func (d *daemon) keepNames(ctx context.Context) (end func()) {

@@ -25,10 +25,10 @@ func (d *daemon) operator() http.Handler {
 		images, err := explainer.Explain(request.Context(), request.URL.Query()["image"])
 		admin.Reply(response, resolution{File: absolute(d.file), Read: read, Images: images}, err)
 	})
-	mux.HandleFunc("GET "+doctor.AboutPath, func(response http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET "+doctor.AboutPath, func(response http.ResponseWriter, request *http.Request) {
 		admin.Reply(response, doctor.Running{
 			File: absolute(d.file), Read: *d.read.Load(), Version: version.Short(),
-			Names: explain.NamingOf(d.namer.Naming()), Ledger: d.ledger.Names(),
+			Names: explain.NamingOf(d.probeNaming(request.Context())), Ledger: d.ledger.Names(),
 		}, nil)
 	})
 	mux.HandleFunc("GET "+tracePath, d.sendTrace)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/e2e/testbed"
 )
 
 // TestDoctor puts one fault after the other into a node on a real containerd: each
@@ -170,6 +172,33 @@ func TestDoctorOfASandboxImage(t *testing.T) {
 	c = openClinic(t, "registry.k8s.io/nobody-has/it:1")
 	if f := examine(""); !strings.Contains(f.Text, "neither on the node nor in a configured registry") {
 		t.Errorf("%+v", f)
+	}
+}
+
+// TestSandboxImageThroughTheShim follows the doctor's advice for a sandbox image that only
+// the private registry has: a pull through the shim gives it the name that containerd
+// starts pods from.
+func TestSandboxImageThroughTheShim(t *testing.T) {
+	c := openClinic(t, "registry.k8s.io/pause:3.9")
+	p := c.admit(t)
+	p.start(t, privatePassword)
+	advice := "crictl pull " + c.sandbox + " through the shim"
+	if got := ill(p.doctor(t)); len(got) != 1 || !strings.HasPrefix(got[0].Hint, advice) {
+		t.Fatalf("%+v, want %q", got, advice)
+	}
+	through, direct := dial(t, p.shim.Socket()), dial(t, c.containerd.Socket())
+	if _, err := through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: c.sandbox}, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := ill(p.doctor(t)); len(got) > 0 {
+		t.Errorf("after the pull: %+v", got)
+	}
+	pod, err := testbed.RunPod(testContext(t), direct, "sandbox", t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pod.Remove(testContext(t)); err != nil {
+		t.Error(err)
 	}
 }
 
