@@ -19,6 +19,7 @@ func openLedger(t *testing.T, directory string) *Ledger {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = ledger.Close() }) // ends the retries of saves that a test lets fail
 	return ledger
 }
 

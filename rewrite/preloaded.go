@@ -1,8 +1,10 @@
 package rewrite
 
 import (
+	"context"
 	"slices"
 
+	"github.com/distribution/reference"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -29,4 +31,92 @@ func preloaded(original string, candidate Candidate, names []string) bool {
 // original's, by the names that clients see on it.
 func (c call) isPreloaded(original string, candidate Candidate, image *runtime.Image) bool {
 	return image != nil && preloaded(original, candidate, c.ledger.visible(image))
+}
+
+// resolveCandidates looks for an image that was preloaded under the reference that a
+// registry would give the name.
+func (c call) resolveCandidates(ctx context.Context, request *runtime.ImageStatusRequest, name reference.Named) (resolution, error) {
+	original := name.String()
+	var failed unanswered
+	for _, candidate := range c.lookup.Candidates(name) {
+		if candidate.Reference == original || !candidate.MayBePreloaded {
+			continue
+		}
+		found, err := c.resolveCandidate(ctx, request, candidate)
+		if err != nil && ends(err) {
+			return resolution{failed: failed}, err
+		}
+		if err != nil {
+			failed.add(candidate.Reference, err)
+			continue
+		}
+		if image := found.image(); c.isPreloaded(original, candidate, image) {
+			if c.namesInRuntime() && !c.looksOnly {
+				named, err := c.namePreloaded(ctx, request, original, candidate, image)
+				if err == nil {
+					named.failed = failed
+					return named, nil
+				}
+				c.warn(err)
+			}
+			found.registry, found.reason = candidate.Registry, "present under this registry's reference"
+			found.failed = failed
+			if !c.looksOnly {
+				c.learn(original, candidate, image)
+			}
+			return found, nil
+		}
+	}
+	return resolution{failed: failed}, nil
+}
+
+// resolveCandidate asks the runtime for the image that clients find under a candidate's
+// reference: not one that a pull has put there since.
+func (c call) resolveCandidate(ctx context.Context, request *runtime.ImageStatusRequest, candidate Candidate) (resolution, error) {
+	found, err := c.resolveAs(ctx, request, candidate.Reference)
+	if image := found.image(); err != nil || image != nil && !c.ledger.isHidden(candidate.Reference, image.Id) {
+		return found, err
+	}
+	own, ok := c.ledger.lookup(candidate.Reference)
+	if !ok {
+		return found, nil
+	}
+	return c.resolveAs(ctx, request, own.Image)
+}
+
+// learn records a name for an image that was preloaded under a registry's reference,
+// which stays visible.
+func (c call) learn(original string, candidate Candidate, image *runtime.Image) {
+	names := slices.DeleteFunc(namesFrom(original, candidate, image, true), func(name entry) bool {
+		known, ok := c.ledger.lookup(name.Original)
+		return ok && known.Image == image.Id // a pull has given the image this name
+	})
+	c.apply(change{Name: names})
+}
+
+// removePreloaded removes an image that ImageStatus finds under the reference that a
+// registry would give the name.
+func (r *removal) removePreloaded(ctx context.Context) error {
+	for _, candidate := range r.lookup.Candidates(r.name) {
+		if candidate.Reference == r.original() || !candidate.MayBePreloaded {
+			continue
+		}
+		found, err := r.resolveCandidate(ctx, &runtime.ImageStatusRequest{Image: &runtime.ImageSpec{}}, candidate)
+		if err != nil && ends(err) {
+			return err
+		}
+		if err != nil {
+			r.failed.add(candidate.Reference, err)
+			continue
+		}
+		image := found.image()
+		switch {
+		case !r.isPreloaded(r.original(), candidate, image):
+		case hasName(image, candidate.Reference):
+			return r.remove(ctx, candidate.Reference, image.Id)
+		default:
+			return r.remove(ctx, image.Id, image.Id)
+		}
+	}
+	return nil
 }

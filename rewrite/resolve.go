@@ -3,7 +3,6 @@ package rewrite
 import (
 	"context"
 	"path"
-	"slices"
 	"time"
 
 	"github.com/distribution/reference"
@@ -40,9 +39,9 @@ func (r resolution) outcome(err error) Outcome {
 
 // resolve finds a name among the images of the runtime and asks no registry. It
 // tries, in this order, the name as the client wrote it, the image that the
-// ledger has for it, and the reference that each registry would give it. What is
-// hidden is not found: it was put there for another name. Where there is
-// nothing, the resolution has no image and holds the answer to give.
+// ledger has for it, and the reference that each registry would give it, if the image was
+// preloaded. A hidden reference is not found: it was put there for another name. If nothing
+// is found, the resolution has no image and holds the answer to give.
 //
 // The name itself comes first although most names are in the ledger: whatever
 // is visible under it came after the ledger's entry, and not through the shim. The
@@ -230,57 +229,6 @@ func (c call) resolveKnown(answer <-chan knownImage) (resolution, error) {
 	return known.found, nil
 }
 
-// resolveCandidates looks for an image that was preloaded under the reference that a
-// registry would give the name.
-func (c call) resolveCandidates(ctx context.Context, request *runtime.ImageStatusRequest, name reference.Named) (resolution, error) {
-	original := name.String()
-	var failed unanswered
-	for _, candidate := range c.lookup.Candidates(name) {
-		if candidate.Reference == original || !candidate.MayBePreloaded {
-			continue
-		}
-		found, err := c.resolveCandidate(ctx, request, candidate)
-		if err != nil && ends(err) {
-			return resolution{failed: failed}, err
-		}
-		if err != nil {
-			failed.add(candidate.Reference, err)
-			continue
-		}
-		if image := found.image(); c.isPreloaded(original, candidate, image) {
-			if c.namesInRuntime() && !c.looksOnly {
-				named, err := c.namePreloaded(ctx, request, original, candidate, image)
-				if err == nil {
-					named.failed = failed
-					return named, nil
-				}
-				c.warn(err)
-			}
-			found.registry, found.reason = candidate.Registry, "present under this registry's reference"
-			found.failed = failed
-			if !c.looksOnly {
-				c.learn(original, candidate, image)
-			}
-			return found, nil
-		}
-	}
-	return resolution{failed: failed}, nil
-}
-
-// resolveCandidate asks the runtime for the image that clients find under a candidate's
-// reference: not one that a pull has put there since.
-func (c call) resolveCandidate(ctx context.Context, request *runtime.ImageStatusRequest, candidate Candidate) (resolution, error) {
-	found, err := c.resolveAs(ctx, request, candidate.Reference)
-	if image := found.image(); err != nil || image != nil && !c.ledger.isHidden(candidate.Reference, image.Id) {
-		return found, err
-	}
-	own, ok := c.ledger.lookup(candidate.Reference)
-	if !ok {
-		return found, nil
-	}
-	return c.resolveAs(ctx, request, own.Image)
-}
-
 // resolveAs asks the runtime for a reference in place of the asked name.
 func (c call) resolveAs(ctx context.Context, request *runtime.ImageStatusRequest, reference string) (resolution, error) {
 	renamed := proto.CloneOf(request)
@@ -297,16 +245,6 @@ func (c call) resolveName(ctx context.Context, asked string, name reference.Name
 		return resolution{}, err
 	}
 	return c.resolve(ctx, request, encoded, name, strict)
-}
-
-// learn records a name for an image that was preloaded under a registry's reference,
-// which stays visible.
-func (c call) learn(original string, candidate Candidate, image *runtime.Image) {
-	names := slices.DeleteFunc(namesFrom(original, candidate, image, true), func(name entry) bool {
-		known, ok := c.ledger.lookup(name.Original)
-		return ok && known.Image == image.Id // a pull has given the image this name
-	})
-	c.apply(change{Name: names})
 }
 
 func (c call) apply(wanted change) {

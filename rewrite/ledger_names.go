@@ -1,0 +1,82 @@
+package rewrite
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// The following are called with the mutex held, and count what they change.
+
+func (l *Ledger) name(name entry) {
+	old, known := l.names[name.Original]
+	if known && (old.Image != name.Image || old.Stored != name.Stored || old.Preloaded != name.Preloaded || old.Lost != name.Lost) {
+		l.unname(old.Original)
+		if old.Stored != name.Stored && old.hidesStored() {
+			l.leave(pair{Reference: old.Stored, Image: old.Image}, name.At)
+		}
+		known = false
+	}
+	l.version++
+	l.names[name.Original] = name
+	if !known && name.isUnstored() {
+		l.unstored++
+	}
+	if !known {
+		l.images[name.Image] = append(l.images[name.Image], name.Original)
+		if name.hidesStored() {
+			l.place(name.stored(), name.At, func(p *placement) { p.names, p.left = p.names+1, false })
+		}
+	}
+	if name.hidesStored() {
+		l.moved(name.stored())
+		l.place(name.stored(), name.At, func(p *placement) { p.asked = false })
+	}
+}
+
+func (l *Ledger) unname(original string) {
+	old, ok := l.names[original]
+	if !ok {
+		return
+	}
+	l.version++
+	delete(l.names, original)
+	l.images[old.Image] = slices.DeleteFunc(l.images[old.Image], func(o string) bool { return o == original })
+	if len(l.images[old.Image]) == 0 {
+		delete(l.images, old.Image)
+	}
+	if old.isUnstored() {
+		l.unstored--
+	}
+	if old.hidesStored() {
+		l.place(old.stored(), time.Time{}, func(p *placement) { p.names-- })
+	}
+}
+
+// evict keeps the ledger within its limits. It drops the images that were named
+// longest ago, until a tenth is free, and the references recorded for images without
+// a name: these show the runtime's names until they are asked for again.
+func (l *Ledger) evict() {
+	l.evictContainers()
+	if len(l.names) <= l.limit && l.placed <= 2*l.limit {
+		return
+	}
+	newest := func(image string) time.Time {
+		var at time.Time
+		for _, original := range l.images[image] {
+			if named := l.names[original].At; named.After(at) {
+				at = named
+			}
+		}
+		return at
+	}
+	for _, image := range slices.SortedFunc(maps.Keys(l.images), func(a, b string) int { return newest(a).Compare(newest(b)) }) {
+		if len(l.names) <= l.limit*9/10 {
+			break
+		}
+		for _, original := range slices.Clone(l.images[image]) {
+			l.unname(original)
+		}
+	}
+	l.clear(time.Now(), func(_, image string) bool { return len(l.images[image]) == 0 })
+}
