@@ -61,8 +61,8 @@ func (w *world) compareContainer(c container) error {
 // CRI-O shows for good the first tag that the image had when the container was created, or
 // nothing. With the shim that may have been a hidden tag, or none where there were names in
 // the ledger, and the shim does not know which names the image had then. So it may show a
-// name that the image had at another time, and anything once the name is gone from the image:
-// even the hub's reference, if a pull that failed late had put it there.
+// name that the image had at another time, anything once the name is gone from the image, and
+// the hub's reference if a pull that failed late had put it there and another has moved it.
 func (w *world) mayShow(c container, got, want string) bool {
 	plain := w.plain.runtime
 	switch {
@@ -70,10 +70,11 @@ func (w *world) mayShow(c container, got, want string) bool {
 		return true
 	case !plain.crio:
 		return false
-	case w.had[pair{Reference: got, Image: c.image}], got == "" && w.node.runtime.made[c.id].name == "":
+	case w.had[pair{Reference: got, Image: c.image}], plain.names[want] != c.image:
 		return true
 	}
-	return plain.names[want] != c.image
+	frozen := w.node.runtime.made[c.id].name
+	return got == frozen && w.node.runtime.names[frozen] != c.image
 }
 
 func containerStatus(c client, id string) *runtime.ContainerStatus {

@@ -31,7 +31,7 @@ func (e entry) wasPulled() bool { return !e.Preloaded && e.Original != e.Stored 
 // yieldsTo reports whether a name means nothing any more once the runtime has an image
 // under the name itself. A pulled name of the same image stays: containers of the image may
 // show the stored reference.
-func (e entry) yieldsTo(own string) bool { return e.Image != own || e.Preloaded }
+func (e entry) yieldsTo(own string) bool { return e.Image != own || !e.wasPulled() }
 
 // hidesStored reports whether the stored reference of a name is to be hidden: a pull of
 // the shim has put it on the image for the name.

@@ -46,7 +46,7 @@ func (l *Ledger) reconcile(images []*runtime.Image, at time.Time) error {
 // stands reports whether a name still means its image. own is the image that the runtime
 // has under the name itself. It is called with the mutex held.
 func (l *Ledger) stands(name entry, image *runtime.Image, own string) bool {
-	if own != "" && own != name.Image && !l.hides(name.Original, own) {
+	if own != "" && name.yieldsTo(own) && !l.hides(name.Original, own) {
 		return false // loaded without the shim
 	}
 	return l.stillOn(name, image)

@@ -139,6 +139,9 @@ func (r *removal) removeKnown(ctx context.Context) error {
 // another reference, or else its answer to the request.
 func (r *removal) removeAsWritten(ctx context.Context, own *runtime.Image, failure error) error {
 	asked := r.request.Image.Image
+	if r.removed != "" && own != nil {
+		own, failure = r.runtime.status(ctx, asked) // it may have gone, or lost a tag
+	}
 	switch {
 	case failure != nil:
 		return r.removeUnseen(ctx, asked, failure)
