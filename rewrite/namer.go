@@ -34,7 +34,7 @@ type Namer struct {
 	gate    *gate
 	warn    func(error)
 	naming  atomic.Pointer[Naming]
-	sandbox sandboxNames
+	sandbox *sandboxNames
 	tasks   tasks
 	retry   chan struct{}
 	resumed []resumedPulls // that Run is to repair
@@ -77,6 +77,7 @@ func NewNamer(options NamerOptions) *Namer {
 		ledger:  options.Ledger,
 		journal: newJournal(options.Directory),
 		gate:    newGate(),
+		sandbox: newSandboxNames(),
 		retry:   make(chan struct{}, 1),
 		warn:    options.Warn,
 	}
@@ -128,6 +129,8 @@ func (n *Namer) Probe(ctx context.Context) Naming {
 	if n == nil {
 		return n.Naming()
 	}
+	ctx, cancel := context.WithTimeout(ctx, namingTimeout)
+	defer cancel()
 	_, err := n.images.List(ctx, `name==""`)
 	n.note(err)
 	return n.Naming()
@@ -168,7 +171,11 @@ type binding struct {
 // deleted again and the error is errRemoved.
 func (n *Namer) put(ctx context.Context, image string, bindings []binding) error {
 	for _, b := range bindings {
-		record := &containerd.Record{Name: b.name, Target: b.from.GetTarget(), Labels: n.labelsFor(ctx, b.name, b.from)}
+		labels, err := n.labelsFor(ctx, b.name, b.from)
+		if err != nil {
+			return err
+		}
+		record := &containerd.Record{Name: b.name, Target: b.from.GetTarget(), Labels: labels}
 		if err := n.images.Put(ctx, record); err != nil {
 			return fmt.Errorf("give the image the name %s: %w", b.name, err)
 		}
@@ -186,10 +193,6 @@ func (n *Namer) put(ctx context.Context, image string, bindings []binding) error
 // isWhole reports whether an image is there with all that names need: containerd
 // accepts names whose content has been removed, and CRI then does not see them.
 func (n *Namer) isWhole(ctx context.Context, image string, bindings []binding) (bool, error) {
-	id, err := n.images.Get(ctx, image) // RemoveImage deletes this name, too
-	if err != nil || id == nil {
-		return false, err
-	}
 	checked := make(map[string]bool)
 	for _, b := range bindings {
 		digest := b.from.GetTarget().GetDigest()
@@ -201,22 +204,25 @@ func (n *Namer) isWhole(ctx context.Context, image string, bindings []binding) (
 			return false, err
 		}
 	}
-	return true, nil
+	// RemoveImage deletes this name too. The names above may have kept the content.
+	id, err := n.images.Get(ctx, image)
+	return id != nil, err
 }
 
 // labelsFor returns the labels of a record that is made from another. Only what
 // containerd pins under its own name is pinned: the image that sandboxes run.
-func (n *Namer) labelsFor(ctx context.Context, name string, from *containerd.Record) map[string]string {
+func (n *Namer) labelsFor(ctx context.Context, name string, from *containerd.Record) (map[string]string, error) {
 	labels := make(map[string]string, len(from.GetLabels())+1)
 	for key, value := range from.GetLabels() {
 		if key != pinnedLabel {
 			labels[key] = value
 		}
 	}
-	if slices.Contains(n.sandbox.names(ctx, n), name) {
+	sandbox, err := n.sandbox.names(ctx, n)
+	if err == nil && slices.Contains(sandbox, name) {
 		labels[pinnedLabel] = "pinned"
 	}
-	return labels
+	return labels, err
 }
 
 // viewTimeout bounds the wait for CRI to show what was changed. CRI takes events in

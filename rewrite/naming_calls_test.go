@@ -9,8 +9,8 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// newNamingNode is a node whose runtime keeps names.
-func newNamingNode(t *testing.T) *node {
+// newForwardingNode is a node whose runtime keeps names.
+func newForwardingNode(t *testing.T) *node {
 	t.Helper()
 	n := newNode(t)
 	n.rewriter.namer = NewNamer(NamerOptions{Invoke: n.runtime.invoke, Ledger: n.ledger})
@@ -25,7 +25,7 @@ func (n *node) forwardStatus() (Forwarding, bool) {
 
 // TestForwardedStatus looks at the beginning of answers to ImageStatus.
 func TestForwardedStatus(t *testing.T) {
-	n := newNamingNode(t)
+	n := newForwardingNode(t)
 	forwarding, ok := n.forwardStatus()
 	if !ok {
 		t.Fatal("ImageStatus is not forwarded")
@@ -58,7 +58,7 @@ func TestForwardedStatus(t *testing.T) {
 // TestForwardedMissingStatus has the runtime asked again for an image that it does not have
 // by the asked name.
 func TestForwardedMissingStatus(t *testing.T) {
-	n := newNamingNode(t)
+	n := newForwardingNode(t)
 	forwarding, _ := n.forwardStatus()
 	request, err := proto.Marshal(&runtime.ImageStatusRequest{Image: &runtime.ImageSpec{Image: "docker.io/library/nginx:1.25"}})
 	if err != nil {

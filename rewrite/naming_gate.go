@@ -2,8 +2,13 @@ package rewrite
 
 import (
 	"context"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
+	"time"
+
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/rewrite/containerd"
 )
@@ -34,12 +39,25 @@ type gate struct {
 type repositoryPulls struct {
 	pulls    int  // under way
 	deleting bool // names are; new pulls wait
-	// kept are the records that stay: they were there before, or were asked for by
-	// their own names. nil until they are listed.
+	listed   bool // the records that were there before are in kept
+	// kept are the records that stay, by name: they were there before, or were asked
+	// for by their own names.
 	kept   map[string]*containerd.Record
 	added  map[string]struct{} // records that pulls for other names have made
 	images map[string]struct{} // IDs of the images that these belong to
-	named  []journaledPull     // the pulls for other names
+	named  []journaledPull     // the pulls for other names, each once
+	// unfinished are those of named that have ended and whose images may lack their
+	// names. They are true if the runtime has reported success.
+	unfinished map[journaledPull]bool
+}
+
+func newRepositoryPulls() *repositoryPulls {
+	return &repositoryPulls{
+		kept:       make(map[string]*containerd.Record),
+		added:      make(map[string]struct{}),
+		images:     make(map[string]struct{}),
+		unfinished: make(map[journaledPull]bool),
+	}
 }
 
 func newGate() *gate {
@@ -69,7 +87,7 @@ func (g *gate) await(ctx context.Context, ready func() bool) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return ctx.Err()
 		}
 		g.mutex.Lock()
 	}
@@ -95,7 +113,7 @@ func (g *gate) enter(ctx context.Context, repository string) (*repositoryPulls, 
 	defer g.mutex.Unlock()
 	state := g.repositories[repository]
 	if state == nil {
-		state = &repositoryPulls{added: make(map[string]struct{}), images: make(map[string]struct{})}
+		state = newRepositoryPulls()
 		g.repositories[repository] = state
 	}
 	state.pulls++
@@ -113,35 +131,72 @@ func (g *gate) leave(repository string) (state *repositoryPulls, last bool) {
 	return state, state.deleting
 }
 
+// reopen takes back the end of the last pull from a repository, whose names could not be
+// deleted. It needs another leave.
+func (g *gate) reopen(repository string) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	state := g.repositories[repository]
+	state.pulls, state.deleting = 1, false
+	g.wake()
+}
+
 // announce notes a pull for another name.
 func (g *gate) announce(state *repositoryPulls, pull journaledPull) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	state.named = append(state.named, pull)
+	if !slices.Contains(state.named, pull) {
+		state.named = append(state.named, pull)
+	}
 }
 
-// stays reports whether a name was there before the pulls from its repository, or was
-// asked for by itself meanwhile.
-func (g *gate) stays(name string) bool {
+// postpone notes that a pull has ended whose image may lack its names. succeeded says that
+// the runtime has reported success.
+func (g *gate) postpone(state *repositoryPulls, pull journaledPull, succeeded bool) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	state := g.repositories[repository(name)]
-	return state != nil && state.kept[name] != nil
+	state.unfinished[pull] = state.unfinished[pull] || succeeded
 }
 
-// isOpen reports whether a pull from a repository is under way, or its names are being
-// deleted.
-func (g *gate) isOpen(repository string) bool {
+// finish notes that the image of a pull has its names. Older pulls of the asked name are
+// then finished too.
+func (g *gate) finish(state *repositoryPulls, pull journaledPull) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	return g.repositories[repository] != nil
+	maps.DeleteFunc(state.unfinished, func(other journaledPull, _ bool) bool { return other.Original == pull.Original })
+}
+
+// unfinished returns the pulls whose images may lack their names, in the order that they
+// began in.
+func (g *gate) unfinished(state *repositoryPulls) []journaledPull {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	return slices.DeleteFunc(slices.Clone(state.named), func(pull journaledPull) bool {
+		_, unfinished := state.unfinished[pull]
+		return !unfinished
+	})
+}
+
+// succeeded reports whether the runtime has reported the success of an unfinished pull.
+func (g *gate) succeeded(state *repositoryPulls, pull journaledPull) bool {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	return state.unfinished[pull]
+}
+
+// isAlone reports whether a pull is the only one that can have read or made records since it
+// began.
+func (g *gate) isAlone(state *repositoryPulls) bool {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	return state.pulls == 1 && !state.listed
 }
 
 // isListed reports whether the records that stay are known.
 func (g *gate) isListed(state *repositoryPulls) bool {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	return state.kept != nil
+	return state.listed
 }
 
 // isKept reports whether a record is one that stays, with the target that it had.
@@ -150,6 +205,23 @@ func (g *gate) isKept(state *repositoryPulls, record *containerd.Record) bool {
 	defer g.mutex.Unlock()
 	kept := state.kept[record.GetName()]
 	return kept != nil && sameTarget(kept, record)
+}
+
+// wasOn reports whether a record that stays belongs to an image.
+func (g *gate) wasOn(state *repositoryPulls, name string, image *runtime.Image) bool {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	kept := state.kept[name]
+	return kept != nil && hasName(image, repository(name)+"@"+kept.GetTarget().GetDigest())
+}
+
+// restore has the last pull move a name back that stays and that a pull may have moved.
+func (g *gate) restore(state *repositoryPulls, name string) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	if state.kept[name] != nil {
+		state.added[name] = struct{}{}
+	}
 }
 
 // claim begins the deletion of names in repositories that no pull is under way from.
@@ -163,7 +235,9 @@ func (g *gate) claim(repositories ...string) bool {
 		}
 	}
 	for _, repository := range repositories {
-		g.repositories[repository] = &repositoryPulls{deleting: true}
+		state := newRepositoryPulls()
+		state.deleting = true
+		g.repositories[repository] = state
 	}
 	return true
 }
@@ -181,6 +255,7 @@ func (g *gate) release(repositories ...string) {
 // use begins a call that uses images. It waits while their names are being changed,
 // and gives way to changes that wait. Every successful use needs a call of done.
 func (g *gate) use(ctx context.Context, images ...string) (done func(), err error) {
+	images = hexIDs(images)
 	err = g.await(ctx, func() bool {
 		return !slices.ContainsFunc(images, func(image string) bool {
 			_, excluded := g.excluded[image]
@@ -204,9 +279,16 @@ func (g *gate) use(ctx context.Context, images ...string) (done func(), err erro
 	}, nil
 }
 
+// usersTimeout bounds the wait for the calls that use an image: while it lasts, new ones
+// wait too.
+const usersTimeout = 5 * time.Second
+
 // exclude begins a change of the names of images. It waits for the calls that use
 // one of them. Every successful exclude needs a call of done.
 func (g *gate) exclude(ctx context.Context, images ...string) (done func(), err error) {
+	images = hexIDs(images)
+	ctx, cancel := context.WithTimeout(ctx, usersTimeout)
+	defer cancel()
 	g.mutex.Lock()
 	for _, image := range images {
 		g.waiting[image]++
@@ -242,6 +324,15 @@ func (g *gate) exclude(ctx context.Context, images ...string) (done func(), err 
 	}, nil
 }
 
+// hexIDs returns image IDs without their algorithm, which clients may leave out.
+func hexIDs(images []string) []string {
+	ids := make([]string, len(images))
+	for i, image := range images {
+		ids[i] = strings.TrimPrefix(image, "sha256:")
+	}
+	return ids
+}
+
 func subtract(counts map[string]int, key string) {
 	if counts[key]--; counts[key] <= 0 {
 		delete(counts, key)
@@ -252,9 +343,6 @@ func subtract(counts map[string]int, key string) {
 func (g *gate) keep(state *repositoryPulls, records ...*containerd.Record) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	if state.kept == nil {
-		return // they are listed later
-	}
 	for _, record := range records {
 		state.kept[record.GetName()] = record
 		delete(state.added, record.GetName())
@@ -265,8 +353,14 @@ func (g *gate) keep(state *repositoryPulls, records ...*containerd.Record) {
 func (g *gate) list(state *repositoryPulls, kept map[string]*containerd.Record) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	if state.kept == nil {
-		state.kept = kept
+	if state.listed {
+		return
+	}
+	state.listed = true
+	for name, record := range kept {
+		if state.kept[name] == nil {
+			state.kept[name] = record
+		}
 	}
 }
 

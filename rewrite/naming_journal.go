@@ -27,6 +27,8 @@ type journaledPull struct {
 	Original  string `json:"original"`  // the name that was asked for
 	Reference string `json:"reference"` // the registry's
 	Registry  string `json:"registry"`  // its address, for people
+	// Succeeded says that the runtime has reported success. It is set in the journal only.
+	Succeeded bool `json:"succeeded,omitempty"`
 }
 
 // journaledRepository is a repository of a registry that pulls were under way from.
@@ -40,7 +42,7 @@ type journaledRepository struct {
 type keptRecord struct {
 	Name      string            `json:"name"`
 	MediaType string            `json:"mediaType"`
-	Digest    string            `json:"digest"`
+	Digest    string            `json:"digest"` // empty if it is unknown: the name stays, whatever it is
 	Size      int64             `json:"size"`
 	Labels    map[string]string `json:"labels,omitempty"`
 }
@@ -110,7 +112,7 @@ func decodeJournal(content []byte) (map[string]journaledRepository, error) {
 			}
 		}
 		for _, kept := range of.Kept {
-			if kept.Name == "" || kept.Digest == "" {
+			if kept.Name == "" {
 				return nil, fmt.Errorf("the record %.300q is not complete", kept.Name)
 			}
 		}
@@ -158,6 +160,9 @@ func (g *gate) journaled(state *repositoryPulls) journaledRepository {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	of := journaledRepository{Pulls: slices.Clone(state.named)}
+	for i, pull := range of.Pulls {
+		of.Pulls[i].Succeeded = state.unfinished[pull]
+	}
 	for name, record := range state.kept {
 		target := record.GetTarget()
 		of.Kept = append(of.Kept, keptRecord{name, target.GetMediaType(), target.GetDigest(), target.GetSize(), record.GetLabels()})
@@ -167,19 +172,22 @@ func (g *gate) journaled(state *repositoryPulls) journaledRepository {
 
 // resume returns the state of a repository as the journal has it, with a pull under way.
 func (g *gate) resume(repository string, of journaledRepository) *repositoryPulls {
-	state := &repositoryPulls{
-		pulls:  1,
-		kept:   make(map[string]*containerd.Record),
-		added:  make(map[string]struct{}),
-		images: make(map[string]struct{}),
-		named:  of.Pulls,
+	state := newRepositoryPulls()
+	state.pulls, state.listed = 1, true
+	for _, pull := range of.Pulls {
+		succeeded := pull.Succeeded
+		pull.Succeeded = false
+		if !slices.Contains(state.named, pull) {
+			state.named = append(state.named, pull)
+		}
+		state.unfinished[pull] = state.unfinished[pull] || succeeded
 	}
 	for _, kept := range of.Kept {
-		state.kept[kept.Name] = &containerd.Record{
-			Name:   kept.Name,
-			Target: &containerd.Descriptor{MediaType: kept.MediaType, Digest: kept.Digest, Size: kept.Size},
-			Labels: kept.Labels,
+		record := &containerd.Record{Name: kept.Name, Labels: kept.Labels}
+		if kept.Digest != "" {
+			record.Target = &containerd.Descriptor{MediaType: kept.MediaType, Digest: kept.Digest, Size: kept.Size}
 		}
+		state.kept[kept.Name] = record
 	}
 	g.mutex.Lock()
 	defer g.mutex.Unlock()

@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/rewrite/containerd"
@@ -30,16 +33,16 @@ func (n *Namer) Run(ctx context.Context) {
 	}
 	for pause := namingRetry; ; {
 		n.Probe(ctx)
-		if n.inRuntime() {
+		if n.inRuntime() && !n.ledger.empty() {
 			if err := n.nameLedger(ctx); err != nil && ctx.Err() == nil {
 				n.warn(fmt.Errorf("names stay in the ledger, trying again in %v: %w", pause, err))
-			} else {
-				pause = namingRetry
 			}
 		}
-		wait := namingPeriod
+		wait := pause
 		if n.inRuntime() && !n.ledger.empty() || n.Naming().Mode == NamesUnknown {
-			wait, pause = pause, min(2*pause, namingPeriod)
+			pause = min(2*pause, namingPeriod)
+		} else {
+			wait, pause = namingPeriod, namingRetry
 		}
 		select {
 		case <-ctx.Done():
@@ -64,16 +67,21 @@ type resumedPulls struct {
 	state      *repositoryPulls
 }
 
-// repair names the images of the pulls that an earlier shim has begun.
-func (n *Namer) repair(ctx context.Context, name string, state *repositoryPulls) {
+// repair names the images of unfinished pulls from a repository, and ends one pull from it.
+func (n *Namer) repair(ctx context.Context, repository string, state *repositoryPulls) {
 	for pause := namingRetry; ; pause = min(2*pause, namingPeriod) {
-		err := n.nameStoredOf(ctx, name, state)
+		err := n.nameUnfinished(ctx, repository, state)
 		if err == nil {
-			n.leave(ctx, name)
-			return
+			if _, last := n.gate.leave(repository); !last {
+				return
+			}
+			if err = n.finish(ctx, repository, state); err == nil {
+				return
+			}
+			n.gate.reopen(repository)
 		}
 		if ctx.Err() == nil {
-			n.warn(fmt.Errorf("name the images of pulls from %s that were cut off, trying again in %v: %w", name, pause, err))
+			n.warn(fmt.Errorf("repair the names of images from %s, trying again in %v: %w", repository, pause, err))
 		}
 		select {
 		case <-ctx.Done():
@@ -83,27 +91,32 @@ func (n *Namer) repair(ctx context.Context, name string, state *repositoryPulls)
 	}
 }
 
-func (n *Namer) nameStoredOf(ctx context.Context, name string, state *repositoryPulls) error {
-	for _, pull := range state.named {
-		p := &pullNaming{Namer: n, pull: pull, repository: name, state: state}
+func (n *Namer) nameUnfinished(ctx context.Context, repository string, state *repositoryPulls) error {
+	for _, pull := range n.gate.unfinished(state) {
+		p := &pullNaming{Namer: n, pull: pull, repository: repository, state: state}
 		if err := p.nameLate(ctx, cancelGrace); err != nil {
 			return err
 		}
+		if err := p.addNamed(ctx); err != nil {
+			return err
+		}
+		n.gate.finish(state, pull)
 	}
 	return nil
 }
 
-// nameLedger turns the names in the ledger into names in the runtime, image by image.
-func (n *Namer) nameLedger(ctx context.Context) (failed error) {
+// nameLedger turns the names in the ledger into names in the runtime, image by image. It
+// returns the first error.
+func (n *Namer) nameLedger(ctx context.Context) (first error) {
 	for _, image := range n.ledger.imageIDs() {
 		if err := n.nameLedgered(ctx, image); err != nil {
-			failed = errors.Join(failed, fmt.Errorf("image %s: %w", image, err))
-			if ctx.Err() != nil || ends(err) {
+			first = cmp.Or(first, fmt.Errorf("image %s: %w", image, err))
+			if ctx.Err() != nil || status.Code(err) == codes.Unavailable {
 				break
 			}
 		}
 	}
-	return failed
+	return first
 }
 
 // nameLedgered gives an image the names that the ledger has for it, and deletes the
@@ -138,19 +151,25 @@ func (n *Namer) nameLedgered(ctx context.Context, id string) error {
 	if err := n.nameEntries(ctx, id); err != nil {
 		return err
 	}
-	gone, err := n.deleteHidden(ctx, hidden, claimed)
+	named, err := n.runtime.status(ctx, id)
 	if err != nil {
 		return err
 	}
-	if err := n.awaitGone(ctx, id, gone); err != nil {
-		return err
+	if len(hidden) < len(named.GetRepoTags())+len(named.GetRepoDigests()) { // it does not lose its last name
+		gone, err := n.deleteHidden(ctx, image, hidden, claimed)
+		if err != nil {
+			return err
+		}
+		if err := n.awaitGone(ctx, gone, id); err != nil {
+			return err
+		}
 	}
 	return n.forgetNamed(ctx, id)
 }
 
-// deleteHidden deletes hidden names, which are in some repositories, and returns those
-// that are gone.
-func (n *Namer) deleteHidden(ctx context.Context, hidden, repositories []string) (gone []string, err error) {
+// deleteHidden deletes hidden names of an image, which are in some repositories, and
+// returns those that have gone from it.
+func (n *Namer) deleteHidden(ctx context.Context, image *runtime.Image, hidden, repositories []string) (gone []string, err error) {
 	stays := make(map[string]*containerd.Record)
 	for _, name := range repositories {
 		records, err := n.images.List(ctx, repositoryFilter(name))
@@ -163,18 +182,30 @@ func (n *Namer) deleteHidden(ctx context.Context, hidden, repositories []string)
 	}
 	var doomed []*containerd.Record
 	for _, name := range hidden {
-		if record := stays[name]; record != nil && !n.mustStay(ctx, record) {
+		record := stays[name]
+		if record == nil || !leadsTo(record, image) {
+			gone = append(gone, name) // CRI has not seen it yet
+			continue
+		}
+		needed, err := n.mustStay(ctx, record)
+		if err != nil {
+			return nil, err
+		}
+		if !needed {
 			doomed = append(doomed, record)
 			delete(stays, name)
 		}
 	}
-	return n.deleteAll(ctx, doomed, stays)
+	deleted, err := n.deleteAll(ctx, doomed, stays)
+	return append(gone, deleted...), err
 }
 
-// hiddenNames returns the names of an image that clients do not see.
+// hiddenNames returns the names of an image that clients do not see: those that are
+// hidden on it and were not asked for by themselves.
 func (n *Namer) hiddenNames(image *runtime.Image) []string {
 	return slices.DeleteFunc(slices.Concat(image.GetRepoTags(), image.GetRepoDigests()), func(name string) bool {
-		return !n.ledger.isHidden(name, image.GetId())
+		own, asked := n.ledger.lookup(name)
+		return !n.ledger.isHidden(name, image.GetId()) || asked && own.Image == image.GetId()
 	})
 }
 
@@ -190,8 +221,17 @@ func (n *Namer) nameEntries(ctx context.Context, id string) error {
 		return err
 	}
 	var bindings []binding
+	var obsolete change
 	for _, e := range entries {
 		if !n.ledger.isStillOn(e, image) || hasName(image, e.Original) {
+			continue
+		}
+		newer, err := n.isNewer(ctx, e)
+		if err != nil {
+			return err
+		}
+		if newer {
+			obsolete.Unname = append(obsolete.Unname, e.Original)
 			continue
 		}
 		from, err := n.recordFor(ctx, e, image)
@@ -202,25 +242,37 @@ func (n *Namer) nameEntries(ctx context.Context, id string) error {
 			bindings = append(bindings, binding{e.Original, from})
 		}
 	}
-	if len(bindings) == 0 {
-		return nil
+	if err := n.ledger.apply(obsolete); err != nil || len(bindings) == 0 {
+		return err
 	}
-	if err := n.put(ctx, id, bindings); err != nil && !errors.Is(err, errRemoved) {
+	if err := n.put(ctx, id, bindings); err != nil {
+		if errors.Is(err, errRemoved) {
+			return nil
+		}
 		return err
 	}
 	last := bindings[len(bindings)-1].name
-	seen, err := n.awaitView(ctx, id, func(_ string, names []string) bool { return slices.Contains(names, last) })
+	seen, err := n.awaitView(ctx, id, func(id string, names []string) bool { return id == "" || slices.Contains(names, last) })
 	if err == nil && !seen {
 		err = fmt.Errorf("the runtime does not show %s after %v", last, viewTimeout)
 	}
 	return err
 }
 
+// isNewer reports whether the runtime has an image under an entry's original that has come
+// after the entry: the ledger does not hide it.
+func (n *Namer) isNewer(ctx context.Context, e entry) (bool, error) {
+	image, err := n.runtime.status(ctx, e.Original)
+	return image != nil && image.Id != e.Image && !n.ledger.isHidden(e.Original, image.Id), err
+}
+
 // recordFor returns a record of the image that an entry of the ledger can get its
 // target from; nil if there is none.
 func (n *Namer) recordFor(ctx context.Context, e entry, image *runtime.Image) (*containerd.Record, error) {
 	if hasName(image, e.Stored) {
-		return n.images.Get(ctx, e.Stored)
+		if record, err := n.images.Get(ctx, e.Stored); err != nil || leadsTo(record, image) {
+			return record, err
+		}
 	}
 	if _, digest, ok := strings.Cut(e.Original, "@"); ok {
 		for _, name := range image.GetRepoDigests() {
@@ -234,6 +286,13 @@ func (n *Namer) recordFor(ctx context.Context, e entry, image *runtime.Image) (*
 		return n.images.Get(ctx, name)
 	}
 	return n.images.Get(ctx, image.GetId())
+}
+
+// leadsTo reports whether a record has the target of one of an image's names. CRI may not
+// have seen yet that the record has moved to another image.
+func leadsTo(record *containerd.Record, image *runtime.Image) bool {
+	digest := "@" + record.GetTarget().GetDigest()
+	return record != nil && slices.ContainsFunc(image.GetRepoDigests(), func(name string) bool { return strings.HasSuffix(name, digest) })
 }
 
 // forgetNamed drops the names of an image from the ledger that the runtime has itself, and
@@ -253,7 +312,7 @@ func (n *Namer) forgetNamed(ctx context.Context, id string) error {
 	}
 	var named []string
 	for _, e := range entries {
-		if hasName(image, e.Original) {
+		if hasName(image, e.Original) || !n.ledger.isStillOn(e, image) {
 			named = append(named, e.Original)
 		}
 	}

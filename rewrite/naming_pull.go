@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/distribution/reference"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -42,22 +43,25 @@ func (n *Namer) begin(ctx context.Context, pull journaledPull) (*pullNaming, err
 	err = p.list(ctx)
 	n.note(err)
 	if err != nil {
-		n.leave(ctx, p.repository)
-		if ends(err) {
+		n.leave(context.WithoutCancel(ctx), p.repository)
+		if ctx.Err() != nil || status.Code(err) == codes.Unavailable {
 			return nil, err
 		}
+		n.again() // asks whether the runtime keeps names
 		return nil, nil
 	}
 	n.gate.announce(p.state, pull)
 	if err := n.journal.set(p.repository, n.gate.journaled(p.state)); err != nil {
 		n.warn(fmt.Errorf("note a pull of %s, whose naming would not survive a crash: %w", pull.Original, err))
 	}
-	n.tasks.start(ctx, func(ctx context.Context) { n.sandbox.names(ctx, n) }) // while the runtime pulls
+	n.tasks.start(ctx, func(ctx context.Context) { _, _ = n.sandbox.names(ctx, n) }) // while the runtime pulls
 	return p, nil
 }
 
 // list notes which names of the repository stay.
 func (p *pullNaming) list(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, viewTimeout)
+	defer cancel()
 	records, err := p.images.List(ctx, repositoryFilter(p.repository))
 	if err != nil {
 		return err
@@ -85,10 +89,44 @@ func repositoryFilter(repository string) string {
 	return "name~=" + strconv.Quote("^"+regexp.QuoteMeta(repository)+"[:@]")
 }
 
+// pulled names the image that the pull has brought, and ends the pull. If that fails the
+// image keeps the registry's names for now and the ledger restores the asked ones. If the
+// runtime can't be asked for that either, the image is named later. It returns where the
+// names are kept, nothing if the image was removed meanwhile.
+func (p *pullNaming) pulled(ctx context.Context, image string) NamingMode {
+	ctx = context.WithoutCancel(ctx)
+	defer p.end(ctx)
+	err := p.succeed(ctx, image)
+	switch {
+	case err == nil:
+		p.gate.finish(p.state, p.pull)
+		return NamesInRuntime
+	case errors.Is(err, errRemoved):
+		p.gate.finish(p.state, p.pull)
+		return ""
+	}
+	p.warn(fmt.Errorf("give %s its name in the runtime, it keeps the name %s for now: %w", p.pull.Original, p.pull.Reference, err))
+	if err := p.remember(ctx, image); err != nil {
+		p.warn(err)
+		p.postpone(true)
+	}
+	return NamesInLedger
+}
+
+// postpone leaves it to [Namer.repair] to name the image of the pull.
+func (p *pullNaming) postpone(succeeded bool) {
+	p.gate.postpone(p.state, p.pull, succeeded)
+	if err := p.journal.set(p.repository, p.gate.journaled(p.state)); err != nil {
+		p.warn(fmt.Errorf("note that %s lacks its name: %w", p.pull.Original, err))
+	}
+}
+
 // succeed names the image that the pull has brought. If that fails the image keeps
 // the registry's names, and the error says why. If the image was removed meanwhile, what
 // the pull has left of it goes too.
 func (p *pullNaming) succeed(ctx context.Context, image string) error {
+	ctx, cancel := context.WithTimeout(ctx, namingTimeout)
+	defer cancel()
 	err := p.nameAdded(ctx, image)
 	if errors.Is(err, errRemoved) {
 		return errors.Join(err, p.addLeftovers(ctx, image))
@@ -161,13 +199,14 @@ func (p *pullNaming) name(ctx context.Context, image string) (added []string, er
 		p.warn(err)
 	}
 	wanted := bindings[0]
-	seen, err := p.awaitView(ctx, wanted.name, func(id string, _ []string) bool { return id == pulled.Id })
-	if err == nil && !seen {
+	seen, err := p.awaitView(ctx, wanted.name, func(id string, _ []string) bool {
+		if id == "" || id == pulled.Id {
+			return id != ""
+		}
 		// A newer pull may have moved the name on.
-		var current *containerd.Record
-		current, err = p.images.Get(ctx, wanted.name)
-		seen = current.GetTarget().GetDigest() != wanted.from.GetTarget().GetDigest()
-	}
+		current, err := p.images.Get(ctx, wanted.name)
+		return err == nil && !sameTarget(current, wanted.from)
+	})
 	if err == nil && !seen {
 		err = fmt.Errorf("the runtime does not show %s after %v", wanted.name, viewTimeout)
 	}
@@ -183,18 +222,15 @@ func (p *pullNaming) bindings(ctx context.Context, image *runtime.Image) (bindin
 	}
 	original := repository(p.pull.Original)
 	byDigest := make(map[string]*containerd.Record)
-	for _, name := range digestsOf(image, p.repository) {
-		record, err := p.images.Get(ctx, name)
-		if err != nil {
-			return nil, nil, err
-		}
-		if record == nil {
-			continue
-		}
+	brought, err := p.broughtDigests(ctx, image, tag)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, record := range brought {
 		digest := record.GetTarget().GetDigest()
 		byDigest[digest] = record
 		bindings = append(bindings, binding{original + "@" + digest, record})
-		added = append(added, name)
+		added = append(added, record.GetName())
 	}
 	if strings.Contains(p.pull.Original, "@") {
 		return bindings, added, nil
@@ -216,6 +252,28 @@ func (p *pullNaming) bindings(ctx context.Context, image *runtime.Image) (bindin
 	return append([]binding{{p.pull.Original, from}}, bindings...), append(added, p.pull.Reference), nil
 }
 
+// broughtDigests returns the records with a digest that an image has got by pulls for other
+// names: the one that the registry's tag has too, and those that were not there before.
+func (p *pullNaming) broughtDigests(ctx context.Context, image *runtime.Image, tag *containerd.Record) (brought []*containerd.Record, err error) {
+	var others []*containerd.Record
+	for _, name := range digestsOf(image, p.repository) {
+		record, err := p.images.Get(ctx, name)
+		switch {
+		case err != nil:
+			return nil, err
+		case record == nil:
+		case tag != nil && sameTarget(record, tag), p.state != nil && !p.gate.isKept(p.state, record):
+			brought = append(brought, record)
+		default:
+			others = append(others, record)
+		}
+	}
+	if len(brought) == 0 {
+		return others, nil // the tag has moved on to another image
+	}
+	return brought, nil
+}
+
 // cancelGrace is how long a runtime may go on with a pull after it was cancelled.
 const cancelGrace = 3 * time.Second
 
@@ -227,11 +285,10 @@ func (p *pullNaming) fail(ctx context.Context, err error) {
 		grace = cancelGrace
 	}
 	p.tasks.start(ctx, func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, namingTimeout)
-		defer cancel()
 		defer p.end(ctx)
 		if err := p.nameLate(ctx, grace); err != nil {
 			p.warn(fmt.Errorf("name what a failed pull of %s has left: %w", p.pull.Original, err))
+			p.postpone(false)
 		}
 	})
 }
@@ -240,6 +297,8 @@ func (p *pullNaming) fail(ctx context.Context, err error) {
 // pull for a while, so that the image is there in part until it has ended. containerd
 // stores the digest of a tag last.
 func (p *pullNaming) nameLate(ctx context.Context, grace time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, namingTimeout)
+	defer cancel()
 	for begun := time.Now(); ; {
 		image, err := p.nameStored(ctx)
 		removed := errors.Is(err, errRemoved)
@@ -263,11 +322,41 @@ func (p *pullNaming) nameLate(ctx context.Context, grace time.Duration) error {
 	}
 }
 
+// addNamed notes the registry's digests whose images have the asked repository's digests:
+// a shim may have been killed between two deletions.
+func (p *pullNaming) addNamed(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, namingTimeout)
+	defer cancel()
+	records, err := p.images.List(ctx, repositoryFilter(p.repository))
+	if err != nil {
+		return err
+	}
+	for _, record := range records {
+		_, digest, digested := strings.Cut(record.GetName(), "@")
+		if !digested || p.gate.isKept(p.state, record) {
+			continue
+		}
+		named, err := p.images.Get(ctx, repository(p.pull.Original)+"@"+digest)
+		if err != nil {
+			return err
+		}
+		if named == nil {
+			continue
+		}
+		image, err := p.runtime.status(ctx, named.GetName())
+		if err != nil {
+			return err
+		}
+		p.gate.add(p.state, image.GetId(), record.GetName())
+	}
+	return nil
+}
+
 // nameStored names the image under the pull's reference if a pull for another name has
 // put it there, and returns it; nil if there is none.
 func (p *pullNaming) nameStored(ctx context.Context) (*runtime.Image, error) {
 	record, err := p.images.Get(ctx, p.pull.Reference)
-	if err != nil || record == nil || p.gate.isKept(p.state, record) {
+	if err != nil || record == nil || p.gate.isKept(p.state, record) && !p.gate.succeeded(p.state, p.pull) {
 		return nil, err
 	}
 	image, err := p.runtime.status(ctx, p.pull.Reference)
@@ -300,11 +389,8 @@ func (p *pullNaming) end(ctx context.Context) {
 	if p.leave(ctx, p.repository) || p.image == "" {
 		return
 	}
-	p.remember(ctx, p.pull, p.image)
-	if !p.gate.isOpen(p.repository) { // the last pull has ended meanwhile
-		if err := p.forgetNamed(ctx, p.image); err != nil {
-			p.warn(err)
-		}
+	if err := p.remember(ctx, p.image); err != nil {
+		p.warn(err)
 	}
 }
 
@@ -314,55 +400,68 @@ func (n *Namer) leave(ctx context.Context, repository string) bool {
 	if !last {
 		return false
 	}
-	defer n.gate.release(repository)
+	if err := n.finish(ctx, repository, state); err != nil {
+		n.warn(err)
+		n.gate.reopen(repository)
+		n.tasks.start(ctx, func(ctx context.Context) { n.repair(ctx, repository, state) })
+	}
+	return true
+}
+
+// finish deletes the names that the pulls from a repository have added. If it fails, the
+// repository needs a reopen: its state, and the journal, say what is to be done.
+func (n *Namer) finish(ctx context.Context, repository string, state *repositoryPulls) error {
+	ctx, cancel := context.WithTimeout(ctx, namingTimeout)
+	defer cancel()
+	if late := n.gate.unfinished(state); len(late) > 0 {
+		return fmt.Errorf("%d pulls from %s have left images without their names", len(late), repository)
+	}
 	if len(state.added) > 0 {
 		if err := n.settle(ctx, repository, state); err != nil {
-			n.warn(fmt.Errorf("delete the names that pulls from %s have left, which is tried again: %w", repository, err))
-			for _, pull := range state.named {
-				n.rememberStored(ctx, pull)
-			}
+			return fmt.Errorf("delete the names that pulls from %s have left: %w", repository, err)
 		}
 	}
 	if err := n.journal.drop(repository); err != nil {
 		n.warn(fmt.Errorf("note the end of the pulls from %s: %w", repository, err))
 	}
-	return true
+	n.gate.release(repository)
+	return nil
 }
 
 // remember has the ledger restore the names of an image that the runtime has under a
 // registry's name.
-func (n *Namer) remember(ctx context.Context, pull journaledPull, id string) {
-	image, err := n.runtime.status(ctx, id)
-	if err == nil && image != nil {
-		err = n.ledger.apply(n.pulledAs(pull, image))
-		n.again()
+func (p *pullNaming) remember(ctx context.Context, id string) error {
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
+	if err := p.record(ctx, id); err != nil {
+		return fmt.Errorf("note that %s was pulled as %s: %w", p.pull.Original, p.pull.Reference, err)
 	}
-	if err != nil {
-		n.warn(fmt.Errorf("note that %s was pulled as %s: %w", pull.Original, pull.Reference, err))
-	}
+	p.again()
+	return nil
 }
 
-// rememberStored is remember for the image that the runtime has under a pull's
-// reference.
-func (n *Namer) rememberStored(ctx context.Context, pull journaledPull) {
-	image, err := n.runtime.status(ctx, pull.Reference)
-	if err != nil {
-		n.warn(fmt.Errorf("look at %s after it was pulled as %s: %w", pull.Original, pull.Reference, err))
+// record makes the change to the ledger that a pull makes without a namer.
+func (p *pullNaming) record(ctx context.Context, id string) error {
+	image, err := p.runtime.status(ctx, id)
+	if err != nil || image == nil {
+		return err
 	}
-	if image != nil {
-		n.remember(ctx, pull, image.Id)
-	}
-}
-
-// pulledAs is the change that a pull makes to the ledger.
-func (n *Namer) pulledAs(pull journaledPull, image *runtime.Image) change {
-	noted := change{Name: namesFrom(pull.Original, Candidate{Registry: pull.Registry, Reference: pull.Reference}, image, false)}
-	for _, name := range append(digestsOf(image, repository(pull.Reference)), pull.Reference) {
-		if n.gate.stays(name) {
+	noted := change{Name: namesFrom(p.pull.Original, Candidate{Registry: p.pull.Registry, Reference: p.pull.Reference}, image, false)}
+	for _, name := range append(digestsOf(image, p.repository), p.pull.Reference) {
+		if p.gate.wasOn(p.state, name, image) {
 			noted.Ask = append(noted.Ask, pair{Reference: name, Image: image.Id})
 		}
 	}
-	return noted
+	// The image that the runtime itself has under the name has lost it.
+	old, err := p.runtime.status(ctx, p.pull.Original)
+	if err != nil {
+		return err
+	}
+	if old != nil && old.Id != image.Id {
+		noted.Hide = append(noted.Hide, pair{Reference: p.pull.Original, Image: old.Id})
+	}
+	p.gate.restore(p.state, p.pull.Reference)
+	return p.ledger.apply(noted)
 }
 
 // settle makes the records of a repository what they were before pulls for other
@@ -387,10 +486,10 @@ func (n *Namer) settle(ctx context.Context, repository string, state *repository
 	if err != nil {
 		return err
 	}
+	if err := n.awaitGone(ctx, gone, images...); err != nil {
+		return err
+	}
 	for _, image := range images {
-		if err := n.awaitGone(ctx, image, gone); err != nil {
-			return err
-		}
 		if err := n.forgetNamed(ctx, image); err != nil {
 			return err
 		}
@@ -408,7 +507,11 @@ func (n *Namer) restoreRecords(ctx context.Context, records []*containerd.Record
 	var doomed []*containerd.Record
 	for _, name := range slices.Sorted(maps.Keys(state.added)) {
 		record, kept := byName[name], state.kept[name]
-		if record == nil || kept != nil && sameTarget(kept, record) {
+		if record == nil {
+			gone = append(gone, name) // CRI may not have seen it yet
+			continue
+		}
+		if kept != nil && (sameTarget(kept, record) || kept.GetTarget() == nil) {
 			continue
 		}
 		if kept != nil {
@@ -419,17 +522,25 @@ func (n *Namer) restoreRecords(ctx context.Context, records []*containerd.Record
 					return nil, fmt.Errorf("give %s back what it named: %w", name, err)
 				}
 				byName[name] = kept
+				if err := n.awaitBack(ctx, kept, byName); err != nil {
+					return nil, err
+				}
 				continue
 			}
 		}
-		if !n.mustStay(ctx, record) {
+		stays, err := n.mustStay(ctx, record)
+		if err != nil {
+			return nil, err
+		}
+		if !stays {
 			doomed = append(doomed, record)
 		}
 	}
 	for _, record := range doomed {
 		delete(byName, record.GetName())
 	}
-	return n.deleteAll(ctx, doomed, byName)
+	deleted, err := n.deleteAll(ctx, doomed, byName)
+	return append(gone, deleted...), err
 }
 
 // deleteAll deletes records of repositories, but for digests that came with a tag that
@@ -447,9 +558,20 @@ func (n *Namer) deleteAll(ctx context.Context, doomed []*containerd.Record, stay
 	return gone, nil
 }
 
+// awaitBack waits until CRI shows a name on the image that it has got back.
+func (n *Namer) awaitBack(ctx context.Context, kept *containerd.Record, byName map[string]*containerd.Record) error {
+	digest := repository(kept.GetName()) + "@" + kept.GetTarget().GetDigest()
+	if byName[digest] == nil {
+		return nil // the image can't be told by it
+	}
+	_, err := n.awaitView(ctx, kept.GetName(), func(_ string, names []string) bool { return slices.Contains(names, digest) })
+	return err
+}
+
 // mustStay reports whether the runtime itself needs a name.
-func (n *Namer) mustStay(ctx context.Context, record *containerd.Record) bool {
-	return isPinned(record) || slices.Contains(n.sandbox.names(ctx, n), record.GetName())
+func (n *Namer) mustStay(ctx context.Context, record *containerd.Record) (bool, error) {
+	sandbox, err := n.sandbox.names(ctx, n)
+	return isPinned(record) || slices.Contains(sandbox, record.GetName()), err
 }
 
 // belongsToTag reports whether a record with a digest came with a tag that stays.
@@ -469,21 +591,31 @@ func sameTarget(a, b *containerd.Record) bool {
 	return a.GetTarget().GetDigest() == b.GetTarget().GetDigest()
 }
 
-// awaitGone waits until CRI does not show deleted names on an image any more.
-func (n *Namer) awaitGone(ctx context.Context, image string, names []string) error {
-	seen, err := n.awaitView(ctx, image, func(_ string, shown []string) bool {
-		return !slices.ContainsFunc(names, func(name string) bool { return slices.Contains(shown, name) })
-	})
-	if err == nil && !seen {
-		n.warn(fmt.Errorf("the runtime still shows deleted names of %s after %v", image, viewTimeout))
+// awaitGone waits until CRI does not show deleted names on images any more.
+func (n *Namer) awaitGone(ctx context.Context, names []string, images ...string) error {
+	if len(names) == 0 {
+		return nil
 	}
-	return err
+	ctx, cancel := context.WithTimeout(ctx, viewTimeout)
+	defer cancel()
+	for _, image := range images {
+		seen, err := n.awaitView(ctx, image, func(_ string, shown []string) bool {
+			return !slices.ContainsFunc(names, func(name string) bool { return slices.Contains(shown, name) })
+		})
+		if err != nil {
+			return err
+		}
+		if !seen {
+			return fmt.Errorf("the runtime still shows deleted names of %s after %v", image, viewTimeout)
+		}
+	}
+	return nil
 }
 
 // enterOwn begins a pull by an image's own name. It returns nil, and has no effect,
 // where the runtime keeps no names.
 func (n *Namer) enterOwn(ctx context.Context, name reference.Named) (end func(pulled bool), err error) {
-	if n == nil || !n.inRuntime() {
+	if n == nil || n.Naming().Mode == NamesInLedger && n.idle() {
 		return func(bool) {}, nil
 	}
 	in := repository(name.String())
@@ -492,33 +624,41 @@ func (n *Namer) enterOwn(ctx context.Context, name reference.Named) (end func(pu
 		return nil, status.FromContextError(err).Err()
 	}
 	return func(pulled bool) {
-		ctx, cancel := detached(ctx)
-		defer cancel()
-		if pulled {
-			if err := n.keepOwn(ctx, state, name.String()); err != nil {
-				n.warn(fmt.Errorf("look at %s after its pull: %w", name, err))
-			}
+		ctx := context.WithoutCancel(ctx)
+		if pulled && !n.gate.isAlone(state) {
+			n.keepOwn(ctx, state, name.String())
 		}
 		n.leave(ctx, in)
 	}, nil
 }
 
 // keepOwn notes that the records of a name stay.
-func (n *Namer) keepOwn(ctx context.Context, state *repositoryPulls, name string) error {
-	if !n.gate.isListed(state) {
-		return nil
+func (n *Namer) keepOwn(ctx context.Context, state *repositoryPulls, name string) {
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
+	records, err := n.ownRecords(ctx, name)
+	if err != nil {
+		n.warn(fmt.Errorf("look at %s after its pull: %w", name, err))
+		records = []*containerd.Record{{Name: name}} // stays, whatever it is
 	}
+	n.gate.keep(state, records...)
+	if !n.gate.isListed(state) {
+		return // no pull for another name has begun
+	}
+	if err := n.journal.set(repository(name), n.gate.journaled(state)); err != nil {
+		n.warn(fmt.Errorf("note that %s was asked for, which would not survive a crash: %w", name, err))
+	}
+}
+
+// ownRecords returns the records of a name and of its digest.
+func (n *Namer) ownRecords(ctx context.Context, name string) (records []*containerd.Record, err error) {
 	record, err := n.images.Get(ctx, name)
 	if err != nil || record == nil {
-		return err
+		return nil, err
 	}
 	digest, err := n.images.Get(ctx, repository(name)+"@"+record.GetTarget().GetDigest())
-	if err != nil {
-		return err
+	if err != nil || digest == nil {
+		return []*containerd.Record{record}, err
 	}
-	n.gate.keep(state, record)
-	if digest != nil {
-		n.gate.keep(state, digest)
-	}
-	return nil
+	return []*containerd.Record{record, digest}, nil
 }

@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -25,35 +25,55 @@ func isPinned(record *containerd.Record) bool { return record.GetLabels()[pinned
 // The runtime pulls it by itself, under the name in its configuration, which must
 // therefore stay. It is safe for concurrent use.
 type sandboxNames struct {
-	mutex sync.Mutex
-	found []string
-	at    time.Time
+	asking chan struct{} // holds a value while one of the calls asks the runtime
+	found  []string      // guarded by asking, as is at
+	at     time.Time     // when they were found; zero if they were not
 }
+
+func newSandboxNames() *sandboxNames { return &sandboxNames{asking: make(chan struct{}, 1)} }
 
 // sandboxNamesTTL is how long the names are remembered. They change when the runtime
 // is restarted with another configuration.
 const sandboxNamesTTL = 10 * time.Second
 
+// sandboxTimeout bounds the calls that ask the runtime for the names.
+const sandboxTimeout = 5 * time.Second
+
 // names returns the names in their canonical form. If the runtime does not answer, they
-// are those of before.
-func (s *sandboxNames) names(ctx context.Context, n *Namer) []string {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
+// are those of before, if any.
+func (s *sandboxNames) names(ctx context.Context, n *Namer) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, sandboxTimeout)
+	defer cancel()
+	select {
+	case s.asking <- struct{}{}:
+		defer func() { <-s.asking }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for the name of the sandboxes' image: %w", ctx.Err())
+	}
 	if time.Since(s.at) < sandboxNamesTTL {
-		return s.found
+		return s.found, nil
 	}
 	configured, err := n.configuredSandbox(ctx)
-	running, runningErr := n.runningSandbox(ctx)
-	if err != nil || runningErr != nil {
-		return s.found
-	}
-	s.found, s.at = nil, time.Now()
-	for _, image := range []string{configured, running} {
-		if name, err := Parse(image); err == nil && !slices.Contains(s.found, name.String()) {
-			s.found = append(s.found, name.String())
+	if err == nil {
+		var running string
+		if running, err = n.runningSandbox(ctx); err == nil {
+			s.found, s.at = canonicalNames(configured, running), time.Now()
 		}
 	}
-	return s.found
+	if s.at.IsZero() {
+		return nil, fmt.Errorf("ask for the name of the sandboxes' image: %w", err)
+	}
+	return s.found, nil
+}
+
+// canonicalNames returns the names among images, without duplicates.
+func canonicalNames(images ...string) (names []string) {
+	for _, image := range images {
+		if name, err := Parse(image); err == nil && !slices.Contains(names, name.String()) {
+			names = append(names, name.String())
+		}
+	}
+	return names
 }
 
 // configuredSandbox returns the name in the runtime's configuration, which containerd

@@ -19,7 +19,7 @@ func (g *gate) replaced(name string, tags []string) (by []string, ok bool) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	state := g.repositories[repository(name)]
-	if state == nil || state.kept == nil || len(state.named) == 0 {
+	if state == nil || !state.listed || len(state.named) == 0 {
 		return nil, false
 	}
 	if _, kept := state.kept[name]; kept {

@@ -1,8 +1,8 @@
 package rewrite
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -269,26 +269,15 @@ func (p *pull) from(ctx context.Context, answer Answer) (response []byte, sent b
 // pullNamed pulls an image that gets the asked name in the runtime.
 func (p *pull) pullNamed(ctx context.Context, naming *pullNaming, encoded []byte) ([]byte, error) {
 	response, err := p.forwardPull(ctx, encoded)
-	ctx, cancel := detached(ctx)
-	defer cancel()
 	if err != nil {
 		naming.fail(ctx, err)
 		return nil, err
 	}
-	defer naming.end(ctx)
 	pulled := &runtime.PullImageResponse{}
 	if err := proto.Unmarshal(response, pulled); err != nil {
 		p.warn(fmt.Errorf("read the answer to the pull of %s: %w", p.name, err))
-		return response, nil
 	}
-	switch err := naming.succeed(ctx, pulled.ImageRef); {
-	case err == nil:
-		p.names = NamesInRuntime
-	case !errors.Is(err, errRemoved):
-		p.warn(fmt.Errorf("give %s its name in the runtime, it keeps the name %s for now: %w", p.name, naming.pull.Reference, err))
-		naming.remember(ctx, naming.pull, pulled.ImageRef)
-		p.names = NamesInLedger
-	}
+	p.names = naming.pulled(ctx, cmp.Or(pulled.ImageRef, naming.pull.Reference))
 	return response, nil
 }
 
