@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -125,8 +126,15 @@ func (j *journal) set(repository string, of journaledRepository) error {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
 	j.repositories[repository] = of
-	return j.save()
+	err := j.save()
+	if errors.Is(err, errTooLarge) {
+		delete(j.repositories, repository) // the others are saved with the next change
+	}
+	return err
 }
+
+// errTooLarge says that a journal is not written because it could not be read again.
+var errTooLarge = fmt.Errorf("it is larger than %d bytes", journalLimit)
 
 // drop removes a repository.
 func (j *journal) drop(repository string) error {
@@ -146,6 +154,12 @@ func (j *journal) save() error {
 	}
 	content, err := json.Marshal(journalDocument{Version: journalVersion, Repositories: j.repositories})
 	if err != nil {
+		return err
+	}
+	if len(content) > journalLimit {
+		return fmt.Errorf("journal %s: %w", filepath.Join(j.directory, journalName), errTooLarge)
+	}
+	if err := os.MkdirAll(j.directory, 0o700); err != nil {
 		return err
 	}
 	folder, err := openFolder(j.directory, ours())

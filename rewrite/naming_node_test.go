@@ -86,12 +86,18 @@ func (n *namingNode) prepare() {
 	}
 	s.namer = NewNamer(NamerOptions{Invoke: s.watched(n.runtime.invoke), Ledger: s.ledger, Directory: n.directory, Warn: s.warn})
 	s.rewriter = New(Options{
-		Lookup: memoryLookup{runtime: n.runtime.remote, registries: []memoryRegistry{{host: hub}, {host: "mirror.test"}}, outcomes: new([]string)},
+		Lookup: sharedLookup{memoryLookup{runtime: n.runtime.remote, registries: []memoryRegistry{{host: hub}, {host: "mirror.test"}}}},
 		Ledger: s.ledger,
 		Namer:  s.namer,
 		Warn:   s.warn,
 	})
 }
+
+// sharedLookup is a lookup for many clients at once: it does not record the outcomes.
+type sharedLookup struct{ memoryLookup }
+
+func (sharedLookup) Pulled(Candidate)                {}
+func (sharedLookup) Failed(Candidate, time.Duration) {}
 
 // run begins the background work.
 func (n *namingNode) run() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -192,8 +193,11 @@ func TestNamingOutages(t *testing.T) {
 				situation.prepare(n)
 				n.away = true
 				failed := ""
+				var mutex sync.Mutex
 				var until time.Time
 				n.set(func(ctx context.Context, at int, call string, invoke func() ([]byte, error)) ([]byte, error) {
+					mutex.Lock()
+					defer mutex.Unlock()
 					if at == number {
 						failed, until = call, time.Now().Add(time.Minute)
 					}
