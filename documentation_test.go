@@ -53,6 +53,9 @@ func TestSecurityClaimsAreTested(t *testing.T) {
 	wantTests(t, "docs/security.md")
 }
 
+// TestNamesAreTested requires that each test which docs/names.md names exists.
+func TestNamesAreTested(t *testing.T) { wantTests(t, "docs/names.md") }
+
 // wantTests requires that each test which a document names exists.
 func wantTests(t *testing.T, document string) {
 	t.Helper()
