@@ -199,11 +199,12 @@ func (p *pullNaming) name(ctx context.Context, image string) (added []string, er
 		p.warn(err)
 	}
 	wanted := bindings[0]
-	seen, err := p.awaitView(ctx, wanted.name, func(id string, _ []string) bool {
-		if id == "" || id == pulled.Id {
-			return id != ""
+	seen, err := p.awaitView(ctx, pulled.Id, func(_ string, names []string) bool {
+		missing := slices.DeleteFunc(slices.Clone(bindings), func(b binding) bool { return slices.Contains(names, b.name) })
+		if len(missing) != 1 || missing[0] != wanted {
+			return len(missing) == 0
 		}
-		// A newer pull may have moved the name on.
+		// A newer pull may have moved the asked name on.
 		current, err := p.images.Get(ctx, wanted.name)
 		return err == nil && !sameTarget(current, wanted.from)
 	})
@@ -538,6 +539,9 @@ func (n *Namer) restoreRecords(ctx context.Context, records []*containerd.Record
 	}
 	for _, record := range doomed {
 		delete(byName, record.GetName())
+	}
+	for name := range state.kept { // their digests are among the kept names, if they had any
+		delete(byName, name)
 	}
 	deleted, err := n.deleteAll(ctx, doomed, byName)
 	return append(gone, deleted...), err
