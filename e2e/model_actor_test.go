@@ -43,8 +43,26 @@ func (m *imageModel) load(name *modelName) {
 	}
 	digest, err := image.Digest()
 	m.must(err)
+	m.awaitRepair(as)
 	m.note("load %s as %s", digest, as)
 	m.act("load", func(ctx context.Context, w *world) error { return w.store.Load(ctx, as, image) })
+}
+
+// awaitRepair waits until the shim has named what a killed pull has left, if a second actor
+// is about to change one of the private registry's names. It may take such a change for
+// the pull's.
+func (m *imageModel) awaitRepair(name string) {
+	if !strings.HasPrefix(name, m.images.private+"/") {
+		return
+	}
+	eventually(m.t, func() string {
+		journal, err := m.shim.StateFile("pulls.json")
+		m.must(err)
+		if strings.Contains(string(journal), m.images.private) {
+			return "the shim has not repaired what is in its journal: " + string(journal)
+		}
+		return ""
+	})
 }
 
 func (m *imageModel) tag() {
@@ -55,12 +73,14 @@ func (m *imageModel) tag() {
 	if m.random.IntN(2) == 0 {
 		to = m.images.foreign()
 	}
+	m.awaitRepair(to)
 	m.note("tag %s as %s", from, to)
 	m.act("tag", func(ctx context.Context, w *world) error { return w.store.Tag(ctx, from, to) })
 }
 
 func (m *imageModel) untag() {
 	if name := m.record(); name != "" {
+		m.awaitRepair(name)
 		m.note("untag %s", name)
 		m.act("untag", func(ctx context.Context, w *world) error { return w.store.Untag(ctx, name) })
 	}
@@ -84,6 +104,7 @@ func (m *imageModel) record() string {
 
 // pullDirectly has the second actor pull, for which both worlds have the original registry.
 func (m *imageModel) pullDirectly(image string) {
+	m.awaitRepair(image)
 	m.note("directly pull %s", image)
 	m.registries.open.Store(true)
 	defer m.registries.open.Store(false)

@@ -26,6 +26,7 @@ func (m *imageModel) pull(image string) {
 
 func (m *imageModel) remove(image string) {
 	m.note("remove %s", image)
+	m.preload(image)
 	m.ask("RemoveImage "+image, func(ctx context.Context, w *world) (string, error) {
 		_, err := w.images().RemoveImage(ctx, &runtimeapi.RemoveImageRequest{Image: &runtimeapi.ImageSpec{Image: image}})
 		return "", err
@@ -33,6 +34,7 @@ func (m *imageModel) remove(image string) {
 }
 
 func (m *imageModel) status(image string) {
+	m.preload(image)
 	m.ask("ImageStatus "+image, func(ctx context.Context, w *world) (string, error) {
 		response, err := w.images().ImageStatus(ctx, &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: image}})
 		return imageLine(response.GetImage()), err
@@ -63,6 +65,7 @@ func (m *imageModel) create(image, userSpecified string) {
 		m.removeContainer()
 		return
 	}
+	m.preload(image)
 	m.created++
 	container := modelContainer{name: fmt.Sprintf("container-%d", m.created)}
 	m.note("create %s of %s, user specified %q", container.name, image, userSpecified)

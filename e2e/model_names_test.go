@@ -19,6 +19,7 @@ import (
 type modelName struct {
 	spellings []string // the first is canonical
 	mirrored  bool     // the private registry has it too
+	own       bool     // it is the private registry's own name of an image
 	digests   []string // of all images that were published under its repository
 }
 
@@ -62,6 +63,8 @@ func newModelImages(t *testing.T, choices *rand.Rand, private string) *modelImag
 		{spellings: []string{"k8s.gcr.io/model-pause:3.9"}, mirrored: true},
 		{spellings: []string{"quay.io/model/app:1"}, mirrored: true},
 		{spellings: []string{"quay.io/" + elsewhere + ":1"}},
+		{spellings: []string{private + "/model/app:1"}, own: true},
+		{spellings: []string{private + "/model-pause:3.9"}, own: true},
 	}}
 }
 
@@ -158,5 +161,5 @@ func (m *modelImages) absent() string {
 
 // foreign are names that only the second actor gives to images.
 func (m *modelImages) foreign() string {
-	return []string{"example.com/foreign:1", "example.com/foreign:2", "docker.io/library/loaded:1"}[m.random.IntN(3)]
+	return []string{"example.com/foreign:1", "example.com/foreign:2", m.private + "/model/other:1", "docker.io/library/loaded:1"}[m.random.IntN(4)]
 }

@@ -276,5 +276,14 @@ func (s *Shim) Command(ctx context.Context, arguments ...string) ([]byte, error)
 	return exec.CommandContext(ctx, s.options.Binary, append([]string{"--file", s.configuration()}, arguments...)...).Output()
 }
 
+// StateFile returns the content of a file in the state directory, nothing if there is none.
+func (s *Shim) StateFile(name string) ([]byte, error) {
+	content, err := os.ReadFile(filepath.Join(s.state(), name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return content, err
+}
+
 // Pause stops the shim's process where it is, until Kill.
 func (s *Shim) Pause() { s.process.signal(syscall.SIGSTOP) }

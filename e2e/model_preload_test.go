@@ -1,0 +1,90 @@
+package e2e
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	images "github.com/containerd/containerd/api/services/images/v1"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// preload gives the plain world's image the name that the shim is about to find it by. This
+// is where the shim shows more than the runtime: an image with the private registry's own
+// name, and with no name of a third registry, counts as preloaded for docker.io's name of
+// the same path.
+func (m *imageModel) preload(asked string) {
+	name, own := m.preloadedNames(asked)
+	if name == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
+	defer cancel()
+	records, err := m.plain.store.Images(ctx)
+	m.must(err)
+	if !m.hasOnlyOwn(records, name, own) {
+		return
+	}
+	m.note("preloaded: %s is %s", own, name)
+	last := name // that CRI takes note of
+	if !strings.Contains(name, "@") {
+		m.must(m.plain.store.Tag(ctx, own, name))
+	}
+	id := m.idOf(records, own)
+	for _, record := range records { // the image's digests of that repository
+		if _, digest, ok := strings.Cut(record.Name, repositoryOf(own)+"@"); ok && m.images.ids[digest] == id {
+			last = repositoryOf(name) + "@" + digest
+			m.must(m.plain.store.Tag(ctx, record.Name, last))
+		}
+	}
+	for {
+		response, err := runtimeapi.NewImageServiceClient(m.plain.direct.Connection).ImageStatus(ctx, &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: last}})
+		m.must(err)
+		if response.Image != nil {
+			return
+		}
+		time.Sleep(time.Millisecond) // between two looks
+	}
+}
+
+// preloadedNames returns docker.io's name for what a client has asked for, and the private
+// registry's own name of the same path; neither if the private registry has none.
+func (m *imageModel) preloadedNames(asked string) (name, own string) {
+	written, digest, digested := strings.Cut(asked, "@")
+	for _, n := range m.images.names {
+		canonical := n.canonical()
+		if !n.mirrored || !strings.HasPrefix(canonical, "docker.io/") {
+			continue
+		}
+		for _, spelling := range n.spellings {
+			switch {
+			case digested && (written == spelling || written == repositoryOf(canonical)):
+				return repositoryOf(canonical) + "@" + digest, m.images.private + "/" + n.repository() + "@" + digest
+			case !digested && written == spelling:
+				return canonical, m.images.private + "/" + n.repository() + ":" + n.tag()
+			}
+		}
+	}
+	return "", ""
+}
+
+// hasOnlyOwn reports whether the image with the own name has no names but the private
+// registry's and docker.io's. There must be no image with the other name.
+func (m *imageModel) hasOnlyOwn(records []*images.Image, name, own string) bool {
+	id := m.idOf(records, own)
+	return id != "" && m.idOf(records, name) == "" && !slices.ContainsFunc(records, func(record *images.Image) bool {
+		return m.images.ids[record.Target.GetDigest()] == id && record.Name != id &&
+			!strings.HasPrefix(record.Name, m.images.private+"/") && !strings.HasPrefix(record.Name, "docker.io/")
+	})
+}
+
+// idOf is the ID of the image with a name, empty if there is none.
+func (m *imageModel) idOf(records []*images.Image, name string) string {
+	for _, record := range records {
+		if record.Name == name {
+			return m.images.ids[record.Target.GetDigest()]
+		}
+	}
+	return ""
+}
