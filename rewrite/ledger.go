@@ -246,14 +246,22 @@ func (l *Ledger) drop(original string) error {
 }
 
 // settle drops names of an image that the runtime has itself, and what is recorded of
-// references that the image has lost or that are no longer needed.
-func (l *Ledger) settle(image *runtime.Image, named []string) error {
+// references that the image has lost. Without other names it also drops what is recorded of
+// references in repositories that are settled.
+func (l *Ledger) settle(image *runtime.Image, named, settled []string) error {
 	return l.edit(func() {
 		for _, original := range named {
+			name := l.names[original]
 			l.unname(original)
+			if name.hidesStored() && hasName(image, name.Stored) && !slices.Contains(settled, repository(name.Stored)) {
+				l.leave(name.stored(), time.Now())
+			}
 		}
 		all := len(l.images[image.Id]) == 0
-		l.clear(time.Now(), func(reference, on string) bool { return on == image.Id && (all || !hasName(image, reference)) })
+		l.clear(time.Now(), func(reference, on string) bool {
+			return on == image.Id && (!hasName(image, reference) || slices.Contains(named, reference) ||
+				all && slices.Contains(settled, repository(reference)))
+		})
 	})
 }
 

@@ -133,12 +133,7 @@ func (n *Namer) nameLedgered(ctx context.Context, id string) error {
 	if image == nil {
 		return n.ledger.forget(id, asked)
 	}
-	hidden := n.hiddenNames(image)
-	repositories := make(map[string]struct{})
-	for _, name := range hidden {
-		repositories[repository(name)] = struct{}{}
-	}
-	claimed := slices.Collect(maps.Keys(repositories))
+	claimed := n.repositoriesOf(image)
 	if !n.gate.claim(claimed...) {
 		return nil // the last of the pulls does it
 	}
@@ -151,11 +146,11 @@ func (n *Namer) nameLedgered(ctx context.Context, id string) error {
 	if err := n.nameEntries(ctx, id); err != nil {
 		return err
 	}
-	named, err := n.runtime.status(ctx, id)
-	if err != nil {
+	if image, err = n.runtime.status(ctx, id); err != nil {
 		return err
 	}
-	if len(hidden) < len(named.GetRepoTags())+len(named.GetRepoDigests()) { // it does not lose its last name
+	hidden := slices.DeleteFunc(n.hiddenNames(image), func(name string) bool { return !slices.Contains(claimed, repository(name)) })
+	if len(hidden) < len(image.GetRepoTags())+len(image.GetRepoDigests()) { // it does not lose its last name
 		gone, err := n.deleteHidden(ctx, image, hidden, claimed)
 		if err != nil {
 			return err
@@ -164,7 +159,22 @@ func (n *Namer) nameLedgered(ctx context.Context, id string) error {
 			return err
 		}
 	}
-	return n.forgetNamed(ctx, id)
+	return n.forgetNamed(ctx, id, claimed)
+}
+
+// repositoriesOf returns the repositories of the registries that an image in the ledger was
+// pulled from, and those of its names that are hidden.
+func (n *Namer) repositoriesOf(image *runtime.Image) []string {
+	repositories := make(map[string]struct{})
+	for _, e := range n.ledger.namesOf(image.GetId()) {
+		repositories[repository(e.Stored)] = struct{}{}
+	}
+	for _, name := range slices.Concat(image.GetRepoTags(), image.GetRepoDigests()) {
+		if n.ledger.isHidden(name, image.GetId()) {
+			repositories[repository(name)] = struct{}{}
+		}
+	}
+	return slices.Collect(maps.Keys(repositories))
 }
 
 // deleteHidden deletes hidden names of an image, which are in some repositories, and
@@ -200,12 +210,17 @@ func (n *Namer) deleteHidden(ctx context.Context, image *runtime.Image, hidden, 
 	return append(gone, deleted...), err
 }
 
-// hiddenNames returns the names of an image that clients do not see: those that are
-// hidden on it and were not asked for by themselves.
+// isHidden reports whether clients do not see a name on an image: it is hidden and was not
+// asked for by itself.
+func (n *Namer) isHidden(name, image string) bool {
+	own, asked := n.ledger.lookup(name)
+	return n.ledger.isHidden(name, image) && !(asked && own.Image == image)
+}
+
+// hiddenNames returns the names of an image that clients do not see.
 func (n *Namer) hiddenNames(image *runtime.Image) []string {
 	return slices.DeleteFunc(slices.Concat(image.GetRepoTags(), image.GetRepoDigests()), func(name string) bool {
-		own, asked := n.ledger.lookup(name)
-		return !n.ledger.isHidden(name, image.GetId()) || asked && own.Image == image.GetId()
+		return !n.isHidden(name, image.GetId())
 	})
 }
 
@@ -231,7 +246,7 @@ func (n *Namer) nameEntries(ctx context.Context, id string) error {
 			return err
 		}
 		if newer {
-			obsolete.Unname = append(obsolete.Unname, e.Original)
+			obsolete.add(unnameMoved(e))
 			continue
 		}
 		from, err := n.recordFor(ctx, e, image)
@@ -296,8 +311,8 @@ func leadsTo(record *containerd.Record, image *runtime.Image) bool {
 }
 
 // forgetNamed drops the names of an image from the ledger that the runtime has itself, and
-// the hidden references that are not needed for the others.
-func (n *Namer) forgetNamed(ctx context.Context, id string) error {
+// the hidden references of repositories that are settled.
+func (n *Namer) forgetNamed(ctx context.Context, id string, settled []string) error {
 	entries := n.ledger.namesOf(id)
 	if len(entries) == 0 && !n.ledger.hidesAny(id) {
 		return nil
@@ -316,5 +331,5 @@ func (n *Namer) forgetNamed(ctx context.Context, id string) error {
 			named = append(named, e.Original)
 		}
 	}
-	return n.ledger.settle(image, named)
+	return n.ledger.settle(image, named, settled)
 }

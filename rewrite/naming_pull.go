@@ -74,7 +74,7 @@ func (p *pullNaming) list(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			hidden = p.ledger.isHidden(record.GetName(), image.GetId())
+			hidden = p.isHidden(record.GetName(), image.GetId())
 		}
 		if !hidden {
 			kept[record.GetName()] = record
@@ -376,7 +376,9 @@ func (p *pullNaming) forgetMoved(bindings []binding) error {
 	}
 	var moved change
 	for _, b := range bindings {
-		moved.Unname = append(moved.Unname, b.name)
+		if known, ok := p.ledger.lookup(b.name); ok {
+			moved.add(unnameMoved(known))
+		}
 	}
 	if err := p.ledger.apply(moved); err != nil {
 		return fmt.Errorf("drop %s from the ledger: %w", bindings[0].name, err)
@@ -478,6 +480,9 @@ func (n *Namer) settle(ctx context.Context, repository string, state *repository
 		if err := n.nameEntries(ctx, image); err != nil {
 			return err
 		}
+		if err := n.addHidden(ctx, image, repository, state); err != nil {
+			return err
+		}
 	}
 	records, err := n.images.List(ctx, repositoryFilter(repository))
 	if err != nil {
@@ -491,8 +496,26 @@ func (n *Namer) settle(ctx context.Context, repository string, state *repository
 		return err
 	}
 	for _, image := range images {
-		if err := n.forgetNamed(ctx, image); err != nil {
+		if err := n.forgetNamed(ctx, image, []string{repository}); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// addHidden notes the names of an image in a repository that the ledger hides: a pull whose
+// naming has failed has left them.
+func (n *Namer) addHidden(ctx context.Context, image, from string, state *repositoryPulls) error {
+	if n.ledger.empty() {
+		return nil
+	}
+	found, err := n.runtime.status(ctx, image)
+	if err != nil {
+		return err
+	}
+	for _, name := range n.hiddenNames(found) {
+		if repository(name) == from {
+			n.gate.add(state, image, name)
 		}
 	}
 	return nil
