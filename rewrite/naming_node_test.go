@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,9 +24,10 @@ import (
 type namingNode struct {
 	t         *testing.T
 	runtime   *memoryContainerd
-	directory string // the state directory; empty: nothing is saved
-	refused   bool   // the runtime's absence has ended the last pull
-	away      bool   // clients would not reach the runtime either, or have been cut off
+	directory string      // the state directory; empty: nothing is saved
+	refused   bool        // the runtime's absence has ended the last pull
+	away      bool        // clients would not reach the runtime either, or have been cut off
+	killed    atomic.Bool // no client gets an answer from the first shim any more
 	*shim
 }
 
@@ -397,6 +399,7 @@ func (n *namingNode) killAfter(number int, work func()) (call string, killed boo
 		answer, err := invoke()
 		if at == number {
 			state, call = n.copyState(), what
+			n.killed.Store(true)
 			return nil, errKilled
 		}
 		return answer, err
@@ -408,6 +411,7 @@ func (n *namingNode) killAfter(number int, work func()) (call string, killed boo
 	killed = state != ""
 	mutex.Unlock()
 	if !killed {
+		s.set(nil)
 		return "", false
 	}
 	n.restartIn(state)

@@ -19,7 +19,7 @@ import (
 // fail and the shim is restarted. In the end containerd has what it has after the same calls on
 // registries that serve the originals themselves.
 func TestNamingAtRandom(t *testing.T) {
-	seeds := 150
+	seeds := 100
 	if testing.Short() {
 		seeds = 20
 	}

@@ -249,3 +249,30 @@ func TestNamingCrashes(t *testing.T) {
 		})
 	}
 }
+
+// TestNamingCrashAfterAnOwnPull: a name that was asked for by itself while a pull for another
+// name was under way outlives a crash of the shim.
+func TestNamingCrashAfterAnOwnPull(t *testing.T) {
+	each(t, func(t *testing.T, n *namingNode, number int) bool {
+		n.restartIn(t.TempDir())
+		n.push(stored)
+		n.away = true
+		owned := false
+		_, killed := n.killAfter(number, func() {
+			n.together(func() { _, _ = n.pull(asked) }, func() {
+				time.Sleep(10 * time.Millisecond)
+				_, err := n.pull(stored)
+				owned = err == nil && !n.killed.Load()
+			})
+		})
+		n.away = false
+		n.settled()
+		if !owned { // the client has not got an answer
+			n.mustPull(stored)
+		}
+		n.mustPull(asked)
+		n.settled()
+		n.wantStored(recorded{newContent(stored), []string{asked, stored}})
+		return killed && !t.Failed()
+	})
+}
