@@ -31,12 +31,9 @@ func (m *imageModel) preload(asked string) {
 	if !strings.Contains(name, "@") {
 		m.must(m.plain.store.Tag(ctx, own, name))
 	}
-	id := m.idOf(records, own)
-	for _, record := range records { // the image's digests of that repository
-		if _, digest, ok := strings.Cut(record.Name, repositoryOf(own)+"@"); ok && m.images.ids[digest] == id {
-			last = repositoryOf(name) + "@" + digest
-			m.must(m.plain.store.Tag(ctx, record.Name, last))
-		}
+	for _, digest := range m.digestsOf(records, own) {
+		last = repositoryOf(name) + "@" + digest
+		m.must(m.plain.store.Tag(ctx, repositoryOf(own)+"@"+digest, last))
 	}
 	for {
 		response, err := runtimeapi.NewImageServiceClient(m.plain.direct.Connection).ImageStatus(ctx, &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: last}})
@@ -77,6 +74,23 @@ func (m *imageModel) hasOnlyOwn(records []*images.Image, name, own string) bool 
 		return m.images.ids[record.Target.GetDigest()] == id && record.Name != id &&
 			!strings.HasPrefix(record.Name, m.images.private+"/") && !strings.HasPrefix(record.Name, "docker.io/")
 	})
+}
+
+// digestsOf returns the digests that an image has in the repository of an own name: the one
+// that the name leads to, or if it has been moved without it, all.
+func (m *imageModel) digestsOf(records []*images.Image, own string) (digests []string) {
+	id := m.idOf(records, own)
+	for _, record := range records {
+		_, digest, ok := strings.Cut(record.Name, repositoryOf(own)+"@")
+		if !ok || m.images.ids[digest] != id {
+			continue
+		}
+		if slices.ContainsFunc(records, func(r *images.Image) bool { return r.Name == own && r.Target.GetDigest() == digest }) {
+			return []string{digest}
+		}
+		digests = append(digests, digest)
+	}
+	return digests
 }
 
 // idOf is the ID of the image with a name, empty if there is none.

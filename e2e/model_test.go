@@ -60,17 +60,17 @@ func TestModel(t *testing.T) {
 	m := newModel(t, rand.New(rand.NewPCG(seed, 1)))
 	start, taken := time.Now(), make(map[string]time.Duration)
 	for range steps {
-		before, begin := len(m.log), time.Now()
+		before, begin, what := len(m.log), time.Now(), "look"
 		m.step()
+		if before < len(m.log) {
+			what, _, _ = strings.Cut(m.log[len(m.log)-1], " ")
+		}
 		m.settle()
 		m.lookAround()
 		if t.Failed() {
 			t.Fatalf("%s=%d, after\n%s", modelSeedKey, seed, strings.Join(m.log, "\n"))
 		}
-		if before < len(m.log) {
-			what, _, _ := strings.Cut(m.log[before], " ")
-			taken[what] += time.Since(begin)
-		}
+		taken[what] += time.Since(begin)
 	}
 	t.Logf("%d steps, %.1f a second: %v", steps, float64(steps)/time.Since(start).Seconds(), taken)
 }
