@@ -98,6 +98,7 @@ func newDaemon(ctx context.Context, file string, settings *config.Config, log *l
 			Ledger:    d.ledger,
 			Directory: settings.StateDirectory,
 			Warn:      func(err error) { log.Warn(err) },
+			Inform:    func(text string) { log.Info(text) },
 		})
 	}
 	first, err := d.generate(settings)

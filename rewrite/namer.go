@@ -33,6 +33,8 @@ type Namer struct {
 	journal *journal
 	gate    *gate
 	warn    func(error)
+	inform  func(string)
+	repairs atomic.Int32 // repositories whose repair has failed and is tried again
 	naming  atomic.Pointer[Naming]
 	sandbox *sandboxNames
 	tasks   tasks
@@ -51,6 +53,9 @@ type NamerOptions struct {
 	Directory string
 	// Warn, where not nil, is called with what went wrong without failing a call.
 	Warn func(error)
+	// Inform, where not nil, is called with what the namer has done without a pull: a
+	// change of the mode, and names that were given or repaired in the background.
+	Inform func(string)
 }
 
 // Naming says where the names of pulled images are kept.
@@ -80,9 +85,13 @@ func NewNamer(options NamerOptions) *Namer {
 		sandbox: newSandboxNames(),
 		retry:   make(chan struct{}, 1),
 		warn:    options.Warn,
+		inform:  options.Inform,
 	}
 	if n.warn == nil {
 		n.warn = func(error) {}
+	}
+	if n.inform == nil {
+		n.inform = func(string) {}
 	}
 	n.naming.Store(&Naming{Mode: NamesUnknown, Reason: "the runtime was not reached yet"})
 	repositories, err := n.journal.load()
@@ -138,15 +147,28 @@ func (n *Namer) Probe(ctx context.Context) Naming {
 
 // note derives the mode from an answer of the images service.
 func (n *Namer) note(err error) {
-	switch code := status.Code(err); {
+	naming := Naming{Mode: NamesInRuntime, Reason: "containerd's images service answers"}
+	switch {
 	case err == nil:
-		n.naming.Store(&Naming{Mode: NamesInRuntime, Reason: "containerd's images service answers"})
 	case ends(err):
-	case code == codes.Unimplemented:
-		n.naming.Store(&Naming{Mode: NamesInLedger, Reason: "the runtime has no images service of containerd's"})
+		return
+	case status.Code(err) == codes.Unimplemented:
+		naming = Naming{Mode: NamesInLedger, Reason: "the runtime has no images service of containerd's"}
 	default:
-		n.naming.Store(&Naming{Mode: NamesInLedger, Reason: "the runtime's images service refuses: " + oneLine(status.Convert(err).Message())})
+		naming = Naming{Mode: NamesInLedger, Reason: "the runtime's images service refuses: " + oneLine(status.Convert(err).Message())}
 	}
+	if before := n.naming.Swap(&naming); before.Mode != naming.Mode {
+		n.inform(fmt.Sprintf("the names of pulled images are kept in the %s: %s", naming.Mode, naming.Reason))
+	}
+}
+
+// Repairs returns the number of repositories of registries whose names the runtime still
+// shows because deleting or replacing them has failed. It is tried again.
+func (n *Namer) Repairs() int {
+	if n == nil {
+		return 0
+	}
+	return int(n.repairs.Load())
 }
 
 // namingTimeout bounds the naming of one image. It goes on when the client has gone.

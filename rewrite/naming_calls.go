@@ -3,7 +3,6 @@ package rewrite
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -121,12 +120,12 @@ func (c call) namePreloaded(ctx context.Context, request *runtime.ImageStatusReq
 		pull:       journaledPull{Original: original, Reference: candidate.Reference, Registry: candidate.Registry},
 		repository: repository(candidate.Reference),
 	}
-	begun := time.Now()
 	detachedCtx, cancel := detached(ctx)
 	defer cancel()
 	if _, err := p.name(detachedCtx, image.GetId()); err != nil {
-		return resolution{}, fmt.Errorf("give %s its name in the runtime (%v): %w", original, time.Since(begun).Round(time.Millisecond), err)
+		return resolution{}, fmt.Errorf("could not give %s, which is present as %s, its name in the runtime: %w", original, candidate.Reference, err)
 	}
+	c.namer.inform(fmt.Sprintf("gave the image that is present as %s the name %s", candidate.Reference, original))
 	found, err := c.resolveAs(ctx, request, original)
 	found.registry, found.reason = candidate.Registry, "present under this registry's reference"
 	return found, err

@@ -99,7 +99,7 @@ func TestJournalThatCantBeWritten(t *testing.T) {
 		}
 		n.checkedPull(asked)
 		n.wantStored(recorded{image, []string{asked}})
-		if warnings := n.warned(); len(warnings) != 2 || !strings.Contains(warnings[0], "would not survive a crash") {
+		if warnings := n.warned(); len(warnings) != 2 || !strings.Contains(warnings[0], "keeps the registry's name if the shim is killed") {
 			t.Errorf("warnings %q", warnings)
 		}
 		if !n.namer.idle() {

@@ -35,7 +35,7 @@ func (n *Namer) Run(ctx context.Context) {
 		n.Probe(ctx)
 		if n.inRuntime() && !n.ledger.empty() {
 			if err := n.nameLedger(ctx); err != nil && ctx.Err() == nil {
-				n.warn(fmt.Errorf("names stay in the ledger, trying again in %v: %w", pause, err))
+				n.warn(fmt.Errorf("could not give all images their names in the runtime, the ledger keeps them, trying again in %v: %w", pause, err))
 			}
 		}
 		wait := pause
@@ -69,6 +69,12 @@ type resumedPulls struct {
 
 // repair names the images of unfinished pulls from a repository, and ends one pull from it.
 func (n *Namer) repair(ctx context.Context, repository string, state *repositoryPulls) {
+	failed := false
+	defer func() {
+		if failed {
+			n.repairs.Add(-1)
+		}
+	}()
 	for pause := namingRetry; ; pause = min(2*pause, namingPeriod) {
 		err := n.nameUnfinished(ctx, repository, state)
 		if err == nil {
@@ -76,12 +82,17 @@ func (n *Namer) repair(ctx context.Context, repository string, state *repository
 				return
 			}
 			if err = n.finish(ctx, repository, state); err == nil {
+				n.inform(fmt.Sprintf("repaired the names of images from %s: %d pulls had been cut off or not named", repository, len(state.named)))
 				return
 			}
 			n.gate.reopen(repository)
 		}
 		if ctx.Err() == nil {
-			n.warn(fmt.Errorf("repair the names of images from %s, trying again in %v: %w", repository, pause, err))
+			n.warn(fmt.Errorf("could not repair the names of images from %s, trying again in %v: %w", repository, pause, err))
+		}
+		if !failed {
+			failed = true
+			n.repairs.Add(1)
 		}
 		select {
 		case <-ctx.Done():
@@ -143,6 +154,7 @@ func (n *Namer) nameLedgered(ctx context.Context, id string) error {
 		return err
 	}
 	defer done()
+	waiting := len(n.ledger.namesOf(id))
 	if err := n.nameEntries(ctx, id); err != nil {
 		return err
 	}
@@ -159,7 +171,13 @@ func (n *Namer) nameLedgered(ctx context.Context, id string) error {
 			return err
 		}
 	}
-	return n.forgetNamed(ctx, id, claimed)
+	if err := n.forgetNamed(ctx, id, claimed); err != nil {
+		return err
+	}
+	if left := len(n.ledger.namesOf(id)); left < waiting {
+		n.inform(fmt.Sprintf("the runtime has got %d names of image %s that the ledger had kept, %d are left", waiting-left, id, left))
+	}
+	return nil
 }
 
 // repositoriesOf returns the repositories of the registries that an image in the ledger was

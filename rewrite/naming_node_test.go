@@ -41,6 +41,7 @@ type shim struct {
 	calls    []string // of the namer
 	hook     func(ctx context.Context, number int, call string, invoke func() ([]byte, error)) ([]byte, error)
 	warnings []string
+	informed []string
 	end      func()
 }
 
@@ -86,7 +87,7 @@ func (n *namingNode) prepare() {
 			n.t.Fatal(err)
 		}
 	}
-	s.namer = NewNamer(NamerOptions{Invoke: s.watched(n.runtime.invoke), Ledger: s.ledger, Directory: n.directory, Warn: s.warn})
+	s.namer = NewNamer(NamerOptions{Invoke: s.watched(n.runtime.invoke), Ledger: s.ledger, Directory: n.directory, Warn: s.warn, Inform: s.inform})
 	s.rewriter = New(Options{
 		Lookup: sharedLookup{memoryLookup{runtime: n.runtime.remote, registries: []memoryRegistry{{host: hub}, {host: "mirror.test"}}}},
 		Ledger: s.ledger,
@@ -124,6 +125,21 @@ func (s *shim) warn(err error) {
 }
 
 // warned returns the warnings since the last time.
+func (s *shim) inform(text string) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.informed = append(s.informed, text)
+}
+
+// told returns what the namer has informed of since the last call.
+func (s *shim) told() []string {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	told := s.informed
+	s.informed = nil
+	return told
+}
+
 func (s *shim) warned() []string {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()

@@ -52,7 +52,7 @@ func (n *Namer) begin(ctx context.Context, pull journaledPull) (*pullNaming, err
 	}
 	n.gate.announce(p.state, pull)
 	if err := n.journal.set(p.repository, n.gate.journaled(p.state)); err != nil {
-		n.warn(fmt.Errorf("note a pull of %s, whose naming would not survive a crash: %w", pull.Original, err))
+		n.warn(fmt.Errorf("could not note the pull of %s, whose image keeps the registry's name if the shim is killed now: %w", pull.Original, err))
 	}
 	n.tasks.start(ctx, func(ctx context.Context) { _, _ = n.sandbox.names(ctx, n) }) // while the runtime pulls
 	return p, nil
@@ -105,7 +105,7 @@ func (p *pullNaming) pulled(ctx context.Context, image string) NamingMode {
 		p.gate.finish(p.state, p.pull)
 		return ""
 	}
-	p.warn(fmt.Errorf("give %s its name in the runtime, it keeps the name %s for now: %w", p.pull.Original, p.pull.Reference, err))
+	p.warn(fmt.Errorf("could not give %s its name in the runtime, it keeps the name %s for now: %w", p.pull.Original, p.pull.Reference, err))
 	if err := p.remember(ctx, image); err != nil {
 		p.warn(err)
 		p.postpone(true)
@@ -117,7 +117,7 @@ func (p *pullNaming) pulled(ctx context.Context, image string) NamingMode {
 func (p *pullNaming) postpone(succeeded bool) {
 	p.gate.postpone(p.state, p.pull, succeeded)
 	if err := p.journal.set(p.repository, p.gate.journaled(p.state)); err != nil {
-		p.warn(fmt.Errorf("note that %s lacks its name: %w", p.pull.Original, err))
+		p.warn(fmt.Errorf("could not note that %s lacks its name: %w", p.pull.Original, err))
 	}
 }
 
@@ -288,7 +288,7 @@ func (p *pullNaming) fail(ctx context.Context, err error) {
 	p.tasks.start(ctx, func(ctx context.Context) {
 		defer p.end(ctx)
 		if err := p.nameLate(ctx, grace); err != nil {
-			p.warn(fmt.Errorf("name what a failed pull of %s has left: %w", p.pull.Original, err))
+			p.warn(fmt.Errorf("could not name what a failed pull of %s has left: %w", p.pull.Original, err))
 			p.postpone(false)
 		}
 	})
@@ -421,11 +421,11 @@ func (n *Namer) finish(ctx context.Context, repository string, state *repository
 	}
 	if len(state.added) > 0 {
 		if err := n.settle(ctx, repository, state); err != nil {
-			return fmt.Errorf("delete the names that pulls from %s have left: %w", repository, err)
+			return fmt.Errorf("could not delete the names that pulls from %s have left: %w", repository, err)
 		}
 	}
 	if err := n.journal.drop(repository); err != nil {
-		n.warn(fmt.Errorf("note the end of the pulls from %s: %w", repository, err))
+		n.warn(fmt.Errorf("could not note the end of the pulls from %s: %w", repository, err))
 	}
 	n.gate.release(repository)
 	return nil
@@ -437,7 +437,7 @@ func (p *pullNaming) remember(ctx context.Context, id string) error {
 	ctx, cancel := afterwards(ctx)
 	defer cancel()
 	if err := p.record(ctx, id); err != nil {
-		return fmt.Errorf("note that %s was pulled as %s: %w", p.pull.Original, p.pull.Reference, err)
+		return fmt.Errorf("could not note that %s was pulled as %s: %w", p.pull.Original, p.pull.Reference, err)
 	}
 	p.again()
 	return nil
@@ -665,7 +665,7 @@ func (n *Namer) keepOwn(ctx context.Context, state *repositoryPulls, name string
 	defer cancel()
 	records, err := n.ownRecords(ctx, name)
 	if err != nil {
-		n.warn(fmt.Errorf("look at %s after its pull: %w", name, err))
+		n.warn(fmt.Errorf("could not look at %s after its pull: %w", name, err))
 		records = []*containerd.Record{{Name: name}} // stays, whatever it is
 	}
 	n.gate.keep(state, records...)
@@ -673,7 +673,7 @@ func (n *Namer) keepOwn(ctx context.Context, state *repositoryPulls, name string
 		return // no pull for another name has begun
 	}
 	if err := n.journal.set(repository(name), n.gate.journaled(state)); err != nil {
-		n.warn(fmt.Errorf("note that %s was asked for, which would not survive a crash: %w", name, err))
+		n.warn(fmt.Errorf("could not note that %s was asked for, which is forgotten if the shim is killed now: %w", name, err))
 	}
 }
 
