@@ -162,7 +162,7 @@ func TestMixedLoad(t *testing.T) {
 	}
 	server := serve(t, on(of("sick/hangs"), hang, on(of("sick/limited"), status(http.StatusTooManyRequests), on(of("sick/broken"), status(http.StatusInternalServerError), contents))))
 	set := newSet(t, registry.Options{
-		LookupTimeout: 500 * time.Millisecond, FoundTTL: 1, Registries: []registry.Config{{Address: server.URL}},
+		LookupTimeout: 2 * time.Second, FoundTTL: 1, Registries: []registry.Config{{Address: server.URL}},
 		OnBreaker: func(_ string, open bool, reason string) { t.Errorf("the breaker says %v, %s", open, reason) },
 	})
 	var sick, healthy sync.WaitGroup
