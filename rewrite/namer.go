@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/rewrite/containerd"
 )
@@ -191,18 +193,13 @@ type binding struct {
 
 // put gives an image names. If the image has been removed meanwhile, the names are
 // deleted again and the error is errRemoved.
-func (n *Namer) put(ctx context.Context, image string, bindings []binding) error {
+func (n *Namer) put(ctx context.Context, image *runtime.Image, bindings []binding) error {
 	for _, b := range bindings {
-		labels, err := n.labelsFor(ctx, b.name, b.from)
-		if err != nil {
-			return err
-		}
-		record := &containerd.Record{Name: b.name, Target: b.from.GetTarget(), Labels: labels}
-		if err := n.images.Put(ctx, record); err != nil {
+		if err := n.putOne(ctx, image, b); err != nil {
 			return fmt.Errorf("give the image the name %s: %w", b.name, err)
 		}
 	}
-	present, err := n.isWhole(ctx, image, bindings)
+	present, err := n.isWhole(ctx, image.GetId(), bindings)
 	if err != nil || present {
 		return err
 	}
@@ -210,6 +207,23 @@ func (n *Namer) put(ctx context.Context, image string, bindings []binding) error
 		err = errors.Join(err, n.images.Delete(ctx, &containerd.Record{Name: b.name, Target: b.from.GetTarget()}))
 	}
 	return errors.Join(errRemoved, err)
+}
+
+// putOne gives an image a name. A name that it has already is left alone if CRI shows it: an
+// update would have containerd write and announce a change for each repeated pull.
+func (n *Namer) putOne(ctx context.Context, image *runtime.Image, b binding) error {
+	labels, err := n.labelsFor(ctx, b.name, b.from)
+	if err != nil {
+		return err
+	}
+	record := &containerd.Record{Name: b.name, Target: b.from.GetTarget(), Labels: labels}
+	if hasName(image, b.name) {
+		current, err := n.images.Get(ctx, b.name)
+		if err != nil || current != nil && sameTarget(current, record) && maps.Equal(current.GetLabels(), labels) {
+			return err
+		}
+	}
+	return n.images.Put(ctx, record)
 }
 
 // isWhole reports whether an image is there with all that names need: containerd

@@ -21,6 +21,7 @@ type journal struct {
 
 	mutex        sync.Mutex
 	repositories map[string]journaledRepository
+	dropped      bool // a repository that the file still has
 }
 
 // journaledPull is a pull from a registry for another name.
@@ -121,11 +122,11 @@ func decodeJournal(content []byte) (map[string]journaledRepository, error) {
 	return d.Repositories, nil
 }
 
-// set saves the pulls from a repository.
-func (j *journal) set(repository string, of journaledRepository) error {
+// set saves the pulls from a repository, which current returns.
+func (j *journal) set(repository string, current func() journaledRepository) error {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
-	j.repositories[repository] = of
+	j.repositories[repository] = current()
 	err := j.save()
 	if errors.Is(err, errTooLarge) {
 		delete(j.repositories, repository) // the others are saved with the next change
@@ -136,14 +137,22 @@ func (j *journal) set(repository string, of journaledRepository) error {
 // errTooLarge says that a journal is not written because it could not be read again.
 var errTooLarge = fmt.Errorf("it is larger than %d bytes", journalLimit)
 
-// drop removes a repository.
-func (j *journal) drop(repository string) error {
+// drop removes a repository. The file has it until the next save.
+func (j *journal) drop(repository string) {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
-	if _, ok := j.repositories[repository]; !ok {
+	_, known := j.repositories[repository]
+	j.dropped = j.dropped || known
+	delete(j.repositories, repository)
+}
+
+// flush saves what was dropped.
+func (j *journal) flush() error {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	if !j.dropped {
 		return nil
 	}
-	delete(j.repositories, repository)
 	return j.save()
 }
 
@@ -166,7 +175,9 @@ func (j *journal) save() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(replaceFile(folder, journalName, content), folder.Close())
+	err = errors.Join(replaceFile(folder, journalName, content), folder.Close())
+	j.dropped = j.dropped && err != nil
+	return err
 }
 
 // journaled returns what the journal holds of a repository.

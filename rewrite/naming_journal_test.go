@@ -2,13 +2,13 @@ package rewrite
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 func journalOf(pulls int) journaledRepository {
@@ -28,7 +28,7 @@ func TestJournal(t *testing.T) {
 		t.Fatalf("without a directory: %v, %v", repositories, err)
 	}
 	want := journalOf(3)
-	if err := j.set(journalRepository, want); err != nil {
+	if err := j.set(journalRepository, func() journaledRepository { return want }); err != nil {
 		t.Fatal(err)
 	}
 	wantJournal := func(want map[string]journaledRepository) {
@@ -42,11 +42,14 @@ func TestJournal(t *testing.T) {
 	if err := os.RemoveAll(directory); err != nil {
 		t.Fatal(err)
 	}
-	if err := j.set(journalRepository, want); err != nil {
+	if err := j.set(journalRepository, func() journaledRepository { return want }); err != nil {
 		t.Errorf("after the directory was removed: %v", err)
 	}
 	wantJournal(map[string]journaledRepository{journalRepository: want})
-	if err := errors.Join(j.drop("other"), j.drop(journalRepository)); err != nil {
+	j.drop("other")
+	j.drop(journalRepository)
+	wantJournal(map[string]journaledRepository{journalRepository: want})
+	if err := j.flush(); err != nil {
 		t.Error(err)
 	}
 	wantJournal(nil)
@@ -76,7 +79,7 @@ func TestJournalThatCantBeRead(t *testing.T) {
 			if !n.idle() {
 				t.Error("pulls are under way")
 			}
-			if err := n.journal.set(journalRepository, journalOf(1)); err != nil {
+			if err := n.journal.set(journalRepository, func() journaledRepository { return journalOf(1) }); err != nil {
 				t.Errorf("save: %v", err)
 			}
 			if got, err := newJournal(directory).load(); err != nil || len(got) != 1 {
@@ -99,6 +102,7 @@ func TestJournalThatCantBeWritten(t *testing.T) {
 		}
 		n.checkedPull(asked)
 		n.wantStored(recorded{image, []string{asked}})
+		synctest.Wait() // for the save after the answer
 		if warnings := n.warned(); len(warnings) != 2 || !strings.Contains(warnings[0], "keeps the registry's name if the shim is killed") {
 			t.Errorf("warnings %q", warnings)
 		}
@@ -108,15 +112,37 @@ func TestJournalThatCantBeWritten(t *testing.T) {
 	})
 }
 
+// TestJournalBeforeAnOwnName: once an image was pulled by its own name, the file has no earlier
+// pull that would have the name deleted after a crash.
+func TestJournalBeforeAnOwnName(t *testing.T) {
+	bubble(t, func(t *testing.T, n *namingNode) {
+		n.restartIn(t.TempDir())
+		n.push(stored)
+		if err := n.namer.journal.set(journalRepository, func() journaledRepository { return journalOf(1) }); err != nil {
+			t.Fatal(err)
+		}
+		n.namer.journal.drop(journalRepository)
+		if got, err := newJournal(n.directory).load(); err != nil || len(got) != 1 {
+			t.Errorf("before the pull the file has %v, %v", got, err)
+		}
+		if _, err := n.pull(stored); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := newJournal(n.directory).load(); err != nil || len(got) > 0 {
+			t.Errorf("after the pull the file has %v, %v", got, err)
+		}
+	})
+}
+
 // TestJournalIsBounded: what would not be read is not written.
 func TestJournalIsBounded(t *testing.T) {
 	j := newJournal(t.TempDir())
-	if err := j.set(journalRepository, journalOf(1)); err != nil {
+	if err := j.set(journalRepository, func() journaledRepository { return journalOf(1) }); err != nil {
 		t.Fatal(err)
 	}
 	large := journalOf(1)
 	large.Kept[0].Labels = map[string]string{"a": strings.Repeat("b", journalLimit)}
-	if err := j.set(hub+"/library/large", large); err == nil || !strings.Contains(err.Error(), "bytes") {
+	if err := j.set(hub+"/library/large", func() journaledRepository { return large }); err == nil || !strings.Contains(err.Error(), "bytes") {
 		t.Errorf("save: %v", err)
 	}
 	if got, err := newJournal(j.directory).load(); err != nil || len(got) != 1 {

@@ -278,7 +278,7 @@ func (n *Namer) nameEntries(ctx context.Context, id string) error {
 	if err := n.ledger.apply(obsolete); err != nil || len(bindings) == 0 {
 		return err
 	}
-	if err := n.put(ctx, id, bindings); err != nil {
+	if err := n.put(ctx, image, bindings); err != nil {
 		if errors.Is(err, errRemoved) {
 			return nil
 		}

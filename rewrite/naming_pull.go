@@ -51,15 +51,23 @@ func (n *Namer) begin(ctx context.Context, pull journaledPull) (*pullNaming, err
 		return nil, nil
 	}
 	n.gate.announce(p.state, pull)
-	if err := n.journal.set(p.repository, n.gate.journaled(p.state)); err != nil {
+	if err := n.saveState(p.repository, p.state); err != nil {
 		n.warn(fmt.Errorf("could not note the pull of %s, whose image keeps the registry's name if the shim is killed now: %w", pull.Original, err))
 	}
 	n.tasks.start(ctx, func(ctx context.Context) { _, _ = n.sandbox.names(ctx, n) }) // while the runtime pulls
 	return p, nil
 }
 
-// list notes which names of the repository stay.
+// saveState saves what the journal has to hold of a repository now.
+func (n *Namer) saveState(repository string, state *repositoryPulls) error {
+	return n.journal.set(repository, func() journaledRepository { return n.gate.journaled(state) })
+}
+
+// list notes which names of the repository stay, unless that is known already.
 func (p *pullNaming) list(ctx context.Context) error {
+	if p.gate.isListed(p.state) {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, viewTimeout)
 	defer cancel()
 	records, err := p.images.List(ctx, repositoryFilter(p.repository))
@@ -116,7 +124,7 @@ func (p *pullNaming) pulled(ctx context.Context, image string) NamingMode {
 // postpone leaves it to [Namer.repair] to name the image of the pull.
 func (p *pullNaming) postpone(succeeded bool) {
 	p.gate.postpone(p.state, p.pull, succeeded)
-	if err := p.journal.set(p.repository, p.gate.journaled(p.state)); err != nil {
+	if err := p.saveState(p.repository, p.state); err != nil {
 		p.warn(fmt.Errorf("could not note that %s lacks its name: %w", p.pull.Original, err))
 	}
 }
@@ -192,7 +200,7 @@ func (p *pullNaming) name(ctx context.Context, image string) (added []string, er
 	if len(bindings) == 0 {
 		return nil, errRemoved
 	}
-	if err := p.put(ctx, pulled.Id, bindings); err != nil {
+	if err := p.put(ctx, pulled, bindings); err != nil {
 		return nil, err
 	}
 	if err := p.forgetMoved(bindings); err != nil {
@@ -424,11 +432,18 @@ func (n *Namer) finish(ctx context.Context, repository string, state *repository
 			return fmt.Errorf("could not delete the names that pulls from %s have left: %w", repository, err)
 		}
 	}
-	if err := n.journal.drop(repository); err != nil {
-		n.warn(fmt.Errorf("could not note the end of the pulls from %s: %w", repository, err))
-	}
+	n.journal.drop(repository)
 	n.gate.release(repository)
+	n.tasks.run(ctx, func(context.Context) { n.flushJournal() }) // the client need not wait
 	return nil
+}
+
+// flushJournal has the journal forget the pulls whose images have their names. Until then
+// they would be named once more after a crash.
+func (n *Namer) flushJournal() {
+	if err := n.journal.flush(); err != nil {
+		n.warn(fmt.Errorf("could not note the end of pulls: %w", err))
+	}
 }
 
 // remember has the ledger restore the names of an image that the runtime has under a
@@ -484,7 +499,7 @@ func (n *Namer) settle(ctx context.Context, repository string, state *repository
 			return err
 		}
 	}
-	records, err := n.images.List(ctx, repositoryFilter(repository))
+	records, err := n.recordsOf(ctx, repository, state)
 	if err != nil {
 		return err
 	}
@@ -519,6 +534,39 @@ func (n *Namer) addHidden(ctx context.Context, image, from string, state *reposi
 		}
 	}
 	return nil
+}
+
+// recordsOf returns the records that the end of the pulls from a repository depends on: those
+// that the pulls have added, and those that their images have beside them in the repository.
+// To list the repository, containerd would read the records of all images.
+func (n *Namer) recordsOf(ctx context.Context, in string, state *repositoryPulls) (records []*containerd.Record, err error) {
+	names := maps.Clone(state.added)
+	for name := range state.added {
+		if kept := state.kept[name]; kept.GetTarget() != nil {
+			names[in+"@"+kept.GetTarget().GetDigest()] = struct{}{}
+		}
+	}
+	for image := range state.images {
+		shown, err := n.runtime.status(ctx, image)
+		if err != nil {
+			return nil, err
+		}
+		for _, tag := range shown.GetRepoTags() {
+			if repository(tag) == in {
+				names[tag] = struct{}{}
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		record, err := n.images.Get(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if record != nil {
+			records = append(records, record)
+		}
+	}
+	return records, nil
 }
 
 // restoreRecords deletes the names that pulls have added, and gives the names that
@@ -655,6 +703,7 @@ func (n *Namer) enterOwn(ctx context.Context, name reference.Named) (end func(pu
 		if pulled && !n.gate.isAlone(state) {
 			n.keepOwn(ctx, state, name.String())
 		}
+		n.flushJournal() // an earlier pull of the name for another one is not repaired any more
 		n.leave(ctx, in)
 	}, nil
 }
@@ -672,7 +721,7 @@ func (n *Namer) keepOwn(ctx context.Context, state *repositoryPulls, name string
 	if !n.gate.isListed(state) {
 		return // no pull for another name has begun
 	}
-	if err := n.journal.set(repository(name), n.gate.journaled(state)); err != nil {
+	if err := n.saveState(repository(name), state); err != nil {
 		n.warn(fmt.Errorf("could not note that %s was asked for, which is forgotten if the shim is killed now: %w", name, err))
 	}
 }

@@ -16,12 +16,12 @@ type tasks struct {
 }
 
 // start runs work in a goroutine of its own, with the values of ctx and until wait is
-// called. After that it does nothing.
-func (t *tasks) start(ctx context.Context, work func(context.Context)) {
+// called. After that it does nothing, and reports false.
+func (t *tasks) start(ctx context.Context, work func(context.Context)) bool {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
 	if t.ended {
-		return
+		return false
 	}
 	if t.context == nil {
 		t.context, t.cancel = context.WithCancel(context.Background())
@@ -33,6 +33,15 @@ func (t *tasks) start(ctx context.Context, work func(context.Context)) {
 		defer stop()
 		work(ctx)
 	})
+	return true
+}
+
+// run is start for work that has to be done in any case: after wait it is done before run
+// returns.
+func (t *tasks) run(ctx context.Context, work func(context.Context)) {
+	if !t.start(ctx, work) {
+		work(ctx)
+	}
 }
 
 // wait ends the goroutines and returns when they have ended.
