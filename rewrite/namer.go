@@ -2,16 +2,12 @@ package rewrite
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/rewrite/containerd"
 )
@@ -179,109 +175,4 @@ const namingTimeout = 20 * time.Second
 // detached is the context of work that has to be ended once a pull has succeeded.
 func detached(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), namingTimeout)
-}
-
-// errRemoved says that an image has been removed while it was being named.
-var errRemoved = errors.New("the image was removed meanwhile")
-
-// binding is a name that an image is to get, and a record of the image that has the
-// target and the labels for it.
-type binding struct {
-	name string
-	from *containerd.Record
-}
-
-// put gives an image names. If the image has been removed meanwhile, the names are
-// deleted again and the error is errRemoved.
-func (n *Namer) put(ctx context.Context, image *runtime.Image, bindings []binding) error {
-	for _, b := range bindings {
-		if err := n.putOne(ctx, image, b); err != nil {
-			return fmt.Errorf("give the image the name %s: %w", b.name, err)
-		}
-	}
-	present, err := n.isWhole(ctx, image.GetId(), bindings)
-	if err != nil || present {
-		return err
-	}
-	for _, b := range bindings {
-		err = errors.Join(err, n.images.Delete(ctx, &containerd.Record{Name: b.name, Target: b.from.GetTarget()}))
-	}
-	return errors.Join(errRemoved, err)
-}
-
-// putOne gives an image a name. A name that it has already is left alone if CRI shows it: an
-// update would have containerd write and announce a change for each repeated pull.
-func (n *Namer) putOne(ctx context.Context, image *runtime.Image, b binding) error {
-	labels, err := n.labelsFor(ctx, b.name, b.from)
-	if err != nil {
-		return err
-	}
-	record := &containerd.Record{Name: b.name, Target: b.from.GetTarget(), Labels: labels}
-	if hasName(image, b.name) {
-		current, err := n.images.Get(ctx, b.name)
-		if err != nil || current != nil && sameTarget(current, record) && maps.Equal(current.GetLabels(), labels) {
-			return err
-		}
-	}
-	return n.images.Put(ctx, record)
-}
-
-// isWhole reports whether an image is there with all that names need: containerd
-// accepts names whose content has been removed, and CRI then does not see them.
-func (n *Namer) isWhole(ctx context.Context, image string, bindings []binding) (bool, error) {
-	checked := make(map[string]bool)
-	for _, b := range bindings {
-		digest := b.from.GetTarget().GetDigest()
-		if checked[digest] {
-			continue
-		}
-		checked[digest] = true
-		if present, err := n.images.HasContent(ctx, b.from); err != nil || !present {
-			return false, err
-		}
-	}
-	// RemoveImage deletes this name too. The names above may have kept the content.
-	id, err := n.images.Get(ctx, image)
-	return id != nil, err
-}
-
-// labelsFor returns the labels of a record that is made from another. Only what
-// containerd pins under its own name is pinned: the image that sandboxes run.
-func (n *Namer) labelsFor(ctx context.Context, name string, from *containerd.Record) (map[string]string, error) {
-	labels := make(map[string]string, len(from.GetLabels())+1)
-	for key, value := range from.GetLabels() {
-		if key != pinnedLabel {
-			labels[key] = value
-		}
-	}
-	sandbox, err := n.sandbox.names(ctx, n)
-	if err == nil && slices.Contains(sandbox, name) {
-		labels[pinnedLabel] = "pinned"
-	}
-	return labels, err
-}
-
-// viewTimeout bounds the wait for CRI to show what was changed. CRI takes events in
-// order, and each may be delayed by those of other clients.
-const viewTimeout = 5 * time.Second
-
-// awaitView waits until CRI shows an image as wanted. It reports false if it did not
-// in time.
-func (n *Namer) awaitView(ctx context.Context, reference string, wanted func(id string, names []string) bool) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, viewTimeout)
-	defer cancel()
-	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-		image, err := n.runtime.status(ctx, reference)
-		switch {
-		case err == nil && wanted(image.GetId(), slices.Concat(image.GetRepoTags(), image.GetRepoDigests())):
-			return true, nil
-		case err != nil && ctx.Err() == nil:
-			return false, err
-		}
-		select {
-		case <-ctx.Done():
-			return false, nil
-		case <-time.After(pause):
-		}
-	}
 }

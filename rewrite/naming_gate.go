@@ -2,15 +2,10 @@ package rewrite
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
-
-	"image-cri-shim/rewrite/containerd"
 )
 
 // gate keeps changes of names in the runtime apart from the calls that they would
@@ -31,33 +26,6 @@ type gate struct {
 	users        map[string]int      // calls that use an image, by its ID
 	excluded     map[string]struct{} // images whose names are being changed, by ID
 	waiting      map[string]int      // changes that wait for an image's users to end, by ID
-}
-
-// repositoryPulls is the state of one repository of a registry while pulls from it
-// are under way, and until the names that they have left are deleted. The gate's
-// mutex guards it.
-type repositoryPulls struct {
-	pulls    int  // under way
-	deleting bool // names are; new pulls wait
-	listed   bool // the records that were there before are in kept
-	// kept are the records that stay, by name: they were there before, or were asked
-	// for by their own names.
-	kept   map[string]*containerd.Record
-	added  map[string]struct{} // records that pulls for other names have made
-	images map[string]struct{} // IDs of the images that these belong to
-	named  []journaledPull     // the pulls for other names, each once
-	// unfinished are those of named that have ended and whose images may lack their
-	// names. They are true if the runtime has reported success.
-	unfinished map[journaledPull]bool
-}
-
-func newRepositoryPulls() *repositoryPulls {
-	return &repositoryPulls{
-		kept:       make(map[string]*containerd.Record),
-		added:      make(map[string]struct{}),
-		images:     make(map[string]struct{}),
-		unfinished: make(map[journaledPull]bool),
-	}
 }
 
 func newGate() *gate {
@@ -98,158 +66,6 @@ func (g *gate) await(ctx context.Context, ready func() bool) error {
 func (g *gate) wake() {
 	close(g.changed)
 	g.changed = make(chan struct{})
-}
-
-// enter begins a pull from a repository. It waits while names of the repository are
-// being deleted. Every successful enter needs a leave.
-func (g *gate) enter(ctx context.Context, repository string) (*repositoryPulls, error) {
-	err := g.await(ctx, func() bool {
-		state := g.repositories[repository]
-		return state == nil || !state.deleting
-	})
-	if err != nil {
-		return nil, err
-	}
-	defer g.mutex.Unlock()
-	state := g.repositories[repository]
-	if state == nil {
-		state = newRepositoryPulls()
-		g.repositories[repository] = state
-	}
-	state.pulls++
-	return state, nil
-}
-
-// leave ends a pull from a repository. It reports whether it was the last one: the
-// caller then deletes the names that the pulls have added, and calls release.
-func (g *gate) leave(repository string) (state *repositoryPulls, last bool) {
-	g.mutex.Lock()
-	defer g.mutex.Unlock()
-	state = g.repositories[repository]
-	state.pulls--
-	state.deleting = state.pulls == 0
-	return state, state.deleting
-}
-
-// reopen takes back the end of the last pull from a repository, whose names could not be
-// deleted. It needs another leave.
-func (g *gate) reopen(repository string) {
-	g.mutex.Lock()
-	defer g.mutex.Unlock()
-	state := g.repositories[repository]
-	state.pulls, state.deleting = 1, false
-	g.wake()
-}
-
-// announce notes a pull for another name.
-func (g *gate) announce(state *repositoryPulls, pull journaledPull) {
-	g.mutex.Lock()
-	defer g.mutex.Unlock()
-	if !slices.Contains(state.named, pull) {
-		state.named = append(state.named, pull)
-	}
-}
-
-// postpone notes that a pull has ended whose image may lack its names. succeeded says that
-// the runtime has reported success.
-func (g *gate) postpone(state *repositoryPulls, pull journaledPull, succeeded bool) {
-	g.mutex.Lock()
-	defer g.mutex.Unlock()
-	state.unfinished[pull] = state.unfinished[pull] || succeeded
-}
-
-// finish notes that the image of a pull has its names. Older pulls of the asked name are
-// then finished too.
-func (g *gate) finish(state *repositoryPulls, pull journaledPull) {
-	g.mutex.Lock()
-	defer g.mutex.Unlock()
-	maps.DeleteFunc(state.unfinished, func(other journaledPull, _ bool) bool { return other.Original == pull.Original })
-}
-
-// unfinished returns the pulls whose images may lack their names, in the order that they
-// began in.
-func (g *gate) unfinished(state *repositoryPulls) []journaledPull {
-	g.mutex.Lock()
-	defer g.mutex.Unlock()
-	return slices.DeleteFunc(slices.Clone(state.named), func(pull journaledPull) bool {
-		_, unfinished := state.unfinished[pull]
-		return !unfinished
-	})
-}
-
-// succeeded reports whether the runtime has reported the success of an unfinished pull.
-func (g *gate) succeeded(state *repositoryPulls, pull journaledPull) bool {
-	g.mutex.Lock()
-	defer g.mutex.Unlock()
-	return state.unfinished[pull]
-}
-
-// isAlone reports whether a pull is the only one that can have read or made records since it
-// began.
-func (g *gate) isAlone(state *repositoryPulls) bool {
-	g.mutex.Lock()
-	defer g.mutex.Unlock()
-	return state.pulls == 1 && !state.listed
-}
-
-// isListed reports whether the records that stay are known.
-func (g *gate) isListed(state *repositoryPulls) bool {
-	g.mutex.Lock()
-	defer g.mutex.Unlock()
-	return state.listed
-}
-
-// isKept reports whether a record is one that stays, with the target that it had.
-func (g *gate) isKept(state *repositoryPulls, record *containerd.Record) bool {
-	g.mutex.Lock()
-	defer g.mutex.Unlock()
-	kept := state.kept[record.GetName()]
-	return kept != nil && sameTarget(kept, record)
-}
-
-// wasOn reports whether a record that stays belongs to an image.
-func (g *gate) wasOn(state *repositoryPulls, name string, image *runtime.Image) bool {
-	g.mutex.Lock()
-	defer g.mutex.Unlock()
-	kept := state.kept[name]
-	return kept != nil && hasName(image, repository(name)+"@"+kept.GetTarget().GetDigest())
-}
-
-// restore has the last pull move a name back that stays and that a pull may have moved.
-func (g *gate) restore(state *repositoryPulls, name string) {
-	g.mutex.Lock()
-	defer g.mutex.Unlock()
-	if state.kept[name] != nil {
-		state.added[name] = struct{}{}
-	}
-}
-
-// claim begins the deletion of names in repositories that no pull is under way from.
-// It reports false if there is one. A successful claim needs a release.
-func (g *gate) claim(repositories ...string) bool {
-	g.mutex.Lock()
-	defer g.mutex.Unlock()
-	for _, repository := range repositories {
-		if g.repositories[repository] != nil {
-			return false
-		}
-	}
-	for _, repository := range repositories {
-		state := newRepositoryPulls()
-		state.deleting = true
-		g.repositories[repository] = state
-	}
-	return true
-}
-
-// release ends the deletion of names in repositories.
-func (g *gate) release(repositories ...string) {
-	g.mutex.Lock()
-	defer g.mutex.Unlock()
-	for _, repository := range repositories {
-		delete(g.repositories, repository)
-	}
-	g.wake()
 }
 
 // use begins a call that uses images. It waits while their names are being changed,
@@ -336,42 +152,5 @@ func hexIDs(images []string) []string {
 func subtract(counts map[string]int, key string) {
 	if counts[key]--; counts[key] <= 0 {
 		delete(counts, key)
-	}
-}
-
-// keep notes that records stay, whatever other pulls have made of them.
-func (g *gate) keep(state *repositoryPulls, records ...*containerd.Record) {
-	g.mutex.Lock()
-	defer g.mutex.Unlock()
-	for _, record := range records {
-		state.kept[record.GetName()] = record
-		delete(state.added, record.GetName())
-	}
-}
-
-// list sets the records that stay, unless they are known already.
-func (g *gate) list(state *repositoryPulls, kept map[string]*containerd.Record) {
-	g.mutex.Lock()
-	defer g.mutex.Unlock()
-	if state.listed {
-		return
-	}
-	state.listed = true
-	for name, record := range kept {
-		if state.kept[name] == nil {
-			state.kept[name] = record
-		}
-	}
-}
-
-// add notes the records that a pull for another name has made, and their image.
-func (g *gate) add(state *repositoryPulls, image string, names ...string) {
-	g.mutex.Lock()
-	defer g.mutex.Unlock()
-	for _, name := range names {
-		state.added[name] = struct{}{}
-	}
-	if image != "" {
-		state.images[image] = struct{}{}
 	}
 }

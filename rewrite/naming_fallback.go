@@ -1,0 +1,61 @@
+package rewrite
+
+import (
+	"context"
+	"fmt"
+)
+
+// forgetMoved drops names from the ledger that an image has just got in the runtime. The
+// ledger may have another image for them: that of an older pull whose registry's names
+// are still there.
+func (p *pullNaming) forgetMoved(bindings []binding) error {
+	if p.ledger.empty() {
+		return nil
+	}
+	var moved change
+	for _, b := range bindings {
+		if known, ok := p.ledger.lookup(b.name); ok {
+			moved.add(unnameMoved(known))
+		}
+	}
+	if err := p.ledger.apply(moved); err != nil {
+		return fmt.Errorf("drop %s from the ledger: %w", bindings[0].name, err)
+	}
+	return nil
+}
+
+// remember has the ledger restore the names of an image that the runtime has under a
+// registry's name.
+func (p *pullNaming) remember(ctx context.Context, id string) error {
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
+	if err := p.record(ctx, id); err != nil {
+		return fmt.Errorf("could not note that %s was pulled as %s: %w", p.pull.Original, p.pull.Reference, err)
+	}
+	p.again()
+	return nil
+}
+
+// record makes the change to the ledger that a pull makes without a namer.
+func (p *pullNaming) record(ctx context.Context, id string) error {
+	image, err := p.runtime.status(ctx, id)
+	if err != nil || image == nil {
+		return err
+	}
+	noted := change{Name: namesFrom(p.pull.Original, Candidate{Registry: p.pull.Registry, Reference: p.pull.Reference}, image, false)}
+	for _, name := range append(digestsOf(image, p.repository), p.pull.Reference) {
+		if p.gate.wasOn(p.state, name, image) {
+			noted.Ask = append(noted.Ask, pair{Reference: name, Image: image.Id})
+		}
+	}
+	// The image that the runtime itself has under the name has lost it.
+	old, err := p.runtime.status(ctx, p.pull.Original)
+	if err != nil {
+		return err
+	}
+	if old != nil && old.Id != image.Id {
+		noted.Hide = append(noted.Hide, pair{Reference: p.pull.Original, Image: old.Id})
+	}
+	p.gate.restore(p.state, p.pull.Reference)
+	return p.ledger.apply(noted)
+}

@@ -1,0 +1,226 @@
+package rewrite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/containerd"
+)
+
+// name gives an image the names that a pull by the asked name would have given it, and
+// returns once the runtime shows them. It returns the registry's names that they stand
+// for.
+func (p *pullNaming) name(ctx context.Context, image string) (added []string, err error) {
+	done, err := p.gate.exclude(ctx, image)
+	if err != nil {
+		return nil, fmt.Errorf("wait for the calls that use the image: %w", err)
+	}
+	defer done()
+	pulled, err := p.runtime.status(ctx, image)
+	if err != nil {
+		return nil, err
+	}
+	if pulled == nil {
+		return nil, errRemoved
+	}
+	bindings, added, err := p.bindings(ctx, pulled)
+	if err != nil {
+		return nil, err
+	}
+	if len(bindings) == 0 {
+		return nil, errRemoved
+	}
+	if err := p.put(ctx, pulled, bindings); err != nil {
+		return nil, err
+	}
+	if err := p.forgetMoved(bindings); err != nil {
+		p.warn(err)
+	}
+	wanted := bindings[0]
+	seen, err := p.awaitView(ctx, pulled.Id, func(_ string, names []string) bool {
+		missing := slices.DeleteFunc(slices.Clone(bindings), func(b binding) bool { return slices.Contains(names, b.name) })
+		if len(missing) != 1 || missing[0] != wanted {
+			return len(missing) == 0
+		}
+		// A newer pull may have moved the asked name on.
+		current, err := p.images.Get(ctx, wanted.name)
+		return err == nil && !sameTarget(current, wanted.from)
+	})
+	if err == nil && !seen {
+		err = fmt.Errorf("the runtime does not show %s after %v", wanted.name, viewTimeout)
+	}
+	return added, err
+}
+
+// bindings returns the names that the image gets, the asked one first, and the
+// registry's names that they replace.
+func (p *pullNaming) bindings(ctx context.Context, image *runtime.Image) (bindings []binding, added []string, err error) {
+	tag, err := p.images.Get(ctx, p.pull.Reference)
+	if err != nil {
+		return nil, nil, err
+	}
+	original := repository(p.pull.Original)
+	byDigest := make(map[string]*containerd.Record)
+	brought, err := p.broughtDigests(ctx, image, tag)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, record := range brought {
+		digest := record.GetTarget().GetDigest()
+		byDigest[digest] = record
+		bindings = append(bindings, binding{original + "@" + digest, record})
+		added = append(added, record.GetName())
+	}
+	if strings.Contains(p.pull.Original, "@") {
+		return bindings, added, nil
+	}
+	// A newer pull may have moved the registry's tag on: the asked one then gets the
+	// image that this pull has brought.
+	from := byDigest[tag.GetTarget().GetDigest()]
+	switch {
+	case from != nil:
+	case tag != nil && hasName(image, p.pull.Reference):
+		from = tag // the image was loaded, or its pull was cut off before the digest
+	case len(byDigest) == 0:
+		return nil, nil, nil
+	default:
+		from = slices.MaxFunc(slices.Collect(maps.Values(byDigest)), func(a, b *containerd.Record) int {
+			return a.GetUpdatedAt().AsTime().Compare(b.GetUpdatedAt().AsTime())
+		})
+	}
+	return append([]binding{{p.pull.Original, from}}, bindings...), append(added, p.pull.Reference), nil
+}
+
+// broughtDigests returns the records with a digest that an image has got by pulls for other
+// names: the one that the registry's tag has too, and those that were not there before.
+func (p *pullNaming) broughtDigests(ctx context.Context, image *runtime.Image, tag *containerd.Record) (brought []*containerd.Record, err error) {
+	var others []*containerd.Record
+	for _, name := range digestsOf(image, p.repository) {
+		record, err := p.images.Get(ctx, name)
+		switch {
+		case err != nil:
+			return nil, err
+		case record == nil:
+		case tag != nil && sameTarget(record, tag), p.state != nil && !p.gate.isKept(p.state, record):
+			brought = append(brought, record)
+		default:
+			others = append(others, record)
+		}
+	}
+	if len(brought) == 0 {
+		return others, nil // the tag has moved on to another image
+	}
+	return brought, nil
+}
+
+// errRemoved says that an image has been removed while it was being named.
+var errRemoved = errors.New("the image was removed meanwhile")
+
+// binding is a name that an image is to get, and a record of the image that has the
+// target and the labels for it.
+type binding struct {
+	name string
+	from *containerd.Record
+}
+
+// put gives an image names. If the image has been removed meanwhile, the names are
+// deleted again and the error is errRemoved.
+func (n *Namer) put(ctx context.Context, image *runtime.Image, bindings []binding) error {
+	for _, b := range bindings {
+		if err := n.putOne(ctx, image, b); err != nil {
+			return fmt.Errorf("give the image the name %s: %w", b.name, err)
+		}
+	}
+	present, err := n.isWhole(ctx, image.GetId(), bindings)
+	if err != nil || present {
+		return err
+	}
+	for _, b := range bindings {
+		err = errors.Join(err, n.images.Delete(ctx, &containerd.Record{Name: b.name, Target: b.from.GetTarget()}))
+	}
+	return errors.Join(errRemoved, err)
+}
+
+// isWhole reports whether an image is there with all that names need: containerd
+// accepts names whose content has been removed, and CRI then does not see them.
+func (n *Namer) isWhole(ctx context.Context, image string, bindings []binding) (bool, error) {
+	checked := make(map[string]bool)
+	for _, b := range bindings {
+		digest := b.from.GetTarget().GetDigest()
+		if checked[digest] {
+			continue
+		}
+		checked[digest] = true
+		if present, err := n.images.HasContent(ctx, b.from); err != nil || !present {
+			return false, err
+		}
+	}
+	// RemoveImage deletes this name too. The names above may have kept the content.
+	id, err := n.images.Get(ctx, image)
+	return id != nil, err
+}
+
+// labelsFor returns the labels of a record that is made from another. Only what
+// containerd pins under its own name is pinned: the image that sandboxes run.
+func (n *Namer) labelsFor(ctx context.Context, name string, from *containerd.Record) (map[string]string, error) {
+	labels := make(map[string]string, len(from.GetLabels())+1)
+	for key, value := range from.GetLabels() {
+		if key != pinnedLabel {
+			labels[key] = value
+		}
+	}
+	sandbox, err := n.sandbox.names(ctx, n)
+	if err == nil && slices.Contains(sandbox, name) {
+		labels[pinnedLabel] = "pinned"
+	}
+	return labels, err
+}
+
+// viewTimeout bounds the wait for CRI to show what was changed. CRI takes events in
+// order, and each may be delayed by those of other clients.
+const viewTimeout = 5 * time.Second
+
+// awaitView waits until CRI shows an image as wanted. It reports false if it did not
+// in time.
+func (n *Namer) awaitView(ctx context.Context, reference string, wanted func(id string, names []string) bool) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, viewTimeout)
+	defer cancel()
+	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		image, err := n.runtime.status(ctx, reference)
+		switch {
+		case err == nil && wanted(image.GetId(), slices.Concat(image.GetRepoTags(), image.GetRepoDigests())):
+			return true, nil
+		case err != nil && ctx.Err() == nil:
+			return false, err
+		}
+		select {
+		case <-ctx.Done():
+			return false, nil
+		case <-time.After(pause):
+		}
+	}
+}
+
+// putOne gives an image a name. A name that it has already is left alone if CRI shows it: an
+// update would have containerd write and announce a change for each repeated pull.
+func (n *Namer) putOne(ctx context.Context, image *runtime.Image, b binding) error {
+	labels, err := n.labelsFor(ctx, b.name, b.from)
+	if err != nil {
+		return err
+	}
+	record := &containerd.Record{Name: b.name, Target: b.from.GetTarget(), Labels: labels}
+	if hasName(image, b.name) {
+		current, err := n.images.Get(ctx, b.name)
+		if err != nil || current != nil && sameTarget(current, record) && maps.Equal(current.GetLabels(), labels) {
+			return err
+		}
+	}
+	return n.images.Put(ctx, record)
+}

@@ -1,0 +1,134 @@
+package rewrite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// postpone leaves it to [Namer.repair] to name the image of the pull.
+func (p *pullNaming) postpone(succeeded bool) {
+	p.gate.postpone(p.state, p.pull, succeeded)
+	if err := p.saveState(p.repository, p.state); err != nil {
+		p.warn(fmt.Errorf("could not note that %s lacks its name: %w", p.pull.Original, err))
+	}
+}
+
+// addLeftovers notes the names of a removed image that the runtime still has: containerd
+// stores the names of a pull one after the other, while RemoveImage deletes those that it
+// has seen.
+func (p *pullNaming) addLeftovers(ctx context.Context, image string) error {
+	records, err := p.images.List(ctx, repositoryFilter(p.repository))
+	if err != nil {
+		return err
+	}
+	for _, record := range records {
+		if p.gate.isKept(p.state, record) {
+			continue
+		}
+		shown, err := p.runtime.status(ctx, record.GetName())
+		if err != nil {
+			return err
+		}
+		if shown == nil || shown.Id == image {
+			p.gate.add(p.state, shown.GetId(), record.GetName())
+		}
+	}
+	return nil
+}
+
+// cancelGrace is how long a runtime may go on with a pull after it was cancelled.
+const cancelGrace = 3 * time.Second
+
+// fail ends a pull that has failed with err. The runtime may have stored the image all
+// the same: a pull that its client gives up at its very end.
+func (p *pullNaming) fail(ctx context.Context, err error) {
+	grace := time.Duration(0)
+	if isOutOfTime(err) {
+		grace = cancelGrace
+	}
+	p.tasks.start(ctx, func(ctx context.Context) {
+		defer p.end(ctx)
+		if err := p.nameLate(ctx, grace); err != nil {
+			p.warn(fmt.Errorf("could not name what a failed pull of %s has left: %w", p.pull.Original, err))
+			p.postpone(false)
+		}
+	})
+}
+
+// nameLate names what a pull that was cut off has left. The runtime may go on with the
+// pull for a while, so that the image is there in part until it has ended. containerd
+// stores the digest of a tag last.
+func (p *pullNaming) nameLate(ctx context.Context, grace time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, namingTimeout)
+	defer cancel()
+	for begun := time.Now(); ; {
+		image, err := p.nameStored(ctx)
+		removed := errors.Is(err, errRemoved)
+		if err != nil && !removed {
+			return err
+		}
+		if image != nil && !removed && len(digestsOf(image, p.repository)) > 0 && !strings.Contains(p.pull.Original, "@") {
+			return nil
+		}
+		if time.Since(begun) >= grace {
+			if removed {
+				return p.addLeftovers(ctx, image.GetId())
+			}
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(cancelGrace / 30):
+		}
+	}
+}
+
+// addNamed notes the registry's digests whose images have the asked repository's digests:
+// a shim may have been killed between two deletions.
+func (p *pullNaming) addNamed(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, namingTimeout)
+	defer cancel()
+	records, err := p.images.List(ctx, repositoryFilter(p.repository))
+	if err != nil {
+		return err
+	}
+	for _, record := range records {
+		_, digest, digested := strings.Cut(record.GetName(), "@")
+		if !digested || p.gate.isKept(p.state, record) {
+			continue
+		}
+		named, err := p.images.Get(ctx, repository(p.pull.Original)+"@"+digest)
+		if err != nil {
+			return err
+		}
+		if named == nil {
+			continue
+		}
+		image, err := p.runtime.status(ctx, named.GetName())
+		if err != nil {
+			return err
+		}
+		p.gate.add(p.state, image.GetId(), record.GetName())
+	}
+	return nil
+}
+
+// nameStored names the image under the pull's reference if a pull for another name has
+// put it there, and returns it; nil if there is none.
+func (p *pullNaming) nameStored(ctx context.Context) (*runtime.Image, error) {
+	record, err := p.images.Get(ctx, p.pull.Reference)
+	if err != nil || record == nil || p.gate.isKept(p.state, record) && !p.gate.succeeded(p.state, p.pull) {
+		return nil, err
+	}
+	image, err := p.runtime.status(ctx, p.pull.Reference)
+	if err != nil || image == nil {
+		return nil, err
+	}
+	return image, p.nameAdded(ctx, image.Id)
+}

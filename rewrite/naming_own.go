@@ -1,0 +1,63 @@
+package rewrite
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/distribution/reference"
+	"google.golang.org/grpc/status"
+
+	"image-cri-shim/rewrite/containerd"
+)
+
+// enterOwn begins a pull by an image's own name. It returns nil, and has no effect,
+// where the runtime keeps no names.
+func (n *Namer) enterOwn(ctx context.Context, name reference.Named) (end func(pulled bool), err error) {
+	if n == nil || n.Naming().Mode == NamesInLedger && n.idle() {
+		return func(bool) {}, nil
+	}
+	in := repository(name.String())
+	state, err := n.gate.enter(ctx, in)
+	if err != nil {
+		return nil, status.FromContextError(err).Err()
+	}
+	return func(pulled bool) {
+		ctx := context.WithoutCancel(ctx)
+		if pulled && !n.gate.isAlone(state) {
+			n.keepOwn(ctx, state, name.String())
+		}
+		n.flushJournal() // an earlier pull of the name for another one is not repaired any more
+		n.leave(ctx, in)
+	}, nil
+}
+
+// keepOwn notes that the records of a name stay.
+func (n *Namer) keepOwn(ctx context.Context, state *repositoryPulls, name string) {
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
+	records, err := n.ownRecords(ctx, name)
+	if err != nil {
+		n.warn(fmt.Errorf("could not look at %s after its pull: %w", name, err))
+		records = []*containerd.Record{{Name: name}} // stays, whatever it is
+	}
+	n.gate.keep(state, records...)
+	if !n.gate.isListed(state) {
+		return // no pull for another name has begun
+	}
+	if err := n.saveState(repository(name), state); err != nil {
+		n.warn(fmt.Errorf("could not note that %s was asked for, which is forgotten if the shim is killed now: %w", name, err))
+	}
+}
+
+// ownRecords returns the records of a name and of its digest.
+func (n *Namer) ownRecords(ctx context.Context, name string) (records []*containerd.Record, err error) {
+	record, err := n.images.Get(ctx, name)
+	if err != nil || record == nil {
+		return nil, err
+	}
+	digest, err := n.images.Get(ctx, repository(name)+"@"+record.GetTarget().GetDigest())
+	if err != nil || digest == nil {
+		return []*containerd.Record{record}, err
+	}
+	return []*containerd.Record{record, digest}, nil
+}
