@@ -52,10 +52,13 @@ func (n *node) wantFiles(t *testing.T, written string) {
 			t.Errorf("%s: %v, %v, want %v", path, info, err, want)
 		}
 	}
-	entries, err := os.ReadDir(state)
-	if err != nil || len(entries) != 2 {
-		t.Errorf("the state directory holds %v (%v)", entries, err)
-	}
+	eventually(t, func() string { // the journal is written anew after the pull's answer
+		entries, err := os.ReadDir(state)
+		if err != nil || len(entries) != 2 {
+			return fmt.Sprintf("the state directory holds %v (%v)", entries, err)
+		}
+		return ""
+	})
 }
 
 // TestAnotherUserAtTheSockets has another user of the machine connect to the sockets of
