@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -69,6 +70,7 @@ func (m *imageModel) create(image, userSpecified string) {
 	m.created++
 	container := modelContainer{name: fmt.Sprintf("container-%d", m.created)}
 	m.note("create %s of %s, user specified %q", container.name, image, userSpecified)
+	lost := make(map[*world]bool)
 	created := m.ask("CreateContainer "+image, func(ctx context.Context, w *world) (string, error) {
 		id, err := w.create(ctx, container.name, image, userSpecified)
 		if w == m.through {
@@ -76,11 +78,30 @@ func (m *imageModel) create(image, userSpecified string) {
 		} else {
 			container.plain = id
 		}
+		if lost[w] = hasLostContent(err); lost[w] {
+			return "", nil
+		}
 		return "", err
 	})
-	if created {
+	switch {
+	case lost[m.through] && !lost[m.plain]:
+		m.t.Errorf("the image %s has lost its content, only with the shim", image)
+	case created && lost[m.plain] && !lost[m.through]:
+		_, err := m.through.containers().RemoveContainer(testContext(m.t), &runtimeapi.RemoveContainerRequest{ContainerId: container.through})
+		if err != nil {
+			m.t.Error(err)
+		}
+	case created && !lost[m.plain]:
 		m.containers = append(m.containers, container)
 	}
+}
+
+// hasLostContent reports whether containerd could not make a container because it has
+// removed a part of the image. It happens without the shim too, when other clients remove
+// names of images that share content.
+func hasLostContent(err error) bool {
+	text := status.Convert(err).Message()
+	return strings.Contains(text, "error unpacking image: blob ") && strings.Contains(text, "not found")
 }
 
 func (m *imageModel) removeContainer() {

@@ -175,10 +175,24 @@ func (m *memoryContainerd) updateRecord(request *imagesapi.UpdateImageRequest) (
 	if m.records[record.GetName()] == nil {
 		return nil, status.Errorf(codes.NotFound, "image %q: not found", record.GetName())
 	}
-	if !slices.Equal(request.GetUpdateMask().GetPaths(), []string{"target", "labels"}) {
-		return nil, status.Errorf(codes.InvalidArgument, "field mask %v", request.GetUpdateMask())
+	updated := proto.CloneOf(m.records[record.GetName()])
+	for _, path := range request.GetUpdateMask().GetPaths() {
+		key, isLabel := strings.CutPrefix(path, "labels.")
+		switch {
+		case path == "target":
+			updated.Target = record.GetTarget()
+		case isLabel:
+			labels := maps.Clone(updated.GetLabels())
+			if labels == nil {
+				labels = make(map[string]string)
+			}
+			labels[key] = record.GetLabels()[key]
+			updated.Labels = labels
+		default:
+			return nil, status.Errorf(codes.InvalidArgument, "field mask %v", request.GetUpdateMask())
+		}
 	}
-	return &imagesapi.UpdateImageResponse{Image: m.store(record)}, nil
+	return &imagesapi.UpdateImageResponse{Image: m.store(updated)}, nil
 }
 
 func (m *memoryContainerd) deleteRecord(request *imagesapi.DeleteImageRequest) (*emptypb.Empty, error) {

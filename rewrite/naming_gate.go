@@ -26,10 +26,12 @@ type gate struct {
 	users        map[string]int      // calls that use an image, by its ID
 	excluded     map[string]struct{} // images whose names are being changed, by ID
 	waiting      map[string]int      // changes that wait for an image's users to end, by ID
+	gone         map[string]goneName // names that were just deleted
 }
 
 func newGate() *gate {
 	return &gate{
+		gone:         make(map[string]goneName),
 		changed:      make(chan struct{}),
 		repositories: make(map[string]*repositoryPulls),
 		users:        make(map[string]int),

@@ -98,8 +98,9 @@ func (p *pullNaming) bindings(ctx context.Context, image *runtime.Image) (bindin
 	return append([]binding{{p.pull.Original, from}}, bindings...), append(added, p.pull.Reference), nil
 }
 
-// broughtDigests returns the records with a digest that an image has got by pulls for other
-// names: the one that the registry's tag has too, and those that were not there before.
+// broughtDigests returns the records with a digest that an image has got by the pull: the
+// one that the registry's tag has too or, if the tag has moved on, those that were not there
+// before.
 func (p *pullNaming) broughtDigests(ctx context.Context, image *runtime.Image, tag *containerd.Record) (brought []*containerd.Record, err error) {
 	var others []*containerd.Record
 	for _, name := range digestsOf(image, p.repository) {
@@ -108,7 +109,9 @@ func (p *pullNaming) broughtDigests(ctx context.Context, image *runtime.Image, t
 		case err != nil:
 			return nil, err
 		case record == nil:
-		case tag != nil && sameTarget(record, tag), p.state != nil && !p.gate.isKept(p.state, record):
+		case tag != nil && sameTarget(record, tag):
+			return []*containerd.Record{record}, nil
+		case p.state != nil && !p.gate.isKept(p.state, record):
 			brought = append(brought, record)
 		default:
 			others = append(others, record)
@@ -137,6 +140,9 @@ func (n *Namer) put(ctx context.Context, image *runtime.Image, bindings []bindin
 		if err := n.putOne(ctx, image, b); err != nil {
 			return fmt.Errorf("give the image the name %s: %w", b.name, err)
 		}
+	}
+	for _, b := range bindings { // the name may be in a repository that a pull is under way from
+		n.gate.keepIn(repository(b.name), &containerd.Record{Name: b.name, Target: b.from.GetTarget(), Labels: b.from.GetLabels()})
 	}
 	present, err := n.isWhole(ctx, image.GetId(), bindings)
 	if err != nil || present {
@@ -208,6 +214,16 @@ func (n *Namer) awaitView(ctx context.Context, reference string, wanted func(id 
 	}
 }
 
+// hasLabels reports whether a record has labels, among others.
+func hasLabels(record *containerd.Record, labels map[string]string) bool {
+	for key, value := range labels {
+		if record.GetLabels()[key] != value {
+			return false
+		}
+	}
+	return true
+}
+
 // putOne gives an image a name. A name that it has already is left alone if CRI shows it: an
 // update would have containerd write and announce a change for each repeated pull.
 func (n *Namer) putOne(ctx context.Context, image *runtime.Image, b binding) error {
@@ -218,7 +234,7 @@ func (n *Namer) putOne(ctx context.Context, image *runtime.Image, b binding) err
 	record := &containerd.Record{Name: b.name, Target: b.from.GetTarget(), Labels: labels}
 	if hasName(image, b.name) {
 		current, err := n.images.Get(ctx, b.name)
-		if err != nil || current != nil && sameTarget(current, record) && maps.Equal(current.GetLabels(), labels) {
+		if err != nil || current != nil && sameTarget(current, record) && hasLabels(current, labels) {
 			return err
 		}
 	}

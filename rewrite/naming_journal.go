@@ -29,6 +29,9 @@ type journaledPull struct {
 	Original  string `json:"original"`  // the name that was asked for
 	Reference string `json:"reference"` // the registry's
 	Registry  string `json:"registry"`  // its address, for people
+	// Before is the digest that the asked name had when the pull began; empty if it was
+	// not there, and for a digest.
+	Before string `json:"before,omitempty"`
 	// Succeeded says that the runtime has reported success. It is set in the journal only.
 	Succeeded bool `json:"succeeded,omitempty"`
 }

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+
+	"image-cri-shim/rewrite/containerd"
 
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
@@ -130,5 +133,24 @@ func (p *pullNaming) nameStored(ctx context.Context) (*runtime.Image, error) {
 	if err != nil || image == nil {
 		return nil, err
 	}
+	moved, err := p.hasMoved(ctx, record)
+	if err != nil {
+		return nil, err
+	}
+	if moved {
+		names := slices.DeleteFunc(digestsOf(image, p.repository), func(name string) bool { return p.gate.stays(p.state, name) })
+		p.gate.add(p.state, image.Id, append(names, p.pull.Reference)...)
+		return image, nil
+	}
 	return image, p.nameAdded(ctx, image.Id)
+}
+
+// hasMoved reports whether the asked name has got another image since the pull began: from
+// another pull, or from another client.
+func (p *pullNaming) hasMoved(ctx context.Context, pulled *containerd.Record) (bool, error) {
+	if strings.Contains(p.pull.Original, "@") {
+		return false, nil
+	}
+	current, err := p.images.Get(ctx, p.pull.Original)
+	return current.GetTarget().GetDigest() != p.pull.Before && !sameTarget(current, pulled), err
 }

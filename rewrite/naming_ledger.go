@@ -125,7 +125,7 @@ func (n *Namer) deleteHidden(ctx context.Context, image *runtime.Image, hidden, 
 			delete(stays, name)
 		}
 	}
-	deleted, err := n.deleteAll(ctx, doomed, stays)
+	deleted, err := n.deleteAll(ctx, doomed, stays, func(name string) { n.forgoLedgered(image.GetId(), name) })
 	return append(gone, deleted...), err
 }
 

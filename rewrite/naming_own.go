@@ -17,6 +17,7 @@ func (n *Namer) enterOwn(ctx context.Context, name reference.Named) (end func(pu
 		return func(bool) {}, nil
 	}
 	in := repository(name.String())
+	n.gate.comeBack(in)
 	state, err := n.gate.enter(ctx, in)
 	if err != nil {
 		return nil, status.FromContextError(err).Err()

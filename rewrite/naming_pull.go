@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -32,7 +33,9 @@ func (n *Namer) begin(ctx context.Context, pull journaledPull) (*pullNaming, err
 	if p.state, err = n.gate.enter(ctx, p.repository); err != nil {
 		return nil, status.FromContextError(err).Err()
 	}
-	err = p.list(ctx)
+	if err = p.list(ctx); err == nil {
+		err = p.noteBefore(ctx)
+	}
 	n.note(err)
 	if err != nil {
 		n.leave(context.WithoutCancel(ctx), p.repository)
@@ -42,12 +45,24 @@ func (n *Namer) begin(ctx context.Context, pull journaledPull) (*pullNaming, err
 		n.again() // asks whether the runtime keeps names
 		return nil, nil
 	}
-	n.gate.announce(p.state, pull)
+	n.gate.announce(p.state, p.pull)
 	if err := n.saveState(p.repository, p.state); err != nil {
 		n.warn(fmt.Errorf("could not note the pull of %s, whose image keeps the registry's name if the shim is killed now: %w", pull.Original, err))
 	}
 	n.tasks.start(ctx, func(ctx context.Context) { _, _ = n.sandbox.names(ctx, n) }) // while the runtime pulls
 	return p, nil
+}
+
+// noteBefore notes which image the asked name means now.
+func (p *pullNaming) noteBefore(ctx context.Context) error {
+	if strings.Contains(p.pull.Original, "@") {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, viewTimeout)
+	defer cancel()
+	record, err := p.images.Get(ctx, p.pull.Original)
+	p.pull.Before = record.GetTarget().GetDigest()
+	return err
 }
 
 // saveState saves what the journal has to hold of a repository now.
@@ -130,7 +145,28 @@ func (p *pullNaming) nameAdded(ctx context.Context, image string) error {
 	}
 	p.image = image
 	p.gate.add(p.state, image, added...)
-	return nil
+	return p.giveBack(ctx, image)
+}
+
+// giveBack gives the registry's tag the image back that it had, if it is one that stays and
+// that the pull has moved.
+func (p *pullNaming) giveBack(ctx context.Context, image string) error {
+	kept := p.gate.keptRecord(p.state, p.pull.Reference)
+	if kept.GetTarget() == nil {
+		return nil
+	}
+	current, err := p.images.Get(ctx, p.pull.Reference)
+	if err != nil || current == nil || sameTarget(current, kept) {
+		return err
+	}
+	if present, err := p.images.HasContent(ctx, kept); err != nil || !present {
+		return err
+	}
+	if err := p.images.Put(ctx, kept); err != nil {
+		return fmt.Errorf("give %s back what it named: %w", p.pull.Reference, err)
+	}
+	_, err = p.awaitView(ctx, p.pull.Reference, func(id string, _ []string) bool { return id != image })
+	return err
 }
 
 // end ends the pull. The last pull from the repository deletes the names that pulls for

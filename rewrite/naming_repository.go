@@ -144,6 +144,18 @@ func (g *gate) isKept(state *repositoryPulls, record *containerd.Record) bool {
 	return kept != nil && sameTarget(kept, record)
 }
 
+// keptRecord returns the record of a name that stays, nil if it does not.
+func (g *gate) keptRecord(state *repositoryPulls, name string) *containerd.Record {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	return state.kept[name]
+}
+
+// stays reports whether a name is one that stays.
+func (g *gate) stays(state *repositoryPulls, name string) bool {
+	return g.keptRecord(state, name) != nil
+}
+
 // wasOn reports whether a record that stays belongs to an image.
 func (g *gate) wasOn(state *repositoryPulls, name string, image *runtime.Image) bool {
 	g.mutex.Lock()
@@ -196,6 +208,16 @@ func (g *gate) keep(state *repositoryPulls, records ...*containerd.Record) {
 	for _, record := range records {
 		state.kept[record.GetName()] = record
 		delete(state.added, record.GetName())
+	}
+}
+
+// keepIn is keep for the pulls from a repository, if there are any.
+func (g *gate) keepIn(repository string, record *containerd.Record) {
+	g.mutex.Lock()
+	state := g.repositories[repository]
+	g.mutex.Unlock()
+	if state != nil {
+		g.keep(state, record)
 	}
 }
 

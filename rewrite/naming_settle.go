@@ -180,7 +180,14 @@ func (n *Namer) restoreRecords(ctx context.Context, records []*containerd.Record
 		if err != nil {
 			return nil, err
 		}
-		if !stays {
+		if stays {
+			continue
+		}
+		foreign, err := n.isForeign(ctx, record, state)
+		if err != nil {
+			return nil, err
+		}
+		if !foreign {
 			doomed = append(doomed, record)
 		}
 	}
@@ -190,17 +197,31 @@ func (n *Namer) restoreRecords(ctx context.Context, records []*containerd.Record
 	for name := range state.kept { // their digests are among the kept names, if they had any
 		delete(byName, name)
 	}
-	deleted, err := n.deleteAll(ctx, doomed, byName)
+	deleted, err := n.deleteAll(ctx, doomed, byName, n.forgo)
 	return append(gone, deleted...), err
 }
 
+// isForeign reports whether CRI shows a name on an image that the pulls have not brought:
+// another client has given it the name since.
+func (n *Namer) isForeign(ctx context.Context, record *containerd.Record, state *repositoryPulls) (bool, error) {
+	image, err := n.runtime.status(ctx, record.GetName())
+	if err != nil || image == nil || !hasName(image, record.GetName()) {
+		return false, err
+	}
+	ours := slices.ContainsFunc(slices.Collect(maps.Keys(state.images)), func(id string) bool {
+		return strings.TrimPrefix(id, "sha256:") == strings.TrimPrefix(image.Id, "sha256:")
+	})
+	return !ours, nil
+}
+
 // deleteAll deletes records of repositories, but for digests that came with a tag that
-// stays. It returns the deleted names.
-func (n *Namer) deleteAll(ctx context.Context, doomed []*containerd.Record, stays map[string]*containerd.Record) (gone []string, err error) {
+// stays. It calls replaced before a deletion, and returns the deleted names.
+func (n *Namer) deleteAll(ctx context.Context, doomed []*containerd.Record, stays map[string]*containerd.Record, replaced func(name string)) (gone []string, err error) {
 	for _, record := range doomed {
 		if belongsToTag(record, stays) {
 			continue
 		}
+		replaced(record.GetName())
 		if err := n.images.Delete(ctx, record); err != nil {
 			return nil, fmt.Errorf("delete the name %s: %w", record.GetName(), err)
 		}

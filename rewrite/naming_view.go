@@ -20,7 +20,8 @@ func (g *gate) replaced(name string, tags []string) (by []string, ok bool) {
 	defer g.mutex.Unlock()
 	state := g.repositories[repository(name)]
 	if state == nil || !state.listed || len(state.named) == 0 {
-		return nil, false
+		gone, ok := g.gone[name]
+		return gone.by, ok
 	}
 	if _, kept := state.kept[name]; kept {
 		return nil, false
@@ -41,6 +42,16 @@ func (g *gate) replaced(name string, tags []string) (by []string, ok bool) {
 	return by, digested || len(by) > 0
 }
 
+// hides reports whether a pull for another name has put a tag there, or may just be about
+// to: clients do not find an image by it.
+func (g *gate) hides(name string) bool {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	state := g.repositories[repository(name)]
+	return state != nil && len(state.named) > 0 && state.kept[name] == nil &&
+		slices.ContainsFunc(state.named, func(pull journaledPull) bool { return pull.Reference == name })
+}
+
 // mentions reports whether a message can contain a name that is about to be replaced. It
 // looks at the bytes only.
 func (g *gate) mentions(message []byte) bool {
@@ -51,23 +62,39 @@ func (g *gate) mentions(message []byte) bool {
 			return true
 		}
 	}
+	for name := range g.gone {
+		if bytes.Contains(message, []byte(name)) {
+			return true
+		}
+	}
 	return false
 }
+
+// hides is [gate.hides].
+func (n *Namer) hides(name string) bool { return n != nil && n.gate.hides(name) }
 
 // mentions is [gate.mentions].
 func (n *Namer) mentions(message []byte) bool { return n != nil && n.gate.mentions(message) }
 
-// replaceNames replaces names of an image that are about to go. It reports whether there
-// were any.
-func (n *Namer) replaceNames(image *runtime.Image) (changed bool) {
-	if n.idle() || image == nil {
-		return false
+// replaces is [gate.replaces].
+func (n *Namer) replaces() bool { return n != nil && n.gate.replaces() }
+
+// replaceNames replaces names of an image that are about to go. It returns the tags that
+// came in their place, and reports whether there was anything to replace.
+func (n *Namer) replaceNames(image *runtime.Image) (given []string, changed bool) {
+	if image == nil || !n.replaces() {
+		return nil, false
 	}
 	before := append([]string{}, image.RepoTags...)
 	tags, changedTags := n.replaceEach(image.RepoTags, before)
 	digests, changedDigests := n.replaceEach(image.RepoDigests, before)
+	for _, tag := range tags {
+		if !slices.Contains(before, tag) {
+			given = append(given, tag)
+		}
+	}
 	image.RepoTags, image.RepoDigests = tags, digests
-	return changedTags || changedDigests
+	return given, changedTags || changedDigests
 }
 
 func (n *Namer) replaceEach(names, tags []string) (replaced []string, changed bool) {
@@ -89,7 +116,7 @@ func (n *Namer) replaceEach(names, tags []string) (replaced []string, changed bo
 // replaceName returns the name to show in place of one that is about to go: that of the
 // same repository as the specified one, if there is a choice.
 func (n *Namer) replaceName(name, specified string) string {
-	if n.idle() {
+	if !n.replaces() {
 		return name
 	}
 	by, ok := n.gate.replaced(name, nil)

@@ -60,7 +60,8 @@ type Forwarding struct {
 }
 
 // Forward is the shortest way to answer calls of some methods in [Rewriter.Unary], by full
-// method name: an ImageStatus whose name the runtime should know.
+// method name: an ImageStatus whose name the runtime should know, and calls in whose answers
+// nothing has to be changed, unless a pull begins before they come.
 func (r *Rewriter) Forward() map[string]Forward {
 	table := make(map[string]Forward)
 	for _, version := range versions {
@@ -73,21 +74,41 @@ func (r *Rewriter) Forward() map[string]Forward {
 			},
 		}
 		table[method] = func() (Forwarding, bool) { return forwarding, r.namesInRuntime() }
+		add := func(service, method string, mayPass func() bool, restore func(call, context.Context, []byte) ([]byte, error)) {
+			forwarding := Forwarding{
+				Unchanged: func([]byte) bool { return !r.mayRestore() },
+				Restore: func(ctx context.Context, _, response []byte, invoke Invoke) []byte {
+					restored, err := restore(call{Rewriter: r, runtime: images{version: version, invoke: invoke}}, ctx, response)
+					if err != nil {
+						return response
+					}
+					return restored
+				},
+			}
+			table["/"+version+"."+service+"/"+method] = func() (Forwarding, bool) { return forwarding, mayPass() && !r.mayRestore() }
+		}
+		add("ImageService", "ListImages", r.namer.inRuntime, func(c call, _ context.Context, raw []byte) ([]byte, error) {
+			return c.restoreList(raw, listing{})
+		})
+		anywhere := func() bool { return true }
+		add("RuntimeService", "ContainerStatus", anywhere, call.restoreContainerStatus)
+		add("RuntimeService", "PodSandboxStatus", anywhere, call.restorePodSandboxStatus)
+		add("RuntimeService", "ListContainers", anywhere, func(c call, ctx context.Context, raw []byte) ([]byte, error) {
+			return c.restoreContainerList(ctx, raw, containerListing{})
+		})
 	}
 	return table
 }
 
-// Opaque reports, by full method name, whether calls that begin now need no look at
-// their messages: no name in them needs a change.
+// Opaque reports, by full method name, whether calls that begin now and are answered with a
+// stream need no look at their messages: no name in them needs a change.
 func (r *Rewriter) Opaque() map[string]func() bool {
 	table := make(map[string]func() bool)
 	for _, version := range versions {
-		for _, method := range []string{"ListContainers", "StreamContainers", "ContainerStatus", "PodSandboxStatus", "GetContainerEvents"} {
+		for _, method := range []string{"StreamContainers", "GetContainerEvents"} {
 			table["/"+version+".RuntimeService/"+method] = func() bool { return !r.mayRestore() }
 		}
-		for _, method := range []string{"ListImages", "StreamImages"} {
-			table["/"+version+".ImageService/"+method] = func() bool { return r.namer.inRuntime() && !r.mayRestore() }
-		}
+		table["/"+version+".ImageService/StreamImages"] = func() bool { return r.namer.inRuntime() && !r.mayRestore() }
 	}
 	return table
 }

@@ -30,7 +30,7 @@ func preloaded(original string, candidate Candidate, names []string) bool {
 // isPreloaded reports whether the image under a candidate's reference counts as the
 // original's, by the names that clients see on it.
 func (c call) isPreloaded(original string, candidate Candidate, image *runtime.Image) bool {
-	return image != nil && preloaded(original, candidate, c.ledger.visible(image))
+	return image != nil && !c.namer.hides(candidate.Reference) && preloaded(original, candidate, c.ledger.visible(image))
 }
 
 // resolveCandidates looks for an image that was preloaded under the reference that a

@@ -38,22 +38,32 @@ func (c call) restoreList(raw []byte, l listing) ([]byte, error) {
 // and is returned if nothing changes.
 func (c call) restoreImages(response *runtime.ListImagesResponse, raw []byte) []byte {
 	changed := false
+	moved := make(map[string]*runtime.Image) // by the tags that images are about to get
 	for _, image := range response.Images {
-		changed = c.restoreImage(image) || changed
+		given, replaced := c.namer.replaceNames(image)
+		changed = c.ledger.restoreImage(image) || replaced || changed
+		for _, tag := range given {
+			moved[tag] = image
+		}
 	}
 	if !changed {
 		return raw
+	}
+	for _, image := range response.Images { // a tag is on one image
+		image.RepoTags = slices.DeleteFunc(image.RepoTags, func(tag string) bool {
+			return moved[tag] != nil && moved[tag] != image
+		})
 	}
 	return c.encodeRestored(response, raw)
 }
 
 // mayRestore reports whether an answer of the runtime may need a change.
-func (r *Rewriter) mayRestore() bool { return !r.ledger.empty() || !r.namer.idle() }
+func (r *Rewriter) mayRestore() bool { return !r.ledger.empty() || r.namer.replaces() }
 
 // restoreImage makes the names of an image those that it would have without the shim. It
 // reports whether anything changed.
 func (c call) restoreImage(image *runtime.Image) bool {
-	replaced := c.namer.replaceNames(image)
+	_, replaced := c.namer.replaceNames(image)
 	return c.ledger.restoreImage(image) || replaced
 }
 

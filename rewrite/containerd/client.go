@@ -14,6 +14,8 @@ package containerd
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	contents "github.com/containerd/containerd/api/services/content/v1"
 	images "github.com/containerd/containerd/api/services/images/v1"
@@ -66,15 +68,20 @@ func (i Images) List(ctx context.Context, filters ...string) ([]*Record, error) 
 	return response.GetImages(), err
 }
 
-// Put makes a record, or gives an existing name the record's target and labels.
+// Put makes a record, or gives an existing name the record's target and labels. Other labels
+// of the name stay.
 func (i Images) Put(ctx context.Context, record *Record) error {
 	err := i.call(ctx, imagesService+"Create", &images.CreateImageRequest{Image: record}, &images.CreateImageResponse{})
 	if status.Code(err) != codes.AlreadyExists {
 		return err
 	}
+	paths := []string{"target"}
+	for _, key := range slices.Sorted(maps.Keys(record.GetLabels())) {
+		paths = append(paths, "labels."+key)
+	}
 	return i.call(ctx, imagesService+"Update", &images.UpdateImageRequest{
 		Image:      record,
-		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"target", "labels"}},
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: paths},
 	}, &images.UpdateImageResponse{})
 }
 

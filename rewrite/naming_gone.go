@@ -1,0 +1,76 @@
+package rewrite
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// An answer of the runtime may have been made before a name was deleted, and reach the shim
+// after that. The deleted names are remembered for a while, with the names that came in
+// their place.
+
+// goneTime is how long deleted names are remembered: longer than an answer takes.
+const goneTime = 2 * time.Second
+
+// goneName is a registry's name that has just been deleted.
+type goneName struct {
+	by    []string // the names in its place
+	until time.Time
+}
+
+// forgo remembers a name that is about to be deleted.
+func (g *gate) forgo(name string, by []string) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	g.gone[name] = goneName{by: by, until: time.Now().Add(goneTime)}
+}
+
+// replaces reports whether there are names that may have to be replaced in answers.
+func (g *gate) replaces() bool {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	if len(g.gone) > 0 {
+		now := time.Now()
+		for name, gone := range g.gone {
+			if now.After(gone.until) {
+				delete(g.gone, name)
+			}
+		}
+	}
+	return len(g.repositories) > 0 || len(g.excluded) > 0 || len(g.gone) > 0
+}
+
+// comeBack forgets deleted names of a repository: a client asks for one of them by itself.
+func (g *gate) comeBack(in string) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	for name := range g.gone {
+		if repository(name) == in {
+			delete(g.gone, name)
+		}
+	}
+}
+
+// forgo remembers a name that is about to be deleted after pulls from its repository.
+func (n *Namer) forgo(name string) {
+	by, _ := n.gate.replaced(name, nil)
+	n.gate.forgo(name, by)
+}
+
+// forgoLedgered remembers a name of an image that is about to be deleted because the runtime
+// has got those that the ledger had for it.
+func (n *Namer) forgoLedgered(image, name string) {
+	var by []string
+	_, digest, digested := strings.Cut(name, "@")
+	for _, e := range n.ledger.namesOf(image) {
+		switch {
+		case e.Stored == name:
+			by = append(by, e.Original)
+		case digested && repository(e.Stored) == repository(name):
+			by = append(by, repository(e.Original)+"@"+digest)
+		}
+	}
+	slices.Sort(by)
+	n.gate.forgo(name, slices.Compact(by))
+}
