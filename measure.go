@@ -68,6 +68,7 @@ func (d *daemon) state() metrics.State {
 		RuntimeUp:   d.checkRuntime(context.Background()) == nil,
 		LedgerNames: d.ledger.Names(),
 		Naming:      string(d.namer.Naming().Mode),
+		NameRepairs: d.namer.Repairs(),
 		Loaded:      g.settings.Read,
 		LoadRefused: d.refusal() != "",
 	}

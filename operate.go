@@ -28,7 +28,8 @@ func (d *daemon) operator() http.Handler {
 	mux.HandleFunc("GET "+doctor.AboutPath, func(response http.ResponseWriter, request *http.Request) {
 		admin.Reply(response, doctor.Running{
 			File: absolute(d.file), Read: *d.read.Load(), Version: version.Short(),
-			Names: explain.NamingOf(d.probeNaming(request.Context())), Ledger: d.ledger.Names(),
+			Names: explain.NamingOf(d.probeNaming(request.Context()), d.namer.Repairs()), Ledger: d.ledger.Names(),
+			Restart: d.settings.NeedRestart(d.current.Load().settings),
 		}, nil)
 	})
 	mux.HandleFunc("GET "+tracePath, d.sendTrace)

@@ -112,7 +112,7 @@ func (d *daemon) apply(settings *config.Config) error {
 		log.Warn(warning)
 	}
 	if keys := d.settings.NeedRestart(settings); len(keys) > 0 {
-		log.WithField("keys", keys).Warn("what these keys say now takes a restart")
+		log.WithField("keys", keys).Warn("these keys take effect after a restart")
 	}
 	log.Info("reloaded the configuration")
 	return nil

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	"image-cri-shim/admin"
 	"image-cri-shim/config"
@@ -22,7 +23,7 @@ func names(ctx context.Context, n *node) []Finding {
 			return nil // another check says so
 		}
 		ledger, _ := rewrite.ReadLedger(n.Settings.StateDirectory) // a check of its own says what is wrong with it
-		running = Running{Names: explain.NamingOf(n.Explainer.Namer.Probe(ctx)), Ledger: ledger.Names()}
+		running = Running{Names: explain.NamingOf(n.Explainer.Namer.Probe(ctx), 0), Ledger: ledger.Names()}
 	}
 	t := topic{"names", n.Settings.Runtime}
 	switch rewrite.NamingMode(running.Names.Mode) {
@@ -38,24 +39,28 @@ func names(ctx context.Context, n *node) []Finding {
 
 // inRuntime is the finding where the runtime keeps the names.
 func (t topic) inRuntime(running Running, isRunning bool) Finding {
+	const wait = "wait a minute, then run the doctor again; if it stays so, journalctl -u image-cri-shim says why"
 	switch {
+	case running.Names.Repairs > 0:
+		return t.warn(wait, "kept by the runtime, but changing names there has failed and is retried, other clients see a registry's names of images: repositories: %d", running.Names.Repairs)
 	case running.Ledger == 0:
 		return t.ok("kept by the runtime: %s", running.Names.Reason)
 	case !isRunning:
-		return t.warn(start+"; it gives these images their names in the runtime", "kept by the runtime, but %d are in the ledger of a shim that does not run", running.Ledger)
+		return t.warn(start+"; it gives these images their names in the runtime", "kept by the runtime, but for names in the ledger of a shim that does not run: %d", running.Ledger)
 	default:
-		return t.warn("wait a minute, then run the doctor again; if they stay, journalctl -u image-cri-shim says why",
-			"kept by the runtime, but %d are still in the ledger and wait to be given there", running.Ledger)
+		return t.warn(wait, "kept by the runtime, but for names that only the ledger has yet: %d", running.Ledger)
 	}
 }
 
 // inLedger is the finding where the shim keeps the names.
 func (n *node) inLedger(t topic, running Running) Finding {
 	switch {
+	case n.Settings.Names == config.NamesAuto && slices.Contains(running.Restart, "names"):
+		return t.warn(restart+", which lets containerd keep them", "kept in the shim's ledger until the shim is restarted: %s, which the file no longer says", running.Names.Reason)
 	case n.Settings.Names == config.NamesLedger && n.runtime.isContainerd():
 		return t.ok("kept in the shim's ledger, as names: ledger says; with names: auto containerd can keep them")
 	case n.runtime.isContainerd():
-		return t.warn("let containerd serve its images service on this socket (disabled_plugins must not have io.containerd.grpc.v1.images), or set names: ledger",
+		return t.warn("let containerd serve its images service on this socket (disabled_plugins must not have io.containerd.grpc.v1.images), or set names: ledger, then "+restart+"; a service that is opened is noticed within 30 s",
 			"kept in the shim's ledger, although containerd can keep them: %s", running.Names.Reason)
 	default:
 		return t.ok("kept in the shim's ledger: %s", running.Names.Reason)

@@ -34,11 +34,14 @@ func TestNames(t *testing.T) {
 		hint     string
 	}{
 		{name: "in the runtime", runtime: "containerd", running: Running{Names: inRuntime}, text: "kept by the runtime: containerd's images service answers"},
-		{name: "waiting", runtime: "containerd", running: Running{Names: inRuntime, Ledger: 3}, level: Warn, text: "but 3 are still in the ledger", hint: "journalctl"},
+		{name: "waiting", runtime: "containerd", running: Running{Names: inRuntime, Ledger: 3}, level: Warn, text: "but for names that only the ledger has yet: 3", hint: "journalctl"},
+		{name: "changes are refused", runtime: "containerd", running: Running{Names: explain.Naming{Mode: "runtime", Repairs: 2}}, level: Warn, text: "has failed and is retried, other clients see a registry's names of images: repositories: 2", hint: "journalctl"},
+		{name: "changed to auto", runtime: "containerd", setting: config.NamesAuto, running: Running{Names: explain.Naming{Mode: "ledger", Reason: "names: ledger"}, Restart: []string{"engine", "names"}},
+			level: Warn, text: "until the shim is restarted: names: ledger, which the file no longer says", hint: restart},
 		{name: "CRI-O", runtime: "cri-o", running: Running{Names: inLedger, Ledger: 3}, text: "kept in the shim's ledger: the runtime has no images service"},
 		{name: "as configured", runtime: "containerd", setting: config.NamesLedger, running: Running{Names: explain.Naming{Mode: "ledger", Reason: "names: ledger"}}, text: "as names: ledger says"},
 		{name: "closed off", runtime: "containerd", running: Running{Names: inLedger}, level: Warn, text: "although containerd can keep them", hint: "or set names: ledger"},
-		{name: "not known", runtime: "containerd", running: Running{Names: explain.Naming{Mode: "unknown", Reason: "the runtime was not reached yet"}}, level: Warn, text: "was not reached yet", hint: "start the runtime"},
+		{name: "not known", runtime: "containerd", running: Running{Names: explain.Naming{Mode: "unknown", Reason: "the runtime has not been reached yet"}}, level: Warn, text: "has not been reached yet", hint: "start the runtime"},
 		{name: "another version", runtime: "containerd", level: Warn, text: "a version that does not say", hint: "doctor again"},
 		{name: "no runtime", running: Running{Names: inRuntime}},
 		{name: "another user's shim", runtime: "containerd", notAsked: admin.ErrStranger},
@@ -63,9 +66,9 @@ func TestNamesWithoutAShim(t *testing.T) {
 		text, hint   string
 	}{
 		{"in the runtime", `{"version":1}`, nil, OK, "kept by the runtime: containerd's images service answers", ""},
-		{"still in the ledger", kept, nil, Warn, "1 are in the ledger of a shim that does not run", start},
+		{"still in the ledger", kept, nil, Warn, "but for names in the ledger of a shim that does not run: 1", start},
 		{"closed off", kept, status.Error(codes.PermissionDenied, "closed"), Warn, "the runtime's images service refuses: closed", "names: ledger"},
-		{"away", kept, status.Error(codes.Unavailable, "away"), Warn, "was not reached yet", "start the runtime"},
+		{"away", kept, status.Error(codes.Unavailable, "away"), Warn, "has not been reached yet", "start the runtime"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			state := t.TempDir()

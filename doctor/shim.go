@@ -62,6 +62,7 @@ type Running struct {
 	File    string    `json:"file"` // its configuration
 	Read    time.Time `json:"read"` // when it has read that
 	Version string    `json:"version"`
+	Restart []string  `json:"restart,omitempty"` // keys whose values in the file take effect after a restart
 
 	Names  explain.Naming `json:"names"`  // where it keeps the names of pulled images
 	Ledger int            `json:"ledger"` // names in its ledger
@@ -110,6 +111,8 @@ func (n *node) compare(t topic, running Running) Finding {
 		return t.fail("examine that file, with --file, or start the shim with this one", "it runs with another file, %s", running.File)
 	case here.ModTime().After(running.Read):
 		return t.warn(restart, "the file has changed since the shim has read it")
+	case len(running.Restart) > 0:
+		return t.warn(restart, "runs with the former values of these keys, which take effect after a restart: %s", strings.Join(running.Restart, ", "))
 	case running.Version != n.Version:
 		return t.warn(restart, "it is of version %s, this is %s", running.Version, n.Version)
 	}

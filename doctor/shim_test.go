@@ -2,8 +2,11 @@ package doctor
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -45,5 +48,30 @@ func TestRuntimeSocketOfAnOldRuntime(t *testing.T) {
 	}
 	if got := runtimeSocket(t.Context(), n); got[0].Level != Warn {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestRunningShim compares what the running shim says of itself with this file.
+func TestRunningShim(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "shim.yaml")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	later := time.Now().Add(time.Hour)
+	for name, test := range map[string]struct {
+		running Running
+		level   Level
+		text    string
+	}{
+		"same":           {Running{File: file, Read: later, Version: "1"}, OK, "has this configuration"},
+		"not read yet":   {Running{File: file, Version: "1"}, Warn, "has changed since"},
+		"other version":  {Running{File: file, Read: later, Version: "2"}, Warn, "it is of version 2"},
+		"needs restart":  {Running{File: file, Read: later, Version: "1", Restart: []string{"engine", "names"}}, Warn, "take effect after a restart: engine, names"},
+		"of another one": {Running{File: file + ".other", Read: later, Version: "1"}, Fail, "it runs with another file"},
+	} {
+		n := &node{Options: Options{File: file, Version: "1"}}
+		if got := n.compare(topic{}, test.running); got.Level != test.level || !strings.Contains(got.Text, test.text) {
+			t.Errorf("%s: %+v", name, got)
+		}
 	}
 }

@@ -24,7 +24,7 @@ const concurrency = 8
 // runtime has now, as clients see them. The error is the runtime's where it can't
 // name its images.
 func (e *Explainer) Explain(ctx context.Context, names []string) ([]Image, error) {
-	naming := NamingOf(e.Namer.Probe(ctx))
+	naming := NamingOf(e.Namer.Probe(ctx), e.Namer.Repairs())
 	if len(names) == 0 {
 		var err error
 		if names, err = e.Rewriter.Images(ctx, e.Invoke); err != nil {

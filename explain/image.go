@@ -51,12 +51,15 @@ type Node struct {
 
 // Naming says where the names of pulled images are kept, and why.
 type Naming struct {
-	Mode   string `json:"mode"` // runtime, ledger, unknown
-	Reason string `json:"reason"`
+	Mode    string `json:"mode"` // runtime, ledger, unknown
+	Reason  string `json:"reason"`
+	Repairs int    `json:"repairs,omitempty"` // see [rewrite.Namer.Repairs]
 }
 
-// NamingOf returns what there is to show of a naming.
-func NamingOf(n rewrite.Naming) Naming { return Naming{Mode: string(n.Mode), Reason: n.Reason} }
+// NamingOf returns what there is to show of a naming and its namer's repairs.
+func NamingOf(n rewrite.Naming, repairs int) Naming {
+	return Naming{Mode: string(n.Mode), Reason: n.Reason, Repairs: repairs}
+}
 
 // Ledger is what the ledger has for the name.
 type Ledger struct {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -33,7 +34,7 @@ func (i *Image) writeText(w io.Writer) error {
 	for _, r := range i.Registries {
 		row(table, r.Registry, cmp.Or(r.Answer, "not asked"), cmp.Or(r.Reference, "-"), r.detail())
 	}
-	row(table, "names", i.Node.Names.kept(), "-", i.Node.Names.Reason)
+	row(table, "this node keeps names", i.Node.Names.kept(), "", i.Node.Names.detail())
 	i.Node.write(table)
 	row(table, "pulled as", "", cmp.Or(i.Pulled, "-"), i.outcome())
 	return table.Flush()
@@ -77,10 +78,18 @@ func (n Naming) kept() string {
 	}
 }
 
+// detail is why names are kept there, and how many could not be changed.
+func (n Naming) detail() string {
+	if n.Repairs == 0 {
+		return n.Reason
+	}
+	return fmt.Sprintf("%s, but changing names has failed and is retried: repositories: %d", n.Reason, n.Repairs)
+}
+
 func (n *Node) write(table io.Writer) {
 	if n.Ledger != nil {
-		row(table, "ledger", "has", n.Ledger.Stored, fmt.Sprintf("%s, from %s, %s",
-			n.Ledger.Image, cmp.Or(n.Ledger.Registry, "its own registry"), n.Ledger.At.Local().Format(time.DateTime)))
+		row(table, "ledger", "has", n.Ledger.Stored, fmt.Sprintf("%s, from %s, %s%s", n.Ledger.Image,
+			cmp.Or(n.Ledger.Registry, "its own registry"), n.Ledger.At.Local().Format(time.DateTime), n.waiting()))
 	}
 	for _, p := range n.Runtime {
 		switch {
@@ -102,6 +111,14 @@ func (n *Node) write(table io.Writer) {
 	default:
 		row(table, "on the node", "found", n.Served, n.Reason)
 	}
+}
+
+// waiting says that a name in the ledger is meant for the runtime.
+func (n *Node) waiting() string {
+	if n.Names.Mode == string(rewrite.NamesInRuntime) {
+		return "; the runtime has not got this name yet"
+	}
+	return ""
 }
 
 // outcome is why a pull asks the runtime for what it asks for.
@@ -126,16 +143,24 @@ func (i *Image) outcome() string {
 	}
 }
 
-// WriteSummary writes a line for each image: who would serve it.
+// WriteSummary writes a line for each image: which registry would serve it and, if that is
+// known of any, which one the image on the node came from.
 func WriteSummary(w io.Writer, images []Image) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	private := 0
-	fmt.Fprint(table, "IMAGE\tSERVED BY\tAS\tON THE NODE FROM\n")
+	origins := slices.ContainsFunc(images, func(i Image) bool { return i.Node.Registry != "" || i.Node.Problem != "" })
+	column := func(text string) string {
+		if !origins {
+			return ""
+		}
+		return "\t" + text
+	}
+	fmt.Fprintf(table, "IMAGE\tSERVED BY\tAS%s\n", column("ON THE NODE"))
 	for _, i := range images {
 		if i.Registry != "" {
 			private++
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", i.Image, i.servedBy(), cmp.Or(i.Pulled, "-"), i.Node.origin())
+		fmt.Fprintf(table, "%s\t%s\t%s%s\n", i.Image, i.servedBy(), cmp.Or(i.Pulled, "-"), column(i.Node.origin()))
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -172,5 +197,8 @@ func (n *Node) origin() string {
 	case n.Served == "":
 		return "-"
 	}
-	return cmp.Or(n.Registry, n.Reason)
+	if n.Registry != "" {
+		return "from " + n.Registry
+	}
+	return n.Reason
 }

@@ -11,17 +11,62 @@ import (
 // TestTextOfNames says where names are kept, and why.
 func TestTextOfNames(t *testing.T) {
 	for mode, want := range map[rewrite.NamingMode]string{
-		rewrite.NamesInRuntime: "names in the runtime - because",
-		rewrite.NamesInLedger:  "names in the ledger - because",
-		rewrite.NamesUnknown:   "names unknown - because",
+		rewrite.NamesInRuntime: "this node keeps names in the runtime because",
+		rewrite.NamesInLedger:  "this node keeps names in the ledger because",
+		rewrite.NamesUnknown:   "this node keeps names unknown because",
 	} {
 		var text strings.Builder
-		image := Image{Image: "nginx", Node: Node{Names: NamingOf(rewrite.Naming{Mode: mode, Reason: "because"})}}
+		image := Image{Image: "nginx", Node: Node{Names: NamingOf(rewrite.Naming{Mode: mode, Reason: "because"}, 0)}}
 		if err := WriteText(&text, []Image{image}); err != nil {
 			t.Fatal(err)
 		}
 		if got := strings.Join(strings.Fields(text.String()), " "); !strings.Contains(got, want) {
 			t.Errorf("%s: %q is missing in\n%s", mode, want, text.String())
+		}
+	}
+}
+
+// TestTextOfFailedNaming tells a name that the runtime lacks, and names that it refused to
+// change, from a node where all is well.
+func TestTextOfFailedNaming(t *testing.T) {
+	const waits, repairs = "; the runtime has not got this name yet", "but changing names has failed and is retried: repositories: 2"
+	for _, test := range []struct {
+		mode    string
+		repairs int
+		ledger  *Ledger
+		want    map[string]bool
+	}{
+		{"runtime", 0, nil, map[string]bool{waits: false, repairs: false}},
+		{"runtime", 2, &Ledger{}, map[string]bool{waits: true, repairs: true}},
+		{"ledger", 0, &Ledger{}, map[string]bool{waits: false, repairs: false}},
+	} {
+		var text strings.Builder
+		node := Node{Names: Naming{Mode: test.mode, Repairs: test.repairs}, Ledger: test.ledger}
+		if err := WriteText(&text, []Image{{Image: "nginx", Node: node}}); err != nil {
+			t.Fatal(err)
+		}
+		for part, want := range test.want {
+			if got := strings.Contains(text.String(), part); got != want {
+				t.Errorf("%+v: %q is there: %v, want %v", node, part, got, want)
+			}
+		}
+	}
+}
+
+// TestSummaryOfOrigins has a column for the images' registries only if one is known.
+func TestSummaryOfOrigins(t *testing.T) {
+	own := Image{Image: "a:1", Pulled: "a:1", Node: Node{Served: "a:1", Reason: "stored under its own name"}}
+	mirrored := Image{Image: "b:1", Pulled: "b:1", Node: Node{Served: "b:1", Registry: "http://hub:5000"}}
+	for want, images := range map[string][]Image{
+		"IMAGE SERVED BY AS a:1 the original a:1 0 of": {own},
+		"IMAGE SERVED BY AS ON THE NODE a:1 the original a:1 stored under its own name b:1 the original b:1 from http://hub:5000 0 of": {own, mirrored},
+	} {
+		var text strings.Builder
+		if err := WriteSummary(&text, images); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(strings.Fields(text.String()), " "); !strings.HasPrefix(got, want) {
+			t.Errorf("got %q, want %q", got, want)
 		}
 	}
 }
@@ -46,7 +91,7 @@ func TestUnknownIsNotAbsent(t *testing.T) {
 		},
 		{
 			"the runtime", Image{Image: "nginx:1", Registries: lacking, Pulled: "nginx:1", Node: Node{Problem: "boom", Runtime: []Presence{{Reference: "hub/library/nginx:1", Problem: "boom"}}}},
-			[]string{"on the node  unknown", "runtime      unknown", "boom"}, []string{"  unknown\n"},
+			[]string{"on the node unknown", "runtime unknown", "boom"}, []string{"  unknown\n"},
 		},
 	} {
 		var text, summary strings.Builder
@@ -57,7 +102,7 @@ func TestUnknownIsNotAbsent(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, want := range test.text {
-			if !strings.Contains(text.String(), want) {
+			if !strings.Contains(strings.Join(strings.Fields(text.String()), " "), want) {
 				t.Errorf("%s: %q is missing in\n%s", test.name, want, text.String())
 			}
 		}

@@ -12,6 +12,7 @@ type State struct {
 	RuntimeUp   bool      // it answers
 	LedgerNames int
 	Naming      string    // where names of pulled images are kept: one of the modes
+	NameRepairs int       // repositories whose names the runtime refused to change
 	Loaded      time.Time // the configuration that counts was read
 	LoadRefused bool      // the last time
 	Registries  []Registry
@@ -55,6 +56,7 @@ var (
 	ledgerNames    = gauge("ledger_names", "Image names that the ledger knows.")
 	names          = gauge("names", "Where the names of pulled images are kept: 1 for the mode in force.", "mode")
 	namesWaiting   = gauge("names_waiting", "Image names in the ledger that wait to be given in the runtime.")
+	namesRepairs   = gauge("names_repairs", "Repositories whose image names could not be changed in the runtime. It is retried.")
 	reloadGood     = gauge("config_last_reload_successful", "Whether the configuration file could be loaded the last time.")
 	reloadTime     = gauge("config_last_reload_success_timestamp_seconds", "When the configuration that counts was read, in seconds since 1970.")
 	registryDown   = gauge("registry_circuit_open", "Whether the registry is known to be down, and is not asked.", "registry")
@@ -64,7 +66,7 @@ var (
 
 // Describe implements [prometheus.Collector].
 func (stateCollector) Describe(descriptions chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{startTime, runtimeUp, ledgerNames, names, namesWaiting, reloadGood, reloadTime, registryDown, registryOpen, registryCached} {
+	for _, d := range []*prometheus.Desc{startTime, runtimeUp, ledgerNames, names, namesWaiting, namesRepairs, reloadGood, reloadTime, registryDown, registryOpen, registryCached} {
 		descriptions <- d
 	}
 }
@@ -82,6 +84,7 @@ func (c stateCollector) Collect(values chan<- prometheus.Metric) {
 		set(names, truth(mode == s.Naming), mode)
 	}
 	set(namesWaiting, float64(s.waiting()))
+	set(namesRepairs, float64(s.NameRepairs))
 	set(reloadGood, truth(!s.LoadRefused))
 	set(reloadTime, seconds(s.Loaded))
 	for _, r := range byAddress(s.Registries) {

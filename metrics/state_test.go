@@ -11,7 +11,7 @@ import (
 // another place is meant for it.
 func TestNames(t *testing.T) {
 	for mode, waiting := range map[string]string{NamesRuntime: "3", NamesLedger: "0", NamesUnknown: "0"} {
-		m := New(Options{State: func() State { return State{Naming: mode, LedgerNames: 3} }})
+		m := New(Options{State: func() State { return State{Naming: mode, LedgerNames: 3, NameRepairs: 2} }})
 		want := `
 # HELP image_cri_shim_names Where the names of pulled images are kept: 1 for the mode in force.
 # TYPE image_cri_shim_names gauge
@@ -20,9 +20,13 @@ image_cri_shim_names{mode="runtime"} 0
 image_cri_shim_names{mode="unknown"} 0
 # HELP image_cri_shim_names_waiting Image names in the ledger that wait to be given in the runtime.
 # TYPE image_cri_shim_names_waiting gauge
-image_cri_shim_names_waiting ` + waiting + "\n"
+image_cri_shim_names_waiting ` + waiting + `
+# HELP image_cri_shim_names_repairs Repositories whose image names could not be changed in the runtime. It is retried.
+# TYPE image_cri_shim_names_repairs gauge
+image_cri_shim_names_repairs 2
+`
 		want = strings.Replace(want, `{mode="`+mode+`"} 0`, `{mode="`+mode+`"} 1`, 1)
-		if err := testutil.GatherAndCompare(m.gatherer, strings.NewReader(want), "image_cri_shim_names", "image_cri_shim_names_waiting"); err != nil {
+		if err := testutil.GatherAndCompare(m.gatherer, strings.NewReader(want), "image_cri_shim_names", "image_cri_shim_names_waiting", "image_cri_shim_names_repairs"); err != nil {
 			t.Errorf("%s: %v", mode, err)
 		}
 	}

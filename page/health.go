@@ -2,6 +2,7 @@ package page
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -27,6 +28,9 @@ type problem struct {
 	Section string `json:"section"` // of the page, that says more
 }
 
+// inRuntime is the mode of a [Naming] with a runtime that keeps the names.
+const inRuntime = "runtime"
+
 // recent is how long a failed decision is worth a word.
 const recent = 15 * time.Minute
 
@@ -47,6 +51,15 @@ func judge(now time.Time, service Service, registries []Registry, decisions []ma
 	}
 	if service.Refused != "" {
 		add(warning, "configuration", "The configuration was changed and can't be used, the last good one stays: %s", service.Refused)
+	}
+	if len(service.Restart) > 0 {
+		add(warning, "configuration", "The shim runs with the former values of these keys, which take effect after a restart: %s", strings.Join(service.Restart, ", "))
+	}
+	if service.Names.Mode == inRuntime && service.Names.Ledger > 0 {
+		add(warning, "ledger", "The runtime lacks names of pulled images, which only the ledger has: %d", service.Names.Ledger)
+	}
+	if service.Names.Repairs > 0 {
+		add(warning, "ledger", "Changing names in the runtime has failed and is retried, other clients see a registry's names of images: repositories: %d", service.Names.Repairs)
 	}
 	for _, r := range registries {
 		if r.State == Down || r.State == SlowInPart {

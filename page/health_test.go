@@ -44,6 +44,23 @@ func TestHealth(t *testing.T) {
 				"The registry http://b is slow in part: stalls",
 			},
 		},
+		"keys that wait for a restart": {
+			change:   func(s *Service) { s.Restart = []string{"engine", "names"} },
+			level:    warning,
+			problems: []string{"The shim runs with the former values of these keys, which take effect after a restart: engine, names"},
+		},
+		"naming fails": {
+			change: func(s *Service) { s.Names = Naming{Mode: "runtime", Ledger: 2, Repairs: 1} },
+			level:  warning,
+			problems: []string{
+				"The runtime lacks names of pulled images, which only the ledger has: 2",
+				"Changing names in the runtime has failed and is retried",
+			},
+		},
+		"names in the ledger": {
+			change: func(s *Service) { s.Names = Naming{Mode: "ledger", Ledger: 2} },
+			level:  ok,
+		},
 		"a failed pull": {
 			decisions: []made{pull("nginx:9", "NotFound: not there", time.Minute)},
 			level:     warning,

@@ -36,14 +36,16 @@ type Service struct {
 	File    string    `json:"file"`              // of the configuration
 	Read    time.Time `json:"read"`              // when the file was last found to say what holds
 	Refused string    `json:"refused,omitempty"` // why what it says now does not hold
+	Restart []string  `json:"restart,omitempty"` // keys whose values in it take effect after a restart
 	Names   Naming    `json:"names"`
 }
 
 // Naming says where the names of pulled images are kept.
 type Naming struct {
-	Mode   string `json:"mode"`   // runtime, ledger or unknown
-	Reason string `json:"reason"` // in a few words
-	Ledger int    `json:"ledger"` // names in the ledger
+	Mode    string `json:"mode"`              // runtime, ledger or unknown
+	Reason  string `json:"reason"`            // in a few words
+	Ledger  int    `json:"ledger"`            // names in the ledger
+	Repairs int    `json:"repairs,omitempty"` // repositories whose names the runtime refused to change
 }
 
 // Registry is a configured registry, and how its look-ups go.

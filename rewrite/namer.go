@@ -68,7 +68,7 @@ type NamingMode string
 const (
 	NamesInRuntime NamingMode = "runtime" // containerd has them
 	NamesInLedger  NamingMode = "ledger"  // the shim restores them in answers
-	NamesUnknown   NamingMode = "unknown" // the runtime was not reached yet
+	NamesUnknown   NamingMode = "unknown" // the runtime has not been reached yet
 )
 
 // NewNamer makes a namer. It reads which pulls an earlier one has left undone, and
@@ -91,7 +91,7 @@ func NewNamer(options NamerOptions) *Namer {
 	if n.inform == nil {
 		n.inform = func(string) {}
 	}
-	n.naming.Store(&Naming{Mode: NamesUnknown, Reason: "the runtime was not reached yet"})
+	n.naming.Store(&Naming{Mode: NamesUnknown, Reason: "the runtime has not been reached yet"})
 	repositories, err := n.journal.load()
 	if err != nil {
 		n.warn(fmt.Errorf("images of pulls that were cut off may keep a registry's name: %w", err))

@@ -161,9 +161,10 @@ function showNaming(names, fresh) {
   if (changed && !fresh) search();
 }
 
-function named({ mode, reason, ledger }) {
-  const waiting = mode === "runtime" && ledger > 0 ? `, ${ledger} waiting in the ledger` : "";
-  return make("span", {}, (places[mode] ?? "not known yet") + waiting, " ", dim(`(${reason})`));
+function named({ mode, reason, ledger, repairs }) {
+  const waiting = mode === "runtime" && ledger > 0 ? `, but for ${ledger} in the ledger` : "";
+  const failed = repairs > 0 ? `, changes failed for ${repairs} repositories` : "";
+  return make("span", {}, (places[mode] ?? "not known yet") + waiting + failed, " ", dim(`(${reason})`));
 }
 
 function showFacts(update) {
