@@ -2,9 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"net/http"
+	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"image-cri-shim/admin"
 	"image-cri-shim/doctor"
@@ -62,25 +66,70 @@ func (d *daemon) sendTrace(response http.ResponseWriter, request *http.Request) 
 	}
 }
 
-// operate begins to answer the operator, until end is called. That this can't be
-// done is worth a warning and no more: the daemon is there for others.
+// adminInterval is how often the admin socket is looked for.
+const adminInterval = time.Second
+
+// operate answers the operator on the admin socket until end is called. A socket that was
+// removed, with the state directory for example, is made again. A failure is only a
+// warning, because clients can be served all the same.
 func (d *daemon) operate(ctx context.Context) (end func()) {
-	listener, err := proxy.ListenPrivate(ctx, adminSocket(d.settings))
-	if err != nil {
-		d.log.WithError(err).Warn("the running shim can't be asked about itself")
-		return func() {}
-	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		if err := admin.Serve(ctx, listener, d.operator()); err != nil {
-			d.log.WithError(err).Warn("the running shim can't be asked about itself any more")
+	stop, known := d.serveOperator(ctx)
+	d.warnOfOperator(known)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		defer func() { stop() }()
+		ticker := time.NewTicker(adminInterval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+			if _, err := os.Lstat(adminSocket(d.settings)); !errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			stop()
+			var err error
+			if stop, err = d.serveOperator(ctx); err != nil && known != nil && err.Error() == known.Error() {
+				continue // the log says so already
+			}
+			if known = err; err == nil {
+				d.log.WithField("socket", adminSocket(d.settings)).Info("the admin socket was gone, made it again")
+			}
+			d.warnOfOperator(err)
 		}
 	})
 	return func() {
 		cancel()
-		serving.Wait()
+		watching.Wait()
 	}
+}
+
+func (d *daemon) warnOfOperator(err error) {
+	if err != nil {
+		d.log.WithError(err).Warn("the running shim can't be asked about itself")
+	}
+}
+
+// serveOperator answers on a new admin socket until ctx is done or stop is called.
+func (d *daemon) serveOperator(ctx context.Context) (stop func(), err error) {
+	socket := adminSocket(d.settings)
+	if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
+		return func() {}, err
+	}
+	listener, err := proxy.ListenPrivate(ctx, socket)
+	if err != nil {
+		return func() {}, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var serving sync.WaitGroup
+	serving.Go(func() { d.warnOfOperator(admin.Serve(ctx, listener, d.operator())) })
+	return func() {
+		cancel()
+		serving.Wait()
+	}, nil
 }
 
 // absolute is the path that names a file wherever the reader stands.

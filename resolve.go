@@ -103,7 +103,7 @@ func explained(c *cli.Context, names []string) (images []explain.Image, note str
 		answer := resolution{}
 		switch err := admin.Get(c.Context, adminSocket(settings), "/resolve", url.Values{"image": names}, &answer); {
 		case errors.Is(err, admin.ErrNotRunning):
-			note = "the shim is not running: the registries are asked now"
+			note = err.Error() + ": the registries are asked now"
 		case err != nil:
 			return nil, "", err
 		case !sameFile(answer.File, file(c)):

@@ -15,8 +15,8 @@ import (
 	"unicode"
 )
 
-// ErrNotRunning says that nobody answers on a socket.
-var ErrNotRunning = errors.New("the shim is not running")
+// ErrNotRunning says that no daemon answers on a socket.
+var ErrNotRunning = errors.New("no shim answers")
 
 // answerLimit bounds an answer, in bytes.
 const answerLimit = 256 << 20
@@ -55,7 +55,7 @@ func Open(ctx context.Context, socket, path string, query url.Values) (io.ReadCl
 	}
 	response, err := client.Do(request)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, ErrNotRunning
+		return nil, fmt.Errorf("%w on %s", ErrNotRunning, socket)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("ask the running shim: %w", err)

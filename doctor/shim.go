@@ -85,7 +85,8 @@ func runningShim(_ context.Context, n *node) []Finding {
 	case errors.Is(err, admin.ErrStranger):
 		return []Finding{t.warn("run the doctor as that user, if the shim is; else remove the socket, then "+restart, "%v", err)}
 	case errors.Is(err, admin.ErrNotRunning):
-		return []Finding{t.fail("see what serves "+n.Settings.Shim+", and that image is its state directory, then "+restart, "no shim with this state directory runs")}
+		return []Finding{t.fail("see what serves "+n.Settings.Shim+" (ss -lxp); if it is the shim, journalctl -u image-cri-shim says why it does not answer here; the key image of this file must be its state directory",
+			"no shim answers here, although something serves %s", n.Settings.Shim)}
 	case err != nil:
 		return []Finding{t.warn(restart, "%v", err)}
 	}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"image-cri-shim/admin"
 	"image-cri-shim/config"
 )
 
@@ -49,6 +50,12 @@ func TestRuntimeSocketOfAnOldRuntime(t *testing.T) {
 	if got := runtimeSocket(t.Context(), n); got[0].Level != Warn {
 		t.Errorf("%+v", got)
 	}
+}
+
+// TestShimThatDoesNotAnswer has a hint that says which file has the key it is about.
+func TestShimThatDoesNotAnswer(t *testing.T) {
+	n := &node{Options: Options{Settings: &config.Config{Shim: "/run/shim.sock"}}, notAsked: admin.ErrNotRunning}
+	wantFinding(t, runningShim(t.Context(), n), Fail, "no shim answers here, although something serves /run/shim.sock", "the key image of this file")
 }
 
 // TestRunningShim compares what the running shim says of itself with this file.
