@@ -38,7 +38,7 @@ func (c *Config) describeService(w io.Writer) {
 	if c.Force {
 		start = "at once, before the runtime answers"
 	}
-	logging := "one line per image that is pulled, removed or run by its name"
+	logging := "one line per pull, per removal by name, and per container whose image is looked up"
 	if c.Debug {
 		logging = "one line per call (debug)"
 	}

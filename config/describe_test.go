@@ -68,7 +68,7 @@ runtime     looked for at start: containerd, CRI-O, cri-dockerd
 serving     when the runtime answers
 engine      frames
 names       of pulled images: in the runtime where it keeps them (containerd), else in the shim's ledger
-log         one line per image that is pulled, removed or run by its name
+log         one line per pull, per removal by name, and per container whose image is looked up
 metrics     none
 pull        at most 15m before the last attempt, 3s per look-up in a registry
 fallback    to the registry in the image's name

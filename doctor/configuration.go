@@ -27,7 +27,7 @@ func configuration(n *node) []Finding {
 		return []Finding{t.ok("valid, registries: %d", len(n.Settings.Registries))}
 	}
 	for _, warning := range n.Settings.Warnings {
-		findings = append(findings, t.warn("mend it, then restart the shim; image-cri-shim check shows what the file means", "%s", warning))
+		findings = append(findings, t.warn("mend it, the change holds at once; image-cri-shim check shows what the file means", "%s", warning))
 	}
 	return findings
 }

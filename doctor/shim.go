@@ -111,7 +111,7 @@ func (n *node) compare(t topic, running Running) Finding {
 	case err != nil || !os.SameFile(here, there):
 		return t.fail("examine that file, with --file, or start the shim with this one", "it runs with another file, %s", running.File)
 	case here.ModTime().After(running.Read):
-		return t.warn(restart, "the file has changed since the shim has read it")
+		return t.warn("run the doctor again in a few seconds; if it stays so, journalctl -u image-cri-shim says why the shim did not take the file over", "the file has changed since the shim has read it")
 	case len(running.Restart) > 0:
 		return t.warn(restart, "runs with the former values of these keys, which take effect after a restart: %s", strings.Join(running.Restart, ", "))
 	case running.Version != n.Version:

@@ -36,7 +36,7 @@ func stateDirectory(_ context.Context, n *node) []Finding {
 		return []Finding{t.fail("make it, then "+restart, "%v", err)}
 	}
 	if exposed := n.exposed(); exposed != nil {
-		return []Finding{t.fail(exposed.Remedy+", then "+restart, "%s: the shim neither reads nor keeps names of images there", exposed.Problem)}
+		return []Finding{t.fail(exposed.Remedy+", then "+restart, "%s: the shim neither reads nor writes pulls.json and ledger.json there: %s", exposed.Problem, n.atStake())}
 	}
 	if err := unix.Access(directory, unix.W_OK); err != nil {
 		if os.Geteuid() != 0 && !errors.Is(err, unix.EROFS) {
@@ -64,7 +64,7 @@ func (n *node) exposed() *rewrite.Exposed {
 // atStake is what happens without a state directory that can be written to.
 func (n *node) atStake() string {
 	if n.running.Names.Mode == string(rewrite.NamesInRuntime) {
-		return "a pull that a crash cuts off may leave an image with a registry's name"
+		return "a pull that a crash cuts off may leave an image with a registry's name, and names that the runtime refuses are lost when the shim restarts"
 	}
 	return "names of images are lost when the shim restarts"
 }
@@ -96,15 +96,18 @@ func ledger(_ context.Context, n *node) []Finding {
 	if n.exposed() != nil {
 		return nil // as this is
 	}
+	if _, err := os.Lstat(t.subject); errors.Is(err, fs.ErrNotExist) {
+		return []Finding{t.ok("there is none yet: no name had to be kept in it")}
+	}
 	_, err := rewrite.ReadLedger(n.Settings.StateDirectory)
 	exposed, ok := errors.AsType[*rewrite.Exposed](err)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return []Finding{t.warn(asRoot, "this user may not read it")}
 	case ok:
-		return []Finding{t.fail(exposed.Remedy+", then "+restart, "%s: the shim does not read it, and keeps no names of images", exposed.Problem)}
+		return []Finding{t.fail(exposed.Remedy+", then "+restart, "%s: the shim does not read it, and saves no names in it", exposed.Problem)}
 	case err != nil:
-		return []Finding{t.warn("mend it or move it away, then "+restart+"; it learns the names again", "%v", err)}
+		return []Finding{t.warn("mend it or move it away, then "+restart+"; images pulled before are pulled again when they are asked for, preloaded ones are found", "%v", err)}
 	}
 	return []Finding{t.ok("readable")}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"image-cri-shim/config"
+	"image-cri-shim/explain"
 )
 
 // TestStateThatOthersWrite is a finding of the check whose part it is, with the command
@@ -54,5 +55,24 @@ func TestStateThatOthersWrite(t *testing.T) {
 				t.Errorf("something is wrong: %v", found)
 			}
 		})
+	}
+}
+
+// TestStateOfMode says what is at stake in each mode, and that a ledger is not there yet.
+func TestStateOfMode(t *testing.T) {
+	for mode, want := range map[string]string{
+		"runtime": "pulls.json and ledger.json there: a pull that a crash cuts off",
+		"ledger":  "pulls.json and ledger.json there: names of images are lost",
+	} {
+		state := filepath.Join(t.TempDir(), "state")
+		if err := os.Mkdir(state, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		n := &node{Options: Options{Settings: &config.Config{StateDirectory: state}}, running: Running{Names: explain.Naming{Mode: mode}}}
+		wantFinding(t, ledger(t.Context(), n), OK, "there is none yet", "")
+		if err := os.Chmod(state, 0o757); err != nil {
+			t.Fatal(err)
+		}
+		wantFinding(t, stateDirectory(t.Context(), n), Fail, want, "chmod go-w "+state)
 	}
 }

@@ -124,12 +124,16 @@ func (n *Node) waiting() string {
 // outcome is why a pull asks the runtime for what it asks for.
 func (i *Image) outcome() string {
 	switch {
+	case i.Pulled == "" && !i.wasAsked():
+		return i.unasked() + ", and its own is not to be asked (fallback: never)"
 	case i.Pulled == "" && i.hasFailures():
 		return "no registry says that it has it, and its own is not to be asked (fallback: never)"
 	case i.Pulled == "":
 		return "no registry serves it, and its own is not to be asked (fallback: never)"
 	case i.Problem != "":
 		return "forwarded as it is"
+	case i.Registry == "" && !i.wasAsked():
+		return "as it was asked for: " + i.unasked()
 	case i.Registry == "" && i.hasLastResort():
 		return "as it was asked for: the registry that has it comes last"
 	case i.Registry == "" && i.hasFailures():
@@ -141,6 +145,19 @@ func (i *Image) outcome() string {
 	default:
 		return "with the credentials of " + i.User
 	}
+}
+
+// wasAsked reports whether a registry of the configuration is asked for the image.
+func (i *Image) wasAsked() bool {
+	return slices.ContainsFunc(i.Registries, func(r Registry) bool { return r.Answer != "" })
+}
+
+// unasked says why no registry is asked.
+func (i *Image) unasked() string {
+	if len(i.Registries) == 0 {
+		return "no registry is configured"
+	}
+	return "no registry is to be asked for it"
 }
 
 // WriteSummary writes a line for each image: which registry would serve it and, if that is

@@ -71,7 +71,7 @@ func TestSummaryOfOrigins(t *testing.T) {
 	}
 }
 
-// TestUnknownIsNotAbsent has the texts for what could not be asked.
+// TestUnknownIsNotAbsent has the texts for what could not be asked, or is not to be.
 func TestUnknownIsNotAbsent(t *testing.T) {
 	unasked := []Registry{{Registry: "http://hub", Reference: "hub/library/nginx:1", Answer: registry.Unknown.String(), Circuit: "closed"}}
 	lacking := []Registry{{Registry: "http://hub", Reference: "hub/library/nginx:1", Answer: registry.Absent.String(), Circuit: "closed"}}
@@ -88,6 +88,18 @@ func TestUnknownIsNotAbsent(t *testing.T) {
 		{
 			"no registry", Image{Image: "nginx:1", Reference: "docker.io/library/nginx:1", Registries: lacking, Fallback: never},
 			[]string{"no registry serves it, and its own is not to be asked"}, []string{"nobody  "},
+		},
+		{
+			"a registry, and no other may be asked, but none is configured", Image{Image: "nginx:1", Reference: "docker.io/library/nginx:1", Fallback: never},
+			[]string{"no registry is configured, and its own is not to be asked (fallback: never)"}, nil,
+		},
+		{
+			"a registry, as none is configured", Image{Image: "nginx:1", Reference: "docker.io/library/nginx:1", Pulled: "nginx:1"},
+			[]string{"as it was asked for: no registry is configured"}, []string{"the original"},
+		},
+		{
+			"a registry, as its rules exclude the image", Image{Image: "nginx:1", Reference: "docker.io/library/nginx:1", Pulled: "nginx:1", Registries: []Registry{{Registry: "http://hub", Rule: "match has no pattern for it"}}},
+			[]string{"as it was asked for: no registry is to be asked for it"}, []string{"the original"},
 		},
 		{
 			"the runtime", Image{Image: "nginx:1", Registries: lacking, Pulled: "nginx:1", Node: Node{Problem: "boom", Runtime: []Presence{{Reference: "hub/library/nginx:1", Problem: "boom"}}}},
