@@ -110,7 +110,7 @@ func (n *node) showImages(ctx context.Context, output io.Writer) error {
 		client *testbed.Client
 	}{
 		{"ListImages as a client of the shim sees it", n.through},
-		{"ListImages as the runtime itself has it", n.direct},
+		{"ListImages as the runtime itself has it: containerd keeps the asked names, and has the same", n.direct},
 	} {
 		images, err := side.client.Images.ListImages(ctx, nil)
 		if err != nil {
