@@ -40,7 +40,7 @@ func TestNames(t *testing.T) {
 			level: Warn, text: "until the shim is restarted: names: ledger, which the file no longer says", hint: restart},
 		{name: "CRI-O", runtime: "cri-o", running: Running{Names: inLedger, Ledger: 3}, text: "kept in the shim's ledger: the runtime has no images service"},
 		{name: "as configured", runtime: "containerd", setting: config.NamesLedger, running: Running{Names: explain.Naming{Mode: "ledger", Reason: "names: ledger"}}, text: "as names: ledger says"},
-		{name: "closed off", runtime: "containerd", running: Running{Names: inLedger}, level: Warn, text: "although containerd can keep them", hint: "or set names: ledger"},
+		{name: "closed off", runtime: "containerd", running: Running{Names: inLedger}, level: Warn, text: "although containerd can keep them", hint: "or set names: ledger, then " + restart + "; a service that is opened is noticed within 30 s"},
 		{name: "not known", runtime: "containerd", running: Running{Names: explain.Naming{Mode: "unknown", Reason: "the runtime has not been reached yet"}}, level: Warn, text: "has not been reached yet", hint: "start the runtime"},
 		{name: "another version", runtime: "containerd", level: Warn, text: "a version that does not say", hint: "doctor again"},
 		{name: "no runtime", running: Running{Names: inRuntime}},

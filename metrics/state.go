@@ -55,7 +55,7 @@ var (
 	runtimeUp      = gauge("runtime_up", "Whether the runtime answers.")
 	ledgerNames    = gauge("ledger_names", "Image names that the ledger knows.")
 	names          = gauge("names", "Where the names of pulled images are kept: 1 for the mode in force.", "mode")
-	namesWaiting   = gauge("names_waiting", "Image names in the ledger that wait to be given in the runtime.")
+	namesWaiting   = gauge("names_waiting", "Image names that only the ledger has although the runtime is to keep them.")
 	namesRepairs   = gauge("names_repairs", "Repositories whose image names could not be changed in the runtime. It is retried.")
 	reloadGood     = gauge("config_last_reload_successful", "Whether the configuration file could be loaded the last time.")
 	reloadTime     = gauge("config_last_reload_success_timestamp_seconds", "When the configuration that counts was read, in seconds since 1970.")

@@ -18,7 +18,7 @@ func TestNames(t *testing.T) {
 image_cri_shim_names{mode="ledger"} 0
 image_cri_shim_names{mode="runtime"} 0
 image_cri_shim_names{mode="unknown"} 0
-# HELP image_cri_shim_names_waiting Image names in the ledger that wait to be given in the runtime.
+# HELP image_cri_shim_names_waiting Image names that only the ledger has although the runtime is to keep them.
 # TYPE image_cri_shim_names_waiting gauge
 image_cri_shim_names_waiting ` + waiting + `
 # HELP image_cri_shim_names_repairs Repositories whose image names could not be changed in the runtime. It is retried.

@@ -27,7 +27,7 @@ const ledgerName = "ledger.json"
 
 // OpenLedger reads the ledger in a state directory, which it creates if it is
 // missing. It always returns a usable ledger. If the file can't be read, the error says
-// why, and the ledger starts empty and learns the names again. A damaged file is kept
+// why, and the ledger starts empty. A damaged file is kept
 // under another name. A file that can't be read stays, and no change is saved over it.
 //
 // The caller must call Close.
