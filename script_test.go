@@ -21,6 +21,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/rogpeppe/go-internal/testscript"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -60,6 +62,16 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				return err
 			}
+			refusing, err := startRuntime(t, env, "refusing", map[string]proxytest.Handler{
+				"/containerd.services.images.v1.Images/List":   answerNothing,
+				"/containerd.services.images.v1.Images/Get":    refuse,
+				"/containerd.services.images.v1.Images/Create": refuse,
+				"/containerd.services.images.v1.Images/Delete": refuse,
+			})
+			if err != nil {
+				return err
+			}
+			env.Setenv("REFUSING", refusing)
 			env.Setenv("HUB", hub)
 			env.Setenv("CRI", cri)
 			env.Setenv("CONTAINERD", containerd)
@@ -103,6 +115,14 @@ func startRuntime(t *testing.T, env *testscript.Env, name string, more map[strin
 		}
 	})
 	return r.Socket(), nil
+}
+
+// refuse answers as a containerd that refuses changes of its names.
+func refuse(stream grpc.ServerStream) error {
+	if _, err := proxytest.Receive(stream); err != nil {
+		return err
+	}
+	return status.Error(codes.PermissionDenied, "names stay as they are")
 }
 
 func answerNothing(stream grpc.ServerStream) error {
