@@ -72,7 +72,7 @@ func TestDoctor(t *testing.T) {
 					t.Fatal(err)
 				}
 			},
-			check: "running shim", subject: at("state/admin.sock"), level: "WARN", text: "has changed", hint: "restart",
+			check: "running shim", subject: at("state/admin.sock"), level: "WARN", text: "has changed", hint: "run the doctor again",
 		},
 		{
 			name: "kubelet uses containerd",
