@@ -68,7 +68,7 @@ func (d *daemon) service(ctx context.Context) page.Service {
 	node, _ := os.Hostname() // empty where it can't be known
 	service := page.Service{
 		Node: node, Version: version.Short(), Socket: d.settings.Shim, Runtime: d.runtime,
-		File: absolute(d.file), Read: *d.read.Load(), Refused: d.refusal(), Restart: d.settings.NeedRestart(d.current.Load().settings), Names: d.naming(),
+		File: absolute(d.file), Read: *d.read.Load(), Refused: d.refusal(), Restart: d.waitingKeys(), Names: d.naming(),
 	}
 	if err := d.checkRuntime(ctx); err != nil {
 		service.Away = oneLine(err)

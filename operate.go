@@ -27,17 +27,22 @@ func (d *daemon) operator() http.Handler {
 		read := *d.read.Load()
 		explainer := &explain.Explainer{Registries: g.registries, Rewriter: g.rewriter, Namer: d.namer, Invoke: d.server.Invoke}
 		images, err := explainer.Explain(request.Context(), request.URL.Query()["image"])
-		admin.Reply(response, resolution{File: absolute(d.file), Read: read, Images: images}, err)
+		admin.Reply(response, resolution{File: absolute(d.file), Read: read, Restart: d.waitingKeys(), Images: images}, err)
 	})
 	mux.HandleFunc("GET "+doctor.AboutPath, func(response http.ResponseWriter, request *http.Request) {
 		admin.Reply(response, doctor.Running{
 			File: absolute(d.file), Read: *d.read.Load(), Version: version.Short(),
 			Names: explain.NamingOf(d.probeNaming(request.Context()), d.namer.Repairs()), Ledger: d.ledger.Names(),
-			Restart: d.settings.NeedRestart(d.current.Load().settings),
+			Restart: d.waitingKeys(),
 		}, nil)
 	})
 	mux.HandleFunc("GET "+tracePath, d.sendTrace)
 	return mux
+}
+
+// waitingKeys are the keys of the file whose values take effect after a restart.
+func (d *daemon) waitingKeys() []string {
+	return d.settings.NeedRestart(d.current.Load().settings)
 }
 
 // tracePath is where calls are told of while they are made. Its query is that of a

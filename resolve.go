@@ -161,18 +161,25 @@ func freshExplainer(ctx context.Context, file string, settings *config.Config, l
 
 // resolution is the running shim's answer.
 type resolution struct {
-	File   string          `json:"file"`
-	Read   time.Time       `json:"read"` // when the shim read it
-	Images []explain.Image `json:"images"`
+	File    string          `json:"file"`
+	Read    time.Time       `json:"read"`              // when the shim read it
+	Restart []string        `json:"restart,omitempty"` // keys whose values in it take effect after a restart
+	Images  []explain.Image `json:"images"`
 }
 
 // note says where the answer is not what the file says.
 func (r resolution) note() string {
 	info, err := os.Stat(r.File)
-	if err != nil || !info.ModTime().After(r.Read) {
+	switch {
+	case err != nil:
 		return ""
+	case info.ModTime().After(r.Read):
+		return fmt.Sprintf("%s has changed since the running shim has read it: --fresh goes by what it says now", r.File)
+	case len(r.Restart) > 0:
+		return fmt.Sprintf("the running shim has the former values of these keys until it is restarted: %s: --fresh goes by what %s says now",
+			strings.Join(r.Restart, ", "), r.File)
 	}
-	return fmt.Sprintf("%s has changed since the running shim has read it: --fresh goes by what it says now", r.File)
+	return ""
 }
 
 // adminSocket is where the daemon answers its operator.
