@@ -58,6 +58,12 @@ func (r *removal) run(ctx context.Context) error {
 		return r.removeAsWritten(ctx, own, err)
 	}
 	r.name = name
+	if own == nil && err == nil && r.namer.hides(r.original()) {
+		// There is nothing to remove for this client. The request would remove what a pull
+		// for another name is about to bring.
+		r.response, err = proto.Marshal(&runtime.RemoveImageResponse{})
+		return err
+	}
 	if err == nil {
 		r.observeAnswer(r.original(), own, asked)
 	}
