@@ -100,6 +100,10 @@ func newDaemon(ctx context.Context, file string, settings *config.Config, log *l
 			Warn:      func(err error) { log.Warn(err) },
 			Inform:    func(text string) { log.Info(text) },
 		})
+	} else if dropped, err := rewrite.DropJournal(settings.StateDirectory); err != nil {
+		log.WithError(err).Warn("journal of pulls")
+	} else if dropped {
+		log.Warn("names: ledger: the images of pulls that were cut off keep a registry's names")
 	}
 	first, err := d.generate(settings)
 	if err != nil {

@@ -222,3 +222,16 @@ func (g *gate) resume(repository string, of journaledRepository) *repositoryPull
 	g.repositories[repository] = state
 	return state
 }
+
+// DropJournal removes the journal that a shim has left which kept names in the runtime: one
+// that keeps them in its ledger does not write it, so that it would be out of date later. It
+// reports whether there were pulls in it.
+func DropJournal(directory string) (dropped bool, err error) {
+	j := newJournal(directory)
+	repositories, err := j.load()
+	if err != nil || len(repositories) == 0 {
+		return false, err
+	}
+	j.repositories = make(map[string]journaledRepository)
+	return true, j.save()
+}

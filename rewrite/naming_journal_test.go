@@ -188,3 +188,20 @@ func FuzzJournal(f *testing.F) {
 		}
 	})
 }
+
+// TestDropJournal empties the journal of a shim that kept names in the runtime.
+func TestDropJournal(t *testing.T) {
+	n := NewNamer(NamerOptions{Directory: t.TempDir(), Ledger: newLedger(&ledgerFile{})})
+	if dropped, err := DropJournal(n.journal.directory); dropped || err != nil {
+		t.Errorf("without a journal: %v, %v", dropped, err)
+	}
+	if err := n.journal.set(journalRepository, func() journaledRepository { return journalOf(2) }); err != nil {
+		t.Fatal(err)
+	}
+	if dropped, err := DropJournal(n.journal.directory); !dropped || err != nil {
+		t.Errorf("with pulls: %v, %v", dropped, err)
+	}
+	if left, err := newJournal(n.journal.directory).load(); len(left) != 0 || err != nil {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
