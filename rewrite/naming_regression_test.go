@@ -1,0 +1,393 @@
+package rewrite
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/containerd"
+)
+
+// load gives an image a name as a client does that is not behind the shim.
+func (n *namingNode) load(image content, name string) {
+	m := n.runtime
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	m.blobs[image.digest] = image.id
+	target := &containerd.Descriptor{MediaType: "application/vnd.oci.image.index.v1+json", Digest: image.digest, Size: 1000}
+	for _, name := range []string{image.id, name} {
+		m.store(&containerd.Record{Name: name, Target: target, Labels: map[string]string{"io.cri-containerd.image": "managed"}})
+		m.look(name)
+	}
+}
+
+// unpush takes references out of the registries.
+func (n *namingNode) unpush(references ...string) {
+	n.runtime.remote.mutex.Lock()
+	defer n.runtime.remote.mutex.Unlock()
+	for _, reference := range references {
+		delete(n.runtime.remote.remote, reference)
+	}
+}
+
+// during runs work while a pull is under way that takes a minute. Other pulls take the usual
+// time meanwhile.
+func (n *namingNode) during(image string, work func()) {
+	n.t.Helper()
+	usual := n.runtime.pullTime
+	n.runtime.pullTime = time.Minute
+	var slow sync.WaitGroup
+	slow.Go(func() { n.mustPull(image) })
+	synctest.Wait()
+	n.runtime.pullTime = usual
+	work()
+	slow.Wait()
+}
+
+// storedAs returns the digest that a name has in containerd, and its labels.
+func (n *namingNode) storedAs(name string) (digest string, labels map[string]string) {
+	n.runtime.mutex.Lock()
+	defer n.runtime.mutex.Unlock()
+	return n.runtime.records[name].GetTarget().GetDigest(), n.runtime.records[name].GetLabels()
+}
+
+// wantName requires the image that a name has in containerd, and in the view of CRI.
+func (n *namingNode) wantName(name string, want content) {
+	n.t.Helper()
+	if digest, _ := n.storedAs(name); digest != want.digest {
+		n.t.Errorf("%s has the digest %.13s in containerd, want %.13s", name, digest, want.digest)
+	}
+	if got := n.status(name); got.GetId() != want.id {
+		n.t.Errorf("status of %s: %s, want the ID %.13s", name, names(got), want.id)
+	}
+}
+
+// wantNoRegistry requires that no name of the registry is in containerd.
+func (n *namingNode) wantNoRegistry() {
+	n.t.Helper()
+	if got := strings.Join(n.runtime.stored(), "\n\t"); strings.Contains(got, hub) {
+		n.t.Errorf("containerd has\n\t%s", got)
+	}
+}
+
+// TestNamingRepairLeavesMovedNames: a pull succeeds but its image can be neither named nor
+// recorded. Before the repair, the asked name gets another image.
+func TestNamingRepairLeavesMovedNames(t *testing.T) {
+	first, second := newContent("first"), newContent("second")
+	older := newContent("older")
+	for what, move := range map[string]func(n *namingNode){
+		"a pull from the original": func(n *namingNode) {
+			n.unpush(stored)
+			n.pushAs(second, asked)
+			n.mustPull(asked)
+		},
+		"another client's pull": func(n *namingNode) {
+			n.pushAs(second, asked)
+			n.direct(asked)
+		},
+		"another client's load": func(n *namingNode) { n.load(second, asked) },
+	} {
+		for _, before := range []bool{false, true} {
+			for _, restart := range []bool{false, true} {
+				t.Run(what, func(t *testing.T) {
+					bubble(t, func(t *testing.T, n *namingNode) {
+						n.restartIn(t.TempDir())
+						if before {
+							n.load(older, asked)
+						}
+						n.pushAs(first, stored)
+						var pulled, back atomic.Bool
+						n.set(func(_ context.Context, _ int, _ string, invoke func() ([]byte, error)) ([]byte, error) {
+							if digest, _ := n.storedAs(stored); digest != "" {
+								pulled.Store(true)
+							}
+							if pulled.Load() && !back.Load() {
+								return nil, status.Error(codes.Unavailable, "the runtime is starting")
+							}
+							return invoke()
+						})
+						n.mustPull(asked)
+						if !strings.Contains(n.journaled(), asked) {
+							t.Fatalf("the journal lacks the pull: %s", n.journaled())
+						}
+						move(n)
+						if restart {
+							n.restartIn(n.copyState())
+						}
+						back.Store(true)
+						n.settled()
+						n.wantName(asked, second)
+						n.wantNoRegistry()
+					})
+				})
+			}
+		}
+	}
+}
+
+// TestNamingRemovalDuringAPull removes, and looks for, other names that the registry has the
+// pulled image for. No client has pulled these.
+func TestNamingRemovalDuringAPull(t *testing.T) {
+	const pulled, reference = "quay.io/team/app:1", hub + "/team/app:1"
+	for _, other := range []string{"docker.io/team/app:1", reference} {
+		t.Run(other, func(t *testing.T) {
+			each(t, func(t *testing.T, n *namingNode, number int) bool {
+				image := n.push(reference)
+				at := time.Duration(number) * time.Millisecond / 2
+				ended := make(chan struct{})
+				n.together(func() {
+					defer close(ended)
+					n.mustPull(pulled)
+				}, func() {
+					time.Sleep(29*time.Millisecond + at)
+					if got := n.status(other); got != nil {
+						t.Errorf("status of %s meanwhile: %s", other, names(got))
+					}
+					n.remove(other)
+				})
+				if got := n.status(other); got != nil {
+					t.Errorf("status of %s afterwards: %s", other, names(got))
+				}
+				n.settled()
+				n.wantStored(recorded{image, []string{pulled}})
+				return number < 60
+			})
+		})
+	}
+}
+
+// TestNamingInAnotherRegistry pulls a name of one private registry, which another one serves,
+// while the first registry serves another name.
+func TestNamingInAnotherRegistry(t *testing.T) {
+	const own, other = "mirror.test/team/app:1", hub + "/team/app:1"
+	first, second := newContent("first"), newContent("second")
+	for _, c := range []struct {
+		what, slow, reference string
+		image                 content
+	}{
+		{"another tag", "quay.io/team/app:2", "mirror.test/team/app:2", second},
+		{"another tag of the same image", "quay.io/team/app:2", "mirror.test/team/app:2", first},
+		{"the tag itself", "quay.io/team/app:1", own, second},
+		{"the tag itself and its image", "quay.io/team/app:1", own, first},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			bubble(t, func(t *testing.T, n *namingNode) {
+				n.pushAs(c.image, c.reference)
+				n.during(c.slow, func() {
+					n.pushAs(first, other)
+					n.mustPull(own)
+					n.wantName(own, first)
+				})
+				n.settled()
+				n.wantName(own, first)
+				n.wantName(c.slow, c.image)
+				n.wantName("mirror.test/team/app@"+first.digest, first)
+				n.wantNoRegistry()
+			})
+		})
+	}
+}
+
+// TestNamingGivesTagsBackAtOnce: a tag that a client has pulled by its own name, and that a
+// pull for another name moves while a slow pull from the repository is under way.
+func TestNamingGivesTagsBackAtOnce(t *testing.T) {
+	first, second, slow := newContent("first"), newContent("second"), newContent("slow")
+	bubble(t, func(t *testing.T, n *namingNode) {
+		n.pushAs(first, stored)
+		n.mustPull(stored)
+		n.pushAs(slow, hub+"/library/nginx:2")
+		n.during("nginx:2", func() {
+			n.pushAs(second, stored)
+			n.mustPull(asked)
+			n.wantName(stored, first)
+			n.wantName(asked, second)
+		})
+		n.settled()
+		n.wantStored(recorded{first, []string{stored}}, recorded{second, []string{asked}}, recorded{slow, []string{"docker.io/library/nginx:2"}})
+	})
+}
+
+// TestNamingKeepsLoadedNames: another client gives the registry's tag another image before
+// the tag is deleted.
+func TestNamingKeepsLoadedNames(t *testing.T) {
+	first, loaded := newContent("first"), newContent("loaded")
+	bubble(t, func(t *testing.T, n *namingNode) {
+		n.pushAs(first, stored)
+		n.push(hub + "/library/nginx:2")
+		n.during("nginx:2", func() {
+			n.mustPull(asked)
+			n.load(loaded, stored)
+		})
+		n.settled()
+		n.wantName(stored, loaded)
+		n.wantName(asked, first)
+	})
+}
+
+// TestNamingOfEarlierAnswers handles a list after the registry's names were deleted that the
+// runtime has made before.
+func TestNamingOfEarlierAnswers(t *testing.T) {
+	bubble(t, func(t *testing.T, n *namingNode) {
+		n.push(stored)
+		const method = "/runtime.v1.ImageService/ListImages"
+		rawList := func() []byte {
+			raw, err := n.runtime.invoke(context.Background(), method, nil)
+			if err != nil {
+				t.Errorf("list: %v", err)
+			}
+			return raw
+		}
+		forwarding, ok := n.rewriter.Forward()[method]()
+		if !ok {
+			t.Fatal("lists are not forwarded before any pull")
+		}
+		handled := func(raw []byte) []string {
+			if forwarding.Unchanged(raw[:1]) {
+				t.Error("the answer passes unchanged")
+			}
+			response := &runtime.ListImagesResponse{}
+			if err := proto.Unmarshal(forwarding.Restore(t.Context(), nil, raw, n.runtime.invoke), response); err != nil {
+				t.Error(err)
+			}
+			for _, image := range response.Images {
+				if all := referencesOf(image); len(slices.Compact(slices.Sorted(slices.Values(all)))) < len(all) {
+					t.Errorf("duplicates in %q", all)
+				}
+			}
+			return allNames(response.Images)
+		}
+		var raw []byte
+		n.set(func(_ context.Context, _ int, call string, invoke func() ([]byte, error)) ([]byte, error) {
+			if raw == nil && strings.HasPrefix(call, "Images.Delete") {
+				raw = rawList()
+			}
+			return invoke()
+		})
+		n.mustPull(asked)
+		n.wantNoRegistry()
+		if !strings.Contains(string(raw), hub) {
+			t.Fatalf("no earlier list with the registry's names: %q", raw)
+		}
+		now := n.list()
+		if got := handled(raw); !slices.Equal(got, now) {
+			t.Errorf("the earlier list becomes %q, want %q", got, now)
+		}
+		time.Sleep(goneTime - time.Second/2)
+		if got := handled(raw); !slices.Equal(got, now) {
+			t.Errorf("the earlier list becomes later %q, want %q", got, now)
+		}
+		time.Sleep(time.Second)
+		n.direct(stored)
+		time.Sleep(time.Second)
+		if got := strings.Join(n.list(), "\n"); !strings.Contains(got, stored) || !strings.Contains(got, asked) {
+			t.Errorf("list after a pull by the own name: %s", got)
+		}
+	})
+}
+
+// TestNamingKeepsLabels of the asked name that another client has set, when it is pulled
+// again as the same image and as another one.
+func TestNamingKeepsLabels(t *testing.T) {
+	for what, again := range map[string]content{"the same image": newContent("first"), "another image": newContent("second")} {
+		t.Run(what, func(t *testing.T) {
+			bubble(t, func(t *testing.T, n *namingNode) {
+				n.pushAs(newContent("first"), stored)
+				n.mustPull(asked)
+				n.runtime.mutex.Lock()
+				record := proto.CloneOf(n.runtime.records[asked])
+				record.Labels[pinnedLabel], record.Labels["example.com/owner"] = "pinned", "team"
+				n.runtime.store(record)
+				n.runtime.mutex.Unlock()
+				n.pushAs(again, stored)
+				n.set(nil)
+				n.mustPull(asked)
+				n.settled()
+				n.wantName(asked, again)
+				moves := again.digest != record.GetTarget().GetDigest()
+				if updates := slices.Contains(n.seen(), "Images.Update "+asked); updates && !moves {
+					t.Error("the name was updated although it has its image")
+				}
+				if _, labels := n.storedAs(asked); labels[pinnedLabel] != "pinned" || labels["example.com/owner"] != "team" {
+					t.Errorf("labels %q", labels)
+				}
+			})
+		})
+	}
+}
+
+// TestNamingOfOneConfiguration pulls two manifests with one configuration at once.
+func TestNamingOfOneConfiguration(t *testing.T) {
+	first := newContent("first")
+	second := content{id: first.id, digest: newContent("second").digest}
+	each(t, func(t *testing.T, n *namingNode, number int) bool {
+		after := time.Duration(number) * time.Millisecond / 2
+		n.pushAs(first, hub+"/team/app:1")
+		n.pushAs(second, hub+"/team/app:2")
+		n.together(func() { n.mustPull("docker.io/team/app:1") }, func() {
+			time.Sleep(after)
+			n.mustPull("quay.io/team/app:2")
+		})
+		n.settled()
+		n.wantStored(recorded{first, []string{"docker.io/team/app:1"}}, recorded{second, []string{"quay.io/team/app:2"}})
+		return number < 80 && !t.Failed()
+	})
+}
+
+// TestNamingListsMovedTagsOnce: the asked tag moves to another image while clients list.
+func TestNamingListsMovedTagsOnce(t *testing.T) {
+	first, second := newContent("first"), newContent("second")
+	for what, slow := range map[string]string{"alone": "", "beside another pull": "nginx:2"} {
+		t.Run(what, func(t *testing.T) {
+			bubble(t, func(t *testing.T, n *namingNode) {
+				n.pushAs(first, stored)
+				n.mustPull(asked)
+				n.pushAs(second, stored)
+				n.push(hub + "/library/nginx:2")
+				if slow == "" {
+					n.listsOnce(asked)
+				} else {
+					n.during(slow, func() { n.listsOnce(asked) })
+				}
+				n.settled()
+				n.wantName(asked, second)
+			})
+		})
+	}
+}
+
+// listsOnce pulls a name, and requires that lists have it on one image until a second later.
+func (n *namingNode) listsOnce(asked string) {
+	n.t.Helper()
+	ended := make(chan struct{})
+	n.together(func() {
+		defer close(ended)
+		n.mustPull(asked)
+		time.Sleep(time.Second)
+	}, func() {
+		for more := true; more; {
+			select {
+			case <-ended:
+				more = false
+			case <-time.After(time.Millisecond / 4):
+			}
+			on := 0
+			list := n.list()
+			for _, line := range list {
+				on += strings.Count(line, asked)
+			}
+			if on != 1 {
+				n.t.Errorf("%s is on %d images: %q", asked, on, list)
+			}
+		}
+	})
+}
