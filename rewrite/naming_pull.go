@@ -159,11 +159,8 @@ func (p *pullNaming) giveBack(ctx context.Context, image string) error {
 	if err != nil || current == nil || sameTarget(current, kept) {
 		return err
 	}
-	if present, err := p.images.HasContent(ctx, kept); err != nil || !present {
+	if back, err := p.putBack(ctx, kept); err != nil || !back {
 		return err
-	}
-	if err := p.images.Put(ctx, kept); err != nil {
-		return fmt.Errorf("give %s back what it named: %w", p.pull.Reference, err)
 	}
 	_, err = p.awaitView(ctx, p.pull.Reference, func(id string, _ []string) bool { return id != image })
 	return err

@@ -162,32 +162,20 @@ func (n *Namer) restoreRecords(ctx context.Context, records []*containerd.Record
 		if kept != nil && (sameTarget(kept, record) || kept.GetTarget() == nil) {
 			continue
 		}
-		if kept != nil {
-			if present, err := n.images.HasContent(ctx, kept); err != nil {
-				return nil, err
-			} else if present {
-				if err := n.images.Put(ctx, kept); err != nil {
-					return nil, fmt.Errorf("give %s back what it named: %w", name, err)
-				}
-				byName[name] = kept
-				if err := n.awaitBack(ctx, kept, byName); err != nil {
-					return nil, err
-				}
-				continue
-			}
-		}
-		stays, err := n.mustStay(ctx, record)
+		back, err := n.putBack(ctx, kept)
 		if err != nil {
 			return nil, err
 		}
-		if stays {
+		if back {
+			byName[name] = kept
+			if err := n.awaitBack(ctx, kept, byName); err != nil {
+				return nil, err
+			}
 			continue
 		}
-		foreign, err := n.isForeign(ctx, record, state)
-		if err != nil {
+		if remains, err := n.remains(ctx, record, state); err != nil {
 			return nil, err
-		}
-		if !foreign {
+		} else if !remains {
 			doomed = append(doomed, record)
 		}
 	}
@@ -199,6 +187,29 @@ func (n *Namer) restoreRecords(ctx context.Context, records []*containerd.Record
 	}
 	deleted, err := n.deleteAll(ctx, doomed, byName, n.forgo)
 	return append(gone, deleted...), err
+}
+
+// putBack gives a name that stays the target that it had, unless its content is gone. It
+// reports whether it has done so.
+func (n *Namer) putBack(ctx context.Context, kept *containerd.Record) (bool, error) {
+	if kept == nil {
+		return false, nil
+	}
+	if present, err := n.images.HasContent(ctx, kept); err != nil || !present {
+		return false, err
+	}
+	if err := n.images.Put(ctx, kept); err != nil {
+		return false, fmt.Errorf("give %s back what it named: %w", kept.GetName(), err)
+	}
+	return true, nil
+}
+
+// remains reports whether a name that pulls have added is not deleted.
+func (n *Namer) remains(ctx context.Context, record *containerd.Record, state *repositoryPulls) (bool, error) {
+	if stays, err := n.mustStay(ctx, record); err != nil || stays {
+		return stays, err
+	}
+	return n.isForeign(ctx, record, state)
 }
 
 // isForeign reports whether CRI shows a name on an image that the pulls have not brought:

@@ -62,13 +62,7 @@ func (d *down) data(f frame) error {
 	case exceeded:
 		return connectionError{http2.ErrCodeFlowControl, "more DATA than the client's window"}
 	case passes:
-		d.batch.keep(f)
-		if s != nil {
-			s.plan.watchFrame(FromServer, f)
-		}
-		if last {
-			d.serverDone(f.stream, nil)
-		}
+		d.passData(s, f, last)
 		return nil
 	case s == nil: // the client has no such request
 		d.mutex.Lock()
@@ -90,6 +84,17 @@ func (d *down) data(f frame) error {
 		return d.collect(s, content, last)
 	}
 	return d.hold(s, content, last)
+}
+
+// passData passes DATA on as it came. s is nil if the client has no such request.
+func (d *down) passData(s *stream, f frame, last bool) {
+	d.batch.keep(f)
+	if s != nil {
+		s.plan.watchFrame(FromServer, f)
+	}
+	if last {
+		d.serverDone(f.stream, nil)
+	}
 }
 
 // hold queues DATA that the client's window has no room for. Padding is left out, and
