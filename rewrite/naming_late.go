@@ -146,11 +146,12 @@ func (p *pullNaming) nameStored(ctx context.Context) (*runtime.Image, error) {
 }
 
 // hasMoved reports whether the asked name has got another image since the pull began: from
-// another pull, or from another client.
+// another pull, or from another client. A name that is gone has not moved: the image that it
+// had before was removed.
 func (p *pullNaming) hasMoved(ctx context.Context, pulled *containerd.Record) (bool, error) {
 	if strings.Contains(p.pull.Original, "@") {
 		return false, nil
 	}
 	current, err := p.images.Get(ctx, p.pull.Original)
-	return current.GetTarget().GetDigest() != p.pull.Before && !sameTarget(current, pulled), err
+	return current != nil && current.GetTarget().GetDigest() != p.pull.Before && !sameTarget(current, pulled), err
 }

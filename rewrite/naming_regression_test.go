@@ -106,16 +106,7 @@ func TestNamingRepairLeavesMovedNames(t *testing.T) {
 							n.load(older, asked)
 						}
 						n.pushAs(first, stored)
-						var pulled, back atomic.Bool
-						n.set(func(_ context.Context, _ int, _ string, invoke func() ([]byte, error)) ([]byte, error) {
-							if digest, _ := n.storedAs(stored); digest != "" {
-								pulled.Store(true)
-							}
-							if pulled.Load() && !back.Load() {
-								return nil, status.Error(codes.Unavailable, "the runtime is starting")
-							}
-							return invoke()
-						})
+						back := n.fallsSilentAfter(stored)
 						n.mustPull(asked)
 						if !strings.Contains(n.journaled(), asked) {
 							t.Fatalf("the journal lacks the pull: %s", n.journaled())
@@ -124,7 +115,7 @@ func TestNamingRepairLeavesMovedNames(t *testing.T) {
 						if restart {
 							n.restartIn(n.copyState())
 						}
-						back.Store(true)
+						back()
 						n.settled()
 						n.wantName(asked, second)
 						n.wantNoRegistry()
@@ -133,6 +124,38 @@ func TestNamingRepairLeavesMovedNames(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestNamingRepairAfterARemoval: a pull succeeds but its image can be neither named nor
+// recorded. Before the repair, the image that the asked name had is removed.
+func TestNamingRepairAfterARemoval(t *testing.T) {
+	first, older := newContent("first"), newContent("older")
+	bubble(t, func(t *testing.T, n *namingNode) {
+		n.load(older, asked)
+		n.pushAs(first, stored)
+		back := n.fallsSilentAfter(stored)
+		n.mustPull(asked)
+		n.removeDirectly(older.id)
+		back()
+		n.settled()
+		n.wantStored(recorded{first, []string{asked}})
+	})
+}
+
+// fallsSilentAfter has the namer's calls fail once a pull has stored a name, until back is
+// called.
+func (n *namingNode) fallsSilentAfter(name string) (back func()) {
+	var pulled, answers atomic.Bool
+	n.set(func(_ context.Context, _ int, _ string, invoke func() ([]byte, error)) ([]byte, error) {
+		if digest, _ := n.storedAs(name); digest != "" {
+			pulled.Store(true)
+		}
+		if pulled.Load() && !answers.Load() {
+			return nil, status.Error(codes.Unavailable, "the runtime is starting")
+		}
+		return invoke()
+	})
+	return func() { answers.Store(true) }
 }
 
 // TestNamingRemovalDuringAPull removes, and looks for, other names that the registry has the
