@@ -86,7 +86,7 @@ func (p *pullNaming) bindings(ctx context.Context, image *runtime.Image) (bindin
 	from := byDigest[tag.GetTarget().GetDigest()]
 	switch {
 	case from != nil:
-	case tag != nil && hasName(image, p.pull.Reference):
+	case tag != nil && hasName(image, p.pull.Reference) && !p.isNew(brought):
 		from = tag // the image was loaded, or its pull was cut off before the digest
 	case len(byDigest) == 0:
 		return nil, nil, nil
@@ -121,6 +121,12 @@ func (p *pullNaming) broughtDigests(ctx context.Context, image *runtime.Image, t
 		return others, nil // the tag has moved on to another image
 	}
 	return brought, nil
+}
+
+// isNew reports whether the pull has brought one of the records. CRI may then show the
+// registry's tag on the image although a newer pull has just moved it on.
+func (p *pullNaming) isNew(records []*containerd.Record) bool {
+	return p.state != nil && slices.ContainsFunc(records, func(record *containerd.Record) bool { return !p.gate.isKept(p.state, record) })
 }
 
 // errRemoved says that an image has been removed while it was being named.

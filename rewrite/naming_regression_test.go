@@ -414,3 +414,61 @@ func (n *namingNode) listsOnce(asked string) {
 		}
 	})
 }
+
+// TestNamingOfATagThatMovesOn: another pull moves the registry's tag when the image has just
+// been looked at, and CRI shows it there a moment later.
+func TestNamingOfATagThatMovesOn(t *testing.T) {
+	first, second := newContent("first"), newContent("second")
+	bubble(t, func(t *testing.T, n *namingNode) {
+		n.pushAs(first, stored)
+		var once sync.Once
+		n.set(func(_ context.Context, _ int, call string, invoke func() ([]byte, error)) ([]byte, error) {
+			if digest, _ := n.storedAs(stored); digest == first.digest && strings.HasPrefix(call, "Images.Get ") && strings.HasSuffix(call, stored) {
+				once.Do(func() {
+					m := n.runtime
+					m.mutex.Lock()
+					defer m.mutex.Unlock()
+					m.blobs[second.digest] = second.id
+					record := proto.CloneOf(m.records[stored])
+					record.Target.Digest = second.digest
+					m.store(record)
+				})
+			}
+			return invoke()
+		})
+		begun := time.Now()
+		n.mustPull(asked)
+		if took := time.Since(begun); took > time.Second {
+			t.Errorf("the pull took %v", took)
+		}
+		n.wantName(asked, first)
+		if warnings := n.warned(); len(warnings) > 0 {
+			t.Errorf("warnings %q", warnings)
+		}
+		n.settled()
+		n.wantName(asked, first)
+	})
+}
+
+// TestNamingRemovalBesideASlowPull is TestNamingRemovalDuringAPull after the image has got its
+// name, while the registry's names wait for another pull to end.
+func TestNamingRemovalBesideASlowPull(t *testing.T) {
+	const pulled, reference = "quay.io/team/app:1", hub + "/team/app:1"
+	for _, other := range []string{"docker.io/team/app:1", reference} {
+		t.Run(other, func(t *testing.T) {
+			bubble(t, func(t *testing.T, n *namingNode) {
+				image, slow := n.push(reference), n.push(hub+"/team/app:2")
+				n.during("quay.io/team/app:2", func() {
+					n.mustPull(pulled)
+					n.remove(other)
+					if got := n.status(other); got != nil {
+						t.Errorf("status of %s: %s", other, names(got))
+					}
+					n.wantName(pulled, image)
+				})
+				n.settled()
+				n.wantStored(recorded{image, []string{pulled}}, recorded{slow, []string{"quay.io/team/app:2"}})
+			})
+		})
+	}
+}
