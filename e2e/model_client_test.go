@@ -70,28 +70,29 @@ func (m *imageModel) create(image, userSpecified string) {
 	m.created++
 	container := modelContainer{name: fmt.Sprintf("container-%d", m.created)}
 	m.note("create %s of %s, user specified %q", container.name, image, userSpecified)
-	lost := make(map[*world]bool)
+	var lostThrough, lostPlain bool // the worlds are asked at once
 	created := m.ask("CreateContainer "+image, func(ctx context.Context, w *world) (string, error) {
 		id, err := w.create(ctx, container.name, image, userSpecified)
+		lost := hasLostContent(err)
 		if w == m.through {
-			container.through = id
+			container.through, lostThrough = id, lost
 		} else {
-			container.plain = id
+			container.plain, lostPlain = id, lost
 		}
-		if lost[w] = hasLostContent(err); lost[w] {
+		if lost {
 			return "", nil
 		}
 		return "", err
 	})
 	switch {
-	case lost[m.through] && !lost[m.plain]:
+	case lostThrough && !lostPlain:
 		m.t.Errorf("the image %s has lost its content, only with the shim", image)
-	case created && lost[m.plain] && !lost[m.through]:
+	case created && lostPlain && !lostThrough:
 		_, err := m.through.containers().RemoveContainer(testContext(m.t), &runtimeapi.RemoveContainerRequest{ContainerId: container.through})
 		if err != nil {
 			m.t.Error(err)
 		}
-	case created && !lost[m.plain]:
+	case created && !lostPlain:
 		m.containers = append(m.containers, container)
 	}
 }

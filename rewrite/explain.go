@@ -181,7 +181,7 @@ func (r *Rewriter) Images(ctx context.Context, invoke Invoke) ([]string, error) 
 func (r *Rewriter) ownCall(ctx context.Context, invoke Invoke) (call, error) {
 	var failure error
 	for _, version := range versions {
-		c := call{Rewriter: r, runtime: images{version: version, invoke: invoke}}
+		c := call{Rewriter: r, began: time.Now(), runtime: images{version: version, invoke: invoke}}
 		_, err := invoke(ctx, "/"+version+".RuntimeService/Version", nil)
 		if err == nil {
 			return c, nil

@@ -24,6 +24,10 @@ type Ledger struct {
 	file  *ledgerFile
 	limit int // names kept
 
+	// recording is held while a pull's records are derived from those that there are, and
+	// made: a pull of the stored reference by its own name may end at the same time.
+	recording sync.Mutex
+
 	mutex      sync.RWMutex
 	version    uint64                          // counts the changes
 	names      map[string]entry                // by original

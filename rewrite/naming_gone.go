@@ -15,15 +15,18 @@ const goneTime = 2 * time.Second
 
 // goneName is a registry's name that has just been deleted.
 type goneName struct {
-	by    []string // the names in its place
-	until time.Time
+	by []string  // the names in its place
+	at time.Time // when CRI no longer showed it; zero before
 }
+
+// after reports whether the name may be in the answer to a call that began at a time.
+func (n goneName) after(began time.Time) bool { return n.at.IsZero() || began.Before(n.at) }
 
 // forgo remembers a name that is about to be deleted.
 func (g *gate) forgo(name string, by []string) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	g.gone[name] = goneName{by: by, until: time.Now().Add(goneTime)}
+	g.gone[name] = goneName{by: by}
 }
 
 // replaces reports whether there are names that may have to be replaced in answers.
@@ -33,12 +36,23 @@ func (g *gate) replaces() bool {
 	if len(g.gone) > 0 {
 		now := time.Now()
 		for name, gone := range g.gone {
-			if now.After(gone.until) {
+			if !gone.at.IsZero() && now.Sub(gone.at) > goneTime {
 				delete(g.gone, name)
 			}
 		}
 	}
 	return len(g.repositories) > 0 || len(g.excluded) > 0 || len(g.gone) > 0
+}
+
+// haveGone notes that CRI no longer shows the deleted names of a repository. The caller holds
+// the mutex.
+func (g *gate) haveGone(in string) {
+	for name, gone := range g.gone {
+		if gone.at.IsZero() && repository(name) == in {
+			gone.at = time.Now()
+			g.gone[name] = gone
+		}
+	}
 }
 
 // comeBack forgets deleted names of a repository: a client asks for one of them by itself.
@@ -54,7 +68,7 @@ func (g *gate) comeBack(in string) {
 
 // forgo remembers a name that is about to be deleted after pulls from its repository.
 func (n *Namer) forgo(name string) {
-	by, _ := n.gate.replaced(name, nil)
+	by, _ := n.gate.replaced(name, nil, time.Time{})
 	n.gate.forgo(name, by)
 }
 

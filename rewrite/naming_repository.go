@@ -197,6 +197,7 @@ func (g *gate) release(repositories ...string) {
 	defer g.mutex.Unlock()
 	for _, repository := range repositories {
 		delete(g.repositories, repository)
+		g.haveGone(repository)
 	}
 	g.wake()
 }

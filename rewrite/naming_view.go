@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/distribution/reference"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -14,14 +16,15 @@ import (
 
 // replaced returns the names that a name is about to be replaced by. It reports false for
 // a name that stays. tags are the other names of the image: a digest belongs to the pulls
-// of these. Without tags it may belong to any pull from its repository.
-func (g *gate) replaced(name string, tags []string) (by []string, ok bool) {
+// of these. Without tags it may belong to any pull from its repository. The answer is for a
+// call that began at a time.
+func (g *gate) replaced(name string, tags []string, began time.Time) (by []string, ok bool) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	state := g.repositories[repository(name)]
 	if state == nil || !state.listed || len(state.named) == 0 {
 		gone, ok := g.gone[name]
-		return gone.by, ok
+		return gone.by, ok && gone.after(began)
 	}
 	if _, kept := state.kept[name]; kept {
 		return nil, false
@@ -52,6 +55,30 @@ func (g *gate) hides(name string) bool {
 		slices.ContainsFunc(state.named, func(pull journaledPull) bool { return pull.Reference == name })
 }
 
+// mayBring reports whether a pull for another name is under way that may bring an image with
+// a name; with any ID if it is nil.
+func (g *gate) mayBring(name reference.Named) bool {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	for _, state := range g.repositories {
+		if name == nil && len(state.named) > 0 {
+			return true
+		}
+		for _, pull := range state.named {
+			if name == nil || state.kept[name.String()] != nil {
+				continue
+			}
+			_, digested := name.(reference.Digested)
+			for _, brought := range []string{pull.Original, pull.Reference} {
+				if brought == name.String() || digested && repository(brought) == name.Name() {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // mentions reports whether a message can contain a name that is about to be replaced. It
 // looks at the bytes only.
 func (g *gate) mentions(message []byte) bool {
@@ -73,6 +100,11 @@ func (g *gate) mentions(message []byte) bool {
 // hides is [gate.hides].
 func (n *Namer) hides(name string) bool { return n != nil && n.gate.hides(name) }
 
+// mayBring is [gate.mayBring].
+func (n *Namer) mayBring(name reference.Named) bool {
+	return n != nil && n.inRuntime() && n.gate.mayBring(name)
+}
+
 // mentions is [gate.mentions].
 func (n *Namer) mentions(message []byte) bool { return n != nil && n.gate.mentions(message) }
 
@@ -81,13 +113,13 @@ func (n *Namer) replaces() bool { return n != nil && n.gate.replaces() }
 
 // replaceNames replaces names of an image that are about to go. It returns the tags that
 // came in their place, and reports whether there was anything to replace.
-func (n *Namer) replaceNames(image *runtime.Image) (given []string, changed bool) {
+func (n *Namer) replaceNames(image *runtime.Image, began time.Time) (given []string, changed bool) {
 	if image == nil || !n.replaces() {
 		return nil, false
 	}
 	before := append([]string{}, image.RepoTags...)
-	tags, changedTags := n.replaceEach(image.RepoTags, before)
-	digests, changedDigests := n.replaceEach(image.RepoDigests, before)
+	tags, changedTags := n.replaceEach(image.RepoTags, before, began)
+	digests, changedDigests := n.replaceEach(image.RepoDigests, before, began)
 	for _, tag := range tags {
 		if !slices.Contains(before, tag) {
 			given = append(given, tag)
@@ -97,9 +129,9 @@ func (n *Namer) replaceNames(image *runtime.Image) (given []string, changed bool
 	return given, changedTags || changedDigests
 }
 
-func (n *Namer) replaceEach(names, tags []string) (replaced []string, changed bool) {
+func (n *Namer) replaceEach(names, tags []string, began time.Time) (replaced []string, changed bool) {
 	for _, name := range names {
-		by, ok := n.gate.replaced(name, tags)
+		by, ok := n.gate.replaced(name, tags, began)
 		if !ok {
 			by = []string{name}
 		}
@@ -115,11 +147,11 @@ func (n *Namer) replaceEach(names, tags []string) (replaced []string, changed bo
 
 // replaceName returns the name to show in place of one that is about to go: that of the
 // same repository as the specified one, if there is a choice.
-func (n *Namer) replaceName(name, specified string) string {
+func (n *Namer) replaceName(name, specified string, began time.Time) string {
 	if !n.replaces() {
 		return name
 	}
-	by, ok := n.gate.replaced(name, nil)
+	by, ok := n.gate.replaced(name, nil, began)
 	if !ok || len(by) == 0 {
 		return name
 	}

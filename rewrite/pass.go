@@ -3,6 +3,7 @@ package rewrite
 import (
 	"context"
 	"slices"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -27,8 +28,9 @@ func (r *Rewriter) Pass() map[string]Pass {
 				if restore == nil {
 					return nil, ok
 				}
+				began := time.Now()
 				return func(ctx context.Context, response []byte, invoke Invoke) []byte {
-					c := call{Rewriter: r, runtime: images{version: version, invoke: invoke}}
+					c := call{Rewriter: r, began: began, runtime: images{version: version, invoke: invoke}}
 					if restored, err := restore(c, ctx, response); err == nil {
 						return restored
 					}
@@ -66,26 +68,31 @@ func (r *Rewriter) Forward() map[string]Forward {
 	table := make(map[string]Forward)
 	for _, version := range versions {
 		method := "/" + version + ".ImageService/ImageStatus"
-		forwarding := Forwarding{
-			Unchanged: r.isUnchangedStatus,
-			Restore: func(ctx context.Context, request, response []byte, invoke Invoke) []byte {
-				c := call{Rewriter: r, method: method, runtime: images{version: version, invoke: invoke}}
-				return c.missingStatus(ctx, request, response)
-			},
-		}
-		table[method] = func() (Forwarding, bool) { return forwarding, r.namesInRuntime() }
-		add := func(service, method string, mayPass func() bool, restore func(call, context.Context, []byte) ([]byte, error)) {
-			forwarding := Forwarding{
-				Unchanged: func([]byte) bool { return !r.mayRestore() },
-				Restore: func(ctx context.Context, _, response []byte, invoke Invoke) []byte {
-					restored, err := restore(call{Rewriter: r, runtime: images{version: version, invoke: invoke}}, ctx, response)
-					if err != nil {
-						return response
-					}
-					return restored
+		table[method] = func() (Forwarding, bool) {
+			began := time.Now()
+			return Forwarding{
+				Unchanged: r.isUnchangedStatus,
+				Restore: func(ctx context.Context, request, response []byte, invoke Invoke) []byte {
+					c := call{Rewriter: r, method: method, began: began, runtime: images{version: version, invoke: invoke}}
+					return c.missingStatus(ctx, request, response)
 				},
+			}, r.namesInRuntime()
+		}
+		add := func(service, method string, mayPass func() bool, restore func(call, context.Context, []byte) ([]byte, error)) {
+			table["/"+version+"."+service+"/"+method] = func() (Forwarding, bool) {
+				began := time.Now()
+				return Forwarding{
+					Unchanged: func([]byte) bool { return !r.mayRestore() },
+					Restore: func(ctx context.Context, _, response []byte, invoke Invoke) []byte {
+						c := call{Rewriter: r, began: began, runtime: images{version: version, invoke: invoke}}
+						restored, err := restore(c, ctx, response)
+						if err != nil {
+							return response
+						}
+						return restored
+					},
+				}, mayPass() && !r.mayRestore()
 			}
-			table["/"+version+"."+service+"/"+method] = func() (Forwarding, bool) { return forwarding, mayPass() && !r.mayRestore() }
 		}
 		add("ImageService", "ListImages", r.namer.inRuntime, func(c call, _ context.Context, raw []byte) ([]byte, error) {
 			return c.restoreList(raw, listing{})

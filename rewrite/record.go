@@ -62,14 +62,16 @@ func (p *pull) recordMoved(ctx context.Context, candidate Candidate, before earl
 	if image == nil {
 		return // removed meanwhile
 	}
-	noted := p.hiding(stored, before, image)
-	noted.Name = append(noted.Name, namesFrom(original, candidate, image, false)...)
 	// The image that the runtime itself has under the name has lost it.
 	old, err := p.runtime.status(ctx, original)
-	switch {
-	case err != nil:
+	if err != nil {
 		p.warn(fmt.Errorf("look for an older image of %s: %w", original, err))
-	case old != nil && old.Id != image.Id:
+	}
+	p.ledger.recording.Lock()
+	defer p.ledger.recording.Unlock()
+	noted := p.hiding(stored, before, image)
+	noted.Name = append(noted.Name, namesFrom(original, candidate, image, false)...)
+	if err == nil && old != nil && old.Id != image.Id {
 		noted.Hide = append(noted.Hide, pair{Reference: original, Image: old.Id})
 	}
 	p.apply(noted)
@@ -98,6 +100,8 @@ func (p *pull) recordFailed(ctx context.Context, stored string, before earlier) 
 	case err != nil && !ends(err): // the runtime is there, and the pull's error does not have this one
 		p.warn(fmt.Errorf("look for %s after its pull failed: %w", stored, err))
 	case image != nil:
+		p.ledger.recording.Lock()
+		defer p.ledger.recording.Unlock()
 		p.apply(p.hiding(stored, before, image))
 	}
 }
@@ -160,6 +164,8 @@ func (p *pull) recordOwn(ctx context.Context) {
 	if image == nil {
 		return
 	}
+	p.ledger.recording.Lock()
+	defer p.ledger.recording.Unlock()
 	var noted change
 	for _, reference := range append([]string{original}, digestsOf(image, repository(original))...) {
 		if known, ok := p.ledger.lookup(reference); ok && known.yieldsTo(image.Id) {

@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -54,16 +55,16 @@ func (r *removal) run(ctx context.Context) error {
 		return err
 	}
 	name, parseErr := Parse(r.request.Image.Image)
+	if own == nil && err == nil && (parseErr == nil || errors.Is(parseErr, ErrImageID)) && r.namer.mayBring(name) {
+		// There is nothing to remove yet. The request would remove a part of what a pull is
+		// about to bring.
+		r.response, err = proto.Marshal(&runtime.RemoveImageResponse{})
+		return err
+	}
 	if parseErr != nil {
 		return r.removeAsWritten(ctx, own, err)
 	}
 	r.name = name
-	if own == nil && err == nil && r.namer.hides(r.original()) {
-		// There is nothing to remove for this client. The request would remove what a pull
-		// for another name is about to bring.
-		r.response, err = proto.Marshal(&runtime.RemoveImageResponse{})
-		return err
-	}
 	if err == nil {
 		r.observeAnswer(r.original(), own, asked)
 	}

@@ -40,7 +40,7 @@ func (c call) restoreImages(response *runtime.ListImagesResponse, raw []byte) []
 	changed := false
 	moved := make(map[string]*runtime.Image) // by the tags that images are about to get
 	for _, image := range response.Images {
-		given, replaced := c.namer.replaceNames(image)
+		given, replaced := c.namer.replaceNames(image, c.began)
 		changed = c.ledger.restoreImage(image) || replaced || changed
 		for _, tag := range given {
 			moved[tag] = image
@@ -63,7 +63,7 @@ func (r *Rewriter) mayRestore() bool { return !r.ledger.empty() || r.namer.repla
 // restoreImage makes the names of an image those that it would have without the shim. It
 // reports whether anything changed.
 func (c call) restoreImage(image *runtime.Image) bool {
-	_, replaced := c.namer.replaceNames(image)
+	_, replaced := c.namer.replaceNames(image, c.began)
 	return c.ledger.restoreImage(image) || replaced
 }
 

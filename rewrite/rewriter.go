@@ -132,7 +132,7 @@ func (r *Rewriter) Unary() map[string]Unary {
 		add := func(service, method string, answer func(call, context.Context, []byte) ([]byte, error)) {
 			full := "/" + version + "." + service + "/" + method
 			table[full] = func(ctx context.Context, request []byte, invoke Invoke) ([]byte, error) {
-				c := call{Rewriter: r, method: full, runtime: images{version: version, invoke: invoke}}
+				c := call{Rewriter: r, method: full, began: time.Now(), runtime: images{version: version, invoke: invoke}}
 				return answer(c, ctx, request)
 			}
 		}
@@ -155,7 +155,7 @@ func (r *Rewriter) Stream() map[string]Stream {
 		add := func(service, method string, prepare func(call, context.Context, []byte) ([]byte, func([]byte) ([]byte, error), error)) {
 			full := "/" + version + "." + service + "/" + method
 			table[full] = func(ctx context.Context, request []byte, invoke Invoke) ([]byte, func([]byte) ([]byte, error), error) {
-				return prepare(call{Rewriter: r, method: full, runtime: images{version: version, invoke: invoke}}, ctx, request)
+				return prepare(call{Rewriter: r, method: full, began: time.Now(), runtime: images{version: version, invoke: invoke}}, ctx, request)
 			}
 		}
 		add("ImageService", "StreamImages", call.streamImages)
@@ -169,6 +169,7 @@ func (r *Rewriter) Stream() map[string]Stream {
 type call struct {
 	*Rewriter
 	method  string // full name
+	began   time.Time
 	runtime images
 	// looksOnly is set if no client has made the call: an image that is found under a
 	// registry's reference gets no name.

@@ -97,7 +97,7 @@ func (s *shown) restored(ctx context.Context, reference string) string {
 	if s.image == "" {
 		id, hidden = s.ledger.hiddenOn(reference)
 	}
-	if replacement := s.namer.replaceName(reference, s.specified); replacement != reference {
+	if replacement := s.namer.replaceName(reference, s.specified, s.began); replacement != reference {
 		return replacement
 	}
 	if !hidden {
