@@ -27,7 +27,7 @@ const (
 // say how many bytes the answer shall have at least.
 const bytesLabel = "bench/bytes"
 
-// opaqueVersion is a version of CRI that nobody knows. The runtime answers its methods as
+// opaqueVersion is a version of CRI that does not exist. The runtime answers its methods as
 // those of v1, and whatever stands in front of it has no reason to look at their messages.
 const opaqueVersion = "runtime.v0"
 

@@ -8,7 +8,7 @@ import (
 )
 
 // measureTwins compares workloads with calls of their opaque twins: the same requests and
-// answers under a method that nobody has a reason to look at. A worker makes the two in
+// answers under a method that no proxy has a reason to look at. A worker makes the two in
 // turn, so that both meet the same machine.
 func (b *bench) measureTwins(ctx context.Context) error {
 	for _, t := range b.tables {
