@@ -102,6 +102,9 @@ func TestFaults(t *testing.T) {
 			}
 		}
 		n := newNode(t, runtime, configuration)
+		if runtime == shared.containerd {
+			t.Cleanup(func() { n.wantNoNamesOf(t, registries) })
+		}
 		for i, f := range faults() {
 			for _, at := range positions {
 				t.Run(f.name+" "+at.name, func(t *testing.T) {
@@ -114,6 +117,30 @@ func TestFaults(t *testing.T) {
 				})
 			}
 		}
+	})
+}
+
+// wantNoNamesOf requires that containerd has no name of the registries, whose pulls have failed.
+func (n *node) wantNoNamesOf(t *testing.T, registries map[string]*testbed.FaultyRegistry) {
+	t.Helper()
+	store, err := testbed.OpenImageStore(n.runtime.Socket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close() }()
+	eventually(t, func() string { // the last names are deleted in the background
+		records, err := store.Images(testContext(t))
+		if err != nil {
+			return err.Error()
+		}
+		for _, record := range records {
+			for _, registry := range registries {
+				if _, host, _ := strings.Cut(registry.Address(), "://"); strings.HasPrefix(record.Name, host+"/") {
+					return "containerd has the name " + record.Name
+				}
+			}
+		}
+		return ""
 	})
 }
 

@@ -22,7 +22,7 @@ func TestNamingAfterARuntimeRestart(t *testing.T) {
 		_, err := n.tryPull(testContext(t), "team/app:1")
 		pulled <- err
 	}()
-	<-h.asked
+	h.awaitRequest(t)
 	n.runtime.Kill()
 	err := <-pulled
 	h.release()
@@ -69,7 +69,7 @@ func TestNamingAfterAKillOfTheShim(t *testing.T) {
 			h := n.hold(t)
 			var pull sync.WaitGroup
 			pull.Go(func() { _, _ = n.tryPull(testContext(t), test.asked) }) // it is cut off
-			<-h.asked
+			h.awaitRequest(t)
 			n.shim.Pause()
 			h.release()
 			eventually(t, func() string {

@@ -36,6 +36,16 @@ type hold struct {
 
 func newHold() *hold { return &hold{asked: make(chan struct{}), open: make(chan struct{})} }
 
+// awaitRequest waits for the first request.
+func (h *hold) awaitRequest(t *testing.T) {
+	t.Helper()
+	select {
+	case <-h.asked:
+	case <-testContext(t).Done():
+		t.Fatal("the runtime has not asked the registry for a blob")
+	}
+}
+
 func (h *hold) release() { h.released.Do(func() { close(h.open) }) }
 
 // newNamingNode starts a shim in front of the shared containerd.

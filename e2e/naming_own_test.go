@@ -58,7 +58,7 @@ func TestOwnNamesStay(t *testing.T) {
 						_, err := n.tryPull(testContext(t), "team/app:1")
 						return err
 					})
-					<-h.asked
+					h.awaitRequest(t)
 					pull.Go(func() error {
 						_, err := client.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: n.own("team/app:1")}, nil, nil)
 						return err

@@ -197,14 +197,14 @@ func TestNamingOfATagThatMovesInAPull(t *testing.T) {
 		_, err := n.tryPull(testContext(t), "team/app:1")
 		return err
 	})
-	<-h.asked
+	h.awaitRequest(t)
 	after := n.push(t, "team/app:1", newer)
 	next := n.hold(t)
 	pulls.Go(func() error {
 		_, err := n.tryPull(testContext(t), "team/app:1")
 		return err
 	})
-	<-next.asked
+	next.awaitRequest(t)
 	next.release() // the newer one ends first
 	eventually(t, func() string {
 		if n.status(t, n.direct, "docker.io/team/app@"+after) == nil {
@@ -236,7 +236,7 @@ func TestNamingOfACancelledPull(t *testing.T) {
 			_, err := n.tryPull(ctx, "team/app:1")
 			pulled <- err
 		}()
-		<-h.asked
+		h.awaitRequest(t)
 		cancel()
 		if err := <-pulled; err == nil {
 			t.Error("the cancelled pull has succeeded")

@@ -199,7 +199,11 @@ func TestPullDuringARestart(t *testing.T) {
 		_, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: "nginx:1.25"}, nil, nil)
 		pulled <- err
 	}()
-	<-asked
+	select {
+	case <-asked:
+	case <-testContext(t).Done():
+		t.Fatal("the runtime has not asked the registry")
+	}
 	go func() { stopped <- n.shim.Stop() }()
 	eventually(t, func() string {
 		if log, err := os.ReadFile(n.shim.Log()); err != nil || !bytes.Contains(log, []byte("stopping: running calls may end")) {

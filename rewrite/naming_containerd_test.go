@@ -39,6 +39,7 @@ type memoryContainerd struct {
 	pullsOn   bool          // pulls that were cancelled go on
 	createFor time.Duration // that CreateContainer takes between its looks at the image
 	sandbox   string        // name in the configuration
+	unusable  string        // digest of an image for another platform: its tag is stored, and its pull fails
 
 	mutex      sync.Mutex
 	records    map[string]*containerd.Record
@@ -304,6 +305,12 @@ func (m *memoryContainerd) storePulled(canonical string, found content) (*runtim
 	}
 	names = append(names, repository(canonical)+"@"+found.digest)
 	target := &containerd.Descriptor{MediaType: "application/vnd.oci.image.index.v1+json", Digest: found.digest, Size: 1000}
+	if found.digest == m.unusable {
+		m.mutex.Lock()
+		defer m.mutex.Unlock()
+		m.store(&containerd.Record{Name: canonical, Target: target, Labels: map[string]string{"io.cri-containerd.image": "managed"}})
+		return nil, status.Errorf(codes.NotFound, "failed to pull and unpack image %q: no match for platform in manifest: not found", canonical)
+	}
 	for _, name := range names {
 		m.mutex.Lock()
 		m.follow()

@@ -44,6 +44,17 @@ func (p *pullNaming) addLeftovers(ctx context.Context, image string) error {
 	return nil
 }
 
+// addUnusable notes the name of an image that the runtime has stored and does not show.
+// containerd 2 stores the name before the pull of an image for other platforms fails.
+func (p *pullNaming) addUnusable(ctx context.Context) error {
+	record, err := p.images.Get(ctx, p.pull.Reference)
+	if err != nil || record == nil || p.gate.isKept(p.state, record) {
+		return err
+	}
+	p.gate.add(p.state, "", record.GetName())
+	return nil
+}
+
 // cancelGrace is how long a runtime may go on with a pull after it was cancelled.
 const cancelGrace = 3 * time.Second
 
@@ -79,8 +90,11 @@ func (p *pullNaming) nameLate(ctx context.Context, grace time.Duration) error {
 			return nil
 		}
 		if time.Since(begun) >= grace {
-			if removed {
+			switch {
+			case removed:
 				return p.addLeftovers(ctx, image.GetId())
+			case image == nil:
+				return p.addUnusable(ctx)
 			}
 			return nil
 		}

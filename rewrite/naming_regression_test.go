@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -471,4 +472,62 @@ func TestNamingRemovalBesideASlowPull(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestNamingOfAnUnusableImage pulls an image for other platforms only. containerd 2 stores the
+// image's name before the pull fails, and CRI never shows it.
+func TestNamingOfAnUnusableImage(t *testing.T) {
+	unusable, usable := newContent("unusable"), newContent("usable")
+	for _, name := range []string{asked, "docker.io/library/nginx@" + unusable.digest} {
+		for _, fallsBack := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%.25s %t", name, fallsBack), func(t *testing.T) {
+				bubble(t, func(t *testing.T, n *namingNode) {
+					n.runtime.unusable = unusable.digest
+					n.pushAs(unusable, stored)
+					if fallsBack && name == asked {
+						n.pushAs(usable, asked)
+					}
+					_, err := n.pull(name)
+					if (err == nil) != (fallsBack && name == asked) {
+						t.Errorf("the pull ended with %v", err)
+					}
+					n.settled()
+					n.wantNoRegistry()
+				})
+			})
+		}
+	}
+}
+
+// TestNamingKeepsAnUnusableImage that a client has asked for by the registry's name.
+func TestNamingKeepsAnUnusableImage(t *testing.T) {
+	unusable := newContent("unusable")
+	bubble(t, func(t *testing.T, n *namingNode) {
+		n.runtime.unusable = unusable.digest
+		n.pushAs(unusable, stored)
+		if _, err := n.pull(stored); err == nil {
+			t.Fatal("the image can be pulled")
+		}
+		if _, err := n.pull(asked); err == nil {
+			t.Error("the image can be pulled by another name")
+		}
+		n.settled()
+		if digest, _ := n.storedAs(stored); digest != unusable.digest {
+			t.Errorf("containerd has %q", n.runtime.stored())
+		}
+	})
+}
+
+// TestNamingOfAnUnusableImageAfterAKill kills the shim after each call of such a pull.
+func TestNamingOfAnUnusableImageAfterAKill(t *testing.T) {
+	each(t, func(t *testing.T, n *namingNode, number int) bool {
+		unusable := newContent("unusable")
+		n.restartIn(t.TempDir())
+		n.runtime.unusable = unusable.digest
+		n.pushAs(unusable, stored)
+		_, killed := n.killAfter(number, func() { _, _ = n.pull(asked) })
+		n.settled()
+		n.wantNoRegistry()
+		return killed
+	})
 }
