@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -71,12 +71,12 @@ func (d *daemon) checkRuntime(ctx context.Context) error {
 		}
 	})
 	// The question may be held up by a runtime that takes no more of them.
-	patience, cancel := context.WithTimeout(ctx, healthPatience+healthPatience/10)
+	timeout, cancel := context.WithTimeout(ctx, healthPatience+healthPatience/10)
 	defer cancel()
 	select {
 	case got := <-answer:
 		return got.Err
-	case <-patience.Done():
+	case <-timeout.Done():
 		return errors.New("it does not answer")
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"fmt"
@@ -10,10 +10,10 @@ import (
 	"image-cri-shim/config"
 )
 
-// inherited returns the listening socket that systemd has passed on
+// activatedListener returns the listening socket that systemd has passed on
 // (sd_listen_fds(3)), or nil if it has passed none. It stays systemd's: closing the
 // listener leaves the file alone, and clients wait for the next process.
-func inherited(shim string) (net.Listener, error) {
+func activatedListener(shim string) (net.Listener, error) {
 	var found net.Listener
 	var others []string
 	for _, file := range activation.Files(true) {

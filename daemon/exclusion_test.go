@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/config"
+	"image-cri-shim/lookup"
 	"image-cri-shim/registry"
 	"image-cri-shim/rewrite"
 )
@@ -53,7 +54,7 @@ func newTenantNode(t *testing.T, file string) *tenantNode {
 	if err != nil {
 		t.Fatal(err)
 	}
-	registries, err := openRegistries("f", settings, registry.Options{})
+	registries, err := lookup.Open("f", settings, registry.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,8 +62,8 @@ func newTenantNode(t *testing.T, file string) *tenantNode {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := newGeneration(settings, registries, rewrite.Options{Ledger: ledger})
-	var all current
+	first := newSnapshot(settings, registries, rewrite.Options{Ledger: ledger})
+	var all currentSnapshot
 	all.Store(first)
 	t.Cleanup(func() { all.Load().release() })
 	n := &tenantNode{t: t, handlers: map[string]func(context.Context, []byte, func(context.Context, string, []byte) ([]byte, error)) ([]byte, error){}}

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -7,18 +7,14 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"image-cri-shim/admin"
 	"image-cri-shim/config"
 	"image-cri-shim/explain"
-	"image-cri-shim/proxy"
-	"image-cri-shim/registry"
 	"image-cri-shim/rewrite"
 )
 
@@ -100,8 +96,8 @@ func explained(c *cli.Context, names []string) (images []explain.Image, note str
 		return nil, "", err
 	}
 	if !c.Bool("fresh") {
-		answer := resolution{}
-		switch err := admin.Get(c.Context, adminSocket(settings), "/resolve", url.Values{"image": names}, &answer); {
+		answer := explain.Resolution{}
+		switch err := admin.Get(c.Context, admin.Socket(settings.StateDirectory), admin.ResolvePath, url.Values{"image": names}, &answer); {
 		case errors.Is(err, admin.ErrNotRunning):
 			note = err.Error() + ": the registries are asked now"
 		case err != nil:
@@ -109,7 +105,7 @@ func explained(c *cli.Context, names []string) (images []explain.Image, note str
 		case !sameFile(answer.File, file(c)):
 			note = fmt.Sprintf("the shim runs with %s: the registries are asked now", answer.File)
 		default:
-			return answer.Images, answer.note(), nil
+			return answer.Images, answer.Note(), nil
 		}
 	}
 	ledger, unread := rewrite.ReadLedger(settings.StateDirectory)
@@ -129,62 +125,6 @@ func explainedFresh(ctx context.Context, file string, settings *config.Config, l
 	}
 	defer end()
 	return explainer.Explain(ctx, names)
-}
-
-// freshExplainer makes an explainer that needs no daemon, to be ended. It sets the
-// runtime where the file does not.
-func freshExplainer(ctx context.Context, file string, settings *config.Config, ledger *rewrite.Ledger) (explainer *explain.Explainer, end func(), err error) {
-	registries, err := openRegistries(file, settings, registry.Options{})
-	if err != nil {
-		return nil, nil, err
-	}
-	if settings.Runtime == "" {
-		if settings.Runtime, err = config.DetectRuntime(ctx); err != nil {
-			settings.Runtime = "/run/containerd/containerd.sock" // the first that would be looked for
-		}
-	}
-	runtime, err := proxy.New(proxy.Options{Runtime: settings.Runtime})
-	if err != nil {
-		registries.Close()
-		return nil, nil, err
-	}
-	var namer *rewrite.Namer
-	if settings.Names == config.NamesAuto {
-		namer = rewrite.NewNamer(rewrite.NamerOptions{Invoke: runtime.Invoke, Ledger: ledger})
-	}
-	rewriter := rewrite.New(rewrite.Options{Lookup: lookup{registries}, Ledger: ledger, Namer: namer})
-	return &explain.Explainer{Registries: registries, Rewriter: rewriter, Namer: namer, Invoke: runtime.Invoke}, func() {
-		_ = runtime.Close()
-		registries.Close()
-	}, nil
-}
-
-// resolution is the running shim's answer.
-type resolution struct {
-	File    string          `json:"file"`
-	Read    time.Time       `json:"read"`              // when the shim read it
-	Restart []string        `json:"restart,omitempty"` // keys whose values in it take effect after a restart
-	Images  []explain.Image `json:"images"`
-}
-
-// note says where the answer is not what the file says.
-func (r resolution) note() string {
-	info, err := os.Stat(r.File)
-	switch {
-	case err != nil:
-		return ""
-	case info.ModTime().After(r.Read):
-		return fmt.Sprintf("%s has changed since the running shim has read it: --fresh goes by what it says now", r.File)
-	case len(r.Restart) > 0:
-		return fmt.Sprintf("the running shim has the former values of these keys until it is restarted: %s: --fresh goes by what %s says now",
-			strings.Join(r.Restart, ", "), r.File)
-	}
-	return ""
-}
-
-// adminSocket is where the daemon answers its operator.
-func adminSocket(settings *config.Config) string {
-	return filepath.Join(settings.StateDirectory, "admin.sock")
 }
 
 func sameFile(a, b string) bool {

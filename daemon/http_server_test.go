@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// TestSlowVisitors has as many visitors as the site takes, who don't take their answers or
+// TestSlowVisitors has as many visitors as the httpServer takes, who don't take their answers or
 // don't send what they have announced: somebody else is answered all the same.
 func TestSlowVisitors(t *testing.T) {
 	for name, request := range map[string]string{
@@ -23,8 +23,8 @@ func TestSlowVisitors(t *testing.T) {
 		"a body that never comes":   "GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			address := openSite(t)
-			for range visitorLimit {
+			address := startHTTPServer(t)
+			for range maxConnections {
 				connection, err := net.Dial("tcp", address)
 				if err != nil {
 					t.Fatal(err)
@@ -36,7 +36,7 @@ func TestSlowVisitors(t *testing.T) {
 			}
 			transport := &http.Transport{}
 			defer transport.CloseIdleConnections()
-			response, err := (&http.Client{Transport: transport, Timeout: waitLimit}).Get("http://" + address + "/")
+			response, err := (&http.Client{Transport: transport, Timeout: 20 * time.Second}).Get("http://" + address + "/")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -47,8 +47,8 @@ func TestSlowVisitors(t *testing.T) {
 	}
 }
 
-// openSite opens a site with little patience, and answers that fit into no buffer.
-func openSite(t *testing.T) (address string) {
+// startHTTPServer opens a httpServer with little timeout, and answers that fit into no buffer.
+func startHTTPServer(t *testing.T) (address string) {
 	t.Helper()
 	big := make([]byte, 8<<20)
 	mux := http.NewServeMux()
@@ -56,7 +56,7 @@ func openSite(t *testing.T) (address string) {
 	mux.HandleFunc("/big", func(response http.ResponseWriter, _ *http.Request) { _, _ = response.Write(big) })
 	log := logrus.New()
 	log.SetOutput(t.Output())
-	s := &site{handler: mux, log: log, patience: 100 * time.Millisecond}
+	s := &httpServer{handler: mux, log: log, timeout: 100 * time.Millisecond}
 	s.listen = func(ctx context.Context, _ string) (net.Listener, error) {
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 		if err == nil {

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"errors"
@@ -187,13 +187,13 @@ func (t *traceOutput) close() error {
 		problem = errors.Join(problem, t.summary.Write(t.stdout, t.text))
 	}
 	if !t.quiet || t.lost > 0 {
-		t.tell("%d events, %d lost", t.events, t.lost)
+		t.notef("%d events, %d lost", t.events, t.lost)
 	}
 	return problem
 }
 
-// tell prints what is no event.
-func (t *traceOutput) tell(format string, values ...any) {
+// notef prints what is no event.
+func (t *traceOutput) notef(format string, values ...any) {
 	fmt.Fprintf(t.stderr, "image-cri-shim: "+format+"\n", values...)
 }
 

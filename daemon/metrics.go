@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"cmp"
@@ -14,7 +14,7 @@ import (
 
 // measure counts from now on, or no more, as the current configuration says. since is
 // zero where no call has begun yet.
-func (d *daemon) measure(since time.Time) {
+func (d *daemon) applyMetrics(since time.Time) {
 	g, m := d.current.Load(), d.observers.metrics.Load()
 	if g.settings.Metrics == "" {
 		d.observers.metrics.Store(nil)
@@ -29,15 +29,15 @@ func (d *daemon) measure(since time.Time) {
 			State:    d.state,
 		})
 	}
-	expect(m, g.registries.Conditions())
+	registerSeries(m, g.registries.Conditions())
 	d.observers.metrics.Store(m)
 }
 
 // Results of look-ups; the others are registry's reasons.
 const found, absent = "found", "absent"
 
-// expect makes the series that alerts look for an increase of.
-func expect(m *metrics.Metrics, registries []registry.Condition) {
+// registerSeries makes the series that alerts look for an increase of.
+func registerSeries(m *metrics.Metrics, registries []registry.Condition) {
 	results := []string{found, absent}
 	for _, reason := range registry.Reasons() {
 		results = append(results, string(reason))

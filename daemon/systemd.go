@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -68,9 +68,9 @@ func watchdog(ctx context.Context, socket string, log logrus.FieldLogger) (end f
 	}
 }
 
-// ping returns nil when a [watched] listener has answered on a socket.
-func ping(ctx context.Context, socket string, patience time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+// ping returns nil when a [probedListener] listener has answered on a socket.
+func ping(ctx context.Context, socket string, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	connection, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	if err != nil {
@@ -87,13 +87,13 @@ func ping(ctx context.Context, socket string, patience time.Duration) error {
 // watched is a listener that closes the connections which this process makes to
 // itself. That they are closed shows that somebody accepts connections, without
 // the runtime having to be there.
-type watched struct{ net.Listener }
+type probedListener struct{ net.Listener }
 
 // Accept implements [net.Listener].
-func (w watched) Accept() (net.Conn, error) {
+func (l probedListener) Accept() (net.Conn, error) {
 	for {
-		connection, err := w.Listener.Accept()
-		if err != nil || !own(connection) {
+		connection, err := l.Listener.Accept()
+		if err != nil || !isSelf(connection) {
 			return connection, err
 		}
 		_ = connection.Close()
@@ -101,4 +101,4 @@ func (w watched) Accept() (net.Conn, error) {
 }
 
 // own tells whether this process is on the other side, too.
-func own(connection net.Conn) bool { return proxy.ClientOf(connection).Process == os.Getpid() }
+func isSelf(connection net.Conn) bool { return proxy.ClientOf(connection).Process == os.Getpid() }

@@ -1,8 +1,9 @@
-package main
+package daemon
 
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -17,7 +18,7 @@ import (
 const settle = 100 * time.Millisecond
 
 // reloadOnDemand reads the file again at each hangup, when it changes, and after
-// reloadInterval at the latest, until end is called. The site goes where it says.
+// reloadInterval at the latest, until end is called. The httpServer goes where it says.
 func (d *daemon) reloadOnDemand(ctx context.Context, hangups <-chan os.Signal) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
@@ -45,9 +46,9 @@ func (d *daemon) reloadOnDemand(ctx context.Context, hangups <-chan os.Signal) (
 			}
 			watch.follow()
 			d.reload(wanted)
-			d.measure(time.Now())
-			d.show()
-			d.site.move(ctx, d.current.Load().settings.Metrics)
+			d.applyMetrics(time.Now())
+			d.applyDebugPage()
+			d.httpServer.move(ctx, d.current.Load().settings.Metrics)
 			interval.Reset(d.current.Load().settings.ReloadInterval)
 		}
 	})
@@ -57,7 +58,7 @@ func (d *daemon) reloadOnDemand(ctx context.Context, hangups <-chan os.Signal) (
 	}
 }
 
-// reload makes what the file says now the current generation, where it says
+// reload makes what the file says now the current snapshot, where it says
 // something new or an operator wants it. Where that can't be done all stays as it is.
 func (d *daemon) reload(wanted bool) {
 	settings, err := config.Load(d.file)
@@ -116,4 +117,12 @@ func (d *daemon) apply(settings *config.Config) error {
 	}
 	log.Info("reloaded the configuration")
 	return nil
+}
+
+// absolute returns the absolute path of a file, for readers with another working directory.
+func absolute(file string) string {
+	if path, err := filepath.Abs(file); err == nil {
+		return path
+	}
+	return file
 }

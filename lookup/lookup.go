@@ -1,4 +1,7 @@
-package main
+// Package lookup opens the registries that a configuration names, for the daemon and for
+// the commands that do without it, and lets rewrite ask them. It is where config and
+// registry, and registry and rewrite, meet: none of them knows another.
+package lookup
 
 import (
 	"context"
@@ -13,9 +16,9 @@ import (
 	"image-cri-shim/rewrite"
 )
 
-// openRegistries makes the set of registries that a file configures. options
-// holds what the file doesn't say.
-func openRegistries(file string, settings *config.Config, options registry.Options) (*registry.Set, error) {
+// Open returns the registries that the configuration in file names. options holds the
+// rest: the hooks of its caller. The caller must close the set.
+func Open(file string, settings *config.Config, options registry.Options) (*registry.Set, error) {
 	for _, r := range settings.Registries {
 		options.Registries = append(options.Registries, registry.Config{
 			Address:            r.Address,
@@ -43,8 +46,8 @@ func openRegistries(file string, settings *config.Config, options registry.Optio
 	return registries, nil
 }
 
-// authFileWarnings says what can't be used in the registries' files with credentials.
-func authFileWarnings(registries *registry.Set) []string {
+// Warnings returns a line for each entry of an authFile that can't be used.
+func Warnings(registries *registry.Set) []string {
 	var warnings []string
 	for _, problem := range registries.AuthFileProblems() {
 		warnings = append(warnings, "authFile: "+problem)
@@ -52,10 +55,13 @@ func authFileWarnings(registries *registry.Set) []string {
 	return warnings
 }
 
-// lookup lets rewrite ask the registries, without either knowing the other.
+// lookup implements [rewrite.Lookup] with a set of registries.
 type lookup struct {
 	registries *registry.Set
 }
+
+// New returns the [rewrite.Lookup] that asks registries.
+func New(registries *registry.Set) rewrite.Lookup { return lookup{registries} }
 
 func (l lookup) Candidates(name reference.Named) []rewrite.Candidate {
 	found := l.registries.Candidates(name)

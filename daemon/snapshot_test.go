@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -13,22 +13,23 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/config"
+	"image-cri-shim/lookup"
 	"image-cri-shim/registry"
 	"image-cri-shim/rewrite"
 )
 
-// generationOf is what a file with one registry makes.
-func generationOf(t *testing.T, ledger *rewrite.Ledger, address string) *generation {
+// snapshotOf is what a file with one registry makes.
+func snapshotOf(t *testing.T, ledger *rewrite.Ledger, address string) *snapshot {
 	t.Helper()
 	settings, err := config.Parse("f", []byte("address: "+address))
 	if err != nil {
 		t.Fatal(err)
 	}
-	registries, err := openRegistries("f", settings, registry.Options{})
+	registries, err := lookup.Open("f", settings, registry.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newGeneration(settings, registries, rewrite.Options{Ledger: ledger})
+	return newSnapshot(settings, registries, rewrite.Options{Ledger: ledger})
 }
 
 // hub has every image. Where asked is not nil it says so and waits.
@@ -58,8 +59,8 @@ func TestCallsEndWithWhatTheyBeganWith(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := generationOf(t, ledger, oldHub.URL)
-	var all current
+	first := snapshotOf(t, ledger, oldHub.URL)
+	var all currentSnapshot
 	all.Store(first)
 	defer func() { all.Load().release() }()
 	const method = "/runtime.v1.ImageService/PullImage"
@@ -83,7 +84,7 @@ func TestCallsEndWithWhatTheyBeganWith(t *testing.T) {
 	running := make(chan string)
 	go func() { running <- pull() }()
 	<-asked
-	all.exchange(generationOf(t, ledger, newHub.URL))
+	all.exchange(snapshotOf(t, ledger, newHub.URL))
 	if got := pull(); !strings.HasPrefix(got, strings.TrimPrefix(newHub.URL, "http://")) {
 		t.Errorf("the next call pulled %s, want it from %s", got, newHub.URL)
 	}
@@ -111,10 +112,10 @@ func encode(t *testing.T, message proto.Message) []byte {
 	return encoded
 }
 
-// No call ever gets a generation that is closed already.
-func TestGenerationsAreExchangedUnderLoad(t *testing.T) {
-	var all current
-	all.Store(generationOf(t, nil, "hub.local"))
+// No call ever gets a snapshot that is closed already.
+func TestSnapshotsAreExchangedUnderLoad(t *testing.T) {
+	var all currentSnapshot
+	all.Store(snapshotOf(t, nil, "hub.local"))
 	var calling sync.WaitGroup
 	var used sync.Map
 	done := make(chan struct{})
@@ -123,7 +124,7 @@ func TestGenerationsAreExchangedUnderLoad(t *testing.T) {
 			for {
 				g := all.acquire()
 				if g.users.Load() < 1 {
-					t.Error("got a closed generation")
+					t.Error("got a closed snapshot")
 				}
 				used.Store(g, nil)
 				g.release()
@@ -136,14 +137,14 @@ func TestGenerationsAreExchangedUnderLoad(t *testing.T) {
 		})
 	}
 	for range 100 {
-		all.exchange(generationOf(t, nil, "hub.local"))
+		all.exchange(snapshotOf(t, nil, "hub.local"))
 	}
 	close(done)
 	calling.Wait()
 	all.Load().release()
 	used.Range(func(g, _ any) bool {
-		if users := g.(*generation).users.Load(); users != 0 {
-			t.Errorf("a generation has %d users left", users)
+		if users := g.(*snapshot).users.Load(); users != 0 {
+			t.Errorf("a snapshot has %d users left", users)
 		}
 		return true
 	})

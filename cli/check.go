@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"image-cri-shim/config"
+	"image-cri-shim/lookup"
 	"image-cri-shim/registry"
 )
 
@@ -22,12 +23,12 @@ func checkCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			registries, err := openRegistries(file(c), settings, registry.Options{})
+			registries, err := lookup.Open(file(c), settings, registry.Options{})
 			if err != nil {
 				return err
 			}
 			defer registries.Close()
-			settings.Warnings = append(settings.Warnings, authFileWarnings(registries)...)
+			settings.Warnings = append(settings.Warnings, lookup.Warnings(registries)...)
 			return settings.Describe(c.App.Writer)
 		},
 	}

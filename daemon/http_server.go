@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -15,28 +15,29 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/net/netutil"
 
+	"image-cri-shim/admin"
 	"image-cri-shim/config"
 	"image-cri-shim/page"
 	"image-cri-shim/proxy"
 )
 
-// visitorLimit bounds the site's connections, so that nobody uses up the files that
+// maxConnections bounds the httpServer's connections, so that nobody uses up the files that
 // the CRI's clients need.
-const visitorLimit = 64
+const maxConnections = 64
 
-// visitorPatience is how long the site waits for a visitor to take an answer, or to send
+// clientTimeout is how long the httpServer waits for a visitor to take an answer, or to send
 // the body of a request, that none needs. Profiles have as much longer as they take to be
 // made (net/http/pprof), and the debug page has its own rule for what it sends for ever.
-const visitorPatience = 30 * time.Second
+const clientTimeout = 30 * time.Second
 
-// site is where the daemon shows itself over HTTP to whoever watches it. It may move
+// httpServer is where the daemon shows itself over HTTP to whoever watches it. It may move
 // from one address to another. Its methods are for one goroutine.
-type site struct {
+type httpServer struct {
 	handler http.Handler
 	listen  func(ctx context.Context, address string) (net.Listener, error)
 	log     logrus.FieldLogger
 
-	patience time.Duration // with a visitor
+	timeout time.Duration // with a visitor
 
 	address string      // where it is open; empty: nowhere
 	problem string      // why it is not, as it was said
@@ -44,9 +45,9 @@ type site struct {
 	ended   atomic.Bool // by itself
 }
 
-// move opens the site at an address, and nowhere else; empty is nowhere. Where that
+// move opens the httpServer at an address, and nowhere else; empty is nowhere. Where that
 // can't be done it warns, and the next call tries again.
-func (s *site) move(ctx context.Context, address string) {
+func (s *httpServer) move(ctx context.Context, address string) {
 	if address == s.address && !s.ended.Load() {
 		return
 	}
@@ -68,19 +69,19 @@ func (s *site) move(ctx context.Context, address string) {
 }
 
 // open answers on a listener, which it closes, until end is called.
-func (s *site) open(ctx context.Context, listener net.Listener) (end func()) {
+func (s *httpServer) open(ctx context.Context, listener net.Listener) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	server := &http.Server{
-		Handler:           s.hurry(s.handler),
+		Handler:           s.limitBodyRead(s.handler),
 		ReadHeaderTimeout: 5 * time.Second,
-		WriteTimeout:      s.patience,
+		WriteTimeout:      s.timeout,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		if err := server.Serve(netutil.LimitListener(listener, visitorLimit)); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(netutil.LimitListener(listener, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
 			s.ended.Store(true)
 			s.log.WithError(err).Warn("no metrics are served for now: it is tried again every reloadInterval")
 		}
@@ -95,18 +96,18 @@ func (s *site) open(ctx context.Context, listener net.Listener) (end func()) {
 	}
 }
 
-// hurry bounds the time for a request's body, which the server reads to its end. (A bound
+// limitBodyRead bounds the time for a request's body, which the server reads to its end. (A bound
 // of the server's for all reads would end events and profiles, too.)
-func (s *site) hurry(next http.Handler) http.Handler {
+func (s *httpServer) limitBodyRead(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
 		if request.ContentLength != 0 {
-			_ = http.NewResponseController(response).SetReadDeadline(time.Now().Add(s.patience)) // fails with the connection only
+			_ = http.NewResponseController(response).SetReadDeadline(time.Now().Add(s.timeout)) // fails with the connection only
 		}
 		next.ServeHTTP(response, request)
 	})
 }
 
-func (s *site) close() {
+func (s *httpServer) close() {
 	if s.address != "" {
 		s.end()
 	}
@@ -114,12 +115,12 @@ func (s *site) close() {
 	s.ended.Store(false)
 }
 
-// listenForSite opens a metrics address of the configuration.
-func (d *daemon) listenForSite(ctx context.Context, address string) (net.Listener, error) {
+// listenHTTP opens a metrics address of the configuration.
+func (d *daemon) listenHTTP(ctx context.Context, address string) (net.Listener, error) {
 	if !filepath.IsAbs(address) {
 		return (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	}
-	for _, taken := range []string{d.settings.Shim, d.runtime, adminSocket(d.settings)} {
+	for _, taken := range []string{d.settings.Shim, d.runtime, admin.Socket(d.settings.StateDirectory)} {
 		if config.SameSocket(address, taken) {
 			return nil, fmt.Errorf("%s is another socket of the shim or the runtime's: choose another path", address)
 		}
@@ -127,7 +128,7 @@ func (d *daemon) listenForSite(ctx context.Context, address string) (net.Listene
 	return proxy.ListenPrivate(ctx, address)
 }
 
-// pages is what the site shows.
+// pages is what the httpServer shows.
 func (d *daemon) pages() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", d.debugPage)

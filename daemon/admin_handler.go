@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -19,15 +19,15 @@ import (
 )
 
 // operator answers those who ask the running daemon about itself.
-func (d *daemon) operator() http.Handler {
+func (d *daemon) adminHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /resolve", func(response http.ResponseWriter, request *http.Request) {
+	mux.HandleFunc("GET "+admin.ResolvePath, func(response http.ResponseWriter, request *http.Request) {
 		g := d.current.acquire()
 		defer g.release()
 		read := *d.read.Load()
 		explainer := &explain.Explainer{Registries: g.registries, Rewriter: g.rewriter, Namer: d.namer, Invoke: d.server.Invoke}
 		images, err := explainer.Explain(request.Context(), request.URL.Query()["image"])
-		admin.Reply(response, resolution{File: absolute(d.file), Read: read, Restart: d.waitingKeys(), Images: images}, err)
+		admin.Reply(response, explain.Resolution{File: absolute(d.file), Read: read, Restart: d.waitingKeys(), Images: images}, err)
 	})
 	mux.HandleFunc("GET "+doctor.AboutPath, func(response http.ResponseWriter, request *http.Request) {
 		admin.Reply(response, doctor.Running{
@@ -36,7 +36,7 @@ func (d *daemon) operator() http.Handler {
 			Restart: d.waitingKeys(),
 		}, nil)
 	})
-	mux.HandleFunc("GET "+tracePath, d.sendTrace)
+	mux.HandleFunc("GET "+admin.TracePath, d.sendTrace)
 	return mux
 }
 
@@ -44,10 +44,6 @@ func (d *daemon) operator() http.Handler {
 func (d *daemon) waitingKeys() []string {
 	return d.settings.NeedRestart(d.current.Load().settings)
 }
-
-// tracePath is where calls are told of while they are made. Its query is that of a
-// [trace.Filter], and body where messages are wanted.
-const tracePath = "/trace"
 
 // sendTrace tells of calls until whoever asks has enough, or the daemon ends.
 func (d *daemon) sendTrace(response http.ResponseWriter, request *http.Request) {
@@ -77,10 +73,10 @@ const adminInterval = time.Second
 // operate answers the operator on the admin socket until end is called. A socket that was
 // removed, with the state directory for example, is made again. A failure is only a
 // warning, because clients can be served all the same.
-func (d *daemon) operate(ctx context.Context) (end func()) {
+func (d *daemon) serveAdmin(ctx context.Context) (end func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop, known := d.serveOperator(ctx)
-	d.warnOfOperator(known)
+	stop, known := d.listenAdmin(ctx)
+	d.warnOfAdmin(known)
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		defer func() { stop() }()
@@ -92,18 +88,18 @@ func (d *daemon) operate(ctx context.Context) (end func()) {
 				return
 			case <-ticker.C:
 			}
-			if _, err := os.Lstat(adminSocket(d.settings)); !errors.Is(err, fs.ErrNotExist) {
+			if _, err := os.Lstat(admin.Socket(d.settings.StateDirectory)); !errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
 			stop()
 			var err error
-			if stop, err = d.serveOperator(ctx); err != nil && known != nil && err.Error() == known.Error() {
+			if stop, err = d.listenAdmin(ctx); err != nil && known != nil && err.Error() == known.Error() {
 				continue // the log says so already
 			}
 			if known = err; err == nil {
-				d.log.WithField("socket", adminSocket(d.settings)).Info("the admin socket was gone, made it again")
+				d.log.WithField("socket", admin.Socket(d.settings.StateDirectory)).Info("the admin socket was gone, made it again")
 			}
-			d.warnOfOperator(err)
+			d.warnOfAdmin(err)
 		}
 	})
 	return func() {
@@ -112,15 +108,15 @@ func (d *daemon) operate(ctx context.Context) (end func()) {
 	}
 }
 
-func (d *daemon) warnOfOperator(err error) {
+func (d *daemon) warnOfAdmin(err error) {
 	if err != nil {
 		d.log.WithError(err).Warn("the running shim can't be asked about itself")
 	}
 }
 
-// serveOperator answers on a new admin socket until ctx is done or stop is called.
-func (d *daemon) serveOperator(ctx context.Context) (stop func(), err error) {
-	socket := adminSocket(d.settings)
+// listenAdmin answers on a new admin socket until ctx is done or stop is called.
+func (d *daemon) listenAdmin(ctx context.Context) (stop func(), err error) {
+	socket := admin.Socket(d.settings.StateDirectory)
 	if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
 		return func() {}, err
 	}
@@ -130,17 +126,9 @@ func (d *daemon) serveOperator(ctx context.Context) (stop func(), err error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var serving sync.WaitGroup
-	serving.Go(func() { d.warnOfOperator(admin.Serve(ctx, listener, d.operator())) })
+	serving.Go(func() { d.warnOfAdmin(admin.Serve(ctx, listener, d.adminHandler())) })
 	return func() {
 		cancel()
 		serving.Wait()
 	}, nil
-}
-
-// absolute is the path that names a file wherever the reader stands.
-func absolute(file string) string {
-	if path, err := filepath.Abs(file); err == nil {
-		return path
-	}
-	return file
 }

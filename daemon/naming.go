@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -20,8 +20,8 @@ func (d *daemon) probeNaming(ctx context.Context) rewrite.Naming {
 	return d.namer.Probe(ctx)
 }
 
-// keepNames lets the namer work in the background until end is called.
-func (d *daemon) keepNames(ctx context.Context) (end func()) {
+// runNamer lets the namer work in the background until end is called.
+func (d *daemon) runNamer(ctx context.Context) (end func()) {
 	if d.namer == nil {
 		return func() {}
 	}

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -36,7 +36,7 @@ func (t *traceOutput) replay(file string, filter trace.Filter) error {
 		case errors.Is(err, io.EOF):
 			return nil
 		case errors.Is(err, trace.ErrCut):
-			t.tell("%s: %v: the rest is missing", file, err)
+			t.notef("%s: %v: the rest is missing", file, err)
 			return nil
 		case err != nil:
 			return fmt.Errorf("%s: %w", file, err)
@@ -74,7 +74,7 @@ func (t *traceOutput) follow(ctx context.Context, c *cli.Context, filter trace.F
 		query.Set("body", "true")
 	}
 	for {
-		err := t.attach(ctx, adminSocket(settings), query)
+		err := t.attach(ctx, admin.Socket(settings.StateDirectory), query)
 		broken, isBroken := errors.AsType[sinkError](err)
 		switch {
 		case errors.Is(err, errEnough), ctx.Err() != nil:
@@ -84,7 +84,7 @@ func (t *traceOutput) follow(ctx context.Context, c *cli.Context, filter trace.F
 		case !t.begun, errors.Is(err, admin.ErrUnknown), errors.Is(err, trace.ErrVersion):
 			return err
 		case errors.Is(err, errGone):
-			t.tell("the shim has ended: waiting for the next")
+			t.notef("the shim has ended: waiting for the next")
 		}
 		if !sleep(ctx, reconnectInterval) {
 			return nil
@@ -100,7 +100,7 @@ type sinkError struct{ error }
 
 // attach shows what one shim tells, until it ends.
 func (t *traceOutput) attach(ctx context.Context, socket string, query url.Values) error {
-	stream, err := admin.Open(ctx, socket, tracePath, query)
+	stream, err := admin.Open(ctx, socket, admin.TracePath, query)
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (t *traceOutput) attach(ctx context.Context, socket string, query url.Value
 		return err
 	}
 	if t.begun {
-		t.tell("the shim is back")
+		t.notef("the shim is back")
 	} else if err := t.begin(recording.Header); err != nil {
 		return sinkError{err}
 	}

@@ -1,18 +1,19 @@
-package main
+package daemon
 
 import (
 	"context"
 	"sync/atomic"
 
 	"image-cri-shim/config"
+	"image-cri-shim/lookup"
 	"image-cri-shim/proxy"
 	"image-cri-shim/registry"
 	"image-cri-shim/rewrite"
 )
 
-// generation is all that one reading of the file has made. It never changes; a
+// snapshot is all that one reading of the file has made. It never changes; a
 // reload makes another one, and calls end with the one that they have begun with.
-type generation struct {
+type snapshot struct {
 	settings   *config.Config
 	registries *registry.Set
 	rewriter   *rewrite.Rewriter
@@ -21,13 +22,13 @@ type generation struct {
 	pass       map[string]rewrite.Pass
 	forward    map[string]rewrite.Forward
 	opaque     map[string]func() bool
-	users      atomic.Int64 // calls, and one while it is the current generation; closed at zero
+	users      atomic.Int64 // calls, and one while it is the current snapshot; closed at zero
 }
 
-func newGeneration(settings *config.Config, registries *registry.Set, options rewrite.Options) *generation {
-	options.Lookup, options.Timeout = lookup{registries}, settings.Timeout
+func newSnapshot(settings *config.Config, registries *registry.Set, options rewrite.Options) *snapshot {
+	options.Lookup, options.Timeout = lookup.New(registries), settings.Timeout
 	rewriter := rewrite.New(options)
-	g := &generation{
+	g := &snapshot{
 		settings:   settings,
 		registries: registries,
 		rewriter:   rewriter,
@@ -42,17 +43,17 @@ func newGeneration(settings *config.Config, registries *registry.Set, options re
 }
 
 // release ends a use; the last one closes the registries.
-func (g *generation) release() {
+func (g *snapshot) release() {
 	if g.users.Add(-1) == 0 {
 		g.registries.Close()
 	}
 }
 
-// current is the generation that new calls begin with.
-type current struct{ atomic.Pointer[generation] }
+// current is the snapshot that new calls begin with.
+type currentSnapshot struct{ atomic.Pointer[snapshot] }
 
-// acquire returns the generation; its user must release it.
-func (c *current) acquire() *generation {
+// acquire returns the snapshot; its user must release it.
+func (c *currentSnapshot) acquire() *snapshot {
 	for {
 		g := c.Load()
 		if users := g.users.Load(); users > 0 && g.users.CompareAndSwap(users, users+1) {
@@ -61,12 +62,12 @@ func (c *current) acquire() *generation {
 	}
 }
 
-// exchange makes next the current generation.
-func (c *current) exchange(next *generation) { c.Swap(next).release() }
+// exchange makes next the current snapshot.
+func (c *currentSnapshot) exchange(next *snapshot) { c.Swap(next).release() }
 
 // interceptors gives the rewriters' rules to the proxy, without either knowing the
-// other. first names the methods, which are those of all generations.
-func (c *current) interceptors(first *generation) proxy.Interceptors {
+// other. first names the methods, which are those of all snapshots.
+func (c *currentSnapshot) interceptors(first *snapshot) proxy.Interceptors {
 	unary := make(map[string]proxy.Unary)
 	for method := range first.unary {
 		unary[method] = func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, error) {

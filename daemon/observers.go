@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -26,8 +26,8 @@ func (o *observers) Begin(call *proxy.Call) proxy.Tap {
 	if m := o.metrics.Load(); m != nil {
 		m.Begin(call.Method, call.Start)
 	}
-	if tap := o.trace.Begin(traced(call)); tap != nil {
-		return tapped{tap}
+	if tap := o.trace.Begin(traceCall(call)); tap != nil {
+		return traceTap{tap}
 	}
 	return nil
 }
@@ -49,7 +49,7 @@ func (o *observers) End(call *proxy.Call) {
 	if p := o.page.Load(); p != nil {
 		p.Called(call.Method, call.Code.String(), call.Duration)
 	}
-	o.trace.End(traced(call), trace.Ending{
+	o.trace.End(traceCall(call), trace.Ending{
 		Duration: call.Duration, Code: call.Code, Err: call.Err,
 		RequestBytes: call.Requests.Bytes, ResponseBytes: call.Responses.Bytes,
 	})
@@ -65,20 +65,20 @@ func (o *observers) decided(ctx context.Context, d rewrite.Decision) {
 	}
 }
 
-// traced is a call as the trace has it, which does not know the proxy.
-func traced(call *proxy.Call) trace.Call {
+// traceCall is a call as the trace has it, which does not know the proxy.
+func traceCall(call *proxy.Call) trace.Call {
 	return trace.Call{ID: call.ID, Client: trace.Client{Process: call.Client.Process, User: call.Client.User}, Method: call.Method, Start: call.Start}
 }
 
-// tapped is a tap of the trace.
-type tapped struct{ *trace.Tap }
+// traceTap is a tap of the trace.
+type traceTap struct{ *trace.Tap }
 
 // Wants implements [proxy.Tap].
-func (t tapped) Wants(from proxy.Side, length int) int {
+func (t traceTap) Wants(from proxy.Side, length int) int {
 	return t.Tap.Wants(from == proxy.FromClient, length)
 }
 
 // Message implements [proxy.Tap].
-func (t tapped) Message(from proxy.Side, message []byte, length int, compressed bool) {
+func (t traceTap) Message(from proxy.Side, message []byte, length int, compressed bool) {
 	t.Tap.Message(from == proxy.FromClient, message, length, compressed)
 }

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 
 // show tells the debug page from now on what happens, or no more, as the current
 // configuration says.
-func (d *daemon) show() {
+func (d *daemon) applyDebugPage() {
 	switch {
 	case d.current.Load().settings.Metrics == "":
 		d.observers.page.Store(nil)

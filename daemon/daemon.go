@@ -1,9 +1,19 @@
-package main
+// Package daemon is the running program: it puts the proxy, the rewriter and the registries
+// together as a configuration says, and serves until it is stopped.
+//
+// [Run] reads the configuration and makes a [snapshot] of it: settings, registries and
+// rewriter. Calls end with the snapshot that they began with, and a reload replaces it for
+// the calls after it (reload.go, watch.go). Around that run the server of metrics, health
+// and the debug page (http_server.go), the admin socket (admin_handler.go), the namer
+// (naming.go) and systemd's notifications (systemd.go, activation.go). Each of them ends
+// with Run.
+package daemon
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"sync/atomic"
@@ -12,10 +22,10 @@ import (
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/sirupsen/logrus"
-	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/singleflight"
 
 	"image-cri-shim/config"
+	"image-cri-shim/lookup"
 	"image-cri-shim/proxy"
 	"image-cri-shim/registry"
 	"image-cri-shim/rewrite"
@@ -23,17 +33,16 @@ import (
 	"image-cri-shim/version"
 )
 
-// serve is the daemon.
-func serve(c *cli.Context) error {
-	if c.Args().Present() {
-		return fmt.Errorf("unknown command %q: see image-cri-shim --help", c.Args().First())
-	}
-	settings, err := config.Load(file(c))
+// Run serves the configuration in file until ctx is done or a signal ends it: SIGINT and
+// SIGTERM drain running calls, a second signal cuts them, SIGHUP reads the file again. It
+// logs to output. It returns nil if a signal has ended it.
+func Run(ctx context.Context, file string, output io.Writer) error {
+	settings, err := config.Load(file)
 	if err != nil {
 		return err
 	}
-	log := newLogger(c.App.ErrWriter, settings.Debug)
-	log.WithField("file", file(c)).Info(version.Long())
+	log := newLogger(output, settings.Debug)
+	log.WithField("file", file).Info(version.Long())
 	for _, warning := range settings.Warnings {
 		log.Warn(warning)
 	}
@@ -41,20 +50,20 @@ func serve(c *cli.Context) error {
 	signal.Notify(hangups, syscall.SIGHUP) // which would end the process, also while it drains
 	defer signal.Stop(hangups)
 	// The first signal ends ctx, the second ends the draining.
-	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	d, err := newDaemon(ctx, file(c), settings, log)
+	d, err := newDaemon(ctx, file, settings, log)
 	if err != nil {
-		return quiet(ctx, err)
+		return ignoreCanceled(ctx, err)
 	}
 	defer d.close()
-	defer d.site.close()
+	defer d.httpServer.close()
 	defer d.reloadOnDemand(ctx, hangups)()
-	return quiet(ctx, d.run(ctx))
+	return ignoreCanceled(ctx, d.run(ctx))
 }
 
-// quiet drops the error of something that a signal has ended: that is no failure.
-func quiet(ctx context.Context, err error) error {
+// ignoreCanceled drops the error of something that a signal has ended: that is no failure.
+func ignoreCanceled(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -63,21 +72,21 @@ func quiet(ctx context.Context, err error) error {
 
 // daemon is everything that runs.
 type daemon struct {
-	started  time.Time
-	file     string         // of the configuration, as it was named
-	settings *config.Config // that it has begun with
-	runtime  string         // the runtime's socket
-	log      *logrus.Logger
-	ledger   *rewrite.Ledger
-	namer    *rewrite.Namer // nil where the ledger keeps all names
-	server   *proxy.Server
-	current  current
-	site     *site
-	asking   singleflight.Group // the runtime whether it is there
+	started    time.Time
+	file       string         // of the configuration, as it was named
+	settings   *config.Config // that it has begun with
+	runtime    string         // the runtime's socket
+	log        *logrus.Logger
+	ledger     *rewrite.Ledger
+	namer      *rewrite.Namer // nil where the ledger keeps all names
+	server     *proxy.Server
+	current    currentSnapshot
+	httpServer *httpServer
+	asking     singleflight.Group // the runtime whether it is there
 
 	observers *observers
 
-	read     atomic.Pointer[time.Time] // when the file was last found to say what the current generation does
+	read     atomic.Pointer[time.Time] // when the file was last found to say what the current snapshot does
 	serving  atomic.Bool               // systemd knows
 	stopping atomic.Bool
 	refused  atomic.Pointer[string] // why it was not reloaded the last time; nil where it was
@@ -86,8 +95,8 @@ type daemon struct {
 // newDaemon puts the parts together. It listens on nothing yet.
 func newDaemon(ctx context.Context, file string, settings *config.Config, log *logrus.Logger) (*daemon, error) {
 	d := &daemon{started: time.Now(), file: file, settings: settings, runtime: settings.Runtime, log: log}
-	d.observers = &observers{log: log, trace: trace.NewHub(trace.Options{Endless: endless, Invoke: d.invoke})}
-	d.site = &site{handler: d.pages(), listen: d.listenForSite, log: log, patience: visitorPatience}
+	d.observers = &observers{log: log, trace: trace.NewHub(trace.Options{Endless: unboundedStreams, Invoke: d.invoke})}
+	d.httpServer = &httpServer{handler: d.pages(), listen: d.listenHTTP, log: log, timeout: clientTimeout}
 	var err error
 	if d.ledger, err = rewrite.OpenLedger(settings.StateDirectory); err != nil {
 		log.WithError(err).Warn("ledger of image names")
@@ -110,8 +119,8 @@ func newDaemon(ctx context.Context, file string, settings *config.Config, log *l
 		return nil, err
 	}
 	d.current.Store(first)
-	d.measure(time.Time{})
-	d.show()
+	d.applyMetrics(time.Time{})
+	d.applyDebugPage()
 	d.read.Store(&settings.Read)
 	if err := d.connect(ctx); err != nil {
 		d.close()
@@ -127,8 +136,8 @@ func (d *daemon) invoke(ctx context.Context, method string, request []byte) ([]b
 
 // generate makes of settings what calls begin with. What outlives them is the
 // daemon's.
-func (d *daemon) generate(settings *config.Config) (*generation, error) {
-	registries, err := openRegistries(d.file, settings, registry.Options{
+func (d *daemon) generate(settings *config.Config) (*snapshot, error) {
+	registries, err := lookup.Open(d.file, settings, registry.Options{
 		OnBreaker:  logBreaker(d.log),
 		OnLookup:   d.observers.countLookup,
 		OnAuthFile: func(err error) { d.log.Warn(err) },
@@ -136,10 +145,10 @@ func (d *daemon) generate(settings *config.Config) (*generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, warning := range authFileWarnings(registries) {
+	for _, warning := range lookup.Warnings(registries) {
 		d.log.Warn(warning)
 	}
-	return newGeneration(settings, registries, rewrite.Options{
+	return newSnapshot(settings, registries, rewrite.Options{
 		Ledger:  d.ledger,
 		Namer:   d.namer,
 		Decided: d.observers.decided,
@@ -161,13 +170,13 @@ func (d *daemon) connect(ctx context.Context) (err error) {
 		Engine:       proxy.Engine(d.settings.Engine),
 		Interceptors: d.current.interceptors(d.current.Load()),
 		Observer:     d.observers,
-		Endless:      endless,
+		Endless:      unboundedStreams,
 	})
 	return err
 }
 
-// endless are the methods that clients listen to events with.
-var endless = []string{
+// unboundedStreams are the methods that clients listen to events with.
+var unboundedStreams = []string{
 	"/runtime.v1.RuntimeService/GetContainerEvents",
 	"/containerd.services.events.v1.Events/Subscribe",
 	"/grpc.health.v1.Health/Watch",
@@ -197,11 +206,11 @@ func detectRuntime(ctx context.Context, log *logrus.Logger) (string, error) {
 
 // run serves until ctx is done, then drains.
 func (d *daemon) run(ctx context.Context) error {
-	listener, err := inherited(d.settings.Shim)
+	listener, err := activatedListener(d.settings.Shim)
 	if err != nil {
 		return err
 	}
-	defer d.operate(ctx)()
+	defer d.serveAdmin(ctx)()
 	if !d.settings.Force {
 		if err := d.waitForRuntime(ctx); err != nil {
 			return err
@@ -212,9 +221,9 @@ func (d *daemon) run(ctx context.Context) error {
 			return err
 		}
 	}
-	defer d.keepNames(ctx)()
+	defer d.runNamer(ctx)()
 	served := make(chan error, 1)
-	go func() { served <- d.server.Serve(watched{listener}) }()
+	go func() { served <- d.server.Serve(probedListener{listener}) }()
 	defer watchdog(ctx, d.settings.Shim, d.log)()
 	d.serving.Store(true)
 	notify(systemd.SdNotifyReady, d.servingLine())

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -6,8 +6,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"image-cri-shim/admin"
 	"image-cri-shim/config"
 	"image-cri-shim/doctor"
+	"image-cri-shim/lookup"
 	"image-cri-shim/rewrite"
 	"image-cri-shim/version"
 )
@@ -98,7 +100,7 @@ func examined(c *cli.Context) doctor.Report {
 		return doctor.Examine(c.Context, options)
 	}
 	defer end()
-	settings.Warnings = append(settings.Warnings, authFileWarnings(explainer.Registries)...)
-	options.Settings, options.Explainer, options.Admin = settings, explainer, adminSocket(settings)
+	settings.Warnings = append(settings.Warnings, lookup.Warnings(explainer.Registries)...)
+	options.Settings, options.Explainer, options.Admin = settings, explainer, admin.Socket(settings.StateDirectory)
 	return doctor.Examine(c.Context, options)
 }

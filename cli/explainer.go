@@ -1,0 +1,40 @@
+package cli
+
+import (
+	"context"
+
+	"image-cri-shim/config"
+	"image-cri-shim/explain"
+	"image-cri-shim/lookup"
+	"image-cri-shim/proxy"
+	"image-cri-shim/registry"
+	"image-cri-shim/rewrite"
+)
+
+// freshExplainer makes an explainer that needs no daemon, to be ended. It sets the
+// runtime where the file does not.
+func freshExplainer(ctx context.Context, file string, settings *config.Config, ledger *rewrite.Ledger) (explainer *explain.Explainer, end func(), err error) {
+	registries, err := lookup.Open(file, settings, registry.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	if settings.Runtime == "" {
+		if settings.Runtime, err = config.DetectRuntime(ctx); err != nil {
+			settings.Runtime = "/run/containerd/containerd.sock" // the first that would be looked for
+		}
+	}
+	runtime, err := proxy.New(proxy.Options{Runtime: settings.Runtime})
+	if err != nil {
+		registries.Close()
+		return nil, nil, err
+	}
+	var namer *rewrite.Namer
+	if settings.Names == config.NamesAuto {
+		namer = rewrite.NewNamer(rewrite.NamerOptions{Invoke: runtime.Invoke, Ledger: ledger})
+	}
+	rewriter := rewrite.New(rewrite.Options{Lookup: lookup.New(registries), Ledger: ledger, Namer: namer})
+	return &explain.Explainer{Registries: registries, Rewriter: rewriter, Namer: namer, Invoke: runtime.Invoke}, func() {
+		_ = runtime.Close()
+		registries.Close()
+	}, nil
+}
