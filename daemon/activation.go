@@ -10,9 +10,9 @@ import (
 	"image-cri-shim/config"
 )
 
-// activatedListener returns the listening socket that systemd has passed on
-// (sd_listen_fds(3)), or nil if it has passed none. It stays systemd's: closing the
-// listener leaves the file alone, and clients wait for the next process.
+// activatedListener returns the listening socket that systemd has passed (sd_listen_fds(3)),
+// nil if it has passed none. systemd keeps the socket: closing the listener leaves the file,
+// and clients wait for the next process.
 func activatedListener(shim string) (net.Listener, error) {
 	var found net.Listener
 	var others []string

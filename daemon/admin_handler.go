@@ -18,7 +18,7 @@ import (
 	"image-cri-shim/version"
 )
 
-// operator answers those who ask the running daemon about itself.
+// adminHandler answers the commands that ask the running daemon: resolve, doctor, trace.
 func (d *daemon) adminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+admin.ResolvePath, func(response http.ResponseWriter, request *http.Request) {
@@ -40,12 +40,12 @@ func (d *daemon) adminHandler() http.Handler {
 	return mux
 }
 
-// waitingKeys are the keys of the file whose values take effect after a restart.
+// waitingKeys returns the keys whose values in the file take effect after a restart.
 func (d *daemon) waitingKeys() []string {
 	return d.settings.NeedRestart(d.current.Load().settings)
 }
 
-// sendTrace tells of calls until whoever asks has enough, or the daemon ends.
+// sendTrace streams calls until the client closes the request or the daemon ends.
 func (d *daemon) sendTrace(response http.ResponseWriter, request *http.Request) {
 	filter, err := trace.ParseFilter(request.URL.Query())
 	if err != nil {
@@ -67,12 +67,12 @@ func (d *daemon) sendTrace(response http.ResponseWriter, request *http.Request) 
 	}
 }
 
-// adminInterval is how often the admin socket is looked for.
+// adminInterval is the interval at which the admin socket is checked.
 const adminInterval = time.Second
 
-// operate answers the operator on the admin socket until end is called. A socket that was
-// removed, with the state directory for example, is made again. A failure is only a
-// warning, because clients can be served all the same.
+// serveAdmin serves the admin socket until end is called. It creates the socket again if it
+// was removed, for example with the state directory. A failure is a warning only: clients
+// are served without it.
 func (d *daemon) serveAdmin(ctx context.Context) (end func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop, known := d.listenAdmin(ctx)
@@ -114,7 +114,7 @@ func (d *daemon) warnOfAdmin(err error) {
 	}
 }
 
-// listenAdmin answers on a new admin socket until ctx is done or stop is called.
+// listenAdmin serves a new admin socket until ctx is done or stop is called.
 func (d *daemon) listenAdmin(ctx context.Context) (stop func(), err error) {
 	socket := admin.Socket(d.settings.StateDirectory)
 	if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {

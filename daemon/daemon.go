@@ -62,7 +62,7 @@ func Run(ctx context.Context, file string, output io.Writer) error {
 	return ignoreCanceled(ctx, d.run(ctx))
 }
 
-// ignoreCanceled drops the error of something that a signal has ended: that is no failure.
+// ignoreCanceled returns nil if err is the cancellation of ctx: a signal is no failure.
 func ignoreCanceled(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil
@@ -70,29 +70,30 @@ func ignoreCanceled(ctx context.Context, err error) error {
 	return err
 }
 
-// daemon is everything that runs.
+// daemon is the running program.
 type daemon struct {
 	started    time.Time
-	file       string         // of the configuration, as it was named
-	settings   *config.Config // that it has begun with
+	file       string         // the configuration, as the command line names it
+	settings   *config.Config // at the start; keys that need a restart keep these values
 	runtime    string         // the runtime's socket
 	log        *logrus.Logger
 	ledger     *rewrite.Ledger
-	namer      *rewrite.Namer // nil where the ledger keeps all names
+	namer      *rewrite.Namer // nil if the ledger keeps all names
 	server     *proxy.Server
 	current    currentSnapshot
 	httpServer *httpServer
-	asking     singleflight.Group // the runtime whether it is there
+	probe      singleflight.Group // of the runtime, see checkRuntime
 
 	observers *observers
 
-	read     atomic.Pointer[time.Time] // when the file was last found to say what the current snapshot does
-	serving  atomic.Bool               // systemd knows
+	read     atomic.Pointer[time.Time] // last time that the file agreed with the current snapshot
+	serving  atomic.Bool               // ready, as systemd was notified
 	stopping atomic.Bool
-	refused  atomic.Pointer[string] // why it was not reloaded the last time; nil where it was
+	refused  atomic.Pointer[string] // why the last reload failed; nil if it succeeded
 }
 
-// newDaemon puts the parts together. It listens on nothing yet.
+// newDaemon returns a daemon that does not listen yet. It waits for a runtime if the
+// configuration names none. The caller must close it.
 func newDaemon(ctx context.Context, file string, settings *config.Config, log *logrus.Logger) (*daemon, error) {
 	d := &daemon{started: time.Now(), file: file, settings: settings, runtime: settings.Runtime, log: log}
 	d.observers = &observers{log: log, trace: trace.NewHub(trace.Options{Endless: unboundedStreams, Invoke: d.invoke})}
@@ -114,7 +115,7 @@ func newDaemon(ctx context.Context, file string, settings *config.Config, log *l
 	} else if dropped {
 		log.Warn("names: ledger: the images of pulls that were cut off keep a registry's names")
 	}
-	first, err := d.generate(settings)
+	first, err := d.newSnapshot(settings)
 	if err != nil {
 		return nil, err
 	}
@@ -129,14 +130,9 @@ func newDaemon(ctx context.Context, file string, settings *config.Config, log *l
 	return d, nil
 }
 
-// invoke calls the runtime for the daemon itself.
-func (d *daemon) invoke(ctx context.Context, method string, request []byte) ([]byte, error) {
-	return d.server.Invoke(ctx, method, request)
-}
-
-// generate makes of settings what calls begin with. What outlives them is the
-// daemon's.
-func (d *daemon) generate(settings *config.Config) (*snapshot, error) {
+// newSnapshot returns the snapshot of settings. It shares the ledger, the namer and the
+// observers with all other snapshots.
+func (d *daemon) newSnapshot(settings *config.Config) (*snapshot, error) {
 	registries, err := lookup.Open(d.file, settings, registry.Options{
 		OnBreaker:  logBreaker(d.log),
 		OnLookup:   d.observers.countLookup,
@@ -154,54 +150,6 @@ func (d *daemon) generate(settings *config.Config) (*snapshot, error) {
 		Decided: d.observers.decided,
 		Warn:    func(err error) { d.log.Warn(err) },
 	}), nil
-}
-
-func (d *daemon) connect(ctx context.Context) (err error) {
-	if d.runtime == "" {
-		if d.runtime, err = detectRuntime(ctx, d.log); err != nil {
-			return err
-		}
-	}
-	if config.SameSocket(d.settings.Shim, d.runtime) {
-		return fmt.Errorf("shim %s and cri %s are one socket: the shim would be its own runtime", d.settings.Shim, d.runtime)
-	}
-	d.server, err = proxy.New(proxy.Options{
-		Runtime:      d.runtime,
-		Engine:       proxy.Engine(d.settings.Engine),
-		Interceptors: d.current.interceptors(d.current.Load()),
-		Observer:     d.observers,
-		Endless:      unboundedStreams,
-	})
-	return err
-}
-
-// unboundedStreams are the methods that clients listen to events with.
-var unboundedStreams = []string{
-	"/runtime.v1.RuntimeService/GetContainerEvents",
-	"/containerd.services.events.v1.Events/Subscribe",
-	"/grpc.health.v1.Health/Watch",
-}
-
-// detectRuntime waits until one of the well-known runtimes is there.
-func detectRuntime(ctx context.Context, log *logrus.Logger) (string, error) {
-	retry := time.NewTicker(time.Second)
-	defer retry.Stop()
-	for waiting := false; ; waiting = true {
-		socket, err := config.DetectRuntime(ctx)
-		if err == nil {
-			log.WithField("cri", socket).Info("found the runtime's socket")
-			return socket, nil
-		}
-		if !waiting {
-			notify("STATUS=waiting for a runtime")
-			log.WithError(err).Warn("waiting for a runtime")
-		}
-		select {
-		case <-ctx.Done():
-			return "", ctx.Err()
-		case <-retry.C:
-		}
-	}
 }
 
 // run serves until ctx is done, then drains.
@@ -237,18 +185,7 @@ func (d *daemon) run(ctx context.Context) error {
 	return errors.Join(err, <-served)
 }
 
-func (d *daemon) waitForRuntime(ctx context.Context) error {
-	first, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	if d.server.WaitForRuntime(first) == nil {
-		return nil
-	}
-	notify("STATUS=waiting for the runtime's socket to answer: " + d.runtime)
-	d.log.WithField("cri", d.runtime).Warn("waiting for the runtime's socket to answer (force: true serves without it)")
-	return d.server.WaitForRuntime(ctx)
-}
-
-// shutdown lets running calls end, until the time is up or another signal comes.
+// shutdown drains running calls until the drain time is over or a second signal comes.
 func (d *daemon) shutdown(ctx context.Context) error {
 	d.stopping.Store(true)
 	drain := d.current.Load().settings.Drain
@@ -271,20 +208,9 @@ func (d *daemon) close() {
 	if d.server != nil {
 		_ = d.server.Close()
 	}
-	// All calls have ended. It is not released: who still asks how things stand gets to know.
+	// All calls have ended. The snapshot is not released: pages and metrics may still read it.
 	d.current.Load().registries.Close()
 	if err := d.ledger.Close(); err != nil {
 		d.log.Warn(err)
-	}
-}
-
-// logBreaker tells when a registry goes away and comes back.
-func logBreaker(log *logrus.Logger) func(registry string, open bool, reason string) {
-	return func(registry string, open bool, reason string) {
-		if open {
-			log.WithFields(logrus.Fields{"registry": registry, "reason": reason}).Warn("registry is down: it is not asked until it answers again")
-			return
-		}
-		log.WithField("registry", registry).Info("registry is back")
 	}
 }

@@ -14,8 +14,7 @@ import (
 	"image-cri-shim/version"
 )
 
-// show tells the debug page from now on what happens, or no more, as the current
-// configuration says.
+// applyDebugPage turns the debug page on or off as the current configuration says.
 func (d *daemon) applyDebugPage() {
 	switch {
 	case d.current.Load().settings.Metrics == "":
@@ -25,19 +24,19 @@ func (d *daemon) applyDebugPage() {
 	}
 }
 
-// debugPage answers who looks at it.
+// debugPage serves the debug page, and 404 while it is off.
 func (d *daemon) debugPage(response http.ResponseWriter, request *http.Request) {
 	if p := d.observers.page.Load(); p != nil {
 		p.ServeHTTP(response, request)
 		return
 	}
-	http.NotFound(response, request) // it has just been turned off
+	http.NotFound(response, request)
 }
 
 func (d *daemon) newPage() *page.Page {
 	return page.New(page.Sources{
 		Host: func() string {
-			host, _, _ := net.SplitHostPort(d.current.Load().settings.Metrics) // a socket has none
+			host, _, _ := net.SplitHostPort(d.current.Load().settings.Metrics) // empty for a unix socket
 			return host
 		},
 		Service:       d.service,
@@ -47,7 +46,7 @@ func (d *daemon) newPage() *page.Page {
 	})
 }
 
-// showDecision tells the debug page of a decision.
+// showDecision adds a decision to the debug page.
 func (o *observers) showDecision(made rewrite.Decision) {
 	p := o.page.Load()
 	if p == nil {
@@ -65,7 +64,7 @@ func (o *observers) showDecision(made rewrite.Decision) {
 }
 
 func (d *daemon) service(ctx context.Context) page.Service {
-	node, _ := os.Hostname() // empty where it can't be known
+	node, _ := os.Hostname() // empty if it is unknown
 	service := page.Service{
 		Node: node, Version: version.Short(), Socket: d.settings.Shim, Runtime: d.runtime,
 		File: absolute(d.file), Read: *d.read.Load(), Refused: d.refusal(), Restart: d.waitingKeys(), Names: d.naming(),
@@ -117,6 +116,6 @@ func (d *daemon) searchLedger(text string, limit int) page.Names {
 
 func (d *daemon) describe() string {
 	var text strings.Builder
-	_ = d.current.Load().settings.Describe(&text) // a builder takes everything
+	_ = d.current.Load().settings.Describe(&text) // a strings.Builder returns no errors
 	return text.String()
 }

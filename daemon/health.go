@@ -12,10 +12,10 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// healthPatience is how long a part may take to show that it is well.
-const healthPatience = 2 * time.Second
+// checkTimeout bounds each check.
+const checkTimeout = 2 * time.Second
 
-// check is whether one part is well; nil is.
+// check is the result of one health check; a nil problem is a success.
 type check struct {
 	part    string
 	problem error
@@ -26,8 +26,8 @@ var (
 	errStopping = errors.New("the shim is stopping")
 )
 
-// healthz is whether the process is worth keeping: it lives, and accepts connections
-// where it serves. That the runtime is away is nothing that a restart would mend.
+// healthz answers whether the process should go on: it accepts connections if it serves.
+// The runtime is not checked, since a restart of the shim does not bring it back.
 func (d *daemon) healthz(response http.ResponseWriter, request *http.Request) {
 	problem := d.checkSocket(request.Context())
 	if errors.Is(problem, errWaiting) || errors.Is(problem, errStopping) {
@@ -36,7 +36,7 @@ func (d *daemon) healthz(response http.ResponseWriter, request *http.Request) {
 	writeChecks(response, check{"socket", problem})
 }
 
-// readyz is whether a client's call would be answered, as the file says it.
+// readyz answers whether a call would be answered, by the configuration in the file.
 func (d *daemon) readyz(response http.ResponseWriter, request *http.Request) {
 	writeChecks(response,
 		check{"socket", d.checkSocket(request.Context())},
@@ -45,7 +45,7 @@ func (d *daemon) readyz(response http.ResponseWriter, request *http.Request) {
 	)
 }
 
-// checkSocket tells whether somebody accepts connections on the shim's socket.
+// checkSocket returns an error if no connection is accepted on the shim's socket.
 func (d *daemon) checkSocket(ctx context.Context) error {
 	switch {
 	case d.stopping.Load():
@@ -53,14 +53,14 @@ func (d *daemon) checkSocket(ctx context.Context) error {
 	case !d.serving.Load():
 		return errWaiting
 	}
-	return ping(ctx, d.settings.Shim, healthPatience)
+	return ping(ctx, d.settings.Shim, checkTimeout)
 }
 
-// checkRuntime tells whether the runtime answers. All who ask meanwhile share one
-// question.
+// checkRuntime returns an error if the runtime does not answer. Concurrent callers share
+// one probe.
 func (d *daemon) checkRuntime(ctx context.Context) error {
-	answer := d.asking.DoChan("", func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), healthPatience)
+	answer := d.probe.DoChan("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
 		defer cancel()
 		_, err := d.server.Invoke(ctx, "/runtime.v1.RuntimeService/Version", nil)
 		switch code := status.Code(err); code {
@@ -70,8 +70,8 @@ func (d *daemon) checkRuntime(ctx context.Context) error {
 			return nil, fmt.Errorf("%s: %s", code, status.Convert(err).Message())
 		}
 	})
-	// The question may be held up by a runtime that takes no more of them.
-	timeout, cancel := context.WithTimeout(ctx, healthPatience+healthPatience/10)
+	// Invoke may be held up by a runtime that accepts no more calls.
+	timeout, cancel := context.WithTimeout(ctx, checkTimeout+checkTimeout/10)
 	defer cancel()
 	select {
 	case got := <-answer:
@@ -81,7 +81,7 @@ func (d *daemon) checkRuntime(ctx context.Context) error {
 	}
 }
 
-// checkConfiguration tells why the file, as it is now, is not what the shim runs with.
+// checkConfiguration returns an error if the last reload of the file failed.
 func (d *daemon) checkConfiguration() error {
 	if refusal := d.refusal(); refusal != "" {
 		return fmt.Errorf("the last good one stays: %s", refusal)
@@ -106,5 +106,5 @@ func writeChecks(response http.ResponseWriter, checks ...check) {
 	response.Header().Set("X-Content-Type-Options", "nosniff")
 	response.Header().Set("Cache-Control", "no-store")
 	response.WriteHeader(code)
-	_, _ = response.Write([]byte(text.String())) // whoever asked may be gone
+	_, _ = response.Write([]byte(text.String())) // the client may be gone
 }

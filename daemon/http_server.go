@@ -21,32 +21,32 @@ import (
 	"image-cri-shim/proxy"
 )
 
-// maxConnections bounds the httpServer's connections, so that nobody uses up the files that
-// the CRI's clients need.
+// maxConnections bounds the connections of the HTTP server, so that enough file descriptors
+// remain for clients of the CRI.
 const maxConnections = 64
 
-// clientTimeout is how long the httpServer waits for a visitor to take an answer, or to send
-// the body of a request, that none needs. Profiles have as much longer as they take to be
-// made (net/http/pprof), and the debug page has its own rule for what it sends for ever.
+// clientTimeout bounds the time in which a client must read an answer or send the body of a
+// request. Profiles extend it by the time that they record (net/http/pprof), and the debug
+// page replaces it for its stream of updates.
 const clientTimeout = 30 * time.Second
 
-// httpServer is where the daemon shows itself over HTTP to whoever watches it. It may move
-// from one address to another. Its methods are for one goroutine.
+// httpServer serves metrics, health, the debug page and profiles. A reload may move it from
+// one address to another. Its methods are not safe for concurrent use.
 type httpServer struct {
 	handler http.Handler
 	listen  func(ctx context.Context, address string) (net.Listener, error)
 	log     logrus.FieldLogger
 
-	timeout time.Duration // with a visitor
+	timeout time.Duration // see clientTimeout
 
-	address string      // where it is open; empty: nowhere
-	problem string      // why it is not, as it was said
-	end     func()      // closes it
-	ended   atomic.Bool // by itself
+	address string      // on which it listens; empty if it does not
+	problem string      // why it does not listen, as it was logged
+	end     func()      // stops serving
+	ended   atomic.Bool // serving has failed
 }
 
-// move opens the httpServer at an address, and nowhere else; empty is nowhere. Where that
-// can't be done it warns, and the next call tries again.
+// move makes the server listen on an address instead of its present one; an empty address
+// closes it. If that fails it logs a warning, and the next call tries again.
 func (s *httpServer) move(ctx context.Context, address string) {
 	if address == s.address && !s.ended.Load() {
 		return
@@ -68,7 +68,7 @@ func (s *httpServer) move(ctx context.Context, address string) {
 	s.log.WithField("metrics", address).Info("metrics are served")
 }
 
-// open answers on a listener, which it closes, until end is called.
+// open serves on a listener until end is called, which closes the listener.
 func (s *httpServer) open(ctx context.Context, listener net.Listener) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	server := &http.Server{
@@ -87,7 +87,7 @@ func (s *httpServer) open(ctx context.Context, listener net.Listener) (end func(
 		}
 	})
 	return func() {
-		cancel() // answers that go on, profiles for example
+		cancel() // of profiles and streams
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		_ = server.Shutdown(ctx)
@@ -96,8 +96,8 @@ func (s *httpServer) open(ctx context.Context, listener net.Listener) (end func(
 	}
 }
 
-// limitBodyRead bounds the time for a request's body, which the server reads to its end. (A bound
-// of the server's for all reads would end events and profiles, too.)
+// limitBodyRead bounds the time for reading a request's body, which the server reads to its
+// end. [http.Server.ReadTimeout] would end streams and profiles, too.
 func (s *httpServer) limitBodyRead(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
 		if request.ContentLength != 0 {
@@ -115,7 +115,7 @@ func (s *httpServer) close() {
 	s.ended.Store(false)
 }
 
-// listenHTTP opens a metrics address of the configuration.
+// listenHTTP listens on the metrics address of the configuration.
 func (d *daemon) listenHTTP(ctx context.Context, address string) (net.Listener, error) {
 	if !filepath.IsAbs(address) {
 		return (&net.ListenConfig{}).Listen(ctx, "tcp", address)
@@ -128,7 +128,7 @@ func (d *daemon) listenHTTP(ctx context.Context, address string) (net.Listener, 
 	return proxy.ListenPrivate(ctx, address)
 }
 
-// pages is what the httpServer shows.
+// pages returns the handler of all paths of the HTTP server.
 func (d *daemon) pages() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", d.debugPage)
@@ -143,8 +143,7 @@ func (d *daemon) pages() http.Handler {
 	return mux
 }
 
-// profiles answers who is on the node with one of Go's profiles, where the configuration
-// says so.
+// profiles serves one of Go's profiles to local clients, if the configuration has pprof.
 func (d *daemon) profiles(answer http.HandlerFunc) http.Handler {
 	return page.LocalOnly(http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
 		if !d.current.Load().settings.PProf {

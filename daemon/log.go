@@ -11,7 +11,7 @@ import (
 	"image-cri-shim/rewrite"
 )
 
-// newLogger writes lines fit for journald, which adds the time itself.
+// newLogger returns a logger whose lines have no time under journald, which adds it.
 func newLogger(output io.Writer, debug bool) *logrus.Logger {
 	log := logrus.New()
 	log.SetOutput(output)
@@ -21,7 +21,7 @@ func newLogger(output io.Writer, debug bool) *logrus.Logger {
 	return log
 }
 
-// setDebug says whether each call gets a line.
+// setDebug sets whether each call is logged.
 func setDebug(log *logrus.Logger, debug bool) {
 	log.SetLevel(logrus.InfoLevel)
 	if debug {
@@ -29,8 +29,8 @@ func setDebug(log *logrus.Logger, debug bool) {
 	}
 }
 
-// logCall writes the line of one call, at debug level, and a warning for an answer that
-// shows the registry's image names.
+// logCall logs a call at debug level, and a warning if its answer shows the registry's
+// image names.
 func logCall(log *logrus.Logger, call *proxy.Call) {
 	if call.Unrestored {
 		log.WithFields(logrus.Fields{"method": call.Method, "bytes": call.Responses.Bytes}).
@@ -46,7 +46,7 @@ func logCall(log *logrus.Logger, call *proxy.Call) {
 	entry.Debug("call")
 }
 
-// logDecision writes the line of one decision about an image name.
+// logDecision logs a decision about an image name.
 func logDecision(log *logrus.Logger, d rewrite.Decision) {
 	level := decisionLevel(d)
 	if !log.IsLevelEnabled(level) {
@@ -62,10 +62,9 @@ func logDecision(log *logrus.Logger, d rewrite.Decision) {
 	log.WithFields(fields).Log(level, d.Method)
 }
 
-// decisionLevel returns the info level if something is done with the image, and the
-// debug level if it is only looked at, which kubelet does all the time. It returns
-// the warning level if the runtime has failed to say whether the image is there,
-// and nothing else has shown that it is.
+// decisionLevel returns the level of a decision: info for calls that change images, debug
+// for calls that only look at them, which kubelet makes all the time. It returns warning if
+// the runtime failed to answer whether the image is present, and no registry serves it.
 func decisionLevel(d rewrite.Decision) logrus.Level {
 	looksOnly := false
 	switch d.Method {
@@ -79,4 +78,15 @@ func decisionLevel(d rewrite.Decision) logrus.Level {
 		return logrus.DebugLevel
 	}
 	return logrus.InfoLevel
+}
+
+// logBreaker returns a function that logs when the circuit of a registry opens and closes.
+func logBreaker(log *logrus.Logger) func(registry string, open bool, reason string) {
+	return func(registry string, open bool, reason string) {
+		if open {
+			log.WithFields(logrus.Fields{"registry": registry, "reason": reason}).Warn("registry is down: it is not asked until it answers again")
+			return
+		}
+		log.WithField("registry", registry).Info("registry is back")
+	}
 }

@@ -12,8 +12,8 @@ import (
 	"image-cri-shim/version"
 )
 
-// measure counts from now on, or no more, as the current configuration says. since is
-// zero where no call has begun yet.
+// applyMetrics turns metrics on or off as the current configuration says. since is the
+// time from which calls are counted, zero if no call has begun yet.
 func (d *daemon) applyMetrics(since time.Time) {
 	g, m := d.current.Load(), d.observers.metrics.Load()
 	if g.settings.Metrics == "" {
@@ -33,10 +33,10 @@ func (d *daemon) applyMetrics(since time.Time) {
 	d.observers.metrics.Store(m)
 }
 
-// Results of look-ups; the others are registry's reasons.
+// Results of lookups beside the reasons of package registry.
 const found, absent = "found", "absent"
 
-// registerSeries makes the series that alerts look for an increase of.
+// registerSeries creates the series whose increase alerts watch, with the value 0.
 func registerSeries(m *metrics.Metrics, registries []registry.Condition) {
 	results := []string{found, absent}
 	for _, reason := range registry.Reasons() {
@@ -51,16 +51,16 @@ func registerSeries(m *metrics.Metrics, registries []registry.Condition) {
 	}
 }
 
-// metrics answers Prometheus.
+// metrics serves the metrics to Prometheus, and 404 while they are off.
 func (d *daemon) metrics(response http.ResponseWriter, request *http.Request) {
 	if m := d.observers.metrics.Load(); m != nil {
 		m.Handler().ServeHTTP(response, request)
 		return
 	}
-	http.NotFound(response, request) // they have just been turned off
+	http.NotFound(response, request)
 }
 
-// state is how things stand for metrics. It asks the runtime.
+// state returns the gauges of the metrics. It calls the runtime.
 func (d *daemon) state() metrics.State {
 	g := d.current.Load()
 	s := metrics.State{
@@ -78,7 +78,7 @@ func (d *daemon) state() metrics.State {
 	return s
 }
 
-// countLookup is told of questions to registries.
+// countLookup counts a lookup in a registry.
 func (o *observers) countLookup(l registry.Lookup) {
 	m := o.metrics.Load()
 	if m == nil {
@@ -93,8 +93,8 @@ func (o *observers) countLookup(l registry.Lookup) {
 	})
 }
 
-// countDecision is told of decisions about image names. The registry in a name is no
-// label: there is no end of them.
+// countDecision counts a decision about an image name. Registries in asked names are not
+// labels, since their number is not bounded.
 func (o *observers) countDecision(decision rewrite.Decision) {
 	m := o.metrics.Load()
 	if m == nil {

@@ -8,8 +8,8 @@ import (
 	"image-cri-shim/rewrite"
 )
 
-// probeNaming returns where names are kept, and asks the runtime for at most a second if
-// that is not known yet.
+// probeNaming returns where names are kept. If that is not known yet, it asks the runtime
+// for at most a second.
 func (d *daemon) probeNaming(ctx context.Context) rewrite.Naming {
 	naming := d.namer.Naming()
 	if naming.Mode != rewrite.NamesUnknown {
@@ -20,12 +20,12 @@ func (d *daemon) probeNaming(ctx context.Context) rewrite.Naming {
 	return d.namer.Probe(ctx)
 }
 
-// runNamer lets the namer work in the background until end is called.
+// runNamer runs the namer in the background until end is called.
 func (d *daemon) runNamer(ctx context.Context) (end func()) {
 	if d.namer == nil {
 		return func() {}
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // calls that are drained are named, too
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // pulls that are drained get their names, too
 	var running sync.WaitGroup
 	running.Go(func() { d.namer.Run(ctx) })
 	return func() {

@@ -13,11 +13,12 @@ import (
 	"image-cri-shim/trace"
 )
 
-// observers are those who are told of calls and of decisions about image names.
+// observers report calls and decisions about image names to the log, the metrics, the
+// debug page and the trace.
 type observers struct {
 	log     *logrus.Logger
-	metrics atomic.Pointer[metrics.Metrics] // nil where nobody wants them
-	page    atomic.Pointer[page.Page]       // nil where nobody wants it
+	metrics atomic.Pointer[metrics.Metrics] // nil while they are off
+	page    atomic.Pointer[page.Page]       // nil while it is off
 	trace   *trace.Hub
 }
 
@@ -55,7 +56,7 @@ func (o *observers) End(call *proxy.Call) {
 	})
 }
 
-// decided is told of decisions. ctx is that of the call which one was made for.
+// decided reports a decision. ctx is the context of the call that it was made for.
 func (o *observers) decided(ctx context.Context, d rewrite.Decision) {
 	logDecision(o.log, d)
 	o.countDecision(d)
@@ -65,12 +66,12 @@ func (o *observers) decided(ctx context.Context, d rewrite.Decision) {
 	}
 }
 
-// traceCall is a call as the trace has it, which does not know the proxy.
+// traceCall converts a call for package trace, which does not import proxy.
 func traceCall(call *proxy.Call) trace.Call {
 	return trace.Call{ID: call.ID, Client: trace.Client{Process: call.Client.Process, User: call.Client.User}, Method: call.Method, Start: call.Start}
 }
 
-// traceTap is a tap of the trace.
+// traceTap adapts a [trace.Tap] to [proxy.Tap].
 type traceTap struct{ *trace.Tap }
 
 // Wants implements [proxy.Tap].

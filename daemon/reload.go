@@ -13,19 +13,19 @@ import (
 	"image-cri-shim/config"
 )
 
-// settle is how long a file must rest before it is read: whoever writes it may not
-// have finished.
+// settle is the time that a file must stay unchanged before it is read: an editor may still
+// write it.
 const settle = 100 * time.Millisecond
 
 // reloadOnDemand reads the file again at each hangup, when it changes, and after
-// reloadInterval at the latest, until end is called. The httpServer goes where it says.
+// reloadInterval at the latest, until end is called. It moves the HTTP server along.
 func (d *daemon) reloadOnDemand(ctx context.Context, hangups <-chan os.Signal) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	running.Go(func() {
 		watch := newWatch(absolute(d.file), d.log)
 		defer watch.close()
-		interval, settled := time.NewTimer(d.settings.ReloadInterval), time.NewTimer(0) // what has changed before
+		interval, settled := time.NewTimer(d.settings.ReloadInterval), time.NewTimer(0) // for changes before the watch
 		defer interval.Stop()
 		defer settled.Stop()
 		for {
@@ -38,7 +38,7 @@ func (d *daemon) reloadOnDemand(ctx context.Context, hangups <-chan os.Signal) (
 					settled.Reset(settle)
 				}
 				continue
-			case <-watch.errors: // some events are lost
+			case <-watch.errors: // events were lost
 			case <-hangups:
 				wanted = true
 			case <-settled.C:
@@ -58,8 +58,8 @@ func (d *daemon) reloadOnDemand(ctx context.Context, hangups <-chan os.Signal) (
 	}
 }
 
-// reload makes what the file says now the current snapshot, where it says
-// something new or an operator wants it. Where that can't be done all stays as it is.
+// reload replaces the current snapshot if the file has changed, or if an operator wants a
+// reload. If the file can't be used the current snapshot stays.
 func (d *daemon) reload(wanted bool) {
 	settings, err := config.Load(d.file)
 	if err == nil && !wanted && settings.Equal(d.current.Load().settings) {
@@ -91,7 +91,7 @@ func (d *daemon) reload(wanted bool) {
 	d.refused.Store(&text)
 }
 
-// refusal is why the file was not loaded the last time, empty where it was.
+// refusal returns why the last reload failed; empty if it succeeded.
 func (d *daemon) refusal() string {
 	if refused := d.refused.Load(); refused != nil {
 		return *refused
@@ -99,9 +99,9 @@ func (d *daemon) refusal() string {
 	return ""
 }
 
-// apply lets new calls begin with settings.
+// apply makes a snapshot of settings the current one.
 func (d *daemon) apply(settings *config.Config) error {
-	next, err := d.generate(settings)
+	next, err := d.newSnapshot(settings)
 	if err != nil {
 		return err
 	}

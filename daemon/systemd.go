@@ -17,25 +17,26 @@ import (
 	"image-cri-shim/proxy"
 )
 
-// notify tells systemd how the daemon is (sd_notify(3)). Without systemd it does
-// nothing, and what systemd doesn't hear changes nothing here.
+// notify sends lines to systemd (sd_notify(3)). Without systemd it does nothing. Errors are
+// ignored: serving does not depend on it.
 func notify(lines ...string) { _, _ = systemd.SdNotify(false, strings.Join(lines, "\n")) }
 
-// notify tells of a change once the daemon serves: until then it is starting.
+// notify sends lines to systemd if the daemon serves: until then the unit is starting.
 func (d *daemon) notify(lines ...string) {
 	if d.serving.Load() {
 		notify(lines...)
 	}
 }
 
-// servingLine is what `systemctl status` shows while all is well.
+// servingLine is the status line of `systemctl status` while the daemon serves.
 func (d *daemon) servingLine() string { return "STATUS=serving " + d.settings.Shim }
 
-// oneLine is the text of an error in one line.
+// oneLine returns the text of an error in one line.
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
-// watchdog tells systemd that the socket is served, until end is called, where the
-// unit has WatchdogSec=. What it takes for an answer is watched's.
+// watchdog notifies systemd's watchdog as long as the socket accepts connections, until end
+// is called. Without WatchdogSec= in the unit it does nothing. It needs a
+// [probedListener] on the socket.
 func watchdog(ctx context.Context, socket string, log logrus.FieldLogger) (end func()) {
 	limit, err := systemd.SdWatchdogEnabled(false)
 	if err != nil {
@@ -68,7 +69,7 @@ func watchdog(ctx context.Context, socket string, log logrus.FieldLogger) (end f
 	}
 }
 
-// ping returns nil when a [probedListener] listener has answered on a socket.
+// ping returns nil if a [probedListener] accepts a connection on a socket.
 func ping(ctx context.Context, socket string, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -84,9 +85,8 @@ func ping(ctx context.Context, socket string, timeout time.Duration) error {
 	return nil
 }
 
-// watched is a listener that closes the connections which this process makes to
-// itself. That they are closed shows that somebody accepts connections, without
-// the runtime having to be there.
+// probedListener closes connections from this process at once. That a connection is closed
+// shows that the listener accepts, without a call to the runtime.
 type probedListener struct{ net.Listener }
 
 // Accept implements [net.Listener].
@@ -100,5 +100,5 @@ func (l probedListener) Accept() (net.Conn, error) {
 	}
 }
 
-// own tells whether this process is on the other side, too.
+// isSelf reports whether the peer is this process.
 func isSelf(connection net.Conn) bool { return proxy.ClientOf(connection).Process == os.Getpid() }

@@ -7,14 +7,14 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// watch tells of changes of a file: it is written to, renamed to, or a link on the
-// way to it is exchanged, as Kubernetes does with the files of a mounted ConfigMap,
-// whose folders all stand behind a link ..data.
+// watch reports changes of a file. It notices a write, a rename to the file, and an
+// exchanged link in its path: Kubernetes updates a mounted ConfigMap by exchanging the
+// link ..data.
 type watch struct {
 	file    string // absolute
-	target  string // what it is without links
+	target  string // file with its links resolved
 	watcher *fsnotify.Watcher
-	events  <-chan fsnotify.Event // nil where nothing can be watched, like errors
+	events  <-chan fsnotify.Event // like errors, nil if there is no watcher
 	errors  <-chan error
 }
 
@@ -30,8 +30,8 @@ func newWatch(file string, log logrus.FieldLogger) *watch {
 	return w
 }
 
-// follow watches the folders that the file and its links are in now. Those that
-// are not there are tried again when it is called the next time.
+// follow watches the folders of the file and of its target. A folder that does not exist
+// is tried again at the next call.
 func (w *watch) follow() {
 	if w.watcher == nil {
 		return
@@ -49,7 +49,7 @@ func (w *watch) follow() {
 	}
 }
 
-// concerns tells whether an event may have changed the file.
+// concerns reports whether an event may have changed the file.
 func (w *watch) concerns(event fsnotify.Event) bool {
 	return event.Name == w.file || event.Name == w.target || filepath.Base(event.Name) == "..data"
 }

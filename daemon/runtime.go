@@ -1,0 +1,81 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"image-cri-shim/config"
+	"image-cri-shim/proxy"
+)
+
+// connect makes the server that forwards calls to the runtime. It waits for a runtime if the
+// configuration names none.
+func (d *daemon) connect(ctx context.Context) (err error) {
+	if d.runtime == "" {
+		if d.runtime, err = detectRuntime(ctx, d.log); err != nil {
+			return err
+		}
+	}
+	if config.SameSocket(d.settings.Shim, d.runtime) {
+		return fmt.Errorf("shim %s and cri %s are one socket: the shim would be its own runtime", d.settings.Shim, d.runtime)
+	}
+	d.server, err = proxy.New(proxy.Options{
+		Runtime:      d.runtime,
+		Engine:       proxy.Engine(d.settings.Engine),
+		Interceptors: d.current.interceptors(d.current.Load()),
+		Observer:     d.observers,
+		Endless:      unboundedStreams,
+	})
+	return err
+}
+
+// unboundedStreams are the methods whose calls do not end by themselves. They are cut at a
+// shutdown instead of drained.
+var unboundedStreams = []string{
+	"/runtime.v1.RuntimeService/GetContainerEvents",
+	"/containerd.services.events.v1.Events/Subscribe",
+	"/grpc.health.v1.Health/Watch",
+}
+
+// detectRuntime returns the socket of a well-known runtime, and waits until there is one.
+func detectRuntime(ctx context.Context, log *logrus.Logger) (string, error) {
+	retry := time.NewTicker(time.Second)
+	defer retry.Stop()
+	for waiting := false; ; waiting = true {
+		socket, err := config.DetectRuntime(ctx)
+		if err == nil {
+			log.WithField("cri", socket).Info("found the runtime's socket")
+			return socket, nil
+		}
+		if !waiting {
+			notify("STATUS=waiting for a runtime")
+			log.WithError(err).Warn("waiting for a runtime")
+		}
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-retry.C:
+		}
+	}
+}
+
+// waitForRuntime waits until the runtime accepts connections, and logs if that takes longer
+// than a second.
+func (d *daemon) waitForRuntime(ctx context.Context) error {
+	first, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if d.server.WaitForRuntime(first) == nil {
+		return nil
+	}
+	notify("STATUS=waiting for the runtime's socket to answer: " + d.runtime)
+	d.log.WithField("cri", d.runtime).Warn("waiting for the runtime's socket to answer (force: true serves without it)")
+	return d.server.WaitForRuntime(ctx)
+}
+
+// invoke calls the runtime on behalf of the daemon.
+func (d *daemon) invoke(ctx context.Context, method string, request []byte) ([]byte, error) {
+	return d.server.Invoke(ctx, method, request)
+}
