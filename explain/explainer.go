@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/registry"
 	"image-cri-shim/rewrite"
 )
@@ -13,8 +14,8 @@ import (
 type Explainer struct {
 	Registries *registry.Set
 	Rewriter   *rewrite.Rewriter
-	Namer      *rewrite.Namer // nil where the ledger keeps all names
-	Invoke     rewrite.Invoke // asks the runtime
+	Namer      *rewrite.Namer   // nil where the ledger keeps all names
+	Invoke     intercept.Invoke // asks the runtime
 }
 
 // concurrency bounds the names that are looked at at once.

@@ -18,7 +18,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	"image-cri-shim/proxy"
+	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/proxy/proxytest"
 )
 
@@ -46,21 +46,21 @@ func answerLocally(request []byte) ([]byte, error) {
 }
 
 // intercepting are the interceptors of the engines.
-var intercepting = proxy.Interceptors{
-	Unary: map[string]proxy.Unary{
-		unaryMethod: func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, error) {
+var intercepting = intercept.Interceptors{
+	Unary: map[string]intercept.Unary{
+		unaryMethod: func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
 			response, err := invoke(ctx, unaryMethod, asked(request))
 			if err != nil {
 				return nil, err
 			}
 			return answered(response), nil
 		},
-		localMethod: func(_ context.Context, request []byte, _ proxy.Invoke) ([]byte, error) {
+		localMethod: func(_ context.Context, request []byte, _ intercept.Invoke) ([]byte, error) {
 			return answerLocally(request)
 		},
 	},
-	Stream: map[string]proxy.Stream{
-		streamMethod: func(_ context.Context, request []byte, _ proxy.Invoke) ([]byte, proxy.Transform, error) {
+	Stream: map[string]intercept.Stream{
+		streamMethod: func(_ context.Context, request []byte, _ intercept.Invoke) ([]byte, intercept.Transform, error) {
 			return asked(request), func(message []byte) ([]byte, error) { return answered(message), nil }, nil
 		},
 	},

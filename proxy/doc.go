@@ -2,15 +2,15 @@
 //
 // It knows gRPC and nothing of what the messages mean: every method of every
 // service is forwarded as opaque bytes, with its metadata, status details,
-// deadline and cancellation. Methods that an [Interceptors] names are handed,
+// deadline and cancellation. Methods that an [intercept.Interceptors] names are handed,
 // as raw bytes, to the function behind the name instead:
 //
 //	listener, err := proxy.Listen(ctx, "/run/shim.sock", "/run/containerd/containerd.sock")
 //	...
 //	server, err := proxy.New(proxy.Options{
 //		Runtime: "/run/containerd/containerd.sock",
-//		Interceptors: proxy.Interceptors{Unary: map[string]proxy.Unary{
-//			"/runtime.v1.ImageService/PullImage": func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, error) {
+//		Interceptors: intercept.Interceptors{Unary: map[string]intercept.Unary{
+//			"/runtime.v1.ImageService/PullImage": func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
 //				return invoke(ctx, "/runtime.v1.ImageService/PullImage", request)
 //			},
 //		}},

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"image-cri-shim/proxy"
+	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/proxy/proxytest"
 )
 
@@ -20,8 +21,8 @@ const endlessMethod = "/conformance.v1.Service/Events"
 func forEachEndless(t *testing.T, observer proxy.Observer, check func(*testing.T, *stage, *front)) {
 	options := proxy.Options{Endless: []string{endlessMethod}, Observer: observer}
 	t.Run("forwarded", func(t *testing.T) { forEachFront(t, options, check) })
-	options.Interceptors.Stream = map[string]proxy.Stream{
-		endlessMethod: func(_ context.Context, request []byte, _ proxy.Invoke) ([]byte, proxy.Transform, error) {
+	options.Interceptors.Stream = map[string]intercept.Stream{
+		endlessMethod: func(_ context.Context, request []byte, _ intercept.Invoke) ([]byte, intercept.Transform, error) {
 			return request, func(message []byte) ([]byte, error) { return message, nil }, nil
 		},
 	}

@@ -9,6 +9,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"image-cri-shim/proxy/intercept"
 )
 
 // listLimit is the size of a header list that every client accepts, in bytes (RFC 9113,
@@ -22,7 +24,7 @@ const cutMark = "..."
 // others of which belong to further fields. It cuts the text that an interceptor has
 // appended, and never the runtime's own text, which may be too long by itself.
 func fitStatus(err error, others, limit int) error {
-	failure, ok := errors.AsType[AppendedError](err)
+	failure, ok := errors.AsType[intercept.AppendedError](err)
 	if !ok || others+listSize(statusFields(err)) <= limit {
 		return err
 	}

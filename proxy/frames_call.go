@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"image-cri-shim/proxy/frames"
+	"image-cri-shim/proxy/intercept"
 )
 
 // joined is a client's connection.
@@ -34,7 +35,7 @@ func (j joined) route(fields []hpack.HeaderField) frames.Plan {
 	}
 	unary, intercepted := j.interceptors.Unary[method]
 	stream, streamed := j.interceptors.Stream[method]
-	if !intercepted && !streamed || j.interceptors.isOpaque(method) {
+	if !intercepted && !streamed || j.interceptors.IsOpaque(method) {
 		return plan
 	}
 	if !canDecode(fields) {
@@ -124,7 +125,7 @@ type interceptedCall struct {
 }
 
 // unary lets handle answer the call.
-func (c *interceptedCall) unary(handle Unary) {
+func (c *interceptedCall) unary(handle intercept.Unary) {
 	request, err := c.request()
 	if err != nil {
 		c.end(err)
@@ -141,7 +142,7 @@ func (c *interceptedCall) unary(handle Unary) {
 }
 
 // serverStream lets handle change the request and each response message.
-func (c *interceptedCall) serverStream(handle Stream) {
+func (c *interceptedCall) serverStream(handle intercept.Stream) {
 	request, err := c.request()
 	if err != nil {
 		c.end(err)
@@ -157,7 +158,7 @@ func (c *interceptedCall) serverStream(handle Stream) {
 }
 
 // relay sends what the runtime answers to the client, to its end.
-func (c *interceptedCall) relay(request []byte, transform Transform) error {
+func (c *interceptedCall) relay(request []byte, transform intercept.Transform) error {
 	answer, header, err := c.ask(request)
 	if err != nil {
 		return lost(c.ctx, err)
@@ -198,7 +199,7 @@ func (c *interceptedCall) relay(request []byte, transform Transform) error {
 	}
 }
 
-// notNil returns a message that a [Transform] does not take for the end of the stream.
+// notNil returns a message that a [intercept.Transform] does not take for the end of the stream.
 func notNil(message []byte) []byte {
 	if message == nil {
 		return []byte{}
@@ -279,7 +280,7 @@ func (c *interceptedCall) end(err error) {
 	}
 }
 
-// invoke is the call's [Invoke].
+// invoke is the call's [intercept.Invoke].
 func (c *interceptedCall) invoke(ctx context.Context, method string, request []byte) ([]byte, error) {
 	header, trailer, response, err := c.engine.call(ctx, requestFields(ctx, c.exchange.Fields(), method), request)
 	if method == c.method {

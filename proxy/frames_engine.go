@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"image-cri-shim/proxy/frames"
+	"image-cri-shim/proxy/intercept"
 )
 
 // framesEngine joins each client's connection with one of its own to the runtime,
 // and takes the calls out that somebody intercepts.
 type framesEngine struct {
 	socket       string // the runtime's
-	interceptors Interceptors
+	interceptors intercept.Interceptors
 	observer     Observer
 	endless      endless
 	client       *frames.Client // for calls that interceptors make

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"image-cri-shim/proxy"
+	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/proxy/proxytest"
 )
 
@@ -223,8 +224,8 @@ func TestFramesRefusedStream(t *testing.T) {
 			serving.Go(func() { refuseOnce(connection, &asked) })
 		}
 	})
-	options := proxy.Options{Runtime: listener.Addr().String(), Interceptors: proxy.Interceptors{Stream: map[string]proxy.Stream{
-		method: func(_ context.Context, request []byte, _ proxy.Invoke) ([]byte, proxy.Transform, error) {
+	options := proxy.Options{Runtime: listener.Addr().String(), Interceptors: intercept.Interceptors{Stream: map[string]intercept.Stream{
+		method: func(_ context.Context, request []byte, _ intercept.Invoke) ([]byte, intercept.Transform, error) {
 			return request, nil, nil
 		},
 	}}}

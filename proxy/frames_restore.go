@@ -5,21 +5,18 @@ import (
 	"encoding/binary"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"image-cri-shim/proxy/frames"
+	"image-cri-shim/proxy/intercept"
 )
-
-// restoreTimeout bounds each question that the restoring of an answer asks the runtime.
-const restoreTimeout = 5 * time.Second
 
 // restoration lets a call pass whose answer alone may have to be changed; nil where it
 // may not.
-func (e *framesEngine) restoration(pass Pass, o *observed, fields []hpack.HeaderField, body []byte) *frames.Restoration {
+func (e *framesEngine) restoration(pass intercept.Pass, o *observed, fields []hpack.HeaderField, body []byte) *frames.Restoration {
 	request, ok := onlyMessage(body)
 	if !ok {
 		return nil
@@ -36,7 +33,7 @@ func (e *framesEngine) restoration(pass Pass, o *observed, fields []hpack.Header
 }
 
 // forwarding lets a call pass before its request is there.
-func (e *framesEngine) forwarding(forwarding Forwarding, o *observed, fields []hpack.HeaderField) *frames.Restoration {
+func (e *framesEngine) forwarding(forwarding intercept.Forwarding, o *observed, fields []hpack.HeaderField) *frames.Restoration {
 	return &frames.Restoration{
 		Fields:  decodable(fields),
 		Skipped: o.skipped,
@@ -48,7 +45,7 @@ func (e *framesEngine) forwarding(forwarding Forwarding, o *observed, fields []h
 			if !ok {
 				return frames.Restored{Body: of.Body}, nil // the runtime has judged it
 			}
-			restorer := answerRestorer{engine: e, observed: o, restore: func(ctx context.Context, response []byte, invoke Invoke) []byte {
+			restorer := answerRestorer{engine: e, observed: o, restore: func(ctx context.Context, response []byte, invoke intercept.Invoke) []byte {
 				return forwarding.Restore(ctx, request, response, invoke)
 			}}
 			return restorer.answer(ctx, of, mayBlock)
@@ -59,7 +56,7 @@ func (e *framesEngine) forwarding(forwarding Forwarding, o *observed, fields []h
 // answerRestorer restores the answer of one call.
 type answerRestorer struct {
 	engine   *framesEngine
-	restore  Restore
+	restore  intercept.Restore
 	observed *observed
 }
 
@@ -97,7 +94,7 @@ func (a answerRestorer) answer(ctx context.Context, of frames.Answered, mayBlock
 // invokeBriefly is invoke with a bound of its own, since the client waits for an answer
 // that the runtime has given.
 func (e *framesEngine) invokeBriefly(ctx context.Context, method string, request []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
+	ctx, cancel := context.WithTimeout(ctx, intercept.RestoreTimeout)
 	defer cancel()
 	return e.invoke(ctx, method, request)
 }

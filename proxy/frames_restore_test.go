@@ -7,6 +7,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"image-cri-shim/proxy/frames"
+	"image-cri-shim/proxy/intercept"
 )
 
 func TestKnownEncodings(t *testing.T) {
@@ -32,7 +33,7 @@ func TestKnownEncodings(t *testing.T) {
 // An answer in an encoding that was not offered is an error, not one with the names that
 // should have been changed.
 func TestUnreadableAnswer(t *testing.T) {
-	restorer := answerRestorer{restore: func(context.Context, []byte, Invoke) []byte {
+	restorer := answerRestorer{restore: func(context.Context, []byte, intercept.Invoke) []byte {
 		t.Error("it was restored")
 		return nil
 	}}

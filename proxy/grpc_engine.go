@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
+
+	"image-cri-shim/proxy/intercept"
 )
 
 // messageLimit bounds a message that the grpc engine keeps, also when it is
@@ -24,7 +26,7 @@ type grpcEngine struct {
 	runtime      *grpc.ClientConn
 	disconnect   func() error // closes runtime, once
 	server       *grpc.Server
-	interceptors Interceptors
+	interceptors intercept.Interceptors
 	observer     Observer
 	endless      endless
 	lastCalls    *lastCalls
@@ -124,7 +126,7 @@ func (e *grpcEngine) call(service any, stream grpc.ServerStream, method string) 
 }
 
 func (e *grpcEngine) route(service any, stream grpc.ServerStream, method string) error {
-	if e.interceptors.isOpaque(method) {
+	if e.interceptors.IsOpaque(method) {
 		return e.forward(service, stream)
 	}
 	if handle, ok := e.interceptors.Unary[method]; ok {

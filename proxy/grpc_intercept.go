@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"image-cri-shim/proxy/intercept"
 )
 
 // intercepted is one call that an interceptor answers.
@@ -48,7 +50,7 @@ func (c *intercepted) request() ([]byte, error) {
 }
 
 // unary lets handle answer the call.
-func (c *intercepted) unary(handle Unary) error {
+func (c *intercepted) unary(handle intercept.Unary) error {
 	request, err := c.request()
 	if err != nil {
 		return err
@@ -70,7 +72,7 @@ func (c *intercepted) unary(handle Unary) error {
 }
 
 // serverStream lets handle change the request and each response message.
-func (c *intercepted) serverStream(handle Stream) error {
+func (c *intercepted) serverStream(handle intercept.Stream) error {
 	request, err := c.request()
 	if err != nil {
 		return err
@@ -107,7 +109,7 @@ func (c *intercepted) lost(err error) error {
 }
 
 // relay sends what upstream answers to the client, to its end.
-func (c *intercepted) relay(upstream grpc.ClientStream, transform Transform) error {
+func (c *intercepted) relay(upstream grpc.ClientStream, transform intercept.Transform) error {
 	for {
 		var message frame
 		if err := upstream.RecvMsg(&message); err != nil {
@@ -133,7 +135,7 @@ func (c *intercepted) relay(upstream grpc.ClientStream, transform Transform) err
 	}
 }
 
-// invoke is the call's [Invoke].
+// invoke is the call's [intercept.Invoke].
 func (c *intercepted) invoke(ctx context.Context, method string, request []byte) ([]byte, error) {
 	var response frame
 	var header, trailer metadata.MD

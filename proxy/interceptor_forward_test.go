@@ -12,15 +12,16 @@ import (
 	"google.golang.org/grpc/encoding/gzip"
 
 	"image-cri-shim/proxy"
+	"image-cri-shim/proxy/intercept"
 )
 
 // forwarded are interceptors of method that put the request before each answer, but for one
 // that begins with "same". Where the request is "ask" the runtime is asked for a mark, too.
 // longWay counts the calls that were not forwarded as they came.
-func forwarded() (interceptors proxy.Interceptors, longWay *atomic.Int64) {
+func forwarded() (interceptors intercept.Interceptors, longWay *atomic.Int64) {
 	longWay = new(atomic.Int64)
 	isSame := func(response []byte) bool { return bytes.HasPrefix(response, []byte("same")) }
-	restore := func(ctx context.Context, request, response []byte, invoke proxy.Invoke) []byte {
+	restore := func(ctx context.Context, request, response []byte, invoke intercept.Invoke) []byte {
 		if isSame(response) {
 			return response
 		}
@@ -34,7 +35,7 @@ func forwarded() (interceptors proxy.Interceptors, longWay *atomic.Int64) {
 		}
 		return restored
 	}
-	interceptors = unary(func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, error) {
+	interceptors = unary(func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
 		longWay.Add(1)
 		response, err := invoke(ctx, method, request)
 		if err != nil {
@@ -42,8 +43,8 @@ func forwarded() (interceptors proxy.Interceptors, longWay *atomic.Int64) {
 		}
 		return restore(ctx, request, response, invoke), nil
 	})
-	interceptors.Forward = map[string]proxy.Forward{method: func() (proxy.Forwarding, bool) {
-		return proxy.Forwarding{Unchanged: isSame, Restore: restore}, true
+	interceptors.Forward = map[string]intercept.Forward{method: func() (intercept.Forwarding, bool) {
+		return intercept.Forwarding{Unchanged: isSame, Restore: restore}, true
 	}}
 	return interceptors, longWay
 }

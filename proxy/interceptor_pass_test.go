@@ -20,15 +20,16 @@ import (
 	"google.golang.org/grpc/status"
 
 	"image-cri-shim/proxy"
+	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/proxy/proxytest"
 )
 
 // passing are interceptors of method that add a mark to each answer, on the short way
 // unless the request says "slow". longWay counts the calls that did not take it. Where the
 // answer says "ask" the runtime is asked for the mark.
-func passing() (interceptors proxy.Interceptors, longWay *atomic.Int64) {
+func passing() (interceptors intercept.Interceptors, longWay *atomic.Int64) {
 	longWay = new(atomic.Int64)
-	mark := func(ctx context.Context, response []byte, invoke proxy.Invoke) []byte {
+	mark := func(ctx context.Context, response []byte, invoke intercept.Invoke) []byte {
 		if bytes.HasPrefix(response, []byte("ask")) {
 			if mark, err := invoke(ctx, other, []byte("?")); err == nil {
 				return slices.Concat(response, mark)
@@ -36,7 +37,7 @@ func passing() (interceptors proxy.Interceptors, longWay *atomic.Int64) {
 		}
 		return slices.Concat(response, []byte("!"))
 	}
-	interceptors = unary(func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, error) {
+	interceptors = unary(func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
 		longWay.Add(1)
 		response, err := invoke(ctx, method, request)
 		if err != nil {
@@ -44,7 +45,7 @@ func passing() (interceptors proxy.Interceptors, longWay *atomic.Int64) {
 		}
 		return mark(ctx, response, invoke), nil
 	})
-	interceptors.Pass = map[string]proxy.Pass{method: func(request []byte) (proxy.Restore, bool) {
+	interceptors.Pass = map[string]intercept.Pass{method: func(request []byte) (intercept.Restore, bool) {
 		return mark, !bytes.HasPrefix(request, []byte("slow"))
 	}}
 	return interceptors, longWay

@@ -11,18 +11,18 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	"image-cri-shim/proxy"
+	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/proxy/proxytest"
 )
 
-func stream(handle proxy.Stream) proxy.Interceptors {
-	return proxy.Interceptors{Stream: map[string]proxy.Stream{method: handle}}
+func stream(handle intercept.Stream) intercept.Interceptors {
+	return intercept.Interceptors{Stream: map[string]intercept.Stream{method: handle}}
 }
 
 // replace is an interceptor that sends a request of its own and then changes
 // each message.
-func replace(request string, transform proxy.Transform) proxy.Interceptors {
-	return stream(func(context.Context, []byte, proxy.Invoke) ([]byte, proxy.Transform, error) {
+func replace(request string, transform intercept.Transform) intercept.Interceptors {
+	return stream(func(context.Context, []byte, intercept.Invoke) ([]byte, intercept.Transform, error) {
 		return []byte(request), transform, nil
 	})
 }
@@ -65,7 +65,7 @@ func count(arrived <-chan struct{}) proxytest.Handler {
 
 func TestStreamInterceptor(t *testing.T) {
 	tests := map[string]struct {
-		transform proxy.Transform
+		transform intercept.Transform
 		mark      string
 	}{
 		"transform":    {exclaim, "!"},
@@ -89,7 +89,7 @@ func TestStreamInterceptor(t *testing.T) {
 
 func TestStreamInterceptorSeesRawBytes(t *testing.T) {
 	malformed := "\x0a\xff\x00"
-	handle := func(_ context.Context, request []byte, _ proxy.Invoke) ([]byte, proxy.Transform, error) {
+	handle := func(_ context.Context, request []byte, _ intercept.Invoke) ([]byte, intercept.Transform, error) {
 		if string(request) != malformed {
 			return nil, nil, fmt.Errorf("the interceptor saw %q", request)
 		}
@@ -113,7 +113,7 @@ func TestStreamInterceptorSeesRawBytes(t *testing.T) {
 func TestStreamInterceptorSeesTheEnd(t *testing.T) {
 	for _, failure := range []error{nil, status.Error(codes.Internal, "broken off")} {
 		seen := make(chan string, 10)
-		handle := func(_ context.Context, request []byte, _ proxy.Invoke) ([]byte, proxy.Transform, error) {
+		handle := func(_ context.Context, request []byte, _ intercept.Invoke) ([]byte, intercept.Transform, error) {
 			return request, func(message []byte) ([]byte, error) {
 				if message == nil {
 					seen <- "the end"
@@ -160,7 +160,7 @@ func TestStreamInterceptorSeesTheEnd(t *testing.T) {
 // An interceptor of a stream can make unary calls before it.
 func TestStreamInterceptorCallsTheRuntime(t *testing.T) {
 	const other = "/conformance.v1.Other/Method"
-	handle := func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, proxy.Transform, error) {
+	handle := func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, intercept.Transform, error) {
 		answer, err := invoke(ctx, other, request)
 		return append(answer, " twice"...), nil, err
 	}
@@ -231,8 +231,8 @@ func TestStreamInterceptorPassesErrorsOn(t *testing.T) {
 // An error of the interceptor or of its transform ends both sides of the call.
 func TestStreamInterceptorsOwnError(t *testing.T) {
 	refusal := status.New(codes.PermissionDenied, "no")
-	tests := map[string]proxy.Interceptors{
-		"interceptor": stream(func(context.Context, []byte, proxy.Invoke) ([]byte, proxy.Transform, error) {
+	tests := map[string]intercept.Interceptors{
+		"interceptor": stream(func(context.Context, []byte, intercept.Invoke) ([]byte, intercept.Transform, error) {
 			return nil, nil, refusal.Err()
 		}),
 		"transform": replace("changed", func([]byte) ([]byte, error) { return nil, refusal.Err() }),

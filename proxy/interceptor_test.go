@@ -15,11 +15,12 @@ import (
 	"google.golang.org/grpc/status"
 
 	"image-cri-shim/proxy"
+	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/proxy/proxytest"
 )
 
 // forEachEngineWith runs every engine with an interceptor of method.
-func forEachEngineWith(t *testing.T, interceptors proxy.Interceptors, check func(*testing.T, *stage)) {
+func forEachEngineWith(t *testing.T, interceptors intercept.Interceptors, check func(*testing.T, *stage)) {
 	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
 		runtime := startRuntime(t)
 		front := startFront(t, under, proxy.Options{Runtime: runtime.Socket(), Interceptors: interceptors})
@@ -28,17 +29,17 @@ func forEachEngineWith(t *testing.T, interceptors proxy.Interceptors, check func
 	})
 }
 
-func unary(handle proxy.Unary) proxy.Interceptors {
-	return proxy.Interceptors{Unary: map[string]proxy.Unary{method: handle}}
+func unary(handle intercept.Unary) intercept.Interceptors {
+	return intercept.Interceptors{Unary: map[string]intercept.Unary{method: handle}}
 }
 
 // passOn forwards the call as it is.
-func passOn(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, error) {
+func passOn(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
 	return invoke(ctx, method, request)
 }
 
 func TestUnaryInterceptor(t *testing.T) {
-	handle := func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, error) {
+	handle := func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
 		response, err := invoke(ctx, method, fmt.Appendf(nil, "changed %s", request))
 		return fmt.Appendf(nil, "changed %s", response), err
 	}
@@ -62,7 +63,7 @@ func TestUnaryInterceptor(t *testing.T) {
 
 // Other methods, of the same service too, are not the interceptor's.
 func TestInterceptorLeavesOtherMethods(t *testing.T) {
-	handle := func(context.Context, []byte, proxy.Invoke) ([]byte, error) { return []byte("intercepted"), nil }
+	handle := func(context.Context, []byte, intercept.Invoke) ([]byte, error) { return []byte("intercepted"), nil }
 	forEachEngineWith(t, unary(handle), func(t *testing.T, s *stage) {
 		s.handle(echo)
 		response, err := s.invoke(s.ctx, []byte("request"))
@@ -83,7 +84,7 @@ func TestInterceptorLeavesOtherMethods(t *testing.T) {
 // nothing.
 func TestInterceptorCallsTheRuntimeOften(t *testing.T) {
 	const other = "/conformance.v1.Other/Method"
-	handle := func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, error) {
+	handle := func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
 		answers := make(chan []byte, 2)
 		for range 2 {
 			go func() {
@@ -113,7 +114,7 @@ func TestInterceptorSeesRawBytes(t *testing.T) {
 	}
 	for name, payload := range payloads {
 		t.Run(name, func(t *testing.T) {
-			handle := func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, error) {
+			handle := func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
 				if !bytes.Equal(request, payload) {
 					return nil, fmt.Errorf("the interceptor saw %d bytes, not what the client sent", len(request))
 				}
@@ -165,7 +166,7 @@ func TestInterceptorsOwnError(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			handle := func(context.Context, []byte, proxy.Invoke) ([]byte, error) { return nil, test.err }
+			handle := func(context.Context, []byte, intercept.Invoke) ([]byte, error) { return nil, test.err }
 			forEachEngineWith(t, unary(handle), func(t *testing.T, s *stage) {
 				_, err := s.invoke(s.ctx, nil)
 				expectStatus(t, err, test.want)

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"image-cri-shim/proxy"
+	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/proxy/proxytest"
 )
 
@@ -33,7 +34,7 @@ func TestAppendedTextIsCut(t *testing.T) {
 		"trailer":   {strings.Repeat("o", 3000), "; tried " + strings.Repeat("x", 1500), strings.Repeat("t", 4000)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			handle := unary(func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, error) {
+			handle := unary(func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
 				_, err := invoke(ctx, method, request)
 				full := status.Convert(err).Proto()
 				full.Message += test.appended
@@ -58,7 +59,7 @@ func TestAppendedTextIsCut(t *testing.T) {
 // TestAppendedTextIsCutToClientsLimit has a client that announces less than 8 KiB, which
 // the frame engine sees.
 func TestAppendedTextIsCutToClientsLimit(t *testing.T) {
-	handle := unary(func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, error) {
+	handle := unary(func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
 		_, err := invoke(ctx, method, request)
 		full := status.Convert(err).Proto()
 		appended := "; tried " + strings.Repeat("x", 3000)

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"image-cri-shim/proxy"
+	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/proxy/proxytest"
 )
 
@@ -103,32 +104,32 @@ var observable = struct{ unary, stream, pass, refuse string }{
 	"/conformance.v1.Other/Unary", "/conformance.v1.Other/Stream", "/conformance.v1.Other/Pass", "/conformance.v1.Other/Refuse",
 }
 
-func observableInterceptors(of chan<- *proxy.Call) proxy.Interceptors {
+func observableInterceptors(of chan<- *proxy.Call) intercept.Interceptors {
 	double := func(response []byte) []byte { return slices.Concat(response, response) }
-	doubled := func(method string) proxy.Unary {
-		return func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, error) {
+	doubled := func(method string) intercept.Unary {
+		return func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
 			of <- proxy.CallOf(ctx)
 			response, err := invoke(ctx, method, request)
 			return double(response), err
 		}
 	}
-	return proxy.Interceptors{
-		Unary: map[string]proxy.Unary{
+	return intercept.Interceptors{
+		Unary: map[string]intercept.Unary{
 			observable.unary: doubled(observable.unary),
 			observable.pass:  doubled(observable.pass),
-			observable.refuse: func(context.Context, []byte, proxy.Invoke) ([]byte, error) {
+			observable.refuse: func(context.Context, []byte, intercept.Invoke) ([]byte, error) {
 				return nil, status.Error(codes.NotFound, "refused")
 			},
 		},
-		Stream: map[string]proxy.Stream{
-			observable.stream: func(ctx context.Context, request []byte, _ proxy.Invoke) ([]byte, proxy.Transform, error) {
+		Stream: map[string]intercept.Stream{
+			observable.stream: func(ctx context.Context, request []byte, _ intercept.Invoke) ([]byte, intercept.Transform, error) {
 				of <- proxy.CallOf(ctx)
 				return request, func(message []byte) ([]byte, error) { return double(message), nil }, nil
 			},
 		},
-		Pass: map[string]proxy.Pass{
-			observable.pass: func([]byte) (proxy.Restore, bool) {
-				return func(ctx context.Context, response []byte, _ proxy.Invoke) []byte {
+		Pass: map[string]intercept.Pass{
+			observable.pass: func([]byte) (intercept.Restore, bool) {
+				return func(ctx context.Context, response []byte, _ intercept.Invoke) []byte {
 					of <- proxy.CallOf(ctx)
 					return double(response)
 				}, true
@@ -249,7 +250,7 @@ func TestObserverOfLateAnswer(t *testing.T) {
 		ended := make(reports, 10)
 		runtime := startRuntime(t)
 		front := startFront(t, under, proxy.Options{Runtime: runtime.Socket(), Observer: ended, Interceptors: unary(
-			func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, error) {
+			func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
 				response, err := invoke(ctx, method, request)
 				asked <- struct{}{}
 				<-ctx.Done()

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"image-cri-shim/proxy"
+	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/proxy/proxytest"
 )
 
@@ -61,8 +62,8 @@ func (u *user) call(ctx context.Context, number int) error {
 }
 
 // echoing are interceptors that change nothing.
-var echoing = proxy.Interceptors{Unary: map[string]proxy.Unary{
-	unaryMethod: func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, error) {
+var echoing = intercept.Interceptors{Unary: map[string]intercept.Unary{
+	unaryMethod: func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
 		return invoke(ctx, unaryMethod, request)
 	},
 }}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+
+	"image-cri-shim/proxy/intercept"
 )
 
 // Options says what a [Server] stands in front of.
@@ -13,7 +15,7 @@ type Options struct {
 	// Engine is what moves the bytes; [EngineFrames] where it is empty.
 	Engine Engine
 	// Interceptors are the methods that are not forwarded opaquely.
-	Interceptors Interceptors
+	Interceptors intercept.Interceptors
 	// Endless are methods, by their full name, that answer until the client or the runtime
 	// has enough. [Server.Shutdown] does not wait for their calls to end.
 	Endless []string
@@ -74,7 +76,7 @@ func (s *Server) Close() error { return s.engine.close() }
 func (s *Server) WaitForRuntime(ctx context.Context) error { return s.engine.waitForRuntime(ctx) }
 
 // Invoke calls a unary method of the runtime for the shim itself, on behalf of no
-// client. It is an [Invoke] whose ctx may be any. The outgoing metadata of ctx
+// client. It is an [intercept.Invoke] whose ctx may be any. The outgoing metadata of ctx
 // (google.golang.org/grpc/metadata) is sent along; values of -bin keys are not supported.
 func (s *Server) Invoke(ctx context.Context, method string, request []byte) ([]byte, error) {
 	return s.engine.invoke(ctx, method, request)

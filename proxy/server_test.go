@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"image-cri-shim/proxy"
+	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/proxy/proxytest"
 )
 
@@ -178,11 +179,11 @@ func TestObserve(t *testing.T) {
 	observed := make(chan proxy.Call, 100)
 	options := proxy.Options{
 		Observer: reports(observed),
-		Interceptors: proxy.Interceptors{
-			Unary: map[string]proxy.Unary{other: func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, error) {
+		Interceptors: intercept.Interceptors{
+			Unary: map[string]intercept.Unary{other: func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
 				return invoke(ctx, other, request)
 			}},
-			Stream: map[string]proxy.Stream{streaming: func(_ context.Context, request []byte, _ proxy.Invoke) ([]byte, proxy.Transform, error) {
+			Stream: map[string]intercept.Stream{streaming: func(_ context.Context, request []byte, _ intercept.Invoke) ([]byte, intercept.Transform, error) {
 				return request, nil, nil
 			}},
 		},

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 
 	"image-cri-shim/proxy"
+	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/proxy/proxytest"
 )
 
@@ -27,8 +28,8 @@ func TestRuntimeLimitsStreams(t *testing.T) {
 				}
 				front := startFront(t, under, proxy.Options{
 					Runtime: runtime.Socket(),
-					Interceptors: proxy.Interceptors{Unary: map[string]proxy.Unary{
-						taken: func(ctx context.Context, request []byte, invoke proxy.Invoke) ([]byte, error) {
+					Interceptors: intercept.Interceptors{Unary: map[string]intercept.Unary{
+						taken: func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
 							if _, err := invoke(ctx, method, request); err != nil {
 								return nil, fmt.Errorf("before: %w", err)
 							}

@@ -9,18 +9,19 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"image-cri-shim/proxy"
+	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/proxy/proxytest"
 )
 
 // A client that leaves while the runtime is sending its trailers must not make
 // the proxy read them at the same moment (for the race detector).
 func TestClientLeavesAtTheEnd(t *testing.T) {
-	pass := func(_ context.Context, request []byte, _ proxy.Invoke) ([]byte, proxy.Transform, error) {
+	pass := func(_ context.Context, request []byte, _ intercept.Invoke) ([]byte, intercept.Transform, error) {
 		return request, nil, nil
 	}
-	for name, interceptors := range map[string]proxy.Interceptors{
+	for name, interceptors := range map[string]intercept.Interceptors{
 		"forwarded":   {},
-		"intercepted": {Stream: map[string]proxy.Stream{method: pass}},
+		"intercepted": {Stream: map[string]intercept.Stream{method: pass}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			forEachFront(t, proxy.Options{Interceptors: interceptors}, func(t *testing.T, s *stage, _ *front) {

@@ -6,6 +6,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/proxy/intercept"
 )
 
 // containerStatus restores the names in the answer, so that a pod's status
@@ -49,17 +51,13 @@ func (c call) containerEvents(ctx context.Context, encoded []byte) (forward []by
 	}, nil
 }
 
-// restoreTimeout bounds what the restoring of one message may ask the runtime: other
-// messages wait for it.
-const restoreTimeout = 5 * time.Second
-
 // restoreContainers restores the names in a message with statuses of containers, which
 // it is decoded into only if it has a name to be restored.
 func (c call) restoreContainers(ctx context.Context, raw []byte, message proto.Message, statuses func() []*runtime.ContainerStatus) ([]byte, error) {
 	if !c.mayShowNames(raw) || proto.Unmarshal(raw, message) != nil {
 		return raw, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
+	ctx, cancel := context.WithTimeout(ctx, intercept.RestoreTimeout)
 	defer cancel()
 	changed := false
 	for _, status := range statuses() {
@@ -163,7 +161,7 @@ func (c call) mayShowNames(raw []byte) bool {
 // restoreContainersIn restores the names in a decoded list, which is returned encoded. raw
 // is the list as it came, and is returned if nothing changes.
 func (c call) restoreContainersIn(ctx context.Context, response *runtime.ListContainersResponse, raw []byte) []byte {
-	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
+	ctx, cancel := context.WithTimeout(ctx, intercept.RestoreTimeout)
 	defer cancel()
 	changed := false
 	for _, container := range response.Containers {

@@ -9,6 +9,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/proxy/intercept"
 )
 
 // Local is what a node has of one image name.
@@ -48,7 +50,7 @@ func (r *Rewriter) Naming() Naming { return r.namer.Naming() }
 // Local returns what the node has of a name, and what a client would find. It asks
 // the runtime through invoke, and no registry. It gives no image a name. The error is the runtime's if it can't
 // be asked, or if it leaves open whether the image is there.
-func (r *Rewriter) Local(ctx context.Context, image string, invoke Invoke) (Local, error) {
+func (r *Rewriter) Local(ctx context.Context, image string, invoke intercept.Invoke) (Local, error) {
 	c, err := r.ownCall(ctx, invoke)
 	if err != nil {
 		return Local{}, err
@@ -147,7 +149,7 @@ func (c call) presence(ctx context.Context, asked string) Presence {
 
 // Images are the names of the runtime's images as clients see them: the tags of
 // each, or its digests where it has no tag, or its ID. They are sorted.
-func (r *Rewriter) Images(ctx context.Context, invoke Invoke) ([]string, error) {
+func (r *Rewriter) Images(ctx context.Context, invoke intercept.Invoke) ([]string, error) {
 	c, err := r.ownCall(ctx, invoke)
 	if err != nil {
 		return nil, err
@@ -178,7 +180,7 @@ func (r *Rewriter) Images(ctx context.Context, invoke Invoke) ([]string, error) 
 
 // ownCall is a call that no client has made, in the version of the CRI that the
 // runtime serves.
-func (r *Rewriter) ownCall(ctx context.Context, invoke Invoke) (call, error) {
+func (r *Rewriter) ownCall(ctx context.Context, invoke intercept.Invoke) (call, error) {
 	var failure error
 	for _, version := range versions {
 		c := call{Rewriter: r, began: time.Now(), runtime: images{version: version, invoke: invoke}}

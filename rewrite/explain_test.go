@@ -12,10 +12,12 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"image-cri-shim/proxy/intercept"
 )
 
 // withVersion lets a runtime answer Version in one version of the CRI.
-func withVersion(m *memoryRuntime, version string) Invoke {
+func withVersion(m *memoryRuntime, version string) intercept.Invoke {
 	return func(ctx context.Context, method string, request []byte) ([]byte, error) {
 		if !strings.HasPrefix(method, "/"+version+".") {
 			return nil, status.Error(codes.Unimplemented, "unknown service")
@@ -151,7 +153,7 @@ func TestReadLedger(t *testing.T) {
 
 // keepsNames is the runtime of a node whose containerd keeps the names. It fails the test
 // if a name is to be changed there.
-func keepsNames(t *testing.T, invoke Invoke) Invoke {
+func keepsNames(t *testing.T, invoke intercept.Invoke) intercept.Invoke {
 	return func(ctx context.Context, method string, request []byte) ([]byte, error) {
 		service, called, _ := strings.Cut(strings.TrimPrefix(method, "/containerd.services.images.v1."), "/")
 		switch {

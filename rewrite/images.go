@@ -8,12 +8,14 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/proxy/intercept"
 )
 
 // images is the runtime's local image store, as one call sees it.
 type images struct {
 	version string // of the CRI that the client speaks
-	invoke  Invoke
+	invoke  intercept.Invoke
 }
 
 // status returns the image that the runtime has under a reference or ID, nil if

@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/proxy/intercept"
 )
 
 func TestStatusNormalisesNames(t *testing.T) {
@@ -432,7 +434,7 @@ func TestStatusesInOtherMessages(t *testing.T) {
 			t.Fatalf("forwarded %q, %v", forward, err)
 		}
 		sandbox := "/" + version + ".RuntimeService/PodSandboxStatus"
-		answer := func(raw []byte) Invoke {
+		answer := func(raw []byte) intercept.Invoke {
 			return func(_ context.Context, method string, sent []byte) ([]byte, error) {
 				if method != sandbox || string(sent) != string(request) {
 					t.Errorf("the runtime was asked %s %q", method, sent)

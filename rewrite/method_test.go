@@ -13,6 +13,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/proxy/intercept"
 )
 
 // TestEverySpellingInEveryMethod sends each line of testdata/references.txt
@@ -95,7 +97,7 @@ func naming(image string) map[string][]byte {
 
 // say calls a method, and returns the answer as the client gets it and the
 // method's own requests as they reached the runtime.
-func (s *speaker) say(method string, request []byte, invoke Invoke) (answer []byte, sent [][]byte) {
+func (s *speaker) say(method string, request []byte, invoke intercept.Invoke) (answer []byte, sent [][]byte) {
 	s.t.Helper()
 	s.looked, s.sent = nil, make(map[string][][]byte)
 	var mutex sync.Mutex // the runtime may be asked two things at once

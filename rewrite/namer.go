@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/rewrite/containerd"
 )
 
@@ -44,7 +45,7 @@ type Namer struct {
 type NamerOptions struct {
 	// Invoke calls the runtime on behalf of no client, with the outgoing metadata of
 	// its context.
-	Invoke Invoke
+	Invoke intercept.Invoke
 	Ledger *Ledger
 	// Directory is the state directory, for the journal of pulls under way. The
 	// journal is not kept where it is empty.
@@ -75,7 +76,7 @@ const (
 // [Namer.Run] repairs them.
 func NewNamer(options NamerOptions) *Namer {
 	n := &Namer{
-		images:  containerd.Images{Invoke: containerd.Invoke(options.Invoke)},
+		images:  containerd.Images{Invoke: options.Invoke},
 		runtime: images{version: versions[0], invoke: eitherVersion(options.Invoke)},
 		ledger:  options.Ledger,
 		journal: newJournal(options.Directory),

@@ -7,6 +7,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/proxy/intercept"
 )
 
 // newForwardingNode is a node whose runtime keeps names.
@@ -19,7 +21,7 @@ func newForwardingNode(t *testing.T) *node {
 }
 
 // forwardStatus returns what becomes of the answer to an ImageStatus.
-func (n *node) forwardStatus() (Forwarding, bool) {
+func (n *node) forwardStatus() (intercept.Forwarding, bool) {
 	return n.rewriter.Forward()["/runtime.v1.ImageService/ImageStatus"]()
 }
 

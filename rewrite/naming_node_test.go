@@ -17,6 +17,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/proxy/intercept"
 )
 
 // namingNode is a containerd in memory with a shim in front of it. Its methods are the
@@ -149,7 +151,7 @@ func (s *shim) warned() []string {
 }
 
 // watched counts the namer's calls and lets the hook in before and after each.
-func (s *shim) watched(invoke Invoke) Invoke {
+func (s *shim) watched(invoke intercept.Invoke) intercept.Invoke {
 	return func(ctx context.Context, method string, request []byte) ([]byte, error) {
 		call := describe(method, request)
 		s.mutex.Lock()

@@ -7,11 +7,13 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"image-cri-shim/proxy/intercept"
 )
 
 // eitherVersion calls methods of CRI v1 as v1alpha2 where the runtime does not know v1:
 // containerd before 1.6. The messages are the same.
-func eitherVersion(invoke Invoke) Invoke {
+func eitherVersion(invoke intercept.Invoke) intercept.Invoke {
 	var older atomic.Bool
 	return func(ctx context.Context, method string, request []byte) ([]byte, error) {
 		name, versioned := strings.CutPrefix(method, "/"+versions[0]+".")

@@ -7,29 +7,23 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/proxy/intercept"
 )
-
-// Pass looks at the request of a unary call that kubelet makes all the time. Where it
-// may be forwarded as it is, it returns what restores the names in the answer, which
-// hardly ever asks the runtime anything. The request is valid until it returns.
-type Pass func(request []byte) (Restore, bool)
-
-// Restore changes an answer of the runtime, and may return it as it is.
-type Restore func(ctx context.Context, response []byte, invoke Invoke) []byte
 
 // Pass is a shorter way to answer some calls of the methods in [Rewriter.Unary], by
 // full method name. Where it says no, Unary answers, and with the same answer.
-func (r *Rewriter) Pass() map[string]Pass {
-	table := make(map[string]Pass)
+func (r *Rewriter) Pass() map[string]intercept.Pass {
+	table := make(map[string]intercept.Pass)
 	for _, version := range versions {
 		add := func(service, method string, pass func(request []byte) (restorer, bool)) {
-			table["/"+version+"."+service+"/"+method] = func(request []byte) (Restore, bool) {
+			table["/"+version+"."+service+"/"+method] = func(request []byte) (intercept.Restore, bool) {
 				restore, ok := pass(request)
 				if restore == nil {
 					return nil, ok
 				}
 				began := time.Now()
-				return func(ctx context.Context, response []byte, invoke Invoke) []byte {
+				return func(ctx context.Context, response []byte, invoke intercept.Invoke) []byte {
 					c := call{Rewriter: r, began: began, runtime: images{version: version, invoke: invoke}}
 					if restored, err := restore(c, ctx, response); err == nil {
 						return restored
@@ -49,41 +43,29 @@ func (r *Rewriter) Pass() map[string]Pass {
 	return table
 }
 
-// Forward decides about a unary call before its request is there. If it reports true, the
-// call may be forwarded as it comes, and [Forwarding] says what becomes of its answer.
-type Forward func() (Forwarding, bool)
-
-// Forwarding is what becomes of the answer to a call that is forwarded as it comes.
-type Forwarding struct {
-	// Unchanged reports, from the first bytes of an answer, whether Restore would leave it
-	// as it is.
-	Unchanged func(beginning []byte) bool
-	Restore   func(ctx context.Context, request, response []byte, invoke Invoke) []byte
-}
-
 // Forward is the shortest way to answer calls of some methods in [Rewriter.Unary], by full
 // method name: an ImageStatus whose name the runtime should know, and calls in whose answers
 // nothing has to be changed, unless a pull begins before they come.
-func (r *Rewriter) Forward() map[string]Forward {
-	table := make(map[string]Forward)
+func (r *Rewriter) Forward() map[string]intercept.Forward {
+	table := make(map[string]intercept.Forward)
 	for _, version := range versions {
 		method := "/" + version + ".ImageService/ImageStatus"
-		table[method] = func() (Forwarding, bool) {
+		table[method] = func() (intercept.Forwarding, bool) {
 			began := time.Now()
-			return Forwarding{
+			return intercept.Forwarding{
 				Unchanged: r.isUnchangedStatus,
-				Restore: func(ctx context.Context, request, response []byte, invoke Invoke) []byte {
+				Restore: func(ctx context.Context, request, response []byte, invoke intercept.Invoke) []byte {
 					c := call{Rewriter: r, method: method, began: began, runtime: images{version: version, invoke: invoke}}
 					return c.missingStatus(ctx, request, response)
 				},
 			}, r.namesInRuntime()
 		}
 		add := func(service, method string, mayPass func() bool, restore func(call, context.Context, []byte) ([]byte, error)) {
-			table["/"+version+"."+service+"/"+method] = func() (Forwarding, bool) {
+			table["/"+version+"."+service+"/"+method] = func() (intercept.Forwarding, bool) {
 				began := time.Now()
-				return Forwarding{
+				return intercept.Forwarding{
 					Unchanged: func([]byte) bool { return !r.mayRestore() },
-					Restore: func(ctx context.Context, _, response []byte, invoke Invoke) []byte {
+					Restore: func(ctx context.Context, _, response []byte, invoke intercept.Invoke) []byte {
 						c := call{Rewriter: r, began: began, runtime: images{version: version, invoke: invoke}}
 						restored, err := restore(c, ctx, response)
 						if err != nil {
@@ -109,8 +91,8 @@ func (r *Rewriter) Forward() map[string]Forward {
 
 // Opaque reports, by full method name, whether calls that begin now and are answered with a
 // stream need no look at their messages: no name in them needs a change.
-func (r *Rewriter) Opaque() map[string]func() bool {
-	table := make(map[string]func() bool)
+func (r *Rewriter) Opaque() map[string]intercept.Opaque {
+	table := make(map[string]intercept.Opaque)
 	for _, version := range versions {
 		for _, method := range []string{"StreamContainers", "GetContainerEvents"} {
 			table["/"+version+".RuntimeService/"+method] = func() bool { return !r.mayRestore() }

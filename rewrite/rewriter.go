@@ -7,19 +7,9 @@ import (
 
 	"google.golang.org/grpc"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/proxy/intercept"
 )
-
-// Invoke calls a unary method of the runtime with a raw message, on behalf of
-// one client's call. Its errors are the runtime's own gRPC status.
-type Invoke func(ctx context.Context, method string, request []byte) (response []byte, err error)
-
-// Unary answers one unary call; see [Rewriter.Unary].
-type Unary func(ctx context.Context, request []byte, invoke Invoke) (response []byte, err error)
-
-// Stream prepares one call that is answered with a stream: it returns the request to
-// forward and a function that is called for each message of the answer, and with nil once
-// the stream has ended without an error; see [Rewriter.Stream].
-type Stream func(ctx context.Context, request []byte, invoke Invoke) (forward []byte, transform func([]byte) ([]byte, error), err error)
 
 // Options says what a [Rewriter] works with.
 type Options struct {
@@ -126,12 +116,12 @@ func Methods() []string {
 
 // Unary is the table of the unary methods whose messages carry image names, by
 // full method name.
-func (r *Rewriter) Unary() map[string]Unary {
-	table := make(map[string]Unary)
+func (r *Rewriter) Unary() map[string]intercept.Unary {
+	table := make(map[string]intercept.Unary)
 	for _, version := range versions {
 		add := func(service, method string, answer func(call, context.Context, []byte) ([]byte, error)) {
 			full := "/" + version + "." + service + "/" + method
-			table[full] = func(ctx context.Context, request []byte, invoke Invoke) ([]byte, error) {
+			table[full] = func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
 				c := call{Rewriter: r, method: full, began: time.Now(), runtime: images{version: version, invoke: invoke}}
 				return answer(c, ctx, request)
 			}
@@ -149,12 +139,12 @@ func (r *Rewriter) Unary() map[string]Unary {
 }
 
 // Stream is the same for the methods that answer with a stream.
-func (r *Rewriter) Stream() map[string]Stream {
-	table := make(map[string]Stream)
+func (r *Rewriter) Stream() map[string]intercept.Stream {
+	table := make(map[string]intercept.Stream)
 	for _, version := range versions {
 		add := func(service, method string, prepare func(call, context.Context, []byte) ([]byte, func([]byte) ([]byte, error), error)) {
 			full := "/" + version + "." + service + "/" + method
-			table[full] = func(ctx context.Context, request []byte, invoke Invoke) ([]byte, func([]byte) ([]byte, error), error) {
+			table[full] = func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, intercept.Transform, error) {
 				return prepare(call{Rewriter: r, method: full, began: time.Now(), runtime: images{version: version, invoke: invoke}}, ctx, request)
 			}
 		}

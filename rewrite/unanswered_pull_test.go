@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/proxy/intercept"
 )
 
 // An error about the image at hand takes nothing from the ledger and blames no
@@ -17,7 +19,7 @@ import (
 func TestUnansweredQuestionsOfAPull(t *testing.T) {
 	const original = "docker.io/library/nginx:1.25"
 	failure := status.Error(codes.Internal, "injected")
-	pull := func(n *node, invoke Invoke) (warnings []string) {
+	pull := func(n *node, invoke intercept.Invoke) (warnings []string) {
 		n.rewriter.warn = func(err error) { warnings = append(warnings, err.Error()) }
 		encoded, err := proto.Marshal(&runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: askedName}})
 		if err != nil {

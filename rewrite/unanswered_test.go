@@ -12,11 +12,13 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/proxy/intercept"
 )
 
 // failing returns an [Invoke] of the runtime that answers ImageStatus for some
 // references with an error.
-func (m *memoryRuntime) failing(failure error, references ...string) Invoke {
+func (m *memoryRuntime) failing(failure error, references ...string) intercept.Invoke {
 	return func(ctx context.Context, method string, request []byte) ([]byte, error) {
 		decoded := &runtime.ImageStatusRequest{}
 		if strings.HasSuffix(method, "/ImageStatus") && proto.Unmarshal(request, decoded) == nil && slices.Contains(references, decoded.GetImage().GetImage()) {
@@ -29,7 +31,7 @@ func (m *memoryRuntime) failing(failure error, references ...string) Invoke {
 // ask makes a call about one image name, in one version of the CRI. shown is the
 // image in an ImageStatus or in the filter of a list, or that a container was
 // created from.
-func (n *node) ask(version, method, image string, invoke Invoke) (shown string, err error) {
+func (n *node) ask(version, method, image string, invoke intercept.Invoke) (shown string, err error) {
 	n.t.Helper()
 	spec := &runtime.ImageSpec{Image: image}
 	filter := &runtime.ImageFilter{Image: spec}

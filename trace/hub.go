@@ -4,10 +4,9 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
-)
 
-// Invoke calls a unary method of the runtime, for the trace itself.
-type Invoke func(ctx context.Context, method string, request []byte) (response []byte, err error)
+	"image-cri-shim/proxy/intercept"
+)
 
 // Options says what a [Hub] works with.
 type Options struct {
@@ -15,14 +14,14 @@ type Options struct {
 	// events of their own, also of calls that have begun before anybody read.
 	Endless []string
 	// Invoke asks the runtime for the names of what is there already. Nil does without.
-	Invoke Invoke
+	Invoke intercept.Invoke
 }
 
 // Hub is told of all calls, and tells those who read. It is safe for concurrent use;
 // what it is told never waits for anybody.
 type Hub struct {
 	endless map[string]bool
-	invoke  Invoke
+	invoke  intercept.Invoke
 	session atomic.Pointer[session] // nil while nobody reads
 
 	mutex    sync.Mutex // of readers who come and go

@@ -9,6 +9,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/proxy/intercept"
 )
 
 // subject is what a call is about.
@@ -39,7 +41,7 @@ func newNames() *names {
 }
 
 // learn asks the runtime for all that is there, in the CRI's version that it has.
-func (n *names) learn(ctx context.Context, invoke Invoke) error {
+func (n *names) learn(ctx context.Context, invoke intercept.Invoke) error {
 	ctx, cancel := context.WithTimeout(ctx, learnTimeout)
 	defer cancel()
 	var problems []error
@@ -67,7 +69,7 @@ func (n *names) learn(ctx context.Context, invoke Invoke) error {
 	return errors.Join(problems...)
 }
 
-func ask(ctx context.Context, invoke Invoke, method string, answer proto.Message) error {
+func ask(ctx context.Context, invoke intercept.Invoke, method string, answer proto.Message) error {
 	encoded, err := invoke(ctx, method, nil)
 	if err != nil {
 		return err

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"image-cri-shim/proxy/intercept"
 )
 
 const mostWaiting = 4 << 10 // calls and messages that wait to be told
@@ -58,7 +60,7 @@ func newSession(number uint64) *session {
 }
 
 // start begins to work, until end. What ctx, the first reader's, is done with is not.
-func (s *session) start(ctx context.Context, invoke Invoke) {
+func (s *session) start(ctx context.Context, invoke intercept.Invoke) {
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s.working.Go(func() { s.work(ctx) })
 	s.working.Go(func() {

@@ -26,11 +26,9 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
-)
 
-// Invoke calls a unary method of containerd with a raw request, and with the outgoing
-// metadata of ctx. Its errors are containerd's gRPC status.
-type Invoke func(ctx context.Context, method string, request []byte) (response []byte, err error)
+	"image-cri-shim/proxy/intercept"
+)
 
 // Record is a name of an image, as containerd stores it.
 type Record = images.Image
@@ -39,8 +37,8 @@ type Record = images.Image
 type Descriptor = types.Descriptor
 
 // Images is a client of the images service, in the namespace that CRI uses. It is safe
-// for concurrent use.
-type Images struct{ Invoke Invoke }
+// for concurrent use. Invoke sends the outgoing metadata of its context along.
+type Images struct{ Invoke intercept.Invoke }
 
 const (
 	imagesService  = "/containerd.services.images.v1.Images/"

@@ -1,7 +1,10 @@
-package proxy
+// Package intercept is the contract between a gRPC proxy and the code that answers or changes
+// some of its calls. Messages are raw bytes: neither side needs the other's types.
+package intercept
 
 import (
 	"context"
+	"time"
 
 	"google.golang.org/grpc/status"
 )
@@ -87,8 +90,12 @@ type Interceptors struct {
 // none of the other maps of [Interceptors]. It must not block.
 type Opaque func() bool
 
-// isOpaque reports whether a call of a method that begins now needs no look at it.
-func (i Interceptors) isOpaque(method string) bool {
+// IsOpaque reports whether a call of a method that begins now is forwarded untouched.
+func (i Interceptors) IsOpaque(method string) bool {
 	opaque := i.Opaque[method]
 	return opaque != nil && opaque()
 }
+
+// RestoreTimeout bounds the time for which a [Restore] waits for the runtime: other calls of
+// the client may wait for the restored answer.
+const RestoreTimeout = 5 * time.Second
