@@ -15,28 +15,29 @@ import (
 // a package is named for, each folder may import. The parts do not know each other:
 // cli, daemon and lookup put them together.
 var mayImport = map[string]struct{ ours, theirs []string }{
-	"admin":   {theirs: []string{"golang.org/x/sys/unix"}},
+	"admin":   {ours: []string{"printable"}, theirs: []string{"golang.org/x/sys/unix"}},
 	"clients": {theirs: []string{"github.com/rogpeppe/go-internal/diff", "go.yaml.in/yaml/v3"}},
 	"config":  {ours: []string{"hosts"}, theirs: []string{"github.com/distribution/reference", "github.com/xrash/smetrics", "go.yaml.in/yaml/v3"}},
 	"doctor": {
-		ours:   []string{"admin", "config", "explain", "registry", "rewrite"},
+		ours:   []string{"admin", "config", "explain", "printable", "registry", "rewrite"},
 		theirs: []string{"github.com/pelletier/go-toml/v2", "go.yaml.in/yaml/v3", "golang.org/x/sys/unix", "google.golang.org/grpc", "k8s.io/cri-api"},
 	},
 	"explain": {
 		ours:   []string{"proxy/intercept", "registry", "rewrite"},
 		theirs: []string{"github.com/distribution/reference"},
 	},
-	"hosts":   {},
-	"metrics": {theirs: []string{"github.com/prometheus/client_golang"}},
-	"page":    {},
+	"hosts":     {},
+	"metrics":   {theirs: []string{"github.com/prometheus/client_golang"}},
+	"page":      {},
+	"printable": {},
 	"proxy": {
 		ours:   []string{"proxy/frames", "proxy/intercept"},
 		theirs: []string{"github.com/mwitkow/grpc-proxy", "golang.org/x/net/http2", "golang.org/x/sys/unix", "google.golang.org/genproto/googleapis/rpc/status", "google.golang.org/grpc", "google.golang.org/protobuf/proto"},
 	},
 	"proxy/intercept":    {theirs: []string{"google.golang.org/grpc/status"}},
 	"proxy/frames":       {theirs: []string{"golang.org/x/net/http2"}},
-	"registry":           {ours: []string{"hosts"}, theirs: []string{"github.com/distribution/reference", "github.com/google/go-containerregistry", "github.com/jellydator/ttlcache/v3", "github.com/opencontainers/go-digest", "go.yaml.in/yaml/v3", "golang.org/x/sync"}},
-	"rewrite":            {ours: []string{"proxy/intercept", "rewrite/containerd"}, theirs: []string{"github.com/distribution/reference", "google.golang.org/grpc", "google.golang.org/protobuf", "k8s.io/cri-api"}},
+	"registry":           {ours: []string{"hosts", "printable"}, theirs: []string{"github.com/distribution/reference", "github.com/google/go-containerregistry", "github.com/jellydator/ttlcache/v3", "github.com/opencontainers/go-digest", "go.yaml.in/yaml/v3", "golang.org/x/sync"}},
+	"rewrite":            {ours: []string{"printable", "proxy/intercept", "rewrite/containerd"}, theirs: []string{"github.com/distribution/reference", "google.golang.org/grpc", "google.golang.org/protobuf", "k8s.io/cri-api"}},
 	"rewrite/containerd": {ours: []string{"proxy/intercept"}, theirs: []string{"github.com/containerd/containerd/api", "google.golang.org/grpc", "google.golang.org/protobuf"}},
 	"trace":              {ours: []string{"proxy/intercept"}, theirs: []string{"google.golang.org/grpc/codes", "google.golang.org/grpc/status", "google.golang.org/protobuf", "k8s.io/cri-api"}},
 	"version":            {},
@@ -45,7 +46,7 @@ var mayImport = map[string]struct{ ours, theirs []string }{
 		theirs: []string{"github.com/urfave/cli/v2"},
 	},
 	"daemon": {
-		ours:   []string{"admin", "config", "doctor", "explain", "lookup", "metrics", "page", "proxy", "registry", "rewrite", "trace", "version"},
+		ours:   []string{"admin", "config", "doctor", "explain", "lookup", "metrics", "page", "printable", "proxy", "registry", "rewrite", "trace", "version"},
 		theirs: []string{"github.com/coreos/go-systemd/v22", "github.com/fsnotify/fsnotify", "github.com/sirupsen/logrus", "golang.org/x/net/netutil", "golang.org/x/sync/singleflight", "google.golang.org/grpc/codes", "google.golang.org/grpc/status"},
 	},
 	"lookup": {ours: []string{"config", "registry", "rewrite"}, theirs: []string{"github.com/distribution/reference"}},

@@ -10,9 +10,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"syscall"
-	"unicode"
+
+	"image-cri-shim/printable"
 )
 
 // ErrNotRunning says that no daemon answers on a socket.
@@ -67,8 +67,9 @@ func Open(ctx context.Context, socket, path string, query url.Values) (io.ReadCl
 	if response.StatusCode == http.StatusNotFound {
 		return nil, ErrUnknown
 	}
-	text, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10))
-	return nil, fmt.Errorf("the running shim: %s", oneLine(string(text)))
+	const limit = 4 << 10
+	text, _ := io.ReadAll(io.LimitReader(response.Body, limit))
+	return nil, fmt.Errorf("the running shim: %s", printable.Line(string(text), limit))
 }
 
 // dial connects to a daemon of root's or this user's: in a folder that others may write
@@ -82,14 +83,4 @@ func dial(ctx context.Context, socket string) (net.Conn, error) {
 		return nil, errors.Join(fmt.Errorf("socket %s: %w", socket, err), connection.Close())
 	}
 	return connection, nil
-}
-
-// oneLine leaves nothing of a text that a terminal would obey.
-func oneLine(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, strings.TrimSpace(text))
 }

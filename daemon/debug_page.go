@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"image-cri-shim/page"
+	"image-cri-shim/printable"
 	"image-cri-shim/rewrite"
 	"image-cri-shim/version"
 )
@@ -70,7 +71,7 @@ func (d *daemon) service(ctx context.Context) page.Service {
 		File: absolute(d.file), Read: *d.read.Load(), Refused: d.refusal(), Restart: d.waitingKeys(), Names: d.naming(),
 	}
 	if err := d.checkRuntime(ctx); err != nil {
-		service.Away = oneLine(err)
+		service.Away = printable.Error(err, errorLimit)
 	}
 	switch {
 	case d.stopping.Load():

@@ -10,6 +10,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"image-cri-shim/printable"
 )
 
 // checkTimeout bounds each check.
@@ -100,7 +102,7 @@ func writeChecks(response http.ResponseWriter, checks ...check) {
 			continue
 		}
 		code = http.StatusServiceUnavailable
-		fmt.Fprintf(&text, "[-]%s failed: %s\n", c.part, oneLine(c.problem))
+		fmt.Fprintf(&text, "[-]%s failed: %s\n", c.part, printable.Error(c.problem, errorLimit))
 	}
 	response.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	response.Header().Set("X-Content-Type-Options", "nosniff")

@@ -11,6 +11,7 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 
 	"image-cri-shim/config"
+	"image-cri-shim/printable"
 )
 
 // settle is the time that a file must stay unchanged before it is read: an editor may still
@@ -83,7 +84,7 @@ func (d *daemon) reload(wanted bool) {
 		d.notify(systemd.SdNotifyReady, d.servingLine())
 		return
 	}
-	d.notify(systemd.SdNotifyReady, d.servingLine()+"; the configuration can't be reloaded: "+oneLine(err))
+	d.notify(systemd.SdNotifyReady, d.servingLine()+"; the configuration can't be reloaded: "+printable.Error(err, errorLimit))
 	if wanted || err.Error() != known {
 		d.log.WithField("file", d.file).WithError(err).Error("the configuration can't be reloaded: the last good one stays")
 	}

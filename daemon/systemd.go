@@ -31,8 +31,9 @@ func (d *daemon) notify(lines ...string) {
 // servingLine is the status line of `systemctl status` while the daemon serves.
 func (d *daemon) servingLine() string { return "STATUS=serving " + d.settings.Shim }
 
-// oneLine returns the text of an error in one line.
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+// errorLimit bounds the text of an error in a status line, in bytes. systemd ignores
+// messages of more than 4096.
+const errorLimit = 3000
 
 // watchdog notifies systemd's watchdog as long as the socket accepts connections, until end
 // is called. Without WatchdogSec= in the unit it does nothing. It needs a

@@ -2,8 +2,8 @@ package doctor
 
 import (
 	"fmt"
-	"strings"
-	"unicode"
+
+	"image-cri-shim/printable"
 )
 
 // Level is how bad it is.
@@ -46,23 +46,11 @@ func (t topic) fail(hint, format string, values ...any) Finding {
 }
 
 func (t topic) finding(level Level, hint, format string, values []any) Finding {
-	return Finding{t.check, oneLine(t.subject), level, oneLine(fmt.Sprintf(format, values...)), oneLine(hint)}
+	return Finding{t.check, printable.Line(t.subject, lineLimit), level, printable.Line(fmt.Sprintf(format, values...), lineLimit), printable.Line(hint, lineLimit)}
 }
 
-// oneLine makes a text fit for a line, whatever it is from.
-func oneLine(text string) string {
-	const limit = 1000
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, text)
-	if len(text) > limit {
-		text = strings.ToValidUTF8(text[:limit], "") + "..."
-	}
-	return text
-}
+// lineLimit bounds the texts of a finding, in bytes.
+const lineLimit = 1000
 
 // asRoot is what to do where this user may not look.
 const asRoot = "run the doctor as root"

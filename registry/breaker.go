@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"image-cri-shim/printable"
 )
 
 const (
@@ -51,7 +53,7 @@ func (b *breaker) withheld() error {
 	if !b.open {
 		return nil
 	}
-	return &failure{reason: ReasonCircuit, text: oneLine(fmt.Sprintf("circuit open since %s: %s", b.since.Format(time.TimeOnly), b.reason))}
+	return &failure{reason: ReasonCircuit, text: printable.Line(fmt.Sprintf("circuit open since %s: %s", b.since.Format(time.TimeOnly), b.reason), textLimit)}
 }
 
 // state tells whether the circuit is open, since when it is open or closed, and why it

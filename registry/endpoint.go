@@ -10,6 +10,7 @@ import (
 	"github.com/distribution/reference"
 
 	"image-cri-shim/hosts"
+	"image-cri-shim/printable"
 )
 
 // endpoint is one registry of a [Set].
@@ -50,7 +51,7 @@ func (e *endpoint) credentials(ctx context.Context, repository reference.Named) 
 
 // withoutCredentials is the failure of a look-up whose credentials can't be had.
 func withoutCredentials(err error) *failure {
-	return &failure{reason: ReasonCredentials, text: oneLine(err.Error())}
+	return &failure{reason: ReasonCredentials, text: printable.Line(err.Error(), textLimit)}
 }
 
 // clientWith returns a client with credentials. What they logged in to is

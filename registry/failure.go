@@ -14,10 +14,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"image-cri-shim/printable"
 )
+
+// textLimit bounds the text of a failure, in bytes.
+const textLimit = 200
 
 // failure is why a registry could not be asked.
 type failure struct {
@@ -117,7 +121,7 @@ func (c *client) newFailure(reason Reason, text string, cause error) *failure {
 	if holds(text, c.credentials) {
 		text, cause = "failed, and its error can't be shown because it holds the password", nil
 	}
-	return &failure{reason: reason, text: oneLine(redact(text)), cause: cause}
+	return &failure{reason: reason, text: printable.Line(redact(text), textLimit), cause: cause}
 }
 
 // holds tells whether a password or a token is in a text, in any of the forms
@@ -167,20 +171,4 @@ func redact(text string) string {
 	text, _, _ = strings.Cut(text, "\n")
 	text = authorization.ReplaceAllString(text, "...")
 	return query.ReplaceAllString(userInformation.ReplaceAllString(text, "//"), "?...")
-}
-
-// oneLine makes a text fit for a log: printable, and of 200 bytes at most.
-func oneLine(text string) string {
-	const limit = 200
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, text)
-	if len(text) > limit {
-		const ellipsis = "..."
-		text = strings.ToValidUTF8(text[:limit-len(ellipsis)], "") + ellipsis
-	}
-	return text
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/distribution/reference"
 	"github.com/google/go-containerregistry/pkg/authn"
+
+	"image-cri-shim/printable"
 )
 
 // logins is what a file with credentials holds. The keys are normalized.
@@ -87,7 +89,7 @@ func (l *logins) problem(section, key, text string) {
 	if at := strings.LastIndexByte(key, '@'); at >= 0 {
 		key = "..." + key[at:]
 	}
-	l.problems = append(l.problems, oneLine(fmt.Sprintf("%s[%q]: %s", section, key, text)))
+	l.problems = append(l.problems, printable.Line(fmt.Sprintf("%s[%q]: %s", section, key, text), textLimit))
 }
 
 func (l *logins) addHelper(key, helper string) {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/distribution/reference"
 	"github.com/jellydator/ttlcache/v3"
+
+	"image-cri-shim/printable"
 )
 
 // retryAfterMax bounds the time for which a registry can ask not to be asked.
@@ -53,7 +55,7 @@ func (p *pause) withheld() error {
 	if !time.Now().Before(p.until) {
 		return nil
 	}
-	return &failure{reason: ReasonCircuit, text: oneLine(fmt.Sprintf("circuit of this repository open until %s: %s", p.until.Format(time.TimeOnly), p.text))}
+	return &failure{reason: ReasonCircuit, text: printable.Line(fmt.Sprintf("circuit of this repository open until %s: %s", p.until.Format(time.TimeOnly), p.text), textLimit)}
 }
 
 // place is one repository of a registry.

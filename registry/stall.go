@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/distribution/reference"
+
+	"image-cri-shim/printable"
 )
 
 const (
@@ -99,7 +101,7 @@ func (s *Set) describeStalls() map[*endpoint]string {
 		if count[e] > 1 {
 			text += fmt.Sprintf(" and %d more of its repositories", count[e]-1)
 		}
-		texts[e] = oneLine(text + " did not end in time: they come last for now")
+		texts[e] = printable.Line(text+" did not end in time: they come last for now", textLimit)
 	}
 	return texts
 }

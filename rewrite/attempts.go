@@ -7,6 +7,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"image-cri-shim/printable"
 )
 
 // attempts are the registries that one pull has tried in vain, for people: the
@@ -18,12 +20,14 @@ type attempts struct {
 	pulled  error // the runtime's, of the last pull that failed
 }
 
-// textLimit bounds the list, in bytes.
-const textLimit = 400
+const (
+	textLimit = 400 // of the list, in bytes
+	lineLimit = 300 // of a name or a reason in it
+)
 
 // unanswered notes a registry that was not pulled from.
 func (a *attempts) unanswered(answer Answer) {
-	a.texts = append(a.texts, answer.Registry+" ("+oneLine(answer.Reason)+")")
+	a.texts = append(a.texts, answer.Registry+" ("+printable.Line(answer.Reason, lineLimit)+")")
 	a.unknown = a.unknown || !answer.Absent
 }
 
@@ -100,7 +104,7 @@ func (e *explainedError) Appended() string { return e.appended }
 // kubelet takes the code Unknown off before it compares).
 func (a *attempts) refusal(original string) error {
 	const rule = "fallback: never"
-	original = oneLine(original) // the grammar does not bound a registry's host
+	original = printable.Line(original, lineLimit) // the grammar does not bound a registry's host
 	switch {
 	case a.pulled != nil:
 		return a.explain(a.pulled, "does not go on to the original registry ("+rule+"), tried")
@@ -124,16 +128,6 @@ func cause(err error, reference string) string {
 	if len(text) > limit {
 		const ellipsis = "..."
 		text = ellipsis + strings.ToValidUTF8(text[len(text)-limit+len(ellipsis):], "")
-	}
-	return text
-}
-
-// oneLine makes a text fit to stand in a list.
-func oneLine(text string) string {
-	const limit = 300
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > limit {
-		text = strings.ToValidUTF8(text[:limit], "") + "..."
 	}
 	return text
 }

@@ -8,6 +8,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/printable"
 )
 
 // createContainer replaces the names in the request by image IDs, if the runtime has the
@@ -81,7 +83,7 @@ func (c call) replaceByID(ctx context.Context, spec *runtime.ImageSpec, ownToo b
 	case err != nil:
 		return false, err
 	case found.hidden:
-		return false, status.Errorf(codes.NotFound, "image-cri-shim: image %q: not found", oneLine(asked))
+		return false, status.Errorf(codes.NotFound, "image-cri-shim: image %q: not found", printable.Line(asked, lineLimit))
 	case found.image().GetId() == "", found.own && !ownToo:
 		return false, nil
 	}

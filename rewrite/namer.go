@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"image-cri-shim/printable"
 	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/rewrite/containerd"
 )
@@ -154,7 +155,7 @@ func (n *Namer) note(err error) {
 	case status.Code(err) == codes.Unimplemented:
 		naming = Naming{Mode: NamesInLedger, Reason: "the runtime has no images service of containerd's"}
 	default:
-		naming = Naming{Mode: NamesInLedger, Reason: "the runtime's images service refuses: " + oneLine(status.Convert(err).Message())}
+		naming = Naming{Mode: NamesInLedger, Reason: "the runtime's images service refuses: " + printable.Line(status.Convert(err).Message(), lineLimit)}
 	}
 	if before := n.naming.Swap(&naming); before.Mode != naming.Mode {
 		n.inform(fmt.Sprintf("the names of pulled images are kept in the %s: %s", naming.Mode, naming.Reason))

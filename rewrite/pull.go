@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/printable"
 )
 
 // pullImage pulls from the best registry that has the image, from the next one
@@ -30,7 +32,7 @@ func (c call) pullImage(ctx context.Context, encoded []byte) ([]byte, error) {
 	if c.timeout > 0 {
 		p.deadline = start.Add(c.timeout)
 	}
-	decision := Decision{Method: "PullImage", Asked: oneLine(request.Image.Image)}
+	decision := Decision{Method: "PullImage", Asked: printable.Line(request.Image.Image, lineLimit)}
 	response, err := p.run(ctx, &decision)
 	decision.Duration, decision.Err = time.Since(start), err
 	if err != nil && decision.Outcome == "" {
@@ -46,8 +48,8 @@ func (c call) pullUnread(ctx context.Context, encoded []byte, image string, prob
 	if MayFallBack(image, c.lookup.MayFallBack) {
 		return c.forwardPull(ctx, encoded)
 	}
-	err := status.Errorf(codes.InvalidArgument, "image-cri-shim: no configured registry can have it, and no other is to be asked (fallback: never): %s", oneLine(problem.Error()))
-	c.decided(ctx, Decision{Method: "PullImage", Asked: oneLine(image), Reason: "fallback: never", Outcome: OutcomeRefused, Err: err})
+	err := status.Errorf(codes.InvalidArgument, "image-cri-shim: no configured registry can have it, and no other is to be asked (fallback: never): %s", printable.Line(problem.Error(), lineLimit))
+	c.decided(ctx, Decision{Method: "PullImage", Asked: printable.Line(image, lineLimit), Reason: "fallback: never", Outcome: OutcomeRefused, Err: err})
 	return nil, err
 }
 

@@ -9,6 +9,8 @@ import (
 	"github.com/distribution/reference"
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/printable"
 )
 
 // removeImage removes the image that ImageStatus shows for a name, and no other, so that
@@ -20,7 +22,7 @@ func (c call) removeImage(ctx context.Context, encoded []byte) ([]byte, error) {
 	}
 	start := time.Now()
 	r := removal{call: c, request: request, encoded: encoded}
-	decision := Decision{Method: "RemoveImage", Asked: oneLine(request.Image.Image), Reason: "not on this node", Outcome: OutcomeNone}
+	decision := Decision{Method: "RemoveImage", Asked: printable.Line(request.Image.Image, lineLimit), Reason: "not on this node", Outcome: OutcomeNone}
 	err := r.run(ctx)
 	if r.removed != "" {
 		decision.Served, decision.Reason, decision.Outcome = r.removed, "removed", OutcomeRemoved

@@ -8,6 +8,8 @@ import (
 	"github.com/distribution/reference"
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/printable"
 )
 
 // resolution is the image that a name means on this node.
@@ -61,7 +63,7 @@ func (c call) resolve(ctx context.Context, request *runtime.ImageStatusRequest, 
 	}
 	decision := Decision{
 		Method:   path.Base(c.method),
-		Asked:    oneLine(request.Image.Image),
+		Asked:    printable.Line(request.Image.Image, lineLimit),
 		Registry: found.registry,
 		Reason:   found.failed.explain(found.reason),
 		Outcome:  found.outcome(err),

@@ -6,6 +6,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"image-cri-shim/printable"
 )
 
 // The runtime's error about an image is no answer: the image may be there. It is
@@ -110,5 +112,5 @@ func (u unanswered) explain(reason string) string {
 		failure := status.Convert(question.err)
 		texts[i] = question.reference + " (" + failure.Code().String() + ": " + cause(question.err, question.reference) + ")"
 	}
-	return reason + "; the runtime failed to answer for " + oneLine(strings.Join(texts, ", "))
+	return reason + "; the runtime failed to answer for " + printable.Line(strings.Join(texts, ", "), lineLimit)
 }

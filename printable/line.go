@@ -1,0 +1,30 @@
+// Package printable makes texts from outside fit for logs, terminals and lists.
+package printable
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+const ellipsis = "..."
+
+// Line returns text as one line of valid UTF-8 with at most limit bytes. Each run of
+// blanks, line breaks and unprintable characters becomes one blank, and none is left at
+// the ends. A longer text ends with an ellipsis; limit must have room for it.
+func Line(text string, limit int) string {
+	valid := strings.ToValidUTF8(text, string(utf8.RuneError))
+	line := strings.Join(strings.FieldsFunc(valid, isGap), " ")
+	if len(line) > limit {
+		line = strings.ToValidUTF8(line[:limit-len(ellipsis)], "") + ellipsis
+	}
+	return line
+}
+
+func isGap(r rune) bool { return r == ' ' || !unicode.IsPrint(r) }
+
+// Error returns the text of err as [Line] does. The lines of [errors.Join] are separated
+// by semicolons.
+func Error(err error, limit int) string {
+	return Line(strings.ReplaceAll(err.Error(), "\n", "; "), limit)
+}
