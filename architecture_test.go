@@ -6,55 +6,64 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 )
 
-// mayImport says which of the project's packages, and which of the modules that
-// a package is named for, each folder may import. The parts do not know each other:
-// cli, daemon and lookup put them together.
-var mayImport = map[string]struct{ ours, theirs []string }{
-	"admin":   {ours: []string{"printable"}, theirs: []string{"golang.org/x/sys/unix"}},
-	"clients": {theirs: []string{"github.com/rogpeppe/go-internal/diff", "go.yaml.in/yaml/v3"}},
-	"config":  {ours: []string{"hosts"}, theirs: []string{"github.com/distribution/reference", "github.com/xrash/smetrics", "go.yaml.in/yaml/v3"}},
-	"doctor": {
-		ours:   []string{"admin", "config", "explain", "printable", "registry", "rewrite"},
-		theirs: []string{"github.com/pelletier/go-toml/v2", "go.yaml.in/yaml/v3", "golang.org/x/sys/unix", "google.golang.org/grpc", "k8s.io/cri-api"},
-	},
-	"explain": {
-		ours:   []string{"proxy/intercept", "registry", "rewrite"},
-		theirs: []string{"github.com/distribution/reference"},
-	},
-	"hosts":     {},
-	"metrics":   {theirs: []string{"github.com/prometheus/client_golang"}},
-	"page":      {},
-	"printable": {},
-	"proxy": {
-		ours:   []string{"proxy/frames", "proxy/intercept"},
-		theirs: []string{"github.com/mwitkow/grpc-proxy", "golang.org/x/net/http2", "golang.org/x/sys/unix", "google.golang.org/genproto/googleapis/rpc/status", "google.golang.org/grpc", "google.golang.org/protobuf/proto"},
-	},
-	"proxy/intercept":    {theirs: []string{"google.golang.org/grpc/status"}},
-	"proxy/frames":       {theirs: []string{"golang.org/x/net/http2"}},
-	"registry":           {ours: []string{"hosts", "printable"}, theirs: []string{"github.com/distribution/reference", "github.com/google/go-containerregistry", "github.com/jellydator/ttlcache/v3", "github.com/opencontainers/go-digest", "go.yaml.in/yaml/v3", "golang.org/x/sync"}},
-	"rewrite":            {ours: []string{"printable", "proxy/intercept", "rewrite/containerd"}, theirs: []string{"github.com/distribution/reference", "google.golang.org/grpc", "google.golang.org/protobuf", "k8s.io/cri-api"}},
-	"rewrite/containerd": {ours: []string{"proxy/intercept"}, theirs: []string{"github.com/containerd/containerd/api", "google.golang.org/grpc", "google.golang.org/protobuf"}},
-	"trace":              {ours: []string{"proxy/intercept"}, theirs: []string{"google.golang.org/grpc/codes", "google.golang.org/grpc/status", "google.golang.org/protobuf", "k8s.io/cri-api"}},
-	"version":            {},
-	"cli": {
-		ours:   []string{"admin", "clients", "config", "daemon", "doctor", "explain", "lookup", "proxy", "registry", "rewrite", "trace", "version"},
-		theirs: []string{"github.com/urfave/cli/v2"},
-	},
-	"daemon": {
-		ours:   []string{"admin", "config", "doctor", "explain", "lookup", "metrics", "page", "printable", "proxy", "registry", "rewrite", "trace", "version"},
-		theirs: []string{"github.com/coreos/go-systemd/v22", "github.com/fsnotify/fsnotify", "github.com/sirupsen/logrus", "golang.org/x/net/netutil", "golang.org/x/sync/singleflight", "google.golang.org/grpc/codes", "google.golang.org/grpc/status"},
-	},
-	"lookup": {ours: []string{"config", "registry", "rewrite"}, theirs: []string{"github.com/distribution/reference"}},
-	".":      {ours: []string{"cli"}},
+// mayImport has a line for each folder with the packages that it may import: the project's
+// by their folder, others by the package or module. The parts do not know each other: cli,
+// daemon and lookup put them together.
+const mayImport = `
+main: cli
+admin: printable, golang.org/x/sys/unix
+cli: admin, clients, config, daemon, doctor, explain, lookup, proxy, registry, rewrite, trace, version, github.com/urfave/cli/v2
+clients: github.com/rogpeppe/go-internal/diff, go.yaml.in/yaml/v3
+config: hosts, github.com/xrash/smetrics, go.yaml.in/yaml/v3
+daemon: admin, config, doctor, explain, lookup, metrics, page, printable, proxy, proxy/intercept, registry, rewrite, trace, version, github.com/coreos/go-systemd/v22, github.com/fsnotify/fsnotify, github.com/sirupsen/logrus, golang.org/x/net/netutil, golang.org/x/sync/singleflight, google.golang.org/grpc/codes, google.golang.org/grpc/status
+doctor: admin, config, explain, printable, registry, rewrite, github.com/pelletier/go-toml/v2, go.yaml.in/yaml/v3, golang.org/x/sys/unix, google.golang.org/grpc, k8s.io/cri-api
+explain: proxy/intercept, registry, rewrite, rewrite/imagename, github.com/distribution/reference
+hosts:
+lookup: config, registry, rewrite, github.com/distribution/reference
+metrics: github.com/prometheus/client_golang
+page:
+printable:
+proxy: proxy/frames, proxy/intercept, github.com/mwitkow/grpc-proxy, golang.org/x/net/http2, golang.org/x/sys/unix, google.golang.org/genproto/googleapis/rpc/status, google.golang.org/grpc, google.golang.org/protobuf/proto
+proxy/frames: golang.org/x/net/http2
+proxy/intercept: google.golang.org/grpc/status
+registry: hosts, printable, github.com/distribution/reference, github.com/google/go-containerregistry, github.com/jellydator/ttlcache/v3, go.yaml.in/yaml/v3
+rewrite: printable, proxy/intercept, rewrite/containerd, rewrite/imagename, github.com/distribution/reference, google.golang.org/grpc, google.golang.org/protobuf, k8s.io/cri-api
+rewrite/containerd: proxy/intercept, github.com/containerd/containerd/api, google.golang.org/grpc, google.golang.org/protobuf
+rewrite/imagename: github.com/distribution/reference, k8s.io/cri-api
+trace: proxy/intercept, google.golang.org/grpc/codes, google.golang.org/grpc/status, google.golang.org/protobuf, k8s.io/cri-api
+version:
+`
+
+// maxFloors bounds the longest chain of imports between the project's folders.
+const maxFloors = 8
+
+// importRules returns the lines of mayImport.
+func importRules(t *testing.T) map[string][]string {
+	t.Helper()
+	rules := make(map[string][]string)
+	for line := range strings.Lines(strings.TrimSpace(mayImport)) {
+		folder, imports, ok := strings.Cut(strings.TrimSpace(line), ":")
+		if !ok {
+			t.Fatalf("no folder in the rule %q", line)
+		}
+		if folder == "main" {
+			folder = "."
+		}
+		rules[folder] = strings.FieldsFunc(imports, func(r rune) bool { return r == ',' || r == ' ' })
+	}
+	return rules
 }
 
+// TestImports requires that each folder imports what mayImport has for it, and nothing else,
+// and that the imports have no circle and at most maxFloors floors.
 func TestImports(t *testing.T) {
-	seen := make(map[string]bool)
+	rules, imports := importRules(t), make(map[string][]string)
 	err := filepath.WalkDir(".", func(file string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -66,22 +75,23 @@ func TestImports(t *testing.T) {
 			return nil
 		}
 		folder := path.Dir(file)
-		rules, known := mayImport[folder]
-		if !known {
-			t.Errorf("%s: the folder %s has no rules here", file, folder)
+		if _, known := rules[folder]; !known {
+			t.Errorf("%s: the folder %s has no rule in mayImport", file, folder)
 			return nil
 		}
-		seen[folder] = true
 		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
 		if err != nil {
 			return err
 		}
+		imports[folder] = append(imports[folder], "") // the folder has a file
 		for _, spec := range parsed.Imports {
 			imported, err := strconv.Unquote(spec.Path.Value)
 			if err != nil {
 				return err
 			}
-			if !allowed(imported, rules.ours, rules.theirs) {
+			imported = strings.TrimPrefix(imported, "image-cri-shim/")
+			imports[folder] = append(imports[folder], imported)
+			if _, own := rules[imported]; (own || strings.Contains(imported, ".")) && !slices.ContainsFunc(rules[folder], func(rule string) bool { return allows(rule, imported, own) }) {
 				t.Errorf("%s imports %s", file, imported)
 			}
 		}
@@ -90,23 +100,42 @@ func TestImports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for folder := range mayImport {
-		if !seen[folder] {
-			t.Errorf("there are rules for the folder %s, and no Go files", folder)
+	for folder, allowed := range rules {
+		if imports[folder] == nil {
+			t.Errorf("mayImport has a rule for the folder %s, which has no Go files", folder)
+		}
+		for _, rule := range allowed {
+			_, own := rules[rule]
+			if !slices.ContainsFunc(imports[folder], func(imported string) bool { return allows(rule, imported, own) }) {
+				t.Errorf("mayImport lets %s import %s, which it does not", folder, rule)
+			}
+		}
+	}
+	for folder := range rules {
+		if height := floor(t, imports, folder, nil); height > maxFloors {
+			t.Errorf("%s is on floor %d, want at most %d", folder, height, maxFloors)
 		}
 	}
 }
 
-func allowed(imported string, ours, theirs []string) bool {
-	if own, ok := strings.CutPrefix(imported, "image-cri-shim/"); ok {
-		theirs, imported = ours, own
-	} else if first, _, _ := strings.Cut(imported, "/"); !strings.Contains(first, ".") {
-		return true // the standard library
+// allows reports whether a rule lets a package be imported. A rule for a package of the
+// project does not hold for the folders in it.
+func allows(rule, imported string, own bool) bool {
+	return imported == rule || !own && strings.HasPrefix(imported, rule+"/")
+}
+
+// floor returns the number of folders in the longest chain of imports that begins with a
+// folder. above are the folders that lead to it.
+func floor(t *testing.T, imports map[string][]string, folder string, above []string) int {
+	t.Helper()
+	if slices.Contains(above, folder) {
+		t.Fatalf("the imports have a circle: %v, %s", above, folder)
 	}
-	for _, prefix := range theirs {
-		if imported == prefix || strings.HasPrefix(imported, prefix+"/") {
-			return true
+	height := 0
+	for _, imported := range slices.Compact(slices.Sorted(slices.Values(imports[folder]))) {
+		if _, own := imports[imported]; own {
+			height = max(height, floor(t, imports, imported, append(above, folder)))
 		}
 	}
-	return false
+	return height + 1
 }

@@ -9,6 +9,7 @@ import (
 
 	"image-cri-shim/registry"
 	"image-cri-shim/rewrite"
+	"image-cri-shim/rewrite/imagename"
 )
 
 // Image is what there is to say of one image name.
@@ -81,7 +82,7 @@ type Presence struct {
 func (e *Explainer) image(ctx context.Context, asked string) Image {
 	i := Image{Image: asked, Registries: []Registry{}, Node: e.node(ctx, asked)}
 	mayFallBack := rewrite.MayFallBack(asked, e.Registries.MayFallBack)
-	name, err := rewrite.Parse(asked)
+	name, err := imagename.Parse(asked)
 	if err != nil {
 		i.Problem = err.Error()
 	} else {

@@ -7,6 +7,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 // made creates a container, by kubelet's or crictl's calls.
@@ -104,7 +106,7 @@ func TestStatusShowsTheSpecifiedName(t *testing.T) {
 		for _, specified := range []string{"k8s.gcr.io/pause:3.9", "registry.k8s.io/pause:3.9"} {
 			for _, image := range []string{id, specified} {
 				s := containerStatus(n.client, n.made(image, specified))
-				if s.Image.Image != specified || repository(s.ImageRef) != repository(specified) {
+				if s.Image.Image != specified || imagename.Repository(s.ImageRef) != imagename.Repository(specified) {
 					t.Errorf("crio %v: %s of %s shows %s, %s", crio, specified, image, s.Image.Image, s.ImageRef)
 				}
 			}

@@ -10,6 +10,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/printable"
+	"image-cri-shim/rewrite/imagename"
 )
 
 // createContainer replaces the names in the request by image IDs, if the runtime has the
@@ -72,7 +73,7 @@ func imagesOf(request *runtime.CreateContainerRequest) []*runtime.ImageSpec {
 // node, its error is returned. A hidden name is not found.
 func (c call) replaceByID(ctx context.Context, spec *runtime.ImageSpec, ownToo bool) (bool, error) {
 	asked := spec.GetImage()
-	name, err := Parse(asked)
+	name, err := imagename.Parse(asked)
 	if err != nil {
 		return false, nil
 	}

@@ -11,6 +11,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/proxy/intercept"
+	"image-cri-shim/rewrite/imagename"
 )
 
 // Local is what a node has of one image name.
@@ -56,7 +57,7 @@ func (r *Rewriter) Local(ctx context.Context, image string, invoke intercept.Inv
 		return Local{}, err
 	}
 	c.looksOnly = true
-	name, err := Parse(image)
+	name, err := imagename.Parse(image)
 	if err != nil {
 		return c.localUnnamed(ctx, image)
 	}
@@ -138,7 +139,7 @@ func (c call) localUnnamed(ctx context.Context, image string) (Local, error) {
 // presence asks the runtime for a reference or an ID.
 func (c call) presence(ctx context.Context, asked string) Presence {
 	image, err := c.runtime.status(ctx, asked)
-	name, parseErr := Parse(asked)
+	name, parseErr := imagename.Parse(asked)
 	return Presence{
 		Reference: asked,
 		Image:     image.GetId(),

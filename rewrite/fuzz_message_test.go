@@ -14,6 +14,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 // exchange is the messages of an intercepted method, and which of their fields
@@ -103,7 +105,7 @@ func (f *fuzzed) invoke(_ context.Context, method string, sent []byte) ([]byte, 
 	}
 	status := &runtime.ImageStatusRequest{}
 	if f.mirrored && path.Base(method) == "ImageStatus" && proto.Unmarshal(sent, status) == nil {
-		if name, err := Parse(status.GetImage().GetImage()); err == nil && domain(name.String()) != hub {
+		if name, err := imagename.Parse(status.GetImage().GetImage()); err == nil && imagename.Host(name.String()) != hub {
 			answer = nil
 		}
 	}
@@ -159,7 +161,7 @@ func (f *fuzzed) hidden() bool {
 	if errors.Join(proto.Unmarshal(f.request, request), proto.Unmarshal(status, response)) != nil {
 		return false
 	}
-	name, err := Parse(request.GetImage().GetImage())
+	name, err := imagename.Parse(request.GetImage().GetImage())
 	return err == nil && f.rewriter.ledger.isHidden(name.String(), response.GetImage().GetId())
 }
 

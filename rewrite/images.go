@@ -2,7 +2,6 @@ package rewrite
 
 import (
 	"context"
-	"slices"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -51,20 +50,4 @@ func (i images) rawStatus(ctx context.Context, request []byte) (*runtime.ImageSt
 		return nil, raw, nil // not for us to judge: it is forwarded as it is
 	}
 	return response, raw, nil
-}
-
-// hasName reports whether the runtime has the image under a canonical reference.
-func hasName(image *runtime.Image, reference string) bool {
-	return slices.ContainsFunc(referencesOf(image), func(name string) bool { return canonical(name) == reference })
-}
-
-// digestsOf returns the references with a digest that an image has in a repository.
-func digestsOf(image *runtime.Image, in string) []string {
-	var digests []string
-	for _, reference := range image.GetRepoDigests() {
-		if repository(reference) == in {
-			digests = append(digests, reference)
-		}
-	}
-	return digests
 }

@@ -14,6 +14,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/proxy/intercept"
+	"image-cri-shim/rewrite/imagename"
 )
 
 func TestStatusNormalisesNames(t *testing.T) {
@@ -508,7 +509,7 @@ func TestContainerStatusWithoutASpecifiedName(t *testing.T) {
 		if err := n.call(t.Context(), "RuntimeService", "ContainerStatus", &runtime.ContainerStatusRequest{ContainerId: create.ContainerId}, response); err != nil {
 			t.Fatal(err)
 		}
-		return response.Status.Image.Image + " " + repository(response.Status.ImageRef)
+		return response.Status.Image.Image + " " + imagename.Repository(response.Status.ImageRef)
 	}
 	n.mustPull("nginx:1.25")
 	if got, want := status("nginx:1.25"), "docker.io/library/nginx:1.25 docker.io/library/nginx"; got != want {

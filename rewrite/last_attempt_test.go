@@ -13,6 +13,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 const second = "second.hub:5000"
@@ -53,7 +55,7 @@ func (n slowNode) pullSlowly(ctx context.Context, image string) (pulled []string
 		if !strings.HasSuffix(method, "/PullImage") {
 			return n.runtime.invoke(ctx, method, request)
 		}
-		name, err := Parse(requested(n.t, request))
+		name, err := imagename.Parse(requested(n.t, request))
 		if err != nil {
 			n.t.Fatal(err)
 		}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 // Ledger records which image an original reference means, if the runtime has the
@@ -192,7 +194,7 @@ func (l *Ledger) mentioned(message []byte) bool {
 		return true // an image may be shown without the host
 	}
 	for reference := range l.pulls {
-		if bytes.Contains(message, []byte(domain(reference))) {
+		if bytes.Contains(message, []byte(imagename.Host(reference))) {
 			return true
 		}
 	}
@@ -257,14 +259,14 @@ func (l *Ledger) settle(image *runtime.Image, named, settled []string) error {
 		for _, original := range named {
 			name := l.names[original]
 			l.unname(original)
-			if name.hidesStored() && hasName(image, name.Stored) && !slices.Contains(settled, repository(name.Stored)) {
+			if name.hidesStored() && imagename.Has(image, name.Stored) && !slices.Contains(settled, imagename.Repository(name.Stored)) {
 				l.leave(name.stored(), time.Now())
 			}
 		}
 		all := len(l.images[image.Id]) == 0
 		l.clear(time.Now(), func(reference, on string) bool {
-			return on == image.Id && (!hasName(image, reference) || slices.Contains(named, reference) ||
-				all && slices.Contains(settled, repository(reference)))
+			return on == image.Id && (!imagename.Has(image, reference) || slices.Contains(named, reference) ||
+				all && slices.Contains(settled, imagename.Repository(reference)))
 		})
 	})
 }

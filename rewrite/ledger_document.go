@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 // document is the content of the ledger's file.
@@ -36,12 +38,12 @@ func decodeDocument(content []byte) (document, error) {
 		return document{}, fmt.Errorf("it has version %d, and versions up to %d are known", d.Version, documentVersion)
 	}
 	for _, name := range d.Names {
-		if !isCanonical(name.Original) || !isCanonical(name.Stored) || name.Image == "" {
+		if !imagename.IsCanonical(name.Original) || !imagename.IsCanonical(name.Stored) || name.Image == "" {
 			return document{}, fmt.Errorf("the name %.300q of image %.100q, stored as %.300q, is not complete", name.Original, name.Image, name.Stored)
 		}
 	}
 	for _, p := range slices.Concat(d.Hidden, d.Left, d.Asked) {
-		if !isCanonical(p.Reference) || p.Image == "" {
+		if !imagename.IsCanonical(p.Reference) || p.Image == "" {
 			return document{}, fmt.Errorf("the reference %.300q on image %.100q is not complete", p.Reference, p.Image)
 		}
 	}
@@ -91,11 +93,6 @@ func convert(names []entry, hidden []pair) document {
 
 func comparePairs(a, b pair) int {
 	return strings.Compare(a.Reference+" "+a.Image, b.Reference+" "+b.Image)
-}
-
-func isCanonical(image string) bool {
-	name, err := Parse(image)
-	return err == nil && name.String() == image
 }
 
 // snapshot returns the document to save, and the version of the ledger that it has.

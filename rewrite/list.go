@@ -8,6 +8,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 // listing is one request for a list of images.
@@ -85,7 +87,7 @@ func (c call) resolveFilter(ctx context.Context, encoded []byte) ([]byte, error)
 		return encoded, nil
 	}
 	asked := request.GetFilter().GetImage().GetImage()
-	name, err := Parse(asked)
+	name, err := imagename.Parse(asked)
 	if err != nil {
 		return encoded, nil
 	}

@@ -15,6 +15,8 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/proxy/intercept"
+	"image-cri-shim/rewrite/imagename"
+	"image-cri-shim/rewrite/rewritetest"
 )
 
 // TestEverySpellingInEveryMethod sends each line of testdata/references.txt
@@ -22,14 +24,14 @@ import (
 func TestEverySpellingInEveryMethod(t *testing.T) {
 	for _, version := range versions {
 		s := newSpeaker(t, version)
-		for _, spelling := range spellings(t) {
-			t.Run(version+"/line "+spelling.line, func(t *testing.T) {
+		for _, spelling := range rewritetest.Spellings(t, "../testdata/references.txt") {
+			t.Run(version+"/line "+spelling.Line, func(t *testing.T) {
 				s.t = t
-				switch spelling.meaning {
-				case meansID, meansNothing:
-					s.wantUntouched(spelling.asked)
+				switch spelling.Meaning {
+				case rewritetest.MeansID, rewritetest.MeansNothing:
+					s.wantUntouched(spelling.Asked)
 				default:
-					s.wantServed(spelling.asked, spelling.meaning)
+					s.wantServed(spelling.Asked, spelling.Meaning)
 				}
 			})
 		}
@@ -174,7 +176,7 @@ func (s *speaker) wantServed(asked, original string) {
 		image.digest = digest
 	}
 	shown := []string{original}
-	if digested := repository(original) + "@" + image.digest; digested != original {
+	if digested := imagename.Repository(original) + "@" + image.digest; digested != original {
 		shown = append(shown, digested)
 	}
 	s.runtime.remote[candidate] = image
@@ -261,7 +263,7 @@ func (s *speaker) wantContainer(asked, original string, image content) {
 	answer, _ = s.say("ContainerStatus", field(1, []byte(created.ContainerId)), s.runtime.invoke)
 	response := &runtime.ContainerStatusResponse{}
 	s.decode(answer, response)
-	wantImage, wantRef := original, repository(original)+"@"+image.digest
+	wantImage, wantRef := original, imagename.Repository(original)+"@"+image.digest
 	if wantRef == original {
 		wantImage = asked // pulled by a digest it has no tag, and containerd shows what it was given
 	}

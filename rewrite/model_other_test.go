@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 // other lets the other client change both runtimes behind the shim's back, as ctr, nerdctl,
@@ -62,7 +64,7 @@ func (w *world) isHidden(reference, id string) bool {
 func (w *world) otherPulls(name string) {
 	plain := w.plain.runtime
 	image := plain.remote[name]
-	id, digest := plain.idOf(image), repository(name)+"@"+image.digest
+	id, digest := plain.idOf(image), imagename.Repository(name)+"@"+image.digest
 	// As in otherTags, for the tag and for the digest.
 	for _, reference := range []string{name, digest} {
 		if w.isHidden(reference, id) {

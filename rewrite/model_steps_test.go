@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 // differ returns an error if the nodes have answered differently.
@@ -78,8 +80,8 @@ func (w *world) spell(name string) string {
 // hub's own names, and without it the hub is there.
 func (w *world) pull(name string) error {
 	shim, plain := w.node.runtime, w.plain.runtime
-	for _, reference := range []string{name, repository(name) + "@" + plain.remote[name].digest} {
-		if on := shim.names[reference]; domain(name) == shim.broken && on != "" && plain.names[reference] != on {
+	for _, reference := range []string{name, imagename.Repository(name) + "@" + plain.remote[name].digest} {
+		if on := shim.names[reference]; imagename.Host(name) == shim.broken && on != "" && plain.names[reference] != on {
 			// A pull of the hub's own name that fails late leaves an image. The runtime has one
 			// already, hidden, and does not tell whether this pull has brought it.
 			return nil
@@ -87,7 +89,7 @@ func (w *world) pull(name string) error {
 	}
 	w.note("pull %s", name)
 	with := tellPull(w.shim, w.spell(name))
-	if domain(name) == hub && w.node.registry.down {
+	if imagename.Host(name) == hub && w.node.registry.down {
 		return differ("pull "+name+" while the hub is down", with, codes.Unknown)
 	}
 	without := tellPull(w.plain, name)
@@ -110,7 +112,7 @@ func (w *world) remove(image string) error {
 	// The image that the name has moved from goes as well, if it has no name left:
 	// without the shim it has lost the name with the pull, so that the name can be
 	// given to it again.
-	if named != "" && older != "" && older != named && len(referencesOf(plain.image(older))) == 0 {
+	if named != "" && older != "" && older != named && len(imagename.References(plain.image(older))) == 0 {
 		delete(plain.ids, older)
 	}
 	// A preloaded image is removed, not merely a name that it was not loaded under, unless a
@@ -136,19 +138,19 @@ func (w *world) preload(name string) {
 	if under == "" || under == name || plain.names[name] != "" || plain.names[under] == "" {
 		return
 	}
-	if host := domain(name); host != "docker.io" && host != "registry.k8s.io" {
+	if host := imagename.Host(name); host != "docker.io" && host != "registry.k8s.io" {
 		return
 	}
 	id := plain.names[under]
-	for _, other := range referencesOf(plain.image(id)) {
-		if domain(other) != hub && domain(other) != domain(name) {
+	for _, other := range imagename.References(plain.image(id)) {
+		if imagename.Host(other) != hub && imagename.Host(other) != imagename.Host(name) {
 			return
 		}
 	}
 	plain.names[name], w.preloaded[name] = id, under
-	for _, digest := range digestsOf(plain.image(id), repository(under)) {
+	for _, digest := range imagename.Digests(plain.image(id), imagename.Repository(under)) {
 		_, sum, _ := strings.Cut(digest, "@")
-		if own := repository(name) + "@" + sum; plain.names[own] == "" {
+		if own := imagename.Repository(name) + "@" + sum; plain.names[own] == "" {
 			plain.names[own], w.preloaded[own] = id, digest
 		}
 	}

@@ -6,6 +6,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 // Calls while the runtime has the names of all images. They are forwarded as they come,
@@ -43,7 +45,7 @@ func (c call) findMissing(ctx context.Context, encoded []byte) []byte {
 	if proto.Unmarshal(encoded, request) != nil {
 		return nil
 	}
-	name, err := Parse(request.GetImage().GetImage())
+	name, err := imagename.Parse(request.GetImage().GetImage())
 	if err != nil {
 		return nil
 	}
@@ -91,7 +93,7 @@ func (c call) createNamed(ctx context.Context, request *runtime.CreateContainerR
 	}
 	found := false
 	for _, spec := range missing {
-		name, _ := Parse(spec.GetImage())
+		name, _ := imagename.Parse(spec.GetImage())
 		other, otherErr := c.resolveName(ctx, spec.GetImage(), name, false)
 		found = found || otherErr == nil && other.image() != nil
 	}
@@ -118,7 +120,7 @@ func (c call) namePreloaded(ctx context.Context, request *runtime.ImageStatusReq
 	p := &pullNaming{
 		Namer:      c.namer,
 		pull:       journaledPull{Original: original, Reference: candidate.Reference, Registry: candidate.Registry},
-		repository: repository(candidate.Reference),
+		repository: imagename.Repository(candidate.Reference),
 	}
 	detachedCtx, cancel := detached(ctx)
 	defer cancel()

@@ -23,6 +23,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/rewrite/containerd"
+	"image-cri-shim/rewrite/imagename"
 )
 
 // memoryContainerd is containerd's image store in memory, with the images and content
@@ -291,7 +292,7 @@ func (m *memoryContainerd) content(canonical string) (content, bool) {
 		return found, true
 	}
 	for name, candidate := range m.remote.remote {
-		if repository(name)+"@"+candidate.digest == canonical {
+		if imagename.Repository(name)+"@"+candidate.digest == canonical {
 			return candidate, true
 		}
 	}
@@ -303,7 +304,7 @@ func (m *memoryContainerd) storePulled(canonical string, found content) (*runtim
 	if !strings.Contains(canonical, "@") {
 		names = append(names, canonical)
 	}
-	names = append(names, repository(canonical)+"@"+found.digest)
+	names = append(names, imagename.Repository(canonical)+"@"+found.digest)
 	target := &containerd.Descriptor{MediaType: "application/vnd.oci.image.index.v1+json", Digest: found.digest, Size: 1000}
 	if found.digest == m.unusable {
 		m.mutex.Lock()

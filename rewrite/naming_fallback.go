@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 // forgetMoved drops names from the ledger that an image has just got in the runtime. The
@@ -45,12 +47,12 @@ func (p *pullNaming) record(ctx context.Context, id string) error {
 	}
 	noted := change{Name: namesFrom(p.pull.Original, Candidate{Registry: p.pull.Registry, Reference: p.pull.Reference}, image, false)}
 	if tag, err := p.images.Get(ctx, p.pull.Reference); err == nil && tag != nil { // the image's other digests are those of other pulls
-		own := repository(p.pull.Original) + "@" + tag.GetTarget().GetDigest()
+		own := imagename.Repository(p.pull.Original) + "@" + tag.GetTarget().GetDigest()
 		if slices.ContainsFunc(noted.Name, func(e entry) bool { return e.Original == own }) {
 			noted.Name = slices.DeleteFunc(noted.Name, func(e entry) bool { return e.Original != p.pull.Original && e.Original != own })
 		}
 	}
-	for _, name := range append(digestsOf(image, p.repository), p.pull.Reference) {
+	for _, name := range append(imagename.Digests(image, p.repository), p.pull.Reference) {
 		if p.gate.wasOn(p.state, name, image) {
 			noted.Ask = append(noted.Ask, pair{Reference: name, Image: image.Id})
 		}

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 // An answer of the runtime may have been made before a name was deleted, and reach the shim
@@ -48,7 +50,7 @@ func (g *gate) replaces() bool {
 // the mutex.
 func (g *gate) haveGone(in string) {
 	for name, gone := range g.gone {
-		if gone.at.IsZero() && repository(name) == in {
+		if gone.at.IsZero() && imagename.Repository(name) == in {
 			gone.at = time.Now()
 			g.gone[name] = gone
 		}
@@ -60,7 +62,7 @@ func (g *gate) comeBack(in string) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	for name := range g.gone {
-		if repository(name) == in {
+		if imagename.Repository(name) == in {
 			delete(g.gone, name)
 		}
 	}
@@ -81,8 +83,8 @@ func (n *Namer) forgoLedgered(image, name string) {
 		switch {
 		case e.Stored == name:
 			by = append(by, e.Original)
-		case digested && repository(e.Stored) == repository(name):
-			by = append(by, repository(e.Original)+"@"+digest)
+		case digested && imagename.Repository(e.Stored) == imagename.Repository(name):
+			by = append(by, imagename.Repository(e.Original)+"@"+digest)
 		}
 	}
 	slices.Sort(by)

@@ -12,6 +12,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/rewrite/containerd"
+	"image-cri-shim/rewrite/imagename"
 )
 
 // name gives an image the names that a pull by the asked name would have given it, and
@@ -66,7 +67,7 @@ func (p *pullNaming) bindings(ctx context.Context, image *runtime.Image) (bindin
 	if err != nil {
 		return nil, nil, err
 	}
-	original := repository(p.pull.Original)
+	original := imagename.Repository(p.pull.Original)
 	byDigest := make(map[string]*containerd.Record)
 	brought, err := p.broughtDigests(ctx, image, tag)
 	if err != nil {
@@ -86,7 +87,7 @@ func (p *pullNaming) bindings(ctx context.Context, image *runtime.Image) (bindin
 	from := byDigest[tag.GetTarget().GetDigest()]
 	switch {
 	case from != nil:
-	case tag != nil && hasName(image, p.pull.Reference) && !p.isNew(brought):
+	case tag != nil && imagename.Has(image, p.pull.Reference) && !p.isNew(brought):
 		from = tag // the image was loaded, or its pull was cut off before the digest
 	case len(byDigest) == 0:
 		return nil, nil, nil
@@ -103,7 +104,7 @@ func (p *pullNaming) bindings(ctx context.Context, image *runtime.Image) (bindin
 // before.
 func (p *pullNaming) broughtDigests(ctx context.Context, image *runtime.Image, tag *containerd.Record) (brought []*containerd.Record, err error) {
 	var others []*containerd.Record
-	for _, name := range digestsOf(image, p.repository) {
+	for _, name := range imagename.Digests(image, p.repository) {
 		record, err := p.images.Get(ctx, name)
 		switch {
 		case err != nil:
@@ -148,7 +149,7 @@ func (n *Namer) put(ctx context.Context, image *runtime.Image, bindings []bindin
 		}
 	}
 	for _, b := range bindings { // the name may be in a repository that a pull is under way from
-		n.gate.keepIn(repository(b.name), &containerd.Record{Name: b.name, Target: b.from.GetTarget(), Labels: b.from.GetLabels()})
+		n.gate.keepIn(imagename.Repository(b.name), &containerd.Record{Name: b.name, Target: b.from.GetTarget(), Labels: b.from.GetLabels()})
 	}
 	present, err := n.isWhole(ctx, image.GetId(), bindings)
 	if err != nil || present {
@@ -238,7 +239,7 @@ func (n *Namer) putOne(ctx context.Context, image *runtime.Image, b binding) err
 		return err
 	}
 	record := &containerd.Record{Name: b.name, Target: b.from.GetTarget(), Labels: labels}
-	if hasName(image, b.name) {
+	if imagename.Has(image, b.name) {
 		current, err := n.images.Get(ctx, b.name)
 		if err != nil || current != nil && sameTarget(current, record) && hasLabels(current, labels) {
 			return err

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"image-cri-shim/rewrite/containerd"
+	"image-cri-shim/rewrite/imagename"
 )
 
 // journal is a file with the pulls whose images have not got their names yet, so that
@@ -112,7 +113,7 @@ func decodeJournal(content []byte) (map[string]journaledRepository, error) {
 	}
 	for name, of := range d.Repositories {
 		for _, pull := range of.Pulls {
-			if !isCanonical(pull.Original) || !isCanonical(pull.Reference) || repository(pull.Reference) != name {
+			if !imagename.IsCanonical(pull.Original) || !imagename.IsCanonical(pull.Reference) || imagename.Repository(pull.Reference) != name {
 				return nil, fmt.Errorf("the pull of %.300q as %.300q is not complete", pull.Original, pull.Reference)
 			}
 		}

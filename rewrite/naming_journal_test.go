@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 func journalOf(pulls int) journaledRepository {
@@ -171,7 +173,7 @@ func FuzzJournal(f *testing.F) {
 			state := g.resume(name, of)
 			again := g.journaled(state)
 			for _, pull := range again.Pulls {
-				if repository(pull.Reference) != name || !isCanonical(pull.Original) {
+				if imagename.Repository(pull.Reference) != name || !imagename.IsCanonical(pull.Original) {
 					t.Errorf("the pull %+v is resumed in the repository %q", pull, name)
 				}
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"image-cri-shim/rewrite/containerd"
+	"image-cri-shim/rewrite/imagename"
 
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
@@ -86,7 +87,7 @@ func (p *pullNaming) nameLate(ctx context.Context, grace time.Duration) error {
 		if err != nil && !removed {
 			return err
 		}
-		if image != nil && !removed && len(digestsOf(image, p.repository)) > 0 && !strings.Contains(p.pull.Original, "@") {
+		if image != nil && !removed && len(imagename.Digests(image, p.repository)) > 0 && !strings.Contains(p.pull.Original, "@") {
 			return nil
 		}
 		if time.Since(begun) >= grace {
@@ -120,7 +121,7 @@ func (p *pullNaming) addNamed(ctx context.Context) error {
 		if !digested || p.gate.isKept(p.state, record) {
 			continue
 		}
-		named, err := p.images.Get(ctx, repository(p.pull.Original)+"@"+digest)
+		named, err := p.images.Get(ctx, imagename.Repository(p.pull.Original)+"@"+digest)
 		if err != nil {
 			return err
 		}
@@ -152,7 +153,7 @@ func (p *pullNaming) nameStored(ctx context.Context) (*runtime.Image, error) {
 		return nil, err
 	}
 	if moved {
-		names := slices.DeleteFunc(digestsOf(image, p.repository), func(name string) bool { return p.gate.stays(p.state, name) })
+		names := slices.DeleteFunc(imagename.Digests(image, p.repository), func(name string) bool { return p.gate.stays(p.state, name) })
 		p.gate.add(p.state, image.Id, append(names, p.pull.Reference)...)
 		return image, nil
 	}

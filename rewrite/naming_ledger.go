@@ -15,6 +15,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/rewrite/containerd"
+	"image-cri-shim/rewrite/imagename"
 )
 
 // nameLedger turns the names in the ledger into names in the runtime, image by image. It
@@ -62,7 +63,7 @@ func (n *Namer) nameLedgered(ctx context.Context, id string) error {
 	if image, err = n.runtime.status(ctx, id); err != nil {
 		return err
 	}
-	hidden := slices.DeleteFunc(n.hiddenNames(image), func(name string) bool { return !slices.Contains(claimed, repository(name)) })
+	hidden := slices.DeleteFunc(n.hiddenNames(image), func(name string) bool { return !slices.Contains(claimed, imagename.Repository(name)) })
 	if len(hidden) < len(image.GetRepoTags())+len(image.GetRepoDigests()) { // it does not lose its last name
 		gone, err := n.deleteHidden(ctx, image, hidden, claimed)
 		if err != nil {
@@ -86,11 +87,11 @@ func (n *Namer) nameLedgered(ctx context.Context, id string) error {
 func (n *Namer) repositoriesOf(image *runtime.Image) []string {
 	repositories := make(map[string]struct{})
 	for _, e := range n.ledger.namesOf(image.GetId()) {
-		repositories[repository(e.Stored)] = struct{}{}
+		repositories[imagename.Repository(e.Stored)] = struct{}{}
 	}
 	for _, name := range slices.Concat(image.GetRepoTags(), image.GetRepoDigests()) {
 		if n.ledger.isHidden(name, image.GetId()) {
-			repositories[repository(name)] = struct{}{}
+			repositories[imagename.Repository(name)] = struct{}{}
 		}
 	}
 	return slices.Collect(maps.Keys(repositories))
@@ -157,7 +158,7 @@ func (n *Namer) nameEntries(ctx context.Context, id string) error {
 	var bindings []binding
 	var obsolete change
 	for _, e := range entries {
-		if !n.ledger.isStillOn(e, image) || hasName(image, e.Original) {
+		if !n.ledger.isStillOn(e, image) || imagename.Has(image, e.Original) {
 			continue
 		}
 		newer, err := n.isNewer(ctx, e)
@@ -203,7 +204,7 @@ func (n *Namer) isNewer(ctx context.Context, e entry) (bool, error) {
 // recordFor returns a record of the image that an entry of the ledger can get its
 // target from; nil if there is none.
 func (n *Namer) recordFor(ctx context.Context, e entry, image *runtime.Image) (*containerd.Record, error) {
-	if hasName(image, e.Stored) {
+	if imagename.Has(image, e.Stored) {
 		if record, err := n.images.Get(ctx, e.Stored); err != nil || leadsTo(record, image) {
 			return record, err
 		}
@@ -216,7 +217,7 @@ func (n *Namer) recordFor(ctx context.Context, e entry, image *runtime.Image) (*
 		}
 		return nil, nil
 	}
-	for _, name := range digestsOf(image, repository(e.Stored)) {
+	for _, name := range imagename.Digests(image, imagename.Repository(e.Stored)) {
 		return n.images.Get(ctx, name)
 	}
 	return n.images.Get(ctx, image.GetId())
@@ -246,7 +247,7 @@ func (n *Namer) forgetNamed(ctx context.Context, id string, settled []string) er
 	}
 	var named []string
 	for _, e := range entries {
-		if hasName(image, e.Original) || !n.ledger.isStillOn(e, image) {
+		if imagename.Has(image, e.Original) || !n.ledger.isStillOn(e, image) {
 			named = append(named, e.Original)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/proxy/intercept"
+	"image-cri-shim/rewrite/imagename"
 )
 
 // namingNode is a containerd in memory with a shim in front of it. Its methods are the
@@ -331,7 +332,7 @@ func records(pulled ...recorded) []string {
 			if !strings.Contains(name, "@") {
 				lines = append(lines, name+" "+digest)
 			}
-			lines = append(lines, repository(name)+"@"+digest+" "+digest)
+			lines = append(lines, imagename.Repository(name)+"@"+digest+" "+digest)
 		}
 	}
 	slices.Sort(lines)

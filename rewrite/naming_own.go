@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"image-cri-shim/rewrite/containerd"
+	"image-cri-shim/rewrite/imagename"
 )
 
 // enterOwn begins a pull by an image's own name. It returns nil, and has no effect,
@@ -16,7 +17,7 @@ func (n *Namer) enterOwn(ctx context.Context, name reference.Named) (end func(pu
 	if n == nil || n.Naming().Mode == NamesInLedger && n.idle() {
 		return func(bool) {}, nil
 	}
-	in := repository(name.String())
+	in := imagename.Repository(name.String())
 	n.gate.comeBack(in)
 	state, err := n.gate.enter(ctx, in)
 	if err != nil {
@@ -45,7 +46,7 @@ func (n *Namer) keepOwn(ctx context.Context, state *repositoryPulls, name string
 	if !n.gate.isListed(state) {
 		return // no pull for another name has begun
 	}
-	if err := n.saveState(repository(name), state); err != nil {
+	if err := n.saveState(imagename.Repository(name), state); err != nil {
 		n.warn(fmt.Errorf("could not note that %s was asked for, which is forgotten if the shim is killed now: %w", name, err))
 	}
 }
@@ -56,7 +57,7 @@ func (n *Namer) ownRecords(ctx context.Context, name string) (records []*contain
 	if err != nil || record == nil {
 		return nil, err
 	}
-	digest, err := n.images.Get(ctx, repository(name)+"@"+record.GetTarget().GetDigest())
+	digest, err := n.images.Get(ctx, imagename.Repository(name)+"@"+record.GetTarget().GetDigest())
 	if err != nil || digest == nil {
 		return []*containerd.Record{record}, err
 	}

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"image-cri-shim/rewrite/containerd"
+	"image-cri-shim/rewrite/imagename"
 )
 
 // pullNaming is the naming of one pull from a registry.
@@ -28,7 +29,7 @@ func (n *Namer) begin(ctx context.Context, pull journaledPull) (*pullNaming, err
 	if n == nil {
 		return nil, nil
 	}
-	p := &pullNaming{Namer: n, pull: pull, repository: repository(pull.Reference)}
+	p := &pullNaming{Namer: n, pull: pull, repository: imagename.Repository(pull.Reference)}
 	var err error
 	if p.state, err = n.gate.enter(ctx, p.repository); err != nil {
 		return nil, status.FromContextError(err).Err()

@@ -13,6 +13,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 // TestNamingAtRandom makes random pulls, removals and moves of tags, while calls of the naming
@@ -149,7 +151,7 @@ func (w *randomWalk) retry(name string) {
 			image, _ := w.runtime.content(hub + "/" + rest)
 			w.mutex.Lock()
 			defer w.mutex.Unlock()
-			w.names[name], w.names[repository(name)+"@"+image.digest], w.names[image.id] = image, image, image
+			w.names[name], w.names[imagename.Repository(name)+"@"+image.digest], w.names[image.id] = image, image, image
 			return
 		}
 		time.Sleep(time.Second)

@@ -17,6 +17,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/rewrite/containerd"
+	"image-cri-shim/rewrite/imagename"
 )
 
 // load gives an image a name as a client does that is not behind the shim.
@@ -284,7 +285,7 @@ func TestNamingOfEarlierAnswers(t *testing.T) {
 				t.Error(err)
 			}
 			for _, image := range response.Images {
-				if all := referencesOf(image); len(slices.Compact(slices.Sorted(slices.Values(all)))) < len(all) {
+				if all := imagename.References(image); len(slices.Compact(slices.Sorted(slices.Values(all)))) < len(all) {
 					t.Errorf("duplicates in %q", all)
 				}
 			}

@@ -8,6 +8,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/rewrite/containerd"
+	"image-cri-shim/rewrite/imagename"
 )
 
 // repositoryPulls is the state of one repository of a registry while pulls from it
@@ -161,7 +162,7 @@ func (g *gate) wasOn(state *repositoryPulls, name string, image *runtime.Image) 
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	kept := state.kept[name]
-	return kept != nil && hasName(image, repository(name)+"@"+kept.GetTarget().GetDigest())
+	return kept != nil && imagename.Has(image, imagename.Repository(name)+"@"+kept.GetTarget().GetDigest())
 }
 
 // restore has the last pull move a name back that stays and that a pull may have moved.

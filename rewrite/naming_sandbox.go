@@ -12,6 +12,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/rewrite/containerd"
+	"image-cri-shim/rewrite/imagename"
 )
 
 // pinnedLabel marks a record that kubelet must not remove (containerd,
@@ -57,23 +58,13 @@ func (s *sandboxNames) names(ctx context.Context, n *Namer) ([]string, error) {
 	if err == nil {
 		var running string
 		if running, err = n.runningSandbox(ctx); err == nil {
-			s.found, s.at = canonicalNames(configured, running), time.Now()
+			s.found, s.at = imagename.CanonicalNames(configured, running), time.Now()
 		}
 	}
 	if s.at.IsZero() {
 		return nil, fmt.Errorf("ask for the name of the sandboxes' image: %w", err)
 	}
 	return s.found, nil
-}
-
-// canonicalNames returns the names among images, without duplicates.
-func canonicalNames(images ...string) (names []string) {
-	for _, image := range images {
-		if name, err := Parse(image); err == nil && !slices.Contains(names, name.String()) {
-			names = append(names, name.String())
-		}
-	}
-	return names
 }
 
 // configuredSandbox returns the name in the runtime's configuration, which containerd

@@ -12,6 +12,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 // TestNamingScenarios runs pulls in surroundings that need a rule of their own.
@@ -693,7 +695,7 @@ func TestNamingOfPreloadedImages(t *testing.T) {
 	bubble(t, func(t *testing.T, n *namingNode) {
 		image := n.push(stored)
 		n.direct(stored)
-		if got := n.status(asked); got.GetId() != image.id || !hasName(got, asked) {
+		if got := n.status(asked); got.GetId() != image.id || !imagename.Has(got, asked) {
 			t.Errorf("status %s", names(got))
 		}
 		n.settled()

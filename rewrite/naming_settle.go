@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"image-cri-shim/rewrite/containerd"
+	"image-cri-shim/rewrite/imagename"
 )
 
 // repositoryFilter selects the records of a repository (containerd, pkg/filters).
@@ -105,7 +106,7 @@ func (n *Namer) addHidden(ctx context.Context, image, from string, state *reposi
 		return err
 	}
 	for _, name := range n.hiddenNames(found) {
-		if repository(name) == from {
+		if imagename.Repository(name) == from {
 			n.gate.add(state, image, name)
 		}
 	}
@@ -128,7 +129,7 @@ func (n *Namer) recordsOf(ctx context.Context, in string, state *repositoryPulls
 			return nil, err
 		}
 		for _, tag := range shown.GetRepoTags() {
-			if repository(tag) == in {
+			if imagename.Repository(tag) == in {
 				names[tag] = struct{}{}
 			}
 		}
@@ -216,7 +217,7 @@ func (n *Namer) remains(ctx context.Context, record *containerd.Record, state *r
 // another client has given it the name since.
 func (n *Namer) isForeign(ctx context.Context, record *containerd.Record, state *repositoryPulls) (bool, error) {
 	image, err := n.runtime.status(ctx, record.GetName())
-	if err != nil || image == nil || !hasName(image, record.GetName()) {
+	if err != nil || image == nil || !imagename.Has(image, record.GetName()) {
 		return false, err
 	}
 	ours := slices.ContainsFunc(slices.Collect(maps.Keys(state.images)), func(id string) bool {
@@ -243,7 +244,7 @@ func (n *Namer) deleteAll(ctx context.Context, doomed []*containerd.Record, stay
 
 // awaitBack waits until CRI shows a name on the image that it has got back.
 func (n *Namer) awaitBack(ctx context.Context, kept *containerd.Record, byName map[string]*containerd.Record) error {
-	digest := repository(kept.GetName()) + "@" + kept.GetTarget().GetDigest()
+	digest := imagename.Repository(kept.GetName()) + "@" + kept.GetTarget().GetDigest()
 	if byName[digest] == nil {
 		return nil // the image can't be told by it
 	}
@@ -263,7 +264,7 @@ func belongsToTag(record *containerd.Record, stays map[string]*containerd.Record
 		return false
 	}
 	for name, other := range stays {
-		if !strings.Contains(name, "@") && repository(name) == repository(record.GetName()) && sameTarget(other, record) {
+		if !strings.Contains(name, "@") && imagename.Repository(name) == imagename.Repository(record.GetName()) && sameTarget(other, record) {
 			return true
 		}
 	}

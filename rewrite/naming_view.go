@@ -8,6 +8,8 @@ import (
 
 	"github.com/distribution/reference"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 // While a pull is under way, and for the milliseconds until its image has got its names,
@@ -21,7 +23,7 @@ import (
 func (g *gate) replaced(name string, tags []string, began time.Time) (by []string, ok bool) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	state := g.repositories[repository(name)]
+	state := g.repositories[imagename.Repository(name)]
 	if state == nil || !state.listed || len(state.named) == 0 {
 		gone, ok := g.gone[name]
 		return gone.by, ok && gone.after(began)
@@ -34,7 +36,7 @@ func (g *gate) replaced(name string, tags []string, began time.Time) (by []strin
 		original := ""
 		switch {
 		case digested && (tags == nil || pull.Reference == name || slices.Contains(tags, pull.Reference)):
-			original = repository(pull.Original) + "@" + digest
+			original = imagename.Repository(pull.Original) + "@" + digest
 		case pull.Reference == name:
 			original = pull.Original
 		}
@@ -50,7 +52,7 @@ func (g *gate) replaced(name string, tags []string, began time.Time) (by []strin
 func (g *gate) hides(name string) bool {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	state := g.repositories[repository(name)]
+	state := g.repositories[imagename.Repository(name)]
 	return state != nil && len(state.named) > 0 && state.kept[name] == nil &&
 		slices.ContainsFunc(state.named, func(pull journaledPull) bool { return pull.Reference == name })
 }
@@ -70,7 +72,7 @@ func (g *gate) mayBring(name reference.Named) bool {
 			}
 			_, digested := name.(reference.Digested)
 			for _, brought := range []string{pull.Original, pull.Reference} {
-				if brought == name.String() || digested && repository(brought) == name.Name() {
+				if brought == name.String() || digested && imagename.Repository(brought) == name.Name() {
 					return true
 				}
 			}
@@ -156,7 +158,7 @@ func (n *Namer) replaceName(name, specified string, began time.Time) string {
 		return name
 	}
 	for _, other := range by {
-		if repository(other) == repository(specified) {
+		if imagename.Repository(other) == imagename.Repository(specified) {
 			return other
 		}
 	}

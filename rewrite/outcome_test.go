@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 // What the look-up is told of a pull's end, and what follows from it.
@@ -37,9 +39,9 @@ func TestOutcomes(t *testing.T) {
 			p.timeout = test.timeout
 			p.request = &runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: "nginx:1.25"}}
 			p.encoded, _ = proto.Marshal(p.request)
-			p.name, _ = Parse("nginx:1.25")
+			p.name, _ = imagename.Parse("nginx:1.25")
 			p.runtime.invoke = func(ctx context.Context, method string, request []byte) ([]byte, error) {
-				if strings.HasSuffix(method, "/PullImage") && domain(requested(t, request)) == hub && test.failure != nil {
+				if strings.HasSuffix(method, "/PullImage") && imagename.Host(requested(t, request)) == hub && test.failure != nil {
 					if test.failure == unavailable {
 						n.runtime.down = unavailable // to whatever else it is asked, too
 					}

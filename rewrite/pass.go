@@ -9,6 +9,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/proxy/intercept"
+	"image-cri-shim/rewrite/imagename"
 )
 
 // Pass is a shorter way to answer some calls of the methods in [Rewriter.Unary], by
@@ -173,6 +174,6 @@ func (r *Rewriter) createsByID(encoded []byte) bool {
 
 // isNamed tells whether an image is given by its name.
 func isNamed(spec *runtime.ImageSpec) bool {
-	_, err := Parse(spec.GetImage())
+	_, err := imagename.Parse(spec.GetImage())
 	return err == nil
 }

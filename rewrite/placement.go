@@ -1,6 +1,10 @@
 package rewrite
 
-import "time"
+import (
+	"time"
+
+	"image-cri-shim/rewrite/imagename"
+)
 
 // pair is a reference on an image.
 type pair struct {
@@ -119,7 +123,7 @@ func (l *Ledger) count(reference string, before, after placement) {
 	if before.hidden() == after.hidden() {
 		return
 	}
-	host := domain(reference)
+	host := imagename.Host(reference)
 	if after.hidden() {
 		l.domains[host]++
 	} else if l.domains[host]--; l.domains[host] == 0 {

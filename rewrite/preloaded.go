@@ -6,6 +6,8 @@ import (
 
 	"github.com/distribution/reference"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 // preloaded reports whether an image that the runtime has under a candidate's reference,
@@ -22,8 +24,8 @@ func preloaded(original string, candidate Candidate, names []string) bool {
 		return false
 	}
 	return !slices.ContainsFunc(names, func(name string) bool {
-		host := domain(canonical(name))
-		return host != domain(candidate.Reference) && host != domain(original)
+		host := imagename.Host(imagename.Canonical(name))
+		return host != imagename.Host(candidate.Reference) && host != imagename.Host(original)
 	})
 }
 
@@ -112,7 +114,7 @@ func (r *removal) removePreloaded(ctx context.Context) error {
 		image := found.image()
 		switch {
 		case !r.isPreloaded(r.original(), candidate, image):
-		case hasName(image, candidate.Reference):
+		case imagename.Has(image, candidate.Reference):
 			return r.remove(ctx, candidate.Reference, image.Id)
 		default:
 			return r.remove(ctx, image.Id, image.Id)

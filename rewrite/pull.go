@@ -13,6 +13,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/printable"
+	"image-cri-shim/rewrite/imagename"
 )
 
 // pullImage pulls from the best registry that has the image, from the next one
@@ -23,7 +24,7 @@ func (c call) pullImage(ctx context.Context, encoded []byte) ([]byte, error) {
 	if err := proto.Unmarshal(encoded, request); err != nil {
 		return c.pullUnread(ctx, encoded, "", err)
 	}
-	name, err := Parse(request.GetImage().GetImage())
+	name, err := imagename.Parse(request.GetImage().GetImage())
 	if err != nil {
 		return c.pullUnread(ctx, encoded, request.GetImage().GetImage(), err)
 	}
@@ -58,7 +59,7 @@ func (c call) pullUnread(ctx context.Context, encoded []byte, image string, prob
 // under two of them: containerd takes the ID sha256:1234 for
 // docker.io/library/sha256:1234 (ParseDockerRef).
 func MayFallBack(image string, rule func(reference.Named) bool) bool {
-	name, err := Parse(image)
+	name, err := imagename.Parse(image)
 	if err == nil {
 		return rule(name)
 	}

@@ -15,6 +15,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 func TestPullFromTheRegistryThatHasIt(t *testing.T) {
@@ -243,7 +245,7 @@ func TestPullLeavesAHangingRegistry(t *testing.T) {
 	n.rewriter.timeout = 500 * time.Millisecond
 	hanging := func(ctx context.Context, method string, request []byte) ([]byte, error) {
 		decoded := &runtime.PullImageRequest{}
-		if strings.HasSuffix(method, "/PullImage") && proto.Unmarshal(request, decoded) == nil && domain(decoded.Image.Image) == hub {
+		if strings.HasSuffix(method, "/PullImage") && proto.Unmarshal(request, decoded) == nil && imagename.Host(decoded.Image.Image) == hub {
 			<-ctx.Done()
 			return nil, status.FromContextError(ctx.Err()).Err()
 		}
@@ -336,7 +338,7 @@ func (n *node) duringPull(ctx context.Context, do func(context.Context) error) e
 	_, err = n.rewriter.Unary()["/runtime.v1.ImageService/PullImage"](ctx, encoded, func(ctx context.Context, method string, request []byte) ([]byte, error) {
 		response, err := n.runtime.invoke(ctx, method, request)
 		decoded := &runtime.PullImageRequest{}
-		if strings.HasSuffix(method, "/PullImage") && proto.Unmarshal(request, decoded) == nil && domain(decoded.Image.Image) == hub {
+		if strings.HasSuffix(method, "/PullImage") && proto.Unmarshal(request, decoded) == nil && imagename.Host(decoded.Image.Image) == hub {
 			if failure := do(ctx); failure != nil {
 				return nil, failure
 			}
@@ -442,7 +444,7 @@ func TestImageUnderBothNames(t *testing.T) {
 	id := n.mustPull("nginx:1.25")
 	// ctr removes a name, not an image.
 	for name := range n.runtime.names {
-		if domain(name) == hub {
+		if imagename.Host(name) == hub {
 			delete(n.runtime.names, name)
 		}
 	}

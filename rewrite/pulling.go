@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 // pulling is the pulls of a stored reference that are in progress. They hide the
@@ -23,7 +25,7 @@ func (l *Ledger) announce(reference string, before *runtime.Image) {
 	running := l.pulls[reference]
 	if running == nil {
 		running = &pulling{}
-		if before != nil && hasName(before, reference) && !l.hides(reference, before.Id) {
+		if before != nil && imagename.Has(before, reference) && !l.hides(reference, before.Id) {
 			running.visibleOn = before.Id
 		}
 		l.pulls[reference] = running
@@ -68,7 +70,7 @@ func (l *Ledger) showWhilePulled(asked pair) {
 		switch {
 		case reference == asked.Reference:
 			running.visibleOn = asked.Image
-		case repository(reference) == repository(asked.Reference):
+		case imagename.Repository(reference) == imagename.Repository(asked.Reference):
 			running.asked = append(running.asked, asked)
 		}
 	}

@@ -3,10 +3,11 @@ package rewrite
 import (
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 // reconcile drops what the runtime no longer has, when it has listed all its images. A
@@ -21,8 +22,8 @@ func (l *Ledger) reconcile(images []*runtime.Image, at time.Time) error {
 	on := make(map[string]string, 2*len(images)) // image ID by canonical reference
 	for _, image := range images {
 		byID[image.GetId()] = image
-		for _, reference := range referencesOf(image) {
-			on[canonical(reference)] = image.GetId()
+		for _, reference := range imagename.References(image) {
+			on[imagename.Canonical(reference)] = image.GetId()
 		}
 	}
 	return l.edit(func() {
@@ -58,17 +59,17 @@ func (l *Ledger) stands(name entry, image *runtime.Image, own string) bool {
 // newer images. A preloaded image is the name's as long as it has the reference that it was
 // found under. It is called with the mutex held.
 func (l *Ledger) stillOn(name entry, image *runtime.Image) bool {
-	references := referencesOf(image)
+	references := imagename.References(image)
 	switch {
 	case name.Preloaded:
-		found := hasName(image, name.Stored) && !l.hides(name.Stored, image.GetId())
+		found := imagename.Has(image, name.Stored) && !l.hides(name.Stored, image.GetId())
 		return found || l.names[name.Stored].Image == image.GetId()
 	case name.Original == name.Stored, len(references) == 0:
 		return true
 	}
-	from := repository(name.Stored)
+	from := imagename.Repository(name.Stored)
 	return slices.ContainsFunc(references, func(reference string) bool {
-		return repository(reference) == from || l.hides(canonical(reference), image.GetId())
+		return imagename.Repository(reference) == from || l.hides(imagename.Canonical(reference), image.GetId())
 	})
 }
 
@@ -93,22 +94,4 @@ func (l *Ledger) observe(reference, on string, at time.Time) error {
 		l.lose(reference, on, at)
 		l.clear(at, func(r, image string) bool { return r == reference && image != on })
 	})
-}
-
-// referencesOf returns the tags and digests of an image.
-func referencesOf(image *runtime.Image) []string {
-	return slices.Concat(image.GetRepoTags(), image.GetRepoDigests())
-}
-
-// canonical returns the canonical form of a reference in an answer. cri-dockerd shows
-// "nginx:1.25" for docker.io's images, the other runtimes show canonical references.
-func canonical(reference string) string {
-	host, _, ok := strings.Cut(reference, "/")
-	if ok && (strings.ContainsAny(host, ".:") || host == "localhost") {
-		return reference
-	}
-	if name, err := Parse(reference); err == nil {
-		return name.String()
-	}
-	return reference
 }

@@ -10,6 +10,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 // This file holds what the ledger records of a pull. While a pull is in progress its
@@ -28,7 +30,7 @@ func (p *pull) announce(ctx context.Context, answer Answer) (earlier, error) {
 	if err != nil {
 		return earlier{}, err
 	}
-	in := repository(answer.Reference)
+	in := imagename.Repository(answer.Reference)
 	before := earlier{visible: p.visibleDigests(image, in)}
 	if answer.Digest != "" {
 		// If it can't be asked for, the digest counts as one that the pull brings.
@@ -42,7 +44,7 @@ func (p *pull) announce(ctx context.Context, answer Answer) (earlier, error) {
 
 // visibleDigests returns the digests of a repository that clients see on an image.
 func (c call) visibleDigests(image *runtime.Image, in string) []string {
-	return slices.DeleteFunc(digestsOf(image, in), func(digest string) bool { return c.ledger.isHidden(digest, image.GetId()) })
+	return slices.DeleteFunc(imagename.Digests(image, in), func(digest string) bool { return c.ledger.isHidden(digest, image.GetId()) })
 }
 
 // afterwards returns the context of the records that follow a pull, whether or not the
@@ -86,7 +88,7 @@ func (p *pull) pulledImage(ctx context.Context, stored string, response []byte) 
 		return p.runtime.status(ctx, stored)
 	}
 	image, err := p.runtime.status(ctx, pulled.ImageRef)
-	if _, parseErr := Parse(pulled.ImageRef); err != nil && errors.Is(parseErr, ErrImageID) {
+	if _, parseErr := imagename.Parse(pulled.ImageRef); err != nil && errors.Is(parseErr, imagename.ErrImageID) {
 		return &runtime.Image{Id: pulled.ImageRef}, err
 	}
 	return image, err
@@ -125,7 +127,7 @@ func (p *pull) hiding(stored string, before earlier, image *runtime.Image) chang
 		}
 	}
 	note(pair{Reference: stored, Image: image.Id}, shown)
-	for _, digest := range digestsOf(image, repository(stored)) {
+	for _, digest := range imagename.Digests(image, imagename.Repository(stored)) {
 		if digest != stored {
 			on := pair{Reference: digest, Image: image.Id}
 			note(on, slices.Contains(before.visible, digest) || p.ledger.askedWhilePulled(stored, on))
@@ -141,9 +143,9 @@ func namesFrom(original string, candidate Candidate, image *runtime.Image, prelo
 		return entry{Original: original, Image: image.Id, Stored: reference, Registry: candidate.Registry, Preloaded: preloaded}
 	}
 	names := []entry{name(original, candidate.Reference)}
-	for _, reference := range digestsOf(image, repository(candidate.Reference)) {
+	for _, reference := range imagename.Digests(image, imagename.Repository(candidate.Reference)) {
 		if _, digest, ok := strings.Cut(reference, "@"); ok && reference != candidate.Reference {
-			names = append(names, name(repository(original)+"@"+digest, reference))
+			names = append(names, name(imagename.Repository(original)+"@"+digest, reference))
 		}
 	}
 	return names
@@ -167,7 +169,7 @@ func (p *pull) recordOwn(ctx context.Context) {
 	p.ledger.recording.Lock()
 	defer p.ledger.recording.Unlock()
 	var noted change
-	for _, reference := range append([]string{original}, digestsOf(image, repository(original))...) {
+	for _, reference := range append([]string{original}, imagename.Digests(image, imagename.Repository(original))...) {
 		if known, ok := p.ledger.lookup(reference); ok && known.yieldsTo(image.Id) {
 			noted.add(unnameMoved(known))
 		}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/distribution/reference"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 // memoryLookup is a [Lookup] over registries in memory: the runtime's own
@@ -95,7 +97,7 @@ func (l memoryLookup) has(canonical string) bool {
 		return true
 	}
 	for name, content := range l.runtime.remote {
-		if repository(name)+"@"+content.digest == canonical {
+		if imagename.Repository(name)+"@"+content.digest == canonical {
 			return true
 		}
 	}

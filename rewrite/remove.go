@@ -11,6 +11,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/printable"
+	"image-cri-shim/rewrite/imagename"
 )
 
 // removeImage removes the image that ImageStatus shows for a name, and no other, so that
@@ -56,8 +57,8 @@ func (r *removal) run(ctx context.Context) error {
 	if err != nil && ends(err) {
 		return err
 	}
-	name, parseErr := Parse(r.request.Image.Image)
-	if own == nil && err == nil && (parseErr == nil || errors.Is(parseErr, ErrImageID)) && r.namer.mayBring(name) {
+	name, parseErr := imagename.Parse(r.request.Image.Image)
+	if own == nil && err == nil && (parseErr == nil || errors.Is(parseErr, imagename.ErrImageID)) && r.namer.mayBring(name) {
 		// There is nothing to remove yet. The request would remove a part of what a pull is
 		// about to bring.
 		r.response, err = proto.Marshal(&runtime.RemoveImageResponse{})
@@ -129,7 +130,7 @@ func (r *removal) removeKnown(ctx context.Context) error {
 		return nil
 	case !r.ledger.isStillOn(known, image):
 		return nil
-	case hasName(image, known.Stored):
+	case imagename.Has(image, known.Stored):
 		return r.removeStored(ctx, known, image)
 	case r.untags(ctx):
 		gone := []string{known.Original}

@@ -10,6 +10,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/printable"
+	"image-cri-shim/rewrite/imagename"
 )
 
 // resolution is the image that a name means on this node.
@@ -264,7 +265,7 @@ func (c call) forgetImage(id string, at time.Time) {
 // observeAnswer tells the ledger which image the runtime has under a reference.
 func (c call) observeAnswer(reference string, image *runtime.Image, asked time.Time) {
 	on := ""
-	if image != nil && hasName(image, reference) {
+	if image != nil && imagename.Has(image, reference) {
 		on = image.Id
 	}
 	c.observe(reference, on, asked)

@@ -7,6 +7,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 // restoreStatus puts the users' names into the answer to ImageStatus. raw is
@@ -108,25 +110,25 @@ func (l *Ledger) restoreImage(image *runtime.Image) (changed bool) {
 // also brings digests, which come after its reference. It is called with the mutex held.
 func (l *Ledger) hiddenIn(image *runtime.Image) func(reference string) bool {
 	if len(l.pulls) == 0 {
-		return func(reference string) bool { return l.hides(canonical(reference), image.Id) }
+		return func(reference string) bool { return l.hides(imagename.Canonical(reference), image.Id) }
 	}
 	brought := make(map[string]bool) // repositories
-	for _, reference := range referencesOf(image) {
+	for _, reference := range imagename.References(image) {
 		if l.pulls[reference] != nil && l.hides(reference, image.Id) {
-			brought[repository(reference)] = true
+			brought[imagename.Repository(reference)] = true
 		}
 	}
 	visible := make(map[string]bool) // repositories with a tag that clients see
 	for _, tag := range image.RepoTags {
-		if !l.hides(canonical(tag), image.Id) {
-			visible[repository(tag)] = true
+		if !l.hides(imagename.Canonical(tag), image.Id) {
+			visible[imagename.Repository(tag)] = true
 		}
 	}
 	return func(reference string) bool {
-		if l.hides(canonical(reference), image.Id) {
+		if l.hides(imagename.Canonical(reference), image.Id) {
 			return true
 		}
-		in := repository(reference)
+		in := imagename.Repository(reference)
 		return strings.Contains(reference, "@") && brought[in] && !visible[in] && !l.placements[reference][image.Id].asked
 	}
 }
@@ -140,7 +142,7 @@ func restoreReferences(references []string, hides func(string) bool, names []str
 		}
 	}
 	for _, name := range names {
-		if !slices.ContainsFunc(restored, func(shown string) bool { return canonical(shown) == name }) {
+		if !slices.ContainsFunc(restored, func(shown string) bool { return imagename.Canonical(shown) == name }) {
 			restored = append(restored, name)
 		}
 	}
@@ -151,5 +153,5 @@ func restoreReferences(references []string, hides func(string) bool, names []str
 func (l *Ledger) visible(image *runtime.Image) []string {
 	shown := &runtime.Image{Id: image.GetId(), RepoTags: image.GetRepoTags(), RepoDigests: image.GetRepoDigests()}
 	l.restoreImage(shown)
-	return referencesOf(shown)
+	return imagename.References(shown)
 }

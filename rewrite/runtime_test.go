@@ -18,6 +18,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 // memoryRuntime is a runtime without containers' processes: an image store in
@@ -165,14 +167,14 @@ func (m *memoryRuntime) pull(request *runtime.PullImageRequest) (*runtime.PullIm
 	if err != nil {
 		return nil, status.Errorf(codes.Unknown, "failed to parse image reference %q: %v", request.GetImage().GetImage(), err)
 	}
-	if login := m.logins[domain(canonical)]; login != nil && !loggedIn(login, request.Auth) {
+	if login := m.logins[imagename.Host(canonical)]; login != nil && !loggedIn(login, request.Auth) {
 		return nil, status.Errorf(codes.Unknown, "failed to pull and unpack image %q: 401 Unauthorized", canonical)
 	}
 	found, ok := m.remote[canonical]
 	if !ok {
 		if _, digest, isDigest := strings.Cut(canonical, "@"); isDigest {
 			for name, candidate := range m.remote {
-				if repository(name) == repository(canonical) && candidate.digest == digest {
+				if imagename.Repository(name) == imagename.Repository(canonical) && candidate.digest == digest {
 					found, ok = candidate, true
 				}
 			}
@@ -186,13 +188,13 @@ func (m *memoryRuntime) pull(request *runtime.PullImageRequest) (*runtime.PullIm
 		id = strings.TrimPrefix(id, "sha256:")
 	}
 	failure := status.Errorf(codes.Unknown, "failed to pull and unpack image %q: unexpected EOF", canonical)
-	if m.broken == domain(canonical) && !m.leaves {
+	if m.broken == imagename.Host(canonical) && !m.leaves {
 		return nil, failure
 	}
 	m.ids[id] = true
 	m.names[canonical] = id
-	m.names[repository(canonical)+"@"+found.digest] = id
-	if m.broken == domain(canonical) {
+	m.names[imagename.Repository(canonical)+"@"+found.digest] = id
+	if m.broken == imagename.Host(canonical) {
 		return nil, failure
 	}
 	return &runtime.PullImageResponse{ImageRef: id}, nil

@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 // shown finds the names to show in an answer about a container.
@@ -45,8 +47,8 @@ func (s *shown) asked(image string) string {
 // no tag then.
 func (s *shown) tagInstead(ctx context.Context, image string) string {
 	asked := s.asked(image)
-	_, err := Parse(image)
-	hasNoName := image == "" || errors.Is(err, ErrImageID)
+	_, err := imagename.Parse(image)
+	hasNoName := image == "" || errors.Is(err, imagename.ErrImageID)
 	id := s.image
 	if id == "" && hasNoName {
 		id = image
@@ -147,12 +149,12 @@ func (s *shown) given(ctx context.Context, id string) string {
 // that the image had then, and containerd the one that CreateContainer was given if the
 // image has lost its tags.
 func (s *shown) former(ctx context.Context, reference string) string {
-	pulled := s.pulledFrom(repository(reference))
+	pulled := s.pulledFrom(imagename.Repository(reference))
 	if len(pulled) == 0 || s.ledger.placement(reference, s.image).asked {
 		return reference
 	}
 	found, err := s.runtime.status(ctx, s.image)
-	if err != nil || found != nil && hasName(found, reference) {
+	if err != nil || found != nil && imagename.Has(found, reference) {
 		return reference
 	}
 	if original, ok := s.preferred(ctx, pulled, reference); ok {
@@ -169,7 +171,7 @@ func (s *shown) former(ctx context.Context, reference string) string {
 
 // specifiedOf returns the tag that the user specified, or the first.
 func (s *shown) specifiedOf(tags []string) string {
-	if specified, err := Parse(s.specified); err == nil && slices.Contains(tags, specified.String()) {
+	if specified, err := imagename.Parse(s.specified); err == nil && slices.Contains(tags, specified.String()) {
 		return specified.String()
 	}
 	return tags[0]
@@ -178,12 +180,12 @@ func (s *shown) specifiedOf(tags []string) string {
 // derived returns the name that CRI-O shows for a reference whose name means another image
 // now: the image's digests tell which repository the reference's stands for.
 func (s *shown) derived(ctx context.Context, names []entry, reference string) (original string, ok bool) {
-	in := repository(reference)
+	in := imagename.Repository(reference)
 	var derived []entry
 	for _, name := range names {
-		if name.wasPulled() && repository(name.Stored) == in {
+		if name.wasPulled() && imagename.Repository(name.Stored) == in {
 			suffix := strings.TrimPrefix(reference, in)
-			derived = append(derived, entry{Original: repository(name.Original) + suffix, Stored: reference})
+			derived = append(derived, entry{Original: imagename.Repository(name.Original) + suffix, Stored: reference})
 		}
 	}
 	if len(derived) == 0 || !s.untags(ctx) {
@@ -196,10 +198,12 @@ func (s *shown) derived(ctx context.Context, names []entry, reference string) (o
 // for another one. There are none if the repository's own name means the image.
 func (s *shown) pulledFrom(in string) []entry {
 	names := s.ledger.namesOf(s.image)
-	if slices.ContainsFunc(names, func(name entry) bool { return !strings.Contains(name.Original, "@") && repository(name.Original) == in }) {
+	if slices.ContainsFunc(names, func(name entry) bool {
+		return !strings.Contains(name.Original, "@") && imagename.Repository(name.Original) == in
+	}) {
 		return nil
 	}
-	return slices.DeleteFunc(names, func(name entry) bool { return !name.wasPulled() || repository(name.Stored) != in })
+	return slices.DeleteFunc(names, func(name entry) bool { return !name.wasPulled() || imagename.Repository(name.Stored) != in })
 }
 
 // preferred chooses among the names that are stored under a reference: the one that the
@@ -212,7 +216,7 @@ func (s *shown) preferred(ctx context.Context, names []entry, stored string) (be
 	if len(names) == 1 {
 		return names[0].Original, true
 	}
-	specified, err := Parse(s.specifiedName(ctx))
+	specified, err := imagename.Parse(s.specifiedName(ctx))
 	if err != nil {
 		return names[0].Original, true
 	}
@@ -222,7 +226,7 @@ func (s *shown) preferred(ctx context.Context, names []entry, stored string) (be
 		switch {
 		case name.Original == specified.String():
 			score = 2
-		case repository(name.Original) == specified.Name():
+		case imagename.Repository(name.Original) == specified.Name():
 			score = 1
 		}
 		if score > bestScore {

@@ -5,6 +5,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 // imageStatus answers from the runtime alone, whatever reference it has the
@@ -14,7 +16,7 @@ func (c call) imageStatus(ctx context.Context, encoded []byte) ([]byte, error) {
 	if proto.Unmarshal(encoded, request) != nil {
 		return c.forward(ctx, encoded)
 	}
-	name, err := Parse(request.GetImage().GetImage())
+	name, err := imagename.Parse(request.GetImage().GetImage())
 	if err != nil {
 		response, raw, err := c.runtime.rawStatus(ctx, encoded)
 		if err != nil {

@@ -7,6 +7,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/imagename"
 )
 
 // CRI-O removes an image by name by taking the name off it, and removes the image with its
@@ -33,7 +35,7 @@ func (r *removal) needed(reference string, image *runtime.Image) bool {
 	if ok && known.wasPulled() && (known.Lost || r.ledger.placement(reference, image.Id).asked) {
 		return true // it was given to the image by its own name, too
 	}
-	if len(image.RepoTags) != 1 || canonical(image.RepoTags[0]) != reference {
+	if len(image.RepoTags) != 1 || imagename.Canonical(image.RepoTags[0]) != reference {
 		return false
 	}
 	return slices.ContainsFunc(r.ledger.visible(image), func(name string) bool {

@@ -1,15 +1,17 @@
-package rewrite
+package imagename
 
 import (
 	"testing"
 
 	"github.com/distribution/reference"
+
+	"image-cri-shim/rewrite/rewritetest"
 )
 
 // FuzzParse requires that a reference means itself, and keeps its digest.
 func FuzzParse(f *testing.F) {
-	for _, s := range spellings(f) {
-		f.Add(s.asked)
+	for _, s := range rewritetest.Spellings(f, "../../testdata/references.txt") {
+		f.Add(s.Asked)
 	}
 	f.Fuzz(func(t *testing.T, image string) {
 		name, err := Parse(image)
@@ -24,8 +26,8 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("%q: the digest became %s", image, name)
 			}
 		}
-		if repository(name.String()) != name.Name() || domain(name.String()) != reference.Domain(name) {
-			t.Errorf("%s: repository %s, domain %s", name, repository(name.String()), domain(name.String()))
+		if Repository(name.String()) != name.Name() || Host(name.String()) != reference.Domain(name) {
+			t.Errorf("%s: repository %s, domain %s", name, Repository(name.String()), Host(name.String()))
 		}
 	})
 }

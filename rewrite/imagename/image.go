@@ -1,0 +1,29 @@
+package imagename
+
+import (
+	"slices"
+
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// References returns the tags and digests of an image.
+func References(image *runtime.Image) []string {
+	return slices.Concat(image.GetRepoTags(), image.GetRepoDigests())
+}
+
+// Has reports whether an image has a name whose canonical form is reference.
+func Has(image *runtime.Image, reference string) bool {
+	return slices.ContainsFunc(References(image), func(name string) bool { return Canonical(name) == reference })
+}
+
+// Digests returns the references with a digest that an image has in a repository,
+// "docker.io/library/nginx@sha256:..." and such.
+func Digests(image *runtime.Image, in string) []string {
+	var digests []string
+	for _, reference := range image.GetRepoDigests() {
+		if Repository(reference) == in {
+			digests = append(digests, reference)
+		}
+	}
+	return digests
+}
