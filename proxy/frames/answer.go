@@ -18,7 +18,7 @@ type Answer struct {
 	wake       chan struct{} // something below has changed
 
 	// Guarded by the connection's mutex.
-	window     int // the server's for the request's body
+	window     window // the server's for the request's body
 	header     []hpack.HeaderField
 	trailer    []hpack.HeaderField
 	body       []byte // received and not read

@@ -264,7 +264,7 @@ func TestClientProgress(t *testing.T) {
 				eventually(t, "the windows are full again", func() bool {
 					connection.mutex.Lock()
 					defer connection.mutex.Unlock()
-					return connection.failure != nil || len(connection.answers)+connection.reserved == 0 && connection.window == plainWindow
+					return connection.failure != nil || len(connection.answers)+connection.reserved == 0 && connection.window.available() == plainWindow
 				})
 			}
 			eventually(t, "the servers have their windows back", func() bool {

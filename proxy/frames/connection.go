@@ -43,7 +43,7 @@ type connection struct {
 	reserved   int         // places for requests that have not begun
 	idle       *time.Timer // closes a spare connection
 	next       uint32      // identifier
-	window     int         // the server's for the connection
+	window     window      // the server's for the connection
 	initial    int         // the server's for each request
 	maxFrame   int
 	table      uint32 // the server's header table
@@ -66,7 +66,7 @@ func newConnection(conn net.Conn, signal func(), spare bool) *connection {
 		encoder:  newEncoder(),
 		next:     1,
 		answers:  map[uint32]*Answer{},
-		window:   plainWindow,
+		window:   window{size: plainWindow},
 		initial:  plainWindow,
 		maxFrame: plainMaxFrame,
 		table:    tableSize,

@@ -41,7 +41,7 @@ func (c *connection) beginLocked(answer *Answer, request Request) (rest []byte, 
 	answer.id = c.next
 	c.next += 2
 	c.answers[answer.id] = answer
-	answer.window = c.initial
+	answer.window = window{size: c.initial, connection: &c.window}
 	block := c.encoder.encode(nil, request.Fields, c.table)
 	flags := http2.Flags(0)
 	if len(request.Body) == 0 {
@@ -60,7 +60,7 @@ func (c *connection) sendRest(ctx context.Context, answer *Answer, rest []byte) 
 	})()
 	for len(rest) > 0 {
 		c.mutex.Lock()
-		for (c.stalled || min(c.window, answer.window) <= 0) && c.failure == nil && ctx.Err() == nil && !answer.done {
+		for (c.stalled || answer.window.available() <= 0) && c.failure == nil && ctx.Err() == nil && !answer.done {
 			c.changed.Wait()
 		}
 		failure, done, complete := c.failure, answer.done, answer.failure == nil
@@ -100,10 +100,9 @@ func (c *connection) sendPiece(answer *Answer, rest []byte) (int, error) {
 
 // appendPiece is sendPiece without the writing. The caller holds both locks.
 func (c *connection) appendPiece(answer *Answer, body []byte) int {
-	n := max(0, min(c.window, answer.window, len(body)))
+	n := max(0, min(answer.window.available(), len(body)))
 	if n > 0 {
-		c.window -= n
-		answer.window -= n
+		answer.window.take(n)
 		c.out = appendData(c.out, answer.id, body[:n], c.maxFrame, n == len(body))
 	}
 	return n

@@ -52,9 +52,9 @@ func (c *connection) frame(f http2.Frame) error {
 	case *http2.WindowUpdateFrame:
 		c.mutex.Lock()
 		if id == 0 {
-			c.window += int(f.Increment)
+			c.window.add(int(f.Increment))
 		} else if answer := c.answers[id]; answer != nil {
-			answer.window += int(f.Increment)
+			answer.window.add(int(f.Increment))
 		}
 		c.changed.Broadcast()
 		c.mutex.Unlock()
@@ -174,7 +174,7 @@ func (c *connection) apply(f *http2.SettingsFrame) error {
 		switch setting.ID {
 		case http2.SettingInitialWindowSize:
 			for _, answer := range c.answers {
-				answer.window += int(setting.Val) - c.initial
+				answer.window.add(int(setting.Val) - c.initial)
 			}
 			c.initial = int(setting.Val)
 		case http2.SettingMaxFrameSize:

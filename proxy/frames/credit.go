@@ -11,13 +11,13 @@ type credits struct {
 // noteCredit returns the server's credit if it is urgent. s is the stream whose
 // window has changed; nil for the connection alone. The caller holds the mutex.
 func (r *Relay) noteCredit(s *stream) {
-	if s != nil && s.window.urgent() {
+	if s != nil && s.window.creditUrgent() {
 		if r.starved == nil {
 			r.starved = map[*stream]struct{}{}
 		}
 		r.starved[s] = struct{}{}
 	}
-	if r.crediting || r.failure != nil || !r.toClient.urgent() && len(r.starved) == 0 {
+	if r.crediting || r.failure != nil || !r.flow.toClient.creditUrgent() && len(r.starved) == 0 {
 		return
 	}
 	r.crediting = true
@@ -39,8 +39,8 @@ func (r *Relay) returnCredit() {
 
 // appendServerCredit appends the credit that is urgent. The caller holds the mutex.
 func (r *Relay) appendServerCredit(b []byte) []byte {
-	if r.toClient.urgent() {
-		b = appendWindowUpdate(b, 0, r.toClient.give())
+	if r.flow.toClient.creditUrgent() {
+		b = appendWindowUpdate(b, 0, r.flow.toClient.takeCredit())
 	}
 	for s := range r.starved {
 		if r.mustWait(s) {
@@ -50,7 +50,7 @@ func (r *Relay) appendServerCredit(b []byte) []byte {
 		if s.serverDone || r.open[s.id] != s {
 			continue
 		}
-		if credit := s.window.give(); credit > 0 {
+		if credit := s.window.takeCredit(); credit > 0 {
 			b = appendWindowUpdate(b, s.id, credit)
 		}
 	}

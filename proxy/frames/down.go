@@ -135,8 +135,8 @@ func (d *down) windowUpdate(f frame) error {
 		return err
 	}
 	d.mutex.Lock()
-	d.toServer.update(int(increment))
-	credit := d.toServer.give()
+	d.flow.toServer.add(int(increment))
+	credit := d.flow.toServer.takeCredit()
 	d.mutex.Unlock()
 	switch {
 	case credit == int(increment):
@@ -192,7 +192,7 @@ func (d *down) hasWidened() bool {
 func (d *down) compensate(uphill int) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
-	d.uphill = uphill
+	d.flow.serverInitialWindow = uphill
 	d.batch.edit(func(b []byte) []byte {
 		for id, x := range d.taken {
 			if more := plainWindow - uphill - x.widened; more > 0 {

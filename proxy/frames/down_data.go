@@ -45,17 +45,15 @@ func (d *down) data(f frame) error {
 	if s != nil {
 		s = d.peek(s, f)
 	}
-	d.toClient.receive(f.length)
-	exceeded := d.toClient.sender < 0
-	passes := f.length <= d.toClient.receiver && (s == nil || s.restoration == nil && !s.sending)
+	counted := &d.flow.toClient // the windows that the frame counts in
 	if s != nil {
-		s.window.receive(f.length)
+		counted = &s.window
 	}
+	counted.receive(f.length)
+	exceeded := d.flow.toClient.exceeded()
+	passes := f.length <= d.flow.toClient.available() && (s == nil || s.restoration == nil && !s.sending)
 	if passes {
-		d.toClient.pass(f.length)
-		if s != nil {
-			s.window.pass(f.length)
-		}
+		counted.pass(f.length)
 	}
 	d.mutex.Unlock()
 	switch {
@@ -66,7 +64,7 @@ func (d *down) data(f frame) error {
 		return nil
 	case s == nil: // the client has no such request
 		d.mutex.Lock()
-		d.toClient.absorb(f.length)
+		d.flow.toClient.absorb(f.length)
 		d.noteCredit(nil)
 		d.mutex.Unlock()
 		return nil
@@ -76,7 +74,6 @@ func (d *down) data(f frame) error {
 		return err
 	}
 	d.mutex.Lock()
-	d.toClient.absorb(f.length - len(content))
 	s.window.absorb(f.length - len(content))
 	collecting := s.restoration != nil && s.restoration.collecting
 	d.mutex.Unlock()
@@ -102,7 +99,7 @@ func (d *down) passData(s *stream, f frame, last bool) {
 func (d *down) hold(s *stream, content []byte, last bool) error {
 	s.plan.watch(FromServer, content)
 	d.mutex.Lock()
-	for d.toClient.held > bodiesLimit && d.failure == nil { // the client's windows are as large
+	for d.flow.toClient.held > bodiesLimit && d.failure == nil { // the client's windows are as large
 		d.changed.Wait()
 	}
 	d.bodies += len(content)

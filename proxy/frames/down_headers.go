@@ -77,7 +77,7 @@ func (d *down) promise() {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	if id%2 == 0 && d.open[id] == nil && len(d.open) < streamLimit {
-		d.open[id] = &stream{id: id, clientDone: true, window: window{sender: d.initial, receiver: d.accepted}}
+		d.open[id] = &stream{id: id, clientDone: true, window: d.flow.toClient.stream(d.initial, d.accepted)}
 	}
 }
 

@@ -30,18 +30,18 @@ type Exchange struct {
 	queue []segment // of the answer, not written yet
 
 	// The rest is guarded by the relay's mutex.
-	body     []byte // received and not consumed
-	complete bool   // there is no more
-	failure  error  // why there is none
-	window   window // of the answer, of which the server knows nothing
-	widened  int    // what the window of the request's body was widened by
-	begun    bool   // the handler runs
-	answered bool   // the answer's end is written
+	body     []byte      // received and not consumed
+	complete bool        // there is no more
+	failure  error       // why there is none
+	window   relayWindow // of the answer, of which the server knows nothing
+	widened  int         // what the window of the request's body was widened by
+	begun    bool        // the handler runs
+	answered bool        // the answer's end is written
 }
 
 // newExchange is called with the relay's mutex held.
 func newExchange(r *Relay, id uint32, fields []hpack.HeaderField, plan Plan) *Exchange {
-	x := &Exchange{relay: r, id: id, fields: fields, plan: plan, window: window{sender: r.initial, receiver: r.accepted}}
+	x := &Exchange{relay: r, id: id, fields: fields, plan: plan, window: r.flow.toClient.stream(r.initial, r.accepted)}
 	x.ctx, x.cancel = context.WithCancelCause(r.lifetime)
 	return x
 }
@@ -183,7 +183,7 @@ func (x *Exchange) Data(ctx context.Context, data []byte) error {
 	for _, segment := range x.queue {
 		unsent += len(segment.data)
 	}
-	fits := unsent <= min(x.window.receiver, r.toClient.receiver)
+	fits := unsent <= x.window.available()
 	r.mutex.Unlock()
 	if fits {
 		return nil
@@ -251,7 +251,7 @@ func (x *Exchange) awaitRoom(ctx context.Context) error {
 	defer context.AfterFunc(ctx, r.wake)()
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	for !r.hasRoom(x.queue[0], &x.window) && r.failure == nil && x.failure != errAbandoned {
+	for !x.queue[0].hasRoom(&x.window) && r.failure == nil && x.failure != errAbandoned {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -72,7 +72,7 @@ func TestResetAfterQueuedAnswer(t *testing.T) {
 	}
 	r.open()
 	r.relay.mutex.Lock()
-	r.relay.toClient.inject(plainWindow) // as an answer would
+	r.relay.flow.toClient.inject(plainWindow) // as an answer would
 	r.relay.mutex.Unlock()
 	r.client.request(1, "/relayed", false)
 	r.server.expectRequest(1, "/relayed", false)

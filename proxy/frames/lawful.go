@@ -27,15 +27,3 @@ func (u *up) isUnused(id uint32) bool {
 	defer u.mutex.Unlock()
 	return id == 0 || id%2 == 1 && id > u.highest
 }
-
-// checkUpdate returns what is wrong with n bytes more for a window of the client's (RFC
-// 9113, 6.9 and 6.9.1); http2.ErrCodeNo if nothing is.
-func checkUpdate(w window, n int) http2.ErrCode {
-	switch {
-	case n == 0:
-		return http2.ErrCodeProtocol
-	case w.receiver+n > windowLimit:
-		return http2.ErrCodeFlowControl
-	}
-	return http2.ErrCodeNo
-}

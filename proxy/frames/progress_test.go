@@ -99,7 +99,7 @@ func (l *load) state() string {
 	defer l.server.mutex.Unlock()
 	streams += fmt.Sprint(l.server.streams)
 	return streams + fmt.Sprintf("%+v, %d open, %d taken, %d sending, %d bytes kept, the server's window is %d",
-		l.relay.toClient, len(l.relay.open), len(l.relay.taken), l.relay.sending, l.relay.bodies, l.server.window)
+		l.relay.flow.toClient, len(l.relay.open), len(l.relay.taken), l.relay.sending, l.relay.bodies, l.server.window)
 }
 
 // restoreLoad adds a byte, every other time in a goroutine of its own.
@@ -246,7 +246,7 @@ func (l *load) expectNothingKept() {
 	eventually(l.t, "nothing is kept", func() bool {
 		l.relay.mutex.Lock()
 		defer l.relay.mutex.Unlock()
-		return l.relay.bodies == 0 && l.relay.toClient.held == 0 && l.relay.sending == 0 && len(l.relay.open) == 0
+		return l.relay.bodies == 0 && l.relay.flow.toClient.held == 0 && l.relay.sending == 0 && len(l.relay.open) == 0
 	})
 }
 

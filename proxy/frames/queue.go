@@ -83,7 +83,7 @@ func (r *Relay) awaitRoom(s *stream) (segment, bool) {
 		if next.restore {
 			s.queue = s.queue[1:]
 		}
-		if r.hasRoom(next, &s.window) {
+		if next.hasRoom(&s.window) {
 			return next, true
 		}
 		r.changed.Wait()
@@ -96,15 +96,15 @@ func (r *Relay) awaitRoom(s *stream) (segment, bool) {
 
 // hasRoom reports whether a segment, or a part of it, can be written now. The caller holds
 // the mutex.
-func (r *Relay) hasRoom(next segment, stream *window) bool {
-	return len(next.data) == 0 || min(stream.receiver, r.toClient.receiver) > 0
+func (s segment) hasRoom(stream *relayWindow) bool {
+	return len(s.data) == 0 || stream.available() > 0
 }
 
 // writeQueue writes the beginning of a queue as far as the client's windows allow, and
 // removes it. It reports whether the end of the stream was written. Windows are taken
 // while nothing else can be written to the client: otherwise DATA that was measured by the
 // windows of before could follow the acknowledgement of smaller ones (RFC 9113, 6.9.2).
-func (r *Relay) writeQueue(id uint32, queue *[]segment, stream *window) (ended bool, err error) {
+func (r *Relay) writeQueue(id uint32, queue *[]segment, stream *relayWindow) (ended bool, err error) {
 	r.awaitSettled()
 	w := &r.clientWriter
 	w.writing.Lock()
@@ -113,7 +113,7 @@ func (r *Relay) writeQueue(id uint32, queue *[]segment, stream *window) (ended b
 	frames := w.buffer[:0]
 	for len(*queue) > 0 && !ended && len(frames) < sendLimit {
 		next := &(*queue)[0]
-		if next.restore || !r.hasRoom(*next, stream) {
+		if next.restore || !next.hasRoom(stream) {
 			break
 		}
 		var part segment
@@ -121,7 +121,7 @@ func (r *Relay) writeQueue(id uint32, queue *[]segment, stream *window) (ended b
 		frames = part.append(frames, id, r.maxFrame)
 		ended = part.end
 		if part.credit {
-			frames = r.appendCredit(frames)
+			frames = r.flow.appendClientCredit(frames)
 		}
 	}
 	r.changed.Broadcast()
@@ -137,17 +137,15 @@ func (r *Relay) writeQueue(id uint32, queue *[]segment, stream *window) (ended b
 
 // cut takes as much of a queue's first segment as the windows allow, and returns it and
 // the rest of the queue. The caller holds the mutex.
-func (r *Relay) cut(queue []segment, stream *window) (part segment, rest []segment) {
+func (r *Relay) cut(queue []segment, stream *relayWindow) (part segment, rest []segment) {
 	part = queue[0]
-	n := min(len(part.data), sendLimit, stream.receiver, r.toClient.receiver)
+	n := min(len(part.data), sendLimit, stream.available())
 	switch {
 	case len(part.data) == 0:
 		return part, queue[1:]
 	case part.held:
-		r.toClient.pass(n)
 		stream.pass(n)
 	default:
-		r.toClient.inject(n)
 		stream.inject(n)
 		r.injected = true
 	}
@@ -218,11 +216,12 @@ func (r *Relay) discard(s *stream) {
 	r.changed.Broadcast()
 }
 
-// drop accounts for a segment that is not sent. The caller holds the mutex.
+// drop accounts for a segment that is not sent. The window of its stream is not used any
+// more. The caller holds the mutex.
 func (r *Relay) drop(s segment) {
 	r.bodies -= len(s.data)
 	if s.held {
-		r.toClient.absorb(len(s.data))
+		r.flow.toClient.absorb(len(s.data))
 	}
 }
 

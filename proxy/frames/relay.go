@@ -48,7 +48,7 @@ type Relay struct {
 	limit   uint32               // identifiers above it are not accepted
 	bodies  int                  // bytes of bodies and answers that are kept
 	failure error                // why the connection has ended; nil while it has not
-	windows
+	flow    flow
 	clientSettings
 	credits
 	posts
@@ -63,7 +63,7 @@ type stream struct {
 	plan                   Plan // without Ended when that was called
 	clientDone, serverDone bool
 	restoration            *restoration // nil where the answer is not changed
-	window                 window       // of the answer
+	window                 relayWindow  // of the answer
 
 	queue   []segment // of the answer, to be sent
 	sending bool      // a goroutine sends the queue
@@ -82,7 +82,7 @@ func NewRelay(client, server net.Conn, route Route) *Relay {
 		open:    map[uint32]*stream{},
 		taken:   map[uint32]*Exchange{},
 		limit:   streamMask,
-		windows: newWindows(),
+		flow:    newFlow(),
 		leaving: leaving{drained: make(chan struct{})},
 
 		clientTable:    newTableLimit(),

@@ -69,7 +69,7 @@ func (u *up) passOn(x *Exchange, f frame, content []byte) bool {
 		return false // the server has seen a later request, or will not see the whole body
 	}
 	u.mutex.Lock()
-	possible := !x.begun && len(x.body) == 0 && len(content) <= u.uphill && u.accepts(x.id)
+	possible := !x.begun && len(x.body) == 0 && len(content) <= u.flow.serverInitialWindow && u.accepts(x.id)
 	u.mutex.Unlock()
 	if !possible {
 		return false
@@ -85,18 +85,18 @@ func (u *up) passOn(x *Exchange, f frame, content []byte) bool {
 	}
 	delete(u.taken, x.id)
 	// The server does not know of the credit that the client has given meanwhile.
-	s := &stream{id: x.id, plan: x.plan, clientDone: true, window: window{sender: u.initial, receiver: x.window.receiver}}
+	s := &stream{id: x.id, plan: x.plan, clientDone: true, window: u.flow.toClient.stream(u.initial, x.window.receiver.size)}
 	credit := 0
 	if plan.Restore != nil {
 		s.restoration = &restoration{plan: plan, collecting: true}
 	}
 	if plan.Restore == nil || plan.Unchanged != nil { // the answer may pass
-		credit = s.window.give()
+		credit = s.window.takeCredit()
 	}
 	u.open[x.id] = s
-	u.toServer.receive(f.length)
-	u.toServer.pass(len(content))
-	u.toServer.absorb(f.length - len(content)) // padding
+	u.flow.toServer.receive(f.length)
+	u.flow.toServer.pass(len(content))
+	u.flow.toServer.absorb(f.length - len(content)) // padding
 	u.mutex.Unlock()
 	x.cancel(nil)
 	x.plan.watch(FromClient, content)
@@ -164,7 +164,6 @@ func (d *down) collect(s *stream, content []byte, last bool) error {
 	a := s.restoration
 	d.mutex.Lock()
 	s.window.absorb(len(content))
-	d.toClient.absorb(len(content))
 	if !s.closed {
 		a.body = append(a.body, content...)
 		d.bodies += len(content)
@@ -236,11 +235,10 @@ func (d *down) fits(s *stream, n int) bool {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	a := s.restoration
-	if n > 0 && min(s.window.receiver, d.toClient.receiver) < n {
+	if n > 0 && s.window.available() < n {
 		return false
 	}
 	s.window.inject(n)
-	d.toClient.inject(n)
 	d.finishCollecting(a)
 	return true
 }

@@ -175,8 +175,8 @@ func TestPaddingOfRestoredAnswers(t *testing.T) {
 	r.settle()
 	r.relay.mutex.Lock()
 	defer r.relay.mutex.Unlock()
-	if r.relay.toClient != newWindow(plainWindow) {
-		t.Errorf("the window is %+v", r.relay.toClient)
+	if r.relay.flow.toClient != newRelayWindow(plainWindow) {
+		t.Errorf("the window is %+v", r.relay.flow.toClient)
 	}
 }
 
@@ -203,7 +203,7 @@ func TestNoDebtAfterRestoredCallIsGivenUp(t *testing.T) {
 			eventually(t, "the server has its window back", func() bool {
 				r.relay.mutex.Lock()
 				defer r.relay.mutex.Unlock()
-				return r.relay.toClient.sender > plainWindow/2 && r.relay.toClient.receiver == plainWindow
+				return r.relay.flow.toClient.sender > plainWindow/2 && r.relay.flow.toClient.available() == plainWindow
 			})
 		})
 	}

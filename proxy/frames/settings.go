@@ -48,7 +48,7 @@ func (r *Relay) announceSettings(change announcement) error {
 	}
 	if change.initial != unchanged {
 		for _, s := range r.open {
-			s.window.sender += change.initial - r.initial
+			s.window.resizeSender(change.initial - r.initial)
 		}
 		r.initial = change.initial
 		r.accept(min(r.accepted, change.initial))
@@ -61,10 +61,10 @@ func (r *Relay) accept(size int) {
 	by := size - r.accepted
 	r.accepted = size
 	for _, x := range r.taken {
-		x.window.receiver += by
+		x.window.add(by)
 	}
 	for _, s := range r.open {
-		s.window.receiver += by
+		s.window.add(by)
 		r.noteCredit(s) // what was little before may be all that the server needs
 	}
 	r.changed.Broadcast()

@@ -73,8 +73,8 @@ func (u *up) run() error {
 func (u *up) flush() {
 	u.writeServer(u.batch.take())
 	u.mutex.Lock()
-	if u.toServer.urgent() {
-		u.answers = u.appendCredit(u.answers)
+	if u.flow.toServer.creditUrgent() {
+		u.answers = u.flow.appendClientCredit(u.answers)
 	}
 	u.mutex.Unlock()
 	u.post(u.answers)
@@ -133,8 +133,8 @@ func (u *up) data(f frame) error {
 	u.mutex.Lock()
 	s, exchange := u.open[f.stream], u.taken[f.stream]
 	if s != nil || unused {
-		u.toServer.receive(f.length)
-		u.toServer.pass(f.length)
+		u.flow.toServer.receive(f.length)
+		u.flow.toServer.pass(f.length)
 	}
 	u.mutex.Unlock()
 	var content []byte
@@ -163,8 +163,8 @@ func (u *up) data(f frame) error {
 		}
 	}
 	u.mutex.Lock()
-	u.toServer.receive(f.length)
-	u.toServer.absorb(f.length)
+	u.flow.toServer.receive(f.length)
+	u.flow.toServer.absorb(f.length)
 	u.mutex.Unlock()
 	if exchange != nil {
 		exchange.receive(content, last) // then: its answer takes the credit along
@@ -219,15 +219,15 @@ func (u *up) updateWindow(id uint32, n int) (credit int, known bool, mistake htt
 	defer u.mutex.Unlock()
 	u.changed.Broadcast()
 	if id == 0 {
-		if mistake = checkUpdate(u.toClient, n); mistake != http2.ErrCodeNo {
+		if mistake = u.flow.toClient.checkUpdate(n); mistake != http2.ErrCodeNo {
 			return 0, true, mistake
 		}
-		u.toClient.update(n)
-		return u.toClient.give(), true, http2.ErrCodeNo
+		u.flow.toClient.add(n)
+		return u.flow.toClient.takeCredit(), true, http2.ErrCodeNo
 	}
 	if exchange := u.taken[id]; exchange != nil {
-		if mistake = checkUpdate(exchange.window, n); mistake == http2.ErrCodeNo {
-			exchange.window.update(n)
+		if mistake = exchange.window.checkUpdate(n); mistake == http2.ErrCodeNo {
+			exchange.window.add(n)
 		}
 		return 0, false, mistake
 	}
@@ -235,15 +235,15 @@ func (u *up) updateWindow(id uint32, n int) (credit int, known bool, mistake htt
 	switch {
 	case s == nil:
 		return n, id%2 == 1 && id > u.highest, http2.ErrCodeNo // the server judges that of an unused stream
-	case checkUpdate(s.window, n) != http2.ErrCodeNo:
+	case s.window.checkUpdate(n) != http2.ErrCodeNo:
 		return n, true, http2.ErrCodeNo // it passes, and the server judges it
 	}
-	s.window.update(n)
+	s.window.add(n)
 	if u.mustWait(s) {
 		u.noteCredit(s) // it is given when memory is released
 		return 0, true, http2.ErrCodeNo
 	}
-	return s.window.give(), true, http2.ErrCodeNo
+	return s.window.takeCredit(), true, http2.ErrCodeNo
 }
 
 // resetTaken ends a taken request that the client has made a mistake with.

@@ -18,7 +18,7 @@ func TestWindowModel(t *testing.T) {
 	for seed := range uint64(200) {
 		random := rand.New(rand.NewPCG(seed, 0))
 		h := history{initial: random.IntN(100_000)}
-		w := newWindow(h.initial)
+		w := newRelayWindow(h.initial)
 		for step := range 500 {
 			n := random.IntN(5000)
 			switch random.IntN(7) {
@@ -28,7 +28,7 @@ func TestWindowModel(t *testing.T) {
 					w.receive(n)
 				}
 			case 1: // and the relay to the receiver's
-				if n = min(n, w.held, w.receiver); n > 0 {
+				if n = min(n, w.held, w.available()); n > 0 {
 					h.passed += n
 					w.pass(n)
 				}
@@ -37,41 +37,41 @@ func TestWindowModel(t *testing.T) {
 				h.absorbed += n
 				w.absorb(n)
 			case 3:
-				if n = min(n, w.receiver); n > 0 {
+				if n = min(n, w.available()); n > 0 {
 					h.injected += n
 					w.inject(n)
 				}
 			case 4:
 				h.updated += n
-				w.update(n)
+				w.add(n)
 			case 5:
-				h.given += w.give()
+				h.given += w.takeCredit()
 			case 6:
 				n -= 2500 // a change of the initial size, seen by both ends
 				h.size += n
 				w.sender += n
-				w.receiver += n
+				w.receiver.size += n
 			}
 			h.check(t, w, step)
 		}
 	}
 }
 
-func (h history) check(t *testing.T, w window, step int) {
+func (h history) check(t *testing.T, w relayWindow, step int) {
 	t.Helper()
-	want := window{
+	want := relayWindow{
 		sender:   h.initial + h.size + h.given - h.sent,
-		receiver: h.initial + h.size + h.updated - h.passed - h.injected,
+		receiver: window{size: h.initial + h.size + h.updated - h.passed - h.injected},
 		held:     h.sent - h.passed - h.absorbed,
 	}
 	if w != want {
 		t.Fatalf("step %d: the window is %+v, want %+v", step, w, want)
 	}
 	// What the sender could get beyond what it has: never more than the receiver accepts.
-	if due := w.due(); due > 0 && w.sender+due+w.held != w.receiver || due == 0 && w.sender+w.held < w.receiver {
+	if due := w.pendingCredit(); due > 0 && w.sender+due+w.held != w.available() || due == 0 && w.sender+w.held < w.available() {
 		t.Fatalf("step %d: %d is due at %+v", step, due, w)
 	}
-	if w.due() > 0 && w.sender <= 0 && !w.urgent() {
+	if w.pendingCredit() > 0 && w.sender <= 0 && !w.creditUrgent() {
 		t.Fatalf("step %d: the sender can't go on, and nothing is urgent: %+v", step, w)
 	}
 }

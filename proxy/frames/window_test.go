@@ -56,7 +56,7 @@ func TestDataBeyondClientsWindow(t *testing.T) {
 				eventually(t, "the padding is taken off", func() bool {
 					r.relay.mutex.Lock()
 					defer r.relay.mutex.Unlock()
-					return r.relay.open[1].window.due() == test.padding+1
+					return r.relay.open[1].window.pendingCredit() == test.padding+1
 				})
 				r.client.windowUpdate(1, 10)
 				r.server.expect("WINDOW_UPDATE 1 211") // the connection's has more than the client's already
