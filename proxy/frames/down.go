@@ -17,7 +17,7 @@ type down struct {
 	decoder *decoder
 	update  tableUpdate // for the next header block that does not come from the server as it is
 	// ackedSettings are the client's SETTINGS whose acknowledgement is in the batch.
-	ackedSettings []announcement
+	ackedSettings []settingsChange
 	// rewriting says that header blocks are encoded anew, without the dynamic table: the
 	// client did not get one of the server's in its order, so that later ones would not
 	// mean the same to it.
@@ -59,7 +59,7 @@ func (d *down) flush() error {
 	if len(frames) == 0 {
 		return nil
 	}
-	err := d.writeBatch(d.client, frames, d.update)
+	err := d.clientWriter.writeBatch(d.client, frames, d.update)
 	for _, change := range d.ackedSettings {
 		d.applySettings(change)
 	}

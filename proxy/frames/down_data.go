@@ -40,7 +40,7 @@ func (d *down) serverDone(id uint32, fields []hpack.HeaderField) {
 func (d *down) data(f frame) error {
 	last := f.flags.Has(http2.FlagDataEndStream)
 	d.mutex.Lock()
-	d.spoke = true
+	d.pings.serverSentData = true
 	s := d.answering(f.stream)
 	if s != nil {
 		s = d.peek(s, f)

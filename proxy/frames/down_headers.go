@@ -45,7 +45,7 @@ func (d *down) answerHeaders(fields []hpack.HeaderField) (sent bool, _ []hpack.H
 	}
 	end := d.block.flags.Has(http2.FlagHeadersEndStream)
 	d.mutex.Lock()
-	d.spoke = true
+	d.pings.serverSentData = true
 	s := d.answering(d.block.stream)
 	collecting := s != nil && s.restoration != nil && s.restoration.collecting
 	queued := s != nil && !collecting && (s.sending || s.restoration != nil)
@@ -77,7 +77,7 @@ func (d *down) promise() {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	if id%2 == 0 && d.open[id] == nil && len(d.open) < streamLimit {
-		d.open[id] = &stream{id: id, clientDone: true, window: d.flow.toClient.stream(d.initial, d.accepted)}
+		d.open[id] = &stream{id: id, clientDone: true, window: d.flow.toClient.stream(d.clientSettings.announcedWindow, d.clientSettings.appliedWindow)}
 	}
 }
 

@@ -41,7 +41,7 @@ type Exchange struct {
 
 // newExchange is called with the relay's mutex held.
 func newExchange(r *Relay, id uint32, fields []hpack.HeaderField, plan Plan) *Exchange {
-	x := &Exchange{relay: r, id: id, fields: fields, plan: plan, window: r.flow.toClient.stream(r.initial, r.accepted)}
+	x := &Exchange{relay: r, id: id, fields: fields, plan: plan, window: r.flow.toClient.stream(r.clientSettings.announcedWindow, r.clientSettings.appliedWindow)}
 	x.ctx, x.cancel = context.WithCancelCause(r.lifetime)
 	return x
 }

@@ -23,7 +23,7 @@ func (r *Relay) mustWait(s *stream) bool {
 // release notes that n bytes are no longer kept. The caller holds the mutex.
 func (r *Relay) release(n int) {
 	r.bodies -= n
-	if len(r.starved) > 0 {
+	if len(r.credit.urgent) > 0 {
 		r.noteCredit(nil)
 	}
 }

@@ -2,7 +2,8 @@ package frames
 
 import "golang.org/x/net/http2"
 
-// pings decide which of the client's pings the relay answers, guarded by the relay's mutex.
+// pingState decides which of the client's pings the relay answers. It is guarded by
+// Relay.mutex.
 //
 // A server of grpc-go ends the connection of a client that pings too often: while it sees
 // no request, more than twice in two hours, unless it has sent HEADERS or DATA since the
@@ -12,13 +13,13 @@ import "golang.org/x/net/http2"
 //   - A client pings to keep a connection alive while a request is open. The relay answers
 //     while a taken request is open and the server sees none.
 //   - grpc-go's client pings when it receives DATA, to measure the connection. The relay
-//     answers one ping for an injected answer, unless the server has spoken since.
+//     answers one ping for an injected answer, unless the server has sent HEADERS or DATA since.
 //
 // All other pings pass, so that they find a server that hangs.
-type pings struct {
-	// Since the last ping that the server was passed,
-	injected bool // the client was sent DATA that is not the server's
-	spoke    bool // the server has sent HEADERS or DATA
+type pingState struct {
+	// Since the last ping that passed to the server:
+	injected       bool // the relay has sent the client DATA of its own
+	serverSentData bool // the server has sent HEADERS or DATA
 }
 
 // answersPing answers a ping of the client if it is for the relay to answer, and reports
@@ -28,11 +29,11 @@ func (u *up) answersPing(f frame) bool {
 		return false
 	}
 	u.mutex.Lock()
-	measures := u.injected && !u.spoke
-	here := measures || u.serverGone || len(u.taken) > 0 && !u.serverHasRequests()
-	u.injected = false
+	measures := u.pings.injected && !u.pings.serverSentData
+	here := measures || u.serverClosed || len(u.taken) > 0 && !u.serverHasRequests()
+	u.pings.injected = false
 	if !here {
-		u.spoke = false
+		u.pings.serverSentData = false
 	}
 	u.mutex.Unlock()
 	if here {

@@ -118,7 +118,7 @@ func (r *Relay) writeQueue(id uint32, queue *[]segment, stream *relayWindow) (en
 		}
 		var part segment
 		part, *queue = r.cut(*queue, stream)
-		frames = part.append(frames, id, r.maxFrame)
+		frames = part.append(frames, id, r.clientSettings.maxFrame)
 		ended = part.end
 		if part.credit {
 			frames = r.flow.appendClientCredit(frames)
@@ -147,7 +147,7 @@ func (r *Relay) cut(queue []segment, stream *relayWindow) (part segment, rest []
 		stream.pass(n)
 	default:
 		stream.inject(n)
-		r.injected = true
+		r.pings.injected = true
 	}
 	r.release(n)
 	if n == len(part.data) {
@@ -211,7 +211,7 @@ func (r *Relay) discard(s *stream) {
 		r.bodies -= len(a.body) + len(a.request)
 		a.request, a.body, a.collecting = nil, nil, false
 	}
-	delete(r.starved, s)
+	delete(r.credit.urgent, s)
 	r.noteCredit(nil)
 	r.changed.Broadcast()
 }

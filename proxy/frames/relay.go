@@ -27,8 +27,8 @@ type Relay struct {
 	end            context.CancelFunc
 	handlers       sync.WaitGroup
 
-	clientWriter
-	serverWriting sync.Mutex // held while whole frames are written, never while waiting for mutex
+	clientWriter clientWriter
+	serverWriter serverWriter
 
 	// What the two have announced (SETTINGS).
 	clientTable      tableLimit
@@ -39,25 +39,40 @@ type Relay struct {
 
 	settled atomic.Bool // the client has the server's first frame, which is its SETTINGS
 
-	mutex   sync.Mutex
-	changed *sync.Cond           // signals changes of the fields below
-	open    map[uint32]*stream   // relayed requests
-	sending int                  // relayed requests whose queue is being sent
-	taken   map[uint32]*Exchange // the others
-	highest uint32               // identifier that the client has used
-	limit   uint32               // identifiers above it are not accepted
-	bodies  int                  // bytes of bodies and answers that are kept
-	failure error                // why the connection has ended; nil while it has not
-	flow    flow
-	clientSettings
-	credits
-	posts
-	pings
-	leaving
+	mutex   sync.Mutex // guards the fields below, the streams and the exchanges
+	changed *sync.Cond // signals changes of the fields below
+	phase   phase
+	failure error // why the connection has ended; nil while it has not
+
+	open            map[uint32]*stream   // relayed requests
+	sending         int                  // relayed requests whose queue is being sent
+	taken           map[uint32]*Exchange // intercepted requests
+	lastIntercepted uint32               // identifier of the last intercepted request
+	highest         uint32               // identifier that the client has used
+	limit           uint32               // identifiers above it are not accepted
+	bodies          int                  // bytes of bodies and answers that are kept
+
+	serverGoAway bool // the server has sent GOAWAY
+	serverClosed bool // the server has closed its connection; the client's goes on
+
+	flow           flow
+	clientSettings clientSettings
+	credit         serverCredit
+	control        controlQueue
+	pings          pingState
+	drain          drainState
 }
 
-// stream is a relayed request. Each end closes its direction. It is guarded by the relay's
-// mutex.
+// phase is the state of a connection's protocol.
+type phase int
+
+const (
+	opening phase = iota // not known yet
+	framed               // HTTP/2
+	raw                  // another protocol
+)
+
+// stream is a relayed request. Each end closes its direction. It is guarded by Relay.mutex.
 type stream struct {
 	id                     uint32
 	plan                   Plan // without Ended when that was called
@@ -76,14 +91,14 @@ type stream struct {
 // it relays all requests.
 func NewRelay(client, server net.Conn, route Route) *Relay {
 	r := &Relay{
-		client:  client,
-		server:  server,
-		route:   route,
-		open:    map[uint32]*stream{},
-		taken:   map[uint32]*Exchange{},
-		limit:   streamMask,
-		flow:    newFlow(),
-		leaving: leaving{drained: make(chan struct{})},
+		client: client,
+		server: server,
+		route:  route,
+		open:   map[uint32]*stream{},
+		taken:  map[uint32]*Exchange{},
+		limit:  streamMask,
+		flow:   newFlow(),
+		drain:  drainState{drained: make(chan struct{})},
 
 		clientTable:    newTableLimit(),
 		clientSettings: newClientSettings(),
@@ -162,8 +177,8 @@ func (r *Relay) fail(err error) {
 		err = io.EOF
 	}
 	r.failure = err
-	if r.timer != nil {
-		r.timer.Stop()
+	if r.drain.timer != nil {
+		r.drain.timer.Stop()
 	}
 	var ended []func(Outcome)
 	for id, s := range r.open {

@@ -66,7 +66,7 @@ func (u *up) request(id uint32, fields []hpack.HeaderField, last bool) {
 		}
 		u.mutex.Lock()
 		if accepted = u.accepts(id); accepted { // still
-			s.window = u.flow.toClient.stream(u.initial, u.accepted)
+			s.window = u.flow.toClient.stream(u.clientSettings.announcedWindow, u.clientSettings.appliedWindow)
 			u.open[id] = s
 		}
 		u.mutex.Unlock()
@@ -93,7 +93,7 @@ func (u *up) take(id uint32, fields []hpack.HeaderField, last bool, plan Plan) b
 	}
 	exchange := newExchange(u.Relay, id, slices.Clone(fields), plan)
 	u.taken[id] = exchange
-	u.lastTaken = id
+	u.lastIntercepted = id
 	if narrow := plainWindow - u.flow.serverInitialWindow; narrow > 0 && !last { // the server will never widen it
 		exchange.widened = narrow
 		u.answers = appendWindowUpdate(u.answers, id, narrow)

@@ -85,7 +85,7 @@ func (u *up) passOn(x *Exchange, f frame, content []byte) bool {
 	}
 	delete(u.taken, x.id)
 	// The server does not know of the credit that the client has given meanwhile.
-	s := &stream{id: x.id, plan: x.plan, clientDone: true, window: u.flow.toClient.stream(u.initial, x.window.receiver.size)}
+	s := &stream{id: x.id, plan: x.plan, clientDone: true, window: u.flow.toClient.stream(u.clientSettings.announcedWindow, x.window.receiver.size)}
 	credit := 0
 	if plan.Restore != nil {
 		s.restoration = &restoration{plan: plan, collecting: true}

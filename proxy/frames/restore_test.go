@@ -108,7 +108,7 @@ func TestWindowsOfRestoredAnswer(t *testing.T) {
 	eventually(t, "no credit is being returned", func() bool {
 		r.relay.mutex.Lock()
 		defer r.relay.mutex.Unlock()
-		return !r.relay.crediting
+		return !r.relay.credit.returning
 	})
 	r.settle()
 	r.server.ignoreCredit = false

@@ -5,14 +5,14 @@ import "golang.org/x/net/http2"
 // settingsLimit bounds the SETTINGS of the client that the server has not acknowledged.
 const settingsLimit = 10_000
 
-// announcement is what SETTINGS of the client change for frames that the relay makes; what
-// they do not change is unchanged.
+// settingsChange holds the values of one SETTINGS frame of the client that concern frames
+// made by the relay. A value that the frame does not set is unchanged.
 //
 // Both ends of a connection may see a change at different times. For example, the client
 // announces a larger window. It must not get more before the server's acknowledgement has
 // reached it (RFC 9113, 6.5.3), which is when the relay uses the larger one. A smaller
 // window the relay uses at once, so that nothing exceeds it after the acknowledgement.
-type announcement struct {
+type settingsChange struct {
 	table    int // size of the client's HPACK table
 	initial  int // window of each stream
 	maxFrame int // longest frame
@@ -20,46 +20,51 @@ type announcement struct {
 
 const unchanged = -1
 
-func newAnnouncement() announcement { return announcement{unchanged, unchanged, unchanged} }
+func newSettingsChange() settingsChange { return settingsChange{unchanged, unchanged, unchanged} }
 
-// clientSettings are those of the client, guarded by the relay's mutex.
+// clientSettings are the settings of the client. They are guarded by Relay.mutex.
 type clientSettings struct {
-	initial  int            // announced window of each stream, which the server goes by
-	accepted int            // the one that the relay goes by
-	maxFrame int            // longest frame that the relay makes
-	table    int            // acknowledged size of the HPACK table
-	pending  []announcement // not acknowledged, oldest first
+	announcedWindow int              // initial window of each stream, which the server uses
+	appliedWindow   int              // the one that the relay uses
+	maxFrame        int              // longest frame that the relay makes
+	table           int              // acknowledged size of the HPACK table
+	unacknowledged  []settingsChange // oldest first
 }
 
 func newClientSettings() clientSettings {
-	return clientSettings{initial: plainWindow, accepted: plainWindow, maxFrame: plainMaxFrame, table: tableSize}
+	return clientSettings{
+		announcedWindow: plainWindow,
+		appliedWindow:   plainWindow,
+		maxFrame:        plainMaxFrame,
+		table:           tableSize,
+	}
 }
 
 // announceSettings notes SETTINGS of the client, of which it applies what becomes smaller.
-func (r *Relay) announceSettings(change announcement) error {
+func (r *Relay) announceSettings(change settingsChange) error {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	r.pending = append(r.pending, change)
-	if len(r.pending) > settingsLimit {
+	r.clientSettings.unacknowledged = append(r.clientSettings.unacknowledged, change)
+	if len(r.clientSettings.unacknowledged) > settingsLimit {
 		return connectionError{http2.ErrCodeEnhanceYourCalm, "too many SETTINGS that are not acknowledged"}
 	}
 	if change.maxFrame != unchanged {
-		r.maxFrame = min(r.maxFrame, change.maxFrame)
+		r.clientSettings.maxFrame = min(r.clientSettings.maxFrame, change.maxFrame)
 	}
 	if change.initial != unchanged {
 		for _, s := range r.open {
-			s.window.resizeSender(change.initial - r.initial)
+			s.window.resizeSender(change.initial - r.clientSettings.announcedWindow)
 		}
-		r.initial = change.initial
-		r.accept(min(r.accepted, change.initial))
+		r.clientSettings.announcedWindow = change.initial
+		r.accept(min(r.clientSettings.appliedWindow, change.initial))
 	}
 	return nil
 }
 
 // accept sets the window of each stream that the relay goes by. The caller holds the mutex.
 func (r *Relay) accept(size int) {
-	by := size - r.accepted
-	r.accepted = size
+	by := size - r.clientSettings.appliedWindow
+	r.clientSettings.appliedWindow = size
 	for _, x := range r.taken {
 		x.window.add(by)
 	}
@@ -72,26 +77,26 @@ func (r *Relay) accept(size int) {
 
 // acknowledgeSettings returns the oldest SETTINGS, which the server acknowledges, and
 // whether they make the client's HPACK table smaller.
-func (r *Relay) acknowledgeSettings() (change announcement, smallerTable bool) {
+func (r *Relay) acknowledgeSettings() (change settingsChange, smallerTable bool) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	if len(r.pending) == 0 {
-		return newAnnouncement(), false
+	if len(r.clientSettings.unacknowledged) == 0 {
+		return newSettingsChange(), false
 	}
-	change, r.pending = r.pending[0], r.pending[1:]
+	change, r.clientSettings.unacknowledged = r.clientSettings.unacknowledged[0], r.clientSettings.unacknowledged[1:]
 	if change.table != unchanged {
-		smallerTable = change.table < r.table
-		r.table = change.table
+		smallerTable = change.table < r.clientSettings.table
+		r.clientSettings.table = change.table
 	}
 	return change, smallerTable
 }
 
 // applySettings applies what has become larger in SETTINGS of the client, when it has their
 // acknowledgement. A later change that is not acknowledged may make it smaller again.
-func (r *Relay) applySettings(change announcement) {
+func (r *Relay) applySettings(change settingsChange) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	for _, later := range r.pending {
+	for _, later := range r.clientSettings.unacknowledged {
 		if later.initial != unchanged {
 			change.initial = min(change.initial, later.initial)
 		}
@@ -99,8 +104,8 @@ func (r *Relay) applySettings(change announcement) {
 			change.maxFrame = min(change.maxFrame, later.maxFrame)
 		}
 	}
-	r.maxFrame = max(r.maxFrame, change.maxFrame)
-	if change.initial > r.accepted {
+	r.clientSettings.maxFrame = max(r.clientSettings.maxFrame, change.maxFrame)
+	if change.initial > r.clientSettings.appliedWindow {
 		r.accept(change.initial)
 	}
 }

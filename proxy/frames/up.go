@@ -259,7 +259,7 @@ func (u *up) resetTaken(id uint32, code http2.ErrCode) {
 
 // settings are the client's: they concern what it receives.
 func (u *up) settings(f frame) error {
-	change := newAnnouncement()
+	change := newSettingsChange()
 	err := f.settings(func(id http2.SettingID, value uint32) {
 		switch id {
 		case http2.SettingHeaderTableSize:

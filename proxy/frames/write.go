@@ -3,6 +3,7 @@ package frames
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -10,9 +11,15 @@ import (
 
 // clientWriter writes whole frames to the client, from any goroutine.
 type clientWriter struct {
-	writing sync.Mutex // locked before the relay's mutex where both are
-	update  tableUpdate
-	buffer  []byte // of writeQueue
+	writing sync.Mutex  // guards the connection's writes and the fields below; locked before Relay.mutex
+	update  tableUpdate // for the next header block of the relay
+	buffer  []byte      // of writeQueue
+}
+
+// serverWriter writes whole frames to the server, from any goroutine.
+type serverWriter struct {
+	mutex  sync.Mutex  // guards the connection's writes; Relay.mutex is never locked under it
+	failed atomic.Bool // the server accepts no more frames
 }
 
 // write writes frames that the relay has made.
@@ -103,7 +110,7 @@ func (r *Relay) settle() {
 	r.mutex.Lock()
 	r.phase = framed
 	r.settled.Store(true)
-	asked := r.asked
+	asked := r.drain.requested
 	r.startPosting()
 	r.changed.Broadcast()
 	r.mutex.Unlock()
@@ -115,12 +122,12 @@ func (r *Relay) settle() {
 // writeServer writes whole frames to the server. One that takes no more is left when
 // what it has still said is read.
 func (r *Relay) writeServer(frames []byte) {
-	if len(frames) == 0 || r.serverDeaf.Load() {
+	if len(frames) == 0 || r.serverWriter.failed.Load() {
 		return
 	}
-	r.serverWriting.Lock()
-	defer r.serverWriting.Unlock()
-	if _, err := r.server.Write(frames); err != nil && !r.serverDeaf.Swap(true) {
+	r.serverWriter.mutex.Lock()
+	defer r.serverWriter.mutex.Unlock()
+	if _, err := r.server.Write(frames); err != nil && !r.serverWriter.failed.Swap(true) {
 		_ = r.server.SetReadDeadline(time.Now().Add(closeTimeout))
 	}
 }

@@ -1,10 +1,11 @@
 package frames
 
-// posts are frames for the client that the pump of its requests does not wait to write:
-// the client may be waiting for that pump itself. They are guarded by the relay's mutex.
-type posts struct {
-	posted  []byte
-	posting bool // a goroutine writes them
+// controlQueue holds control frames for the client. The pump that reads the client does
+// not wait to write them, because the client may itself wait for that pump. It is guarded
+// by Relay.mutex.
+type controlQueue struct {
+	frames  []byte
+	writing bool // a goroutine writes them
 }
 
 // post writes frames without a header block to the client, soon. It waits only while
@@ -15,29 +16,29 @@ func (r *Relay) post(frames []byte) {
 	}
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	for len(r.posted) > bufferMax && r.failure == nil {
+	for len(r.control.frames) > bufferMax && r.failure == nil {
 		r.changed.Wait()
 	}
-	r.posted = append(r.posted, frames...)
+	r.control.frames = append(r.control.frames, frames...)
 	r.startPosting()
 }
 
 // startPosting has the posted frames written once the client has the server's SETTINGS.
 // The caller holds the mutex.
 func (r *Relay) startPosting() {
-	if r.posting || len(r.posted) == 0 || !r.settled.Load() || r.failure != nil {
+	if r.control.writing || len(r.control.frames) == 0 || !r.settled.Load() || r.failure != nil {
 		return
 	}
-	r.posting = true
+	r.control.writing = true
 	r.handlers.Go(r.writePosted)
 }
 
 func (r *Relay) writePosted() {
 	for {
 		r.mutex.Lock()
-		frames := r.posted
-		r.posted = nil
-		r.posting = len(frames) > 0
+		frames := r.control.frames
+		r.control.frames = nil
+		r.control.writing = len(frames) > 0
 		r.changed.Broadcast()
 		r.mutex.Unlock()
 		if len(frames) == 0 {

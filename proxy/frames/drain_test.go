@@ -52,7 +52,7 @@ func TestServerLeaves(t *testing.T) {
 	eventually(t, "the relay knows that the server has gone", func() bool {
 		r.relay.mutex.Lock()
 		defer r.relay.mutex.Unlock()
-		return r.relay.serverGone
+		return r.relay.serverClosed
 	})
 	r.client.ping("anybody?", false) // there is nobody else to answer
 	r.client.expect("PING ack anybody?")
@@ -254,13 +254,13 @@ func TestEndOfStuckConnections(t *testing.T) {
 			r.server.expect("WINDOW_UPDATE 0 1073741824")
 			r.server.expectRequest(1, "/relayed", true)
 			flood(r.server)
-			eventually(r.t, "the relay is stuck", func() bool { return r.isStuck(&r.relay.writing) })
+			eventually(r.t, "the relay is stuck", func() bool { return r.isStuck(&r.relay.clientWriter.writing) })
 		},
 		"the server does not read": func(r *rig) {
 			r.open()
 			r.client.request(1, "/relayed", false)
 			flood(r.client)
-			eventually(r.t, "the relay is stuck", func() bool { return r.isStuck(&r.relay.serverWriting) })
+			eventually(r.t, "the relay is stuck", func() bool { return r.isStuck(&r.relay.serverWriter.mutex) })
 		},
 		"an answer waits for its window": func(r *rig) {
 			r.open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
