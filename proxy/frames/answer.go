@@ -18,13 +18,13 @@ type Answer struct {
 	wake       chan struct{} // something below has changed
 
 	// Guarded by the connection's mutex.
-	window     window // the server's for the request's body
-	header     []hpack.HeaderField
-	trailer    []hpack.HeaderField
-	body       []byte // received and not read
-	unreturned int    // bytes received that the server has not got back
-	done       bool
-	failure    error
+	window  window // the server's for the request's body
+	header  []hpack.HeaderField
+	trailer []hpack.HeaderField
+	body    []byte // received and not read
+	inflow  inflow // of the answer's body
+	done    bool
+	failure error
 }
 
 // notify wakes the reader; the caller holds the mutex. One that waits for the whole
@@ -83,11 +83,11 @@ func (a *Answer) Header(ctx context.Context) ([]hpack.HeaderField, error) {
 // caller. It fails as [Exchange.Receive] does, or as the request did.
 func (a *Answer) Receive(ctx context.Context, n int) ([]byte, error) {
 	for {
-		err := a.wait(ctx, func() bool { return len(a.body) >= n || a.unreturned >= receiveWindow/2 })
+		err := a.wait(ctx, func() bool { return len(a.body) >= n || a.inflow.due() })
 		data, complete, err := a.consume(n, err)
 		var out []byte
 		if !a.done && err == nil {
-			out = a.appendReturn(nil)
+			out = a.inflow.appendCredit(nil, a.id)
 		}
 		a.connection.mutex.Unlock()
 		if len(out) > 0 {
@@ -116,17 +116,6 @@ func (a *Answer) consume(n int, err error) (data []byte, complete bool, _ error)
 		return nil, false, io.ErrUnexpectedEOF
 	}
 	return nil, false, nil
-}
-
-// appendReturn appends the credit for what was received; the caller holds the
-// mutex.
-func (a *Answer) appendReturn(b []byte) []byte {
-	if a.unreturned < receiveWindow/2 {
-		return b
-	}
-	b = appendWindowUpdate(b, a.id, a.unreturned)
-	a.unreturned = 0
-	return b
 }
 
 // All waits for the whole answer and returns it. The error is that of ctx, or that

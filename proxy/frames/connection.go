@@ -3,7 +3,10 @@ package frames
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,22 +40,22 @@ type connection struct {
 	signal func() // is called when a request may have got a place
 	spare  bool   // it is closed after a while without a request
 
-	mutex      sync.Mutex
-	changed    *sync.Cond // the server's windows
-	answers    map[uint32]*Answer
-	reserved   int         // places for requests that have not begun
-	idle       *time.Timer // closes a spare connection
-	next       uint32      // identifier
-	window     window      // the server's for the connection
-	initial    int         // the server's for each request
-	maxFrame   int
-	table      uint32 // the server's header table
-	most       int    // requests that the server takes at once
-	unreturned int    // bytes received that the server has not got back
-	settled    bool   // ready is closed
-	stalled    bool   // the server does not read
-	leaving    bool
-	failure    error
+	mutex    sync.Mutex
+	changed  *sync.Cond // the server's windows
+	answers  map[uint32]*Answer
+	reserved int         // places for requests that have not begun
+	idle     *time.Timer // closes a spare connection
+	next     uint32      // identifier
+	window   window      // the server's for the connection
+	initial  int         // the server's for each request
+	maxFrame int
+	table    uint32 // the server's header table
+	most     int    // requests that the server takes at once
+	inflow   inflow // of the connection
+	settled  bool   // ready is closed
+	stalled  bool   // the server does not read
+	leaving  bool
+	failure  error
 }
 
 func newConnection(conn net.Conn, signal func(), spare bool) *connection {
@@ -71,6 +74,7 @@ func newConnection(conn net.Conn, signal func(), spare bool) *connection {
 		maxFrame: plainMaxFrame,
 		table:    tableSize,
 		most:     streamLimit,
+		inflow:   inflow{limit: connectionWindow / 2},
 	}
 	c.changed = sync.NewCond(&c.mutex)
 	c.framer.ReadMetaHeaders = hpack.NewDecoder(tableSize, nil)
@@ -84,68 +88,143 @@ func newConnection(conn net.Conn, signal func(), spare bool) *connection {
 	return c
 }
 
-// place is the outcome of a reservation.
-type place int
-
-const (
-	noPlace      place = iota // the server's limit is reached
-	takenPlace                // reserved
-	unknownPlace              // the server has yet to send its settings, with its limit, or does not read
-	gonePlace                 // the connection takes no more requests
-)
-
-// reserve reserves a place for a request. Before the server has sent its settings there
-// is one place.
-func (c *connection) reserve() place {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	taken := len(c.answers) + c.reserved
-	switch {
-	case !c.takes():
-		c.closeIdle()
-		return gonePlace
-	case !c.settled && taken > 0 || c.stalled:
-		return unknownPlace
-	case c.settled && taken >= c.most:
-		return noPlace
+// run reads until the connection ends.
+func (c *connection) run() {
+	c.respond(nil) // the preface
+	var err error
+	for err == nil {
+		var f http2.Frame
+		if f, err = c.framer.ReadFrame(); err == nil {
+			err = c.frame(f)
+		} else if problem, ok := errors.AsType[http2.StreamError](err); ok {
+			c.respond(appendReset(nil, problem.StreamID, problem.Code))
+			c.end(problem.StreamID, nil, problem)
+			err = nil
+		} else if _, ok := errors.AsType[http2.ConnectionError](err); !ok {
+			err = fmt.Errorf("%w: %w", ErrServerGone, err)
+		}
 	}
-	c.reserved++
-	if c.idle != nil {
-		c.idle.Stop()
-	}
-	return takenPlace
+	c.fail(err)
+	c.drains.Wait()
 }
 
-// release gives a reserved place up.
-func (c *connection) release() {
+func (c *connection) frame(f http2.Frame) error {
+	id := f.Header().StreamID
+	switch f := f.(type) {
+	case *http2.MetaHeadersFrame:
+		c.headers(f)
+	case *http2.DataFrame:
+		c.data(f)
+	case *http2.RSTStreamFrame:
+		if f.ErrCode == http2.ErrCodeRefusedStream {
+			c.end(id, nil, ErrRefused)
+		} else {
+			c.end(id, nil, ResetError{f.ErrCode})
+		}
+	case *http2.SettingsFrame:
+		return c.settings(f)
+	case *http2.PingFrame:
+		if !f.IsAck() {
+			pong := header{length: len(f.Data), kind: http2.FramePing, flags: http2.FlagPingAck}.append(nil)
+			c.respond(append(pong, f.Data[:]...))
+		}
+	case *http2.WindowUpdateFrame:
+		c.mutex.Lock()
+		if id == 0 {
+			c.window.add(int(f.Increment))
+		} else if answer := c.answers[id]; answer != nil {
+			answer.window.add(int(f.Increment))
+		}
+		c.changed.Broadcast()
+		c.mutex.Unlock()
+	case *http2.GoAwayFrame:
+		c.goAway(f.LastStreamID)
+	}
+	return nil
+}
+
+func (c *connection) headers(f *http2.MetaHeadersFrame) {
+	if f.Truncated {
+		c.refuse(f.StreamID)
+		return
+	}
+	if f.StreamEnded() {
+		c.end(f.StreamID, f.Fields, nil)
+		return
+	}
+	if strings.HasPrefix(f.PseudoValue("status"), "1") {
+		return // the final header block is yet to come (RFC 9110, 15.2)
+	}
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	c.reserved--
+	if answer := c.answers[f.StreamID]; answer != nil && answer.header == nil {
+		answer.header = f.Fields
+		answer.notify()
+	}
+}
+
+// data keeps a piece of an answer. An answer that is kept as a whole returns it to
+// the server's windows at once, another when it is read.
+func (c *connection) data(f *http2.DataFrame) {
+	var out []byte
+	c.mutex.Lock()
+	answer := c.answers[f.StreamID]
+	c.inflow.receive(int(f.Length))
+	out = c.inflow.appendCredit(out, 0)
+	tooLarge := false
+	if answer != nil {
+		answer.body = append(answer.body, f.Data()...)
+		answer.inflow.receive(int(f.Length))
+		tooLarge = len(answer.body) > answerLimit
+		if !answer.stream && !f.StreamEnded() {
+			out = answer.inflow.appendCredit(out, answer.id)
+		}
+		answer.notify()
+	}
+	c.mutex.Unlock()
+	switch {
+	case tooLarge:
+		c.refuse(f.StreamID)
+	case f.StreamEnded():
+		c.end(f.StreamID, nil, nil)
+	}
+	if len(out) > 0 {
+		c.respond(out)
+	}
+}
+
+// refuse ends a request whose answer is not kept.
+func (c *connection) refuse(id uint32) {
+	c.respond(appendReset(nil, id, http2.ErrCodeCancel))
+	c.end(id, nil, ErrAnswerTooLarge)
+}
+
+// end ends a request.
+func (c *connection) end(id uint32, trailer []hpack.HeaderField, err error) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	answer := c.answers[id]
+	if answer == nil {
+		return
+	}
+	delete(c.answers, id)
+	answer.finish(trailer, err)
+	c.changed.Broadcast()
 	c.vacated()
 }
 
-// vacated is called with the mutex held when a request has ended, or will not begin.
-func (c *connection) vacated() {
-	c.signal()
-	if c.closeIdle(); c.spare && c.takes() && len(c.answers)+c.reserved == 0 {
-		c.idle = time.AfterFunc(spareIdle, c.retire)
-	}
-}
-
-// retire leaves the connection if it has no request.
-func (c *connection) retire() {
+func (c *connection) goAway(last uint32) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	if len(c.answers)+c.reserved == 0 {
-		c.leaving = true
-		c.closeIdle()
+	c.leaving = true
+	for id, answer := range c.answers {
+		if id > last {
+			delete(c.answers, id)
+			answer.finish(nil, ErrRefused)
+		}
 	}
-}
-
-// takes reports whether another request can be begun once there is a place for it. The
-// caller holds the mutex.
-func (c *connection) takes() bool {
-	return c.failure == nil && !c.leaving && c.next <= streamMask
+	c.changed.Broadcast()
+	c.vacated()
 }
 
 // fail ends the connection and all requests on it; only the first time counts.
@@ -168,12 +247,4 @@ func (c *connection) fail(err error) {
 	c.mutex.Unlock()
 	c.signal()
 	_ = c.conn.Close()
-}
-
-// closeIdle closes a connection that takes no more requests and has none; the caller
-// holds the mutex.
-func (c *connection) closeIdle() {
-	if !c.takes() && len(c.answers)+c.reserved == 0 {
-		_ = c.conn.Close() // run notices
-	}
 }

@@ -8,7 +8,12 @@ import (
 
 // begin sends a request in a reserved place.
 func (c *connection) begin(ctx context.Context, request Request) (*Answer, error) {
-	answer := &Answer{connection: c, stream: request.Stream, wake: make(chan struct{}, 1)}
+	answer := &Answer{
+		connection: c,
+		stream:     request.Stream,
+		wake:       make(chan struct{}, 1),
+		inflow:     inflow{limit: receiveWindow / 2},
+	}
 	c.writing.Lock()
 	rest, err := c.beginLocked(answer, request)
 	if err == nil {

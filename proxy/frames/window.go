@@ -41,6 +41,28 @@ func (w *window) checkUpdate(n int) http2.ErrCode {
 	return http2.ErrCodeNo
 }
 
+// inflow counts received bytes of DATA until their sender gets them back as credit.
+type inflow struct {
+	uncredited int
+	limit      int // uncredited bytes that are credited at once
+}
+
+// receive notes n bytes of DATA.
+func (f *inflow) receive(n int) { f.uncredited += n }
+
+// due reports whether the limit is reached.
+func (f *inflow) due() bool { return f.uncredited >= f.limit }
+
+// appendCredit appends a WINDOW_UPDATE for all uncredited bytes if it is due.
+func (f *inflow) appendCredit(b []byte, stream uint32) []byte {
+	if !f.due() {
+		return b
+	}
+	b = appendWindowUpdate(b, stream, f.uncredited)
+	f.uncredited = 0
+	return b
+}
+
 // creditLimit is how many bytes of credit a window may withhold from its sender, so that
 // the credit of small messages is sent along with other frames.
 const creditLimit = 16 << 10

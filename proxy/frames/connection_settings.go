@@ -1,0 +1,47 @@
+package frames
+
+import "golang.org/x/net/http2"
+
+// settings applies the server's settings. They hold for all that is sent after their
+// acknowledgement, and for nothing before it.
+func (c *connection) settings(f *http2.SettingsFrame) error {
+	if f.IsAck() {
+		return nil
+	}
+	c.writing.Lock()
+	err := c.apply(f)
+	if err == nil {
+		c.out = header{kind: http2.FrameSettings, flags: http2.FlagSettingsAck}.append(c.out)
+		c.responded(c.flush())
+	}
+	c.writing.Unlock()
+	c.signal()
+	return err
+}
+
+func (c *connection) apply(f *http2.SettingsFrame) error {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	err := f.ForeachSetting(func(setting http2.Setting) error {
+		switch setting.ID {
+		case http2.SettingInitialWindowSize:
+			for _, answer := range c.answers {
+				answer.window.add(int(setting.Val) - c.initial)
+			}
+			c.initial = int(setting.Val)
+		case http2.SettingMaxFrameSize:
+			c.maxFrame = min(max(int(setting.Val), plainMaxFrame), bufferMax)
+		case http2.SettingHeaderTableSize:
+			c.table = min(c.table, setting.Val)
+		case http2.SettingMaxConcurrentStreams:
+			c.most = int(setting.Val)
+		}
+		return setting.Valid()
+	})
+	c.changed.Broadcast()
+	if !c.settled {
+		c.settled = true
+		close(c.ready)
+	}
+	return err
+}
