@@ -14,10 +14,9 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// Summary adds up events by their method.
+// Summary adds up events by method. It ignores lost events.
 type Summary struct {
 	rows map[string]*tally
-	lost int64
 }
 
 // MethodSummary is what the calls of one method add up to. Of the durations only how
@@ -43,7 +42,6 @@ type tally struct {
 // Add adds an event.
 func (s *Summary) Add(e Event) {
 	if e.Kind == KindLost {
-		s.lost += e.Lost
 		return
 	}
 	if s.rows == nil {
@@ -77,9 +75,6 @@ func (s *Summary) row(method string) *tally {
 	s.rows[method] = row
 	return row
 }
-
-// Lost is how many events were lost.
-func (s *Summary) Lost() int64 { return s.lost }
 
 const (
 	mostMethods  = 256 // both versions of the CRI have 86
