@@ -30,7 +30,7 @@ func (d *daemon) adminHandler() http.Handler {
 		admin.Reply(response, explain.Resolution{File: absolute(d.file), Read: read, Restart: d.waitingKeys(), Images: images}, err)
 	})
 	mux.HandleFunc("GET "+doctor.AboutPath, func(response http.ResponseWriter, request *http.Request) {
-		admin.Reply(response, doctor.Running{
+		admin.Reply(response, doctor.ShimStatus{
 			File: absolute(d.file), Read: *d.read.Load(), Version: version.Short(),
 			Names: explain.NamingOf(d.probeNaming(request.Context()), d.namer.Repairs()), Ledger: d.ledger.Names(),
 			Restart: d.waitingKeys(),

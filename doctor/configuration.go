@@ -9,14 +9,14 @@ import (
 	"syscall"
 )
 
-// configuration says whether the file is valid, and what is odd in it.
-func configuration(n *node) []Finding {
+// checkConfiguration reports whether the file is valid, and its warnings.
+func checkConfiguration(n *node) []Finding {
 	t := topic{"configuration", n.File}
 	var findings []Finding
 	if n.Problem != nil {
 		hint := "mend the file; image-cri-shim check tells when it is valid"
 		if errors.Is(n.Problem, fs.ErrPermission) {
-			hint = asRoot
+			hint = rootHint
 		}
 		for problem := range strings.SplitSeq(n.Problem.Error(), "\n") {
 			findings = append(findings, t.fail(hint, "%s", problem))
@@ -32,13 +32,13 @@ func configuration(n *node) []Finding {
 	return findings
 }
 
-// permissions says whether others can decide what images the node runs. Who can
-// read the passwords is among the configuration's warnings.
-func permissions(_ context.Context, n *node) []Finding {
+// checkPermissions reports whether other users can change the configuration, and so the
+// images that the node runs. Readable passwords are among the configuration's warnings.
+func checkPermissions(_ context.Context, n *node) []Finding {
 	t := topic{"permissions", n.File}
 	info, err := os.Stat(n.File)
 	if err != nil {
-		return []Finding{t.fail(asRoot, "%v", err)}
+		return []Finding{t.fail(rootHint, "%v", err)}
 	}
 	owner := 0
 	if system, ok := info.Sys().(*syscall.Stat_t); ok {

@@ -15,7 +15,7 @@ func TestPermissions(t *testing.T) {
 		if err := os.Chmod(file, mode); err != nil {
 			t.Fatal(err)
 		}
-		if got := permissions(t.Context(), &node{Options: Options{File: file}}); got[0].Level != want {
+		if got := checkPermissions(t.Context(), &node{Options: Options{File: file}}); got[0].Level != want {
 			t.Errorf("%04o: %+v", mode, got)
 		}
 	}
@@ -28,7 +28,7 @@ func TestPermissions(t *testing.T) {
 	if err := os.Chown(file, 65534, 0); err != nil {
 		t.Fatal(err)
 	}
-	if got := permissions(t.Context(), &node{Options: Options{File: file}}); got[0].Level != Warn {
+	if got := checkPermissions(t.Context(), &node{Options: Options{File: file}}); got[0].Level != Warn {
 		t.Errorf("another's: %+v", got)
 	}
 }

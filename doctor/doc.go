@@ -2,6 +2,7 @@
 // and whether it and the runtime can get at the registries. It says what is wrong
 // and what to do, changes nothing, and shows no secret.
 //
-// Each check is a function in the file that is named for its subject. What depends
-// on something that a [Finding] says is wrong is left out: the report names causes.
+// Each check is a function checkX in the file that is named for its subject, listed in
+// [Examine]. A check that depends on a failed one reports nothing, so that the report
+// names causes.
 package doctor

@@ -11,9 +11,9 @@ import (
 	"image-cri-shim/registry"
 )
 
-// patience bounds what a check waits for, but for registries, which have their
-// look-up time-out.
-const patience = 3 * time.Second
+// checkTimeout bounds each wait of a check, except for registries, which have their own
+// lookup timeout.
+const checkTimeout = 3 * time.Second
 
 // Options says what to examine.
 type Options struct {
@@ -37,15 +37,16 @@ type Files struct {
 	Certificates []string // folders of certs.d that CRI-O looks into
 }
 
-// node is what the checks look at. What had to be waited for is there already.
+// node is the state that the checks examine. gather fills in the parts that several
+// checks need.
 type node struct {
 	Options
-	runtime  peer
-	settings runtimeSettings
-	shim     peer
-	running  Running // the shim that runs
-	notAsked error   // why that is not known
-	visits   []registry.Visit
+	runtime         criServer
+	runtimeSettings runtimeSettings
+	shim            criServer
+	shimStatus      ShimStatus // of the running shim
+	shimStatusErr   error      // set if shimStatus is unknown
+	visits          []registry.Visit
 }
 
 // check is one of the checks.
@@ -55,17 +56,17 @@ type check func(context.Context, *node) []Finding
 // look-up time-out, unless a file hangs.
 func Examine(ctx context.Context, options Options) Report {
 	n := &node{Options: options}
-	findings := configuration(n)
+	findings := checkConfiguration(n)
 	if n.Problem != nil {
 		return newReport(findings)
 	}
-	n.look(ctx)
-	checks := []check{permissions, runtimeSocket, shimSocket, runningShim, kubelet, crictl, kubeadm, sandboxImage, names, registries, stateDirectory, ledger}
+	n.gather(ctx)
+	checks := []check{checkPermissions, checkRuntime, checkShimSocket, checkRunningShim, checkKubelet, checkCrictl, checkKubeadm, checkSandboxImage, checkNames, checkRegistries, checkStateDirectory, checkLedger}
 	results := make([][]Finding, len(checks))
 	var running sync.WaitGroup
 	for i, check := range checks {
 		running.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, patience+2*n.Settings.LookupTimeout)
+			ctx, cancel := context.WithTimeout(ctx, checkTimeout+2*n.Settings.LookupTimeout)
 			defer cancel()
 			results[i] = check(ctx, n)
 		})
@@ -74,15 +75,15 @@ func Examine(ctx context.Context, options Options) Report {
 	return newReport(append(findings, slices.Concat(results...)...))
 }
 
-// look asks who is asked by more than one check.
-func (n *node) look(ctx context.Context) {
+// gather queries the runtime, the shim and the registries once, for all checks.
+func (n *node) gather(ctx context.Context) {
 	var running sync.WaitGroup
 	running.Go(func() {
-		n.runtime = meet(ctx, n.Settings.Runtime)
-		n.settings = n.runtime.read(ctx, n.Settings.Runtime)
+		n.runtime = probe(ctx, n.Settings.Runtime)
+		n.runtimeSettings = n.runtime.readSettings(ctx, n.Settings.Runtime)
 	})
-	running.Go(func() { n.shim = meet(ctx, n.Settings.Shim) })
-	running.Go(func() { n.running, n.notAsked = n.askShim(ctx) })
+	running.Go(func() { n.shim = probe(ctx, n.Settings.Shim) })
+	running.Go(func() { n.shimStatus, n.shimStatusErr = n.getShimStatus(ctx) })
 	running.Go(func() { n.visits = n.Explainer.Registries.Visit(ctx) })
 	running.Wait()
 }

@@ -12,10 +12,10 @@ import (
 	"image-cri-shim/config"
 )
 
-// kubelet says whether kubelet uses the shim: its drop-ins count more than its
-// configuration, and its flags more than these.
-func kubelet(_ context.Context, n *node) []Finding {
-	runtime := endpoint{file: n.Files.Kubelet[0]}
+// checkKubelet reports whether kubelet uses the shim. Drop-ins override kubelet's
+// configuration, and flags override both.
+func checkKubelet(_ context.Context, n *node) []Finding {
+	runtime := endpointSetting{file: n.Files.Kubelet[0]}
 	image := runtime
 	found := false
 	for i, file := range slices.Concat(n.Files.Kubelet, n.Files.KubeletFlags) {
@@ -28,7 +28,7 @@ func kubelet(_ context.Context, n *node) []Finding {
 			continue
 		}
 		if err != nil {
-			return []Finding{unreadable(topic{"kubelet", file}, err)}
+			return []Finding{unreadableFinding(topic{"kubelet", file}, err)}
 		}
 		found = true
 		runtime.set(file, settings.Runtime)
@@ -41,16 +41,16 @@ func kubelet(_ context.Context, n *node) []Finding {
 		return []Finding{t.ok("has no configuration here")}
 	case isDockershim(runtime.value):
 		return []Finding{t.fail(hint+"; leave out flags of dockershim's such as --container-runtime and --network-plugin",
-			"its endpoint is %s, the socket of dockershim, which kubelet has not had since 1.24", shown(runtime.value))}
+			"its endpoint is %s, the socket of dockershim, which kubelet has not had since 1.24", quoteEndpoint(runtime.value))}
 	case !n.isShim(runtime.value):
-		return []Finding{t.fail(hint, "its endpoint is %s, not the shim's", shown(runtime.value))}
+		return []Finding{t.fail(hint, "its endpoint is %s, not the shim's", quoteEndpoint(runtime.value))}
 	case image.value != "" && !n.isShim(image.value):
 		return []Finding{n.imageService(topic{"kubelet", image.file}, image.value).finding(Fail, "leave imageServiceEndpoint out, or set the shim's, then restart kubelet")}
 	}
 	return []Finding{t.ok("uses the shim")}
 }
 
-// isDockershim reports whether an endpoint is what kubelet had for Docker before 1.24.
+// isDockershim reports whether an endpoint is dockershim's, which kubelet 1.24 removed.
 func isDockershim(endpoint string) bool { return strings.HasSuffix(endpoint, "/dockershim.sock") }
 
 // imageService is an endpoint for images that is not the shim's.
@@ -70,12 +70,12 @@ func (s imageService) finding(level Level, hint string) Finding {
 		text += ": an image proxy gets the pulls, and the shim none"
 		hint += "; to keep the proxy, have it use the shim's socket as its runtime's (stargz: image_service_path)"
 	}
-	return s.topic.finding(level, hint, text, []any{shown(s.endpoint)})
+	return s.topic.finding(level, hint, text, []any{quoteEndpoint(s.endpoint)})
 }
 
-// crictl says whether crictl uses the shim. Otherwise it pulls past the shim, and shows
-// the registries' names of images whose names are in the ledger.
-func crictl(_ context.Context, n *node) []Finding {
+// checkCrictl reports whether crictl uses the shim. Otherwise it pulls past the shim, and
+// shows the registries' names of images whose names are in the ledger.
+func checkCrictl(_ context.Context, n *node) []Finding {
 	t := topic{"crictl", n.Files.Crictl}
 	settings, err := readCrictl(n.Files.Crictl)
 	hint := fmt.Sprintf("set runtime-endpoint and image-endpoint: unix://%s", n.Settings.Shim)
@@ -83,20 +83,20 @@ func crictl(_ context.Context, n *node) []Finding {
 	case errors.Is(err, fs.ErrNotExist):
 		return []Finding{t.ok("has no configuration here")}
 	case err != nil:
-		return []Finding{unreadable(t, err)}
+		return []Finding{unreadableFinding(t, err)}
 	case isDockershim(settings.Runtime):
-		return []Finding{t.warn(hint, "its endpoint is %s, the socket of dockershim, which kubelet has not had since 1.24", shown(settings.Runtime))}
+		return []Finding{t.warn(hint, "its endpoint is %s, the socket of dockershim, which kubelet has not had since 1.24", quoteEndpoint(settings.Runtime))}
 	case !n.isShim(settings.Runtime):
-		return []Finding{t.warn(hint, "its endpoint is %s, not the shim's", shown(settings.Runtime))}
+		return []Finding{t.warn(hint, "its endpoint is %s, not the shim's", quoteEndpoint(settings.Runtime))}
 	case settings.Image != "" && !n.isShim(settings.Image):
 		return []Finding{n.imageService(t, settings.Image).finding(Warn, hint)}
 	}
 	return []Finding{t.ok("uses the shim")}
 }
 
-// kubeadm says whether kubeadm pulls over the shim. What it has noted at the Node,
-// which the cluster's API has, is not looked at.
-func kubeadm(_ context.Context, n *node) []Finding {
+// checkKubeadm reports whether kubeadm pulls through the shim. It does not read the
+// annotation of the Node, which is in the cluster's API.
+func checkKubeadm(_ context.Context, n *node) []Finding {
 	var findings []Finding
 	for _, pattern := range n.Files.Kubeadm {
 		files, err := filepath.Glob(pattern)
@@ -107,7 +107,7 @@ func kubeadm(_ context.Context, n *node) []Finding {
 			t := topic{"kubeadm", file}
 			sockets, err := readKubeadm(file)
 			if err != nil {
-				findings = append(findings, unreadable(t, err))
+				findings = append(findings, unreadableFinding(t, err))
 			}
 			for _, socket := range sockets {
 				if n.isShim(socket) {
@@ -123,7 +123,7 @@ func kubeadm(_ context.Context, n *node) []Finding {
 					key = "containerRuntimeEndpoint"
 				}
 				findings = append(findings, t.warn(fmt.Sprintf("set %s: unix://%s there, and in the Node's annotation kubeadm.alpha.kubernetes.io/cri-socket where there is one", key, n.Settings.Shim),
-					text, shown(socket)))
+					text, quoteEndpoint(socket)))
 			}
 		}
 	}
@@ -133,18 +133,18 @@ func kubeadm(_ context.Context, n *node) []Finding {
 	return findings
 }
 
-func unreadable(t topic, err error) Finding {
+func unreadableFinding(t topic, err error) Finding {
 	hint := "mend the file"
 	if errors.Is(err, fs.ErrPermission) {
-		hint = asRoot
+		hint = rootHint
 	}
 	return t.warn(hint, "can't be looked at: %v", err)
 }
 
-// endpoint is a setting and the file it is from.
-type endpoint struct{ file, value string }
+// endpointSetting is the value of an endpoint and the file that sets it.
+type endpointSetting struct{ file, value string }
 
-func (e *endpoint) set(file, value string) {
+func (e *endpointSetting) set(file, value string) {
 	if value != "" {
 		e.file, e.value = file, value
 	}
@@ -161,7 +161,7 @@ func (n *node) isSocket(endpoint, socket string) bool {
 	return filepath.IsAbs(path) && config.SameSocket(filepath.Clean(path), socket)
 }
 
-func shown(endpoint string) string {
+func quoteEndpoint(endpoint string) string {
 	if endpoint == "" {
 		return "not set"
 	}

@@ -88,11 +88,11 @@ func readKubeletFlags(file string) (endpoints, error) {
 }
 
 // unquoted joins lines that go on, and leaves quotes out: no endpoint has a space.
-var unquoted = strings.NewReplacer("\\\n", " ", `"`, "", "'", "")
+var unquote = strings.NewReplacer("\\\n", " ", `"`, "", "'", "")
 
 func parseKubeletFlags(content string) endpoints {
 	var found endpoints
-	content = unquoted.Replace(content)
+	content = unquote.Replace(content)
 	for line := range strings.Lines(content) {
 		line = strings.TrimSpace(line)
 		_, value, assigned := strings.Cut(line, "=")

@@ -40,7 +40,7 @@ func FuzzKubeletFlags(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content string) {
 		found := parseKubeletFlags(content)
 		for _, endpoint := range []string{found.Runtime, found.Image} {
-			if !strings.Contains(unquoted.Replace(content), endpoint) || strings.ContainsAny(endpoint, " \t\n\"'") {
+			if !strings.Contains(unquote.Replace(content), endpoint) || strings.ContainsAny(endpoint, " \t\n\"'") {
 				t.Errorf("%q: %q", content, endpoint)
 			}
 		}

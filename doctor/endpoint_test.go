@@ -30,15 +30,15 @@ func TestClientsAdvice(t *testing.T) {
 		level      Level
 		text, hint string
 	}{
-		{"a drop-in counts more", kubelet, map[string]string{"config": endpoint + shim, "drop-in": endpoint + runtime}, "drop-in", Fail, "not the shim's", "set containerRuntimeEndpoint"},
-		{"a drop-in with the shim", kubelet, map[string]string{"config": endpoint + runtime, "drop-in": endpoint + shim}, "drop-in", OK, "uses the shim", ""},
-		{"a flag counts most", kubelet, map[string]string{"drop-in": endpoint + shim, "flags": "A=--container_runtime_endpoint=" + runtime}, "flags", Fail, "not the shim's", "--container-runtime-endpoint"},
-		{"dockershim", kubelet, map[string]string{"flags": "A=--container-runtime-endpoint=unix:///var/run/dockershim.sock"}, "flags", Fail, "has not had since 1.24", "--network-plugin"},
-		{"an image proxy", kubelet, map[string]string{"config": endpoint + shim, "drop-in": "imageServiceEndpoint: unix:///run/containerd-stargz-grpc/containerd-stargz-grpc.sock"}, "drop-in", Fail, "an image proxy gets the pulls", "image_service_path"},
-		{"the runtime for images", kubelet, map[string]string{"config": endpoint + shim + "\nimageServiceEndpoint: " + runtime}, "config", Fail, "endpoint for images is", "leave imageServiceEndpoint out"},
-		{"crictl and dockershim", crictl, map[string]string{"crictl": "runtime-endpoint: unix:///var/run/dockershim.sock"}, "crictl", Warn, "has not had since 1.24", "set runtime-endpoint"},
-		{"crictl and an image proxy", crictl, map[string]string{"crictl": "runtime-endpoint: " + shim + "\nimage-endpoint: unix:///run/proxy.sock"}, "crictl", Warn, "an image proxy", "image-endpoint"},
-		{"kubeadm and dockershim", kubeadm, map[string]string{"kubeadm": "nodeRegistration: {criSocket: /var/run/dockershim.sock}"}, "kubeadm", Warn, "that of dockershim", "set criSocket"},
+		{"a drop-in counts more", checkKubelet, map[string]string{"config": endpoint + shim, "drop-in": endpoint + runtime}, "drop-in", Fail, "not the shim's", "set containerRuntimeEndpoint"},
+		{"a drop-in with the shim", checkKubelet, map[string]string{"config": endpoint + runtime, "drop-in": endpoint + shim}, "drop-in", OK, "uses the shim", ""},
+		{"a flag counts most", checkKubelet, map[string]string{"drop-in": endpoint + shim, "flags": "A=--container_runtime_endpoint=" + runtime}, "flags", Fail, "not the shim's", "--container-runtime-endpoint"},
+		{"dockershim", checkKubelet, map[string]string{"flags": "A=--container-runtime-endpoint=unix:///var/run/dockershim.sock"}, "flags", Fail, "has not had since 1.24", "--network-plugin"},
+		{"an image proxy", checkKubelet, map[string]string{"config": endpoint + shim, "drop-in": "imageServiceEndpoint: unix:///run/containerd-stargz-grpc/containerd-stargz-grpc.sock"}, "drop-in", Fail, "an image proxy gets the pulls", "image_service_path"},
+		{"the runtime for images", checkKubelet, map[string]string{"config": endpoint + shim + "\nimageServiceEndpoint: " + runtime}, "config", Fail, "endpoint for images is", "leave imageServiceEndpoint out"},
+		{"crictl and dockershim", checkCrictl, map[string]string{"crictl": "runtime-endpoint: unix:///var/run/dockershim.sock"}, "crictl", Warn, "has not had since 1.24", "set runtime-endpoint"},
+		{"crictl and an image proxy", checkCrictl, map[string]string{"crictl": "runtime-endpoint: " + shim + "\nimage-endpoint: unix:///run/proxy.sock"}, "crictl", Warn, "an image proxy", "image-endpoint"},
+		{"kubeadm and dockershim", checkKubeadm, map[string]string{"kubeadm": "nodeRegistration: {criSocket: /var/run/dockershim.sock}"}, "kubeadm", Warn, "that of dockershim", "set criSocket"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for _, name := range []string{"config", "drop-in", "flags", "crictl", "kubeadm"} {

@@ -30,7 +30,7 @@ type Finding struct {
 	Hint    string `json:"hint,omitempty"` // what to do; always there where it is not OK
 }
 
-// topic is what findings are about.
+// topic is the check and the subject of a finding.
 type topic struct{ check, subject string }
 
 func (t topic) ok(format string, values ...any) Finding {
@@ -52,5 +52,5 @@ func (t topic) finding(level Level, hint, format string, values []any) Finding {
 // lineLimit bounds the texts of a finding, in bytes.
 const lineLimit = 1000
 
-// asRoot is what to do where this user may not look.
-const asRoot = "run the doctor as root"
+// rootHint is the remedy if this user has no access.
+const rootHint = "run the doctor as root"

@@ -23,17 +23,17 @@ func (n *node) containerdRouting(host string) (routing, error) {
 	if err != nil {
 		return routing{}, err
 	}
-	found := routing{source: "containerd's default", routes: []route{{resolves: true}}}
-	several := len(roots) > 1 && rules.transfer && !file.localPull()
+	found := routing{source: "containerd's default", routes: []route{{resolvesTags: true}}}
+	several := len(roots) > 1 && rules.transferService && !file.localPull()
 	folder := hostFolder(roots, host)
 	if folder != "" {
 		found.source = filepath.Join(folder, "hosts.toml")
 	}
 	switch {
 	case folder != "" && several:
-		found.ignored = errors.New("a config_path of several folders counts as one that does not exist")
+		found.ignoredErr = errors.New("a config_path of several folders counts as one that does not exist")
 	case folder != "":
-		if found.routes, found.ignored, err = readHosts(folder, rules); err != nil {
+		if found.routes, found.ignoredErr, err = readHosts(folder, rules); err != nil {
 			return routing{}, fmt.Errorf("%s: %w", found.source, err)
 		}
 	}
@@ -46,24 +46,24 @@ func (n *node) containerdRouting(host string) (routing, error) {
 	case filepath.Base(folder) == "_default": // which is for other hosts, too
 		folder = filepath.Join(filepath.Dir(folder), host)
 	}
-	found.hint(filepath.Join(folder, "hosts.toml"), host)
+	found.setHints(filepath.Join(folder, "hosts.toml"), host)
 	switch {
 	case len(roots) == 0:
-		found.also = ", and set config_path to " + filepath.Dir(folder)
+		found.moreHint = ", and set config_path to " + filepath.Dir(folder)
 	case several:
-		found.also = ", and set config_path to that folder alone: " + filepath.Dir(folder)
+		found.moreHint = ", and set config_path to that folder alone: " + filepath.Dir(folder)
 	}
 	return found, nil
 }
 
 // hostRoots returns the folders of config_path.
 func (n *node) hostRoots(host string, rules hostsRules, file containerdFile) ([]string, error) {
-	folders := cmp.Or(n.settings.Registry.ConfigPath, file.configPath())
+	folders := cmp.Or(n.runtimeSettings.Registry.ConfigPath, file.configPath())
 	if folders != "" {
 		return filepath.SplitList(folders), nil
 	}
-	_, mirrored := n.settings.Registry.Mirrors[host]
-	_, configured := n.settings.Registry.Configs[host]
+	_, mirrored := n.runtimeSettings.Registry.Mirrors[host]
+	_, configured := n.runtimeSettings.Registry.Configs[host]
 	if mirrored || configured {
 		return nil, errors.New("containerd has registry.mirrors or registry.configs for it, which containerd 2 does not know: set config_path, and write a hosts.toml")
 	}
@@ -73,12 +73,12 @@ func (n *node) hostRoots(host string, rules hostsRules, file containerdFile) ([]
 	return nil, nil
 }
 
-// hint sets what to write to a hosts.toml. A table is what containerd before 1.7.32
-// needs to read the file at all.
-func (r *routing) hint(file, host string) {
+// setHints sets the hints, which are lines of a hosts.toml. containerd before 1.7.32
+// ignores a file without a table.
+func (r *routing) setHints(file, host string) {
 	const lines = `write to %[1]s, each on its own line: server = "%[3]s://%[2]s", [host."%[3]s://%[2]s"]`
-	r.http = fmt.Sprintf(lines, file, host, "http")
-	r.ca = fmt.Sprintf(lines+`, ca = "FILE"`, file, host, "https")
+	r.httpHint = fmt.Sprintf(lines, file, host, "http")
+	r.caHint = fmt.Sprintf(lines+`, ca = "FILE"`, file, host, "https")
 }
 
 // hostFolder is the first folder below roots that containerd takes for a host; empty
@@ -101,7 +101,7 @@ func hostFolder(roots []string, host string) string {
 
 // setDefault sets where containerd goes for a host that its files name no server for.
 func (r *route) setDefault(host string, rules hostsRules) {
-	r.scheme, r.host, r.path, r.resolves, r.either = "https", servingHost(host), "/v2", true, false
+	r.scheme, r.host, r.path, r.resolvesTags, r.httpFallback = "https", servingHost(host), "/v2", true, false
 	name, port, err := net.SplitHostPort(host)
 	if err != nil {
 		name = host
@@ -110,9 +110,9 @@ func (r *route) setDefault(host string, rules hostsRules) {
 	if name != "localhost" && (address == nil || !address.IsLoopback()) {
 		return
 	}
-	if !rules.localPorts || port != "" && port != "443" {
+	if !rules.httpsOnLoopback || port != "" && port != "443" {
 		r.scheme = "http"
 	}
-	r.skipVerify = r.skipVerify || !rules.localPorts || port != "80"
-	r.either = rules.fallback && r.scheme == "http" && port != "80"
+	r.skipVerify = r.skipVerify || !rules.httpsOnLoopback || port != "80"
+	r.httpFallback = rules.httpFallback && r.scheme == "http" && port != "80"
 }

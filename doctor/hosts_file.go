@@ -17,7 +17,7 @@ import (
 // asks them. The last one is the server, whose host is empty where the file names
 // none. The error says why containerd ignores the file, and repeats nothing of it.
 func parseHosts(folder string, content []byte, rules hostsRules) ([]route, error) {
-	if !rules.second {
+	if !rules.containerd2 {
 		content = bytes.TrimPrefix(content, []byte("\ufeff"))
 	}
 	root := hostSettings{rules: rules, folder: folder}
@@ -72,15 +72,15 @@ func hostOrder(content []byte, hosts map[string]any, rules hostsRules) (names []
 		} else if inHost {
 			parts = append([]string{"host"}, parts...)
 		}
-		if len(parts) < 2 || parts[0] != "host" || rules.second && !isTable {
+		if len(parts) < 2 || parts[0] != "host" || rules.containerd2 && !isTable {
 			continue
 		}
 		last := len(names) - 1
-		if rules.second && (last < 0 || names[last] != parts[1]) || !rules.second && !slices.Contains(names, parts[1]) {
+		if rules.containerd2 && (last < 0 || names[last] != parts[1]) || !rules.containerd2 && !slices.Contains(names, parts[1]) {
 			names = append(names, parts[1])
 		}
 	}
-	if !rules.second { // host = {...}
+	if !rules.containerd2 { // host = {...}
 		for _, name := range slices.Sorted(maps.Keys(hosts)) {
 			if !slices.Contains(names, name) {
 				names = append(names, name)
@@ -103,7 +103,7 @@ func readHosts(folder string, rules hostsRules) (routes []route, ignored, err er
 			return routes, nil, nil
 		}
 	}
-	last := route{resolves: true, authorities: certificates(folder)}
+	last := route{resolvesTags: true, caFiles: certificates(folder)}
 	files, err := filepath.Glob(filepath.Join(folder, "*.cert"))
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", folder, err)
@@ -113,7 +113,7 @@ func readHosts(folder string, rules hostsRules) (routes []route, ignored, err er
 		if key := strings.TrimSuffix(file, ".cert") + ".key"; exists(key) {
 			pair[1] = key
 		}
-		last.keyPairs = append(last.keyPairs, pair)
+		last.clientCertificates = append(last.clientCertificates, pair)
 	}
 	return []route{last}, ignored, nil
 }

@@ -21,15 +21,15 @@ import (
 	"image-cri-shim/registry"
 )
 
-// hostsBed has the servers that the forms in testdata/hosts.txtar name.
-type hostsBed struct {
+// hostsFixture has the servers that the forms in testdata/hosts.txtar name.
+type hostsFixture struct {
 	folder string
 	names  map[string]string // what $NAME stands for
 }
 
-func openHostsBed(t *testing.T) *hostsBed {
+func newHostsFixture(t *testing.T) *hostsFixture {
 	t.Helper()
-	b := &hostsBed{folder: t.TempDir(), names: map[string]string{}}
+	b := &hostsFixture{folder: t.TempDir(), names: map[string]string{}}
 	healthy := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/v2/" {
 			w.WriteHeader(http.StatusNotFound)
@@ -51,9 +51,9 @@ func openHostsBed(t *testing.T) *hostsBed {
 	return b
 }
 
-func (b *hostsBed) file(name string) string { return filepath.Join(b.folder, name) }
+func (b *hostsFixture) file(name string) string { return filepath.Join(b.folder, name) }
 
-func (b *hostsBed) serve(t *testing.T, name string, handler http.Handler, certificate *tls.Certificate) {
+func (b *hostsFixture) serve(t *testing.T, name string, handler http.Handler, certificate *tls.Certificate) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -76,12 +76,12 @@ func refusing(code int, challenge string) http.HandlerFunc {
 	}
 }
 
-func (b *hostsBed) expand(text string) string {
+func (b *hostsFixture) expand(text string) string {
 	return os.Expand(text, func(name string) string { return b.names[name] })
 }
 
 // write makes the folder of a form and returns the root of the folders.
-func (b *hostsBed) write(t *testing.T, host, header, content string) (root string) {
+func (b *hostsFixture) write(t *testing.T, host, header, content string) (root string) {
 	t.Helper()
 	root = t.TempDir()
 	folder := filepath.Join(root, host)
@@ -136,7 +136,7 @@ func TestHostsForms(t *testing.T) {
 	if len(table.Files) < 40 {
 		t.Errorf("%d forms", len(table.Files))
 	}
-	b := openHostsBed(t)
+	b := newHostsFixture(t)
 	for _, form := range table.Files {
 		header := formHeader.FindString(string(form.Data))
 		content := string(form.Data)[len(header):]
@@ -172,20 +172,20 @@ func TestHostsForms(t *testing.T) {
 }
 
 // examine judges a version of containerd's way to a registry.
-func (b *hostsBed) examine(t *testing.T, name, host, root, version string) Finding {
+func (b *hostsFixture) examine(t *testing.T, name, host, root, version string) Finding {
 	t.Helper()
 	n := &node{
 		Options: Options{Settings: &config.Config{LookupTimeout: 10 * time.Second}},
-		runtime: peer{version: &cri.VersionResponse{RuntimeName: "containerd", RuntimeVersion: version}},
+		runtime: criServer{version: &cri.VersionResponse{RuntimeName: "containerd", RuntimeVersion: version}},
 	}
-	n.settings.Registry.ConfigPath = root
+	n.runtimeSettings.Registry.ConfigPath = root
 	address := "http://" + host
 	configured := config.Registry{}
 	if strings.HasSuffix(name, "TLS") {
 		address = "https://" + host
 		configured.CA = b.names["CA"]
 	}
-	findings := n.trust(context.Background(), registry.Visit{Registry: address, Host: host}, configured)
+	findings := n.trustFindings(context.Background(), registry.Visit{Registry: address, Host: host}, configured)
 	if len(findings) != 1 {
 		t.Fatalf("%+v, want one finding", findings)
 	}

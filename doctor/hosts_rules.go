@@ -10,14 +10,14 @@ import (
 // testdata/hosts.txtar has what 1.6.20 and 2.4.2 were seen to do; the versions
 // between were read in containerd's history.
 type hostsRules struct {
-	needsTable     bool // a file without a [host] table is ignored
-	second         bool // containerd 2: TOML 1.0, keys in any case, no byte order mark, hosts in tables only
-	dialTimeout    bool // the key dial_timeout is known
-	referrers      bool // the capability referrers is known
-	fallback       bool // http is tried after https where a host with http has TLS settings
-	localPorts     bool // this machine is asked over https at its default port
-	defaultFolders bool // without config_path there are folders
-	transfer       bool // pulls go through the transfer service, which takes config_path for one folder
+	needsTable      bool // a file without a [host] table is ignored
+	containerd2     bool // containerd 2: TOML 1.0, keys in any case, no byte order mark, hosts in tables only
+	dialTimeout     bool // the key dial_timeout is known
+	referrers       bool // the capability referrers is known
+	httpFallback    bool // http is tried after https where a host with http has TLS settings
+	httpsOnLoopback bool // this machine is asked over https at its default port
+	defaultFolders  bool // without config_path there are folders
+	transferService bool // pulls go through the transfer service, which takes config_path for one folder
 }
 
 // hostsRulesOf returns the rules of a version as containerd tells it, such as
@@ -31,14 +31,14 @@ func hostsRulesOf(version string) hostsRules {
 		return since(1, 7, in17) || since(1, 6, in16) && !since(1, 7)
 	}
 	return hostsRules{
-		needsTable:     !since(1, 7, 32),
-		second:         since(2),
-		dialTimeout:    since(2, 0, 7),
-		referrers:      since(2, 2),
-		fallback:       backported(16, 32),
-		localPorts:     backported(8, 25),
-		defaultFolders: since(2, 2),
-		transfer:       since(2, 1),
+		needsTable:      !since(1, 7, 32),
+		containerd2:     since(2),
+		dialTimeout:     since(2, 0, 7),
+		referrers:       since(2, 2),
+		httpFallback:    backported(16, 32),
+		httpsOnLoopback: backported(8, 25),
+		defaultFolders:  since(2, 2),
+		transferService: since(2, 1),
 	}
 }
 

@@ -19,7 +19,7 @@ type hostSettings struct {
 // value returns what a key is set to, nil without it.
 func (s hostSettings) value(key string) any {
 	for name, value := range s.keys {
-		if name == key || name == strings.ToUpper(key) || s.rules.second && strings.EqualFold(name, key) {
+		if name == key || name == strings.ToUpper(key) || s.rules.containerd2 && strings.EqualFold(name, key) {
 			return value
 		}
 	}
@@ -147,11 +147,11 @@ func (s hostSettings) route(server string) (r route, err error) {
 	}
 	var problems [5]error
 	var verificationSet bool
-	r.resolves, problems[0] = s.resolves()
-	r.authorities, problems[1] = s.files("ca")
-	r.keyPairs, problems[2] = s.keyPairs()
+	r.resolvesTags, problems[0] = s.resolves()
+	r.caFiles, problems[1] = s.files("ca")
+	r.clientCertificates, problems[2] = s.keyPairs()
 	r.skipVerify, verificationSet, problems[3] = s.flag("skip_verify")
-	r.authorization, problems[4] = s.authorization()
+	r.hasAuthorization, problems[4] = s.authorization()
 	for _, problem := range problems {
 		if problem != nil {
 			return route{}, problem
@@ -165,8 +165,8 @@ func (s hostSettings) route(server string) (r route, err error) {
 			return route{}, errors.New("dial_timeout is no duration")
 		}
 	}
-	hasTLS := r.authorities != nil || r.keyPairs != nil || verificationSet
-	r.either = s.rules.fallback && r.scheme == "http" && hasTLS && !strings.HasSuffix(r.host, ":80")
+	hasTLS := r.caFiles != nil || r.clientCertificates != nil || verificationSet
+	r.httpFallback = s.rules.httpFallback && r.scheme == "http" && hasTLS && !strings.HasSuffix(r.host, ":80")
 	return r, nil
 }
 

@@ -16,7 +16,7 @@ var newest = hostsRulesOf("")
 
 func TestHosts(t *testing.T) {
 	way := func(scheme, host string) route {
-		return route{scheme: scheme, host: host, path: "/v2", resolves: true}
+		return route{scheme: scheme, host: host, path: "/v2", resolvesTags: true}
 	}
 	with := func(r route, change func(*route)) route {
 		change(&r)
@@ -28,12 +28,12 @@ func TestHosts(t *testing.T) {
 	}{
 		{"nothing but a server", `server = "https://hub:5000"`, []route{way("https", "hub:5000")}},
 		{"a server without a scheme", `server = "hub:5000"`, []route{way("https", "hub:5000")}},
-		{"no server", `skip_verify = true`, []route{{skipVerify: true, resolves: true}}},
+		{"no server", `skip_verify = true`, []route{{skipVerify: true, resolvesTags: true}}},
 		{
 			"hosts in the order of the file",
 			"server = \"http://z\"\n[host.\"https://b\"]\nca = \"b.pem\"\n[host.\"https://b\".header]\nauthorization = \"canary\"\n[host.\"http://a\"]\n",
 			[]route{
-				with(way("https", "b"), func(r *route) { r.authorities, r.authorization = []string{"/certs/b.pem"}, true }),
+				with(way("https", "b"), func(r *route) { r.caFiles, r.hasAuthorization = []string{"/certs/b.pem"}, true }),
 				way("http", "a"), way("http", "z"),
 			},
 		},
@@ -41,10 +41,10 @@ func TestHosts(t *testing.T) {
 			"several authorities and client certificates, and a host to push to",
 			"server = \"https://z\"\nca = [\"/a.pem\", \"b.pem\"]\nclient = [\"c.pem\", [\"d.crt\", \"/d.key\"]]\n[host.\"https://push\"]\ncapabilities = [\"push\"]\n[host.\"https://pull\"]\ncapabilities = [\"pull\", \"resolve\"]\n",
 			[]route{
-				with(way("https", "push"), func(r *route) { r.resolves = false }), way("https", "pull"),
+				with(way("https", "push"), func(r *route) { r.resolvesTags = false }), way("https", "pull"),
 				with(way("https", "z"), func(r *route) {
-					r.authorities = []string{"/a.pem", "/certs/b.pem"}
-					r.keyPairs = [][2]string{{"/certs/c.pem", ""}, {"/certs/d.crt", "/d.key"}}
+					r.caFiles = []string{"/a.pem", "/certs/b.pem"}
+					r.clientCertificates = [][2]string{{"/certs/c.pem", ""}, {"/certs/d.crt", "/d.key"}}
 				}),
 			},
 		},
@@ -60,7 +60,7 @@ func TestHosts(t *testing.T) {
 			"http with TLS settings, but at port 80",
 			"server = \"http://z:80\"\nskip_verify = false\n[host.\"http://a:1\"]\nca = \"/a.pem\"\n",
 			[]route{
-				with(way("http", "a:1"), func(r *route) { r.either, r.authorities = true, []string{"/a.pem"} }),
+				with(way("http", "a:1"), func(r *route) { r.httpFallback, r.caFiles = true, []string{"/a.pem"} }),
 				way("http", "z:80"),
 			},
 		},
@@ -104,19 +104,19 @@ func FuzzHosts(f *testing.F) {
 
 func TestHostsRules(t *testing.T) {
 	oldest := hostsRules{needsTable: true}
-	backports := hostsRules{needsTable: true, localPorts: true, fallback: true}
+	backports := hostsRules{needsTable: true, httpsOnLoopback: true, httpFallback: true}
 	for version, want := range map[string]hostsRules{
 		"1.5.18":      oldest,
 		"1.6.20~ds1":  oldest,
-		"1.6.25":      {needsTable: true, localPorts: true},
+		"1.6.25":      {needsTable: true, httpsOnLoopback: true},
 		"1.6.39":      backports,
 		"v1.7.0":      oldest,
-		"1.7.8":       {needsTable: true, localPorts: true},
+		"1.7.8":       {needsTable: true, httpsOnLoopback: true},
 		"1.7.31-k3s1": backports,
-		"1.7.32":      {localPorts: true, fallback: true},
-		"v2.0.0":      {localPorts: true, fallback: true, second: true},
-		"2.0.7":       {localPorts: true, fallback: true, second: true, dialTimeout: true},
-		"2.1.0":       {localPorts: true, fallback: true, second: true, dialTimeout: true, transfer: true},
+		"1.7.32":      {httpsOnLoopback: true, httpFallback: true},
+		"v2.0.0":      {httpsOnLoopback: true, httpFallback: true, containerd2: true},
+		"2.0.7":       {httpsOnLoopback: true, httpFallback: true, containerd2: true, dialTimeout: true},
+		"2.1.0":       {httpsOnLoopback: true, httpFallback: true, containerd2: true, dialTimeout: true, transferService: true},
 		"v2.4.2":      newest,
 		"main":        newest,
 	} {
@@ -130,10 +130,10 @@ func TestHostsRules(t *testing.T) {
 // seen to take in every version of the table.
 func TestHostsHints(t *testing.T) {
 	r := routing{}
-	r.hint("FILE", "hub:5000")
+	r.setHints("FILE", "hub:5000")
 	for hint, want := range map[string]string{
-		r.http: "server = \"http://hub:5000\"\n[host.\"http://hub:5000\"]",
-		r.ca:   "server = \"https://hub:5000\"\n[host.\"https://hub:5000\"]\nca = \"FILE\"",
+		r.httpHint: "server = \"http://hub:5000\"\n[host.\"http://hub:5000\"]",
+		r.caHint:   "server = \"https://hub:5000\"\n[host.\"https://hub:5000\"]\nca = \"FILE\"",
 	} {
 		lines := strings.ReplaceAll(strings.TrimPrefix(hint, "write to FILE, each on its own line: "), ", ", "\n")
 		if lines != want {
@@ -175,16 +175,16 @@ func TestContainerdRouting(t *testing.T) {
 	put("two.toml", strings.Replace(images, "%s", ".registry", 1)+"config_path = \""+root+"/2:"+root+"/3\"\n")
 	put("local.toml", strings.Replace(images, "%s", "", 1)+"max_concurrent_downloads = 5\n[plugins.\"io.containerd.cri.v1.images\".registry]\nconfig_path = \""+root+"/2:"+root+"/3\"\n")
 	put("legacy.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd]\ndiscard_unpacked_layers = true\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \""+root+"/2:"+root+"/3\"\n")
-	n := &node{runtime: peer{version: &cri.VersionResponse{RuntimeName: "containerd"}}}
+	n := &node{runtime: criServer{version: &cri.VersionResponse{RuntimeName: "containerd"}}}
 	certificates := route{
-		scheme: "https", host: "certs.example", path: "/v2", resolves: true, authorities: []string{root + "/2/certs.example/ca.crt"},
-		keyPairs: [][2]string{{root + "/2/certs.example/a.cert", ""}, {root + "/2/certs.example/b.cert", root + "/2/certs.example/b.key"}},
+		scheme: "https", host: "certs.example", path: "/v2", resolvesTags: true, caFiles: []string{root + "/2/certs.example/ca.crt"},
+		clientCertificates: [][2]string{{root + "/2/certs.example/a.cert", ""}, {root + "/2/certs.example/b.cert", root + "/2/certs.example/b.key"}},
 	}
 	way := func(scheme, host string) route {
-		return route{scheme: scheme, host: host, path: "/v2", resolves: true}
+		return route{scheme: scheme, host: host, path: "/v2", resolvesTags: true}
 	}
 	local := func(scheme, host string, either, skipVerify bool) route {
-		return route{scheme: scheme, host: host, path: "/v2", resolves: true, either: either, skipVerify: skipVerify}
+		return route{scheme: scheme, host: host, path: "/v2", resolvesTags: true, httpFallback: either, skipVerify: skipVerify}
 	}
 	for _, test := range []struct {
 		version             string
@@ -210,11 +210,11 @@ func TestContainerdRouting(t *testing.T) {
 		{"2.4.2", "", "", "[::1]:80", "containerd's default", "", local("http", "[::1]:80", false, false)},
 	} {
 		n.runtime.version.RuntimeVersion = test.version
-		n.settings.Registry.ConfigPath, n.Files.Containerd = test.folders, filepath.Join(root, test.file)
+		n.runtimeSettings.Registry.ConfigPath, n.Files.Containerd = test.folders, filepath.Join(root, test.file)
 		got, err := n.containerdRouting(test.host)
 		ignored := ""
-		if got.ignored != nil {
-			ignored = got.ignored.Error()
+		if got.ignoredErr != nil {
+			ignored = got.ignoredErr.Error()
 		}
 		if err != nil || !strings.HasSuffix(got.source, test.source) || !strings.Contains(ignored, test.ignored) || (ignored == "") != (test.ignored == "") ||
 			!reflect.DeepEqual(got.routes[len(got.routes)-1], test.want) {
@@ -231,18 +231,18 @@ func TestContainerdRouting(t *testing.T) {
 		{"1.6.20", root + "/1:" + root + "/2", "", ""},
 	} {
 		n.runtime.version.RuntimeVersion = test.version
-		n.settings.Registry.ConfigPath, n.Files.Containerd = test.folders, filepath.Join(root, test.file)
-		if got, err := n.containerdRouting("nowhere.invalid"); err != nil || got.also != test.also {
-			t.Errorf("containerd %s with %s%s: %q, %v, want %q", test.version, test.folders, test.file, got.also, err, test.also)
+		n.runtimeSettings.Registry.ConfigPath, n.Files.Containerd = test.folders, filepath.Join(root, test.file)
+		if got, err := n.containerdRouting("nowhere.invalid"); err != nil || got.moreHint != test.also {
+			t.Errorf("containerd %s with %s%s: %q, %v, want %q", test.version, test.folders, test.file, got.moreHint, err, test.also)
 		}
 	}
 	// A hint never writes to the folder for all hosts.
-	n.settings.Registry.ConfigPath = root + "/3"
-	if got, err := n.containerdRouting("hub.example"); err != nil || !strings.Contains(got.http, root+"/3/hub.example/hosts.toml") {
-		t.Errorf("with a folder for all hosts: %q, %v", got.http, err)
+	n.runtimeSettings.Registry.ConfigPath = root + "/3"
+	if got, err := n.containerdRouting("hub.example"); err != nil || !strings.Contains(got.httpHint, root+"/3/hub.example/hosts.toml") {
+		t.Errorf("with a folder for all hosts: %q, %v", got.httpHint, err)
 	}
-	n.settings.Registry.ConfigPath, n.Files.Containerd = "", ""
-	n.settings.Registry.Mirrors = map[string]json.RawMessage{"hub:5000": nil}
+	n.runtimeSettings.Registry.ConfigPath, n.Files.Containerd = "", ""
+	n.runtimeSettings.Registry.Mirrors = map[string]json.RawMessage{"hub:5000": nil}
 	if _, err := n.containerdRouting("hub:5000"); err == nil || !strings.Contains(err.Error(), "set config_path") {
 		t.Errorf("mirrors: %v", err)
 	}

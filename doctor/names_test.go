@@ -27,31 +27,31 @@ func TestNames(t *testing.T) {
 		name     string
 		runtime  string // its name; empty if it does not answer
 		setting  string // of names
-		running  Running
+		running  ShimStatus
 		notAsked error
 		level    Level
 		text     string // a part; empty for no finding
 		hint     string
 	}{
-		{name: "in the runtime", runtime: "containerd", running: Running{Names: inRuntime}, text: "kept by the runtime: containerd's images service answers"},
-		{name: "waiting", runtime: "containerd", running: Running{Names: inRuntime, Ledger: 3}, level: Warn, text: "but for names that only the ledger has yet: 3", hint: "journalctl"},
-		{name: "changes are refused", runtime: "containerd", running: Running{Names: explain.Naming{Mode: "runtime", Repairs: 2}}, level: Warn, text: "has failed and is retried, other clients see a registry's names of images: repositories: 2", hint: "journalctl"},
-		{name: "changed to auto", runtime: "containerd", setting: config.NamesAuto, running: Running{Names: explain.Naming{Mode: "ledger", Reason: "names: ledger"}, Restart: []string{"engine", "names"}},
-			level: Warn, text: "until the shim is restarted: names: ledger, which the file no longer says", hint: restart},
-		{name: "CRI-O", runtime: "cri-o", running: Running{Names: inLedger, Ledger: 3}, text: "kept in the shim's ledger: the runtime has no images service"},
-		{name: "as configured", runtime: "containerd", setting: config.NamesLedger, running: Running{Names: explain.Naming{Mode: "ledger", Reason: "names: ledger"}}, text: "as names: ledger says"},
-		{name: "closed off", runtime: "containerd", running: Running{Names: inLedger}, level: Warn, text: "although containerd can keep them", hint: "or set names: ledger, then " + restart + "; a service that is opened is noticed within 30 s"},
-		{name: "not known", runtime: "containerd", running: Running{Names: explain.Naming{Mode: "unknown", Reason: "the runtime has not been reached yet"}}, level: Warn, text: "has not been reached yet", hint: "start the runtime"},
+		{name: "in the runtime", runtime: "containerd", running: ShimStatus{Names: inRuntime}, text: "kept by the runtime: containerd's images service answers"},
+		{name: "waiting", runtime: "containerd", running: ShimStatus{Names: inRuntime, Ledger: 3}, level: Warn, text: "but for names that only the ledger has yet: 3", hint: "journalctl"},
+		{name: "changes are refused", runtime: "containerd", running: ShimStatus{Names: explain.Naming{Mode: "runtime", Repairs: 2}}, level: Warn, text: "has failed and is retried, other clients see a registry's names of images: repositories: 2", hint: "journalctl"},
+		{name: "changed to auto", runtime: "containerd", setting: config.NamesAuto, running: ShimStatus{Names: explain.Naming{Mode: "ledger", Reason: "names: ledger"}, Restart: []string{"engine", "names"}},
+			level: Warn, text: "until the shim is restarted: names: ledger, which the file no longer says", hint: restartHint},
+		{name: "CRI-O", runtime: "cri-o", running: ShimStatus{Names: inLedger, Ledger: 3}, text: "kept in the shim's ledger: the runtime has no images service"},
+		{name: "as configured", runtime: "containerd", setting: config.NamesLedger, running: ShimStatus{Names: explain.Naming{Mode: "ledger", Reason: "names: ledger"}}, text: "as names: ledger says"},
+		{name: "closed off", runtime: "containerd", running: ShimStatus{Names: inLedger}, level: Warn, text: "although containerd can keep them", hint: "or set names: ledger, then " + restartHint + "; a service that is opened is noticed within 30 s"},
+		{name: "not known", runtime: "containerd", running: ShimStatus{Names: explain.Naming{Mode: "unknown", Reason: "the runtime has not been reached yet"}}, level: Warn, text: "has not been reached yet", hint: "start the runtime"},
 		{name: "another version", runtime: "containerd", level: Warn, text: "a version that does not say", hint: "doctor again"},
-		{name: "no runtime", running: Running{Names: inRuntime}},
+		{name: "no runtime", running: ShimStatus{Names: inRuntime}},
 		{name: "another user's shim", runtime: "containerd", notAsked: admin.ErrStranger},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			n := &node{Options: Options{Settings: &config.Config{Names: test.setting, Runtime: "/run/runtime.sock"}}, running: test.running, notAsked: test.notAsked}
+			n := &node{Options: Options{Settings: &config.Config{Names: test.setting, Runtime: "/run/runtime.sock"}}, shimStatus: test.running, shimStatusErr: test.notAsked}
 			if test.runtime != "" {
 				n.runtime.version = &cri.VersionResponse{RuntimeName: test.runtime}
 			}
-			wantFinding(t, names(t.Context(), n), test.level, test.text, test.hint)
+			wantFinding(t, checkNames(t.Context(), n), test.level, test.text, test.hint)
 		})
 	}
 }
@@ -66,7 +66,7 @@ func TestNamesWithoutAShim(t *testing.T) {
 		text, hint   string
 	}{
 		{"in the runtime", `{"version":1}`, nil, OK, "kept by the runtime: containerd's images service answers", ""},
-		{"still in the ledger", kept, nil, Warn, "but for names in the ledger of a shim that does not run: 1", start},
+		{"still in the ledger", kept, nil, Warn, "but for names in the ledger of a shim that does not run: 1", startHint},
 		{"closed off", kept, status.Error(codes.PermissionDenied, "closed"), Warn, "the runtime's images service refuses: closed", "names: ledger"},
 		{"away", kept, status.Error(codes.Unavailable, "away"), Warn, "has not been reached yet", "start the runtime"},
 	} {
@@ -77,11 +77,11 @@ func TestNamesWithoutAShim(t *testing.T) {
 			}
 			namer := rewrite.NewNamer(rewrite.NamerOptions{Invoke: func(context.Context, string, []byte) ([]byte, error) { return nil, test.err }})
 			n := &node{
-				Options:  Options{Settings: &config.Config{StateDirectory: state}, Explainer: &explain.Explainer{Namer: namer}},
-				runtime:  peer{version: &cri.VersionResponse{RuntimeName: "containerd"}},
-				notAsked: admin.ErrNotRunning,
+				Options:       Options{Settings: &config.Config{StateDirectory: state}, Explainer: &explain.Explainer{Namer: namer}},
+				runtime:       criServer{version: &cri.VersionResponse{RuntimeName: "containerd"}},
+				shimStatusErr: admin.ErrNotRunning,
 			}
-			wantFinding(t, names(t.Context(), n), test.level, test.text, test.hint)
+			wantFinding(t, checkNames(t.Context(), n), test.level, test.text, test.hint)
 		})
 	}
 }
@@ -89,7 +89,7 @@ func TestNamesWithoutAShim(t *testing.T) {
 // TestSandboxRemedy gives the image its name in the runtime that keeps the names.
 func TestSandboxRemedy(t *testing.T) {
 	for mode, want := range map[rewrite.NamingMode]bool{rewrite.NamesInRuntime: true, rewrite.NamesInLedger: false} {
-		found := absentSandbox(topic{}, explain.Image{
+		found := missingSandboxFinding(topic{}, explain.Image{
 			Image: "pause:3.9", Reference: "docker.io/library/pause:3.9", Node: explain.Node{Names: explain.Naming{Mode: string(mode)}},
 			Registries: []explain.Registry{{Answer: registry.Found.String(), Registry: "http://hub:5000", Reference: "hub:5000/library/pause:3.9"}},
 		})

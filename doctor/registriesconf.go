@@ -43,8 +43,8 @@ func crioRouting(path string, folders []string, host string) (routing, error) {
 		return routing{}, err
 	}
 	found := routing{source: "CRI-O's default", routes: []route{crioRoute(folders, host, false)}}
-	found.http = fmt.Sprintf("add a [[registry]] with location = %q and insecure = true to %s", host, path)
-	found.ca = fmt.Sprintf("put its authority's certificate into /etc/containers/certs.d/%s/ca.crt", host)
+	found.httpHint = fmt.Sprintf("add a [[registry]] with location = %q and insecure = true to %s", host, path)
+	found.caHint = fmt.Sprintf("put its authority's certificate into /etc/containers/certs.d/%s/ca.crt", host)
 	prefixes := map[string]registriesEntry{}
 	sources := map[string]string{}
 	for i, file := range append([]string{path}, more...) {
@@ -57,7 +57,7 @@ func crioRouting(path string, folders []string, host string) (routing, error) {
 		}
 		entries, err := parseRegistries(content, i > 0)
 		if err != nil {
-			return routing{}, fmt.Errorf("%s: %w: %w", file, errRefused, err)
+			return routing{}, fmt.Errorf("%s: %w: %w", file, errFileRejected, err)
 		}
 		for prefix, entry := range entries {
 			prefixes[prefix], sources[prefix] = entry, file
@@ -184,10 +184,10 @@ func (e registriesEntry) routes(folders []string, host string) []route {
 // to it is not known here.
 func crioRoute(folders []string, location string, insecure bool) route {
 	host, _, _ := strings.Cut(location, "/")
-	r := route{scheme: "https", host: servingHost(host), path: "/v2", either: insecure, skipVerify: insecure, resolves: true, authorization: true}
+	r := route{scheme: "https", host: servingHost(host), path: "/v2", httpFallback: insecure, skipVerify: insecure, resolvesTags: true, hasAuthorization: true}
 	for _, folder := range folders {
 		if files := certificates(filepath.Join(folder, host)); len(files) > 0 {
-			r.authorities = files
+			r.caFiles = files
 			break
 		}
 	}

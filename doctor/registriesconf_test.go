@@ -67,10 +67,10 @@ insecure = true
 	put("registries.conf.d/20-wide.conf", "[[registry]]\nprefix = \"*.com\"\nlocation = \"wide.internal\"\n")
 	put("certs.d/secure.example/ca.crt", "")
 	way := func(host string, insecure bool) route {
-		return route{scheme: "https", host: host, path: "/v2", either: insecure, skipVerify: insecure, resolves: true, authorization: true}
+		return route{scheme: "https", host: host, path: "/v2", httpFallback: insecure, skipVerify: insecure, resolvesTags: true, hasAuthorization: true}
 	}
 	secure := way("secure.example", false)
-	secure.authorities = []string{root + "/certs.d/secure.example/ca.crt"}
+	secure.caFiles = []string{root + "/certs.d/secure.example/ca.crt"}
 	for _, test := range []struct {
 		host, source string
 		routes       []route
@@ -107,7 +107,7 @@ insecure = true
 	} {
 		put("registries.conf.d/30-damaged.conf", content)
 		_, err := crioRouting(filepath.Join(root, "registries.conf"), nil, "hub:5000")
-		if !errors.Is(err, errRefused) || strings.Contains(err.Error(), "canary") || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "30-damaged.conf") {
+		if !errors.Is(err, errFileRejected) || strings.Contains(err.Error(), "canary") || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "30-damaged.conf") {
 			t.Errorf("%q: %v, want %s", content, err, want)
 		}
 	}

@@ -14,27 +14,27 @@ import (
 	"image-cri-shim/registry"
 )
 
-// registries says of each registry how far the way to it goes, and whether the
-// runtime gets there too.
-func registries(ctx context.Context, n *node) []Finding {
+// checkRegistries reports whether the shim and the runtime reach each registry, and the
+// step that fails if not.
+func checkRegistries(ctx context.Context, n *node) []Finding {
 	if len(n.visits) == 0 {
 		return []Finding{topic{"registries", n.File}.warn("set address", "none is configured: the shim only forwards")}
 	}
 	trust := make([][]Finding, len(n.visits))
 	var running sync.WaitGroup
 	for i, v := range n.visits {
-		running.Go(func() { trust[i] = n.trust(ctx, v, n.configured(v)) })
+		running.Go(func() { trust[i] = n.trustFindings(ctx, v, n.configured(v)) })
 	}
 	running.Wait()
 	var findings []Finding
 	for i, v := range n.visits {
 		configured := n.configured(v)
-		findings = append(findings, arrival(v, configured)...)
+		findings = append(findings, connectionFindings(v, configured)...)
 		if v.Connection == nil && v.Name == nil && v.TLS == nil && v.Answer == nil {
-			findings = append(findings, latency(v, n.Settings.LookupTimeout), login(v, configured))
+			findings = append(findings, latencyFinding(v, n.Settings.LookupTimeout), loginFinding(v, configured))
 		}
 		if !v.Date.IsZero() {
-			findings = append(findings, clock(v))
+			findings = append(findings, clockFinding(v))
 		}
 		if configured.OwnHostOnly() {
 			findings = append(findings, topic{"images", v.Registry}.ok(`only those of its own host, as it is public: match: ["*"] asks it for all`))
@@ -53,8 +53,9 @@ func (n *node) configured(v registry.Visit) config.Registry {
 	return n.Settings.Registries[i]
 }
 
-// arrival says where the way to a registry ends.
-func arrival(v registry.Visit, configured config.Registry) []Finding {
+// connectionFindings reports each step of the connection to a registry, up to the first
+// that failed.
+func connectionFindings(v registry.Visit, configured config.Registry) []Finding {
 	name, connection, encrypted := topic{"name", v.Registry}, topic{"connection", v.Registry}, topic{"TLS", v.Registry}
 	if v.Name != nil {
 		return []Finding{name.fail("add the name to DNS or to /etc/hosts, or correct the address", "%v", v.Name)}
@@ -77,13 +78,13 @@ func arrival(v registry.Visit, configured config.Registry) []Finding {
 	if v.Answer != nil {
 		return append(findings, topic{"answer", v.Registry}.fail("see what is at this address, and whether it is http:// or https://", "%v", v.Answer))
 	}
-	return append(findings, encryption(encrypted, v, configured))
+	return append(findings, tlsFinding(encrypted, v, configured))
 }
 
-// expiry is how long before its end a certificate is warned of.
-const expiry = 14 * 24 * time.Hour
+// certificateWarning is how long before its expiry a certificate is reported.
+const certificateWarning = 14 * 24 * time.Hour
 
-func encryption(t topic, v registry.Visit, configured config.Registry) Finding {
+func tlsFinding(t topic, v registry.Visit, configured config.Registry) Finding {
 	switch {
 	case v.Session == nil:
 		return t.ok("none (http)")
@@ -91,13 +92,13 @@ func encryption(t topic, v registry.Visit, configured config.Registry) Finding {
 		return t.warn("set ca in place of insecureSkipVerify", "the certificate is not verified: who is in between can read the password and change images")
 	}
 	until := v.Session.PeerCertificates[0].NotAfter
-	if left := until.Sub(v.At); left < expiry {
+	if left := until.Sub(v.At); left < certificateWarning {
 		return t.warn("renew the registry's certificate", "the certificate ends on %s", until.Format(time.DateOnly))
 	}
 	return t.ok("verified, until %s", until.Format(time.DateOnly))
 }
 
-func login(v registry.Visit, configured config.Registry) Finding {
+func loginFinding(v registry.Visit, configured config.Registry) Finding {
 	t := topic{"login", v.Registry}
 	switch {
 	case v.Login == nil && v.User == "":
@@ -113,7 +114,7 @@ func login(v registry.Visit, configured config.Registry) Finding {
 	}
 }
 
-func latency(v registry.Visit, timeout time.Duration) Finding {
+func latencyFinding(v registry.Visit, timeout time.Duration) Finding {
 	t := topic{"answer", v.Registry}
 	if v.Latency > timeout/2 {
 		return t.warn("find out what is slow, or raise lookupTimeout", "after %v, and look-ups end after %v", v.Latency.Round(time.Millisecond), timeout)
@@ -127,7 +128,7 @@ const (
 	skewFailed = 5 * time.Minute
 )
 
-func clock(v registry.Visit) Finding {
+func clockFinding(v registry.Visit) Finding {
 	t := topic{"clock", v.Registry}
 	skew := v.Date.Sub(v.At).Round(time.Second)
 	text := fmt.Sprintf("the registry's is %v ahead", skew)
@@ -146,8 +147,9 @@ func clock(v registry.Visit) Finding {
 	return t.ok("%s", text)
 }
 
-// host is a registry's host as URLs have it, and whether that is over http.
-func host(v registry.Visit) (name string, plain bool) {
+// registryHost returns the host that serves a registry, and whether it is reached over
+// plain http.
+func registryHost(v registry.Visit) (name string, plain bool) {
 	return servingHost(v.Host), strings.HasPrefix(v.Registry, "http://")
 }
 

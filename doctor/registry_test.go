@@ -15,7 +15,7 @@ func TestClock(t *testing.T) {
 	for skew, want := range map[time.Duration]Level{
 		0: OK, -time.Second: OK, 59 * time.Second: OK, 61 * time.Second: Warn, -4 * time.Minute: Warn, 301 * time.Second: Fail, -time.Hour: Fail,
 	} {
-		if got := clock(registry.Visit{At: now, Date: now.Add(skew)}); got.Level != want {
+		if got := clockFinding(registry.Visit{At: now, Date: now.Add(skew)}); got.Level != want {
 			t.Errorf("%v: %+v", skew, got)
 		}
 	}
@@ -23,7 +23,7 @@ func TestClock(t *testing.T) {
 
 func TestLatency(t *testing.T) {
 	for took, want := range map[time.Duration]Level{10 * time.Millisecond: OK, time.Second: OK, 2 * time.Second: Warn} {
-		if got := latency(registry.Visit{Latency: took}, 3*time.Second); got.Level != want {
+		if got := latencyFinding(registry.Visit{Latency: took}, 3*time.Second); got.Level != want {
 			t.Errorf("%v: %+v", took, got)
 		}
 	}
@@ -43,7 +43,7 @@ func TestLogin(t *testing.T) {
 		{registry.Visit{Login: refused}, config.Registry{AuthFile: "/auth.json"}, Warn},
 		{registry.Visit{Login: refused, User: "robot"}, config.Registry{AuthFile: "/auth.json"}, Fail},
 	} {
-		if got := login(test.visit, test.configured); got.Level != test.want {
+		if got := loginFinding(test.visit, test.configured); got.Level != test.want {
 			t.Errorf("%+v: %+v", test.visit, got)
 		}
 	}
@@ -66,7 +66,7 @@ func TestPublicRegistryIsSaid(t *testing.T) {
 		n := &node{Options: Options{Settings: &config.Config{Registries: []config.Registry{test.configured}}}}
 		n.visits = []registry.Visit{{Registry: test.visited, Name: unreachable}}
 		said := false
-		for _, finding := range registries(t.Context(), n) {
+		for _, finding := range checkRegistries(t.Context(), n) {
 			said = said || finding.Check == "images" && strings.Contains(finding.Text, "its own host")
 		}
 		if said != test.want {

@@ -12,16 +12,16 @@ import (
 	"sync"
 )
 
-// route is a host that the runtime asks for the images of a registry.
+// route is a host that the runtime pulls the images of a registry from.
 type route struct {
-	scheme, host  string
-	path          string      // of the API, such as /v2
-	either        bool        // http is tried where https has failed
-	skipVerify    bool        // its certificate is not verified
-	authorities   []string    // files with certificates that are trusted beside the system's
-	keyPairs      [][2]string // files with a certificate for the host and its key; the key's is empty where one file has both
-	resolves      bool        // it is asked for tags
-	authorization bool        // a login for it is in the runtime's file
+	scheme, host       string
+	path               string      // of the API, such as /v2
+	httpFallback       bool        // http is tried if https fails
+	skipVerify         bool        // its certificate is not verified
+	caFiles            []string    // files with certificates that are trusted beside the system's
+	clientCertificates [][2]string // files with a certificate for the host and its key; the key's is empty where one file has both
+	resolvesTags       bool        // tags are resolved there
+	hasAuthorization   bool        // a login for it is in the runtime's file
 }
 
 func (r route) String() string { return r.scheme + "://" + r.host }
@@ -29,17 +29,17 @@ func (r route) String() string { return r.scheme + "://" + r.host }
 // routeLimit bounds how many routes are asked for a registry.
 const routeLimit = 16
 
-// answer is what came of asking a route.
-type answer struct {
+// routeResult is the result of probing a route.
+type routeResult struct {
 	scheme string // that the host answered over
 	err    error  // why the runtime can't pull from it
 }
 
-// askAll asks each route as the runtime would. login is the host that the runtime has
-// a login for. The error is a file that the runtime has to read and can't, so that
-// it asks no host at all.
-func askAll(ctx context.Context, routes []route, login string) ([]answer, error) {
-	answers := make([]answer, len(routes))
+// probeRoutes requests each route as the runtime would. login is the host that the
+// runtime has a login for. It returns an error if the runtime can't read a file that it
+// needs, since it then contacts no host.
+func probeRoutes(ctx context.Context, routes []route, login string) ([]routeResult, error) {
+	answers := make([]routeResult, len(routes))
 	configs := make([]*tls.Config, len(routes))
 	for i, r := range routes {
 		var err error
@@ -50,12 +50,12 @@ func askAll(ctx context.Context, routes []route, login string) ([]answer, error)
 	var running sync.WaitGroup
 	for i, r := range routes {
 		switch {
-		case !r.resolves:
+		case !r.resolvesTags:
 			answers[i].err = errors.New("is not asked for tags")
 		case i >= routeLimit:
 			answers[i].err = fmt.Errorf("not asked by the doctor, which asks %d hosts at most", routeLimit)
 		default:
-			running.Go(func() { answers[i] = r.ask(ctx, configs[i], r.authorization || r.host == login) })
+			running.Go(func() { answers[i] = r.probe(ctx, configs[i], r.hasAuthorization || r.host == login) })
 		}
 	}
 	running.Wait()
@@ -69,48 +69,48 @@ func (r route) tlsConfig() (*tls.Config, error) {
 		pool = x509.NewCertPool()
 	}
 	config := &tls.Config{RootCAs: pool, InsecureSkipVerify: r.skipVerify} // as the runtime does
-	for _, file := range r.authorities {
+	for _, file := range r.caFiles {
 		content, err := readFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("the runtime can't read %s: %w", file, cause(err))
+			return nil, fmt.Errorf("the runtime can't read %s: %w", file, rootCause(err))
 		}
 		if !pool.AppendCertsFromPEM(content) {
 			return nil, fmt.Errorf("the runtime can't read %s: no certificate in PEM form", file)
 		}
 	}
-	for _, pair := range r.keyPairs {
+	for _, pair := range r.clientCertificates {
 		key := pair[1]
 		if key == "" {
 			key = pair[0]
 		}
 		certificate, err := tls.LoadX509KeyPair(pair[0], key)
 		if err != nil {
-			return nil, fmt.Errorf("the runtime can't read %s: %w", pair[0], cause(err))
+			return nil, fmt.Errorf("the runtime can't read %s: %w", pair[0], rootCause(err))
 		}
 		config.Certificates = append(config.Certificates, certificate)
 	}
 	return config, nil
 }
 
-// ask requests the API's root.
-func (r route) ask(ctx context.Context, config *tls.Config, hasLogin bool) answer {
+// probe requests the API's root.
+func (r route) probe(ctx context.Context, config *tls.Config, hasLogin bool) routeResult {
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, DisableKeepAlives: true}
 	client := &http.Client{Transport: transport}
 	schemes := []string{r.scheme}
-	if r.either {
+	if r.httpFallback {
 		schemes = []string{"https", "http"}
 	}
 	var first error
 	for _, scheme := range schemes {
 		err := r.request(ctx, client, scheme, hasLogin)
 		if err == nil {
-			return answer{scheme: scheme}
+			return routeResult{scheme: scheme}
 		}
 		if first == nil || errors.Is(first, http.ErrSchemeMismatch) { // it speaks http
 			first = err
 		}
 	}
-	return answer{err: first}
+	return routeResult{err: first}
 }
 
 func (r route) request(ctx context.Context, client *http.Client, scheme string, hasLogin bool) error {
@@ -121,7 +121,7 @@ func (r route) request(ctx context.Context, client *http.Client, scheme string, 
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return explained(err)
+		return withoutURL(err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	challenge := strings.ToLower(response.Header.Get("WWW-Authenticate"))
@@ -136,8 +136,8 @@ func (r route) request(ctx context.Context, client *http.Client, scheme string, 
 	return nil
 }
 
-// explained is an error of a request without its URL.
-func explained(err error) error {
+// withoutURL returns the error of a request without its URL.
+func withoutURL(err error) error {
 	if verification, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return fmt.Errorf("the runtime does not trust its certificate: %w", verification.Err)
 	}
@@ -147,8 +147,8 @@ func explained(err error) error {
 	return err
 }
 
-// cause returns the innermost error: the path around it is known.
-func cause(err error) error {
+// rootCause returns the innermost error, without the path that wraps it.
+func rootCause(err error) error {
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
 		err = inner
 	}

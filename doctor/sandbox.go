@@ -12,16 +12,16 @@ import (
 	"image-cri-shim/rewrite"
 )
 
-// sandboxImage says whether pods get their sandbox. The runtime itself pulls the
-// image, by the name in its configuration and not over the shim.
-func sandboxImage(ctx context.Context, n *node) []Finding {
+// checkSandboxImage reports whether the sandbox image of pods is available. The runtime
+// pulls it by the name in its configuration, and not through the shim.
+func checkSandboxImage(ctx context.Context, n *node) []Finding {
 	if !n.runtime.answers() {
 		return nil // that is said already
 	}
 	name := n.sandboxName()
 	t := topic{"sandbox image", cmp.Or(name, n.runtime.name())}
-	if name == "" && n.settings.err != nil {
-		return []Finding{t.warn("see the runtime's log", "the runtime fails to tell its name: %v", n.settings.err)}
+	if name == "" && n.runtimeSettings.err != nil {
+		return []Finding{t.warn("see the runtime's log", "the runtime fails to tell its name: %v", n.runtimeSettings.err)}
 	}
 	if name == "" {
 		return []Finding{t.warn("see that the image is on the node or in a registry that the runtime reaches by itself",
@@ -29,7 +29,7 @@ func sandboxImage(ctx context.Context, n *node) []Finding {
 	}
 	found := &cri.ImageStatusResponse{}
 	request := &cri.ImageStatusRequest{Image: &cri.ImageSpec{Image: name}}
-	if err := n.runtime.ask(ctx, n.Settings.Runtime, "ImageService/ImageStatus", request, found); err != nil {
+	if err := n.runtime.invoke(ctx, n.Settings.Runtime, "ImageService/ImageStatus", request, found); err != nil {
 		return []Finding{t.warn("see the runtime's log", "the runtime does not say whether it has the image: %v", err)}
 	}
 	switch {
@@ -42,12 +42,12 @@ func sandboxImage(ctx context.Context, n *node) []Finding {
 	if err != nil {
 		return []Finding{t.warn("see the runtime's log", "%v", err)}
 	}
-	return []Finding{absentSandbox(t, images[0])}
+	return []Finding{missingSandboxFinding(t, images[0])}
 }
 
-// remedy is what makes a sandbox image available that a registry has under another
-// reference. The runtime that keeps the names finds what was pulled through the shim.
-func remedy(image explain.Image, stored string) string {
+// sandboxHint is the remedy for a sandbox image that a registry has under another
+// reference. A runtime that keeps the names finds an image pulled through the shim.
+func sandboxHint(image explain.Image, stored string) string {
 	configure := fmt.Sprintf("set the runtime's sandbox image to %s (containerd: sandbox_image or pinned_images.sandbox, CRI-O: pause_image)", stored)
 	if image.Node.Names.Mode == string(rewrite.NamesInRuntime) {
 		return fmt.Sprintf("crictl pull %s through the shim, which gives the image this name in the runtime; or %s", image.Image, configure)
@@ -55,17 +55,17 @@ func remedy(image explain.Image, stored string) string {
 	return configure
 }
 
-// sandboxName is what the runtime tells, or what containerd's file says.
+// sandboxName returns the name that the runtime reports, or that of containerd's file.
 func (n *node) sandboxName() string {
-	if n.settings.SandboxImage != "" || !n.runtime.isContainerd() {
-		return n.settings.SandboxImage
+	if n.runtimeSettings.SandboxImage != "" || !n.runtime.isContainerd() {
+		return n.runtimeSettings.SandboxImage
 	}
 	return readContainerd(n.Files.Containerd).sandbox()
 }
 
-// absentSandbox says what a pull would bring. The runtime itself only finds what a
-// registry has under the image's own name.
-func absentSandbox(t topic, image explain.Image) Finding {
+// missingSandboxFinding predicts the result of a pull. The runtime itself only finds an
+// image that a registry has under the image's own name.
+func missingSandboxFinding(t topic, image explain.Image) Finding {
 	unasked := ""
 	for _, r := range image.Registries {
 		if r.Answer == registry.Unknown.String() {
@@ -76,7 +76,7 @@ func absentSandbox(t topic, image explain.Image) Finding {
 		}
 		switch {
 		case r.Reference != image.Reference:
-			return t.fail(remedy(image, r.Reference), "not on the node. %s has it as %s, but the runtime pulls it by its own name, past the shim", r.Registry, r.Reference)
+			return t.fail(sandboxHint(image, r.Reference), "not on the node. %s has it as %s, but the runtime pulls it by its own name, past the shim", r.Registry, r.Reference)
 		case image.User != "":
 			return t.warn(fmt.Sprintf("crictl pull %s", image.Image), "not on the node. %s has it, but the runtime pulls it without the shim's login", r.Registry)
 		default:

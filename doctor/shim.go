@@ -18,47 +18,48 @@ import (
 )
 
 const (
-	start   = "start the shim: systemctl start image-cri-shim; journalctl -u image-cri-shim says why it ended"
-	restart = "restart the shim: systemctl restart image-cri-shim"
+	startHint   = "start the shim: systemctl start image-cri-shim; journalctl -u image-cri-shim says why it ended"
+	restartHint = "restart the shim: systemctl restart image-cri-shim"
 )
 
-// shimSocket says whether clients reach the runtime over the shim.
-func shimSocket(_ context.Context, n *node) []Finding {
+// checkShimSocket reports whether clients reach the runtime through the shim.
+func checkShimSocket(_ context.Context, n *node) []Finding {
 	t := topic{"shim", n.Settings.Shim}
-	p := n.shim
+	c := n.shim
 	switch {
 	case config.SameSocket(n.Settings.Shim, n.Settings.Runtime):
 		return []Finding{t.fail("set shim to another path", "is the runtime's own socket")}
-	case p.dial != nil:
-		return []Finding{silent(t, p.dial, start)}
-	case !p.answers() && !n.runtime.answers() && status.Code(p.err) == codes.Unavailable:
+	case c.dialErr != nil:
+		return []Finding{dialFinding(t, c.dialErr, startHint)}
+	case !c.answers() && !n.runtime.answers() && status.Code(c.callErr) == codes.Unavailable:
 		return []Finding{t.ok("live, but for the runtime behind it")}
-	case !p.answers():
-		return []Finding{t.fail(restart, "accepts connections, but answers: %v", p.err)}
-	case n.runtime.answers() && p.name() != n.runtime.name():
-		return []Finding{t.fail("see that shim is no other runtime's socket, then "+restart, "%s answers, and not %s behind the shim", p.name(), n.runtime.name())}
+	case !c.answers():
+		return []Finding{t.fail(restartHint, "accepts connections, but answers: %v", c.callErr)}
+	case n.runtime.answers() && c.name() != n.runtime.name():
+		return []Finding{t.fail("see that shim is no other runtime's socket, then "+restartHint, "%s answers, and not %s behind the shim", c.name(), n.runtime.name())}
 	case n.runtime.isCRIO() && !strings.HasSuffix(n.Settings.Shim, "run/crio/crio.sock"):
 		return []Finding{t.warn("set shim to a path that ends in run/crio/crio.sock", "kubelet takes CRI-O's statistics from such a path only")}
 	}
-	return []Finding{n.access(t)}
+	return []Finding{n.socketModeFinding(t)}
 }
 
-// access compares who may use the shim's socket with who may use the runtime's.
-func (n *node) access(t topic) Finding {
+// socketModeFinding compares the permissions of the shim's socket with those of the
+// runtime's.
+func (n *node) socketModeFinding(t topic) Finding {
 	shim, err := os.Stat(n.Settings.Shim)
 	if err != nil {
-		return t.fail(restart, "%v", err)
+		return t.fail(restartHint, "%v", err)
 	}
 	mode := shim.Mode().Perm()
 	runtime, err := os.Stat(n.Settings.Runtime)
 	if err == nil && mode&^runtime.Mode().Perm() != 0 {
-		return t.warn(restart+", which gives it the runtime's mode", "live, and open to more users (mode %04o) than the runtime's (%04o)", mode, runtime.Mode().Perm())
+		return t.warn(restartHint+", which gives it the runtime's mode", "live, and open to more users (mode %04o) than the runtime's (%04o)", mode, runtime.Mode().Perm())
 	}
 	return t.ok("live, mode %04o", mode)
 }
 
-// Running is what the running shim says of itself.
-type Running struct {
+// ShimStatus is the running shim's description of itself.
+type ShimStatus struct {
 	File    string    `json:"file"` // its configuration
 	Read    time.Time `json:"read"` // when it has read that
 	Version string    `json:"version"`
@@ -68,43 +69,43 @@ type Running struct {
 	Ledger int            `json:"ledger"` // names in its ledger
 }
 
-// AboutPath is where it does.
+// AboutPath is the path of [ShimStatus] on the admin socket.
 const AboutPath = "/about"
 
-// runningShim says whether the shim that runs goes by this file.
-func runningShim(_ context.Context, n *node) []Finding {
-	if n.shim.dial != nil {
+// checkRunningShim reports whether the running shim uses this configuration file.
+func checkRunningShim(_ context.Context, n *node) []Finding {
+	if n.shim.dialErr != nil {
 		return nil // that is said already
 	}
 	t := topic{"running shim", n.Admin}
-	switch err := n.notAsked; {
+	switch err := n.shimStatusErr; {
 	case errors.Is(err, syscall.ENOTDIR):
 		return nil // that is said of the state directory
 	case errors.Is(err, fs.ErrPermission):
-		return []Finding{t.warn(asRoot, "this user may not ask it about itself")}
+		return []Finding{t.warn(rootHint, "this user may not ask it about itself")}
 	case errors.Is(err, admin.ErrStranger):
-		return []Finding{t.warn("run the doctor as that user, if the shim is; else remove the socket, then "+restart, "%v", err)}
+		return []Finding{t.warn("run the doctor as that user, if the shim is; else remove the socket, then "+restartHint, "%v", err)}
 	case errors.Is(err, admin.ErrNotRunning):
 		return []Finding{t.fail("see what serves "+n.Settings.Shim+" (ss -lxp); if it is the shim, journalctl -u image-cri-shim says why it does not answer here; the key image of this file must be its state directory",
 			"no shim answers here, although something serves %s", n.Settings.Shim)}
 	case err != nil:
-		return []Finding{t.warn(restart, "%v", err)}
+		return []Finding{t.warn(restartHint, "%v", err)}
 	}
-	return []Finding{n.compare(t, n.running)}
+	return []Finding{n.shimStatusFinding(t, n.shimStatus)}
 }
 
-// askShim asks the running shim about itself.
-func (n *node) askShim(ctx context.Context) (running Running, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+// getShimStatus requests the running shim's status.
+func (n *node) getShimStatus(ctx context.Context) (s ShimStatus, err error) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	err = admin.Get(ctx, n.Admin, AboutPath, nil, &running)
-	return running, err
+	err = admin.Get(ctx, n.Admin, AboutPath, nil, &s)
+	return s, err
 }
 
-func (n *node) compare(t topic, running Running) Finding {
+func (n *node) shimStatusFinding(t topic, running ShimStatus) Finding {
 	here, err := os.Stat(n.File)
 	if err != nil {
-		return t.fail(asRoot, "%v", err)
+		return t.fail(rootHint, "%v", err)
 	}
 	there, err := os.Stat(running.File)
 	switch {
@@ -113,9 +114,9 @@ func (n *node) compare(t topic, running Running) Finding {
 	case here.ModTime().After(running.Read):
 		return t.warn("run the doctor again in a few seconds; if it stays so, journalctl -u image-cri-shim says why the shim did not take the file over", "the file has changed since the shim has read it")
 	case len(running.Restart) > 0:
-		return t.warn(restart, "runs with the former values of these keys, which take effect after a restart: %s", strings.Join(running.Restart, ", "))
+		return t.warn(restartHint, "runs with the former values of these keys, which take effect after a restart: %s", strings.Join(running.Restart, ", "))
 	case running.Version != n.Version:
-		return t.warn(restart, "it is of version %s, this is %s", running.Version, n.Version)
+		return t.warn(restartHint, "it is of version %s, this is %s", running.Version, n.Version)
 	}
 	return t.ok("has this configuration, version %s", running.Version)
 }

@@ -17,25 +17,25 @@ import (
 )
 
 func TestShimSocket(t *testing.T) {
-	runtime := func(name, version string) peer {
-		return peer{versions: []string{"v1"}, version: &cri.VersionResponse{RuntimeName: name, RuntimeVersion: version}}
+	runtime := func(name, version string) criServer {
+		return criServer{versions: []string{"v1"}, version: &cri.VersionResponse{RuntimeName: name, RuntimeVersion: version}}
 	}
-	away := peer{err: status.Error(codes.Unavailable, "no runtime")}
+	away := criServer{callErr: status.Error(codes.Unavailable, "no runtime")}
 	for _, test := range []struct {
 		name          string
 		socket        string
-		shim, runtime peer
+		shim, runtime criServer
 		level         Level
 		text          string
 	}{
-		{"the runtime's own", "/cri.sock", peer{}, peer{}, Fail, "is the runtime's own socket"},
-		{"without the runtime", "/shim.sock", away, peer{dial: errors.New("away")}, OK, "but for the runtime"},
+		{"the runtime's own", "/cri.sock", criServer{}, criServer{}, Fail, "is the runtime's own socket"},
+		{"without the runtime", "/shim.sock", away, criServer{dialErr: errors.New("away")}, OK, "but for the runtime"},
 		{"without the runtime that is there", "/shim.sock", away, runtime("containerd", "2"), Fail, "no runtime"},
 		{"of another runtime", "/shim.sock", runtime("cri-o", "1"), runtime("containerd", "2"), Fail, "cri-o 1 answers, and not containerd 2"},
 		{"where CRI-O's has to be", "/shim.sock", runtime("cri-o", "1"), runtime("cri-o", "1"), Warn, "statistics"},
 	} {
 		n := &node{Options: Options{Settings: &config.Config{Shim: test.socket, Runtime: "/cri.sock"}}, shim: test.shim, runtime: test.runtime}
-		got := shimSocket(t.Context(), n)
+		got := checkShimSocket(t.Context(), n)
 		if len(got) != 1 || got[0].Level != test.level || !strings.Contains(got[0].Text, test.text) || (got[0].Hint == "") != (test.level == OK) {
 			t.Errorf("%s: %+v", test.name, got)
 		}
@@ -45,17 +45,17 @@ func TestShimSocket(t *testing.T) {
 func TestRuntimeSocketOfAnOldRuntime(t *testing.T) {
 	n := &node{
 		Options: Options{Settings: &config.Config{}},
-		runtime: peer{versions: []string{"v1alpha2"}, version: &cri.VersionResponse{RuntimeName: "containerd"}},
+		runtime: criServer{versions: []string{"v1alpha2"}, version: &cri.VersionResponse{RuntimeName: "containerd"}},
 	}
-	if got := runtimeSocket(t.Context(), n); got[0].Level != Warn {
+	if got := checkRuntime(t.Context(), n); got[0].Level != Warn {
 		t.Errorf("%+v", got)
 	}
 }
 
 // TestShimThatDoesNotAnswer has a hint that says which file has the key it is about.
 func TestShimThatDoesNotAnswer(t *testing.T) {
-	n := &node{Options: Options{Settings: &config.Config{Shim: "/run/shim.sock"}}, notAsked: admin.ErrNotRunning}
-	wantFinding(t, runningShim(t.Context(), n), Fail, "no shim answers here, although something serves /run/shim.sock", "the key image of this file")
+	n := &node{Options: Options{Settings: &config.Config{Shim: "/run/shim.sock"}}, shimStatusErr: admin.ErrNotRunning}
+	wantFinding(t, checkRunningShim(t.Context(), n), Fail, "no shim answers here, although something serves /run/shim.sock", "the key image of this file")
 }
 
 // TestRunningShim compares what the running shim says of itself with this file.
@@ -66,18 +66,18 @@ func TestRunningShim(t *testing.T) {
 	}
 	later := time.Now().Add(time.Hour)
 	for name, test := range map[string]struct {
-		running Running
+		running ShimStatus
 		level   Level
 		text    string
 	}{
-		"same":           {Running{File: file, Read: later, Version: "1"}, OK, "has this configuration"},
-		"not read yet":   {Running{File: file, Version: "1"}, Warn, "has changed since"},
-		"other version":  {Running{File: file, Read: later, Version: "2"}, Warn, "it is of version 2"},
-		"needs restart":  {Running{File: file, Read: later, Version: "1", Restart: []string{"engine", "names"}}, Warn, "take effect after a restart: engine, names"},
-		"of another one": {Running{File: file + ".other", Read: later, Version: "1"}, Fail, "it runs with another file"},
+		"same":           {ShimStatus{File: file, Read: later, Version: "1"}, OK, "has this configuration"},
+		"not read yet":   {ShimStatus{File: file, Version: "1"}, Warn, "has changed since"},
+		"other version":  {ShimStatus{File: file, Read: later, Version: "2"}, Warn, "it is of version 2"},
+		"needs restart":  {ShimStatus{File: file, Read: later, Version: "1", Restart: []string{"engine", "names"}}, Warn, "take effect after a restart: engine, names"},
+		"of another one": {ShimStatus{File: file + ".other", Read: later, Version: "1"}, Fail, "it runs with another file"},
 	} {
 		n := &node{Options: Options{File: file, Version: "1"}}
-		if got := n.compare(topic{}, test.running); got.Level != test.level || !strings.Contains(got.Text, test.text) {
+		if got := n.shimStatusFinding(topic{}, test.running); got.Level != test.level || !strings.Contains(got.Text, test.text) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}

@@ -20,31 +20,31 @@ const (
 	freeWarned = 64 << 20
 )
 
-// stateDirectory says whether the shim can keep its state.
-func stateDirectory(_ context.Context, n *node) []Finding {
+// checkStateDirectory reports whether the shim can keep its state.
+func checkStateDirectory(_ context.Context, n *node) []Finding {
 	directory := n.Settings.StateDirectory
 	t := topic{"state", directory}
 	info, err := os.Stat(directory)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return []Finding{t.warn(asRoot, "this user may not look at it")}
-	case errors.Is(err, fs.ErrNotExist) && n.shim.dial != nil:
+		return []Finding{t.warn(rootHint, "this user may not look at it")}
+	case errors.Is(err, fs.ErrNotExist) && n.shim.dialErr != nil:
 		return []Finding{t.ok("is made when the shim starts")}
 	case errors.Is(err, syscall.ENOTDIR), err == nil && !info.IsDir():
-		return []Finding{t.fail("remove the file, or set image to another path", "is no directory: %s", n.atStake())}
+		return []Finding{t.fail("remove the file, or set image to another path", "is no directory: %s", n.stateLossRisk())}
 	case err != nil:
-		return []Finding{t.fail("make it, then "+restart, "%v", err)}
+		return []Finding{t.fail("make it, then "+restartHint, "%v", err)}
 	}
 	if exposed := n.exposed(); exposed != nil {
-		return []Finding{t.fail(exposed.Remedy+", then "+restart, "%s: the shim neither reads nor writes pulls.json and ledger.json there: %s", exposed.Problem, n.atStake())}
+		return []Finding{t.fail(exposed.Remedy+", then "+restartHint, "%s: the shim neither reads nor writes pulls.json and ledger.json there: %s", exposed.Problem, n.stateLossRisk())}
 	}
 	if err := unix.Access(directory, unix.W_OK); err != nil {
 		if os.Geteuid() != 0 && !errors.Is(err, unix.EROFS) {
-			return []Finding{t.warn(asRoot, "this user may not write to it")}
+			return []Finding{t.warn(rootHint, "this user may not write to it")}
 		}
 		return []Finding{t.fail("make it writable, or set image to another path", "can't be written to: %v", err)}
 	}
-	return []Finding{n.space(t)}
+	return []Finding{n.diskSpaceFinding(t)}
 }
 
 // exposed says why the shim does not use its state directory, if it doesn't. Its user is
@@ -61,15 +61,15 @@ func (n *node) exposed() *rewrite.Exposed {
 	return nil
 }
 
-// atStake is what happens without a state directory that can be written to.
-func (n *node) atStake() string {
-	if n.running.Names.Mode == string(rewrite.NamesInRuntime) {
+// stateLossRisk describes the consequence of a state directory that can't be written to.
+func (n *node) stateLossRisk() string {
+	if n.shimStatus.Names.Mode == string(rewrite.NamesInRuntime) {
 		return "a pull that a crash cuts off may leave an image with a registry's name, and names that the runtime refuses are lost when the shim restarts"
 	}
 	return "names of images are lost when the shim restarts"
 }
 
-func (n *node) space(t topic) Finding {
+func (n *node) diskSpaceFinding(t topic) Finding {
 	var disk unix.Statfs_t
 	if err := unix.Statfs(t.subject, &disk); err != nil {
 		return t.warn("see whether the disk is sound", "its disk can't be looked at: %v", err)
@@ -77,9 +77,9 @@ func (n *node) space(t topic) Finding {
 	const hint = "free space there: df shows how much"
 	switch free := disk.Bavail * uint64(disk.Bsize); {
 	case free < freeFailed:
-		return t.fail(hint, "the disk is full, %d KiB are left: %s", free>>10, n.atStake())
+		return t.fail(hint, "the disk is full, %d KiB are left: %s", free>>10, n.stateLossRisk())
 	case disk.Files > 0 && disk.Ffree == 0:
-		return t.fail(hint+"; df -i", "the disk has no room for another file: %s", n.atStake())
+		return t.fail(hint+"; df -i", "the disk has no room for another file: %s", n.stateLossRisk())
 	case free < freeWarned:
 		return t.warn(hint, "the disk is nearly full, %d MiB are left", free>>20)
 	default:
@@ -87,8 +87,8 @@ func (n *node) space(t topic) Finding {
 	}
 }
 
-// ledger says whether the names of images that were kept can be read.
-func ledger(_ context.Context, n *node) []Finding {
+// checkLedger reports whether the ledger can be read.
+func checkLedger(_ context.Context, n *node) []Finding {
 	t := topic{"ledger", filepath.Join(n.Settings.StateDirectory, "ledger.json")}
 	if info, err := os.Stat(n.Settings.StateDirectory); errors.Is(err, syscall.ENOTDIR) || err == nil && !info.IsDir() {
 		return nil // that is said already
@@ -103,11 +103,11 @@ func ledger(_ context.Context, n *node) []Finding {
 	exposed, ok := errors.AsType[*rewrite.Exposed](err)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return []Finding{t.warn(asRoot, "this user may not read it")}
+		return []Finding{t.warn(rootHint, "this user may not read it")}
 	case ok:
-		return []Finding{t.fail(exposed.Remedy+", then "+restart, "%s: the shim does not read it, and saves no names in it", exposed.Problem)}
+		return []Finding{t.fail(exposed.Remedy+", then "+restartHint, "%s: the shim does not read it, and saves no names in it", exposed.Problem)}
 	case err != nil:
-		return []Finding{t.warn("mend it or move it away, then "+restart+"; images pulled before are pulled again when they are asked for, preloaded ones are found", "%v", err)}
+		return []Finding{t.warn("mend it or move it away, then "+restartHint+"; images pulled before are pulled again when they are asked for, preloaded ones are found", "%v", err)}
 	}
 	return []Finding{t.ok("readable")}
 }

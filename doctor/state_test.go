@@ -44,7 +44,7 @@ func TestStateThatOthersWrite(t *testing.T) {
 			n := &node{Options: Options{Settings: &config.Config{StateDirectory: state}, Admin: admin}}
 			remedy := strings.NewReplacer("STATE", state, "LEDGER", ledgerFile).Replace(test.remedy)
 			found := false
-			for _, f := range append(stateDirectory(t.Context(), n), ledger(t.Context(), n)...) {
+			for _, f := range append(checkStateDirectory(t.Context(), n), checkLedger(t.Context(), n)...) {
 				wrong := f.Level != OK
 				found = found || wrong
 				if wrong != (f.Check == test.check) || !strings.Contains(f.Hint, remedy) && wrong {
@@ -68,11 +68,11 @@ func TestStateOfMode(t *testing.T) {
 		if err := os.Mkdir(state, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		n := &node{Options: Options{Settings: &config.Config{StateDirectory: state}}, running: Running{Names: explain.Naming{Mode: mode}}}
-		wantFinding(t, ledger(t.Context(), n), OK, "there is none yet", "")
+		n := &node{Options: Options{Settings: &config.Config{StateDirectory: state}}, shimStatus: ShimStatus{Names: explain.Naming{Mode: mode}}}
+		wantFinding(t, checkLedger(t.Context(), n), OK, "there is none yet", "")
 		if err := os.Chmod(state, 0o757); err != nil {
 			t.Fatal(err)
 		}
-		wantFinding(t, stateDirectory(t.Context(), n), Fail, want, "chmod go-w "+state)
+		wantFinding(t, checkStateDirectory(t.Context(), n), Fail, want, "chmod go-w "+state)
 	}
 }

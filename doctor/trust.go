@@ -11,21 +11,22 @@ import (
 	"image-cri-shim/registry"
 )
 
-// routing is where the runtime goes for a registry's images.
+// routing is the runtime's configuration of a registry: the routes of a pull.
 type routing struct {
-	source  string  // the file that says so
-	ignored error   // why the runtime does not use that file
-	routes  []route // the first is asked first
-	http    string  // what to do so that it uses http for the host in question
-	ca      string  // and so that it trusts an authority; "FILE" in it is the certificate's file
-	also    string  // what else to do, behind either of these
+	source     string  // the file with these routes
+	ignoredErr error   // set if the runtime ignores that file
+	routes     []route // in the order in which they are tried
+	httpHint   string  // makes the runtime use http for the host
+	caHint     string  // makes it trust an authority; "FILE" stands for the certificate's file
+	moreHint   string  // is appended to either of these
 }
 
-// errRefused is a file that the runtime refuses, so that it pulls nothing.
-var errRefused = errors.New("the runtime refuses it and pulls nothing")
+// errFileRejected is the error of a file that the runtime rejects: it then pulls nothing.
+var errFileRejected = errors.New("the runtime refuses it and pulls nothing")
 
-// trust compares the runtime's way to a registry, which pulls take, with the shim's.
-func (n *node) trust(ctx context.Context, v registry.Visit, configured config.Registry) []Finding {
+// trustFindings compares the runtime's access to a registry, which pulls use, with the
+// shim's.
+func (n *node) trustFindings(ctx context.Context, v registry.Visit, configured config.Registry) []Finding {
 	if !n.runtime.answers() {
 		return nil // that is said already
 	}
@@ -38,52 +39,52 @@ func (n *node) trust(ctx context.Context, v registry.Visit, configured config.Re
 	}
 	routing, err := n.routing(v)
 	switch {
-	case errors.Is(err, errRefused):
+	case errors.Is(err, errFileRejected):
 		return []Finding{t.fail("mend the file", "%v", err)}
 	case err != nil:
-		return []Finding{unreadable(t, err)}
+		return []Finding{unreadableFinding(t, err)}
 	case len(routing.routes) == 0:
 		return []Finding{t.fail("let the runtime ask it", "%s: the runtime may not ask it", routing.source)}
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.Settings.LookupTimeout)
 	defer cancel()
-	name, plain := host(v)
-	answers, err := askAll(ctx, routing.routes, name)
+	name, plain := registryHost(v)
+	answers, err := probeRoutes(ctx, routing.routes, name)
 	if err != nil {
 		return []Finding{t.fail("mend that file, or leave it out of "+routing.source, "%s: %v, so that it asks no host", routing.source, err)}
 	}
-	j := judgement{topic: t, routing: routing, answers: answers, host: name, plain: plain, configured: configured, runtime: n.runtime.name()}
+	j := trustCheck{topic: t, routing: routing, results: answers, host: name, plainHTTP: plain, configured: configured, runtime: n.runtime.name()}
 	return []Finding{j.finding()}
 }
 
-// judgement is what there is to judge a runtime's way to a registry by.
-type judgement struct {
+// trustCheck holds the runtime's routes to a registry and the result of probing them.
+type trustCheck struct {
 	topic
 	routing
-	answers    []answer
+	results    []routeResult
 	host       string // of the registry
-	plain      bool   // the shim speaks http to it
+	plainHTTP  bool   // the shim uses http
 	configured config.Registry
 	runtime    string
 }
 
-func (j judgement) finding() Finding {
+func (j trustCheck) finding() Finding {
 	serving := 0
-	for serving < len(j.routes) && j.answers[serving].err != nil {
+	for serving < len(j.routes) && j.results[serving].err != nil {
 		serving++
 	}
 	if serving == len(j.routes) {
-		return j.unreachable()
+		return j.unreachableFinding()
 	}
-	r, scheme := j.routes[serving], j.answers[serving].scheme
-	switch failed := j.failed(serving); {
-	case !j.own(r):
+	r, scheme := j.routes[serving], j.results[serving].scheme
+	switch failed := j.routeErrors(serving); {
+	case !j.isOwnHost(r):
 		return j.warn("let the runtime ask the same host, or see that both have the same images",
-			"%s: the runtime asks %s in its place%s", j.source, r.host, j.remark())
-	case j.ignored != nil:
-		return j.warn("mend the file, or remove it"+j.also, "%s: %s does not use it: %v. It reaches the registry without it", j.source, j.runtime, j.ignored)
+			"%s: the runtime asks %s in its place%s", j.source, r.host, j.ignoredNote())
+	case j.ignoredErr != nil:
+		return j.warn("mend the file, or remove it"+j.moreHint, "%s: %s does not use it: %v. It reaches the registry without it", j.source, j.runtime, j.ignoredErr)
 	case scheme == "https" && r.skipVerify && !j.configured.InsecureSkipVerify:
-		return j.warn(j.verification()+", and leave out what turns that off", "%s: the runtime does not verify its certificate, the shim does", j.source)
+		return j.warn(j.verificationHint()+", and leave out what turns that off", "%s: the runtime does not verify its certificate, the shim does", j.source)
 	case failed != "":
 		return j.warn("mend that route, or remove it", "%s: the runtime reaches the registry, but tries first at each pull: %s", j.source, failed)
 	case scheme == "http":
@@ -94,28 +95,28 @@ func (j judgement) finding() Finding {
 	return j.ok("%s: its certificate is trusted", j.source)
 }
 
-// unreachable is the finding where no route leads anywhere.
-func (j judgement) unreachable() Finding {
-	hint := j.http + j.also
-	if !j.plain {
-		hint = j.verification()
+// unreachableFinding is the finding if no route works.
+func (j trustCheck) unreachableFinding() Finding {
+	hint := j.httpHint + j.moreHint
+	if !j.plainHTTP {
+		hint = j.verificationHint()
 	}
-	text := j.failed(len(j.routes))
+	text := j.routeErrors(len(j.routes))
 	if text == "" {
 		text = "no host there is asked for tags, which takes both capabilities, pull and resolve"
 	}
-	return j.fail(hint, "%s: the runtime can't pull from it: %s%s", j.source, text, j.remark())
+	return j.fail(hint, "%s: the runtime can't pull from it: %s%s", j.source, text, j.ignoredNote())
 }
 
-// failed joins why the routes before one don't serve it.
-func (j judgement) failed(before int) string {
+// routeErrors joins the errors of the routes before the given index.
+func (j trustCheck) routeErrors(before int) string {
 	var reasons []string
 	for i, r := range j.routes[:before] {
-		if !r.resolves {
+		if !r.resolvesTags {
 			continue
 		}
-		reason := j.answers[i].err.Error()
-		if j.own(r) && !r.either && j.plain == (r.scheme == "https") {
+		reason := j.results[i].err.Error()
+		if j.isOwnHost(r) && !r.httpFallback && j.plainHTTP == (r.scheme == "https") {
 			reason = fmt.Sprintf("the runtime speaks %s to it, the shim does not (%s)", r.scheme, reason)
 		}
 		reasons = append(reasons, r.String()+": "+reason)
@@ -123,32 +124,32 @@ func (j judgement) failed(before int) string {
 	return strings.Join(reasons, "; ")
 }
 
-// remark is why the file does not count, if so.
-func (j judgement) remark() string {
-	if j.ignored == nil {
+// ignoredNote explains why the runtime ignores the file, if it does.
+func (j trustCheck) ignoredNote() string {
+	if j.ignoredErr == nil {
 		return ""
 	}
-	return fmt.Sprintf(". %s does not use the file: %v", j.runtime, j.ignored)
+	return fmt.Sprintf(". %s does not use the file: %v", j.runtime, j.ignoredErr)
 }
 
-// verification is what to do so that the runtime verifies the registry's certificate.
-func (j judgement) verification() string {
+// verificationHint is the remedy that makes the runtime verify the registry's certificate.
+func (j trustCheck) verificationHint() string {
 	file := j.configured.CA
 	switch {
 	case file == "":
-		return strings.Replace(j.ca, `"FILE"`, `"FILE" (the authority's)`, 1) + j.also
-	case strings.Contains(j.ca, `"FILE"`):
-		return strings.Replace(j.ca, "FILE", file, 1) + j.also
+		return strings.Replace(j.caHint, `"FILE"`, `"FILE" (the authority's)`, 1) + j.moreHint
+	case strings.Contains(j.caHint, `"FILE"`):
+		return strings.Replace(j.caHint, "FILE", file, 1) + j.moreHint
 	}
-	return fmt.Sprintf("%s (the shim's is %s)%s", j.ca, file, j.also)
+	return fmt.Sprintf("%s (the shim's is %s)%s", j.caHint, file, j.moreHint)
 }
 
-// own reports whether a route leads to the registry's own host.
-func (j judgement) own(r route) bool {
-	return r.host == j.host || withPort(r.host, r.scheme == "http") == withPort(j.host, j.plain)
+// isOwnHost reports whether a route leads to the registry's own host.
+func (j trustCheck) isOwnHost(r route) bool {
+	return r.host == j.host || withPort(r.host, r.scheme == "http") == withPort(j.host, j.plainHTTP)
 }
 
-// routing finds out where the runtime goes for a registry's images.
+// routing reads the runtime's configuration of a registry.
 func (n *node) routing(v registry.Visit) (routing, error) {
 	if n.runtime.isCRIO() {
 		return crioRouting(n.Files.Registries, n.Files.Certificates, v.Host)

@@ -20,11 +20,11 @@ import (
 // TestTrustOfCRIO is about what registries.conf says of a registry. The same with
 // containerd's hosts.toml is in [TestHostsForms].
 func TestTrustOfCRIO(t *testing.T) {
-	b := openHostsBed(t)
+	b := newHostsFixture(t)
 	file := filepath.Join(t.TempDir(), "registries.conf")
 	n := &node{
 		Options: Options{Settings: &config.Config{LookupTimeout: 10 * time.Second}, Files: Files{Registries: file, Certificates: []string{b.file("certs.d")}}},
-		runtime: peer{version: &cri.VersionResponse{RuntimeName: "cri-o"}},
+		runtime: criServer{version: &cri.VersionResponse{RuntimeName: "cri-o"}},
 	}
 	examine := func(content, address string) Finding {
 		t.Helper()
@@ -33,7 +33,7 @@ func TestTrustOfCRIO(t *testing.T) {
 		}
 		address = b.expand(address)
 		_, host, _ := strings.Cut(address, "://")
-		found := n.trust(context.Background(), registry.Visit{Registry: address, Host: host}, config.Registry{})
+		found := n.trustFindings(context.Background(), registry.Visit{Registry: address, Host: host}, config.Registry{})
 		if len(found) != 1 {
 			t.Fatalf("%q: %+v", content, found)
 		}
@@ -83,11 +83,11 @@ func TestTrustOfCRIO(t *testing.T) {
 		t.Errorf("with its authority: %+v", got)
 	}
 	unseen := registry.Visit{Registry: "https://unknown", Host: "unknown", Name: errors.New("no name")}
-	if got := n.trust(context.Background(), unseen, config.Registry{}); len(got) > 0 {
+	if got := n.trustFindings(context.Background(), unseen, config.Registry{}); len(got) > 0 {
 		t.Errorf("without a registry to look at: %+v", got)
 	}
 	n.runtime.version.RuntimeName = "other"
-	if got := n.trust(context.Background(), unseen, config.Registry{}); len(got) != 1 || got[0].Level != Warn {
+	if got := n.trustFindings(context.Background(), unseen, config.Registry{}); len(got) != 1 || got[0].Level != Warn {
 		t.Errorf("an unknown runtime: %+v", got)
 	}
 }
@@ -95,16 +95,16 @@ func TestTrustOfCRIO(t *testing.T) {
 // TestRoutesAreBounded requires that a file of many hosts is not asked as a whole.
 func TestRoutesAreBounded(t *testing.T) {
 	asked := make(chan struct{}, 100)
-	server := &hostsBed{names: map[string]string{}}
+	server := &hostsFixture{names: map[string]string{}}
 	server.serve(t, "HTTP", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		asked <- struct{}{}
 		w.WriteHeader(http.StatusInternalServerError)
 	}), nil)
 	routes := make([]route, 3*routeLimit)
 	for i := range routes {
-		routes[i] = route{scheme: "http", host: server.names["HTTP"], path: "/v2", resolves: true}
+		routes[i] = route{scheme: "http", host: server.names["HTTP"], path: "/v2", resolvesTags: true}
 	}
-	answers, err := askAll(context.Background(), routes, "")
+	answers, err := probeRoutes(context.Background(), routes, "")
 	if err != nil || len(asked) != routeLimit {
 		t.Errorf("%d requests, %v, want %d", len(asked), err, routeLimit)
 	}

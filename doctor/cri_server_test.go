@@ -38,7 +38,7 @@ func answering(t *testing.T, message proto.Message) proxytest.Handler {
 	}
 }
 
-func TestMeet(t *testing.T) {
+func TestProbe(t *testing.T) {
 	version := answering(t, &cri.VersionResponse{RuntimeName: "containerd", RuntimeVersion: "1.6.0"})
 	settings := answering(t, &cri.StatusResponse{Info: map[string]string{"config": `{"sandboxImage":"pause:1","registry":{"configPath":"/certs.d","auths":{"x":{"password":"canary"}}}}`}})
 	failing := func(grpc.ServerStream) error { return status.Error(codes.Internal, "boom") }
@@ -76,11 +76,11 @@ func TestMeet(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			p := meet(t.Context(), runtime.Socket())
-			if p.dial != nil || !slices.Equal(p.versions, test.versions) || (p.err == nil) != (test.err == "") || p.err != nil && !strings.Contains(p.err.Error(), test.err) {
+			p := probe(t.Context(), runtime.Socket())
+			if p.dialErr != nil || !slices.Equal(p.versions, test.versions) || (p.callErr == nil) != (test.err == "") || p.callErr != nil && !strings.Contains(p.callErr.Error(), test.err) {
 				t.Errorf("%+v", p)
 			}
-			if s := p.read(t.Context(), runtime.Socket()); s.SandboxImage != test.sandbox {
+			if s := p.readSettings(t.Context(), runtime.Socket()); s.SandboxImage != test.sandbox {
 				t.Errorf("settings %+v", s)
 			}
 		})
@@ -90,10 +90,10 @@ func TestMeet(t *testing.T) {
 // TestSandboxImageThatIsNotNamed tells a runtime that does not name its sandbox
 // image from one that fails to.
 func TestSandboxImageThatIsNotNamed(t *testing.T) {
-	n := &node{runtime: peer{version: &cri.VersionResponse{RuntimeName: "cri-o"}}}
+	n := &node{runtime: criServer{version: &cri.VersionResponse{RuntimeName: "cri-o"}}}
 	for want, err := range map[string]error{"the runtime does not tell its name": nil, "fails to tell its name: boom": errors.New("boom")} {
-		n.settings.err = err
-		if got := sandboxImage(t.Context(), n); len(got) != 1 || got[0].Level != Warn || !strings.Contains(got[0].Text, want) {
+		n.runtimeSettings.err = err
+		if got := checkSandboxImage(t.Context(), n); len(got) != 1 || got[0].Level != Warn || !strings.Contains(got[0].Text, want) {
 			t.Errorf("%v: %+v, want %q", err, got, want)
 		}
 	}
@@ -115,14 +115,14 @@ func TestAbsentSandbox(t *testing.T) {
 		for i, answer := range test.answers {
 			image.Registries = append(image.Registries, explain.Registry{Registry: fmt.Sprintf("hub%d", i), Reference: image.Reference, Answer: answer, Reason: "timeout"})
 		}
-		if got := absentSandbox(topic{"sandbox image", "pause:3"}, image); got.Level != test.want || !strings.Contains(got.Text, test.text) {
+		if got := missingSandboxFinding(topic{"sandbox image", "pause:3"}, image); got.Level != test.want || !strings.Contains(got.Text, test.text) {
 			t.Errorf("%v: %+v, want %q", test.answers, got, test.text)
 		}
 	}
 }
 
-// TestMeetNoRuntime is about what accepts connections and speaks no gRPC.
-func TestMeetNoRuntime(t *testing.T) {
+// TestProbeNoRuntime probes a server that accepts connections and does not speak gRPC.
+func TestProbeNoRuntime(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	listener, err := net.Listen("unix", socket)
 	if err != nil {
@@ -144,7 +144,7 @@ func TestMeetNoRuntime(t *testing.T) {
 		_ = listener.Close()
 		<-ended
 	})
-	if p := meet(context.Background(), socket); p.dial != nil || p.err == nil || p.answers() {
+	if p := probe(context.Background(), socket); p.dialErr != nil || p.callErr == nil || p.answers() {
 		t.Errorf("%+v", p)
 	}
 }

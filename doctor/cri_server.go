@@ -1,0 +1,141 @@
+package doctor
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// criServer is the server on a CRI socket: a runtime, or the shim in front of one.
+type criServer struct {
+	dialErr  error                // of the connection
+	callErr  error                // of the calls, if none was answered
+	versions []string             // of the CRI
+	version  *cri.VersionResponse // in the first of these
+}
+
+// runtimeSettings is the part of a runtime's configuration that Status returns:
+// containerd 1 returns all of it, CRI-O the sandbox image, containerd 2 none.
+type runtimeSettings struct {
+	SandboxImage string `json:"sandboxImage"`
+	Registry     struct {
+		ConfigPath string                     `json:"configPath"`
+		Mirrors    map[string]json.RawMessage `json:"mirrors"`
+		Configs    map[string]json.RawMessage `json:"configs"`
+	} `json:"registry"`
+	err error // of Status
+}
+
+// probe connects to a CRI socket and requests the version of its server.
+func probe(ctx context.Context, socket string) (c criServer) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	if c.dialErr = checkConnect(ctx, socket); c.dialErr != nil {
+		return c
+	}
+	connection, err := connect(socket)
+	if err != nil {
+		c.callErr = err
+		return c
+	}
+	defer func() { _ = connection.Close() }()
+	var failure error
+	for _, version := range []string{"v1", "v1alpha2"} {
+		answer := &cri.VersionResponse{} // the messages of both are the same
+		switch err := connection.Invoke(ctx, "/runtime."+version+".RuntimeService/Version", &cri.VersionRequest{}, answer); {
+		case err == nil:
+			c.versions = append(c.versions, version)
+			if c.version == nil {
+				c.version = answer
+			}
+		case status.Code(err) != codes.Unimplemented:
+			// It may speak this version. Only Unimplemented says that it does not.
+			failure = cmp.Or(failure, err)
+		}
+	}
+	if c.version != nil && (failure == nil || c.versions[0] == "v1") {
+		return c
+	}
+	return criServer{callErr: cmp.Or(failure, errors.New("what answers is no container runtime"))}
+}
+
+// invoke calls a method of the runtime on a socket that [probe] has found.
+func (c criServer) invoke(ctx context.Context, socket, method string, request, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	connection, err := connect(socket)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = connection.Close() }()
+	return connection.Invoke(ctx, "/runtime."+c.versions[0]+"."+method, request, answer)
+}
+
+// readSettings requests the settings. Those that the runtime does not return stay empty.
+func (c criServer) readSettings(ctx context.Context, socket string) (s runtimeSettings) {
+	if !c.answers() {
+		return s
+	}
+	answer := &cri.StatusResponse{}
+	if s.err = c.invoke(ctx, socket, "RuntimeService/Status", &cri.StatusRequest{Verbose: true}, answer); s.err == nil {
+		_ = json.Unmarshal([]byte(answer.Info["config"]), &s)
+	}
+	return s
+}
+
+// answers reports whether the server is a runtime, or the shim in front of one.
+func (c criServer) answers() bool { return c.version != nil }
+
+// name returns the name and version that the runtime reports.
+func (c criServer) name() string {
+	return strings.TrimSpace(c.version.GetRuntimeName() + " " + c.version.GetRuntimeVersion())
+}
+
+func (c criServer) isContainerd() bool { return c.version.GetRuntimeName() == "containerd" }
+
+func (c criServer) isCRIO() bool { return strings.HasPrefix(c.version.GetRuntimeName(), "cri-o") }
+
+func checkConnect(ctx context.Context, socket string) error {
+	connection, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	if err != nil {
+		return err
+	}
+	return connection.Close()
+}
+
+func connect(socket string) (*grpc.ClientConn, error) {
+	return grpc.NewClient("passthrough:///"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithAuthority("localhost"), grpc.WithContextDialer(func(ctx context.Context, socket string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		}))
+}
+
+// dialFinding explains a failed connection to a socket. hint is the remedy if no server
+// is running.
+func dialFinding(t topic, err error, hint string) Finding {
+	info, statErr := os.Stat(t.subject)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return t.warn(rootHint, "this user may not connect to it")
+	case errors.Is(err, fs.ErrNotExist):
+		return t.fail(hint, "there is no such socket")
+	case statErr == nil && info.Mode().Type() != fs.ModeSocket:
+		return t.fail("remove the file, or set another path", "is not a socket")
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return t.fail(hint, "stale: the file is there, and nobody answers on it")
+	default:
+		return t.fail(hint, "%v", err)
+	}
+}
