@@ -17,19 +17,19 @@ import (
 // daemon and lookup put them together.
 const mayImport = `
 main: cli
-admin: printable, golang.org/x/sys/unix
-cli: admin, clients, config, daemon, doctor, explain, lookup, proxy, registry, rewrite, trace, version, github.com/urfave/cli/v2
+admin: printable, unixsocket
+cli: admin, clients, config, daemon, doctor, explain, lookup, proxy, registry, rewrite, trace, unixsocket, version, github.com/urfave/cli/v2
 clients: github.com/rogpeppe/go-internal/diff, go.yaml.in/yaml/v3
 config: hosts, github.com/xrash/smetrics, go.yaml.in/yaml/v3
-daemon: admin, config, doctor, explain, lookup, metrics, page, printable, proxy, proxy/intercept, registry, rewrite, trace, version, github.com/coreos/go-systemd/v22, github.com/fsnotify/fsnotify, github.com/sirupsen/logrus, golang.org/x/net/netutil, golang.org/x/sync/singleflight, google.golang.org/grpc/codes, google.golang.org/grpc/status
-doctor: admin, config, explain, printable, registry, rewrite, github.com/pelletier/go-toml/v2, go.yaml.in/yaml/v3, golang.org/x/sys/unix, google.golang.org/grpc, k8s.io/cri-api
+daemon: admin, config, doctor, explain, lookup, metrics, page, printable, proxy, proxy/intercept, registry, rewrite, trace, unixsocket, version, github.com/coreos/go-systemd/v22, github.com/fsnotify/fsnotify, github.com/sirupsen/logrus, golang.org/x/net/netutil, golang.org/x/sync/singleflight, google.golang.org/grpc/codes, google.golang.org/grpc/status
+doctor: admin, config, explain, printable, registry, rewrite, unixsocket, github.com/pelletier/go-toml/v2, go.yaml.in/yaml/v3, golang.org/x/sys/unix, google.golang.org/grpc, k8s.io/cri-api
 explain: proxy/intercept, registry, rewrite, rewrite/imagename, github.com/distribution/reference
 hosts:
 lookup: config, registry, rewrite, github.com/distribution/reference
 metrics: github.com/prometheus/client_golang
 page:
 printable:
-proxy: proxy/frames, proxy/intercept, github.com/mwitkow/grpc-proxy, golang.org/x/net/http2, golang.org/x/sys/unix, google.golang.org/genproto/googleapis/rpc/status, google.golang.org/grpc, google.golang.org/protobuf/proto
+proxy: proxy/frames, proxy/intercept, unixsocket, github.com/mwitkow/grpc-proxy, golang.org/x/net/http2, google.golang.org/genproto/googleapis/rpc/status, google.golang.org/grpc, google.golang.org/protobuf/proto
 proxy/frames: golang.org/x/net/http2
 proxy/intercept: google.golang.org/grpc/status
 registry: hosts, printable, github.com/distribution/reference, github.com/google/go-containerregistry, github.com/jellydator/ttlcache/v3, go.yaml.in/yaml/v3
@@ -37,6 +37,7 @@ rewrite: printable, proxy/intercept, rewrite/containerd, rewrite/imagename, gith
 rewrite/containerd: proxy/intercept, github.com/containerd/containerd/api, google.golang.org/grpc, google.golang.org/protobuf
 rewrite/imagename: github.com/distribution/reference, k8s.io/cri-api
 trace: proxy/intercept, google.golang.org/grpc/codes, google.golang.org/grpc/status, google.golang.org/protobuf, k8s.io/cri-api
+unixsocket: golang.org/x/sys/unix
 version:
 `
 

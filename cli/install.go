@@ -9,6 +9,7 @@ import (
 
 	"image-cri-shim/clients"
 	"image-cri-shim/config"
+	"image-cri-shim/unixsocket"
 )
 
 func installCommand() *cli.Command {
@@ -108,7 +109,7 @@ func nodeOf(c *cli.Context, shim, runtime string) *clients.Node {
 		Crictl:          c.Path("crictl-config"),
 		Shim:            shim,
 		Runtime:         runtime,
-		Same:            config.SameSocket,
+		Same:            unixsocket.Same,
 	}
 }
 
@@ -117,7 +118,7 @@ func nodeOf(c *cli.Context, shim, runtime string) *clients.Node {
 func checkPointed(c *cli.Context) error {
 	node := nodeOf(c, config.ShimSocket(file(c)), "")
 	node.Same = func(a, b string) bool { // /var/run is /run, even where the link is not there
-		return config.SameSocket(a, b) || strings.TrimPrefix(a, "/var") == strings.TrimPrefix(b, "/var")
+		return unixsocket.Same(a, b) || strings.TrimPrefix(a, "/var") == strings.TrimPrefix(b, "/var")
 	}
 	places, err := node.Pointed()
 	if err != nil {

@@ -60,19 +60,6 @@ func absolutePath(v value) (string, error) {
 	return filepath.Clean(path), nil
 }
 
-// SameSocket tells whether two paths are one, whatever links their folders are
-// (/run and /var/run often are).
-func SameSocket(a, b string) bool {
-	resolved := func(path string) string {
-		folder, err := filepath.EvalSymlinks(filepath.Dir(path))
-		if err != nil {
-			return path // the folder is not there yet
-		}
-		return filepath.Join(folder, filepath.Base(path))
-	}
-	return resolved(a) == resolved(b)
-}
-
 // DetectRuntime returns the first of the well-known sockets of containerd,
 // CRI-O and cri-dockerd that accepts a connection, which takes a second each
 // at most. The error tells what was wrong with each of them.

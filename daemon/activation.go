@@ -7,7 +7,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/activation"
 
-	"image-cri-shim/config"
+	"image-cri-shim/unixsocket"
 )
 
 // activatedListener returns the listening socket that systemd has passed (sd_listen_fds(3)),
@@ -23,7 +23,7 @@ func activatedListener(shim string) (net.Listener, error) {
 			return nil, fmt.Errorf("socket activation: %w", err)
 		}
 		path := listener.Addr().String()
-		if found == nil && listener.Addr().Network() == "unix" && config.SameSocket(path, shim) {
+		if found == nil && listener.Addr().Network() == "unix" && unixsocket.Same(path, shim) {
 			found = listener
 			continue
 		}

@@ -13,8 +13,8 @@ import (
 	"image-cri-shim/admin"
 	"image-cri-shim/doctor"
 	"image-cri-shim/explain"
-	"image-cri-shim/proxy"
 	"image-cri-shim/trace"
+	"image-cri-shim/unixsocket"
 	"image-cri-shim/version"
 )
 
@@ -120,7 +120,7 @@ func (d *daemon) listenAdmin(ctx context.Context) (stop func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
 		return func() {}, err
 	}
-	listener, err := proxy.ListenPrivate(ctx, socket)
+	listener, err := unixsocket.ListenPrivate(ctx, socket)
 	if err != nil {
 		return func() {}, err
 	}

@@ -30,6 +30,7 @@ import (
 	"image-cri-shim/registry"
 	"image-cri-shim/rewrite"
 	"image-cri-shim/trace"
+	"image-cri-shim/unixsocket"
 	"image-cri-shim/version"
 )
 
@@ -165,7 +166,7 @@ func (d *daemon) run(ctx context.Context) error {
 		}
 	}
 	if listener == nil {
-		if listener, err = proxy.Listen(ctx, d.settings.Shim, d.runtime); err != nil {
+		if listener, err = unixsocket.Listen(ctx, d.settings.Shim, d.runtime); err != nil {
 			return err
 		}
 	}

@@ -16,9 +16,8 @@ import (
 	"golang.org/x/net/netutil"
 
 	"image-cri-shim/admin"
-	"image-cri-shim/config"
 	"image-cri-shim/page"
-	"image-cri-shim/proxy"
+	"image-cri-shim/unixsocket"
 )
 
 // maxConnections bounds the connections of the HTTP server, so that enough file descriptors
@@ -121,11 +120,11 @@ func (d *daemon) listenHTTP(ctx context.Context, address string) (net.Listener, 
 		return (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	}
 	for _, taken := range []string{d.settings.Shim, d.runtime, admin.Socket(d.settings.StateDirectory)} {
-		if config.SameSocket(address, taken) {
+		if unixsocket.Same(address, taken) {
 			return nil, fmt.Errorf("%s is another socket of the shim or the runtime's: choose another path", address)
 		}
 	}
-	return proxy.ListenPrivate(ctx, address)
+	return unixsocket.ListenPrivate(ctx, address)
 }
 
 // pages returns the handler of all paths of the HTTP server.

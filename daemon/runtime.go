@@ -9,6 +9,7 @@ import (
 
 	"image-cri-shim/config"
 	"image-cri-shim/proxy"
+	"image-cri-shim/unixsocket"
 )
 
 // connect makes the server that forwards calls to the runtime. It waits for a runtime if the
@@ -19,7 +20,7 @@ func (d *daemon) connect(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if config.SameSocket(d.settings.Shim, d.runtime) {
+	if unixsocket.Same(d.settings.Shim, d.runtime) {
 		return fmt.Errorf("shim %s and cri %s are one socket: the shim would be its own runtime", d.settings.Shim, d.runtime)
 	}
 	d.server, err = proxy.New(proxy.Options{

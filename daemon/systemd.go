@@ -14,7 +14,7 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/sirupsen/logrus"
 
-	"image-cri-shim/proxy"
+	"image-cri-shim/unixsocket"
 )
 
 // notify sends lines to systemd (sd_notify(3)). Without systemd it does nothing. Errors are
@@ -102,4 +102,7 @@ func (l probedListener) Accept() (net.Conn, error) {
 }
 
 // isSelf reports whether the peer is this process.
-func isSelf(connection net.Conn) bool { return proxy.ClientOf(connection).Process == os.Getpid() }
+func isSelf(connection net.Conn) bool {
+	peer, _ := unixsocket.PeerOf(connection) // unknown on an error
+	return peer.Process == os.Getpid()
+}

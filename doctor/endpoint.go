@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"image-cri-shim/config"
+	"image-cri-shim/unixsocket"
 )
 
 // checkKubelet reports whether kubelet uses the shim. Drop-ins override kubelet's
@@ -158,7 +158,7 @@ func (n *node) isSocket(endpoint, socket string) bool {
 	if rest, ok := strings.CutPrefix(path, "//"); isURL && ok {
 		path = rest
 	}
-	return filepath.IsAbs(path) && config.SameSocket(filepath.Clean(path), socket)
+	return filepath.IsAbs(path) && unixsocket.Same(filepath.Clean(path), socket)
 }
 
 func quoteEndpoint(endpoint string) string {

@@ -13,8 +13,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	"image-cri-shim/admin"
-	"image-cri-shim/config"
 	"image-cri-shim/explain"
+	"image-cri-shim/unixsocket"
 )
 
 const (
@@ -27,7 +27,7 @@ func checkShimSocket(_ context.Context, n *node) []Finding {
 	t := topic{"shim", n.Settings.Shim}
 	c := n.shim
 	switch {
-	case config.SameSocket(n.Settings.Shim, n.Settings.Runtime):
+	case unixsocket.Same(n.Settings.Shim, n.Settings.Runtime):
 		return []Finding{t.fail("set shim to another path", "is the runtime's own socket")}
 	case c.dialErr != nil:
 		return []Finding{dialFinding(t, c.dialErr, startHint)}

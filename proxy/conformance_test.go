@@ -13,6 +13,7 @@ import (
 
 	"image-cri-shim/proxy"
 	"image-cri-shim/proxy/proxytest"
+	"image-cri-shim/unixsocket"
 )
 
 // engine is a proxy between two sockets.
@@ -73,7 +74,7 @@ type front struct {
 // startFront runs an engine until the test ends, on a socket of its own.
 func startFront(t *testing.T, under engineUnderTest, options proxy.Options) *front {
 	t.Helper()
-	listener, err := proxy.Listen(t.Context(), temporarySocket(t), options.Runtime)
+	listener, err := unixsocket.Listen(t.Context(), temporarySocket(t), options.Runtime)
 	if err != nil {
 		t.Fatal(err)
 	}

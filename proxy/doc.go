@@ -5,7 +5,7 @@
 // deadline and cancellation. Methods that an [intercept.Interceptors] names are handed,
 // as raw bytes, to the function behind the name instead:
 //
-//	listener, err := proxy.Listen(ctx, "/run/shim.sock", "/run/containerd/containerd.sock")
+//	listener, err := unixsocket.Listen(ctx, "/run/shim.sock", "/run/containerd/containerd.sock")
 //	...
 //	server, err := proxy.New(proxy.Options{
 //		Runtime: "/run/containerd/containerd.sock",

@@ -15,12 +15,13 @@ import (
 
 	"image-cri-shim/proxy/frames"
 	"image-cri-shim/proxy/intercept"
+	"image-cri-shim/unixsocket"
 )
 
 // joined is a client's connection.
 type joined struct {
 	*framesEngine
-	client Client
+	client unixsocket.Peer
 }
 
 // route decides what becomes of a call when its header fields are there.

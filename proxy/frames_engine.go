@@ -9,6 +9,7 @@ import (
 
 	"image-cri-shim/proxy/frames"
 	"image-cri-shim/proxy/intercept"
+	"image-cri-shim/unixsocket"
 )
 
 // framesEngine joins each client's connection with one of its own to the runtime,
@@ -106,7 +107,8 @@ func (e *framesEngine) join(client net.Conn) {
 		e.absent.answer(client)
 		return
 	}
-	relay := frames.NewRelay(client, runtime, joined{e, ClientOf(client)}.route)
+	peer, _ := unixsocket.PeerOf(client) // unknown on an error
+	relay := frames.NewRelay(client, runtime, joined{e, peer}.route)
 	e.mutex.Lock()
 	ending := e.ending
 	e.relays[relay] = struct{}{}

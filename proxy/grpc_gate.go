@@ -7,6 +7,8 @@ import (
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"image-cri-shim/unixsocket"
 )
 
 // gate counts the clients that have been accepted and that grpc-go's server has not
@@ -33,7 +35,8 @@ func newGate() *gate {
 func (g *gate) ServerHandshake(client net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	g.count(-1)
 	connection, info, err := g.TransportCredentials.ServerHandshake(client)
-	return connection, peerInfo{info, ClientOf(client)}, err
+	peer, _ := unixsocket.PeerOf(client) // unknown on an error
+	return connection, peerInfo{info, peer}, err
 }
 
 func (g *gate) count(clients int) {

@@ -6,6 +6,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
+
+	"image-cri-shim/unixsocket"
 )
 
 // watchedStream is a client's stream whose messages are shown.
@@ -47,15 +49,15 @@ func (w watchedStream) show(from Side, message *frame) {
 // peerInfo is what the gate knows of a client.
 type peerInfo struct {
 	credentials.AuthInfo
-	client Client
+	client unixsocket.Peer
 }
 
 // clientOf returns who has made a call.
-func clientOf(ctx context.Context) Client {
+func clientOf(ctx context.Context) unixsocket.Peer {
 	if p, ok := peer.FromContext(ctx); ok {
 		if info, ok := p.AuthInfo.(peerInfo); ok {
 			return info.client
 		}
 	}
-	return Nobody
+	return unixsocket.UnknownPeer
 }

@@ -7,6 +7,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"image-cri-shim/unixsocket"
 )
 
 // Observer is told of the calls of all clients. Its methods are called from many
@@ -42,7 +44,7 @@ const (
 // Call is one call of a client.
 type Call struct {
 	ID     uint64 // counted since the process began
-	Client Client
+	Client unixsocket.Peer
 	Method string // full name, "/runtime.v1.RuntimeService/Version"
 	Start  time.Time
 
@@ -87,7 +89,7 @@ type observed struct {
 var lastCall atomic.Uint64
 
 // observe begins a call.
-func observe(observer Observer, client Client, method string) *observed {
+func observe(observer Observer, client unixsocket.Peer, method string) *observed {
 	if observer == nil {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -271,5 +272,12 @@ func (s *stage) observeExpired(t *testing.T, observed <-chan proxy.Call) {
 		if call := await(t, "the call is reported", observed); call.Code != codes.DeadlineExceeded {
 			t.Errorf("reported %+v, want DeadlineExceeded", call)
 		}
+	}
+}
+
+func expectGone(t *testing.T, path string) {
+	t.Helper()
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Errorf("%s still exists (%v)", path, err)
 	}
 }

@@ -1,4 +1,4 @@
-package proxy_test
+package unixsocket_test
 
 import (
 	"errors"
@@ -12,13 +12,13 @@ import (
 	"syscall"
 	"testing"
 
-	"image-cri-shim/proxy"
+	"image-cri-shim/unixsocket"
 )
 
 // listen opens the socket and answers whoever connects, until the test ends.
 func listen(t *testing.T, socket, runtimeSocket string) net.Listener {
 	t.Helper()
-	listener, err := proxy.Listen(t.Context(), socket, runtimeSocket)
+	listener, err := unixsocket.Listen(t.Context(), socket, runtimeSocket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestListenRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := inventory(t, filepath.Dir(socket))
-			listener, err := proxy.Listen(t.Context(), socket, "")
+			listener, err := unixsocket.Listen(t.Context(), socket, "")
 			if err == nil {
 				_ = listener.Close()
 				t.Fatal("there was no error")
@@ -161,7 +161,7 @@ func TestListenNamesAnImpossiblePath(t *testing.T) {
 		"below a file":               filepath.Join(file, "test.sock"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			listener, err := proxy.Listen(t.Context(), socket, "")
+			listener, err := unixsocket.Listen(t.Context(), socket, "")
 			if err == nil {
 				_ = listener.Close()
 				t.Fatal("there was no error")
@@ -202,7 +202,7 @@ func TestListenWithoutTheRuntimesSocket(t *testing.T) {
 // TestListenWithoutProc runs itself again where /proc is empty. That needs Linux 6.6, and
 // before it an error says so.
 func TestListenWithoutProc(t *testing.T) {
-	const hidden = "PROXY_TEST_HIDE_PROC"
+	const hidden = "UNIXSOCKET_TEST_HIDE_PROC"
 	if os.Getenv(hidden) == "" {
 		if os.Geteuid() != 0 {
 			t.Skip("only root can hide /proc")
@@ -223,7 +223,7 @@ func TestListenWithoutProc(t *testing.T) {
 		t.Fatal(err)
 	}
 	socket := temporarySocket(t)
-	listener, err := proxy.Listen(t.Context(), socket, "")
+	listener, err := unixsocket.Listen(t.Context(), socket, "")
 	if errors.Is(err, syscall.EOPNOTSUPP) && strings.Contains(err.Error(), "/proc, or Linux 6.6") {
 		return
 	}

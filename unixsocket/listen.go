@@ -1,4 +1,7 @@
-package proxy
+// Package unixsocket opens unix sockets safely, also in folders that other users may write to
+// and beside other processes that open the same socket, and identifies the process at the
+// other end of a connection.
+package unixsocket
 
 import (
 	"context"
@@ -15,20 +18,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Listen opens the unix socket that clients use in place of runtimeSocket.
+// Listen opens a unix socket for the users that may connect to another one, model, which
+// need not exist.
 //
-// Missing parent folders are created. A socket file that nobody answers on is
-// replaced; one that somebody answers on, and anything that is not a socket, is
-// an error and stays. Owner, group and mode become those of runtimeSocket, or
-// root's and 0660 where that can't be read; without root's rights only the mode
-// follows. Until then nobody but the owner can connect. Closing the listener
-// removes the file, unless another has taken its place.
+// Missing parent folders are created. A socket file without a listening process is
+// replaced. A socket in use, and any file that is not a socket, is an error and stays.
+// Owner, group and mode become those of model, or root's and 0660 if model can't be read;
+// without root's rights only the mode does. Until then only the owner can connect. Closing
+// the listener removes the file, unless the file has been replaced.
 //
-// Of several processes that open the same socket at the same moment one gets it, and the
-// others an error. They take turns by a file beside the socket, its name with ".lock"
+// If several processes open the same socket at the same moment, one gets it and the others
+// get an error. They take turns by a lock file beside the socket, its name with ".lock"
 // appended, which is removed again.
-func Listen(ctx context.Context, socket, runtimeSocket string) (net.Listener, error) {
-	return listen(ctx, socket, func(file *os.File) error { return followRuntime(file, runtimeSocket) })
+func Listen(ctx context.Context, socket, model string) (net.Listener, error) {
+	return listen(ctx, socket, func(file *os.File) error { return copyAccess(file, model) })
 }
 
 // ListenPrivate is [Listen] for a socket that only its owner can connect to.
@@ -36,7 +39,7 @@ func ListenPrivate(ctx context.Context, socket string) (net.Listener, error) {
 	return listen(ctx, socket, func(*os.File) error { return nil })
 }
 
-func listen(ctx context.Context, socket string, open func(*os.File) error) (net.Listener, error) {
+func listen(ctx context.Context, socket string, grant func(*os.File) error) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(socket), 0o755); err != nil {
 		return nil, fmt.Errorf("create the folder of socket %s: %w", socket, err)
 	}
@@ -61,18 +64,18 @@ func listen(ctx context.Context, socket string, open func(*os.File) error) (net.
 	if err != nil {
 		return nil, fmt.Errorf("listen on socket %s: %w", socket, err)
 	}
-	listener := &socketListener{UnixListener: bound.(*net.UnixListener), path: socket}
-	listener.SetUnlinkOnClose(false)
-	if err := listener.setUp(open); err != nil {
-		return nil, errors.Join(fmt.Errorf("set up socket %s: %w", socket, err), listener.Close())
+	l := &listener{UnixListener: bound.(*net.UnixListener), path: socket}
+	l.SetUnlinkOnClose(false)
+	if err := l.setUp(grant); err != nil {
+		return nil, errors.Join(fmt.Errorf("set up socket %s: %w", socket, err), l.Close())
 	}
-	return listener, nil
+	return l, nil
 }
 
-// setUp remembers the socket's file, and lets open say who may connect to it. The file
-// is the one that lies at the path now, not what the path leads to later: in a folder
-// that others may write to it may be replaced at any time.
-func (l *socketListener) setUp(open func(*os.File) error) error {
+// setUp records the socket's file, and calls grant to set its owner and mode. Both use one
+// descriptor of the file, not its path: in a folder that other users may write to, the file
+// at the path may be replaced at any time.
+func (l *listener) setUp(grant func(*os.File) error) error {
 	file, err := os.OpenFile(l.path, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
@@ -87,7 +90,7 @@ func (l *socketListener) setUp(open func(*os.File) error) error {
 		return errors.New("another process has replaced it")
 	}
 	l.file = info
-	return open(file)
+	return grant(file)
 }
 
 // removeStale makes room for a socket. The caller holds the socket's lock: without it, the
@@ -119,34 +122,8 @@ func removeStale(ctx context.Context, socket string) error {
 	return nil
 }
 
-// followRuntime lets the same users open a socket's file as open runtimeSocket.
-func followRuntime(file *os.File, runtimeSocket string) error {
-	owner, group, mode := 0, 0, fs.FileMode(0o660)
-	if info, err := os.Stat(runtimeSocket); err == nil {
-		mode = info.Mode().Perm()
-		if system, ok := info.Sys().(*syscall.Stat_t); ok {
-			owner, group = int(system.Uid), int(system.Gid)
-		}
-	}
-	descriptor := int(file.Fd())
-	if os.Geteuid() == 0 {
-		if err := unix.Fchownat(descriptor, "", owner, group, unix.AT_EMPTY_PATH); err != nil {
-			return fmt.Errorf("change its owner: %w", err)
-		}
-	}
-	// fchmod(2) takes no descriptor of O_PATH; this leads to the same file (proc(5)).
-	err := os.Chmod(fmt.Sprintf("/proc/self/fd/%d", descriptor), mode)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := unix.Fchmodat(descriptor, "", uint32(mode), unix.AT_EMPTY_PATH); err != nil {
-		return fmt.Errorf("change its mode: it needs /proc, or Linux 6.6: %w", err)
-	}
-	return nil
-}
-
-// socketListener removes its own file, and no other, when it is closed.
-type socketListener struct {
+// listener removes its own file, and no other, when it is closed.
+type listener struct {
 	*net.UnixListener
 	path   string
 	file   fs.FileInfo
@@ -154,7 +131,7 @@ type socketListener struct {
 }
 
 // Close ends the listener and removes its socket file.
-func (l *socketListener) Close() error {
+func (l *listener) Close() error {
 	l.remove.Do(func() {
 		if now, err := os.Lstat(l.path); err == nil && os.SameFile(l.file, now) {
 			_ = os.Remove(l.path)

@@ -1,4 +1,4 @@
-package proxy_test
+package unixsocket_test
 
 import (
 	"errors"
@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"testing"
 
-	"image-cri-shim/proxy"
+	"image-cri-shim/unixsocket"
 )
 
 // TestListenUmask requires the modes that are promised, whatever the umask says.
@@ -24,7 +24,7 @@ func TestListenUmask(t *testing.T) {
 		before := syscall.Umask(umask)
 		socket, private := temporarySocket(t), temporarySocket(t)
 		listen(t, socket, runtimeSocket)
-		listener, err := proxy.ListenPrivate(t.Context(), private)
+		listener, err := unixsocket.ListenPrivate(t.Context(), private)
 		syscall.Umask(before)
 		if err != nil {
 			t.Fatal(err)
@@ -77,7 +77,7 @@ func TestListenIsSwapped(t *testing.T) {
 	})
 	opened := 0
 	for range 2000 {
-		if listener, err := proxy.Listen(t.Context(), socket, runtimeSocket); err == nil {
+		if listener, err := unixsocket.Listen(t.Context(), socket, runtimeSocket); err == nil {
 			opened++
 			_ = listener.Close()
 		}

@@ -1,4 +1,4 @@
-package proxy_test
+package unixsocket_test
 
 import (
 	"bufio"
@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"image-cri-shim/proxy"
+	"image-cri-shim/unixsocket"
 )
 
 // TestListenIsRaced has many listeners open one socket at the same moment: one of them
@@ -58,7 +58,7 @@ func race(t *testing.T, socket string, count int) (listeners []net.Listener, fai
 	for range count {
 		running.Go(func() {
 			<-start
-			listener, err := proxy.Listen(t.Context(), socket, "")
+			listener, err := unixsocket.Listen(t.Context(), socket, "")
 			mutex.Lock()
 			defer mutex.Unlock()
 			if err != nil {
@@ -82,13 +82,13 @@ func expectReaches(t *testing.T, socket string, listener net.Listener) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	_ = listener.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Now().Add(patience))
+	_ = listener.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Now().Add(timeout))
 	for { // those that have looked whether it answers have come before
 		accepted, err := listener.Accept()
 		if err != nil {
 			t.Fatalf("the client reaches another listener: %v", err)
 		}
-		_ = accepted.SetReadDeadline(time.Now().Add(patience))
+		_ = accepted.SetReadDeadline(time.Now().Add(timeout))
 		_, _ = client.Write([]byte("x"))
 		n, _ := accepted.Read(make([]byte, 1))
 		_ = accepted.Close()
@@ -101,10 +101,10 @@ func expectReaches(t *testing.T, socket string, listener net.Listener) {
 // TestListenIsRacedByProcesses does it with processes, the winner of which is killed each
 // time, so that the next ones find its stale socket.
 func TestListenIsRacedByProcesses(t *testing.T) {
-	const racer = "PROXY_TEST_RACE"
+	const racer = "UNIXSOCKET_TEST_RACE"
 	if socket := os.Getenv(racer); socket != "" {
 		_, _ = io.ReadFull(os.Stdin, make([]byte, 1)) // the start
-		if _, err := proxy.Listen(t.Context(), socket, ""); err != nil {
+		if _, err := unixsocket.Listen(t.Context(), socket, ""); err != nil {
 			_, _ = os.Stdout.WriteString("lost: " + err.Error() + "\n")
 			return
 		}
@@ -183,7 +183,7 @@ func TestListenRefusesLinkedLock(t *testing.T) {
 	if err := errors.Join(os.WriteFile(precious, []byte("precious"), 0o600), os.Symlink(precious, socket+".lock")); err != nil {
 		t.Fatal(err)
 	}
-	if listener, err := proxy.Listen(t.Context(), socket, ""); err == nil || !strings.Contains(err.Error(), socket+".lock") {
+	if listener, err := unixsocket.Listen(t.Context(), socket, ""); err == nil || !strings.Contains(err.Error(), socket+".lock") {
 		t.Errorf("got %v, %v", listener, err)
 	}
 	if content, err := os.ReadFile(precious); err != nil || string(content) != "precious" {
@@ -204,7 +204,7 @@ func TestListenWaitsForLock(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if listener, err := proxy.Listen(ctx, socket, ""); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), socket+".lock") {
+	if listener, err := unixsocket.Listen(ctx, socket, ""); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), socket+".lock") {
 		t.Errorf("got %v, %v", listener, err)
 	}
 	time.AfterFunc(20*time.Millisecond, func() { _ = lock.Close() })
