@@ -32,7 +32,8 @@ printable:
 proxy: proxy/frames, proxy/intercept, unixsocket, github.com/mwitkow/grpc-proxy, golang.org/x/net/http2, google.golang.org/genproto/googleapis/rpc/status, google.golang.org/grpc, google.golang.org/protobuf/proto
 proxy/frames: golang.org/x/net/http2
 proxy/intercept: google.golang.org/grpc/status
-registry: hosts, printable, github.com/distribution/reference, github.com/google/go-containerregistry, github.com/jellydator/ttlcache/v3, go.yaml.in/yaml/v3
+registry: hosts, printable, registry/keychain, github.com/distribution/reference, github.com/google/go-containerregistry, github.com/jellydator/ttlcache/v3
+registry/keychain: hosts, printable, github.com/distribution/reference, github.com/google/go-containerregistry, go.yaml.in/yaml/v3
 rewrite: printable, proxy/intercept, rewrite/containerd, rewrite/imagename, github.com/distribution/reference, google.golang.org/grpc, google.golang.org/protobuf, k8s.io/cri-api
 rewrite/containerd: proxy/intercept, github.com/containerd/containerd/api, google.golang.org/grpc, google.golang.org/protobuf
 rewrite/imagename: github.com/distribution/reference, k8s.io/cri-api

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"image-cri-shim/hosts"
 )
 
 const addressForm = "http:// or https:// and host[:port][/prefix]"
@@ -46,8 +48,8 @@ func address(v value) (string, error) {
 	if err := checkAuthority(authority); err != nil {
 		return "", err
 	}
-	if authority == "index.docker.io" || authority == "registry-1.docker.io" {
-		authority = "docker.io"
+	if authority == hosts.DockerHubIndex || authority == hosts.DockerHubRegistry {
+		authority = hosts.DockerHub
 	}
 	prefix, err = withoutVersion(v, scheme+"://"+authority, strings.TrimRight(prefix, "/"))
 	if err != nil {

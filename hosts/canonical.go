@@ -21,10 +21,11 @@ import (
 	"strings"
 )
 
+// The hosts of Docker Hub.
 const (
-	dockerHub         = "docker.io"            // in image names
-	dockerHubIndex    = "index.docker.io"      // an older name of it
-	dockerHubRegistry = "registry-1.docker.io" // the host that serves it
+	DockerHub         = "docker.io"            // in image names
+	DockerHubIndex    = "index.docker.io"      // an older name of it
+	DockerHubRegistry = "registry-1.docker.io" // the host that serves it
 )
 
 // Canonical returns the form of host[:port] that all of its spellings have in
@@ -37,7 +38,7 @@ func Canonical(host, scheme string) string {
 		port = ""
 	}
 	if port == "" && isHub(name) {
-		return dockerHub
+		return DockerHub
 	}
 	return join(name, port)
 }
@@ -47,13 +48,13 @@ func Canonical(host, scheme string) string {
 func Normalize(host string) string {
 	name, port := parts(host)
 	if isHub(name) && (port == "" || port == defaultPort("https")) {
-		return dockerHub
+		return DockerHub
 	}
 	return join(name, port)
 }
 
 func isHub(name string) bool {
-	return name == dockerHub || name == dockerHubIndex || name == dockerHubRegistry
+	return name == DockerHub || name == DockerHubIndex || name == DockerHubRegistry
 }
 
 // parts returns the canonical name and the port of a host.
@@ -139,8 +140,8 @@ func (p Plain) spellings(canonical string) []string {
 	if _, port := split(canonical); port != "" {
 		return names
 	}
-	if canonical == dockerHub {
-		names = append(names, dockerHubIndex, dockerHubRegistry)
+	if canonical == DockerHub {
+		names = append(names, DockerHubIndex, DockerHubRegistry)
 	}
 	scheme := "https"
 	if p[canonical] {

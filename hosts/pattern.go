@@ -87,7 +87,7 @@ func (p Pattern) Elements() []string { return slices.Clone(p.elements) }
 func (p Plain) Repository(name string) Repository {
 	host, rest, _ := strings.Cut(name, "/")
 	host = p.Canonical(host)
-	if host == dockerHub && !strings.Contains(rest, "/") {
+	if host == DockerHub && !strings.Contains(rest, "/") {
 		rest = "library/" + rest
 	}
 	return Repository{hosts: p.spellings(host), path: strings.Split(rest, "/")}

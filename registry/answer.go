@@ -1,6 +1,14 @@
 package registry
 
-import "time"
+import (
+	"time"
+
+	"image-cri-shim/registry/keychain"
+)
+
+// Credentials log in to the registry of an [Answer]. The zero value means that none are
+// configured for it.
+type Credentials = keychain.Credentials
 
 // State is whether a registry has an image.
 type State int

@@ -63,7 +63,7 @@ func (s *Set) questions(name reference.Named) []question {
 		known := slices.IndexFunc(questions, func(q question) bool {
 			return e.plain.Reference(q.reference.String()) == e.plain.Reference(candidate.String())
 		})
-		mayBePreloaded := rule.isMatch || reference.Domain(original) == dockerHub
+		mayBePreloaded := rule.isMatch || reference.Domain(original) == hosts.DockerHub
 		if known >= 0 && mayBePreloaded {
 			questions[known].mayBePreloaded = true
 		}

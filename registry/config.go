@@ -116,12 +116,6 @@ func (l location) String() string {
 	return text
 }
 
-const (
-	dockerHub         = "docker.io"            // in image names
-	dockerHubIndex    = "index.docker.io"      // an older spelling of it
-	dockerHubRegistry = "registry-1.docker.io" // the host that serves it
-)
-
 // canonical returns the host in the form that decisions compare.
 func (l location) canonical() string { return hosts.Canonical(l.host, l.scheme) }
 
@@ -129,8 +123,8 @@ func (l location) canonical() string { return hosts.Canonical(l.host, l.scheme) 
 // to: containerd's ParseAuth takes the host out of this URL.
 func (l location) serverAddress() string {
 	host := l.host
-	if host == dockerHub {
-		host = dockerHubRegistry
+	if host == hosts.DockerHub {
+		host = hosts.DockerHubRegistry
 	}
 	return l.scheme + "://" + host
 }
@@ -151,8 +145,8 @@ func parseAddress(address string) (location, error) {
 		host:   strings.ToLower(parsed.Host),
 		prefix: strings.Trim(parsed.Path, "/"),
 	}
-	if l.host == dockerHubIndex {
-		l.host = dockerHub
+	if l.host == hosts.DockerHubIndex {
+		l.host = hosts.DockerHub
 	}
 	if _, err := parseRepository(l.host + "/library/image"); err != nil {
 		return location{}, errors.New("image names can't hold this host: it needs a dot or a port, or to be localhost")

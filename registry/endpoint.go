@@ -11,6 +11,7 @@ import (
 
 	"image-cri-shim/hosts"
 	"image-cri-shim/printable"
+	"image-cri-shim/registry/keychain"
 )
 
 // endpoint is one registry of a [Set].
@@ -23,9 +24,9 @@ type endpoint struct {
 	tags     tags
 	fallback Fallback
 	template template
-	login    Credentials // as configured
-	authFile *authFile   // instead; may be nil
-	client   *client     // with login
+	login    Credentials    // as configured
+	authFile *keychain.File // instead; may be nil
+	client   *client        // with login
 	breaker  *breaker
 	record   record
 	slots    slots  // shared by the registries on one host
@@ -46,7 +47,22 @@ func (e *endpoint) credentials(ctx context.Context, repository reference.Named) 
 	if e.authFile == nil {
 		return e.login, nil
 	}
-	return e.authFile.credentials(ctx, e.location.serverAddress(), repository)
+	return e.authFile.Credentials(ctx, e.location.serverAddress(), repository)
+}
+
+// AuthFileProblems returns the entries of the registries' files with credentials that
+// can't be used: one line each with the file and the key, without secrets. It reads the
+// files, and waits a second at most for each. A file that does not exist is left out.
+func (s *Set) AuthFileProblems() []string {
+	var problems []string
+	read := map[string]bool{}
+	for _, e := range s.endpoints {
+		if e.authFile != nil && !read[e.authFile.Path()] {
+			read[e.authFile.Path()] = true
+			problems = append(problems, e.authFile.Problems(s.lifetime)...)
+		}
+	}
+	return problems
 }
 
 // withoutCredentials is the failure of a look-up whose credentials can't be had.
@@ -77,7 +93,7 @@ func (e *endpoint) clientWith(credentials Credentials) *client {
 func (e *endpoint) find(ctx context.Context, candidate reference.Named, credentials Credentials) (State, string, *failure) {
 	state, digest, failure := e.clientWith(credentials).find(ctx, candidate)
 	if failure != nil && failure.rejected && e.authFile != nil {
-		e.authFile.helpers.forget()
+		e.authFile.Forget()
 	}
 	return state, digest, failure
 }
@@ -111,7 +127,7 @@ func newEndpoint(config Config, options Options, transport http.RoundTripper) (*
 	}
 	if config.AuthFile != "" {
 		address := e.location.String()
-		e.authFile = newAuthFile(config.AuthFile, func(err error) {
+		e.authFile = keychain.Open(config.AuthFile, func(err error) {
 			options.OnAuthFile(fmt.Errorf("%s: %w", address, err))
 		})
 	}

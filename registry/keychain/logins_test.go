@@ -1,4 +1,4 @@
-package registry
+package keychain
 
 import (
 	"encoding/base64"

@@ -1,9 +1,9 @@
-package registry
+package keychain
 
 import "fmt"
 
-// Credentials log in to the registry of an [Answer]: with a password or with one
-// of the tokens. The zero value means that none are configured for it.
+// Credentials log in to the registry at ServerAddress: with a password or with one of
+// the tokens. The zero value means anonymous access.
 type Credentials struct {
 	Username      string
 	Password      string `json:"-"`

@@ -1,4 +1,4 @@
-package registry
+package keychain
 
 import (
 	"cmp"
@@ -12,8 +12,12 @@ import (
 	"github.com/distribution/reference"
 	"github.com/google/go-containerregistry/pkg/authn"
 
+	"image-cri-shim/hosts"
 	"image-cri-shim/printable"
 )
+
+// problemLimit bounds the text of a problem, in bytes.
+const problemLimit = 200
 
 // logins is what a file with credentials holds. The keys are normalized.
 type logins struct {
@@ -89,7 +93,7 @@ func (l *logins) problem(section, key, text string) {
 	if at := strings.LastIndexByte(key, '@'); at >= 0 {
 		key = "..." + key[at:]
 	}
-	l.problems = append(l.problems, printable.Line(fmt.Sprintf("%s[%q]: %s", section, key, text), textLimit))
+	l.problems = append(l.problems, printable.Line(fmt.Sprintf("%s[%q]: %s", section, key, text), problemLimit))
 }
 
 func (l *logins) addHelper(key, helper string) {
@@ -181,15 +185,15 @@ func (l *logins) lookUp(scheme string, repository reference.Named) (authn.AuthCo
 		return login, helperEntry{}
 	}
 	server, _, _ := strings.Cut(names[0], "/")
-	if server == dockerHub {
+	if server == hosts.DockerHub {
 		server = authn.DefaultAuthKey
 	}
 	return authn.AuthConfig{}, helperEntry{l.store, server}
 }
 
-// loginCredentials keeps the one way to log in that counts: a user name beside
+// credentialsOf keeps the one way to log in that counts: a user name beside
 // a token is only for show.
-func loginCredentials(login authn.AuthConfig, server string) Credentials {
+func credentialsOf(login authn.AuthConfig, server string) Credentials {
 	switch {
 	case login.RegistryToken != "":
 		return Credentials{RegistryToken: login.RegistryToken, ServerAddress: server}
