@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/distribution/reference"
+
 	"image-cri-shim/hosts"
 )
 
@@ -22,6 +24,13 @@ var (
 )
 
 const repositoryForm = "a repository path: lower-case letters and digits, between them . _ __ or -, with / between its parts"
+
+// What an address and a template add to the path of an image name must leave room for the
+// shortest name.
+const (
+	templateLimit = reference.RepositoryNameTotalLengthMax
+	prefixLimit   = templateLimit - len("/image")
+)
 
 // address reads the address of a registry and returns it normalised. Without
 // a scheme it is https.
@@ -60,6 +69,9 @@ func address(v value) (string, error) {
 	}
 	if !repository.MatchString(prefix) {
 		return "", fmt.Errorf("found the prefix %s, expected %s", quote(prefix), repositoryForm)
+	}
+	if len(prefix) > prefixLimit {
+		return "", fmt.Errorf("found a prefix of %d characters, expected at most %d", len(prefix), prefixLimit)
 	}
 	return scheme + "://" + authority + "/" + prefix, nil
 }

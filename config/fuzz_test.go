@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/distribution/reference"
 )
 
 // FuzzParse puts a password into whatever file the fuzzer thinks of. Parse
@@ -70,6 +72,13 @@ func check(t *testing.T, config *Config) {
 		scheme, place, _ := strings.Cut(registry.Address, "://")
 		if scheme != "http" && scheme != "https" || place == "" || strings.ContainsAny(place, "@?# ") || strings.HasSuffix(place, "/") {
 			t.Errorf("address %q", registry.Address)
+		}
+		host, prefix, _ := strings.Cut(place, "/")
+		path := strings.NewReplacer("{domain}", "domain", "{path}", "path", "{name}", "name").Replace(registry.Path)
+		for _, repository := range []string{strings.TrimPrefix(prefix+"/image", "/"), path} {
+			if _, err := reference.WithName(host + "/" + repository); err != nil {
+				t.Errorf("address %q and path %q begin no image name: %v", registry.Address, registry.Path, err)
+			}
 		}
 		if registry.Priority < 0 || registry.Priority > highestPriority || registry.Path == "" || registry.Main && i > 0 {
 			t.Errorf("registry %d: priority %d, path %q, main %v", i, registry.Priority, registry.Path, registry.Main)

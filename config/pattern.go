@@ -24,7 +24,7 @@ const (
 )
 
 var (
-	placeholder       = regexp.MustCompile(`\{[^{}]*\}`)
+	placeholder       = regexp.MustCompile(`\{([^{}]*)\}`)
 	tagCharacters     = regexp.MustCompile(`^[A-Za-z0-9._*?^\[\]\\-]+$`)
 	patternCharacters = regexp.MustCompile(`^[a-z0-9._:*?^\[\]\\-]+$`)
 )
@@ -147,8 +147,12 @@ func template(v value) (string, error) {
 	if !strings.Contains(written, "{path}") && !strings.Contains(written, "{name}") {
 		return "", errors.New("found neither {path} nor {name}, so that all images would be one, expected " + templateForm)
 	}
-	if !repository.MatchString(placeholder.ReplaceAllString(written, "x")) {
+	expanded := placeholder.ReplaceAllString(written, "$1") // with the shortest names
+	if !repository.MatchString(expanded) {
 		return "", fmt.Errorf("found %s, expected %s", quote(written), repositoryForm)
+	}
+	if len(expanded) > templateLimit {
+		return "", fmt.Errorf("found a template that makes paths of %d characters and more, expected at most %d", len(expanded), templateLimit)
 	}
 	return written, nil
 }

@@ -43,6 +43,7 @@ func TestProblems(t *testing.T) {
 		{"timeout: true", `timeout: found true, ` + aDuration},
 		{"timeout: 2020-01-01", `timeout: found a date, ` + aDuration},
 		{"timeout: !soon 1m", `timeout: ` + taggedBad + aDuration},
+		{"lookupTimeout: -3s", `lookupTimeout: found "-3s", ` + aDuration + `, not a negative one`},
 		{"lookupTimeout: [3s]", `lookupTimeout: found a list, ` + aDuration},
 		{"drain: -1s", `drain: found "-1s", ` + aDuration + `, not a negative one`},
 		{"reloadInterval: soon", `reloadInterval: found "soon", ` + aDuration},
@@ -77,6 +78,7 @@ func TestProblems(t *testing.T) {
 		{"address: http://[fd00::1", `address: ` + anIPv6},
 		{"address: http://hub.local/Mirror", `address: found the prefix "Mirror", ` + aPath},
 		{"address: http://hub.local/a//b", `address: found the prefix "a//b", ` + aPath},
+		{"address: http://hub.local/" + strings.Repeat("x", 250), `address: found a prefix of 250 characters, expected at most 249`},
 		{"address: 5000", `address: found 5000, ` + anAddress},
 
 		{"address: http://hub.local/v2/mirror", `address: found the path "/v2/mirror", which begins as the registry's API does (/v2), expected the address as image names have it, such as http://hub.local/mirror`},
@@ -114,6 +116,7 @@ func TestProblems(t *testing.T) {
 		{"path: /{path}", `path: found "/{path}", ` + aPath},
 		{"path: 'x/{path}}'", `path: found "x/{path}}", ` + aPath},
 		{"path: 'x:{path}'", `path: found "x...", ` + aPath},
+		{"path: '{path}/" + strings.Repeat("x", 251) + "'", `path: found a template that makes paths of 256 characters and more, expected at most 255`},
 		{"path: {path}", `path: found keys and values, expected a template such as {path}, {domain}/{path} or mirror/{name}`},
 
 		{"registries: http://hub.local", `registries: found a text, expected a list of registries`},

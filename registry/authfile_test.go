@@ -252,12 +252,3 @@ func TestAuthFileForms(t *testing.T) {
 		})
 	}
 }
-
-func TestAuthFileBesideCredentials(t *testing.T) {
-	_, err := registry.New(registry.Options{Registries: []registry.Config{
-		{Address: "http://sealos.hub:5000", Username: username, Password: password, AuthFile: "/auth.json"},
-	}})
-	if err == nil || !strings.Contains(err.Error(), "give one of them") {
-		t.Errorf("%v, want an error", err)
-	}
-}

@@ -2,18 +2,15 @@ package registry
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"time"
-
-	"github.com/distribution/reference"
 
 	"image-cri-shim/hosts"
 )
 
-// Config is one registry as configured.
+// Config is one registry. Its values are valid: package config has checked the file that
+// they are from. New refuses only those that it can't use.
 type Config struct {
 	Address            string   // http(s)://host[:port][/prefix]; only this scheme is ever used
 	Username, Password string   // empty: anonymous
@@ -92,78 +89,4 @@ func (o Options) withDefaults() Options {
 		o.OnAuthFile = func(error) {}
 	}
 	return o
-}
-
-func (o Options) validate() error {
-	if o.LookupTimeout < 0 || o.FoundTTL < 0 || o.AbsentTTL < 0 {
-		return errors.New("time-outs and times to live can't be negative")
-	}
-	return o.Fallback.validate()
-}
-
-// location is where a registry is.
-type location struct {
-	scheme string
-	host   string // with its port; as image names write it
-	prefix string // of every repository; may be empty
-}
-
-func (l location) String() string {
-	text := l.scheme + "://" + l.host
-	if l.prefix != "" {
-		text += "/" + l.prefix
-	}
-	return text
-}
-
-// canonical returns the host in the form that decisions compare.
-func (l location) canonical() string { return hosts.Canonical(l.host, l.scheme) }
-
-// serverAddress is what a runtime compares with the host it is about to log in
-// to: containerd's ParseAuth takes the host out of this URL.
-func (l location) serverAddress() string {
-	host := l.host
-	if host == hosts.DockerHub {
-		host = hosts.DockerHubRegistry
-	}
-	return l.scheme + "://" + host
-}
-
-func parseAddress(address string) (location, error) {
-	if strings.Contains(address, "@") {
-		return location{}, errors.New("the address must not hold credentials: give them apart from it")
-	}
-	parsed, err := url.Parse(address)
-	if err != nil || parsed.Host == "" || parsed.RawQuery != "" || parsed.Fragment != "" {
-		return location{}, errors.New("the address must be http(s)://host[:port][/prefix]")
-	}
-	if parsed.Scheme != "http" && parsed.Scheme != "https" {
-		return location{}, errors.New("the address must begin with http:// or https://")
-	}
-	l := location{
-		scheme: parsed.Scheme,
-		host:   strings.ToLower(parsed.Host),
-		prefix: strings.Trim(parsed.Path, "/"),
-	}
-	if l.host == hosts.DockerHubIndex {
-		l.host = hosts.DockerHub
-	}
-	if _, err := parseRepository(l.host + "/library/image"); err != nil {
-		return location{}, errors.New("image names can't hold this host: it needs a dot or a port, or to be localhost")
-	}
-	if l.prefix != "" {
-		if _, err := parseRepository(l.host + "/" + l.prefix + "/image"); err != nil {
-			return location{}, fmt.Errorf("the prefix can't begin a repository: %w", err)
-		}
-	}
-	return l, nil
-}
-
-// parseRepository reads a canonical repository, without tag or digest.
-func parseRepository(text string) (reference.Named, error) {
-	named, err := reference.ParseNamed(text)
-	if err == nil && !reference.IsNameOnly(named) {
-		err = reference.ErrReferenceInvalidFormat
-	}
-	return named, err
 }

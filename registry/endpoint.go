@@ -1,8 +1,8 @@
 package registry
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -98,46 +98,36 @@ func (e *endpoint) find(ctx context.Context, candidate reference.Named, credenti
 	return state, digest, failure
 }
 
-// newEndpoint checks a configuration. Its error says what is wrong, but not
-// with which registry.
+// newEndpoint prepares look-ups in a registry. Its error does not name the registry.
 func newEndpoint(config Config, options Options, transport http.RoundTripper) (*endpoint, error) {
-	e := &endpoint{priority: config.Priority, fallback: config.Fallback, plain: options.plain}
-	err := config.Fallback.validate()
+	location, err := parseAddress(config.Address)
 	if err != nil {
 		return nil, err
 	}
-	if e.location, err = parseAddress(config.Address); err != nil {
-		return nil, err
+	e := &endpoint{
+		location: location,
+		priority: config.Priority,
+		plain:    options.plain,
+		public:   hosts.IsPublic(location.canonical()),
+		tags:     parseTags(config.Tags),
+		fallback: config.Fallback,
+		template: template(cmp.Or(config.Path, "{path}")),
 	}
-	e.public = hosts.IsPublic(e.location.canonical())
 	if e.patterns, err = parsePatterns(config.Match, e.plain); err != nil {
 		return nil, err
 	}
-	if e.tags, err = parseTags(config.Tags); err != nil {
-		return nil, err
-	}
-	if e.template, err = parseTemplate(config.Path); err != nil {
-		return nil, err
-	}
-	if config.Username == "" && config.Password != "" {
-		return nil, errors.New("there is a password but no user name")
-	}
-	if config.Username != "" && config.AuthFile != "" {
-		return nil, errors.New("there are credentials and a file with credentials: give one of them")
-	}
+	address := location.String()
 	if config.AuthFile != "" {
-		address := e.location.String()
 		e.authFile = keychain.Open(config.AuthFile, func(err error) {
 			options.OnAuthFile(fmt.Errorf("%s: %w", address, err))
 		})
 	}
 	if config.Username != "" {
-		e.login = Credentials{Username: config.Username, Password: config.Password, ServerAddress: e.location.serverAddress()}
+		e.login = Credentials{Username: config.Username, Password: config.Password, ServerAddress: location.serverAddress()}
 	}
-	if e.client, err = newClient(e.location, e.login, options, transport); err != nil {
+	if e.client, err = newClient(location, e.login, options, transport); err != nil {
 		return nil, fmt.Errorf("prepare look-ups: %w", err)
 	}
-	address := e.location.String()
 	e.breaker = &breaker{notify: func(open bool, reason string) { options.OnBreaker(address, open, reason) }}
 	return e, nil
 }

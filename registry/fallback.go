@@ -1,10 +1,6 @@
 package registry
 
-import (
-	"fmt"
-
-	"github.com/distribution/reference"
-)
+import "github.com/distribution/reference"
 
 // Fallback is whether an image that no registry could serve is pulled from the
 // registry in its name, the original one.
@@ -15,14 +11,6 @@ const (
 	FallbackOriginal Fallback = "original" // it is
 	FallbackNever    Fallback = "never"    // the original registry is not contacted at all
 )
-
-func (f Fallback) validate() error {
-	switch f {
-	case FallbackUnset, FallbackOriginal, FallbackNever:
-		return nil
-	}
-	return fmt.Errorf("found the fallback %q, expected %q or %q", string(f), FallbackOriginal, FallbackNever)
-}
 
 // MayFallBack tells whether an image may be pulled from its original registry. Of
 // the registries that stand in for it, whatever its tag, the best that says

@@ -50,9 +50,6 @@ type finding struct {
 // New prepares look-ups in the registries and asks none of them. It reads their
 // CA files. Its error names the registry that is configured wrongly.
 func New(options Options) (*Set, error) {
-	if err := options.validate(); err != nil {
-		return nil, err
-	}
 	options = options.withDefaults()
 	capacity := uint64(options.CacheSize)
 	if options.CacheSize < 0 {

@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"fmt"
 	"path"
 	"strings"
 )
@@ -12,20 +11,16 @@ type tags struct {
 	include, exclude []string // path.Match patterns
 }
 
-func parseTags(texts []string) (tags, error) {
+func parseTags(texts []string) tags {
 	var t tags
 	for _, text := range texts {
-		pattern, excludes := strings.CutPrefix(text, "!")
-		if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
-			return tags{}, fmt.Errorf("bad pattern %q in tags: expected a tag or a pattern of tags such as 1.*", text)
-		}
-		if excludes {
+		if pattern, excludes := strings.CutPrefix(text, "!"); excludes {
 			t.exclude = append(t.exclude, pattern)
 		} else {
 			t.include = append(t.include, pattern)
 		}
 	}
-	return t, nil
+	return t
 }
 
 // matchingTag returns the first of some patterns that fits a tag; empty if none.

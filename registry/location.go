@@ -1,0 +1,66 @@
+package registry
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/distribution/reference"
+
+	"image-cri-shim/hosts"
+)
+
+// location is the address of a registry.
+type location struct {
+	scheme string
+	host   string // with its port; as image names write it
+	prefix string // of every repository; may be empty
+}
+
+func (l location) String() string {
+	text := l.scheme + "://" + l.host
+	if l.prefix != "" {
+		text += "/" + l.prefix
+	}
+	return text
+}
+
+// canonical returns the host in the form that decisions compare.
+func (l location) canonical() string { return hosts.Canonical(l.host, l.scheme) }
+
+// serverAddress returns the URL of the registry's host for credentials. A runtime compares
+// it with the host that it logs in to (containerd's ParseAuth).
+func (l location) serverAddress() string {
+	host := l.host
+	if host == hosts.DockerHub {
+		host = hosts.DockerHubRegistry
+	}
+	return l.scheme + "://" + host
+}
+
+// parseAddress splits an address. Which addresses are good is decided by the reader of
+// the configuration; this one refuses what can't begin the name of an image.
+func parseAddress(address string) (location, error) {
+	scheme, rest, _ := strings.Cut(address, "://")
+	host, prefix, _ := strings.Cut(rest, "/")
+	l := location{scheme: scheme, host: strings.ToLower(host), prefix: strings.Trim(prefix, "/")}
+	if l.host == hosts.DockerHubIndex {
+		l.host = hosts.DockerHub
+	}
+	repository := l.host + "/library/image"
+	if l.prefix != "" {
+		repository = l.host + "/" + l.prefix + "/image"
+	}
+	if _, err := parseRepository(repository); err != nil || scheme != "http" && scheme != "https" {
+		return location{}, errors.New("the address must be http(s)://host[:port][/prefix], with a host and a prefix that image names can begin with")
+	}
+	return l, nil
+}
+
+// parseRepository reads a canonical repository, without tag or digest.
+func parseRepository(text string) (reference.Named, error) {
+	named, err := reference.ParseNamed(text)
+	if err == nil && !reference.IsNameOnly(named) {
+		err = reference.ErrReferenceInvalidFormat
+	}
+	return named, err
+}
