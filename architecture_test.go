@@ -37,7 +37,8 @@ registry/keychain: hosts, printable, github.com/distribution/reference, github.c
 rewrite: printable, proxy/intercept, rewrite/containerd, rewrite/imagename, github.com/distribution/reference, google.golang.org/grpc, google.golang.org/protobuf, k8s.io/cri-api
 rewrite/containerd: proxy/intercept, github.com/containerd/containerd/api, google.golang.org/grpc, google.golang.org/protobuf
 rewrite/imagename: github.com/distribution/reference, k8s.io/cri-api
-trace: proxy/intercept, google.golang.org/grpc/codes, google.golang.org/grpc/status, google.golang.org/protobuf, k8s.io/cri-api
+trace: proxy/intercept, trace/redact, google.golang.org/grpc/codes, google.golang.org/grpc/status, google.golang.org/protobuf, k8s.io/cri-api
+trace/redact: google.golang.org/protobuf
 unixsocket: golang.org/x/sys/unix
 version:
 `

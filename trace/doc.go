@@ -13,6 +13,5 @@
 //	defer reader.Close()
 //	line, err := reader.Next(ctx)
 //
-// Nothing secret leaves the hub: see show.go for which fields of a message are shown,
-// words.go and values.go for which words of a text.
+// Secrets are masked before an event leaves the hub, see package redact.
 package trace

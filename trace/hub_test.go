@@ -165,7 +165,7 @@ func TestMessages(t *testing.T) {
 	b := newBench(t)
 	with, without := b.subscribe(Filter{}, true), b.subscribe(Filter{}, false)
 	const pull = "/runtime.v1alpha2.ImageService/PullImage"
-	b.call(pull, &runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: "nginx"}, Auth: &runtime.AuthConfig{Password: secret}}, &runtime.PullImageResponse{})
+	b.call(pull, &runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: "nginx"}, Auth: &runtime.AuthConfig{Password: "hunter2"}}, &runtime.PullImageResponse{})
 	if e := b.next(without); e.Request != nil || e.Response != nil || !slices.Equal(e.Images, []string{"nginx"}) {
 		t.Errorf("without: %+v", e)
 	}

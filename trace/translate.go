@@ -8,6 +8,8 @@ import (
 
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"image-cri-shim/trace/redact"
 )
 
 // telling is a record on its way to the readers: what is only needed for some of them
@@ -44,10 +46,10 @@ func (s *session) translate(r *record) *telling {
 	}
 	t.event = Event{
 		Kind: KindCall, Time: r.call.Start.UTC().Round(0), ID: r.call.ID, Client: &client, Method: bounded(r.call.Method),
-		Pod: bounded(plain(subject.pod)), Container: bounded(plain(subject.container)),
+		Pod: bounded(redact.Field(subject.pod)), Container: bounded(redact.Field(subject.container)),
 	}
 	for _, image := range subject.images {
-		t.event.Images = append(t.event.Images, bounded(plain(image)))
+		t.event.Images = append(t.event.Images, bounded(redact.Field(image)))
 	}
 	if isMessage {
 		t.event.Kind, t.event.Time, t.event.ResponseBytes = KindMessage, r.at.UTC().Round(0), int64(r.response.length)
@@ -62,11 +64,11 @@ func (t *telling) end(r *record) {
 	t.event.Seconds, t.event.Code = r.ending.Duration.Seconds(), r.ending.Code.String()
 	t.event.RequestBytes, t.event.ResponseBytes = r.ending.RequestBytes, r.ending.ResponseBytes
 	if r.ending.Err != nil {
-		t.event.Error = bounded(prose(status.Convert(r.ending.Err).Message()))
+		t.event.Error = bounded(redact.FreeText(status.Convert(r.ending.Err).Message()))
 	}
 	for _, d := range r.decisions {
 		t.event.Decisions = append(t.event.Decisions, Decision{
-			Asked: bounded(plain(d.Asked)), Served: bounded(plain(d.Served)), Registry: plain(d.Registry), Reason: bounded(prose(d.Reason)), Names: d.Names,
+			Asked: bounded(redact.Field(d.Asked)), Served: bounded(redact.Field(d.Served)), Registry: redact.Field(d.Registry), Reason: bounded(redact.FreeText(d.Reason)), Names: d.Names,
 		})
 	}
 }
@@ -91,7 +93,7 @@ func (t *telling) line(bodies bool) []byte {
 func body(m message, decoded proto.Message) json.RawMessage {
 	switch {
 	case m.content != nil && decoded != nil:
-		return show(decoded)
+		return redact.Message(decoded)
 	case m.content != nil:
 		return notShown(m.length, "it is no message that this shim knows")
 	case m.problem != "":

@@ -1,4 +1,4 @@
-package trace
+package redact
 
 import (
 	"encoding/json"
@@ -9,13 +9,13 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
 const secret = "hunter2"
 
-// TestShow looks at whole messages, as they are printed.
-func TestShow(t *testing.T) {
+func TestMessage(t *testing.T) {
 	unknown := protowire.AppendString(protowire.AppendTag(nil, 5000, protowire.BytesType), secret)
 	future := &runtime.VersionRequest{Version: "v1"}
 	future.ProtoReflect().SetUnknown(unknown)
@@ -49,14 +49,14 @@ func TestShow(t *testing.T) {
 		{future, `{"version":"v1","unknownBytes":11}`},
 		{&runtime.ListImagesRequest{}, `{}`},
 	} {
-		if got := string(show(test.message)); got != test.want {
+		if got := string(Message(test.message)); got != test.want {
 			t.Errorf("%T:\n got %s\nwant %s", test.message, got, test.want)
 		}
 	}
 }
 
 // maskedFields are the fields with texts and bytes, of all that the CRI has, that are
-// masked, and the maps whose values are. A field of a new CRI comes to this list by itself.
+// masked, and the maps whose values are. A new field of the CRI is masked until a table lists it.
 const maskedFields = `
 	AuthConfig.auth AuthConfig.identity_token AuthConfig.password AuthConfig.registry_token AuthConfig.server_address AuthConfig.username
 	CheckpointPodRequest.options ContainerStatusResponse.info ExecSyncResponse.stderr ExecSyncResponse.stdout ImageStatusResponse.info
@@ -78,12 +78,12 @@ func TestMaskedFields(t *testing.T) {
 	}
 }
 
-// isMasked tries the field with a text that nothing gives away.
+// isMasked reports whether a value that does not look secret is masked in the field.
 func isMasked(field protoreflect.FieldDescriptor) bool {
 	if kind := field.Kind(); kind != protoreflect.StringKind && kind != protoreflect.BytesKind && !field.IsMap() {
 		return false
 	}
-	message := messageType(field.ContainingMessage()).New()
+	message := newMessage(field.ContainingMessage())
 	switch {
 	case field.IsMap():
 		message.Mutable(field).Map().Set(protoreflect.ValueOfString("k").MapKey(), protoreflect.ValueOfString("plain"))
@@ -91,12 +91,12 @@ func isMasked(field protoreflect.FieldDescriptor) bool {
 		message.Mutable(field).List().Append(protoreflect.ValueOfString("plain"))
 	case field.Kind() == protoreflect.BytesKind:
 		message.Set(field, protoreflect.ValueOfBytes([]byte("plain")))
-	case links[name(field)]:
+	case streamURLFields[fieldName(field)]:
 		message.Set(field, protoreflect.ValueOfString("http://plain/a/b"))
 	default:
 		message.Set(field, protoreflect.ValueOfString("plain"))
 	}
-	return !strings.Contains(string(show(message.Interface())), "plain")
+	return !strings.Contains(string(Message(message.Interface())), "plain")
 }
 
 // eachMessage goes through all messages of the CRI but the entries of maps.
@@ -107,20 +107,13 @@ func eachMessage(visit func(protoreflect.MessageDescriptor)) {
 	}
 }
 
-// TestMethods requires all that the CRI has, in both versions.
-func TestMethods(t *testing.T) {
-	for name, m := range methods {
-		if m.request == nil || m.response == nil {
-			t.Errorf("%s has no types", name)
-		}
+// newMessage returns a message of the Go type that is registered with the CRI's file.
+func newMessage(descriptor protoreflect.MessageDescriptor) protoreflect.Message {
+	found, err := protoregistry.GlobalTypes.FindMessageByName(descriptor.FullName())
+	if err != nil {
+		panic(err)
 	}
-	for _, version := range []string{"v1", "v1alpha2"} {
-		for method, streams := range map[string]bool{"RuntimeService/RunPodSandbox": false, "RuntimeService/GetContainerEvents": true, "ImageService/StreamImages": true, "ImageService/PullImage": false} {
-			if m := methods["/runtime."+version+"."+method]; m == nil || m.streams != streams {
-				t.Errorf("%s %s: %+v", version, method, m)
-			}
-		}
-	}
+	return found.New()
 }
 
 // plant puts a secret wherever one may be, at any depth, and fields that no CRI has.
@@ -146,9 +139,9 @@ func plant(message protoreflect.Message, secret string) {
 			message.Set(field, protoreflect.ValueOfBytes([]byte(secret)))
 		case field.Kind() == protoreflect.StringKind && !field.IsList() && slices.Contains(strings.Fields(maskedFields), string(field.Parent().Name()+"."+field.Name())):
 			message.Set(field, protoreflect.ValueOfString(secret))
-		case links[name(field)]:
+		case streamURLFields[fieldName(field)]:
 			message.Set(field, protoreflect.ValueOfString("http://"+secret+":"+secret+"@h/"+secret+"/"+secret+"?"+secret))
-		case commands[name(field)]:
+		case argsFields[fieldName(field)]:
 			for _, word := range []string{"--password", secret, "--api-key=" + secret, "A=" + secret, "https://a:" + secret + "@b/"} {
 				message.Mutable(field).List().Append(protoreflect.ValueOfString(word))
 			}
@@ -157,15 +150,15 @@ func plant(message protoreflect.Message, secret string) {
 }
 
 func isSecretMap(field protoreflect.FieldDescriptor) bool {
-	return field.IsMap() && !tables[name(field)]
+	return field.IsMap() && !plainMaps[fieldName(field)]
 }
 
 // TestPlanted fills every message of the CRI with secrets.
 func TestPlanted(t *testing.T) {
 	eachMessage(func(descriptor protoreflect.MessageDescriptor) {
-		message := messageType(descriptor).New()
+		message := newMessage(descriptor)
 		plant(message, secret)
-		shown := show(message.Interface())
+		shown := Message(message.Interface())
 		if strings.Contains(string(shown), secret) || !json.Valid(shown) {
 			t.Errorf("%s shows %s", descriptor.Name(), shown)
 		}

@@ -1,4 +1,4 @@
-package trace
+package redact
 
 import (
 	"slices"
@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestArguments(t *testing.T) {
+func TestArgs(t *testing.T) {
 	for _, test := range []struct{ words, want []string }{
 		{[]string{"sleep", "3600"}, []string{"sleep", "3600"}},
 		{[]string{"ls", "-la", "/var/lib/app", "--color=never"}, []string{"ls", "-la", "/var/lib/app", "--color=never"}},
@@ -47,13 +47,13 @@ func TestArguments(t *testing.T) {
 		{[]string{"app", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.x"}, []string{"app", mask}},
 		{nil, []string{}},
 	} {
-		if got := arguments(test.words); !slices.Equal(got, test.want) {
+		if got := Args(test.words); !slices.Equal(got, test.want) {
 			t.Errorf("%q:\n got %q\nwant %q", test.words, got, test.want)
 		}
 	}
 }
 
-func TestProse(t *testing.T) {
+func TestFreeText(t *testing.T) {
 	id := strings.Repeat("0123456789abcdef", 4)
 	for text, want := range map[string]string{
 		"container " + id + " not found in namespace k8s.io":                                            "",
@@ -75,7 +75,7 @@ func TestProse(t *testing.T) {
 		if want == "" {
 			want = text
 		}
-		if got := prose(text); got != want {
+		if got := FreeText(text); got != want {
 			t.Errorf("%q:\n got %q\nwant %q", text, got, want)
 		}
 	}
@@ -108,7 +108,7 @@ func TestLabels(t *testing.T) {
 		{"kubectl.kubernetes.io/last-applied-configuration", `{"env":[{"name":"A","value":"hunter2"}]}`, false},
 		{"example.com/note", "\xff", false},
 	} {
-		got := label(test.key, test.value)
+		got := redactLabel(test.key, test.value)
 		if shown := got == test.value; shown != test.shown {
 			t.Errorf("%s=%q became %q, shown should be %t", test.key, test.value, got, test.shown)
 		}
@@ -118,7 +118,7 @@ func TestLabels(t *testing.T) {
 	}
 }
 
-func TestLinks(t *testing.T) {
+func TestStreamURLs(t *testing.T) {
 	for text, want := range map[string]string{
 		"http://127.0.0.1:4321/exec/q7Kd81mX":           "http://127.0.0.1:4321/exec/" + mask,
 		"http://127.0.0.1:4321/q7Kd81mX":                "http://127.0.0.1:4321/" + mask + "/" + mask,
@@ -126,7 +126,7 @@ func TestLinks(t *testing.T) {
 		"q7Kd81mX":   mask,
 		"http://%zz": mask,
 	} {
-		if got := link(text); got != want {
+		if got := redactStreamURL(text); got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
 	}

@@ -1,15 +1,15 @@
-package trace
+package redact
 
 import (
 	"strings"
 	"testing"
 )
 
-// TestValuesOnce requires that a text full of values is looked through about once, not
-// from each of them to the end.
-func TestValuesOnce(t *testing.T) {
+// TestValuesInLinearTime requires that a text full of values is scanned about once, not
+// from each value to the end.
+func TestValuesInLinearTime(t *testing.T) {
 	for _, unit := range []string{`pwd=`, `pwd="`, `pwd='`, `pwd='pwd="`, `pwd=\"pwd="`, `pwd="pwd=\"`, `pwd=\"pwd=\\\"`, `pwd= `, `a=\`} {
-		text := strings.Repeat(unit, longestText/len(unit)) + " end"
+		text := strings.Repeat(unit, maxTextBytes/len(unit)) + " end"
 		var starts []int
 		for i := range text {
 			if i > 0 && text[i-1] == '=' {
@@ -17,7 +17,7 @@ func TestValuesOnce(t *testing.T) {
 			}
 		}
 		looked := 0
-		withoutValuesAt(text, starts, func(text string) int {
+		maskValuesAt(text, starts, func(text string) int {
 			length := valueLength(text)
 			looked += length
 			return length
