@@ -18,6 +18,7 @@ import (
 const mayImport = `
 main: cli
 admin: printable, unixsocket
+callstats:
 cli: admin, clients, config, daemon, doctor, explain, lookup, proxy, registry, rewrite, trace, unixsocket, version, github.com/urfave/cli/v2
 clients: github.com/rogpeppe/go-internal/diff, go.yaml.in/yaml/v3
 config: hosts, github.com/distribution/reference, github.com/xrash/smetrics, go.yaml.in/yaml/v3
@@ -27,7 +28,7 @@ explain: proxy/intercept, registry, rewrite, rewrite/imagename, github.com/distr
 hosts:
 lookup: config, registry, rewrite, github.com/distribution/reference
 metrics: github.com/prometheus/client_golang
-page:
+page: callstats
 printable:
 proxy: proxy/frames, proxy/intercept, unixsocket, github.com/mwitkow/grpc-proxy, golang.org/x/net/http2, google.golang.org/genproto/googleapis/rpc/status, google.golang.org/grpc, google.golang.org/protobuf/proto
 proxy/frames: golang.org/x/net/http2
@@ -37,7 +38,7 @@ registry/keychain: hosts, printable, github.com/distribution/reference, github.c
 rewrite: printable, proxy/intercept, rewrite/containerd, rewrite/imagename, github.com/distribution/reference, google.golang.org/grpc, google.golang.org/protobuf, k8s.io/cri-api
 rewrite/containerd: proxy/intercept, github.com/containerd/containerd/api, google.golang.org/grpc, google.golang.org/protobuf
 rewrite/imagename: github.com/distribution/reference, k8s.io/cri-api
-trace: proxy/intercept, trace/redact, google.golang.org/grpc/codes, google.golang.org/grpc/status, google.golang.org/protobuf, k8s.io/cri-api
+trace: callstats, proxy/intercept, trace/redact, google.golang.org/grpc/codes, google.golang.org/grpc/status, google.golang.org/protobuf, k8s.io/cri-api
 trace/redact: google.golang.org/protobuf
 unixsocket: golang.org/x/sys/unix
 version:

@@ -2,11 +2,13 @@ package page
 
 import (
 	"cmp"
+	"math"
 	"math/bits"
 	"slices"
-	"strings"
 	"sync"
 	"time"
+
+	"image-cri-shim/callstats"
 )
 
 const (
@@ -18,13 +20,13 @@ const (
 	firstBucket = 250 * time.Microsecond // the bound of the first; each is twice that of the one before it, the last has none
 )
 
-// others is the row of the methods that have none of their own.
-const others = "other methods"
+// otherMethods names the row of the methods without one of their own.
+const otherMethods = "other methods"
 
 // calls counts the calls of the last hour by method.
 type calls struct {
 	mutex   sync.Mutex
-	methods map[string]*method
+	methods *callstats.Table[method] // nil before the first call
 }
 
 // method counts the calls of one method, each ten minutes for themselves.
@@ -69,36 +71,24 @@ func (c *calls) add(now time.Time, name, code string, took time.Duration) {
 	}
 }
 
-// row returns the row of a method. One that the runtime does not know gets none, so that
-// what clients invent does not displace what they use.
+// row returns the row of a method. A method that the runtime does not implement gets no
+// row of its own, so that methods that clients invent do not displace those in use. Rows
+// of methods without a call in the last hour make room for new ones.
 func (c *calls) row(now time.Time, name, code string) *method {
 	name = clip(name, methodBytes)
-	if m, ok := c.methods[name]; ok {
-		return m
-	}
-	if code == "Unimplemented" || len(c.methods) >= methodLimit && !c.forget(now) {
-		name = others
-	}
-	if m, ok := c.methods[name]; ok {
-		return m
-	}
 	if c.methods == nil {
-		c.methods = make(map[string]*method)
+		c.methods = callstats.NewTable[method](methodLimit, otherMethods)
 	}
-	m := &method{}
-	c.methods[strings.Clone(name)] = m
-	return m
-}
-
-// forget drops the methods without a call in the last hour, and tells whether there were any.
-func (c *calls) forget(now time.Time) bool {
-	before := len(c.methods)
-	for name, m := range c.methods {
-		if m.sum(now).calls == 0 {
-			delete(c.methods, name)
-		}
+	if m := c.methods.Find(name); m != nil {
+		return m
 	}
-	return len(c.methods) < before
+	if code == "Unimplemented" {
+		return c.methods.Other()
+	}
+	if c.methods.Full() {
+		c.methods.DeleteFunc(func(m *method) bool { return m.sum(now).calls == 0 })
+	}
+	return c.methods.Add(name)
 }
 
 // sum is all of the last hour, which begins with a period.
@@ -124,8 +114,13 @@ func bucketOf(took time.Duration) int {
 	return min(bits.Len64(uint64(max(took, 0)/firstBucket)), bucketCount-1)
 }
 
-// boundOf is what all calls of a bucket took less than, in seconds.
-func boundOf(bucket int) float64 { return (firstBucket << bucket).Seconds() }
+// boundOf returns the exclusive upper bound of a bucket, in seconds. The last bucket has none.
+func boundOf(bucket int) float64 {
+	if bucket == bucketCount-1 {
+		return math.Inf(1)
+	}
+	return (firstBucket << bucket).Seconds()
+}
 
 // methodCalls is what is shown of one method. Times are in seconds.
 type methodCalls struct {
@@ -144,8 +139,11 @@ type methodCalls struct {
 func (c *calls) shown(now time.Time) []methodCalls {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	shown := make([]methodCalls, 0, len(c.methods))
-	for name, m := range c.methods {
+	shown := []methodCalls{}
+	if c.methods == nil {
+		return shown
+	}
+	for name, m := range c.methods.All() {
 		sum := m.sum(now)
 		if sum.calls == 0 {
 			continue
@@ -163,14 +161,8 @@ func (c *calls) shown(now time.Time) []methodCalls {
 	return shown
 }
 
-// quantile is what a percentage of the calls took at most, in seconds, to within the
-// bounds of a bucket.
+// quantile returns the duration, in seconds, that a percentage of the calls did not exceed,
+// rounded up to a bucket's bound.
 func (c count) quantile(percent int) float64 {
-	wanted := (c.calls*percent + 99) / 100
-	for i, n := range c.buckets[:bucketCount-1] {
-		if wanted -= n; wanted <= 0 {
-			return min(boundOf(i), c.longest.Seconds())
-		}
-	}
-	return c.longest.Seconds()
+	return min(callstats.Quantile(c.buckets[:], percent, boundOf), c.longest.Seconds())
 }

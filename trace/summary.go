@@ -5,22 +5,22 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"math"
 	"slices"
 	"text/tabwriter"
 	"time"
 
 	"google.golang.org/grpc/codes"
+
+	"image-cri-shim/callstats"
 )
 
 // Summary adds up events by method. It ignores lost events.
 type Summary struct {
-	rows map[string]*tally
+	rows *callstats.Table[summaryRow] // nil before the first event
 }
 
-// MethodSummary is what the calls of one method add up to. Of the durations only how
-// many lie in which range is kept, each range ending 1 % higher than the one before it.
+// MethodSummary sums up the calls of one method. Quantiles are exact to 1 %.
 type MethodSummary struct {
 	Method        string  `json:"method"`
 	Calls         int64   `json:"calls"`
@@ -34,18 +34,15 @@ type MethodSummary struct {
 	ResponseBytes int64   `json:"responseBytes"` // of calls that have ended
 }
 
-type tally struct {
+type summaryRow struct {
 	MethodSummary
-	durations map[int]int64 // how many lie in a range
+	buckets []int // calls by duration, as long as needed
 }
 
 // Add adds an event.
 func (s *Summary) Add(e Event) {
 	if e.Kind == KindLost {
 		return
-	}
-	if s.rows == nil {
-		s.rows = make(map[string]*tally)
 	}
 	row := s.row(e.Method)
 	if e.Kind == KindMessage {
@@ -59,55 +56,65 @@ func (s *Summary) Add(e Event) {
 	row.Max = max(row.Max, e.Seconds)
 	row.RequestBytes += e.RequestBytes
 	row.ResponseBytes += e.ResponseBytes
-	row.durations[rangeOf(e.Seconds)]++
+	row.count(bucketOf(e.Seconds))
 }
 
-// row is the one of a method. Those beyond mostMethods, and of names that are too long,
-// have one together.
-func (s *Summary) row(method string) *tally {
-	if row := s.rows[method]; row != nil {
+// row returns the row of a method. Methods beyond maxMethods and those with too long names
+// share one.
+func (s *Summary) row(method string) *summaryRow {
+	if s.rows == nil {
+		s.rows = callstats.NewTable[summaryRow](maxMethods, otherMethods)
+	}
+	if row := s.rows.Find(method); row != nil {
 		return row
 	}
-	if method != otherMethods && (len(s.rows) >= mostMethods || len(method) > longest) {
-		return s.row(otherMethods)
+	if len(method) > longest {
+		return s.rows.Other()
 	}
-	row := &tally{MethodSummary: MethodSummary{Method: method}, durations: make(map[int]int64)}
-	s.rows[method] = row
-	return row
+	return s.rows.Add(method)
 }
 
 const (
-	mostMethods  = 256 // both versions of the CRI have 86
+	maxMethods   = 256 // both versions of the CRI have 86
 	otherMethods = "other"
 )
 
+// The bounds of a summary's buckets, in seconds. Each bucket ends 1 % higher than the one
+// before it. Shorter calls fall into the first bucket, longer ones into the last.
 const (
-	growth      = 1.01
-	shortest    = 1e-6 // seconds; what is shorter lies in the first range
-	longestCall = 1e8  // seconds; what is longer lies in the last range
+	bucketGrowth = 1.01
+	firstBucket  = 1e-6
+	lastBucket   = 1e8
 )
 
-func rangeOf(seconds float64) int {
-	return int(math.Ceil(math.Log(min(max(seconds, shortest), longestCall)/shortest) / math.Log(growth)))
+func bucketOf(seconds float64) int {
+	return int(math.Ceil(math.Log(min(max(seconds, firstBucket), lastBucket)/firstBucket) / math.Log(bucketGrowth)))
 }
 
-// quantile is a duration that no more than a part of the calls exceed.
-func (t *tally) quantile(part float64) float64 {
-	rank, seen := int64(math.Ceil(part*float64(t.Calls))), int64(0)
-	for _, place := range slices.Sorted(maps.Keys(t.durations)) {
-		if seen += t.durations[place]; seen >= rank {
-			return min(shortest*math.Pow(growth, float64(place)), t.Max)
-		}
+func boundOf(bucket int) float64 { return firstBucket * math.Pow(bucketGrowth, float64(bucket)) }
+
+func (r *summaryRow) count(bucket int) {
+	if missing := bucket + 1 - len(r.buckets); missing > 0 {
+		r.buckets = append(r.buckets, make([]int, missing)...)
 	}
-	return t.Max
+	r.buckets[bucket]++
 }
 
-// Methods are the sums, those with the most calls first.
+// quantile returns the duration that a percentage of the calls did not exceed.
+func (r *summaryRow) quantile(percent int) float64 {
+	return min(callstats.Quantile(r.buckets, percent, boundOf), r.Max)
+}
+
+// Methods returns the methods' sums, those with the most calls first.
 func (s *Summary) Methods() []MethodSummary {
-	all := make([]MethodSummary, 0, len(s.rows))
-	for _, row := range s.rows {
+	all := []MethodSummary{}
+	if s.rows == nil {
+		return all
+	}
+	for method, row := range s.rows.All() {
 		sum := row.MethodSummary
-		sum.P50, sum.P90, sum.P99 = row.quantile(0.5), row.quantile(0.9), row.quantile(0.99)
+		sum.Method = method
+		sum.P50, sum.P90, sum.P99 = row.quantile(50), row.quantile(90), row.quantile(99)
 		all = append(all, sum)
 	}
 	slices.SortFunc(all, func(a, b MethodSummary) int {

@@ -49,11 +49,11 @@ func TestManyMethods(t *testing.T) {
 	s.Add(Event{Kind: KindCall, Method: "/service/" + strings.Repeat("long", longest)})
 	s.Add(Event{Kind: KindCall, Method: "/service/\u009b0"})
 	all := s.Methods()
-	if len(all) != mostMethods+1 || all[0].Method != otherMethods || all[0].Calls != 2001-mostMethods || all[1].Calls != 2 {
+	if len(all) != maxMethods+1 || all[0].Method != otherMethods || all[0].Calls != 2001-maxMethods || all[1].Calls != 2 {
 		t.Errorf("%d methods, %+v", len(all), all[:2])
 	}
-	if last := rangeOf(math.MaxFloat64); last > 4000 {
-		t.Errorf("there are %d ranges", last)
+	if last := bucketOf(math.MaxFloat64); last > 4000 {
+		t.Errorf("there are %d buckets", last)
 	}
 	for _, text := range []bool{false, true} {
 		var written bytes.Buffer
