@@ -76,7 +76,7 @@ func edit(c *cli.Context, command string, plan func(*clients.Node) ([]clients.Ch
 		if err := makeChange(c.App.Writer, change, c.Bool("dry-run")); err != nil {
 			return fmt.Errorf("%s: %w", command, err)
 		}
-		edited = edited || change.Edits()
+		edited = edited || change.Changed()
 	}
 	if edited && !c.Bool("dry-run") {
 		_, err = fmt.Fprintln(c.App.Writer, next)
@@ -109,7 +109,7 @@ func nodeOf(c *cli.Context, shim, runtime string) *clients.Node {
 		Crictl:          c.Path("crictl-config"),
 		Shim:            shim,
 		Runtime:         runtime,
-		Same:            unixsocket.Same,
+		SameSocket:      unixsocket.Same,
 	}
 }
 
@@ -117,10 +117,10 @@ func nodeOf(c *cli.Context, shim, runtime string) *clients.Node {
 // not keep it from finding the clients.
 func checkPointed(c *cli.Context) error {
 	node := nodeOf(c, config.ShimSocket(file(c)), "")
-	node.Same = func(a, b string) bool { // /var/run is /run, even where the link is not there
+	node.SameSocket = func(a, b string) bool { // /var/run is /run, even where the link is not there
 		return unixsocket.Same(a, b) || strings.TrimPrefix(a, "/var") == strings.TrimPrefix(b, "/var")
 	}
-	places, err := node.Pointed()
+	places, err := node.ShimEndpoints()
 	if err != nil {
 		return fmt.Errorf("uninstall: %w", err)
 	}
@@ -137,7 +137,7 @@ func makeChange(w io.Writer, change clients.Change, dryRun bool) error {
 	switch {
 	case change.Missing:
 		fmt.Fprintf(w, "%s: not there\n", change.Path)
-	case !change.Edits():
+	case !change.Changed():
 		fmt.Fprintf(w, "%s: nothing to do\n", change.Path)
 	default:
 		fmt.Fprint(w, change.Diff())
@@ -149,7 +149,7 @@ func makeChange(w io.Writer, change clients.Change, dryRun bool) error {
 		return err
 	}
 	switch {
-	case !change.Edits():
+	case !change.Changed():
 	case change.Backup() != "":
 		fmt.Fprintf(w, "%s: edited, %s has it as it was\n", change.Path, change.Backup())
 	default:

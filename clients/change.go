@@ -14,7 +14,7 @@ import (
 // backupSuffix names the file beside an edited one that is as that was.
 const backupSuffix = ".image-cri-shim.bak"
 
-// Change is what is to be done to a file.
+// Change is a planned edit of a file.
 type Change struct {
 	Path    string
 	Missing bool // there is no such file
@@ -24,8 +24,8 @@ type Change struct {
 	backup, backupAfter *string // of the file beside it; nil: none
 }
 
-// Edits tells whether the file will be another afterwards.
-func (c *Change) Edits() bool { return c.after != c.content }
+// Changed reports whether Apply changes the file's content.
+func (c *Change) Changed() bool { return c.after != c.content }
 
 // Backup is the path of the file beside it that keeps the way back, empty where
 // there is none once the change is made.
@@ -38,7 +38,7 @@ func (c *Change) Backup() string {
 
 func (c *Change) backupPath() string { return c.Path + backupSuffix }
 
-// Diff is what changes in the file, in the unified format; empty if nothing does.
+// Diff returns the change of the file in the unified format; empty if there is none.
 func (c *Change) Diff() string {
 	return string(diff.Diff(c.Path, []byte(c.content), c.Path, []byte(c.after)))
 }
@@ -51,7 +51,7 @@ func (c *Change) Apply() error {
 			return fmt.Errorf("write the backup: %w", err)
 		}
 	}
-	if c.Edits() {
+	if c.Changed() {
 		if err := c.write(c.Path, c.after); err != nil {
 			return fmt.Errorf("write %s: %w", c.Path, err)
 		}

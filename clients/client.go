@@ -5,9 +5,8 @@ import "slices"
 // A client is a program, and the files that may set its endpoints.
 type client struct {
 	files []file // an endpoint that none of them sets is set in the first
-	// usual is the runtime that it uses where no file names one; empty if that
-	// depends.
-	usual string
+	// defaultRuntime is the runtime's socket if no file names one; empty if it varies.
+	defaultRuntime string
 }
 
 // A file is one of a client's, and the key in it that names the runtime.
@@ -30,7 +29,7 @@ func (n *Node) kubelet() client {
 	for _, path := range n.KubeletUnits {
 		files = append(files, file{path: path, format: flagsFormat, key: "container-runtime-endpoint", readOnly: true})
 	}
-	return client{files: files, usual: "/run/containerd/containerd.sock"}
+	return client{files: files, defaultRuntime: "/run/containerd/containerd.sock"}
 }
 
 func (n *Node) crictl() client {

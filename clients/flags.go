@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// flag matches one of kubelet's endpoint flags, with what is before it and its
+// endpointFlag matches one of kubelet's endpoint flags, with what is before it and its
 // value. kubelet takes _ for - in them.
-var flag = regexp.MustCompile(`(?:^|[\s"'=])--(container[-_]runtime[-_]endpoint|image[-_]service[-_]endpoint)([=\s]*)([^\s"']*)`)
+var endpointFlag = regexp.MustCompile(`(?:^|[\s"'=])--(container[-_]runtime[-_]endpoint|image[-_]service[-_]endpoint)([=\s]*)([^\s"']*)`)
 
 // flagsFormat is a file of environment variables with kubelet's flags, as kubeadm
 // writes it and systemd reads it, or a unit of systemd.
@@ -21,8 +21,8 @@ func findFlags(content string) (settings []setting, err error) {
 			return nil, err
 		}
 		for _, next := range found {
-			if _, twice := find(settings, next.key); twice {
-				return nil, at(next.line, next.key, "is set twice")
+			if _, twice := findSetting(settings, next.key); twice {
+				return nil, lineError(next.line, next.key, "is set twice")
 			}
 			settings = append(settings, next)
 		}
@@ -35,11 +35,11 @@ func flagsOfLine(line string, start, number int) (settings []setting, err error)
 	if isComment(line) {
 		return nil, nil
 	}
-	for _, match := range flag.FindAllStringSubmatchIndex(line, -1) {
+	for _, match := range endpointFlag.FindAllStringSubmatchIndex(line, -1) {
 		key := strings.ReplaceAll(line[match[2]:match[3]], "_", "-")
 		separator, value := line[match[4]:match[5]], line[match[6]:match[7]]
 		if separator == "" || value == "" || strings.HasPrefix(value, "-") || strings.ContainsAny(value, `\$`) {
-			return nil, at(number, key, "expected an endpoint behind it, without quotes, escapes or variables")
+			return nil, lineError(number, key, "expected an endpoint behind it, without quotes, escapes or variables")
 		}
 		settings = append(settings, setting{key: key, line: number, start: start + match[6], end: start + match[7], endpoint: value})
 	}

@@ -33,18 +33,18 @@ func findJSON(content string, keys []string) (settings []setting, err error) {
 		line := strings.Count(content[:end], "\n") + 1
 		var text string
 		isText := json.Unmarshal(raw, &text) == nil && string(raw) == `"`+text+`"`
-		switch _, twice := find(settings, key); {
+		switch _, twice := findSetting(settings, key); {
 		case key == "kind" && text != "KubeletConfiguration":
-			return nil, at(line, key, fmt.Sprintf("found %q, expected KubeletConfiguration", text))
+			return nil, lineError(line, key, fmt.Sprintf("found %q, expected KubeletConfiguration", text))
 		case !slices.Contains(keys, key):
 			continue
 		case twice:
-			return nil, at(line, key, "is set twice")
+			return nil, lineError(line, key, "is set twice")
 		case !isText:
-			return nil, at(line, key, "expected an endpoint in quotes, without escapes")
+			return nil, lineError(line, key, "expected an endpoint in quotes, without escapes")
 		}
 		settings = append(settings, setting{
-			key: key, line: line, start: end - len(raw), end: end, endpoint: text, whole: cutMember(content, before, end),
+			key: key, line: line, start: end - len(raw), end: end, endpoint: text, fullRange: cutMember(content, before, end),
 		})
 	}
 	return settings, nil

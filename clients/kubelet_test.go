@@ -75,7 +75,7 @@ func TestPointed(t *testing.T) {
 			folder := t.TempDir()
 			write(t, folder, test.file, test.content)
 			write(t, folder, kubelet+".image-cri-shim.bak", "containerRuntimeEndpoint: "+endpoint)
-			places, err := newNode(folder).Pointed()
+			places, err := newNode(folder).ShimEndpoints()
 			want := ""
 			if test.want != "" {
 				want = filepath.Join(folder, test.file) + ": " + test.want
@@ -89,7 +89,7 @@ func TestPointed(t *testing.T) {
 	if err := os.Mkdir(node.Crictl, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := node.Pointed(); err == nil {
+	if _, err := node.ShimEndpoints(); err == nil {
 		t.Error("a folder in a file's place is no error")
 	}
 }

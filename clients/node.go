@@ -17,18 +17,18 @@ type Node struct {
 	KubeletUnits    []string // units of systemd with such flags, which are read and not edited
 	Crictl          string   // crictl's configuration file
 	Shim, Runtime   string   // the sockets' paths
-	// Same tells whether two paths are one socket.
-	Same func(a, b string) bool
+	// SameSocket reports whether two paths name one socket.
+	SameSocket func(a, b string) bool
 }
 
-// plain are the paths that need no quotes in any of the files.
-var plain = regexp.MustCompile(`^/[A-Za-z0-9/._+@-]+$`)
+// plainPath matches paths that need no quotes in any of the files.
+var plainPath = regexp.MustCompile(`^/[A-Za-z0-9/._+@-]+$`)
 
 // Install plans what points all clients at the shim. Where one of them is
 // pointed at anything but the shim's own runtime it refuses: the shim would give
 // that client another runtime. Nothing is written before Change.Apply.
 func (n *Node) Install() ([]Change, error) {
-	if !plain.MatchString(n.Shim) {
+	if !plainPath.MatchString(n.Shim) {
 		return nil, fmt.Errorf("the shim's socket %q has characters that would need quotes: set another one as `shim`", n.Shim)
 	}
 	const crio = "run/crio/crio.sock"
@@ -40,71 +40,71 @@ func (n *Node) Install() ([]Change, error) {
 
 // Uninstall plans what points all clients back at what they used before Install.
 func (n *Node) Uninstall() ([]Change, error) {
-	return n.plan(func(_ client, states []*state) error {
+	return n.plan(func(_ client, edits []*fileEdit) error {
 		var problems []error
-		for _, s := range states {
-			problems = append(problems, n.uninstall(s))
+		for _, e := range edits {
+			problems = append(problems, n.uninstall(e))
 		}
 		return errors.Join(problems...)
 	})
 }
 
 // plan edits every client's files, and reports all that stands against it.
-func (n *Node) plan(edit func(client, []*state) error) (changes []Change, err error) {
+func (n *Node) plan(edit func(client, []*fileEdit) error) (changes []Change, err error) {
 	var problems []error
 	for _, c := range []client{n.kubelet(), n.crictl()} {
-		states, err := read(c)
+		edits, err := readFiles(c)
 		if err == nil {
-			err = edit(c, states)
+			err = edit(c, edits)
 		}
 		if err != nil {
 			problems = append(problems, err)
 			continue
 		}
-		for _, s := range states {
-			changes = append(changes, s.change)
+		for _, e := range edits {
+			changes = append(changes, e.change)
 		}
 	}
 	return changes, errors.Join(problems...)
 }
 
-func (n *Node) install(c client, states []*state) error {
+func (n *Node) install(c client, edits []*fileEdit) error {
 	set := false
 	var problems []error
-	for _, s := range states {
-		original, err := n.original(s)
+	for _, e := range edits {
+		original, err := n.original(e)
 		if err != nil {
-			original = s.content // it was pointed at the shim by hand: the way back of that isn't known
+			original = e.content // it was pointed at the shim by hand: the way back of that isn't known
 		}
-		if err := n.point(s); err != nil {
-			problems = append(problems, s.problem(err))
+		if err := n.pointAtShim(e); err != nil {
+			problems = append(problems, e.wrap(err))
 			continue
 		}
-		if found, ok := find(s.settings, s.file.key); ok && found.endpoint != "" {
+		if found, ok := findSetting(e.settings, e.file.key); ok && found.endpoint != "" {
 			set = true
 		}
-		if s.change.after != s.content {
-			s.change.backupAfter = &original
+		if e.change.after != e.content {
+			e.change.backupAfter = &original
 		}
 	}
-	if first := states[0]; !set && !first.change.Missing && len(problems) == 0 {
-		problems = append(problems, first.problem(n.add(c, first)))
+	if first := edits[0]; !set && !first.change.Missing && len(problems) == 0 {
+		problems = append(problems, first.wrap(n.addEndpoint(c, first)))
 	}
 	return errors.Join(problems...)
 }
 
-// point replaces the endpoints that a file sets.
-func (n *Node) point(s *state) error {
-	for i := len(s.settings) - 1; i >= 0; i-- { // from the end, where the places before stay
-		found := s.settings[i]
-		switch path := socket(found.endpoint); {
-		case found.endpoint == "" || n.Same(path, n.Shim):
-		case !n.Same(path, n.Runtime):
-			return at(found.line, found.key, fmt.Sprintf("found %s, expected the shim's own runtime unix://%s: %s", found.endpoint, n.Runtime, advice(found.key, path)))
-		case s.file.readOnly:
-			return at(found.line, found.key, "is in a unit, which is not edited: move the flag to a file of kubelet's flags, or set it with systemctl edit kubelet")
+// pointAtShim replaces the endpoints that a file sets by the shim's.
+func (n *Node) pointAtShim(e *fileEdit) error {
+	for i := len(e.settings) - 1; i >= 0; i-- { // from the end, where the places before stay
+		found := e.settings[i]
+		switch path := socketPath(found.endpoint); {
+		case found.endpoint == "" || n.SameSocket(path, n.Shim):
+		case !n.SameSocket(path, n.Runtime):
+			return lineError(found.line, found.key, fmt.Sprintf("found %s, expected the shim's own runtime unix://%s: %s", found.endpoint, n.Runtime, advice(found.key, path)))
+		case e.file.readOnly:
+			return lineError(found.line, found.key, "is in a unit, which is not edited: move the flag to a file of kubelet's flags, or set it with systemctl edit kubelet")
 		default:
-			s.change.after = replace(s.change.after, found, quote(s.text(found), "unix://"+n.Shim))
+			e.change.after = replace(e.change.after, found, quote(e.rawValue(found), "unix://"+n.Shim))
 		}
 	}
 	return nil
@@ -121,65 +121,66 @@ func advice(key, path string) string {
 	return "set `cri` to the one that is meant"
 }
 
-// add sets the runtime's endpoint where no file does.
-func (n *Node) add(c client, s *state) error {
-	if c.usual != "" && !n.Same(c.usual, n.Runtime) {
-		return at(1, s.file.key, fmt.Sprintf("is not set, so that unix://%s is used and not the shim's runtime unix://%s: set it first", c.usual, n.Runtime))
+// addEndpoint sets the runtime's endpoint if no file does.
+func (n *Node) addEndpoint(c client, e *fileEdit) error {
+	if c.defaultRuntime != "" && !n.SameSocket(c.defaultRuntime, n.Runtime) {
+		return lineError(1, e.file.key, fmt.Sprintf("is not set, so that unix://%s is used and not the shim's runtime unix://%s: set it first", c.defaultRuntime, n.Runtime))
 	}
 	endpoint := "unix://" + n.Shim
-	if empty, ok := find(s.settings, s.file.key); ok {
-		s.change.after = replace(s.change.after, empty, quote(s.text(empty), endpoint))
+	if empty, ok := findSetting(e.settings, e.file.key); ok {
+		e.change.after = replace(e.change.after, empty, quote(e.rawValue(empty), endpoint))
 	} else {
-		s.change.after = s.file.format.add(s.change.after, s.file.key, endpoint)
+		e.change.after = e.file.format.add(e.change.after, e.file.key, endpoint)
 	}
-	s.change.backupAfter = &s.content
-	settings, err := s.file.format.find(s.change.after)
-	if found, _ := find(settings, s.file.key); err != nil || found.endpoint != endpoint {
-		return errors.New("a line for " + s.file.key + " can't be added at its end: add it by hand")
+	e.change.backupAfter = &e.content
+	settings, err := e.file.format.find(e.change.after)
+	if found, _ := findSetting(settings, e.file.key); err != nil || found.endpoint != endpoint {
+		return errors.New("a line for " + e.file.key + " can't be added at its end: add it by hand")
 	}
 	return nil
 }
 
-func (n *Node) uninstall(s *state) error {
-	original, err := n.original(s)
+func (n *Node) uninstall(e *fileEdit) error {
+	original, err := n.original(e)
 	if err != nil {
-		return s.problem(err)
+		return e.wrap(err)
 	}
-	s.change.after, s.change.backupAfter = original, nil
+	e.change.after, e.change.backupAfter = original, nil
 	return nil
 }
 
-// original is the file with what points at the shim as it was before.
-func (n *Node) original(s *state) (string, error) {
-	content := s.content
-	for i := len(s.settings) - 1; i >= 0; i-- {
-		found := s.settings[i]
-		if found.endpoint == "" || !n.Same(socket(found.endpoint), n.Shim) {
+// original returns the content of a file with the endpoints of its backup in place of the
+// shim's.
+func (n *Node) original(e *fileEdit) (string, error) {
+	content := e.content
+	for i := len(e.settings) - 1; i >= 0; i-- {
+		found := e.settings[i]
+		if found.endpoint == "" || !n.SameSocket(socketPath(found.endpoint), n.Shim) {
 			continue
 		}
-		if s.change.backup == nil {
-			return "", at(found.line, found.key, "points at the shim, and there is no "+s.change.backupPath()+" to tell what it was before: set it by hand")
+		if e.change.backup == nil {
+			return "", lineError(found.line, found.key, "points at the shim, and there is no "+e.change.backupPath()+" to tell what it was before: set it by hand")
 		}
-		settings, err := s.file.format.find(*s.change.backup)
+		settings, err := e.file.format.find(*e.change.backup)
 		if err != nil {
 			return "", fmt.Errorf("its backup: %w", err)
 		}
-		switch old, ok := find(settings, found.key); {
-		case !ok && found.whole == [2]int{}:
-			return "", at(found.line, found.key, "points at the shim, and was not there before: remove it by hand")
+		switch old, ok := findSetting(settings, found.key); {
+		case !ok && found.fullRange == [2]int{}:
+			return "", lineError(found.line, found.key, "points at the shim, and was not there before: remove it by hand")
 		case !ok:
-			content = content[:found.whole[0]] + content[found.whole[1]:]
-		case n.Same(socket(old.endpoint), n.Shim):
-			return "", at(found.line, found.key, "points at the shim, and did so before: set it by hand")
+			content = content[:found.fullRange[0]] + content[found.fullRange[1]:]
+		case n.SameSocket(socketPath(old.endpoint), n.Shim):
+			return "", lineError(found.line, found.key, "points at the shim, and did so before: set it by hand")
 		default:
-			content = replace(content, found, (*s.change.backup)[old.start:old.end])
+			content = replace(content, found, (*e.change.backup)[old.start:old.end])
 		}
 	}
 	return content, nil
 }
 
-// socket is the path of an endpoint, empty where it has none.
-func socket(endpoint string) string {
+// socketPath returns the path of an endpoint, empty if it has none.
+func socketPath(endpoint string) string {
 	path := strings.TrimPrefix(strings.TrimPrefix(endpoint, "unix:"), "//")
 	if !filepath.IsAbs(path) {
 		return ""

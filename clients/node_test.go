@@ -35,7 +35,7 @@ func newNode(folder string) *clients.Node {
 		Crictl:          filepath.Join(folder, crictl),
 		Shim:            shim,
 		Runtime:         containerd,
-		Same: func(a, b string) bool {
+		SameSocket: func(a, b string) bool {
 			return strings.TrimPrefix(a, "/var") == strings.TrimPrefix(b, "/var")
 		},
 	}
@@ -68,7 +68,7 @@ func apply(t testing.TB, plan func() ([]clients.Change, error)) (edits int) {
 		if err := change.Apply(); err != nil {
 			t.Fatal(err)
 		}
-		if change.Edits() {
+		if change.Changed() {
 			edits++
 		}
 	}

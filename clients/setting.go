@@ -11,7 +11,7 @@ type setting struct {
 	line       int // from 1
 	start, end int // where its value stands, with its quotes if it has any
 	endpoint   string
-	whole      [2]int // where all of it stands, to be cut out; empty: it can't be
+	fullRange  [2]int // of the key and its value; empty if they can't be cut out
 }
 
 // format reads and edits one of the forms that files of endpoints have.
@@ -23,8 +23,8 @@ type format struct {
 	add func(content, key, endpoint string) string
 }
 
-// find returns the setting of a key.
-func find(settings []setting, key string) (setting, bool) {
+// findSetting returns the setting of a key.
+func findSetting(settings []setting, key string) (setting, bool) {
 	for _, found := range settings {
 		if found.key == key {
 			return found, true
@@ -58,8 +58,8 @@ func cutLine(content string, number int) [2]int {
 	return [2]int{start, end}
 }
 
-// at says where in a file something is wrong.
-func at(line int, key, text string) error {
+// lineError returns an error with its line and key in a file.
+func lineError(line int, key, text string) error {
 	return fmt.Errorf("line %d: %s: %s", line, key, text)
 }
 

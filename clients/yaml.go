@@ -50,14 +50,14 @@ func findYAML(content string, keys []string) ([]setting, error) {
 		case key.Tag == "!!merge" || key.Kind != yaml.ScalarNode:
 			return nil, fmt.Errorf("line %d: expected a plain key", key.Line)
 		case key.Value == "kind" && value.Value != "KubeletConfiguration":
-			return nil, at(value.Line, key.Value, fmt.Sprintf("found %q, expected KubeletConfiguration", value.Value))
+			return nil, lineError(value.Line, key.Value, fmt.Sprintf("found %q, expected KubeletConfiguration", value.Value))
 		case !slices.Contains(keys, key.Value):
 			continue
 		}
-		if _, twice := find(settings, key.Value); twice {
-			return nil, at(key.Line, key.Value, "is set twice")
+		if _, twice := findSetting(settings, key.Value); twice {
+			return nil, lineError(key.Line, key.Value, "is set twice")
 		}
-		found, err := locate(content, key, value)
+		found, err := locateValue(content, key, value)
 		if err != nil {
 			return nil, err
 		}
@@ -97,27 +97,28 @@ func readMapping(content string) (root *yaml.Node, err error) {
 
 // beginsLine reports whether only spaces stand before a node.
 func beginsLine(content string, node *yaml.Node) bool {
-	end := offset(content, node.Line, node.Column)
-	return strings.Trim(content[offset(content, node.Line, 1):end], " ") == ""
+	end := byteOffset(content, node.Line, node.Column)
+	return strings.Trim(content[byteOffset(content, node.Line, 1):end], " ") == ""
 }
 
-// locate finds a value's text. It has to stand there as it reads, plain or in
-// quotes, on the key's line.
-func locate(content string, key, value *yaml.Node) (setting, error) {
+// locateValue finds a value's text. The text must equal the value, plain or in quotes, and
+// be on the key's line.
+func locateValue(content string, key, value *yaml.Node) (setting, error) {
 	if value.Kind != yaml.ScalarNode || value.Anchor != "" || value.Line != key.Line || value.Tag == "!!null" {
-		return setting{}, at(key.Line, key.Value, "expected an endpoint behind it, on the same line")
+		return setting{}, lineError(key.Line, key.Value, "expected an endpoint behind it, on the same line")
 	}
-	start := offset(content, value.Line, value.Column)
+	start := byteOffset(content, value.Line, value.Column)
 	for _, text := range []string{value.Value, `"` + value.Value + `"`, `'` + value.Value + `'`} {
 		if text != "" && strings.HasPrefix(content[start:], text) {
-			return setting{key: key.Value, line: key.Line, start: start, end: start + len(text), endpoint: value.Value, whole: cutLine(content, key.Line)}, nil
+			return setting{key: key.Value, line: key.Line, start: start, end: start + len(text), endpoint: value.Value, fullRange: cutLine(content, key.Line)}, nil
 		}
 	}
-	return setting{}, at(key.Line, key.Value, "expected an endpoint as it is, without escapes or a tag")
+	return setting{}, lineError(key.Line, key.Value, "expected an endpoint as it is, without escapes or a tag")
 }
 
-// offset is where a line and a column, both from 1 and the column in characters, are.
-func offset(content string, line, column int) int {
+// byteOffset returns the offset of a line and a column, both from 1, the column in
+// characters.
+func byteOffset(content string, line, column int) int {
 	start := 0
 	for range line - 1 {
 		_, rest, _ := strings.Cut(content[start:], "\n")

@@ -32,10 +32,10 @@ const (
 	prefixLimit   = templateLimit - len("/image")
 )
 
-// address reads the address of a registry and returns it normalised. Without
-// a scheme it is https.
-func address(v value) (string, error) {
-	written, err := text(v, addressForm)
+// parseAddress reads the address of a registry and returns it normalised. The default
+// scheme is https.
+func parseAddress(v value) (string, error) {
+	written, err := parseText(v, addressForm)
 	if err != nil || written == "" {
 		return "", err
 	}

@@ -45,8 +45,8 @@ func (r Registry) sources(match value, plain hosts.Plain) []source {
 	return sources
 }
 
-// place returns the pattern's host and repository.
-func (s source) place() (host, repository string) {
+// hostAndRepository returns the pattern's host and repository.
+func (s source) hostAndRepository() (host, repository string) {
 	return s.elements[0], strings.Join(s.elements[1:], "/")
 }
 
@@ -54,8 +54,8 @@ func (s source) collides(other source) bool {
 	if slices.Equal(s.elements, other.elements) || s.excludesTarget() || other.excludesTarget() {
 		return false
 	}
-	host, repository := s.place()
-	otherHost, otherRepository := other.place()
+	host, repository := s.hostAndRepository()
+	otherHost, otherRepository := other.hostAndRepository()
 	if s.has("{path}") && other.has("{path}") {
 		kept := host == otherHost || s.registry.Path == other.registry.Path && s.has("{domain}")
 		excluded := s.excludes(host, repository) || s.excludes(host, otherRepository) ||
@@ -64,7 +64,7 @@ func (s source) collides(other source) bool {
 			return false
 		}
 	}
-	return s.names().overlap(other.names())
+	return s.registryNames().overlap(other.registryNames())
 }
 
 func (s source) has(placeholder string) bool { return strings.Contains(s.registry.Path, placeholder) }
@@ -81,7 +81,7 @@ func (s source) excludes(host, repository string) bool {
 // excludesTarget reports whether the registry excludes the repositories that it
 // would have the source's images in.
 func (s source) excludesTarget() bool {
-	target := s.names().elements
+	target := s.registryNames().elements
 	return slices.ContainsFunc(s.exclusions(), func(excluded []string) bool {
 		return len(excluded) <= len(target) && covers(excluded, target)
 	})
@@ -109,17 +109,17 @@ func covers(pattern, elements []string) bool {
 	return true
 }
 
-// names are those that a source's images have in the registry: their elements
-// are patterns, and the first are the same for all.
-type names struct {
+// registryNames describes the names of a source's images in the registry. The elements
+// are patterns, and the first of them are the same for all images.
+type registryNames struct {
 	elements []string
 	fixed    int
 	open     bool   // there are more elements, or none
 	rest     string // of the template, after these
 }
 
-func (s source) names() names {
-	host, repository := s.place()
+func (s source) registryNames() registryNames {
+	host, repository := s.hostAndRepository()
 	_, place, _ := strings.Cut(canonicalAddress(s.registry.Address), "://")
 	template := strings.TrimSuffix(place, "/") + "/" + strings.ReplaceAll(s.registry.Path, "{domain}", host)
 	if before, rest, ok := strings.Cut(template, "{path}"); ok {
@@ -127,19 +127,19 @@ func (s source) names() names {
 			repository = "*"
 		}
 		whole := strings.TrimSuffix(before+repository, "/*") // any number of elements
-		return names{elements: strings.Split(whole, "/"), fixed: strings.Count(before, "/"), open: true, rest: rest}
+		return registryNames{elements: strings.Split(whole, "/"), fixed: strings.Count(before, "/"), open: true, rest: rest}
 	}
 	name := "*"
 	if strings.Contains(repository, "/") {
 		name = path.Base(repository)
 	} // otherwise the pattern is a host or one part of a path, and names are behind it
 	before, _, _ := strings.Cut(template, "{name}")
-	return names{elements: strings.Split(strings.ReplaceAll(template, "{name}", name), "/"), fixed: strings.Count(before, "/")}
+	return registryNames{elements: strings.Split(strings.ReplaceAll(template, "{name}", name), "/"), fixed: strings.Count(before, "/")}
 }
 
 // overlap tells whether there is a name of both. That an element of one template
 // might be the beginning of any path in the other does not count.
-func (n names) overlap(other names) bool {
+func (n registryNames) overlap(other registryNames) bool {
 	short, long := n, other
 	if len(short.elements) > len(long.elements) {
 		short, long = long, short
@@ -179,15 +179,15 @@ func (r Registry) warnOfNames(v value) {
 		return
 	}
 	sources := r.sources(value{}, hosts.Plain{})
-	if len(sources) == 0 || slices.ContainsFunc(sources, source.wide) {
+	if len(sources) == 0 || slices.ContainsFunc(sources, source.isAmbiguous) {
 		v.warn("{name} is only the last part of an image's name, so that docker.io/a/app may be served for docker.io/b/app: {path} keeps them apart")
 	}
 }
 
-// wide tells whether there is more than one repository to each name: whether the
-// pattern leaves open which host, or which part of it.
-func (s source) wide() bool {
-	host, repository := s.place()
+// isAmbiguous reports whether several repositories map to one name: the pattern leaves the
+// host or the first part of the repository open.
+func (s source) isAmbiguous() bool {
+	host, repository := s.hostAndRepository()
 	first, _, _ := strings.Cut(repository, "/")
 	return first == "" || beforeWildcard(first) != first || beforeWildcard(host) != host && !s.has("{domain}")
 }

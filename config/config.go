@@ -1,10 +1,9 @@
-// Package config reads the shim's YAML file.
+// Package config reads the shim's YAML file. README.md lists its keys.
 //
-// The file is read strictly. An unknown key, a value of the wrong kind, a key
-// that is set twice: each is an error that names file, line and key, what was
-// found and what is expected, and all of them are reported at once. What is
-// merely odd, such as a key that has lost its meaning, is a warning. No error
-// and no warning ever holds a password.
+// The file is read strictly. An unknown key, a value of the wrong kind and a key
+// that is set twice are errors. Each names the file, line and key, the value found and
+// the value expected, and all are reported at once. A key without effect is a warning.
+// No error and no warning ever holds a password.
 //
 //	shim: /var/run/image-cri-shim.sock     # the socket to serve
 //	cri: /run/containerd/containerd.sock   # the runtime's; without it the well-known ones are tried
@@ -21,22 +20,14 @@
 //	  path: "dockerhub/{path}"
 //	  ca: /etc/ssl/hub.pem
 //
-// Top level: shim, cri, address, auth, authFile, offlinePriority, match, tags,
-// path, ca and insecureSkipVerify (these nine describe the main registry; authFile
-// also every registry that has neither auth nor authFile), registries, fallback,
-// engine, names, force, debug, metrics, pprof, timeout, lookupTimeout, drain, image (the state
-// directory), reloadInterval and cache. A registry: address, auth, authFile, priority, match,
-// tags, path, ca, insecureSkipVerify, fallback. The cache: imageCacheSize,
-// imageCacheTTL, absentTTL.
+// The keys from address to insecureSkipVerify at the top level describe the main
+// registry; authFile also applies to each registry without auth or authFile. A key that
+// is absent, null, empty or zero has its default. Durations are written as in Go: 15m,
+// 30s, 1h30m.
 //
-// A key that is absent, null or empty has its default; so has a number or a
-// duration of zero. Durations are written as in Go: 15m, 30s, 1h30m.
-//
-// The keys are those of the image-cri-shim this program replaces, so that its
-// files can stay as they are. So can the content of its ConfigMap, which has the main
-// registry's address and auth below the key sealos. The keys version, sync, registry.d,
-// cache.domainCacheTTL, cache.statsLogInterval and cache.disableStats are
-// accepted with a warning and have no effect.
+// The keys are a superset of those of the image-cri-shim that this program replaces, and
+// of its ConfigMap, which has the main registry below the key sealos. Its keys without
+// effect here are accepted with a warning.
 //
 // Parsing does no I/O and the values it returns belong to the caller, so
 // everything here may be called concurrently.
@@ -94,7 +85,7 @@ const (
 	EngineGRPC   = "grpc"   // grpc-go's server and client
 )
 
-func engine(v value) (string, error) { return oneOf(v, EngineFrames, EngineGRPC) }
+func parseEngine(v value) (string, error) { return parseOneOf(v, EngineFrames, EngineGRPC) }
 
 // Where the names of images that registries have served are kept.
 const (
@@ -102,7 +93,7 @@ const (
 	NamesLedger = "ledger" // in the ledger
 )
 
-func namesMode(v value) (string, error) { return oneOf(v, NamesAuto, NamesLedger) }
+func parseNamesMode(v value) (string, error) { return parseOneOf(v, NamesAuto, NamesLedger) }
 
 // Cache says how long answers of registries are remembered.
 type Cache struct {
@@ -135,9 +126,9 @@ func Load(path string) (*Config, error) {
 		return nil, fmt.Errorf("read the configuration's permissions: %w", err)
 	}
 	if config.hasCredentials() {
-		config.warnOfOpen(path, info)
+		config.warnOfOpenFile(path, info)
 	}
-	config.warnOfWritable(path, info)
+	config.warnOfWritableFile(path, info)
 	config.warnOfAuthFiles()
 	return config, nil
 }
@@ -163,38 +154,38 @@ func (c *Config) read(root value) {
 	main := Registry{Main: true, Priority: defaultMainPriority, Path: defaultPath}
 	var entries []value
 	var sealos map[string]value
-	set := root.mapping(fields{
-		"shim":               into(&c.Shim, socket),
-		"cri":                into(&c.Runtime, socket),
-		"engine":             into(&c.Engine, engine),
-		"names":              into(&c.Names, namesMode),
-		"fallback":           into(&c.Fallback, fallback),
-		"force":              into(&c.Force, boolean),
-		"debug":              into(&c.Debug, boolean),
-		"metrics":            into(&c.Metrics, listenAddress),
-		"pprof":              into(&c.PProf, boolean),
-		"timeout":            into(&c.Timeout, duration),
-		"lookupTimeout":      into(&c.LookupTimeout, duration),
-		"drain":              into(&c.Drain, duration),
-		"image":              into(&c.StateDirectory, absolutePath),
-		"reloadInterval":     into(&c.ReloadInterval, lenientDuration),
+	set := root.mapping(keyParsers{
+		"shim":               into(&c.Shim, parseSocket),
+		"cri":                into(&c.Runtime, parseSocket),
+		"engine":             into(&c.Engine, parseEngine),
+		"names":              into(&c.Names, parseNamesMode),
+		"fallback":           into(&c.Fallback, parseFallback),
+		"force":              into(&c.Force, parseBool),
+		"debug":              into(&c.Debug, parseBool),
+		"metrics":            into(&c.Metrics, parseListenAddress),
+		"pprof":              into(&c.PProf, parseBool),
+		"timeout":            into(&c.Timeout, parseDuration),
+		"lookupTimeout":      into(&c.LookupTimeout, parseDuration),
+		"drain":              into(&c.Drain, parseDuration),
+		"image":              into(&c.StateDirectory, parseAbsolutePath),
+		"reloadInterval":     into(&c.ReloadInterval, parseLenientDuration),
 		"cache":              c.Cache.read,
-		"address":            into(&main.Address, address),
+		"address":            into(&main.Address, parseAddress),
 		"auth":               main.readAuth,
-		"authFile":           into(&c.authFile, absolutePath),
-		"offlinePriority":    into(&main.Priority, priority(defaultMainPriority)),
-		"match":              into(&main.Match, patterns),
-		"tags":               into(&main.Tags, tagPatterns),
-		"path":               into(&main.Path, template),
-		"ca":                 into(&main.CA, absolutePath),
-		"insecureSkipVerify": into(&main.InsecureSkipVerify, boolean),
+		"authFile":           into(&c.authFile, parseAbsolutePath),
+		"offlinePriority":    into(&main.Priority, parsePriority(defaultMainPriority)),
+		"match":              into(&main.Match, parsePatterns),
+		"tags":               into(&main.Tags, parseTagPatterns),
+		"path":               into(&main.Path, parseTemplate),
+		"ca":                 into(&main.CA, parseAbsolutePath),
+		"insecureSkipVerify": into(&main.InsecureSkipVerify, parseBool),
 		"sealos":             func(v value) { sealos = main.readSealos(v) },
 		"registries":         func(v value) { entries = v.items("a list of registries") },
-		"version":            retired,
-		"sync":               retired,
-		"registry.d":         retired,
+		"version":            warnRetired,
+		"sync":               warnRetired,
+		"registry.d":         warnRetired,
 	})
-	addSealos(set, sealos)
+	mergeSealos(set, sealos)
 	c.applyDefaults()
 	if c.Runtime == c.Shim {
 		set["cri"].problem("found the socket that the shim serves, expected the runtime's own")
@@ -223,17 +214,17 @@ func (c *Config) applyDefaults() {
 }
 
 func (c *Cache) read(v value) {
-	v.mapping(fields{
-		"imageCacheSize":   into(&c.ImageCacheSize, number),
-		"imageCacheTTL":    into(&c.ImageCacheTTL, lenientDuration),
-		"absentTTL":        into(&c.AbsentTTL, duration),
-		"domainCacheTTL":   retired,
-		"statsLogInterval": retired,
-		"disableStats":     retired,
+	v.mapping(keyParsers{
+		"imageCacheSize":   into(&c.ImageCacheSize, parseInt),
+		"imageCacheTTL":    into(&c.ImageCacheTTL, parseLenientDuration),
+		"absentTTL":        into(&c.AbsentTTL, parseDuration),
+		"domainCacheTTL":   warnRetired,
+		"statsLogInterval": warnRetired,
+		"disableStats":     warnRetired,
 	})
 }
 
-// retired accepts any value of a key that has lost its meaning.
-func retired(v value) {
+// warnRetired accepts any value of a key that no longer has an effect, with a warning.
+func warnRetired(v value) {
 	v.warn("has no effect any more, remove it")
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -299,4 +300,34 @@ func TestLoadFails(t *testing.T) {
 	if _, err := Load(large); err == nil || err.Error() != large+": is larger than 1 MiB, which no configuration is" {
 		t.Errorf("a large file: %v", err)
 	}
+}
+
+// TestReadmeListsKeys requires that README.md names every key that has an effect.
+func TestReadmeListsKeys(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"unknown: 1", "registries: [{address: hub.local, unknown: 1}]", "cache: {unknown: 1}"} {
+		_, err := Parse("f", []byte(file))
+		if err == nil {
+			t.Fatalf("%s is accepted", file)
+		}
+		_, keys, _ := strings.Cut(err.Error(), "expected one of ")
+		for key := range strings.SplitSeq(keys, ", ") {
+			if !strings.Contains(string(readme), "`"+key) && !isRetired(t, key) {
+				t.Errorf("README.md does not name the key %q", key)
+			}
+		}
+	}
+}
+
+func isRetired(t *testing.T, key string) bool {
+	t.Helper()
+	for _, format := range []string{"address: hub.local\n%s: x", "address: hub.local\ncache: {%s: x}"} {
+		if config, err := Parse("f", fmt.Appendf(nil, format, key)); err == nil && len(config.Warnings) == 1 {
+			return true
+		}
+	}
+	return false
 }

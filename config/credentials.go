@@ -59,14 +59,14 @@ func readLoginKeys(v value) (username, password string, err error) {
 			return "", "", errors.New("found keys and values, expected " + loginForm + ", or the keys username and password")
 		}
 	}
-	v.mapping(fields{
-		"username": into(&username, loginPart),
-		"password": into(&password, loginPart),
+	v.mapping(keyParsers{
+		"username": into(&username, parseLoginPart),
+		"password": into(&password, parseLoginPart),
 	})
 	return username, password, nil
 }
 
-func loginPart(v value) (string, error) {
+func parseLoginPart(v value) (string, error) {
 	if v.kind() != "a text" {
 		return "", fmt.Errorf("found %s, expected a text, in quotes if need be", v.kind())
 	}

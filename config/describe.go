@@ -47,13 +47,13 @@ func (c *Config) describeService(w io.Writer) {
 		{"runtime", cmp.Or(c.Runtime, "looked for at start: containerd, CRI-O, cri-dockerd")},
 		{"serving", start},
 		{"engine", c.Engine},
-		{"names", c.names()},
+		{"names", c.describeNames()},
 		{"log", logging},
-		{"metrics", c.metrics()},
-		{"pull", fmt.Sprintf("at most %s before the last attempt, %s per look-up in a registry", short(c.Timeout), short(c.LookupTimeout))},
-		{"fallback", c.fallback()},
-		{"restart", fmt.Sprintf("running calls have %s to end", short(c.Drain))},
-		{"reload", fmt.Sprintf("when this file changes, after %s at the latest", short(c.ReloadInterval))},
+		{"metrics", c.describeMetrics()},
+		{"pull", fmt.Sprintf("at most %s before the last attempt, %s per look-up in a registry", shortDuration(c.Timeout), shortDuration(c.LookupTimeout))},
+		{"fallback", c.describeFallback()},
+		{"restart", fmt.Sprintf("running calls have %s to end", shortDuration(c.Drain))},
+		{"reload", fmt.Sprintf("when this file changes, after %s at the latest", shortDuration(c.ReloadInterval))},
 		{"state", c.StateDirectory},
 		{"cache", c.Cache.describe()},
 	} {
@@ -61,7 +61,7 @@ func (c *Config) describeService(w io.Writer) {
 	}
 }
 
-func (c *Config) names() string {
+func (c *Config) describeNames() string {
 	if c.Names == NamesLedger {
 		return "of pulled images: in the shim's ledger, restored in answers"
 	}
@@ -84,12 +84,12 @@ func (c *Config) describeRegistries(w io.Writer) {
 		fmt.Fprintf(w, "%d. %s%s\n", i+1, registry.Address, role)
 		for _, line := range [][2]string{
 			{"priority", fmt.Sprint(registry.Priority)},
-			{"login", registry.login()},
-			{"images", registry.images()},
+			{"login", registry.describeLogin()},
+			{"images", registry.describeImages()},
 			{"tags", strings.Join(registry.Tags, ", ")},
 			{"fallback", registry.Fallback},
 			{"path", registry.Path},
-			{"TLS", registry.tls()},
+			{"TLS", registry.describeTLS()},
 		} {
 			if line[1] != "" {
 				fmt.Fprintf(w, "   %s\t%s\n", line[0], line[1])
@@ -102,10 +102,10 @@ func (c Cache) describe() string {
 	if c.ImageCacheSize < 0 {
 		return "none: the registries are asked at every pull"
 	}
-	return fmt.Sprintf("%d answers, found for %s, absent for %s", c.ImageCacheSize, short(c.ImageCacheTTL), short(c.AbsentTTL))
+	return fmt.Sprintf("%d answers, found for %s, absent for %s", c.ImageCacheSize, shortDuration(c.ImageCacheTTL), shortDuration(c.AbsentTTL))
 }
 
-func (c *Config) metrics() string {
+func (c *Config) describeMetrics() string {
 	switch {
 	case c.Metrics == "":
 		return "none"
@@ -115,14 +115,14 @@ func (c *Config) metrics() string {
 	return c.Metrics
 }
 
-func (c *Config) fallback() string {
+func (c *Config) describeFallback() string {
 	if c.Fallback == FallbackNever {
 		return "never: what no registry serves is not pulled"
 	}
 	return "to the registry in the image's name"
 }
 
-func (r Registry) login() string {
+func (r Registry) describeLogin() string {
 	if r.AuthFile != "" {
 		return "from " + r.AuthFile
 	}
@@ -135,7 +135,7 @@ func (r Registry) login() string {
 	return fmt.Sprintf("%s, password %s", r.Username, mask)
 }
 
-func (r Registry) tls() string {
+func (r Registry) describeTLS() string {
 	switch {
 	case strings.HasPrefix(r.Address, "http://"):
 		return "none (http)"
@@ -147,8 +147,8 @@ func (r Registry) tls() string {
 	return "verified with the system's certificates"
 }
 
-// short is a duration without its zero minutes and seconds: 15m, not 15m0s.
-func short(d time.Duration) string {
+// shortDuration formats a duration without zero minutes and seconds: 15m, not 15m0s.
+func shortDuration(d time.Duration) string {
 	text := d.String()
 	if strings.HasSuffix(text, "m0s") {
 		text = strings.TrimSuffix(text, "0s")

@@ -20,13 +20,13 @@ const problemLimit = 100
 // document is one file while it is read: what it is called and what was found wrong with it.
 type document struct {
 	file     string
-	problems []note
-	more     int // problems beyond problemLimit
-	warnings []note
+	problems []message
+	omitted  int // problems beyond problemLimit
+	warnings []message
 }
 
-// note is a line for people and the line of the file it is about.
-type note struct {
+// message is a problem or warning and the line of the file that it concerns.
+type message struct {
 	line int
 	text string
 }
@@ -47,7 +47,7 @@ func (d *document) open(data []byte) (root value, ok bool) {
 		return value{}, false
 	}
 	if first == nil {
-		first = &yaml.Node{Kind: yaml.DocumentNode, Content: []*yaml.Node{nothing}}
+		first = &yaml.Node{Kind: yaml.DocumentNode, Content: []*yaml.Node{nullNode}}
 	}
 	return d.value("", 0, first.Content[0]), true
 }
@@ -97,14 +97,14 @@ func (d *document) syntax(err error, data []byte) {
 
 func (d *document) problem(line int, key, text string) {
 	if len(d.problems) == problemLimit {
-		d.more++
+		d.omitted++
 		return
 	}
-	d.problems = append(d.problems, d.note(line, key, text))
+	d.problems = append(d.problems, d.message(line, key, text))
 }
 
-// note is "FILE:LINE: key: text"; line 0 and an empty key are left out.
-func (d *document) note(line int, key, text string) note {
+// message formats "FILE:LINE: key: text"; line 0 and an empty key are left out.
+func (d *document) message(line int, key, text string) message {
 	place := d.file
 	if line > 0 {
 		place = fmt.Sprintf("%s:%d", place, line)
@@ -112,12 +112,12 @@ func (d *document) note(line int, key, text string) note {
 	if key != "" {
 		place += ": " + key
 	}
-	return note{line: line, text: place + ": " + text}
+	return message{line: line, text: place + ": " + text}
 }
 
 func (d *document) warn(line int, key, text string) {
 	if len(d.warnings) < problemLimit {
-		d.warnings = append(d.warnings, d.note(line, key, text))
+		d.warnings = append(d.warnings, d.message(line, key, text))
 	}
 }
 
@@ -127,17 +127,17 @@ func (d *document) err() error {
 	for _, text := range inLineOrder(d.problems) {
 		all = append(all, errors.New(text))
 	}
-	if d.more > 0 {
-		all = append(all, fmt.Errorf("%s: and %d more problems", d.file, d.more))
+	if d.omitted > 0 {
+		all = append(all, fmt.Errorf("%s: and %d more problems", d.file, d.omitted))
 	}
 	return errors.Join(all...)
 }
 
-func inLineOrder(notes []note) []string {
-	slices.SortStableFunc(notes, func(a, b note) int { return cmp.Compare(a.line, b.line) })
+func inLineOrder(messages []message) []string {
+	slices.SortStableFunc(messages, func(a, b message) int { return cmp.Compare(a.line, b.line) })
 	var texts []string
-	for _, note := range notes {
-		texts = append(texts, note.text)
+	for _, message := range messages {
+		texts = append(texts, message.text)
 	}
 	return texts
 }

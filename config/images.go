@@ -7,8 +7,8 @@ import (
 	"image-cri-shim/hosts"
 )
 
-// At reports whether an address, in whatever spelling of its host, is the registry's.
-func (r Registry) At(address string) bool {
+// HasAddress reports whether an address, in any spelling of its host, is the registry's.
+func (r Registry) HasAddress(address string) bool {
 	return canonicalAddress(r.Address) == canonicalAddress(address)
 }
 
@@ -30,8 +30,8 @@ func (r Registry) OwnHostOnly() bool {
 
 func isInclusion(pattern string) bool { return !strings.HasPrefix(pattern, "!") }
 
-// images says which images the registry is asked for, for people.
-func (r Registry) images() string {
+// describeImages describes the images that the registry is asked for.
+func (r Registry) describeImages() string {
 	match := strings.Join(r.Match, ", ")
 	switch {
 	case r.OwnHostOnly() && match == "":

@@ -88,7 +88,7 @@ func TestOneRegistryInTwoSpellings(t *testing.T) {
 	if len(config.Warnings) != 1 || !strings.Contains(config.Warnings[0], "the same as") {
 		t.Errorf("got the warnings %q, want one about the second entry", config.Warnings)
 	}
-	if r := config.Registries[0]; !r.At("https://hub.local:443") || r.At("http://hub.local:443") || r.At("https://hub.local/x") {
+	if r := config.Registries[0]; !r.HasAddress("https://hub.local:443") || r.HasAddress("http://hub.local:443") || r.HasAddress("https://hub.local/x") {
 		t.Errorf("At of %v confuses addresses", r)
 	}
 }

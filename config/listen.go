@@ -9,18 +9,18 @@ import (
 
 const listenForm = "host:port such as 127.0.0.1:9465, a port, an absolute path or unix:///path"
 
-// listenAddress reads where to listen: on a unix socket, which is an absolute path
-// then, or on host:port. Without a host it is the loopback address.
-func listenAddress(v value) (string, error) {
+// parseListenAddress reads an address to listen on: a unix socket, returned as an absolute
+// path, or host:port. The default host is the loopback address.
+func parseListenAddress(v value) (string, error) {
 	written := v.node.Value
 	if v.kind() != "a number" { // a port alone is one
 		var err error
-		if written, err = text(v, listenForm); err != nil || written == "" {
+		if written, err = parseText(v, listenForm); err != nil || written == "" {
 			return "", err
 		}
 	}
 	if strings.HasPrefix(written, "/") || strings.HasPrefix(written, "unix:") {
-		return socket(v)
+		return parseSocket(v)
 	}
 	if !strings.Contains(written, ":") {
 		written = ":" + written
@@ -51,13 +51,14 @@ func (c *Config) checkMetrics(set map[string]value) {
 		}
 	case c.Metrics == c.Shim || c.Metrics == c.Runtime:
 		v.problem("found the socket of shim or cri, expected one of its own")
-	case !isLocal(c.Metrics):
+	case !isLoopback(c.Metrics):
 		v.warn("%s is open to whoever reaches it, without a password: 127.0.0.1 is open to this machine only", c.Metrics)
 	}
 }
 
-// isLocal tells whether only this machine can reach an address of listenAddress.
-func isLocal(address string) bool {
+// isLoopback reports whether only this machine can reach an address of
+// [parseListenAddress].
+func isLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil || host == "localhost" {
 		return true // a socket

@@ -8,11 +8,11 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// fields maps the keys of a mapping to what reads their values.
-type fields map[string]func(value)
+// keyParsers maps each key of a mapping to the function that reads its value.
+type keyParsers map[string]func(value)
 
 // mapping reads the keys and values of v and returns those that are set to something.
-func (v value) mapping(known fields) map[string]value {
+func (v value) mapping(known keyParsers) map[string]value {
 	set := map[string]value{}
 	if v.null() {
 		return set
@@ -54,7 +54,7 @@ func (v value) pair(key, node *yaml.Node) (string, value) {
 	return name.Value, v.document.value(path, key.Line, node)
 }
 
-func (v value) unknown(child value, key string, known fields) {
+func (v value) unknown(child value, key string, known keyParsers) {
 	names := slices.Sorted(maps.Keys(known))
 	name, _, colon := strings.Cut(key, ":") // after it may come user:password
 	child.key = strings.TrimSuffix(child.key, key) + abridge(name)

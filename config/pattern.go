@@ -29,14 +29,14 @@ var (
 	patternCharacters = regexp.MustCompile(`^[a-z0-9._:*?^\[\]\\-]+$`)
 )
 
-// patterns reads match: one pattern or a list of them. Each is compared, part
+// parsePatterns reads match: one pattern or a list of them. Each is compared, part
 // by part as path.Match does, with the beginning of a canonical repository
 // name such as docker.io/library/nginx. A leading ! excludes, and is compared with
 // the repository in the registry too.
-func patterns(v value) ([]string, error) { return each(v, patternForm, pattern), nil }
+func parsePatterns(v value) ([]string, error) { return textOrList(v, patternForm, parsePattern), nil }
 
-// each reads one text or a list of them.
-func each(v value, form string, read func(value) (string, error)) []string {
+// textOrList reads one text or a list of texts.
+func textOrList(v value, form string, read func(value) (string, error)) []string {
 	if v.empty() {
 		return nil
 	}
@@ -56,8 +56,8 @@ func each(v value, form string, read func(value) (string, error)) []string {
 	return result
 }
 
-func pattern(v value) (string, error) {
-	written, err := text(v, patternForm)
+func parsePattern(v value) (string, error) {
+	written, err := parseText(v, patternForm)
 	if err != nil {
 		return "", err
 	}
@@ -110,12 +110,12 @@ func matchesNothing(parts []string) string {
 	return ""
 }
 
-// tagPatterns reads tags: one pattern or a list of them, as path.Match has them;
+// parseTagPatterns reads tags: one pattern or a list of them, as path.Match has them;
 // a leading ! excludes.
-func tagPatterns(v value) ([]string, error) { return each(v, tagForm, tagPattern), nil }
+func parseTagPatterns(v value) ([]string, error) { return textOrList(v, tagForm, parseTagPattern), nil }
 
-func tagPattern(v value) (string, error) {
-	written, err := text(v, tagForm)
+func parseTagPattern(v value) (string, error) {
+	written, err := parseText(v, tagForm)
 	if err != nil {
 		return "", err
 	}
@@ -126,11 +126,11 @@ func tagPattern(v value) (string, error) {
 	return written, nil
 }
 
-// template reads path: how a repository is called in this registry. {domain}
-// is the host of the image's name, {path} the path without it
-// (library/nginx), {name} the path's last part (nginx).
-func template(v value) (string, error) {
-	written, err := text(v, templateForm)
+// parseTemplate reads path, the template of a repository's name in this registry. {domain}
+// is the host of the image's name, {path} the path without it (library/nginx), {name} the
+// path's last part (nginx).
+func parseTemplate(v value) (string, error) {
+	written, err := parseText(v, templateForm)
 	if err != nil {
 		return "", err
 	}

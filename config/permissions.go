@@ -8,24 +8,24 @@ import (
 	"time"
 )
 
-// filePatience is how long an authFile is looked at, which may be on a network.
-const filePatience = time.Second
+// statTimeout bounds the stat of an authFile, which may be on a network file system.
+const statTimeout = time.Second
 
 func (c *Config) hasCredentials() bool {
 	return slices.ContainsFunc(c.Registries, func(r Registry) bool { return r.Username != "" })
 }
 
-// warnOfOpen warns where all users may do something with a file of credentials.
-// That a group may is a usual way to share it with who maintains it.
-func (c *Config) warnOfOpen(path string, info fs.FileInfo) {
+// warnOfOpenFile warns if all users have any access to a file of credentials. Access of a
+// group is allowed: maintainers often share the file that way.
+func (c *Config) warnOfOpenFile(path string, info fs.FileInfo) {
 	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o007 != 0 {
 		c.Warnings = append(c.Warnings, fmt.Sprintf(
 			"%s: holds credentials and is open to all users (mode %04o), do: chmod o= %s", path, mode.Perm(), path))
 	}
 }
 
-// warnOfWritable warns where all users may write the configuration itself.
-func (c *Config) warnOfWritable(path string, info fs.FileInfo) {
+// warnOfWritableFile warns if all users may write the configuration.
+func (c *Config) warnOfWritableFile(path string, info fs.FileInfo) {
 	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o002 != 0 {
 		c.Warnings = append(c.Warnings, fmt.Sprintf(
 			"%s: every user can change where images come from (mode %04o), do: chmod o-w %s", path, mode.Perm(), path))
@@ -40,17 +40,17 @@ func (c *Config) warnOfAuthFiles() {
 			continue
 		}
 		seen[path] = true
-		info, err := stat(path)
+		info, err := statWithTimeout(path)
 		if err != nil {
 			c.Warnings = append(c.Warnings, fmt.Sprintf("authFile: %v: its registries can't be asked before it can be read", err))
 			continue
 		}
-		c.warnOfOpen(path, info)
+		c.warnOfOpenFile(path, info)
 	}
 }
 
-// stat is [os.Stat], but does not wait for a file that hangs.
-func stat(path string) (fs.FileInfo, error) {
+// statWithTimeout is [os.Stat] with a timeout.
+func statWithTimeout(path string) (fs.FileInfo, error) {
 	var info fs.FileInfo
 	var err error
 	done := make(chan struct{})
@@ -61,7 +61,7 @@ func stat(path string) (fs.FileInfo, error) {
 	select {
 	case <-done:
 		return info, err
-	case <-time.After(filePatience):
-		return nil, fmt.Errorf("%s: no answer within %v", path, filePatience)
+	case <-time.After(statTimeout):
+		return nil, fmt.Errorf("%s: no answer within %v", path, statTimeout)
 	}
 }

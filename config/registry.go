@@ -38,10 +38,10 @@ func (r Registry) Format(state fmt.State, _ rune) {
 	_, _ = io.WriteString(state, r.Address)
 }
 
-// priority reads a priority; zero means preset.
-func priority(preset int) func(value) (int, error) {
+// parsePriority reads a priority; zero means preset.
+func parsePriority(preset int) func(value) (int, error) {
 	return func(v value) (int, error) {
-		result, err := number(v)
+		result, err := parseInt(v)
 		switch {
 		case err != nil:
 			return 0, err
@@ -62,7 +62,7 @@ const (
 	FallbackNever    = "never"    // that registry is not contacted
 )
 
-func fallback(v value) (string, error) { return oneOf(v, FallbackOriginal, FallbackNever) }
+func parseFallback(v value) (string, error) { return parseOneOf(v, FallbackOriginal, FallbackNever) }
 
 // addMain appends the registry that the top level describes, if it has an address.
 func (c *Config) addMain(main Registry, set map[string]value) {
@@ -120,17 +120,17 @@ func (c *Config) addRegistries(entries []value, mainMatch value) {
 // readRegistry returns an entry and its match.
 func readRegistry(entry value) (Registry, value) {
 	registry := Registry{Priority: defaultPriority, Path: defaultPath}
-	set := entry.mapping(fields{
-		"address":            into(&registry.Address, address),
+	set := entry.mapping(keyParsers{
+		"address":            into(&registry.Address, parseAddress),
 		"auth":               registry.readAuth,
-		"authFile":           into(&registry.AuthFile, absolutePath),
-		"priority":           into(&registry.Priority, priority(defaultPriority)),
-		"match":              into(&registry.Match, patterns),
-		"tags":               into(&registry.Tags, tagPatterns),
-		"path":               into(&registry.Path, template),
-		"ca":                 into(&registry.CA, absolutePath),
-		"insecureSkipVerify": into(&registry.InsecureSkipVerify, boolean),
-		"fallback":           into(&registry.Fallback, fallback),
+		"authFile":           into(&registry.AuthFile, parseAbsolutePath),
+		"priority":           into(&registry.Priority, parsePriority(defaultPriority)),
+		"match":              into(&registry.Match, parsePatterns),
+		"tags":               into(&registry.Tags, parseTagPatterns),
+		"path":               into(&registry.Path, parseTemplate),
+		"ca":                 into(&registry.CA, parseAbsolutePath),
+		"insecureSkipVerify": into(&registry.InsecureSkipVerify, parseBool),
+		"fallback":           into(&registry.Fallback, parseFallback),
 	})
 	if _, ok := set["address"]; !ok && (entry.null() || entry.node.Kind == yaml.MappingNode) {
 		entry.problem("found no address, expected %s", addressForm)

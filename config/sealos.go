@@ -3,15 +3,15 @@ package config
 // readSealos reads the main registry from the key sealos, as the original
 // program's ConfigMap has it. It returns the keys that are set.
 func (r *Registry) readSealos(v value) map[string]value {
-	return v.mapping(fields{
-		"address": into(&r.Address, address),
+	return v.mapping(keyParsers{
+		"address": into(&r.Address, parseAddress),
 		"auth":    r.readAuth,
 	})
 }
 
-// addSealos adds the keys below sealos to those of the top level, which have the
+// mergeSealos adds the keys below sealos to those of the top level, which have the
 // same meaning.
-func addSealos(set, sealos map[string]value) {
+func mergeSealos(set, sealos map[string]value) {
 	for _, key := range []string{"address", "auth"} {
 		v, ok := sealos[key]
 		if !ok {

@@ -20,10 +20,10 @@ const socketPathLimit = 107
 // detectTimeout bounds the attempt to connect to one socket.
 const detectTimeout = time.Second
 
-// socket reads a unix socket: a path, unix:path or unix://path, the path always absolute.
-func socket(v value) (string, error) {
+// parseSocket reads a unix socket: a path, unix:path or unix://path, the path always absolute.
+func parseSocket(v value) (string, error) {
 	const expected = "an absolute path or unix:///path"
-	name, err := text(v, expected)
+	name, err := parseText(v, expected)
 	if err != nil || name == "" {
 		return "", err
 	}
@@ -44,10 +44,10 @@ func socket(v value) (string, error) {
 	return path, nil
 }
 
-// absolutePath reads the absolute path of a file or folder.
-func absolutePath(v value) (string, error) {
+// parseAbsolutePath reads the absolute path of a file or folder.
+func parseAbsolutePath(v value) (string, error) {
 	const expected = "an absolute path"
-	path, err := text(v, expected)
+	path, err := parseText(v, expected)
 	if err != nil || path == "" {
 		return "", err
 	}
@@ -74,7 +74,7 @@ func DetectRuntime(ctx context.Context) (socket string, err error) {
 func detectRuntime(ctx context.Context, candidates []string) (string, error) {
 	var tried []string
 	for _, path := range candidates {
-		err := answers(ctx, path)
+		err := checkListening(ctx, path)
 		if err == nil {
 			return path, nil
 		}
@@ -83,32 +83,32 @@ func detectRuntime(ctx context.Context, candidates []string) (string, error) {
 	return "", fmt.Errorf("no container runtime answers, tried %s: start one or set `cri` to its socket", strings.Join(tried, ", "))
 }
 
-// answers returns why nobody accepts connections at a path, in few words.
-func answers(ctx context.Context, path string) error {
+// checkListening returns a short error if no server accepts connections at a path.
+func checkListening(ctx context.Context, path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
-		return cause(err)
+		return rootCause(err)
 	}
 	if info.Mode().Type() != os.ModeSocket {
 		return errors.New("not a socket")
 	}
 	connection, err := (&net.Dialer{Timeout: detectTimeout}).DialContext(ctx, "unix", path)
 	if err != nil {
-		return cause(err)
+		return rootCause(err)
 	}
 	return connection.Close()
 }
 
-// cause returns the innermost error: the path around it is known.
-func cause(err error) error {
+// rootCause returns the innermost error, without the path that wraps it.
+func rootCause(err error) error {
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
 		err = inner
 	}
 	return err
 }
 
-// shimLine is where a configuration that can't be read may name the shim's socket.
-var shimLine = regexp.MustCompile(`(?m)^\s*shim:\s*["']?(?:unix:(?://)?)?(/[^\s"'#]+)`)
+// shimKey matches the shim's socket in a configuration that can't be parsed.
+var shimKey = regexp.MustCompile(`(?m)^\s*shim:\s*["']?(?:unix:(?://)?)?(/[^\s"'#]+)`)
 
 // ShimSocket returns the path of the socket that a configuration has the shim serve, as
 // well as that can be told: from a file with mistakes its line, and without a file the
@@ -126,7 +126,7 @@ func ShimSocket(path string) string {
 	if err != nil {
 		return defaultShim
 	}
-	if match := shimLine.FindSubmatch(content); match != nil {
+	if match := shimKey.FindSubmatch(content); match != nil {
 		return filepath.Clean(string(match[1]))
 	}
 	return defaultShim

@@ -84,7 +84,7 @@ func TestDetectRuntime(t *testing.T) {
 func TestDetectRuntimeOfThisMachine(t *testing.T) {
 	socket, err := DetectRuntime(t.Context())
 	if err == nil {
-		if reason := answers(t.Context(), socket); reason != nil {
+		if reason := checkListening(t.Context(), socket); reason != nil {
 			t.Errorf("%s was taken and does not answer: %v", socket, reason)
 		}
 		return

@@ -14,8 +14,8 @@ import (
 // itemLimit bounds a list. Aliases can make a small file mean a huge one; this keeps it small.
 const itemLimit = 256
 
-// nothing stands for a value that is absent.
-var nothing = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"}
+// nullNode stands for an absent value.
+var nullNode = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"}
 
 // value is one value of a document and where it is.
 type value struct {
@@ -42,8 +42,8 @@ func (v value) warn(format string, arguments ...any) {
 	v.document.warn(v.line, v.key, fmt.Sprintf(format, arguments...))
 }
 
-// into returns what stores in target what parse makes of a value. Null leaves
-// the target as it is, and so does an error, which is reported.
+// into returns a function that parses a value and stores the result in target. Null and
+// errors, which are reported, leave target unchanged.
 func into[T any](target *T, parse func(value) (T, error)) func(value) {
 	return func(v value) {
 		if v.null() {
@@ -108,9 +108,9 @@ func (v value) unexpected(expected string) error {
 	return fmt.Errorf("found %s, expected %s", v.found(), expected)
 }
 
-// strange is where a text begins that may be a secret in the wrong place, or
-// that spoils a line: a blank, a control character, a colon as in user:password.
-var strange = regexp.MustCompile(`[\s\pC\pZ]|:[^/0-9]`)
+// unsafeText matches the start of a text that may be a misplaced secret or that breaks a
+// line: a blank, a control character, a colon as in user:password.
+var unsafeText = regexp.MustCompile(`[\s\pC\pZ]|:[^/0-9]`)
 
 // abridge makes a text from the file fit to be shown: short, on one line, and
 // without what looks like credentials.
@@ -120,7 +120,7 @@ func abridge(text string) string {
 	if at := strings.LastIndexByte(short, '@'); at >= 0 {
 		short = "..." + short[at+1:]
 	}
-	if place := strange.FindStringIndex(short); place != nil {
+	if place := unsafeText.FindStringIndex(short); place != nil {
 		short = short[:place[0]] + "..."
 	}
 	if len(short) > limit {
@@ -153,15 +153,15 @@ func (v value) items(expected string) []value {
 	return items
 }
 
-// text reads a string and nothing else.
-func text(v value, expected string) (string, error) {
+// parseText reads a string and nothing else.
+func parseText(v value, expected string) (string, error) {
 	if v.node.Kind != yaml.ScalarNode || v.node.ShortTag() != "!!str" {
 		return "", v.unexpected(expected)
 	}
 	return v.node.Value, nil
 }
 
-func boolean(v value) (bool, error) {
+func parseBool(v value) (bool, error) {
 	const expected = "true or false"
 	if v.node.Kind == yaml.ScalarNode && v.node.ShortTag() == "!!bool" {
 		result, err := strconv.ParseBool(v.node.Value)
@@ -181,8 +181,8 @@ func boolean(v value) (bool, error) {
 	return false, v.unexpected(expected)
 }
 
-// number reads a whole number.
-func number(v value) (int, error) {
+// parseInt reads a whole number.
+func parseInt(v value) (int, error) {
 	const expected = "a whole number"
 	var result int
 	if v.node.Kind != yaml.ScalarNode || v.node.ShortTag() != "!!int" || v.node.Decode(&result) != nil {
@@ -191,8 +191,8 @@ func number(v value) (int, error) {
 	return result, nil
 }
 
-// duration reads what time.ParseDuration does, if it is not negative.
-func duration(v value) (time.Duration, error) {
+// parseDuration reads a duration of time.ParseDuration that is not negative.
+func parseDuration(v value) (time.Duration, error) {
 	const expected = "a duration such as 15m, 30s or 1h30m"
 	if v.empty() {
 		return 0, nil
@@ -213,23 +213,23 @@ func duration(v value) (time.Duration, error) {
 	return result, nil
 }
 
-// lenientDuration reads a duration for a key of the original program, which takes
-// a negative one for its default.
-func lenientDuration(v value) (time.Duration, error) {
+// parseLenientDuration reads a duration for a key of the original program, which treats a
+// negative one as the default.
+func parseLenientDuration(v value) (time.Duration, error) {
 	if result, err := time.ParseDuration(v.node.Value); err == nil && result < 0 && v.kind() == "a text" {
 		v.warn("%s is negative and counts as not set", v.found())
 		return 0, nil
 	}
-	return duration(v)
+	return parseDuration(v)
 }
 
 // errControl refuses what no path, name or password of this file has.
 var errControl = errors.New("found control characters or several lines, expected plain text in one line")
 
-// oneOf reads a text that is one of two.
-func oneOf(v value, first, second string) (string, error) {
+// parseOneOf reads a text that is one of two.
+func parseOneOf(v value, first, second string) (string, error) {
 	expected := first + " or " + second
-	written, err := text(v, expected)
+	written, err := parseText(v, expected)
 	if err == nil && written != "" && written != first && written != second {
 		return "", v.unexpected(expected)
 	}

@@ -46,7 +46,7 @@ func checkRegistries(ctx context.Context, n *node) []Finding {
 
 // configured is the configuration of a registry that was visited.
 func (n *node) configured(v registry.Visit) config.Registry {
-	i := slices.IndexFunc(n.Settings.Registries, func(r config.Registry) bool { return r.At(v.Registry) })
+	i := slices.IndexFunc(n.Settings.Registries, func(r config.Registry) bool { return r.HasAddress(v.Registry) })
 	if i < 0 {
 		return config.Registry{Address: v.Registry}
 	}

@@ -9,70 +9,70 @@ import (
 	"syscall"
 )
 
-// sizeLimit is far above what such files are.
+// sizeLimit bounds the files that are read, in bytes.
 const sizeLimit = 1 << 20
 
-// state is a file as it is, and what is to become of it.
-type state struct {
+// fileEdit is the content of a file and its planned change.
+type fileEdit struct {
 	file     file
 	content  string
 	settings []setting
 	change   Change
 }
 
-// read looks at all files of a client. One that doesn't exist has no settings.
-func read(c client) (states []*state, err error) {
+// readFiles reads all files of a client. A missing file has no settings.
+func readFiles(c client) (edits []*fileEdit, err error) {
 	var problems []error
 	for _, f := range c.files {
-		s, err := readFile(f)
+		e, err := readFile(f)
 		if err != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", f.path, err))
 			continue
 		}
-		states = append(states, s)
+		edits = append(edits, e)
 	}
-	return states, errors.Join(problems...)
+	return edits, errors.Join(problems...)
 }
 
-func readFile(f file) (*state, error) {
-	s := &state{file: f, change: Change{Path: f.path}}
-	backup, _, err := readRegular(s.change.backupPath())
+func readFile(f file) (*fileEdit, error) {
+	e := &fileEdit{file: f, change: Change{Path: f.path}}
+	backup, _, err := readRegular(e.change.backupPath())
 	switch {
 	case err == nil:
-		s.change.backup, s.change.backupAfter = &backup, &backup
+		e.change.backup, e.change.backupAfter = &backup, &backup
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("its backup: %w", err)
 	}
 	if f.readOnly {
-		return s.readUnit()
+		return e.readUnit()
 	}
-	s.content, s.change.info, err = readRegular(f.path)
+	e.content, e.change.info, err = readRegular(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		s.change.Missing = true
-		return s, nil
+		e.change.Missing = true
+		return e, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	s.change.content, s.change.after = s.content, s.content
-	s.settings, err = f.format.find(s.content)
-	return s, err
+	e.change.content, e.change.after = e.content, e.content
+	e.settings, err = f.format.find(e.content)
+	return e, err
 }
 
 // readUnit reads a file that is not edited, so that it may be a link.
-func (s *state) readUnit() (*state, error) {
-	content, err := os.ReadFile(s.file.path)
+func (e *fileEdit) readUnit() (*fileEdit, error) {
+	content, err := os.ReadFile(e.file.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		s.change.Missing = true
-		return s, nil
+		e.change.Missing = true
+		return e, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	s.content = string(content)
-	s.change.content, s.change.after = s.content, s.content
-	s.settings, err = s.file.format.find(s.content)
-	return s, err
+	e.content = string(content)
+	e.change.content, e.change.after = e.content, e.content
+	e.settings, err = e.file.format.find(e.content)
+	return e, err
 }
 
 // readRegular reads a file that rename(2) can replace: no link, no device. It looks at
@@ -100,12 +100,12 @@ func readRegular(path string) (string, fs.FileInfo, error) {
 	return string(content), info, err
 }
 
-// text is what stands where a setting's value is, with its quotes.
-func (s *state) text(at setting) string { return s.content[at.start:at.end] }
+// rawValue returns the text of a setting's value, with its quotes.
+func (e *fileEdit) rawValue(at setting) string { return e.content[at.start:at.end] }
 
-func (s *state) problem(err error) error {
+func (e *fileEdit) wrap(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s: %w", s.file.path, err)
+	return fmt.Errorf("%s: %w", e.file.path, err)
 }

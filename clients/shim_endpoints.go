@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// Pointed returns where clients' files name the shim's socket, in a form for people.
-// A file that is not understood counts as naming it where a line that is no comment
-// has the socket's path.
-func (n *Node) Pointed() (places []string, err error) {
+// ShimEndpoints returns the places in clients' files that name the shim's socket, for
+// display. In a file that can't be parsed, any line with the socket's path counts that is
+// not a comment.
+func (n *Node) ShimEndpoints() (places []string, err error) {
 	var problems []error
 	for _, c := range []client{n.kubelet(), n.crictl()} {
 		for _, f := range c.files {
@@ -21,7 +21,7 @@ func (n *Node) Pointed() (places []string, err error) {
 			case err != nil:
 				problems = append(problems, err)
 			default:
-				for _, place := range n.pointed(f, string(content)) {
+				for _, place := range n.shimEndpoints(f, string(content)) {
 					places = append(places, f.path+": "+place)
 				}
 			}
@@ -30,11 +30,11 @@ func (n *Node) Pointed() (places []string, err error) {
 	return places, errors.Join(problems...)
 }
 
-func (n *Node) pointed(f file, content string) (places []string) {
+func (n *Node) shimEndpoints(f file, content string) (places []string) {
 	settings, err := f.format.find(content)
 	if err == nil {
 		for _, found := range settings {
-			if n.Same(socket(found.endpoint), n.Shim) {
+			if n.SameSocket(socketPath(found.endpoint), n.Shim) {
 				places = append(places, fmt.Sprintf("line %d: %s", found.line, found.key))
 			}
 		}
