@@ -36,9 +36,10 @@ func (d *down) serverDone(id uint32, fields []hpack.HeaderField) {
 	}
 }
 
-// data passes DATA on, or keeps it where it can't pass now.
+// data passes DATA on, or keeps it if it can't pass now.
 func (d *down) data(f frame) error {
 	last := f.flags.Has(http2.FlagDataEndStream)
+	content, malformed := f.content() // the client judges a frame that passes
 	d.mutex.Lock()
 	d.pings.serverSentData = true
 	s := d.answering(f.stream)
@@ -52,8 +53,15 @@ func (d *down) data(f frame) error {
 	counted.receive(f.length)
 	exceeded := d.flow.toClient.exceeded()
 	passes := f.length <= d.flow.toClient.available() && (s == nil || s.restoration == nil && !s.sending)
-	if passes {
+	collecting := s != nil && s.restoration != nil && s.restoration.collecting
+	switch {
+	case passes:
 		counted.pass(f.length)
+	case s == nil: // the client has no such request
+		counted.absorb(f.length)
+		d.noteCredit(nil)
+	default:
+		counted.absorb(f.length - len(content))
 	}
 	d.mutex.Unlock()
 	switch {
@@ -62,22 +70,11 @@ func (d *down) data(f frame) error {
 	case passes:
 		d.passData(s, f, last)
 		return nil
-	case s == nil: // the client has no such request
-		d.mutex.Lock()
-		d.flow.toClient.absorb(f.length)
-		d.noteCredit(nil)
-		d.mutex.Unlock()
+	case s == nil:
 		return nil
-	}
-	content, err := f.content()
-	if err != nil {
-		return err
-	}
-	d.mutex.Lock()
-	s.window.absorb(f.length - len(content))
-	collecting := s.restoration != nil && s.restoration.collecting
-	d.mutex.Unlock()
-	if collecting {
+	case malformed != nil:
+		return malformed
+	case collecting:
 		return d.collect(s, content, last)
 	}
 	return d.hold(s, content, last)

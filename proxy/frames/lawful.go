@@ -18,12 +18,15 @@ func (u *up) checkLength(f frame) error {
 	return nil
 }
 
-// isUnused reports whether a frame is on stream 0, or on one that the client could have
-// opened and has not. The server sees such a stream as the client does and judges the
-// frame: C-core resets streams that it has not opened, which grpc-go's server allows and
-// nghttp2's does not.
-func (u *up) isUnused(id uint32) bool {
+// isUnused reports whether id is 0, or a stream that the client could have opened and has
+// not. The server sees such a stream as the client does and judges its frames: C-core resets
+// streams that it has not opened, which grpc-go's server allows and nghttp2's does not. The
+// caller holds the mutex.
+func (u *up) isUnused(id uint32) bool { return id == 0 || id%2 == 1 && id > u.highest }
+
+// serverMayKnow reports whether a stream is not intercepted and not closed.
+func (u *up) serverMayKnow(id uint32) bool {
 	u.mutex.Lock()
 	defer u.mutex.Unlock()
-	return id == 0 || id%2 == 1 && id > u.highest
+	return u.open[id] != nil || u.isUnused(id)
 }

@@ -109,8 +109,8 @@ func (u *up) frame(f frame) error {
 			return nil
 		}
 	case http2.FramePriority:
-		if !u.isOpen(f.stream) && !u.isUnused(f.stream) {
-			return nil // the server may not know it
+		if !u.serverMayKnow(f.stream) {
+			return nil
 		}
 	case http2.FramePushPromise:
 		return connectionError{http2.ErrCodeProtocol, "PUSH_PROMISE from a client"}
@@ -119,18 +119,12 @@ func (u *up) frame(f frame) error {
 	return nil
 }
 
-func (u *up) isOpen(id uint32) bool {
-	u.mutex.Lock()
-	defer u.mutex.Unlock()
-	return u.open[id] != nil
-}
-
 // data passes DATA on, or keeps that of a taken request. The client gets back what the
 // server does not see.
 func (u *up) data(f frame) error {
 	last := f.flags.Has(http2.FlagDataEndStream)
-	unused := u.isUnused(f.stream)
 	u.mutex.Lock()
+	unused := u.isUnused(f.stream)
 	s, exchange := u.open[f.stream], u.taken[f.stream]
 	if s != nil || unused {
 		u.flow.toServer.receive(f.length)
@@ -179,103 +173,15 @@ func (u *up) reset(f frame) error {
 	}
 	u.mutex.Lock()
 	exchange, relayed := u.taken[f.stream], u.open[f.stream] != nil
+	unused := u.isUnused(f.stream)
 	ended := u.close(f.stream)
 	u.mutex.Unlock()
 	if exchange != nil {
 		exchange.abandon(http2.ErrCode(code))
 	}
-	if relayed || u.isUnused(f.stream) {
+	if relayed || unused {
 		u.batch.keep(f)
 		ended(Outcome{End: ClientReset, Code: http2.ErrCode(code)})
 	}
 	return nil
-}
-
-func (u *up) windowUpdate(f frame) error {
-	increment, err := f.number()
-	if err != nil {
-		return err
-	}
-	credit, known, mistake := u.updateWindow(f.stream, int(increment))
-	switch {
-	case mistake != http2.ErrCodeNo && f.stream == 0:
-		return connectionError{mistake, "WINDOW_UPDATE of a number that is not allowed"}
-	case mistake != http2.ErrCodeNo:
-		u.resetTaken(f.stream, mistake)
-	case known && credit == int(increment):
-		u.batch.keep(f)
-	case !known:
-	case credit > 0:
-		u.batch.edit(func(b []byte) []byte { return appendWindowUpdate(b, f.stream, credit) })
-	}
-	return nil
-}
-
-// updateWindow notes that the client accepts n bytes more for the connection or a stream,
-// and returns the credit for the server. It reports whether the server knows the stream,
-// and what is wrong with the update if the server can't see that.
-func (u *up) updateWindow(id uint32, n int) (credit int, known bool, mistake http2.ErrCode) {
-	u.mutex.Lock()
-	defer u.mutex.Unlock()
-	u.changed.Broadcast()
-	if id == 0 {
-		if mistake = u.flow.toClient.checkUpdate(n); mistake != http2.ErrCodeNo {
-			return 0, true, mistake
-		}
-		u.flow.toClient.add(n)
-		return u.flow.toClient.takeCredit(), true, http2.ErrCodeNo
-	}
-	if exchange := u.taken[id]; exchange != nil {
-		if mistake = exchange.window.checkUpdate(n); mistake == http2.ErrCodeNo {
-			exchange.window.add(n)
-		}
-		return 0, false, mistake
-	}
-	s := u.open[id]
-	switch {
-	case s == nil:
-		return n, id%2 == 1 && id > u.highest, http2.ErrCodeNo // the server judges that of an unused stream
-	case s.window.checkUpdate(n) != http2.ErrCodeNo:
-		return n, true, http2.ErrCodeNo // it passes, and the server judges it
-	}
-	s.window.add(n)
-	if u.mustWait(s) {
-		u.noteCredit(s) // it is given when memory is released
-		return 0, true, http2.ErrCodeNo
-	}
-	return s.window.takeCredit(), true, http2.ErrCodeNo
-}
-
-// resetTaken ends a taken request that the client has made a mistake with.
-func (u *up) resetTaken(id uint32, code http2.ErrCode) {
-	u.mutex.Lock()
-	exchange := u.taken[id]
-	u.mutex.Unlock()
-	if exchange != nil {
-		exchange.abandon(code)
-		u.answers = appendReset(u.answers, id, code)
-	}
-}
-
-// settings are the client's: they concern what it receives.
-func (u *up) settings(f frame) error {
-	change := newSettingsChange()
-	err := f.settings(func(id http2.SettingID, value uint32) {
-		switch id {
-		case http2.SettingHeaderTableSize:
-			u.clientTable.set(value)
-			change.table = int(value)
-		case http2.SettingMaxHeaderListSize:
-			u.clientListLimit.Store(value)
-		case http2.SettingInitialWindowSize:
-			change.initial = int(value)
-		case http2.SettingMaxFrameSize:
-			change.maxFrame = min(max(int(value), plainMaxFrame), bufferMax)
-		}
-	})
-	if err == nil && !f.flags.Has(http2.FlagSettingsAck) {
-		err = u.announceSettings(change)
-	}
-	u.batch.keep(f)
-	return err
 }
