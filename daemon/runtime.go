@@ -28,7 +28,7 @@ func (d *daemon) connect(ctx context.Context) (err error) {
 		Engine:       proxy.Engine(d.settings.Engine),
 		Interceptors: d.current.interceptors(d.current.Load()),
 		Observer:     d.observers,
-		Endless:      unboundedStreams,
+		Unbounded:    unboundedStreams,
 	})
 	return err
 }

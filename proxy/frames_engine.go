@@ -18,9 +18,9 @@ type framesEngine struct {
 	socket       string // the runtime's
 	interceptors intercept.Interceptors
 	observer     Observer
-	endless      endless
+	unbounded    unboundedMethods
 	client       *frames.Client // for calls that interceptors make
-	absent       *absent
+	unavailable  *unavailableServer
 	lifetime     context.Context
 	end          context.CancelFunc
 	serving      sync.WaitGroup // listeners and connections
@@ -36,8 +36,8 @@ func newFramesEngine(options Options) *framesEngine {
 		socket:       options.Runtime,
 		interceptors: options.Interceptors,
 		observer:     options.Observer,
-		endless:      options.Endless,
-		absent:       newAbsent(options),
+		unbounded:    options.Unbounded,
+		unavailable:  newUnavailableServer(options),
 		relays:       map[*frames.Relay]struct{}{},
 	}
 	e.lifetime, e.end = context.WithCancel(context.Background())
@@ -63,7 +63,7 @@ func (e *framesEngine) serve(listener net.Listener) error {
 		connection, err := listener.Accept()
 		if err == nil {
 			pause = 0
-			e.serving.Go(func() { e.join(connection) }) // also when ending: the client is connected
+			e.serving.Go(func() { e.serveClient(connection) }) // also when ending: the client is connected
 			continue
 		}
 		if e.isEnding() {
@@ -100,15 +100,15 @@ func (e *framesEngine) isEnding() bool {
 	return e.ending
 }
 
-// join serves one client until its connection ends.
-func (e *framesEngine) join(client net.Conn) {
+// serveClient serves one client until its connection ends.
+func (e *framesEngine) serveClient(client net.Conn) {
 	runtime, err := e.dial(e.lifetime)
 	if err != nil {
-		e.absent.answer(client)
+		e.unavailable.answer(client)
 		return
 	}
 	peer, _ := unixsocket.PeerOf(client) // unknown on an error
-	relay := frames.NewRelay(client, runtime, joined{e, peer}.route)
+	relay := frames.NewRelay(client, runtime, clientConnection{e, peer}.route)
 	e.mutex.Lock()
 	ending := e.ending
 	e.relays[relay] = struct{}{}
@@ -148,7 +148,7 @@ func (e *framesEngine) shutdown(ctx context.Context) error {
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
-		e.absent.shutdown(ctx)
+		e.unavailable.shutdown(ctx)
 		for _, relay := range relays {
 			<-relay.Drained()
 		}
@@ -170,7 +170,7 @@ func (e *framesEngine) shutdown(ctx context.Context) error {
 func (e *framesEngine) close() error {
 	e.stop()
 	e.end() // closes the connections
-	err := errors.Join(e.absent.close(), e.client.Close())
+	err := errors.Join(e.unavailable.close(), e.client.Close())
 	e.serving.Wait()
 	return err
 }

@@ -9,9 +9,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/status"
 
 	"image-cri-shim/proxy/intercept"
 )
@@ -23,14 +21,14 @@ const messageLimit = 128 << 20
 
 // grpcEngine forwards calls with grpc-go's server and client.
 type grpcEngine struct {
-	runtime      *grpc.ClientConn
-	disconnect   func() error // closes runtime, once
-	server       *grpc.Server
-	interceptors intercept.Interceptors
-	observer     Observer
-	endless      endless
-	lastCalls    *lastCalls
-	gate         *gate
+	runtime        *grpc.ClientConn
+	disconnect     func() error // closes runtime, once
+	server         *grpc.Server
+	interceptors   intercept.Interceptors
+	observer       Observer
+	unbounded      unboundedMethods
+	unboundedCalls *unboundedCalls
+	gate           *handshakeGate
 }
 
 func newGRPCEngine(options Options, more ...grpc.ServerOption) (*grpcEngine, error) {
@@ -39,13 +37,13 @@ func newGRPCEngine(options Options, more ...grpc.ServerOption) (*grpcEngine, err
 		return nil, err
 	}
 	e := &grpcEngine{
-		runtime:      runtime,
-		disconnect:   sync.OnceValue(runtime.Close),
-		interceptors: options.Interceptors,
-		observer:     options.Observer,
-		endless:      options.Endless,
-		lastCalls:    newLastCalls(),
-		gate:         newGate(),
+		runtime:        runtime,
+		disconnect:     sync.OnceValue(runtime.Close),
+		interceptors:   options.Interceptors,
+		observer:       options.Observer,
+		unbounded:      options.Unbounded,
+		unboundedCalls: newUnboundedCalls(),
+		gate:           newHandshakeGate(),
 	}
 	e.server = grpc.NewServer(append([]grpc.ServerOption{
 		grpc.ForceServerCodecV2(codec{}),
@@ -69,7 +67,7 @@ func (e *grpcEngine) serve(listener net.Listener) error {
 }
 
 func (e *grpcEngine) shutdown(ctx context.Context) error {
-	e.lastCalls.wait()
+	e.unboundedCalls.drain()
 	e.gate.close(ctx)
 	drained := make(chan struct{})
 	go func() {
@@ -84,13 +82,13 @@ func (e *grpcEngine) shutdown(ctx context.Context) error {
 		e.server.Stop()
 		<-drained
 	}
-	e.lastCalls.end()
+	e.unboundedCalls.end()
 	return errors.Join(cut, e.disconnect())
 }
 
 func (e *grpcEngine) close() error {
 	e.server.Stop()
-	e.lastCalls.end()
+	e.unboundedCalls.end()
 	return e.disconnect()
 }
 
@@ -101,27 +99,18 @@ func (e *grpcEngine) handle(service any, stream grpc.ServerStream) error {
 	if o != nil {
 		stream = watchedStream{ServerStream: stream, observed: o, ctx: o.context(stream.Context())}
 	}
-	err := expired(stream.Context(), e.call(service, stream, method))
+	deadline, _ := stream.Context().Deadline()
+	err := statusOfEnd(e.call(service, stream, method), deadline)
 	o.end(err)
 	return err
 }
 
-// expired gives a call whose deadline has passed that status. grpc-go resets the
-// stream at the same moment, so that the context may say Canceled instead.
-func expired(ctx context.Context, err error) error {
-	deadline, set := ctx.Deadline()
-	if set && status.Code(err) == codes.Canceled && !time.Now().Before(deadline) {
-		return status.FromContextError(context.DeadlineExceeded).Err()
-	}
-	return err
-}
-
 func (e *grpcEngine) call(service any, stream grpc.ServerStream, method string) error {
-	if e.endless.has(method) {
-		return e.lastCalls.run(stream, func(stream grpc.ServerStream) error { return e.route(service, stream, method) })
+	if e.unbounded.has(method) {
+		return e.unboundedCalls.run(stream, func(stream grpc.ServerStream) error { return e.route(service, stream, method) })
 	}
-	e.lastCalls.count(1)
-	defer e.lastCalls.count(-1)
+	e.unboundedCalls.addBounded(1)
+	defer e.unboundedCalls.addBounded(-1)
 	return e.route(service, stream, method)
 }
 

@@ -11,23 +11,22 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// forward carries one call to the runtime as it is.
+// forward carries one call to the runtime unchanged.
 //
-// grpc-proxy's TransparentHandler pumps the messages in both directions. As it
-// is, it carries them in an emptypb.Empty that it has parsed, forwards headers
-// only behind a first message, and turns every failure of the client's side
-// into Internal. So it is given two streams that look like its own but share a
-// passage: the frames move through the passage untouched, headers go to the
-// client when they come, and the call ends with the status it really had.
+// grpc-proxy's TransparentHandler copies the messages in both directions. On its own it
+// parses each into an emptypb.Empty, forwards headers only with a first message, and turns
+// every failure of the client's stream into Internal. So it gets two streams that share a
+// forwardedCall: the messages move through that call untouched, headers go to the client as
+// they come, and the call ends with its own status.
 func (e *grpcEngine) forward(service any, stream grpc.ServerStream) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
-	p := &passage{cancel: cancel}
+	call := &forwardedCall{cancel: cancel}
 	director := func(ctx context.Context, _ string) (context.Context, grpc.ClientConnInterface, error) {
-		return outgoing(ctx), runtimeConnection{ClientConn: e.runtime, passage: p, options: callOptions(ctx)}, nil
+		return outgoing(ctx), runtimeConnection{ClientConn: e.runtime, forwardedCall: call, options: callOptions(ctx)}, nil
 	}
-	client := &clientSide{ServerStream: stream, ctx: ctx, passage: p}
-	p.client = client
+	client := &clientStream{ServerStream: stream, ctx: ctx, forwardedCall: call}
+	call.client = client
 	return grpcproxy.TransparentHandler(director)(service, client)
 }
 
@@ -54,35 +53,34 @@ func callOptions(ctx context.Context) []grpc.CallOption {
 	return options
 }
 
-// passage is what the two sides of one forwarded call share. Each frame is
-// written and read by the one goroutine that pumps its direction.
-type passage struct {
-	client            *clientSide
+// forwardedCall is the state that the two streams of one forwarded call share. Each message
+// is written and read by the goroutine that copies its direction.
+type forwardedCall struct {
+	client            *clientStream
 	request, response frame
 	cancel            context.CancelFunc
 	failure           atomic.Pointer[error]
 }
 
-// fail ends the call with the status of err. It tells the pump that the client
-// is done, so that the outcome is always read from the runtime's side, which
-// the cancelled context ends.
-func (p *passage) fail(err error) error {
-	p.failure.CompareAndSwap(nil, &err)
-	p.cancel()
+// fail ends the call with the status of err. It returns the end of the client's stream, so
+// that the outcome is always read from the runtime's stream, which the cancelled context ends.
+func (f *forwardedCall) fail(err error) error {
+	f.failure.CompareAndSwap(nil, &err)
+	f.cancel()
 	return io.EOF
 }
 
-// clientSide is the stream to the client.
-type clientSide struct {
+// clientStream is the stream to the client.
+type clientStream struct {
 	grpc.ServerStream
-	*passage
+	*forwardedCall
 	ctx context.Context
 }
 
-func (c *clientSide) Context() context.Context { return c.ctx }
+func (c *clientStream) Context() context.Context { return c.ctx }
 
-// RecvMsg takes the client's next message into the passage.
-func (c *clientSide) RecvMsg(any) error {
+// RecvMsg takes the client's next message into the shared call.
+func (c *clientStream) RecvMsg(any) error {
 	err := c.ServerStream.RecvMsg(&c.request)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return c.fail(err)
@@ -90,17 +88,17 @@ func (c *clientSide) RecvMsg(any) error {
 	return err
 }
 
-// SendMsg sends the message in the passage to the client.
-func (c *clientSide) SendMsg(any) error { return c.ServerStream.SendMsg(&c.response) }
+// SendMsg sends the message of the shared call to the client.
+func (c *clientStream) SendMsg(any) error { return c.ServerStream.SendMsg(&c.response) }
 
-// SendHeader does nothing: the runtime's side has forwarded the headers already.
-func (c *clientSide) SendHeader(metadata.MD) error { return nil }
+// SendHeader does nothing: the runtime's stream has forwarded the headers.
+func (c *clientStream) SendHeader(metadata.MD) error { return nil }
 
-// runtimeConnection opens streams whose messages go through the passage.
+// runtimeConnection opens the runtime's stream of a forwarded call.
 type runtimeConnection struct {
 	*grpc.ClientConn
-	passage *passage
-	options []grpc.CallOption
+	forwardedCall *forwardedCall
+	options       []grpc.CallOption
 }
 
 func (r runtimeConnection) NewStream(ctx context.Context, description *grpc.StreamDesc, method string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
@@ -108,19 +106,19 @@ func (r runtimeConnection) NewStream(ctx context.Context, description *grpc.Stre
 	if err != nil {
 		return nil, err
 	}
-	return &runtimeSide{ClientStream: stream, passage: r.passage}, nil
+	return &runtimeStream{ClientStream: stream, forwardedCall: r.forwardedCall}, nil
 }
 
-// runtimeSide is the stream to the runtime.
-type runtimeSide struct {
+// runtimeStream is the stream to the runtime.
+type runtimeStream struct {
 	grpc.ClientStream
-	*passage
-	headerDone, ended bool // used by one pump, and by the handler after it
+	*forwardedCall
+	headerDone, ended bool // used by one copying goroutine, and by the handler after it
 }
 
-// SendMsg sends the message in the passage to the runtime. io.EOF means that
+// SendMsg sends the message of the shared call to the runtime. io.EOF means that
 // the runtime has ended the call; its status follows from RecvMsg.
-func (r *runtimeSide) SendMsg(any) error {
+func (r *runtimeStream) SendMsg(any) error {
 	err := r.ClientStream.SendMsg(&r.request)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return r.fail(err)
@@ -128,17 +126,17 @@ func (r *runtimeSide) SendMsg(any) error {
 	return err
 }
 
-// CloseSend passes the client's half-close on, but not where the client failed:
-// the runtime must not take an aborted call for a complete one.
-func (r *runtimeSide) CloseSend() error {
+// CloseSend passes the client's half-close on, unless the client's stream failed: the runtime
+// must not take an aborted call for a complete one.
+func (r *runtimeStream) CloseSend() error {
 	if r.failure.Load() != nil {
 		return nil
 	}
 	return r.ClientStream.CloseSend()
 }
 
-// RecvMsg takes the runtime's next message into the passage, its headers first.
-func (r *runtimeSide) RecvMsg(any) error {
+// RecvMsg takes the runtime's next message into the shared call, after its headers.
+func (r *runtimeStream) RecvMsg(any) error {
 	if err := r.forwardHeader(); err != nil {
 		return err
 	}
@@ -154,14 +152,14 @@ func (r *runtimeSide) RecvMsg(any) error {
 
 // Trailer is nil until the runtime has ended the call: grpc-go may still be
 // writing it.
-func (r *runtimeSide) Trailer() metadata.MD {
+func (r *runtimeStream) Trailer() metadata.MD {
 	if !r.ended {
 		return nil
 	}
 	return r.ClientStream.Trailer()
 }
 
-func (r *runtimeSide) forwardHeader() error {
+func (r *runtimeStream) forwardHeader() error {
 	if r.headerDone {
 		return nil
 	}

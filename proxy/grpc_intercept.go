@@ -14,8 +14,8 @@ import (
 	"image-cri-shim/proxy/intercept"
 )
 
-// intercepted is one call that an interceptor answers.
-type intercepted struct {
+// grpcInterceptedCall is one call that an interceptor of the grpc engine answers.
+type grpcInterceptedCall struct {
 	runtime *grpc.ClientConn
 	stream  grpc.ServerStream
 	ctx     context.Context // the client's, fit for calls to the runtime
@@ -26,9 +26,9 @@ type intercepted struct {
 	header, trailer metadata.MD // of the last call to method
 }
 
-func (e *grpcEngine) intercept(stream grpc.ServerStream, method string) *intercepted {
+func (e *grpcEngine) intercept(stream grpc.ServerStream, method string) *grpcInterceptedCall {
 	ctx := stream.Context()
-	return &intercepted{
+	return &grpcInterceptedCall{
 		runtime: e.runtime,
 		stream:  stream,
 		ctx:     outgoing(ctx),
@@ -38,7 +38,7 @@ func (e *grpcEngine) intercept(stream grpc.ServerStream, method string) *interce
 }
 
 // request is the one message that the client sends.
-func (c *intercepted) request() ([]byte, error) {
+func (c *grpcInterceptedCall) request() ([]byte, error) {
 	var request frame
 	if err := c.stream.RecvMsg(&request); err != nil {
 		if errors.Is(err, io.EOF) {
@@ -50,7 +50,7 @@ func (c *intercepted) request() ([]byte, error) {
 }
 
 // unary lets handle answer the call.
-func (c *intercepted) unary(handle intercept.Unary) error {
+func (c *grpcInterceptedCall) unary(handle intercept.Unary) error {
 	request, err := c.request()
 	if err != nil {
 		return err
@@ -62,7 +62,7 @@ func (c *intercepted) unary(handle intercept.Unary) error {
 	c.stream.SetTrailer(trailer)
 	if len(header) > 0 {
 		if err := c.stream.SetHeader(header); err != nil {
-			return c.lost(err)
+			return c.statusOfFailure(err)
 		}
 	}
 	if err != nil {
@@ -72,7 +72,7 @@ func (c *intercepted) unary(handle intercept.Unary) error {
 }
 
 // serverStream lets handle change the request and each response message.
-func (c *intercepted) serverStream(handle intercept.Stream) error {
+func (c *grpcInterceptedCall) serverStream(handle intercept.Stream) error {
 	request, err := c.request()
 	if err != nil {
 		return err
@@ -93,15 +93,15 @@ func (c *intercepted) serverStream(handle intercept.Stream) error {
 	}
 	if header, err := upstream.Header(); err == nil && header != nil {
 		if err := c.stream.SendHeader(header); err != nil {
-			return c.lost(err)
+			return c.statusOfFailure(err)
 		}
 	}
 	return c.relay(upstream, transform)
 }
 
-// lost returns why an answer can't be sent: the end of the client's call comes before the
-// error that it has caused.
-func (c *intercepted) lost(err error) error {
+// statusOfFailure returns the status of a call whose answer could not be sent for err. The end of
+// the client's call takes precedence, since it may have caused err.
+func (c *grpcInterceptedCall) statusOfFailure(err error) error {
 	if c.ctx.Err() != nil {
 		return status.FromContextError(c.ctx.Err()).Err()
 	}
@@ -109,7 +109,7 @@ func (c *intercepted) lost(err error) error {
 }
 
 // relay sends what upstream answers to the client, to its end.
-func (c *intercepted) relay(upstream grpc.ClientStream, transform intercept.Transform) error {
+func (c *grpcInterceptedCall) relay(upstream grpc.ClientStream, transform intercept.Transform) error {
 	for {
 		var message frame
 		if err := upstream.RecvMsg(&message); err != nil {
@@ -136,7 +136,7 @@ func (c *intercepted) relay(upstream grpc.ClientStream, transform intercept.Tran
 }
 
 // invoke is the call's [intercept.Invoke].
-func (c *intercepted) invoke(ctx context.Context, method string, request []byte) ([]byte, error) {
+func (c *grpcInterceptedCall) invoke(ctx context.Context, method string, request []byte) ([]byte, error) {
 	var response frame
 	var header, trailer metadata.MD
 	options := append(c.options[:len(c.options):len(c.options)], grpc.Header(&header), grpc.Trailer(&trailer))

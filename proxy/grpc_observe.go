@@ -46,13 +46,13 @@ func (w watchedStream) show(from Side, message *frame) {
 	w.observed.message(from, message.data.Materialize())
 }
 
-// peerInfo is what the gate knows of a client.
+// peerInfo identifies the client of a connection to the handlers of its calls.
 type peerInfo struct {
 	credentials.AuthInfo
 	client unixsocket.Peer
 }
 
-// clientOf returns who has made a call.
+// clientOf returns the client of a call.
 func clientOf(ctx context.Context) unixsocket.Peer {
 	if p, ok := peer.FromContext(ctx); ok {
 		if info, ok := p.AuthInfo.(peerInfo); ok {

@@ -82,8 +82,8 @@ type observed struct {
 	observer Observer
 	tap      Tap // nil where nobody looks
 	bytes    [2]atomic.Int64
-	skip     atomic.Bool // the answer was passed on unchanged
-	messages [2]splitter // of the tap
+	skip     atomic.Bool        // the answer was passed on unchanged
+	messages [2]messageSplitter // of the tap
 }
 
 var lastCall atomic.Uint64

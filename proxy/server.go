@@ -16,10 +16,10 @@ type Options struct {
 	Engine Engine
 	// Interceptors are the methods that are not forwarded opaquely.
 	Interceptors intercept.Interceptors
-	// Endless are methods, by their full name, that answer until the client or the runtime
-	// has enough. [Server.Shutdown] does not wait for their calls to end.
-	Endless []string
-	// Observer, where not nil, is told of each call.
+	// Unbounded are methods, by their full name, whose streams have no end of their own.
+	// [Server.Shutdown] does not wait for their calls to end.
+	Unbounded []string
+	// Observer, if not nil, observes each call.
 	Observer Observer
 }
 
@@ -62,7 +62,7 @@ func New(options Options) (*Server, error) {
 // the listener fails. It closes the listener.
 func (s *Server) Serve(listener net.Listener) error { return s.engine.serve(listener) }
 
-// Shutdown stops accepting clients and lets the running calls end. Endless ones are
+// Shutdown stops accepting clients and lets the running calls end. Unbounded ones are
 // ended last, with Unavailable. When ctx is done first it cuts all that are left and
 // returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error { return s.engine.shutdown(ctx) }

@@ -14,28 +14,28 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-const endlessMethod = "/conformance.v1.Service/Events"
+const unboundedMethod = "/conformance.v1.Service/Events"
 
-// forEachEndless runs every engine, with endless calls that are forwarded and with some
+// forEachUnbounded runs every engine, with unbounded calls that are forwarded and with some
 // that an interceptor changes.
-func forEachEndless(t *testing.T, observer proxy.Observer, check func(*testing.T, *stage, *front)) {
-	options := proxy.Options{Endless: []string{endlessMethod}, Observer: observer}
+func forEachUnbounded(t *testing.T, observer proxy.Observer, check func(*testing.T, *stage, *front)) {
+	options := proxy.Options{Unbounded: []string{unboundedMethod}, Observer: observer}
 	t.Run("forwarded", func(t *testing.T) { forEachFront(t, options, check) })
 	options.Interceptors.Stream = map[string]intercept.Stream{
-		endlessMethod: func(_ context.Context, request []byte, _ intercept.Invoke) ([]byte, intercept.Transform, error) {
+		unboundedMethod: func(_ context.Context, request []byte, _ intercept.Invoke) ([]byte, intercept.Transform, error) {
 			return request, func(message []byte) ([]byte, error) { return message, nil }, nil
 		},
 	}
 	t.Run("intercepted", func(t *testing.T) { forEachFront(t, options, check) })
 }
 
-// An endless call goes on while another runs, be it on the same connection or not, and
+// An unbounded call goes on while another runs, be it on the same connection or not, and
 // then ends. Neither is waited for in vain.
-func TestShutdownEndsEndlessCallsLast(t *testing.T) {
-	forEachEndless(t, nil, func(t *testing.T, s *stage, f *front) {
+func TestShutdownEndsUnboundedCallsLast(t *testing.T) {
+	forEachUnbounded(t, nil, func(t *testing.T, s *stage, f *front) {
 		s.restarted = true
 		meanwhile := make(chan struct{})
-		s.runtime.Handle(endlessMethod, func(stream grpc.ServerStream) error {
+		s.runtime.Handle(unboundedMethod, func(stream grpc.ServerStream) error {
 			if err := proxytest.Send(stream, []byte("first")); err != nil {
 				return err
 			}
@@ -58,7 +58,7 @@ func TestShutdownEndsEndlessCallsLast(t *testing.T) {
 		other := s.dial()
 		var listening []*call
 		for _, client := range []*grpc.ClientConn{s.dial(), other} {
-			stream, err := proxytest.Open(s.ctx, client, endlessMethod)
+			stream, err := proxytest.Open(s.ctx, client, unboundedMethod)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -87,7 +87,7 @@ func TestShutdownEndsEndlessCallsLast(t *testing.T) {
 		}
 		for _, stream := range listening {
 			if _, err := proxytest.Receive(stream); status.Code(err) != codes.Unavailable {
-				t.Errorf("the endless call ended with %v, want Unavailable", err)
+				t.Errorf("the unbounded call ended with %v, want Unavailable", err)
 			}
 		}
 		if err := await(t, "Shutdown returns", shutdown); err != nil {
@@ -98,18 +98,18 @@ func TestShutdownEndsEndlessCallsLast(t *testing.T) {
 }
 
 // A client that listens and does nothing else does not hold up a shutdown.
-func TestShutdownWithEndlessCallsOnly(t *testing.T) {
+func TestShutdownWithUnboundedCallsOnly(t *testing.T) {
 	seen := make(chan proxy.Call, 10)
-	forEachEndless(t, reports(seen), func(t *testing.T, s *stage, f *front) {
+	forEachUnbounded(t, reports(seen), func(t *testing.T, s *stage, f *front) {
 		s.restarted = true
-		s.runtime.Handle(endlessMethod, func(stream grpc.ServerStream) error {
+		s.runtime.Handle(unboundedMethod, func(stream grpc.ServerStream) error {
 			if err := proxytest.Send(stream, []byte("first")); err != nil {
 				return err
 			}
 			<-stream.Context().Done()
 			return stream.Context().Err()
 		})
-		stream, err := proxytest.Open(s.ctx, s.dial(), endlessMethod)
+		stream, err := proxytest.Open(s.ctx, s.dial(), unboundedMethod)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,10 +120,10 @@ func TestShutdownWithEndlessCallsOnly(t *testing.T) {
 			t.Errorf("Shutdown: %v", err)
 		}
 		if _, err := proxytest.Receive(stream); status.Code(err) != codes.Unavailable {
-			t.Errorf("the endless call ended with %v, want Unavailable", err)
+			t.Errorf("the unbounded call ended with %v, want Unavailable", err)
 		}
 		for call := range seen {
-			if call.Method == endlessMethod {
+			if call.Method == unboundedMethod {
 				if call.Code != codes.Unavailable {
 					t.Errorf("the call is reported as %v", call.Err)
 				}

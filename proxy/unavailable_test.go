@@ -18,7 +18,7 @@ import (
 // those of clients that wait for readiness as well: the shim is ready. Both kinds of
 // clients, those that came during the outage and those of before, are served again soon
 // after the runtime's return.
-func TestRuntimeIsAwayForAllClients(t *testing.T) {
+func TestRuntimeIsUnavailableForAllClients(t *testing.T) {
 	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
 		runtime := startRuntime(t)
 		runtime.Handle(method, echo)
@@ -35,7 +35,7 @@ func TestRuntimeIsAwayForAllClients(t *testing.T) {
 		clients := map[string]*grpc.ClientConn{"of before": before, "new": dialFront(t, front)}
 		for name, client := range clients {
 			for _, waits := range []bool{false, true} {
-				expectAway(t, client, name, waits, runtime.Socket())
+				expectUnavailable(t, client, name, waits, runtime.Socket())
 			}
 		}
 		if err := runtime.Start(); err != nil {
@@ -57,7 +57,7 @@ func dialFront(t *testing.T, front *front) *grpc.ClientConn {
 	return client
 }
 
-func expectAway(t *testing.T, client *grpc.ClientConn, name string, waits bool, socket string) {
+func expectUnavailable(t *testing.T, client *grpc.ClientConn, name string, waits bool, socket string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -1,0 +1,104 @@
+package proxy
+
+import (
+	"context"
+
+	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"image-cri-shim/proxy/frames"
+	"image-cri-shim/proxy/intercept"
+	"image-cri-shim/unixsocket"
+)
+
+// clientConnection is the connection of one client.
+type clientConnection struct {
+	*framesEngine
+	client unixsocket.Peer
+}
+
+// route plans a call by its header fields.
+func (c clientConnection) route(fields []hpack.HeaderField) frames.Plan {
+	method := frames.Field(fields, ":path")
+	o := observe(c.observer, c.client, method)
+	plan := frames.Plan{Endless: c.unbounded.has(method)}
+	if o != nil {
+		timeout := frames.Field(fields, "grpc-timeout")
+		plan.Watch = func(from frames.Side, piece []byte) { o.piece(Side(from), piece) }
+		plan.Ended = func(outcome frames.Outcome) {
+			o.end(statusOfEnd(outcomeError(outcome), deadlineOf(o.call.Start, timeout)))
+		}
+	}
+	unary, stream := c.interceptors.Unary[method], c.interceptors.Stream[method]
+	if unary == nil && stream == nil || c.interceptors.IsOpaque(method) {
+		return plan
+	}
+	if !canDecode(fields) {
+		plan.Handler = func(_ context.Context, exchange *frames.Exchange) { o.end(refuseEncoding(exchange)) }
+		return plan
+	}
+	if forward := c.interceptors.Forward[method]; forward != nil && isPlain(fields) {
+		if forwarding, ok := forward(); ok {
+			plan.Restoration = c.forwarding(forwarding, o, fields)
+			return plan
+		}
+	}
+	plan.Handler = c.handler(method, o, unary, stream)
+	if pass := c.interceptors.Pass[method]; pass != nil {
+		plan.Restore = func(fields []hpack.HeaderField, body []byte) *frames.Restoration {
+			return c.restoration(pass, o, fields, body)
+		}
+	}
+	return plan
+}
+
+// handler returns the handler of a call that unary, or else stream, intercepts.
+func (c clientConnection) handler(method string, o *observed, unary intercept.Unary, stream intercept.Stream) frames.Handler {
+	return func(ctx context.Context, exchange *frames.Exchange) {
+		ctx, cancel := withTimeout(o.context(ctx), exchange.Fields())
+		defer cancel()
+		call := &framesInterceptedCall{engine: c.framesEngine, exchange: exchange, ctx: ctx, method: method, observed: o}
+		if unary != nil {
+			call.unary(unary)
+		} else {
+			call.serverStream(stream)
+		}
+		deadline, _ := ctx.Deadline()
+		o.end(statusOfEnd(call.failure, deadline))
+	}
+}
+
+// refuseEncoding answers a request to an intercepted method whose encoding is unknown, as
+// gRPC's servers do (gRPC over HTTP/2, "Compression"). The runtime must not get it: the names
+// in it would not have been rewritten.
+func refuseEncoding(exchange *frames.Exchange) error {
+	err := status.Errorf(codes.Unimplemented, "requests with the grpc-encoding %.20q are not accepted", frames.Field(exchange.Fields(), "grpc-encoding"))
+	accepted := []hpack.HeaderField{{Name: "grpc-accept-encoding", Value: "identity,gzip,deflate"}}
+	fields := beginFields(contentTypeOf(nil, exchange.Fields()), endFields(err, accepted))
+	_ = exchange.End(fields) // if it fails the client has gone
+	return err
+}
+
+func withTimeout(ctx context.Context, fields []hpack.HeaderField) (context.Context, context.CancelFunc) {
+	if timeout, ok := parseTimeout(frames.Field(fields, "grpc-timeout")); ok {
+		return context.WithTimeout(ctx, timeout)
+	}
+	return ctx, func() {}
+}
+
+// outcomeError returns the error that the client of a relayed call gets.
+func outcomeError(outcome frames.Outcome) error {
+	switch outcome.End {
+	case frames.Complete:
+		return statusOf(nil, outcome.Fields)
+	case frames.ServerReset:
+		return status.Errorf(resetCode(outcome.Code), "the runtime has reset the call: %v", outcome.Code)
+	case frames.Dismissed:
+		return errShuttingDown
+	case frames.ServerGone:
+		return status.Error(codes.Unavailable, "the connection to the runtime has ended")
+	default:
+		return status.Error(codes.Canceled, "the client has given up")
+	}
+}
