@@ -63,7 +63,7 @@ func complemented(data []byte) []byte {
 
 // Calls whose answers are changed may be compressed in every way that C-core knows.
 func TestInterceptedCompression(t *testing.T) {
-	forEachEnginePassing(t, func(t *testing.T, s *stage, _ *atomic.Int64) {
+	forEachEnginePassing(t, func(t *testing.T, s *fixture, _ *atomic.Int64) {
 		for _, compressor := range []string{gzip.Name, "deflate"} {
 			s.handle(func(stream grpc.ServerStream) error {
 				_ = grpc.SetSendCompressor(stream.Context(), compressor) // where it was offered
@@ -84,9 +84,9 @@ func TestAcceptedEncodings(t *testing.T) {
 	registerComplement()
 	interceptors, _ := passing()
 	runtime := startRuntime(t)
-	front := startFront(t, framesEngine, proxy.Options{Runtime: runtime.Socket(), Interceptors: interceptors})
-	front.awaitRuntime(t)
-	s := newStage(t, runtime, front.socket, front.connections.Open)
+	engine := runEngine(t, framesEngine, proxy.Options{Runtime: runtime.Socket(), Interceptors: interceptors})
+	engine.awaitRuntime(t)
+	s := newFixture(t, runtime, engine.socket, engine.connections.Open)
 	accepted := make(chan []string, 1)
 	handle := func(stream grpc.ServerStream) error {
 		names, err := grpc.ClientSupportedCompressors(stream.Context())
@@ -116,19 +116,19 @@ func TestAcceptedEncodings(t *testing.T) {
 // A request that can't be read does not get past what looks at its names.
 func TestUnreadableRequestIsRefused(t *testing.T) {
 	registerComplement()
-	interceptors, longWay := passing()
+	interceptors, unaryCalls := passing()
 	runtime := startRuntime(t)
-	ended := make(reports, 10)
-	front := startFront(t, framesEngine, proxy.Options{Runtime: runtime.Socket(), Interceptors: interceptors, Observer: ended})
-	front.awaitRuntime(t)
-	s := newStage(t, runtime, front.socket, front.connections.Open)
-	<-ended // of the stage
+	ended := make(finishedCalls, 10)
+	engine := runEngine(t, framesEngine, proxy.Options{Runtime: runtime.Socket(), Interceptors: interceptors, Observer: ended})
+	engine.awaitRuntime(t)
+	s := newFixture(t, runtime, engine.socket, engine.connections.Open)
+	<-ended // of the fixture
 	s.handle(func(grpc.ServerStream) error {
 		t.Error("the runtime got the request")
 		return nil
 	})
 	_, err := s.invoke(s.ctx, []byte("hi"), grpc.UseCompressor(complementName))
-	if status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), complementName) || longWay.Load() != 0 {
+	if status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), complementName) || unaryCalls.Load() != 0 {
 		t.Errorf("got %v", err)
 	}
 	if call := await(t, "the call is reported", ended); call.Code != codes.Unimplemented {
@@ -141,10 +141,10 @@ func TestUnreadableRequestIsRefused(t *testing.T) {
 func TestVeryLargePassedAnswers(t *testing.T) {
 	interceptors, _ := passing()
 	runtime := startRuntime(t)
-	ended := make(reports, 10)
-	front := startFront(t, framesEngine, proxy.Options{Runtime: runtime.Socket(), Interceptors: interceptors, Observer: ended})
-	front.awaitRuntime(t)
-	s := newStage(t, runtime, front.socket, front.connections.Open)
+	ended := make(finishedCalls, 10)
+	engine := runEngine(t, framesEngine, proxy.Options{Runtime: runtime.Socket(), Interceptors: interceptors, Observer: ended})
+	engine.awaitRuntime(t)
+	s := newFixture(t, runtime, engine.socket, engine.connections.Open)
 	<-ended
 	for _, test := range []struct {
 		size       int

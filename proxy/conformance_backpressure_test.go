@@ -23,7 +23,7 @@ func TestBackPressure(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			forEachTarget(t, func(t *testing.T, s *stage) {
+			forEachTarget(t, func(t *testing.T, s *fixture) {
 				water := new(flood)
 				s.handle(func(stream grpc.ServerStream) error {
 					if test.runtime != nil {

@@ -12,8 +12,8 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// crowd is how many calls, or connections, are open at the same time.
-const crowd = 200
+// concurrentCalls is how many calls, or connections, are open at the same time.
+const concurrentCalls = 200
 
 // barrier lets nobody pass before all have come.
 type barrier struct {
@@ -39,9 +39,9 @@ func (b *barrier) wait(ctx context.Context) error {
 	}
 }
 
-// echoTogether answers once all calls of the crowd have sent their first message.
+// echoTogether answers once all concurrent calls have sent their first message.
 func echoTogether() proxytest.Handler {
-	together := newBarrier(crowd)
+	together := newBarrier(concurrentCalls)
 	return func(stream grpc.ServerStream) error {
 		message, err := proxytest.Receive(stream)
 		if err != nil {
@@ -57,11 +57,11 @@ func echoTogether() proxytest.Handler {
 	}
 }
 
-// inCrowd runs a call for each number at the same time.
-func inCrowd(t *testing.T, call func(number int) error) {
+// concurrently runs a call for each number at the same time.
+func concurrently(t *testing.T, call func(number int) error) {
 	t.Helper()
 	var running sync.WaitGroup
-	for number := range crowd {
+	for number := range concurrentCalls {
 		running.Go(func() {
 			if err := call(number); err != nil {
 				t.Errorf("call %d: %v", number, err)
@@ -83,10 +83,10 @@ func invokeNumber(ctx context.Context, connection *grpc.ClientConn, number int) 
 }
 
 func TestConcurrentCalls(t *testing.T) {
-	forEachTarget(t, func(t *testing.T, s *stage) {
+	forEachTarget(t, func(t *testing.T, s *fixture) {
 		s.handle(echoTogether())
 		connection := s.client()
-		inCrowd(t, func(number int) error { return invokeNumber(s.ctx, connection, number) })
+		concurrently(t, func(number int) error { return invokeNumber(s.ctx, connection, number) })
 		if open := s.clients(); open != 1 {
 			t.Errorf("%d client connections are open, want 1", open)
 		}
@@ -94,10 +94,10 @@ func TestConcurrentCalls(t *testing.T) {
 }
 
 func TestConcurrentStreams(t *testing.T) {
-	forEachTarget(t, func(t *testing.T, s *stage) {
+	forEachTarget(t, func(t *testing.T, s *fixture) {
 		s.handle(echoTogether())
 		connection := s.client()
-		inCrowd(t, func(number int) error {
+		concurrently(t, func(number int) error {
 			stream, err := proxytest.Open(s.ctx, connection, method)
 			if err != nil {
 				return err
@@ -124,14 +124,14 @@ func TestConcurrentStreams(t *testing.T) {
 }
 
 func TestConcurrentConnections(t *testing.T) {
-	forEachTarget(t, func(t *testing.T, s *stage) {
+	forEachTarget(t, func(t *testing.T, s *fixture) {
 		s.handle(echoTogether())
-		for range crowd {
+		for range concurrentCalls {
 			s.dial()
 		}
-		inCrowd(t, func(number int) error { return invokeNumber(s.ctx, s.dialled[number], number) })
-		if open := s.clients(); open != crowd {
-			t.Errorf("%d client connections are open, want %d", open, crowd)
+		concurrently(t, func(number int) error { return invokeNumber(s.ctx, s.dialled[number], number) })
+		if open := s.clients(); open != concurrentCalls {
+			t.Errorf("%d client connections are open, want %d", open, concurrentCalls)
 		}
 	})
 }

@@ -41,28 +41,28 @@ func awaitEnding(started chan<- struct{}, ended chan<- ending) proxytest.Handler
 var waitingCalls = []struct {
 	name       string
 	halfClosed bool
-	wait       func(context.Context, *stage) error
+	wait       func(context.Context, *fixture) error
 }{
-	{"unary", true, func(ctx context.Context, s *stage) error {
+	{"unary", true, func(ctx context.Context, s *fixture) error {
 		_, err := s.invoke(ctx, []byte("request"))
 		return err
 	}},
-	{"half-closed stream", true, func(ctx context.Context, s *stage) error {
+	{"half-closed stream", true, func(ctx context.Context, s *fixture) error {
 		return waitOnStream(ctx, s, func(stream grpc.ClientStream) error {
 			return errors.Join(proxytest.Send(stream, []byte("request")), stream.CloseSend())
 		})
 	}},
-	{"open stream", false, func(ctx context.Context, s *stage) error {
+	{"open stream", false, func(ctx context.Context, s *fixture) error {
 		return waitOnStream(ctx, s, func(stream grpc.ClientStream) error {
 			return proxytest.Send(stream, []byte("first of many"))
 		})
 	}},
-	{"silent stream", false, func(ctx context.Context, s *stage) error {
+	{"silent stream", false, func(ctx context.Context, s *fixture) error {
 		return waitOnStream(ctx, s, func(grpc.ClientStream) error { return nil })
 	}},
 }
 
-func waitOnStream(ctx context.Context, s *stage, begin func(grpc.ClientStream) error) error {
+func waitOnStream(ctx context.Context, s *fixture, begin func(grpc.ClientStream) error) error {
 	stream, err := proxytest.Open(ctx, s.client(), method)
 	if err != nil {
 		return err
@@ -89,7 +89,7 @@ func expectEnding(t *testing.T, end ending, halfClosed bool) {
 func TestCancel(t *testing.T) {
 	for _, waiting := range waitingCalls {
 		t.Run(waiting.name, func(t *testing.T) {
-			forEachTarget(t, func(t *testing.T, s *stage) {
+			forEachTarget(t, func(t *testing.T, s *fixture) {
 				started, ended := make(chan struct{}, 1), make(chan ending, 1)
 				s.handle(awaitEnding(started, ended))
 				s.client()
@@ -112,7 +112,7 @@ func TestCancel(t *testing.T) {
 func TestClientDisappears(t *testing.T) {
 	for _, waiting := range waitingCalls {
 		t.Run(waiting.name, func(t *testing.T) {
-			forEachTarget(t, func(t *testing.T, s *stage) {
+			forEachTarget(t, func(t *testing.T, s *fixture) {
 				started, ended := make(chan struct{}, 1), make(chan ending, 1)
 				s.handle(awaitEnding(started, ended))
 				client := s.client()
@@ -134,7 +134,7 @@ func TestClientDisappears(t *testing.T) {
 func TestDeadlineExpires(t *testing.T) {
 	for _, waiting := range waitingCalls {
 		t.Run(waiting.name, func(t *testing.T) {
-			forEachTarget(t, func(t *testing.T, s *stage) {
+			forEachTarget(t, func(t *testing.T, s *fixture) {
 				started, ended := make(chan struct{}, 1), make(chan ending, 1)
 				s.handle(awaitEnding(started, ended))
 				// Connected before the time runs.
@@ -155,7 +155,7 @@ func TestDeadlineExpires(t *testing.T) {
 // gets DeadlineExceeded.
 func TestShortDeadlines(t *testing.T) {
 	const callers, calls = 8, 50
-	forEachTarget(t, func(t *testing.T, s *stage) {
+	forEachTarget(t, func(t *testing.T, s *fixture) {
 		s.handle(func(stream grpc.ServerStream) error {
 			<-stream.Context().Done()
 			return status.FromContextError(stream.Context().Err()).Err()
@@ -184,7 +184,7 @@ func TestDeadlinePassedOn(t *testing.T) {
 		Set       bool
 		Remaining time.Duration
 	}
-	forEachTarget(t, func(t *testing.T, s *stage) {
+	forEachTarget(t, func(t *testing.T, s *fixture) {
 		s.handle(func(stream grpc.ServerStream) error {
 			deadline, set := stream.Context().Deadline()
 			answer, err := json.Marshal(seen{set, time.Until(deadline)})

@@ -54,7 +54,7 @@ func expectHeader(t *testing.T, got, want metadata.MD) {
 }
 
 func TestRequestMetadata(t *testing.T) {
-	forEachTarget(t, func(t *testing.T, s *stage) {
+	forEachTarget(t, func(t *testing.T, s *fixture) {
 		received := make(chan metadata.MD, 1)
 		s.handle(func(stream grpc.ServerStream) error {
 			request, _ := metadata.FromIncomingContext(stream.Context())
@@ -76,7 +76,7 @@ func TestRequestMetadata(t *testing.T) {
 func TestAuthority(t *testing.T) {
 	for _, authority := range []string{"localhost", "containerd.example:1234"} {
 		t.Run(authority, func(t *testing.T) {
-			forEachTarget(t, func(t *testing.T, s *stage) {
+			forEachTarget(t, func(t *testing.T, s *fixture) {
 				s.handle(func(stream grpc.ServerStream) error {
 					seen := metadata.ValueFromIncomingContext(stream.Context(), ":authority")
 					return proxytest.Send(stream, fmt.Append(nil, seen))
@@ -95,7 +95,7 @@ func TestAuthority(t *testing.T) {
 }
 
 func TestResponseMetadata(t *testing.T) {
-	forEachTarget(t, func(t *testing.T, s *stage) {
+	forEachTarget(t, func(t *testing.T, s *fixture) {
 		s.handle(func(stream grpc.ServerStream) error {
 			if err := stream.SetHeader(sample("header")); err != nil {
 				return err
@@ -116,7 +116,7 @@ func TestResponseMetadata(t *testing.T) {
 func TestHeaderBeforeAnyMessage(t *testing.T) {
 	for _, want := range []metadata.MD{{}, sample("early")} {
 		t.Run(fmt.Sprintf("%d keys", len(want)), func(t *testing.T) {
-			forEachTarget(t, func(t *testing.T, s *stage) {
+			forEachTarget(t, func(t *testing.T, s *fixture) {
 				s.handle(func(stream grpc.ServerStream) error {
 					if err := stream.SendHeader(want); err != nil {
 						return err
@@ -151,7 +151,7 @@ func TestMetadataOfAnEarlyFailure(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			forEachTarget(t, func(t *testing.T, s *stage) {
+			forEachTarget(t, func(t *testing.T, s *fixture) {
 				s.handle(func(stream grpc.ServerStream) error {
 					if err := test.header(stream); err != nil {
 						return err
@@ -191,7 +191,7 @@ func TestLargeMetadata(t *testing.T) {
 	for number := range 1000 {
 		large.Append(fmt.Sprintf("key-%d", number), strings.Repeat("y", 100))
 	}
-	forEachTarget(t, func(t *testing.T, s *stage) {
+	forEachTarget(t, func(t *testing.T, s *fixture) {
 		s.handle(func(stream grpc.ServerStream) error {
 			request, _ := metadata.FromIncomingContext(stream.Context())
 			answer := metadata.MD{}

@@ -14,12 +14,12 @@ import (
 const (
 	// outage is long enough for several attempts to reconnect.
 	outage = time.Second
-	// comeback is how long after the runtime's return calls may still fail.
-	comeback = 3 * time.Second
+	// recoveryTimeout bounds how long calls may still fail after the runtime's return.
+	recoveryTimeout = 3 * time.Second
 )
 
 // stopRuntime lets the runtime die until the test starts it again.
-func (s *stage) stopRuntime() {
+func (s *fixture) stopRuntime() {
 	s.t.Helper()
 	s.restarted = true
 	if err := s.runtime.Stop(); err != nil {
@@ -27,7 +27,7 @@ func (s *stage) stopRuntime() {
 	}
 }
 
-func (s *stage) startRuntime() {
+func (s *fixture) startRuntime() {
 	s.t.Helper()
 	if err := s.runtime.Start(); err != nil {
 		s.t.Fatal(err)
@@ -37,7 +37,7 @@ func (s *stage) startRuntime() {
 func TestRuntimeDiesDuringACall(t *testing.T) {
 	for _, waiting := range waitingCalls {
 		t.Run(waiting.name, func(t *testing.T) {
-			forEachTarget(t, func(t *testing.T, s *stage) {
+			forEachTarget(t, func(t *testing.T, s *fixture) {
 				started, ended := make(chan struct{}, 1), make(chan ending, 1)
 				s.handle(awaitEnding(started, ended))
 				s.client()
@@ -66,7 +66,7 @@ func TestRuntimeComesBack(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			forEachTarget(t, func(t *testing.T, s *stage) {
+			forEachTarget(t, func(t *testing.T, s *fixture) {
 				s.handle(echo)
 				if _, err := s.invoke(s.ctx, nil); err != nil {
 					t.Fatal(err)
@@ -79,16 +79,16 @@ func TestRuntimeComesBack(t *testing.T) {
 				// not name the socket.
 				_, _ = s.invoke(s.ctx, nil)
 				for end := time.Now().Add(outage); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-					s.expectAbsent()
+					s.expectUnavailable()
 				}
 				s.startRuntime()
-				s.expectComeback()
+				s.expectRecovery()
 			})
 		})
 	}
 }
 
-func (s *stage) expectAbsent() {
+func (s *fixture) expectUnavailable() {
 	s.t.Helper()
 	start := time.Now()
 	_, err := s.invoke(s.ctx, nil)
@@ -100,9 +100,9 @@ func (s *stage) expectAbsent() {
 	}
 }
 
-func (s *stage) expectComeback() {
+func (s *fixture) expectRecovery() {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, comeback)
+	ctx, cancel := context.WithTimeout(s.ctx, recoveryTimeout)
 	defer cancel()
 	for {
 		_, err := s.invoke(ctx, nil)
@@ -110,7 +110,7 @@ func (s *stage) expectComeback() {
 			return
 		}
 		if ctx.Err() != nil {
-			s.t.Fatalf("%v after the runtime's return calls still fail: %v", comeback, err)
+			s.t.Fatalf("%v after the runtime's return calls still fail: %v", recoveryTimeout, err)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -36,7 +36,7 @@ func TestPayload(t *testing.T) {
 	}
 	for name, payload := range payloads {
 		t.Run(name, func(t *testing.T) {
-			forEachTarget(t, func(t *testing.T, s *stage) {
+			forEachTarget(t, func(t *testing.T, s *fixture) {
 				s.handle(echo)
 				response, err := s.invoke(s.ctx, payload)
 				if err != nil || !bytes.Equal(response, payload) {
@@ -67,7 +67,7 @@ func TestCompressedRequest(t *testing.T) {
 	}
 	for name, payload := range payloads {
 		t.Run(name, func(t *testing.T) {
-			forEachTarget(t, func(t *testing.T, s *stage) {
+			forEachTarget(t, func(t *testing.T, s *fixture) {
 				seen, compression := make(chan []byte, 2), make(chan string, 2)
 				s.handle(func(stream grpc.ServerStream) error {
 					message, err := proxytest.Receive(stream)

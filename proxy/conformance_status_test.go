@@ -44,7 +44,7 @@ func TestStatus(t *testing.T) {
 	for code := codes.Canceled; code <= codes.Unauthenticated; code++ {
 		all = append(all, code)
 	}
-	forEachTarget(t, func(t *testing.T, s *stage) {
+	forEachTarget(t, func(t *testing.T, s *fixture) {
 		for _, code := range all {
 			for _, want := range []*status.Status{
 				status.New(code, "no details"),
@@ -82,7 +82,7 @@ func TestStatusMessage(t *testing.T) {
 	}
 	for name, message := range messages {
 		t.Run(name, func(t *testing.T) {
-			forEachTarget(t, func(t *testing.T, s *stage) {
+			forEachTarget(t, func(t *testing.T, s *fixture) {
 				for _, want := range []*status.Status{
 					status.New(codes.NotFound, message),
 					detailed(t, codes.NotFound, message),
@@ -105,7 +105,7 @@ func TestUnknownMethod(t *testing.T) {
 		"//",
 	} {
 		t.Run(unknown, func(t *testing.T) {
-			forEachTarget(t, func(t *testing.T, s *stage) {
+			forEachTarget(t, func(t *testing.T, s *fixture) {
 				_, err := proxytest.Invoke(s.ctx, s.client(), unknown, []byte("request"))
 				expectStatus(t, err, status.New(codes.Unimplemented, fmt.Sprintf("the runtime has no method %s", unknown)))
 			})

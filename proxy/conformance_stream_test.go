@@ -38,7 +38,7 @@ func echo(stream grpc.ServerStream) error {
 }
 
 func TestUnary(t *testing.T) {
-	forEachTarget(t, func(t *testing.T, s *stage) {
+	forEachTarget(t, func(t *testing.T, s *fixture) {
 		s.handle(func(stream grpc.ServerStream) error {
 			request, err := proxytest.Receive(stream)
 			if err != nil {
@@ -57,7 +57,7 @@ func TestUnary(t *testing.T) {
 }
 
 func TestClientStream(t *testing.T) {
-	forEachTarget(t, func(t *testing.T, s *stage) {
+	forEachTarget(t, func(t *testing.T, s *fixture) {
 		s.handle(func(stream grpc.ServerStream) error {
 			var all []byte
 			for range 3 {
@@ -84,7 +84,7 @@ func TestClientStream(t *testing.T) {
 
 // Each message must arrive before the next is sent.
 func TestServerStream(t *testing.T) {
-	forEachTarget(t, func(t *testing.T, s *stage) {
+	forEachTarget(t, func(t *testing.T, s *fixture) {
 		arrived := make(chan struct{})
 		s.handle(func(stream grpc.ServerStream) error {
 			for number := range 3 {
@@ -112,7 +112,7 @@ func TestServerStream(t *testing.T) {
 
 // Each message is answered before the next is sent.
 func TestBidirectionalStream(t *testing.T) {
-	forEachTarget(t, func(t *testing.T, s *stage) {
+	forEachTarget(t, func(t *testing.T, s *fixture) {
 		s.handle(echo)
 		c := s.open(s.ctx)
 		for number := range 100 {
@@ -126,7 +126,7 @@ func TestBidirectionalStream(t *testing.T) {
 
 // The runtime goes on sending after the client has ended its side.
 func TestHalfClose(t *testing.T) {
-	forEachTarget(t, func(t *testing.T, s *stage) {
+	forEachTarget(t, func(t *testing.T, s *fixture) {
 		closed := make(chan struct{})
 		s.handle(func(stream grpc.ServerStream) error {
 			if err := proxytest.Send(stream, []byte("before")); err != nil {
@@ -166,7 +166,7 @@ func TestAnswerBeforeTheRequestsEnd(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			forEachTarget(t, func(t *testing.T, s *stage) {
+			forEachTarget(t, func(t *testing.T, s *fixture) {
 				s.handle(func(stream grpc.ServerStream) error {
 					if err := proxytest.Send(stream, []byte("early")); err != nil {
 						return err
@@ -198,7 +198,7 @@ func TestAnswerBeforeTheRequestsEnd(t *testing.T) {
 // Both sides send 10,000 messages at once.
 func TestManyMessages(t *testing.T) {
 	const count = 10_000
-	forEachTarget(t, func(t *testing.T, s *stage) {
+	forEachTarget(t, func(t *testing.T, s *fixture) {
 		s.handle(func(stream grpc.ServerStream) error {
 			return exchange(stream, count, func() error { return nil })
 		})
@@ -244,7 +244,7 @@ func receiveNumbers(stream proxytest.Messages, count int) error {
 
 // A stream without any message, in either direction.
 func TestNoMessages(t *testing.T) {
-	forEachTarget(t, func(t *testing.T, s *stage) {
+	forEachTarget(t, func(t *testing.T, s *fixture) {
 		s.handle(receiveEnd)
 		c := s.open(s.ctx)
 		c.closeSend()

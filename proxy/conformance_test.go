@@ -31,11 +31,11 @@ type engineUnderTest struct {
 }
 
 var engines = []engineUnderTest{
-	{"grpc", startEngine(proxy.EngineGRPC)},
-	{"frames", startEngine(proxy.EngineFrames)},
+	{"grpc", engineStarter(proxy.EngineGRPC)},
+	{"frames", engineStarter(proxy.EngineFrames)},
 }
 
-func startEngine(name proxy.Engine) func(proxy.Options) (engine, error) {
+func engineStarter(name proxy.Engine) func(proxy.Options) (engine, error) {
 	return func(options proxy.Options) (engine, error) {
 		options.Engine = name
 		return proxy.New(options)
@@ -43,16 +43,16 @@ func startEngine(name proxy.Engine) func(proxy.Options) (engine, error) {
 }
 
 // forEachTarget checks what must hold for a direct connection and for every engine.
-func forEachTarget(t *testing.T, check func(*testing.T, *stage)) {
+func forEachTarget(t *testing.T, check func(*testing.T, *fixture)) {
 	t.Run("direct", func(t *testing.T) {
 		runtime := startRuntime(t)
-		check(t, newStage(t, runtime, runtime.Socket(), runtime.Connections))
+		check(t, newFixture(t, runtime, runtime.Socket(), runtime.Connections))
 	})
 	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
 		runtime := startRuntime(t)
-		front := startFront(t, under, proxy.Options{Runtime: runtime.Socket()})
-		front.awaitRuntime(t)
-		check(t, newStage(t, runtime, front.socket, front.connections.Open))
+		engine := runEngine(t, under, proxy.Options{Runtime: runtime.Socket()})
+		engine.awaitRuntime(t)
+		check(t, newFixture(t, runtime, engine.socket, engine.connections.Open))
 	})
 }
 
@@ -63,28 +63,28 @@ func forEachEngine(t *testing.T, check func(*testing.T, engineUnderTest)) {
 	}
 }
 
-// front is a running engine.
-type front struct {
+// runningEngine is an engine that serves a socket.
+type runningEngine struct {
 	engine
 	socket      string
 	connections *proxytest.Counter
 	served      chan error // what Serve returned
 }
 
-// startFront runs an engine until the test ends, on a socket of its own.
-func startFront(t *testing.T, under engineUnderTest, options proxy.Options) *front {
+// runEngine runs an engine until the test ends, on a socket of its own.
+func runEngine(t *testing.T, under engineUnderTest, options proxy.Options) *runningEngine {
 	t.Helper()
 	listener, err := unixsocket.Listen(t.Context(), temporarySocket(t), options.Runtime)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return startFrontOn(t, under, options, listener)
+	return runEngineOn(t, under, options, listener)
 }
 
-// startFrontOn is startFront for a socket that is there.
-func startFrontOn(t *testing.T, under engineUnderTest, options proxy.Options, listener net.Listener) *front {
+// runEngineOn is runEngine for a socket that is there.
+func runEngineOn(t *testing.T, under engineUnderTest, options proxy.Options, listener net.Listener) *runningEngine {
 	t.Helper()
-	f := &front{
+	f := &runningEngine{
 		socket:      listener.Addr().String(),
 		connections: new(proxytest.Counter),
 		served:      make(chan error, 1),
@@ -108,9 +108,9 @@ func startFrontOn(t *testing.T, under engineUnderTest, options proxy.Options, li
 
 // awaitRuntime returns when the connection that interceptors call over is one that
 // the runtime serves, too, with all its goroutines.
-func (f *front) awaitRuntime(t *testing.T) {
+func (f *runningEngine) awaitRuntime(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	if err := f.WaitForRuntime(ctx); err != nil {
 		t.Fatalf("WaitForRuntime: %v", err)

@@ -20,7 +20,7 @@ import (
 
 // wire sends HTTP/2 requests to the socket, without a library for gRPC. Its
 // connection ends with the test, whatever is still running on it.
-func (s *stage) wire() *http.Transport {
+func (s *fixture) wire() *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Transport{
@@ -37,7 +37,7 @@ func (s *stage) wire() *http.Transport {
 }
 
 // post calls method with a body in gRPC's framing.
-func (s *stage) post(body io.Reader, header map[string]string) (*http.Response, error) {
+func (s *fixture) post(body io.Reader, header map[string]string) (*http.Response, error) {
 	s.t.Helper()
 	request, err := http.NewRequestWithContext(s.ctx, http.MethodPost, "http://localhost"+method, body)
 	if err != nil {
@@ -52,7 +52,7 @@ func (s *stage) post(body io.Reader, header map[string]string) (*http.Response, 
 }
 
 // openBody is a request body that has begun and does not end by itself.
-func (s *stage) openBody(begin string) (*io.PipeReader, *io.PipeWriter) {
+func (s *fixture) openBody(begin string) (*io.PipeReader, *io.PipeWriter) {
 	reader, writer := io.Pipe()
 	written := make(chan struct{})
 	go func() {
@@ -72,7 +72,7 @@ const message = "\x00\x00\x00\x00\x02hi"
 // A failure without headers is one header block, so that a client which decides
 // by the first one (to retry, for example) has the status there.
 func TestWireTrailersOnly(t *testing.T) {
-	forEachTarget(t, func(t *testing.T, s *stage) {
+	forEachTarget(t, func(t *testing.T, s *fixture) {
 		s.handle(func(grpc.ServerStream) error { return status.Error(codes.NotFound, "no such image") })
 		body, _ := s.openBody(message)
 		response, err := s.post(body, nil)
@@ -115,7 +115,7 @@ func TestWireDeadline(t *testing.T) {
 	}
 	for name, handler := range endings {
 		t.Run(name, func(t *testing.T) {
-			forEachTarget(t, func(t *testing.T, s *stage) {
+			forEachTarget(t, func(t *testing.T, s *fixture) {
 				s.handle(handler)
 				for range 5 {
 					body, _ := s.openBody(message)
@@ -148,7 +148,7 @@ func TestWireBrokenRequest(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			forEachTarget(t, func(t *testing.T, s *stage) {
+			forEachTarget(t, func(t *testing.T, s *fixture) {
 				received := make(chan string, 1)
 				ended := make(chan error, 1)
 				s.handle(func(stream grpc.ServerStream) error {

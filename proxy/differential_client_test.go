@@ -40,9 +40,9 @@ func (o *outcome) end(err error) {
 	}
 }
 
-// call is the client's part.
-func (p *players) call(ctx context.Context, connection *grpc.ClientConn, s script, id string) string {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+// call makes the call of a script.
+func (t target) call(ctx context.Context, connection *grpc.ClientConn, s script, id string) string {
+	ctx, cancel := context.WithTimeout(ctx, testTimeout)
 	defer cancel()
 	if s.GiveUp == atDeadline {
 		ctx, cancel = context.WithTimeout(ctx, s.Timeout)
@@ -53,8 +53,8 @@ func (p *players) call(ctx context.Context, connection *grpc.ClientConn, s scrip
 	sent.Set(callKey, id)
 	ctx = metadata.NewOutgoingContext(ctx, sent)
 	begun := make(chan struct{})
-	p.begun.Store(id, begun)
-	defer p.begun.Delete(id)
+	t.begun.Store(id, begun)
+	defer t.begun.Delete(id)
 	var o outcome
 	if s.Unary {
 		o = s.invoke(ctx, cancel, connection, begun)

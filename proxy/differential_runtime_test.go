@@ -37,7 +37,7 @@ func cut(size, number int) []byte {
 func asked(message []byte) []byte    { return append([]byte("asked "), message...) }
 func answered(message []byte) []byte { return append([]byte("answered "), message...) }
 
-// answerLocally is the interceptor that asks nobody.
+// answerLocally is the interceptor that does not call the runtime.
 func answerLocally(request []byte) ([]byte, error) {
 	if len(request)%2 == 1 {
 		return nil, detailedStatus(codes.NotFound, fmt.Sprintf("no image in %d bytes", len(request))).Err()
@@ -66,10 +66,10 @@ var intercepting = intercept.Interceptors{
 	},
 }
 
-// changing is a runtime that does what the interceptors do, for direct calls.
-type changing struct{ grpc.ServerStream }
+// rewritingStream changes messages as the interceptors do, for direct calls.
+type rewritingStream struct{ grpc.ServerStream }
 
-func (c changing) RecvMsg(message any) error {
+func (c rewritingStream) RecvMsg(message any) error {
 	err := c.ServerStream.RecvMsg(message)
 	if data, ok := message.(*[]byte); ok && err == nil {
 		*data = asked(*data)
@@ -77,7 +77,7 @@ func (c changing) RecvMsg(message any) error {
 	return err
 }
 
-func (c changing) SendMsg(message any) error {
+func (c rewritingStream) SendMsg(message any) error {
 	data, ok := message.(*[]byte)
 	if !ok {
 		return fmt.Errorf("can't change a %T", message)
@@ -86,51 +86,51 @@ func (c changing) SendMsg(message any) error {
 	return c.ServerStream.SendMsg(&changed)
 }
 
-// players are the two ends of the calls of one target.
-type players struct {
-	begun sync.Map // by call: closed when the runtime has it
+// fakeRuntime answers the calls of one target as their scripts say.
+type fakeRuntime struct {
+	begun sync.Map // by call: closed when the call reaches the runtime
 }
 
-func (p *players) handle(runtime *proxytest.Runtime, direct bool) {
-	play := func(stream grpc.ServerStream) error {
-		err := p.play(stream)
+func (r *fakeRuntime) handle(runtime *proxytest.Runtime, direct bool) {
+	answer := func(stream grpc.ServerStream) error {
+		err := r.answer(stream)
 		if ended := stream.Context().Err(); ended != nil {
 			return status.FromContextError(ended).Err()
 		}
 		return err
 	}
 	for _, method := range []string{plainMethod, unaryMethod, streamMethod} {
-		runtime.Handle(method, play)
+		runtime.Handle(method, answer)
 	}
 	if direct {
 		for _, method := range []string{unaryMethod, streamMethod} {
-			runtime.Handle(method, func(stream grpc.ServerStream) error { return play(changing{stream}) })
+			runtime.Handle(method, func(stream grpc.ServerStream) error { return answer(rewritingStream{stream}) })
 		}
 		runtime.Handle(localMethod, func(stream grpc.ServerStream) error {
 			request, err := proxytest.Receive(stream)
 			if err != nil {
 				return err
 			}
-			answer, err := answerLocally(request)
+			response, err := answerLocally(request)
 			if err != nil {
 				return err
 			}
-			return proxytest.Send(stream, answer)
+			return proxytest.Send(stream, response)
 		})
 	}
 }
 
-// play is the runtime's part.
-func (p *players) play(stream grpc.ServerStream) error {
+// answer answers one call.
+func (r *fakeRuntime) answer(stream grpc.ServerStream) error {
 	request, _ := metadata.FromIncomingContext(stream.Context())
 	var s script
 	if err := json.Unmarshal([]byte(strings.Join(request[scriptKey], "")), &s); err != nil {
 		return err
 	}
-	if begun, ok := p.begun.Load(strings.Join(request[callKey], "")); ok {
+	if begun, ok := r.begun.Load(strings.Join(request[callKey], "")); ok {
 		close(begun.(chan struct{}))
 	}
-	seen := newSight(request)
+	seen := newObservation(request)
 	if err := stream.SetHeader(randomMetadata("header", s.Header)); err != nil {
 		return err
 	}
@@ -195,13 +195,13 @@ func detailedStatus(code codes.Code, text string) *status.Status {
 	return s // OK has no details
 }
 
-// sight is what the runtime sees of a request.
-type sight struct {
+// observation is what the runtime sees of a request.
+type observation struct {
 	metadata uint32
 	messages []string
 }
 
-func newSight(request metadata.MD) *sight {
+func newObservation(request metadata.MD) *observation {
 	var fields []string
 	for key, values := range request {
 		if strings.HasPrefix(key, "request") {
@@ -209,12 +209,12 @@ func newSight(request metadata.MD) *sight {
 		}
 	}
 	slices.Sort(fields)
-	return &sight{metadata: crc32.ChecksumIEEE([]byte(strings.Join(fields, "\n")))}
+	return &observation{metadata: crc32.ChecksumIEEE([]byte(strings.Join(fields, "\n")))}
 }
 
-func (s *sight) add(message []byte) { s.messages = append(s.messages, summary(message)) }
+func (s *observation) add(message []byte) { s.messages = append(s.messages, summary(message)) }
 
-func (s *sight) String() string {
+func (s *observation) String() string {
 	return fmt.Sprintf("metadata %08x, messages %v", s.metadata, s.messages)
 }
 

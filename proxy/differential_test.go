@@ -19,7 +19,7 @@ import (
 
 // What the differential test takes from the environment: where its random numbers
 // begin, how many calls it makes through each target, and one sequence of calls, or
-// one call, to play instead.
+// one call, to make instead.
 const (
 	seedVariable     = "DIFFERENTIAL_SEED"
 	callsVariable    = "DIFFERENTIAL_CALLS"
@@ -32,32 +32,32 @@ const (
 	differentialCalls = 1500
 	// sequenceCalls are made one after the other, in waves, on the same connections.
 	sequenceCalls = 100
-	// sequencesAtOnce are played at the same time.
+	// sequencesAtOnce run at the same time.
 	sequencesAtOnce = 16
 	// differencesShown are enough.
 	differencesShown = 5
 )
 
-// theatre is a runtime and a way to it.
-type theatre struct {
+// target is a socket that calls are made through, and the runtime behind it.
+type target struct {
 	name   string
 	socket string
-	*players
+	*fakeRuntime
 }
 
 // TestDifferential makes the same random calls directly, through the grpc engine
 // and through the frame engine: the client must not see a difference.
 func TestDifferential(t *testing.T) {
-	theatres := []theatre{newTheatre(t, "direct", nil)}
+	targets := []target{newTarget(t, "direct", nil)}
 	for _, under := range engines {
-		theatres = append(theatres, newTheatre(t, under.name, &under))
+		targets = append(targets, newTarget(t, under.name, &under))
 	}
 	if text := os.Getenv(scriptVariable); text != "" {
 		var s script
 		if err := json.Unmarshal([]byte(text), &s); err != nil {
 			t.Fatal(err)
 		}
-		if report := compare(t.Context(), theatres, []script{s}); report != "" {
+		if report := compare(t.Context(), targets, []script{s}); report != "" {
 			t.Error(report)
 		}
 		return
@@ -72,35 +72,35 @@ func TestDifferential(t *testing.T) {
 		next.Store(number)
 		sequences = number + 1
 	}
-	var playing sync.WaitGroup
+	var running sync.WaitGroup
 	for range sequencesAtOnce {
-		playing.Go(func() {
+		running.Go(func() {
 			for failed.Load() < differencesShown {
 				number := next.Add(1) - 1
 				if number >= sequences {
 					return
 				}
-				if report := compare(t.Context(), theatres, sequence(seed, number)); report != "" {
+				if report := compare(t.Context(), targets, sequence(seed, number)); report != "" {
 					failed.Add(1)
 					t.Errorf("%s=%d %s=%d: %s", seedVariable, seed, sequenceVariable, number, report)
 				}
 			}
 		})
 	}
-	playing.Wait()
+	running.Wait()
 }
 
-func newTheatre(t *testing.T, name string, under *engineUnderTest) theatre {
+func newTarget(t *testing.T, name string, under *engineUnderTest) target {
 	t.Helper()
 	runtime := startRuntime(t)
-	house := theatre{name, runtime.Socket(), new(players)}
-	house.handle(runtime, under == nil)
+	to := target{name, runtime.Socket(), new(fakeRuntime)}
+	to.handle(runtime, under == nil)
 	if under != nil {
-		front := startFront(t, *under, proxy.Options{Runtime: runtime.Socket(), Interceptors: intercepting})
-		front.awaitRuntime(t)
-		house.socket = front.socket
+		engine := runEngine(t, *under, proxy.Options{Runtime: runtime.Socket(), Interceptors: intercepting})
+		engine.awaitRuntime(t)
+		to.socket = engine.socket
 	}
-	return house
+	return to
 }
 
 func fromEnvironment(t *testing.T, variable string, otherwise uint64) uint64 {
@@ -125,12 +125,12 @@ func sequence(seed, number uint64) []script {
 	return scripts
 }
 
-// compare plays the scripts in each theatre and reports the first call whose
-// outcome is not that of the first theatre.
-func compare(ctx context.Context, theatres []theatre, scripts []script) string {
+// compare runs the scripts through each target and reports the first call whose
+// outcome is not that of the first target.
+func compare(ctx context.Context, targets []target, scripts []script) string {
 	var want []string
-	for _, house := range theatres {
-		got, err := house.play(ctx, scripts)
+	for _, to := range targets {
+		got, err := to.run(ctx, scripts)
 		if err != nil {
 			return err.Error()
 		}
@@ -143,20 +143,20 @@ func compare(ctx context.Context, theatres []theatre, scripts []script) string {
 				continue
 			}
 			alone := "only among the calls of its sequence"
-			if len(scripts) > 1 && compare(ctx, theatres, []script{s}) != "" {
+			if len(scripts) > 1 && compare(ctx, targets, []script{s}) != "" {
 				alone = "also alone"
 			}
 			return fmt.Sprintf("call %d, %s\n%s='%s'\n%s: %s\n%s: %s", at, alone, scriptVariable, s,
-				theatres[0].name, want[at], house.name, got[at])
+				targets[0].name, want[at], to.name, got[at])
 		}
 	}
 	return ""
 }
 
-// play makes the calls of a sequence, in waves of several at once, over a few
+// run makes the calls of a sequence, in waves of several at once, over a few
 // connections, and returns their outcomes.
-func (t theatre) play(ctx context.Context, scripts []script) ([]string, error) {
-	random := rand.New(rand.NewPCG(uint64(len(scripts[0].String())), 0)) // the same in each theatre
+func (t target) run(ctx context.Context, scripts []script) ([]string, error) {
+	random := rand.New(rand.NewPCG(uint64(len(scripts[0].String())), 0)) // the same for each target
 	connections := make([]*grpc.ClientConn, 1+random.IntN(3))
 	for at := range connections {
 		connection, err := proxytest.Dial(t.socket)

@@ -24,20 +24,20 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-var framesEngine = engineUnderTest{"frames", startEngine(proxy.EngineFrames)}
+var framesEngine = engineUnderTest{"frames", engineStarter(proxy.EngineFrames)}
 
 // A client that comes while the runtime is away is told so at once, is served when it is
 // back, and has a connection of its own to it soon.
 func TestFramesWithoutRuntime(t *testing.T) {
 	runtime := proxytest.NewRuntime(temporarySocket(t))
 	runtime.Handle(method, echo)
-	front := startFront(t, framesEngine, proxy.Options{Runtime: runtime.Socket()})
-	client, err := proxytest.Dial(front.socket)
+	engine := runEngine(t, framesEngine, proxy.Options{Runtime: runtime.Socket()})
+	client, err := proxytest.Dial(engine.socket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	_, err = proxytest.Invoke(ctx, client, method, []byte("hi"))
 	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), runtime.Socket()) {
@@ -56,23 +56,23 @@ func TestFramesWithoutRuntime(t *testing.T) {
 	eventually(t, "the client is relayed", func() bool { return works() && runtime.Connections() == 2 })
 	_ = client.Close()
 	eventually(t, "its connection has ended", func() bool { return runtime.Connections() == 1 })
-	_ = front.Close()
+	_ = engine.Close()
 	eventually(t, "the runtime is left", func() bool { return runtime.Connections() == 0 })
 }
 
 // A runtime's socket may speak HTTP/1.1 too (CRI-O's does).
 func TestFramesHTTP1(t *testing.T) {
 	socket := startHTTPRuntime(t)
-	front := startFront(t, framesEngine, proxy.Options{Runtime: socket})
+	engine := runEngine(t, framesEngine, proxy.Options{Runtime: socket})
 	for proto, enable := range map[string]func(*http.Protocols){
 		"HTTP/1.1": func(p *http.Protocols) { p.SetHTTP1(true) },
 		"HTTP/2.0": func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) },
 	} {
 		transport := &http.Transport{Protocols: new(http.Protocols), DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", front.socket)
+			return new(net.Dialer).DialContext(ctx, "unix", engine.socket)
 		}}
 		enable(transport.Protocols)
-		client := &http.Client{Transport: transport, Timeout: patience}
+		client := &http.Client{Transport: transport, Timeout: testTimeout}
 		body := strings.Repeat("body", 50_000)
 		for range 3 {
 			response, err := client.Post("http://localhost/info", "text/plain", strings.NewReader(body))
@@ -115,20 +115,20 @@ func startHTTPRuntime(t *testing.T) (socket string) {
 
 // An HTTP/1.1 client that is idle does not hold a shutdown up until it is cut.
 func TestFramesShutdownWithIdleHTTP1(t *testing.T) {
-	front := startFront(t, framesEngine, proxy.Options{Runtime: startHTTPRuntime(t)})
+	engine := runEngine(t, framesEngine, proxy.Options{Runtime: startHTTPRuntime(t)})
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", front.socket)
+		return new(net.Dialer).DialContext(ctx, "unix", engine.socket)
 	}}
 	defer transport.CloseIdleConnections()
-	response, err := (&http.Client{Transport: transport, Timeout: patience}).Get("http://localhost/info")
+	response, err := (&http.Client{Transport: transport, Timeout: testTimeout}).Get("http://localhost/info")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, _ = io.Copy(io.Discard, response.Body)
 	_ = response.Body.Close() // the connection stays open
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
-	if err := front.Shutdown(ctx); err != nil {
+	if err := engine.Shutdown(ctx); err != nil {
 		t.Errorf("Shutdown: %v", err)
 	}
 }
@@ -148,7 +148,7 @@ func TestUnknownEngine(t *testing.T) {
 // A client that does not read what it has asked for does not hold the end up.
 func TestFramesShutdownOfClientThatDoesNotRead(t *testing.T) {
 	runtime := startRuntime(t)
-	front := startFront(t, framesEngine, proxy.Options{Runtime: runtime.Socket()})
+	engine := runEngine(t, framesEngine, proxy.Options{Runtime: runtime.Socket()})
 	sending := make(chan struct{})
 	runtime.Handle(method, func(stream grpc.ServerStream) error {
 		close(sending)
@@ -158,7 +158,7 @@ func TestFramesShutdownOfClientThatDoesNotRead(t *testing.T) {
 			}
 		}
 	})
-	conn, err := net.Dial("unix", front.socket)
+	conn, err := net.Dial("unix", engine.socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,9 +167,9 @@ func TestFramesShutdownOfClientThatDoesNotRead(t *testing.T) {
 	await(t, "the runtime sends", sending)
 	ctx, cancel := context.WithCancel(t.Context())
 	shutdown := make(chan error, 1)
-	go func() { shutdown <- front.Shutdown(ctx) }()
+	go func() { shutdown <- engine.Shutdown(ctx) }()
 	eventually(t, "the socket is closed", func() bool {
-		other, err := net.Dial("unix", front.socket)
+		other, err := net.Dial("unix", engine.socket)
 		if err == nil {
 			_ = other.Close()
 		}
@@ -210,7 +210,7 @@ func TestFramesRefusedStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	var serving sync.WaitGroup
-	t.Cleanup(func() { // when the front has left it
+	t.Cleanup(func() { // when the engine has left it
 		_ = listener.Close()
 		serving.Wait()
 	})
@@ -229,13 +229,13 @@ func TestFramesRefusedStream(t *testing.T) {
 			return request, nil, nil
 		},
 	}}}
-	front := startFront(t, framesEngine, options)
-	client, err := proxytest.Dial(front.socket)
+	engine := runEngine(t, framesEngine, options)
+	client, err := proxytest.Dial(engine.socket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = client.Close() }()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	stream, err := proxytest.Open(ctx, client, method)
 	if err != nil {

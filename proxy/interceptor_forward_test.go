@@ -17,9 +17,9 @@ import (
 
 // forwarded are interceptors of method that put the request before each answer, but for one
 // that begins with "same". Where the request is "ask" the runtime is asked for a mark, too.
-// longWay counts the calls that were not forwarded as they came.
-func forwarded() (interceptors intercept.Interceptors, longWay *atomic.Int64) {
-	longWay = new(atomic.Int64)
+// unaryCalls counts the calls that were not forwarded as they came.
+func forwarded() (interceptors intercept.Interceptors, unaryCalls *atomic.Int64) {
+	unaryCalls = new(atomic.Int64)
 	isSame := func(response []byte) bool { return bytes.HasPrefix(response, []byte("same")) }
 	restore := func(ctx context.Context, request, response []byte, invoke intercept.Invoke) []byte {
 		if isSame(response) {
@@ -36,7 +36,7 @@ func forwarded() (interceptors intercept.Interceptors, longWay *atomic.Int64) {
 		return restored
 	}
 	interceptors = unary(func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
-		longWay.Add(1)
+		unaryCalls.Add(1)
 		response, err := invoke(ctx, method, request)
 		if err != nil {
 			return nil, err
@@ -46,18 +46,18 @@ func forwarded() (interceptors intercept.Interceptors, longWay *atomic.Int64) {
 	interceptors.Forward = map[string]intercept.Forward{method: func() (intercept.Forwarding, bool) {
 		return intercept.Forwarding{Unchanged: isSame, Restore: restore}, true
 	}}
-	return interceptors, longWay
+	return interceptors, unaryCalls
 }
 
 // TestForward makes calls whose answers pass, are restored, or are larger than windows. An
 // engine that does not know the short way must answer alike.
 func TestForward(t *testing.T) {
 	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
-		interceptors, longWay := forwarded()
+		interceptors, unaryCalls := forwarded()
 		runtime := startRuntime(t)
-		front := startFront(t, under, proxy.Options{Runtime: runtime.Socket(), Interceptors: interceptors})
-		front.awaitRuntime(t)
-		s := newStage(t, runtime, front.socket, front.connections.Open)
+		engine := runEngine(t, under, proxy.Options{Runtime: runtime.Socket(), Interceptors: interceptors})
+		engine.awaitRuntime(t)
+		s := newFixture(t, runtime, engine.socket, engine.connections.Open)
 		s.handle(echo)
 		s.runtime.Handle(other, echo)
 		large := strings.Repeat("x", 1<<20)
@@ -75,13 +75,13 @@ func TestForward(t *testing.T) {
 			{"same", "same", []grpc.CallOption{grpc.UseCompressor(gzip.Name)}, 1},
 			{"new", "newnew", []grpc.CallOption{grpc.UseCompressor(gzip.Name)}, 1},
 		} {
-			before := longWay.Load()
+			before := unaryCalls.Load()
 			response, err := s.invoke(s.ctx, []byte(test.request), test.options...)
 			if err != nil || string(response) != test.want {
 				t.Errorf("%.20q: got %.20q, %v", test.request, response, err)
 			}
-			if under.name != string(proxy.EngineGRPC) && longWay.Load()-before != test.long {
-				t.Errorf("%.20q went the long way %d times, want %d", test.request, longWay.Load()-before, test.long)
+			if under.name != string(proxy.EngineGRPC) && unaryCalls.Load()-before != test.long {
+				t.Errorf("%.20q reached the unary interceptor %d times, want %d", test.request, unaryCalls.Load()-before, test.long)
 			}
 		}
 	})

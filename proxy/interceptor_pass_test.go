@@ -24,11 +24,11 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// passing are interceptors of method that add a mark to each answer, on the short way
-// unless the request says "slow". longWay counts the calls that did not take it. Where the
-// answer says "ask" the runtime is asked for the mark.
-func passing() (interceptors intercept.Interceptors, longWay *atomic.Int64) {
-	longWay = new(atomic.Int64)
+// passing returns interceptors of method that add a mark to each answer, in a Restore unless
+// the request says "slow". unaryCalls counts the calls that reached the unary interceptor. If
+// the answer says "ask" the mark comes from the runtime.
+func passing() (interceptors intercept.Interceptors, unaryCalls *atomic.Int64) {
+	unaryCalls = new(atomic.Int64)
 	mark := func(ctx context.Context, response []byte, invoke intercept.Invoke) []byte {
 		if bytes.HasPrefix(response, []byte("ask")) {
 			if mark, err := invoke(ctx, other, []byte("?")); err == nil {
@@ -38,7 +38,7 @@ func passing() (interceptors intercept.Interceptors, longWay *atomic.Int64) {
 		return slices.Concat(response, []byte("!"))
 	}
 	interceptors = unary(func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
-		longWay.Add(1)
+		unaryCalls.Add(1)
 		response, err := invoke(ctx, method, request)
 		if err != nil {
 			return nil, err
@@ -48,7 +48,7 @@ func passing() (interceptors intercept.Interceptors, longWay *atomic.Int64) {
 	interceptors.Pass = map[string]intercept.Pass{method: func(request []byte) (intercept.Restore, bool) {
 		return mark, !bytes.HasPrefix(request, []byte("slow"))
 	}}
-	return interceptors, longWay
+	return interceptors, unaryCalls
 }
 
 // other is what else the runtime is asked.
@@ -56,21 +56,21 @@ const other = "/conformance.v1.Other/Method"
 
 // forEachEnginePassing runs every engine: those that don't know the short way must
 // answer alike.
-func forEachEnginePassing(t *testing.T, check func(t *testing.T, s *stage, longWay *atomic.Int64)) {
+func forEachEnginePassing(t *testing.T, check func(t *testing.T, s *fixture, unaryCalls *atomic.Int64)) {
 	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
-		interceptors, longWay := passing()
+		interceptors, unaryCalls := passing()
 		runtime := startRuntime(t)
-		front := startFront(t, under, proxy.Options{Runtime: runtime.Socket(), Interceptors: interceptors})
-		front.awaitRuntime(t)
+		engine := runEngine(t, under, proxy.Options{Runtime: runtime.Socket(), Interceptors: interceptors})
+		engine.awaitRuntime(t)
 		if under.name == string(proxy.EngineGRPC) {
-			longWay = nil
+			unaryCalls = nil
 		}
-		check(t, newStage(t, runtime, front.socket, front.connections.Open), longWay)
+		check(t, newFixture(t, runtime, engine.socket, engine.connections.Open), unaryCalls)
 	})
 }
 
 func TestPass(t *testing.T) {
-	forEachEnginePassing(t, func(t *testing.T, s *stage, longWay *atomic.Int64) {
+	forEachEnginePassing(t, func(t *testing.T, s *fixture, unaryCalls *atomic.Int64) {
 		s.handle(echo)
 		s.runtime.Handle(other, echo)
 		for _, test := range []struct {
@@ -87,8 +87,8 @@ func TestPass(t *testing.T) {
 			{strings.Repeat("x", 1<<20), nil, 1}, // its request comes in pieces
 		} {
 			before := int64(0)
-			if longWay != nil {
-				before = longWay.Load()
+			if unaryCalls != nil {
+				before = unaryCalls.Load()
 			}
 			want := test.request + "!"
 			if test.request == "ask" {
@@ -98,8 +98,8 @@ func TestPass(t *testing.T) {
 			if err != nil || string(response) != want {
 				t.Errorf("%.20q: got %.20q, %v", test.request, response, err)
 			}
-			if longWay != nil && longWay.Load()-before != test.long {
-				t.Errorf("%.20q went the long way %d times, want %d", test.request, longWay.Load()-before, test.long)
+			if unaryCalls != nil && unaryCalls.Load()-before != test.long {
+				t.Errorf("%.20q reached the unary interceptor %d times, want %d", test.request, unaryCalls.Load()-before, test.long)
 			}
 		}
 	})
@@ -107,7 +107,7 @@ func TestPass(t *testing.T) {
 
 // The answer to a short request may be larger than the client's windows.
 func TestPassedAnswersOfAnySize(t *testing.T) {
-	forEachEnginePassing(t, func(t *testing.T, s *stage, _ *atomic.Int64) {
+	forEachEnginePassing(t, func(t *testing.T, s *fixture, _ *atomic.Int64) {
 		answer := noise(1 << 20)
 		s.client()
 		s.handle(func(stream grpc.ServerStream) error {
@@ -136,7 +136,7 @@ func TestPassedAnswersOfAnySize(t *testing.T) {
 
 // Errors, metadata and deadlines pass as on the long way.
 func TestPassedCallsPassAllOn(t *testing.T) {
-	forEachEnginePassing(t, func(t *testing.T, s *stage, _ *atomic.Int64) {
+	forEachEnginePassing(t, func(t *testing.T, s *fixture, _ *atomic.Int64) {
 		for _, early := range []bool{true, false} {
 			for _, want := range []*status.Status{nil, detailed(t, codes.NotFound, "größer\n100%")} {
 				received := make(chan metadata.MD, 1)
@@ -174,7 +174,7 @@ func TestPassedCallsPassAllOn(t *testing.T) {
 func TestPassedCallsEnd(t *testing.T) {
 	for name, want := range map[string]codes.Code{"cancel": codes.Canceled, "deadline": codes.DeadlineExceeded, "death": codes.Unavailable} {
 		t.Run(name, func(t *testing.T) {
-			forEachEnginePassing(t, func(t *testing.T, s *stage, _ *atomic.Int64) {
+			forEachEnginePassing(t, func(t *testing.T, s *fixture, _ *atomic.Int64) {
 				started, ended := make(chan struct{}, 1), make(chan ending, 1)
 				s.handle(awaitEnding(started, ended))
 				s.client()
@@ -209,7 +209,7 @@ func TestPassedCallsEnd(t *testing.T) {
 
 // A client that reads nothing keeps nobody else from being answered.
 func TestPassingForADeafClient(t *testing.T) {
-	forEachEnginePassing(t, func(t *testing.T, s *stage, _ *atomic.Int64) {
+	forEachEnginePassing(t, func(t *testing.T, s *fixture, _ *atomic.Int64) {
 		s.handle(func(stream grpc.ServerStream) error {
 			if _, err := proxytest.Receive(stream); err != nil {
 				return err
@@ -224,7 +224,7 @@ func TestPassingForADeafClient(t *testing.T) {
 		asked := make(chan error, 1)
 		go func() { asked <- askOften(deaf, 400) }()
 		for range 200 {
-			ctx, cancel := context.WithTimeout(s.ctx, patience/2)
+			ctx, cancel := context.WithTimeout(s.ctx, testTimeout/2)
 			if _, err := s.invoke(ctx, nil); err != nil {
 				t.Errorf("beside a client that does not read: %v", err)
 			}

@@ -30,7 +30,7 @@ func replace(request string, transform intercept.Transform) intercept.Intercepto
 func exclaim(message []byte) ([]byte, error) { return fmt.Appendf(nil, "%s!", message), nil }
 
 // ask opens a call of method with one request, as the client of a server stream.
-func (s *stage) ask(ctx context.Context, request string) *call {
+func (s *fixture) ask(ctx context.Context, request string) *call {
 	s.t.Helper()
 	c := s.open(ctx)
 	c.send([]byte(request))
@@ -73,7 +73,7 @@ func TestStreamInterceptor(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			forEachEngineWith(t, replace("changed", test.transform), func(t *testing.T, s *stage) {
+			forEachEngineWith(t, replace("changed", test.transform), func(t *testing.T, s *fixture) {
 				arrived := make(chan struct{})
 				s.handle(count(arrived))
 				c := s.ask(s.ctx, "request")
@@ -100,7 +100,7 @@ func TestStreamInterceptorSeesRawBytes(t *testing.T) {
 			return message, nil
 		}, nil
 	}
-	forEachEngineWith(t, stream(handle), func(t *testing.T, s *stage) {
+	forEachEngineWith(t, stream(handle), func(t *testing.T, s *fixture) {
 		s.handle(echo)
 		c := s.ask(s.ctx, malformed)
 		c.expect(malformed)
@@ -123,7 +123,7 @@ func TestStreamInterceptorSeesTheEnd(t *testing.T) {
 				return message, nil
 			}, nil
 		}
-		forEachEngineWith(t, stream(handle), func(t *testing.T, s *stage) {
+		forEachEngineWith(t, stream(handle), func(t *testing.T, s *fixture) {
 			s.handle(func(stream grpc.ServerStream) error {
 				if _, err := proxytest.Receive(stream); err != nil {
 					return err
@@ -164,7 +164,7 @@ func TestStreamInterceptorCallsTheRuntime(t *testing.T) {
 		answer, err := invoke(ctx, other, request)
 		return append(answer, " twice"...), nil, err
 	}
-	forEachEngineWith(t, stream(handle), func(t *testing.T, s *stage) {
+	forEachEngineWith(t, stream(handle), func(t *testing.T, s *fixture) {
 		s.handle(echo)
 		s.runtime.Handle(other, echo)
 		c := s.ask(s.ctx, "asked")
@@ -175,7 +175,7 @@ func TestStreamInterceptorCallsTheRuntime(t *testing.T) {
 
 // Metadata goes both ways, and headers arrive before the first message.
 func TestStreamInterceptorPassesMetadataOn(t *testing.T) {
-	forEachEngineWith(t, replace("changed", exclaim), func(t *testing.T, s *stage) {
+	forEachEngineWith(t, replace("changed", exclaim), func(t *testing.T, s *fixture) {
 		received, arrived := make(chan metadata.MD, 1), make(chan struct{})
 		s.handle(func(stream grpc.ServerStream) error {
 			request, _ := metadata.FromIncomingContext(stream.Context())
@@ -207,7 +207,7 @@ func TestStreamInterceptorPassesMetadataOn(t *testing.T) {
 
 // Kubelet falls back to a unary method where the runtime says Unimplemented.
 func TestStreamInterceptorPassesErrorsOn(t *testing.T) {
-	forEachEngineWith(t, replace("changed", exclaim), func(t *testing.T, s *stage) {
+	forEachEngineWith(t, replace("changed", exclaim), func(t *testing.T, s *fixture) {
 		c := s.ask(s.ctx, "request")
 		_, err := proxytest.Receive(c)
 		expectStatus(t, err, status.New(codes.Unimplemented, "the runtime has no method "+method))
@@ -239,7 +239,7 @@ func TestStreamInterceptorsOwnError(t *testing.T) {
 	}
 	for name, interceptors := range tests {
 		t.Run(name, func(t *testing.T) {
-			forEachEngineWith(t, interceptors, func(t *testing.T, s *stage) {
+			forEachEngineWith(t, interceptors, func(t *testing.T, s *fixture) {
 				s.handle(count(nil))
 				_, err := proxytest.Receive(s.ask(s.ctx, "request"))
 				expectStatus(t, err, refusal)
@@ -250,7 +250,7 @@ func TestStreamInterceptorsOwnError(t *testing.T) {
 }
 
 func TestStreamInterceptorIsCancelled(t *testing.T) {
-	forEachEngineWith(t, replace("changed", exclaim), func(t *testing.T, s *stage) {
+	forEachEngineWith(t, replace("changed", exclaim), func(t *testing.T, s *fixture) {
 		started, ended := make(chan struct{}, 1), make(chan ending, 1)
 		s.handle(awaitEnding(started, ended))
 		ctx, cancel := context.WithCancel(s.ctx)
@@ -269,7 +269,7 @@ func TestStreamInterceptorIsCancelled(t *testing.T) {
 
 func TestStreamInterceptorTransformsManyMessages(t *testing.T) {
 	const messages = 10_000
-	forEachEngineWith(t, replace("changed", exclaim), func(t *testing.T, s *stage) {
+	forEachEngineWith(t, replace("changed", exclaim), func(t *testing.T, s *fixture) {
 		s.handle(func(stream grpc.ServerStream) error {
 			for number := range messages {
 				if err := proxytest.Send(stream, fmt.Append(nil, number)); err != nil {

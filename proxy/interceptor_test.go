@@ -20,12 +20,12 @@ import (
 )
 
 // forEachEngineWith runs every engine with an interceptor of method.
-func forEachEngineWith(t *testing.T, interceptors intercept.Interceptors, check func(*testing.T, *stage)) {
+func forEachEngineWith(t *testing.T, interceptors intercept.Interceptors, check func(*testing.T, *fixture)) {
 	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
 		runtime := startRuntime(t)
-		front := startFront(t, under, proxy.Options{Runtime: runtime.Socket(), Interceptors: interceptors})
-		front.awaitRuntime(t)
-		check(t, newStage(t, runtime, front.socket, front.connections.Open))
+		engine := runEngine(t, under, proxy.Options{Runtime: runtime.Socket(), Interceptors: interceptors})
+		engine.awaitRuntime(t)
+		check(t, newFixture(t, runtime, engine.socket, engine.connections.Open))
 	})
 }
 
@@ -43,7 +43,7 @@ func TestUnaryInterceptor(t *testing.T) {
 		response, err := invoke(ctx, method, fmt.Appendf(nil, "changed %s", request))
 		return fmt.Appendf(nil, "changed %s", response), err
 	}
-	forEachEngineWith(t, unary(handle), func(t *testing.T, s *stage) {
+	forEachEngineWith(t, unary(handle), func(t *testing.T, s *fixture) {
 		s.handle(func(stream grpc.ServerStream) error {
 			request, err := proxytest.Receive(stream)
 			if err != nil {
@@ -64,7 +64,7 @@ func TestUnaryInterceptor(t *testing.T) {
 // Other methods, of the same service too, are not the interceptor's.
 func TestInterceptorLeavesOtherMethods(t *testing.T) {
 	handle := func(context.Context, []byte, intercept.Invoke) ([]byte, error) { return []byte("intercepted"), nil }
-	forEachEngineWith(t, unary(handle), func(t *testing.T, s *stage) {
+	forEachEngineWith(t, unary(handle), func(t *testing.T, s *fixture) {
 		s.handle(echo)
 		response, err := s.invoke(s.ctx, []byte("request"))
 		if string(response) != "intercepted" || err != nil {
@@ -96,7 +96,7 @@ func TestInterceptorCallsTheRuntimeOften(t *testing.T) {
 		_, err := invoke(ctx, "/no/such", request)
 		return fmt.Appendf(all, " %v", status.Code(err)), nil
 	}
-	forEachEngineWith(t, unary(handle), func(t *testing.T, s *stage) {
+	forEachEngineWith(t, unary(handle), func(t *testing.T, s *fixture) {
 		s.runtime.Handle(other, echo)
 		response, err := s.invoke(s.ctx, []byte("x"))
 		if want := "x <nil>;x <nil>; Unimplemented"; string(response) != want || err != nil {
@@ -120,7 +120,7 @@ func TestInterceptorSeesRawBytes(t *testing.T) {
 				}
 				return invoke(ctx, method, request)
 			}
-			forEachEngineWith(t, unary(handle), func(t *testing.T, s *stage) {
+			forEachEngineWith(t, unary(handle), func(t *testing.T, s *fixture) {
 				s.handle(echo)
 				for _, options := range [][]grpc.CallOption{nil, {grpc.UseCompressor(gzip.Name)}} {
 					if len(options) > 0 && len(payload) > 1<<20 {
@@ -138,7 +138,7 @@ func TestInterceptorSeesRawBytes(t *testing.T) {
 
 // The runtime's error reaches the client as it is, with the metadata around it.
 func TestInterceptorPassesErrorsOn(t *testing.T) {
-	forEachEngineWith(t, unary(passOn), func(t *testing.T, s *stage) {
+	forEachEngineWith(t, unary(passOn), func(t *testing.T, s *fixture) {
 		want := detailed(t, codes.NotFound, "größer\n100%")
 		s.handle(func(stream grpc.ServerStream) error {
 			if err := stream.SendHeader(sample("header")); err != nil {
@@ -167,7 +167,7 @@ func TestInterceptorsOwnError(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			handle := func(context.Context, []byte, intercept.Invoke) ([]byte, error) { return nil, test.err }
-			forEachEngineWith(t, unary(handle), func(t *testing.T, s *stage) {
+			forEachEngineWith(t, unary(handle), func(t *testing.T, s *fixture) {
 				_, err := s.invoke(s.ctx, nil)
 				expectStatus(t, err, test.want)
 			})
@@ -176,7 +176,7 @@ func TestInterceptorsOwnError(t *testing.T) {
 }
 
 func TestInterceptorPassesMetadataAndDeadlineOn(t *testing.T) {
-	forEachEngineWith(t, unary(passOn), func(t *testing.T, s *stage) {
+	forEachEngineWith(t, unary(passOn), func(t *testing.T, s *fixture) {
 		type seen struct {
 			request   metadata.MD
 			remaining time.Duration
@@ -217,7 +217,7 @@ func TestInterceptorPassesMetadataAndDeadlineOn(t *testing.T) {
 // A header without fields of the application's is one all the same, also where the
 // call fails after it.
 func TestInterceptorPassesAnEmptyHeaderOn(t *testing.T) {
-	forEachEngineWith(t, unary(passOn), func(t *testing.T, s *stage) {
+	forEachEngineWith(t, unary(passOn), func(t *testing.T, s *fixture) {
 		refusal := status.New(codes.NotFound, "no such image")
 		s.handle(func(stream grpc.ServerStream) error {
 			if err := stream.SendHeader(nil); err != nil {
@@ -245,7 +245,7 @@ func TestInterceptorIsCancelled(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			forEachEngineWith(t, unary(passOn), func(t *testing.T, s *stage) {
+			forEachEngineWith(t, unary(passOn), func(t *testing.T, s *fixture) {
 				started, ended := make(chan struct{}, 1), make(chan ending, 1)
 				s.handle(awaitEnding(started, ended))
 				s.client()

@@ -19,7 +19,7 @@ import (
 func TestServerInvoke(t *testing.T) {
 	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
 		runtime := startRuntime(t)
-		front := startFront(t, under, proxy.Options{Runtime: runtime.Socket()})
+		engine := runEngine(t, under, proxy.Options{Runtime: runtime.Socket()})
 		runtime.Handle(method, func(stream grpc.ServerStream) error {
 			request, _ := metadata.FromIncomingContext(stream.Context())
 			if authority := strings.Join(request[":authority"], " "); authority != "localhost" {
@@ -29,25 +29,25 @@ func TestServerInvoke(t *testing.T) {
 		})
 		large := noise(8 << 20)
 		for _, request := range [][]byte{{}, []byte("request"), large} {
-			response, err := front.Invoke(t.Context(), method, request)
+			response, err := engine.Invoke(t.Context(), method, request)
 			if string(response) != string(request) || err != nil {
 				t.Errorf("asked with %d bytes: got %d, %v", len(request), len(response), err)
 			}
 		}
 		refusal := detailed(t, codes.NotFound, "no such image")
 		runtime.Handle(method, func(grpc.ServerStream) error { return refusal.Err() })
-		_, err := front.Invoke(t.Context(), method, nil)
+		_, err := engine.Invoke(t.Context(), method, nil)
 		expectStatus(t, err, refusal)
 
 		started, ended := make(chan struct{}, 1), make(chan ending, 1)
 		runtime.Handle(method, awaitEnding(started, ended))
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		if _, err := front.Invoke(ctx, method, nil); status.Code(err) != codes.DeadlineExceeded {
+		if _, err := engine.Invoke(ctx, method, nil); status.Code(err) != codes.DeadlineExceeded {
 			t.Errorf("after its time: %v, want DeadlineExceeded", err)
 		}
 		await(t, "the runtime's call ends", ended)
-		_ = front.Close()
+		_ = engine.Close()
 	})
 }
 
@@ -56,10 +56,10 @@ func TestServerInvokeWithoutRuntime(t *testing.T) {
 	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
 		runtime := proxytest.NewRuntime(temporarySocket(t))
 		runtime.Handle(method, echo)
-		front := startFront(t, under, proxy.Options{Runtime: runtime.Socket()})
+		engine := runEngine(t, under, proxy.Options{Runtime: runtime.Socket()})
 		expectAbsent := func() {
 			t.Helper()
-			_, err := front.Invoke(t.Context(), method, nil)
+			_, err := engine.Invoke(t.Context(), method, nil)
 			if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), runtime.Socket()) {
 				t.Errorf("got %v, want Unavailable that names %s", err, runtime.Socket())
 			}
@@ -70,13 +70,13 @@ func TestServerInvokeWithoutRuntime(t *testing.T) {
 				t.Fatal(err)
 			}
 			eventually(t, "the runtime is asked", func() bool {
-				response, err := front.Invoke(t.Context(), method, []byte("request"))
+				response, err := engine.Invoke(t.Context(), method, []byte("request"))
 				return string(response) == "request" && err == nil
 			})
 			if err := runtime.Stop(); err != nil {
 				t.Fatal(err)
 			}
-			_, _ = front.Invoke(t.Context(), method, nil) // may be the one that notices
+			_, _ = engine.Invoke(t.Context(), method, nil) // may be the one that notices
 		}
 		expectAbsent()
 	})

@@ -40,7 +40,7 @@ func TestAppendedTextIsCut(t *testing.T) {
 				full.Message += test.appended
 				return nil, explained{status.FromProto(full), test.appended}
 			})
-			forEachEngineWith(t, handle, func(t *testing.T, s *stage) {
+			forEachEngineWith(t, handle, func(t *testing.T, s *fixture) {
 				s.handle(func(stream grpc.ServerStream) error {
 					stream.SetTrailer(metadata.Pairs("some-trailer", test.trailer))
 					return status.Error(codes.NotFound, test.own)
@@ -67,9 +67,9 @@ func TestAppendedTextIsCutToClientsLimit(t *testing.T) {
 		return nil, explained{status.FromProto(full), appended}
 	})
 	runtime := startRuntime(t)
-	front := startFront(t, framesEngine, proxy.Options{Runtime: runtime.Socket(), Interceptors: handle})
-	front.awaitRuntime(t)
-	s := newStage(t, runtime, front.socket, front.connections.Open)
+	engine := runEngine(t, framesEngine, proxy.Options{Runtime: runtime.Socket(), Interceptors: handle})
+	engine.awaitRuntime(t)
+	s := newFixture(t, runtime, engine.socket, engine.connections.Open)
 	s.handle(func(grpc.ServerStream) error { return status.Error(codes.NotFound, "own") })
 	s.dial(grpc.WithMaxHeaderListSize(1000))
 	_, err := proxytest.Invoke(s.ctx, s.client(), method, nil)

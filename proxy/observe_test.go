@@ -20,14 +20,14 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// reports is an observer that gets the calls which have ended.
-type reports chan proxy.Call
+// finishedCalls is an observer that sends the calls that have ended.
+type finishedCalls chan proxy.Call
 
-func (reports) Begin(*proxy.Call) proxy.Tap { return nil }
-func (r reports) End(call *proxy.Call)      { r <- *call }
+func (finishedCalls) Begin(*proxy.Call) proxy.Tap { return nil }
+func (r finishedCalls) End(call *proxy.Call)      { r <- *call }
 
-// looker is an observer that looks at all calls' messages.
-type looker struct {
+// recordingObserver records the messages of all calls.
+type recordingObserver struct {
 	wanted int // bytes of each message
 
 	mutex sync.Mutex
@@ -36,18 +36,18 @@ type looker struct {
 	seen  map[uint64][]string // by call
 }
 
-func newLooker(wanted int) *looker {
-	return &looker{wanted: wanted, begun: map[uint64]proxy.Call{}, ended: make(chan proxy.Call, 100), seen: map[uint64][]string{}}
+func newRecordingObserver(wanted int) *recordingObserver {
+	return &recordingObserver{wanted: wanted, begun: map[uint64]proxy.Call{}, ended: make(chan proxy.Call, 100), seen: map[uint64][]string{}}
 }
 
-func (l *looker) Begin(call *proxy.Call) proxy.Tap {
+func (l *recordingObserver) Begin(call *proxy.Call) proxy.Tap {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	l.begun[call.ID] = *call
-	return lookerTap{l, call.ID}
+	return recordingTap{l, call.ID}
 }
 
-func (l *looker) End(call *proxy.Call) {
+func (l *recordingObserver) End(call *proxy.Call) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	if begun, ok := l.begun[call.ID]; !ok || begun.Method != call.Method || begun.Client != call.Client || begun.Start != call.Start {
@@ -58,32 +58,32 @@ func (l *looker) End(call *proxy.Call) {
 }
 
 // open is how many calls have begun and not ended.
-func (l *looker) open() int {
+func (l *recordingObserver) open() int {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	return len(l.begun)
 }
 
 // messages are those of a call, requests (>) before responses (<).
-func (l *looker) messages(id uint64) []string {
+func (l *recordingObserver) messages(id uint64) []string {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	return slices.Sorted(slices.Values(l.seen[id]))
 }
 
-type lookerTap struct {
-	*looker
+type recordingTap struct {
+	*recordingObserver
 	id uint64
 }
 
-func (l lookerTap) note(from proxy.Side, text string) {
+func (l recordingTap) note(from proxy.Side, text string) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	l.seen[l.id] = append(l.seen[l.id], [...]string{"> ", "< "}[from]+text)
 }
 
 // Wants wants nothing of messages that have three bytes.
-func (l lookerTap) Wants(from proxy.Side, length int) int {
+func (l recordingTap) Wants(from proxy.Side, length int) int {
 	if length == 3 {
 		l.note(from, "unwanted")
 		return 0
@@ -91,7 +91,7 @@ func (l lookerTap) Wants(from proxy.Side, length int) int {
 	return l.wanted
 }
 
-func (l lookerTap) Message(from proxy.Side, message []byte, length int, compressed bool) {
+func (l recordingTap) Message(from proxy.Side, message []byte, length int, compressed bool) {
 	if compressed {
 		message = []byte("compressed")
 		length = len(message)
@@ -142,10 +142,10 @@ func observableInterceptors(of chan<- *proxy.Call) intercept.Interceptors {
 // and its bytes are counted.
 func TestMessagesAreShown(t *testing.T) {
 	within := make(chan *proxy.Call, 1)
-	l := newLooker(8)
+	l := newRecordingObserver(8)
 	options := proxy.Options{Observer: l, Interceptors: observableInterceptors(within)}
 	long := strings.Repeat("long", 20_000) // of several frames
-	forEachFront(t, options, func(t *testing.T, s *stage, _ *front) {
+	forEachRunningEngine(t, options, func(t *testing.T, s *fixture, _ *runningEngine) {
 		await(t, "the first call is reported", l.ended)
 		for _, test := range []struct {
 			method, request string
@@ -191,8 +191,8 @@ func TestMessagesAreShown(t *testing.T) {
 // The messages of a stream are shown as they come, also those of a client that has not
 // ended its half.
 func TestMessagesOfStreamsAreShown(t *testing.T) {
-	l := newLooker(1 << 20)
-	forEachFront(t, proxy.Options{Observer: l}, func(t *testing.T, s *stage, _ *front) {
+	l := newRecordingObserver(1 << 20)
+	forEachRunningEngine(t, proxy.Options{Observer: l}, func(t *testing.T, s *fixture, _ *runningEngine) {
 		await(t, "the first call is reported", l.ended)
 		s.handle(echo)
 		stream := s.open(s.ctx)
@@ -222,8 +222,8 @@ func TestMessagesOfStreamsAreShown(t *testing.T) {
 
 // What is compressed is shown as such, or decompressed.
 func TestCompressedMessagesAreShown(t *testing.T) {
-	l := newLooker(1 << 20)
-	forEachFront(t, proxy.Options{Observer: l}, func(t *testing.T, s *stage, _ *front) {
+	l := newRecordingObserver(1 << 20)
+	forEachRunningEngine(t, proxy.Options{Observer: l}, func(t *testing.T, s *fixture, _ *runningEngine) {
 		await(t, "the first call is reported", l.ended)
 		s.handle(echo)
 		if _, err := s.invoke(s.ctx, bytes.Repeat([]byte("a"), 100), grpc.UseCompressor(gzip.Name)); err != nil {
@@ -247,23 +247,23 @@ func TestCompressedMessagesAreShown(t *testing.T) {
 func TestObserverOfLateAnswer(t *testing.T) {
 	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
 		asked := make(chan struct{}, 1)
-		ended := make(reports, 10)
+		ended := make(finishedCalls, 10)
 		runtime := startRuntime(t)
-		front := startFront(t, under, proxy.Options{Runtime: runtime.Socket(), Observer: ended, Interceptors: unary(
+		engine := runEngine(t, under, proxy.Options{Runtime: runtime.Socket(), Observer: ended, Interceptors: unary(
 			func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
 				response, err := invoke(ctx, method, request)
 				asked <- struct{}{}
 				<-ctx.Done()
 				return response, err
 			})})
-		front.awaitRuntime(t)
+		engine.awaitRuntime(t)
 		runtime.Handle(method, func(stream grpc.ServerStream) error {
 			if err := stream.SendHeader(sample("header")); err != nil {
 				return err
 			}
 			return echo(stream)
 		})
-		client, err := proxytest.Dial(front.socket)
+		client, err := proxytest.Dial(engine.socket)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -36,7 +36,7 @@ type user struct {
 
 func (u *user) call(ctx context.Context, number int) error {
 	name := []string{method, unaryMethod}[number%2]
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, testTimeout)
 	defer cancel()
 	connection := u.connection
 	if connection == nil {
@@ -70,7 +70,7 @@ var echoing = intercept.Interceptors{Unary: map[string]intercept.Unary{
 
 // use lets users call until the returned function is called. failed is told of what
 // they get instead of an answer.
-func (s *stage) use(failed func(error)) (all []*user, stop func()) {
+func (s *fixture) use(failed func(error)) (all []*user, stop func()) {
 	s.handle(echo)
 	s.runtime.Handle(unaryMethod, echo)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.ctx))
@@ -111,7 +111,7 @@ func awaitMore(t *testing.T, what string, all []*user, counter func(*user) *atom
 // Whatever its clients do when the runtime dies, they get their answer or
 // Unavailable, and an answer soon after it is back.
 func TestRuntimeRestartsUnderLoad(t *testing.T) {
-	forEachFront(t, proxy.Options{Interceptors: echoing}, func(t *testing.T, s *stage, _ *front) {
+	forEachRunningEngine(t, proxy.Options{Interceptors: echoing}, func(t *testing.T, s *fixture, _ *runningEngine) {
 		s.restarted = true
 		all, stop := s.use(func(err error) {
 			if status.Code(err) != codes.Unavailable {
@@ -142,9 +142,9 @@ func TestReplacedUnderLoad(t *testing.T) {
 		runtime := startRuntime(t)
 		shared := listenShared(t)
 		options := proxy.Options{Runtime: runtime.Socket(), Interceptors: echoing}
-		current := startFrontOn(t, under, options, duplicate(t, shared))
+		current := runEngineOn(t, under, options, duplicate(t, shared))
 		current.awaitRuntime(t)
-		s := newStage(t, runtime, current.socket, func() int { return current.connections.Open() })
+		s := newFixture(t, runtime, current.socket, func() int { return current.connections.Open() })
 		s.restarted = true
 		var failed atomic.Int64
 		all, stop := s.use(func(err error) {
@@ -153,7 +153,7 @@ func TestReplacedUnderLoad(t *testing.T) {
 		})
 		defer stop()
 		for range restarts {
-			next := startFrontOn(t, under, options, duplicate(t, shared))
+			next := runEngineOn(t, under, options, duplicate(t, shared))
 			next.awaitRuntime(t)
 			if err := current.Shutdown(s.ctx); err != nil {
 				t.Errorf("Shutdown: %v", err)
@@ -170,14 +170,14 @@ func TestReplacedUnderLoad(t *testing.T) {
 	})
 }
 
-// late returns its first connection only when it is closed.
-type late struct {
+// lateListener returns its first connection only when it is closed.
+type lateListener struct {
 	net.Listener
 	accepted, closed chan struct{}
 	once             sync.Once
 }
 
-func (l *late) Accept() (net.Conn, error) {
+func (l *lateListener) Accept() (net.Conn, error) {
 	connection, err := l.Listener.Accept()
 	if err == nil {
 		close(l.accepted)
@@ -186,7 +186,7 @@ func (l *late) Accept() (net.Conn, error) {
 	return connection, err
 }
 
-func (l *late) Close() error {
+func (l *lateListener) Close() error {
 	l.once.Do(func() { close(l.closed) })
 	return l.Listener.Close()
 }
@@ -199,14 +199,14 @@ func TestReplacedWhileAccepting(t *testing.T) {
 		runtime.Handle(method, echo)
 		shared := listenShared(t)
 		options := proxy.Options{Runtime: runtime.Socket()}
-		listener := &late{Listener: duplicate(t, shared), accepted: make(chan struct{}), closed: make(chan struct{})}
-		first := startFrontOn(t, under, options, listener)
+		listener := &lateListener{Listener: duplicate(t, shared), accepted: make(chan struct{}), closed: make(chan struct{})}
+		first := runEngineOn(t, under, options, listener)
 		client, err := proxytest.Dial(first.socket)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer func() { _ = client.Close() }()
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 		defer cancel()
 		result := make(chan error, 1)
 		go func() {
@@ -214,7 +214,7 @@ func TestReplacedWhileAccepting(t *testing.T) {
 			result <- err
 		}()
 		await(t, "the client is accepted", listener.accepted)
-		startFrontOn(t, under, options, duplicate(t, shared))
+		runEngineOn(t, under, options, duplicate(t, shared))
 		if err := first.Shutdown(ctx); err != nil {
 			t.Errorf("Shutdown: %v", err)
 		}

@@ -21,20 +21,20 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// forEachFront runs every engine, for tests of its life.
-func forEachFront(t *testing.T, options proxy.Options, check func(*testing.T, *stage, *front)) {
+// forEachRunningEngine runs every engine, for tests of its start and end.
+func forEachRunningEngine(t *testing.T, options proxy.Options, check func(*testing.T, *fixture, *runningEngine)) {
 	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
 		runtime := startRuntime(t)
 		options.Runtime = runtime.Socket()
-		front := startFront(t, under, options)
-		front.awaitRuntime(t)
-		check(t, newStage(t, runtime, front.socket, front.connections.Open), front)
+		engine := runEngine(t, under, options)
+		engine.awaitRuntime(t)
+		check(t, newFixture(t, runtime, engine.socket, engine.connections.Open), engine)
 	})
 }
 
 // A running call ends well while nobody new comes in.
 func TestShutdownLetsCallsEnd(t *testing.T) {
-	forEachFront(t, proxy.Options{}, func(t *testing.T, s *stage, f *front) {
+	forEachRunningEngine(t, proxy.Options{}, func(t *testing.T, s *fixture, f *runningEngine) {
 		s.restarted = true // the idle connection to the runtime goes too
 		started, finish := make(chan struct{}), make(chan struct{})
 		s.handle(func(stream grpc.ServerStream) error {
@@ -58,7 +58,7 @@ func TestShutdownLetsCallsEnd(t *testing.T) {
 
 		shutdown := make(chan error, 1)
 		go func() { shutdown <- f.Shutdown(s.ctx) }()
-		awaitDeaf(t, f)
+		awaitListenerClosed(t, f)
 		expectGone(t, f.socket)
 		select {
 		case err := <-shutdown:
@@ -76,7 +76,7 @@ func TestShutdownLetsCallsEnd(t *testing.T) {
 	})
 }
 
-func awaitDeaf(t *testing.T, f *front) {
+func awaitListenerClosed(t *testing.T, f *runningEngine) {
 	t.Helper()
 	eventually(t, "new connections are refused", func() bool {
 		connection, err := net.Dial("unix", f.socket)
@@ -90,19 +90,19 @@ func awaitDeaf(t *testing.T, f *front) {
 // A call that does not end is cut, on both sides.
 func TestEndCutsCalls(t *testing.T) {
 	tests := map[string]struct {
-		end  func(*front) error
+		end  func(*runningEngine) error
 		want error
 	}{
-		"Shutdown": {func(f *front) error {
+		"Shutdown": {func(f *runningEngine) error {
 			ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 			defer cancel()
 			return f.Shutdown(ctx)
 		}, context.DeadlineExceeded},
-		"Close": {func(f *front) error { return f.Close() }, nil},
+		"Close": {func(f *runningEngine) error { return f.Close() }, nil},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			forEachFront(t, proxy.Options{}, func(t *testing.T, s *stage, f *front) {
+			forEachRunningEngine(t, proxy.Options{}, func(t *testing.T, s *fixture, f *runningEngine) {
 				s.restarted = true
 				started, ended := make(chan struct{}, 1), make(chan ending, 1)
 				s.handle(awaitEnding(started, ended))
@@ -130,17 +130,17 @@ func TestEndCutsCalls(t *testing.T) {
 func TestWaitForRuntime(t *testing.T) {
 	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
 		runtime := proxytest.NewRuntime(temporarySocket(t))
-		front := startFront(t, under, proxy.Options{Runtime: runtime.Socket()})
+		engine := runEngine(t, under, proxy.Options{Runtime: runtime.Socket()})
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		if err := front.WaitForRuntime(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		if err := engine.WaitForRuntime(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("without a runtime: %v, want %v", err, context.DeadlineExceeded)
 		}
 		if err := runtime.Start(); err != nil {
 			t.Fatal(err)
 		}
-		front.awaitRuntime(t)
-		_ = front.Close()
+		engine.awaitRuntime(t)
+		_ = engine.Close()
 		if err := runtime.Stop(); err != nil {
 			t.Error(err)
 		}
@@ -153,9 +153,9 @@ func TestWaitForRuntime(t *testing.T) {
 func TestContentTypeTowardsTheRuntime(t *testing.T) {
 	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
 		runtime := startRuntime(t)
-		front := startFront(t, under, proxy.Options{Runtime: runtime.Socket()})
-		front.awaitRuntime(t)
-		s := newStage(t, runtime, front.socket, front.connections.Open)
+		engine := runEngine(t, under, proxy.Options{Runtime: runtime.Socket()})
+		engine.awaitRuntime(t)
+		s := newFixture(t, runtime, engine.socket, engine.connections.Open)
 		s.handle(func(stream grpc.ServerStream) error {
 			seen := metadata.ValueFromIncomingContext(stream.Context(), "content-type")
 			return proxytest.Send(stream, fmt.Append(nil, seen))
@@ -179,7 +179,7 @@ func TestObserve(t *testing.T) {
 	refusal := status.New(codes.NotFound, "no such image")
 	observed := make(chan proxy.Call, 100)
 	options := proxy.Options{
-		Observer: reports(observed),
+		Observer: finishedCalls(observed),
 		Interceptors: intercept.Interceptors{
 			Unary: map[string]intercept.Unary{other: func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
 				return invoke(ctx, other, request)
@@ -189,7 +189,7 @@ func TestObserve(t *testing.T) {
 			}},
 		},
 	}
-	forEachFront(t, options, func(t *testing.T, s *stage, _ *front) {
+	forEachRunningEngine(t, options, func(t *testing.T, s *fixture, _ *runningEngine) {
 		if first := await(t, "the first call is reported", observed); first.Code != codes.Unimplemented {
 			t.Errorf("the first call was reported as %+v", first)
 		}
@@ -201,7 +201,7 @@ func TestObserve(t *testing.T) {
 			s.observeOne(t, observed, name, refusal)
 		}
 		for _, waiting := range waitingCalls {
-			s.observeGivenUp(t, observed, waiting.wait)
+			s.observeCancelled(t, observed, waiting.wait)
 		}
 		s.observeExpired(t, observed)
 		if len(observed) > 0 {
@@ -210,7 +210,7 @@ func TestObserve(t *testing.T) {
 	})
 }
 
-func (s *stage) observeOne(t *testing.T, observed <-chan proxy.Call, name string, want *status.Status) {
+func (s *fixture) observeOne(t *testing.T, observed <-chan proxy.Call, name string, want *status.Status) {
 	t.Helper()
 	start := time.Now()
 	_, err := proxytest.Invoke(s.ctx, s.client(), name, nil)
@@ -222,12 +222,12 @@ func (s *stage) observeOne(t *testing.T, observed <-chan proxy.Call, name string
 	expectStatus(t, call.Err, want)
 }
 
-// observeGivenUp makes calls that end because the client does not wait longer.
+// observeCancelled makes calls that end because the client does not wait longer.
 //
 // At a deadline the client resets the stream at about the moment when the
 // server's own clock does, and whichever is first decides what the server
 // knows: Canceled or DeadlineExceeded, and nothing else.
-func (s *stage) observeGivenUp(t *testing.T, observed <-chan proxy.Call, wait func(context.Context, *stage) error) {
+func (s *fixture) observeCancelled(t *testing.T, observed <-chan proxy.Call, wait func(context.Context, *fixture) error) {
 	t.Helper()
 	giveUp := func(ctx context.Context, cancel context.CancelFunc, early bool, reported ...codes.Code) {
 		t.Helper()
@@ -256,7 +256,7 @@ func (s *stage) observeGivenUp(t *testing.T, observed <-chan proxy.Call, wait fu
 
 // observeExpired makes calls of a client that sets a deadline and never resets
 // its stream, so that only the server's clock ends them.
-func (s *stage) observeExpired(t *testing.T, observed <-chan proxy.Call) {
+func (s *fixture) observeExpired(t *testing.T, observed <-chan proxy.Call) {
 	t.Helper()
 	s.handle(func(stream grpc.ServerStream) error {
 		<-stream.Context().Done()

@@ -31,17 +31,16 @@ const (
 	soakGrowth = 200 << 10
 )
 
-// Many calls, of intercepted methods and others, over many connections leave nothing
-// behind in the frame engine, which keeps account of both: neither while the
-// connections are open nor when they have gone.
+// Many calls, of intercepted methods and others, over many connections leave no state in the
+// frame engine, neither while the connections are open nor when they have closed.
 func TestSoak(t *testing.T) {
 	calls := fromEnvironment(t, soakCallsVariable, soakCalls)
 	connections := fromEnvironment(t, soakConnectionsVariable, soakConnections)
-	behind := startRuntime(t)
-	front := startFront(t, engineUnderTest{"frames", startEngine(proxy.EngineFrames)},
-		proxy.Options{Runtime: behind.Socket(), Interceptors: echoing})
-	front.awaitRuntime(t)
-	s := newStage(t, behind, front.socket, front.connections.Open)
+	runtime := startRuntime(t)
+	engine := runEngine(t, engineUnderTest{"frames", engineStarter(proxy.EngineFrames)},
+		proxy.Options{Runtime: runtime.Socket(), Interceptors: echoing})
+	engine.awaitRuntime(t)
+	s := newFixture(t, runtime, engine.socket, engine.connections.Open)
 	s.handle(echo)
 	s.runtime.Handle(unaryMethod, echo)
 	s.soak(connections, connections) // what is made once is there
@@ -52,7 +51,7 @@ func TestSoak(t *testing.T) {
 }
 
 // soak makes calls over connections that are all open until the last call has ended.
-func (s *stage) soak(connections, calls uint64) {
+func (s *fixture) soak(connections, calls uint64) {
 	s.t.Helper()
 	clients := make([]*grpc.ClientConn, connections)
 	for at := range clients {
@@ -73,8 +72,8 @@ func (s *stage) soak(connections, calls uint64) {
 }
 
 // spread makes calls over the connections in turn.
-func (s *stage) spread(clients []*grpc.ClientConn, calls uint64) {
-	ctx := context.WithoutCancel(s.ctx) // it may take longer than a test's patience
+func (s *fixture) spread(clients []*grpc.ClientConn, calls uint64) {
+	ctx := context.WithoutCancel(s.ctx) // it may take longer than testTimeout
 	var next atomic.Uint64
 	var calling sync.WaitGroup
 	for range 2 * runtime.GOMAXPROCS(0) {
@@ -94,10 +93,10 @@ func (s *stage) spread(clients []*grpc.ClientConn, calls uint64) {
 }
 
 // expectHeap waits until the heap is as it was.
-func (s *stage) expectHeap(when string, before uint64) {
+func (s *fixture) expectHeap(when string, before uint64) {
 	s.t.Helper()
 	after := heap()
-	for deadline := time.Now().Add(patience); after > before+soakGrowth && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(testTimeout); after > before+soakGrowth && time.Now().Before(deadline); {
 		after = heap()
 	}
 	s.t.Logf("%s: heap %d KiB, then %d KiB; %d goroutines", when, before>>10, after>>10, runtime.NumGoroutine())

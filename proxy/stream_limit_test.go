@@ -18,30 +18,30 @@ import (
 // runtime that takes only a few on a connection: each is answered. An interceptor asks the
 // runtime twice for each call that it takes.
 func TestRuntimeLimitsStreams(t *testing.T) {
-	const taken = "/conformance.v1.Service/Taken"
+	const intercepted = "/conformance.v1.Service/Taken"
 	for _, limit := range []uint32{1, 3, 10, 50} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
 			forEachEngine(t, func(t *testing.T, under engineUnderTest) {
 				runtime := startRuntime(t, grpc.MaxConcurrentStreams(limit))
-				for _, method := range []string{method, taken} {
+				for _, method := range []string{method, intercepted} {
 					runtime.Handle(method, slowEcho)
 				}
-				front := startFront(t, under, proxy.Options{
+				engine := runEngine(t, under, proxy.Options{
 					Runtime: runtime.Socket(),
 					Interceptors: intercept.Interceptors{Unary: map[string]intercept.Unary{
-						taken: func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
+						intercepted: func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
 							if _, err := invoke(ctx, method, request); err != nil {
 								return nil, fmt.Errorf("before: %w", err)
 							}
-							return invoke(ctx, taken, request)
+							return invoke(ctx, intercepted, request)
 						},
 					}},
 				})
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 				defer cancel()
 				var running sync.WaitGroup
 				for range 20 {
-					client, err := proxytest.Dial(front.socket)
+					client, err := proxytest.Dial(engine.socket)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -49,7 +49,7 @@ func TestRuntimeLimitsStreams(t *testing.T) {
 					for i := range 10 {
 						running.Go(func() {
 							want := fmt.Sprint("pull ", i)
-							called := []string{taken, method}[i/8] // most of them are taken
+							called := []string{intercepted, method}[i/8] // most of them are intercepted
 							if got, err := proxytest.Invoke(ctx, client, called, []byte(want)); err != nil || string(got) != want {
 								t.Errorf("%s: got %q, %v", called, got, err)
 							}

@@ -24,7 +24,7 @@ func TestClientLeavesAtTheEnd(t *testing.T) {
 		"intercepted": {Stream: map[string]intercept.Stream{method: pass}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			forEachFront(t, proxy.Options{Interceptors: interceptors}, func(t *testing.T, s *stage, _ *front) {
+			forEachRunningEngine(t, proxy.Options{Interceptors: interceptors}, func(t *testing.T, s *fixture, _ *runningEngine) {
 				s.handle(func(stream grpc.ServerStream) error {
 					stream.SetTrailer(metadata.Pairs("at", "the end"))
 					for range 100 {

@@ -22,9 +22,9 @@ func TestRuntimeIsUnavailableForAllClients(t *testing.T) {
 	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
 		runtime := startRuntime(t)
 		runtime.Handle(method, echo)
-		front := startFront(t, under, proxy.Options{Runtime: runtime.Socket()})
-		front.awaitRuntime(t)
-		before := dialFront(t, front)
+		engine := runEngine(t, under, proxy.Options{Runtime: runtime.Socket()})
+		engine.awaitRuntime(t)
+		before := dialEngine(t, engine)
 		if _, err := proxytest.Invoke(t.Context(), before, method, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -32,7 +32,7 @@ func TestRuntimeIsUnavailableForAllClients(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _ = proxytest.Invoke(t.Context(), before, method, nil) // notices that the connection has ended
-		clients := map[string]*grpc.ClientConn{"of before": before, "new": dialFront(t, front)}
+		clients := map[string]*grpc.ClientConn{"of before": before, "new": dialEngine(t, engine)}
 		for name, client := range clients {
 			for _, waits := range []bool{false, true} {
 				expectUnavailable(t, client, name, waits, runtime.Socket())
@@ -47,9 +47,9 @@ func TestRuntimeIsUnavailableForAllClients(t *testing.T) {
 	})
 }
 
-func dialFront(t *testing.T, front *front) *grpc.ClientConn {
+func dialEngine(t *testing.T, engine *runningEngine) *grpc.ClientConn {
 	t.Helper()
-	client, err := proxytest.Dial(front.socket)
+	client, err := proxytest.Dial(engine.socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func dialFront(t *testing.T, front *front) *grpc.ClientConn {
 
 func expectUnavailable(t *testing.T, client *grpc.ClientConn, name string, waits bool, socket string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	start := time.Now()
 	_, err := proxytest.Invoke(ctx, client, method, nil, grpc.WaitForReady(waits))
@@ -74,7 +74,7 @@ func expectUnavailable(t *testing.T, client *grpc.ClientConn, name string, waits
 // expectServed waits until a client's calls are served.
 func expectServed(t *testing.T, client *grpc.ClientConn, name string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), comeback)
+	ctx, cancel := context.WithTimeout(t.Context(), recoveryTimeout)
 	defer cancel()
 	for {
 		_, err := proxytest.Invoke(ctx, client, method, nil, grpc.WaitForReady(true))
@@ -83,7 +83,7 @@ func expectServed(t *testing.T, client *grpc.ClientConn, name string) {
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("client %s: %v after the runtime's return: %v", name, comeback, err)
+			t.Fatalf("client %s: %v after the runtime's return: %v", name, recoveryTimeout, err)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

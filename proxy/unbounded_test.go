@@ -18,21 +18,21 @@ const unboundedMethod = "/conformance.v1.Service/Events"
 
 // forEachUnbounded runs every engine, with unbounded calls that are forwarded and with some
 // that an interceptor changes.
-func forEachUnbounded(t *testing.T, observer proxy.Observer, check func(*testing.T, *stage, *front)) {
+func forEachUnbounded(t *testing.T, observer proxy.Observer, check func(*testing.T, *fixture, *runningEngine)) {
 	options := proxy.Options{Unbounded: []string{unboundedMethod}, Observer: observer}
-	t.Run("forwarded", func(t *testing.T) { forEachFront(t, options, check) })
+	t.Run("forwarded", func(t *testing.T) { forEachRunningEngine(t, options, check) })
 	options.Interceptors.Stream = map[string]intercept.Stream{
 		unboundedMethod: func(_ context.Context, request []byte, _ intercept.Invoke) ([]byte, intercept.Transform, error) {
 			return request, func(message []byte) ([]byte, error) { return message, nil }, nil
 		},
 	}
-	t.Run("intercepted", func(t *testing.T) { forEachFront(t, options, check) })
+	t.Run("intercepted", func(t *testing.T) { forEachRunningEngine(t, options, check) })
 }
 
 // An unbounded call goes on while another runs, be it on the same connection or not, and
 // then ends. Neither is waited for in vain.
 func TestShutdownEndsUnboundedCallsLast(t *testing.T) {
-	forEachUnbounded(t, nil, func(t *testing.T, s *stage, f *front) {
+	forEachUnbounded(t, nil, func(t *testing.T, s *fixture, f *runningEngine) {
 		s.restarted = true
 		meanwhile := make(chan struct{})
 		s.runtime.Handle(unboundedMethod, func(stream grpc.ServerStream) error {
@@ -76,7 +76,7 @@ func TestShutdownEndsUnboundedCallsLast(t *testing.T) {
 		shutdown := make(chan error, 1)
 		begin := time.Now()
 		go func() { shutdown <- f.Shutdown(s.ctx) }()
-		awaitDeaf(t, f)
+		awaitListenerClosed(t, f)
 		close(meanwhile)
 		for _, stream := range listening {
 			stream.expect("meanwhile")
@@ -100,7 +100,7 @@ func TestShutdownEndsUnboundedCallsLast(t *testing.T) {
 // A client that listens and does nothing else does not hold up a shutdown.
 func TestShutdownWithUnboundedCallsOnly(t *testing.T) {
 	seen := make(chan proxy.Call, 10)
-	forEachUnbounded(t, reports(seen), func(t *testing.T, s *stage, f *front) {
+	forEachUnbounded(t, finishedCalls(seen), func(t *testing.T, s *fixture, f *runningEngine) {
 		s.restarted = true
 		s.runtime.Handle(unboundedMethod, func(stream grpc.ServerStream) error {
 			if err := proxytest.Send(stream, []byte("first")); err != nil {

@@ -20,15 +20,15 @@ import (
 const (
 	// method is the one that most tests call.
 	method = "/conformance.v1.Service/Method"
-	// patience is how long anything may take that should come at once.
-	patience = 20 * time.Second
+	// testTimeout bounds each wait of a test.
+	testTimeout = 20 * time.Second
 )
 
-// stage is where one test plays: a runtime, the socket that clients dial, and
-// the clients. When the test ends, nothing of its calls may be left.
-type stage struct {
+// fixture is a runtime, the socket that clients dial, and the clients of one test. When the
+// test ends, none of its calls and connections may be left.
+type fixture struct {
 	t       *testing.T
-	ctx     context.Context // without a deadline, but it ends when patience does
+	ctx     context.Context // without a deadline, but cancelled after testTimeout
 	runtime *proxytest.Runtime
 	socket  string
 	clients func() int // open client connections
@@ -37,10 +37,10 @@ type stage struct {
 	restarted bool
 }
 
-func newStage(t *testing.T, runtime *proxytest.Runtime, socket string, clients func() int) *stage {
+func newFixture(t *testing.T, runtime *proxytest.Runtime, socket string, clients func() int) *fixture {
 	ctx, cancel := context.WithCancel(t.Context())
-	watchdog := time.AfterFunc(patience, cancel)
-	s := &stage{t: t, ctx: ctx, runtime: runtime, socket: socket, clients: clients}
+	watchdog := time.AfterFunc(testTimeout, cancel)
+	s := &fixture{t: t, ctx: ctx, runtime: runtime, socket: socket, clients: clients}
 	s.warmUp()
 	idle := goleak.IgnoreCurrent()
 	t.Cleanup(func() {
@@ -52,7 +52,7 @@ func newStage(t *testing.T, runtime *proxytest.Runtime, socket string, clients f
 }
 
 // warmUp makes a call, so that all connections which stay are there.
-func (s *stage) warmUp() {
+func (s *fixture) warmUp() {
 	s.t.Helper()
 	connection, err := proxytest.Dial(s.socket)
 	if err != nil {
@@ -67,7 +67,7 @@ func (s *stage) warmUp() {
 }
 
 // leave ends the clients and checks that the idle engine is as it was before.
-func (s *stage) leave(idle goleak.Option) {
+func (s *fixture) leave(idle goleak.Option) {
 	for _, connection := range s.dialled {
 		_ = connection.Close()
 	}
@@ -79,7 +79,7 @@ func (s *stage) leave(idle goleak.Option) {
 }
 
 // dial connects a client until the test ends.
-func (s *stage) dial(options ...grpc.DialOption) *grpc.ClientConn {
+func (s *fixture) dial(options ...grpc.DialOption) *grpc.ClientConn {
 	s.t.Helper()
 	connection, err := proxytest.Dial(s.socket, options...)
 	if err != nil {
@@ -89,8 +89,8 @@ func (s *stage) dial(options ...grpc.DialOption) *grpc.ClientConn {
 	return connection
 }
 
-// client is the first client of the stage.
-func (s *stage) client() *grpc.ClientConn {
+// client is the first client of the fixture.
+func (s *fixture) client() *grpc.ClientConn {
 	s.t.Helper()
 	if len(s.dialled) == 0 {
 		return s.dial()
@@ -99,16 +99,16 @@ func (s *stage) client() *grpc.ClientConn {
 }
 
 // handle sets what answers method.
-func (s *stage) handle(handler proxytest.Handler) { s.runtime.Handle(method, handler) }
+func (s *fixture) handle(handler proxytest.Handler) { s.runtime.Handle(method, handler) }
 
 // invoke makes a unary call of method.
-func (s *stage) invoke(ctx context.Context, request []byte, options ...grpc.CallOption) ([]byte, error) {
+func (s *fixture) invoke(ctx context.Context, request []byte, options ...grpc.CallOption) ([]byte, error) {
 	s.t.Helper()
 	return proxytest.Invoke(ctx, s.client(), method, request, options...)
 }
 
 // open starts a streaming call of method.
-func (s *stage) open(ctx context.Context, options ...grpc.CallOption) *call {
+func (s *fixture) open(ctx context.Context, options ...grpc.CallOption) *call {
 	s.t.Helper()
 	stream, err := proxytest.Open(ctx, s.client(), method, options...)
 	if err != nil {
@@ -190,9 +190,9 @@ func temporarySocket(t *testing.T) string {
 // eventually waits until condition holds.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !condition(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(testTimeout); !condition(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not after %v: %s", patience, what)
+			t.Fatalf("not after %v: %s", testTimeout, what)
 		}
 	}
 }
@@ -203,8 +203,8 @@ func await[T any](t *testing.T, what string, channel <-chan T) T {
 	select {
 	case value := <-channel:
 		return value
-	case <-time.After(patience):
-		t.Fatalf("not after %v: %s", patience, what)
+	case <-time.After(testTimeout):
+		t.Fatalf("not after %v: %s", testTimeout, what)
 		var none T
 		return none
 	}
@@ -214,7 +214,7 @@ func await[T any](t *testing.T, what string, channel <-chan T) T {
 func awaitGoroutines(t *testing.T, known goleak.Option) {
 	t.Helper()
 	err := goleak.Find(known)
-	for deadline := time.Now().Add(patience / 4); err != nil && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(testTimeout / 4); err != nil && time.Now().Before(deadline); {
 		err = goleak.Find(known)
 	}
 	if err != nil {
