@@ -35,7 +35,7 @@ func (t *traceOutput) replay(file string, filter trace.Filter) error {
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
-		case errors.Is(err, trace.ErrCut):
+		case errors.Is(err, trace.ErrTruncated):
 			t.notef("%s: %v: the rest is missing", file, err)
 			return nil
 		case err != nil:

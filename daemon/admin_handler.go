@@ -57,7 +57,7 @@ func (d *daemon) sendTrace(response http.ResponseWriter, request *http.Request) 
 	response.Header().Set("Content-Type", "application/x-ndjson")
 	err = trace.WriteHeader(response, trace.NewHeader(version.Short()))
 	for flush := http.NewResponseController(response).Flush; err == nil; {
-		if !reader.Waiting() {
+		if !reader.Ready() {
 			_ = flush()
 		}
 		var line []byte

@@ -97,7 +97,7 @@ type daemon struct {
 // configuration names none. The caller must close it.
 func newDaemon(ctx context.Context, file string, settings *config.Config, log *logrus.Logger) (*daemon, error) {
 	d := &daemon{started: time.Now(), file: file, settings: settings, runtime: settings.Runtime, log: log}
-	d.observers = &observers{log: log, trace: trace.NewHub(trace.Options{Endless: unboundedStreams, Invoke: d.invoke})}
+	d.observers = &observers{log: log, trace: trace.NewHub(trace.Options{UnboundedStreams: unboundedStreams, Invoke: d.invoke})}
 	d.httpServer = &httpServer{handler: d.pages(), listen: d.listenHTTP, log: log, timeout: clientTimeout}
 	var err error
 	if d.ledger, err = rewrite.OpenLedger(settings.StateDirectory); err != nil {

@@ -50,7 +50,7 @@ func (o *observers) End(call *proxy.Call) {
 	if p := o.page.Load(); p != nil {
 		p.Called(call.Method, call.Code.String(), call.Duration)
 	}
-	o.trace.End(traceCall(call), trace.Ending{
+	o.trace.End(traceCall(call), trace.Result{
 		Duration: call.Duration, Code: call.Code, Err: call.Err,
 		RequestBytes: call.Requests.Bytes, ResponseBytes: call.Responses.Bytes,
 	})
@@ -62,7 +62,7 @@ func (o *observers) decided(ctx context.Context, d rewrite.Decision) {
 	o.countDecision(d)
 	o.showDecision(d)
 	if call := proxy.CallOf(ctx); call != nil {
-		o.trace.Decided(call.ID, trace.Decision{Asked: d.Asked, Served: d.Served, Registry: d.Registry, Reason: d.Reason, Names: string(d.Names)})
+		o.trace.ObserveDecision(call.ID, trace.Decision{Asked: d.Asked, Served: d.Served, Registry: d.Registry, Reason: d.Reason, Names: string(d.Names)})
 	}
 }
 

@@ -1,11 +1,10 @@
-// Package trace shows the calls of CRI clients while they are made: who called what,
-// for which pod, container and image, how long it took and how it ended, and, where
-// that is asked for, what the messages said.
+// Package trace shows the calls of CRI clients as they pass: client, method, pod,
+// container, image, duration and result, and on request the messages.
 //
-// In the daemon a [Hub] is told of every call. While nobody reads, that costs an atomic
-// load. Each reader has a queue of bounded length: who is too slow loses events and is
-// told how many; calls never wait. What a reader gets is lines of JSON, the first of
-// which says their format, and the same lines are what a recording holds:
+// The daemon reports every call to a [Hub]. Without a reader, this costs one atomic load.
+// Each reader has a queue of bounded length. A reader that is too slow loses events and
+// gets their number; calls never wait. Events are lines of JSON, after a first line with
+// the format's version. A recording consists of the same lines:
 //
 //	hub := trace.NewHub(trace.Options{Invoke: server.Invoke})
 //	...

@@ -10,15 +10,15 @@ import (
 
 // The kinds of events.
 const (
-	KindCall    = "call"    // a call that has ended
-	KindMessage = "message" // one message of the runtime's in a call that has many
-	KindLost    = "lost"    // events that the reader was too slow for
+	KindCall    = "call"    // a finished call
+	KindMessage = "message" // a message of a stream from the runtime
+	KindLost    = "lost"    // events dropped because the reader was too slow
 )
 
 // Event is a line of a trace.
 type Event struct {
 	Kind string    `json:"kind"`
-	Time time.Time `json:"time"` // when the call began, the message came, the loss was told
+	Time time.Time `json:"time"` // of the call's begin, the message or the notice of a loss
 
 	ID     uint64  `json:"id,omitempty"` // of the call, counted since the shim began
 	Client *Client `json:"client,omitempty"`
@@ -35,22 +35,21 @@ type Event struct {
 	Images    []string   `json:"images,omitempty"` // as the client wrote them
 	Decisions []Decision `json:"decisions,omitempty"`
 
-	// The messages, decoded and masked; absent where nobody asked for them.
+	// The messages, decoded and masked, if the reader asked for them.
 	Request  json.RawMessage `json:"request,omitempty"`
 	Response json.RawMessage `json:"response,omitempty"`
 
 	Lost int64 `json:"lost,omitempty"` // how many
 }
 
-// Client is a process at the other end of the shim's socket; -1 is what the system does
-// not know.
+// Client is a process connected to the shim's socket. Unknown IDs are -1.
 type Client struct {
 	Process int    `json:"process"`
 	User    int    `json:"user"`
 	Name    string `json:"name,omitempty"` // of its program
 }
 
-// Decision is what the shim made of an image's name in a call.
+// Decision describes how the shim resolved an image name in a call.
 type Decision struct {
 	Asked    string `json:"asked"`
 	Served   string `json:"served,omitempty"`   // the reference or ID that the runtime answered for
@@ -59,7 +58,7 @@ type Decision struct {
 	Names    string `json:"names,omitempty"` // where the asked name of a pulled image is kept: runtime or ledger
 }
 
-// Call is a call that begins.
+// Call is a call as it begins.
 type Call struct {
 	ID     uint64
 	Client Client // its name is not needed
@@ -67,22 +66,22 @@ type Call struct {
 	Start  time.Time
 }
 
-// Ending is how a call has ended.
-type Ending struct {
+// Result is the result of a finished call.
+type Result struct {
 	Duration      time.Duration
 	Code          codes.Code
-	Err           error // nil where Code is OK
+	Err           error // nil if Code is OK
 	RequestBytes  int64
 	ResponseBytes int64
 }
 
-// shortMethod is a method's name for people: the CRI's without its package and service,
-// any other with its service.
+// shortMethod returns a method's short name for people: Version for the CRI's methods,
+// Service/Method for others.
 func shortMethod(method string) string {
 	for _, v := range versions {
 		if rest, ok := strings.CutPrefix(method, "/"+v.name+"."); ok {
 			if _, name, ok := strings.Cut(rest, "/"); ok {
-				return v.mark + name
+				return v.prefix + name
 			}
 		}
 	}

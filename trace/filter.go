@@ -11,8 +11,8 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// Filter says which events are of interest: those that fit each of its fields that is
-// set. Where a field has several values one must fit.
+// Filter selects events that match all of its fields that are set. A field with several
+// values matches if one of them does.
 type Filter struct {
 	Methods []string // names, "PullImage" or full, or patterns with * and ?
 	Pods    []string // "name" or "namespace/name", or patterns
@@ -21,7 +21,7 @@ type Filter struct {
 	Slower  time.Duration
 }
 
-// Check tells of patterns that can't fit anything.
+// Check returns an error if a pattern is malformed or the duration negative.
 func (f Filter) Check() error {
 	for _, pattern := range slices.Concat(f.Methods, f.Pods) {
 		if _, err := path.Match(pattern, ""); err != nil {
@@ -34,7 +34,7 @@ func (f Filter) Check() error {
 	return nil
 }
 
-// Match tells whether an event fits. The news of a loss always does.
+// Match reports whether an event matches. Lost events always do.
 func (f Filter) Match(e *Event) bool {
 	switch {
 	case e.Kind == KindLost:
@@ -44,38 +44,38 @@ func (f Filter) Match(e *Event) bool {
 	case f.Slower > 0 && (e.Kind != KindCall || e.Seconds <= f.Slower.Seconds()):
 		return false
 	}
-	return oneOf(f.Methods, func(pattern string) bool { return fitsMethod(pattern, e.Method) }) &&
-		oneOf(f.Pods, func(pattern string) bool { return fitsPod(pattern, e.Pod) }) &&
-		oneOf(f.Images, func(part string) bool { return fitsImage(part, e) })
+	return matchesAny(f.Methods, func(pattern string) bool { return matchesMethod(pattern, e.Method) }) &&
+		matchesAny(f.Pods, func(pattern string) bool { return matchesPod(pattern, e.Pod) }) &&
+		matchesAny(f.Images, func(part string) bool { return matchesImage(part, e) })
 }
 
-// oneOf tells whether one of some wishes, if there are any, is met.
-func oneOf(wishes []string, met func(string) bool) bool {
-	return len(wishes) == 0 || slices.ContainsFunc(wishes, met)
+// matchesAny reports whether match accepts one of patterns, or there are none.
+func matchesAny(patterns []string, match func(string) bool) bool {
+	return len(patterns) == 0 || slices.ContainsFunc(patterns, match)
 }
 
-func fitsMethod(pattern, method string) bool {
-	return fits(pattern, path.Base(method)) || fits(pattern, shortMethod(method)) ||
-		fits(strings.TrimPrefix(pattern, "/"), strings.TrimPrefix(method, "/"))
+func matchesMethod(pattern, method string) bool {
+	return matchesPattern(pattern, path.Base(method)) || matchesPattern(pattern, shortMethod(method)) ||
+		matchesPattern(strings.TrimPrefix(pattern, "/"), strings.TrimPrefix(method, "/"))
 }
 
-func fitsPod(pattern, pod string) bool {
-	return fits(pattern, pod) || pod != "" && fits(pattern, path.Base(pod))
+func matchesPod(pattern, pod string) bool {
+	return matchesPattern(pattern, pod) || pod != "" && matchesPattern(pattern, path.Base(pod))
 }
 
-func fitsImage(part string, e *Event) bool {
-	holds := func(name string) bool { return strings.Contains(strings.ToLower(name), strings.ToLower(part)) }
-	return slices.ContainsFunc(e.Images, holds) || slices.ContainsFunc(e.Decisions, func(d Decision) bool {
-		return holds(d.Asked) || holds(d.Served)
+func matchesImage(part string, e *Event) bool {
+	contains := func(name string) bool { return strings.Contains(strings.ToLower(name), strings.ToLower(part)) }
+	return slices.ContainsFunc(e.Images, contains) || slices.ContainsFunc(e.Decisions, func(d Decision) bool {
+		return contains(d.Asked) || contains(d.Served)
 	})
 }
 
-func fits(pattern, name string) bool {
-	fit, _ := path.Match(strings.ToLower(pattern), strings.ToLower(name))
-	return fit
+func matchesPattern(pattern, name string) bool {
+	ok, _ := path.Match(strings.ToLower(pattern), strings.ToLower(name))
+	return ok
 }
 
-// Values are the filter as the query of a URL, ParseFilter what reads it.
+// Values returns the filter as the query of a URL, which [ParseFilter] parses.
 func (f Filter) Values() url.Values {
 	values := url.Values{"method": f.Methods, "pod": f.Pods, "image": f.Images}
 	if f.Errors {
@@ -87,7 +87,7 @@ func (f Filter) Values() url.Values {
 	return values
 }
 
-// ParseFilter returns the filter whose [Filter.Values] are given.
+// ParseFilter parses the result of [Filter.Values].
 func ParseFilter(values url.Values) (Filter, error) {
 	f := Filter{Methods: values["method"], Pods: values["pod"], Images: values["image"], Errors: values.Get("errors") == "true"}
 	if slower := values.Get("slower-than"); slower != "" {

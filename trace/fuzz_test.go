@@ -27,7 +27,7 @@ func FuzzSubject(f *testing.F) {
 		if answer {
 			kind = m.response
 		}
-		newNames().about(decode(kind, content))
+		newNameCache().subjectOf(decode(kind, content))
 	})
 }
 

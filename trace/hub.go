@@ -8,99 +8,99 @@ import (
 	"image-cri-shim/proxy/intercept"
 )
 
-// Options says what a [Hub] works with.
+// Options configure a [Hub].
 type Options struct {
-	// Endless are the methods that answer until somebody has enough. Their messages are
-	// events of their own, also of calls that have begun before anybody read.
-	Endless []string
-	// Invoke asks the runtime for the names of what is there already. Nil does without.
+	// UnboundedStreams are methods whose response ends only with the call. Each message is
+	// an event, also in calls that began before the trace.
+	UnboundedStreams []string
+	// Invoke is used to list the existing pods and containers. It may be nil.
 	Invoke intercept.Invoke
 }
 
-// Hub is told of all calls, and tells those who read. It is safe for concurrent use;
-// what it is told never waits for anybody.
+// Hub distributes calls to readers. It is safe for concurrent use. Reporting a call never
+// blocks on a reader.
 type Hub struct {
-	endless map[string]bool
-	invoke  intercept.Invoke
-	session atomic.Pointer[session] // nil while nobody reads
+	unbounded map[string]bool
+	invoke    intercept.Invoke
+	session   atomic.Pointer[session] // nil without readers
 
-	mutex    sync.Mutex // of readers who come and go
-	sessions uint64     // that have begun
+	mutex        sync.Mutex // serializes join and leave
+	sessionCount uint64     // guarded by mutex
 }
 
-// NewHub makes a hub, which holds nothing to be ended but its readers.
+// NewHub returns a hub. It needs no closing once its readers are closed.
 func NewHub(options Options) *Hub {
-	h := &Hub{endless: make(map[string]bool), invoke: options.Invoke}
-	for _, method := range options.Endless {
-		h.endless[method] = true
+	h := &Hub{unbounded: make(map[string]bool), invoke: options.Invoke}
+	for _, method := range options.UnboundedStreams {
+		h.unbounded[method] = true
 	}
 	return h
 }
 
-// Begin is told of a call that begins. It returns what is to be given the call's
-// messages, nil for nothing.
+// Begin reports the begin of a call. It returns the tap for the call's messages, or nil if
+// they are not needed.
 func (h *Hub) Begin(call Call) *Tap {
 	s := h.session.Load()
-	if s == nil && !h.endless[call.Method] {
+	if s == nil && !h.unbounded[call.Method] {
 		return nil
 	}
 	tap := &Tap{hub: h, call: call, method: methods[call.Method]}
-	tap.streams = h.endless[call.Method] || tap.method != nil && tap.method.streams
+	tap.streaming = h.unbounded[call.Method] || tap.method != nil && tap.method.streaming
 	if s != nil {
-		tap.began = s.number
-		s.begin(tap)
+		tap.sessionID = s.id
+		s.beginCall(tap)
 	}
 	return tap
 }
 
-// End is told of a call, as it has begun, that has ended.
-func (h *Hub) End(call Call, ending Ending) {
+// End reports the end of a call. call is that of [Hub.Begin].
+func (h *Hub) End(call Call, result Result) {
 	s := h.session.Load()
 	if s == nil {
 		return
 	}
-	r := &record{call: call, method: methods[call.Method], ending: ending}
-	if tap := s.ended(call.ID); tap != nil {
+	r := &record{call: call, method: methods[call.Method], result: result}
+	if tap := s.untrack(call.ID); tap != nil {
 		tap.finish(r)
 	}
-	s.offer(r)
+	s.enqueue(r)
 }
 
-// Decided is told, while a call runs, what the shim has made of an image's name in it.
-func (h *Hub) Decided(call uint64, decision Decision) {
+// ObserveDecision reports a decision about an image name in a running call.
+func (h *Hub) ObserveDecision(call uint64, decision Decision) {
 	s := h.session.Load()
 	if s == nil {
 		return
 	}
-	if tap := s.running(call); tap != nil {
-		tap.decide(decision)
+	if tap := s.findTap(call); tap != nil {
+		tap.addDecision(decision)
 	}
 }
 
-// Subscribe begins to read the events that fit a filter, with the messages if bodies is
-// set. It returns when the names of what is there are known, or can't be had, or ctx is
-// done. The reader must be closed.
+// Subscribe returns a reader of the events that match filter, with the messages if bodies
+// is set. It waits for the names of existing pods and containers, unless they can't be
+// listed or ctx is done. The reader must be closed.
 func (h *Hub) Subscribe(ctx context.Context, filter Filter, bodies bool) *Reader {
 	r := h.join(ctx, filter, bodies)
 	select {
-	case <-r.session.learned:
+	case <-r.session.loaded:
 	case <-ctx.Done():
 	}
 	return r
 }
 
-// join adds a reader, and with the first one begins the session.
+// join adds a reader. The first reader starts a session.
 func (h *Hub) join(ctx context.Context, filter Filter, bodies bool) *Reader {
 	h.mutex.Lock()
 	defer h.mutex.Unlock()
 	s := h.session.Load()
 	first := s == nil
 	if first {
-		h.sessions++
-		s = newSession(h.sessions)
+		h.sessionCount++
+		s = newSession(h.sessionCount)
 	}
 	r := &Reader{hub: h, session: s, filter: filter, bodies: bodies, wake: make(chan struct{}, 1)}
-	s.add(r)
+	s.addReader(r)
 	if first {
 		h.session.Store(s)
 		s.start(ctx, h.invoke)
@@ -108,10 +108,10 @@ func (h *Hub) join(ctx context.Context, filter Filter, bodies bool) *Reader {
 	return r
 }
 
-// leave ends a reader, and with the last one the session.
+// leave removes a reader. The last reader ends the session.
 func (h *Hub) leave(r *Reader) {
 	h.mutex.Lock()
-	last := r.session.remove(r) == 0
+	last := r.session.removeReader(r) == 0
 	if last {
 		h.session.Store(nil)
 	}

@@ -27,15 +27,15 @@ const (
 	events = v1 + "GetContainerEvents"
 )
 
-// bench is a hub, and a client whose calls it is told of.
-type bench struct {
+// fixture is a hub and the client that reports calls to it.
+type fixture struct {
 	*testing.T
 	hub  *Hub
 	last uint64
 }
 
-func newBench(t *testing.T) *bench {
-	return &bench{T: t, hub: NewHub(Options{Endless: []string{events}, Invoke: invoke})}
+func newFixture(t *testing.T) *fixture {
+	return &fixture{T: t, hub: NewHub(Options{UnboundedStreams: []string{events}, Invoke: invoke})}
 }
 
 // invoke is a runtime with a pod and a container in it, which serves no v1 of the CRI.
@@ -52,22 +52,22 @@ func invoke(_ context.Context, method string, _ []byte) ([]byte, error) {
 	return nil, errors.New("unknown method")
 }
 
-func (b *bench) subscribe(filter Filter, bodies bool) *Reader {
+func (b *fixture) subscribe(filter Filter, bodies bool) *Reader {
 	b.Helper()
 	r := b.hub.Subscribe(b.Context(), filter, bodies)
 	b.Cleanup(r.Close)
 	return r
 }
 
-// begin begins a call of this very process.
-func (b *bench) begin(method string) (Call, *Tap) {
+// beginCall begins a call of this very process.
+func (b *fixture) begin(method string) (Call, *Tap) {
 	b.last++
 	call := Call{ID: b.last, Client: Client{Process: os.Getpid(), User: 5}, Method: method, Start: time.Unix(1000, 0)}
 	return call, b.hub.Begin(call)
 }
 
 // send gives a tap a message, as the proxy does.
-func (b *bench) send(tap *Tap, fromClient bool, message proto.Message) {
+func (b *fixture) send(tap *Tap, fromClient bool, message proto.Message) {
 	b.Helper()
 	encoded, err := proto.Marshal(message)
 	if err != nil {
@@ -85,16 +85,16 @@ func (b *bench) send(tap *Tap, fromClient bool, message proto.Message) {
 }
 
 // call makes a call that succeeds.
-func (b *bench) call(method string, request, response proto.Message) {
+func (b *fixture) call(method string, request, response proto.Message) {
 	b.Helper()
 	call, tap := b.begin(method)
 	b.send(tap, true, request)
 	b.send(tap, false, response)
-	b.hub.End(call, Ending{Duration: time.Second, RequestBytes: 10, ResponseBytes: 20})
+	b.hub.End(call, Result{Duration: time.Second, RequestBytes: 10, ResponseBytes: 20})
 }
 
 // next returns the next event.
-func (b *bench) next(r *Reader) Event {
+func (b *fixture) next(r *Reader) Event {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), 30*time.Second)
 	defer cancel()
@@ -112,7 +112,7 @@ func (b *bench) next(r *Reader) Event {
 // TestNames requires the names of what was there before anybody read, of what was made
 // since, and nothing of what was removed; and that all is forgotten with the last reader.
 func TestNames(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	comm, err := os.ReadFile("/proc/self/comm")
 	if err != nil {
 		t.Fatal(err)
@@ -162,7 +162,7 @@ func TestNames(t *testing.T) {
 // TestMessages requires the messages only for who asks for them, masked, and why one is
 // not there.
 func TestMessages(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	with, without := b.subscribe(Filter{}, true), b.subscribe(Filter{}, false)
 	const pull = "/runtime.v1alpha2.ImageService/PullImage"
 	b.call(pull, &runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: "nginx"}, Auth: &runtime.AuthConfig{Password: "hunter2"}}, &runtime.PullImageResponse{})
@@ -186,7 +186,7 @@ func TestMessages(t *testing.T) {
 	} {
 		call, tap := b.begin(test.method)
 		test.tell(tap)
-		b.hub.End(call, Ending{})
+		b.hub.End(call, Result{})
 		if e := b.next(with); string(e.Request) != test.want || e.Response != nil {
 			t.Errorf("%s: got %s, %s", name, e.Request, e.Response)
 		}
@@ -195,7 +195,7 @@ func TestMessages(t *testing.T) {
 
 // TestEvents opens streams before anybody reads, and again after the first reader.
 func TestEvents(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	early, tap := b.begin(events)
 	if tap == nil {
 		t.Fatal("nothing looks at an endless call")
@@ -216,22 +216,22 @@ func TestEvents(t *testing.T) {
 		b.send(tap, false, event)
 	}
 	r := b.subscribe(Filter{}, false)
-	b.hub.End(early, Ending{Code: codes.Unavailable, Err: errors.New("password=hunter2 ended")})
+	b.hub.End(early, Result{Code: codes.Unavailable, Err: errors.New("password=hunter2 ended")})
 	if e := b.next(r); e.Kind != KindCall || e.Code != "Unavailable" || e.Error != "password=******** ended" {
 		t.Errorf("got %+v", e)
 	}
 }
 
 func TestDecisions(t *testing.T) {
-	b := newBench(t)
-	b.hub.Decided(1, Decision{})
+	b := newFixture(t)
+	b.hub.ObserveDecision(1, Decision{})
 	r := b.subscribe(Filter{Images: []string{"hub:5000"}}, false)
 	b.call("/runtime.v1.ImageService/PullImage", &runtime.PullImageRequest{}, &runtime.PullImageResponse{})
 	call, _ := b.begin("/runtime.v1.ImageService/PullImage")
 	want := Decision{Asked: "nginx", Served: "hub:5000/library/nginx", Registry: "http://hub:5000", Reason: "found"}
-	b.hub.Decided(call.ID, want)
-	b.hub.Decided(call.ID+1, Decision{Asked: "another"})
-	b.hub.End(call, Ending{})
+	b.hub.ObserveDecision(call.ID, want)
+	b.hub.ObserveDecision(call.ID+1, Decision{Asked: "another"})
+	b.hub.End(call, Result{})
 	if e := b.next(r); e.ID != call.ID || !slices.Equal(e.Decisions, []Decision{want}) {
 		t.Errorf("got %+v", e)
 	}
@@ -240,9 +240,9 @@ func TestDecisions(t *testing.T) {
 // TestSlowReader has a reader that reads nothing: it loses events and learns how many,
 // where they are missing; calls and other readers don't wait.
 func TestSlowReader(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	slow, quick := b.subscribe(Filter{}, false), b.subscribe(Filter{}, false)
-	const calls = mostLines + 2*mostWaiting
+	const calls = maxQueuedLines + 2*queueLength
 	seen := make(chan uint64)
 	var reading sync.WaitGroup
 	reading.Go(func() {
@@ -301,11 +301,11 @@ func counted(t *testing.T, line []byte) uint64 {
 
 // TestStuckHub stops the hub's own work: calls go on, and all of them are accounted for.
 func TestStuckHub(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	r := b.subscribe(Filter{}, true)
 	r.session.names.mutex.Lock() // without which nothing can be told
-	big := &runtime.ExecSyncRequest{ContainerId: "c", Cmd: []string{strings.Repeat("x", longestBody/2)}}
-	const calls = mostWaiting + 100
+	big := &runtime.ExecSyncRequest{ContainerId: "c", Cmd: []string{strings.Repeat("x", maxBodyBytes/2)}}
+	const calls = queueLength + 100
 	for i := range calls {
 		request := &runtime.ExecSyncRequest{ContainerId: "c"}
 		if i < 100 {
@@ -313,7 +313,7 @@ func TestStuckHub(t *testing.T) {
 		}
 		b.call(v1+"ExecSync", request, &runtime.ExecSyncResponse{})
 	}
-	if held := r.session.room.taken.Load(); held > mostHeld {
+	if held := r.session.budget.used.Load(); held > budgetBytes {
 		t.Errorf("%d bytes are held", held)
 	}
 	r.session.names.mutex.Unlock()
@@ -328,16 +328,16 @@ func TestStuckHub(t *testing.T) {
 	if unseen == 0 {
 		t.Error("all messages were held")
 	}
-	for r.session.room.taken.Load() != 0 { // by the last one, until it has been told
+	for r.session.budget.used.Load() != 0 { // by the last one, until it has been told
 		if t.Context().Err() != nil {
-			t.Fatalf("%d bytes are held", r.session.room.taken.Load())
+			t.Fatalf("%d bytes are held", r.session.budget.used.Load())
 		}
 	}
 }
 
-// TestNobodyReads requires that calls cost no memory then.
-func TestNobodyReads(t *testing.T) {
-	b := newBench(t)
+// TestNoReaders requires that calls allocate nothing without readers.
+func TestNoReaders(t *testing.T) {
+	b := newFixture(t)
 	call := Call{ID: 1, Client: Client{Process: 1}, Method: v1 + "Version", Start: time.Now()}
 	failure := errors.New("failure")
 	check := func() {
@@ -346,8 +346,8 @@ func TestNobodyReads(t *testing.T) {
 			if b.hub.Begin(call) != nil {
 				t.Error("somebody looks")
 			}
-			b.hub.Decided(call.ID, Decision{Asked: "nginx"})
-			b.hub.End(call, Ending{Duration: time.Second, Code: codes.NotFound, Err: failure})
+			b.hub.ObserveDecision(call.ID, Decision{Asked: "nginx"})
+			b.hub.End(call, Result{Duration: time.Second, Code: codes.NotFound, Err: failure})
 		}); allocations != 0 {
 			t.Errorf("%v allocations", allocations)
 		}
@@ -365,7 +365,7 @@ func BenchmarkCall(b *testing.B) {
 	}
 	for name, read := range map[string]bool{"nobody": false, "read": true} {
 		b.Run(name, func(b *testing.B) {
-			hub := NewHub(Options{Endless: []string{events}})
+			hub := NewHub(Options{UnboundedStreams: []string{events}})
 			if read {
 				defer hub.Subscribe(b.Context(), Filter{}, true).Close()
 			}
@@ -376,7 +376,7 @@ func BenchmarkCall(b *testing.B) {
 				if tap := hub.Begin(call); tap != nil && tap.Wants(true, len(request)) > 0 {
 					tap.Message(true, request, len(request), false)
 				}
-				hub.End(call, Ending{})
+				hub.End(call, Result{})
 			}
 		})
 	}
@@ -384,7 +384,7 @@ func BenchmarkCall(b *testing.B) {
 
 // TestReadersComeAndGo lets calls run through all of it, for the race detector.
 func TestReadersComeAndGo(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	var clients sync.WaitGroup
 	for client := range 4 {
@@ -394,8 +394,8 @@ func TestReadersComeAndGo(t *testing.T) {
 				tap := b.hub.Begin(call)
 				b.send(tap, true, &runtime.GetEventsRequest{})
 				b.send(tap, false, &runtime.ContainerEventResponse{ContainerId: "c"})
-				b.hub.Decided(id, Decision{})
-				b.hub.End(call, Ending{})
+				b.hub.ObserveDecision(id, Decision{})
+				b.hub.End(call, Result{})
 			}
 		})
 	}
@@ -416,11 +416,11 @@ func TestReadersComeAndGo(t *testing.T) {
 // TestReadersDontWait has a reader leave that the hub's work is not done with: others
 // come nevertheless.
 func TestReadersDontWait(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	first := b.hub.Subscribe(t.Context(), Filter{}, false)
 	first.session.names.mutex.Lock() // without which nothing can be told
 	b.call(v1+"StopPodSandbox", &runtime.StopPodSandboxRequest{PodSandboxId: "pod1"}, &runtime.StopPodSandboxResponse{})
-	for len(first.session.intake) > 0 {
+	for len(first.session.queue) > 0 {
 		time.Sleep(time.Millisecond)
 	}
 	var leaving sync.WaitGroup
@@ -469,7 +469,7 @@ func TestReaderGivesUp(t *testing.T) {
 // TestSessionEnds requires that an endless call holds nothing of the trace that it began
 // in.
 func TestSessionEnds(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	r := b.hub.Subscribe(t.Context(), Filter{}, true)
 	_, tap := b.begin(events)
 	b.send(tap, true, &runtime.GetEventsRequest{})
@@ -483,35 +483,35 @@ func TestSessionEnds(t *testing.T) {
 	b.send(tap, false, &runtime.ContainerEventResponse{})
 }
 
-// TestRoom lets messages begin that never come as a whole: what is set aside for them is
-// bounded, and free when the message has come or its call has ended.
-func TestRoom(t *testing.T) {
-	b := newBench(t)
+// TestBudget starts messages that never arrive as a whole. Their reservations are bounded,
+// and released when a message has arrived or its call has ended.
+func TestBudget(t *testing.T) {
+	b := newFixture(t)
 	early, earlyTap := b.begin(events)
 	r := b.hub.Subscribe(t.Context(), Filter{Errors: true}, true)
 	calls, taps := []Call{early}, []*Tap{earlyTap}
-	for range mostHeld/longestBody - 1 {
+	for range budgetBytes/maxBodyBytes - 1 {
 		call, tap := b.begin(v1 + "ExecSync")
 		calls, taps = append(calls, call), append(taps, tap)
 	}
 	wants := func(tap *Tap, want int) {
 		t.Helper()
-		if got := tap.Wants(false, longestBody); got != want {
+		if got := tap.Wants(false, maxBodyBytes); got != want {
 			t.Errorf("%d bytes are wanted, expected %d", got, want)
 		}
 	}
 	for _, tap := range taps {
-		wants(tap, longestBody)
+		wants(tap, maxBodyBytes)
 	}
 	call, more := b.begin(v1 + "ExecSync")
 	wants(more, 0)
-	taps[1].Message(false, nil, longestBody, true)
-	wants(more, longestBody)
+	taps[1].Message(false, nil, maxBodyBytes, true)
+	wants(more, maxBodyBytes)
 	wants(taps[1], 0)
 	for _, call := range append(calls, call) {
-		b.hub.End(call, Ending{})
+		b.hub.End(call, Result{})
 	}
-	if taken := r.session.room.taken.Load(); taken != 0 {
+	if taken := r.session.budget.used.Load(); taken != 0 {
 		t.Errorf("%d bytes are taken after all calls have ended", taken)
 	}
 	wants(more, 0) // too late

@@ -7,18 +7,18 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// versions are the CRI's packages. The messages of v1alpha2 are those of v1, without
-// what came later.
-var versions = []struct{ name, mark string }{{"runtime.v1", ""}, {"runtime.v1alpha2", "v1alpha2."}}
+// versions are the CRI's packages. The messages of v1alpha2 are a subset of those of v1.
+// prefix precedes the short names of a version's methods.
+var versions = []struct{ name, prefix string }{{"runtime.v1", ""}, {"runtime.v1alpha2", "v1alpha2."}}
 
-// method is what is known of a method of the CRI.
+// method describes a method of the CRI.
 type method struct {
 	name              protoreflect.Name
 	request, response protoreflect.MessageType
-	streams           bool // its answer is many messages
+	streaming         bool // the response is a stream
 }
 
-// methods is by full name, "/runtime.v1.RuntimeService/Version".
+// methods are the CRI's methods by full name, "/runtime.v1.RuntimeService/Version".
 var methods = criMethods()
 
 func criMethods() map[string]*method {
@@ -28,7 +28,7 @@ func criMethods() map[string]*method {
 		service := services.Get(i)
 		for j := range service.Methods().Len() {
 			m := service.Methods().Get(j)
-			known := &method{name: m.Name(), request: messageType(m.Input()), response: messageType(m.Output()), streams: m.IsStreamingServer()}
+			known := &method{name: m.Name(), request: messageType(m.Input()), response: messageType(m.Output()), streaming: m.IsStreamingServer()}
 			for _, version := range versions {
 				table["/"+version.name+"."+string(service.Name())+"/"+string(m.Name())] = known
 			}
@@ -46,7 +46,7 @@ func messageType(descriptor protoreflect.MessageDescriptor) protoreflect.Message
 	return found
 }
 
-// decode returns nil for what is no message of the type.
+// decode returns nil if encoded is no message of the type.
 func decode(kind protoreflect.MessageType, encoded []byte) proto.Message {
 	if kind == nil {
 		return nil
@@ -58,8 +58,8 @@ func decode(kind protoreflect.MessageType, encoded []byte) proto.Message {
 	return decoded
 }
 
-// answersName tells whether the answers of a method have names that are not in its
-// request: of what it has made, or of what an event is about.
-func (m *method) answersName() bool {
+// hasNamesInResponse reports whether the method's response names a pod or container that
+// its request does not: a new one, or the subject of a runtime's event.
+func (m *method) hasNamesInResponse() bool {
 	return m.name == "RunPodSandbox" || m.name == "CreateContainer" || m.name == "GetContainerEvents"
 }

@@ -11,7 +11,7 @@ func TestMethods(t *testing.T) {
 	}
 	for _, version := range []string{"v1", "v1alpha2"} {
 		for method, streams := range map[string]bool{"RuntimeService/RunPodSandbox": false, "RuntimeService/GetContainerEvents": true, "ImageService/StreamImages": true, "ImageService/PullImage": false} {
-			if m := methods["/runtime."+version+"."+method]; m == nil || m.streams != streams {
+			if m := methods["/runtime."+version+"."+method]; m == nil || m.streaming != streams {
 				t.Errorf("%s %s: %+v", version, method, m)
 			}
 		}

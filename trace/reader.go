@@ -6,31 +6,31 @@ import (
 	"time"
 )
 
-// Bounds of what waits for a reader.
+// Bounds of a reader's queue.
 const (
-	mostLines     = 10_000
-	mostLineBytes = 16 << 20
+	maxQueuedLines = 10_000
+	maxQueuedBytes = 16 << 20
 )
 
-// Reader gets the events that it has asked for.
+// Reader receives the events that match its filter.
 type Reader struct {
 	hub     *Hub
 	session *session
 	filter  Filter
 	bodies  bool
-	wake    chan struct{} // has an element when there is something to get
+	wake    chan struct{} // has an element if lines or lost changed
 
 	mutex sync.Mutex
 	lines [][]byte
 	bytes int
-	lost  int64 // after lines
+	lost  int64 // events dropped after lines
 }
 
-// Next returns the next event as a line of JSON, or ctx's error. It is to be called
-// from one goroutine.
+// Next returns the next event as a line of JSON, or ctx's error. Only one goroutine may
+// call it.
 func (r *Reader) Next(ctx context.Context) ([]byte, error) {
 	for {
-		if line := r.take(); line != nil {
+		if line := r.pop(); line != nil {
 			return line, nil
 		}
 		select {
@@ -41,22 +41,22 @@ func (r *Reader) Next(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// Waiting tells whether Next has something to return at once.
-func (r *Reader) Waiting() bool {
+// Ready reports whether Next returns without waiting.
+func (r *Reader) Ready() bool {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	return len(r.lines) > 0 || r.lost > 0
 }
 
-// Close ends the reading.
+// Close removes the reader from its hub.
 func (r *Reader) Close() { r.hub.leave(r) }
 
-// take returns nil where nothing waits.
-func (r *Reader) take() []byte {
+// pop returns the next line, or nil if there is none.
+func (r *Reader) pop() []byte {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	if len(r.lines) == 0 {
-		return r.loss()
+		return r.takeLost()
 	}
 	line := r.lines[0]
 	r.lines[0] = nil
@@ -65,8 +65,9 @@ func (r *Reader) take() []byte {
 	return line
 }
 
-// loss is the news of what was lost since the last line; nil if nothing was.
-func (r *Reader) loss() []byte {
+// takeLost returns a line with the number of events lost since the last line, and resets
+// it. It returns nil if none was lost.
+func (r *Reader) takeLost() []byte {
 	if r.lost == 0 {
 		return nil
 	}
@@ -75,16 +76,16 @@ func (r *Reader) loss() []byte {
 	return line
 }
 
-// push adds a line; one that there is no room for is lost.
+// push appends a line to the queue. If the queue is full, the line is lost.
 func (r *Reader) push(line []byte) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	defer r.signal()
-	if len(r.lines) >= mostLines || r.bytes+len(line) > mostLineBytes {
+	defer r.notify()
+	if len(r.lines) >= maxQueuedLines || r.bytes+len(line) > maxQueuedBytes {
 		r.lost++
 		return
 	}
-	if loss := r.loss(); loss != nil {
+	if loss := r.takeLost(); loss != nil {
 		r.lines = append(r.lines, loss)
 		r.bytes += len(loss)
 	}
@@ -92,18 +93,18 @@ func (r *Reader) push(line []byte) {
 	r.bytes += len(line)
 }
 
-// lose counts what never came to a line.
-func (r *Reader) lose(events int64) {
+// addLost counts events that were lost before they became lines.
+func (r *Reader) addLost(events int64) {
 	if events == 0 {
 		return
 	}
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	r.lost += events
-	r.signal()
+	r.notify()
 }
 
-func (r *Reader) signal() {
+func (r *Reader) notify() {
 	select {
 	case r.wake <- struct{}{}:
 	default:

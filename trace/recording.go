@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// The format of a trace, on its way and in a file: a line with a [Header], and a line
-// with an [Event] for each event, in JSON. Fields may be added to it; its version
-// changes when those that are there get another meaning.
+// The format of a trace, streamed or in a file: a line with a [Header] and a line for each
+// [Event], in JSON. The version changes if a field changes its meaning, not if one is
+// added.
 const (
 	format        = "image-cri-shim trace"
 	formatVersion = 1
-	longestLine   = mostLineBytes // nothing longer is told
+	maxLineBytes  = maxQueuedBytes // longer lines are never sent
 )
 
 // Header is the first line of a trace.
@@ -26,25 +26,25 @@ type Header struct {
 	Time    time.Time `json:"time"`
 }
 
-// NewHeader is the header of a trace that begins now.
+// NewHeader returns the header of a trace that begins now. shim is the shim's version.
 func NewHeader(shim string) Header {
 	return Header{Format: format, Version: formatVersion, Shim: shim, Time: time.Now().UTC().Round(0)}
 }
 
-// WriteHeader begins a recording.
+// WriteHeader writes the first line of a recording.
 func WriteHeader(w io.Writer, header Header) error { return json.NewEncoder(w).Encode(header) }
 
-// WriteEvent adds an event to a recording.
+// WriteEvent writes a line of a recording.
 func WriteEvent(w io.Writer, event Event) error {
 	_, err := w.Write(encode(event))
 	return err
 }
 
-// ErrVersion says that a trace can't be read because another version has made it.
+// ErrVersion is returned for a trace in another version of the format.
 var ErrVersion = errors.New("it is of another version of image-cri-shim")
 
-// ErrCut is the end of a recording in the middle of a line.
-var ErrCut = errors.New("the recording ends in the middle of an event")
+// ErrTruncated is returned if a recording ends in the middle of a line.
+var ErrTruncated = errors.New("the recording ends in the middle of an event")
 
 // Recording reads a trace.
 type Recording struct {
@@ -53,7 +53,7 @@ type Recording struct {
 	line   int
 }
 
-// OpenRecording reads the header.
+// OpenRecording reads the header of a trace.
 func OpenRecording(r io.Reader) (*Recording, error) {
 	recording := &Recording{reader: bufio.NewReaderSize(r, 64<<10)}
 	err := recording.decode(&recording.Header)
@@ -61,33 +61,33 @@ func OpenRecording(r io.Reader) (*Recording, error) {
 	case err != nil || h.Format != format:
 		return nil, errors.Join(errors.New("it is no trace of image-cri-shim"), err)
 	case h.Version != formatVersion:
-		return nil, fmt.Errorf("%w: found version %d of the format, expected %d (image-cri-shim %q)", ErrVersion, h.Version, formatVersion, bounded(h.Shim))
+		return nil, fmt.Errorf("%w: found version %d of the format, expected %d (image-cri-shim %q)", ErrVersion, h.Version, formatVersion, truncate(h.Shim))
 	}
 	return recording, nil
 }
 
-// Next returns the next event; the error is io.EOF after the last one, and [ErrCut]
-// where it is not whole.
+// Next returns the next event. After the last one the error is io.EOF, or [ErrTruncated] if
+// the last one is incomplete.
 func (r *Recording) Next() (Event, error) {
-	var read struct { // arrays, so that what no shim tells takes no memory
+	var read struct { // arrays bound the memory for a malicious recording
 		Event
-		Images    [mostImages]string   `json:"images"`
-		Decisions [mostImages]Decision `json:"decisions"`
+		Images    [maxImages]string   `json:"images"`
+		Decisions [maxImages]Decision `json:"decisions"`
 	}
 	if err := r.decode(&read); err != nil {
 		return Event{}, err
 	}
 	event := read.Event
-	event.Images, event.Decisions = used(read.Images[:]), used(read.Decisions[:])
+	event.Images, event.Decisions = trimEmpty(read.Images[:]), trimEmpty(read.Decisions[:])
 	switch event.Kind {
 	case KindCall, KindMessage, KindLost:
 		return event, nil
 	}
-	return Event{}, fmt.Errorf("line %d: found an event of the kind %q", r.line, bounded(event.Kind))
+	return Event{}, fmt.Errorf("line %d: found an event of the kind %q", r.line, truncate(event.Kind))
 }
 
-// used are the elements before the empty ones at the end.
-func used[T comparable](all []T) []T {
+// trimEmpty returns all without empty elements at the end.
+func trimEmpty[T comparable](all []T) []T {
 	for len(all) > 0 && all[len(all)-1] == *new(T) {
 		all = all[:len(all)-1]
 	}
@@ -98,7 +98,7 @@ func used[T comparable](all []T) []T {
 }
 
 func (r *Recording) decode(value any) error {
-	line, err := r.read()
+	line, err := r.readLine()
 	if err != nil {
 		return err
 	}
@@ -108,8 +108,8 @@ func (r *Recording) decode(value any) error {
 	return nil
 }
 
-// read returns a line.
-func (r *Recording) read() ([]byte, error) {
+// readLine returns the next line.
+func (r *Recording) readLine() ([]byte, error) {
 	r.line++
 	var line []byte
 	for {
@@ -118,11 +118,11 @@ func (r *Recording) read() ([]byte, error) {
 		switch {
 		case err == nil:
 			return line, nil
-		case errors.Is(err, bufio.ErrBufferFull) && len(line) < longestLine:
+		case errors.Is(err, bufio.ErrBufferFull) && len(line) < maxLineBytes:
 		case errors.Is(err, bufio.ErrBufferFull):
-			return nil, fmt.Errorf("line %d is longer than %d bytes", r.line, longestLine)
+			return nil, fmt.Errorf("line %d is longer than %d bytes", r.line, maxLineBytes)
 		case errors.Is(err, io.EOF) && len(line) > 0:
-			return nil, ErrCut
+			return nil, ErrTruncated
 		default:
 			return nil, err
 		}

@@ -46,7 +46,7 @@ func TestRecording(t *testing.T) {
 			}
 		case len(got) != lines-1 || !reflect.DeepEqual(got, want[:lines-1]):
 			t.Fatalf("cut at %d: got %+v, want %d events", cut, got, lines-1)
-		case strings.HasSuffix(whole[:cut], "\n") != (err == nil) || err != nil && !errors.Is(err, ErrCut):
+		case strings.HasSuffix(whole[:cut], "\n") != (err == nil) || err != nil && !errors.Is(err, ErrTruncated):
 			t.Fatalf("cut at %d: %v", cut, err)
 		}
 	}
@@ -88,14 +88,14 @@ func TestNotARecording(t *testing.T) {
 	}
 }
 
-// TestHostileRecording requires that what no shim tells takes no memory.
+// TestHostileRecording requires bounded memory for a recording that no shim has written.
 func TestHostileRecording(t *testing.T) {
 	const header = `{"format":"image-cri-shim trace","version":1}` + "\n"
 	all, err := readAll(header + `{"kind":"call","images":["a"` + strings.Repeat(`,"b"`, 1000) + `],"decisions":[{"asked":"a"}` + strings.Repeat(`,{}`, 1000) + "]}\n")
-	if err != nil || len(all) != 1 || len(all[0].Images) != mostImages || !reflect.DeepEqual(all[0].Decisions, []Decision{{Asked: "a"}}) {
+	if err != nil || len(all) != 1 || len(all[0].Images) != maxImages || !reflect.DeepEqual(all[0].Decisions, []Decision{{Asked: "a"}}) {
 		t.Errorf("got %+v, %v", all, err)
 	}
-	if _, err := readAll(header + strings.Repeat(" ", longestLine+64<<10)); err == nil || !strings.Contains(err.Error(), "line 2 is longer than 16777216 bytes") {
+	if _, err := readAll(header + strings.Repeat(" ", maxLineBytes+64<<10)); err == nil || !strings.Contains(err.Error(), "line 2 is longer than 16777216 bytes") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -9,113 +9,114 @@ import (
 	"image-cri-shim/proxy/intercept"
 )
 
-const mostWaiting = 4 << 10 // calls and messages that wait to be told
+const queueLength = 4 << 10 // calls and messages
 
-// session is all that there is because somebody reads; it is gone with the last reader.
+// session holds the state of a hub while it has readers.
 type session struct {
-	number    uint64 // of the hub's sessions, from 1
-	names     *names
-	processes processes
-	intake    chan *record
-	room      *room         // of messages; what is taken of it may be freed after the session
-	lost      atomic.Int64  // records that intake had no room for
-	bodies    atomic.Int64  // readers who want messages
-	learned   chan struct{} // closed when the names of what is there are known, or can't be had
-	stop      context.CancelFunc
-	working   sync.WaitGroup
+	id          uint64 // counted by the hub, from 1
+	names       *nameCache
+	processes   processNames
+	queue       chan *record
+	budget      *budget       // of messages; may be used after the session's end
+	dropped     atomic.Int64  // records that did not fit into queue
+	bodyReaders atomic.Int64  // readers that want messages
+	loaded      chan struct{} // closed when names are loaded or can't be
+	cancel      context.CancelFunc
+	workers     sync.WaitGroup
 
 	mutex   sync.Mutex
 	readers map[*Reader]bool
-	taps    map[uint64]*Tap // of the calls that run, by their ID
+	taps    map[uint64]*Tap // of running calls, by call ID
 }
 
-// record is what waits to be told: a call that has ended, or a message.
+// record is a queued event: a finished call or a message of a stream.
 type record struct {
-	call   Call
-	method *method // nil where it is none of the CRI's
-	ending Ending
-	at     time.Time // when the message came; zero for a call
+	call     Call
+	method   *method // nil if not of the CRI
+	result   Result
+	received time.Time // time of the message; zero for a call
 
 	request, response message
 	decisions         []Decision
 }
 
-// message is a message as it came.
+// message is an encoded message.
 type message struct {
-	content []byte // nil where it is not wanted or was not to be had
-	length  int    // of all
-	problem string // why there is no content
+	content []byte // nil if not wanted or omitted
+	length  int    // of the whole message
+	omitted string // the reason for a missing content
 }
 
 func newSession(number uint64) *session {
 	return &session{
-		number:  number,
-		room:    &room{},
-		names:   newNames(),
-		intake:  make(chan *record, mostWaiting),
-		learned: make(chan struct{}),
+		id:      number,
+		budget:  &budget{},
+		names:   newNameCache(),
+		queue:   make(chan *record, queueLength),
+		loaded:  make(chan struct{}),
 		readers: make(map[*Reader]bool),
 		taps:    make(map[uint64]*Tap),
 	}
 }
 
-// start begins to work, until end. What ctx, the first reader's, is done with is not.
+// start starts the workers, which run until end. ctx is the first reader's; its
+// cancellation does not stop them.
 func (s *session) start(ctx context.Context, invoke intercept.Invoke) {
-	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
-	s.working.Go(func() { s.work(ctx) })
-	s.working.Go(func() {
-		defer close(s.learned)
+	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	s.workers.Go(func() { s.run(ctx) })
+	s.workers.Go(func() {
+		defer close(s.loaded)
 		if invoke != nil {
-			_ = s.names.learn(ctx, invoke) // IDs are shown instead
+			_ = s.names.load(ctx, invoke) // without names, IDs are shown
 		}
 	})
 }
 
-// end returns when nothing is at work any more.
+// end stops the workers and waits for them.
 func (s *session) end() {
-	s.stop()
-	s.working.Wait()
+	s.cancel()
+	s.workers.Wait()
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	for _, tap := range s.taps {
-		tap.forget()
+		tap.discard()
 	}
 }
 
-func (s *session) add(r *Reader) {
+func (s *session) addReader(r *Reader) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	s.readers[r] = true
 	if r.bodies {
-		s.bodies.Add(1)
+		s.bodyReaders.Add(1)
 	}
 }
 
-// remove returns how many readers are left.
-func (s *session) remove(r *Reader) int {
+// removeReader returns the number of remaining readers.
+func (s *session) removeReader(r *Reader) int {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	delete(s.readers, r)
 	if r.bodies {
-		s.bodies.Add(-1)
+		s.bodyReaders.Add(-1)
 	}
 	return len(s.readers)
 }
 
-func (s *session) begin(tap *Tap) {
+func (s *session) beginCall(tap *Tap) {
 	tap.call.Client.Name = s.processes.name(tap.call.Client.Process, tap.call.Start)
-	s.watch(tap)
+	s.track(tap)
 }
 
-// watch notes what looks at a call until that has ended.
-func (s *session) watch(tap *Tap) {
+// track registers the tap of a running call until untrack.
+func (s *session) track(tap *Tap) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	s.taps[tap.call.ID] = tap
 }
 
-// ended returns what has looked at a call since it began, nil if nothing has.
-func (s *session) ended(call uint64) *Tap {
+// untrack unregisters and returns the tap of a call, nil if it has none.
+func (s *session) untrack(call uint64) *Tap {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	tap := s.taps[call]
@@ -123,52 +124,53 @@ func (s *session) ended(call uint64) *Tap {
 	return tap
 }
 
-func (s *session) running(call uint64) *Tap {
+func (s *session) findTap(call uint64) *Tap {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	return s.taps[call]
 }
 
-// hold copies a message while there is room for it.
-func (s *session) hold(content []byte, length int) message {
-	if !s.room.take(len(content)) {
-		return message{length: length, problem: crowded}
+// copyMessage copies a message, unless it exceeds the budget.
+func (s *session) copyMessage(content []byte, length int) message {
+	if !s.budget.reserve(len(content)) {
+		return message{length: length, omitted: overBudget}
 	}
 	copied := make([]byte, len(content)) // not nil, even if it is empty
 	copy(copied, content)
 	return message{content: copied, length: length}
 }
 
-// offer gives a record to be told; one that there is no room for is lost.
-func (s *session) offer(r *record) {
+// enqueue adds a record to the queue. If the queue is full, the record is lost.
+func (s *session) enqueue(r *record) {
 	select {
-	case s.intake <- r:
+	case s.queue <- r:
 	default:
-		s.drop(r)
-		s.lost.Add(1)
+		s.release(r)
+		s.dropped.Add(1)
 	}
 }
 
-func (s *session) drop(r *record) {
-	s.room.free(len(r.request.content) + len(r.response.content))
+func (s *session) release(r *record) {
+	s.budget.release(len(r.request.content) + len(r.response.content))
 }
 
-// work tells the readers, one record after the other, until the last one has gone.
-func (s *session) work(ctx context.Context) {
+// run publishes the queued records until ctx is done.
+func (s *session) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case r := <-s.intake:
-			s.tell(r)
-			s.drop(r)
+		case r := <-s.queue:
+			s.publish(r)
+			s.release(r)
 		}
 	}
 }
 
-func (s *session) tell(r *record) {
-	t := s.translate(r)
-	lost := s.lost.Swap(0)
+// publish sends a record to the readers whose filter matches it.
+func (s *session) publish(r *record) {
+	p := s.translate(r)
+	lost := s.dropped.Swap(0)
 	s.mutex.Lock()
 	readers := make([]*Reader, 0, len(s.readers))
 	for reader := range s.readers {
@@ -176,9 +178,9 @@ func (s *session) tell(r *record) {
 	}
 	s.mutex.Unlock()
 	for _, reader := range readers {
-		reader.lose(lost)
-		if reader.filter.Match(&t.event) {
-			reader.push(t.line(reader.bodies))
+		reader.addLost(lost)
+		if reader.filter.Match(&p.event) {
+			reader.push(p.line(reader.bodies))
 		}
 	}
 }

@@ -7,23 +7,24 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Bounds of what an event says.
+// Bounds of an event.
 const (
-	mostImages = 16
-	longest    = 2 << 10 // bytes of a text
+	maxImages    = 16
+	maxTextBytes = 2 << 10 // bytes of a text
 )
 
-// about is what a call is about, by its request. message may be nil.
-func (n *names) about(message proto.Message) subject {
+// subjectOf returns the subject of a call by its request, or of a runtime's event.
+// message may be nil.
+func (n *nameCache) subjectOf(message proto.Message) subject {
 	var s subject
 	if m, ok := message.(interface{ GetPodSandboxId() string }); ok && m.GetPodSandboxId() != "" {
 		s.pod = n.pod(m.GetPodSandboxId())
 	}
 	if m, ok := message.(interface{ GetContainerId() string }); ok {
-		n.add(&s, m.GetContainerId())
+		n.addContainerTo(&s, m.GetContainerId())
 	}
 	if m, ok := message.(interface{ GetImage() *runtime.ImageSpec }); ok {
-		s.image(m.GetImage())
+		s.addImage(m.GetImage())
 	}
 	switch m := message.(type) {
 	case *runtime.RunPodSandboxRequest:
@@ -33,30 +34,30 @@ func (n *names) about(message proto.Message) subject {
 			s.pod = name
 		}
 		s.container = m.GetConfig().GetMetadata().GetName()
-		s.image(m.GetConfig().GetImage())
+		s.addImage(m.GetConfig().GetImage())
 		for _, mount := range m.GetConfig().GetMounts() {
-			s.image(mount.GetImage())
+			s.addImage(mount.GetImage())
 		}
 	case *runtime.ListPodSandboxRequest:
 		s.pod = n.pod(m.GetFilter().GetId())
 	case *runtime.ListContainersRequest:
 		s.pod = n.pod(m.GetFilter().GetPodSandboxId())
-		n.add(&s, m.GetFilter().GetId())
+		n.addContainerTo(&s, m.GetFilter().GetId())
 	case *runtime.ListContainerStatsRequest:
 		s.pod = n.pod(m.GetFilter().GetPodSandboxId())
-		n.add(&s, m.GetFilter().GetId())
+		n.addContainerTo(&s, m.GetFilter().GetId())
 	case *runtime.ListImagesRequest:
-		s.image(m.GetFilter().GetImage())
+		s.addImage(m.GetFilter().GetImage())
 	case *runtime.StreamImagesRequest:
-		s.image(m.GetFilter().GetImage())
+		s.addImage(m.GetFilter().GetImage())
 	case *runtime.ContainerEventResponse:
-		n.happened(&s, m)
+		n.addEventTo(&s, m)
 	}
 	return s
 }
 
-// add adds a container by its ID, and what is known of it.
-func (n *names) add(s *subject, id string) {
+// addContainerTo sets a container by its ID, with its pod and image if they are known.
+func (n *nameCache) addContainerTo(s *subject, id string) {
 	if id == "" {
 		return
 	}
@@ -69,12 +70,12 @@ func (n *names) add(s *subject, id string) {
 	if known.pod != "" {
 		s.pod = n.pod(known.pod)
 	}
-	s.image(&runtime.ImageSpec{Image: known.image})
+	s.addImage(&runtime.ImageSpec{Image: known.image})
 }
 
-// happened is what an event of the runtime's is about. Its container may be the pod
-// itself.
-func (n *names) happened(s *subject, event *runtime.ContainerEventResponse) {
+// addEventTo sets the subject of a runtime's event. The event's container ID may be that of
+// the pod.
+func (n *nameCache) addEventTo(s *subject, event *runtime.ContainerEventResponse) {
 	if metadata := event.GetPodSandboxStatus().GetMetadata(); metadata != nil {
 		s.pod = podName(metadata)
 	}
@@ -85,21 +86,21 @@ func (n *names) happened(s *subject, event *runtime.ContainerEventResponse) {
 	for _, status := range event.GetContainersStatuses() {
 		if status.Id == event.ContainerId {
 			s.container, s.images = status.GetMetadata().GetName(), nil
-			s.image(status.GetImage())
+			s.addImage(status.GetImage())
 		}
 	}
 }
 
-func (s *subject) image(image *runtime.ImageSpec) {
-	if name := imageName(image); name != "" && !slices.Contains(s.images, name) && len(s.images) < mostImages {
+func (s *subject) addImage(image *runtime.ImageSpec) {
+	if name := imageName(image); name != "" && !slices.Contains(s.images, name) && len(s.images) < maxImages {
 		s.images = append(s.images, name)
 	}
 }
 
-// bounded is a text that is shown, of bounded length.
-func bounded(text string) string {
-	if len(text) > longest {
-		text = text[:longest] + "..."
+// truncate returns text cut to maxTextBytes.
+func truncate(text string) string {
+	if len(text) > maxTextBytes {
+		text = text[:maxTextBytes] + "..."
 	}
 	return text
 }

@@ -68,7 +68,7 @@ func (s *Summary) row(method string) *summaryRow {
 	if row := s.rows.Find(method); row != nil {
 		return row
 	}
-	if len(method) > longest {
+	if len(method) > maxTextBytes {
 		return s.rows.Other()
 	}
 	return s.rows.Add(method)
@@ -123,7 +123,7 @@ func (s *Summary) Methods() []MethodSummary {
 	return all
 }
 
-// Write writes a table, or JSON.
+// Write writes the summary as a table or as JSON.
 func (s *Summary) Write(w io.Writer, text bool) error {
 	if text {
 		return s.writeTable(w)
@@ -132,7 +132,7 @@ func (s *Summary) Write(w io.Writer, text bool) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(append(printable(sums), '\n'))
+	_, err = w.Write(append(escapeControls(sums), '\n'))
 	return err
 }
 
@@ -140,22 +140,22 @@ func (s *Summary) writeTable(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprint(table, "METHOD\tCALLS\tERRORS\tP50\tP90\tP99\tMAX\tREQUESTS\tRESPONSES\tMESSAGES\n")
 	for _, m := range s.Methods() {
-		fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%d\n", clean(shortMethod(m.Method)), m.Calls, m.Errors,
-			m.took(m.P50), m.took(m.P90), m.took(m.P99), m.took(m.Max), size(m.RequestBytes), size(m.ResponseBytes), m.Messages)
+		fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%d\n", replaceUnprintable(shortMethod(m.Method)), m.Calls, m.Errors,
+			m.durationText(m.P50), m.durationText(m.P90), m.durationText(m.P99), m.durationText(m.Max), formatSize(m.RequestBytes), formatSize(m.ResponseBytes), m.Messages)
 	}
 	return table.Flush()
 }
 
-// took is a duration of the calls, of which there may be none.
-func (m *MethodSummary) took(seconds float64) string {
+// durationText formats one of the method's durations, "-" if it has no calls.
+func (m *MethodSummary) durationText(seconds float64) string {
 	if m.Calls == 0 {
 		return "-"
 	}
-	return duration(seconds)
+	return formatDuration(seconds)
 }
 
-// duration is for people, in three digits or so.
-func duration(seconds float64) string {
+// formatDuration formats a duration with about three digits.
+func formatDuration(seconds float64) string {
 	d := time.Duration(seconds * float64(time.Second))
 	switch {
 	case d < time.Millisecond:
@@ -167,8 +167,8 @@ func duration(seconds float64) string {
 	}
 }
 
-// size is a number of bytes for people.
-func size(bytes int64) string {
+// formatSize formats a number of bytes.
+func formatSize(bytes int64) string {
 	switch {
 	case bytes < 10<<10:
 		return fmt.Sprintf("%dB", bytes)

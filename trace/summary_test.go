@@ -46,7 +46,7 @@ func TestManyMethods(t *testing.T) {
 	for i := range 2000 {
 		s.Add(Event{Kind: KindCall, Method: fmt.Sprintf("/service/\u009b%d", i), Seconds: math.MaxFloat64})
 	}
-	s.Add(Event{Kind: KindCall, Method: "/service/" + strings.Repeat("long", longest)})
+	s.Add(Event{Kind: KindCall, Method: "/service/" + strings.Repeat("long", maxTextBytes)})
 	s.Add(Event{Kind: KindCall, Method: "/service/\u009b0"})
 	all := s.Methods()
 	if len(all) != maxMethods+1 || all[0].Method != otherMethods || all[0].Calls != 2001-maxMethods || all[1].Calls != 2 {

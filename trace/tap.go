@@ -5,123 +5,122 @@ import (
 	"time"
 )
 
-// longestBody bounds the messages that are decoded, longestNaming those that are
-// decoded for their names only, in bytes.
+// maxBodyBytes limits messages that are decoded to be shown, maxSubjectBytes those that are
+// decoded only to find the subject of their call.
 const (
-	longestBody   = 1 << 20
-	longestNaming = 256 << 10
+	maxBodyBytes    = 1 << 20
+	maxSubjectBytes = 256 << 10
 )
 
-// Tap looks at the messages of one call. Its methods are safe for concurrent use.
+// Tap receives the messages of one call. Its methods are safe for concurrent use.
 type Tap struct {
-	hub     *Hub
-	began   uint64 // the session that it began in, by number: one that is over is not to be held; 0 if nobody read
-	call    Call
-	method  *method // nil where it is none of the CRI's
-	streams bool    // each message of the answer is an event
+	hub       *Hub
+	sessionID uint64 // ID of the session in which the call began, 0 for none; a pointer would keep an ended session alive
+	call      Call
+	method    *method // nil if not of the CRI
+	streaming bool    // each message of the response is an event
 
 	mutex             sync.Mutex
 	request, response message
-	reserved          [2]reservation // for a message on its way, of the client's and of the runtime's
+	reserved          [2]reservation // by sideIndex, for messages being received
 	decisions         []Decision
-	ended, forgotten  bool // of its call, of the session that it began in
+	ended, discarded  bool // the call ended; its session ended
 }
 
-// reservation is room for a message that is not there as a whole yet.
+// reservation is the part of a budget for a message that is being received.
 type reservation struct {
-	room  *room
-	bytes int
+	budget *budget
+	bytes  int
 }
 
-// current is the session that may still want something of the call. One that streams
-// may outlive the session that it began in.
-func (t *Tap) current() *session {
+// currentSession returns the session that the call belongs to, nil for none. An unbounded
+// stream belongs to later sessions, too.
+func (t *Tap) currentSession() *session {
 	s := t.hub.session.Load()
-	if s != nil && s.number != t.began && !t.hub.endless[t.call.Method] {
+	if s != nil && s.id != t.sessionID && !t.hub.unbounded[t.call.Method] {
 		return nil
 	}
 	return s
 }
 
-// Wants tells how many bytes of a message are wanted, 0 for none, of its whole length.
+// Wants returns how many bytes of a message of the given length are wanted, 0 for none.
 func (t *Tap) Wants(fromClient bool, length int) int {
-	s := t.current()
+	s := t.currentSession()
 	if s == nil {
 		return 0
 	}
-	bodies := s.bodies.Load() > 0
+	bodies := s.bodyReaders.Load() > 0
 	m := message{length: length}
 	switch {
 	case t.method == nil:
-		m.problem = "its method is none of the CRI's"
+		m.omitted = "its method is none of the CRI's"
 	case length == 0:
 		m.content = []byte{}
-	case bodies && length > longestBody:
-		m.problem = "it is too long"
-	case bodies, (fromClient || t.method.answersName()) && length <= longestNaming:
+	case bodies && length > maxBodyBytes:
+		m.omitted = "it is too long"
+	case bodies, (fromClient || t.method.hasNamesInResponse()) && length <= maxSubjectBytes:
 		if t.reserve(s, fromClient, length) {
 			return length
 		}
-		m.problem = crowded
+		m.omitted = overBudget
 	}
-	t.take(s, fromClient, m)
+	t.keep(s, fromClient, m)
 	return 0
 }
 
-// Message is given a message that is wanted, as far as it is. It copies what it keeps.
+// Message receives the wanted bytes of a message. It does not retain content.
 func (t *Tap) Message(fromClient bool, content []byte, length int, compressed bool) {
 	t.release(fromClient)
-	s := t.current()
+	s := t.currentSession()
 	switch {
 	case s == nil:
 	case compressed:
-		t.take(s, fromClient, message{length: length, problem: "it is compressed"})
+		t.keep(s, fromClient, message{length: length, omitted: "it is compressed"})
 	case len(content) < length:
-		t.take(s, fromClient, message{length: length, problem: "it is too long"})
+		t.keep(s, fromClient, message{length: length, omitted: "it is too long"})
 	default:
-		t.take(s, fromClient, s.hold(content, length))
+		t.keep(s, fromClient, s.copyMessage(content, length))
 	}
 }
 
-// reserve takes room for a message that is about to come, until it is there or the call
-// has ended.
+// reserve reserves the budget for a message until it is received or the call ends.
 func (t *Tap) reserve(s *session, fromClient bool, length int) bool {
-	if s.number != t.began {
-		s.watch(t) // so that it is told of the end
+	if s.id != t.sessionID {
+		s.track(t) // to release the reservation at the call's end
 	}
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	if t.ended || !s.room.take(length) {
+	if t.ended || !s.budget.reserve(length) {
 		return false
 	}
-	t.reserved[side(fromClient)] = reservation{s.room, length}
+	t.reserved[sideIndex(fromClient)] = reservation{s.budget, length}
 	return true
 }
 
 func (t *Tap) release(fromClient bool) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	t.reserved[side(fromClient)].release()
+	t.reserved[sideIndex(fromClient)].release()
 }
 
 func (r *reservation) release() {
-	if r.room != nil {
-		r.room.free(r.bytes)
+	if r.budget != nil {
+		r.budget.release(r.bytes)
 	}
 	*r = reservation{}
 }
 
-func side(fromClient bool) int {
+func sideIndex(fromClient bool) int {
 	if fromClient {
 		return 0
 	}
 	return 1
 }
 
-// take keeps a message until the call ends, or tells of it where each is an event.
-func (t *Tap) take(s *session, fromClient bool, m message) {
-	if t.streams && !fromClient {
-		s.offer(&record{call: t.call, method: t.method, at: time.Now(), response: m})
+// keep keeps a message until the call ends. If each message is an event, it enqueues it.
+func (t *Tap) keep(s *session, fromClient bool, m message) {
+	if t.streaming && !fromClient {
+		s.enqueue(&record{call: t.call, method: t.method, received: time.Now(), response: m})
 		return
 	}
 	t.mutex.Lock()
@@ -130,22 +129,22 @@ func (t *Tap) take(s *session, fromClient bool, m message) {
 	if fromClient {
 		kept = &t.request
 	}
-	if t.ended || t.forgotten || kept.content != nil || s.number != t.began {
-		s.room.free(len(m.content))
-		return // late, or one of many: the first is the one that counts
+	if t.ended || t.discarded || kept.content != nil || s.id != t.sessionID {
+		s.budget.release(len(m.content))
+		return // late, or not the first of its side
 	}
 	*kept = m
 }
 
-func (t *Tap) decide(decision Decision) {
+func (t *Tap) addDecision(decision Decision) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	if len(t.decisions) < mostImages {
+	if len(t.decisions) < maxImages {
 		t.decisions = append(t.decisions, decision)
 	}
 }
 
-// finish gives a record what was seen of the call.
+// finish moves the messages and decisions of the ended call to r.
 func (t *Tap) finish(r *record) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
@@ -157,10 +156,10 @@ func (t *Tap) finish(r *record) {
 	r.request, r.response, r.decisions = t.request, t.response, t.decisions
 }
 
-// forget drops what was seen of the call, because the session that it began in is over.
-func (t *Tap) forget() {
+// discard drops the messages and decisions of the call because its session ended.
+func (t *Tap) discard() {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	t.forgotten = true
+	t.discarded = true
 	t.request, t.response, t.decisions = message{}, message{}, nil
 }

@@ -10,26 +10,26 @@ import (
 	"unicode"
 )
 
-// columns are the widths that most events keep to.
-const columns = "%-12s  %-18s  %-24s  %9s  %-16s  %7s  %7s"
+// columnFormat has column widths that fit most events.
+const columnFormat = "%-12s  %-18s  %-24s  %9s  %-16s  %7s  %7s"
 
-// WriteTextHeader writes what is above the lines of WriteText.
+// WriteTextHeader writes the column titles for [WriteText].
 func WriteTextHeader(w io.Writer) error {
-	_, err := fmt.Fprintf(w, columns+"  ABOUT\n", "TIME", "CLIENT", "METHOD", "DURATION", "CODE", "REQUEST", "ANSWER")
+	_, err := fmt.Fprintf(w, columnFormat+"  ABOUT\n", "TIME", "CLIENT", "METHOD", "DURATION", "CODE", "REQUEST", "ANSWER")
 	return err
 }
 
-// WriteText writes an event for people: a line, and its messages, if it has them, below.
-// Times are those of the reader's place.
+// WriteText writes an event for people: a line, followed by its messages if it has any.
+// Times are local.
 func WriteText(w io.Writer, e Event) error {
 	var text strings.Builder
 	switch e.Kind {
 	case KindLost:
-		fmt.Fprintf(&text, "%-12s  %d events were lost: they came faster than they were read\n", clock(e.Time), e.Lost)
+		fmt.Fprintf(&text, "%-12s  %d events were lost: they came faster than they were read\n", formatClock(e.Time), e.Lost)
 	case KindMessage:
-		line(&text, e, "-", "message", "-")
+		writeLine(&text, e, "-", "message", "-")
 	default:
-		line(&text, e, duration(e.Seconds), e.Code, size(e.RequestBytes))
+		writeLine(&text, e, formatDuration(e.Seconds), e.Code, formatSize(e.RequestBytes))
 	}
 	writeBody(&text, "request", e.Request)
 	writeBody(&text, "response", e.Response)
@@ -37,18 +37,18 @@ func WriteText(w io.Writer, e Event) error {
 	return err
 }
 
-func line(text *strings.Builder, e Event, took, code, request string) {
-	start := fmt.Sprintf(columns, clock(e.Time), clean(e.Client.text()), clean(shortMethod(e.Method)), took, clean(code), request, size(e.ResponseBytes))
+func writeLine(text *strings.Builder, e Event, took, code, request string) {
+	start := fmt.Sprintf(columnFormat, formatClock(e.Time), replaceUnprintable(e.Client.text()), replaceUnprintable(shortMethod(e.Method)), took, replaceUnprintable(code), request, formatSize(e.ResponseBytes))
 	text.WriteString(start)
-	if about := clean(e.about()); about != "" {
+	if about := replaceUnprintable(e.describe()); about != "" {
 		text.WriteString("  " + about)
 	}
 	text.WriteByte('\n')
 }
 
-func clock(at time.Time) string { return at.Local().Format("15:04:05.000") }
+func formatClock(at time.Time) string { return at.Local().Format("15:04:05.000") }
 
-// text is a process's name and identifier.
+// text returns a process's name and ID.
 func (c *Client) text() string {
 	switch {
 	case c == nil || c.Process <= 0:
@@ -60,8 +60,8 @@ func (c *Client) text() string {
 	}
 }
 
-// about is what a call was for, and what became of it.
-func (e *Event) about() string {
+// describe returns the event's last column: subject, decisions and error.
+func (e *Event) describe() string {
 	var parts []string
 	if subject := strings.Trim(e.Pod+" "+e.Container, " "); subject != "" {
 		parts = append(parts, subject)
@@ -91,16 +91,16 @@ func (e *Event) about() string {
 	return strings.Join(parts, "  ")
 }
 
-// longestIndented bounds, in bytes, what a message may become by being indented: a deep
-// one that has many elements would be thousands of times as long.
-const longestIndented = 64 << 20
+// maxIndentedBytes limits the size of an indented message. Indenting a deep message with
+// many elements would make it thousands of times as long.
+const maxIndentedBytes = 64 << 20
 
 func writeBody(text *strings.Builder, title string, body json.RawMessage) {
 	if len(body) == 0 {
 		return
 	}
 	var indented bytes.Buffer
-	if len(body)*(4+depth(body)) > longestIndented {
+	if len(body)*(4+depth(body)) > maxIndentedBytes {
 		indented.Write(body)
 	} else if json.Indent(&indented, body, "    ", "  ") != nil {
 		return
@@ -108,13 +108,13 @@ func writeBody(text *strings.Builder, title string, body json.RawMessage) {
 	fmt.Fprintf(text, "  %s\n    ", title)
 	for l := range strings.Lines(indented.String()) {
 		end := strings.TrimRight(l, "\n")
-		text.WriteString(clean(end))
+		text.WriteString(replaceUnprintable(end))
 		text.WriteString(l[len(end):])
 	}
 	text.WriteByte('\n')
 }
 
-// depth is how many levels a JSON text has.
+// depth returns the nesting depth of a JSON text.
 func depth(text []byte) int {
 	deepest, level, quoted := 0, 0, false
 	for i := 0; i < len(text); i++ {
@@ -133,8 +133,8 @@ func depth(text []byte) int {
 	return deepest
 }
 
-// clean keeps a text on its line, and from moving a terminal's cursor.
-func clean(text string) string {
+// replaceUnprintable replaces characters that would break a line or control a terminal.
+func replaceUnprintable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r

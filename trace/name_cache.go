@@ -7,49 +7,49 @@ import (
 	"sync"
 	"time"
 
+	"image-cri-shim/proxy/intercept"
+
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
-
-	"image-cri-shim/proxy/intercept"
 )
 
-// subject is what a call is about.
+// subject names the pod, container and images of a call.
 type subject struct {
 	pod, container string // "namespace/name", "name"
 	images         []string
 }
 
-// Bounds of what is remembered: a node has a few hundred of each.
+// Bounds of a nameCache. A node has a few hundred pods and containers.
 const (
-	mostPods       = 4 << 10
-	mostContainers = 16 << 10
-	learnTimeout   = 2 * time.Second
+	maxPods       = 4 << 10
+	maxContainers = 16 << 10
+	loadTimeout   = 2 * time.Second
 )
 
-// names knows pods and containers by their IDs, while somebody reads: most calls have
-// nothing but an ID. It is safe for concurrent use.
-type names struct {
+// nameCache maps the IDs of pods and containers to their names, as most calls contain only
+// an ID. It is filled only while there are readers. It is safe for concurrent use.
+type nameCache struct {
 	mutex      sync.Mutex
 	pods       map[string]string
-	containers map[string]containerName
+	containers map[string]containerInfo
 }
 
-type containerName struct{ pod, name, image string } // pod is its ID
+type containerInfo struct{ pod, name, image string } // pod is an ID
 
-func newNames() *names {
-	return &names{pods: make(map[string]string), containers: make(map[string]containerName)}
+func newNameCache() *nameCache {
+	return &nameCache{pods: make(map[string]string), containers: make(map[string]containerInfo)}
 }
 
-// learn asks the runtime for all that is there, in the CRI's version that it has.
-func (n *names) learn(ctx context.Context, invoke intercept.Invoke) error {
-	ctx, cancel := context.WithTimeout(ctx, learnTimeout)
+// load lists the runtime's pods and containers, in the version of the CRI that it serves.
+func (n *nameCache) load(ctx context.Context, invoke intercept.Invoke) error {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
 	var problems []error
 	for _, version := range versions {
 		pods, containers := &runtime.ListPodSandboxResponse{}, &runtime.ListContainersResponse{}
 		err := errors.Join(
-			ask(ctx, invoke, "/"+version.name+".RuntimeService/ListPodSandbox", pods),
-			ask(ctx, invoke, "/"+version.name+".RuntimeService/ListContainers", containers))
+			fetch(ctx, invoke, "/"+version.name+".RuntimeService/ListPodSandbox", pods),
+			fetch(ctx, invoke, "/"+version.name+".RuntimeService/ListContainers", containers))
 		if err != nil {
 			problems = append(problems, err)
 			continue
@@ -59,17 +59,17 @@ func (n *names) learn(ctx context.Context, invoke intercept.Invoke) error {
 		}
 		for _, c := range containers.Containers {
 			image := imageName(c.Image)
-			if image == c.ImageRef || image == c.ImageId { // an ID, which tells people nothing
+			if image == c.ImageRef || image == c.ImageId { // an ID, not a name
 				image = ""
 			}
-			n.addContainer(c.Id, containerName{pod: c.PodSandboxId, name: c.GetMetadata().GetName(), image: image})
+			n.addContainer(c.Id, containerInfo{pod: c.PodSandboxId, name: c.GetMetadata().GetName(), image: image})
 		}
 		return nil
 	}
 	return errors.Join(problems...)
 }
 
-func ask(ctx context.Context, invoke intercept.Invoke, method string, answer proto.Message) error {
+func fetch(ctx context.Context, invoke intercept.Invoke, method string, answer proto.Message) error {
 	encoded, err := invoke(ctx, method, nil)
 	if err != nil {
 		return err
@@ -77,24 +77,24 @@ func ask(ctx context.Context, invoke intercept.Invoke, method string, answer pro
 	return proto.Unmarshal(encoded, answer)
 }
 
-func (n *names) addPod(id, name string) {
+func (n *nameCache) addPod(id, name string) {
 	n.mutex.Lock()
 	defer n.mutex.Unlock()
-	if id != "" && name != "" && len(n.pods) < mostPods {
+	if id != "" && name != "" && len(n.pods) < maxPods {
 		n.pods[strings.Clone(id)] = name
 	}
 }
 
-func (n *names) addContainer(id string, name containerName) {
+func (n *nameCache) addContainer(id string, name containerInfo) {
 	n.mutex.Lock()
 	defer n.mutex.Unlock()
-	if id != "" && len(n.containers) < mostContainers {
+	if id != "" && len(n.containers) < maxContainers {
 		n.containers[strings.Clone(id)] = name
 	}
 }
 
-// update takes in what a call that has succeeded has made or removed.
-func (n *names) update(request, response proto.Message) {
+// update adds or removes the pod or container that a successful call created or removed.
+func (n *nameCache) update(request, response proto.Message) {
 	switch r := request.(type) {
 	case *runtime.RunPodSandboxRequest:
 		if made, ok := response.(*runtime.RunPodSandboxResponse); ok {
@@ -103,7 +103,7 @@ func (n *names) update(request, response proto.Message) {
 	case *runtime.CreateContainerRequest:
 		if made, ok := response.(*runtime.CreateContainerResponse); ok {
 			n.addPod(r.PodSandboxId, podName(r.GetSandboxConfig().GetMetadata()))
-			n.addContainer(made.ContainerId, containerName{
+			n.addContainer(made.ContainerId, containerInfo{
 				pod: r.PodSandboxId, name: r.GetConfig().GetMetadata().GetName(), image: imageName(r.GetConfig().GetImage()),
 			})
 		}
@@ -118,24 +118,24 @@ func (n *names) update(request, response proto.Message) {
 	}
 }
 
-// pod is the name of a pod by its ID or the beginning of it; the ID if it is not known.
-func (n *names) pod(id string) string {
+// pod returns the name of a pod by its ID or an unambiguous prefix, or id if it is unknown.
+func (n *nameCache) pod(id string) string {
 	n.mutex.Lock()
 	defer n.mutex.Unlock()
-	if name, ok := find(n.pods, id); ok {
+	if name, ok := findByPrefix(n.pods, id); ok {
 		return name
 	}
 	return id
 }
 
-func (n *names) container(id string) (name containerName, known bool) {
+func (n *nameCache) container(id string) (name containerInfo, known bool) {
 	n.mutex.Lock()
 	defer n.mutex.Unlock()
-	return find(n.containers, id)
+	return findByPrefix(n.containers, id)
 }
 
-// find takes the beginning of an ID, as crictl sends it, where only one begins so.
-func find[V any](table map[string]V, id string) (found V, ok bool) {
+// findByPrefix also finds an ID by an unambiguous prefix, as crictl sends it.
+func findByPrefix[V any](table map[string]V, id string) (found V, ok bool) {
 	if found, ok = table[id]; ok || id == "" || len(id) >= 64 {
 		return found, ok
 	}
@@ -157,7 +157,7 @@ func podName(metadata *runtime.PodSandboxMetadata) string {
 	return metadata.Namespace + "/" + metadata.Name
 }
 
-// imageName is what the user has written, where the client says so.
+// imageName returns the name that the user wrote, if the client sent it.
 func imageName(image *runtime.ImageSpec) string {
 	if image.GetUserSpecifiedImage() != "" {
 		return image.GetUserSpecifiedImage()

@@ -1,0 +1,46 @@
+package trace
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+)
+
+// processNames caches the names of the clients' programs by process ID. It is safe for
+// concurrent use.
+type processNames struct {
+	mutex sync.Mutex
+	cache map[int]processName
+}
+
+type processName struct {
+	name string
+	at   time.Time
+}
+
+// Process IDs are reused, and clients such as crictl run only for a moment.
+const (
+	processTTL   = time.Second
+	maxProcesses = 1 << 10
+)
+
+// name returns the name of a process's program (proc(5), comm), empty if unknown.
+func (p *processNames) name(process int, now time.Time) string {
+	if process <= 0 {
+		return ""
+	}
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	if known, ok := p.cache[process]; ok && now.Sub(known.at) < processTTL {
+		return known.name
+	}
+	if p.cache == nil || len(p.cache) >= maxProcesses {
+		p.cache = make(map[int]processName)
+	}
+	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", process)) // the process may have ended
+	name := string(bytes.TrimSpace(comm))
+	p.cache[process] = processName{name, now}
+	return name
+}
