@@ -53,29 +53,29 @@ func TestWhoSeesCredentials(t *testing.T) {
 					if test.broken {
 						fault = noBlobs
 					}
-					parties := map[string]*party{
-						original: newParty(t, original, kind, testbed.Healthy),
-						private:  newParty(t, private, kind, fault),
-						second:   newParty(t, second, kind, testbed.Healthy),
+					registries := map[string]*authRegistry{
+						original: newAuthRegistry(t, original, kind, testbed.Healthy),
+						private:  newAuthRegistry(t, private, kind, fault),
+						second:   newAuthRegistry(t, second, kind, testbed.Healthy),
 					}
-					parties[original].push(t)
+					registries[original].push(t)
 					configuration := "debug: true\nregistries:\n"
 					for i, name := range []string{private, second} {
 						if strings.Contains(test.has, name) {
-							parties[name].push(t)
+							registries[name].push(t)
 						}
 						if strings.Contains(test.registries, name) {
-							configuration += parties[name].entry(900-i, strings.Contains(test.logins, name)) + "  match: [" + test.match + "]\n"
+							configuration += registries[name].configEntry(900-i, strings.Contains(test.logins, name)) + "  match: [" + test.match + "]\n"
 						}
 					}
 					n := newNode(t, runtime, configuration)
-					auth := parties[original].login()
+					auth := registries[original].login()
 					if test.anonymous {
 						auth = nil
 					}
-					asked := parties[original].host() + "/" + repository
+					asked := registries[original].host() + "/" + repository
 					if test.own {
-						asked = parties[private].host() + "/" + repository
+						asked = registries[private].host() + "/" + repository
 					}
 					id, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: asked}, auth, nil)
 					switch {
@@ -86,10 +86,10 @@ func TestWhoSeesCredentials(t *testing.T) {
 						}
 					case test.from == "":
 						t.Error("it was pulled")
-					case id != hash(t, parties[test.from].image.ConfigName):
+					case id != hash(t, registries[test.from].image.ConfigName):
 						t.Errorf("pulled image %s, want that of %s", id, test.from)
 					}
-					wantSecretsAtHome(t, kind, []*party{parties[original], parties[private], parties[second]}, test.used...)
+					wantNoLeakedSecrets(t, kind, []*authRegistry{registries[original], registries[private], registries[second]}, test.used...)
 					explanation, err := n.shim.Run(testContext(t), "resolve", asked)
 					if err != nil || len(explanation) == 0 {
 						t.Errorf("resolve says %q (%v)", explanation, err)

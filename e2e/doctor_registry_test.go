@@ -15,68 +15,70 @@ import (
 // TestDoctorOfRegistries is [TestDoctor] with faults of registries, of what the
 // shim knows of them, and of what containerd does.
 func TestDoctorOfRegistries(t *testing.T) {
-	c := openClinic(t, shared.private.Host()+"/pause:3.9")
-	c.pullSandbox(t)
-	address := func(p *patient) string { return strings.Fields(p.entry)[2] }
-	main := func(*patient) string { return shared.private.Address() }
+	fixture := newDoctorFixture(t, shared.private.Host()+"/pause:3.9")
+	fixture.pullSandbox(t)
+	address := func(n *doctorNode) string { return strings.Fields(n.registryEntries)[2] }
+	main := func(*doctorNode) string { return shared.private.Address() }
 	const trusted, trustedHosts = "  ca: CA\n", "ca = \"CA\"\n"
 	valid := time.Now().Add(30 * 24 * time.Hour)
-	clock := func(skew time.Duration) func(*testing.T, *patient) {
-		return func(t *testing.T, p *patient) {
+	clock := func(skew time.Duration) func(*testing.T, *doctorNode) {
+		return func(t *testing.T, n *doctorNode) {
 			registry := testbed.StartFaultyRegistry(withClock(skew), nil)
 			t.Cleanup(registry.Close)
-			p.addRegistry(t, registry.Address(), fmt.Sprintf("  auth: %q\n", privateUser+":"+privatePassword), "# http\n")
+			n.addRegistry(t, registry.Address(), fmt.Sprintf("  auth: %q\n", privateUser+":"+privatePassword), "# http\n")
 		}
 	}
-	c.treat(t, []illness{
-		{name: "healthy over TLS", prepare: func(t *testing.T, p *patient) { tlsRegistry(t, p, valid, trusted, trustedHosts) }},
+	fixture.run(t, []doctorCase{
+		{name: "healthy over TLS", prepare: func(t *testing.T, n *doctorNode) { tlsRegistry(t, n, valid, trusted, trustedHosts) }},
 		{name: "healthy by a proxy with a right clock", prepare: clock(0)},
 		{
 			name:    "name that does not resolve",
-			prepare: func(t *testing.T, p *patient) { p.addRegistry(t, "https://no-such-registry.invalid", "", "") },
+			prepare: func(t *testing.T, n *doctorNode) { n.addRegistry(t, "https://no-such-registry.invalid", "", "") },
 			check:   "name", subject: address, level: "FAIL", text: "no-such-registry.invalid", hint: "/etc/hosts",
 		},
 		{
 			name: "port that is closed",
-			prepare: func(t *testing.T, p *patient) {
+			prepare: func(t *testing.T, n *doctorNode) {
 				registry := testbed.StartFaultyRegistry(testbed.Healthy, nil)
 				registry.Close()
-				p.addRegistry(t, registry.Address(), "", "# http\n")
+				n.addRegistry(t, registry.Address(), "", "# http\n")
 			},
 			check: "connection", subject: address, level: "FAIL", text: "connection refused", hint: "start the registry",
 		},
 		{
 			name:    "TLS without trust",
-			prepare: func(t *testing.T, p *patient) { tlsRegistry(t, p, valid, "", trustedHosts) },
+			prepare: func(t *testing.T, n *doctorNode) { tlsRegistry(t, n, valid, "", trustedHosts) },
 			check:   "TLS", subject: address, level: "FAIL", text: "not trusted", hint: "set ca",
 		},
 		{
-			name:    "TLS without verification",
-			prepare: func(t *testing.T, p *patient) { tlsRegistry(t, p, valid, "  insecureSkipVerify: true\n", trustedHosts) },
-			check:   "TLS", subject: address, level: "WARN", text: "not verified", hint: "set ca",
+			name: "TLS without verification",
+			prepare: func(t *testing.T, n *doctorNode) {
+				tlsRegistry(t, n, valid, "  insecureSkipVerify: true\n", trustedHosts)
+			},
+			check: "TLS", subject: address, level: "WARN", text: "not verified", hint: "set ca",
 		},
 		{
 			name: "certificate that ends soon",
-			prepare: func(t *testing.T, p *patient) {
-				tlsRegistry(t, p, time.Now().Add(3*24*time.Hour), trusted, trustedHosts)
+			prepare: func(t *testing.T, n *doctorNode) {
+				tlsRegistry(t, n, time.Now().Add(3*24*time.Hour), trusted, trustedHosts)
 			},
 			check: "TLS", subject: address, level: "WARN", text: "ends on", hint: "renew",
 		},
 		{
 			name: "https where http is spoken",
-			prepare: func(t *testing.T, p *patient) {
+			prepare: func(t *testing.T, n *doctorNode) {
 				registry := testbed.StartFaultyRegistry(testbed.Healthy, nil)
 				t.Cleanup(registry.Close)
-				p.addRegistry(t, strings.Replace(registry.Address(), "http:", "https:", 1), "", "# https\n")
+				n.addRegistry(t, strings.Replace(registry.Address(), "http:", "https:", 1), "", "# https\n")
 			},
 			check: "TLS", subject: address, level: "FAIL", text: "does not speak TLS", hint: "write http:// in address",
 		},
 		{
 			name: "no registry at the address",
-			prepare: func(t *testing.T, p *patient) {
+			prepare: func(t *testing.T, n *doctorNode) {
 				registry := testbed.StartFaultyRegistry(testbed.Answer(404, nil, "canary"), nil)
 				t.Cleanup(registry.Close)
-				p.addRegistry(t, registry.Address(), "", "# http\n")
+				n.addRegistry(t, registry.Address(), "", "# http\n")
 			},
 			check: "answer", subject: address, level: "FAIL", text: "404", hint: "see what is at this address",
 		},
@@ -86,57 +88,57 @@ func TestDoctorOfRegistries(t *testing.T) {
 		},
 		{
 			name: "certs.d does not trust the authority",
-			prepare: func(t *testing.T, p *patient) {
-				tlsRegistry(t, p, valid, trusted, "skip_verify = false\n")
+			prepare: func(t *testing.T, n *doctorNode) {
+				tlsRegistry(t, n, valid, trusted, "skip_verify = false\n")
 			},
 			check: "runtime's trust", subject: address, level: "FAIL", text: "does not trust its certificate", hint: "ca = ",
 		},
 		{
 			name:    "certs.d verifies nothing",
-			prepare: func(t *testing.T, p *patient) { tlsRegistry(t, p, valid, trusted, "skip_verify = true\n") },
+			prepare: func(t *testing.T, n *doctorNode) { tlsRegistry(t, n, valid, trusted, "skip_verify = true\n") },
 			check:   "runtime's trust", subject: address, level: "WARN", text: "does not verify", hint: "ca = ",
 		},
 		{
 			name: "certs.d has the wrong scheme",
-			fault: func(t *testing.T, p *patient) {
-				p.writeHosts(t, shared.private.Host(), fmt.Sprintf("server = \"https://%[1]s\"\n[host.\"https://%[1]s\"]\n", shared.private.Host()))
+			fault: func(t *testing.T, n *doctorNode) {
+				n.writeHosts(t, shared.private.Host(), fmt.Sprintf("server = \"https://%[1]s\"\n[host.\"https://%[1]s\"]\n", shared.private.Host()))
 			},
 			check: "runtime's trust", subject: main, level: "FAIL", text: "speaks https", hint: fmt.Sprintf("server = %[1]q, [host.%[1]q]", shared.private.Address()),
 		},
 		{
 			name: "certs.d has the wrong scheme first",
-			fault: func(t *testing.T, p *patient) {
-				p.writeHosts(t, shared.private.Host(), fmt.Sprintf("server = \"http://%[1]s\"\n[host.\"https://%[1]s\"]\n", shared.private.Host()))
+			fault: func(t *testing.T, n *doctorNode) {
+				n.writeHosts(t, shared.private.Host(), fmt.Sprintf("server = \"http://%[1]s\"\n[host.\"https://%[1]s\"]\n", shared.private.Host()))
 			},
 			check: "runtime's trust", subject: main, level: "WARN", text: "tries first at each pull: https://", hint: "remove it",
 		},
 		{
 			name: "certs.d leads elsewhere",
-			fault: func(t *testing.T, p *patient) {
+			fault: func(t *testing.T, n *doctorNode) {
 				other := testbed.StartFaultyRegistry(testbed.Healthy, nil)
 				t.Cleanup(other.Close)
-				p.writeHosts(t, shared.private.Host(), fmt.Sprintf("server = %[1]q\n[host.%[1]q]\n", other.Address()))
+				n.writeHosts(t, shared.private.Host(), fmt.Sprintf("server = %[1]q\n[host.%[1]q]\n", other.Address()))
 			},
 			check: "runtime's trust", subject: main, level: "WARN", text: "in its place", hint: "same host",
 		},
 		{
 			name: "certs.d leads to a registry that wants a login",
-			fault: func(t *testing.T, p *patient) {
-				p.writeHosts(t, shared.private.Host(), fmt.Sprintf("server = %[1]q\n[host.%[1]q]\n", shared.upstream.Address()))
+			fault: func(t *testing.T, n *doctorNode) {
+				n.writeHosts(t, shared.private.Host(), fmt.Sprintf("server = %[1]q\n[host.%[1]q]\n", shared.upstream.Address()))
 			},
 			check: "runtime's trust", subject: main, level: "FAIL", text: "wants a login", hint: fmt.Sprintf("server = %q", shared.private.Address()),
 		},
 		{
 			name: "certs.d leads nowhere",
-			fault: func(t *testing.T, p *patient) {
-				p.writeHosts(t, shared.private.Host(), "server = \"http://127.0.0.1:1\"\n[host.\"http://127.0.0.1:1\"]\n")
+			fault: func(t *testing.T, n *doctorNode) {
+				n.writeHosts(t, shared.private.Host(), "server = \"http://127.0.0.1:1\"\n[host.\"http://127.0.0.1:1\"]\n")
 			},
 			check: "runtime's trust", subject: main, level: "FAIL", text: "http://127.0.0.1:1: ", hint: fmt.Sprintf("server = %q", shared.private.Address()),
 		},
 		{
 			name: "certs.d that is no TOML",
-			fault: func(t *testing.T, p *patient) {
-				p.writeHosts(t, shared.private.Host(), "server = \"http://x\"\n[host.\"http://y\".header]\nauthorization = canary\n")
+			fault: func(t *testing.T, n *doctorNode) {
+				n.writeHosts(t, shared.private.Host(), "server = \"http://x\"\n[host.\"http://y\".header]\nauthorization = canary\n")
 			},
 			check: "runtime's trust", subject: main, level: "WARN", text: "line 3", hint: "mend the file",
 		},
@@ -155,15 +157,15 @@ func TestDoctorOfRegistries(t *testing.T) {
 
 // tlsRegistry adds a registry that speaks TLS. CA stands for the file with its
 // certificate.
-func tlsRegistry(t *testing.T, p *patient, until time.Time, settings, hosts string) {
+func tlsRegistry(t *testing.T, n *doctorNode, until time.Time, settings, hosts string) {
 	t.Helper()
-	certificate, err := testbed.Certificate(p.file("ca.pem"), "127.0.0.1", until)
+	certificate, err := testbed.Certificate(n.file("ca.pem"), "127.0.0.1", until)
 	if err != nil {
 		t.Fatal(err)
 	}
 	registry := testbed.StartFaultyRegistry(testbed.Healthy, certificate)
 	t.Cleanup(registry.Close)
-	p.addRegistry(t, registry.Address(), strings.ReplaceAll(settings, "CA", p.file("ca.pem")), strings.ReplaceAll(hosts, "CA", p.file("ca.pem")))
+	n.addRegistry(t, registry.Address(), strings.ReplaceAll(settings, "CA", n.file("ca.pem")), strings.ReplaceAll(hosts, "CA", n.file("ca.pem")))
 }
 
 // withClock is a registry in front of the private one whose clock is wrong.

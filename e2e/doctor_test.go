@@ -17,149 +17,149 @@ import (
 // TestDoctor puts one fault after the other into a node on a real containerd: each
 // turns its own line from OK, and no other.
 func TestDoctor(t *testing.T) {
-	c := openClinic(t, shared.private.Host()+"/pause:3.9")
-	c.pullSandbox(t)
-	c.treat(t, []illness{
+	fixture := newDoctorFixture(t, shared.private.Host()+"/pause:3.9")
+	fixture.pullSandbox(t)
+	fixture.run(t, []doctorCase{
 		{name: "healthy"},
 		{
 			name:  "configuration that all may read",
-			fault: func(t *testing.T, p *patient) { chmod(t, p.file("image-cri-shim.yaml"), 0o644) },
-			check: "configuration", subject: at("image-cri-shim.yaml"), level: "WARN", text: "open to all users (mode 0644), do: chmod o=", hint: "mend it",
+			fault: func(t *testing.T, n *doctorNode) { chmod(t, n.file("image-cri-shim.yaml"), 0o644) },
+			check: "configuration", subject: nodeFile("image-cri-shim.yaml"), level: "WARN", text: "open to all users (mode 0644), do: chmod o=", hint: "mend it",
 		},
 		{
 			name: "configuration that is wrong",
-			fault: func(t *testing.T, p *patient) {
-				write(t, p.file("image-cri-shim.yaml"), "auth: \":canary\"\nadress: x\n")
+			fault: func(t *testing.T, n *doctorNode) {
+				write(t, n.file("image-cri-shim.yaml"), "auth: \":canary\"\nadress: x\n")
 			},
-			check: "configuration", subject: at("image-cri-shim.yaml"), level: "FAIL", text: "auth: found an empty user name", hint: "mend the file", lines: 2,
+			check: "configuration", subject: nodeFile("image-cri-shim.yaml"), level: "FAIL", text: "auth: found an empty user name", hint: "mend the file", lines: 2,
 		},
 		{
 			name: "runtime down",
-			fault: func(t *testing.T, p *patient) {
-				p.containerd.Stop()
+			fault: func(t *testing.T, n *doctorNode) {
+				n.containerd.Stop()
 				t.Cleanup(func() {
-					if err := p.containerd.Start(testContext(t)); err != nil {
+					if err := n.containerd.Start(testContext(t)); err != nil {
 						t.Fatal(err)
 					}
 				})
 			},
-			check: "runtime", subject: func(p *patient) string { return p.containerd.Socket() }, level: "FAIL", hint: "start the runtime",
+			check: "runtime", subject: func(n *doctorNode) string { return n.containerd.Socket() }, level: "FAIL", hint: "start the runtime",
 		},
 		{
 			name:  "stale shim socket",
-			fault: func(_ *testing.T, p *patient) { p.shim.Kill() },
-			check: "shim", subject: at("shim.sock"), level: "FAIL", text: "stale", hint: "systemctl start image-cri-shim",
+			fault: func(_ *testing.T, n *doctorNode) { n.shim.Kill() },
+			check: "shim", subject: nodeFile("shim.sock"), level: "FAIL", text: "stale", hint: "systemctl start image-cri-shim",
 		},
 		{
 			name: "shim stopped",
-			fault: func(t *testing.T, p *patient) {
-				if err := p.shim.Stop(); err != nil {
+			fault: func(t *testing.T, n *doctorNode) {
+				if err := n.shim.Stop(); err != nil {
 					t.Fatal(err)
 				}
 			},
-			check: "shim", subject: at("shim.sock"), level: "FAIL", text: "no such socket", hint: "systemctl start image-cri-shim",
+			check: "shim", subject: nodeFile("shim.sock"), level: "FAIL", text: "no such socket", hint: "systemctl start image-cri-shim",
 		},
 		{
 			name:  "shim socket open to all",
-			fault: func(t *testing.T, p *patient) { chmod(t, p.file("shim.sock"), 0o666) },
-			check: "shim", subject: at("shim.sock"), level: "WARN", text: "open to more users (mode 0666)", hint: "restart",
+			fault: func(t *testing.T, n *doctorNode) { chmod(t, n.file("shim.sock"), 0o666) },
+			check: "shim", subject: nodeFile("shim.sock"), level: "WARN", text: "open to more users (mode 0666)", hint: "restart",
 		},
 		{
 			name: "configuration changed since the shim has read it",
-			fault: func(t *testing.T, p *patient) {
+			fault: func(t *testing.T, n *doctorNode) {
 				later := time.Now().Add(time.Second)
-				if err := os.Chtimes(p.file("image-cri-shim.yaml"), later, later); err != nil {
+				if err := os.Chtimes(n.file("image-cri-shim.yaml"), later, later); err != nil {
 					t.Fatal(err)
 				}
 			},
-			check: "running shim", subject: at("state/admin.sock"), level: "WARN", text: "has changed", hint: "run the doctor again",
+			check: "running shim", subject: nodeFile("state/admin.sock"), level: "WARN", text: "has changed", hint: "run the doctor again",
 		},
 		{
 			name: "kubelet uses containerd",
-			fault: func(t *testing.T, p *patient) {
-				write(t, p.file("kubelet.yaml"), "containerRuntimeEndpoint: unix://"+p.containerd.Socket()+"\n")
+			fault: func(t *testing.T, n *doctorNode) {
+				write(t, n.file("kubelet.yaml"), "containerRuntimeEndpoint: unix://"+n.containerd.Socket()+"\n")
 			},
-			check: "kubelet", subject: at("kubelet.yaml"), level: "FAIL", text: "containerd.sock\", not the shim's", hint: "set containerRuntimeEndpoint: unix://",
+			check: "kubelet", subject: nodeFile("kubelet.yaml"), level: "FAIL", text: "containerd.sock\", not the shim's", hint: "set containerRuntimeEndpoint: unix://",
 		},
 		{
 			name: "kubelet's flag names containerd",
-			fault: func(t *testing.T, p *patient) {
-				write(t, p.file("kubelet.env"), `KUBELET_KUBEADM_ARGS="--v=2 --container-runtime-endpoint=unix://`+p.containerd.Socket()+`"`)
+			fault: func(t *testing.T, n *doctorNode) {
+				write(t, n.file("kubelet.env"), `KUBELET_KUBEADM_ARGS="--v=2 --container-runtime-endpoint=unix://`+n.containerd.Socket()+`"`)
 			},
-			check: "kubelet", subject: at("kubelet.env"), level: "FAIL", text: "containerd.sock\", not the shim's", hint: "--container-runtime-endpoint",
+			check: "kubelet", subject: nodeFile("kubelet.env"), level: "FAIL", text: "containerd.sock\", not the shim's", hint: "--container-runtime-endpoint",
 		},
 		{
 			name: "crictl uses containerd",
-			fault: func(t *testing.T, p *patient) {
-				write(t, p.file("crictl.yaml"), "runtime-endpoint: unix://"+p.containerd.Socket()+"\n")
+			fault: func(t *testing.T, n *doctorNode) {
+				write(t, n.file("crictl.yaml"), "runtime-endpoint: unix://"+n.containerd.Socket()+"\n")
 			},
-			check: "crictl", subject: at("crictl.yaml"), level: "WARN", text: "containerd.sock\", not the shim's", hint: "set runtime-endpoint",
+			check: "crictl", subject: nodeFile("crictl.yaml"), level: "WARN", text: "containerd.sock\", not the shim's", hint: "set runtime-endpoint",
 		},
 		{
 			name: "kubeadm uses containerd",
-			fault: func(t *testing.T, p *patient) {
-				write(t, p.file("kubeadm.yaml"), "kind: JoinConfiguration\nnodeRegistration:\n  criSocket: "+p.containerd.Socket()+"\n")
+			fault: func(t *testing.T, n *doctorNode) {
+				write(t, n.file("kubeadm.yaml"), "kind: JoinConfiguration\nnodeRegistration:\n  criSocket: "+n.containerd.Socket()+"\n")
 			},
-			check: "kubeadm", subject: at("kubeadm.yaml"), level: "WARN", text: "containerd.sock\", not the shim's", hint: "set criSocket",
+			check: "kubeadm", subject: nodeFile("kubeadm.yaml"), level: "WARN", text: "containerd.sock\", not the shim's", hint: "set criSocket",
 		},
 		{
 			name: "sandbox image missing",
-			fault: func(t *testing.T, p *patient) {
-				direct := dial(t, p.containerd.Socket())
-				if err := direct.Images.RemoveImage(testContext(t), &runtimeapi.ImageSpec{Image: p.sandbox}); err != nil {
+			fault: func(t *testing.T, n *doctorNode) {
+				direct := dial(t, n.containerd.Socket())
+				if err := direct.Images.RemoveImage(testContext(t), &runtimeapi.ImageSpec{Image: n.sandbox}); err != nil {
 					t.Fatal(err)
 				}
-				t.Cleanup(func() { p.pullSandbox(t) })
+				t.Cleanup(func() { n.pullSandbox(t) })
 			},
-			check: "sandbox image", subject: func(p *patient) string { return p.sandbox }, level: "WARN",
-			text: "without the shim's login", hint: "crictl pull " + c.sandbox,
+			check: "sandbox image", subject: func(n *doctorNode) string { return n.sandbox }, level: "WARN",
+			text: "without the shim's login", hint: "crictl pull " + fixture.sandbox,
 		},
 		{
 			name: "file in the state directory's place",
-			fault: func(t *testing.T, p *patient) {
-				if err := os.Rename(p.file("state"), p.file("away")); err != nil {
+			fault: func(t *testing.T, n *doctorNode) {
+				if err := os.Rename(n.file("state"), n.file("away")); err != nil {
 					t.Fatal(err)
 				}
-				write(t, p.file("state"), "")
+				write(t, n.file("state"), "")
 			},
-			check: "state", subject: at("state"), level: "FAIL", text: "is no directory", hint: "remove the file",
+			check: "state", subject: nodeFile("state"), level: "FAIL", text: "is no directory", hint: "remove the file",
 		},
 		{
 			name:    "full disk",
-			prepare: func(t *testing.T, p *patient) { mount(t, p.file("state"), "512k") },
-			check:   "state", subject: at("state"), level: "FAIL", text: "the disk is full", hint: "free space",
+			prepare: func(t *testing.T, n *doctorNode) { mount(t, n.file("state"), "512k") },
+			check:   "state", subject: nodeFile("state"), level: "FAIL", text: "the disk is full", hint: "free space",
 		},
 		{
 			name:    "disk that is nearly full",
-			prepare: func(t *testing.T, p *patient) { mount(t, p.file("state"), "8m") },
-			check:   "state", subject: at("state"), level: "WARN", text: "nearly full", hint: "free space",
+			prepare: func(t *testing.T, n *doctorNode) { mount(t, n.file("state"), "8m") },
+			check:   "state", subject: nodeFile("state"), level: "WARN", text: "nearly full", hint: "free space",
 		},
 		{
 			name:    "state directory that can't be written to",
-			prepare: func(t *testing.T, p *patient) { mount(t, p.file("state"), "128m") },
-			fault: func(t *testing.T, p *patient) {
-				if err := syscall.Mount("", p.file("state"), "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+			prepare: func(t *testing.T, n *doctorNode) { mount(t, n.file("state"), "128m") },
+			fault: func(t *testing.T, n *doctorNode) {
+				if err := syscall.Mount("", n.file("state"), "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
 					t.Fatal(err)
 				}
 			},
-			check: "state", subject: at("state"), level: "FAIL", text: "read-only", hint: "make it writable",
+			check: "state", subject: nodeFile("state"), level: "FAIL", text: "read-only", hint: "make it writable",
 		},
 		{
 			name:  "damaged ledger",
-			fault: func(t *testing.T, p *patient) { write(t, p.file("state/ledger.json"), `{"version":1,`) },
-			check: "ledger", subject: at("state/ledger.json"), level: "WARN", text: "unexpected end", hint: "restart",
+			fault: func(t *testing.T, n *doctorNode) { write(t, n.file("state/ledger.json"), `{"version":1,`) },
+			check: "ledger", subject: nodeFile("state/ledger.json"), level: "WARN", text: "unexpected end", hint: "restart",
 		},
 	})
 }
 
 // TestDoctorOfASandboxImage is about one that only a registry has, or nobody.
 func TestDoctorOfASandboxImage(t *testing.T) {
-	c := openClinic(t, "registry.k8s.io/pause:3.9")
-	examine := func(entry string) finding {
-		p := c.admit(t)
-		p.entry = entry
-		p.start(t, privatePassword)
-		got := ill(p.doctor(t))
+	fixture := newDoctorFixture(t, "registry.k8s.io/pause:3.9")
+	examine := func(entry string) doctorFinding {
+		n := fixture.newNode(t)
+		n.registryEntries = entry
+		n.start(t, privatePassword)
+		got := notOK(n.runDoctor(t))
 		if len(got) != 1 || got[0].Check != "sandbox image" || got[0].Level != "FAIL" {
 			t.Fatalf("%+v, want the sandbox image alone", got)
 		}
@@ -168,8 +168,8 @@ func TestDoctorOfASandboxImage(t *testing.T) {
 	if f := examine(""); !strings.Contains(f.Hint, "set the runtime's sandbox image to "+shared.private.Host()+"/pause:3.9") {
 		t.Errorf("%+v", f)
 	}
-	c.containerd.Stop()
-	c = openClinic(t, "registry.k8s.io/nobody-has/it:1")
+	fixture.containerd.Stop()
+	fixture = newDoctorFixture(t, "registry.k8s.io/nobody-has/it:1")
 	if f := examine(""); !strings.Contains(f.Text, "neither on the node nor in a configured registry") {
 		t.Errorf("%+v", f)
 	}
@@ -179,18 +179,18 @@ func TestDoctorOfASandboxImage(t *testing.T) {
 // the private registry has: a pull through the shim gives it the name that containerd
 // starts pods from.
 func TestSandboxImageThroughTheShim(t *testing.T) {
-	c := openClinic(t, "registry.k8s.io/pause:3.9")
-	p := c.admit(t)
-	p.start(t, privatePassword)
-	advice := "crictl pull " + c.sandbox + " through the shim"
-	if got := ill(p.doctor(t)); len(got) != 1 || !strings.HasPrefix(got[0].Hint, advice) {
+	fixture := newDoctorFixture(t, "registry.k8s.io/pause:3.9")
+	n := fixture.newNode(t)
+	n.start(t, privatePassword)
+	advice := "crictl pull " + fixture.sandbox + " through the shim"
+	if got := notOK(n.runDoctor(t)); len(got) != 1 || !strings.HasPrefix(got[0].Hint, advice) {
 		t.Fatalf("%+v, want %q", got, advice)
 	}
-	through, direct := dial(t, p.shim.Socket()), dial(t, c.containerd.Socket())
-	if _, err := through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: c.sandbox}, nil, nil); err != nil {
+	through, direct := dial(t, n.shim.Socket()), dial(t, fixture.containerd.Socket())
+	if _, err := through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: fixture.sandbox}, nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	if got := ill(p.doctor(t)); len(got) > 0 {
+	if got := notOK(n.runDoctor(t)); len(got) > 0 {
 		t.Errorf("after the pull: %+v", got)
 	}
 	pod, err := testbed.RunPod(testContext(t), direct, "sandbox", t.TempDir())
@@ -205,24 +205,24 @@ func TestSandboxImageThroughTheShim(t *testing.T) {
 // TestDoctorForAnotherUser says what only root may look at, and does the rest.
 func TestDoctorForAnotherUser(t *testing.T) {
 	const nobody = 65534
-	c := openClinic(t, shared.private.Host()+"/pause:3.9")
-	p := c.admit(t)
-	p.start(t, privatePassword)
+	fixture := newDoctorFixture(t, shared.private.Host()+"/pause:3.9")
+	n := fixture.newNode(t)
+	n.start(t, privatePassword)
 	for _, file := range []string{"", "image-cri-shim.yaml", "kubelet.yaml", "kubelet.env", "crictl.yaml", "kubeadm.yaml"} {
-		chmod(t, p.file(file), 0o755)
+		chmod(t, n.file(file), 0o755)
 	}
 	binary, err := os.ReadFile(shared.shim)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(p.file("doctor"), binary, 0o755); err != nil {
+	if err := os.WriteFile(n.file("doctor"), binary, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	command := exec.CommandContext(testContext(t), p.file("doctor"), p.arguments("--output", "json")...)
+	command := exec.CommandContext(testContext(t), n.file("doctor"), n.arguments("--output", "json")...)
 	command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	command.Dir = "/"
 	asked := map[string]bool{}
-	for _, f := range p.examine(t, command) {
+	for _, f := range n.runCommand(t, command) {
 		asked[f.Check] = f.Level == "WARN" && strings.Contains(f.Hint, "root")
 		if f.Level == "FAIL" {
 			t.Errorf("%+v", f)

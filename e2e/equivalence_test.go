@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	twinSteps   = 200
-	twinSeedKey = "EQUIVALENCE_SEED" // the environment variable that repeats a run
+	diffSteps        = 200
+	diffSeedVariable = "EQUIVALENCE_SEED" // the environment variable that repeats a run
 )
 
 // TestAnswersEqualThoseWithoutTheShim makes the same random calls to a shim,
@@ -33,18 +33,18 @@ const (
 func TestAnswersEqualThoseWithoutTheShim(t *testing.T) {
 	needContainerd(t)
 	seed := uint64(time.Now().UnixNano())
-	if text := os.Getenv(twinSeedKey); text != "" {
+	if text := os.Getenv(diffSeedVariable); text != "" {
 		var err error
 		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
 			t.Fatal(err)
 		}
 	}
-	t.Logf("%s=%d repeats this run", twinSeedKey, seed)
-	w := newTwins(t, rand.New(rand.NewPCG(seed, 1)))
-	for range twinSteps {
-		w.step()
+	t.Logf("%s=%d repeats this run", diffSeedVariable, seed)
+	p := newDiffPair(t, rand.New(rand.NewPCG(seed, 1)))
+	for range diffSteps {
+		p.randomStep()
 		if t.Failed() {
-			t.Fatalf("after\n%s", strings.Join(w.log, "\n"))
+			t.Fatalf("after\n%s", strings.Join(p.log, "\n"))
 		}
 	}
 	if !slices.ContainsFunc(shared.private.Requests(), func(r testbed.Request) bool {
@@ -54,62 +54,64 @@ func TestAnswersEqualThoseWithoutTheShim(t *testing.T) {
 	}
 }
 
-func (w *twins) step() {
-	name := w.names[w.random.IntN(len(w.names))]
-	switch action := w.random.IntN(20); {
+func (p *diffPair) randomStep() {
+	name := p.names[p.random.IntN(len(p.names))]
+	switch action := p.random.IntN(20); {
 	case action < 8:
-		w.ask("PullImage", &runtimeapi.PullImageRequest{Image: w.spec(w.spelling(name)), Auth: callers}, &runtimeapi.PullImageResponse{})
+		p.wantSameAnswer("PullImage", &runtimeapi.PullImageRequest{Image: p.spec(p.spelling(name)), Auth: callers}, &runtimeapi.PullImageResponse{})
 	case action < 11:
-		w.publish(name)
+		p.publish(name)
 	case action < 13:
-		w.ask("RemoveImage", &runtimeapi.RemoveImageRequest{Image: w.spec(w.spelling(name))}, &runtimeapi.RemoveImageResponse{})
+		p.wantSameAnswer("RemoveImage", &runtimeapi.RemoveImageRequest{Image: p.spec(p.spelling(name))}, &runtimeapi.RemoveImageResponse{})
 	case action < 15:
-		w.ask("RemoveImage", &runtimeapi.RemoveImageRequest{Image: w.spec(w.id())}, &runtimeapi.RemoveImageResponse{})
+		p.wantSameAnswer("RemoveImage", &runtimeapi.RemoveImageRequest{Image: p.spec(p.id())}, &runtimeapi.RemoveImageResponse{})
 	case action < 16:
-		w.ask("PullImage", &runtimeapi.PullImageRequest{Image: w.spec(w.unknown()), Auth: callers}, &runtimeapi.PullImageResponse{})
+		p.wantSameAnswer("PullImage", &runtimeapi.PullImageRequest{Image: p.spec(p.unknownName()), Auth: callers}, &runtimeapi.PullImageResponse{})
 	case action < 17:
-		w.setDown(!w.down)
+		p.setPrivateDown(!p.privateDown)
 	default:
-		w.status(w.unknown())
-		w.status(w.id())
+		p.wantSameStatus(p.unknownName())
+		p.wantSameStatus(p.id())
 	}
-	w.compare()
+	p.wantSameImages()
 }
 
-// compare requires that clients see the same images, in the list and by some names.
-func (w *twins) compare() {
-	w.ask("ListImages", &runtimeapi.ListImagesRequest{}, &runtimeapi.ListImagesResponse{})
-	if w.streams {
-		w.stream()
+// wantSameImages requires that clients see the same images, in the list and by some names.
+func (p *diffPair) wantSameImages() {
+	p.wantSameAnswer("ListImages", &runtimeapi.ListImagesRequest{}, &runtimeapi.ListImagesResponse{})
+	if p.streams {
+		p.wantSameStream()
 	}
-	for range len(w.names) / 2 {
-		w.status(w.spelling(w.names[w.random.IntN(len(w.names))]))
+	for range len(p.names) / 2 {
+		p.wantSameStatus(p.spelling(p.names[p.random.IntN(len(p.names))]))
 	}
 }
 
-func (w *twins) status(image string) {
-	w.ask("ImageStatus", &runtimeapi.ImageStatusRequest{Image: w.spec(image)}, &runtimeapi.ImageStatusResponse{})
+func (p *diffPair) wantSameStatus(image string) {
+	p.wantSameAnswer("ImageStatus", &runtimeapi.ImageStatusRequest{Image: p.spec(image)}, &runtimeapi.ImageStatusResponse{})
 }
 
-func (w *twins) spec(image string) *runtimeapi.ImageSpec { return &runtimeapi.ImageSpec{Image: image} }
+func (p *diffPair) spec(image string) *runtimeapi.ImageSpec {
+	return &runtimeapi.ImageSpec{Image: image}
+}
 
-// ask makes a call to both, and requires the same answer or the same error.
-func (w *twins) ask(method string, request, response proto.Message) {
-	w.t.Helper()
-	full := "/" + w.apis[w.random.IntN(len(w.apis))] + ".ImageService/" + method
+// wantSameAnswer calls both runtimes, and requires equal answers or equal errors.
+func (p *diffPair) wantSameAnswer(method string, request, response proto.Message) {
+	p.t.Helper()
+	full := "/" + p.apis[p.random.IntN(len(p.apis))] + ".ImageService/" + method
 	if method != "ListImages" && method != "ImageStatus" {
-		w.note("%s %v", full, request.(interface{ GetImage() *runtimeapi.ImageSpec }).GetImage())
+		p.logStep("%s %v", full, request.(interface{ GetImage() *runtimeapi.ImageSpec }).GetImage())
 	}
-	w.both(fmt.Sprintf("%s %v", full, request), func(ctx context.Context, connection *grpc.ClientConn) (proto.Message, error) {
+	p.callBoth(fmt.Sprintf("%s %v", full, request), func(ctx context.Context, connection *grpc.ClientConn) (proto.Message, error) {
 		answer := proto.Clone(response)
 		err := connection.Invoke(ctx, full, request, answer)
 		return answer, err
 	})
 }
 
-func (w *twins) stream() {
-	w.t.Helper()
-	w.both("StreamImages", func(ctx context.Context, connection *grpc.ClientConn) (proto.Message, error) {
+func (p *diffPair) wantSameStream() {
+	p.t.Helper()
+	p.callBoth("StreamImages", func(ctx context.Context, connection *grpc.ClientConn) (proto.Message, error) {
 		return streamImages(ctx, connection)
 	})
 }
@@ -133,20 +135,20 @@ func streamImages(ctx context.Context, connection *grpc.ClientConn) (proto.Messa
 	}
 }
 
-func (w *twins) both(what string, call func(context.Context, *grpc.ClientConn) (proto.Message, error)) {
-	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+func (p *diffPair) callBoth(what string, call func(context.Context, *grpc.ClientConn) (proto.Message, error)) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
 	defer cancel()
 	var got, want proto.Message
 	var gotErr, wantErr error
 	var calls sync.WaitGroup
-	calls.Go(func() { got, gotErr = call(ctx, w.shim) })
-	calls.Go(func() { want, wantErr = call(ctx, w.plain) })
+	calls.Go(func() { got, gotErr = call(ctx, p.shim) })
+	calls.Go(func() { want, wantErr = call(ctx, p.direct) })
 	calls.Wait()
 	sortNames(got)
 	sortNames(want)
 	if !sameError(gotErr, wantErr) || wantErr == nil && !proto.Equal(got, want) {
-		w.t.Errorf("%s\nwith    %v (%v)\nwithout %v (%v)", what, got, gotErr, want, wantErr)
+		p.t.Errorf("%s\nwith    %v (%v)\nwithout %v (%v)", what, got, gotErr, want, wantErr)
 	}
 }
 
@@ -168,6 +170,6 @@ func sortNames(answer proto.Message) {
 	slices.SortFunc(images, func(a, b *runtimeapi.Image) int { return strings.Compare(a.Id, b.Id) })
 }
 
-func (w *twins) note(format string, arguments ...any) {
-	w.log = append(w.log, fmt.Sprintf(format, arguments...))
+func (p *diffPair) logStep(format string, arguments ...any) {
+	p.log = append(p.log, fmt.Sprintf(format, arguments...))
 }

@@ -60,7 +60,7 @@ func floods(t *testing.T) []fault {
 		tooLarge  = unsure + "answered with more than 4194304 bytes"
 	)
 	tokens := func(fault testbed.Fault) testbed.Fault {
-		return testbed.TokenLogin(toLocalhost(serve(t, fault).Address())+"/token", "never", testbed.Healthy)
+		return testbed.TokenLogin(toLocalhost(startFaultyRegistry(t, fault).Address())+"/token", "never", testbed.Healthy)
 	}
 	onlyGET := func(fault testbed.Fault) testbed.Fault {
 		return testbed.OnManifests(func(response http.ResponseWriter, request *http.Request, next http.Handler) {

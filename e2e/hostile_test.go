@@ -20,15 +20,15 @@ func TestRedirectsCarryNoCredentials(t *testing.T) {
 		for _, kind := range []string{basic, bearer} {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				onEachRuntime(t, func(t *testing.T, runtime runtime) {
-					var storageSaw testbed.Witness
-					storage := (&party{name: private}).with(t, storageSaw.Watch(testbed.Healthy))
+					var storageSaw testbed.RequestRecorder
+					storage := (&authRegistry{name: private}).startRegistry(t, storageSaw.Record(testbed.Healthy))
 					storage.push(t)
-					p := newParty(t, private, kind, part(func(response http.ResponseWriter, request *http.Request, _ http.Handler) {
+					r := newAuthRegistry(t, private, kind, part(func(response http.ResponseWriter, request *http.Request, _ http.Handler) {
 						http.Redirect(response, request, toLocalhost(storage.registry.Address())+request.URL.Path, http.StatusTemporaryRedirect)
 					}))
-					p.push(t)
-					n := newNode(t, runtime, "debug: true\nregistries:\n"+p.entry(900, true))
-					if got, want := n.pull(t, n.through, repository, callers), hash(t, p.image.ConfigName); got != want {
+					r.push(t)
+					n := newNode(t, runtime, "debug: true\nregistries:\n"+r.configEntry(900, true))
+					if got, want := n.pull(t, n.through, repository, callers), hash(t, r.image.ConfigName); got != want {
 						t.Errorf("pulled image %s, want %s", got, want)
 					}
 					requests := storageSaw.Requests()
@@ -40,7 +40,7 @@ func TestRedirectsCarryNoCredentials(t *testing.T) {
 							t.Errorf("the storage was sent credentials:\n%s", request)
 						}
 					}
-					wantSecretsAtHome(t, kind, []*party{p}, private)
+					wantNoLeakedSecrets(t, kind, []*authRegistry{r}, private)
 				})
 			})
 		}
@@ -71,10 +71,10 @@ func TestEchoedSecretsAreNotShown(t *testing.T) {
 		for _, fallback := range []string{"original", "never"} {
 			t.Run(name+"/"+fallback, func(t *testing.T) {
 				onEachRuntime(t, func(t *testing.T, runtime runtime) {
-					p := newParty(t, private, basic, fault)
-					p.push(t)
-					source := newParty(t, original, basic, echo)
-					n := newNode(t, runtime, "debug: true\nfallback: "+fallback+"\nregistries:\n"+p.entry(900, true))
+					r := newAuthRegistry(t, private, basic, fault)
+					r.push(t)
+					source := newAuthRegistry(t, original, basic, echo)
+					n := newNode(t, runtime, "debug: true\nfallback: "+fallback+"\nregistries:\n"+r.configEntry(900, true))
 					_, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: source.host() + "/" + repository}, source.login(), nil)
 					if err == nil {
 						t.Fatal("it was pulled")
@@ -93,26 +93,26 @@ func TestTokenServerThatEchoes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			onEachRuntime(t, func(t *testing.T, runtime runtime) {
 				var asked atomic.Int64
-				p := &party{name: private, password: canary("private-password"), token: canary("private-token")}
-				tokens := testbed.TokenServer(private, p.password, "", p.token)
-				p.tokens = serve(t, p.tokenSaw.Watch(func(response http.ResponseWriter, request *http.Request, next http.Handler) {
+				r := &authRegistry{name: private, password: newSecret("private-password"), token: newSecret("private-token")}
+				tokens := testbed.TokenServer(private, r.password, "", r.token)
+				r.tokens = startFaultyRegistry(t, r.tokenRequests.Record(func(response http.ResponseWriter, request *http.Request, next http.Handler) {
 					if asked.Add(1) <= friendly {
 						tokens(response, request, next)
 						return
 					}
 					echo(response, request, next)
 				}))
-				p.with(t, testbed.TokenLogin(p.realm(), p.token, testbed.Healthy)).push(t)
-				n := newNode(t, runtime, "debug: true\nfallback: never\nregistries:\n"+p.entry(900, true))
+				r.startRegistry(t, testbed.TokenLogin(r.realm(), r.token, testbed.Healthy)).push(t)
+				n := newNode(t, runtime, "debug: true\nfallback: never\nregistries:\n"+r.configEntry(900, true))
 				_, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: repository}, callers, nil)
 				if err == nil {
 					t.Fatal("it was pulled")
 				}
 				wantNoSecret(t, "error", []byte(err.Error()))
-				if !p.tokenSaw.Saw(p.password) || asked.Load() <= friendly {
+				if !r.tokenRequests.Contains(r.password) || asked.Load() <= friendly {
 					t.Errorf("the token server was asked %d times: the test shows nothing", asked.Load())
 				}
-				if p.tokenSaw.Saw(upstreamPassword) || p.registrySaw.Saw(upstreamPassword) {
+				if r.tokenRequests.Contains(upstreamPassword) || r.registryRequests.Contains(upstreamPassword) {
 					t.Error("the caller's password was sent")
 				}
 			})

@@ -21,7 +21,7 @@ import (
 const hostsForms = "../testdata/hosts.txtar"
 
 // form is one hosts.toml and what the versions of containerd make of it.
-type form struct {
+type hostsForm struct {
 	name, registry string
 	verdicts       map[string]string // by containerd's version
 	header, file   string
@@ -34,7 +34,7 @@ var (
 )
 
 // readForms returns the comment at the beginning of the table, and its forms.
-func readForms(t *testing.T) (comment string, forms []*form) {
+func readForms(t *testing.T) (comment string, forms []*hostsForm) {
 	t.Helper()
 	content, err := os.ReadFile(hostsForms)
 	if err != nil {
@@ -47,7 +47,7 @@ func readForms(t *testing.T) (comment string, forms []*form) {
 			end = places[i+1][0]
 		}
 		text := string(content[place[1]:end])
-		f := &form{name: string(content[place[2]:place[3]]), verdicts: map[string]string{}}
+		f := &hostsForm{name: string(content[place[2]:place[3]]), verdicts: map[string]string{}}
 		f.header = formHeader.FindString(text)
 		f.file = text[len(f.header):]
 		for _, verdict := range formVerdict.FindAllStringSubmatch(f.header, -1) {
@@ -61,7 +61,7 @@ func readForms(t *testing.T) (comment string, forms []*form) {
 }
 
 // recordForms writes the table with the verdicts of one more version.
-func recordForms(t *testing.T, comment string, forms []*form, versions []string) {
+func recordForms(t *testing.T, comment string, forms []*hostsForm, versions []string) {
 	t.Helper()
 	var content strings.Builder
 	content.WriteString(comment)
@@ -79,8 +79,8 @@ func recordForms(t *testing.T, comment string, forms []*form, versions []string)
 	}
 }
 
-// hostsBed is a containerd and the servers that the forms name.
-type hostsBed struct {
+// hostsFixture is a containerd and the servers that the forms name.
+type hostsFixture struct {
 	containerd *testbed.Containerd
 	more       string // the other folder that it looks into
 	folder     string
@@ -91,8 +91,8 @@ type hostsBed struct {
 	served []string // the servers' names, of manifests and layers by the tag's repository
 }
 
-// witness notes what a server has served.
-func (b *hostsBed) witness(name string, fault testbed.Fault) testbed.Fault {
+// record records the requests that a server has answered with 200.
+func (b *hostsFixture) record(name string, fault testbed.Fault) testbed.Fault {
 	return func(response http.ResponseWriter, request *http.Request, next http.Handler) {
 		recorder := &statusRecorder{ResponseWriter: response, code: http.StatusOK}
 		fault(recorder, request, next)
@@ -115,10 +115,10 @@ func (r *statusRecorder) WriteHeader(code int) {
 	r.ResponseWriter.WriteHeader(code)
 }
 
-func openHostsBed(t *testing.T) *hostsBed {
+func newHostsFixture(t *testing.T) *hostsFixture {
 	t.Helper()
 	needContainerd(t)
-	b := &hostsBed{folder: temporaryFolder(t), names: map[string]string{}, registries: map[string]*testbed.FaultyRegistry{}}
+	b := &hostsFixture{folder: temporaryFolder(t), names: map[string]string{}, registries: map[string]*testbed.FaultyRegistry{}}
 	until := time.Now().Add(24 * time.Hour)
 	// A dial to 0.0.0.0 reaches this machine, but containerd takes only 127.0.0.1,
 	// ::1 and localhost for it.
@@ -147,7 +147,7 @@ func openHostsBed(t *testing.T) *hostsBed {
 
 // start starts a containerd that looks for a hosts.toml in another folder, too, if one
 // is named. It stops the one before.
-func (b *hostsBed) start(t *testing.T, more string) {
+func (b *hostsFixture) start(t *testing.T, more string) {
 	t.Helper()
 	if b.containerd != nil {
 		b.containerd.Stop()
@@ -161,21 +161,21 @@ func (b *hostsBed) start(t *testing.T, more string) {
 	b.containerd, b.more = containerd, more
 }
 
-func (b *hostsBed) add(t *testing.T, name string, fault testbed.Fault, certificate *tls.Certificate) {
+func (b *hostsFixture) add(t *testing.T, name string, fault testbed.Fault, certificate *tls.Certificate) {
 	t.Helper()
-	registry := testbed.StartFaultyRegistry(b.witness(name, fault), certificate)
+	registry := testbed.StartFaultyRegistry(b.record(name, fault), certificate)
 	t.Cleanup(registry.Close)
 	b.registries[name] = registry
 	_, host, _ := strings.Cut(registry.Address(), "://")
 	b.names[name] = strings.Replace(host, "127.0.0.1", "0.0.0.0", 1)
 }
 
-func (b *hostsBed) expand(text string) string {
+func (b *hostsFixture) expand(text string) string {
 	return os.Expand(text, func(name string) string { return b.names["$"+name] })
 }
 
 // write makes a form's folder.
-func (b *hostsBed) write(t *testing.T, f *form) {
+func (b *hostsFixture) write(t *testing.T, f *hostsForm) {
 	t.Helper()
 	folder := filepath.Join(b.folder, "containerd", "certs.d", b.names[f.registry])
 	if err := os.MkdirAll(folder, 0o700); err != nil {
@@ -213,7 +213,7 @@ func (b *hostsBed) write(t *testing.T, f *form) {
 }
 
 // pull pulls an image that no other form has, and returns which servers it came from.
-func (b *hostsBed) pull(t *testing.T, f *form, number int) string {
+func (b *hostsFixture) pull(t *testing.T, f *hostsForm, number int) string {
 	t.Helper()
 	repository := fmt.Sprintf("forms/form-%d", number)
 	image, err := testbed.SmallImage(fmt.Sprint(f.name, number))
@@ -247,7 +247,7 @@ func (b *hostsBed) pull(t *testing.T, f *form, number int) string {
 // TestHostsForms pulls with each form of hosts.toml, and requires the verdict that the
 // table has for this version of containerd.
 func TestHostsForms(t *testing.T) {
-	b := openHostsBed(t)
+	b := newHostsFixture(t)
 	t.Cleanup(func() { b.containerd.Stop() })
 	answer, err := dial(t, b.containerd.Socket()).Runtime.Version(testContext(t), "v1")
 	if err != nil {

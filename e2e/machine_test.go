@@ -86,10 +86,10 @@ func (m machine) version(t *testing.T) string {
 	return about.Version
 }
 
-// use lets users call through the machine's shim.
-func (m machine) use(t *testing.T, failed func(error)) (all []*user, stop func()) {
+// startLoad starts clients of the machine's shim.
+func (m machine) startLoad(t *testing.T, failed func(error)) (all []*loadClient, stop func()) {
 	t.Helper()
-	return use(t, m.Path("/run/image-cri-shim.sock"), failed)
+	return startLoad(t, m.Path("/run/image-cri-shim.sock"), failed)
 }
 
 // checkLog looks for passwords in what the units have logged, and prints that where the
@@ -131,13 +131,13 @@ func TestPackageUpgradesUnderLoad(t *testing.T) {
 			defer m.checkLog(t)
 			install := func(folder string) {
 				t.Helper()
-				file := one(t, m.Path(folder), commands.pattern)
+				file := onlyFile(t, m.Path(folder), commands.pattern)
 				m.must(t, append(commands.install[:len(commands.install):len(commands.install)], filepath.Join(folder, filepath.Base(file)))...)
 			}
 			install(oldPackages)
 			m.configure(t, privateOnly())
 			m.must(t, "systemctl", "enable", "--now", "image-cri-shim.socket", "image-cri-shim.service")
-			all, stop := m.use(t, func(err error) { t.Errorf("a call has failed: %v", err) })
+			all, stop := m.startLoad(t, func(err error) { t.Errorf("a call has failed: %v", err) })
 			process := m.shows(t, "MainPID")
 			for number := range upgrades {
 				awaitAnswers(t, all)
@@ -180,7 +180,7 @@ func (m machine) wantGone(t *testing.T, process string) {
 // shim makes the socket itself.
 func (m machine) startService(t *testing.T) {
 	t.Helper()
-	m.must(t, "dpkg", "--install", filepath.Join(oldPackages, filepath.Base(one(t, m.Path(oldPackages), "*.deb"))))
+	m.must(t, "dpkg", "--install", filepath.Join(oldPackages, filepath.Base(onlyFile(t, m.Path(oldPackages), "*.deb"))))
 	m.configure(t, privateOnly())
 	m.must(t, "systemctl", "enable", "--now", "image-cri-shim.service")
 }
@@ -191,7 +191,7 @@ func TestPackageServiceIsConfined(t *testing.T) {
 	m := newMachine(t)
 	defer m.checkLog(t)
 	m.startService(t)
-	all, stop := m.use(t, func(err error) { t.Errorf("a call has failed: %v", err) })
+	all, stop := m.startLoad(t, func(err error) { t.Errorf("a call has failed: %v", err) })
 	awaitEachKind(t, all)
 	stop()
 	// containerd keeps the names, so that the state is the journal of the pulls.
@@ -262,6 +262,6 @@ func TestPackageServiceIsSupervised(t *testing.T) {
 		}
 		return ""
 	})
-	all, _ := m.use(t, func(err error) { t.Errorf("a call has failed: %v", err) })
+	all, _ := m.startLoad(t, func(err error) { t.Errorf("a call has failed: %v", err) })
 	awaitAnswers(t, all)
 }

@@ -24,7 +24,7 @@ import (
 // ledger keeps the names: where the runtime does, it answers for them without a decision.
 func TestMetricsCountWhatHappens(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n, site := newSeenNode(t, runtime, privateOnly()+namesInLedger)
+		n, site := newMetricsNode(t, runtime, privateOnly()+namesInLedger)
 		before := settled(t, site)
 		versions := runtimeapi.NewRuntimeServiceClient(n.through.Connection)
 		for range 3 {
@@ -99,7 +99,7 @@ func pullCode(t *testing.T, n *node) string {
 
 // TestMetricsAreBounded makes calls of thousands of methods that there are not.
 func TestMetricsAreBounded(t *testing.T) {
-	n, site := newSeenNode(t, shared.embedded, privateOnly())
+	n, site := newMetricsNode(t, shared.embedded, privateOnly())
 	before := settled(t, site)
 	const clients, each = 4, 750
 	var running sync.WaitGroup
@@ -124,7 +124,7 @@ func TestMetricsAreBounded(t *testing.T) {
 // TestMetricsOfARegistryThatFails has a registry that is away.
 func TestMetricsOfARegistryThatFails(t *testing.T) {
 	const address = "http://127.0.0.1:1" // nobody listens there
-	n, site := newSeenNode(t, shared.embedded, "address: "+address+"\n")
+	n, site := newMetricsNode(t, shared.embedded, "address: "+address+"\n")
 	before := settled(t, site)
 	n.pull(t, n.through, "original:1", callers)
 	n.pull(t, n.through, "original:1", callers)
@@ -140,7 +140,7 @@ func TestMetricsOfARegistryThatFails(t *testing.T) {
 // TestHealth follows a shim whose runtime goes and comes back, and whose file is refused
 // and mended.
 func TestHealth(t *testing.T) {
-	runtime, err := testbed.StartEmbeddedRuntime(testContext(t), testbed.RuntimeOptions{Folder: filepath.Dir(siteSocket(t))})
+	runtime, err := testbed.StartEmbeddedRuntime(testContext(t), testbed.RuntimeOptions{Folder: filepath.Dir(metricsSocket(t))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,19 +150,19 @@ func TestHealth(t *testing.T) {
 			runtime.Stop()
 		}
 	})
-	n, site := newSeenNode(t, runtime, "")
+	n, site := newMetricsNode(t, runtime, "")
 	good := "metrics: " + site + "\n"
 	want := func(code int, lines string) {
 		t.Helper()
 		eventually(t, func() string {
-			got, text := page(t, site, "/readyz")
+			got, text := mustGetPage(t, site, "/readyz")
 			wantNoSecret(t, "/readyz", []byte(text))
 			if got != code || !matches(text, lines) {
 				return fmt.Sprintf("/readyz: %d %s", got, text)
 			}
 			return ""
 		})
-		if code, text := page(t, site, "/healthz"); code != http.StatusOK || text != "[+]socket ok\n" {
+		if code, text := mustGetPage(t, site, "/healthz"); code != http.StatusOK || text != "[+]socket ok\n" {
 			t.Errorf("/healthz: %d %s", code, text)
 		}
 	}
@@ -219,7 +219,7 @@ func matches(text, pattern string) bool {
 // TestHealthBeforeTheRuntime has a shim that waits for its runtime: it lives, and is not
 // ready.
 func TestHealthBeforeTheRuntime(t *testing.T) {
-	site, folder := siteSocket(t), filepath.Dir(siteSocket(t))
+	site, folder := metricsSocket(t), filepath.Dir(metricsSocket(t))
 	file := filepath.Join(folder, "shim.yaml")
 	content := fmt.Sprintf("shim: %[1]s/shim.sock\ncri: %[1]s/none.sock\nimage: %[1]s\nmetrics: %s\n", folder, site)
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
@@ -238,7 +238,7 @@ func TestHealthBeforeTheRuntime(t *testing.T) {
 		}
 		return ""
 	})
-	if code, text := page(t, site, "/healthz"); code != http.StatusOK {
+	if code, text := mustGetPage(t, site, "/healthz"); code != http.StatusOK {
 		t.Errorf("/healthz: %d %s", code, text)
 	}
 }
@@ -246,7 +246,7 @@ func TestHealthBeforeTheRuntime(t *testing.T) {
 // TestHealthOfARuntimeThatHangs has one that accepts connections and says nothing: who asks
 // about it gets an answer all the same.
 func TestHealthOfARuntimeThatHangs(t *testing.T) {
-	site, folder := siteSocket(t), filepath.Dir(siteSocket(t))
+	site, folder := metricsSocket(t), filepath.Dir(metricsSocket(t))
 	hanging, err := net.Listen("unix", filepath.Join(folder, "runtime.sock"))
 	if err != nil {
 		t.Fatal(err)
@@ -318,7 +318,7 @@ func TestMetricsThroughASocket(t *testing.T) {
 	if err != nil {
 		t.Skip("curl is not installed")
 	}
-	_, site := newSeenNode(t, shared.embedded, privateOnly())
+	_, site := newMetricsNode(t, shared.embedded, privateOnly())
 	output, err := exec.CommandContext(testContext(t), curl, "--silent", "--fail", "--unix-socket", site, "http://localhost/readyz").CombinedOutput()
 	if err != nil || string(output) != "[+]socket ok\n[+]runtime ok\n[+]configuration ok\n" {
 		t.Errorf("%v: %s", err, output)

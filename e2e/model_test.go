@@ -23,27 +23,27 @@ const (
 	modelSteps    = 2000
 )
 
-// imageModel compares two worlds that get the same calls. In one the test's client uses the
+// imageModel compares two runtimes that get the same calls. At one the test's client uses the
 // shim, and the images come from a private registry. In the other it uses the runtime
 // itself, which gets the same images from the registries in their names.
 type imageModel struct {
-	t          *testing.T
-	random     *rand.Rand
-	shim       *testbed.Shim
-	through    *world // whose client uses the shim
-	plain      *world
-	registries *modelRegistries
-	images     *modelImages
-	containers []modelContainer
-	created    int
-	reloads    int
-	log        []string
+	t           *testing.T
+	random      *rand.Rand
+	shim        *testbed.Shim
+	through     *modelRuntime // whose client uses the shim
+	withoutShim *modelRuntime
+	registries  *modelRegistries
+	images      *modelImages
+	containers  []modelContainer
+	created     int
+	reloads     int
+	log         []string
 }
 
-// modelContainer is one container of each world.
-type modelContainer struct{ name, through, plain string }
+// modelContainer is one container of each runtime.
+type modelContainer struct{ name, through, withoutShim string }
 
-// TestModel makes random calls in two worlds, mixed with a second actor that changes
+// TestModel makes random calls to two runtimes, mixed with a second client that changes
 // images without the shim, with outages of registries, and with restarts.
 func TestModel(t *testing.T) {
 	needContainerd(t)
@@ -85,8 +85,8 @@ func newModel(t *testing.T, choices *rand.Rand) *imageModel {
 	}
 	m.registries.push(t, "pause:3.9", pause)
 	m.images.ids[hash(t, pause.Digest)] = hash(t, pause.ConfigName)
-	m.through = newWorld(t, m.registries.throughShim, m.registries.private)
-	m.plain = newWorld(t, m.registries.plain, m.registries.private)
+	m.through = newModelRuntime(t, m.registries.throughShim, m.registries.private)
+	m.withoutShim = newModelRuntime(t, m.registries.plain, m.registries.private)
 	m.startShim()
 	for _, name := range m.images.names {
 		m.publish(name)
@@ -172,30 +172,30 @@ func kill(shim *testbed.Shim) error {
 	return nil
 }
 
-// inBoth does the same in both worlds at once.
-func (m *imageModel) inBoth(do func(w *world, through bool) error) error {
+// inBoth does the same at both runtimes concurrently.
+func (m *imageModel) inBoth(do func(r *modelRuntime, through bool) error) error {
 	var withShim, without error
 	var both sync.WaitGroup
 	both.Go(func() { withShim = do(m.through, true) })
-	both.Go(func() { without = do(m.plain, false) })
+	both.Go(func() { without = do(m.withoutShim, false) })
 	both.Wait()
 	return errors.Join(withShim, without)
 }
 
-// ask makes a call in both worlds and requires equal answers or equal errors. It reports
+// ask makes a call to both runtimes and requires equal answers or equal errors. It reports
 // whether the call has succeeded.
-func (m *imageModel) ask(what string, call func(ctx context.Context, w *world) (string, error)) bool {
+func (m *imageModel) ask(what string, call func(ctx context.Context, r *modelRuntime) (string, error)) bool {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
 	defer cancel()
 	var answers [2]string
 	var errs [2]error
-	_ = m.inBoth(func(w *world, through bool) error {
+	_ = m.inBoth(func(r *modelRuntime, through bool) error {
 		i := 1
 		if through {
 			i = 0
 		}
-		answers[i], errs[i] = call(ctx, w)
+		answers[i], errs[i] = call(ctx, r)
 		return nil
 	})
 	if !m.sameError(errs[0], errs[1]) || answers[0] != answers[1] {
@@ -222,7 +222,7 @@ func (m *imageModel) withoutAddress(err error) error {
 	return status.Error(said.Code(), text)
 }
 
-func (m *imageModel) note(format string, arguments ...any) {
+func (m *imageModel) logStep(format string, arguments ...any) {
 	m.log = append(m.log, fmt.Sprintf(format, arguments...))
 }
 

@@ -24,7 +24,7 @@ func TestNamesAreShown(t *testing.T) {
 			if place.runtime != shared.embedded {
 				needContainerd(t)
 			}
-			n, site := newSeenNode(t, place.runtime, privateOnly()+place.configuration)
+			n, site := newMetricsNode(t, place.runtime, privateOnly()+place.configuration)
 			trace := n.trace(t, "--method", "PullImage")
 			n.pull(t, n.through, "nginx:1.25", nil)
 
@@ -64,7 +64,7 @@ func (n *node) wantNamesMeasured(t *testing.T, site, mode string) {
 
 func (n *node) wantNamesOnPage(t *testing.T, site, mode string) {
 	t.Helper()
-	_, body := page(t, site, "/snapshot")
+	_, body := mustGetPage(t, site, "/snapshot")
 	var shown struct {
 		Names     struct{ Mode, Reason string }
 		Decisions []struct{ Method, Names string }

@@ -24,8 +24,8 @@ func TestShortNamesAreAlike(t *testing.T) {
 	})
 }
 
-// seen is what a client was told, in order.
-type seen struct {
+// imageView is an image as a client saw it after a step.
+type imageView struct {
 	step  string
 	image *runtimeapi.Image
 }
@@ -49,9 +49,9 @@ func TestNamesAreThoseOfTheRuntime(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			onEachRuntime(t, func(t *testing.T, runtime runtime) {
 				n := newNode(t, runtime, privateOnly())
-				want := n.observe(t, n.direct, test.pulls, digest)
+				want := n.viewImages(t, n.direct, test.pulls, digest)
 				n.removeImages(t)
-				got := n.observe(t, n.through, test.pulls, digest)
+				got := n.viewImages(t, n.through, test.pulls, digest)
 				if decision := n.decision(t, test.pulls[0]); decision.Registry != shared.private.Address() {
 					t.Fatalf("not served by the private registry: %+v", decision)
 				}
@@ -68,18 +68,18 @@ func TestNamesAreThoseOfTheRuntime(t *testing.T) {
 	}
 }
 
-// observe pulls, then looks at images by every name and ID and in the list,
+// viewImages pulls, then requests images by every name and ID and in the list,
 // then removes them.
-func (n *node) observe(t *testing.T, client *testbed.Client, pulls []string, digest string) []seen {
+func (n *node) viewImages(t *testing.T, client *testbed.Client, pulls []string, digest string) []imageView {
 	t.Helper()
-	var all []seen
+	var all []imageView
 	add := func(step string, image *runtimeapi.Image) {
 		if image != nil {
 			image = proto.CloneOf(image)
 			slices.Sort(image.RepoTags)
 			slices.Sort(image.RepoDigests)
 		}
-		all = append(all, seen{step, image})
+		all = append(all, imageView{step, image})
 	}
 	var ids []string
 	for _, name := range pulls {

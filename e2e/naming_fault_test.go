@@ -16,16 +16,16 @@ import (
 func TestNamingAfterARuntimeRestart(t *testing.T) {
 	n := newNamingNode(t)
 	digest := n.push(t, "team/app:1", smallImage(t, ""))
-	h := n.hold(t)
+	g := n.holdBlobs(t)
 	pulled := make(chan error, 1)
 	go func() {
 		_, err := n.tryPull(testContext(t), "team/app:1")
 		pulled <- err
 	}()
-	h.awaitRequest(t)
+	g.awaitRequest(t)
 	n.runtime.Kill()
 	err := <-pulled
-	h.release()
+	g.release()
 	if startErr := n.runtime.Start(testContext(t)); startErr != nil {
 		t.Fatal(startErr)
 	}
@@ -66,12 +66,12 @@ func TestNamingAfterAKillOfTheShim(t *testing.T) {
 				want = union(want, named(n.own("team/app:1"), older))
 				n.push(t, "team/app:1", image)
 			}
-			h := n.hold(t)
+			g := n.holdBlobs(t)
 			var pull sync.WaitGroup
 			pull.Go(func() { _, _ = n.tryPull(testContext(t), test.asked) }) // it is cut off
-			h.awaitRequest(t)
+			g.awaitRequest(t)
 			n.shim.Pause()
-			h.release()
+			g.release()
 			eventually(t, func() string {
 				if names := n.names(t); names[stored] != digest || names[n.own("team/app@"+digest)] != digest {
 					return "containerd has not ended the pull: " + lines(names)
@@ -203,7 +203,7 @@ func TestNodeWithoutItsShim(t *testing.T) {
 // containerd is configured with the registry's. Pods start with the registry down.
 func TestSandboxImageByAnotherName(t *testing.T) {
 	needContainerd(t)
-	n := &namingNode{hub: serve(t, testbed.Healthy)}
+	n := &namingNode{hub: startFaultyRegistry(t, testbed.Healthy)}
 	n.push(t, "pause:3.9", mustImage(t, "pause of the registry"))
 	containerd, err := testbed.StartContainerd(testContext(t), testbed.RuntimeOptions{
 		Folder: filepath.Join(shortTempDir(t), "containerd"), SandboxImage: n.own("pause:3.9"),

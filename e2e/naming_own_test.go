@@ -52,19 +52,19 @@ func TestOwnNamesStay(t *testing.T) {
 					n.pull(t, client, n.own("team/app:1"), nil)
 				}},
 				{"during", func(t *testing.T) {
-					h := n.hold(t)
+					g := n.holdBlobs(t)
 					var pull errgroup.Group
 					pull.Go(func() error {
 						_, err := n.tryPull(testContext(t), "team/app:1")
 						return err
 					})
-					h.awaitRequest(t)
+					g.awaitRequest(t)
 					pull.Go(func() error {
 						_, err := client.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: n.own("team/app:1")}, nil, nil)
 						return err
 					})
 					awaitRunningPull(t, n)
-					h.release()
+					g.release()
 					if err := pull.Wait(); err != nil {
 						t.Fatal(err)
 					}

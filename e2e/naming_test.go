@@ -191,15 +191,15 @@ func TestNamingOfATagThatMovesInAPull(t *testing.T) {
 	n := newNamingNode(t)
 	older, newer := smallImage(t, "older"), smallImage(t, "newer")
 	before := n.push(t, "team/app:1", older)
-	h := n.hold(t)
+	g := n.holdBlobs(t)
 	var pulls errgroup.Group
 	pulls.Go(func() error {
 		_, err := n.tryPull(testContext(t), "team/app:1")
 		return err
 	})
-	h.awaitRequest(t)
+	g.awaitRequest(t)
 	after := n.push(t, "team/app:1", newer)
-	next := n.hold(t)
+	next := n.holdBlobs(t)
 	pulls.Go(func() error {
 		_, err := n.tryPull(testContext(t), "team/app:1")
 		return err
@@ -212,7 +212,7 @@ func TestNamingOfATagThatMovesInAPull(t *testing.T) {
 		}
 		return ""
 	})
-	h.release()
+	g.release()
 	if err := pulls.Wait(); err != nil {
 		t.Fatal(err)
 	}
@@ -229,19 +229,19 @@ func TestNamingOfACancelledPull(t *testing.T) {
 	whole := named("docker.io/team/app:1", digest)
 	tagAlone := map[string]string{"docker.io/team/app:1": digest}
 	t.Run("halfway", func(t *testing.T) {
-		h := n.hold(t)
+		g := n.holdBlobs(t)
 		ctx, cancel := context.WithCancel(testContext(t))
 		pulled := make(chan error, 1)
 		go func() {
 			_, err := n.tryPull(ctx, "team/app:1")
 			pulled <- err
 		}()
-		h.awaitRequest(t)
+		g.awaitRequest(t)
 		cancel()
 		if err := <-pulled; err == nil {
 			t.Error("the cancelled pull has succeeded")
 		}
-		h.release()
+		g.release()
 		n.pull(t, n.through, "team/app:1", nil)
 		n.awaitNames(t, whole)
 		n.remove(t, n.through, "team/app:1")

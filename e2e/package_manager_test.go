@@ -115,7 +115,7 @@ func TestPackageOnAMachine(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			manager.prepare(t)
 			first, second := needPackages(t)
-			old, current := one(t, first, manager.pattern), one(t, second, manager.pattern)
+			old, current := onlyFile(t, first, manager.pattern), onlyFile(t, second, manager.pattern)
 			const configuration = "etc/image-cri-shim.yaml"
 
 			if _, asked := manager.must(t, manager.install, old); asked != "" {

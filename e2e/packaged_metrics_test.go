@@ -145,7 +145,7 @@ func TestDashboard(t *testing.T) {
 // TestShownMetrics compares what a shim exposes with what the documentation lists, and
 // with what alerts and dashboard ask for.
 func TestShownMetrics(t *testing.T) {
-	n, site := newSeenNode(t, shared.embedded, privateOnly())
+	n, site := newMetricsNode(t, shared.embedded, privateOnly())
 	n.pull(t, n.through, "nginx:1.25", nil)
 	exposed := settled(t, site)
 

@@ -51,8 +51,8 @@ func needPackages(t *testing.T) (first, second string) {
 	return folders[0], folders[1]
 }
 
-// one is the only file in a folder that a pattern fits.
-func one(t *testing.T, folder, pattern string) string {
+// onlyFile returns the only file in a folder that matches a pattern.
+func onlyFile(t *testing.T, folder, pattern string) string {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(folder, pattern))
 	if err != nil || len(found) != 1 {
@@ -131,10 +131,10 @@ func copyTree(t *testing.T, from, to string) {
 func unpack(t *testing.T, packages string) string {
 	t.Helper()
 	folder := t.TempDir()
-	if output, err := exec.CommandContext(testContext(t), "tar", "-C", folder, "-xzf", one(t, packages, "*.tar.gz")).CombinedOutput(); err != nil {
+	if output, err := exec.CommandContext(testContext(t), "tar", "-C", folder, "-xzf", onlyFile(t, packages, "*.tar.gz")).CombinedOutput(); err != nil {
 		t.Fatalf("unpack: %v\n%s", err, output)
 	}
-	return one(t, folder, "*")
+	return onlyFile(t, folder, "*")
 }
 
 // TestSBOM compares the bill of materials with what the binary says of itself.
@@ -147,7 +147,7 @@ func TestSBOM(t *testing.T) {
 		}
 		Components []struct{ Name, Version, PURL string }
 	}
-	content, err := os.ReadFile(one(t, first, "*.cdx.json"))
+	content, err := os.ReadFile(onlyFile(t, first, "*.cdx.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,14 +15,14 @@ import (
 // form in which they can be written.
 func TestPasswordsOfAnyCharacter(t *testing.T) {
 	const user = "robot$team+ci"
-	long := canary("long")
+	long := newSecret("long")
 	for name, password := range map[string]string{
-		"signs":    keepSecret(canary("signs") + `:b@c/d%e"f'g\h`),
-		"URL":      keepSecret("http://" + canary("url") + "@host/%2F%40+&=?#"),
-		"spaces":   keepSecret(" " + canary("spaces") + "  # "),
-		"YAML":     keepSecret("!{[*&" + canary("yaml") + ": - |>`$HOME"),
-		"UTF-8":    keepSecret(canary("utf8") + "-pässwörd-密码-🐤"),
-		"72 bytes": keepSecret(long + strings.Repeat("x", 72-len(long))), // what bcrypt can tell apart
+		"signs":    registerSecret(newSecret("signs") + `:b@c/d%e"f'g\h`),
+		"URL":      registerSecret("http://" + newSecret("url") + "@host/%2F%40+&=?#"),
+		"spaces":   registerSecret(" " + newSecret("spaces") + "  # "),
+		"YAML":     registerSecret("!{[*&" + newSecret("yaml") + ": - |>`$HOME"),
+		"UTF-8":    registerSecret(newSecret("utf8") + "-pässwörd-密码-🐤"),
+		"72 bytes": registerSecret(long + strings.Repeat("x", 72-len(long))), // what bcrypt can tell apart
 	} {
 		t.Run(name, func(t *testing.T) {
 			registry, err := testbed.StartRegistry(testContext(t), testbed.RegistryOptions{Folder: t.TempDir(), Username: user, Password: password})
@@ -30,7 +30,7 @@ func TestPasswordsOfAnyCharacter(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(registry.Stop)
-			image := partyImage(t, private)
+			image := authImage(t, private)
 			if err := registry.Push(testContext(t), "library/nginx:1.25", image); err != nil {
 				t.Fatal(err)
 			}

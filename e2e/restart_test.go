@@ -22,12 +22,12 @@ import (
 // restarts is how often a shim or a runtime is restarted while it is used.
 const restarts = 20
 
-// activated is a node whose shim is given its socket, as by systemd, and its users, of
+// startActivated starts a node whose shim is given its socket, as by systemd, and clients, of
 // whose calls none may fail.
-func activated(t *testing.T, binary string) (n *node, all []*user, stop func()) {
+func startActivated(t *testing.T, binary string) (n *node, all []*loadClient, stop func()) {
 	t.Helper()
 	n = newNodeWith(t, shared.embedded, testbed.ShimOptions{Binary: binary, Configuration: privateOnly(), Activated: true})
-	all, stop = n.use(t, func(err error) { t.Errorf("a call has failed: %v", err) })
+	all, stop = n.startLoad(t, func(err error) { t.Errorf("a call has failed: %v", err) })
 	awaitAnswers(t, all)
 	return n, all, stop
 }
@@ -45,7 +45,7 @@ func (n *node) restart(t *testing.T) {
 
 // TestRestartsUnderLoad restarts the shim, and no client notices.
 func TestRestartsUnderLoad(t *testing.T) {
-	n, all, stop := activated(t, "")
+	n, all, stop := startActivated(t, "")
 	for range restarts {
 		n.restart(t)
 		awaitAnswers(t, all)
@@ -73,7 +73,7 @@ func TestUpgradesUnderLoad(t *testing.T) {
 		}
 	}
 	install(builds[0])
-	n, all, stop := activated(t, binary)
+	n, all, stop := startActivated(t, binary)
 	for number := range restarts {
 		install(builds[(number+1)%len(builds)])
 		n.restart(t)
@@ -93,7 +93,7 @@ func TestUpgradesUnderLoad(t *testing.T) {
 
 // TestReloadsUnderLoad exchanges the registries 100 times.
 func TestReloadsUnderLoad(t *testing.T) {
-	n, all, stop := activated(t, "")
+	n, all, stop := startActivated(t, "")
 	for number := range 100 {
 		more := fmt.Sprintf("registries:\n- address: http://127.0.0.1:1\n  match: quay.io/number-%d\n", number)
 		if err := n.shim.Configure(privateOnly() + more + engine()); err != nil {
@@ -119,7 +119,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 func TestKilledUnderLoad(t *testing.T) {
 	const kills = 5
 	n := newNodeWith(t, shared.embedded, testbed.ShimOptions{Configuration: privateOnly(), Activated: true})
-	all, stop := n.use(t, func(err error) {
+	all, stop := n.startLoad(t, func(err error) {
 		if status.Code(err) != codes.Unavailable {
 			t.Errorf("a call has failed with %v, want Unavailable", err)
 		}
@@ -133,8 +133,8 @@ func TestKilledUnderLoad(t *testing.T) {
 	}
 	awaitAnswers(t, all)
 	stop()
-	for _, u := range all {
-		if failed := u.failed.Load(); failed > 2*kills {
+	for _, c := range all {
+		if failed := c.failed.Load(); failed > 2*kills {
 			t.Errorf("%d of a client's calls have failed, want two for each of %d kills at most", failed, kills)
 		}
 	}
@@ -147,7 +147,7 @@ func TestKilledUnderLoad(t *testing.T) {
 func TestRuntimeRestartsUnderLoad(t *testing.T) {
 	runtime := needContainerd(t)
 	n := newNode(t, runtime, privateOnly())
-	all, stop := n.use(t, func(err error) {
+	all, stop := n.startLoad(t, func(err error) {
 		// Or what containerd says while it starts, before what the shim has tried.
 		own, _, _ := strings.Cut(err.Error(), "; image-cri-shim")
 		if status.Code(err) != codes.Unavailable && !strings.HasSuffix(own, testbed.NotInitialized) {
@@ -158,12 +158,12 @@ func TestRuntimeRestartsUnderLoad(t *testing.T) {
 	for range restarts {
 		awaitAnswers(t, all)
 		runtime.Kill()
-		awaitMore(t, "refused", all, 1, func(u *user) *atomic.Int64 { return &u.failed })
+		awaitMore(t, "refused", all, 1, func(c *loadClient) *atomic.Int64 { return &c.failed })
 		if err := runtime.Start(testContext(t)); err != nil {
 			t.Fatal(err)
 		}
 		start := time.Now()
-		awaitMore(t, "answered", all, 1, func(u *user) *atomic.Int64 { return &u.answered })
+		awaitMore(t, "answered", all, 1, func(c *loadClient) *atomic.Int64 { return &c.answered })
 		longest = max(longest, time.Since(start))
 	}
 	awaitAnswers(t, all)
@@ -176,7 +176,7 @@ func TestRuntimeRestartsUnderLoad(t *testing.T) {
 // for the next one.
 func TestPullDuringARestart(t *testing.T) {
 	asked, goOn := make(chan struct{}, 1), make(chan struct{})
-	registry := serve(t, func(response http.ResponseWriter, request *http.Request, next http.Handler) {
+	registry := startFaultyRegistry(t, func(response http.ResponseWriter, request *http.Request, next http.Handler) {
 		if request.Method == http.MethodGet && strings.Contains(request.URL.Path, "/blobs/") {
 			select {
 			case asked <- struct{}{}:

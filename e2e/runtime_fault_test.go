@@ -14,21 +14,22 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// hesitant is the best registry for nginx. Its blobs don't come while it hangs.
-type hesitant struct {
-	hangs   atomic.Bool
-	asked   chan struct{} // receives when a blob is wanted that does not come
-	lookups atomic.Int64  // by the shim
-	id      string        // of its nginx:1.25
+// hangingRegistry is the preferred registry for nginx. It does not answer requests for
+// blobs while it hangs.
+type hangingRegistry struct {
+	hangs         atomic.Bool
+	blobRequested chan struct{} // receives at a request that is not answered
+	lookups       atomic.Int64  // by the shim
+	id            string        // of its nginx:1.25
 }
 
-func (h *hesitant) answer(response http.ResponseWriter, request *http.Request, next http.Handler) {
+func (h *hangingRegistry) answer(response http.ResponseWriter, request *http.Request, next http.Handler) {
 	switch {
 	case strings.HasPrefix(request.UserAgent(), "image-cri-shim") && strings.Contains(request.URL.Path, "/manifests/"):
 		h.lookups.Add(1)
 	case strings.Contains(request.URL.Path, "/blobs/") && h.hangs.Load():
 		select {
-		case h.asked <- struct{}{}:
+		case h.blobRequested <- struct{}{}:
 		default:
 		}
 		testbed.Hang(response, request, next)
@@ -37,11 +38,11 @@ func (h *hesitant) answer(response http.ResponseWriter, request *http.Request, n
 	next.ServeHTTP(response, request)
 }
 
-// newHesitantNode is a node whose best registry hangs, with another one and the
+// newHangingNode starts a node whose preferred registry hangs, with another one and the
 // original after it.
-func newHesitantNode(t *testing.T, runtime runtime) (*node, *hesitant) {
+func newHangingNode(t *testing.T, runtime runtime) (*node, *hangingRegistry) {
 	t.Helper()
-	h := &hesitant{asked: make(chan struct{}, 1)}
+	h := &hangingRegistry{blobRequested: make(chan struct{}, 1)}
 	h.hangs.Store(true)
 	registry := testbed.StartFaultyRegistry(h.answer, nil)
 	t.Cleanup(registry.Close)
@@ -64,9 +65,9 @@ func (n *node) rawPull(t *testing.T) error {
 	return err
 }
 
-// wantUnblamed requires that nobody else was pulled from, and that the next pull
-// comes from the registry, which is not looked up anew.
-func (h *hesitant) wantUnblamed(t *testing.T, n *node) {
+// wantStillPreferred requires that no other registry was pulled from, and that the next
+// pull comes from this registry without another look-up.
+func (h *hangingRegistry) wantStillPreferred(t *testing.T, n *node) {
 	t.Helper()
 	wantNotAsked(t)
 	if requests := shared.private.Requests(); slices.ContainsFunc(requests, func(r testbed.Request) bool { return r.Method == http.MethodGet && r.Path != "/v2/" }) {
@@ -96,11 +97,11 @@ func TestRuntimeEndsDuringAPull(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		for name, end := range ends(runtime) {
 			t.Run(name, func(t *testing.T) {
-				n, registry := newHesitantNode(t, runtime)
+				n, registry := newHangingNode(t, runtime)
 				failed := make(chan error, 1)
 				go func() { failed <- n.rawPull(t) }()
 				select {
-				case <-registry.asked:
+				case <-registry.blobRequested:
 				case err := <-failed:
 					t.Fatalf("the pull does not hang: %v", err)
 				}
@@ -113,7 +114,7 @@ func TestRuntimeEndsDuringAPull(t *testing.T) {
 					t.Errorf("got %v, want Unavailable in the words of without the shim", err)
 				}
 				n.eventuallyServes(t)
-				registry.wantUnblamed(t, n)
+				registry.wantStillPreferred(t, n)
 			})
 		}
 	})
@@ -123,7 +124,7 @@ func TestRuntimeEndsDuringAPull(t *testing.T) {
 // everything while it starts.
 func TestRuntimeStarting(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n, registry := newHesitantNode(t, runtime)
+		n, registry := newHangingNode(t, runtime)
 		runtime.Kill()
 		starting, err := testbed.StartStartingRuntime(testContext(t), runtime.Socket())
 		if err != nil {
@@ -140,7 +141,7 @@ func TestRuntimeStarting(t *testing.T) {
 			t.Fatal(err)
 		}
 		n.eventuallyServes(t)
-		registry.wantUnblamed(t, n)
+		registry.wantStillPreferred(t, n)
 	})
 }
 

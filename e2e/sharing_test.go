@@ -13,15 +13,15 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// asked is what a registry got from the shim itself.
-type asked struct {
+// lookupRecorder records a registry's requests from the shim itself.
+type lookupRecorder struct {
 	mutex     sync.Mutex
 	manifests map[string]int // look-ups by path
 	running   int            // requests, each of which has a connection to itself
 	most      int            // of them at once
 }
 
-func (a *asked) observe(response http.ResponseWriter, request *http.Request, next http.Handler) {
+func (a *lookupRecorder) record(response http.ResponseWriter, request *http.Request, next http.Handler) {
 	if strings.HasPrefix(request.UserAgent(), "image-cri-shim") {
 		a.mutex.Lock()
 		a.running++
@@ -46,8 +46,8 @@ func (a *asked) observe(response http.ResponseWriter, request *http.Request, nex
 func TestPullsShareLookups(t *testing.T) {
 	const pulls, names = 110, 30
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		observed := &asked{manifests: map[string]int{}}
-		registry := testbed.StartFaultyRegistry(observed.observe, nil)
+		observed := &lookupRecorder{manifests: map[string]int{}}
+		registry := testbed.StartFaultyRegistry(observed.record, nil)
 		t.Cleanup(registry.Close)
 		image, err := testbed.Image("of many names")
 		if err != nil {

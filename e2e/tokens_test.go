@@ -16,18 +16,18 @@ import (
 // registry's token server, each for itself.
 func TestIdentityToken(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		identity := canary("identity")
-		p := &party{name: private, token: canary("private-token")}
-		p.tokens = serve(t, p.tokenSaw.Watch(testbed.TokenServer("", "", identity, p.token)))
-		p.with(t, testbed.TokenLogin(p.realm(), p.token, testbed.Healthy)).push(t)
-		n := newNode(t, runtime, p.withAuthFile(t, `{"identitytoken": "`+identity+`"}`))
-		if got, want := n.pull(t, n.through, repository, callers), hash(t, p.image.ConfigName); got != want {
+		identity := newSecret("identity")
+		r := &authRegistry{name: private, token: newSecret("private-token")}
+		r.tokens = startFaultyRegistry(t, r.tokenRequests.Record(testbed.TokenServer("", "", identity, r.token)))
+		r.startRegistry(t, testbed.TokenLogin(r.realm(), r.token, testbed.Healthy)).push(t)
+		n := newNode(t, runtime, r.withAuthFile(t, `{"identitytoken": "`+identity+`"}`))
+		if got, want := n.pull(t, n.through, repository, callers), hash(t, r.image.ConfigName); got != want {
 			t.Errorf("pulled image %s, want %s", got, want)
 		}
-		if !p.tokenSaw.Saw(identity) || p.registrySaw.Saw(identity) {
-			t.Errorf("the token server was sent the identity token: %v, the registry: %v", p.tokenSaw.Saw(identity), p.registrySaw.Saw(identity))
+		if !r.tokenRequests.Contains(identity) || r.registryRequests.Contains(identity) {
+			t.Errorf("the token server was sent the identity token: %v, the registry: %v", r.tokenRequests.Contains(identity), r.registryRequests.Contains(identity))
 		}
-		if p.tokenSaw.Saw(upstreamPassword) || p.registrySaw.Saw(upstreamPassword) {
+		if r.tokenRequests.Contains(upstreamPassword) || r.registryRequests.Contains(upstreamPassword) {
 			t.Error("the caller's password was sent")
 		}
 	})
@@ -37,20 +37,20 @@ func TestIdentityToken(t *testing.T) {
 // does not use it and fails to log in, so that the pull goes on to the original.
 func TestRegistryToken(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		p := newParty(t, private, bearer, testbed.Healthy)
-		p.push(t)
-		source := newParty(t, original, basic, testbed.Healthy)
+		r := newAuthRegistry(t, private, bearer, testbed.Healthy)
+		r.push(t)
+		source := newAuthRegistry(t, original, basic, testbed.Healthy)
 		source.push(t)
-		n := newNode(t, runtime, p.withAuthFile(t, `{"registrytoken": "`+p.token+`"}`))
+		n := newNode(t, runtime, r.withAuthFile(t, `{"registrytoken": "`+r.token+`"}`))
 		asked := source.host() + "/" + repository
 		if got, want := n.pull(t, n.through, asked, source.login()), hash(t, source.image.ConfigName); got != want {
 			t.Errorf("pulled image %s, want the original's %s", got, want)
 		}
-		if decision := n.decision(t, asked); !strings.Contains(decision.Reason, p.registry.Address()+" (pull failed") {
+		if decision := n.decision(t, asked); !strings.Contains(decision.Reason, r.registry.Address()+" (pull failed") {
 			t.Errorf("the shim logged %+v, want the registry's pull to have failed", decision)
 		}
-		wantSecretsAtHome(t, bearer, []*party{p}, private)
-		wantSecretsAtHome(t, basic, []*party{source}, original)
+		wantNoLeakedSecrets(t, bearer, []*authRegistry{r}, private)
+		wantNoLeakedSecrets(t, basic, []*authRegistry{source}, original)
 	})
 }
 
@@ -58,8 +58,8 @@ func TestRegistryToken(t *testing.T) {
 // what it prints.
 func TestCredentialHelper(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		p := newParty(t, private, basic, testbed.Healthy)
-		p.push(t)
+		r := newAuthRegistry(t, private, basic, testbed.Healthy)
+		r.push(t)
 		folder := t.TempDir()
 		t.Setenv("PATH", folder+":"+os.Getenv("PATH"))
 		helper := func(script string) {
@@ -68,31 +68,31 @@ func TestCredentialHelper(t *testing.T) {
 			}
 		}
 		file := filepath.Join(folder, "config.json")
-		if err := os.WriteFile(file, fmt.Appendf(nil, `{"credHelpers": {%q: "canary"}}`, p.host()), 0o600); err != nil {
+		if err := os.WriteFile(file, fmt.Appendf(nil, `{"credHelpers": {%q: "canary"}}`, r.host()), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		n := newNode(t, runtime, fmt.Sprintf("debug: true\nfallback: never\nauthFile: %s\nregistries:\n%s", file, p.entry(900, false)))
-		helper("echo " + p.password + "; echo " + p.password + " >&2; exit 7")
+		n := newNode(t, runtime, fmt.Sprintf("debug: true\nfallback: never\nauthFile: %s\nregistries:\n%s", file, r.configEntry(900, false)))
+		helper("echo " + r.password + "; echo " + r.password + " >&2; exit 7")
 		_, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: repository}, callers, nil)
 		if err == nil || !strings.Contains(err.Error(), `the helper "canary" failed: exit status 7`) {
 			t.Errorf("got %v, want the helper's failure", err)
 		}
 		wantNoSecret(t, "error", fmt.Append(nil, err))
-		helper(fmt.Sprintf(`echo '{"Username":%q,"Secret":%q}'`, p.name, p.password))
-		if got, want := n.pull(t, n.through, repository, callers), hash(t, p.image.ConfigName); got != want {
+		helper(fmt.Sprintf(`echo '{"Username":%q,"Secret":%q}'`, r.name, r.password))
+		if got, want := n.pull(t, n.through, repository, callers), hash(t, r.image.ConfigName); got != want {
 			t.Errorf("pulled image %s, want %s", got, want)
 		}
-		wantSecretsAtHome(t, basic, []*party{p}, private)
+		wantNoLeakedSecrets(t, basic, []*authRegistry{r}, private)
 	})
 }
 
 // withAuthFile is a configuration whose logins are in a file. login is the
 // registry's entry there.
-func (p *party) withAuthFile(t *testing.T, login string) string {
+func (r *authRegistry) withAuthFile(t *testing.T, login string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "config.json")
-	if err := os.WriteFile(file, fmt.Appendf(nil, `{"auths": {%q: %s}}`, p.host(), login), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, `{"auths": {%q: %s}}`, r.host(), login), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("debug: true\nauthFile: %s\nregistries:\n%s", file, p.entry(900, false))
+	return fmt.Sprintf("debug: true\nauthFile: %s\nregistries:\n%s", file, r.configEntry(900, false))
 }

@@ -148,11 +148,11 @@ func TestTraceOfPod(t *testing.T) {
 	}
 	trace := n.trace(t, "--body", "--output", "json")
 
-	request := old.CreateRequest("web", "nginx:1.25", "sh", "-c", "exec sleep 3600", "--password", canary("argument"))
-	request.Config.Envs = []*runtimeapi.KeyValue{{Key: "CANARY", Value: []byte(canary("environment"))}}
+	request := old.CreateRequest("web", "nginx:1.25", "sh", "-c", "exec sleep 3600", "--password", newSecret("argument"))
+	request.Config.Envs = []*runtimeapi.KeyValue{{Key: "CANARY", Value: []byte(newSecret("environment"))}}
 	request.Config.Annotations = map[string]string{
-		"example.com/token": canary("annotation"), "example.com/team": "blue",
-		"kubectl.kubernetes.io/last-applied-configuration": `{"value":"` + canary("applied") + `"}`,
+		"example.com/token": newSecret("annotation"), "example.com/team": "blue",
+		"kubectl.kubernetes.io/last-applied-configuration": `{"value":"` + newSecret("applied") + `"}`,
 	}
 	ctx, runtime := testContext(t), n.through.Runtime
 	container, err := runtime.CreateContainer(ctx, request.PodSandboxId, request.Config, request.SandboxConfig)
@@ -162,7 +162,7 @@ func TestTraceOfPod(t *testing.T) {
 	if err := runtime.StartContainer(ctx, container); err != nil {
 		t.Fatal(err)
 	}
-	printed, _, err := runtime.ExecSync(ctx, container, []string{"sh", "-c", "A=" + canary("exec") + "; echo $CANARY"}, 10*time.Second)
+	printed, _, err := runtime.ExecSync(ctx, container, []string{"sh", "-c", "A=" + newSecret("exec") + "; echo $CANARY"}, 10*time.Second)
 	if err != nil || !bytes.Contains(printed, []byte("canary-environment")) {
 		t.Fatalf("the container's environment is %q, %v", printed, err)
 	}
@@ -170,7 +170,7 @@ func TestTraceOfPod(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keepSecret(execution.Url[strings.LastIndex(execution.Url, "/")+1:])
+	registerSecret(execution.Url[strings.LastIndex(execution.Url, "/")+1:])
 	for _, id := range []string{container, oldContainer[:12]} {
 		if _, err := runtime.ContainerStatus(ctx, id, true); err != nil {
 			t.Fatal(err)

@@ -1,6 +1,6 @@
 // A client on grpc-js that makes the calls of a plan and prints their results.
 //
-// usage: client.js PLAN, a JSON file; plan_test.go has its fields. The results are JSON,
+// usage: client.js PLAN, a JSON file; plan_helpers_test.go has its fields. The results are JSON,
 // in the order of the calls.
 'use strict';
 const crypto = require('crypto');

@@ -1,6 +1,6 @@
 """A client on grpcio that makes the calls of a plan and prints their results.
 
-usage: client.py PLAN, a JSON file; plan_test.go has its fields. The results are JSON, in
+usage: client.py PLAN, a JSON file; plan_helpers_test.go has its fields. The results are JSON, in
 the order of the calls.
 """
 

@@ -1,6 +1,6 @@
 """A container runtime on grpcio that answers as a script says.
 
-usage: runtime.py SCRIPT, a JSON file; script_test.go has its fields. It prints a line
+usage: runtime.py SCRIPT, a JSON file; script_helpers_test.go has its fields. It prints a line
 when it serves, and ends with its standard input.
 """
 

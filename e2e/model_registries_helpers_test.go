@@ -13,9 +13,9 @@ import (
 type outage int32
 
 const (
-	// allUp: the private registry serves the shim's world, the original registry the other.
+	// allUp: the private registry serves the shim's runtime, the original registry the other.
 	allUp outage = iota
-	// privateDown: the original registry serves both worlds.
+	// privateDown: the original registry serves both runtimes.
 	privateDown
 	// allDown: neither registry serves anything.
 	allDown
@@ -24,13 +24,13 @@ const (
 // outages are the states of a run.
 var outages = []outage{allUp, privateDown, allDown}
 
-// modelRegistries are the private registry and the original one, as it is for each world.
+// modelRegistries are the private registry and the original one, as each runtime sees it.
 // All have the same images.
 type modelRegistries struct {
 	private, throughShim, plain *testbed.FaultyRegistry
 
 	outage atomic.Int32
-	// open has the original serve mirrored images to the shim's world too: a second actor's
+	// open has the original serve mirrored images to the shim's runtime too: a second client's
 	// pull goes there, while one through the shim that does is a failure.
 	open atomic.Bool
 }
@@ -39,7 +39,7 @@ func newModelRegistries(t *testing.T) *modelRegistries {
 	t.Helper()
 	r := &modelRegistries{}
 	unavailable := func(response http.ResponseWriter) { response.WriteHeader(http.StatusServiceUnavailable) }
-	r.private = serve(t, func(response http.ResponseWriter, request *http.Request, next http.Handler) {
+	r.private = startFaultyRegistry(t, func(response http.ResponseWriter, request *http.Request, next http.Handler) {
 		switch {
 		case r.state() != allUp:
 			unavailable(response)
@@ -49,7 +49,7 @@ func newModelRegistries(t *testing.T) *modelRegistries {
 			next.ServeHTTP(response, request)
 		}
 	})
-	r.throughShim = serve(t, func(response http.ResponseWriter, request *http.Request, next http.Handler) {
+	r.throughShim = startFaultyRegistry(t, func(response http.ResponseWriter, request *http.Request, next http.Handler) {
 		switch {
 		case r.state() == allDown:
 			unavailable(response)
@@ -59,7 +59,7 @@ func newModelRegistries(t *testing.T) *modelRegistries {
 			next.ServeHTTP(response, request)
 		}
 	})
-	r.plain = serve(t, func(response http.ResponseWriter, request *http.Request, next http.Handler) {
+	r.plain = startFaultyRegistry(t, func(response http.ResponseWriter, request *http.Request, next http.Handler) {
 		if r.state() == allDown {
 			unavailable(response)
 			return

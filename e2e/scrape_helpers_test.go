@@ -18,8 +18,8 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// siteSocket is a path for a shim's metrics.
-func siteSocket(t *testing.T) string {
+// metricsSocket returns a path for a shim's metrics.
+func metricsSocket(t *testing.T) string {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "site-")
 	if err != nil {
@@ -29,10 +29,10 @@ func siteSocket(t *testing.T) string {
 	return filepath.Join(folder, "site.sock")
 }
 
-// newSeenNode is newNode with metrics, which it waits for: the shim's clients don't.
-func newSeenNode(t *testing.T, runtime runtime, configuration string) (n *node, site string) {
+// newMetricsNode is newNode with metrics, which it waits for: the shim's clients don't.
+func newMetricsNode(t *testing.T, runtime runtime, configuration string) (n *node, site string) {
 	t.Helper()
-	site = siteSocket(t)
+	site = metricsSocket(t)
 	n = newNode(t, runtime, configuration+"metrics: unix://"+site+"\n")
 	eventually(t, func() string {
 		if _, _, err := getPage(site, "/healthz"); err != nil {
@@ -43,8 +43,8 @@ func newSeenNode(t *testing.T, runtime runtime, configuration string) (n *node, 
 	return n, site
 }
 
-// page asks a site for one of its pages, at host:port or on a socket.
-func page(t *testing.T, site, path string) (code int, body string) {
+// mustGetPage requests a page at host:port or on a socket.
+func mustGetPage(t *testing.T, site, path string) (code int, body string) {
 	t.Helper()
 	code, body, err := getPage(site, path)
 	if err != nil {
@@ -70,14 +70,14 @@ func getPage(site, path string) (code int, body string, err error) {
 	return response.StatusCode, string(content), errors.Join(err, response.Body.Close())
 }
 
-// scrape is what a shim's metrics were at one moment, by name.
-type scrape map[string]*dto.MetricFamily
+// metricsScrape holds a shim's metrics at one moment, by name.
+type metricsScrape map[string]*dto.MetricFamily
 
 // newScrape asks as Prometheus does. What comes must be as Prometheus wants it, and hold
 // no secret.
-func newScrape(t *testing.T, site string) scrape {
+func newScrape(t *testing.T, site string) metricsScrape {
 	t.Helper()
-	code, text := page(t, site, "/metrics")
+	code, text := mustGetPage(t, site, "/metrics")
 	if code != http.StatusOK {
 		t.Fatalf("/metrics: %d %s", code, text)
 	}
@@ -96,7 +96,7 @@ func newScrape(t *testing.T, site string) scrape {
 
 // value is the sum of a metric's series that have these labels, given as "name=value";
 // for a histogram it is how much was counted.
-func (s scrape) value(name string, labels ...string) float64 {
+func (s metricsScrape) value(name string, labels ...string) float64 {
 	sum := 0.0
 	for _, metric := range s["image_cri_shim_"+name].GetMetric() {
 		if !hasLabels(metric, labels) {
@@ -120,7 +120,7 @@ func hasLabels(metric *dto.Metric, labels []string) bool {
 }
 
 // series is how many there are of the shim's own.
-func (s scrape) series() int {
+func (s metricsScrape) series() int {
 	count := 0
 	for name, family := range s {
 		if strings.HasPrefix(name, "image_cri_shim_") {
@@ -141,7 +141,7 @@ func grows(by float64, name string, labels ...string) growth { return growth{by,
 
 // settled is a scrape with all calls counted that have been made: a client may know of a
 // call's end before the shim has counted it.
-func settled(t *testing.T, site string) (now scrape) {
+func settled(t *testing.T, site string) (now metricsScrape) {
 	t.Helper()
 	eventually(t, func() string {
 		if now = newScrape(t, site); now.value("calls_in_flight") != 0 {
@@ -153,7 +153,7 @@ func settled(t *testing.T, site string) (now scrape) {
 }
 
 // wantGrowth requires that what was expected has been counted, and no more.
-func wantGrowth(t *testing.T, site string, before scrape, want ...growth) scrape {
+func wantGrowth(t *testing.T, site string, before metricsScrape, want ...growth) metricsScrape {
 	t.Helper()
 	now := settled(t, site)
 	for _, w := range want {

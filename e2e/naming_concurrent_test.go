@@ -12,9 +12,9 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// TestNamingUnderAnObserver has a client list images all the time, while they are pulled
-// again and again. It never sees one without names, nor misses one.
-func TestNamingUnderAnObserver(t *testing.T) {
+// TestNamingWhileListing lists images without pause while they are pulled repeatedly. No
+// list shows an image without names or lacks one.
+func TestNamingWhileListing(t *testing.T) {
 	n := newNamingNode(t)
 	image := smallImage(t, "")
 	n.push(t, "team/app:1", image)
@@ -47,10 +47,10 @@ func TestNamingUnderAnObserver(t *testing.T) {
 	t.Logf("%d lists", lists)
 }
 
-// TestRemovalsBesidePulls removes an image by name and by ID while it is pulled: after
+// TestRemovalsDuringPulls removes an image by name and by ID while it is pulled: after
 // each round it is wholly there or wholly gone. containerd itself fails one such pull of
 // 60 and leaves half of the image, its digest alone, in 35.
-func TestRemovalsBesidePulls(t *testing.T) {
+func TestRemovalsDuringPulls(t *testing.T) {
 	n := newNamingNode(t)
 	image := smallImage(t, "")
 	digest := n.push(t, "team/app:1", image)
@@ -103,9 +103,9 @@ func TestRemovalsBesidePulls(t *testing.T) {
 	t.Log(outcomes)
 }
 
-// TestCreationsBesidePulls creates containers by an image's ID while the image is pulled
+// TestCreationsDuringPulls creates containers by an image's ID while the image is pulled
 // again and again, as kubelet does for imagePullPolicy Always.
-func TestCreationsBesidePulls(t *testing.T) {
+func TestCreationsDuringPulls(t *testing.T) {
 	n := newNamingNode(t)
 	n.push(t, "team/app:1", mustImage(t, "creations"))
 	id := n.pull(t, n.through, "team/app:1", nil)

@@ -10,7 +10,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// settle waits until both worlds show the same images, to the clients and in containerd's
+// settle waits until both runtimes show the same images, to the clients and in containerd's
 // own API, and the clients see what containerd has. A runtime learns from events, and so
 // somewhat later, what its API has changed.
 func (m *imageModel) settle() {
@@ -24,21 +24,21 @@ func (m *imageModel) settle() {
 		}
 		select {
 		case <-ctx.Done():
-			m.t.Errorf("the worlds differ:\n%s", difference)
+			m.t.Errorf("the runtimes differ:\n%s", difference)
 			return
 		case <-time.After(pause):
 		}
 	}
 }
 
-// compare returns what is different in the two worlds.
+// compare returns the differences of the two runtimes.
 func (m *imageModel) compare(ctx context.Context) string {
-	var got, want views
-	if problem := m.inBoth(func(w *world, through bool) (err error) {
+	var got, want modelView
+	if problem := m.inBoth(func(r *modelRuntime, through bool) (err error) {
 		if through {
-			got, err = m.look(ctx, w)
+			got, err = m.view(ctx, r)
 		} else {
-			want, err = m.look(ctx, w)
+			want, err = m.view(ctx, r)
 		}
 		return err
 	}); problem != nil {
@@ -52,28 +52,28 @@ func (m *imageModel) compare(ctx context.Context) string {
 	}, "")
 }
 
-// views is what a world shows, as lines.
-type views struct {
+// modelView is the visible state of a runtime, as lines.
+type modelView struct {
 	clients    []string // the list of images
 	records    []string // of containerd's own API
 	derived    []string // the list of images that follows from the records
 	containers []string // the list of containers
 }
 
-func (m *imageModel) look(ctx context.Context, w *world) (views, error) {
-	listed, err := w.images().ListImages(ctx, &runtimeapi.ListImagesRequest{})
+func (m *imageModel) view(ctx context.Context, r *modelRuntime) (modelView, error) {
+	listed, err := r.images().ListImages(ctx, &runtimeapi.ListImagesRequest{})
 	if err != nil {
-		return views{}, err
+		return modelView{}, err
 	}
-	records, err := w.store.Images(ctx)
+	records, err := r.store.Images(ctx)
 	if err != nil {
-		return views{}, err
+		return modelView{}, err
 	}
-	containers, err := w.containers().ListContainers(ctx, &runtimeapi.ListContainersRequest{})
+	containers, err := r.containers().ListContainers(ctx, &runtimeapi.ListContainersRequest{})
 	if err != nil {
-		return views{}, err
+		return modelView{}, err
 	}
-	var seen views
+	var seen modelView
 	for _, image := range listed.Images {
 		seen.clients = append(seen.clients, imageLine(image))
 	}
@@ -82,7 +82,7 @@ func (m *imageModel) look(ctx context.Context, w *world) (views, error) {
 		seen.records = append(seen.records, fmt.Sprintf("%s %s %v", record.Name, record.Target.GetDigest(), record.Labels))
 		id, known := m.images.ids[record.Target.GetDigest()]
 		if !known {
-			return views{}, fmt.Errorf("%s has an image that was never published", record.Name)
+			return modelView{}, fmt.Errorf("%s has an image that was never published", record.Name)
 		}
 		if byID[id] == nil {
 			byID[id] = &runtimeapi.Image{Id: id}
@@ -108,7 +108,8 @@ func (m *imageModel) look(ctx context.Context, w *world) (views, error) {
 	return seen, nil
 }
 
-// imageLine is what both worlds must show of an image: sizes depend on the runtime.
+// imageLine formats the fields of an image that must be equal in both runtimes: sizes
+// depend on the runtime.
 func imageLine(image *runtimeapi.Image) string {
 	if image == nil {
 		return "none"
@@ -122,7 +123,7 @@ func imageLess(spec *runtimeapi.ImageSpec) string {
 	return fmt.Sprintf("%s (user specified %q)", spec.GetImage(), spec.GetUserSpecifiedImage())
 }
 
-// difference lists the lines that only one world has.
+// difference lists the lines that only one runtime has.
 func difference(what string, got, want []string) string {
 	var text strings.Builder
 	only := func(side string, lines, others []string) {

@@ -10,42 +10,42 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// What the test's client does: through the shim in one world, without it in the other.
+// The calls of the test's client: through the shim at one runtime, without it at the other.
 
 // pull pulls an image. At once afterwards its status must show it.
 func (m *imageModel) pull(image string) {
-	m.note("pull %s", image)
-	m.ask("PullImage "+image, func(ctx context.Context, w *world) (string, error) {
-		response, err := w.images().PullImage(ctx, &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: image}})
+	m.logStep("pull %s", image)
+	m.ask("PullImage "+image, func(ctx context.Context, r *modelRuntime) (string, error) {
+		response, err := r.images().PullImage(ctx, &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: image}})
 		if err != nil {
 			return "", err
 		}
-		state, err := w.images().ImageStatus(ctx, &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: image}})
+		state, err := r.images().ImageStatus(ctx, &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: image}})
 		return response.ImageRef + ", then status " + state.GetImage().GetId(), err
 	})
 }
 
 func (m *imageModel) remove(image string) {
-	m.note("remove %s", image)
+	m.logStep("remove %s", image)
 	m.preload(image)
-	m.ask("RemoveImage "+image, func(ctx context.Context, w *world) (string, error) {
-		_, err := w.images().RemoveImage(ctx, &runtimeapi.RemoveImageRequest{Image: &runtimeapi.ImageSpec{Image: image}})
+	m.ask("RemoveImage "+image, func(ctx context.Context, r *modelRuntime) (string, error) {
+		_, err := r.images().RemoveImage(ctx, &runtimeapi.RemoveImageRequest{Image: &runtimeapi.ImageSpec{Image: image}})
 		return "", err
 	})
 }
 
 func (m *imageModel) status(image string) {
 	m.preload(image)
-	m.ask("ImageStatus "+image, func(ctx context.Context, w *world) (string, error) {
-		response, err := w.images().ImageStatus(ctx, &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: image}})
+	m.ask("ImageStatus "+image, func(ctx context.Context, r *modelRuntime) (string, error) {
+		response, err := r.images().ImageStatus(ctx, &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: image}})
 		return imageLine(response.GetImage()), err
 	})
 }
 
 // stream lists the images as newer clients do. A runtime without that answers with an error.
 func (m *imageModel) stream() {
-	m.ask("StreamImages", func(ctx context.Context, w *world) (string, error) {
-		answer, err := streamImages(ctx, w.client)
+	m.ask("StreamImages", func(ctx context.Context, r *modelRuntime) (string, error) {
+		answer, err := streamImages(ctx, r.client)
 		if err != nil {
 			return "", err
 		}
@@ -58,7 +58,7 @@ func (m *imageModel) stream() {
 	})
 }
 
-// mostContainers is how many a world has at once.
+// mostContainers bounds the containers of a runtime.
 const mostContainers = 6
 
 func (m *imageModel) create(image, userSpecified string) {
@@ -69,15 +69,15 @@ func (m *imageModel) create(image, userSpecified string) {
 	m.preload(image)
 	m.created++
 	container := modelContainer{name: fmt.Sprintf("container-%d", m.created)}
-	m.note("create %s of %s, user specified %q", container.name, image, userSpecified)
-	var lostThrough, lostPlain bool // the worlds are asked at once
-	created := m.ask("CreateContainer "+image, func(ctx context.Context, w *world) (string, error) {
-		id, err := w.create(ctx, container.name, image, userSpecified)
+	m.logStep("create %s of %s, user specified %q", container.name, image, userSpecified)
+	var lostThrough, lostPlain bool // the runtimes are called concurrently
+	created := m.ask("CreateContainer "+image, func(ctx context.Context, r *modelRuntime) (string, error) {
+		id, err := r.create(ctx, container.name, image, userSpecified)
 		lost := hasLostContent(err)
-		if w == m.through {
+		if r == m.through {
 			container.through, lostThrough = id, lost
 		} else {
-			container.plain, lostPlain = id, lost
+			container.withoutShim, lostPlain = id, lost
 		}
 		if lost {
 			return "", nil
@@ -112,9 +112,9 @@ func (m *imageModel) removeContainer() {
 	i := m.random.IntN(len(m.containers))
 	container := m.containers[i]
 	m.containers = slices.Delete(m.containers, i, i+1)
-	m.note("delete %s", container.name)
-	m.ask("RemoveContainer", func(ctx context.Context, w *world) (string, error) {
-		_, err := w.containers().RemoveContainer(ctx, &runtimeapi.RemoveContainerRequest{ContainerId: container.in(m, w)})
+	m.logStep("delete %s", container.name)
+	m.ask("RemoveContainer", func(ctx context.Context, r *modelRuntime) (string, error) {
+		_, err := r.containers().RemoveContainer(ctx, &runtimeapi.RemoveContainerRequest{ContainerId: container.in(m, r)})
 		return "", err
 	})
 }
@@ -124,17 +124,17 @@ func (m *imageModel) containerStatus() {
 		return
 	}
 	container := m.containers[m.random.IntN(len(m.containers))]
-	m.ask("ContainerStatus of "+container.name, func(ctx context.Context, w *world) (string, error) {
-		response, err := w.containers().ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: container.in(m, w)})
+	m.ask("ContainerStatus of "+container.name, func(ctx context.Context, r *modelRuntime) (string, error) {
+		response, err := r.containers().ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: container.in(m, r)})
 		state := response.GetStatus()
 		return fmt.Sprintf("image %s, image_ref %s, image_id %s", imageLess(state.GetImage()), state.GetImageRef(), state.GetImageId()), err
 	})
 }
 
-// in is the container's ID in one of the worlds.
-func (c modelContainer) in(m *imageModel, w *world) string {
-	if w == m.through {
+// in returns the container's ID at one of the runtimes.
+func (c modelContainer) in(m *imageModel, r *modelRuntime) string {
+	if r == m.through {
 		return c.through
 	}
-	return c.plain
+	return c.withoutShim
 }

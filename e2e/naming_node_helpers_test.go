@@ -23,30 +23,32 @@ type namingNode struct {
 	*node
 	store *testbed.ImageStore
 	hub   *testbed.FaultyRegistry
-	holds atomic.Pointer[hold] // what the registry does with blobs; nil: answers
+	gate  atomic.Pointer[blobGate] // of the registry's blobs; nil: open
 }
 
-// hold keeps the answers to requests for blobs back.
-type hold struct {
-	asked    chan struct{} // closed at the first request
-	open     chan struct{} // closed to let all requests pass
-	once     sync.Once
-	released sync.Once
+// blobGate delays the answers to requests for blobs.
+type blobGate struct {
+	requested   chan struct{} // closed at the first request
+	released    chan struct{} // closed to let all requests pass
+	requestOnce sync.Once
+	releaseOnce sync.Once
 }
 
-func newHold() *hold { return &hold{asked: make(chan struct{}), open: make(chan struct{})} }
+func newBlobGate() *blobGate {
+	return &blobGate{requested: make(chan struct{}), released: make(chan struct{})}
+}
 
 // awaitRequest waits for the first request.
-func (h *hold) awaitRequest(t *testing.T) {
+func (g *blobGate) awaitRequest(t *testing.T) {
 	t.Helper()
 	select {
-	case <-h.asked:
+	case <-g.requested:
 	case <-testContext(t).Done():
 		t.Fatal("the runtime has not asked the registry for a blob")
 	}
 }
 
-func (h *hold) release() { h.released.Do(func() { close(h.open) }) }
+func (g *blobGate) release() { g.releaseOnce.Do(func() { close(g.released) }) }
 
 // newNamingNode starts a shim in front of the shared containerd.
 func newNamingNode(t *testing.T) *namingNode {
@@ -58,11 +60,11 @@ func newNamingNode(t *testing.T) *namingNode {
 func newNamingNodeOn(t *testing.T, runtime runtime, configuration string) *namingNode {
 	t.Helper()
 	n := &namingNode{}
-	n.hub = serve(t, func(response http.ResponseWriter, request *http.Request, next http.Handler) {
-		if h := n.holds.Load(); h != nil && strings.Contains(request.URL.Path, "/blobs/") {
-			h.once.Do(func() { close(h.asked) })
+	n.hub = startFaultyRegistry(t, func(response http.ResponseWriter, request *http.Request, next http.Handler) {
+		if g := n.gate.Load(); g != nil && strings.Contains(request.URL.Path, "/blobs/") {
+			g.requestOnce.Do(func() { close(g.requested) })
 			select {
-			case <-h.open:
+			case <-g.released:
 			case <-request.Context().Done():
 				return
 			}
@@ -84,13 +86,13 @@ func (n *namingNode) start(t *testing.T, runtime runtime, configuration string) 
 	t.Cleanup(func() { _ = n.store.Close() })
 }
 
-// hold has the registry keep back the blobs of all pulls until release.
-func (n *namingNode) hold(t *testing.T) *hold {
+// holdBlobs delays the blobs of all pulls until release.
+func (n *namingNode) holdBlobs(t *testing.T) *blobGate {
 	t.Helper()
-	h := newHold()
-	n.holds.Store(h)
-	t.Cleanup(h.release)
-	return h
+	g := newBlobGate()
+	n.gate.Store(g)
+	t.Cleanup(g.release)
+	return g
 }
 
 // smallImage is an image of the test's own.

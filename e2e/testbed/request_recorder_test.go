@@ -6,14 +6,14 @@ import (
 	"testing"
 )
 
-func TestHolds(t *testing.T) {
+func TestContainsSecret(t *testing.T) {
 	const secret = "canary?a secret/with signs"
 	for _, user := range []string{"", "a", "ab", "abc"} {
 		for _, text := range []string{user + secret, base64.StdEncoding.EncodeToString([]byte(user + secret + user))} {
-			if !Holds([]byte("some "+text+" text"), secret) {
+			if !ContainsSecret([]byte("some "+text+" text"), secret) {
 				t.Errorf("not found in %q", text)
 			}
-			if Holds([]byte("some "+strings.ToUpper(text)+" text"), secret) {
+			if ContainsSecret([]byte("some "+strings.ToUpper(text)+" text"), secret) {
 				t.Errorf("found in another text than %q", text)
 			}
 		}

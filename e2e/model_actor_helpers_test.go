@@ -22,7 +22,7 @@ func (m *imageModel) publish(name *modelName) {
 	image := m.images.new(m.t)
 	digest, err := image.Digest()
 	m.must(err)
-	m.note("publish %s as %s", digest, name.canonical())
+	m.logStep("publish %s as %s", digest, name.canonical())
 	m.registries.push(m.t, name.repository()+":"+name.tag(), image)
 	for _, other := range m.images.names {
 		if other.repository() == name.repository() {
@@ -31,9 +31,9 @@ func (m *imageModel) publish(name *modelName) {
 	}
 }
 
-// act has the second actor do the same in both worlds.
-func (m *imageModel) act(what string, do func(ctx context.Context, w *world) error) {
-	m.ask(what, func(ctx context.Context, w *world) (string, error) { return "", do(ctx, w) })
+// bySecondClient makes a change in both runtimes, without the shim.
+func (m *imageModel) bySecondClient(what string, do func(ctx context.Context, r *modelRuntime) error) {
+	m.ask(what, func(ctx context.Context, r *modelRuntime) (string, error) { return "", do(ctx, r) })
 }
 
 func (m *imageModel) load(name *modelName) {
@@ -44,8 +44,8 @@ func (m *imageModel) load(name *modelName) {
 	digest, err := image.Digest()
 	m.must(err)
 	m.awaitRepair(as)
-	m.note("load %s as %s", digest, as)
-	m.act("load", func(ctx context.Context, w *world) error { return w.store.Load(ctx, as, image) })
+	m.logStep("load %s as %s", digest, as)
+	m.bySecondClient("load", func(ctx context.Context, r *modelRuntime) error { return r.store.Load(ctx, as, image) })
 }
 
 // awaitRepair waits until the shim has named what a killed pull has left, if a second actor
@@ -74,21 +74,21 @@ func (m *imageModel) tag() {
 		to = m.images.foreign()
 	}
 	m.awaitRepair(to)
-	m.note("tag %s as %s", from, to)
-	m.act("tag", func(ctx context.Context, w *world) error { return w.store.Tag(ctx, from, to) })
+	m.logStep("tag %s as %s", from, to)
+	m.bySecondClient("tag", func(ctx context.Context, r *modelRuntime) error { return r.store.Tag(ctx, from, to) })
 }
 
 func (m *imageModel) untag() {
 	if name := m.record(); name != "" {
 		m.awaitRepair(name)
-		m.note("untag %s", name)
-		m.act("untag", func(ctx context.Context, w *world) error { return w.store.Untag(ctx, name) })
+		m.logStep("untag %s", name)
+		m.bySecondClient("untag", func(ctx context.Context, r *modelRuntime) error { return r.store.Untag(ctx, name) })
 	}
 }
 
 // record is one of the names in containerd's own API, empty when there is none.
 func (m *imageModel) record() string {
-	all, err := m.plain.store.Names(testContext(m.t))
+	all, err := m.withoutShim.store.Names(testContext(m.t))
 	m.must(err)
 	var names []string
 	for _, name := range all {
@@ -102,13 +102,13 @@ func (m *imageModel) record() string {
 	return names[m.random.IntN(len(names))]
 }
 
-// pullDirectly has the second actor pull, for which both worlds have the original registry.
+// pullDirectly pulls from the original registry in both runtimes, without the shim.
 func (m *imageModel) pullDirectly(image string) {
 	m.awaitRepair(image)
-	m.note("directly pull %s", image)
+	m.logStep("directly pull %s", image)
 	m.registries.open.Store(true)
 	defer m.registries.open.Store(false)
-	m.ask("PullImage without the shim", func(ctx context.Context, w *world) (string, error) { return "", w.pull(ctx, image) })
+	m.ask("PullImage without the shim", func(ctx context.Context, r *modelRuntime) (string, error) { return "", r.pull(ctx, image) })
 }
 
 // setOutage changes which registries are down. The shim would ask a private registry that
@@ -118,7 +118,7 @@ func (m *imageModel) setOutage(next outage) {
 	if next == before {
 		return
 	}
-	m.note("outage %d", next)
+	m.logStep("outage %d", next)
 	m.registries.outage.Store(int32(next))
 	if next != allUp {
 		return
@@ -145,7 +145,7 @@ func (m *imageModel) logged(text string) int {
 // pullKilled kills the shim in a pull, which the client then makes again.
 func (m *imageModel) pullKilled(name *modelName) {
 	delay := time.Duration(m.random.IntN(40)) * time.Millisecond
-	m.note("kill of the shim %v after the beginning of the next pull", delay)
+	m.logStep("kill of the shim %v after the beginning of the next pull", delay)
 	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
 	defer cancel()
 	var pull sync.WaitGroup
@@ -161,7 +161,7 @@ func (m *imageModel) pullKilled(name *modelName) {
 }
 
 func (m *imageModel) restartShim(end func(*testbed.Shim) error) {
-	m.note("restart the shim")
+	m.logStep("restart the shim")
 	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
 	defer cancel()
 	m.must(end(m.shim))
@@ -170,10 +170,10 @@ func (m *imageModel) restartShim(end func(*testbed.Shim) error) {
 }
 
 func (m *imageModel) restartRuntimes() {
-	m.note("restart the runtimes")
+	m.logStep("restart the runtimes")
 	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
 	defer cancel()
-	m.must(m.inBoth(func(w *world, _ bool) error { return w.restart(ctx) }))
+	m.must(m.inBoth(func(r *modelRuntime, _ bool) error { return r.restart(ctx) }))
 	m.awaitShim(ctx)
 }
 

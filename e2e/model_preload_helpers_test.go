@@ -10,7 +10,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// preload gives the plain world's image the name that the shim is about to find it by. This
+// preload gives the image of the runtime without the shim the name that the shim is about to find it by. This
 // is where the shim shows more than the runtime: an image with the private registry's own
 // name, and with no name of a third registry, counts as preloaded for docker.io's name of
 // the same path.
@@ -21,22 +21,22 @@ func (m *imageModel) preload(asked string) {
 	}
 	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
 	defer cancel()
-	records, err := m.plain.store.Images(ctx)
+	records, err := m.withoutShim.store.Images(ctx)
 	m.must(err)
 	if !m.hasOnlyOwn(records, name, own) {
 		return
 	}
-	m.note("preloaded: %s is %s", own, name)
+	m.logStep("preloaded: %s is %s", own, name)
 	last := name // that CRI takes note of
 	if !strings.Contains(name, "@") {
-		m.must(m.plain.store.Tag(ctx, own, name))
+		m.must(m.withoutShim.store.Tag(ctx, own, name))
 	}
 	for _, digest := range m.digestsOf(records, own) {
 		last = repositoryOf(name) + "@" + digest
-		m.must(m.plain.store.Tag(ctx, repositoryOf(own)+"@"+digest, last))
+		m.must(m.withoutShim.store.Tag(ctx, repositoryOf(own)+"@"+digest, last))
 	}
 	for {
-		response, err := runtimeapi.NewImageServiceClient(m.plain.direct.Connection).ImageStatus(ctx, &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: last}})
+		response, err := runtimeapi.NewImageServiceClient(m.withoutShim.direct.Connection).ImageStatus(ctx, &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: last}})
 		m.must(err)
 		if response.Image != nil {
 			return
