@@ -21,7 +21,7 @@ import (
 // size is how much is measured.
 type size struct {
 	rounds      int
-	slice       time.Duration // of one share of a workload
+	sampleTime  time.Duration // of one share of a workload
 	starts      int           // of each contender
 	passes      int           // of what is not in the rounds
 	calls       int           // that are many
@@ -29,8 +29,8 @@ type size struct {
 }
 
 var (
-	full  = size{rounds: 10, slice: 80 * time.Millisecond, starts: 7, passes: 5, calls: 1_000_000, connections: 1000}
-	quick = size{rounds: 2, slice: 30 * time.Millisecond, starts: 2, passes: 1, calls: 25_600, connections: 100}
+	full  = size{rounds: 10, sampleTime: 80 * time.Millisecond, starts: 7, passes: 5, calls: 1_000_000, connections: 1000}
+	quick = size{rounds: 2, sampleTime: 30 * time.Millisecond, starts: 2, passes: 1, calls: 25_600, connections: 100}
 )
 
 // bench is one run.
@@ -64,11 +64,11 @@ func runBench(ctx context.Context, size size, only *regexp.Regexp, output io.Wri
 		run      func(context.Context) error
 		programs bool // it measures the programs, not a workload
 	}{
-		{name: "build and start", run: b.startWorld},
+		{name: "build and start", run: b.startBackends},
 		{name: "starts and idle memory", run: b.measureStart, programs: true},
 		{name: "start the contenders", run: b.startContenders},
-		{name: "rounds", run: b.playRounds},
-		{name: "opaque twins", run: b.measureTwins},
+		{name: "rounds", run: b.runRounds},
+		{name: "opaque twins", run: b.measureOpaqueCalls},
 		{name: "allocations", run: b.measureAllocations, programs: true},
 		{name: "many calls, many connections, large messages", run: b.measureEndurance, programs: true},
 	} {
@@ -87,8 +87,8 @@ func (b *bench) log(format string, arguments ...any) {
 	fmt.Fprintf(b.output, time.Now().Format("15:04:05 ")+format+"\n", arguments...)
 }
 
-// startWorld starts what stands behind the contenders.
-func (b *bench) startWorld(ctx context.Context) (err error) {
+// startBackends starts the registry and the runtimes behind the contenders.
+func (b *bench) startBackends(ctx context.Context) (err error) {
 	if b.registry, err = startRegistry(ctx); err != nil {
 		return err
 	}
@@ -118,8 +118,8 @@ func (b *bench) startWorld(ctx context.Context) (err error) {
 // socket is that of a runtime.
 func (b *bench) socket(role string) string { return filepath.Join(b.folder, role+".sock") }
 
-// behind is the socket of the runtime that a contender stands in front of.
-func (b *bench) behind(c *contender) string {
+// runtimeSocket returns the socket of a contender's runtime.
+func (b *bench) runtimeSocket(c *contender) string {
 	if c.names {
 		return b.socket(namingRuntime)
 	}
@@ -134,30 +134,30 @@ func (b *bench) startContenders(ctx context.Context) error {
 			b.log("%s: %s", c.name, c.missing)
 			continue
 		}
-		i, err := c.start(ctx, b.folderOf(c, "rounds"), b.behind(c), c.command)
+		i, err := c.start(ctx, b.folderOf(c, "rounds"), b.runtimeSocket(c), c.command)
 		if err != nil {
 			return err
 		}
 		b.instances[c] = i
-		if err := b.teach(ctx, i); err != nil {
+		if err := b.pullServed(ctx, i); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
 	return nil
 }
 
-func (b *bench) playRounds(ctx context.Context) error {
+func (b *bench) runRounds(ctx context.Context) error {
 	for round := range b.size.rounds {
 		b.log("round %d of %d", round+1, b.size.rounds)
-		if err := b.playRound(ctx, round+1); err != nil {
+		if err := b.runRound(ctx, round+1); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// teach pulls what the registry has through a shim, so that the names are there.
-func (b *bench) teach(ctx context.Context, i *instance) error {
+// pullServed pulls the registry's images through a shim, so that their names are known.
+func (b *bench) pullServed(ctx context.Context, i *instance) error {
 	if !i.contender.restores {
 		return nil
 	}
@@ -207,8 +207,8 @@ func (b *bench) folderOf(c *contender, purpose string) string {
 	return filepath.Join(b.folder, strings.ReplaceAll(c.name, ", ", "-")+"-"+purpose)
 }
 
-// clean is an error's text without what belongs to this run.
-func (b *bench) clean(err error) string {
+// withoutFolder returns an error's text without the run's temporary folder.
+func (b *bench) withoutFolder(err error) string {
 	return strings.ReplaceAll(err.Error(), b.folder, "...")
 }
 

@@ -12,22 +12,22 @@ import (
 
 // figures are what is known of a contender's program and process.
 type figures struct {
-	Contender string  `json:"contender"`
-	Foreign   bool    `json:"foreign,omitempty"`  // its faults are no faults of this project
-	Missing   string  `json:"missing,omitempty"`  // why it was not started
-	Binary    float64 `json:"binaryMB,omitempty"` // 1,000,000 bytes
-	Start     spread  `json:"startMilliseconds"`  // to the first answered call
-	Idle      spread  `json:"idleResidentMiB"`    // after one call and a while
+	Contender string
+	Foreign   bool    // its faults are no faults of this project
+	Missing   string  // why it was not started
+	Binary    float64 // MB of 1,000,000 bytes
+	Start     spread  // ms, to the first answered call
+	Idle      spread  // MiB, after one call and a while
 	// Allocated, per workload, is what one call allocates in the contender.
-	Allocated map[string]allocated `json:"allocatedPerCall,omitempty"`
-	Passing   map[string]spread    `json:"passingMiBPerConnection,omitempty"` // by size of the message
-	Calls     *growth              `json:"manyCalls,omitempty"`
-	Open      *crowd               `json:"manyConnections,omitempty"`
+	Allocated     map[string]allocated
+	LargeMessages map[string]spread // MiB, by size of the message
+	LongRun       *longRun
+	Connections   *connectionCost
 }
 
 type allocated struct {
-	Objects spread `json:"objects"`
-	Bytes   spread `json:"bytes"`
+	Objects spread
+	Bytes   spread
 }
 
 // settle is how long a process may rest before its idle memory is read.
@@ -41,9 +41,9 @@ func (b *bench) measureStart(ctx context.Context) error {
 			if c.command == nil || c.missing != "" {
 				continue
 			}
-			i, err := c.start(ctx, b.folderOf(c, "start"), b.behind(c), c.command)
+			i, err := c.start(ctx, b.folderOf(c, "start"), b.runtimeSocket(c), c.command)
 			if err != nil && c.foreign() && ctx.Err() == nil {
-				c.missing = b.clean(err)
+				c.missing = b.withoutFolder(err)
 				continue
 			}
 			if err != nil {
@@ -92,12 +92,12 @@ func (b *bench) measureAllocations(ctx context.Context) error {
 func (b *bench) countAllocations(ctx context.Context, c *contender) error {
 	folder := b.folderOf(c, "allocations")
 	socket := filepath.Join(folder, "allocations.sock")
-	i, err := c.start(ctx, folder, b.behind(c), c.instrumented, allocations.Variable+"="+socket)
+	i, err := c.start(ctx, folder, b.runtimeSocket(c), c.instrumented, allocations.Variable+"="+socket)
 	if err != nil {
 		return err
 	}
 	defer i.stop()
-	if err := b.teach(ctx, i); err != nil {
+	if err := b.pullServed(ctx, i); err != nil {
 		return err
 	}
 	b.figures[c].Allocated = map[string]allocated{}
@@ -114,7 +114,7 @@ func (b *bench) countAllocations(ctx context.Context, c *contender) error {
 				return err
 			}
 			const atMost = 500
-			l, err := drive(ctx, i.clients, steps, 1, func(made int, elapsed time.Duration) bool { return made < atMost && elapsed < b.size.slice })
+			l, err := drive(ctx, i.clients, steps, 1, func(made int, elapsed time.Duration) bool { return made < atMost && elapsed < b.size.sampleTime })
 			if err != nil {
 				return err
 			}

@@ -34,7 +34,7 @@ func main() {
 
 func run(ctx context.Context, arguments []string, output io.Writer) error {
 	if len(arguments) > 0 && arguments[0] == "contender" {
-		return contend(ctx, arguments[1:])
+		return serveRole(ctx, arguments[1:])
 	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	short := flags.Bool("quick", false, "a minute to see that all works; too short to judge by")

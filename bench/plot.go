@@ -54,7 +54,7 @@ func (r *results) panels() []panel {
 			case o.Failed != "":
 				b.label = "failed"
 			case adds:
-				b.figure = t.added(o.Contender, func(s slice) float64 { return s.P50 })
+				b.figure = t.added(o.Contender, func(s sample) float64 { return s.P50 })
 				b.label = number(b.figure.Median)
 			default:
 				b.figure = t.throughput(o.Contender, "direct")

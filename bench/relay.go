@@ -29,23 +29,23 @@ func relay(listener net.Listener, runtime string) error {
 				_ = client.Close()
 				return
 			}
-			go pump(server, client)
-			pump(client, server)
+			go copyBytes(server, client)
+			copyBytes(client, server)
 		}()
 	}
 }
 
-// pump copies until one end closes, and closes both.
-func pump(target, source net.Conn) {
+// copyBytes copies until one end closes, and closes both.
+func copyBytes(target, source net.Conn) {
 	defer func() { _ = errors.Join(target.Close(), source.Close()) }()
 	// Without their faster ways, which sockets of this kind don't have.
 	_, _ = io.CopyBuffer(struct{ io.Writer }{target}, struct{ io.Reader }{source}, make([]byte, relayBuffer))
 }
 
-// transparent is grpc-proxy's TransparentHandler as it is, with its own director,
+// grpcProxy serves grpc-proxy's TransparentHandler unchanged, with its own director,
 // behind a server and a client whose limits on messages are lifted: grpc-go's
 // 4 MiB would refuse what kubelet may receive.
-func transparent(listener net.Listener, runtime string) error {
+func grpcProxy(listener net.Listener, runtime string) error {
 	const unlimited = 1 << 30
 	connection, err := grpc.NewClient("unix:"+runtime,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -60,9 +60,9 @@ func transparent(listener net.Listener, runtime string) error {
 // namingRuntime is the role of a runtime that keeps names as containerd does.
 const namingRuntime = "naming-runtime"
 
-// contend is this program as one of its contenders, or as the runtime behind
-// them, until it is ended.
-func contend(ctx context.Context, arguments []string) error {
+// serveRole runs this program as one of its contenders, or as their runtime, until ctx is
+// done.
+func serveRole(ctx context.Context, arguments []string) error {
 	if len(arguments) != 3 {
 		return errors.New("a contender wants its role, its socket and what stands behind it")
 	}
@@ -79,7 +79,7 @@ func contend(ctx context.Context, arguments []string) error {
 	case "relay":
 		err = relay(listener, behind)
 	case "grpc-proxy":
-		err = transparent(listener, behind)
+		err = grpcProxy(listener, behind)
 	default:
 		return fmt.Errorf("no contender %q", role)
 	}

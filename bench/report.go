@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,15 +12,10 @@ import (
 	"text/tabwriter"
 )
 
-// write keeps the results as JSON, as tables and as a plot.
+// write writes the results as tables and as a plot.
 func (r *results) write(folder string) error {
-	encoded, err := json.MarshalIndent(r, "", " ")
-	if err != nil {
-		return err
-	}
 	return errors.Join(
 		os.MkdirAll(folder, 0o755),
-		os.WriteFile(filepath.Join(folder, "results.json"), append(encoded, '\n'), 0o644),
 		os.WriteFile(filepath.Join(folder, "results.md"), r.markdown(), 0o644),
 		os.WriteFile(filepath.Join(folder, "results.svg"), r.plot(), 0o644),
 	)
@@ -36,18 +30,18 @@ func (r *results) printTargets(output io.Writer) {
 	_ = table.Flush()
 }
 
-// sheet writes Markdown.
-type sheet struct{ bytes.Buffer }
+// markdown is a buffer for a Markdown text.
+type markdown struct{ bytes.Buffer }
 
-func (s *sheet) row(cells ...string) { fmt.Fprintf(s, "| %s |\n", strings.Join(cells, " | ")) }
+func (s *markdown) row(cells ...string) { fmt.Fprintf(s, "| %s |\n", strings.Join(cells, " | ")) }
 
-func (s *sheet) header(cells ...string) {
+func (s *markdown) header(cells ...string) {
 	s.row(cells...)
 	fmt.Fprintf(s, "|%s\n", strings.Repeat(" --- |", len(cells)))
 }
 
 func (r *results) markdown() []byte {
-	s := &sheet{}
+	s := &markdown{}
 	m := r.Machine
 	fmt.Fprintf(s, "# What the benchmark has measured\n\n")
 	fmt.Fprintf(s, "On %s, %d cores (%s; load average before: %s), %s, %s, %s, %d rounds in %d s. Figures are the median over the rounds and, in brackets, the least and the greatest.\n",
@@ -64,7 +58,7 @@ func (r *results) markdown() []byte {
 	return s.Bytes()
 }
 
-func (r *results) writeTargets(s *sheet) {
+func (r *results) writeTargets(s *markdown) {
 	fmt.Fprintf(s, "\n## Targets\n\n")
 	s.header("contender", "what", "target", "measured", "")
 	for _, v := range r.Targets {
@@ -72,24 +66,24 @@ func (r *results) writeTargets(s *sheet) {
 	}
 }
 
-func (r *results) writeTable(s *sheet, t *table) {
+func (r *results) writeTable(s *markdown, t *table) {
 	fmt.Fprintf(s, "\n## %s\n\n", t.Name)
 	s.header("contender", "p50 µs", "p90 µs", "p99 µs", "added p50 µs", "added p90 µs", "added p99 µs")
-	percentiles := []func(slice) float64{
-		func(s slice) float64 { return s.P50 },
-		func(s slice) float64 { return s.P90 },
-		func(s slice) float64 { return s.P99 },
+	percentiles := []func(sample) float64{
+		func(s sample) float64 { return s.P50 },
+		func(s sample) float64 { return s.P90 },
+		func(s sample) float64 { return s.P99 },
 	}
 	for _, o := range t.Outcomes {
 		if o.Failed != "" {
 			s.row(append([]string{o.Contender, oneLine(r.failed(o))}, slices.Repeat([]string{""}, 5)...)...)
 		}
-		if len(o.Slices) == 0 {
+		if len(o.Samples) == 0 {
 			continue
 		}
 		cells := []string{o.Contender}
 		for _, p := range percentiles {
-			cells = append(cells, over(o.Slices, p).String())
+			cells = append(cells, over(o.Samples, p).String())
 		}
 		for _, p := range percentiles {
 			cells = append(cells, against("direct", o.Contender, t.added(o.Contender, p)))
@@ -99,7 +93,7 @@ func (r *results) writeTable(s *sheet, t *table) {
 	fmt.Fprintln(s)
 	s.header("contender", "a second", "of direct", "of the relay", "CPU s per 10,000 calls", "peak MiB", "objects per call", "KiB per call", "p50 to an opaque call")
 	for _, o := range t.Outcomes {
-		if len(o.Slices) > 0 {
+		if len(o.Samples) > 0 {
 			s.row(append([]string{o.Contender}, r.effort(t, o)...)...)
 		}
 	}
@@ -110,8 +104,8 @@ func (r *results) failed(o *outcome) string {
 	switch {
 	case r.program(o.Contender).Missing != "":
 		return o.Failed
-	case len(o.Slices) > 0:
-		return fmt.Sprintf("failed after %d rounds: %s", len(o.Slices), o.Failed)
+	case len(o.Samples) > 0:
+		return fmt.Sprintf("failed after %d rounds: %s", len(o.Samples), o.Failed)
 	}
 	return "failed: " + o.Failed
 }
@@ -119,14 +113,14 @@ func (r *results) failed(o *outcome) string {
 // effort is what an outcome took.
 func (r *results) effort(t *table, o *outcome) []string {
 	cells := []string{
-		over(o.Slices, func(s slice) float64 { return s.PerSecond }).String(),
+		over(o.Samples, func(s sample) float64 { return s.PerSecond }).String(),
 		against("direct", o.Contender, t.throughput(o.Contender, "direct")),
 		against("relay", o.Contender, t.throughput(o.Contender, "relay")),
-		"-", "-", "-", "-", o.Twin.String(),
+		"-", "-", "-", "-", o.OpaqueRatio.String(),
 	}
 	if o.Contender != "direct" {
-		cells[3] = over(o.Slices, func(s slice) float64 { return s.CPU }).String()
-		cells[4] = over(o.Slices, func(s slice) float64 { return s.Peak }).String()
+		cells[3] = over(o.Samples, func(s sample) float64 { return s.CPU }).String()
+		cells[4] = over(o.Samples, func(s sample) float64 { return s.Peak }).String()
 	}
 	if a, ok := r.program(o.Contender).Allocated[t.Name]; ok {
 		cells[5], cells[6] = a.Objects.String(), number(a.Bytes.Median/1024)
@@ -143,7 +137,7 @@ func against(other, contender string, figure spread) string {
 	return figure.String()
 }
 
-func (r *results) writePrograms(s *sheet) {
+func (r *results) writePrograms(s *markdown) {
 	fmt.Fprintf(s, "\n## Programs\n\n")
 	s.header("contender", "start to first answered call, ms", "idle resident MiB", "binary MB")
 	for _, p := range r.Programs {
@@ -162,20 +156,20 @@ func (r *results) writePrograms(s *sheet) {
 	}
 }
 
-func (r *results) writeEndurance(s *sheet) {
+func (r *results) writeEndurance(s *markdown) {
 	fmt.Fprintf(s, "\n## Large messages, many connections\n\n")
 	s.header("contender", "MiB per connection while 8 MiB pass over each", "16 MiB", "connections", "p50 with them to without", "KiB for each")
 	for _, p := range r.Programs {
-		if p.Open != nil {
-			s.row(p.Contender, p.Passing["8 MiB"].String(), p.Passing["16 MiB"].String(),
-				thousands(p.Open.Connections), p.Open.Time.String(), number(p.Open.PerConnection))
+		if p.Connections != nil {
+			s.row(p.Contender, p.LargeMessages["8 MiB"].String(), p.LargeMessages["16 MiB"].String(),
+				thousands(p.Connections.Connections), p.Connections.Time.String(), number(p.Connections.PerConnection))
 		}
 	}
 	fmt.Fprintf(s, "\n## Many calls\n\n")
 	s.header("contender", "calls", "p50 after them to that after a twentieth", "p50 µs of each tenth, 32 at once", "resident MiB after each tenth")
 	for _, p := range r.Programs {
-		if p.Calls != nil {
-			s.row(p.Contender, thousands(p.Calls.Calls), p.Calls.Time.String(), numbers(p.Calls.P50), numbers(p.Calls.Resident))
+		if p.LongRun != nil {
+			s.row(p.Contender, thousands(p.LongRun.Calls), p.LongRun.Time.String(), numbers(p.LongRun.P50), numbers(p.LongRun.Resident))
 		}
 	}
 }

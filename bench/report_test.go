@@ -8,22 +8,22 @@ import (
 	"testing"
 )
 
-// measured is what little a run could have measured.
-func measured() *results {
-	many := drifting()
+// testResults returns the results of a short run.
+func testResults() *results {
+	many := testTable()
 	many.Name, many.Workers = "Version, 32 at once", 32
-	r := &results{Machine: machine{Cores: 2, Kernel: "Linux", Go: "go"}, Rounds: 3, Tables: []*table{drifting(), many}, Programs: []*figures{
+	r := &results{Machine: machine{Cores: 2, Kernel: "Linux", Go: "go"}, Rounds: 3, Tables: []*table{testTable(), many}, Programs: []*figures{
 		{Contender: "direct"}, {Contender: "relay"},
 		{Contender: "shim, frames", Binary: 31, Start: spread{20, 10, 30, 3}, Idle: spread{20, 20, 20, 1}},
 		{Contender: "shim, grpc", Missing: "not in this build"},
 	}}
-	r.Targets = verdicts(r)
+	r.Targets = judgeTargets(r)
 	return r
 }
 
 func TestVerdicts(t *testing.T) {
 	got := map[string]string{}
-	for _, v := range measured().Targets {
+	for _, v := range testResults().Targets {
 		got[v.Contender+": "+v.What] = v.Target + ": " + v.Met
 	}
 	for what, want := range map[string]string{
@@ -43,7 +43,7 @@ func TestVerdicts(t *testing.T) {
 }
 
 func TestFailuresAreReported(t *testing.T) {
-	r := measured()
+	r := testResults()
 	text := string(r.markdown())
 	for _, want := range []string{
 		"| shim, frames | 150 (150 to 300) | 0 | 0 | 50 (50 to 100) |",
@@ -59,7 +59,7 @@ func TestFailuresAreReported(t *testing.T) {
 // What one of our own contenders fails ends the run as failed; what others fail,
 // and what is not there, does not.
 func TestOnlyOurOwnFailuresFailTheRun(t *testing.T) {
-	r := measured()
+	r := testResults()
 	r.Tables[0].Outcomes = append(r.Tables[0].Outcomes, &outcome{Contender: "shim, grpc", Failed: "not in this build"})
 	if err := r.failure(); err == nil || !strings.Contains(err.Error(), "it broke") || strings.Contains(err.Error(), "build") {
 		t.Errorf("got %v, want what the relay failed and nothing else", err)
@@ -71,7 +71,7 @@ func TestOnlyOurOwnFailuresFailTheRun(t *testing.T) {
 }
 
 func TestThePlotIsXML(t *testing.T) {
-	r := measured()
+	r := testResults()
 	r.Tables[0].Name = "Version <once> & again"
 	decoder := xml.NewDecoder(strings.NewReader(string(r.plot())))
 	var texts strings.Builder

@@ -15,27 +15,27 @@ import (
 
 // results is everything that was measured, as it is kept.
 type results struct {
-	Machine  machine    `json:"machine"`
-	Date     string     `json:"date"`
-	Seconds  int        `json:"seconds"` // that the run took
-	Rounds   int        `json:"rounds"`
-	Quick    bool       `json:"quick"` // too short to judge by
-	Tables   []*table   `json:"workloads"`
-	Programs []*figures `json:"programs"`
-	Targets  []verdict  `json:"targets"`
+	Machine  machine
+	Date     string
+	Seconds  int // that the run took
+	Rounds   int
+	Quick    bool // too short to judge by
+	Tables   []*table
+	Programs []*figures
+	Targets  []targetResult
 }
 
 // machine is what kind of machine it was.
 type machine struct {
-	Cores     int    `json:"cores"`
-	Processor string `json:"processor"`
-	Kernel    string `json:"kernel"`
-	Go        string `json:"go"`
+	Cores     int
+	Processor string
+	Kernel    string
+	Go        string
 	// Load is the load average of the five minutes before the run: what else the
 	// machine was doing.
-	Load float64 `json:"loadBefore"`
+	Load float64
 	// Others is what else was measured, in its own words.
-	Others []string `json:"others"`
+	Others []string
 }
 
 func thisMachine() machine {
@@ -78,7 +78,7 @@ func (b *bench) results(took time.Duration) *results {
 		}
 		r.Programs = append(r.Programs, f)
 	}
-	r.Targets = verdicts(r)
+	r.Targets = judgeTargets(r)
 	return r
 }
 
@@ -118,23 +118,23 @@ func (r *results) program(contender string) *figures {
 // another one.
 
 // added is by how many microseconds a percentile exceeds that of the direct way.
-func (t *table) added(contender string, percentile func(slice) float64) spread {
-	return pairwise(t.of(contender).Slices, t.of("direct").Slices, func(a, direct slice) float64 { return percentile(a) - percentile(direct) })
+func (t *table) added(contender string, percentile func(sample) float64) spread {
+	return pairwise(t.of(contender).Samples, t.of("direct").Samples, func(a, direct sample) float64 { return percentile(a) - percentile(direct) })
 }
 
 // throughput is a ratio to another contender's.
 func (t *table) throughput(contender, other string) spread {
-	return pairwise(t.of(contender).Slices, t.of(other).Slices, func(a, b slice) float64 { return a.PerSecond / b.PerSecond })
+	return pairwise(t.of(contender).Samples, t.of(other).Samples, func(a, b sample) float64 { return a.PerSecond / b.PerSecond })
 }
 
 // addedRatio is the added p50 of a contender to that of another one, over the
 // rounds in which the other one added anything.
 func (t *table) addedRatio(contender, other string) spread {
 	direct := map[int]float64{}
-	for _, s := range t.of("direct").Slices {
+	for _, s := range t.of("direct").Samples {
 		direct[s.Round] = s.P50
 	}
-	return pairwise(t.of(contender).Slices, t.of(other).Slices, func(a, b slice) float64 {
+	return pairwise(t.of(contender).Samples, t.of(other).Samples, func(a, b sample) float64 {
 		base := b.P50 - direct[b.Round]
 		if base <= 0 {
 			return math.NaN()

@@ -7,30 +7,30 @@ import (
 	"time"
 )
 
-// slice is what one contender did with one workload in one round.
-type slice struct {
-	Round     int     `json:"round"`
-	Calls     int     `json:"calls"`
-	P50       float64 `json:"p50Microseconds"`
-	P90       float64 `json:"p90Microseconds"`
-	P99       float64 `json:"p99Microseconds"`
-	PerSecond float64 `json:"messagesPerSecond"` // a unary call has one, a stream of events as many as these
-	CPU       float64 `json:"cpuSecondsPer10000Calls"`
-	Peak      float64 `json:"peakResidentMiB"`
+// sample is the result of one contender for one workload in one round.
+type sample struct {
+	Round     int
+	Calls     int
+	P50       float64 // µs
+	P90       float64 // µs
+	P99       float64 // µs
+	PerSecond float64 // a unary call has one, a stream of events as many as these
+	CPU       float64 // s for 10,000 calls
+	Peak      float64 // MiB
 }
 
 // outcome is all that one contender did with one workload.
 type outcome struct {
-	Contender string  `json:"contender"`
-	Failed    string  `json:"failed,omitempty"` // why it was not tried in later rounds
-	Slices    []slice `json:"slices"`
-	Twin      spread  `json:"p50ToOpaqueTwin"` // where the workload has one
+	Contender   string
+	Failed      string // why it was not tried in later rounds
+	Samples     []sample
+	OpaqueRatio spread // p50 divided by that of the opaque call, if the workload has one
 }
 
 // table is one workload's outcomes, in the order of the contenders.
 type table struct {
 	workload
-	Outcomes []*outcome `json:"outcomes"`
+	Outcomes []*outcome
 }
 
 func newTables(contenders []*contender, only *regexp.Regexp) []*table {
@@ -62,9 +62,9 @@ func (t *table) of(contender string) *outcome {
 	return &outcome{Contender: contender, Failed: "not a contender"}
 }
 
-// playRound puts each workload to all contenders in turn, each time another one
+// runRound measures each workload at all contenders in turn, each time with another one
 // first.
-func (b *bench) playRound(ctx context.Context, round int) error {
+func (b *bench) runRound(ctx context.Context, round int) error {
 	for n, t := range b.tables {
 		for turn := range b.contenders {
 			k := (turn + round + n) % len(b.contenders)
@@ -77,23 +77,23 @@ func (b *bench) playRound(ctx context.Context, round int) error {
 				return ctx.Err()
 			}
 			if err != nil {
-				result.Failed = b.clean(err)
+				result.Failed = b.withoutFolder(err)
 				b.log("%s: %s failed: %s", t.Name, result.Contender, result.Failed)
-				if err := b.revive(ctx, instance, t.Name); err != nil {
+				if err := b.reconnect(ctx, instance, t.Name); err != nil {
 					return err
 				}
 				continue
 			}
 			s.Round = round
-			result.Slices = append(result.Slices, s)
+			result.Samples = append(result.Samples, s)
 		}
 	}
 	return nil
 }
 
-// revive connects anew to a contender that has failed a workload. One that does
-// not answer any more takes no further part.
-func (b *bench) revive(ctx context.Context, i *instance, after string) error {
+// reconnect connects again to a contender that has failed a workload. A foreign one that
+// no longer answers is excluded from the rest of the run.
+func (b *bench) reconnect(ctx context.Context, i *instance, after string) error {
 	err := i.connect(ctx)
 	if err == nil {
 		return nil
@@ -106,22 +106,22 @@ func (b *bench) revive(ctx context.Context, i *instance, after string) error {
 	delete(b.instances, i.contender)
 	for _, t := range b.tables {
 		if o := t.of(i.contender.name); o.Failed == "" {
-			o.Failed = b.clean(err)
+			o.Failed = b.withoutFolder(err)
 		}
 	}
 	return nil
 }
 
-// measure makes the calls of one slice, and before it some that don't count.
-func (b *bench) measure(ctx context.Context, i *instance, w workload) (slice, error) {
-	duration := time.Duration(w.share) * b.size.slice
+// measure makes the calls of one sample, after some warm-up calls.
+func (b *bench) measure(ctx context.Context, i *instance, w workload) (sample, error) {
+	duration := time.Duration(w.share) * b.size.sampleTime
 	steps := w.steps(b.registry.host, i.contender.restores)
 	if _, err := closedLoop(ctx, i.clients, steps, w.Workers, duration/8); err != nil {
-		return slice{}, err
+		return sample{}, err
 	}
-	before, err := i.before()
+	cpuBefore, err := i.startUsage()
 	if err != nil {
-		return slice{}, err
+		return sample{}, err
 	}
 	var l load
 	if w.Rate > 0 {
@@ -130,20 +130,20 @@ func (b *bench) measure(ctx context.Context, i *instance, w workload) (slice, er
 		l, err = closedLoop(ctx, i.clients, steps, w.Workers, duration)
 	}
 	if err != nil {
-		return slice{}, err
+		return sample{}, err
 	}
-	s := slice{
+	s := sample{
 		Calls:     len(l.latencies),
 		P50:       microseconds(percentile(l.latencies, 50)),
 		P90:       microseconds(percentile(l.latencies, 90)),
 		P99:       microseconds(percentile(l.latencies, 99)),
 		PerSecond: float64(l.messages) / l.elapsed.Seconds(),
 	}
-	return s, i.after(before, &s)
+	return s, i.addUsage(cpuBefore, &s)
 }
 
-// before is what the process has used before a slice.
-func (i *instance) before() (time.Duration, error) {
+// startUsage resets the peak memory, and returns the CPU time that the process has used.
+func (i *instance) startUsage() (time.Duration, error) {
 	if i.process == nil {
 		return 0, nil
 	}
@@ -153,8 +153,8 @@ func (i *instance) before() (time.Duration, error) {
 	return i.process.cpu()
 }
 
-// after notes what the process has used in a slice.
-func (i *instance) after(before time.Duration, s *slice) error {
+// addUsage sets a sample's CPU time, since before, and its peak memory.
+func (i *instance) addUsage(before time.Duration, s *sample) error {
 	if i.process == nil {
 		return nil
 	}

@@ -31,7 +31,7 @@ const bytesLabel = "bench/bytes"
 // those of v1, and whatever stands in front of it has no reason to look at their messages.
 const opaqueVersion = "runtime.v0"
 
-// opaque returns the opaque twin of a method of CRI v1.
+// opaque returns the opaque counterpart of a method of CRI v1.
 func opaque(method string) string {
 	return strings.Replace(method, "/runtime.v1.", "/"+opaqueVersion+".", 1)
 }
@@ -124,7 +124,7 @@ func (s *store) encodeConstants() (err error) {
 	return nil
 }
 
-// register registers the methods of CRI, and their opaque twins.
+// register registers the methods of CRI, and their opaque counterparts.
 func (s *store) register(runtime *proxytest.Runtime) {
 	handle := func(method string, handler proxytest.Handler) {
 		runtime.Handle(method, handler)

@@ -94,13 +94,13 @@ func TestMessagesAreRealistic(t *testing.T) {
 
 func TestLargeLists(t *testing.T) {
 	client := dialStore(t, false)
-	large := listStep(big)
+	large := listStep(largeAnswer)
 	response, err := proxytest.Invoke(t.Context(), client, large.method, large.request)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(response) < big || len(response) > big+2000 {
-		t.Errorf("%d bytes, want %d and hardly more", len(response), big)
+	if len(response) < largeAnswer || len(response) > largeAnswer+2000 {
+		t.Errorf("%d bytes, want %d and hardly more", len(response), largeAnswer)
 	}
 	decoded := &runtimeapi.ListContainersResponse{}
 	if err := proto.Unmarshal(response, decoded); err != nil {

@@ -19,10 +19,10 @@ func percentile(sorted []time.Duration, p float64) time.Duration {
 // spread is a figure over the rounds: their median, and the least and the
 // greatest.
 type spread struct {
-	Median float64 `json:"median"`
-	Least  float64 `json:"min"`
-	Most   float64 `json:"max"`
-	Rounds int     `json:"rounds"` // that it is of; 0: there is no figure
+	Median float64
+	Least  float64
+	Most   float64
+	Rounds int // that it is of; 0: there is no figure
 }
 
 func spreadOf(values []float64) spread {
@@ -41,7 +41,7 @@ func spreadOf(values []float64) spread {
 
 // pairwise is the spread of a figure of two contenders, combined within each
 // round that both have: a machine that drifts hits both alike.
-func pairwise(a, b []slice, combine func(a, b slice) float64) spread {
+func pairwise(a, b []sample, combine func(a, b sample) float64) spread {
 	var values []float64
 	for _, one := range a {
 		for _, other := range b {
@@ -53,9 +53,9 @@ func pairwise(a, b []slice, combine func(a, b slice) float64) spread {
 	return spreadOf(values)
 }
 
-func over(slices []slice, figure func(slice) float64) spread {
-	values := make([]float64, len(slices))
-	for i, s := range slices {
+func over(samples []sample, figure func(sample) float64) spread {
+	values := make([]float64, len(samples))
+	for i, s := range samples {
 		values[i] = figure(s)
 	}
 	return spreadOf(values)

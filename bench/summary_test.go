@@ -72,20 +72,20 @@ func TestNumber(t *testing.T) {
 	}
 }
 
-// drifting is two rounds, the second of which the whole machine spent at half
+// testTable returns two rounds, the second of which the whole machine spent at half
 // its speed, and a third in which the relay has failed.
-func drifting() *table {
+func testTable() *table {
 	return &table{workload: workload{Name: "Version, one at a time", Workers: 1}, Outcomes: []*outcome{
-		{Contender: "direct", Slices: []slice{{Round: 1, P50: 100, PerSecond: 10_000}, {Round: 2, P50: 200, PerSecond: 5000}, {Round: 3, P50: 100, PerSecond: 10_000}}},
-		{Contender: "relay", Failed: "it broke", Slices: []slice{{Round: 1, P50: 140, PerSecond: 8000}, {Round: 2, P50: 280, PerSecond: 4000}}},
-		{Contender: "haproxy", Slices: []slice{{Round: 1, P50: 110}, {Round: 2, P50: 200}, {Round: 3, P50: 90}}},
-		{Contender: "shim, frames", Slices: []slice{{Round: 1, P50: 150, PerSecond: 7200}, {Round: 2, P50: 300, PerSecond: 3600}, {Round: 3, P50: 150, PerSecond: 7000}}},
+		{Contender: "direct", Samples: []sample{{Round: 1, P50: 100, PerSecond: 10_000}, {Round: 2, P50: 200, PerSecond: 5000}, {Round: 3, P50: 100, PerSecond: 10_000}}},
+		{Contender: "relay", Failed: "it broke", Samples: []sample{{Round: 1, P50: 140, PerSecond: 8000}, {Round: 2, P50: 280, PerSecond: 4000}}},
+		{Contender: "haproxy", Samples: []sample{{Round: 1, P50: 110}, {Round: 2, P50: 200}, {Round: 3, P50: 90}}},
+		{Contender: "shim, frames", Samples: []sample{{Round: 1, P50: 150, PerSecond: 7200}, {Round: 2, P50: 300, PerSecond: 3600}, {Round: 3, P50: 150, PerSecond: 7000}}},
 	}}
 }
 
 func TestFiguresAreComparedWithinARound(t *testing.T) {
-	table := drifting()
-	p50 := func(s slice) float64 { return s.P50 }
+	table := testTable()
+	p50 := func(s sample) float64 { return s.P50 }
 	for name, test := range map[string]struct{ got, want spread }{
 		"added":                                {table.added("relay", p50), spread{60, 40, 80, 2}},
 		"throughput":                           {table.throughput("shim, frames", "relay"), spread{0.9, 0.9, 0.9, 2}},
@@ -99,8 +99,8 @@ func TestFiguresAreComparedWithinARound(t *testing.T) {
 	}
 }
 
-func TestHalvesLeaveTheWarmUpOut(t *testing.T) {
-	if got := halves([]float64{1000, 2, 2, 2, 2, 3, 3, 3, 3, 3}); got != 1.5 {
+func TestSecondHalfRatioLeavesTheWarmUpOut(t *testing.T) {
+	if got := secondHalfRatio([]float64{1000, 2, 2, 2, 2, 3, 3, 3, 3, 3}); got != 1.5 {
 		t.Errorf("got %v, want 1.5", got)
 	}
 }

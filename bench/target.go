@@ -5,37 +5,37 @@ import (
 	"strings"
 )
 
-// verdict is one thing that the benchmark must be able to show of the shim.
-type verdict struct {
-	Contender string `json:"contender"`
-	What      string `json:"what"`
-	Target    string `json:"target"`
-	Measured  spread `json:"measured"`
-	Met       string `json:"met"` // "met", "missed" or why it could not be judged
+// targetResult is a target of the shim and the figure measured for it.
+type targetResult struct {
+	Contender string
+	What      string
+	Target    string
+	Measured  spread
+	Met       string // "met", "missed" or why it could not be judged
 }
 
-// steady is how much of a figure counts as not growing: as much as it varies
+// growthLimit is the ratio up to which a figure counts as not growing: as much as it varies
 // anyway on a machine that is not idle.
-const steady = 1.1
+const growthLimit = 1.1
 
-// verdicts judges each engine of the shim by the medians.
-func verdicts(r *results) []verdict {
-	var all []verdict
+// judgeTargets judges each engine of the shim by the medians.
+func judgeTargets(r *results) []targetResult {
+	var all []targetResult
 	for _, p := range r.Programs {
 		if strings.HasPrefix(p.Contender, "shim") {
-			all = append(all, judge(r, p)...)
+			all = append(all, judgeProgram(r, p)...)
 		}
 	}
 	return all
 }
 
-func judge(r *results, p *figures) []verdict {
+func judgeProgram(r *results, p *figures) []targetResult {
 	c := p.Contender
 	one, many := r.table("Version, one"), r.table("Version, 32")
 	large, larger := r.table("ListContainers of 8 MiB, one"), r.table("ListContainers of 8 MiB, 4")
-	var all []verdict
+	var all []targetResult
 	add := func(what string, measured spread, limit float64, unit string, atLeast bool) {
-		v := verdict{Contender: c, What: what, Measured: measured}
+		v := targetResult{Contender: c, What: what, Measured: measured}
 		relation, met := "at most", measured.Median <= limit
 		if atLeast {
 			relation, met = "at least", measured.Median >= limit
@@ -59,27 +59,27 @@ func judge(r *results, p *figures) []verdict {
 	add("8 MiB one at a time: throughput to the relay's", large.throughput(c, "relay"), 0.95, "", true)
 	add("8 MiB 4 at once: throughput to the relay's", larger.throughput(c, "relay"), 0.95, "", true)
 	for _, message := range []string{"8 MiB", "16 MiB"} {
-		add("memory per connection while "+message+" pass over each", p.Passing[message], 1, "MiB", false)
+		add("memory per connection while "+message+" pass over each", p.LargeMessages[message], 1, "MiB", false)
 	}
 	for _, t := range r.Tables {
-		if t.twin {
-			add(t.Name+": p50 to that of an opaque call of its size", t.of(c).Twin, 1.03, "", false)
+		if t.hasOpaque {
+			add(t.Name+": p50 to that of an opaque call of its size", t.of(c).OpaqueRatio, 1.03, "", false)
 		}
 	}
-	pull := r.table("PullImage").added(c, func(s slice) float64 { return s.P50 / 1000 })
+	pull := r.table("PullImage").added(c, func(s sample) float64 { return s.P50 / 1000 })
 	add("PullImage of what the registry has: added p50", pull, 20, "ms", false)
 	add("idle resident memory", p.Idle, 20, "MiB", false)
 	add("start to first answered call", p.Start, 100, "ms", false)
 	add("binary", spreadOf([]float64{p.Binary}), 30, "MB", false)
-	if p.Calls != nil {
-		calls := fmt.Sprintf("%s calls: ", thousands(p.Calls.Calls))
-		add(calls+"p50 after them to that after a twentieth", p.Calls.Time, steady, "", false)
-		add(calls+"resident memory of the second half to the first", spreadOf([]float64{p.Calls.Memory}), steady, "", false)
+	if p.LongRun != nil {
+		calls := fmt.Sprintf("%s calls: ", thousands(p.LongRun.Calls))
+		add(calls+"p50 after them to that after a twentieth", p.LongRun.Time, growthLimit, "", false)
+		add(calls+"resident memory of the second half to the first", spreadOf([]float64{p.LongRun.Memory}), growthLimit, "", false)
 	}
-	if p.Open != nil {
-		open := fmt.Sprintf("%s open connections: ", thousands(p.Open.Connections))
-		add(open+"p50 with them to without", p.Open.Time, steady, "", false)
-		add(open+"resident memory for each", spreadOf([]float64{p.Open.PerConnection / 1024}), 1, "MiB", false)
+	if p.Connections != nil {
+		open := fmt.Sprintf("%s open connections: ", thousands(p.Connections.Connections))
+		add(open+"p50 with them to without", p.Connections.Time, growthLimit, "", false)
+		add(open+"resident memory for each", spreadOf([]float64{p.Connections.PerConnection / 1024}), 1, "MiB", false)
 	}
 	return all
 }

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// family returns the ids of a process and its children: nginx works in those.
-func (p *process) family() ([]int, error) {
+// pids returns the ids of a process and its children: nginx works in those.
+func (p *process) pids() ([]int, error) {
 	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", p.pid, p.pid))
 	if err != nil {
 		return nil, fmt.Errorf("find child processes: %w", err)
@@ -34,7 +34,7 @@ func (p *process) family() ([]int, error) {
 // counts it in nanoseconds for each thread; one that has ended is missing, but Go
 // and its like keep theirs.
 func (p *process) cpu() (time.Duration, error) {
-	members, err := p.family()
+	members, err := p.pids()
 	if err != nil {
 		return 0, err
 	}
@@ -71,7 +71,7 @@ func (p *process) cpu() (time.Duration, error) {
 // memory is what the process and its children have resident, in bytes, now and
 // at most since resetPeak. What they share counts for each.
 func (p *process) memory() (resident, peak int64, err error) {
-	members, err := p.family()
+	members, err := p.pids()
 	if err != nil {
 		return 0, 0, err
 	}
@@ -102,7 +102,7 @@ func (p *process) memory() (resident, peak int64, err error) {
 
 // resetPeak makes what is resident now the peak of each process.
 func (p *process) resetPeak() error {
-	members, err := p.family()
+	members, err := p.pids()
 	if err != nil {
 		return err
 	}

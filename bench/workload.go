@@ -61,18 +61,18 @@ func (s step) call(ctx context.Context, client *grpc.ClientConn) (messages int, 
 
 // workload is what all contenders are put to in turn.
 type workload struct {
-	Name    string  `json:"name"`
-	Workers int     `json:"callsAtOnce"`              // of an open loop: while it warms up
-	Rate    float64 `json:"callsPerSecond,omitempty"` // of an open loop; 0: the next call follows the last answer
-	share   int     // of the time of a usual slice
-	twin    bool    // it is compared with opaque calls of its size
+	Name      string
+	Workers   int     // of an open loop: while it warms up
+	Rate      float64 // of an open loop; 0: the next call follows the last answer
+	share     int     // of the time of a usual sample
+	hasOpaque bool    // it is compared with opaque calls of its size
 	// steps are the calls, over and over. Where the contender restores names they
 	// ask for the users' and expect those.
 	steps func(registry string, restores bool) []step
 }
 
-// has expects of a response that it has a part and at least a size.
-func has(part string, size int) func([]byte) error {
+// expectPart returns a check that a response contains a part and has at least a size.
+func expectPart(part string, size int) func([]byte) error {
 	return func(response []byte) error {
 		if len(response) < size || !bytes.Contains(response, []byte(part)) {
 			return fmt.Errorf("an answer of %d bytes, want at least %d with %q in it", len(response), size, part)
@@ -88,7 +88,7 @@ func encode(message proto.Message) []byte {
 	return encoded
 }
 
-var versionStep = step{method: runtimeService + "Version", check: has("containerd", 20)}
+var versionStep = step{method: runtimeService + "Version", check: expectPart("containerd", 20)}
 
 // listStep asks for the containers of the node's pods, or for a size in bytes.
 func listStep(size int) step {
@@ -96,7 +96,7 @@ func listStep(size int) step {
 	if size > 0 {
 		request.Filter = &runtimeapi.ContainerFilter{LabelSelector: map[string]string{bytesLabel: strconv.Itoa(size)}}
 	}
-	return step{method: runtimeService + "ListContainers", request: encode(request), check: has(containerID(pods-1), size)}
+	return step{method: runtimeService + "ListContainers", request: encode(request), check: expectPart(containerID(pods-1), size)}
 }
 
 func imageStatusStep(image string, check func([]byte) error) step {
@@ -112,35 +112,35 @@ func nameOf(i int, registry string, restores bool) string {
 	return storedName(i, registry)
 }
 
-// big is a large answer, in bytes.
-const big = 8 << 20
+// largeAnswer is the size of a large answer, in bytes.
+const largeAnswer = 8 << 20
 
-func always(s ...step) func(string, bool) []step {
+func fixedSteps(s ...step) func(string, bool) []step {
 	return func(string, bool) []step { return s }
 }
 
 var workloads = []workload{
-	{Name: "Version, one at a time", Workers: 1, share: 2, steps: always(versionStep)},
-	{Name: "Version, 32 at once", Workers: 32, share: 2, steps: always(versionStep)},
-	{Name: "Version, 2,000 a second, from the intended start", Workers: 1, Rate: 2000, share: 2, steps: always(versionStep)},
-	{Name: "ListContainers of 110, one at a time", Workers: 1, share: 1, steps: always(listStep(0))},
-	{Name: "ListContainers of 110, 16 at once", Workers: 16, share: 1, steps: always(listStep(0))},
-	{Name: "ListContainers of 8 MiB, one at a time", Workers: 1, share: 2, steps: always(listStep(big))},
-	{Name: "ListContainers of 8 MiB, 4 at once", Workers: 4, share: 2, steps: always(listStep(big))},
-	{Name: "ListImages of 200, half of them the registry's", Workers: 1, share: 1, twin: true, steps: listImages},
-	{Name: "ImageStatus of a name", Workers: 1, share: 2, twin: true, steps: statusOfName},
-	{Name: "ImageStatus of an ID", Workers: 1, share: 2, twin: true, steps: statusOfID},
-	{Name: "ImageStatus of an unknown name", Workers: 1, share: 1, steps: always(imageStatusStep("docker.io/library/unknown:1", nothing))},
-	{Name: "ContainerStatus", Workers: 1, share: 2, twin: true, steps: containerStatuses},
+	{Name: "Version, one at a time", Workers: 1, share: 2, steps: fixedSteps(versionStep)},
+	{Name: "Version, 32 at once", Workers: 32, share: 2, steps: fixedSteps(versionStep)},
+	{Name: "Version, 2,000 a second, from the intended start", Workers: 1, Rate: 2000, share: 2, steps: fixedSteps(versionStep)},
+	{Name: "ListContainers of 110, one at a time", Workers: 1, share: 1, steps: fixedSteps(listStep(0))},
+	{Name: "ListContainers of 110, 16 at once", Workers: 16, share: 1, steps: fixedSteps(listStep(0))},
+	{Name: "ListContainers of 8 MiB, one at a time", Workers: 1, share: 2, steps: fixedSteps(listStep(largeAnswer))},
+	{Name: "ListContainers of 8 MiB, 4 at once", Workers: 4, share: 2, steps: fixedSteps(listStep(largeAnswer))},
+	{Name: "ListImages of 200, half of them the registry's", Workers: 1, share: 1, hasOpaque: true, steps: listImages},
+	{Name: "ImageStatus of a name", Workers: 1, share: 2, hasOpaque: true, steps: statusOfName},
+	{Name: "ImageStatus of an ID", Workers: 1, share: 2, hasOpaque: true, steps: statusOfID},
+	{Name: "ImageStatus of an unknown name", Workers: 1, share: 1, steps: fixedSteps(imageStatusStep("docker.io/library/unknown:1", expectEmpty))},
+	{Name: "ContainerStatus", Workers: 1, share: 2, hasOpaque: true, steps: containerStatuses},
 	{Name: "CreateContainer with an ID", Workers: 1, share: 1, steps: createContainers},
-	{Name: "GetContainerEvents, 20,000 events", Workers: 1, share: 2, twin: true, steps: always(step{
-		method: runtimeService + "GetContainerEvents", stream: true, check: has(containerID((events-1)%pods), 500),
+	{Name: "GetContainerEvents, 20,000 events", Workers: 1, share: 2, hasOpaque: true, steps: fixedSteps(step{
+		method: runtimeService + "GetContainerEvents", stream: true, check: expectPart(containerID((events-1)%pods), 500),
 	})},
 	{Name: "PullImage of what the registry has", Workers: 1, share: 2, steps: pulls},
-	{Name: "kubelet's mix, 4 at once", Workers: 4, share: 2, steps: mix},
+	{Name: "kubelet's mix, 4 at once", Workers: 4, share: 2, steps: kubeletMix},
 }
 
-func nothing(response []byte) error {
+func expectEmpty(response []byte) error {
 	if len(response) > 0 {
 		return fmt.Errorf("an answer of %d bytes for what is not there", len(response))
 	}
@@ -148,16 +148,16 @@ func nothing(response []byte) error {
 }
 
 func listImages(registry string, restores bool) []step {
-	return []step{{method: imageService + "ListImages", check: has(nameOf(0, registry, restores), images*150)}}
+	return []step{{method: imageService + "ListImages", check: expectPart(nameOf(0, registry, restores), images*150)}}
 }
 
 func statusOfName(registry string, restores bool) []step {
 	name := nameOf(served/2, registry, restores)
-	return []step{imageStatusStep(name, has(name, 100))}
+	return []step{imageStatusStep(name, expectPart(name, 100))}
 }
 
 func statusOfID(registry string, restores bool) []step {
-	return []step{imageStatusStep(imageID(served/2), has(nameOf(served/2, registry, restores), 100))}
+	return []step{imageStatusStep(imageID(served/2), expectPart(nameOf(served/2, registry, restores), 100))}
 }
 
 func containerStatuses(registry string, restores bool) []step {
@@ -167,7 +167,7 @@ func containerStatuses(registry string, restores bool) []step {
 func containerStatusStep(i int, registry string, restores bool) step {
 	return step{
 		method:  runtimeService + "ContainerStatus",
-		request: encode(&runtimeapi.ContainerStatusRequest{ContainerId: containerID(i)}), check: has(nameOf(i, registry, restores), 900),
+		request: encode(&runtimeapi.ContainerStatusRequest{ContainerId: containerID(i)}), check: expectPart(nameOf(i, registry, restores), 900),
 	}
 }
 
@@ -175,25 +175,25 @@ func containerStatusStep(i int, registry string, restores bool) step {
 // own way.
 func pulls(registry string, restores bool) []step {
 	request := &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: nameOf(served/2, registry, restores)}}
-	return []step{{method: imageService + "PullImage", request: encode(request), check: has(imageID(served/2), 64)}}
+	return []step{{method: imageService + "PullImage", request: encode(request), check: expectPart(imageID(served/2), 64)}}
 }
 
 func createContainers(registry string, _ bool) []step {
-	return []step{{method: runtimeService + "CreateContainer", request: encode(createContainer(0, registry)), check: has(containerID(pods), 64)}}
+	return []step{{method: runtimeService + "CreateContainer", request: encode(createContainer(0, registry)), check: expectPart(containerID(pods), 64)}}
 }
 
-// mix is a second of kubelet with two relists and a status call for each pod and
+// kubeletMix is a second of kubelet with two relists and a status call for each pod and
 // container, in an order that is always the same.
-func mix(registry string, restores bool) []step {
-	steps := []step{{method: runtimeService + "Status", check: has("NetworkReady", 40)}}
+func kubeletMix(registry string, restores bool) []step {
+	steps := []step{{method: runtimeService + "Status", check: expectPart("NetworkReady", 40)}}
 	for range 2 {
-		steps = append(steps, listStep(0), step{method: runtimeService + "ListPodSandbox", check: has(sandboxID(pods-1), pods*100)})
+		steps = append(steps, listStep(0), step{method: runtimeService + "ListPodSandbox", check: expectPart(sandboxID(pods-1), pods*100)})
 	}
 	for i := range pods {
 		steps = append(steps,
 			step{
 				method:  runtimeService + "PodSandboxStatus",
-				request: encode(&runtimeapi.PodSandboxStatusRequest{PodSandboxId: sandboxID(i)}), check: has(sandboxID(i), 400),
+				request: encode(&runtimeapi.PodSandboxStatusRequest{PodSandboxId: sandboxID(i)}), check: expectPart(sandboxID(i), 400),
 			},
 			containerStatusStep(i, registry, restores))
 	}

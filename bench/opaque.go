@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// measureTwins compares workloads with calls of their opaque twins: the same requests and
-// answers under a method that no proxy has a reason to look at. A worker makes the two in
-// turn, so that both meet the same machine.
-func (b *bench) measureTwins(ctx context.Context) error {
+// measureOpaqueCalls compares workloads with opaque calls: the same requests and answers
+// under a method that a proxy does not know and only forwards. A worker makes the two in
+// turn, so that both run under the same conditions.
+func (b *bench) measureOpaqueCalls(ctx context.Context) error {
 	for _, t := range b.tables {
-		if !t.twin {
+		if !t.hasOpaque {
 			continue
 		}
 		ratios := map[*contender][]float64{}
@@ -23,7 +23,7 @@ func (b *bench) measureTwins(ctx context.Context) error {
 				if i == nil || t.of(c.name).Failed != "" || c.foreign() {
 					continue
 				}
-				ratio, err := b.compareTwin(ctx, i, t.workload)
+				ratio, err := b.compareOpaqueCall(ctx, i, t.workload)
 				if err != nil {
 					return fmt.Errorf("%s: %s beside its opaque twin: %w", c.name, t.Name, err)
 				}
@@ -31,22 +31,22 @@ func (b *bench) measureTwins(ctx context.Context) error {
 			}
 		}
 		for c, values := range ratios {
-			t.of(c.name).Twin = spreadOf(values)
+			t.of(c.name).OpaqueRatio = spreadOf(values)
 		}
 	}
 	return nil
 }
 
-// compareTwin returns the p50 of a workload to that of its opaque twin.
-func (b *bench) compareTwin(ctx context.Context, i *instance, w workload) (float64, error) {
+// compareOpaqueCall returns the p50 of a workload divided by that of its opaque call.
+func (b *bench) compareOpaqueCall(ctx context.Context, i *instance, w workload) (float64, error) {
 	var took [2][]time.Duration
 	steps := w.steps(b.registry.host, i.contender.restores)
-	twins := w.steps(b.registry.host, i.contender.names) // in an opaque call no name is restored
-	duration := time.Duration(w.share) * 2 * b.size.slice
+	opaqueSteps := w.steps(b.registry.host, i.contender.names) // in an opaque call no name is restored
+	duration := time.Duration(w.share) * 2 * b.size.sampleTime
 	for begun, made := time.Now(), 0; made == 0 || time.Since(begun) < duration; made++ {
-		twin := twins[made%len(twins)]
-		twin.method = opaque(twin.method)
-		pair := [2]step{steps[made%len(steps)], twin}
+		opaqueStep := opaqueSteps[made%len(opaqueSteps)]
+		opaqueStep.method = opaque(opaqueStep.method)
+		pair := [2]step{steps[made%len(steps)], opaqueStep}
 		for turn := range pair {
 			n := (turn + made) % len(pair) // neither always follows the other
 			asked := time.Now()

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// growth is what a process is like that has answered many calls.
-type growth struct {
-	Calls    int       `json:"calls"`
-	P50      []float64 `json:"p50Microseconds"` // of each part of the calls
-	Resident []float64 `json:"residentMiB"`     // after each part
-	Time     spread    `json:"timeRatio"`       // p50 after them to that of a process that has answered a twentieth of them
-	Memory   float64   `json:"memoryRatio"`     // of the second half to the first without its first tenth
+// longRun is the change of a process over many calls.
+type longRun struct {
+	Calls    int
+	P50      []float64 // µs, of each part of the calls
+	Resident []float64 // MiB, after each part
+	Time     spread    // p50 after them, divided by that of a process after a twentieth of them
+	Memory   float64   // see secondHalfRatio
 }
 
 // measureEndurance looks at what the shim must not do in the long run, each time
@@ -22,9 +22,9 @@ func (b *bench) measureEndurance(ctx context.Context) error {
 		if c.missing != "" || !c.restores && c.name != "relay" {
 			continue
 		}
-		measures := []func(context.Context, *contender) error{b.measurePassing, b.measureCrowd}
+		measures := []func(context.Context, *contender) error{b.measureLargeMessages, b.measureConnections}
 		if c.restores {
-			measures = append(measures, b.measureGrowth)
+			measures = append(measures, b.measureLongRun)
 		}
 		for _, measure := range measures {
 			if err := measure(ctx, c); err != nil {
@@ -35,9 +35,9 @@ func (b *bench) measureEndurance(ctx context.Context) error {
 	return nil
 }
 
-// fresh gives a new process of a contender to use, and ends it.
-func (b *bench) fresh(ctx context.Context, c *contender, purpose string, use func(*instance) error) error {
-	i, err := c.start(ctx, b.folderOf(c, purpose), b.behind(c), c.command)
+// withInstance calls use with a new process of a contender, and ends the process.
+func (b *bench) withInstance(ctx context.Context, c *contender, purpose string, use func(*instance) error) error {
+	i, err := c.start(ctx, b.folderOf(c, purpose), b.runtimeSocket(c), c.command)
 	if err != nil {
 		return err
 	}
@@ -47,26 +47,26 @@ func (b *bench) fresh(ctx context.Context, c *contender, purpose string, use fun
 
 // measureGrowth makes many calls of Version, 32 at once, and compares the process
 // after them to one that has only warmed up.
-func (b *bench) measureGrowth(ctx context.Context, c *contender) error {
-	g := &growth{}
-	b.figures[c].Calls = g
-	return b.fresh(ctx, c, "old", func(old *instance) error {
+func (b *bench) measureLongRun(ctx context.Context, c *contender) error {
+	g := &longRun{}
+	b.figures[c].LongRun = g
+	return b.withInstance(ctx, c, "old", func(old *instance) error {
 		if err := g.run(ctx, old, b.size.calls); err != nil {
 			return err
 		}
-		return b.fresh(ctx, c, "new", func(fresh *instance) (err error) {
+		return b.withInstance(ctx, c, "new", func(fresh *instance) (err error) {
 			// One that is cold would be slower and hide what has grown.
-			if err := (&growth{}).run(ctx, fresh, b.size.calls/20); err != nil {
+			if err := (&longRun{}).run(ctx, fresh, b.size.calls/20); err != nil {
 				return err
 			}
-			g.Time, err = b.alternate(ctx, old, fresh, 32)
+			g.Time, err = b.compareP50(ctx, old, fresh, 32)
 			return err
 		})
 	})
 }
 
 // run makes the calls in parts.
-func (g *growth) run(ctx context.Context, i *instance, calls int) error {
+func (g *longRun) run(ctx context.Context, i *instance, calls int) error {
 	const parts, workers = 10, 32
 	each := (calls + parts*workers - 1) / (parts * workers)
 	for range parts {
@@ -81,25 +81,25 @@ func (g *growth) run(ctx context.Context, i *instance, calls int) error {
 		g.Calls += len(l.latencies)
 		g.P50, g.Resident = append(g.P50, microseconds(percentile(l.latencies, 50))), append(g.Resident, mebibytes(resident))
 	}
-	g.Memory = halves(g.Resident)
+	g.Memory = secondHalfRatio(g.Resident)
 	return nil
 }
 
-// halves is the median of the second half of the values to that of the first,
-// where the first value is left out: then a process warms up.
-func halves(values []float64) float64 {
+// secondHalfRatio returns the median of the second half of the values divided by that of
+// the first half. It leaves out the first value, which includes the warm-up.
+func secondHalfRatio(values []float64) float64 {
 	middle := len(values) / 2
 	return spreadOf(values[middle:]).Median / spreadOf(values[1:middle]).Median
 }
 
-// alternate is the p50 of Version at one process to that at another, in many
-// short turns.
-func (b *bench) alternate(ctx context.Context, one, other *instance, workers int) (spread, error) {
+// compareP50 returns the p50 of Version at one process divided by that at another,
+// measured in many short turns.
+func (b *bench) compareP50(ctx context.Context, one, other *instance, workers int) (spread, error) {
 	var ratios []float64
 	for range 5 * b.size.passes {
 		var p50 [2]float64
 		for n, i := range []*instance{other, one} {
-			l, err := closedLoop(ctx, i.clients, []step{versionStep}, workers, b.size.slice)
+			l, err := closedLoop(ctx, i.clients, []step{versionStep}, workers, b.size.sampleTime)
 			if err != nil {
 				return spread{}, err
 			}

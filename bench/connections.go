@@ -10,20 +10,20 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// crowd is what a process is like while other clients hold connections.
-type crowd struct {
-	Connections   int     `json:"connections"`
-	Time          spread  `json:"timeRatio"`                // p50 of Version with them to without them
-	PerConnection float64 `json:"residentKiBPerConnection"` // what each of them adds
+// connectionCost is the cost of many open connections of other clients to a process.
+type connectionCost struct {
+	Connections   int
+	Time          spread  // p50 of Version with them, divided by that without them
+	PerConnection float64 // resident KiB that each of them adds
 }
 
 // measureCrowd compares Version one at a time in a process with many other open
 // connections to the same in one without, in short turns.
-func (b *bench) measureCrowd(ctx context.Context, c *contender) error {
-	result := &crowd{Connections: b.size.connections}
-	b.figures[c].Open = result
-	return b.fresh(ctx, c, "alone", func(alone *instance) error {
-		return b.fresh(ctx, c, "crowded", func(crowded *instance) error {
+func (b *bench) measureConnections(ctx context.Context, c *contender) error {
+	result := &connectionCost{Connections: b.size.connections}
+	b.figures[c].Connections = result
+	return b.withInstance(ctx, c, "alone", func(alone *instance) error {
+		return b.withInstance(ctx, c, "crowded", func(crowded *instance) error {
 			before, _, err := crowded.process.memory()
 			if err != nil {
 				return err
@@ -33,7 +33,7 @@ func (b *bench) measureCrowd(ctx context.Context, c *contender) error {
 			if err != nil {
 				return err
 			}
-			if result.Time, err = b.alternate(ctx, crowded, alone, 1); err != nil {
+			if result.Time, err = b.compareP50(ctx, crowded, alone, 1); err != nil {
 				return err
 			}
 			after, _, err := crowded.process.memory()
@@ -43,23 +43,23 @@ func (b *bench) measureCrowd(ctx context.Context, c *contender) error {
 	})
 }
 
-// passing is over how many connections large messages pass at once.
-const passing = 16
+// largeMessageConnections is the number of connections with a large message at once.
+const largeMessageConnections = 16
 
 // measurePassing measures how much memory a process needs at most while a large
 // answer passes over each of some connections: for each connection, what these
 // take without traffic included.
-func (b *bench) measurePassing(ctx context.Context, c *contender) error {
-	b.figures[c].Passing = map[string]spread{}
-	for _, size := range []int{big, 2 * big} {
+func (b *bench) measureLargeMessages(ctx context.Context, c *contender) error {
+	b.figures[c].LargeMessages = map[string]spread{}
+	for _, size := range []int{largeAnswer, 2 * largeAnswer} {
 		var each []float64
 		for range b.size.passes {
-			err := b.fresh(ctx, c, "passing", func(i *instance) error {
+			err := b.withInstance(ctx, c, "passing", func(i *instance) error {
 				before, _, err := i.process.memory()
 				if err != nil {
 					return err
 				}
-				clients, err := openConnections(ctx, i.socket, passing)
+				clients, err := openConnections(ctx, i.socket, largeMessageConnections)
 				defer closeAll(clients)
 				if err != nil {
 					return err
@@ -67,18 +67,18 @@ func (b *bench) measurePassing(ctx context.Context, c *contender) error {
 				if err := i.process.resetPeak(); err != nil {
 					return err
 				}
-				if _, err := drive(ctx, clients, []step{listStep(size)}, passing, func(made int, _ time.Duration) bool { return made < 2 }); err != nil {
+				if _, err := drive(ctx, clients, []step{listStep(size)}, largeMessageConnections, func(made int, _ time.Duration) bool { return made < 2 }); err != nil {
 					return err
 				}
 				_, peak, err := i.process.memory()
-				each = append(each, mebibytes(peak-before)/passing)
+				each = append(each, mebibytes(peak-before)/largeMessageConnections)
 				return err
 			})
 			if err != nil {
 				return err
 			}
 		}
-		b.figures[c].Passing[fmt.Sprintf("%d MiB", size>>20)] = spreadOf(each)
+		b.figures[c].LargeMessages[fmt.Sprintf("%d MiB", size>>20)] = spreadOf(each)
 	}
 	return nil
 }
