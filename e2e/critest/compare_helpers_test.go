@@ -104,11 +104,11 @@ func requireEqual(t *testing.T, want, got report, direct, through job) {
 	var suite report
 	group, ctx := errgroup.WithContext(t.Context())
 	group.Go(func() (err error) {
-		alone, err = direct.alone(specs).run(ctx)
+		alone, err = direct.rerun(specs).run(ctx)
 		return err
 	})
 	group.Go(func() (err error) {
-		again, err = through.alone(specs).run(ctx)
+		again, err = through.rerun(specs).run(ctx)
 		return err
 	})
 	err := group.Wait()

@@ -82,18 +82,18 @@ func (j job) report(t *testing.T) (report, error) {
 // reruns is how often a spec whose results differ is run again alone.
 const reruns = 3
 
-// alone returns a job that runs specs again, each alone.
-func (j job) alone(specs []string) job {
+// rerun returns a job that runs specs again, each alone.
+func (j job) rerun(specs []string) job {
 	j.Specs, j.Times = specs, reruns
 	return j
 }
 
-// do does an encoded job in this process and returns its exit code.
-func do(encoded string) int {
+// runEncodedJob runs an encoded job in this process and returns its exit code.
+func runEncodedJob(encoded string) int {
 	var j job
 	err := json.Unmarshal([]byte(encoded), &j)
 	if err == nil {
-		err = j.do()
+		err = j.runNode()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -102,7 +102,7 @@ func do(encoded string) int {
 	return 0
 }
 
-func (j job) do() (err error) {
+func (j job) runNode() (err error) {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
 	start, cancelStart := context.WithTimeout(ctx, 2*time.Minute)
@@ -119,7 +119,7 @@ func (j job) do() (err error) {
 	defer func() { err = errors.Join(err, node.stop()) }()
 	var reports []report
 	for range max(1, j.Times) {
-		report, err := j.once(ctx, node)
+		report, err := j.runOnce(ctx, node)
 		if err != nil {
 			return err
 		}
@@ -132,8 +132,8 @@ func (j job) do() (err error) {
 	return os.WriteFile(j.Output, content, 0o600)
 }
 
-// once runs the whole suite, or each of the specs alone.
-func (j job) once(ctx context.Context, node *node) (report, error) {
+// runOnce runs the whole suite, or each of the specs alone.
+func (j job) runOnce(ctx context.Context, node *node) (report, error) {
 	if len(j.Specs) == 0 {
 		return runSuite(ctx, j.Critest, node, "")
 	}

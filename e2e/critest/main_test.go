@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	_ = flag.Set("test.parallel", "2") // runs of the suite wait most of the time
 	run := m.Run
 	if job := os.Getenv(jobVariable); job != "" {
-		run = func() int { return do(job) }
+		run = func() int { return runEncodedJob(job) }
 	}
 	code, err := inFolder(run)
 	if err == nil && code == 0 {

@@ -93,9 +93,9 @@ func mixed(n int, seed uint64, from ...call) []call {
 	return calls
 }
 
-// onEveryWay runs a test with each client and runtime: directly, and then through both
+// onEveryPath runs a test with each client and runtime: directly, and then through both
 // engines, whose results must be the same.
-func onEveryWay(t *testing.T, runtimes []string, s script, make func(t *testing.T, r *route, client string) []result) {
+func onEveryPath(t *testing.T, runtimes []string, s script, make func(t *testing.T, r *route, client string) []result) {
 	t.Helper()
 	for _, library := range runtimes {
 		for _, client := range clients {
@@ -117,7 +117,7 @@ func onEveryWay(t *testing.T, runtimes []string, s script, make func(t *testing.
 
 // TestCalls makes calls of all kinds, one at a time and then 10 and 100 at once.
 func TestCalls(t *testing.T) {
-	onEveryWay(t, runtimes, script{}, func(t *testing.T, r *route, client string) []result {
+	onEveryPath(t, runtimes, script{}, func(t *testing.T, r *route, client string) []result {
 		all := slices.Concat(plainCalls(), shimCalls())
 		results := plan{Socket: r.socket, Groups: []group{
 			{Name: "one at a time", Calls: slices.Concat(all, largeCalls(), endedCalls())},
@@ -131,7 +131,7 @@ func TestCalls(t *testing.T) {
 
 // TestMixedCallsUnderLoad makes 2000 calls of all kinds.
 func TestMixedCallsUnderLoad(t *testing.T) {
-	onEveryWay(t, runtimes, script{}, func(t *testing.T, r *route, client string) []result {
+	onEveryPath(t, runtimes, script{}, func(t *testing.T, r *route, client string) []result {
 		calls := mixed(2000, 3, slices.Concat(plainCalls(), shimCalls(), endedCalls())...)
 		results := plan{Socket: r.socket, Groups: []group{{Name: "mixed", Concurrency: 20, Calls: calls}}}.make(t, client)
 		r.wantIdle(t)
@@ -151,7 +151,7 @@ func TestCompression(t *testing.T) {
 		{"", "gzip", []string{"grpc-go", "grpcio"}},
 	} {
 		t.Run(fmt.Sprintf("requests %s, answers %s", test.requests, test.answers), func(t *testing.T) {
-			onEveryWay(t, test.runtimes, script{Compression: test.answers}, func(t *testing.T, r *route, client string) []result {
+			onEveryPath(t, test.runtimes, script{Compression: test.answers}, func(t *testing.T, r *route, client string) []result {
 				calls := slices.Concat(plainCalls(), shimCalls())
 				if client == "grpc-js" { // it drops what it has not decompressed yet when an error comes
 					calls = slices.DeleteFunc(calls, func(c call) bool { return c.Name == "server stream, error at the end" })

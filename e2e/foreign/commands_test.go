@@ -48,8 +48,8 @@ func TestH2load(t *testing.T) {
 		t.Run(library, func(t *testing.T) {
 			t.Parallel()
 			routes := make(map[string]*route)
-			for _, way := range ways {
-				routes[way] = newRoute(t, library, way, script{})
+			for _, path := range paths {
+				routes[path] = newRoute(t, library, path, script{})
 			}
 			for _, options := range flags {
 				for _, c := range calls {
@@ -100,8 +100,8 @@ func TestCurl(t *testing.T) {
 		t.Run(library, func(t *testing.T) {
 			t.Parallel()
 			routes := make(map[string]*route)
-			for _, way := range ways {
-				routes[way] = newRoute(t, library, way, script{})
+			for _, path := range paths {
+				routes[path] = newRoute(t, library, path, script{})
 			}
 			for _, c := range calls {
 				want := curl(t, routes[direct], c)
@@ -198,13 +198,13 @@ func TestGrpcurl(t *testing.T) {
 		t.Run(library, func(t *testing.T) {
 			t.Parallel()
 			routes := make(map[string]*route)
-			for _, way := range ways {
-				routes[way] = newRoute(t, library, way, script{})
+			for _, path := range paths {
+				routes[path] = newRoute(t, library, path, script{})
 			}
 			for _, command := range commands {
-				print := func(way string) string {
+				print := func(path string) string {
 					output, errors, err := run(testContext(t), grpcurl, "-plaintext", "-unix", "-max-time", "10",
-						"-protoset", descriptors, "-d", command[0], routes[way].socket, command[1])
+						"-protoset", descriptors, "-d", command[0], routes[path].socket, command[1])
 					if err != nil {
 						t.Fatal(err)
 					}

@@ -16,7 +16,7 @@ var (
 // after half a second, a pull takes a second. Pulls and later calls succeed.
 func TestGoAway(t *testing.T) {
 	options := map[string]any{"grpc.max_connection_age_ms": 500, "grpc.max_connection_age_grace_ms": 30_000}
-	onEveryWay(t, runtimes, script{Options: options}, func(t *testing.T, r *route, client string) []result {
+	onEveryPath(t, runtimes, script{Options: options}, func(t *testing.T, r *route, client string) []result {
 		pulls := group{Concurrency: 3, Calls: slices.Repeat([]call{slowPull}, 3)}
 		results := plan{Socket: r.socket, Groups: []group{
 			pulls, {Calls: append([]call{version}, shimCalls()...)},
@@ -43,7 +43,7 @@ func pinging(milliseconds, timeout int) map[string]any {
 // TestPings has a client that pings while it has calls, and runtimes that accept so many
 // pings, but none on a connection without calls.
 func TestPings(t *testing.T) {
-	onEveryWay(t, runtimes, script{Options: map[string]any{pingInterval: 50}}, func(t *testing.T, r *route, client string) []result {
+	onEveryPath(t, runtimes, script{Options: map[string]any{pingInterval: 50}}, func(t *testing.T, r *route, client string) []result {
 		results := plan{Socket: r.socket, Options: pinging(100, 5000), Groups: []group{
 			{Calls: []call{slowPull, version, slowPull}},
 			{Concurrency: 2, Calls: []call{slowPull, version}},
@@ -63,10 +63,10 @@ func TestPings(t *testing.T) {
 func TestHungRuntime(t *testing.T) {
 	for _, library := range []string{"grpcio", "grpc-js"} {
 		for _, client := range clients {
-			for _, way := range []string{direct, framesEngine} {
-				t.Run(client+" to "+library+" "+way, func(t *testing.T) {
+			for _, path := range []string{direct, framesEngine} {
+				t.Run(client+" to "+library+" "+path, func(t *testing.T) {
 					t.Parallel()
-					r := newRoute(t, library, way, script{Options: map[string]any{pingInterval: 50}})
+					r := newRoute(t, library, path, script{Options: map[string]any{pingInterval: 50}})
 					results := plan{Socket: r.socket, Options: pinging(200, 500), Groups: []group{{Calls: []call{
 						{Name: "PullImage", Method: methodPull, Requests: [][]byte{pullRequest(imageName)}},
 						{Name: "call without an answer", Method: methodFreeze, Requests: [][]byte{{}}, Timeout: 10_000},

@@ -38,10 +38,10 @@ func (r *route) wantOpen(t *testing.T, calls int) {
 func TestKilledClient(t *testing.T) {
 	for _, library := range runtimes {
 		for _, client := range clients {
-			for _, way := range ways {
-				t.Run(client+" to "+library+" "+way, func(t *testing.T) {
+			for _, path := range paths {
+				t.Run(client+" to "+library+" "+path, func(t *testing.T) {
 					t.Parallel()
-					r := newRoute(t, library, way, script{})
+					r := newRoute(t, library, path, script{})
 					calls := hangingCalls()
 					p := plan{Socket: r.socket, Groups: []group{{Concurrency: len(calls), Calls: calls}}}
 					killed := p.start(t, client)
@@ -63,8 +63,8 @@ func TestKilledRuntime(t *testing.T) {
 			t.Run(client+" to "+library, func(t *testing.T) {
 				t.Parallel()
 				var want []result
-				for _, way := range ways {
-					r := newRoute(t, library, way, script{})
+				for _, path := range paths {
+					r := newRoute(t, library, path, script{})
 					calls := hangingCalls()
 					client := plan{Socket: r.socket, Groups: []group{{Concurrency: len(calls), Calls: calls}}}.start(t, client)
 					r.wantOpen(t, len(calls))
@@ -72,18 +72,18 @@ func TestKilledRuntime(t *testing.T) {
 					start := time.Now()
 					got := client.results(t)
 					if took := time.Since(start); took > 10*time.Second {
-						t.Errorf("%s: the calls ended after %v", way, took)
+						t.Errorf("%s: the calls ended after %v", path, took)
 					}
 					for i := range got {
 						got[i].Message = "" // grpc-js has the socket's error in it
 						if got[i].Code != codes.Unavailable {
-							t.Errorf("%s: %v", way, got[i])
+							t.Errorf("%s: %v", path, got[i])
 						}
 					}
-					if way == direct {
+					if path == direct {
 						want = got
 					}
-					t.Run(way, func(t *testing.T) { wantSame(t, got, want) })
+					t.Run(path, func(t *testing.T) { wantSame(t, got, want) })
 				}
 			})
 		}

@@ -20,22 +20,22 @@ func TestH2spec(t *testing.T) {
 	for _, library := range []string{"grpc-go", "grpc-js"} {
 		t.Run(library, func(t *testing.T) {
 			t.Parallel()
-			ways := ways[:2] // towards clients the grpc engine is grpc-go's server itself, whatever the runtime is
-			addresses := make([]string, len(ways))
-			verdicts := make([]map[verdict]string, len(ways))
+			paths := paths[:2] // towards clients the grpc engine is grpc-go's server itself, whatever the runtime is
+			addresses := make([]string, len(paths))
+			verdicts := make([]map[specTest]string, len(paths))
 			var running sync.WaitGroup
-			for i, way := range ways {
-				addresses[i] = bridge(t, newRoute(t, library, way, script{}).socket)
+			for i, path := range paths {
+				addresses[i] = bridge(t, newRoute(t, library, path, script{}).socket)
 				running.Go(func() { verdicts[i] = runH2spec(t, h2spec, addresses[i]) }) // mostly it waits
 			}
 			running.Wait()
-			for i, way := range ways[1:] {
+			for i, path := range paths[1:] {
 				if got, want := len(verdicts[i+1]), len(verdicts[0]); got != want || got < 100 {
-					t.Errorf("%s: %d verdicts, directly %d", way, got, want)
+					t.Errorf("%s: %d verdicts, directly %d", path, got, want)
 				}
 				for test, problem := range verdicts[i+1] {
-					if problem != "" && verdicts[0][test] == "" && fails(t, h2spec, addresses[i+1], test) {
-						t.Errorf("%s: %s: %s\n%s", way, test.section, test.name, problem)
+					if problem != "" && verdicts[0][test] == "" && failsRepeatedly(t, h2spec, addresses[i+1], test) {
+						t.Errorf("%s: %s: %s\n%s", path, test.section, test.name, problem)
 					}
 				}
 			}
@@ -43,11 +43,11 @@ func TestH2spec(t *testing.T) {
 	}
 }
 
-// verdict is on a test of h2spec.
-type verdict struct{ section, name string }
+// specTest identifies a test of h2spec.
+type specTest struct{ section, name string }
 
-// fails repeats a test that has failed: a few depend on which of two frames comes first.
-func fails(t *testing.T, h2spec, address string, test verdict) bool {
+// failsRepeatedly repeats a test that has failed: a few depend on the order of two frames.
+func failsRepeatedly(t *testing.T, h2spec, address string, test specTest) bool {
 	for range 3 {
 		if runH2spec(t, h2spec, address, test.section)[test] == "" {
 			return false
@@ -57,7 +57,7 @@ func fails(t *testing.T, h2spec, address string, test verdict) bool {
 }
 
 // runH2spec returns the problem that each of h2spec's tests has found, "" if none.
-func runH2spec(t *testing.T, h2spec, address string, sections ...string) map[verdict]string {
+func runH2spec(t *testing.T, h2spec, address string, sections ...string) map[specTest]string {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		t.Error(err)
@@ -83,9 +83,9 @@ func runH2spec(t *testing.T, h2spec, address string, sections ...string) map[ver
 		t.Error(err)
 		return nil
 	}
-	verdicts := make(map[verdict]string)
+	verdicts := make(map[specTest]string)
 	for _, test := range report.Tests {
-		verdicts[verdict{test.Section, test.Name}] = test.Error + test.Failure
+		verdicts[specTest{test.Section, test.Name}] = test.Error + test.Failure
 	}
 	return verdicts
 }

@@ -54,7 +54,7 @@ type result struct {
 	Elapsed  int         `json:"elapsed"` // in milliseconds
 }
 
-// essence is everything about the result that must be the same on every way.
+// essence returns the parts of a result that must be the same on every path.
 func (r result) essence() string {
 	switch r.Code {
 	case codes.Canceled, codes.DeadlineExceeded:

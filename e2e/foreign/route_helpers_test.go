@@ -13,19 +13,19 @@ import (
 // runtimes are the kinds of runtimes, by the gRPC library that they use.
 var runtimes = []string{"grpc-go", "grpcio", "grpc-js"}
 
-// Ways to a runtime: directly, or through a shim with one of its engines.
+// Paths to a runtime: directly, or through a shim with one of its engines.
 const (
 	direct       = "direct"
 	framesEngine = "frames"
 	grpcEngine   = "grpc"
 )
 
-var ways = []string{direct, framesEngine, grpcEngine}
+var paths = []string{direct, framesEngine, grpcEngine}
 
-// engines are the ways through a shim.
+// engines are the paths through a shim.
 var engines = []string{framesEngine, grpcEngine}
 
-// route is a runtime of its own and the way to it.
+// route is a runtime and the path to it.
 type route struct {
 	socket  string   // that clients connect to
 	runtime string   // the runtime's own socket
@@ -33,10 +33,10 @@ type route struct {
 	shim    *testbed.Shim
 }
 
-// newRoute starts a runtime, and a shim in front of it unless the way is direct. A
+// newRoute starts a runtime, and a shim in front of it unless the path is direct. A
 // runtime that is called directly has the image under the name that users know. One
 // behind a shim has it under the private registry's, from where the shim has pulled it.
-func newRoute(t *testing.T, library, way string, s script) *route {
+func newRoute(t *testing.T, library, path string, s script) *route {
 	t.Helper()
 	// Not t.TempDir: with a test's name a socket's path may become too long.
 	folder, err := os.MkdirTemp("", "peers-")
@@ -47,13 +47,13 @@ func newRoute(t *testing.T, library, way string, s script) *route {
 	r := &route{runtime: filepath.Join(folder, "runtime.sock")}
 	r.socket = r.runtime
 	registry := "docker.io"
-	if way != direct {
+	if path != direct {
 		registry = shared.registry.Host()
 	}
 	s.Socket, s.Rules = r.runtime, append(peerRules(), criRules(registry)...)
 	r.startRuntime(t, library, s)
-	if way != direct {
-		r.startShim(t, filepath.Join(folder, "shim"), way)
+	if path != direct {
+		r.startShim(t, filepath.Join(folder, "shim"), path)
 	}
 	return r
 }

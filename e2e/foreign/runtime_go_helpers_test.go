@@ -113,7 +113,7 @@ func (r *goRuntime) answer(_ any, stream grpc.ServerStream) error {
 	if chosen == nil {
 		return status.Error(codes.NotFound, "no rule")
 	}
-	return follow(stream, chosen)
+	return answerByRule(stream, chosen)
 }
 
 // compress compresses the answers, where the client takes them.
@@ -219,8 +219,8 @@ func countMessages(stream grpc.ServerStream) error {
 	return stream.SendMsg(&answer)
 }
 
-// follow answers by a rule.
-func follow(stream grpc.ServerStream, chosen *rule) error {
+// answerByRule answers as a rule says.
+func answerByRule(stream grpc.ServerStream, chosen *rule) error {
 	if chosen.Delay > 0 {
 		select {
 		case <-time.After(time.Duration(chosen.Delay) * time.Millisecond):

@@ -22,7 +22,7 @@ func TestDefaultWindows(t *testing.T) {
 	version := call{Name: "Version", Method: methodVersion, Requests: [][]byte{{}}, Timeout: windowTimeout}
 	// The shim relays a call whose answer it restores only if no later one is relayed yet.
 	calls := append([]call{version}, slices.Repeat([]call{status}, 8)...)
-	onEveryWay(t, runtimes, script{}, func(t *testing.T, r *route, client string) []result {
+	onEveryPath(t, runtimes, script{}, func(t *testing.T, r *route, client string) []result {
 		return plan{Socket: r.socket, Groups: []group{
 			{Concurrency: 8, Calls: calls[1:]},
 			{Concurrency: 9, Calls: calls},
@@ -39,7 +39,7 @@ const windowTimeout = 5000
 func TestSmallWindows(t *testing.T) {
 	for _, size := range []int{1, 255, 16383, 65535} {
 		t.Run(fmt.Sprint(size, " bytes"), func(t *testing.T) {
-			onEveryWay(t, []string{"grpc-go", "grpc-js"}, script{}, func(t *testing.T, r *route, client string) []result {
+			onEveryPath(t, []string{"grpc-go", "grpc-js"}, script{}, func(t *testing.T, r *route, client string) []result {
 				options := map[string]any{"grpc.http2.bdp_probe": 0, "grpc.http2.lookahead_bytes": size}
 				if client == "grpc-js" { // which sends a frame for each byte of a window of one byte
 					options = map[string]any{"grpc-node.flow_control_window": max(size, 32)}
