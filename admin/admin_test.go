@@ -185,7 +185,7 @@ func TestAnotherUserAnswers(t *testing.T) {
 		t.Fatalf("it says %q, %v", line, err)
 	}
 	err = admin.Get(t.Context(), socket, "/echo", nil, new(string))
-	if !errors.Is(err, admin.ErrStranger) || !strings.Contains(err.Error(), socket) || !strings.Contains(err.Error(), "user 65534") {
+	if !errors.Is(err, admin.ErrUntrustedPeer) || !strings.Contains(err.Error(), socket) || !strings.Contains(err.Error(), "user 65534") {
 		t.Errorf("got %v", err)
 	}
 	rest, err := io.ReadAll(said)

@@ -15,18 +15,18 @@ import (
 	"image-cri-shim/printable"
 )
 
-// ErrNotRunning says that no daemon answers on a socket.
+// ErrNotRunning is the error for a socket without a daemon.
 var ErrNotRunning = errors.New("no shim answers")
 
 // answerLimit bounds an answer, in bytes.
 const answerLimit = 256 << 20
 
-// ErrUnknown says that the daemon does not know what it is asked: it is of another
-// version than who asks.
+// ErrUnknown is the error for a path that the daemon does not have: it is of another version
+// than the client.
 var ErrUnknown = errors.New("the running shim is of another version, which has no answer to this: restart it")
 
 // Get asks the daemon behind a socket, and decodes its answer. The error is
-// [ErrNotRunning] where there is no daemon, and [ErrStranger] where it is another user's.
+// [ErrNotRunning] without a daemon, and [ErrUntrustedPeer] if the daemon is another user's.
 func Get(ctx context.Context, socket, path string, query url.Values, answer any) error {
 	body, err := Open(ctx, socket, path, query)
 	if err != nil {
@@ -40,7 +40,7 @@ func Get(ctx context.Context, socket, path string, query url.Values, answer any)
 }
 
 // Open asks as [Get] does, and returns the answer as it comes, which must be closed. The
-// error is [ErrUnknown] where the daemon does not know the path.
+// error is [ErrUnknown] if the daemon does not have the path.
 func Open(ctx context.Context, socket, path string, query url.Values) (io.ReadCloser, error) {
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
@@ -72,14 +72,14 @@ func Open(ctx context.Context, socket, path string, query url.Values) (io.ReadCl
 	return nil, fmt.Errorf("the running shim: %s", printable.Line(string(text), limit))
 }
 
-// dial connects to a daemon of root's or this user's: in a folder that others may write
-// to, its socket may be another's.
+// dial connects to a daemon of root or of this user. In a folder that others may write to,
+// the socket may be another user's.
 func dial(ctx context.Context, socket string) (net.Conn, error) {
 	connection, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	if err != nil {
 		return nil, err
 	}
-	if err := trusted(connection); err != nil {
+	if err := checkPeer(connection); err != nil {
 		return nil, errors.Join(fmt.Errorf("socket %s: %w", socket, err), connection.Close())
 	}
 	return connection, nil

@@ -9,32 +9,33 @@ import (
 	"image-cri-shim/unixsocket"
 )
 
-// guard lets only root and this process's own user in. The socket file's mode
-// says so too; this holds as well where a folder or a mode has been opened.
-type guard struct{ net.Listener }
+// trustedListener accepts connections of root and this process's own user only. The socket
+// file's mode forbids others too, unless it has been changed.
+type trustedListener struct{ net.Listener }
 
 // Accept implements [net.Listener]. Others' connections are closed unanswered.
-func (g guard) Accept() (net.Conn, error) {
+func (l trustedListener) Accept() (net.Conn, error) {
 	for {
-		connection, err := g.Listener.Accept()
+		connection, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		if trusted(connection) == nil {
+		if checkPeer(connection) == nil {
 			return connection, nil
 		}
 		_ = connection.Close()
 	}
 }
 
-// ErrStranger says that somebody is on a socket who is neither root nor this user.
-var ErrStranger = errors.New("neither root nor this user is on the other side")
+// ErrUntrustedPeer is the error for a process at the other end of a socket that is neither
+// root's nor this user's.
+var ErrUntrustedPeer = errors.New("neither root nor this user is on the other side")
 
-// trusted tells whether root or this process's own user is on the other side.
-func trusted(connection net.Conn) error {
+// checkPeer returns an error unless the peer is root's or this process's own user's.
+func checkPeer(connection net.Conn) error {
 	peer, err := unixsocket.PeerOf(connection)
 	if err == nil && peer.User != 0 && peer.User != os.Geteuid() {
-		err = fmt.Errorf("%w, but user %d: if the shim is that user's, ask as that user", ErrStranger, peer.User)
+		err = fmt.Errorf("%w, but user %d: if the shim is that user's, ask as that user", ErrUntrustedPeer, peer.User)
 	}
 	return err
 }

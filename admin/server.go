@@ -23,7 +23,7 @@ func Serve(ctx context.Context, listener net.Listener, handler http.Handler) err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	err := server.Serve(guard{listener})
+	err := server.Serve(trustedListener{listener})
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -37,5 +37,5 @@ func Reply(response http.ResponseWriter, value any, err error) {
 		return
 	}
 	response.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(response).Encode(value) // whoever asked may be gone
+	_ = json.NewEncoder(response).Encode(value) // the client may have gone
 }

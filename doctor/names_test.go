@@ -44,7 +44,7 @@ func TestNames(t *testing.T) {
 		{name: "not known", runtime: "containerd", running: ShimStatus{Names: explain.Naming{Mode: "unknown", Reason: "the runtime has not been reached yet"}}, level: Warn, text: "has not been reached yet", hint: "start the runtime"},
 		{name: "another version", runtime: "containerd", level: Warn, text: "a version that does not say", hint: "doctor again"},
 		{name: "no runtime", running: ShimStatus{Names: inRuntime}},
-		{name: "another user's shim", runtime: "containerd", notAsked: admin.ErrStranger},
+		{name: "another user's shim", runtime: "containerd", notAsked: admin.ErrUntrustedPeer},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			n := &node{Options: Options{Settings: &config.Config{Names: test.setting, Runtime: "/run/runtime.sock"}}, shimStatus: test.running, shimStatusErr: test.notAsked}

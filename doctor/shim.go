@@ -83,7 +83,7 @@ func checkRunningShim(_ context.Context, n *node) []Finding {
 		return nil // that is said of the state directory
 	case errors.Is(err, fs.ErrPermission):
 		return []Finding{t.warn(rootHint, "this user may not ask it about itself")}
-	case errors.Is(err, admin.ErrStranger):
+	case errors.Is(err, admin.ErrUntrustedPeer):
 		return []Finding{t.warn("run the doctor as that user, if the shim is; else remove the socket, then "+restartHint, "%v", err)}
 	case errors.Is(err, admin.ErrNotRunning):
 		return []Finding{t.fail("see what serves "+n.Settings.Shim+" (ss -lxp); if it is the shim, journalctl -u image-cri-shim says why it does not answer here; the key image of this file must be its state directory",
