@@ -13,19 +13,19 @@ import (
 	"image-cri-shim/proxy/intercept"
 )
 
-// listLimit is the size of a header list that every client accepts, in bytes (RFC 9113,
+// headerListLimit is the size of a header list that every client accepts, in bytes (RFC 9113,
 // 6.5.2): gRPC's C-core rejects some lists from here on, and does not announce it.
-const listLimit = 8 << 10
+const headerListLimit = 8 << 10
 
-// cutMark is the end of an appended text that was cut.
-const cutMark = "..."
+// ellipsis is the end of an appended text that was cut.
+const ellipsis = "..."
 
 // fitStatus returns the error to send for err in a header list of at most limit bytes,
 // others of which belong to further fields. It cuts the text that an interceptor has
 // appended, and never the runtime's own text, which may be too long by itself.
 func fitStatus(err error, others, limit int) error {
 	failure, ok := errors.AsType[intercept.AppendedError](err)
-	if !ok || others+listSize(statusFields(err)) <= limit {
+	if !ok || others+headerListSize(statusFields(err)) <= limit {
 		return err
 	}
 	appended := failure.Appended()
@@ -33,9 +33,9 @@ func fitStatus(err error, others, limit int) error {
 	own := strings.TrimSuffix(cut.Message, appended)
 	fits := func(text string) bool {
 		cut.Message = own + text
-		return others+listSize(statusFields(status.FromProto(cut).Err())) <= limit
+		return others+headerListSize(statusFields(status.FromProto(cut).Err())) <= limit
 	}
-	shortened := func(n int) string { return strings.ToValidUTF8(appended[:n], "") + cutMark }
+	shortened := func(n int) string { return strings.ToValidUTF8(appended[:n], "") + ellipsis }
 	n := sort.Search(len(appended), func(n int) bool { return !fits(shortened(n)) }) - 1
 	if n <= 0 {
 		cut.Message = own
@@ -45,8 +45,8 @@ func fitStatus(err error, others, limit int) error {
 	return status.FromProto(cut).Err()
 }
 
-// listSize returns the size of a header list.
-func listSize(fields []hpack.HeaderField) int {
+// headerListSize returns the size of a header list.
+func headerListSize(fields []hpack.HeaderField) int {
 	size := 0
 	for _, field := range fields {
 		size += int(field.Size())

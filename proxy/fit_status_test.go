@@ -58,12 +58,12 @@ func TestFitStatus(t *testing.T) {
 			if !ok || got.Code() != codes.NotFound || len(got.Details()) != len(test.details) {
 				t.Fatalf("the runtime's own part is changed: %v %d details %.100q", got.Code(), len(got.Details()), got.Message())
 			}
-			size := others + listSize(statusFields(got.Err()))
+			size := others + headerListSize(statusFields(got.Err()))
 			switch {
 			case test.want == "whole" && text != test.text, test.want == "none" && text != "":
 				t.Errorf("%d bytes are left of %d: %.50q", len(text), len(test.text), text)
 			case test.want == "cut":
-				part, cut := strings.CutSuffix(text, cutMark)
+				part, cut := strings.CutSuffix(text, ellipsis)
 				if !cut || !strings.HasPrefix(test.text, part) || len(part) < 10 {
 					t.Errorf("%d bytes are left of %d: %.50q", len(text), len(test.text), text)
 				}

@@ -12,8 +12,8 @@ import (
 	"image-cri-shim/unixsocket"
 )
 
-// framesEngine joins each client's connection with one of its own to the runtime,
-// and takes the calls out that somebody intercepts.
+// framesEngine joins each client's connection with one of its own to the runtime, and
+// intercepts the calls that have an interceptor.
 type framesEngine struct {
 	socket       string // the runtime's
 	interceptors intercept.Interceptors
@@ -25,10 +25,10 @@ type framesEngine struct {
 	end          context.CancelFunc
 	serving      sync.WaitGroup // listeners and connections
 
-	mutex     sync.Mutex
-	listeners []net.Listener
-	relays    map[*frames.Relay]struct{}
-	ending    bool
+	mutex        sync.Mutex
+	listeners    []net.Listener
+	relays       map[*frames.Relay]struct{}
+	shuttingDown bool
 }
 
 func newFramesEngine(options Options) *framesEngine {
@@ -55,7 +55,7 @@ func (e *framesEngine) dial(ctx context.Context) (net.Conn, error) {
 func (e *framesEngine) waitForRuntime(ctx context.Context) error { return e.client.Connect(ctx) }
 
 func (e *framesEngine) serve(listener net.Listener) error {
-	if !e.begin(listener) {
+	if !e.addListener(listener) {
 		return listener.Close()
 	}
 	defer e.serving.Done()
@@ -63,10 +63,10 @@ func (e *framesEngine) serve(listener net.Listener) error {
 		connection, err := listener.Accept()
 		if err == nil {
 			pause = 0
-			e.serving.Go(func() { e.serveClient(connection) }) // also when ending: the client is connected
+			e.serving.Go(func() { e.serveClient(connection) }) // also during a shutdown: the client is connected
 			continue
 		}
-		if e.isEnding() {
+		if e.isShuttingDown() {
 			return nil
 		}
 		// Too many open files, for example. They become fewer.
@@ -84,20 +84,21 @@ func (e *framesEngine) serve(listener net.Listener) error {
 	}
 }
 
-func (e *framesEngine) begin(listener net.Listener) bool {
+// addListener reports whether the engine may serve the listener.
+func (e *framesEngine) addListener(listener net.Listener) bool {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
-	if !e.ending {
+	if !e.shuttingDown {
 		e.listeners = append(e.listeners, listener)
 		e.serving.Add(1)
 	}
-	return !e.ending
+	return !e.shuttingDown
 }
 
-func (e *framesEngine) isEnding() bool {
+func (e *framesEngine) isShuttingDown() bool {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
-	return e.ending
+	return e.shuttingDown
 }
 
 // serveClient serves one client until its connection ends.
@@ -110,15 +111,15 @@ func (e *framesEngine) serveClient(client net.Conn) {
 	peer, _ := unixsocket.PeerOf(client) // unknown on an error
 	relay := frames.NewRelay(client, runtime, clientConnection{e, peer}.route)
 	e.mutex.Lock()
-	ending := e.ending
+	shuttingDown := e.shuttingDown
 	e.relays[relay] = struct{}{}
 	e.mutex.Unlock()
-	if ending { // it had been accepted before
+	if shuttingDown { // the client had been accepted before
 		relay.Drain()
 		relay.Dismiss()
 	}
 	defer context.AfterFunc(e.lifetime, relay.Close)()
-	_ = relay.Run() // the client knows as much
+	_ = relay.Run() // its error is the end of the connection
 	e.mutex.Lock()
 	delete(e.relays, relay)
 	e.mutex.Unlock()
@@ -128,7 +129,7 @@ func (e *framesEngine) serveClient(client net.Conn) {
 func (e *framesEngine) stop() []*frames.Relay {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
-	e.ending = true
+	e.shuttingDown = true
 	for _, listener := range e.listeners {
 		_ = listener.Close()
 	}

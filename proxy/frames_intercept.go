@@ -20,7 +20,7 @@ type framesInterceptedCall struct {
 	exchange *frames.Exchange
 	ctx      context.Context // with the call's deadline
 	method   string
-	observed *observed
+	observed *observedCall
 	begun    bool  // the answer has
 	failure  error // what the client got; nil where all is well
 
@@ -132,7 +132,7 @@ func (c *framesInterceptedCall) request() ([]byte, error) {
 	message, err := receiveMessage(c.ctx, c.exchange, c.exchange.Fields())
 	switch {
 	case err == nil:
-		c.observed.message(FromClient, message)
+		c.observed.addMessage(FromClient, message)
 		return message, nil
 	case errors.Is(err, io.EOF):
 		return nil, status.Error(codes.Internal, "the client ended the call without sending a request")
@@ -149,7 +149,7 @@ func (c *framesInterceptedCall) begin() {
 }
 
 func (c *framesInterceptedCall) send(message []byte) error {
-	c.observed.message(FromRuntime, message)
+	c.observed.addMessage(FromRuntime, message)
 	err := c.exchange.Data(c.ctx, encodeMessage(message))
 	if err != nil {
 		return statusOfFailure(c.ctx, err)
@@ -172,7 +172,7 @@ func (c *framesInterceptedCall) end(err error) {
 	if err != nil && errors.Is(context.Cause(c.ctx), frames.ErrDismissed) {
 		c.failure = errShuttingDown
 	}
-	limit := listLimit
+	limit := headerListLimit
 	if announced := c.exchange.HeaderListLimit(); announced > 0 {
 		limit = min(limit, announced)
 	}
@@ -180,7 +180,7 @@ func (c *framesInterceptedCall) end(err error) {
 	if !c.begun {
 		begin = beginFields(c.answerType(), nil)
 	}
-	c.failure = fitStatus(c.failure, listSize(begin)+listSize(endFields(nil, c.trailer)), limit)
+	c.failure = fitStatus(c.failure, headerListSize(begin)+headerListSize(endFields(nil, c.trailer)), limit)
 	if err := c.exchange.End(append(begin, endFields(c.failure, c.trailer)...)); err != nil && c.failure == nil {
 		c.failure = status.Error(codes.Canceled, "the client has gone")
 	}

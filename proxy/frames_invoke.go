@@ -46,6 +46,6 @@ func (e *framesEngine) call(ctx context.Context, fields []hpack.HeaderField, req
 	if err = statusOf(header, trailer); err != nil {
 		return header, trailer, nil, err
 	}
-	response, err = decodeOnly(body, header)
+	response, err = decodeSingle(body, header)
 	return header, trailer, response, err
 }

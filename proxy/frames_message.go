@@ -19,38 +19,38 @@ import (
 // length (gRPC over HTTP/2, Length-Prefixed-Message).
 const prefixLength = 5
 
-// body is where messages come from.
-type body interface {
+// bodyReader is a body that messages are read from.
+type bodyReader interface {
 	Receive(ctx context.Context, n int) ([]byte, error)
 }
 
-// receiveMessage returns the next message, or io.EOF after the last one. fields are
-// those that the body came with.
-func receiveMessage(ctx context.Context, from body, fields []hpack.HeaderField) ([]byte, error) {
+// receiveMessage returns the next message, or io.EOF after the last one. fields are the header
+// fields of the body.
+func receiveMessage(ctx context.Context, from bodyReader, fields []hpack.HeaderField) ([]byte, error) {
 	prefix, err := from.Receive(ctx, prefixLength)
 	if err != nil {
-		return nil, brokenOff(err)
+		return nil, statusOfTruncation(err)
 	}
 	message, err := from.Receive(ctx, int(binary.BigEndian.Uint32(prefix[1:])))
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
-		return nil, brokenOff(err)
+		return nil, statusOfTruncation(err)
 	}
 	return decompress(prefix[0], message, fields)
 }
 
-// brokenOff gives a body that ends inside a message a status.
-func brokenOff(err error) error {
+// statusOfTruncation returns the status for a body that ends inside a message, or err.
+func statusOfTruncation(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return status.Error(codes.Internal, "the call ended inside a message")
 	}
 	return err
 }
 
-// decodeOnly returns the one message of a body.
-func decodeOnly(body []byte, fields []hpack.HeaderField) ([]byte, error) {
+// decodeSingle returns the one message of a body.
+func decodeSingle(body []byte, fields []hpack.HeaderField) ([]byte, error) {
 	if len(body) < prefixLength || uint64(len(body)) != prefixLength+uint64(binary.BigEndian.Uint32(body[1:])) {
 		return nil, status.Errorf(codes.Internal, "the runtime answered with %d bytes that are not one message", len(body))
 	}

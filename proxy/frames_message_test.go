@@ -65,11 +65,11 @@ func TestReceiveMessage(t *testing.T) {
 
 func TestDecodeOnly(t *testing.T) {
 	whole := encodeMessage([]byte("message"))
-	if got, err := decodeOnly(whole, nil); err != nil || string(got) != "message" {
+	if got, err := decodeSingle(whole, nil); err != nil || string(got) != "message" {
 		t.Errorf("got %q and error %v", got, err)
 	}
 	for _, body := range [][]byte{nil, whole[:4], whole[:len(whole)-1], append(bytes.Clone(whole), 0), {0, 0xff, 0xff, 0xff, 0xff}} {
-		if _, err := decodeOnly(body, nil); status.Code(err) != codes.Internal {
+		if _, err := decodeSingle(body, nil); status.Code(err) != codes.Internal {
 			t.Errorf("%d bytes: %v, want Internal", len(body), err)
 		}
 	}
@@ -93,7 +93,7 @@ func TestDecompress(t *testing.T) {
 		"not encoded": {encodeMessage([]byte("plain")), gzipFields, codes.OK},
 	}
 	for name, test := range tests {
-		if _, err := decodeOnly(test.body, test.fields); status.Code(err) != test.want {
+		if _, err := decodeSingle(test.body, test.fields); status.Code(err) != test.want {
 			t.Errorf("%s: %v, want %v", name, err, test.want)
 		}
 	}

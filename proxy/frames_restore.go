@@ -14,10 +14,10 @@ import (
 	"image-cri-shim/proxy/intercept"
 )
 
-// restoration lets a call pass whose answer alone may have to be changed; nil where it
-// may not.
-func (e *framesEngine) restoration(pass intercept.Pass, o *observed, fields []hpack.HeaderField, body []byte) *frames.Restoration {
-	request, ok := onlyMessage(body)
+// restoration returns the restoration of a call that pass lets through; nil if the call must be
+// intercepted.
+func (e *framesEngine) restoration(pass intercept.Pass, o *observedCall, fields []hpack.HeaderField, body []byte) *frames.Restoration {
+	request, ok := singleMessage(body)
 	if !ok {
 		return nil
 	}
@@ -29,19 +29,19 @@ func (e *framesEngine) restoration(pass intercept.Pass, o *observed, fields []hp
 		return &frames.Restoration{Fields: fields}
 	}
 	restorer := answerRestorer{engine: e, restore: restore, observed: o}
-	return &frames.Restoration{Fields: decodable(fields), Restore: restorer.answer, Skipped: o.skipped}
+	return &frames.Restoration{Fields: decodable(fields), Restore: restorer.answer, Skipped: o.markUnrestored}
 }
 
-// forwarding lets a call pass before its request is there.
-func (e *framesEngine) forwarding(forwarding intercept.Forwarding, o *observed, fields []hpack.HeaderField) *frames.Restoration {
+// forwarding returns the restoration of a call that is forwarded before its request is complete.
+func (e *framesEngine) forwarding(forwarding intercept.Forwarding, o *observedCall, fields []hpack.HeaderField) *frames.Restoration {
 	return &frames.Restoration{
 		Fields:  decodable(fields),
-		Skipped: o.skipped,
+		Skipped: o.markUnrestored,
 		Unchanged: func(beginning []byte) bool {
 			return len(beginning) > prefixLength && beginning[0] == 0 && forwarding.Unchanged(beginning[prefixLength:])
 		},
 		Restore: func(ctx context.Context, of frames.Answered, mayBlock bool) (frames.Restored, error) {
-			request, ok := onlyMessage(of.Request)
+			request, ok := singleMessage(of.Request)
 			if !ok {
 				return frames.Restored{Body: of.Body}, nil // the runtime has judged it
 			}
@@ -57,13 +57,13 @@ func (e *framesEngine) forwarding(forwarding intercept.Forwarding, o *observed, 
 type answerRestorer struct {
 	engine   *framesEngine
 	restore  intercept.Restore
-	observed *observed
+	observed *observedCall
 }
 
 // answer implements [frames.Restorer].
 func (a answerRestorer) answer(ctx context.Context, of frames.Answered, mayBlock bool) (frames.Restored, error) {
 	header, body := of.Header, of.Body
-	response, err := decodeOnly(body, header)
+	response, err := decodeSingle(body, header)
 	if encoding := frames.Field(header, "grpc-encoding"); err != nil && !knownEncoding(encoding) {
 		// The runtime was not offered this encoding. What can't be read can't be restored.
 		err := status.Errorf(codes.Internal, "the runtime's answer has the grpc-encoding %.20q, which was not accepted", encoding)
@@ -73,7 +73,7 @@ func (a answerRestorer) answer(ctx context.Context, of frames.Answered, mayBlock
 		return frames.Restored{Body: body}, nil // the client judges it
 	}
 	asks := false
-	invoke := a.engine.invokeBriefly
+	invoke := a.engine.invokeWithTimeout
 	if !mayBlock {
 		invoke = func(context.Context, string, []byte) ([]byte, error) {
 			asks = true
@@ -91,9 +91,9 @@ func (a answerRestorer) answer(ctx context.Context, of frames.Answered, mayBlock
 	}
 }
 
-// invokeBriefly is invoke with a bound of its own, since the client waits for an answer
-// that the runtime has given.
-func (e *framesEngine) invokeBriefly(ctx context.Context, method string, request []byte) ([]byte, error) {
+// invokeWithTimeout is invoke with a timeout of its own: the client waits for an answer that
+// the runtime has given.
+func (e *framesEngine) invokeWithTimeout(ctx context.Context, method string, request []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, intercept.RestoreTimeout)
 	defer cancel()
 	return e.invoke(ctx, method, request)
@@ -138,8 +138,8 @@ func sameBytes(a, b []byte) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
-// onlyMessage returns the one message of a body, where it is not compressed.
-func onlyMessage(body []byte) ([]byte, bool) {
+// singleMessage returns the message of a body that has one message, not compressed.
+func singleMessage(body []byte) ([]byte, bool) {
 	if len(body) < prefixLength || body[0] != 0 || uint64(len(body)) != prefixLength+uint64(binary.BigEndian.Uint32(body[1:])) {
 		return nil, false
 	}

@@ -21,11 +21,11 @@ type clientConnection struct {
 // route plans a call by its header fields.
 func (c clientConnection) route(fields []hpack.HeaderField) frames.Plan {
 	method := frames.Field(fields, ":path")
-	o := observe(c.observer, c.client, method)
+	o := newObservedCall(c.observer, c.client, method)
 	plan := frames.Plan{Endless: c.unbounded.has(method)}
 	if o != nil {
 		timeout := frames.Field(fields, "grpc-timeout")
-		plan.Watch = func(from frames.Side, piece []byte) { o.piece(Side(from), piece) }
+		plan.Watch = func(from frames.Side, piece []byte) { o.addPiece(Side(from), piece) }
 		plan.Ended = func(outcome frames.Outcome) {
 			o.end(statusOfEnd(outcomeError(outcome), deadlineOf(o.call.Start, timeout)))
 		}
@@ -54,7 +54,7 @@ func (c clientConnection) route(fields []hpack.HeaderField) frames.Plan {
 }
 
 // handler returns the handler of a call that unary, or else stream, intercepts.
-func (c clientConnection) handler(method string, o *observed, unary intercept.Unary, stream intercept.Stream) frames.Handler {
+func (c clientConnection) handler(method string, o *observedCall, unary intercept.Unary, stream intercept.Stream) frames.Handler {
 	return func(ctx context.Context, exchange *frames.Exchange) {
 		ctx, cancel := withTimeout(o.context(ctx), exchange.Fields())
 		defer cancel()

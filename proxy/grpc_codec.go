@@ -6,29 +6,29 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// frame is one gRPC message whose bytes nobody looks at.
-type frame struct {
+// rawMessage is one gRPC message as bytes, in the buffers that it was received in.
+type rawMessage struct {
 	data mem.BufferSlice
 }
 
-func newFrame(message []byte) *frame {
-	return &frame{data: mem.BufferSlice{mem.SliceBuffer(message)}}
+func newRawMessage(message []byte) *rawMessage {
+	return &rawMessage{data: mem.BufferSlice{mem.SliceBuffer(message)}}
 }
 
-// take returns the message as one slice of the caller's own and releases the buffers.
-func (f *frame) take() []byte {
-	message := f.data.Materialize()
-	f.data.Free()
-	f.data = nil
+// consume returns the message as one slice that the caller owns, and releases the buffers.
+func (m *rawMessage) consume() []byte {
+	message := m.data.Materialize()
+	m.data.Free()
+	m.data = nil
 	return message
 }
 
-// codec moves frames through grpc-go without copying them.
+// codec moves messages through grpc-go without copying them.
 type codec struct{}
 
-// Marshal hands the frame's buffers over: grpc-go frees them once they are sent.
+// Marshal hands the message's buffers over: grpc-go frees them once they are sent.
 func (codec) Marshal(message any) (mem.BufferSlice, error) {
-	f, ok := message.(*frame)
+	f, ok := message.(*rawMessage)
 	if !ok {
 		return nil, fmt.Errorf("proxy: cannot send a %T", message)
 	}
@@ -39,7 +39,7 @@ func (codec) Marshal(message any) (mem.BufferSlice, error) {
 
 // Unmarshal keeps a reference to the received buffers.
 func (codec) Unmarshal(data mem.BufferSlice, message any) error {
-	f, ok := message.(*frame)
+	f, ok := message.(*rawMessage)
 	if !ok {
 		return fmt.Errorf("proxy: cannot receive into a %T", message)
 	}
@@ -48,6 +48,6 @@ func (codec) Unmarshal(data mem.BufferSlice, message any) error {
 	return nil
 }
 
-// Name is empty so that the content-type stays exactly "application/grpc":
-// CRI-O's socket tells gRPC from HTTP/1.1 by that.
+// Name is empty so that the content-type stays exactly "application/grpc", by which CRI-O's
+// socket distinguishes gRPC from HTTP/1.1.
 func (codec) Name() string { return "" }

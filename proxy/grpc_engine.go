@@ -95,9 +95,9 @@ func (e *grpcEngine) close() error {
 // handle answers every call: the server has no service of its own.
 func (e *grpcEngine) handle(service any, stream grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(stream)
-	o := observe(e.observer, clientOf(stream.Context()), method)
+	o := newObservedCall(e.observer, clientOf(stream.Context()), method)
 	if o != nil {
-		stream = watchedStream{ServerStream: stream, observed: o, ctx: o.context(stream.Context())}
+		stream = observedStream{ServerStream: stream, observed: o, ctx: o.context(stream.Context())}
 	}
 	deadline, _ := stream.Context().Deadline()
 	err := statusOfEnd(e.call(service, stream, method), deadline)

@@ -57,7 +57,7 @@ func callOptions(ctx context.Context) []grpc.CallOption {
 // is written and read by the goroutine that copies its direction.
 type forwardedCall struct {
 	client            *clientStream
-	request, response frame
+	request, response rawMessage
 	cancel            context.CancelFunc
 	failure           atomic.Pointer[error]
 }

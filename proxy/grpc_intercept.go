@@ -39,14 +39,14 @@ func (e *grpcEngine) intercept(stream grpc.ServerStream, method string) *grpcInt
 
 // request is the one message that the client sends.
 func (c *grpcInterceptedCall) request() ([]byte, error) {
-	var request frame
+	var request rawMessage
 	if err := c.stream.RecvMsg(&request); err != nil {
 		if errors.Is(err, io.EOF) {
 			return nil, status.Error(codes.Internal, "the client ended the call without sending a request")
 		}
 		return nil, err
 	}
-	return request.take(), nil
+	return request.consume(), nil
 }
 
 // unary lets handle answer the call.
@@ -66,9 +66,9 @@ func (c *grpcInterceptedCall) unary(handle intercept.Unary) error {
 		}
 	}
 	if err != nil {
-		return fitStatus(err, listSize(beginFields("application/grpc+proto", endFields(nil, nil)))+metadataSize(trailer), listLimit)
+		return fitStatus(err, headerListSize(beginFields("application/grpc+proto", endFields(nil, nil)))+metadataSize(trailer), headerListLimit)
 	}
-	return c.stream.SendMsg(newFrame(response))
+	return c.stream.SendMsg(newRawMessage(response))
 }
 
 // serverStream lets handle change the request and each response message.
@@ -88,7 +88,7 @@ func (c *grpcInterceptedCall) serverStream(handle intercept.Stream) error {
 		return err
 	}
 	// An error of these two is the end of the call, whose status Recv returns.
-	if upstream.SendMsg(newFrame(forward)) == nil {
+	if upstream.SendMsg(newRawMessage(forward)) == nil {
 		_ = upstream.CloseSend()
 	}
 	if header, err := upstream.Header(); err == nil && header != nil {
@@ -111,7 +111,7 @@ func (c *grpcInterceptedCall) statusOfFailure(err error) error {
 // relay sends what upstream answers to the client, to its end.
 func (c *grpcInterceptedCall) relay(upstream grpc.ClientStream, transform intercept.Transform) error {
 	for {
-		var message frame
+		var message rawMessage
 		if err := upstream.RecvMsg(&message); err != nil {
 			c.stream.SetTrailer(upstream.Trailer())
 			if !errors.Is(err, io.EOF) {
@@ -123,11 +123,11 @@ func (c *grpcInterceptedCall) relay(upstream grpc.ClientStream, transform interc
 			return nil
 		}
 		if transform != nil {
-			changed, err := transform(notNil(message.take()))
+			changed, err := transform(notNil(message.consume()))
 			if err != nil {
 				return err
 			}
-			message = *newFrame(changed)
+			message = *newRawMessage(changed)
 		}
 		if err := c.stream.SendMsg(&message); err != nil {
 			return err
@@ -137,10 +137,10 @@ func (c *grpcInterceptedCall) relay(upstream grpc.ClientStream, transform interc
 
 // invoke is the call's [intercept.Invoke].
 func (c *grpcInterceptedCall) invoke(ctx context.Context, method string, request []byte) ([]byte, error) {
-	var response frame
+	var response rawMessage
 	var header, trailer metadata.MD
 	options := append(c.options[:len(c.options):len(c.options)], grpc.Header(&header), grpc.Trailer(&trailer))
-	err := c.runtime.Invoke(ctx, method, newFrame(request), &response, options...)
+	err := c.runtime.Invoke(ctx, method, newRawMessage(request), &response, options...)
 	if method == c.method {
 		c.mutex.Lock()
 		c.header, c.trailer = header, trailer
@@ -149,5 +149,5 @@ func (c *grpcInterceptedCall) invoke(ctx context.Context, method string, request
 	if err != nil {
 		return nil, err
 	}
-	return response.take(), nil
+	return response.consume(), nil
 }

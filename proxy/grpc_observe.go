@@ -10,40 +10,40 @@ import (
 	"image-cri-shim/unixsocket"
 )
 
-// watchedStream is a client's stream whose messages are shown.
-type watchedStream struct {
+// observedStream is a client's stream that records its messages.
+type observedStream struct {
 	grpc.ServerStream
-	observed *observed
+	observed *observedCall
 	ctx      context.Context
 }
 
 // Context implements [grpc.ServerStream].
-func (w watchedStream) Context() context.Context { return w.ctx }
+func (s observedStream) Context() context.Context { return s.ctx }
 
 // RecvMsg implements [grpc.ServerStream].
-func (w watchedStream) RecvMsg(message any) error {
-	err := w.ServerStream.RecvMsg(message)
-	if received, ok := message.(*frame); ok && err == nil {
-		w.show(FromClient, received)
+func (s observedStream) RecvMsg(message any) error {
+	err := s.ServerStream.RecvMsg(message)
+	if received, ok := message.(*rawMessage); ok && err == nil {
+		s.record(FromClient, received)
 	}
 	return err
 }
 
-// SendMsg implements [grpc.ServerStream]. The message is shown before it is sent, which
-// takes it away.
-func (w watchedStream) SendMsg(message any) error {
-	if sent, ok := message.(*frame); ok {
-		w.show(FromRuntime, sent)
+// SendMsg implements [grpc.ServerStream]. It records the message first, since sending
+// consumes it.
+func (s observedStream) SendMsg(message any) error {
+	if sent, ok := message.(*rawMessage); ok {
+		s.record(FromRuntime, sent)
 	}
-	return w.ServerStream.SendMsg(message)
+	return s.ServerStream.SendMsg(message)
 }
 
-func (w watchedStream) show(from Side, message *frame) {
-	if w.observed.tap == nil {
-		w.observed.bytes[from].Add(prefixLength + int64(message.data.Len()))
+func (s observedStream) record(from Side, message *rawMessage) {
+	if s.observed.tap == nil {
+		s.observed.bytes[from].Add(prefixLength + int64(message.data.Len()))
 		return
 	}
-	w.observed.message(from, message.data.Materialize())
+	s.observed.addMessage(from, message.data.Materialize())
 }
 
 // peerInfo identifies the client of a connection to the handlers of its calls.

@@ -62,9 +62,9 @@ func (e *grpcEngine) waitForRuntime(ctx context.Context) error {
 }
 
 func (e *grpcEngine) invoke(ctx context.Context, method string, request []byte) ([]byte, error) {
-	var response frame
-	if err := e.runtime.Invoke(ctx, method, newFrame(request), &response); err != nil {
+	var response rawMessage
+	if err := e.runtime.Invoke(ctx, method, newRawMessage(request), &response); err != nil {
 		return nil, err
 	}
-	return response.take(), nil
+	return response.consume(), nil
 }

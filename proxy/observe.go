@@ -11,25 +11,25 @@ import (
 	"image-cri-shim/unixsocket"
 )
 
-// Observer is told of the calls of all clients. Its methods are called from many
-// goroutines at once and must not block: calls wait for them.
+// Observer observes the calls of all clients. Its methods are called from many goroutines at
+// once and must not block: calls wait for them.
 type Observer interface {
-	// Begin is told of a call that begins: ID, Client, Method and Start are set. It
-	// returns what looks at the call's messages; nil, where nobody does, costs nothing.
+	// Begin is called when a call begins, with ID, Client, Method and Start set. It returns a
+	// tap for the call's messages, or nil, which costs nothing.
 	Begin(call *Call) Tap
-	// End is told of the same call when it has ended. The call does not change any more.
+	// End is called with the same call when it has ended. The call does not change any more.
 	End(call *Call)
 }
 
-// Tap looks at the messages of one call, as they are between the client and the shim.
-// The two directions call it from a goroutine each. Messages that are on their way when
-// the call ends may come after [Observer.End].
+// Tap reads the messages of one call, as they pass between the client and the shim. Each
+// direction calls it from a goroutine of its own. Messages that are in transit when the call
+// ends may come after [Observer.End].
 type Tap interface {
-	// Wants is told of each message that begins, and of its length in bytes. It returns
-	// how many bytes of it Message is to be given; with 0 it is not given the message.
+	// Wants is called when a message of length bytes begins. It returns the number of bytes to
+	// pass to Message; with 0 Message is not called.
 	Wants(from Side, length int) int
-	// Message is given a wanted message, or its beginning, which is valid until it returns.
-	// Compressed says that the message is as the sender has compressed it.
+	// Message is called with a wanted message, or its beginning, which is valid until it
+	// returns. compressed reports that the message is as the sender has compressed it.
 	Message(from Side, message []byte, length int, compressed bool)
 }
 
@@ -67,8 +67,8 @@ type Volume struct {
 	Bytes int64
 }
 
-// CallOf returns the call that an interceptor's ctx belongs to, which has not ended; nil
-// for one that no observer was told of.
+// CallOf returns the running call that an interceptor's ctx belongs to; nil without an
+// observer.
 func CallOf(ctx context.Context) *Call {
 	call, _ := ctx.Value(callKey{}).(*Call)
 	return call
@@ -76,46 +76,46 @@ func CallOf(ctx context.Context) *Call {
 
 type callKey struct{}
 
-// observed is a call that an observer is told of. A nil one is told to nobody.
-type observed struct {
-	call     Call
-	observer Observer
-	tap      Tap // nil where nobody looks
-	bytes    [2]atomic.Int64
-	skip     atomic.Bool        // the answer was passed on unchanged
-	messages [2]messageSplitter // of the tap
+// observedCall reports a call to an observer. A nil observedCall reports nothing.
+type observedCall struct {
+	call       Call
+	observer   Observer
+	tap        Tap // may be nil
+	bytes      [2]atomic.Int64
+	unrestored atomic.Bool        // the answer was passed on unchanged
+	messages   [2]messageSplitter // of the tap
 }
 
 var lastCall atomic.Uint64
 
-// observe begins a call.
-func observe(observer Observer, client unixsocket.Peer, method string) *observed {
+// newObservedCall begins a call; it returns nil without an observer.
+func newObservedCall(observer Observer, client unixsocket.Peer, method string) *observedCall {
 	if observer == nil {
 		return nil
 	}
-	o := &observed{observer: observer, call: Call{ID: lastCall.Add(1), Client: client, Method: method, Start: time.Now()}}
+	o := &observedCall{observer: observer, call: Call{ID: lastCall.Add(1), Client: client, Method: method, Start: time.Now()}}
 	o.tap = observer.Begin(&o.call)
 	return o
 }
 
-// context is that of the call's interceptor.
-func (o *observed) context(ctx context.Context) context.Context {
+// context returns the context of the call's interceptor.
+func (o *observedCall) context(ctx context.Context) context.Context {
 	if o == nil {
 		return ctx
 	}
 	return context.WithValue(ctx, callKey{}, &o.call)
 }
 
-// piece is a part of a body, wherever its messages begin and end.
-func (o *observed) piece(from Side, piece []byte) {
+// addPiece adds a part of a body, which may begin and end inside a message.
+func (o *observedCall) addPiece(from Side, piece []byte) {
 	o.bytes[from].Add(int64(len(piece)))
 	if o.tap != nil {
 		o.messages[from].split(piece, from, o.tap)
 	}
 }
 
-// message is a whole message, which is not compressed.
-func (o *observed) message(from Side, message []byte) {
+// addMessage adds a whole message, which is not compressed.
+func (o *observedCall) addMessage(from Side, message []byte) {
 	if o == nil {
 		return
 	}
@@ -127,21 +127,21 @@ func (o *observed) message(from Side, message []byte) {
 	}
 }
 
-// skipped notes that the answer was passed on without being changed.
-func (o *observed) skipped() {
+// markUnrestored records that the answer was passed on without being changed.
+func (o *observedCall) markUnrestored() {
 	if o != nil {
-		o.skip.Store(true)
+		o.unrestored.Store(true)
 	}
 }
 
-// end ends the call with what the client gets.
-func (o *observed) end(err error) {
+// end ends the call with the error that the client gets.
+func (o *observedCall) end(err error) {
 	if o == nil {
 		return
 	}
 	o.call.Duration = time.Since(o.call.Start)
 	o.call.Code, o.call.Err = status.Code(err), err
-	o.call.Unrestored = o.skip.Load()
+	o.call.Unrestored = o.unrestored.Load()
 	o.call.Requests.Bytes, o.call.Responses.Bytes = o.bytes[FromClient].Load(), o.bytes[FromRuntime].Load()
 	o.observer.End(&o.call)
 }

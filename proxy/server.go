@@ -8,11 +8,11 @@ import (
 	"image-cri-shim/proxy/intercept"
 )
 
-// Options says what a [Server] stands in front of.
+// Options configures a [Server].
 type Options struct {
 	// Runtime is the path of the runtime's unix socket. It need not exist yet.
 	Runtime string
-	// Engine is what moves the bytes; [EngineFrames] where it is empty.
+	// Engine forwards the calls; empty is [EngineFrames].
 	Engine Engine
 	// Interceptors are the methods that are not forwarded opaquely.
 	Interceptors intercept.Interceptors
@@ -35,7 +35,7 @@ const (
 // methods are safe for concurrent use.
 type Server struct{ engine engine }
 
-// engine is what a [Server] is, in the ways that an [Engine] names.
+// engine implements a [Server] for one [Engine].
 type engine interface {
 	serve(net.Listener) error
 	shutdown(context.Context) error
