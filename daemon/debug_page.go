@@ -61,23 +61,23 @@ func (o *observers) showDecision(made rewrite.Decision) {
 		failed := status.Convert(made.Err)
 		shown.Error = failed.Code().String() + ": " + failed.Message()
 	}
-	p.Decided(shown)
+	p.ObserveDecision(shown)
 }
 
 func (d *daemon) service(ctx context.Context) page.Service {
 	node, _ := os.Hostname() // empty if it is unknown
 	service := page.Service{
 		Node: node, Version: version.Short(), Socket: d.settings.Shim, Runtime: d.runtime,
-		File: absolute(d.file), Read: *d.read.Load(), Refused: d.refusal(), Restart: d.waitingKeys(), Names: d.naming(),
+		ConfigFile: absolute(d.file), ConfigRead: *d.read.Load(), ConfigError: d.refusal(), RestartKeys: d.waitingKeys(), Names: d.naming(),
 	}
 	if err := d.checkRuntime(ctx); err != nil {
-		service.Away = printable.Error(err, errorLimit)
+		service.RuntimeError = printable.Error(err, errorLimit)
 	}
 	switch {
 	case d.stopping.Load():
-		service.Closed = errStopping.Error()
+		service.NotServing = errStopping.Error()
 	case !d.serving.Load():
-		service.Closed = errWaiting.Error()
+		service.NotServing = errWaiting.Error()
 	}
 	return service
 }

@@ -48,7 +48,7 @@ func (o *observers) End(call *proxy.Call) {
 		})
 	}
 	if p := o.page.Load(); p != nil {
-		p.Called(call.Method, call.Code.String(), call.Duration)
+		p.ObserveCall(call.Method, call.Code.String(), call.Duration)
 	}
 	o.trace.End(traceCall(call), trace.Result{
 		Duration: call.Duration, Code: call.Code, Err: call.Err,

@@ -12,12 +12,12 @@ import (
 )
 
 const (
-	methodLimit = 100 // methods kept; the CRI has some forty in each version
-	methodBytes = 120 // of a method's name; clients can invent any
-	periods     = 6   // kept of each method
-	period      = 10 * time.Minute
-	bucketCount = 20
-	firstBucket = 250 * time.Microsecond // the bound of the first; each is twice that of the one before it, the last has none
+	maxMethods     = 100 // the CRI has about forty in each version
+	maxMethodBytes = 120 // of a method's name, which clients can invent
+	periods        = 6   // kept of each method
+	period         = 10 * time.Minute
+	bucketCount    = 20
+	firstBucket    = 250 * time.Microsecond // the bound of the first; each is twice that of the one before it, the last has none
 )
 
 // otherMethods names the row of the methods without one of their own.
@@ -29,14 +29,14 @@ type calls struct {
 	methods *callstats.Table[method] // nil before the first call
 }
 
-// method counts the calls of one method, each ten minutes for themselves.
+// method counts the calls of one method by periods of ten minutes.
 type method struct {
-	periods [periods]count
+	periods [periods]counts
 	failure failure
 }
 
-type count struct {
-	number  int64 // of the ten minutes since 1970
+type counts struct {
+	period  int64 // counted since 1970
 	calls   int
 	failed  int
 	longest time.Duration
@@ -45,12 +45,12 @@ type count struct {
 
 type failure struct {
 	code string
-	at   time.Time
+	time time.Time
 }
 
-// Called is told of a call that has ended: its method's full name, its gRPC status code,
-// "OK" where it succeeded, and how long it took.
-func (p *Page) Called(method, code string, took time.Duration) {
+// ObserveCall records a finished call. method is the full gRPC method name, code the gRPC
+// status code by name.
+func (p *Page) ObserveCall(method, code string, took time.Duration) {
 	p.calls.add(time.Now(), method, code, took)
 }
 
@@ -58,9 +58,9 @@ func (c *calls) add(now time.Time, name, code string, took time.Duration) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	m := c.row(now, name, code)
-	current := &m.periods[numberOf(now)%periods]
-	if current.number != numberOf(now) {
-		*current = count{number: numberOf(now)}
+	current := &m.periods[periodOf(now)%periods]
+	if current.period != periodOf(now) {
+		*current = counts{period: periodOf(now)}
 	}
 	current.calls++
 	current.buckets[bucketOf(took)]++
@@ -75,9 +75,9 @@ func (c *calls) add(now time.Time, name, code string, took time.Duration) {
 // row of its own, so that methods that clients invent do not displace those in use. Rows
 // of methods without a call in the last hour make room for new ones.
 func (c *calls) row(now time.Time, name, code string) *method {
-	name = clip(name, methodBytes)
+	name = clip(name, maxMethodBytes)
 	if c.methods == nil {
-		c.methods = callstats.NewTable[method](methodLimit, otherMethods)
+		c.methods = callstats.NewTable[method](maxMethods, otherMethods)
 	}
 	if m := c.methods.Find(name); m != nil {
 		return m
@@ -91,11 +91,11 @@ func (c *calls) row(now time.Time, name, code string) *method {
 	return c.methods.Add(name)
 }
 
-// sum is all of the last hour, which begins with a period.
-func (m *method) sum(now time.Time) count {
-	var sum count
+// sum adds up the periods of the last hour.
+func (m *method) sum(now time.Time) counts {
+	var sum counts
 	for _, c := range m.periods {
-		if numberOf(now)-c.number >= periods {
+		if periodOf(now)-c.period >= periods {
 			continue
 		}
 		sum.calls += c.calls
@@ -108,7 +108,7 @@ func (m *method) sum(now time.Time) count {
 	return sum
 }
 
-func numberOf(now time.Time) int64 { return now.Unix() / int64(period/time.Second) }
+func periodOf(now time.Time) int64 { return now.Unix() / int64(period/time.Second) }
 
 func bucketOf(took time.Duration) int {
 	return min(bits.Len64(uint64(max(took, 0)/firstBucket)), bucketCount-1)
@@ -122,26 +122,26 @@ func boundOf(bucket int) float64 {
 	return (firstBucket << bucket).Seconds()
 }
 
-// methodCalls is what is shown of one method. Times are in seconds.
+// methodCalls are the statistics of one method. Durations are in seconds.
 type methodCalls struct {
 	Method   string    `json:"method"`
 	Calls    int       `json:"calls"`
 	Failed   int       `json:"failed"`
-	Half     float64   `json:"half"` // what half of the calls took at most
-	Most     float64   `json:"most"` // what 95 of 100 took at most
+	P50      float64   `json:"half"`
+	P95      float64   `json:"most"`
 	Longest  float64   `json:"longest"`
-	Buckets  []int     `json:"buckets"`        // calls that took less than 0.25 ms, 0.5 ms, 1 ms and so on
+	Buckets  []int     `json:"buckets"`        // calls shorter than 0.25 ms, 0.5 ms, 1 ms and so on
 	Code     string    `json:"code,omitempty"` // of the last failure in the hour
 	FailedAt time.Time `json:"failedAt,omitzero"`
 }
 
-// shown are the methods with calls in the last hour, by name.
-func (c *calls) shown(now time.Time) []methodCalls {
+// list returns the methods with calls in the last hour, by name.
+func (c *calls) list(now time.Time) []methodCalls {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	shown := []methodCalls{}
+	list := []methodCalls{}
 	if c.methods == nil {
-		return shown
+		return list
 	}
 	for name, m := range c.methods.All() {
 		sum := m.sum(now)
@@ -150,19 +150,19 @@ func (c *calls) shown(now time.Time) []methodCalls {
 		}
 		row := methodCalls{
 			Method: name, Calls: sum.calls, Failed: sum.failed,
-			Half: sum.quantile(50), Most: sum.quantile(95), Longest: sum.longest.Seconds(), Buckets: sum.buckets[:],
+			P50: sum.quantile(50), P95: sum.quantile(95), Longest: sum.longest.Seconds(), Buckets: sum.buckets[:],
 		}
 		if sum.failed > 0 {
-			row.Code, row.FailedAt = m.failure.code, m.failure.at
+			row.Code, row.FailedAt = m.failure.code, m.failure.time
 		}
-		shown = append(shown, row)
+		list = append(list, row)
 	}
-	slices.SortFunc(shown, func(a, b methodCalls) int { return cmp.Compare(a.Method, b.Method) })
-	return shown
+	slices.SortFunc(list, func(a, b methodCalls) int { return cmp.Compare(a.Method, b.Method) })
+	return list
 }
 
 // quantile returns the duration, in seconds, that a percentage of the calls did not exceed,
 // rounded up to a bucket's bound.
-func (c count) quantile(percent int) float64 {
+func (c counts) quantile(percent int) float64 {
 	return min(callstats.Quantile(c.buckets[:], percent, boundOf), c.longest.Seconds())
 }

@@ -34,7 +34,7 @@ func TestCallsOfTheLastHour(t *testing.T) {
 		c.add(noon, "/a/B", "OK", time.Duration(i+1)*time.Millisecond)
 	}
 	c.add(noon.Add(30*time.Minute), "/a/B", "NotFound", 200*time.Millisecond)
-	shown := c.shown(noon.Add(30 * time.Minute))
+	shown := c.list(noon.Add(30 * time.Minute))
 	if len(shown) != 1 {
 		t.Fatalf("shown: %+v", shown)
 	}
@@ -43,17 +43,17 @@ func TestCallsOfTheLastHour(t *testing.T) {
 		t.Errorf("counted %+v", got)
 	}
 	// 51 of 101 took up to 51 ms, 96 up to 96 ms: to within the bounds of 64 and 128 ms.
-	if got.Half != 0.064 || got.Most != 0.128 || got.Longest != 0.2 {
-		t.Errorf("half took %v, 95 of 100 %v, the longest %v", got.Half, got.Most, got.Longest)
+	if got.P50 != 0.064 || got.P95 != 0.128 || got.Longest != 0.2 {
+		t.Errorf("half took %v, 95 of 100 %v, the longest %v", got.P50, got.P95, got.Longest)
 	}
-	if got := c.shown(noon.Add(time.Hour)); len(got) != 1 || got[0].Calls != 1 {
+	if got := c.list(noon.Add(time.Hour)); len(got) != 1 || got[0].Calls != 1 {
 		t.Errorf("an hour after the first: %+v", got)
 	}
-	if got := c.shown(noon.Add(2 * time.Hour)); len(got) != 0 {
+	if got := c.list(noon.Add(2 * time.Hour)); len(got) != 0 {
 		t.Errorf("an hour after the last: %+v", got)
 	}
 	c.add(noon.Add(time.Hour), "/a/B", "OK", time.Millisecond) // where noon's calls were
-	if got := c.shown(noon.Add(time.Hour)); got[0].Calls != 2 || got[0].Longest != 0.2 {
+	if got := c.list(noon.Add(time.Hour)); got[0].Calls != 2 || got[0].Longest != 0.2 {
 		t.Errorf("after another call: %+v", got)
 	}
 }
@@ -61,11 +61,11 @@ func TestCallsOfTheLastHour(t *testing.T) {
 func TestQuantileIsNotLongerThanTheLongest(t *testing.T) {
 	var c calls
 	c.add(noon, "/a/B", "OK", 70*time.Millisecond)
-	if got := c.shown(noon)[0]; got.Half != 0.07 || got.Most != 0.07 {
+	if got := c.list(noon)[0]; got.P50 != 0.07 || got.P95 != 0.07 {
 		t.Errorf("got %+v", got)
 	}
 	c.add(noon, "/a/C", "OK", time.Hour)
-	if got := c.shown(noon)[1]; got.Half != 3600 || got.Buckets[bucketCount-1] != 1 {
+	if got := c.list(noon)[1]; got.P50 != 3600 || got.Buckets[bucketCount-1] != 1 {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -75,41 +75,41 @@ func TestQuantileIsNotLongerThanTheLongest(t *testing.T) {
 func TestInventedMethods(t *testing.T) {
 	var c calls
 	c.add(noon, "/a/Used", "OK", time.Millisecond)
-	for i := range 10 * methodLimit {
+	for i := range 10 * maxMethods {
 		c.add(noon, fmt.Sprintf("/unknown/%d", i), "Unimplemented", time.Millisecond)
 		c.add(noon, fmt.Sprintf("/a/%d%s", i, strings.Repeat("x", 1000)), "Unavailable", time.Millisecond)
 	}
-	shown := c.shown(noon)
-	if len(shown) > methodLimit+1 {
+	shown := c.list(noon)
+	if len(shown) > maxMethods+1 {
 		t.Errorf("%d methods are kept", len(shown))
 	}
 	counted := 0
 	for _, method := range shown {
 		counted += method.Calls
-		if len(method.Method) > methodBytes+len("…") {
+		if len(method.Method) > maxMethodBytes+len("…") {
 			t.Errorf("a method of %d bytes is kept", len(method.Method))
 		}
 		if strings.HasPrefix(method.Method, "/unknown") {
 			t.Errorf("%s has a row", method.Method)
 		}
 	}
-	if counted != 1+20*methodLimit {
+	if counted != 1+20*maxMethods {
 		t.Errorf("%d calls are counted", counted)
 	}
 	// An hour later there is place again.
 	later := noon.Add(2 * time.Hour)
 	c.add(later, "/a/New", "OK", time.Millisecond)
-	if shown := c.shown(later); len(shown) != 1 || shown[0].Method != "/a/New" {
+	if shown := c.list(later); len(shown) != 1 || shown[0].Method != "/a/New" {
 		t.Errorf("later there are %+v", shown)
 	}
 }
 
-func BenchmarkCalled(b *testing.B) {
-	p := New(well())
+func BenchmarkObserveCall(b *testing.B) {
+	p := New(healthySources())
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			p.Called("/runtime.v1.RuntimeService/ContainerStatus", "OK", time.Millisecond)
+			p.ObserveCall("/runtime.v1.RuntimeService/ContainerStatus", "OK", time.Millisecond)
 		}
 	})
 }

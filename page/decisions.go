@@ -7,11 +7,11 @@ import (
 )
 
 const (
-	decisionLimit = 200  // decisions kept
-	textBytes     = 1000 // of each of a decision's texts
+	maxDecisions = 200
+	maxTextBytes = 1000 // of each of a decision's texts
 )
 
-// Decision is what became of one image name that a client sent.
+// Decision describes how the shim resolved an image name in a call.
 type Decision struct {
 	Method   string  `json:"method"`             // "PullImage"
 	Asked    string  `json:"asked"`              // as the client wrote it
@@ -23,24 +23,24 @@ type Decision struct {
 	Seconds  float64 `json:"seconds"`         // that it took
 }
 
-// decisions keeps the last ones.
+// decisions keeps the last maxDecisions decisions.
 type decisions struct {
 	mutex sync.Mutex
-	last  uint64 // number of the last one; they are counted from 1
-	ring  [decisionLimit]made
+	last  uint64 // number of the last decision, counted from 1
+	ring  [maxDecisions]numberedDecision
 }
 
-// made is a decision that was made.
-type made struct {
+// numberedDecision is a decision with its number and time.
+type numberedDecision struct {
 	Number uint64    `json:"number"`
 	At     time.Time `json:"at"`
 	Decision
 }
 
-// Decided is told of a decision.
-func (p *Page) Decided(decision Decision) {
+// ObserveDecision records a decision.
+func (p *Page) ObserveDecision(decision Decision) {
 	for _, text := range []*string{&decision.Method, &decision.Asked, &decision.Served, &decision.Registry, &decision.Reason, &decision.Names, &decision.Error} {
-		*text = strings.Clone(clip(*text, textBytes)) // not what it was cut from
+		*text = strings.Clone(clip(*text, maxTextBytes)) // do not retain the longer text
 	}
 	p.decisions.add(time.Now(), decision)
 }
@@ -49,16 +49,16 @@ func (d *decisions) add(now time.Time, decision Decision) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	d.last++
-	d.ring[d.last%decisionLimit] = made{d.last, now, decision}
+	d.ring[d.last%maxDecisions] = numberedDecision{d.last, now, decision}
 }
 
-// kept are the decisions that are kept, the newest first.
-func (d *decisions) kept() []made {
+// newestFirst returns the kept decisions, the newest first.
+func (d *decisions) newestFirst() []numberedDecision {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
-	kept := make([]made, min(d.last, decisionLimit))
+	kept := make([]numberedDecision, min(d.last, maxDecisions))
 	for i := range kept {
-		kept[i] = d.ring[(d.last-uint64(i))%decisionLimit]
+		kept[i] = d.ring[(d.last-uint64(i))%maxDecisions]
 	}
 	return kept
 }

@@ -11,13 +11,13 @@ import (
 )
 
 func TestTheLastDecisionsAreKept(t *testing.T) {
-	for _, made := range []int{0, 1, decisionLimit - 1, decisionLimit, decisionLimit + 1, 5*decisionLimit + 7} {
-		p := New(well())
+	for _, made := range []int{0, 1, maxDecisions - 1, maxDecisions, maxDecisions + 1, 5*maxDecisions + 7} {
+		p := New(healthySources())
 		for i := range made {
-			p.Decided(Decision{Asked: fmt.Sprint(i)})
+			p.ObserveDecision(Decision{Asked: fmt.Sprint(i)})
 		}
-		kept := p.decisions.kept()
-		if len(kept) != min(made, decisionLimit) {
+		kept := p.decisions.newestFirst()
+		if len(kept) != min(made, maxDecisions) {
 			t.Fatalf("of %d decisions %d are kept", made, len(kept))
 		}
 		for i, decision := range kept {
@@ -29,20 +29,20 @@ func TestTheLastDecisionsAreKept(t *testing.T) {
 }
 
 func TestLongTextsAreCut(t *testing.T) {
-	p := New(well())
-	long := strings.Repeat("x", textBytes-1) + "é and more"
-	p.Decided(Decision{long, long, long, long, long, long, long, 1})
-	kept := reflect.ValueOf(p.decisions.kept()[0].Decision)
+	p := New(healthySources())
+	long := strings.Repeat("x", maxTextBytes-1) + "é and more"
+	p.ObserveDecision(Decision{long, long, long, long, long, long, long, 1})
+	kept := reflect.ValueOf(p.decisions.newestFirst()[0].Decision)
 	for i := range kept.NumField() {
 		text := kept.Field(i).String()
-		if kept.Field(i).Kind() == reflect.String && (text != strings.Repeat("x", textBytes-1)+"…" || !utf8.ValidString(text)) {
+		if kept.Field(i).Kind() == reflect.String && (text != strings.Repeat("x", maxTextBytes-1)+"…" || !utf8.ValidString(text)) {
 			t.Errorf("%s keeps %d bytes", kept.Type().Field(i).Name, len(text))
 		}
 	}
 }
 
 func TestSearch(t *testing.T) {
-	sources := well()
+	sources := healthySources()
 	sources.Ledger = func(text string, limit int) Names {
 		return Names{Names: []Name{{Original: text, Stored: fmt.Sprint(limit)}}, Found: 1, All: 7}
 	}
@@ -53,7 +53,7 @@ func TestSearch(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &names); err != nil {
 		t.Fatal(err)
 	}
-	if len(names.Names) != 1 || names.Names[0].Original != asked || names.Names[0].Stored != fmt.Sprint(namesShown) || names.All != 7 {
+	if len(names.Names) != 1 || names.Names[0].Original != asked || names.Names[0].Stored != fmt.Sprint(maxNames) || names.All != 7 {
 		t.Errorf("got %+v", names)
 	}
 	if response.Header.Get("Content-Type") != "application/json" || strings.Contains(body, "<") {

@@ -17,15 +17,15 @@ var (
 	script string
 )
 
-// whole is the document, with its style and script in it.
-var whole = strings.NewReplacer("/*style*/", style, "/*script*/", script).Replace(markup)
+// document is the page with its style and script inlined.
+var document = strings.NewReplacer("/*style*/", style, "/*script*/", script).Replace(markup)
 
-// policy lets a browser run the document's own script and style, ask this server, and
-// nothing else. Trusted Types forbid the script to make markup of text.
-var policy = strings.Join([]string{
+// contentSecurityPolicy permits only the document's own script and style, and requests to
+// this server. Trusted Types keep the script from parsing text as markup.
+var contentSecurityPolicy = strings.Join([]string{
 	"default-src 'none'",
-	"script-src " + hash(script),
-	"style-src " + hash(style),
+	"script-src " + cspHash(script),
+	"style-src " + cspHash(style),
 	"img-src data:", // the icon
 	"connect-src 'self'",
 	"base-uri 'none'",
@@ -35,13 +35,14 @@ var policy = strings.Join([]string{
 	"trusted-types 'none'",
 }, "; ")
 
-// hash is how a policy names an inline script or style (https://www.w3.org/TR/CSP3/#grammardef-hash-source).
-func hash(content string) string {
+// cspHash returns the policy's source expression for an inline script or style
+// (https://www.w3.org/TR/CSP3/#grammardef-hash-source).
+func cspHash(content string) string {
 	sum := sha256.Sum256([]byte(content))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-func document(response http.ResponseWriter, _ *http.Request) {
+func serveDocument(response http.ResponseWriter, _ *http.Request) {
 	response.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = response.Write([]byte(whole)) // whoever asked may be gone
+	_, _ = response.Write([]byte(document)) // the client may be gone
 }

@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// guard answers only who is on this machine and has come here by the page's own address,
-// and says in each answer what a browser may do with it. The metrics beside the page may be
-// for a whole network; what a node's images are called is not.
+// guard answers only requests from this machine for the page's own address, and sets the
+// security headers. The metrics on the same address may be for a whole network; the names
+// of a node's images are not.
 //
-// A name that an attacker's name server has pointed at this host (DNS rebinding) is none of
-// the page's, and neither is a request that another site's document makes.
+// It rejects host names that an attacker's name server points at this host (DNS
+// rebinding), and requests that another site's document makes.
 func (p *Page) guard(next http.Handler) http.Handler {
-	local := LocalOnly(p.own(next))
+	local := LocalOnly(p.sameOrigin(next))
 	return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
 		header := response.Header()
-		header.Set("Content-Security-Policy", policy)
+		header.Set("Content-Security-Policy", contentSecurityPolicy)
 		header.Set("X-Content-Type-Options", "nosniff")
 		header.Set("Cache-Control", "no-store")
 		header.Set("Referrer-Policy", "no-referrer")
@@ -27,13 +27,13 @@ func (p *Page) guard(next http.Handler) http.Handler {
 	})
 }
 
-// own answers only who reads, and asks for this page itself.
-func (p *Page) own(next http.Handler) http.Handler {
+// sameOrigin answers only GET requests for the page's host that no other site makes.
+func (p *Page) sameOrigin(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
 		switch {
-		case !p.isOwn(request.Host):
+		case !p.isOwnHost(request.Host):
 			http.Error(response, "ask for this page by localhost, an IP address or the host of metrics:", http.StatusForbidden)
-		case isForeign(request):
+		case isCrossSite(request):
 			http.Error(response, "another site's document may not ask for this", http.StatusForbidden)
 		case request.Method != http.MethodGet:
 			response.Header().Set("Allow", http.MethodGet)
@@ -44,8 +44,8 @@ func (p *Page) own(next http.Handler) http.Handler {
 	})
 }
 
-// isOwn tells whether a Host field names this page.
-func (p *Page) isOwn(host string) bool {
+// isOwnHost reports whether a Host field names this page.
+func (p *Page) isOwnHost(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
@@ -56,9 +56,9 @@ func (p *Page) isOwn(host string) bool {
 	return strings.EqualFold(host, "localhost") || own != "" && strings.EqualFold(host, own)
 }
 
-// isForeign tells what a browser does for another site, but for following a link
-// (https://www.w3.org/TR/fetch-metadata/).
-func isForeign(request *http.Request) bool {
+// isCrossSite reports whether another site's document makes the request. Following a link
+// does not count (https://www.w3.org/TR/fetch-metadata/).
+func isCrossSite(request *http.Request) bool {
 	switch request.Header.Get("Sec-Fetch-Site") {
 	case "", "same-origin", "none":
 		return false

@@ -8,7 +8,7 @@ import (
 )
 
 func TestWhoIsAnswered(t *testing.T) {
-	_, server := serve(t, well())
+	_, server := serve(t, healthySources())
 	host := func(host string) func(*http.Request) {
 		return func(request *http.Request) { request.Host = host }
 	}
@@ -54,7 +54,7 @@ func TestWhoIsAnswered(t *testing.T) {
 				for header, want := range map[string]string{
 					"X-Content-Type-Options":       "nosniff",
 					"Cache-Control":                "no-store",
-					"Content-Security-Policy":      policy,
+					"Content-Security-Policy":      contentSecurityPolicy,
 					"Cross-Origin-Resource-Policy": "same-origin",
 					"Access-Control-Allow-Origin":  "",
 				} {
@@ -68,16 +68,16 @@ func TestWhoIsAnswered(t *testing.T) {
 }
 
 func TestUnknownPath(t *testing.T) {
-	_, server := serve(t, well())
+	_, server := serve(t, healthySources())
 	if response, _ := ask(t, server, "/nothing", unchanged); response.StatusCode != http.StatusNotFound {
 		t.Errorf("got %s", response.Status)
 	}
 }
 
 // TestDocumentIsWhole requires that the document has one style and one script, which its
-// policy allows by their hashes, and names nothing outside.
+// contentSecurityPolicy allows by their hashes, and names nothing outside.
 func TestDocumentIsWhole(t *testing.T) {
-	_, server := serve(t, well())
+	_, server := serve(t, healthySources())
 	response, document := ask(t, server, "/", unchanged)
 	allowed := response.Header.Get("Content-Security-Policy")
 	for _, kind := range []string{"style", "script"} {
@@ -85,7 +85,7 @@ func TestDocumentIsWhole(t *testing.T) {
 		if len(found) != 1 {
 			t.Fatalf("the document has %d of %s", len(found), kind)
 		}
-		if len(found[0][1]) < 1000 || !strings.Contains(allowed, kind+"-src "+hash(found[0][1])+";") {
+		if len(found[0][1]) < 1000 || !strings.Contains(allowed, kind+"-src "+cspHash(found[0][1])+";") {
 			t.Errorf("the policy does not allow the document's %s: %s", kind, allowed)
 		}
 	}

@@ -15,7 +15,7 @@ const (
 	failing Level = "failure" // no pod can start
 )
 
-// health is what there is to say in one line, and what is wrong.
+// health is the page's headline and the problems found.
 type health struct {
 	Level    Level     `json:"level"`
 	Summary  string    `json:"summary"`
@@ -25,17 +25,17 @@ type health struct {
 type problem struct {
 	Level   Level  `json:"level"`
 	Text    string `json:"text"`
-	Section string `json:"section"` // of the page, that says more
+	Section string `json:"section"` // of the page, with details
 }
 
 // inRuntime is the mode of a [Naming] with a runtime that keeps the names.
 const inRuntime = "runtime"
 
-// recent is how long a failed decision is worth a word.
-const recent = 15 * time.Minute
+// failureWindow is how long a failed decision counts as a problem.
+const failureWindow = 15 * time.Minute
 
-// judge finds what is wrong. The decisions are the newest first.
-func judge(now time.Time, service Service, registries []Registry, decisions []made) health {
+// diagnose returns the current problems. The decisions are sorted, the newest first.
+func diagnose(now time.Time, service Service, registries []Registry, decisions []numberedDecision) health {
 	h := health{Level: ok, Problems: []problem{}}
 	add := func(level Level, section, text string, values ...any) {
 		if len(h.Problems) == 0 {
@@ -44,16 +44,16 @@ func judge(now time.Time, service Service, registries []Registry, decisions []ma
 		h.Problems = append(h.Problems, problem{level, fmt.Sprintf(text, values...), section})
 	}
 	switch {
-	case service.Away != "":
-		add(failing, "configuration", "The runtime does not answer at %s: %s", service.Runtime, service.Away)
-	case service.Closed != "":
-		add(failing, "configuration", "Clients can't connect to %s: %s", service.Socket, service.Closed)
+	case service.RuntimeError != "":
+		add(failing, "configuration", "The runtime does not answer at %s: %s", service.Runtime, service.RuntimeError)
+	case service.NotServing != "":
+		add(failing, "configuration", "Clients can't connect to %s: %s", service.Socket, service.NotServing)
 	}
-	if service.Refused != "" {
-		add(warning, "configuration", "The configuration was changed and can't be used, the last good one stays: %s", service.Refused)
+	if service.ConfigError != "" {
+		add(warning, "configuration", "The configuration was changed and can't be used, the last good one stays: %s", service.ConfigError)
 	}
-	if len(service.Restart) > 0 {
-		add(warning, "configuration", "The shim runs with the former values of these keys, which take effect after a restart: %s", strings.Join(service.Restart, ", "))
+	if len(service.RestartKeys) > 0 {
+		add(warning, "configuration", "The shim runs with the former values of these keys, which take effect after a restart: %s", strings.Join(service.RestartKeys, ", "))
 	}
 	if service.Names.Mode == inRuntime && service.Names.Ledger > 0 {
 		add(warning, "ledger", "The runtime lacks names of pulled images, which only the ledger has: %d", service.Names.Ledger)
@@ -66,15 +66,15 @@ func judge(now time.Time, service Service, registries []Registry, decisions []ma
 			add(warning, "registries", "The registry %s is %s: %s", r.Address, r.State, r.Reason)
 		}
 	}
-	if failed := unsettled(now, decisions); len(failed) > 0 {
+	if failed := unresolvedFailures(now, decisions); len(failed) > 0 {
 		last := failed[0]
-		add(warning, "decisions", "%s: %s of %s: %s", failures(len(failed)), last.Method, last.Asked, clip(last.Error, 200))
+		add(warning, "decisions", "%s: %s of %s: %s", failureText(len(failed)), last.Method, last.Asked, clip(last.Error, 200))
 	}
-	h.Summary = summary(h)
+	h.Summary = headline(h)
 	return h
 }
 
-func summary(h health) string {
+func headline(h health) string {
 	text := map[Level]string{
 		ok:      "All is well: the runtime answers, no registry is known to be down, nothing has failed in the last 15 minutes",
 		warning: "Not all is well",
@@ -86,23 +86,24 @@ func summary(h health) string {
 	return text
 }
 
-func failures(n int) string {
+func failureText(n int) string {
 	if n == 1 {
 		return "A request has failed in the last 15 minutes"
 	}
 	return fmt.Sprintf("%d requests have failed in the last 15 minutes, the last one", n)
 }
 
-// unsettled are the recent failures that no success of the same method and name followed.
-func unsettled(now time.Time, decisions []made) []made {
-	var failed []made
-	settled := make(map[[2]string]bool)
+// unresolvedFailures returns recent failed decisions, except those followed by another
+// decision of the same method and name.
+func unresolvedFailures(now time.Time, decisions []numberedDecision) []numberedDecision {
+	var failed []numberedDecision
+	seen := make(map[[2]string]bool)
 	for _, d := range decisions {
-		what := [2]string{d.Method, d.Asked}
-		if d.Error != "" && !settled[what] && now.Sub(d.At) < recent {
+		key := [2]string{d.Method, d.Asked}
+		if d.Error != "" && !seen[key] && now.Sub(d.At) < failureWindow {
 			failed = append(failed, d)
 		}
-		settled[what] = true
+		seen[key] = true
 	}
 	return failed
 }

@@ -8,33 +8,33 @@ import (
 
 func TestHealth(t *testing.T) {
 	serving := Service{Runtime: "/run/runtime.sock", Socket: "/run/shim.sock"}
-	pull := func(asked, err string, age time.Duration) made {
-		return made{At: noon.Add(-age), Decision: Decision{Method: "PullImage", Asked: asked, Error: err}}
+	pull := func(asked, err string, age time.Duration) numberedDecision {
+		return numberedDecision{At: noon.Add(-age), Decision: Decision{Method: "PullImage", Asked: asked, Error: err}}
 	}
 	for name, test := range map[string]struct {
 		change     func(*Service)
 		registries []Registry
-		decisions  []made
+		decisions  []numberedDecision
 		level      Level
 		problems   []string // their beginnings
 	}{
 		"nothing is wrong": {
 			registries: []Registry{{State: Up}, {State: Unasked}},
-			decisions:  []made{pull("nginx", "", 0)},
+			decisions:  []numberedDecision{pull("nginx", "", 0)},
 			level:      ok,
 		},
 		"no runtime": {
-			change:   func(s *Service) { s.Away = "connection refused" },
+			change:   func(s *Service) { s.RuntimeError = "connection refused" },
 			level:    failing,
 			problems: []string{"The runtime does not answer at /run/runtime.sock: connection refused"},
 		},
 		"not yet": {
-			change:   func(s *Service) { s.Closed = "it is not served yet" },
+			change:   func(s *Service) { s.NotServing = "it is not served yet" },
 			level:    failing,
 			problems: []string{"Clients can't connect to /run/shim.sock: it is not served yet"},
 		},
 		"the worst comes first": {
-			change:     func(s *Service) { s.Away, s.Refused = "gone", "shim.yaml:4: unknown key" },
+			change:     func(s *Service) { s.RuntimeError, s.ConfigError = "gone", "shim.yaml:4: unknown key" },
 			registries: []Registry{{Address: "http://a", State: Down, Reason: "timeout"}, {Address: "http://b", State: SlowInPart, Reason: "stalls"}},
 			level:      failing,
 			problems: []string{
@@ -45,7 +45,7 @@ func TestHealth(t *testing.T) {
 			},
 		},
 		"keys that wait for a restart": {
-			change:   func(s *Service) { s.Restart = []string{"engine", "names"} },
+			change:   func(s *Service) { s.RestartKeys = []string{"engine", "names"} },
 			level:    warning,
 			problems: []string{"The shim runs with the former values of these keys, which take effect after a restart: engine, names"},
 		},
@@ -62,27 +62,27 @@ func TestHealth(t *testing.T) {
 			level:  ok,
 		},
 		"a failed pull": {
-			decisions: []made{pull("nginx:9", "NotFound: not there", time.Minute)},
+			decisions: []numberedDecision{pull("nginx:9", "NotFound: not there", time.Minute)},
 			level:     warning,
 			problems:  []string{"A request has failed in the last 15 minutes: PullImage of nginx:9: NotFound: not there"},
 		},
 		"failed pulls, the last of each name": {
-			decisions: []made{pull("a", "x", 0), pull("a", "x", time.Minute), pull("b", "y", 2*time.Minute)},
+			decisions: []numberedDecision{pull("a", "x", 0), pull("a", "x", time.Minute), pull("b", "y", 2*time.Minute)},
 			level:     warning,
 			problems:  []string{"2 requests have failed in the last 15 minutes, the last one: PullImage of a: x"},
 		},
 		"a pull that succeeded in the end": {
-			decisions: []made{pull("nginx", "", 0), pull("nginx", "timeout", time.Minute)},
+			decisions: []numberedDecision{pull("nginx", "", 0), pull("nginx", "timeout", time.Minute)},
 			level:     ok,
 		},
-		"long ago": {decisions: []made{pull("nginx", "timeout", time.Hour)}, level: ok},
+		"long ago": {decisions: []numberedDecision{pull("nginx", "timeout", time.Hour)}, level: ok},
 	} {
 		t.Run(name, func(t *testing.T) {
 			service := serving
 			if test.change != nil {
 				test.change(&service)
 			}
-			got := judge(noon, service, test.registries, test.decisions)
+			got := diagnose(noon, service, test.registries, test.decisions)
 			if got.Level != test.level || len(got.Problems) != len(test.problems) {
 				t.Fatalf("got %+v, want %s with %d problems", got, test.level, len(test.problems))
 			}

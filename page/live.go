@@ -7,23 +7,23 @@ import (
 	"time"
 )
 
-// live sends a viewer what has changed, as server-sent events
-// (https://html.spec.whatwg.org/multipage/server-sent-events.html): at first everything,
-// then each second what is new. A viewer that is too slow gets less often what is new then.
+// live sends a viewer updates as server-sent events
+// (https://html.spec.whatwg.org/multipage/server-sent-events.html): first a whole snapshot,
+// then each second the parts that changed. A slow viewer gets fewer updates.
 func (p *Page) live(response http.ResponseWriter, request *http.Request) {
 	response.Header().Set("Content-Type", "text/event-stream")
 	select {
-	case p.viewers <- struct{}{}:
-		defer func() { <-p.viewers }()
+	case p.viewerSlots <- struct{}{}:
+		defer func() { <-p.viewerSlots }()
 	default:
-		_, _ = fmt.Fprintf(response, "event: full\ndata: %d viewers are looking already\n\n", cap(p.viewers))
+		_, _ = fmt.Fprintf(response, "event: full\ndata: %d viewers are looking already\n\n", cap(p.viewerSlots))
 		return
 	}
-	ticker := time.NewTicker(p.pace)
+	ticker := time.NewTicker(p.updateInterval)
 	defer ticker.Stop()
-	var has viewed
+	var viewer viewerState
 	for {
-		if p.send(response, has.news(p.snapshot(request.Context()))) != nil {
+		if p.send(response, viewer.delta(p.snapshot(request.Context()))) != nil {
 			return
 		}
 		select {
@@ -34,14 +34,14 @@ func (p *Page) live(response http.ResponseWriter, request *http.Request) {
 	}
 }
 
-// send gives a viewer an update. It fails where the viewer does not take it in time.
+// send writes an update. It fails if the viewer does not read it within writeTimeout.
 func (p *Page) send(response http.ResponseWriter, update snapshot) error {
 	text, err := json.Marshal(update)
 	if err != nil {
 		return err
 	}
 	controller := http.NewResponseController(response)
-	if err := controller.SetWriteDeadline(time.Now().Add(p.patience)); err != nil {
+	if err := controller.SetWriteDeadline(time.Now().Add(p.writeTimeout)); err != nil {
 		return err
 	}
 	if _, err := fmt.Fprintf(response, "data: %s\n\n", text); err != nil {

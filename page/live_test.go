@@ -9,24 +9,24 @@ import (
 )
 
 func TestUpdates(t *testing.T) {
-	p, server := serve(t, well())
-	p.Decided(Decision{Asked: "first"})
+	p, server := serve(t, healthySources())
+	p.ObserveDecision(Decision{Asked: "first"})
 	v := view(t, server)
 	all := v.update(func(snapshot) bool { return true })
 	if len(all.Decisions) != 1 || all.Configuration == nil || *all.Configuration != "socket  /run/shim.sock" {
 		t.Errorf("the first update has the decisions %+v and the configuration %v", all.Decisions, all.Configuration)
 	}
-	p.Decided(Decision{Asked: "second"})
-	p.Called("/a/B", "OK", time.Millisecond)
-	news := v.update(func(s snapshot) bool { return len(s.Decisions) > 0 && len(s.Calls) > 0 })
-	if len(news.Decisions) != 1 || news.Decisions[0].Asked != "second" || news.Configuration != nil {
-		t.Errorf("a later update has the decisions %+v and the configuration %v", news.Decisions, news.Configuration)
+	p.ObserveDecision(Decision{Asked: "second"})
+	p.ObserveCall("/a/B", "OK", time.Millisecond)
+	later := v.update(func(s snapshot) bool { return len(s.Decisions) > 0 && len(s.Calls) > 0 })
+	if len(later.Decisions) != 1 || later.Decisions[0].Asked != "second" || later.Configuration != nil {
+		t.Errorf("a later update has the decisions %+v and the configuration %v", later.Decisions, later.Configuration)
 	}
 	v.update(func(s snapshot) bool { return len(s.Decisions) == 0 })
 }
 
 func TestConfigurationIsSentWhenItChanges(t *testing.T) {
-	sources := well()
+	sources := healthySources()
 	texts := make(chan string, 1)
 	texts <- "one"
 	text := ""
@@ -49,9 +49,9 @@ func TestConfigurationIsSentWhenItChanges(t *testing.T) {
 }
 
 func TestViewersAreFew(t *testing.T) {
-	p, server := serve(t, well())
+	p, server := serve(t, healthySources())
 	var viewers []*viewer
-	for range cap(p.viewers) {
+	for range cap(p.viewerSlots) {
 		v := view(t, server)
 		v.next()
 		viewers = append(viewers, v)
@@ -68,8 +68,8 @@ func TestViewersAreFew(t *testing.T) {
 
 // TestSlowViewer has a viewer that reads nothing while the updates are big.
 func TestSlowViewer(t *testing.T) {
-	p, server := serve(t, well())
-	p.patience = 50 * time.Millisecond
+	p, server := serve(t, healthySources())
+	p.writeTimeout = 50 * time.Millisecond
 	connection, err := net.Dial("tcp", server.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -78,12 +78,12 @@ func TestSlowViewer(t *testing.T) {
 	if _, err := fmt.Fprint(connection, "GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it looks", func() bool { return len(p.viewers) == 1 })
-	decision := Decision{Reason: strings.Repeat("x", textBytes), Error: strings.Repeat("y", textBytes)}
+	eventually(t, "it looks", func() bool { return len(p.viewerSlots) == 1 })
+	decision := Decision{Reason: strings.Repeat("x", maxTextBytes), Error: strings.Repeat("y", maxTextBytes)}
 	eventually(t, "it is sent away", func() bool {
-		for range decisionLimit {
-			p.Decided(decision) // would hang with the viewer otherwise
+		for range maxDecisions {
+			p.ObserveDecision(decision) // would hang with the viewer otherwise
 		}
-		return len(p.viewers) == 0
+		return len(p.viewerSlots) == 0
 	})
 }

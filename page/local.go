@@ -7,22 +7,22 @@ import (
 	"net/netip"
 )
 
-// LocalOnly answers only who is on this machine, and tells others with a 403 how they get
-// here. Who has come through an HTTP proxy that says so is somewhere else; one that does
-// not say so can't be told from a browser on this machine.
+// LocalOnly answers only requests from this machine. Others get a 403 with a hint how to
+// connect through ssh. A request through an HTTP proxy counts as remote if the proxy says
+// so; otherwise it can't be distinguished from a local browser's.
 func LocalOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
-		if !isHere(request) || isForwarded(request) {
-			http.Error(response, "this is for who is on the node"+wayHere(request), http.StatusForbidden)
+		if !isLocal(request) || isForwarded(request) {
+			http.Error(response, "this is for who is on the node"+sshHint(request), http.StatusForbidden)
 			return
 		}
 		next.ServeHTTP(response, request)
 	})
 }
 
-// isHere tells whether a request was made on this machine: through a unix socket, from a
-// loopback address, or from the address that it has been sent to.
-func isHere(request *http.Request) bool {
+// isLocal reports whether a request comes from this machine: through a unix socket, from a
+// loopback address or from the address that it was sent to.
+func isLocal(request *http.Request) bool {
 	switch local := request.Context().Value(http.LocalAddrContextKey).(type) {
 	case *net.UnixAddr:
 		return true
@@ -35,8 +35,8 @@ func isHere(request *http.Request) bool {
 	}
 }
 
-// isForwarded tells whether a request says that a proxy has passed it on (RFC 7239,
-// RFC 9110, and what was there before them).
+// isForwarded reports whether a request has a proxy's header (RFC 7239, RFC 9110 and the
+// older X-Forwarded-For).
 func isForwarded(request *http.Request) bool {
 	for _, header := range []string{"Forwarded", "X-Forwarded-For", "Via"} {
 		if request.Header.Get(header) != "" {
@@ -46,8 +46,8 @@ func isForwarded(request *http.Request) bool {
 	return false
 }
 
-// wayHere is how ssh brings to another machine what a request has been sent to.
-func wayHere(request *http.Request) string {
+// sshHint returns the ssh command that forwards the request's address to another machine.
+func sshHint(request *http.Request) string {
 	switch local := request.Context().Value(http.LocalAddrContextKey).(type) {
 	case *net.UnixAddr:
 		return fmt.Sprintf(": ssh -L 9465:%s NODE brings it to you", local)

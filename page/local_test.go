@@ -29,7 +29,7 @@ func TestWhereRequestsComeFrom(t *testing.T) {
 		{"", address("192.0.2.1:9465"), http.StatusForbidden},
 		{"127.0.0.1:5", nil, http.StatusForbidden},
 	} {
-		p, _ := serve(t, well())
+		p, _ := serve(t, healthySources())
 		request := httptest.NewRequestWithContext(
 			context.WithValue(t.Context(), http.LocalAddrContextKey, test.local), http.MethodGet, "http://localhost:9465/snapshot", nil)
 		request.RemoteAddr = test.remote

@@ -16,11 +16,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds every wait of these tests.
-const patience = 20 * time.Second
+// writeTimeout bounds every wait of these tests.
+const testTimeout = 20 * time.Second
 
-// well are the sources of a daemon that has nothing to complain of.
-func well() Sources {
+// healthySources are the sources of a daemon that has nothing to complain of.
+func healthySources() Sources {
 	return Sources{
 		Host:          func() string { return "node-1.example" },
 		Service:       func(context.Context) Service { return Service{} },
@@ -34,7 +34,7 @@ func well() Sources {
 func serve(t *testing.T, sources Sources) (*Page, *httptest.Server) {
 	t.Helper()
 	p := New(sources)
-	p.pace = time.Millisecond
+	p.updateInterval = time.Millisecond
 	server := httptest.NewServer(p)
 	t.Cleanup(server.Close)
 	return p, server
@@ -71,7 +71,7 @@ type viewer struct {
 
 func view(t *testing.T, server *httptest.Server) *viewer {
 	t.Helper()
-	ctx, leave := context.WithTimeout(t.Context(), patience)
+	ctx, leave := context.WithTimeout(t.Context(), testTimeout)
 	t.Cleanup(leave)
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/live", nil)
 	if err != nil {
@@ -123,7 +123,7 @@ func (v *viewer) update(wanted func(snapshot) bool) snapshot {
 // eventually waits until something is so.
 func eventually(t *testing.T, what string, isSo func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !isSo(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(testTimeout); !isSo(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("not so in time: " + what)
 		}

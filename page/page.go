@@ -8,39 +8,38 @@ import (
 	"time"
 )
 
-// Sources is what a [Page] asks when somebody looks at it. The functions are called from
-// several goroutines at once, and none may return a secret.
+// Sources are the functions that a [Page] calls for each viewer. They must be safe for
+// concurrent use, and must not return secrets.
 type Sources struct {
-	// Host is what the page's listener is configured with, without a port: beside localhost
-	// and IP addresses the only name that a browser may know the page by.
+	// Host returns the host of the page's configured address. Requests must be for this host,
+	// localhost or an IP address.
 	Host func() string
-	// Service is how the daemon is now. It ends with ctx.
+	// Service returns the daemon's state. It must return when ctx is done.
 	Service func(ctx context.Context) Service
-	// Registries are those of the configuration, the preferred one first.
+	// Registries returns the configured registries, the preferred one first.
 	Registries func() []Registry
-	// Ledger returns the names that contain a text in one of their fields, the newest first
-	// and no more than limit.
+	// Ledger returns up to limit names with text in one of their fields, the newest first.
 	Ledger func(text string, limit int) Names
-	// Configuration says in lines what the configuration means.
+	// Configuration returns a description of the configuration in force.
 	Configuration func() string
 }
 
-// Service is how the daemon is.
+// Service is the state of the daemon.
 type Service struct {
-	Node    string    `json:"node"` // the host's name
-	Version string    `json:"version"`
-	Socket  string    `json:"socket"`            // that is served
-	Runtime string    `json:"runtime"`           // the runtime's socket
-	Away    string    `json:"away,omitempty"`    // why the runtime does not answer; empty where it does
-	Closed  string    `json:"closed,omitempty"`  // why the socket accepts no clients; empty where it does
-	File    string    `json:"file"`              // of the configuration
-	Read    time.Time `json:"read"`              // when the file was last found to say what holds
-	Refused string    `json:"refused,omitempty"` // why what it says now does not hold
-	Restart []string  `json:"restart,omitempty"` // keys whose values in it take effect after a restart
-	Names   Naming    `json:"names"`
+	Node         string    `json:"node"` // the host's name
+	Version      string    `json:"version"`
+	Socket       string    `json:"socket"`           // of the shim
+	Runtime      string    `json:"runtime"`          // the runtime's socket
+	RuntimeError string    `json:"away,omitempty"`   // why the runtime does not answer; empty if it does
+	NotServing   string    `json:"closed,omitempty"` // why the socket accepts no clients; empty if it does
+	ConfigFile   string    `json:"file"`
+	ConfigRead   time.Time `json:"read"`              // when the file last matched the configuration in force
+	ConfigError  string    `json:"refused,omitempty"` // why the file's present content can't be used
+	RestartKeys  []string  `json:"restart,omitempty"` // changed keys that take effect after a restart
+	Names        Naming    `json:"names"`
 }
 
-// Naming says where the names of pulled images are kept.
+// Naming describes the place of the names of pulled images: the runtime or the ledger.
 type Naming struct {
 	Mode    string `json:"mode"`              // runtime, ledger or unknown
 	Reason  string `json:"reason"`            // in a few words
@@ -48,7 +47,7 @@ type Naming struct {
 	Repairs int    `json:"repairs,omitempty"` // repositories whose names the runtime refused to change
 }
 
-// Registry is a configured registry, and how its look-ups go.
+// Registry is a configured registry and the state of its look-ups.
 type Registry struct {
 	Address  string    `json:"address"`
 	Priority int       `json:"priority"`
@@ -59,7 +58,7 @@ type Registry struct {
 	Answered time.Time `json:"answered,omitzero"` // when that was
 }
 
-// State says whether a registry is asked.
+// State is the state of a registry.
 type State string
 
 const (
@@ -69,10 +68,10 @@ const (
 	Unasked    State = "not asked yet"
 )
 
-// Names are what the ledger has.
+// Names is the result of a search in the ledger.
 type Names struct {
 	Names []Name `json:"names"`
-	Found int    `json:"found"` // how many there are that contain the text
+	Found int    `json:"found"` // number of names that match
 	All   int    `json:"all"`
 }
 
@@ -87,31 +86,31 @@ type Name struct {
 
 // Page is the debug page of one daemon. Its methods are safe for concurrent use.
 type Page struct {
-	sources   Sources
-	started   time.Time
-	calls     calls
-	decisions decisions
-	viewers   chan struct{} // one for each
-	searching chan struct{} // holds who searches the ledger
-	pace      time.Duration // from one update of a viewer to the next
-	patience  time.Duration // with a viewer that does not take an update
-	handler   http.Handler
+	sources        Sources
+	started        time.Time
+	calls          calls
+	decisions      decisions
+	viewerSlots    chan struct{} // taken by each viewer
+	searchSlot     chan struct{} // taken during a search of the ledger
+	updateInterval time.Duration // of each viewer
+	writeTimeout   time.Duration // of an update
+	handler        http.Handler
 }
 
-// New makes a page.
+// New returns a page.
 func New(sources Sources) *Page {
 	p := &Page{
-		sources:   sources,
-		started:   time.Now(),
-		viewers:   make(chan struct{}, 8),
-		searching: make(chan struct{}, 1),
-		pace:      time.Second,
-		patience:  10 * time.Second,
+		sources:        sources,
+		started:        time.Now(),
+		viewerSlots:    make(chan struct{}, 8),
+		searchSlot:     make(chan struct{}, 1),
+		updateInterval: time.Second,
+		writeTimeout:   10 * time.Second,
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", document)
+	mux.HandleFunc("GET /{$}", serveDocument)
 	mux.HandleFunc("GET /snapshot", func(response http.ResponseWriter, request *http.Request) {
-		reply(response, p.snapshot(request.Context()))
+		writeJSON(response, p.snapshot(request.Context()))
 	})
 	mux.HandleFunc("GET /live", p.live)
 	mux.HandleFunc("GET /ledger", p.search)
@@ -124,25 +123,25 @@ func (p *Page) ServeHTTP(response http.ResponseWriter, request *http.Request) {
 	p.handler.ServeHTTP(response, request)
 }
 
-// namesShown bounds what one search shows.
-const namesShown = 50
+// maxNames limits the names that a search returns.
+const maxNames = 50
 
-// search looks for names in the ledger, for one viewer at a time: it takes the ledger's
-// lock for as long as it takes to read thousands of names.
+// search searches the ledger, for one viewer at a time: it holds the ledger's lock while it
+// reads thousands of names.
 func (p *Page) search(response http.ResponseWriter, request *http.Request) {
 	select {
-	case p.searching <- struct{}{}:
+	case p.searchSlot <- struct{}{}:
 	case <-request.Context().Done():
 		return
 	}
 	found := func() Names {
-		defer func() { <-p.searching }()
-		return p.sources.Ledger(request.URL.Query().Get("q"), namesShown)
+		defer func() { <-p.searchSlot }()
+		return p.sources.Ledger(request.URL.Query().Get("q"), maxNames)
 	}()
-	reply(response, found) // which waits for whoever asked, so nobody may wait for it
+	writeJSON(response, found) // blocks on the client, so the slot is free before
 }
 
-func reply(response http.ResponseWriter, value any) {
+func writeJSON(response http.ResponseWriter, value any) {
 	text, err := json.Marshal(value)
 	if err != nil {
 		http.Error(response, err.Error(), http.StatusInternalServerError)
@@ -150,5 +149,5 @@ func reply(response http.ResponseWriter, value any) {
 	}
 	response.Header().Set("Content-Type", "application/json")
 	response.Header().Set("Content-Length", strconv.Itoa(len(text)))
-	_, _ = response.Write(text) // whoever asked may be gone
+	_, _ = response.Write(text) // the client may be gone
 }

@@ -8,7 +8,7 @@ import (
 
 // TestSearchesWaitForNoReader has somebody search who does not take what is found.
 func TestSearchesWaitForNoReader(t *testing.T) {
-	sources := well()
+	sources := healthySources()
 	searched := make(chan struct{}, 2)
 	sources.Ledger = func(text string, _ int) Names {
 		searched <- struct{}{}
@@ -24,7 +24,7 @@ func TestSearchesWaitForNoReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-searched
-	server.Client().Timeout = patience
+	server.Client().Timeout = testTimeout
 	if _, body := ask(t, server, "/ledger?q=", unchanged); !strings.HasPrefix(body, `{"names":`) {
 		t.Errorf("another who searches is told %q", body)
 	}

@@ -5,51 +5,51 @@ import (
 	"time"
 )
 
-// snapshot is everything that the page shows, but for the ledger.
+// snapshot is the content of the page except the ledger.
 type snapshot struct {
 	Now     time.Time `json:"now"`
 	Started time.Time `json:"started"`
 	Service
 	health
-	Registries    []Registry    `json:"registries"`
-	Decisions     []made        `json:"decisions"` // the newest first
-	Calls         []methodCalls `json:"calls"`
-	Configuration *string       `json:"configuration,omitempty"` // nil where the viewer has it already
+	Registries    []Registry         `json:"registries"`
+	Decisions     []numberedDecision `json:"decisions"` // the newest first
+	Calls         []methodCalls      `json:"calls"`
+	Configuration *string            `json:"configuration,omitempty"` // nil if unchanged in an update
 }
 
-// snapshot looks at everything.
+// snapshot returns the current content of the page.
 func (p *Page) snapshot(ctx context.Context) snapshot {
 	now := time.Now()
 	service, registries, configuration := p.sources.Service(ctx), p.sources.Registries(), p.sources.Configuration()
-	decisions := p.decisions.kept()
+	decisions := p.decisions.newestFirst()
 	return snapshot{
 		Now:           now,
 		Started:       p.started,
 		Service:       service,
-		health:        judge(now, service, registries, decisions),
+		health:        diagnose(now, service, registries, decisions),
 		Registries:    registries,
 		Decisions:     decisions,
-		Calls:         p.calls.shown(now),
+		Calls:         p.calls.list(now),
 		Configuration: &configuration,
 	}
 }
 
-// viewed is the part of the snapshots that a viewer has.
-type viewed struct {
-	decision      uint64 // the number of the last one
+// viewerState records what a viewer has received.
+type viewerState struct {
+	lastDecision  uint64 // number of the last decision
 	configuration *string
 }
 
-// news leaves of a snapshot what the viewer does not have, who then has it.
-func (v *viewed) news(s snapshot) snapshot {
+// delta returns the parts of the snapshot that changed since the viewer's last update.
+func (v *viewerState) delta(s snapshot) snapshot {
 	for i, decision := range s.Decisions {
-		if decision.Number == v.decision {
+		if decision.Number == v.lastDecision {
 			s.Decisions = s.Decisions[:i]
 			break
 		}
 	}
 	if len(s.Decisions) > 0 {
-		v.decision = s.Decisions[0].Number
+		v.lastDecision = s.Decisions[0].Number
 	}
 	if v.configuration != nil && *v.configuration == *s.Configuration {
 		s.Configuration = nil
