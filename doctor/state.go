@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"image-cri-shim/rewrite"
+	"image-cri-shim/rewrite/statedir"
 )
 
 // Free space of the state directory's file system, in bytes. The ledger takes a
@@ -49,11 +50,11 @@ func checkStateDirectory(_ context.Context, n *node) []Finding {
 
 // exposed says why the shim does not use its state directory, if it doesn't. Its user is
 // whose admin socket is there or, without one, who owns the directory.
-func (n *node) exposed() *rewrite.Exposed {
+func (n *node) exposed() *statedir.PermissionError {
 	for _, path := range []string{n.Admin, n.Settings.StateDirectory} {
 		if info, err := os.Stat(path); err == nil {
 			if system, ok := info.Sys().(*syscall.Stat_t); ok {
-				exposed, _ := errors.AsType[*rewrite.Exposed](rewrite.CheckFolder(n.Settings.StateDirectory, int(system.Uid)))
+				exposed, _ := errors.AsType[*statedir.PermissionError](statedir.Check(n.Settings.StateDirectory, int(system.Uid)))
 				return exposed
 			}
 		}
@@ -100,7 +101,7 @@ func checkLedger(_ context.Context, n *node) []Finding {
 		return []Finding{t.ok("there is none yet: no name had to be kept in it")}
 	}
 	_, err := rewrite.ReadLedger(n.Settings.StateDirectory)
-	exposed, ok := errors.AsType[*rewrite.Exposed](err)
+	exposed, ok := errors.AsType[*statedir.PermissionError](err)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return []Finding{t.warn(rootHint, "this user may not read it")}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"image-cri-shim/rewrite/statedir"
 )
 
 // ledgerFile is the ledger on disk: one JSON document that is replaced as a
@@ -47,7 +49,7 @@ func OpenLedger(directory string) (*Ledger, error) {
 // beside a ledger that is empty; that there is none yet is no error.
 func ReadLedger(directory string) (*Ledger, error) {
 	l := newLedger(&ledgerFile{})
-	stored, err := readLedger(directory, theirs(directory))
+	stored, err := readLedger(directory, statedir.OwnersOf(directory))
 	l.fill(stored)
 	return l, err
 }
@@ -75,11 +77,11 @@ func (f *ledgerFile) load() (document, error) {
 	err := os.MkdirAll(f.directory, 0o700)
 	if err == nil {
 		var stored document
-		if stored, err = readLedger(f.directory, ours()); err == nil {
+		if stored, err = readLedger(f.directory, statedir.Owners()); err == nil {
 			return stored, nil
 		}
 	}
-	if errors.Is(err, errDamaged) {
+	if errors.Is(err, statedir.ErrDamaged) {
 		path := filepath.Join(f.directory, ledgerName)
 		damaged := path + ".damaged"
 		renameErr := os.Rename(path, damaged)
@@ -92,13 +94,10 @@ func (f *ledgerFile) load() (document, error) {
 	return document{}, f.unread
 }
 
-// errDamaged says that there is no ledger in the file, or not all of one.
-var errDamaged = errors.New("it is damaged")
-
 // readLedger returns what a state directory holds; that there is no ledger yet is no
 // error.
 func readLedger(directory string, owners []int) (document, error) {
-	folder, err := openFolder(directory, owners)
+	folder, err := statedir.Open(directory, owners)
 	if errors.Is(err, fs.ErrNotExist) {
 		return document{}, nil
 	}
@@ -107,7 +106,7 @@ func readLedger(directory string, owners []int) (document, error) {
 	}
 	defer func() { _ = folder.Close() }()
 	path := filepath.Join(directory, ledgerName)
-	content, err := readBounded(folder, owners, ledgerName, documentLimit)
+	content, err := statedir.ReadFile(folder, owners, ledgerName, documentLimit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return document{}, nil
 	}
@@ -116,7 +115,7 @@ func readLedger(directory string, owners []int) (document, error) {
 	}
 	stored, err := decodeDocument(content)
 	if err != nil {
-		return document{}, fmt.Errorf("ledger %s: %w: %w", path, errDamaged, err)
+		return document{}, fmt.Errorf("ledger %s: %w: %w", path, statedir.ErrDamaged, err)
 	}
 	return stored, nil
 }
@@ -159,17 +158,17 @@ func (f *ledgerFile) replace(content []byte) error {
 	if f.unread != nil {
 		return f.unread
 	}
-	folder, err := openFolder(f.directory, ours())
+	folder, err := statedir.Open(f.directory, statedir.Owners())
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := os.MkdirAll(f.directory, 0o700); err != nil {
 			return err
 		}
-		folder, err = openFolder(f.directory, ours())
+		folder, err = statedir.Open(f.directory, statedir.Owners())
 	}
 	if err != nil {
 		return err
 	}
-	return errors.Join(replaceFile(folder, ledgerName, content), folder.Close())
+	return errors.Join(statedir.WriteFile(folder, ledgerName, content), folder.Close())
 }
 
 // explainFull says plainly that the disk, or the quota on it, is full.

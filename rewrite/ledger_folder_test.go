@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"image-cri-shim/rewrite/statedir"
 )
 
 // TestLedgerFilesArePrivate whatever the umask says: the folder, the file, and the one
@@ -173,10 +175,10 @@ func TestReadLedgerOfAnotherUser(t *testing.T) {
 	if l, err := ReadLedger(directory); err != nil || l.empty() {
 		t.Errorf("read with %v, and the ledger is empty: %v", err, l.empty())
 	}
-	wantExposed(t, CheckFolder(directory, shim), "", "")
-	wantExposed(t, CheckFolder(directory, other), "user 65534, and the shim's user is 65533", "chown 65533 "+directory)
+	wantPermissionError(t, statedir.Check(directory, shim), "", "")
+	wantPermissionError(t, statedir.Check(directory, other), "user 65534, and the shim's user is 65533", "chown 65533 "+directory)
 	_, err := OpenLedger(directory)
-	wantExposed(t, err, "user 65534, and the shim's user is 0", "chown 0 "+directory)
+	wantPermissionError(t, err, "user 65534, and the shim's user is 0", "chown 0 "+directory)
 	for name, spoil := range map[string]func() error{
 		"root's file":    func() error { return os.Chown(path, 0, 0) },
 		"another's file": func() error { return os.Chown(path, other, other) },
@@ -193,10 +195,10 @@ func TestReadLedgerOfAnotherUser(t *testing.T) {
 	}
 }
 
-// wantExposed requires an error that is [Exposed], or none where there is no remedy.
-func wantExposed(t *testing.T, err error, problem, remedy string) {
+// wantPermissionError requires a [statedir.PermissionError], or no error if remedy is empty.
+func wantPermissionError(t *testing.T, err error, problem, remedy string) {
 	t.Helper()
-	exposed, ok := errors.AsType[*Exposed](err)
+	exposed, ok := errors.AsType[*statedir.PermissionError](err)
 	if ok != (remedy != "") || ok && (!strings.Contains(exposed.Problem, problem) || exposed.Remedy != remedy) {
 		t.Errorf("got %v, want %q and %q", err, problem, remedy)
 	}

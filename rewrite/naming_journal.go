@@ -12,6 +12,7 @@ import (
 
 	"image-cri-shim/rewrite/containerd"
 	"image-cri-shim/rewrite/imagename"
+	"image-cri-shim/rewrite/statedir"
 )
 
 // journal is a file with the pulls whose images have not got their names yet, so that
@@ -74,7 +75,7 @@ func (j *journal) load() (map[string]journaledRepository, error) {
 	if j.directory == "" {
 		return nil, nil
 	}
-	folder, err := openFolder(j.directory, ours())
+	folder, err := statedir.Open(j.directory, statedir.Owners())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -82,7 +83,7 @@ func (j *journal) load() (map[string]journaledRepository, error) {
 		return nil, err
 	}
 	defer func() { _ = folder.Close() }()
-	content, err := readBounded(folder, ours(), journalName, journalLimit)
+	content, err := statedir.ReadFile(folder, statedir.Owners(), journalName, journalLimit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -92,7 +93,7 @@ func (j *journal) load() (map[string]journaledRepository, error) {
 	}
 	repositories, err := decodeJournal(content)
 	if err != nil {
-		return nil, fmt.Errorf("journal %s: %w: %w", path, errDamaged, err)
+		return nil, fmt.Errorf("journal %s: %w: %w", path, statedir.ErrDamaged, err)
 	}
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
@@ -175,11 +176,11 @@ func (j *journal) save() error {
 	if err := os.MkdirAll(j.directory, 0o700); err != nil {
 		return err
 	}
-	folder, err := openFolder(j.directory, ours())
+	folder, err := statedir.Open(j.directory, statedir.Owners())
 	if err != nil {
 		return err
 	}
-	err = errors.Join(replaceFile(folder, journalName, content), folder.Close())
+	err = errors.Join(statedir.WriteFile(folder, journalName, content), folder.Close())
 	j.dropped = j.dropped && err != nil
 	return err
 }
