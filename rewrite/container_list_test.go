@@ -151,7 +151,7 @@ func TestPullableReferences(t *testing.T) {
 		}
 	}
 	known, _ := n.ledger.lookup("docker.io/library/nginx" + digest)
-	if err := n.ledger.apply(unnameMoved(known)); err != nil {
+	if err := n.ledger.apply(removeMoved(known)); err != nil {
 		t.Fatal(err)
 	}
 	if got := show("docker-pullable://" + hub + "/library/nginx" + digest); got != "docker://"+id {

@@ -123,7 +123,7 @@ func TestReadLedger(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := entry{Original: "docker.io/library/nginx:1", Image: "sha256:1", Stored: hub + "/library/nginx:1"}
-	if err := writer.apply(change{Name: []entry{name}}); err != nil {
+	if err := writer.apply(change{SetNames: []entry{name}}); err != nil {
 		t.Fatal(err)
 	}
 	reader, err := ReadLedger(folder)
@@ -133,7 +133,7 @@ func TestReadLedger(t *testing.T) {
 	if found, ok := reader.lookup(name.Original); !ok || found.Stored != name.Stored {
 		t.Errorf("read %+v", found)
 	}
-	if err := reader.apply(change{Unname: []string{name.Original}}); err != nil {
+	if err := reader.apply(change{RemoveNames: []string{name.Original}}); err != nil {
 		t.Fatal(err)
 	}
 	again, err := ReadLedger(folder)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"math"
 	"path"
 	"slices"
 	"strings"
@@ -71,10 +70,10 @@ const fuzzImage = "sha256:32e6526f8c13ed6ad692871588e2c59f5f283b24553460e53b304b
 
 // fuzzLedger is a ledger with a name, and writes no file.
 func fuzzLedger() *Ledger {
-	l := newLedger(&ledgerFile{saved: math.MaxUint64})
+	l := newUnsaved()
 	_ = l.apply(change{
-		Name: []entry{{Original: "docker.io/library/nginx:1.25", Image: fuzzImage, Stored: hub + "/library/nginx:1.25"}},
-		Hide: []pair{{Reference: hub + "/library/nginx:1.25", Image: fuzzImage}},
+		SetNames: []entry{{Original: "docker.io/library/nginx:1.25", Image: fuzzImage, Stored: hub + "/library/nginx:1.25"}},
+		Hide:     []imageRef{{Reference: hub + "/library/nginx:1.25", Image: fuzzImage}},
 	})
 	_ = l.recordContainer(creation{Container: "1", Asked: "nginx:1.25", Sent: fuzzImage})
 	return l

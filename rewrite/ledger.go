@@ -39,7 +39,7 @@ type Ledger struct {
 	domains    map[string]int                  // number of hidden references by their hosts
 	unstored   int                             // names that the runtime has no reference for
 	containers map[string]creation             // by container ID
-	pulls      map[string]*pulling             // in progress, by stored reference; not on disk
+	pulls      map[string]*activePulls         // in progress, by stored reference; not on disk
 }
 
 // entry says which image an original reference means.
@@ -59,11 +59,24 @@ type entry struct {
 
 // change is one update of the ledger. The fields are applied in their order.
 type change struct {
-	Unname []string // originals that mean no image any more, or that the runtime has under their own name
-	Name   []entry
-	Leave  []pair // stored references of names that mean another image now: still hidden, unless asked for
-	Hide   []pair // references that a pull has put on an image, or that now mean another image: hidden
-	Ask    []pair // references that a client has asked for by their own name: visible
+	RemoveNames []string   // originals that mean no image any more, or that the runtime has under their own name
+	SetNames    []entry    // names that mean another image now, or the same one as another reference
+	Leftover    []imageRef // stored references of names that mean another image now: still hidden, unless shown
+	Hide        []imageRef // references that a pull has put on an image, or that now mean another image
+	Show        []imageRef // references that a client has asked for by their own name: visible
+}
+
+// removeMoved returns the change after which names no longer mean their images. The runtime
+// still has these under the stored references.
+func removeMoved(names ...entry) change {
+	var moved change
+	for _, name := range names {
+		moved.RemoveNames = append(moved.RemoveNames, name.Original)
+		if name.hidesStored() {
+			moved.Leftover = append(moved.Leftover, name.stored())
+		}
+	}
+	return moved
 }
 
 // ledgerLimit bounds the names. It is far above the number of images on a node.
@@ -78,7 +91,7 @@ func newLedger(file *ledgerFile) *Ledger {
 		placements: make(map[string]map[string]placement),
 		domains:    make(map[string]int),
 		containers: make(map[string]creation),
-		pulls:      make(map[string]*pulling),
+		pulls:      make(map[string]*activePulls),
 	}
 }
 
@@ -137,11 +150,11 @@ func (l *Ledger) hidesAny(image string) bool {
 	return false
 }
 
-// sharing returns the names of an image, other than original, that are stored under a
-// reference and that a pull has put there.
-func (l *Ledger) sharing(reference, image, original string) []entry {
-	return slices.DeleteFunc(l.namesOf(image), func(name entry) bool {
-		return name.Original == original || name.Stored != reference || !name.hidesStored()
+// needsStored reports whether names of an image, other than original, are stored under a
+// reference that a pull has put there.
+func (l *Ledger) needsStored(reference, image, original string) bool {
+	return slices.ContainsFunc(l.namesOf(image), func(name entry) bool {
+		return name.Original != original && name.Stored == reference && name.hidesStored()
 	})
 }
 
@@ -157,12 +170,12 @@ func (l *Ledger) isShared(image string) bool {
 	return false
 }
 
-// empty reports whether no answer of the runtime needs a change. Records of references
-// that were asked for by their own name change no answer.
-func (l *Ledger) empty() bool {
+// mayRestore reports whether an answer of the runtime may need a change. Records of
+// references that were asked for by their own name change no answer.
+func (l *Ledger) mayRestore() bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
-	return len(l.names) == 0 && len(l.domains) == 0 && len(l.pulls) == 0 && len(l.containers) == 0
+	return len(l.names) > 0 || len(l.domains) > 0 || len(l.pulls) > 0 || len(l.containers) > 0
 }
 
 // hasNames reports whether the ledger has names of images or hides references.
@@ -172,17 +185,17 @@ func (l *Ledger) hasNames() bool {
 	return len(l.names) > 0 || len(l.domains) > 0 || len(l.pulls) > 0
 }
 
-// blank reports whether the ledger has no records of images at all.
-func (l *Ledger) blank() bool {
+// isEmpty reports whether the ledger has no records of images.
+func (l *Ledger) isEmpty() bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
 	return len(l.names) == 0 && len(l.placements) == 0 && len(l.pulls) == 0
 }
 
-// mentioned reports whether a message may need a change: whether the host of a hidden
-// reference occurs in it, or there are names that the runtime has no reference for. It
-// looks at the bytes only.
-func (l *Ledger) mentioned(message []byte) bool {
+// mentions reports whether a message may need a change: the host of a hidden reference
+// occurs in it, or there are names that the runtime has no reference for. It looks at the
+// bytes only.
+func (l *Ledger) mentions(message []byte) bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
 	for host := range l.domains {
@@ -205,21 +218,21 @@ func (l *Ledger) mentioned(message []byte) bool {
 // disk; saving is retried.
 func (l *Ledger) apply(wanted change) error {
 	return l.edit(func() {
-		for _, original := range wanted.Unname {
-			l.unname(original)
+		for _, original := range wanted.RemoveNames {
+			l.removeName(original)
 		}
 		now := time.Now()
-		for _, name := range wanted.Name {
+		for _, name := range wanted.SetNames {
 			name.At = now
-			l.name(name)
+			l.setName(name)
 		}
-		for _, left := range wanted.Leave {
+		for _, left := range wanted.Leftover {
 			l.leave(left, now)
 		}
 		for _, hidden := range wanted.Hide {
 			l.hide(hidden, now)
 		}
-		for _, asked := range wanted.Ask {
+		for _, asked := range wanted.Show {
 			l.ask(asked, now)
 		}
 		l.evict()
@@ -232,7 +245,7 @@ func (l *Ledger) forget(image string, at time.Time) error {
 	return l.edit(func() {
 		for _, original := range slices.Clone(l.images[image]) {
 			if !l.names[original].At.After(at) {
-				l.unname(original)
+				l.removeName(original)
 			}
 		}
 		l.clear(at, func(_, on string) bool { return on == image })
@@ -244,7 +257,7 @@ func (l *Ledger) forget(image string, at time.Time) error {
 func (l *Ledger) drop(original string) error {
 	return l.edit(func() {
 		image := l.names[original].Image
-		l.unname(original)
+		l.removeName(original)
 		if len(l.images[image]) == 0 {
 			l.clear(time.Now(), func(_, on string) bool { return on == image })
 		}
@@ -258,7 +271,7 @@ func (l *Ledger) settle(image *runtime.Image, named, settled []string) error {
 	return l.edit(func() {
 		for _, original := range named {
 			name := l.names[original]
-			l.unname(original)
+			l.removeName(original)
 			if name.hidesStored() && imagename.Has(image, name.Stored) && !slices.Contains(settled, imagename.Repository(name.Stored)) {
 				l.leave(name.stored(), time.Now())
 			}

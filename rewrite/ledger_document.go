@@ -14,8 +14,8 @@ import (
 type document struct {
 	Version    int        `json:"version"`
 	Names      []entry    `json:"names"`
-	Left       []pair     `json:"left"`
-	Asked      []pair     `json:"asked"`
+	Left       []imageRef `json:"left"`
+	Asked      []imageRef `json:"asked"`
 	Containers []creation `json:"containers"`
 }
 
@@ -29,7 +29,7 @@ const (
 func decodeDocument(content []byte) (document, error) {
 	var d struct {
 		document
-		Hidden []pair `json:"hidden"` // of version 1
+		Hidden []imageRef `json:"hidden"` // of version 1
 	}
 	if err := json.Unmarshal(content, &d); err != nil {
 		return document{}, err
@@ -63,17 +63,17 @@ func decodeDocument(content []byte) (document, error) {
 //   - such a name becomes an asked reference, if it means the image that it is hidden on;
 //   - a name whose stored reference is not hidden was found on the node, not pulled;
 //   - a hidden reference that no name of its image is stored under is a leftover.
-func convert(names []entry, hidden []pair) document {
+func convert(names []entry, hidden []imageRef) document {
 	on := make(map[string]string, len(hidden))
 	for _, h := range hidden {
 		on[h.Reference] = h.Image
 	}
 	d := document{Version: documentVersion}
-	derived := make(map[pair]bool)
+	derived := make(map[imageRef]bool)
 	for _, name := range names {
 		image, isHidden := on[name.Stored]
 		if name.Original == name.Stored && isHidden && image == name.Image {
-			d.Asked = append(d.Asked, pair{Reference: name.Original, Image: name.Image})
+			d.Asked = append(d.Asked, imageRef{Reference: name.Original, Image: name.Image})
 			continue
 		}
 		name.Preloaded = !isHidden && name.Original != name.Stored
@@ -83,15 +83,15 @@ func convert(names []entry, hidden []pair) document {
 		d.Names = append(d.Names, name)
 	}
 	for reference, image := range on {
-		if p := (pair{Reference: reference, Image: image}); !derived[p] {
+		if p := (imageRef{Reference: reference, Image: image}); !derived[p] {
 			d.Left = append(d.Left, p)
 		}
 	}
-	slices.SortFunc(d.Left, comparePairs)
+	slices.SortFunc(d.Left, compareRefs)
 	return d
 }
 
-func comparePairs(a, b pair) int {
+func compareRefs(a, b imageRef) int {
 	return strings.Compare(a.Reference+" "+a.Image, b.Reference+" "+b.Image)
 }
 
@@ -99,7 +99,7 @@ func comparePairs(a, b pair) int {
 func (l *Ledger) snapshot() (document, uint64) {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
-	d := document{Version: documentVersion, Names: []entry{}, Left: []pair{}, Asked: []pair{}, Containers: []creation{}}
+	d := document{Version: documentVersion, Names: []entry{}, Left: []imageRef{}, Asked: []imageRef{}, Containers: []creation{}}
 	// Image by image, so that each image's names keep their order.
 	for _, image := range slices.Sorted(maps.Keys(l.images)) {
 		for _, original := range l.images[image] {
@@ -109,15 +109,15 @@ func (l *Ledger) snapshot() (document, uint64) {
 	for reference, on := range l.placements {
 		for image, p := range on {
 			if p.left {
-				d.Left = append(d.Left, pair{Reference: reference, Image: image})
+				d.Left = append(d.Left, imageRef{Reference: reference, Image: image})
 			}
 			if p.asked {
-				d.Asked = append(d.Asked, pair{Reference: reference, Image: image})
+				d.Asked = append(d.Asked, imageRef{Reference: reference, Image: image})
 			}
 		}
 	}
-	slices.SortFunc(d.Left, comparePairs)
-	slices.SortFunc(d.Asked, comparePairs)
+	slices.SortFunc(d.Left, compareRefs)
+	slices.SortFunc(d.Asked, compareRefs)
 	for _, id := range slices.Sorted(maps.Keys(l.containers)) {
 		d.Containers = append(d.Containers, l.containers[id])
 	}

@@ -43,12 +43,15 @@ func OpenLedger(directory string) (*Ledger, error) {
 	return l, nil
 }
 
-// ReadLedger reads the ledger in a state directory for somebody who only looks:
-// nothing on disk is changed by it or by its use. The directory's owner is taken for
-// the shim's user, and the ledger must be of the same. What can't be read is an error
-// beside a ledger that is empty; that there is none yet is no error.
+// newUnsaved returns an empty ledger that is not saved.
+func newUnsaved() *Ledger { return newLedger(&ledgerFile{}) }
+
+// ReadLedger reads the ledger in a state directory without the right to change it: neither
+// it nor the use of the returned ledger changes a file. The ledger must belong to the owner
+// of the directory. If the file can't be read, the error says why, and the returned ledger
+// is empty. A missing file is no error.
 func ReadLedger(directory string) (*Ledger, error) {
-	l := newLedger(&ledgerFile{})
+	l := newUnsaved()
 	stored, err := readLedger(directory, statedir.OwnersOf(directory))
 	l.fill(stored)
 	return l, err
@@ -57,7 +60,7 @@ func ReadLedger(directory string) (*Ledger, error) {
 // fill puts into an empty ledger what was on disk.
 func (l *Ledger) fill(stored document) {
 	for _, name := range stored.Names {
-		l.name(name)
+		l.setName(name)
 	}
 	for _, left := range stored.Left {
 		l.leave(left, time.Time{})

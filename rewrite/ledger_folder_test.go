@@ -21,7 +21,7 @@ func TestLedgerFilesArePrivate(t *testing.T) {
 		defer syscall.Umask(before)
 		directory := filepath.Join(t.TempDir(), "state")
 		l := openLedger(t, directory)
-		if err := l.apply(change{Name: []entry{nameOf(1)}}); err != nil {
+		if err := l.apply(change{SetNames: []entry{nameOf(1)}}); err != nil {
 			t.Fatal(err)
 		}
 		path := filepath.Join(directory, ledgerName)
@@ -30,7 +30,7 @@ func TestLedgerFilesArePrivate(t *testing.T) {
 		if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil { // nothing takes its place
 			t.Fatal(err)
 		}
-		if err := l.apply(change{Name: []entry{nameOf(2)}}); err == nil {
+		if err := l.apply(change{SetNames: []entry{nameOf(2)}}); err == nil {
 			t.Error("the ledger has replaced a folder")
 		}
 		wantMode(t, path+".new", 0o600)
@@ -76,7 +76,7 @@ func TestLedgerFollowsNoLink(t *testing.T) {
 				if is := name == ledgerName; is != (err != nil) || is && strings.Contains(err.Error(), "root:") {
 					t.Errorf("opened with %v", err)
 				}
-				err = l.apply(change{Name: []entry{nameOf(1)}})
+				err = l.apply(change{SetNames: []entry{nameOf(1)}})
 				unchanged()
 				if kind == "symbolic" && name == ledgerName { // it may be the operator's, and stays
 					if err == nil {
@@ -87,7 +87,7 @@ func TestLedgerFollowsNoLink(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
-				if again := openLedger(t, directory); again.empty() {
+				if again := openLedger(t, directory); !again.mayRestore() {
 					t.Error("nothing was kept")
 				}
 			})
@@ -101,7 +101,7 @@ func TestLedgerCreatesNothingElsewhere(t *testing.T) {
 	if err := os.Symlink(elsewhere, filepath.Join(directory, ledgerName+".new")); err != nil {
 		t.Fatal(err)
 	}
-	if err := openLedger(t, directory).apply(change{Name: []entry{nameOf(1)}}); err != nil {
+	if err := openLedger(t, directory).apply(change{SetNames: []entry{nameOf(1)}}); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Lstat(elsewhere); !errors.Is(err, fs.ErrNotExist) {
@@ -131,7 +131,7 @@ func TestLedgerThatOthersWrite(t *testing.T) {
 			}
 			directory := filepath.Join(t.TempDir(), "state")
 			path := filepath.Join(directory, ledgerName)
-			if err := openLedger(t, directory).apply(change{Name: []entry{nameOf(1)}}); err != nil {
+			if err := openLedger(t, directory).apply(change{SetNames: []entry{nameOf(1)}}); err != nil {
 				t.Fatal(err)
 			}
 			content, err := os.ReadFile(path)
@@ -139,12 +139,12 @@ func TestLedgerThatOthersWrite(t *testing.T) {
 				t.Fatal(err)
 			}
 			for what, open := range map[string]func(string) (*Ledger, error){"OpenLedger": OpenLedger, "ReadLedger": ReadLedger} {
-				if l, err := open(directory); err == nil || !l.empty() || !strings.Contains(err.Error(), directory) {
-					t.Errorf("%s: %v, and the ledger is empty: %v", what, err, l.empty())
+				if l, err := open(directory); err == nil || l.mayRestore() || !strings.Contains(err.Error(), directory) {
+					t.Errorf("%s: %v, and the ledger is empty: %v", what, err, !l.mayRestore())
 				}
 			}
 			l, _ := OpenLedger(directory)
-			if err := l.apply(change{Name: []entry{nameOf(2)}}); err == nil {
+			if err := l.apply(change{SetNames: []entry{nameOf(2)}}); err == nil {
 				t.Error("a change was written")
 			}
 			if _, ok := l.lookup(nameOf(2).Original); !ok {
@@ -166,14 +166,14 @@ func TestReadLedgerOfAnotherUser(t *testing.T) {
 	const shim, other = 65534, 65533
 	directory := filepath.Join(t.TempDir(), "state")
 	path := filepath.Join(directory, ledgerName)
-	if err := openLedger(t, directory).apply(change{Name: []entry{nameOf(1)}}); err != nil {
+	if err := openLedger(t, directory).apply(change{SetNames: []entry{nameOf(1)}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(os.Chown(directory, shim, shim), os.Chown(path, shim, shim)); err != nil {
 		t.Fatal(err)
 	}
-	if l, err := ReadLedger(directory); err != nil || l.empty() {
-		t.Errorf("read with %v, and the ledger is empty: %v", err, l.empty())
+	if l, err := ReadLedger(directory); err != nil || !l.mayRestore() {
+		t.Errorf("read with %v, and the ledger is empty: %v", err, !l.mayRestore())
 	}
 	wantPermissionError(t, statedir.Check(directory, shim), "", "")
 	wantPermissionError(t, statedir.Check(directory, other), "user 65534, and the shim's user is 65533", "chown 65533 "+directory)
@@ -189,8 +189,8 @@ func TestReadLedgerOfAnotherUser(t *testing.T) {
 		if err := errors.Join(whole, spoil()); err != nil {
 			t.Fatal(err)
 		}
-		if l, err := ReadLedger(directory); err == nil || !l.empty() {
-			t.Errorf("%s: read with %v, and the ledger is empty: %v", name, err, l.empty())
+		if l, err := ReadLedger(directory); err == nil || l.mayRestore() {
+			t.Errorf("%s: read with %v, and the ledger is empty: %v", name, err, !l.mayRestore())
 		}
 	}
 }
@@ -211,14 +211,14 @@ func TestLedgerPipe(t *testing.T) {
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if l, err := ReadLedger(directory); err == nil || !l.empty() {
-		t.Errorf("ReadLedger: %v, and the ledger is empty: %v", err, l.empty())
+	if l, err := ReadLedger(directory); err == nil || l.mayRestore() {
+		t.Errorf("ReadLedger: %v, and the ledger is empty: %v", err, !l.mayRestore())
 	}
-	if l, err := OpenLedger(directory); err == nil || !l.empty() {
-		t.Errorf("OpenLedger: %v, and the ledger is empty: %v", err, l.empty())
+	if l, err := OpenLedger(directory); err == nil || l.mayRestore() {
+		t.Errorf("OpenLedger: %v, and the ledger is empty: %v", err, !l.mayRestore())
 	}
 	wantMode(t, path+".damaged", fs.ModeNamedPipe|0o600)
-	if err := openLedger(t, directory).apply(change{Name: []entry{nameOf(1)}}); err != nil {
+	if err := openLedger(t, directory).apply(change{SetNames: []entry{nameOf(1)}}); err != nil {
 		t.Error(err)
 	}
 }
@@ -237,7 +237,7 @@ func TestLedgerOutlivesARefusal(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			directory := filepath.Join(t.TempDir(), "state")
 			path := filepath.Join(directory, ledgerName)
-			if err := openLedger(t, directory).apply(change{Name: []entry{nameOf(1)}}); err != nil {
+			if err := openLedger(t, directory).apply(change{SetNames: []entry{nameOf(1)}}); err != nil {
 				t.Fatal(err)
 			}
 			spoiled := refused.spoiled(directory, path)
@@ -254,7 +254,7 @@ func TestLedgerOutlivesARefusal(t *testing.T) {
 				if err := os.Chmod(spoiled, mode); err != nil {
 					t.Fatal(err)
 				}
-				if err := l.apply(change{Name: []entry{nameOf(2 + i)}}); err == nil || !strings.Contains(err.Error(), "restart the shim") {
+				if err := l.apply(change{SetNames: []entry{nameOf(2 + i)}}); err == nil || !strings.Contains(err.Error(), "restart the shim") {
 					t.Errorf("mode %04o: a change was written over what is not known: %v", mode, err)
 				}
 			}
@@ -262,7 +262,7 @@ func TestLedgerOutlivesARefusal(t *testing.T) {
 			if _, ok := restarted.lookup(nameOf(1).Original); !ok {
 				t.Error("the names are lost")
 			}
-			if err := restarted.apply(change{Name: []entry{nameOf(9)}}); err != nil {
+			if err := restarted.apply(change{SetNames: []entry{nameOf(9)}}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -292,12 +292,12 @@ func TestLedgerLinksAreSwapped(t *testing.T) {
 		}
 	})
 	for i := range 100 {
-		_ = l.apply(change{Name: []entry{nameOf(i)}})
+		_ = l.apply(change{SetNames: []entry{nameOf(i)}})
 	}
 	close(done)
 	swapping.Wait()
 	unchanged()
-	if err := errors.Join(os.RemoveAll(temporary), l.apply(change{Name: []entry{nameOf(100)}})); err != nil {
+	if err := errors.Join(os.RemoveAll(temporary), l.apply(change{SetNames: []entry{nameOf(100)}})); err != nil {
 		t.Fatal(err)
 	}
 	_ = openLedger(t, directory)
@@ -310,14 +310,14 @@ func TestStateDirectoryThatIsALink(t *testing.T) {
 	if err := os.Symlink(target, link); err != nil {
 		t.Fatal(err)
 	}
-	if err := openLedger(t, link).apply(change{Name: []entry{nameOf(1)}}); err != nil {
+	if err := openLedger(t, link).apply(change{SetNames: []entry{nameOf(1)}}); err != nil {
 		t.Error(err)
 	}
 	wantMode(t, filepath.Join(target, ledgerName), 0o600)
 	if err := os.Chmod(target, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if l, err := OpenLedger(link); err == nil || !l.empty() {
+	if l, err := OpenLedger(link); err == nil || l.mayRestore() {
 		t.Errorf("a folder of all users is opened through a link: %v", err)
 	}
 }

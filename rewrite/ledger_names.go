@@ -8,12 +8,13 @@ import (
 
 // The following are called with the mutex held, and count what they change.
 
-func (l *Ledger) name(name entry) {
+// setName records the image that a name means.
+func (l *Ledger) setName(name entry) {
 	old, known := l.names[name.Original]
 	if known && (old.Image != name.Image || old.Stored != name.Stored || old.Preloaded != name.Preloaded || old.Lost != name.Lost) {
-		l.unname(old.Original)
+		l.removeName(old.Original)
 		if old.Stored != name.Stored && old.hidesStored() {
-			l.leave(pair{Reference: old.Stored, Image: old.Image}, name.At)
+			l.leave(imageRef{Reference: old.Stored, Image: old.Image}, name.At)
 		}
 		known = false
 	}
@@ -34,7 +35,8 @@ func (l *Ledger) name(name entry) {
 	}
 }
 
-func (l *Ledger) unname(original string) {
+// removeName drops a name.
+func (l *Ledger) removeName(original string) {
 	old, ok := l.names[original]
 	if !ok {
 		return
@@ -75,7 +77,7 @@ func (l *Ledger) evict() {
 			break
 		}
 		for _, original := range slices.Clone(l.images[image]) {
-			l.unname(original)
+			l.removeName(original)
 		}
 	}
 	l.clear(time.Now(), func(_, image string) bool { return len(l.images[image]) == 0 })

@@ -25,7 +25,7 @@ func TestLedgerRetries(t *testing.T) {
 		if err := os.MkdirAll(path, 0o700); err != nil { // a file can't take its place
 			t.Fatal(err)
 		}
-		if err := l.apply(change{Name: []entry{nameOf(1)}}); err == nil {
+		if err := l.apply(change{SetNames: []entry{nameOf(1)}}); err == nil {
 			t.Fatal("no error")
 		}
 		time.Sleep(3 * time.Minute)
@@ -35,7 +35,7 @@ func TestLedgerRetries(t *testing.T) {
 		}
 		time.Sleep(lastRetry + time.Second)
 		synctest.Wait()
-		if again := openLedger(t, directory); again.empty() {
+		if again := openLedger(t, directory); !again.mayRestore() {
 			t.Error("it was not saved")
 		}
 		if l.file.retry.timer != nil {
@@ -56,7 +56,7 @@ func TestLedgerClose(t *testing.T) {
 	if err := os.Mkdir(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if l.apply(change{Name: []entry{nameOf(1)}}) == nil || l.Close() == nil {
+	if l.apply(change{SetNames: []entry{nameOf(1)}}) == nil || l.Close() == nil {
 		t.Fatal("no error")
 	}
 	if l.file.retry.timer != nil {
@@ -65,7 +65,7 @@ func TestLedgerClose(t *testing.T) {
 	if err := errors.Join(os.Remove(path), l.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if again := openLedger(t, directory); again.empty() {
+	if again := openLedger(t, directory); !again.mayRestore() {
 		t.Error("it was not saved")
 	}
 }
@@ -107,11 +107,11 @@ func TestLedgerMakesItsDirectoryAgain(t *testing.T) {
 	if err := os.RemoveAll(directory); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.apply(change{Name: []entry{nameOf(1)}}); err != nil {
+	if err := l.apply(change{SetNames: []entry{nameOf(1)}}); err != nil {
 		t.Fatal(err)
 	}
 	wantMode(t, directory, fs.ModeDir|0o700)
-	if again := openLedger(t, directory); again.empty() {
+	if again := openLedger(t, directory); !again.mayRestore() {
 		t.Error("nothing was kept")
 	}
 }
@@ -140,7 +140,7 @@ func TestLedgerOnAFullDisk(t *testing.T) {
 	defer func() { _ = l.Close() }()
 	var err error
 	for i := 0; i < 200 && err == nil; i++ {
-		err = l.apply(change{Name: []entry{nameOf(i)}})
+		err = l.apply(change{SetNames: []entry{nameOf(i)}})
 	}
 	if err == nil || !strings.Contains(err.Error(), "won't survive a restart: the disk is full: ") {
 		t.Errorf("got %v", err)
@@ -150,7 +150,7 @@ func TestLedgerOnAFullDisk(t *testing.T) {
 	}
 }
 
-// TestLedgerOfVersion1 is converted: each hidden pair is one that a name implies, or a
+// TestLedgerOfVersion1 is converted: each hidden imageRef is one that a name implies, or a
 // leftover, and a name for a hidden reference says that it was asked for.
 func TestLedgerOfVersion1(t *testing.T) {
 	directory := t.TempDir()
@@ -176,7 +176,7 @@ func TestLedgerOfVersion1(t *testing.T) {
 	}
 	check := func(l *Ledger) {
 		t.Helper()
-		for on, want := range map[pair]bool{
+		for on, want := range map[imageRef]bool{
 			{hub + "/library/a:1", "sha256:a"}:        true,
 			{hub + "/library/b:1", "sha256:b"}:        false,
 			{hub + "/library/c:1", "sha256:c"}:        false,
@@ -201,7 +201,7 @@ func TestLedgerOfVersion1(t *testing.T) {
 	}
 	l := openLedger(t, directory)
 	check(l)
-	if err := l.apply(change{Ask: []pair{{Reference: hub + "/library/x:1", Image: "sha256:x"}}}); err != nil {
+	if err := l.apply(change{Show: []imageRef{{Reference: hub + "/library/x:1", Image: "sha256:x"}}}); err != nil {
 		t.Fatal(err)
 	}
 	if saved, err := os.ReadFile(filepath.Join(directory, ledgerName)); err != nil || !strings.HasPrefix(string(saved), `{"version":2,`) {
@@ -213,14 +213,14 @@ func TestLedgerOfVersion1(t *testing.T) {
 // Records of what was asked for by its own name change no answer.
 func TestLedgerThatChangesNothingIsEmpty(t *testing.T) {
 	l := openLedger(t, t.TempDir())
-	own := pair{Reference: hub + "/library/a:1", Image: "sha256:a"}
-	if err := l.apply(change{Ask: []pair{own}}); err != nil || !l.empty() {
-		t.Errorf("%v; with an asked reference alone it is empty: %v", err, l.empty())
+	own := imageRef{Reference: hub + "/library/a:1", Image: "sha256:a"}
+	if err := l.apply(change{Show: []imageRef{own}}); err != nil || l.mayRestore() {
+		t.Errorf("%v; with an asked reference alone it is empty: %v", err, !l.mayRestore())
 	}
-	if err := l.apply(change{Hide: []pair{own}}); err != nil || l.empty() || !l.isHidden(own.Reference, own.Image) {
-		t.Errorf("%v; with a hidden reference it is empty: %v", err, l.empty())
+	if err := l.apply(change{Hide: []imageRef{own}}); err != nil || !l.mayRestore() || !l.isHidden(own.Reference, own.Image) {
+		t.Errorf("%v; with a hidden reference it is empty: %v", err, !l.mayRestore())
 	}
-	if err := l.reconcile(nil, time.Now()); err != nil || !l.empty() || !l.blank() {
-		t.Errorf("%v; without images it is empty: %v", err, l.empty())
+	if err := l.reconcile(nil, time.Now()); err != nil || l.mayRestore() || !l.isEmpty() {
+		t.Errorf("%v; without images it is empty: %v", err, !l.mayRestore())
 	}
 }

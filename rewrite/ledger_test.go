@@ -35,14 +35,14 @@ func TestLedgerSurvivesARestart(t *testing.T) {
 	directory := filepath.Join(t.TempDir(), "not", "there", "yet")
 	l := openLedger(t, directory)
 	for i := range 10 {
-		if err := l.apply(change{Name: []entry{nameOf(i)}, Hide: []pair{{Reference: nameOf(i).Stored, Image: nameOf(i).Image}}}); err != nil {
+		if err := l.apply(change{SetNames: []entry{nameOf(i)}, Hide: []imageRef{{Reference: nameOf(i).Stored, Image: nameOf(i).Image}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := l.apply(change{
-		Unname: []string{nameOf(3).Original},
-		Hide:   []pair{{Reference: "docker.io/library/left:1", Image: "sha256:left"}},
-		Ask:    []pair{nameOf(4).stored()},
+		RemoveNames: []string{nameOf(3).Original},
+		Hide:        []imageRef{{Reference: "docker.io/library/left:1", Image: "sha256:left"}},
+		Show:        []imageRef{nameOf(4).stored()},
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -80,11 +80,11 @@ func TestLedgerSurvivesARestart(t *testing.T) {
 
 func TestLedgerNamesAndHides(t *testing.T) {
 	l := openLedger(t, t.TempDir())
-	if !l.empty() || l.mentioned([]byte(hub)) {
+	if l.mayRestore() || l.mentions([]byte(hub)) {
 		t.Error("a new ledger is not empty")
 	}
 	first, second := nameOf(0), nameOf(1) // the same image
-	both := change{Name: []entry{first, second, first}, Ask: []pair{second.stored()}}
+	both := change{SetNames: []entry{first, second, first}, Show: []imageRef{second.stored()}}
 	if err := l.apply(both); err != nil {
 		t.Fatal(err)
 	}
@@ -94,12 +94,12 @@ func TestLedgerNamesAndHides(t *testing.T) {
 	if !l.isHidden(first.Stored, first.Image) || l.isHidden(first.Stored, "sha256:other") || l.isHidden(second.Stored, second.Image) {
 		t.Error("the wrong references are hidden")
 	}
-	if !l.mentioned([]byte("\x0a\x20"+hub+"/library/x")) || l.mentioned([]byte("quay.io/app:1")) {
+	if !l.mentions([]byte("\x0a\x20"+hub+"/library/x")) || l.mentions([]byte("quay.io/app:1")) {
 		t.Error("the wrong messages are said to mention a hidden reference")
 	}
 	moved := first
 	moved.Image = nameOf(9).Image
-	if err := l.apply(change{Name: []entry{moved}}); err != nil {
+	if err := l.apply(change{SetNames: []entry{moved}}); err != nil {
 		t.Fatal(err)
 	}
 	if got, ok := l.lookup(first.Original); !ok || got.Image != moved.Image || len(l.namesOf(first.Image)) != 1 {
@@ -110,17 +110,17 @@ func TestLedgerNamesAndHides(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if !l.empty() || l.mentioned([]byte(hub)) || len(l.images) != 0 {
+	if l.mayRestore() || l.mentions([]byte(hub)) || len(l.images) != 0 {
 		t.Error("the ledger is not empty after all is forgotten")
 	}
 }
 
 func TestLedgerWritesOnlyChanges(t *testing.T) {
 	l := openLedger(t, t.TempDir())
-	if err := l.apply(change{Name: []entry{nameOf(1)}}); err != nil {
+	if err := l.apply(change{SetNames: []entry{nameOf(1)}}); err != nil {
 		t.Fatal(err)
 	}
-	same := change{Hide: []pair{{Reference: nameOf(1).Stored, Image: nameOf(1).Image}}}
+	same := change{Hide: []imageRef{{Reference: nameOf(1).Stored, Image: nameOf(1).Image}}}
 	if err := l.apply(same); err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestLedgerWritesOnlyChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := errors.Join(
-		l.apply(same), l.apply(change{Unname: []string{"docker.io/library/no:1"}}), l.forget("sha256:no", time.Now()),
+		l.apply(same), l.apply(change{RemoveNames: []string{"docker.io/library/no:1"}}), l.forget("sha256:no", time.Now()),
 		l.observe("docker.io/library/no:1", "", time.Now()), l.reconcileContainers(nil, time.Now()), l.Close(),
 	); err != nil {
 		t.Fatal(err)
@@ -166,13 +166,13 @@ func TestLedgerDamaged(t *testing.T) {
 			if kept, err := os.ReadFile(path + ".damaged"); err != nil || string(kept) != content {
 				t.Errorf("kept %q (%v)", kept, err)
 			}
-			if !l.empty() {
+			if l.mayRestore() {
 				t.Error("it does not start empty")
 			}
-			if err := l.apply(change{Name: []entry{nameOf(1)}}); err != nil {
+			if err := l.apply(change{SetNames: []entry{nameOf(1)}}); err != nil {
 				t.Fatal(err)
 			}
-			if again := openLedger(t, directory); again.empty() {
+			if again := openLedger(t, directory); !again.mayRestore() {
 				t.Error("what is learned afterwards is lost")
 			}
 		})
@@ -188,7 +188,7 @@ func TestLedgerWithoutADisk(t *testing.T) {
 	if err == nil {
 		t.Error("no error")
 	}
-	if err := l.apply(change{Name: []entry{nameOf(1)}}); err == nil {
+	if err := l.apply(change{SetNames: []entry{nameOf(1)}}); err == nil {
 		t.Error("a change that can't be written is not reported")
 	}
 	if _, ok := l.lookup(nameOf(1).Original); !ok {
@@ -201,7 +201,7 @@ func TestLedgerIsBounded(t *testing.T) {
 	l.limit = 100
 	for i := range 1000 {
 		name := nameOf(i)
-		if err := l.apply(change{Name: []entry{name}, Hide: []pair{{Reference: name.Stored, Image: name.Image}}}); err != nil {
+		if err := l.apply(change{SetNames: []entry{name}, Hide: []imageRef{{Reference: name.Stored, Image: name.Image}}}); err != nil {
 			t.Fatal(err)
 		}
 		if len(l.names) > l.limit || l.placed > 2*l.limit+1 {
@@ -213,7 +213,7 @@ func TestLedgerIsBounded(t *testing.T) {
 	}
 	// References that are hidden on images without a name are bounded as well.
 	for i := range 1000 {
-		if err := l.apply(change{Hide: []pair{{Reference: fmt.Sprintf("quay.io/app:%d", i), Image: "sha256:0"}}}); err != nil {
+		if err := l.apply(change{Hide: []imageRef{{Reference: fmt.Sprintf("quay.io/app:%d", i), Image: "sha256:0"}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -238,7 +238,7 @@ func TestLedgerConcurrently(t *testing.T) {
 		group.Go(func() {
 			for i := range 20 {
 				name := nameOf(worker*100 + i)
-				if err := l.apply(change{Name: []entry{name}, Hide: []pair{{Reference: name.Stored, Image: name.Image}}}); err != nil {
+				if err := l.apply(change{SetNames: []entry{name}, Hide: []imageRef{{Reference: name.Stored, Image: name.Image}}}); err != nil {
 					t.Error(err)
 				}
 				// What Apply has returned for is on disk.
@@ -246,7 +246,7 @@ func TestLedgerConcurrently(t *testing.T) {
 					t.Errorf("%s is not on disk", name.Original)
 				}
 				l.isHidden(name.Stored, name.Image)
-				l.mentioned([]byte(hub))
+				l.mentions([]byte(hub))
 			}
 		})
 	}
@@ -261,7 +261,7 @@ func TestLedgerForgetsOnlyWhatIsOlder(t *testing.T) {
 	l := openLedger(t, t.TempDir())
 	missed := time.Now()
 	first, second := nameOf(0), nameOf(1) // the same image
-	if err := l.apply(change{Name: []entry{first, second}, Hide: []pair{{Reference: first.Stored, Image: first.Image}}}); err != nil {
+	if err := l.apply(change{SetNames: []entry{first, second}, Hide: []imageRef{{Reference: first.Stored, Image: first.Image}}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.forget(first.Image, missed); err != nil {
@@ -281,8 +281,8 @@ func TestLedgerEvictsWholeImages(t *testing.T) {
 		tag := fmt.Sprintf("docker.io/library/app:%d", i)
 		digest := fmt.Sprintf("docker.io/library/app@sha256:%064d", i)
 		if err := l.apply(change{
-			Name: []entry{{Original: tag, Image: image, Stored: hub + "/a:1"}, {Original: digest, Image: image, Stored: hub + "/a:1"}},
-			Hide: []pair{{Reference: fmt.Sprintf("%s/library/app:%d", hub, i), Image: image}},
+			SetNames: []entry{{Original: tag, Image: image, Stored: hub + "/a:1"}, {Original: digest, Image: image, Stored: hub + "/a:1"}},
+			Hide:     []imageRef{{Reference: fmt.Sprintf("%s/library/app:%d", hub, i), Image: image}},
 		}); err != nil {
 			t.Fatal(err)
 		}

@@ -49,7 +49,7 @@ func (c call) streamImages(ctx context.Context, encoded []byte) (forward []byte,
 	l := newListing(encoded)
 	var all []*runtime.Image
 	return forward, func(raw []byte) ([]byte, error) {
-		if c.ledger.empty() {
+		if !c.ledger.mayRestore() {
 			l.complete = false // some messages may not be seen
 			return raw, nil
 		}

@@ -70,7 +70,7 @@ func (w *world) mayShow(c container, got, want string) bool {
 		return true
 	case !plain.crio:
 		return false
-	case w.had[pair{Reference: got, Image: c.image}], plain.names[want] != c.image:
+	case w.had[imageRef{Reference: got, Image: c.image}], plain.names[want] != c.image:
 		return true
 	}
 	frozen := w.node.runtime.made[c.id].name

@@ -117,7 +117,7 @@ func (w *world) remove(image string) error {
 	}
 	// A preloaded image is removed, not merely a name that it was not loaded under, unless a
 	// pull has put it there for another name, too.
-	if under := w.preloaded[image]; under != "" && plain.names[under] == named && plain.crio && len(w.node.ledger.sharing(under, named, image)) == 0 {
+	if under := w.preloaded[image]; under != "" && plain.names[under] == named && plain.crio && !w.node.ledger.needsStored(under, named, image) {
 		tellRemove(w.plain, under)
 	}
 	w.dropPreloaded()
@@ -247,7 +247,7 @@ func (w *world) status(name string) error {
 func (w *world) compareLists() error {
 	w.dropPreloaded()
 	for name, id := range w.plain.runtime.names {
-		w.had[pair{Reference: name, Image: id}] = true
+		w.had[imageRef{Reference: name, Image: id}] = true
 	}
 	return differ("list", tellList(w.shim), tellList(w.plain))
 }

@@ -115,7 +115,7 @@ type world struct {
 	// The names that the preloaded rule has given images, with the reference of the hub
 	// that the image was found under.
 	preloaded map[string]string
-	had       map[pair]bool // the names that images have ever had without the shim
+	had       map[imageRef]bool // the names that images have ever had without the shim
 }
 
 // container is the same on both nodes.
@@ -141,7 +141,7 @@ func hubs(name string) string {
 }
 
 func newWorld(t *testing.T, crio bool) *world {
-	w := &world{directory: modelDirectory(t), preloaded: make(map[string]string), had: make(map[pair]bool), node: newNode(t)}
+	w := &world{directory: modelDirectory(t), preloaded: make(map[string]string), had: make(map[imageRef]bool), node: newNode(t)}
 	w.node.registry.match = []string{"registry.k8s.io"}
 	w.node.registry.credentials.ServerAddress = "http://" + hub
 	w.direct = client{t: t, runtime: w.node.runtime}

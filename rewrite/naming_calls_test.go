@@ -46,7 +46,7 @@ func TestForwardedStatus(t *testing.T) {
 	if forwarding.Unchanged(nil) || forwarding.Unchanged(info) {
 		t.Error("an answer without an image passes")
 	}
-	if err := n.ledger.apply(change{Hide: []pair{{Reference: hub + "/library/nginx:1.25", Image: "sha256:1"}}}); err != nil {
+	if err := n.ledger.apply(change{Hide: []imageRef{{Reference: hub + "/library/nginx:1.25", Image: "sha256:1"}}}); err != nil {
 		t.Fatal(err)
 	}
 	if forwarding.Unchanged(there) {

@@ -156,7 +156,7 @@ func (n *Namer) nameEntries(ctx context.Context, id string) error {
 		return err
 	}
 	var bindings []binding
-	var obsolete change
+	var obsolete []entry
 	for _, e := range entries {
 		if !n.ledger.isStillOn(e, image) || imagename.Has(image, e.Original) {
 			continue
@@ -166,7 +166,7 @@ func (n *Namer) nameEntries(ctx context.Context, id string) error {
 			return err
 		}
 		if newer {
-			obsolete.add(unnameMoved(e))
+			obsolete = append(obsolete, e)
 			continue
 		}
 		from, err := n.recordFor(ctx, e, image)
@@ -177,7 +177,7 @@ func (n *Namer) nameEntries(ctx context.Context, id string) error {
 			bindings = append(bindings, binding{e.Original, from})
 		}
 	}
-	if err := n.ledger.apply(obsolete); err != nil || len(bindings) == 0 {
+	if err := n.ledger.apply(removeMoved(obsolete...)); err != nil || len(bindings) == 0 {
 		return err
 	}
 	if err := n.put(ctx, image, bindings); err != nil {

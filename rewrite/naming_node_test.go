@@ -83,7 +83,7 @@ func (n *namingNode) prepare() {
 	n.t.Helper()
 	s := &shim{end: func() {}}
 	n.shim = s
-	s.ledger = newLedger(&ledgerFile{})
+	s.ledger = newUnsaved()
 	if n.directory != "" {
 		var err error
 		if s.ledger, err = OpenLedger(n.directory); err != nil {
@@ -368,7 +368,7 @@ func (n *namingNode) settled() {
 }
 
 func (n *namingNode) isSettled() bool {
-	return n.namer.idle() && n.ledger.empty() && !strings.Contains(n.journaled(), "original")
+	return n.namer.idle() && !n.ledger.mayRestore() && !strings.Contains(n.journaled(), "original")
 }
 
 // journaled returns the text of the journal.

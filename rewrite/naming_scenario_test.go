@@ -433,7 +433,7 @@ func TestNamingOfTheLedger(t *testing.T) {
 	name := func(original, reference string, image content) entry {
 		return entry{Original: original, Image: image.id, Stored: reference, Registry: hub}
 	}
-	hide := func(reference string, image content) pair { return pair{Reference: reference, Image: image.id} }
+	hide := func(reference string, image content) imageRef { return imageRef{Reference: reference, Image: image.id} }
 	const originals, hubs = "docker.io/library/nginx", hub + "/library/nginx"
 	for what, ledgered := range map[string]struct {
 		prepare func(n *namingNode)
@@ -443,16 +443,16 @@ func TestNamingOfTheLedger(t *testing.T) {
 		"an image": {
 			prepare: func(n *namingNode) { n.direct(stored) },
 			change: change{
-				Name: []entry{name(asked, stored, first), name(originals+"@"+first.digest, hubs+"@"+first.digest, first)},
-				Hide: []pair{hide(stored, first), hide(hubs+"@"+first.digest, first)},
+				SetNames: []entry{name(asked, stored, first), name(originals+"@"+first.digest, hubs+"@"+first.digest, first)},
+				Hide:     []imageRef{hide(stored, first), hide(hubs+"@"+first.digest, first)},
 			},
 			want: []recorded{{first, []string{asked}}},
 		},
 		"an image that was asked for by its stored reference too": {
 			prepare: func(n *namingNode) { n.direct(stored) },
 			change: change{
-				Name: []entry{name(stored, stored, first), name(hubs+"@"+first.digest, hubs+"@"+first.digest, first), name(asked, stored, first), name(originals+"@"+first.digest, hubs+"@"+first.digest, first)},
-				Hide: []pair{hide(stored, first), hide(hubs+"@"+first.digest, first)},
+				SetNames: []entry{name(stored, stored, first), name(hubs+"@"+first.digest, hubs+"@"+first.digest, first), name(asked, stored, first), name(originals+"@"+first.digest, hubs+"@"+first.digest, first)},
+				Hide:     []imageRef{hide(stored, first), hide(hubs+"@"+first.digest, first)},
 			},
 			want: []recorded{{first, []string{asked, stored}}},
 		},
@@ -463,8 +463,8 @@ func TestNamingOfTheLedger(t *testing.T) {
 				n.direct(stored)
 			},
 			change: change{
-				Name: []entry{name(stored, stored, first), name(asked, stored, second), name(originals+"@"+second.digest, hubs+"@"+second.digest, second)},
-				Hide: []pair{hide(stored, second), hide(hubs+"@"+second.digest, second)},
+				SetNames: []entry{name(stored, stored, first), name(asked, stored, second), name(originals+"@"+second.digest, hubs+"@"+second.digest, second)},
+				Hide:     []imageRef{hide(stored, second), hide(hubs+"@"+second.digest, second)},
 			},
 			want: []recorded{{first, []string{stored}}, {second, []string{asked}}},
 		},
@@ -475,8 +475,8 @@ func TestNamingOfTheLedger(t *testing.T) {
 				n.direct(stored)
 			},
 			change: change{
-				Name: []entry{name(asked, stored, first), name(originals+"@"+first.digest, hubs+"@"+first.digest, first)},
-				Hide: []pair{hide(stored, first), hide(hubs+"@"+first.digest, first), hide(asked, second)},
+				SetNames: []entry{name(asked, stored, first), name(originals+"@"+first.digest, hubs+"@"+first.digest, first)},
+				Hide:     []imageRef{hide(stored, first), hide(hubs+"@"+first.digest, first), hide(asked, second)},
 			},
 			want: []recorded{{second, []string{originals + "@" + second.digest}}, {first, []string{asked}}},
 		},
@@ -487,26 +487,26 @@ func TestNamingOfTheLedger(t *testing.T) {
 				n.direct(asked)
 			},
 			change: change{
-				Name: []entry{name(asked, stored, first), name(originals+"@"+first.digest, hubs+"@"+first.digest, first)},
-				Hide: []pair{hide(stored, first), hide(hubs+"@"+first.digest, first)},
+				SetNames: []entry{name(asked, stored, first), name(originals+"@"+first.digest, hubs+"@"+first.digest, first)},
+				Hide:     []imageRef{hide(stored, first), hide(hubs+"@"+first.digest, first)},
 			},
 			want: []recorded{{first, []string{originals + "@" + first.digest}}, {second, []string{asked}}},
 		},
 		"an image that is gone": {
 			prepare: func(n *namingNode) {},
-			change:  change{Name: []entry{name(asked, stored, first)}, Hide: []pair{hide(stored, first)}},
+			change:  change{SetNames: []entry{name(asked, stored, first)}, Hide: []imageRef{hide(stored, first)}},
 		},
 		"an image that has come back by another way": {
 			prepare: func(n *namingNode) {
 				n.pushAs(first, "quay.io/copy:1")
 				n.direct("quay.io/copy:1")
 			},
-			change: change{Name: []entry{name(asked, stored, first)}},
+			change: change{SetNames: []entry{name(asked, stored, first)}},
 			want:   []recorded{{first, []string{"quay.io/copy:1"}}},
 		},
 		"what a failed pull has left": {
 			prepare: func(n *namingNode) { n.direct(stored) },
-			change:  change{Hide: []pair{hide(stored, first), hide(hubs+"@"+first.digest, first)}},
+			change:  change{Hide: []imageRef{hide(stored, first), hide(hubs+"@"+first.digest, first)}},
 			want:    []recorded{{first, []string{stored}}},
 		},
 		"two images from one repository": {
@@ -516,8 +516,8 @@ func TestNamingOfTheLedger(t *testing.T) {
 				n.direct(hubs + ":2")
 			},
 			change: change{
-				Name: []entry{name(asked, stored, first), name(originals+":2", hubs+":2", second)},
-				Hide: []pair{hide(stored, first), hide(hubs+":2", second), hide(hubs+"@"+first.digest, first), hide(hubs+"@"+second.digest, second)},
+				SetNames: []entry{name(asked, stored, first), name(originals+":2", hubs+":2", second)},
+				Hide:     []imageRef{hide(stored, first), hide(hubs+":2", second), hide(hubs+"@"+first.digest, first), hide(hubs+"@"+second.digest, second)},
 			},
 			want: []recorded{{first, []string{asked}}, {second, []string{originals + ":2"}}},
 		},
@@ -558,8 +558,8 @@ func TestNamingOfTheLedgerWaitsForPulls(t *testing.T) {
 		n.prepare()
 		digest := hub + "/library/nginx@" + image.digest
 		if err := n.ledger.apply(change{
-			Name: []entry{{Original: asked, Image: image.id, Stored: stored}, {Original: "docker.io/library/nginx@" + image.digest, Image: image.id, Stored: digest}},
-			Hide: []pair{{Reference: stored, Image: image.id}, {Reference: digest, Image: image.id}},
+			SetNames: []entry{{Original: asked, Image: image.id, Stored: stored}, {Original: "docker.io/library/nginx@" + image.digest, Image: image.id, Stored: digest}},
+			Hide:     []imageRef{{Reference: stored, Image: image.id}, {Reference: digest, Image: image.id}},
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -619,7 +619,7 @@ func TestNamingOpaque(t *testing.T) {
 		if got := passes(); got != all {
 			t.Errorf("opaque after the pull: %s", got)
 		}
-		if err := n.ledger.apply(change{Name: []entry{{Original: "docker.io/library/old:1", Image: id, Stored: hub + "/library/old:1"}}}); err != nil {
+		if err := n.ledger.apply(change{SetNames: []entry{{Original: "docker.io/library/old:1", Image: id, Stored: hub + "/library/old:1"}}}); err != nil {
 			t.Fatal(err)
 		}
 		if got := passes(); got != "" {

@@ -6,8 +6,8 @@ import (
 	"image-cri-shim/rewrite/imagename"
 )
 
-// pair is a reference on an image.
-type pair struct {
+// imageRef is a reference on an image.
+type imageRef struct {
 	Reference string `json:"reference"`
 	Image     string `json:"image"` // its ID
 }
@@ -45,7 +45,12 @@ func (e entry) hidesStored() bool { return e.wasPulled() && !e.Lost }
 // it has lost it, or it has another image under the name itself, which a pull has put there.
 func (e entry) isUnstored() bool { return e.Lost || e.Original == e.Stored }
 
-func (e entry) stored() pair { return pair{Reference: e.Stored, Image: e.Image} }
+func (e entry) stored() imageRef { return imageRef{Reference: e.Stored, Image: e.Image} }
+
+// isAsked reports whether a client has asked for a reference on an image by its own name.
+func (l *Ledger) isAsked(reference, image string) bool {
+	return l.placement(reference, image).asked
+}
 
 // placement returns the record of a reference on an image.
 func (l *Ledger) placement(reference, image string) placement {
@@ -87,7 +92,7 @@ func (l *Ledger) hiddenOn(reference string) (image string, ok bool) {
 // The following are called with the mutex held.
 
 // place changes the record of a reference on an image.
-func (l *Ledger) place(on pair, at time.Time, change func(*placement)) {
+func (l *Ledger) place(on imageRef, at time.Time, change func(*placement)) {
 	p := l.placements[on.Reference][on.Image]
 	before := p
 	change(&p)
@@ -132,28 +137,28 @@ func (l *Ledger) count(reference string, before, after placement) {
 }
 
 // leave records a leftover.
-func (l *Ledger) leave(on pair, at time.Time) {
+func (l *Ledger) leave(on imageRef, at time.Time) {
 	l.place(on, at, func(p *placement) { p.left = p.names == 0 })
 }
 
 // hide records a leftover that a pull has put on an image, or taken the meaning of.
-func (l *Ledger) hide(on pair, at time.Time) {
+func (l *Ledger) hide(on imageRef, at time.Time) {
 	l.moved(on)
 	l.place(on, at, func(p *placement) { p.left, p.asked = p.names == 0, false })
 }
 
 // ask records that a client has asked for a reference by its own name.
-func (l *Ledger) ask(on pair, at time.Time) {
+func (l *Ledger) ask(on imageRef, at time.Time) {
 	l.moved(on)
 	l.place(on, at, func(p *placement) { p.asked = true })
 }
 
 // moved drops what is recorded of a reference on other images than the one that the
 // runtime has it on now. Names that are stored under the reference keep theirs.
-func (l *Ledger) moved(to pair) {
+func (l *Ledger) moved(to imageRef) {
 	for image := range l.placements[to.Reference] {
 		if image != to.Image {
-			l.place(pair{Reference: to.Reference, Image: image}, time.Time{}, func(p *placement) { p.left, p.asked = false, false })
+			l.place(imageRef{Reference: to.Reference, Image: image}, time.Time{}, func(p *placement) { p.left, p.asked = false, false })
 		}
 	}
 }
@@ -184,7 +189,7 @@ func (l *Ledger) clear(at time.Time, selected func(reference, image string) bool
 	for reference, on := range l.placements {
 		for image, p := range on {
 			if !p.at.After(at) && selected(reference, image) {
-				l.place(pair{Reference: reference, Image: image}, time.Time{}, func(p *placement) { p.left, p.asked = false, false })
+				l.place(imageRef{Reference: reference, Image: image}, time.Time{}, func(p *placement) { p.left, p.asked = false, false })
 			}
 		}
 	}

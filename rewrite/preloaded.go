@@ -89,11 +89,9 @@ func (c call) resolveCandidate(ctx context.Context, request *runtime.ImageStatus
 // learn records a name for an image that was preloaded under a registry's reference,
 // which stays visible.
 func (c call) learn(original string, candidate Candidate, image *runtime.Image) {
-	names := slices.DeleteFunc(namesFrom(original, candidate, image, true), func(name entry) bool {
-		known, ok := c.ledger.lookup(name.Original)
-		return ok && known.Image == image.Id // a pull has given the image this name
-	})
-	c.apply(change{Name: names})
+	if err := c.ledger.recordPreloaded(origin{original, candidate.Reference, candidate.Registry}, image); err != nil {
+		c.warn(err)
+	}
 }
 
 // removePreloaded removes an image that ImageStatus finds under the reference that a

@@ -251,20 +251,20 @@ func (p *pull) from(ctx context.Context, answer Answer) (response []byte, sent b
 		response, err = p.pullNamed(ctx, naming, encoded)
 		return response, true, err
 	}
-	before, err := p.announce(ctx, answer)
+	visible, err := p.beginPull(ctx, answer)
 	if err != nil {
 		p.away = status.Code(err) == codes.Unavailable // no registry was asked yet
 		return nil, false, err
 	}
-	defer p.ledger.withdraw(candidate.Reference)
+	defer p.ledger.endPull(candidate.Reference)
 	response, err = p.forwardPull(ctx, encoded)
 	ctx, cancel := afterwards(ctx)
 	defer cancel()
 	if err != nil {
-		p.recordFailed(ctx, candidate.Reference, before)
+		p.recordFailed(ctx, candidate.Reference, visible)
 		return nil, true, err
 	}
-	p.recordMoved(ctx, candidate, before, response)
+	p.recordMoved(ctx, candidate, visible, response)
 	p.names = NamesInLedger
 	return response, true, nil
 }

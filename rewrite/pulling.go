@@ -8,43 +8,43 @@ import (
 	"image-cri-shim/rewrite/imagename"
 )
 
-// pulling is the pulls of a stored reference that are in progress. They hide the
+// activePulls are the pulls of a stored reference that are in progress. They hide the
 // reference on every image but the one that it was visible on before them: any other
 // image under it is one that they have brought.
-type pulling struct {
-	pulls     int
-	visibleOn string // image ID; empty if the reference was not visible
-	asked     []pair // digests of the repository that clients have asked for meanwhile
+type activePulls struct {
+	count     int
+	visibleOn string     // image ID; empty if the reference was not visible
+	asked     []imageRef // digests of the repository that clients have asked for meanwhile
 }
 
-// announce records that a pull of a reference begins. before is the image that the
-// runtime has under it, nil if none. Every announce needs a withdraw.
-func (l *Ledger) announce(reference string, before *runtime.Image) {
+// beginPull records that a pull of a reference begins. before is the image that the runtime
+// has under it, nil if none. Each call must be followed by a call of endPull.
+func (l *Ledger) beginPull(reference string, before *runtime.Image) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	running := l.pulls[reference]
 	if running == nil {
-		running = &pulling{}
+		running = &activePulls{}
 		if before != nil && imagename.Has(before, reference) && !l.hides(reference, before.Id) {
 			running.visibleOn = before.Id
 		}
 		l.pulls[reference] = running
 	}
-	running.pulls++
+	running.count++
 }
 
-// withdraw records that a pull of the reference has ended.
-func (l *Ledger) withdraw(reference string) {
+// endPull records that a pull of the reference has ended.
+func (l *Ledger) endPull(reference string) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	running := l.pulls[reference]
-	if running.pulls--; running.pulls == 0 {
+	if running.count--; running.count == 0 {
 		delete(l.pulls, reference)
 	}
 }
 
-// isAnnounced reports whether a pull of the reference is in progress.
-func (l *Ledger) isAnnounced(reference string) bool {
+// isPulling reports whether a pull of the reference is in progress.
+func (l *Ledger) isPulling(reference string) bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
 	return l.pulls[reference] != nil
@@ -63,7 +63,7 @@ func (l *Ledger) visibleOn(reference string) (image string, ok bool) {
 
 // showWhilePulled makes a reference visible on an image while pulls of its repository are
 // in progress: a client has asked for it by its own name.
-func (l *Ledger) showWhilePulled(asked pair) {
+func (l *Ledger) showWhilePulled(asked imageRef) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	for reference, running := range l.pulls {
@@ -78,7 +78,7 @@ func (l *Ledger) showWhilePulled(asked pair) {
 
 // askedWhilePulled reports whether a client has asked for a digest by its own name while
 // a stored reference is pulled.
-func (l *Ledger) askedWhilePulled(stored string, digest pair) bool {
+func (l *Ledger) askedWhilePulled(stored string, digest imageRef) bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
 	running := l.pulls[stored]

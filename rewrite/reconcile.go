@@ -32,7 +32,7 @@ func (l *Ledger) reconcile(images []*runtime.Image, at time.Time) error {
 			if name.At.After(at) || image != nil && l.stands(name, image, on[name.Original]) {
 				continue
 			}
-			l.unname(name.Original)
+			l.removeName(name.Original)
 			if image != nil && name.hidesStored() && on[name.Stored] == name.Image {
 				l.leave(name.stored(), at)
 			}

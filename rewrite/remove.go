@@ -98,7 +98,7 @@ func (r *removal) isNewer(own *runtime.Image) bool {
 	if !ok || !r.shows(own) || !known.yieldsTo(own.Id) {
 		return false
 	}
-	r.apply(unnameMoved(known))
+	r.apply(removeMoved(known))
 	return true
 }
 
@@ -137,7 +137,7 @@ func (r *removal) removeKnown(ctx context.Context) error {
 		if known.Preloaded {
 			gone = append(gone, known.Stored) // the runtime has another image under it
 		}
-		return r.removeName(ctx, change{Unname: gone}, image.Id)
+		return r.removeName(ctx, change{RemoveNames: gone}, image.Id)
 	default:
 		return r.remove(ctx, known.Image, image.Id)
 	}
@@ -170,7 +170,7 @@ func (r *removal) removeAsWritten(ctx context.Context, own *runtime.Image, failu
 // itself, after the newer one was removed, if clients see no name on it. Otherwise the
 // name would be hidden on that image even if it was loaded again.
 func (r *removal) removeLeftover(ctx context.Context, own *runtime.Image) error {
-	if own == nil || len(r.ledger.visible(own)) > 0 || r.ledger.isAnnounced(r.original()) {
+	if own == nil || len(r.ledger.visible(own)) > 0 || r.ledger.isPulling(r.original()) {
 		return nil
 	}
 	return r.remove(ctx, r.request.Image.Image, own.Id)
@@ -188,7 +188,7 @@ func (r *removal) removeUnseen(ctx context.Context, asked string, failure error)
 	switch {
 	case r.removed != "":
 		return nil
-	case elsewhere != nil || hidden || r.ledger.isAnnounced(r.original()):
+	case elsewhere != nil || hidden || r.ledger.isPulling(r.original()):
 		return failure
 	}
 	if err := r.forwardAs(ctx, asked); err != nil {
@@ -219,7 +219,7 @@ func (r *removal) remove(ctx context.Context, reference, image string) error {
 // tag of it is left but hidden ones. nameless is set if the runtime has not removed the
 // image although it may have no tag at all.
 func (r *removal) settle(ctx context.Context, image string, nameless bool) error {
-	if r.ledger.blank() {
+	if r.ledger.isEmpty() {
 		return nil
 	}
 	asked := time.Now()
@@ -229,8 +229,8 @@ func (r *removal) settle(ctx context.Context, image string, nameless bool) error
 		return nil
 	}
 	if left != nil {
-		r.apply(change{Unname: []string{r.original()}})
-		pulling := slices.ContainsFunc(left.RepoTags, r.ledger.isAnnounced)
+		r.apply(change{RemoveNames: []string{r.original()}})
+		pulling := slices.ContainsFunc(left.RepoTags, r.ledger.isPulling)
 		if hidden := r.ledger.restoreImage(left); pulling || !hidden && !nameless || len(left.RepoTags) > 0 {
 			return nil
 		}

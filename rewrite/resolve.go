@@ -139,7 +139,7 @@ func (c call) resolveAsWritten(ctx context.Context, request *runtime.ImageStatus
 	}
 	found.reason = "stored under its own name"
 	if known, ok := c.ledger.lookup(original); ok && known.yieldsTo(image.Id) {
-		c.apply(unnameMoved(known)) // loaded without the shim
+		c.apply(removeMoved(known)) // loaded without the shim
 	}
 	return found, nil
 }

@@ -10,7 +10,7 @@ func TestSearchOfTheLedger(t *testing.T) {
 	for i := range 10 {
 		name := nameOf(i)
 		name.Registry = "http://" + hub
-		if err := l.apply(change{Name: []entry{name}}); err != nil {
+		if err := l.apply(change{SetNames: []entry{name}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -39,7 +39,7 @@ func TestSearchOfTheLedger(t *testing.T) {
 func BenchmarkSearchOfTheLedger(b *testing.B) {
 	l := newLedger(nil)
 	for i := range ledgerLimit {
-		l.name(nameOf(i))
+		l.setName(nameOf(i))
 	}
 	for b.Loop() {
 		l.Search("app:19999")
@@ -50,7 +50,7 @@ func BenchmarkSearchOfTheLedger(b *testing.B) {
 func BenchmarkSearchHoldsUp(b *testing.B) {
 	l := newLedger(nil)
 	for i := range ledgerLimit {
-		l.name(nameOf(i))
+		l.setName(nameOf(i))
 	}
 	for b.Loop() {
 		l.entries()

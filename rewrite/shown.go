@@ -150,7 +150,7 @@ func (s *shown) given(ctx context.Context, id string) string {
 // image has lost its tags.
 func (s *shown) former(ctx context.Context, reference string) string {
 	pulled := s.pulledFrom(imagename.Repository(reference))
-	if len(pulled) == 0 || s.ledger.placement(reference, s.image).asked {
+	if len(pulled) == 0 || s.ledger.isAsked(reference, s.image) {
 		return reference
 	}
 	found, err := s.runtime.status(ctx, s.image)

@@ -307,7 +307,7 @@ func TestUnansweredQuestionAfterARemoval(t *testing.T) {
 	if _, ok := n.ledger.lookup("docker.io/library/nginx:1.25"); !ok {
 		t.Error("the ledger has lost the name")
 	}
-	if image := n.status(askedName); image != nil || !n.ledger.empty() {
+	if image := n.status(askedName); image != nil || n.ledger.mayRestore() {
 		t.Errorf("then found %s", names(image))
 	}
 }
@@ -343,7 +343,7 @@ func TestUnansweredQuestionWhileRestoring(t *testing.T) {
 	n := newNode(t)
 	id := pulledFromHub(n)
 	known, _ := n.ledger.lookup("docker.io/library/nginx:1.25")
-	if err := n.ledger.apply(unnameMoved(known)); err != nil {
+	if err := n.ledger.apply(removeMoved(known)); err != nil {
 		t.Fatal(err)
 	}
 	var warnings []string

@@ -19,7 +19,7 @@ import (
 // the reference off the image, it stays for other names that need it.
 func (r *removal) removeStored(ctx context.Context, known entry, image *runtime.Image) error {
 	if r.needed(known.Stored, image) && r.untags(ctx) {
-		return r.removeName(ctx, unnameMoved(known), image.Id)
+		return r.removeName(ctx, removeMoved(known), image.Id)
 	}
 	return r.remove(ctx, known.Stored, image.Id)
 }
@@ -28,11 +28,11 @@ func (r *removal) removeStored(ctx context.Context, known entry, image *runtime.
 // image loses with a reference: names that are stored under it, the reference itself if it
 // was asked for, or all if it is the last tag.
 func (r *removal) needed(reference string, image *runtime.Image) bool {
-	if len(r.ledger.sharing(reference, image.Id, r.original())) > 0 {
+	if r.ledger.needsStored(reference, image.Id, r.original()) {
 		return true
 	}
 	known, ok := r.ledger.lookup(r.original())
-	if ok && known.wasPulled() && (known.Lost || r.ledger.placement(reference, image.Id).asked) {
+	if ok && known.wasPulled() && (known.Lost || r.ledger.isAsked(reference, image.Id)) {
 		return true // it was given to the image by its own name, too
 	}
 	if len(image.RepoTags) != 1 || imagename.Canonical(image.RepoTags[0]) != reference {
@@ -59,7 +59,7 @@ func (r *removal) removeName(ctx context.Context, noted change, image string) er
 // registries are stored under stays for them if the runtime would only take it off.
 func (r *removal) removeShown(ctx context.Context, asked string, own *runtime.Image) error {
 	if r.name != nil && r.needed(r.original(), own) && r.untags(ctx) {
-		return r.removeName(ctx, change{Hide: []pair{{Reference: r.original(), Image: own.Id}}}, own.Id)
+		return r.removeName(ctx, change{Hide: []imageRef{{Reference: r.original(), Image: own.Id}}}, own.Id)
 	}
 	return r.remove(ctx, asked, own.Id)
 }
