@@ -10,7 +10,7 @@ import (
 	"image-cri-shim/config"
 	"image-cri-shim/doctor"
 	"image-cri-shim/lookup"
-	"image-cri-shim/rewrite"
+	"image-cri-shim/rewrite/ledger"
 	"image-cri-shim/version"
 )
 
@@ -93,7 +93,7 @@ func examined(c *cli.Context) doctor.Report {
 		options.Problem = err
 		return doctor.Examine(c.Context, options)
 	}
-	ledger, _ := rewrite.ReadLedger(settings.StateDirectory) // a check of its own says why it is empty
+	ledger, _ := ledger.Read(settings.StateDirectory) // a check of its own says why it is empty
 	explainer, end, err := freshExplainer(c.Context, file(c), settings, ledger)
 	if err != nil {
 		options.Problem = err

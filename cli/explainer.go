@@ -9,11 +9,12 @@ import (
 	"image-cri-shim/proxy"
 	"image-cri-shim/registry"
 	"image-cri-shim/rewrite"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // freshExplainer makes an explainer that needs no daemon, to be ended. It sets the
 // runtime where the file does not.
-func freshExplainer(ctx context.Context, file string, settings *config.Config, ledger *rewrite.Ledger) (explainer *explain.Explainer, end func(), err error) {
+func freshExplainer(ctx context.Context, file string, settings *config.Config, ledger *ledger.Ledger) (explainer *explain.Explainer, end func(), err error) {
 	registries, err := lookup.Open(file, settings, registry.Options{})
 	if err != nil {
 		return nil, nil, err

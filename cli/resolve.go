@@ -15,7 +15,7 @@ import (
 	"image-cri-shim/admin"
 	"image-cri-shim/config"
 	"image-cri-shim/explain"
-	"image-cri-shim/rewrite"
+	"image-cri-shim/rewrite/ledger"
 )
 
 func resolveCommand() *cli.Command {
@@ -108,7 +108,7 @@ func explained(c *cli.Context, names []string) (images []explain.Image, note str
 			return answer.Images, answer.Note(), nil
 		}
 	}
-	ledger, unread := rewrite.ReadLedger(settings.StateDirectory)
+	ledger, unread := ledger.Read(settings.StateDirectory)
 	if unread != nil {
 		note = strings.TrimPrefix(note+"; ", "; ") + fmt.Sprintf("without the names of pulled images: %v", unread)
 	}
@@ -118,7 +118,7 @@ func explained(c *cli.Context, names []string) (images []explain.Image, note str
 
 // explainedFresh goes by the file, the registries, the runtime and the ledger's
 // file as they are now, and changes none of them.
-func explainedFresh(ctx context.Context, file string, settings *config.Config, ledger *rewrite.Ledger, names []string) ([]explain.Image, error) {
+func explainedFresh(ctx context.Context, file string, settings *config.Config, ledger *ledger.Ledger, names []string) ([]explain.Image, error) {
 	explainer, end, err := freshExplainer(ctx, file, settings, ledger)
 	if err != nil {
 		return nil, err

@@ -32,7 +32,7 @@ func (d *daemon) adminHandler() http.Handler {
 	mux.HandleFunc("GET "+doctor.AboutPath, func(response http.ResponseWriter, request *http.Request) {
 		admin.Reply(response, doctor.ShimStatus{
 			File: absolute(d.file), Read: *d.read.Load(), Version: version.Short(),
-			Names: explain.NamingOf(d.probeNaming(request.Context()), d.namer.Repairs()), Ledger: d.ledger.Names(),
+			Names: explain.NamingOf(d.probeNaming(request.Context()), d.namer.Repairs()), Ledger: d.ledger.Len(),
 			Restart: d.waitingKeys(),
 		}, nil)
 	})

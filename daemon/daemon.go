@@ -29,6 +29,7 @@ import (
 	"image-cri-shim/proxy"
 	"image-cri-shim/registry"
 	"image-cri-shim/rewrite"
+	"image-cri-shim/rewrite/ledger"
 	"image-cri-shim/trace"
 	"image-cri-shim/unixsocket"
 	"image-cri-shim/version"
@@ -78,7 +79,7 @@ type daemon struct {
 	settings   *config.Config // at the start; keys that need a restart keep these values
 	runtime    string         // the runtime's socket
 	log        *logrus.Logger
-	ledger     *rewrite.Ledger
+	ledger     *ledger.Ledger
 	namer      *rewrite.Namer // nil if the ledger keeps all names
 	server     *proxy.Server
 	current    currentSnapshot
@@ -100,7 +101,7 @@ func newDaemon(ctx context.Context, file string, settings *config.Config, log *l
 	d.observers = &observers{log: log, trace: trace.NewHub(trace.Options{UnboundedStreams: unboundedStreams, Invoke: d.invoke})}
 	d.httpServer = &httpServer{handler: d.pages(), listen: d.listenHTTP, log: log, timeout: clientTimeout}
 	var err error
-	if d.ledger, err = rewrite.OpenLedger(settings.StateDirectory); err != nil {
+	if d.ledger, err = ledger.Open(settings.StateDirectory); err != nil {
 		log.WithError(err).Warn("ledger of image names")
 	}
 	if settings.Names == config.NamesAuto {

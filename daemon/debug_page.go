@@ -84,7 +84,7 @@ func (d *daemon) service(ctx context.Context) page.Service {
 
 func (d *daemon) naming() page.Naming {
 	naming := d.namer.Naming()
-	return page.Naming{Mode: string(naming.Mode), Reason: naming.Reason, Ledger: d.ledger.Names(), Repairs: d.namer.Repairs()}
+	return page.Naming{Mode: string(naming.Mode), Reason: naming.Reason, Ledger: d.ledger.Len(), Repairs: d.namer.Repairs()}
 }
 
 func (d *daemon) conditions() []page.Registry {
@@ -110,7 +110,7 @@ func (d *daemon) searchLedger(text string, limit int) page.Names {
 	found, all := d.ledger.Search(text)
 	names := page.Names{Names: []page.Name{}, Found: len(found), All: all}
 	for _, name := range found[:min(len(found), limit)] {
-		names.Names = append(names.Names, page.Name(name))
+		names.Names = append(names.Names, page.Name{Original: name.Original, Image: name.Image, Stored: name.Stored, Registry: name.Registry, At: name.At})
 	}
 	return names
 }

@@ -18,6 +18,7 @@ import (
 	"image-cri-shim/lookup"
 	"image-cri-shim/registry"
 	"image-cri-shim/rewrite"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // tenantNode is a runtime that has every image of the tenant, under the hub's
@@ -58,7 +59,7 @@ func newTenantNode(t *testing.T, file string) *tenantNode {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ledger, err := rewrite.OpenLedger(t.TempDir())
+	ledger, err := ledger.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,7 +66,7 @@ func (d *daemon) state() metrics.State {
 	s := metrics.State{
 		Started:     d.started,
 		RuntimeUp:   d.checkRuntime(context.Background()) == nil,
-		LedgerNames: d.ledger.Names(),
+		LedgerNames: d.ledger.Len(),
 		Naming:      string(d.namer.Naming().Mode),
 		NameRepairs: d.namer.Repairs(),
 		Loaded:      g.settings.Read,

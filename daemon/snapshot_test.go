@@ -16,10 +16,11 @@ import (
 	"image-cri-shim/lookup"
 	"image-cri-shim/registry"
 	"image-cri-shim/rewrite"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // snapshotOf is what a file with one registry makes.
-func snapshotOf(t *testing.T, ledger *rewrite.Ledger, address string) *snapshot {
+func snapshotOf(t *testing.T, ledger *ledger.Ledger, address string) *snapshot {
 	t.Helper()
 	settings, err := config.Parse("f", []byte("address: "+address))
 	if err != nil {
@@ -55,7 +56,7 @@ func hub(t *testing.T, asked chan<- struct{}, goOn <-chan struct{}) *httptest.Se
 func TestCallsEndWithWhatTheyBeganWith(t *testing.T) {
 	asked, goOn := make(chan struct{}), make(chan struct{})
 	oldHub, newHub := hub(t, asked, goOn), hub(t, nil, nil)
-	ledger, err := rewrite.OpenLedger(t.TempDir())
+	ledger, err := ledger.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"image-cri-shim/config"
 	"image-cri-shim/explain"
 	"image-cri-shim/rewrite"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // checkNames reports where the names of pulled images are kept, and why.
@@ -22,8 +23,8 @@ func checkNames(ctx context.Context, n *node) []Finding {
 		if !errors.Is(n.shimStatusErr, admin.ErrNotRunning) {
 			return nil // another check says so
 		}
-		ledger, _ := rewrite.ReadLedger(n.Settings.StateDirectory) // a check of its own says what is wrong with it
-		running = ShimStatus{Names: explain.NamingOf(n.Explainer.Namer.Probe(ctx), 0), Ledger: ledger.Names()}
+		ledger, _ := ledger.Read(n.Settings.StateDirectory) // a check of its own says what is wrong with it
+		running = ShimStatus{Names: explain.NamingOf(n.Explainer.Namer.Probe(ctx), 0), Ledger: ledger.Len()}
 	}
 	t := topic{"names", n.Settings.Runtime}
 	switch rewrite.NamingMode(running.Names.Mode) {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"image-cri-shim/rewrite"
+	"image-cri-shim/rewrite/ledger"
 	"image-cri-shim/rewrite/statedir"
 )
 
@@ -100,7 +101,7 @@ func checkLedger(_ context.Context, n *node) []Finding {
 	if _, err := os.Lstat(t.subject); errors.Is(err, fs.ErrNotExist) {
 		return []Finding{t.ok("there is none yet: no name had to be kept in it")}
 	}
-	_, err := rewrite.ReadLedger(n.Settings.StateDirectory)
+	_, err := ledger.Read(n.Settings.StateDirectory)
 	exposed, ok := errors.AsType[*statedir.PermissionError](err)
 	switch {
 	case errors.Is(err, fs.ErrPermission):

@@ -36,13 +36,13 @@ func TestStateThatOthersWrite(t *testing.T) {
 				t.Skip("only root can give a file away")
 			}
 			state := filepath.Join(t.TempDir(), "state")
-			ledgerFile, admin := filepath.Join(state, "ledger.json"), filepath.Join(state, "admin.sock")
-			err := errors.Join(os.Mkdir(state, 0o700), os.WriteFile(ledgerFile, []byte(`{"version":1}`), 0o600), os.WriteFile(admin, nil, 0o600))
-			if err := errors.Join(err, test.spoil(state, ledgerFile, admin)); err != nil {
+			file, admin := filepath.Join(state, "ledger.json"), filepath.Join(state, "admin.sock")
+			err := errors.Join(os.Mkdir(state, 0o700), os.WriteFile(file, []byte(`{"version":1}`), 0o600), os.WriteFile(admin, nil, 0o600))
+			if err := errors.Join(err, test.spoil(state, file, admin)); err != nil {
 				t.Fatal(err)
 			}
 			n := &node{Options: Options{Settings: &config.Config{StateDirectory: state}, Admin: admin}}
-			remedy := strings.NewReplacer("STATE", state, "LEDGER", ledgerFile).Replace(test.remedy)
+			remedy := strings.NewReplacer("STATE", state, "LEDGER", file).Replace(test.remedy)
 			found := false
 			for _, f := range append(checkStateDirectory(t.Context(), n), checkLedger(t.Context(), n)...) {
 				wrong := f.Level != OK

@@ -119,7 +119,7 @@ func (c call) restoreContainerList(ctx context.Context, raw []byte, l containerL
 		return raw, nil
 	}
 	raw = c.restoreContainersIn(ctx, response, raw)
-	if l.complete && c.ledger.hasContainers() {
+	if l.complete && c.ledger.HasContainers() {
 		listed := make(map[string]bool, len(response.Containers))
 		for _, container := range response.Containers {
 			listed[container.Id] = true
@@ -155,7 +155,7 @@ func (c call) streamContainers(ctx context.Context, encoded []byte) (forward []b
 
 // mayShowNames reports whether an answer about containers may have a name to be restored.
 func (c call) mayShowNames(raw []byte) bool {
-	return c.ledger.hasContainers() || c.ledger.mentions(raw) || c.namer.mentions(raw)
+	return c.ledger.HasContainers() || c.ledger.Mentions(raw) || c.namer.mentions(raw)
 }
 
 // restoreContainersIn restores the names in a decoded list, which is returned encoded. raw
@@ -180,7 +180,7 @@ func (c call) restoreContainersIn(ctx context.Context, response *runtime.ListCon
 }
 
 func (c call) reconcileContainers(listed map[string]bool, asked time.Time) {
-	if err := c.ledger.reconcileContainers(listed, asked); err != nil {
+	if err := c.ledger.ReconcileContainers(listed, asked); err != nil {
 		c.warn(err)
 	}
 }

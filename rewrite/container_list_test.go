@@ -9,6 +9,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/rewrite/imagename"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // made creates a container, by kubelet's or crictl's calls.
@@ -35,8 +36,7 @@ func TestListContainersShowsWhatWasAsked(t *testing.T) {
 		for _, image := range []string{"nginx:1.25", "docker.io/library/nginx:1.25", "quay.io/own:1", id} {
 			want[n.made(image, "nginx:1.25")] = image
 		}
-		n.ledger = openLedger(t, n.ledger.file.directory)
-		n.rewriter.ledger = n.ledger
+		n.reopenLedger()
 		check := func(listed map[string]*runtime.Container) {
 			t.Helper()
 			if len(listed) != len(want) {
@@ -73,10 +73,10 @@ func TestListContainersShowsWhatWasAsked(t *testing.T) {
 		}
 		// The containers that are gone are forgotten.
 		clear(n.runtime.containers)
-		if _, err := transform(nil); err != nil || !n.ledger.hasContainers() {
+		if _, err := transform(nil); err != nil || !n.ledger.HasContainers() {
 			t.Errorf("a stream that had them: %v", err)
 		}
-		if listContainers(n.client); n.ledger.hasContainers() {
+		if listContainers(n.client); n.ledger.HasContainers() {
 			t.Error("containers that are gone are still known")
 		}
 	}
@@ -150,8 +150,8 @@ func TestPullableReferences(t *testing.T) {
 			t.Errorf("%s is shown as %s, want %s", ref, got, want)
 		}
 	}
-	known, _ := n.ledger.lookup("docker.io/library/nginx" + digest)
-	if err := n.ledger.apply(removeMoved(known)); err != nil {
+	known, _ := n.ledger.Lookup("docker.io/library/nginx" + digest)
+	if err := n.ledger.Apply(ledger.RemoveMoved(known)); err != nil {
 		t.Fatal(err)
 	}
 	if got := show("docker-pullable://" + hub + "/library/nginx" + digest); got != "docker://"+id {

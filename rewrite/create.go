@@ -11,6 +11,7 @@ import (
 
 	"image-cri-shim/printable"
 	"image-cri-shim/rewrite/imagename"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // createContainer replaces the names in the request by image IDs, if the runtime has the
@@ -53,8 +54,8 @@ func (c call) createContainer(ctx context.Context, encoded []byte) ([]byte, erro
 	}
 	raw, err := c.forward(ctx, encoded)
 	done()
-	if image := request.GetConfig().GetImage(); err == nil && (renamed || c.ledger.isShared(image.GetImage())) {
-		c.recordCreated(raw, creation{Asked: asked, Sent: image.GetImage(), Specified: image.GetUserSpecifiedImage()})
+	if image := request.GetConfig().GetImage(); err == nil && (renamed || c.ledger.IsShared(image.GetImage())) {
+		c.recordCreated(raw, ledger.Container{Asked: asked, Sent: image.GetImage(), Specified: image.GetUserSpecifiedImage()})
 	}
 	return raw, err
 }
@@ -93,13 +94,13 @@ func (c call) replaceByID(ctx context.Context, spec *runtime.ImageSpec, ownToo b
 }
 
 // recordCreated records a container, by the answer to its creation.
-func (c call) recordCreated(raw []byte, made creation) {
+func (c call) recordCreated(raw []byte, made ledger.Container) {
 	response := &runtime.CreateContainerResponse{}
 	if proto.Unmarshal(raw, response) != nil || response.ContainerId == "" {
 		return
 	}
-	made.Container = response.ContainerId
-	if err := c.ledger.recordContainer(made); err != nil {
+	made.ID = response.ContainerId
+	if err := c.ledger.RecordContainer(made); err != nil {
 		c.warn(fmt.Errorf("record the image of a container: %w", err))
 	}
 }

@@ -140,8 +140,7 @@ func TestAskedByItsOwnName(t *testing.T) {
 		if err := n.ledger.Close(); err != nil {
 			t.Fatal(err)
 		}
-		n.ledger = openLedger(t, n.ledger.file.directory)
-		n.rewriter.ledger = n.ledger
+		n.reopenLedger()
 		want := []string{"docker.io/library/nginx:1.25", storedName}
 		image := n.status(storedName)
 		if slices.Sort(image.GetRepoTags()); !slices.Equal(image.GetRepoTags(), want) {
@@ -226,7 +225,7 @@ func TestStreamReconciles(t *testing.T) {
 		if ends {
 			_, _ = transform(nil)
 		}
-		if got := len(n.ledger.namesOf(id)); (got == 0) != ends {
+		if got := len(n.ledger.NamesOf(id)); (got == 0) != ends {
 			t.Errorf("the stream ends: %v, and the image has %d names", ends, got)
 		}
 	}

@@ -12,12 +12,13 @@ import (
 
 	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/rewrite/imagename"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // Local is what a node has of one image name.
 type Local struct {
 	// What the ledger has for it; nil if nothing.
-	Ledger *LedgerEntry
+	Ledger *ledger.Entry
 	// What the runtime has under each reference that may be the image: the name as
 	// it was given, the ledger's image, each registry's reference. Where the runtime
 	// keeps the names, these are the name as it was given, each name of the image, and
@@ -27,14 +28,6 @@ type Local struct {
 	// registry it came from, and why this one. Served is empty where it finds
 	// nothing.
 	Served, Registry, Reason string
-}
-
-// LedgerEntry is what the ledger has for a name.
-type LedgerEntry struct {
-	Image    string    // its ID
-	Stored   string    // the reference that it was pulled by
-	Registry string    // that served it
-	At       time.Time // of the pull, or of when it was found on the node
 }
 
 // Presence is the image that the runtime has under one reference.
@@ -63,8 +56,8 @@ func (r *Rewriter) Local(ctx context.Context, image string, invoke intercept.Inv
 	}
 	var local Local
 	references := []string{image}
-	if known, ok := r.ledger.lookup(name.String()); ok {
-		local.Ledger = &LedgerEntry{Image: known.Image, Stored: known.Stored, Registry: known.Registry, At: known.At}
+	if known, ok := r.ledger.Lookup(name.String()); ok {
+		local.Ledger = &known
 		references = append(references, known.Image)
 	}
 	for _, candidate := range r.lookup.Candidates(name) {
@@ -116,7 +109,7 @@ func (c call) withNames(ctx context.Context, references []Presence) []Presence {
 		for _, name := range slices.Concat(image.GetRepoTags(), image.GetRepoDigests()) {
 			listed := slices.ContainsFunc(shown, func(other Presence) bool { return other.Reference == name })
 			if !listed {
-				shown = append(shown, Presence{Reference: name, Image: p.Image, Hidden: c.ledger.isHidden(name, p.Image)})
+				shown = append(shown, Presence{Reference: name, Image: p.Image, Hidden: c.ledger.IsHidden(name, p.Image)})
 			}
 		}
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -115,42 +113,6 @@ func TestLocalWithoutAnAnswer(t *testing.T) {
 	}
 }
 
-// TestReadLedger reads what a daemon has written, and leaves it alone.
-func TestReadLedger(t *testing.T) {
-	folder := t.TempDir()
-	writer, err := OpenLedger(folder)
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := entry{Original: "docker.io/library/nginx:1", Image: "sha256:1", Stored: hub + "/library/nginx:1"}
-	if err := writer.apply(change{SetNames: []entry{name}}); err != nil {
-		t.Fatal(err)
-	}
-	reader, err := ReadLedger(folder)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if found, ok := reader.lookup(name.Original); !ok || found.Stored != name.Stored {
-		t.Errorf("read %+v", found)
-	}
-	if err := reader.apply(change{RemoveNames: []string{name.Original}}); err != nil {
-		t.Fatal(err)
-	}
-	again, err := ReadLedger(folder)
-	if _, ok := again.lookup(name.Original); err != nil || !ok {
-		t.Error("who only reads has changed the file")
-	}
-	if missing, err := ReadLedger(folder + "/missing"); err != nil || len(missing.names) > 0 {
-		t.Errorf("a missing file: %v, %v", missing.names, err)
-	}
-	if err := os.WriteFile(filepath.Join(folder, ledgerName), []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if damaged, err := ReadLedger(folder); err == nil || len(damaged.names) > 0 {
-		t.Errorf("a damaged file: %v, %v", damaged.names, err)
-	}
-}
-
 // keepsNames is the runtime of a node whose containerd keeps the names. It fails the test
 // if a name is to be changed there.
 func keepsNames(t *testing.T, invoke intercept.Invoke) intercept.Invoke {
@@ -196,7 +158,7 @@ func TestLocalOfNamesInTheRuntime(t *testing.T) {
 			t.Errorf("%s:\n%s, want\n%s", test.image, got, test.want)
 		}
 	}
-	if names := n.rewriter.ledger.Names(); names > 0 {
+	if names := n.rewriter.ledger.Len(); names > 0 {
 		t.Errorf("looking has put %d names into the ledger", names)
 	}
 }

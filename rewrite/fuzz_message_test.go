@@ -15,6 +15,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/rewrite/imagename"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // exchange is the messages of an intercepted method, and which of their fields
@@ -69,13 +70,13 @@ func FuzzMessages(f *testing.F) {
 const fuzzImage = "sha256:32e6526f8c13ed6ad692871588e2c59f5f283b24553460e53b304bace8a13a28"
 
 // fuzzLedger is a ledger with a name, and writes no file.
-func fuzzLedger() *Ledger {
-	l := newUnsaved()
-	_ = l.apply(change{
-		SetNames: []entry{{Original: "docker.io/library/nginx:1.25", Image: fuzzImage, Stored: hub + "/library/nginx:1.25"}},
-		Hide:     []imageRef{{Reference: hub + "/library/nginx:1.25", Image: fuzzImage}},
+func fuzzLedger() *ledger.Ledger {
+	l := ledger.New()
+	_ = l.Apply(ledger.Change{
+		SetNames: []ledger.Entry{{Original: "docker.io/library/nginx:1.25", Image: fuzzImage, Stored: hub + "/library/nginx:1.25"}},
+		Hide:     []ledger.ImageRef{{Reference: hub + "/library/nginx:1.25", Image: fuzzImage}},
 	})
-	_ = l.recordContainer(creation{Container: "1", Asked: "nginx:1.25", Sent: fuzzImage})
+	_ = l.RecordContainer(ledger.Container{ID: "1", Asked: "nginx:1.25", Sent: fuzzImage})
 	return l
 }
 
@@ -161,7 +162,7 @@ func (f *fuzzed) hidden() bool {
 		return false
 	}
 	name, err := imagename.Parse(request.GetImage().GetImage())
-	return err == nil && f.rewriter.ledger.isHidden(name.String(), response.GetImage().GetId())
+	return err == nil && f.rewriter.ledger.IsHidden(name.String(), response.GetImage().GetId())
 }
 
 // equalBut tells whether two encodings are equal as messages of a type, but for

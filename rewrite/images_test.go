@@ -77,8 +77,8 @@ func TestStatusFollowsTheRuntime(t *testing.T) {
 		n.push(hub + "/library/nginx:1.25")
 		id := n.mustPull("nginx:1.25")
 		client{t: t, runtime: n.runtime}.remove(id)
-		if image := n.status("nginx:1.25"); image != nil || n.ledger.mayRestore() {
-			t.Errorf("status: %s; the ledger has %+v", names(image), n.ledger.namesOf(id))
+		if image := n.status("nginx:1.25"); image != nil || n.ledger.MayRestore() {
+			t.Errorf("status: %s; the ledger has %+v", names(image), n.ledger.NamesOf(id))
 		}
 	})
 	t.Run("the image comes back under another name", func(t *testing.T) {
@@ -137,7 +137,7 @@ func TestStatusLearnsNamesFromTheRuntime(t *testing.T) {
 	if !slices.Contains(image.RepoDigests, "docker.io/library/nginx@"+digest) || n.status("nginx@"+digest).GetId() != image.Id {
 		t.Errorf("status: %s, want the asked name with the digest, too", names(image))
 	}
-	if name, _ := n.ledger.lookup("docker.io/library/nginx:1.25"); name.Stored != hub+"/library/nginx:1.25" || name.Image != image.Id {
+	if name, _ := n.ledger.Lookup("docker.io/library/nginx:1.25"); name.Stored != hub+"/library/nginx:1.25" || name.Image != image.Id {
 		t.Errorf("the ledger has %+v", name)
 	}
 }
@@ -314,7 +314,7 @@ func TestRemoveByIDForgetsTheNames(t *testing.T) {
 	n.push(hub + "/library/nginx:1.25")
 	id := n.mustPull("nginx:1.25")
 	n.remove(id)
-	if image := n.status("nginx:1.25"); image != nil || n.ledger.mayRestore() {
+	if image := n.status("nginx:1.25"); image != nil || n.ledger.MayRestore() {
 		t.Errorf("still there: %s", names(image))
 	}
 	// The registry's name, pulled for itself later, is not shown as the old one.

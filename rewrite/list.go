@@ -49,7 +49,7 @@ func (c call) streamImages(ctx context.Context, encoded []byte) (forward []byte,
 	l := newListing(encoded)
 	var all []*runtime.Image
 	return forward, func(raw []byte) ([]byte, error) {
-		if !c.ledger.mayRestore() {
+		if !c.ledger.MayRestore() {
 			l.complete = false // some messages may not be seen
 			return raw, nil
 		}
@@ -72,7 +72,7 @@ func (c call) streamImages(ctx context.Context, encoded []byte) (forward []byte,
 }
 
 func (c call) reconcile(images []*runtime.Image, asked time.Time) {
-	if err := c.ledger.reconcile(images, asked); err != nil {
+	if err := c.ledger.Reconcile(images, asked); err != nil {
 		c.warn(err)
 	}
 }

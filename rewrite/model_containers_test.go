@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/ledger"
 )
 
 // compareContainers compares the lists of containers, and the status of one.
@@ -70,7 +72,7 @@ func (w *world) mayShow(c container, got, want string) bool {
 		return true
 	case !plain.crio:
 		return false
-	case w.had[imageRef{Reference: got, Image: c.image}], plain.names[want] != c.image:
+	case w.had[ledger.ImageRef{Reference: got, Image: c.image}], plain.names[want] != c.image:
 		return true
 	}
 	frozen := w.node.runtime.made[c.id].name

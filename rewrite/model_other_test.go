@@ -104,7 +104,7 @@ func (w *world) otherRemoves(image string) {
 
 // isRecorded reports whether the ledger has a name.
 func (w *world) isRecorded(name string) bool {
-	_, ok := w.node.ledger.lookup(name)
+	_, ok := w.node.ledger.Lookup(name)
 	return ok
 }
 

@@ -12,6 +12,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/rewrite/imagename"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // differ returns an error if the nodes have answered differently.
@@ -117,7 +118,7 @@ func (w *world) remove(image string) error {
 	}
 	// A preloaded image is removed, not merely a name that it was not loaded under, unless a
 	// pull has put it there for another name, too.
-	if under := w.preloaded[image]; under != "" && plain.names[under] == named && plain.crio && !w.node.ledger.needsStored(under, named, image) {
+	if under := w.preloaded[image]; under != "" && plain.names[under] == named && plain.crio && !w.node.ledger.NeedsStored(under, named, image) {
 		tellRemove(w.plain, under)
 	}
 	w.dropPreloaded()
@@ -247,7 +248,7 @@ func (w *world) status(name string) error {
 func (w *world) compareLists() error {
 	w.dropPreloaded()
 	for name, id := range w.plain.runtime.names {
-		w.had[imageRef{Reference: name, Image: id}] = true
+		w.had[ledger.ImageRef{Reference: name, Image: id}] = true
 	}
 	return differ("list", tellList(w.shim), tellList(w.plain))
 }

@@ -12,6 +12,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"image-cri-shim/rewrite/ledger"
 )
 
 // The environment variables that repeat a run of TestModel, or make it longer.
@@ -115,7 +117,7 @@ type world struct {
 	// The names that the preloaded rule has given images, with the reference of the hub
 	// that the image was found under.
 	preloaded map[string]string
-	had       map[imageRef]bool // the names that images have ever had without the shim
+	had       map[ledger.ImageRef]bool // the names that images have ever had without the shim
 }
 
 // container is the same on both nodes.
@@ -141,7 +143,7 @@ func hubs(name string) string {
 }
 
 func newWorld(t *testing.T, crio bool) *world {
-	w := &world{directory: modelDirectory(t), preloaded: make(map[string]string), had: make(map[imageRef]bool), node: newNode(t)}
+	w := &world{directory: modelDirectory(t), preloaded: make(map[string]string), had: make(map[ledger.ImageRef]bool), node: newNode(t)}
 	w.node.registry.match = []string{"registry.k8s.io"}
 	w.node.registry.credentials.ServerAddress = "http://" + hub
 	w.direct = client{t: t, runtime: w.node.runtime}
@@ -171,7 +173,7 @@ func modelDirectory(t *testing.T) string {
 // open starts the shim with the ledger on disk.
 func (w *world) open() {
 	t := w.direct.t
-	ledger, err := OpenLedger(w.directory)
+	ledger, err := ledger.Open(w.directory)
 	if err != nil {
 		t.Fatal(err)
 	}

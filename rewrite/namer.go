@@ -12,6 +12,7 @@ import (
 	"image-cri-shim/printable"
 	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/rewrite/containerd"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // Namer gives an image that was pulled from a registry the names that were asked for,
@@ -29,7 +30,7 @@ import (
 type Namer struct {
 	images  containerd.Images
 	runtime images
-	ledger  *Ledger
+	ledger  *ledger.Ledger
 	journal *journal
 	gate    *gate
 	warn    func(error)
@@ -47,7 +48,7 @@ type NamerOptions struct {
 	// Invoke calls the runtime on behalf of no client, with the outgoing metadata of
 	// its context.
 	Invoke intercept.Invoke
-	Ledger *Ledger
+	Ledger *ledger.Ledger
 	// Directory is the state directory, for the journal of pulls under way. The
 	// journal is not kept where it is empty.
 	Directory string

@@ -9,6 +9,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/proxy/intercept"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // newForwardingNode is a node whose runtime keeps names.
@@ -46,7 +47,7 @@ func TestForwardedStatus(t *testing.T) {
 	if forwarding.Unchanged(nil) || forwarding.Unchanged(info) {
 		t.Error("an answer without an image passes")
 	}
-	if err := n.ledger.apply(change{Hide: []imageRef{{Reference: hub + "/library/nginx:1.25", Image: "sha256:1"}}}); err != nil {
+	if err := n.ledger.Apply(ledger.Change{Hide: []ledger.ImageRef{{Reference: hub + "/library/nginx:1.25", Image: "sha256:1"}}}); err != nil {
 		t.Fatal(err)
 	}
 	if forwarding.Unchanged(there) {

@@ -6,22 +6,23 @@ import (
 	"slices"
 
 	"image-cri-shim/rewrite/imagename"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // forgetMoved drops names from the ledger that an image has just got in the runtime. The
 // ledger may have another image for them: that of an older pull whose registry's names
 // are still there.
 func (p *pullNaming) forgetMoved(bindings []binding) error {
-	if !p.ledger.mayRestore() {
+	if !p.ledger.MayRestore() {
 		return nil
 	}
-	var moved []entry
+	var moved []ledger.Entry
 	for _, b := range bindings {
-		if known, ok := p.ledger.lookup(b.name); ok {
+		if known, ok := p.ledger.Lookup(b.name); ok {
 			moved = append(moved, known)
 		}
 	}
-	if err := p.ledger.apply(removeMoved(moved...)); err != nil {
+	if err := p.ledger.Apply(ledger.RemoveMoved(moved...)); err != nil {
 		return fmt.Errorf("drop %s from the ledger: %w", bindings[0].name, err)
 	}
 	return nil
@@ -45,16 +46,16 @@ func (p *pullNaming) record(ctx context.Context, id string) error {
 	if err != nil || image == nil {
 		return err
 	}
-	noted := change{SetNames: origin{p.pull.Original, p.pull.Reference, p.pull.Registry}.entries(image)}
+	noted := ledger.Change{SetNames: ledger.Origin{Original: p.pull.Original, Stored: p.pull.Reference, Registry: p.pull.Registry}.Entries(image)}
 	if tag, err := p.images.Get(ctx, p.pull.Reference); err == nil && tag != nil { // the image's other digests are those of other pulls
 		own := imagename.Repository(p.pull.Original) + "@" + tag.GetTarget().GetDigest()
-		if slices.ContainsFunc(noted.SetNames, func(e entry) bool { return e.Original == own }) {
-			noted.SetNames = slices.DeleteFunc(noted.SetNames, func(e entry) bool { return e.Original != p.pull.Original && e.Original != own })
+		if slices.ContainsFunc(noted.SetNames, func(e ledger.Entry) bool { return e.Original == own }) {
+			noted.SetNames = slices.DeleteFunc(noted.SetNames, func(e ledger.Entry) bool { return e.Original != p.pull.Original && e.Original != own })
 		}
 	}
 	for _, name := range append(imagename.Digests(image, p.repository), p.pull.Reference) {
 		if p.gate.wasOn(p.state, name, image) {
-			noted.Show = append(noted.Show, imageRef{Reference: name, Image: image.Id})
+			noted.Show = append(noted.Show, ledger.ImageRef{Reference: name, Image: image.Id})
 		}
 	}
 	// The image that the runtime itself has under the name has lost it.
@@ -63,8 +64,8 @@ func (p *pullNaming) record(ctx context.Context, id string) error {
 		return err
 	}
 	if old != nil && old.Id != image.Id {
-		noted.Hide = append(noted.Hide, imageRef{Reference: p.pull.Original, Image: old.Id})
+		noted.Hide = append(noted.Hide, ledger.ImageRef{Reference: p.pull.Original, Image: old.Id})
 	}
 	p.gate.restore(p.state, p.pull.Reference)
-	return p.ledger.apply(noted)
+	return p.ledger.Apply(noted)
 }

@@ -79,7 +79,7 @@ func (n *Namer) forgo(name string) {
 func (n *Namer) forgoLedgered(image, name string) {
 	var by []string
 	_, digest, digested := strings.Cut(name, "@")
-	for _, e := range n.ledger.namesOf(image) {
+	for _, e := range n.ledger.NamesOf(image) {
 		switch {
 		case e.Stored == name:
 			by = append(by, e.Original)

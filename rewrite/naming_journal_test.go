@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 
 	"image-cri-shim/rewrite/imagename"
+	"image-cri-shim/rewrite/ledger"
 )
 
 func journalOf(pulls int) journaledRepository {
@@ -74,7 +75,7 @@ func TestJournalThatCantBeRead(t *testing.T) {
 				t.Fatal(err)
 			}
 			var warnings []string
-			n := NewNamer(NamerOptions{Directory: directory, Ledger: newUnsaved(), Warn: func(err error) { warnings = append(warnings, err.Error()) }})
+			n := NewNamer(NamerOptions{Directory: directory, Ledger: ledger.New(), Warn: func(err error) { warnings = append(warnings, err.Error()) }})
 			if len(warnings) != 1 || !strings.Contains(warnings[0], test.want) || !strings.Contains(warnings[0], journalName) {
 				t.Errorf("warnings %q, want %q", warnings, test.want)
 			}
@@ -193,7 +194,7 @@ func FuzzJournal(f *testing.F) {
 
 // TestDropJournal empties the journal of a shim that kept names in the runtime.
 func TestDropJournal(t *testing.T) {
-	n := NewNamer(NamerOptions{Directory: t.TempDir(), Ledger: newUnsaved()})
+	n := NewNamer(NamerOptions{Directory: t.TempDir(), Ledger: ledger.New()})
 	if dropped, err := DropJournal(n.journal.directory); dropped || err != nil {
 		t.Errorf("without a journal: %v, %v", dropped, err)
 	}

@@ -16,12 +16,13 @@ import (
 
 	"image-cri-shim/rewrite/containerd"
 	"image-cri-shim/rewrite/imagename"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // nameLedger turns the names in the ledger into names in the runtime, image by image. It
 // returns the first error.
 func (n *Namer) nameLedger(ctx context.Context) (first error) {
-	for _, image := range n.ledger.imageIDs() {
+	for _, image := range n.ledger.ImageIDs() {
 		if err := n.nameLedgered(ctx, image); err != nil {
 			first = cmp.Or(first, fmt.Errorf("image %s: %w", image, err))
 			if ctx.Err() != nil || status.Code(err) == codes.Unavailable {
@@ -44,7 +45,7 @@ func (n *Namer) nameLedgered(ctx context.Context, id string) error {
 		return err
 	}
 	if image == nil {
-		return n.ledger.forget(id, asked)
+		return n.ledger.ForgetImage(id, asked)
 	}
 	claimed := n.repositoriesOf(image)
 	if !n.gate.claim(claimed...) {
@@ -56,7 +57,7 @@ func (n *Namer) nameLedgered(ctx context.Context, id string) error {
 		return err
 	}
 	defer done()
-	waiting := len(n.ledger.namesOf(id))
+	waiting := len(n.ledger.NamesOf(id))
 	if err := n.nameEntries(ctx, id); err != nil {
 		return err
 	}
@@ -76,7 +77,7 @@ func (n *Namer) nameLedgered(ctx context.Context, id string) error {
 	if err := n.forgetNamed(ctx, id, claimed); err != nil {
 		return err
 	}
-	if left := len(n.ledger.namesOf(id)); left < waiting {
+	if left := len(n.ledger.NamesOf(id)); left < waiting {
 		n.inform(fmt.Sprintf("the runtime has got %d names of image %s that the ledger had kept, %d are left", waiting-left, id, left))
 	}
 	return nil
@@ -86,11 +87,11 @@ func (n *Namer) nameLedgered(ctx context.Context, id string) error {
 // pulled from, and those of its names that are hidden.
 func (n *Namer) repositoriesOf(image *runtime.Image) []string {
 	repositories := make(map[string]struct{})
-	for _, e := range n.ledger.namesOf(image.GetId()) {
+	for _, e := range n.ledger.NamesOf(image.GetId()) {
 		repositories[imagename.Repository(e.Stored)] = struct{}{}
 	}
 	for _, name := range slices.Concat(image.GetRepoTags(), image.GetRepoDigests()) {
-		if n.ledger.isHidden(name, image.GetId()) {
+		if n.ledger.IsHidden(name, image.GetId()) {
 			repositories[imagename.Repository(name)] = struct{}{}
 		}
 	}
@@ -133,8 +134,8 @@ func (n *Namer) deleteHidden(ctx context.Context, image *runtime.Image, hidden, 
 // isHidden reports whether clients do not see a name on an image: it is hidden and was not
 // asked for by itself.
 func (n *Namer) isHidden(name, image string) bool {
-	own, asked := n.ledger.lookup(name)
-	return n.ledger.isHidden(name, image) && !(asked && own.Image == image)
+	own, asked := n.ledger.Lookup(name)
+	return n.ledger.IsHidden(name, image) && !(asked && own.Image == image)
 }
 
 // hiddenNames returns the names of an image that clients do not see.
@@ -147,7 +148,7 @@ func (n *Namer) hiddenNames(image *runtime.Image) []string {
 // nameEntries gives an image the names that the ledger has for it. The caller has
 // excluded the calls that use the image.
 func (n *Namer) nameEntries(ctx context.Context, id string) error {
-	entries := n.ledger.namesOf(id)
+	entries := n.ledger.NamesOf(id)
 	if len(entries) == 0 {
 		return nil
 	}
@@ -156,9 +157,9 @@ func (n *Namer) nameEntries(ctx context.Context, id string) error {
 		return err
 	}
 	var bindings []binding
-	var obsolete []entry
+	var obsolete []ledger.Entry
 	for _, e := range entries {
-		if !n.ledger.isStillOn(e, image) || imagename.Has(image, e.Original) {
+		if !n.ledger.IsStillOn(e, image) || imagename.Has(image, e.Original) {
 			continue
 		}
 		newer, err := n.isNewer(ctx, e)
@@ -177,7 +178,7 @@ func (n *Namer) nameEntries(ctx context.Context, id string) error {
 			bindings = append(bindings, binding{e.Original, from})
 		}
 	}
-	if err := n.ledger.apply(removeMoved(obsolete...)); err != nil || len(bindings) == 0 {
+	if err := n.ledger.Apply(ledger.RemoveMoved(obsolete...)); err != nil || len(bindings) == 0 {
 		return err
 	}
 	if err := n.put(ctx, image, bindings); err != nil {
@@ -196,14 +197,14 @@ func (n *Namer) nameEntries(ctx context.Context, id string) error {
 
 // isNewer reports whether the runtime has an image under an entry's original that has come
 // after the entry: the ledger does not hide it.
-func (n *Namer) isNewer(ctx context.Context, e entry) (bool, error) {
+func (n *Namer) isNewer(ctx context.Context, e ledger.Entry) (bool, error) {
 	image, err := n.runtime.status(ctx, e.Original)
-	return image != nil && image.Id != e.Image && !n.ledger.isHidden(e.Original, image.Id), err
+	return image != nil && image.Id != e.Image && !n.ledger.IsHidden(e.Original, image.Id), err
 }
 
 // recordFor returns a record of the image that an entry of the ledger can get its
 // target from; nil if there is none.
-func (n *Namer) recordFor(ctx context.Context, e entry, image *runtime.Image) (*containerd.Record, error) {
+func (n *Namer) recordFor(ctx context.Context, e ledger.Entry, image *runtime.Image) (*containerd.Record, error) {
 	if imagename.Has(image, e.Stored) {
 		if record, err := n.images.Get(ctx, e.Stored); err != nil || leadsTo(record, image) {
 			return record, err
@@ -233,8 +234,8 @@ func leadsTo(record *containerd.Record, image *runtime.Image) bool {
 // forgetNamed drops the names of an image from the ledger that the runtime has itself, and
 // the hidden references of repositories that are settled.
 func (n *Namer) forgetNamed(ctx context.Context, id string, settled []string) error {
-	entries := n.ledger.namesOf(id)
-	if len(entries) == 0 && !n.ledger.hidesAny(id) {
+	entries := n.ledger.NamesOf(id)
+	if len(entries) == 0 && !n.ledger.HidesAny(id) {
 		return nil
 	}
 	asked := time.Now()
@@ -243,13 +244,13 @@ func (n *Namer) forgetNamed(ctx context.Context, id string, settled []string) er
 		return err
 	}
 	if image == nil {
-		return n.ledger.forget(id, asked)
+		return n.ledger.ForgetImage(id, asked)
 	}
 	var named []string
 	for _, e := range entries {
-		if imagename.Has(image, e.Original) || !n.ledger.isStillOn(e, image) {
+		if imagename.Has(image, e.Original) || !n.ledger.IsStillOn(e, image) {
 			named = append(named, e.Original)
 		}
 	}
-	return n.ledger.settle(image, named, settled)
+	return n.ledger.Settle(image, named, settled)
 }

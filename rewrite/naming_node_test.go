@@ -20,6 +20,7 @@ import (
 
 	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/rewrite/imagename"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // namingNode is a containerd in memory with a shim in front of it. Its methods are the
@@ -36,7 +37,7 @@ type namingNode struct {
 
 // shim is a rewriter with its namer, until it is killed.
 type shim struct {
-	ledger   *Ledger
+	ledger   *ledger.Ledger
 	namer    *Namer
 	rewriter *Rewriter
 
@@ -83,10 +84,10 @@ func (n *namingNode) prepare() {
 	n.t.Helper()
 	s := &shim{end: func() {}}
 	n.shim = s
-	s.ledger = newUnsaved()
+	s.ledger = ledger.New()
 	if n.directory != "" {
 		var err error
-		if s.ledger, err = OpenLedger(n.directory); err != nil {
+		if s.ledger, err = ledger.Open(n.directory); err != nil {
 			n.t.Fatal(err)
 		}
 	}
@@ -363,12 +364,13 @@ func (n *namingNode) settled() {
 		synctest.Wait()
 	}
 	if !n.isSettled() {
-		n.t.Errorf("not settled: idle %v, ledger %+v, hidden %v, journal %s; warnings %q", n.namer.idle(), n.ledger.entries(), n.ledger.placements, n.journaled(), n.warned())
+		entries, _ := n.ledger.Search("")
+		n.t.Errorf("not settled: idle %v, ledger %+v, hidden %v, journal %s; warnings %q", n.namer.idle(), entries, n.ledger.ImageIDs(), n.journaled(), n.warned())
 	}
 }
 
 func (n *namingNode) isSettled() bool {
-	return n.namer.idle() && !n.ledger.mayRestore() && !strings.Contains(n.journaled(), "original")
+	return n.namer.idle() && !n.ledger.MayRestore() && !strings.Contains(n.journaled(), "original")
 }
 
 // journaled returns the text of the journal.

@@ -85,7 +85,7 @@ func (p *pullNaming) list(ctx context.Context) error {
 	kept := make(map[string]*containerd.Record, len(records))
 	for _, record := range records {
 		hidden := false
-		if p.ledger.mayRestore() {
+		if p.ledger.MayRestore() {
 			image, err := p.runtime.status(ctx, record.GetName())
 			if err != nil {
 				return err

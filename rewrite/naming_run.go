@@ -22,13 +22,13 @@ func (n *Namer) Run(ctx context.Context) {
 	}
 	for pause := namingRetry; ; {
 		n.Probe(ctx)
-		if n.inRuntime() && n.ledger.mayRestore() {
+		if n.inRuntime() && n.ledger.MayRestore() {
 			if err := n.nameLedger(ctx); err != nil && ctx.Err() == nil {
 				n.warn(fmt.Errorf("could not give all images their names in the runtime, the ledger keeps them, trying again in %v: %w", pause, err))
 			}
 		}
 		wait := pause
-		if n.inRuntime() && n.ledger.mayRestore() || n.Naming().Mode == NamesUnknown {
+		if n.inRuntime() && n.ledger.MayRestore() || n.Naming().Mode == NamesUnknown {
 			pause = min(2*pause, namingPeriod)
 		} else {
 			wait, pause = namingPeriod, namingRetry

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"image-cri-shim/rewrite/imagename"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // TestNamingScenarios runs pulls in surroundings that need a rule of their own.
@@ -430,29 +431,31 @@ func TestNamingShowsNoRegistryMeanwhile(t *testing.T) {
 // TestNamingOfTheLedger turns entries into names: those of an earlier shim without a namer.
 func TestNamingOfTheLedger(t *testing.T) {
 	first, second := newContent("first"), newContent("second")
-	name := func(original, reference string, image content) entry {
-		return entry{Original: original, Image: image.id, Stored: reference, Registry: hub}
+	name := func(original, reference string, image content) ledger.Entry {
+		return ledger.Entry{Original: original, Image: image.id, Stored: reference, Registry: hub}
 	}
-	hide := func(reference string, image content) imageRef { return imageRef{Reference: reference, Image: image.id} }
+	hide := func(reference string, image content) ledger.ImageRef {
+		return ledger.ImageRef{Reference: reference, Image: image.id}
+	}
 	const originals, hubs = "docker.io/library/nginx", hub + "/library/nginx"
 	for what, ledgered := range map[string]struct {
 		prepare func(n *namingNode)
-		change  change
+		change  ledger.Change
 		want    []recorded
 	}{
 		"an image": {
 			prepare: func(n *namingNode) { n.direct(stored) },
-			change: change{
-				SetNames: []entry{name(asked, stored, first), name(originals+"@"+first.digest, hubs+"@"+first.digest, first)},
-				Hide:     []imageRef{hide(stored, first), hide(hubs+"@"+first.digest, first)},
+			change: ledger.Change{
+				SetNames: []ledger.Entry{name(asked, stored, first), name(originals+"@"+first.digest, hubs+"@"+first.digest, first)},
+				Hide:     []ledger.ImageRef{hide(stored, first), hide(hubs+"@"+first.digest, first)},
 			},
 			want: []recorded{{first, []string{asked}}},
 		},
 		"an image that was asked for by its stored reference too": {
 			prepare: func(n *namingNode) { n.direct(stored) },
-			change: change{
-				SetNames: []entry{name(stored, stored, first), name(hubs+"@"+first.digest, hubs+"@"+first.digest, first), name(asked, stored, first), name(originals+"@"+first.digest, hubs+"@"+first.digest, first)},
-				Hide:     []imageRef{hide(stored, first), hide(hubs+"@"+first.digest, first)},
+			change: ledger.Change{
+				SetNames: []ledger.Entry{name(stored, stored, first), name(hubs+"@"+first.digest, hubs+"@"+first.digest, first), name(asked, stored, first), name(originals+"@"+first.digest, hubs+"@"+first.digest, first)},
+				Hide:     []ledger.ImageRef{hide(stored, first), hide(hubs+"@"+first.digest, first)},
 			},
 			want: []recorded{{first, []string{asked, stored}}},
 		},
@@ -462,9 +465,9 @@ func TestNamingOfTheLedger(t *testing.T) {
 				n.pushAs(second, stored)
 				n.direct(stored)
 			},
-			change: change{
-				SetNames: []entry{name(stored, stored, first), name(asked, stored, second), name(originals+"@"+second.digest, hubs+"@"+second.digest, second)},
-				Hide:     []imageRef{hide(stored, second), hide(hubs+"@"+second.digest, second)},
+			change: ledger.Change{
+				SetNames: []ledger.Entry{name(stored, stored, first), name(asked, stored, second), name(originals+"@"+second.digest, hubs+"@"+second.digest, second)},
+				Hide:     []ledger.ImageRef{hide(stored, second), hide(hubs+"@"+second.digest, second)},
 			},
 			want: []recorded{{first, []string{stored}}, {second, []string{asked}}},
 		},
@@ -474,9 +477,9 @@ func TestNamingOfTheLedger(t *testing.T) {
 				n.direct(asked)
 				n.direct(stored)
 			},
-			change: change{
-				SetNames: []entry{name(asked, stored, first), name(originals+"@"+first.digest, hubs+"@"+first.digest, first)},
-				Hide:     []imageRef{hide(stored, first), hide(hubs+"@"+first.digest, first), hide(asked, second)},
+			change: ledger.Change{
+				SetNames: []ledger.Entry{name(asked, stored, first), name(originals+"@"+first.digest, hubs+"@"+first.digest, first)},
+				Hide:     []ledger.ImageRef{hide(stored, first), hide(hubs+"@"+first.digest, first), hide(asked, second)},
 			},
 			want: []recorded{{second, []string{originals + "@" + second.digest}}, {first, []string{asked}}},
 		},
@@ -486,27 +489,27 @@ func TestNamingOfTheLedger(t *testing.T) {
 				n.pushAs(second, asked)
 				n.direct(asked)
 			},
-			change: change{
-				SetNames: []entry{name(asked, stored, first), name(originals+"@"+first.digest, hubs+"@"+first.digest, first)},
-				Hide:     []imageRef{hide(stored, first), hide(hubs+"@"+first.digest, first)},
+			change: ledger.Change{
+				SetNames: []ledger.Entry{name(asked, stored, first), name(originals+"@"+first.digest, hubs+"@"+first.digest, first)},
+				Hide:     []ledger.ImageRef{hide(stored, first), hide(hubs+"@"+first.digest, first)},
 			},
 			want: []recorded{{first, []string{originals + "@" + first.digest}}, {second, []string{asked}}},
 		},
 		"an image that is gone": {
 			prepare: func(n *namingNode) {},
-			change:  change{SetNames: []entry{name(asked, stored, first)}, Hide: []imageRef{hide(stored, first)}},
+			change:  ledger.Change{SetNames: []ledger.Entry{name(asked, stored, first)}, Hide: []ledger.ImageRef{hide(stored, first)}},
 		},
 		"an image that has come back by another way": {
 			prepare: func(n *namingNode) {
 				n.pushAs(first, "quay.io/copy:1")
 				n.direct("quay.io/copy:1")
 			},
-			change: change{SetNames: []entry{name(asked, stored, first)}},
+			change: ledger.Change{SetNames: []ledger.Entry{name(asked, stored, first)}},
 			want:   []recorded{{first, []string{"quay.io/copy:1"}}},
 		},
 		"what a failed pull has left": {
 			prepare: func(n *namingNode) { n.direct(stored) },
-			change:  change{Hide: []imageRef{hide(stored, first), hide(hubs+"@"+first.digest, first)}},
+			change:  ledger.Change{Hide: []ledger.ImageRef{hide(stored, first), hide(hubs+"@"+first.digest, first)}},
 			want:    []recorded{{first, []string{stored}}},
 		},
 		"two images from one repository": {
@@ -515,9 +518,9 @@ func TestNamingOfTheLedger(t *testing.T) {
 				n.pushAs(second, hubs+":2")
 				n.direct(hubs + ":2")
 			},
-			change: change{
-				SetNames: []entry{name(asked, stored, first), name(originals+":2", hubs+":2", second)},
-				Hide:     []imageRef{hide(stored, first), hide(hubs+":2", second), hide(hubs+"@"+first.digest, first), hide(hubs+"@"+second.digest, second)},
+			change: ledger.Change{
+				SetNames: []ledger.Entry{name(asked, stored, first), name(originals+":2", hubs+":2", second)},
+				Hide:     []ledger.ImageRef{hide(stored, first), hide(hubs+":2", second), hide(hubs+"@"+first.digest, first), hide(hubs+"@"+second.digest, second)},
 			},
 			want: []recorded{{first, []string{asked}}, {second, []string{originals + ":2"}}},
 		},
@@ -528,7 +531,7 @@ func TestNamingOfTheLedger(t *testing.T) {
 				n.pushAs(first, stored)
 				ledgered.prepare(n)
 				n.prepare()
-				if err := n.ledger.apply(ledgered.change); err != nil {
+				if err := n.ledger.Apply(ledgered.change); err != nil {
 					t.Fatal(err)
 				}
 				n.run()
@@ -557,9 +560,9 @@ func TestNamingOfTheLedgerWaitsForPulls(t *testing.T) {
 		n.direct(stored)
 		n.prepare()
 		digest := hub + "/library/nginx@" + image.digest
-		if err := n.ledger.apply(change{
-			SetNames: []entry{{Original: asked, Image: image.id, Stored: stored}, {Original: "docker.io/library/nginx@" + image.digest, Image: image.id, Stored: digest}},
-			Hide:     []imageRef{{Reference: stored, Image: image.id}, {Reference: digest, Image: image.id}},
+		if err := n.ledger.Apply(ledger.Change{
+			SetNames: []ledger.Entry{{Original: asked, Image: image.id, Stored: stored}, {Original: "docker.io/library/nginx@" + image.digest, Image: image.id, Stored: digest}},
+			Hide:     []ledger.ImageRef{{Reference: stored, Image: image.id}, {Reference: digest, Image: image.id}},
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -619,7 +622,7 @@ func TestNamingOpaque(t *testing.T) {
 		if got := passes(); got != all {
 			t.Errorf("opaque after the pull: %s", got)
 		}
-		if err := n.ledger.apply(change{SetNames: []entry{{Original: "docker.io/library/old:1", Image: id, Stored: hub + "/library/old:1"}}}); err != nil {
+		if err := n.ledger.Apply(ledger.Change{SetNames: []ledger.Entry{{Original: "docker.io/library/old:1", Image: id, Stored: hub + "/library/old:1"}}}); err != nil {
 			t.Fatal(err)
 		}
 		if got := passes(); got != "" {

@@ -98,7 +98,7 @@ func (n *Namer) settle(ctx context.Context, repository string, state *repository
 // addHidden notes the names of an image in a repository that the ledger hides: a pull whose
 // naming has failed has left them.
 func (n *Namer) addHidden(ctx context.Context, image, from string, state *repositoryPulls) error {
-	if !n.ledger.mayRestore() {
+	if !n.ledger.MayRestore() {
 		return nil
 	}
 	found, err := n.runtime.status(ctx, image)

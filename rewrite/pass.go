@@ -104,7 +104,7 @@ func (r *Rewriter) Opaque() map[string]intercept.Opaque {
 }
 
 // namesInRuntime reports whether the runtime has the names of all images itself.
-func (r *Rewriter) namesInRuntime() bool { return r.namer.inRuntime() && !r.ledger.hasNames() }
+func (r *Rewriter) namesInRuntime() bool { return r.namer.inRuntime() && !r.ledger.HasNames() }
 
 // restorer restores the names in an answer.
 type restorer func(call, context.Context, []byte) ([]byte, error)
@@ -169,7 +169,7 @@ func (r *Rewriter) createsByID(encoded []byte) bool {
 	if proto.Unmarshal(encoded, request) != nil {
 		return true
 	}
-	return !slices.ContainsFunc(imagesOf(request), isNamed) && !r.ledger.isShared(request.GetConfig().GetImage().GetImage())
+	return !slices.ContainsFunc(imagesOf(request), isNamed) && !r.ledger.IsShared(request.GetConfig().GetImage().GetImage())
 }
 
 // isNamed tells whether an image is given by its name.

@@ -8,6 +8,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/rewrite/imagename"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // preloaded reports whether an image that the runtime has under a candidate's reference,
@@ -32,7 +33,7 @@ func preloaded(original string, candidate Candidate, names []string) bool {
 // isPreloaded reports whether the image under a candidate's reference counts as the
 // original's, by the names that clients see on it.
 func (c call) isPreloaded(original string, candidate Candidate, image *runtime.Image) bool {
-	return image != nil && !c.namer.hides(candidate.Reference) && preloaded(original, candidate, c.ledger.visible(image))
+	return image != nil && !c.namer.hides(candidate.Reference) && preloaded(original, candidate, c.ledger.VisibleNames(image))
 }
 
 // resolveCandidates looks for an image that was preloaded under the reference that a
@@ -76,10 +77,10 @@ func (c call) resolveCandidates(ctx context.Context, request *runtime.ImageStatu
 // reference: not one that a pull has put there since.
 func (c call) resolveCandidate(ctx context.Context, request *runtime.ImageStatusRequest, candidate Candidate) (resolution, error) {
 	found, err := c.resolveAs(ctx, request, candidate.Reference)
-	if image := found.image(); err != nil || image != nil && !c.ledger.isHidden(candidate.Reference, image.Id) {
+	if image := found.image(); err != nil || image != nil && !c.ledger.IsHidden(candidate.Reference, image.Id) {
 		return found, err
 	}
-	own, ok := c.ledger.lookup(candidate.Reference)
+	own, ok := c.ledger.Lookup(candidate.Reference)
 	if !ok {
 		return found, nil
 	}
@@ -89,7 +90,7 @@ func (c call) resolveCandidate(ctx context.Context, request *runtime.ImageStatus
 // learn records a name for an image that was preloaded under a registry's reference,
 // which stays visible.
 func (c call) learn(original string, candidate Candidate, image *runtime.Image) {
-	if err := c.ledger.recordPreloaded(origin{original, candidate.Reference, candidate.Registry}, image); err != nil {
+	if err := c.ledger.RecordPreloaded(ledger.Origin{Original: original, Stored: candidate.Reference, Registry: candidate.Registry}, image); err != nil {
 		c.warn(err)
 	}
 }

@@ -256,7 +256,7 @@ func (p *pull) from(ctx context.Context, answer Answer) (response []byte, sent b
 		p.away = status.Code(err) == codes.Unavailable // no registry was asked yet
 		return nil, false, err
 	}
-	defer p.ledger.endPull(candidate.Reference)
+	defer p.ledger.EndPull(candidate.Reference)
 	response, err = p.forwardPull(ctx, encoded)
 	ctx, cancel := afterwards(ctx)
 	defer cancel()

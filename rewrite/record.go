@@ -11,6 +11,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/rewrite/imagename"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // Records of a pull in the ledger. While a pull is in progress, the images that it brings
@@ -25,14 +26,14 @@ func (p *pull) beginPull(ctx context.Context, answer Answer) (visible []string, 
 		return nil, err
 	}
 	in := imagename.Repository(answer.Reference)
-	visible = p.ledger.visibleDigests(image, in)
+	visible = p.ledger.VisibleDigests(image, in)
 	if answer.Digest != "" {
 		// If the runtime gives no answer, the digest counts as one that the pull brings.
 		if found, err := p.runtime.status(ctx, in+"@"+answer.Digest); err == nil && found != nil {
-			visible = append(visible, p.ledger.visibleDigests(found, in)...)
+			visible = append(visible, p.ledger.VisibleDigests(found, in)...)
 		}
 	}
-	p.ledger.beginPull(answer.Reference, image)
+	p.ledger.BeginPull(answer.Reference, image)
 	return visible, nil
 }
 
@@ -61,7 +62,7 @@ func (p *pull) recordMoved(ctx context.Context, candidate Candidate, visible []s
 	if err != nil {
 		old = nil
 	}
-	if err := p.ledger.recordPull(origin{original, stored, candidate.Registry}, image, old, visible); err != nil {
+	if err := p.ledger.RecordPull(ledger.Origin{Original: original, Stored: stored, Registry: candidate.Registry}, image, old, visible); err != nil {
 		p.warn(err)
 	}
 }
@@ -89,7 +90,7 @@ func (p *pull) recordFailed(ctx context.Context, stored string, visible []string
 	case err != nil && !ends(err): // the runtime is there, and the pull's error does not have this one
 		p.warn(fmt.Errorf("look for %s after its pull failed: %w", stored, err))
 	case image != nil:
-		if err := p.ledger.recordFailedPull(stored, image, visible); err != nil {
+		if err := p.ledger.RecordFailedPull(stored, image, visible); err != nil {
 			p.warn(err)
 		}
 	}
@@ -99,7 +100,7 @@ func (p *pull) recordFailed(ctx context.Context, stored string, visible []string
 // ledger's entry for the name stays if it has the same image, whose containers may
 // show the registry's reference, or if the runtime fails to say which image it is.
 func (p *pull) recordOwn(ctx context.Context) {
-	if !p.ledger.mayRestore() && (p.namer.inRuntime() || !p.isRegistrys()) {
+	if !p.ledger.MayRestore() && (p.namer.inRuntime() || !p.isRegistrys()) {
 		return
 	}
 	original := p.name.String()
@@ -110,7 +111,7 @@ func (p *pull) recordOwn(ctx context.Context) {
 	if image == nil {
 		return
 	}
-	if err := p.ledger.recordOwnPull(original, image, p.isRegistrys()); err != nil {
+	if err := p.ledger.RecordOwnPull(original, image, p.isRegistrys()); err != nil {
 		p.warn(err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/rewrite/imagename"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // memoryLookup is a [Lookup] over registries in memory: the runtime's own
@@ -116,7 +117,8 @@ const hub = "sealos.hub:5000"
 // node is a runtime with a rewriter in front of it.
 type node struct {
 	client
-	ledger    *Ledger
+	ledger    *ledger.Ledger
+	directory string          // of the ledger
 	registry  *memoryRegistry // the hub
 	decisions []Decision
 	outcomes  []string // what the registries were told of pulls
@@ -127,10 +129,10 @@ func newNode(t *testing.T) *node {
 	t.Helper()
 	m := newMemoryRuntime()
 	m.logins[hub] = &runtime.AuthConfig{Username: "admin", Password: "canary:passw0rd", ServerAddress: hub}
-	n := &node{}
+	n := &node{directory: t.TempDir()}
 	registries := []memoryRegistry{{host: hub, credentials: Credentials{Username: "admin", Password: "canary:passw0rd", ServerAddress: "http://" + hub}}}
 	n.registry = &registries[0]
-	ledger, err := OpenLedger(t.TempDir())
+	ledger, err := ledger.Open(n.directory)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,6 +144,15 @@ func newNode(t *testing.T) *node {
 		Warn:    func(err error) { t.Errorf("warning: %v", err) },
 	})}
 	return n
+}
+
+// reopenLedger replaces the ledger by one that is read from its file.
+func (n *node) reopenLedger() {
+	ledger, err := ledger.Open(n.directory)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.ledger, n.rewriter.ledger = ledger, ledger
 }
 
 // push puts images into registries: "docker.io/library/nginx:1.25" and such.

@@ -12,6 +12,7 @@ import (
 
 	"image-cri-shim/printable"
 	"image-cri-shim/rewrite/imagename"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // removeImage removes the image that ImageStatus shows for a name, and no other, so that
@@ -94,11 +95,11 @@ func (r *removal) shows(own *runtime.Image) bool {
 // isNewer reports whether the name is the runtime's own since the ledger has recorded it.
 // The ledger then drops its entry.
 func (r *removal) isNewer(own *runtime.Image) bool {
-	known, ok := r.ledger.lookup(r.original())
-	if !ok || !r.shows(own) || !known.yieldsTo(own.Id) {
+	known, ok := r.ledger.Lookup(r.original())
+	if !ok || !r.shows(own) || !known.YieldsTo(own.Id) {
 		return false
 	}
-	r.apply(removeMoved(known))
+	r.apply(ledger.RemoveMoved(known))
 	return true
 }
 
@@ -112,7 +113,7 @@ func (r *removal) original() string {
 
 // removeKnown removes the image that the ledger has for the name.
 func (r *removal) removeKnown(ctx context.Context) error {
-	known, ok := r.ledger.lookup(r.original())
+	known, ok := r.ledger.Lookup(r.original())
 	if !ok {
 		return nil
 	}
@@ -128,7 +129,7 @@ func (r *removal) removeKnown(ctx context.Context) error {
 	case image == nil:
 		r.forgetImage(known.Image, asked) // removed behind the shim's back
 		return nil
-	case !r.ledger.isStillOn(known, image):
+	case !r.ledger.IsStillOn(known, image):
 		return nil
 	case imagename.Has(image, known.Stored):
 		return r.removeStored(ctx, known, image)
@@ -137,7 +138,7 @@ func (r *removal) removeKnown(ctx context.Context) error {
 		if known.Preloaded {
 			gone = append(gone, known.Stored) // the runtime has another image under it
 		}
-		return r.removeName(ctx, change{RemoveNames: gone}, image.Id)
+		return r.removeName(ctx, ledger.Change{RemoveNames: gone}, image.Id)
 	default:
 		return r.remove(ctx, known.Image, image.Id)
 	}
@@ -170,7 +171,7 @@ func (r *removal) removeAsWritten(ctx context.Context, own *runtime.Image, failu
 // itself, after the newer one was removed, if clients see no name on it. Otherwise the
 // name would be hidden on that image even if it was loaded again.
 func (r *removal) removeLeftover(ctx context.Context, own *runtime.Image) error {
-	if own == nil || len(r.ledger.visible(own)) > 0 || r.ledger.isPulling(r.original()) {
+	if own == nil || len(r.ledger.VisibleNames(own)) > 0 || r.ledger.IsPulling(r.original()) {
 		return nil
 	}
 	return r.remove(ctx, r.request.Image.Image, own.Id)
@@ -184,11 +185,11 @@ func (r *removal) removeLeftover(ctx context.Context, own *runtime.Image) error 
 func (r *removal) removeUnseen(ctx context.Context, asked string, failure error) error {
 	elsewhere := r.failed.err()
 	r.failed.add(asked, failure)
-	_, hidden := r.ledger.hiddenOn(r.original())
+	_, hidden := r.ledger.HiddenOn(r.original())
 	switch {
 	case r.removed != "":
 		return nil
-	case elsewhere != nil || hidden || r.ledger.isPulling(r.original()):
+	case elsewhere != nil || hidden || r.ledger.IsPulling(r.original()):
 		return failure
 	}
 	if err := r.forwardAs(ctx, asked); err != nil {
@@ -219,7 +220,7 @@ func (r *removal) remove(ctx context.Context, reference, image string) error {
 // tag of it is left but hidden ones. nameless is set if the runtime has not removed the
 // image although it may have no tag at all.
 func (r *removal) settle(ctx context.Context, image string, nameless bool) error {
-	if r.ledger.isEmpty() {
+	if r.ledger.IsEmpty() {
 		return nil
 	}
 	asked := time.Now()
@@ -229,9 +230,9 @@ func (r *removal) settle(ctx context.Context, image string, nameless bool) error
 		return nil
 	}
 	if left != nil {
-		r.apply(change{RemoveNames: []string{r.original()}})
-		pulling := slices.ContainsFunc(left.RepoTags, r.ledger.isPulling)
-		if hidden := r.ledger.restoreImage(left); pulling || !hidden && !nameless || len(left.RepoTags) > 0 {
+		r.apply(ledger.Change{RemoveNames: []string{r.original()}})
+		pulling := slices.ContainsFunc(left.RepoTags, r.ledger.IsPulling)
+		if hidden := r.ledger.RestoreImage(left); pulling || !hidden && !nameless || len(left.RepoTags) > 0 {
 			return nil
 		}
 		asked = time.Now()

@@ -11,6 +11,7 @@ import (
 
 	"image-cri-shim/printable"
 	"image-cri-shim/rewrite/imagename"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // resolution is the image that a name means on this node.
@@ -138,8 +139,8 @@ func (c call) resolveAsWritten(ctx context.Context, request *runtime.ImageStatus
 		return found, nil
 	}
 	found.reason = "stored under its own name"
-	if known, ok := c.ledger.lookup(original); ok && known.yieldsTo(image.Id) {
-		c.apply(removeMoved(known)) // loaded without the shim
+	if known, ok := c.ledger.Lookup(original); ok && known.YieldsTo(image.Id) {
+		c.apply(ledger.RemoveMoved(known)) // loaded without the shim
 	}
 	return found, nil
 }
@@ -149,12 +150,12 @@ func (c call) resolveAsWritten(ctx context.Context, request *runtime.ImageStatus
 // CRI-O until 1.35 calls a pulled image by it (PullImageResponse.image_ref).
 func (c call) hides(name reference.Named, image *runtime.Image) bool {
 	_, digested := name.(reference.Digested)
-	return !digested && (c.ledger.isHidden(name.String(), image.Id) || c.namer.hides(name.String()))
+	return !digested && (c.ledger.IsHidden(name.String(), image.Id) || c.namer.hides(name.String()))
 }
 
 // knownImage is the runtime's answer for the image that the ledger has for a name.
 type knownImage struct {
-	entry entry
+	entry ledger.Entry
 	asked time.Time
 	found resolution
 	err   error
@@ -164,7 +165,7 @@ type knownImage struct {
 // asks for something else. The channel brings the answer, or is nil where there is
 // nothing to ask.
 func (c call) askKnown(ctx context.Context, request *runtime.ImageStatusRequest, original string) <-chan knownImage {
-	known, ok := c.ledger.lookup(original)
+	known, ok := c.ledger.Lookup(original)
 	if !ok {
 		return nil
 	}
@@ -183,7 +184,7 @@ func (c call) askKnown(ctx context.Context, request *runtime.ImageStatusRequest,
 // Without that reference the image is not there as it was pulled: another runtime
 // may have come in place of the one that gave the ID. The resolution then has no
 // response.
-func (c call) resolveEntry(ctx context.Context, request *runtime.ImageStatusRequest, known entry) (resolution, error) {
+func (c call) resolveEntry(ctx context.Context, request *runtime.ImageStatusRequest, known ledger.Entry) (resolution, error) {
 	found, failure := c.resolveAs(ctx, request, known.Image)
 	if failure == nil || ends(failure) {
 		return found, failure
@@ -222,8 +223,8 @@ func (c call) resolveKnown(answer <-chan knownImage) (resolution, error) {
 	case image == nil:
 		c.forgetImage(known.entry.Image, known.asked) // removed behind the shim's back
 		return nothing, nil
-	case !c.ledger.isStillOn(known.entry, image):
-		if err := c.ledger.drop(known.entry.Original); err != nil {
+	case !c.ledger.IsStillOn(known.entry, image):
+		if err := c.ledger.DropName(known.entry.Original); err != nil {
 			c.warn(err)
 		}
 		return nothing, nil
@@ -250,14 +251,14 @@ func (c call) resolveName(ctx context.Context, asked string, name reference.Name
 	return c.resolve(ctx, request, encoded, name, strict)
 }
 
-func (c call) apply(wanted change) {
-	if err := c.ledger.apply(wanted); err != nil {
+func (c call) apply(wanted ledger.Change) {
+	if err := c.ledger.Apply(wanted); err != nil {
 		c.warn(err)
 	}
 }
 
 func (c call) forgetImage(id string, at time.Time) {
-	if err := c.ledger.forget(id, at); err != nil {
+	if err := c.ledger.ForgetImage(id, at); err != nil {
 		c.warn(err)
 	}
 }
@@ -272,7 +273,7 @@ func (c call) observeAnswer(reference string, image *runtime.Image, asked time.T
 }
 
 func (c call) observe(reference, on string, asked time.Time) {
-	if err := c.ledger.observe(reference, on, asked); err != nil {
+	if err := c.ledger.Observe(reference, on, asked); err != nil {
 		c.warn(err)
 	}
 }

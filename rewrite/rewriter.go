@@ -9,12 +9,13 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/proxy/intercept"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // Options says what a [Rewriter] works with.
 type Options struct {
 	Lookup Lookup
-	Ledger *Ledger
+	Ledger *ledger.Ledger
 	// Namer gives pulled images their names in the runtime. Where it is nil the ledger
 	// remembers all names.
 	Namer *Namer
@@ -65,7 +66,7 @@ const (
 // Rewriter holds the rules. It is safe for concurrent use.
 type Rewriter struct {
 	lookup  Lookup
-	ledger  *Ledger
+	ledger  *ledger.Ledger
 	namer   *Namer
 	timeout time.Duration
 	decided func(context.Context, Decision)

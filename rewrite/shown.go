@@ -14,6 +14,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/rewrite/imagename"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // shown finds the names to show in an answer about a container.
@@ -28,7 +29,7 @@ type shown struct {
 // asked returns the string that CreateContainer was given in place of the ID that the
 // shim has sent, and image itself if it is not that ID.
 func (s *shown) asked(image string) string {
-	created, ok := s.ledger.created(s.container)
+	created, ok := s.ledger.Container(s.container)
 	if !ok {
 		return image
 	}
@@ -53,15 +54,15 @@ func (s *shown) tagInstead(ctx context.Context, image string) string {
 	if id == "" && hasNoName {
 		id = image
 	}
-	names := s.ledger.namesOf(id)
-	if len(names) == 0 || !hasNoName && !slices.ContainsFunc(names, entry.isUnstored) {
+	names := s.ledger.NamesOf(id)
+	if len(names) == 0 || !hasNoName && !slices.ContainsFunc(names, ledger.Entry.IsUnstored) {
 		return asked
 	}
 	found, err := s.runtime.status(ctx, id)
 	if err != nil || found == nil || !hasNoName && (len(found.RepoTags) > 0 || s.untags(ctx)) {
 		return asked
 	}
-	if s.ledger.restoreImage(found); len(found.RepoTags) == 0 {
+	if s.ledger.RestoreImage(found); len(found.RepoTags) == 0 {
 		return asked
 	}
 	return s.specifiedOf(found.RepoTags)
@@ -95,9 +96,9 @@ func (s *shown) name(ctx context.Context, reference string) string {
 // runtimes show then. If the runtime fails to say what the image is called,
 // the reference stays.
 func (s *shown) restored(ctx context.Context, reference string) string {
-	id, hidden := s.image, s.image != "" && s.ledger.isHidden(reference, s.image)
+	id, hidden := s.image, s.image != "" && s.ledger.IsHidden(reference, s.image)
 	if s.image == "" {
-		id, hidden = s.ledger.hiddenOn(reference)
+		id, hidden = s.ledger.HiddenOn(reference)
 	}
 	if replacement := s.namer.replaceName(reference, s.specified, s.began); replacement != reference {
 		return replacement
@@ -105,7 +106,7 @@ func (s *shown) restored(ctx context.Context, reference string) string {
 	if !hidden {
 		return s.former(ctx, reference)
 	}
-	names := s.ledger.namesOf(id)
+	names := s.ledger.NamesOf(id)
 	if original, ok := s.preferred(ctx, names, reference); ok {
 		return original
 	}
@@ -119,7 +120,7 @@ func (s *shown) restored(ctx context.Context, reference string) string {
 	case image == nil:
 		return id
 	}
-	s.ledger.restoreImage(image)
+	s.ledger.RestoreImage(image)
 	if strings.Contains(reference, "@") {
 		return append(slices.Clone(image.RepoDigests), id)[0]
 	}
@@ -135,7 +136,7 @@ func (s *shown) restored(ctx context.Context, reference string) string {
 // given returns the string that CreateContainer was given for the image, which containerd
 // shows if the image has no tag.
 func (s *shown) given(ctx context.Context, id string) string {
-	if created, ok := s.ledger.created(s.container); ok {
+	if created, ok := s.ledger.Container(s.container); ok {
 		return created.Asked
 	}
 	if image := s.inList(ctx).GetImage(); image != "" && image != id {
@@ -150,7 +151,7 @@ func (s *shown) given(ctx context.Context, id string) string {
 // image has lost its tags.
 func (s *shown) former(ctx context.Context, reference string) string {
 	pulled := s.pulledFrom(imagename.Repository(reference))
-	if len(pulled) == 0 || s.ledger.isAsked(reference, s.image) {
+	if len(pulled) == 0 || s.ledger.IsAsked(reference, s.image) {
 		return reference
 	}
 	found, err := s.runtime.status(ctx, s.image)
@@ -160,7 +161,7 @@ func (s *shown) former(ctx context.Context, reference string) string {
 	if original, ok := s.preferred(ctx, pulled, reference); ok {
 		return original
 	}
-	if s.ledger.restoreImage(found); !strings.Contains(reference, "@") && len(found.GetRepoTags()) > 0 {
+	if s.ledger.RestoreImage(found); !strings.Contains(reference, "@") && len(found.GetRepoTags()) > 0 {
 		return s.specifiedOf(found.RepoTags)
 	}
 	if original, ok := s.derived(ctx, pulled, reference); ok {
@@ -179,13 +180,13 @@ func (s *shown) specifiedOf(tags []string) string {
 
 // derived returns the name that CRI-O shows for a reference whose name means another image
 // now: the image's digests tell which repository the reference's stands for.
-func (s *shown) derived(ctx context.Context, names []entry, reference string) (original string, ok bool) {
+func (s *shown) derived(ctx context.Context, names []ledger.Entry, reference string) (original string, ok bool) {
 	in := imagename.Repository(reference)
-	var derived []entry
+	var derived []ledger.Entry
 	for _, name := range names {
-		if name.wasPulled() && imagename.Repository(name.Stored) == in {
+		if name.WasPulled() && imagename.Repository(name.Stored) == in {
 			suffix := strings.TrimPrefix(reference, in)
-			derived = append(derived, entry{Original: imagename.Repository(name.Original) + suffix, Stored: reference})
+			derived = append(derived, ledger.Entry{Original: imagename.Repository(name.Original) + suffix, Stored: reference})
 		}
 	}
 	if len(derived) == 0 || !s.untags(ctx) {
@@ -196,20 +197,20 @@ func (s *shown) derived(ctx context.Context, names []entry, reference string) (o
 
 // pulledFrom returns the names of the container's image that were pulled from a repository
 // for another one. There are none if the repository's own name means the image.
-func (s *shown) pulledFrom(in string) []entry {
-	names := s.ledger.namesOf(s.image)
-	if slices.ContainsFunc(names, func(name entry) bool {
+func (s *shown) pulledFrom(in string) []ledger.Entry {
+	names := s.ledger.NamesOf(s.image)
+	if slices.ContainsFunc(names, func(name ledger.Entry) bool {
 		return !strings.Contains(name.Original, "@") && imagename.Repository(name.Original) == in
 	}) {
 		return nil
 	}
-	return slices.DeleteFunc(names, func(name entry) bool { return !name.wasPulled() || imagename.Repository(name.Stored) != in })
+	return slices.DeleteFunc(names, func(name ledger.Entry) bool { return !name.WasPulled() || imagename.Repository(name.Stored) != in })
 }
 
 // preferred chooses among the names that are stored under a reference: the one that the
 // user specified, or one of the same repository, or the oldest.
-func (s *shown) preferred(ctx context.Context, names []entry, stored string) (best string, ok bool) {
-	names = slices.DeleteFunc(slices.Clone(names), func(name entry) bool { return name.Stored != stored })
+func (s *shown) preferred(ctx context.Context, names []ledger.Entry, stored string) (best string, ok bool) {
+	names = slices.DeleteFunc(slices.Clone(names), func(name ledger.Entry) bool { return name.Stored != stored })
 	if len(names) == 0 {
 		return "", false
 	}

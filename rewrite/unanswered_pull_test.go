@@ -70,9 +70,9 @@ func TestUnansweredQuestionsOfAPull(t *testing.T) {
 		pulledFromHub(n)
 		n.registry.down = true
 		n.push(original)
-		entry, _ := n.ledger.lookup(original)
+		entry, _ := n.ledger.Lookup(original)
 		warnings := pull(n, n.runtime.failing(failure, original))
-		if after, ok := n.ledger.lookup(original); !ok || after != entry {
+		if after, ok := n.ledger.Lookup(original); !ok || after != entry {
 			t.Errorf("the ledger has lost %+v", entry)
 		}
 		if len(warnings) != 1 || !strings.Contains(warnings[0], original) {

@@ -14,6 +14,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/proxy/intercept"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // failing returns an [Invoke] of the runtime that answers ImageStatus for some
@@ -236,7 +237,7 @@ func TestUnansweredQuestions(t *testing.T) {
 
 func (test failedCase) check(t *testing.T, version, method string, code codes.Code) {
 	n := newNode(t)
-	ledger, err := ReadLedger("") // which writes nothing to disk: there are many tests
+	ledger, err := ledger.Read("") // which writes nothing to disk: there are many tests
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +246,7 @@ func (test failedCase) check(t *testing.T, version, method string, code codes.Co
 	image, fails := test.prepare(n)
 	failure := status.Error(code, "injected")
 	n.decisions = nil
-	entry, known := n.ledger.lookup("docker.io/library/nginx:1.25")
+	entry, known := n.ledger.Lookup("docker.io/library/nginx:1.25")
 
 	shown, err := n.ask(version, method, askedName, n.runtime.failing(failure, fails...))
 
@@ -267,7 +268,7 @@ func (test failedCase) check(t *testing.T, version, method string, code codes.Co
 	case found && shown != image && shown != askedName, !found && image != "" && shown == image:
 		t.Errorf("shown %q, image %q, want it found: %v", shown, image, found)
 	}
-	if after, ok := n.ledger.lookup("docker.io/library/nginx:1.25"); known && code != codes.NotFound && method != "RemoveImage" && (!ok || after != entry) {
+	if after, ok := n.ledger.Lookup("docker.io/library/nginx:1.25"); known && code != codes.NotFound && method != "RemoveImage" && (!ok || after != entry) {
 		t.Errorf("the ledger has lost %+v", entry)
 	}
 	if len(n.decisions) != 1 {
@@ -304,10 +305,10 @@ func TestUnansweredQuestionAfterARemoval(t *testing.T) {
 	if d := n.decisions[0]; status.Code(d.Failed) != codes.ResourceExhausted || d.Outcome != OutcomeRemoved {
 		t.Errorf("decision %+v", d)
 	}
-	if _, ok := n.ledger.lookup("docker.io/library/nginx:1.25"); !ok {
+	if _, ok := n.ledger.Lookup("docker.io/library/nginx:1.25"); !ok {
 		t.Error("the ledger has lost the name")
 	}
-	if image := n.status(askedName); image != nil || n.ledger.mayRestore() {
+	if image := n.status(askedName); image != nil || n.ledger.MayRestore() {
 		t.Errorf("then found %s", names(image))
 	}
 }
@@ -342,8 +343,8 @@ func TestRemoveByIDIsForwardedUnseen(t *testing.T) {
 func TestUnansweredQuestionWhileRestoring(t *testing.T) {
 	n := newNode(t)
 	id := pulledFromHub(n)
-	known, _ := n.ledger.lookup("docker.io/library/nginx:1.25")
-	if err := n.ledger.apply(removeMoved(known)); err != nil {
+	known, _ := n.ledger.Lookup("docker.io/library/nginx:1.25")
+	if err := n.ledger.Apply(ledger.RemoveMoved(known)); err != nil {
 		t.Fatal(err)
 	}
 	var warnings []string

@@ -9,6 +9,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/rewrite/imagename"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // CRI-O removes an image by name by taking the name off it, and removes the image with its
@@ -17,9 +18,9 @@ import (
 
 // removeStored removes the stored reference of a name. Where the runtime would only take
 // the reference off the image, it stays for other names that need it.
-func (r *removal) removeStored(ctx context.Context, known entry, image *runtime.Image) error {
+func (r *removal) removeStored(ctx context.Context, known ledger.Entry, image *runtime.Image) error {
 	if r.needed(known.Stored, image) && r.untags(ctx) {
-		return r.removeName(ctx, removeMoved(known), image.Id)
+		return r.removeName(ctx, ledger.RemoveMoved(known), image.Id)
 	}
 	return r.remove(ctx, known.Stored, image.Id)
 }
@@ -28,24 +29,24 @@ func (r *removal) removeStored(ctx context.Context, known entry, image *runtime.
 // image loses with a reference: names that are stored under it, the reference itself if it
 // was asked for, or all if it is the last tag.
 func (r *removal) needed(reference string, image *runtime.Image) bool {
-	if r.ledger.needsStored(reference, image.Id, r.original()) {
+	if r.ledger.NeedsStored(reference, image.Id, r.original()) {
 		return true
 	}
-	known, ok := r.ledger.lookup(r.original())
-	if ok && known.wasPulled() && (known.Lost || r.ledger.isAsked(reference, image.Id)) {
+	known, ok := r.ledger.Lookup(r.original())
+	if ok && known.WasPulled() && (known.Lost || r.ledger.IsAsked(reference, image.Id)) {
 		return true // it was given to the image by its own name, too
 	}
 	if len(image.RepoTags) != 1 || imagename.Canonical(image.RepoTags[0]) != reference {
 		return false
 	}
-	return slices.ContainsFunc(r.ledger.visible(image), func(name string) bool {
-		own, known := r.ledger.lookup(name)
+	return slices.ContainsFunc(r.ledger.VisibleNames(image), func(name string) bool {
+		own, known := r.ledger.Lookup(name)
 		return name != r.original() && name != reference && !strings.Contains(name, "@") && !(known && own.Preloaded)
 	})
 }
 
 // removeName removes a name that only the ledger has, and the image if it was the last.
-func (r *removal) removeName(ctx context.Context, noted change, image string) error {
+func (r *removal) removeName(ctx context.Context, noted ledger.Change, image string) error {
 	r.apply(noted)
 	r.removed = image
 	var err error
@@ -59,7 +60,7 @@ func (r *removal) removeName(ctx context.Context, noted change, image string) er
 // registries are stored under stays for them if the runtime would only take it off.
 func (r *removal) removeShown(ctx context.Context, asked string, own *runtime.Image) error {
 	if r.name != nil && r.needed(r.original(), own) && r.untags(ctx) {
-		return r.removeName(ctx, change{Hide: []imageRef{{Reference: r.original(), Image: own.Id}}}, own.Id)
+		return r.removeName(ctx, ledger.Change{Hide: []ledger.ImageRef{{Reference: r.original(), Image: own.Id}}}, own.Id)
 	}
 	return r.remove(ctx, asked, own.Id)
 }

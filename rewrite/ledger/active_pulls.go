@@ -1,4 +1,4 @@
-package rewrite
+package ledger
 
 import (
 	"slices"
@@ -14,12 +14,12 @@ import (
 type activePulls struct {
 	count     int
 	visibleOn string     // image ID; empty if the reference was not visible
-	asked     []imageRef // digests of the repository that clients have asked for meanwhile
+	asked     []ImageRef // digests of the repository that clients have asked for meanwhile
 }
 
-// beginPull records that a pull of a reference begins. before is the image that the runtime
+// BeginPull records that a pull of a reference begins. before is the image that the runtime
 // has under it, nil if none. Each call must be followed by a call of endPull.
-func (l *Ledger) beginPull(reference string, before *runtime.Image) {
+func (l *Ledger) BeginPull(reference string, before *runtime.Image) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	running := l.pulls[reference]
@@ -33,8 +33,8 @@ func (l *Ledger) beginPull(reference string, before *runtime.Image) {
 	running.count++
 }
 
-// endPull records that a pull of the reference has ended.
-func (l *Ledger) endPull(reference string) {
+// EndPull records that a pull of the reference has ended.
+func (l *Ledger) EndPull(reference string) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	running := l.pulls[reference]
@@ -43,8 +43,8 @@ func (l *Ledger) endPull(reference string) {
 	}
 }
 
-// isPulling reports whether a pull of the reference is in progress.
-func (l *Ledger) isPulling(reference string) bool {
+// IsPulling reports whether a pull of the reference is in progress.
+func (l *Ledger) IsPulling(reference string) bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
 	return l.pulls[reference] != nil
@@ -63,7 +63,7 @@ func (l *Ledger) visibleOn(reference string) (image string, ok bool) {
 
 // showWhilePulled makes a reference visible on an image while pulls of its repository are
 // in progress: a client has asked for it by its own name.
-func (l *Ledger) showWhilePulled(asked imageRef) {
+func (l *Ledger) showWhilePulled(asked ImageRef) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	for reference, running := range l.pulls {
@@ -78,7 +78,7 @@ func (l *Ledger) showWhilePulled(asked imageRef) {
 
 // askedWhilePulled reports whether a client has asked for a digest by its own name while
 // a stored reference is pulled.
-func (l *Ledger) askedWhilePulled(stored string, digest imageRef) bool {
+func (l *Ledger) askedWhilePulled(stored string, digest ImageRef) bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
 	running := l.pulls[stored]

@@ -1,4 +1,4 @@
-package rewrite
+package ledger
 
 import (
 	"errors"
@@ -19,13 +19,13 @@ import (
 // TestLedgerRetries a save that has failed, without another change, until it succeeds.
 func TestLedgerRetries(t *testing.T) {
 	directory := filepath.Join(t.TempDir(), "state")
-	path := filepath.Join(directory, ledgerName)
+	path := filepath.Join(directory, fileName)
 	synctest.Test(t, func(t *testing.T) {
 		l := openLedger(t, directory)
 		if err := os.MkdirAll(path, 0o700); err != nil { // a file can't take its place
 			t.Fatal(err)
 		}
-		if err := l.apply(change{SetNames: []entry{nameOf(1)}}); err == nil {
+		if err := l.Apply(Change{SetNames: []Entry{nameOf(1)}}); err == nil {
 			t.Fatal("no error")
 		}
 		time.Sleep(3 * time.Minute)
@@ -35,7 +35,7 @@ func TestLedgerRetries(t *testing.T) {
 		}
 		time.Sleep(lastRetry + time.Second)
 		synctest.Wait()
-		if again := openLedger(t, directory); !again.mayRestore() {
+		if again := openLedger(t, directory); !again.MayRestore() {
 			t.Error("it was not saved")
 		}
 		if l.file.retry.timer != nil {
@@ -51,12 +51,12 @@ func TestLedgerRetries(t *testing.T) {
 func TestLedgerClose(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	directory := t.TempDir()
-	path := filepath.Join(directory, ledgerName)
+	path := filepath.Join(directory, fileName)
 	l := openLedger(t, directory)
 	if err := os.Mkdir(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if l.apply(change{SetNames: []entry{nameOf(1)}}) == nil || l.Close() == nil {
+	if l.Apply(Change{SetNames: []Entry{nameOf(1)}}) == nil || l.Close() == nil {
 		t.Fatal("no error")
 	}
 	if l.file.retry.timer != nil {
@@ -65,7 +65,7 @@ func TestLedgerClose(t *testing.T) {
 	if err := errors.Join(os.Remove(path), l.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if again := openLedger(t, directory); !again.mayRestore() {
+	if again := openLedger(t, directory); !again.MayRestore() {
 		t.Error("it was not saved")
 	}
 }
@@ -107,11 +107,11 @@ func TestLedgerMakesItsDirectoryAgain(t *testing.T) {
 	if err := os.RemoveAll(directory); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.apply(change{SetNames: []entry{nameOf(1)}}); err != nil {
+	if err := l.Apply(Change{SetNames: []Entry{nameOf(1)}}); err != nil {
 		t.Fatal(err)
 	}
 	wantMode(t, directory, fs.ModeDir|0o700)
-	if again := openLedger(t, directory); !again.mayRestore() {
+	if again := openLedger(t, directory); !again.MayRestore() {
 		t.Error("nothing was kept")
 	}
 }
@@ -140,12 +140,12 @@ func TestLedgerOnAFullDisk(t *testing.T) {
 	defer func() { _ = l.Close() }()
 	var err error
 	for i := 0; i < 200 && err == nil; i++ {
-		err = l.apply(change{SetNames: []entry{nameOf(i)}})
+		err = l.Apply(Change{SetNames: []Entry{nameOf(i)}})
 	}
 	if err == nil || !strings.Contains(err.Error(), "won't survive a restart: the disk is full: ") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := os.Stat(filepath.Join(directory, ledgerName+".new")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(directory, fileName+".new")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a part of the file is left (%v)", err)
 	}
 }
@@ -171,12 +171,12 @@ func TestLedgerOfVersion1(t *testing.T) {
 		hidden(hub+"/library/a:1", "sha256:a"), hidden(hub+"/library/b:1", "sha256:b"), hidden(hub+"/library/d:1", "sha256:d"),
 		hidden(hub+"/library/failed:1", "sha256:f"), hidden("docker.io/library/a:1", "sha256:older"),
 	}, ",") + `]}`
-	if err := os.WriteFile(filepath.Join(directory, ledgerName), []byte(content), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(directory, fileName), []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	check := func(l *Ledger) {
 		t.Helper()
-		for on, want := range map[imageRef]bool{
+		for on, want := range map[ImageRef]bool{
 			{hub + "/library/a:1", "sha256:a"}:        true,
 			{hub + "/library/b:1", "sha256:b"}:        false,
 			{hub + "/library/c:1", "sha256:c"}:        false,
@@ -185,26 +185,26 @@ func TestLedgerOfVersion1(t *testing.T) {
 			{hub + "/library/failed:1", "sha256:f"}:   true,
 			{"docker.io/library/a:1", "sha256:older"}: true,
 		} {
-			if got := l.isHidden(on.Reference, on.Image); got != want {
+			if got := l.IsHidden(on.Reference, on.Image); got != want {
 				t.Errorf("%v is hidden: %v", on, got)
 			}
 		}
-		if c, _ := l.lookup("docker.io/library/c:1"); !c.Preloaded {
+		if c, _ := l.Lookup("docker.io/library/c:1"); !c.Preloaded {
 			t.Errorf("%+v is not preloaded", c)
 		}
-		if d, _ := l.lookup(hub + "/library/d:1"); d.Image != "sha256:old" {
+		if d, _ := l.Lookup(hub + "/library/d:1"); d.Image != "sha256:old" {
 			t.Errorf("the hub's name means %+v", d)
 		}
-		if l.Names() != 5 {
-			t.Errorf("%d names", l.Names())
+		if l.Len() != 5 {
+			t.Errorf("%d names", l.Len())
 		}
 	}
 	l := openLedger(t, directory)
 	check(l)
-	if err := l.apply(change{Show: []imageRef{{Reference: hub + "/library/x:1", Image: "sha256:x"}}}); err != nil {
+	if err := l.Apply(Change{Show: []ImageRef{{Reference: hub + "/library/x:1", Image: "sha256:x"}}}); err != nil {
 		t.Fatal(err)
 	}
-	if saved, err := os.ReadFile(filepath.Join(directory, ledgerName)); err != nil || !strings.HasPrefix(string(saved), `{"version":2,`) {
+	if saved, err := os.ReadFile(filepath.Join(directory, fileName)); err != nil || !strings.HasPrefix(string(saved), `{"version":2,`) {
 		t.Errorf("saved %.40s (%v)", saved, err)
 	}
 	check(openLedger(t, directory))
@@ -213,14 +213,14 @@ func TestLedgerOfVersion1(t *testing.T) {
 // Records of what was asked for by its own name change no answer.
 func TestLedgerThatChangesNothingIsEmpty(t *testing.T) {
 	l := openLedger(t, t.TempDir())
-	own := imageRef{Reference: hub + "/library/a:1", Image: "sha256:a"}
-	if err := l.apply(change{Show: []imageRef{own}}); err != nil || l.mayRestore() {
-		t.Errorf("%v; with an asked reference alone it is empty: %v", err, !l.mayRestore())
+	own := ImageRef{Reference: hub + "/library/a:1", Image: "sha256:a"}
+	if err := l.Apply(Change{Show: []ImageRef{own}}); err != nil || l.MayRestore() {
+		t.Errorf("%v; with an asked reference alone it is empty: %v", err, !l.MayRestore())
 	}
-	if err := l.apply(change{Hide: []imageRef{own}}); err != nil || !l.mayRestore() || !l.isHidden(own.Reference, own.Image) {
-		t.Errorf("%v; with a hidden reference it is empty: %v", err, !l.mayRestore())
+	if err := l.Apply(Change{Hide: []ImageRef{own}}); err != nil || !l.MayRestore() || !l.IsHidden(own.Reference, own.Image) {
+		t.Errorf("%v; with a hidden reference it is empty: %v", err, !l.MayRestore())
 	}
-	if err := l.reconcile(nil, time.Now()); err != nil || l.mayRestore() || !l.isEmpty() {
-		t.Errorf("%v; without images it is empty: %v", err, !l.mayRestore())
+	if err := l.Reconcile(nil, time.Now()); err != nil || l.MayRestore() || !l.IsEmpty() {
+		t.Errorf("%v; without images it is empty: %v", err, !l.MayRestore())
 	}
 }

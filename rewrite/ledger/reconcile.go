@@ -1,4 +1,4 @@
-package rewrite
+package ledger
 
 import (
 	"maps"
@@ -10,14 +10,14 @@ import (
 	"image-cri-shim/rewrite/imagename"
 )
 
-// reconcile drops what the runtime no longer has, when it has listed all its images. A
+// Reconcile drops what the runtime no longer has, when it has listed all its images. A
 // record that was made after the list was asked for, at a time, stays.
 //
 // A name is dropped if its image is gone or has lost the references that it was pulled
 // by, and if the runtime now has another image under the name itself. A leftover or an
 // asked reference is dropped if the runtime no longer has it on that image, and a name
 // stops hiding its stored reference then.
-func (l *Ledger) reconcile(images []*runtime.Image, at time.Time) error {
+func (l *Ledger) Reconcile(images []*runtime.Image, at time.Time) error {
 	byID := make(map[string]*runtime.Image, len(images))
 	on := make(map[string]string, 2*len(images)) // image ID by canonical reference
 	for _, image := range images {
@@ -34,11 +34,11 @@ func (l *Ledger) reconcile(images []*runtime.Image, at time.Time) error {
 			}
 			l.removeName(name.Original)
 			if image != nil && name.hidesStored() && on[name.Stored] == name.Image {
-				l.leave(name.stored(), at)
+				l.addLeftover(name.stored(), at)
 			}
 		}
 		for _, reference := range slices.Collect(maps.Keys(l.placements)) {
-			l.lose(reference, on[reference], at)
+			l.markLost(reference, on[reference], at)
 		}
 		l.clear(at, func(reference, image string) bool { return on[reference] != image })
 	})
@@ -46,8 +46,8 @@ func (l *Ledger) reconcile(images []*runtime.Image, at time.Time) error {
 
 // stands reports whether a name still means its image. own is the image that the runtime
 // has under the name itself. It is called with the mutex held.
-func (l *Ledger) stands(name entry, image *runtime.Image, own string) bool {
-	if own != "" && name.yieldsTo(own) && !l.hides(name.Original, own) {
+func (l *Ledger) stands(name Entry, image *runtime.Image, own string) bool {
+	if own != "" && name.YieldsTo(own) && !l.hides(name.Original, own) {
 		return false // loaded without the shim
 	}
 	return l.stillOn(name, image)
@@ -58,7 +58,7 @@ func (l *Ledger) stands(name entry, image *runtime.Image, own string) bool {
 // and has come back in another way. An image without any reference may have lost them to
 // newer images. A preloaded image is the name's as long as it has the reference that it was
 // found under. It is called with the mutex held.
-func (l *Ledger) stillOn(name entry, image *runtime.Image) bool {
+func (l *Ledger) stillOn(name Entry, image *runtime.Image) bool {
 	references := imagename.References(image)
 	switch {
 	case name.Preloaded:
@@ -73,16 +73,16 @@ func (l *Ledger) stillOn(name entry, image *runtime.Image) bool {
 	})
 }
 
-// isStillOn is stillOn without the mutex held.
-func (l *Ledger) isStillOn(name entry, image *runtime.Image) bool {
+// IsStillOn is stillOn without the mutex held.
+func (l *Ledger) IsStillOn(name Entry, image *runtime.Image) bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
 	return l.stillOn(name, image)
 }
 
-// observe drops what is recorded of a reference on other images than the one that the
+// Observe drops what is recorded of a reference on other images than the one that the
 // runtime has it on, which is empty if it has none. The runtime was asked at a time.
-func (l *Ledger) observe(reference, on string, at time.Time) error {
+func (l *Ledger) Observe(reference, on string, at time.Time) error {
 	l.mutex.RLock()
 	known := l.placements[reference]
 	stale := len(known) > 1 || len(known) == 1 && known[on] == placement{}
@@ -91,7 +91,7 @@ func (l *Ledger) observe(reference, on string, at time.Time) error {
 		return nil
 	}
 	return l.edit(func() {
-		l.lose(reference, on, at)
+		l.markLost(reference, on, at)
 		l.clear(at, func(r, image string) bool { return r == reference && image != on })
 	})
 }

@@ -1,4 +1,4 @@
-package rewrite
+package ledger
 
 import (
 	"maps"
@@ -6,45 +6,45 @@ import (
 	"time"
 )
 
-// creation is what the ledger records of a container whose image was given by a name that
+// Container is what the ledger records of a container whose image was given by a name that
 // the shim replaced by the image's ID, which the runtime shows in its answers, or whose
 // image has the names of several originals.
-type creation struct {
-	Container string    `json:"container"` // its ID
+type Container struct {
+	ID        string    `json:"container"` // its ID
 	Asked     string    `json:"asked"`     // as the client wrote it
 	Sent      string    `json:"sent"`      // the ID that the runtime was given
 	Specified string    `json:"specified"` // user_specified_image
 	at        time.Time // of the creation
 }
 
-// created returns what is recorded of a container.
-func (l *Ledger) created(container string) (creation, bool) {
+// Container returns what is recorded of a container.
+func (l *Ledger) Container(container string) (Container, bool) {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
 	c, ok := l.containers[container]
 	return c, ok
 }
 
-// hasContainers reports whether any container is recorded.
-func (l *Ledger) hasContainers() bool {
+// HasContainers reports whether any container is recorded.
+func (l *Ledger) HasContainers() bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
 	return len(l.containers) > 0
 }
 
-// recordContainer records the image that a container was asked to be made of.
-func (l *Ledger) recordContainer(c creation) error {
+// RecordContainer records the image that a container was asked to be made of.
+func (l *Ledger) RecordContainer(c Container) error {
 	c.at = time.Now()
 	return l.edit(func() {
 		l.version++
-		l.containers[c.Container] = c
+		l.containers[c.ID] = c
 		l.evict()
 	})
 }
 
-// reconcileContainers drops the containers that are missing from a list of all
+// ReconcileContainers drops the containers that are missing from a list of all
 // containers, unless they were created after the list was asked for.
-func (l *Ledger) reconcileContainers(listed map[string]bool, at time.Time) error {
+func (l *Ledger) ReconcileContainers(listed map[string]bool, at time.Time) error {
 	return l.edit(func() {
 		for id, c := range l.containers {
 			if !listed[id] && !c.at.After(at) {
@@ -61,9 +61,9 @@ func (l *Ledger) evictContainers() {
 	if len(l.containers) <= l.limit {
 		return
 	}
-	oldest := slices.SortedFunc(maps.Values(l.containers), func(a, b creation) int { return a.at.Compare(b.at) })
+	oldest := slices.SortedFunc(maps.Values(l.containers), func(a, b Container) int { return a.at.Compare(b.at) })
 	for _, c := range oldest[:len(oldest)-l.limit*9/10] {
 		l.version++
-		delete(l.containers, c.Container)
+		delete(l.containers, c.ID)
 	}
 }

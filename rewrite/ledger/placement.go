@@ -1,4 +1,4 @@
-package rewrite
+package ledger
 
 import (
 	"time"
@@ -6,8 +6,8 @@ import (
 	"image-cri-shim/rewrite/imagename"
 )
 
-// imageRef is a reference on an image.
-type imageRef struct {
+// ImageRef is a reference on an image.
+type ImageRef struct {
 	Reference string `json:"reference"`
 	Image     string `json:"image"` // its ID
 }
@@ -29,26 +29,26 @@ type placement struct {
 func (p placement) put() bool    { return p.names > 0 || p.left }
 func (p placement) hidden() bool { return p.put() && !p.asked }
 
-// wasPulled reports whether the image of a name was pulled as another reference.
-func (e entry) wasPulled() bool { return !e.Preloaded && e.Original != e.Stored }
+// WasPulled reports whether the image of a name was pulled as another reference.
+func (e Entry) WasPulled() bool { return !e.Preloaded && e.Original != e.Stored }
 
-// yieldsTo reports whether a name means nothing any more once the runtime has an image
+// YieldsTo reports whether a name means nothing any more once the runtime has an image
 // under the name itself. A pulled name of the same image stays: containers of the image may
 // show the stored reference.
-func (e entry) yieldsTo(own string) bool { return e.Image != own || !e.wasPulled() }
+func (e Entry) YieldsTo(own string) bool { return e.Image != own || !e.WasPulled() }
 
 // hidesStored reports whether the stored reference of a name is to be hidden: a pull of
 // the shim has put it on the image for the name.
-func (e entry) hidesStored() bool { return e.wasPulled() && !e.Lost }
+func (e Entry) hidesStored() bool { return e.WasPulled() && !e.Lost }
 
-// isUnstored reports whether the runtime does not have the image under the stored reference:
+// IsUnstored reports whether the runtime does not have the image under the stored reference:
 // it has lost it, or it has another image under the name itself, which a pull has put there.
-func (e entry) isUnstored() bool { return e.Lost || e.Original == e.Stored }
+func (e Entry) IsUnstored() bool { return e.Lost || e.Original == e.Stored }
 
-func (e entry) stored() imageRef { return imageRef{Reference: e.Stored, Image: e.Image} }
+func (e Entry) stored() ImageRef { return ImageRef{Reference: e.Stored, Image: e.Image} }
 
-// isAsked reports whether a client has asked for a reference on an image by its own name.
-func (l *Ledger) isAsked(reference, image string) bool {
+// IsAsked reports whether a client has asked for a reference on an image by its own name.
+func (l *Ledger) IsAsked(reference, image string) bool {
 	return l.placement(reference, image).asked
 }
 
@@ -59,9 +59,9 @@ func (l *Ledger) placement(reference, image string) placement {
 	return l.placements[reference][image]
 }
 
-// isHidden reports whether clients do not see a reference on an image: the shim has put
+// IsHidden reports whether clients do not see a reference on an image: the shim has put
 // it there, or a pull in progress has.
-func (l *Ledger) isHidden(reference, image string) bool {
+func (l *Ledger) IsHidden(reference, image string) bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
 	return l.hides(reference, image)
@@ -75,9 +75,9 @@ func (l *Ledger) hides(reference, image string) bool {
 	return l.placements[reference][image].hidden()
 }
 
-// hiddenOn returns the image that a reference is hidden on. Of several it is the one
+// HiddenOn returns the image that a reference is hidden on. Of several it is the one
 // that was recorded last, as a runtime has a reference on one image only.
-func (l *Ledger) hiddenOn(reference string) (image string, ok bool) {
+func (l *Ledger) HiddenOn(reference string) (image string, ok bool) {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
 	var at time.Time
@@ -92,7 +92,7 @@ func (l *Ledger) hiddenOn(reference string) (image string, ok bool) {
 // The following are called with the mutex held.
 
 // place changes the record of a reference on an image.
-func (l *Ledger) place(on imageRef, at time.Time, change func(*placement)) {
+func (l *Ledger) place(on ImageRef, at time.Time, change func(*placement)) {
 	p := l.placements[on.Reference][on.Image]
 	before := p
 	change(&p)
@@ -136,37 +136,37 @@ func (l *Ledger) count(reference string, before, after placement) {
 	}
 }
 
-// leave records a leftover.
-func (l *Ledger) leave(on imageRef, at time.Time) {
+// addLeftover records a leftover.
+func (l *Ledger) addLeftover(on ImageRef, at time.Time) {
 	l.place(on, at, func(p *placement) { p.left = p.names == 0 })
 }
 
 // hide records a leftover that a pull has put on an image, or taken the meaning of.
-func (l *Ledger) hide(on imageRef, at time.Time) {
+func (l *Ledger) hide(on ImageRef, at time.Time) {
 	l.moved(on)
 	l.place(on, at, func(p *placement) { p.left, p.asked = p.names == 0, false })
 }
 
-// ask records that a client has asked for a reference by its own name.
-func (l *Ledger) ask(on imageRef, at time.Time) {
+// markAsked records that a client has asked for a reference by its own name.
+func (l *Ledger) markAsked(on ImageRef, at time.Time) {
 	l.moved(on)
 	l.place(on, at, func(p *placement) { p.asked = true })
 }
 
 // moved drops what is recorded of a reference on other images than the one that the
 // runtime has it on now. Names that are stored under the reference keep theirs.
-func (l *Ledger) moved(to imageRef) {
+func (l *Ledger) moved(to ImageRef) {
 	for image := range l.placements[to.Reference] {
 		if image != to.Image {
-			l.place(imageRef{Reference: to.Reference, Image: image}, time.Time{}, func(p *placement) { p.left, p.asked = false, false })
+			l.place(ImageRef{Reference: to.Reference, Image: image}, time.Time{}, func(p *placement) { p.left, p.asked = false, false })
 		}
 	}
 }
 
-// lose records that the runtime has a reference on one image only, or on none if it is
+// markLost records that the runtime has a reference on one image only, or on none if it is
 // empty: names of other images that are stored under it have lost it. It ignores names that
 // were recorded after a time.
-func (l *Ledger) lose(reference, on string, at time.Time) {
+func (l *Ledger) markLost(reference, on string, at time.Time) {
 	for image, p := range l.placements[reference] {
 		if image == on || p.names == 0 {
 			continue
@@ -189,7 +189,7 @@ func (l *Ledger) clear(at time.Time, selected func(reference, image string) bool
 	for reference, on := range l.placements {
 		for image, p := range on {
 			if !p.at.After(at) && selected(reference, image) {
-				l.place(imageRef{Reference: reference, Image: image}, time.Time{}, func(p *placement) { p.left, p.asked = false, false })
+				l.place(ImageRef{Reference: reference, Image: image}, time.Time{}, func(p *placement) { p.left, p.asked = false, false })
 			}
 		}
 	}

@@ -1,4 +1,4 @@
-package rewrite
+package ledger
 
 import (
 	"encoding/json"
@@ -12,11 +12,11 @@ import (
 
 // document is the content of the ledger's file.
 type document struct {
-	Version    int        `json:"version"`
-	Names      []entry    `json:"names"`
-	Left       []imageRef `json:"left"`
-	Asked      []imageRef `json:"asked"`
-	Containers []creation `json:"containers"`
+	Version    int         `json:"version"`
+	Names      []Entry     `json:"names"`
+	Left       []ImageRef  `json:"left"`
+	Asked      []ImageRef  `json:"asked"`
+	Containers []Container `json:"containers"`
 }
 
 const (
@@ -29,7 +29,7 @@ const (
 func decodeDocument(content []byte) (document, error) {
 	var d struct {
 		document
-		Hidden []imageRef `json:"hidden"` // of version 1
+		Hidden []ImageRef `json:"hidden"` // of version 1
 	}
 	if err := json.Unmarshal(content, &d); err != nil {
 		return document{}, err
@@ -48,8 +48,8 @@ func decodeDocument(content []byte) (document, error) {
 		}
 	}
 	for _, c := range d.Containers {
-		if c.Container == "" || c.Sent == "" {
-			return document{}, fmt.Errorf("the container %.100q of %.300q is not complete", c.Container, c.Asked)
+		if c.ID == "" || c.Sent == "" {
+			return document{}, fmt.Errorf("the container %.100q of %.300q is not complete", c.ID, c.Asked)
 		}
 	}
 	if d.Version == 1 {
@@ -63,17 +63,17 @@ func decodeDocument(content []byte) (document, error) {
 //   - such a name becomes an asked reference, if it means the image that it is hidden on;
 //   - a name whose stored reference is not hidden was found on the node, not pulled;
 //   - a hidden reference that no name of its image is stored under is a leftover.
-func convert(names []entry, hidden []imageRef) document {
+func convert(names []Entry, hidden []ImageRef) document {
 	on := make(map[string]string, len(hidden))
 	for _, h := range hidden {
 		on[h.Reference] = h.Image
 	}
 	d := document{Version: documentVersion}
-	derived := make(map[imageRef]bool)
+	derived := make(map[ImageRef]bool)
 	for _, name := range names {
 		image, isHidden := on[name.Stored]
 		if name.Original == name.Stored && isHidden && image == name.Image {
-			d.Asked = append(d.Asked, imageRef{Reference: name.Original, Image: name.Image})
+			d.Asked = append(d.Asked, ImageRef{Reference: name.Original, Image: name.Image})
 			continue
 		}
 		name.Preloaded = !isHidden && name.Original != name.Stored
@@ -83,7 +83,7 @@ func convert(names []entry, hidden []imageRef) document {
 		d.Names = append(d.Names, name)
 	}
 	for reference, image := range on {
-		if p := (imageRef{Reference: reference, Image: image}); !derived[p] {
+		if p := (ImageRef{Reference: reference, Image: image}); !derived[p] {
 			d.Left = append(d.Left, p)
 		}
 	}
@@ -91,7 +91,7 @@ func convert(names []entry, hidden []imageRef) document {
 	return d
 }
 
-func compareRefs(a, b imageRef) int {
+func compareRefs(a, b ImageRef) int {
 	return strings.Compare(a.Reference+" "+a.Image, b.Reference+" "+b.Image)
 }
 
@@ -99,7 +99,7 @@ func compareRefs(a, b imageRef) int {
 func (l *Ledger) snapshot() (document, uint64) {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
-	d := document{Version: documentVersion, Names: []entry{}, Left: []imageRef{}, Asked: []imageRef{}, Containers: []creation{}}
+	d := document{Version: documentVersion, Names: []Entry{}, Left: []ImageRef{}, Asked: []ImageRef{}, Containers: []Container{}}
 	// Image by image, so that each image's names keep their order.
 	for _, image := range slices.Sorted(maps.Keys(l.images)) {
 		for _, original := range l.images[image] {
@@ -109,10 +109,10 @@ func (l *Ledger) snapshot() (document, uint64) {
 	for reference, on := range l.placements {
 		for image, p := range on {
 			if p.left {
-				d.Left = append(d.Left, imageRef{Reference: reference, Image: image})
+				d.Left = append(d.Left, ImageRef{Reference: reference, Image: image})
 			}
 			if p.asked {
-				d.Asked = append(d.Asked, imageRef{Reference: reference, Image: image})
+				d.Asked = append(d.Asked, ImageRef{Reference: reference, Image: image})
 			}
 		}
 	}

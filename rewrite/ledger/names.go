@@ -1,4 +1,4 @@
-package rewrite
+package ledger
 
 import (
 	"maps"
@@ -9,18 +9,18 @@ import (
 // The following are called with the mutex held, and count what they change.
 
 // setName records the image that a name means.
-func (l *Ledger) setName(name entry) {
+func (l *Ledger) setName(name Entry) {
 	old, known := l.names[name.Original]
 	if known && (old.Image != name.Image || old.Stored != name.Stored || old.Preloaded != name.Preloaded || old.Lost != name.Lost) {
 		l.removeName(old.Original)
 		if old.Stored != name.Stored && old.hidesStored() {
-			l.leave(imageRef{Reference: old.Stored, Image: old.Image}, name.At)
+			l.addLeftover(ImageRef{Reference: old.Stored, Image: old.Image}, name.At)
 		}
 		known = false
 	}
 	l.version++
 	l.names[name.Original] = name
-	if !known && name.isUnstored() {
+	if !known && name.IsUnstored() {
 		l.unstored++
 	}
 	if !known {
@@ -47,7 +47,7 @@ func (l *Ledger) removeName(original string) {
 	if len(l.images[old.Image]) == 0 {
 		delete(l.images, old.Image)
 	}
-	if old.isUnstored() {
+	if old.IsUnstored() {
 		l.unstored--
 	}
 	if old.hidesStored() {

@@ -1,4 +1,4 @@
-package rewrite
+package ledger
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ func TestSearchOfTheLedger(t *testing.T) {
 	for i := range 10 {
 		name := nameOf(i)
 		name.Registry = "http://" + hub
-		if err := l.apply(change{SetNames: []entry{name}}); err != nil {
+		if err := l.Apply(Change{SetNames: []Entry{name}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -38,7 +38,7 @@ func TestSearchOfTheLedger(t *testing.T) {
 
 func BenchmarkSearchOfTheLedger(b *testing.B) {
 	l := newLedger(nil)
-	for i := range ledgerLimit {
+	for i := range nameLimit {
 		l.setName(nameOf(i))
 	}
 	for b.Loop() {
@@ -49,7 +49,7 @@ func BenchmarkSearchOfTheLedger(b *testing.B) {
 // BenchmarkSearchHoldsUp is for how long a search may hold up who changes the ledger.
 func BenchmarkSearchHoldsUp(b *testing.B) {
 	l := newLedger(nil)
-	for i := range ledgerLimit {
+	for i := range nameLimit {
 		l.setName(nameOf(i))
 	}
 	for b.Loop() {

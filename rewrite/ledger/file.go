@@ -1,4 +1,4 @@
-package rewrite
+package ledger
 
 import (
 	"encoding/json"
@@ -14,9 +14,9 @@ import (
 	"image-cri-shim/rewrite/statedir"
 )
 
-// ledgerFile is the ledger on disk: one JSON document that is replaced as a
+// file is the ledger on disk: one JSON document that is replaced as a
 // whole, so that a crash leaves the old one or the new one.
-type ledgerFile struct {
+type file struct {
 	directory string // empty: nothing is saved
 	unread    error  // why the content on disk is unknown: nothing is saved over it
 
@@ -25,16 +25,16 @@ type ledgerFile struct {
 	retry retry
 }
 
-const ledgerName = "ledger.json"
+const fileName = "ledger.json"
 
-// OpenLedger reads the ledger in a state directory, which it creates if it is
+// Open reads the ledger in a state directory, which it creates if it is
 // missing. It always returns a usable ledger. If the file can't be read, the error says
 // why, and the ledger starts empty. A damaged file is kept
 // under another name. A file that can't be read stays, and no change is saved over it.
 //
 // The caller must call Close.
-func OpenLedger(directory string) (*Ledger, error) {
-	l := newLedger(&ledgerFile{directory: directory})
+func Open(directory string) (*Ledger, error) {
+	l := newLedger(&file{directory: directory})
 	stored, err := l.file.load()
 	if err != nil {
 		return l, fmt.Errorf("the names of images pulled before are unknown until they are asked for again: %w", err)
@@ -43,16 +43,16 @@ func OpenLedger(directory string) (*Ledger, error) {
 	return l, nil
 }
 
-// newUnsaved returns an empty ledger that is not saved.
-func newUnsaved() *Ledger { return newLedger(&ledgerFile{}) }
+// New returns an empty ledger that is not saved.
+func New() *Ledger { return newLedger(&file{}) }
 
-// ReadLedger reads the ledger in a state directory without the right to change it: neither
+// Read reads the ledger in a state directory without the right to change it: neither
 // it nor the use of the returned ledger changes a file. The ledger must belong to the owner
 // of the directory. If the file can't be read, the error says why, and the returned ledger
 // is empty. A missing file is no error.
-func ReadLedger(directory string) (*Ledger, error) {
-	l := newUnsaved()
-	stored, err := readLedger(directory, statedir.OwnersOf(directory))
+func Read(directory string) (*Ledger, error) {
+	l := New()
+	stored, err := readDocument(directory, statedir.OwnersOf(directory))
 	l.fill(stored)
 	return l, err
 }
@@ -63,29 +63,29 @@ func (l *Ledger) fill(stored document) {
 		l.setName(name)
 	}
 	for _, left := range stored.Left {
-		l.leave(left, time.Time{})
+		l.addLeftover(left, time.Time{})
 	}
 	for _, asked := range stored.Asked {
-		l.ask(asked, time.Time{})
+		l.markAsked(asked, time.Time{})
 	}
 	for _, c := range stored.Containers {
-		l.containers[c.Container] = c
+		l.containers[c.ID] = c
 	}
 	l.evict()
 	l.version = 0
 }
 
 // load reads the file. One that is damaged is put aside.
-func (f *ledgerFile) load() (document, error) {
+func (f *file) load() (document, error) {
 	err := os.MkdirAll(f.directory, 0o700)
 	if err == nil {
 		var stored document
-		if stored, err = readLedger(f.directory, statedir.Owners()); err == nil {
+		if stored, err = readDocument(f.directory, statedir.Owners()); err == nil {
 			return stored, nil
 		}
 	}
 	if errors.Is(err, statedir.ErrDamaged) {
-		path := filepath.Join(f.directory, ledgerName)
+		path := filepath.Join(f.directory, fileName)
 		damaged := path + ".damaged"
 		renameErr := os.Rename(path, damaged)
 		if renameErr == nil {
@@ -97,9 +97,9 @@ func (f *ledgerFile) load() (document, error) {
 	return document{}, f.unread
 }
 
-// readLedger returns what a state directory holds; that there is no ledger yet is no
+// readDocument returns what a state directory holds; that there is no ledger yet is no
 // error.
-func readLedger(directory string, owners []int) (document, error) {
+func readDocument(directory string, owners []int) (document, error) {
 	folder, err := statedir.Open(directory, owners)
 	if errors.Is(err, fs.ErrNotExist) {
 		return document{}, nil
@@ -108,8 +108,8 @@ func readLedger(directory string, owners []int) (document, error) {
 		return document{}, err
 	}
 	defer func() { _ = folder.Close() }()
-	path := filepath.Join(directory, ledgerName)
-	content, err := statedir.ReadFile(folder, owners, ledgerName, documentLimit)
+	path := filepath.Join(directory, fileName)
+	content, err := statedir.ReadFile(folder, owners, fileName, documentLimit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return document{}, nil
 	}
@@ -125,7 +125,7 @@ func readLedger(directory string, owners []int) (document, error) {
 
 // save puts the ledger on disk unless version or a later one is there already: one
 // save carries all concurrent changes. A failed save is retried until one succeeds.
-func (f *ledgerFile) save(version uint64, snapshot func() (document, uint64)) error {
+func (f *file) save(version uint64, snapshot func() (document, uint64)) error {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	if f.directory == "" || f.saved >= version {
@@ -143,7 +143,7 @@ func (f *ledgerFile) save(version uint64, snapshot func() (document, uint64)) er
 }
 
 // write is save with the mutex held, and without a retry.
-func (f *ledgerFile) write(snapshot func() (document, uint64)) error {
+func (f *file) write(snapshot func() (document, uint64)) error {
 	current, version := snapshot()
 	content, err := json.Marshal(current)
 	if err != nil {
@@ -157,7 +157,7 @@ func (f *ledgerFile) write(snapshot func() (document, uint64)) error {
 }
 
 // replace writes the file. A state directory that was removed is made again.
-func (f *ledgerFile) replace(content []byte) error {
+func (f *file) replace(content []byte) error {
 	if f.unread != nil {
 		return f.unread
 	}
@@ -171,7 +171,7 @@ func (f *ledgerFile) replace(content []byte) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(statedir.WriteFile(folder, ledgerName, content), folder.Close())
+	return errors.Join(statedir.WriteFile(folder, fileName, content), folder.Close())
 }
 
 // explainFull says plainly that the disk, or the quota on it, is full.

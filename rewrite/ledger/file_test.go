@@ -1,4 +1,4 @@
-package rewrite
+package ledger
 
 import (
 	"errors"
@@ -13,24 +13,24 @@ import (
 	"image-cri-shim/rewrite/statedir"
 )
 
-// TestLedgerFilesArePrivate whatever the umask says: the folder, the file, and the one
+// TestFilesArePrivate whatever the umask says: the folder, the file, and the one
 // that is written before it takes its place.
-func TestLedgerFilesArePrivate(t *testing.T) {
+func TestFilesArePrivate(t *testing.T) {
 	for _, umask := range []int{0, 0o022, 0o077} {
 		before := syscall.Umask(umask)
 		defer syscall.Umask(before)
 		directory := filepath.Join(t.TempDir(), "state")
 		l := openLedger(t, directory)
-		if err := l.apply(change{SetNames: []entry{nameOf(1)}}); err != nil {
+		if err := l.Apply(Change{SetNames: []Entry{nameOf(1)}}); err != nil {
 			t.Fatal(err)
 		}
-		path := filepath.Join(directory, ledgerName)
+		path := filepath.Join(directory, fileName)
 		wantMode(t, directory, fs.ModeDir|0o700)
 		wantMode(t, path, 0o600)
 		if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil { // nothing takes its place
 			t.Fatal(err)
 		}
-		if err := l.apply(change{SetNames: []entry{nameOf(2)}}); err == nil {
+		if err := l.Apply(Change{SetNames: []Entry{nameOf(2)}}); err == nil {
 			t.Error("the ledger has replaced a folder")
 		}
 		wantMode(t, path+".new", 0o600)
@@ -65,20 +65,20 @@ func precious(t *testing.T) (path string, unchanged func()) {
 func TestLedgerFollowsNoLink(t *testing.T) {
 	links := map[string]func(target, path string) error{"symbolic": os.Symlink, "hard": os.Link}
 	for kind, link := range links {
-		for _, name := range []string{ledgerName, ledgerName + ".new", ledgerName + ".damaged"} {
+		for _, name := range []string{fileName, fileName + ".new", fileName + ".damaged"} {
 			t.Run(kind+" "+name, func(t *testing.T) {
 				directory := t.TempDir()
 				path, unchanged := precious(t)
 				if err := link(path, filepath.Join(directory, name)); err != nil {
 					t.Fatal(err)
 				}
-				l, err := OpenLedger(directory)
-				if is := name == ledgerName; is != (err != nil) || is && strings.Contains(err.Error(), "root:") {
+				l, err := Open(directory)
+				if is := name == fileName; is != (err != nil) || is && strings.Contains(err.Error(), "root:") {
 					t.Errorf("opened with %v", err)
 				}
-				err = l.apply(change{SetNames: []entry{nameOf(1)}})
+				err = l.Apply(Change{SetNames: []Entry{nameOf(1)}})
 				unchanged()
-				if kind == "symbolic" && name == ledgerName { // it may be the operator's, and stays
+				if kind == "symbolic" && name == fileName { // it may be the operator's, and stays
 					if err == nil {
 						t.Error("a link that can't be followed is written over")
 					}
@@ -87,7 +87,7 @@ func TestLedgerFollowsNoLink(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
-				if again := openLedger(t, directory); !again.mayRestore() {
+				if again := openLedger(t, directory); !again.MayRestore() {
 					t.Error("nothing was kept")
 				}
 			})
@@ -98,10 +98,10 @@ func TestLedgerFollowsNoLink(t *testing.T) {
 // TestLedgerCreatesNothingElsewhere where a link leads to what is not there yet.
 func TestLedgerCreatesNothingElsewhere(t *testing.T) {
 	directory, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "cron")
-	if err := os.Symlink(elsewhere, filepath.Join(directory, ledgerName+".new")); err != nil {
+	if err := os.Symlink(elsewhere, filepath.Join(directory, fileName+".new")); err != nil {
 		t.Fatal(err)
 	}
-	if err := openLedger(t, directory).apply(change{SetNames: []entry{nameOf(1)}}); err != nil {
+	if err := openLedger(t, directory).Apply(Change{SetNames: []Entry{nameOf(1)}}); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Lstat(elsewhere); !errors.Is(err, fs.ErrNotExist) {
@@ -130,24 +130,24 @@ func TestLedgerThatOthersWrite(t *testing.T) {
 				t.Skip("only root can give a file away")
 			}
 			directory := filepath.Join(t.TempDir(), "state")
-			path := filepath.Join(directory, ledgerName)
-			if err := openLedger(t, directory).apply(change{SetNames: []entry{nameOf(1)}}); err != nil {
+			path := filepath.Join(directory, fileName)
+			if err := openLedger(t, directory).Apply(Change{SetNames: []Entry{nameOf(1)}}); err != nil {
 				t.Fatal(err)
 			}
 			content, err := os.ReadFile(path)
 			if err := errors.Join(err, spoil(directory, path)); err != nil {
 				t.Fatal(err)
 			}
-			for what, open := range map[string]func(string) (*Ledger, error){"OpenLedger": OpenLedger, "ReadLedger": ReadLedger} {
-				if l, err := open(directory); err == nil || l.mayRestore() || !strings.Contains(err.Error(), directory) {
-					t.Errorf("%s: %v, and the ledger is empty: %v", what, err, !l.mayRestore())
+			for what, open := range map[string]func(string) (*Ledger, error){"OpenLedger": Open, "ReadLedger": Read} {
+				if l, err := open(directory); err == nil || l.MayRestore() || !strings.Contains(err.Error(), directory) {
+					t.Errorf("%s: %v, and the ledger is empty: %v", what, err, !l.MayRestore())
 				}
 			}
-			l, _ := OpenLedger(directory)
-			if err := l.apply(change{SetNames: []entry{nameOf(2)}}); err == nil {
+			l, _ := Open(directory)
+			if err := l.Apply(Change{SetNames: []Entry{nameOf(2)}}); err == nil {
 				t.Error("a change was written")
 			}
-			if _, ok := l.lookup(nameOf(2).Original); !ok {
+			if _, ok := l.Lookup(nameOf(2).Original); !ok {
 				t.Error("the change is not in force")
 			}
 			if now, err := os.ReadFile(path); err != nil || string(now) != string(content) {
@@ -165,19 +165,19 @@ func TestReadLedgerOfAnotherUser(t *testing.T) {
 	}
 	const shim, other = 65534, 65533
 	directory := filepath.Join(t.TempDir(), "state")
-	path := filepath.Join(directory, ledgerName)
-	if err := openLedger(t, directory).apply(change{SetNames: []entry{nameOf(1)}}); err != nil {
+	path := filepath.Join(directory, fileName)
+	if err := openLedger(t, directory).Apply(Change{SetNames: []Entry{nameOf(1)}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(os.Chown(directory, shim, shim), os.Chown(path, shim, shim)); err != nil {
 		t.Fatal(err)
 	}
-	if l, err := ReadLedger(directory); err != nil || !l.mayRestore() {
-		t.Errorf("read with %v, and the ledger is empty: %v", err, !l.mayRestore())
+	if l, err := Read(directory); err != nil || !l.MayRestore() {
+		t.Errorf("read with %v, and the ledger is empty: %v", err, !l.MayRestore())
 	}
 	wantPermissionError(t, statedir.Check(directory, shim), "", "")
 	wantPermissionError(t, statedir.Check(directory, other), "user 65534, and the shim's user is 65533", "chown 65533 "+directory)
-	_, err := OpenLedger(directory)
+	_, err := Open(directory)
 	wantPermissionError(t, err, "user 65534, and the shim's user is 0", "chown 0 "+directory)
 	for name, spoil := range map[string]func() error{
 		"root's file":    func() error { return os.Chown(path, 0, 0) },
@@ -189,8 +189,8 @@ func TestReadLedgerOfAnotherUser(t *testing.T) {
 		if err := errors.Join(whole, spoil()); err != nil {
 			t.Fatal(err)
 		}
-		if l, err := ReadLedger(directory); err == nil || l.mayRestore() {
-			t.Errorf("%s: read with %v, and the ledger is empty: %v", name, err, !l.mayRestore())
+		if l, err := Read(directory); err == nil || l.MayRestore() {
+			t.Errorf("%s: read with %v, and the ledger is empty: %v", name, err, !l.MayRestore())
 		}
 	}
 }
@@ -207,18 +207,18 @@ func wantPermissionError(t *testing.T, err error, problem, remedy string) {
 // TestLedgerPipe in the file's place is not waited for, and put aside.
 func TestLedgerPipe(t *testing.T) {
 	directory := t.TempDir()
-	path := filepath.Join(directory, ledgerName)
+	path := filepath.Join(directory, fileName)
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if l, err := ReadLedger(directory); err == nil || l.mayRestore() {
-		t.Errorf("ReadLedger: %v, and the ledger is empty: %v", err, !l.mayRestore())
+	if l, err := Read(directory); err == nil || l.MayRestore() {
+		t.Errorf("ReadLedger: %v, and the ledger is empty: %v", err, !l.MayRestore())
 	}
-	if l, err := OpenLedger(directory); err == nil || l.mayRestore() {
-		t.Errorf("OpenLedger: %v, and the ledger is empty: %v", err, !l.mayRestore())
+	if l, err := Open(directory); err == nil || l.MayRestore() {
+		t.Errorf("OpenLedger: %v, and the ledger is empty: %v", err, !l.MayRestore())
 	}
 	wantMode(t, path+".damaged", fs.ModeNamedPipe|0o600)
-	if err := openLedger(t, directory).apply(change{SetNames: []entry{nameOf(1)}}); err != nil {
+	if err := openLedger(t, directory).Apply(Change{SetNames: []Entry{nameOf(1)}}); err != nil {
 		t.Error(err)
 	}
 }
@@ -236,15 +236,15 @@ func TestLedgerOutlivesARefusal(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			directory := filepath.Join(t.TempDir(), "state")
-			path := filepath.Join(directory, ledgerName)
-			if err := openLedger(t, directory).apply(change{SetNames: []entry{nameOf(1)}}); err != nil {
+			path := filepath.Join(directory, fileName)
+			if err := openLedger(t, directory).Apply(Change{SetNames: []Entry{nameOf(1)}}); err != nil {
 				t.Fatal(err)
 			}
 			spoiled := refused.spoiled(directory, path)
 			if err := os.Chmod(spoiled, refused.mode); err != nil {
 				t.Fatal(err)
 			}
-			l, err := OpenLedger(directory)
+			l, err := Open(directory)
 			for _, advice := range []string{"chmod go-w " + spoiled, "restart the shim"} {
 				if err == nil || !strings.Contains(err.Error(), advice) {
 					t.Errorf("opened with %v, want %q in it", err, advice)
@@ -254,15 +254,15 @@ func TestLedgerOutlivesARefusal(t *testing.T) {
 				if err := os.Chmod(spoiled, mode); err != nil {
 					t.Fatal(err)
 				}
-				if err := l.apply(change{SetNames: []entry{nameOf(2 + i)}}); err == nil || !strings.Contains(err.Error(), "restart the shim") {
+				if err := l.Apply(Change{SetNames: []Entry{nameOf(2 + i)}}); err == nil || !strings.Contains(err.Error(), "restart the shim") {
 					t.Errorf("mode %04o: a change was written over what is not known: %v", mode, err)
 				}
 			}
 			restarted := openLedger(t, directory)
-			if _, ok := restarted.lookup(nameOf(1).Original); !ok {
+			if _, ok := restarted.Lookup(nameOf(1).Original); !ok {
 				t.Error("the names are lost")
 			}
-			if err := restarted.apply(change{SetNames: []entry{nameOf(9)}}); err != nil {
+			if err := restarted.Apply(Change{SetNames: []Entry{nameOf(9)}}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -275,7 +275,7 @@ func TestLedgerLinksAreSwapped(t *testing.T) {
 	directory := t.TempDir()
 	path, unchanged := precious(t)
 	l := openLedger(t, directory)
-	temporary := filepath.Join(directory, ledgerName+".new")
+	temporary := filepath.Join(directory, fileName+".new")
 	done := make(chan struct{})
 	var swapping sync.WaitGroup
 	swapping.Go(func() {
@@ -292,12 +292,12 @@ func TestLedgerLinksAreSwapped(t *testing.T) {
 		}
 	})
 	for i := range 100 {
-		_ = l.apply(change{SetNames: []entry{nameOf(i)}})
+		_ = l.Apply(Change{SetNames: []Entry{nameOf(i)}})
 	}
 	close(done)
 	swapping.Wait()
 	unchanged()
-	if err := errors.Join(os.RemoveAll(temporary), l.apply(change{SetNames: []entry{nameOf(100)}})); err != nil {
+	if err := errors.Join(os.RemoveAll(temporary), l.Apply(Change{SetNames: []Entry{nameOf(100)}})); err != nil {
 		t.Fatal(err)
 	}
 	_ = openLedger(t, directory)
@@ -310,14 +310,14 @@ func TestStateDirectoryThatIsALink(t *testing.T) {
 	if err := os.Symlink(target, link); err != nil {
 		t.Fatal(err)
 	}
-	if err := openLedger(t, link).apply(change{SetNames: []entry{nameOf(1)}}); err != nil {
+	if err := openLedger(t, link).Apply(Change{SetNames: []Entry{nameOf(1)}}); err != nil {
 		t.Error(err)
 	}
-	wantMode(t, filepath.Join(target, ledgerName), 0o600)
+	wantMode(t, filepath.Join(target, fileName), 0o600)
 	if err := os.Chmod(target, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if l, err := OpenLedger(link); err == nil || l.mayRestore() {
+	if l, err := Open(link); err == nil || l.MayRestore() {
 		t.Errorf("a folder of all users is opened through a link: %v", err)
 	}
 }

@@ -1,16 +1,17 @@
-package rewrite
+package ledger
 
 import (
-	"image-cri-shim/rewrite/imagename"
 	"slices"
 	"strings"
+
+	"image-cri-shim/rewrite/imagename"
 
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// restoreImage makes the names of an image those that it would have if each image had
+// RestoreImage makes the names of an image those that it would have if each image had
 // been pulled under the name that was asked for. It reports whether anything changed.
-func (l *Ledger) restoreImage(image *runtime.Image) (changed bool) {
+func (l *Ledger) RestoreImage(image *runtime.Image) (changed bool) {
 	if image == nil {
 		return false
 	}
@@ -77,9 +78,9 @@ func restoreReferences(references []string, hides func(string) bool, names []str
 	return restored
 }
 
-// visible returns the names that clients see on an image.
-func (l *Ledger) visible(image *runtime.Image) []string {
+// VisibleNames returns the names that clients see on an image.
+func (l *Ledger) VisibleNames(image *runtime.Image) []string {
 	shown := &runtime.Image{Id: image.GetId(), RepoTags: image.GetRepoTags(), RepoDigests: image.GetRepoDigests()}
-	l.restoreImage(shown)
+	l.RestoreImage(shown)
 	return imagename.References(shown)
 }

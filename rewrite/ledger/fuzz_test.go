@@ -1,4 +1,4 @@
-package rewrite
+package ledger
 
 import (
 	"bytes"
@@ -18,25 +18,25 @@ func FuzzLedgerFile(f *testing.F) {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		ledger, err := OpenLedger(directory)
+		ledger, err := Open(directory)
 		kept := path
 		if err != nil {
 			kept += ".damaged"
-			if ledger.mayRestore() {
+			if ledger.MayRestore() {
 				t.Errorf("%v, and yet the ledger is not empty", err)
 			}
 		}
 		if same, err := os.ReadFile(kept); err != nil || !bytes.Equal(same, content) {
 			t.Errorf("%s holds %q (%v), want %q", kept, same, err, content)
 		}
-		name := entry{Original: "docker.io/library/new:1", Image: "sha256:new", Stored: hub + "/library/new:1"}
-		if err := ledger.apply(change{SetNames: []entry{name}, Hide: []imageRef{{Reference: name.Stored, Image: name.Image}}}); err != nil {
+		name := Entry{Original: "docker.io/library/new:1", Image: "sha256:new", Stored: hub + "/library/new:1"}
+		if err := ledger.Apply(Change{SetNames: []Entry{name}, Hide: []ImageRef{{Reference: name.Stored, Image: name.Image}}}); err != nil {
 			t.Fatal(err)
 		}
-		if known, ok := ledger.lookup(name.Original); !ok || known.Image != name.Image || !ledger.isHidden(name.Stored, name.Image) {
+		if known, ok := ledger.Lookup(name.Original); !ok || known.Image != name.Image || !ledger.IsHidden(name.Stored, name.Image) {
 			t.Errorf("the ledger has %+v for %s", known, name.Original)
 		}
-		again, err := OpenLedger(directory)
+		again, err := Open(directory)
 		if err != nil {
 			t.Fatal(err)
 		}

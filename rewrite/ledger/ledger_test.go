@@ -1,4 +1,4 @@
-package rewrite
+package ledger
 
 import (
 	"errors"
@@ -13,9 +13,11 @@ import (
 	"time"
 )
 
+const hub = "sealos.hub:5000"
+
 func openLedger(t *testing.T, directory string) *Ledger {
 	t.Helper()
-	ledger, err := OpenLedger(directory)
+	ledger, err := Open(directory)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,8 +25,8 @@ func openLedger(t *testing.T, directory string) *Ledger {
 	return ledger
 }
 
-func nameOf(i int) entry {
-	return entry{
+func nameOf(i int) Entry {
+	return Entry{
 		Original: fmt.Sprintf("docker.io/library/app:%d", i),
 		Image:    fmt.Sprintf("sha256:%064d", i/2),
 		Stored:   fmt.Sprintf("%s/library/app:%d", hub, i),
@@ -35,21 +37,21 @@ func TestLedgerSurvivesARestart(t *testing.T) {
 	directory := filepath.Join(t.TempDir(), "not", "there", "yet")
 	l := openLedger(t, directory)
 	for i := range 10 {
-		if err := l.apply(change{SetNames: []entry{nameOf(i)}, Hide: []imageRef{{Reference: nameOf(i).Stored, Image: nameOf(i).Image}}}); err != nil {
+		if err := l.Apply(Change{SetNames: []Entry{nameOf(i)}, Hide: []ImageRef{{Reference: nameOf(i).Stored, Image: nameOf(i).Image}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := l.apply(change{
+	if err := l.Apply(Change{
 		RemoveNames: []string{nameOf(3).Original},
-		Hide:        []imageRef{{Reference: "docker.io/library/left:1", Image: "sha256:left"}},
-		Show:        []imageRef{nameOf(4).stored()},
+		Hide:        []ImageRef{{Reference: "docker.io/library/left:1", Image: "sha256:left"}},
+		Show:        []ImageRef{nameOf(4).stored()},
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.recordContainer(creation{Container: "1", Asked: "app", Sent: nameOf(1).Image}); err != nil {
+	if err := l.RecordContainer(Container{ID: "1", Asked: "app", Sent: nameOf(1).Image}); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.forget(nameOf(8).Image, time.Now()); err != nil {
+	if err := l.ForgetImage(nameOf(8).Image, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	again := openLedger(t, directory) // the first was never closed: as after kill -9
@@ -69,71 +71,71 @@ func TestLedgerSurvivesARestart(t *testing.T) {
 		t.Errorf("domains %v, were %v; %d placements, were %d", again.domains, l.domains, again.placed, l.placed)
 	}
 	for i := range 8 {
-		if hidden := again.isHidden(nameOf(i).Stored, nameOf(i).Image); hidden != (i != 3 && i != 4) {
+		if hidden := again.IsHidden(nameOf(i).Stored, nameOf(i).Image); hidden != (i != 3 && i != 4) {
 			t.Errorf("%s is hidden: %v", nameOf(i).Stored, hidden)
 		}
 	}
-	if info, err := os.Stat(filepath.Join(l.file.directory, ledgerName)); err != nil || info.Mode().Perm() != 0o600 {
+	if info, err := os.Stat(filepath.Join(l.file.directory, fileName)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the file's mode is %v (%v)", info.Mode(), err)
 	}
 }
 
 func TestLedgerNamesAndHides(t *testing.T) {
 	l := openLedger(t, t.TempDir())
-	if l.mayRestore() || l.mentions([]byte(hub)) {
+	if l.MayRestore() || l.Mentions([]byte(hub)) {
 		t.Error("a new ledger is not empty")
 	}
 	first, second := nameOf(0), nameOf(1) // the same image
-	both := change{SetNames: []entry{first, second, first}, Show: []imageRef{second.stored()}}
-	if err := l.apply(both); err != nil {
+	both := Change{SetNames: []Entry{first, second, first}, Show: []ImageRef{second.stored()}}
+	if err := l.Apply(both); err != nil {
 		t.Fatal(err)
 	}
-	if names := l.namesOf(first.Image); len(names) != 2 || names[0].Original != first.Original || names[1].Original != second.Original {
+	if names := l.NamesOf(first.Image); len(names) != 2 || names[0].Original != first.Original || names[1].Original != second.Original {
 		t.Errorf("names %+v", names)
 	}
-	if !l.isHidden(first.Stored, first.Image) || l.isHidden(first.Stored, "sha256:other") || l.isHidden(second.Stored, second.Image) {
+	if !l.IsHidden(first.Stored, first.Image) || l.IsHidden(first.Stored, "sha256:other") || l.IsHidden(second.Stored, second.Image) {
 		t.Error("the wrong references are hidden")
 	}
-	if !l.mentions([]byte("\x0a\x20"+hub+"/library/x")) || l.mentions([]byte("quay.io/app:1")) {
+	if !l.Mentions([]byte("\x0a\x20"+hub+"/library/x")) || l.Mentions([]byte("quay.io/app:1")) {
 		t.Error("the wrong messages are said to mention a hidden reference")
 	}
 	moved := first
 	moved.Image = nameOf(9).Image
-	if err := l.apply(change{SetNames: []entry{moved}}); err != nil {
+	if err := l.Apply(Change{SetNames: []Entry{moved}}); err != nil {
 		t.Fatal(err)
 	}
-	if got, ok := l.lookup(first.Original); !ok || got.Image != moved.Image || len(l.namesOf(first.Image)) != 1 {
+	if got, ok := l.Lookup(first.Original); !ok || got.Image != moved.Image || len(l.NamesOf(first.Image)) != 1 {
 		t.Errorf("the name means %+v", got)
 	}
 	for _, image := range []string{first.Image, moved.Image} {
-		if err := l.forget(image, time.Now()); err != nil {
+		if err := l.ForgetImage(image, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if l.mayRestore() || l.mentions([]byte(hub)) || len(l.images) != 0 {
+	if l.MayRestore() || l.Mentions([]byte(hub)) || len(l.images) != 0 {
 		t.Error("the ledger is not empty after all is forgotten")
 	}
 }
 
 func TestLedgerWritesOnlyChanges(t *testing.T) {
 	l := openLedger(t, t.TempDir())
-	if err := l.apply(change{SetNames: []entry{nameOf(1)}}); err != nil {
+	if err := l.Apply(Change{SetNames: []Entry{nameOf(1)}}); err != nil {
 		t.Fatal(err)
 	}
-	same := change{Hide: []imageRef{{Reference: nameOf(1).Stored, Image: nameOf(1).Image}}}
-	if err := l.apply(same); err != nil {
+	same := Change{Hide: []ImageRef{{Reference: nameOf(1).Stored, Image: nameOf(1).Image}}}
+	if err := l.Apply(same); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(filepath.Join(l.file.directory, ledgerName)); err != nil {
+	if err := os.Remove(filepath.Join(l.file.directory, fileName)); err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(
-		l.apply(same), l.apply(change{RemoveNames: []string{"docker.io/library/no:1"}}), l.forget("sha256:no", time.Now()),
-		l.observe("docker.io/library/no:1", "", time.Now()), l.reconcileContainers(nil, time.Now()), l.Close(),
+		l.Apply(same), l.Apply(Change{RemoveNames: []string{"docker.io/library/no:1"}}), l.ForgetImage("sha256:no", time.Now()),
+		l.Observe("docker.io/library/no:1", "", time.Now()), l.ReconcileContainers(nil, time.Now()), l.Close(),
 	); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(l.file.directory, ledgerName)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(l.file.directory, fileName)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("it was written though nothing changed (%v)", err)
 	}
 }
@@ -159,20 +161,20 @@ func TestLedgerDamaged(t *testing.T) {
 			if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			l, err := OpenLedger(directory)
+			l, err := Open(directory)
 			if err == nil || !strings.Contains(err.Error(), path) {
 				t.Errorf("error %v, want one that names the file", err)
 			}
 			if kept, err := os.ReadFile(path + ".damaged"); err != nil || string(kept) != content {
 				t.Errorf("kept %q (%v)", kept, err)
 			}
-			if l.mayRestore() {
+			if l.MayRestore() {
 				t.Error("it does not start empty")
 			}
-			if err := l.apply(change{SetNames: []entry{nameOf(1)}}); err != nil {
+			if err := l.Apply(Change{SetNames: []Entry{nameOf(1)}}); err != nil {
 				t.Fatal(err)
 			}
-			if again := openLedger(t, directory); !again.mayRestore() {
+			if again := openLedger(t, directory); !again.MayRestore() {
 				t.Error("what is learned afterwards is lost")
 			}
 		})
@@ -184,36 +186,36 @@ func TestLedgerWithoutADisk(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l, err := OpenLedger(filepath.Join(file, "state"))
+	l, err := Open(filepath.Join(file, "state"))
 	if err == nil {
 		t.Error("no error")
 	}
-	if err := l.apply(change{SetNames: []entry{nameOf(1)}}); err == nil {
+	if err := l.Apply(Change{SetNames: []Entry{nameOf(1)}}); err == nil {
 		t.Error("a change that can't be written is not reported")
 	}
-	if _, ok := l.lookup(nameOf(1).Original); !ok {
+	if _, ok := l.Lookup(nameOf(1).Original); !ok {
 		t.Error("the change is not in force")
 	}
 }
 
 func TestLedgerIsBounded(t *testing.T) {
-	l := newLedger(&ledgerFile{}) // in memory
+	l := newLedger(&file{}) // in memory
 	l.limit = 100
 	for i := range 1000 {
 		name := nameOf(i)
-		if err := l.apply(change{SetNames: []entry{name}, Hide: []imageRef{{Reference: name.Stored, Image: name.Image}}}); err != nil {
+		if err := l.Apply(Change{SetNames: []Entry{name}, Hide: []ImageRef{{Reference: name.Stored, Image: name.Image}}}); err != nil {
 			t.Fatal(err)
 		}
 		if len(l.names) > l.limit || l.placed > 2*l.limit+1 {
 			t.Fatalf("%d names, %d placements after %d", len(l.names), l.placed, i)
 		}
-		if got, ok := l.lookup(name.Original); !ok || got.Stored != name.Stored {
+		if got, ok := l.Lookup(name.Original); !ok || got.Stored != name.Stored {
 			t.Fatalf("the newest name is gone: %+v", got)
 		}
 	}
 	// References that are hidden on images without a name are bounded as well.
 	for i := range 1000 {
-		if err := l.apply(change{Hide: []imageRef{{Reference: fmt.Sprintf("quay.io/app:%d", i), Image: "sha256:0"}}}); err != nil {
+		if err := l.Apply(Change{Hide: []ImageRef{{Reference: fmt.Sprintf("quay.io/app:%d", i), Image: "sha256:0"}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -221,11 +223,11 @@ func TestLedgerIsBounded(t *testing.T) {
 		t.Errorf("%d placements", l.placed)
 	}
 	for i := range 1000 {
-		if err := l.recordContainer(creation{Container: fmt.Sprint(i), Asked: "app", Sent: "sha256:0"}); err != nil {
+		if err := l.RecordContainer(Container{ID: fmt.Sprint(i), Asked: "app", Sent: "sha256:0"}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, ok := l.created("999"); len(l.containers) > l.limit || !ok {
+	if _, ok := l.Container("999"); len(l.containers) > l.limit || !ok {
 		t.Errorf("%d containers, the newest is among them: %v", len(l.containers), ok)
 	}
 }
@@ -238,15 +240,15 @@ func TestLedgerConcurrently(t *testing.T) {
 		group.Go(func() {
 			for i := range 20 {
 				name := nameOf(worker*100 + i)
-				if err := l.apply(change{SetNames: []entry{name}, Hide: []imageRef{{Reference: name.Stored, Image: name.Image}}}); err != nil {
+				if err := l.Apply(Change{SetNames: []Entry{name}, Hide: []ImageRef{{Reference: name.Stored, Image: name.Image}}}); err != nil {
 					t.Error(err)
 				}
 				// What Apply has returned for is on disk.
-				if again := openLedger(t, directory); len(again.namesOf(name.Image)) == 0 {
+				if again := openLedger(t, directory); len(again.NamesOf(name.Image)) == 0 {
 					t.Errorf("%s is not on disk", name.Original)
 				}
-				l.isHidden(name.Stored, name.Image)
-				l.mentions([]byte(hub))
+				l.IsHidden(name.Stored, name.Image)
+				l.Mentions([]byte(hub))
 			}
 		})
 	}
@@ -261,13 +263,13 @@ func TestLedgerForgetsOnlyWhatIsOlder(t *testing.T) {
 	l := openLedger(t, t.TempDir())
 	missed := time.Now()
 	first, second := nameOf(0), nameOf(1) // the same image
-	if err := l.apply(change{SetNames: []entry{first, second}, Hide: []imageRef{{Reference: first.Stored, Image: first.Image}}}); err != nil {
+	if err := l.Apply(Change{SetNames: []Entry{first, second}, Hide: []ImageRef{{Reference: first.Stored, Image: first.Image}}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.forget(first.Image, missed); err != nil {
+	if err := l.ForgetImage(first.Image, missed); err != nil {
 		t.Fatal(err)
 	}
-	if len(l.namesOf(first.Image)) != 2 || !l.isHidden(first.Stored, first.Image) {
+	if len(l.NamesOf(first.Image)) != 2 || !l.IsHidden(first.Stored, first.Image) {
 		t.Error("what was recorded later is forgotten")
 	}
 }
@@ -280,9 +282,9 @@ func TestLedgerEvictsWholeImages(t *testing.T) {
 		image := fmt.Sprintf("sha256:%064d", i)
 		tag := fmt.Sprintf("docker.io/library/app:%d", i)
 		digest := fmt.Sprintf("docker.io/library/app@sha256:%064d", i)
-		if err := l.apply(change{
-			SetNames: []entry{{Original: tag, Image: image, Stored: hub + "/a:1"}, {Original: digest, Image: image, Stored: hub + "/a:1"}},
-			Hide:     []imageRef{{Reference: fmt.Sprintf("%s/library/app:%d", hub, i), Image: image}},
+		if err := l.Apply(Change{
+			SetNames: []Entry{{Original: tag, Image: image, Stored: hub + "/a:1"}, {Original: digest, Image: image, Stored: hub + "/a:1"}},
+			Hide:     []ImageRef{{Reference: fmt.Sprintf("%s/library/app:%d", hub, i), Image: image}},
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -310,4 +312,40 @@ func (l *Ledger) hiddenImages() map[string]bool {
 		}
 	}
 	return images
+}
+
+// TestReadLedger reads what a daemon has written, and leaves it alone.
+func TestReadLedger(t *testing.T) {
+	folder := t.TempDir()
+	writer, err := Open(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := Entry{Original: "docker.io/library/nginx:1", Image: "sha256:1", Stored: hub + "/library/nginx:1"}
+	if err := writer.Apply(Change{SetNames: []Entry{name}}); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := Read(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found, ok := reader.Lookup(name.Original); !ok || found.Stored != name.Stored {
+		t.Errorf("read %+v", found)
+	}
+	if err := reader.Apply(Change{RemoveNames: []string{name.Original}}); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Read(folder)
+	if _, ok := again.Lookup(name.Original); err != nil || !ok {
+		t.Error("who only reads has changed the file")
+	}
+	if missing, err := Read(folder + "/missing"); err != nil || len(missing.entries()) > 0 {
+		t.Errorf("a missing file: %v, %v", missing.entries(), err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, fileName), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if damaged, err := Read(folder); err == nil || len(damaged.entries()) > 0 {
+		t.Errorf("a damaged file: %v, %v", damaged.entries(), err)
+	}
 }

@@ -1,0 +1,128 @@
+package ledger
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+
+	"image-cri-shim/rewrite/imagename"
+)
+
+// Len returns the number of image names in the ledger.
+func (l *Ledger) Len() int {
+	l.mutex.RLock()
+	defer l.mutex.RUnlock()
+	return len(l.names)
+}
+
+// Lookup returns the entry of an original.
+func (l *Ledger) Lookup(original string) (Entry, bool) {
+	l.mutex.RLock()
+	defer l.mutex.RUnlock()
+	name, ok := l.names[original]
+	return name, ok
+}
+
+// NamesOf returns the names of an image, in the order of recording.
+func (l *Ledger) NamesOf(image string) []Entry {
+	l.mutex.RLock()
+	defer l.mutex.RUnlock()
+	originals := l.images[image]
+	names := make([]Entry, len(originals))
+	for i, original := range originals {
+		names[i] = l.names[original]
+	}
+	return names
+}
+
+// ImageIDs returns the IDs of the images that have names or hidden references.
+func (l *Ledger) ImageIDs() []string {
+	l.mutex.RLock()
+	defer l.mutex.RUnlock()
+	images := slices.Collect(maps.Keys(l.images))
+	for _, on := range l.placements {
+		for image, p := range on {
+			if p.hidden() {
+				images = append(images, image)
+			}
+		}
+	}
+	slices.Sort(images)
+	return slices.Compact(images)
+}
+
+// HidesAny reports whether a reference is hidden on an image.
+func (l *Ledger) HidesAny(image string) bool {
+	l.mutex.RLock()
+	defer l.mutex.RUnlock()
+	for _, on := range l.placements {
+		if on[image].hidden() {
+			return true
+		}
+	}
+	return false
+}
+
+// NeedsStored reports whether names of an image, other than original, are stored under a
+// reference that a pull has put there.
+func (l *Ledger) NeedsStored(reference, image, original string) bool {
+	return slices.ContainsFunc(l.NamesOf(image), func(name Entry) bool {
+		return name.Original != original && name.Stored == reference && name.hidesStored()
+	})
+}
+
+// IsShared reports whether several names of an image are stored under one reference.
+func (l *Ledger) IsShared(image string) bool {
+	seen := make(map[string]bool)
+	for _, name := range l.NamesOf(image) {
+		if seen[name.Stored] && name.hidesStored() {
+			return true
+		}
+		seen[name.Stored] = true
+	}
+	return false
+}
+
+// MayRestore reports whether an answer of the runtime may need a change. Records of
+// references that were asked for by their own name change no answer.
+func (l *Ledger) MayRestore() bool {
+	l.mutex.RLock()
+	defer l.mutex.RUnlock()
+	return len(l.names) > 0 || len(l.domains) > 0 || len(l.pulls) > 0 || len(l.containers) > 0
+}
+
+// HasNames reports whether the ledger has names of images or hides references.
+func (l *Ledger) HasNames() bool {
+	l.mutex.RLock()
+	defer l.mutex.RUnlock()
+	return len(l.names) > 0 || len(l.domains) > 0 || len(l.pulls) > 0
+}
+
+// IsEmpty reports whether the ledger has no records of images.
+func (l *Ledger) IsEmpty() bool {
+	l.mutex.RLock()
+	defer l.mutex.RUnlock()
+	return len(l.names) == 0 && len(l.placements) == 0 && len(l.pulls) == 0
+}
+
+// Mentions reports whether a message may need a change: the host of a hidden reference
+// occurs in it, or there are names that the runtime has no reference for. It looks at the
+// bytes only.
+func (l *Ledger) Mentions(message []byte) bool {
+	l.mutex.RLock()
+	defer l.mutex.RUnlock()
+	for host := range l.domains {
+		if bytes.Contains(message, []byte(host)) {
+			return true
+		}
+	}
+	if l.unstored > 0 {
+		return true // an image may be shown without the host
+	}
+	for reference := range l.pulls {
+		if bytes.Contains(message, []byte(imagename.Host(reference))) {
+			return true
+		}
+	}
+	return false
+}
