@@ -13,9 +13,9 @@ import (
 	"image-cri-shim/rewrite/statedir"
 )
 
-// TestFilesArePrivate whatever the umask says: the folder, the file, and the one
+// TestLedgerFilesArePrivate whatever the umask says: the folder, the file, and the one
 // that is written before it takes its place.
-func TestFilesArePrivate(t *testing.T) {
+func TestLedgerFilesArePrivate(t *testing.T) {
 	for _, umask := range []int{0, 0o022, 0o077} {
 		before := syscall.Umask(umask)
 		defer syscall.Umask(before)
