@@ -16,13 +16,13 @@ func TestAuthFileOfTheNode(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "config.json")
 		writeAuthFile(t, file, shared.private, wrongPassword)
 		n := newNode(t, runtime, fmt.Sprintf("address: %s\nauthFile: %s\ndebug: true\n", shared.private.Address(), file))
-		if got, want := n.pull(t, n.through, "nginx:1.25", callers), shared.id(t, shared.upstream, "library/nginx:1.25"); got != want {
+		if got, want := n.pull(t, n.through, "nginx:1.25", callerLogin), shared.id(t, shared.upstream, "library/nginx:1.25"); got != want {
 			t.Errorf("with a wrong password: pulled image %s, want docker.io's %s", got, want)
 		}
 		shared.private.Forget()
 		shared.upstream.Forget()
 		writeAuthFile(t, file, shared.private, privatePassword)
-		if got, want := n.pull(t, n.through, "nginx:latest", callers), shared.id(t, shared.private, "library/nginx:latest"); got != want {
+		if got, want := n.pull(t, n.through, "nginx:latest", callerLogin), shared.id(t, shared.private, "library/nginx:latest"); got != want {
 			t.Errorf("with the right one: pulled image %s, want the private registry's %s", got, want)
 		}
 		wantCredentials(t, privateUser)

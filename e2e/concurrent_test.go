@@ -14,7 +14,7 @@ import (
 // again, as for another replica with imagePullPolicy Always, and after pulls
 // that were cut off.
 func TestStatusDuringPulls(t *testing.T) {
-	n := newNode(t, needContainerd(t), privateOnly())
+	n := newNode(t, needContainerd(t), privateConfiguration())
 	n.pull(t, n.through, "nginx:1.25", nil)
 	container, err := n.startPod(t).Run(testContext(t), "web", "nginx:1.25")
 	if err != nil {
@@ -59,7 +59,7 @@ func TestStatusDuringPulls(t *testing.T) {
 // mirrors at the same time: each is found afterwards.
 func TestOwnAndMirroredNameAtOnce(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n := newNode(t, runtime, privateOnly())
+		n := newNode(t, runtime, privateConfiguration())
 		own := shared.private.Host() + "/library/nginx:1.25"
 		for range 5 {
 			var pulls sync.WaitGroup

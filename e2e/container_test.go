@@ -36,7 +36,7 @@ func TestContainer(t *testing.T) {
 		{"by digest", "nginx@" + shared.digest(t, shared.private, "library/nginx:1.25")},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			n := newNode(t, runtime, privateOnly())
+			n := newNode(t, runtime, privateConfiguration())
 			n.pull(t, n.through, "nginx:1.25", nil)
 			pod := n.startPod(t)
 			container, err := pod.Run(testContext(t), "web", test.image, "sh", "-c", "cat "+testbed.VariantFile+"; exec sleep 3600")
@@ -73,7 +73,7 @@ func TestContainer(t *testing.T) {
 }
 
 func TestContainerOfAbsentImage(t *testing.T) {
-	n := newNode(t, needContainerd(t), privateOnly())
+	n := newNode(t, needContainerd(t), privateConfiguration())
 	pod := n.startPod(t)
 	_, err := pod.Run(testContext(t), "web", "nginx:1.25")
 	if err == nil || !strings.Contains(err.Error(), "nginx:1.25") || !strings.Contains(err.Error(), "not found") {
@@ -84,7 +84,7 @@ func TestContainerOfAbsentImage(t *testing.T) {
 // TestListedContainers compares what kubelet's image garbage collection sees:
 // an image is in use when a container's image_ref is an image's ID.
 func TestListedContainers(t *testing.T) {
-	n := newNode(t, needContainerd(t), privateOnly())
+	n := newNode(t, needContainerd(t), privateConfiguration())
 	id := n.pull(t, n.through, "nginx:1.25", nil)
 	pod := n.startPod(t)
 	container, err := pod.Run(testContext(t), "web", "nginx:1.25")

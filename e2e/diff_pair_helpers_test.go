@@ -64,7 +64,7 @@ func newDiffPair(t *testing.T, choices *rand.Rand) *diffPair {
 		{spellings: []string{"k8s.gcr.io/pair-pause:3.9"}, mirrored: true},
 		{spellings: []string{"quay.io/pair/elsewhere:1"}},
 	}}
-	p.shim = newNode(t, startPairRuntime(t, "shim"), privateOnly()).through.Connection
+	p.shim = newNode(t, startPairRuntime(t, "shim"), privateConfiguration()).through.Connection
 	p.direct = dial(t, startPairRuntime(t, "plain").Socket()).Connection
 	if err := p.direct.Invoke(testContext(t), "/runtime.v1alpha2.RuntimeService/Version", &runtimeapi.VersionRequest{}, &runtimeapi.VersionResponse{}); err == nil {
 		p.apis = append(p.apis, "runtime.v1alpha2")

@@ -79,17 +79,17 @@ func (fixture *doctorFixture) writeHosts(t *testing.T, registry, content string)
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	write(t, file, content)
+	writeFile(t, file, content)
 	t.Cleanup(func() {
 		if readErr != nil {
 			_ = os.RemoveAll(filepath.Dir(file))
 			return
 		}
-		write(t, file, string(was))
+		writeFile(t, file, string(was))
 	})
 }
 
-func write(t *testing.T, file, content string) {
+func writeFile(t *testing.T, file, content string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
@@ -101,10 +101,10 @@ func (fixture *doctorFixture) newNode(t *testing.T) *doctorNode {
 	t.Helper()
 	n := &doctorNode{doctorFixture: fixture, folder: temporaryFolder(t)}
 	socket := "unix://" + filepath.Join(n.folder, "shim.sock")
-	write(t, n.file("kubelet.yaml"), "kind: KubeletConfiguration\ncontainerRuntimeEndpoint: "+socket+"\n")
-	write(t, n.file("kubelet.env"), `KUBELET_KUBEADM_ARGS="--pod-infra-container-image=pause"`+"\n")
-	write(t, n.file("crictl.yaml"), "runtime-endpoint: "+socket+"\nimage-endpoint: "+socket+"\n")
-	write(t, n.file("kubeadm.yaml"), "kind: ClusterConfiguration\n---\nkind: InitConfiguration\nnodeRegistration:\n  criSocket: "+socket+"\n")
+	writeFile(t, n.file("kubelet.yaml"), "kind: KubeletConfiguration\ncontainerRuntimeEndpoint: "+socket+"\n")
+	writeFile(t, n.file("kubelet.env"), `KUBELET_KUBEADM_ARGS="--pod-infra-container-image=pause"`+"\n")
+	writeFile(t, n.file("crictl.yaml"), "runtime-endpoint: "+socket+"\nimage-endpoint: "+socket+"\n")
+	writeFile(t, n.file("kubeadm.yaml"), "kind: ClusterConfiguration\n---\nkind: InitConfiguration\nnodeRegistration:\n  criSocket: "+socket+"\n")
 	return n
 }
 

@@ -29,7 +29,7 @@ func TestDoctor(t *testing.T) {
 		{
 			name: "configuration that is wrong",
 			fault: func(t *testing.T, n *doctorNode) {
-				write(t, n.file("image-cri-shim.yaml"), "auth: \":canary\"\nadress: x\n")
+				writeFile(t, n.file("image-cri-shim.yaml"), "auth: \":canary\"\nadress: x\n")
 			},
 			check: "configuration", subject: nodeFile("image-cri-shim.yaml"), level: "FAIL", text: "auth: found an empty user name", hint: "mend the file", lines: 2,
 		},
@@ -77,28 +77,28 @@ func TestDoctor(t *testing.T) {
 		{
 			name: "kubelet uses containerd",
 			fault: func(t *testing.T, n *doctorNode) {
-				write(t, n.file("kubelet.yaml"), "containerRuntimeEndpoint: unix://"+n.containerd.Socket()+"\n")
+				writeFile(t, n.file("kubelet.yaml"), "containerRuntimeEndpoint: unix://"+n.containerd.Socket()+"\n")
 			},
 			check: "kubelet", subject: nodeFile("kubelet.yaml"), level: "FAIL", text: "containerd.sock\", not the shim's", hint: "set containerRuntimeEndpoint: unix://",
 		},
 		{
 			name: "kubelet's flag names containerd",
 			fault: func(t *testing.T, n *doctorNode) {
-				write(t, n.file("kubelet.env"), `KUBELET_KUBEADM_ARGS="--v=2 --container-runtime-endpoint=unix://`+n.containerd.Socket()+`"`)
+				writeFile(t, n.file("kubelet.env"), `KUBELET_KUBEADM_ARGS="--v=2 --container-runtime-endpoint=unix://`+n.containerd.Socket()+`"`)
 			},
 			check: "kubelet", subject: nodeFile("kubelet.env"), level: "FAIL", text: "containerd.sock\", not the shim's", hint: "--container-runtime-endpoint",
 		},
 		{
 			name: "crictl uses containerd",
 			fault: func(t *testing.T, n *doctorNode) {
-				write(t, n.file("crictl.yaml"), "runtime-endpoint: unix://"+n.containerd.Socket()+"\n")
+				writeFile(t, n.file("crictl.yaml"), "runtime-endpoint: unix://"+n.containerd.Socket()+"\n")
 			},
 			check: "crictl", subject: nodeFile("crictl.yaml"), level: "WARN", text: "containerd.sock\", not the shim's", hint: "set runtime-endpoint",
 		},
 		{
 			name: "kubeadm uses containerd",
 			fault: func(t *testing.T, n *doctorNode) {
-				write(t, n.file("kubeadm.yaml"), "kind: JoinConfiguration\nnodeRegistration:\n  criSocket: "+n.containerd.Socket()+"\n")
+				writeFile(t, n.file("kubeadm.yaml"), "kind: JoinConfiguration\nnodeRegistration:\n  criSocket: "+n.containerd.Socket()+"\n")
 			},
 			check: "kubeadm", subject: nodeFile("kubeadm.yaml"), level: "WARN", text: "containerd.sock\", not the shim's", hint: "set criSocket",
 		},
@@ -120,23 +120,23 @@ func TestDoctor(t *testing.T) {
 				if err := os.Rename(n.file("state"), n.file("away")); err != nil {
 					t.Fatal(err)
 				}
-				write(t, n.file("state"), "")
+				writeFile(t, n.file("state"), "")
 			},
 			check: "state", subject: nodeFile("state"), level: "FAIL", text: "is no directory", hint: "remove the file",
 		},
 		{
 			name:    "full disk",
-			prepare: func(t *testing.T, n *doctorNode) { mount(t, n.file("state"), "512k") },
+			prepare: func(t *testing.T, n *doctorNode) { mountTmpfs(t, n.file("state"), "512k") },
 			check:   "state", subject: nodeFile("state"), level: "FAIL", text: "the disk is full", hint: "free space",
 		},
 		{
 			name:    "disk that is nearly full",
-			prepare: func(t *testing.T, n *doctorNode) { mount(t, n.file("state"), "8m") },
+			prepare: func(t *testing.T, n *doctorNode) { mountTmpfs(t, n.file("state"), "8m") },
 			check:   "state", subject: nodeFile("state"), level: "WARN", text: "nearly full", hint: "free space",
 		},
 		{
 			name:    "state directory that can't be written to",
-			prepare: func(t *testing.T, n *doctorNode) { mount(t, n.file("state"), "128m") },
+			prepare: func(t *testing.T, n *doctorNode) { mountTmpfs(t, n.file("state"), "128m") },
 			fault: func(t *testing.T, n *doctorNode) {
 				if err := syscall.Mount("", n.file("state"), "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
 					t.Fatal(err)
@@ -146,7 +146,7 @@ func TestDoctor(t *testing.T) {
 		},
 		{
 			name:  "damaged ledger",
-			fault: func(t *testing.T, n *doctorNode) { write(t, n.file("state/ledger.json"), `{"version":1,`) },
+			fault: func(t *testing.T, n *doctorNode) { writeFile(t, n.file("state/ledger.json"), `{"version":1,`) },
 			check: "ledger", subject: nodeFile("state/ledger.json"), level: "WARN", text: "unexpected end", hint: "restart",
 		},
 	})
@@ -242,8 +242,8 @@ func chmod(t *testing.T, file string, mode os.FileMode) {
 	}
 }
 
-// mount puts a disk of a size in a folder's place, until the test ends.
-func mount(t *testing.T, folder, size string) {
+// mountTmpfs mounts a tmpfs of a size on a folder, until the test ends.
+func mountTmpfs(t *testing.T, folder, size string) {
 	t.Helper()
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		t.Fatal(err)

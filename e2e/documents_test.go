@@ -21,7 +21,7 @@ func wantDocuments(t *testing.T, folder string) {
 		documents = append(documents, found...)
 	}
 	for _, document := range documents {
-		for _, link := range submatches(`(?:\]\(|src=")([^)":]+)[)"]`, read(t, document)) {
+		for _, link := range submatches(`(?:\]\(|src=")([^)":]+)[)"]`, readFile(t, document)) {
 			file, _, _ := strings.Cut(link, "#")
 			if strings.HasSuffix(file, ".go") || strings.HasPrefix(file, "../bench/") {
 				continue

@@ -58,7 +58,7 @@ func (p *diffPair) randomStep() {
 	name := p.names[p.random.IntN(len(p.names))]
 	switch action := p.random.IntN(20); {
 	case action < 8:
-		p.wantSameAnswer("PullImage", &runtimeapi.PullImageRequest{Image: p.spec(p.spelling(name)), Auth: callers}, &runtimeapi.PullImageResponse{})
+		p.wantSameAnswer("PullImage", &runtimeapi.PullImageRequest{Image: p.spec(p.spelling(name)), Auth: callerLogin}, &runtimeapi.PullImageResponse{})
 	case action < 11:
 		p.publish(name)
 	case action < 13:
@@ -66,7 +66,7 @@ func (p *diffPair) randomStep() {
 	case action < 15:
 		p.wantSameAnswer("RemoveImage", &runtimeapi.RemoveImageRequest{Image: p.spec(p.id())}, &runtimeapi.RemoveImageResponse{})
 	case action < 16:
-		p.wantSameAnswer("PullImage", &runtimeapi.PullImageRequest{Image: p.spec(p.unknownName()), Auth: callers}, &runtimeapi.PullImageResponse{})
+		p.wantSameAnswer("PullImage", &runtimeapi.PullImageRequest{Image: p.spec(p.unknownName()), Auth: callerLogin}, &runtimeapi.PullImageResponse{})
 	case action < 17:
 		p.setPrivateDown(!p.privateDown)
 	default:

@@ -23,22 +23,22 @@ func TestFallbackNever(t *testing.T) {
 		code          codes.Code
 		text          []string // the first is its beginning
 	}{
-		{"absent", privateOnly(), "original:1", codes.NotFound,
+		{"absent", privateConfiguration(), "original:1", codes.NotFound,
 			[]string{"image-cri-shim: no configured registry has docker.io/library/original:1", "tried: " + shared.private.Address() + " (absent)"}},
-		{"absent digest", privateOnly(), "original@sha256:" + id, codes.NotFound, []string{"image-cri-shim: no configured registry has ", "(absent)"}},
-		{"wrong password", strings.ReplaceAll(privateOnly(), privatePassword, wrongPassword), "nginx:1.25", codes.Unknown,
+		{"absent digest", privateConfiguration(), "original@sha256:" + id, codes.NotFound, []string{"image-cri-shim: no configured registry has ", "(absent)"}},
+		{"wrong password", strings.ReplaceAll(privateConfiguration(), privatePassword, wrongPassword), "nginx:1.25", codes.Unknown,
 			[]string{"RegistryUnavailable: ", shared.private.Address() + " (could not ask: answered 401"}},
 		{"down", "address: http://127.0.0.1:1\n", "nginx:1.25", codes.Unknown,
 			[]string{"RegistryUnavailable: ", "http://127.0.0.1:1 (could not ask: ", "connection refused"}},
 		{"no registry", "", "nginx:1.25", codes.NotFound, []string{"image-cri-shim: no registry is configured for docker.io/library/nginx:1.25"}},
-		{"ID", privateOnly(), "sha256:" + id, codes.InvalidArgument, []string{"image-cri-shim: ", "(fallback: never): an image ID"}},
-		{"bare ID", privateOnly(), id, codes.InvalidArgument, []string{"image-cri-shim: ", "(fallback: never): an image ID"}},
-		{"malformed", privateOnly(), "Not//A name", codes.InvalidArgument, []string{"image-cri-shim: ", "(fallback: never): ", "is not an image reference"}},
+		{"ID", privateConfiguration(), "sha256:" + id, codes.InvalidArgument, []string{"image-cri-shim: ", "(fallback: never): an image ID"}},
+		{"bare ID", privateConfiguration(), id, codes.InvalidArgument, []string{"image-cri-shim: ", "(fallback: never): an image ID"}},
+		{"malformed", privateConfiguration(), "Not//A name", codes.InvalidArgument, []string{"image-cri-shim: ", "(fallback: never): ", "is not an image reference"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			onEachRuntime(t, func(t *testing.T, runtime runtime) {
 				n := newNode(t, runtime, test.configuration+"fallback: never\n")
-				request := &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: test.asked}, Auth: callers}
+				request := &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: test.asked}, Auth: callerLogin}
 				_, err := runtimeapi.NewImageServiceClient(n.through.Connection).PullImage(testContext(t), request)
 				if status.Code(err) != test.code {
 					t.Errorf("got %v, want the code %v", err, test.code)
@@ -74,12 +74,12 @@ func wantNotAsked(t *testing.T) {
 // whose messages are the same on the wire.
 func TestFallbackNeverServesWhatTheRegistryHas(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n := newNode(t, runtime, privateOnly()+"fallback: never\n")
-		if got, want := n.pull(t, n.through, "nginx:1.25", callers), shared.id(t, shared.private, "library/nginx:1.25"); got != want {
+		n := newNode(t, runtime, privateConfiguration()+"fallback: never\n")
+		if got, want := n.pull(t, n.through, "nginx:1.25", callerLogin), shared.id(t, shared.private, "library/nginx:1.25"); got != want {
 			t.Errorf("pulled image %s, want %s", got, want)
 		}
 		wantNotAsked(t)
-		request := &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: "original:1"}, Auth: callers}
+		request := &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: "original:1"}, Auth: callerLogin}
 		err := n.through.Connection.Invoke(testContext(t), "/runtime.v1alpha2.ImageService/PullImage", request, &runtimeapi.PullImageResponse{})
 		if status.Code(err) != codes.NotFound {
 			t.Errorf("v1alpha2: got %v, want NotFound", err)
@@ -90,19 +90,19 @@ func TestFallbackNeverServesWhatTheRegistryHas(t *testing.T) {
 
 func TestFallbackPerMatch(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n := newNode(t, runtime, privateOnly()+"registries:\n- address: "+shared.private.Address()+"/strict\n  auth: "+
+		n := newNode(t, runtime, privateConfiguration()+"registries:\n- address: "+shared.private.Address()+"/strict\n  auth: "+
 			privateUser+":"+privatePassword+"\n  match: [docker.io/library/original, docker.io/library/sha256]\n  tags: no-*\n  fallback: never\n")
-		_, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: "original:1"}, callers, nil)
+		_, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: "original:1"}, callerLogin, nil)
 		if err == nil || !strings.Contains(err.Error(), "fallback: never") {
 			t.Errorf("what matches: got %v", err)
 		}
 		// containerd takes an ID for a name of docker.io.
 		id := "sha256:" + strings.Repeat("0", 64)
-		if _, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: id}, callers, nil); status.Code(err) != codes.InvalidArgument {
+		if _, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: id}, callerLogin, nil); status.Code(err) != codes.InvalidArgument {
 			t.Errorf("an ID: got %v", err)
 		}
 		wantNotAsked(t)
-		if _, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: "nowhere:1"}, callers, nil); err == nil {
+		if _, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: "nowhere:1"}, callerLogin, nil); err == nil {
 			t.Error("pulled what nobody has")
 		}
 		if !slices.ContainsFunc(shared.upstream.Requests(), func(r testbed.Request) bool { return strings.Contains(r.Path, "library/nowhere") }) {

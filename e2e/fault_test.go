@@ -202,7 +202,7 @@ func (f fault) wantPull(t *testing.T, n *node, registry *testbed.FaultyRegistry,
 	name := repository + ":1"
 	pull := func(reason string) {
 		t.Helper()
-		if got := n.pull(t, n.through, name, callers); got != id {
+		if got := n.pull(t, n.through, name, callerLogin); got != id {
 			t.Errorf("pulled image %s, want %s", got, id)
 		}
 		decision := n.decision(t, name)
@@ -227,7 +227,7 @@ func (f fault) wantPull(t *testing.T, n *node, registry *testbed.FaultyRegistry,
 	if f.stalls {
 		if source == "docker.io" {
 			pull("found: comes last until ")
-		} else if got := n.pull(t, n.through, name, callers); got != id {
+		} else if got := n.pull(t, n.through, name, callerLogin); got != id {
 			t.Errorf("pulled image %s again, want %s", got, id)
 		}
 		if now := registry.Requests(); now > asked+1 {
@@ -240,7 +240,7 @@ func (f fault) wantPull(t *testing.T, n *node, registry *testbed.FaultyRegistry,
 // without the shim and the attempts at its end.
 func (f fault) wantError(t *testing.T, n *node, registry *testbed.FaultyRegistry, name string) {
 	t.Helper()
-	request := &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: name}, Auth: callers}
+	request := &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: name}, Auth: callerLogin}
 	_, want := runtimeapi.NewImageServiceClient(n.direct.Connection).PullImage(testContext(t), request)
 	_, got := runtimeapi.NewImageServiceClient(n.through.Connection).PullImage(testContext(t), request)
 	if want == nil {
@@ -265,7 +265,7 @@ func TestHEADRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := newNode(t, runtime, "debug: true\nregistries:\n"+entry)
-		n.pull(t, n.through, "nginx:1.25", callers)
+		n.pull(t, n.through, "nginx:1.25", callerLogin)
 		decision := n.decision(t, "nginx:1.25")
 		if served := decision.Registry == registry.Address(); !served && !strings.Contains(decision.Reason, registry.Address()+" (pull failed") {
 			t.Errorf("the shim logged %+v: the look-up has failed", decision)

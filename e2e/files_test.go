@@ -24,9 +24,9 @@ func TestFilesOfARunningShim(t *testing.T) {
 		for _, umask := range []int{0, 0o022, 0o077} {
 			t.Run(fmt.Sprintf("umask %03o", umask), func(t *testing.T) {
 				before := syscall.Umask(umask)
-				n := newNode(t, runtime, privateOnly())
+				n := newNode(t, runtime, privateConfiguration())
 				syscall.Umask(before)
-				n.pull(t, n.through, "nginx:1.25", callers)
+				n.pull(t, n.through, "nginx:1.25", callerLogin)
 				n.wantFiles(t, written)
 			})
 		}
@@ -67,14 +67,14 @@ func TestAnotherUserAtTheSockets(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can become another user")
 	}
-	n := newNodeWith(t, shared.embedded, testbed.ShimOptions{Configuration: privateOnly()})
+	n := newNodeWith(t, shared.embedded, testbed.ShimOptions{Configuration: privateConfiguration()})
 	folder := filepath.Dir(n.shim.Socket())
 	admin := filepath.Join(folder, "state", "admin.sock")
 	if err := os.Chmod(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for _, socket := range []string{n.shim.Socket(), admin} {
-		if said, err := askAsNobody(socket); !errors.Is(err, syscall.EACCES) {
+		if said, err := requestAsOtherUser(socket); !errors.Is(err, syscall.EACCES) {
 			t.Errorf("%s: %q, %v, want that nobody may connect", socket, said, err)
 		}
 	}
@@ -83,7 +83,7 @@ func TestAnotherUserAtTheSockets(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if said, err := askAsNobody(admin); said != "" || errors.Is(err, syscall.EACCES) {
+	if said, err := requestAsOtherUser(admin); said != "" || errors.Is(err, syscall.EACCES) {
 		t.Errorf("the open admin socket: %q, %v, want a connection without an answer", said, err)
 	}
 	if said, err := n.shim.Command(testContext(t), "resolve", "nginx:1.25"); err != nil || len(said) == 0 {
@@ -91,8 +91,8 @@ func TestAnotherUserAtTheSockets(t *testing.T) {
 	}
 }
 
-// askAsNobody sends a request to a socket as another user, and returns the answer.
-func askAsNobody(socket string) (said string, err error) {
+// requestAsOtherUser sends a request to a socket as another user, and returns the answer.
+func requestAsOtherUser(socket string) (said string, err error) {
 	const nobody = 65534
 	done := make(chan struct{})
 	go func() {

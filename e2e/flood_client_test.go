@@ -20,8 +20,8 @@ import (
 // message that it has to decode is at most 128 MiB long, and is copied as it grows.
 const floodLimit = 900 << 20
 
-// floodMost is where a flood gives up.
-const floodMost = 1 << 30
+// floodSize is the size at which a flood ends, in bytes.
+const floodSize = 1 << 30
 
 func onEachEngine(t *testing.T, test func(t *testing.T)) {
 	for _, engine := range []string{"frames", "grpc"} {
@@ -51,23 +51,23 @@ func TestClientsThatFlood(t *testing.T) {
 	field := "\x00\x01a\x64" + strings.Repeat("b", 100) // a literal of HPACK
 	begun := preface + frameOf(headers, 0, 1, field)
 	floods := map[string]func(t *testing.T, socket string) error{
-		"a header list without an end":  flooding(begun, frameOf(continuation, 0, 1, strings.Repeat(field, 150)), floodMost, true),
-		"CONTINUATION without an end":   flooding(begun, strings.Repeat(frameOf(continuation, 0, 1, ""), 1000), floodMost/32, true),
-		"pings whose answers stay":      flooding(preface, strings.Repeat(frameOf(ping, 0, 0, "12345678"), 1000), floodMost/8, false),
-		"settings whose answers stay":   flooding(preface, strings.Repeat(frameOf(settings, 0, 0, ""), 1000), floodMost/8, false),
-		"an endless message":            posting(pullImage, "\x00\x7f\xff\xff\xff", zeros{}, ""),
-		"an endless message, forwarded": posting(version, "\x00\x7f\xff\xff\xff", zeros{}, ""),
-		"many messages":                 posting(pullImage, "", &repeated{text: "\x00\x00\x00\x00\x00"}, ""),
-		"a bomb":                        posting(pullImage, bomb(), strings.NewReader(""), "gzip"),
-		"a bomb, forwarded":             posting(version, bomb(), strings.NewReader(""), "gzip"),
-		"connections without a word":    connecting(1000, ""),
-		"connections with half a word":  connecting(1000, preface[:12]),
-		"connections that stammer":      connecting(100, preface+frameOf(headers, 0, 1, field)),
+		"a header list without an end":  floodingClient(begun, frameOf(continuation, 0, 1, strings.Repeat(field, 150)), floodSize, true),
+		"CONTINUATION without an end":   floodingClient(begun, strings.Repeat(frameOf(continuation, 0, 1, ""), 1000), floodSize/32, true),
+		"pings whose answers stay":      floodingClient(preface, strings.Repeat(frameOf(ping, 0, 0, "12345678"), 1000), floodSize/8, false),
+		"settings whose answers stay":   floodingClient(preface, strings.Repeat(frameOf(settings, 0, 0, ""), 1000), floodSize/8, false),
+		"an endless message":            postingClient(pullImage, "\x00\x7f\xff\xff\xff", zeroReader{}, ""),
+		"an endless message, forwarded": postingClient(version, "\x00\x7f\xff\xff\xff", zeroReader{}, ""),
+		"many messages":                 postingClient(pullImage, "", &repeatedText{text: "\x00\x00\x00\x00\x00"}, ""),
+		"a bomb":                        postingClient(pullImage, gzipBomb(), strings.NewReader(""), "gzip"),
+		"a bomb, forwarded":             postingClient(version, gzipBomb(), strings.NewReader(""), "gzip"),
+		"connections without a word":    connectingClient(1000, ""),
+		"connections with half a word":  connectingClient(1000, preface[:12]),
+		"connections that stammer":      connectingClient(100, preface+frameOf(headers, 0, 1, field)),
 	}
 	for name, flood := range floods {
 		t.Run(name, func(t *testing.T) {
 			onEachEngine(t, func(t *testing.T) {
-				n := newPlainNode(t, shared.embedded, privateOnly(), floodLimit)
+				n := newPlainNode(t, shared.embedded, privateConfiguration(), floodLimit)
 				ended := make(chan error, 1)
 				go func() { ended <- flood(t, n.shim.Socket()) }()
 				for meanwhile := true; meanwhile; {
@@ -89,9 +89,9 @@ func TestClientsThatFlood(t *testing.T) {
 	}
 }
 
-// flooding writes, most bytes of it, until the shim takes no more: it hangs up, or it has
-// nowhere to put its answers, which nobody reads. What it keeps meanwhile is measured.
-func flooding(begin, piece string, most int, reading bool) func(*testing.T, string) error {
+// floodingClient writes up to most bytes, until the shim hangs up or blocks because its
+// answers are not read. The test measures the shim's memory meanwhile.
+func floodingClient(begin, piece string, most int, reading bool) func(*testing.T, string) error {
 	return func(_ *testing.T, socket string) error {
 		connection, err := net.Dial("unix", socket)
 		if err != nil {
@@ -110,10 +110,10 @@ func flooding(begin, piece string, most int, reading bool) func(*testing.T, stri
 	}
 }
 
-// posting makes a call with a body that nobody can answer well.
-func posting(method, begin string, rest io.Reader, encoding string) func(*testing.T, string) error {
+// postingClient makes a call with an endless body, which must fail.
+func postingClient(method, begin string, rest io.Reader, encoding string) func(*testing.T, string) error {
 	return func(t *testing.T, socket string) error {
-		body := io.MultiReader(strings.NewReader(begin), io.LimitReader(rest, floodMost))
+		body := io.MultiReader(strings.NewReader(begin), io.LimitReader(rest, floodSize))
 		code, err := post(testContext(t), socket, method, body, encoding)
 		if err != nil {
 			return err
@@ -156,33 +156,33 @@ func post(ctx context.Context, socket, method string, body io.Reader, encoding s
 	return response.Header.Get("Grpc-Status") + response.Trailer.Get("Grpc-Status"), nil
 }
 
-// bomb is a message of 2 MB that is two gigabytes when it is decompressed.
-var bomb = sync.OnceValue(func() string {
+// gzipBomb is a message of 2 MB that decompresses to two gigabytes.
+var gzipBomb = sync.OnceValue(func() string {
 	compressed := testbed.Compressed(2 << 30)
 	return string(binary.BigEndian.AppendUint32([]byte{1}, uint32(len(compressed)))) + string(compressed)
 })
 
-// zeros has no end.
-type zeros struct{}
+// zeroReader is an endless reader of zeros.
+type zeroReader struct{}
 
-func (zeros) Read(b []byte) (int, error) {
+func (zeroReader) Read(b []byte) (int, error) {
 	clear(b)
 	return len(b), nil
 }
 
-// repeated is a text again and again.
-type repeated struct{ text string }
+// repeatedText is an endless reader of one text.
+type repeatedText struct{ text string }
 
-func (r *repeated) Read(b []byte) (int, error) {
+func (r *repeatedText) Read(b []byte) (int, error) {
 	if len(b) < len(r.text) { // the end is near, and would be inside
 		return 0, io.EOF
 	}
 	return copy(b, bytes.Repeat([]byte(r.text), len(b)/len(r.text))), nil
 }
 
-// connecting opens connections that stay, and says a text on all of them, a byte on each
+// connectingClient opens connections that stay, and says a text on all of them, a byte on each
 // in turn.
-func connecting(count int, text string) func(*testing.T, string) error {
+func connectingClient(count int, text string) func(*testing.T, string) error {
 	return func(t *testing.T, socket string) error {
 		connections := make([]net.Conn, count)
 		for i := range connections {

@@ -26,23 +26,23 @@ func TestRuntimesThatFlood(t *testing.T) {
 	answers := map[string]http.HandlerFunc{
 		"an endless message": func(response http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(response, prefix)
-			_, _ = io.Copy(response, io.LimitReader(zeros{}, floodMost/2))
+			_, _ = io.Copy(response, io.LimitReader(zeroReader{}, floodSize/2))
 		},
 		"many messages": func(response http.ResponseWriter, _ *http.Request) {
-			_, _ = io.Copy(response, io.LimitReader(&repeated{text: message(strings.Repeat("x", 16<<10))}, floodMost/2))
+			_, _ = io.Copy(response, io.LimitReader(&repeatedText{text: frameMessage(strings.Repeat("x", 16<<10))}, floodSize/2))
 		},
 		"a bomb": func(response http.ResponseWriter, _ *http.Request) {
 			response.Header().Set("Grpc-Encoding", "gzip")
-			_, _ = io.WriteString(response, bomb())
-			end(response)
+			_, _ = io.WriteString(response, gzipBomb())
+			setOKTrailer(response)
 		},
 		"no message of its kind": func(response http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(response, message("\xff\xff\xff\x0a\xff"))
-			end(response)
+			_, _ = io.WriteString(response, frameMessage("\xff\xff\xff\x0a\xff"))
+			setOKTrailer(response)
 		},
 		"no message at all": func(response http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(response, "no message")
-			end(response)
+			setOKTrailer(response)
 		},
 		"a header that is too large": func(response http.ResponseWriter, _ *http.Request) {
 			response.Header().Set("X-Flood", strings.Repeat("x", 18<<20))
@@ -63,12 +63,12 @@ func TestRuntimesThatFlood(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			onEachEngine(t, func(t *testing.T) {
 				runtime := http.NewServeMux()
-				runtime.HandleFunc("/runtime.v1.RuntimeService/Status", func(response http.ResponseWriter, _ *http.Request) { end(response) })
+				runtime.HandleFunc("/runtime.v1.RuntimeService/Status", func(response http.ResponseWriter, _ *http.Request) { setOKTrailer(response) })
 				runtime.HandleFunc("/", answer)
 				shim := startPlainShim(t, serveRuntime(t, runtime))
 				for _, method := range []string{imageStatus, version} {
 					ctx, cancel := context.WithCancel(testContext(t))
-					code, err := post(ctx, shim.Socket(), method, strings.NewReader(message(string(image))), "")
+					code, err := post(ctx, shim.Socket(), method, strings.NewReader(frameMessage(string(image))), "")
 					cancel()
 					// What is no message of its kind is for the client to judge, as all that the
 					// shim does not decode is.
@@ -77,7 +77,7 @@ func TestRuntimesThatFlood(t *testing.T) {
 					}
 					t.Logf("%s: status %q, error %v", method, code, err)
 				}
-				if code, err := post(testContext(t), shim.Socket(), "/runtime.v1.RuntimeService/Status", strings.NewReader(message("")), ""); code != "0" {
+				if code, err := post(testContext(t), shim.Socket(), "/runtime.v1.RuntimeService/Status", strings.NewReader(frameMessage("")), ""); code != "0" {
 					t.Errorf("afterwards: status %q, error %v", code, err)
 				}
 			})
@@ -85,13 +85,15 @@ func TestRuntimesThatFlood(t *testing.T) {
 	}
 }
 
-// message is a text in gRPC's framing.
-func message(text string) string {
+// frameMessage returns a text in gRPC's framing.
+func frameMessage(text string) string {
 	return string(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(text)))) + text
 }
 
-// end ends an answer as a call does that succeeds.
-func end(response http.ResponseWriter) { response.Header().Set(http.TrailerPrefix+"Grpc-Status", "0") }
+// setOKTrailer ends an answer with the status OK.
+func setOKTrailer(response http.ResponseWriter) {
+	response.Header().Set(http.TrailerPrefix+"Grpc-Status", "0")
+}
 
 // serveRuntime is a runtime that answers as a handler does, until the test ends. It
 // returns its socket.

@@ -28,7 +28,7 @@ func TestRedirectsCarryNoCredentials(t *testing.T) {
 					}))
 					r.push(t)
 					n := newNode(t, runtime, "debug: true\nregistries:\n"+r.configEntry(900, true))
-					if got, want := n.pull(t, n.through, repository, callers), hash(t, r.image.ConfigName); got != want {
+					if got, want := n.pull(t, n.through, repository, callerLogin), hash(t, r.image.ConfigName); got != want {
 						t.Errorf("pulled image %s, want %s", got, want)
 					}
 					requests := storageSaw.Requests()
@@ -104,7 +104,7 @@ func TestTokenServerThatEchoes(t *testing.T) {
 				}))
 				r.startRegistry(t, testbed.TokenLogin(r.realm(), r.token, testbed.Healthy)).push(t)
 				n := newNode(t, runtime, "debug: true\nfallback: never\nregistries:\n"+r.configEntry(900, true))
-				_, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: repository}, callers, nil)
+				_, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: repository}, callerLogin, nil)
 				if err == nil {
 					t.Fatal("it was pulled")
 				}

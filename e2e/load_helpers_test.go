@@ -30,7 +30,7 @@ var loadCalls = []func(context.Context, *testbed.Client) error{
 	func(ctx context.Context, c *testbed.Client) error {
 		// With credentials for the original: containerd 1.6 does not say Unavailable while
 		// it starts, and a pull that hears it goes on to there.
-		_, err := c.Images.PullImage(ctx, &runtimeapi.ImageSpec{Image: "nginx:1.25"}, callers, nil)
+		_, err := c.Images.PullImage(ctx, &runtimeapi.ImageSpec{Image: "nginx:1.25"}, callerLogin, nil)
 		return err
 	},
 	func(ctx context.Context, c *testbed.Client) error {

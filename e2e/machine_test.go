@@ -135,7 +135,7 @@ func TestPackageUpgradesUnderLoad(t *testing.T) {
 				m.must(t, append(commands.install[:len(commands.install):len(commands.install)], filepath.Join(folder, filepath.Base(file)))...)
 			}
 			install(oldPackages)
-			m.configure(t, privateOnly())
+			m.configure(t, privateConfiguration())
 			m.must(t, "systemctl", "enable", "--now", "image-cri-shim.socket", "image-cri-shim.service")
 			all, stop := m.startLoad(t, func(err error) { t.Errorf("a call has failed: %v", err) })
 			process := m.shows(t, "MainPID")
@@ -181,7 +181,7 @@ func (m machine) wantGone(t *testing.T, process string) {
 func (m machine) startService(t *testing.T) {
 	t.Helper()
 	m.must(t, "dpkg", "--install", filepath.Join(oldPackages, filepath.Base(onlyFile(t, m.Path(oldPackages), "*.deb"))))
-	m.configure(t, privateOnly())
+	m.configure(t, privateConfiguration())
 	m.must(t, "systemctl", "enable", "--now", "image-cri-shim.service")
 }
 
@@ -230,7 +230,7 @@ func TestPackageServiceIsSupervised(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.startService(t)
-	m.configure(t, privateOnly()+"drain: 10s\n")
+	m.configure(t, privateConfiguration()+"drain: 10s\n")
 	m.must(t, "systemctl", "reload", "image-cri-shim.service")
 	eventually(t, func() string {
 		log := m.must(t, "journalctl", "--no-pager", "--unit", "image-cri-shim.service")

@@ -24,7 +24,7 @@ import (
 // ledger keeps the names: where the runtime does, it answers for them without a decision.
 func TestMetricsCountWhatHappens(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n, site := newMetricsNode(t, runtime, privateOnly()+namesInLedger)
+		n, site := newMetricsNode(t, runtime, privateConfiguration()+namesInLedger)
 		before := settled(t, site)
 		versions := runtimeapi.NewRuntimeServiceClient(n.through.Connection)
 		for range 3 {
@@ -34,8 +34,8 @@ func TestMetricsCountWhatHappens(t *testing.T) {
 		}
 		n.pull(t, n.through, "nginx:1.25", nil)
 		n.pull(t, n.through, "nginx:1.25", nil)
-		n.pull(t, n.through, "original:1", callers)
-		if _, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: "no-such:1"}, callers, nil); err == nil {
+		n.pull(t, n.through, "original:1", callerLogin)
+		if _, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: "no-such:1"}, callerLogin, nil); err == nil {
 			t.Fatal("pulled what nobody has")
 		}
 		n.status(t, n.through, "nginx:1.25")
@@ -93,13 +93,13 @@ func TestMetricsCountWhatHappens(t *testing.T) {
 // pullCode is the code that the runtime fails a pull of an unknown image with.
 func pullCode(t *testing.T, n *node) string {
 	t.Helper()
-	_, err := n.direct.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: "no-such:1"}, callers, nil)
+	_, err := n.direct.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: "no-such:1"}, callerLogin, nil)
 	return status.Code(err).String()
 }
 
 // TestMetricsAreBounded makes calls of thousands of methods that there are not.
 func TestMetricsAreBounded(t *testing.T) {
-	n, site := newMetricsNode(t, shared.embedded, privateOnly())
+	n, site := newMetricsNode(t, shared.embedded, privateConfiguration())
 	before := settled(t, site)
 	const clients, each = 4, 750
 	var running sync.WaitGroup
@@ -126,8 +126,8 @@ func TestMetricsOfARegistryThatFails(t *testing.T) {
 	const address = "http://127.0.0.1:1" // nobody listens there
 	n, site := newMetricsNode(t, shared.embedded, "address: "+address+"\n")
 	before := settled(t, site)
-	n.pull(t, n.through, "original:1", callers)
-	n.pull(t, n.through, "original:1", callers)
+	n.pull(t, n.through, "original:1", callerLogin)
+	n.pull(t, n.through, "original:1", callerLogin)
 	wantGrowth(t, site, before,
 		grows(2, "image_decisions_total", "method=PullImage", "outcome=fallback", "registry="),
 		grows(1, "lookups_total", "registry="+address, "result=connection"),
@@ -286,8 +286,8 @@ func TestMetricsAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := newNode(t, shared.embedded, privateOnly()+"reloadInterval: 50ms\nmetrics: "+port+"\n")
-	eventually(t, func() string { return n.logs("address already in use") })
+	n := newNode(t, shared.embedded, privateConfiguration()+"reloadInterval: 50ms\nmetrics: "+port+"\n")
+	eventually(t, func() string { return n.missingFromLog("address already in use") })
 	n.pull(t, n.through, "nginx:1.25", nil) // it serves all the same
 	if err := taken.Close(); err != nil {
 		t.Fatal(err)
@@ -303,8 +303,8 @@ func TestMetricsAddress(t *testing.T) {
 	}
 }
 
-// logs returns a problem while the shim's log does not hold a text.
-func (n *node) logs(text string) string {
+// missingFromLog returns a problem until the shim's log contains a text.
+func (n *node) missingFromLog(text string) string {
 	log, err := os.ReadFile(n.shim.Log())
 	if err != nil || !strings.Contains(string(log), text) {
 		return fmt.Sprintf("%q is not in the log: %v", text, err)
@@ -318,7 +318,7 @@ func TestMetricsThroughASocket(t *testing.T) {
 	if err != nil {
 		t.Skip("curl is not installed")
 	}
-	_, site := newMetricsNode(t, shared.embedded, privateOnly())
+	_, site := newMetricsNode(t, shared.embedded, privateConfiguration())
 	output, err := exec.CommandContext(testContext(t), curl, "--silent", "--fail", "--unix-socket", site, "http://localhost/readyz").CombinedOutput()
 	if err != nil || string(output) != "[+]socket ok\n[+]runtime ok\n[+]configuration ok\n" {
 		t.Errorf("%v: %s", err, output)

@@ -32,7 +32,7 @@ func TestNamesExample(t *testing.T) {
 		{"in the ledger", namesInLedger, registrys, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			n := newNode(t, shared.containerd, privateOnly()+test.configuration)
+			n := newNode(t, shared.containerd, privateConfiguration()+test.configuration)
 			if image := n.status(t, n.through, "nginx:1.25"); image != nil {
 				t.Fatalf("it is there already: %v", image)
 			}

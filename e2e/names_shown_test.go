@@ -24,11 +24,11 @@ func TestNamesAreShown(t *testing.T) {
 			if place.runtime != shared.embedded {
 				needContainerd(t)
 			}
-			n, site := newMetricsNode(t, place.runtime, privateOnly()+place.configuration)
-			trace := n.trace(t, "--method", "PullImage")
+			n, site := newMetricsNode(t, place.runtime, privateConfiguration()+place.configuration)
+			trace := n.startTrace(t, "--method", "PullImage")
 			n.pull(t, n.through, "nginx:1.25", nil)
 
-			traced := wait(t, trace, "/runtime.v1.ImageService/PullImage", always)
+			traced := waitForEvent(t, trace, "/runtime.v1.ImageService/PullImage", anyEvent)
 			if len(traced.Decisions) != 1 || traced.Decisions[0].Names != place.mode || traced.Decisions[0].Reason != "the registry has it" {
 				t.Errorf("the trace has %+v, want the name in the %s", traced.Decisions, place.mode)
 			}
@@ -97,7 +97,7 @@ func (n *node) wantNamesResolved(t *testing.T, mode string) {
 // TestLookingNamesNothing has an image that was loaded under the registry's name: to ask
 // what the shim makes of it changes nothing, to ask for it by ImageStatus names it.
 func TestLookingNamesNothing(t *testing.T) {
-	n := newNode(t, needContainerd(t), privateOnly())
+	n := newNode(t, needContainerd(t), privateConfiguration())
 	stored, original := shared.private.Host()+"/library/nginx:1.25", []byte("docker.io/library/nginx:1.25")
 	n.pull(t, n.direct, stored, &runtimeapi.AuthConfig{Username: privateUser, Password: privatePassword})
 	image := n.resolve(t, "nginx:1.25")[0]

@@ -15,7 +15,7 @@ func TestShortNamesAreAlike(t *testing.T) {
 	spellings := []string{"nginx", "nginx:latest", "docker.io/library/nginx", "docker.io/library/nginx:latest", "index.docker.io/library/nginx"}
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		for _, pulled := range spellings {
-			n := newNode(t, runtime, privateOnly())
+			n := newNode(t, runtime, privateConfiguration())
 			want := n.pull(t, n.through, pulled, nil)
 			for _, asked := range spellings {
 				n.wantStatus(t, asked, want)
@@ -48,7 +48,7 @@ func TestNamesAreThoseOfTheRuntime(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			onEachRuntime(t, func(t *testing.T, runtime runtime) {
-				n := newNode(t, runtime, privateOnly())
+				n := newNode(t, runtime, privateConfiguration())
 				want := n.viewImages(t, n.direct, test.pulls, digest)
 				n.removeImages(t)
 				got := n.viewImages(t, n.through, test.pulls, digest)
@@ -83,7 +83,7 @@ func (n *node) viewImages(t *testing.T, client *testbed.Client, pulls []string, 
 	}
 	var ids []string
 	for _, name := range pulls {
-		id := n.pull(t, client, name, callers)
+		id := n.pull(t, client, name, callerLogin)
 		ids = append(ids, id)
 		add("pull "+name, &runtimeapi.Image{Id: id})
 	}
@@ -120,7 +120,7 @@ func TestRemove(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			onEachRuntime(t, func(t *testing.T, runtime runtime) {
-				n := newNode(t, runtime, privateOnly())
+				n := newNode(t, runtime, privateConfiguration())
 				n.pull(t, n.through, test.pulled, nil)
 				n.remove(t, n.through, test.removed)
 				for _, client := range []*testbed.Client{n.through, n.direct} {
@@ -139,9 +139,9 @@ func TestRemove(t *testing.T) {
 func TestUnknownNamesAndIDs(t *testing.T) {
 	zero := strings.Repeat("0", 64)
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n := newNode(t, runtime, privateOnly())
+		n := newNode(t, runtime, privateConfiguration())
 		n.pull(t, n.through, "nginx:1.25", nil)
-		n.pull(t, n.direct, "original:1", callers) // containerd takes "" for the beginning of an only image's ID
+		n.pull(t, n.direct, "original:1", callerLogin) // containerd takes "" for the beginning of an only image's ID
 		for _, name := range []string{zero, "sha256:" + zero, "nginx@sha256:" + zero, "nowhere", "nginx:2", "Not//A name", "a b", "", "@", ":", "sha256:short", "../../etc"} {
 			direct := runtimeapi.NewImageServiceClient(n.direct.Connection)
 			through := runtimeapi.NewImageServiceClient(n.through.Connection)
@@ -165,8 +165,8 @@ func TestUnknownNamesAndIDs(t *testing.T) {
 // and at the runtime at what the shim has pulled.
 func TestImagesOfBothSides(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n := newNode(t, runtime, privateOnly()+namesInLedger)
-		before := n.pull(t, n.direct, "original:1", callers)
+		n := newNode(t, runtime, privateConfiguration()+namesInLedger)
+		before := n.pull(t, n.direct, "original:1", callerLogin)
 		n.wantStatus(t, "original:1", before)
 		n.wantStatus(t, before, before)
 

@@ -45,7 +45,7 @@ func TestNamesThatOthersSee(t *testing.T) {
 		{"two tags of a repository at once", []string{"nginx:1.25", "nginx"}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			n := newNode(t, shared.containerd, privateOnly())
+			n := newNode(t, shared.containerd, privateConfiguration())
 			stored := shared.private.Host() + "/library/nginx"
 			var others, answers []time.Duration
 			for range pulls {

@@ -25,9 +25,9 @@ type node struct {
 	direct  *testbed.Client // connected to the runtime
 }
 
-// callers is what kubelet takes from a pod's pull secret: it never says for
-// which registry.
-var callers = &runtimeapi.AuthConfig{Username: upstreamUser, Password: upstreamPassword}
+// callerLogin is the login that kubelet takes from a pod's pull secret. It has no server
+// address.
+var callerLogin = &runtimeapi.AuthConfig{Username: upstreamUser, Password: upstreamPassword}
 
 // engineVariable names, in the environment, the engine that the shims run with
 // instead of the default.
@@ -41,8 +41,8 @@ func engine() string {
 	return ""
 }
 
-// privateOnly is the configuration of most tests.
-func privateOnly() string {
+// privateConfiguration is the configuration of most tests, with the private registry only.
+func privateConfiguration() string {
 	return fmt.Sprintf("address: %s\nauth: %q\ndebug: true\n", shared.private.Address(), privateUser+":"+privatePassword)
 }
 

@@ -23,7 +23,7 @@ func TestEveryRegistryIsABlackHole(t *testing.T) {
 		n := newNode(t, runtime, configuration)
 		problem := func(name, reason string) string { // of a pull
 			t.Helper()
-			n.pull(t, n.through, "docker.io/library/"+name, callers)
+			n.pull(t, n.through, "docker.io/library/"+name, callerLogin)
 			decision := n.decision(t, "docker.io/library/"+name)
 			if got := strings.Count(decision.Reason, reason); decision.Registry != "docker.io" || got != registries {
 				return fmt.Sprintf("the shim logged %+v, want %q of %d registries", decision, reason, registries)

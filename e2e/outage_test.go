@@ -36,7 +36,7 @@ func eventually(t *testing.T, problem func() string) {
 
 func TestRegistryStopped(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n := newNode(t, runtime, privateOnly())
+		n := newNode(t, runtime, privateConfiguration())
 		id := n.pull(t, n.through, "nginx:1.25", nil)
 		shared.private.Stop()
 		t.Cleanup(func() { // for the next test, wherever this one ends
@@ -53,7 +53,7 @@ func TestRegistryStopped(t *testing.T) {
 			}
 		}
 		want := shared.id(t, shared.upstream, "library/original:1")
-		if got := n.pull(t, n.through, "original:1", callers); got != want {
+		if got := n.pull(t, n.through, "original:1", callerLogin); got != want {
 			t.Errorf("pulled image %s, want %s", got, want)
 		}
 		if err := shared.private.Start(testContext(t)); err != nil {
@@ -83,9 +83,9 @@ func (n *node) fastestStatus(t *testing.T, name string) time.Duration {
 
 func TestRuntimeEnds(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		for name, end := range ends(runtime) {
+		for name, end := range runtimeEndings(runtime) {
 			t.Run(name, func(t *testing.T) {
-				n := newNode(t, runtime, privateOnly())
+				n := newNode(t, runtime, privateConfiguration())
 				id := n.pull(t, n.through, "nginx:1.25", nil)
 				end()
 				images := runtimeapi.NewImageServiceClient(n.through.Connection)
@@ -132,7 +132,7 @@ func (n *node) wantKubeletFails(t *testing.T) {
 
 func TestShimKilled(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n := newNode(t, runtime, privateOnly())
+		n := newNode(t, runtime, privateConfiguration())
 		id := n.pull(t, n.through, "nginx:1.25", nil)
 		n.shim.Kill()
 		if err := n.shim.Start(testContext(t)); err != nil {

@@ -25,7 +25,7 @@ const (
 	metricDocs = "../docs/metrics.md"
 )
 
-func read(t *testing.T, file string) string {
+func readFile(t *testing.T, file string) string {
 	t.Helper()
 	content, err := os.ReadFile(file)
 	if err != nil {
@@ -44,7 +44,7 @@ func submatches(pattern, text string) []string {
 	return slices.Compact(found)
 }
 
-func promtool(t *testing.T, arguments ...string) {
+func runPromtool(t *testing.T, arguments ...string) {
 	t.Helper()
 	if _, err := exec.LookPath("promtool"); err != nil {
 		t.Skip("promtool is not installed (Debian's package prometheus)")
@@ -57,15 +57,15 @@ func promtool(t *testing.T, arguments ...string) {
 // TestAlertRules runs the rules' own tests, which have to be about each alert, like the
 // documentation.
 func TestAlertRules(t *testing.T) {
-	alerts := submatches(`alert: (\w+)`, read(t, alertRules))
-	if tested := submatches(`alertname: (\w+)`, read(t, alertTests)); !slices.Equal(alerts, tested) {
+	alerts := submatches(`alert: (\w+)`, readFile(t, alertRules))
+	if tested := submatches(`alertname: (\w+)`, readFile(t, alertTests)); !slices.Equal(alerts, tested) {
 		t.Errorf("the alerts are %q, and those with tests %q", alerts, tested)
 	}
-	if documented := submatches("\n\\| `(ImageCRIShim\\w+)`", read(t, metricDocs)); !slices.Equal(alerts, documented) {
+	if documented := submatches("\n\\| `(ImageCRIShim\\w+)`", readFile(t, metricDocs)); !slices.Equal(alerts, documented) {
 		t.Errorf("the alerts are %q, and those in %s %q", alerts, metricDocs, documented)
 	}
-	promtool(t, "check", "rules", alertRules)
-	promtool(t, "test", "rules", alertTests)
+	runPromtool(t, "check", "rules", alertRules)
+	runPromtool(t, "test", "rules", alertTests)
 }
 
 // panel is what is looked at of a dashboard's.
@@ -86,7 +86,7 @@ func panels(t *testing.T) (panels []panel, expressions []string) {
 		Templating    struct{ List []struct{ Name, Type string } }
 		Panels        []panel
 	}
-	if err := json.Unmarshal([]byte(read(t, dashboard)), &board); err != nil {
+	if err := json.Unmarshal([]byte(readFile(t, dashboard)), &board); err != nil {
 		t.Fatal(err)
 	}
 	if board.UID == "" || board.Title == "" || board.SchemaVersion == 0 || len(board.Templating.List) != 2 {
@@ -139,18 +139,18 @@ func TestDashboard(t *testing.T) {
 	if err := os.WriteFile(file, []byte(rules.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	promtool(t, "check", "rules", file)
+	runPromtool(t, "check", "rules", file)
 }
 
 // TestShownMetrics compares what a shim exposes with what the documentation lists, and
 // with what alerts and dashboard ask for.
 func TestShownMetrics(t *testing.T) {
-	n, site := newMetricsNode(t, shared.embedded, privateOnly())
+	n, site := newMetricsNode(t, shared.embedded, privateConfiguration())
 	n.pull(t, n.through, "nginx:1.25", nil)
 	exposed := settled(t, site)
 
 	documented := map[string]string{}
-	for _, row := range regexp.MustCompile("\n\\| `(image_cri_shim_\\w+)` \\| (\\w+) \\| ([^|]*) ?\\|").FindAllStringSubmatch(read(t, metricDocs), -1) {
+	for _, row := range regexp.MustCompile("\n\\| `(image_cri_shim_\\w+)` \\| (\\w+) \\| ([^|]*) ?\\|").FindAllStringSubmatch(readFile(t, metricDocs), -1) {
 		documented[row[1]] = row[2] + " " + strings.Join(submatches("`(\\w+)`", row[3]), " ")
 	}
 	real := map[string]string{}
@@ -165,7 +165,7 @@ func TestShownMetrics(t *testing.T) {
 
 	_, expressions := panels(t)
 	asked := map[string]bool{}
-	for where, text := range map[string]string{dashboard: strings.Join(expressions, "\n"), alertRules: read(t, alertRules)} {
+	for where, text := range map[string]string{dashboard: strings.Join(expressions, "\n"), alertRules: readFile(t, alertRules)} {
 		for _, use := range regexp.MustCompile(`\b(image_cri_shim_\w+|go_\w+|process_\w+)(?:\{([^}]*)\})?`).FindAllStringSubmatch(text, -1) {
 			name := use[1]
 			if exposed[name] == nil {
@@ -213,7 +213,7 @@ func TestPrometheus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := newNode(t, shared.embedded, privateOnly()+"registries: [{address: http://127.0.0.1:1}]\nmetrics: "+site+"\n")
+	n := newNode(t, shared.embedded, privateConfiguration()+"registries: [{address: http://127.0.0.1:1}]\nmetrics: "+site+"\n")
 	prometheus, err := testbed.StartPrometheus(testContext(t), t.TempDir(), "image-cri-shim", site, alertRules)
 	if err != nil {
 		t.Fatal(err)
@@ -223,7 +223,7 @@ func TestPrometheus(t *testing.T) {
 	_, expressions := panels(t)
 	eventually(t, func() string {
 		n.pull(t, n.through, "nginx:1.25", nil)
-		_, _ = n.through.Images.PullImage(ctx, &runtimeapi.ImageSpec{Image: "no-such:1"}, callers, nil)
+		_, _ = n.through.Images.PullImage(ctx, &runtimeapi.ImageSpec{Image: "no-such:1"}, callerLogin, nil)
 		for _, expression := range expressions {
 			series, err := prometheus.Query(ctx, expression)
 			if err != nil {

@@ -74,7 +74,7 @@ func TestUnits(t *testing.T) {
 		t.Errorf("the service is exposed more than 3.0: %v\n%s", err, output)
 	}
 
-	_, dropIn, found := strings.Cut(read(t, "../docs/credentials.md"), "```ini\n")
+	_, dropIn, found := strings.Cut(readFile(t, "../docs/credentials.md"), "```ini\n")
 	dropIn, _, _ = strings.Cut(dropIn, "```")
 	if err := os.Mkdir(service+".d", 0o700); err != nil || !found {
 		t.Fatalf("a drop-in is in the document: %v (%v)", found, err)

@@ -25,7 +25,7 @@ func TestPageScreenshots(t *testing.T) {
 	if err := testbed.BrowserMissing(); err != nil {
 		t.Skip(err)
 	}
-	p := openPage(t, privateOnly())
+	p := openPage(t, privateConfiguration())
 	p.works(t)
 	p.do(t, chromedp.Navigate(p.address+"/"))
 	p.loses(t, shared.private, func() {
@@ -37,7 +37,7 @@ func TestPageScreenshots(t *testing.T) {
 			{"page.png", 1500, 1400, "light"},
 			{"page-phone.png", 390, 1280, "dark"},
 		} {
-			p.photograph(t, filepath.Join(folder, picture.file), picture.width, picture.height, picture.scheme)
+			p.screenshot(t, filepath.Join(folder, picture.file), picture.width, picture.height, picture.scheme)
 		}
 	})
 }
@@ -47,7 +47,7 @@ func (p *debugPage) works(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{"nginx:1.25", "same:1", "original:1", "nginx"} {
 		p.status(t, p.through, name)
-		p.pull(t, p.through, name, callers)
+		p.pull(t, p.through, name, callerLogin)
 		p.status(t, p.through, name)
 	}
 	for range 200 {
@@ -62,7 +62,7 @@ func (p *debugPage) works(t *testing.T) {
 	_, _ = p.through.Runtime.ContainerStatus(testContext(t), "0a1b2c", false) // there is none
 }
 
-func (p *debugPage) photograph(t *testing.T, file string, width, height int64, scheme string) {
+func (p *debugPage) screenshot(t *testing.T, file string, width, height int64, scheme string) {
 	t.Helper()
 	if err := p.browser.Scheme(scheme); err != nil {
 		t.Fatal(err)

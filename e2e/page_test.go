@@ -21,7 +21,7 @@ func TestPage(t *testing.T) {
 	if err := testbed.BrowserMissing(); err != nil {
 		t.Skip(err)
 	}
-	p := openPage(t, privateOnly()+namesInLedger+"fallback: never\n")
+	p := openPage(t, privateConfiguration()+namesInLedger+"fallback: never\n")
 	for _, step := range []struct {
 		name string
 		do   func(*debugPage, *testing.T)
@@ -78,7 +78,7 @@ func TestPageOfNamesInTheRuntime(t *testing.T) {
 	if err := testbed.BrowserMissing(); err != nil {
 		t.Skip(err)
 	}
-	p := openPage(t, privateOnly())
+	p := openPage(t, privateConfiguration())
 	p.do(t, chromedp.Navigate(p.address+"/"))
 	p.shows(t, "facts", "Names kept in the runtime (containerd's images service answers)")
 	p.shows(t, "ledger-hint", "whose names the runtime has not got yet")

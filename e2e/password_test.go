@@ -42,7 +42,7 @@ func TestPasswordsOfAnyCharacter(t *testing.T) {
 				t.Run(form, func(t *testing.T) {
 					onEachRuntime(t, func(t *testing.T, runtime runtime) {
 						n := newNode(t, runtime, fmt.Sprintf("debug: true\naddress: %s\n%s\n", registry.Address(), configuration))
-						if got, want := n.pull(t, n.through, "nginx:1.25", callers), hash(t, image.ConfigName); got != want {
+						if got, want := n.pull(t, n.through, "nginx:1.25", callerLogin), hash(t, image.ConfigName); got != want {
 							t.Errorf("pulled image %s, want %s", got, want)
 						}
 					})

@@ -45,7 +45,7 @@ func (n *node) needV1alpha2(t *testing.T) {
 
 func TestV1alpha2(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n := newNode(t, runtime, privateOnly())
+		n := newNode(t, runtime, privateConfiguration())
 		n.needV1alpha2(t)
 		id := shared.id(t, shared.private, "library/nginx:1.25")
 		spec := &runtimeapi.ImageSpec{Image: "nginx:1.25"}
@@ -82,7 +82,7 @@ func TestV1alpha2(t *testing.T) {
 }
 
 func TestV1alpha2Container(t *testing.T) {
-	n := newNode(t, needContainerd(t), privateOnly())
+	n := newNode(t, needContainerd(t), privateConfiguration())
 	n.needV1alpha2(t)
 	n.pull(t, n.through, "nginx:1.25", nil)
 	pod := n.startPod(t)
@@ -99,7 +99,7 @@ func TestV1alpha2Container(t *testing.T) {
 // back only when the runtime's Unimplemented reaches it.
 func TestStreamedList(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n := newNode(t, runtime, privateOnly())
+		n := newNode(t, runtime, privateConfiguration())
 		id := n.pull(t, n.through, "nginx:1.25", nil)
 		ctx := testContext(t)
 		images, err := criclient.NewRemoteImageServiceBuilder().
@@ -122,7 +122,7 @@ func TestStreamedList(t *testing.T) {
 
 func TestUnknownMethod(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n := newNode(t, runtime, privateOnly())
+		n := newNode(t, runtime, privateConfiguration())
 		call := func(method string) (want, got error) {
 			request, response := &runtimeapi.VersionRequest{}, &runtimeapi.VersionResponse{}
 			return n.direct.Connection.Invoke(testContext(t), method, request, response),
@@ -140,7 +140,7 @@ func TestUnknownMethod(t *testing.T) {
 // TestContainerdsOwnAPI reaches containerd's other services, which share its
 // socket, through the shim's.
 func TestContainerdsOwnAPI(t *testing.T) {
-	n := newNode(t, needContainerd(t), privateOnly())
+	n := newNode(t, needContainerd(t), privateConfiguration())
 	if _, err := exec.LookPath("ctr"); err != nil {
 		t.Skip("ctr is not installed")
 	}
@@ -191,7 +191,7 @@ func digests(table string) string {
 // (critest expects it).
 func TestDeadline(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n := newNode(t, runtime, privateOnly())
+		n := newNode(t, runtime, privateConfiguration())
 		ctx, cancel := context.WithTimeout(testContext(t), time.Millisecond)
 		defer cancel()
 		images := runtimeapi.NewImageServiceClient(n.through.Connection)

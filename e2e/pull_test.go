@@ -29,7 +29,7 @@ func TestPullFromPrivateRegistry(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			onEachRuntime(t, func(t *testing.T, runtime runtime) {
-				n := newNode(t, runtime, privateOnly())
+				n := newNode(t, runtime, privateConfiguration())
 				want := shared.id(t, shared.private, test.image)
 				if got := n.pull(t, n.through, test.asked, nil); got != want {
 					t.Fatalf("pulled image %s, want %s", got, want)
@@ -80,9 +80,9 @@ func wantCredentials(t *testing.T, users ...string) {
 
 func TestPullOfOriginalOnly(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n := newNode(t, runtime, privateOnly())
+		n := newNode(t, runtime, privateConfiguration())
 		want := shared.id(t, shared.upstream, "library/original:1")
-		if got := n.pull(t, n.through, "original:1", callers); got != want {
+		if got := n.pull(t, n.through, "original:1", callerLogin); got != want {
 			t.Fatalf("pulled image %s, want %s", got, want)
 		}
 		n.wantStatus(t, "original:1", want)
@@ -95,8 +95,8 @@ func TestPullOfOriginalOnly(t *testing.T) {
 
 func TestPrivateRegistryGetsNoCallersCredentials(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n := newNode(t, runtime, privateOnly())
-		if got, want := n.pull(t, n.through, "nginx:1.25", callers), shared.id(t, shared.private, "library/nginx:1.25"); got != want {
+		n := newNode(t, runtime, privateConfiguration())
+		if got, want := n.pull(t, n.through, "nginx:1.25", callerLogin), shared.id(t, shared.private, "library/nginx:1.25"); got != want {
 			t.Errorf("pulled image %s, want %s", got, want)
 		}
 		wantCredentials(t, privateUser)
@@ -108,18 +108,18 @@ func TestPullErrorsAreTheRuntimes(t *testing.T) {
 		name, asked string
 		auth        *runtimeapi.AuthConfig
 	}{
-		{"no registry has it", "nowhere:1", callers},
+		{"no registry has it", "nowhere:1", callerLogin},
 		{"no credentials", "original:1", nil},
 		{"wrong password", "original:1", &runtimeapi.AuthConfig{Username: upstreamUser, Password: wrongPassword}},
 		{"not a name", "Not//A name", nil},
 		{"empty", "", nil},
-		{"unknown digest", "nginx@sha256:" + strings.Repeat("0", 64), callers},
+		{"unknown digest", "nginx@sha256:" + strings.Repeat("0", 64), callerLogin},
 		{"zero ID", "sha256:" + strings.Repeat("0", 64), nil},
 		{"bare zero ID", strings.Repeat("0", 64), nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			onEachRuntime(t, func(t *testing.T, runtime runtime) {
-				n := newNode(t, runtime, privateOnly())
+				n := newNode(t, runtime, privateConfiguration())
 				request := &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: test.asked}, Auth: test.auth}
 				_, want := runtimeapi.NewImageServiceClient(n.direct.Connection).PullImage(testContext(t), request)
 				_, got := runtimeapi.NewImageServiceClient(n.through.Connection).PullImage(testContext(t), request)
@@ -136,9 +136,9 @@ func TestPullErrorsAreTheRuntimes(t *testing.T) {
 
 func TestWrongPasswordFallsBackToOriginal(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n := newNode(t, runtime, strings.ReplaceAll(privateOnly(), privatePassword, wrongPassword))
+		n := newNode(t, runtime, strings.ReplaceAll(privateConfiguration(), privatePassword, wrongPassword))
 		want := shared.id(t, shared.upstream, "library/nginx:1.25")
-		if got := n.pull(t, n.through, "nginx:1.25", callers); got != want {
+		if got := n.pull(t, n.through, "nginx:1.25", callerLogin); got != want {
 			t.Errorf("pulled image %s, want docker.io's %s", got, want)
 		}
 		n.wantStatus(t, "nginx:1.25", want)
@@ -155,7 +155,7 @@ func TestWrongPasswordFallsBackToOriginal(t *testing.T) {
 
 func TestPullFromSecondRegistry(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n := newNode(t, runtime, privateOnly()+fmt.Sprintf("registries:\n- address: %s\n  auth: %s:%s\n",
+		n := newNode(t, runtime, privateConfiguration()+fmt.Sprintf("registries:\n- address: %s\n  auth: %s:%s\n",
 			shared.upstream.Address(), upstreamUser, upstreamPassword))
 		for asked, from := range map[string]*testbed.Registry{"original:1": shared.upstream, "nginx:1.25": shared.private} {
 			want := shared.id(t, from, "library/"+asked)
@@ -173,7 +173,7 @@ func TestPullFromSecondRegistry(t *testing.T) {
 
 func TestConcurrentPulls(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n := newNode(t, runtime, privateOnly())
+		n := newNode(t, runtime, privateConfiguration())
 		want := shared.id(t, shared.private, "library/nginx:1.25")
 		var pulls sync.WaitGroup
 		for range 20 {

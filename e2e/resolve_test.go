@@ -49,7 +49,7 @@ func (n *node) resolve(t *testing.T, arguments ...string) []resolved {
 // cache and the runtime; and, by the files alone, once it has stopped.
 func TestResolve(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n := newNode(t, runtime, privateOnly()+namesInLedger)
+		n := newNode(t, runtime, privateConfiguration()+namesInLedger)
 		id := n.pull(t, n.through, "nginx:1.25", nil)
 		stored := shared.private.Host() + "/library/nginx:1.25"
 		check := func(image resolved, cached bool) {

@@ -26,7 +26,7 @@ const restarts = 20
 // whose calls none may fail.
 func startActivated(t *testing.T, binary string) (n *node, all []*loadClient, stop func()) {
 	t.Helper()
-	n = newNodeWith(t, shared.embedded, testbed.ShimOptions{Binary: binary, Configuration: privateOnly(), Activated: true})
+	n = newNodeWith(t, shared.embedded, testbed.ShimOptions{Binary: binary, Configuration: privateConfiguration(), Activated: true})
 	all, stop = n.startLoad(t, func(err error) { t.Errorf("a call has failed: %v", err) })
 	awaitAnswers(t, all)
 	return n, all, stop
@@ -96,7 +96,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 	n, all, stop := startActivated(t, "")
 	for number := range 100 {
 		more := fmt.Sprintf("registries:\n- address: http://127.0.0.1:1\n  match: quay.io/number-%d\n", number)
-		if err := n.shim.Configure(privateOnly() + more + engine()); err != nil {
+		if err := n.shim.Configure(privateConfiguration() + more + engine()); err != nil {
 			t.Fatal(err)
 		}
 		n.shim.Reload()
@@ -118,7 +118,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 // its two connections, of which it may use one before it notices its end.
 func TestKilledUnderLoad(t *testing.T) {
 	const kills = 5
-	n := newNodeWith(t, shared.embedded, testbed.ShimOptions{Configuration: privateOnly(), Activated: true})
+	n := newNodeWith(t, shared.embedded, testbed.ShimOptions{Configuration: privateConfiguration(), Activated: true})
 	all, stop := n.startLoad(t, func(err error) {
 		if status.Code(err) != codes.Unavailable {
 			t.Errorf("a call has failed with %v, want Unavailable", err)
@@ -146,7 +146,7 @@ func TestKilledUnderLoad(t *testing.T) {
 // hears that the runtime is away.
 func TestRuntimeRestartsUnderLoad(t *testing.T) {
 	runtime := needContainerd(t)
-	n := newNode(t, runtime, privateOnly())
+	n := newNode(t, runtime, privateConfiguration())
 	all, stop := n.startLoad(t, func(err error) {
 		// Or what containerd says while it starts, before what the shim has tried.
 		own, _, _ := strings.Cut(err.Error(), "; image-cri-shim")

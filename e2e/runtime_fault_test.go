@@ -54,13 +54,13 @@ func newHangingNode(t *testing.T, runtime runtime) (*node, *hangingRegistry) {
 		t.Fatal(err)
 	}
 	h.id = hash(t, image.ConfigName)
-	return newNode(t, runtime, privateOnly()+"offlinePriority: 100\nregistries:\n- address: "+registry.Address()+"\n  match: docker.io/library/nginx\n"), h
+	return newNode(t, runtime, privateConfiguration()+"offlinePriority: 100\nregistries:\n- address: "+registry.Address()+"\n  match: docker.io/library/nginx\n"), h
 }
 
 // rawPull pulls nginx:1.25 and returns the error as it comes over the wire.
 func (n *node) rawPull(t *testing.T) error {
 	t.Helper()
-	request := &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: "nginx:1.25"}, Auth: callers}
+	request := &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: "nginx:1.25"}, Auth: callerLogin}
 	_, err := runtimeapi.NewImageServiceClient(n.through.Connection).PullImage(testContext(t), request)
 	return err
 }
@@ -77,7 +77,7 @@ func (h *hangingRegistry) wantStillPreferred(t *testing.T, n *node) {
 		t.Errorf("nginx:1.25 is there: %v", got)
 	}
 	h.hangs.Store(false)
-	if got := n.pull(t, n.through, "nginx:1.25", callers); got != h.id {
+	if got := n.pull(t, n.through, "nginx:1.25", callerLogin); got != h.id {
 		t.Errorf("then pulled image %s, want %s", got, h.id)
 	}
 	if got := h.lookups.Load(); got != 1 {
@@ -85,9 +85,9 @@ func (h *hangingRegistry) wantStillPreferred(t *testing.T, n *node) {
 	}
 }
 
-// ends are the ways in which a runtime goes and comes back: either time its
-// socket is another file then.
-func ends(runtime runtime) map[string]func() {
+// runtimeEndings are functions that end a runtime. After its next start, its socket is
+// another file.
+func runtimeEndings(runtime runtime) map[string]func() {
 	return map[string]func(){"killed": runtime.Kill, "stopped": runtime.Stop}
 }
 
@@ -95,7 +95,7 @@ func ends(runtime runtime) map[string]func() {
 // without the shim, and that the next call works once it is back.
 func TestRuntimeEndsDuringAPull(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		for name, end := range ends(runtime) {
+		for name, end := range runtimeEndings(runtime) {
 			t.Run(name, func(t *testing.T) {
 				n, registry := newHangingNode(t, runtime)
 				failed := make(chan error, 1)

@@ -21,7 +21,7 @@ func TestIdentityToken(t *testing.T) {
 		r.tokens = startFaultyRegistry(t, r.tokenRequests.Record(testbed.TokenServer("", "", identity, r.token)))
 		r.startRegistry(t, testbed.TokenLogin(r.realm(), r.token, testbed.Healthy)).push(t)
 		n := newNode(t, runtime, r.withAuthFile(t, `{"identitytoken": "`+identity+`"}`))
-		if got, want := n.pull(t, n.through, repository, callers), hash(t, r.image.ConfigName); got != want {
+		if got, want := n.pull(t, n.through, repository, callerLogin), hash(t, r.image.ConfigName); got != want {
 			t.Errorf("pulled image %s, want %s", got, want)
 		}
 		if !r.tokenRequests.Contains(identity) || r.registryRequests.Contains(identity) {
@@ -73,13 +73,13 @@ func TestCredentialHelper(t *testing.T) {
 		}
 		n := newNode(t, runtime, fmt.Sprintf("debug: true\nfallback: never\nauthFile: %s\nregistries:\n%s", file, r.configEntry(900, false)))
 		helper("echo " + r.password + "; echo " + r.password + " >&2; exit 7")
-		_, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: repository}, callers, nil)
+		_, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: repository}, callerLogin, nil)
 		if err == nil || !strings.Contains(err.Error(), `the helper "canary" failed: exit status 7`) {
 			t.Errorf("got %v, want the helper's failure", err)
 		}
 		wantNoSecret(t, "error", fmt.Append(nil, err))
 		helper(fmt.Sprintf(`echo '{"Username":%q,"Secret":%q}'`, r.name, r.password))
-		if got, want := n.pull(t, n.through, repository, callers), hash(t, r.image.ConfigName); got != want {
+		if got, want := n.pull(t, n.through, repository, callerLogin), hash(t, r.image.ConfigName); got != want {
 			t.Errorf("pulled image %s, want %s", got, want)
 		}
 		wantNoLeakedSecrets(t, basic, []*authRegistry{r}, private)

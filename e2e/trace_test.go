@@ -19,9 +19,9 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// trace starts a trace of the node's shim. What it has printed and recorded must not
+// startTrace starts a trace of the node's shim. What it has printed and recorded must not
 // hold a secret.
-func (n *node) trace(t *testing.T, arguments ...string) *testbed.Trace {
+func (n *node) startTrace(t *testing.T, arguments ...string) *testbed.Trace {
 	t.Helper()
 	trace, err := n.shim.Trace(testContext(t), t.TempDir(), arguments...)
 	if err != nil {
@@ -31,9 +31,8 @@ func (n *node) trace(t *testing.T, arguments ...string) *testbed.Trace {
 	return trace
 }
 
-// interrupted ends a trace, and returns what it has printed: events, and what it says
-// at the end.
-func interrupted(t *testing.T, trace *testbed.Trace) (events, said string) {
+// interruptTrace ends a trace, and returns its output: events, and the closing message.
+func interruptTrace(t *testing.T, trace *testbed.Trace) (events, said string) {
 	t.Helper()
 	if err := trace.Interrupt(testContext(t)); err != nil {
 		t.Errorf("the trace ended with %v", err)
@@ -55,8 +54,8 @@ func interrupted(t *testing.T, trace *testbed.Trace) (events, said string) {
 	return string(printed[:at]), string(printed[at:])
 }
 
-// wait returns the first event of a method, about a pod and container, when it is there.
-func wait(t *testing.T, trace *testbed.Trace, method string, fits func(testbed.TraceEvent) bool) (found testbed.TraceEvent) {
+// waitForEvent waits for an event of a method that matches, and returns the first.
+func waitForEvent(t *testing.T, trace *testbed.Trace, method string, fits func(testbed.TraceEvent) bool) (found testbed.TraceEvent) {
 	t.Helper()
 	eventually(t, func() string {
 		events, err := trace.Events()
@@ -73,20 +72,20 @@ func wait(t *testing.T, trace *testbed.Trace, method string, fits func(testbed.T
 	return found
 }
 
-func always(testbed.TraceEvent) bool { return true }
+func anyEvent(testbed.TraceEvent) bool { return true }
 
 // TestTrace follows pulls, and looks at them with other eyes afterwards.
 func TestTrace(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n := newNode(t, runtime, privateOnly())
-		all, failures, table := n.trace(t, "--body", "--output", "json"), n.trace(t, "--errors", "--output", "json"), n.trace(t, "--summary", "--image", "nginx")
-		id := n.pull(t, n.through, "nginx:1.25", callers)
-		if _, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: "nowhere:1"}, callers, nil); err == nil {
+		n := newNode(t, runtime, privateConfiguration())
+		all, failures, table := n.startTrace(t, "--body", "--output", "json"), n.startTrace(t, "--errors", "--output", "json"), n.startTrace(t, "--summary", "--image", "nginx")
+		id := n.pull(t, n.through, "nginx:1.25", callerLogin)
+		if _, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: "nowhere:1"}, callerLogin, nil); err == nil {
 			t.Fatal("nowhere:1 was pulled")
 		}
 		const pull, status = "/runtime.v1.ImageService/PullImage", "/runtime.v1.ImageService/ImageStatus"
 		n.status(t, n.through, id)
-		e := wait(t, all, pull, always)
+		e := waitForEvent(t, all, pull, anyEvent)
 		stored := shared.private.Host() + "/library/nginx:1.25"
 		if e.Kind != "call" || e.Code != "OK" || e.Client.Process != os.Getpid() || e.Client.User != os.Getuid() || e.Client.Name == "" || e.Seconds <= 0 ||
 			e.RequestBytes == 0 || e.ResponseBytes == 0 || !slices.Equal(e.Images, []string{"nginx:1.25"}) ||
@@ -95,20 +94,20 @@ func TestTrace(t *testing.T) {
 			string(e.Response) != `{"imageRef":"`+id+`"}` {
 			t.Errorf("the pull: %+v %s %s", e, e.Request, e.Response)
 		}
-		if e := wait(t, all, status, func(e testbed.TraceEvent) bool { return slices.Contains(e.Images, id) }); !strings.Contains(string(e.Response), `"repoTags":["docker.io/library/nginx:1.25"]`) {
+		if e := waitForEvent(t, all, status, func(e testbed.TraceEvent) bool { return slices.Contains(e.Images, id) }); !strings.Contains(string(e.Response), `"repoTags":["docker.io/library/nginx:1.25"]`) {
 			t.Errorf("the client's answer is shown as %s", e.Response)
 		}
-		if e := wait(t, failures, pull, always); !slices.Equal(e.Images, []string{"nowhere:1"}) || e.Code == "OK" || e.Error == "" || e.Request != nil {
+		if e := waitForEvent(t, failures, pull, anyEvent); !slices.Equal(e.Images, []string{"nowhere:1"}) || e.Code == "OK" || e.Error == "" || e.Request != nil {
 			t.Errorf("the failure: %+v", e)
 		}
-		lines, said := interrupted(t, all)
+		lines, said := interruptTrace(t, all)
 		if again, err := all.Read(testContext(t), "--output", "json"); err != nil || string(again) != lines || !strings.Contains(said, " 0 lost\n") {
 			t.Errorf("printed was\n%s%swhat was recorded is\n%s(%v)", lines, said, again, err)
 		}
-		if lines, _ := interrupted(t, failures); strings.Contains(lines, `"OK"`) {
+		if lines, _ := interruptTrace(t, failures); strings.Contains(lines, `"OK"`) {
 			t.Errorf("among the failures are\n%s", lines)
 		}
-		if sums, _ := interrupted(t, table); !strings.Contains(sums, "\nPullImage ") || strings.Contains(sums, "Version") {
+		if sums, _ := interruptTrace(t, table); !strings.Contains(sums, "\nPullImage ") || strings.Contains(sums, "Version") {
 			t.Errorf("the sums are\n%s", sums)
 		}
 	})
@@ -117,23 +116,23 @@ func TestTrace(t *testing.T) {
 // TestTraceOfV1alpha2 decodes what old clients send.
 func TestTraceOfV1alpha2(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n := newNode(t, runtime, privateOnly())
+		n := newNode(t, runtime, privateConfiguration())
 		n.needV1alpha2(t)
-		trace := n.trace(t, "--body", "--method", "v1alpha2.*")
-		request := &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: "nginx:1.25"}, Auth: callers}
+		trace := n.startTrace(t, "--body", "--method", "v1alpha2.*")
+		request := &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: "nginx:1.25"}, Auth: callerLogin}
 		n.v1alpha2(t, "ImageService/PullImage", request, &runtimeapi.PullImageResponse{})
-		e := wait(t, trace, "/runtime.v1alpha2.ImageService/PullImage", always)
+		e := waitForEvent(t, trace, "/runtime.v1alpha2.ImageService/PullImage", anyEvent)
 		if string(e.Request) != `{"image":{"image":"nginx:1.25"},"auth":"********"}` || !slices.Equal(e.Images, []string{"nginx:1.25"}) {
 			t.Errorf("got %+v %s", e, e.Request)
 		}
-		interrupted(t, trace)
+		interruptTrace(t, trace)
 	})
 }
 
 // TestTraceOfPod has secrets in all that a pod's calls carry, and a client that has
 // listened to events since before the trace.
 func TestTraceOfPod(t *testing.T) {
-	n := newNode(t, needContainerd(t), privateOnly())
+	n := newNode(t, needContainerd(t), privateConfiguration())
 	n.pull(t, n.through, "nginx:1.25", nil)
 	listening := n.listen(t)
 	old := n.startPod(t)
@@ -146,7 +145,7 @@ func TestTraceOfPod(t *testing.T) {
 			delete(listening, method)
 		}
 	}
-	trace := n.trace(t, "--body", "--output", "json")
+	trace := n.startTrace(t, "--body", "--output", "json")
 
 	request := old.CreateRequest("web", "nginx:1.25", "sh", "-c", "exec sleep 3600", "--password", newSecret("argument"))
 	request.Config.Envs = []*runtimeapi.KeyValue{{Key: "CANARY", Value: []byte(newSecret("environment"))}}
@@ -188,39 +187,39 @@ func TestTraceOfPod(t *testing.T) {
 	const service = "/runtime.v1.RuntimeService/"
 	pod := "testbed/" + request.SandboxConfig.Metadata.Name
 	for _, method := range []string{"CreateContainer", "StartContainer", "ExecSync", "Exec", "ContainerStatus", "StopContainer"} {
-		e := wait(t, trace, service+method, always)
+		e := waitForEvent(t, trace, service+method, anyEvent)
 		if e.Pod != pod || e.Container != "web" || !slices.Contains(e.Images, "nginx:1.25") || e.Code != "OK" || e.Request == nil || e.Response == nil {
 			t.Errorf("%s: %+v %s %s", method, e, e.Request, e.Response)
 		}
 	}
-	wait(t, trace, service+"ContainerStatus", func(e testbed.TraceEvent) bool { return e.Pod == pod && e.Container == "old" })
-	wait(t, trace, service+"PodSandboxStatus", func(e testbed.TraceEvent) bool { return e.Pod == pod && e.Container == "" })
-	created := wait(t, trace, service+"CreateContainer", always)
+	waitForEvent(t, trace, service+"ContainerStatus", func(e testbed.TraceEvent) bool { return e.Pod == pod && e.Container == "old" })
+	waitForEvent(t, trace, service+"PodSandboxStatus", func(e testbed.TraceEvent) bool { return e.Pod == pod && e.Container == "" })
+	created := waitForEvent(t, trace, service+"CreateContainer", anyEvent)
 	for _, shown := range []string{`"envs":[{"key":"CANARY","value":"********"}]`, `"example.com/team":"blue"`, `"example.com/token":"********"`, `"--password","********"`} {
 		if !strings.Contains(string(created.Request), shown) {
 			t.Errorf("there is no %s in %s", shown, created.Request)
 		}
 	}
 	for method := range listening {
-		e := wait(t, trace, method, func(e testbed.TraceEvent) bool { return e.Kind == "message" })
+		e := waitForEvent(t, trace, method, func(e testbed.TraceEvent) bool { return e.Kind == "message" })
 		if e.ResponseBytes == 0 || e.Client.Process != os.Getpid() {
 			t.Errorf("%s: %+v", method, e)
 		}
 		if strings.HasPrefix(method, service) {
-			wait(t, trace, method, func(e testbed.TraceEvent) bool {
+			waitForEvent(t, trace, method, func(e testbed.TraceEvent) bool {
 				return e.Pod == pod && e.Container == "web" && e.Response != nil && slices.Equal(e.Images, []string{"docker.io/library/nginx:1.25"})
 			})
 		}
 	}
-	interrupted(t, trace)
+	interruptTrace(t, trace)
 }
 
 // TestTraceOfSlowReader stops who reads: calls go on, and those that are not shown are
 // counted as lost.
 func TestTraceOfSlowReader(t *testing.T) {
-	n := newNode(t, shared.embedded, privateOnly())
-	trace := n.trace(t, "--body", "--method", "CreateContainer", "--method", "Version", "--summary")
-	other := n.trace(t, "--count", "14", "--method", "CreateContainer")
+	n := newNode(t, shared.embedded, privateConfiguration())
+	trace := n.startTrace(t, "--body", "--method", "CreateContainer", "--method", "Version", "--summary")
+	other := n.startTrace(t, "--count", "14", "--method", "CreateContainer")
 	trace.Pause()
 	groups := &runtimeapi.LinuxContainerSecurityContext{SupplementalGroups: slices.Repeat([]int64{1 << 62}, 100_000)} // 2 MB as JSON
 	large := &runtimeapi.CreateContainerRequest{Config: &runtimeapi.ContainerConfig{Linux: &runtimeapi.LinuxContainerConfig{SecurityContext: groups}}}

@@ -65,7 +65,7 @@ func newFailingNode(t *testing.T, runtime runtime) (*node, *testbed.FailingRunti
 		t.Fatal(err)
 	}
 	t.Cleanup(failing.Stop)
-	return newNode(t, failing, privateOnly()+namesInLedger), failing
+	return newNode(t, failing, privateConfiguration()+namesInLedger), failing
 }
 
 // wantErrors requires the runtime's error, as it is, from calls about a name.
