@@ -116,7 +116,7 @@ func (e *framesEngine) serveClient(client net.Conn) {
 	e.mutex.Unlock()
 	if shuttingDown { // the client had been accepted before
 		relay.Drain()
-		relay.Dismiss()
+		relay.CloseStreaming()
 	}
 	defer context.AfterFunc(e.lifetime, relay.Close)()
 	_ = relay.Run() // its error is the end of the connection
@@ -154,7 +154,7 @@ func (e *framesEngine) shutdown(ctx context.Context) error {
 			<-relay.Drained()
 		}
 		for _, relay := range relays {
-			relay.Dismiss()
+			relay.CloseStreaming()
 		}
 		e.serving.Wait()
 	}()

@@ -169,7 +169,7 @@ func (c *framesInterceptedCall) answerType() string {
 func (c *framesInterceptedCall) end(err error) {
 	deadline, _ := c.ctx.Deadline()
 	c.failure = statusOfEnd(err, deadline)
-	if err != nil && errors.Is(context.Cause(c.ctx), frames.ErrDismissed) {
+	if err != nil && errors.Is(context.Cause(c.ctx), frames.ErrShutdown) {
 		c.failure = errShuttingDown
 	}
 	limit := headerListLimit

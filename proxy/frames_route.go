@@ -22,7 +22,7 @@ type clientConnection struct {
 func (c clientConnection) route(fields []hpack.HeaderField) frames.Plan {
 	method := frames.Field(fields, ":path")
 	o := newObservedCall(c.observer, c.client, method)
-	plan := frames.Plan{Endless: c.unbounded.has(method)}
+	plan := frames.Plan{Unbounded: c.unbounded.has(method)}
 	if o != nil {
 		timeout := frames.Field(fields, "grpc-timeout")
 		plan.Watch = func(from frames.Side, piece []byte) { o.addPiece(Side(from), piece) }
@@ -94,9 +94,9 @@ func outcomeError(outcome frames.Outcome) error {
 		return statusOf(nil, outcome.Fields)
 	case frames.ServerReset:
 		return status.Errorf(resetCode(outcome.Code), "the runtime has reset the call: %v", outcome.Code)
-	case frames.Dismissed:
+	case frames.Shutdown:
 		return errShuttingDown
-	case frames.ServerGone:
+	case frames.ServerDisconnected:
 		return status.Error(codes.Unavailable, "the connection to the runtime has ended")
 	default:
 		return status.Error(codes.Canceled, "the client has given up")

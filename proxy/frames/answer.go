@@ -136,9 +136,9 @@ func (a *Answer) Trailer() []hpack.HeaderField {
 	return a.trailer
 }
 
-// refused waits until the answer has begun, if it is a stream, or is complete, and
-// reports whether the server has not taken the request.
-func (a *Answer) refused(ctx context.Context) bool {
+// waitRefused waits until the answer has begun, if it is a stream, or is complete. It
+// reports whether the server has refused the request.
+func (a *Answer) waitRefused(ctx context.Context) bool {
 	_ = a.wait(ctx, func() bool { return a.stream && a.header != nil }) // an error has ended the answer
 	defer a.connection.mutex.Unlock()
 	return errors.Is(a.failure, ErrRefused)
@@ -162,5 +162,5 @@ func (a *Answer) cancel(err error) {
 	_ = c.write(appendReset(nil, a.id, http2.ErrCodeCancel))
 	c.mutex.Lock()
 	c.reserved--
-	c.vacated()
+	c.placeFreed()
 }

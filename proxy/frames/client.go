@@ -28,8 +28,8 @@ const (
 	// connectionLimit bounds the connections that take requests. Requests beyond what
 	// they have room for are queued.
 	connectionLimit = 100
-	// spareIdle is how long a further connection is kept without a request.
-	spareIdle = time.Second
+	// spareIdleTimeout is how long a further connection is kept without a request.
+	spareIdleTimeout = time.Second
 )
 
 // NewClient prepares a client, which must be closed. dial connects it with the server.
@@ -67,7 +67,7 @@ func (c *Client) Connect(ctx context.Context) error {
 			select {
 			case <-connection.ready:
 				return nil
-			case <-connection.gone:
+			case <-connection.failed:
 			case <-ctx.Done():
 				return ctx.Err()
 			}
@@ -121,16 +121,16 @@ func (c *Client) pick() (found *connection, full bool, err error) {
 	}
 	live := c.connections[:0]
 	for _, connection := range c.connections {
-		place := noPlace
+		place := placesFull
 		if found == nil {
 			place = connection.reserve()
 		}
 		switch place {
-		case gonePlace:
+		case placeClosed:
 			continue
-		case takenPlace:
+		case placeReserved:
 			found = connection
-		case unknownPlace:
+		case placeUnknown:
 			full = true // it may have places as soon as the server sends its settings, or reads
 		}
 		live = append(live, connection)

@@ -85,7 +85,7 @@ func TestClientCreditsPadding(t *testing.T) {
 func TestClientCreditsCancelledAnswers(t *testing.T) {
 	r := newClientRig(t)
 	var s *peer
-	piece := strings.Repeat("x", plainMaxFrame)
+	piece := strings.Repeat("x", defaultMaxFrame)
 	sent := 0
 	for id := uint32(1); sent < connectionWindow; id += 2 {
 		stream := request("/cancelled", "")
@@ -101,13 +101,13 @@ func TestClientCreditsCancelledAnswers(t *testing.T) {
 		s.expectRequest(id, "/cancelled", true)
 		s.headers(id, false, ":status=200")
 		answer := await(t, "the answer begins", answers)
-		for range receiveWindow / plainMaxFrame / 2 {
+		for range receiveWindow / defaultMaxFrame / 2 {
 			s.data(id, false, piece)
 			sent += len(piece)
 		}
 		s.settle()
 		answer.Cancel()
-		for range receiveWindow / plainMaxFrame / 2 { // before it knows
+		for range receiveWindow / defaultMaxFrame / 2 { // before it knows
 			s.data(id, false, piece)
 			sent += len(piece)
 		}
@@ -128,10 +128,10 @@ func TestClientAnnouncesTableSize(t *testing.T) {
 		update   byte // that the block begins with; 0 for none
 	}{
 		{nil, 0},
-		{[]uint32{0, tableSize}, 0x20},
+		{[]uint32{0, defaultTableSize}, 0x20},
 		{nil, 0},
-		{[]uint32{tableSize, 0}, 0}, // it has stayed at 0
-		{[]uint32{2 * tableSize}, 0},
+		{[]uint32{defaultTableSize, 0}, 0}, // it has stayed at 0
+		{[]uint32{2 * defaultTableSize}, 0},
 	}
 	for i, test := range sizes {
 		if s != nil {
@@ -166,7 +166,7 @@ func TestClientAnnouncesTableSize(t *testing.T) {
 
 // A body goes through windows of any size.
 func TestClientTinyWindows(t *testing.T) {
-	for _, window := range []int{1, 255, 16383, plainWindow} {
+	for _, window := range []int{1, 255, 16383, defaultWindow} {
 		t.Run(fmt.Sprint(window), func(t *testing.T) {
 			r := newClientRig(t)
 			first := r.do(t.Context(), "/first", "")

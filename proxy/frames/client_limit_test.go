@@ -29,7 +29,7 @@ func TestClientWaitsForSettings(t *testing.T) {
 	first := r.do(t.Context(), "/first", "")
 	s := await(t, "the server is dialled", r.servers)
 	s.readPreface()
-	s.expect("SETTINGS INITIAL_WINDOW_SIZE=1048576", fmt.Sprintf("WINDOW_UPDATE 0 %d", connectionWindow-plainWindow))
+	s.expect("SETTINGS INITIAL_WINDOW_SIZE=1048576", fmt.Sprintf("WINDOW_UPDATE 0 %d", connectionWindow-defaultWindow))
 	s.expectRequest(1, "/first", true)
 	second, third := r.do(t.Context(), "/other", ""), r.do(t.Context(), "/other", "")
 	s.settle()

@@ -86,10 +86,10 @@ func (m *modelServer) run(conn net.Conn) {
 // set sends random settings. The mutex is held.
 func (m *modelServer) set() {
 	settings := []http2.Setting{
-		{ID: http2.SettingInitialWindowSize, Val: []uint32{1, 255, 16383, plainWindow, 1 << 20}[m.random.IntN(5)]},
+		{ID: http2.SettingInitialWindowSize, Val: []uint32{1, 255, 16383, defaultWindow, 1 << 20}[m.random.IntN(5)]},
 		{ID: http2.SettingMaxConcurrentStreams, Val: uint32(m.limit)},
-		{ID: http2.SettingHeaderTableSize, Val: []uint32{0, 64, tableSize, 2 * tableSize}[m.random.IntN(4)]},
-		{ID: http2.SettingMaxFrameSize, Val: uint32(plainMaxFrame + m.random.IntN(2)*10_000)},
+		{ID: http2.SettingHeaderTableSize, Val: []uint32{0, 64, defaultTableSize, 2 * defaultTableSize}[m.random.IntN(4)]},
+		{ID: http2.SettingMaxFrameSize, Val: uint32(defaultMaxFrame + m.random.IntN(2)*10_000)},
 	}
 	m.unacked = append(m.unacked, settings[0])
 	_ = m.framer.WriteSettings(settings...)
@@ -162,7 +162,7 @@ func (m *modelServer) returnCredit(stop <-chan struct{}) {
 		case <-time.After(100 * time.Microsecond):
 		}
 		m.mutex.Lock()
-		if due := plainWindow - m.receive; due > 0 {
+		if due := defaultWindow - m.receive; due > 0 {
 			n := 1 + m.random.IntN(due)
 			m.receive += n
 			_ = m.framer.WriteWindowUpdate(0, uint32(n))
@@ -205,7 +205,7 @@ func (m *modelServer) answer(id uint32, s *modelStream) {
 		if !wait(func() bool { return min(m.send, s.send) > padding+1 }) {
 			return
 		}
-		n := min(1+m.random.IntN(plainMaxFrame-300), len(body), m.send-padding-1, s.send-padding-1)
+		n := min(1+m.random.IntN(defaultMaxFrame-300), len(body), m.send-padding-1, s.send-padding-1)
 		_ = m.framer.WriteDataPadded(id, false, body[:n], make([]byte, padding))
 		length := n + padding + 1 // an empty padding has a length as well
 		m.send -= length
@@ -264,7 +264,7 @@ func TestClientProgress(t *testing.T) {
 				eventually(t, "the windows are full again", func() bool {
 					connection.mutex.Lock()
 					defer connection.mutex.Unlock()
-					return connection.failure != nil || len(connection.answers)+connection.reserved == 0 && connection.window.available() == plainWindow
+					return connection.failure != nil || len(connection.answers)+connection.reserved == 0 && connection.window.available() == defaultWindow
 				})
 			}
 			eventually(t, "the servers have their windows back", func() bool {
@@ -287,11 +287,11 @@ func TestClientProgress(t *testing.T) {
 func newModelServer(t *testing.T, conn net.Conn, random *rand.Rand, limit int) *modelServer {
 	m := &modelServer{
 		t: t, framer: http2.NewFramer(conn, conn), random: random, streams: map[uint32]*modelStream{}, limit: limit,
-		receive: plainWindow, send: plainWindow, applied: plainWindow, answers: plainWindow,
+		receive: defaultWindow, send: defaultWindow, applied: defaultWindow, answers: defaultWindow,
 	}
 	m.changed = sync.NewCond(&m.mutex)
 	m.fields = hpack.NewEncoder(&m.block)
-	m.framer.ReadMetaHeaders = hpack.NewDecoder(2*tableSize, nil)
+	m.framer.ReadMetaHeaders = hpack.NewDecoder(2*defaultTableSize, nil)
 	m.framer.AllowIllegalWrites = true
 	return m
 }

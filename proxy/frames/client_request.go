@@ -27,9 +27,9 @@ type Request struct {
 // A request that the server has not taken (RFC 9113, 8.7) is made again, after a pause,
 // until ctx is done. If there is no server the error is the dial's.
 func (c *Client) Do(ctx context.Context, request Request) (*Answer, error) {
-	for pause := refusedPause; ; pause = min(2*pause, refusedPauseMost) {
+	for pause := refusedPause; ; pause = min(2*pause, refusedPauseMax) {
 		answer, err := c.begin(ctx, request)
-		if err != nil || !answer.refused(ctx) {
+		if err != nil || !answer.waitRefused(ctx) {
 			return answer, err
 		}
 		select {
@@ -42,27 +42,27 @@ func (c *Client) Do(ctx context.Context, request Request) (*Answer, error) {
 
 // The pauses before a refused request is made again.
 const (
-	refusedPause     = 5 * time.Millisecond
-	refusedPauseMost = 500 * time.Millisecond
+	refusedPause    = 5 * time.Millisecond
+	refusedPauseMax = 500 * time.Millisecond
 )
 
 // begin begins a request, on a new connection if the first one takes no more.
 func (c *Client) begin(ctx context.Context, request Request) (*Answer, error) {
-	for range attempts {
+	for range maxAttempts {
 		connection, err := c.reserve(ctx)
 		if err != nil {
 			return nil, err
 		}
 		answer, err := connection.begin(ctx, request)
-		if !errors.Is(err, errLeaving) {
+		if !errors.Is(err, errGoingAway) {
 			return answer, err
 		}
 	}
-	return nil, ErrServerGone // each time at once
+	return nil, ErrServerDisconnected // each time at once
 }
 
-// attempts bounds the connections that fail while one request is sent.
-const attempts = 3
+// maxAttempts bounds the connections that fail while one request is sent.
+const maxAttempts = 3
 
 // ResetError says that the server has reset a request.
 type ResetError struct{ Code http2.ErrCode }
@@ -78,5 +78,5 @@ var ErrRefused = errors.New("the server has not taken the request")
 // ErrAnswerTooLarge says that the server has sent more than is kept of an answer.
 var ErrAnswerTooLarge = fmt.Errorf("the answer is larger than %d bytes, or its header fields than %d", answerLimit, listLimit)
 
-// errLeaving says that a connection takes no more requests.
-var errLeaving = errors.New("the connection takes no more requests")
+// errGoingAway is returned by a connection that accepts no more requests.
+var errGoingAway = errors.New("the connection takes no more requests")

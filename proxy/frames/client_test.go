@@ -54,7 +54,7 @@ func (r *clientRig) server(settings ...http2.Setting) *peer {
 	p := await(r.t, "the server is dialled", r.servers)
 	p.settings(settings...)
 	p.readPreface()
-	p.expect("SETTINGS INITIAL_WINDOW_SIZE=1048576", fmt.Sprintf("WINDOW_UPDATE 0 %d", connectionWindow-plainWindow))
+	p.expect("SETTINGS INITIAL_WINDOW_SIZE=1048576", fmt.Sprintf("WINDOW_UPDATE 0 %d", connectionWindow-defaultWindow))
 	return p
 }
 
@@ -142,19 +142,19 @@ func TestClientKeepsToServersWindows(t *testing.T) {
 	result := r.do(t.Context(), "/upload", body)
 	s := r.server()
 	s.expectRequest(1, "/upload", false)
-	s.expectData(1, false, body[:plainWindow])
+	s.expectData(1, false, body[:defaultWindow])
 	s.windowUpdate(1, 1000) // not the connection's
 	s.ping("12345678", false)
 	s.expect("PING ack 12345678")
 	s.windowUpdate(0, 500)
-	s.expectData(1, false, body[plainWindow:plainWindow+500])
+	s.expectData(1, false, body[defaultWindow:defaultWindow+500])
 	s.settings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}, http2.Setting{ID: http2.SettingMaxFrameSize, Val: 20_000})
 	s.windowUpdate(0, 100_000)
 	s.windowUpdate(1, 65_035) // which is nothing now
 	s.ping("12345678", false)
 	s.expect("PING ack 12345678")
 	s.windowUpdate(1, 100_000)
-	s.expectData(1, true, body[plainWindow+500:])
+	s.expectData(1, true, body[defaultWindow+500:])
 	s.answer(1, "ok")
 	r.expectAll(result, "ok")
 }
@@ -184,7 +184,7 @@ func TestClientBigBodies(t *testing.T) {
 	s.headers(1, false, ":status=200")
 	windows := map[uint32]int{0: connectionWindow, 1: receiveWindow}
 	for left := len(body); left > 0; {
-		n := min(left, plainMaxFrame, windows[0], windows[1])
+		n := min(left, defaultMaxFrame, windows[0], windows[1])
 		if n == 0 {
 			f, err := s.next()
 			if err != nil {
@@ -224,7 +224,7 @@ func TestClientStreamsAnswer(t *testing.T) {
 	if header, err := answer.Header(t.Context()); err != nil || Field(header, ":status") != "200" {
 		t.Errorf("Header: %v, %v", header, err)
 	}
-	piece := strings.Repeat("x", plainMaxFrame)
+	piece := strings.Repeat("x", defaultMaxFrame)
 	for range receiveWindow / len(piece) {
 		s.data(1, false, piece)
 	}
@@ -258,8 +258,8 @@ func TestClientWithoutAnswer(t *testing.T) {
 		gone bool
 	}{
 		"reset":             {func(p *peer) { p.reset(1, http2.ErrCodeInternal) }, ResetError{http2.ErrCodeInternal}, false},
-		"closed":            {func(p *peer) { _ = p.conn.Close() }, ErrServerGone, true},
-		"closed in answer":  {func(p *peer) { p.headers(1, false, ":status=200"); _ = p.conn.Close() }, ErrServerGone, true},
+		"closed":            {func(p *peer) { _ = p.conn.Close() }, ErrServerDisconnected, true},
+		"closed in answer":  {func(p *peer) { p.headers(1, false, ":status=200"); _ = p.conn.Close() }, ErrServerDisconnected, true},
 		"malformed headers": {func(p *peer) { p.headers(1, false, "UPPER=case") }, http2.StreamError{StreamID: 1, Code: http2.ErrCodeProtocol}, false},
 	}
 	for name, test := range tests {
@@ -340,9 +340,9 @@ func TestClientCancel(t *testing.T) {
 			p.headers(1, false, ":status=200")
 			p.data(1, false, "something")
 		}},
-		"in the body": {strings.Repeat("x", plainWindow+1), func(p *peer) {
+		"in the body": {strings.Repeat("x", defaultWindow+1), func(p *peer) {
 			p.expectRequest(1, "/cancelled", false)
-			p.expectData(1, false, strings.Repeat("x", plainWindow))
+			p.expectData(1, false, strings.Repeat("x", defaultWindow))
 		}},
 	}
 	for name, test := range tests {
@@ -367,10 +367,10 @@ func TestClientCancel(t *testing.T) {
 // An answer that comes before the body is sent ends the request.
 func TestClientAnsweredEarly(t *testing.T) {
 	r := newClientRig(t)
-	result := r.do(t.Context(), "/early", strings.Repeat("x", plainWindow+1))
+	result := r.do(t.Context(), "/early", strings.Repeat("x", defaultWindow+1))
 	s := r.server()
 	s.expectRequest(1, "/early", false)
-	s.expectData(1, false, strings.Repeat("x", plainWindow))
+	s.expectData(1, false, strings.Repeat("x", defaultWindow))
 	s.answer(1, "early")
 	r.expectAll(result, "early")
 	s.expect("RST_STREAM 1 CANCEL") // so that the server does not wait for the rest
@@ -426,7 +426,7 @@ func TestClientClose(t *testing.T) {
 	whole := r.do(t.Context(), "/whole", "")
 	s := r.server()
 	s.expectRequest(1, "/whole", true)
-	upload := r.do(t.Context(), "/upload", strings.Repeat("x", 2*plainWindow))
+	upload := r.do(t.Context(), "/upload", strings.Repeat("x", 2*defaultWindow))
 	s.expectRequest(3, "/upload", false)
 	_ = r.client.Close()
 	r.expectError(whole, net.ErrClosed)

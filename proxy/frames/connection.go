@@ -28,11 +28,11 @@ type connection struct {
 	conn   net.Conn
 	framer *http2.Framer // reads
 	ready  chan struct{} // closed when the server has sent its settings
-	gone   chan struct{} // closed when the connection has failed
+	failed chan struct{} // closed when failure is set
 
-	writing sync.Mutex // and what is encoded in the order of writing
-	encoder *encoder
-	out     []byte
+	writeMutex sync.Mutex // guards the writes and the fields down to draining; locked before mutex
+	encoder    *encoder
+	out        []byte
 	// draining reports that drain writes, and others only append to out.
 	draining bool
 	drains   sync.WaitGroup
@@ -40,51 +40,51 @@ type connection struct {
 	signal func() // is called when a request may have got a place
 	spare  bool   // it is closed after a while without a request
 
-	mutex    sync.Mutex
-	changed  *sync.Cond // the server's windows
-	answers  map[uint32]*Answer
-	reserved int         // places for requests that have not begun
-	idle     *time.Timer // closes a spare connection
-	next     uint32      // identifier
-	window   window      // the server's for the connection
-	initial  int         // the server's for each request
-	maxFrame int
-	table    uint32 // the server's header table
-	most     int    // requests that the server takes at once
-	inflow   inflow // of the connection
-	settled  bool   // ready is closed
-	stalled  bool   // the server does not read
-	leaving  bool
-	failure  error
+	mutex                sync.Mutex // guards the fields below and the answers
+	changed              *sync.Cond // signals changes of windows, of stalled and of failure
+	answers              map[uint32]*Answer
+	reserved             int         // places for requests that have not begun
+	idle                 *time.Timer // closes a spare connection
+	nextStreamID         uint32
+	window               window // the server's for the connection
+	initialWindow        int    // the server's for each request
+	maxFrame             int
+	headerTableSize      uint32 // that the server allows
+	maxConcurrentStreams int    // of the server
+	inflow               inflow // of the connection
+	settingsReceived     bool   // ready is closed
+	stalled              bool   // the server does not read
+	goingAway            bool
+	failure              error
 }
 
 func newConnection(conn net.Conn, signal func(), spare bool) *connection {
 	c := &connection{
-		conn:     conn,
-		framer:   http2.NewFramer(nil, bufio.NewReaderSize(conn, readBuffer)),
-		ready:    make(chan struct{}),
-		gone:     make(chan struct{}),
-		signal:   signal,
-		spare:    spare,
-		encoder:  newEncoder(),
-		next:     1,
-		answers:  map[uint32]*Answer{},
-		window:   window{size: plainWindow},
-		initial:  plainWindow,
-		maxFrame: plainMaxFrame,
-		table:    tableSize,
-		most:     streamLimit,
-		inflow:   inflow{limit: connectionWindow / 2},
+		conn:                 conn,
+		framer:               http2.NewFramer(nil, bufio.NewReaderSize(conn, readBuffer)),
+		ready:                make(chan struct{}),
+		failed:               make(chan struct{}),
+		signal:               signal,
+		spare:                spare,
+		encoder:              newEncoder(),
+		nextStreamID:         1,
+		answers:              map[uint32]*Answer{},
+		window:               window{size: defaultWindow},
+		initialWindow:        defaultWindow,
+		maxFrame:             defaultMaxFrame,
+		headerTableSize:      defaultTableSize,
+		maxConcurrentStreams: streamLimit,
+		inflow:               inflow{limit: connectionWindow / 2},
 	}
 	c.changed = sync.NewCond(&c.mutex)
-	c.framer.ReadMetaHeaders = hpack.NewDecoder(tableSize, nil)
+	c.framer.ReadMetaHeaders = hpack.NewDecoder(defaultTableSize, nil)
 	c.framer.MaxHeaderListSize = listLimit
-	c.framer.SetMaxReadFrameSize(plainMaxFrame)
+	c.framer.SetMaxReadFrameSize(defaultMaxFrame)
 	c.out = append(c.out, http2.ClientPreface...)
 	c.out = header{length: 6, kind: http2.FrameSettings}.append(c.out)
 	c.out = binary.BigEndian.AppendUint16(c.out, uint16(http2.SettingInitialWindowSize))
 	c.out = binary.BigEndian.AppendUint32(c.out, receiveWindow)
-	c.out = appendWindowUpdate(c.out, 0, connectionWindow-plainWindow)
+	c.out = appendWindowUpdate(c.out, 0, connectionWindow-defaultWindow)
 	return c
 }
 
@@ -101,7 +101,7 @@ func (c *connection) run() {
 			c.end(problem.StreamID, nil, problem)
 			err = nil
 		} else if _, ok := errors.AsType[http2.ConnectionError](err); !ok {
-			err = fmt.Errorf("%w: %w", ErrServerGone, err)
+			err = fmt.Errorf("%w: %w", ErrServerDisconnected, err)
 		}
 	}
 	c.fail(err)
@@ -210,13 +210,13 @@ func (c *connection) end(id uint32, trailer []hpack.HeaderField, err error) {
 	delete(c.answers, id)
 	answer.finish(trailer, err)
 	c.changed.Broadcast()
-	c.vacated()
+	c.placeFreed()
 }
 
 func (c *connection) goAway(last uint32) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	c.leaving = true
+	c.goingAway = true
 	for id, answer := range c.answers {
 		if id > last {
 			delete(c.answers, id)
@@ -224,7 +224,7 @@ func (c *connection) goAway(last uint32) {
 		}
 	}
 	c.changed.Broadcast()
-	c.vacated()
+	c.placeFreed()
 }
 
 // fail ends the connection and all requests on it; only the first time counts.
@@ -243,7 +243,7 @@ func (c *connection) fail(err error) {
 		c.idle.Stop()
 	}
 	c.changed.Broadcast()
-	close(c.gone)
+	close(c.failed)
 	c.mutex.Unlock()
 	c.signal()
 	_ = c.conn.Close()

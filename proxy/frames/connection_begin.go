@@ -14,17 +14,17 @@ func (c *connection) begin(ctx context.Context, request Request) (*Answer, error
 		wake:       make(chan struct{}, 1),
 		inflow:     inflow{limit: receiveWindow / 2},
 	}
-	c.writing.Lock()
+	c.writeMutex.Lock()
 	rest, err := c.beginLocked(answer, request)
 	if err == nil {
 		if err := c.flush(); err != nil {
 			// The server has not got all of it, and will never.
-			c.writing.Unlock()
+			c.writeMutex.Unlock()
 			c.fail(err)
-			return nil, errLeaving
+			return nil, errGoingAway
 		}
 	}
-	c.writing.Unlock()
+	c.writeMutex.Unlock()
 	if err == nil && len(rest) > 0 {
 		if err = c.sendRest(ctx, answer, rest); err != nil {
 			answer.cancel(err)
@@ -39,15 +39,15 @@ func (c *connection) beginLocked(answer *Answer, request Request) (rest []byte, 
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	c.reserved--
-	if !c.takes() {
+	if !c.acceptsRequests() {
 		c.closeIdle()
-		return nil, errLeaving
+		return nil, errGoingAway
 	}
-	answer.id = c.next
-	c.next += 2
+	answer.id = c.nextStreamID
+	c.nextStreamID += 2
 	c.answers[answer.id] = answer
-	answer.window = window{size: c.initial, connection: &c.window}
-	block := c.encoder.encode(nil, request.Fields, c.table)
+	answer.window = window{size: c.initialWindow, connection: &c.window}
+	block := c.encoder.encode(nil, request.Fields, c.headerTableSize)
 	flags := http2.Flags(0)
 	if len(request.Body) == 0 {
 		flags = http2.FlagHeadersEndStream
@@ -92,8 +92,8 @@ func (c *connection) sendRest(ctx context.Context, answer *Answer, rest []byte) 
 // sendPiece sends as much of a body as the windows allow, and returns its length. No
 // acknowledgement of settings goes out between the use of a window and the data.
 func (c *connection) sendPiece(answer *Answer, rest []byte) (int, error) {
-	c.writing.Lock()
-	defer c.writing.Unlock()
+	c.writeMutex.Lock()
+	defer c.writeMutex.Unlock()
 	c.mutex.Lock()
 	n := 0
 	if !answer.done {

@@ -6,10 +6,10 @@ import "time"
 type place int
 
 const (
-	noPlace      place = iota // the server's limit is reached
-	takenPlace                // reserved
-	unknownPlace              // the server has yet to send its settings, with its limit, or does not read
-	gonePlace                 // the connection takes no more requests
+	placesFull    place = iota // the server's limit is reached
+	placeReserved              // reserved
+	placeUnknown               // the server has yet to send its settings, with its limit, or does not read
+	placeClosed                // the connection takes no more requests
 )
 
 // reserve reserves a place for a request. Before the server has sent its settings there
@@ -17,21 +17,21 @@ const (
 func (c *connection) reserve() place {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	taken := len(c.answers) + c.reserved
+	used := len(c.answers) + c.reserved
 	switch {
-	case !c.takes():
+	case !c.acceptsRequests():
 		c.closeIdle()
-		return gonePlace
-	case !c.settled && taken > 0 || c.stalled:
-		return unknownPlace
-	case c.settled && taken >= c.most:
-		return noPlace
+		return placeClosed
+	case !c.settingsReceived && used > 0 || c.stalled:
+		return placeUnknown
+	case c.settingsReceived && used >= c.maxConcurrentStreams:
+		return placesFull
 	}
 	c.reserved++
 	if c.idle != nil {
 		c.idle.Stop()
 	}
-	return takenPlace
+	return placeReserved
 }
 
 // release gives a reserved place up.
@@ -39,37 +39,37 @@ func (c *connection) release() {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	c.reserved--
-	c.vacated()
+	c.placeFreed()
 }
 
-// vacated is called with the mutex held when a request has ended, or will not begin.
-func (c *connection) vacated() {
+// placeFreed is called with the mutex held when a request has ended, or will not begin.
+func (c *connection) placeFreed() {
 	c.signal()
-	if c.closeIdle(); c.spare && c.takes() && len(c.answers)+c.reserved == 0 {
-		c.idle = time.AfterFunc(spareIdle, c.retire)
+	if c.closeIdle(); c.spare && c.acceptsRequests() && len(c.answers)+c.reserved == 0 {
+		c.idle = time.AfterFunc(spareIdleTimeout, c.closeSpare)
 	}
 }
 
-// retire leaves the connection if it has no request.
-func (c *connection) retire() {
+// closeSpare closes the connection if it has no request.
+func (c *connection) closeSpare() {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	if len(c.answers)+c.reserved == 0 {
-		c.leaving = true
+		c.goingAway = true
 		c.closeIdle()
 	}
 }
 
-// takes reports whether another request can be begun once there is a place for it. The
-// caller holds the mutex.
-func (c *connection) takes() bool {
-	return c.failure == nil && !c.leaving && c.next <= streamMask
+// acceptsRequests reports whether another request can begin once there is a place for it.
+// The caller holds the mutex.
+func (c *connection) acceptsRequests() bool {
+	return c.failure == nil && !c.goingAway && c.nextStreamID <= streamMask
 }
 
-// closeIdle closes a connection that takes no more requests and has none; the caller
+// closeIdle closes a connection that accepts no more requests and has none. The caller
 // holds the mutex.
 func (c *connection) closeIdle() {
-	if !c.takes() && len(c.answers)+c.reserved == 0 {
+	if !c.acceptsRequests() && len(c.answers)+c.reserved == 0 {
 		_ = c.conn.Close() // run notices
 	}
 }

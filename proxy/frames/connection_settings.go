@@ -8,13 +8,13 @@ func (c *connection) settings(f *http2.SettingsFrame) error {
 	if f.IsAck() {
 		return nil
 	}
-	c.writing.Lock()
+	c.writeMutex.Lock()
 	err := c.apply(f)
 	if err == nil {
 		c.out = header{kind: http2.FrameSettings, flags: http2.FlagSettingsAck}.append(c.out)
-		c.responded(c.flush())
+		c.handleWriteError(c.flush())
 	}
-	c.writing.Unlock()
+	c.writeMutex.Unlock()
 	c.signal()
 	return err
 }
@@ -26,21 +26,21 @@ func (c *connection) apply(f *http2.SettingsFrame) error {
 		switch setting.ID {
 		case http2.SettingInitialWindowSize:
 			for _, answer := range c.answers {
-				answer.window.add(int(setting.Val) - c.initial)
+				answer.window.add(int(setting.Val) - c.initialWindow)
 			}
-			c.initial = int(setting.Val)
+			c.initialWindow = int(setting.Val)
 		case http2.SettingMaxFrameSize:
-			c.maxFrame = min(max(int(setting.Val), plainMaxFrame), bufferMax)
+			c.maxFrame = min(max(int(setting.Val), defaultMaxFrame), bufferMax)
 		case http2.SettingHeaderTableSize:
-			c.table = min(c.table, setting.Val)
+			c.headerTableSize = min(c.headerTableSize, setting.Val)
 		case http2.SettingMaxConcurrentStreams:
-			c.most = int(setting.Val)
+			c.maxConcurrentStreams = int(setting.Val)
 		}
 		return setting.Valid()
 	})
 	c.changed.Broadcast()
-	if !c.settled {
-		c.settled = true
+	if !c.settingsReceived {
+		c.settingsReceived = true
 		close(c.ready)
 	}
 	return err

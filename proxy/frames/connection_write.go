@@ -9,18 +9,18 @@ import (
 
 // write writes whole frames, after those that were queued before.
 func (c *connection) write(frames []byte) error {
-	c.writing.Lock()
-	defer c.writing.Unlock()
+	c.writeMutex.Lock()
+	defer c.writeMutex.Unlock()
 	c.out = append(c.out, frames...)
 	return c.flush()
 }
 
 // respond writes an answer to the server's frames.
-func (c *connection) respond(frames []byte) { c.responded(c.write(frames)) }
+func (c *connection) respond(frames []byte) { c.handleWriteError(c.write(frames)) }
 
-// responded is called with the outcome of writing an answer to the server's frames. After
-// a failure the reader still gets what the server has sent before.
-func (c *connection) responded(err error) {
+// handleWriteError is called with the result of a write that answers the server's frames.
+// After an error the reader still gets the frames that the server has sent before.
+func (c *connection) handleWriteError(err error) {
 	if err != nil {
 		_ = c.conn.SetReadDeadline(time.Now().Add(closeTimeout))
 	}
@@ -37,7 +37,7 @@ func (c *connection) flush() error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.out = c.out[n:]
 		c.draining = true
-		c.stall(true)
+		c.setStalled(true)
 		c.drains.Go(c.drain)
 		return nil
 	}
@@ -65,24 +65,24 @@ func (c *connection) checkBacklog() error {
 func (c *connection) drain() {
 	_ = c.conn.SetWriteDeadline(time.Time{})
 	for {
-		c.writing.Lock()
+		c.writeMutex.Lock()
 		out := c.out
 		c.out = nil
 		c.draining = len(out) > 0
-		c.writing.Unlock()
+		c.writeMutex.Unlock()
 		if len(out) == 0 {
-			c.stall(false)
+			c.setStalled(false)
 			return
 		}
 		if _, err := c.conn.Write(out); err != nil {
-			c.responded(err)
+			c.handleWriteError(err)
 			return
 		}
 	}
 }
 
-// stall notes whether the server does not read.
-func (c *connection) stall(stalled bool) {
+// setStalled notes whether the server has stopped reading.
+func (c *connection) setStalled(stalled bool) {
 	c.mutex.Lock()
 	c.stalled = stalled
 	c.changed.Broadcast()

@@ -8,9 +8,9 @@ type controlQueue struct {
 	writing bool // a goroutine writes them
 }
 
-// post writes frames without a header block to the client, soon. It waits only while
-// the client reads nothing of very many.
-func (r *Relay) post(frames []byte) {
+// queueControl queues frames without a header block for the client. It blocks only while
+// the client reads nothing and the queue is long.
+func (r *Relay) queueControl(frames []byte) {
 	if len(frames) == 0 {
 		return
 	}
@@ -20,20 +20,20 @@ func (r *Relay) post(frames []byte) {
 		r.changed.Wait()
 	}
 	r.control.frames = append(r.control.frames, frames...)
-	r.startPosting()
+	r.startControlWriter()
 }
 
-// startPosting has the posted frames written once the client has the server's SETTINGS.
-// The caller holds the mutex.
-func (r *Relay) startPosting() {
-	if r.control.writing || len(r.control.frames) == 0 || !r.settled.Load() || r.failure != nil {
+// startControlWriter starts writing the queued control frames once the client has the
+// server's SETTINGS. The caller holds the mutex.
+func (r *Relay) startControlWriter() {
+	if r.control.writing || len(r.control.frames) == 0 || !r.serverSettingsSent.Load() || r.failure != nil {
 		return
 	}
 	r.control.writing = true
-	r.handlers.Go(r.writePosted)
+	r.handlers.Go(r.writeControlQueue)
 }
 
-func (r *Relay) writePosted() {
+func (r *Relay) writeControlQueue() {
 	for {
 		r.mutex.Lock()
 		frames := r.control.frames

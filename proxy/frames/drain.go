@@ -10,11 +10,11 @@ import (
 // drainState is the progress of a connection that ends gracefully. It is guarded by
 // Relay.mutex.
 type drainState struct {
-	requested      bool          // Drain has been called
-	finalGoAway    bool          // the client knows the last request that is answered
-	timer          *time.Timer   // sends the final GOAWAY if the client does not answer
-	drained        chan struct{} // closed once nothing but unbounded requests is left
-	closeStreaming bool          // CloseStreaming has been called
+	requested       bool          // Drain has been called
+	finalGoAwaySent bool          // the client knows the last request that is answered
+	timer           *time.Timer   // sends the final GOAWAY if the client does not answer
+	done            chan struct{} // closed once nothing but unbounded requests is left
+	closeStreaming  bool          // CloseStreaming has been called
 }
 
 const (
@@ -24,102 +24,102 @@ const (
 	closeTimeout = time.Second
 )
 
-// Drain lets the client end what it has begun and begin nothing more, and then ends
-// the connection; Run returns. It says so in two steps, so that no request is lost
-// that is on its way (RFC 9113, 6.8): one that it does not answer, the client knows
-// to make again. It does not wait. Endless requests go on until Dismiss. A connection of
-// another protocol takes nothing more from the client, and is closed soon.
+// Drain starts a graceful shutdown of the connection; Run returns once it is done. The
+// client completes the requests that it has begun and begins no others. Drain sends GOAWAY
+// twice, so that no request in flight is lost (RFC 9113, 6.8): the client can repeat the
+// requests that are not answered. Drain does not wait. Unbounded requests go on until
+// CloseStreaming. A connection of another protocol reads nothing more from the client, and
+// is closed soon.
 //
-// A client that has just connected is asked once it has got the server's settings:
-// before those (RFC 9113, 3.4) it would take its attempt to connect for failed.
+// A client that has just connected gets the first GOAWAY after the server's SETTINGS.
+// Before them (RFC 9113, 3.4) it would treat the connection attempt as failed.
 func (r *Relay) Drain() {
 	r.mutex.Lock()
 	again, phase := r.drain.requested || r.failure != nil, r.phase
 	r.drain.requested = true
 	if !again {
-		r.drain.timer = time.AfterFunc(pingTimeout, r.announce)
+		r.drain.timer = time.AfterFunc(pingTimeout, r.sendFinalGoAway)
 	}
 	r.mutex.Unlock()
 	switch {
 	case again:
 	case phase == framed:
-		r.warn()
+		r.sendFirstGoAway()
 	case phase == raw:
 		r.drainRaw()
 	}
 }
 
-// Drained is closed when the connection has ended or, after Drain, has only endless
-// requests left.
-func (r *Relay) Drained() <-chan struct{} { return r.drain.drained }
+// Drained is closed when the connection has ended or, after Drain, only unbounded requests
+// are left.
+func (r *Relay) Drained() <-chan struct{} { return r.drain.done }
 
-// Dismiss lets go, once only they are left, of the endless requests that Drain leaves
-// alone. The client learns that it can make them again. It does not wait.
-func (r *Relay) Dismiss() {
+// CloseStreaming ends the unbounded requests that Drain leaves open, as soon as no others
+// are left. The client learns that it can repeat them. It does not wait.
+func (r *Relay) CloseStreaming() {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	r.drain.closeStreaming = true
-	r.checkLeft()
+	r.checkDrained()
 }
 
-// checkLeft ends a connection that is to end once it has no request left. The
-// caller holds the mutex.
-func (r *Relay) checkLeft() {
-	draining := r.drain.finalGoAway && r.onlyEndless()
-	handling := len(r.taken)+r.sending > 0
+// checkDrained closes a draining connection once it has no requests left. The caller holds
+// the mutex.
+func (r *Relay) checkDrained() {
+	draining := r.drain.finalGoAwaySent && r.onlyUnbounded()
+	handling := len(r.intercepted)+r.sendingQueues > 0
 	if !draining && (handling || !r.serverClosed) {
 		return
 	}
-	r.noteDrained()
+	r.closeDrained()
 	if r.drain.closeStreaming {
-		r.dismiss()
+		r.resetRemaining()
 	}
-	if !handling && (len(r.open) == 0 || r.serverClosed) {
+	if !handling && (len(r.relayed) == 0 || r.serverClosed) {
 		// The client closes it itself when it has read everything.
 		_ = r.client.SetReadDeadline(time.Now().Add(closeTimeout))
 	}
 }
 
-func (r *Relay) onlyEndless() bool {
-	for _, s := range r.open {
-		if !s.plan.Endless {
+func (r *Relay) onlyUnbounded() bool {
+	for _, s := range r.relayed {
+		if !s.plan.Unbounded {
 			return false
 		}
 	}
-	for _, x := range r.taken {
-		if !x.plan.Endless || !x.begun {
+	for _, x := range r.intercepted {
+		if !x.plan.Unbounded || !x.started {
 			return false
 		}
 	}
 	return true
 }
 
-// noteDrained closes drained, once. The caller holds the mutex.
-func (r *Relay) noteDrained() {
+// closeDrained closes the channel of Drained, once. The caller holds the mutex.
+func (r *Relay) closeDrained() {
 	select {
-	case <-r.drain.drained:
+	case <-r.drain.done:
 	default:
-		close(r.drain.drained)
+		close(r.drain.done)
 	}
 }
 
-// ErrDismissed is the cause of the end of a handler's context where the relay lets go of
-// its request.
-var ErrDismissed = errors.New("the relay has let go of the request")
+// ErrShutdown is the cause of the cancellation of a handler's context by CloseStreaming.
+var ErrShutdown = errors.New("the relay has let go of the request")
 
-// dismiss ends all requests that are left. The caller holds the mutex.
-func (r *Relay) dismiss() {
-	for _, x := range r.taken {
-		x.cancel(ErrDismissed)
+// resetRemaining resets all open requests. The caller holds the mutex.
+func (r *Relay) resetRemaining() {
+	for _, x := range r.intercepted {
+		x.cancel(ErrShutdown)
 	}
-	if len(r.open) == 0 {
+	if len(r.relayed) == 0 {
 		return
 	}
 	var b []byte
 	var ended []func(Outcome)
-	for id, s := range r.open {
-		delete(r.open, id)
-		r.discard(s)
+	for id, s := range r.relayed {
+		delete(r.relayed, id)
+		r.discardStream(s)
 		if !r.resetAfterQueue(s, http2.ErrCodeRefusedStream) {
 			b = appendReset(b, id, http2.ErrCodeRefusedStream)
 		}
@@ -132,30 +132,31 @@ func (r *Relay) dismiss() {
 			r.fail(nil)
 		}
 		for _, tell := range ended {
-			tell(Outcome{End: Dismissed})
+			tell(Outcome{End: Shutdown})
 		}
 	})
 }
 
-// mayOutlive reports whether the connection goes on for taken requests and queued answers
-// although the server has closed its own: it has said that it would, and has answered all.
-func (r *Relay) mayOutlive(err error) bool {
+// outlivesServer reports whether the connection stays open for intercepted requests and
+// queued answers after the server has closed its own: the server has sent GOAWAY and has
+// answered every request.
+func (r *Relay) outlivesServer(err error) bool {
 	r.mutex.Lock()
-	outlives := errors.Is(err, ErrServerGone) && r.failure == nil && r.serverGoAway && len(r.taken)+r.sending > 0
-	for _, s := range r.open {
+	outlives := errors.Is(err, ErrServerDisconnected) && r.failure == nil && r.serverGoAway && len(r.intercepted)+r.sendingQueues > 0
+	for _, s := range r.relayed {
 		outlives = outlives && s.serverDone
 	}
-	accepting := r.limit > r.highest
+	accepting := r.lastStreamID > r.maxClientStreamID
 	r.serverClosed = outlives
 	r.mutex.Unlock()
 	if outlives && accepting { // requests that nothing would answer
-		r.announce()
+		r.sendFinalGoAway()
 	}
 	return outlives
 }
 
-// becomeRaw notes that the connection is of another protocol.
-func (r *Relay) becomeRaw() {
+// setRaw notes that the connection is of another protocol than HTTP/2.
+func (r *Relay) setRaw() {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	r.phase = raw

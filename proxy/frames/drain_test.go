@@ -10,28 +10,28 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// held is a handler that answers when it is told to.
-func held() (Handler, chan struct{}) {
+// blockedHandler is a handler that answers when it is told to.
+func blockedHandler() (Handler, chan struct{}) {
 	release := make(chan struct{})
 	return func(ctx context.Context, x *Exchange) {
 		select {
 		case <-release:
-			answerWith("taken")(ctx, x)
+			answerWith("intercepted")(ctx, x)
 		case <-ctx.Done():
 		}
 	}, release
 }
 
-// Taken requests are answered although the server, which does not know them, says that it
+// Intercepted requests are answered although the server, which does not know them, says that it
 // goes after an earlier one; what it has refused below them the client may make again.
 func TestServerLeaves(t *testing.T) {
-	handler, release := held()
-	r := newRig(t, handler).open()
+	handler, release := blockedHandler()
+	r := newFixture(t, handler).open()
 	r.client.request(1, "/relayed", true)
 	r.server.expectRequest(1, "/relayed", true)
 	r.client.request(3, "/relayed", true)
 	r.server.expectRequest(3, "/relayed", true)
-	r.client.request(5, "/taken", true)
+	r.client.request(5, "/intercepted", true)
 	r.client.request(7, "/relayed", true)
 	r.server.expectRequest(7, "/relayed", true)
 	r.server.goAway(1)
@@ -40,7 +40,7 @@ func TestServerLeaves(t *testing.T) {
 	r.expectOutcome(ServerReset, http2.ErrCodeRefusedStream) // 7
 
 	r.client.request(9, "/relayed", false) // it had not heard yet
-	r.client.request(11, "/taken", false)
+	r.client.request(11, "/intercepted", false)
 	r.client.data(9, true, strings.Repeat("x", creditLimit))
 	r.client.expectCredit(map[uint32]int{0: creditLimit})
 	r.settle()
@@ -57,7 +57,7 @@ func TestServerLeaves(t *testing.T) {
 	r.client.ping("anybody?", false) // there is nobody else to answer
 	r.client.expect("PING ack anybody?")
 	close(release)
-	r.client.expectAnswer(5, "taken")
+	r.client.expectAnswer(5, "intercepted")
 	r.client.expect("end")
 	_ = r.client.conn.Close()
 	_ = r.ends()
@@ -65,9 +65,9 @@ func TestServerLeaves(t *testing.T) {
 
 // A server that says only that it will leave is not waited for when it has gone.
 func TestServerGoesAfterItsFirstWarning(t *testing.T) {
-	handler, release := held()
-	r := newRig(t, handler).open()
-	r.client.request(1, "/taken", true)
+	handler, release := blockedHandler()
+	r := newFixture(t, handler).open()
+	r.client.request(1, "/intercepted", true)
 	r.settle()
 	r.server.goAway(streamMask)
 	r.client.expect("GOAWAY 2147483647 NO_ERROR")
@@ -75,30 +75,30 @@ func TestServerGoesAfterItsFirstWarning(t *testing.T) {
 	r.client.expect("GOAWAY 1 NO_ERROR") // what comes now nobody would answer
 	r.client.request(3, "/relayed", true)
 	close(release)
-	r.client.expectAnswer(1, "taken")
+	r.client.expectAnswer(1, "intercepted")
 	r.client.expect("end")
 }
 
 // Without a word before, or with a request that it has not answered, the end of the
 // server is that of the connection.
 func TestServerGoes(t *testing.T) {
-	for name, before := range map[string]func(*rig){
-		"without a word":    func(*rig) {},
-		"without an answer": func(r *rig) { r.server.goAway(9); r.client.expect("GOAWAY 9 NO_ERROR") },
+	for name, before := range map[string]func(*fixture){
+		"without a word":    func(*fixture) {},
+		"without an answer": func(r *fixture) { r.server.goAway(9); r.client.expect("GOAWAY 9 NO_ERROR") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			handler, _ := held()
-			r := newRig(t, handler).open()
+			handler, _ := blockedHandler()
+			r := newFixture(t, handler).open()
 			r.client.request(1, "/relayed", true)
-			r.client.request(3, "/taken", true)
+			r.client.request(3, "/intercepted", true)
 			r.server.expectRequest(1, "/relayed", true)
 			before(r)
 			_ = r.server.conn.Close()
 			r.client.expect("end")
-			if err := r.ends(); !errors.Is(err, ErrServerGone) {
+			if err := r.ends(); !errors.Is(err, ErrServerDisconnected) {
 				t.Errorf("Run: %v, want ErrServerGone", err)
 			}
-			r.expectOutcome(ServerGone, 0)
+			r.expectOutcome(ServerDisconnected, 0)
 		})
 	}
 }
@@ -106,7 +106,7 @@ func TestServerGoes(t *testing.T) {
 // What the server has said last reaches the client, also while that sends more than the
 // server takes.
 func TestServersLastWords(t *testing.T) {
-	r := newRig(t, nil).open()
+	r := newFixture(t, nil).open()
 	r.client.request(1, "/relayed", false)
 	r.server.expectRequest(1, "/relayed", false)
 	r.server.headers(1, true, ":status=413")
@@ -123,17 +123,17 @@ func TestServersLastWords(t *testing.T) {
 }
 
 func TestClientLeaves(t *testing.T) {
-	handler, release := held()
-	r := newRig(t, handler).open()
+	handler, release := blockedHandler()
+	r := newFixture(t, handler).open()
 	r.client.request(1, "/relayed", true)
 	r.server.expectRequest(1, "/relayed", true)
-	r.client.request(3, "/taken", true)
+	r.client.request(3, "/intercepted", true)
 	r.client.goAway(0)
 	r.server.expect("GOAWAY 0 NO_ERROR")
 	r.server.headers(1, true, ":status=200")
 	r.client.expect(headersLine(1, true, ":status=200"))
 	close(release)
-	r.client.expectAnswer(3, "taken")
+	r.client.expectAnswer(3, "intercepted")
 	_ = r.client.conn.Close()
 	r.server.expect("end")
 	_ = r.ends()
@@ -142,29 +142,29 @@ func TestClientLeaves(t *testing.T) {
 // A client that goes ends its requests of both kinds.
 func TestClientGoes(t *testing.T) {
 	ended := make(chan error, 1)
-	r := newRig(t, func(ctx context.Context, x *Exchange) {
+	r := newFixture(t, func(ctx context.Context, x *Exchange) {
 		<-ctx.Done()
 		ended <- x.End(nil)
 	}).open()
 	r.client.request(1, "/relayed", true)
 	r.server.expectRequest(1, "/relayed", true)
-	r.client.request(3, "/taken", true)
+	r.client.request(3, "/intercepted", true)
 	r.settle()
 	_ = r.client.conn.Close()
 	r.server.expect("end")
 	_ = r.ends()
 	_ = await(t, "the handler ends", ended)
-	r.expectOutcome(ClientGone, 0)
+	r.expectOutcome(ClientDisconnected, 0)
 }
 
 // A client that knows which request is the last one never learns of a later one (RFC 9113,
 // 6.8), also where the relay leaves after the server.
 func TestDrainAfterServerLeft(t *testing.T) {
-	handler, release := held()
-	r := newRig(t, handler).open()
+	handler, release := blockedHandler()
+	r := newFixture(t, handler).open()
 	r.client.request(1, "/relayed", true)
 	r.server.expectRequest(1, "/relayed", true)
-	r.client.request(3, "/taken", true)
+	r.client.request(3, "/intercepted", true)
 	r.settle()
 	r.server.goAway(1)
 	r.client.expect("GOAWAY 3 NO_ERROR")
@@ -173,38 +173,38 @@ func TestDrainAfterServerLeft(t *testing.T) {
 	r.client.ping("leaving!", true)
 	r.client.expect("GOAWAY 3 NO_ERROR")
 	close(release)
-	r.client.expectAnswer(3, "taken")
+	r.client.expectAnswer(3, "intercepted")
 }
 
 // Drain says so in two steps, and lets end what has begun.
 func TestDrain(t *testing.T) {
-	handler, release := held()
-	r := newRig(t, handler).open()
+	handler, release := blockedHandler()
+	r := newFixture(t, handler).open()
 	r.client.request(1, "/relayed", true)
 	r.server.expectRequest(1, "/relayed", true)
 	r.relay.Drain()
 	r.relay.Drain()
 	r.client.expect("GOAWAY 2147483647 NO_ERROR", "PING leaving!")
-	r.client.request(3, "/taken", true) // it had not heard yet
+	r.client.request(3, "/intercepted", true) // it had not heard yet
 	r.client.ping("leaving!", true)
 	r.client.expect("GOAWAY 3 NO_ERROR")
 	r.client.ping("leaving!", true) // not the server's business
 	r.client.request(5, "/relayed", true)
-	r.client.request(7, "/taken", true)
+	r.client.request(7, "/intercepted", true)
 	r.settle()
 	r.server.goAway(streamMask) // less than was said already
 	r.client.expect("GOAWAY 3 NO_ERROR")
 	r.server.headers(1, true, ":status=200")
 	r.client.expect(headersLine(1, true, ":status=200"))
 	close(release)
-	r.client.expectAnswer(3, "taken")
+	r.client.expectAnswer(3, "intercepted")
 	r.client.expect("end")
 	_ = r.ends()
 }
 
 // A client that does not answer the ping is told nevertheless, and cut when it stays.
 func TestDrainOfDeafClient(t *testing.T) {
-	r := newRig(t, nil).open()
+	r := newFixture(t, nil).open()
 	r.relay.Drain()
 	r.client.expect("GOAWAY 2147483647 NO_ERROR", "PING leaving!", "GOAWAY 0 NO_ERROR", "end")
 	_ = r.ends()
@@ -213,7 +213,7 @@ func TestDrainOfDeafClient(t *testing.T) {
 // A client that is about to connect is told once it has: grpc-go would take its
 // attempt for failed otherwise, and the calls that wait for it.
 func TestDrainOfNewClient(t *testing.T) {
-	r := newRig(t, nil)
+	r := newFixture(t, nil)
 	r.relay.Drain()
 	r.client.raw([]byte(http2.ClientPreface))
 	r.client.settings()
@@ -228,7 +228,7 @@ func TestDrainOfNewClient(t *testing.T) {
 
 // One that says nothing is left after a while.
 func TestDrainOfSilentClient(t *testing.T) {
-	r := newRig(t, nil)
+	r := newFixture(t, nil)
 	r.relay.Drain()
 	r.client.expect("end")
 	_ = r.ends()
@@ -238,58 +238,58 @@ func TestDrainOfSilentClient(t *testing.T) {
 func TestEndOfStuckConnections(t *testing.T) {
 	flood := func(p *peer) {
 		go func() {
-			for data := make([]byte, plainMaxFrame); p.framer.WriteData(1, false, data) == nil; {
+			for data := make([]byte, defaultMaxFrame); p.framer.WriteData(1, false, data) == nil; {
 			}
 		}()
 	}
-	tests := map[string]func(*rig){
-		"nothing was said": func(*rig) {},
-		"half of the preface": func(r *rig) {
+	tests := map[string]func(*fixture){
+		"nothing was said": func(*fixture) {},
+		"half of the preface": func(r *fixture) {
 			r.client.raw([]byte(http2.ClientPreface)[:10])
 		},
-		"the client does not read": func(r *rig) {
+		"the client does not read": func(r *fixture) {
 			r.open()
 			r.client.windowUpdate(0, 1<<30)
 			r.client.request(1, "/relayed", true)
 			r.server.expect("WINDOW_UPDATE 0 1073741824")
 			r.server.expectRequest(1, "/relayed", true)
 			flood(r.server)
-			eventually(r.t, "the relay is stuck", func() bool { return r.isStuck(&r.relay.clientWriter.writing) })
+			eventually(r.t, "the relay is stuck", func() bool { return r.isStuck(&r.relay.clientWriter.mutex) })
 		},
-		"the server does not read": func(r *rig) {
+		"the server does not read": func(r *fixture) {
 			r.open()
 			r.client.request(1, "/relayed", false)
 			flood(r.client)
 			eventually(r.t, "the relay is stuck", func() bool { return r.isStuck(&r.relay.serverWriter.mutex) })
 		},
-		"an answer waits for its window": func(r *rig) {
+		"an answer waits for its window": func(r *fixture) {
 			r.open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
-			r.client.request(1, "/taken", true)
+			r.client.request(1, "/intercepted", true)
 			r.client.expect(headersLine(1, false, ":status=200"))
 		},
-		"DATA waits for the window": func(r *rig) {
+		"DATA waits for the window": func(r *fixture) {
 			r.open()
 			r.client.request(1, "/relayed", true)
 			r.server.expectRequest(1, "/relayed", true)
-			r.client.request(3, "/taken", true)
-			r.client.expectAnswer(3, "taken")
-			for sent := 0; sent < plainWindow; sent += plainMaxFrame {
-				r.server.data(1, false, strings.Repeat("\x00", min(plainMaxFrame, plainWindow-sent)))
+			r.client.request(3, "/intercepted", true)
+			r.client.expectAnswer(3, "intercepted")
+			for sent := 0; sent < defaultWindow; sent += defaultMaxFrame {
+				r.server.data(1, false, strings.Repeat("\x00", min(defaultMaxFrame, defaultWindow-sent)))
 			}
-			r.client.expectData(1, false, strings.Repeat("\x00", plainWindow-len("taken")))
+			r.client.expectData(1, false, strings.Repeat("\x00", defaultWindow-len("intercepted")))
 		},
-		"a request has no body yet": func(r *rig) {
+		"a request has no body yet": func(r *fixture) {
 			r.open()
-			r.client.request(1, "/taken", false)
+			r.client.request(1, "/intercepted", false)
 			r.settle()
 		},
-		"raw": func(r *rig) {
+		"raw": func(r *fixture) {
 			r.client.raw([]byte("GET / HTTP/1.1\r\n\r\n"))
 		},
 	}
 	for name, until := range tests {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, answerWith("taken"))
+			r := newFixture(t, answerWith("intercepted"))
 			until(r)
 			drained := make(chan struct{})
 			go func() {
@@ -305,7 +305,7 @@ func TestEndOfStuckConnections(t *testing.T) {
 }
 
 // isStuck tells that somebody holds a lock of writing all the time.
-func (r *rig) isStuck(writing interface {
+func (r *fixture) isStuck(writing interface {
 	TryLock() bool
 	Unlock()
 }) bool {
@@ -330,28 +330,28 @@ func TestCloseBeforeRun(t *testing.T) {
 
 // An endless request that a handler takes is let go of, also where it begins when all
 // others have been.
-func TestDismissOfTakenRequest(t *testing.T) {
+func TestCloseStreamingOfInterceptedRequest(t *testing.T) {
 	for name, dismissedFirst := range map[string]bool{"before it begins": true, "while it runs": false} {
 		t.Run(name, func(t *testing.T) {
 			causes := make(chan error, 1)
-			r := newRig(t, func(ctx context.Context, x *Exchange) {
+			r := newFixture(t, func(ctx context.Context, x *Exchange) {
 				<-ctx.Done()
 				causes <- context.Cause(ctx)
 				_ = x.End([]hpack.HeaderField{{Name: ":status", Value: "200"}, {Name: "grpc-status", Value: "14"}})
 			}).open()
-			r.client.request(1, "/taken/endless", false)
+			r.client.request(1, "/intercepted/endless", false)
 			r.settle()
 			r.relay.Drain()
 			r.client.expect("GOAWAY 2147483647 NO_ERROR", "PING leaving!")
 			r.client.ping("leaving!", true)
 			r.client.expect("GOAWAY 1 NO_ERROR")
 			if dismissedFirst {
-				r.relay.Dismiss()
+				r.relay.CloseStreaming()
 			}
 			r.client.data(1, true, "")
 			await(t, "nothing else is waited for", r.relay.Drained())
-			r.relay.Dismiss()
-			if cause := await(t, "the handler is let go of", causes); !errors.Is(cause, ErrDismissed) {
+			r.relay.CloseStreaming()
+			if cause := await(t, "the handler is let go of", causes); !errors.Is(cause, ErrShutdown) {
 				t.Errorf("its context ended with %v", cause)
 			}
 			r.client.expect(headersLine(1, true, ":status=200", "!grpc-status=14"), "end")

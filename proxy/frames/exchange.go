@@ -11,13 +11,13 @@ import (
 )
 
 // ErrTooLarge says that the client has sent more than is kept of a request.
-var ErrTooLarge = fmt.Errorf("the request is larger than %d bytes", bodyLimit)
+var ErrTooLarge = fmt.Errorf("the request is larger than %d bytes", requestBodyLimit)
 
-// errAbandoned says that the client has given the request up.
-var errAbandoned = errors.New("the client has reset the request")
+// errClientReset is the failure of an exchange whose stream the client has reset.
+var errClientReset = errors.New("the client has reset the request")
 
-// Exchange is a request that was taken, and its answer. Its methods are for one
-// goroutine, the handler's.
+// Exchange is an intercepted request and its answer. Its methods must be called by the
+// goroutine of the handler.
 type Exchange struct {
 	relay  *Relay
 	id     uint32
@@ -28,55 +28,55 @@ type Exchange struct {
 
 	queue []segment // of the answer, not written yet
 
-	// The rest is guarded by the relay's mutex.
-	body     []byte      // received and not consumed
-	complete bool        // there is no more
-	failure  error       // why there is none
-	window   relayWindow // of the answer, of which the server knows nothing
-	widened  int         // what the window of the request's body was widened by
-	begun    bool        // the handler runs
-	answered bool        // the answer's end is written
+	// The fields below are guarded by Relay.mutex.
+	body         []byte      // received and not consumed
+	bodyComplete bool        // all of it is received, or it has failed
+	failure      error       // of the body
+	window       relayWindow // of the answer; the server does not know it
+	extraCredit  int         // for the request's body, beyond the server's initial window
+	started      bool        // the handler runs
+	answerSent   bool        // to its end
 }
 
-// newExchange is called with the relay's mutex held.
+// newExchange is called with Relay.mutex held.
 func newExchange(r *Relay, id uint32, fields []hpack.HeaderField, plan Plan) *Exchange {
 	x := &Exchange{relay: r, id: id, fields: fields, plan: plan, window: r.flow.toClient.stream(r.clientSettings.announcedWindow, r.clientSettings.appliedWindow)}
-	x.ctx, x.cancel = context.WithCancelCause(r.lifetime)
+	x.ctx, x.cancel = context.WithCancelCause(r.handlerContext)
 	return x
 }
 
-// receive takes a piece of the body, and begins the answer with the first.
+// receive appends a piece of the body. The first piece starts the handler.
 func (x *Exchange) receive(data []byte, last bool) {
 	r := x.relay
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	switch {
-	case x.answered || x.complete:
+	case x.answerSent || x.bodyComplete:
 		return
-	case len(x.body)+len(data) > bodyLimit || r.bodies+len(data) > bodiesLimit:
-		x.failure, x.complete = ErrTooLarge, true
+	case len(x.body)+len(data) > requestBodyLimit || r.buffered+len(data) > bufferLimit:
+		x.failure, x.bodyComplete = ErrTooLarge, true
 	default:
 		x.body = append(x.body, data...)
-		r.bodies += len(data)
-		x.complete = last
+		r.buffered += len(data)
+		x.bodyComplete = last
 	}
 	r.changed.Broadcast()
-	if !x.begun && (x.complete || len(x.body) > 0) && r.failure == nil {
-		x.begun = true
+	if !x.started && (x.bodyComplete || len(x.body) > 0) && r.failure == nil {
+		x.started = true
 		r.handlers.Go(x.run)
-		r.checkLeft() // it may be all that is left, and endless
+		r.checkDrained() // it may be unbounded, and the last one
 	}
 }
 
-// abandon ends the exchange from the client's side.
-func (x *Exchange) abandon(code http2.ErrCode) {
+// cancelByClient ends the exchange after a reset by the client.
+func (x *Exchange) cancelByClient(code http2.ErrCode) {
 	r := x.relay
 	r.mutex.Lock()
-	x.failure, x.complete = errAbandoned, true
+	x.failure, x.bodyComplete = errClientReset, true
 	var ended func(Outcome)
-	if !x.begun {
+	if !x.started {
 		ended, x.plan.Ended = x.plan.Ended, nil
-		x.gone()
+		x.remove()
 	}
 	r.changed.Broadcast()
 	r.mutex.Unlock()
@@ -86,16 +86,16 @@ func (x *Exchange) abandon(code http2.ErrCode) {
 	}
 }
 
-// gone removes the exchange from the relay, whose mutex the caller holds.
-func (x *Exchange) gone() {
+// remove removes the exchange from its relay. The caller holds the mutex.
+func (x *Exchange) remove() {
 	r := x.relay
 	for _, segment := range x.queue {
-		r.drop(segment)
+		r.dropSegment(segment)
 	}
-	r.release(len(x.body))
+	r.releaseBuffered(len(x.body))
 	x.queue, x.body = nil, nil
-	delete(r.taken, x.id)
-	r.checkLeft()
+	delete(r.intercepted, x.id)
+	r.checkDrained()
 }
 
 func (x *Exchange) run() {
@@ -103,10 +103,10 @@ func (x *Exchange) run() {
 	defer x.cancel(nil)
 	x.plan.Handler(x.ctx, x)
 	r.mutex.Lock()
-	unanswered := !x.answered && x.failure != errAbandoned
-	if !x.answered {
-		x.answered = true
-		x.gone()
+	unanswered := !x.answerSent && x.failure != errClientReset
+	if !x.answerSent {
+		x.answerSent = true
+		x.remove()
 	}
 	r.mutex.Unlock()
 	if unanswered {
@@ -129,16 +129,16 @@ func (x *Exchange) Receive(ctx context.Context, n int) ([]byte, error) {
 	r := x.relay
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	if len(x.body) < n && !x.complete {
+	if len(x.body) < n && !x.bodyComplete {
 		defer context.AfterFunc(ctx, r.wake)()
 	}
-	for len(x.body) < n && !x.complete && r.failure == nil && ctx.Err() == nil {
+	for len(x.body) < n && !x.bodyComplete && r.failure == nil && ctx.Err() == nil {
 		r.changed.Wait()
 	}
 	if len(x.body) >= n {
 		data := x.body[:n:n]
 		x.body = x.body[n:]
-		r.release(n)
+		r.releaseBuffered(n)
 		return data, nil
 	}
 	switch {

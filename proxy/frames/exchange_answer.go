@@ -16,13 +16,13 @@ func (x *Exchange) Header(fields []hpack.HeaderField) {
 // windows are too small for the body so far it sends that, and waits for the client to make
 // room.
 func (x *Exchange) Data(ctx context.Context, data []byte) error {
-	if err := x.lost(); err != nil || len(data) == 0 {
+	if err := x.clientError(); err != nil || len(data) == 0 {
 		return err
 	}
 	x.queue = append(x.queue, segment{data: data})
 	r := x.relay
 	r.mutex.Lock()
-	r.bodies += len(data)
+	r.buffered += len(data)
 	unsent := 0
 	for _, segment := range x.queue {
 		unsent += len(segment.data)
@@ -42,14 +42,14 @@ func (x *Exchange) Flush() error { return x.send(x.ctx) }
 func (x *Exchange) End(fields []hpack.HeaderField) error {
 	r := x.relay
 	r.mutex.Lock()
-	stop := !x.complete || x.failure != nil
+	stop := !x.bodyComplete || x.failure != nil
 	r.mutex.Unlock()
-	x.queue = append(x.queue, segment{fields: neverIndexed(fields), end: true, stop: stop, credit: true})
+	x.queue = append(x.queue, segment{fields: neverIndexed(fields), end: true, resetAfter: stop, withCredit: true})
 	err := x.send(context.Background()) // the client's reset ends it, or the connection's end
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	x.answered = true
-	x.gone()
+	x.answerSent = true
+	x.remove()
 	return err
 }
 
@@ -58,7 +58,7 @@ func (x *Exchange) End(fields []hpack.HeaderField) error {
 func (x *Exchange) send(ctx context.Context) error {
 	r := x.relay
 	for {
-		err := x.lost()
+		err := x.clientError()
 		if err == nil {
 			_, err = r.writeQueue(x.id, &x.queue, &x.window)
 		}
@@ -74,15 +74,15 @@ func (x *Exchange) send(ctx context.Context) error {
 	}
 }
 
-// lost returns why the client gets no answer; nil if it does.
-func (x *Exchange) lost() error {
+// clientError returns the reason why the client gets no answer; nil if it gets one.
+func (x *Exchange) clientError() error {
 	r := x.relay
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	if r.failure != nil {
 		return r.failure
 	}
-	if x.failure == errAbandoned {
+	if x.failure == errClientReset {
 		return x.failure
 	}
 	return nil
@@ -95,7 +95,7 @@ func (x *Exchange) awaitRoom(ctx context.Context) error {
 	defer context.AfterFunc(ctx, r.wake)()
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	for !x.queue[0].hasRoom(&x.window) && r.failure == nil && x.failure != errAbandoned {
+	for !x.queue[0].hasRoom(&x.window) && r.failure == nil && x.failure != errClientReset {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -110,7 +110,7 @@ func (x *Exchange) dropData() {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	x.queue = slices.DeleteFunc(x.queue, func(s segment) bool {
-		r.drop(s)
+		r.dropSegment(s)
 		return len(s.data) > 0
 	})
 }

@@ -9,13 +9,13 @@ import (
 )
 
 const (
-	headerLength  = 9        // of a frame's header, in bytes (RFC 9113, 4.1)
-	frameLimit    = 1 << 20  // of a frame that has to be in memory as a whole
-	pingLength    = 8        // of a PING's payload
-	plainMaxFrame = 16 << 10 // what every peer takes (SETTINGS_MAX_FRAME_SIZE)
-	plainWindow   = 65_535   // initial flow-control window (RFC 9113, 6.9.2)
-	windowLimit   = 1<<31 - 1
-	streamMask    = 1<<31 - 1
+	headerLength    = 9        // of a frame's header, in bytes (RFC 9113, 4.1)
+	frameLimit      = 1 << 20  // of a frame that has to be in memory as a whole
+	pingLength      = 8        // of a PING's payload
+	defaultMaxFrame = 16 << 10 // what every peer takes (SETTINGS_MAX_FRAME_SIZE)
+	defaultWindow   = 65_535   // initial flow-control window (RFC 9113, 6.9.2)
+	windowLimit     = 1<<31 - 1
+	streamMask      = 1<<31 - 1
 )
 
 // header is a frame's.

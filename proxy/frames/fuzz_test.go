@@ -103,8 +103,8 @@ func FuzzRelay(f *testing.F) {
 		if got := len(c.heard()); got > 2*len(server)+20*len(client)+1000 {
 			t.Errorf("the client got %d bytes", got)
 		}
-		if relay.bodies < 0 || relay.bodies > len(client) || len(relay.open) > 0 {
-			t.Errorf("%d bytes and %d requests are left", relay.bodies, len(relay.open))
+		if relay.buffered < 0 || relay.buffered > len(client) || len(relay.relayed) > 0 {
+			t.Errorf("%d bytes and %d requests are left", relay.buffered, len(relay.relayed))
 		}
 	})
 }

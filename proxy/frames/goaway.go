@@ -7,37 +7,38 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// drainPing marks the ping whose acknowledgement shows that the client has read
-// the first GOAWAY.
+// drainPing is the payload of the ping that follows the first GOAWAY. Its acknowledgement
+// shows that the client has read the GOAWAY.
 var drainPing = [pingLength]byte{'l', 'e', 'a', 'v', 'i', 'n', 'g', '!'}
 
-// warn is the first step. A client that knows already which request is the last one is
-// told the same again.
-func (r *Relay) warn() {
+// sendFirstGoAway announces the shutdown without rejecting requests yet, and pings the
+// client. A client that already knows its last request gets the same identifier again.
+func (r *Relay) sendFirstGoAway() {
 	ping := append(header{length: len(drainPing), kind: http2.FramePing}.append(nil), drainPing[:]...)
 	go func() { // the client may not read
-		if r.writeGoAway(func() (uint32, []byte) { return r.limit, ping }) != nil {
+		if r.writeGoAway(func() (uint32, []byte) { return r.lastStreamID, ping }) != nil {
 			r.fail(nil)
 		}
 	}()
 }
 
-// writeGoAway writes GOAWAY to the client, and what follows it. The identifier of the last
-// request is chosen while nothing else can be written: it must never grow (RFC 9113, 6.8).
+// writeGoAway writes GOAWAY and the frames that follow it to the client. choose returns
+// the last stream identifier; it is called while no other frame can be written, because
+// the identifier must never grow (RFC 9113, 6.8).
 func (r *Relay) writeGoAway(choose func() (last uint32, more []byte)) error {
-	r.awaitSettled()
+	r.awaitServerSettings()
 	w := &r.clientWriter
-	w.writing.Lock()
-	defer w.writing.Unlock()
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
 	r.mutex.Lock()
 	last, more := choose()
 	r.mutex.Unlock()
 	return w.writeLocked(r.client, append(appendGoAway(nil, last, http2.ErrCodeNo, ""), more...))
 }
 
-// acknowledged reports whether a frame answers the ping of Drain, which the server
-// has not sent.
-func (r *Relay) acknowledged(f frame) bool {
+// acknowledgesDrain reports whether a frame acknowledges the ping of Drain, and then sends
+// the final GOAWAY.
+func (r *Relay) acknowledgesDrain(f frame) bool {
 	if !f.flags.Has(http2.FlagPingAck) || [8]byte(f.payload()) != drainPing {
 		return false
 	}
@@ -45,16 +46,16 @@ func (r *Relay) acknowledged(f frame) bool {
 	asked := r.drain.requested
 	r.mutex.Unlock()
 	if asked {
-		r.announce()
+		r.sendFinalGoAway()
 	}
 	return asked
 }
 
-// announce is the second step. A connection that is still at its beginning, or of another
-// protocol, is cut.
-func (r *Relay) announce() {
+// sendFinalGoAway tells the client its last request, once. A connection that is not known
+// to be HTTP/2 is closed.
+func (r *Relay) sendFinalGoAway() {
 	r.mutex.Lock()
-	if r.drain.finalGoAway || r.failure != nil {
+	if r.drain.finalGoAwaySent || r.failure != nil {
 		r.mutex.Unlock()
 		return
 	}
@@ -63,64 +64,64 @@ func (r *Relay) announce() {
 		r.Close()
 		return
 	}
-	r.drain.finalGoAway = true
+	r.drain.finalGoAwaySent = true
 	if r.drain.timer != nil {
 		r.drain.timer.Stop()
 	}
-	r.limit = min(r.limit, r.highest)
+	r.lastStreamID = min(r.lastStreamID, r.maxClientStreamID)
 	r.mutex.Unlock()
-	if r.writeGoAway(func() (uint32, []byte) { return r.limit, nil }) != nil {
+	if r.writeGoAway(func() (uint32, []byte) { return r.lastStreamID, nil }) != nil {
 		r.fail(nil)
 	}
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	r.checkLeft()
+	r.checkDrained()
 }
 
-// goAway passes GOAWAY on. Taken requests that the server does not know are not
-// for the client to make again, so that the last identifier becomes theirs; what
-// the server really leaves out below it is refused instead.
-func (d *down) goAway(f frame) error {
+// goAway forwards GOAWAY. Intercepted requests that the server does not know must not be
+// repeated by the client, so the last stream identifier covers them. Relayed requests
+// below it that the server does not answer are reset instead.
+func (p *serverToClient) goAway(f frame) error {
 	if f.length < 8 {
 		return connectionError{http2.ErrCodeFrameSize, "GOAWAY too short"}
 	}
 	payload := f.payload()
 	last := binary.BigEndian.Uint32(payload) & streamMask
-	if err := d.flush(); err != nil {
+	if err := p.flush(); err != nil {
 		return err
 	}
 	// The identifier is chosen and written in one: it must never grow (RFC 9113, 6.8).
-	w := &d.clientWriter
-	w.writing.Lock()
-	announced, refused, ended := d.limitTo(last)
+	w := &p.clientWriter
+	w.mutex.Lock()
+	announced, refused, ended := p.applyGoAway(last)
 	binary.BigEndian.PutUint32(payload, announced)
 	frames := slices.Clone(f.bytes)
 	for _, id := range refused {
 		frames = appendReset(frames, id, http2.ErrCodeRefusedStream)
 	}
-	err := w.writeLocked(d.client, frames)
-	w.writing.Unlock()
+	err := w.writeLocked(p.client, frames)
+	w.mutex.Unlock()
 	for _, end := range ended {
 		end(Outcome{End: ServerReset, Code: http2.ErrCodeRefusedStream})
 	}
 	return err
 }
 
-// limitTo notes that the server answers no request after last. It returns the last one that
-// the client may expect an answer to, those below it that the server does not answer, and
-// the functions of their observers.
-func (d *down) limitTo(last uint32) (announced uint32, refused []uint32, ended []func(Outcome)) {
-	d.mutex.Lock()
-	defer d.mutex.Unlock()
-	d.serverGoAway = true
-	d.limit = min(d.limit, max(last, d.lastIntercepted))
-	for id, s := range d.open {
+// applyGoAway notes that the server answers no request after last. It returns the last
+// stream identifier for the client, the requests below it that the server does not answer,
+// and their functions Plan.Ended.
+func (p *serverToClient) applyGoAway(last uint32) (announced uint32, refused []uint32, ended []func(Outcome)) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	p.serverGoAway = true
+	p.lastStreamID = min(p.lastStreamID, max(last, p.maxInterceptedID))
+	for id, s := range p.relayed {
 		if id > last && id%2 == 1 {
-			ended = append(ended, d.close(id))
-			if !d.resetAfterQueue(s, http2.ErrCodeRefusedStream) && id <= d.limit {
+			ended = append(ended, p.closeStream(id))
+			if !p.resetAfterQueue(s, http2.ErrCodeRefusedStream) && id <= p.lastStreamID {
 				refused = append(refused, id)
 			}
 		}
 	}
-	return d.limit, refused, ended
+	return p.lastStreamID, refused, ended
 }

@@ -10,14 +10,14 @@ import (
 
 // answerBeforeRequestEnds has the server answer a request that the client ends later. The
 // answer is queued, because an injected one has used up the client's connection window.
-func answerBeforeRequestEnds(t *testing.T) *rig {
+func answerBeforeRequestEnds(t *testing.T) *fixture {
 	t.Helper()
-	r := newRig(t, answerWith(strings.Repeat("x", plainWindow))).open()
+	r := newFixture(t, answerWith(strings.Repeat("x", defaultWindow))).open()
 	r.client.request(1, "/relayed", false)
 	r.server.expectRequest(1, "/relayed", false)
-	r.client.request(3, "/taken", true)
+	r.client.request(3, "/intercepted", true)
 	r.client.expect(headersLine(3, false, ":status=200"))
-	r.client.expectData(3, false, strings.Repeat("x", plainWindow))
+	r.client.expectData(3, false, strings.Repeat("x", defaultWindow))
 	r.client.expect(headersLine(3, true, "!grpc-status=0"))
 	r.server.headers(1, false, ":status=200")
 	r.client.expect(headersLine(1, false, ":status=200"))
@@ -46,7 +46,7 @@ func TestQueuedAnswerIsLost(t *testing.T) {
 	r := answerBeforeRequestEnds(t)
 	_ = r.client.conn.Close()
 	_ = r.ends()
-	r.expectOutcome(ClientGone, 0)
+	r.expectOutcome(ClientDisconnected, 0)
 }
 
 // Smaller windows hold for the queue of such a request, too.
@@ -63,7 +63,7 @@ func TestWindowOfQueuedAnswer(t *testing.T) {
 // the request also when it comes just after the end of the queue.
 func TestResetAfterQueuedAnswer(t *testing.T) {
 	ended, release := make(chan struct{}), make(chan struct{})
-	r := newRig(t, answerWith("handled"))
+	r := newFixture(t, answerWith("handled"))
 	r.relay.route = func([]hpack.HeaderField) Plan {
 		return Plan{Ended: func(Outcome) {
 			close(ended)
@@ -72,7 +72,7 @@ func TestResetAfterQueuedAnswer(t *testing.T) {
 	}
 	r.open()
 	r.relay.mutex.Lock()
-	r.relay.flow.toClient.inject(plainWindow) // as an answer would
+	r.relay.flow.toClient.inject(defaultWindow) // as an answer would
 	r.relay.mutex.Unlock()
 	r.client.request(1, "/relayed", false)
 	r.server.expectRequest(1, "/relayed", false)

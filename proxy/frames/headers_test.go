@@ -10,7 +10,7 @@ import (
 // Padding is between two hops: a header block loses it where it is encoded anew, and
 // DATA keeps it.
 func TestPadding(t *testing.T) {
-	r := newRig(t, answerWith("taken")).open()
+	r := newFixture(t, answerWith("intercepted")).open()
 	r.client.did("HEADERS", r.client.framer.WriteHeaders(http2.HeadersFrameParam{
 		StreamID: 1, BlockFragment: r.client.encode(requestOf("/relayed")...), EndHeaders: true, PadLength: 200,
 	}))
@@ -24,20 +24,20 @@ func TestPadding(t *testing.T) {
 	r.server.did("DATA", r.server.framer.WriteDataPadded(1, true, []byte("down"), make([]byte, 9)))
 	r.client.expect(headersLine(1, false, ":status=200"), dataLine(1, true, "down")+" padding=9")
 
-	// A taken request's padding is not its body, and counts for the windows.
+	// An intercepted request's padding is not its body, and counts for the windows.
 	r.client.did("HEADERS", r.client.framer.WriteHeaders(http2.HeadersFrameParam{
-		StreamID: 3, BlockFragment: r.client.encode(requestOf("/taken")...), EndHeaders: true, PadLength: 1,
+		StreamID: 3, BlockFragment: r.client.encode(requestOf("/intercepted")...), EndHeaders: true, PadLength: 1,
 	}))
 	r.client.did("DATA", r.client.framer.WriteDataPadded(3, false, []byte("up"), make([]byte, 7)))
 	r.client.expect("WINDOW_UPDATE 3 10")
 	r.client.data(3, true, "")
-	r.client.expect(headersLine(3, false, ":status=200"), dataLine(3, false, "taken"),
+	r.client.expect(headersLine(3, false, ":status=200"), dataLine(3, false, "intercepted"),
 		headersLine(3, true, "!grpc-status=0"), "WINDOW_UPDATE 0 10")
 	r.settle()
 }
 
 func TestPriority(t *testing.T) {
-	r := newRig(t, answerWith("taken")).open()
+	r := newFixture(t, answerWith("intercepted")).open()
 	priority := http2.PriorityParam{StreamDep: 7, Weight: 42, Exclusive: true}
 	for _, pad := range []uint8{0, 5} {
 		id := uint32(1 + 2*pad)
@@ -50,18 +50,18 @@ func TestPriority(t *testing.T) {
 	r.server.expect("PRIORITY 1 3/9/false")
 
 	r.client.did("HEADERS", r.client.framer.WriteHeaders(http2.HeadersFrameParam{
-		StreamID: 13, BlockFragment: r.client.encode(requestOf("/taken")...), EndHeaders: true, EndStream: true, Priority: priority,
+		StreamID: 13, BlockFragment: r.client.encode(requestOf("/intercepted")...), EndHeaders: true, EndStream: true, Priority: priority,
 	}))
 	r.client.did("PRIORITY", r.client.framer.WritePriority(13, priority)) // of a stream that the server doesn't know
-	r.client.expectAnswer(13, "taken")
+	r.client.expectAnswer(13, "intercepted")
 	r.settle()
 }
 
 // A block may come in many frames. Towards the server it is cut anew, towards the client
 // it stays as it is, and nothing comes between.
 func TestContinuation(t *testing.T) {
-	r := newRig(t, answerWith("taken")).open()
-	long := "x=" + strings.Repeat("~", 3*plainMaxFrame)
+	r := newFixture(t, answerWith("intercepted")).open()
+	long := "x=" + strings.Repeat("~", 3*defaultMaxFrame)
 	sendCut := func(p *peer, id uint32, block []byte) {
 		p.did("HEADERS", p.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block[:1], EndStream: true}))
 		for block = block[1:]; len(block) > 0; {
@@ -76,27 +76,27 @@ func TestContinuation(t *testing.T) {
 		sendCut(r.server, id, r.server.encode(":status=200", long))
 		r.client.expect(headersLine(id, true, ":status=200", long))
 	}
-	sendCut(r.client, 9, r.client.encode(requestOf("/taken", long)...))
-	r.client.expectAnswer(9, "taken")
+	sendCut(r.client, 9, r.client.encode(requestOf("/intercepted", long)...))
+	r.client.expectAnswer(9, "intercepted")
 	r.works(11)
 }
 
 // An answer is not put between the frames of a header block from the server.
 func TestAnswerNeverInsideBlock(t *testing.T) {
-	r := newRig(t, answerWith("taken")).open()
+	r := newFixture(t, answerWith("intercepted")).open()
 	r.client.request(1, "/relayed", true)
 	r.server.expectRequest(1, "/relayed", true)
 	block := r.server.encode(":status=200", "a=b")
 	r.server.did("HEADERS", r.server.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block[:1]}))
-	r.client.request(3, "/taken", true)
-	r.client.expectAnswer(3, "taken")
+	r.client.request(3, "/intercepted", true)
+	r.client.expectAnswer(3, "intercepted")
 	r.server.did("CONTINUATION", r.server.framer.WriteContinuation(1, true, block[1:]))
 	r.client.expect(headersLine(1, false, ":status=200", "a=b"))
 }
 
 // What is sensitive stays out of every table, and the order stays.
 func TestFieldsStayAsTheyAre(t *testing.T) {
-	r := newRig(t, nil).open()
+	r := newFixture(t, nil).open()
 	fields := requestOf("/relayed", "b=1", "a=2", "!authorization=secret", "b=3", "a=", "!cookie=", "x-bin=AAE")
 	for id := uint32(1); id < 7; id += 2 {
 		r.client.headers(id, false, fields...)
@@ -110,7 +110,7 @@ func TestFieldsStayAsTheyAre(t *testing.T) {
 
 // Either side may change the size of the table that the other one's blocks use.
 func TestHeaderTableSize(t *testing.T) {
-	r := newRig(t, answerWith("taken")).open()
+	r := newFixture(t, answerWith("intercepted")).open()
 	id := uint32(1)
 	exchange := func() {
 		t.Helper()
@@ -122,8 +122,8 @@ func TestHeaderTableSize(t *testing.T) {
 			r.client.expect(headersLine(id, true, ":status=200", "some=answer"))
 			id += 2
 		}
-		r.client.request(id, "/taken", true)
-		r.client.expectAnswer(id, "taken")
+		r.client.request(id, "/intercepted", true)
+		r.client.expectAnswer(id, "intercepted")
 		id += 2
 	}
 	exchange()
@@ -143,7 +143,7 @@ func TestHeaderTableSize(t *testing.T) {
 
 // A block that was on its way when its receiver made the table smaller is right.
 func TestHeaderTableShrinksUnderWay(t *testing.T) {
-	r := newRig(t, nil).open()
+	r := newFixture(t, nil).open()
 	shrunk := http2.Setting{ID: http2.SettingHeaderTableSize}
 	r.server.settings(shrunk)
 	r.client.expect("SETTINGS HEADER_TABLE_SIZE=0")
@@ -162,7 +162,7 @@ func TestHeaderTableShrinksUnderWay(t *testing.T) {
 
 // A promise of the server and what it pushes pass, and later blocks are still right.
 func TestPushPromise(t *testing.T) {
-	r := newRig(t, answerWith("taken")).open()
+	r := newFixture(t, answerWith("intercepted")).open()
 	r.client.framer.AllowIllegalReads = true // it does not know that CONTINUATION may follow
 	r.client.request(1, "/relayed", true)
 	r.server.expectRequest(1, "/relayed", true)

@@ -42,10 +42,10 @@ type loadCall struct {
 }
 
 func newLoadClient(t *testing.T, conn net.Conn, initial, late int) *loadClient {
-	c := &loadClient{t: t, framer: http2.NewFramer(conn, conn), initial: initial, window: plainWindow, late: late, calls: map[uint32]*loadCall{}}
+	c := &loadClient{t: t, framer: http2.NewFramer(conn, conn), initial: initial, window: defaultWindow, late: late, calls: map[uint32]*loadCall{}}
 	c.changed = sync.NewCond(&c.mutex)
 	c.encoder = hpack.NewEncoder(&c.block)
-	c.framer.ReadMetaHeaders = hpack.NewDecoder(tableSize, nil)
+	c.framer.ReadMetaHeaders = hpack.NewDecoder(defaultTableSize, nil)
 	if _, err := conn.Write([]byte(http2.ClientPreface)); err != nil {
 		t.Fatal(err)
 	}

@@ -32,10 +32,10 @@ type loadServer struct {
 }
 
 func newLoadServer(t *testing.T, conn net.Conn, seed uint64) *loadServer {
-	s := &loadServer{t: t, framer: http2.NewFramer(conn, conn), random: rand.New(rand.NewPCG(seed, 2)), initial: plainWindow, window: plainWindow, streams: map[uint32]int{}}
+	s := &loadServer{t: t, framer: http2.NewFramer(conn, conn), random: rand.New(rand.NewPCG(seed, 2)), initial: defaultWindow, window: defaultWindow, streams: map[uint32]int{}}
 	s.changed = sync.NewCond(&s.mutex)
 	s.encoder = hpack.NewEncoder(&s.block)
-	s.framer.ReadMetaHeaders = hpack.NewDecoder(tableSize, nil)
+	s.framer.ReadMetaHeaders = hpack.NewDecoder(defaultTableSize, nil)
 	s.running.Go(func() {
 		if _, err := conn.Read(make([]byte, len(http2.ClientPreface))); err == nil {
 			_ = s.framer.WriteSettings()
@@ -130,7 +130,7 @@ func (s *loadServer) take(id uint32, n int) int {
 		if !open {
 			return 0
 		}
-		if n := min(n, window, s.window, 1+s.random.IntN(plainMaxFrame)); n > 0 {
+		if n := min(n, window, s.window, 1+s.random.IntN(defaultMaxFrame)); n > 0 {
 			s.window -= n
 			s.streams[id] -= n
 			return n

@@ -62,7 +62,7 @@ func TestMalformedFrames(t *testing.T) {
 			return string(frameOf(http2.FrameHeaders, 0, 1, "")) + string(frameOf(http2.FramePing, 0, 0, "12345678"))
 		}, code: http2.ErrCodeProtocol},
 		"CONTINUATION without an end": {frames: func(*peer) string {
-			return string(frameOf(http2.FrameHeaders, 0, 1, "")) + continuations(continuationMost+1)
+			return string(frameOf(http2.FrameHeaders, 0, 1, "")) + continuations(continuationLimit+1)
 		}, code: http2.ErrCodeEnhanceYourCalm},
 		"a header block without an end": {frames: func(*peer) string {
 			piece := strings.Repeat("\x00\x01a\x01b", 3000)
@@ -108,7 +108,7 @@ func TestMalformedFrames(t *testing.T) {
 				continue
 			}
 			t.Run(name+"/"+from, func(t *testing.T) {
-				r := newRig(t, answerWith("taken")).open()
+				r := newFixture(t, answerWith("intercepted")).open()
 				sender := r.client
 				if from == "server" {
 					sender = r.server
@@ -130,21 +130,21 @@ func TestMalformedFrames(t *testing.T) {
 	}
 }
 
-// A taken request's DATA is looked at as closely.
-func TestMalformedDataOfTakenRequest(t *testing.T) {
-	r := newRig(t, answerWith("taken")).open()
-	r.client.request(1, "/taken", false)
+// An intercepted request's DATA is looked at as closely.
+func TestMalformedDataOfInterceptedRequest(t *testing.T) {
+	r := newFixture(t, answerWith("intercepted")).open()
+	r.client.request(1, "/intercepted", false)
 	r.client.raw(frameOf(http2.FrameData, http2.FlagDataPadded, 1, "\x09abc"))
 	r.client.expect("GOAWAY 1 PROTOCOL_ERROR", "end")
 }
 
 // More requests than are held are refused, whoever answers them.
 func TestStreamLimit(t *testing.T) {
-	r := newRig(t, answerWith("taken")).open()
+	r := newFixture(t, answerWith("intercepted")).open()
 	go func() {
 		for id := uint32(1); id < 2*streamLimit; id += 4 {
 			r.client.request(id, "/relayed", false)
-			r.client.request(id+2, "/taken", false)
+			r.client.request(id+2, "/intercepted", false)
 		}
 	}()
 	for id := uint32(1); id < 2*streamLimit; id += 4 {
@@ -153,7 +153,7 @@ func TestStreamLimit(t *testing.T) {
 	eventually(t, "all requests are there", func() bool { requests, _ := r.kept(); return requests == streamLimit })
 	const more = 2*streamLimit + 1
 	r.client.request(more, "/relayed", true)
-	r.client.request(more+2, "/taken", true)
+	r.client.request(more+2, "/intercepted", true)
 	r.client.expect("RST_STREAM 20001 REFUSED_STREAM", "RST_STREAM 20003 REFUSED_STREAM")
 	r.client.reset(3, http2.ErrCodeCancel)
 	r.client.request(more+4, "/relayed", true)
@@ -162,7 +162,7 @@ func TestStreamLimit(t *testing.T) {
 
 // What HTTP/2 still gains passes.
 func TestUnknownFramesAndSettings(t *testing.T) {
-	r := newRig(t, nil).open()
+	r := newFixture(t, nil).open()
 	for from, to := range map[*peer]*peer{r.client: r.server, r.server: r.client} {
 		from.raw(frameOf(0x42, 0x81, 5, "whatever"))
 		to.expect(`0x42 5 flags=129 "whatever"`)
@@ -189,11 +189,11 @@ func TestFramesOnUnusedStreams(t *testing.T) {
 		"PRIORITY on stream 0":            {frameOf(http2.FramePriority, 0, 0, "\x00\x00\x00\x03\x08"), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, answerWith("taken")).open()
+			r := newFixture(t, answerWith("intercepted")).open()
 			r.server.framer.AllowIllegalReads = true
 			r.works(1)
-			r.client.request(3, "/taken", true)
-			r.client.expectAnswer(3, "taken")
+			r.client.request(3, "/intercepted", true)
+			r.client.expectAnswer(3, "intercepted")
 			r.client.raw(test.frame)
 			if test.want != "" {
 				r.server.expect(test.want)

@@ -10,24 +10,24 @@ import (
 // Credit that the client gives while memory is short reaches the server when memory is
 // released.
 func TestCreditWhileMemoryIsShort(t *testing.T) {
-	r := newRig(t, answerWith("handled")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+	r := newFixture(t, answerWith("handled")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 	r.server.ignoreCredit = true
 	r.client.windowUpdate(0, 1<<30)
 	r.beginRestored(1)
 	r.client.windowUpdate(1, 1<<30)
 	r.settle()
-	piece := strings.Repeat("x", plainMaxFrame)
-	for range bodiesLimit/2/len(piece) + 1 {
+	piece := strings.Repeat("x", defaultMaxFrame)
+	for range bufferLimit/2/len(piece) + 1 {
 		r.server.data(1, false, piece)
 	}
-	eventually(t, "memory is short", func() bool { _, bodies := r.kept(); return bodies >= bodiesLimit/2 })
+	eventually(t, "memory is short", func() bool { _, bodies := r.kept(); return bodies >= bufferLimit/2 })
 	r.beginRestored(3)
 	r.client.windowUpdate(3, 1<<20)
 	r.settle()
 	sender := func() int {
 		r.relay.mutex.Lock()
 		defer r.relay.mutex.Unlock()
-		return r.relay.open[3].window.sender
+		return r.relay.relayed[3].window.sender
 	}
 	if got := sender(); got != 0 {
 		t.Errorf("the server has %d bytes of credit while memory is short", got)

@@ -37,7 +37,7 @@ func TestBothKindsAtOnce(t *testing.T) {
 	}
 	client, clientSide := socketPair(t)
 	relay := NewRelay(clientSide, serverSide, func(fields []hpack.HeaderField) Plan {
-		if !strings.HasPrefix(Field(fields, ":path"), "/taken") {
+		if !strings.HasPrefix(Field(fields, ":path"), "/intercepted") {
 			return Plan{}
 		}
 		return Plan{Handler: echoTwice}
@@ -53,7 +53,7 @@ func TestBothKindsAtOnce(t *testing.T) {
 	var calls sync.WaitGroup
 	for i := range 24 {
 		calls.Go(func() {
-			path, n := [...]string{"/taken", "/relayed"}[i%2], i*1000
+			path, n := [...]string{"/intercepted", "/relayed"}[i%2], i*1000
 			if i < 2 {
 				n = size / 2
 			}
@@ -83,8 +83,8 @@ func TestBothKindsAtOnce(t *testing.T) {
 	_ = await(t, "Run returns", ran)
 	_ = server.Close()
 	_ = await(t, "the server ends", served)
-	if relay.bodies != 0 || len(relay.taken) != 0 {
-		t.Errorf("%d bytes and %d requests are kept", relay.bodies, len(relay.taken))
+	if relay.buffered != 0 || len(relay.intercepted) != 0 {
+		t.Errorf("%d bytes and %d requests are kept", relay.buffered, len(relay.intercepted))
 	}
 }
 

@@ -33,7 +33,7 @@ type peer struct {
 }
 
 func newPeer(t *testing.T, name string, conn *net.UnixConn) *peer {
-	p := &peer{t: t, name: name, conn: conn, framer: http2.NewFramer(conn, conn), decoder: hpack.NewDecoder(tableSize, nil)}
+	p := &peer{t: t, name: name, conn: conn, framer: http2.NewFramer(conn, conn), decoder: hpack.NewDecoder(defaultTableSize, nil)}
 	p.encoder = hpack.NewEncoder(&p.block)
 	p.framer.AllowIllegalWrites = true
 	p.framer.SetMaxReadFrameSize(frameLimit)

@@ -11,7 +11,7 @@ import "golang.org/x/net/http2"
 // reach the server where it would have passed only because of a request that the server
 // does not see. There are two such pings:
 //   - A client pings to keep a connection alive while a request is open. The relay answers
-//     while a taken request is open and the server sees none.
+//     while an intercepted request is open and the server sees none.
 //   - grpc-go's client pings when it receives DATA, to measure the connection. The relay
 //     answers one ping for an injected answer, unless the server has sent HEADERS or DATA since.
 //
@@ -22,23 +22,23 @@ type pingState struct {
 	serverSentData bool // the server has sent HEADERS or DATA
 }
 
-// answersPing answers a ping of the client if it is for the relay to answer, and reports
-// whether it is.
-func (u *up) answersPing(f frame) bool {
+// answerPing answers a ping of the client that must not reach the server. It reports
+// whether it did.
+func (p *clientToServer) answerPing(f frame) bool {
 	if f.flags.Has(http2.FlagPingAck) {
 		return false
 	}
-	u.mutex.Lock()
-	measures := u.pings.injected && !u.pings.serverSentData
-	here := measures || u.serverClosed || len(u.taken) > 0 && !u.serverHasRequests()
-	u.pings.injected = false
+	p.mutex.Lock()
+	measures := p.pings.injected && !p.pings.serverSentData
+	here := measures || p.serverClosed || len(p.intercepted) > 0 && !p.serverHasRequests()
+	p.pings.injected = false
 	if !here {
-		u.pings.serverSentData = false
+		p.pings.serverSentData = false
 	}
-	u.mutex.Unlock()
+	p.mutex.Unlock()
 	if here {
-		u.answers = header{length: f.length, kind: http2.FramePing, flags: http2.FlagPingAck}.append(u.answers)
-		u.answers = append(u.answers, f.payload()...)
+		p.controlFrames = header{length: f.length, kind: http2.FramePing, flags: http2.FlagPingAck}.append(p.controlFrames)
+		p.controlFrames = append(p.controlFrames, f.payload()...)
 	}
 	return here
 }
@@ -46,7 +46,7 @@ func (u *up) answersPing(f frame) bool {
 // serverHasRequests reports whether the server has a request that it has not answered.
 // The caller holds the mutex.
 func (r *Relay) serverHasRequests() bool {
-	for _, s := range r.open {
+	for _, s := range r.relayed {
 		if !s.serverDone {
 			return true
 		}

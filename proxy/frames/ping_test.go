@@ -9,17 +9,17 @@ import (
 
 // Pings pass, but for one that only an injected answer has led to.
 func TestPings(t *testing.T) {
-	r := newRig(t, answerWith("taken")).open()
+	r := newFixture(t, answerWith("intercepted")).open()
 	r.pingPasses()
 	r.pingPasses()
 	for id := uint32(1); id < 7; id += 2 {
-		r.client.request(id, "/taken", true)
-		r.client.expectAnswer(id, "taken")
+		r.client.request(id, "/intercepted", true)
+		r.client.expectAnswer(id, "intercepted")
 		r.pingIsAnswered()
 		r.pingPasses() // it finds a server that hangs
 	}
-	r.client.request(7, "/taken", true)
-	r.client.expectAnswer(7, "taken")
+	r.client.request(7, "/intercepted", true)
+	r.client.expectAnswer(7, "intercepted")
 	r.works(9)
 	r.pingPasses() // the server has spoken since
 	r.pingPasses()
@@ -32,12 +32,12 @@ func TestPings(t *testing.T) {
 	r.server.expect("PING ack leaving!")
 }
 
-// While a taken request is open and no other, the relay answers pings: the server would
+// While an intercepted request is open and no other, the relay answers pings: the server would
 // take them for those of a connection without requests, and end it.
-func TestPingsDuringTakenRequest(t *testing.T) {
-	handler, release := held()
-	r := newRig(t, handler).open()
-	r.client.request(1, "/taken", true)
+func TestPingsDuringInterceptedRequest(t *testing.T) {
+	handler, release := blockedHandler()
+	r := newFixture(t, handler).open()
+	r.client.request(1, "/intercepted", true)
 	for range 5 {
 		r.pingIsAnswered()
 	}
@@ -49,15 +49,15 @@ func TestPingsDuringTakenRequest(t *testing.T) {
 	r.client.expect(headersLine(3, true, ":status=200"))
 	r.pingIsAnswered()
 	close(release)
-	r.client.expectAnswer(1, "taken")
-	eventually(t, "the taken request is over", func() bool {
+	r.client.expectAnswer(1, "intercepted")
+	eventually(t, "the intercepted request is over", func() bool {
 		requests, _ := r.kept()
 		return requests == 0
 	})
 	r.pingPasses() // the server has spoken since the last one
 }
 
-func (r *rig) pingPasses() {
+func (r *fixture) pingPasses() {
 	r.t.Helper()
 	r.client.ping("12345678", false)
 	r.server.expect("PING 12345678")
@@ -65,7 +65,7 @@ func (r *rig) pingPasses() {
 	r.client.expect("PING ack 12345678")
 }
 
-func (r *rig) pingIsAnswered() {
+func (r *fixture) pingIsAnswered() {
 	r.t.Helper()
 	r.client.ping("12345678", false)
 	r.client.expect("PING ack 12345678")
@@ -75,13 +75,13 @@ func (r *rig) pingIsAnswered() {
 // soon an answer is there.
 func TestServersSettingsComeFirst(t *testing.T) {
 	answered := make(chan struct{})
-	r := newRig(t, func(ctx context.Context, x *Exchange) {
+	r := newFixture(t, func(ctx context.Context, x *Exchange) {
 		close(answered)
-		answerWith("taken")(ctx, x)
+		answerWith("intercepted")(ctx, x)
 	})
 	r.client.raw([]byte(http2.ClientPreface))
 	r.client.settings()
-	r.client.request(1, "/taken", false)
+	r.client.request(1, "/intercepted", false)
 	r.client.data(1, false, "body")
 	r.client.data(1, true, "")
 	r.client.request(3, "/relayed", true)
@@ -95,7 +95,7 @@ func TestServersSettingsComeFirst(t *testing.T) {
 	for range 5 {
 		got[r.client.read()] = true
 	}
-	for _, want := range []string{"WINDOW_UPDATE 1 4", headersLine(1, false, ":status=200"), dataLine(1, false, "taken"),
+	for _, want := range []string{"WINDOW_UPDATE 1 4", headersLine(1, false, ":status=200"), dataLine(1, false, "intercepted"),
 		headersLine(1, true, "!grpc-status=0"), "WINDOW_UPDATE 0 4"} {
 		if !got[want] {
 			t.Errorf("the client got %v, want %s", got, want)

@@ -12,10 +12,10 @@ import (
 // everything on the connection waits for them.
 type Route func(fields []hpack.HeaderField) Plan
 
-// Plan is what becomes of a request. It is relayed as it comes where nothing is set.
+// Plan decides how a request is handled. The zero Plan relays it as it comes.
 type Plan struct {
-	// Handler takes the request: it runs in a goroutine of its own, when the body begins,
-	// and the server does not see the request.
+	// Handler intercepts the request: it runs in a goroutine of its own, when the body
+	// begins, and the server does not see the request.
 	Handler Handler
 	// Restore is called with the header fields and the body of a request that has a
 	// handler, if the whole body has come at once, before the handler begins. If it returns
@@ -31,14 +31,15 @@ type Plan struct {
 	// Ended is called once when the request has ended, but for one that its handler
 	// has begun with. Pieces of the request's body may still come after it.
 	Ended func(Outcome)
-	// Endless says that a drain does not wait for the end of the request. A handler's context
-	// then ends with ErrDismissed, and the handler answers what it likes.
-	Endless bool
+	// Unbounded marks a request that may never end. Drain does not wait for it.
+	// CloseStreaming resets it, or cancels its handler's context with ErrShutdown; the
+	// handler may still answer.
+	Unbounded bool
 }
 
-// Handler answers a request that was taken. ctx ends when the client gives the
-// request up or the connection is lost; the handler must return then. An exchange
-// that it leaves without an answer is reset.
+// Handler answers an intercepted request. ctx ends when the client resets the request or
+// the connection is lost; the handler must return then. An exchange that it leaves without
+// an answer is reset.
 type Handler func(ctx context.Context, exchange *Exchange)
 
 // Side is an end of a connection.
@@ -65,9 +66,9 @@ const (
 	Complete    End = iota // the server's answer
 	ClientReset            // RST_STREAM
 	ServerReset
-	ClientGone // the connection
-	ServerGone
-	Dismissed // the relay has let go of it
+	ClientDisconnected // the connection ended
+	ServerDisconnected
+	Shutdown // CloseStreaming
 )
 
 // watch shows a piece of a body.

@@ -10,7 +10,7 @@ import (
 // Bodies are shown as the client sends and gets them, without padding, whether they pass
 // as they are or are restored; not those that a handler has.
 func TestWatch(t *testing.T) {
-	r := newRig(t, answerWith("handled")).open()
+	r := newFixture(t, answerWith("handled")).open()
 	r.client.request(1, "/relayed", false)
 	r.client.raw(paddedData(1, "ask"))
 	r.client.data(1, true, "ing")
@@ -22,19 +22,19 @@ func TestWatch(t *testing.T) {
 	r.expectWatched("asking", "answer")
 	r.expectOutcome(Complete, 0)
 
-	r.client.request(3, "/taken/restored", false)
+	r.client.request(3, "/intercepted/restored", false)
 	r.client.data(3, true, "+")
 	r.server.expect(dataLine(1, false, "ask")+" padding=2", dataLine(1, true, "ing"))
-	r.server.expectRequest(3, "/taken/restored", false)
+	r.server.expectRequest(3, "/intercepted/restored", false)
 	r.server.headers(3, false, ":status=200")
 	r.server.data(3, false, "x")
 	r.server.headers(3, true, "grpc-status=0")
 	r.expectWatched("asking+", "answerxx")
 	r.expectOutcome(Complete, 0)
 
-	r.client.request(5, "/taken", false)
+	r.client.request(5, "/intercepted", false)
 	r.client.data(5, true, "hidden")
-	eventually(t, "the taken request is over", func() bool {
+	eventually(t, "the intercepted request is over", func() bool {
 		requests, _ := r.kept()
 		return requests == 0
 	})
@@ -43,38 +43,38 @@ func TestWatch(t *testing.T) {
 
 // An answer that the client's windows make smaller pieces of is shown whole.
 func TestWatchSqueezed(t *testing.T) {
-	r := newRig(t, answerWith("handled")).open()
-	r.client.request(1, "/taken", true) // its answer takes from the window that the server knows
-	eventually(t, "the taken request is over", func() bool {
+	r := newFixture(t, answerWith("handled")).open()
+	r.client.request(1, "/intercepted", true) // its answer takes from the window that the server knows
+	eventually(t, "the intercepted request is over", func() bool {
 		requests, _ := r.kept()
 		return requests == 0
 	})
 	r.client.request(3, "/relayed", true)
 	r.server.expectRequest(3, "/relayed", true)
-	answer := strings.Repeat("x", plainWindow)
+	answer := strings.Repeat("x", defaultWindow)
 	r.server.headers(3, false, ":status=200")
 	for piece := answer; len(piece) > 0; {
-		n := min(len(piece), plainMaxFrame)
+		n := min(len(piece), defaultMaxFrame)
 		r.server.data(3, false, piece[:n])
 		piece = piece[n:]
 	}
 	r.expectWatched("", answer)
 }
 
-// A taken request whose handler never begins has ended all the same.
+// An intercepted request whose handler never begins has ended all the same.
 func TestEndedBeforeHandler(t *testing.T) {
 	t.Run("the client gives it up", func(t *testing.T) {
-		r := newRig(t, answerWith("handled")).open()
-		r.client.request(1, "/taken", false)
+		r := newFixture(t, answerWith("handled")).open()
+		r.client.request(1, "/intercepted", false)
 		r.client.reset(1, http2.ErrCodeCancel)
 		r.expectOutcome(ClientReset, http2.ErrCodeCancel)
 	})
 	t.Run("the connection ends", func(t *testing.T) {
-		r := newRig(t, answerWith("handled")).open()
-		r.client.request(1, "/taken", false)
+		r := newFixture(t, answerWith("handled")).open()
+		r.client.request(1, "/intercepted", false)
 		r.settle()
 		r.relay.Close()
-		r.expectOutcome(ServerGone, 0)
+		r.expectOutcome(ServerDisconnected, 0)
 	})
 }
 
@@ -88,15 +88,15 @@ func paddedData(stream uint32, content string) []byte {
 
 // A request whose handler has not begun ends once, whoever ends it.
 func TestEndedOnce(t *testing.T) {
-	r := newRig(t, answerWith("handled")).open()
-	r.client.request(1, "/taken", false)
+	r := newFixture(t, answerWith("handled")).open()
+	r.client.request(1, "/intercepted", false)
 	r.settle()
 	r.relay.mutex.Lock()
-	taken := r.relay.taken[1]
+	intercepted := r.relay.intercepted[1]
 	r.relay.mutex.Unlock()
 	r.relay.Close()
-	taken.abandon(http2.ErrCodeCancel) // had been read before
-	r.expectOutcome(ServerGone, 0)
+	intercepted.cancelByClient(http2.ErrCodeCancel) // had been read before
+	r.expectOutcome(ServerDisconnected, 0)
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	if len(r.outcomes) > 0 {

@@ -18,7 +18,7 @@ import (
 func TestRaw(t *testing.T) {
 	for _, request := range []string{"GET /info HTTP/1.1\r\nHost: crio\r\n\r\n", "PRI * HTTP/2.1\r\n\r\n", "P", "\x00", http2.ClientPreface[:23] + "!"} {
 		t.Run(fmt.Sprintf("%.8q", request), func(t *testing.T) {
-			r := newRig(t, nil)
+			r := newFixture(t, nil)
 			r.client.raw([]byte(request))
 			if request == "P" { // it might become HTTP/2 still
 				r.client.raw([]byte("OST"))
@@ -45,12 +45,12 @@ func TestRaw(t *testing.T) {
 
 // A raw connection ends when either side has gone.
 func TestRawEnds(t *testing.T) {
-	for name, goes := range map[string]func(*rig) (gone, left *peer){
-		"client": func(r *rig) (*peer, *peer) { return r.client, r.server },
-		"server": func(r *rig) (*peer, *peer) { return r.server, r.client },
+	for name, goes := range map[string]func(*fixture) (gone, left *peer){
+		"client": func(r *fixture) (*peer, *peer) { return r.client, r.server },
+		"server": func(r *fixture) (*peer, *peer) { return r.server, r.client },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, nil)
+			r := newFixture(t, nil)
 			r.client.raw([]byte("hello"))
 			if _, err := io.ReadFull(r.server.conn, make([]byte, 5)); err != nil {
 				t.Fatal(err)
@@ -69,7 +69,7 @@ func TestSlowPreface(t *testing.T) {
 	one, other := socketPair(t)
 	relay := NewRelay(one, other, nil)
 	defer relay.Close()
-	up := newUp(relay)
+	up := newClientToServer(relay)
 	up.reader.from = &cut{reader: strings.NewReader(http2.ClientPreface + "rest"), sizes: []int{1}}
 	if _, err := up.preface(); err != nil {
 		t.Fatal(err)
@@ -102,7 +102,7 @@ func (c *cutConn) Read(b []byte) (int, error) { return c.cut.Read(b) }
 func TestCutAnywhere(t *testing.T) {
 	client, server := script(t)
 	whole := transcript(t, client, server, []int{1 << 20}, []int{1 << 20})
-	for _, part := range []string{"priority=0/3/false :method=POST", "onemore of one end", "answermore of it", "taken"} {
+	for _, part := range []string{"priority=0/3/false :method=POST", "onemore of one end", "answermore of it", "intercepted"} {
 		if !strings.Contains(strings.Join(whole, ""), part) {
 			t.Fatalf("the exchange is %q, without %q", whole, part)
 		}
@@ -145,7 +145,7 @@ func script(t *testing.T) (client, server []byte) {
 			StreamID: 1, BlockFragment: block[:4], Priority: http2.PriorityParam{Weight: 3}, PadLength: 2,
 		}))
 		p.did("CONTINUATION", p.framer.WriteContinuation(1, true, block[4:]))
-		p.request(3, "/taken", false)
+		p.request(3, "/intercepted", false)
 		p.did("DATA", p.framer.WriteDataPadded(1, false, []byte("one"), make([]byte, 3)))
 		p.data(3, false, "three")
 		p.ping("12345678", false)
@@ -171,17 +171,17 @@ func script(t *testing.T) (client, server []byte) {
 func transcript(t *testing.T, client, server []byte, clientSizes, serverSizes []int) []string {
 	clientEnd, clientSide := socketPair(t)
 	serverSide, serverEnd := socketPair(t)
-	taken := make(chan struct{})
+	answered := make(chan struct{})
 	relay := NewRelay(
 		&cutConn{clientSide, &cut{clientSide, clientSizes}},
 		&cutConn{serverSide, &cut{serverSide, serverSizes}},
 		func(fields []hpack.HeaderField) Plan {
-			if Field(fields, ":path") != "/taken" {
+			if Field(fields, ":path") != "/intercepted" {
 				return Plan{}
 			}
 			return Plan{Handler: func(ctx context.Context, x *Exchange) {
-				defer close(taken)
-				answerWith("taken")(ctx, x)
+				defer close(answered)
+				answerWith("intercepted")(ctx, x)
 			}}
 		})
 	ran := make(chan error, 1)
@@ -194,7 +194,7 @@ func transcript(t *testing.T, client, server []byte, clientSizes, serverSizes []
 	c, s := newPeer(t, "client", clientEnd), newPeer(t, "server", serverEnd)
 	s.raw(server[:len(server)/2]) // what an answer is put between
 	c.raw(client)
-	await(t, "the taken request is answered", taken)
+	await(t, "the intercepted request is answered", answered)
 	s.raw(server[len(server)/2:])
 	s.readPreface()
 	return append(s.streams(), c.streams()...)

@@ -47,7 +47,7 @@ func newLoad(t *testing.T, seed uint64, initial, late int) *load {
 	l := &load{t: t, server: newLoadServer(t, server, seed)}
 	l.relay = NewRelay(clientSide, serverSide, func(fields []hpack.HeaderField) Plan {
 		switch Field(fields, ":path") {
-		case "/taken":
+		case "/intercepted":
 			return Plan{Handler: answerSize}
 		case "/restored":
 			return Plan{Handler: answerSize, Restore: func(fields []hpack.HeaderField, _ []byte) *Restoration {
@@ -82,7 +82,7 @@ func (l *load) state() string {
 	l.relay.mutex.Lock()
 	defer l.relay.mutex.Unlock()
 	var streams string
-	for id, s := range l.relay.open {
+	for id, s := range l.relay.relayed {
 		streams += fmt.Sprintf(" %d: done %v, sending %v, %d queued", id, s.serverDone, s.sending, len(s.queue))
 		if a := s.restoration; a != nil {
 			streams += fmt.Sprintf(", collecting %v, %d, %+v", a.collecting, len(a.body), s.window)
@@ -98,8 +98,8 @@ func (l *load) state() string {
 	l.server.mutex.Lock()
 	defer l.server.mutex.Unlock()
 	streams += fmt.Sprint(l.server.streams)
-	return streams + fmt.Sprintf("%+v, %d open, %d taken, %d sending, %d bytes kept, the server's window is %d",
-		l.relay.flow.toClient, len(l.relay.open), len(l.relay.taken), l.relay.sending, l.relay.bodies, l.server.window)
+	return streams + fmt.Sprintf("%+v, %d relayed, %d intercepted, %d sending, %d bytes kept, the server's window is %d",
+		l.relay.flow.toClient, len(l.relay.relayed), len(l.relay.intercepted), l.relay.sendingQueues, l.relay.buffered, l.server.window)
 }
 
 // restoreLoad adds a byte, every other time in a goroutine of its own.
@@ -135,7 +135,7 @@ func (l *load) ends(id uint32, path string, size int) {
 	if err != nil {
 		l.t.Fatalf("%s of %d bytes, stream %d: %v; %s", path, size, id, err, l.state())
 	}
-	want := map[string]string{"/relayed": answerOf(id, size), "/taken": string(make([]byte, size)), "/restored": answerOf(id, size)}[path]
+	want := map[string]string{"/relayed": answerOf(id, size), "/intercepted": string(make([]byte, size)), "/restored": answerOf(id, size)}[path]
 	if path == "/restored" && size > 0 {
 		want += "!"
 	}
@@ -171,7 +171,7 @@ func TestProgress(t *testing.T) {
 		{65_535, 32_767, 100, 300_000},
 		{1 << 20, 1 << 15, 8, 200_000}, // one window for all
 	} {
-		for _, paths := range [][]string{{"/restored"}, {"/restored", "/relayed", "/taken"}} {
+		for _, paths := range [][]string{{"/restored"}, {"/restored", "/relayed", "/intercepted"}} {
 			t.Run(fmt.Sprintf("%d answers of %d at %d for %d kinds", test.calls, test.size, test.window, len(paths)), func(t *testing.T) {
 				t.Parallel()
 				l := newLoad(t, 1, test.window, test.late)
@@ -202,7 +202,7 @@ func TestProgressOfRandomCalls(t *testing.T) {
 				size      int
 				cancelled bool
 			}
-			paths := []string{"/relayed", "/taken", "/restored", "/restored"}
+			paths := []string{"/relayed", "/intercepted", "/restored", "/restored"}
 			calls := map[uint32]call{}
 			var open []uint32
 			for id := uint32(1); id < 80; id += 2 {
@@ -246,7 +246,7 @@ func (l *load) expectNothingKept() {
 	eventually(l.t, "nothing is kept", func() bool {
 		l.relay.mutex.Lock()
 		defer l.relay.mutex.Unlock()
-		return l.relay.bodies == 0 && l.relay.flow.toClient.held == 0 && l.relay.sending == 0 && len(l.relay.open) == 0
+		return l.relay.buffered == 0 && l.relay.flow.toClient.held == 0 && l.relay.sendingQueues == 0 && len(l.relay.relayed) == 0
 	})
 }
 
@@ -262,7 +262,7 @@ func TestMemoryOfRestoredAnswers(t *testing.T) {
 		defer close(watched)
 		for {
 			l.relay.mutex.Lock()
-			most = max(most, l.relay.bodies)
+			most = max(most, l.relay.buffered)
 			l.relay.mutex.Unlock()
 			select {
 			case <-done:
@@ -284,7 +284,7 @@ func TestMemoryOfRestoredAnswers(t *testing.T) {
 	}
 	close(done)
 	<-watched
-	if most > bodiesLimit+plainWindow {
+	if most > bufferLimit+defaultWindow {
 		t.Errorf("%d bytes were kept", most)
 	}
 	if restored < calls/2 {

@@ -7,60 +7,60 @@ import (
 
 // segment is a part of an answer that is to be written to the client.
 type segment struct {
-	data    []byte
-	held    bool                // the data is the server's, and counted as held in the windows
-	fields  []hpack.HeaderField // of a header block
-	end     bool                // it ends the stream
-	stop    bool                // what the client still sends after the end is of no use (RFC 9113, 8.1)
-	credit  bool                // the client gets what it is due for its connection, too
-	restore bool                // the answer is to be restored first, and ends with fields
-	reset   bool                // RST_STREAM
-	code    http2.ErrCode
+	data       []byte
+	fromServer bool                // the data was sent by the server, and counts as held in the windows
+	fields     []hpack.HeaderField // of a header block
+	end        bool                // it ends the stream
+	resetAfter bool                // RST_STREAM follows: the rest of the request is not needed (RFC 9113, 8.1)
+	withCredit bool                // the pending credit of the client's connection follows
+	restore    bool                // the answer is to be restored first, and ends with fields
+	reset      bool                // RST_STREAM
+	resetCode  http2.ErrCode
 }
 
 // sendLimit is about how many bytes of a queue are written at once, so that other streams
 // get their share of the client's connection window.
 const sendLimit = 64 << 10
 
-// enqueue adds to what a stream's goroutine sends, and starts the goroutine where there is
-// none: what can't be written now must not hold up other streams. A stream whose queue is
-// empty again passes frames as they come.
-func (d *down) enqueue(s *stream, segments ...segment) error {
-	d.mutex.Lock()
+// enqueue adds to the queue of a stream, and starts the goroutine that sends it if none
+// runs: an answer that can't be written now must not block other streams. A stream whose
+// queue is empty again forwards frames as they come.
+func (p *serverToClient) enqueue(s *stream, segments ...segment) error {
+	p.mutex.Lock()
 	for _, segment := range segments {
-		d.rewriting = d.rewriting || segment.fields != nil // not sent in its order
+		p.reencoding = p.reencoding || segment.fields != nil // not sent in its order
 		if s.closed {
-			d.drop(segment)
+			p.dropSegment(segment)
 		}
 	}
-	start := !s.sending && !s.closed && d.failure == nil
+	start := !s.sending && !s.closed && p.failure == nil
 	if !s.closed {
 		s.queue = append(s.queue, segments...)
 	}
 	if start {
 		s.sending = true
-		d.sending++
+		p.sendingQueues++
 	}
-	d.noteCredit(nil)
-	d.changed.Broadcast()
-	d.mutex.Unlock()
+	p.returnUrgentCredit(nil)
+	p.changed.Broadcast()
+	p.mutex.Unlock()
 	if !start {
 		return nil
 	}
-	err := d.flush() // the frames of the stream that came before
-	d.handlers.Go(func() { d.sendQueue(s) })
+	err := p.flush() // the frames of the stream that came before
+	p.handlers.Go(func() { p.sendQueue(s) })
 	return err
 }
 
 // sendQueue sends the queue of a stream, as the client makes room for it.
 func (r *Relay) sendQueue(s *stream) {
 	for {
-		next, ok := r.awaitRoom(s)
+		next, ok := r.nextSegment(s)
 		switch {
 		case !ok:
 			return
 		case next.restore:
-			r.restoreNow(s, next.fields)
+			r.restoreQueued(s, next.fields)
 			continue
 		}
 		ended, err := r.writeQueue(s.id, &s.queue, &s.window)
@@ -68,14 +68,14 @@ func (r *Relay) sendQueue(s *stream) {
 			r.fail(nil)
 		}
 		if ended {
-			r.sent(s)
+			r.queueSent(s)
 		}
 	}
 }
 
-// awaitRoom waits until the first segment of a stream's queue can be written, and returns
-// it. It reports false when the goroutine is to end.
-func (r *Relay) awaitRoom(s *stream) (segment, bool) {
+// nextSegment waits until the first segment of a stream's queue can be written, and
+// returns it. It reports false when the goroutine must end.
+func (r *Relay) nextSegment(s *stream) (segment, bool) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	for r.failure == nil && len(s.queue) > 0 {
@@ -89,8 +89,8 @@ func (r *Relay) awaitRoom(s *stream) (segment, bool) {
 		r.changed.Wait()
 	}
 	s.sending = false
-	r.sending--
-	r.checkLeft()
+	r.sendingQueues--
+	r.checkDrained()
 	return segment{}, false
 }
 
@@ -105,10 +105,10 @@ func (s segment) hasRoom(stream *relayWindow) bool {
 // while nothing else can be written to the client: otherwise DATA that was measured by the
 // windows of before could follow the acknowledgement of smaller ones (RFC 9113, 6.9.2).
 func (r *Relay) writeQueue(id uint32, queue *[]segment, stream *relayWindow) (ended bool, err error) {
-	r.awaitSettled()
+	r.awaitServerSettings()
 	w := &r.clientWriter
-	w.writing.Lock()
-	defer w.writing.Unlock()
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
 	r.mutex.Lock()
 	frames := w.buffer[:0]
 	for len(*queue) > 0 && !ended && len(frames) < sendLimit {
@@ -117,10 +117,10 @@ func (r *Relay) writeQueue(id uint32, queue *[]segment, stream *relayWindow) (en
 			break
 		}
 		var part segment
-		part, *queue = r.cut(*queue, stream)
+		part, *queue = r.takeSegment(*queue, stream)
 		frames = part.append(frames, id, r.clientSettings.maxFrame)
 		ended = part.end
-		if part.credit {
+		if part.withCredit {
 			frames = r.flow.appendClientCredit(frames)
 		}
 	}
@@ -135,21 +135,21 @@ func (r *Relay) writeQueue(id uint32, queue *[]segment, stream *relayWindow) (en
 	return ended, w.writeLocked(r.client, frames)
 }
 
-// cut takes as much of a queue's first segment as the windows allow, and returns it and
-// the rest of the queue. The caller holds the mutex.
-func (r *Relay) cut(queue []segment, stream *relayWindow) (part segment, rest []segment) {
+// takeSegment takes as much of a queue's first segment as the windows allow. It returns
+// that part and the rest of the queue. The caller holds the mutex.
+func (r *Relay) takeSegment(queue []segment, stream *relayWindow) (part segment, rest []segment) {
 	part = queue[0]
 	n := min(len(part.data), sendLimit, stream.available())
 	switch {
 	case len(part.data) == 0:
 		return part, queue[1:]
-	case part.held:
+	case part.fromServer:
 		stream.pass(n)
 	default:
 		stream.inject(n)
 		r.pings.injected = true
 	}
-	r.release(n)
+	r.releaseBuffered(n)
 	if n == len(part.data) {
 		return part, queue[1:]
 	}
@@ -162,7 +162,7 @@ func (r *Relay) cut(queue []segment, stream *relayWindow) (part segment, rest []
 func (s segment) append(b []byte, id uint32, maxFrame int) []byte {
 	switch {
 	case s.reset:
-		return appendReset(b, id, s.code)
+		return appendReset(b, id, s.resetCode)
 	case s.fields == nil:
 		return appendData(b, id, s.data, maxFrame, s.end)
 	}
@@ -171,23 +171,23 @@ func (s segment) append(b []byte, id uint32, maxFrame int) []byte {
 		flags = http2.FlagHeadersEndStream
 	}
 	b = appendBlock(b, id, appendLiterals(nil, s.fields), injectedMaxFrame, flags)
-	if s.stop {
+	if s.resetAfter {
 		b = appendReset(b, id, http2.ErrCodeNo)
 	}
 	return b
 }
 
-// sent notes that the client has the whole answer.
-func (r *Relay) sent(s *stream) {
+// queueSent is called when the client has the whole answer of a stream.
+func (r *Relay) queueSent(s *stream) {
 	r.mutex.Lock()
 	var ended func(Outcome)
 	if !s.closed {
 		ended, s.plan.Ended = s.plan.Ended, nil
 	}
-	s.ending = false
+	s.endQueued = false
 	if s.clientDone && !s.closed {
-		delete(r.open, s.id)
-		r.checkLeft()
+		delete(r.relayed, s.id)
+		r.checkDrained()
 	}
 	trailer := s.trailer
 	r.mutex.Unlock()
@@ -196,41 +196,39 @@ func (r *Relay) sent(s *stream) {
 	}
 }
 
-// discard drops what the client does not get of a stream that is closed. The caller holds
-// the mutex.
-func (r *Relay) discard(s *stream) {
+// discardStream drops the unsent rest of a closed stream. The caller holds the mutex.
+func (r *Relay) discardStream(s *stream) {
 	s.closed = true
 	for _, segment := range s.queue {
-		r.drop(segment)
+		r.dropSegment(segment)
 	}
 	s.queue = nil
 	if a := s.restoration; a != nil {
 		if a.cancel != nil {
 			a.cancel()
 		}
-		r.bodies -= len(a.body) + len(a.request)
+		r.buffered -= len(a.body) + len(a.request)
 		a.request, a.body, a.collecting = nil, nil, false
 	}
 	delete(r.credit.urgent, s)
-	r.noteCredit(nil)
+	r.returnUrgentCredit(nil)
 	r.changed.Broadcast()
 }
 
-// drop accounts for a segment that is not sent. The window of its stream is not used any
-// more. The caller holds the mutex.
-func (r *Relay) drop(s segment) {
-	r.bodies -= len(s.data)
-	if s.held {
+// dropSegment accounts for a segment that is not sent. The window of its stream is no
+// longer used. The caller holds the mutex.
+func (r *Relay) dropSegment(s segment) {
+	r.buffered -= len(s.data)
+	if s.fromServer {
 		r.flow.toClient.absorb(len(s.data))
 	}
 }
 
-// resetAfterQueue has the client's stream reset by the goroutine that sends its queue, so
-// that nothing follows the reset. It reports false where there is no such goroutine. The
-// caller holds the mutex.
+// resetAfterQueue queues a reset of the client's stream, so that no frame follows it. It
+// reports false if no goroutine sends the queue. The caller holds the mutex.
 func (r *Relay) resetAfterQueue(s *stream, code http2.ErrCode) bool {
 	if s.sending {
-		s.queue = append(s.queue, segment{reset: true, code: code})
+		s.queue = append(s.queue, segment{reset: true, resetCode: code})
 		r.changed.Broadcast()
 	}
 	return s.sending

@@ -5,7 +5,7 @@ import "testing"
 // A connection of another protocol that is idle does not hold a restart up: its server
 // learns that the client sends nothing more, and may still answer for a moment.
 func TestDrainOfRawConnection(t *testing.T) {
-	r := newRig(t, nil)
+	r := newFixture(t, nil)
 	r.client.raw([]byte("GET / HTTP/1.1\r\n\r\n"))
 	buffer := make([]byte, 100)
 	n, err := r.server.conn.Read(buffer)
@@ -27,7 +27,7 @@ func TestDrainOfRawConnection(t *testing.T) {
 
 // A server that does not end such a connection is left after a moment.
 func TestDrainOfRawConnectionThatStays(t *testing.T) {
-	r := newRig(t, nil)
+	r := newFixture(t, nil)
 	r.relay.Drain() // before the protocol is known
 	r.client.raw([]byte("GET / HTTP/1.1\r\n\r\n"))
 	r.client.expectEnd()

@@ -11,8 +11,8 @@ const (
 	bufferMax = 256 << 10
 	// pieceLimit is how long a DATA frame may be that is handed out as a whole.
 	pieceLimit = 32 << 10
-	// calmReads is after how many small reads in a row a large buffer is given up.
-	calmReads = 64
+	// smallReadLimit is the number of successive small reads after which a large buffer shrinks.
+	smallReadLimit = 64
 )
 
 // reader cuts what a connection sends into frames, in one buffer. A long DATA frame
@@ -23,8 +23,8 @@ type reader struct {
 	from       io.Reader
 	buffer     []byte // its first bytes are room for the header of a piece
 	start, end int    // of what was read and not handed out
-	rest       header // of the DATA frame that is handed out in pieces: what is to come
-	calm       int    // small reads in a row
+	pieceRest  header // of the DATA frame that is handed out in pieces: what is to come
+	smallReads int    // small reads in a row
 }
 
 // fill reads once. It makes all frames invalid that were handed out.
@@ -37,20 +37,21 @@ func (r *reader) fill() error {
 		}
 		return err
 	}
-	r.adapt(n)
+	r.noteReadSize(n)
 	r.end += n
 	return nil // an error will come again
 }
 
-// adapt notes how much was read at once: much more may come, or nothing for long.
-func (r *reader) adapt(n int) {
+// noteReadSize notes the size of a read. It decides whether makeRoom grows or shrinks the
+// buffer.
+func (r *reader) noteReadSize(n int) {
 	switch {
 	case n == len(r.buffer)-r.end:
-		r.calm = -1
+		r.smallReads = -1
 	case n < bufferMin/2:
-		r.calm++
+		r.smallReads++
 	default:
-		r.calm = 0
+		r.smallReads = 0
 	}
 }
 
@@ -61,12 +62,12 @@ func (r *reader) makeRoom() {
 	switch {
 	case size == 0:
 		size = bufferMin
-	case r.calm < 0 && size < bufferMax:
+	case r.smallReads < 0 && size < bufferMax:
 		size *= 2
-	case r.calm >= calmReads && size > bufferMin:
+	case r.smallReads >= smallReadLimit && size > bufferMin:
 		size = bufferMin
 	}
-	if need := headerLength + r.need(left); size < need {
+	if need := headerLength + r.neededSize(left); size < need {
 		size = need
 	}
 	if size == len(r.buffer) && r.start == headerLength {
@@ -74,34 +75,34 @@ func (r *reader) makeRoom() {
 	}
 	buffer := r.buffer
 	if size != len(buffer) {
-		buffer, r.calm = make([]byte, size), 0
+		buffer, r.smallReads = make([]byte, size), 0
 	}
 	r.start, r.end = headerLength, headerLength+copy(buffer[headerLength:], left)
 	r.buffer = buffer
 }
 
-// need is how long the buffer must be for the frame that begins with left.
-func (r *reader) need(left []byte) int {
-	if r.rest.length > 0 || len(left) < headerLength {
+// neededSize returns the size of the buffer for the frame that begins with left.
+func (r *reader) neededSize(left []byte) int {
+	if r.pieceRest.length > 0 || len(left) < headerLength {
 		return 2 * headerLength
 	}
 	h := parseHeader(left)
-	if h.splits() {
+	if h.splittable() {
 		return headerLength + 1
 	}
 	return headerLength + h.length
 }
 
-// splits tells a frame that may be handed out in pieces. Those of the usual length are
-// waited for: pieces are more work for their receiver.
-func (h header) splits() bool {
+// splittable reports whether a frame may be handed out in pieces. Frames of the usual
+// length are read as a whole: pieces are more work for their receiver.
+func (h header) splittable() bool {
 	return h.kind == http2.FrameData && !h.flags.Has(http2.FlagDataPadded) && h.length > pieceLimit
 }
 
 // next returns the next frame that was read, and false if there is none.
 func (r *reader) next() (frame, bool, error) {
 	data := r.buffer[r.start:r.end]
-	if r.rest.length > 0 {
+	if r.pieceRest.length > 0 {
 		if len(data) == 0 {
 			return frame{}, false, nil
 		}
@@ -115,11 +116,11 @@ func (r *reader) next() (frame, bool, error) {
 	case len(data) >= whole:
 		r.start += whole
 		return r.frame(h), true, nil
-	case h.splits() && len(data) > headerLength:
-		r.rest = h
+	case h.splittable() && len(data) > headerLength:
+		r.pieceRest = h
 		r.start += headerLength
 		return r.piece(), true, nil
-	case h.length > frameLimit && !h.splits():
+	case h.length > frameLimit && !h.splittable():
 		return frame{}, false, connectionError{http2.ErrCodeFrameSize, "a frame that is too long"}
 	default:
 		return frame{}, false, nil
@@ -129,9 +130,9 @@ func (r *reader) next() (frame, bool, error) {
 // piece makes a frame of what has arrived of a DATA frame's payload. Before it
 // lies the frame's own header, or the room for one.
 func (r *reader) piece() frame {
-	h := r.rest
+	h := r.pieceRest
 	h.length = min(h.length, r.end-r.start)
-	if r.rest.length -= h.length; r.rest.length > 0 {
+	if r.pieceRest.length -= h.length; r.pieceRest.length > 0 {
 		h.flags &^= http2.FlagDataEndStream
 	}
 	r.start += h.length

@@ -95,7 +95,7 @@ func TestReaderBuffer(t *testing.T) {
 		t.Errorf("the buffer is %d bytes after much at once, want %d", got, bufferMax)
 	}
 	ping := frameOf(http2.FramePing, 0, 0, "12345678")
-	for range calmReads + 2 {
+	for range smallReadLimit + 2 {
 		size(ping)
 	}
 	if got := size(ping); got != bufferMin {
@@ -104,7 +104,7 @@ func TestReaderBuffer(t *testing.T) {
 	if got := size(frameOf(0xfa, 0, 0, large[:frameLimit])); got < frameLimit || got > frameLimit+2*headerLength {
 		t.Errorf("the buffer is %d bytes for a frame of %d", got, frameLimit)
 	}
-	for range calmReads + 2 {
+	for range smallReadLimit + 2 {
 		size(ping)
 	}
 	if got := len(r.buffer); got != bufferMin {
@@ -145,7 +145,7 @@ func TestEncoderTable(t *testing.T) {
 	fields := []hpack.HeaderField{{Name: "a", Value: "b"}, {Name: "secret", Value: "s", Sensitive: true}}
 	for _, allowed := range []uint32{4096, 8192, 100, 0, 4096} {
 		for range 2 {
-			got, err := d.decode(e.encode(nil, fields, allowed), min(allowed, tableSize))
+			got, err := d.decode(e.encode(nil, fields, allowed), min(allowed, defaultTableSize))
 			if err != nil || len(got) != 2 || got[0] != fields[0] || got[1] != fields[1] {
 				t.Fatalf("with a table of %d: %v, %v", allowed, got, err)
 			}

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// ErrServerGone says that it was the server that closed the connection.
-var ErrServerGone = errors.New("the server has closed the connection")
+// ErrServerDisconnected is the error of a connection that the server has closed.
+var ErrServerDisconnected = errors.New("the server has closed the connection")
 
 // streamLimit bounds the requests of one connection that are open at once. More
 // are refused, which tells the client that they can be made again.
@@ -23,8 +23,8 @@ const streamLimit = 10_000
 type Relay struct {
 	client, server net.Conn
 	route          Route
-	lifetime       context.Context // of the handlers
-	end            context.CancelFunc
+	handlerContext context.Context // of the handlers
+	cancelHandlers context.CancelFunc
 	handlers       sync.WaitGroup
 
 	clientWriter clientWriter
@@ -37,20 +37,20 @@ type Relay struct {
 	serverFrameLimit atomic.Uint32 // of those that the client may send
 	clientListLimit  atomic.Uint32 // of a header list for the client, in bytes
 
-	settled atomic.Bool // the client has the server's first frame, which is its SETTINGS
+	serverSettingsSent atomic.Bool // the client has the server's first frame, which is its SETTINGS
 
 	mutex   sync.Mutex // guards the fields below, the streams and the exchanges
 	changed *sync.Cond // signals changes of the fields below
 	phase   phase
 	failure error // why the connection has ended; nil while it has not
 
-	open            map[uint32]*stream   // relayed requests
-	sending         int                  // relayed requests whose queue is being sent
-	taken           map[uint32]*Exchange // intercepted requests
-	lastIntercepted uint32               // identifier of the last intercepted request
-	highest         uint32               // identifier that the client has used
-	limit           uint32               // identifiers above it are not accepted
-	bodies          int                  // bytes of bodies and answers that are kept
+	relayed           map[uint32]*stream   // relayed requests
+	sendingQueues     int                  // relayed requests whose queue is being sent
+	intercepted       map[uint32]*Exchange // intercepted requests
+	maxInterceptedID  uint32               // of the last intercepted request
+	maxClientStreamID uint32               // the highest that the client has used
+	lastStreamID      uint32               // of GOAWAY; requests above it are not accepted
+	buffered          int                  // bytes of requests and answers in memory
 
 	serverGoAway bool // the server has sent GOAWAY
 	serverClosed bool // the server has closed its connection; the client's goes on
@@ -80,34 +80,34 @@ type stream struct {
 	restoration            *restoration // nil where the answer is not changed
 	window                 relayWindow  // of the answer
 
-	queue   []segment // of the answer, to be sent
-	sending bool      // a goroutine sends the queue
-	ending  bool      // the end of the answer is queued
-	closed  bool      // the request was reset or lost
-	trailer []hpack.HeaderField
+	queue     []segment // of the answer, to be sent
+	sending   bool      // a goroutine sends the queue
+	endQueued bool      // the end of the answer is queued
+	closed    bool      // the request was reset or lost
+	trailer   []hpack.HeaderField
 }
 
 // NewRelay prepares a relay, which owns the connections from now on. Without a route
 // it relays all requests.
 func NewRelay(client, server net.Conn, route Route) *Relay {
 	r := &Relay{
-		client: client,
-		server: server,
-		route:  route,
-		open:   map[uint32]*stream{},
-		taken:  map[uint32]*Exchange{},
-		limit:  streamMask,
-		flow:   newFlow(),
-		drain:  drainState{drained: make(chan struct{})},
+		client:       client,
+		server:       server,
+		route:        route,
+		relayed:      map[uint32]*stream{},
+		intercepted:  map[uint32]*Exchange{},
+		lastStreamID: streamMask,
+		flow:         newFlow(),
+		drain:        drainState{done: make(chan struct{})},
 
 		clientTable:    newTableLimit(),
 		clientSettings: newClientSettings(),
 		serverTable:    newTableLimit(),
 	}
 	r.changed = sync.NewCond(&r.mutex)
-	r.lifetime, r.end = context.WithCancel(context.Background())
-	r.serverMaxFrame.Store(plainMaxFrame)
-	r.serverFrameLimit.Store(plainMaxFrame)
+	r.handlerContext, r.cancelHandlers = context.WithCancel(context.Background())
+	r.serverMaxFrame.Store(defaultMaxFrame)
+	r.serverFrameLimit.Store(defaultMaxFrame)
 	return r
 }
 
@@ -117,47 +117,47 @@ func NewRelay(client, server net.Conn, route Route) *Relay {
 //
 // A connection that does not begin as HTTP/2 does is relayed as it is.
 func (r *Relay) Run() error {
-	up := newUp(r)
-	begun, err := up.preface()
+	toServer := newClientToServer(r)
+	begun, err := toServer.preface()
 	switch {
 	case errors.Is(err, errOtherProtocol):
-		r.becomeRaw()
+		r.setRaw()
 		err = r.relayRaw(begun)
 	case err == nil:
-		err = r.relayFrames(up)
+		err = r.relayFrames(toServer)
 	}
 	r.fail(err)
 	r.handlers.Wait()
 	return r.failure
 }
 
-func (r *Relay) relayFrames(up *up) error {
+func (r *Relay) relayFrames(toServer *clientToServer) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if err := newDown(r).run(); !r.mayOutlive(err) {
-			r.failBecause(r.server, err)
+		if err := newServerToClient(r).run(); !r.outlivesServer(err) {
+			r.failForPeer(r.server, err)
 		}
 	}()
-	err := up.run()
-	r.failBecause(r.client, err)
+	err := toServer.run()
+	r.failForPeer(r.client, err)
 	<-ended
 	return err
 }
 
-// failBecause ends the connection for what one of the two has done. A client is
-// told of its own mistake, and so is a server.
-func (r *Relay) failBecause(of net.Conn, err error) {
+// failForPeer ends the connection because of one peer. A peer that violated the protocol
+// gets GOAWAY with the reason.
+func (r *Relay) failForPeer(of net.Conn, err error) {
 	if mistake, ok := errors.AsType[connectionError](err); ok {
 		r.mutex.Lock()
-		last := r.highest
+		last := r.maxClientStreamID
 		r.mutex.Unlock()
 		_ = of.SetWriteDeadline(time.Now().Add(closeTimeout)) // as well as it can be
 		if of == r.client {
 			_ = r.writeClient(appendGoAway(nil, last, mistake.code, mistake.text))
 		} else {
 			r.writeServer(appendGoAway(nil, 0, mistake.code, mistake.text))
-			err = errors.Join(ErrServerGone, err)
+			err = errors.Join(ErrServerDisconnected, err)
 		}
 	}
 	r.fail(err)
@@ -181,44 +181,44 @@ func (r *Relay) fail(err error) {
 		r.drain.timer.Stop()
 	}
 	var ended []func(Outcome)
-	for id, s := range r.open {
-		delete(r.open, id)
-		r.discard(s)
+	for id, s := range r.relayed {
+		delete(r.relayed, id)
+		r.discardStream(s)
 		if s.plan.Ended != nil {
 			ended = append(ended, s.plan.Ended)
 		}
 	}
-	for _, x := range r.taken {
-		if !x.begun && x.plan.Ended != nil {
+	for _, x := range r.intercepted {
+		if !x.started && x.plan.Ended != nil {
 			ended = append(ended, x.plan.Ended)
 			x.plan.Ended = nil
 		}
 	}
-	r.noteDrained()
+	r.closeDrained()
 	r.changed.Broadcast()
 	r.mutex.Unlock()
 	_ = r.client.Close()
 	_ = r.server.Close()
-	r.end() // then: what the handlers make of it is no answer
-	outcome := Outcome{End: ClientGone}
-	if errors.Is(err, ErrServerGone) || errors.Is(err, net.ErrClosed) {
-		outcome.End = ServerGone
+	r.cancelHandlers() // then: what the handlers make of it is no answer
+	outcome := Outcome{End: ClientDisconnected}
+	if errors.Is(err, ErrServerDisconnected) || errors.Is(err, net.ErrClosed) {
+		outcome.End = ServerDisconnected
 	}
 	for _, tell := range ended {
 		tell(outcome)
 	}
 }
 
-// close ends a relayed request, and returns its observer's function if the request was
-// open. The caller holds the mutex, and calls the function without it.
-func (r *Relay) close(id uint32) (ended func(Outcome)) {
-	s, ok := r.open[id]
+// closeStream ends a relayed request and returns its Plan.Ended, or a function that does
+// nothing. The caller holds the mutex, and calls the function without it.
+func (r *Relay) closeStream(id uint32) (ended func(Outcome)) {
+	s, ok := r.relayed[id]
 	if !ok {
 		return func(Outcome) {}
 	}
-	delete(r.open, id)
-	r.discard(s)
-	r.checkLeft()
+	delete(r.relayed, id)
+	r.discardStream(s)
+	r.checkDrained()
 	if s.plan.Ended == nil {
 		return func(Outcome) {}
 	}

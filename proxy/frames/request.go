@@ -8,73 +8,73 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// headers takes a header block, once it is complete.
-func (u *up) headers(complete bool, err error) error {
+// headers handles a header block once it is complete.
+func (p *clientToServer) headers(complete bool, err error) error {
 	if err != nil || !complete {
 		return err
 	}
-	fields, err := u.decoder.decode(u.block.fragments, u.serverTable.allowed())
+	fields, err := p.decoder.decode(p.block.fragments, p.serverTable.allowed())
 	if err != nil {
 		return err
 	}
-	id, last := u.block.stream, u.block.flags.Has(http2.FlagHeadersEndStream)
-	u.mutex.Lock()
-	known := id <= u.highest
-	s, exchange := u.open[id], u.taken[id]
-	u.mutex.Unlock()
+	id, last := p.block.stream, p.block.flags.Has(http2.FlagHeadersEndStream)
+	p.mutex.Lock()
+	known := id <= p.maxClientStreamID
+	s, exchange := p.relayed[id], p.intercepted[id]
+	p.mutex.Unlock()
 	switch {
 	case id == 0 || !known && id%2 == 0:
 		return connectionError{http2.ErrCodeProtocol, "HEADERS on a stream that is not the client's"}
 	case exchange != nil:
 		exchange.receive(nil, last) // trailers, which the handler does not see
 	case s != nil:
-		u.pass(fields)
-		u.clientDone(id, last)
+		p.forwardBlock(fields)
+		p.clientDone(id, last)
 	case !known:
-		u.request(id, fields, last)
+		p.request(id, fields, last)
 	case len(fields) > 0 && strings.HasPrefix(fields[0].Name, ":"): // which trailers have not
 		return connectionError{http2.ErrCodeProtocol, "a request on an earlier stream"}
 	}
 	return nil // of a stream that is gone nothing is passed on
 }
 
-// request begins a request.
-func (u *up) request(id uint32, fields []hpack.HeaderField, last bool) {
-	u.mutex.Lock()
-	u.highest = id
-	accepted := u.accepts(id)
-	full := len(u.open)+len(u.taken) >= streamLimit
-	u.mutex.Unlock()
+// request handles the header block that opens a stream.
+func (p *clientToServer) request(id uint32, fields []hpack.HeaderField, last bool) {
+	p.mutex.Lock()
+	p.maxClientStreamID = id
+	accepted := p.accepts(id)
+	full := len(p.relayed)+len(p.intercepted) >= streamLimit
+	p.mutex.Unlock()
 	switch {
 	case !accepted:
 		return
 	case full:
-		u.answers = appendReset(u.answers, id, http2.ErrCodeRefusedStream)
+		p.controlFrames = appendReset(p.controlFrames, id, http2.ErrCodeRefusedStream)
 		return
 	}
 	s := &stream{id: id}
-	if u.route != nil {
-		s.plan = u.route(fields)
+	if p.route != nil {
+		s.plan = p.route(fields)
 	}
-	taken := s.plan.Handler != nil
-	if taken {
-		accepted = u.take(id, fields, last, s.plan)
+	intercepted := s.plan.Handler != nil
+	if intercepted {
+		accepted = p.intercept(id, fields, last, s.plan)
 	} else {
 		if plan := s.plan.Restoration; plan != nil {
-			s.restoreLater(plan)
+			s.expectRestore(plan)
 			fields = plan.Fields
 		}
-		u.mutex.Lock()
-		if accepted = u.accepts(id); accepted { // still
-			s.window = u.flow.toClient.stream(u.clientSettings.announcedWindow, u.clientSettings.appliedWindow)
-			u.open[id] = s
+		p.mutex.Lock()
+		if accepted = p.accepts(id); accepted { // still
+			s.window = p.flow.toClient.stream(p.clientSettings.announcedWindow, p.clientSettings.appliedWindow)
+			p.relayed[id] = s
 		}
-		u.mutex.Unlock()
+		p.mutex.Unlock()
 	}
 	switch {
-	case accepted && !taken:
-		u.pass(fields)
-		u.clientDone(id, last)
+	case accepted && !intercepted:
+		p.forwardBlock(fields)
+		p.clientDone(id, last)
 	case !accepted && s.plan.Ended != nil:
 		s.plan.Ended(Outcome{End: ServerReset, Code: http2.ErrCodeRefusedStream})
 	}
@@ -82,48 +82,50 @@ func (u *up) request(id uint32, fields []hpack.HeaderField, last bool) {
 
 // accepts reports whether a request may begin. Otherwise the client knows that it
 // is not answered. The caller holds the mutex.
-func (u *up) accepts(id uint32) bool { return id <= u.limit && u.failure == nil }
+func (p *clientToServer) accepts(id uint32) bool { return id <= p.lastStreamID && p.failure == nil }
 
-// take begins a request that the server does not see, if it may still begin.
-func (u *up) take(id uint32, fields []hpack.HeaderField, last bool, plan Plan) bool {
-	u.mutex.Lock()
-	if !u.accepts(id) {
-		u.mutex.Unlock()
+// intercept begins a request that the server does not see. It reports false if the
+// connection accepts no more requests.
+func (p *clientToServer) intercept(id uint32, fields []hpack.HeaderField, last bool, plan Plan) bool {
+	p.mutex.Lock()
+	if !p.accepts(id) {
+		p.mutex.Unlock()
 		return false
 	}
-	exchange := newExchange(u.Relay, id, slices.Clone(fields), plan)
-	u.taken[id] = exchange
-	u.lastIntercepted = id
-	if narrow := plainWindow - u.flow.serverInitialWindow; narrow > 0 && !last { // the server will never widen it
-		exchange.widened = narrow
-		u.answers = appendWindowUpdate(u.answers, id, narrow)
+	exchange := newExchange(p.Relay, id, slices.Clone(fields), plan)
+	p.intercepted[id] = exchange
+	p.maxInterceptedID = id
+	if narrow := defaultWindow - p.flow.serverInitialWindow; narrow > 0 && !last { // the server will never widen it
+		exchange.extraCredit = narrow
+		p.controlFrames = appendWindowUpdate(p.controlFrames, id, narrow)
 	}
-	u.mutex.Unlock()
+	p.mutex.Unlock()
 	exchange.receive(nil, last)
 	return true
 }
 
-// pass encodes the fields of the block anew.
-func (u *up) pass(fields []hpack.HeaderField) {
-	u.passed = max(u.passed, u.block.stream)
-	encoded := u.encoder.encode(u.block.priority, fields, u.serverTable.next())
-	flags := u.block.flags & (http2.FlagHeadersEndStream | http2.FlagHeadersPriority)
-	u.batch.edit(func(b []byte) []byte {
-		return appendBlock(b, u.block.stream, encoded, int(u.serverMaxFrame.Load()), flags)
+// forwardBlock encodes the fields of a header block for the server.
+func (p *clientToServer) forwardBlock(fields []hpack.HeaderField) {
+	p.maxServerStreamID = max(p.maxServerStreamID, p.block.stream)
+	encoded := p.encoder.encode(p.block.priority, fields, p.serverTable.next())
+	flags := p.block.flags & (http2.FlagHeadersEndStream | http2.FlagHeadersPriority)
+	p.batch.edit(func(b []byte) []byte {
+		return appendBlock(b, p.block.stream, encoded, int(p.serverMaxFrame.Load()), flags)
 	})
 }
 
-// clientDone notes that the client has sent all of a relayed request, where it has.
-func (u *up) clientDone(id uint32, last bool) {
+// clientDone notes the end of the client's side of a relayed request. It does nothing
+// unless last is set.
+func (p *clientToServer) clientDone(id uint32, last bool) {
 	if !last {
 		return
 	}
-	u.mutex.Lock()
-	if s := u.open[id]; s != nil {
-		if s.clientDone = true; s.serverDone && !s.ending {
-			delete(u.open, id)
-			u.checkLeft()
+	p.mutex.Lock()
+	if s := p.relayed[id]; s != nil {
+		if s.clientDone = true; s.serverDone && !s.endQueued {
+			delete(p.relayed, id)
+			p.checkDrained()
 		}
 	}
-	u.mutex.Unlock()
+	p.mutex.Unlock()
 }

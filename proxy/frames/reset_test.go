@@ -9,9 +9,9 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// A client may give a taken request up at any point: its handler learns it, the server
+// A client may give an intercepted request up at any point: its handler learns it, the server
 // nothing, and the connection goes on.
-func TestResetOfTakenRequest(t *testing.T) {
+func TestResetOfInterceptedRequest(t *testing.T) {
 	ok := []hpack.HeaderField{{Name: ":status", Value: "200"}}
 	tests := map[string]struct {
 		body    func(*peer)
@@ -67,14 +67,14 @@ func TestResetOfTakenRequest(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			failed := make(chan error, 1)
-			r := newRig(t, func(ctx context.Context, x *Exchange) {
-				if Field(x.Fields(), ":path") == "/taken/next" {
+			r := newFixture(t, func(ctx context.Context, x *Exchange) {
+				if Field(x.Fields(), ":path") == "/intercepted/next" {
 					answerWith("next")(ctx, x)
 					return
 				}
 				failed <- test.handler(ctx, x)
 			}).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 8})
-			r.client.request(1, "/taken", false)
+			r.client.request(1, "/intercepted", false)
 			if test.body != nil {
 				test.body(r.client)
 			}
@@ -90,7 +90,7 @@ func TestResetOfTakenRequest(t *testing.T) {
 			r.client.headers(1, true, "trailer=late")
 			r.settle()
 			eventually(t, "nothing is kept of the request", func() bool { requests, bodies := r.kept(); return requests == 0 && bodies == 0 })
-			r.client.request(3, "/taken/next", true)
+			r.client.request(3, "/intercepted/next", true)
 			r.client.expectAnswer(3, "next")
 			r.client.expect(test.credit...)
 			r.works(5)
@@ -100,11 +100,11 @@ func TestResetOfTakenRequest(t *testing.T) {
 
 // A handler that leaves without an answer, or with half of one, has its request reset.
 func TestHandlerWithoutAnswer(t *testing.T) {
-	r := newRig(t, func(ctx context.Context, x *Exchange) {
+	r := newFixture(t, func(ctx context.Context, x *Exchange) {
 		x.Header(nil)
 		_ = x.Data(ctx, []byte("never sent"))
 	}).open()
-	r.client.request(1, "/taken", true)
+	r.client.request(1, "/intercepted", true)
 	r.client.expect("RST_STREAM 1 INTERNAL_ERROR")
 	r.client.windowUpdate(0, 3)
 	r.server.expect("WINDOW_UPDATE 0 3")
@@ -113,11 +113,11 @@ func TestHandlerWithoutAnswer(t *testing.T) {
 // An answer that comes before the request's end resets what is left of it, in peace.
 func TestAnswerBeforeRequestsEnd(t *testing.T) {
 	release := make(chan struct{})
-	r := newRig(t, func(ctx context.Context, x *Exchange) {
+	r := newFixture(t, func(ctx context.Context, x *Exchange) {
 		<-release
 		_ = x.End([]hpack.HeaderField{{Name: ":status", Value: "200"}})
 	}).open()
-	r.client.request(1, "/taken", false)
+	r.client.request(1, "/intercepted", false)
 	r.client.data(1, false, "abc")
 	r.client.expect("WINDOW_UPDATE 1 3")
 	close(release)
@@ -130,7 +130,7 @@ func TestAnswerBeforeRequestsEnd(t *testing.T) {
 // A reset of a relayed request passes, from either side; what comes late goes no
 // further, and costs the client no window.
 func TestResetOfRelayedRequest(t *testing.T) {
-	r := newRig(t, nil).open()
+	r := newFixture(t, nil).open()
 	r.client.request(1, "/relayed", false)
 	r.server.expectRequest(1, "/relayed", false)
 	r.client.reset(1, http2.ErrCodeCancel)
@@ -165,7 +165,7 @@ func TestResetOfRelayedRequest(t *testing.T) {
 
 // Both directions of a request end on their own.
 func TestHalvesOfRequest(t *testing.T) {
-	r := newRig(t, nil).open()
+	r := newFixture(t, nil).open()
 	r.client.request(1, "/relayed", false)
 	r.server.expectRequest(1, "/relayed", false)
 	r.server.headers(1, true, ":status=200")

@@ -46,29 +46,30 @@ type Restored struct {
 // ErrWouldBlock is returned by a [Restorer] that has to wait.
 var ErrWouldBlock = errors.New("restoring the answer would block")
 
-// restoration is the answer to a relayed request that is kept until it is complete and
-// then changed. It is guarded by the relay's mutex.
+// restoration is the answer to a relayed request that is buffered until it is complete and
+// then changed. It is guarded by Relay.mutex.
 type restoration struct {
-	plan       *Restoration
-	request    []byte // what has come of the body, where keeps is set
-	keeps      bool
-	tooLarge   bool // the request
-	header     []hpack.HeaderField
-	body       []byte
-	collecting bool               // the answer is not complete
-	peeked     bool               // its first DATA frame has come
-	cancel     context.CancelFunc // of the restorer that runs in a goroutine; nil while none does
+	plan          *Restoration
+	request       []byte // the body so far, if keepsRequest is set
+	keepsRequest  bool
+	tooLarge      bool // request exceeds a limit
+	header        []hpack.HeaderField
+	body          []byte
+	collecting    bool               // the answer is not complete
+	firstDataSeen bool               // its first DATA frame has come
+	cancel        context.CancelFunc // of the restorer that runs in a goroutine; nil while none does
 }
 
-// passOn passes a taken request on after all, if its answer is to be restored and its
-// frames can still come as if it had never been taken: f is its whole body.
-func (u *up) passOn(x *Exchange, f frame, content []byte) bool {
-	if x.plan.Restore == nil || !f.flags.Has(http2.FlagDataEndStream) || x.id <= u.passed {
+// relayForRestore relays an intercepted request after all, if Plan.Restore returns a
+// restoration and the server has seen no later request. f is the frame with the whole
+// body.
+func (p *clientToServer) relayForRestore(x *Exchange, f frame, content []byte) bool {
+	if x.plan.Restore == nil || !f.flags.Has(http2.FlagDataEndStream) || x.id <= p.maxServerStreamID {
 		return false // the server has seen a later request, or will not see the whole body
 	}
-	u.mutex.Lock()
-	possible := !x.begun && len(x.body) == 0 && len(content) <= u.flow.serverInitialWindow && u.accepts(x.id)
-	u.mutex.Unlock()
+	p.mutex.Lock()
+	possible := !x.started && len(x.body) == 0 && len(content) <= p.flow.serverInitialWindow && p.accepts(x.id)
+	p.mutex.Unlock()
 	if !possible {
 		return false
 	}
@@ -76,14 +77,14 @@ func (u *up) passOn(x *Exchange, f frame, content []byte) bool {
 	if plan == nil {
 		return false
 	}
-	u.mutex.Lock()
-	if !u.accepts(x.id) {
-		u.mutex.Unlock()
+	p.mutex.Lock()
+	if !p.accepts(x.id) {
+		p.mutex.Unlock()
 		return false
 	}
-	delete(u.taken, x.id)
+	delete(p.intercepted, x.id)
 	// The server does not know of the credit that the client has given meanwhile.
-	s := &stream{id: x.id, plan: x.plan, clientDone: true, window: u.flow.toClient.stream(u.clientSettings.announcedWindow, x.window.receiver.size)}
+	s := &stream{id: x.id, plan: x.plan, clientDone: true, window: p.flow.toClient.stream(p.clientSettings.announcedWindow, x.window.receiver.size)}
 	credit := 0
 	if plan.Restore != nil {
 		s.restoration = &restoration{plan: plan, collecting: true}
@@ -91,17 +92,17 @@ func (u *up) passOn(x *Exchange, f frame, content []byte) bool {
 	if plan.Restore == nil || plan.Unchanged != nil { // the answer may pass
 		credit = s.window.takeCredit()
 	}
-	u.open[x.id] = s
-	u.flow.toServer.receive(f.length)
-	u.flow.toServer.pass(len(content))
-	u.flow.toServer.absorb(f.length - len(content)) // padding
-	u.mutex.Unlock()
+	p.relayed[x.id] = s
+	p.flow.toServer.receive(f.length)
+	p.flow.toServer.pass(len(content))
+	p.flow.toServer.absorb(f.length - len(content)) // padding
+	p.mutex.Unlock()
 	x.cancel(nil)
 	x.plan.watch(FromClient, content)
-	u.passed = x.id
-	encoded := u.encoder.encode(nil, plan.Fields, u.serverTable.next())
-	maxFrame := int(u.serverMaxFrame.Load())
-	u.batch.edit(func(b []byte) []byte {
+	p.maxServerStreamID = x.id
+	encoded := p.encoder.encode(nil, plan.Fields, p.serverTable.next())
+	maxFrame := int(p.serverMaxFrame.Load())
+	p.batch.edit(func(b []byte) []byte {
 		b = appendData(appendBlock(b, x.id, encoded, maxFrame, 0), x.id, content, maxFrame, true)
 		if credit > 0 {
 			b = appendWindowUpdate(b, x.id, credit)
@@ -111,27 +112,27 @@ func (u *up) passOn(x *Exchange, f frame, content []byte) bool {
 	return true
 }
 
-// restoreLater has the answer to a request restored that passes before its body is there.
-func (s *stream) restoreLater(plan *Restoration) {
-	s.restoration = &restoration{plan: plan, collecting: true, keeps: true}
+// expectRestore prepares a request for a restoration that is known before its body.
+func (s *stream) expectRestore(plan *Restoration) {
+	s.restoration = &restoration{plan: plan, collecting: true, keepsRequest: true}
 }
 
 // keepRequest keeps a piece of a request whose answer may have to be changed.
-func (u *up) keepRequest(s *stream, f frame) {
-	u.mutex.Lock()
-	defer u.mutex.Unlock()
+func (p *clientToServer) keepRequest(s *stream, f frame) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
 	a := s.restoration
-	if a == nil || !a.keeps || !a.collecting {
+	if a == nil || !a.keepsRequest || !a.collecting {
 		return
 	}
 	content, err := f.content()
 	if err != nil {
 		return // it is for the server to judge
 	}
-	if len(a.request)+len(content) > bodyLimit || u.bodies+len(content) > bodiesLimit {
+	if len(a.request)+len(content) > requestBodyLimit || p.buffered+len(content) > bufferLimit {
 		a.tooLarge = true
 		return
 	}
 	a.request = append(a.request, content...)
-	u.bodies += len(content)
+	p.buffered += len(content)
 }

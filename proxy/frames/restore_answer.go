@@ -8,108 +8,108 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// peek lets an answer pass whose first DATA frame shows that it would not be changed. It
-// returns the frame's stream, as answering does. The caller holds the mutex, which is
-// released meanwhile.
-func (d *down) peek(s *stream, f frame) *stream {
+// passUnchanged lets an answer pass if its first DATA frame shows that restoring would not
+// change it. It returns the frame's stream, as unanswered does. The caller holds the
+// mutex, which is released during the check.
+func (p *serverToClient) passUnchanged(s *stream, f frame) *stream {
 	a := s.restoration
-	if a == nil || a.peeked || a.plan.Unchanged == nil {
+	if a == nil || a.firstDataSeen || a.plan.Unchanged == nil {
 		return s
 	}
-	a.peeked = true
-	d.mutex.Unlock()
+	a.firstDataSeen = true
+	p.mutex.Unlock()
 	content, err := f.content()
 	unchanged := err == nil && a.plan.Unchanged(content)
-	d.mutex.Lock()
-	if s = d.answering(f.stream); s != nil && unchanged { // the client has not reset it
-		d.finishCollecting(a)
+	p.mutex.Lock()
+	if s = p.unanswered(f.stream); s != nil && unchanged { // the client has not reset it
+		p.finishCollecting(a)
 		s.restoration = nil
 	}
 	return s
 }
 
-// collect keeps a piece of an answer. The server gets it back as credit, since the relay
-// has taken it. An answer that is too large is passed on as it is.
-func (d *down) collect(s *stream, content []byte, last bool) error {
+// collectAnswer buffers a piece of an answer, and credits it to the server. An answer that
+// is too large is forwarded unchanged.
+func (p *serverToClient) collectAnswer(s *stream, content []byte, last bool) error {
 	a := s.restoration
-	d.mutex.Lock()
+	p.mutex.Lock()
 	s.window.absorb(len(content))
 	if !s.closed {
 		a.body = append(a.body, content...)
-		d.bodies += len(content)
+		p.buffered += len(content)
 	}
-	tooLarge := d.bodies > bodiesLimit || a.tooLarge
+	tooLarge := p.buffered > bufferLimit || a.tooLarge
 	if !last {
-		d.noteCredit(s)
+		p.returnUrgentCredit(s)
 	}
-	d.mutex.Unlock()
+	p.mutex.Unlock()
 	switch {
 	case tooLarge:
-		return d.skip(s, last)
+		return p.skipRestore(s, last)
 	case last:
-		_, err := d.complete(s, nil, true)
+		_, err := p.restoreAnswer(s, nil, true)
 		return err
 	}
 	return nil
 }
 
-// skip passes on what was collected of an answer, and the rest of it as it comes. From
-// now on the server gets credit for the stream as the client gives it.
-func (d *down) skip(s *stream, last bool) error {
+// skipRestore forwards the collected part of an answer, and the rest of it as it comes.
+// From now on the server gets credit for the stream as the client gives it.
+func (p *serverToClient) skipRestore(s *stream, last bool) error {
 	a := s.restoration
-	d.mutex.Lock()
+	p.mutex.Lock()
 	body := a.body
-	d.release(len(a.request)) // the body is still kept
+	p.releaseBuffered(len(a.request)) // the body is still kept
 	a.request, a.body, a.collecting = nil, nil, false
-	s.serverDone, s.ending = last, last
-	d.mutex.Unlock()
+	s.serverDone, s.endQueued = last, last
+	p.mutex.Unlock()
 	if a.plan.Skipped != nil {
 		a.plan.Skipped()
 	}
 	s.plan.watch(FromServer, body)
-	return d.enqueue(s, segment{data: body, end: last})
+	return p.enqueue(s, segment{data: body, end: last})
 }
 
-// complete restores an answer and sends it. trailer are the fields that end it, nil where
-// its last DATA does. It reports whether it has dealt with them too; otherwise they are
-// to follow what it has added to the batch.
-func (d *down) complete(s *stream, trailer []hpack.HeaderField, last bool) (sent bool, err error) {
+// restoreAnswer restores an answer and sends it. trailer are the fields that end it, nil
+// if its last DATA does. sent reports whether the trailer is sent, too; otherwise it must
+// follow the batch.
+func (p *serverToClient) restoreAnswer(s *stream, trailer []hpack.HeaderField, last bool) (sent bool, err error) {
 	a := s.restoration
-	d.mutex.Lock()
+	p.mutex.Lock()
 	of, tooLarge := Answered{Request: a.request, Header: a.header, Body: a.body}, a.tooLarge
-	d.mutex.Unlock()
+	p.mutex.Unlock()
 	restored := Restored{Body: of.Body}
 	switch {
 	case len(of.Body) == 0:
 	case !tooLarge:
-		restored, err = a.plan.Restore(d.lifetime, of, false)
+		restored, err = a.plan.Restore(p.handlerContext, of, false)
 	case a.plan.Skipped != nil:
 		a.plan.Skipped()
 	}
-	if err != nil || restored.Trailer != nil || !d.fits(s, len(restored.Body)) {
-		return true, d.completeLater(s, restored, err, trailer)
+	if err != nil || restored.Trailer != nil || !p.reserveWindow(s, len(restored.Body)) {
+		return true, p.restoreInQueue(s, restored, err, trailer)
 	}
 	s.plan.watch(FromServer, restored.Body)
 	if last || len(restored.Body) > 0 {
-		d.batch.edit(func(b []byte) []byte { return appendData(b, s.id, restored.Body, plainMaxFrame, last) })
+		p.batch.edit(func(b []byte) []byte { return appendData(b, s.id, restored.Body, defaultMaxFrame, last) })
 	}
 	if last {
-		d.serverDone(s.id, nil)
+		p.serverDone(s.id, nil)
 	}
 	return false, nil
 }
 
-// fits takes n bytes of the client's windows for a restored answer that can be sent at
-// once. It reports whether there are so many.
-func (d *down) fits(s *stream, n int) bool {
-	d.mutex.Lock()
-	defer d.mutex.Unlock()
+// reserveWindow takes n bytes of the client's windows for a restored answer that can be
+// sent at once. It reports false if the windows are too small.
+func (p *serverToClient) reserveWindow(s *stream, n int) bool {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
 	a := s.restoration
 	if n > 0 && s.window.available() < n {
 		return false
 	}
 	s.window.inject(n)
-	d.finishCollecting(a)
+	p.finishCollecting(a)
 	return true
 }
 
@@ -117,26 +117,26 @@ func (d *down) fits(s *stream, n int) bool {
 func (r *Relay) finishCollecting(a *restoration) {
 	n := len(a.body) + len(a.request)
 	a.request, a.body, a.collecting = nil, nil, false
-	r.release(n)
-	r.noteCredit(nil)
+	r.releaseBuffered(n)
+	r.returnUrgentCredit(nil)
 }
 
-// completeLater sends an answer from a goroutine, which first restores it where that may
-// block.
-func (d *down) completeLater(s *stream, restored Restored, failed error, trailer []hpack.HeaderField) error {
+// restoreInQueue sends an answer from the goroutine of its stream, which first restores it
+// if that may block.
+func (p *serverToClient) restoreInQueue(s *stream, restored Restored, failed error, trailer []hpack.HeaderField) error {
 	trailer = slices.Clone(trailer)
-	d.mutex.Lock()
-	s.serverDone, s.ending, s.trailer = true, true, trailer
+	p.mutex.Lock()
+	s.serverDone, s.endQueued, s.trailer = true, true, trailer
 	if failed == nil {
-		d.bodies += len(restored.Body)
-		d.finishCollecting(s.restoration)
+		p.buffered += len(restored.Body)
+		p.finishCollecting(s.restoration)
 	}
-	d.mutex.Unlock()
+	p.mutex.Unlock()
 	if failed != nil {
-		return d.enqueue(s, segment{restore: true, fields: trailer})
+		return p.enqueue(s, segment{restore: true, fields: trailer})
 	}
 	s.plan.watch(FromServer, restored.Body)
-	return d.enqueue(s, answerSegments(restored, trailer)...)
+	return p.enqueue(s, answerSegments(restored, trailer)...)
 }
 
 // answerSegments are the rest of a restored answer.
@@ -154,10 +154,10 @@ func answerSegments(restored Restored, trailer []hpack.HeaderField) []segment {
 	return segments
 }
 
-// restoreNow restores a complete answer in the goroutine that sends it.
-func (r *Relay) restoreNow(s *stream, trailer []hpack.HeaderField) {
+// restoreQueued restores a complete answer in the goroutine that sends it.
+func (r *Relay) restoreQueued(s *stream, trailer []hpack.HeaderField) {
 	a := s.restoration
-	ctx, cancel := context.WithCancel(r.lifetime)
+	ctx, cancel := context.WithCancel(r.handlerContext)
 	defer cancel()
 	r.mutex.Lock()
 	if s.closed {
@@ -177,7 +177,7 @@ func (r *Relay) restoreNow(s *stream, trailer []hpack.HeaderField) {
 	if s.closed {
 		return
 	}
-	r.bodies += len(restored.Body)
+	r.buffered += len(restored.Body)
 	r.finishCollecting(a)
 	s.queue = slices.Concat(answerSegments(restored, trailer), s.queue)
 }

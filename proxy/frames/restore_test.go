@@ -10,10 +10,10 @@ import (
 // A request whose answer is to be restored reaches the server as it came, and its answer
 // the client in one piece.
 func TestRestore(t *testing.T) {
-	r := newRig(t, answerWith("handled")).open()
-	r.client.request(1, "/taken/restored", false)
+	r := newFixture(t, answerWith("handled")).open()
+	r.client.request(1, "/intercepted/restored", false)
 	r.client.data(1, true, "ask")
-	r.server.expectRequest(1, "/taken/restored", false)
+	r.server.expectRequest(1, "/intercepted/restored", false)
 	r.server.expect(dataLine(1, true, "ask"))
 	r.server.headers(1, false, ":status=200", "mark=m")
 	r.client.expect(headersLine(1, false, ":status=200", "mark=m"))
@@ -26,9 +26,9 @@ func TestRestore(t *testing.T) {
 	r.client.windowUpdate(0, 7) // of which the server knows what it has sent
 	r.server.expect("WINDOW_UPDATE 0 3")
 
-	r.client.request(3, "/taken/restored", false) // the end comes with the data
+	r.client.request(3, "/intercepted/restored", false) // the end comes with the data
 	r.client.data(3, true, "")
-	r.server.expectRequest(3, "/taken/restored", false)
+	r.server.expectRequest(3, "/intercepted/restored", false)
 	r.server.expect(dataLine(3, true, ""))
 	r.server.headers(3, false, ":status=200")
 	r.client.expect(headersLine(3, false, ":status=200"))
@@ -36,9 +36,9 @@ func TestRestore(t *testing.T) {
 	r.client.expect(dataLine(3, true, "zz"))
 	r.expectOutcome(Complete, 0)
 
-	r.client.request(5, "/taken/restored", false) // an error has no body
+	r.client.request(5, "/intercepted/restored", false) // an error has no body
 	r.client.data(5, true, "ask")
-	r.server.expectRequest(5, "/taken/restored", false)
+	r.server.expectRequest(5, "/intercepted/restored", false)
 	r.server.expect(dataLine(5, true, "ask"))
 	r.server.headers(5, true, ":status=200", "grpc-status=5")
 	r.client.expect(headersLine(5, true, ":status=200", "grpc-status=5"))
@@ -49,22 +49,22 @@ func TestRestore(t *testing.T) {
 	r.works(7)
 }
 
-// What can't come as if it had never been taken is handled.
+// A request that the relay can no longer forward is handled.
 func TestRestoreOnlyWhatCanPass(t *testing.T) {
-	r := newRig(t, answerWith("handled")).open()
-	r.client.request(1, "/taken/restored", false)
+	r := newFixture(t, answerWith("handled")).open()
+	r.client.request(1, "/intercepted/restored", false)
 	r.client.data(1, true, "no")
 	r.client.expectAnswer(1, "handled")
 	r.client.expect("WINDOW_UPDATE 0 2")
 
-	r.client.request(3, "/taken/restored", false) // in pieces
+	r.client.request(3, "/intercepted/restored", false) // in pieces
 	r.client.data(3, false, "a")
 	r.client.expect("WINDOW_UPDATE 3 1")
 	r.client.data(3, true, "sk")
 	r.client.expectAnswer(3, "handled")
 	r.client.expect("WINDOW_UPDATE 0 3")
 
-	r.client.request(5, "/taken/restored", false) // the server has seen a later one
+	r.client.request(5, "/intercepted/restored", false) // the server has seen a later one
 	r.client.request(7, "/relayed", true)
 	r.server.expectRequest(7, "/relayed", true)
 	r.client.data(5, true, "ask")
@@ -76,7 +76,7 @@ func TestRestoreOnlyWhatCanPass(t *testing.T) {
 		return requests == 1 // the relayed one
 	})
 	r.set(r.server, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 2}) // more than the server takes
-	r.client.request(9, "/taken/restored", false)
+	r.client.request(9, "/intercepted/restored", false)
 	r.client.expect("WINDOW_UPDATE 9 65533")
 	r.client.data(9, true, "ask")
 	r.client.expectAnswer(9, "handled")
@@ -88,11 +88,11 @@ func TestWindowsOfRestoredAnswer(t *testing.T) {
 	window := func(size uint32) http2.Setting {
 		return http2.Setting{ID: http2.SettingInitialWindowSize, Val: size}
 	}
-	r := newRig(t, answerWith("handled")).open(window(5))
+	r := newFixture(t, answerWith("handled")).open(window(5))
 	r.server.ignoreCredit = true
-	r.client.request(1, "/taken/restored", false)
+	r.client.request(1, "/intercepted/restored", false)
 	r.client.did("padded DATA", r.client.framer.WriteDataPadded(1, true, []byte("ask"), make([]byte, 10)))
-	r.server.expectRequest(1, "/taken/restored", false)
+	r.server.expectRequest(1, "/intercepted/restored", false)
 	r.server.expect(dataLine(1, true, "ask"))
 	r.server.headers(1, false, ":status=200")
 	r.client.expect(headersLine(1, false, ":status=200"))
@@ -116,10 +116,10 @@ func TestWindowsOfRestoredAnswer(t *testing.T) {
 	r.server.expect("WINDOW_UPDATE 0 5")
 
 	// An answer larger than the windows that the server sees.
-	half := strings.Repeat("x", plainMaxFrame)
-	r.client.request(3, "/taken/restored", false)
+	half := strings.Repeat("x", defaultMaxFrame)
+	r.client.request(3, "/intercepted/restored", false)
 	r.client.data(3, true, "ask")
-	r.server.expectRequest(3, "/taken/restored", false)
+	r.server.expectRequest(3, "/intercepted/restored", false)
 	r.server.expect(dataLine(3, true, "ask"))
 	r.server.headers(3, false, ":status=200")
 	r.client.expect(headersLine(3, false, ":status=200"))
@@ -134,17 +134,17 @@ func TestWindowsOfRestoredAnswer(t *testing.T) {
 	r.server.headers(3, true, "grpc-status=0")
 	r.client.expectData(3, false, strings.Repeat(half, 12))
 	r.client.expect(headersLine(3, true, "grpc-status=0"))
-	r.client.windowUpdate(0, 12*plainMaxFrame)
+	r.client.windowUpdate(0, 12*defaultMaxFrame)
 	r.settle() // the server has them back already, half of them twice as many
 }
 
 // A restored call can be given up by both sides at any time.
 func TestRestoredCallIsGivenUp(t *testing.T) {
-	r := newRig(t, answerWith("handled")).open()
+	r := newFixture(t, answerWith("handled")).open()
 	begin := func(id uint32) {
-		r.client.request(id, "/taken/restored", false)
+		r.client.request(id, "/intercepted/restored", false)
 		r.client.data(id, true, "ask")
-		r.server.expectRequest(id, "/taken/restored", false)
+		r.server.expectRequest(id, "/intercepted/restored", false)
 		r.server.expect(dataLine(id, true, "ask"))
 		r.server.headers(id, false, ":status=200")
 		r.client.expect(headersLine(id, false, ":status=200"))
@@ -170,11 +170,11 @@ func TestRestoredCallIsGivenUp(t *testing.T) {
 // A client that gives a restored call up while it makes no room for the answer leaves the
 // connection to its other calls.
 func TestRestoredCallIsGivenUpWhileItIsSent(t *testing.T) {
-	r := newRig(t, answerWith("handled")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 8})
+	r := newFixture(t, answerWith("handled")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 8})
 	r.server.ignoreCredit = true
-	r.client.request(1, "/taken/restored", false)
+	r.client.request(1, "/intercepted/restored", false)
 	r.client.data(1, true, "ask")
-	r.server.expectRequest(1, "/taken/restored", false)
+	r.server.expectRequest(1, "/intercepted/restored", false)
 	r.server.expect(dataLine(1, true, "ask"))
 	r.server.headers(1, false, ":status=200")
 	r.server.data(1, false, "12345")

@@ -12,11 +12,11 @@ import (
 )
 
 // beginRestored makes a restored request and lets the server answer its beginning.
-func (r *rig) beginRestored(id uint32, fields ...string) {
+func (r *fixture) beginRestored(id uint32, fields ...string) {
 	r.t.Helper()
-	r.client.request(id, "/taken/restored", false)
+	r.client.request(id, "/intercepted/restored", false)
 	r.client.data(id, true, "?")
-	r.server.expectRequest(id, "/taken/restored", false)
+	r.server.expectRequest(id, "/intercepted/restored", false)
 	r.server.expect(dataLine(id, true, "?"))
 	fields = append([]string{":status=200"}, fields...)
 	r.server.headers(id, false, fields...)
@@ -24,7 +24,7 @@ func (r *rig) beginRestored(id uint32, fields ...string) {
 }
 
 // stuckAnswer makes a restored answer that the client has no room for, all but one byte.
-func (r *rig) stuckAnswer(id uint32) {
+func (r *fixture) stuckAnswer(id uint32) {
 	r.t.Helper()
 	r.beginRestored(id)
 	r.server.data(id, false, "12345")
@@ -34,7 +34,7 @@ func (r *rig) stuckAnswer(id uint32) {
 
 // An answer that waits for the client's window holds up nothing else.
 func TestWaitingAnswerHoldsUpNothing(t *testing.T) {
-	r := newRig(t, answerWith("handled")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1})
+	r := newFixture(t, answerWith("handled")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1})
 	r.server.ignoreCredit = true
 	r.stuckAnswer(1)
 	r.server.ping("12345678", false)
@@ -57,7 +57,7 @@ func TestWaitingAnswerHoldsUpNothing(t *testing.T) {
 // An answer whose restoring has to wait holds up nothing else.
 func TestBlockingRestoreHoldsUpNothing(t *testing.T) {
 	asked, release := make(chan struct{}), make(chan struct{})
-	r := newRig(t, answerWith("handled"))
+	r := newFixture(t, answerWith("handled"))
 	r.restore = func(ctx context.Context, of Answered, mayBlock bool) (Restored, error) {
 		if !mayBlock {
 			return Restored{}, ErrWouldBlock
@@ -85,7 +85,7 @@ func TestBlockingRestoreHoldsUpNothing(t *testing.T) {
 // The context of a restorer ends when the client gives the call up.
 func TestBlockingRestoreIsGivenUp(t *testing.T) {
 	ended, asked := make(chan error, 1), make(chan struct{})
-	r := newRig(t, answerWith("handled"))
+	r := newFixture(t, answerWith("handled"))
 	r.restore = func(ctx context.Context, _ Answered, mayBlock bool) (Restored, error) {
 		if mayBlock {
 			close(asked)
@@ -108,7 +108,7 @@ func TestBlockingRestoreIsGivenUp(t *testing.T) {
 
 // A restorer may replace the end of an answer.
 func TestRestoredTrailer(t *testing.T) {
-	r := newRig(t, answerWith("handled"))
+	r := newFixture(t, answerWith("handled"))
 	r.restore = func(context.Context, Answered, bool) (Restored, error) {
 		return Restored{Trailer: []hpack.HeaderField{{Name: "grpc-status", Value: "13"}}}, nil
 	}
@@ -132,7 +132,7 @@ func TestEndOfRestoredAnswer(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, answerWith("handled")).open()
+			r := newFixture(t, answerWith("handled")).open()
 			r.beginRestored(1)
 			test.send(r.server)
 			r.client.expect(test.want...)
@@ -145,10 +145,10 @@ func TestEndOfRestoredAnswer(t *testing.T) {
 // An interim block is not the header that an answer is restored by, and a length that no
 // longer holds is not announced.
 func TestHeaderOfRestoredAnswer(t *testing.T) {
-	r := newRig(t, answerWith("handled")).open()
-	r.client.request(1, "/taken/restored", false)
+	r := newFixture(t, answerWith("handled")).open()
+	r.client.request(1, "/intercepted/restored", false)
 	r.client.data(1, true, "?")
-	r.server.expectRequest(1, "/taken/restored", false)
+	r.server.expectRequest(1, "/intercepted/restored", false)
 	r.server.expect(dataLine(1, true, "?"))
 	r.server.headers(1, false, ":status=103", "mark=no")
 	r.server.headers(1, false, ":status=200", "mark=m", "content-length=1")
@@ -160,7 +160,7 @@ func TestHeaderOfRestoredAnswer(t *testing.T) {
 
 // Padding of kept answers is returned like their content.
 func TestPaddingOfRestoredAnswers(t *testing.T) {
-	r := newRig(t, answerWith("handled")).open()
+	r := newFixture(t, answerWith("handled")).open()
 	r.server.ignoreCredit = true
 	sent := 0
 	for i := range 400 {
@@ -175,7 +175,7 @@ func TestPaddingOfRestoredAnswers(t *testing.T) {
 	r.settle()
 	r.relay.mutex.Lock()
 	defer r.relay.mutex.Unlock()
-	if r.relay.flow.toClient != newRelayWindow(plainWindow) {
+	if r.relay.flow.toClient != newRelayWindow(defaultWindow) {
 		t.Errorf("the window is %+v", r.relay.flow.toClient)
 	}
 }
@@ -183,16 +183,16 @@ func TestPaddingOfRestoredAnswers(t *testing.T) {
 // A restored call that either side gives up leaves no debt: the server can still send all
 // that the client accepts.
 func TestNoDebtAfterRestoredCallIsGivenUp(t *testing.T) {
-	for name, giveUp := range map[string]func(*rig){
-		"by the client": func(r *rig) { r.client.reset(1, http2.ErrCodeCancel) },
-		"by the server": func(r *rig) { r.server.reset(1, http2.ErrCodeCancel) },
+	for name, giveUp := range map[string]func(*fixture){
+		"by the client": func(r *fixture) { r.client.reset(1, http2.ErrCodeCancel) },
+		"by the server": func(r *fixture) { r.server.reset(1, http2.ErrCodeCancel) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, answerWith("handled")).open()
+			r := newFixture(t, answerWith("handled")).open()
 			r.server.ignoreCredit = true
 			r.beginRestored(1)
-			for left := plainWindow; left > 0; left -= plainMaxFrame {
-				r.server.data(1, false, strings.Repeat("x", min(left, plainMaxFrame)))
+			for left := defaultWindow; left > 0; left -= defaultMaxFrame {
+				r.server.data(1, false, strings.Repeat("x", min(left, defaultMaxFrame)))
 			}
 			r.settle()
 			giveUp(r)
@@ -203,7 +203,7 @@ func TestNoDebtAfterRestoredCallIsGivenUp(t *testing.T) {
 			eventually(t, "the server has its window back", func() bool {
 				r.relay.mutex.Lock()
 				defer r.relay.mutex.Unlock()
-				return r.relay.flow.toClient.sender > plainWindow/2 && r.relay.flow.toClient.available() == plainWindow
+				return r.relay.flow.toClient.sender > defaultWindow/2 && r.relay.flow.toClient.available() == defaultWindow
 			})
 		})
 	}
@@ -212,7 +212,7 @@ func TestNoDebtAfterRestoredCallIsGivenUp(t *testing.T) {
 // A server that resets a stream after its complete answer (RFC 9113, 8.1) takes nothing
 // from the client that waits for room.
 func TestResetAfterAnswer(t *testing.T) {
-	r := newRig(t, answerWith("handled")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1})
+	r := newFixture(t, answerWith("handled")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1})
 	r.server.ignoreCredit = true
 	r.stuckAnswer(1)
 	r.server.reset(1, http2.ErrCodeNo)
@@ -223,10 +223,10 @@ func TestResetAfterAnswer(t *testing.T) {
 
 // A server that resets a stream in the middle of its answer ends it at once.
 func TestResetWithinHeldAnswer(t *testing.T) {
-	r := newRig(t, answerWith(strings.Repeat("x", plainWindow-3))).open()
-	r.client.request(1, "/taken", true)
+	r := newFixture(t, answerWith(strings.Repeat("x", defaultWindow-3))).open()
+	r.client.request(1, "/intercepted", true)
 	r.client.expect(headersLine(1, false, ":status=200"))
-	r.client.expectData(1, false, strings.Repeat("x", plainWindow-3))
+	r.client.expectData(1, false, strings.Repeat("x", defaultWindow-3))
 	r.client.expect(headersLine(1, true, "!grpc-status=0"))
 	r.client.request(3, "/relayed", true)
 	r.server.expectRequest(3, "/relayed", true)
@@ -235,13 +235,13 @@ func TestResetWithinHeldAnswer(t *testing.T) {
 	r.client.expect(headersLine(3, false, ":status=200"), dataLine(3, false, "123"))
 	r.server.reset(3, http2.ErrCodeInternal)
 	r.client.expect("RST_STREAM 3 INTERNAL_ERROR")
-	r.client.windowUpdate(0, plainWindow)
+	r.client.windowUpdate(0, defaultWindow)
 	r.server.expect(fmt.Sprintf("WINDOW_UPDATE 0 %d", 5)) // all but what was injected
 	r.works1(5)
 }
 
 // works1 is works with an answer of one byte.
-func (r *rig) works1(id uint32) {
+func (r *fixture) works1(id uint32) {
 	r.t.Helper()
 	r.client.request(id, "/relayed", true)
 	r.server.expectRequest(id, "/relayed", true)
@@ -252,20 +252,20 @@ func (r *rig) works1(id uint32) {
 
 // An answer that is larger than is kept passes as it is, and its connection goes on.
 func TestRestoredAnswerThatIsTooLarge(t *testing.T) {
-	r := newRig(t, answerWith("handled")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
+	r := newFixture(t, answerWith("handled")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
 	r.server.ignoreCredit = true
 	r.client.windowUpdate(0, 1<<30)
 	r.beginRestored(1)
 	piece := strings.Repeat("x", 1<<20)
 	var sending sync.WaitGroup
 	sending.Go(func() {
-		for range bodiesLimit>>20 + 1 {
+		for range bufferLimit>>20 + 1 {
 			_ = r.server.framer.WriteData(1, false, []byte(piece))
 		}
 		_ = r.server.framer.WriteData(1, false, []byte("the rest"))
 		_ = r.server.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: r.server.encode("grpc-status=0"), EndHeaders: true, EndStream: true})
 	})
-	for range bodiesLimit>>20 + 1 {
+	for range bufferLimit>>20 + 1 {
 		r.client.expectData(1, false, piece)
 	}
 	r.client.expectData(1, false, "the rest")

@@ -8,10 +8,10 @@ const settingsLimit = 10_000
 // settingsChange holds the values of one SETTINGS frame of the client that concern frames
 // made by the relay. A value that the frame does not set is unchanged.
 //
-// Both ends of a connection may see a change at different times. For example, the client
-// announces a larger window. It must not get more before the server's acknowledgement has
-// reached it (RFC 9113, 6.5.3), which is when the relay uses the larger one. A smaller
-// window the relay uses at once, so that nothing exceeds it after the acknowledgement.
+// The two ends of a connection may apply a change at different times. For example, the
+// client announces a larger window. The relay must not use it before the server's
+// acknowledgement has reached the client (RFC 9113, 6.5.3). A smaller window it uses at
+// once, so that nothing exceeds it after the acknowledgement.
 type settingsChange struct {
 	table    int // size of the client's HPACK table
 	initial  int // window of each stream
@@ -33,14 +33,15 @@ type clientSettings struct {
 
 func newClientSettings() clientSettings {
 	return clientSettings{
-		announcedWindow: plainWindow,
-		appliedWindow:   plainWindow,
-		maxFrame:        plainMaxFrame,
-		table:           tableSize,
+		announcedWindow: defaultWindow,
+		appliedWindow:   defaultWindow,
+		maxFrame:        defaultMaxFrame,
+		table:           defaultTableSize,
 	}
 }
 
-// announceSettings notes SETTINGS of the client, of which it applies what becomes smaller.
+// announceSettings records SETTINGS of the client and applies the values that become
+// smaller.
 func (r *Relay) announceSettings(change settingsChange) error {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
@@ -52,7 +53,7 @@ func (r *Relay) announceSettings(change settingsChange) error {
 		r.clientSettings.maxFrame = min(r.clientSettings.maxFrame, change.maxFrame)
 	}
 	if change.initial != unchanged {
-		for _, s := range r.open {
+		for _, s := range r.relayed {
 			s.window.resizeSender(change.initial - r.clientSettings.announcedWindow)
 		}
 		r.clientSettings.announcedWindow = change.initial
@@ -65,12 +66,12 @@ func (r *Relay) announceSettings(change settingsChange) error {
 func (r *Relay) accept(size int) {
 	by := size - r.clientSettings.appliedWindow
 	r.clientSettings.appliedWindow = size
-	for _, x := range r.taken {
+	for _, x := range r.intercepted {
 		x.window.add(by)
 	}
-	for _, s := range r.open {
+	for _, s := range r.relayed {
 		s.window.add(by)
-		r.noteCredit(s) // what was little before may be all that the server needs
+		r.returnUrgentCredit(s) // what was little before may be all that the server needs
 	}
 	r.changed.Broadcast()
 }

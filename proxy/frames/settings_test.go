@@ -11,8 +11,8 @@ import (
 // acknowledgement (RFC 9113, 6.5.3), and not before.
 func TestLargerSettingsHoldWhenAcknowledged(t *testing.T) {
 	t.Run("window", func(t *testing.T) {
-		r := newRig(t, answerWith("0123456789")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
-		r.client.request(1, "/taken", true)
+		r := newFixture(t, answerWith("0123456789")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+		r.client.request(1, "/intercepted", true)
 		r.client.expect(headersLine(1, false, ":status=200"))
 		r.client.settings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 5})
 		r.server.expect("SETTINGS INITIAL_WINDOW_SIZE=5")
@@ -21,21 +21,21 @@ func TestLargerSettingsHoldWhenAcknowledged(t *testing.T) {
 		r.client.expect("SETTINGS ack", dataLine(1, false, "01234"))
 	})
 	t.Run("frame", func(t *testing.T) {
-		answer := strings.Repeat("x", plainWindow+60_000)
-		r := newRig(t, answerWith(answer)).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
-		r.client.request(1, "/taken", true)
+		answer := strings.Repeat("x", defaultWindow+60_000)
+		r := newFixture(t, answerWith(answer)).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
+		r.client.request(1, "/intercepted", true)
 		r.client.expect(headersLine(1, false, ":status=200"))
-		r.client.expectData(1, false, answer[:plainWindow])
+		r.client.expectData(1, false, answer[:defaultWindow])
 		r.client.settings(http2.Setting{ID: http2.SettingMaxFrameSize, Val: 1 << 20})
 		r.server.expect("SETTINGS MAX_FRAME_SIZE=1048576")
-		r.client.windowUpdate(0, 2*plainMaxFrame)
+		r.client.windowUpdate(0, 2*defaultMaxFrame)
 		for range 2 {
-			r.client.expect(dataLine(1, false, answer[:plainMaxFrame]))
+			r.client.expect(dataLine(1, false, answer[:defaultMaxFrame]))
 		}
 		r.server.acknowledge()
 		r.client.expect("SETTINGS ack")
 		r.client.windowUpdate(0, 1<<20)
-		r.client.expect(dataLine(1, false, answer[:60_000-2*plainMaxFrame]), headersLine(1, true, "!grpc-status=0"))
+		r.client.expect(dataLine(1, false, answer[:60_000-2*defaultMaxFrame]), headersLine(1, true, "!grpc-status=0"))
 	})
 }
 
@@ -44,8 +44,8 @@ func TestLargerSettingsAreTakenBack(t *testing.T) {
 	window := func(size uint32) http2.Setting {
 		return http2.Setting{ID: http2.SettingInitialWindowSize, Val: size}
 	}
-	r := newRig(t, answerWith("0123456789")).open(window(2))
-	r.client.request(1, "/taken", true)
+	r := newFixture(t, answerWith("0123456789")).open(window(2))
+	r.client.request(1, "/intercepted", true)
 	r.client.expect(headersLine(1, false, ":status=200"), dataLine(1, false, "01"))
 	r.client.settings(window(100))
 	r.client.settings(window(4))
@@ -59,11 +59,11 @@ func TestLargerSettingsAreTakenBack(t *testing.T) {
 	r.client.expect(dataLine(1, false, "456789"), headersLine(1, true, "!grpc-status=0"))
 }
 
-// The window of a taken request never exceeds what HTTP/2 allows (RFC 9113, 6.9.1), whatever
+// The window of an intercepted request never exceeds what HTTP/2 allows (RFC 9113, 6.9.1), whatever
 // the server announces.
 func TestUploadWindowStaysLawful(t *testing.T) {
-	r := newRig(t, answerWith("taken")).open()
-	r.client.request(1, "/taken", false)
+	r := newFixture(t, answerWith("intercepted")).open()
+	r.client.request(1, "/intercepted", false)
 	r.settle()
 	r.server.settings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 	r.client.expect("SETTINGS INITIAL_WINDOW_SIZE=0", "WINDOW_UPDATE 1 65535")

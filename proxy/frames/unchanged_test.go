@@ -8,16 +8,16 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// newRestoringRig is a rig whose answers are restored unless they begin with "known".
-func newRestoringRig(t *testing.T, handler Handler) *rig {
+// newRestoringFixture is a rig whose answers are restored unless they begin with "known".
+func newRestoringFixture(t *testing.T, handler Handler) *fixture {
 	t.Helper()
-	r := newRig(t, handler)
+	r := newFixture(t, handler)
 	r.unchanged = func(beginning []byte) bool { return strings.HasPrefix(string(beginning), "known") }
 	return r
 }
 
 // ask makes a request whose answer is to be restored, and begins the answer.
-func (r *rig) ask(id uint32, path string) {
+func (r *fixture) ask(id uint32, path string) {
 	r.t.Helper()
 	r.client.request(id, path, false)
 	r.client.data(id, true, "ask")
@@ -30,7 +30,7 @@ func (r *rig) ask(id uint32, path string) {
 // forEachRestored runs a test with requests that pass with their bodies, and with ones
 // that pass at once. The restorer gets only the latter's body.
 func forEachRestored(t *testing.T, test func(t *testing.T, path, request string)) {
-	for path, request := range map[string]string{"/taken/restored": "", "/relayed/restored": "ask"} {
+	for path, request := range map[string]string{"/intercepted/restored": "", "/relayed/restored": "ask"} {
 		t.Run(path, func(t *testing.T) { test(t, path, request) })
 	}
 }
@@ -39,7 +39,7 @@ func forEachRestored(t *testing.T, test func(t *testing.T, path, request string)
 // piece. Any other one is collected and changed.
 func TestUnchangedAnswer(t *testing.T) {
 	forEachRestored(t, func(t *testing.T, path, request string) {
-		r := newRestoringRig(t, answerWith("handled")).open()
+		r := newRestoringFixture(t, answerWith("handled")).open()
 		r.ask(1, path)
 		r.server.data(1, false, "known")
 		r.client.expect(dataLine(1, false, "known"))
@@ -73,11 +73,11 @@ func TestUnchangedAnswer(t *testing.T) {
 // The server gets the credit that the client gave before the request was passed on: it may
 // be all that the client gives for an answer that passes.
 func TestUnchangedAnswerHasItsCredit(t *testing.T) {
-	r := newRestoringRig(t, answerWith("handled")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 8})
-	r.client.request(1, "/taken/restored", false)
+	r := newRestoringFixture(t, answerWith("handled")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 8})
+	r.client.request(1, "/intercepted/restored", false)
 	r.client.windowUpdate(1, 100)
 	r.client.data(1, true, "ask")
-	r.server.expectRequest(1, "/taken/restored", false)
+	r.server.expectRequest(1, "/intercepted/restored", false)
 	r.server.expect(dataLine(1, true, "ask"), "WINDOW_UPDATE 1 100")
 	r.server.headers(1, false, ":status=200")
 	r.client.expect(headersLine(1, false, ":status=200"))
@@ -90,10 +90,10 @@ func TestUnchangedAnswerHasItsCredit(t *testing.T) {
 // taken.
 func TestUnchangedAnswerWaitsForRoom(t *testing.T) {
 	forEachRestored(t, func(t *testing.T, path, _ string) {
-		r := newRestoringRig(t, answerWith(strings.Repeat("h", plainWindow-10))).open()
-		r.client.request(1, "/taken", true)
+		r := newRestoringFixture(t, answerWith(strings.Repeat("h", defaultWindow-10))).open()
+		r.client.request(1, "/intercepted", true)
 		r.client.expect(headersLine(1, false, ":status=200"))
-		r.client.expectData(1, false, strings.Repeat("h", plainWindow-10))
+		r.client.expectData(1, false, strings.Repeat("h", defaultWindow-10))
 		r.client.expect(headersLine(1, true, "!grpc-status=0"))
 		r.ask(3, path)
 		r.server.data(3, false, "known and more")
@@ -108,7 +108,7 @@ func TestUnchangedAnswerWaitsForRoom(t *testing.T) {
 // A reset of the client ends the request, whether or not its answer was decided on.
 func TestResetOfUnchangedAnswer(t *testing.T) {
 	forEachRestored(t, func(t *testing.T, path, _ string) {
-		r := newRestoringRig(t, answerWith("handled")).open()
+		r := newRestoringFixture(t, answerWith("handled")).open()
 		for i, first := range []string{"", "new", "known"} {
 			id := uint32(2*i + 1)
 			r.ask(id, path)
@@ -132,7 +132,7 @@ func TestResetOfUnchangedAnswer(t *testing.T) {
 
 // The body of a request that passes at once may come in pieces, between those of others.
 func TestRestoreWithTheRequest(t *testing.T) {
-	r := newRestoringRig(t, answerWith("handled")).open()
+	r := newRestoringFixture(t, answerWith("handled")).open()
 	r.client.request(1, "/relayed/restored", false)
 	r.server.expectRequest(1, "/relayed/restored", false)
 	for _, piece := range []string{"one", "two", "three"} {
@@ -166,9 +166,9 @@ func TestRestoreWithTheRequest(t *testing.T) {
 
 // The answer to a request that is larger than the relay keeps passes as it is.
 func TestRestoreOfTooLargeRequest(t *testing.T) {
-	r := newRestoringRig(t, answerWith("handled")).open()
+	r := newRestoringFixture(t, answerWith("handled")).open()
 	r.relay.mutex.Lock()
-	r.relay.bodies += bodiesLimit - 2
+	r.relay.buffered += bufferLimit - 2
 	r.relay.mutex.Unlock()
 	r.client.request(1, "/relayed/restored", false)
 	r.client.data(1, true, "ask")
@@ -181,7 +181,7 @@ func TestRestoreOfTooLargeRequest(t *testing.T) {
 	if skipped := r.skipped.Load(); skipped != 1 {
 		t.Errorf("%d answers were skipped", skipped)
 	}
-	if _, bodies := r.kept(); bodies != bodiesLimit-2 {
-		t.Errorf("%d bytes are kept", bodies-bodiesLimit+2)
+	if _, bodies := r.kept(); bodies != bufferLimit-2 {
+		t.Errorf("%d bytes are kept", bodies-bufferLimit+2)
 	}
 }

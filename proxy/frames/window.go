@@ -164,9 +164,9 @@ type flow struct {
 
 func newFlow() flow {
 	return flow{
-		toClient:            newRelayWindow(plainWindow),
-		toServer:            newRelayWindow(plainWindow),
-		serverInitialWindow: plainWindow,
+		toClient:            newRelayWindow(defaultWindow),
+		toServer:            newRelayWindow(defaultWindow),
+		serverInitialWindow: defaultWindow,
 	}
 }
 

@@ -14,8 +14,8 @@ import (
 // The server is not told of as many bytes of the client's connection window as answers
 // that it has not sent have used.
 func TestAnswersAreKeptFromServersWindow(t *testing.T) {
-	r := newRig(t, answerWith(strings.Repeat("x", 1000))).open()
-	r.client.request(1, "/taken", true)
+	r := newFixture(t, answerWith(strings.Repeat("x", 1000))).open()
+	r.client.request(1, "/intercepted", true)
 	r.client.expectAnswer(1, strings.Repeat("x", 1000))
 	r.client.windowUpdate(0, 400)
 	r.settle()
@@ -38,11 +38,11 @@ func TestDataBeyondClientsWindow(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			const left = 100
-			answer := strings.Repeat("x", plainWindow-left)
-			r := newRig(t, answerWith(answer)).open()
+			answer := strings.Repeat("x", defaultWindow-left)
+			r := newFixture(t, answerWith(answer)).open()
 			r.client.request(1, "/relayed", true)
 			r.server.expectRequest(1, "/relayed", true)
-			r.client.request(3, "/taken", true)
+			r.client.request(3, "/intercepted", true)
 			r.client.expect(headersLine(3, false, ":status=200"))
 			r.client.expectData(3, false, answer)
 			r.client.expect(headersLine(3, true, "!grpc-status=0"))
@@ -56,7 +56,7 @@ func TestDataBeyondClientsWindow(t *testing.T) {
 				eventually(t, "the padding is taken off", func() bool {
 					r.relay.mutex.Lock()
 					defer r.relay.mutex.Unlock()
-					return r.relay.open[1].window.pendingCredit() == test.padding+1
+					return r.relay.relayed[1].window.pendingCredit() == test.padding+1
 				})
 				r.client.windowUpdate(1, 10)
 				r.server.expect("WINDOW_UPDATE 1 211") // the connection's has more than the client's already
@@ -64,14 +64,14 @@ func TestDataBeyondClientsWindow(t *testing.T) {
 			}
 			if test.content == "" {
 				r.client.expectData(1, true, "")
-				r.client.windowUpdate(0, plainWindow)
+				r.client.windowUpdate(0, defaultWindow)
 				r.server.expect(fmt.Sprintf("WINDOW_UPDATE 0 %d", left+201)) // but what was put in
 				return
 			}
 			r.client.expectData(1, false, test.content[:left])
 			r.client.windowUpdate(0, 7)
 			r.client.expectData(1, false, test.content[:7])
-			r.client.windowUpdate(0, plainWindow)
+			r.client.windowUpdate(0, defaultWindow)
 			r.client.expectData(1, true, test.content[left+7:])
 			// All that is more than was put in, and the padding.
 			r.server.expect(fmt.Sprintf("WINDOW_UPDATE 0 %d", left+7+max(0, test.padding+1)))
@@ -84,8 +84,8 @@ func TestStreamWindowOfAnswer(t *testing.T) {
 	window := func(size uint32) http2.Setting {
 		return http2.Setting{ID: http2.SettingInitialWindowSize, Val: size}
 	}
-	r := newRig(t, answerWith("0123456789abcdefghij")).open(window(0))
-	r.client.request(1, "/taken", true)
+	r := newFixture(t, answerWith("0123456789abcdefghij")).open(window(0))
+	r.client.request(1, "/intercepted", true)
 	r.client.expect(headersLine(1, false, ":status=200"))
 	r.client.windowUpdate(1, 3)
 	r.client.expect(dataLine(1, false, "012"))
@@ -98,16 +98,16 @@ func TestStreamWindowOfAnswer(t *testing.T) {
 	r.client.expect(dataLine(1, false, "5"))
 	r.set(r.client, window(100))
 	r.client.expect(dataLine(1, false, "6789abcdefghij"), headersLine(1, true, "!grpc-status=0"))
-	r.settle() // updates of a taken stream are not the server's
+	r.settle() // updates of an intercepted stream are not the server's
 }
 
-// The client can always send all of a taken request, which the server does not know.
-func TestUploadOfTakenRequest(t *testing.T) {
+// The client can always send all of an intercepted request, which the server does not know.
+func TestUploadOfInterceptedRequest(t *testing.T) {
 	window := func(size uint32) http2.Setting {
 		return http2.Setting{ID: http2.SettingInitialWindowSize, Val: size}
 	}
-	r := newRig(t, answerWith("taken")).open()
-	r.client.request(1, "/taken", false)
+	r := newFixture(t, answerWith("intercepted")).open()
+	r.client.request(1, "/intercepted", false)
 	r.client.data(1, false, "abc")
 	r.client.expect("WINDOW_UPDATE 1 3")
 	r.server.settings(window(0))
@@ -115,14 +115,14 @@ func TestUploadOfTakenRequest(t *testing.T) {
 	r.client.acknowledge()
 	r.server.expect("SETTINGS ack")
 
-	r.client.request(3, "/taken", false)
+	r.client.request(3, "/intercepted", false)
 	r.client.expect("WINDOW_UPDATE 3 65535")
 	r.set(r.server, window(1_000_000))
 	r.settle()
 	r.client.data(1, false, strings.Repeat("x", creditLimit)) // the connection's window at once
 	r.client.expectCredit(map[uint32]int{1: creditLimit, 0: creditLimit + 3})
 	r.client.data(1, true, "")
-	r.client.expectAnswer(1, "taken")
+	r.client.expectAnswer(1, "intercepted")
 	r.client.reset(3, http2.ErrCodeCancel)
 	r.settle()
 }
@@ -130,7 +130,7 @@ func TestUploadOfTakenRequest(t *testing.T) {
 // Bytes of a request that is given up are not lost for the next ones.
 func TestCreditOfAbandonedRequests(t *testing.T) {
 	ended := make(chan error, 1)
-	r := newRig(t, func(ctx context.Context, x *Exchange) {
+	r := newFixture(t, func(ctx context.Context, x *Exchange) {
 		if _, err := x.Receive(ctx, 5000); err != nil {
 			t.Errorf("Receive: %v", err)
 		}
@@ -138,13 +138,13 @@ func TestCreditOfAbandonedRequests(t *testing.T) {
 		ended <- x.End(nil)
 	}).open()
 	for id := uint32(1); id < 7; id += 2 {
-		r.client.request(id, "/taken", false)
+		r.client.request(id, "/intercepted", false)
 		r.client.data(id, false, strings.Repeat("x", 5000))
 		r.client.expectCredit(map[uint32]int{id: 5000})
 		r.client.reset(id, http2.ErrCodeCancel)
 		_ = await(t, "the handler ends", ended)
 	}
-	r.client.request(7, "/taken", false)
+	r.client.request(7, "/intercepted", false)
 	r.client.data(7, false, strings.Repeat("x", 5000))
 	r.client.expectCredit(map[uint32]int{7: 5000, 0: 20_000})
 }
@@ -152,7 +152,7 @@ func TestCreditOfAbandonedRequests(t *testing.T) {
 // Bytes of an answer that is not sent do not count.
 func TestWindowOfAbandonedAnswer(t *testing.T) {
 	ready, ended := make(chan struct{}), make(chan error, 1)
-	r := newRig(t, func(ctx context.Context, x *Exchange) {
+	r := newFixture(t, func(ctx context.Context, x *Exchange) {
 		x.Header(nil)
 		if err := x.Data(ctx, make([]byte, 5000)); err != nil {
 			t.Errorf("Data: %v", err)
@@ -161,7 +161,7 @@ func TestWindowOfAbandonedAnswer(t *testing.T) {
 		<-ctx.Done()
 		ended <- x.End(nil)
 	}).open()
-	r.client.request(1, "/taken", true)
+	r.client.request(1, "/intercepted", true)
 	await(t, "the answer is ready", ready)
 	r.client.reset(1, http2.ErrCodeCancel)
 	_ = await(t, "the handler ends", ended)
@@ -174,7 +174,7 @@ func TestWindowOfAbandonedAnswer(t *testing.T) {
 // has begun goes on nevertheless.
 func TestBodyLimit(t *testing.T) {
 	received := make(chan error, 1)
-	r := newRig(t, func(ctx context.Context, x *Exchange) {
+	r := newFixture(t, func(ctx context.Context, x *Exchange) {
 		if _, err := x.Receive(ctx, 1); err != nil {
 			t.Errorf("Receive: %v", err)
 		}
@@ -183,18 +183,18 @@ func TestBodyLimit(t *testing.T) {
 		if err := <-sent; err != nil {
 			t.Errorf("Data: %v", err)
 		}
-		_, err := x.Receive(ctx, bodyLimit+1)
+		_, err := x.Receive(ctx, requestBodyLimit+1)
 		received <- err
 		_ = x.End([]hpack.HeaderField{{Name: "a", Value: "b"}})
 	}).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
-	r.client.request(1, "/taken", false)
+	r.client.request(1, "/intercepted", false)
 	piece := strings.Repeat("x", 1<<20)
-	due := map[uint32]int{}
-	for range bodyLimit>>20 + 2 {
+	credit := map[uint32]int{} // with the rest that a piece leaves uncredited for now
+	for range requestBodyLimit>>20 + 2 {
 		r.client.data(1, false, piece)
-		due[0] += len(piece) // a little credit of the connection may come with the next piece's
-		due[1] += len(piece)
-		r.client.expectCredit(due)
+		credit[0] += len(piece)
+		credit[1] += len(piece)
+		r.client.expectCredit(credit)
 	}
 	r.client.windowUpdate(1, 100)
 	lines := map[string]bool{}
@@ -217,7 +217,7 @@ func TestBodyLimit(t *testing.T) {
 // acknowledgement the client need not accept what was measured by the larger one.
 func TestWindowBecomesSmallerBeforeTheAnswer(t *testing.T) {
 	ready, release := make(chan struct{}), make(chan struct{})
-	r := newRig(t, func(ctx context.Context, x *Exchange) {
+	r := newFixture(t, func(ctx context.Context, x *Exchange) {
 		x.Header([]hpack.HeaderField{{Name: ":status", Value: "200"}})
 		if err := x.Data(ctx, []byte("12345678")); err != nil {
 			t.Errorf("Data: %v", err)
@@ -228,7 +228,7 @@ func TestWindowBecomesSmallerBeforeTheAnswer(t *testing.T) {
 			t.Errorf("End: %v", err)
 		}
 	}).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 10})
-	r.client.request(1, "/taken", true)
+	r.client.request(1, "/intercepted", true)
 	await(t, "the answer is ready", ready)
 	r.set(r.client, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 3})
 	close(release)
@@ -239,7 +239,7 @@ func TestWindowBecomesSmallerBeforeTheAnswer(t *testing.T) {
 
 // Data that its handler's deadline cuts off is not sent later, and the end is.
 func TestDeadlineOfAnswerWithoutRoom(t *testing.T) {
-	r := newRig(t, func(ctx context.Context, x *Exchange) {
+	r := newFixture(t, func(ctx context.Context, x *Exchange) {
 		x.Header([]hpack.HeaderField{{Name: ":status", Value: "200"}})
 		ctx, cancel := context.WithCancel(ctx)
 		cancel()
@@ -248,21 +248,21 @@ func TestDeadlineOfAnswerWithoutRoom(t *testing.T) {
 		}
 		_ = x.End([]hpack.HeaderField{{Name: "grpc-status", Value: "4"}})
 	}).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 3})
-	r.client.request(1, "/taken", true)
+	r.client.request(1, "/intercepted", true)
 	r.client.expect(headersLine(1, false, ":status=200"), dataLine(1, false, "123"), headersLine(1, true, "!grpc-status=4"))
 	eventually(t, "nothing is kept", func() bool { requests, bodies := r.kept(); return requests == 0 && bodies == 0 })
 }
 
-// Credit for a taken request that is not allowed ends that request (RFC 9113, 6.9).
-func TestUnlawfulCreditForTakenRequest(t *testing.T) {
+// Credit for an intercepted request that is not allowed ends that request (RFC 9113, 6.9).
+func TestUnlawfulCreditForInterceptedRequest(t *testing.T) {
 	for name, test := range map[string]struct {
 		increment uint32
 		code      string
 	}{"nothing": {0, "PROTOCOL_ERROR"}, "too much": {1<<31 - 1, "FLOW_CONTROL_ERROR"}} {
 		t.Run(name, func(t *testing.T) {
-			handler, _ := held()
-			r := newRig(t, handler).open()
-			r.client.request(1, "/taken", true)
+			handler, _ := blockedHandler()
+			r := newFixture(t, handler).open()
+			r.client.request(1, "/intercepted", true)
 			r.client.windowUpdate(1, test.increment)
 			r.client.expect("RST_STREAM 1 " + test.code)
 			r.works(3)

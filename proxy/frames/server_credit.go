@@ -8,9 +8,10 @@ type serverCredit struct {
 	urgent    map[*stream]struct{} // streams whose credit is urgent
 }
 
-// noteCredit returns the server's credit if it is urgent. s is the stream whose
-// window has changed; nil for the connection alone. The caller holds the mutex.
-func (r *Relay) noteCredit(s *stream) {
+// returnUrgentCredit starts returning credit to the server if it is urgent. s is the
+// stream whose window has changed; nil for the connection alone. The caller holds the
+// mutex.
+func (r *Relay) returnUrgentCredit(s *stream) {
 	if s != nil && s.window.creditUrgent() {
 		if r.credit.urgent == nil {
 			r.credit.urgent = map[*stream]struct{}{}
@@ -21,13 +22,13 @@ func (r *Relay) noteCredit(s *stream) {
 		return
 	}
 	r.credit.returning = true
-	r.handlers.Go(r.returnCredit)
+	r.handlers.Go(r.writeUrgentCredit)
 }
 
-func (r *Relay) returnCredit() {
+func (r *Relay) writeUrgentCredit() {
 	for {
 		r.mutex.Lock()
-		frames := r.appendServerCredit(nil)
+		frames := r.appendUrgentCredit(nil)
 		r.credit.returning = len(frames) > 0
 		r.mutex.Unlock()
 		if len(frames) == 0 {
@@ -37,17 +38,18 @@ func (r *Relay) returnCredit() {
 	}
 }
 
-// appendServerCredit appends the credit that is urgent. The caller holds the mutex.
-func (r *Relay) appendServerCredit(b []byte) []byte {
+// appendUrgentCredit appends WINDOW_UPDATE frames for urgent credit. The caller holds the
+// mutex.
+func (r *Relay) appendUrgentCredit(b []byte) []byte {
 	if r.flow.toClient.creditUrgent() {
 		b = appendWindowUpdate(b, 0, r.flow.toClient.takeCredit())
 	}
 	for s := range r.credit.urgent {
-		if r.mustWait(s) {
+		if r.creditPaused(s) {
 			continue // until memory is released
 		}
 		delete(r.credit.urgent, s)
-		if s.serverDone || r.open[s.id] != s {
+		if s.serverDone || r.relayed[s.id] != s {
 			continue
 		}
 		if credit := s.window.takeCredit(); credit > 0 {

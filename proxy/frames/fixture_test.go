@@ -20,15 +20,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// rig is a relay between a client and a server that a test drives. Requests of paths
-// that begin with /taken are taken.
-type rig struct {
+// fixture is a relay between a client and a server that a test drives. Requests of paths
+// that begin with /intercepted are intercepted.
+type fixture struct {
 	t              *testing.T
 	client, server *peer
 	relay          *Relay
-	handler        Handler // of taken requests
+	handler        Handler // of intercepted requests
 	ran            chan error
-	restore        Restorer // of requests of /taken/restored; double where it is nil
+	restore        Restorer // of requests of /intercepted/restored; double where it is nil
 	unchanged      func(beginning []byte) bool
 	skipped        atomic.Int64
 
@@ -37,11 +37,11 @@ type rig struct {
 	watched  [2][]byte // bodies of relayed requests and their answers, by side
 }
 
-// newRig starts a relay. When the test ends it is closed, and nothing may be left of it.
-func newRig(t *testing.T, handler Handler) *rig {
+// newFixture starts a relay. When the test ends it is closed, and nothing may be left of it.
+func newFixture(t *testing.T, handler Handler) *fixture {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
-	r := &rig{t: t, handler: handler, ran: make(chan error, 1)}
+	r := &fixture{t: t, handler: handler, ran: make(chan error, 1)}
 	client, clientSide := socketPair(t)
 	serverSide, server := socketPair(t)
 	r.client, r.server = newPeer(t, "client", client), newPeer(t, "server", server)
@@ -59,24 +59,24 @@ func newRig(t *testing.T, handler Handler) *rig {
 	return r
 }
 
-// route takes requests, and lets those of /taken/restored pass and doubles their answers.
+// route takes requests, and lets those of /intercepted/restored pass and doubles their answers.
 // Those of /relayed/restored pass at once, and their answers are doubled after the request.
-func (r *rig) route(fields []hpack.HeaderField) Plan {
+func (r *fixture) route(fields []hpack.HeaderField) Plan {
 	path := Field(fields, ":path")
-	plan := Plan{Watch: r.watch, Ended: r.note, Endless: path == "/taken/endless"}
+	plan := Plan{Watch: r.watch, Ended: r.note, Unbounded: path == "/intercepted/endless"}
 	if path == "/relayed/restored" {
 		plan.Restoration = r.restoration(slices.Clone(fields), nil)
 	}
-	if strings.HasPrefix(path, "/taken") {
+	if strings.HasPrefix(path, "/intercepted") {
 		plan.Handler = r.handler
-		if path == "/taken/restored" {
+		if path == "/intercepted/restored" {
 			plan.Restore = r.restoration
 		}
 	}
 	return plan
 }
 
-func (r *rig) restoration(fields []hpack.HeaderField, body []byte) *Restoration {
+func (r *fixture) restoration(fields []hpack.HeaderField, body []byte) *Restoration {
 	if string(body) == "no" {
 		return nil
 	}
@@ -92,7 +92,7 @@ func double(_ context.Context, of Answered, _ bool) (Restored, error) {
 	return Restored{Body: fmt.Appendf(nil, "%s%s%s%s", of.Request, Field(of.Header, "mark"), of.Body, of.Body)}, nil
 }
 
-func (r *rig) watch(from Side, piece []byte) {
+func (r *fixture) watch(from Side, piece []byte) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	r.watched[from] = append(r.watched[from], piece...)
@@ -100,7 +100,7 @@ func (r *rig) watch(from Side, piece []byte) {
 
 // expectWatched waits until the relayed requests' bodies and those of their answers were
 // shown.
-func (r *rig) expectWatched(requests, answers string) {
+func (r *fixture) expectWatched(requests, answers string) {
 	r.t.Helper()
 	eventually(r.t, "the bodies were shown", func() bool {
 		r.mutex.Lock()
@@ -109,14 +109,14 @@ func (r *rig) expectWatched(requests, answers string) {
 	})
 }
 
-func (r *rig) note(outcome Outcome) {
+func (r *fixture) note(outcome Outcome) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	r.outcomes = append(r.outcomes, outcome)
 }
 
 // expectOutcome waits for the next request to have ended.
-func (r *rig) expectOutcome(end End, code http2.ErrCode) {
+func (r *fixture) expectOutcome(end End, code http2.ErrCode) {
 	r.t.Helper()
 	var outcome Outcome
 	eventually(r.t, "a request has ended", func() bool {
@@ -134,7 +134,7 @@ func (r *rig) expectOutcome(end End, code http2.ErrCode) {
 }
 
 // open begins the connection on both sides.
-func (r *rig) open(clients ...http2.Setting) *rig {
+func (r *fixture) open(clients ...http2.Setting) *fixture {
 	r.t.Helper()
 	r.client.raw([]byte(http2.ClientPreface))
 	r.client.settings(clients...)
@@ -165,7 +165,7 @@ func (p *peer) readPreface() {
 
 // settle checks that nothing else is on its way to either side. All that was sent before
 // has been dealt with then.
-func (r *rig) settle() {
+func (r *fixture) settle() {
 	r.t.Helper()
 	r.client.raw(frameOf(0xfa, 0, 0, "settled"))
 	r.server.expect(`0xfa 0 flags=0 "settled"`)
@@ -174,7 +174,7 @@ func (r *rig) settle() {
 }
 
 // set changes a setting of one side, which the other acknowledges.
-func (r *rig) set(from *peer, settings ...http2.Setting) {
+func (r *fixture) set(from *peer, settings ...http2.Setting) {
 	r.t.Helper()
 	to := r.client
 	if from == r.client {
@@ -187,7 +187,7 @@ func (r *rig) set(from *peer, settings ...http2.Setting) {
 }
 
 // works makes a relayed request and has it answered.
-func (r *rig) works(id uint32) {
+func (r *fixture) works(id uint32) {
 	r.t.Helper()
 	r.client.request(id, "/relayed", true)
 	r.server.expectRequest(id, "/relayed", true)
@@ -199,14 +199,14 @@ func (r *rig) works(id uint32) {
 }
 
 // kept is what the relay holds of requests.
-func (r *rig) kept() (requests, bodies int) {
+func (r *fixture) kept() (requests, bodies int) {
 	r.relay.mutex.Lock()
 	defer r.relay.mutex.Unlock()
-	return len(r.relay.open) + len(r.relay.taken), r.relay.bodies
+	return len(r.relay.relayed) + len(r.relay.intercepted), r.relay.buffered
 }
 
 // ends waits for the relay to end.
-func (r *rig) ends() error {
+func (r *fixture) ends() error {
 	r.t.Helper()
 	err := await(r.t, "Run returns", r.ran)
 	r.ran <- err // for the end of the test

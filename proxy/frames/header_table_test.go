@@ -61,21 +61,21 @@ func expectSizes(t *testing.T, got []int, want ...int) {
 func TestClientTableBecomesSmaller(t *testing.T) {
 	for name, size := range map[string]uint32{"short": 20, "long": 256} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, answerWith("taken")).open()
+			r := newFixture(t, answerWith("intercepted")).open()
 			r.works(1)
 			r.client.settings(tableSetting(size))
 			r.server.read()
-			r.client.request(3, "/taken", true) // not acknowledged: the server's blocks may use the larger table
+			r.client.request(3, "/intercepted", true) // not acknowledged: the server's blocks may use the larger table
 			expectSizes(t, sizeUpdates(t, r.client))
-			r.client.expect(dataLine(3, false, "taken"), headersLine(3, true, "!grpc-status=0"))
+			r.client.expect(dataLine(3, false, "intercepted"), headersLine(3, true, "!grpc-status=0"))
 			r.server.acknowledge()
 			r.client.expect("SETTINGS ack")
-			r.client.request(5, "/taken", true)
+			r.client.request(5, "/intercepted", true)
 			expectSizes(t, sizeUpdates(t, r.client), int(size))
-			r.client.expect(dataLine(5, false, "taken"), headersLine(5, true, "!grpc-status=0"))
-			r.client.request(7, "/taken", true)
+			r.client.expect(dataLine(5, false, "intercepted"), headersLine(5, true, "!grpc-status=0"))
+			r.client.request(7, "/intercepted", true)
 			expectSizes(t, sizeUpdates(t, r.client)) // once
-			r.client.expect(dataLine(7, false, "taken"), headersLine(7, true, "!grpc-status=0"))
+			r.client.expect(dataLine(7, false, "intercepted"), headersLine(7, true, "!grpc-status=0"))
 			r.server.encoder.SetMaxDynamicTableSize(size)
 			r.works(9)
 		})
@@ -84,32 +84,32 @@ func TestClientTableBecomesSmaller(t *testing.T) {
 
 // A table that was smaller between two blocks is announced as it was at its smallest.
 func TestClientTableBecomesSmallerAndLargerAgain(t *testing.T) {
-	r := newRig(t, answerWith("taken")).open()
+	r := newFixture(t, answerWith("intercepted")).open()
 	r.set(r.client, tableSetting(0))
 	r.set(r.client, tableSetting(4096))
-	r.client.request(1, "/taken", true)
+	r.client.request(1, "/intercepted", true)
 	expectSizes(t, sizeUpdates(t, r.client), 0)
 }
 
 // The server's own block announces the smaller table: none of the relay's has to.
 func TestServerAnnouncesSmallerTable(t *testing.T) {
-	r := newRig(t, answerWith("taken")).open()
+	r := newFixture(t, answerWith("intercepted")).open()
 	r.set(r.client, tableSetting(100))
 	r.server.encoder.SetMaxDynamicTableSize(100)
 	r.works(1)
-	r.client.request(3, "/taken", true)
+	r.client.request(3, "/intercepted", true)
 	expectSizes(t, sizeUpdates(t, r.client))
 }
 
 // Blocks that the relay encodes anew announce the smaller table themselves.
 func TestRewrittenBlocksAnnounceSmallerTable(t *testing.T) {
-	r := newRig(t, answerWith("handled")).open()
+	r := newFixture(t, answerWith("handled")).open()
 	r.beginRestored(1)
 	r.server.reset(1, http2.ErrCodeCancel)
 	r.client.expect("RST_STREAM 1 CANCEL")
-	r.client.request(3, "/taken/restored", false)
+	r.client.request(3, "/intercepted/restored", false)
 	r.client.data(3, true, "?")
-	r.server.expectRequest(3, "/taken/restored", false)
+	r.server.expectRequest(3, "/intercepted/restored", false)
 	r.server.expect(dataLine(3, true, "?"))
 	r.server.headers(3, false, ":status=200", "content-length=7") // from here on blocks are encoded anew
 	r.client.expect(headersLine(3, false, ":status=200"))
@@ -122,7 +122,7 @@ func TestRewrittenBlocksAnnounceSmallerTable(t *testing.T) {
 // A server whose table was smaller between two requests gets a block that says so
 // (RFC 7541, 4.2).
 func TestServerTableBecomesSmallerAndLargerAgain(t *testing.T) {
-	r := newRig(t, nil).open()
+	r := newFixture(t, nil).open()
 	r.works(1)
 	r.set(r.server, tableSetting(0))
 	r.set(r.server, tableSetting(4096))
@@ -135,7 +135,7 @@ func TestServerTableBecomesSmallerAndLargerAgain(t *testing.T) {
 // A client that changes its settings all the time, of a server that acknowledges none, is
 // stopped.
 func TestTooManySettings(t *testing.T) {
-	r := newRig(t, nil).open()
+	r := newFixture(t, nil).open()
 	go func() {
 		for r.client.framer.WriteSettings() == nil {
 		}
@@ -156,10 +156,10 @@ func TestTooManySettings(t *testing.T) {
 // A pushed answer waits for the client's window like any other, and its promise is right
 // where blocks are encoded anew.
 func TestPushedAnswerWaits(t *testing.T) {
-	r := newRig(t, answerWith("taken")).open()
+	r := newFixture(t, answerWith("intercepted")).open()
 	r.client.framer.AllowIllegalReads = true
-	r.client.request(1, "/taken", true)
-	r.client.expectAnswer(1, "taken")
+	r.client.request(1, "/intercepted", true)
+	r.client.expectAnswer(1, "intercepted")
 	r.beginRestored(3)
 	r.server.headers(3, true, "content-length=1") // trailers
 	r.client.expect(headersLine(3, true, "content-length=1"))
@@ -174,19 +174,19 @@ func TestPushedAnswerWaits(t *testing.T) {
 	r.client.expect("PUSH_PROMISE 5 2 " + headersLine(0, false, requestOf("/pushed")...)[len("HEADERS 0 "):])
 	r.server.headers(2, false, ":status=200")
 	r.client.expect(headersLine(2, false, ":status=200"))
-	r.server.data(2, false, string(make([]byte, plainMaxFrame)))
-	r.client.expectData(2, false, string(make([]byte, plainMaxFrame)))
+	r.server.data(2, false, string(make([]byte, defaultMaxFrame)))
+	r.client.expectData(2, false, string(make([]byte, defaultMaxFrame)))
 	for range 2 {
-		r.server.data(2, false, string(make([]byte, plainMaxFrame)))
-		r.client.expectData(2, false, string(make([]byte, plainMaxFrame)))
+		r.server.data(2, false, string(make([]byte, defaultMaxFrame)))
+		r.client.expectData(2, false, string(make([]byte, defaultMaxFrame)))
 	}
-	rest := plainWindow - 3*plainMaxFrame
+	rest := defaultWindow - 3*defaultMaxFrame
 	r.server.data(2, false, string(make([]byte, rest)))
 	r.server.headers(2, true, "a=b")
-	r.client.expectData(2, false, string(make([]byte, rest-len("taken"))))
+	r.client.expectData(2, false, string(make([]byte, rest-len("intercepted"))))
 	promise(4)
 	r.client.expect("PUSH_PROMISE 5 4 " + headersLine(0, false, requestOf("/pushed")...)[len("HEADERS 0 "):])
-	r.client.windowUpdate(0, plainWindow)
-	r.client.expectData(2, false, string(make([]byte, len("taken"))))
+	r.client.windowUpdate(0, defaultWindow)
+	r.client.expectData(2, false, string(make([]byte, len("intercepted"))))
 	r.client.expect(headersLine(2, true, "a=b"))
 }

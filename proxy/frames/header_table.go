@@ -2,26 +2,26 @@ package frames
 
 import "sync"
 
-const tableSize = 4096 // of HPACK's dynamic table before any settings
+const defaultTableSize = 4096 // of HPACK's dynamic table before any settings
 
 // tableLimit is the size of the dynamic table that a receiver of header blocks allows.
 // It is safe for concurrent use.
 type tableLimit struct {
-	mutex sync.Mutex
-	now   uint32
-	most  uint32 // ever
-	least uint32 // since the last block
+	mutex    sync.Mutex
+	current  uint32
+	largest  uint32 // ever
+	smallest uint32 // since the last block
 }
 
 func newTableLimit() tableLimit {
-	return tableLimit{now: tableSize, most: tableSize, least: tableSize}
+	return tableLimit{current: defaultTableSize, largest: defaultTableSize, smallest: defaultTableSize}
 }
 
 // set notes a new size.
 func (l *tableLimit) set(size uint32) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
-	l.now, l.most, l.least = size, max(l.most, size), min(l.least, size)
+	l.current, l.largest, l.smallest = size, max(l.largest, size), min(l.smallest, size)
 }
 
 // allowed returns the largest size that was ever allowed: blocks that were sent before
@@ -29,7 +29,7 @@ func (l *tableLimit) set(size uint32) {
 func (l *tableLimit) allowed() uint32 {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
-	return l.most
+	return l.largest
 }
 
 // next returns the size for the next block: the least since the last one, to which the
@@ -37,8 +37,8 @@ func (l *tableLimit) allowed() uint32 {
 func (l *tableLimit) next() uint32 {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
-	least := l.least
-	l.least = l.now
+	least := l.smallest
+	l.smallest = l.current
 	return least
 }
 

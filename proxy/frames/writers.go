@@ -11,9 +11,9 @@ import (
 
 // clientWriter writes whole frames to the client, from any goroutine.
 type clientWriter struct {
-	writing sync.Mutex  // guards the connection's writes and the fields below; locked before Relay.mutex
-	update  tableUpdate // for the next header block of the relay
-	buffer  []byte      // of writeQueue
+	mutex       sync.Mutex  // guards the connection's writes and the fields below; locked before Relay.mutex
+	tableUpdate tableUpdate // for the next header block of the relay
+	buffer      []byte      // of writeQueue
 }
 
 // serverWriter writes whole frames to the server, from any goroutine.
@@ -24,17 +24,17 @@ type serverWriter struct {
 
 // write writes frames that the relay has made.
 func (w *clientWriter) write(to net.Conn, frames []byte) error {
-	w.writing.Lock()
-	defer w.writing.Unlock()
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
 	return w.writeLocked(to, frames)
 }
 
 // writeLocked is write with the mutex locked.
 func (w *clientWriter) writeLocked(to net.Conn, frames []byte) error {
-	if w.update.due {
+	if w.tableUpdate.due {
 		var inserted bool
-		if frames, inserted = insertTableUpdate(frames, w.update); inserted {
-			w.update.due = false
+		if frames, inserted = insertTableUpdate(frames, w.tableUpdate); inserted {
+			w.tableUpdate.due = false
 		}
 	}
 	_, err := to.Write(frames)
@@ -44,16 +44,16 @@ func (w *clientWriter) writeLocked(to net.Conn, frames []byte) error {
 // writeBatch writes frames of the server. update is what the next header block that is
 // written after them must begin with.
 func (w *clientWriter) writeBatch(to net.Conn, frames []byte, update tableUpdate) error {
-	w.writing.Lock()
-	defer w.writing.Unlock()
-	w.update = update
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	w.tableUpdate = update
 	_, err := to.Write(frames)
 	return err
 }
 
 // injectedMaxFrame bounds the frames of a header block that the relay injects, so that
 // they have room for a size update.
-const injectedMaxFrame = plainMaxFrame - 16
+const injectedMaxFrame = defaultMaxFrame - 16
 
 // insertTableUpdate puts a size update at the beginning of the first header block among
 // frames that the relay has made. It reports false where there is none.
@@ -87,40 +87,40 @@ func (r *Relay) writeClient(frames []byte) error {
 // inject writes frames to the client that the server has not sent, after the server's
 // SETTINGS.
 func (r *Relay) inject(frames []byte) error {
-	r.awaitSettled()
+	r.awaitServerSettings()
 	return r.writeClient(frames)
 }
 
-// awaitSettled waits until the client has the server's SETTINGS, which come before anything
-// else (RFC 9113, 3.4), or the connection has ended.
-func (r *Relay) awaitSettled() {
-	if r.settled.Load() {
+// awaitServerSettings waits until the client has the server's SETTINGS, which precede all
+// other frames (RFC 9113, 3.4), or the connection has ended.
+func (r *Relay) awaitServerSettings() {
+	if r.serverSettingsSent.Load() {
 		return
 	}
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	for !r.settled.Load() && r.failure == nil {
+	for !r.serverSettingsSent.Load() && r.failure == nil {
 		r.changed.Wait()
 	}
 }
 
-// settle notes that the client has the server's first frames. It gets what had to wait
-// for them, and is asked to leave if it should.
-func (r *Relay) settle() {
+// noteServerSettings is called when the server's first frames are written to the client.
+// Frames that had to wait for them follow, and the first GOAWAY if Drain was called.
+func (r *Relay) noteServerSettings() {
 	r.mutex.Lock()
 	r.phase = framed
-	r.settled.Store(true)
+	r.serverSettingsSent.Store(true)
 	asked := r.drain.requested
-	r.startPosting()
+	r.startControlWriter()
 	r.changed.Broadcast()
 	r.mutex.Unlock()
 	if asked {
-		r.warn()
+		r.sendFirstGoAway()
 	}
 }
 
-// writeServer writes whole frames to the server. One that takes no more is left when
-// what it has still said is read.
+// writeServer writes whole frames to the server. After a failed write the connection ends
+// when the server's remaining frames are read.
 func (r *Relay) writeServer(frames []byte) {
 	if len(frames) == 0 || r.serverWriter.failed.Load() {
 		return

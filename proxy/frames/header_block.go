@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	blockLimit       = 1 << 20 // of a header block, in bytes
-	continuationMost = 256     // CONTINUATION frames of a block
-	listLimit        = 4 << 20 // of a header list, in bytes (RFC 9113, 6.5.2)
+	blockLimit        = 1 << 20 // of a header block, in bytes
+	continuationLimit = 256     // CONTINUATION frames of a block
+	listLimit         = 4 << 20 // of a header list, in bytes (RFC 9113, 6.5.2)
 )
 
 // block is a header block while its frames arrive.
@@ -57,7 +57,7 @@ func (b *block) promise(f frame) (complete bool, err error) {
 
 // proceed takes a CONTINUATION frame.
 func (b *block) proceed(f frame) (complete bool, err error) {
-	if b.continuations++; b.continuations > continuationMost {
+	if b.continuations++; b.continuations > continuationLimit {
 		return false, connectionError{http2.ErrCodeEnhanceYourCalm, "too many CONTINUATION frames"}
 	}
 	return b.add(f.payload(), f.flags)
@@ -90,7 +90,7 @@ type decoder struct {
 
 func newDecoder() *decoder {
 	d := &decoder{}
-	d.hpack = hpack.NewDecoder(tableSize, func(field hpack.HeaderField) {
+	d.hpack = hpack.NewDecoder(defaultTableSize, func(field hpack.HeaderField) {
 		if d.size += int(field.Size()); d.size <= listLimit {
 			d.fields = append(d.fields, field)
 		}
@@ -126,7 +126,7 @@ type encoder struct {
 }
 
 func newEncoder() *encoder {
-	e := &encoder{table: tableSize}
+	e := &encoder{table: defaultTableSize}
 	e.hpack = hpack.NewEncoder(&e.block)
 	return e
 }

@@ -1,0 +1,187 @@
+package frames
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"strings"
+
+	"golang.org/x/net/http2"
+)
+
+// clientToServer is the pump that moves frames from the client to the server.
+type clientToServer struct {
+	*Relay
+	reader            reader
+	batch             batch
+	block             block
+	decoder           *decoder
+	encoder           *encoder
+	controlFrames     []byte // for the client
+	maxServerStreamID uint32 // identifier of the last request that the server has seen
+}
+
+func newClientToServer(r *Relay) *clientToServer {
+	p := &clientToServer{Relay: r, decoder: newDecoder(), encoder: newEncoder()}
+	p.reader.from = r.client
+	p.batch.from = &p.reader
+	return p
+}
+
+// errOtherProtocol says that a connection is not HTTP/2.
+var errOtherProtocol = errors.New("no HTTP/2")
+
+// preface reads the beginning of an HTTP/2 connection (RFC 9113, 3.4) and passes
+// it on. What it has read it returns in any case.
+func (p *clientToServer) preface() (begun []byte, err error) {
+	begun = make([]byte, 0, len(http2.ClientPreface))
+	for len(begun) < cap(begun) {
+		n, err := p.reader.from.Read(begun[len(begun):cap(begun)])
+		if n == 0 {
+			return begun, cmp.Or(err, io.ErrNoProgress)
+		}
+		begun = begun[:len(begun)+n]
+		if !strings.HasPrefix(http2.ClientPreface, string(begun)) {
+			return begun, errOtherProtocol
+		}
+	}
+	p.writeServer(begun)
+	return begun, nil
+}
+
+func (p *clientToServer) run() error {
+	for {
+		for {
+			f, ok, err := p.reader.next()
+			if err == nil && ok {
+				err = p.frame(f)
+			}
+			if err != nil {
+				return err
+			}
+			if !ok {
+				break
+			}
+		}
+		p.flush()
+		if err := p.reader.fill(); err != nil {
+			return err
+		}
+	}
+}
+
+func (p *clientToServer) flush() {
+	p.writeServer(p.batch.take())
+	p.mutex.Lock()
+	if p.flow.toServer.creditUrgent() {
+		p.controlFrames = p.flow.appendClientCredit(p.controlFrames)
+	}
+	p.mutex.Unlock()
+	p.queueControl(p.controlFrames)
+	p.controlFrames = p.controlFrames[:0]
+}
+
+func (p *clientToServer) frame(f frame) error {
+	if err := p.block.inOrder(f); err != nil {
+		return err
+	}
+	if err := p.checkBlockLength(f); err != nil {
+		return err
+	}
+	switch f.kind {
+	case http2.FrameHeaders:
+		return p.headers(p.block.begin(f))
+	case http2.FrameContinuation:
+		return p.headers(p.block.proceed(f))
+	case http2.FrameData:
+		return p.data(f)
+	case http2.FrameRSTStream:
+		return p.reset(f)
+	case http2.FrameWindowUpdate:
+		return p.windowUpdate(f)
+	case http2.FrameSettings:
+		return p.settings(f)
+	case http2.FramePing:
+		if f.length != pingLength {
+			return connectionError{http2.ErrCodeFrameSize, "PING of another length than 8"}
+		}
+		if p.acknowledgesDrain(f) || p.answerPing(f) {
+			return nil
+		}
+	case http2.FramePriority:
+		if !p.serverMayKnow(f.stream) {
+			return nil
+		}
+	case http2.FramePushPromise:
+		return connectionError{http2.ErrCodeProtocol, "PUSH_PROMISE from a client"}
+	}
+	p.batch.keep(f)
+	return nil
+}
+
+// data forwards DATA, or buffers that of an intercepted request. The client gets credit
+// for the bytes that the server does not see.
+func (p *clientToServer) data(f frame) error {
+	last := f.flags.Has(http2.FlagDataEndStream)
+	p.mutex.Lock()
+	unused := p.isUnused(f.stream)
+	s, exchange := p.relayed[f.stream], p.intercepted[f.stream]
+	if s != nil || unused {
+		p.flow.toServer.receive(f.length)
+		p.flow.toServer.pass(f.length)
+	}
+	p.mutex.Unlock()
+	var content []byte
+	switch {
+	case unused:
+		p.batch.keep(f)
+		return nil
+	case s != nil:
+		s.plan.watchFrame(FromClient, f)
+		if s.plan.Restoration != nil {
+			p.keepRequest(s, f)
+		}
+		p.batch.keep(f)
+		p.clientDone(f.stream, last)
+		return nil
+	case exchange != nil:
+		var err error
+		if content, err = f.content(); err != nil {
+			return err
+		}
+		if p.relayForRestore(exchange, f, content) {
+			return nil
+		}
+		if !last && f.length > 0 {
+			p.controlFrames = appendWindowUpdate(p.controlFrames, f.stream, f.length)
+		}
+	}
+	p.mutex.Lock()
+	p.flow.toServer.receive(f.length)
+	p.flow.toServer.absorb(f.length)
+	p.mutex.Unlock()
+	if exchange != nil {
+		exchange.receive(content, last) // after the credit is pending, which its answer carries
+	}
+	return nil
+}
+
+func (p *clientToServer) reset(f frame) error {
+	code, err := f.number()
+	if err != nil {
+		return err
+	}
+	p.mutex.Lock()
+	exchange, relayed := p.intercepted[f.stream], p.relayed[f.stream] != nil
+	unused := p.isUnused(f.stream)
+	ended := p.closeStream(f.stream)
+	p.mutex.Unlock()
+	if exchange != nil {
+		exchange.cancelByClient(http2.ErrCode(code))
+	}
+	if relayed || unused {
+		p.batch.keep(f)
+		ended(Outcome{End: ClientReset, Code: http2.ErrCode(code)})
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+package frames
+
+import (
+	"bytes"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// unanswered returns the relayed request of a stream whose answer the server has not
+// ended; nil if there is none. The caller holds the mutex.
+func (p *serverToClient) unanswered(id uint32) *stream {
+	if s := p.relayed[id]; s != nil && !s.serverDone {
+		return s
+	}
+	return nil
+}
+
+// serverDone notes the end of the server's answer.
+func (p *serverToClient) serverDone(id uint32, fields []hpack.HeaderField) {
+	p.mutex.Lock()
+	s := p.relayed[id]
+	if s == nil {
+		p.mutex.Unlock()
+		return
+	}
+	ended := s.plan.Ended
+	s.serverDone, s.plan.Ended = true, nil
+	if s.clientDone {
+		delete(p.relayed, id)
+		p.checkDrained()
+	}
+	p.mutex.Unlock()
+	if ended != nil {
+		ended(Outcome{End: Complete, Fields: fields})
+	}
+}
+
+// data passes DATA on, or keeps it if it can't pass now.
+func (p *serverToClient) data(f frame) error {
+	last := f.flags.Has(http2.FlagDataEndStream)
+	content, malformed := f.content() // the client judges a frame that passes
+	p.mutex.Lock()
+	p.pings.serverSentData = true
+	s := p.unanswered(f.stream)
+	if s != nil {
+		s = p.passUnchanged(s, f)
+	}
+	counted := &p.flow.toClient // the windows that the frame counts in
+	if s != nil {
+		counted = &s.window
+	}
+	counted.receive(f.length)
+	exceeded := p.flow.toClient.exceeded()
+	passes := f.length <= p.flow.toClient.available() && (s == nil || s.restoration == nil && !s.sending)
+	collecting := s != nil && s.restoration != nil && s.restoration.collecting
+	switch {
+	case passes:
+		counted.pass(f.length)
+	case s == nil: // the client has no such request
+		counted.absorb(f.length)
+		p.returnUrgentCredit(nil)
+	default:
+		counted.absorb(f.length - len(content))
+	}
+	p.mutex.Unlock()
+	switch {
+	case exceeded:
+		return connectionError{http2.ErrCodeFlowControl, "more DATA than the client's window"}
+	case passes:
+		p.forwardData(s, f, last)
+		return nil
+	case s == nil:
+		return nil
+	case malformed != nil:
+		return malformed
+	case collecting:
+		return p.collectAnswer(s, content, last)
+	}
+	return p.queueData(s, content, last)
+}
+
+// forwardData forwards DATA as it came. s is nil if the client has no such request.
+func (p *serverToClient) forwardData(s *stream, f frame, last bool) {
+	p.batch.keep(f)
+	if s != nil {
+		s.plan.watchFrame(FromServer, f)
+	}
+	if last {
+		p.serverDone(f.stream, nil)
+	}
+}
+
+// queueData queues DATA that the client's window has no room for. Padding is dropped and
+// credited to the server.
+func (p *serverToClient) queueData(s *stream, content []byte, last bool) error {
+	s.plan.watch(FromServer, content)
+	p.mutex.Lock()
+	for p.flow.toClient.held > bufferLimit && p.failure == nil { // the client's windows are as large
+		p.changed.Wait()
+	}
+	p.buffered += len(content)
+	s.serverDone, s.endQueued = last, last
+	p.returnUrgentCredit(s)
+	p.mutex.Unlock()
+	return p.enqueue(s, segment{data: bytes.Clone(content), fromServer: true, end: last})
+}
