@@ -154,13 +154,3 @@ func (r *Relay) outlivesServer(err error) bool {
 	}
 	return outlives
 }
-
-// setRaw notes that the connection is of another protocol than HTTP/2.
-func (r *Relay) setRaw() {
-	r.mutex.Lock()
-	defer r.mutex.Unlock()
-	r.phase = raw
-	if r.drain.requested {
-		r.drainRaw()
-	}
-}

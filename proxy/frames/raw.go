@@ -36,3 +36,13 @@ func relayHalf(to, from net.Conn) error {
 // drainRaw ends a connection of another protocol: the server learns that the client sends
 // nothing more, and has until the relay's timer ends it to answer what it was sent.
 func (r *Relay) drainRaw() { _ = r.client.SetReadDeadline(time.Now()) }
+
+// setRaw notes that the connection is of another protocol than HTTP/2.
+func (r *Relay) setRaw() {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.phase = raw
+	if r.drain.requested {
+		r.drainRaw()
+	}
+}
