@@ -43,11 +43,11 @@ func registerSeries(m *metrics.Metrics, registries []registry.Condition) {
 		results = append(results, string(reason))
 	}
 	for _, outcome := range []rewrite.Outcome{rewrite.OutcomeOriginal, rewrite.OutcomeAbsent, rewrite.OutcomeFallback, rewrite.OutcomeRefused, rewrite.OutcomeFailed} {
-		m.ExpectDecision("PullImage", "", string(outcome))
+		m.InitDecision("PullImage", "", string(outcome))
 	}
 	for _, c := range registries {
-		m.Expect(c.Registry, results)
-		m.ExpectDecision("PullImage", c.Registry, string(rewrite.OutcomeRegistry))
+		m.InitLookups(c.Registry, results)
+		m.InitDecision("PullImage", c.Registry, string(rewrite.OutcomeRegistry))
 	}
 }
 
@@ -64,16 +64,16 @@ func (d *daemon) metrics(response http.ResponseWriter, request *http.Request) {
 func (d *daemon) state() metrics.State {
 	g := d.current.Load()
 	s := metrics.State{
-		Started:     d.started,
-		RuntimeUp:   d.checkRuntime(context.Background()) == nil,
-		LedgerNames: d.ledger.Len(),
-		Naming:      string(d.namer.Naming().Mode),
-		NameRepairs: d.namer.Repairs(),
-		Loaded:      g.settings.Read,
-		LoadRefused: d.refusal() != "",
+		Started:       d.started,
+		RuntimeUp:     d.checkRuntime(context.Background()) == nil,
+		LedgerNames:   d.ledger.Len(),
+		Naming:        string(d.namer.Naming().Mode),
+		NameRepairs:   d.namer.Repairs(),
+		ConfigLoaded:  g.settings.Read,
+		ConfigRefused: d.refusal() != "",
 	}
 	for _, c := range g.registries.Conditions() {
-		s.Registries = append(s.Registries, metrics.Registry{Address: c.Registry, Down: c.Down, Connections: c.Connections, Remembered: c.Remembered})
+		s.Registries = append(s.Registries, metrics.Registry{Address: c.Registry, Down: c.Down, Connections: c.Connections, CacheEntries: c.Remembered})
 	}
 	return s
 }
@@ -85,7 +85,7 @@ func (o *observers) countLookup(l registry.Lookup) {
 		return
 	}
 	result := map[registry.State]string{registry.Found: found, registry.Absent: absent}[l.State]
-	m.LookedUp(metrics.Lookup{
+	m.ObserveLookup(metrics.Lookup{
 		Registry: l.Registry,
 		Result:   cmp.Or(result, string(l.Reason)),
 		Cached:   l.Cached && l.State != registry.Unknown,
@@ -104,5 +104,5 @@ func (o *observers) countDecision(decision rewrite.Decision) {
 	if decision.Outcome == rewrite.OutcomeRegistry {
 		served = decision.Registry
 	}
-	m.Decided(decision.Method, served, string(decision.Outcome))
+	m.ObserveDecision(decision.Method, served, string(decision.Outcome))
 }

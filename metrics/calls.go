@@ -11,27 +11,27 @@ import (
 )
 
 const (
-	moreLimit   = 64  // methods beside the announced ones
-	nameLimit   = 128 // bytes of a method's full name
-	otherMethod = "other"
+	maxUndeclared  = 64  // methods beside the declared ones
+	maxMethodBytes = 128 // bytes of a method's full name
+	otherMethod    = "other"
 )
 
-// late is how long after its making a method counts the calls in flight that have begun
-// since then: one that has just begun may have been counted as another method's.
-const late = time.Second
+// inFlightGrace is the time after a method is added until its own gauge counts calls in
+// flight. A call that began around that moment may have been counted as another method's.
+const inFlightGrace = time.Second
 
-// Call is a call that has ended.
+// Call is a finished call.
 type Call struct {
 	Method   string // full name, "/runtime.v1.RuntimeService/Version"
 	Start    time.Time
 	Duration time.Duration
-	Code     uint32 // gRPC's
-	// Bytes of its requests and responses.
+	Code     uint32 // gRPC status code
+	// Bytes of requests and responses.
 	Requests, Responses int64
-	Unrestored          bool // the answer was too large for its names to be changed
+	Unrestored          bool // the response was too large to restore its image names
 }
 
-// calls counts calls by their methods.
+// calls counts calls by method.
 type calls struct {
 	total               *prometheus.CounterVec
 	duration            *prometheus.HistogramVec
@@ -39,32 +39,32 @@ type calls struct {
 	requests, responses *prometheus.CounterVec
 	unrestored          prometheus.Counter
 
-	announced map[string]bool // methods
-	other     *method
-	known     atomic.Pointer[map[string]*method] // never changed, replaced
+	declared map[string]bool // by full method name
+	other    *method
+	methods  atomic.Pointer[map[string]*method] // replaced, never modified
 
-	mutex sync.Mutex // of what replaces it
-	more  int        // known methods that were not announced
+	mutex      sync.Mutex // serializes replacing methods
+	undeclared int        // methods that are not declared; guarded by mutex
 }
 
-// method holds the series of one method, so that no call has to look for them.
+// method holds the series of one method, so that calls need not look them up.
 type method struct {
 	calls               *calls
 	service, name       string
-	since               time.Time // calls that began earlier are in flight as another's
+	since               time.Time // calls that began earlier count as in flight of other
 	inFlight            prometheus.Gauge
 	duration            prometheus.Observer
 	requests, responses prometheus.Counter
-	codes               [len(codes) + 1]atomic.Pointer[prometheus.Counter] // the last one is of all other codes
+	totals              [len(codes) + 1]atomic.Pointer[prometheus.Counter] // by code; the last one counts unknown codes
 }
 
-// codes are gRPC's, in their order.
+// codes are the names of gRPC's status codes, by number.
 var codes = [...]string{
 	"OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists", "PermissionDenied", "ResourceExhausted",
 	"FailedPrecondition", "Aborted", "OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated",
 }
 
-// callBuckets go from what the shim itself takes to what a pull may take, in seconds.
+// callBuckets range from the shim's own latency to the duration of a long pull, in seconds.
 var callBuckets = []float64{
 	20e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900,
 }
@@ -72,21 +72,21 @@ var callBuckets = []float64{
 func newCalls(methods []string, since time.Time) *calls {
 	labels := []string{"service", "method"}
 	c := &calls{
-		total:      prometheus.NewCounterVec(options("calls_total", "Calls of clients that have ended."), append(labels, "code")),
-		inFlight:   prometheus.NewGaugeVec(prometheus.GaugeOpts(options("calls_in_flight", "Calls of clients that are running.")), labels),
-		requests:   prometheus.NewCounterVec(options("request_bytes_total", "Bytes of the messages that clients have sent."), labels),
-		responses:  prometheus.NewCounterVec(options("response_bytes_total", "Bytes of the messages that clients have got."), labels),
-		unrestored: prometheus.NewCounter(options("unrestored_answers_total", "Answers that were too large for their image names to be changed.")),
+		total:      prometheus.NewCounterVec(counterOpts("calls_total", "Calls of clients that have ended."), append(labels, "code")),
+		inFlight:   prometheus.NewGaugeVec(prometheus.GaugeOpts(counterOpts("calls_in_flight", "Calls of clients that are running.")), labels),
+		requests:   prometheus.NewCounterVec(counterOpts("request_bytes_total", "Bytes of the messages that clients have sent."), labels),
+		responses:  prometheus.NewCounterVec(counterOpts("response_bytes_total", "Bytes of the messages that clients have got."), labels),
+		unrestored: prometheus.NewCounter(counterOpts("unrestored_answers_total", "Answers that were too large for their image names to be changed.")),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "call_duration_seconds", Help: "How long calls of clients took.", Buckets: callBuckets,
 		}, labels),
-		announced: map[string]bool{},
+		declared: map[string]bool{},
 	}
 	for _, method := range methods {
-		c.announced[method] = true
+		c.declared[method] = true
 	}
 	c.other = c.newMethod("/"+otherMethod+"/"+otherMethod, since)
-	c.known.Store(&map[string]*method{})
+	c.methods.Store(&map[string]*method{})
 	return c
 }
 
@@ -105,59 +105,59 @@ func (c *calls) newMethod(full string, since time.Time) *method {
 	}
 }
 
-// of returns what a method is counted as. One that is not announced is added where
-// there is room.
-func (c *calls) of(full string, add bool) *method {
-	if m, ok := (*c.known.Load())[full]; ok {
+// methodOf returns the series of a method. If add is set, a method that is not declared is
+// added, up to maxUndeclared.
+func (c *calls) methodOf(full string, add bool) *method {
+	if m, ok := (*c.methods.Load())[full]; ok {
 		return m
 	}
-	announced := c.announced[full]
-	if !announced && (!add || len(full) > nameLimit || strings.ToValidUTF8(full, "") != full) {
+	declared := c.declared[full]
+	if !declared && (!add || len(full) > maxMethodBytes || strings.ToValidUTF8(full, "") != full) {
 		return c.other
 	}
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	known := *c.known.Load()
+	known := *c.methods.Load()
 	if m, ok := known[full]; ok {
 		return m
 	}
 	since := time.Time{}
-	if !announced {
-		if c.more == moreLimit {
+	if !declared {
+		if c.undeclared == maxUndeclared {
 			return c.other
 		}
-		c.more++
-		since = time.Now().Add(late)
+		c.undeclared++
+		since = time.Now().Add(inFlightGrace)
 	}
 	m := c.newMethod(full, since)
 	larger := maps.Clone(known)
 	larger[full] = m
-	c.known.Store(&larger)
+	c.methods.Store(&larger)
 	return m
 }
 
-// flight returns what a call that began at start is in flight as, the same at its
-// begin and at its end; nil where its begin may not have been told.
-func (c *calls) flight(full string, start time.Time) *method {
+// inFlightMethod returns the method whose gauge counts a call that began at start. It is
+// the same at the call's begin and end. It is nil if the begin may not have been reported.
+func (c *calls) inFlightMethod(full string, start time.Time) *method {
 	if start.Before(c.other.since) {
 		return nil
 	}
-	if m := c.of(full, false); !start.Before(m.since) {
+	if m := c.methodOf(full, false); !start.Before(m.since) {
 		return m
 	}
 	return c.other
 }
 
 func (c *calls) begin(full string, start time.Time) {
-	if m := c.flight(full, start); m != nil {
+	if m := c.inFlightMethod(full, start); m != nil {
 		m.inFlight.Inc()
 	}
 }
 
 func (c *calls) end(call Call) {
-	flight := c.flight(call.Method, call.Start) // before the method may be added
-	m := c.of(call.Method, call.Code == 0)
-	m.total(call.Code).Inc()
+	flight := c.inFlightMethod(call.Method, call.Start) // before the method may be added
+	m := c.methodOf(call.Method, call.Code == 0)
+	m.totalOf(call.Code).Inc()
 	m.duration.Observe(call.Duration.Seconds())
 	m.requests.Add(float64(call.Requests))
 	m.responses.Add(float64(call.Responses))
@@ -169,16 +169,16 @@ func (c *calls) end(call Call) {
 	}
 }
 
-// total returns the method's counter of a code.
-func (m *method) total(code uint32) prometheus.Counter {
-	index, label := len(codes), "other" // a runtime may answer with any number
+// totalOf returns the method's counter for a code.
+func (m *method) totalOf(code uint32) prometheus.Counter {
+	index, label := len(codes), "other" // a runtime may return any number
 	if code < uint32(len(codes)) {
 		index, label = int(code), codes[code]
 	}
-	if counter := m.codes[index].Load(); counter != nil {
+	if counter := m.totals[index].Load(); counter != nil {
 		return *counter
 	}
 	counter := m.calls.total.WithLabelValues(m.service, m.name, label)
-	m.codes[index].Store(&counter)
+	m.totals[index].Store(&counter)
 	return counter
 }

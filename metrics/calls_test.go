@@ -22,8 +22,8 @@ func newMetrics() *Metrics {
 	return New(Options{Methods: []string{version, pull}, State: func() State { return State{} }})
 }
 
-// made makes a call of a method.
-func (m *Metrics) made(method string, code uint32) {
+// observeCall reports a call of a method.
+func (m *Metrics) observeCall(method string, code uint32) {
 	start := time.Now()
 	m.Begin(method, start)
 	m.End(Call{Method: method, Start: start, Duration: time.Millisecond, Code: code, Requests: 5, Responses: 50})
@@ -36,8 +36,8 @@ func TestCalls(t *testing.T) {
 	start := time.Now()
 	m.Begin(pull, start)
 	m.End(Call{Method: pull, Start: start, Duration: 3 * time.Second, Code: 0, Requests: 105, Responses: 55})
-	m.made(pull, 5)
-	m.made(pull, 4711)
+	m.observeCall(pull, 5)
+	m.observeCall(pull, 4711)
 	m.End(Call{Method: version, Start: start, Unrestored: true})
 	want := `
 # HELP image_cri_shim_calls_in_flight Calls of clients that are running.
@@ -80,7 +80,7 @@ func TestMethodsAreBounded(t *testing.T) {
 	for i := range 4 {
 		running.Go(func() {
 			for j := range 5000 {
-				m.made(fmt.Sprintf("/invented.Service/Method%d-%d", i, j), uint32(12+j%3))
+				m.observeCall(fmt.Sprintf("/invented.Service/Method%d-%d", i, j), uint32(12+j%3))
 			}
 		})
 	}
@@ -89,18 +89,18 @@ func TestMethodsAreBounded(t *testing.T) {
 		t.Errorf("%d series after 20000 invented methods, and %d before", got, before)
 	}
 	for i := range 5000 {
-		m.made(fmt.Sprintf("/real.Service/Method%d", i), 0)
+		m.observeCall(fmt.Sprintf("/real.Service/Method%d", i), 0)
 	}
-	m.made("/real.Service/"+strings.Repeat("x", nameLimit), 0)
-	m.made("/real.Service/\xff", 0)
-	if got := testutil.CollectAndCount(m.calls.requests); got != moreLimit+1 {
-		t.Errorf("%d methods, want %d and other", got, moreLimit)
+	m.observeCall("/real.Service/"+strings.Repeat("x", maxMethodBytes), 0)
+	m.observeCall("/real.Service/\xff", 0)
+	if got := testutil.CollectAndCount(m.calls.requests); got != maxUndeclared+1 {
+		t.Errorf("%d methods, want %d and other", got, maxUndeclared)
 	}
-	m.made(version, 0)
+	m.observeCall(version, 0)
 	if got := testutil.ToFloat64(m.calls.total.WithLabelValues("runtime.v1.RuntimeService", "Version", "OK")); got != 1 {
-		t.Errorf("an announced method is counted as another: %v calls", got)
+		t.Errorf("an declared method is counted as another: %v calls", got)
 	}
-	if got := testutil.ToFloat64(m.calls.total.WithLabelValues("other", "other", "OK")); got != 5000-moreLimit+2 {
+	if got := testutil.ToFloat64(m.calls.total.WithLabelValues("other", "other", "OK")); got != 5000-maxUndeclared+2 {
 		t.Errorf("%v other calls that were answered with OK", got)
 	}
 }
@@ -119,7 +119,7 @@ func TestScrapesAreBounded(t *testing.T) {
 		m.Handler().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 		return recorder.Code
 	}
-	for range scrapeLimit {
+	for range maxScrapes {
 		running.Go(func() {
 			if code := ask(); code != http.StatusOK {
 				t.Errorf("answered %d", code)
@@ -179,13 +179,13 @@ func TestInFlight(t *testing.T) {
 		m.End(Call{Method: version, Start: time.Now().Add(-time.Minute)})
 		early := begin(version) // maybe nobody was told
 		check(0, 0, 0)
-		time.Sleep(2 * late)
+		time.Sleep(2 * inFlightGrace)
 		first, second, known := begin(found), begin(found), begin(version)
 		check(0, 1, 2)
 		first() // the method is now known
 		third := begin(found)
 		check(0, 1, 2)
-		time.Sleep(2 * late)
+		time.Sleep(2 * inFlightGrace)
 		fourth := begin(found)
 		check(1, 1, 2)
 		for _, end := range []func(){early, second, known, third, fourth} {

@@ -6,11 +6,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Lookup is a question to a registry that has its answer.
+// Lookup is a finished look-up in a registry.
 type Lookup struct {
-	Registry string // its address
-	Result   string // "found", "absent", or in a word why it could not be asked
-	Cached   bool   // remembered: nobody was asked
+	Registry string // address
+	Result   string // "found", "absent", or the reason of a failure
+	Cached   bool   // answered by the cache
 	Duration time.Duration
 }
 
@@ -24,9 +24,9 @@ type lookups struct {
 func newLookups() *lookups {
 	labels := []string{"registry"}
 	return &lookups{
-		total:  prometheus.NewCounterVec(options("lookups_total", "Questions to a registry whether it has an image that the cache could not answer."), append(labels, "result")),
-		hits:   prometheus.NewCounterVec(options("cache_hits_total", "Questions to a registry that the cache has answered."), labels),
-		misses: prometheus.NewCounterVec(options("cache_misses_total", "Questions to a registry that it had to be asked."), labels),
+		total:  prometheus.NewCounterVec(counterOpts("lookups_total", "Questions to a registry whether it has an image that the cache could not answer."), append(labels, "result")),
+		hits:   prometheus.NewCounterVec(counterOpts("cache_hits_total", "Questions to a registry that the cache has answered."), labels),
+		misses: prometheus.NewCounterVec(counterOpts("cache_misses_total", "Questions to a registry that it had to be asked."), labels),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "lookup_duration_seconds", Help: "How long registries took to say whether they have an image.",
 			Buckets: []float64{1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5, 1, 2.5, 5, 10},
@@ -38,9 +38,9 @@ func (l *lookups) collectors() []prometheus.Collector {
 	return []prometheus.Collector{l.total, l.duration, l.hits, l.misses}
 }
 
-// Expect makes a registry's series before there is anything to count, so that an
-// increase from nothing is seen as one.
-func (m *Metrics) Expect(registry string, results []string) {
+// InitLookups creates a registry's series with the value 0, so that the first look-up is
+// visible as an increase.
+func (m *Metrics) InitLookups(registry string, results []string) {
 	l := m.lookups
 	for _, result := range results {
 		l.total.WithLabelValues(registry, result)
@@ -50,15 +50,15 @@ func (m *Metrics) Expect(registry string, results []string) {
 	l.duration.WithLabelValues(registry)
 }
 
-// LookedUp is told of a question to a registry.
-func (m *Metrics) LookedUp(lookup Lookup) {
+// ObserveLookup records a look-up.
+func (m *Metrics) ObserveLookup(lookup Lookup) {
 	l := m.lookups
 	if lookup.Cached {
 		l.hits.WithLabelValues(lookup.Registry).Inc()
 		return
 	}
 	l.total.WithLabelValues(lookup.Registry, lookup.Result).Inc()
-	if lookup.Duration > 0 { // it was asked
+	if lookup.Duration > 0 { // the registry was asked
 		l.misses.WithLabelValues(lookup.Registry).Inc()
 		l.duration.WithLabelValues(lookup.Registry).Observe(lookup.Duration.Seconds())
 	}

@@ -12,22 +12,21 @@ import (
 
 const namespace = "image_cri_shim"
 
-// scrapeLimit is how many may ask at once.
-const scrapeLimit = 4
+// maxScrapes limits concurrent scrapes.
+const maxScrapes = 4
 
-// Options says what is counted.
+// Options configure [Metrics].
 type Options struct {
 	Version, Revision string // of the build
-	// Methods are those that are announced, by their full name: they have series of their
-	// own from their first call on.
+	// Methods are full names of methods that have their own series from the first call on.
 	Methods []string
-	// Since is when calls begin to be told of; zero where it is all of them.
+	// Since is the time from which calls are reported, zero if all calls are.
 	Since time.Time
-	// State tells how things stand. It is called at each scrape, by several at once.
+	// State returns the current state. It is called at each scrape, also concurrently.
 	State func() State
 }
 
-// Metrics counts. Its methods are safe for concurrent use.
+// Metrics holds the metrics of the shim. Its methods are safe for concurrent use.
 type Metrics struct {
 	calls     *calls
 	decisions *prometheus.CounterVec
@@ -36,15 +35,15 @@ type Metrics struct {
 	handler   http.Handler
 }
 
-// New begins to count.
+// New returns metrics without any counts.
 func New(o Options) *Metrics {
 	since := o.Since
 	if !since.IsZero() {
-		since = since.Add(late)
+		since = since.Add(inFlightGrace)
 	}
 	m := &Metrics{
 		calls:     newCalls(o.Methods, since),
-		decisions: prometheus.NewCounterVec(options("image_decisions_total", "Decisions about an image's name in a call."), []string{"method", "registry", "outcome"}),
+		decisions: prometheus.NewCounterVec(counterOpts("image_decisions_total", "Decisions about an image's name in a call."), []string{"method", "registry", "outcome"}),
 		lookups:   newLookups(),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
@@ -59,33 +58,32 @@ func New(o Options) *Metrics {
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.gatherer = registry
 	m.handler = promhttp.HandlerFor(registry, promhttp.HandlerOpts{
-		ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: scrapeLimit, EnableOpenMetrics: true,
+		ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: maxScrapes, EnableOpenMetrics: true,
 	})
 	return m
 }
 
-// Handler answers Prometheus, and 503 where too many ask at once.
+// Handler serves the metrics. It answers 503 if there are too many concurrent scrapes.
 func (m *Metrics) Handler() http.Handler { return m.handler }
 
-// Begin is told of a call that begins.
+// Begin records the begin of a call.
 func (m *Metrics) Begin(method string, start time.Time) { m.calls.begin(method, start) }
 
-// End is told of a call when it has ended. Of what began before there were metrics, and
-// was never told, only the end counts.
+// End records a finished call, also one whose begin was not reported.
 func (m *Metrics) End(call Call) { m.calls.end(call) }
 
-// Decided is told what became of an image's name in a call of a method, and which
-// configured registry serves it, if one does.
-func (m *Metrics) Decided(method, registry, outcome string) {
+// ObserveDecision records a decision about an image name. registry is the configured
+// registry that serves the image, empty if none does.
+func (m *Metrics) ObserveDecision(method, registry, outcome string) {
 	m.decisions.WithLabelValues(method, registry, outcome).Inc()
 }
 
-// ExpectDecision is to [Metrics.Decided] what [Metrics.Expect] is to [Metrics.LookedUp].
-func (m *Metrics) ExpectDecision(method, registry, outcome string) {
+// InitDecision creates the series of a decision with the value 0.
+func (m *Metrics) InitDecision(method, registry, outcome string) {
 	m.decisions.WithLabelValues(method, registry, outcome)
 }
 
-// options are those of a counter or a gauge.
-func options(name, help string) prometheus.CounterOpts {
+// counterOpts returns the options of a counter or a gauge.
+func counterOpts(name, help string) prometheus.CounterOpts {
 	return prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}
 }

@@ -6,67 +6,67 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// State is how things stand at one moment.
+// State is the state of the daemon.
 type State struct {
-	Started     time.Time // the process
-	RuntimeUp   bool      // it answers
-	LedgerNames int
-	Naming      string    // where names of pulled images are kept: one of the modes
-	NameRepairs int       // repositories whose names the runtime refused to change
-	Loaded      time.Time // the configuration that counts was read
-	LoadRefused bool      // the last time
-	Registries  []Registry
+	Started       time.Time // of the process
+	RuntimeUp     bool      // the runtime answers
+	LedgerNames   int
+	Naming        string    // one of the modes below
+	NameRepairs   int       // repositories whose names the runtime refused to change
+	ConfigLoaded  time.Time // time of the configuration in force
+	ConfigRefused bool      // the last reload failed
+	Registries    []Registry
 }
 
-// The modes of [State.Naming].
+// The modes of [State.Naming]: the place of the names of pulled images.
 const (
 	NamesRuntime = "runtime"
 	NamesLedger  = "ledger"
 	NamesUnknown = "unknown"
 )
 
-// waiting returns how many names wait in the ledger to be given in the runtime.
-func (s State) waiting() int {
+// namesWaiting returns the number of names in the ledger that are to move to the runtime.
+func (s State) namesWaiting() int {
 	if s.Naming != NamesRuntime {
 		return 0
 	}
 	return s.LedgerNames
 }
 
-// Registry is how one stands.
+// Registry is the state of a registry.
 type Registry struct {
-	Address     string
-	Down        bool // it is not asked before it answers again
-	Connections int
-	Remembered  int // answers in the cache
+	Address      string
+	Down         bool // not asked until it answers again
+	Connections  int
+	CacheEntries int // cached answers
 }
 
-// stateCollector asks for the state at each scrape.
+// stateCollector collects the state at each scrape.
 type stateCollector struct{ state func() State }
 
 func newStateCollector(state func() State) stateCollector { return stateCollector{state} }
 
-func gauge(name, help string, labels ...string) *prometheus.Desc {
+func gaugeDesc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
 }
 
 var (
-	startTime      = gauge("start_time_seconds", "When the process began, in seconds since 1970.")
-	runtimeUp      = gauge("runtime_up", "Whether the runtime answers.")
-	ledgerNames    = gauge("ledger_names", "Image names that the ledger knows.")
-	names          = gauge("names", "Where the names of pulled images are kept: 1 for the mode in force.", "mode")
-	namesWaiting   = gauge("names_waiting", "Image names that only the ledger has although the runtime is to keep them.")
-	namesRepairs   = gauge("names_repairs", "Repositories whose image names could not be changed in the runtime. It is retried.")
-	reloadGood     = gauge("config_last_reload_successful", "Whether the configuration file could be loaded the last time.")
-	reloadTime     = gauge("config_last_reload_success_timestamp_seconds", "When the configuration that counts was read, in seconds since 1970.")
-	registryDown   = gauge("registry_circuit_open", "Whether the registry is known to be down, and is not asked.", "registry")
-	registryOpen   = gauge("registry_connections", "Connections that are open because of the registry, its token server's included.", "registry")
-	registryCached = gauge("cache_entries", "Answers of the registry that are remembered.", "registry")
+	startTime        = gaugeDesc("start_time_seconds", "When the process began, in seconds since 1970.")
+	runtimeUp        = gaugeDesc("runtime_up", "Whether the runtime answers.")
+	ledgerNames      = gaugeDesc("ledger_names", "Image names that the ledger knows.")
+	namesMode        = gaugeDesc("names", "Where the names of pulled images are kept: 1 for the mode in force.", "mode")
+	namesWaiting     = gaugeDesc("names_waiting", "Image names that only the ledger has although the runtime is to keep them.")
+	namesRepairs     = gaugeDesc("names_repairs", "Repositories whose image names could not be changed in the runtime. It is retried.")
+	reloadSuccessful = gaugeDesc("config_last_reload_successful", "Whether the configuration file could be loaded the last time.")
+	reloadTime       = gaugeDesc("config_last_reload_success_timestamp_seconds", "When the configuration that counts was read, in seconds since 1970.")
+	registryDown     = gaugeDesc("registry_circuit_open", "Whether the registry is known to be down, and is not asked.", "registry")
+	registryOpen     = gaugeDesc("registry_connections", "Connections that are open because of the registry, its token server's included.", "registry")
+	registryCached   = gaugeDesc("cache_entries", "Answers of the registry that are remembered.", "registry")
 )
 
 // Describe implements [prometheus.Collector].
 func (stateCollector) Describe(descriptions chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{startTime, runtimeUp, ledgerNames, names, namesWaiting, namesRepairs, reloadGood, reloadTime, registryDown, registryOpen, registryCached} {
+	for _, d := range []*prometheus.Desc{startTime, runtimeUp, ledgerNames, namesMode, namesWaiting, namesRepairs, reloadSuccessful, reloadTime, registryDown, registryOpen, registryCached} {
 		descriptions <- d
 	}
 }
@@ -77,37 +77,37 @@ func (c stateCollector) Collect(values chan<- prometheus.Metric) {
 		values <- prometheus.MustNewConstMetric(description, prometheus.GaugeValue, value, labels...)
 	}
 	s := c.state()
-	set(startTime, seconds(s.Started))
-	set(runtimeUp, truth(s.RuntimeUp))
+	set(startTime, unixSeconds(s.Started))
+	set(runtimeUp, boolValue(s.RuntimeUp))
 	set(ledgerNames, float64(s.LedgerNames))
 	for _, mode := range []string{NamesRuntime, NamesLedger, NamesUnknown} {
-		set(names, truth(mode == s.Naming), mode)
+		set(namesMode, boolValue(mode == s.Naming), mode)
 	}
-	set(namesWaiting, float64(s.waiting()))
+	set(namesWaiting, float64(s.namesWaiting()))
 	set(namesRepairs, float64(s.NameRepairs))
-	set(reloadGood, truth(!s.LoadRefused))
-	set(reloadTime, seconds(s.Loaded))
-	for _, r := range byAddress(s.Registries) {
-		set(registryDown, truth(r.Down), r.Address)
+	set(reloadSuccessful, boolValue(!s.ConfigRefused))
+	set(reloadTime, unixSeconds(s.ConfigLoaded))
+	for _, r := range mergeByAddress(s.Registries) {
+		set(registryDown, boolValue(r.Down), r.Address)
 		set(registryOpen, float64(r.Connections), r.Address)
-		set(registryCached, float64(r.Remembered), r.Address)
+		set(registryCached, float64(r.CacheEntries), r.Address)
 	}
 }
 
-// byAddress puts together the registries that a configuration has several times, with
-// other rules.
-func byAddress(registries []Registry) map[string]Registry {
+// mergeByAddress merges registries that a configuration contains several times, with
+// different rules.
+func mergeByAddress(registries []Registry) map[string]Registry {
 	merged := map[string]Registry{}
 	for _, r := range registries {
 		m := merged[r.Address]
-		merged[r.Address] = Registry{r.Address, m.Down || r.Down, m.Connections + r.Connections, m.Remembered + r.Remembered}
+		merged[r.Address] = Registry{r.Address, m.Down || r.Down, m.Connections + r.Connections, m.CacheEntries + r.CacheEntries}
 	}
 	return merged
 }
 
-func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
+func unixSeconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
-func truth(is bool) float64 {
+func boolValue(is bool) float64 {
 	if is {
 		return 1
 	}
