@@ -35,8 +35,9 @@ proxy/frames: golang.org/x/net/http2
 proxy/intercept: google.golang.org/grpc/status
 registry: hosts, printable, registry/keychain, github.com/distribution/reference, github.com/google/go-containerregistry, github.com/jellydator/ttlcache/v3
 registry/keychain: hosts, printable, github.com/distribution/reference, github.com/google/go-containerregistry, go.yaml.in/yaml/v3
-rewrite: printable, proxy/intercept, rewrite/containerd, rewrite/imagename, rewrite/ledger, rewrite/statedir, github.com/distribution/reference, google.golang.org/grpc, google.golang.org/protobuf, k8s.io/cri-api
+rewrite: printable, proxy/intercept, rewrite/containerd, rewrite/cri, rewrite/imagename, rewrite/ledger, rewrite/statedir, github.com/distribution/reference, google.golang.org/grpc, google.golang.org/protobuf, k8s.io/cri-api
 rewrite/containerd: proxy/intercept, github.com/containerd/containerd/api, google.golang.org/grpc, google.golang.org/protobuf
+rewrite/cri: proxy/intercept, google.golang.org/grpc, google.golang.org/protobuf, k8s.io/cri-api
 rewrite/imagename: github.com/distribution/reference, k8s.io/cri-api
 rewrite/ledger: rewrite/imagename, rewrite/statedir, k8s.io/cri-api
 rewrite/statedir:

@@ -6,6 +6,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"image-cri-shim/rewrite/cri"
 )
 
 // stallTime is how long a pull must have run to count as stalled when one of the
@@ -22,7 +24,7 @@ func (p *pull) attempt(ctx context.Context, answer Answer, hasSuccessor func() b
 	bounded, release := p.bound(ctx, hasSuccessor)
 	response, sent, err := p.from(bounded, answer)
 	release()
-	took, cutOff := time.Since(begun), isOutOfTime(err) && context.Cause(bounded) == errCutOff
+	took, cutOff := time.Since(begun), cri.IsTimeout(err) && context.Cause(bounded) == errCutOff
 	if cutOff {
 		err = status.Errorf(codes.DeadlineExceeded, "gave up after %v for the next attempt", took.Round(time.Millisecond))
 	}
@@ -83,13 +85,7 @@ func (p *pull) isStalled(err error, took time.Duration, cutOff bool) bool {
 	if cutOff {
 		return p.timeout > 0 && took >= p.timeout/4
 	}
-	return isOutOfTime(err) && took >= stallTime
-}
-
-// isOutOfTime reports whether the end of a time-out is what failed a pull.
-func isOutOfTime(err error) bool {
-	code := status.Code(err)
-	return code == codes.DeadlineExceeded || code == codes.Canceled
+	return cri.IsTimeout(err) && took >= stallTime
 }
 
 // isRuntimes reports whether an error says nothing about a registry because the
@@ -99,6 +95,6 @@ func (p *pull) isRuntimes(ctx context.Context, err error) bool {
 	if status.Code(err) != codes.Unavailable {
 		return false
 	}
-	_, err = p.runtime.status(ctx, p.name.String())
+	_, err = p.runtime.ImageStatus(ctx, p.name.String())
 	return status.Code(err) == codes.Unavailable
 }

@@ -11,6 +11,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/proxy/intercept"
+	"image-cri-shim/rewrite/cri"
 	"image-cri-shim/rewrite/imagename"
 	"image-cri-shim/rewrite/ledger"
 )
@@ -101,7 +102,7 @@ func (c call) withNames(ctx context.Context, references []Presence) []Presence {
 		if p.Image == "" {
 			continue
 		}
-		image, err := c.runtime.status(ctx, p.Image)
+		image, err := c.runtime.ImageStatus(ctx, p.Image)
 		if err != nil {
 			shown = append(shown, Presence{Reference: p.Image, Err: err})
 			continue
@@ -131,7 +132,7 @@ func (c call) localUnnamed(ctx context.Context, image string) (Local, error) {
 
 // presence asks the runtime for a reference or an ID.
 func (c call) presence(ctx context.Context, asked string) Presence {
-	image, err := c.runtime.status(ctx, asked)
+	image, err := c.runtime.ImageStatus(ctx, asked)
 	name, parseErr := imagename.Parse(asked)
 	return Presence{
 		Reference: asked,
@@ -148,7 +149,7 @@ func (r *Rewriter) Images(ctx context.Context, invoke intercept.Invoke) ([]strin
 	if err != nil {
 		return nil, err
 	}
-	c.method = "/" + c.runtime.version + ".ImageService/ListImages"
+	c.method = "/" + c.runtime.Version + ".ImageService/ListImages"
 	encoded, err := c.listImages(ctx, nil)
 	if err != nil {
 		return nil, err
@@ -176,8 +177,8 @@ func (r *Rewriter) Images(ctx context.Context, invoke intercept.Invoke) ([]strin
 // runtime serves.
 func (r *Rewriter) ownCall(ctx context.Context, invoke intercept.Invoke) (call, error) {
 	var failure error
-	for _, version := range versions {
-		c := call{Rewriter: r, began: time.Now(), runtime: images{version: version, invoke: invoke}}
+	for _, version := range cri.Versions {
+		c := call{Rewriter: r, began: time.Now(), runtime: cri.Client{Version: version, Invoke: invoke}}
 		_, err := invoke(ctx, "/"+version+".RuntimeService/Version", nil)
 		if err == nil {
 			return c, nil

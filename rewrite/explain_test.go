@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"image-cri-shim/proxy/intercept"
+	"image-cri-shim/rewrite/cri"
 )
 
 // withVersion lets a runtime answer Version in one version of the CRI.
@@ -28,7 +29,7 @@ func withVersion(m *memoryRuntime, version string) intercept.Invoke {
 }
 
 func TestLocal(t *testing.T) {
-	for _, version := range versions {
+	for _, version := range cri.Versions {
 		t.Run(version, func(t *testing.T) {
 			n := newNode(t)
 			n.push(hub+"/library/nginx:1.25", "docker.io/library/redis:7")

@@ -14,6 +14,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/proxy/intercept"
+	"image-cri-shim/rewrite/cri"
 	"image-cri-shim/rewrite/imagename"
 )
 
@@ -190,7 +191,7 @@ func TestAnswersStayAsTheyCameWithoutStoredReferences(t *testing.T) {
 	// Not what proto.Marshal would write: the fields are in reverse order.
 	answer := []byte{0x12, 0x02, 0x0a, 0x00, 0x0a, 0x03, 0x0a, 0x01, 'x'}
 	for _, method := range []string{"ImageService/ImageStatus", "ImageService/ListImages", "RuntimeService/ContainerStatus", "RuntimeService/PodSandboxStatus"} {
-		for _, version := range versions {
+		for _, version := range cri.Versions {
 			full := "/" + version + "." + method
 			got, err := n.rewriter.Unary()[full](t.Context(), nil, func(context.Context, string, []byte) ([]byte, error) { return answer, nil })
 			if err != nil || !slices.Equal(got, answer) {
@@ -428,7 +429,7 @@ func TestStatusesInOtherMessages(t *testing.T) {
 			{Id: "1", Image: &runtime.ImageSpec{Image: image}, ImageId: id}, {Id: "2", Image: &runtime.ImageSpec{Image: "quay.io/app:1"}},
 		}
 	}
-	for _, version := range versions {
+	for _, version := range cri.Versions {
 		request := []byte("as it is")
 		forward, events, err := n.rewriter.Stream()["/"+version+".RuntimeService/GetContainerEvents"](t.Context(), request, nil)
 		if err != nil || string(forward) != string(request) {

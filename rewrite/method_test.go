@@ -15,6 +15,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/proxy/intercept"
+	"image-cri-shim/rewrite/cri"
 	"image-cri-shim/rewrite/imagename"
 	"image-cri-shim/rewrite/rewritetest"
 )
@@ -22,7 +23,7 @@ import (
 // TestEverySpellingInEveryMethod sends each line of testdata/references.txt
 // through each intercepted method of both versions.
 func TestEverySpellingInEveryMethod(t *testing.T) {
-	for _, version := range versions {
+	for _, version := range cri.Versions {
 		s := newSpeaker(t, version)
 		for _, spelling := range rewritetest.Spellings(t, "../testdata/references.txt") {
 			t.Run(version+"/line "+spelling.Line, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"image-cri-shim/printable"
 	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/rewrite/containerd"
+	"image-cri-shim/rewrite/cri"
 	"image-cri-shim/rewrite/ledger"
 )
 
@@ -29,7 +30,7 @@ import (
 // failed, the [Ledger] remembers the names instead. It is safe for concurrent use.
 type Namer struct {
 	images  containerd.Images
-	runtime images
+	runtime cri.Client
 	ledger  *ledger.Ledger
 	journal *journal
 	gate    *gate
@@ -79,7 +80,7 @@ const (
 func NewNamer(options NamerOptions) *Namer {
 	n := &Namer{
 		images:  containerd.Images{Invoke: options.Invoke},
-		runtime: images{version: versions[0], invoke: eitherVersion(options.Invoke)},
+		runtime: cri.Client{Version: cri.Versions[0], Invoke: cri.EitherVersion(options.Invoke)},
 		ledger:  options.Ledger,
 		journal: newJournal(options.Directory),
 		gate:    newGate(),
@@ -151,7 +152,7 @@ func (n *Namer) note(err error) {
 	naming := Naming{Mode: NamesInRuntime, Reason: "containerd's images service answers"}
 	switch {
 	case err == nil:
-	case ends(err):
+	case cri.EndsCall(err):
 		return
 	case status.Code(err) == codes.Unimplemented:
 		naming = Naming{Mode: NamesInLedger, Reason: "the runtime has no images service of containerd's"}

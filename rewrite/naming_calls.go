@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"image-cri-shim/rewrite/cri"
 	"image-cri-shim/rewrite/imagename"
 )
 
@@ -73,7 +74,7 @@ func (c call) createNamed(ctx context.Context, request *runtime.CreateContainerR
 		if !isNamed(spec) {
 			continue
 		}
-		image, err := c.runtime.status(ctx, spec.GetImage())
+		image, err := c.runtime.ImageStatus(ctx, spec.GetImage())
 		switch {
 		case err != nil:
 		case image == nil:
@@ -88,7 +89,7 @@ func (c call) createNamed(ctx context.Context, request *runtime.CreateContainerR
 	}
 	response, err := c.forward(ctx, encoded)
 	done()
-	if err == nil || ends(err) {
+	if err == nil || cri.EndsCall(err) {
 		return response, err
 	}
 	found := false

@@ -42,7 +42,7 @@ func (p *pullNaming) remember(ctx context.Context, id string) error {
 
 // record makes the change to the ledger that a pull makes without a namer.
 func (p *pullNaming) record(ctx context.Context, id string) error {
-	image, err := p.runtime.status(ctx, id)
+	image, err := p.runtime.ImageStatus(ctx, id)
 	if err != nil || image == nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func (p *pullNaming) record(ctx context.Context, id string) error {
 		}
 	}
 	// The image that the runtime itself has under the name has lost it.
-	old, err := p.runtime.status(ctx, p.pull.Original)
+	old, err := p.runtime.ImageStatus(ctx, p.pull.Original)
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ func (p *pullNaming) name(ctx context.Context, image string) (added []string, er
 		return nil, fmt.Errorf("wait for the calls that use the image: %w", err)
 	}
 	defer done()
-	pulled, err := p.runtime.status(ctx, image)
+	pulled, err := p.runtime.ImageStatus(ctx, image)
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +206,7 @@ func (n *Namer) awaitView(ctx context.Context, reference string, wanted func(id 
 	ctx, cancel := context.WithTimeout(ctx, viewTimeout)
 	defer cancel()
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-		image, err := n.runtime.status(ctx, reference)
+		image, err := n.runtime.ImageStatus(ctx, reference)
 		switch {
 		case err == nil && wanted(image.GetId(), slices.Concat(image.GetRepoTags(), image.GetRepoDigests())):
 			return true, nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"image-cri-shim/rewrite/containerd"
+	"image-cri-shim/rewrite/cri"
 	"image-cri-shim/rewrite/imagename"
 
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -34,7 +35,7 @@ func (p *pullNaming) addLeftovers(ctx context.Context, image string) error {
 		if p.gate.isKept(p.state, record) {
 			continue
 		}
-		shown, err := p.runtime.status(ctx, record.GetName())
+		shown, err := p.runtime.ImageStatus(ctx, record.GetName())
 		if err != nil {
 			return err
 		}
@@ -63,7 +64,7 @@ const cancelGrace = 3 * time.Second
 // the same: a pull that its client gives up at its very end.
 func (p *pullNaming) fail(ctx context.Context, err error) {
 	grace := time.Duration(0)
-	if isOutOfTime(err) {
+	if cri.IsTimeout(err) {
 		grace = cancelGrace
 	}
 	p.tasks.start(ctx, func(ctx context.Context) {
@@ -128,7 +129,7 @@ func (p *pullNaming) addNamed(ctx context.Context) error {
 		if named == nil {
 			continue
 		}
-		image, err := p.runtime.status(ctx, named.GetName())
+		image, err := p.runtime.ImageStatus(ctx, named.GetName())
 		if err != nil {
 			return err
 		}
@@ -144,7 +145,7 @@ func (p *pullNaming) nameStored(ctx context.Context) (*runtime.Image, error) {
 	if err != nil || record == nil || p.gate.isKept(p.state, record) && !p.gate.succeeded(p.state, p.pull) {
 		return nil, err
 	}
-	image, err := p.runtime.status(ctx, p.pull.Reference)
+	image, err := p.runtime.ImageStatus(ctx, p.pull.Reference)
 	if err != nil || image == nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ func (n *Namer) nameLedgered(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, namingTimeout)
 	defer cancel()
 	asked := time.Now()
-	image, err := n.runtime.status(ctx, id)
+	image, err := n.runtime.ImageStatus(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (n *Namer) nameLedgered(ctx context.Context, id string) error {
 	if err := n.nameEntries(ctx, id); err != nil {
 		return err
 	}
-	if image, err = n.runtime.status(ctx, id); err != nil {
+	if image, err = n.runtime.ImageStatus(ctx, id); err != nil {
 		return err
 	}
 	hidden := slices.DeleteFunc(n.hiddenNames(image), func(name string) bool { return !slices.Contains(claimed, imagename.Repository(name)) })
@@ -152,7 +152,7 @@ func (n *Namer) nameEntries(ctx context.Context, id string) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	image, err := n.runtime.status(ctx, id)
+	image, err := n.runtime.ImageStatus(ctx, id)
 	if err != nil || image == nil {
 		return err
 	}
@@ -198,7 +198,7 @@ func (n *Namer) nameEntries(ctx context.Context, id string) error {
 // isNewer reports whether the runtime has an image under an entry's original that has come
 // after the entry: the ledger does not hide it.
 func (n *Namer) isNewer(ctx context.Context, e ledger.Entry) (bool, error) {
-	image, err := n.runtime.status(ctx, e.Original)
+	image, err := n.runtime.ImageStatus(ctx, e.Original)
 	return image != nil && image.Id != e.Image && !n.ledger.IsHidden(e.Original, image.Id), err
 }
 
@@ -239,7 +239,7 @@ func (n *Namer) forgetNamed(ctx context.Context, id string, settled []string) er
 		return nil
 	}
 	asked := time.Now()
-	image, err := n.runtime.status(ctx, id)
+	image, err := n.runtime.ImageStatus(ctx, id)
 	if err != nil {
 		return err
 	}

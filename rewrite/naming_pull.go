@@ -86,7 +86,7 @@ func (p *pullNaming) list(ctx context.Context) error {
 	for _, record := range records {
 		hidden := false
 		if p.ledger.MayRestore() {
-			image, err := p.runtime.status(ctx, record.GetName())
+			image, err := p.runtime.ImageStatus(ctx, record.GetName())
 			if err != nil {
 				return err
 			}

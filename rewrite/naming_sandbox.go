@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/rewrite/containerd"
@@ -71,7 +70,7 @@ func (s *sandboxNames) names(ctx context.Context, n *Namer) ([]string, error) {
 // before 2.0 shows in its status; empty if it is not shown.
 func (n *Namer) configuredSandbox(ctx context.Context) (string, error) {
 	response := &runtime.StatusResponse{}
-	if err := n.ask(ctx, "RuntimeService/Status", &runtime.StatusRequest{Verbose: true}, response); err != nil {
+	if err := n.runtime.Call(ctx, "RuntimeService/Status", &runtime.StatusRequest{Verbose: true}, response); err != nil {
 		return "", err
 	}
 	var config struct {
@@ -85,12 +84,12 @@ func (n *Namer) configuredSandbox(ctx context.Context) (string, error) {
 // from; empty if there is none.
 func (n *Namer) runningSandbox(ctx context.Context) (string, error) {
 	list := &runtime.ListPodSandboxResponse{}
-	if err := n.ask(ctx, "RuntimeService/ListPodSandbox", &runtime.ListPodSandboxRequest{}, list); err != nil || len(list.GetItems()) == 0 {
+	if err := n.runtime.Call(ctx, "RuntimeService/ListPodSandbox", &runtime.ListPodSandboxRequest{}, list); err != nil || len(list.GetItems()) == 0 {
 		return "", err
 	}
 	newest := slices.MaxFunc(list.GetItems(), func(a, b *runtime.PodSandbox) int { return cmp.Compare(a.CreatedAt, b.CreatedAt) })
 	response := &runtime.PodSandboxStatusResponse{}
-	if err := n.ask(ctx, "RuntimeService/PodSandboxStatus", &runtime.PodSandboxStatusRequest{PodSandboxId: newest.GetId(), Verbose: true}, response); err != nil {
+	if err := n.runtime.Call(ctx, "RuntimeService/PodSandboxStatus", &runtime.PodSandboxStatusRequest{PodSandboxId: newest.GetId(), Verbose: true}, response); err != nil {
 		return "", nil // it has just been removed
 	}
 	var info struct {
@@ -98,17 +97,4 @@ func (n *Namer) runningSandbox(ctx context.Context) (string, error) {
 	}
 	_ = json.Unmarshal([]byte(response.GetInfo()["info"]), &info) // empty if it is none
 	return info.Image, nil
-}
-
-// ask calls a method of CRI.
-func (n *Namer) ask(ctx context.Context, method string, request, response proto.Message) error {
-	encoded, err := proto.Marshal(request)
-	if err != nil {
-		return err
-	}
-	encoded, err = n.runtime.invoke(ctx, "/"+n.runtime.version+"."+method, encoded)
-	if err != nil {
-		return err
-	}
-	return proto.Unmarshal(encoded, response)
 }

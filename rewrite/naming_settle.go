@@ -101,7 +101,7 @@ func (n *Namer) addHidden(ctx context.Context, image, from string, state *reposi
 	if !n.ledger.MayRestore() {
 		return nil
 	}
-	found, err := n.runtime.status(ctx, image)
+	found, err := n.runtime.ImageStatus(ctx, image)
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (n *Namer) recordsOf(ctx context.Context, in string, state *repositoryPulls
 		}
 	}
 	for image := range state.images {
-		shown, err := n.runtime.status(ctx, image)
+		shown, err := n.runtime.ImageStatus(ctx, image)
 		if err != nil {
 			return nil, err
 		}
@@ -216,7 +216,7 @@ func (n *Namer) remains(ctx context.Context, record *containerd.Record, state *r
 // isForeign reports whether CRI shows a name on an image that the pulls have not brought:
 // another client has given it the name since.
 func (n *Namer) isForeign(ctx context.Context, record *containerd.Record, state *repositoryPulls) (bool, error) {
-	image, err := n.runtime.status(ctx, record.GetName())
+	image, err := n.runtime.ImageStatus(ctx, record.GetName())
 	if err != nil || image == nil || !imagename.Has(image, record.GetName()) {
 		return false, err
 	}

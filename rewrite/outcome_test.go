@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"image-cri-shim/rewrite/cri"
 	"image-cri-shim/rewrite/imagename"
 )
 
@@ -35,12 +36,12 @@ func TestOutcomes(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			n := newNode(t)
 			n.push(stored, "docker.io/library/nginx:1.25")
-			p := pull{call: call{Rewriter: n.rewriter, method: "/runtime.v1.ImageService/PullImage", runtime: images{version: "runtime.v1"}}}
+			p := pull{call: call{Rewriter: n.rewriter, method: "/runtime.v1.ImageService/PullImage", runtime: cri.Client{Version: "runtime.v1"}}}
 			p.timeout = test.timeout
 			p.request = &runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: "nginx:1.25"}}
 			p.encoded, _ = proto.Marshal(p.request)
 			p.name, _ = imagename.Parse("nginx:1.25")
-			p.runtime.invoke = func(ctx context.Context, method string, request []byte) ([]byte, error) {
+			p.runtime.Invoke = func(ctx context.Context, method string, request []byte) ([]byte, error) {
 				if strings.HasSuffix(method, "/PullImage") && imagename.Host(requested(t, request)) == hub && test.failure != nil {
 					if test.failure == unavailable {
 						n.runtime.down = unavailable // to whatever else it is asked, too

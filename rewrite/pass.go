@@ -9,6 +9,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/proxy/intercept"
+	"image-cri-shim/rewrite/cri"
 	"image-cri-shim/rewrite/imagename"
 )
 
@@ -16,7 +17,7 @@ import (
 // full method name. Where it says no, Unary answers, and with the same answer.
 func (r *Rewriter) Pass() map[string]intercept.Pass {
 	table := make(map[string]intercept.Pass)
-	for _, version := range versions {
+	for _, version := range cri.Versions {
 		add := func(service, method string, pass func(request []byte) (restorer, bool)) {
 			table["/"+version+"."+service+"/"+method] = func(request []byte) (intercept.Restore, bool) {
 				restore, ok := pass(request)
@@ -25,7 +26,7 @@ func (r *Rewriter) Pass() map[string]intercept.Pass {
 				}
 				began := time.Now()
 				return func(ctx context.Context, response []byte, invoke intercept.Invoke) []byte {
-					c := call{Rewriter: r, began: began, runtime: images{version: version, invoke: invoke}}
+					c := call{Rewriter: r, began: began, runtime: cri.Client{Version: version, Invoke: invoke}}
 					if restored, err := restore(c, ctx, response); err == nil {
 						return restored
 					}
@@ -49,14 +50,14 @@ func (r *Rewriter) Pass() map[string]intercept.Pass {
 // nothing has to be changed, unless a pull begins before they come.
 func (r *Rewriter) Forward() map[string]intercept.Forward {
 	table := make(map[string]intercept.Forward)
-	for _, version := range versions {
+	for _, version := range cri.Versions {
 		method := "/" + version + ".ImageService/ImageStatus"
 		table[method] = func() (intercept.Forwarding, bool) {
 			began := time.Now()
 			return intercept.Forwarding{
 				Unchanged: r.isUnchangedStatus,
 				Restore: func(ctx context.Context, request, response []byte, invoke intercept.Invoke) []byte {
-					c := call{Rewriter: r, method: method, began: began, runtime: images{version: version, invoke: invoke}}
+					c := call{Rewriter: r, method: method, began: began, runtime: cri.Client{Version: version, Invoke: invoke}}
 					return c.missingStatus(ctx, request, response)
 				},
 			}, r.namesInRuntime()
@@ -67,7 +68,7 @@ func (r *Rewriter) Forward() map[string]intercept.Forward {
 				return intercept.Forwarding{
 					Unchanged: func([]byte) bool { return !r.mayRestore() },
 					Restore: func(ctx context.Context, _, response []byte, invoke intercept.Invoke) []byte {
-						c := call{Rewriter: r, began: began, runtime: images{version: version, invoke: invoke}}
+						c := call{Rewriter: r, began: began, runtime: cri.Client{Version: version, Invoke: invoke}}
 						restored, err := restore(c, ctx, response)
 						if err != nil {
 							return response
@@ -94,7 +95,7 @@ func (r *Rewriter) Forward() map[string]intercept.Forward {
 // stream need no look at their messages: no name in them needs a change.
 func (r *Rewriter) Opaque() map[string]intercept.Opaque {
 	table := make(map[string]intercept.Opaque)
-	for _, version := range versions {
+	for _, version := range cri.Versions {
 		for _, method := range []string{"StreamContainers", "GetContainerEvents"} {
 			table["/"+version+".RuntimeService/"+method] = func() bool { return !r.mayRestore() }
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/distribution/reference"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"image-cri-shim/rewrite/cri"
 	"image-cri-shim/rewrite/imagename"
 	"image-cri-shim/rewrite/ledger"
 )
@@ -46,7 +47,7 @@ func (c call) resolveCandidates(ctx context.Context, request *runtime.ImageStatu
 			continue
 		}
 		found, err := c.resolveCandidate(ctx, request, candidate)
-		if err != nil && ends(err) {
+		if err != nil && cri.EndsCall(err) {
 			return resolution{failed: failed}, err
 		}
 		if err != nil {
@@ -103,7 +104,7 @@ func (r *removal) removePreloaded(ctx context.Context) error {
 			continue
 		}
 		found, err := r.resolveCandidate(ctx, &runtime.ImageStatusRequest{Image: &runtime.ImageSpec{}}, candidate)
-		if err != nil && ends(err) {
+		if err != nil && cri.EndsCall(err) {
 			return err
 		}
 		if err != nil {

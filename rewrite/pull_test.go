@@ -16,11 +16,12 @@ import (
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"image-cri-shim/rewrite/cri"
 	"image-cri-shim/rewrite/imagename"
 )
 
 func TestPullFromTheRegistryThatHasIt(t *testing.T) {
-	for _, version := range versions {
+	for _, version := range cri.Versions {
 		for _, asked := range []string{"nginx:1.25", "library/nginx:1.25", "docker.io/library/nginx:1.25"} {
 			t.Run(version+" "+asked, func(t *testing.T) {
 				n := newNode(t)

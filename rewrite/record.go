@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"image-cri-shim/rewrite/cri"
 	"image-cri-shim/rewrite/imagename"
 	"image-cri-shim/rewrite/ledger"
 )
@@ -21,7 +22,7 @@ import (
 // of the reference's repository that clients see now. If it returns no error, the caller
 // must call EndPull.
 func (p *pull) beginPull(ctx context.Context, answer Answer) (visible []string, err error) {
-	image, err := p.runtime.status(ctx, answer.Reference)
+	image, err := p.runtime.ImageStatus(ctx, answer.Reference)
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +30,7 @@ func (p *pull) beginPull(ctx context.Context, answer Answer) (visible []string, 
 	visible = p.ledger.VisibleDigests(image, in)
 	if answer.Digest != "" {
 		// If the runtime gives no answer, the digest counts as one that the pull brings.
-		if found, err := p.runtime.status(ctx, in+"@"+answer.Digest); err == nil && found != nil {
+		if found, err := p.runtime.ImageStatus(ctx, in+"@"+answer.Digest); err == nil && found != nil {
 			visible = append(visible, p.ledger.VisibleDigests(found, in)...)
 		}
 	}
@@ -55,7 +56,7 @@ func (p *pull) recordMoved(ctx context.Context, candidate Candidate, visible []s
 		return // removed meanwhile
 	}
 	// The image that the runtime itself has under the name has lost it.
-	old, err := p.runtime.status(ctx, original)
+	old, err := p.runtime.ImageStatus(ctx, original)
 	if err != nil {
 		p.warn(fmt.Errorf("look for an older image of %s: %w", original, err))
 	}
@@ -73,9 +74,9 @@ func (p *pull) recordMoved(ctx context.Context, candidate Candidate, visible []s
 func (p *pull) pulledImage(ctx context.Context, stored string, response []byte) (*runtime.Image, error) {
 	pulled := &runtime.PullImageResponse{}
 	if proto.Unmarshal(response, pulled) != nil || pulled.ImageRef == "" {
-		return p.runtime.status(ctx, stored)
+		return p.runtime.ImageStatus(ctx, stored)
 	}
-	image, err := p.runtime.status(ctx, pulled.ImageRef)
+	image, err := p.runtime.ImageStatus(ctx, pulled.ImageRef)
 	if _, parseErr := imagename.Parse(pulled.ImageRef); err != nil && errors.Is(parseErr, imagename.ErrImageID) {
 		return &runtime.Image{Id: pulled.ImageRef}, err
 	}
@@ -85,9 +86,9 @@ func (p *pull) pulledImage(ctx context.Context, stored string, response []byte) 
 // recordFailed records the image that a failed pull has left under the stored
 // reference. The pull may also have succeeded after its client had gone.
 func (p *pull) recordFailed(ctx context.Context, stored string, visible []string) {
-	image, err := p.runtime.status(ctx, stored)
+	image, err := p.runtime.ImageStatus(ctx, stored)
 	switch {
-	case err != nil && !ends(err): // the runtime is there, and the pull's error does not have this one
+	case err != nil && !cri.EndsCall(err): // the runtime is there, and the pull's error does not have this one
 		p.warn(fmt.Errorf("look for %s after its pull failed: %w", stored, err))
 	case image != nil:
 		if err := p.ledger.RecordFailedPull(stored, image, visible); err != nil {
@@ -104,7 +105,7 @@ func (p *pull) recordOwn(ctx context.Context) {
 		return
 	}
 	original := p.name.String()
-	image, err := p.runtime.status(ctx, original)
+	image, err := p.runtime.ImageStatus(ctx, original)
 	if err != nil {
 		p.warn(fmt.Errorf("look at %s after its pull: %w", original, err))
 	}

@@ -11,6 +11,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/printable"
+	"image-cri-shim/rewrite/cri"
 	"image-cri-shim/rewrite/imagename"
 	"image-cri-shim/rewrite/ledger"
 )
@@ -54,8 +55,8 @@ type removal struct {
 // under the name itself as well, both references are removed.
 func (r *removal) run(ctx context.Context) error {
 	asked := time.Now()
-	own, err := r.runtime.status(ctx, r.request.Image.Image)
-	if err != nil && ends(err) {
+	own, err := r.runtime.ImageStatus(ctx, r.request.Image.Image)
+	if err != nil && cri.EndsCall(err) {
 		return err
 	}
 	name, parseErr := imagename.Parse(r.request.Image.Image)
@@ -120,7 +121,7 @@ func (r *removal) removeKnown(ctx context.Context) error {
 	asked := time.Now()
 	found, err := r.resolveEntry(ctx, &runtime.ImageStatusRequest{Image: &runtime.ImageSpec{}}, known)
 	r.failed = append(r.failed, found.failed...)
-	if err != nil && ends(err) {
+	if err != nil && cri.EndsCall(err) {
 		return err
 	}
 	switch image := found.image(); {
@@ -151,7 +152,7 @@ func (r *removal) removeKnown(ctx context.Context) error {
 func (r *removal) removeAsWritten(ctx context.Context, own *runtime.Image, failure error) error {
 	asked := r.request.Image.Image
 	if r.removed != "" && own != nil {
-		own, failure = r.runtime.status(ctx, asked) // it may have gone, or lost a tag
+		own, failure = r.runtime.ImageStatus(ctx, asked) // it may have gone, or lost a tag
 	}
 	switch {
 	case failure != nil:
@@ -224,7 +225,7 @@ func (r *removal) settle(ctx context.Context, image string, nameless bool) error
 		return nil
 	}
 	asked := time.Now()
-	left, err := r.runtime.status(ctx, image)
+	left, err := r.runtime.ImageStatus(ctx, image)
 	if err != nil {
 		r.failed.add(image, err) // the ledger keeps what it has until the runtime answers
 		return nil

@@ -10,6 +10,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/printable"
+	"image-cri-shim/rewrite/cri"
 	"image-cri-shim/rewrite/imagename"
 	"image-cri-shim/rewrite/ledger"
 )
@@ -97,7 +98,7 @@ func (c call) find(ctx context.Context, request *runtime.ImageStatusRequest, enc
 	}
 	found, err := c.resolveElsewhere(ctx, request, name, known)
 	switch {
-	case found.image() != nil || (err != nil && ends(err)):
+	case found.image() != nil || (err != nil && cri.EndsCall(err)):
 		if failure != nil {
 			found.failed = append(unanswered{{reference: asWritten.reference, err: failure}}, found.failed...)
 		}
@@ -125,7 +126,7 @@ func (c call) resolveAsWritten(ctx context.Context, request *runtime.ImageStatus
 	found := resolution{own: true, reference: request.GetImage().GetImage(), reason: "not on this node"}
 	asked := time.Now()
 	var err error
-	if found.response, found.raw, err = c.runtime.rawStatus(ctx, encoded); err != nil {
+	if found.response, found.raw, err = c.runtime.RawImageStatus(ctx, encoded); err != nil {
 		return found, err
 	}
 	image := found.image()
@@ -186,7 +187,7 @@ func (c call) askKnown(ctx context.Context, request *runtime.ImageStatusRequest,
 // response.
 func (c call) resolveEntry(ctx context.Context, request *runtime.ImageStatusRequest, known ledger.Entry) (resolution, error) {
 	found, failure := c.resolveAs(ctx, request, known.Image)
-	if failure == nil || ends(failure) {
+	if failure == nil || cri.EndsCall(failure) {
 		return found, failure
 	}
 	failed := unanswered{{reference: known.Image, err: failure}}
@@ -195,7 +196,7 @@ func (c call) resolveEntry(ctx context.Context, request *runtime.ImageStatusRequ
 	case err == nil && found.image().GetId() == known.Image:
 		found.failed = failed.settle()
 		return found, nil
-	case err != nil && ends(err):
+	case err != nil && cri.EndsCall(err):
 		return resolution{failed: failed}, err
 	case err != nil:
 		failed.add(known.Stored, err)
@@ -237,7 +238,7 @@ func (c call) resolveKnown(answer <-chan knownImage) (resolution, error) {
 func (c call) resolveAs(ctx context.Context, request *runtime.ImageStatusRequest, reference string) (resolution, error) {
 	renamed := proto.CloneOf(request)
 	renamed.Image.Image = reference
-	response, raw, err := c.runtime.statusOf(ctx, renamed)
+	response, raw, err := c.runtime.ImageStatusOf(ctx, renamed)
 	return resolution{reference: reference, response: response, raw: raw}, err
 }
 

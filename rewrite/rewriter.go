@@ -9,6 +9,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/proxy/intercept"
+	"image-cri-shim/rewrite/cri"
 	"image-cri-shim/rewrite/ledger"
 )
 
@@ -92,17 +93,12 @@ func New(options Options) *Rewriter {
 	return r
 }
 
-// versions are the packages of the CRI. Their image messages are the same on
-// the wire, and v1alpha2 (served until containerd 1.7 and CRI-O 1.25) has no
-// field that v1 lacks, so the v1 types decode both.
-var versions = []string{"runtime.v1", "runtime.v1alpha2"}
-
 // Methods are the full names of all methods of the CRI, in both versions.
 func Methods() []string {
 	var methods []string
 	for _, service := range []grpc.ServiceDesc{runtime.RuntimeService_ServiceDesc, runtime.ImageService_ServiceDesc} {
 		_, name, _ := strings.Cut(service.ServiceName, ".v1.")
-		for _, version := range versions {
+		for _, version := range cri.Versions {
 			prefix := "/" + version + "." + name + "/"
 			for _, method := range service.Methods {
 				methods = append(methods, prefix+method.MethodName)
@@ -119,11 +115,11 @@ func Methods() []string {
 // full method name.
 func (r *Rewriter) Unary() map[string]intercept.Unary {
 	table := make(map[string]intercept.Unary)
-	for _, version := range versions {
+	for _, version := range cri.Versions {
 		add := func(service, method string, answer func(call, context.Context, []byte) ([]byte, error)) {
 			full := "/" + version + "." + service + "/" + method
 			table[full] = func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
-				c := call{Rewriter: r, method: full, began: time.Now(), runtime: images{version: version, invoke: invoke}}
+				c := call{Rewriter: r, method: full, began: time.Now(), runtime: cri.Client{Version: version, Invoke: invoke}}
 				return answer(c, ctx, request)
 			}
 		}
@@ -142,11 +138,11 @@ func (r *Rewriter) Unary() map[string]intercept.Unary {
 // Stream is the same for the methods that answer with a stream.
 func (r *Rewriter) Stream() map[string]intercept.Stream {
 	table := make(map[string]intercept.Stream)
-	for _, version := range versions {
+	for _, version := range cri.Versions {
 		add := func(service, method string, prepare func(call, context.Context, []byte) ([]byte, func([]byte) ([]byte, error), error)) {
 			full := "/" + version + "." + service + "/" + method
 			table[full] = func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, intercept.Transform, error) {
-				return prepare(call{Rewriter: r, method: full, began: time.Now(), runtime: images{version: version, invoke: invoke}}, ctx, request)
+				return prepare(call{Rewriter: r, method: full, began: time.Now(), runtime: cri.Client{Version: version, Invoke: invoke}}, ctx, request)
 			}
 		}
 		add("ImageService", "StreamImages", call.streamImages)
@@ -161,7 +157,7 @@ type call struct {
 	*Rewriter
 	method  string // full name
 	began   time.Time
-	runtime images
+	runtime cri.Client
 	// looksOnly is set if no client has made the call: an image that is found under a
 	// registry's reference gets no name.
 	looksOnly bool
@@ -169,5 +165,5 @@ type call struct {
 
 // forward asks the runtime the call's own method.
 func (c call) forward(ctx context.Context, request []byte) ([]byte, error) {
-	return c.runtime.invoke(ctx, c.method, request)
+	return c.runtime.Invoke(ctx, c.method, request)
 }

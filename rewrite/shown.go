@@ -58,7 +58,7 @@ func (s *shown) tagInstead(ctx context.Context, image string) string {
 	if len(names) == 0 || !hasNoName && !slices.ContainsFunc(names, ledger.Entry.IsUnstored) {
 		return asked
 	}
-	found, err := s.runtime.status(ctx, id)
+	found, err := s.runtime.ImageStatus(ctx, id)
 	if err != nil || found == nil || !hasNoName && (len(found.RepoTags) > 0 || s.untags(ctx)) {
 		return asked
 	}
@@ -110,7 +110,7 @@ func (s *shown) restored(ctx context.Context, reference string) string {
 	if original, ok := s.preferred(ctx, names, reference); ok {
 		return original
 	}
-	image, err := s.runtime.status(ctx, id)
+	image, err := s.runtime.ImageStatus(ctx, id)
 	switch {
 	case err != nil:
 		if status.Code(err) != codes.Canceled { // by the client
@@ -154,7 +154,7 @@ func (s *shown) former(ctx context.Context, reference string) string {
 	if len(pulled) == 0 || s.ledger.IsAsked(reference, s.image) {
 		return reference
 	}
-	found, err := s.runtime.status(ctx, s.image)
+	found, err := s.runtime.ImageStatus(ctx, s.image)
 	if err != nil || found != nil && imagename.Has(found, reference) {
 		return reference
 	}
@@ -257,7 +257,7 @@ func (s *shown) inList(ctx context.Context) *runtime.ImageSpec {
 	if err != nil {
 		return nil
 	}
-	raw, err := s.runtime.invoke(ctx, "/"+s.runtime.version+".RuntimeService/ListContainers", request)
+	raw, err := s.runtime.Invoke(ctx, "/"+s.runtime.Version+".RuntimeService/ListContainers", request)
 	list := &runtime.ListContainersResponse{}
 	if err != nil || proto.Unmarshal(raw, list) != nil {
 		return nil // another name of the image, or its ID, is shown

@@ -18,7 +18,7 @@ func (c call) imageStatus(ctx context.Context, encoded []byte) ([]byte, error) {
 	}
 	name, err := imagename.Parse(request.GetImage().GetImage())
 	if err != nil {
-		response, raw, err := c.runtime.rawStatus(ctx, encoded)
+		response, raw, err := c.runtime.RawImageStatus(ctx, encoded)
 		if err != nil {
 			return nil, err
 		}

@@ -14,8 +14,8 @@ import (
 // never taken for an empty ImageStatus. What it means for a call depends on the
 // question that failed and on the call's method:
 //
-//   - Canceled, DeadlineExceeded and Unavailable end the call at once ([ends]).
-//   - NotFound is an answer ([images.statusOf]).
+//   - Canceled, DeadlineExceeded and Unavailable end the call at once ([cri.EndsCall]).
+//   - NotFound is an answer ([cri.Client.ImageStatusOf]).
 //   - InvalidArgument says that the runtime can't have an image under such a
 //     reference ([refuses]). It is logged, and the search goes on.
 //   - Any other error about the name that the client wrote is the call's own
@@ -30,16 +30,6 @@ import (
 //     they find the image under no other reference.
 //
 // RemoveImage succeeds once it has removed an image, and logs the other errors.
-
-// ends reports whether err ends the whole call: asking the runtime again is of
-// no use.
-func ends(err error) bool {
-	switch status.Code(err) {
-	case codes.Canceled, codes.DeadlineExceeded, codes.Unavailable:
-		return true
-	}
-	return false
-}
 
 // refuses reports whether err says that the runtime does not accept a reference
 // as such. It then has no image under it.

@@ -14,6 +14,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/proxy/intercept"
+	"image-cri-shim/rewrite/cri"
 	"image-cri-shim/rewrite/ledger"
 )
 
@@ -222,7 +223,7 @@ func failedCases() []failedCase {
 // TestUnansweredQuestions has each code for each question and each method: an
 // error is never an absence.
 func TestUnansweredQuestions(t *testing.T) {
-	for _, version := range versions {
+	for _, version := range cri.Versions {
 		for _, test := range failedCases() {
 			for _, method := range []string{"ImageStatus", "ListImages", "StreamImages", "CreateContainer", "RemoveImage"} {
 				for code := codes.Canceled; code <= codes.Unauthenticated; code++ {
@@ -252,7 +253,7 @@ func (test failedCase) check(t *testing.T, version, method string, code codes.Co
 
 	want, found := codes.OK, false
 	switch {
-	case ends(failure) && test.isAsked():
+	case cri.EndsCall(failure) && test.isAsked():
 		want = code
 	default:
 		want, found = test.want(method, code)

@@ -69,7 +69,7 @@ func (r *removal) removeShown(ctx context.Context, asked string, own *runtime.Im
 // CRI-O does, and removes the image with its last tag. The others remove the image with
 // all its names.
 func (c call) untags(ctx context.Context) bool {
-	raw, err := c.runtime.invoke(ctx, "/"+c.runtime.version+".RuntimeService/Version", nil)
+	raw, err := c.runtime.Invoke(ctx, "/"+c.runtime.Version+".RuntimeService/Version", nil)
 	version := &runtime.VersionResponse{}
 	return err == nil && proto.Unmarshal(raw, version) == nil && version.RuntimeName == "cri-o"
 }

@@ -1,4 +1,4 @@
-package rewrite
+package cri
 
 import (
 	"context"
@@ -11,14 +11,19 @@ import (
 	"image-cri-shim/proxy/intercept"
 )
 
-// eitherVersion calls methods of CRI v1 as v1alpha2 where the runtime does not know v1:
-// containerd before 1.6. The messages are the same.
-func eitherVersion(invoke intercept.Invoke) intercept.Invoke {
+// Versions are the packages of the CRI. Their image messages are the same on the wire, and
+// v1alpha2 (served until containerd 1.7 and CRI-O 1.25) has no field that v1 lacks, so the
+// v1 types decode both.
+var Versions = []string{"runtime.v1", "runtime.v1alpha2"}
+
+// EitherVersion returns an invoke function that calls methods of CRI v1 as v1alpha2 if the
+// runtime does not serve v1: containerd before 1.6. The messages are the same.
+func EitherVersion(invoke intercept.Invoke) intercept.Invoke {
 	var older atomic.Bool
 	return func(ctx context.Context, method string, request []byte) ([]byte, error) {
-		name, versioned := strings.CutPrefix(method, "/"+versions[0]+".")
+		name, versioned := strings.CutPrefix(method, "/"+Versions[0]+".")
 		if versioned && older.Load() {
-			method = "/" + versions[1] + "." + name
+			method = "/" + Versions[1] + "." + name
 		}
 		response, err := invoke(ctx, method, request)
 		if !versioned || status.Code(err) != codes.Unimplemented {
@@ -26,9 +31,9 @@ func eitherVersion(invoke intercept.Invoke) intercept.Invoke {
 		}
 		// Another runtime may have taken the place of the one that was asked before.
 		use := !older.Load()
-		other := versions[0]
+		other := Versions[0]
 		if use {
-			other = versions[1]
+			other = Versions[1]
 		}
 		again, otherErr := invoke(ctx, "/"+other+"."+name, request)
 		if status.Code(otherErr) == codes.Unimplemented {

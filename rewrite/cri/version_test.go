@@ -1,4 +1,4 @@
-package rewrite
+package cri
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 func TestEitherVersion(t *testing.T) {
 	known := "runtime.v1alpha2"
 	var asked []string
-	invoke := eitherVersion(func(_ context.Context, method string, _ []byte) ([]byte, error) {
+	invoke := EitherVersion(func(_ context.Context, method string, _ []byte) ([]byte, error) {
 		asked = append(asked, method)
 		if !strings.HasPrefix(method, "/"+known+".") || strings.HasSuffix(method, "/Unknown") {
 			return nil, status.Error(codes.Unimplemented, "unknown service")
