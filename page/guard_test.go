@@ -75,7 +75,7 @@ func TestUnknownPath(t *testing.T) {
 }
 
 // TestDocumentIsWhole requires that the document has one style and one script, which its
-// contentSecurityPolicy allows by their hashes, and names nothing outside.
+// policy allows by their hashes, and names nothing outside.
 func TestDocumentIsWhole(t *testing.T) {
 	_, server := serve(t, healthySources())
 	response, document := ask(t, server, "/", unchanged)

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// writeTimeout bounds every wait of these tests.
+// testTimeout bounds every wait of these tests.
 const testTimeout = 20 * time.Second
 
 // healthySources are the sources of a daemon that has nothing to complain of.

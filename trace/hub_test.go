@@ -59,7 +59,7 @@ func (b *fixture) subscribe(filter Filter, bodies bool) *Reader {
 	return r
 }
 
-// beginCall begins a call of this very process.
+// begin begins a call of this very process.
 func (b *fixture) begin(method string) (Call, *Tap) {
 	b.last++
 	call := Call{ID: b.last, Client: Client{Process: os.Getpid(), User: 5}, Method: method, Start: time.Unix(1000, 0)}

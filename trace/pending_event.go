@@ -73,7 +73,7 @@ func (p *pendingEvent) setResult(r *record) {
 	}
 }
 
-// writeLine returns the encoded event, with its messages if bodies is set.
+// line returns the encoded event, with its messages if bodies is set.
 func (p *pendingEvent) line(bodies bool) []byte {
 	if bodies && (p.record.request.length > 0 || p.record.response.length > 0 || p.record.request.content != nil || p.record.response.content != nil) {
 		if p.encodedWithBodies == nil {
