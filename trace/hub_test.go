@@ -52,26 +52,26 @@ func invoke(_ context.Context, method string, _ []byte) ([]byte, error) {
 	return nil, errors.New("unknown method")
 }
 
-func (b *fixture) subscribe(filter Filter, bodies bool) *Reader {
-	b.Helper()
-	r := b.hub.Subscribe(b.Context(), filter, bodies)
-	b.Cleanup(r.Close)
+func (f *fixture) subscribe(filter Filter, bodies bool) *Reader {
+	f.Helper()
+	r := f.hub.Subscribe(f.Context(), filter, bodies)
+	f.Cleanup(r.Close)
 	return r
 }
 
 // begin begins a call of this very process.
-func (b *fixture) begin(method string) (Call, *Tap) {
-	b.last++
-	call := Call{ID: b.last, Client: Client{Process: os.Getpid(), User: 5}, Method: method, Start: time.Unix(1000, 0)}
-	return call, b.hub.Begin(call)
+func (f *fixture) begin(method string) (Call, *Tap) {
+	f.last++
+	call := Call{ID: f.last, Client: Client{Process: os.Getpid(), User: 5}, Method: method, Start: time.Unix(1000, 0)}
+	return call, f.hub.Begin(call)
 }
 
 // send gives a tap a message, as the proxy does.
-func (b *fixture) send(tap *Tap, fromClient bool, message proto.Message) {
-	b.Helper()
+func (f *fixture) send(tap *Tap, fromClient bool, message proto.Message) {
+	f.Helper()
 	encoded, err := proto.Marshal(message)
 	if err != nil {
-		b.Fatal(err)
+		f.Fatal(err)
 	}
 	if tap == nil {
 		return
@@ -85,26 +85,26 @@ func (b *fixture) send(tap *Tap, fromClient bool, message proto.Message) {
 }
 
 // call makes a call that succeeds.
-func (b *fixture) call(method string, request, response proto.Message) {
-	b.Helper()
-	call, tap := b.begin(method)
-	b.send(tap, true, request)
-	b.send(tap, false, response)
-	b.hub.End(call, Result{Duration: time.Second, RequestBytes: 10, ResponseBytes: 20})
+func (f *fixture) call(method string, request, response proto.Message) {
+	f.Helper()
+	call, tap := f.begin(method)
+	f.send(tap, true, request)
+	f.send(tap, false, response)
+	f.hub.End(call, Result{Duration: time.Second, RequestBytes: 10, ResponseBytes: 20})
 }
 
 // next returns the next event.
-func (b *fixture) next(r *Reader) Event {
-	b.Helper()
-	ctx, cancel := context.WithTimeout(b.Context(), 30*time.Second)
+func (f *fixture) next(r *Reader) Event {
+	f.Helper()
+	ctx, cancel := context.WithTimeout(f.Context(), 30*time.Second)
 	defer cancel()
 	line, err := r.Next(ctx)
 	if err != nil {
-		b.Fatal(err)
+		f.Fatal(err)
 	}
 	var event Event
 	if err := json.Unmarshal(line, &event); err != nil {
-		b.Fatalf("%v in %s", err, line)
+		f.Fatalf("%v in %s", err, line)
 	}
 	return event
 }
@@ -112,15 +112,15 @@ func (b *fixture) next(r *Reader) Event {
 // TestNames requires the names of what was there before anybody read, of what was made
 // since, and nothing of what was removed; and that all is forgotten with the last reader.
 func TestNames(t *testing.T) {
-	b := newFixture(t)
+	f := newFixture(t)
 	comm, err := os.ReadFile("/proc/self/comm")
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := b.subscribe(Filter{}, false)
+	r := f.subscribe(Filter{}, false)
 	about := func(method string, request, response proto.Message) string {
-		b.call(method, request, response)
-		e := b.next(r)
+		f.call(method, request, response)
+		e := f.next(r)
 		if e.Kind != KindCall || e.Method != method || e.Code != "OK" || e.Seconds != 1 || e.RequestBytes != 10 || e.ResponseBytes != 20 ||
 			e.Client.Name != strings.TrimSpace(string(comm)) || e.Client.User != 5 || e.Request != nil || e.Response != nil {
 			t.Errorf("%s: %+v", method, e)
@@ -162,14 +162,14 @@ func TestNames(t *testing.T) {
 // TestMessages requires the messages only for who asks for them, masked, and why one is
 // not there.
 func TestMessages(t *testing.T) {
-	b := newFixture(t)
-	with, without := b.subscribe(Filter{}, true), b.subscribe(Filter{}, false)
+	f := newFixture(t)
+	with, without := f.subscribe(Filter{}, true), f.subscribe(Filter{}, false)
 	const pull = "/runtime.v1alpha2.ImageService/PullImage"
-	b.call(pull, &runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: "nginx"}, Auth: &runtime.AuthConfig{Password: "hunter2"}}, &runtime.PullImageResponse{})
-	if e := b.next(without); e.Request != nil || e.Response != nil || !slices.Equal(e.Images, []string{"nginx"}) {
+	f.call(pull, &runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: "nginx"}, Auth: &runtime.AuthConfig{Password: "hunter2"}}, &runtime.PullImageResponse{})
+	if e := f.next(without); e.Request != nil || e.Response != nil || !slices.Equal(e.Images, []string{"nginx"}) {
 		t.Errorf("without: %+v", e)
 	}
-	if e := b.next(with); string(e.Request) != `{"image":{"image":"nginx"},"auth":"********"}` || string(e.Response) != "{}" {
+	if e := f.next(with); string(e.Request) != `{"image":{"image":"nginx"},"auth":"********"}` || string(e.Response) != "{}" {
 		t.Errorf("with: %s %s", e.Request, e.Response)
 	}
 	for name, test := range map[string]struct {
@@ -184,10 +184,10 @@ func TestMessages(t *testing.T) {
 		"unknown":    {"/other.Service/Method", func(tap *Tap) { _ = tap.Wants(true, 7) }, `"7 bytes, not shown: its method is none of the CRI's"`},
 		"none":       {pull, func(*Tap) {}, ``},
 	} {
-		call, tap := b.begin(test.method)
+		call, tap := f.begin(test.method)
 		test.tell(tap)
-		b.hub.End(call, Result{})
-		if e := b.next(with); string(e.Request) != test.want || e.Response != nil {
+		f.hub.End(call, Result{})
+		if e := f.next(with); string(e.Request) != test.want || e.Response != nil {
 			t.Errorf("%s: got %s, %s", name, e.Request, e.Response)
 		}
 	}
@@ -195,44 +195,44 @@ func TestMessages(t *testing.T) {
 
 // TestEvents opens streams before anybody reads, and again after the first reader.
 func TestEvents(t *testing.T) {
-	b := newFixture(t)
-	early, tap := b.begin(events)
+	f := newFixture(t)
+	early, tap := f.begin(events)
 	if tap == nil {
 		t.Fatal("nothing looks at an endless call")
 	}
 	event := &runtime.ContainerEventResponse{ContainerId: "c", PodSandboxStatus: &runtime.PodSandboxStatus{Id: "p", Metadata: &runtime.PodSandboxMetadata{Namespace: "default", Name: "web"}},
 		ContainersStatuses: []*runtime.ContainerStatus{{Id: "c", Metadata: &runtime.ContainerMetadata{Name: "app"}, Image: &runtime.ImageSpec{Image: "nginx"}}}}
-	b.send(tap, false, event) // nobody sees it
+	f.send(tap, false, event) // nobody sees it
 	for range 2 {
-		r := b.hub.Subscribe(t.Context(), Filter{}, true)
-		b.send(tap, true, &runtime.GetEventsRequest{}) // late, and of no use
-		b.send(tap, false, event)
-		e := b.next(r)
+		r := f.hub.Subscribe(t.Context(), Filter{}, true)
+		f.send(tap, true, &runtime.GetEventsRequest{}) // late, and of no use
+		f.send(tap, false, event)
+		e := f.next(r)
 		if e.Kind != KindMessage || e.ID != early.ID || e.Method != events || e.Pod != "default/web" || e.Container != "app" || !slices.Equal(e.Images, []string{"nginx"}) ||
 			e.ResponseBytes == 0 || !e.Time.After(early.Start.Add(time.Hour)) || !strings.Contains(string(e.Response), `"containerId":"c"`) || e.Client.Name == "" {
 			t.Errorf("got %+v", e)
 		}
 		r.Close()
-		b.send(tap, false, event)
+		f.send(tap, false, event)
 	}
-	r := b.subscribe(Filter{}, false)
-	b.hub.End(early, Result{Code: codes.Unavailable, Err: errors.New("password=hunter2 ended")})
-	if e := b.next(r); e.Kind != KindCall || e.Code != "Unavailable" || e.Error != "password=******** ended" {
+	r := f.subscribe(Filter{}, false)
+	f.hub.End(early, Result{Code: codes.Unavailable, Err: errors.New("password=hunter2 ended")})
+	if e := f.next(r); e.Kind != KindCall || e.Code != "Unavailable" || e.Error != "password=******** ended" {
 		t.Errorf("got %+v", e)
 	}
 }
 
 func TestDecisions(t *testing.T) {
-	b := newFixture(t)
-	b.hub.ObserveDecision(1, Decision{})
-	r := b.subscribe(Filter{Images: []string{"hub:5000"}}, false)
-	b.call("/runtime.v1.ImageService/PullImage", &runtime.PullImageRequest{}, &runtime.PullImageResponse{})
-	call, _ := b.begin("/runtime.v1.ImageService/PullImage")
+	f := newFixture(t)
+	f.hub.ObserveDecision(1, Decision{})
+	r := f.subscribe(Filter{Images: []string{"hub:5000"}}, false)
+	f.call("/runtime.v1.ImageService/PullImage", &runtime.PullImageRequest{}, &runtime.PullImageResponse{})
+	call, _ := f.begin("/runtime.v1.ImageService/PullImage")
 	want := Decision{Asked: "nginx", Served: "hub:5000/library/nginx", Registry: "http://hub:5000", Reason: "found"}
-	b.hub.ObserveDecision(call.ID, want)
-	b.hub.ObserveDecision(call.ID+1, Decision{Asked: "another"})
-	b.hub.End(call, Result{})
-	if e := b.next(r); e.ID != call.ID || !slices.Equal(e.Decisions, []Decision{want}) {
+	f.hub.ObserveDecision(call.ID, want)
+	f.hub.ObserveDecision(call.ID+1, Decision{Asked: "another"})
+	f.hub.End(call, Result{})
+	if e := f.next(r); e.ID != call.ID || !slices.Equal(e.Decisions, []Decision{want}) {
 		t.Errorf("got %+v", e)
 	}
 }
@@ -240,8 +240,8 @@ func TestDecisions(t *testing.T) {
 // TestSlowReader has a reader that reads nothing: it loses events and learns how many,
 // where they are missing; calls and other readers don't wait.
 func TestSlowReader(t *testing.T) {
-	b := newFixture(t)
-	slow, quick := b.subscribe(Filter{}, false), b.subscribe(Filter{}, false)
+	f := newFixture(t)
+	slow, quick := f.subscribe(Filter{}, false), f.subscribe(Filter{}, false)
 	const calls = maxQueuedLines + 2*queueLength
 	seen := make(chan uint64)
 	var reading sync.WaitGroup
@@ -257,7 +257,7 @@ func TestSlowReader(t *testing.T) {
 		seen <- total
 	})
 	for range calls {
-		b.call(v1+"Version", &runtime.VersionRequest{}, &runtime.VersionResponse{})
+		f.call(v1+"Version", &runtime.VersionRequest{}, &runtime.VersionResponse{})
 	}
 	if total := <-seen; total != calls {
 		t.Errorf("the quick reader was told of %d calls", total)
@@ -265,7 +265,7 @@ func TestSlowReader(t *testing.T) {
 	reading.Wait()
 	total, lost, last := uint64(0), false, uint64(0)
 	for total < calls {
-		e := b.next(slow)
+		e := f.next(slow)
 		switch e.Kind {
 		case KindLost:
 			lost = true
@@ -281,8 +281,8 @@ func TestSlowReader(t *testing.T) {
 	if !lost || total != calls {
 		t.Errorf("the slow reader was told of %d calls, some lost: %t", total, lost)
 	}
-	b.call(v1+"Version", &runtime.VersionRequest{}, &runtime.VersionResponse{})
-	if e := b.next(slow); e.ID != calls+1 {
+	f.call(v1+"Version", &runtime.VersionRequest{}, &runtime.VersionResponse{})
+	if e := f.next(slow); e.ID != calls+1 {
 		t.Errorf("afterwards %+v", e)
 	}
 }
@@ -301,8 +301,8 @@ func counted(t *testing.T, line []byte) uint64 {
 
 // TestStuckHub stops the hub's own work: calls go on, and all of them are accounted for.
 func TestStuckHub(t *testing.T) {
-	b := newFixture(t)
-	r := b.subscribe(Filter{}, true)
+	f := newFixture(t)
+	r := f.subscribe(Filter{}, true)
 	r.session.names.mutex.Lock() // without which nothing can be told
 	big := &runtime.ExecSyncRequest{ContainerId: "c", Cmd: []string{strings.Repeat("x", maxBodyBytes/2)}}
 	const calls = queueLength + 100
@@ -311,7 +311,7 @@ func TestStuckHub(t *testing.T) {
 		if i < 100 {
 			request = big
 		}
-		b.call(v1+"ExecSync", request, &runtime.ExecSyncResponse{})
+		f.call(v1+"ExecSync", request, &runtime.ExecSyncResponse{})
 	}
 	if held := r.session.budget.used.Load(); held > budgetBytes {
 		t.Errorf("%d bytes are held", held)
@@ -319,7 +319,7 @@ func TestStuckHub(t *testing.T) {
 	r.session.names.mutex.Unlock()
 	unseen, total := 0, uint64(0)
 	for total < calls {
-		e := b.next(r)
+		e := f.next(r)
 		total += max(uint64(e.Lost), 1)
 		if bytes.Contains(e.Request, []byte("too much is on its way")) {
 			unseen++
@@ -337,23 +337,23 @@ func TestStuckHub(t *testing.T) {
 
 // TestNoReaders requires that calls allocate nothing without readers.
 func TestNoReaders(t *testing.T) {
-	b := newFixture(t)
+	f := newFixture(t)
 	call := Call{ID: 1, Client: Client{Process: 1}, Method: v1 + "Version", Start: time.Now()}
 	failure := errors.New("failure")
 	check := func() {
 		t.Helper()
 		if allocations := testing.AllocsPerRun(100, func() {
-			if b.hub.Begin(call) != nil {
+			if f.hub.Begin(call) != nil {
 				t.Error("somebody looks")
 			}
-			b.hub.ObserveDecision(call.ID, Decision{Asked: "nginx"})
-			b.hub.End(call, Result{Duration: time.Second, Code: codes.NotFound, Err: failure})
+			f.hub.ObserveDecision(call.ID, Decision{Asked: "nginx"})
+			f.hub.End(call, Result{Duration: time.Second, Code: codes.NotFound, Err: failure})
 		}); allocations != 0 {
 			t.Errorf("%v allocations", allocations)
 		}
 	}
 	check()
-	b.hub.Subscribe(t.Context(), Filter{}, true).Close()
+	f.hub.Subscribe(t.Context(), Filter{}, true).Close()
 	check()
 }
 
@@ -384,31 +384,31 @@ func BenchmarkCall(b *testing.B) {
 
 // TestReadersComeAndGo lets calls run through all of it, for the race detector.
 func TestReadersComeAndGo(t *testing.T) {
-	b := newFixture(t)
+	f := newFixture(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	var clients sync.WaitGroup
 	for client := range 4 {
 		clients.Go(func() {
 			for id := uint64(client) << 32; ctx.Err() == nil; id++ {
 				call := Call{ID: id, Method: events, Start: time.Now()}
-				tap := b.hub.Begin(call)
-				b.send(tap, true, &runtime.GetEventsRequest{})
-				b.send(tap, false, &runtime.ContainerEventResponse{ContainerId: "c"})
-				b.hub.ObserveDecision(id, Decision{})
-				b.hub.End(call, Result{})
+				tap := f.hub.Begin(call)
+				f.send(tap, true, &runtime.GetEventsRequest{})
+				f.send(tap, false, &runtime.ContainerEventResponse{ContainerId: "c"})
+				f.hub.ObserveDecision(id, Decision{})
+				f.hub.End(call, Result{})
 			}
 		})
 	}
 	for i := range 50 {
-		r := b.hub.Subscribe(ctx, Filter{}, i%2 == 0)
-		other := b.hub.Subscribe(ctx, Filter{Errors: true}, true)
-		_ = b.next(r)
+		r := f.hub.Subscribe(ctx, Filter{}, i%2 == 0)
+		other := f.hub.Subscribe(ctx, Filter{Errors: true}, true)
+		_ = f.next(r)
 		r.Close()
 		other.Close()
 	}
 	cancel()
 	clients.Wait()
-	if b.hub.session.Load() != nil {
+	if f.hub.session.Load() != nil {
 		t.Error("there is a session without readers")
 	}
 }
@@ -416,20 +416,20 @@ func TestReadersComeAndGo(t *testing.T) {
 // TestReadersDontWait has a reader leave that the hub's work is not done with: others
 // come nevertheless.
 func TestReadersDontWait(t *testing.T) {
-	b := newFixture(t)
-	first := b.hub.Subscribe(t.Context(), Filter{}, false)
+	f := newFixture(t)
+	first := f.hub.Subscribe(t.Context(), Filter{}, false)
 	first.session.names.mutex.Lock() // without which nothing can be told
-	b.call(v1+"StopPodSandbox", &runtime.StopPodSandboxRequest{PodSandboxId: "pod1"}, &runtime.StopPodSandboxResponse{})
+	f.call(v1+"StopPodSandbox", &runtime.StopPodSandboxRequest{PodSandboxId: "pod1"}, &runtime.StopPodSandboxResponse{})
 	for len(first.session.queue) > 0 {
 		time.Sleep(time.Millisecond)
 	}
 	var leaving sync.WaitGroup
 	leaving.Go(first.Close)
-	for b.hub.session.Load() != nil {
+	for f.hub.session.Load() != nil {
 		time.Sleep(time.Millisecond)
 	}
 	second := make(chan *Reader, 1)
-	go func() { second <- b.hub.Subscribe(t.Context(), Filter{}, false) }()
+	go func() { second <- f.hub.Subscribe(t.Context(), Filter{}, false) }()
 	select {
 	case r := <-second:
 		r.Close()
@@ -469,10 +469,10 @@ func TestReaderGivesUp(t *testing.T) {
 // TestSessionEnds requires that an endless call holds nothing of the trace that it began
 // in.
 func TestSessionEnds(t *testing.T) {
-	b := newFixture(t)
-	r := b.hub.Subscribe(t.Context(), Filter{}, true)
-	_, tap := b.begin(events)
-	b.send(tap, true, &runtime.GetEventsRequest{})
+	f := newFixture(t)
+	r := f.hub.Subscribe(t.Context(), Filter{}, true)
+	_, tap := f.begin(events)
+	f.send(tap, true, &runtime.GetEventsRequest{})
 	over := weak.Make(r.session)
 	r.Close()
 	for r = nil; over.Value() != nil; gc.GC() {
@@ -480,18 +480,18 @@ func TestSessionEnds(t *testing.T) {
 			t.Fatal("the session is still there")
 		}
 	}
-	b.send(tap, false, &runtime.ContainerEventResponse{})
+	f.send(tap, false, &runtime.ContainerEventResponse{})
 }
 
 // TestBudget starts messages that never arrive as a whole. Their reservations are bounded,
 // and released when a message has arrived or its call has ended.
 func TestBudget(t *testing.T) {
-	b := newFixture(t)
-	early, earlyTap := b.begin(events)
-	r := b.hub.Subscribe(t.Context(), Filter{Errors: true}, true)
+	f := newFixture(t)
+	early, earlyTap := f.begin(events)
+	r := f.hub.Subscribe(t.Context(), Filter{Errors: true}, true)
 	calls, taps := []Call{early}, []*Tap{earlyTap}
 	for range budgetBytes/maxBodyBytes - 1 {
-		call, tap := b.begin(v1 + "ExecSync")
+		call, tap := f.begin(v1 + "ExecSync")
 		calls, taps = append(calls, call), append(taps, tap)
 	}
 	wants := func(tap *Tap, want int) {
@@ -503,20 +503,20 @@ func TestBudget(t *testing.T) {
 	for _, tap := range taps {
 		wants(tap, maxBodyBytes)
 	}
-	call, more := b.begin(v1 + "ExecSync")
+	call, more := f.begin(v1 + "ExecSync")
 	wants(more, 0)
 	taps[1].Message(false, nil, maxBodyBytes, true)
 	wants(more, maxBodyBytes)
 	wants(taps[1], 0)
 	for _, call := range append(calls, call) {
-		b.hub.End(call, Result{})
+		f.hub.End(call, Result{})
 	}
 	if taken := r.session.budget.used.Load(); taken != 0 {
 		t.Errorf("%d bytes are taken after all calls have ended", taken)
 	}
 	wants(more, 0) // too late
-	_, kept := b.begin(v1 + "ExecSync")
-	b.send(kept, true, &runtime.ExecSyncRequest{ContainerId: "c"})
+	_, kept := f.begin(v1 + "ExecSync")
+	f.send(kept, true, &runtime.ExecSyncRequest{ContainerId: "c"})
 	r.Close()
 	if kept.request.content != nil {
 		t.Errorf("after the trace %q is kept", kept.request.content)
