@@ -19,12 +19,12 @@ const mayImport = `
 main: cli
 admin: printable, unixsocket
 callstats:
-cli: admin, clients, config, daemon, doctor, explain, lookup, proxy, registry, rewrite, rewrite/ledger, trace, unixsocket, version, github.com/urfave/cli/v2
+cli: admin, clients, config, daemon, doctor, explain, lookup, proxy, registry, rewrite, rewrite/ledger, rewrite/naming, trace, unixsocket, version, github.com/urfave/cli/v2
 clients: github.com/rogpeppe/go-internal/diff, go.yaml.in/yaml/v3
 config: hosts, github.com/distribution/reference, github.com/xrash/smetrics, go.yaml.in/yaml/v3
-daemon: admin, config, doctor, explain, lookup, metrics, page, printable, proxy, proxy/intercept, registry, rewrite, rewrite/ledger, trace, unixsocket, version, github.com/coreos/go-systemd/v22, github.com/fsnotify/fsnotify, github.com/sirupsen/logrus, golang.org/x/net/netutil, golang.org/x/sync/singleflight, google.golang.org/grpc/codes, google.golang.org/grpc/status
-doctor: admin, config, explain, printable, registry, rewrite, rewrite/ledger, rewrite/statedir, unixsocket, github.com/pelletier/go-toml/v2, go.yaml.in/yaml/v3, golang.org/x/sys/unix, google.golang.org/grpc, k8s.io/cri-api
-explain: proxy/intercept, registry, rewrite, rewrite/imagename, github.com/distribution/reference
+daemon: admin, config, explain, lookup, metrics, page, printable, proxy, proxy/intercept, registry, rewrite, rewrite/ledger, rewrite/naming, trace, unixsocket, version, github.com/coreos/go-systemd/v22, github.com/fsnotify/fsnotify, github.com/sirupsen/logrus, golang.org/x/net/netutil, golang.org/x/sync/singleflight, google.golang.org/grpc/codes, google.golang.org/grpc/status
+doctor: admin, config, explain, printable, registry, rewrite/ledger, rewrite/naming, rewrite/statedir, unixsocket, github.com/pelletier/go-toml/v2, go.yaml.in/yaml/v3, golang.org/x/sys/unix, google.golang.org/grpc, k8s.io/cri-api
+explain: proxy/intercept, registry, rewrite, rewrite/imagename, rewrite/naming, github.com/distribution/reference
 hosts:
 lookup: config, registry, rewrite, github.com/distribution/reference
 metrics: github.com/prometheus/client_golang
@@ -35,11 +35,12 @@ proxy/frames: golang.org/x/net/http2
 proxy/intercept: google.golang.org/grpc/status
 registry: hosts, printable, registry/keychain, github.com/distribution/reference, github.com/google/go-containerregistry, github.com/jellydator/ttlcache/v3
 registry/keychain: hosts, printable, github.com/distribution/reference, github.com/google/go-containerregistry, go.yaml.in/yaml/v3
-rewrite: printable, proxy/intercept, rewrite/containerd, rewrite/cri, rewrite/imagename, rewrite/ledger, rewrite/statedir, github.com/distribution/reference, google.golang.org/grpc, google.golang.org/protobuf, k8s.io/cri-api
+rewrite: printable, proxy/intercept, rewrite/cri, rewrite/imagename, rewrite/ledger, rewrite/naming, github.com/distribution/reference, google.golang.org/grpc, google.golang.org/protobuf, k8s.io/cri-api
 rewrite/containerd: proxy/intercept, github.com/containerd/containerd/api, google.golang.org/grpc, google.golang.org/protobuf
 rewrite/cri: proxy/intercept, google.golang.org/grpc, google.golang.org/protobuf, k8s.io/cri-api
 rewrite/imagename: github.com/distribution/reference, k8s.io/cri-api
 rewrite/ledger: rewrite/imagename, rewrite/statedir, k8s.io/cri-api
+rewrite/naming: printable, proxy/intercept, rewrite/containerd, rewrite/cri, rewrite/imagename, rewrite/ledger, rewrite/statedir, github.com/distribution/reference, google.golang.org/grpc, k8s.io/cri-api
 rewrite/statedir:
 trace: callstats, proxy/intercept, trace/redact, google.golang.org/grpc/codes, google.golang.org/grpc/status, google.golang.org/protobuf, k8s.io/cri-api
 trace/redact: google.golang.org/protobuf

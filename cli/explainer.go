@@ -10,6 +10,7 @@ import (
 	"image-cri-shim/registry"
 	"image-cri-shim/rewrite"
 	"image-cri-shim/rewrite/ledger"
+	"image-cri-shim/rewrite/naming"
 )
 
 // freshExplainer makes an explainer that needs no daemon, to be ended. It sets the
@@ -29,9 +30,9 @@ func freshExplainer(ctx context.Context, file string, settings *config.Config, l
 		registries.Close()
 		return nil, nil, err
 	}
-	var namer *rewrite.Namer
+	var namer *naming.Namer
 	if settings.Names == config.NamesAuto {
-		namer = rewrite.NewNamer(rewrite.NamerOptions{Invoke: runtime.Invoke, Ledger: ledger})
+		namer = naming.New(naming.Options{Invoke: runtime.Invoke, Ledger: ledger})
 	}
 	rewriter := rewrite.New(rewrite.Options{Lookup: lookup.New(registries), Ledger: ledger, Namer: namer})
 	return &explain.Explainer{Registries: registries, Rewriter: rewriter, Namer: namer, Invoke: runtime.Invoke}, func() {

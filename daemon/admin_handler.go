@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"image-cri-shim/admin"
-	"image-cri-shim/doctor"
 	"image-cri-shim/explain"
 	"image-cri-shim/trace"
 	"image-cri-shim/unixsocket"
@@ -29,8 +28,8 @@ func (d *daemon) adminHandler() http.Handler {
 		images, err := explainer.Explain(request.Context(), request.URL.Query()["image"])
 		admin.Reply(response, explain.Resolution{File: absolute(d.file), Read: read, Restart: d.waitingKeys(), Images: images}, err)
 	})
-	mux.HandleFunc("GET "+doctor.AboutPath, func(response http.ResponseWriter, request *http.Request) {
-		admin.Reply(response, doctor.ShimStatus{
+	mux.HandleFunc("GET "+explain.AboutPath, func(response http.ResponseWriter, request *http.Request) {
+		admin.Reply(response, explain.ShimStatus{
 			File: absolute(d.file), Read: *d.read.Load(), Version: version.Short(),
 			Names: explain.NamingOf(d.probeNaming(request.Context()), d.namer.Repairs()), Ledger: d.ledger.Len(),
 			Restart: d.waitingKeys(),

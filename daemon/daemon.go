@@ -30,6 +30,7 @@ import (
 	"image-cri-shim/registry"
 	"image-cri-shim/rewrite"
 	"image-cri-shim/rewrite/ledger"
+	"image-cri-shim/rewrite/naming"
 	"image-cri-shim/trace"
 	"image-cri-shim/unixsocket"
 	"image-cri-shim/version"
@@ -80,7 +81,7 @@ type daemon struct {
 	runtime    string         // the runtime's socket
 	log        *logrus.Logger
 	ledger     *ledger.Ledger
-	namer      *rewrite.Namer // nil if the ledger keeps all names
+	namer      *naming.Namer // nil if the ledger keeps all names
 	server     *proxy.Server
 	current    currentSnapshot
 	httpServer *httpServer
@@ -105,14 +106,14 @@ func newDaemon(ctx context.Context, file string, settings *config.Config, log *l
 		log.WithError(err).Warn("ledger of image names")
 	}
 	if settings.Names == config.NamesAuto {
-		d.namer = rewrite.NewNamer(rewrite.NamerOptions{
+		d.namer = naming.New(naming.Options{
 			Invoke:    d.invoke,
 			Ledger:    d.ledger,
 			Directory: settings.StateDirectory,
 			Warn:      func(err error) { log.Warn(err) },
 			Inform:    func(text string) { log.Info(text) },
 		})
-	} else if dropped, err := rewrite.DropJournal(settings.StateDirectory); err != nil {
+	} else if dropped, err := naming.DropJournal(settings.StateDirectory); err != nil {
 		log.WithError(err).Warn("journal of pulls")
 	} else if dropped {
 		log.Warn("names: ledger: the images of pulls that were cut off keep a registry's names")

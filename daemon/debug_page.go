@@ -83,7 +83,7 @@ func (d *daemon) service(ctx context.Context) page.Service {
 }
 
 func (d *daemon) naming() page.Naming {
-	naming := d.namer.Naming()
+	naming := d.namer.Status()
 	return page.Naming{Mode: string(naming.Mode), Reason: naming.Reason, Ledger: d.ledger.Len(), Repairs: d.namer.Repairs()}
 }
 

@@ -9,11 +9,12 @@ import (
 	"google.golang.org/grpc/status"
 
 	"image-cri-shim/rewrite"
+	"image-cri-shim/rewrite/naming"
 )
 
 // TestDecisionOfAName has the line of a pull say where the name is kept.
 func TestDecisionOfAName(t *testing.T) {
-	for names, want := range map[rewrite.NamingMode]bool{rewrite.NamesInRuntime: true, "": false} {
+	for names, want := range map[naming.Mode]bool{naming.InRuntime: true, "": false} {
 		var output bytes.Buffer
 		logDecision(newLogger(&output, false), rewrite.Decision{Method: "PullImage", Names: names})
 		if got := strings.Contains(output.String(), " names=runtime"); got != want {

@@ -67,7 +67,7 @@ func (d *daemon) state() metrics.State {
 		Started:       d.started,
 		RuntimeUp:     d.checkRuntime(context.Background()) == nil,
 		LedgerNames:   d.ledger.Len(),
-		Naming:        string(d.namer.Naming().Mode),
+		Naming:        string(d.namer.Status().Mode),
 		NameRepairs:   d.namer.Repairs(),
 		ConfigLoaded:  g.settings.Read,
 		ConfigRefused: d.refusal() != "",

@@ -5,15 +5,14 @@ import (
 	"sync"
 	"time"
 
-	"image-cri-shim/rewrite"
+	"image-cri-shim/rewrite/naming"
 )
 
 // probeNaming returns where names are kept. If that is not known yet, it asks the runtime
 // for at most a second.
-func (d *daemon) probeNaming(ctx context.Context) rewrite.Naming {
-	naming := d.namer.Naming()
-	if naming.Mode != rewrite.NamesUnknown {
-		return naming
+func (d *daemon) probeNaming(ctx context.Context) naming.Status {
+	if status := d.namer.Status(); status.Mode != naming.Unknown {
+		return status
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()

@@ -9,8 +9,8 @@ import (
 	"image-cri-shim/admin"
 	"image-cri-shim/config"
 	"image-cri-shim/explain"
-	"image-cri-shim/rewrite"
 	"image-cri-shim/rewrite/ledger"
+	"image-cri-shim/rewrite/naming"
 )
 
 // checkNames reports where the names of pulled images are kept, and why.
@@ -27,10 +27,10 @@ func checkNames(ctx context.Context, n *node) []Finding {
 		running = ShimStatus{Names: explain.NamingOf(n.Explainer.Namer.Probe(ctx), 0), Ledger: ledger.Len()}
 	}
 	t := topic{"names", n.Settings.Runtime}
-	switch rewrite.NamingMode(running.Names.Mode) {
-	case rewrite.NamesInRuntime:
+	switch naming.Mode(running.Names.Mode) {
+	case naming.InRuntime:
 		return []Finding{t.runtimeNamesFinding(running, isRunning)}
-	case rewrite.NamesInLedger:
+	case naming.InLedger:
 		return []Finding{n.ledgerNamesFinding(t, running)}
 	default:
 		return []Finding{t.warn("start the runtime, then run the doctor again", "where names of pulled images are kept is not known: %s",

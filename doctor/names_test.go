@@ -16,7 +16,7 @@ import (
 	"image-cri-shim/config"
 	"image-cri-shim/explain"
 	"image-cri-shim/registry"
-	"image-cri-shim/rewrite"
+	"image-cri-shim/rewrite/naming"
 )
 
 // TestNames has a finding for each place where names may be kept, and each reason.
@@ -75,7 +75,7 @@ func TestNamesWithoutAShim(t *testing.T) {
 			if err := errors.Join(os.Chmod(state, 0o700), os.WriteFile(filepath.Join(state, "ledger.json"), []byte(test.ledger), 0o600)); err != nil {
 				t.Fatal(err)
 			}
-			namer := rewrite.NewNamer(rewrite.NamerOptions{Invoke: func(context.Context, string, []byte) ([]byte, error) { return nil, test.err }})
+			namer := naming.New(naming.Options{Invoke: func(context.Context, string, []byte) ([]byte, error) { return nil, test.err }})
 			n := &node{
 				Options:       Options{Settings: &config.Config{StateDirectory: state}, Explainer: &explain.Explainer{Namer: namer}},
 				runtime:       criServer{version: &cri.VersionResponse{RuntimeName: "containerd"}},
@@ -88,7 +88,7 @@ func TestNamesWithoutAShim(t *testing.T) {
 
 // TestSandboxRemedy gives the image its name in the runtime that keeps the names.
 func TestSandboxRemedy(t *testing.T) {
-	for mode, want := range map[rewrite.NamingMode]bool{rewrite.NamesInRuntime: true, rewrite.NamesInLedger: false} {
+	for mode, want := range map[naming.Mode]bool{naming.InRuntime: true, naming.InLedger: false} {
 		found := missingSandboxFinding(topic{}, explain.Image{
 			Image: "pause:3.9", Reference: "docker.io/library/pause:3.9", Node: explain.Node{Names: explain.Naming{Mode: string(mode)}},
 			Registries: []explain.Registry{{Answer: registry.Found.String(), Registry: "http://hub:5000", Reference: "hub:5000/library/pause:3.9"}},

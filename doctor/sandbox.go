@@ -9,7 +9,7 @@ import (
 
 	"image-cri-shim/explain"
 	"image-cri-shim/registry"
-	"image-cri-shim/rewrite"
+	"image-cri-shim/rewrite/naming"
 )
 
 // checkSandboxImage reports whether the sandbox image of pods is available. The runtime
@@ -49,7 +49,7 @@ func checkSandboxImage(ctx context.Context, n *node) []Finding {
 // reference. A runtime that keeps the names finds an image pulled through the shim.
 func sandboxHint(image explain.Image, stored string) string {
 	configure := fmt.Sprintf("set the runtime's sandbox image to %s (containerd: sandbox_image or pinned_images.sandbox, CRI-O: pause_image)", stored)
-	if image.Node.Names.Mode == string(rewrite.NamesInRuntime) {
+	if image.Node.Names.Mode == string(naming.InRuntime) {
 		return fmt.Sprintf("crictl pull %s through the shim, which gives the image this name in the runtime; or %s", image.Image, configure)
 	}
 	return configure

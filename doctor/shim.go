@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 	"syscall"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -58,19 +57,8 @@ func (n *node) socketModeFinding(t topic) Finding {
 	return t.ok("live, mode %04o", mode)
 }
 
-// ShimStatus is the running shim's description of itself.
-type ShimStatus struct {
-	File    string    `json:"file"` // its configuration
-	Read    time.Time `json:"read"` // when it has read that
-	Version string    `json:"version"`
-	Restart []string  `json:"restart,omitempty"` // keys whose values in the file take effect after a restart
-
-	Names  explain.Naming `json:"names"`  // where it keeps the names of pulled images
-	Ledger int            `json:"ledger"` // names in its ledger
-}
-
-// AboutPath is the path of [ShimStatus] on the admin socket.
-const AboutPath = "/about"
+// ShimStatus is [explain.ShimStatus].
+type ShimStatus = explain.ShimStatus
 
 // checkRunningShim reports whether the running shim uses this configuration file.
 func checkRunningShim(_ context.Context, n *node) []Finding {
@@ -98,7 +86,7 @@ func checkRunningShim(_ context.Context, n *node) []Finding {
 func (n *node) getShimStatus(ctx context.Context) (s ShimStatus, err error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	err = admin.Get(ctx, n.Admin, AboutPath, nil, &s)
+	err = admin.Get(ctx, n.Admin, explain.AboutPath, nil, &s)
 	return s, err
 }
 

@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"image-cri-shim/rewrite"
 	"image-cri-shim/rewrite/ledger"
+	"image-cri-shim/rewrite/naming"
 	"image-cri-shim/rewrite/statedir"
 )
 
@@ -65,7 +65,7 @@ func (n *node) exposed() *statedir.PermissionError {
 
 // stateLossRisk describes the consequence of a state directory that can't be written to.
 func (n *node) stateLossRisk() string {
-	if n.shimStatus.Names.Mode == string(rewrite.NamesInRuntime) {
+	if n.shimStatus.Names.Mode == string(naming.InRuntime) {
 		return "a pull that a crash cuts off may leave an image with a registry's name, and names that the runtime refuses are lost when the shim restarts"
 	}
 	return "names of images are lost when the shim restarts"

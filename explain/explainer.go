@@ -8,13 +8,14 @@ import (
 	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/registry"
 	"image-cri-shim/rewrite"
+	"image-cri-shim/rewrite/naming"
 )
 
 // Explainer knows all that decides. It is safe for concurrent use.
 type Explainer struct {
 	Registries *registry.Set
 	Rewriter   *rewrite.Rewriter
-	Namer      *rewrite.Namer   // nil where the ledger keeps all names
+	Namer      *naming.Namer    // nil where the ledger keeps all names
 	Invoke     intercept.Invoke // asks the runtime
 }
 

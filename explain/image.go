@@ -10,6 +10,7 @@ import (
 	"image-cri-shim/registry"
 	"image-cri-shim/rewrite"
 	"image-cri-shim/rewrite/imagename"
+	"image-cri-shim/rewrite/naming"
 )
 
 // Image is what there is to say of one image name.
@@ -54,11 +55,11 @@ type Node struct {
 type Naming struct {
 	Mode    string `json:"mode"` // runtime, ledger, unknown
 	Reason  string `json:"reason"`
-	Repairs int    `json:"repairs,omitempty"` // see [rewrite.Namer.Repairs]
+	Repairs int    `json:"repairs,omitempty"` // see [naming.Namer.Repairs]
 }
 
 // NamingOf returns what there is to show of a naming and its namer's repairs.
-func NamingOf(n rewrite.Naming, repairs int) Naming {
+func NamingOf(n naming.Status, repairs int) Naming {
 	return Naming{Mode: string(n.Mode), Reason: n.Reason, Repairs: repairs}
 }
 

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"image-cri-shim/registry"
-	"image-cri-shim/rewrite"
+	"image-cri-shim/rewrite/naming"
 )
 
 // WriteText writes all that is known of some images, for people.
@@ -68,10 +68,10 @@ func (r *Registry) detail() string {
 
 // kept is where the names of pulled images are kept, for the column of the answers.
 func (n Naming) kept() string {
-	switch rewrite.NamingMode(n.Mode) {
-	case rewrite.NamesInRuntime:
+	switch naming.Mode(n.Mode) {
+	case naming.InRuntime:
 		return "in the runtime"
-	case rewrite.NamesInLedger:
+	case naming.InLedger:
 		return "in the ledger"
 	default:
 		return "unknown"
@@ -115,7 +115,7 @@ func (n *Node) write(table io.Writer) {
 
 // waiting says that a name in the ledger is meant for the runtime.
 func (n *Node) waiting() string {
-	if n.Names.Mode == string(rewrite.NamesInRuntime) {
+	if n.Names.Mode == string(naming.InRuntime) {
 		return "; the runtime has not got this name yet"
 	}
 	return ""

@@ -5,18 +5,18 @@ import (
 	"testing"
 
 	"image-cri-shim/registry"
-	"image-cri-shim/rewrite"
+	"image-cri-shim/rewrite/naming"
 )
 
 // TestTextOfNames says where names are kept, and why.
 func TestTextOfNames(t *testing.T) {
-	for mode, want := range map[rewrite.NamingMode]string{
-		rewrite.NamesInRuntime: "this node keeps names in the runtime because",
-		rewrite.NamesInLedger:  "this node keeps names in the ledger because",
-		rewrite.NamesUnknown:   "this node keeps names unknown because",
+	for mode, want := range map[naming.Mode]string{
+		naming.InRuntime: "this node keeps names in the runtime because",
+		naming.InLedger:  "this node keeps names in the ledger because",
+		naming.Unknown:   "this node keeps names unknown because",
 	} {
 		var text strings.Builder
-		image := Image{Image: "nginx", Node: Node{Names: NamingOf(rewrite.Naming{Mode: mode, Reason: "because"}, 0)}}
+		image := Image{Image: "nginx", Node: Node{Names: NamingOf(naming.Status{Mode: mode, Reason: "because"}, 0)}}
 		if err := WriteText(&text, []Image{image}); err != nil {
 			t.Fatal(err)
 		}

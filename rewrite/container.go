@@ -155,7 +155,7 @@ func (c call) streamContainers(ctx context.Context, encoded []byte) (forward []b
 
 // mayShowNames reports whether an answer about containers may have a name to be restored.
 func (c call) mayShowNames(raw []byte) bool {
-	return c.ledger.HasContainers() || c.ledger.Mentions(raw) || c.namer.mentions(raw)
+	return c.ledger.HasContainers() || c.ledger.Mentions(raw) || c.namer.Mentions(raw)
 }
 
 // restoreContainersIn restores the names in a decoded list, which is returned encoded. raw

@@ -48,7 +48,7 @@ func (c call) createContainer(ctx context.Context, encoded []byte) ([]byte, erro
 			return nil, err
 		}
 	}
-	done, err := c.namer.use(ctx, idsOf(request)...)
+	done, err := c.namer.Use(ctx, idsOf(request)...)
 	if err != nil {
 		return nil, err
 	}

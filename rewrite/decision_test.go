@@ -7,6 +7,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/naming"
 )
 
 // TestDecisionOutcomes has a call for each outcome of each kind of method.
@@ -53,7 +55,7 @@ func TestDecisionOutcomes(t *testing.T) {
 // TestDecisionNames says where the name of a pulled image is kept.
 func TestDecisionNames(t *testing.T) {
 	const original, theirs = "docker.io/library/nginx:1.25", hub + "/library/nginx:1.25"
-	for pushed, want := range map[string]NamingMode{original: "", theirs: NamesInLedger} {
+	for pushed, want := range map[string]naming.Mode{original: "", theirs: naming.InLedger} {
 		n := newNode(t)
 		n.push(pushed)
 		n.decisions = nil

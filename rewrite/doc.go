@@ -17,17 +17,17 @@
 //     "registry.example:5000/library/nginx:1.25" after a pull from a registry.
 //
 // Where containerd runs, the image gets the asked names in the runtime itself after
-// the pull, and loses the stored ones: the [Namer] does that. For other runtimes, and
-// for an image whose naming has failed, the [Ledger] remembers which original is stored
+// the pull, and loses the stored ones: a [naming.Namer] does that. For other runtimes, and
+// for an image whose naming has failed, a [ledger.Ledger] remembers which original is stored
 // under which reference, and answers are changed. Image IDs are never looked up, changed
 // or taken for names.
 //
-// The files of the namer: namer.go (mode), naming_pull.go (the naming of one pull),
-// naming_image.go (names that an image gets), naming_settle.go (names that are deleted),
-// naming_late.go (pulls that were cut off), naming_own.go (pulls of a registry's own
-// names), naming_fallback.go (the ledger instead), naming_ledger.go (the ledger's names
-// become the runtime's), naming_run.go (background), naming_gate.go and
-// naming_repository.go (order of calls), naming_journal.go (file), naming_view.go (what
-// clients see meanwhile), naming_calls.go (calls that pass), naming_sandbox.go (names
-// that must stay), naming_version.go (CRI's versions).
+// This package has the decisions for each method of the CRI: pull.go, status.go, list.go,
+// remove.go, create.go, container.go. The folders:
+//
+//   - imagename parses names and finds those of a CRI image.
+//   - ledger records the names that the runtime does not have, and restores them in answers.
+//   - naming gives images their names in containerd, and deletes those of the registries.
+//   - cri and containerd are clients of the runtime's two APIs.
+//   - statedir reads and writes the files of the state directory.
 package rewrite

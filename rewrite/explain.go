@@ -14,6 +14,7 @@ import (
 	"image-cri-shim/rewrite/cri"
 	"image-cri-shim/rewrite/imagename"
 	"image-cri-shim/rewrite/ledger"
+	"image-cri-shim/rewrite/naming"
 )
 
 // Local is what a node has of one image name.
@@ -40,7 +41,7 @@ type Presence struct {
 }
 
 // Naming returns where the names of pulled images are kept.
-func (r *Rewriter) Naming() Naming { return r.namer.Naming() }
+func (r *Rewriter) Naming() naming.Status { return r.namer.Status() }
 
 // Local returns what the node has of a name, and what a client would find. It asks
 // the runtime through invoke, and no registry. It gives no image a name. The error is the runtime's if it can't
@@ -69,7 +70,7 @@ func (r *Rewriter) Local(ctx context.Context, image string, invoke intercept.Inv
 	for _, asked := range references {
 		local.Runtime = append(local.Runtime, c.presence(ctx, asked))
 	}
-	if r.namer.inRuntime() {
+	if r.namer.InRuntime() {
 		local.Runtime = c.withNames(ctx, local.Runtime)
 	}
 	request := &runtime.ImageStatusRequest{Image: &runtime.ImageSpec{Image: image}}
@@ -121,7 +122,7 @@ func (c call) withNames(ctx context.Context, references []Presence) []Presence {
 func (c call) localUnnamed(ctx context.Context, image string) (Local, error) {
 	found := c.presence(ctx, image)
 	local := Local{Runtime: []Presence{found}}
-	if c.namer.inRuntime() {
+	if c.namer.InRuntime() {
 		local.Runtime = c.withNames(ctx, local.Runtime)
 	}
 	if found.Image != "" {

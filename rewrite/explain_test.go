@@ -13,6 +13,7 @@ import (
 
 	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/rewrite/cri"
+	"image-cri-shim/rewrite/naming"
 )
 
 // withVersion lets a runtime answer Version in one version of the CRI.
@@ -139,9 +140,9 @@ func TestLocalOfNamesInTheRuntime(t *testing.T) {
 	n.pull("redis:7", nil)
 	n.pull(hub+"/library/nginx:1.25", nil)
 	invoke := keepsNames(t, withVersion(n.runtime, "runtime.v1"))
-	namer := NewNamer(NamerOptions{Invoke: invoke, Ledger: n.rewriter.ledger})
+	namer := naming.New(naming.Options{Invoke: invoke, Ledger: n.rewriter.ledger})
 	rewriter := New(Options{Lookup: n.rewriter.lookup, Ledger: n.rewriter.ledger, Namer: namer})
-	if mode := namer.Probe(t.Context()).Mode; mode != NamesInRuntime || rewriter.Naming().Mode != mode {
+	if mode := namer.Probe(t.Context()).Mode; mode != naming.InRuntime || rewriter.Naming().Mode != mode {
 		t.Fatalf("names are kept in %q, in %q to the rewriter", mode, rewriter.Naming().Mode)
 	}
 	digests := func(repository string, c content) string { return ", " + repository + "@" + c.digest + " " + c.id }

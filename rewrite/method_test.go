@@ -83,8 +83,8 @@ var future = field(5000, []byte("of the future"))
 
 func imageSpec(image string) []byte { return slices.Concat(future, field(1, []byte(image))) }
 
-// naming is the request of each method that holds an image's name.
-func naming(image string) map[string][]byte {
+// encodedRequests is the request of each method that holds an image's name.
+func encodedRequests(image string) map[string][]byte {
 	spec := imageSpec(image)
 	login := field(2, field(1, []byte("caller")), field(2, []byte("canary")))
 	user := field(18, []byte(image)) // user_specified_image
@@ -140,7 +140,7 @@ func (s *speaker) say(method string, request []byte, invoke intercept.Invoke) (a
 // bytes reach the runtime and the runtime's answer the client as they are.
 func (s *speaker) wantUntouched(asked string) {
 	status := field(1, field(8, imageSpec(asked)), field(9, []byte(asked)), field(11, []byte("on "+hub)))
-	requests := naming(asked)
+	requests := encodedRequests(asked)
 	requests["ContainerStatus"] = slices.Concat(future, field(1, []byte("container-0")))
 	for method, request := range requests {
 		given := slices.Concat(future, field(6000, []byte("unknown")))
@@ -182,7 +182,7 @@ func (s *speaker) wantServed(asked, original string) {
 	}
 	s.runtime.remote[candidate] = image
 	defer delete(s.runtime.remote, candidate)
-	request := naming(asked)
+	request := encodedRequests(asked)
 
 	// While it is not on the node.
 	for _, method := range []string{"ImageStatus", "ListImages", "StreamImages", "CreateContainer", "RemoveImage"} {
@@ -252,7 +252,7 @@ func (s *speaker) wantImage(method string, request []byte, id string, shown []st
 // created by the image's ID, and that its status shows what the name means.
 func (s *speaker) wantContainer(asked, original string, image content) {
 	s.t.Helper()
-	answer, sent := s.say("CreateContainer", naming(asked)["CreateContainer"], s.runtime.invoke)
+	answer, sent := s.say("CreateContainer", encodedRequests(asked)["CreateContainer"], s.runtime.invoke)
 	create, created := &runtime.CreateContainerRequest{}, &runtime.CreateContainerResponse{}
 	s.decode(sent[0], create)
 	s.decode(answer, created)

@@ -318,7 +318,7 @@ func (m *memoryContainerd) storePulled(canonical string, found content) (*runtim
 		m.blobs[found.digest] = found.id
 		labels := map[string]string{"io.cri-containerd.image": "managed"}
 		if name == m.sandbox && !m.older {
-			labels[pinnedLabel] = "pinned"
+			labels[containerd.PinnedLabel] = "pinned"
 		}
 		m.store(&containerd.Record{Name: name, Target: target, Labels: labels})
 		m.mutex.Unlock()
@@ -436,7 +436,7 @@ func (m *memoryContainerd) stored() []string {
 	for _, name := range slices.Sorted(maps.Keys(m.records)) {
 		record := m.records[name]
 		line := shortDigest(name) + " " + record.GetTarget().GetDigest()[7:13]
-		if isPinned(record) {
+		if containerd.IsPinned(record) {
 			line += " pinned"
 		}
 		lines = append(lines, line)

@@ -21,6 +21,16 @@ import (
 	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/rewrite/imagename"
 	"image-cri-shim/rewrite/ledger"
+	"image-cri-shim/rewrite/naming"
+)
+
+// File and times of package naming that the tests rely on.
+const (
+	journalName = "pulls.json"
+	lastRetry   = 30 * time.Second
+	cancelGrace = 3 * time.Second
+	viewTimeout = 5 * time.Second
+	deletedTTL  = 2 * time.Second
 )
 
 // namingNode is a containerd in memory with a shim in front of it. Its methods are the
@@ -38,7 +48,7 @@ type namingNode struct {
 // shim is a rewriter with its namer, until it is killed.
 type shim struct {
 	ledger   *ledger.Ledger
-	namer    *Namer
+	namer    *naming.Namer
 	rewriter *Rewriter
 
 	mutex    sync.Mutex
@@ -91,7 +101,7 @@ func (n *namingNode) prepare() {
 			n.t.Fatal(err)
 		}
 	}
-	s.namer = NewNamer(NamerOptions{Invoke: s.watched(n.runtime.invoke), Ledger: s.ledger, Directory: n.directory, Warn: s.warn, Inform: s.inform})
+	s.namer = naming.New(naming.Options{Invoke: s.watched(n.runtime.invoke), Ledger: s.ledger, Directory: n.directory, Warn: s.warn, Inform: s.inform})
 	s.rewriter = New(Options{
 		Lookup: sharedLookup{memoryLookup{runtime: n.runtime.remote, registries: []memoryRegistry{{host: hub}, {host: "mirror.test"}}}},
 		Ledger: s.ledger,
@@ -360,17 +370,17 @@ func (n *namingNode) settled() {
 		if n.isSettled() {
 			break
 		}
-		time.Sleep(namingPeriod)
+		time.Sleep(lastRetry)
 		synctest.Wait()
 	}
 	if !n.isSettled() {
 		entries, _ := n.ledger.Search("")
-		n.t.Errorf("not settled: idle %v, ledger %+v, hidden %v, journal %s; warnings %q", n.namer.idle(), entries, n.ledger.ImageIDs(), n.journaled(), n.warned())
+		n.t.Errorf("not settled: idle %v, ledger %+v, hidden %v, journal %s; warnings %q", n.namer.Idle(), entries, n.ledger.ImageIDs(), n.journaled(), n.warned())
 	}
 }
 
 func (n *namingNode) isSettled() bool {
-	return n.namer.idle() && !n.ledger.MayRestore() && !strings.Contains(n.journaled(), "original")
+	return n.namer.Idle() && !n.ledger.MayRestore() && !strings.Contains(n.journaled(), "original")
 }
 
 // journaled returns the text of the journal.

@@ -307,7 +307,7 @@ func TestNamingOfEarlierAnswers(t *testing.T) {
 		if got := handled(raw); !slices.Equal(got, now) {
 			t.Errorf("the earlier list becomes %q, want %q", got, now)
 		}
-		time.Sleep(goneTime - time.Second/2)
+		time.Sleep(deletedTTL - time.Second/2)
 		if got := handled(raw); !slices.Equal(got, now) {
 			t.Errorf("the earlier list becomes later %q, want %q", got, now)
 		}
@@ -330,7 +330,7 @@ func TestNamingKeepsLabels(t *testing.T) {
 				n.mustPull(asked)
 				n.runtime.mutex.Lock()
 				record := proto.CloneOf(n.runtime.records[asked])
-				record.Labels[pinnedLabel], record.Labels["example.com/owner"] = "pinned", "team"
+				record.Labels[containerd.PinnedLabel], record.Labels["example.com/owner"] = "pinned", "team"
 				n.runtime.store(record)
 				n.runtime.mutex.Unlock()
 				n.pushAs(again, stored)
@@ -342,7 +342,7 @@ func TestNamingKeepsLabels(t *testing.T) {
 				if updates := slices.Contains(n.seen(), "Images.Update "+asked); updates && !moves {
 					t.Error("the name was updated although it has its image")
 				}
-				if _, labels := n.storedAs(asked); labels[pinnedLabel] != "pinned" || labels["example.com/owner"] != "team" {
+				if _, labels := n.storedAs(asked); labels[containerd.PinnedLabel] != "pinned" || labels["example.com/owner"] != "team" {
 					t.Errorf("labels %q", labels)
 				}
 			})

@@ -15,6 +15,7 @@ import (
 
 	"image-cri-shim/rewrite/imagename"
 	"image-cri-shim/rewrite/ledger"
+	"image-cri-shim/rewrite/naming"
 )
 
 // TestNamingScenarios runs pulls in surroundings that need a rule of their own.
@@ -608,7 +609,7 @@ func TestNamingOpaque(t *testing.T) {
 		if got := passes(); got != "" {
 			t.Errorf("opaque while answers of before may come: %s", got)
 		}
-		time.Sleep(goneTime + time.Second)
+		time.Sleep(deletedTTL + time.Second)
 		if got := passes(); got != all {
 			t.Errorf("opaque: %s", got)
 		}
@@ -618,7 +619,7 @@ func TestNamingOpaque(t *testing.T) {
 				t.Errorf("opaque while a pull is under way: %s", got)
 			}
 		})
-		time.Sleep(goneTime + time.Second)
+		time.Sleep(deletedTTL + time.Second)
 		if got := passes(); got != all {
 			t.Errorf("opaque after the pull: %s", got)
 		}
@@ -636,15 +637,15 @@ func TestNamingMode(t *testing.T) {
 	bubble(t, func(t *testing.T, n *namingNode) {
 		for _, step := range []struct {
 			code codes.Code
-			want NamingMode
+			want naming.Mode
 		}{
-			{codes.Unimplemented, NamesInLedger},
-			{codes.Unavailable, NamesInLedger},
-			{codes.OK, NamesInRuntime},
-			{codes.Unavailable, NamesInRuntime},
-			{codes.DeadlineExceeded, NamesInRuntime},
-			{codes.PermissionDenied, NamesInLedger},
-			{codes.OK, NamesInRuntime},
+			{codes.Unimplemented, naming.InLedger},
+			{codes.Unavailable, naming.InLedger},
+			{codes.OK, naming.InRuntime},
+			{codes.Unavailable, naming.InRuntime},
+			{codes.DeadlineExceeded, naming.InRuntime},
+			{codes.PermissionDenied, naming.InLedger},
+			{codes.OK, naming.InRuntime},
 		} {
 			n.set(func(_ context.Context, _ int, _ string, invoke func() ([]byte, error)) ([]byte, error) {
 				if step.code != codes.OK {
@@ -657,7 +658,7 @@ func TestNamingMode(t *testing.T) {
 			}
 		}
 	})
-	if got := (*Namer)(nil).Naming(); got.Mode != NamesInLedger {
+	if got := (*naming.Namer)(nil).Status(); got.Mode != naming.InLedger {
 		t.Errorf("without a namer: %+v", got)
 	}
 }

@@ -78,7 +78,7 @@ func (r *Rewriter) Forward() map[string]intercept.Forward {
 				}, mayPass() && !r.mayRestore()
 			}
 		}
-		add("ImageService", "ListImages", r.namer.inRuntime, func(c call, _ context.Context, raw []byte) ([]byte, error) {
+		add("ImageService", "ListImages", r.namer.InRuntime, func(c call, _ context.Context, raw []byte) ([]byte, error) {
 			return c.restoreList(raw, listing{})
 		})
 		anywhere := func() bool { return true }
@@ -99,13 +99,13 @@ func (r *Rewriter) Opaque() map[string]intercept.Opaque {
 		for _, method := range []string{"StreamContainers", "GetContainerEvents"} {
 			table["/"+version+".RuntimeService/"+method] = func() bool { return !r.mayRestore() }
 		}
-		table["/"+version+".ImageService/StreamImages"] = func() bool { return r.namer.inRuntime() && !r.mayRestore() }
+		table["/"+version+".ImageService/StreamImages"] = func() bool { return r.namer.InRuntime() && !r.mayRestore() }
 	}
 	return table
 }
 
 // namesInRuntime reports whether the runtime has the names of all images itself.
-func (r *Rewriter) namesInRuntime() bool { return r.namer.inRuntime() && !r.ledger.HasNames() }
+func (r *Rewriter) namesInRuntime() bool { return r.namer.InRuntime() && !r.ledger.HasNames() }
 
 // restorer restores the names in an answer.
 type restorer func(call, context.Context, []byte) ([]byte, error)
@@ -135,12 +135,12 @@ func passContainerList(request []byte) (restorer, bool) {
 // passRemoval lets a RemoveImage pass that names an image by its ID, while no name is
 // being changed.
 func (r *Rewriter) passRemoval(request []byte) (restorer, bool) {
-	return nil, r.namesInRuntime() && r.namer.idle() && removesByID(request)
+	return nil, r.namesInRuntime() && r.namer.Idle() && removesByID(request)
 }
 
 // passCreation is the same for CreateContainer.
 func (r *Rewriter) passCreation(request []byte) (restorer, bool) {
-	return nil, r.namer.idle() && r.createsByID(request)
+	return nil, r.namer.Idle() && r.createsByID(request)
 }
 
 func (c call) restoreImageStatus(_ context.Context, raw []byte) ([]byte, error) {

@@ -34,7 +34,7 @@ func preloaded(original string, candidate Candidate, names []string) bool {
 // isPreloaded reports whether the image under a candidate's reference counts as the
 // original's, by the names that clients see on it.
 func (c call) isPreloaded(original string, candidate Candidate, image *runtime.Image) bool {
-	return image != nil && !c.namer.hides(candidate.Reference) && preloaded(original, candidate, c.ledger.VisibleNames(image))
+	return image != nil && !c.namer.Hides(candidate.Reference) && preloaded(original, candidate, c.ledger.VisibleNames(image))
 }
 
 // resolveCandidates looks for an image that was preloaded under the reference that a
@@ -72,6 +72,18 @@ func (c call) resolveCandidates(ctx context.Context, request *runtime.ImageStatu
 		}
 	}
 	return resolution{failed: failed}, nil
+}
+
+// namePreloaded gives an image that is on the node under a registry's name the name that
+// was asked for, and returns the answer to ImageStatus for it. The registry's name stays.
+func (c call) namePreloaded(ctx context.Context, request *runtime.ImageStatusRequest, original string, candidate Candidate, image *runtime.Image) (resolution, error) {
+	origin := ledger.Origin{Original: original, Stored: candidate.Reference, Registry: candidate.Registry}
+	if err := c.namer.NamePreloaded(ctx, origin, image.GetId()); err != nil {
+		return resolution{}, err
+	}
+	found, err := c.resolveAs(ctx, request, original)
+	found.registry, found.reason = candidate.Registry, "present under this registry's reference"
+	return found, err
 }
 
 // resolveCandidate asks the runtime for the image that clients find under a candidate's

@@ -13,7 +13,10 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/printable"
+	"image-cri-shim/rewrite/cri"
 	"image-cri-shim/rewrite/imagename"
+	"image-cri-shim/rewrite/ledger"
+	"image-cri-shim/rewrite/naming"
 )
 
 // pullImage pulls from the best registry that has the image, from the next one
@@ -75,11 +78,11 @@ type pull struct {
 	name       reference.Named
 	deadline   time.Time // of the attempts that another one can follow; zero for none
 	tried      attempts
-	lastResort []Answer   // to be tried after the original
-	itself     bool       // the original is on a registry's own host, and the caller brings credentials
-	own        error      // of a pull of the name itself with its registry's credentials
-	away       bool       // the runtime is
-	names      NamingMode // where the name of the pulled image is kept; empty if it is the asked one
+	lastResort []Answer    // to be tried after the original
+	itself     bool        // the original is on a registry's own host, and the caller brings credentials
+	own        error       // of a pull of the name itself with its registry's credentials
+	away       bool        // the runtime is
+	names      naming.Mode // where the name of the pulled image is kept; empty if it is the asked one
 }
 
 // run pulls from the candidates in their order, then from the original, then from
@@ -242,13 +245,13 @@ func (p *pull) from(ctx context.Context, answer Answer) (response []byte, sent b
 		response, err = p.asItself(ctx, encoded)
 		return response, true, err
 	}
-	naming, err := p.namer.begin(ctx, journaledPull{Original: p.name.String(), Reference: candidate.Reference, Registry: candidate.Registry})
+	named, err := p.namer.BeginPull(ctx, ledger.Origin{Original: p.name.String(), Stored: candidate.Reference, Registry: candidate.Registry})
 	switch {
 	case err != nil:
 		p.away = status.Code(err) == codes.Unavailable // no registry was asked yet
 		return nil, false, err
-	case naming != nil:
-		response, err = p.pullNamed(ctx, naming, encoded)
+	case named != nil:
+		response, err = p.pullNamed(ctx, named, candidate.Reference, encoded)
 		return response, true, err
 	}
 	visible, err := p.beginPull(ctx, answer)
@@ -258,36 +261,36 @@ func (p *pull) from(ctx context.Context, answer Answer) (response []byte, sent b
 	}
 	defer p.ledger.EndPull(candidate.Reference)
 	response, err = p.forwardPull(ctx, encoded)
-	ctx, cancel := afterwards(ctx)
+	ctx, cancel := cri.Detached(ctx, recordTimeout)
 	defer cancel()
 	if err != nil {
 		p.recordFailed(ctx, candidate.Reference, visible)
 		return nil, true, err
 	}
 	p.recordMoved(ctx, candidate, visible, response)
-	p.names = NamesInLedger
+	p.names = naming.InLedger
 	return response, true, nil
 }
 
 // pullNamed pulls an image that gets the asked name in the runtime.
-func (p *pull) pullNamed(ctx context.Context, naming *pullNaming, encoded []byte) ([]byte, error) {
+func (p *pull) pullNamed(ctx context.Context, named *naming.Pull, reference string, encoded []byte) ([]byte, error) {
 	response, err := p.forwardPull(ctx, encoded)
 	if err != nil {
-		naming.fail(ctx, err)
+		named.Fail(ctx, err)
 		return nil, err
 	}
 	pulled := &runtime.PullImageResponse{}
 	if err := proto.Unmarshal(response, pulled); err != nil {
 		p.warn(fmt.Errorf("read the answer to the pull of %s: %w", p.name, err))
 	}
-	p.names = naming.pulled(ctx, cmp.Or(pulled.ImageRef, naming.pull.Reference))
+	p.names = named.Complete(ctx, cmp.Or(pulled.ImageRef, reference))
 	return response, nil
 }
 
 // asItself sends a request for the asked name: as it came, or with the registry's
 // credentials.
 func (p *pull) asItself(ctx context.Context, encoded []byte) ([]byte, error) {
-	end, err := p.namer.enterOwn(ctx, p.name)
+	end, err := p.namer.BeginOwnPull(ctx, p.name)
 	if err != nil {
 		return nil, err
 	}
@@ -296,7 +299,7 @@ func (p *pull) asItself(ctx context.Context, encoded []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := afterwards(ctx)
+	ctx, cancel := cri.Detached(ctx, recordTimeout)
 	defer cancel()
 	p.recordOwn(ctx)
 	return response, nil

@@ -38,11 +38,8 @@ func (p *pull) beginPull(ctx context.Context, answer Answer) (visible []string, 
 	return visible, nil
 }
 
-// afterwards returns the context of the records that follow a pull, whether or not the
-// client still waits.
-func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-}
+// recordTimeout bounds the questions to the runtime whose answers are recorded after a pull.
+const recordTimeout = 5 * time.Second
 
 // recordMoved records that the asked name means the image that was pulled as a
 // candidate's reference.
@@ -101,7 +98,7 @@ func (p *pull) recordFailed(ctx context.Context, stored string, visible []string
 // ledger's entry for the name stays if it has the same image, whose containers may
 // show the registry's reference, or if the runtime fails to say which image it is.
 func (p *pull) recordOwn(ctx context.Context) {
-	if !p.ledger.MayRestore() && (p.namer.inRuntime() || !p.isRegistrys()) {
+	if !p.ledger.MayRestore() && (p.namer.InRuntime() || !p.isRegistrys()) {
 		return
 	}
 	original := p.name.String()

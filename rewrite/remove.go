@@ -60,7 +60,7 @@ func (r *removal) run(ctx context.Context) error {
 		return err
 	}
 	name, parseErr := imagename.Parse(r.request.Image.Image)
-	if own == nil && err == nil && (parseErr == nil || errors.Is(parseErr, imagename.ErrImageID)) && r.namer.mayBring(name) {
+	if own == nil && err == nil && (parseErr == nil || errors.Is(parseErr, imagename.ErrImageID)) && r.namer.MayBring(name) {
 		// There is nothing to remove yet. The request would remove a part of what a pull is
 		// about to bring.
 		r.response, err = proto.Marshal(&runtime.RemoveImageResponse{})
@@ -204,7 +204,7 @@ func (r *removal) removeUnseen(ctx context.Context, asked string, failure error)
 // ledger: containerd removes an image with all its names, CRI-O by name only
 // that one, and the image with its last.
 func (r *removal) remove(ctx context.Context, reference, image string) error {
-	done, err := r.namer.use(ctx, image)
+	done, err := r.namer.Use(ctx, image)
 	if err != nil {
 		return err
 	}

@@ -151,7 +151,7 @@ func (c call) resolveAsWritten(ctx context.Context, request *runtime.ImageStatus
 // CRI-O until 1.35 calls a pulled image by it (PullImageResponse.image_ref).
 func (c call) hides(name reference.Named, image *runtime.Image) bool {
 	_, digested := name.(reference.Digested)
-	return !digested && (c.ledger.IsHidden(name.String(), image.Id) || c.namer.hides(name.String()))
+	return !digested && (c.ledger.IsHidden(name.String(), image.Id) || c.namer.Hides(name.String()))
 }
 
 // knownImage is the runtime's answer for the image that the ledger has for a name.

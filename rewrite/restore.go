@@ -39,7 +39,7 @@ func (c call) restoreImages(response *runtime.ListImagesResponse, raw []byte) []
 	changed := false
 	moved := make(map[string]*runtime.Image) // by the tags that images are about to get
 	for _, image := range response.Images {
-		given, replaced := c.namer.replaceNames(image, c.began)
+		given, replaced := c.namer.ReplaceNames(image, c.began)
 		changed = c.ledger.RestoreImage(image) || replaced || changed
 		for _, tag := range given {
 			moved[tag] = image
@@ -57,12 +57,12 @@ func (c call) restoreImages(response *runtime.ListImagesResponse, raw []byte) []
 }
 
 // mayRestore reports whether an answer of the runtime may need a change.
-func (r *Rewriter) mayRestore() bool { return r.ledger.MayRestore() || r.namer.replaces() }
+func (r *Rewriter) mayRestore() bool { return r.ledger.MayRestore() || r.namer.Replaces() }
 
 // restoreImage makes the names of an image those that it would have without the shim. It
 // reports whether anything changed.
 func (c call) restoreImage(image *runtime.Image) bool {
-	_, replaced := c.namer.replaceNames(image, c.began)
+	_, replaced := c.namer.ReplaceNames(image, c.began)
 	return c.ledger.RestoreImage(image) || replaced
 }
 

@@ -11,6 +11,7 @@ import (
 	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/rewrite/cri"
 	"image-cri-shim/rewrite/ledger"
+	"image-cri-shim/rewrite/naming"
 )
 
 // Options says what a [Rewriter] works with.
@@ -19,7 +20,7 @@ type Options struct {
 	Ledger *ledger.Ledger
 	// Namer gives pulled images their names in the runtime. Where it is nil the ledger
 	// remembers all names.
-	Namer *Namer
+	Namer *naming.Namer
 	// Timeout bounds, from the begin of a PullImage, the attempts that another one
 	// can follow. The last attempt is bounded by the caller's deadline alone. 0 is
 	// no bound.
@@ -40,8 +41,8 @@ type Decision struct {
 	Reason   string // in a few words
 	Outcome  Outcome
 	// Names says where the asked name of an image is kept that was pulled under another:
-	// NamesInRuntime or NamesInLedger. It is empty for everything else.
-	Names    NamingMode
+	// naming.InRuntime or naming.InLedger. It is empty for everything else.
+	Names    naming.Mode
 	Duration time.Duration
 	Err      error // what the client gets; nil on success
 	// Failed is the runtime's first error about a reference of the image that is not
@@ -68,7 +69,7 @@ const (
 type Rewriter struct {
 	lookup  Lookup
 	ledger  *ledger.Ledger
-	namer   *Namer
+	namer   *naming.Namer
 	timeout time.Duration
 	decided func(context.Context, Decision)
 	warn    func(error)

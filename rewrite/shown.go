@@ -100,7 +100,7 @@ func (s *shown) restored(ctx context.Context, reference string) string {
 	if s.image == "" {
 		id, hidden = s.ledger.HiddenOn(reference)
 	}
-	if replacement := s.namer.replaceName(reference, s.specified, s.began); replacement != reference {
+	if replacement := s.namer.ReplaceName(reference, s.specified, s.began); replacement != reference {
 		return replacement
 	}
 	if !hidden {

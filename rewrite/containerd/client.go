@@ -36,6 +36,13 @@ type Record = images.Image
 // Descriptor is the target of a record: a manifest or an index.
 type Descriptor = types.Descriptor
 
+// PinnedLabel marks a record that kubelet must not remove, by the value "pinned"
+// (containerd, internal/cri/labels). containerd 2 gives it to the image that sandboxes run.
+const PinnedLabel = "io.cri-containerd.pinned"
+
+// IsPinned reports whether containerd has pinned a record.
+func IsPinned(record *Record) bool { return record.GetLabels()[PinnedLabel] == "pinned" }
+
 // Images is a client of the images service, in the namespace that CRI uses. It is safe
 // for concurrent use. Invoke sends the outgoing metadata of its context along.
 type Images struct{ Invoke intercept.Invoke }

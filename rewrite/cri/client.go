@@ -6,6 +6,7 @@ package cri
 
 import (
 	"context"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -67,4 +68,10 @@ func (c Client) Call(ctx context.Context, method string, request, response proto
 		return err
 	}
 	return proto.Unmarshal(encoded, response)
+}
+
+// Detached returns a context for work that follows a client's call. It has the values of
+// ctx, is not cancelled with it, and ends after a timeout.
+func Detached(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), timeout)
 }

@@ -1,4 +1,4 @@
-package rewrite
+package naming
 
 import (
 	"context"
@@ -11,10 +11,11 @@ import (
 
 	"image-cri-shim/rewrite/containerd"
 	"image-cri-shim/rewrite/imagename"
+	"image-cri-shim/rewrite/ledger"
 )
 
-// pullNaming is the naming of one pull from a registry.
-type pullNaming struct {
+// Pull is a pull from a registry whose image gets the asked name in the runtime.
+type Pull struct {
 	*Namer
 	pull       journaledPull
 	repository string // of the registry's reference
@@ -22,40 +23,48 @@ type pullNaming struct {
 	image      string // the ID of the image that was named; empty before
 }
 
-// begin prepares the naming of a pull: it notes the names that the registry's
-// repository has in the runtime, since these stay. It returns nil if the runtime keeps
-// no names. Every other result needs a call of end.
-func (n *Namer) begin(ctx context.Context, pull journaledPull) (*pullNaming, error) {
+// BeginPull prepares the naming of the image of a pull: it records the names that the
+// registry's repository has in the runtime, since these stay. It returns nil if the runtime
+// keeps no names. Otherwise the caller must call Complete or Fail when the pull has ended.
+func (n *Namer) BeginPull(ctx context.Context, origin ledger.Origin) (*Pull, error) {
 	if n == nil {
 		return nil, nil
 	}
-	p := &pullNaming{Namer: n, pull: pull, repository: imagename.Repository(pull.Reference)}
+	p := n.newPull(origin)
 	var err error
-	if p.state, err = n.gate.enter(ctx, p.repository); err != nil {
+	if p.state, err = n.gate.beginPull(ctx, p.repository); err != nil {
 		return nil, status.FromContextError(err).Err()
 	}
 	if err = p.list(ctx); err == nil {
 		err = p.noteBefore(ctx)
 	}
-	n.note(err)
+	n.updateStatus(err)
 	if err != nil {
-		n.leave(context.WithoutCancel(ctx), p.repository)
+		n.endPull(context.WithoutCancel(ctx), p.repository)
 		if ctx.Err() != nil || status.Code(err) == codes.Unavailable {
 			return nil, err
 		}
-		n.again() // asks whether the runtime keeps names
+		n.triggerRun() // asks whether the runtime keeps names
 		return nil, nil
 	}
-	n.gate.announce(p.state, p.pull)
+	n.gate.addPull(p.state, p.pull)
 	if err := n.saveState(p.repository, p.state); err != nil {
-		n.warn(fmt.Errorf("could not note the pull of %s, whose image keeps the registry's name if the shim is killed now: %w", pull.Original, err))
+		n.warn(fmt.Errorf("could not note the pull of %s, whose image keeps the registry's name if the shim is killed now: %w", origin.Original, err))
 	}
 	n.tasks.start(ctx, func(ctx context.Context) { _, _ = n.sandbox.names(ctx, n) }) // while the runtime pulls
 	return p, nil
 }
 
+func (n *Namer) newPull(origin ledger.Origin) *Pull {
+	return &Pull{
+		Namer:      n,
+		pull:       journaledPull{Original: origin.Original, Reference: origin.Stored, Registry: origin.Registry},
+		repository: imagename.Repository(origin.Stored),
+	}
+}
+
 // noteBefore notes which image the asked name means now.
-func (p *pullNaming) noteBefore(ctx context.Context) error {
+func (p *Pull) noteBefore(ctx context.Context) error {
 	if strings.Contains(p.pull.Original, "@") {
 		return nil
 	}
@@ -72,7 +81,7 @@ func (n *Namer) saveState(repository string, state *repositoryPulls) error {
 }
 
 // list notes which names of the repository stay, unless that is known already.
-func (p *pullNaming) list(ctx context.Context) error {
+func (p *Pull) list(ctx context.Context) error {
 	if p.gate.isListed(p.state) {
 		return nil
 	}
@@ -100,35 +109,36 @@ func (p *pullNaming) list(ctx context.Context) error {
 	return nil
 }
 
-// pulled names the image that the pull has brought, and ends the pull. If that fails the
-// image keeps the registry's names for now and the ledger restores the asked ones. If the
-// runtime can't be asked for that either, the image is named later. It returns where the
-// names are kept, nothing if the image was removed meanwhile.
-func (p *pullNaming) pulled(ctx context.Context, image string) NamingMode {
+// Complete names the image that the pull has brought, and ends the pull. image is its ID or
+// the reference that it was pulled by. If the naming fails, the image keeps the registry's
+// names for now and the ledger restores the asked ones. If the ledger can't be changed
+// either, the image is named later. Complete returns the place of the names, or "" if the
+// image has been removed meanwhile.
+func (p *Pull) Complete(ctx context.Context, image string) Mode {
 	ctx = context.WithoutCancel(ctx)
 	defer p.end(ctx)
-	err := p.succeed(ctx, image)
+	err := p.nameBrought(ctx, image)
 	switch {
 	case err == nil:
 		p.gate.finish(p.state, p.pull)
-		return NamesInRuntime
+		return InRuntime
 	case errors.Is(err, errRemoved):
 		p.gate.finish(p.state, p.pull)
 		return ""
 	}
 	p.warn(fmt.Errorf("could not give %s its name in the runtime, it keeps the name %s for now: %w", p.pull.Original, p.pull.Reference, err))
-	if err := p.remember(ctx, image); err != nil {
+	if err := p.keepInLedger(ctx, image); err != nil {
 		p.warn(err)
 		p.postpone(true)
 	}
-	return NamesInLedger
+	return InLedger
 }
 
-// succeed names the image that the pull has brought. If that fails the image keeps
+// nameBrought names the image that the pull has brought. If that fails the image keeps
 // the registry's names, and the error says why. If the image was removed meanwhile, what
 // the pull has left of it goes too.
-func (p *pullNaming) succeed(ctx context.Context, image string) error {
-	ctx, cancel := context.WithTimeout(ctx, namingTimeout)
+func (p *Pull) nameBrought(ctx context.Context, image string) error {
+	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
 	defer cancel()
 	err := p.nameAdded(ctx, image)
 	if errors.Is(err, errRemoved) {
@@ -139,19 +149,19 @@ func (p *pullNaming) succeed(ctx context.Context, image string) error {
 
 // nameAdded names an image, and notes which names the last pull from the repository
 // deletes.
-func (p *pullNaming) nameAdded(ctx context.Context, image string) error {
+func (p *Pull) nameAdded(ctx context.Context, image string) error {
 	added, err := p.name(ctx, image)
 	if err != nil {
 		return err
 	}
 	p.image = image
 	p.gate.add(p.state, image, added...)
-	return p.giveBack(ctx, image)
+	return p.restoreTag(ctx, image)
 }
 
-// giveBack gives the registry's tag the image back that it had, if it is one that stays and
+// restoreTag gives the registry's tag the image back that it had, if it is one that stays and
 // that the pull has moved.
-func (p *pullNaming) giveBack(ctx context.Context, image string) error {
+func (p *Pull) restoreTag(ctx context.Context, image string) error {
 	kept := p.gate.keptRecord(p.state, p.pull.Reference)
 	if kept.GetTarget() == nil {
 		return nil
@@ -160,7 +170,7 @@ func (p *pullNaming) giveBack(ctx context.Context, image string) error {
 	if err != nil || current == nil || sameTarget(current, kept) {
 		return err
 	}
-	if back, err := p.putBack(ctx, kept); err != nil || !back {
+	if back, err := p.restoreRecord(ctx, kept); err != nil || !back {
 		return err
 	}
 	_, err = p.awaitView(ctx, p.pull.Reference, func(id string, _ []string) bool { return id != image })
@@ -169,11 +179,11 @@ func (p *pullNaming) giveBack(ctx context.Context, image string) error {
 
 // end ends the pull. The last pull from the repository deletes the names that pulls for
 // other names have added. Until then the ledger hides them.
-func (p *pullNaming) end(ctx context.Context) {
-	if p.leave(ctx, p.repository) || p.image == "" {
+func (p *Pull) end(ctx context.Context) {
+	if p.endPull(ctx, p.repository) || p.image == "" {
 		return
 	}
-	if err := p.remember(ctx, p.image); err != nil {
+	if err := p.keepInLedger(ctx, p.image); err != nil {
 		p.warn(err)
 	}
 }

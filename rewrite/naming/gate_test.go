@@ -1,4 +1,4 @@
-package rewrite
+package naming
 
 import (
 	"context"
@@ -109,9 +109,9 @@ func (s *gateSteps) begin(ctx context.Context, what string) (err error) {
 	fields := strings.Fields(what)
 	switch of := fields[1:]; fields[0] {
 	case "enter":
-		_, err = s.gate.enter(ctx, of[0])
+		_, err = s.gate.beginPull(ctx, of[0])
 	case "leave":
-		s.gate.leave(of[0])
+		s.gate.endPull(of[0])
 	case "reopen":
 		s.gate.reopen(of[0])
 	case "release":
@@ -179,7 +179,7 @@ func TestGateKeeps(t *testing.T) {
 		return &containerd.Record{Name: name, Target: &containerd.Descriptor{Digest: digest}}
 	}
 	g := newGate()
-	state, err := g.enter(t.Context(), "a")
+	state, err := g.beginPull(t.Context(), "a")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,12 +202,12 @@ func TestGateKeeps(t *testing.T) {
 // TestGateRemembersEachPullOnce, however often it is made while the repository is busy.
 func TestGateRemembersEachPullOnce(t *testing.T) {
 	g := newGate()
-	state, err := g.enter(t.Context(), hub+"/library/nginx")
+	state, err := g.beginPull(t.Context(), hub+"/library/nginx")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 1000 {
-		g.announce(state, journaledPull{Original: asked, Reference: stored})
+		g.addPull(state, journaledPull{Original: asked, Reference: stored})
 	}
 	if len(state.named) != 1 {
 		t.Errorf("%d pulls are remembered", len(state.named))

@@ -1,4 +1,4 @@
-package rewrite
+package naming
 
 import (
 	"bytes"
@@ -16,17 +16,17 @@ import (
 // the runtime shows names of the registry that are about to go. Clients are shown the
 // names that come in their place.
 
-// replaced returns the names that a name is about to be replaced by. It reports false for
+// replacements returns the names that a name is about to be replaced by. It reports false for
 // a name that stays. tags are the other names of the image: a digest belongs to the pulls
 // of these. Without tags it may belong to any pull from its repository. The answer is for a
 // call that began at a time.
-func (g *gate) replaced(name string, tags []string, began time.Time) (by []string, ok bool) {
+func (g *gate) replacements(name string, tags []string, began time.Time) (by []string, ok bool) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	state := g.repositories[imagename.Repository(name)]
 	if state == nil || !state.listed || len(state.named) == 0 {
-		gone, ok := g.gone[name]
-		return gone.by, ok && gone.after(began)
+		gone, ok := g.deleted[name]
+		return gone.replacements, ok && gone.mayShow(began)
 	}
 	if _, kept := state.kept[name]; kept {
 		return nil, false
@@ -91,7 +91,7 @@ func (g *gate) mentions(message []byte) bool {
 			return true
 		}
 	}
-	for name := range g.gone {
+	for name := range g.deleted {
 		if bytes.Contains(message, []byte(name)) {
 			return true
 		}
@@ -99,24 +99,24 @@ func (g *gate) mentions(message []byte) bool {
 	return false
 }
 
-// hides is [gate.hides].
-func (n *Namer) hides(name string) bool { return n != nil && n.gate.hides(name) }
+// Hides is [gate.hides].
+func (n *Namer) Hides(name string) bool { return n != nil && n.gate.hides(name) }
 
-// mayBring is [gate.mayBring].
-func (n *Namer) mayBring(name reference.Named) bool {
-	return n != nil && n.inRuntime() && n.gate.mayBring(name)
+// MayBring is [gate.mayBring].
+func (n *Namer) MayBring(name reference.Named) bool {
+	return n != nil && n.InRuntime() && n.gate.mayBring(name)
 }
 
-// mentions is [gate.mentions].
-func (n *Namer) mentions(message []byte) bool { return n != nil && n.gate.mentions(message) }
+// Mentions is [gate.mentions].
+func (n *Namer) Mentions(message []byte) bool { return n != nil && n.gate.mentions(message) }
 
-// replaces is [gate.replaces].
-func (n *Namer) replaces() bool { return n != nil && n.gate.replaces() }
+// Replaces is [gate.replaces].
+func (n *Namer) Replaces() bool { return n != nil && n.gate.replaces() }
 
-// replaceNames replaces names of an image that are about to go. It returns the tags that
+// ReplaceNames replaces names of an image that are about to go. It returns the tags that
 // came in their place, and reports whether there was anything to replace.
-func (n *Namer) replaceNames(image *runtime.Image, began time.Time) (given []string, changed bool) {
-	if image == nil || !n.replaces() {
+func (n *Namer) ReplaceNames(image *runtime.Image, began time.Time) (given []string, changed bool) {
+	if image == nil || !n.Replaces() {
 		return nil, false
 	}
 	before := append([]string{}, image.RepoTags...)
@@ -133,7 +133,7 @@ func (n *Namer) replaceNames(image *runtime.Image, began time.Time) (given []str
 
 func (n *Namer) replaceEach(names, tags []string, began time.Time) (replaced []string, changed bool) {
 	for _, name := range names {
-		by, ok := n.gate.replaced(name, tags, began)
+		by, ok := n.gate.replacements(name, tags, began)
 		if !ok {
 			by = []string{name}
 		}
@@ -147,13 +147,13 @@ func (n *Namer) replaceEach(names, tags []string, began time.Time) (replaced []s
 	return replaced, changed
 }
 
-// replaceName returns the name to show in place of one that is about to go: that of the
+// ReplaceName returns the name to show in place of one that is about to go: that of the
 // same repository as the specified one, if there is a choice.
-func (n *Namer) replaceName(name, specified string, began time.Time) string {
-	if !n.replaces() {
+func (n *Namer) ReplaceName(name, specified string, began time.Time) string {
+	if !n.Replaces() {
 		return name
 	}
-	by, ok := n.gate.replaced(name, nil, began)
+	by, ok := n.gate.replacements(name, nil, began)
 	if !ok || len(by) == 0 {
 		return name
 	}

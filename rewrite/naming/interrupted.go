@@ -1,4 +1,4 @@
-package rewrite
+package naming
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 )
 
 // postpone leaves it to [Namer.repair] to name the image of the pull.
-func (p *pullNaming) postpone(succeeded bool) {
+func (p *Pull) postpone(succeeded bool) {
 	p.gate.postpone(p.state, p.pull, succeeded)
 	if err := p.saveState(p.repository, p.state); err != nil {
 		p.warn(fmt.Errorf("could not note that %s lacks its name: %w", p.pull.Original, err))
@@ -26,7 +26,7 @@ func (p *pullNaming) postpone(succeeded bool) {
 // addLeftovers notes the names of a removed image that the runtime still has: containerd
 // stores the names of a pull one after the other, while RemoveImage deletes those that it
 // has seen.
-func (p *pullNaming) addLeftovers(ctx context.Context, image string) error {
+func (p *Pull) addLeftovers(ctx context.Context, image string) error {
 	records, err := p.images.List(ctx, repositoryFilter(p.repository))
 	if err != nil {
 		return err
@@ -48,7 +48,7 @@ func (p *pullNaming) addLeftovers(ctx context.Context, image string) error {
 
 // addUnusable notes the name of an image that the runtime has stored and does not show.
 // containerd 2 stores the name before the pull of an image for other platforms fails.
-func (p *pullNaming) addUnusable(ctx context.Context) error {
+func (p *Pull) addUnusable(ctx context.Context) error {
 	record, err := p.images.Get(ctx, p.pull.Reference)
 	if err != nil || record == nil || p.gate.isKept(p.state, record) {
 		return err
@@ -60,27 +60,27 @@ func (p *pullNaming) addUnusable(ctx context.Context) error {
 // cancelGrace is how long a runtime may go on with a pull after it was cancelled.
 const cancelGrace = 3 * time.Second
 
-// fail ends a pull that has failed with err. The runtime may have stored the image all
-// the same: a pull that its client gives up at its very end.
-func (p *pullNaming) fail(ctx context.Context, err error) {
+// Fail ends a pull that has failed with err. The runtime may have stored the image
+// nevertheless: after a pull that its client has cancelled at its very end.
+func (p *Pull) Fail(ctx context.Context, err error) {
 	grace := time.Duration(0)
 	if cri.IsTimeout(err) {
 		grace = cancelGrace
 	}
 	p.tasks.start(ctx, func(ctx context.Context) {
 		defer p.end(ctx)
-		if err := p.nameLate(ctx, grace); err != nil {
+		if err := p.nameInterrupted(ctx, grace); err != nil {
 			p.warn(fmt.Errorf("could not name what a failed pull of %s has left: %w", p.pull.Original, err))
 			p.postpone(false)
 		}
 	})
 }
 
-// nameLate names what a pull that was cut off has left. The runtime may go on with the
+// nameInterrupted names what a pull that was cut off has left. The runtime may go on with the
 // pull for a while, so that the image is there in part until it has ended. containerd
 // stores the digest of a tag last.
-func (p *pullNaming) nameLate(ctx context.Context, grace time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, namingTimeout)
+func (p *Pull) nameInterrupted(ctx context.Context, grace time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
 	defer cancel()
 	for begun := time.Now(); ; {
 		image, err := p.nameStored(ctx)
@@ -110,8 +110,8 @@ func (p *pullNaming) nameLate(ctx context.Context, grace time.Duration) error {
 
 // addNamed notes the registry's digests whose images have the asked repository's digests:
 // a shim may have been killed between two deletions.
-func (p *pullNaming) addNamed(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, namingTimeout)
+func (p *Pull) addNamed(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
 	defer cancel()
 	records, err := p.images.List(ctx, repositoryFilter(p.repository))
 	if err != nil {
@@ -140,7 +140,7 @@ func (p *pullNaming) addNamed(ctx context.Context) error {
 
 // nameStored names the image under the pull's reference if a pull for another name has
 // put it there, and returns it; nil if there is none.
-func (p *pullNaming) nameStored(ctx context.Context) (*runtime.Image, error) {
+func (p *Pull) nameStored(ctx context.Context) (*runtime.Image, error) {
 	record, err := p.images.Get(ctx, p.pull.Reference)
 	if err != nil || record == nil || p.gate.isKept(p.state, record) && !p.gate.succeeded(p.state, p.pull) {
 		return nil, err
@@ -164,7 +164,7 @@ func (p *pullNaming) nameStored(ctx context.Context) (*runtime.Image, error) {
 // hasMoved reports whether the asked name has got another image since the pull began: from
 // another pull, or from another client. A name that is gone has not moved: the image that it
 // had before was removed.
-func (p *pullNaming) hasMoved(ctx context.Context, pulled *containerd.Record) (bool, error) {
+func (p *Pull) hasMoved(ctx context.Context, pulled *containerd.Record) (bool, error) {
 	if strings.Contains(p.pull.Original, "@") {
 		return false, nil
 	}

@@ -1,4 +1,4 @@
-package rewrite
+package naming
 
 import (
 	"context"
@@ -12,13 +12,15 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/rewrite/containerd"
+	"image-cri-shim/rewrite/cri"
 	"image-cri-shim/rewrite/imagename"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // name gives an image the names that a pull by the asked name would have given it, and
 // returns once the runtime shows them. It returns the registry's names that they stand
 // for.
-func (p *pullNaming) name(ctx context.Context, image string) (added []string, err error) {
+func (p *Pull) name(ctx context.Context, image string) (added []string, err error) {
 	done, err := p.gate.exclude(ctx, image)
 	if err != nil {
 		return nil, fmt.Errorf("wait for the calls that use the image: %w", err)
@@ -41,7 +43,7 @@ func (p *pullNaming) name(ctx context.Context, image string) (added []string, er
 	if err := p.put(ctx, pulled, bindings); err != nil {
 		return nil, err
 	}
-	if err := p.forgetMoved(bindings); err != nil {
+	if err := p.dropFromLedger(bindings); err != nil {
 		p.warn(err)
 	}
 	wanted := bindings[0]
@@ -62,7 +64,7 @@ func (p *pullNaming) name(ctx context.Context, image string) (added []string, er
 
 // bindings returns the names that the image gets, the asked one first, and the
 // registry's names that they replace.
-func (p *pullNaming) bindings(ctx context.Context, image *runtime.Image) (bindings []binding, added []string, err error) {
+func (p *Pull) bindings(ctx context.Context, image *runtime.Image) (bindings []binding, added []string, err error) {
 	tag, err := p.images.Get(ctx, p.pull.Reference)
 	if err != nil {
 		return nil, nil, err
@@ -102,7 +104,7 @@ func (p *pullNaming) bindings(ctx context.Context, image *runtime.Image) (bindin
 // broughtDigests returns the records with a digest that an image has got by the pull: the
 // one that the registry's tag has too or, if the tag has moved on, those that were not there
 // before.
-func (p *pullNaming) broughtDigests(ctx context.Context, image *runtime.Image, tag *containerd.Record) (brought []*containerd.Record, err error) {
+func (p *Pull) broughtDigests(ctx context.Context, image *runtime.Image, tag *containerd.Record) (brought []*containerd.Record, err error) {
 	var others []*containerd.Record
 	for _, name := range imagename.Digests(image, p.repository) {
 		record, err := p.images.Get(ctx, name)
@@ -126,7 +128,7 @@ func (p *pullNaming) broughtDigests(ctx context.Context, image *runtime.Image, t
 
 // isNew reports whether the pull has brought one of the records. CRI may then show the
 // registry's tag on the image although a newer pull has just moved it on.
-func (p *pullNaming) isNew(records []*containerd.Record) bool {
+func (p *Pull) isNew(records []*containerd.Record) bool {
 	return p.state != nil && slices.ContainsFunc(records, func(record *containerd.Record) bool { return !p.gate.isKept(p.state, record) })
 }
 
@@ -185,13 +187,13 @@ func (n *Namer) isWhole(ctx context.Context, image string, bindings []binding) (
 func (n *Namer) labelsFor(ctx context.Context, name string, from *containerd.Record) (map[string]string, error) {
 	labels := make(map[string]string, len(from.GetLabels())+1)
 	for key, value := range from.GetLabels() {
-		if key != pinnedLabel {
+		if key != containerd.PinnedLabel {
 			labels[key] = value
 		}
 	}
 	sandbox, err := n.sandbox.names(ctx, n)
 	if err == nil && slices.Contains(sandbox, name) {
-		labels[pinnedLabel] = "pinned"
+		labels[containerd.PinnedLabel] = "pinned"
 	}
 	return labels, err
 }
@@ -246,4 +248,17 @@ func (n *Namer) putOne(ctx context.Context, image *runtime.Image, b binding) err
 		}
 	}
 	return n.images.Put(ctx, record)
+}
+
+// NamePreloaded gives an image that was found under a registry's reference the name that was
+// asked for. The registry's name stays.
+func (n *Namer) NamePreloaded(ctx context.Context, origin ledger.Origin, image string) error {
+	p := n.newPull(origin)
+	ctx, cancel := cri.Detached(ctx, nameTimeout)
+	defer cancel()
+	if _, err := p.name(ctx, image); err != nil {
+		return fmt.Errorf("could not give %s, which is present as %s, its name in the runtime: %w", origin.Original, origin.Stored, err)
+	}
+	n.inform(fmt.Sprintf("gave the image that is present as %s the name %s", origin.Stored, origin.Original))
+	return nil
 }

@@ -1,4 +1,4 @@
-package rewrite
+package naming
 
 import (
 	"context"
@@ -8,8 +8,8 @@ import (
 
 // Intervals of the work in the background.
 const (
-	namingRetry  = time.Second      // after the first failure, then doubled
-	namingPeriod = 30 * time.Second // at most
+	firstRetry = time.Second      // after the first failure, then doubled
+	lastRetry  = 30 * time.Second // at most
 )
 
 // Run repairs what an earlier namer has left undone, and turns the names in the ledger
@@ -20,32 +20,32 @@ func (n *Namer) Run(ctx context.Context) {
 	for _, of := range n.resumed {
 		n.tasks.start(ctx, func(ctx context.Context) { n.repair(ctx, of.repository, of.state) })
 	}
-	for pause := namingRetry; ; {
+	for pause := firstRetry; ; {
 		n.Probe(ctx)
-		if n.inRuntime() && n.ledger.MayRestore() {
+		if n.InRuntime() && n.ledger.MayRestore() {
 			if err := n.nameLedger(ctx); err != nil && ctx.Err() == nil {
 				n.warn(fmt.Errorf("could not give all images their names in the runtime, the ledger keeps them, trying again in %v: %w", pause, err))
 			}
 		}
 		wait := pause
-		if n.inRuntime() && n.ledger.MayRestore() || n.Naming().Mode == NamesUnknown {
-			pause = min(2*pause, namingPeriod)
+		if n.InRuntime() && n.ledger.MayRestore() || n.Status().Mode == Unknown {
+			pause = min(2*pause, lastRetry)
 		} else {
-			wait, pause = namingPeriod, namingRetry
+			wait, pause = lastRetry, firstRetry
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-n.retry:
+		case <-n.trigger:
 		case <-time.After(wait):
 		}
 	}
 }
 
-// again has [Namer.Run] look at the ledger soon.
-func (n *Namer) again() {
+// triggerRun makes [Namer.Run] look at the ledger soon.
+func (n *Namer) triggerRun() {
 	select {
-	case n.retry <- struct{}{}:
+	case n.trigger <- struct{}{}:
 	default:
 	}
 }
@@ -64,10 +64,10 @@ func (n *Namer) repair(ctx context.Context, repository string, state *repository
 			n.repairs.Add(-1)
 		}
 	}()
-	for pause := namingRetry; ; pause = min(2*pause, namingPeriod) {
+	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
 		err := n.nameUnfinished(ctx, repository, state)
 		if err == nil {
-			if _, last := n.gate.leave(repository); !last {
+			if _, last := n.gate.endPull(repository); !last {
 				return
 			}
 			if err = n.finish(ctx, repository, state); err == nil {
@@ -93,8 +93,8 @@ func (n *Namer) repair(ctx context.Context, repository string, state *repository
 
 func (n *Namer) nameUnfinished(ctx context.Context, repository string, state *repositoryPulls) error {
 	for _, pull := range n.gate.unfinished(state) {
-		p := &pullNaming{Namer: n, pull: pull, repository: repository, state: state}
-		if err := p.nameLate(ctx, cancelGrace); err != nil {
+		p := &Pull{Namer: n, pull: pull, repository: repository, state: state}
+		if err := p.nameInterrupted(ctx, cancelGrace); err != nil {
 			return err
 		}
 		if err := p.addNamed(ctx); err != nil {

@@ -1,4 +1,4 @@
-package rewrite
+package naming
 
 import (
 	"cmp"
@@ -37,7 +37,7 @@ func (n *Namer) nameLedger(ctx context.Context) (first error) {
 // registry's names that are hidden on it. It does nothing while a pull of one of these
 // names' repositories is under way.
 func (n *Namer) nameLedgered(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, namingTimeout)
+	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
 	defer cancel()
 	asked := time.Now()
 	image, err := n.runtime.ImageStatus(ctx, id)
@@ -70,7 +70,7 @@ func (n *Namer) nameLedgered(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		if err := n.awaitGone(ctx, gone, id); err != nil {
+		if err := n.awaitDeleted(ctx, gone, id); err != nil {
 			return err
 		}
 	}
@@ -118,7 +118,7 @@ func (n *Namer) deleteHidden(ctx context.Context, image *runtime.Image, hidden, 
 			gone = append(gone, name) // CRI has not seen it yet
 			continue
 		}
-		needed, err := n.mustStay(ctx, record)
+		needed, err := n.isNeeded(ctx, record)
 		if err != nil {
 			return nil, err
 		}
@@ -127,7 +127,7 @@ func (n *Namer) deleteHidden(ctx context.Context, image *runtime.Image, hidden, 
 			delete(stays, name)
 		}
 	}
-	deleted, err := n.deleteAll(ctx, doomed, stays, func(name string) { n.forgoLedgered(image.GetId(), name) })
+	deleted, err := n.deleteAll(ctx, doomed, stays, func(name string) { n.recordLedgerDeletion(image.GetId(), name) })
 	return append(gone, deleted...), err
 }
 

@@ -1,18 +1,20 @@
-package rewrite
+package naming
 
 import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
+	"image-cri-shim/rewrite/cri"
 	"image-cri-shim/rewrite/imagename"
 	"image-cri-shim/rewrite/ledger"
 )
 
-// forgetMoved drops names from the ledger that an image has just got in the runtime. The
+// dropFromLedger drops names from the ledger that an image has just got in the runtime. The
 // ledger may have another image for them: that of an older pull whose registry's names
 // are still there.
-func (p *pullNaming) forgetMoved(bindings []binding) error {
+func (p *Pull) dropFromLedger(bindings []binding) error {
 	if !p.ledger.MayRestore() {
 		return nil
 	}
@@ -28,20 +30,23 @@ func (p *pullNaming) forgetMoved(bindings []binding) error {
 	return nil
 }
 
-// remember has the ledger restore the names of an image that the runtime has under a
+// ledgerTimeout bounds the change of the ledger after a pull.
+const ledgerTimeout = 5 * time.Second
+
+// keepInLedger makes the ledger restore the names of an image that the runtime has under a
 // registry's name.
-func (p *pullNaming) remember(ctx context.Context, id string) error {
-	ctx, cancel := afterwards(ctx)
+func (p *Pull) keepInLedger(ctx context.Context, id string) error {
+	ctx, cancel := cri.Detached(ctx, ledgerTimeout)
 	defer cancel()
-	if err := p.record(ctx, id); err != nil {
+	if err := p.recordInLedger(ctx, id); err != nil {
 		return fmt.Errorf("could not note that %s was pulled as %s: %w", p.pull.Original, p.pull.Reference, err)
 	}
-	p.again()
+	p.triggerRun()
 	return nil
 }
 
-// record makes the change to the ledger that a pull makes without a namer.
-func (p *pullNaming) record(ctx context.Context, id string) error {
+// recordInLedger makes the change to the ledger that a pull makes without a namer.
+func (p *Pull) recordInLedger(ctx context.Context, id string) error {
 	image, err := p.runtime.ImageStatus(ctx, id)
 	if err != nil || image == nil {
 		return err

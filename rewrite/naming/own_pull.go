@@ -1,4 +1,4 @@
-package rewrite
+package naming
 
 import (
 	"context"
@@ -8,18 +8,19 @@ import (
 	"google.golang.org/grpc/status"
 
 	"image-cri-shim/rewrite/containerd"
+	"image-cri-shim/rewrite/cri"
 	"image-cri-shim/rewrite/imagename"
 )
 
-// enterOwn begins a pull by an image's own name. It returns nil, and has no effect,
-// where the runtime keeps no names.
-func (n *Namer) enterOwn(ctx context.Context, name reference.Named) (end func(pulled bool), err error) {
-	if n == nil || n.Naming().Mode == NamesInLedger && n.idle() {
+// BeginOwnPull begins a pull by an image's own name. The caller must call end when the pull
+// has ended. Both have no effect if the runtime keeps no names.
+func (n *Namer) BeginOwnPull(ctx context.Context, name reference.Named) (end func(pulled bool), err error) {
+	if n == nil || n.Status().Mode == InLedger && n.Idle() {
 		return func(bool) {}, nil
 	}
 	in := imagename.Repository(name.String())
-	n.gate.comeBack(in)
-	state, err := n.gate.enter(ctx, in)
+	n.gate.forgetDeleted(in)
+	state, err := n.gate.beginPull(ctx, in)
 	if err != nil {
 		return nil, status.FromContextError(err).Err()
 	}
@@ -29,13 +30,13 @@ func (n *Namer) enterOwn(ctx context.Context, name reference.Named) (end func(pu
 			n.keepOwn(ctx, state, name.String())
 		}
 		n.flushJournal() // an earlier pull of the name for another one is not repaired any more
-		n.leave(ctx, in)
+		n.endPull(ctx, in)
 	}, nil
 }
 
 // keepOwn notes that the records of a name stay.
 func (n *Namer) keepOwn(ctx context.Context, state *repositoryPulls, name string) {
-	ctx, cancel := afterwards(ctx)
+	ctx, cancel := cri.Detached(ctx, ledgerTimeout)
 	defer cancel()
 	records, err := n.ownRecords(ctx, name)
 	if err != nil {

@@ -1,4 +1,4 @@
-package rewrite
+package naming
 
 import (
 	"cmp"
@@ -10,16 +10,8 @@ import (
 
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"image-cri-shim/rewrite/containerd"
 	"image-cri-shim/rewrite/imagename"
 )
-
-// pinnedLabel marks a record that kubelet must not remove (containerd,
-// internal/cri/labels). containerd 2 gives it to the image that sandboxes run.
-const pinnedLabel = "io.cri-containerd.pinned"
-
-// isPinned reports whether containerd has pinned a record.
-func isPinned(record *containerd.Record) bool { return record.GetLabels()[pinnedLabel] == "pinned" }
 
 // sandboxNames caches the names of the image that the runtime starts sandboxes from.
 // The runtime pulls it by itself, under the name in its configuration, which must

@@ -10,14 +10,15 @@ import (
 
 	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/rewrite/ledger"
+	"image-cri-shim/rewrite/naming"
 )
 
 // newForwardingNode is a node whose runtime keeps names.
 func newForwardingNode(t *testing.T) *node {
 	t.Helper()
 	n := newNode(t)
-	n.rewriter.namer = NewNamer(NamerOptions{Invoke: n.runtime.invoke, Ledger: n.ledger})
-	n.rewriter.namer.note(nil)
+	n.rewriter.namer = naming.New(naming.Options{Invoke: keepsNames(t, n.runtime.invoke), Ledger: n.ledger})
+	n.rewriter.namer.Probe(t.Context())
 	return n
 }
 

@@ -1,4 +1,4 @@
-package rewrite
+package naming
 
 import (
 	"context"
@@ -23,15 +23,15 @@ type gate struct {
 	mutex        sync.Mutex
 	changed      chan struct{} // closed and replaced when a call that waits should look again
 	repositories map[string]*repositoryPulls
-	users        map[string]int      // calls that use an image, by its ID
-	excluded     map[string]struct{} // images whose names are being changed, by ID
-	waiting      map[string]int      // changes that wait for an image's users to end, by ID
-	gone         map[string]goneName // names that were just deleted
+	users        map[string]int         // calls that use an image, by its ID
+	excluded     map[string]struct{}    // images whose names are being changed, by ID
+	waiting      map[string]int         // changes that wait for an image's users to end, by ID
+	deleted      map[string]deletedName // names that were just deleted
 }
 
 func newGate() *gate {
 	return &gate{
-		gone:         make(map[string]goneName),
+		deleted:      make(map[string]deletedName),
 		changed:      make(chan struct{}),
 		repositories: make(map[string]*repositoryPulls),
 		users:        make(map[string]int),

@@ -1,4 +1,4 @@
-package rewrite
+package naming
 
 import (
 	"context"
@@ -38,9 +38,9 @@ func newRepositoryPulls() *repositoryPulls {
 	}
 }
 
-// enter begins a pull from a repository. It waits while names of the repository are
+// beginPull begins a pull from a repository. It waits while names of the repository are
 // being deleted. Every successful enter needs a leave.
-func (g *gate) enter(ctx context.Context, repository string) (*repositoryPulls, error) {
+func (g *gate) beginPull(ctx context.Context, repository string) (*repositoryPulls, error) {
 	err := g.await(ctx, func() bool {
 		state := g.repositories[repository]
 		return state == nil || !state.deleting
@@ -58,9 +58,9 @@ func (g *gate) enter(ctx context.Context, repository string) (*repositoryPulls, 
 	return state, nil
 }
 
-// leave ends a pull from a repository. It reports whether it was the last one: the
+// endPull ends a pull from a repository. It reports whether it was the last one: the
 // caller then deletes the names that the pulls have added, and calls release.
-func (g *gate) leave(repository string) (state *repositoryPulls, last bool) {
+func (g *gate) endPull(repository string) (state *repositoryPulls, last bool) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	state = g.repositories[repository]
@@ -79,8 +79,8 @@ func (g *gate) reopen(repository string) {
 	g.wake()
 }
 
-// announce notes a pull for another name.
-func (g *gate) announce(state *repositoryPulls, pull journaledPull) {
+// addPull notes a pull for another name.
+func (g *gate) addPull(state *repositoryPulls, pull journaledPull) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	if !slices.Contains(state.named, pull) {
@@ -198,7 +198,7 @@ func (g *gate) release(repositories ...string) {
 	defer g.mutex.Unlock()
 	for _, repository := range repositories {
 		delete(g.repositories, repository)
-		g.haveGone(repository)
+		g.markDeleted(repository)
 	}
 	g.wake()
 }

@@ -2,7 +2,6 @@ package rewrite
 
 import (
 	"context"
-	"fmt"
 
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -83,7 +82,7 @@ func (c call) createNamed(ctx context.Context, request *runtime.CreateContainerR
 			ids = append(ids, image.GetId())
 		}
 	}
-	done, err := c.namer.use(ctx, ids...)
+	done, err := c.namer.Use(ctx, ids...)
 	if err != nil {
 		return nil, err
 	}
@@ -113,23 +112,4 @@ func idsOf(request *runtime.CreateContainerRequest) []string {
 		}
 	}
 	return ids
-}
-
-// namePreloaded gives an image that is on the node under a registry's name the name that
-// was asked for, and returns the answer to ImageStatus for it. The registry's name stays.
-func (c call) namePreloaded(ctx context.Context, request *runtime.ImageStatusRequest, original string, candidate Candidate, image *runtime.Image) (resolution, error) {
-	p := &pullNaming{
-		Namer:      c.namer,
-		pull:       journaledPull{Original: original, Reference: candidate.Reference, Registry: candidate.Registry},
-		repository: imagename.Repository(candidate.Reference),
-	}
-	detachedCtx, cancel := detached(ctx)
-	defer cancel()
-	if _, err := p.name(detachedCtx, image.GetId()); err != nil {
-		return resolution{}, fmt.Errorf("could not give %s, which is present as %s, its name in the runtime: %w", original, candidate.Reference, err)
-	}
-	c.namer.inform(fmt.Sprintf("gave the image that is present as %s the name %s", candidate.Reference, original))
-	found, err := c.resolveAs(ctx, request, original)
-	found.registry, found.reason = candidate.Registry, "present under this registry's reference"
-	return found, err
 }

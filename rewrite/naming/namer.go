@@ -1,4 +1,18 @@
-package rewrite
+// Package naming gives images that were pulled from a registry the names that were asked
+// for, in containerd itself, and deletes the names under which they were pulled.
+//
+//	namer := naming.New(naming.Options{Invoke: invoke, Ledger: ledger, Directory: stateDirectory})
+//	pull, err := namer.BeginPull(ctx, origin)
+//	// the runtime pulls origin.Stored
+//	mode := pull.Complete(ctx, imageID) // or pull.Fail(ctx, err)
+//
+// A pull passes these files: pull.go (begin and end), name.go (the names that the image
+// gets), settle.go and records.go (the last pull from a repository deletes the registry's
+// names), interrupted.go (a pull that was cut off), fallback.go (the ledger instead). The
+// gate (gate.go, repository.go, deleted.go) orders these with other calls, and view.go
+// shows clients the names that are about to come. run.go works in the background, on the
+// pulls in the journal (journal.go) and on the names in the ledger (from_ledger.go).
+package naming
 
 import (
 	"context"
@@ -27,7 +41,7 @@ import (
 // without the shim, and no answer has to be changed.
 //
 // It needs containerd's images service. Without it, and for an image whose naming has
-// failed, the [Ledger] remembers the names instead. It is safe for concurrent use.
+// failed, the [ledger.Ledger] remembers the names instead. It is safe for concurrent use.
 type Namer struct {
 	images  containerd.Images
 	runtime cri.Client
@@ -37,15 +51,15 @@ type Namer struct {
 	warn    func(error)
 	inform  func(string)
 	repairs atomic.Int32 // repositories whose repair has failed and is tried again
-	naming  atomic.Pointer[Naming]
+	status  atomic.Pointer[Status]
 	sandbox *sandboxNames
 	tasks   tasks
-	retry   chan struct{}
+	trigger chan struct{}
 	resumed []resumedPulls // that Run is to repair
 }
 
-// NamerOptions says what a [Namer] works with.
-type NamerOptions struct {
+// Options says what a [Namer] works with.
+type Options struct {
 	// Invoke calls the runtime on behalf of no client, with the outgoing metadata of
 	// its context.
 	Invoke intercept.Invoke
@@ -60,24 +74,24 @@ type NamerOptions struct {
 	Inform func(string)
 }
 
-// Naming says where the names of pulled images are kept.
-type Naming struct {
-	Mode   NamingMode
+// Status says where the names of pulled images are kept.
+type Status struct {
+	Mode   Mode
 	Reason string // in a few words
 }
 
-// NamingMode is the place where the names are kept.
-type NamingMode string
+// Mode is the place where the names are kept.
+type Mode string
 
 const (
-	NamesInRuntime NamingMode = "runtime" // containerd has them
-	NamesInLedger  NamingMode = "ledger"  // the shim restores them in answers
-	NamesUnknown   NamingMode = "unknown" // the runtime has not been reached yet
+	InRuntime Mode = "runtime" // containerd has them
+	InLedger  Mode = "ledger"  // the shim restores them in answers
+	Unknown   Mode = "unknown" // the runtime has not been reached yet
 )
 
-// NewNamer makes a namer. It reads which pulls an earlier one has left undone, and
-// [Namer.Run] repairs them.
-func NewNamer(options NamerOptions) *Namer {
+// New returns a namer. It reads the pulls that an earlier one has not finished, and
+// [Namer.Run] repairs these.
+func New(options Options) *Namer {
 	n := &Namer{
 		images:  containerd.Images{Invoke: options.Invoke},
 		runtime: cri.Client{Version: cri.Versions[0], Invoke: cri.EitherVersion(options.Invoke)},
@@ -85,7 +99,7 @@ func NewNamer(options NamerOptions) *Namer {
 		journal: newJournal(options.Directory),
 		gate:    newGate(),
 		sandbox: newSandboxNames(),
-		retry:   make(chan struct{}, 1),
+		trigger: make(chan struct{}, 1),
 		warn:    options.Warn,
 		inform:  options.Inform,
 	}
@@ -95,7 +109,7 @@ func NewNamer(options NamerOptions) *Namer {
 	if n.inform == nil {
 		n.inform = func(string) {}
 	}
-	n.naming.Store(&Naming{Mode: NamesUnknown, Reason: "the runtime has not been reached yet"})
+	n.status.Store(&Status{Mode: Unknown, Reason: "the runtime has not been reached yet"})
 	repositories, err := n.journal.load()
 	if err != nil {
 		n.warn(fmt.Errorf("images of pulls that were cut off may keep a registry's name: %w", err))
@@ -106,25 +120,25 @@ func NewNamer(options NamerOptions) *Namer {
 	return n
 }
 
-// Naming returns where the names are kept, as far as the runtime was asked. A nil
-// namer keeps them in the ledger.
-func (n *Namer) Naming() Naming {
+// Status returns the place of the names, as of the last answer of the runtime. A nil namer
+// keeps them in the ledger.
+func (n *Namer) Status() Status {
 	if n == nil {
-		return Naming{Mode: NamesInLedger, Reason: "names: ledger"}
+		return Status{Mode: InLedger, Reason: "names: ledger"}
 	}
-	return *n.naming.Load()
+	return *n.status.Load()
 }
 
-// inRuntime reports whether the runtime keeps the names.
-func (n *Namer) inRuntime() bool { return n.Naming().Mode == NamesInRuntime }
+// InRuntime reports whether the runtime keeps the names.
+func (n *Namer) InRuntime() bool { return n.Status().Mode == InRuntime }
 
-// idle reports whether no pull from a registry is under way and no name is being
+// Idle reports whether no pull from a registry is under way and no name is being
 // changed in the runtime: calls that use an image then need not wait.
-func (n *Namer) idle() bool { return n == nil || n.gate.idle() }
+func (n *Namer) Idle() bool { return n == nil || n.gate.idle() }
 
-// use begins a call that uses images, by their IDs. It waits while their names are being
+// Use begins a call that uses images, by their IDs. It waits while their names are being
 // changed. Every successful use needs a call of done.
-func (n *Namer) use(ctx context.Context, images ...string) (done func(), err error) {
+func (n *Namer) Use(ctx context.Context, images ...string) (done func(), err error) {
 	if n == nil {
 		return func() {}, nil
 	}
@@ -136,30 +150,34 @@ func (n *Namer) use(ctx context.Context, images ...string) (done func(), err err
 
 // Probe asks the runtime whether it can keep names, and returns the answer. It
 // returns the answer of before if the runtime can't be reached. A nil namer does not ask.
-func (n *Namer) Probe(ctx context.Context) Naming {
+func (n *Namer) Probe(ctx context.Context) Status {
 	if n == nil {
-		return n.Naming()
+		return n.Status()
 	}
-	ctx, cancel := context.WithTimeout(ctx, namingTimeout)
+	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
 	defer cancel()
 	_, err := n.images.List(ctx, `name==""`)
-	n.note(err)
-	return n.Naming()
+	n.updateStatus(err)
+	return n.Status()
 }
 
-// note derives the mode from an answer of the images service.
-func (n *Namer) note(err error) {
-	naming := Naming{Mode: NamesInRuntime, Reason: "containerd's images service answers"}
+// reasonLimit bounds the runtime's text in the reason of a mode, in bytes.
+const reasonLimit = 300
+
+// updateStatus derives the mode from the error of a call to the images service, nil if it
+// has answered.
+func (n *Namer) updateStatus(err error) {
+	naming := Status{Mode: InRuntime, Reason: "containerd's images service answers"}
 	switch {
 	case err == nil:
 	case cri.EndsCall(err):
 		return
 	case status.Code(err) == codes.Unimplemented:
-		naming = Naming{Mode: NamesInLedger, Reason: "the runtime has no images service of containerd's"}
+		naming = Status{Mode: InLedger, Reason: "the runtime has no images service of containerd's"}
 	default:
-		naming = Naming{Mode: NamesInLedger, Reason: "the runtime's images service refuses: " + printable.Line(status.Convert(err).Message(), lineLimit)}
+		naming = Status{Mode: InLedger, Reason: "the runtime's images service refuses: " + printable.Line(status.Convert(err).Message(), reasonLimit)}
 	}
-	if before := n.naming.Swap(&naming); before.Mode != naming.Mode {
+	if before := n.status.Swap(&naming); before.Mode != naming.Mode {
 		n.inform(fmt.Sprintf("the names of pulled images are kept in the %s: %s", naming.Mode, naming.Reason))
 	}
 }
@@ -173,10 +191,5 @@ func (n *Namer) Repairs() int {
 	return int(n.repairs.Load())
 }
 
-// namingTimeout bounds the naming of one image. It goes on when the client has gone.
-const namingTimeout = 20 * time.Second
-
-// detached is the context of work that has to be ended once a pull has succeeded.
-func detached(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), namingTimeout)
-}
+// nameTimeout bounds the naming of one image. It goes on when the client has gone.
+const nameTimeout = 20 * time.Second

@@ -1,0 +1,17 @@
+package explain
+
+import "time"
+
+// ShimStatus is the running shim's description of itself.
+type ShimStatus struct {
+	File    string    `json:"file"` // its configuration
+	Read    time.Time `json:"read"` // when it has read that
+	Version string    `json:"version"`
+	Restart []string  `json:"restart,omitempty"` // keys whose values in the file take effect after a restart
+
+	Names  Naming `json:"names"`  // where it keeps the names of pulled images
+	Ledger int    `json:"ledger"` // names in its ledger
+}
+
+// AboutPath is the path of [ShimStatus] on the admin socket.
+const AboutPath = "/about"

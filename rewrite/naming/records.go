@@ -1,0 +1,148 @@
+package naming
+
+import (
+	"context"
+	"fmt"
+	"image-cri-shim/rewrite/containerd"
+	"image-cri-shim/rewrite/imagename"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// restoreRecords deletes the names that pulls have added, and gives the names that
+// they have moved what these had before. It returns the deleted names.
+func (n *Namer) restoreRecords(ctx context.Context, records []*containerd.Record, state *repositoryPulls) (gone []string, err error) {
+	byName := make(map[string]*containerd.Record, len(records))
+	for _, record := range records {
+		byName[record.GetName()] = record
+	}
+	var doomed []*containerd.Record
+	for _, name := range slices.Sorted(maps.Keys(state.added)) {
+		record, kept := byName[name], state.kept[name]
+		if record == nil {
+			gone = append(gone, name) // CRI may not have seen it yet
+			continue
+		}
+		if kept != nil && (sameTarget(kept, record) || kept.GetTarget() == nil) {
+			continue
+		}
+		back, err := n.restoreRecord(ctx, kept)
+		if err != nil {
+			return nil, err
+		}
+		if back {
+			byName[name] = kept
+			if err := n.awaitRestored(ctx, kept, byName); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if remains, err := n.remains(ctx, record, state); err != nil {
+			return nil, err
+		} else if !remains {
+			doomed = append(doomed, record)
+		}
+	}
+	for _, record := range doomed {
+		delete(byName, record.GetName())
+	}
+	for name := range state.kept { // their digests are among the kept names, if they had any
+		delete(byName, name)
+	}
+	deleted, err := n.deleteAll(ctx, doomed, byName, n.recordDeletion)
+	return append(gone, deleted...), err
+}
+
+// restoreRecord gives a name that stays the target that it had, unless its content is gone. It
+// reports whether it has done so.
+func (n *Namer) restoreRecord(ctx context.Context, kept *containerd.Record) (bool, error) {
+	if kept == nil {
+		return false, nil
+	}
+	if present, err := n.images.HasContent(ctx, kept); err != nil || !present {
+		return false, err
+	}
+	if err := n.images.Put(ctx, kept); err != nil {
+		return false, fmt.Errorf("give %s back what it named: %w", kept.GetName(), err)
+	}
+	return true, nil
+}
+
+// remains reports whether a name that pulls have added is not deleted.
+func (n *Namer) remains(ctx context.Context, record *containerd.Record, state *repositoryPulls) (bool, error) {
+	if stays, err := n.isNeeded(ctx, record); err != nil || stays {
+		return stays, err
+	}
+	return n.isForeign(ctx, record, state)
+}
+
+// deleteAll deletes records of repositories, but for digests that came with a tag that
+// stays. It calls replaced before a deletion, and returns the deleted names.
+func (n *Namer) deleteAll(ctx context.Context, doomed []*containerd.Record, stays map[string]*containerd.Record, replaced func(name string)) (gone []string, err error) {
+	for _, record := range doomed {
+		if belongsToTag(record, stays) {
+			continue
+		}
+		replaced(record.GetName())
+		if err := n.images.Delete(ctx, record); err != nil {
+			return nil, fmt.Errorf("delete the name %s: %w", record.GetName(), err)
+		}
+		gone = append(gone, record.GetName())
+	}
+	return gone, nil
+}
+
+// awaitRestored waits until CRI shows a name on the image that it has got back.
+func (n *Namer) awaitRestored(ctx context.Context, kept *containerd.Record, byName map[string]*containerd.Record) error {
+	digest := imagename.Repository(kept.GetName()) + "@" + kept.GetTarget().GetDigest()
+	if byName[digest] == nil {
+		return nil // the image can't be told by it
+	}
+	_, err := n.awaitView(ctx, kept.GetName(), func(_ string, names []string) bool { return slices.Contains(names, digest) })
+	return err
+}
+
+// isNeeded reports whether the runtime itself needs a name.
+func (n *Namer) isNeeded(ctx context.Context, record *containerd.Record) (bool, error) {
+	sandbox, err := n.sandbox.names(ctx, n)
+	return containerd.IsPinned(record) || slices.Contains(sandbox, record.GetName()), err
+}
+
+// belongsToTag reports whether a record with a digest came with a tag that stays.
+func belongsToTag(record *containerd.Record, stays map[string]*containerd.Record) bool {
+	if !strings.Contains(record.GetName(), "@") {
+		return false
+	}
+	for name, other := range stays {
+		if !strings.Contains(name, "@") && imagename.Repository(name) == imagename.Repository(record.GetName()) && sameTarget(other, record) {
+			return true
+		}
+	}
+	return false
+}
+
+func sameTarget(a, b *containerd.Record) bool {
+	return a.GetTarget().GetDigest() == b.GetTarget().GetDigest()
+}
+
+// awaitDeleted waits until CRI does not show deleted names on images any more.
+func (n *Namer) awaitDeleted(ctx context.Context, names []string, images ...string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, viewTimeout)
+	defer cancel()
+	for _, image := range images {
+		seen, err := n.awaitView(ctx, image, func(_ string, shown []string) bool {
+			return !slices.ContainsFunc(names, func(name string) bool { return slices.Contains(shown, name) })
+		})
+		if err != nil {
+			return err
+		}
+		if !seen {
+			return fmt.Errorf("the runtime still shows deleted names of %s after %v", image, viewTimeout)
+		}
+	}
+	return nil
+}

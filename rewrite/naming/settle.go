@@ -1,0 +1,160 @@
+package naming
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"image-cri-shim/rewrite/containerd"
+	"image-cri-shim/rewrite/imagename"
+)
+
+// repositoryFilter selects the records of a repository (containerd, pkg/filters).
+func repositoryFilter(repository string) string {
+	return "name~=" + strconv.Quote("^"+regexp.QuoteMeta(repository)+"[:@]")
+}
+
+// endPull ends a pull from a repository. It reports whether it was the last one.
+func (n *Namer) endPull(ctx context.Context, repository string) bool {
+	state, last := n.gate.endPull(repository)
+	if !last {
+		return false
+	}
+	if err := n.finish(ctx, repository, state); err != nil {
+		n.warn(err)
+		n.gate.reopen(repository)
+		n.tasks.start(ctx, func(ctx context.Context) { n.repair(ctx, repository, state) })
+	}
+	return true
+}
+
+// finish deletes the names that the pulls from a repository have added. If it fails, the
+// repository needs a reopen: its state, and the journal, say what is to be done.
+func (n *Namer) finish(ctx context.Context, repository string, state *repositoryPulls) error {
+	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
+	defer cancel()
+	if late := n.gate.unfinished(state); len(late) > 0 {
+		return fmt.Errorf("%d pulls from %s have left images without their names", len(late), repository)
+	}
+	if len(state.added) > 0 {
+		if err := n.settle(ctx, repository, state); err != nil {
+			return fmt.Errorf("could not delete the names that pulls from %s have left: %w", repository, err)
+		}
+	}
+	n.journal.drop(repository)
+	n.gate.release(repository)
+	n.tasks.run(ctx, func(context.Context) { n.flushJournal() }) // the client need not wait
+	return nil
+}
+
+// flushJournal has the journal forget the pulls whose images have their names. Until then
+// they would be named once more after a crash.
+func (n *Namer) flushJournal() {
+	if err := n.journal.flush(); err != nil {
+		n.warn(fmt.Errorf("could not note the end of pulls: %w", err))
+	}
+}
+
+// settle makes the records of a repository what they were before pulls for other
+// names began, but for what was asked for by its own name meanwhile.
+func (n *Namer) settle(ctx context.Context, repository string, state *repositoryPulls) error {
+	images := slices.Sorted(maps.Keys(state.images))
+	done, err := n.gate.exclude(ctx, images...)
+	if err != nil {
+		return fmt.Errorf("wait for the calls that use the images: %w", err)
+	}
+	defer done()
+	for _, image := range images {
+		if err := n.nameEntries(ctx, image); err != nil {
+			return err
+		}
+		if err := n.addHidden(ctx, image, repository, state); err != nil {
+			return err
+		}
+	}
+	records, err := n.recordsOf(ctx, repository, state)
+	if err != nil {
+		return err
+	}
+	gone, err := n.restoreRecords(ctx, records, state)
+	if err != nil {
+		return err
+	}
+	if err := n.awaitDeleted(ctx, gone, images...); err != nil {
+		return err
+	}
+	for _, image := range images {
+		if err := n.forgetNamed(ctx, image, []string{repository}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addHidden notes the names of an image in a repository that the ledger hides: a pull whose
+// naming has failed has left them.
+func (n *Namer) addHidden(ctx context.Context, image, from string, state *repositoryPulls) error {
+	if !n.ledger.MayRestore() {
+		return nil
+	}
+	found, err := n.runtime.ImageStatus(ctx, image)
+	if err != nil {
+		return err
+	}
+	for _, name := range n.hiddenNames(found) {
+		if imagename.Repository(name) == from {
+			n.gate.add(state, image, name)
+		}
+	}
+	return nil
+}
+
+// recordsOf returns the records that the end of the pulls from a repository depends on: those
+// that the pulls have added, and those that their images have beside them in the repository.
+// To list the repository, containerd would read the records of all images.
+func (n *Namer) recordsOf(ctx context.Context, in string, state *repositoryPulls) (records []*containerd.Record, err error) {
+	names := maps.Clone(state.added)
+	for name := range state.added {
+		if kept := state.kept[name]; kept.GetTarget() != nil {
+			names[in+"@"+kept.GetTarget().GetDigest()] = struct{}{}
+		}
+	}
+	for image := range state.images {
+		shown, err := n.runtime.ImageStatus(ctx, image)
+		if err != nil {
+			return nil, err
+		}
+		for _, tag := range shown.GetRepoTags() {
+			if imagename.Repository(tag) == in {
+				names[tag] = struct{}{}
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		record, err := n.images.Get(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if record != nil {
+			records = append(records, record)
+		}
+	}
+	return records, nil
+}
+
+// isForeign reports whether CRI shows a name on an image that the pulls have not brought:
+// another client has given it the name since.
+func (n *Namer) isForeign(ctx context.Context, record *containerd.Record, state *repositoryPulls) (bool, error) {
+	image, err := n.runtime.ImageStatus(ctx, record.GetName())
+	if err != nil || image == nil || !imagename.Has(image, record.GetName()) {
+		return false, err
+	}
+	ours := slices.ContainsFunc(slices.Collect(maps.Keys(state.images)), func(id string) bool {
+		return strings.TrimPrefix(id, "sha256:") == strings.TrimPrefix(image.Id, "sha256:")
+	})
+	return !ours, nil
+}
