@@ -11,7 +11,7 @@ import (
 	"image-cri-shim/rewrite/naming"
 )
 
-// Explainer knows all that decides. It is safe for concurrent use.
+// Explainer explains image names. It is safe for concurrent use.
 type Explainer struct {
 	Registries *registry.Set
 	Rewriter   *rewrite.Rewriter

@@ -34,7 +34,7 @@ func (i *Image) writeText(w io.Writer) error {
 	for _, r := range i.Registries {
 		row(table, r.Registry, cmp.Or(r.Answer, "not asked"), cmp.Or(r.Reference, "-"), r.detail())
 	}
-	row(table, "this node keeps names", i.Node.Names.kept(), "", i.Node.Names.detail())
+	row(table, "this node keeps names", i.Node.Names.modeText(), "", i.Node.Names.detail())
 	i.Node.write(table)
 	row(table, "pulled as", "", cmp.Or(i.Pulled, "-"), i.outcome())
 	return table.Flush()
@@ -44,7 +44,7 @@ func row(table io.Writer, subject, state, reference, detail string) {
 	fmt.Fprintf(table, "  %s\t%s\t%s\t%s\n", subject, state, reference, detail)
 }
 
-// detail is what is behind an answer.
+// detail returns the rule and the details of an answer.
 func (r *Registry) detail() string {
 	text := r.Rule
 	if r.Answer == "" {
@@ -66,8 +66,8 @@ func (r *Registry) detail() string {
 	return text
 }
 
-// kept is where the names of pulled images are kept, for the column of the answers.
-func (n Naming) kept() string {
+// modeText returns the mode for the column of the answers.
+func (n Naming) modeText() string {
 	switch naming.Mode(n.Mode) {
 	case naming.InRuntime:
 		return "in the runtime"
@@ -78,7 +78,7 @@ func (n Naming) kept() string {
 	}
 }
 
-// detail is why names are kept there, and how many could not be changed.
+// detail returns the reason for the mode, and how many names could not be changed.
 func (n Naming) detail() string {
 	if n.Repairs == 0 {
 		return n.Reason
@@ -89,7 +89,7 @@ func (n Naming) detail() string {
 func (n *Node) write(table io.Writer) {
 	if n.Ledger != nil {
 		row(table, "ledger", "has", n.Ledger.Stored, fmt.Sprintf("%s, from %s, %s%s", n.Ledger.Image,
-			cmp.Or(n.Ledger.Registry, "its own registry"), n.Ledger.At.Local().Format(time.DateTime), n.waiting()))
+			cmp.Or(n.Ledger.Registry, "its own registry"), n.Ledger.At.Local().Format(time.DateTime), n.pendingText()))
 	}
 	for _, p := range n.Runtime {
 		switch {
@@ -113,19 +113,19 @@ func (n *Node) write(table io.Writer) {
 	}
 }
 
-// waiting says that a name in the ledger is meant for the runtime.
-func (n *Node) waiting() string {
+// pendingText returns a note on a name that is in the ledger and meant for the runtime.
+func (n *Node) pendingText() string {
 	if n.Names.Mode == string(naming.InRuntime) {
 		return "; the runtime has not got this name yet"
 	}
 	return ""
 }
 
-// outcome is why a pull asks the runtime for what it asks for.
+// outcome returns why a pull asks the runtime for its reference.
 func (i *Image) outcome() string {
 	switch {
 	case i.Pulled == "" && !i.wasAsked():
-		return i.unasked() + ", and its own is not to be asked (fallback: never)"
+		return i.notAskedReason() + ", and its own is not to be asked (fallback: never)"
 	case i.Pulled == "" && i.hasFailures():
 		return "no registry says that it has it, and its own is not to be asked (fallback: never)"
 	case i.Pulled == "":
@@ -133,7 +133,7 @@ func (i *Image) outcome() string {
 	case i.Problem != "":
 		return "forwarded as it is"
 	case i.Registry == "" && !i.wasAsked():
-		return "as it was asked for: " + i.unasked()
+		return "as it was asked for: " + i.notAskedReason()
 	case i.Registry == "" && i.hasLastResort():
 		return "as it was asked for: the registry that has it comes last"
 	case i.Registry == "" && i.hasFailures():
@@ -152,8 +152,8 @@ func (i *Image) wasAsked() bool {
 	return slices.ContainsFunc(i.Registries, func(r Registry) bool { return r.Answer != "" })
 }
 
-// unasked says why no registry is asked.
-func (i *Image) unasked() string {
+// notAskedReason returns why no registry is asked.
+func (i *Image) notAskedReason() string {
 	if len(i.Registries) == 0 {
 		return "no registry is configured"
 	}
@@ -186,7 +186,7 @@ func WriteSummary(w io.Writer, images []Image) error {
 	return err
 }
 
-// servedBy is who a pull would be served by, in a few words.
+// servedBy returns the registry that would serve a pull, in a few words.
 func (i *Image) servedBy() string {
 	switch {
 	case i.Registry != "":
@@ -206,7 +206,7 @@ func (i *Image) servedBy() string {
 	}
 }
 
-// origin is where the image on the node came from.
+// origin returns the registry that the image on the node came from.
 func (n *Node) origin() string {
 	switch {
 	case n.Problem != "":
