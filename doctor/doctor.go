@@ -46,7 +46,7 @@ type node struct {
 	shim            criServer
 	shimStatus      ShimStatus // of the running shim
 	shimStatusErr   error      // set if shimStatus is unknown
-	visits          []registry.Visit
+	probes          []registry.Probe
 }
 
 // check is one of the checks.
@@ -84,6 +84,6 @@ func (n *node) gather(ctx context.Context) {
 	})
 	running.Go(func() { n.shim = probe(ctx, n.Settings.Shim) })
 	running.Go(func() { n.shimStatus, n.shimStatusErr = n.getShimStatus(ctx) })
-	running.Go(func() { n.visits = n.Explainer.Registries.Visit(ctx) })
+	running.Go(func() { n.probes = n.Explainer.Registries.Probe(ctx) })
 	running.Wait()
 }

@@ -185,7 +185,7 @@ func (b *hostsFixture) examine(t *testing.T, name, host, root, version string) F
 		address = "https://" + host
 		configured.CA = b.names["CA"]
 	}
-	findings := n.trustFindings(context.Background(), registry.Visit{Registry: address, Host: host}, configured)
+	findings := n.trustFindings(context.Background(), registry.Probe{Registry: address, Host: host}, configured)
 	if len(findings) != 1 {
 		t.Fatalf("%+v, want one finding", findings)
 	}

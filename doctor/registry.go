@@ -17,17 +17,17 @@ import (
 // checkRegistries reports whether the shim and the runtime reach each registry, and the
 // step that fails if not.
 func checkRegistries(ctx context.Context, n *node) []Finding {
-	if len(n.visits) == 0 {
+	if len(n.probes) == 0 {
 		return []Finding{topic{"registries", n.File}.warn("set address", "none is configured: the shim only forwards")}
 	}
-	trust := make([][]Finding, len(n.visits))
+	trust := make([][]Finding, len(n.probes))
 	var running sync.WaitGroup
-	for i, v := range n.visits {
+	for i, v := range n.probes {
 		running.Go(func() { trust[i] = n.trustFindings(ctx, v, n.configured(v)) })
 	}
 	running.Wait()
 	var findings []Finding
-	for i, v := range n.visits {
+	for i, v := range n.probes {
 		configured := n.configured(v)
 		findings = append(findings, connectionFindings(v, configured)...)
 		if v.Connection == nil && v.Name == nil && v.TLS == nil && v.Answer == nil {
@@ -45,7 +45,7 @@ func checkRegistries(ctx context.Context, n *node) []Finding {
 }
 
 // configured is the configuration of a registry that was visited.
-func (n *node) configured(v registry.Visit) config.Registry {
+func (n *node) configured(v registry.Probe) config.Registry {
 	i := slices.IndexFunc(n.Settings.Registries, func(r config.Registry) bool { return r.HasAddress(v.Registry) })
 	if i < 0 {
 		return config.Registry{Address: v.Registry}
@@ -55,7 +55,7 @@ func (n *node) configured(v registry.Visit) config.Registry {
 
 // connectionFindings reports each step of the connection to a registry, up to the first
 // that failed.
-func connectionFindings(v registry.Visit, configured config.Registry) []Finding {
+func connectionFindings(v registry.Probe, configured config.Registry) []Finding {
 	name, connection, encrypted := topic{"name", v.Registry}, topic{"connection", v.Registry}, topic{"TLS", v.Registry}
 	if v.Name != nil {
 		return []Finding{name.fail("add the name to DNS or to /etc/hosts, or correct the address", "%v", v.Name)}
@@ -84,7 +84,7 @@ func connectionFindings(v registry.Visit, configured config.Registry) []Finding 
 // certificateWarning is how long before its expiry a certificate is reported.
 const certificateWarning = 14 * 24 * time.Hour
 
-func tlsFinding(t topic, v registry.Visit, configured config.Registry) Finding {
+func tlsFinding(t topic, v registry.Probe, configured config.Registry) Finding {
 	switch {
 	case v.Session == nil:
 		return t.ok("none (http)")
@@ -98,7 +98,7 @@ func tlsFinding(t topic, v registry.Visit, configured config.Registry) Finding {
 	return t.ok("verified, until %s", until.Format(time.DateOnly))
 }
 
-func loginFinding(v registry.Visit, configured config.Registry) Finding {
+func loginFinding(v registry.Probe, configured config.Registry) Finding {
 	t := topic{"login", v.Registry}
 	switch {
 	case v.Login == nil && v.User == "":
@@ -114,7 +114,7 @@ func loginFinding(v registry.Visit, configured config.Registry) Finding {
 	}
 }
 
-func latencyFinding(v registry.Visit, timeout time.Duration) Finding {
+func latencyFinding(v registry.Probe, timeout time.Duration) Finding {
 	t := topic{"answer", v.Registry}
 	if v.Latency > timeout/2 {
 		return t.warn("find out what is slow, or raise lookupTimeout", "after %v, and look-ups end after %v", v.Latency.Round(time.Millisecond), timeout)
@@ -128,7 +128,7 @@ const (
 	skewFailed = 5 * time.Minute
 )
 
-func clockFinding(v registry.Visit) Finding {
+func clockFinding(v registry.Probe) Finding {
 	t := topic{"clock", v.Registry}
 	skew := v.Date.Sub(v.At).Round(time.Second)
 	text := fmt.Sprintf("the registry's is %v ahead", skew)
@@ -149,7 +149,7 @@ func clockFinding(v registry.Visit) Finding {
 
 // registryHost returns the host that serves a registry, and whether it is reached over
 // plain http.
-func registryHost(v registry.Visit) (name string, plain bool) {
+func registryHost(v registry.Probe) (name string, plain bool) {
 	return servingHost(v.Host), strings.HasPrefix(v.Registry, "http://")
 }
 

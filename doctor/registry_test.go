@@ -15,7 +15,7 @@ func TestClock(t *testing.T) {
 	for skew, want := range map[time.Duration]Level{
 		0: OK, -time.Second: OK, 59 * time.Second: OK, 61 * time.Second: Warn, -4 * time.Minute: Warn, 301 * time.Second: Fail, -time.Hour: Fail,
 	} {
-		if got := clockFinding(registry.Visit{At: now, Date: now.Add(skew)}); got.Level != want {
+		if got := clockFinding(registry.Probe{At: now, Date: now.Add(skew)}); got.Level != want {
 			t.Errorf("%v: %+v", skew, got)
 		}
 	}
@@ -23,7 +23,7 @@ func TestClock(t *testing.T) {
 
 func TestLatency(t *testing.T) {
 	for took, want := range map[time.Duration]Level{10 * time.Millisecond: OK, time.Second: OK, 2 * time.Second: Warn} {
-		if got := latencyFinding(registry.Visit{Latency: took}, 3*time.Second); got.Level != want {
+		if got := latencyFinding(registry.Probe{Latency: took}, 3*time.Second); got.Level != want {
 			t.Errorf("%v: %+v", took, got)
 		}
 	}
@@ -33,15 +33,15 @@ func TestLatency(t *testing.T) {
 func TestLogin(t *testing.T) {
 	refused := errors.New("refused")
 	for _, test := range []struct {
-		visit      registry.Visit
+		visit      registry.Probe
 		configured config.Registry
 		want       Level
 	}{
-		{registry.Visit{}, config.Registry{}, OK},
-		{registry.Visit{User: "robot"}, config.Registry{}, OK},
-		{registry.Visit{Login: refused}, config.Registry{}, Fail},
-		{registry.Visit{Login: refused}, config.Registry{AuthFile: "/auth.json"}, Warn},
-		{registry.Visit{Login: refused, User: "robot"}, config.Registry{AuthFile: "/auth.json"}, Fail},
+		{registry.Probe{}, config.Registry{}, OK},
+		{registry.Probe{User: "robot"}, config.Registry{}, OK},
+		{registry.Probe{Login: refused}, config.Registry{}, Fail},
+		{registry.Probe{Login: refused}, config.Registry{AuthFile: "/auth.json"}, Warn},
+		{registry.Probe{Login: refused, User: "robot"}, config.Registry{AuthFile: "/auth.json"}, Fail},
 	} {
 		if got := loginFinding(test.visit, test.configured); got.Level != test.want {
 			t.Errorf("%+v: %+v", test.visit, got)
@@ -64,7 +64,7 @@ func TestPublicRegistryIsSaid(t *testing.T) {
 		{config.Registry{Address: "https://hub.example.com"}, "https://hub.example.com", false},
 	} {
 		n := &node{Options: Options{Settings: &config.Config{Registries: []config.Registry{test.configured}}}}
-		n.visits = []registry.Visit{{Registry: test.visited, Name: unreachable}}
+		n.probes = []registry.Probe{{Registry: test.visited, Name: unreachable}}
 		said := false
 		for _, finding := range checkRegistries(t.Context(), n) {
 			said = said || finding.Check == "images" && strings.Contains(finding.Text, "its own host")

@@ -26,7 +26,7 @@ var errFileRejected = errors.New("the runtime refuses it and pulls nothing")
 
 // trustFindings compares the runtime's access to a registry, which pulls use, with the
 // shim's.
-func (n *node) trustFindings(ctx context.Context, v registry.Visit, configured config.Registry) []Finding {
+func (n *node) trustFindings(ctx context.Context, v registry.Probe, configured config.Registry) []Finding {
 	if !n.runtime.answers() {
 		return nil // that is said already
 	}
@@ -150,7 +150,7 @@ func (j trustCheck) isOwnHost(r route) bool {
 }
 
 // routing reads the runtime's configuration of a registry.
-func (n *node) routing(v registry.Visit) (routing, error) {
+func (n *node) routing(v registry.Probe) (routing, error) {
 	if n.runtime.isCRIO() {
 		return crioRouting(n.Files.Registries, n.Files.Certificates, v.Host)
 	}

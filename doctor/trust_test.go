@@ -33,7 +33,7 @@ func TestTrustOfCRIO(t *testing.T) {
 		}
 		address = b.expand(address)
 		_, host, _ := strings.Cut(address, "://")
-		found := n.trustFindings(context.Background(), registry.Visit{Registry: address, Host: host}, config.Registry{})
+		found := n.trustFindings(context.Background(), registry.Probe{Registry: address, Host: host}, config.Registry{})
 		if len(found) != 1 {
 			t.Fatalf("%q: %+v", content, found)
 		}
@@ -82,7 +82,7 @@ func TestTrustOfCRIO(t *testing.T) {
 	if got := examine("", "https://$TLS"); got.Level != OK {
 		t.Errorf("with its authority: %+v", got)
 	}
-	unseen := registry.Visit{Registry: "https://unknown", Host: "unknown", Name: errors.New("no name")}
+	unseen := registry.Probe{Registry: "https://unknown", Host: "unknown", Name: errors.New("no name")}
 	if got := n.trustFindings(context.Background(), unseen, config.Registry{}); len(got) > 0 {
 		t.Errorf("without a registry to look at: %+v", got)
 	}

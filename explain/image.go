@@ -13,7 +13,7 @@ import (
 	"image-cri-shim/rewrite/naming"
 )
 
-// Image is what there is to say of one image name.
+// Image explains one image name.
 type Image struct {
 	Image      string     `json:"image"`               // as it was given
 	Reference  string     `json:"reference,omitempty"` // that it means, canonical
@@ -26,7 +26,7 @@ type Image struct {
 	Node       Node       `json:"node"`
 }
 
-// Registry is what one registry is asked for, and its answer.
+// Registry is the reference that one registry is asked for, and its answer.
 type Registry struct {
 	Registry  string  `json:"registry"`
 	Priority  int     `json:"priority"`
@@ -40,7 +40,7 @@ type Registry struct {
 	Circuit   string  `json:"circuit"` // closed, or since when and why it is open
 }
 
-// Node is what the node has of the image.
+// Node describes the image on this node.
 type Node struct {
 	Names    Naming     `json:"names"`
 	Problem  string     `json:"problem,omitempty"`  // why the runtime can't say
@@ -58,12 +58,12 @@ type Naming struct {
 	Repairs int    `json:"repairs,omitempty"` // see [naming.Namer.Repairs]
 }
 
-// NamingOf returns what there is to show of a naming and its namer's repairs.
+// NamingOf converts a naming and the number of its namer's repairs.
 func NamingOf(n naming.Status, repairs int) Naming {
 	return Naming{Mode: string(n.Mode), Reason: n.Reason, Repairs: repairs}
 }
 
-// Ledger is what the ledger has for the name.
+// Ledger is the entry of the ledger for the name.
 type Ledger struct {
 	Image    string    `json:"image"`
 	Stored   string    `json:"stored"`
@@ -71,7 +71,7 @@ type Ledger struct {
 	At       time.Time `json:"at"`
 }
 
-// Presence is what the runtime has under one reference or ID.
+// Presence is an image of the runtime under one reference or ID.
 type Presence struct {
 	Reference string `json:"reference"`
 	Image     string `json:"image,omitempty"` // its ID; empty if there is none
@@ -88,7 +88,7 @@ func (e *Explainer) image(ctx context.Context, asked string) Image {
 		i.Problem = err.Error()
 	} else {
 		i.Reference = name.String()
-		i.ask(ctx, e.Registries, name, mayFallBack)
+		i.askRegistries(ctx, e.Registries, name, mayFallBack)
 	}
 	i.Fallback = string(registry.FallbackOriginal)
 	if !mayFallBack {
@@ -100,8 +100,8 @@ func (e *Explainer) image(ctx context.Context, asked string) Image {
 	return i
 }
 
-// ask notes the rules and the answers of the registries.
-func (i *Image) ask(ctx context.Context, registries *registry.Set, name reference.Named, mayFallBack bool) {
+// askRegistries adds the rules and the answers of the registries.
+func (i *Image) askRegistries(ctx context.Context, registries *registry.Set, name reference.Named, mayFallBack bool) {
 	answers := map[string]registry.Answer{} // by reference: each is asked for once
 	for a := range registries.Find(ctx, name) {
 		answers[a.Reference] = a
@@ -112,12 +112,12 @@ func (i *Image) ask(ctx context.Context, registries *registry.Set, name referenc
 			}
 		}
 	}
-	for _, v := range registries.Verdicts(name) {
-		line := Registry{Registry: v.Registry, Priority: v.Priority, Rule: v.Rule, Reference: v.Reference, Circuit: "closed"}
-		if v.Down != "" {
-			line.Circuit = v.Down
+	for _, result := range registries.RuleResults(name) {
+		line := Registry{Registry: result.Registry, Priority: result.Priority, Rule: result.Rule, Reference: result.Reference, Circuit: "closed"}
+		if result.Down != "" {
+			line.Circuit = result.Down
 		}
-		if a, asked := answers[v.Reference]; asked {
+		if a, asked := answers[result.Reference]; asked {
 			line.Answer, line.Cached, line.Digest, line.Seconds = a.State.String(), a.Cached, a.Digest, a.Duration.Seconds()
 			line.Reason = a.Postponed
 			if a.Err != nil {

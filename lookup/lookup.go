@@ -100,9 +100,9 @@ func (l lookup) Find(ctx context.Context, name reference.Named) iter.Seq[rewrite
 func (l lookup) MayFallBack(name reference.Named) bool { return l.registries.MayFallBack(name) }
 
 func (l lookup) Pulled(candidate rewrite.Candidate) {
-	l.registries.Pulled(registry.Candidate(candidate))
+	l.registries.RecordPull(registry.Candidate(candidate))
 }
 
 func (l lookup) Failed(candidate rewrite.Candidate, stalled time.Duration) {
-	l.registries.Failed(registry.Candidate(candidate), stalled)
+	l.registries.RecordPullFailure(registry.Candidate(candidate), stalled)
 }

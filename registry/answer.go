@@ -46,7 +46,7 @@ type Answer struct {
 
 // recall makes it the answer that was found before. The credentials count where
 // the image was Found.
-func (a *Answer) recall(remembered finding, credentials Credentials) {
+func (a *Answer) recall(remembered cachedAnswer, credentials Credentials) {
 	a.State, a.Digest, a.Cached = remembered.state, remembered.digest, true
 	if a.State == Found {
 		a.Credentials = credentials

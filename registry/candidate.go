@@ -107,7 +107,7 @@ func (e *endpoint) candidate(original reference.Named) (reference.Named, rule) {
 		return original, decided
 	}
 	if renamed, err := e.repository(original); err == nil {
-		if candidate, ok := identified(renamed, original); ok {
+		if candidate, ok := withIdentifier(renamed, original); ok {
 			return candidate, decided
 		}
 	}
@@ -123,8 +123,8 @@ func (e *endpoint) repository(original reference.Named) (reference.Named, error)
 	return parseRepository(e.location.host + "/" + path.Join(e.location.prefix, e.template.repository(original)))
 }
 
-// identified gives a repository the digest or the tag of an original.
-func identified(repository, original reference.Named) (reference.Named, bool) {
+// withIdentifier adds the digest or the tag of an original to a repository.
+func withIdentifier(repository, original reference.Named) (reference.Named, bool) {
 	switch original := original.(type) {
 	case reference.Digested:
 		digested, err := reference.WithDigest(repository, original.Digest())

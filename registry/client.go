@@ -21,11 +21,11 @@ import (
 type client struct {
 	registry    name.Registry
 	scheme      string
-	transport   pinned
+	transport   pinnedTransport
 	userAgent   string
 	timeout     time.Duration // of one look-up
 	credentials Credentials
-	habits      *habits
+	server      *serverState // shared by the clients of the registry
 
 	mu     sync.Mutex
 	logins map[string]login // by repository
@@ -40,11 +40,11 @@ func newClient(l location, credentials Credentials, options Options, next http.R
 	return &client{
 		registry:    registry,
 		scheme:      l.scheme,
-		transport:   pinned{scheme: l.scheme, host: registry.RegistryStr(), connections: &connections{}, next: next},
+		transport:   pinnedTransport{scheme: l.scheme, host: registry.RegistryStr(), connections: &connections{}, next: next},
 		userAgent:   options.UserAgent,
 		timeout:     options.LookupTimeout,
 		credentials: credentials,
-		habits:      &habits{},
+		server:      &serverState{},
 	}, nil
 }
 
@@ -57,14 +57,14 @@ func (c *client) with(credentials Credentials) *client {
 		userAgent:   c.userAgent,
 		timeout:     c.timeout,
 		credentials: credentials,
-		habits:      c.habits,
+		server:      c.server,
 	}
 }
 
 // find asks for a manifest. The digest is the registry's if it is Found, and the
 // failure says why it is Unknown.
 func (c *client) find(ctx context.Context, candidate reference.Named) (State, string, *failure) {
-	found, err := c.inquire().describe(ctx, candidate)
+	found, err := c.newSession().describe(ctx, candidate)
 	switch {
 	case isNotFound(err) && c.isRegistry(ctx, candidate):
 		return Absent, "", nil
@@ -73,7 +73,7 @@ func (c *client) find(ctx context.Context, candidate reference.Named) (State, st
 	case !isManifest(found.mediaType):
 		return Unknown, "", c.newFailure(ReasonAnswer, fmt.Sprintf("answered with %q, which is no image manifest", found.mediaType), nil)
 	default:
-		c.habits.registry.Store(true)
+		c.server.isRegistry.Store(true)
 		return Found, found.digest, nil
 	}
 }
@@ -124,9 +124,9 @@ func (c *client) authenticator() authn.Authenticator {
 	})
 }
 
-// answers reports whether the registry is up: it answers anything at the API's
-// root but that it is overloaded.
-func (c *client) answers(ctx context.Context) bool {
+// ping reports whether the registry is up: it answers at the root of the API, and not
+// that it is overloaded.
+func (c *client) ping(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.scheme+"://"+c.registry.RegistryStr()+root, nil)
@@ -146,7 +146,7 @@ func (c *client) answers(ctx context.Context) bool {
 // for a manifest is to be believed: a web server has no manifests either. The root
 // of the API alone can't tell, because a proxy may forward repositories only.
 func (c *client) isRegistry(ctx context.Context, candidate reference.Named) bool {
-	if c.habits.registry.Load() {
+	if c.server.isRegistry.Load() {
 		return true
 	}
 	response, err := c.send(ctx, http.MethodGet, root, "")
@@ -154,23 +154,23 @@ func (c *client) isRegistry(ctx context.Context, candidate reference.Named) bool
 		return false
 	}
 	discard(response)
-	if response.StatusCode == http.StatusOK || response.StatusCode == http.StatusUnauthorized || c.says(ctx, candidate) {
-		c.habits.registry.Store(true)
+	if response.StatusCode == http.StatusOK || response.StatusCode == http.StatusUnauthorized || c.answersAsRegistry(ctx, candidate) {
+		c.server.isRegistry.Store(true)
 		return true
 	}
 	return false
 }
 
-// says reports whether the answer to a GET of a manifest that is absent is a
+// answersAsRegistry reports whether the answer to a GET of an absent manifest is a
 // registry's.
-func (c *client) says(ctx context.Context, candidate reference.Named) bool {
-	_, err := c.inquire().get(ctx, candidate)
-	return isRegistrys(err)
+func (c *client) answersAsRegistry(ctx context.Context, candidate reference.Named) bool {
+	_, err := c.newSession().get(ctx, candidate)
+	return isRegistryError(err)
 }
 
-// isRegistrys reports whether a 404 has an error code of the distribution
+// isRegistryError reports whether a 404 has an error code of the distribution
 // specification.
-func isRegistrys(err error) bool {
+func isRegistryError(err error) bool {
 	status, ok := statusOf(err)
 	return ok && isNotFound(err) && slices.ContainsFunc(status.Errors, func(d transport.Diagnostic) bool {
 		return strings.HasSuffix(string(d.Code), "_UNKNOWN") || d.Code == "NOT_FOUND"

@@ -36,10 +36,11 @@ type Condition struct {
 	Misses      uint64 // and those that it could not
 }
 
-// Conditions tells how the registries do, the best priority first. It asks nobody.
+// Conditions returns the condition of each registry, the best priority first. It sends no
+// request.
 func (s *Set) Conditions() []Condition {
 	remembered, lookups := s.counts()
-	stalls := s.describeStalls()
+	stalled := s.describePullBackoffs()
 	conditions := make([]Condition, len(s.endpoints))
 	for i, e := range s.endpoints {
 		c := Condition{
@@ -48,12 +49,12 @@ func (s *Set) Conditions() []Condition {
 			Lookups:     lookups[e],
 			Connections: int(e.client.transport.connections.Load()),
 			Remembered:  remembered[e],
-			Hits:        e.record.hits.Load(),
-			Misses:      e.record.misses.Load(),
+			Hits:        e.stats.hits.Load(),
+			Misses:      e.stats.misses.Load(),
 		}
 		c.Down, c.Since, c.Reason = e.breaker.state()
-		c.Stalled = stalls[e]
-		if last := e.record.answered.Load(); last != nil {
+		c.Stalled = stalled[e]
+		if last := e.stats.answered.Load(); last != nil {
 			c.Answered, c.Latency = last.at, last.latency
 		}
 		conditions[i] = c
@@ -66,7 +67,7 @@ func (s *Set) counts() (remembered, lookups map[*endpoint]int) {
 	remembered, lookups = map[*endpoint]int{}, map[*endpoint]int{}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.known.Range(func(item *ttlcache.Item[key, finding]) bool {
+	s.cache.Range(func(item *ttlcache.Item[referenceKey, cachedAnswer]) bool {
 		remembered[item.Key().endpoint]++
 		return true
 	})
@@ -76,31 +77,31 @@ func (s *Set) counts() (remembered, lookups map[*endpoint]int) {
 	return remembered, lookups
 }
 
-// record is what a registry's look-ups came to.
-type record struct {
+// lookupStats counts the look-ups of a registry.
+type lookupStats struct {
 	hits, misses atomic.Uint64
-	answered     atomic.Pointer[moment]
+	answered     atomic.Pointer[lastAnswer]
 }
 
-// moment is when a registry has answered, and how fast.
-type moment struct {
+// lastAnswer is the time and the latency of a registry's last answer.
+type lastAnswer struct {
 	at      time.Time
 	latency time.Duration
 }
 
-// note takes note of a look-up that has ended, or was not needed, and tells of it.
-func (s *Set) note(e *endpoint, answer Answer) {
-	told := Lookup{Candidate: answer.Candidate, State: answer.State, Reason: reasonOf(answer.Err), Cached: answer.Cached, Duration: answer.Duration}
+// observe records a look-up that has ended, or was not needed, and reports it.
+func (s *Set) observe(e *endpoint, answer Answer) {
+	event := Lookup{Candidate: answer.Candidate, State: answer.State, Reason: reasonOf(answer.Err), Cached: answer.Cached, Duration: answer.Duration}
 	switch {
-	case told.Reason == ReasonCredentials, told.Reason == ReasonCircuit, told.Reason == ReasonBusy, told.Reason == ReasonClosed:
-		told.Duration = 0 // nobody was asked, and nothing remembered
-	case told.Cached:
-		e.record.hits.Add(1)
+	case event.Reason == ReasonCredentials, event.Reason == ReasonCircuit, event.Reason == ReasonBusy, event.Reason == ReasonClosed:
+		event.Duration = 0 // nobody was asked, and nothing remembered
+	case event.Cached:
+		e.stats.hits.Add(1)
 	default:
-		e.record.misses.Add(1)
-		if told.Reason.severity() != unreachable {
-			e.record.answered.Store(&moment{time.Now(), told.Duration})
+		e.stats.misses.Add(1)
+		if event.Reason.severity() != unreachable {
+			e.stats.answered.Store(&lastAnswer{time.Now(), event.Duration})
 		}
 	}
-	s.onLookup(told)
+	s.onLookup(event)
 }

@@ -9,58 +9,60 @@ import (
 	"time"
 )
 
-// way is how far one request has come.
-type way struct {
-	mu        sync.Mutex // a dial may go on when its request has ended
-	target    string     // host and port that is connected to
-	unnamed   bool       // its name has no address
-	connected bool
-	untrusted bool      // a TLS handshake has begun and not succeeded
-	ready     time.Time // to send the request
+// connTrace records the steps of one request's connection.
+type connTrace struct {
+	mu            sync.Mutex // a dial may outlive its request
+	target        string     // host and port that is connected to
+	unresolved    bool       // the look-up of its name has begun and not succeeded
+	connected     bool
+	tlsUnfinished bool      // a TLS handshake has begun and not succeeded
+	gotConn       time.Time // when the connection was ready for the request
 }
 
-func (w *way) trace() *httptrace.ClientTrace {
+func (t *connTrace) hooks() *httptrace.ClientTrace {
 	note := func(change func()) {
-		w.mu.Lock()
-		defer w.mu.Unlock()
+		t.mu.Lock()
+		defer t.mu.Unlock()
 		change()
 	}
 	return &httptrace.ClientTrace{
-		GetConn:  func(target string) { note(func() { w.target = target }) },
-		DNSStart: func(httptrace.DNSStartInfo) { note(func() { w.unnamed = true }) },
-		DNSDone:  func(done httptrace.DNSDoneInfo) { note(func() { w.unnamed = done.Err != nil }) },
+		GetConn:  func(target string) { note(func() { t.target = target }) },
+		DNSStart: func(httptrace.DNSStartInfo) { note(func() { t.unresolved = true }) },
+		DNSDone:  func(done httptrace.DNSDoneInfo) { note(func() { t.unresolved = done.Err != nil }) },
 		// Several addresses may be tried at once.
-		ConnectDone:       func(_, _ string, err error) { note(func() { w.connected = w.connected || err == nil }) },
-		TLSHandshakeStart: func() { note(func() { w.untrusted = true }) },
-		TLSHandshakeDone:  func(_ tls.ConnectionState, err error) { note(func() { w.untrusted = err != nil }) },
+		ConnectDone:       func(_, _ string, err error) { note(func() { t.connected = t.connected || err == nil }) },
+		TLSHandshakeStart: func() { note(func() { t.tlsUnfinished = true }) },
+		TLSHandshakeDone:  func(_ tls.ConnectionState, err error) { note(func() { t.tlsUnfinished = err != nil }) },
 		GotConn: func(httptrace.GotConnInfo) {
-			note(func() { w.connected, w.ready = true, time.Now() })
+			note(func() { t.connected, t.gotConn = true, time.Now() })
 		},
 	}
 }
 
-// problem is the error of a visit that ended here.
-func (w *way) problem(v *Visit) *error {
+// errorField returns the field of a probe for an error that ended it after the last
+// recorded step.
+func (t *connTrace) errorField(p *Probe) *error {
 	switch {
-	case w.unnamed:
-		return &v.Name
-	case !w.connected:
-		return &v.Connection
-	case w.untrusted:
-		return &v.TLS
+	case t.unresolved:
+		return &p.Name
+	case !t.connected:
+		return &p.Connection
+	case t.tlsUnfinished:
+		return &p.TLS
 	default:
-		return &v.Answer
+		return &p.Answer
 	}
 }
 
-// proxy is the host that is connected to where it is not the registry's.
-func (w *way) proxy(registry string) string {
+// proxy returns the host and port that was connected to, and an empty text if it is the
+// registry's own.
+func (t *connTrace) proxy(registry string) string {
 	if host, _, err := net.SplitHostPort(registry); err == nil {
 		registry = host
 	}
-	host, _, err := net.SplitHostPort(w.target)
+	host, _, err := net.SplitHostPort(t.target)
 	if err != nil || host == strings.Trim(registry, "[]") {
 		return ""
 	}
-	return w.target
+	return t.target
 }

@@ -12,16 +12,16 @@ type connections struct{ atomic.Int64 }
 
 type connectionsKey struct{}
 
-// counted makes a request's dial, if it needs one, count. Values of its context are
-// the dial's, too (http.Transport).
-func (c *connections) counted(ctx context.Context) context.Context {
+// withCounter returns a context whose dials, if a request needs any, are counted.
+// http.Transport passes the values of a request's context to its dial.
+func (c *connections) withCounter(ctx context.Context) context.Context {
 	return context.WithValue(ctx, connectionsKey{}, c)
 }
 
-type dial = func(ctx context.Context, network, address string) (net.Conn, error)
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// counting makes connections count until they are closed.
-func counting(dial dial) dial {
+// countConnections returns a dial function that counts connections until they are closed.
+func countConnections(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		connection, err := dial(ctx, network, address)
 		counter, ok := ctx.Value(connectionsKey{}).(*connections)
@@ -29,17 +29,17 @@ func counting(dial dial) dial {
 			return connection, err
 		}
 		counter.Add(1)
-		return &counted{Conn: connection, end: sync.OnceFunc(func() { counter.Add(-1) })}, nil
+		return &countedConn{Conn: connection, end: sync.OnceFunc(func() { counter.Add(-1) })}, nil
 	}
 }
 
-type counted struct {
+type countedConn struct {
 	net.Conn
 	end func()
 }
 
 // Close implements [net.Conn].
-func (c *counted) Close() error {
+func (c *countedConn) Close() error {
 	defer c.end()
 	return c.Conn.Close()
 }

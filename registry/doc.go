@@ -54,7 +54,7 @@
 // looked up at once, and look-ups of one candidate are shared. Absent is only
 // what the registry says it does not have; whatever else keeps it from having
 // it is Unknown. Found and Absent are remembered for a while, Found until
-// [Set.Failed] at most; Unknown is not.
+// [Set.RecordPullFailure] at most; Unknown is not.
 //
 // Four look-ups run at once on one host, and the others wait for these. Whoever
 // waits for an answer is told Unknown after about the time of one look-up. The
@@ -81,11 +81,12 @@
 // # Pulls
 //
 // A registry may answer look-ups and fail the pulls that follow. The caller reports
-// this: [Set.Failed], [Set.Pulled]. What failed a moment ago comes after what the
-// other registries have. Images of a repository whose pull did not end in time come
-// last for 5 minutes, and for twice as long each further time, up to an hour, until
-// a pull from this repository succeeds. They are a last resort, for after the
-// original registry. Other repositories of the registry are not concerned.
+// pulls with [Set.RecordPull] and [Set.RecordPullFailure]. A candidate whose pull failed a
+// moment ago comes after those that the other registries have. Images of a repository
+// whose pull did not end in time come last for 5 minutes, and for twice as long each
+// further time, up to an hour, until a pull from this repository succeeds. They are a
+// last resort, for after the original registry. Other repositories of the registry are not
+// concerned.
 //
 // # Seeing
 //

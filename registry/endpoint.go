@@ -28,10 +28,10 @@ type endpoint struct {
 	authFile *keychain.File // instead; may be nil
 	client   *client        // with login
 	breaker  *breaker
-	record   record
-	slots    slots  // shared by the registries on one host
-	lookups  int    // that run or wait for a slot; guarded by the mutex of the set
-	check    *check // that is running; nil if none is. Guarded by the mutex of the set
+	stats    lookupStats
+	slots    slots // shared by the registries on one host
+	lookups  int   // that run or wait for a slot; guarded by the mutex of the set
+	ping     *ping // in progress; nil if none is. Guarded by the mutex of the set
 
 	mu      sync.Mutex
 	clients map[Credentials]*client // with those of authFile
@@ -65,8 +65,8 @@ func (s *Set) AuthFileProblems() []string {
 	return problems
 }
 
-// withoutCredentials is the failure of a look-up whose credentials can't be had.
-func withoutCredentials(err error) *failure {
+// credentialsFailure returns the failure of a look-up that could not get its credentials.
+func credentialsFailure(err error) *failure {
 	return &failure{reason: ReasonCredentials, text: printable.Line(err.Error(), textLimit)}
 }
 

@@ -64,13 +64,13 @@ func TestExclusionProtectsItsTarget(t *testing.T) {
 				if got := set.Candidates(parse(t, image)); len(got) > 0 {
 					t.Errorf("%s is asked for as %v", image, got)
 				}
-				if rule := set.Verdicts(parse(t, image))[0].Rule; test.because != "" && rule != test.because {
+				if rule := set.RuleResults(parse(t, image))[0].Rule; test.because != "" && rule != test.because {
 					t.Errorf("%s: %s, want %s", image, rule, test.because)
 				}
 			}
 			for _, image := range test.open {
 				if got := set.Candidates(parse(t, image)); len(got) != 1 {
-					t.Errorf("%s is not asked for: %v", image, set.Verdicts(parse(t, image)))
+					t.Errorf("%s is not asked for: %v", image, set.RuleResults(parse(t, image)))
 				}
 			}
 		})

@@ -45,7 +45,7 @@ var (
 func (c *client) explain(ctx context.Context, err error) *failure {
 	if status, ok := errors.AsType[*transport.Error](err); ok {
 		explained := c.explainStatus(status)
-		if later, ok := errors.AsType[retryLater](err); ok {
+		if later, ok := errors.AsType[retryAfterError](err); ok {
 			explained.retryAfter = later.after
 		}
 		return explained
@@ -53,11 +53,11 @@ func (c *client) explain(ctx context.Context, err error) *failure {
 	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return c.newFailure(ReasonAnswer, fmt.Sprintf("answered with more than %d bytes", large.Limit), nil)
 	}
-	if silence, ok := errors.AsType[silence](err); ok {
-		return c.explainSilence(silence.cause)
+	if failed, ok := errors.AsType[noResponseError](err); ok {
+		return c.explainNoResponse(failed.cause)
 	}
 	if ctx.Err() != nil {
-		return c.explainSilence(ctx.Err())
+		return c.explainNoResponse(ctx.Err())
 	}
 	if request, ok := errors.AsType[*url.Error](err); ok {
 		err = request.Err // without the URL
@@ -93,12 +93,12 @@ func (c *client) explainStatus(status *transport.Error) *failure {
 	return explained
 }
 
-func (c *client) explainSilence(cause error) *failure {
-	reason, text := c.describeSilence(cause)
+func (c *client) explainNoResponse(cause error) *failure {
+	reason, text := c.describeNoResponse(cause)
 	return c.newFailure(reason, text, cause)
 }
 
-func (c *client) describeSilence(cause error) (Reason, string) {
+func (c *client) describeNoResponse(cause error) (Reason, string) {
 	if _, ok := errors.AsType[*net.DNSError](cause); ok {
 		return ReasonName, cause.Error()
 	}
@@ -118,15 +118,15 @@ func (c *client) describeSilence(cause error) (Reason, string) {
 // registry may send back what it got, so that nothing is shown, and no cause is
 // kept, where the password is in it.
 func (c *client) newFailure(reason Reason, text string, cause error) *failure {
-	if holds(text, c.credentials) {
+	if containsSecret(text, c.credentials) {
 		text, cause = "failed, and its error can't be shown because it holds the password", nil
 	}
 	return &failure{reason: reason, text: printable.Line(redact(text), textLimit), cause: cause}
 }
 
-// holds tells whether a password or a token is in a text, in any of the forms
-// that HTTP and Go's errors give it.
-func holds(text string, credentials Credentials) bool {
+// containsSecret reports whether a text contains a password or a token, in any of the
+// forms that HTTP and Go's errors give it.
+func containsSecret(text string, credentials Credentials) bool {
 	return slices.ContainsFunc([]string{credentials.Password, credentials.IdentityToken, credentials.RegistryToken}, func(secret string) bool {
 		return secret != "" && slices.ContainsFunc([]string{
 			secret,

@@ -45,7 +45,7 @@ func TestProbePauses(t *testing.T) {
 		}
 		for i, want := range pauses {
 			want *= time.Second
-			if pause := b.nextPause(); pause > want || pause < want*4/5 {
+			if pause := b.nextDelay(); pause > want || pause < want*4/5 {
 				t.Errorf("pause %d is %v, want about %v", i+1, pause, want)
 			}
 		}
@@ -58,56 +58,56 @@ func TestProbePauses(t *testing.T) {
 		opening(first, 5, 5)
 	}
 	// Having been back for long is, even if nobody asked.
-	b.closed = b.closed.Add(-2 * firstPauseMax)
+	b.closedAt = b.closedAt.Add(-2 * firstDelayMax)
 	opening(1, 2, 4, 5)
 	for _, first := range []time.Duration{2, 4, 8, 16, 32, 60} {
 		opening(first)
 	}
 	// Answering look-ups is, though not that it is overloaded.
-	b.judge(time.Now(), "app", &failure{reason: ReasonOverloaded})
+	b.record(time.Now(), "app", &failure{reason: ReasonOverloaded})
 	opening(60, 5)
-	b.judge(time.Now(), "app", nil)
+	b.record(time.Now(), "app", nil)
 	opening(1, 2)
 	opening(2)
-	b.judge(time.Now(), "app", &failure{reason: ReasonAnswer})
+	b.record(time.Now(), "app", &failure{reason: ReasonAnswer})
 	opening(1)
 }
 
 func TestStallPauses(t *testing.T) {
-	s := &stall{}
+	s := &pullBackoff{}
 	stalls := func(minutes ...time.Duration) {
 		t.Helper()
 		for i, want := range minutes {
 			begun := time.Now()
-			s.record(begun)
-			s.record(begun) // as one of several at once
-			if s.pause != want*time.Minute || s.until().IsZero() {
-				t.Errorf("stall %d: it comes last for %v (until %v), want %d minutes", i+1, s.pause, s.until(), want)
+			s.recordTimeout(begun)
+			s.recordTimeout(begun) // as one of several at once
+			if s.delay != want*time.Minute || s.until().IsZero() {
+				t.Errorf("stall %d: it comes last for %v (until %v), want %d minutes", i+1, s.delay, s.until(), want)
 			}
-			s.since = s.since.Add(-s.pause) // as if they had gone by
+			s.timedOutAt = s.timedOutAt.Add(-s.delay) // as if they had gone by
 			if until := s.until(); !until.IsZero() {
 				t.Errorf("stall %d: until %v after the pause", i+1, until)
 			}
 		}
 	}
 	stalls(5, 10, 20, 40, 60, 60)
-	s.end()
+	s.recordSuccess()
 	stalls(5, 10)
 }
 
 func TestRepositoryPauses(t *testing.T) {
-	p := &pause{}
+	p := &lookupBackoff{}
 	timeout := &failure{reason: ReasonTimeout, text: "no answer"}
 	records := func(outcome *failure, want time.Duration) {
 		t.Helper()
 		started := time.Now()
 		p.record(started, outcome)
 		p.record(started, outcome) // as one of several at once
-		if got := p.until.Sub(p.since); p.withheld() == nil && want > 0 || got != want {
-			t.Errorf("a pause of %v (%v), want %v", got, p.withheld(), want)
+		if got := p.until.Sub(p.begunAt); p.allow() == nil && want > 0 || got != want {
+			t.Errorf("a pause of %v (%v), want %v", got, p.allow(), want)
 		}
-		p.until = p.since // as if it had gone by
-		if err := p.withheld(); err != nil {
+		p.until = p.begunAt // as if it had gone by
+		if err := p.allow(); err != nil {
 			t.Errorf("%v after the pause", err)
 		}
 	}
@@ -116,14 +116,14 @@ func TestRepositoryPauses(t *testing.T) {
 	}
 	records(&failure{reason: ReasonOverloaded, retryAfter: 5 * time.Minute}, 5*time.Minute)
 	records(&failure{reason: ReasonOverloaded, retryAfter: 24 * time.Hour}, time.Hour)
-	p = &pause{}
+	p = &lookupBackoff{}
 	p.record(time.Now(), &failure{reason: ReasonOverloaded})
 	p.record(time.Now(), &failure{reason: ReasonOverloaded})
-	if err := p.withheld(); err != nil {
+	if err := p.allow(); err != nil {
 		t.Errorf("%v after two overloads", err)
 	}
 	p.record(time.Now(), &failure{reason: ReasonOverloaded})
-	if err := p.withheld(); err == nil {
+	if err := p.allow(); err == nil {
 		t.Error("no pause after three overloads")
 	}
 }
@@ -142,13 +142,13 @@ func TestJudge(t *testing.T) {
 		"one time-out":                       {{"a", timeout, false, suspect}},
 		"time-outs of one":                   {{"a", timeout, false, suspect}, {"a", timeout, false, suspect}},
 		"time-outs of two":                   {{"a", timeout, false, suspect}, {"b", timeout, false, down}},
-		"time-outs of two, an answer before": {{"c", nil, false, fine}, {"a", timeout, false, suspect}, {"b", timeout, false, down}},
-		"an answer between them":             {{"a", timeout, false, suspect}, {"c", nil, false, fine}, {"b", timeout, false, suspect}},
-		"a refusal between them":             {{"a", timeout, false, suspect}, {"c", refused, false, fine}, {"b", timeout, false, suspect}},
-		"an answer meanwhile":                {{"c", nil, false, fine}, {"a", timeout, true, fine}, {"b", timeout, true, fine}},
-		"overloads":                          {{"a", many, false, fine}, {"a", many, false, fine}, {"a", many, false, suspect}, {"a", many, false, fine}},
-		"overloads of several":               {{"a", many, false, fine}, {"b", many, false, fine}, {"c", many, false, suspect}},
-		"an answer between overloads":        {{"a", many, false, fine}, {"a", many, false, fine}, {"c", nil, false, fine}, {"a", many, false, fine}},
+		"time-outs of two, an answer before": {{"c", nil, false, healthy}, {"a", timeout, false, suspect}, {"b", timeout, false, down}},
+		"an answer between them":             {{"a", timeout, false, suspect}, {"c", nil, false, healthy}, {"b", timeout, false, suspect}},
+		"a refusal between them":             {{"a", timeout, false, suspect}, {"c", refused, false, healthy}, {"b", timeout, false, suspect}},
+		"an answer meanwhile":                {{"c", nil, false, healthy}, {"a", timeout, true, healthy}, {"b", timeout, true, healthy}},
+		"overloads":                          {{"a", many, false, healthy}, {"a", many, false, healthy}, {"a", many, false, suspect}, {"a", many, false, healthy}},
+		"overloads of several":               {{"a", many, false, healthy}, {"b", many, false, healthy}, {"c", many, false, suspect}},
+		"an answer between overloads":        {{"a", many, false, healthy}, {"a", many, false, healthy}, {"c", nil, false, healthy}, {"a", many, false, healthy}},
 	} {
 		b := &breaker{notify: func(bool, string) {}}
 		begin := time.Now()
@@ -157,7 +157,7 @@ func TestJudge(t *testing.T) {
 			if e.early {
 				started = begin
 			}
-			if got := b.judge(started, e.repository, e.outcome); got != e.want {
+			if got := b.record(started, e.repository, e.outcome); got != e.want {
 				t.Errorf("%s: look-up %d: %v, want %v", name, i+1, got, e.want)
 			}
 		}
@@ -175,10 +175,10 @@ func TestBreakerIgnoresOldFailures(t *testing.T) {
 		t.Error("an open circuit opened again")
 	}
 	b.close()
-	if b.judge(started, "app", down) != fine || b.trip(started, down) || b.withheld() != nil {
+	if b.record(started, "app", down) != healthy || b.trip(started, down) || b.allow() != nil {
 		t.Error("a look-up from before the return opened the circuit")
 	}
-	if b.judge(time.Now(), "app", down) != suspect || !b.trip(time.Now(), down) || b.withheld() == nil {
+	if b.record(time.Now(), "app", down) != suspect || !b.trip(time.Now(), down) || b.allow() == nil {
 		t.Error("a look-up from after the return did not")
 	}
 }
@@ -223,7 +223,7 @@ func TestWaitingIsBounded(t *testing.T) {
 			t.Errorf("%q after %v", answer.Reference, answer.Duration)
 		}
 	}
-	if err := e.breaker.withheld(); err != nil {
+	if err := e.breaker.allow(); err != nil {
 		t.Errorf("waiting for a slot opened the circuit: %v", err)
 	}
 	if got := asked.Load(); got != 0 {
@@ -282,7 +282,7 @@ func TestSilenceText(t *testing.T) {
 		{errors.New("connection reset by peer"), "connection reset by peer", ReasonConnection},
 	}
 	for _, test := range tests {
-		failure := c.explainSilence(test.cause)
+		failure := c.explainNoResponse(test.cause)
 		if failure.Error() != test.want || failure.reason != test.reason || !errors.Is(failure, test.cause) {
 			t.Errorf("%v: %q because of %q, want %q because of %q", test.cause, failure, failure.reason, test.want, test.reason)
 		}
@@ -343,14 +343,14 @@ func TestMemoryIsBounded(t *testing.T) {
 			if answer.State != Absent {
 				t.Fatalf("%v (%v)", answer.State, answer.Err)
 			}
-			set.Failed(answer.Candidate, 0)
+			set.RecordPullFailure(answer.Candidate, 0)
 		}
 		for range set.Find(t.Context(), name) { // remembered now
 		}
 	}
 	set.mu.Lock()
 	defer set.mu.Unlock()
-	if known, failed := set.known.Len(), set.failed.Len(); known != size || failed != size {
+	if known, failed := set.cache.Len(), set.failedPulls.Len(); known != size || failed != size {
 		t.Errorf("%d answers and %d failed pulls are remembered, want %d of each", known, failed, size)
 	}
 	if running := len(set.lookups); running != 0 || set.endpoints[0].lookups != 0 {

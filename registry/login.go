@@ -21,28 +21,28 @@ type login struct {
 // login, or with the one that was used before, and again with the login that the
 // answer 401 asks for. A login that was made before the look-up and is refused now is
 // renewed, once a minute at most. The path is that of the registry's API.
-func (i *inquiry) request(ctx context.Context, method, path, repository string) (*http.Response, error) {
-	used := i.loginFor(repository)
-	response, err := i.send(ctx, method, path, used)
+func (s *session) request(ctx context.Context, method, path, repository string) (*http.Response, error) {
+	used := s.loginFor(repository)
+	response, err := s.send(ctx, method, path, used)
 	if err != nil {
 		return nil, err
 	}
-	if used != "" && used != i.made && i.isRefusal(response) {
-		if !i.drop(repository, used) {
+	if used != "" && used != s.ownLogin && s.isRefusal(response) {
+		if !s.drop(repository, used) {
 			return response, nil
 		}
 		used = ""
 		if response.StatusCode != http.StatusUnauthorized {
 			discard(response)
-			if response, err = i.send(ctx, method, path, ""); err != nil {
+			if response, err = s.send(ctx, method, path, ""); err != nil {
 				return nil, err
 			}
 		}
 	}
-	if used != "" || response.StatusCode != http.StatusUnauthorized || !i.isOwn(response) {
+	if used != "" || response.StatusCode != http.StatusUnauthorized || !s.isOwn(response) {
 		return response, nil
 	}
-	fresh, err := i.logIn(ctx, response, repository)
+	fresh, err := s.logIn(ctx, response, repository)
 	if err == nil && fresh.authorization == "" {
 		return response, nil
 	}
@@ -50,9 +50,9 @@ func (i *inquiry) request(ctx context.Context, method, path, repository string) 
 	if err != nil {
 		return nil, err
 	}
-	i.made = fresh.authorization
-	i.remember(repository, fresh)
-	return i.send(ctx, method, path, fresh.authorization)
+	s.ownLogin = fresh.authorization
+	s.remember(repository, fresh)
+	return s.send(ctx, method, path, fresh.authorization)
 }
 
 // isRefusal reports whether an answer may be about a login that does not hold any
@@ -120,7 +120,7 @@ func (c *client) drop(repository, refused string) bool {
 	if c.logins[repository].authorization != refused {
 		return true
 	}
-	if !c.habits.renews() {
+	if !c.server.allowRenewal() {
 		return false
 	}
 	c.logins = nil

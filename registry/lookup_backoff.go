@@ -13,107 +13,105 @@ import (
 	"image-cri-shim/printable"
 )
 
-// retryAfterMax bounds the time for which a registry can ask not to be asked.
+// retryAfterMax bounds the delay that a registry can ask for.
 const retryAfterMax = time.Hour
 
-// pause is a circuit of one repository, for faults that are not the registry's: its
-// look-ups time out, or are answered that there were too many. Open, it closes after
-// some time. Its methods may be called concurrently.
-type pause struct {
+// lookupBackoff delays look-ups in one repository whose look-ups time out or are refused
+// as too many, while the registry is up. Its methods may be called concurrently.
+type lookupBackoff struct {
 	mu        sync.Mutex
 	overloads int           // in a row
-	since     time.Time     // of the last opening
-	length    time.Duration // of the last one; 0 once a look-up has been answered
-	until     time.Time
-	text      string
+	begunAt   time.Time     // when the last delay began
+	delay     time.Duration // the last one; 0 once a look-up has been answered
+	until     time.Time     // end of the last delay
+	text      string        // of the failure
 }
 
-// record notes a look-up that failed and began at some time.
-func (p *pause) record(started time.Time, outcome *failure) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if started.Before(p.since) {
-		return // it says nothing new
+// record records the failure of a look-up that began at started.
+func (b *lookupBackoff) record(started time.Time, outcome *failure) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if started.Before(b.begunAt) {
+		return // the look-up is older than the delay
 	}
 	if outcome.reason.severity() == overloaded && outcome.retryAfter == 0 {
-		if p.overloads++; p.overloads < overloadLimit {
+		if b.overloads++; b.overloads < overloadLimit {
 			return
 		}
 	}
-	p.length = min(max(p.length*probePauseRate, probePauseMin), firstPauseMax)
+	b.delay = min(max(b.delay*backoffFactor, probeDelayMin), firstDelayMax)
 	if outcome.retryAfter > 0 {
-		p.length = min(outcome.retryAfter, retryAfterMax)
+		b.delay = min(outcome.retryAfter, retryAfterMax)
 	}
-	p.since, p.overloads, p.text = time.Now(), 0, outcome.text
-	p.until = p.since.Add(p.length)
+	b.begunAt, b.overloads, b.text = time.Now(), 0, outcome.text
+	b.until = b.begunAt.Add(b.delay)
 }
 
-// withheld returns why the repository must not be asked now, nil if it may be.
-func (p *pause) withheld() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !time.Now().Before(p.until) {
+// allow returns an error during a delay.
+func (b *lookupBackoff) allow() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !time.Now().Before(b.until) {
 		return nil
 	}
-	return &failure{reason: ReasonCircuit, text: printable.Line(fmt.Sprintf("circuit of this repository open until %s: %s", p.until.Format(time.TimeOnly), p.text), textLimit)}
+	return &failure{reason: ReasonCircuit, text: printable.Line(fmt.Sprintf("circuit of this repository open until %s: %s", b.until.Format(time.TimeOnly), b.text), textLimit)}
 }
 
-// place is one repository of a registry.
-type place struct {
+// repositoryKey is one repository of a registry.
+type repositoryKey struct {
 	endpoint   *endpoint
 	repository string // with its host
 }
 
-func (q question) place() place {
-	return place{q.endpoint, reference.TrimNamed(q.reference).Name()}
+func (q question) repositoryKey() repositoryKey {
+	return repositoryKey{q.endpoint, reference.TrimNamed(q.reference).Name()}
 }
 
-// withheld returns why a question must not be asked now, because of its registry or
-// its repository. It returns nil if it may be.
-func (s *Set) withheld(q question) error {
-	if err := q.endpoint.breaker.withheld(); err != nil {
+// allow returns an error if a question must not be asked now because of its registry or
+// its repository.
+func (s *Set) allow(q question) error {
+	if err := q.endpoint.breaker.allow(); err != nil {
 		return err
 	}
-	if item := s.pauses.Get(q.place()); item != nil {
-		return item.Value().withheld()
+	if item := s.lookupBackoffs.Get(q.repositoryKey()); item != nil {
+		return item.Value().allow()
 	}
 	return nil
 }
 
-// judge notes how a look-up ended that began at some time. If the registry seems to
-// be down its circuit opens, and if only the repository does, that of the repository.
-// early is a check that began during the look-up; it may be nil.
-func (s *Set) judge(q question, started time.Time, outcome *failure, early *check) {
-	e, where := q.endpoint, q.place()
-	found := e.breaker.judge(started, where.repository, outcome)
-	if found == suspect && !s.isUp(e, early) {
-		found = down
+// recordOutcome records the outcome of a look-up that began at started. If the registry
+// seems to be down its circuit opens. If only the repository fails, its look-ups are
+// delayed. early is a ping that began during the look-up, or nil.
+func (s *Set) recordOutcome(q question, started time.Time, outcome *failure, early *ping) {
+	e, key := q.endpoint, q.repositoryKey()
+	assessed := e.breaker.record(started, key.repository, outcome)
+	if assessed == suspect && !s.isUp(e, early) {
+		assessed = down
 	}
 	switch {
-	case found == down && e.breaker.trip(started, outcome):
-		s.resume(e)
-		s.running.Go(func() { s.probe(e) })
+	case assessed == down && e.breaker.trip(started, outcome):
+		s.clearLookupBackoffs(e)
+		s.running.Go(func() { s.awaitRecovery(e) })
 	case outcome == nil || outcome.reason.severity() == answered:
-		s.pauses.Delete(where)
-	case e.breaker.withheld() == nil:
-		item, _ := s.pauses.GetOrSet(where, &pause{})
+		s.lookupBackoffs.Delete(key)
+	case e.breaker.allow() == nil:
+		item, _ := s.lookupBackoffs.GetOrSet(key, &lookupBackoff{})
 		item.Value().record(started, outcome)
 	}
 }
 
-// resume closes the circuits of a registry's repositories: the fault is the
-// registry's.
-func (s *Set) resume(e *endpoint) {
-	s.pauses.Range(func(item *ttlcache.Item[place, *pause]) bool {
+// clearLookupBackoffs ends the delays of a registry's repositories once the registry
+// itself is the fault.
+func (s *Set) clearLookupBackoffs(e *endpoint) {
+	s.lookupBackoffs.Range(func(item *ttlcache.Item[repositoryKey, *lookupBackoff]) bool {
 		if item.Key().endpoint == e {
-			defer s.pauses.Delete(item.Key())
+			defer s.lookupBackoffs.Delete(item.Key())
 		}
 		return true
 	})
 }
 
-// retryAfter returns how long a response asks not to be asked again. It is 0 if it
-// doesn't.
+// retryAfter returns the delay that a response asks for, 0 if it asks for none.
 func retryAfter(response *http.Response) time.Duration {
 	text := response.Header.Get("Retry-After")
 	if response.StatusCode != http.StatusTooManyRequests || text == "" {
@@ -128,11 +126,11 @@ func retryAfter(response *http.Response) time.Duration {
 	return 0
 }
 
-// retryLater is the error of a request that is answered with the time to wait.
-type retryLater struct {
+// retryAfterError is an error of a response that asks for a delay.
+type retryAfterError struct {
 	after time.Duration
 	cause error
 }
 
-func (r retryLater) Error() string { return r.cause.Error() }
-func (r retryLater) Unwrap() error { return r.cause }
+func (r retryAfterError) Error() string { return r.cause.Error() }
+func (r retryAfterError) Unwrap() error { return r.cause }

@@ -27,33 +27,33 @@ var acceptedTypes = strings.Join([]string{
 // description is what a registry says about a manifest.
 type description struct{ digest, mediaType string }
 
-// inquiry is one look-up of a client.
-type inquiry struct {
+// session is one look-up of a client.
+type session struct {
 	*client
-	made string // the login that it has made; empty if none
+	ownLogin string // authorization of the login made in this session; empty: none
 }
 
-func (c *client) inquire() *inquiry { return &inquiry{client: c} }
+func (c *client) newSession() *session { return &session{client: c} }
 
 // describe returns a manifest's digest and type: by a HEAD, or by a GET if the
 // registry's answer to that is not enough.
-func (i *inquiry) describe(ctx context.Context, candidate reference.Named) (description, error) {
-	if i.habits.wantsGet() {
-		return i.get(ctx, candidate)
+func (s *session) describe(ctx context.Context, candidate reference.Named) (description, error) {
+	if s.server.prefersGet() {
+		return s.get(ctx, candidate)
 	}
-	found, err := i.head(ctx, candidate)
+	found, err := s.head(ctx, candidate)
 	if err == nil || !wantsGet(err) {
 		return found, err
 	}
-	found, err = i.get(ctx, candidate)
+	found, err = s.get(ctx, candidate)
 	if err == nil && isManifest(found.mediaType) || isNotFound(err) {
-		i.habits.refusesHead()
+		s.server.recordHeadRefused()
 	}
 	return found, err
 }
 
-// errBare is the error of a HEAD whose answer does not describe the manifest.
-var errBare = errors.New("answered HEAD without describing the manifest")
+// errNotDescribed is the error of a HEAD whose answer does not describe the manifest.
+var errNotDescribed = errors.New("answered HEAD without describing the manifest")
 
 // wantsGet reports whether a HEAD failed for being one: it is refused, or was
 // answered without the headers that describe a manifest. Gateways refuse it with
@@ -61,7 +61,7 @@ var errBare = errors.New("answered HEAD without describing the manifest")
 func wantsGet(err error) bool {
 	status, ok := statusOf(err)
 	if !ok {
-		return errors.Is(err, errBare)
+		return errors.Is(err, errNotDescribed)
 	}
 	switch status.StatusCode {
 	case http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented:
@@ -70,21 +70,21 @@ func wantsGet(err error) bool {
 	return false
 }
 
-func (i *inquiry) head(ctx context.Context, candidate reference.Named) (description, error) {
-	response, err := i.ask(ctx, http.MethodHead, candidate)
+func (s *session) head(ctx context.Context, candidate reference.Named) (description, error) {
+	response, err := s.fetch(ctx, http.MethodHead, candidate)
 	if err != nil {
 		return description{}, err
 	}
 	defer discard(response)
 	found := described(response)
 	if _, err := v1.NewHash(found.digest); err != nil || found.mediaType == "" {
-		return description{}, errBare
+		return description{}, errNotDescribed
 	}
 	return found, matches(candidate, found.digest)
 }
 
-func (i *inquiry) get(ctx context.Context, candidate reference.Named) (description, error) {
-	response, err := i.ask(ctx, http.MethodGet, candidate)
+func (s *session) get(ctx context.Context, candidate reference.Named) (description, error) {
+	response, err := s.fetch(ctx, http.MethodGet, candidate)
 	if err != nil {
 		return description{}, err
 	}
@@ -117,25 +117,25 @@ func matches(candidate reference.Named, digest string) error {
 	return nil
 }
 
-// ask asks for a manifest. Its error holds a [transport.Error] if the answer is
+// fetch asks for a manifest. Its error holds a [transport.Error] if the answer is
 // none with the status 200.
-func (i *inquiry) ask(ctx context.Context, method string, candidate reference.Named) (*http.Response, error) {
+func (s *session) fetch(ctx context.Context, method string, candidate reference.Named) (*http.Response, error) {
 	identifier, err := identify(candidate)
 	if err != nil {
 		return nil, err
 	}
-	repository := i.registry.Repo(reference.Path(candidate)).RepositoryStr()
-	response, err := i.request(ctx, method, root+repository+"/manifests/"+identifier, repository)
+	repository := s.registry.Repo(reference.Path(candidate)).RepositoryStr()
+	response, err := s.request(ctx, method, root+repository+"/manifests/"+identifier, repository)
 	if err != nil {
 		return nil, err
 	}
-	if response.Header.Get("Docker-Distribution-Api-Version") != "" && i.isOwn(response) {
-		i.habits.registry.Store(true)
+	if response.Header.Get("Docker-Distribution-Api-Version") != "" && s.isOwn(response) {
+		s.server.isRegistry.Store(true)
 	}
 	if err := checkStatus(response); err != nil {
 		discard(response)
 		if after := retryAfter(response); after > 0 {
-			err = retryLater{after, err}
+			err = retryAfterError{after, err}
 		}
 		return nil, err
 	}

@@ -29,9 +29,9 @@ func parsePatterns(texts []string, plain hosts.Plain) (patterns, error) {
 	return p, nil
 }
 
-// matching returns the text of the first pattern that matches a repository, and
-// an empty one if none does.
-func matching(patterns []hosts.Pattern, repository hosts.Repository) string {
+// firstMatch returns the text of the first pattern that matches a repository, and an
+// empty text if none does.
+func firstMatch(patterns []hosts.Pattern, repository hosts.Repository) string {
 	for _, p := range patterns {
 		if p.Matches(repository) {
 			return p.String()

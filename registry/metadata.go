@@ -17,9 +17,9 @@ var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
 var errMetadata = errors.New("has the address of a cloud provider's metadata service, which is no token server")
 
-// servesSecrets reports whether cloud providers serve a node's secrets at an address. A
+// isMetadataService reports whether cloud providers serve a node's secrets at an address. A
 // registry that names it as its token server would be sent these as if they were a token.
-func servesSecrets(ip net.IP) bool {
+func isMetadataService(ip net.IP) bool {
 	address, ok := netip.AddrFromSlice(ip)
 	if !ok {
 		return false
@@ -55,7 +55,7 @@ func controlDial(ctx context.Context, _, address string, _ syscall.RawConn) erro
 	if err != nil {
 		return err
 	}
-	if ip := net.ParseIP(host); ip != nil && servesSecrets(ip) {
+	if ip := net.ParseIP(host); ip != nil && isMetadataService(ip) {
 		return errMetadata
 	}
 	return nil

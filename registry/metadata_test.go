@@ -12,7 +12,7 @@ func TestServesSecrets(t *testing.T) {
 		"fd00:ec2::254": true, "100.100.100.200": true,
 		"10.0.0.1": false, "127.0.0.1": false, "fd00::1": false, "64:ff9b::a00:1": false, "192.0.2.1": false,
 	} {
-		if got := servesSecrets(net.ParseIP(address)); got != want {
+		if got := isMetadataService(net.ParseIP(address)); got != want {
 			t.Errorf("%s: got %v", address, got)
 		}
 	}

@@ -5,49 +5,49 @@ import (
 	"time"
 )
 
-// check is a question at the root of a registry's API: whether the registry is up
-// although a look-up fails. up may be read once done is closed.
-type check struct {
+// ping is a request for the root of a registry's API, made because a look-up is slow or
+// has failed. up may be read once done is closed.
+type ping struct {
 	done chan struct{}
 	up   bool
 }
 
-// checkDelay is the time that a look-up takes before a check begins.
-func (s *Set) checkDelay() time.Duration { return s.lookupTimeout / 2 }
+// pingDelay returns how long a look-up runs before a ping begins.
+func (s *Set) pingDelay() time.Duration { return s.lookupTimeout / 2 }
 
-// check begins a check, or returns the one that is running. It is nil if the set
-// has been closed. It ends a little before a look-up that began at some time, so that
-// nobody who waits for the look-up waits for the check.
-func (s *Set) check(e *endpoint, began time.Time) *check {
+// startPing begins a ping, or returns the running one. It returns nil if the set has been
+// closed. The ping times out a little before a look-up that began at the given time, so
+// that it does not delay the callers of the look-up.
+func (s *Set) startPing(e *endpoint, began time.Time) *ping {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || e.check != nil {
-		return e.check
+	if s.closed || e.ping != nil {
+		return e.ping
 	}
-	c := &check{done: make(chan struct{})}
-	e.check = c
+	p := &ping{done: make(chan struct{})}
+	e.ping = p
 	s.running.Go(func() {
 		ctx, cancel := context.WithDeadline(s.lifetime, began.Add(s.lookupTimeout-s.lookupTimeout/20))
 		defer cancel()
-		c.up = e.client.answers(ctx)
+		p.up = e.client.ping(ctx)
 		s.mu.Lock()
-		e.check = nil
+		e.ping = nil
 		s.mu.Unlock()
-		close(c.done)
+		close(p.done)
 	})
-	return c
+	return p
 }
 
-// isUp reports whether a registry answers at the root of its API: anything but that
-// it is overloaded. It takes the result of an early check if there is one.
-func (s *Set) isUp(e *endpoint, early *check) bool {
-	c := early
-	if c == nil {
-		c = s.check(e, time.Now().Add(-s.checkDelay()))
+// isUp reports whether a registry answers a ping. It takes the result of an early ping if
+// there is one.
+func (s *Set) isUp(e *endpoint, early *ping) bool {
+	p := early
+	if p == nil {
+		p = s.startPing(e, time.Now().Add(-s.pingDelay()))
 	}
-	if c == nil {
+	if p == nil {
 		return true
 	}
-	<-c.done
-	return c.up
+	<-p.done
+	return p.up
 }

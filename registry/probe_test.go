@@ -13,8 +13,8 @@ import (
 	"image-cri-shim/registry"
 )
 
-// TestVisit says where the way to a registry ends, and shows no password.
-func TestVisit(t *testing.T) {
+// TestProbe says where the way to a registry ends, and shows no password.
+func TestProbe(t *testing.T) {
 	ca, serverConfig := authority(t)
 	plain, encrypted := serve(t, basicAuth(newStorage())), serve(t, basicAuth(newStorage()), withTLS(serverConfig))
 	slow := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
@@ -62,7 +62,7 @@ func TestVisit(t *testing.T) {
 			if test.address == slow.URL {
 				options.LookupTimeout = 200 * time.Millisecond
 			}
-			visits := newSet(t, options).Visit(t.Context())
+			visits := newSet(t, options).Probe(t.Context())
 			if len(visits) != 1 {
 				t.Fatalf("%d visits", len(visits))
 			}
@@ -93,14 +93,14 @@ func withoutRoot(code int, next http.Handler) http.Handler {
 }
 
 // A visit changes nothing for look-ups: no circuit opens.
-func TestVisitLeavesCircuits(t *testing.T) {
+func TestProbeLeavesCircuits(t *testing.T) {
 	set := newSet(t, registry.Options{Registries: []registry.Config{{Address: "http://" + refusing(t)}}})
 	for range 5 {
-		if v := set.Visit(t.Context()); v[0].Connection == nil {
+		if v := set.Probe(t.Context()); v[0].Connection == nil {
 			t.Fatal("no error")
 		}
 	}
-	if v := set.Verdicts(parse(t, "nginx:1.25")); v[0].Down != "" {
+	if v := set.RuleResults(parse(t, "nginx:1.25")); v[0].Down != "" {
 		t.Errorf("a circuit is open: %s", v[0].Down)
 	}
 	if answer := findOne(t, set, "nginx:1.25"); answer.Cached {
@@ -109,10 +109,10 @@ func TestVisitLeavesCircuits(t *testing.T) {
 }
 
 // What a caller wants to know of an error it can find out.
-func TestVisitErrors(t *testing.T) {
+func TestProbeErrors(t *testing.T) {
 	plain := serve(t, newStorage())
-	visit := func(address string) registry.Visit {
-		return newSet(t, registry.Options{Registries: []registry.Config{{Address: address}}}).Visit(t.Context())[0]
+	visit := func(address string) registry.Probe {
+		return newSet(t, registry.Options{Registries: []registry.Config{{Address: address}}}).Probe(t.Context())[0]
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](visit(strings.Replace(plain.URL, "http:", "https:", 1)).TLS); !ok {
 		t.Error("no tls.RecordHeaderError")
@@ -123,12 +123,12 @@ func TestVisitErrors(t *testing.T) {
 }
 
 // Where a registry's root leads elsewhere, no login goes along.
-func TestVisitRedirectedCarriesNoCredentials(t *testing.T) {
+func TestProbeRedirectedCarriesNoCredentials(t *testing.T) {
 	other := serve(t, newStorage())
 	server := serve(t, basicAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, other.URL+"/v2/", http.StatusTemporaryRedirect)
 	})))
-	if v := newSetOf(t, server.URL).Visit(t.Context())[0]; v.Login != nil || v.Answer != nil {
+	if v := newSetOf(t, server.URL).Probe(t.Context())[0]; v.Login != nil || v.Answer != nil {
 		t.Errorf("%v, %v", v.Login, v.Answer)
 	}
 	if seen := other.seenAuthorizations(); len(seen) > 0 {

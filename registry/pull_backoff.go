@@ -11,83 +11,84 @@ import (
 )
 
 const (
-	stallPauseMin  = 5 * time.Minute
-	stallPauseMax  = time.Hour
-	stallPauseRate = 2 // from one time to the next
+	pullBackoffMin    = 5 * time.Minute
+	pullBackoffMax    = time.Hour
+	pullBackoffFactor = 2 // of each delay to the one before
 )
 
-// stall holds how pulls from one repository of a registry ended. A registry may
-// answer look-ups for it and then not end its pulls. No look-up can tell when that
-// is over, so that time has to, or a pull. Its methods may be called concurrently.
-type stall struct {
-	mu     sync.Mutex
-	served time.Time     // the last pull that succeeded
-	since  time.Time     // when a pull was last found to stall
-	pause  time.Duration // from then on; 0 if a pull has succeeded since
+// pullBackoff postpones pulls from one repository of a registry after a pull has timed
+// out. Look-ups can't show that pulls work again, so that a delay or a successful pull
+// ends it. Its methods may be called concurrently.
+type pullBackoff struct {
+	mu          sync.Mutex
+	succeededAt time.Time     // end of the last pull that succeeded
+	timedOutAt  time.Time     // end of the last pull that timed out
+	delay       time.Duration // from then on; 0 if a pull has succeeded since
 }
 
-// record notes a pull that began at some time and did not end in time. If another
-// pull from the repository has succeeded meanwhile, it was of a big image. If the
-// repository has been postponed since it began, it says nothing new.
-func (s *stall) record(begun time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if begun.Before(s.served) || begun.Before(s.since) {
+// recordTimeout records the time-out of a pull that began at begun. It changes nothing if
+// another pull from the repository has succeeded since, because a large image explains
+// the time-out then, or if the repository has been postponed since.
+func (b *pullBackoff) recordTimeout(begun time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if begun.Before(b.succeededAt) || begun.Before(b.timedOutAt) {
 		return
 	}
-	s.since, s.pause = time.Now(), min(max(s.pause*stallPauseRate, stallPauseMin), stallPauseMax)
+	b.timedOutAt, b.delay = time.Now(), min(max(b.delay*pullBackoffFactor, pullBackoffMin), pullBackoffMax)
 }
 
-// end notes a pull that succeeded.
-func (s *stall) end() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.served, s.pause = time.Now(), 0
+// recordSuccess records a pull that succeeded.
+func (b *pullBackoff) recordSuccess() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.succeededAt, b.delay = time.Now(), 0
 }
 
-// until returns the time until which pulls from the repository come last. It is
-// zero if they don't.
-func (s *stall) until() time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	until := s.since.Add(s.pause)
-	if s.pause == 0 || !time.Now().Before(until) {
+// until returns the time until which pulls from the repository come last, the zero time
+// if they don't.
+func (b *pullBackoff) until() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	until := b.timedOutAt.Add(b.delay)
+	if b.delay == 0 || !time.Now().Before(until) {
 		return time.Time{}
 	}
 	return until
 }
 
-// stallOf returns what is known of the pulls from a candidate's repository. Without
-// create it is nil if that is nothing.
-func (s *Set) stallOf(e *endpoint, candidate string, create bool) *stall {
+// pullBackoffOf returns the backoff of a candidate's repository. Without create it
+// returns nil if there is none.
+func (s *Set) pullBackoffOf(e *endpoint, candidate string, create bool) *pullBackoff {
 	named, err := reference.ParseNamed(candidate)
 	if err != nil {
 		return nil
 	}
-	where := place{e, named.Name()}
-	if item := s.stalls.Get(where); item != nil {
+	key := repositoryKey{e, named.Name()}
+	if item := s.pullBackoffs.Get(key); item != nil {
 		return item.Value()
 	}
 	if !create {
 		return nil
 	}
-	item, _ := s.stalls.GetOrSet(where, &stall{})
+	item, _ := s.pullBackoffs.GetOrSet(key, &pullBackoff{})
 	return item.Value()
 }
 
-// stalled returns the time until which pulls of a candidate come last. It is zero
-// if they don't.
-func (s *Set) stalled(e *endpoint, candidate string) time.Time {
-	if stall := s.stallOf(e, candidate, false); stall != nil {
-		return stall.until()
+// postponedUntil returns the time until which pulls of a candidate come last, the zero
+// time if they don't.
+func (s *Set) postponedUntil(e *endpoint, candidate string) time.Time {
+	if backoff := s.pullBackoffOf(e, candidate, false); backoff != nil {
+		return backoff.until()
 	}
 	return time.Time{}
 }
 
-// describeStalls says which repositories of each registry come last, in one line.
-func (s *Set) describeStalls() map[*endpoint]string {
+// describePullBackoffs returns one line for each registry with repositories that come
+// last.
+func (s *Set) describePullBackoffs() map[*endpoint]string {
 	first, count := map[*endpoint]string{}, map[*endpoint]int{}
-	for _, item := range s.stalls.Items() {
+	for _, item := range s.pullBackoffs.Items() {
 		if e := item.Key().endpoint; !item.Value().until().IsZero() {
 			count[e]++
 			if repository := item.Key().repository; first[e] == "" || repository < first[e] {

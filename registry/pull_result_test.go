@@ -37,9 +37,9 @@ func TestFailedPull(t *testing.T) {
 	names := map[string]string{one.URL: "one", two.URL: "two"}
 	find(t, set, "nginx:gone")
 	first := find(t, set, "nginx:1.25")[0].Candidate
-	set.Failed(first, 0)
-	set.Failed(first, 0)
-	set.Failed(registry.Candidate{Registry: "http://nobody.example.com", Reference: first.Reference}, time.Hour)
+	set.RecordPullFailure(first, 0)
+	set.RecordPullFailure(first, 0)
+	set.RecordPullFailure(registry.Candidate{Registry: "http://nobody.example.com", Reference: first.Reference}, time.Hour)
 	again := find(t, set, "nginx:1.25")
 	if again[0].Registry != two.URL || !again[0].Cached {
 		t.Errorf("%s first, cached %v, want the other registry's answer, remembered", again[0].Registry, again[0].Cached)
@@ -56,7 +56,7 @@ func TestFailedPull(t *testing.T) {
 	if gone := find(t, set, "nginx:gone"); !gone[0].Cached {
 		t.Error("what is absent was asked again")
 	}
-	set.Pulled(first)
+	set.RecordPull(first)
 	if got := brief(t, set, "nginx:1.25", names); !slices.Equal(got, []string{"one found", "two found"}) {
 		t.Errorf("after a pull that succeeded: %q", got)
 	}
@@ -65,7 +65,7 @@ func TestFailedPull(t *testing.T) {
 // What failed comes first again after a while.
 func TestFailedPullIsForgiven(t *testing.T) {
 	set, one, two := twice(t, registry.Options{AbsentTTL: time.Nanosecond})
-	set.Failed(find(t, set, "nginx:1.25")[0].Candidate, 0)
+	set.RecordPullFailure(find(t, set, "nginx:1.25")[0].Candidate, 0)
 	if got := brief(t, set, "nginx:1.25", map[string]string{one.URL: "one", two.URL: "two"}); !slices.Equal(got, []string{"one found", "two found"}) {
 		t.Errorf("answers %q", got)
 	}
@@ -92,7 +92,7 @@ func TestStalledPull(t *testing.T) {
 			set, one, two := twice(t, registry.Options{Fallback: test.fallback})
 			names := map[string]string{one.URL: "one", two.URL: "two"}
 			stalled := find(t, set, "nginx:1.25")[0].Candidate
-			set.Failed(stalled, time.Second)
+			set.RecordPullFailure(stalled, time.Second)
 			image := strings.ReplaceAll(test.image, "{one}", one.host())
 			if got := brief(t, set, image, names); !slices.Equal(got, test.want) {
 				t.Errorf("answers %q, want %q", got, test.want)
@@ -105,7 +105,7 @@ func TestStalledPull(t *testing.T) {
 			if strings.HasPrefix(test.want[1], "one") != strings.HasSuffix(last.Postponed, ": a pull from this repository did not end in time") {
 				t.Errorf("postponed because it %q", last.Postponed)
 			}
-			set.Pulled(stalled)
+			set.RecordPull(stalled)
 			for _, answer := range find(t, set, image) {
 				if answer.LastResort || answer.Postponed != "" {
 					t.Errorf("after a pull that succeeded: %q", answer.Postponed)
@@ -119,7 +119,7 @@ func TestStalledPull(t *testing.T) {
 func TestStalledRepositoriesAreNamed(t *testing.T) {
 	set, one, _ := twice(t, registry.Options{})
 	for _, image := range []string{"redis:7", "nginx:1.25"} {
-		set.Failed(find(t, set, image)[0].Candidate, time.Second)
+		set.RecordPullFailure(find(t, set, image)[0].Candidate, time.Second)
 	}
 	conditions := set.Conditions()
 	want := "pulls from " + one.host() + "/library/nginx and 1 more of its repositories did not end in time: they come last for now"
@@ -134,8 +134,8 @@ func TestBigImageIsNoStall(t *testing.T) {
 	set, one, two := twice(t, registry.Options{})
 	names := map[string]string{one.URL: "one", two.URL: "two"}
 	big, small := find(t, set, "nginx:1.25")[0].Candidate, find(t, set, "nginx:1.26")[0].Candidate
-	set.Pulled(small)
-	set.Failed(big, time.Hour)
+	set.RecordPull(small)
+	set.RecordPullFailure(big, time.Hour)
 	if got := brief(t, set, "nginx:1.26", names); !slices.Equal(got, []string{"one found", "two found"}) {
 		t.Errorf("answers %q", got)
 	}
@@ -146,9 +146,9 @@ func TestStallBesideOtherRepositories(t *testing.T) {
 	set, one, two := twice(t, registry.Options{})
 	names := map[string]string{one.URL: "one", two.URL: "two"}
 	stalled, other := find(t, set, "nginx:1.25")[0].Candidate, find(t, set, "redis:7")[0].Candidate
-	set.Pulled(other)
-	set.Failed(stalled, time.Hour)
-	set.Pulled(other)
+	set.RecordPull(other)
+	set.RecordPullFailure(stalled, time.Hour)
+	set.RecordPull(other)
 	if got := brief(t, set, "nginx:1.26", names); !slices.Equal(got, []string{"two found", "one found"}) {
 		t.Errorf("answers %q", got)
 	}

@@ -30,7 +30,7 @@ func (e *endpoint) rule(original reference.Named) rule {
 	if e.closeness(original) > 0 {
 		return rule{standsIn: true, text: "its own host"}
 	}
-	included := matching(e.patterns.include, e.plain.Repository(original.Name()))
+	included := firstMatch(e.patterns.include, e.plain.Repository(original.Name()))
 	switch {
 	case included == "" && len(e.patterns.include) > 0:
 		return rule{text: "match has no pattern for it"}
@@ -39,10 +39,10 @@ func (e *endpoint) rule(original reference.Named) rule {
 	}
 	// A digest is asked for whatever the tags are.
 	if tagged, ok := original.(reference.Tagged); ok {
-		if excluded := matchingTag(e.tags.exclude, tagged.Tag()); excluded != "" {
+		if excluded := firstMatchingTag(e.tags.exclude, tagged.Tag()); excluded != "" {
 			return rule{text: "tags exclude", pattern: "!" + excluded}
 		}
-		if len(e.tags.include) > 0 && matchingTag(e.tags.include, tagged.Tag()) == "" {
+		if len(e.tags.include) > 0 && firstMatchingTag(e.tags.include, tagged.Tag()) == "" {
 			return rule{text: "tags have no pattern for it"}
 		}
 	}
@@ -59,32 +59,32 @@ func (e *endpoint) excluded(original reference.Named) rule {
 	if len(e.patterns.exclude) == 0 {
 		return rule{}
 	}
-	if pattern := matching(e.patterns.exclude, e.plain.Repository(original.Name())); pattern != "" {
+	if pattern := firstMatch(e.patterns.exclude, e.plain.Repository(original.Name())); pattern != "" {
 		return rule{text: "match excludes", pattern: "!" + pattern}
 	}
 	target, err := e.repository(original)
 	if err != nil {
 		return rule{}
 	}
-	if pattern := matching(e.patterns.exclude, e.plain.Repository(target.Name())); pattern != "" {
+	if pattern := firstMatch(e.patterns.exclude, e.plain.Repository(target.Name())); pattern != "" {
 		return rule{text: "match excludes its repository there:", pattern: "!" + pattern}
 	}
 	return rule{}
 }
 
-// Verdict is why a registry is asked for an image, or why it is not.
-type Verdict struct {
+// RuleResult is the decision whether one registry is asked for an image.
+type RuleResult struct {
 	Registry  string // its address
 	Priority  int
 	StandsIn  bool
-	Rule      string // that decided it, in a few words
-	Reference string // what it is asked for; empty where it is not
+	Rule      string // that decided, in a few words
+	Reference string // that it is asked for; empty: it is not asked
 	Down      string // why it, or this repository, is not asked now; empty if the circuits are closed
 }
 
-// Verdicts returns what the rules say of an image, for every registry, in the order
-// of [Set.Candidates]. It asks nobody.
-func (s *Set) Verdicts(name reference.Named) []Verdict {
+// RuleResults applies the rules of every registry to an image, in the order of
+// [Set.Candidates]. It sends no request.
+func (s *Set) RuleResults(name reference.Named) []RuleResult {
 	original, err := reference.ParseDockerRef(name.String())
 	if err != nil {
 		return nil
@@ -93,20 +93,20 @@ func (s *Set) Verdicts(name reference.Named) []Verdict {
 	for _, q := range s.questions(original) {
 		asked[q.endpoint] = true
 	}
-	var verdicts []Verdict
+	var results []RuleResult
 	for _, e := range s.ordered(original) {
 		candidate, rule := e.candidate(original)
-		v := Verdict{Registry: e.location.String(), Priority: e.priority, StandsIn: asked[e], Rule: rule.String()}
+		result := RuleResult{Registry: e.location.String(), Priority: e.priority, StandsIn: asked[e], Rule: rule.String()}
 		switch {
-		case v.StandsIn:
-			v.Reference = candidate.String()
+		case result.StandsIn:
+			result.Reference = candidate.String()
 		case rule.standsIn:
-			v.Rule = "another registry has the same reference"
+			result.Rule = "another registry has the same reference"
 		}
-		if err := s.withheld(question{endpoint: e, reference: candidate}); err != nil {
-			v.Down = err.Error()
+		if err := s.allow(question{endpoint: e, reference: candidate}); err != nil {
+			result.Down = err.Error()
 		}
-		verdicts = append(verdicts, v)
+		results = append(results, result)
 	}
-	return verdicts
+	return results
 }

@@ -9,7 +9,7 @@ import (
 	"image-cri-shim/registry"
 )
 
-func TestVerdicts(t *testing.T) {
+func TestRuleResults(t *testing.T) {
 	set := newSet(t, registry.Options{Registries: []registry.Config{
 		{Address: "http://plain.example.com"},
 		{Address: "http://matching.example.com", Match: []string{"quay.io", "docker.io/library", "docker.io"}, Priority: 900},
@@ -49,7 +49,7 @@ func TestVerdicts(t *testing.T) {
 		t.Run(test.image, func(t *testing.T) {
 			var got []string
 			name := parse(t, test.image)
-			for _, v := range set.Verdicts(name) {
+			for _, v := range set.RuleResults(name) {
 				verb := "does not"
 				if v.StandsIn {
 					verb = "stands in"

@@ -73,10 +73,10 @@ func TestFaultOfOneRepository(t *testing.T) {
 			if got := server.count(""); got != asked {
 				t.Errorf("%d requests while the repository's circuit was open", got-asked)
 			}
-			if down := set.Verdicts(parse(t, "nginx:1.26"))[0].Down; !strings.Contains(down, test.reason) {
+			if down := set.RuleResults(parse(t, "nginx:1.26"))[0].Down; !strings.Contains(down, test.reason) {
 				t.Errorf("the verdict says %q", down)
 			}
-			if down := set.Verdicts(parse(t, "app:1"))[0].Down; down != "" {
+			if down := set.RuleResults(parse(t, "app:1"))[0].Down; down != "" {
 				t.Errorf("the verdict on another repository says %q", down)
 			}
 			server.recovers()

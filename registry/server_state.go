@@ -7,42 +7,43 @@ import (
 )
 
 const (
-	renewalPause = time.Minute // between two renewals of logins that a registry refuses
-	getTime      = time.Hour   // how long a registry that refuses HEAD is asked by GET
+	renewalInterval = time.Minute // between renewals of logins that a registry refuses
+	getPeriod       = time.Hour   // of using GET with a registry that refuses HEAD
 )
 
-// habits are what a registry has shown of itself, with whatever login.
-type habits struct {
-	registry atomic.Bool // it has answered as a registry does
+// serverState is the behaviour of a registry that its clients have learned. They share it
+// whatever their logins.
+type serverState struct {
+	isRegistry atomic.Bool // it has answered as a registry
 
 	mu       sync.Mutex
-	renewed  time.Time // when its logins were renewed last
-	getUntil time.Time // it is asked by GET
+	renewed  time.Time // when its logins were last renewed
+	getUntil time.Time // manifests are asked for by GET until then
 }
 
-// renews reports whether a login that the registry refuses may be renewed now, and
-// notes that it is.
-func (h *habits) renews() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+// allowRenewal reports whether a refused login may be renewed now, and records the
+// renewal.
+func (s *serverState) allowRenewal() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	now := time.Now()
-	if !h.renewed.IsZero() && now.Sub(h.renewed) < renewalPause {
+	if !s.renewed.IsZero() && now.Sub(s.renewed) < renewalInterval {
 		return false
 	}
-	h.renewed = now
+	s.renewed = now
 	return true
 }
 
-// wantsGet reports whether the registry refuses HEAD.
-func (h *habits) wantsGet() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return time.Now().Before(h.getUntil)
+// prefersGet reports whether the registry refuses HEAD.
+func (s *serverState) prefersGet() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Now().Before(s.getUntil)
 }
 
-// refusesHead notes that the registry answers GET and refuses HEAD.
-func (h *habits) refusesHead() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.getUntil = time.Now().Add(getTime)
+// recordHeadRefused records that the registry answers GET and refuses HEAD.
+func (s *serverState) recordHeadRefused() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.getUntil = time.Now().Add(getPeriod)
 }

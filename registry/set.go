@@ -18,7 +18,7 @@ type Set struct {
 	transports transports
 
 	lookupTimeout, foundTTL, absentTTL time.Duration
-	cached                             bool // answers are remembered
+	caching                            bool // answers are remembered
 	fallback                           Fallback
 	onLookup                           func(Lookup)
 
@@ -26,23 +26,23 @@ type Set struct {
 	end      context.CancelFunc
 	running  sync.WaitGroup
 
-	mu      sync.Mutex
-	closed  bool
-	known   *ttlcache.Cache[key, finding]
-	failed  *ttlcache.Cache[key, struct{}] // whose last pull has
-	stalls  *ttlcache.Cache[place, *stall] // how pulls have ended
-	pauses  *ttlcache.Cache[place, *pause] // of repositories that are not asked for a while
-	lookups map[key]*lookup                // that run or wait for a slot
+	mu             sync.Mutex
+	closed         bool
+	cache          *ttlcache.Cache[referenceKey, cachedAnswer]
+	failedPulls    *ttlcache.Cache[referenceKey, struct{}] // whose last pull has failed
+	pullBackoffs   *ttlcache.Cache[repositoryKey, *pullBackoff]
+	lookupBackoffs *ttlcache.Cache[repositoryKey, *lookupBackoff]
+	lookups        map[referenceKey]*lookup // that run or wait for a slot
 }
 
-// key names what one registry is asked for.
-type key struct {
+// referenceKey is one reference in a registry.
+type referenceKey struct {
 	endpoint  *endpoint
 	reference string
 }
 
-// finding is an answer to remember.
-type finding struct {
+// cachedAnswer is the part of an answer that is remembered.
+type cachedAnswer struct {
 	state  State
 	digest string
 }
@@ -60,17 +60,17 @@ func New(options Options) (*Set, error) {
 		lookupTimeout: options.LookupTimeout,
 		foundTTL:      options.FoundTTL,
 		absentTTL:     options.AbsentTTL,
-		cached:        options.CacheSize > 0,
+		caching:       options.CacheSize > 0,
 		fallback:      options.Fallback,
 		onLookup:      options.OnLookup,
-		known: ttlcache.New(
-			ttlcache.WithCapacity[key, finding](capacity),
-			ttlcache.WithDisableTouchOnHit[key, finding](), // an answer ages however often it is asked for
+		cache: ttlcache.New(
+			ttlcache.WithCapacity[referenceKey, cachedAnswer](capacity),
+			ttlcache.WithDisableTouchOnHit[referenceKey, cachedAnswer](), // an answer ages however often it is asked for
 		),
-		failed:  ttlcache.New(ttlcache.WithCapacity[key, struct{}](capacity), ttlcache.WithDisableTouchOnHit[key, struct{}]()),
-		stalls:  ttlcache.New(ttlcache.WithCapacity[place, *stall](capacity)),
-		pauses:  ttlcache.New(ttlcache.WithCapacity[place, *pause](capacity)),
-		lookups: map[key]*lookup{},
+		failedPulls:    ttlcache.New(ttlcache.WithCapacity[referenceKey, struct{}](capacity), ttlcache.WithDisableTouchOnHit[referenceKey, struct{}]()),
+		pullBackoffs:   ttlcache.New(ttlcache.WithCapacity[repositoryKey, *pullBackoff](capacity)),
+		lookupBackoffs: ttlcache.New(ttlcache.WithCapacity[repositoryKey, *lookupBackoff](capacity)),
+		lookups:        map[referenceKey]*lookup{},
 	}
 	for i, config := range options.Registries {
 		if err := s.add(config, options); err != nil {
@@ -128,15 +128,16 @@ func (s *Set) Close() {
 	s.transports.closeIdle()
 }
 
-// probe waits until a registry whose circuit is open answers again.
-func (s *Set) probe(e *endpoint) {
+// awaitRecovery pings a registry whose circuit is open until it answers, and closes the
+// circuit.
+func (s *Set) awaitRecovery(e *endpoint) {
 	for {
 		select {
 		case <-s.lifetime.Done():
 			return
-		case <-time.After(e.breaker.nextPause()):
+		case <-time.After(e.breaker.nextDelay()):
 		}
-		if e.client.answers(s.lifetime) {
+		if e.client.ping(s.lifetime) {
 			e.breaker.close()
 			return
 		}

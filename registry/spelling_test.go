@@ -66,7 +66,7 @@ func decision(t *testing.T, set *registry.Set, image string) string {
 	t.Helper()
 	name := parse(t, image)
 	var text strings.Builder
-	for _, v := range set.Verdicts(name) {
+	for _, v := range set.RuleResults(name) {
 		fmt.Fprintf(&text, "%s %v %s\n", v.Registry, v.StandsIn, v.Rule)
 	}
 	for _, c := range set.Candidates(name) {

@@ -23,8 +23,9 @@ func parseTags(texts []string) tags {
 	return t
 }
 
-// matchingTag returns the first of some patterns that fits a tag; empty if none.
-func matchingTag(patterns []string, tag string) string {
+// firstMatchingTag returns the first pattern that matches a tag, and an empty text if
+// none does.
+func firstMatchingTag(patterns []string, tag string) string {
 	for _, pattern := range patterns {
 		if matched, err := path.Match(pattern, tag); err == nil && matched {
 			return pattern

@@ -70,9 +70,9 @@ func (c *client) fetchToken(ctx context.Context, challenge *transport.Challenge,
 		scopes = append(scopes, own+transport.PullScope)
 	}
 	server := &tokenServer{next: c.transport, userAgent: c.userAgent, registry: c.registry.RegistryStr()}
-	token, err := transport.Exchange(ctx, c.trusted(challenge), c.authenticator(), server, scopes, challenge)
+	token, err := transport.Exchange(ctx, c.trustedHost(challenge), c.authenticator(), server, scopes, challenge)
 	if err != nil && server.retryAfter > 0 {
-		err = retryLater{server.retryAfter, err}
+		err = retryAfterError{server.retryAfter, err}
 	}
 	if err != nil {
 		return login{}, err
@@ -83,16 +83,16 @@ func (c *client) fetchToken(ctx context.Context, challenge *transport.Challenge,
 	}, nil
 }
 
-// trusted returns the host whose private address a token server may have. That is
+// trustedHost returns the host whose private address a token server may have. That is
 // the token server's own, as for container engines, unless cloud providers serve
 // secrets there: a registry must not be sent these as if they were a token.
-func (c *client) trusted(challenge *transport.Challenge) name.Registry {
+func (c *client) trustedHost(challenge *transport.Challenge) name.Registry {
 	realm, err := url.Parse(challenge.Parameters["realm"])
 	if err != nil {
 		return c.registry
 	}
 	address := net.ParseIP(realm.Hostname())
-	if address == nil || servesSecrets(address) {
+	if address == nil || isMetadataService(address) {
 		return c.registry
 	}
 	server, err := name.NewRegistry(realm.Host)

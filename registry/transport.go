@@ -71,7 +71,7 @@ func newTransport(config *tls.Config, timeout time.Duration) *http.Transport {
 	protocols.SetHTTP1(true)
 	return &http.Transport{
 		Proxy:       http.ProxyFromEnvironment,
-		DialContext: counting((&net.Dialer{Timeout: timeout, ControlContext: controlDial}).DialContext),
+		DialContext: countConnections((&net.Dialer{Timeout: timeout, ControlContext: controlDial}).DialContext),
 		// A dial goes on when its look-up has ended, and counts as a connection.
 		TLSHandshakeTimeout:    timeout,
 		TLSClientConfig:        config,
@@ -84,30 +84,30 @@ func newTransport(config *tls.Config, timeout time.Duration) *http.Transport {
 	}
 }
 
-// pinned reaches a registry over the scheme of its address alone. Hosts that the
+// pinnedTransport reaches a registry over the scheme of its address alone. Hosts that the
 // registry points to are reached as it says, but over https if it is. The login of
 // a request is not sent to another host that the request is redirected to.
-type pinned struct {
+type pinnedTransport struct {
 	scheme, host string
 	connections  *connections // that the requests have opened
 	next         http.RoundTripper
 }
 
 var (
-	errPlainHTTP = errors.New("leads to plain http, which its address forbids")
-	errToHTTPS   = errors.New("redirects to https: write https:// in its address")
-	errForm      = errors.New("its token server redirects to another host, which must not get the token")
+	errPlainHTTP     = errors.New("leads to plain http, which its address forbids")
+	errToHTTPS       = errors.New("redirects to https: write https:// in its address")
+	errTokenRedirect = errors.New("its token server redirects to another host, which must not get the token")
 )
 
-// silence is why a request got no HTTP answer.
-type silence struct{ cause error }
+// noResponseError is the error of a request without an HTTP response.
+type noResponseError struct{ cause error }
 
-func (s silence) Error() string { return s.cause.Error() }
-func (s silence) Unwrap() error { return s.cause }
+func (s noResponseError) Error() string { return s.cause.Error() }
+func (s noResponseError) Unwrap() error { return s.cause }
 
 // RoundTrip implements [http.RoundTripper]. Where there is no HTTP answer its
 // error holds a [silence]. The body of a response is bounded.
-func (p pinned) RoundTrip(request *http.Request) (*http.Response, error) {
+func (p pinnedTransport) RoundTrip(request *http.Request) (*http.Response, error) {
 	plain := request.URL.Scheme != "https"
 	if plain && p.scheme == "https" {
 		return refuse(request, errPlainHTTP)
@@ -115,7 +115,7 @@ func (p pinned) RoundTrip(request *http.Request) (*http.Response, error) {
 	if !isSameHost(request.URL, origin(request).URL) {
 		// Only what asks for a token has a body, which holds the identity token.
 		if request.Body != nil {
-			return refuse(request, errForm)
+			return refuse(request, errTokenRedirect)
 		}
 		request = request.Clone(request.Context())
 		request.Header.Del("Authorization")
@@ -128,9 +128,9 @@ func (p pinned) RoundTrip(request *http.Request) (*http.Response, error) {
 		request = request.Clone(request.Context())
 		request.URL.Scheme = "http"
 	}
-	response, err := p.next.RoundTrip(request.WithContext(p.connections.counted(request.Context())))
+	response, err := p.next.RoundTrip(request.WithContext(p.connections.withCounter(request.Context())))
 	if err != nil {
-		return nil, silence{err}
+		return nil, noResponseError{err}
 	}
 	response.Body = http.MaxBytesReader(nil, response.Body, bodyLimit)
 	return response, nil

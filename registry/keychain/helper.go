@@ -64,7 +64,7 @@ func (h *helpers) forget() {
 // get returns what a helper says. It runs the helper unless its last answer or
 // failure still counts. It ends with ctx.
 func (h *helpers) get(ctx context.Context, entry helperEntry) (authn.AuthConfig, error) {
-	run, begun := h.runOf(entry)
+	run, begun := h.joinRun(entry)
 	if begun {
 		run.login, run.err = runHelper(ctx, entry)
 		h.end(ctx, entry, run)
@@ -82,9 +82,9 @@ func (h *helpers) get(ctx context.Context, entry helperEntry) (authn.AuthConfig,
 	return run.login, nil
 }
 
-// runOf returns the run that counts or is in progress. If there is none it begins
-// one, which the caller has to end.
-func (h *helpers) runOf(entry helperEntry) (run *helperRun, begun bool) {
+// joinRun returns the run of entry that counts or is in progress. If there is none it
+// begins one, which the caller has to end.
+func (h *helpers) joinRun(entry helperEntry) (run *helperRun, begun bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if known, ok := h.known[entry]; ok && (known.until.IsZero() || time.Now().Before(known.until)) {
@@ -118,7 +118,7 @@ func runHelper(ctx context.Context, entry helperEntry) (authn.AuthConfig, error)
 	if entry.helper == "" || strings.ContainsAny(entry.helper, `/\`) {
 		return authn.AuthConfig{}, errors.New("is no bare name")
 	}
-	var output limited
+	var output boundedBuffer
 	command := exec.CommandContext(ctx, "docker-credential-"+entry.helper, "get")
 	command.Stdin = strings.NewReader(entry.server)
 	command.Stdout = &output
@@ -149,13 +149,13 @@ func runHelper(ctx context.Context, entry helperEntry) (authn.AuthConfig, error)
 	return authn.AuthConfig{Username: said.Username, Password: said.Secret}, nil
 }
 
-// limited keeps what a helper prints, up to a bound.
-type limited struct{ buffer bytes.Buffer }
+// boundedBuffer keeps the output of a helper up to helperLimit.
+type boundedBuffer struct{ buffer bytes.Buffer }
 
-func (l *limited) String() string { return l.buffer.String() }
-func (l *limited) Bytes() []byte  { return l.buffer.Bytes() }
+func (l *boundedBuffer) String() string { return l.buffer.String() }
+func (l *boundedBuffer) Bytes() []byte  { return l.buffer.Bytes() }
 
-func (l *limited) Write(data []byte) (int, error) {
+func (l *boundedBuffer) Write(data []byte) (int, error) {
 	if l.buffer.Len()+len(data) > helperLimit {
 		return 0, io.ErrShortWrite
 	}

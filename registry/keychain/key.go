@@ -100,9 +100,9 @@ func matchesGlob(glob, host string) bool {
 	return true
 }
 
-// namesOf returns the forms of a repository that keys may begin: its host in canonical
-// form, without and with the scheme's default port.
-func namesOf(scheme string, repository reference.Named) []string {
+// lookupNames returns the names of a repository that keys are compared with: its host in
+// canonical form, without and with the scheme's default port.
+func lookupNames(scheme string, repository reference.Named) []string {
 	host, path := hosts.Canonical(reference.Domain(repository), scheme), reference.Path(repository)
 	port := ":443"
 	if scheme == "http" {
@@ -111,9 +111,10 @@ func namesOf(scheme string, repository reference.Named) []string {
 	return []string{host + "/" + path, host + port + "/" + path}
 }
 
-// closest returns the entry of the longest key that one of a repository's names begins with,
-// and that name. Among keys of one length a host counts before a pattern of hosts.
-func closest[T any](entries map[string]T, globs, names []string) (key, name string, entry T, found bool) {
+// longestMatch returns the entry of the longest key that one of a repository's names
+// begins with, and that name. Among keys of one length a host counts before a pattern of
+// hosts.
+func longestMatch[T any](entries map[string]T, globs, names []string) (key, name string, entry T, found bool) {
 	for names = slices.Clone(names); ; {
 		for _, name := range names {
 			if entry, found = entries[name]; found {

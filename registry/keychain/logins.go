@@ -21,12 +21,12 @@ const problemLimit = 200
 
 // logins is what a file with credentials holds. The keys are normalized.
 type logins struct {
-	auths    map[string]authn.AuthConfig
-	helpers  map[string]helperEntry
-	globs    []string          // the keys of both that are patterns
-	store    string            // the helper for all others
-	written  map[string]string // the keys of auths and helpers as the file has them
-	problems []string          // what can't be used, each with its key
+	auths       map[string]authn.AuthConfig
+	helpers     map[string]helperEntry
+	globs       []string          // the keys of both that are patterns
+	store       string            // the helper for all others
+	writtenKeys map[string]string // the keys of auths and helpers as the file has them
+	problems    []string          // what can't be used, each with its key
 }
 
 // helperEntry is one of credHelpers.
@@ -48,31 +48,31 @@ func (l *logins) addConfig(content map[string]json.RawMessage) error {
 	if l.store == "" {
 		l.store = config.CredsStore
 	}
-	for _, key := range ordered(config.CredHelpers) {
+	for _, key := range sortedKeys(config.CredHelpers) {
 		l.addHelper(key, config.CredHelpers[key])
 	}
 	section := "auths"
 	if config.Auths == nil && config.CredHelpers == nil && config.CredsStore == "" {
-		config.Auths, section = flat(content), "logins"
+		config.Auths, section = dockercfgEntries(content), "logins"
 		if len(config.Auths) == 0 && len(content) > 0 {
 			l.problems = append(l.problems, "has neither auths nor the logins of the form .dockercfg")
 		}
 	}
-	for _, key := range ordered(config.Auths) {
+	for _, key := range sortedKeys(config.Auths) {
 		l.addAuth(section, key, config.Auths[key])
 	}
 	return nil
 }
 
-// ordered returns the keys in the order in which they count: hosts before URLs.
-func ordered[T any](entries map[string]T) []string {
+// sortedKeys returns the keys in the order in which they count: hosts before URLs.
+func sortedKeys[T any](entries map[string]T) []string {
 	return slices.SortedFunc(maps.Keys(entries), func(a, b string) int {
 		return cmp.Or(cmp.Compare(strings.Count(a, "://"), strings.Count(b, "://")), cmp.Compare(a, b))
 	})
 }
 
-// flat returns the keys of a .dockercfg, whose values are logins.
-func flat(content map[string]json.RawMessage) map[string]json.RawMessage {
+// dockercfgEntries returns the entries of a .dockercfg, which have keys of a login.
+func dockercfgEntries(content map[string]json.RawMessage) map[string]json.RawMessage {
 	found := map[string]json.RawMessage{}
 	for key, value := range content {
 		var fields map[string]json.RawMessage
@@ -88,8 +88,9 @@ func flat(content map[string]json.RawMessage) map[string]json.RawMessage {
 	return found
 }
 
-// problem notes what can't be used. A login that was written into the key is left out.
-func (l *logins) problem(section, key, text string) {
+// addProblem adds an entry that can't be used. It leaves out a login that was written
+// into the key.
+func (l *logins) addProblem(section, key, text string) {
 	if at := strings.LastIndexByte(key, '@'); at >= 0 {
 		key = "..." + key[at:]
 	}
@@ -98,39 +99,39 @@ func (l *logins) problem(section, key, text string) {
 
 func (l *logins) addHelper(key, helper string) {
 	const section = "credHelpers"
-	normalized, err := l.place(section, key)
+	normalized, err := l.addKey(section, key)
 	if err != nil {
-		l.problem(section, key, err.Error())
+		l.addProblem(section, key, err.Error())
 		return
 	}
 	l.helpers[normalized] = helperEntry{helper, key}
 	if helper == "" || strings.ContainsAny(helper, `/\`) {
-		l.problem(section, key, "is no bare name of a helper")
+		l.addProblem(section, key, "is no bare name of a helper")
 	}
 }
 
 func (l *logins) addAuth(section, key string, encoded json.RawMessage) {
 	var login authn.AuthConfig
 	if err := json.Unmarshal(encoded, &login); err != nil {
-		l.problem(section, key, "auth is not the base64 form of user:password")
+		l.addProblem(section, key, "auth is not the base64 form of user:password")
 		return
 	}
 	login.Password = strings.Trim(login.Password, "\x00") // as Docker does
 	if !l.holdsLogin(section, key, login) {
 		return
 	}
-	normalized, err := l.place(section, key)
+	normalized, err := l.addKey(section, key)
 	if err != nil {
-		l.problem(section, key, err.Error())
+		l.addProblem(section, key, err.Error())
 		return
 	}
 	l.auths[normalized] = login
 	switch {
 	case login.IdentityToken != "" || login.RegistryToken != "":
 	case login.Password == "":
-		l.problem(section, key, "the password is empty")
+		l.addProblem(section, key, "the password is empty")
 	case strings.ContainsFunc(login.Password, unicode.IsControl):
-		l.problem(section, key, "the password has a control character, such as a line break at its end")
+		l.addProblem(section, key, "the password has a control character, such as a line break at its end")
 	}
 }
 
@@ -143,25 +144,26 @@ func (l *logins) holdsLogin(section, key string, login authn.AuthConfig) bool {
 	normalized, err := normalizeKey(key)
 	switch {
 	case err != nil:
-		l.problem(section, key, err.Error())
+		l.addProblem(section, key, err.Error())
 	case login.Password != "":
-		l.problem(section, key, "has a password but no user name")
+		l.addProblem(section, key, "has a password but no user name")
 	case l.store == "" && l.helpers[normalized] == (helperEntry{}):
-		l.problem(section, key, "holds no login")
+		l.addProblem(section, key, "holds no login")
 	}
 	return false
 }
 
-// place returns the normalized form of a key, which must be its only one.
-func (l *logins) place(section, key string) (string, error) {
+// addKey returns the normalized form of a key. It returns an error if another key has the
+// same.
+func (l *logins) addKey(section, key string) (string, error) {
 	normalized, err := normalizeKey(key)
 	if err != nil {
 		return "", err
 	}
-	if known, ok := l.written[section+normalized]; ok {
+	if known, ok := l.writtenKeys[section+normalized]; ok {
 		return "", fmt.Errorf("is the same registry as %q, which counts", known)
 	}
-	l.written[section+normalized] = key
+	l.writtenKeys[section+normalized] = key
 	if isGlob(normalized) && !slices.Contains(l.globs, normalized) {
 		l.globs = append(l.globs, normalized)
 		slices.Sort(l.globs)
@@ -173,14 +175,14 @@ func (l *logins) place(section, key string) (string, error) {
 // lookUp returns the login for a repository, or the helper that knows it. The scheme
 // is that of the registry's address.
 func (l *logins) lookUp(scheme string, repository reference.Named) (authn.AuthConfig, helperEntry) {
-	names := namesOf(scheme, repository)
-	if key, name, entry, found := closest(l.helpers, l.globs, names); found {
+	names := lookupNames(scheme, repository)
+	if key, name, entry, found := longestMatch(l.helpers, l.globs, names); found {
 		if isGlob(key) {
 			entry.server, _, _ = strings.Cut(name, "/")
 		}
 		return authn.AuthConfig{}, entry
 	}
-	_, _, login, _ := closest(l.auths, l.globs, names)
+	_, _, login, _ := longestMatch(l.auths, l.globs, names)
 	if l.store == "" || login != (authn.AuthConfig{}) {
 		return login, helperEntry{}
 	}

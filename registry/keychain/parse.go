@@ -19,7 +19,7 @@ var errLoginForm = errors.New("is not of the form of Docker's config.json or .do
 // .dockercfg, or manifests of Secrets with one of these. No error repeats anything
 // of it.
 func parseLogins(data []byte) (*logins, error) {
-	l := &logins{auths: map[string]authn.AuthConfig{}, helpers: map[string]helperEntry{}, written: map[string]string{}}
+	l := &logins{auths: map[string]authn.AuthConfig{}, helpers: map[string]helperEntry{}, writtenKeys: map[string]string{}}
 	if json.Valid(data) {
 		return l, l.add(data)
 	}

@@ -1,0 +1,169 @@
+package registry
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// lookup is a look-up in a registry, shared by its concurrent callers.
+type lookup struct {
+	done   chan struct{} // closed when answer is known
+	answer Answer
+	known  bool // before the look-up began
+}
+
+// wait returns the answer, and false if ctx is done first.
+func (l *lookup) wait(ctx context.Context) (Answer, bool) {
+	select {
+	case <-l.done:
+		return l.answer, true
+	default:
+	}
+	select {
+	case <-l.done:
+		return l.answer, true
+	case <-ctx.Done():
+		return Answer{}, false
+	}
+}
+
+// startLookup begins a look-up, unless its answer is known or the same one is running.
+func (s *Set) startLookup(q question) *lookup {
+	k := referenceKey{q.endpoint, q.reference.String()}
+	answer := Answer{Candidate: q.candidate()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		answer.Err = errClosed
+		return completed(answer)
+	}
+	var remembered cachedAnswer
+	if item := s.cache.Get(k); item != nil { // it counts while the circuit is open, too
+		remembered = item.Value()
+		if remembered.state == Absent || q.endpoint.authFile == nil {
+			answer.recall(remembered, q.endpoint.login)
+			return completed(answer)
+		}
+	}
+	if err := s.allow(q); err != nil && remembered.state != Found {
+		answer.Err, answer.Cached = err, true
+		return completed(answer)
+	}
+	if running, ok := s.lookups[k]; ok {
+		return running
+	}
+	if q.endpoint.lookups >= lookupLimit {
+		answer.Err = errBusy
+		return completed(answer)
+	}
+	l := &lookup{done: make(chan struct{}), answer: answer}
+	s.lookups[k] = l
+	q.endpoint.lookups++
+	s.running.Go(func() {
+		defer close(l.done)
+		if remembered.state == Found {
+			s.recall(q, remembered, &l.answer)
+		} else {
+			s.runLookup(q, &l.answer)
+		}
+		s.finishLookup(k, l.answer)
+		s.observe(q.endpoint, l.answer)
+	})
+	return l
+}
+
+func completed(answer Answer) *lookup {
+	l := &lookup{done: make(chan struct{}), answer: answer, known: true}
+	close(l.done)
+	return l
+}
+
+// credentials returns the current credentials. It may read a file or run a helper.
+func (s *Set) credentials(q question) (Credentials, error) {
+	ctx, cancel := context.WithTimeout(s.lifetime, s.lookupTimeout)
+	defer cancel()
+	credentials, err := q.endpoint.credentials(ctx, q.reference)
+	switch {
+	case err == nil:
+		return credentials, nil
+	case s.lifetime.Err() != nil:
+		return Credentials{}, errClosed
+	default:
+		return Credentials{}, credentialsFailure(err)
+	}
+}
+
+// recall answers from the cache.
+func (s *Set) recall(q question, remembered cachedAnswer, answer *Answer) {
+	credentials, err := s.credentials(q)
+	if err != nil {
+		answer.Err = err
+		return
+	}
+	answer.recall(remembered, credentials)
+}
+
+// runLookup waits for a slot and looks up, unless the circuit of the registry or of the
+// repository has opened meanwhile. It gets the credentials before: a helper that hangs
+// takes no slot.
+func (s *Set) runLookup(q question, answer *Answer) {
+	credentials, err := s.credentials(q)
+	if err != nil {
+		answer.Err = err
+		return
+	}
+	if q.endpoint.slots.acquire(s.lifetime) != nil {
+		answer.Err = errClosed
+		return
+	}
+	defer q.endpoint.slots.release()
+	if err := s.allow(q); err != nil {
+		answer.Err, answer.Cached = err, true
+		return
+	}
+	s.lookUp(q, credentials, answer)
+}
+
+// lookUp asks the registry.
+func (s *Set) lookUp(q question, credentials Credentials, answer *Answer) {
+	started := time.Now()
+	ctx, cancel := context.WithTimeout(s.lifetime, s.lookupTimeout)
+	defer cancel()
+	var early atomic.Pointer[ping] // begun before the answer
+	doubt := time.AfterFunc(s.pingDelay(), func() { early.Store(s.startPing(q.endpoint, started)) })
+	state, digest, failure := q.endpoint.find(ctx, q.reference, credentials)
+	doubt.Stop()
+	answer.State, answer.Digest, answer.Duration = state, digest, time.Since(started)
+	if state == Found {
+		answer.Credentials = credentials
+	}
+	closed := s.lifetime.Err() != nil
+	switch {
+	case failure == nil:
+	case closed:
+		answer.Err = errClosed
+	default:
+		answer.Err = failure
+	}
+	if !closed {
+		s.recordOutcome(q, started, failure, early.Load())
+	}
+}
+
+// finishLookup ends a look-up and caches its answer.
+func (s *Set) finishLookup(k referenceKey, answer Answer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.lookups, k)
+	k.endpoint.lookups--
+	if answer.Cached || !s.caching {
+		return // an answer ages however often it is asked for
+	}
+	switch f := (cachedAnswer{answer.State, answer.Digest}); f.state {
+	case Found:
+		s.cache.Set(k, f, s.foundTTL)
+	case Absent:
+		s.cache.Set(k, f, s.absentTTL)
+	}
+}
