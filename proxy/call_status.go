@@ -22,15 +22,6 @@ func statusOfEnd(err error, deadline time.Time) error {
 	return err
 }
 
-// deadlineOf returns the deadline of a call by its grpc-timeout; the zero time if there is none.
-func deadlineOf(start time.Time, timeout string) time.Time {
-	limit, set := parseTimeout(timeout)
-	if !set {
-		return time.Time{}
-	}
-	return start.Add(limit)
-}
-
 // statusOfFailure returns the status of a call that was cut off by err, before its own status
 // came. The end of ctx takes precedence, since it may have caused err.
 func statusOfFailure(ctx context.Context, err error) error {

@@ -1,7 +1,6 @@
 package proxy_test
 
 import (
-	"context"
 	"os"
 	"strings"
 	"testing"
@@ -102,16 +101,5 @@ func (s *fixture) expectUnavailable() {
 
 func (s *fixture) expectRecovery() {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, recoveryTimeout)
-	defer cancel()
-	for {
-		_, err := s.invoke(ctx, nil)
-		if err == nil {
-			return
-		}
-		if ctx.Err() != nil {
-			s.t.Fatalf("%v after the runtime's return calls still fail: %v", recoveryTimeout, err)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	expectServed(s.t, s.client(), "of the fixture")
 }

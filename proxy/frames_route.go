@@ -80,13 +80,6 @@ func refuseEncoding(exchange *frames.Exchange) error {
 	return err
 }
 
-func withTimeout(ctx context.Context, fields []hpack.HeaderField) (context.Context, context.CancelFunc) {
-	if timeout, ok := parseTimeout(frames.Field(fields, "grpc-timeout")); ok {
-		return context.WithTimeout(ctx, timeout)
-	}
-	return ctx, func() {}
-}
-
 // outcomeError returns the error that the client of a relayed call gets.
 func outcomeError(outcome frames.Outcome) error {
 	switch outcome.End {

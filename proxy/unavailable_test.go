@@ -42,7 +42,7 @@ func TestRuntimeIsUnavailableForAllClients(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, client := range clients {
-			expectServed(t, client, name)
+			expectServed(t, client, name, grpc.WaitForReady(true))
 		}
 	})
 }
@@ -71,13 +71,13 @@ func expectUnavailable(t *testing.T, client *grpc.ClientConn, name string, waits
 	}
 }
 
-// expectServed waits until a client's calls are served.
-func expectServed(t *testing.T, client *grpc.ClientConn, name string) {
+// expectServed retries a call until the runtime answers it.
+func expectServed(t *testing.T, client *grpc.ClientConn, name string, options ...grpc.CallOption) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), recoveryTimeout)
 	defer cancel()
 	for {
-		_, err := proxytest.Invoke(ctx, client, method, nil, grpc.WaitForReady(true))
+		_, err := proxytest.Invoke(ctx, client, method, nil, options...)
 		if err == nil {
 			return
 		}
