@@ -16,13 +16,13 @@ import (
 
 // framesInterceptedCall is one call that an interceptor of the frame engine answers.
 type framesInterceptedCall struct {
-	engine   *framesEngine
-	exchange *frames.Exchange
-	ctx      context.Context // with the call's deadline
-	method   string
-	observed *observedCall
-	begun    bool  // the answer has
-	failure  error // what the client got; nil where all is well
+	engine     *framesEngine
+	exchange   *frames.Exchange
+	ctx        context.Context // with the call's deadline
+	method     string
+	observed   *observedCall
+	headerSent bool
+	failure    error // what the client got; nil on success
 
 	mutex           sync.Mutex
 	header, trailer []hpack.HeaderField // of the last call to method
@@ -38,10 +38,10 @@ func (c *framesInterceptedCall) unary(handle intercept.Unary) {
 	}
 	response, err := handle(c.ctx, request, c.invoke)
 	if err == nil {
-		c.begin()
+		c.sendHeader()
 		err = c.send(response)
 	} else if c.header != nil {
-		c.begin()
+		c.sendHeader()
 	}
 	c.end(err)
 }
@@ -62,16 +62,16 @@ func (c *framesInterceptedCall) serverStream(handle intercept.Stream) {
 	c.end(c.relay(forward, transform))
 }
 
-// relay sends what the runtime answers to the client, to its end.
+// relay passes the runtime's answer to the client, changed by transform, to its end.
 func (c *framesInterceptedCall) relay(request []byte, transform intercept.Transform) error {
-	answer, header, err := c.ask(request)
+	answer, header, err := c.openStream(request)
 	if err != nil {
 		return statusOfFailure(c.ctx, err)
 	}
 	defer answer.Cancel()
 	if len(header) > 0 {
 		c.header, c.contentType = applicationFields(header), contentTypeOf(header, c.exchange.Fields())
-		c.begin()
+		c.sendHeader()
 		if err := c.exchange.Flush(); err != nil {
 			return err
 		}
@@ -104,7 +104,8 @@ func (c *framesInterceptedCall) relay(request []byte, transform intercept.Transf
 	}
 }
 
-// notNil returns a message that a [intercept.Transform] does not take for the end of the stream.
+// notNil returns message, not nil: nil would tell an [intercept.Transform] that the stream has
+// ended.
 func notNil(message []byte) []byte {
 	if message == nil {
 		return []byte{}
@@ -112,8 +113,8 @@ func notNil(message []byte) []byte {
 	return message
 }
 
-// ask begins a call of the runtime whose answer is a stream.
-func (c *framesInterceptedCall) ask(request []byte) (answer *frames.Answer, header []hpack.HeaderField, err error) {
+// openStream begins a call of the runtime whose answer is a stream.
+func (c *framesInterceptedCall) openStream(request []byte) (answer *frames.Answer, header []hpack.HeaderField, err error) {
 	answer, err = c.engine.client.Do(c.ctx, frames.Request{
 		Fields: requestFields(c.ctx, c.exchange.Fields(), c.method), Body: encodeMessage(request), Stream: true,
 	})
@@ -127,7 +128,7 @@ func (c *framesInterceptedCall) ask(request []byte) (answer *frames.Answer, head
 	return answer, header, nil
 }
 
-// request is the one message that the client sends.
+// request returns the one message that the client sends.
 func (c *framesInterceptedCall) request() ([]byte, error) {
 	message, err := receiveMessage(c.ctx, c.exchange, c.exchange.Fields())
 	switch {
@@ -141,11 +142,11 @@ func (c *framesInterceptedCall) request() ([]byte, error) {
 	}
 }
 
-// begin sends the headers of the answer.
-func (c *framesInterceptedCall) begin() {
+// sendHeader sends the headers of the answer.
+func (c *framesInterceptedCall) sendHeader() {
 	c.exchange.Header(beginFields(c.answerType(), c.header))
 	c.header = nil
-	c.begun = true
+	c.headerSent = true
 }
 
 func (c *framesInterceptedCall) send(message []byte) error {
@@ -165,7 +166,8 @@ func (c *framesInterceptedCall) answerType() string {
 	return c.contentType
 }
 
-// end sends the status of err. An answer that has not begun is one header block then.
+// end ends the answer with the status of err. Without a header before, the answer is one
+// header block.
 func (c *framesInterceptedCall) end(err error) {
 	deadline, _ := c.ctx.Deadline()
 	c.failure = statusOfEnd(err, deadline)
@@ -177,7 +179,7 @@ func (c *framesInterceptedCall) end(err error) {
 		limit = min(limit, announced)
 	}
 	var begin []hpack.HeaderField
-	if !c.begun {
+	if !c.headerSent {
 		begin = beginFields(c.answerType(), nil)
 	}
 	c.failure = fitStatus(c.failure, headerListSize(begin)+headerListSize(endFields(nil, c.trailer)), limit)
@@ -186,9 +188,9 @@ func (c *framesInterceptedCall) end(err error) {
 	}
 }
 
-// invoke is the call's [intercept.Invoke].
+// invoke is the [intercept.Invoke] of the call.
 func (c *framesInterceptedCall) invoke(ctx context.Context, method string, request []byte) ([]byte, error) {
-	header, trailer, response, err := c.engine.call(ctx, requestFields(ctx, c.exchange.Fields(), method), request)
+	header, trailer, response, err := c.engine.callRuntime(ctx, requestFields(ctx, c.exchange.Fields(), method), request)
 	if method == c.method {
 		c.mutex.Lock()
 		c.header, c.trailer = applicationFields(header), applicationFields(trailer)

@@ -18,11 +18,11 @@ func (e *framesEngine) invoke(ctx context.Context, method string, request []byte
 			fields = append(fields, hpack.HeaderField{Name: name, Value: value})
 		}
 	}
-	_, _, response, err := e.call(ctx, fields, request)
+	_, _, response, err := e.callRuntime(ctx, fields, request)
 	return response, err
 }
 
-// ownFields are those of a call that no client has made.
+// ownFields are the fields of a call that the shim makes for itself.
 var ownFields = []hpack.HeaderField{
 	{Name: ":method", Value: "POST"},
 	{Name: ":scheme", Value: "http"},
@@ -33,8 +33,8 @@ var ownFields = []hpack.HeaderField{
 	{Name: "te", Value: "trailers"},
 }
 
-// call makes a unary call of the runtime.
-func (e *framesEngine) call(ctx context.Context, fields []hpack.HeaderField, request []byte) (header, trailer []hpack.HeaderField, response []byte, err error) {
+// callRuntime makes a unary call of the runtime.
+func (e *framesEngine) callRuntime(ctx context.Context, fields []hpack.HeaderField, request []byte) (header, trailer []hpack.HeaderField, response []byte, err error) {
 	answer, err := e.client.Do(ctx, frames.Request{Fields: fields, Body: encodeMessage(request)})
 	if err != nil {
 		return nil, nil, nil, statusOfFailure(ctx, err)

@@ -14,9 +14,9 @@ import (
 	"image-cri-shim/proxy/intercept"
 )
 
-// restoration returns the restoration of a call that pass lets through; nil if the call must be
+// passRestoration returns the restoration of a call that pass lets through; nil if the call must be
 // intercepted.
-func (e *framesEngine) restoration(pass intercept.Pass, o *observedCall, fields []hpack.HeaderField, body []byte) *frames.Restoration {
+func (e *framesEngine) passRestoration(pass intercept.Pass, o *observedCall, fields []hpack.HeaderField, body []byte) *frames.Restoration {
 	request, ok := singleMessage(body)
 	if !ok {
 		return nil
@@ -32,8 +32,8 @@ func (e *framesEngine) restoration(pass intercept.Pass, o *observedCall, fields 
 	return &frames.Restoration{Fields: decodable(fields), Restore: restorer.answer, Skipped: o.markUnrestored}
 }
 
-// forwarding returns the restoration of a call that is forwarded before its request is complete.
-func (e *framesEngine) forwarding(forwarding intercept.Forwarding, o *observedCall, fields []hpack.HeaderField) *frames.Restoration {
+// forwardRestoration returns the restoration of a call that is forwarded before its request is complete.
+func (e *framesEngine) forwardRestoration(forwarding intercept.Forwarding, o *observedCall, fields []hpack.HeaderField) *frames.Restoration {
 	return &frames.Restoration{
 		Fields:  decodable(fields),
 		Skipped: o.markUnrestored,

@@ -40,14 +40,14 @@ func (c clientConnection) route(fields []hpack.HeaderField) frames.Plan {
 	}
 	if forward := c.interceptors.Forward[method]; forward != nil && isPlain(fields) {
 		if forwarding, ok := forward(); ok {
-			plan.Restoration = c.forwarding(forwarding, o, fields)
+			plan.Restoration = c.forwardRestoration(forwarding, o, fields)
 			return plan
 		}
 	}
 	plan.Handler = c.handler(method, o, unary, stream)
 	if pass := c.interceptors.Pass[method]; pass != nil {
 		plan.Restore = func(fields []hpack.HeaderField, body []byte) *frames.Restoration {
-			return c.restoration(pass, o, fields, body)
+			return c.passRestoration(pass, o, fields, body)
 		}
 	}
 	return plan

@@ -37,7 +37,7 @@ func (e *grpcEngine) intercept(stream grpc.ServerStream, method string) *grpcInt
 	}
 }
 
-// request is the one message that the client sends.
+// request returns the one message that the client sends.
 func (c *grpcInterceptedCall) request() ([]byte, error) {
 	var request rawMessage
 	if err := c.stream.RecvMsg(&request); err != nil {
@@ -108,7 +108,7 @@ func (c *grpcInterceptedCall) statusOfFailure(err error) error {
 	return err
 }
 
-// relay sends what upstream answers to the client, to its end.
+// relay passes upstream's answer to the client, changed by transform, to its end.
 func (c *grpcInterceptedCall) relay(upstream grpc.ClientStream, transform intercept.Transform) error {
 	for {
 		var message rawMessage
@@ -135,7 +135,7 @@ func (c *grpcInterceptedCall) relay(upstream grpc.ClientStream, transform interc
 	}
 }
 
-// invoke is the call's [intercept.Invoke].
+// invoke is the [intercept.Invoke] of the call.
 func (c *grpcInterceptedCall) invoke(ctx context.Context, method string, request []byte) ([]byte, error) {
 	var response rawMessage
 	var header, trailer metadata.MD
