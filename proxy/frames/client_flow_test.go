@@ -70,7 +70,7 @@ func TestClientCreditsPadding(t *testing.T) {
 				windows[update.StreamID] += int(update.Increment)
 			}
 		}
-		s.did("DATA", s.framer.WriteDataPadded(1, false, []byte("x"), make([]byte, 255)))
+		s.check("DATA", s.framer.WriteDataPadded(1, false, []byte("x"), make([]byte, 255)))
 		windows[0] -= 257
 		windows[1] -= 257
 	}
@@ -105,7 +105,7 @@ func TestClientCreditsCancelledAnswers(t *testing.T) {
 			s.data(id, false, piece)
 			sent += len(piece)
 		}
-		s.settle()
+		s.syncClient()
 		answer.Cancel()
 		for range receiveWindow / defaultMaxFrame / 2 { // before it knows
 			s.data(id, false, piece)
@@ -138,7 +138,7 @@ func TestClientAnnouncesTableSize(t *testing.T) {
 			for _, size := range test.settings {
 				s.settings(http2.Setting{ID: http2.SettingHeaderTableSize, Val: size})
 			}
-			s.settle()
+			s.syncClient()
 		}
 		result := r.do(t.Context(), "/table", "")
 		if s == nil {
@@ -172,7 +172,7 @@ func TestClientTinyWindows(t *testing.T) {
 			first := r.do(t.Context(), "/first", "")
 			s := r.server(http2.Setting{ID: http2.SettingInitialWindowSize, Val: uint32(window)})
 			s.expectRequest(1, "/first", true)
-			s.settle() // it knows the window
+			s.syncClient() // it knows the window
 			s.answer(1, "first")
 			r.expectAll(first, "first")
 			body := strings.Repeat("0123456789", 20_000)[:min(200_000, 500*window)]

@@ -15,8 +15,8 @@ func limitOf(streams uint32) http2.Setting {
 	return http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: streams}
 }
 
-// settle returns when the client has dealt with all that the server has sent.
-func (p *peer) settle() {
+// syncClient returns when the client has handled all frames that the server has sent.
+func (p *peer) syncClient() {
 	p.t.Helper()
 	p.ping("settled.", false)
 	p.expect("PING ack settled.")
@@ -32,7 +32,7 @@ func TestClientWaitsForSettings(t *testing.T) {
 	s.expect("SETTINGS INITIAL_WINDOW_SIZE=1048576", fmt.Sprintf("WINDOW_UPDATE 0 %d", connectionWindow-defaultWindow))
 	s.expectRequest(1, "/first", true)
 	second, third := r.do(t.Context(), "/other", ""), r.do(t.Context(), "/other", "")
-	s.settle()
+	s.syncClient()
 	eventually(t, "a request waits", func() bool { return len(r.client.turn) == 1 })
 	s.settings(limitOf(2))
 	s.expectRequest(3, "/other", true)
@@ -54,7 +54,7 @@ func TestClientFollowsChangedLimit(t *testing.T) {
 	s := r.server(limitOf(0))
 	s.expectRequest(1, "/first", true) // sent before the limit was known
 	s.reset(1, http2.ErrCodeRefusedStream)
-	s.settle()
+	s.syncClient()
 	s.settings(limitOf(1))
 	s.expectRequest(3, "/first", true)
 	s.answer(3, "first")
@@ -71,7 +71,7 @@ func TestClientQueuesRequests(t *testing.T) {
 		results = append(results, r.do(t.Context(), "/running", ""))
 		s := r.server(limitOf(1))
 		s.expectRequest(1, "/running", true)
-		s.settle()
+		s.syncClient()
 		servers = append(servers, s)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -106,14 +106,14 @@ func TestClientQueuesRequests(t *testing.T) {
 	r.expectAll(next, "next")
 }
 
-// A cancelled request has its place until the server has been told.
+// A cancelled request keeps its place until the reset is written.
 func TestClientCancelFreesPlace(t *testing.T) {
 	r := newClientRig(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancelled := r.do(ctx, "/cancelled", "")
 	s := r.server(limitOf(1))
 	s.expectRequest(1, "/cancelled", true)
-	s.settle()
+	s.syncClient()
 	cancel()
 	r.expectError(cancelled, context.Canceled)
 	next := r.do(t.Context(), "/next", "")
@@ -141,7 +141,7 @@ func TestClientKeepsToOneConnection(t *testing.T) {
 	s := r.server(limitOf(1))
 	s.ignoreAcks = true
 	s.expectRequest(1, "/first", true)
-	s.settle()
+	s.syncClient()
 	second := r.do(t.Context(), "/second", "")
 	eventually(t, "a request waits", func() bool { return len(r.client.turn) == 1 })
 	s.answer(1, "first")

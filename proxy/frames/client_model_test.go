@@ -245,7 +245,7 @@ func TestClientProgress(t *testing.T) {
 				running.Go(func() { m.run(other) })
 				return one, nil
 			})
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 			defer cancel()
 			var requests sync.WaitGroup
 			for i := range 60 {

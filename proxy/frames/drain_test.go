@@ -10,7 +10,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// blockedHandler is a handler that answers when it is told to.
+// blockedHandler returns a handler that answers when the channel is closed.
 func blockedHandler() (Handler, chan struct{}) {
 	release := make(chan struct{})
 	return func(ctx context.Context, x *Exchange) {
@@ -43,7 +43,7 @@ func TestServerLeaves(t *testing.T) {
 	r.client.request(11, "/intercepted", false)
 	r.client.data(9, true, strings.Repeat("x", creditLimit))
 	r.client.expectCredit(map[uint32]int{0: creditLimit})
-	r.settle()
+	r.syncPeers()
 
 	r.server.headers(1, true, ":status=200")
 	r.client.expect(headersLine(1, true, ":status=200"))
@@ -60,7 +60,7 @@ func TestServerLeaves(t *testing.T) {
 	r.client.expectAnswer(5, "intercepted")
 	r.client.expect("end")
 	_ = r.client.conn.Close()
-	_ = r.ends()
+	_ = r.waitEnd()
 }
 
 // A server that says only that it will leave is not waited for when it has gone.
@@ -68,7 +68,7 @@ func TestServerGoesAfterItsFirstWarning(t *testing.T) {
 	handler, release := blockedHandler()
 	r := newFixture(t, handler).open()
 	r.client.request(1, "/intercepted", true)
-	r.settle()
+	r.syncPeers()
 	r.server.goAway(streamMask)
 	r.client.expect("GOAWAY 2147483647 NO_ERROR")
 	_ = r.server.conn.Close()
@@ -95,7 +95,7 @@ func TestServerGoes(t *testing.T) {
 			before(r)
 			_ = r.server.conn.Close()
 			r.client.expect("end")
-			if err := r.ends(); !errors.Is(err, ErrServerDisconnected) {
+			if err := r.waitEnd(); !errors.Is(err, ErrServerDisconnected) {
 				t.Errorf("Run: %v, want ErrServerGone", err)
 			}
 			r.expectOutcome(ServerDisconnected, 0)
@@ -136,7 +136,7 @@ func TestClientLeaves(t *testing.T) {
 	r.client.expectAnswer(3, "intercepted")
 	_ = r.client.conn.Close()
 	r.server.expect("end")
-	_ = r.ends()
+	_ = r.waitEnd()
 }
 
 // A client that goes ends its requests of both kinds.
@@ -149,10 +149,10 @@ func TestClientGoes(t *testing.T) {
 	r.client.request(1, "/relayed", true)
 	r.server.expectRequest(1, "/relayed", true)
 	r.client.request(3, "/intercepted", true)
-	r.settle()
+	r.syncPeers()
 	_ = r.client.conn.Close()
 	r.server.expect("end")
-	_ = r.ends()
+	_ = r.waitEnd()
 	_ = await(t, "the handler ends", ended)
 	r.expectOutcome(ClientDisconnected, 0)
 }
@@ -165,7 +165,7 @@ func TestDrainAfterServerLeft(t *testing.T) {
 	r.client.request(1, "/relayed", true)
 	r.server.expectRequest(1, "/relayed", true)
 	r.client.request(3, "/intercepted", true)
-	r.settle()
+	r.syncPeers()
 	r.server.goAway(1)
 	r.client.expect("GOAWAY 3 NO_ERROR")
 	r.relay.Drain()
@@ -191,7 +191,7 @@ func TestDrain(t *testing.T) {
 	r.client.ping("leaving!", true) // not the server's business
 	r.client.request(5, "/relayed", true)
 	r.client.request(7, "/intercepted", true)
-	r.settle()
+	r.syncPeers()
 	r.server.goAway(streamMask) // less than was said already
 	r.client.expect("GOAWAY 3 NO_ERROR")
 	r.server.headers(1, true, ":status=200")
@@ -199,15 +199,15 @@ func TestDrain(t *testing.T) {
 	close(release)
 	r.client.expectAnswer(3, "intercepted")
 	r.client.expect("end")
-	_ = r.ends()
+	_ = r.waitEnd()
 }
 
-// A client that does not answer the ping is told nevertheless, and cut when it stays.
+// A client that does not answer the ping gets the final GOAWAY, and is cut if it stays.
 func TestDrainOfDeafClient(t *testing.T) {
 	r := newFixture(t, nil).open()
 	r.relay.Drain()
 	r.client.expect("GOAWAY 2147483647 NO_ERROR", "PING leaving!", "GOAWAY 0 NO_ERROR", "end")
-	_ = r.ends()
+	_ = r.waitEnd()
 }
 
 // A client that is about to connect is told once it has: grpc-go would take its
@@ -215,7 +215,7 @@ func TestDrainOfDeafClient(t *testing.T) {
 func TestDrainOfNewClient(t *testing.T) {
 	r := newFixture(t, nil)
 	r.relay.Drain()
-	r.client.raw([]byte(http2.ClientPreface))
+	r.client.send([]byte(http2.ClientPreface))
 	r.client.settings()
 	r.server.readPreface()
 	r.server.expect("SETTINGS")
@@ -223,7 +223,7 @@ func TestDrainOfNewClient(t *testing.T) {
 	r.client.expect("SETTINGS", "GOAWAY 2147483647 NO_ERROR", "PING leaving!")
 	r.client.ping("leaving!", true)
 	r.client.expect("GOAWAY 0 NO_ERROR", "end")
-	_ = r.ends()
+	_ = r.waitEnd()
 }
 
 // One that says nothing is left after a while.
@@ -231,7 +231,7 @@ func TestDrainOfSilentClient(t *testing.T) {
 	r := newFixture(t, nil)
 	r.relay.Drain()
 	r.client.expect("end")
-	_ = r.ends()
+	_ = r.waitEnd()
 }
 
 // Nobody waits for a client that does not read, or says nothing.
@@ -245,7 +245,7 @@ func TestEndOfStuckConnections(t *testing.T) {
 	tests := map[string]func(*fixture){
 		"nothing was said": func(*fixture) {},
 		"half of the preface": func(r *fixture) {
-			r.client.raw([]byte(http2.ClientPreface)[:10])
+			r.client.send([]byte(http2.ClientPreface)[:10])
 		},
 		"the client does not read": func(r *fixture) {
 			r.open()
@@ -281,10 +281,10 @@ func TestEndOfStuckConnections(t *testing.T) {
 		"a request has no body yet": func(r *fixture) {
 			r.open()
 			r.client.request(1, "/intercepted", false)
-			r.settle()
+			r.syncPeers()
 		},
 		"raw": func(r *fixture) {
-			r.client.raw([]byte("GET / HTTP/1.1\r\n\r\n"))
+			r.client.send([]byte("GET / HTTP/1.1\r\n\r\n"))
 		},
 	}
 	for name, until := range tests {
@@ -299,12 +299,12 @@ func TestEndOfStuckConnections(t *testing.T) {
 			await(t, "Drain returns", drained)
 			r.relay.Close()
 			r.relay.Close()
-			_ = r.ends()
+			_ = r.waitEnd()
 		})
 	}
 }
 
-// isStuck tells that somebody holds a lock of writing all the time.
+// isStuck reports whether a write lock is held all the time.
 func (r *fixture) isStuck(writing interface {
 	TryLock() bool
 	Unlock()
@@ -328,10 +328,10 @@ func TestCloseBeforeRun(t *testing.T) {
 	}
 }
 
-// An endless request that a handler takes is let go of, also where it begins when all
-// others have been.
+// CloseStreaming cancels an unbounded intercepted request, even one whose handler starts
+// after the call.
 func TestCloseStreamingOfInterceptedRequest(t *testing.T) {
-	for name, dismissedFirst := range map[string]bool{"before it begins": true, "while it runs": false} {
+	for name, closedFirst := range map[string]bool{"before it begins": true, "while it runs": false} {
 		t.Run(name, func(t *testing.T) {
 			causes := make(chan error, 1)
 			r := newFixture(t, func(ctx context.Context, x *Exchange) {
@@ -339,13 +339,13 @@ func TestCloseStreamingOfInterceptedRequest(t *testing.T) {
 				causes <- context.Cause(ctx)
 				_ = x.End([]hpack.HeaderField{{Name: ":status", Value: "200"}, {Name: "grpc-status", Value: "14"}})
 			}).open()
-			r.client.request(1, "/intercepted/endless", false)
-			r.settle()
+			r.client.request(1, "/intercepted/unbounded", false)
+			r.syncPeers()
 			r.relay.Drain()
 			r.client.expect("GOAWAY 2147483647 NO_ERROR", "PING leaving!")
 			r.client.ping("leaving!", true)
 			r.client.expect("GOAWAY 1 NO_ERROR")
-			if dismissedFirst {
+			if closedFirst {
 				r.relay.CloseStreaming()
 			}
 			r.client.data(1, true, "")
@@ -355,7 +355,7 @@ func TestCloseStreamingOfInterceptedRequest(t *testing.T) {
 				t.Errorf("its context ended with %v", cause)
 			}
 			r.client.expect(headersLine(1, true, ":status=200", "!grpc-status=14"), "end")
-			_ = r.ends()
+			_ = r.waitEnd()
 		})
 	}
 }

@@ -27,7 +27,7 @@ type fixture struct {
 	client, server *peer
 	relay          *Relay
 	handler        Handler // of intercepted requests
-	ran            chan error
+	result         chan error
 	restore        Restorer // of requests of /intercepted/restored; double where it is nil
 	unchanged      func(beginning []byte) bool
 	skipped        atomic.Int64
@@ -41,15 +41,15 @@ type fixture struct {
 func newFixture(t *testing.T, handler Handler) *fixture {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
-	r := &fixture{t: t, handler: handler, ran: make(chan error, 1)}
+	r := &fixture{t: t, handler: handler, result: make(chan error, 1)}
 	client, clientSide := socketPair(t)
 	serverSide, server := socketPair(t)
 	r.client, r.server = newPeer(t, "client", client), newPeer(t, "server", server)
 	r.relay = NewRelay(clientSide, serverSide, r.route)
-	go func() { r.ran <- r.relay.Run() }()
+	go func() { r.result <- r.relay.Run() }()
 	t.Cleanup(func() {
 		r.relay.Close()
-		_ = await(t, "Run returns", r.ran)
+		_ = await(t, "Run returns", r.result)
 		_ = client.Close()
 		_ = server.Close()
 		if err := goleak.Find(before); err != nil {
@@ -63,7 +63,7 @@ func newFixture(t *testing.T, handler Handler) *fixture {
 // Those of /relayed/restored pass at once, and their answers are doubled after the request.
 func (r *fixture) route(fields []hpack.HeaderField) Plan {
 	path := Field(fields, ":path")
-	plan := Plan{Watch: r.watch, Ended: r.note, Unbounded: path == "/intercepted/endless"}
+	plan := Plan{Watch: r.watch, Ended: r.recordOutcome, Unbounded: path == "/intercepted/unbounded"}
 	if path == "/relayed/restored" {
 		plan.Restoration = r.restoration(slices.Clone(fields), nil)
 	}
@@ -109,7 +109,7 @@ func (r *fixture) expectWatched(requests, answers string) {
 	})
 }
 
-func (r *fixture) note(outcome Outcome) {
+func (r *fixture) recordOutcome(outcome Outcome) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	r.outcomes = append(r.outcomes, outcome)
@@ -136,7 +136,7 @@ func (r *fixture) expectOutcome(end End, code http2.ErrCode) {
 // open begins the connection on both sides.
 func (r *fixture) open(clients ...http2.Setting) *fixture {
 	r.t.Helper()
-	r.client.raw([]byte(http2.ClientPreface))
+	r.client.send([]byte(http2.ClientPreface))
 	r.client.settings(clients...)
 	r.server.readPreface()
 	r.server.read()
@@ -163,18 +163,18 @@ func (p *peer) readPreface() {
 	}
 }
 
-// settle checks that nothing else is on its way to either side. All that was sent before
-// has been dealt with then.
-func (r *fixture) settle() {
+// syncPeers checks that no other frame is in flight to either side. The relay has handled
+// all earlier frames when it returns.
+func (r *fixture) syncPeers() {
 	r.t.Helper()
-	r.client.raw(frameOf(0xfa, 0, 0, "settled"))
+	r.client.send(frameOf(0xfa, 0, 0, "settled"))
 	r.server.expect(`0xfa 0 flags=0 "settled"`)
-	r.server.raw(frameOf(0xfa, 0, 0, "settled"))
+	r.server.send(frameOf(0xfa, 0, 0, "settled"))
 	r.client.expect(`0xfa 0 flags=0 "settled"`)
 }
 
-// set changes a setting of one side, which the other acknowledges.
-func (r *fixture) set(from *peer, settings ...http2.Setting) {
+// changeSettings changes a setting of one side, which the other acknowledges.
+func (r *fixture) changeSettings(from *peer, settings ...http2.Setting) {
 	r.t.Helper()
 	to := r.client
 	if from == r.client {
@@ -186,8 +186,8 @@ func (r *fixture) set(from *peer, settings ...http2.Setting) {
 	from.expect("SETTINGS ack")
 }
 
-// works makes a relayed request and has it answered.
-func (r *fixture) works(id uint32) {
+// relayCall makes a relayed request, and the server answers it.
+func (r *fixture) relayCall(id uint32) {
 	r.t.Helper()
 	r.client.request(id, "/relayed", true)
 	r.server.expectRequest(id, "/relayed", true)
@@ -198,18 +198,18 @@ func (r *fixture) works(id uint32) {
 		dataLine(id, false, "answer"), headersLine(id, true, "grpc-status=0"))
 }
 
-// kept is what the relay holds of requests.
-func (r *fixture) kept() (requests, bodies int) {
+// buffered returns the number of open requests and of bytes in memory.
+func (r *fixture) buffered() (requests, bodies int) {
 	r.relay.mutex.Lock()
 	defer r.relay.mutex.Unlock()
 	return len(r.relay.relayed) + len(r.relay.intercepted), r.relay.buffered
 }
 
 // ends waits for the relay to end.
-func (r *fixture) ends() error {
+func (r *fixture) waitEnd() error {
 	r.t.Helper()
-	err := await(r.t, "Run returns", r.ran)
-	r.ran <- err // for the end of the test
+	err := await(r.t, "Run returns", r.result)
+	r.result <- err // for the end of the test
 	return err
 }
 
@@ -267,9 +267,9 @@ func temporarySocket(t *testing.T) string {
 // eventually waits until condition holds.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !condition(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(testTimeout); !condition(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not after %v: %s", patience, what)
+			t.Fatalf("not after %v: %s", testTimeout, what)
 		}
 	}
 }
@@ -280,8 +280,8 @@ func await[T any](t *testing.T, what string, channel <-chan T) T {
 	select {
 	case value := <-channel:
 		return value
-	case <-time.After(patience):
-		t.Fatalf("not after %v: %s", patience, what)
+	case <-time.After(testTimeout):
+		t.Fatalf("not after %v: %s", testTimeout, what)
 		var none T
 		return none
 	}

@@ -71,8 +71,8 @@ func FuzzRelay(f *testing.F) {
 		ran := make(chan error, 1)
 		go func() { ran <- relay.Run() }()
 		var both sync.WaitGroup
-		both.Go(func() { c.say(client, int(chunk)+1) })
-		both.Go(func() { s.say(server, int(chunk)+1) })
+		both.Go(func() { c.send(client, int(chunk)+1) })
+		both.Go(func() { s.send(server, int(chunk)+1) })
 		said := make(chan struct{})
 		go func() {
 			defer close(said)
@@ -91,16 +91,16 @@ func FuzzRelay(f *testing.F) {
 		<-said
 		select {
 		case <-ran:
-		case <-time.After(patience):
+		case <-time.After(testTimeout):
 			panic("the relay has not ended") // with all goroutines
 		}
 		if !bytes.HasPrefix(client, []byte(http2.ClientPreface)) {
 			return
 		}
-		if rest, ok := bytes.CutPrefix(s.heard(), []byte(http2.ClientPreface)); ok {
+		if rest, ok := bytes.CutPrefix(s.received(), []byte(http2.ClientPreface)); ok {
 			checkRelayed(t, rest)
 		}
-		if got := len(c.heard()); got > 2*len(server)+20*len(client)+1000 {
+		if got := len(c.received()); got > 2*len(server)+20*len(client)+1000 {
 			t.Errorf("the client got %d bytes", got)
 		}
 		if relay.buffered < 0 || relay.buffered > len(client) || len(relay.relayed) > 0 {
@@ -136,8 +136,8 @@ func newWire() (*wire, net.Conn) {
 	return w, other
 }
 
-// say writes in pieces, until the other end has gone.
-func (w *wire) say(data []byte, piece int) {
+// send writes in pieces, until the other end has gone.
+func (w *wire) send(data []byte, piece int) {
 	for len(data) > 0 {
 		n, err := w.Write(data[:min(piece*piece, len(data))])
 		if err != nil {
@@ -147,7 +147,7 @@ func (w *wire) say(data []byte, piece int) {
 	}
 }
 
-func (w *wire) heard() []byte {
+func (w *wire) received() []byte {
 	<-w.ended
 	return w.got
 }

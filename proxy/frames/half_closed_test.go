@@ -23,7 +23,7 @@ func answerBeforeRequestEnds(t *testing.T) *fixture {
 	r.client.expect(headersLine(1, false, ":status=200"))
 	r.server.data(1, false, "0123456789")
 	r.server.headers(1, true, "grpc-status=0")
-	r.server.raw(frameOf(0xfa, 0, 0, "queued"))
+	r.server.send(frameOf(0xfa, 0, 0, "queued"))
 	r.client.expect(`0xfa 0 flags=0 "queued"`)
 	r.client.data(1, true, "end")
 	r.server.expect(dataLine(1, true, "end"))
@@ -36,25 +36,25 @@ func TestQueuedAnswerIsGivenUp(t *testing.T) {
 	r.client.reset(1, http2.ErrCodeCancel)
 	r.server.ignoreCredit = true
 	r.server.expect("RST_STREAM 1 CANCEL")
-	eventually(t, "nothing is kept", func() bool { requests, bodies := r.kept(); return requests == 0 && bodies == 0 })
+	eventually(t, "nothing is kept", func() bool { requests, bodies := r.buffered(); return requests == 0 && bodies == 0 })
 	r.client.windowUpdate(0, 100)
-	r.works(5)
+	r.relayCall(5)
 }
 
 // The observer of such a request learns that the connection has ended.
 func TestQueuedAnswerIsLost(t *testing.T) {
 	r := answerBeforeRequestEnds(t)
 	_ = r.client.conn.Close()
-	_ = r.ends()
+	_ = r.waitEnd()
 	r.expectOutcome(ClientDisconnected, 0)
 }
 
 // Smaller windows hold for the queue of such a request, too.
 func TestWindowOfQueuedAnswer(t *testing.T) {
 	r := answerBeforeRequestEnds(t)
-	r.set(r.client, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+	r.changeSettings(r.client, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 	r.client.windowUpdate(0, 10)
-	r.settle()
+	r.syncPeers()
 	r.client.windowUpdate(1, 4)
 	r.client.expect(dataLine(1, false, "0123"))
 }
@@ -80,15 +80,15 @@ func TestResetAfterQueuedAnswer(t *testing.T) {
 	r.server.data(1, false, "answer")
 	r.server.headers(1, true, "grpc-status=8")
 	r.client.expect(headersLine(1, false, ":status=200"))
-	r.server.raw(frameOf(0xfa, 0, 0, "queued")) // otherwise the trailer may come after the queue
+	r.server.send(frameOf(0xfa, 0, 0, "queued")) // otherwise the trailer may come after the queue
 	r.client.expect(`0xfa 0 flags=0 "queued"`)
 	r.client.windowUpdate(0, 1000)
 	r.client.expect(dataLine(1, false, "answer"), headersLine(1, true, "grpc-status=8"))
 	await(t, "the observer is called", ended)
 	r.server.reset(1, http2.ErrCodeNo)
-	r.server.raw(frameOf(0xfa, 0, 0, "reset"))
+	r.server.send(frameOf(0xfa, 0, 0, "reset"))
 	r.client.expect(`0xfa 0 flags=0 "reset"`)
 	close(release)
 	r.client.expect("RST_STREAM 1 NO_ERROR")
-	eventually(t, "nothing is kept", func() bool { requests, _ := r.kept(); return requests == 0 })
+	eventually(t, "nothing is kept", func() bool { requests, _ := r.buffered(); return requests == 0 })
 }

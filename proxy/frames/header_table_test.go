@@ -62,7 +62,7 @@ func TestClientTableBecomesSmaller(t *testing.T) {
 	for name, size := range map[string]uint32{"short": 20, "long": 256} {
 		t.Run(name, func(t *testing.T) {
 			r := newFixture(t, answerWith("intercepted")).open()
-			r.works(1)
+			r.relayCall(1)
 			r.client.settings(tableSetting(size))
 			r.server.read()
 			r.client.request(3, "/intercepted", true) // not acknowledged: the server's blocks may use the larger table
@@ -77,7 +77,7 @@ func TestClientTableBecomesSmaller(t *testing.T) {
 			expectSizes(t, sizeUpdates(t, r.client)) // once
 			r.client.expect(dataLine(7, false, "intercepted"), headersLine(7, true, "!grpc-status=0"))
 			r.server.encoder.SetMaxDynamicTableSize(size)
-			r.works(9)
+			r.relayCall(9)
 		})
 	}
 }
@@ -85,8 +85,8 @@ func TestClientTableBecomesSmaller(t *testing.T) {
 // A table that was smaller between two blocks is announced as it was at its smallest.
 func TestClientTableBecomesSmallerAndLargerAgain(t *testing.T) {
 	r := newFixture(t, answerWith("intercepted")).open()
-	r.set(r.client, tableSetting(0))
-	r.set(r.client, tableSetting(4096))
+	r.changeSettings(r.client, tableSetting(0))
+	r.changeSettings(r.client, tableSetting(4096))
 	r.client.request(1, "/intercepted", true)
 	expectSizes(t, sizeUpdates(t, r.client), 0)
 }
@@ -94,9 +94,9 @@ func TestClientTableBecomesSmallerAndLargerAgain(t *testing.T) {
 // The server's own block announces the smaller table: none of the relay's has to.
 func TestServerAnnouncesSmallerTable(t *testing.T) {
 	r := newFixture(t, answerWith("intercepted")).open()
-	r.set(r.client, tableSetting(100))
+	r.changeSettings(r.client, tableSetting(100))
 	r.server.encoder.SetMaxDynamicTableSize(100)
-	r.works(1)
+	r.relayCall(1)
 	r.client.request(3, "/intercepted", true)
 	expectSizes(t, sizeUpdates(t, r.client))
 }
@@ -113,19 +113,19 @@ func TestRewrittenBlocksAnnounceSmallerTable(t *testing.T) {
 	r.server.expect(dataLine(3, true, "?"))
 	r.server.headers(3, false, ":status=200", "content-length=7") // from here on blocks are encoded anew
 	r.client.expect(headersLine(3, false, ":status=200"))
-	r.set(r.client, tableSetting(0))
+	r.changeSettings(r.client, tableSetting(0))
 	r.server.headers(3, true, "grpc-status=0")
 	expectSizes(t, sizeUpdates(t, r.client), 0)
-	r.works(5)
+	r.relayCall(5)
 }
 
 // A server whose table was smaller between two requests gets a block that says so
 // (RFC 7541, 4.2).
 func TestServerTableBecomesSmallerAndLargerAgain(t *testing.T) {
 	r := newFixture(t, nil).open()
-	r.works(1)
-	r.set(r.server, tableSetting(0))
-	r.set(r.server, tableSetting(4096))
+	r.relayCall(1)
+	r.changeSettings(r.server, tableSetting(0))
+	r.changeSettings(r.server, tableSetting(4096))
 	r.client.request(3, "/relayed", true)
 	expectSizes(t, sizeUpdates(t, r.server), 0)
 	r.client.request(5, "/relayed", true)
@@ -147,7 +147,7 @@ func TestTooManySettings(t *testing.T) {
 			}
 		}
 	}()
-	err := r.ends()
+	err := r.waitEnd()
 	if mistake, ok := errors.AsType[connectionError](err); !ok || mistake.code != http2.ErrCodeEnhanceYourCalm {
 		t.Errorf("Run: %v", err)
 	}
@@ -166,7 +166,7 @@ func TestPushedAnswerWaits(t *testing.T) {
 	r.client.request(5, "/relayed", true)
 	r.server.expectRequest(5, "/relayed", true)
 	promise := func(id uint32) {
-		r.server.did("PUSH_PROMISE", r.server.framer.WritePushPromise(http2.PushPromiseParam{
+		r.server.check("PUSH_PROMISE", r.server.framer.WritePushPromise(http2.PushPromiseParam{
 			StreamID: 5, PromiseID: id, BlockFragment: r.server.encode(requestOf("/pushed")...), EndHeaders: true,
 		}))
 	}

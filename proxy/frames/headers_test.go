@@ -11,29 +11,29 @@ import (
 // DATA keeps it.
 func TestPadding(t *testing.T) {
 	r := newFixture(t, answerWith("intercepted")).open()
-	r.client.did("HEADERS", r.client.framer.WriteHeaders(http2.HeadersFrameParam{
+	r.client.check("HEADERS", r.client.framer.WriteHeaders(http2.HeadersFrameParam{
 		StreamID: 1, BlockFragment: r.client.encode(requestOf("/relayed")...), EndHeaders: true, PadLength: 200,
 	}))
 	r.server.expectRequest(1, "/relayed", false)
-	r.client.did("DATA", r.client.framer.WriteDataPadded(1, true, []byte("up"), make([]byte, 7)))
+	r.client.check("DATA", r.client.framer.WriteDataPadded(1, true, []byte("up"), make([]byte, 7)))
 	r.server.expect(dataLine(1, true, "up") + " padding=7")
 
-	r.server.did("HEADERS", r.server.framer.WriteHeaders(http2.HeadersFrameParam{
+	r.server.check("HEADERS", r.server.framer.WriteHeaders(http2.HeadersFrameParam{
 		StreamID: 1, BlockFragment: r.server.encode(":status=200"), EndHeaders: true, PadLength: 99,
 	}))
-	r.server.did("DATA", r.server.framer.WriteDataPadded(1, true, []byte("down"), make([]byte, 9)))
+	r.server.check("DATA", r.server.framer.WriteDataPadded(1, true, []byte("down"), make([]byte, 9)))
 	r.client.expect(headersLine(1, false, ":status=200"), dataLine(1, true, "down")+" padding=9")
 
 	// An intercepted request's padding is not its body, and counts for the windows.
-	r.client.did("HEADERS", r.client.framer.WriteHeaders(http2.HeadersFrameParam{
+	r.client.check("HEADERS", r.client.framer.WriteHeaders(http2.HeadersFrameParam{
 		StreamID: 3, BlockFragment: r.client.encode(requestOf("/intercepted")...), EndHeaders: true, PadLength: 1,
 	}))
-	r.client.did("DATA", r.client.framer.WriteDataPadded(3, false, []byte("up"), make([]byte, 7)))
+	r.client.check("DATA", r.client.framer.WriteDataPadded(3, false, []byte("up"), make([]byte, 7)))
 	r.client.expect("WINDOW_UPDATE 3 10")
 	r.client.data(3, true, "")
 	r.client.expect(headersLine(3, false, ":status=200"), dataLine(3, false, "intercepted"),
 		headersLine(3, true, "!grpc-status=0"), "WINDOW_UPDATE 0 10")
-	r.settle()
+	r.syncPeers()
 }
 
 func TestPriority(t *testing.T) {
@@ -41,20 +41,20 @@ func TestPriority(t *testing.T) {
 	priority := http2.PriorityParam{StreamDep: 7, Weight: 42, Exclusive: true}
 	for _, pad := range []uint8{0, 5} {
 		id := uint32(1 + 2*pad)
-		r.client.did("HEADERS", r.client.framer.WriteHeaders(http2.HeadersFrameParam{
+		r.client.check("HEADERS", r.client.framer.WriteHeaders(http2.HeadersFrameParam{
 			StreamID: id, BlockFragment: r.client.encode(requestOf("/relayed")...), EndHeaders: true, Priority: priority, PadLength: pad,
 		}))
 		r.server.expect(strings.Replace(headersLine(id, false, requestOf("/relayed")...), " :", " priority=7/42/true :", 1))
 	}
-	r.client.did("PRIORITY", r.client.framer.WritePriority(1, http2.PriorityParam{StreamDep: 3, Weight: 9}))
+	r.client.check("PRIORITY", r.client.framer.WritePriority(1, http2.PriorityParam{StreamDep: 3, Weight: 9}))
 	r.server.expect("PRIORITY 1 3/9/false")
 
-	r.client.did("HEADERS", r.client.framer.WriteHeaders(http2.HeadersFrameParam{
+	r.client.check("HEADERS", r.client.framer.WriteHeaders(http2.HeadersFrameParam{
 		StreamID: 13, BlockFragment: r.client.encode(requestOf("/intercepted")...), EndHeaders: true, EndStream: true, Priority: priority,
 	}))
-	r.client.did("PRIORITY", r.client.framer.WritePriority(13, priority)) // of a stream that the server doesn't know
+	r.client.check("PRIORITY", r.client.framer.WritePriority(13, priority)) // of a stream that the server doesn't know
 	r.client.expectAnswer(13, "intercepted")
-	r.settle()
+	r.syncPeers()
 }
 
 // A block may come in many frames. Towards the server it is cut anew, towards the client
@@ -63,10 +63,10 @@ func TestContinuation(t *testing.T) {
 	r := newFixture(t, answerWith("intercepted")).open()
 	long := "x=" + strings.Repeat("~", 3*defaultMaxFrame)
 	sendCut := func(p *peer, id uint32, block []byte) {
-		p.did("HEADERS", p.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block[:1], EndStream: true}))
+		p.check("HEADERS", p.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block[:1], EndStream: true}))
 		for block = block[1:]; len(block) > 0; {
 			n := min(len(block), 1000)
-			p.did("CONTINUATION", p.framer.WriteContinuation(id, n == len(block), block[:n]))
+			p.check("CONTINUATION", p.framer.WriteContinuation(id, n == len(block), block[:n]))
 			block = block[n:]
 		}
 	}
@@ -78,7 +78,7 @@ func TestContinuation(t *testing.T) {
 	}
 	sendCut(r.client, 9, r.client.encode(requestOf("/intercepted", long)...))
 	r.client.expectAnswer(9, "intercepted")
-	r.works(11)
+	r.relayCall(11)
 }
 
 // An answer is not put between the frames of a header block from the server.
@@ -87,10 +87,10 @@ func TestAnswerNeverInsideBlock(t *testing.T) {
 	r.client.request(1, "/relayed", true)
 	r.server.expectRequest(1, "/relayed", true)
 	block := r.server.encode(":status=200", "a=b")
-	r.server.did("HEADERS", r.server.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block[:1]}))
+	r.server.check("HEADERS", r.server.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block[:1]}))
 	r.client.request(3, "/intercepted", true)
 	r.client.expectAnswer(3, "intercepted")
-	r.server.did("CONTINUATION", r.server.framer.WriteContinuation(1, true, block[1:]))
+	r.server.check("CONTINUATION", r.server.framer.WriteContinuation(1, true, block[1:]))
 	r.client.expect(headersLine(1, false, ":status=200", "a=b"))
 }
 
@@ -128,12 +128,12 @@ func TestHeaderTableSize(t *testing.T) {
 	}
 	exchange()
 	for _, size := range []uint32{0, 100, 8192, 4096, 1 << 20, 0, 4096} {
-		r.set(r.server, http2.Setting{ID: http2.SettingHeaderTableSize, Val: size})
+		r.changeSettings(r.server, http2.Setting{ID: http2.SettingHeaderTableSize, Val: size})
 		r.server.decoder.SetAllowedMaxDynamicTableSize(size)
 		r.client.encoder.SetMaxDynamicTableSizeLimit(size)
 		r.client.encoder.SetMaxDynamicTableSize(size)
 		exchange()
-		r.set(r.client, http2.Setting{ID: http2.SettingHeaderTableSize, Val: size})
+		r.changeSettings(r.client, http2.Setting{ID: http2.SettingHeaderTableSize, Val: size})
 		r.client.decoder.SetAllowedMaxDynamicTableSize(size)
 		r.server.encoder.SetMaxDynamicTableSizeLimit(size)
 		r.server.encoder.SetMaxDynamicTableSize(size)
@@ -168,10 +168,10 @@ func TestPushPromise(t *testing.T) {
 	r.server.expectRequest(1, "/relayed", true)
 	for promised := uint32(2); promised < 8; promised += 2 {
 		block := r.server.encode(requestOf("/pushed", "new=field")...)
-		r.server.did("PUSH_PROMISE", r.server.framer.WritePushPromise(http2.PushPromiseParam{
+		r.server.check("PUSH_PROMISE", r.server.framer.WritePushPromise(http2.PushPromiseParam{
 			StreamID: 1, PromiseID: promised, BlockFragment: block[:2], PadLength: 3,
 		}))
-		r.server.did("CONTINUATION", r.server.framer.WriteContinuation(1, true, block[2:]))
+		r.server.check("CONTINUATION", r.server.framer.WriteContinuation(1, true, block[2:]))
 		r.client.expect(strings.Replace(headersLine(promised, false, requestOf("/pushed", "new=field")...), "HEADERS", "PUSH_PROMISE 1", 1))
 		r.server.headers(promised, false, ":status=200", "new=field")
 		r.server.data(promised, true, "pushed")

@@ -34,11 +34,11 @@ type loadClient struct {
 
 // loadCall is a request of a loadClient and its answer.
 type loadCall struct {
-	window, unpaid int
-	body           []byte
-	status         string
-	ended          bool
-	code           http2.ErrCode // of RST_STREAM
+	window, uncredited int
+	body               []byte
+	status             string
+	ended              bool
+	code               http2.ErrCode // of RST_STREAM
 }
 
 func newLoadClient(t *testing.T, conn net.Conn, initial, late int) *loadClient {
@@ -70,17 +70,17 @@ func (c *loadClient) setInitial(size int) {
 			continue
 		}
 		call.window += size - c.initial
-		c.pay(id, call)
+		c.returnCredit(id, call)
 	}
 	c.initial = size
 }
 
-// pay returns the credit that is outstanding for a stream.
-func (c *loadClient) pay(id uint32, call *loadCall) {
-	if call.unpaid > 0 {
-		call.window += call.unpaid
-		_ = c.framer.WriteWindowUpdate(id, uint32(call.unpaid))
-		call.unpaid = 0
+// returnCredit returns the credit that is outstanding for a stream.
+func (c *loadClient) returnCredit(id uint32, call *loadCall) {
+	if call.uncredited > 0 {
+		call.window += call.uncredited
+		_ = c.framer.WriteWindowUpdate(id, uint32(call.uncredited))
+		call.uncredited = 0
 	}
 }
 
@@ -121,9 +121,9 @@ func (c *loadClient) wait(id uint32) (*loadCall, error) {
 	return call, nil
 }
 
-// payAll returns all credit for the connection, and returns its window. more is credited
+// returnAllCredit returns all credit for the connection, and returns its window. more is credited
 // beyond that.
-func (c *loadClient) payAll(more int) int {
+func (c *loadClient) returnAllCredit(more int) int {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	n := c.unpaid + more
@@ -189,9 +189,9 @@ func (c *loadClient) data(f *http2.DataFrame, call *loadCall) error {
 	call.body = append(call.body, f.Data()...)
 	call.ended = f.StreamEnded()
 	call.window -= n
-	call.unpaid += n
-	if !call.ended && (call.unpaid > c.late || call.window <= 0) {
-		c.pay(f.StreamID, call)
+	call.uncredited += n
+	if !call.ended && (call.uncredited > c.late || call.window <= 0) {
+		c.returnCredit(f.StreamID, call)
 	}
 	return nil
 }

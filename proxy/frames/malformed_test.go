@@ -122,7 +122,7 @@ func TestMalformedFrames(t *testing.T) {
 					t.Errorf("got %s, want GOAWAY with %v", got, test.code)
 				}
 				sender.expect("end")
-				if err := r.ends(); err == nil {
+				if err := r.waitEnd(); err == nil {
 					t.Error("Run returned no error")
 				}
 			})
@@ -134,7 +134,7 @@ func TestMalformedFrames(t *testing.T) {
 func TestMalformedDataOfInterceptedRequest(t *testing.T) {
 	r := newFixture(t, answerWith("intercepted")).open()
 	r.client.request(1, "/intercepted", false)
-	r.client.raw(frameOf(http2.FrameData, http2.FlagDataPadded, 1, "\x09abc"))
+	r.client.send(frameOf(http2.FrameData, http2.FlagDataPadded, 1, "\x09abc"))
 	r.client.expect("GOAWAY 1 PROTOCOL_ERROR", "end")
 }
 
@@ -150,7 +150,7 @@ func TestStreamLimit(t *testing.T) {
 	for id := uint32(1); id < 2*streamLimit; id += 4 {
 		r.server.expectRequest(id, "/relayed", false)
 	}
-	eventually(t, "all requests are there", func() bool { requests, _ := r.kept(); return requests == streamLimit })
+	eventually(t, "all requests are there", func() bool { requests, _ := r.buffered(); return requests == streamLimit })
 	const more = 2*streamLimit + 1
 	r.client.request(more, "/relayed", true)
 	r.client.request(more+2, "/intercepted", true)
@@ -164,14 +164,14 @@ func TestStreamLimit(t *testing.T) {
 func TestUnknownFramesAndSettings(t *testing.T) {
 	r := newFixture(t, nil).open()
 	for from, to := range map[*peer]*peer{r.client: r.server, r.server: r.client} {
-		from.raw(frameOf(0x42, 0x81, 5, "whatever"))
+		from.send(frameOf(0x42, 0x81, 5, "whatever"))
 		to.expect(`0x42 5 flags=129 "whatever"`)
 		from.settings(http2.Setting{ID: 0xabcd, Val: 77}, http2.Setting{ID: http2.SettingEnablePush, Val: 0})
 		to.expect("SETTINGS UNKNOWN_SETTING_43981=77 ENABLE_PUSH=0")
 		to.acknowledge()
 		from.expect("SETTINGS ack")
 	}
-	r.works(1)
+	r.relayCall(1)
 }
 
 // A frame on a stream that was never opened, or on none, is for the server to judge: it
@@ -191,13 +191,13 @@ func TestFramesOnUnusedStreams(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newFixture(t, answerWith("intercepted")).open()
 			r.server.framer.AllowIllegalReads = true
-			r.works(1)
+			r.relayCall(1)
 			r.client.request(3, "/intercepted", true)
 			r.client.expectAnswer(3, "intercepted")
-			r.client.raw(test.frame)
+			r.client.send(test.frame)
 			if test.want != "" {
 				r.server.expect(test.want)
-				r.works(11)
+				r.relayCall(11)
 			} else if _, err := r.server.framer.ReadFrame(); !errors.Is(err, http2.ConnectionError(http2.ErrCodeProtocol)) {
 				t.Errorf("the server read %v", err)
 			}

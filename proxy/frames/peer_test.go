@@ -14,8 +14,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// patience is how long anything may take that should come at once.
-const patience = 10 * time.Second
+// testTimeout bounds a step that should take no time.
+const testTimeout = 10 * time.Second
 
 // peer is an end of an HTTP/2 connection that a test drives by hand: it sends frame by
 // frame, and expects frame by frame.
@@ -37,23 +37,23 @@ func newPeer(t *testing.T, name string, conn *net.UnixConn) *peer {
 	p.encoder = hpack.NewEncoder(&p.block)
 	p.framer.AllowIllegalWrites = true
 	p.framer.SetMaxReadFrameSize(frameLimit)
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(testTimeout))
 	return p
 }
 
-// did fails the test where something could not be sent.
-func (p *peer) did(what string, err error) {
+// check fails the test if sending failed.
+func (p *peer) check(what string, err error) {
 	p.t.Helper()
 	if err != nil {
 		p.t.Fatalf("the %s sends %s: %v", p.name, what, err)
 	}
 }
 
-// raw sends bytes as they are.
-func (p *peer) raw(b []byte) {
+// send sends bytes as they are.
+func (p *peer) send(b []byte) {
 	p.t.Helper()
 	_, err := p.conn.Write(b)
-	p.did("bytes", err)
+	p.check("bytes", err)
 }
 
 // encode makes a header block of fields "name=value", "!name=value" for a sensitive
@@ -74,7 +74,7 @@ func field(text string) hpack.HeaderField {
 
 func (p *peer) headers(id uint32, end bool, fields ...string) {
 	p.t.Helper()
-	p.did("HEADERS", p.framer.WriteHeaders(http2.HeadersFrameParam{
+	p.check("HEADERS", p.framer.WriteHeaders(http2.HeadersFrameParam{
 		StreamID: id, BlockFragment: p.encode(fields...), EndStream: end, EndHeaders: true,
 	}))
 }
@@ -91,37 +91,37 @@ func (p *peer) request(id uint32, path string, end bool) {
 
 func (p *peer) data(id uint32, end bool, data string) {
 	p.t.Helper()
-	p.did("DATA", p.framer.WriteData(id, end, []byte(data)))
+	p.check("DATA", p.framer.WriteData(id, end, []byte(data)))
 }
 
 func (p *peer) settings(settings ...http2.Setting) {
 	p.t.Helper()
-	p.did("SETTINGS", p.framer.WriteSettings(settings...))
+	p.check("SETTINGS", p.framer.WriteSettings(settings...))
 }
 
 func (p *peer) acknowledge() {
 	p.t.Helper()
-	p.did("SETTINGS", p.framer.WriteSettingsAck())
+	p.check("SETTINGS", p.framer.WriteSettingsAck())
 }
 
 func (p *peer) windowUpdate(id, increment uint32) {
 	p.t.Helper()
-	p.did("WINDOW_UPDATE", p.framer.WriteWindowUpdate(id, increment))
+	p.check("WINDOW_UPDATE", p.framer.WriteWindowUpdate(id, increment))
 }
 
 func (p *peer) reset(id uint32, code http2.ErrCode) {
 	p.t.Helper()
-	p.did("RST_STREAM", p.framer.WriteRSTStream(id, code))
+	p.check("RST_STREAM", p.framer.WriteRSTStream(id, code))
 }
 
 func (p *peer) goAway(last uint32) {
 	p.t.Helper()
-	p.did("GOAWAY", p.framer.WriteGoAway(last, http2.ErrCodeNo, nil))
+	p.check("GOAWAY", p.framer.WriteGoAway(last, http2.ErrCodeNo, nil))
 }
 
 func (p *peer) ping(text string, ack bool) {
 	p.t.Helper()
-	p.did("PING", p.framer.WritePing(ack, [8]byte([]byte(text))))
+	p.check("PING", p.framer.WritePing(ack, [8]byte([]byte(text))))
 }
 
 func (p *peer) next() (http2.Frame, error) {
@@ -141,7 +141,7 @@ func (p *peer) read() string {
 	p.t.Helper()
 	f, err := p.next()
 	if err != nil {
-		if gone(err) {
+		if isDisconnect(err) {
 			return "end"
 		}
 		p.t.Fatalf("the %s reads: %v", p.name, err)
@@ -153,9 +153,9 @@ func (p *peer) read() string {
 	return text
 }
 
-// gone tells that the other side has closed the connection: it is a reset where that has
-// not read everything.
-func gone(err error) bool {
+// isDisconnect reports whether the other side has closed the connection. The error is a
+// reset if that side had unread data.
+func isDisconnect(err error) bool {
 	var operation *net.OpError
 	return errors.Is(err, io.EOF) || errors.As(err, &operation) && !operation.Timeout()
 }

@@ -20,7 +20,7 @@ func TestPings(t *testing.T) {
 	}
 	r.client.request(7, "/intercepted", true)
 	r.client.expectAnswer(7, "intercepted")
-	r.works(9)
+	r.relayCall(9)
 	r.pingPasses() // the server has spoken since
 	r.pingPasses()
 
@@ -51,7 +51,7 @@ func TestPingsDuringInterceptedRequest(t *testing.T) {
 	close(release)
 	r.client.expectAnswer(1, "intercepted")
 	eventually(t, "the intercepted request is over", func() bool {
-		requests, _ := r.kept()
+		requests, _ := r.buffered()
 		return requests == 0
 	})
 	r.pingPasses() // the server has spoken since the last one
@@ -79,7 +79,7 @@ func TestServersSettingsComeFirst(t *testing.T) {
 		close(answered)
 		answerWith("intercepted")(ctx, x)
 	})
-	r.client.raw([]byte(http2.ClientPreface))
+	r.client.send([]byte(http2.ClientPreface))
 	r.client.settings()
 	r.client.request(1, "/intercepted", false)
 	r.client.data(1, false, "body")

@@ -12,11 +12,11 @@ import (
 func TestWatch(t *testing.T) {
 	r := newFixture(t, answerWith("handled")).open()
 	r.client.request(1, "/relayed", false)
-	r.client.raw(paddedData(1, "ask"))
+	r.client.send(paddedData(1, "ask"))
 	r.client.data(1, true, "ing")
 	r.server.expectRequest(1, "/relayed", false)
 	r.server.headers(1, false, ":status=200")
-	r.server.raw(paddedData(1, "ans"))
+	r.server.send(paddedData(1, "ans"))
 	r.server.data(1, false, "wer")
 	r.server.headers(1, true, "grpc-status=0")
 	r.expectWatched("asking", "answer")
@@ -35,7 +35,7 @@ func TestWatch(t *testing.T) {
 	r.client.request(5, "/intercepted", false)
 	r.client.data(5, true, "hidden")
 	eventually(t, "the intercepted request is over", func() bool {
-		requests, _ := r.kept()
+		requests, _ := r.buffered()
 		return requests == 0
 	})
 	r.expectWatched("asking+", "answerxx")
@@ -46,7 +46,7 @@ func TestWatchSqueezed(t *testing.T) {
 	r := newFixture(t, answerWith("handled")).open()
 	r.client.request(1, "/intercepted", true) // its answer takes from the window that the server knows
 	eventually(t, "the intercepted request is over", func() bool {
-		requests, _ := r.kept()
+		requests, _ := r.buffered()
 		return requests == 0
 	})
 	r.client.request(3, "/relayed", true)
@@ -72,7 +72,7 @@ func TestEndedBeforeHandler(t *testing.T) {
 	t.Run("the connection ends", func(t *testing.T) {
 		r := newFixture(t, answerWith("handled")).open()
 		r.client.request(1, "/intercepted", false)
-		r.settle()
+		r.syncPeers()
 		r.relay.Close()
 		r.expectOutcome(ServerDisconnected, 0)
 	})
@@ -90,7 +90,7 @@ func paddedData(stream uint32, content string) []byte {
 func TestEndedOnce(t *testing.T) {
 	r := newFixture(t, answerWith("handled")).open()
 	r.client.request(1, "/intercepted", false)
-	r.settle()
+	r.syncPeers()
 	r.relay.mutex.Lock()
 	intercepted := r.relay.intercepted[1]
 	r.relay.mutex.Unlock()

@@ -19,9 +19,9 @@ func TestRaw(t *testing.T) {
 	for _, request := range []string{"GET /info HTTP/1.1\r\nHost: crio\r\n\r\n", "PRI * HTTP/2.1\r\n\r\n", "P", "\x00", http2.ClientPreface[:23] + "!"} {
 		t.Run(fmt.Sprintf("%.8q", request), func(t *testing.T) {
 			r := newFixture(t, nil)
-			r.client.raw([]byte(request))
+			r.client.send([]byte(request))
 			if request == "P" { // it might become HTTP/2 still
-				r.client.raw([]byte("OST"))
+				r.client.send([]byte("OST"))
 				request = "POST"
 			}
 			if err := r.client.conn.CloseWrite(); err != nil {
@@ -38,7 +38,7 @@ func TestRaw(t *testing.T) {
 			if got, err := io.ReadAll(r.client.conn); err != nil || string(got) != answer {
 				t.Errorf("the client got %d bytes and error %v", len(got), err)
 			}
-			_ = r.ends()
+			_ = r.waitEnd()
 		})
 	}
 }
@@ -51,7 +51,7 @@ func TestRawEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newFixture(t, nil)
-			r.client.raw([]byte("hello"))
+			r.client.send([]byte("hello"))
 			if _, err := io.ReadFull(r.server.conn, make([]byte, 5)); err != nil {
 				t.Fatal(err)
 			}
@@ -59,7 +59,7 @@ func TestRawEnds(t *testing.T) {
 			_ = gone.conn.Close()
 			_, _ = io.Copy(io.Discard, left.conn)
 			_ = left.conn.Close()
-			_ = r.ends()
+			_ = r.waitEnd()
 		})
 	}
 }
@@ -138,15 +138,15 @@ func script(t *testing.T) (client, server []byte) {
 		return recorded
 	}
 	client = record(func(p *peer) {
-		p.raw([]byte(http2.ClientPreface))
+		p.send([]byte(http2.ClientPreface))
 		p.settings(http2.Setting{ID: http2.SettingMaxFrameSize, Val: 20_000})
 		block := p.encode(requestOf("/relayed", "a=b")...)
-		p.did("HEADERS", p.framer.WriteHeaders(http2.HeadersFrameParam{
+		p.check("HEADERS", p.framer.WriteHeaders(http2.HeadersFrameParam{
 			StreamID: 1, BlockFragment: block[:4], Priority: http2.PriorityParam{Weight: 3}, PadLength: 2,
 		}))
-		p.did("CONTINUATION", p.framer.WriteContinuation(1, true, block[4:]))
+		p.check("CONTINUATION", p.framer.WriteContinuation(1, true, block[4:]))
 		p.request(3, "/intercepted", false)
-		p.did("DATA", p.framer.WriteDataPadded(1, false, []byte("one"), make([]byte, 3)))
+		p.check("DATA", p.framer.WriteDataPadded(1, false, []byte("one"), make([]byte, 3)))
 		p.data(3, false, "three")
 		p.ping("12345678", false)
 		p.windowUpdate(0, 1000)
@@ -157,9 +157,9 @@ func script(t *testing.T) (client, server []byte) {
 		p.settings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 100})
 		p.acknowledge()
 		block := p.encode(":status=200", "a=b")
-		p.did("HEADERS", p.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block[:1]}))
-		p.did("CONTINUATION", p.framer.WriteContinuation(1, true, block[1:]))
-		p.did("DATA", p.framer.WriteDataPadded(1, false, []byte("answer"), make([]byte, 3)))
+		p.check("HEADERS", p.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block[:1]}))
+		p.check("CONTINUATION", p.framer.WriteContinuation(1, true, block[1:]))
+		p.check("DATA", p.framer.WriteDataPadded(1, false, []byte("answer"), make([]byte, 3)))
 		p.data(1, false, "more of it")
 		p.ping("12345678", true)
 		p.headers(1, true, "grpc-status=0", "a=b")
@@ -192,10 +192,10 @@ func transcript(t *testing.T, client, server []byte, clientSizes, serverSizes []
 		_ = await(t, "Run returns", ran)
 	}()
 	c, s := newPeer(t, "client", clientEnd), newPeer(t, "server", serverEnd)
-	s.raw(server[:len(server)/2]) // what an answer is put between
-	c.raw(client)
+	s.send(server[:len(server)/2]) // what an answer is put between
+	c.send(client)
 	await(t, "the intercepted request is answered", answered)
-	s.raw(server[len(server)/2:])
+	s.send(server[len(server)/2:])
 	s.readPreface()
 	return append(s.streams(), c.streams()...)
 }

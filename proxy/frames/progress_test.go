@@ -19,9 +19,9 @@ type load struct {
 	relay  *Relay
 }
 
-// watch ends the relay when the client has received nothing for a while.
-func (l *load) watch(ended <-chan struct{}) {
-	ticker := time.NewTicker(patience)
+// failWithoutProgress closes the relay when the client has received nothing for testTimeout.
+func (l *load) failWithoutProgress(ended <-chan struct{}) {
+	ticker := time.NewTicker(testTimeout)
 	defer ticker.Stop()
 	for before := -1; ; {
 		select {
@@ -63,7 +63,7 @@ func newLoad(t *testing.T, seed uint64, initial, late int) *load {
 	ended := make(chan struct{})
 	go func() {
 		defer close(watched)
-		l.watch(ended)
+		l.failWithoutProgress(ended)
 	}()
 	t.Cleanup(func() {
 		close(ended)
@@ -92,7 +92,7 @@ func (l *load) state() string {
 	defer l.client.mutex.Unlock()
 	for id, call := range l.client.calls {
 		if !call.ended {
-			streams += fmt.Sprintf(" client %d: window %d, unpaid %d, %d bytes", id, call.window, call.unpaid, len(call.body))
+			streams += fmt.Sprintf(" client %d: window %d, unpaid %d, %d bytes", id, call.window, call.uncredited, len(call.body))
 		}
 	}
 	l.server.mutex.Lock()
@@ -128,8 +128,8 @@ func answerSize(ctx context.Context, x *Exchange) {
 	}
 }
 
-// ends waits for a call and checks its answer.
-func (l *load) ends(id uint32, path string, size int) {
+// expectAnswer waits for a call and checks its answer.
+func (l *load) expectAnswer(id uint32, path string, size int) {
 	l.t.Helper()
 	call, err := l.client.wait(id)
 	if err != nil {
@@ -148,9 +148,9 @@ func (l *load) ends(id uint32, path string, size int) {
 // that is on its way has arrived.
 func (l *load) expectWindows() {
 	l.t.Helper()
-	want := l.client.payAll(1)
+	want := l.client.returnAllCredit(1)
 	var got int
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(testTimeout); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if got = l.server.connectionWindow(); got == want {
 			return
 		}
@@ -179,7 +179,7 @@ func TestProgress(t *testing.T) {
 					l.client.begin(uint32(2*i+1), paths[i%len(paths)], strconv.Itoa(test.size))
 				}
 				for i := range test.calls {
-					l.ends(uint32(2*i+1), paths[i%len(paths)], test.size)
+					l.expectAnswer(uint32(2*i+1), paths[i%len(paths)], test.size)
 				}
 				l.expectWindows()
 			})
@@ -222,7 +222,7 @@ func TestProgressOfRandomCalls(t *testing.T) {
 					l.client.cancel(at)
 				case 2, 3, 4:
 					if c := calls[open[0]]; !c.cancelled {
-						l.ends(open[0], c.path, c.size)
+						l.expectAnswer(open[0], c.path, c.size)
 					}
 					open = open[1:]
 				}
@@ -232,7 +232,7 @@ func TestProgressOfRandomCalls(t *testing.T) {
 			}
 			for id, c := range calls {
 				if !c.cancelled {
-					l.ends(id, c.path, c.size)
+					l.expectAnswer(id, c.path, c.size)
 				}
 			}
 			l.expectWindows()

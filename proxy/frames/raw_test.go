@@ -6,22 +6,22 @@ import "testing"
 // learns that the client sends nothing more, and may still answer for a moment.
 func TestDrainOfRawConnection(t *testing.T) {
 	r := newFixture(t, nil)
-	r.client.raw([]byte("GET / HTTP/1.1\r\n\r\n"))
+	r.client.send([]byte("GET / HTTP/1.1\r\n\r\n"))
 	buffer := make([]byte, 100)
 	n, err := r.server.conn.Read(buffer)
 	if err != nil || string(buffer[:n]) != "GET / HTTP/1.1\r\n\r\n" {
 		t.Fatalf("the server read %q, %v", buffer[:n], err)
 	}
 	r.relay.Drain()
-	if n, err := r.server.conn.Read(buffer); n != 0 || !gone(err) {
+	if n, err := r.server.conn.Read(buffer); n != 0 || !isDisconnect(err) {
 		t.Fatalf("the server read %q, %v, want the end", buffer[:n], err)
 	}
-	r.server.raw([]byte("HTTP/1.1 200 OK\r\n\r\n"))
+	r.server.send([]byte("HTTP/1.1 200 OK\r\n\r\n"))
 	if n, err = r.client.conn.Read(buffer); err != nil || string(buffer[:n]) != "HTTP/1.1 200 OK\r\n\r\n" {
 		t.Fatalf("the client read %q, %v", buffer[:n], err)
 	}
 	_ = r.server.conn.Close()
-	_ = r.ends()
+	_ = r.waitEnd()
 	await(t, "it has drained", r.relay.Drained())
 }
 
@@ -29,15 +29,15 @@ func TestDrainOfRawConnection(t *testing.T) {
 func TestDrainOfRawConnectionThatStays(t *testing.T) {
 	r := newFixture(t, nil)
 	r.relay.Drain() // before the protocol is known
-	r.client.raw([]byte("GET / HTTP/1.1\r\n\r\n"))
+	r.client.send([]byte("GET / HTTP/1.1\r\n\r\n"))
 	r.client.expectEnd()
-	_ = r.ends()
+	_ = r.waitEnd()
 }
 
 // expectEnd waits for the end of the connection.
 func (p *peer) expectEnd() {
 	p.t.Helper()
-	if n, err := p.conn.Read(make([]byte, 100)); n != 0 || !gone(err) {
+	if n, err := p.conn.Read(make([]byte, 100)); n != 0 || !isDisconnect(err) {
 		p.t.Fatalf("the %s read %d bytes, %v, want the end", p.name, n, err)
 	}
 }

@@ -88,12 +88,12 @@ func TestResetOfInterceptedRequest(t *testing.T) {
 			r.client.reset(1, http2.ErrCodeCancel) // once more: of no stream
 			r.client.windowUpdate(1, 5)
 			r.client.headers(1, true, "trailer=late")
-			r.settle()
-			eventually(t, "nothing is kept of the request", func() bool { requests, bodies := r.kept(); return requests == 0 && bodies == 0 })
+			r.syncPeers()
+			eventually(t, "nothing is kept of the request", func() bool { requests, bodies := r.buffered(); return requests == 0 && bodies == 0 })
 			r.client.request(3, "/intercepted/next", true)
 			r.client.expectAnswer(3, "next")
 			r.client.expect(test.credit...)
-			r.works(5)
+			r.relayCall(5)
 		})
 	}
 }
@@ -124,7 +124,7 @@ func TestAnswerBeforeRequestsEnd(t *testing.T) {
 	r.client.expect(headersLine(1, true, ":status=200"), "RST_STREAM 1 NO_ERROR", "WINDOW_UPDATE 0 3")
 	r.client.data(1, true, strings.Repeat("x", 2*creditLimit))
 	r.client.expectCredit(map[uint32]int{0: 2 * creditLimit}) // of a stream that is gone
-	r.settle()
+	r.syncPeers()
 }
 
 // A reset of a relayed request passes, from either side; what comes late goes no
@@ -150,7 +150,7 @@ func TestResetOfRelayedRequest(t *testing.T) {
 	r.client.windowUpdate(3, 9)
 	r.client.headers(3, true, "late=trailer")
 	r.client.reset(3, http2.ErrCodeCancel)
-	r.settle()
+	r.syncPeers()
 
 	r.client.request(5, "/relayed", false)
 	r.server.expectRequest(5, "/relayed", false)
@@ -158,7 +158,7 @@ func TestResetOfRelayedRequest(t *testing.T) {
 	r.server.reset(5, http2.ErrCodeNo) // grpc-go's server does so
 	r.client.expect(headersLine(5, true, ":status=200", "grpc-status=5"), "RST_STREAM 5 NO_ERROR")
 	r.expectOutcome(Complete, http2.ErrCodeNo)
-	if requests, _ := r.kept(); requests != 0 {
+	if requests, _ := r.buffered(); requests != 0 {
 		t.Errorf("%d requests are kept", requests)
 	}
 }
@@ -174,5 +174,5 @@ func TestHalvesOfRequest(t *testing.T) {
 	r.client.data(1, false, "abc")
 	r.client.headers(1, true, "trailer=1")
 	r.server.expect(dataLine(1, false, "abc"), headersLine(1, true, "trailer=1"))
-	r.works(3)
+	r.relayCall(3)
 }

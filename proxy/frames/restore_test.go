@@ -19,7 +19,7 @@ func TestRestore(t *testing.T) {
 	r.client.expect(headersLine(1, false, ":status=200", "mark=m"))
 	r.server.data(1, false, "a")
 	r.server.data(1, false, "bc")
-	r.settle()
+	r.syncPeers()
 	r.server.headers(1, true, "grpc-status=0")
 	r.client.expect(dataLine(1, false, "mabcabc"), headersLine(1, true, "grpc-status=0"))
 	r.expectOutcome(Complete, 0)
@@ -43,10 +43,10 @@ func TestRestore(t *testing.T) {
 	r.server.headers(5, true, ":status=200", "grpc-status=5")
 	r.client.expect(headersLine(5, true, ":status=200", "grpc-status=5"))
 	r.expectOutcome(Complete, 0)
-	if requests, bodies := r.kept(); requests != 0 || bodies != 0 {
+	if requests, bodies := r.buffered(); requests != 0 || bodies != 0 {
 		t.Errorf("%d requests and %d bytes are kept", requests, bodies)
 	}
-	r.works(7)
+	r.relayCall(7)
 }
 
 // A request that the relay can no longer forward is handled.
@@ -72,10 +72,10 @@ func TestRestoreOnlyWhatCanPass(t *testing.T) {
 	r.client.expect("WINDOW_UPDATE 0 3")
 
 	eventually(t, "the handlers have ended", func() bool {
-		requests, _ := r.kept()
+		requests, _ := r.buffered()
 		return requests == 1 // the relayed one
 	})
-	r.set(r.server, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 2}) // more than the server takes
+	r.changeSettings(r.server, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 2}) // more than the server takes
 	r.client.request(9, "/intercepted/restored", false)
 	r.client.expect("WINDOW_UPDATE 9 65533")
 	r.client.data(9, true, "ask")
@@ -91,17 +91,17 @@ func TestWindowsOfRestoredAnswer(t *testing.T) {
 	r := newFixture(t, answerWith("handled")).open(window(5))
 	r.server.ignoreCredit = true
 	r.client.request(1, "/intercepted/restored", false)
-	r.client.did("padded DATA", r.client.framer.WriteDataPadded(1, true, []byte("ask"), make([]byte, 10)))
+	r.client.check("padded DATA", r.client.framer.WriteDataPadded(1, true, []byte("ask"), make([]byte, 10)))
 	r.server.expectRequest(1, "/intercepted/restored", false)
 	r.server.expect(dataLine(1, true, "ask"))
 	r.server.headers(1, false, ":status=200")
 	r.client.expect(headersLine(1, false, ":status=200"))
 	r.client.windowUpdate(1, 1) // not for the server
-	r.settle()
+	r.syncPeers()
 	r.server.data(1, false, "abcde")
 	r.server.headers(1, true, "grpc-status=0")
 	r.client.expect(dataLine(1, false, "abcdea"))
-	r.set(r.client, window(7))
+	r.changeSettings(r.client, window(7))
 	r.client.expect(dataLine(1, false, "bc"))
 	r.client.windowUpdate(1, 100)
 	r.client.expect(dataLine(1, false, "de"), headersLine(1, true, "grpc-status=0"))
@@ -110,7 +110,7 @@ func TestWindowsOfRestoredAnswer(t *testing.T) {
 		defer r.relay.mutex.Unlock()
 		return !r.relay.credit.returning
 	})
-	r.settle()
+	r.syncPeers()
 	r.server.ignoreCredit = false
 	r.client.windowUpdate(0, 10)
 	r.server.expect("WINDOW_UPDATE 0 5")
@@ -135,7 +135,7 @@ func TestWindowsOfRestoredAnswer(t *testing.T) {
 	r.client.expectData(3, false, strings.Repeat(half, 12))
 	r.client.expect(headersLine(3, true, "grpc-status=0"))
 	r.client.windowUpdate(0, 12*defaultMaxFrame)
-	r.settle() // the server has them back already, half of them twice as many
+	r.syncPeers() // the server has them back already, half of them twice as many
 }
 
 // A restored call can be given up by both sides at any time.
@@ -149,7 +149,7 @@ func TestRestoredCallIsGivenUp(t *testing.T) {
 		r.server.headers(id, false, ":status=200")
 		r.client.expect(headersLine(id, false, ":status=200"))
 		r.server.data(id, false, "kept")
-		r.settle()
+		r.syncPeers()
 	}
 	begin(1)
 	r.client.reset(1, http2.ErrCodeCancel)
@@ -164,7 +164,7 @@ func TestRestoredCallIsGivenUp(t *testing.T) {
 	r.server.reset(3, http2.ErrCodeInternal)
 	r.client.expect("RST_STREAM 3 INTERNAL_ERROR")
 	r.expectOutcome(ServerReset, http2.ErrCodeInternal)
-	r.works(5)
+	r.relayCall(5)
 }
 
 // A client that gives a restored call up while it makes no room for the answer leaves the
@@ -183,5 +183,5 @@ func TestRestoredCallIsGivenUpWhileItIsSent(t *testing.T) {
 	r.client.reset(1, http2.ErrCodeCancel)
 	r.server.expect("RST_STREAM 1 CANCEL")
 	r.expectOutcome(ClientReset, http2.ErrCodeCancel)
-	r.works(3)
+	r.relayCall(3)
 }

@@ -51,7 +51,7 @@ func TestWaitingAnswerHoldsUpNothing(t *testing.T) {
 	r.client.windowUpdate(1, 100)
 	r.client.expect(dataLine(1, false, "234512345"), headersLine(1, true, "grpc-status=0", "some=field"))
 	r.client.windowUpdate(0, 5)
-	r.settle()
+	r.syncPeers()
 }
 
 // An answer whose restoring has to wait holds up nothing else.
@@ -77,7 +77,7 @@ func TestBlockingRestoreHoldsUpNothing(t *testing.T) {
 	await(t, "the restorer is asked again", asked)
 	r.server.ping("12345678", false)
 	r.client.expect("PING 12345678")
-	r.works(3)
+	r.relayCall(3)
 	close(release)
 	r.client.expect(dataLine(1, false, "restored"), headersLine(1, true, "grpc-status=0"))
 }
@@ -103,7 +103,7 @@ func TestBlockingRestoreIsGivenUp(t *testing.T) {
 		t.Error("no error")
 	}
 	r.server.expect("RST_STREAM 1 CANCEL")
-	r.works(3)
+	r.relayCall(3)
 }
 
 // A restorer may replace the end of an answer.
@@ -117,7 +117,7 @@ func TestRestoredTrailer(t *testing.T) {
 	r.server.data(1, false, "answer")
 	r.server.headers(1, true, "grpc-status=0")
 	r.client.expect(headersLine(1, true, "grpc-status=13"))
-	r.works(3)
+	r.relayCall(3)
 }
 
 // The end of an answer is never lost, in whatever frame it comes.
@@ -137,7 +137,7 @@ func TestEndOfRestoredAnswer(t *testing.T) {
 			test.send(r.server)
 			r.client.expect(test.want...)
 			r.expectOutcome(Complete, 0)
-			r.works(3)
+			r.relayCall(3)
 		})
 	}
 }
@@ -155,7 +155,7 @@ func TestHeaderOfRestoredAnswer(t *testing.T) {
 	r.client.expect(headersLine(1, false, ":status=103", "mark=no"), headersLine(1, false, ":status=200", "mark=m"))
 	r.server.data(1, true, "a")
 	r.client.expect(dataLine(1, true, "maa"))
-	r.works(3)
+	r.relayCall(3)
 }
 
 // Padding of kept answers is returned like their content.
@@ -166,13 +166,13 @@ func TestPaddingOfRestoredAnswers(t *testing.T) {
 	for i := range 400 {
 		id := uint32(2*i + 1)
 		r.beginRestored(id)
-		r.server.did("DATA", r.server.framer.WriteDataPadded(id, false, []byte("ab"), make([]byte, 199)))
+		r.server.check("DATA", r.server.framer.WriteDataPadded(id, false, []byte("ab"), make([]byte, 199)))
 		r.server.headers(id, true, "grpc-status=0")
 		r.client.expect(dataLine(id, false, "abab"), headersLine(id, true, "grpc-status=0"))
 		sent += 4
 	}
 	r.client.windowUpdate(0, uint32(sent))
-	r.settle()
+	r.syncPeers()
 	r.relay.mutex.Lock()
 	defer r.relay.mutex.Unlock()
 	if r.relay.flow.toClient != newRelayWindow(defaultWindow) {
@@ -194,10 +194,10 @@ func TestNoDebtAfterRestoredCallIsGivenUp(t *testing.T) {
 			for left := defaultWindow; left > 0; left -= defaultMaxFrame {
 				r.server.data(1, false, strings.Repeat("x", min(left, defaultMaxFrame)))
 			}
-			r.settle()
+			r.syncPeers()
 			giveUp(r)
 			eventually(t, "the call is over", func() bool {
-				requests, bodies := r.kept()
+				requests, bodies := r.buffered()
 				return requests == 0 && bodies == 0
 			})
 			eventually(t, "the server has its window back", func() bool {
@@ -218,7 +218,7 @@ func TestResetAfterAnswer(t *testing.T) {
 	r.server.reset(1, http2.ErrCodeNo)
 	r.client.windowUpdate(1, 100)
 	r.client.expect(dataLine(1, false, "234512345"), headersLine(1, true, "grpc-status=0", "some=field"), "RST_STREAM 1 NO_ERROR")
-	r.works1(3)
+	r.relayOneByteCall(3)
 }
 
 // A server that resets a stream in the middle of its answer ends it at once.
@@ -237,11 +237,11 @@ func TestResetWithinHeldAnswer(t *testing.T) {
 	r.client.expect("RST_STREAM 3 INTERNAL_ERROR")
 	r.client.windowUpdate(0, defaultWindow)
 	r.server.expect(fmt.Sprintf("WINDOW_UPDATE 0 %d", 5)) // all but what was injected
-	r.works1(5)
+	r.relayOneByteCall(5)
 }
 
-// works1 is works with an answer of one byte.
-func (r *fixture) works1(id uint32) {
+// relayOneByteCall is works with an answer of one byte.
+func (r *fixture) relayOneByteCall(id uint32) {
 	r.t.Helper()
 	r.client.request(id, "/relayed", true)
 	r.server.expectRequest(id, "/relayed", true)
@@ -273,8 +273,8 @@ func TestRestoredAnswerThatIsTooLarge(t *testing.T) {
 	sending.Wait()
 	r.expectOutcome(Complete, 0)
 	eventually(t, "it is noted that the answer was not restored", func() bool {
-		requests, bodies := r.kept()
+		requests, bodies := r.buffered()
 		return r.skipped.Load() == 1 && requests == 0 && bodies == 0
 	})
-	r.works(3)
+	r.relayCall(3)
 }

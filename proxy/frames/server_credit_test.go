@@ -15,15 +15,15 @@ func TestCreditWhileMemoryIsShort(t *testing.T) {
 	r.client.windowUpdate(0, 1<<30)
 	r.beginRestored(1)
 	r.client.windowUpdate(1, 1<<30)
-	r.settle()
+	r.syncPeers()
 	piece := strings.Repeat("x", defaultMaxFrame)
 	for range bufferLimit/2/len(piece) + 1 {
 		r.server.data(1, false, piece)
 	}
-	eventually(t, "memory is short", func() bool { _, bodies := r.kept(); return bodies >= bufferLimit/2 })
+	eventually(t, "memory is short", func() bool { _, bodies := r.buffered(); return bodies >= bufferLimit/2 })
 	r.beginRestored(3)
 	r.client.windowUpdate(3, 1<<20)
-	r.settle()
+	r.syncPeers()
 	sender := func() int {
 		r.relay.mutex.Lock()
 		defer r.relay.mutex.Unlock()

@@ -16,7 +16,7 @@ func TestLargerSettingsHoldWhenAcknowledged(t *testing.T) {
 		r.client.expect(headersLine(1, false, ":status=200"))
 		r.client.settings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 5})
 		r.server.expect("SETTINGS INITIAL_WINDOW_SIZE=5")
-		r.settle()
+		r.syncPeers()
 		r.server.acknowledge()
 		r.client.expect("SETTINGS ack", dataLine(1, false, "01234"))
 	})
@@ -54,7 +54,7 @@ func TestLargerSettingsAreTakenBack(t *testing.T) {
 	r.client.expect("SETTINGS ack", dataLine(1, false, "23"))
 	r.server.acknowledge()
 	r.client.expect("SETTINGS ack")
-	r.settle()
+	r.syncPeers()
 	r.client.windowUpdate(1, 100)
 	r.client.expect(dataLine(1, false, "456789"), headersLine(1, true, "!grpc-status=0"))
 }
@@ -64,7 +64,7 @@ func TestLargerSettingsAreTakenBack(t *testing.T) {
 func TestUploadWindowStaysLawful(t *testing.T) {
 	r := newFixture(t, answerWith("intercepted")).open()
 	r.client.request(1, "/intercepted", false)
-	r.settle()
+	r.syncPeers()
 	r.server.settings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 	r.client.expect("SETTINGS INITIAL_WINDOW_SIZE=0", "WINDOW_UPDATE 1 65535")
 	r.server.settings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: windowLimit})

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// newRestoringFixture is a rig whose answers are restored unless they begin with "known".
+// newRestoringFixture is a fixture whose answers are restored unless they begin with "known".
 func newRestoringFixture(t *testing.T, handler Handler) *fixture {
 	t.Helper()
 	r := newFixture(t, handler)
@@ -60,13 +60,13 @@ func TestUnchangedAnswer(t *testing.T) {
 			r.expectOutcome(Complete, 0)
 		}
 		r.ask(9, path)
-		r.server.did("padded DATA", r.server.framer.WriteDataPadded(9, true, []byte("known"), make([]byte, 3)))
+		r.server.check("padded DATA", r.server.framer.WriteDataPadded(9, true, []byte("known"), make([]byte, 3)))
 		r.client.expect(dataLine(9, true, "known") + " padding=3")
 		r.expectOutcome(Complete, 0)
-		if requests, bodies := r.kept(); requests != 0 || bodies != 0 {
+		if requests, bodies := r.buffered(); requests != 0 || bodies != 0 {
 			t.Errorf("%d requests and %d bytes are kept", requests, bodies)
 		}
-		r.works(11)
+		r.relayCall(11)
 	})
 }
 
@@ -118,15 +118,15 @@ func TestResetOfUnchangedAnswer(t *testing.T) {
 			if first == "known" {
 				r.client.expect(dataLine(id, false, first))
 			}
-			r.settle()
+			r.syncPeers()
 			r.client.reset(id, http2.ErrCodeCancel)
 			r.server.expect(fmt.Sprintf("RST_STREAM %d CANCEL", id))
 			r.expectOutcome(ClientReset, http2.ErrCodeCancel)
-			if requests, bodies := r.kept(); requests != 0 || bodies != 0 {
+			if requests, bodies := r.buffered(); requests != 0 || bodies != 0 {
 				t.Errorf("%d requests and %d bytes are kept", requests, bodies)
 			}
 		}
-		r.works(7)
+		r.relayCall(7)
 	})
 }
 
@@ -159,7 +159,7 @@ func TestRestoreWithTheRequest(t *testing.T) {
 	r.expectOutcome(Complete, 0)
 	r.client.data(5, true, "late")
 	r.server.expect(dataLine(5, true, "late"))
-	if requests, bodies := r.kept(); requests != 1 || bodies != 0 {
+	if requests, bodies := r.buffered(); requests != 1 || bodies != 0 {
 		t.Errorf("%d requests and %d bytes are kept", requests, bodies)
 	}
 }
@@ -181,7 +181,7 @@ func TestRestoreOfTooLargeRequest(t *testing.T) {
 	if skipped := r.skipped.Load(); skipped != 1 {
 		t.Errorf("%d answers were skipped", skipped)
 	}
-	if _, bodies := r.kept(); bodies != bufferLimit-2 {
+	if _, bodies := r.buffered(); bodies != bufferLimit-2 {
 		t.Errorf("%d bytes are kept", bodies-bufferLimit+2)
 	}
 }

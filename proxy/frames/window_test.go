@@ -18,7 +18,7 @@ func TestAnswersAreKeptFromServersWindow(t *testing.T) {
 	r.client.request(1, "/intercepted", true)
 	r.client.expectAnswer(1, strings.Repeat("x", 1000))
 	r.client.windowUpdate(0, 400)
-	r.settle()
+	r.syncPeers()
 	r.client.windowUpdate(0, 700)
 	r.server.expect("WINDOW_UPDATE 0 100")
 	r.client.windowUpdate(0, 50)
@@ -52,7 +52,7 @@ func TestDataBeyondClientsWindow(t *testing.T) {
 			if test.padding < 0 {
 				r.server.data(1, true, test.content)
 			} else {
-				r.server.did("DATA", r.server.framer.WriteDataPadded(1, false, []byte(test.content), make([]byte, test.padding)))
+				r.server.check("DATA", r.server.framer.WriteDataPadded(1, false, []byte(test.content), make([]byte, test.padding)))
 				eventually(t, "the padding is taken off", func() bool {
 					r.relay.mutex.Lock()
 					defer r.relay.mutex.Unlock()
@@ -89,16 +89,16 @@ func TestStreamWindowOfAnswer(t *testing.T) {
 	r.client.expect(headersLine(1, false, ":status=200"))
 	r.client.windowUpdate(1, 3)
 	r.client.expect(dataLine(1, false, "012"))
-	r.set(r.client, window(2))
+	r.changeSettings(r.client, window(2))
 	r.client.expect(dataLine(1, false, "34"))
-	r.set(r.client, window(0)) // two less than nothing
+	r.changeSettings(r.client, window(0)) // two less than nothing
 	r.client.windowUpdate(1, 2)
-	r.settle()
+	r.syncPeers()
 	r.client.windowUpdate(1, 1)
 	r.client.expect(dataLine(1, false, "5"))
-	r.set(r.client, window(100))
+	r.changeSettings(r.client, window(100))
 	r.client.expect(dataLine(1, false, "6789abcdefghij"), headersLine(1, true, "!grpc-status=0"))
-	r.settle() // updates of an intercepted stream are not the server's
+	r.syncPeers() // updates of an intercepted stream are not the server's
 }
 
 // The client can always send all of an intercepted request, which the server does not know.
@@ -117,14 +117,14 @@ func TestUploadOfInterceptedRequest(t *testing.T) {
 
 	r.client.request(3, "/intercepted", false)
 	r.client.expect("WINDOW_UPDATE 3 65535")
-	r.set(r.server, window(1_000_000))
-	r.settle()
+	r.changeSettings(r.server, window(1_000_000))
+	r.syncPeers()
 	r.client.data(1, false, strings.Repeat("x", creditLimit)) // the connection's window at once
 	r.client.expectCredit(map[uint32]int{1: creditLimit, 0: creditLimit + 3})
 	r.client.data(1, true, "")
 	r.client.expectAnswer(1, "intercepted")
 	r.client.reset(3, http2.ErrCodeCancel)
-	r.settle()
+	r.syncPeers()
 }
 
 // Bytes of a request that is given up are not lost for the next ones.
@@ -167,7 +167,7 @@ func TestWindowOfAbandonedAnswer(t *testing.T) {
 	_ = await(t, "the handler ends", ended)
 	r.client.windowUpdate(0, 100)
 	r.server.expect("WINDOW_UPDATE 0 100")
-	r.works(3)
+	r.relayCall(3)
 }
 
 // A body beyond the limit is credited and dropped, and its request fails; an answer that
@@ -230,7 +230,7 @@ func TestWindowBecomesSmallerBeforeTheAnswer(t *testing.T) {
 	}).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 10})
 	r.client.request(1, "/intercepted", true)
 	await(t, "the answer is ready", ready)
-	r.set(r.client, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 3})
+	r.changeSettings(r.client, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 3})
 	close(release)
 	r.client.expect(headersLine(1, false, ":status=200"), dataLine(1, false, "123"))
 	r.client.windowUpdate(1, 100)
@@ -250,7 +250,7 @@ func TestDeadlineOfAnswerWithoutRoom(t *testing.T) {
 	}).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 3})
 	r.client.request(1, "/intercepted", true)
 	r.client.expect(headersLine(1, false, ":status=200"), dataLine(1, false, "123"), headersLine(1, true, "!grpc-status=4"))
-	eventually(t, "nothing is kept", func() bool { requests, bodies := r.kept(); return requests == 0 && bodies == 0 })
+	eventually(t, "nothing is kept", func() bool { requests, bodies := r.buffered(); return requests == 0 && bodies == 0 })
 }
 
 // Credit for an intercepted request that is not allowed ends that request (RFC 9113, 6.9).
@@ -265,7 +265,7 @@ func TestUnlawfulCreditForInterceptedRequest(t *testing.T) {
 			r.client.request(1, "/intercepted", true)
 			r.client.windowUpdate(1, test.increment)
 			r.client.expect("RST_STREAM 1 " + test.code)
-			r.works(3)
+			r.relayCall(3)
 		})
 	}
 }
