@@ -10,7 +10,7 @@ import (
 
 // A block with a 1xx status is not the beginning of the answer (RFC 9110, 15.2).
 func TestClientSkipsInformationalHeaders(t *testing.T) {
-	r := newClientRig(t)
+	r := newClientFixture(t)
 	result := r.do(t.Context(), "/informed", "")
 	s := r.server()
 	s.expectRequest(1, "/informed", true)
@@ -28,7 +28,7 @@ func TestClientSkipsInformationalHeaders(t *testing.T) {
 // An answer may end with DATA.
 func TestClientAnswerWithoutTrailer(t *testing.T) {
 	for _, body := range []string{"", "body"} {
-		r := newClientRig(t)
+		r := newClientFixture(t)
 		result := r.do(t.Context(), "/bare", "")
 		s := r.server()
 		s.expectRequest(1, "/bare", true)
@@ -44,7 +44,7 @@ func TestClientAnswerWithoutTrailer(t *testing.T) {
 
 // Padding is credited as well, for a stream whose reader waits for more than its window.
 func TestClientCreditsPadding(t *testing.T) {
-	r := newClientRig(t)
+	r := newClientFixture(t)
 	stream := request("/padded", "")
 	stream.Stream = true
 	const frames = 2 * connectionWindow / 256
@@ -83,7 +83,7 @@ func TestClientCreditsPadding(t *testing.T) {
 // What was not read of a cancelled answer, and what still comes of it, is credited to the
 // connection.
 func TestClientCreditsCancelledAnswers(t *testing.T) {
-	r := newClientRig(t)
+	r := newClientFixture(t)
 	var s *peer
 	piece := strings.Repeat("x", defaultMaxFrame)
 	sent := 0
@@ -121,7 +121,7 @@ func TestClientCreditsCancelledAnswers(t *testing.T) {
 // The least size that a server has had for its table since the last block is announced in
 // the next one (RFC 7541, 4.2).
 func TestClientAnnouncesTableSize(t *testing.T) {
-	r := newClientRig(t)
+	r := newClientFixture(t)
 	var s *peer
 	sizes := []struct {
 		settings []uint32
@@ -168,7 +168,7 @@ func TestClientAnnouncesTableSize(t *testing.T) {
 func TestClientTinyWindows(t *testing.T) {
 	for _, window := range []int{1, 255, 16383, defaultWindow} {
 		t.Run(fmt.Sprint(window), func(t *testing.T) {
-			r := newClientRig(t)
+			r := newClientFixture(t)
 			first := r.do(t.Context(), "/first", "")
 			s := r.server(http2.Setting{ID: http2.SettingInitialWindowSize, Val: uint32(window)})
 			s.expectRequest(1, "/first", true)

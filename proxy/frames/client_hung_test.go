@@ -13,7 +13,7 @@ import (
 // A server that does not read ends no request later than its context. Once it reads again
 // it gets all that was sent to it.
 func TestClientHungServer(t *testing.T) {
-	r := newClientRig(t)
+	r := newClientFixture(t)
 	first := r.do(t.Context(), "/first", "")
 	s := r.server()
 	s.expectRequest(1, "/first", true)

@@ -25,7 +25,7 @@ func (p *peer) syncClient() {
 // Before the server has sent its settings, and its limit with them, a connection has one
 // request, and no other connection is opened.
 func TestClientWaitsForSettings(t *testing.T) {
-	r := newClientRig(t)
+	r := newClientFixture(t)
 	first := r.do(t.Context(), "/first", "")
 	s := await(t, "the server is dialled", r.servers)
 	s.readPreface()
@@ -49,7 +49,7 @@ func TestClientWaitsForSettings(t *testing.T) {
 
 // The limit holds as the server changes it.
 func TestClientFollowsChangedLimit(t *testing.T) {
-	r := newClientRig(t)
+	r := newClientFixture(t)
 	first := r.do(t.Context(), "/first", "")
 	s := r.server(limitOf(0))
 	s.expectRequest(1, "/first", true) // sent before the limit was known
@@ -64,7 +64,7 @@ func TestClientFollowsChangedLimit(t *testing.T) {
 // At the limit of all connections requests are queued in the order in which they came,
 // as long as their contexts allow.
 func TestClientQueuesRequests(t *testing.T) {
-	r := newClientRig(t)
+	r := newClientFixture(t)
 	var results []<-chan answered
 	var servers []*peer
 	for range connectionLimit {
@@ -108,7 +108,7 @@ func TestClientQueuesRequests(t *testing.T) {
 
 // A cancelled request keeps its place until the reset is written.
 func TestClientCancelFreesPlace(t *testing.T) {
-	r := newClientRig(t)
+	r := newClientFixture(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancelled := r.do(ctx, "/cancelled", "")
 	s := r.server(limitOf(1))
@@ -136,7 +136,7 @@ func TestClientKeepsToOneConnection(t *testing.T) {
 		only <- newPeer(t, "server", other)
 		return one, nil
 	})
-	r := &clientRig{t: t, client: client, servers: only}
+	r := &clientFixture{t: t, client: client, servers: only}
 	first := r.do(t.Context(), "/first", "")
 	s := r.server(limitOf(1))
 	s.ignoreAcks = true
@@ -156,7 +156,7 @@ func TestClientKeepsToOneConnection(t *testing.T) {
 // What the server has not taken is asked again, until the context is done.
 func TestClientRepeatsRefusedRequest(t *testing.T) {
 	t.Run("reset", func(t *testing.T) {
-		r := newClientRig(t)
+		r := newClientFixture(t)
 		result := r.do(t.Context(), "/refused", "body")
 		s := r.server()
 		id := uint32(1)
@@ -172,7 +172,7 @@ func TestClientRepeatsRefusedRequest(t *testing.T) {
 		r.expectAll(result, "at last")
 	})
 	t.Run("GOAWAY", func(t *testing.T) {
-		r := newClientRig(t)
+		r := newClientFixture(t)
 		result := r.do(t.Context(), "/refused", "")
 		s := r.server()
 		s.expectRequest(1, "/refused", true)
@@ -184,7 +184,7 @@ func TestClientRepeatsRefusedRequest(t *testing.T) {
 		r.expectAll(result, "at last")
 	})
 	t.Run("until the end", func(t *testing.T) {
-		r := newClientRig(t)
+		r := newClientFixture(t)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		result := r.do(ctx, "/refused", "")
@@ -214,7 +214,7 @@ func TestClientRepeatsRefusedRequest(t *testing.T) {
 
 // Close ends the requests that wait for a place.
 func TestClientCloseEndsQueue(t *testing.T) {
-	r := newClientRig(t)
+	r := newClientFixture(t)
 	first := r.do(t.Context(), "/first", "")
 	s := await(t, "the server is dialled", r.servers)
 	s.readPreface()

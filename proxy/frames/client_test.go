@@ -14,15 +14,15 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// clientRig is a Client and the servers that it has dialled, which a test drives.
-type clientRig struct {
+// clientFixture is a Client and the servers that it has dialled, which a test drives.
+type clientFixture struct {
 	t       *testing.T
 	client  *Client
 	servers chan *peer
 }
 
-func newClientRig(t *testing.T) *clientRig {
-	r := &clientRig{t: t, servers: make(chan *peer, 2*connectionLimit)}
+func newClientFixture(t *testing.T) *clientFixture {
+	r := &clientFixture{t: t, servers: make(chan *peer, 2*connectionLimit)}
 	var mutex sync.Mutex
 	var all []net.Conn
 	r.client = NewClient(func(context.Context) (net.Conn, error) {
@@ -49,7 +49,7 @@ func newClientRig(t *testing.T) *clientRig {
 }
 
 // server is the next one that was dialled, when the connection has begun.
-func (r *clientRig) server(settings ...http2.Setting) *peer {
+func (r *clientFixture) server(settings ...http2.Setting) *peer {
 	r.t.Helper()
 	p := await(r.t, "the server is dialled", r.servers)
 	p.settings(settings...)
@@ -66,7 +66,7 @@ type answered struct {
 }
 
 // do makes a request whose answer is kept as a whole.
-func (r *clientRig) do(ctx context.Context, path, body string) <-chan answered {
+func (r *clientFixture) do(ctx context.Context, path, body string) <-chan answered {
 	result := make(chan answered, 1)
 	go func() {
 		var a answered
@@ -88,7 +88,7 @@ func request(path, body string) Request {
 }
 
 // expectAll awaits an answer.
-func (r *clientRig) expectAll(result <-chan answered, body string) {
+func (r *clientFixture) expectAll(result <-chan answered, body string) {
 	r.t.Helper()
 	switch a := await(r.t, "the answer", result); {
 	case a.err != nil:
@@ -98,7 +98,7 @@ func (r *clientRig) expectAll(result <-chan answered, body string) {
 	}
 }
 
-func (r *clientRig) expectError(result <-chan answered, want error) {
+func (r *clientFixture) expectError(result <-chan answered, want error) {
 	r.t.Helper()
 	if a := await(r.t, "the answer", result); !errors.Is(a.err, want) {
 		r.t.Errorf("the answer is %.20q with error %v, want %v", a.body, a.err, want)
@@ -113,7 +113,7 @@ func (p *peer) answer(id uint32, body string) {
 }
 
 func TestClient(t *testing.T) {
-	r := newClientRig(t)
+	r := newClientFixture(t)
 	first := r.do(t.Context(), "/one", "body")
 	s := r.server()
 	s.expectRequest(1, "/one", false)
@@ -137,7 +137,7 @@ func TestClient(t *testing.T) {
 
 // A body is sent as far as both windows reach.
 func TestClientKeepsToServersWindows(t *testing.T) {
-	r := newClientRig(t)
+	r := newClientFixture(t)
 	body := strings.Repeat("0123456789", 10_000)
 	result := r.do(t.Context(), "/upload", body)
 	s := r.server()
@@ -161,7 +161,7 @@ func TestClientKeepsToServersWindows(t *testing.T) {
 
 // 20 MB go both ways.
 func TestClientBigBodies(t *testing.T) {
-	r := newClientRig(t)
+	r := newClientFixture(t)
 	body := strings.Repeat("x", 20<<20)
 	result := r.do(t.Context(), "/echo", body)
 	s := r.server(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1})
@@ -206,7 +206,7 @@ func TestClientBigBodies(t *testing.T) {
 
 // A streamed answer is given back to the server as it is read, and no sooner.
 func TestClientStreamsAnswer(t *testing.T) {
-	r := newClientRig(t)
+	r := newClientFixture(t)
 	request := request("/stream", "")
 	request.Stream = true
 	answers := make(chan *Answer, 1)
@@ -264,7 +264,7 @@ func TestClientWithoutAnswer(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			r := newClientRig(t)
+			r := newClientFixture(t)
 			result := r.do(t.Context(), "/lost", "")
 			s := r.server()
 			s.expectRequest(1, "/lost", true)
@@ -294,7 +294,7 @@ func TestClientWithoutAnswer(t *testing.T) {
 // A request that the server has taken before its GOAWAY is answered, while others go over
 // a new connection.
 func TestClientLeavesServerThatGoes(t *testing.T) {
-	r := newClientRig(t)
+	r := newClientFixture(t)
 	first := r.do(t.Context(), "/first", "")
 	s := r.server()
 	s.expectRequest(1, "/first", true)
@@ -313,7 +313,7 @@ func TestClientLeavesServerThatGoes(t *testing.T) {
 
 // More requests than a server takes at once go over a further connection.
 func TestClientStreamsOfServer(t *testing.T) {
-	r := newClientRig(t)
+	r := newClientFixture(t)
 	first := r.do(t.Context(), "/first", "")
 	s := r.server(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 1})
 	s.expectRequest(1, "/first", true)
@@ -347,7 +347,7 @@ func TestClientCancel(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			r := newClientRig(t)
+			r := newClientFixture(t)
 			ctx, cancel := context.WithCancel(t.Context())
 			result := r.do(ctx, "/cancelled", test.body)
 			s := r.server()
@@ -366,7 +366,7 @@ func TestClientCancel(t *testing.T) {
 
 // An answer that comes before the body is sent ends the request.
 func TestClientAnsweredEarly(t *testing.T) {
-	r := newClientRig(t)
+	r := newClientFixture(t)
 	result := r.do(t.Context(), "/early", strings.Repeat("x", defaultWindow+1))
 	s := r.server()
 	s.expectRequest(1, "/early", false)
@@ -422,7 +422,7 @@ func TestClientWithoutServer(t *testing.T) {
 
 // Close ends what runs.
 func TestClientClose(t *testing.T) {
-	r := newClientRig(t)
+	r := newClientFixture(t)
 	whole := r.do(t.Context(), "/whole", "")
 	s := r.server()
 	s.expectRequest(1, "/whole", true)

@@ -96,7 +96,7 @@ func TestServerGoes(t *testing.T) {
 			_ = r.server.conn.Close()
 			r.client.expect("end")
 			if err := r.waitEnd(); !errors.Is(err, ErrServerDisconnected) {
-				t.Errorf("Run: %v, want ErrServerGone", err)
+				t.Errorf("Run: %v, want ErrServerDisconnected", err)
 			}
 			r.expectOutcome(ServerDisconnected, 0)
 		})

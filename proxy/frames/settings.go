@@ -57,13 +57,13 @@ func (r *Relay) announceSettings(change settingsChange) error {
 			s.window.resizeSender(change.initial - r.clientSettings.announcedWindow)
 		}
 		r.clientSettings.announcedWindow = change.initial
-		r.accept(min(r.clientSettings.appliedWindow, change.initial))
+		r.setAppliedWindow(min(r.clientSettings.appliedWindow, change.initial))
 	}
 	return nil
 }
 
-// accept sets the window of each stream that the relay goes by. The caller holds the mutex.
-func (r *Relay) accept(size int) {
+// setAppliedWindow changes appliedWindow, and the window of each open stream by as much. The caller holds the mutex.
+func (r *Relay) setAppliedWindow(size int) {
 	by := size - r.clientSettings.appliedWindow
 	r.clientSettings.appliedWindow = size
 	for _, x := range r.intercepted {
@@ -107,6 +107,6 @@ func (r *Relay) applySettings(change settingsChange) {
 	}
 	r.clientSettings.maxFrame = max(r.clientSettings.maxFrame, change.maxFrame)
 	if change.initial > r.clientSettings.appliedWindow {
-		r.accept(change.initial)
+		r.setAppliedWindow(change.initial)
 	}
 }
