@@ -77,26 +77,10 @@ func (p *clientToServer) relayForRestore(x *Exchange, f frame, content []byte) b
 	if plan == nil {
 		return false
 	}
-	p.mutex.Lock()
-	if !p.accepts(x.id) {
-		p.mutex.Unlock()
+	credit, ok := p.replaceExchange(x, plan, f.length, len(content))
+	if !ok {
 		return false
 	}
-	delete(p.intercepted, x.id)
-	// The server does not know of the credit that the client has given meanwhile.
-	s := &stream{id: x.id, plan: x.plan, clientDone: true, window: p.flow.toClient.stream(p.clientSettings.announcedWindow, x.window.receiver.size)}
-	credit := 0
-	if plan.Restore != nil {
-		s.restoration = &restoration{plan: plan, collecting: true}
-	}
-	if plan.Restore == nil || plan.Unchanged != nil { // the answer may pass
-		credit = s.window.takeCredit()
-	}
-	p.relayed[x.id] = s
-	p.flow.toServer.receive(f.length)
-	p.flow.toServer.pass(len(content))
-	p.flow.toServer.absorb(f.length - len(content)) // padding
-	p.mutex.Unlock()
 	x.cancel(nil)
 	x.plan.watch(FromClient, content)
 	p.maxServerStreamID = x.id
@@ -110,6 +94,32 @@ func (p *clientToServer) relayForRestore(x *Exchange, f frame, content []byte) b
 		return b
 	})
 	return true
+}
+
+// replaceExchange makes an exchange a relayed request, and returns the credit for its
+// answer. received is the length of its DATA frame, passed the length without padding. It
+// reports false if the connection accepts no more requests.
+func (p *clientToServer) replaceExchange(x *Exchange, plan *Restoration, received, passed int) (credit int, ok bool) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	if !p.accepts(x.id) {
+		return 0, false
+	}
+	// The server does not know of the credit that the client has given meanwhile.
+	window := p.flow.toClient.stream(p.clientSettings.announcedWindow, x.window.receiver.size)
+	s := &stream{id: x.id, plan: x.plan, clientDone: true, window: window}
+	if plan.Restore != nil {
+		s.restoration = &restoration{plan: plan, collecting: true}
+	}
+	if plan.Restore == nil || plan.Unchanged != nil { // the answer may pass
+		credit = s.window.takeCredit()
+	}
+	delete(p.intercepted, x.id)
+	p.relayed[x.id] = s
+	p.flow.toServer.receive(received)
+	p.flow.toServer.pass(passed)
+	p.flow.toServer.absorb(received - passed)
+	return credit, true
 }
 
 // expectRestore prepares a request for a restoration that is known before its body.
