@@ -19,8 +19,8 @@ func TestAuthFileOfTheNode(t *testing.T) {
 		if got, want := n.pull(t, n.through, "nginx:1.25", callerLogin), shared.id(t, shared.upstream, "library/nginx:1.25"); got != want {
 			t.Errorf("with a wrong password: pulled image %s, want docker.io's %s", got, want)
 		}
-		shared.private.Forget()
-		shared.upstream.Forget()
+		shared.private.ResetRequests()
+		shared.upstream.ResetRequests()
 		writeAuthFile(t, file, shared.private, privatePassword)
 		if got, want := n.pull(t, n.through, "nginx:latest", callerLogin), shared.id(t, shared.private, "library/nginx:latest"); got != want {
 			t.Errorf("with the right one: pulled image %s, want the private registry's %s", got, want)

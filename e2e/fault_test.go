@@ -189,7 +189,7 @@ func (f fault) start(t *testing.T, repository string) (*testbed.FaultyRegistry, 
 		}
 	}
 	if f.fault == nil {
-		if err := registry.Refuse(); err != nil {
+		if err := registry.RefuseConnections(); err != nil {
 			t.Fatal(err)
 		}
 	}

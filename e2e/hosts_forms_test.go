@@ -136,7 +136,7 @@ func newHostsFixture(t *testing.T) *hostsFixture {
 	b.add(t, "$LOGIN", testbed.BasicLogin("form", "form", testbed.Healthy), nil)
 	b.add(t, "$BROKEN", testbed.Answer(http.StatusInternalServerError, nil, ""), nil)
 	b.add(t, "$DEAD", testbed.Healthy, nil)
-	if err := b.registries["$DEAD"].Refuse(); err != nil {
+	if err := b.registries["$DEAD"].RefuseConnections(); err != nil {
 		t.Fatal(err)
 	}
 	b.names["$LOCAL"] = strings.Replace(b.names["$HTTP"], "0.0.0.0", "127.0.0.1", 1)

@@ -41,7 +41,7 @@ type modelImages struct {
 	names     []*modelName
 	private   string // the host of the private registry's own names
 	layer     v1.Image
-	published []testbed.Loadable
+	published []testbed.ImageOrIndex
 	ids       map[string]string // the image's ID by the digest of its manifest or index
 }
 
@@ -70,14 +70,14 @@ func newModelImages(t *testing.T, choices *rand.Rand, private string) *modelImag
 
 // new makes an image of its own, or takes one that was published. Some are indexes of two
 // architectures, at times around an image that was published by itself too.
-func (m *modelImages) new(t *testing.T) testbed.Loadable {
+func (m *modelImages) new(t *testing.T) testbed.ImageOrIndex {
 	t.Helper()
 	if len(m.published) > 0 && m.random.IntN(3) == 0 {
 		return m.published[m.random.IntN(len(m.published))]
 	}
 	number := len(m.published)
 	image := m.build(t, goruntime.GOARCH, number)
-	var content testbed.Loadable = image
+	var content testbed.ImageOrIndex = image
 	if number > 0 && m.random.IntN(4) == 0 {
 		if published, ok := m.published[m.random.IntN(number)].(v1.Image); ok {
 			image = published

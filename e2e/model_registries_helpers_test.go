@@ -72,7 +72,7 @@ func newModelRegistries(t *testing.T) *modelRegistries {
 func (r *modelRegistries) state() outage { return outage(r.outage.Load()) }
 
 // push moves a tag of all registries, or makes it.
-func (r *modelRegistries) push(t *testing.T, repository string, image testbed.Loadable) {
+func (r *modelRegistries) push(t *testing.T, repository string, image testbed.ImageOrIndex) {
 	t.Helper()
 	for _, registry := range []*testbed.FaultyRegistry{r.private, r.throughShim, r.plain} {
 		if err := registry.Push(testContext(t), repository, image); err != nil {

@@ -109,7 +109,7 @@ func (m *imageModel) startShim() {
 	if m.shim, err = testbed.StartShim(testContext(m.t), options); err != nil {
 		m.t.Fatal(err)
 	}
-	m.t.Cleanup(m.shim.Forget)
+	m.t.Cleanup(m.shim.CloseSocket)
 	m.t.Cleanup(func() { (&node{shim: m.shim}).checkShim(m.t) })
 	m.through.client = dial(m.t, m.shim.Socket()).Connection
 }

@@ -148,7 +148,7 @@ func TestNamingOfALedger(t *testing.T) {
 		map[string]string{"docker.io/team/other@" + otherDigest: otherDigest}, named(n.own("team/other:1"), otherDigest),
 	))
 	eventually(t, func() string {
-		traces, err := n.shim.Traces(testContext(t))
+		traces, err := n.shim.Outputs(testContext(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -180,7 +180,7 @@ func TestNodeWithoutItsShim(t *testing.T) {
 	if err := n.shim.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.hub.Refuse(); err != nil {
+	if err := n.hub.RefuseConnections(); err != nil {
 		t.Fatal(err)
 	}
 	// kubelet's calls for imagePullPolicy: Never.
@@ -214,7 +214,7 @@ func TestSandboxImageByAnotherName(t *testing.T) {
 	t.Cleanup(containerd.Stop)
 	n.start(t, containerd, "")
 	id := n.pull(t, n.through, "registry.k8s.io/pause:3.9", nil)
-	if err := n.hub.Refuse(); err != nil {
+	if err := n.hub.RefuseConnections(); err != nil {
 		t.Fatal(err)
 	}
 	for number := range 2 {

@@ -106,7 +106,7 @@ func smallImage(t *testing.T, variant string) v1.Image {
 }
 
 // push gives the private registry an image, and returns its digest.
-func (n *namingNode) push(t *testing.T, repository string, image testbed.Loadable) (digest string) {
+func (n *namingNode) push(t *testing.T, repository string, image testbed.ImageOrIndex) (digest string) {
 	t.Helper()
 	if err := n.hub.Push(testContext(t), repository, image); err != nil {
 		t.Fatal(err)

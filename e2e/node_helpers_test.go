@@ -72,15 +72,15 @@ func newNodeWith(t *testing.T, runtime runtime, options testbed.ShimOptions) *no
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(shim.Forget)
+	t.Cleanup(shim.CloseSocket)
 	n := &node{runtime: runtime, shim: shim}
 	t.Cleanup(func() { n.checkShim(t) })
 	n.through = dial(t, shim.Socket())
 	n.direct = dial(t, runtime.Socket())
 	n.removeImages(t)
 	t.Cleanup(func() { n.removeImages(t) })
-	shared.private.Forget()
-	shared.upstream.Forget()
+	shared.private.ResetRequests()
+	shared.upstream.ResetRequests()
 	return n
 }
 
@@ -89,7 +89,7 @@ func (n *node) checkShim(t *testing.T) {
 	if err := n.shim.Stop(); err != nil {
 		t.Errorf("the shim ended with: %v", err)
 	}
-	traces, err := n.shim.Traces(testContext(t))
+	traces, err := n.shim.Outputs(testContext(t))
 	if err != nil {
 		t.Error(err)
 	}

@@ -139,7 +139,7 @@ func TestShimKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		n.through = dial(t, n.shim.Socket())
-		shared.private.Forget() // the names must not be learned anew from it
+		shared.private.ResetRequests() // the names must not be learned anew from it
 		for _, name := range []string{"nginx:1.25", "docker.io/library/nginx:1.25", id} {
 			n.wantStatus(t, name, id)
 		}

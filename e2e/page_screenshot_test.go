@@ -64,10 +64,10 @@ func (p *debugPage) works(t *testing.T) {
 
 func (p *debugPage) screenshot(t *testing.T, file string, width, height int64, scheme string) {
 	t.Helper()
-	if err := p.browser.Scheme(scheme); err != nil {
+	if err := p.browser.SetColorScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.browser.Size(width, height, 1); err != nil {
+	if err := p.browser.SetSize(width, height, 1); err != nil {
 		t.Fatal(err)
 	}
 	png, err := p.browser.Screenshot()

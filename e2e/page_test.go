@@ -170,7 +170,7 @@ func (p *debugPage) isReachedByKeyboard(t *testing.T) {
 
 func (p *debugPage) fitsEveryWidth(t *testing.T) {
 	for _, width := range []int64{320, 360, 414, 768, 1024, 1366, 1440, 1920} {
-		if err := p.browser.Size(width, 800, 1); err != nil {
+		if err := p.browser.SetSize(width, 800, 1); err != nil {
 			t.Fatal(err)
 		}
 		if shown := evaluate[int64](t, p, "document.documentElement.scrollWidth"); shown > width {

@@ -126,7 +126,7 @@ func TestRuntimeStarting(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		n, registry := newHangingNode(t, runtime)
 		runtime.Kill()
-		starting, err := testbed.StartStartingRuntime(testContext(t), runtime.Socket())
+		starting, err := testbed.StartUnavailableRuntime(testContext(t), runtime.Socket())
 		if err != nil {
 			t.Fatal(err)
 		}

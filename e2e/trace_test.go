@@ -239,7 +239,7 @@ func TestTraceOfSlowReader(t *testing.T) {
 		if _, err := n.through.Runtime.Version(testContext(t), ""); err != nil {
 			t.Fatal(err)
 		}
-		if calls++; !trace.Ends("Service/Version") {
+		if calls++; !trace.EndsWith("Service/Version") {
 			return "the calls after it reads again are not shown"
 		}
 		return ""

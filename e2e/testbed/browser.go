@@ -14,19 +14,19 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// browsers are what can be driven, the first that is there: Debian's
-// chromium-headless-shell, which is half of its chromium, or any Chromium.
-var browsers = []string{"/usr/lib/chromium/chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"}
+// browserCommands are the supported browsers in order of preference. Debian's
+// chromium-headless-shell is half the size of its chromium.
+var browserCommands = []string{"/usr/lib/chromium/chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"}
 
 // BrowserMissing says what keeps a browser from being started here, nil where nothing
 // does.
 func BrowserMissing() error {
-	_, err := browser()
+	_, err := findBrowser()
 	return err
 }
 
-func browser() (string, error) {
-	for _, name := range browsers {
+func findBrowser() (string, error) {
+	for _, name := range browserCommands {
 		if path, err := exec.LookPath(name); err == nil {
 			return path, nil
 		}
@@ -50,7 +50,7 @@ type Browser struct {
 
 // StartBrowser starts a browser, which is to be closed. It ends with ctx at the latest.
 func StartBrowser(ctx context.Context) (*Browser, error) {
-	path, err := browser()
+	path, err := findBrowser()
 	if err != nil {
 		return nil, err
 	}
@@ -64,15 +64,15 @@ func StartBrowser(ctx context.Context) (*Browser, error) {
 	allocator, end := chromedp.NewExecAllocator(ctx, options...)
 	b.tab, _ = chromedp.NewContext(allocator)
 	b.end = end
-	if err := b.watch(); err != nil {
+	if err := b.recordEvents(); err != nil {
 		b.Close()
 		return nil, fmt.Errorf("start a browser: %w", err)
 	}
 	return b, nil
 }
 
-// watch begins to note what the tab asks for and complains about.
-func (b *Browser) watch() error {
+// recordEvents starts recording the tab's requests and console messages.
+func (b *Browser) recordEvents() error {
 	if err := chromedp.Do(b.tab); err != nil { // it is there from now on
 		return err
 	}
@@ -82,7 +82,7 @@ func (b *Browser) watch() error {
 			if err != nil {
 				return
 			}
-			b.note(&b.messages, message.String()+" "+message.URL)
+			b.record(&b.messages, message.String()+" "+message.URL)
 		}
 	})
 	if _, err := chromedp.Call(b.tab, network.Enable, network.EnableParams{}); err != nil {
@@ -90,28 +90,28 @@ func (b *Browser) watch() error {
 	}
 	return chromedp.Listen(b.tab, func(event any) {
 		if sent, ok := event.(*network.EventRequestWillBeSent); ok {
-			b.note(&b.requests, sent.Request.URL)
+			b.record(&b.requests, sent.Request.URL)
 		}
 	})
 }
 
-func (b *Browser) note(notes *[]string, note string) {
+func (b *Browser) record(list *[]string, entry string) {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
-	*notes = append(*notes, note)
+	*list = append(*list, entry)
 }
 
-func (b *Browser) noted(notes *[]string) []string {
+func (b *Browser) recorded(list *[]string) []string {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
-	return slices.Clone(*notes)
+	return slices.Clone(*list)
 }
 
 // Requests are the URLs that the tab has asked for.
-func (b *Browser) Requests() []string { return b.noted(&b.requests) }
+func (b *Browser) Requests() []string { return b.recorded(&b.requests) }
 
 // Messages are what the tab's console shows.
-func (b *Browser) Messages() []string { return b.noted(&b.messages) }
+func (b *Browser) Messages() []string { return b.recorded(&b.messages) }
 
 // Close ends the browser.
 func (b *Browser) Close() {
@@ -125,13 +125,13 @@ func (b *Browser) Do(actions ...chromedp.Action[chromedp.Void]) error {
 	return chromedp.Do(b.tab, actions...)
 }
 
-// Size makes the tab as wide and high as a window or a phone, in CSS pixels.
-func (b *Browser) Size(width, height int64, scale float64) error {
+// SetSize sets the width and height of the tab, in CSS pixels.
+func (b *Browser) SetSize(width, height int64, scale float64) error {
 	return b.Do(chromedp.EmulateViewport(width, height, chromedp.EmulateScale(scale)))
 }
 
-// Scheme makes the tab prefer "light" or "dark".
-func (b *Browser) Scheme(scheme string) error {
+// SetColorScheme sets the preferred color scheme, "light" or "dark".
+func (b *Browser) SetColorScheme(scheme string) error {
 	features := []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}
 	_, err := chromedp.Call(b.tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: features})
 	return err

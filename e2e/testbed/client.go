@@ -64,8 +64,8 @@ func dial(socket string) (*grpc.ClientConn, error) {
 	return connection, nil
 }
 
-// answers says whether somebody accepts connections on a unix socket.
-func answers(socket string) error {
+// checkListening returns an error if no server accepts connections on a unix socket.
+func checkListening(socket string) error {
 	connection, err := net.Dial("unix", socket)
 	if err != nil {
 		return err

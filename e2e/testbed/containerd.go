@@ -64,14 +64,14 @@ func ContainerdMissing() error {
 // namespaces are those that containerd gets of its own.
 const namespaces = syscall.CLONE_NEWPID | syscall.CLONE_NEWNS
 
-// enter prepares the new namespaces and goes on with the command in $@: mounts
-// stay inside, /proc shows the new process ids, and /run, where containerd-shim
-// puts its sockets, is another.
-const enter = `mount --make-rprivate / && mount -t proc proc /proc && mount -t tmpfs tmpfs /run && exec "$@"`
+// enterNamespaces prepares the new namespaces and executes the command in $@. Mounts stay
+// inside, /proc shows the new process ids, and /run, the folder of containerd-shim's
+// sockets, is a new one.
+const enterNamespaces = `mount --make-rprivate / && mount -t proc proc /proc && mount -t tmpfs tmpfs /run && exec "$@"`
 
 // namespacesMissing tries whether root may do here what root usually may.
 func namespacesMissing() error {
-	cmd := exec.Command("/bin/sh", "-c", enter, "sh", "true")
+	cmd := exec.Command("/bin/sh", "-c", enterNamespaces, "sh", "true")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: namespaces}
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("namespaces and mounts are not allowed: %w %s", err, bytes.TrimSpace(output))
@@ -96,7 +96,7 @@ func (c *Containerd) Log() string { return filepath.Join(c.options.Folder, "log"
 
 // Start starts a stopped or killed containerd again, with the same images.
 func (c *Containerd) Start(ctx context.Context) error {
-	cmd := exec.Command("/bin/sh", "-c", enter, "sh", "containerd", "--config", filepath.Join(c.options.Folder, "config.toml"))
+	cmd := exec.Command("/bin/sh", "-c", enterNamespaces, "sh", "containerd", "--config", filepath.Join(c.options.Folder, "config.toml"))
 	if c.options.Binaries != "" {
 		cmd.Env = append(os.Environ(), "PATH="+c.options.Binaries+":"+os.Getenv("PATH"))
 	}
@@ -105,7 +105,7 @@ func (c *Containerd) Start(ctx context.Context) error {
 		return fmt.Errorf("start containerd: %w", err)
 	}
 	c.process = process
-	if err := process.waitUntil(ctx, func() error { return servesCRI(ctx, c.Socket()) }); err != nil {
+	if err := process.waitUntil(ctx, func() error { return checkCRI(ctx, c.Socket()) }); err != nil {
 		process.kill()
 		return fmt.Errorf("start containerd: %w", err)
 	}
@@ -180,9 +180,9 @@ func writeHost(folder string, host Host) error {
 	return os.WriteFile(filepath.Join(folder, "hosts.toml"), []byte(content.String()), 0o600)
 }
 
-// servesCRI says whether a socket serves both of CRI's services.
-func servesCRI(ctx context.Context, socket string) error {
-	if err := answers(socket); err != nil {
+// checkCRI returns an error unless a socket serves both of CRI's services.
+func checkCRI(ctx context.Context, socket string) error {
+	if err := checkListening(socket); err != nil {
 		return err
 	}
 	connection, err := dial(socket)

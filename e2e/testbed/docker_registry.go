@@ -44,7 +44,7 @@ func (r *Registry) startBackend(ctx context.Context) error {
 		return fmt.Errorf("start docker-registry: %w", err)
 	}
 	r.backend = backend
-	if err := backend.waitUntil(ctx, func() error { return answers(r.file("socket")) }); err != nil {
+	if err := backend.waitUntil(ctx, func() error { return checkListening(r.file("socket")) }); err != nil {
 		backend.kill()
 		return fmt.Errorf("start docker-registry: %w", err)
 	}

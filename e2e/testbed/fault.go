@@ -62,8 +62,9 @@ func (r *FaultyRegistry) Address() string { return r.server.URL }
 // is there: a circuit that is open is probed at its own time.
 func (r *FaultyRegistry) Requests() int64 { return r.requests.Load() }
 
-// Refuse closes the registry's port and keeps it, so that nobody else answers there.
-func (r *FaultyRegistry) Refuse() error {
+// RefuseConnections closes the registry's port and reserves it, so that no other server
+// can listen there.
+func (r *FaultyRegistry) RefuseConnections() error {
 	port := r.server.Listener.Addr().(*net.TCPAddr).Port
 	_ = r.server.Listener.Close() // whether it was closed before doesn't matter
 	descriptor, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
@@ -97,7 +98,7 @@ func (r *FaultyRegistry) Push(ctx context.Context, repository string, content re
 	if err != nil {
 		return fmt.Errorf("push to the faulty registry: %w", err)
 	}
-	options := []remote.Option{remote.WithContext(ctx), remote.WithTransport(inProcess{r.images})}
+	options := []remote.Option{remote.WithContext(ctx), remote.WithTransport(handlerTransport{r.images})}
 	switch content := content.(type) {
 	case v1.Image:
 		err = remote.Write(tag, content, options...)
@@ -112,10 +113,10 @@ func (r *FaultyRegistry) Push(ctx context.Context, repository string, content re
 	return nil
 }
 
-// inProcess hands requests to a handler.
-type inProcess struct{ handler http.Handler }
+// handlerTransport is a transport that calls a handler.
+type handlerTransport struct{ handler http.Handler }
 
-func (p inProcess) RoundTrip(request *http.Request) (*http.Response, error) {
+func (p handlerTransport) RoundTrip(request *http.Request) (*http.Response, error) {
 	if request.Body == nil {
 		request.Body = http.NoBody
 	}
@@ -174,12 +175,12 @@ func DripHeaders(response http.ResponseWriter, request *http.Request, _ http.Han
 }
 
 // OnBlobs has a fault with blobs only: look-ups find what pulls don't get.
-func OnBlobs(fault Fault) Fault { return on("/blobs/", fault) }
+func OnBlobs(fault Fault) Fault { return onPath("/blobs/", fault) }
 
 // OnManifests has a fault with manifests only.
-func OnManifests(fault Fault) Fault { return on("/manifests/", fault) }
+func OnManifests(fault Fault) Fault { return onPath("/manifests/", fault) }
 
-func on(part string, fault Fault) Fault {
+func onPath(part string, fault Fault) Fault {
 	return func(response http.ResponseWriter, request *http.Request, next http.Handler) {
 		if strings.Contains(request.URL.Path, part) {
 			fault(response, request, next)

@@ -29,8 +29,8 @@ type ImageStore struct {
 	leases     leases.LeasesClient
 }
 
-// Loadable is an image or an index of images.
-type Loadable interface {
+// ImageOrIndex is an image or an index of images.
+type ImageOrIndex interface {
 	partial.WithRawManifest
 	partial.Describable
 }
@@ -111,7 +111,7 @@ func (s *ImageStore) Untag(ctx context.Context, name string) error {
 }
 
 // Load stores an image under a name, as `ctr images import` does.
-func (s *ImageStore) Load(ctx context.Context, name string, image Loadable) error {
+func (s *ImageStore) Load(ctx context.Context, name string, image ImageOrIndex) error {
 	return s.leased(ctx, func(ctx context.Context) error {
 		target, err := s.write(ctx, image)
 		if err != nil {
@@ -164,7 +164,7 @@ func (s *ImageStore) leased(ctx context.Context, do func(context.Context) error)
 }
 
 // write stores an image's or an index's content with its references, which keep it.
-func (s *ImageStore) write(ctx context.Context, image Loadable) (*types.Descriptor, error) {
+func (s *ImageStore) write(ctx context.Context, image ImageOrIndex) (*types.Descriptor, error) {
 	var children []string
 	var err error
 	switch image := image.(type) {

@@ -74,9 +74,9 @@ func (p *process) waitUntil(ctx context.Context, ready func() error) error {
 		}
 		select {
 		case <-p.ended:
-			return fmt.Errorf("it ended before it was ready: %w\n%s", errors.Join(p.err, err), tail(p.log))
+			return fmt.Errorf("it ended before it was ready: %w\n%s", errors.Join(p.err, err), logTail(p.log))
 		case <-ctx.Done():
-			return fmt.Errorf("it is not ready: %w: %w\n%s", ctx.Err(), err, tail(p.log))
+			return fmt.Errorf("it is not ready: %w: %w\n%s", ctx.Err(), err, logTail(p.log))
 		case <-ticker.C:
 		}
 	}
@@ -109,8 +109,8 @@ func (p *process) signal(signal syscall.Signal) {
 	}
 }
 
-// tail returns the end of a log for an error message.
-func tail(log string) string {
+// logTail returns the end of a log for an error message.
+func logTail(log string) string {
 	const enough = 4096
 	content, err := os.ReadFile(log)
 	if err != nil {

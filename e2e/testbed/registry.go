@@ -112,15 +112,15 @@ func (r *Registry) Push(ctx context.Context, repository string, image remote.Tag
 }
 
 // Requests returns what reached the registry since it was created or since
-// [Registry.Forget].
+// [Registry.ResetRequests].
 func (r *Registry) Requests() []Request {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	return append([]Request(nil), r.requests...)
 }
 
-// Forget drops the recorded requests.
-func (r *Registry) Forget() {
+// ResetRequests drops the recorded requests.
+func (r *Registry) ResetRequests() {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	r.requests = nil

@@ -135,7 +135,7 @@ func (s *Shim) Start(ctx context.Context) error {
 		return fmt.Errorf("start the shim: %w", err)
 	}
 	s.process = process
-	if err := process.waitUntil(ctx, func() error { return answers(s.Socket()) }); err != nil {
+	if err := process.waitUntil(ctx, func() error { return checkListening(s.Socket()) }); err != nil {
 		process.kill()
 		return fmt.Errorf("start the shim: %w", err)
 	}
@@ -149,8 +149,8 @@ func (s *Shim) Stop() error {
 	return s.process.err
 }
 
-// Forget closes the socket that the runs of an activated shim have shared.
-func (s *Shim) Forget() {
+// CloseSocket closes the socket that an activated shim's runs share.
+func (s *Shim) CloseSocket() {
 	if s.socket != nil {
 		_ = s.socket.Close()
 	}
@@ -173,16 +173,16 @@ func (s *Shim) Run(ctx context.Context, command string, arguments ...string) ([]
 	return output, nil
 }
 
-// Traces returns everything that the shim has left behind, by what it is: its log,
-// the files of its state directory, and what it says of its configuration.
-func (s *Shim) Traces(ctx context.Context) (map[string][]byte, error) {
-	traces := make(map[string][]byte)
+// Outputs returns all output of the shim by its source: its log, the files of its state
+// directory, and its description of its configuration.
+func (s *Shim) Outputs(ctx context.Context) (map[string][]byte, error) {
+	outputs := make(map[string][]byte)
 	check, err := s.Run(ctx, "check")
 	if err != nil {
 		return nil, err
 	}
-	traces["check"] = check
-	if traces["log"], err = os.ReadFile(s.Log()); err != nil {
+	outputs["check"] = check
+	if outputs["log"], err = os.ReadFile(s.Log()); err != nil {
 		return nil, fmt.Errorf("read the shim's log: %w", err)
 	}
 	state, err := os.ReadDir(s.state())
@@ -193,11 +193,11 @@ func (s *Shim) Traces(ctx context.Context) (map[string][]byte, error) {
 		if !file.Type().IsRegular() {
 			continue // a socket
 		}
-		if traces[file.Name()], err = os.ReadFile(filepath.Join(s.state(), file.Name())); err != nil {
+		if outputs[file.Name()], err = os.ReadFile(filepath.Join(s.state(), file.Name())); err != nil {
 			return nil, fmt.Errorf("read the shim's state: %w", err)
 		}
 	}
-	return traces, nil
+	return outputs, nil
 }
 
 // ResidentMemory is how many bytes of the machine's memory the shim takes.

@@ -85,8 +85,8 @@ func (t *Trace) Resume() { t.process.signal(syscall.SIGCONT) }
 // Kill ends it where that has not been done.
 func (t *Trace) Kill() { t.process.kill() }
 
-// Ends tells whether the end of the recording holds a text.
-func (t *Trace) Ends(text string) bool { return strings.Contains(tail(t.recording()), text) }
+// EndsWith reports whether the end of the recording contains a text.
+func (t *Trace) EndsWith(text string) bool { return strings.Contains(logTail(t.recording()), text) }
 
 // Events are those that have been recorded so far.
 func (t *Trace) Events() ([]TraceEvent, error) {

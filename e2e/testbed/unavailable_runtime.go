@@ -14,18 +14,18 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// NotInitialized is what a [StartingRuntime] answers, in containerd's words.
+// NotInitialized is the message of an [UnavailableRuntime], which is containerd's.
 const NotInitialized = "server is not initialized yet"
 
-// StartingRuntime is a runtime that is not ready yet: it answers every call with
+// UnavailableRuntime is a runtime that is not ready: it answers every call with
 // Unavailable.
-type StartingRuntime struct {
+type UnavailableRuntime struct {
 	server  *grpc.Server
 	serving sync.WaitGroup
 }
 
-// StartStartingRuntime takes a socket's place: the file is another one afterwards.
-func StartStartingRuntime(ctx context.Context, socket string) (*StartingRuntime, error) {
+// StartUnavailableRuntime replaces a socket's file and serves it.
+func StartUnavailableRuntime(ctx context.Context, socket string) (*UnavailableRuntime, error) {
 	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("start a runtime: %w", err)
 	}
@@ -33,7 +33,7 @@ func StartStartingRuntime(ctx context.Context, socket string) (*StartingRuntime,
 	if err != nil {
 		return nil, fmt.Errorf("start a runtime: %w", err)
 	}
-	r := &StartingRuntime{server: grpc.NewServer(grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error {
+	r := &UnavailableRuntime{server: grpc.NewServer(grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error {
 		return status.Error(codes.Unavailable, NotInitialized)
 	}))}
 	r.serving.Go(func() { _ = r.server.Serve(listener) }) // until Stop
@@ -41,7 +41,7 @@ func StartStartingRuntime(ctx context.Context, socket string) (*StartingRuntime,
 }
 
 // Stop ends the runtime and removes its socket.
-func (r *StartingRuntime) Stop() {
+func (r *UnavailableRuntime) Stop() {
 	r.server.Stop()
 	r.serving.Wait()
 }
