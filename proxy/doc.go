@@ -1,9 +1,8 @@
 // Package proxy is a transparent gRPC reverse proxy between two unix sockets.
 //
-// It knows gRPC and nothing of what the messages mean: every method of every
-// service is forwarded as opaque bytes, with its metadata, status details,
-// deadline and cancellation. Methods that an [intercept.Interceptors] names are handed,
-// as raw bytes, to the function behind the name instead:
+// It knows gRPC but not the messages: every method of every service is forwarded as opaque
+// bytes, with its metadata, status details, deadline and cancellation. The methods of an
+// [intercept.Interceptors] go to its functions instead, as raw bytes:
 //
 //	listener, err := unixsocket.Listen(ctx, "/run/shim.sock", "/run/containerd/containerd.sock")
 //	...
@@ -18,11 +17,10 @@
 //	...
 //	err = server.Serve(listener) // until Shutdown or Close
 //
-// There are two engines behind this, which [Options] choose between. The frame engine
-// joins each client's connection with one of its own to the runtime, passes HTTP/2
-// frames on as they come (package frames) and takes out the calls that are intercepted:
-// settings, pings, user agents and whatever else belongs to a connection are the
-// client's own. The grpc engine is grpc-go's server and client, and one connection to
-// the runtime carries the calls of all clients: simpler, slower, and what the other
-// one is compared with.
+// [Options] choose between two engines. The frame engine joins each client's connection with
+// one of its own to the runtime, passes HTTP/2 frames on as they come (package frames) and
+// intercepts calls between them: settings, pings, user agents and everything else of a
+// connection are the client's own. The grpc engine is grpc-go's server and client, and one
+// connection to the runtime carries the calls of all clients. It is simpler and slower, and
+// the tests compare the frame engine with it.
 package proxy
