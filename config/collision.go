@@ -12,7 +12,7 @@ import (
 // it is asked for.
 type source struct {
 	registry Registry
-	plain    hosts.Plain // of all registries
+	plain    hosts.PlainHTTP // of all registries
 	pattern  string      // as it is written
 	elements []string    // of the pattern, canonical
 	match    value       // of the registry, for a warning
@@ -34,7 +34,7 @@ func warnOfCollisions(sources []source) {
 	}
 }
 
-func (r Registry) sources(match value, plain hosts.Plain) []source {
+func (r Registry) sources(match value, plain hosts.PlainHTTP) []source {
 	var sources []source
 	for _, pattern := range r.Match {
 		parsed, err := plain.ParsePattern(pattern)
@@ -178,7 +178,7 @@ func (r Registry) warnOfNames(v value) {
 	if strings.Contains(r.Path, "{path}") {
 		return
 	}
-	sources := r.sources(value{}, hosts.Plain{})
+	sources := r.sources(value{}, hosts.PlainHTTP{})
 	if len(sources) == 0 || slices.ContainsFunc(sources, source.isAmbiguous) {
 		v.warn("{name} is only the last part of an image's name, so that docker.io/a/app may be served for docker.io/b/app: {path} keeps them apart")
 	}

@@ -47,7 +47,7 @@ func (r Registry) describeImages() string {
 // warnOfExclusions warns of exclusions that leave nothing of the registry, or
 // nothing of another pattern. match is the value of the key.
 func (r Registry) warnOfExclusions(match value) {
-	plain := hosts.Plain{}
+	plain := hosts.PlainHTTP{}
 	plain.Add(r.Address)
 	_, place, _ := strings.Cut(r.Address, "://")
 	for _, excluding := range r.Match {

@@ -68,7 +68,7 @@ func parsePattern(v value) (string, error) {
 			return "", v.unexpected(patternForm)
 		}
 	}
-	if _, err := (hosts.Plain{}).ParsePattern(body); err != nil {
+	if _, err := (hosts.PlainHTTP{}).ParsePattern(body); err != nil {
 		return "", v.unexpected(patternForm)
 	}
 	if reason := matchesNothing(parts); reason != "" {

@@ -106,7 +106,7 @@ func (c *Config) addRegistries(entries []value, mainMatch value) {
 			first[identity] = "those of " + entry.key
 		}
 	}
-	plain := hosts.Plain{}
+	plain := hosts.PlainHTTP{}
 	for _, registry := range c.Registries {
 		plain.Add(registry.Address)
 	}

@@ -79,7 +79,7 @@ func (d *daemon) state() metrics.State {
 }
 
 // countLookup counts a lookup in a registry.
-func (o *observers) countLookup(l registry.Lookup) {
+func (o *observers) countLookup(l registry.LookupEvent) {
 	m := o.metrics.Load()
 	if m == nil {
 		return

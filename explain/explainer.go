@@ -23,8 +23,8 @@ type Explainer struct {
 const concurrency = 8
 
 // Explain explains names in their order or, if there are none, those that the
-// runtime has now, as clients see them. The error is the runtime's where it can't
-// name its images.
+// runtime has now, as clients see them. The error is the runtime's if it can't
+// list its images.
 func (e *Explainer) Explain(ctx context.Context, names []string) ([]Image, error) {
 	naming := NamingOf(e.Namer.Probe(ctx), e.Namer.Repairs())
 	if len(names) == 0 {

@@ -31,9 +31,9 @@ type Registry struct {
 	Registry  string  `json:"registry"`
 	Priority  int     `json:"priority"`
 	Rule      string  `json:"rule"`                // of the configuration
-	Reference string  `json:"reference,omitempty"` // empty where it is not asked
+	Reference string  `json:"reference,omitempty"` // empty: it is not asked
 	Answer    string  `json:"answer,omitempty"`    // found, absent, could not ask
-	Cached    bool    `json:"cached"`              // nobody was asked for it now
+	Cached    bool    `json:"cached"`              // without a request now
 	Reason    string  `json:"reason,omitempty"`    // why it could not be asked, or why others come first that have it
 	Digest    string  `json:"digest,omitempty"`
 	Seconds   float64 `json:"seconds"`

@@ -33,7 +33,7 @@ const (
 // of the scheme is left out, an IPv6 address has its shortest form, an IPv4 address
 // in IPv6 is an IPv4 address, and the hosts of Docker Hub are docker.io.
 func Canonical(host, scheme string) string {
-	name, port := parts(host)
+	name, port := canonicalParts(host)
 	if port == defaultPort(scheme) {
 		port = ""
 	}
@@ -43,10 +43,10 @@ func Canonical(host, scheme string) string {
 	return join(name, port)
 }
 
-// Normalize is Canonical where the scheme is not known: a port stays, but for https's of
-// Docker Hub.
+// Normalize returns the canonical form of a host whose scheme is not known. A port stays,
+// except the port of https of Docker Hub.
 func Normalize(host string) string {
-	name, port := parts(host)
+	name, port := canonicalParts(host)
 	if isHub(name) && (port == "" || port == defaultPort("https")) {
 		return DockerHub
 	}
@@ -57,14 +57,14 @@ func isHub(name string) bool {
 	return name == DockerHub || name == DockerHubIndex || name == DockerHubRegistry
 }
 
-// parts returns the canonical name and the port of a host.
-func parts(host string) (name, port string) {
-	name, port = split(strings.ToLower(host))
+// canonicalParts returns the canonical name and the port of a host.
+func canonicalParts(host string) (name, port string) {
+	name, port = splitPort(strings.ToLower(host))
 	return canonicalAddress(name), canonicalPort(port)
 }
 
-// split cuts off the port. A colon within brackets belongs to the host.
-func split(host string) (name, port string) {
+// splitPort cuts off the port. A colon within brackets belongs to the host.
+func splitPort(host string) (name, port string) {
 	colon := strings.LastIndexByte(host, ':')
 	if colon <= strings.LastIndexByte(host, ']') {
 		return host, ""
@@ -105,14 +105,14 @@ func defaultPort(scheme string) string {
 	return "443"
 }
 
-// Plain is the set of configured hosts that are reached over plain http, in
-// canonical form. An image's name has no scheme: the default port of its host is
-// 80 if the host is in the set, and 443 otherwise.
-type Plain map[string]bool
+// PlainHTTP is the set of configured hosts that are reached over plain http, in canonical
+// form. An image's name has no scheme: the default port of its host is 80 if the host is
+// in the set, and 443 otherwise.
+type PlainHTTP map[string]bool
 
 // Add adds the host of a registry's address, scheme://host[:port][/prefix], if the
 // scheme is http.
-func (p Plain) Add(address string) {
+func (p PlainHTTP) Add(address string) {
 	if rest, ok := strings.CutPrefix(address, "http://"); ok {
 		host, _, _ := strings.Cut(rest, "/")
 		p[Canonical(host, "http")] = true
@@ -120,7 +120,7 @@ func (p Plain) Add(address string) {
 }
 
 // Canonical returns the canonical form of the host of an image's name.
-func (p Plain) Canonical(host string) string {
+func (p PlainHTTP) Canonical(host string) string {
 	if canonical := Canonical(host, "http"); p[canonical] {
 		return canonical
 	}
@@ -128,16 +128,16 @@ func (p Plain) Canonical(host string) string {
 }
 
 // Reference returns a reference with its host in canonical form, for comparisons.
-func (p Plain) Reference(reference string) string {
+func (p PlainHTTP) Reference(reference string) string {
 	host, rest, _ := strings.Cut(reference, "/")
 	return p.Canonical(host) + "/" + rest
 }
 
 // spellings returns the names that a canonical host may have in a glob: with its
 // default port, and all names of Docker Hub.
-func (p Plain) spellings(canonical string) []string {
+func (p PlainHTTP) spellings(canonical string) []string {
 	names := []string{canonical}
-	if _, port := split(canonical); port != "" {
+	if _, port := splitPort(canonical); port != "" {
 		return names
 	}
 	if canonical == DockerHub {

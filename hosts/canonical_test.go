@@ -64,7 +64,7 @@ func TestCanonicalIsStable(t *testing.T) {
 }
 
 func TestPatternMatches(t *testing.T) {
-	plain := Plain{}
+	plain := PlainHTTP{}
 	plain.Add("http://plain.example.com:80/prefix")
 	plain.Add("https://secure.example.com:80")
 	for _, test := range []struct {
@@ -141,7 +141,7 @@ func TestIsPublic(t *testing.T) {
 }
 
 func ExamplePattern() {
-	plain := Plain{}
+	plain := PlainHTTP{}
 	pattern, err := plain.ParsePattern("registry.example.com/tenant")
 	if err != nil {
 		panic(err)

@@ -12,7 +12,7 @@ import (
 // first element is the host. Each element is a pattern of [path.Match], except that
 // an IPv6 address in brackets is an address and not a class of characters.
 type Pattern struct {
-	written  string
+	text     string
 	elements []string // canonical, for path.Match
 }
 
@@ -27,24 +27,24 @@ var address = regexp.MustCompile(`^\[([0-9a-f.*?]*:[0-9a-f:.*?]*)\](:.*)?$`)
 
 // ParsePattern reads a pattern such as docker.io/library, *.gcr.io or
 // [::1]:5000/team.
-func (p Plain) ParsePattern(text string) (Pattern, error) {
+func (p PlainHTTP) ParsePattern(text string) (Pattern, error) {
 	elements := strings.Split(text, "/")
-	elements[0] = p.glob(elements[0])
+	elements[0] = p.canonicalGlob(elements[0])
 	for _, element := range elements {
 		if _, err := path.Match(element, ""); err != nil || element == "" {
 			return Pattern{}, errors.New("expected elements like docker.io/library or *.gcr.io")
 		}
 	}
-	return Pattern{written: text, elements: elements}, nil
+	return Pattern{text: text, elements: elements}, nil
 }
 
-// glob returns the canonical form of a pattern's host.
-func (p Plain) glob(host string) string {
+// canonicalGlob returns the canonical form of a pattern's host.
+func (p PlainHTTP) canonicalGlob(host string) string {
 	host = strings.ToLower(host)
 	if found := address.FindStringSubmatch(host); found != nil {
 		port := strings.TrimPrefix(found[2], ":")
 		if IsLiteral(port) {
-			_, port = split(p.Canonical(host))
+			_, port = splitPort(p.Canonical(host))
 		}
 		return join(escapeBrackets(canonicalAddress("["+found[1]+"]")), port)
 	}
@@ -52,7 +52,7 @@ func (p Plain) glob(host string) string {
 		return p.Canonical(host)
 	}
 	// Only the port can have several spellings.
-	name, port := split(host)
+	name, port := splitPort(host)
 	if port = canonicalPort(port); port == defaultPort("https") {
 		port = ""
 	}
@@ -77,14 +77,14 @@ func IsLiteral(element string) bool { return !strings.ContainsAny(element, `*?[\
 func IsAddress(host string) bool { return address.MatchString(strings.ToLower(host)) }
 
 // String returns the pattern as it was written.
-func (p Pattern) String() string { return p.written }
+func (p Pattern) String() string { return p.text }
 
 // Elements returns the canonical elements of the pattern, for [path.Match].
 func (p Pattern) Elements() []string { return slices.Clone(p.elements) }
 
 // Repository returns the canonical form of a repository, host/path without tag and
 // digest. A single element after the host of Docker Hub is an official image.
-func (p Plain) Repository(name string) Repository {
+func (p PlainHTTP) Repository(name string) Repository {
 	host, rest, _ := strings.Cut(name, "/")
 	host = p.Canonical(host)
 	if host == DockerHub && !strings.Contains(rest, "/") {

@@ -41,7 +41,7 @@ type Answer struct {
 	Postponed   string        // where Found: why it comes after the others; empty if it does not
 	LastResort  bool          // where Found: it is to be pulled after the original registry
 	Duration    time.Duration // of the look-up
-	Cached      bool          // remembered, or withheld by an open circuit: nobody was asked
+	Cached      bool          // remembered, or withheld by an open circuit: no request was sent
 }
 
 // recall makes it the answer that was found before. The credentials count where

@@ -25,22 +25,22 @@ type Candidate struct {
 // host the name is on, then the order they were configured in. It does no I/O and
 // may be called concurrently.
 func (s *Set) Candidates(name reference.Named) []Candidate {
-	questions := s.questions(name)
-	candidates := make([]Candidate, len(questions))
-	for i, q := range questions {
+	queries := s.queries(name)
+	candidates := make([]Candidate, len(queries))
+	for i, q := range queries {
 		candidates[i] = q.candidate()
 	}
 	return candidates
 }
 
-// question is what is to be asked of one registry.
-type question struct {
+// query is the look-up of a candidate in one registry.
+type query struct {
 	endpoint       *endpoint
 	reference      reference.Named
 	mayBePreloaded bool // see [Candidate]
 }
 
-func (q question) candidate() Candidate {
+func (q query) candidate() Candidate {
 	return Candidate{
 		Registry:  q.endpoint.location.String(),
 		Reference: q.reference.String(),
@@ -49,47 +49,47 @@ func (q question) candidate() Candidate {
 	}
 }
 
-func (s *Set) questions(name reference.Named) []question {
+func (s *Set) queries(name reference.Named) []query {
 	original, err := reference.ParseDockerRef(name.String())
 	if err != nil {
 		return nil
 	}
-	var questions []question
+	var queries []query
 	for _, e := range s.ordered(original) {
 		candidate, rule := e.candidate(original)
 		if !rule.standsIn {
 			continue
 		}
-		known := slices.IndexFunc(questions, func(q question) bool {
+		known := slices.IndexFunc(queries, func(q query) bool {
 			return e.plain.Reference(q.reference.String()) == e.plain.Reference(candidate.String())
 		})
 		mayBePreloaded := rule.isMatch || reference.Domain(original) == hosts.DockerHub
 		if known >= 0 && mayBePreloaded {
-			questions[known].mayBePreloaded = true
+			queries[known].mayBePreloaded = true
 		}
 		switch {
 		case known < 0:
-			questions = append(questions, question{endpoint: e, reference: candidate, mayBePreloaded: mayBePreloaded})
-		case e.closeness(original) > questions[known].endpoint.closeness(original):
-			questions[known].endpoint = e // on one host the credentials of the prefix are the right ones
+			queries = append(queries, query{endpoint: e, reference: candidate, mayBePreloaded: mayBePreloaded})
+		case e.proximity(original) > queries[known].endpoint.proximity(original):
+			queries[known].endpoint = e // on one host the credentials of the prefix are the right ones
 		}
 	}
-	return questions
+	return queries
 }
 
 // ordered are the registries as they are preferred for an original.
 func (s *Set) ordered(original reference.Named) []*endpoint {
 	endpoints := slices.Clone(s.endpoints)
 	slices.SortStableFunc(endpoints, func(a, b *endpoint) int {
-		return cmp.Or(cmp.Compare(b.priority, a.priority), b.closeness(original)-a.closeness(original))
+		return cmp.Or(cmp.Compare(b.priority, a.priority), b.proximity(original)-a.proximity(original))
 	})
 	return endpoints
 }
 
-// closeness returns 0 for an original on another host than the registry, however
-// the host is spelled. Otherwise it grows with the part of the address that the
-// original begins with.
-func (e *endpoint) closeness(original reference.Named) int {
+// proximity returns 0 for an original on another host than the registry, however the host
+// is spelled. Otherwise it grows with the part of the address that the original begins
+// with.
+func (e *endpoint) proximity(original reference.Named) int {
 	if hosts.Canonical(reference.Domain(original), e.location.scheme) != e.location.canonical() {
 		return 0
 	}
@@ -103,7 +103,7 @@ func (e *endpoint) closeness(original reference.Named) int {
 // is of use only where the rule stands in.
 func (e *endpoint) candidate(original reference.Named) (reference.Named, rule) {
 	decided := e.rule(original)
-	if !decided.standsIn || e.closeness(original) > 0 {
+	if !decided.standsIn || e.proximity(original) > 0 {
 		return original, decided
 	}
 	if renamed, err := e.repository(original); err == nil {
@@ -117,7 +117,7 @@ func (e *endpoint) candidate(original reference.Named) (reference.Named, rule) {
 // repository returns the repository of an original in this registry, without tag
 // and digest. On the registry's own host it is the original's.
 func (e *endpoint) repository(original reference.Named) (reference.Named, error) {
-	if e.closeness(original) > 0 {
+	if e.proximity(original) > 0 {
 		return reference.TrimNamed(original), nil
 	}
 	return parseRepository(e.location.host + "/" + path.Join(e.location.prefix, e.template.repository(original)))

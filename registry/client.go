@@ -40,7 +40,7 @@ func newClient(l location, credentials Credentials, options Options, next http.R
 	return &client{
 		registry:    registry,
 		scheme:      l.scheme,
-		transport:   pinnedTransport{scheme: l.scheme, host: registry.RegistryStr(), connections: &connections{}, next: next},
+		transport:   pinnedTransport{scheme: l.scheme, host: registry.RegistryStr(), connections: &connectionCount{}, next: next},
 		userAgent:   options.UserAgent,
 		timeout:     options.LookupTimeout,
 		credentials: credentials,

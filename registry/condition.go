@@ -7,13 +7,13 @@ import (
 	"github.com/jellydator/ttlcache/v3"
 )
 
-// Lookup is one question to a registry and what came of it.
-type Lookup struct {
+// LookupEvent is one question to a registry and its outcome.
+type LookupEvent struct {
 	Candidate
 	State    State
 	Reason   Reason        // why Unknown
-	Cached   bool          // remembered, or withheld by an open circuit: nobody was asked
-	Duration time.Duration // of the look-up; 0 where nobody was asked
+	Cached   bool          // remembered, or withheld by an open circuit: no request was sent
+	Duration time.Duration // of the look-up; 0 without a request
 }
 
 // Condition is how a registry does, as this set has seen it.
@@ -22,7 +22,7 @@ type Condition struct {
 	Priority int
 
 	Down    bool      // its circuit is open: it is not asked before it answers again
-	Since   time.Time // when the circuit opened, or closed; zero where it never did
+	Since   time.Time // when the circuit opened, or closed; zero before the first change
 	Reason  string    // why it is down: one line, without secrets
 	Stalled string    // which repositories are pulled from last for now, and why; empty if none
 
@@ -91,10 +91,10 @@ type lastAnswer struct {
 
 // observe records a look-up that has ended, or was not needed, and reports it.
 func (s *Set) observe(e *endpoint, answer Answer) {
-	event := Lookup{Candidate: answer.Candidate, State: answer.State, Reason: reasonOf(answer.Err), Cached: answer.Cached, Duration: answer.Duration}
+	event := LookupEvent{Candidate: answer.Candidate, State: answer.State, Reason: reasonOf(answer.Err), Cached: answer.Cached, Duration: answer.Duration}
 	switch {
 	case event.Reason == ReasonCredentials, event.Reason == ReasonCircuit, event.Reason == ReasonBusy, event.Reason == ReasonClosed:
-		event.Duration = 0 // nobody was asked, and nothing remembered
+		event.Duration = 0 // neither a request nor a cached answer
 	case event.Cached:
 		e.stats.hits.Add(1)
 	default:

@@ -15,16 +15,16 @@ import (
 // told collects what Options.OnLookup is told.
 type told struct {
 	mu      sync.Mutex
-	lookups []registry.Lookup
+	lookups []registry.LookupEvent
 }
 
-func (t *told) add(l registry.Lookup) {
+func (t *told) add(l registry.LookupEvent) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.lookups = append(t.lookups, l)
 }
 
-func (t *told) take() []registry.Lookup {
+func (t *told) take() []registry.LookupEvent {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	taken := t.lookups
@@ -114,7 +114,7 @@ func TestConditions(t *testing.T) {
 }
 
 // wantTold compares look-ups as "REPOSITORY:TAG STATE REASON CACHED".
-func wantTold(t *testing.T, lookups []registry.Lookup, want ...string) {
+func wantTold(t *testing.T, lookups []registry.LookupEvent, want ...string) {
 	t.Helper()
 	var got []string
 	for _, l := range lookups {
@@ -154,7 +154,7 @@ func TestLookupReasons(t *testing.T) {
 			lookups := &told{}
 			set := newSet(t, registry.Options{LookupTimeout: time.Second, Registries: []registry.Config{test.config}, OnLookup: lookups.add})
 			answer := findOne(t, set, "nginx:1.25")
-			var got []registry.Lookup
+			var got []registry.LookupEvent
 			eventually(t, "the look-up ends", func() bool { got = append(got, lookups.take()...); return len(got) > 0 })
 			if len(got) != 1 || got[0].Reason != test.want || got[0].State != registry.Unknown {
 				t.Errorf("told of %+v (%v), want %s", got, answer.Err, test.want)
@@ -198,7 +198,7 @@ func TestSharedLookupIsToldOnce(t *testing.T) {
 	if c := condition(t, set); c.Lookups != 0 || c.Misses != 1 {
 		t.Errorf("afterwards: %+v", c)
 	}
-	if got := lookups.take(); got[0].Cached || slices.ContainsFunc(got[1:], func(l registry.Lookup) bool { return !l.Cached }) {
+	if got := lookups.take(); got[0].Cached || slices.ContainsFunc(got[1:], func(l registry.LookupEvent) bool { return !l.Cached }) {
 		t.Errorf("told of %+v", got)
 	}
 }

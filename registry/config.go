@@ -37,33 +37,32 @@ func (c Config) Format(state fmt.State, _ rune) {
 type Options struct {
 	Registries    []Config      // in the order of the file
 	LookupTimeout time.Duration // of one look-up in one registry; 3s
-	FoundTTL      time.Duration // how long a registry is taken to have what it had; 5m
-	AbsentTTL     time.Duration // how long it is taken to lack what it lacked; 30s
+	FoundTTL      time.Duration // how long Found is remembered; 5m
+	AbsentTTL     time.Duration // how long Absent is remembered; 30s
 	CacheSize     int           // answers remembered at most, of all registries together; 1024, none where negative
 	Fallback      Fallback      // of the originals whose registries say nothing about it; original
 	UserAgent     string        // sent to the registries; image-cri-shim
 
-	// OnBreaker, where not nil, is told that a registry's circuit has opened or
-	// closed again, and why. Calls for one registry come one after another. It
-	// must not wait for a look-up.
+	// OnBreaker, if not nil, is called when a registry's circuit has opened or closed
+	// again, with the reason. Calls for one registry come one after another. It must
+	// not wait for a look-up.
 	OnBreaker func(registry string, open bool, reason string)
 
-	// OnLookup, where not nil, is told of each question to a registry when it has its
-	// answer: once where several have asked at once, and of each that is answered from
-	// the cache. It is called from many goroutines at once and must not block.
-	OnLookup func(Lookup)
+	// OnLookup, if not nil, is called after each look-up in a registry, once if several
+	// callers share it, and for each answer from the cache. It is called concurrently
+	// and must not block.
+	OnLookup func(LookupEvent)
 
-	// OnAuthFile, where not nil, is told once when a file with credentials can't
-	// be read any more and its last good content counts. It must not wait for a
-	// look-up.
+	// OnAuthFile, if not nil, is called once when a file with credentials can't be read
+	// any more and its last good content counts. It must not wait for a look-up.
 	OnAuthFile func(error)
 
-	plain hosts.Plain // of the registries
+	plain hosts.PlainHTTP // of the registries
 }
 
 // plainHosts returns the hosts of the registries over plain http.
-func plainHosts(registries []Config) hosts.Plain {
-	plain := hosts.Plain{}
+func plainHosts(registries []Config) hosts.PlainHTTP {
+	plain := hosts.PlainHTTP{}
 	for _, r := range registries {
 		plain.Add(r.Address)
 	}
@@ -83,7 +82,7 @@ func (o Options) withDefaults() Options {
 		o.OnBreaker = func(string, bool, string) {}
 	}
 	if o.OnLookup == nil {
-		o.OnLookup = func(Lookup) {}
+		o.OnLookup = func(LookupEvent) {}
 	}
 	if o.OnAuthFile == nil {
 		o.OnAuthFile = func(error) {}

@@ -7,14 +7,14 @@ import (
 	"sync/atomic"
 )
 
-// connections counts those that are open because of one registry's requests.
-type connections struct{ atomic.Int64 }
+// connectionCount counts the open connections of one registry.
+type connectionCount struct{ atomic.Int64 }
 
 type connectionsKey struct{}
 
 // withCounter returns a context whose dials, if a request needs any, are counted.
 // http.Transport passes the values of a request's context to its dial.
-func (c *connections) withCounter(ctx context.Context) context.Context {
+func (c *connectionCount) withCounter(ctx context.Context) context.Context {
 	return context.WithValue(ctx, connectionsKey{}, c)
 }
 
@@ -24,7 +24,7 @@ type dialFunc = func(ctx context.Context, network, address string) (net.Conn, er
 func countConnections(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		connection, err := dial(ctx, network, address)
-		counter, ok := ctx.Value(connectionsKey{}).(*connections)
+		counter, ok := ctx.Value(connectionsKey{}).(*connectionCount)
 		if err != nil || !ok {
 			return connection, err
 		}

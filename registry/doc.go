@@ -1,8 +1,8 @@
 // Package registry asks OCI registries which of them has an image.
 //
 // A [Set] holds the registries of a configuration. For an image's name it
-// computes the [Candidate] of each registry, the best first, without asking
-// anybody; or it finds out which registries really have theirs:
+// computes the [Candidate] of each registry, the best first, without a request. Or it
+// asks which registries have theirs:
 //
 //	registries, err := registry.New(registry.Options{Registries: []registry.Config{
 //		{Address: "http://sealos.hub:5000", Username: "admin", Password: password, Priority: 1000},
@@ -56,9 +56,9 @@
 // it is Unknown. Found and Absent are remembered for a while, Found until
 // [Set.RecordPullFailure] at most; Unknown is not.
 //
-// Four look-ups run at once on one host, and the others wait for these. Whoever
-// waits for an answer is told Unknown after about the time of one look-up. The
-// look-up itself goes on, and who asks later gets its answer.
+// Four look-ups run at once on one host, and the others wait for these. A caller
+// gets Unknown after about the time of one look-up. The look-up itself goes on, and later
+// callers get its answer.
 //
 // One repository that fails is not a failing registry. If a look-up is not answered,
 // or the third in a row is answered 429 or 5xx, the root of the API is asked (any
@@ -66,7 +66,7 @@
 // too, if look-ups in two repositories are not answered, and none is in between. Its
 // circuit then opens: it is not asked but probed in the background, until it answers
 // again. What is remembered of it is used meanwhile, and everything else is Unknown.
-// Nobody waits for a registry that is known to be down.
+// No caller waits for a registry that is known to be down.
 //
 // The probing begins after a second and goes on every 5 at least, so that a circuit
 // closes within 5 seconds of the registry's return and the time of one look-up. It
@@ -88,22 +88,24 @@
 // last resort, for after the original registry. Other repositories of the registry are not
 // concerned.
 //
-// # Seeing
+// # Observing
 //
-// [Options].OnLookup is told of each question with its answer, and [Set.Conditions]
-// says how the registries do, for metrics and the like.
+// [Options].OnLookup is called for each look-up, and [Set.Conditions] returns the state of
+// the registries, for metrics and the like. [Set.Probe] connects to them now, and
+// [Set.RuleResults] explains which of them an image is looked up in.
 //
 // # Fallback
 //
-// Whether an image that no registry could serve may be pulled from where its name
-// says is configured, too, for all images or for those of a registry, and told by
-// [Set.MayFallBack]. This package itself never asks the original registry.
+// [Set.MayFallBack] reports whether an image that no registry could serve may be pulled
+// from the registry in its name. This is configured for all images or for those of a
+// registry. This package itself never asks the original registry.
 //
 // # Secrets
 //
 // A registry is only ever reached over the scheme of its address, and its
 // credentials go to it and to the token server it names, nowhere else. No type
-// of this package prints a password, and no error holds one.
+// of this package prints a password, and no error holds one. Package keychain reads files
+// with credentials.
 //
 // Proxies are taken from the environment (HTTPS_PROXY, NO_PROXY), as container
 // runtimes do.

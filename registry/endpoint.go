@@ -19,8 +19,8 @@ type endpoint struct {
 	location location
 	priority int
 	patterns patterns
-	plain    hosts.Plain // of all registries of the set
-	public   bool        // images of many owners are on its host
+	plain    hosts.PlainHTTP // of all registries of the set
+	public   bool            // images of many owners are on its host
 	tags     tags
 	fallback Fallback
 	template template

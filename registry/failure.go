@@ -69,7 +69,7 @@ func (c *client) explainStatus(status *transport.Error) *failure {
 	text := fmt.Sprintf("answered %d %s", status.StatusCode, http.StatusText(status.StatusCode))
 	switch {
 	case status.Request != nil && status.Request.URL.Host != c.registry.RegistryStr():
-		text = status.Request.URL.Host + " " + text // its token server, or where it redirects to
+		text = status.Request.URL.Host + " " + text // its token server, or the target of a redirect
 	case status.StatusCode == http.StatusUnauthorized && c.credentials == (Credentials{}):
 		text += ": it wants credentials, and none are configured"
 	case status.StatusCode == http.StatusUnauthorized:
@@ -114,9 +114,8 @@ func (c *client) describeNoResponse(cause error) (Reason, string) {
 	return ReasonConnection, cause.Error()
 }
 
-// newFailure shows what it can of a text that may come from the registry. A
-// registry may send back what it got, so that nothing is shown, and no cause is
-// kept, where the password is in it.
+// newFailure returns a failure with a text that may come from the registry, redacted. A
+// registry may send back the password: the text and the cause are dropped then.
 func (c *client) newFailure(reason Reason, text string, cause error) *failure {
 	if containsSecret(text, c.credentials) {
 		text, cause = "failed, and its error can't be shown because it holds the password", nil
@@ -139,7 +138,7 @@ func containsSecret(text string, credentials Credentials) bool {
 	})
 }
 
-// isNotFound tells whether it was the manifest that the registry does not have.
+// isNotFound reports whether an error is a 404 for a manifest.
 func isNotFound(err error) bool {
 	status, ok := errors.AsType[*transport.Error](err)
 	return ok && status.StatusCode == http.StatusNotFound &&
@@ -159,7 +158,7 @@ func isOverloaded(status int) bool {
 // What may hold a secret in a URL.
 var (
 	userInformation = regexp.MustCompile(`//[^/\s"@]*@`)
-	query           = regexp.MustCompile(`\?[^\s"]*`)
+	urlQuery        = regexp.MustCompile(`\?[^\s"]*`)
 )
 
 // authorization is a header's value, which a registry may have sent back.
@@ -170,5 +169,5 @@ var authorization = regexp.MustCompile(`(?i)\b(basic|bearer) [\w.~+/=-]{16,}`)
 func redact(text string) string {
 	text, _, _ = strings.Cut(text, "\n")
 	text = authorization.ReplaceAllString(text, "...")
-	return query.ReplaceAllString(userInformation.ReplaceAllString(text, "//"), "?...")
+	return urlQuery.ReplaceAllString(userInformation.ReplaceAllString(text, "//"), "?...")
 }

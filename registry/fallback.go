@@ -12,10 +12,10 @@ const (
 	FallbackNever    Fallback = "never"    // the original registry is not contacted at all
 )
 
-// MayFallBack tells whether an image may be pulled from its original registry. Of
-// the registries that stand in for it, whatever its tag, the best that says
-// something about that decides, otherwise the options do. A nil name is an image
-// that no registry can stand in for, such as one named by its ID.
+// MayFallBack reports whether an image may be pulled from its original registry. Of the
+// registries that stand in for it, whatever its tag, the best with a fallback of its own
+// decides, otherwise the options do. A nil name is an image that no registry can stand in
+// for, such as one named by its ID.
 func (s *Set) MayFallBack(name reference.Named) bool {
 	fallback := s.fallback
 	if name != nil {

@@ -25,11 +25,11 @@ func (s *Set) Find(ctx context.Context, name reference.Named) iter.Seq[Answer] {
 		// A look-up that had to wait for others takes longer than its time-out.
 		waiting, stop := context.WithTimeout(ctx, s.lookupTimeout+s.lookupTimeout/10)
 		defer stop()
-		questions := s.questions(name)
-		lookups := make([]*lookup, len(questions))
-		for i, q := range questions {
+		queries := s.queries(name)
+		lookups := make([]*lookup, len(queries))
+		for i, q := range queries {
 			lookups[i] = s.startLookup(q)
-			if lookups[i].known {
+			if lookups[i].immediate {
 				s.observe(q.endpoint, lookups[i].answer)
 			}
 		}
@@ -37,10 +37,10 @@ func (s *Set) Find(ctx context.Context, name reference.Named) iter.Seq[Answer] {
 		for i, l := range lookups {
 			answer, ok := l.wait(waiting)
 			if !ok {
-				answer = Answer{Candidate: questions[i].candidate(), Err: s.waitError(ctx), Duration: time.Since(begun)}
+				answer = Answer{Candidate: queries[i].candidate(), Err: s.waitError(ctx), Duration: time.Since(begun)}
 			}
-			answer.Credentials = questions[i].withServerAddress(answer.Credentials)
-			if later.add(s, name, questions[i], &answer) {
+			answer.Credentials = queries[i].withServerAddress(answer.Credentials)
+			if later.add(s, name, queries[i], &answer) {
 				continue
 			}
 			if !yield(answer) {
@@ -57,7 +57,7 @@ func (s *Set) Find(ctx context.Context, name reference.Named) iter.Seq[Answer] {
 
 // withServerAddress returns credentials with the server's address as the reference spells
 // it. The runtime compares the two as text (see serverAddress).
-func (q question) withServerAddress(credentials Credentials) Credentials {
+func (q query) withServerAddress(credentials Credentials) Credentials {
 	if credentials != (Credentials{}) {
 		server := location{scheme: q.endpoint.location.scheme, host: reference.Domain(q.reference)}
 		credentials.ServerAddress = server.serverAddress()

@@ -8,9 +8,9 @@ import (
 
 // lookup is a look-up in a registry, shared by its concurrent callers.
 type lookup struct {
-	done   chan struct{} // closed when answer is known
-	answer Answer
-	known  bool // before the look-up began
+	done      chan struct{} // closed when answer is known
+	answer    Answer
+	immediate bool // the answer was known without a request
 }
 
 // wait returns the answer, and false if ctx is done first.
@@ -29,7 +29,7 @@ func (l *lookup) wait(ctx context.Context) (Answer, bool) {
 }
 
 // startLookup begins a look-up, unless its answer is known or the same one is running.
-func (s *Set) startLookup(q question) *lookup {
+func (s *Set) startLookup(q query) *lookup {
 	k := referenceKey{q.endpoint, q.reference.String()}
 	answer := Answer{Candidate: q.candidate()}
 	s.mu.Lock()
@@ -74,13 +74,13 @@ func (s *Set) startLookup(q question) *lookup {
 }
 
 func completed(answer Answer) *lookup {
-	l := &lookup{done: make(chan struct{}), answer: answer, known: true}
+	l := &lookup{done: make(chan struct{}), answer: answer, immediate: true}
 	close(l.done)
 	return l
 }
 
 // credentials returns the current credentials. It may read a file or run a helper.
-func (s *Set) credentials(q question) (Credentials, error) {
+func (s *Set) credentials(q query) (Credentials, error) {
 	ctx, cancel := context.WithTimeout(s.lifetime, s.lookupTimeout)
 	defer cancel()
 	credentials, err := q.endpoint.credentials(ctx, q.reference)
@@ -95,7 +95,7 @@ func (s *Set) credentials(q question) (Credentials, error) {
 }
 
 // recall answers from the cache.
-func (s *Set) recall(q question, remembered cachedAnswer, answer *Answer) {
+func (s *Set) recall(q query, remembered cachedAnswer, answer *Answer) {
 	credentials, err := s.credentials(q)
 	if err != nil {
 		answer.Err = err
@@ -107,7 +107,7 @@ func (s *Set) recall(q question, remembered cachedAnswer, answer *Answer) {
 // runLookup waits for a slot and looks up, unless the circuit of the registry or of the
 // repository has opened meanwhile. It gets the credentials before: a helper that hangs
 // takes no slot.
-func (s *Set) runLookup(q question, answer *Answer) {
+func (s *Set) runLookup(q query, answer *Answer) {
 	credentials, err := s.credentials(q)
 	if err != nil {
 		answer.Err = err
@@ -126,7 +126,7 @@ func (s *Set) runLookup(q question, answer *Answer) {
 }
 
 // lookUp asks the registry.
-func (s *Set) lookUp(q question, credentials Credentials, answer *Answer) {
+func (s *Set) lookUp(q query, credentials Credentials, answer *Answer) {
 	started := time.Now()
 	ctx, cancel := context.WithTimeout(s.lifetime, s.lookupTimeout)
 	defer cancel()

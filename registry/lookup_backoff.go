@@ -63,13 +63,13 @@ type repositoryKey struct {
 	repository string // with its host
 }
 
-func (q question) repositoryKey() repositoryKey {
+func (q query) repositoryKey() repositoryKey {
 	return repositoryKey{q.endpoint, reference.TrimNamed(q.reference).Name()}
 }
 
 // allow returns an error if a question must not be asked now because of its registry or
 // its repository.
-func (s *Set) allow(q question) error {
+func (s *Set) allow(q query) error {
 	if err := q.endpoint.breaker.allow(); err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (s *Set) allow(q question) error {
 // recordOutcome records the outcome of a look-up that began at started. If the registry
 // seems to be down its circuit opens. If only the repository fails, its look-ups are
 // delayed. early is a ping that began during the look-up, or nil.
-func (s *Set) recordOutcome(q question, started time.Time, outcome *failure, early *ping) {
+func (s *Set) recordOutcome(q query, started time.Time, outcome *failure, early *ping) {
 	e, key := q.endpoint, q.repositoryKey()
 	assessed := e.breaker.record(started, key.repository, outcome)
 	if assessed == suspect && !s.isUp(e, early) {

@@ -12,7 +12,7 @@ type patterns struct {
 	include, exclude []hosts.Pattern
 }
 
-func parsePatterns(texts []string, plain hosts.Plain) (patterns, error) {
+func parsePatterns(texts []string, plain hosts.PlainHTTP) (patterns, error) {
 	var p patterns
 	for _, text := range texts {
 		body, excludes := strings.CutPrefix(text, "!")

@@ -80,7 +80,7 @@ func (c *client) probe(ctx context.Context, p *Probe, image reference.Named) (ha
 	if err == nil {
 		defer discard(response)
 		p.Session = response.TLS
-		p.Date, _ = http.ParseTime(response.Header.Get("Date")) // zero where there is none
+		p.Date, _ = http.ParseTime(response.Header.Get("Date")) // zero without the header
 		err = transport.CheckError(response, http.StatusOK, http.StatusUnauthorized)
 	}
 	trace.mu.Lock()

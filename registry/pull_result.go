@@ -54,7 +54,7 @@ type postponed struct{ failed, stalled []Answer }
 
 // add reports whether an answer comes later: pulls of the image fail, or the registry has
 // gone down since.
-func (p *postponed) add(s *Set, name reference.Named, q question, answer *Answer) bool {
+func (p *postponed) add(s *Set, name reference.Named, q query, answer *Answer) bool {
 	if answer.State != Found {
 		return false
 	}
@@ -62,7 +62,7 @@ func (p *postponed) add(s *Set, name reference.Named, q question, answer *Answer
 	switch {
 	case !until.IsZero():
 		answer.Postponed = "comes last until " + until.Format(time.TimeOnly) + ": a pull from this repository did not end in time"
-		answer.LastResort = q.endpoint.closeness(name) == 0
+		answer.LastResort = q.endpoint.proximity(name) == 0
 		p.stalled = append(p.stalled, *answer)
 	case q.endpoint.breaker.allow() != nil:
 		answer.Postponed = "comes later: the registry is known to be down"

@@ -11,7 +11,7 @@ const (
 
 	// It did not answer.
 	ReasonName       Reason = "name"       // its name has no address
-	ReasonConnection Reason = "connection" // nobody is there, or hangs up
+	ReasonConnection Reason = "connection" // refused or closed
 	ReasonTimeout    Reason = "timeout"
 	ReasonTLS        Reason = "tls" // its certificate is not taken, or it does not speak TLS
 

@@ -27,7 +27,7 @@ func (e *endpoint) rule(original reference.Named) rule {
 	if excluded := e.excluded(original); excluded != (rule{}) {
 		return excluded
 	}
-	if e.closeness(original) > 0 {
+	if e.proximity(original) > 0 {
 		return rule{standsIn: true, text: "its own host"}
 	}
 	included := firstMatch(e.patterns.include, e.plain.Repository(original.Name()))
@@ -90,7 +90,7 @@ func (s *Set) RuleResults(name reference.Named) []RuleResult {
 		return nil
 	}
 	asked := map[*endpoint]bool{}
-	for _, q := range s.questions(original) {
+	for _, q := range s.queries(original) {
 		asked[q.endpoint] = true
 	}
 	var results []RuleResult
@@ -103,7 +103,7 @@ func (s *Set) RuleResults(name reference.Named) []RuleResult {
 		case rule.standsIn:
 			result.Rule = "another registry has the same reference"
 		}
-		if err := s.allow(question{endpoint: e, reference: candidate}); err != nil {
+		if err := s.allow(query{endpoint: e, reference: candidate}); err != nil {
 			result.Down = err.Error()
 		}
 		results = append(results, result)

@@ -20,7 +20,7 @@ type Set struct {
 	lookupTimeout, foundTTL, absentTTL time.Duration
 	caching                            bool // answers are remembered
 	fallback                           Fallback
-	onLookup                           func(Lookup)
+	onLookup                           func(LookupEvent)
 
 	lifetime context.Context // of everything that runs in the background
 	end      context.CancelFunc
@@ -92,7 +92,7 @@ func (s *Set) Format(state fmt.State, _ rune) {
 }
 
 func (s *Set) add(config Config, options Options) error {
-	transport, err := s.transports.get(trust{config.CA, config.InsecureSkipVerify}, options.LookupTimeout)
+	transport, err := s.transports.get(tlsTrust{config.CA, config.InsecureSkipVerify}, options.LookupTimeout)
 	if err != nil {
 		return err
 	}
@@ -116,9 +116,8 @@ func (s *Set) slotsOf(l location) slots {
 	return newSlots()
 }
 
-// Close ends all look-ups and probes, waits for them, and closes the
-// connections. Whoever still waits for an answer, or asks later, is told
-// Unknown. Closing twice is fine.
+// Close ends all look-ups and probes, waits for them, and closes the connections. Waiting
+// and later callers get Unknown. Closing twice is fine.
 func (s *Set) Close() {
 	s.mu.Lock()
 	s.closed = true

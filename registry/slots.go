@@ -8,8 +8,8 @@ const (
 )
 
 // slots bound the look-ups that run at once on one host to the connections that
-// these can have: who waited for a connection instead would use up the time of
-// its look-up, and a registry that is merely asked much would seem to be down.
+// they can have. A look-up that waited for a connection instead would time out, and a busy
+// registry would seem to be down.
 type slots chan struct{}
 
 func newSlots() slots { return make(slots, connectionLimit) }

@@ -19,16 +19,16 @@ const (
 	bodyLimit   = 4 << 20  // bytes of a response's body; the largest manifest that a registry has to take
 )
 
-// trust is what decides how a registry's certificate is verified.
-type trust struct {
+// tlsTrust decides how a registry's certificate is verified.
+type tlsTrust struct {
 	ca                 string // PEM file
 	insecureSkipVerify bool
 }
 
 // transports holds one pool of connections for all registries of equal trust.
-type transports map[trust]*http.Transport
+type transports map[tlsTrust]*http.Transport
 
-func (t transports) get(wanted trust, timeout time.Duration) (*http.Transport, error) {
+func (t transports) get(wanted tlsTrust, timeout time.Duration) (*http.Transport, error) {
 	if shared, ok := t[wanted]; ok {
 		return shared, nil
 	}
@@ -46,7 +46,7 @@ func (t transports) closeIdle() {
 	}
 }
 
-func (t trust) config() (*tls.Config, error) {
+func (t tlsTrust) config() (*tls.Config, error) {
 	config := &tls.Config{InsecureSkipVerify: t.insecureSkipVerify}
 	if t.ca == "" {
 		return config, nil
@@ -89,7 +89,7 @@ func newTransport(config *tls.Config, timeout time.Duration) *http.Transport {
 // a request is not sent to another host that the request is redirected to.
 type pinnedTransport struct {
 	scheme, host string
-	connections  *connections // that the requests have opened
+	connections  *connectionCount // that the requests have opened
 	next         http.RoundTripper
 }
 

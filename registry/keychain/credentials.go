@@ -12,7 +12,7 @@ type Credentials struct {
 	ServerAddress string // scheme://host
 }
 
-// Format prints credentials without what is secret in them.
+// Format prints credentials without their secrets.
 func (c Credentials) Format(state fmt.State, _ rune) {
 	text := c.Username
 	switch {
