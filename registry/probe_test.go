@@ -62,11 +62,11 @@ func TestProbe(t *testing.T) {
 			if test.address == slow.URL {
 				options.LookupTimeout = 200 * time.Millisecond
 			}
-			visits := newSet(t, options).Probe(t.Context())
-			if len(visits) != 1 {
-				t.Fatalf("%d visits", len(visits))
+			probes := newSet(t, options).Probe(t.Context())
+			if len(probes) != 1 {
+				t.Fatalf("%d probes", len(probes))
 			}
-			v := visits[0]
+			v := probes[0]
 			for stage, err := range map[string]error{"name": v.Name, "connection": v.Connection, "TLS": v.TLS, "answer": v.Answer, "login": v.Login} {
 				if (err != nil) != (stage == test.stage) || err != nil && !strings.Contains(err.Error(), test.text) {
 					t.Errorf("%s: %v, want %q of %q", stage, err, test.text, test.stage)
@@ -92,7 +92,7 @@ func withoutRoot(code int, next http.Handler) http.Handler {
 	return on(func(r *http.Request) bool { return r.URL.Path == "/v2/" }, status(code), next)
 }
 
-// A visit changes nothing for look-ups: no circuit opens.
+// A probe changes nothing for look-ups: no circuit opens.
 func TestProbeLeavesCircuits(t *testing.T) {
 	set := newSet(t, registry.Options{Registries: []registry.Config{{Address: "http://" + refusing(t)}}})
 	for range 5 {
@@ -111,13 +111,13 @@ func TestProbeLeavesCircuits(t *testing.T) {
 // What a caller wants to know of an error it can find out.
 func TestProbeErrors(t *testing.T) {
 	plain := serve(t, newStorage())
-	visit := func(address string) registry.Probe {
+	probe := func(address string) registry.Probe {
 		return newSet(t, registry.Options{Registries: []registry.Config{{Address: address}}}).Probe(t.Context())[0]
 	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](visit(strings.Replace(plain.URL, "http:", "https:", 1)).TLS); !ok {
+	if _, ok := errors.AsType[tls.RecordHeaderError](probe(strings.Replace(plain.URL, "http:", "https:", 1)).TLS); !ok {
 		t.Error("no tls.RecordHeaderError")
 	}
-	if _, ok := errors.AsType[*net.DNSError](visit("http://no-such-registry.invalid:1").Name); !ok {
+	if _, ok := errors.AsType[*net.DNSError](probe("http://no-such-registry.invalid:1").Name); !ok {
 		t.Error("no net.DNSError")
 	}
 }
