@@ -6,7 +6,7 @@
 // are docker.io, index.docker.io and registry-1.docker.io. A decision about an
 // image must not depend on the spelling, so that it is made on the canonical form:
 //
-//	plain := hosts.Plain{}
+//	plain := hosts.PlainHTTP{}
 //	plain.Add("http://hub.example.com")
 //	pattern, err := plain.ParsePattern("registry.example.com/tenant")
 //	...

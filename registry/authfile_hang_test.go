@@ -34,7 +34,7 @@ func TestAuthFileThatHangs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.json")
 	warnings := make(chan string, 10)
 	set := newSet(t, registry.Options{
-		LookupTimeout: patience,
+		LookupTimeout: testTimeout,
 		Registries:    []registry.Config{{Address: public.URL, Priority: 2}, {Address: private.URL, AuthFile: path, Priority: 1}},
 		OnAuthFile:    func(err error) { warnings <- err.Error() },
 	})

@@ -235,10 +235,10 @@ func TestCacheExpiresUnderLoad(t *testing.T) {
 	contents.push(t, "library/nginx:1.25")
 	server := serve(t, contents)
 	set := newSet(t, registry.Options{FoundTTL: 200 * time.Millisecond, Registries: []registry.Config{{Address: server.URL}}})
-	for deadline := time.Now().Add(patience); server.count(http.MethodHead) < 2; {
+	for deadline := time.Now().Add(testTimeout); server.count(http.MethodHead) < 2; {
 		findOne(t, set, "nginx:1.25")
 		if time.Now().After(deadline) {
-			t.Fatalf("still not asked again after %v", patience)
+			t.Fatalf("still not asked again after %v", testTimeout)
 		}
 	}
 }
@@ -266,7 +266,7 @@ func TestSlowRegistries(t *testing.T) {
 	config := func(s *server, priority int) registry.Config {
 		return registry.Config{Address: s.URL, Priority: priority}
 	}
-	lookupTimeout := patience // that the slow registry does not fail
+	lookupTimeout := testTimeout // that the slow registry does not fail
 
 	t.Run("a worse one does not delay", func(t *testing.T) {
 		set := newSet(t, registry.Options{LookupTimeout: lookupTimeout, Registries: []registry.Config{config(slow, 1), config(fast, 2)}})
@@ -307,7 +307,7 @@ func TestContextBoundsOnlyTheWaiting(t *testing.T) {
 	handler, asked, open := gate(contents)
 	defer open()
 	server := serve(t, handler)
-	set := newSet(t, registry.Options{LookupTimeout: patience, Registries: []registry.Config{
+	set := newSet(t, registry.Options{LookupTimeout: testTimeout, Registries: []registry.Config{
 		{Address: "http://" + refusing(t), Priority: 1}, {Address: server.URL},
 	}})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -395,7 +395,7 @@ func TestConcurrentUse(t *testing.T) {
 		digests[i] = contents.push(t, fmt.Sprintf("app%d:1", i))
 	}
 	one, two := serve(t, withTokens(contents, false)), serve(t, contents)
-	set := newSet(t, registry.Options{CacheSize: 3, FoundTTL: time.Millisecond, LookupTimeout: patience, Registries: []registry.Config{
+	set := newSet(t, registry.Options{CacheSize: 3, FoundTTL: time.Millisecond, LookupTimeout: testTimeout, Registries: []registry.Config{
 		{Address: one.URL, Username: username, Password: password}, {Address: two.URL}, {Address: "http://" + refusing(t)},
 	}})
 	var users sync.WaitGroup

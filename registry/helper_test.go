@@ -83,7 +83,7 @@ func TestHelperThatIsMended(t *testing.T) {
 	t.Setenv("PATH", folder+":"+os.Getenv("PATH"))
 	path := filepath.Join(folder, "config.json")
 	writeAuthFile(t, path, object{"credsStore": "mended"})
-	set := newSet(t, registry.Options{LookupTimeout: patience, Registries: []registry.Config{{Address: server.URL, AuthFile: path}}})
+	set := newSet(t, registry.Options{LookupTimeout: testTimeout, Registries: []registry.Config{{Address: server.URL, AuthFile: path}}})
 	for _, step := range []struct {
 		script string
 		want   registry.State

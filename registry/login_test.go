@@ -242,12 +242,12 @@ func TestAgeOfALogin(t *testing.T) {
 		g, server := serveGatekeeper(t, "token")
 		g.said = object{"expires_in": 1}
 		set := newSet(t, registry.Options{FoundTTL: 1, Registries: []registry.Config{{Address: server.URL, Username: username, Password: password}}})
-		for deadline := time.Now().Add(patience); g.handedOut() < 3; {
+		for deadline := time.Now().Add(testTimeout); g.handedOut() < 3; {
 			if answer := findOne(t, set, "nginx:1"); answer.State != registry.Found {
 				t.Fatalf("%v (%v), want it found", answer.State, answer.Err)
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("%d tokens within %v", g.handedOut(), patience)
+				t.Fatalf("%d tokens within %v", g.handedOut(), testTimeout)
 			}
 		}
 	})

@@ -80,7 +80,7 @@ func TestFaultOfOneRepository(t *testing.T) {
 				t.Errorf("the verdict on another repository says %q", down)
 			}
 			server.recovers()
-			for deadline := time.Now().Add(patience); findOne(t, set, "nginx:1.26").State != registry.Found; {
+			for deadline := time.Now().Add(testTimeout); findOne(t, set, "nginx:1.26").State != registry.Found; {
 				if time.Now().After(deadline) {
 					t.Fatal("it was not asked again")
 				}

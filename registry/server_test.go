@@ -29,8 +29,8 @@ const (
 	password = "canary-s3cret:with?signs" // must never be seen in any output
 )
 
-// patience bounds every wait of the tests; nothing should take that long.
-const patience = 20 * time.Second
+// testTimeout bounds every wait of the tests; nothing should take that long.
+const testTimeout = 20 * time.Second
 
 // storage is a registry's contents.
 type storage struct{ http.Handler }
@@ -274,7 +274,7 @@ func parse(t *testing.T, image string) reference.Named {
 // find returns all answers about an image.
 func find(t *testing.T, set *registry.Set, image string) []registry.Answer {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	return slices.Collect(set.Find(ctx, parse(t, image)))
 }
@@ -289,14 +289,14 @@ func findOne(t *testing.T, set *registry.Set, image string) registry.Answer {
 	return answers[0]
 }
 
-// receive takes a value from a channel before patience ends.
+// receive takes a value from a channel before testTimeout ends.
 func receive[T any](t *testing.T, channel <-chan T, what string) T {
 	t.Helper()
 	select {
 	case value := <-channel:
 		return value
-	case <-time.After(patience):
-		t.Fatalf("no %s within %v", what, patience)
+	case <-time.After(testTimeout):
+		t.Fatalf("no %s within %v", what, testTimeout)
 		panic("unreachable")
 	}
 }

@@ -26,13 +26,13 @@ func begin(t *testing.T, set *registry.Set, image string) []registry.Answer {
 // finally returns the answers about an image when none is waited for any more.
 func finally(t *testing.T, set *registry.Set, image string) []registry.Answer {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; {
+	for deadline := time.Now().Add(testTimeout); ; {
 		answers := find(t, set, image)
 		if !slices.ContainsFunc(answers, func(a registry.Answer) bool { return strings.Contains(fmt.Sprint(a.Err), "still asking") }) {
 			return answers
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: no answer within %v", image, patience)
+			t.Fatalf("%s: no answer within %v", image, testTimeout)
 		}
 	}
 }
@@ -80,7 +80,7 @@ func TestQueueOfRegistryThatGoesDown(t *testing.T) {
 	handler, asked, open := gate(http.HandlerFunc(hangUp))
 	defer open()
 	server := serve(t, on(isManifest, handler.ServeHTTP, newStorage()))
-	set := newSet(t, registry.Options{LookupTimeout: patience, Registries: []registry.Config{{Address: server.URL}}})
+	set := newSet(t, registry.Options{LookupTimeout: testTimeout, Registries: []registry.Config{{Address: server.URL}}})
 	for i := range names {
 		begin(t, set, fmt.Sprintf("app:%d", i))
 	}
@@ -124,7 +124,7 @@ func TestQueueIsBounded(t *testing.T) {
 		contents.ServeHTTP(w, r)
 	}, contents)
 	full, other := serve(t, handler), serve(t, newStorage())
-	set := newSet(t, registry.Options{LookupTimeout: patience, Registries: []registry.Config{
+	set := newSet(t, registry.Options{LookupTimeout: testTimeout, Registries: []registry.Config{
 		{Address: full.URL, Match: []string{"docker.io"}}, {Address: other.URL, Match: []string{"quay.io"}},
 	}})
 	const limit = 256
