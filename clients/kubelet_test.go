@@ -53,9 +53,9 @@ func TestKubeletConfig(t *testing.T) {
 	}
 }
 
-// TestPointed requires that what names the shim is found by what the files hold: how it
-// came there, and what backups are left, does not matter.
-func TestPointed(t *testing.T) {
+// TestShimEndpoints requires that the endpoints are found from the files' content alone,
+// independent of backups.
+func TestShimEndpoints(t *testing.T) {
 	const endpoint = "unix://" + shim
 	for _, test := range []struct {
 		name, file, content, want string

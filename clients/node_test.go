@@ -75,9 +75,9 @@ func apply(t testing.TB, plan func() ([]clients.Change, error)) (edits int) {
 	return edits
 }
 
-// TestThereAndBack installs twice and uninstalls twice: the second time has
+// TestInstallAndUninstall installs twice and uninstalls twice: the second time has
 // nothing to do, and in the end every file is as it was.
-func TestThereAndBack(t *testing.T) {
+func TestInstallAndUninstall(t *testing.T) {
 	const endpoint = "unix://" + shim
 	tests := map[string]struct {
 		files map[string]string

@@ -73,8 +73,8 @@ func TestRefusesOtherNodes(t *testing.T) {
 	}
 }
 
-// TestNoWayBack requires that uninstall invents no endpoint.
-func TestNoWayBack(t *testing.T) {
+// TestUninstallRefuses requires that uninstall invents no endpoint.
+func TestUninstallRefuses(t *testing.T) {
 	folder := t.TempDir()
 	node := newNode(folder)
 	write(t, folder, crictl, "runtime-endpoint: unix:///run/image-cri-shim.sock\n")

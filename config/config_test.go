@@ -120,13 +120,13 @@ func TestFiles(t *testing.T) {
 		"aliases.yaml":            aliases,
 	} {
 		if got := load(t, name); !reflect.DeepEqual(*got, want) {
-			t.Errorf("%s is read as\n%s\nwant\n%s", name, reveal(got), reveal(&want))
+			t.Errorf("%s is read as\n%s\nwant\n%s", name, withPasswords(got), withPasswords(&want))
 		}
 	}
 }
 
-// reveal shows all of a configuration, passwords too, where only test data has any.
-func reveal(c *Config) string {
+// withPasswords formats a configuration with its passwords, which are test data.
+func withPasswords(c *Config) string {
 	var text bytes.Buffer
 	c.Describe(&text)
 	for _, r := range c.Registries {
@@ -155,7 +155,7 @@ func TestDefaults(t *testing.T) {
 			want.Warnings = append(want.Warnings, "f:5: offlinePriority: has no effect without address")
 		}
 		if !reflect.DeepEqual(*config, want) {
-			t.Errorf("%q is read as\n%s%q", data, reveal(config), config.Warnings)
+			t.Errorf("%q is read as\n%s%q", data, withPasswords(config), config.Warnings)
 		}
 	}
 }

@@ -49,7 +49,7 @@ func FuzzParse(f *testing.F) {
 		if warnings := strings.Join(config.Warnings, "\n"); strings.Contains(warnings, canary) {
 			t.Fatalf("the password is in a warning: %s", warnings)
 		}
-		check(t, config)
+		requireValid(t, config)
 		if slices.ContainsFunc(config.Registries, func(r Registry) bool { return r.Password == canary }) {
 			var text bytes.Buffer
 			config.Describe(&text)
@@ -60,7 +60,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-func check(t *testing.T, config *Config) {
+func requireValid(t *testing.T, config *Config) {
 	t.Helper()
 	if !filepath.IsAbs(config.Shim) || len(config.Shim) > socketPathLimit || config.Shim == config.Runtime || !filepath.IsAbs(config.StateDirectory) {
 		t.Errorf("paths: %q %q %q", config.Shim, config.Runtime, config.StateDirectory)

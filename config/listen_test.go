@@ -27,7 +27,7 @@ func TestListenAddress(t *testing.T) {
 		}
 	}
 	for _, written := range []string{
-		"true", "[9465]", "0", "65536", "-1", "9465.5", "0x10", "127.0.0.1", "\"127.0.0.1:\"", "127.0.0.1:http", "::1:9465", "http://127.0.0.1:9465", "a b:9465", "unix:m.sock", "m.sock", "/" + fill(107),
+		"true", "[9465]", "0", "65536", "-1", "9465.5", "0x10", "127.0.0.1", "\"127.0.0.1:\"", "127.0.0.1:http", "::1:9465", "http://127.0.0.1:9465", "a b:9465", "unix:m.sock", "m.sock", "/" + pathOfLength(107),
 	} {
 		if config, err := Parse("f", []byte("metrics: "+written)); err == nil {
 			t.Errorf("%s is read as %s", written, config.Metrics)
@@ -37,7 +37,7 @@ func TestListenAddress(t *testing.T) {
 	}
 }
 
-func TestListenAddressBesideOtherKeys(t *testing.T) {
+func TestListenAddressConflicts(t *testing.T) {
 	for data, want := range map[string]string{
 		"metrics: 127.0.0.1:9465":    "",
 		"metrics: 127.8.8.8:9465":    "",

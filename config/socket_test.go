@@ -11,14 +11,14 @@ import (
 
 func TestSockets(t *testing.T) {
 	for written, want := range map[string]string{
-		"/run/x.sock":              "/run/x.sock",
-		"unix:///run/x.sock":       "/run/x.sock",
-		"unix:/run/x.sock":         "/run/x.sock",
-		"unix:////run//./x.sock":   "/run/x.sock",
-		"/run/with blank.sock":     "/run/with blank.sock",
-		"/run/unix:/x.sock":        "/run/unix:/x.sock",
-		"unix:///" + fill(106):     "/" + fill(106),
-		"/a/../" + fill(106) + "/": "/" + fill(106),
+		"/run/x.sock":                      "/run/x.sock",
+		"unix:///run/x.sock":               "/run/x.sock",
+		"unix:/run/x.sock":                 "/run/x.sock",
+		"unix:////run//./x.sock":           "/run/x.sock",
+		"/run/with blank.sock":             "/run/with blank.sock",
+		"/run/unix:/x.sock":                "/run/unix:/x.sock",
+		"unix:///" + pathOfLength(106):     "/" + pathOfLength(106),
+		"/a/../" + pathOfLength(106) + "/": "/" + pathOfLength(106),
 	} {
 		config, err := Parse("f", []byte("cri: "+written))
 		if err != nil {
@@ -29,7 +29,7 @@ func TestSockets(t *testing.T) {
 	}
 }
 
-func fill(length int) string { return strings.Repeat("x", length) }
+func pathOfLength(length int) string { return strings.Repeat("x", length) }
 
 func listen(t *testing.T, path string) net.Listener {
 	t.Helper()

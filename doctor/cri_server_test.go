@@ -23,8 +23,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// answering is a handler that answers with a message.
-func answering(t *testing.T, message proto.Message) proxytest.Handler {
+// respondWith returns a handler that answers with a message.
+func respondWith(t *testing.T, message proto.Message) proxytest.Handler {
 	t.Helper()
 	encoded, err := proto.Marshal(message)
 	if err != nil {
@@ -39,8 +39,8 @@ func answering(t *testing.T, message proto.Message) proxytest.Handler {
 }
 
 func TestProbe(t *testing.T) {
-	version := answering(t, &cri.VersionResponse{RuntimeName: "containerd", RuntimeVersion: "1.6.0"})
-	settings := answering(t, &cri.StatusResponse{Info: map[string]string{"config": `{"sandboxImage":"pause:1","registry":{"configPath":"/certs.d","auths":{"x":{"password":"canary"}}}}`}})
+	version := respondWith(t, &cri.VersionResponse{RuntimeName: "containerd", RuntimeVersion: "1.6.0"})
+	settings := respondWith(t, &cri.StatusResponse{Info: map[string]string{"config": `{"sandboxImage":"pause:1","registry":{"configPath":"/certs.d","auths":{"x":{"password":"canary"}}}}`}})
 	failing := func(grpc.ServerStream) error { return status.Error(codes.Internal, "boom") }
 	hanging := func(stream grpc.ServerStream) error {
 		<-stream.Context().Done()
@@ -56,7 +56,7 @@ func TestProbe(t *testing.T) {
 		{"both versions", map[string]proxytest.Handler{"v1.RuntimeService/Version": version, "v1alpha2.RuntimeService/Version": version, "v1.RuntimeService/Status": settings}, []string{"v1", "v1alpha2"}, "pause:1", ""},
 		{"the old version", map[string]proxytest.Handler{"v1alpha2.RuntimeService/Version": version, "v1alpha2.RuntimeService/Status": settings}, []string{"v1alpha2"}, "pause:1", ""},
 		{"no Status", map[string]proxytest.Handler{"v1.RuntimeService/Version": version}, []string{"v1"}, "", ""},
-		{"settings that are no JSON", map[string]proxytest.Handler{"v1.RuntimeService/Version": version, "v1.RuntimeService/Status": answering(t, &cri.StatusResponse{Info: map[string]string{"config": "{"}})}, []string{"v1"}, "", ""},
+		{"settings that are no JSON", map[string]proxytest.Handler{"v1.RuntimeService/Version": version, "v1.RuntimeService/Status": respondWith(t, &cri.StatusResponse{Info: map[string]string{"config": "{"}})}, []string{"v1"}, "", ""},
 		{"an error in one version", map[string]proxytest.Handler{"v1.RuntimeService/Version": failing, "v1alpha2.RuntimeService/Version": version}, nil, "", "boom"},
 		{"an error in the old version", map[string]proxytest.Handler{"v1.RuntimeService/Version": version, "v1alpha2.RuntimeService/Version": failing, "v1.RuntimeService/Status": settings}, []string{"v1"}, "pause:1", ""},
 		{"another server", nil, nil, "", "no container runtime"},
@@ -99,9 +99,8 @@ func TestSandboxImageThatIsNotNamed(t *testing.T) {
 	}
 }
 
-// TestAbsentSandbox tells a registry that lacks the image from one that could not
-// be asked.
-func TestAbsentSandbox(t *testing.T) {
+// TestMissingSandbox distinguishes a registry that lacks the image from an unreachable one.
+func TestMissingSandbox(t *testing.T) {
 	for _, test := range []struct {
 		answers []string
 		want    Level

@@ -40,8 +40,8 @@ func newHostsFixture(t *testing.T) *hostsFixture {
 	b.serve(t, "HTTP", healthy, nil)
 	b.serve(t, "TLS", healthy, authority)
 	b.serve(t, "MIRROR", healthy, nil)
-	b.serve(t, "BROKEN", refusing(http.StatusInternalServerError, ""), nil)
-	b.serve(t, "LOGIN", refusing(http.StatusUnauthorized, `Basic realm="x"`), nil)
+	b.serve(t, "BROKEN", rejectWith(http.StatusInternalServerError, ""), nil)
+	b.serve(t, "LOGIN", rejectWith(http.StatusUnauthorized, `Basic realm="x"`), nil)
 	closed := httptest.NewServer(healthy)
 	closed.Close()
 	b.names["DEAD"] = closed.Listener.Addr().String()
@@ -67,7 +67,7 @@ func (b *hostsFixture) serve(t *testing.T, name string, handler http.Handler, ce
 	b.names[name] = strings.Replace(server.Listener.Addr().String(), "127.0.0.1", "0.0.0.0", 1)
 }
 
-func refusing(code int, challenge string) http.HandlerFunc {
+func rejectWith(code int, challenge string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		if challenge != "" {
 			w.Header().Set("WWW-Authenticate", challenge)
@@ -153,7 +153,7 @@ func TestHostsForms(t *testing.T) {
 		for _, verdict := range verdicts {
 			version, want := verdict[1], verdict[2]
 			t.Run(form.Name+"/"+version, func(t *testing.T) {
-				got := b.examine(t, name, host, root, version)
+				got := b.trustFinding(t, name, host, root, version)
 				server, _, _ := strings.Cut(want, ", ")
 				// The servers of the table stand for two addresses.
 				sameServer := map[string]string{"$LOCAL": "$HTTP", "$LOCALTLS": "$TLS"}
@@ -171,8 +171,8 @@ func TestHostsForms(t *testing.T) {
 	}
 }
 
-// examine judges a version of containerd's way to a registry.
-func (b *hostsFixture) examine(t *testing.T, name, host, root, version string) Finding {
+// trustFinding returns the finding on a registry for a version of containerd.
+func (b *hostsFixture) trustFinding(t *testing.T, name, host, root, version string) Finding {
 	t.Helper()
 	n := &node{
 		Options: Options{Settings: &config.Config{LookupTimeout: 10 * time.Second}},

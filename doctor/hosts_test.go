@@ -11,8 +11,8 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// newest are the rules of the newest containerd.
-var newest = hostsRulesOf("")
+// newestRules are the rules of the newest containerd.
+var newestRules = hostsRulesOf("")
 
 func TestHosts(t *testing.T) {
 	way := func(scheme, host string) route {
@@ -66,7 +66,7 @@ func TestHosts(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := parseHosts("/certs", []byte(test.content), newest)
+			got, err := parseHosts("/certs", []byte(test.content), newestRules)
 			if err != nil || !reflect.DeepEqual(got, test.routes) {
 				t.Errorf("%+v, %v, want %+v", got, err, test.routes)
 			}
@@ -76,7 +76,7 @@ func TestHosts(t *testing.T) {
 		"server = canary", "[host.\"http://canary:%zz@x\"]\n", "a = \"canary", "capabilities = [\"canary\"]",
 		"server = [\"canary\"]", "[header]\ncanary = 1", "client = [[\"canary\"]]", "dial_timeout = \"canary\"", "host = \"canary\"",
 	} {
-		if _, err := parseHosts("/certs", []byte(content), newest); err == nil || strings.Contains(err.Error(), "canary") {
+		if _, err := parseHosts("/certs", []byte(content), newestRules); err == nil || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%q: %v", content, err)
 		}
 	}
@@ -117,8 +117,8 @@ func TestHostsRules(t *testing.T) {
 		"v2.0.0":      {httpsOnLoopback: true, httpFallback: true, containerd2: true},
 		"2.0.7":       {httpsOnLoopback: true, httpFallback: true, containerd2: true, dialTimeout: true},
 		"2.1.0":       {httpsOnLoopback: true, httpFallback: true, containerd2: true, dialTimeout: true, transferService: true},
-		"v2.4.2":      newest,
-		"main":        newest,
+		"v2.4.2":      newestRules,
+		"main":        newestRules,
 	} {
 		if got := hostsRulesOf(version); got != want {
 			t.Errorf("%s: %+v, want %+v", version, got, want)

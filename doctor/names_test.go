@@ -86,8 +86,9 @@ func TestNamesWithoutAShim(t *testing.T) {
 	}
 }
 
-// TestSandboxRemedy gives the image its name in the runtime that keeps the names.
-func TestSandboxRemedy(t *testing.T) {
+// TestSandboxHint requires the advice to pull through the shim only if the runtime keeps
+// the names.
+func TestSandboxHint(t *testing.T) {
 	for mode, want := range map[naming.Mode]bool{naming.InRuntime: true, naming.InLedger: false} {
 		found := missingSandboxFinding(topic{}, explain.Image{
 			Image: "pause:3.9", Reference: "docker.io/library/pause:3.9", Node: explain.Node{Names: explain.Naming{Mode: string(mode)}},

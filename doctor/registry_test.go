@@ -49,9 +49,9 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-// TestPublicRegistryIsSaid requires that doctor says of a public registry without
-// match that it serves its own host only, however its address is spelled.
-func TestPublicRegistryIsSaid(t *testing.T) {
+// TestPublicRegistryIsReported requires a finding that a public registry without match
+// serves its own host only, in any spelling of its address.
+func TestPublicRegistryIsReported(t *testing.T) {
 	unreachable := errors.New("no such host")
 	for _, test := range []struct {
 		configured config.Registry
