@@ -13,9 +13,9 @@ import (
 type source struct {
 	registry Registry
 	plain    hosts.PlainHTTP // of all registries
-	pattern  string      // as it is written
-	elements []string    // of the pattern, canonical
-	match    value       // of the registry, for a warning
+	pattern  string          // as it is written
+	elements []string        // of the pattern, canonical
+	match    value           // of the registry, for a warning
 }
 
 // warnOfCollisions warns where images of different origin have one name in a

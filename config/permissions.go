@@ -11,9 +11,6 @@ import (
 // statTimeout bounds the stat of an authFile, which may be on a network file system.
 const statTimeout = time.Second
 
-// fileTimeout bounds the look at an authFile, which may be on a network.
-const fileTimeout = time.Second
-
 func (c *Config) hasCredentials() bool {
 	return slices.ContainsFunc(c.Registries, func(r Registry) bool { return r.Username != "" })
 }
@@ -66,7 +63,5 @@ func statWithTimeout(path string) (fs.FileInfo, error) {
 		return info, err
 	case <-time.After(statTimeout):
 		return nil, fmt.Errorf("%s: no answer within %v", path, statTimeout)
-	case <-time.After(fileTimeout):
-		return nil, fmt.Errorf("%s: no answer within %v", path, fileTimeout)
 	}
 }
