@@ -22,17 +22,17 @@ const stallTime = 45 * time.Second
 func (p *pull) attempt(ctx context.Context, answer Answer, hasSuccessor func() bool) ([]byte, error) {
 	begun := time.Now()
 	bounded, release := p.bound(ctx, hasSuccessor)
-	response, sent, err := p.from(bounded, answer)
+	response, sent, err := p.pullCandidate(bounded, answer)
 	release()
 	took, cutOff := time.Since(begun), cri.IsTimeout(err) && context.Cause(bounded) == errCutOff
 	if cutOff {
 		err = status.Errorf(codes.DeadlineExceeded, "gave up after %v for the next attempt", took.Round(time.Millisecond))
 	}
-	p.away = p.away || p.isRuntimes(ctx, err)
+	p.runtimeDown = p.runtimeDown || p.isRuntimeDown(ctx, err)
 	switch {
 	case err == nil:
 		p.lookup.Pulled(answer.Candidate)
-	case ctx.Err() != nil || p.away || !sent:
+	case ctx.Err() != nil || p.runtimeDown || !sent:
 	case p.isStalled(err, took, cutOff):
 		p.lookup.Failed(answer.Candidate, took)
 	default:
@@ -57,7 +57,7 @@ func (p *pull) bound(ctx context.Context, hasSuccessor func() bool) (bounded con
 		return bounded, func() { cancel(nil) }
 	}
 	checked := make(chan struct{})
-	timer := time.AfterFunc(share(time.Until(deadline)), func() {
+	timer := time.AfterFunc(attemptShare(time.Until(deadline)), func() {
 		defer close(checked)
 		if hasSuccessor() {
 			cancel(errCutOff)
@@ -71,10 +71,10 @@ func (p *pull) bound(ctx context.Context, hasSuccessor func() bool) (bounded con
 	}
 }
 
-// share is the part of the remaining time that one of several attempts may use: a
-// registry that answers look-ups and then hangs leaves a tenth, and a minute at
-// most, for the others.
-func share(remaining time.Duration) time.Duration {
+// attemptShare returns the part of the remaining time that one of several attempts may use:
+// a registry that answers look-ups and then hangs leaves a tenth, and a minute at most, for
+// the others.
+func attemptShare(remaining time.Duration) time.Duration {
 	return remaining - min(time.Minute, remaining/10)
 }
 
@@ -88,10 +88,10 @@ func (p *pull) isStalled(err error, took time.Duration, cutOff bool) bool {
 	return cri.IsTimeout(err) && took >= stallTime
 }
 
-// isRuntimes reports whether an error says nothing about a registry because the
-// runtime has gone or is still starting. The runtime then refuses other calls too;
-// an error of a registry that it repeats may have the same code.
-func (p *pull) isRuntimes(ctx context.Context, err error) bool {
+// isRuntimeDown reports whether an error does not concern a registry because the runtime is
+// stopped or is still starting. The runtime then refuses other calls too; an error of a
+// registry that it repeats may have the same code.
+func (p *pull) isRuntimeDown(ctx context.Context, err error) bool {
 	if status.Code(err) != codes.Unavailable {
 		return false
 	}

@@ -15,9 +15,9 @@ import (
 // text stands at the end of an error, and so in a pod's event, which kubelet
 // keeps 1024 bytes of.
 type attempts struct {
-	texts   []string
-	unknown bool  // there is one that could not be asked
-	pulled  error // the runtime's, of the last pull that failed
+	texts        []string
+	lookupFailed bool  // a registry could not be asked
+	pullErr      error // the runtime's, of the last pull that failed
 }
 
 const (
@@ -25,23 +25,24 @@ const (
 	lineLimit = 300 // of a name or a reason in it
 )
 
-// unanswered notes a registry that was not pulled from.
-func (a *attempts) unanswered(answer Answer) {
+// addSkipped adds a registry that was not pulled from.
+func (a *attempts) addSkipped(answer Answer) {
 	a.texts = append(a.texts, answer.Registry+" ("+printable.Line(answer.Reason, lineLimit)+")")
-	a.unknown = a.unknown || !answer.Absent
+	a.lookupFailed = a.lookupFailed || !answer.Absent
 }
 
-// failed notes a pull.
-func (a *attempts) failed(candidate Candidate, err error) {
+// addFailed adds a registry whose pull has failed.
+func (a *attempts) addFailed(candidate Candidate, err error) {
 	a.texts = append(a.texts, candidate.Registry+" (pull failed: "+cause(err, candidate.Reference)+")")
-	a.pulled = err
+	a.pullErr = err
 }
 
-// none tells whether nothing was tried.
-func (a *attempts) none() bool { return len(a.texts) == 0 }
+// isEmpty reports whether there were no attempts.
+func (a *attempts) isEmpty() bool { return len(a.texts) == 0 }
 
-// inVain tells whether there is one that may have what was asked for.
-func (a *attempts) inVain() bool { return a.unknown || a.pulled != nil }
+// hasFailures reports whether a registry may have the image: it could not be asked, or its
+// pull has failed.
+func (a *attempts) hasFailures() bool { return a.lookupFailed || a.pullErr != nil }
 
 // String lists the attempts in one line of bounded length.
 func (a *attempts) String() string {
@@ -70,7 +71,7 @@ func (a *attempts) explain(err error, introduction string) error {
 // the text that was appended before.
 func (a *attempts) append(err error, introduction string) error {
 	failure, ok := status.FromError(err)
-	if !ok || a.none() {
+	if !ok || a.isEmpty() {
 		return err
 	}
 	appended := introduction + ": " + a.String()
@@ -106,11 +107,11 @@ func (a *attempts) refusal(original string) error {
 	const rule = "fallback: never"
 	original = printable.Line(original, lineLimit) // the grammar does not bound a registry's host
 	switch {
-	case a.pulled != nil:
-		return a.explain(a.pulled, "does not go on to the original registry ("+rule+"), tried")
-	case a.none():
+	case a.pullErr != nil:
+		return a.explain(a.pullErr, "does not go on to the original registry ("+rule+"), tried")
+	case a.isEmpty():
 		return status.Errorf(codes.NotFound, "image-cri-shim: no registry is configured for %s, and its own is not to be asked (%s)", original, rule)
-	case a.unknown:
+	case a.lookupFailed:
 		return status.Errorf(codes.Unknown, "RegistryUnavailable: image-cri-shim: %s is not to be pulled from its own registry (%s), tried: %s", original, rule, a)
 	default:
 		return status.Errorf(codes.NotFound, "image-cri-shim: no configured registry has %s, and its own is not to be asked (%s), tried: %s", original, rule, a)

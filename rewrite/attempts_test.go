@@ -32,7 +32,7 @@ func TestCause(t *testing.T) {
 func TestAttemptsAreBounded(t *testing.T) {
 	var tried attempts
 	for i := range 50 {
-		tried.unanswered(Answer{Candidate: Candidate{Registry: fmt.Sprintf("http://hub-%d:5000", i)}, Reason: "could not ask: circuit open since 10:00:00: no answer within 3s"})
+		tried.addSkipped(Answer{Candidate: Candidate{Registry: fmt.Sprintf("http://hub-%d:5000", i)}, Reason: "could not ask: circuit open since 10:00:00: no answer within 3s"})
 	}
 	list := tried.String()
 	if len(list) > textLimit+100 || !strings.HasPrefix(list, "http://hub-0:5000 (could not ask: circuit open") || !strings.HasSuffix(list, " more") {
@@ -61,10 +61,10 @@ func TestRefusal(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			var tried attempts
 			for _, answer := range test.answers {
-				tried.unanswered(answer)
+				tried.addSkipped(answer)
 			}
 			if test.failure != nil {
-				tried.failed(Candidate{Registry: "http://c"}, test.failure)
+				tried.addFailed(Candidate{Registry: "http://c"}, test.failure)
 			}
 			got := status.Convert(tried.refusal(original))
 			if got.Code() != test.code || !strings.HasPrefix(got.Message(), test.prefix) || !strings.HasSuffix(got.Message(), test.suffix) {
@@ -89,7 +89,7 @@ func TestExplainLeavesOtherErrors(t *testing.T) {
 // What was appended to a runtime's error can be told from the error's own text.
 func TestExplainKeepsRuntimesError(t *testing.T) {
 	var tried attempts
-	tried.unanswered(Answer{Candidate: Candidate{Registry: "http://hub"}, Absent: true, Reason: "absent"})
+	tried.addSkipped(Answer{Candidate: Candidate{Registry: "http://hub"}, Absent: true, Reason: "absent"})
 	runtimes, err := status.New(codes.NotFound, "not found").WithDetails(&errdetails.ErrorInfo{Reason: "why"})
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func TestExplainKeepsRuntimesError(t *testing.T) {
 func TestRefusalIsBounded(t *testing.T) {
 	var tried attempts
 	for i := range 10 {
-		tried.unanswered(Answer{Candidate: Candidate{Registry: fmt.Sprint("http://", i)}, Reason: strings.Repeat("reason ", 100)})
+		tried.addSkipped(Answer{Candidate: Candidate{Registry: fmt.Sprint("http://", i)}, Reason: strings.Repeat("reason ", 100)})
 	}
 	if got := status.Convert(tried.refusal(strings.Repeat("a.", 5000) + "b/c:d")).Message(); len(got) > 1500 {
 		t.Errorf("%d bytes: %.100q", len(got), got)

@@ -76,7 +76,7 @@ func (c call) restoreContainer(ctx context.Context, status *runtime.ContainerSta
 		return false
 	}
 	image := status.GetImage().GetImage()
-	s := shown{call: c, container: status.Id, image: status.ImageId, specified: status.GetImage().GetUserSpecifiedImage()}
+	s := containerNames{call: c, container: status.Id, image: status.ImageId, specified: status.GetImage().GetUserSpecifiedImage()}
 	if name := s.tagInstead(ctx, image); name != image {
 		status.Image.Image, changed = name, true
 	} else if name := s.name(ctx, image); name != image {
@@ -165,7 +165,7 @@ func (c call) restoreContainersIn(ctx context.Context, response *runtime.ListCon
 	defer cancel()
 	changed := false
 	for _, container := range response.Containers {
-		s := shown{call: c, container: container.Id, image: container.ImageId, specified: container.GetImage().GetUserSpecifiedImage(), listed: true}
+		s := containerNames{call: c, container: container.Id, image: container.ImageId, specified: container.GetImage().GetUserSpecifiedImage(), listed: true}
 		if asked := s.asked(container.GetImage().GetImage()); asked != container.GetImage().GetImage() {
 			container.Image.Image, changed = asked, true
 		}

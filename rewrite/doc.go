@@ -3,7 +3,7 @@
 // the name it asked for.
 //
 // It knows the messages of the CRI (k8s.io/cri-api) and no network: a [Lookup]
-// says which registries have an image, and an [Invoke] calls the runtime.
+// says which registries have an image, and an [intercept.Invoke] calls the runtime.
 //
 //	rewriter := rewrite.New(rewrite.Options{Lookup: registries, Ledger: ledger, Timeout: 15 * time.Minute})
 //	for method, handle := range rewriter.Unary() { ... } // "/runtime.v1.ImageService/PullImage" and its kin

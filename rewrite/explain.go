@@ -17,23 +17,23 @@ import (
 	"image-cri-shim/rewrite/naming"
 )
 
-// Local is what a node has of one image name.
+// Local is the state of one image name on a node.
 type Local struct {
-	// What the ledger has for it; nil if nothing.
+	// Ledger is the ledger's entry for it, nil if there is none.
 	Ledger *ledger.Entry
 	// What the runtime has under each reference that may be the image: the name as
 	// it was given, the ledger's image, each registry's reference. Where the runtime
 	// keeps the names, these are the name as it was given, each name of the image, and
 	// the registries' references that are there.
-	Runtime []Presence
+	Runtime []RuntimeImage
 	// What ImageStatus finds under the name: the runtime's reference or ID, the
 	// registry it came from, and why this one. Served is empty where it finds
 	// nothing.
 	Served, Registry, Reason string
 }
 
-// Presence is the image that the runtime has under one reference.
-type Presence struct {
+// RuntimeImage is the image that the runtime has under one reference.
+type RuntimeImage struct {
 	Reference string
 	Image     string // its ID; empty if there is none
 	Hidden    bool   // it was put there for another name, and is not to be found under this one
@@ -51,7 +51,7 @@ func (r *Rewriter) Local(ctx context.Context, image string, invoke intercept.Inv
 	if err != nil {
 		return Local{}, err
 	}
-	c.looksOnly = true
+	c.readOnly = true
 	name, err := imagename.Parse(image)
 	if err != nil {
 		return c.localUnnamed(ctx, image)
@@ -68,7 +68,7 @@ func (r *Rewriter) Local(ctx context.Context, image string, invoke intercept.Inv
 		}
 	}
 	for _, asked := range references {
-		local.Runtime = append(local.Runtime, c.presence(ctx, asked))
+		local.Runtime = append(local.Runtime, c.runtimeImage(ctx, asked))
 	}
 	if r.namer.InRuntime() {
 		local.Runtime = c.withNames(ctx, local.Runtime)
@@ -92,7 +92,7 @@ func (r *Rewriter) Local(ctx context.Context, image string, invoke intercept.Inv
 // withNames adds the names that the runtime has for the images of the references. It drops
 // the references that are absent, but for the first: in the runtime that keeps the names, a
 // registry's reference is there only if an image was loaded or pulled by it.
-func (c call) withNames(ctx context.Context, references []Presence) []Presence {
+func (c call) withNames(ctx context.Context, references []RuntimeImage) []RuntimeImage {
 	shown := references[:1:1]
 	for _, p := range references[1:] {
 		if p.Image != "" || p.Err != nil {
@@ -105,13 +105,13 @@ func (c call) withNames(ctx context.Context, references []Presence) []Presence {
 		}
 		image, err := c.runtime.ImageStatus(ctx, p.Image)
 		if err != nil {
-			shown = append(shown, Presence{Reference: p.Image, Err: err})
+			shown = append(shown, RuntimeImage{Reference: p.Image, Err: err})
 			continue
 		}
 		for _, name := range slices.Concat(image.GetRepoTags(), image.GetRepoDigests()) {
-			listed := slices.ContainsFunc(shown, func(other Presence) bool { return other.Reference == name })
+			listed := slices.ContainsFunc(shown, func(other RuntimeImage) bool { return other.Reference == name })
 			if !listed {
-				shown = append(shown, Presence{Reference: name, Image: p.Image, Hidden: c.ledger.IsHidden(name, p.Image)})
+				shown = append(shown, RuntimeImage{Reference: name, Image: p.Image, Hidden: c.ledger.IsHidden(name, p.Image)})
 			}
 		}
 	}
@@ -120,8 +120,8 @@ func (c call) withNames(ctx context.Context, references []Presence) []Presence {
 
 // localUnnamed is Local for an ID, or for what is no reference.
 func (c call) localUnnamed(ctx context.Context, image string) (Local, error) {
-	found := c.presence(ctx, image)
-	local := Local{Runtime: []Presence{found}}
+	found := c.runtimeImage(ctx, image)
+	local := Local{Runtime: []RuntimeImage{found}}
 	if c.namer.InRuntime() {
 		local.Runtime = c.withNames(ctx, local.Runtime)
 	}
@@ -131,11 +131,11 @@ func (c call) localUnnamed(ctx context.Context, image string) (Local, error) {
 	return local, found.Err
 }
 
-// presence asks the runtime for a reference or an ID.
-func (c call) presence(ctx context.Context, asked string) Presence {
+// runtimeImage asks the runtime for a reference or an ID.
+func (c call) runtimeImage(ctx context.Context, asked string) RuntimeImage {
 	image, err := c.runtime.ImageStatus(ctx, asked)
 	name, parseErr := imagename.Parse(asked)
-	return Presence{
+	return RuntimeImage{
 		Reference: asked,
 		Image:     image.GetId(),
 		Hidden:    image != nil && parseErr == nil && c.hides(name, image),

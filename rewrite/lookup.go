@@ -12,8 +12,8 @@ import (
 
 // Lookup knows the configured registries. It is safe for concurrent use.
 type Lookup interface {
-	// Candidates are the references under which the registries would have name,
-	// the best registry first. It asks nobody.
+	// Candidates returns the references under which the registries would have name,
+	// the best registry first. It asks no registry.
 	Candidates(name reference.Named) []Candidate
 
 	// Find asks the registries which of them has name and yields their answers
@@ -21,16 +21,16 @@ type Lookup interface {
 	// one look-up may take, nor at all once ctx is done.
 	Find(ctx context.Context, name reference.Named) iter.Seq[Answer]
 
-	// MayFallBack tells whether an image may be pulled from the registry in its
-	// name where no candidate could serve it. name is nil for what names none,
+	// MayFallBack reports whether an image may be pulled from the registry in its
+	// name if no candidate could serve it. name is nil for a string that is no name,
 	// such as an image's ID.
 	MayFallBack(name reference.Named) bool
 
-	// Pulled is told of a candidate that was found and pulled.
+	// Pulled is called when a candidate was found and pulled.
 	Pulled(candidate Candidate)
 
 	// Failed is called when the runtime could not pull a candidate that was
-	// found: what is remembered of it is not to be trusted. stalled is how long
+	// found: a remembered answer about it may be wrong. stalled is how long
 	// the pull ran if it was ended for taking too long, and 0 otherwise.
 	Failed(candidate Candidate, stalled time.Duration)
 }

@@ -41,7 +41,7 @@ func (c call) isPreloaded(original string, candidate Candidate, image *runtime.I
 // registry would give the name.
 func (c call) resolveCandidates(ctx context.Context, request *runtime.ImageStatusRequest, name reference.Named) (resolution, error) {
 	original := name.String()
-	var failed unanswered
+	var failed failedLookups
 	for _, candidate := range c.lookup.Candidates(name) {
 		if candidate.Reference == original || !candidate.MayBePreloaded {
 			continue
@@ -55,7 +55,7 @@ func (c call) resolveCandidates(ctx context.Context, request *runtime.ImageStatu
 			continue
 		}
 		if image := found.image(); c.isPreloaded(original, candidate, image) {
-			if c.namesInRuntime() && !c.looksOnly {
+			if c.namesInRuntime() && !c.readOnly {
 				named, err := c.namePreloaded(ctx, request, original, candidate, image)
 				if err == nil {
 					named.failed = failed
@@ -65,7 +65,7 @@ func (c call) resolveCandidates(ctx context.Context, request *runtime.ImageStatu
 			}
 			found.registry, found.reason = candidate.Registry, "present under this registry's reference"
 			found.failed = failed
-			if !c.looksOnly {
+			if !c.readOnly {
 				c.learn(original, candidate, image)
 			}
 			return found, nil

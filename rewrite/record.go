@@ -41,9 +41,9 @@ func (p *pull) beginPull(ctx context.Context, answer Answer) (visible []string, 
 // recordTimeout bounds the questions to the runtime whose answers are recorded after a pull.
 const recordTimeout = 5 * time.Second
 
-// recordMoved records that the asked name means the image that was pulled as a
-// candidate's reference.
-func (p *pull) recordMoved(ctx context.Context, candidate Candidate, visible []string, response []byte) {
+// recordPull records that the asked name means the image that was pulled as a candidate's
+// reference.
+func (p *pull) recordPull(ctx context.Context, candidate Candidate, visible []string, response []byte) {
 	original, stored := p.name.String(), candidate.Reference
 	image, err := p.pulledImage(ctx, stored, response)
 	if err != nil {
@@ -80,9 +80,9 @@ func (p *pull) pulledImage(ctx context.Context, stored string, response []byte) 
 	return image, err
 }
 
-// recordFailed records the image that a failed pull has left under the stored
-// reference. The pull may also have succeeded after its client had gone.
-func (p *pull) recordFailed(ctx context.Context, stored string, visible []string) {
+// recordFailedPull records the image that a failed pull has left under the stored reference.
+// The pull may also have succeeded after its client had cancelled it.
+func (p *pull) recordFailedPull(ctx context.Context, stored string, visible []string) {
 	image, err := p.runtime.ImageStatus(ctx, stored)
 	switch {
 	case err != nil && !cri.EndsCall(err): // the runtime is there, and the pull's error does not have this one
@@ -94,11 +94,11 @@ func (p *pull) recordFailed(ctx context.Context, stored string, visible []string
 	}
 }
 
-// recordOwn records that the runtime has the image under the name itself. The
-// ledger's entry for the name stays if it has the same image, whose containers may
-// show the registry's reference, or if the runtime fails to say which image it is.
-func (p *pull) recordOwn(ctx context.Context) {
-	if !p.ledger.MayRestore() && (p.namer.InRuntime() || !p.isRegistrys()) {
+// recordOwnPull records that the runtime has the image under the name itself. The ledger's
+// entry for the name stays if it has the same image, whose containers may show the
+// registry's reference, or if the runtime fails to say which image it is.
+func (p *pull) recordOwnPull(ctx context.Context) {
+	if !p.ledger.MayRestore() && (p.namer.InRuntime() || !p.isRegistryName()) {
 		return
 	}
 	original := p.name.String()
@@ -109,14 +109,14 @@ func (p *pull) recordOwn(ctx context.Context) {
 	if image == nil {
 		return
 	}
-	if err := p.ledger.RecordOwnPull(original, image, p.isRegistrys()); err != nil {
+	if err := p.ledger.RecordOwnPull(original, image, p.isRegistryName()); err != nil {
 		p.warn(err)
 	}
 }
 
-// isRegistrys reports whether the name is one of a configured registry's own: pulls for
+// isRegistryName reports whether the name is one of a configured registry's own: pulls for
 // other names may be stored under it.
-func (p *pull) isRegistrys() bool {
+func (p *pull) isRegistryName() bool {
 	return slices.ContainsFunc(p.lookup.Candidates(p.name), func(candidate Candidate) bool {
 		return candidate.Reference == p.name.String()
 	})

@@ -47,7 +47,7 @@ type removal struct {
 	name     reference.Named // that was asked for; nil for an ID
 	removed  string          // what was removed last; empty if nothing
 	response []byte          // the runtime's last
-	failed   unanswered      // the references that the runtime failed to answer for
+	failed   failedLookups   // the references that the runtime failed to answer for
 }
 
 // run follows the order of [call.resolve]: the name itself, the image that the ledger has
@@ -76,10 +76,10 @@ func (r *removal) run(ctx context.Context) error {
 	if r.isNewer(own) {
 		return r.removeAsWritten(ctx, own, err)
 	}
-	if err := r.removeKnown(ctx); err != nil {
+	if err := r.removeLedgerImage(ctx); err != nil {
 		return err
 	}
-	if r.removed == "" && !r.shows(own) {
+	if r.removed == "" && !r.isVisible(own) {
 		if err := r.removePreloaded(ctx); err != nil {
 			return err
 		}
@@ -87,9 +87,9 @@ func (r *removal) run(ctx context.Context) error {
 	return r.removeAsWritten(ctx, own, err)
 }
 
-// shows reports whether ImageStatus shows the image that the runtime has under the asked
+// isVisible reports whether ImageStatus shows the image that the runtime has under the asked
 // name or ID itself.
-func (r *removal) shows(own *runtime.Image) bool {
+func (r *removal) isVisible(own *runtime.Image) bool {
 	return own != nil && (r.name == nil || !r.hides(r.name, own))
 }
 
@@ -97,7 +97,7 @@ func (r *removal) shows(own *runtime.Image) bool {
 // The ledger then drops its entry.
 func (r *removal) isNewer(own *runtime.Image) bool {
 	known, ok := r.ledger.Lookup(r.original())
-	if !ok || !r.shows(own) || !known.YieldsTo(own.Id) {
+	if !ok || !r.isVisible(own) || !known.YieldsTo(own.Id) {
 		return false
 	}
 	r.apply(ledger.RemoveMoved(known))
@@ -112,8 +112,8 @@ func (r *removal) original() string {
 	return r.name.String()
 }
 
-// removeKnown removes the image that the ledger has for the name.
-func (r *removal) removeKnown(ctx context.Context) error {
+// removeLedgerImage removes the image that the ledger has for the name.
+func (r *removal) removeLedgerImage(ctx context.Context) error {
 	known, ok := r.ledger.Lookup(r.original())
 	if !ok {
 		return nil
@@ -139,7 +139,7 @@ func (r *removal) removeKnown(ctx context.Context) error {
 		if known.Preloaded {
 			gone = append(gone, known.Stored) // the runtime has another image under it
 		}
-		return r.removeName(ctx, ledger.Change{RemoveNames: gone}, image.Id)
+		return r.removeLedgerName(ctx, ledger.Change{RemoveNames: gone}, image.Id)
 	default:
 		return r.remove(ctx, known.Image, image.Id)
 	}
@@ -156,8 +156,8 @@ func (r *removal) removeAsWritten(ctx context.Context, own *runtime.Image, failu
 	}
 	switch {
 	case failure != nil:
-		return r.removeUnseen(ctx, asked, failure)
-	case r.shows(own):
+		return r.removeUnresolved(ctx, asked, failure)
+	case r.isVisible(own):
 		return r.removeShown(ctx, asked, own)
 	case r.removed != "":
 		return r.removeLeftover(ctx, own)
@@ -178,12 +178,12 @@ func (r *removal) removeLeftover(ctx context.Context, own *runtime.Image) error 
 	return r.remove(ctx, r.request.Image.Image, own.Id)
 }
 
-// removeUnseen removes the asked name or ID when the runtime has failed to say
+// removeUnresolved removes the asked name or ID when the runtime has failed to say
 // what it has under it. The request is the client's own, and the runtime's answer
 // to it is as true as without the shim. It is not sent if something was removed,
 // if the image may be under another reference, or if the name may be hidden: it
 // would then remove another name's image.
-func (r *removal) removeUnseen(ctx context.Context, asked string, failure error) error {
+func (r *removal) removeUnresolved(ctx context.Context, asked string, failure error) error {
 	elsewhere := r.failed.err()
 	r.failed.add(asked, failure)
 	_, hidden := r.ledger.HiddenOn(r.original())
@@ -214,13 +214,13 @@ func (r *removal) remove(ctx context.Context, reference, image string) error {
 		return err
 	}
 	r.removed = reference
-	return r.settle(ctx, image, false)
+	return r.updateLedger(ctx, image, false)
 }
 
-// settle updates the ledger after a removal from an image, and removes the image if no
-// tag of it is left but hidden ones. nameless is set if the runtime has not removed the
-// image although it may have no tag at all.
-func (r *removal) settle(ctx context.Context, image string, nameless bool) error {
+// updateLedger updates the ledger after a removal from an image, and removes the image if no
+// tag of it is left but hidden ones. nameless is set if the runtime has not removed the image
+// although it may have no tag at all.
+func (r *removal) updateLedger(ctx context.Context, image string, nameless bool) error {
 	if r.ledger.IsEmpty() {
 		return nil
 	}

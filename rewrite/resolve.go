@@ -24,7 +24,7 @@ type resolution struct {
 	reason    string
 	response  *runtime.ImageStatusResponse // nil where the runtime's answer can't be decoded
 	raw       []byte                       // the runtime's answer as it came
-	failed    unanswered                   // the other references that the runtime failed to answer for
+	failed    failedLookups                // the other references that the runtime failed to answer for
 }
 
 func (r resolution) image() *runtime.Image { return r.response.GetImage() }
@@ -84,7 +84,7 @@ func (c call) resolve(ctx context.Context, request *runtime.ImageStatusRequest, 
 // find is resolve without the log.
 func (c call) find(ctx context.Context, request *runtime.ImageStatusRequest, encoded []byte, name reference.Named) (resolution, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	known := c.askKnown(ctx, request, name.String())
+	known := c.askLedgerImage(ctx, request, name.String())
 	defer func() {
 		cancel()
 		if known != nil {
@@ -100,7 +100,7 @@ func (c call) find(ctx context.Context, request *runtime.ImageStatusRequest, enc
 	switch {
 	case found.image() != nil || (err != nil && cri.EndsCall(err)):
 		if failure != nil {
-			found.failed = append(unanswered{{reference: asWritten.reference, err: failure}}, found.failed...)
+			found.failed = append(failedLookups{{reference: asWritten.reference, err: failure}}, found.failed...)
 		}
 		return found, err
 	case failure == nil:
@@ -111,8 +111,8 @@ func (c call) find(ctx context.Context, request *runtime.ImageStatusRequest, enc
 }
 
 // resolveElsewhere looks for the image under all references but the name itself.
-func (c call) resolveElsewhere(ctx context.Context, request *runtime.ImageStatusRequest, name reference.Named, known <-chan knownImage) (resolution, error) {
-	pulled, err := c.resolveKnown(known)
+func (c call) resolveElsewhere(ctx context.Context, request *runtime.ImageStatusRequest, name reference.Named, known <-chan ledgerImage) (resolution, error) {
+	pulled, err := c.resolveLedgerImage(known)
 	if pulled.image() != nil || err != nil {
 		return pulled, err
 	}
@@ -154,26 +154,26 @@ func (c call) hides(name reference.Named, image *runtime.Image) bool {
 	return !digested && (c.ledger.IsHidden(name.String(), image.Id) || c.namer.Hides(name.String()))
 }
 
-// knownImage is the runtime's answer for the image that the ledger has for a name.
-type knownImage struct {
+// ledgerImage is the runtime's answer for the image that the ledger has for a name.
+type ledgerImage struct {
 	entry ledger.Entry
 	asked time.Time
 	found resolution
 	err   error
 }
 
-// askKnown asks for the image that the ledger has for an original, while the caller
-// asks for something else. The channel brings the answer, or is nil where there is
-// nothing to ask.
-func (c call) askKnown(ctx context.Context, request *runtime.ImageStatusRequest, original string) <-chan knownImage {
+// askLedgerImage asks for the image that the ledger has for an original, while the caller
+// asks for something else. The answer comes through the channel, which is nil if the ledger
+// has no image.
+func (c call) askLedgerImage(ctx context.Context, request *runtime.ImageStatusRequest, original string) <-chan ledgerImage {
 	known, ok := c.ledger.Lookup(original)
 	if !ok {
 		return nil
 	}
-	answer := make(chan knownImage, 1)
+	answer := make(chan ledgerImage, 1)
 	go func() {
 		defer close(answer)
-		k := knownImage{entry: known, asked: time.Now()}
+		k := ledgerImage{entry: known, asked: time.Now()}
 		k.found, k.err = c.resolveEntry(ctx, request, known)
 		answer <- k
 	}()
@@ -190,7 +190,7 @@ func (c call) resolveEntry(ctx context.Context, request *runtime.ImageStatusRequ
 	if failure == nil || cri.EndsCall(failure) {
 		return found, failure
 	}
-	failed := unanswered{{reference: known.Image, err: failure}}
+	failed := failedLookups{{reference: known.Image, err: failure}}
 	found, err := c.resolveAs(ctx, request, known.Stored)
 	switch {
 	case err == nil && found.image().GetId() == known.Image:
@@ -208,8 +208,8 @@ func (c call) resolveEntry(ctx context.Context, request *runtime.ImageStatusRequ
 	return resolution{failed: failed}, failure
 }
 
-// resolveKnown judges the answer of askKnown.
-func (c call) resolveKnown(answer <-chan knownImage) (resolution, error) {
+// resolveLedgerImage evaluates the answer of askLedgerImage.
+func (c call) resolveLedgerImage(answer <-chan ledgerImage) (resolution, error) {
 	if answer == nil {
 		return resolution{}, nil
 	}

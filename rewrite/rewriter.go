@@ -14,25 +14,25 @@ import (
 	"image-cri-shim/rewrite/naming"
 )
 
-// Options says what a [Rewriter] works with.
+// Options are the parts and settings of a [Rewriter].
 type Options struct {
 	Lookup Lookup
 	Ledger *ledger.Ledger
-	// Namer gives pulled images their names in the runtime. Where it is nil the ledger
+	// Namer gives pulled images their names in the runtime. If it is nil, the ledger
 	// remembers all names.
 	Namer *naming.Namer
 	// Timeout bounds, from the begin of a PullImage, the attempts that another one
 	// can follow. The last attempt is bounded by the caller's deadline alone. 0 is
 	// no bound.
 	Timeout time.Duration
-	// Decided, where not nil, is told of each decision about an image name. It
-	// is called from many goroutines at once and must not block.
+	// Decided, if not nil, is called with each decision about an image name, from many
+	// goroutines at once. It must not block.
 	Decided func(context.Context, Decision)
-	// Warn, where not nil, is told what went wrong without failing a call.
+	// Warn, if not nil, is called with errors that do not fail a call.
 	Warn func(error)
 }
 
-// Decision is what became of one image name that a client sent.
+// Decision is the result for one image name that a client has sent.
 type Decision struct {
 	Method   string // "PullImage"
 	Asked    string // as the client wrote it, in one line of bounded length
@@ -44,14 +44,14 @@ type Decision struct {
 	// naming.InRuntime or naming.InLedger. It is empty for everything else.
 	Names    naming.Mode
 	Duration time.Duration
-	Err      error // what the client gets; nil on success
+	Err      error // the client's error; nil on success
 	// Failed is the runtime's first error about a reference of the image that is not
 	// what the client gets: the image may be there under that reference. Reason names
 	// them all. It is nil if the runtime has answered.
 	Failed error
 }
 
-// Outcome is what became of an image name, in a word.
+// Outcome is the result for an image name, in a word.
 type Outcome string
 
 const (
@@ -159,9 +159,9 @@ type call struct {
 	method  string // full name
 	began   time.Time
 	runtime cri.Client
-	// looksOnly is set if no client has made the call: an image that is found under a
-	// registry's reference gets no name.
-	looksOnly bool
+	// readOnly is set if no client has made the call. An image that is found under a
+	// registry's reference then gets no name.
+	readOnly bool
 }
 
 // forward asks the runtime the call's own method.

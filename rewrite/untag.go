@@ -19,16 +19,16 @@ import (
 // removeStored removes the stored reference of a name. Where the runtime would only take
 // the reference off the image, it stays for other names that need it.
 func (r *removal) removeStored(ctx context.Context, known ledger.Entry, image *runtime.Image) error {
-	if r.needed(known.Stored, image) && r.untags(ctx) {
-		return r.removeName(ctx, ledger.RemoveMoved(known), image.Id)
+	if r.isNeeded(known.Stored, image) && r.untags(ctx) {
+		return r.removeLedgerName(ctx, ledger.RemoveMoved(known), image.Id)
 	}
 	return r.remove(ctx, known.Stored, image.Id)
 }
 
-// needed reports whether clients see names of an image, other than the asked one, that the
+// isNeeded reports whether clients see names of an image, other than the asked one, that the
 // image loses with a reference: names that are stored under it, the reference itself if it
 // was asked for, or all if it is the last tag.
-func (r *removal) needed(reference string, image *runtime.Image) bool {
+func (r *removal) isNeeded(reference string, image *runtime.Image) bool {
 	if r.ledger.NeedsStored(reference, image.Id, r.original()) {
 		return true
 	}
@@ -45,22 +45,22 @@ func (r *removal) needed(reference string, image *runtime.Image) bool {
 	})
 }
 
-// removeName removes a name that only the ledger has, and the image if it was the last.
-func (r *removal) removeName(ctx context.Context, noted ledger.Change, image string) error {
+// removeLedgerName removes a name that only the ledger has, and the image if it was the last.
+func (r *removal) removeLedgerName(ctx context.Context, noted ledger.Change, image string) error {
 	r.apply(noted)
 	r.removed = image
 	var err error
 	if r.response, err = proto.Marshal(&runtime.RemoveImageResponse{}); err != nil {
 		return err
 	}
-	return r.settle(ctx, image, true)
+	return r.updateLedger(ctx, image, true)
 }
 
 // removeShown removes an image by what the client wrote. A reference that names of other
 // registries are stored under stays for them if the runtime would only take it off.
 func (r *removal) removeShown(ctx context.Context, asked string, own *runtime.Image) error {
-	if r.name != nil && r.needed(r.original(), own) && r.untags(ctx) {
-		return r.removeName(ctx, ledger.Change{Hide: []ledger.ImageRef{{Reference: r.original(), Image: own.Id}}}, own.Id)
+	if r.name != nil && r.isNeeded(r.original(), own) && r.untags(ctx) {
+		return r.removeLedgerName(ctx, ledger.Change{Hide: []ledger.ImageRef{{Reference: r.original(), Image: own.Id}}}, own.Id)
 	}
 	return r.remove(ctx, asked, own.Id)
 }

@@ -46,26 +46,26 @@ func mayRefuse(err error) bool {
 	return false
 }
 
-// unanswered holds the runtime's errors about the references of one image, in
-// the order of the questions.
-type unanswered []failedQuestion
+// failedLookups are the runtime's errors about the references of one image, in the order of
+// the questions.
+type failedLookups []failedLookup
 
-type failedQuestion struct {
+type failedLookup struct {
 	reference string // or ID
 	err       error
-	settled   bool // another question has told whether the image is there
+	settled   bool // another answer says whether the image is there
 }
 
 // add keeps the first error about each reference.
-func (u *unanswered) add(reference string, err error) {
-	if slices.ContainsFunc(*u, func(q failedQuestion) bool { return q.reference == reference }) {
+func (u *failedLookups) add(reference string, err error) {
+	if slices.ContainsFunc(*u, func(q failedLookup) bool { return q.reference == reference }) {
 		return
 	}
-	*u = append(*u, failedQuestion{reference: reference, err: err})
+	*u = append(*u, failedLookup{reference: reference, err: err})
 }
 
-// settle notes that another question has told whether the image is there.
-func (u unanswered) settle() unanswered {
+// settle records that another answer says whether the image is there.
+func (u failedLookups) settle() failedLookups {
 	for i := range u {
 		u[i].settled = true
 	}
@@ -74,7 +74,7 @@ func (u unanswered) settle() unanswered {
 
 // err returns the first error that leaves open whether there is an image, nil if
 // there is none.
-func (u unanswered) err() error {
+func (u failedLookups) err() error {
 	for _, question := range u {
 		if !question.settled && !refuses(question.err) {
 			return question.err
@@ -84,7 +84,7 @@ func (u unanswered) err() error {
 }
 
 // first returns the first error, nil if there is none.
-func (u unanswered) first() error {
+func (u failedLookups) first() error {
 	if len(u) == 0 {
 		return nil
 	}
@@ -93,7 +93,7 @@ func (u unanswered) first() error {
 
 // explain appends the errors to the reason of a decision, in one line of bounded
 // length.
-func (u unanswered) explain(reason string) string {
+func (u failedLookups) explain(reason string) string {
 	if len(u) == 0 {
 		return reason
 	}

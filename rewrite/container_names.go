@@ -17,8 +17,8 @@ import (
 	"image-cri-shim/rewrite/ledger"
 )
 
-// shown finds the names to show in an answer about a container.
-type shown struct {
+// containerNames finds the names to show in an answer about a container.
+type containerNames struct {
 	call
 	container string // its ID
 	image     string // the ID of its image; empty if the answer does not have it
@@ -28,7 +28,7 @@ type shown struct {
 
 // asked returns the string that CreateContainer was given in place of the ID that the
 // shim has sent, and image itself if it is not that ID.
-func (s *shown) asked(image string) string {
+func (s *containerNames) asked(image string) string {
 	created, ok := s.ledger.Container(s.container)
 	if !ok {
 		return image
@@ -46,7 +46,7 @@ func (s *shown) asked(image string) string {
 // the image: a tag that the ledger has for it, or the string that CreateContainer was
 // given. containerd shows the string that it was given, and CRI-O nothing if the image had
 // no tag then.
-func (s *shown) tagInstead(ctx context.Context, image string) string {
+func (s *containerNames) tagInstead(ctx context.Context, image string) string {
 	asked := s.asked(image)
 	_, err := imagename.Parse(image)
 	hasNoName := image == "" || errors.Is(err, imagename.ErrImageID)
@@ -76,9 +76,9 @@ const (
 )
 
 // name returns the name to show in place of a reference: itself, unless it is hidden.
-func (s *shown) name(ctx context.Context, reference string) string {
+func (s *containerNames) name(ctx context.Context, reference string) string {
 	bare, dockers := strings.CutPrefix(reference, pullable)
-	name := s.restored(ctx, bare)
+	name := s.restoredName(ctx, bare)
 	switch {
 	case name == bare:
 		return reference
@@ -91,11 +91,11 @@ func (s *shown) name(ctx context.Context, reference string) string {
 	}
 }
 
-// restored returns the name to show in place of a hidden reference: a name that
+// restoredName returns the name to show in place of a hidden reference: a name that
 // the ledger has for it, another name of its image or, if the image has none, what
 // runtimes show then. If the runtime fails to say what the image is called,
 // the reference stays.
-func (s *shown) restored(ctx context.Context, reference string) string {
+func (s *containerNames) restoredName(ctx context.Context, reference string) string {
 	id, hidden := s.image, s.image != "" && s.ledger.IsHidden(reference, s.image)
 	if s.image == "" {
 		id, hidden = s.ledger.HiddenOn(reference)
@@ -104,7 +104,7 @@ func (s *shown) restored(ctx context.Context, reference string) string {
 		return replacement
 	}
 	if !hidden {
-		return s.former(ctx, reference)
+		return s.nameAtCreation(ctx, reference)
 	}
 	names := s.ledger.NamesOf(id)
 	if original, ok := s.preferred(ctx, names, reference); ok {
@@ -127,15 +127,15 @@ func (s *shown) restored(ctx context.Context, reference string) string {
 	if len(image.RepoTags) > 0 {
 		return s.specifiedOf(image.RepoTags)
 	}
-	if original, ok := s.derived(ctx, names, reference); ok {
+	if original, ok := s.derivedName(ctx, names, reference); ok {
 		return original
 	}
-	return s.given(ctx, id)
+	return s.createdAs(ctx, id)
 }
 
-// given returns the string that CreateContainer was given for the image, which containerd
+// createdAs returns the string that CreateContainer was given for the image, which containerd
 // shows if the image has no tag.
-func (s *shown) given(ctx context.Context, id string) string {
+func (s *containerNames) createdAs(ctx context.Context, id string) string {
 	if created, ok := s.ledger.Container(s.container); ok {
 		return created.Asked
 	}
@@ -145,11 +145,11 @@ func (s *shown) given(ctx context.Context, id string) string {
 	return id
 }
 
-// former returns the name that a reference stood for when the container was created, if the
-// runtime does not have the image under the reference any more. CRI-O shows the reference
-// that the image had then, and containerd the one that CreateContainer was given if the
-// image has lost its tags.
-func (s *shown) former(ctx context.Context, reference string) string {
+// nameAtCreation returns the name that a reference stood for when the container was created,
+// if the runtime does not have the image under the reference any more. CRI-O shows the
+// reference that the image had then, and containerd the one that CreateContainer was given
+// if the image has lost its tags.
+func (s *containerNames) nameAtCreation(ctx context.Context, reference string) string {
 	pulled := s.pulledFrom(imagename.Repository(reference))
 	if len(pulled) == 0 || s.ledger.IsAsked(reference, s.image) {
 		return reference
@@ -164,23 +164,23 @@ func (s *shown) former(ctx context.Context, reference string) string {
 	if s.ledger.RestoreImage(found); !strings.Contains(reference, "@") && len(found.GetRepoTags()) > 0 {
 		return s.specifiedOf(found.RepoTags)
 	}
-	if original, ok := s.derived(ctx, pulled, reference); ok {
+	if original, ok := s.derivedName(ctx, pulled, reference); ok {
 		return original
 	}
 	return reference
 }
 
 // specifiedOf returns the tag that the user specified, or the first.
-func (s *shown) specifiedOf(tags []string) string {
+func (s *containerNames) specifiedOf(tags []string) string {
 	if specified, err := imagename.Parse(s.specified); err == nil && slices.Contains(tags, specified.String()) {
 		return specified.String()
 	}
 	return tags[0]
 }
 
-// derived returns the name that CRI-O shows for a reference whose name means another image
+// derivedName returns the name that CRI-O shows for a reference whose name means another image
 // now: the image's digests tell which repository the reference's stands for.
-func (s *shown) derived(ctx context.Context, names []ledger.Entry, reference string) (original string, ok bool) {
+func (s *containerNames) derivedName(ctx context.Context, names []ledger.Entry, reference string) (original string, ok bool) {
 	in := imagename.Repository(reference)
 	var derived []ledger.Entry
 	for _, name := range names {
@@ -197,7 +197,7 @@ func (s *shown) derived(ctx context.Context, names []ledger.Entry, reference str
 
 // pulledFrom returns the names of the container's image that were pulled from a repository
 // for another one. There are none if the repository's own name means the image.
-func (s *shown) pulledFrom(in string) []ledger.Entry {
+func (s *containerNames) pulledFrom(in string) []ledger.Entry {
 	names := s.ledger.NamesOf(s.image)
 	if slices.ContainsFunc(names, func(name ledger.Entry) bool {
 		return !strings.Contains(name.Original, "@") && imagename.Repository(name.Original) == in
@@ -209,7 +209,7 @@ func (s *shown) pulledFrom(in string) []ledger.Entry {
 
 // preferred chooses among the names that are stored under a reference: the one that the
 // user specified, or one of the same repository, or the oldest.
-func (s *shown) preferred(ctx context.Context, names []ledger.Entry, stored string) (best string, ok bool) {
+func (s *containerNames) preferred(ctx context.Context, names []ledger.Entry, stored string) (best string, ok bool) {
 	names = slices.DeleteFunc(slices.Clone(names), func(name ledger.Entry) bool { return name.Stored != stored })
 	if len(names) == 0 {
 		return "", false
@@ -239,7 +239,7 @@ func (s *shown) preferred(ctx context.Context, names []ledger.Entry, stored stri
 
 // specifiedName returns the name that the user specified for the container. containerd
 // shows it in lists only.
-func (s *shown) specifiedName(ctx context.Context) string {
+func (s *containerNames) specifiedName(ctx context.Context) string {
 	if s.specified == "" {
 		listed := s.inList(ctx)
 		s.specified = cmp.Or(listed.GetUserSpecifiedImage(), listed.GetImage())
@@ -249,7 +249,7 @@ func (s *shown) specifiedName(ctx context.Context) string {
 
 // inList returns the container's image as ListContainers shows it, nil if it is not
 // known.
-func (s *shown) inList(ctx context.Context) *runtime.ImageSpec {
+func (s *containerNames) inList(ctx context.Context) *runtime.ImageSpec {
 	if s.listed || s.container == "" {
 		return nil
 	}
