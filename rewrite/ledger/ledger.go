@@ -31,16 +31,16 @@ type Ledger struct {
 	// made: a pull of the stored reference by its own name may end at the same time.
 	recording sync.Mutex
 
-	mutex      sync.RWMutex
-	version    uint64                          // counts the changes
-	names      map[string]Entry                // by original
-	images     map[string][]string             // originals by image ID, in the order of recording
-	placements map[string]map[string]placement // by reference, then by image ID
-	placed     int                             // placements, of all references
-	domains    map[string]int                  // number of hidden references by their hosts
-	unstored   int                             // names that the runtime has no reference for
-	containers map[string]Container            // by container ID
-	pulls      map[string]*activePulls         // in progress, by stored reference; not on disk
+	mutex          sync.RWMutex
+	version        uint64                          // counts the changes
+	names          map[string]Entry                // by original
+	images         map[string][]string             // originals by image ID, in the order of recording
+	placements     map[string]map[string]placement // by reference, then by image ID
+	placementCount int                             // placements, of all references
+	hiddenHosts    map[string]int                  // number of hidden references by their hosts
+	unstoredNames  int                             // names that the runtime has no reference for
+	containers     map[string]Container            // by container ID
+	pulls          map[string]*activePulls         // in progress, by stored reference; not on disk
 }
 
 // Entry says which image an original reference means.
@@ -63,13 +63,13 @@ const nameLimit = 20_000
 
 func newLedger(file *file) *Ledger {
 	return &Ledger{
-		file:       file,
-		limit:      nameLimit,
-		names:      make(map[string]Entry),
-		images:     make(map[string][]string),
-		placements: make(map[string]map[string]placement),
-		domains:    make(map[string]int),
-		containers: make(map[string]Container),
-		pulls:      make(map[string]*activePulls),
+		file:        file,
+		limit:       nameLimit,
+		names:       make(map[string]Entry),
+		images:      make(map[string][]string),
+		placements:  make(map[string]map[string]placement),
+		hiddenHosts: make(map[string]int),
+		containers:  make(map[string]Container),
+		pulls:       make(map[string]*activePulls),
 	}
 }

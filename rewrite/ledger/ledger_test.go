@@ -67,8 +67,8 @@ func TestLedgerSurvivesARestart(t *testing.T) {
 	if !reflect.DeepEqual(before, after) || len(after.Names) != 7 || len(after.Left) != 1 || len(after.Asked) != 1 || len(after.Containers) != 1 {
 		t.Errorf("restored %+v\nwant %+v", after, before)
 	}
-	if !reflect.DeepEqual(l.domains, again.domains) || l.placed != again.placed {
-		t.Errorf("domains %v, were %v; %d placements, were %d", again.domains, l.domains, again.placed, l.placed)
+	if !reflect.DeepEqual(l.hiddenHosts, again.hiddenHosts) || l.placementCount != again.placementCount {
+		t.Errorf("hidden hosts %v, were %v; %d placements, were %d", again.hiddenHosts, l.hiddenHosts, again.placementCount, l.placementCount)
 	}
 	for i := range 8 {
 		if hidden := again.IsHidden(nameOf(i).Stored, nameOf(i).Image); hidden != (i != 3 && i != 4) {
@@ -206,8 +206,8 @@ func TestLedgerIsBounded(t *testing.T) {
 		if err := l.Apply(Change{SetNames: []Entry{name}, Hide: []ImageRef{{Reference: name.Stored, Image: name.Image}}}); err != nil {
 			t.Fatal(err)
 		}
-		if len(l.names) > l.limit || l.placed > 2*l.limit+1 {
-			t.Fatalf("%d names, %d placements after %d", len(l.names), l.placed, i)
+		if len(l.names) > l.limit || l.placementCount > 2*l.limit+1 {
+			t.Fatalf("%d names, %d placements after %d", len(l.names), l.placementCount, i)
 		}
 		if got, ok := l.Lookup(name.Original); !ok || got.Stored != name.Stored {
 			t.Fatalf("the newest name is gone: %+v", got)
@@ -219,8 +219,8 @@ func TestLedgerIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if l.placed > 2*l.limit {
-		t.Errorf("%d placements", l.placed)
+	if l.placementCount > 2*l.limit {
+		t.Errorf("%d placements", l.placementCount)
 	}
 	for i := range 1000 {
 		if err := l.RecordContainer(Container{ID: fmt.Sprint(i), Asked: "app", Sent: "sha256:0"}); err != nil {
@@ -306,7 +306,7 @@ func (l *Ledger) hiddenImages() map[string]bool {
 	images := make(map[string]bool)
 	for _, on := range l.placements {
 		for image, p := range on {
-			if p.hidden() {
+			if p.isHidden() {
 				images[image] = true
 			}
 		}

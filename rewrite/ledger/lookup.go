@@ -42,7 +42,7 @@ func (l *Ledger) ImageIDs() []string {
 	images := slices.Collect(maps.Keys(l.images))
 	for _, on := range l.placements {
 		for image, p := range on {
-			if p.hidden() {
+			if p.isHidden() {
 				images = append(images, image)
 			}
 		}
@@ -56,7 +56,7 @@ func (l *Ledger) HidesAny(image string) bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
 	for _, on := range l.placements {
-		if on[image].hidden() {
+		if on[image].isHidden() {
 			return true
 		}
 	}
@@ -88,14 +88,14 @@ func (l *Ledger) IsShared(image string) bool {
 func (l *Ledger) MayRestore() bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
-	return len(l.names) > 0 || len(l.domains) > 0 || len(l.pulls) > 0 || len(l.containers) > 0
+	return len(l.names) > 0 || len(l.hiddenHosts) > 0 || len(l.pulls) > 0 || len(l.containers) > 0
 }
 
 // HasNames reports whether the ledger has names of images or hides references.
 func (l *Ledger) HasNames() bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
-	return len(l.names) > 0 || len(l.domains) > 0 || len(l.pulls) > 0
+	return len(l.names) > 0 || len(l.hiddenHosts) > 0 || len(l.pulls) > 0
 }
 
 // IsEmpty reports whether the ledger has no records of images.
@@ -111,12 +111,12 @@ func (l *Ledger) IsEmpty() bool {
 func (l *Ledger) Mentions(message []byte) bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
-	for host := range l.domains {
+	for host := range l.hiddenHosts {
 		if bytes.Contains(message, []byte(host)) {
 			return true
 		}
 	}
-	if l.unstored > 0 {
+	if l.unstoredNames > 0 {
 		return true // an image may be shown without the host
 	}
 	for reference := range l.pulls {

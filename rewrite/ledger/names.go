@@ -21,17 +21,17 @@ func (l *Ledger) setName(name Entry) {
 	l.version++
 	l.names[name.Original] = name
 	if !known && name.IsUnstored() {
-		l.unstored++
+		l.unstoredNames++
 	}
 	if !known {
 		l.images[name.Image] = append(l.images[name.Image], name.Original)
 		if name.hidesStored() {
-			l.place(name.stored(), name.At, func(p *placement) { p.names, p.left = p.names+1, false })
+			l.setPlacement(name.stored(), name.At, func(p *placement) { p.names, p.left = p.names+1, false })
 		}
 	}
 	if name.hidesStored() {
-		l.moved(name.stored())
-		l.place(name.stored(), name.At, func(p *placement) { p.asked = false })
+		l.clearElsewhere(name.stored())
+		l.setPlacement(name.stored(), name.At, func(p *placement) { p.asked = false })
 	}
 }
 
@@ -48,10 +48,10 @@ func (l *Ledger) removeName(original string) {
 		delete(l.images, old.Image)
 	}
 	if old.IsUnstored() {
-		l.unstored--
+		l.unstoredNames--
 	}
 	if old.hidesStored() {
-		l.place(old.stored(), time.Time{}, func(p *placement) { p.names-- })
+		l.setPlacement(old.stored(), time.Time{}, func(p *placement) { p.names-- })
 	}
 }
 
@@ -60,7 +60,7 @@ func (l *Ledger) removeName(original string) {
 // a name: these show the runtime's names until they are asked for again.
 func (l *Ledger) evict() {
 	l.evictContainers()
-	if len(l.names) <= l.limit && l.placed <= 2*l.limit {
+	if len(l.names) <= l.limit && l.placementCount <= 2*l.limit {
 		return
 	}
 	newest := func(image string) time.Time {

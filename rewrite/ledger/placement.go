@@ -26,8 +26,8 @@ type placement struct {
 	at    time.Time // of the last record
 }
 
-func (p placement) put() bool    { return p.names > 0 || p.left }
-func (p placement) hidden() bool { return p.put() && !p.asked }
+func (p placement) wasPut() bool   { return p.names > 0 || p.left }
+func (p placement) isHidden() bool { return p.wasPut() && !p.asked }
 
 // WasPulled reports whether the image of a name was pulled as another reference.
 func (e Entry) WasPulled() bool { return !e.Preloaded && e.Original != e.Stored }
@@ -72,7 +72,7 @@ func (l *Ledger) hides(reference, image string) bool {
 	if running := l.pulls[reference]; running != nil {
 		return running.visibleOn != image
 	}
-	return l.placements[reference][image].hidden()
+	return l.placements[reference][image].isHidden()
 }
 
 // HiddenOn returns the image that a reference is hidden on. Of several it is the one
@@ -82,7 +82,7 @@ func (l *Ledger) HiddenOn(reference string) (image string, ok bool) {
 	defer l.mutex.RUnlock()
 	var at time.Time
 	for on, p := range l.placements[reference] {
-		if p.hidden() && (!ok || p.at.After(at)) {
+		if p.isHidden() && (!ok || p.at.After(at)) {
 			image, ok, at = on, true, p.at
 		}
 	}
@@ -91,19 +91,19 @@ func (l *Ledger) HiddenOn(reference string) (image string, ok bool) {
 
 // The following are called with the mutex held.
 
-// place changes the record of a reference on an image.
-func (l *Ledger) place(on ImageRef, at time.Time, change func(*placement)) {
+// setPlacement changes the record of a reference on an image.
+func (l *Ledger) setPlacement(on ImageRef, at time.Time, change func(*placement)) {
 	p := l.placements[on.Reference][on.Image]
 	before := p
 	change(&p)
 	if p != before {
 		l.version++
-		l.count(on.Reference, before, p)
+		l.updateTotals(on.Reference, before, p)
 	}
 	if at.After(p.at) {
 		p.at = at
 	}
-	if !p.put() && !p.asked {
+	if !p.wasPut() && !p.asked {
 		delete(l.placements[on.Reference], on.Image)
 		if len(l.placements[on.Reference]) == 0 {
 			delete(l.placements, on.Reference)
@@ -116,49 +116,49 @@ func (l *Ledger) place(on ImageRef, at time.Time, change func(*placement)) {
 	l.placements[on.Reference][on.Image] = p
 }
 
-// count keeps the totals when a record changes.
-func (l *Ledger) count(reference string, before, after placement) {
+// updateTotals keeps the totals when a record changes.
+func (l *Ledger) updateTotals(reference string, before, after placement) {
 	present := func(p placement) int {
-		if p.put() || p.asked {
+		if p.wasPut() || p.asked {
 			return 1
 		}
 		return 0
 	}
-	l.placed += present(after) - present(before)
-	if before.hidden() == after.hidden() {
+	l.placementCount += present(after) - present(before)
+	if before.isHidden() == after.isHidden() {
 		return
 	}
 	host := imagename.Host(reference)
-	if after.hidden() {
-		l.domains[host]++
-	} else if l.domains[host]--; l.domains[host] == 0 {
-		delete(l.domains, host)
+	if after.isHidden() {
+		l.hiddenHosts[host]++
+	} else if l.hiddenHosts[host]--; l.hiddenHosts[host] == 0 {
+		delete(l.hiddenHosts, host)
 	}
 }
 
 // addLeftover records a leftover.
 func (l *Ledger) addLeftover(on ImageRef, at time.Time) {
-	l.place(on, at, func(p *placement) { p.left = p.names == 0 })
+	l.setPlacement(on, at, func(p *placement) { p.left = p.names == 0 })
 }
 
 // hide records a leftover that a pull has put on an image, or taken the meaning of.
 func (l *Ledger) hide(on ImageRef, at time.Time) {
-	l.moved(on)
-	l.place(on, at, func(p *placement) { p.left, p.asked = p.names == 0, false })
+	l.clearElsewhere(on)
+	l.setPlacement(on, at, func(p *placement) { p.left, p.asked = p.names == 0, false })
 }
 
 // markAsked records that a client has asked for a reference by its own name.
 func (l *Ledger) markAsked(on ImageRef, at time.Time) {
-	l.moved(on)
-	l.place(on, at, func(p *placement) { p.asked = true })
+	l.clearElsewhere(on)
+	l.setPlacement(on, at, func(p *placement) { p.asked = true })
 }
 
-// moved drops what is recorded of a reference on other images than the one that the
+// clearElsewhere drops what is recorded of a reference on other images than the one that the
 // runtime has it on now. Names that are stored under the reference keep theirs.
-func (l *Ledger) moved(to ImageRef) {
+func (l *Ledger) clearElsewhere(to ImageRef) {
 	for image := range l.placements[to.Reference] {
 		if image != to.Image {
-			l.place(ImageRef{Reference: to.Reference, Image: image}, time.Time{}, func(p *placement) { p.left, p.asked = false, false })
+			l.setPlacement(ImageRef{Reference: to.Reference, Image: image}, time.Time{}, func(p *placement) { p.left, p.asked = false, false })
 		}
 	}
 }
@@ -175,9 +175,9 @@ func (l *Ledger) markLost(reference, on string, at time.Time) {
 			if name := l.names[original]; name.Stored == reference && name.hidesStored() && !name.At.After(at) {
 				l.version++
 				name.Lost = true
-				l.unstored++
+				l.unstoredNames++
 				l.names[original] = name
-				l.place(name.stored(), time.Time{}, func(p *placement) { p.names-- })
+				l.setPlacement(name.stored(), time.Time{}, func(p *placement) { p.names-- })
 			}
 		}
 	}
@@ -189,7 +189,7 @@ func (l *Ledger) clear(at time.Time, selected func(reference, image string) bool
 	for reference, on := range l.placements {
 		for image, p := range on {
 			if !p.at.After(at) && selected(reference, image) {
-				l.place(ImageRef{Reference: reference, Image: image}, time.Time{}, func(p *placement) { p.left, p.asked = false, false })
+				l.setPlacement(ImageRef{Reference: reference, Image: image}, time.Time{}, func(p *placement) { p.left, p.asked = false, false })
 			}
 		}
 	}

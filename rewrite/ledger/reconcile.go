@@ -29,7 +29,7 @@ func (l *Ledger) Reconcile(images []*runtime.Image, at time.Time) error {
 	return l.edit(func() {
 		for _, name := range slices.Collect(maps.Values(l.names)) {
 			image := byID[name.Image]
-			if name.At.After(at) || image != nil && l.stands(name, image, on[name.Original]) {
+			if name.At.After(at) || image != nil && l.stillMeans(name, image, on[name.Original]) {
 				continue
 			}
 			l.removeName(name.Original)
@@ -44,9 +44,9 @@ func (l *Ledger) Reconcile(images []*runtime.Image, at time.Time) error {
 	})
 }
 
-// stands reports whether a name still means its image. own is the image that the runtime
+// stillMeans reports whether a name still means its image. own is the image that the runtime
 // has under the name itself. It is called with the mutex held.
-func (l *Ledger) stands(name Entry, image *runtime.Image, own string) bool {
+func (l *Ledger) stillMeans(name Entry, image *runtime.Image, own string) bool {
 	if own != "" && name.YieldsTo(own) && !l.hides(name.Original, own) {
 		return false // loaded without the shim
 	}

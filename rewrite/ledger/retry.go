@@ -7,8 +7,8 @@ import (
 
 // Backoff between the retries of a failed save.
 const (
-	firstRetry = time.Second
-	lastRetry  = time.Minute
+	minBackoff = time.Second
+	maxBackoff = time.Minute
 )
 
 // retry calls a function again after a failure, later each time. The zero value is
@@ -16,7 +16,7 @@ const (
 type retry struct {
 	mutex   sync.Mutex
 	timer   *time.Timer
-	wait    time.Duration // of the next retry; 0 for the first
+	backoff time.Duration // of the next retry; 0 for the first
 	running sync.WaitGroup
 	stopped bool
 }
@@ -28,8 +28,8 @@ func (r *retry) failed(again func()) {
 	if r.stopped || r.timer != nil {
 		return
 	}
-	r.wait = min(max(2*r.wait, firstRetry), lastRetry)
-	r.timer = time.AfterFunc(r.wait, func() {
+	r.backoff = min(max(2*r.backoff, minBackoff), maxBackoff)
+	r.timer = time.AfterFunc(r.backoff, func() {
 		if r.begin() {
 			defer r.running.Done()
 			again()
@@ -57,7 +57,7 @@ func (r *retry) succeeded() {
 		r.timer.Stop()
 		r.timer = nil
 	}
-	r.wait = 0
+	r.backoff = 0
 }
 
 // stop cancels the scheduled call, and waits for one that is running.

@@ -33,7 +33,7 @@ func TestLedgerRetries(t *testing.T) {
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(lastRetry + time.Second)
+		time.Sleep(maxBackoff + time.Second)
 		synctest.Wait()
 		if again := openLedger(t, directory); !again.MayRestore() {
 			t.Error("it was not saved")

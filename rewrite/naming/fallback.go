@@ -71,6 +71,6 @@ func (p *Pull) recordInLedger(ctx context.Context, id string) error {
 	if old != nil && old.Id != image.Id {
 		noted.Hide = append(noted.Hide, ledger.ImageRef{Reference: p.pull.Original, Image: old.Id})
 	}
-	p.gate.restore(p.state, p.pull.Reference)
+	p.gate.markMoved(p.state, p.pull.Reference)
 	return p.ledger.Apply(noted)
 }

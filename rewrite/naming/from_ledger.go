@@ -48,10 +48,10 @@ func (n *Namer) nameLedgered(ctx context.Context, id string) error {
 		return n.ledger.ForgetImage(id, asked)
 	}
 	claimed := n.repositoriesOf(image)
-	if !n.gate.claim(claimed...) {
+	if !n.gate.beginDeletion(claimed...) {
 		return nil // the last of the pulls does it
 	}
-	defer n.gate.release(claimed...)
+	defer n.gate.endDeletion(claimed...)
 	done, err := n.gate.exclude(ctx, id)
 	if err != nil {
 		return err

@@ -64,8 +64,8 @@ func (g *gate) await(ctx context.Context, ready func() bool) error {
 	return nil
 }
 
-// wake lets the waiting calls look again. The caller holds the mutex.
-func (g *gate) wake() {
+// broadcast makes the waiting calls check their conditions. The caller holds the mutex.
+func (g *gate) broadcast() {
 	close(g.changed)
 	g.changed = make(chan struct{})
 }
@@ -93,7 +93,7 @@ func (g *gate) use(ctx context.Context, images ...string) (done func(), err erro
 		for _, image := range images {
 			subtract(g.users, image)
 		}
-		g.wake()
+		g.broadcast()
 	}, nil
 }
 
@@ -126,7 +126,7 @@ func (g *gate) exclude(ctx context.Context, images ...string) (done func(), err 
 		subtract(g.waiting, image)
 	}
 	if err != nil {
-		g.wake()
+		g.broadcast()
 		return nil, err
 	}
 	for _, image := range images {
@@ -138,7 +138,7 @@ func (g *gate) exclude(ctx context.Context, images ...string) (done func(), err 
 		for _, image := range images {
 			delete(g.excluded, image)
 		}
-		g.wake()
+		g.broadcast()
 	}, nil
 }
 

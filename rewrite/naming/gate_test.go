@@ -115,9 +115,9 @@ func (s *gateSteps) begin(ctx context.Context, what string) (err error) {
 	case "reopen":
 		s.gate.reopen(of[0])
 	case "release":
-		s.gate.release(of...)
+		s.gate.endDeletion(of...)
 	case "claim":
-		if !s.gate.claim(of...) {
+		if !s.gate.beginDeletion(of...) {
 			err = errors.New("a pull is under way")
 		}
 	case "use", "exclude":
@@ -184,9 +184,9 @@ func TestGateKeeps(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.keep(state, record("a:own", "new")) // before the list, which was made before the pull
-	g.list(state, map[string]*containerd.Record{"a:own": record("a:own", "old"), "a:there": record("a:there", "1")})
-	g.list(state, map[string]*containerd.Record{"a:late": record("a:late", "1")})
-	g.add(state, "image", "a:added", "a:asked")
+	g.setKept(state, map[string]*containerd.Record{"a:own": record("a:own", "old"), "a:there": record("a:there", "1")})
+	g.setKept(state, map[string]*containerd.Record{"a:late": record("a:late", "1")})
+	g.addCreated(state, "image", "a:added", "a:asked")
 	g.keep(state, record("a:asked", "1"))
 	for name, want := range map[string]bool{"a:own new": true, "a:own old": false, "a:there 1": true, "a:there 2": false, "a:late 1": false, "a:asked 1": true, "a:added 1": false} {
 		name, digest, _ := strings.Cut(name, " ")
@@ -194,7 +194,7 @@ func TestGateKeeps(t *testing.T) {
 			t.Errorf("%s with the target %s stays: %v, want %v", name, digest, got, want)
 		}
 	}
-	if got := slices.Sorted(maps.Keys(state.added)); !slices.Equal(got, []string{"a:added"}) {
+	if got := slices.Sorted(maps.Keys(state.created)); !slices.Equal(got, []string{"a:added"}) {
 		t.Errorf("added: %q", got)
 	}
 }
@@ -209,7 +209,7 @@ func TestGateRemembersEachPullOnce(t *testing.T) {
 	for range 1000 {
 		g.addPull(state, journaledPull{Original: asked, Reference: stored})
 	}
-	if len(state.named) != 1 {
-		t.Errorf("%d pulls are remembered", len(state.named))
+	if len(state.pulls) != 1 {
+		t.Errorf("%d pulls are remembered", len(state.pulls))
 	}
 }

@@ -40,7 +40,7 @@ func (p *Pull) addLeftovers(ctx context.Context, image string) error {
 			return err
 		}
 		if shown == nil || shown.Id == image {
-			p.gate.add(p.state, shown.GetId(), record.GetName())
+			p.gate.addCreated(p.state, shown.GetId(), record.GetName())
 		}
 	}
 	return nil
@@ -53,7 +53,7 @@ func (p *Pull) addUnusable(ctx context.Context) error {
 	if err != nil || record == nil || p.gate.isKept(p.state, record) {
 		return err
 	}
-	p.gate.add(p.state, "", record.GetName())
+	p.gate.addCreated(p.state, "", record.GetName())
 	return nil
 }
 
@@ -133,7 +133,7 @@ func (p *Pull) addNamed(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		p.gate.add(p.state, image.GetId(), record.GetName())
+		p.gate.addCreated(p.state, image.GetId(), record.GetName())
 	}
 	return nil
 }
@@ -154,8 +154,8 @@ func (p *Pull) nameStored(ctx context.Context) (*runtime.Image, error) {
 		return nil, err
 	}
 	if moved {
-		names := slices.DeleteFunc(imagename.Digests(image, p.repository), func(name string) bool { return p.gate.stays(p.state, name) })
-		p.gate.add(p.state, image.Id, append(names, p.pull.Reference)...)
+		names := slices.DeleteFunc(imagename.Digests(image, p.repository), func(name string) bool { return p.gate.isKeptName(p.state, name) })
+		p.gate.addCreated(p.state, image.Id, append(names, p.pull.Reference)...)
 		return image, nil
 	}
 	return image, p.nameAdded(ctx, image.Id)

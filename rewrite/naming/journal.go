@@ -189,7 +189,7 @@ func (j *journal) save() error {
 func (g *gate) journaled(state *repositoryPulls) journaledRepository {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	of := journaledRepository{Pulls: slices.Clone(state.named)}
+	of := journaledRepository{Pulls: slices.Clone(state.pulls)}
 	for i, pull := range of.Pulls {
 		of.Pulls[i].Succeeded = state.unfinished[pull]
 	}
@@ -203,12 +203,12 @@ func (g *gate) journaled(state *repositoryPulls) journaledRepository {
 // resume returns the state of a repository as the journal has it, with a pull under way.
 func (g *gate) resume(repository string, of journaledRepository) *repositoryPulls {
 	state := newRepositoryPulls()
-	state.pulls, state.listed = 1, true
+	state.active, state.keptKnown = 1, true
 	for _, pull := range of.Pulls {
 		succeeded := pull.Succeeded
 		pull.Succeeded = false
-		if !slices.Contains(state.named, pull) {
-			state.named = append(state.named, pull)
+		if !slices.Contains(state.pulls, pull) {
+			state.pulls = append(state.pulls, pull)
 		}
 		state.unfinished[pull] = state.unfinished[pull] || succeeded
 	}

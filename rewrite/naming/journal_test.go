@@ -169,7 +169,7 @@ func FuzzJournal(f *testing.F) {
 			if _, last := g.endPull(name); !last {
 				t.Errorf("another pull from %q is under way", name)
 			}
-			g.release(name)
+			g.endDeletion(name)
 		}
 		if !g.idle() {
 			t.Error("pulls are under way")

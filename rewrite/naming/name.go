@@ -151,7 +151,7 @@ func (n *Namer) put(ctx context.Context, image *runtime.Image, bindings []bindin
 		}
 	}
 	for _, b := range bindings { // the name may be in a repository that a pull is under way from
-		n.gate.keepIn(imagename.Repository(b.name), &containerd.Record{Name: b.name, Target: b.from.GetTarget(), Labels: b.from.GetLabels()})
+		n.gate.keepIfActive(imagename.Repository(b.name), &containerd.Record{Name: b.name, Target: b.from.GetTarget(), Labels: b.from.GetLabels()})
 	}
 	present, err := n.isWhole(ctx, image.GetId(), bindings)
 	if err != nil || present {

@@ -44,7 +44,7 @@ func (n *Namer) keepOwn(ctx context.Context, state *repositoryPulls, name string
 		records = []*containerd.Record{{Name: name}} // stays, whatever it is
 	}
 	n.gate.keep(state, records...)
-	if !n.gate.isListed(state) {
+	if !n.gate.isKeptKnown(state) {
 		return // no pull for another name has begun
 	}
 	if err := n.saveState(imagename.Repository(name), state); err != nil {

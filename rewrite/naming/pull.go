@@ -35,8 +35,8 @@ func (n *Namer) BeginPull(ctx context.Context, origin ledger.Origin) (*Pull, err
 	if p.state, err = n.gate.beginPull(ctx, p.repository); err != nil {
 		return nil, status.FromContextError(err).Err()
 	}
-	if err = p.list(ctx); err == nil {
-		err = p.noteBefore(ctx)
+	if err = p.findKept(ctx); err == nil {
+		err = p.findBefore(ctx)
 	}
 	n.updateStatus(err)
 	if err != nil {
@@ -63,8 +63,8 @@ func (n *Namer) newPull(origin ledger.Origin) *Pull {
 	}
 }
 
-// noteBefore notes which image the asked name means now.
-func (p *Pull) noteBefore(ctx context.Context) error {
+// findBefore finds the image that the asked name means now.
+func (p *Pull) findBefore(ctx context.Context) error {
 	if strings.Contains(p.pull.Original, "@") {
 		return nil
 	}
@@ -80,9 +80,9 @@ func (n *Namer) saveState(repository string, state *repositoryPulls) error {
 	return n.journal.set(repository, func() journaledRepository { return n.gate.journaled(state) })
 }
 
-// list notes which names of the repository stay, unless that is known already.
-func (p *Pull) list(ctx context.Context) error {
-	if p.gate.isListed(p.state) {
+// findKept finds the names of the repository that stay, unless they are known already.
+func (p *Pull) findKept(ctx context.Context) error {
+	if p.gate.isKeptKnown(p.state) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, viewTimeout)
@@ -105,7 +105,7 @@ func (p *Pull) list(ctx context.Context) error {
 			kept[record.GetName()] = record
 		}
 	}
-	p.gate.list(p.state, kept)
+	p.gate.setKept(p.state, kept)
 	return nil
 }
 
@@ -155,7 +155,7 @@ func (p *Pull) nameAdded(ctx context.Context, image string) error {
 		return err
 	}
 	p.image = image
-	p.gate.add(p.state, image, added...)
+	p.gate.addCreated(p.state, image, added...)
 	return p.restoreTag(ctx, image)
 }
 

@@ -18,7 +18,7 @@ func (n *Namer) restoreRecords(ctx context.Context, records []*containerd.Record
 		byName[record.GetName()] = record
 	}
 	var doomed []*containerd.Record
-	for _, name := range slices.Sorted(maps.Keys(state.added)) {
+	for _, name := range slices.Sorted(maps.Keys(state.created)) {
 		record, kept := byName[name], state.kept[name]
 		if record == nil {
 			gone = append(gone, name) // CRI may not have seen it yet

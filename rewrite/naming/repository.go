@@ -15,15 +15,15 @@ import (
 // are under way, and until the names that they have left are deleted. The gate's
 // mutex guards it.
 type repositoryPulls struct {
-	pulls    int  // under way
-	deleting bool // names are; new pulls wait
-	listed   bool // the records that were there before are in kept
+	active    int  // under way
+	deleting  bool // names are; new pulls wait
+	keptKnown bool // the records that were there before are in kept
 	// kept are the records that stay, by name: they were there before, or were asked
 	// for by their own names.
-	kept   map[string]*containerd.Record
-	added  map[string]struct{} // records that pulls for other names have made
-	images map[string]struct{} // IDs of the images that these belong to
-	named  []journaledPull     // the pulls for other names, each once
+	kept    map[string]*containerd.Record
+	created map[string]struct{} // records that pulls for other names have made
+	images  map[string]struct{} // IDs of the images that these belong to
+	pulls   []journaledPull     // the pulls for other names, each once
 	// unfinished are those of named that have ended and whose images may lack their
 	// names. They are true if the runtime has reported success.
 	unfinished map[journaledPull]bool
@@ -32,14 +32,14 @@ type repositoryPulls struct {
 func newRepositoryPulls() *repositoryPulls {
 	return &repositoryPulls{
 		kept:       make(map[string]*containerd.Record),
-		added:      make(map[string]struct{}),
+		created:    make(map[string]struct{}),
 		images:     make(map[string]struct{}),
 		unfinished: make(map[journaledPull]bool),
 	}
 }
 
-// beginPull begins a pull from a repository. It waits while names of the repository are
-// being deleted. Every successful enter needs a leave.
+// beginPull begins a pull from a repository. It waits while names of the repository are being
+// deleted. If it returns no error, the caller must call endPull.
 func (g *gate) beginPull(ctx context.Context, repository string) (*repositoryPulls, error) {
 	err := g.await(ctx, func() bool {
 		state := g.repositories[repository]
@@ -54,37 +54,37 @@ func (g *gate) beginPull(ctx context.Context, repository string) (*repositoryPul
 		state = newRepositoryPulls()
 		g.repositories[repository] = state
 	}
-	state.pulls++
+	state.active++
 	return state, nil
 }
 
-// endPull ends a pull from a repository. It reports whether it was the last one: the
-// caller then deletes the names that the pulls have added, and calls release.
+// endPull ends a pull from a repository. It reports whether it was the last one: the caller
+// then deletes the names that the pulls have made, and calls endDeletion or reopen.
 func (g *gate) endPull(repository string) (state *repositoryPulls, last bool) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	state = g.repositories[repository]
-	state.pulls--
-	state.deleting = state.pulls == 0
+	state.active--
+	state.deleting = state.active == 0
 	return state, state.deleting
 }
 
-// reopen takes back the end of the last pull from a repository, whose names could not be
-// deleted. It needs another leave.
+// reopen undoes the end of the last pull from a repository, whose names could not be
+// deleted. The caller must call endPull again.
 func (g *gate) reopen(repository string) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	state := g.repositories[repository]
-	state.pulls, state.deleting = 1, false
-	g.wake()
+	state.active, state.deleting = 1, false
+	g.broadcast()
 }
 
-// addPull notes a pull for another name.
+// addPull records a pull for another name.
 func (g *gate) addPull(state *repositoryPulls, pull journaledPull) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	if !slices.Contains(state.named, pull) {
-		state.named = append(state.named, pull)
+	if !slices.Contains(state.pulls, pull) {
+		state.pulls = append(state.pulls, pull)
 	}
 }
 
@@ -109,7 +109,7 @@ func (g *gate) finish(state *repositoryPulls, pull journaledPull) {
 func (g *gate) unfinished(state *repositoryPulls) []journaledPull {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	return slices.DeleteFunc(slices.Clone(state.named), func(pull journaledPull) bool {
+	return slices.DeleteFunc(slices.Clone(state.pulls), func(pull journaledPull) bool {
 		_, unfinished := state.unfinished[pull]
 		return !unfinished
 	})
@@ -127,14 +127,14 @@ func (g *gate) succeeded(state *repositoryPulls, pull journaledPull) bool {
 func (g *gate) isAlone(state *repositoryPulls) bool {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	return state.pulls == 1 && !state.listed
+	return state.active == 1 && !state.keptKnown
 }
 
-// isListed reports whether the records that stay are known.
-func (g *gate) isListed(state *repositoryPulls) bool {
+// isKeptKnown reports whether the records that stay are known.
+func (g *gate) isKeptKnown(state *repositoryPulls) bool {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	return state.listed
+	return state.keptKnown
 }
 
 // isKept reports whether a record is one that stays, with the target that it had.
@@ -152,8 +152,8 @@ func (g *gate) keptRecord(state *repositoryPulls, name string) *containerd.Recor
 	return state.kept[name]
 }
 
-// stays reports whether a name is one that stays.
-func (g *gate) stays(state *repositoryPulls, name string) bool {
+// isKeptName reports whether a name is one that stays.
+func (g *gate) isKeptName(state *repositoryPulls, name string) bool {
 	return g.keptRecord(state, name) != nil
 }
 
@@ -165,18 +165,18 @@ func (g *gate) wasOn(state *repositoryPulls, name string, image *runtime.Image) 
 	return kept != nil && imagename.Has(image, imagename.Repository(name)+"@"+kept.GetTarget().GetDigest())
 }
 
-// restore has the last pull move a name back that stays and that a pull may have moved.
-func (g *gate) restore(state *repositoryPulls, name string) {
+// markMoved records that a pull may have moved a name that stays. The last pull moves it back.
+func (g *gate) markMoved(state *repositoryPulls, name string) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	if state.kept[name] != nil {
-		state.added[name] = struct{}{}
+		state.created[name] = struct{}{}
 	}
 }
 
-// claim begins the deletion of names in repositories that no pull is under way from.
-// It reports false if there is one. A successful claim needs a release.
-func (g *gate) claim(repositories ...string) bool {
+// beginDeletion begins the deletion of names in repositories. It reports false if a pull from
+// one of them is in progress. Otherwise the caller must call endDeletion.
+func (g *gate) beginDeletion(repositories ...string) bool {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	for _, repository := range repositories {
@@ -192,29 +192,29 @@ func (g *gate) claim(repositories ...string) bool {
 	return true
 }
 
-// release ends the deletion of names in repositories.
-func (g *gate) release(repositories ...string) {
+// endDeletion ends the deletion of names in repositories.
+func (g *gate) endDeletion(repositories ...string) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	for _, repository := range repositories {
 		delete(g.repositories, repository)
 		g.markDeleted(repository)
 	}
-	g.wake()
+	g.broadcast()
 }
 
-// keep notes that records stay, whatever other pulls have made of them.
+// keep records that records stay, even if other pulls have changed them.
 func (g *gate) keep(state *repositoryPulls, records ...*containerd.Record) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	for _, record := range records {
 		state.kept[record.GetName()] = record
-		delete(state.added, record.GetName())
+		delete(state.created, record.GetName())
 	}
 }
 
-// keepIn is keep for the pulls from a repository, if there are any.
-func (g *gate) keepIn(repository string, record *containerd.Record) {
+// keepIfActive is keep for the pulls from a repository, if there are any.
+func (g *gate) keepIfActive(repository string, record *containerd.Record) {
 	g.mutex.Lock()
 	state := g.repositories[repository]
 	g.mutex.Unlock()
@@ -223,14 +223,14 @@ func (g *gate) keepIn(repository string, record *containerd.Record) {
 	}
 }
 
-// list sets the records that stay, unless they are known already.
-func (g *gate) list(state *repositoryPulls, kept map[string]*containerd.Record) {
+// setKept sets the records that stay, unless they are known already.
+func (g *gate) setKept(state *repositoryPulls, kept map[string]*containerd.Record) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	if state.listed {
+	if state.keptKnown {
 		return
 	}
-	state.listed = true
+	state.keptKnown = true
 	for name, record := range kept {
 		if state.kept[name] == nil {
 			state.kept[name] = record
@@ -238,12 +238,12 @@ func (g *gate) list(state *repositoryPulls, kept map[string]*containerd.Record) 
 	}
 }
 
-// add notes the records that a pull for another name has made, and their image.
-func (g *gate) add(state *repositoryPulls, image string, names ...string) {
+// addCreated records the names that a pull for another name has made, and their image.
+func (g *gate) addCreated(state *repositoryPulls, image string, names ...string) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	for _, name := range names {
-		state.added[name] = struct{}{}
+		state.created[name] = struct{}{}
 	}
 	if image != "" {
 		state.images[image] = struct{}{}

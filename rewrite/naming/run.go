@@ -71,7 +71,7 @@ func (n *Namer) repair(ctx context.Context, repository string, state *repository
 				return
 			}
 			if err = n.finish(ctx, repository, state); err == nil {
-				n.inform(fmt.Sprintf("repaired the names of images from %s: %d pulls had been cut off or not named", repository, len(state.named)))
+				n.inform(fmt.Sprintf("repaired the names of images from %s: %d pulls had been cut off or not named", repository, len(state.pulls)))
 				return
 			}
 			n.gate.reopen(repository)

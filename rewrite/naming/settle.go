@@ -40,13 +40,13 @@ func (n *Namer) finish(ctx context.Context, repository string, state *repository
 	if late := n.gate.unfinished(state); len(late) > 0 {
 		return fmt.Errorf("%d pulls from %s have left images without their names", len(late), repository)
 	}
-	if len(state.added) > 0 {
+	if len(state.created) > 0 {
 		if err := n.settle(ctx, repository, state); err != nil {
 			return fmt.Errorf("could not delete the names that pulls from %s have left: %w", repository, err)
 		}
 	}
 	n.journal.drop(repository)
-	n.gate.release(repository)
+	n.gate.endDeletion(repository)
 	n.tasks.run(ctx, func(context.Context) { n.flushJournal() }) // the client need not wait
 	return nil
 }
@@ -107,7 +107,7 @@ func (n *Namer) addHidden(ctx context.Context, image, from string, state *reposi
 	}
 	for _, name := range n.hiddenNames(found) {
 		if imagename.Repository(name) == from {
-			n.gate.add(state, image, name)
+			n.gate.addCreated(state, image, name)
 		}
 	}
 	return nil
@@ -117,8 +117,8 @@ func (n *Namer) addHidden(ctx context.Context, image, from string, state *reposi
 // that the pulls have added, and those that their images have beside them in the repository.
 // To list the repository, containerd would read the records of all images.
 func (n *Namer) recordsOf(ctx context.Context, in string, state *repositoryPulls) (records []*containerd.Record, err error) {
-	names := maps.Clone(state.added)
-	for name := range state.added {
+	names := maps.Clone(state.created)
+	for name := range state.created {
 		if kept := state.kept[name]; kept.GetTarget() != nil {
 			names[in+"@"+kept.GetTarget().GetDigest()] = struct{}{}
 		}

@@ -24,7 +24,7 @@ func (g *gate) replacements(name string, tags []string, began time.Time) (by []s
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	state := g.repositories[imagename.Repository(name)]
-	if state == nil || !state.listed || len(state.named) == 0 {
+	if state == nil || !state.keptKnown || len(state.pulls) == 0 {
 		gone, ok := g.deleted[name]
 		return gone.replacements, ok && gone.mayShow(began)
 	}
@@ -32,7 +32,7 @@ func (g *gate) replacements(name string, tags []string, began time.Time) (by []s
 		return nil, false
 	}
 	_, digest, digested := strings.Cut(name, "@")
-	for _, pull := range state.named {
+	for _, pull := range state.pulls {
 		original := ""
 		switch {
 		case digested && (tags == nil || pull.Reference == name || slices.Contains(tags, pull.Reference)):
@@ -53,8 +53,8 @@ func (g *gate) hides(name string) bool {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	state := g.repositories[imagename.Repository(name)]
-	return state != nil && len(state.named) > 0 && state.kept[name] == nil &&
-		slices.ContainsFunc(state.named, func(pull journaledPull) bool { return pull.Reference == name })
+	return state != nil && len(state.pulls) > 0 && state.kept[name] == nil &&
+		slices.ContainsFunc(state.pulls, func(pull journaledPull) bool { return pull.Reference == name })
 }
 
 // mayBring reports whether a pull for another name is under way that may bring an image with
@@ -63,10 +63,10 @@ func (g *gate) mayBring(name reference.Named) bool {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	for _, state := range g.repositories {
-		if name == nil && len(state.named) > 0 {
+		if name == nil && len(state.pulls) > 0 {
 			return true
 		}
-		for _, pull := range state.named {
+		for _, pull := range state.pulls {
 			if name == nil || state.kept[name.String()] != nil {
 				continue
 			}
