@@ -14,7 +14,6 @@ import (
 	"image-cri-shim/rewrite/cri"
 	"image-cri-shim/rewrite/imagename"
 	"image-cri-shim/rewrite/ledger"
-	"image-cri-shim/rewrite/naming"
 )
 
 // Local is the state of one image name on a node.
@@ -39,9 +38,6 @@ type RuntimeImage struct {
 	Hidden    bool   // it was put there for another name, and is not to be found under this one
 	Err       error  // the runtime's
 }
-
-// Naming returns where the names of pulled images are kept.
-func (r *Rewriter) Naming() naming.Status { return r.namer.Status() }
 
 // Local returns what the node has of a name, and what a client would find. It asks
 // the runtime through invoke, and no registry. It gives no image a name. The error is the runtime's if it can't

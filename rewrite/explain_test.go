@@ -142,8 +142,8 @@ func TestLocalOfNamesInTheRuntime(t *testing.T) {
 	invoke := keepsNames(t, withVersion(n.runtime, "runtime.v1"))
 	namer := naming.New(naming.Options{Invoke: invoke, Ledger: n.rewriter.ledger})
 	rewriter := New(Options{Lookup: n.rewriter.lookup, Ledger: n.rewriter.ledger, Namer: namer})
-	if mode := namer.Probe(t.Context()).Mode; mode != naming.InRuntime || rewriter.Naming().Mode != mode {
-		t.Fatalf("names are kept in %q, in %q to the rewriter", mode, rewriter.Naming().Mode)
+	if mode := namer.Probe(t.Context()).Mode; mode != naming.InRuntime || rewriter.namer.Status().Mode != mode {
+		t.Fatalf("names are kept in %q, in %q to the rewriter", mode, rewriter.namer.Status().Mode)
 	}
 	digests := func(repository string, c content) string { return ", " + repository + "@" + c.digest + " " + c.id }
 	for _, test := range []struct{ image, want string }{
