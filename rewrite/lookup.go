@@ -55,7 +55,7 @@ type Credentials struct {
 	ServerAddress string // scheme://host: containerd drops credentials whose address has no scheme
 }
 
-// Format keeps what is secret out of whatever prints the credentials.
+// Format prints the credentials without their secrets.
 func (c Credentials) Format(state fmt.State, _ rune) {
 	switch {
 	case c == (Credentials{}):

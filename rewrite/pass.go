@@ -173,7 +173,7 @@ func (r *Rewriter) createsByID(encoded []byte) bool {
 	return !slices.ContainsFunc(imagesOf(request), isNamed) && !r.ledger.IsShared(request.GetConfig().GetImage().GetImage())
 }
 
-// isNamed tells whether an image is given by its name.
+// isNamed reports whether an image is given by its name.
 func isNamed(spec *runtime.ImageSpec) bool {
 	_, err := imagename.Parse(spec.GetImage())
 	return err == nil

@@ -3,11 +3,9 @@ package naming
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -16,7 +14,6 @@ import (
 
 	"image-cri-shim/rewrite/containerd"
 	"image-cri-shim/rewrite/imagename"
-	"image-cri-shim/rewrite/ledger"
 )
 
 // nameLedger turns the names in the ledger into names in the runtime, image by image. It
@@ -143,114 +140,4 @@ func (n *Namer) hiddenNames(image *runtime.Image) []string {
 	return slices.DeleteFunc(slices.Concat(image.GetRepoTags(), image.GetRepoDigests()), func(name string) bool {
 		return !n.isHidden(name, image.GetId())
 	})
-}
-
-// nameEntries gives an image the names that the ledger has for it. The caller has
-// excluded the calls that use the image.
-func (n *Namer) nameEntries(ctx context.Context, id string) error {
-	entries := n.ledger.NamesOf(id)
-	if len(entries) == 0 {
-		return nil
-	}
-	image, err := n.runtime.ImageStatus(ctx, id)
-	if err != nil || image == nil {
-		return err
-	}
-	var bindings []binding
-	var obsolete []ledger.Entry
-	for _, e := range entries {
-		if !n.ledger.IsStillOn(e, image) || imagename.Has(image, e.Original) {
-			continue
-		}
-		newer, err := n.isNewer(ctx, e)
-		if err != nil {
-			return err
-		}
-		if newer {
-			obsolete = append(obsolete, e)
-			continue
-		}
-		from, err := n.recordFor(ctx, e, image)
-		if err != nil {
-			return err
-		}
-		if from != nil {
-			bindings = append(bindings, binding{e.Original, from})
-		}
-	}
-	if err := n.ledger.Apply(ledger.RemoveMoved(obsolete...)); err != nil || len(bindings) == 0 {
-		return err
-	}
-	if err := n.put(ctx, image, bindings); err != nil {
-		if errors.Is(err, errRemoved) {
-			return nil
-		}
-		return err
-	}
-	last := bindings[len(bindings)-1].name
-	seen, err := n.awaitView(ctx, id, func(id string, names []string) bool { return id == "" || slices.Contains(names, last) })
-	if err == nil && !seen {
-		err = fmt.Errorf("the runtime does not show %s after %v", last, viewTimeout)
-	}
-	return err
-}
-
-// isNewer reports whether the runtime has an image under an entry's original that has come
-// after the entry: the ledger does not hide it.
-func (n *Namer) isNewer(ctx context.Context, e ledger.Entry) (bool, error) {
-	image, err := n.runtime.ImageStatus(ctx, e.Original)
-	return image != nil && image.Id != e.Image && !n.ledger.IsHidden(e.Original, image.Id), err
-}
-
-// recordFor returns a record of the image that an entry of the ledger can get its
-// target from; nil if there is none.
-func (n *Namer) recordFor(ctx context.Context, e ledger.Entry, image *runtime.Image) (*containerd.Record, error) {
-	if imagename.Has(image, e.Stored) {
-		if record, err := n.images.Get(ctx, e.Stored); err != nil || leadsTo(record, image) {
-			return record, err
-		}
-	}
-	if _, digest, ok := strings.Cut(e.Original, "@"); ok {
-		for _, name := range image.GetRepoDigests() {
-			if strings.HasSuffix(name, "@"+digest) {
-				return n.images.Get(ctx, name)
-			}
-		}
-		return nil, nil
-	}
-	for _, name := range imagename.Digests(image, imagename.Repository(e.Stored)) {
-		return n.images.Get(ctx, name)
-	}
-	return n.images.Get(ctx, image.GetId())
-}
-
-// leadsTo reports whether a record has the target of one of an image's names. CRI may not
-// have seen yet that the record has moved to another image.
-func leadsTo(record *containerd.Record, image *runtime.Image) bool {
-	digest := "@" + record.GetTarget().GetDigest()
-	return record != nil && slices.ContainsFunc(image.GetRepoDigests(), func(name string) bool { return strings.HasSuffix(name, digest) })
-}
-
-// forgetNamed drops the names of an image from the ledger that the runtime has itself, and
-// the hidden references of repositories that are settled.
-func (n *Namer) forgetNamed(ctx context.Context, id string, settled []string) error {
-	entries := n.ledger.NamesOf(id)
-	if len(entries) == 0 && !n.ledger.HidesAny(id) {
-		return nil
-	}
-	asked := time.Now()
-	image, err := n.runtime.ImageStatus(ctx, id)
-	if err != nil {
-		return err
-	}
-	if image == nil {
-		return n.ledger.ForgetImage(id, asked)
-	}
-	var named []string
-	for _, e := range entries {
-		if imagename.Has(image, e.Original) || !n.ledger.IsStillOn(e, image) {
-			named = append(named, e.Original)
-		}
-	}
-	return n.ledger.Settle(image, named, settled)
 }

@@ -6,12 +6,13 @@
 //	// the runtime pulls origin.Stored
 //	mode := pull.Complete(ctx, imageID) // or pull.Fail(ctx, err)
 //
-// A pull passes these files: pull.go (begin and end), name.go (the names that the image
-// gets), settle.go and records.go (the last pull from a repository deletes the registry's
-// names), interrupted.go (a pull that was cut off), fallback.go (the ledger instead). The
-// gate (gate.go, repository.go, deleted.go) orders these with other calls, and view.go
-// shows clients the names that are about to come. run.go works in the background, on the
-// pulls in the journal (journal.go) and on the names in the ledger (from_ledger.go).
+// A pull passes these files: pull.go (begin and end), name.go and put.go (the names that the
+// image gets), settle.go and records.go (the last pull from a repository deletes the
+// registry's names), interrupted.go (a pull that was cut off), fallback.go (the ledger
+// instead). The gate (gate.go, repository.go, deleted.go) orders these with other calls, and
+// view.go shows clients the names that are about to come. run.go works in the background, on
+// the pulls in the journal (journal.go) and on the names in the ledger (from_ledger.go,
+// ledger_entries.go).
 package naming
 
 import (

@@ -1,0 +1,95 @@
+package naming
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image-cri-shim/rewrite/containerd"
+	"image-cri-shim/rewrite/imagename"
+	"slices"
+
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// put gives an image names. If the image has been removed meanwhile, the names are
+// deleted again and the error is errRemoved.
+func (n *Namer) put(ctx context.Context, image *runtime.Image, bindings []binding) error {
+	for _, b := range bindings {
+		if err := n.putOne(ctx, image, b); err != nil {
+			return fmt.Errorf("give the image the name %s: %w", b.name, err)
+		}
+	}
+	for _, b := range bindings { // the name may be in a repository that a pull is under way from
+		n.gate.keepIfActive(imagename.Repository(b.name), &containerd.Record{Name: b.name, Target: b.from.GetTarget(), Labels: b.from.GetLabels()})
+	}
+	present, err := n.isWhole(ctx, image.GetId(), bindings)
+	if err != nil || present {
+		return err
+	}
+	for _, b := range bindings {
+		err = errors.Join(err, n.images.Delete(ctx, &containerd.Record{Name: b.name, Target: b.from.GetTarget()}))
+	}
+	return errors.Join(errRemoved, err)
+}
+
+// putOne gives an image a name. A name that it has already is left alone if CRI shows it: an
+// update would have containerd write and announce a change for each repeated pull.
+func (n *Namer) putOne(ctx context.Context, image *runtime.Image, b binding) error {
+	labels, err := n.labelsFor(ctx, b.name, b.from)
+	if err != nil {
+		return err
+	}
+	record := &containerd.Record{Name: b.name, Target: b.from.GetTarget(), Labels: labels}
+	if imagename.Has(image, b.name) {
+		current, err := n.images.Get(ctx, b.name)
+		if err != nil || current != nil && sameTarget(current, record) && hasLabels(current, labels) {
+			return err
+		}
+	}
+	return n.images.Put(ctx, record)
+}
+
+// isWhole reports whether an image is there with all that names need: containerd
+// accepts names whose content has been removed, and CRI then does not see them.
+func (n *Namer) isWhole(ctx context.Context, image string, bindings []binding) (bool, error) {
+	checked := make(map[string]bool)
+	for _, b := range bindings {
+		digest := b.from.GetTarget().GetDigest()
+		if checked[digest] {
+			continue
+		}
+		checked[digest] = true
+		if present, err := n.images.HasContent(ctx, b.from); err != nil || !present {
+			return false, err
+		}
+	}
+	// RemoveImage deletes this name too. The names above may have kept the content.
+	id, err := n.images.Get(ctx, image)
+	return id != nil, err
+}
+
+// labelsFor returns the labels of a record that is made from another. Only what
+// containerd pins under its own name is pinned: the image that sandboxes run.
+func (n *Namer) labelsFor(ctx context.Context, name string, from *containerd.Record) (map[string]string, error) {
+	labels := make(map[string]string, len(from.GetLabels())+1)
+	for key, value := range from.GetLabels() {
+		if key != containerd.PinnedLabel {
+			labels[key] = value
+		}
+	}
+	sandbox, err := n.sandbox.names(ctx, n)
+	if err == nil && slices.Contains(sandbox, name) {
+		labels[containerd.PinnedLabel] = "pinned"
+	}
+	return labels, err
+}
+
+// hasLabels reports whether a record has labels, among others.
+func hasLabels(record *containerd.Record, labels map[string]string) bool {
+	for key, value := range labels {
+		if record.GetLabels()[key] != value {
+			return false
+		}
+	}
+	return true
+}
