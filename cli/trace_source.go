@@ -36,7 +36,7 @@ func (t *traceOutput) replay(file string, filter trace.Filter) error {
 		case errors.Is(err, io.EOF):
 			return nil
 		case errors.Is(err, trace.ErrTruncated):
-			t.notef("%s: %v: the rest is missing", file, err)
+			t.notef("%s: %v", file, err)
 			return nil
 		case err != nil:
 			return fmt.Errorf("%s: %w", file, err)

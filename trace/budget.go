@@ -9,9 +9,9 @@ type budget struct{ used atomic.Int64 }
 const budgetBytes = 32 << 20
 
 // overBudget is the reason shown for a message that exceeded the budget.
-const overBudget = "too much is on its way at once"
+const overBudget = "message buffer full"
 
-// reserve returns false if the bytes exceed the budget.
+// reserve reserves bytes. It returns false if they exceed the budget.
 func (b *budget) reserve(bytes int) bool {
 	if b.used.Add(int64(bytes)) > budgetBytes {
 		b.release(bytes)

@@ -18,9 +18,9 @@ const (
 // Event is a line of a trace.
 type Event struct {
 	Kind string    `json:"kind"`
-	Time time.Time `json:"time"` // of the call's begin, the message or the notice of a loss
+	Time time.Time `json:"time"` // when the call started, the message passed or the loss was reported
 
-	ID     uint64  `json:"id,omitempty"` // of the call, counted since the shim began
+	ID     uint64  `json:"id,omitempty"` // of the call, counted from the start of the shim
 	Client *Client `json:"client,omitempty"`
 	Method string  `json:"method,omitempty"` // full name, "/runtime.v1.RuntimeService/Version"
 
@@ -28,40 +28,40 @@ type Event struct {
 	Code          string  `json:"code,omitempty"`
 	Error         string  `json:"error,omitempty"`
 	RequestBytes  int64   `json:"requestBytes,omitempty"`
-	ResponseBytes int64   `json:"responseBytes,omitempty"` // of a message: its own
+	ResponseBytes int64   `json:"responseBytes,omitempty"` // of a message event, the size of the message
 
 	Pod       string     `json:"pod,omitempty"` // namespace/name
 	Container string     `json:"container,omitempty"`
-	Images    []string   `json:"images,omitempty"` // as the client wrote them
+	Images    []string   `json:"images,omitempty"` // as the client sent them
 	Decisions []Decision `json:"decisions,omitempty"`
 
-	// The messages, decoded and masked, if the reader asked for them.
+	// The messages, decoded and masked, if the reader wants messages.
 	Request  json.RawMessage `json:"request,omitempty"`
 	Response json.RawMessage `json:"response,omitempty"`
 
-	Lost int64 `json:"lost,omitempty"` // how many
+	Lost int64 `json:"lost,omitempty"` // number of lost events
 }
 
 // Client is a process connected to the shim's socket. Unknown IDs are -1.
 type Client struct {
 	Process int    `json:"process"`
 	User    int    `json:"user"`
-	Name    string `json:"name,omitempty"` // of its program
+	Name    string `json:"name,omitempty"` // name of the program
 }
 
 // Decision describes how the shim resolved an image name in a call.
 type Decision struct {
 	Asked    string `json:"asked"`
 	Served   string `json:"served,omitempty"`   // the reference or ID that the runtime answered for
-	Registry string `json:"registry,omitempty"` // that serves it
+	Registry string `json:"registry,omitempty"` // the registry that serves the image
 	Reason   string `json:"reason,omitempty"`
 	Names    string `json:"names,omitempty"` // where the asked name of a pulled image is kept: runtime or ledger
 }
 
-// Call is a call as it begins.
+// Call is a call that has started.
 type Call struct {
 	ID     uint64
-	Client Client // its name is not needed
+	Client Client // Name may be empty
 	Method string
 	Start  time.Time
 }
@@ -75,7 +75,7 @@ type Result struct {
 	ResponseBytes int64
 }
 
-// shortMethod returns a method's short name for people: Version for the CRI's methods,
+// shortMethod returns a method's name for display: Version for the CRI's methods,
 // Service/Method for others.
 func shortMethod(method string) string {
 	for _, v := range versions {

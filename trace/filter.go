@@ -11,25 +11,25 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// Filter selects events that match all of its fields that are set. A field with several
-// values matches if one of them does.
+// Filter selects the events that match all of its non-empty fields. A field with several
+// values matches if one of the values does.
 type Filter struct {
-	Methods []string // names, "PullImage" or full, or patterns with * and ?
-	Pods    []string // "name" or "namespace/name", or patterns
-	Images  []string // parts of an image's name, as it was asked for or served
-	Errors  bool     // calls that have failed
-	Slower  time.Duration
+	Methods []string      // names, "PullImage" or full, or patterns with * and ?
+	Pods    []string      // "name" or "namespace/name", or patterns
+	Images  []string      // substrings of an image's name, as requested or as served
+	Errors  bool          // only failed calls
+	Slower  time.Duration // only calls that took longer; 0 for all calls
 }
 
 // Check returns an error if a pattern is malformed or the duration negative.
 func (f Filter) Check() error {
 	for _, pattern := range slices.Concat(f.Methods, f.Pods) {
 		if _, err := path.Match(pattern, ""); err != nil {
-			return fmt.Errorf("found the pattern %q: %w", pattern, err)
+			return fmt.Errorf("pattern %q: %w", pattern, err)
 		}
 	}
 	if f.Slower < 0 {
-		return fmt.Errorf("found the duration %s, expected one that is not negative", f.Slower)
+		return fmt.Errorf("found duration %s, expected at least 0s", f.Slower)
 	}
 	return nil
 }
@@ -49,7 +49,7 @@ func (f Filter) Match(e *Event) bool {
 		matchesAny(f.Images, func(part string) bool { return matchesImage(part, e) })
 }
 
-// matchesAny reports whether match accepts one of patterns, or there are none.
+// matchesAny reports whether match accepts one of patterns, or patterns is empty.
 func matchesAny(patterns []string, match func(string) bool) bool {
 	return len(patterns) == 0 || slices.ContainsFunc(patterns, match)
 }
@@ -75,7 +75,7 @@ func matchesPattern(pattern, name string) bool {
 	return ok
 }
 
-// Values returns the filter as the query of a URL, which [ParseFilter] parses.
+// Values returns the filter as URL query values for [ParseFilter].
 func (f Filter) Values() url.Values {
 	values := url.Values{"method": f.Methods, "pod": f.Pods, "image": f.Images}
 	if f.Errors {

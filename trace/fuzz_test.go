@@ -31,8 +31,8 @@ func FuzzSubject(f *testing.F) {
 	})
 }
 
-// FuzzRecording reads arbitrary bytes as a recording. What is read is written, and read
-// again, the same; as text it has no control characters.
+// FuzzRecording reads arbitrary bytes as a recording. Events must stay the same when they
+// are written and read again, and must have no control characters as text.
 func FuzzRecording(f *testing.F) {
 	var sample bytes.Buffer
 	if err := errors.Join(WriteHeader(&sample, NewHeader("v1")), WriteEvent(&sample, sampleCall()), WriteEvent(&sample, Event{Kind: KindLost, Lost: 3})); err != nil {

@@ -10,8 +10,8 @@ import (
 
 // Options configure a [Hub].
 type Options struct {
-	// UnboundedStreams are methods whose response ends only with the call. Each message is
-	// an event, also in calls that began before the trace.
+	// UnboundedStreams are methods that stream messages until the client cancels the call.
+	// Each message is an event, also in calls that started before the trace.
 	UnboundedStreams []string
 	// Invoke is used to list the existing pods and containers. It may be nil.
 	Invoke intercept.Invoke
@@ -37,7 +37,7 @@ func NewHub(options Options) *Hub {
 	return h
 }
 
-// Begin reports the begin of a call. It returns the tap for the call's messages, or nil if
+// Begin reports the start of a call. It returns the tap for the call's messages, or nil if
 // they are not needed.
 func (h *Hub) Begin(call Call) *Tap {
 	s := h.session.Load()
@@ -53,7 +53,7 @@ func (h *Hub) Begin(call Call) *Tap {
 	return tap
 }
 
-// End reports the end of a call. call is that of [Hub.Begin].
+// End reports the end of a call. call is the one passed to [Hub.Begin].
 func (h *Hub) End(call Call, result Result) {
 	s := h.session.Load()
 	if s == nil {

@@ -38,7 +38,7 @@ func newFixture(t *testing.T) *fixture {
 	return &fixture{T: t, hub: NewHub(Options{UnboundedStreams: []string{events}, Invoke: invoke})}
 }
 
-// invoke is a runtime with a pod and a container in it, which serves no v1 of the CRI.
+// invoke is a runtime with a pod and containers that serves only v1alpha2 of the CRI.
 func invoke(_ context.Context, method string, _ []byte) ([]byte, error) {
 	switch method {
 	case "/runtime.v1alpha2.RuntimeService/ListPodSandbox":
@@ -59,14 +59,14 @@ func (f *fixture) subscribe(filter Filter, bodies bool) *Reader {
 	return r
 }
 
-// begin begins a call of this very process.
+// begin starts a call of this process.
 func (f *fixture) begin(method string) (Call, *Tap) {
 	f.last++
 	call := Call{ID: f.last, Client: Client{Process: os.Getpid(), User: 5}, Method: method, Start: time.Unix(1000, 0)}
 	return call, f.hub.Begin(call)
 }
 
-// send gives a tap a message, as the proxy does.
+// send passes a message to a tap, as the proxy does.
 func (f *fixture) send(tap *Tap, fromClient bool, message proto.Message) {
 	f.Helper()
 	encoded, err := proto.Marshal(message)
@@ -78,7 +78,7 @@ func (f *fixture) send(tap *Tap, fromClient bool, message proto.Message) {
 	}
 	if wanted := tap.Wants(fromClient, len(encoded)); wanted > 0 {
 		tap.Message(fromClient, encoded[:min(wanted, len(encoded))], len(encoded), false)
-		for i := range encoded { // it was valid until then
+		for i := range encoded { // content is only valid until Message returns
 			encoded[i] = 0xff
 		}
 	}
@@ -109,8 +109,8 @@ func (f *fixture) next(r *Reader) Event {
 	return event
 }
 
-// TestNames requires the names of what was there before anybody read, of what was made
-// since, and nothing of what was removed; and that all is forgotten with the last reader.
+// TestNames requires the names of pods and containers that existed before the first reader
+// or were created later, and only the IDs of removed ones.
 func TestNames(t *testing.T) {
 	f := newFixture(t)
 	comm, err := os.ReadFile("/proc/self/comm")
@@ -159,8 +159,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestMessages requires the messages only for who asks for them, masked, and why one is
-// not there.
+// TestMessages requires masked messages, only for readers that want messages, and the reason
+// for a missing message.
 func TestMessages(t *testing.T) {
 	f := newFixture(t)
 	with, without := f.subscribe(Filter{}, true), f.subscribe(Filter{}, false)
@@ -174,18 +174,18 @@ func TestMessages(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		method string
-		tell   func(tap *Tap)
+		report func(tap *Tap)
 		want   string
 	}{
-		"too long":   {pull, func(tap *Tap) { _ = tap.Wants(true, 2<<20) }, `"2097152 bytes, not shown: it is too long"`},
-		"a part":     {pull, func(tap *Tap) { tap.Message(true, []byte("abc"), 10, false) }, `"10 bytes, not shown: it is too long"`},
-		"compressed": {pull, func(tap *Tap) { tap.Message(true, []byte("abc"), 3, true) }, `"3 bytes, not shown: it is compressed"`},
-		"malformed":  {pull, func(tap *Tap) { tap.Message(true, []byte("hunter2"), 7, false) }, `"7 bytes, not shown: it is no message that this shim knows"`},
-		"unknown":    {"/other.Service/Method", func(tap *Tap) { _ = tap.Wants(true, 7) }, `"7 bytes, not shown: its method is none of the CRI's"`},
+		"too long":   {pull, func(tap *Tap) { _ = tap.Wants(true, 2<<20) }, `"2097152 bytes, not shown: too long"`},
+		"a part":     {pull, func(tap *Tap) { tap.Message(true, []byte("abc"), 10, false) }, `"10 bytes, not shown: too long"`},
+		"compressed": {pull, func(tap *Tap) { tap.Message(true, []byte("abc"), 3, true) }, `"3 bytes, not shown: compressed"`},
+		"malformed":  {pull, func(tap *Tap) { tap.Message(true, []byte("hunter2"), 7, false) }, `"7 bytes, not shown: not a message of a known type"`},
+		"unknown":    {"/other.Service/Method", func(tap *Tap) { _ = tap.Wants(true, 7) }, `"7 bytes, not shown: not a CRI method"`},
 		"none":       {pull, func(*Tap) {}, ``},
 	} {
 		call, tap := f.begin(test.method)
-		test.tell(tap)
+		test.report(tap)
 		f.hub.End(call, Result{})
 		if e := f.next(with); string(e.Request) != test.want || e.Response != nil {
 			t.Errorf("%s: got %s, %s", name, e.Request, e.Response)
@@ -193,19 +193,20 @@ func TestMessages(t *testing.T) {
 	}
 }
 
-// TestEvents opens streams before anybody reads, and again after the first reader.
+// TestEvents starts a stream before the first reader, and requires its messages for this
+// reader and a later one.
 func TestEvents(t *testing.T) {
 	f := newFixture(t)
 	early, tap := f.begin(events)
 	if tap == nil {
-		t.Fatal("nothing looks at an endless call")
+		t.Fatal("no tap for an unbounded stream")
 	}
 	event := &runtime.ContainerEventResponse{ContainerId: "c", PodSandboxStatus: &runtime.PodSandboxStatus{Id: "p", Metadata: &runtime.PodSandboxMetadata{Namespace: "default", Name: "web"}},
 		ContainersStatuses: []*runtime.ContainerStatus{{Id: "c", Metadata: &runtime.ContainerMetadata{Name: "app"}, Image: &runtime.ImageSpec{Image: "nginx"}}}}
-	f.send(tap, false, event) // nobody sees it
+	f.send(tap, false, event) // without a reader
 	for range 2 {
 		r := f.hub.Subscribe(t.Context(), Filter{}, true)
-		f.send(tap, true, &runtime.GetEventsRequest{}) // late, and of no use
+		f.send(tap, true, &runtime.GetEventsRequest{}) // too late to be recorded
 		f.send(tap, false, event)
 		e := f.next(r)
 		if e.Kind != KindMessage || e.ID != early.ID || e.Method != events || e.Pod != "default/web" || e.Container != "app" || !slices.Equal(e.Images, []string{"nginx"}) ||
@@ -237,8 +238,8 @@ func TestDecisions(t *testing.T) {
 	}
 }
 
-// TestSlowReader has a reader that reads nothing: it loses events and learns how many,
-// where they are missing; calls and other readers don't wait.
+// TestSlowReader has a reader that does not read. It loses events and gets their number at
+// the position of the loss. Calls and other readers do not wait for it.
 func TestSlowReader(t *testing.T) {
 	f := newFixture(t)
 	slow, quick := f.subscribe(Filter{}, false), f.subscribe(Filter{}, false)
@@ -260,7 +261,7 @@ func TestSlowReader(t *testing.T) {
 		f.call(v1+"Version", &runtime.VersionRequest{}, &runtime.VersionResponse{})
 	}
 	if total := <-seen; total != calls {
-		t.Errorf("the quick reader was told of %d calls", total)
+		t.Errorf("the quick reader got %d calls", total)
 	}
 	reading.Wait()
 	total, lost, last := uint64(0), false, uint64(0)
@@ -279,7 +280,7 @@ func TestSlowReader(t *testing.T) {
 		}
 	}
 	if !lost || total != calls {
-		t.Errorf("the slow reader was told of %d calls, some lost: %t", total, lost)
+		t.Errorf("the slow reader got %d calls, some lost: %t", total, lost)
 	}
 	f.call(v1+"Version", &runtime.VersionRequest{}, &runtime.VersionResponse{})
 	if e := f.next(slow); e.ID != calls+1 {
@@ -287,7 +288,7 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
-// counted is how many calls a line tells of.
+// counted returns the number of calls that a line reports.
 func counted(t *testing.T, line []byte) uint64 {
 	var e Event
 	if err := json.Unmarshal(line, &e); err != nil {
@@ -299,11 +300,11 @@ func counted(t *testing.T, line []byte) uint64 {
 	return 1
 }
 
-// TestStuckHub stops the hub's own work: calls go on, and all of them are accounted for.
+// TestStuckHub blocks the hub's worker. Calls must not wait, and all must be accounted for.
 func TestStuckHub(t *testing.T) {
 	f := newFixture(t)
 	r := f.subscribe(Filter{}, true)
-	r.session.names.mutex.Lock() // without which nothing can be told
+	r.session.names.mutex.Lock() // blocks the worker
 	big := &runtime.ExecSyncRequest{ContainerId: "c", Cmd: []string{strings.Repeat("x", maxBodyBytes/2)}}
 	const calls = queueLength + 100
 	for i := range calls {
@@ -321,14 +322,14 @@ func TestStuckHub(t *testing.T) {
 	for total < calls {
 		e := f.next(r)
 		total += max(uint64(e.Lost), 1)
-		if bytes.Contains(e.Request, []byte("too much is on its way")) {
+		if bytes.Contains(e.Request, []byte(overBudget)) {
 			unseen++
 		}
 	}
 	if unseen == 0 {
-		t.Error("all messages were held")
+		t.Error("no message exceeded the budget")
 	}
-	for r.session.budget.used.Load() != 0 { // by the last one, until it has been told
+	for r.session.budget.used.Load() != 0 { // until the last record is published
 		if t.Context().Err() != nil {
 			t.Fatalf("%d bytes are held", r.session.budget.used.Load())
 		}
@@ -344,7 +345,7 @@ func TestNoReaders(t *testing.T) {
 		t.Helper()
 		if allocations := testing.AllocsPerRun(100, func() {
 			if f.hub.Begin(call) != nil {
-				t.Error("somebody looks")
+				t.Error("got a tap without a reader")
 			}
 			f.hub.ObserveDecision(call.ID, Decision{Asked: "nginx"})
 			f.hub.End(call, Result{Duration: time.Second, Code: codes.NotFound, Err: failure})
@@ -357,13 +358,13 @@ func TestNoReaders(t *testing.T) {
 	check()
 }
 
-// BenchmarkCall is what a call costs of all that the hub is told of it.
+// BenchmarkCall measures the cost of reporting a call to the hub.
 func BenchmarkCall(b *testing.B) {
 	request, err := proto.Marshal(&runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: "nginx:1.25"}})
 	if err != nil {
 		b.Fatal(err)
 	}
-	for name, read := range map[string]bool{"nobody": false, "read": true} {
+	for name, read := range map[string]bool{"no reader": false, "read": true} {
 		b.Run(name, func(b *testing.B) {
 			hub := NewHub(Options{UnboundedStreams: []string{events}})
 			if read {
@@ -382,7 +383,7 @@ func BenchmarkCall(b *testing.B) {
 	}
 }
 
-// TestReadersComeAndGo lets calls run through all of it, for the race detector.
+// TestReadersComeAndGo subscribes and closes readers during calls, for the race detector.
 func TestReadersComeAndGo(t *testing.T) {
 	f := newFixture(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -409,16 +410,15 @@ func TestReadersComeAndGo(t *testing.T) {
 	cancel()
 	clients.Wait()
 	if f.hub.session.Load() != nil {
-		t.Error("there is a session without readers")
+		t.Error("a session is left without readers")
 	}
 }
 
-// TestReadersDontWait has a reader leave that the hub's work is not done with: others
-// come nevertheless.
+// TestReadersDontWait closes a reader while the worker is blocked. New readers must not wait.
 func TestReadersDontWait(t *testing.T) {
 	f := newFixture(t)
 	first := f.hub.Subscribe(t.Context(), Filter{}, false)
-	first.session.names.mutex.Lock() // without which nothing can be told
+	first.session.names.mutex.Lock() // blocks the worker
 	f.call(v1+"StopPodSandbox", &runtime.StopPodSandboxRequest{PodSandboxId: "pod1"}, &runtime.StopPodSandboxResponse{})
 	for len(first.session.queue) > 0 {
 		time.Sleep(time.Millisecond)
@@ -434,14 +434,14 @@ func TestReadersDontWait(t *testing.T) {
 	case r := <-second:
 		r.Close()
 	case <-time.After(3 * time.Second):
-		t.Error("the second reader waits for the first one's end")
+		t.Error("the second reader waited for the first reader's end")
 	}
 	first.session.names.mutex.Unlock()
 	leaving.Wait()
 }
 
-// TestReaderGivesUp has a runtime that does not answer: who has enough does not wait for
-// it, and those who are left do.
+// TestReaderGivesUp has a runtime that does not answer. A reader with a canceled context
+// must not wait for it; other readers must.
 func TestReaderGivesUp(t *testing.T) {
 	answer, asked := make(chan struct{}), make(chan struct{}, 4)
 	hub := NewHub(Options{Invoke: func(ctx context.Context, method string, request []byte) ([]byte, error) {
@@ -456,7 +456,7 @@ func TestReaderGivesUp(t *testing.T) {
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	impatient := hub.Subscribe(gone, Filter{}, false)
-	<-asked // and is not answered yet
+	<-asked // the runtime does not answer yet
 	close(answer)
 	patient := hub.Subscribe(t.Context(), Filter{}, false)
 	impatient.Close()
@@ -466,8 +466,8 @@ func TestReaderGivesUp(t *testing.T) {
 	patient.Close()
 }
 
-// TestSessionEnds requires that an endless call holds nothing of the trace that it began
-// in.
+// TestSessionEnds requires that an unbounded stream keeps no memory of the session that it
+// started in.
 func TestSessionEnds(t *testing.T) {
 	f := newFixture(t)
 	r := f.hub.Subscribe(t.Context(), Filter{}, true)
@@ -477,14 +477,14 @@ func TestSessionEnds(t *testing.T) {
 	r.Close()
 	for r = nil; over.Value() != nil; gc.GC() {
 		if t.Context().Err() != nil {
-			t.Fatal("the session is still there")
+			t.Fatal("the session is still in memory")
 		}
 	}
 	f.send(tap, false, &runtime.ContainerEventResponse{})
 }
 
-// TestBudget starts messages that never arrive as a whole. Their reservations are bounded,
-// and released when a message has arrived or its call has ended.
+// TestBudget starts messages that never arrive completely. Their reservations are bounded,
+// and released when the message arrives or the call ends.
 func TestBudget(t *testing.T) {
 	f := newFixture(t)
 	early, earlyTap := f.begin(events)
@@ -512,7 +512,7 @@ func TestBudget(t *testing.T) {
 		f.hub.End(call, Result{})
 	}
 	if taken := r.session.budget.used.Load(); taken != 0 {
-		t.Errorf("%d bytes are taken after all calls have ended", taken)
+		t.Errorf("%d bytes are reserved after all calls have ended", taken)
 	}
 	wants(more, 0) // too late
 	_, kept := f.begin(v1 + "ExecSync")

@@ -37,7 +37,7 @@ func criMethods() map[string]*method {
 	return table
 }
 
-// messageType is the Go type of a message, which is registered with the CRI's file.
+// messageType returns the registered Go type of a message, or nil if there is none.
 func messageType(descriptor protoreflect.MessageDescriptor) protoreflect.MessageType {
 	found, err := protoregistry.GlobalTypes.FindMessageByName(descriptor.FullName())
 	if err != nil {
@@ -46,7 +46,7 @@ func messageType(descriptor protoreflect.MessageDescriptor) protoreflect.Message
 	return found
 }
 
-// decode returns nil if encoded is no message of the type.
+// decode decodes a message. It returns nil if encoded is not a valid message of that type.
 func decode(kind protoreflect.MessageType, encoded []byte) proto.Message {
 	if kind == nil {
 		return nil
@@ -59,7 +59,7 @@ func decode(kind protoreflect.MessageType, encoded []byte) proto.Message {
 }
 
 // hasNamesInResponse reports whether the method's response names a pod or container that
-// its request does not: a new one, or the subject of a runtime's event.
+// its request does not: a new one, or the subject of a runtime event.
 func (m *method) hasNamesInResponse() bool {
 	return m.name == "RunPodSandbox" || m.name == "CreateContainer" || m.name == "GetContainerEvents"
 }

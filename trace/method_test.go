@@ -2,7 +2,7 @@ package trace
 
 import "testing"
 
-// TestMethods requires all that the CRI has, in both versions.
+// TestMethods requires all methods of the CRI, in both versions.
 func TestMethods(t *testing.T) {
 	for name, m := range methods {
 		if m.request == nil || m.response == nil {

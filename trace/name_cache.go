@@ -26,8 +26,8 @@ const (
 	loadTimeout   = 2 * time.Second
 )
 
-// nameCache maps the IDs of pods and containers to their names, as most calls contain only
-// an ID. It is filled only while there are readers. It is safe for concurrent use.
+// nameCache maps the IDs of pods and containers to their names, because most calls contain
+// only an ID. It is filled only while there are readers. It is safe for concurrent use.
 type nameCache struct {
 	mutex      sync.Mutex
 	pods       map[string]string
@@ -40,7 +40,7 @@ func newNameCache() *nameCache {
 	return &nameCache{pods: make(map[string]string), containers: make(map[string]containerInfo)}
 }
 
-// load lists the runtime's pods and containers, in the version of the CRI that it serves.
+// load lists the runtime's pods and containers. It tries each version of the CRI.
 func (n *nameCache) load(ctx context.Context, invoke intercept.Invoke) error {
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
@@ -118,7 +118,8 @@ func (n *nameCache) update(request, response proto.Message) {
 	}
 }
 
-// pod returns the name of a pod by its ID or an unambiguous prefix, or id if it is unknown.
+// pod returns the name of the pod with an ID or unambiguous prefix of it, or id if the pod
+// is unknown.
 func (n *nameCache) pod(id string) string {
 	n.mutex.Lock()
 	defer n.mutex.Unlock()
@@ -134,7 +135,8 @@ func (n *nameCache) container(id string) (name containerInfo, known bool) {
 	return findByPrefix(n.containers, id)
 }
 
-// findByPrefix also finds an ID by an unambiguous prefix, as crictl sends it.
+// findByPrefix returns the value of an ID. id may be an unambiguous prefix, which crictl
+// sends.
 func findByPrefix[V any](table map[string]V, id string) (found V, ok bool) {
 	if found, ok = table[id]; ok || id == "" || len(id) >= 64 {
 		return found, ok

@@ -12,8 +12,8 @@ import (
 	"image-cri-shim/trace/redact"
 )
 
-// pendingEvent is an event that is being published. It is encoded once for all readers
-// without messages, and once for all with messages.
+// pendingEvent is an event that is being published. It is encoded at most twice: once for
+// the readers that want messages, and once for all others.
 type pendingEvent struct {
 	event                      Event // without messages
 	record                     *record
@@ -21,7 +21,7 @@ type pendingEvent struct {
 	encoded, encodedWithBodies []byte
 }
 
-// translate returns the event of a record, and adds its pods and containers to the names.
+// translate returns the event of a record, and updates the names of pods and containers.
 func (s *session) translate(r *record) *pendingEvent {
 	p := &pendingEvent{record: r}
 	if r.method != nil {
@@ -89,22 +89,22 @@ func (p *pendingEvent) line(bodies bool) []byte {
 	return p.encoded
 }
 
-// renderMessage returns a message masked as JSON, nil if there was none.
+// renderMessage returns a message as JSON with secrets masked, or nil without a message.
 func renderMessage(m message, decoded proto.Message) json.RawMessage {
 	switch {
 	case m.content != nil && decoded != nil:
 		return redact.Message(decoded)
 	case m.content != nil:
-		return placeholder(m.length, "it is no message that this shim knows")
+		return placeholder(m.length, "not a message of a known type")
 	case m.omitted != "":
 		return placeholder(m.length, m.omitted)
 	}
 	return nil
 }
 
-// placeholder returns the JSON text shown instead of a message.
-func placeholder(length int, why string) json.RawMessage {
-	text, err := json.Marshal(fmt.Sprintf("%d bytes, not shown: %s", length, why))
+// placeholder returns the JSON text that replaces a message that is not shown.
+func placeholder(length int, reason string) json.RawMessage {
+	text, err := json.Marshal(fmt.Sprintf("%d bytes, not shown: %s", length, reason))
 	if err != nil {
 		return nil
 	}

@@ -20,13 +20,14 @@ type processName struct {
 	at   time.Time
 }
 
-// Process IDs are reused, and clients such as crictl run only for a moment.
+// Names are cached only briefly: process IDs are reused, and clients such as crictl are
+// short-lived.
 const (
 	processTTL   = time.Second
 	maxProcesses = 1 << 10
 )
 
-// name returns the name of a process's program (proc(5), comm), empty if unknown.
+// name returns the name of a process's program (comm in proc(5)), or "" if it is unknown.
 func (p *processNames) name(process int, now time.Time) string {
 	if process <= 0 {
 		return ""

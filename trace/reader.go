@@ -18,12 +18,12 @@ type Reader struct {
 	session *session
 	filter  Filter
 	bodies  bool
-	wake    chan struct{} // has an element if lines or lost changed
+	wake    chan struct{} // receives a value when lines or lost changes
 
 	mutex sync.Mutex
 	lines [][]byte
 	bytes int
-	lost  int64 // events dropped after lines
+	lost  int64 // events dropped after the last line
 }
 
 // Next returns the next event as a line of JSON, or ctx's error. Only one goroutine may
@@ -41,7 +41,7 @@ func (r *Reader) Next(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// Ready reports whether Next returns without waiting.
+// Ready reports whether Next would return without waiting.
 func (r *Reader) Ready() bool {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
@@ -51,7 +51,7 @@ func (r *Reader) Ready() bool {
 // Close removes the reader from its hub.
 func (r *Reader) Close() { r.hub.leave(r) }
 
-// pop returns the next line, or nil if there is none.
+// pop removes and returns the next line, or returns nil if there is none.
 func (r *Reader) pop() []byte {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()

@@ -10,8 +10,8 @@ import (
 )
 
 // The format of a trace, streamed or in a file: a line with a [Header] and a line for each
-// [Event], in JSON. The version changes if a field changes its meaning, not if one is
-// added.
+// [Event], in JSON. The version changes when the meaning of a field changes, not when a
+// field is added.
 const (
 	format        = "image-cri-shim trace"
 	formatVersion = 1
@@ -22,7 +22,7 @@ const (
 type Header struct {
 	Format  string    `json:"format"`
 	Version int       `json:"version"`
-	Shim    string    `json:"shim"` // its version
+	Shim    string    `json:"shim"` // version of the shim
 	Time    time.Time `json:"time"`
 }
 
@@ -40,11 +40,11 @@ func WriteEvent(w io.Writer, event Event) error {
 	return err
 }
 
-// ErrVersion is returned for a trace in another version of the format.
-var ErrVersion = errors.New("it is of another version of image-cri-shim")
+// ErrVersion is returned for a trace with another version of the format.
+var ErrVersion = errors.New("unsupported version of the trace format")
 
 // ErrTruncated is returned if a recording ends in the middle of a line.
-var ErrTruncated = errors.New("the recording ends in the middle of an event")
+var ErrTruncated = errors.New("recording ends in the middle of an event")
 
 // Recording reads a trace.
 type Recording struct {
@@ -59,17 +59,17 @@ func OpenRecording(r io.Reader) (*Recording, error) {
 	err := recording.decode(&recording.Header)
 	switch h := recording.Header; {
 	case err != nil || h.Format != format:
-		return nil, errors.Join(errors.New("it is no trace of image-cri-shim"), err)
+		return nil, errors.Join(errors.New("not a trace of image-cri-shim"), err)
 	case h.Version != formatVersion:
-		return nil, fmt.Errorf("%w: found version %d of the format, expected %d (image-cri-shim %q)", ErrVersion, h.Version, formatVersion, truncate(h.Shim))
+		return nil, fmt.Errorf("%w: found %d, expected %d (written by image-cri-shim %q)", ErrVersion, h.Version, formatVersion, truncate(h.Shim))
 	}
 	return recording, nil
 }
 
-// Next returns the next event. After the last one the error is io.EOF, or [ErrTruncated] if
-// the last one is incomplete.
+// Next returns the next event. After the last event it returns io.EOF, or [ErrTruncated] if
+// the recording ends with an incomplete line.
 func (r *Recording) Next() (Event, error) {
-	var read struct { // arrays bound the memory for a malicious recording
+	var read struct { // arrays bound the memory that a malicious recording can use
 		Event
 		Images    [maxImages]string   `json:"images"`
 		Decisions [maxImages]Decision `json:"decisions"`
@@ -83,10 +83,10 @@ func (r *Recording) Next() (Event, error) {
 	case KindCall, KindMessage, KindLost:
 		return event, nil
 	}
-	return Event{}, fmt.Errorf("line %d: found an event of the kind %q", r.line, truncate(event.Kind))
+	return Event{}, fmt.Errorf("line %d: unknown event kind %q", r.line, truncate(event.Kind))
 }
 
-// trimEmpty returns all without empty elements at the end.
+// trimEmpty removes empty elements from the end of all.
 func trimEmpty[T comparable](all []T) []T {
 	for len(all) > 0 && all[len(all)-1] == *new(T) {
 		all = all[:len(all)-1]
@@ -108,7 +108,7 @@ func (r *Recording) decode(value any) error {
 	return nil
 }
 
-// readLine returns the next line.
+// readLine returns the next line, including its line break.
 func (r *Recording) readLine() ([]byte, error) {
 	r.line++
 	var line []byte

@@ -14,7 +14,7 @@ import (
 
 func newLineReader(content []byte) *bufio.Reader { return bufio.NewReader(bytes.NewReader(content)) }
 
-// sampleCall has something in each field.
+// sampleCall returns an event with a value in each field.
 func sampleCall() Event {
 	return Event{
 		Kind: KindCall, Time: time.Date(2026, 11, 25, 1, 2, 3, 456789, time.UTC), ID: 7, Client: &Client{Process: 812, User: 0, Name: "kubelet"},
@@ -41,7 +41,7 @@ func TestRecording(t *testing.T) {
 		got, err := readAll(whole[:cut])
 		switch lines := strings.Count(whole[:cut], "\n"); {
 		case lines == 0:
-			if err == nil || !strings.Contains(err.Error(), "no trace") {
+			if err == nil || !strings.Contains(err.Error(), "not a trace") {
 				t.Fatalf("cut at %d: %v", cut, err)
 			}
 		case len(got) != lines-1 || !reflect.DeepEqual(got, want[:lines-1]):
@@ -52,7 +52,7 @@ func TestRecording(t *testing.T) {
 	}
 }
 
-// readAll returns no error at the end.
+// readAll returns all events, and no error at the end of the recording.
 func readAll(content string) ([]Event, error) {
 	recording, err := OpenRecording(strings.NewReader(content))
 	if err != nil {
@@ -74,12 +74,12 @@ func readAll(content string) ([]Event, error) {
 func TestNotARecording(t *testing.T) {
 	const header = `{"format":"image-cri-shim trace","version":1}` + "\n"
 	for content, want := range map[string]string{
-		"": "no trace of image-cri-shim",
-		`{"format":"image-cri-shim trace","version":2,"shim":"v9"}` + "\n":        "another version of image-cri-shim: found version 2 of the format, expected 1 (image-cri-shim \"v9\")",
-		`{"format":"image-cri-shim trace","version":2,"shim":"\u001b[2J"}` + "\n": `(image-cri-shim "\x1b[2J")`,
-		`{"format":"another"}` + "\n":                                             "no trace",
-		"\x00\x01\n":                                                              "no trace",
-		header + "{}\n":                                                           `line 2: found an event of the kind ""`,
+		"": "not a trace of image-cri-shim",
+		`{"format":"image-cri-shim trace","version":2,"shim":"v9"}` + "\n":        "unsupported version of the trace format: found 2, expected 1 (written by image-cri-shim \"v9\")",
+		`{"format":"image-cri-shim trace","version":2,"shim":"\u001b[2J"}` + "\n": `(written by image-cri-shim "\x1b[2J")`,
+		`{"format":"another"}` + "\n":                                             "not a trace",
+		"\x00\x01\n":                                                              "not a trace",
+		header + "{}\n":                                                           `line 2: unknown event kind ""`,
 		header + `{"kind":"call",` + "\n":                                         "line 2: ",
 	} {
 		if _, err := readAll(content); err == nil || !strings.Contains(err.Error(), want) {
@@ -88,7 +88,7 @@ func TestNotARecording(t *testing.T) {
 	}
 }
 
-// TestHostileRecording requires bounded memory for a recording that no shim has written.
+// TestHostileRecording requires bounded memory for a malicious recording.
 func TestHostileRecording(t *testing.T) {
 	const header = `{"format":"image-cri-shim trace","version":1}` + "\n"
 	all, err := readAll(header + `{"kind":"call","images":["a"` + strings.Repeat(`,"b"`, 1000) + `],"decisions":[{"asked":"a"}` + strings.Repeat(`,{}`, 1000) + "]}\n")
@@ -100,8 +100,8 @@ func TestHostileRecording(t *testing.T) {
 	}
 }
 
-// TestEncode requires that nothing in a line is what a terminal obeys, and that it still
-// says the same.
+// TestEncode requires that a line has no control characters, and that decoding it returns
+// the original text.
 func TestEncode(t *testing.T) {
 	hostile := Event{Kind: KindCall, Error: "a\x1b\x7f\u0080\u009b2J\u00a0é", Request: json.RawMessage("{\"\u009b\":1}")}
 	line := encode(hostile)

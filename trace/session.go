@@ -20,7 +20,7 @@ type session struct {
 	budget      *budget       // of messages; may be used after the session's end
 	dropped     atomic.Int64  // records that did not fit into queue
 	bodyReaders atomic.Int64  // readers that want messages
-	loaded      chan struct{} // closed when names are loaded or can't be
+	loaded      chan struct{} // closed once loading the names has ended
 	cancel      context.CancelFunc
 	workers     sync.WaitGroup
 
@@ -29,10 +29,10 @@ type session struct {
 	taps    map[uint64]*Tap // of running calls, by call ID
 }
 
-// record is a queued event: a finished call or a message of a stream.
+// record is a queued event: a finished call or one message of a stream.
 type record struct {
 	call     Call
-	method   *method // nil if not of the CRI
+	method   *method // nil for a method outside the CRI
 	result   Result
 	received time.Time // time of the message; zero for a call
 
@@ -44,7 +44,7 @@ type record struct {
 type message struct {
 	content []byte // nil if not wanted or omitted
 	length  int    // of the whole message
-	omitted string // the reason for a missing content
+	omitted string // why content is missing
 }
 
 func newSession(number uint64) *session {
@@ -59,8 +59,8 @@ func newSession(number uint64) *session {
 	}
 }
 
-// start starts the workers, which run until end. ctx is the first reader's; its
-// cancellation does not stop them.
+// start starts the workers, which run until end. Canceling ctx, the context of the first
+// reader, does not stop them.
 func (s *session) start(ctx context.Context, invoke intercept.Invoke) {
 	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.workers.Go(func() { s.run(ctx) })
@@ -115,7 +115,7 @@ func (s *session) track(tap *Tap) {
 	s.taps[tap.call.ID] = tap
 }
 
-// untrack unregisters and returns the tap of a call, nil if it has none.
+// untrack unregisters and returns the tap of a call, or nil if the call has none.
 func (s *session) untrack(call uint64) *Tap {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -130,7 +130,7 @@ func (s *session) findTap(call uint64) *Tap {
 	return s.taps[call]
 }
 
-// copyMessage copies a message, unless it exceeds the budget.
+// copyMessage returns a copy of a message, without its content if the budget is used up.
 func (s *session) copyMessage(content []byte, length int) message {
 	if !s.budget.reserve(len(content)) {
 		return message{length: length, omitted: overBudget}

@@ -13,7 +13,7 @@ const (
 	maxTextBytes = 2 << 10 // bytes of a text
 )
 
-// subjectOf returns the subject of a call by its request, or of a runtime's event.
+// subjectOf returns the subject of a call, found in its request, or of a runtime event.
 // message may be nil.
 func (n *nameCache) subjectOf(message proto.Message) subject {
 	var s subject
@@ -56,7 +56,7 @@ func (n *nameCache) subjectOf(message proto.Message) subject {
 	return s
 }
 
-// addContainerTo sets a container by its ID, with its pod and image if they are known.
+// addContainerTo sets the container with an ID, and its pod and image if they are known.
 func (n *nameCache) addContainerTo(s *subject, id string) {
 	if id == "" {
 		return
@@ -73,8 +73,8 @@ func (n *nameCache) addContainerTo(s *subject, id string) {
 	s.addImage(&runtime.ImageSpec{Image: known.image})
 }
 
-// addEventTo sets the subject of a runtime's event. The event's container ID may be that of
-// the pod.
+// addEventTo sets the subject of a runtime event. The container ID of an event about a
+// pod is the ID of the pod's sandbox.
 func (n *nameCache) addEventTo(s *subject, event *runtime.ContainerEventResponse) {
 	if metadata := event.GetPodSandboxStatus().GetMetadata(); metadata != nil {
 		s.pod = podName(metadata)

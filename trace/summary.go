@@ -15,28 +15,28 @@ import (
 	"image-cri-shim/callstats"
 )
 
-// Summary adds up events by method. It ignores lost events.
+// Summary adds up the calls by method. It ignores lost events.
 type Summary struct {
 	rows *callstats.Table[summaryRow] // nil before the first event
 }
 
-// MethodSummary sums up the calls of one method. Quantiles are exact to 1 %.
+// MethodSummary is the summary of the calls of one method. Quantiles are accurate to 1 %.
 type MethodSummary struct {
 	Method        string  `json:"method"`
 	Calls         int64   `json:"calls"`
 	Errors        int64   `json:"errors"`
-	Messages      int64   `json:"messages"` // of calls that have many
+	Messages      int64   `json:"messages"` // of streaming calls
 	P50           float64 `json:"p50Seconds"`
 	P90           float64 `json:"p90Seconds"`
 	P99           float64 `json:"p99Seconds"`
 	Max           float64 `json:"maxSeconds"`
-	RequestBytes  int64   `json:"requestBytes"`  // of calls that have ended
-	ResponseBytes int64   `json:"responseBytes"` // of calls that have ended
+	RequestBytes  int64   `json:"requestBytes"`  // of finished calls
+	ResponseBytes int64   `json:"responseBytes"` // of finished calls
 }
 
 type summaryRow struct {
 	MethodSummary
-	buckets []int // calls by duration, as long as needed
+	buckets []int // number of calls by duration; grows as needed
 }
 
 // Add adds an event.
@@ -59,8 +59,8 @@ func (s *Summary) Add(e Event) {
 	row.count(bucketOf(e.Seconds))
 }
 
-// row returns the row of a method. Methods beyond maxMethods and those with too long names
-// share one.
+// row returns the row of a method. Methods beyond maxMethods and methods with long names
+// share one row.
 func (s *Summary) row(method string) *summaryRow {
 	if s.rows == nil {
 		s.rows = callstats.NewTable[summaryRow](maxMethods, otherMethods)
@@ -79,8 +79,8 @@ const (
 	otherMethods = "other"
 )
 
-// The bounds of a summary's buckets, in seconds. Each bucket ends 1 % higher than the one
-// before it. Shorter calls fall into the first bucket, longer ones into the last.
+// The bounds of a summary's buckets, in seconds. Each bound is 1 % higher than the one before
+// it. Shorter calls fall into the first bucket, longer calls into the last.
 const (
 	bucketGrowth = 1.01
 	firstBucket  = 1e-6
@@ -105,7 +105,7 @@ func (r *summaryRow) quantile(percent int) float64 {
 	return min(callstats.Quantile(r.buckets, percent, boundOf), r.Max)
 }
 
-// Methods returns the methods' sums, those with the most calls first.
+// Methods returns the summaries of all methods, the method with the most calls first.
 func (s *Summary) Methods() []MethodSummary {
 	all := []MethodSummary{}
 	if s.rows == nil {
@@ -146,7 +146,7 @@ func (s *Summary) writeTable(w io.Writer) error {
 	return table.Flush()
 }
 
-// durationText formats one of the method's durations, "-" if it has no calls.
+// durationText formats one of the method's durations. It returns "-" without calls.
 func (m *MethodSummary) durationText(seconds float64) string {
 	if m.Calls == 0 {
 		return "-"

@@ -39,8 +39,8 @@ func TestSummary(t *testing.T) {
 	}
 }
 
-// TestManyMethods requires that what is no method of anything takes no memory, and no
-// terminal.
+// TestManyMethods requires that invented methods use bounded memory, and that their names
+// are printed without control characters.
 func TestManyMethods(t *testing.T) {
 	var s Summary
 	for i := range 2000 {
@@ -53,7 +53,7 @@ func TestManyMethods(t *testing.T) {
 		t.Errorf("%d methods, %+v", len(all), all[:2])
 	}
 	if last := bucketOf(math.MaxFloat64); last > 4000 {
-		t.Errorf("there are %d buckets", last)
+		t.Errorf("got %d buckets", last)
 	}
 	for _, text := range []bool{false, true} {
 		var written bytes.Buffer

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// maxBodyBytes limits messages that are decoded to be shown, maxSubjectBytes those that are
-// decoded only to find the subject of their call.
+// maxBodyBytes limits messages that are decoded to be shown. maxSubjectBytes limits messages
+// that are decoded only to find the subject of the call.
 const (
 	maxBodyBytes    = 1 << 20
 	maxSubjectBytes = 256 << 10
@@ -15,9 +15,9 @@ const (
 // Tap receives the messages of one call. Its methods are safe for concurrent use.
 type Tap struct {
 	hub       *Hub
-	sessionID uint64 // ID of the session in which the call began, 0 for none; a pointer would keep an ended session alive
+	sessionID uint64 // ID of the session in which the call began, 0 for none; a pointer would keep an ended session in memory
 	call      Call
-	method    *method // nil if not of the CRI
+	method    *method // nil for a method outside the CRI
 	streaming bool    // each message of the response is an event
 
 	mutex             sync.Mutex
@@ -33,8 +33,8 @@ type reservation struct {
 	bytes  int
 }
 
-// currentSession returns the session that the call belongs to, nil for none. An unbounded
-// stream belongs to later sessions, too.
+// currentSession returns the session that the call belongs to, or nil. An unbounded stream
+// also belongs to sessions that start after it.
 func (t *Tap) currentSession() *session {
 	s := t.hub.session.Load()
 	if s != nil && s.id != t.sessionID && !t.hub.unbounded[t.call.Method] {
@@ -43,7 +43,8 @@ func (t *Tap) currentSession() *session {
 	return s
 }
 
-// Wants returns how many bytes of a message of the given length are wanted, 0 for none.
+// Wants returns how many bytes of a message with the given length Message must receive, 0
+// for none.
 func (t *Tap) Wants(fromClient bool, length int) int {
 	s := t.currentSession()
 	if s == nil {
@@ -53,11 +54,11 @@ func (t *Tap) Wants(fromClient bool, length int) int {
 	m := message{length: length}
 	switch {
 	case t.method == nil:
-		m.omitted = "its method is none of the CRI's"
+		m.omitted = "not a CRI method"
 	case length == 0:
 		m.content = []byte{}
 	case bodies && length > maxBodyBytes:
-		m.omitted = "it is too long"
+		m.omitted = "too long"
 	case bodies, (fromClient || t.method.hasNamesInResponse()) && length <= maxSubjectBytes:
 		if t.reserve(s, fromClient, length) {
 			return length
@@ -75,9 +76,9 @@ func (t *Tap) Message(fromClient bool, content []byte, length int, compressed bo
 	switch {
 	case s == nil:
 	case compressed:
-		t.keep(s, fromClient, message{length: length, omitted: "it is compressed"})
+		t.keep(s, fromClient, message{length: length, omitted: "compressed"})
 	case len(content) < length:
-		t.keep(s, fromClient, message{length: length, omitted: "it is too long"})
+		t.keep(s, fromClient, message{length: length, omitted: "too long"})
 	default:
 		t.keep(s, fromClient, s.copyMessage(content, length))
 	}
@@ -117,7 +118,7 @@ func sideIndex(fromClient bool) int {
 	return 1
 }
 
-// keep keeps a message until the call ends. If each message is an event, it enqueues it.
+// keep stores a message until the call ends, or enqueues it if each message is an event.
 func (t *Tap) keep(s *session, fromClient bool, m message) {
 	if t.streaming && !fromClient {
 		s.enqueue(&record{call: t.call, method: t.method, received: time.Now(), response: m})
@@ -131,7 +132,7 @@ func (t *Tap) keep(s *session, fromClient bool, m message) {
 	}
 	if t.ended || t.discarded || kept.content != nil || s.id != t.sessionID {
 		s.budget.release(len(m.content))
-		return // late, or not the first of its side
+		return // the call or its session has ended, or a message of this side is stored already
 	}
 	*kept = m
 }

@@ -10,7 +10,7 @@ import (
 	"unicode"
 )
 
-// columnFormat has column widths that fit most events.
+// columnFormat sets column widths that fit most events.
 const columnFormat = "%-12s  %-18s  %-24s  %9s  %-16s  %7s  %7s"
 
 // WriteTextHeader writes the column titles for [WriteText].
@@ -19,13 +19,13 @@ func WriteTextHeader(w io.Writer) error {
 	return err
 }
 
-// WriteText writes an event for people: a line, followed by its messages if it has any.
-// Times are local.
+// WriteText writes an event as human-readable text: a line, followed by the event's
+// messages. Times are local.
 func WriteText(w io.Writer, e Event) error {
 	var text strings.Builder
 	switch e.Kind {
 	case KindLost:
-		fmt.Fprintf(&text, "%-12s  %d events were lost: they came faster than they were read\n", formatClock(e.Time), e.Lost)
+		fmt.Fprintf(&text, "%-12s  %d events lost: the reader was too slow\n", formatClock(e.Time), e.Lost)
 	case KindMessage:
 		writeLine(&text, e, "-", "message", "-")
 	default:
@@ -48,7 +48,7 @@ func writeLine(text *strings.Builder, e Event, took, code, request string) {
 
 func formatClock(at time.Time) string { return at.Local().Format("15:04:05.000") }
 
-// text returns a process's name and ID.
+// text returns the process's name and ID, "-" if they are unknown.
 func (c *Client) text() string {
 	switch {
 	case c == nil || c.Process <= 0:
@@ -60,7 +60,7 @@ func (c *Client) text() string {
 	}
 }
 
-// describe returns the event's last column: subject, decisions and error.
+// describe returns the text of the last column: subject, decisions and error.
 func (e *Event) describe() string {
 	var parts []string
 	if subject := strings.Trim(e.Pod+" "+e.Container, " "); subject != "" {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Args masks secrets in the words of a command. As environments are not shown, values of
-// variables in a command (NAME=value) are masked, too.
+// Args masks secrets in the words of a command. Like the values of environments, the values
+// of variables in a command (NAME=value) are masked.
 func Args(words []string) []string {
 	shown := make([]string, len(words))
 	for i, word := range words {
@@ -19,7 +19,7 @@ func Args(words []string) []string {
 	return shown
 }
 
-// userFlag matches flags whose value may be user:password.
+// userFlag matches flags that may be followed by user:password.
 var userFlag = regexp.MustCompile(`^(?:-[uU]|--(?:proxy-)?user)$`)
 
 // isSecretValue reports whether word is the secret value of the flag before it.

@@ -8,11 +8,11 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// The tables below list the fields of the CRI that are shown. Strings of all other fields
-// are masked, those of a later CRI included. Numbers and enumerations are always shown.
-// Of fields that this CRI lacks, only the number of bytes is shown.
+// The tables below list the CRI's string fields that are shown. All other strings are
+// masked. Numbers and enumerations are always shown. Of fields unknown to this version of
+// the CRI, only the number of bytes is shown.
 
-// plainFields are string fields that hold no secrets.
+// plainFields are string fields without secrets.
 var plainFields = nameSet(`
 	version runtime_name runtime_version runtime_api_version
 	id pod_sandbox_id container_id container_ids target_id uid name namespace hostname
@@ -23,21 +23,21 @@ var plainFields = nameSet(`
 	cpuset_cpus cpuset_mems page_size add_capabilities drop_capabilities add_ambient_capabilities
 	servers searches options host_ip ip pod_cidr key help label_keys`)
 
-// String fields whose values may contain secrets.
+// String fields that may contain secrets, which are masked.
 var (
 	freeTextFields  = nameSet("message mount_options label_values")
 	argsFields      = nameSet("command args cmd")
 	streamURLFields = nameSet("url")
 )
 
-// Maps whose values are shown. Label values are shown unless they look secret. Of other
-// maps, only the keys are shown.
+// Maps with values that are shown. Values of labels are masked if they look secret. Of all
+// other maps, only the keys are shown.
 var (
 	plainMaps = nameSet("sysctls unified")
 	labelMaps = nameSet("labels annotations label_selector")
 )
 
-// secretMessages are masked as a whole.
+// secretMessages are the messages that are masked as a whole.
 var secretMessages = nameSet("runtime.v1.AuthConfig")
 
 func nameSet(words string) map[protoreflect.FullName]bool {
@@ -48,7 +48,7 @@ func nameSet(words string) map[protoreflect.FullName]bool {
 	return names
 }
 
-// fieldName returns the name of field as it stands in the tables.
+// fieldName returns the name of field as used in the tables.
 func fieldName(field protoreflect.FieldDescriptor) protoreflect.FullName {
 	return protoreflect.FullName(field.Name())
 }
@@ -68,10 +68,10 @@ func redactString(field protoreflect.FieldDescriptor, text string) string {
 	}
 }
 
-// streamKind is the first part of a stream's path, such as exec.
+// streamKind matches the first part of a stream's path, such as exec.
 var streamKind = regexp.MustCompile(`^[a-z]{1,16}$`)
 
-// redactStreamURL masks the end of a stream's path: a token that opens the stream.
+// redactStreamURL masks the end of a stream's path, which is a token that opens the stream.
 func redactStreamURL(text string) string {
 	address, err := url.Parse(text)
 	if err != nil || address.Host == "" {

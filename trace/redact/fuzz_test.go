@@ -34,7 +34,7 @@ func FuzzMessage(f *testing.F) {
 	f.Fuzz(func(t *testing.T, number uint16, answer bool, content []byte) {
 		const canary = "Zq9canary7Xw"
 		if bytes.Contains(content, []byte("canary")) {
-			t.Skip("it would find it itself")
+			t.Skip("the input contains the canary")
 		}
 		m := methods[names[int(number)%len(names)]]
 		kind := m.Input()
@@ -46,7 +46,7 @@ func FuzzMessage(f *testing.F) {
 			return
 		}
 		if shown := Message(message); !json.Valid(shown) {
-			t.Errorf("%q is no JSON", shown)
+			t.Errorf("%q is not JSON", shown)
 		}
 		plant(message.ProtoReflect(), canary)
 		if shown := Message(message); !json.Valid(shown) || strings.Contains(string(shown), canary) {
@@ -69,7 +69,8 @@ func criMethods() map[string]protoreflect.MethodDescriptor {
 	return methods
 }
 
-// FuzzText surrounds a secret that is marked as one with arbitrary text.
+// FuzzText surrounds a recognizable secret with arbitrary text, and requires that it is
+// masked.
 func FuzzText(f *testing.F) {
 	f.Add("--flag", "rest")
 	f.Add("a b 'c", `"d`)

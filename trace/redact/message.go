@@ -66,8 +66,9 @@ func appendField(b []byte, field protoreflect.FieldDescriptor, message protorefl
 	}
 }
 
-// lastCommandWord returns the last word of a container's command if field is its args,
-// which continue the command: a flag may end the command and its value start the args.
+// lastCommandWord returns the last word of a container's command if field is args. The
+// args continue the command: the last word of the command may be a flag, and the first of
+// the args its value.
 func lastCommandWord(field protoreflect.FieldDescriptor, message protoreflect.Message) []string {
 	command := field.ContainingMessage().Fields().ByName("command")
 	if fieldName(field) != "args" || command == nil {
@@ -90,11 +91,11 @@ func appendValue(b []byte, field protoreflect.FieldDescriptor, v protoreflect.Va
 			return appendText(b, string(known.Name()))
 		}
 		return strconv.AppendInt(b, int64(v.Enum()), 10)
-	case protoreflect.Int64Kind: // a string, as in protobuf's JSON, so that no reader rounds it
+	case protoreflect.Int64Kind: // a string, as in protobuf's JSON mapping: many JSON readers round large numbers
 		return append(strconv.AppendInt(append(b, '"'), v.Int(), 10), '"')
 	case protoreflect.Uint64Kind:
 		return append(strconv.AppendUint(append(b, '"'), v.Uint(), 10), '"')
-	case protoreflect.DoubleKind, protoreflect.FloatKind: // NaN and infinity are no numbers in JSON
+	case protoreflect.DoubleKind, protoreflect.FloatKind: // a string: JSON has no NaN and infinity
 		return appendText(b, strconv.FormatFloat(v.Float(), 'g', -1, 64))
 	default:
 		return append(b, v.String()...)

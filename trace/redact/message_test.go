@@ -55,8 +55,8 @@ func TestMessage(t *testing.T) {
 	}
 }
 
-// maskedFields are the fields with texts and bytes, of all that the CRI has, that are
-// masked, and the maps whose values are. A new field of the CRI is masked until a table lists it.
+// maskedFields are the CRI's string, bytes and map fields with values that are masked. A new
+// field of the CRI is masked until a table lists it.
 const maskedFields = `
 	AuthConfig.auth AuthConfig.identity_token AuthConfig.password AuthConfig.registry_token AuthConfig.server_address AuthConfig.username
 	CheckpointPodRequest.options ContainerStatusResponse.info ExecSyncResponse.stderr ExecSyncResponse.stdout ImageStatusResponse.info
@@ -99,7 +99,7 @@ func isMasked(field protoreflect.FieldDescriptor) bool {
 	return !strings.Contains(string(Message(message.Interface())), "plain")
 }
 
-// eachMessage goes through all messages of the CRI but the entries of maps.
+// eachMessage calls a function with each message of the CRI except map entries.
 func eachMessage(visit func(protoreflect.MessageDescriptor)) {
 	messages := (&runtime.VersionRequest{}).ProtoReflect().Descriptor().ParentFile().Messages()
 	for i := range messages.Len() {
@@ -107,7 +107,7 @@ func eachMessage(visit func(protoreflect.MessageDescriptor)) {
 	}
 }
 
-// newMessage returns a message of the Go type that is registered with the CRI's file.
+// newMessage returns an empty message of the Go type that the CRI's package registered.
 func newMessage(descriptor protoreflect.MessageDescriptor) protoreflect.Message {
 	found, err := protoregistry.GlobalTypes.FindMessageByName(descriptor.FullName())
 	if err != nil {
@@ -116,7 +116,8 @@ func newMessage(descriptor protoreflect.MessageDescriptor) protoreflect.Message 
 	return found.New()
 }
 
-// plant puts a secret wherever one may be, at any depth, and fields that no CRI has.
+// plant puts a secret into each field that may hold one, at any depth, and into unknown
+// fields.
 func plant(message protoreflect.Message, secret string) {
 	message.SetUnknown(protowire.AppendString(protowire.AppendTag(nil, 5000, protowire.BytesType), secret))
 	fields := message.Descriptor().Fields()
@@ -153,7 +154,7 @@ func isSecretMap(field protoreflect.FieldDescriptor) bool {
 	return field.IsMap() && !plainMaps[fieldName(field)]
 }
 
-// TestPlanted fills every message of the CRI with secrets.
+// TestPlanted fills each message of the CRI with secrets, and requires that none is shown.
 func TestPlanted(t *testing.T) {
 	eachMessage(func(descriptor protoreflect.MessageDescriptor) {
 		message := newMessage(descriptor)

@@ -7,7 +7,7 @@ import (
 
 const (
 	mask         = "********"
-	maxTextBytes = 64 << 10 // longer texts are masked as a whole
+	maxTextBytes = 64 << 10 // longer strings are masked as a whole
 )
 
 // secretWords is a pattern for names of secrets: in annotations, flags and keys.
@@ -28,8 +28,8 @@ var credentialPatterns = []*regexp.Regexp{
 // password may contain an @.
 var userInfo = regexp.MustCompile(`://[^/\s]+@`)
 
-// Field masks substrings that look like credentials in the value of a field that holds
-// no secret, such as a name, an image or a path.
+// Field masks substrings that look like credentials in the value of a field that is not
+// secret by name, such as an image or a path.
 func Field(text string) string {
 	if len(text) > maxTextBytes {
 		return mask
@@ -40,8 +40,7 @@ func Field(text string) string {
 	return userInfo.ReplaceAllString(text, "://"+mask+"@")
 }
 
-// FreeText masks secrets in text for people, such as an error message. It keeps IDs and
-// digests.
+// FreeText masks secrets in prose, such as an error message. It keeps IDs and digests.
 func FreeText(text string) string {
 	return mapWords(maskValues(Field(text), secretSetting, secretStatement), func(word string) string {
 		if looksRandom(word, true) {
@@ -62,8 +61,8 @@ var (
 	hexID        = regexp.MustCompile(`^[0-9a-f]{12,}$`)
 )
 
-// looksRandom reports whether part of a word looks like a generated secret: 16 letters
-// and digits in a row, or 20 capitals. With keepIDs, hexadecimal IDs do not count.
+// looksRandom reports whether part of a word looks like a generated secret: a run of 16
+// letters and digits, or of 20 capitals. With keepIDs, hexadecimal IDs are not secrets.
 func looksRandom(word string, keepIDs bool) bool {
 	for _, part := range alphanumeric.FindAllString(word, -1) {
 		digits, capitals := strings.ContainsAny(part, "0123456789"), part == strings.ToUpper(part)

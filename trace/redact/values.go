@@ -6,14 +6,16 @@ import (
 	"strings"
 )
 
-// Patterns for the text before a secret value. If a pattern has a group, the value starts
-// at the group, otherwise after the match. Quotes may be escaped, as in JSON within JSON.
+// Patterns for the text before a secret value. The value starts at the pattern's group, or
+// after the match if the pattern has no group. Quotes may be escaped, as in JSON within JSON.
 var (
 	// secretKey matches the key of a secret in YAML, JSON, a shell or a flag.
 	secretKey = regexp.MustCompile(`(?i)[\w.-]*(?:` + secretWords + `)[\w.-]*(?:\\*["']?\s*=\s*|\\*["']?:\s+|\\*["']\s*:\s*)`)
-	// secretPair matches a key and a colon, as in a header for curl. It spares an image's tag.
+	// secretPair matches a key and a colon, as in a header for curl. It does not match
+	// an image's tag.
 	secretPair = regexp.MustCompile(`(?i)(?:^|[\s"'{,])[\w-]*(?:` + secretWords + `)[\w-]*:`)
-	// secretSetting matches a key in sentences, where "token:" may precede an error message.
+	// secretSetting matches a key in prose. It does not match "token:", which may precede an
+	// error message.
 	secretSetting = regexp.MustCompile(`(?i)[\w.-]*(?:` + secretWords + `)[\w.-]*(?:\\*["']?\s*=\s*|\\*["']\s*:\s*)|pass(?:word|wd|phrase|code):\s+`)
 	// secretOption matches a command's option, also in a JSON list of its words.
 	secretOption = regexp.MustCompile(`(?i)--?[\w.-]*(?:` + secretWords + `)[\w.-]*(?:\\*["']?\s+|\\*["']\s*,\s*)`)
@@ -41,9 +43,9 @@ func maskValues(text string, patterns ...*regexp.Regexp) string {
 	return maskValuesAt(text, starts, valueLength)
 }
 
-// maskValuesAt masks the values at starts, which are sorted. It takes linear time however
-// many values start in one word: unquoted values in a word end together, and quoted ones
-// end at the next quote of their kind.
+// maskValuesAt masks the values at starts, which must be sorted. It takes linear time, even
+// if many values start in one word: unquoted values in a word end together, and quoted
+// values end at the next quote of the same kind.
 func maskValuesAt(text string, starts []int, length func(text string) int) string {
 	var shown strings.Builder
 	done, word := 0, 0 // ends of the masked text and of the last unquoted value
@@ -96,8 +98,8 @@ func valueLength(text string) int {
 	return len(text)
 }
 
-// isClosingQuote reports whether a quote after a number of backslashes closes a string
-// that was opened by a quote after escapes of them, or closes a string around it. A quote
+// isClosingQuote reports whether a quote ends a quoted string or a string around it. The
+// opening quote follows escapes backslashes, this quote a number of backslashes. A quote
 // within the string is escaped once more, as is each backslash. A shell's single quotes
 // have no escapes.
 func isClosingQuote(quote byte, escapes, backslashes int) bool {

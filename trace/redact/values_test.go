@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestValuesInLinearTime requires that a text full of values is scanned about once, not
+// TestValuesInLinearTime requires that a text with many values is scanned about once, not
 // from each value to the end.
 func TestValuesInLinearTime(t *testing.T) {
 	for _, unit := range []string{`pwd=`, `pwd="`, `pwd='`, `pwd='pwd="`, `pwd=\"pwd="`, `pwd="pwd=\"`, `pwd=\"pwd=\\\"`, `pwd= `, `a=\`} {
