@@ -53,7 +53,7 @@ func TestPage(t *testing.T) {
 func (p *debugPage) opens(t *testing.T) {
 	p.do(t, chromedp.Navigate(p.address+"/"))
 	p.shows(t, "connection", "Live")
-	p.shows(t, "health", "All is well")
+	p.shows(t, "health", "No problems")
 	p.shows(t, "decisions-empty", "crictl pull nginx")
 	p.shows(t, "ledger-empty", "Empty")
 	p.shows(t, "facts", "in the ledger")
@@ -81,7 +81,7 @@ func TestPageOfNamesInTheRuntime(t *testing.T) {
 	p := openPage(t, privateConfiguration())
 	p.do(t, chromedp.Navigate(p.address+"/"))
 	p.shows(t, "facts", "Names kept in the runtime (containerd's images service answers)")
-	p.shows(t, "ledger-hint", "whose names the runtime has not got yet")
+	p.shows(t, "ledger-hint", "that are not in the runtime yet")
 	p.pull(t, p.through, "nginx:1.25", nil)
 	p.shows(t, "decisions-rows", "the registry has it", "named in the runtime")
 	p.shows(t, "ledger-empty", "the runtime has all names")
@@ -127,13 +127,13 @@ func (p *debugPage) filters(t *testing.T) {
 
 func (p *debugPage) searchesLedger(t *testing.T) {
 	// latest and 1.25, and each by its digest
-	p.shows(t, "ledger-count", "4 in all")
+	p.shows(t, "ledger-count", "4 in total")
 	p.do(t, chromedp.SendKeys(chromedp.CSS("#search"), "nginx:1."))
 	p.showsRows(t, "ledger-rows", 1, "docker.io/library/nginx:1.25")
 	p.shows(t, "ledger-count", "1 of 4")
 	p.do(t, chromedp.SendKeys(chromedp.CSS("#search"), "x"))
 	p.showsRows(t, "ledger-rows", 0, "")
-	p.shows(t, "ledger-empty", "No name in the ledger has nginx:1.x in it")
+	p.shows(t, "ledger-empty", "No name in the ledger contains nginx:1.x")
 	p.set(t, "search", "")
 	p.showsRows(t, "ledger-rows", 4, "docker.io/library/nginx")
 }
@@ -182,7 +182,7 @@ func (p *debugPage) fitsEveryWidth(t *testing.T) {
 func (p *debugPage) showsRegistries(t *testing.T) {
 	p.loses(t, shared.private, func() {
 		p.shows(t, "registries-rows", "down since", "connection refused")
-		p.shows(t, "health", "Not all is well", "The registry "+shared.private.Address()+" is down", "PullImage of nginx:1.26")
+		p.shows(t, "health", "problem", "The registry "+shared.private.Address()+" is down", "PullImage of nginx:1.26")
 	})
 	p.shows(t, "registries-rows", "up since")
 }
@@ -213,7 +213,7 @@ func (p *debugPage) showsRefusal(t *testing.T) {
 	if err := p.shim.Configure("regisitries: []\n"); err != nil {
 		t.Fatal(err)
 	}
-	p.shows(t, "problems", "The configuration was changed and can't be used", "regisitries: unknown key")
+	p.shows(t, "problems", "Reloading the configuration failed", "regisitries: unknown key")
 }
 
 func (p *debugPage) showsRuntime(t *testing.T) {
@@ -223,7 +223,7 @@ func (p *debugPage) showsRuntime(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	p.shows(t, "health", "Pods can't start", "The runtime does not answer at "+p.runtime.Socket())
+	p.shows(t, "health", "Pods can't start", "The runtime at "+p.runtime.Socket()+" does not answer")
 	// Which methods there are nobody can tell now.
 	method := "/" + hostile + "/x"
 	if err := p.through.Connection.Invoke(testContext(t), method, &emptypb.Empty{}, &emptypb.Empty{}); err == nil {
@@ -239,10 +239,10 @@ func (p *debugPage) comesBack(t *testing.T) {
 	if err := p.shim.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	p.shows(t, "connection", "No connection to the shim since", "trying again")
+	p.shows(t, "connection", "No connection to the shim since", "retrying")
 	if err := p.shim.Start(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
 	p.shows(t, "connection", "Live")
-	p.shows(t, "decisions-empty", "No image was asked for")
+	p.shows(t, "decisions-empty", "No image requests since")
 }

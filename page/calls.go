@@ -13,14 +13,14 @@ import (
 
 const (
 	maxMethods     = 100 // the CRI has about forty in each version
-	maxMethodBytes = 120 // of a method's name, which clients can invent
-	periods        = 6   // kept of each method
+	maxMethodBytes = 120 // of a method's name, which a client can choose freely
+	periods        = 6   // number of periods for each method
 	period         = 10 * time.Minute
 	bucketCount    = 20
-	firstBucket    = 250 * time.Microsecond // the bound of the first; each is twice that of the one before it, the last has none
+	firstBucket    = 250 * time.Microsecond // bound of the first bucket; each bound is twice the one before, the last bucket has none
 )
 
-// otherMethods names the row of the methods without one of their own.
+// otherMethods is the name of the row that methods without their own row share.
 const otherMethods = "other methods"
 
 // calls counts the calls of the last hour by method.
@@ -36,7 +36,7 @@ type method struct {
 }
 
 type counts struct {
-	period  int64 // counted since 1970
+	period  int64 // number of the period since 1970
 	calls   int
 	failed  int
 	longest time.Duration
@@ -71,9 +71,9 @@ func (c *calls) add(now time.Time, name, code string, took time.Duration) {
 	}
 }
 
-// row returns the row of a method. A method that the runtime does not implement gets no
-// row of its own, so that methods that clients invent do not displace those in use. Rows
-// of methods without a call in the last hour make room for new ones.
+// row returns the row of a method. A method that the runtime does not implement gets no row
+// of its own, so that invented methods do not displace real ones. If the table is full, rows
+// of methods without a call in the last hour are deleted.
 func (c *calls) row(now time.Time, name, code string) *method {
 	name = clip(name, maxMethodBytes)
 	if c.methods == nil {

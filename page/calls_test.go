@@ -42,7 +42,7 @@ func TestCallsOfTheLastHour(t *testing.T) {
 	if got.Calls != 101 || got.Failed != 1 || got.Code != "NotFound" || !got.FailedAt.Equal(noon.Add(30*time.Minute)) {
 		t.Errorf("counted %+v", got)
 	}
-	// 51 of 101 took up to 51 ms, 96 up to 96 ms: to within the bounds of 64 and 128 ms.
+	// The 51st of 101 calls took 51 ms, the 96th 96 ms. Their buckets end at 64 and 128 ms.
 	if got.P50 != 0.064 || got.P95 != 0.128 || got.Longest != 0.2 {
 		t.Errorf("half took %v, 95 of 100 %v, the longest %v", got.P50, got.P95, got.Longest)
 	}
@@ -52,7 +52,7 @@ func TestCallsOfTheLastHour(t *testing.T) {
 	if got := c.list(noon.Add(2 * time.Hour)); len(got) != 0 {
 		t.Errorf("an hour after the last: %+v", got)
 	}
-	c.add(noon.Add(time.Hour), "/a/B", "OK", time.Millisecond) // where noon's calls were
+	c.add(noon.Add(time.Hour), "/a/B", "OK", time.Millisecond) // reuses the period of noon
 	if got := c.list(noon.Add(time.Hour)); got[0].Calls != 2 || got[0].Longest != 0.2 {
 		t.Errorf("after another call: %+v", got)
 	}
@@ -70,8 +70,8 @@ func TestQuantileIsNotLongerThanTheLongest(t *testing.T) {
 	}
 }
 
-// TestInventedMethods requires that what clients invent neither grows without bound nor
-// displaces what they use.
+// TestInventedMethods requires that methods invented by clients use bounded memory and do
+// not displace real methods.
 func TestInventedMethods(t *testing.T) {
 	var c calls
 	c.add(noon, "/a/Used", "OK", time.Millisecond)
@@ -96,7 +96,7 @@ func TestInventedMethods(t *testing.T) {
 	if counted != 1+20*maxMethods {
 		t.Errorf("%d calls are counted", counted)
 	}
-	// An hour later there is place again.
+	// An hour later, their rows are free again.
 	later := noon.Add(2 * time.Hour)
 	c.add(later, "/a/New", "OK", time.Millisecond)
 	if shown := c.list(later); len(shown) != 1 || shown[0].Method != "/a/New" {

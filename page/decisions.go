@@ -14,13 +14,13 @@ const (
 // Decision describes how the shim resolved an image name in a call.
 type Decision struct {
 	Method   string  `json:"method"`             // "PullImage"
-	Asked    string  `json:"asked"`              // as the client wrote it
-	Served   string  `json:"served,omitempty"`   // what the runtime answered for; empty if nothing
-	Registry string  `json:"registry,omitempty"` // that serves it
+	Asked    string  `json:"asked"`              // as the client sent it
+	Served   string  `json:"served,omitempty"`   // the reference or ID that the runtime answered for; empty if there is none
+	Registry string  `json:"registry,omitempty"` // the registry that serves the image
 	Reason   string  `json:"reason,omitempty"`
 	Names    string  `json:"names,omitempty"` // where the asked name of a pulled image is kept: runtime or ledger
-	Error    string  `json:"error,omitempty"` // that the client got
-	Seconds  float64 `json:"seconds"`         // that it took
+	Error    string  `json:"error,omitempty"` // the client's error
+	Seconds  float64 `json:"seconds"`         // duration
 }
 
 // decisions keeps the last maxDecisions decisions.
@@ -40,7 +40,7 @@ type numberedDecision struct {
 // ObserveDecision records a decision.
 func (p *Page) ObserveDecision(decision Decision) {
 	for _, text := range []*string{&decision.Method, &decision.Asked, &decision.Served, &decision.Registry, &decision.Reason, &decision.Names, &decision.Error} {
-		*text = strings.Clone(clip(*text, maxTextBytes)) // do not retain the longer text
+		*text = strings.Clone(clip(*text, maxTextBytes)) // does not keep the whole text in memory
 	}
 	p.decisions.add(time.Now(), decision)
 }
@@ -52,7 +52,7 @@ func (d *decisions) add(now time.Time, decision Decision) {
 	d.ring[d.last%maxDecisions] = numberedDecision{d.last, now, decision}
 }
 
-// newestFirst returns the kept decisions, the newest first.
+// newestFirst returns the stored decisions, the newest first.
 func (d *decisions) newestFirst() []numberedDecision {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
@@ -63,7 +63,7 @@ func (d *decisions) newestFirst() []numberedDecision {
 	return kept
 }
 
-// clip cuts a text, between two characters, to a number of bytes.
+// clip shortens text to at most limit bytes and an ellipsis, without splitting a character.
 func clip(text string, limit int) string {
 	if len(text) <= limit {
 		return text

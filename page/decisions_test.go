@@ -57,6 +57,6 @@ func TestSearch(t *testing.T) {
 		t.Errorf("got %+v", names)
 	}
 	if response.Header.Get("Content-Type") != "application/json" || strings.Contains(body, "<") {
-		t.Errorf("others' text could be taken for markup: %s, %s", response.Header.Get("Content-Type"), body)
+		t.Errorf("untrusted text could be parsed as markup: %s, %s", response.Header.Get("Content-Type"), body)
 	}
 }

@@ -35,7 +35,7 @@ var contentSecurityPolicy = strings.Join([]string{
 	"trusted-types 'none'",
 }, "; ")
 
-// cspHash returns the policy's source expression for an inline script or style
+// cspHash returns the source expression that permits an inline script or style
 // (https://www.w3.org/TR/CSP3/#grammardef-hash-source).
 func cspHash(content string) string {
 	sum := sha256.Sum256([]byte(content))
@@ -44,5 +44,5 @@ func cspHash(content string) string {
 
 func serveDocument(response http.ResponseWriter, _ *http.Request) {
 	response.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = response.Write([]byte(document)) // the client may be gone
+	_, _ = response.Write([]byte(document)) // the client may have disconnected
 }

@@ -8,11 +8,11 @@ import (
 )
 
 // guard answers only requests from this machine for the page's own address, and sets the
-// security headers. The metrics on the same address may be for a whole network; the names
-// of a node's images are not.
+// security headers. The metrics on the same address may be open to a network; the image
+// names of the node must not be.
 //
-// It rejects host names that an attacker's name server points at this host (DNS
-// rebinding), and requests that another site's document makes.
+// It rejects unknown host names, which an attacker's name server may resolve to this host
+// (DNS rebinding), and cross-site requests.
 func (p *Page) guard(next http.Handler) http.Handler {
 	local := LocalOnly(p.sameOrigin(next))
 	return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
@@ -27,24 +27,24 @@ func (p *Page) guard(next http.Handler) http.Handler {
 	})
 }
 
-// sameOrigin answers only GET requests for the page's host that no other site makes.
+// sameOrigin answers only GET requests for the page's own host that are not cross-site.
 func (p *Page) sameOrigin(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
 		switch {
 		case !p.isOwnHost(request.Host):
-			http.Error(response, "ask for this page by localhost, an IP address or the host of metrics:", http.StatusForbidden)
+			http.Error(response, "unknown host: use localhost, an IP address or the host in `metrics`", http.StatusForbidden)
 		case isCrossSite(request):
-			http.Error(response, "another site's document may not ask for this", http.StatusForbidden)
+			http.Error(response, "cross-site request rejected", http.StatusForbidden)
 		case request.Method != http.MethodGet:
 			response.Header().Set("Allow", http.MethodGet)
-			http.Error(response, "only GET", http.StatusMethodNotAllowed)
+			http.Error(response, "method not allowed: use GET", http.StatusMethodNotAllowed)
 		default:
 			next.ServeHTTP(response, request)
 		}
 	})
 }
 
-// isOwnHost reports whether a Host field names this page.
+// isOwnHost reports whether the value of a Host header names this server.
 func (p *Page) isOwnHost(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -56,8 +56,8 @@ func (p *Page) isOwnHost(host string) bool {
 	return strings.EqualFold(host, "localhost") || own != "" && strings.EqualFold(host, own)
 }
 
-// isCrossSite reports whether another site's document makes the request. Following a link
-// does not count (https://www.w3.org/TR/fetch-metadata/).
+// isCrossSite reports whether a document of another site makes the request. Following a
+// link is permitted (https://www.w3.org/TR/fetch-metadata/).
 func isCrossSite(request *http.Request) bool {
 	switch request.Header.Get("Sec-Fetch-Site") {
 	case "", "same-origin", "none":

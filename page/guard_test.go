@@ -25,25 +25,25 @@ func TestWhoIsAnswered(t *testing.T) {
 		change func(*http.Request)
 		code   int
 	}{
-		"its address":                    {unchanged, http.StatusOK},
-		"localhost":                      {host("LocalHost:9465"), http.StatusOK},
-		"no port":                        {host("localhost"), http.StatusOK},
-		"IPv6":                           {host("[::1]:9465"), http.StatusOK},
-		"IPv6 without a port":            {host("[::1]"), http.StatusOK},
-		"the configured host":            {host("Node-1.example:9465"), http.StatusOK},
-		"a name that leads here":         {host("attacker.example:9465"), http.StatusForbidden},
-		"a name that begins alike":       {host("localhost.attacker.example"), http.StatusForbidden},
-		"an address as part of a name":   {host("127.0.0.1.attacker.example"), http.StatusForbidden},
-		"its own document":               {from("same-origin", "cors"), http.StatusOK},
-		"typed in":                       {from("none", "navigate"), http.StatusOK},
-		"a link elsewhere":               {from("cross-site", "navigate"), http.StatusOK},
-		"a script elsewhere":             {from("cross-site", "no-cors"), http.StatusForbidden},
-		"a script of another local port": {from("same-site", "cors"), http.StatusForbidden},
-		"through a proxy":                {through("X-Forwarded-For"), http.StatusForbidden},
-		"through RFC 7239's proxy":       {through("Forwarded"), http.StatusForbidden},
-		"through RFC 9110's proxy":       {through("Via"), http.StatusForbidden},
-		"POST":                           {func(r *http.Request) { r.Method = http.MethodPost }, http.StatusMethodNotAllowed},
-		"HEAD":                           {func(r *http.Request) { r.Method = http.MethodHead }, http.StatusMethodNotAllowed},
+		"its address":                         {unchanged, http.StatusOK},
+		"localhost":                           {host("LocalHost:9465"), http.StatusOK},
+		"no port":                             {host("localhost"), http.StatusOK},
+		"IPv6":                                {host("[::1]:9465"), http.StatusOK},
+		"IPv6 without a port":                 {host("[::1]"), http.StatusOK},
+		"the configured host":                 {host("Node-1.example:9465"), http.StatusOK},
+		"a name that resolves to this host":   {host("attacker.example:9465"), http.StatusForbidden},
+		"a name with localhost as its prefix": {host("localhost.attacker.example"), http.StatusForbidden},
+		"an address as part of a name":        {host("127.0.0.1.attacker.example"), http.StatusForbidden},
+		"its own document":                    {from("same-origin", "cors"), http.StatusOK},
+		"typed in":                            {from("none", "navigate"), http.StatusOK},
+		"a link elsewhere":                    {from("cross-site", "navigate"), http.StatusOK},
+		"a script elsewhere":                  {from("cross-site", "no-cors"), http.StatusForbidden},
+		"a script of another local port":      {from("same-site", "cors"), http.StatusForbidden},
+		"through a proxy":                     {through("X-Forwarded-For"), http.StatusForbidden},
+		"through RFC 7239's proxy":            {through("Forwarded"), http.StatusForbidden},
+		"through RFC 9110's proxy":            {through("Via"), http.StatusForbidden},
+		"POST":                                {func(r *http.Request) { r.Method = http.MethodPost }, http.StatusMethodNotAllowed},
+		"HEAD":                                {func(r *http.Request) { r.Method = http.MethodHead }, http.StatusMethodNotAllowed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, path := range []string{"/", "/snapshot", "/ledger?q=x"} {
@@ -74,8 +74,8 @@ func TestUnknownPath(t *testing.T) {
 	}
 }
 
-// TestDocumentIsWhole requires that the document has one style and one script, which its
-// policy allows by their hashes, and names nothing outside.
+// TestDocumentIsWhole requires that the document has one style and one script, that its
+// policy allows them by their hashes, and that it refers to no other resource.
 func TestDocumentIsWhole(t *testing.T) {
 	_, server := serve(t, healthySources())
 	response, document := ask(t, server, "/", unchanged)
@@ -91,9 +91,9 @@ func TestDocumentIsWhole(t *testing.T) {
 	}
 	icon := regexp.MustCompile(`href="data:image/svg[^"]*"`)
 	if outside := regexp.MustCompile(`https?://[^\s"']*|\bsrc=|url\(|@import`).FindAllString(icon.ReplaceAllString(document, ""), -1); len(outside) > 0 {
-		t.Errorf("the document names %q", outside)
+		t.Errorf("the document refers to %q", outside)
 	}
 	if markup := regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b`).FindAllString(script, -1); len(markup) > 0 {
-		t.Errorf("the script makes markup of text: %q", markup)
+		t.Errorf("the script parses text as markup: %q", markup)
 	}
 }

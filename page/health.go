@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// Level says how bad something is.
+// Level is the severity of a problem.
 type Level string
 
 const (
 	ok      Level = "ok"
-	warning Level = "warning" // something is not as it should be, and pods start nevertheless, or most
+	warning Level = "warning" // most or all pods can start
 	failing Level = "failure" // no pod can start
 )
 
@@ -19,22 +19,22 @@ const (
 type health struct {
 	Level    Level     `json:"level"`
 	Summary  string    `json:"summary"`
-	Problems []problem `json:"problems"` // the worst first
+	Problems []problem `json:"problems"` // the most severe first
 }
 
 type problem struct {
 	Level   Level  `json:"level"`
 	Text    string `json:"text"`
-	Section string `json:"section"` // of the page, with details
+	Section string `json:"section"` // ID of the page's section with details
 }
 
-// inRuntime is the mode of a [Naming] with a runtime that keeps the names.
+// inRuntime is the [Naming] mode in which the runtime keeps the names.
 const inRuntime = "runtime"
 
-// failureWindow is how long a failed decision counts as a problem.
+// failureWindow is the time for which a failed decision is a problem.
 const failureWindow = 15 * time.Minute
 
-// diagnose returns the current problems. The decisions are sorted, the newest first.
+// diagnose returns the current problems. decisions must be sorted, the newest first.
 func diagnose(now time.Time, service Service, registries []Registry, decisions []numberedDecision) health {
 	h := health{Level: ok, Problems: []problem{}}
 	add := func(level Level, section, text string, values ...any) {
@@ -45,21 +45,21 @@ func diagnose(now time.Time, service Service, registries []Registry, decisions [
 	}
 	switch {
 	case service.RuntimeError != "":
-		add(failing, "configuration", "The runtime does not answer at %s: %s", service.Runtime, service.RuntimeError)
+		add(failing, "configuration", "The runtime at %s does not answer: %s", service.Runtime, service.RuntimeError)
 	case service.NotServing != "":
 		add(failing, "configuration", "Clients can't connect to %s: %s", service.Socket, service.NotServing)
 	}
 	if service.ConfigError != "" {
-		add(warning, "configuration", "The configuration was changed and can't be used, the last good one stays: %s", service.ConfigError)
+		add(warning, "configuration", "Reloading the configuration failed, the last good configuration stays in force: %s", service.ConfigError)
 	}
 	if len(service.RestartKeys) > 0 {
-		add(warning, "configuration", "The shim runs with the former values of these keys, which take effect after a restart: %s", strings.Join(service.RestartKeys, ", "))
+		add(warning, "configuration", "Changed keys take effect after a restart of the shim: %s", strings.Join(service.RestartKeys, ", "))
 	}
 	if service.Names.Mode == inRuntime && service.Names.Ledger > 0 {
-		add(warning, "ledger", "The runtime lacks names of pulled images, which only the ledger has: %d", service.Names.Ledger)
+		add(warning, "ledger", "Names of pulled images that are in the ledger but not yet in the runtime: %d", service.Names.Ledger)
 	}
 	if service.Names.Repairs > 0 {
-		add(warning, "ledger", "Changing names in the runtime has failed and is retried, other clients see a registry's names of images: repositories: %d", service.Names.Repairs)
+		add(warning, "ledger", "Changing image names in the runtime failed and is retried, until then its other clients see registry names. Repositories: %d", service.Names.Repairs)
 	}
 	for _, r := range registries {
 		if r.State == Down || r.State == SlowInPart {
@@ -75,26 +75,28 @@ func diagnose(now time.Time, service Service, registries []Registry, decisions [
 }
 
 func headline(h health) string {
-	text := map[Level]string{
-		ok:      "All is well: the runtime answers, no registry is known to be down, nothing has failed in the last 15 minutes",
-		warning: "Not all is well",
-		failing: "Pods can't start",
-	}[h.Level]
-	if n := len(h.Problems); n > 1 {
-		text += fmt.Sprintf(": %d problems", n)
+	count := fmt.Sprintf("%d problems", len(h.Problems))
+	if len(h.Problems) == 1 {
+		count = "1 problem"
 	}
-	return text
+	switch h.Level {
+	case failing:
+		return "Pods can't start: " + count
+	case warning:
+		return count
+	}
+	return "No problems: the runtime answers, no registry is known to be down, no request failed in the last 15 minutes"
 }
 
 func failureText(n int) string {
 	if n == 1 {
-		return "A request has failed in the last 15 minutes"
+		return "A request failed in the last 15 minutes"
 	}
-	return fmt.Sprintf("%d requests have failed in the last 15 minutes, the last one", n)
+	return fmt.Sprintf("%d requests failed in the last 15 minutes, the last one", n)
 }
 
-// unresolvedFailures returns recent failed decisions, except those followed by another
-// decision of the same method and name.
+// unresolvedFailures returns the recent failed decisions, except those followed by another
+// decision with the same method and name.
 func unresolvedFailures(now time.Time, decisions []numberedDecision) []numberedDecision {
 	var failed []numberedDecision
 	seen := make(map[[2]string]bool)

@@ -16,9 +16,9 @@ func TestHealth(t *testing.T) {
 		registries []Registry
 		decisions  []numberedDecision
 		level      Level
-		problems   []string // their beginnings
+		problems   []string // the start of each text
 	}{
-		"nothing is wrong": {
+		"no problem": {
 			registries: []Registry{{State: Up}, {State: Unasked}},
 			decisions:  []numberedDecision{pull("nginx", "", 0)},
 			level:      ok,
@@ -26,20 +26,20 @@ func TestHealth(t *testing.T) {
 		"no runtime": {
 			change:   func(s *Service) { s.RuntimeError = "connection refused" },
 			level:    failing,
-			problems: []string{"The runtime does not answer at /run/runtime.sock: connection refused"},
+			problems: []string{"The runtime at /run/runtime.sock does not answer: connection refused"},
 		},
 		"not yet": {
-			change:   func(s *Service) { s.NotServing = "it is not served yet" },
+			change:   func(s *Service) { s.NotServing = "waiting for the runtime" },
 			level:    failing,
-			problems: []string{"Clients can't connect to /run/shim.sock: it is not served yet"},
+			problems: []string{"Clients can't connect to /run/shim.sock: waiting for the runtime"},
 		},
-		"the worst comes first": {
+		"the most severe problem first": {
 			change:     func(s *Service) { s.RuntimeError, s.ConfigError = "gone", "shim.yaml:4: unknown key" },
 			registries: []Registry{{Address: "http://a", State: Down, Reason: "timeout"}, {Address: "http://b", State: SlowInPart, Reason: "stalls"}},
 			level:      failing,
 			problems: []string{
-				"The runtime does not answer",
-				"The configuration was changed and can't be used, the last good one stays: shim.yaml:4: unknown key",
+				"The runtime at /run/runtime.sock does not answer: gone",
+				"Reloading the configuration failed, the last good configuration stays in force: shim.yaml:4: unknown key",
 				"The registry http://a is down: timeout",
 				"The registry http://b is slow in part: stalls",
 			},
@@ -47,14 +47,14 @@ func TestHealth(t *testing.T) {
 		"keys that wait for a restart": {
 			change:   func(s *Service) { s.RestartKeys = []string{"engine", "names"} },
 			level:    warning,
-			problems: []string{"The shim runs with the former values of these keys, which take effect after a restart: engine, names"},
+			problems: []string{"Changed keys take effect after a restart of the shim: engine, names"},
 		},
 		"naming fails": {
 			change: func(s *Service) { s.Names = Naming{Mode: "runtime", Ledger: 2, Repairs: 1} },
 			level:  warning,
 			problems: []string{
-				"The runtime lacks names of pulled images, which only the ledger has: 2",
-				"Changing names in the runtime has failed and is retried",
+				"Names of pulled images that are in the ledger but not yet in the runtime: 2",
+				"Changing image names in the runtime failed and is retried",
 			},
 		},
 		"names in the ledger": {
@@ -62,14 +62,14 @@ func TestHealth(t *testing.T) {
 			level:  ok,
 		},
 		"a failed pull": {
-			decisions: []numberedDecision{pull("nginx:9", "NotFound: not there", time.Minute)},
+			decisions: []numberedDecision{pull("nginx:9", "NotFound: no such image", time.Minute)},
 			level:     warning,
-			problems:  []string{"A request has failed in the last 15 minutes: PullImage of nginx:9: NotFound: not there"},
+			problems:  []string{"A request failed in the last 15 minutes: PullImage of nginx:9: NotFound: no such image"},
 		},
 		"failed pulls, the last of each name": {
 			decisions: []numberedDecision{pull("a", "x", 0), pull("a", "x", time.Minute), pull("b", "y", 2*time.Minute)},
 			level:     warning,
-			problems:  []string{"2 requests have failed in the last 15 minutes, the last one: PullImage of a: x"},
+			problems:  []string{"2 requests failed in the last 15 minutes, the last one: PullImage of a: x"},
 		},
 		"a pull that succeeded in the end": {
 			decisions: []numberedDecision{pull("nginx", "", 0), pull("nginx", "timeout", time.Minute)},
@@ -91,7 +91,7 @@ func TestHealth(t *testing.T) {
 					t.Errorf("got %q, want %q", problem.Text, test.problems[i])
 				}
 			}
-			if isWell := strings.HasPrefix(got.Summary, "All is well"); isWell != (test.level == ok) {
+			if isWell := strings.HasPrefix(got.Summary, "No problems"); isWell != (test.level == ok) {
 				t.Errorf("the summary of %s is %q", test.level, got.Summary)
 			}
 		})

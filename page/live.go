@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// live sends a viewer updates as server-sent events
-// (https://html.spec.whatwg.org/multipage/server-sent-events.html): first a whole snapshot,
-// then each second the parts that changed. A slow viewer gets fewer updates.
+// live streams updates to a viewer as server-sent events
+// (https://html.spec.whatwg.org/multipage/server-sent-events.html): first a full snapshot,
+// then the changed parts each second. A slow viewer gets fewer updates.
 func (p *Page) live(response http.ResponseWriter, request *http.Request) {
 	response.Header().Set("Content-Type", "text/event-stream")
 	select {
 	case p.viewerSlots <- struct{}{}:
 		defer func() { <-p.viewerSlots }()
 	default:
-		_, _ = fmt.Fprintf(response, "event: full\ndata: %d viewers are looking already\n\n", cap(p.viewerSlots))
+		_, _ = fmt.Fprintf(response, "event: full\ndata: limit of %d viewers reached\n\n", cap(p.viewerSlots))
 		return
 	}
 	ticker := time.NewTicker(p.updateInterval)
@@ -34,7 +34,8 @@ func (p *Page) live(response http.ResponseWriter, request *http.Request) {
 	}
 }
 
-// send writes an update. It fails if the viewer does not read it within writeTimeout.
+// send writes an update. It returns an error if the viewer does not read it within
+// writeTimeout.
 func (p *Page) send(response http.ResponseWriter, update snapshot) error {
 	text, err := json.Marshal(update)
 	if err != nil {

@@ -56,17 +56,17 @@ func TestViewersAreFew(t *testing.T) {
 		v.next()
 		viewers = append(viewers, v)
 	}
-	if event, data := view(t, server).next(); event != "full" || data != "8 viewers are looking already" {
-		t.Errorf("one too many is told %q, %q", event, data)
+	if event, data := view(t, server).next(); event != "full" || data != "limit of 8 viewers reached" {
+		t.Errorf("a viewer beyond the limit got %q, %q", event, data)
 	}
 	viewers[0].leave()
-	eventually(t, "a place is free again", func() bool {
+	eventually(t, "a slot is free again", func() bool {
 		event, _ := view(t, server).next()
 		return event == ""
 	})
 }
 
-// TestSlowViewer has a viewer that reads nothing while the updates are big.
+// TestSlowViewer has a viewer that does not read large updates. Its connection must end.
 func TestSlowViewer(t *testing.T) {
 	p, server := serve(t, healthySources())
 	p.writeTimeout = 50 * time.Millisecond
@@ -78,11 +78,11 @@ func TestSlowViewer(t *testing.T) {
 	if _, err := fmt.Fprint(connection, "GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it looks", func() bool { return len(p.viewerSlots) == 1 })
+	eventually(t, "the viewer is connected", func() bool { return len(p.viewerSlots) == 1 })
 	decision := Decision{Reason: strings.Repeat("x", maxTextBytes), Error: strings.Repeat("y", maxTextBytes)}
-	eventually(t, "it is sent away", func() bool {
+	eventually(t, "the viewer is disconnected", func() bool {
 		for range maxDecisions {
-			p.ObserveDecision(decision) // would hang with the viewer otherwise
+			p.ObserveDecision(decision) // must not wait for the viewer
 		}
 		return len(p.viewerSlots) == 0
 	})

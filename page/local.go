@@ -7,13 +7,13 @@ import (
 	"net/netip"
 )
 
-// LocalOnly answers only requests from this machine. Others get a 403 with a hint how to
-// connect through ssh. A request through an HTTP proxy counts as remote if the proxy says
-// so; otherwise it can't be distinguished from a local browser's.
+// LocalOnly answers only requests from this machine. All others get a 403 with the ssh
+// command that forwards the address. A request through an HTTP proxy is rejected if the
+// proxy adds one of its headers; otherwise it looks like a request of a local browser.
 func LocalOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
 		if !isLocal(request) || isForwarded(request) {
-			http.Error(response, "this is for who is on the node"+sshHint(request), http.StatusForbidden)
+			http.Error(response, "only available from this node"+sshHint(request), http.StatusForbidden)
 			return
 		}
 		next.ServeHTTP(response, request)
@@ -35,8 +35,8 @@ func isLocal(request *http.Request) bool {
 	}
 }
 
-// isForwarded reports whether a request has a proxy's header (RFC 7239, RFC 9110 and the
-// older X-Forwarded-For).
+// isForwarded reports whether a proxy added a header to the request (RFC 7239, RFC 9110 and
+// the older X-Forwarded-For).
 func isForwarded(request *http.Request) bool {
 	for _, header := range []string{"Forwarded", "X-Forwarded-For", "Via"} {
 		if request.Header.Get(header) != "" {
@@ -46,13 +46,13 @@ func isForwarded(request *http.Request) bool {
 	return false
 }
 
-// sshHint returns the ssh command that forwards the request's address to another machine.
+// sshHint returns a text with the ssh command that forwards the address of the request.
 func sshHint(request *http.Request) string {
 	switch local := request.Context().Value(http.LocalAddrContextKey).(type) {
 	case *net.UnixAddr:
-		return fmt.Sprintf(": ssh -L 9465:%s NODE brings it to you", local)
+		return fmt.Sprintf(", forward it with: ssh -L 9465:%s NODE", local)
 	case *net.TCPAddr:
-		return fmt.Sprintf(": ssh -L %d:%s NODE brings it to you", local.Port, local)
+		return fmt.Sprintf(", forward it with: ssh -L %d:%s NODE", local.Port, local)
 	default:
 		return ""
 	}

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// The page is for who is on the machine, also where the metrics are for a network.
+// TestWhereRequestsComeFrom requires that only local requests are answered, even if the
+// metrics are open to a network.
 func TestWhereRequestsComeFrom(t *testing.T) {
 	address := func(text string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(text)) }
 	for _, test := range []struct {
@@ -41,19 +42,19 @@ func TestWhereRequestsComeFrom(t *testing.T) {
 	}
 }
 
-// Who is told to use ssh can use the command as it is.
+// TestWayHere requires that the ssh command in the answer can be used unchanged.
 func TestWayHere(t *testing.T) {
 	address := func(text string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(text)) }
 	for _, test := range []struct {
 		local net.Addr
 		want  string
 	}{
-		{address("127.0.0.1:9465"), "on the node: ssh -L 9465:127.0.0.1:9465 NODE "},
-		{address("192.0.2.1:9100"), "on the node: ssh -L 9100:192.0.2.1:9100 NODE "},
-		{address("[::ffff:192.0.2.1]:9465"), "on the node: ssh -L 9465:192.0.2.1:9465 NODE "},
-		{address("[2001:db8::1]:9465"), "on the node: ssh -L 9465:[2001:db8::1]:9465 NODE "},
-		{&net.UnixAddr{Net: "unix", Name: "/run/m.sock"}, "on the node: ssh -L 9465:/run/m.sock NODE "},
-		{nil, "on the node\n"},
+		{address("127.0.0.1:9465"), "only available from this node, forward it with: ssh -L 9465:127.0.0.1:9465 NODE\n"},
+		{address("192.0.2.1:9100"), "only available from this node, forward it with: ssh -L 9100:192.0.2.1:9100 NODE\n"},
+		{address("[::ffff:192.0.2.1]:9465"), "only available from this node, forward it with: ssh -L 9465:192.0.2.1:9465 NODE\n"},
+		{address("[2001:db8::1]:9465"), "only available from this node, forward it with: ssh -L 9465:[2001:db8::1]:9465 NODE\n"},
+		{&net.UnixAddr{Net: "unix", Name: "/run/m.sock"}, "only available from this node, forward it with: ssh -L 9465:/run/m.sock NODE\n"},
+		{nil, "only available from this node\n"},
 	} {
 		request := httptest.NewRequestWithContext(
 			context.WithValue(t.Context(), http.LocalAddrContextKey, test.local), http.MethodGet, "http://localhost/", nil)

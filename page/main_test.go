@@ -16,10 +16,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// testTimeout bounds every wait of these tests.
+// testTimeout bounds each wait of the tests.
 const testTimeout = 20 * time.Second
 
-// healthySources are the sources of a daemon that has nothing to complain of.
+// healthySources returns the sources of a daemon without problems.
 func healthySources() Sources {
 	return Sources{
 		Host:          func() string { return "node-1.example" },
@@ -30,7 +30,7 @@ func healthySources() Sources {
 	}
 }
 
-// serve makes a page with a server, which ends with the test.
+// serve returns a page and its server, which is closed when the test ends.
 func serve(t *testing.T, sources Sources) (*Page, *httptest.Server) {
 	t.Helper()
 	p := New(sources)
@@ -40,7 +40,7 @@ func serve(t *testing.T, sources Sources) (*Page, *httptest.Server) {
 	return p, server
 }
 
-// ask sends a request that may differ in some ways from a browser's own.
+// ask sends a request, which change may modify first.
 func ask(t *testing.T, server *httptest.Server, path string, change func(*http.Request)) (*http.Response, string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+path, nil)
@@ -105,7 +105,7 @@ func (v *viewer) next() (event string, data string) {
 	}
 }
 
-// update reads events until one is as wanted.
+// update reads updates until wanted accepts one.
 func (v *viewer) update(wanted func(snapshot) bool) snapshot {
 	v.t.Helper()
 	for {
@@ -120,12 +120,12 @@ func (v *viewer) update(wanted func(snapshot) bool) snapshot {
 	}
 }
 
-// eventually waits until something is so.
+// eventually waits until a condition holds.
 func eventually(t *testing.T, what string, isSo func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(testTimeout); !isSo(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("not so in time: " + what)
+			t.Fatal("not in time: " + what)
 		}
 	}
 }

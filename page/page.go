@@ -16,46 +16,46 @@ type Sources struct {
 	Host func() string
 	// Service returns the daemon's state. It must return when ctx is done.
 	Service func(ctx context.Context) Service
-	// Registries returns the configured registries, the preferred one first.
+	// Registries returns the configured registries, sorted by preference.
 	Registries func() []Registry
-	// Ledger returns up to limit names with text in one of their fields, the newest first.
+	// Ledger returns at most limit names with a field that contains text, the newest first.
 	Ledger func(text string, limit int) Names
-	// Configuration returns a description of the configuration in force.
+	// Configuration returns the description of the configuration in force.
 	Configuration func() string
 }
 
 // Service is the state of the daemon.
 type Service struct {
-	Node         string    `json:"node"` // the host's name
+	Node         string    `json:"node"` // host name
 	Version      string    `json:"version"`
 	Socket       string    `json:"socket"`           // of the shim
 	Runtime      string    `json:"runtime"`          // the runtime's socket
-	RuntimeError string    `json:"away,omitempty"`   // why the runtime does not answer; empty if it does
-	NotServing   string    `json:"closed,omitempty"` // why the socket accepts no clients; empty if it does
+	RuntimeError string    `json:"away,omitempty"`   // why the runtime does not answer; empty if it answers
+	NotServing   string    `json:"closed,omitempty"` // why the socket accepts no clients; empty if it accepts them
 	ConfigFile   string    `json:"file"`
-	ConfigRead   time.Time `json:"read"`              // when the file last matched the configuration in force
-	ConfigError  string    `json:"refused,omitempty"` // why the file's present content can't be used
+	ConfigRead   time.Time `json:"read"`              // when the file was last found to match the configuration in force
+	ConfigError  string    `json:"refused,omitempty"` // why the last reload failed; empty if it succeeded
 	RestartKeys  []string  `json:"restart,omitempty"` // changed keys that take effect after a restart
 	Names        Naming    `json:"names"`
 }
 
-// Naming describes the place of the names of pulled images: the runtime or the ledger.
+// Naming describes where the names of pulled images are kept: in the runtime or the ledger.
 type Naming struct {
 	Mode    string `json:"mode"`              // runtime, ledger or unknown
-	Reason  string `json:"reason"`            // in a few words
+	Reason  string `json:"reason"`            // why this mode is in force
 	Ledger  int    `json:"ledger"`            // names in the ledger
 	Repairs int    `json:"repairs,omitempty"` // repositories whose names the runtime refused to change
 }
 
-// Registry is a configured registry and the state of its look-ups.
+// Registry is a configured registry and the state of its lookups.
 type Registry struct {
 	Address  string    `json:"address"`
 	Priority int       `json:"priority"`
 	State    State     `json:"state"`
 	Since    time.Time `json:"since,omitzero"`    // of the state
 	Reason   string    `json:"reason,omitempty"`  // of the state
-	Latency  float64   `json:"latency,omitempty"` // seconds that the last answer took
-	Answered time.Time `json:"answered,omitzero"` // when that was
+	Latency  float64   `json:"latency,omitempty"` // duration of the last answer, in seconds
+	Answered time.Time `json:"answered,omitzero"` // time of the last answer
 }
 
 // State is the state of a registry.
@@ -64,7 +64,7 @@ type State string
 const (
 	Up         State = "up"
 	Down       State = "down"         // not asked until it answers again
-	SlowInPart State = "slow in part" // some of its pulls did not end in time
+	SlowInPart State = "slow in part" // some pulls from it exceeded their timeout
 	Unasked    State = "not asked yet"
 )
 
@@ -77,9 +77,9 @@ type Names struct {
 
 // Name is a name in the ledger.
 type Name struct {
-	Original string    `json:"original"` // that was asked for
-	Image    string    `json:"image"`    // its ID
-	Stored   string    `json:"stored"`   // what the runtime was asked for
+	Original string    `json:"original"` // asked name
+	Image    string    `json:"image"`    // image ID
+	Stored   string    `json:"stored"`   // stored reference
 	Registry string    `json:"registry,omitempty"`
 	At       time.Time `json:"at"`
 }
@@ -90,8 +90,8 @@ type Page struct {
 	started        time.Time
 	calls          calls
 	decisions      decisions
-	viewerSlots    chan struct{} // taken by each viewer
-	searchSlot     chan struct{} // taken during a search of the ledger
+	viewerSlots    chan struct{} // one element for each viewer
+	searchSlot     chan struct{} // holds an element during a search of the ledger
 	updateInterval time.Duration // of each viewer
 	writeTimeout   time.Duration // of an update
 	handler        http.Handler
@@ -126,8 +126,8 @@ func (p *Page) ServeHTTP(response http.ResponseWriter, request *http.Request) {
 // maxNames limits the names that a search returns.
 const maxNames = 50
 
-// search searches the ledger, for one viewer at a time: it holds the ledger's lock while it
-// reads thousands of names.
+// search searches the ledger for one viewer at a time, because a search holds the ledger's
+// lock while it reads thousands of names.
 func (p *Page) search(response http.ResponseWriter, request *http.Request) {
 	select {
 	case p.searchSlot <- struct{}{}:
@@ -138,7 +138,7 @@ func (p *Page) search(response http.ResponseWriter, request *http.Request) {
 		defer func() { <-p.searchSlot }()
 		return p.sources.Ledger(request.URL.Query().Get("q"), maxNames)
 	}()
-	writeJSON(response, found) // blocks on the client, so the slot is free before
+	writeJSON(response, found) // after the search slot is free, because the client may block it
 }
 
 func writeJSON(response http.ResponseWriter, value any) {
@@ -149,5 +149,5 @@ func writeJSON(response http.ResponseWriter, value any) {
 	}
 	response.Header().Set("Content-Type", "application/json")
 	response.Header().Set("Content-Length", strconv.Itoa(len(text)))
-	_, _ = response.Write(text) // the client may be gone
+	_, _ = response.Write(text) // the client may have disconnected
 }

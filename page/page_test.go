@@ -6,13 +6,14 @@ import (
 	"testing"
 )
 
-// TestSearchesWaitForNoReader has somebody search who does not take what is found.
+// TestSearchesWaitForNoReader has a client that searches and does not read the result. The
+// search of another client must not wait for it.
 func TestSearchesWaitForNoReader(t *testing.T) {
 	sources := healthySources()
 	searched := make(chan struct{}, 2)
 	sources.Ledger = func(text string, _ int) Names {
 		searched <- struct{}{}
-		return Names{Names: []Name{{Original: strings.Repeat(text, 8<<20)}}} // fits into no buffer
+		return Names{Names: []Name{{Original: strings.Repeat(text, 8<<20)}}} // larger than the socket's buffers
 	}
 	_, server := serve(t, sources)
 	connection, err := net.Dial("tcp", server.Listener.Addr().String())
@@ -26,6 +27,6 @@ func TestSearchesWaitForNoReader(t *testing.T) {
 	<-searched
 	server.Client().Timeout = testTimeout
 	if _, body := ask(t, server, "/ledger?q=", unchanged); !strings.HasPrefix(body, `{"names":`) {
-		t.Errorf("another who searches is told %q", body)
+		t.Errorf("another client got %q", body)
 	}
 }

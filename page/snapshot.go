@@ -36,11 +36,12 @@ func (p *Page) snapshot(ctx context.Context) snapshot {
 
 // viewerState records what a viewer has received.
 type viewerState struct {
-	lastDecision  uint64 // number of the last decision
+	lastDecision  uint64 // number of the newest decision
 	configuration *string
 }
 
-// delta returns the parts of the snapshot that changed since the viewer's last update.
+// delta returns the parts of the snapshot that changed since the viewer's last update, and
+// records that the viewer has them.
 func (v *viewerState) delta(s snapshot) snapshot {
 	for i, decision := range s.Decisions {
 		if decision.Number == v.lastDecision {

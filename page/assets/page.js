@@ -1,12 +1,12 @@
 "use strict";
-// The text of others is only ever put into text nodes and attributes that hold text.
+// Untrusted text is only put into text nodes and text attributes.
 
 const $ = id => document.getElementById(id);
-const kept = 200; // decisions
+const kept = 200; // decisions to show
 const lookups = ["ImageStatus", "ListImages", "StreamImages"];
 
 let decisions = []; // the newest first
-let ahead = 0; // milliseconds that the shim's clock is ahead of this one
+let ahead = 0; // difference between the shim's clock and this one, in milliseconds
 let file = "the configuration";
 
 // ---- Elements
@@ -24,7 +24,7 @@ function cell(label, className, ...children) {
   return element;
 }
 
-// heading is the cell that names a row.
+// heading returns the header cell of a row.
 function heading(label, ...children) {
   const element = make("th", { scope: "row" }, ...children);
   element.dataset.label = label;
@@ -35,22 +35,22 @@ function heading(label, ...children) {
 const dim = text => make("span", { className: "dim" }, text);
 const code = text => make("code", {}, text);
 
-// badge says a state in a word and a shape; the colour only repeats it.
+// badge shows a state as a word and a shape. The color only repeats it.
 function badge(level, word) {
   const element = make("span", { className: "badge" }, word);
   element.dataset.level = level;
   return element;
 }
 
-// fold shows the beginning of a long text, which opens.
+// fold shows a long text as its first characters, which expand to the whole text.
 function fold(text, className) {
   const short = 120;
   if (text.length <= short * 1.3) return make("p", { className }, text);
   return make("details", { className }, make("summary", {}, text.slice(0, short) + "…"), make("p", {}, text));
 }
 
-// rows makes the rows of a table's body those of items, and leaves alone what stays the
-// same: who is reading or selecting there is not disturbed.
+// rows updates a table's body to show items. It does not touch unchanged rows, so that a
+// text selection in them survives.
 function rows(body, items, key, cells) {
   const old = new Map([...body.rows].map(row => [row.dataset.key, row]));
   items.forEach((item, i) => {
@@ -112,7 +112,7 @@ setInterval(() => {
   }
 }, 1000);
 
-// ---- What the shim says
+// ---- Updates
 
 function show(update, fresh) {
   ahead = new Date(update.now) - Date.now();
@@ -131,14 +131,14 @@ function show(update, fresh) {
 
 function showRead(update) {
   showRead.shown = update.read;
-  $("file").replaceChildren("What ", code(update.file), " means, without its secrets, read ", time(update.read), ". Of any other file ", code("image-cri-shim check"), " says the same.");
+  $("file").replaceChildren("The configuration in ", code(update.file), ", loaded ", time(update.read), ". Secrets are masked. ", code("image-cri-shim check"), " prints the same for any file.");
 }
 
 function showHealth({ level, summary, problems, node }) {
   const shown = JSON.stringify([level, summary, problems]);
   $("node").textContent = node;
   document.title = `${{ ok: "✓", warning: "!", failure: "✕" }[level]} ${node} · image-cri-shim`;
-  if (showHealth.shown === shown) return; // it is read aloud when it changes
+  if (showHealth.shown === shown) return; // a screen reader reads each change
   showHealth.shown = shown;
   $("health").dataset.level = level;
   $("summary").textContent = summary;
@@ -149,27 +149,28 @@ function showHealth({ level, summary, problems, node }) {
 }
 
 const places = { runtime: "in the runtime", ledger: "in the ledger" };
-let naming = { mode: "unknown", reason: "", ledger: 0 }; // where the names of pulled images are kept
+let naming = { mode: "unknown", reason: "", ledger: 0 }; // the place of the names of pulled images
 
-// showNaming follows the mode, and the ledger, which may change without a decision.
+// showNaming explains the naming mode. It searches the ledger again if its size has changed,
+// which can happen without a decision.
 function showNaming(names, fresh) {
   const changed = names.ledger !== naming.ledger || names.mode !== naming.mode;
   naming = names;
   $("ledger-hint").textContent = names.mode === "runtime"
-    ? "Images whose names the runtime has not got yet. It keeps the names of all others itself."
-    : "Images that the runtime has under another name than the one that was asked for.";
+    ? "Pulled images with names that are not in the runtime yet. The names of all other images are in the runtime."
+    : "Pulled images that the runtime stores under another name than the one asked for.";
   if (changed && !fresh) search();
 }
 
 function named({ mode, reason, ledger, repairs }) {
-  const waiting = mode === "runtime" && ledger > 0 ? `, but for ${ledger} in the ledger` : "";
+  const waiting = mode === "runtime" && ledger > 0 ? `, ${ledger} still in the ledger` : "";
   const failed = repairs > 0 ? `, changes failed for ${repairs} repositories` : "";
-  return make("span", {}, (places[mode] ?? "not known yet") + waiting + failed, " ", dim(`(${reason})`));
+  return make("span", {}, (places[mode] ?? "unknown") + waiting + failed, " ", dim(`(${reason})`));
 }
 
 function showFacts(update) {
   const facts = {
-    "Serves": code(update.socket),
+    "Socket": code(update.socket),
     "Runtime": code(update.runtime),
     "Started": time(update.started),
     "Version": update.version,
@@ -187,7 +188,7 @@ function showRegistries(registries) {
   rows($("registries-rows"), registries, (_, i) => i, registry => [
     heading("Registry", code(registry.address), make("br"), dim(`priority ${registry.priority}`)),
     cell("State", "", badge(levels[registry.state], registry.state), ...since(registry)),
-    cell("Answered in", "number", ...answer(registry)),
+    cell("Latency", "number", ...answer(registry)),
   ]);
   empty("registries-empty", registries.length === 0);
 }
@@ -208,15 +209,16 @@ function showCalls(calls) {
     heading("Method", ...methodName(call.method)),
     cell("Calls", "number", String(call.calls)),
     cell("Failed", "", ...failed(call)),
-    cell("Took", "chart", bars(call)),
-    cell("Half within", "number", duration(call.half)),
-    cell("95 % within", "number", duration(call.most)),
-    cell("Longest", "number", duration(call.longest)),
+    cell("Duration", "chart", bars(call)),
+    cell("p50", "number", duration(call.half)),
+    cell("p95", "number", duration(call.most)),
+    cell("Max", "number", duration(call.longest)),
   ]);
   empty("calls-empty", calls.length === 0);
 }
 
-// methodName puts what tells "/runtime.v1.ImageService/PullImage" from others first.
+// methodName shows the method of "/runtime.v1.ImageService/PullImage" first, and its service
+// below.
 function methodName(method) {
   const [, service, name] = method.match(/^\/(.*)\/(.*)$/) ?? [, "", method];
   return service ? [name, make("br"), dim(service)] : [name];
@@ -227,7 +229,8 @@ function failed(call) {
   return [badge("warning", String(call.failed)), make("br"), dimmed(call.code, " ", time(call.failedAt))];
 }
 
-// bars shows how many calls took how long; a single one among thousands is still seen.
+// bars returns a histogram of durations. The height of a bar grows with the square root of
+// its number of calls, so that a single call among thousands is visible.
 function bars({ buckets }) {
   const most = Math.sqrt(Math.max(...buckets));
   const bound = i => duration(0.00025 * 2 ** i);
@@ -259,21 +262,21 @@ function showDecisions() {
     cell("Call", "", decision.method),
     heading("Asked for", code(decision.asked)),
     cell("Served by", "", ...served(decision)),
-    cell("Why", "", ...why(decision)),
-    cell("Took", "number", duration(decision.seconds)),
+    cell("Reason", "", ...why(decision)),
+    cell("Duration", "number", duration(decision.seconds)),
   ]);
   const all = decisions.length;
   $("decisions-count").value = all === 0 ? "" : shown.length === all ? `the last ${all}` : `${shown.length} of the last ${all}`;
   if (all === 0) {
-    empty("decisions-empty", true, "No image was asked for since the shim was started. Try ", code("crictl pull nginx"), ", or create a pod on this node.");
+    empty("decisions-empty", true, "No image requests since the shim started. Try ", code("crictl pull nginx"), ", or create a pod on this node.");
   } else {
-    empty("decisions-empty", shown.length === 0, "None of the last ", String(all), " decisions is like that.");
+    empty("decisions-empty", shown.length === 0, "None of the last ", String(all), " decisions matches.");
   }
 }
 
 function served({ registry, served, error }) {
   if (error) return [badge("failure", "failed")];
-  if (!served && !registry) return [dim("nothing")];
+  if (!served && !registry) return [dim("none")];
   const parts = [];
   if (registry) parts.push(code(registry));
   if (registry && served) parts.push(make("br"));
@@ -305,7 +308,7 @@ async function search() {
     if (!response.ok) throw new Error(await response.text());
     showNames(text, await response.json());
   } catch (error) {
-    if (error.name !== "AbortError") $("ledger-count").value = "no answer";
+    if (error.name !== "AbortError") $("ledger-count").value = "search failed";
   }
 }
 
@@ -316,12 +319,12 @@ function showNames(text, { names, found, all }) {
     cell("Image", "", make("code", { title: name.image }, name.image.replace(/^sha256:/, "").slice(0, 12))),
     cell("Pulled", "when", time(name.at)),
   ]);
-  const shown = names.length < found ? `, the newest ${names.length} shown` : "";
-  $("ledger-count").value = all === 0 ? "" : text === "" ? `${all} in all${shown}` : `${found} of ${all}${shown}`;
+  const shown = names.length < found ? `, newest ${names.length} shown` : "";
+  $("ledger-count").value = all === 0 ? "" : text === "" ? `${all} in total${shown}` : `${found} of ${all}${shown}`;
   if (all === 0) {
-    empty("ledger-empty", true, naming.mode === "runtime" ? "Empty: the runtime has all names." : "Empty: no image was pulled from a registry under another name yet.");
+    empty("ledger-empty", true, naming.mode === "runtime" ? "Empty: the runtime has all names." : "Empty: no image has been pulled under another name yet.");
   } else {
-    empty("ledger-empty", found === 0, "No name in the ledger has ", code(text), " in it. ", code("image-cri-shim resolve IMAGE"), " says what would serve an image.");
+    empty("ledger-empty", found === 0, "No name in the ledger contains ", code(text), ". ", code("image-cri-shim resolve IMAGE"), " explains which registry would serve an image.");
   }
 }
 
@@ -342,7 +345,7 @@ function connection(state, text) {
 
 function connect() {
   disconnect();
-  let fresh = true; // a connection begins with everything
+  let fresh = true; // the first update of a connection is complete
   source = new EventSource("live");
   source.onmessage = message => {
     show(JSON.parse(message.data), fresh);
@@ -355,7 +358,7 @@ function connect() {
   listen();
 }
 
-// listen waits for the next update, and not for ever: a tunnel may hang.
+// listen expects the next update within 8 s: a tunnel may hang without an error.
 function listen() {
   clearTimeout(silence);
   silence = setTimeout(() => lost("The shim does not answer"), 8000);
@@ -364,7 +367,7 @@ function listen() {
 function lost(why) {
   disconnect();
   const stopped = $("connection").dataset.state === "lost" ? lost.at : lost.at = new Date();
-  connection("lost", `${why} since ${clock(stopped)}, trying again`);
+  connection("lost", `${why} since ${clock(stopped)}, retrying`);
   silence = setTimeout(connect, 1500);
 }
 
@@ -385,7 +388,7 @@ $("pause").addEventListener("click", () => {
   }
 });
 
-// Who does not look needs no updates.
+// A hidden tab needs no updates.
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) disconnect();
   else if (!paused) connect();
