@@ -20,7 +20,7 @@ import (
 	"image-cri-shim/admin"
 )
 
-// The test binary is also a client and a server of another user's.
+// TestMain also runs the test binary as a client or server of another user.
 func TestMain(m *testing.M) {
 	if socket := os.Getenv("ADMIN_TEST_LISTEN"); socket != "" {
 		impersonate(socket)
@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// serve answers /echo with what it is asked, until the test ends.
+// serve serves test paths on socket until the test ends.
 func serve(t *testing.T, socket string) {
 	t.Helper()
 	listener, err := net.Listen("unix", socket)
@@ -90,7 +90,7 @@ func TestGet(t *testing.T) {
 	}
 }
 
-// TestOpen reads an answer while it is given.
+// TestOpen reads the start of a response that has not ended.
 func TestOpen(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "admin.sock")
 	serve(t, socket)
@@ -107,11 +107,11 @@ func TestOpen(t *testing.T) {
 	}
 	cancel()
 	if _, err := io.ReadAll(answer); !errors.Is(err, context.Canceled) {
-		t.Errorf("it ended with %v", err)
+		t.Errorf("it ended with %v, want context.Canceled", err)
 	}
 }
 
-// TestServeEnds cuts a request that would never end.
+// TestServeEnds requires that the end of Serve ends a request that hangs.
 func TestServeEnds(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "admin.sock")
 	failed := make(chan error, 1)
@@ -130,7 +130,7 @@ func TestServeEnds(t *testing.T) {
 	}
 }
 
-// impersonate answers one question in the shim's place, and says which.
+// impersonate answers one request instead of the shim, and prints the request.
 func impersonate(socket string) {
 	listener, err := net.Listen("unix", socket)
 	if err != nil {
@@ -150,13 +150,13 @@ func impersonate(socket string) {
 	_ = connection.Close()
 }
 
-// openFolder is a folder that all may write to, with the test binary in it.
+// openFolder returns a world-writable folder with a copy of the test binary.
 func openFolder(t *testing.T) (folder, binary string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can become another user")
 	}
-	folder, err := os.MkdirTemp("", "admin-") // t.TempDir's parents are closed
+	folder, err := os.MkdirTemp("", "admin-") // other users can't enter the parents of t.TempDir
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,8 @@ func openFolder(t *testing.T) (folder, binary string) {
 	return folder, binary
 }
 
-// TestAnotherUserAnswers in the place of the shim: he is neither asked nor believed.
+// TestAnotherUserAnswers has a server of another user on the socket. The client must neither
+// send it a request nor use its response.
 func TestAnotherUserAnswers(t *testing.T) {
 	folder, binary := openFolder(t)
 	socket := filepath.Join(folder, "admin.sock")
@@ -182,7 +183,7 @@ func TestAnotherUserAnswers(t *testing.T) {
 	}
 	said := bufio.NewReader(output)
 	if line, err := said.ReadString('\n'); line != "listening\n" {
-		t.Fatalf("it says %q, %v", line, err)
+		t.Fatalf("the server printed %q, %v", line, err)
 	}
 	err = admin.Get(t.Context(), socket, "/echo", nil, new(string))
 	if !errors.Is(err, admin.ErrUntrustedPeer) || !strings.Contains(err.Error(), socket) || !strings.Contains(err.Error(), "user 65534") {
@@ -190,11 +191,12 @@ func TestAnotherUserAnswers(t *testing.T) {
 	}
 	rest, err := io.ReadAll(said)
 	if err := errors.Join(err, command.Wait()); err != nil || string(rest) != "asked: " {
-		t.Errorf("it was %q, %v", rest, err)
+		t.Errorf("the server printed %q, %v", rest, err)
 	}
 }
 
-// TestOtherUsers opens the socket and its folder to all; others still get nothing.
+// TestOtherUsers opens the socket and its folder to all users. The daemon must still answer
+// only root.
 func TestOtherUsers(t *testing.T) {
 	folder, binary := openFolder(t)
 	socket := filepath.Join(folder, "admin.sock")
@@ -202,7 +204,7 @@ func TestOtherUsers(t *testing.T) {
 	if err := os.Chmod(socket, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	for user, want := range map[uint32]string{0: "answered", 65534: "refused: ask the running shim"} {
+	for user, want := range map[uint32]string{0: "answered", 65534: "refused: request to the running shim"} {
 		command := exec.CommandContext(t.Context(), binary)
 		command.Env = []string{"ADMIN_TEST_SOCKET=" + socket}
 		command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}

@@ -15,18 +15,19 @@ import (
 	"image-cri-shim/printable"
 )
 
-// ErrNotRunning is the error for a socket without a daemon.
+// ErrNotRunning is returned if no daemon listens on the socket.
 var ErrNotRunning = errors.New("no shim answers")
 
-// answerLimit bounds an answer, in bytes.
+// answerLimit is the maximum size of an answer in bytes.
 const answerLimit = 256 << 20
 
-// ErrUnknown is the error for a path that the daemon does not have: it is of another version
-// than the client.
-var ErrUnknown = errors.New("the running shim is of another version, which has no answer to this: restart it")
+// ErrUnknown is returned if the daemon does not know the path, because its version differs
+// from the client's.
+var ErrUnknown = errors.New("the running shim is another version without this request: restart it")
 
-// Get asks the daemon behind a socket, and decodes its answer. The error is
-// [ErrNotRunning] without a daemon, and [ErrUntrustedPeer] if the daemon is another user's.
+// Get sends a request to the daemon on socket and decodes the response into answer. It
+// returns [ErrNotRunning] without a daemon, and [ErrUntrustedPeer] if the daemon runs as
+// neither root nor the current user.
 func Get(ctx context.Context, socket, path string, query url.Values, answer any) error {
 	body, err := Open(ctx, socket, path, query)
 	if err != nil {
@@ -34,13 +35,13 @@ func Get(ctx context.Context, socket, path string, query url.Values, answer any)
 	}
 	defer func() { _ = body.Close() }()
 	if err := json.NewDecoder(io.LimitReader(body, answerLimit)).Decode(answer); err != nil {
-		return fmt.Errorf("the running shim's answer: %w", err)
+		return fmt.Errorf("decode the response of the running shim: %w", err)
 	}
 	return nil
 }
 
-// Open asks as [Get] does, and returns the answer as it comes, which must be closed. The
-// error is [ErrUnknown] if the daemon does not have the path.
+// Open sends a request as [Get] does and returns the body of the response, which the caller
+// must close. It returns [ErrUnknown] if the daemon does not know the path.
 func Open(ctx context.Context, socket, path string, query url.Values) (io.ReadCloser, error) {
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
@@ -58,7 +59,7 @@ func Open(ctx context.Context, socket, path string, query url.Values) (io.ReadCl
 		return nil, fmt.Errorf("%w on %s", ErrNotRunning, socket)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("ask the running shim: %w", err)
+		return nil, fmt.Errorf("request to the running shim: %w", err)
 	}
 	if response.StatusCode == http.StatusOK {
 		return response.Body, nil
@@ -72,8 +73,8 @@ func Open(ctx context.Context, socket, path string, query url.Values) (io.ReadCl
 	return nil, fmt.Errorf("the running shim: %s", printable.Line(string(text), limit))
 }
 
-// dial connects to a daemon of root or of this user. In a folder that others may write to,
-// the socket may be another user's.
+// dial connects to socket. It returns an error if the peer runs as neither root nor the
+// current user: in a folder that others may write to, the socket may be another user's.
 func dial(ctx context.Context, socket string) (net.Conn, error) {
 	connection, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	if err != nil {

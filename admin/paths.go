@@ -2,11 +2,11 @@ package admin
 
 import "path/filepath"
 
-// Paths of the admin socket's requests.
+// Paths of the requests on the admin socket.
 const (
-	ResolvePath = "/resolve" // GET with an image parameter for each name; answers with an explain.Resolution
-	TracePath   = "/trace"   // GET with the query of a trace.Filter, and body for messages; answers with a recording
+	ResolvePath = "/resolve" // GET with one image parameter for each name; returns an explain.Resolution
+	TracePath   = "/trace"   // GET with the values of a trace.Filter, and body for messages; returns a recording
 )
 
-// Socket returns the path of the admin socket of the daemon with a state directory.
+// Socket returns the path of the admin socket in a state directory.
 func Socket(stateDirectory string) string { return filepath.Join(stateDirectory, "admin.sock") }

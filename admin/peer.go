@@ -9,11 +9,11 @@ import (
 	"image-cri-shim/unixsocket"
 )
 
-// trustedListener accepts connections of root and this process's own user only. The socket
-// file's mode forbids others too, unless it has been changed.
+// trustedListener accepts only connections of root and of the current user. The mode of the
+// socket's file forbids others too, but may have been changed.
 type trustedListener struct{ net.Listener }
 
-// Accept implements [net.Listener]. Others' connections are closed unanswered.
+// Accept implements [net.Listener]. It closes connections of other users.
 func (l trustedListener) Accept() (net.Conn, error) {
 	for {
 		connection, err := l.Listener.Accept()
@@ -27,15 +27,15 @@ func (l trustedListener) Accept() (net.Conn, error) {
 	}
 }
 
-// ErrUntrustedPeer is the error for a process at the other end of a socket that is neither
-// root's nor this user's.
-var ErrUntrustedPeer = errors.New("neither root nor this user is on the other side")
+// ErrUntrustedPeer is returned if the peer of a socket runs as neither root nor the current
+// user.
+var ErrUntrustedPeer = errors.New("peer is neither root nor the current user")
 
-// checkPeer returns an error unless the peer is root's or this process's own user's.
+// checkPeer returns an error unless the peer runs as root or as the current user.
 func checkPeer(connection net.Conn) error {
 	peer, err := unixsocket.PeerOf(connection)
 	if err == nil && peer.User != 0 && peer.User != os.Geteuid() {
-		err = fmt.Errorf("%w, but user %d: if the shim is that user's, ask as that user", ErrUntrustedPeer, peer.User)
+		err = fmt.Errorf("%w, but user %d: if the shim runs as that user, run this command as that user", ErrUntrustedPeer, peer.User)
 	}
 	return err
 }

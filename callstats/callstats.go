@@ -1,5 +1,5 @@
-// Package callstats keeps statistics of calls by method in bounded memory, whatever methods
-// clients invent.
+// Package callstats keeps statistics of calls by method. Its memory is bounded, even if
+// clients call invented methods.
 package callstats
 
 import (
@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Table holds a row for each method, up to a limit. All other methods share one more row.
+// Table has one row for each method, up to a limit. All further methods share one row.
 type Table[Row any] struct {
 	limit int
 	other string
@@ -20,10 +20,10 @@ func NewTable[Row any](limit int, other string) *Table[Row] {
 	return &Table[Row]{limit: limit, other: other, rows: make(map[string]*Row)}
 }
 
-// Find returns the row of a method, or nil if it has none of its own.
+// Find returns the row of a method, or nil if the method has no row of its own.
 func (t *Table[Row]) Find(method string) *Row { return t.rows[method] }
 
-// Add returns a new row for a method that has none, or the shared row if the table is full.
+// Add adds a row for a method without one. It returns the shared row if the table is full.
 func (t *Table[Row]) Add(method string) *Row {
 	if t.Full() {
 		return t.Other()
@@ -45,7 +45,7 @@ func (t *Table[Row]) add(name string) *Row {
 	return row
 }
 
-// Full reports whether the table has no place for another method.
+// Full reports whether the table has reached its limit.
 func (t *Table[Row]) Full() bool { return len(t.rows) >= t.limit }
 
 // DeleteFunc deletes the rows for which del returns true.

@@ -32,7 +32,7 @@ func TestTable(t *testing.T) {
 	check("map[a:2]")
 	*table.Other()++
 	add("b")
-	check("map[a:2 other:2]") // the shared row takes a place, too
+	check("map[a:2 other:2]") // the shared row counts, too
 }
 
 func TestQuantile(t *testing.T) {

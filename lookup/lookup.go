@@ -1,6 +1,6 @@
-// Package lookup opens the registries that a configuration names, for the daemon and for
-// the commands that do without it, and lets rewrite ask them. It is where config and
-// registry, and registry and rewrite, meet: none of them knows another.
+// Package lookup connects the packages config, registry and rewrite, which do not import each
+// other. [Open] creates the registries of a configuration, for the daemon and for the
+// commands that work without a daemon. [New] lets package rewrite look up images in them.
 package lookup
 
 import (
@@ -16,8 +16,9 @@ import (
 	"image-cri-shim/rewrite"
 )
 
-// Open returns the registries that the configuration in file names. options holds the
-// rest: the hooks of its caller. The caller must close the set.
+// Open returns the registries of the configuration that was read from file. It adds the
+// configuration's values to options, in which the caller sets hooks. The caller must close
+// the set.
 func Open(file string, settings *config.Config, options registry.Options) (*registry.Set, error) {
 	for _, r := range settings.Registries {
 		options.Registries = append(options.Registries, registry.Config{
@@ -46,7 +47,7 @@ func Open(file string, settings *config.Config, options registry.Options) (*regi
 	return registries, nil
 }
 
-// Warnings returns a line for each entry of an authFile that can't be used.
+// Warnings returns one line for each entry of an authFile that can't be used.
 func Warnings(registries *registry.Set) []string {
 	var warnings []string
 	for _, problem := range registries.AuthFileProblems() {
@@ -55,12 +56,12 @@ func Warnings(registries *registry.Set) []string {
 	return warnings
 }
 
-// lookup implements [rewrite.Lookup] with a set of registries.
+// lookup implements [rewrite.Lookup] for a set of registries.
 type lookup struct {
 	registries *registry.Set
 }
 
-// New returns the [rewrite.Lookup] that asks registries.
+// New returns a [rewrite.Lookup] that looks up images in registries.
 func New(registries *registry.Set) rewrite.Lookup { return lookup{registries} }
 
 func (l lookup) Candidates(name reference.Named) []rewrite.Candidate {

@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	maxUndeclared  = 64  // methods beside the declared ones
+	maxUndeclared  = 64  // methods that are not declared, at most
 	maxMethodBytes = 128 // bytes of a method's full name
 	otherMethod    = "other"
 )
 
-// inFlightGrace is the time after a method is added until its own gauge counts calls in
-// flight. A call that began around that moment may have been counted as another method's.
+// inFlightGrace is the delay between adding a method and counting its calls in flight in its
+// own gauge. The gauge of "other" may have counted a call that started around that moment.
 const inFlightGrace = time.Second
 
 // Call is a finished call.
@@ -47,24 +47,25 @@ type calls struct {
 	undeclared int        // methods that are not declared; guarded by mutex
 }
 
-// method holds the series of one method, so that calls need not look them up.
+// method caches the series of one method, so that counting a call needs no lookup by labels.
 type method struct {
 	calls               *calls
 	service, name       string
-	since               time.Time // calls that began earlier count as in flight of other
+	since               time.Time // the gauge of "other" counts calls that started earlier
 	inFlight            prometheus.Gauge
 	duration            prometheus.Observer
 	requests, responses prometheus.Counter
-	totals              [len(codes) + 1]atomic.Pointer[prometheus.Counter] // by code; the last one counts unknown codes
+	totals              [len(codes) + 1]atomic.Pointer[prometheus.Counter] // by code; the last element counts unknown codes
 }
 
-// codes are the names of gRPC's status codes, by number.
+// codes are the names of the gRPC status codes, by number.
 var codes = [...]string{
 	"OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists", "PermissionDenied", "ResourceExhausted",
 	"FailedPrecondition", "Aborted", "OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated",
 }
 
-// callBuckets range from the shim's own latency to the duration of a long pull, in seconds.
+// callBuckets range from the latency of the shim itself to the duration of a long pull, in
+// seconds.
 var callBuckets = []float64{
 	20e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900,
 }
@@ -72,13 +73,13 @@ var callBuckets = []float64{
 func newCalls(methods []string, since time.Time) *calls {
 	labels := []string{"service", "method"}
 	c := &calls{
-		total:      prometheus.NewCounterVec(counterOpts("calls_total", "Calls of clients that have ended."), append(labels, "code")),
-		inFlight:   prometheus.NewGaugeVec(prometheus.GaugeOpts(counterOpts("calls_in_flight", "Calls of clients that are running.")), labels),
-		requests:   prometheus.NewCounterVec(counterOpts("request_bytes_total", "Bytes of the messages that clients have sent."), labels),
-		responses:  prometheus.NewCounterVec(counterOpts("response_bytes_total", "Bytes of the messages that clients have got."), labels),
-		unrestored: prometheus.NewCounter(counterOpts("unrestored_answers_total", "Answers that were too large for their image names to be changed.")),
+		total:      prometheus.NewCounterVec(counterOpts("calls_total", "Finished calls of clients."), append(labels, "code")),
+		inFlight:   prometheus.NewGaugeVec(prometheus.GaugeOpts(counterOpts("calls_in_flight", "Running calls of clients.")), labels),
+		requests:   prometheus.NewCounterVec(counterOpts("request_bytes_total", "Bytes of the messages received from clients."), labels),
+		responses:  prometheus.NewCounterVec(counterOpts("response_bytes_total", "Bytes of the messages sent to clients."), labels),
+		unrestored: prometheus.NewCounter(counterOpts("unrestored_answers_total", "Responses that were too large to restore their image names.")),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: namespace, Name: "call_duration_seconds", Help: "How long calls of clients took.", Buckets: callBuckets,
+			Namespace: namespace, Name: "call_duration_seconds", Help: "Duration of calls of clients, in seconds.", Buckets: callBuckets,
 		}, labels),
 		declared: map[string]bool{},
 	}
@@ -105,8 +106,8 @@ func (c *calls) newMethod(full string, since time.Time) *method {
 	}
 }
 
-// methodOf returns the series of a method. If add is set, a method that is not declared is
-// added, up to maxUndeclared.
+// methodOf returns the series of a method, or those of "other". If add is set, it adds a
+// method that is not declared, up to maxUndeclared methods.
 func (c *calls) methodOf(full string, add bool) *method {
 	if m, ok := (*c.methods.Load())[full]; ok {
 		return m
@@ -136,8 +137,9 @@ func (c *calls) methodOf(full string, add bool) *method {
 	return m
 }
 
-// inFlightMethod returns the method whose gauge counts a call that began at start. It is
-// the same at the call's begin and end. It is nil if the begin may not have been reported.
+// inFlightMethod returns the method with the gauge that counts a call that started at start.
+// The result is the same when the call starts and when it ends. It is nil if the start may
+// not have been reported.
 func (c *calls) inFlightMethod(full string, start time.Time) *method {
 	if start.Before(c.other.since) {
 		return nil
@@ -155,7 +157,7 @@ func (c *calls) begin(full string, start time.Time) {
 }
 
 func (c *calls) end(call Call) {
-	flight := c.inFlightMethod(call.Method, call.Start) // before the method may be added
+	flight := c.inFlightMethod(call.Method, call.Start) // before methodOf adds the method
 	m := c.methodOf(call.Method, call.Code == 0)
 	m.totalOf(call.Code).Inc()
 	m.duration.Observe(call.Duration.Seconds())
@@ -171,7 +173,7 @@ func (c *calls) end(call Call) {
 
 // totalOf returns the method's counter for a code.
 func (m *method) totalOf(code uint32) prometheus.Counter {
-	index, label := len(codes), "other" // a runtime may return any number
+	index, label := len(codes), "other" // a runtime can return any number
 	if code < uint32(len(codes)) {
 		index, label = int(code), codes[code]
 	}

@@ -22,7 +22,7 @@ func newMetrics() *Metrics {
 	return New(Options{Methods: []string{version, pull}, State: func() State { return State{} }})
 }
 
-// observeCall reports a call of a method.
+// observeCall reports a finished call of a method.
 func (m *Metrics) observeCall(method string, code uint32) {
 	start := time.Now()
 	m.Begin(method, start)
@@ -40,28 +40,28 @@ func TestCalls(t *testing.T) {
 	m.observeCall(pull, 4711)
 	m.End(Call{Method: version, Start: start, Unrestored: true})
 	want := `
-# HELP image_cri_shim_calls_in_flight Calls of clients that are running.
+# HELP image_cri_shim_calls_in_flight Running calls of clients.
 # TYPE image_cri_shim_calls_in_flight gauge
 image_cri_shim_calls_in_flight{method="PullImage",service="runtime.v1.ImageService"} 0
 image_cri_shim_calls_in_flight{method="Version",service="runtime.v1.RuntimeService"} 1
 image_cri_shim_calls_in_flight{method="other",service="other"} 0
-# HELP image_cri_shim_calls_total Calls of clients that have ended.
+# HELP image_cri_shim_calls_total Finished calls of clients.
 # TYPE image_cri_shim_calls_total counter
 image_cri_shim_calls_total{code="NotFound",method="PullImage",service="runtime.v1.ImageService"} 1
 image_cri_shim_calls_total{code="OK",method="PullImage",service="runtime.v1.ImageService"} 1
 image_cri_shim_calls_total{code="other",method="PullImage",service="runtime.v1.ImageService"} 1
 image_cri_shim_calls_total{code="OK",method="Version",service="runtime.v1.RuntimeService"} 1
-# HELP image_cri_shim_request_bytes_total Bytes of the messages that clients have sent.
+# HELP image_cri_shim_request_bytes_total Bytes of the messages received from clients.
 # TYPE image_cri_shim_request_bytes_total counter
 image_cri_shim_request_bytes_total{method="PullImage",service="runtime.v1.ImageService"} 115
 image_cri_shim_request_bytes_total{method="Version",service="runtime.v1.RuntimeService"} 0
 image_cri_shim_request_bytes_total{method="other",service="other"} 0
-# HELP image_cri_shim_response_bytes_total Bytes of the messages that clients have got.
+# HELP image_cri_shim_response_bytes_total Bytes of the messages sent to clients.
 # TYPE image_cri_shim_response_bytes_total counter
 image_cri_shim_response_bytes_total{method="PullImage",service="runtime.v1.ImageService"} 155
 image_cri_shim_response_bytes_total{method="Version",service="runtime.v1.RuntimeService"} 0
 image_cri_shim_response_bytes_total{method="other",service="other"} 0
-# HELP image_cri_shim_unrestored_answers_total Answers that were too large for their image names to be changed.
+# HELP image_cri_shim_unrestored_answers_total Responses that were too large to restore their image names.
 # TYPE image_cri_shim_unrestored_answers_total counter
 image_cri_shim_unrestored_answers_total 1
 `
@@ -71,8 +71,8 @@ image_cri_shim_unrestored_answers_total 1
 	}
 }
 
-// TestMethodsAreBounded invents methods: those that the runtime doesn't know are one,
-// and of those that it knows only so many have series of their own.
+// TestMethodsAreBounded calls invented methods. Methods unknown to the runtime share one
+// series, and only maxUndeclared known ones have their own.
 func TestMethodsAreBounded(t *testing.T) {
 	m := newMetrics()
 	before := series(t, m)
@@ -85,7 +85,7 @@ func TestMethodsAreBounded(t *testing.T) {
 		})
 	}
 	running.Wait()
-	if got := series(t, m); got != before+3 { // a code each
+	if got := series(t, m); got != before+3 { // one for each code
 		t.Errorf("%d series after 20000 invented methods, and %d before", got, before)
 	}
 	for i := range 5000 {
@@ -98,14 +98,14 @@ func TestMethodsAreBounded(t *testing.T) {
 	}
 	m.observeCall(version, 0)
 	if got := testutil.ToFloat64(m.calls.total.WithLabelValues("runtime.v1.RuntimeService", "Version", "OK")); got != 1 {
-		t.Errorf("an declared method is counted as another: %v calls", got)
+		t.Errorf("%v calls of the declared method, want 1", got)
 	}
 	if got := testutil.ToFloat64(m.calls.total.WithLabelValues("other", "other", "OK")); got != 5000-maxUndeclared+2 {
-		t.Errorf("%v other calls that were answered with OK", got)
+		t.Errorf("%v other calls with OK", got)
 	}
 }
 
-// TestScrapesAreBounded has more who ask than may at once.
+// TestScrapesAreBounded sends more concurrent scrapes than permitted.
 func TestScrapesAreBounded(t *testing.T) {
 	asked, release := make(chan struct{}), make(chan struct{})
 	m := New(Options{State: func() State {
@@ -132,16 +132,16 @@ func TestScrapesAreBounded(t *testing.T) {
 	select {
 	case code := <-refused:
 		if code != http.StatusServiceUnavailable {
-			t.Errorf("one too many was answered %d", code)
+			t.Errorf("the scrape beyond the limit was answered with %d", code)
 		}
 	case <-asked:
-		t.Error("one too many was let in")
+		t.Error("the scrape beyond the limit was accepted")
 	}
 	close(release)
 	running.Wait()
 }
 
-// series counts what a scrape would bring, without Go's own.
+// series returns the number of series of a scrape, without those of Go.
 func series(t *testing.T, m *Metrics) int {
 	t.Helper()
 	families, err := m.gatherer.Gather()
@@ -157,8 +157,8 @@ func series(t *testing.T, m *Metrics) int {
 	return count
 }
 
-// TestInFlight has calls that begin before anybody counts, and some that run while their
-// method becomes one of its own.
+// TestInFlight has calls that start before counting does, and calls that run while their
+// method is added.
 func TestInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := New(Options{Methods: []string{version}, State: func() State { return State{} }, Since: time.Now()})
@@ -177,12 +177,12 @@ func TestInFlight(t *testing.T) {
 		}
 		const found = "/real.Service/Found"
 		m.End(Call{Method: version, Start: time.Now().Add(-time.Minute)})
-		early := begin(version) // maybe nobody was told
+		early := begin(version) // its start may not have been reported
 		check(0, 0, 0)
 		time.Sleep(2 * inFlightGrace)
 		first, second, known := begin(found), begin(found), begin(version)
 		check(0, 1, 2)
-		first() // the method is now known
+		first() // adds the method
 		third := begin(found)
 		check(0, 1, 2)
 		time.Sleep(2 * inFlightGrace)

@@ -1,7 +1,7 @@
-// Package metrics counts what the shim does, for Prometheus.
+// Package metrics exports the metrics of the shim to Prometheus.
 //
-// It does not depend on the packages that it counts for. The daemon reports each call,
-// decision and look-up, and provides the current state at each scrape.
+// It does not import the packages that it measures. The daemon reports each call, decision
+// and lookup, and provides the current state at each scrape.
 //
 //	m := metrics.New(metrics.Options{State: state, Methods: rewrite.Methods()})
 //	m.Begin(method, start)
@@ -11,8 +11,8 @@
 //
 // Every label has a bounded number of values. A method that is not declared in
 // [Options.Methods] gets its own series once the runtime answers a call of it with OK, up
-// to a limit. All others are counted together as "other". Registries are those of the
-// configuration; image names are no label.
+// to a limit. All others are counted together as "other". Registry labels are the
+// addresses in the configuration; image names are not used as labels.
 //
 // docs/metrics.md lists the metrics.
 package metrics

@@ -18,11 +18,13 @@ const maxScrapes = 4
 // Options configure [Metrics].
 type Options struct {
 	Version, Revision string // of the build
-	// Methods are full names of methods that have their own series from the first call on.
+	// Methods are the full names of the declared methods. Each has its own series from its
+	// first call on.
 	Methods []string
-	// Since is the time from which calls are reported, zero if all calls are.
+	// Since is the time when reporting of calls started, zero if all calls were reported.
 	Since time.Time
-	// State returns the current state. It is called at each scrape, also concurrently.
+	// State returns the current state. It is called at each scrape, and must be safe for
+	// concurrent use.
 	State func() State
 }
 
@@ -35,7 +37,7 @@ type Metrics struct {
 	handler   http.Handler
 }
 
-// New returns metrics without any counts.
+// New returns metrics with all counts at zero.
 func New(o Options) *Metrics {
 	since := o.Since
 	if !since.IsZero() {
@@ -43,11 +45,11 @@ func New(o Options) *Metrics {
 	}
 	m := &Metrics{
 		calls:     newCalls(o.Methods, since),
-		decisions: prometheus.NewCounterVec(counterOpts("image_decisions_total", "Decisions about an image's name in a call."), []string{"method", "registry", "outcome"}),
+		decisions: prometheus.NewCounterVec(counterOpts("image_decisions_total", "Decisions about image names in calls."), []string{"method", "registry", "outcome"}),
 		lookups:   newLookups(),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "build_info", Help: "The build that runs; always 1.",
+		Namespace: namespace, Name: "build_info", Help: "Version of the running build; always 1.",
 		ConstLabels: prometheus.Labels{"version": o.Version, "revision": o.Revision, "goversion": runtime.Version()},
 	})
 	build.Set(1)
@@ -63,13 +65,13 @@ func New(o Options) *Metrics {
 	return m
 }
 
-// Handler serves the metrics. It answers 503 if there are too many concurrent scrapes.
+// Handler serves the metrics. It answers 503 if more than maxScrapes scrapes are running.
 func (m *Metrics) Handler() http.Handler { return m.handler }
 
-// Begin records the begin of a call.
+// Begin records the start of a call.
 func (m *Metrics) Begin(method string, start time.Time) { m.calls.begin(method, start) }
 
-// End records a finished call, also one whose begin was not reported.
+// End records a finished call, even if its start was not reported.
 func (m *Metrics) End(call Call) { m.calls.end(call) }
 
 // ObserveDecision records a decision about an image name. registry is the configured

@@ -9,23 +9,23 @@ import (
 // State is the state of the daemon.
 type State struct {
 	Started       time.Time // of the process
-	RuntimeUp     bool      // the runtime answers
+	RuntimeUp     bool      // whether the runtime answers
 	LedgerNames   int
-	Naming        string    // one of the modes below
+	Naming        string    // NamesRuntime, NamesLedger or NamesUnknown
 	NameRepairs   int       // repositories whose names the runtime refused to change
-	ConfigLoaded  time.Time // time of the configuration in force
+	ConfigLoaded  time.Time // when the configuration in force was read
 	ConfigRefused bool      // the last reload failed
 	Registries    []Registry
 }
 
-// The modes of [State.Naming]: the place of the names of pulled images.
+// The values of [State.Naming]: where the names of pulled images are kept.
 const (
 	NamesRuntime = "runtime"
 	NamesLedger  = "ledger"
 	NamesUnknown = "unknown"
 )
 
-// namesWaiting returns the number of names in the ledger that are to move to the runtime.
+// namesWaiting returns the number of names in the ledger that are to be moved to the runtime.
 func (s State) namesWaiting() int {
 	if s.Naming != NamesRuntime {
 		return 0
@@ -51,17 +51,17 @@ func gaugeDesc(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	startTime        = gaugeDesc("start_time_seconds", "When the process began, in seconds since 1970.")
+	startTime        = gaugeDesc("start_time_seconds", "Start time of the process, in seconds since 1970.")
 	runtimeUp        = gaugeDesc("runtime_up", "Whether the runtime answers.")
-	ledgerNames      = gaugeDesc("ledger_names", "Image names that the ledger knows.")
-	namesMode        = gaugeDesc("names", "Where the names of pulled images are kept: 1 for the mode in force.", "mode")
-	namesWaiting     = gaugeDesc("names_waiting", "Image names that only the ledger has although the runtime is to keep them.")
-	namesRepairs     = gaugeDesc("names_repairs", "Repositories whose image names could not be changed in the runtime. It is retried.")
-	reloadSuccessful = gaugeDesc("config_last_reload_successful", "Whether the configuration file could be loaded the last time.")
-	reloadTime       = gaugeDesc("config_last_reload_success_timestamp_seconds", "When the configuration that counts was read, in seconds since 1970.")
-	registryDown     = gaugeDesc("registry_circuit_open", "Whether the registry is known to be down, and is not asked.", "registry")
-	registryOpen     = gaugeDesc("registry_connections", "Connections that are open because of the registry, its token server's included.", "registry")
-	registryCached   = gaugeDesc("cache_entries", "Answers of the registry that are remembered.", "registry")
+	ledgerNames      = gaugeDesc("ledger_names", "Image names in the ledger.")
+	namesMode        = gaugeDesc("names", "Where the names of pulled images are kept: 1 for the current mode.", "mode")
+	namesWaiting     = gaugeDesc("names_waiting", "Image names in the ledger that are to be moved to the runtime.")
+	namesRepairs     = gaugeDesc("names_repairs", "Repositories with image names that could not be changed in the runtime and are retried.")
+	reloadSuccessful = gaugeDesc("config_last_reload_successful", "Whether the last load of the configuration file succeeded.")
+	reloadTime       = gaugeDesc("config_last_reload_success_timestamp_seconds", "When the configuration in force was read, in seconds since 1970.")
+	registryDown     = gaugeDesc("registry_circuit_open", "Whether the registry is known to be down and is not asked.", "registry")
+	registryOpen     = gaugeDesc("registry_connections", "Open connections to the registry and its token server.", "registry")
+	registryCached   = gaugeDesc("cache_entries", "Cached answers of the registry.", "registry")
 )
 
 // Describe implements [prometheus.Collector].
@@ -94,8 +94,8 @@ func (c stateCollector) Collect(values chan<- prometheus.Metric) {
 	}
 }
 
-// mergeByAddress merges registries that a configuration contains several times, with
-// different rules.
+// mergeByAddress merges the registries with the same address. A configuration may list a
+// registry several times with different rules.
 func mergeByAddress(registries []Registry) map[string]Registry {
 	merged := map[string]Registry{}
 	for _, r := range registries {

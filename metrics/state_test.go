@@ -7,21 +7,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-// TestNames has a series for each mode, and counts what waits in the ledger only if
-// another place is meant for it.
+// TestNames requires a series for each mode, and that names in the ledger count as waiting
+// only if the runtime keeps the names.
 func TestNames(t *testing.T) {
 	for mode, waiting := range map[string]string{NamesRuntime: "3", NamesLedger: "0", NamesUnknown: "0"} {
 		m := New(Options{State: func() State { return State{Naming: mode, LedgerNames: 3, NameRepairs: 2} }})
 		want := `
-# HELP image_cri_shim_names Where the names of pulled images are kept: 1 for the mode in force.
+# HELP image_cri_shim_names Where the names of pulled images are kept: 1 for the current mode.
 # TYPE image_cri_shim_names gauge
 image_cri_shim_names{mode="ledger"} 0
 image_cri_shim_names{mode="runtime"} 0
 image_cri_shim_names{mode="unknown"} 0
-# HELP image_cri_shim_names_waiting Image names that only the ledger has although the runtime is to keep them.
+# HELP image_cri_shim_names_waiting Image names in the ledger that are to be moved to the runtime.
 # TYPE image_cri_shim_names_waiting gauge
 image_cri_shim_names_waiting ` + waiting + `
-# HELP image_cri_shim_names_repairs Repositories whose image names could not be changed in the runtime. It is retried.
+# HELP image_cri_shim_names_repairs Repositories with image names that could not be changed in the runtime and are retried.
 # TYPE image_cri_shim_names_repairs gauge
 image_cri_shim_names_repairs 2
 `

@@ -1,4 +1,4 @@
-// Package printable makes texts from outside fit for logs, terminals and lists.
+// Package printable makes untrusted text safe to print in logs, terminals and tables.
 package printable
 
 import (
@@ -9,9 +9,9 @@ import (
 
 const ellipsis = "..."
 
-// Line returns text as one line of valid UTF-8 with at most limit bytes. Each run of
-// blanks, line breaks and unprintable characters becomes one blank, and none is left at
-// the ends. A longer text ends with an ellipsis; limit must have room for it.
+// Line returns text as one line of valid UTF-8 with at most limit bytes. Each run of blanks,
+// line breaks and unprintable characters becomes one blank; runs at the start and the end
+// are removed. A text that is cut ends with an ellipsis, for which limit must have room.
 func Line(text string, limit int) string {
 	valid := strings.ToValidUTF8(text, string(utf8.RuneError))
 	line := strings.Join(strings.FieldsFunc(valid, isGap), " ")
@@ -23,8 +23,8 @@ func Line(text string, limit int) string {
 
 func isGap(r rune) bool { return r == ' ' || !unicode.IsPrint(r) }
 
-// Error returns the text of err as [Line] does. The lines of [errors.Join] are separated
-// by semicolons.
+// Error returns the text of err in the form of [Line]. Lines, such as those of [errors.Join],
+// are separated by semicolons.
 func Error(err error, limit int) string {
 	return Line(strings.ReplaceAll(err.Error(), "\n", "; "), limit)
 }

@@ -1,10 +1,8 @@
-// Package version says which build this is. A release sets the variables at
-// link time:
+// Package version describes the running build. A release sets the variables at link time:
 //
 //	go build -ldflags "-X image-cri-shim/version.Version=v1.2.3 ..."
 //
-// Any other build finds what it can in the information that the Go tool embeds
-// (runtime/debug.ReadBuildInfo).
+// Other builds use the information that the go command embeds ([debug.ReadBuildInfo]).
 package version
 
 import (
@@ -14,15 +12,15 @@ import (
 )
 
 var (
-	// Version is the release, "v1.2.3".
+	// Version is the version of the release, such as "v1.2.3".
 	Version string
-	// Commit is the git commit that was built, in full.
+	// Commit is the full hash of the git commit.
 	Commit string
-	// Date is when the commit was made, in RFC 3339.
+	// Date is the time of the commit in RFC 3339.
 	Date string
 )
 
-// Short is the version alone, "devel" where it is unknown.
+// Short returns the version, or "devel" if it is unknown.
 func Short() string {
 	if Version != "" {
 		return Version
@@ -33,10 +31,10 @@ func Short() string {
 	return "devel"
 }
 
-// Revision is the git commit that was built, empty where it is unknown.
+// Revision returns the hash of the git commit, or "" if it is unknown.
 func Revision() string { return built(Commit, "vcs.revision") }
 
-// built is a value of the link time, or what the Go tool has embedded for it.
+// built returns value, or the embedded build setting with the given key if value is empty.
 func built(value, key string) string {
 	info, ok := debug.ReadBuildInfo()
 	if value != "" || !ok {
@@ -50,8 +48,7 @@ func built(value, key string) string {
 	return ""
 }
 
-// Long is one line with all that is known: version, commit, date, Go release
-// and platform.
+// Long returns one line with version, commit, date, Go version and platform.
 func Long() string {
 	return fmt.Sprintf("image-cri-shim %s (commit %s, %s), %s %s/%s",
 		Short(), known(Revision()), known(built(Date, "vcs.time")), runtime.Version(), runtime.GOOS, runtime.GOARCH)
