@@ -10,15 +10,15 @@ import (
 	"image-cri-shim/unixsocket"
 )
 
-// activatedListener returns the listening socket that systemd has passed (sd_listen_fds(3)),
-// nil if it has passed none. systemd keeps the socket: closing the listener leaves the file,
-// and clients wait for the next process.
+// activatedListener returns the listening socket that systemd passed (sd_listen_fds(3)), or
+// nil without one. systemd keeps the socket open: after the listener is closed, the socket's
+// file remains and clients wait for the next process.
 func activatedListener(shim string) (net.Listener, error) {
 	var found net.Listener
 	var others []string
 	for _, file := range activation.Files(true) {
 		listener, err := net.FileListener(file)
-		_ = file.Close() // the listener has its own
+		_ = file.Close() // the listener has a duplicate
 		if err != nil {
 			return nil, fmt.Errorf("socket activation: %w", err)
 		}
@@ -31,7 +31,7 @@ func activatedListener(shim string) (net.Listener, error) {
 		_ = listener.Close()
 	}
 	if found == nil && len(others) > 0 {
-		return nil, fmt.Errorf("systemd listens on %s, expected shim %s: ListenStream= of the socket unit and shim of the configuration must be the same", strings.Join(others, ", "), shim)
+		return nil, fmt.Errorf("systemd passed the socket %s, expected shim %s: ListenStream= in the socket unit and shim in the configuration must be the same path", strings.Join(others, ", "), shim)
 	}
 	return found, nil
 }

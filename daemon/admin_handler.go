@@ -17,7 +17,8 @@ import (
 	"image-cri-shim/version"
 )
 
-// adminHandler answers the commands that ask the running daemon: resolve, doctor, trace.
+// adminHandler returns the handler for the commands that query the running daemon: resolve,
+// doctor and trace.
 func (d *daemon) adminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+admin.ResolvePath, func(response http.ResponseWriter, request *http.Request) {
@@ -39,12 +40,12 @@ func (d *daemon) adminHandler() http.Handler {
 	return mux
 }
 
-// waitingKeys returns the keys whose values in the file take effect after a restart.
+// waitingKeys returns the changed keys that take effect after a restart.
 func (d *daemon) waitingKeys() []string {
 	return d.settings.NeedRestart(d.current.Load().settings)
 }
 
-// sendTrace streams calls until the client closes the request or the daemon ends.
+// sendTrace streams calls until the client cancels the request or the daemon ends.
 func (d *daemon) sendTrace(response http.ResponseWriter, request *http.Request) {
 	filter, err := trace.ParseFilter(request.URL.Query())
 	if err != nil {
@@ -69,9 +70,9 @@ func (d *daemon) sendTrace(response http.ResponseWriter, request *http.Request) 
 // adminInterval is the interval at which the admin socket is checked.
 const adminInterval = time.Second
 
-// serveAdmin serves the admin socket until end is called. It creates the socket again if it
-// was removed, for example with the state directory. A failure is a warning only: clients
-// are served without it.
+// serveAdmin serves the admin socket until end is called. If the socket was removed, for
+// example with the state directory, it creates the socket again. A failure is only logged,
+// because CRI clients do not need the admin socket.
 func (d *daemon) serveAdmin(ctx context.Context) (end func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop, known := d.listenAdmin(ctx)
@@ -93,10 +94,10 @@ func (d *daemon) serveAdmin(ctx context.Context) (end func()) {
 			stop()
 			var err error
 			if stop, err = d.listenAdmin(ctx); err != nil && known != nil && err.Error() == known.Error() {
-				continue // the log says so already
+				continue // logged already
 			}
 			if known = err; err == nil {
-				d.log.WithField("socket", admin.Socket(d.settings.StateDirectory)).Info("the admin socket was gone, made it again")
+				d.log.WithField("socket", admin.Socket(d.settings.StateDirectory)).Info("admin socket was missing, created it again")
 			}
 			d.warnOfAdmin(err)
 		}
@@ -109,11 +110,11 @@ func (d *daemon) serveAdmin(ctx context.Context) (end func()) {
 
 func (d *daemon) warnOfAdmin(err error) {
 	if err != nil {
-		d.log.WithError(err).Warn("the running shim can't be asked about itself")
+		d.log.WithError(err).Warn("admin socket failed, resolve, doctor and trace can't query this shim")
 	}
 }
 
-// listenAdmin serves a new admin socket until ctx is done or stop is called.
+// listenAdmin creates the admin socket and serves it until ctx is done or stop is called.
 func (d *daemon) listenAdmin(ctx context.Context) (stop func(), err error) {
 	socket := admin.Socket(d.settings.StateDirectory)
 	if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {

@@ -1,11 +1,11 @@
-// Package daemon is the running program: it puts the proxy, the rewriter and the registries
-// together as a configuration says, and serves until it is stopped.
+// Package daemon is the running program. It connects the proxy, the rewriter and the
+// registries according to the configuration, and serves until it is stopped.
 //
-// [Run] reads the configuration and makes a [snapshot] of it: settings, registries and
-// rewriter. Calls end with the snapshot that they began with, and a reload replaces it for
-// the calls after it (reload.go, watch.go). Around that run the server of metrics, health
+// [Run] reads the configuration and creates a [snapshot] of it: settings, registries and
+// rewriter. A call uses one snapshot from start to end. A reload replaces the snapshot for
+// later calls (reload.go, watch.go). The daemon also runs the HTTP server for metrics, health
 // and the debug page (http_server.go), the admin socket (admin_handler.go), the namer
-// (naming.go) and systemd's notifications (systemd.go, activation.go). Each of them ends
+// (naming.go) and the notifications to systemd (systemd.go, activation.go). All of them end
 // with Run.
 package daemon
 
@@ -36,9 +36,9 @@ import (
 	"image-cri-shim/version"
 )
 
-// Run serves the configuration in file until ctx is done or a signal ends it: SIGINT and
-// SIGTERM drain running calls, a second signal cuts them, SIGHUP reads the file again. It
-// logs to output. It returns nil if a signal has ended it.
+// Run serves with the configuration in file until ctx is done or a signal ends it: SIGINT
+// and SIGTERM drain running calls, a second signal cancels them, SIGHUP reloads the file. It
+// logs to output. It returns nil if a signal ended it.
 func Run(ctx context.Context, file string, output io.Writer) error {
 	settings, err := config.Load(file)
 	if err != nil {
@@ -50,7 +50,7 @@ func Run(ctx context.Context, file string, output io.Writer) error {
 		log.Warn(warning)
 	}
 	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP) // which would end the process, also while it drains
+	signal.Notify(hangups, syscall.SIGHUP) // unhandled, SIGHUP would end the process, even while it drains
 	defer signal.Stop(hangups)
 	// The first signal ends ctx, the second ends the draining.
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
@@ -65,7 +65,8 @@ func Run(ctx context.Context, file string, output io.Writer) error {
 	return ignoreCanceled(ctx, d.run(ctx))
 }
 
-// ignoreCanceled returns nil if err is the cancellation of ctx: a signal is no failure.
+// ignoreCanceled returns nil if err is the cancellation of ctx, because a signal is not a
+// failure.
 func ignoreCanceled(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil
@@ -76,12 +77,12 @@ func ignoreCanceled(ctx context.Context, err error) error {
 // daemon is the running program.
 type daemon struct {
 	started    time.Time
-	file       string         // the configuration, as the command line names it
-	settings   *config.Config // at the start; keys that need a restart keep these values
+	file       string         // path of the configuration, as on the command line
+	settings   *config.Config // read at the start; keys that need a restart keep these values
 	runtime    string         // the runtime's socket
 	log        *logrus.Logger
 	ledger     *ledger.Ledger
-	namer      *naming.Namer // nil if the ledger keeps all names
+	namer      *naming.Namer // nil if all names are kept in the ledger
 	server     *proxy.Server
 	current    currentSnapshot
 	httpServer *httpServer
@@ -89,21 +90,21 @@ type daemon struct {
 
 	observers *observers
 
-	read     atomic.Pointer[time.Time] // last time that the file agreed with the current snapshot
-	serving  atomic.Bool               // ready, as systemd was notified
+	read     atomic.Pointer[time.Time] // when the file was last found to match the current snapshot
+	serving  atomic.Bool               // whether systemd was notified of readiness
 	stopping atomic.Bool
 	refused  atomic.Pointer[string] // why the last reload failed; nil if it succeeded
 }
 
-// newDaemon returns a daemon that does not listen yet. It waits for a runtime if the
-// configuration names none. The caller must close it.
+// newDaemon returns a daemon that does not listen yet. Without a runtime in the
+// configuration, it waits until it finds one. The caller must close the daemon.
 func newDaemon(ctx context.Context, file string, settings *config.Config, log *logrus.Logger) (*daemon, error) {
 	d := &daemon{started: time.Now(), file: file, settings: settings, runtime: settings.Runtime, log: log}
 	d.observers = &observers{log: log, trace: trace.NewHub(trace.Options{UnboundedStreams: unboundedStreams, Invoke: d.invoke})}
 	d.httpServer = &httpServer{handler: d.pages(), listen: d.listenHTTP, log: log, timeout: clientTimeout}
 	var err error
 	if d.ledger, err = ledger.Open(settings.StateDirectory); err != nil {
-		log.WithError(err).Warn("ledger of image names")
+		log.WithError(err).Warn("reading the ledger failed")
 	}
 	if settings.Names == config.NamesAuto {
 		d.namer = naming.New(naming.Options{
@@ -114,9 +115,9 @@ func newDaemon(ctx context.Context, file string, settings *config.Config, log *l
 			Inform:    func(text string) { log.Info(text) },
 		})
 	} else if dropped, err := naming.DropJournal(settings.StateDirectory); err != nil {
-		log.WithError(err).Warn("journal of pulls")
+		log.WithError(err).Warn("removing the journal of pulls failed")
 	} else if dropped {
-		log.Warn("names: ledger: the images of pulls that were cut off keep a registry's names")
+		log.Warn("names: ledger is set, images of interrupted pulls keep their registry names")
 	}
 	first, err := d.newSnapshot(settings)
 	if err != nil {
@@ -133,8 +134,8 @@ func newDaemon(ctx context.Context, file string, settings *config.Config, log *l
 	return d, nil
 }
 
-// newSnapshot returns the snapshot of settings. It shares the ledger, the namer and the
-// observers with all other snapshots.
+// newSnapshot returns a snapshot of settings. All snapshots share the ledger, the namer and
+// the observers.
 func (d *daemon) newSnapshot(settings *config.Config) (*snapshot, error) {
 	registries, err := lookup.Open(d.file, settings, registry.Options{
 		OnBreaker:  logBreaker(d.log),
@@ -188,19 +189,19 @@ func (d *daemon) run(ctx context.Context) error {
 	return errors.Join(err, <-served)
 }
 
-// shutdown drains running calls until the drain time is over or a second signal comes.
+// shutdown drains running calls until the drain timeout or a second signal.
 func (d *daemon) shutdown(ctx context.Context) error {
 	d.stopping.Store(true)
 	drain := d.current.Load().settings.Drain
-	notify(systemd.SdNotifyStopping, "STATUS=stopping: running calls may end")
-	d.log.WithField("drain", drain).Info("stopping: running calls may end, a second signal cuts them")
+	notify(systemd.SdNotifyStopping, "STATUS=stopping: draining running calls")
+	d.log.WithField("drain", drain).Info("stopping: draining running calls, a second signal cancels them")
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err := d.server.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		d.log.Warn("running calls were cut")
+		d.log.Warn("drain ended, running calls were canceled")
 		return nil
 	}
 	d.log.Info("stopped")
@@ -211,7 +212,8 @@ func (d *daemon) close() {
 	if d.server != nil {
 		_ = d.server.Close()
 	}
-	// All calls have ended. The snapshot is not released: pages and metrics may still read it.
+	// All calls have ended. The snapshot is not released, because pages and metrics may still
+	// read it.
 	d.current.Load().registries.Close()
 	if err := d.ledger.Close(); err != nil {
 		d.log.Warn(err)

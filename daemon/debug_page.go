@@ -15,7 +15,7 @@ import (
 	"image-cri-shim/version"
 )
 
-// applyDebugPage turns the debug page on or off as the current configuration says.
+// applyDebugPage turns the debug page on or off according to the current configuration.
 func (d *daemon) applyDebugPage() {
 	switch {
 	case d.current.Load().settings.Metrics == "":
@@ -25,7 +25,7 @@ func (d *daemon) applyDebugPage() {
 	}
 }
 
-// debugPage serves the debug page, and 404 while it is off.
+// debugPage serves the debug page, or 404 while it is off.
 func (d *daemon) debugPage(response http.ResponseWriter, request *http.Request) {
 	if p := d.observers.page.Load(); p != nil {
 		p.ServeHTTP(response, request)

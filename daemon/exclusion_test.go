@@ -21,16 +21,16 @@ import (
 	"image-cri-shim/rewrite/ledger"
 )
 
-// tenantNode is a runtime that has every image of the tenant, under the hub's
-// reference. It records the requests that reach it.
+// tenantNode is a runtime with each image of the tenant, under the hub's reference. It
+// records the requests that it gets.
 type tenantNode struct {
 	t        *testing.T
 	handlers map[string]func(context.Context, []byte, func(context.Context, string, []byte) ([]byte, error)) ([]byte, error)
 	sent     map[string][][]byte // by method
 }
 
-// tenantHub is a registry that has every image for the node's login. It counts the
-// requests for the tenant's.
+// tenantHub is a registry that has each image for the node's login. It counts the requests
+// for images of the tenant.
 func tenantHub(t *testing.T) (address string, asked *atomic.Int32) {
 	asked = &atomic.Int32{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -76,7 +76,7 @@ func newTenantNode(t *testing.T, file string) *tenantNode {
 	return n
 }
 
-// call makes a call of a client. tenant is the repository that must stay closed.
+// call makes a call as a client. tenant is the excluded repository.
 func (n *tenantNode) call(method string, request proto.Message, tenant string) (encoded []byte) {
 	n.t.Helper()
 	encoded = encode(n.t, request)
@@ -105,17 +105,18 @@ func (n *tenantNode) call(method string, request proto.Message, tenant string) (
 	return encoded
 }
 
-// wantForwarded requires that the runtime got the request as it came, and no other
-// of its method.
+// wantForwarded requires that the runtime got the request unchanged, and no other request
+// of the method.
 func (n *tenantNode) wantForwarded(method, image string, request []byte) {
 	n.t.Helper()
 	if sent := n.sent[method]; len(sent) != 1 || !bytes.Equal(sent[0], request) {
-		n.t.Errorf("%s of %s: the runtime got %q, want the request as it came", method, image, sent)
+		n.t.Errorf("%s of %s: the runtime got %q, want the request unchanged", method, image, sent)
 	}
 }
 
-// TestTenantIsClosed tries to reach a tenant's repository, which match excludes,
-// by every name and method, with the node's login and from the node's images.
+// TestTenantIsClosed tries to reach the images of a tenant by each name and method. match
+// excludes the tenant's repository, so that neither the node's login nor the images on the
+// node may be used.
 func TestTenantIsClosed(t *testing.T) {
 	const digest = "sha256:1111111111111111111111111111111111111111111111111111111111111111"
 	hub, asked := tenantHub(t)
@@ -125,7 +126,7 @@ func TestTenantIsClosed(t *testing.T) {
 	for _, test := range []struct {
 		name, file string
 		tenant     string   // under the hub
-		images     []string // that lead there; %s is what precedes the repository
+		images     []string // names of the repository; %s is its prefix
 		from       []string
 	}{
 		{"by its target", "match: ['!" + hub + "/tenant']", "/tenant/", []string{"%stenant/app", "%stenant/app:1", "%stenant/app@" + digest, "%stenant/app:1@" + digest}, append(foreign, own...)},
@@ -170,7 +171,7 @@ func TestTenantIsClosed(t *testing.T) {
 	})
 }
 
-// try makes each call that a client may name an image in.
+// try makes each call that can contain an image name.
 func (n *tenantNode) try(version, image, tenant string) {
 	n.t.Helper()
 	images, sandboxes := "/"+version+".ImageService/", "/"+version+".RuntimeService/"
@@ -183,7 +184,7 @@ func (n *tenantNode) try(version, image, tenant string) {
 	list := n.call(images+"ListImages", &runtime.ListImagesRequest{Filter: &runtime.ImageFilter{Image: spec}}, tenant)
 	n.wantForwarded("ListImages", image, list)
 	if strings.HasPrefix(image, tenant) {
-		return // the runtime has it under this name, and so CreateContainer may name it
+		return // the runtime has the image under this name, so CreateContainer may use it
 	}
 	n.wantForwarded("CreateContainer", image, n.call(sandboxes+"CreateContainer", &runtime.CreateContainerRequest{Config: &runtime.ContainerConfig{
 		Image: spec, Mounts: []*runtime.Mount{{Image: spec}},

@@ -17,19 +17,19 @@ import (
 // checkTimeout bounds each check.
 const checkTimeout = 2 * time.Second
 
-// check is the result of one health check; a nil problem is a success.
+// check is the result of one health check. problem is nil on success.
 type check struct {
 	part    string
 	problem error
 }
 
 var (
-	errWaiting  = errors.New("it is not served yet: the shim waits for the runtime (force: true does not)")
+	errWaiting  = errors.New("not served yet: waiting for the runtime (force: true serves without it)")
 	errStopping = errors.New("the shim is stopping")
 )
 
-// healthz answers whether the process should go on: it accepts connections if it serves.
-// The runtime is not checked, since a restart of the shim does not bring it back.
+// healthz is the liveness check. It fails if the daemon serves and its socket does not accept
+// connections. It does not check the runtime, because a restart of the shim would not help.
 func (d *daemon) healthz(response http.ResponseWriter, request *http.Request) {
 	problem := d.checkSocket(request.Context())
 	if errors.Is(problem, errWaiting) || errors.Is(problem, errStopping) {
@@ -38,7 +38,8 @@ func (d *daemon) healthz(response http.ResponseWriter, request *http.Request) {
 	writeChecks(response, check{"socket", problem})
 }
 
-// readyz answers whether a call would be answered, by the configuration in the file.
+// readyz is the readiness check. It succeeds if calls would be answered with the
+// configuration that the file contains.
 func (d *daemon) readyz(response http.ResponseWriter, request *http.Request) {
 	writeChecks(response,
 		check{"socket", d.checkSocket(request.Context())},
@@ -47,7 +48,7 @@ func (d *daemon) readyz(response http.ResponseWriter, request *http.Request) {
 	)
 }
 
-// checkSocket returns an error if no connection is accepted on the shim's socket.
+// checkSocket returns an error if the shim's socket does not accept connections.
 func (d *daemon) checkSocket(ctx context.Context) error {
 	switch {
 	case d.stopping.Load():
@@ -66,33 +67,33 @@ func (d *daemon) checkRuntime(ctx context.Context) error {
 		defer cancel()
 		_, err := d.server.Invoke(ctx, "/runtime.v1.RuntimeService/Version", nil)
 		switch code := status.Code(err); code {
-		case codes.OK, codes.Unimplemented: // it has v1alpha2 only
+		case codes.OK, codes.Unimplemented: // the runtime serves only v1alpha2
 			return nil, nil
 		default:
 			return nil, fmt.Errorf("%s: %s", code, status.Convert(err).Message())
 		}
 	})
-	// Invoke may be held up by a runtime that accepts no more calls.
+	// Invoke may block on a runtime that accepts no more calls.
 	timeout, cancel := context.WithTimeout(ctx, checkTimeout+checkTimeout/10)
 	defer cancel()
 	select {
 	case got := <-answer:
 		return got.Err
 	case <-timeout.Done():
-		return errors.New("it does not answer")
+		return errors.New("no response")
 	}
 }
 
 // checkConfiguration returns an error if the last reload of the file failed.
 func (d *daemon) checkConfiguration() error {
 	if refusal := d.refusal(); refusal != "" {
-		return fmt.Errorf("the last good one stays: %s", refusal)
+		return fmt.Errorf("reload failed, the last good configuration stays in force: %s", refusal)
 	}
 	return nil
 }
 
-// writeChecks answers 200 if all is well, and 503 otherwise, in the form of
-// Kubernetes' own health endpoints.
+// writeChecks answers 200 if all checks succeeded, and 503 otherwise, in the format of the
+// Kubernetes health endpoints.
 func writeChecks(response http.ResponseWriter, checks ...check) {
 	code := http.StatusOK
 	var text strings.Builder
@@ -108,5 +109,5 @@ func writeChecks(response http.ResponseWriter, checks ...check) {
 	response.Header().Set("X-Content-Type-Options", "nosniff")
 	response.Header().Set("Cache-Control", "no-store")
 	response.WriteHeader(code)
-	_, _ = response.Write([]byte(text.String())) // the client may be gone
+	_, _ = response.Write([]byte(text.String())) // the client may have disconnected
 }

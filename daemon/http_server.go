@@ -20,13 +20,13 @@ import (
 	"image-cri-shim/unixsocket"
 )
 
-// maxConnections bounds the connections of the HTTP server, so that enough file descriptors
-// remain for clients of the CRI.
+// maxConnections bounds the connections of the HTTP server, so that file descriptors remain
+// for CRI clients.
 const maxConnections = 64
 
-// clientTimeout bounds the time in which a client must read an answer or send the body of a
-// request. Profiles extend it by the time that they record (net/http/pprof), and the debug
-// page replaces it for its stream of updates.
+// clientTimeout bounds the time for reading a response and for sending a request body.
+// Profiles extend it by their recording time (net/http/pprof). The debug page replaces it
+// for its stream of updates.
 const clientTimeout = 30 * time.Second
 
 // httpServer serves metrics, health, the debug page and profiles. A reload may move it from
@@ -38,14 +38,14 @@ type httpServer struct {
 
 	timeout time.Duration // see clientTimeout
 
-	address string      // on which it listens; empty if it does not
-	problem string      // why it does not listen, as it was logged
+	address string      // address of the listener; empty if there is none
+	problem string      // last logged reason why it does not listen
 	end     func()      // stops serving
-	ended   atomic.Bool // serving has failed
+	ended   atomic.Bool // whether serving has failed
 }
 
-// move makes the server listen on an address instead of its present one; an empty address
-// closes it. If that fails it logs a warning, and the next call tries again.
+// move makes the server listen on address instead of its current one. An empty address
+// closes the server. If listening fails, it logs a warning, and the next call retries.
 func (s *httpServer) move(ctx context.Context, address string) {
 	if address == s.address && !s.ended.Load() {
 		return
@@ -58,7 +58,7 @@ func (s *httpServer) move(ctx context.Context, address string) {
 	listener, err := s.listen(ctx, address)
 	if err != nil {
 		if err.Error() != s.problem {
-			s.log.WithField("metrics", address).WithError(err).Warn("no metrics are served: it is tried again every reloadInterval")
+			s.log.WithField("metrics", address).WithError(err).Warn("metrics listener failed, retrying every reloadInterval")
 		}
 		s.problem = err.Error()
 		return
@@ -67,7 +67,7 @@ func (s *httpServer) move(ctx context.Context, address string) {
 	s.log.WithField("metrics", address).Info("metrics are served")
 }
 
-// open serves on a listener until end is called, which closes the listener.
+// open serves on listener until end is called. end closes the listener.
 func (s *httpServer) open(ctx context.Context, listener net.Listener) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	server := &http.Server{
@@ -82,11 +82,11 @@ func (s *httpServer) open(ctx context.Context, listener net.Listener) (end func(
 	serving.Go(func() {
 		if err := server.Serve(netutil.LimitListener(listener, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
 			s.ended.Store(true)
-			s.log.WithError(err).Warn("no metrics are served for now: it is tried again every reloadInterval")
+			s.log.WithError(err).Warn("metrics server failed, retrying every reloadInterval")
 		}
 	})
 	return func() {
-		cancel() // of profiles and streams
+		cancel() // ends profiles and streams
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		_ = server.Shutdown(ctx)
@@ -95,12 +95,12 @@ func (s *httpServer) open(ctx context.Context, listener net.Listener) (end func(
 	}
 }
 
-// limitBodyRead bounds the time for reading a request's body, which the server reads to its
-// end. [http.Server.ReadTimeout] would end streams and profiles, too.
+// limitBodyRead bounds the time for reading a request's body, which the server reads to the
+// end. [http.Server.ReadTimeout] would also end streams and profiles.
 func (s *httpServer) limitBodyRead(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
 		if request.ContentLength != 0 {
-			_ = http.NewResponseController(response).SetReadDeadline(time.Now().Add(s.timeout)) // fails with the connection only
+			_ = http.NewResponseController(response).SetReadDeadline(time.Now().Add(s.timeout)) // fails only if the connection has failed
 		}
 		next.ServeHTTP(response, request)
 	})
@@ -121,7 +121,7 @@ func (d *daemon) listenHTTP(ctx context.Context, address string) (net.Listener, 
 	}
 	for _, taken := range []string{d.settings.Shim, d.runtime, admin.Socket(d.settings.StateDirectory)} {
 		if unixsocket.Same(address, taken) {
-			return nil, fmt.Errorf("%s is another socket of the shim or the runtime's: choose another path", address)
+			return nil, fmt.Errorf("%s is a socket of the shim or the runtime: choose another path", address)
 		}
 	}
 	return unixsocket.ListenPrivate(ctx, address)
@@ -142,11 +142,11 @@ func (d *daemon) pages() http.Handler {
 	return mux
 }
 
-// profiles serves one of Go's profiles to local clients, if the configuration has pprof.
+// profiles serves one of Go's profiles to local clients if pprof is set.
 func (d *daemon) profiles(answer http.HandlerFunc) http.Handler {
 	return page.LocalOnly(http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
 		if !d.current.Load().settings.PProf {
-			http.Error(response, "profiles are served with `pprof: true` only", http.StatusNotFound)
+			http.Error(response, "profiles are only served with `pprof: true`", http.StatusNotFound)
 			return
 		}
 		answer(response, request)

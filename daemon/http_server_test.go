@@ -15,12 +15,12 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// TestSlowVisitors has as many visitors as the httpServer takes, who don't take their answers or
-// don't send what they have announced: somebody else is answered all the same.
+// TestSlowVisitors opens the maximum number of connections with clients that do not read
+// their responses or do not send their request bodies. Another client must get a response.
 func TestSlowVisitors(t *testing.T) {
 	for name, request := range map[string]string{
-		"answers that nobody reads": strings.Repeat("GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n", 10),
-		"a body that never comes":   "GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n",
+		"unread responses": strings.Repeat("GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n", 10),
+		"missing body":     "GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			address := startHTTPServer(t)
@@ -47,7 +47,8 @@ func TestSlowVisitors(t *testing.T) {
 	}
 }
 
-// startHTTPServer opens a httpServer with little timeout, and answers that fit into no buffer.
+// startHTTPServer returns the address of an httpServer with a short timeout and responses
+// that are larger than the socket's buffers.
 func startHTTPServer(t *testing.T) (address string) {
 	t.Helper()
 	big := make([]byte, 8<<20)
@@ -67,12 +68,13 @@ func startHTTPServer(t *testing.T) (address string) {
 	s.move(t.Context(), "127.0.0.1:0")
 	t.Cleanup(s.close)
 	if address == "" {
-		t.Fatal("it is not open")
+		t.Fatal("the server does not listen")
 	}
 	return address
 }
 
-// Profiles are for who is on the node, also where the metrics are for a network.
+// TestProfilesFromElsewhere requires that profiles are only available from the node, even if
+// the metrics are open to a network.
 func TestProfilesFromElsewhere(t *testing.T) {
 	pages := (&daemon{}).pages()
 	for _, profile := range []string{"", "heap", "cmdline", "profile", "symbol", "trace"} {

@@ -11,7 +11,8 @@ import (
 	"image-cri-shim/rewrite"
 )
 
-// newLogger returns a logger whose lines have no time under journald, which adds it.
+// newLogger returns a logger. Under journald, its lines have no time, because journald adds
+// it.
 func newLogger(output io.Writer, debug bool) *logrus.Logger {
 	log := logrus.New()
 	log.SetOutput(output)
@@ -21,7 +22,7 @@ func newLogger(output io.Writer, debug bool) *logrus.Logger {
 	return log
 }
 
-// setDebug sets whether each call is logged.
+// setDebug enables or disables logging of each call.
 func setDebug(log *logrus.Logger, debug bool) {
 	log.SetLevel(logrus.InfoLevel)
 	if debug {
@@ -29,12 +30,12 @@ func setDebug(log *logrus.Logger, debug bool) {
 	}
 }
 
-// logCall logs a call at debug level, and a warning if its answer shows the registry's
-// image names.
+// logCall logs a call at debug level, and a warning if the response contains registry image
+// names that could not be restored.
 func logCall(log *logrus.Logger, call *proxy.Call) {
 	if call.Unrestored {
 		log.WithFields(logrus.Fields{"method": call.Method, "bytes": call.Responses.Bytes}).
-			Warn("the answer was passed on with the registry's image names: it is too large to be changed")
+			Warn("response forwarded with registry image names: too large to restore the asked names")
 	}
 	if !log.IsLevelEnabled(logrus.DebugLevel) {
 		return
@@ -63,18 +64,18 @@ func logDecision(log *logrus.Logger, d rewrite.Decision) {
 }
 
 // decisionLevel returns the level of a decision: info for calls that change images, debug
-// for calls that only look at them, which kubelet makes all the time. It returns warning if
-// the runtime failed to answer whether the image is present, and no registry serves it.
+// for read-only calls, which kubelet makes continuously. It is warning if the runtime failed
+// to answer whether the image is present, except for a read-only call that was served.
 func decisionLevel(d rewrite.Decision) logrus.Level {
-	looksOnly := false
+	readOnly := false
 	switch d.Method {
 	case "ImageStatus", "ListImages", "StreamImages":
-		looksOnly = true
+		readOnly = true
 	}
 	switch {
-	case d.Failed != nil && !(looksOnly && d.Served != ""):
+	case d.Failed != nil && !(readOnly && d.Served != ""):
 		return logrus.WarnLevel
-	case looksOnly:
+	case readOnly:
 		return logrus.DebugLevel
 	}
 	return logrus.InfoLevel
@@ -84,7 +85,7 @@ func decisionLevel(d rewrite.Decision) logrus.Level {
 func logBreaker(log *logrus.Logger) func(registry string, open bool, reason string) {
 	return func(registry string, open bool, reason string) {
 		if open {
-			log.WithFields(logrus.Fields{"registry": registry, "reason": reason}).Warn("registry is down: it is not asked until it answers again")
+			log.WithFields(logrus.Fields{"registry": registry, "reason": reason}).Warn("registry is down, not asked until it answers again")
 			return
 		}
 		log.WithField("registry", registry).Info("registry is back")

@@ -12,7 +12,7 @@ import (
 	"image-cri-shim/rewrite/naming"
 )
 
-// TestDecisionOfAName has the line of a pull say where the name is kept.
+// TestDecisionOfAName requires that the log line of a pull says where the name is kept.
 func TestDecisionOfAName(t *testing.T) {
 	for names, want := range map[naming.Mode]bool{naming.InRuntime: true, "": false} {
 		var output bytes.Buffer
@@ -23,13 +23,13 @@ func TestDecisionOfAName(t *testing.T) {
 	}
 }
 
-// TestDecisionLevels has the lines that are written without debug.
+// TestDecisionLevels requires the log lines of decisions without debug.
 func TestDecisionLevels(t *testing.T) {
 	failure := status.Error(codes.Internal, "boom")
 	for _, test := range []struct {
 		name     string
 		decision rewrite.Decision
-		want     string // the line's beginning; empty for no line
+		want     string // prefix of the line; empty for no line
 	}{
 		{"looked at", rewrite.Decision{Method: "ImageStatus", Served: "hub/nginx:1"}, ""},
 		{"looked at in vain", rewrite.Decision{Method: "ListImages"}, ""},

@@ -12,8 +12,8 @@ import (
 	"image-cri-shim/version"
 )
 
-// applyMetrics turns metrics on or off as the current configuration says. since is the
-// time from which calls are counted, zero if no call has begun yet.
+// applyMetrics turns metrics on or off according to the current configuration. since is the
+// time when counting starts, zero if no call has started yet.
 func (d *daemon) applyMetrics(since time.Time) {
 	g, m := d.current.Load(), d.observers.metrics.Load()
 	if g.settings.Metrics == "" {
@@ -33,10 +33,10 @@ func (d *daemon) applyMetrics(since time.Time) {
 	d.observers.metrics.Store(m)
 }
 
-// Results of lookups beside the reasons of package registry.
+// Results of lookups in addition to the reasons of package registry.
 const found, absent = "found", "absent"
 
-// registerSeries creates the series whose increase alerts watch, with the value 0.
+// registerSeries creates the series that alerts watch for an increase, with the value 0.
 func registerSeries(m *metrics.Metrics, registries []registry.Condition) {
 	results := []string{found, absent}
 	for _, reason := range registry.Reasons() {
@@ -51,7 +51,7 @@ func registerSeries(m *metrics.Metrics, registries []registry.Condition) {
 	}
 }
 
-// metrics serves the metrics to Prometheus, and 404 while they are off.
+// metrics serves the metrics, or 404 while they are off.
 func (d *daemon) metrics(response http.ResponseWriter, request *http.Request) {
 	if m := d.observers.metrics.Load(); m != nil {
 		m.Handler().ServeHTTP(response, request)
@@ -60,7 +60,7 @@ func (d *daemon) metrics(response http.ResponseWriter, request *http.Request) {
 	http.NotFound(response, request)
 }
 
-// state returns the gauges of the metrics. It calls the runtime.
+// state returns the values of the gauges. It calls the runtime.
 func (d *daemon) state() metrics.State {
 	g := d.current.Load()
 	s := metrics.State{
@@ -93,8 +93,8 @@ func (o *observers) countLookup(l registry.LookupEvent) {
 	})
 }
 
-// countDecision counts a decision about an image name. Registries in asked names are not
-// labels, since their number is not bounded.
+// countDecision counts a decision about an image name. Registries of asked names are not
+// used as labels, because their number is not bounded.
 func (o *observers) countDecision(decision rewrite.Decision) {
 	m := o.metrics.Load()
 	if m == nil {

@@ -8,8 +8,8 @@ import (
 	"image-cri-shim/rewrite/naming"
 )
 
-// probeNaming returns where names are kept. If that is not known yet, it asks the runtime
-// for at most a second.
+// probeNaming returns where names are kept. If that is unknown, it probes the runtime, for at
+// most a second.
 func (d *daemon) probeNaming(ctx context.Context) naming.Status {
 	if status := d.namer.Status(); status.Mode != naming.Unknown {
 		return status
@@ -24,7 +24,7 @@ func (d *daemon) runNamer(ctx context.Context) (end func()) {
 	if d.namer == nil {
 		return func() {}
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // pulls that are drained get their names, too
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // drained pulls still get their names
 	var running sync.WaitGroup
 	running.Go(func() { d.namer.Run(ctx) })
 	return func() {

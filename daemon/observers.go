@@ -17,8 +17,8 @@ import (
 // debug page and the trace.
 type observers struct {
 	log     *logrus.Logger
-	metrics atomic.Pointer[metrics.Metrics] // nil while they are off
-	page    atomic.Pointer[page.Page]       // nil while it is off
+	metrics atomic.Pointer[metrics.Metrics] // nil while metrics are off
+	page    atomic.Pointer[page.Page]       // nil while the page is off
 	trace   *trace.Hub
 }
 
@@ -56,7 +56,7 @@ func (o *observers) End(call *proxy.Call) {
 	})
 }
 
-// decided reports a decision. ctx is the context of the call that it was made for.
+// decided reports a decision. ctx is the context of the call.
 func (o *observers) decided(ctx context.Context, d rewrite.Decision) {
 	logDecision(o.log, d)
 	o.countDecision(d)

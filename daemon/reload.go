@@ -14,19 +14,19 @@ import (
 	"image-cri-shim/printable"
 )
 
-// settle is the time that a file must stay unchanged before it is read: an editor may still
-// write it.
+// settle is the time that a file must stay unchanged before it is read, because an editor
+// may still be writing it.
 const settle = 100 * time.Millisecond
 
-// reloadOnDemand reads the file again at each hangup, when it changes, and after
-// reloadInterval at the latest, until end is called. It moves the HTTP server along.
+// reloadOnDemand reloads the file on each hangup, on each change and every reloadInterval,
+// until end is called. It then applies the metrics address to the HTTP server.
 func (d *daemon) reloadOnDemand(ctx context.Context, hangups <-chan os.Signal) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	running.Go(func() {
 		watch := newWatch(absolute(d.file), d.log)
 		defer watch.close()
-		interval, settled := time.NewTimer(d.settings.ReloadInterval), time.NewTimer(0) // for changes before the watch
+		interval, settled := time.NewTimer(d.settings.ReloadInterval), time.NewTimer(0) // fires at once, for changes before the watch started
 		defer interval.Stop()
 		defer settled.Stop()
 		for {
@@ -59,15 +59,15 @@ func (d *daemon) reloadOnDemand(ctx context.Context, hangups <-chan os.Signal) (
 	}
 }
 
-// reload replaces the current snapshot if the file has changed, or if an operator wants a
-// reload. If the file can't be used the current snapshot stays.
+// reload replaces the current snapshot if the file has changed or wanted is set, which is an
+// operator's request. If the file can't be loaded, the current snapshot stays.
 func (d *daemon) reload(wanted bool) {
 	settings, err := config.Load(d.file)
 	if err == nil && !wanted && settings.Equal(d.current.Load().settings) {
 		d.read.Store(&settings.Read)
 		if d.refused.Swap(nil) != nil {
 			d.notify(d.servingLine())
-			d.log.WithField("file", d.file).Info("the configuration can be loaded again, and says what it said before")
+			d.log.WithField("file", d.file).Info("configuration can be loaded again, unchanged")
 		}
 		return
 	}
@@ -84,15 +84,15 @@ func (d *daemon) reload(wanted bool) {
 		d.notify(systemd.SdNotifyReady, d.servingLine())
 		return
 	}
-	d.notify(systemd.SdNotifyReady, d.servingLine()+"; the configuration can't be reloaded: "+printable.Error(err, errorLimit))
+	d.notify(systemd.SdNotifyReady, d.servingLine()+"; configuration reload failed: "+printable.Error(err, errorLimit))
 	if wanted || err.Error() != known {
-		d.log.WithField("file", d.file).WithError(err).Error("the configuration can't be reloaded: the last good one stays")
+		d.log.WithField("file", d.file).WithError(err).Error("configuration reload failed, the last good configuration stays in force")
 	}
 	text := err.Error()
 	d.refused.Store(&text)
 }
 
-// refusal returns why the last reload failed; empty if it succeeded.
+// refusal returns why the last reload failed, or "" if it succeeded.
 func (d *daemon) refusal() string {
 	if refused := d.refused.Load(); refused != nil {
 		return *refused
@@ -100,7 +100,7 @@ func (d *daemon) refusal() string {
 	return ""
 }
 
-// apply makes a snapshot of settings the current one.
+// apply replaces the current snapshot with one of settings.
 func (d *daemon) apply(settings *config.Config) error {
 	next, err := d.newSnapshot(settings)
 	if err != nil {
@@ -114,13 +114,14 @@ func (d *daemon) apply(settings *config.Config) error {
 		log.Warn(warning)
 	}
 	if keys := d.settings.NeedRestart(settings); len(keys) > 0 {
-		log.WithField("keys", keys).Warn("these keys take effect after a restart")
+		log.WithField("keys", keys).Warn("changed keys take effect after a restart")
 	}
 	log.Info("reloaded the configuration")
 	return nil
 }
 
-// absolute returns the absolute path of a file, for readers with another working directory.
+// absolute returns the absolute path of a file, for display to processes with another working
+// directory.
 func absolute(file string) string {
 	if path, err := filepath.Abs(file); err == nil {
 		return path

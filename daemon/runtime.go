@@ -12,8 +12,8 @@ import (
 	"image-cri-shim/unixsocket"
 )
 
-// connect makes the server that forwards calls to the runtime. It waits for a runtime if the
-// configuration names none.
+// connect creates the server that forwards calls to the runtime. Without a runtime in the
+// configuration, it waits until it finds one.
 func (d *daemon) connect(ctx context.Context) (err error) {
 	if d.runtime == "" {
 		if d.runtime, err = detectRuntime(ctx, d.log); err != nil {
@@ -21,7 +21,7 @@ func (d *daemon) connect(ctx context.Context) (err error) {
 		}
 	}
 	if unixsocket.Same(d.settings.Shim, d.runtime) {
-		return fmt.Errorf("shim %s and cri %s are one socket: the shim would be its own runtime", d.settings.Shim, d.runtime)
+		return fmt.Errorf("shim %s and cri %s are the same socket: the shim would be its own runtime", d.settings.Shim, d.runtime)
 	}
 	d.server, err = proxy.New(proxy.Options{
 		Runtime:      d.runtime,
@@ -33,15 +33,15 @@ func (d *daemon) connect(ctx context.Context) (err error) {
 	return err
 }
 
-// unboundedStreams are the methods whose calls do not end by themselves. They are cut at a
-// shutdown instead of drained.
+// unboundedStreams are the methods that stream until the client cancels the call. A shutdown
+// cancels them instead of draining them.
 var unboundedStreams = []string{
 	"/runtime.v1.RuntimeService/GetContainerEvents",
 	"/containerd.services.events.v1.Events/Subscribe",
 	"/grpc.health.v1.Health/Watch",
 }
 
-// detectRuntime returns the socket of a well-known runtime, and waits until there is one.
+// detectRuntime waits until it finds the socket of a well-known runtime, and returns it.
 func detectRuntime(ctx context.Context, log *logrus.Logger) (string, error) {
 	retry := time.NewTicker(time.Second)
 	defer retry.Stop()
@@ -63,16 +63,16 @@ func detectRuntime(ctx context.Context, log *logrus.Logger) (string, error) {
 	}
 }
 
-// waitForRuntime waits until the runtime accepts connections, and logs if that takes longer
-// than a second.
+// waitForRuntime waits until the runtime accepts connections. It logs a warning after a
+// second.
 func (d *daemon) waitForRuntime(ctx context.Context) error {
 	first, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if d.server.WaitForRuntime(first) == nil {
 		return nil
 	}
-	notify("STATUS=waiting for the runtime's socket to answer: " + d.runtime)
-	d.log.WithField("cri", d.runtime).Warn("waiting for the runtime's socket to answer (force: true serves without it)")
+	notify("STATUS=waiting for the runtime: " + d.runtime)
+	d.log.WithField("cri", d.runtime).Warn("waiting for the runtime (force: true serves without it)")
 	return d.server.WaitForRuntime(ctx)
 }
 

@@ -11,17 +11,17 @@ import (
 	"image-cri-shim/rewrite"
 )
 
-// snapshot is a configuration and what was made of it: registries and rewriter. It never
-// changes. A reload makes another one, and calls end with the one that they began with.
+// snapshot is a configuration with its registries and rewriter. It is immutable. A reload
+// creates a new snapshot; running calls keep theirs.
 type snapshot struct {
 	settings   *config.Config
 	registries *registry.Set
 	rewriter   *rewrite.Rewriter
 	rules      intercept.Interceptors
-	users      atomic.Int64 // calls, plus one while it is the current snapshot; closed at zero
+	users      atomic.Int64 // running calls, plus one while it is the current snapshot
 }
 
-// newSnapshot returns a snapshot with one user, the caller. It owns the registries.
+// newSnapshot returns a snapshot with one user, the caller. The snapshot owns the registries.
 func newSnapshot(settings *config.Config, registries *registry.Set, options rewrite.Options) *snapshot {
 	options.Lookup, options.Timeout = lookup.New(registries), settings.Timeout
 	rewriter := rewrite.New(options)
@@ -38,14 +38,14 @@ func newSnapshot(settings *config.Config, registries *registry.Set, options rewr
 	return s
 }
 
-// release ends a use. The last one closes the registries.
+// release ends a use of the snapshot. The last release closes the registries.
 func (s *snapshot) release() {
 	if s.users.Add(-1) == 0 {
 		s.registries.Close()
 	}
 }
 
-// currentSnapshot is the snapshot that new calls begin with. It is safe for concurrent use.
+// currentSnapshot holds the snapshot for new calls. It is safe for concurrent use.
 type currentSnapshot struct{ atomic.Pointer[snapshot] }
 
 // acquire returns the current snapshot, which the caller must release.
@@ -58,13 +58,13 @@ func (c *currentSnapshot) acquire() *snapshot {
 	}
 }
 
-// exchange makes next the current snapshot.
+// exchange makes next the current snapshot and releases the previous one.
 func (c *currentSnapshot) exchange(next *snapshot) { c.Swap(next).release() }
 
-// interceptors returns the rules of the snapshot that is current when a call begins. first
-// names the methods, which are those of all snapshots. Unary asks registries, so that a
-// call holds its snapshot; Stream does only while it prepares a call. The others never
-// ask a registry.
+// interceptors returns interceptors that use the snapshot that is current when a call
+// starts. The methods are those of first; all snapshots have the same. Unary holds its
+// snapshot during the call, because it asks registries. Stream holds it only while it
+// prepares the call. The other interceptors ask no registry and hold no snapshot.
 func (c *currentSnapshot) interceptors(first *snapshot) intercept.Interceptors {
 	unary := make(map[string]intercept.Unary)
 	for method := range first.rules.Unary {

@@ -19,7 +19,7 @@ import (
 	"image-cri-shim/rewrite/ledger"
 )
 
-// snapshotOf is what a file with one registry makes.
+// snapshotOf returns the snapshot of a configuration with one registry.
 func snapshotOf(t *testing.T, ledger *ledger.Ledger, address string) *snapshot {
 	t.Helper()
 	settings, err := config.Parse("f", []byte("address: "+address))
@@ -33,7 +33,8 @@ func snapshotOf(t *testing.T, ledger *ledger.Ledger, address string) *snapshot {
 	return newSnapshot(settings, registries, rewrite.Options{Ledger: ledger})
 }
 
-// hub has every image. Where asked is not nil it says so and waits.
+// hub is a registry that has each image. If asked is not nil, it signals each request and
+// waits.
 func hub(t *testing.T, asked chan<- struct{}, goOn <-chan struct{}) *httptest.Server {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if asked != nil && strings.Contains(r.URL.Path, "/manifests/") {
@@ -51,8 +52,9 @@ func hub(t *testing.T, asked chan<- struct{}, goOn <-chan struct{}) *httptest.Se
 	return server
 }
 
-// A call that runs while the file is reloaded ends with the registries that it has
-// begun with, which are closed then; the next call asks the new ones.
+// TestCallsEndWithWhatTheyBeganWith requires that a call during a reload uses the registries
+// that it started with, and that they are closed when it ends. The next call uses the new
+// registries.
 func TestCallsEndWithWhatTheyBeganWith(t *testing.T) {
 	asked, goOn := make(chan struct{}), make(chan struct{})
 	oldHub, newHub := hub(t, asked, goOn), hub(t, nil, nil)
@@ -99,7 +101,7 @@ func TestCallsEndWithWhatTheyBeganWith(t *testing.T) {
 	}
 	for answer := range first.registries.Find(t.Context(), other) {
 		if answer.State != registry.Unknown {
-			t.Errorf("the old registries are asked after their last call, and say %v", answer.State)
+			t.Errorf("the old registries are used after their last call, and return %v", answer.State)
 		}
 	}
 }
@@ -113,7 +115,7 @@ func encode(t *testing.T, message proto.Message) []byte {
 	return encoded
 }
 
-// No call ever gets a snapshot that is closed already.
+// TestSnapshotsAreExchangedUnderLoad requires that no call gets a closed snapshot.
 func TestSnapshotsAreExchangedUnderLoad(t *testing.T) {
 	var all currentSnapshot
 	all.Store(snapshotOf(t, nil, "hub.local"))
@@ -145,7 +147,7 @@ func TestSnapshotsAreExchangedUnderLoad(t *testing.T) {
 	all.Load().release()
 	used.Range(func(g, _ any) bool {
 		if users := g.(*snapshot).users.Load(); users != 0 {
-			t.Errorf("a snapshot has %d users left", users)
+			t.Errorf("a snapshot still has %d users", users)
 		}
 		return true
 	})

@@ -18,17 +18,17 @@ import (
 )
 
 // notify sends lines to systemd (sd_notify(3)). Without systemd it does nothing. Errors are
-// ignored: serving does not depend on it.
+// ignored, because serving does not depend on systemd.
 func notify(lines ...string) { _, _ = systemd.SdNotify(false, strings.Join(lines, "\n")) }
 
-// notify sends lines to systemd if the daemon serves: until then the unit is starting.
+// notify sends lines to systemd once the daemon serves. Before that, the unit is starting.
 func (d *daemon) notify(lines ...string) {
 	if d.serving.Load() {
 		notify(lines...)
 	}
 }
 
-// servingLine is the status line of `systemctl status` while the daemon serves.
+// servingLine returns the status line for `systemctl status` while the daemon serves.
 func (d *daemon) servingLine() string { return "STATUS=serving " + d.settings.Shim }
 
 // errorLimit bounds the text of an error in a status line, in bytes. systemd ignores
@@ -41,7 +41,7 @@ const errorLimit = 3000
 func watchdog(ctx context.Context, socket string, log logrus.FieldLogger) (end func()) {
 	limit, err := systemd.SdWatchdogEnabled(false)
 	if err != nil {
-		log.WithError(err).Warn("the watchdog is not told anything")
+		log.WithError(err).Warn("watchdog disabled")
 	}
 	if limit <= 0 {
 		return func() {}
@@ -55,7 +55,7 @@ func watchdog(ctx context.Context, socket string, log logrus.FieldLogger) (end f
 			if err := ping(ctx, socket, limit/2); err == nil {
 				notify(systemd.SdNotifyWatchdog)
 			} else if ctx.Err() == nil {
-				log.WithError(err).Warn("the socket does not answer: the watchdog is not told that it does")
+				log.WithError(err).Warn("socket does not accept connections, watchdog not notified")
 			}
 			select {
 			case <-ctx.Done():
@@ -70,7 +70,7 @@ func watchdog(ctx context.Context, socket string, log logrus.FieldLogger) (end f
 	}
 }
 
-// ping returns nil if a [probedListener] accepts a connection on a socket.
+// ping returns nil if the [probedListener] on socket accepts a connection.
 func ping(ctx context.Context, socket string, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -86,8 +86,8 @@ func ping(ctx context.Context, socket string, timeout time.Duration) error {
 	return nil
 }
 
-// probedListener closes connections from this process at once. That a connection is closed
-// shows that the listener accepts, without a call to the runtime.
+// probedListener immediately closes connections from this process. The closed connection
+// shows [ping] that the listener accepts, without a call to the runtime.
 type probedListener struct{ net.Listener }
 
 // Accept implements [net.Listener].

@@ -189,7 +189,7 @@ func TestHealth(t *testing.T) {
 	if err := n.shim.Configure(good + "auht: admin:" + privatePassword + "\n"); err != nil {
 		t.Fatal(err)
 	}
-	want(http.StatusServiceUnavailable, "[+]socket ok\n[+]runtime ok\n[-]configuration failed: the last good one stays: *auht: unknown key*\n")
+	want(http.StatusServiceUnavailable, "[+]socket ok\n[+]runtime ok\n[-]configuration failed: reload failed, the last good configuration stays in force: *auht: unknown key*\n")
 	if good := newScrape(t, site).value("config_last_reload_successful"); good != 0 {
 		t.Errorf("config_last_reload_successful is %v", good)
 	}
@@ -233,7 +233,7 @@ func TestHealthBeforeTheRuntime(t *testing.T) {
 	defer func() { cancel(); _ = shim.Wait() }()
 	eventually(t, func() string {
 		code, text, err := getPage(site, "/readyz")
-		if err != nil || code != http.StatusServiceUnavailable || !strings.HasPrefix(text, "[-]socket failed: it is not served yet: the shim waits for the runtime") {
+		if err != nil || code != http.StatusServiceUnavailable || !strings.HasPrefix(text, "[-]socket failed: not served yet: waiting for the runtime") {
 			return fmt.Sprintf("/readyz: %d %s %v", code, text, err)
 		}
 		return ""

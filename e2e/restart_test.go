@@ -206,7 +206,7 @@ func TestPullDuringARestart(t *testing.T) {
 	}
 	go func() { stopped <- n.shim.Stop() }()
 	eventually(t, func() string {
-		if log, err := os.ReadFile(n.shim.Log()); err != nil || !bytes.Contains(log, []byte("stopping: running calls may end")) {
+		if log, err := os.ReadFile(n.shim.Log()); err != nil || !bytes.Contains(log, []byte("stopping: draining running calls")) {
 			return "the shim does not stop"
 		}
 		return ""
