@@ -18,8 +18,8 @@ import (
 // chromium-headless-shell is half the size of its chromium.
 var browserCommands = []string{"/usr/lib/chromium/chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"}
 
-// BrowserMissing says what keeps a browser from being started here, nil where nothing
-// does.
+// BrowserMissing returns the reason why no browser can be started on this machine, or
+// nil if one can.
 func BrowserMissing() error {
 	_, err := findBrowser()
 	return err
@@ -34,10 +34,10 @@ func findBrowser() (string, error) {
 	return "", errors.New("no Chromium is installed (Debian's chromium-headless-shell)")
 }
 
-// Browser is a headless Chromium with one tab. Its files are temporary, and it reaches
-// this machine only.
+// Browser is a headless Chromium with one tab and temporary files. It can connect to
+// 127.0.0.1 only.
 //
-// Its methods are for one goroutine.
+// Its methods must not be called concurrently.
 type Browser struct {
 	tab context.Context
 	end context.CancelFunc
@@ -48,7 +48,7 @@ type Browser struct {
 	requests []string
 }
 
-// StartBrowser starts a browser, which is to be closed. It ends with ctx at the latest.
+// StartBrowser starts a browser. The caller must close it. It ends when ctx is done.
 func StartBrowser(ctx context.Context) (*Browser, error) {
 	path, err := findBrowser()
 	if err != nil {
@@ -58,7 +58,7 @@ func StartBrowser(ctx context.Context) (*Browser, error) {
 		chromedp.Flag("no-proxy-server", true),
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"))
 	if os.Geteuid() == 0 {
-		options = append(options, chromedp.NoSandbox) // which root can't have
+		options = append(options, chromedp.NoSandbox) // Chromium has no sandbox for root
 	}
 	b := &Browser{}
 	allocator, end := chromedp.NewExecAllocator(ctx, options...)
@@ -73,7 +73,7 @@ func StartBrowser(ctx context.Context) (*Browser, error) {
 
 // recordEvents starts recording the tab's requests and console messages.
 func (b *Browser) recordEvents() error {
-	if err := chromedp.Do(b.tab); err != nil { // it is there from now on
+	if err := chromedp.Do(b.tab); err != nil { // creates the tab
 		return err
 	}
 	messages := chromedp.Console(b.tab)
@@ -107,20 +107,20 @@ func (b *Browser) recorded(list *[]string) []string {
 	return slices.Clone(*list)
 }
 
-// Requests are the URLs that the tab has asked for.
+// Requests returns the URLs that the tab has requested.
 func (b *Browser) Requests() []string { return b.recorded(&b.requests) }
 
-// Messages are what the tab's console shows.
+// Messages returns the tab's console messages.
 func (b *Browser) Messages() []string { return b.recorded(&b.messages) }
 
-// Close ends the browser.
+// Close ends the browser and waits for its recorders.
 func (b *Browser) Close() {
 	_ = chromedp.Cancel(b.tab)
 	b.end()
 	b.watching.Wait()
 }
 
-// Do makes the tab do something, in order.
+// Do runs actions in the tab, in order.
 func (b *Browser) Do(actions ...chromedp.Action[chromedp.Void]) error {
 	return chromedp.Do(b.tab, actions...)
 }
@@ -137,12 +137,12 @@ func (b *Browser) SetColorScheme(scheme string) error {
 	return err
 }
 
-// Screenshot returns a PNG of what the tab shows.
+// Screenshot returns a PNG of the visible part of the tab.
 func (b *Browser) Screenshot() ([]byte, error) {
 	return chromedp.Run(b.tab, chromedp.CaptureScreenshot())
 }
 
-// Evaluate returns what an expression in the tab is worth.
+// Evaluate returns the value of a JavaScript expression in the tab.
 func Evaluate[T any](b *Browser, expression string) (T, error) {
 	return chromedp.Run(b.tab, chromedp.Evaluate[T](expression))
 }

@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// Certificate makes a certificate that is its own authority, for an IP address
-// or a DNS name, valid until a time. It writes it to a file in PEM form, as the
-// configuration's `ca` takes it.
+// Certificate creates a self-signed certificate for host, an IP address or a DNS name,
+// valid until the given time. It writes the certificate in PEM form to file, for the
+// configuration key `ca`.
 func Certificate(file, host string, until time.Time) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

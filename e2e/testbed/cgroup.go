@@ -8,11 +8,11 @@ import (
 	"slices"
 )
 
-// cgroupParent is the control group above the pods of this process: the only
-// trace that killed containers leave outside of the testbed's folder.
+// cgroupParent returns the control group above the pods of this process. Killed
+// containers leave their control groups there, the only files outside the testbed's folder.
 func cgroupParent() string { return fmt.Sprintf("/image-cri-shim-testbed-%d", os.Getpid()) }
 
-// removeCgroups removes the control groups that what has run in a parent has left.
+// removeCgroups removes parent and the control groups below it.
 func removeCgroups(parent string) {
 	const mount = "/sys/fs/cgroup"
 	perController, _ := filepath.Glob(mount + "/*" + parent)
@@ -24,8 +24,8 @@ func removeCgroups(parent string) {
 			}
 			return nil
 		})
-		// The kernel removes a group that has neither processes nor children;
-		// its files go with it.
+		// The kernel removes a group that has neither processes nor children,
+		// and its files with it.
 		for _, folder := range slices.Backward(folders) {
 			_ = os.Remove(folder)
 		}

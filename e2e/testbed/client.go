@@ -15,18 +15,18 @@ import (
 	internalapi "k8s.io/cri-api/pkg/apis"
 )
 
-// clientTimeout is the deadline of each call but PullImage, kubelet's default.
+// clientTimeout is the deadline of every call except PullImage; it is kubelet's default.
 const clientTimeout = 2 * time.Minute
 
-// Client speaks CRI to one socket with the code kubelet uses, and with a plain
-// connection for what kubelet does not use.
+// Client is a CRI client of one socket. Images and Runtime are kubelet's own client code;
+// Connection is for calls that kubelet does not make.
 type Client struct {
 	Images     internalapi.ImageManagerService
 	Runtime    internalapi.RuntimeService
 	Connection *grpc.ClientConn
 }
 
-// Dial connects to both CRI services of a socket. Like kubelet, it fails when
+// Dial connects to both CRI services of a socket. Like kubelet's client, it fails if
 // they don't answer.
 func Dial(ctx context.Context, socket string) (*Client, error) {
 	endpoint := "unix://" + socket
@@ -47,9 +47,9 @@ func Dial(ctx context.Context, socket string) (*Client, error) {
 	return &Client{Images: images, Runtime: runtime, Connection: connection}, nil
 }
 
-// Close ends the connections.
+// Close closes the connections.
 func (c *Client) Close() error {
-	ctx := context.Background() // the closing itself waits for nothing
+	ctx := context.Background() // Close does not block
 	return errors.Join(c.Images.Close(ctx), c.Runtime.Close(ctx), c.Connection.Close())
 }
 

@@ -17,33 +17,33 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Host is where a registry's name leads.
+// Host is the address of a registry, with optional credentials.
 type Host struct {
 	Address string // URL
-	// Username and Password, where set, go with every request.
+	// Username and Password, if set, are sent with every request.
 	Username, Password string
 }
 
-// RuntimeOptions says what runtime to start.
+// RuntimeOptions configures a runtime.
 type RuntimeOptions struct {
-	Folder       string          // its files; created where missing
-	Hosts        map[string]Host // by the registry's name in image names, as containerd's hosts.toml
-	SandboxImage string          // what containerd itself pulls for each pod
-	MoreHosts    string          // another folder that containerd looks for a hosts.toml in; empty: none
-	Binaries     string          // searched for containerd's programs before PATH; empty: PATH alone
-	Snapshotter  string          // of containerd; empty: native, which copies files and works on every file system
+	Folder       string          // for its files; created if missing
+	Hosts        map[string]Host // by the registry's name in image names, as in containerd's hosts.toml
+	SandboxImage string          // the image that containerd pulls for each pod sandbox
+	MoreHosts    string          // another folder in which containerd looks for a hosts.toml; may be empty
+	Binaries     string          // folder searched for containerd's programs before PATH; empty: PATH only
+	Snapshotter  string          // containerd's snapshotter; empty: native, which copies files and works on every file system
 }
 
-// Containerd is Debian's containerd with its files in a folder. It runs in
-// process and mount namespaces of its own, with an own /run: when it ends,
-// however it ends, so do its shims, containers and mounts.
+// Containerd is Debian's containerd with its files in a folder. It runs in its own
+// process and mount namespaces, with its own /run. However it ends, its shims,
+// containers and mounts end with it.
 type Containerd struct {
 	options RuntimeOptions
 	process *process
 }
 
-// ContainerdMissing says what keeps containerd from being started here, nil
-// where nothing does.
+// ContainerdMissing returns the reasons why containerd can't run on this machine, or nil
+// if it can.
 func ContainerdMissing() error {
 	var problems []error
 	if os.Geteuid() != 0 {
@@ -61,15 +61,15 @@ func ContainerdMissing() error {
 	return namespacesMissing()
 }
 
-// namespaces are those that containerd gets of its own.
+// namespaces are the clone flags of containerd's own namespaces.
 const namespaces = syscall.CLONE_NEWPID | syscall.CLONE_NEWNS
 
 // enterNamespaces prepares the new namespaces and executes the command in $@. Mounts stay
-// inside, /proc shows the new process ids, and /run, the folder of containerd-shim's
-// sockets, is a new one.
+// inside, /proc shows the new process IDs, and /run, where containerd-shim has its
+// sockets, is empty.
 const enterNamespaces = `mount --make-rprivate / && mount -t proc proc /proc && mount -t tmpfs tmpfs /run && exec "$@"`
 
-// namespacesMissing tries whether root may do here what root usually may.
+// namespacesMissing returns an error if root may not create namespaces and mounts here.
 func namespacesMissing() error {
 	cmd := exec.Command("/bin/sh", "-c", enterNamespaces, "sh", "true")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: namespaces}
@@ -79,7 +79,7 @@ func namespacesMissing() error {
 	return nil
 }
 
-// StartContainerd starts containerd and returns when it serves CRI.
+// StartContainerd starts containerd and returns once it serves CRI.
 func StartContainerd(ctx context.Context, options RuntimeOptions) (*Containerd, error) {
 	c := &Containerd{options: options}
 	if err := c.writeConfiguration(); err != nil {
@@ -88,13 +88,13 @@ func StartContainerd(ctx context.Context, options RuntimeOptions) (*Containerd, 
 	return c, c.Start(ctx)
 }
 
-// Socket is the path of the unix socket that serves CRI and containerd's API.
+// Socket returns the path of the unix socket that serves CRI and containerd's API.
 func (c *Containerd) Socket() string { return filepath.Join(c.options.Folder, "containerd.sock") }
 
-// Log is the file that holds what containerd printed.
+// Log returns the path of the file that collects containerd's output.
 func (c *Containerd) Log() string { return filepath.Join(c.options.Folder, "log") }
 
-// Start starts a stopped or killed containerd again, with the same images.
+// Start restarts a stopped or killed containerd with the same images.
 func (c *Containerd) Start(ctx context.Context) error {
 	cmd := exec.Command("/bin/sh", "-c", enterNamespaces, "sh", "containerd", "--config", filepath.Join(c.options.Folder, "config.toml"))
 	if c.options.Binaries != "" {
@@ -112,8 +112,8 @@ func (c *Containerd) Start(ctx context.Context) error {
 	return nil
 }
 
-// Command returns a command that runs in containerd's process and mount namespaces, as a
-// program on containerd's host does. It ends with containerd.
+// Command returns a command that runs in containerd's process and mount namespaces, like a
+// program on containerd's host. It ends with containerd.
 func (c *Containerd) Command(ctx context.Context, command string, arguments ...string) *exec.Cmd {
 	enter := []string{"--target", strconv.Itoa(c.process.pid), "--mount", "--pid", "--", command}
 	return exec.CommandContext(ctx, "nsenter", append(enter, arguments...)...)
@@ -180,7 +180,7 @@ func writeHost(folder string, host Host) error {
 	return os.WriteFile(filepath.Join(folder, "hosts.toml"), []byte(content.String()), 0o600)
 }
 
-// checkCRI returns an error unless a socket serves both of CRI's services.
+// checkCRI returns an error unless both CRI services answer on a socket.
 func checkCRI(ctx context.Context, socket string) error {
 	if err := checkListening(socket); err != nil {
 		return err

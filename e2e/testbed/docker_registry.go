@@ -18,8 +18,8 @@ import (
 
 func (r *Registry) file(name string) string { return filepath.Join(r.options.Folder, name) }
 
-// writeConfiguration prepares docker-registry, which listens on a unix socket:
-// only the front has a port.
+// writeConfiguration writes the configuration of docker-registry. It listens on a unix
+// socket; only the front proxy has a port.
 func (r *Registry) writeConfiguration() error {
 	hash, err := bcrypt.GenerateFromPassword([]byte(r.options.Password), bcrypt.MinCost)
 	if err != nil {

@@ -9,13 +9,13 @@ import (
 	"sync"
 
 	"google.golang.org/grpc"
-	_ "google.golang.org/grpc/encoding/gzip" // as container runtimes have it
+	_ "google.golang.org/grpc/encoding/gzip" // container runtimes support it too
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// EmbeddedRuntime is a container runtime inside this process that has images
-// and no containers. It really pulls them over HTTP, and names them as
-// containerd does. It stands in where containerd can't run.
+// EmbeddedRuntime is a container runtime inside this process that has images but no
+// containers. It pulls images over HTTP and names them as containerd does. The tests
+// and the demo use it where containerd can't run.
 type EmbeddedRuntime struct {
 	options RuntimeOptions
 	images  *imageService
@@ -32,10 +32,10 @@ func StartEmbeddedRuntime(ctx context.Context, options RuntimeOptions) (*Embedde
 	return r, r.Start(ctx)
 }
 
-// Socket is the path of the unix socket that serves CRI.
+// Socket returns the path of the unix socket that serves CRI.
 func (r *EmbeddedRuntime) Socket() string { return filepath.Join(r.options.Folder, "runtime.sock") }
 
-// Start starts a stopped runtime again, with the same images.
+// Start restarts a stopped runtime with the same images.
 func (r *EmbeddedRuntime) Start(ctx context.Context) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", r.Socket())
 	if err != nil {
@@ -54,7 +54,7 @@ func (r *EmbeddedRuntime) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop ends the runtime and cuts the running calls.
+// Stop ends the runtime and aborts calls in progress.
 func (r *EmbeddedRuntime) Stop() {
 	r.server.Stop()
 	r.serving.Wait()
@@ -63,7 +63,7 @@ func (r *EmbeddedRuntime) Stop() {
 // Kill is Stop: there is no process to kill.
 func (r *EmbeddedRuntime) Kill() { r.Stop() }
 
-// runtimeService answers what a client asks before it uses the images.
+// runtimeService serves the calls that a client makes before it uses images.
 type runtimeService struct {
 	runtimeapi.UnimplementedRuntimeServiceServer
 }

@@ -28,7 +28,7 @@ func newImageService(hosts map[string]Host) *imageService {
 	return &imageService{hosts: hosts, images: make(map[string]*runtimeapi.Image)}
 }
 
-// PullImage fetches an image as a whole, checks its digests and keeps its names.
+// PullImage fetches the whole image, verifies its digests and stores its names.
 func (s *imageService) PullImage(ctx context.Context, request *runtimeapi.PullImageRequest) (*runtimeapi.PullImageResponse, error) {
 	asked := request.GetImage().GetImage()
 	named, err := reference.ParseDockerRef(asked)
@@ -45,7 +45,7 @@ func (s *imageService) PullImage(ctx context.Context, request *runtimeapi.PullIm
 	return &runtimeapi.PullImageResponse{ImageRef: image.Id}, nil
 }
 
-// add takes the names of an image away from the images that had them before.
+// add stores an image. Its tags are removed from the images that had them before.
 func (s *imageService) add(image *runtimeapi.Image) {
 	for id, other := range s.images {
 		if id == image.Id {
@@ -61,7 +61,7 @@ func (s *imageService) add(image *runtimeapi.Image) {
 	s.images[image.Id] = image
 }
 
-// ImageStatus answers with an empty message where there is no such image.
+// ImageStatus returns an empty response if the image does not exist.
 func (s *imageService) ImageStatus(_ context.Context, request *runtimeapi.ImageStatusRequest) (*runtimeapi.ImageStatusResponse, error) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -75,7 +75,7 @@ func (s *imageService) ListImages(context.Context, *runtimeapi.ListImagesRequest
 	return &runtimeapi.ListImagesResponse{Images: slices.Collect(maps.Values(s.images))}, nil
 }
 
-// RemoveImage removes an image with all its names, whichever is given.
+// RemoveImage removes an image and all its names, given any of them.
 func (s *imageService) RemoveImage(_ context.Context, request *runtimeapi.RemoveImageRequest) (*runtimeapi.RemoveImageResponse, error) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -83,13 +83,13 @@ func (s *imageService) RemoveImage(_ context.Context, request *runtimeapi.Remove
 	return &runtimeapi.RemoveImageResponse{}, nil
 }
 
-// ImageFsInfo is what kubelet's client asks first.
+// ImageFsInfo is the first call of kubelet's client.
 func (s *imageService) ImageFsInfo(context.Context, *runtimeapi.ImageFsInfoRequest) (*runtimeapi.ImageFsInfoResponse, error) {
 	return &runtimeapi.ImageFsInfoResponse{}, nil
 }
 
-// find resolves a string as containerd does: a digest is an ID, then come the
-// stored names, then the beginning of an ID. It returns nil where nothing fits.
+// find resolves a reference as containerd does: a digest is an ID; otherwise it tries
+// the stored names, then the prefixes of IDs. It returns nil if nothing matches.
 func (s *imageService) find(asked string) *runtimeapi.Image {
 	if _, err := v1.NewHash(asked); err == nil {
 		return s.images[asked]

@@ -19,7 +19,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// fetch reads every byte of an image from its registry.
+// fetch reads all bytes of an image from its registry.
 func (s *imageService) fetch(ctx context.Context, named reference.Named, auth *runtimeapi.AuthConfig) (*runtimeapi.Image, error) {
 	host := reference.Domain(named)
 	mapped, isMapped := s.hosts[host]
@@ -78,8 +78,8 @@ func read(image v1.Image, named reference.Named) (*runtimeapi.Image, error) {
 	return stored, nil
 }
 
-// credentialsFor chooses as containerd's ParseAuth does: credentials for
-// another server_address are silently left out.
+// credentialsFor returns the credentials that containerd's ParseAuth would choose:
+// credentials for a different server_address are silently ignored.
 func credentialsFor(host string, mapped Host, auth *runtimeapi.AuthConfig) (authn.Authenticator, error) {
 	if auth == nil {
 		if mapped.Username != "" {

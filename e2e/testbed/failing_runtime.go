@@ -16,8 +16,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// FailingRuntime stands in front of a runtime, passes unary calls on, and answers
-// ImageStatus with an error for the references that Fail names.
+// FailingRuntime is a proxy in front of a runtime. It forwards unary calls, and answers
+// ImageStatus with an error for the references set by Fail.
 type FailingRuntime struct {
 	socket   string
 	upstream *grpc.ClientConn
@@ -28,8 +28,8 @@ type FailingRuntime struct {
 	failures map[string]error
 }
 
-// StartFailingRuntime serves on a unix socket what a runtime serves on another. It
-// fails nothing yet.
+// StartFailingRuntime listens on socket and forwards to the runtime at upstream. No call
+// fails until Fail is called.
 func StartFailingRuntime(ctx context.Context, socket, upstream string) (*FailingRuntime, error) {
 	connection, err := dial(upstream)
 	if err != nil {
@@ -45,11 +45,11 @@ func StartFailingRuntime(ctx context.Context, socket, upstream string) (*Failing
 	return r, nil
 }
 
-// Socket is the path of its unix socket.
+// Socket returns the path of its unix socket.
 func (r *FailingRuntime) Socket() string { return r.socket }
 
-// Fail makes ImageStatus fail for references and IDs from now on, and for no
-// others. A nil error lets all succeed again.
+// Fail makes ImageStatus return failure for these references and IDs, and for no
+// others. With a nil failure all calls succeed again.
 func (r *FailingRuntime) Fail(failure error, references ...string) {
 	failures := make(map[string]error)
 	for _, reference := range references {
@@ -60,10 +60,10 @@ func (r *FailingRuntime) Fail(failure error, references ...string) {
 	r.failures = failures
 }
 
-// Start does nothing: it serves from StartFailingRuntime until Stop.
+// Start does nothing: StartFailingRuntime has started the server.
 func (r *FailingRuntime) Start(context.Context) error { return nil }
 
-// Stop ends it, but not the runtime behind it.
+// Stop ends the proxy, but not the runtime behind it.
 func (r *FailingRuntime) Stop() {
 	r.server.Stop()
 	r.serving.Wait()
@@ -73,8 +73,8 @@ func (r *FailingRuntime) Stop() {
 // Kill is Stop.
 func (r *FailingRuntime) Kill() { r.Stop() }
 
-// answer relays a unary call. An [emptypb.Empty] carries any message: all of its
-// fields are unknown, and are kept.
+// answer relays a unary call. An [emptypb.Empty] can carry any message: all of its fields
+// are unknown, and unknown fields are kept.
 func (r *FailingRuntime) answer(_ any, stream grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(stream)
 	request, response := &emptypb.Empty{}, &emptypb.Empty{}

@@ -22,21 +22,21 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// Fault is what is wrong with a [FaultyRegistry]: it answers a request in place
-// of the registry, or lets next, the registry, do so.
+// Fault is the faulty behavior of a [FaultyRegistry]. It either answers a request itself
+// or calls next, the working registry.
 type Fault func(response http.ResponseWriter, request *http.Request, next http.Handler)
 
-// FaultyRegistry is an image registry, inside this process and on a loopback
-// port, that has a fault. Close it after its clients.
+// FaultyRegistry is an image registry with a fault, in this process and on a loopback
+// port. Close it after its clients.
 type FaultyRegistry struct {
 	server   *httptest.Server
 	images   http.Handler
 	requests atomic.Int64
-	port     *os.File // kept by Refuse; nil before
+	port     *os.File // reserves the port after RefuseConnections; nil before
 }
 
-// StartFaultyRegistry starts a registry without images. Where certificate is not
-// nil it speaks TLS, with that one.
+// StartFaultyRegistry starts a registry without images. It serves TLS if certificate is
+// not nil.
 func StartFaultyRegistry(fault Fault, certificate *tls.Certificate) *FaultyRegistry {
 	r := &FaultyRegistry{images: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
 	r.server = httptest.NewUnstartedServer(http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
@@ -45,7 +45,7 @@ func StartFaultyRegistry(fault Fault, certificate *tls.Certificate) *FaultyRegis
 		}
 		fault(response, request, r.images)
 	}))
-	r.server.Config.ErrorLog = log.New(io.Discard, "", 0) // of clients that don't trust it
+	r.server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that reject the certificate
 	if certificate == nil {
 		r.server.Start()
 		return r
@@ -55,34 +55,34 @@ func StartFaultyRegistry(fault Fault, certificate *tls.Certificate) *FaultyRegis
 	return r
 }
 
-// Address is the registry's URL.
+// Address returns the registry's URL.
 func (r *FaultyRegistry) Address() string { return r.server.URL }
 
-// Requests counts what has reached the registry, but for the question whether it
-// is there: a circuit that is open is probed at its own time.
+// Requests returns the number of requests that have reached the registry. It leaves out
+// requests for /v2/, which the shim sends at any time to probe an open circuit.
 func (r *FaultyRegistry) Requests() int64 { return r.requests.Load() }
 
 // RefuseConnections closes the registry's port and reserves it, so that no other server
 // can listen there.
 func (r *FaultyRegistry) RefuseConnections() error {
 	port := r.server.Listener.Addr().(*net.TCPAddr).Port
-	_ = r.server.Listener.Close() // whether it was closed before doesn't matter
+	_ = r.server.Listener.Close() // it may be closed already
 	descriptor, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("keep the port of the faulty registry: %w", err)
+		return fmt.Errorf("reserve the port of the faulty registry: %w", err)
 	}
 	r.port = os.NewFile(uintptr(descriptor), "port")
-	// Bound and not listening: the kernel refuses connections.
+	// The socket is bound but not listening, so the kernel refuses connections.
 	err = errors.Join(
 		syscall.SetsockoptInt(descriptor, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1),
 		syscall.Bind(descriptor, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}))
 	if err != nil {
-		return fmt.Errorf("keep the port of the faulty registry: %w", err)
+		return fmt.Errorf("reserve the port of the faulty registry: %w", err)
 	}
 	return nil
 }
 
-// Close ends the registry, and every request that it has not answered.
+// Close ends the registry and aborts all requests in progress.
 func (r *FaultyRegistry) Close() {
 	r.server.CloseClientConnections()
 	r.server.Close()
@@ -91,8 +91,8 @@ func (r *FaultyRegistry) Close() {
 	}
 }
 
-// Push stores an image, or an index of images, under a repository and tag. It
-// goes past the fault.
+// Push stores an image, or an index of images, under a repository and tag. It bypasses
+// the fault.
 func (r *FaultyRegistry) Push(ctx context.Context, repository string, content remote.Taggable) error {
 	tag, err := name.NewTag("registry.invalid/"+repository, name.Insecure)
 	if err != nil {
@@ -113,7 +113,7 @@ func (r *FaultyRegistry) Push(ctx context.Context, repository string, content re
 	return nil
 }
 
-// handlerTransport is a transport that calls a handler.
+// handlerTransport is an http.RoundTripper that calls a handler.
 type handlerTransport struct{ handler http.Handler }
 
 func (p handlerTransport) RoundTrip(request *http.Request) (*http.Response, error) {
@@ -127,7 +127,7 @@ func (p handlerTransport) RoundTrip(request *http.Request) (*http.Response, erro
 	return response, nil
 }
 
-// Healthy has no fault.
+// Healthy is the absence of a fault: it calls next.
 func Healthy(response http.ResponseWriter, request *http.Request, next http.Handler) {
 	next.ServeHTTP(response, request)
 }
@@ -137,7 +137,7 @@ func Hang(_ http.ResponseWriter, request *http.Request, _ http.Handler) {
 	<-request.Context().Done()
 }
 
-// HangUntil never answers a request that comes before it is back.
+// HangUntil never answers requests that arrive before back is closed.
 func HangUntil(back <-chan struct{}) Fault {
 	return func(response http.ResponseWriter, request *http.Request, next http.Handler) {
 		select {
@@ -160,7 +160,7 @@ func Slow(delay time.Duration) Fault {
 	}
 }
 
-// DripHeaders answers a byte at a time and never comes to the end of its headers.
+// DripHeaders sends its headers one byte at a time and never finishes them.
 func DripHeaders(response http.ResponseWriter, request *http.Request, _ http.Handler) {
 	connection, err := hijack(response)
 	if err != nil {
@@ -169,15 +169,15 @@ func DripHeaders(response http.ResponseWriter, request *http.Request, _ http.Han
 	defer func() { _ = connection.Close() }()
 	_, err = io.WriteString(connection, "HTTP/1.1 200 OK\r\nX-Drip: ")
 	for err == nil {
-		time.Sleep(20 * time.Millisecond) // the drip itself
+		time.Sleep(20 * time.Millisecond) // the pace of the drip
 		_, err = io.WriteString(connection, "x")
 	}
 }
 
-// OnBlobs has a fault with blobs only: look-ups find what pulls don't get.
+// OnBlobs applies a fault to blobs only: lookups succeed, and pulls fail.
 func OnBlobs(fault Fault) Fault { return onPath("/blobs/", fault) }
 
-// OnManifests has a fault with manifests only.
+// OnManifests applies a fault to manifests only.
 func OnManifests(fault Fault) Fault { return onPath("/manifests/", fault) }
 
 func onPath(part string, fault Fault) Fault {
@@ -190,7 +190,7 @@ func onPath(part string, fault Fault) Fault {
 	}
 }
 
-// OnGET has a fault with GET only.
+// OnGET applies a fault to GET requests only.
 func OnGET(fault Fault) Fault {
 	return func(response http.ResponseWriter, request *http.Request, next http.Handler) {
 		if request.Method == http.MethodGet {
@@ -201,7 +201,7 @@ func OnGET(fault Fault) Fault {
 	}
 }
 
-// RefuseHEAD does not allow HEAD.
+// RefuseHEAD answers HEAD with 405.
 func RefuseHEAD(response http.ResponseWriter, request *http.Request, next http.Handler) {
 	if request.Method == http.MethodHead {
 		response.WriteHeader(http.StatusMethodNotAllowed)
@@ -210,7 +210,7 @@ func RefuseHEAD(response http.ResponseWriter, request *http.Request, next http.H
 	next.ServeHTTP(response, request)
 }
 
-// DripBody sends a byte of the body now and then.
+// DripBody sends the body one byte at a time, every 200 ms.
 func DripBody(response http.ResponseWriter, request *http.Request, next http.Handler) {
 	recorder := httptest.NewRecorder()
 	next.ServeHTTP(recorder, request)
@@ -229,7 +229,7 @@ func DripBody(response http.ResponseWriter, request *http.Request, next http.Han
 	}
 }
 
-// ResetBody ends the connection in the middle of the body.
+// ResetBody resets the connection in the middle of the body.
 func ResetBody(response http.ResponseWriter, request *http.Request, next http.Handler) {
 	recorder := httptest.NewRecorder()
 	next.ServeHTTP(recorder, request)
@@ -243,12 +243,12 @@ func ResetBody(response http.ResponseWriter, request *http.Request, next http.Ha
 		return
 	}
 	if tcp, ok := connection.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // a reset
+		_ = tcp.SetLinger(0) // close with RST
 	}
 	_ = connection.Close()
 }
 
-// AlterBody sends other bytes than it says, as many.
+// AlterBody flips one bit of the body, so that it does not match its digest.
 func AlterBody(response http.ResponseWriter, request *http.Request, next http.Handler) {
 	recorder := httptest.NewRecorder()
 	next.ServeHTTP(recorder, request)
@@ -261,7 +261,7 @@ func AlterBody(response http.ResponseWriter, request *http.Request, next http.Ha
 	_, _ = response.Write(altered)
 }
 
-// Answer answers everything alike.
+// Answer returns a Fault that gives the same response to every request.
 func Answer(code int, header http.Header, body string) Fault {
 	return func(response http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		for key, values := range header {

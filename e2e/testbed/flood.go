@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Flood sends a beginning and then a piece again and again, without HTTP's help, until
-// the client hangs up.
+// Flood sends begin and then piece repeatedly until the client closes the connection. It
+// writes to the raw connection, so begin includes the HTTP status line.
 func Flood(begin, piece string) Fault {
 	many := strings.Repeat(piece, 1+(64<<10)/len(piece))
 	return func(response http.ResponseWriter, _ *http.Request, _ http.Handler) {
@@ -26,8 +26,8 @@ func Flood(begin, piece string) Fault {
 	}
 }
 
-// FloodBody answers with headers, a line each, and a body that begins as JSON does and
-// does not end.
+// FloodBody answers with headers, one per argument, and an endless body that begins like
+// JSON.
 func FloodBody(status string, headers ...string) Fault {
 	headers = append(headers, "Transfer-Encoding: chunked")
 	const chunk = 32 << 10
@@ -35,7 +35,7 @@ func FloodBody(status string, headers ...string) Fault {
 		fmt.Sprintf("%x\r\n%s\r\n", chunk, strings.Repeat("x", chunk)))
 }
 
-// Bomb answers with a small body that is a gigabyte when it is decompressed.
+// Bomb answers with a small gzip body that expands to 1 GiB.
 func Bomb(status string, headers ...string) Fault {
 	body := Compressed(1 << 30)
 	headers = append(headers, "Content-Encoding: gzip", fmt.Sprintf("Content-Length: %d", len(body)))
@@ -50,13 +50,13 @@ func Bomb(status string, headers ...string) Fault {
 	}
 }
 
-// Compressed is what gzip makes of size bytes of nothing, a multiple of 16 MiB: about a
-// thousandth.
+// Compressed returns the gzip form of size zero bytes, about a thousandth of size. size
+// must be a multiple of 16 MiB.
 func Compressed(size int) []byte {
 	const part = 16 << 20
 	var member bytes.Buffer
 	writer := gzip.NewWriter(&member)
-	_, _ = writer.Write(make([]byte, part)) // a buffer takes everything
+	_, _ = writer.Write(make([]byte, part)) // a bytes.Buffer returns no errors
 	_ = writer.Close()
-	return bytes.Repeat(member.Bytes(), size/part) // which gzip allows (RFC 1952, 2.2)
+	return bytes.Repeat(member.Bytes(), size/part) // gzip allows several members (RFC 1952, 2.2)
 }

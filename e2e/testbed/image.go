@@ -16,21 +16,21 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// VariantFile is the file in every image that holds its variant.
+// VariantFile is the path of a file in every image that contains the image's variant.
 const VariantFile = "/etc/variant"
 
 const busyboxPath = "/bin/busybox"
 
-// applets are the busybox commands an image offers.
+// applets are the busybox commands in an image.
 var applets = []string{"cat", "echo", "false", "ls", "sh", "sleep", "true"}
 
-// Image builds an image that sleeps for an hour. Images of different variants
-// have different digests and IDs, and tell them apart by [VariantFile]. Where the
-// machine has no static busybox the image has nothing to run, which is enough
-// for an [EmbeddedRuntime].
+// Image builds an image whose command sleeps for an hour. Images of different variants
+// have different digests and IDs, and a different [VariantFile]. On a machine without
+// a static busybox the image contains no program, which is sufficient for an
+// [EmbeddedRuntime].
 func Image(variant string) (v1.Image, error) { return build(variant, busyboxMissing() == nil) }
 
-// SmallImage builds an image of a few hundred bytes that has nothing to run.
+// SmallImage builds an image of a few hundred bytes that contains no program.
 func SmallImage(variant string) (v1.Image, error) { return build(variant, false) }
 
 func build(variant string, busybox bool) (v1.Image, error) {
@@ -87,7 +87,8 @@ func imageLayer(variant string, withBusybox bool) (v1.Layer, error) {
 	}, tarball.WithCompressedCaching)
 }
 
-// busyboxMissing says why this machine's busybox can't be put into an image.
+// busyboxMissing returns the reason why this machine's busybox can't be used in an image,
+// or nil if it can.
 func busyboxMissing() error {
 	binary, err := elf.Open(busyboxPath)
 	if err != nil {

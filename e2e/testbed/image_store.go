@@ -20,8 +20,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// ImageStore is a client of containerd's own API, as ctr and nerdctl are. It uses the
-// namespace that CRI's images are in.
+// ImageStore is a client of containerd's own API, like ctr and nerdctl. It uses the
+// containerd namespace of the CRI plugin.
 type ImageStore struct {
 	connection *grpc.ClientConn
 	images     images.ImagesClient
@@ -52,14 +52,14 @@ func OpenImageStore(socket string) (*ImageStore, error) {
 // Close ends the connection.
 func (s *ImageStore) Close() error { return s.connection.Close() }
 
-// Reconnect connects at once to a containerd that was restarted.
+// Reconnect connects to a restarted containerd without waiting for gRPC's backoff.
 func (s *ImageStore) Reconnect() { s.connection.ResetConnectBackoff() }
 
 func inNamespace(ctx context.Context) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "containerd-namespace", "k8s.io")
 }
 
-// Images returns all image records: each is one name.
+// Images returns all image records. Each record is one name.
 func (s *ImageStore) Images(ctx context.Context) ([]*images.Image, error) {
 	response, err := s.images.List(inNamespace(ctx), &images.ListImagesRequest{})
 	if err != nil {
@@ -68,7 +68,7 @@ func (s *ImageStore) Images(ctx context.Context) ([]*images.Image, error) {
 	return response.Images, nil
 }
 
-// Names returns all names in order.
+// Names returns all names, sorted.
 func (s *ImageStore) Names(ctx context.Context) ([]string, error) {
 	all, err := s.Images(ctx)
 	if err != nil {
@@ -81,7 +81,7 @@ func (s *ImageStore) Names(ctx context.Context) ([]string, error) {
 	return slices.Sorted(maps.Keys(names)), nil
 }
 
-// Tag gives the image of a name another one too, which may have been another image's.
+// Tag gives the image called name a second name. It moves other if another image has it.
 func (s *ImageStore) Tag(ctx context.Context, name, other string) error {
 	response, err := s.images.Get(inNamespace(ctx), &images.GetImageRequest{Name: name})
 	if err != nil {
@@ -90,7 +90,7 @@ func (s *ImageStore) Tag(ctx context.Context, name, other string) error {
 	return s.set(ctx, &images.Image{Name: other, Labels: response.Image.Labels, Target: response.Image.Target})
 }
 
-// set creates a record, or replaces the one of its name.
+// set creates an image record, or replaces the record of the same name.
 func (s *ImageStore) set(ctx context.Context, image *images.Image) error {
 	_, err := s.images.Create(inNamespace(ctx), &images.CreateImageRequest{Image: image})
 	if status.Code(err) == codes.AlreadyExists {
@@ -126,7 +126,7 @@ func (s *ImageStore) CollectGarbage(ctx context.Context) error {
 	return s.leased(ctx, func(context.Context) error { return nil })
 }
 
-// Blobs returns the digests of all content, in order.
+// Blobs returns the digests of all content, sorted.
 func (s *ImageStore) Blobs(ctx context.Context) ([]string, error) {
 	stream, err := s.content.List(inNamespace(ctx), &content.ListContentRequest{})
 	if err != nil {
@@ -148,7 +148,8 @@ func (s *ImageStore) Blobs(ctx context.Context) ([]string, error) {
 	}
 }
 
-// leased calls do with a lease, which keeps new content. Its end collects garbage.
+// leased calls do with a lease, which protects new content. Deleting the lease collects
+// garbage.
 func (s *ImageStore) leased(ctx context.Context, do func(context.Context) error) error {
 	response, err := s.leases.Create(inNamespace(ctx), &leases.CreateRequest{})
 	if err != nil {
@@ -163,7 +164,8 @@ func (s *ImageStore) leased(ctx context.Context, do func(context.Context) error)
 	return nil
 }
 
-// write stores an image's or an index's content with its references, which keep it.
+// write stores the content of an image or index. Its labels refer to the children, so
+// that garbage collection keeps them.
 func (s *ImageStore) write(ctx context.Context, image ImageOrIndex) (*types.Descriptor, error) {
 	var children []string
 	var err error
@@ -248,7 +250,7 @@ func (s *ImageStore) writeBlob(ctx context.Context, digest string, data []byte, 
 	err = stream.Send(&content.WriteContentRequest{
 		Action: content.WriteAction_COMMIT, Ref: "testbed-" + digest, Expected: digest, Total: int64(len(data)), Data: data, Labels: labels,
 	})
-	if err != nil && err != io.EOF { // then Recv says why
+	if err != nil && err != io.EOF { // on io.EOF, Recv returns the error
 		return err
 	}
 	if _, err = stream.Recv(); err != nil && status.Code(err) != codes.AlreadyExists {

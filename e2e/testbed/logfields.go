@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// logFields reads a line of key=value pairs, as logrus writes them: a value
-// with anything but plain characters is a quoted Go string.
+// logFields parses a line of key=value pairs in the format of logrus: a value with
+// special characters is a quoted Go string.
 func logFields(line string) map[string]string {
 	fields := make(map[string]string)
 	for {

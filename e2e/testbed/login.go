@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// BasicLogin lets only those in who bring a user's password.
+// BasicLogin requires basic authentication and calls then for authenticated requests.
 func BasicLogin(username, password string, then Fault) Fault {
 	return func(response http.ResponseWriter, request *http.Request, next http.Handler) {
 		if user, secret, _ := request.BasicAuth(); user != username || secret != password {
@@ -18,8 +18,8 @@ func BasicLogin(username, password string, then Fault) Fault {
 	}
 }
 
-// TokenLogin lets only those in who bring an access token, and names the token
-// server that hands it out.
+// TokenLogin requires the bearer token and calls then for authenticated requests. Its
+// challenge names realm, the URL of the token server.
 func TokenLogin(realm, token string, then Fault) Fault {
 	return func(response http.ResponseWriter, request *http.Request, next http.Handler) {
 		if request.Header.Get("Authorization") != "Bearer "+token {
@@ -43,9 +43,9 @@ func challenge(response http.ResponseWriter, how string) {
 	_, _ = fmt.Fprint(response, `{"errors":[{"code":"UNAUTHORIZED"}]}`)
 }
 
-// TokenServer hands an access token to who brings a user's password in a GET
-// (Docker's token authentication), or an identity token in a POST (its OAuth 2
-// form). Nobody has an empty one.
+// TokenServer issues an access token in two ways: for a user's password in a GET (Docker's
+// token authentication), or for an identity token in a POST (its OAuth 2 form). An empty
+// password or identity token is never accepted.
 func TokenServer(username, password, identity, token string) Fault {
 	return func(response http.ResponseWriter, request *http.Request, _ http.Handler) {
 		user, secret, _ := request.BasicAuth()

@@ -13,18 +13,18 @@ import (
 	"syscall"
 )
 
-// Machine runs a real systemd, as process 1 of namespaces of its own. Its files are
-// this machine's, and what is changed of them there is in memory and goes with it.
-// Nothing that is enabled here runs there. The network is this machine's.
+// Machine runs a real systemd as process 1 of its own namespaces. It sees the files of this
+// machine; its changes to them stay in memory and end with it. Services that are enabled
+// on this machine do not run in it. It shares this machine's network.
 type Machine struct{ process *process }
 
-// MachineOptions says what machine to start.
+// MachineOptions configures a machine.
 type MachineOptions struct {
-	Folder string            // its log; created where missing
-	Mounts map[string]string // folders outside by where they show inside
+	Folder string            // for its log; created if missing
+	Mounts map[string]string // folders of this machine, by their path inside
 }
 
-// enterMachine goes on with the command in $@ inside.
+// enterMachine is the shell script that prepares the machine and executes the command in $@.
 //
 //go:embed machine.sh
 var enterMachine string
@@ -33,10 +33,10 @@ const machineNamespaces = namespaces | syscall.CLONE_NEWUTS | syscall.CLONE_NEWI
 
 const systemd = "/lib/systemd/systemd"
 
-// machineGroup is the control group of this process's machine.
+// machineGroup returns the control group of this process's machine.
 func machineGroup() string { return cgroupParent() + "-machine" }
 
-// arguments are those of the shell that enters the machine.
+// arguments returns the arguments of the shell that runs enterMachine.
 func (o MachineOptions) arguments(command ...string) []string {
 	arguments := []string{"-c", enterMachine, "machine.sh", o.Folder, machineGroup()}
 	for inside, outside := range o.Mounts {
@@ -45,8 +45,8 @@ func (o MachineOptions) arguments(command ...string) []string {
 	return append(append(arguments, "--"), command...)
 }
 
-// MachineMissing says what keeps a machine from being started here, nil where nothing
-// does: it goes the whole way but for systemd itself.
+// MachineMissing returns the reason why no machine can be started here, or nil if one can.
+// It tries everything except systemd itself.
 func MachineMissing() error {
 	if os.Geteuid() != 0 {
 		return errors.New("not root")
@@ -70,8 +70,8 @@ func MachineMissing() error {
 	return nil
 }
 
-// StartMachine starts a machine, of which a process has one at a time, and returns when
-// it has booted. It ends with this process.
+// StartMachine starts a machine and returns once it has booted. A process can have one
+// machine at a time; it ends with the process.
 func StartMachine(ctx context.Context, options MachineOptions) (*Machine, error) {
 	inside := filepath.Join(options.Folder, "inside")
 	if err := os.MkdirAll(inside, 0o700); err != nil {
@@ -94,19 +94,19 @@ func StartMachine(ctx context.Context, options MachineOptions) (*Machine, error)
 	return m, nil
 }
 
-// Stop ends the machine as if its power was cut.
+// Stop ends the machine without shutting it down, like a power failure.
 func (m *Machine) Stop() {
 	m.process.kill()
 	removeCgroups(machineGroup())
 }
 
-// Path is where this process finds a file of the machine, which may be a socket.
+// Path returns the path under which this process finds a file or socket of the machine.
 func (m *Machine) Path(file string) string {
 	return filepath.Join("/proc", strconv.Itoa(m.process.pid), "root", file)
 }
 
-// Run runs a command on the machine and returns what it prints. That is part of the
-// error, too.
+// Run runs a command on the machine and returns its output. An error contains the output
+// too.
 func (m *Machine) Run(ctx context.Context, command ...string) (string, error) {
 	enter := []string{"--target", strconv.Itoa(m.process.pid), "--mount", "--pid", "--uts", "--ipc", "--cgroup", "--wdns=/", "--"}
 	output, err := exec.CommandContext(ctx, "nsenter", append(enter, command...)...).CombinedOutput()

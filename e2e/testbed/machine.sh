@@ -1,18 +1,18 @@
-# Makes of new namespaces a machine of its own, and goes on with the command in $@ as
-# its process 1. It is called with the folder for its files, its control group, and
-# pairs of a folder outside and where that shows inside, ended by --.
+# Prepares new namespaces as a machine and executes the command in $@ as its process 1.
+# Arguments: the folder for its files, its control group, and pairs of a folder outside
+# and its path inside, ended by --.
 set -e
 folder=$1 group=$2
 shift 2
 
-# What is changed in the root is in memory only.
+# Changes to the root file system stay in memory.
 mount --make-rprivate /
 mount -t tmpfs tmpfs "$folder"
 mkdir "$folder/changes" "$folder/work" "$folder/root"
 mount -t overlay -o "lowerdir=/,upperdir=$folder/changes,workdir=$folder/work" overlay "$folder/root"
 cd "$folder/root"
 
-# The kernel's settings are everybody's.
+# Kernel settings are shared with the host, so they are read-only here.
 mount -t proc proc proc
 mount --bind proc/sys proc/sys
 mount -o remount,bind,ro proc/sys
@@ -38,7 +38,7 @@ while [ "$1" != -- ]; do
 done
 shift
 
-# None of the services that are installed here is enabled there.
+# Disable all services that are enabled on the host.
 rm -rf etc/systemd/system
 mkdir etc/systemd/system
 touch etc/.updated var/.updated

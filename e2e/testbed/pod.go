@@ -11,7 +11,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Pod is a pod sandbox in the host's network, for containers to run in.
+// Pod is a pod sandbox in the host's network.
 type Pod struct {
 	client *Client
 	config *runtimeapi.PodSandboxConfig
@@ -42,8 +42,8 @@ func RunPod(ctx context.Context, client *Client, name, folder string) (*Pod, err
 	return pod, nil
 }
 
-// CreateRequest asks for a container of an image, by name or ID. Without a
-// command it runs the image's own.
+// CreateRequest returns a request for a container of an image, given by name or ID.
+// Without a command the container runs the image's command.
 func (p *Pod) CreateRequest(name, image string, command ...string) *runtimeapi.CreateContainerRequest {
 	return &runtimeapi.CreateContainerRequest{
 		PodSandboxId: p.id,
@@ -70,7 +70,7 @@ func (p *Pod) Run(ctx context.Context, name, image string, command ...string) (i
 	return id, nil
 }
 
-// Log returns what a container has printed so far, without the runtime's marks.
+// Log returns the output of a container so far, without the runtime's line prefixes.
 func (p *Pod) Log(name string) (string, error) {
 	content, err := os.ReadFile(filepath.Join(p.config.LogDirectory, name+".log"))
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 // stopTimeout is how long a component may take to end before it is killed.
 const stopTimeout = 10 * time.Second
 
-// pollInterval is how often a condition is looked at that can't be waited for.
+// pollInterval is the interval at which conditions without a notification are checked.
 const pollInterval = 10 * time.Millisecond
 
 // process is a child process whose output goes to a file.
@@ -22,16 +22,16 @@ type process struct {
 	log   string
 	pid   int
 	ended chan struct{} // closed when the process has ended
-	err   error         // how it ended; read only after ended is closed
+	err   error         // of Wait; read only after ended is closed
 }
 
-// startProcess starts a command and appends what it prints to the file log.
-// namespaces are the CLONE_ flags of the namespaces it gets of its own.
+// startProcess starts a command and appends its output to the file log.
+// namespaces are the CLONE_ flags of the namespaces that are created for it.
 func startProcess(log string, namespaces uintptr, command string, arguments ...string) (*process, error) {
 	return startCommand(log, namespaces, exec.Command(command, arguments...))
 }
 
-// startCommand is startProcess for a command that has files or variables of its own.
+// startCommand is like startProcess for a command with extra files or variables.
 func startCommand(log string, namespaces uintptr, cmd *exec.Cmd) (*process, error) {
 	output, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -42,8 +42,8 @@ func startCommand(log string, namespaces uintptr, cmd *exec.Cmd) (*process, erro
 	p := &process{log: log, ended: make(chan struct{})}
 	started := make(chan error)
 	go func() {
-		// The kernel sends the parent-death signal when the thread ends that
-		// started the child, so this one stays until the child has ended.
+		// The kernel sends the parent-death signal when the thread that started the
+		// child ends. This thread therefore lives until the child has ended.
 		runtime.LockOSThread()
 		defer func() { _ = output.Close() }()
 		err := cmd.Start()
@@ -62,8 +62,8 @@ func startCommand(log string, namespaces uintptr, cmd *exec.Cmd) (*process, erro
 	return p, nil
 }
 
-// waitUntil returns when ready says so, and fails when the process ends before
-// or ctx is done. The error quotes the end of the process's log.
+// waitUntil returns when ready returns nil. It fails if the process ends first or ctx is
+// done. The error quotes the end of the process's log.
 func (p *process) waitUntil(ctx context.Context, ready func() error) error {
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
@@ -74,16 +74,16 @@ func (p *process) waitUntil(ctx context.Context, ready func() error) error {
 		}
 		select {
 		case <-p.ended:
-			return fmt.Errorf("it ended before it was ready: %w\n%s", errors.Join(p.err, err), logTail(p.log))
+			return fmt.Errorf("ended before it was ready: %w\n%s", errors.Join(p.err, err), logTail(p.log))
 		case <-ctx.Done():
-			return fmt.Errorf("it is not ready: %w: %w\n%s", ctx.Err(), err, logTail(p.log))
+			return fmt.Errorf("not ready: %w: %w\n%s", ctx.Err(), err, logTail(p.log))
 		case <-ticker.C:
 		}
 	}
 }
 
-// stop asks the process to end, and kills it when it takes too long. Stopping
-// one that has ended already does nothing.
+// stop sends SIGTERM, and kills the process after stopTimeout. It does nothing if the
+// process has ended.
 func (p *process) stop() {
 	p.signal(syscall.SIGTERM)
 	timeout := time.NewTimer(stopTimeout)
@@ -95,7 +95,7 @@ func (p *process) stop() {
 	}
 }
 
-// kill ends the process with SIGKILL and waits until it is gone.
+// kill sends SIGKILL and waits until the process has ended.
 func (p *process) kill() {
 	p.signal(syscall.SIGKILL)
 	<-p.ended
@@ -103,13 +103,13 @@ func (p *process) kill() {
 
 func (p *process) signal(signal syscall.Signal) {
 	select {
-	case <-p.ended: // its id may be another's by now
+	case <-p.ended: // the kernel may have reused its ID
 	default:
 		_ = syscall.Kill(p.pid, signal)
 	}
 }
 
-// logTail returns the end of a log for an error message.
+// logTail returns the end of a log, for error messages.
 func logTail(log string) string {
 	const enough = 4096
 	content, err := os.ReadFile(log)

@@ -14,20 +14,20 @@ import (
 	"strings"
 )
 
-// Prometheus is Debian's, with one target and some rules.
+// Prometheus is Debian's Prometheus with one target and a rules file.
 type Prometheus struct {
 	address string
 	process *process
 }
 
-// PrometheusMissing says why no Prometheus can run here, nil where it can.
+// PrometheusMissing returns the reason why Prometheus can't run here, or nil if it can.
 func PrometheusMissing() error {
 	_, err := exec.LookPath("prometheus")
 	return err
 }
 
-// StartPrometheus scrapes a target, host:port, in a job of that name, and returns when it
-// answers. Its files are in folder; rules is a file.
+// StartPrometheus starts a Prometheus that scrapes target, a host:port, as the named job,
+// and evaluates the rules file. It returns once the API answers. Its files are in folder.
 func StartPrometheus(ctx context.Context, folder, job, target, rules string) (*Prometheus, error) {
 	rules, err := filepath.Abs(rules)
 	if err != nil {
@@ -58,18 +58,18 @@ scrape_configs: [{job_name: %q, static_configs: [{targets: [%q]}]}]
 	return p, nil
 }
 
-// Stop ends it.
+// Stop ends Prometheus.
 func (p *Prometheus) Stop() { p.process.stop() }
 
-// Query returns how many series an expression has now.
+// Query returns the number of series in an expression's current value.
 func (p *Prometheus) Query(ctx context.Context, expression string) (series int, err error) {
 	var data struct{ Result []json.RawMessage }
 	err = p.get(ctx, "/api/v1/query", url.Values{"query": {expression}}, &data)
 	return len(data.Result), err
 }
 
-// Alerts returns the state of each alert, "inactive", "pending" or "firing", and the
-// errors of their evaluation.
+// Alerts returns the state of each alert: "inactive", "pending" or "firing". The error
+// joins the errors of their evaluation.
 func (p *Prometheus) Alerts(ctx context.Context) (states map[string]string, err error) {
 	var data struct {
 		Groups []struct {
@@ -91,7 +91,7 @@ func (p *Prometheus) Alerts(ctx context.Context) (states map[string]string, err 
 	return states, err
 }
 
-// get asks Prometheus' API.
+// get calls Prometheus' API: with POST if there are values, otherwise with GET.
 func (p *Prometheus) get(ctx context.Context, path string, values url.Values, data any) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+p.address+path, strings.NewReader(values.Encode()))
 	if values == nil {
@@ -121,7 +121,7 @@ func (p *Prometheus) get(ctx context.Context, path string, values url.Values, da
 	return nil
 }
 
-// FreeAddress is one of the loopback's that nobody listens on now.
+// FreeAddress returns a loopback address on which no process listens at the moment.
 func FreeAddress() (string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -18,22 +18,22 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// RegistryOptions says what registry to start.
+// RegistryOptions configures a registry.
 type RegistryOptions struct {
-	Folder             string // its files; created where missing
-	Username, Password string // what every request must bring
+	Folder             string // for its files; created if missing
+	Username, Password string // required in every request
 }
 
-// Registry is an image registry with basic authentication on a loopback port.
-// It is Debian's docker-registry where that is installed, and otherwise one
-// inside this process. A front of our own records what is asked of it.
+// Registry is an image registry with basic authentication on a loopback port. It is
+// Debian's docker-registry if that is installed, and otherwise a registry inside this
+// process. A front proxy in this process records the requests.
 //
 // Its methods are safe for concurrent use, except Start and Stop.
 type Registry struct {
 	options RegistryOptions
-	host    string       // 127.0.0.1:port, the same after each start
-	memory  http.Handler // the registry in this process, nil where docker-registry runs
-	backend *process     // docker-registry, nil where memory serves
+	host    string       // 127.0.0.1:port, the same after each Start
+	memory  http.Handler // the registry in this process; nil if docker-registry runs
+	backend *process     // docker-registry; nil if memory serves
 	front   *http.Server
 
 	mutex    sync.Mutex
@@ -43,10 +43,10 @@ type Registry struct {
 // Request is one request that reached a registry.
 type Request struct {
 	Method, Path       string
-	Username, Password string // empty where it brought none
+	Username, Password string // empty if the request had no credentials
 }
 
-// StartRegistry starts an empty registry and returns when it answers.
+// StartRegistry starts an empty registry and returns once it answers.
 func StartRegistry(ctx context.Context, options RegistryOptions) (*Registry, error) {
 	if err := os.MkdirAll(options.Folder, 0o700); err != nil {
 		return nil, fmt.Errorf("start a registry: %w", err)
@@ -60,13 +60,13 @@ func StartRegistry(ctx context.Context, options RegistryOptions) (*Registry, err
 	return r, r.Start(ctx)
 }
 
-// Host is the registry's host and port, as in an image name.
+// Host returns the registry's host and port, as in an image name.
 func (r *Registry) Host() string { return r.host }
 
-// Address is the registry's URL.
+// Address returns the registry's URL.
 func (r *Registry) Address() string { return "http://" + r.host }
 
-// Start starts a stopped registry again, at the same address and with the same
+// Start restarts a stopped registry at the same address and with the same
 // images.
 func (r *Registry) Start(ctx context.Context) error {
 	handler := r.memory
@@ -87,7 +87,7 @@ func (r *Registry) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop ends the registry: its address then refuses connections.
+// Stop ends the registry. Its address then refuses connections.
 func (r *Registry) Stop() {
 	if r.front != nil {
 		_ = r.front.Close()
@@ -97,7 +97,7 @@ func (r *Registry) Stop() {
 	}
 }
 
-// Push stores an image or an index of images under a repository and tag,
+// Push stores an image or an index of images under a repository and tag, for example
 // "library/nginx:1.25".
 func (r *Registry) Push(ctx context.Context, repository string, image remote.Taggable) error {
 	tag, err := name.NewTag(r.host+"/"+repository, name.Insecure)
@@ -111,8 +111,8 @@ func (r *Registry) Push(ctx context.Context, repository string, image remote.Tag
 	return nil
 }
 
-// Requests returns what reached the registry since it was created or since
-// [Registry.ResetRequests].
+// Requests returns the requests that have reached the registry since it was created or
+// since [Registry.ResetRequests].
 func (r *Registry) Requests() []Request {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()

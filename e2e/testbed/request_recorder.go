@@ -11,7 +11,7 @@ import (
 	"sync"
 )
 
-// RequestRecorder records the requests to a server, byte for byte. Its methods are safe
+// RequestRecorder records the requests to a server byte for byte. Its methods are safe
 // for concurrent use.
 type RequestRecorder struct {
 	mutex    sync.Mutex
@@ -23,7 +23,7 @@ func (r *RequestRecorder) Record(fault Fault) Fault {
 	return func(response http.ResponseWriter, request *http.Request, next http.Handler) {
 		dump, err := httputil.DumpRequest(request, true)
 		if err != nil {
-			return // it was cut
+			return // the client aborted the request
 		}
 		r.mutex.Lock()
 		r.requests = append(r.requests, dump)
@@ -39,7 +39,7 @@ func (r *RequestRecorder) Requests() [][]byte {
 	return append([][]byte(nil), r.requests...)
 }
 
-// Contains reports whether a request contains a secret, in any form.
+// Contains reports whether any request contains a secret, in the forms of [ContainsSecret].
 func (r *RequestRecorder) Contains(secret string) bool {
 	for _, request := range r.Requests() {
 		if ContainsSecret(request, secret) {
@@ -49,13 +49,13 @@ func (r *RequestRecorder) Contains(secret string) bool {
 	return false
 }
 
-// ContainsSecret reports whether a text contains a secret: verbatim, escaped as in URLs,
-// in hexadecimal, or within base64, as a password is with its user name.
+// ContainsSecret reports whether a text contains a secret: verbatim, escaped as in a URL,
+// in hexadecimal, or in base64 after other text such as a user name and colon.
 func ContainsSecret(text []byte, secret string) bool {
 	forms := []string{secret, url.QueryEscape(secret), url.PathEscape(secret), hex.EncodeToString([]byte(secret))}
-	for before := range 3 { // bytes of a group of three that stand before the secret
+	for before := range 3 { // bytes of a 3-byte group that precede the secret
 		encoded := base64.RawStdEncoding.EncodeToString([]byte(strings.Repeat("x", before) + secret))
-		whole := (before + len(secret)) / 3 * 4 // characters that nothing behind it changes
+		whole := (before + len(secret)) / 3 * 4 // characters that do not depend on the following text
 		forms = append(forms, encoded[(before+2)/3*4:whole])
 	}
 	for _, form := range forms {

@@ -11,10 +11,10 @@ func TestContainsSecret(t *testing.T) {
 	for _, user := range []string{"", "a", "ab", "abc"} {
 		for _, text := range []string{user + secret, base64.StdEncoding.EncodeToString([]byte(user + secret + user))} {
 			if !ContainsSecret([]byte("some "+text+" text"), secret) {
-				t.Errorf("not found in %q", text)
+				t.Errorf("ContainsSecret: secret not found in %q", text)
 			}
 			if ContainsSecret([]byte("some "+strings.ToUpper(text)+" text"), secret) {
-				t.Errorf("found in another text than %q", text)
+				t.Errorf("ContainsSecret: found in the upper-case form of %q", text)
 			}
 		}
 	}

@@ -15,16 +15,16 @@ import (
 	"time"
 )
 
-// BuildShim builds the shim into folder and returns the binary's path. The source is
-// the folder above this module, so the calling program must run in the folder of this
-// module or of one that replaces it by a path. flags go to `go build`.
+// BuildShim builds the shim into folder and returns the path of the binary. flags go to
+// `go build`. The source is the folder above this module, so the calling program must run
+// in the folder of this module, or of a module that replaces it with a path.
 func BuildShim(ctx context.Context, folder string, flags ...string) (string, error) {
 	here, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "image-cri-shim/e2e").Output()
 	if err != nil {
 		return "", fmt.Errorf("find the shim's source: %w", err)
 	}
 	binary := filepath.Join(folder, "image-cri-shim")
-	// git may refuse to say anything about another user's checkout.
+	// -buildvcs=false: git may refuse to read another user's checkout.
 	arguments := []string{"build", "-C", filepath.Dir(strings.TrimSpace(string(here))), "-buildvcs=false", "-o", binary}
 	arguments = append(append(arguments, flags...), ".")
 	if output, err := exec.CommandContext(ctx, "go", arguments...).CombinedOutput(); err != nil {
@@ -33,35 +33,35 @@ func BuildShim(ctx context.Context, folder string, flags ...string) (string, err
 	return binary, nil
 }
 
-// ShimOptions says what shim to start.
+// ShimOptions configures a shim.
 type ShimOptions struct {
 	Binary  string // the built shim
-	Folder  string // its files; created where missing
+	Folder  string // for its files; created if missing
 	Runtime string // the runtime's socket
-	// Configuration is added to the keys that name the sockets and the state
-	// directory: registries, credentials, everything that is under test.
+	// Configuration is appended to the keys of the sockets and the state directory. It
+	// contains the registries, the credentials and the settings under test.
 	Configuration string
-	// Activated gives the shim its listening socket, as systemd does, so that the
-	// socket stays while the shim is restarted.
+	// Activated passes the listening socket to the shim, as systemd does, so that the
+	// socket stays open while the shim restarts.
 	Activated bool
 }
 
-// Shim is the built shim, running with a configuration file of its own.
+// Shim is a running shim with its own configuration file.
 type Shim struct {
 	options ShimOptions
 	process *process
-	socket  *os.File // listening; nil where the shim makes its own
+	socket  *os.File // listening; nil if the shim creates its socket
 }
 
-// Decision is what the shim's log says about one image name.
+// Decision is the shim's log line about one image name.
 type Decision struct {
 	Method                          string // "PullImage"
 	Asked, Served, Registry, Reason string
-	Names                           string // where the name of a pulled image is kept
+	Names                           string // where the asked name of a pulled image is kept
 	Level                           string // "info"
 }
 
-// StartShim starts the shim and returns when its socket accepts connections.
+// StartShim starts the shim and returns once its socket accepts connections.
 func StartShim(ctx context.Context, options ShimOptions) (*Shim, error) {
 	s := &Shim{options: options}
 	if err := os.MkdirAll(options.Folder, 0o700); err != nil {
@@ -78,7 +78,7 @@ func StartShim(ctx context.Context, options ShimOptions) (*Shim, error) {
 	return s, s.Start(ctx)
 }
 
-// Configure replaces the configuration of a shim, which may be running.
+// Configure replaces the configuration file. The shim may be running.
 func (s *Shim) Configure(configuration string) error {
 	content := fmt.Sprintf("shim: %s\ncri: %s\nimage: %s\n%s", s.Socket(), s.options.Runtime, s.state(), configuration)
 	next := s.configuration() + ".next"
@@ -91,7 +91,7 @@ func (s *Shim) Configure(configuration string) error {
 // Reload makes the running shim read its configuration again.
 func (s *Shim) Reload() { s.process.signal(syscall.SIGHUP) }
 
-// listen opens the socket that all runs of the shim share.
+// listen opens the socket that is passed to each start of the shim.
 func (s *Shim) listen(ctx context.Context) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", s.Socket())
 	if err != nil {
@@ -106,8 +106,8 @@ func (s *Shim) listen(ctx context.Context) error {
 	return nil
 }
 
-// command runs the shim, with the listening socket where it has one. Whose it is
-// says a process ID, which only the process itself knows before it begins.
+// command returns the command that runs the shim, with the listening socket if there is
+// one. LISTEN_PID must be the shim's process ID, so a shell sets it and executes the shim.
 func (s *Shim) command() *exec.Cmd {
 	if s.socket == nil {
 		return exec.Command(s.options.Binary, "--file", s.configuration())
@@ -117,17 +117,17 @@ func (s *Shim) command() *exec.Cmd {
 	return cmd
 }
 
-// Socket is the path of the socket that the shim serves.
+// Socket returns the path of the socket that the shim serves.
 func (s *Shim) Socket() string { return filepath.Join(s.options.Folder, "shim.sock") }
 
-// Log is the file that holds what the shim printed.
+// Log returns the path of the file that collects the shim's output.
 func (s *Shim) Log() string { return filepath.Join(s.options.Folder, "log") }
 
 func (s *Shim) state() string { return filepath.Join(s.options.Folder, "state") }
 
 func (s *Shim) configuration() string { return filepath.Join(s.options.Folder, "image-cri-shim.yaml") }
 
-// Start starts a stopped or killed shim again, with the same configuration and
+// Start restarts a stopped or killed shim with the same configuration and
 // state.
 func (s *Shim) Start(ctx context.Context) error {
 	process, err := startCommand(s.Log(), 0, s.command())
@@ -142,14 +142,14 @@ func (s *Shim) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop ends the shim and returns its error: one that ends as it should has none. Where
-// the shim was given its socket, clients wait for the next Start.
+// Stop ends the shim and returns its error, which is nil after a clean exit. If the socket
+// was passed to the shim, it stays open, and clients wait for the next Start.
 func (s *Shim) Stop() error {
 	s.process.stop()
 	return s.process.err
 }
 
-// CloseSocket closes the socket that an activated shim's runs share.
+// CloseSocket closes the socket that is passed to an activated shim.
 func (s *Shim) CloseSocket() {
 	if s.socket != nil {
 		_ = s.socket.Close()
@@ -159,8 +159,8 @@ func (s *Shim) CloseSocket() {
 // Kill ends the shim with SIGKILL.
 func (s *Shim) Kill() { s.process.kill() }
 
-// Run runs another command of the shim, with the same configuration, and returns
-// everything it prints. Its exit code is not an error.
+// Run runs a subcommand of the shim with the same configuration and returns its standard
+// output and standard error. A non-zero exit code is not an error.
 func (s *Shim) Run(ctx context.Context, command string, arguments ...string) ([]byte, error) {
 	arguments = append([]string{command, "--file", s.configuration()}, arguments...)
 	output, err := exec.CommandContext(ctx, s.options.Binary, arguments...).CombinedOutput()
@@ -173,8 +173,8 @@ func (s *Shim) Run(ctx context.Context, command string, arguments ...string) ([]
 	return output, nil
 }
 
-// Outputs returns all output of the shim by its source: its log, the files of its state
-// directory, and its description of its configuration.
+// Outputs returns all output of the shim by source: its log, the files of its state
+// directory, and the output of `check`.
 func (s *Shim) Outputs(ctx context.Context) (map[string][]byte, error) {
 	outputs := make(map[string][]byte)
 	check, err := s.Run(ctx, "check")
@@ -200,35 +200,35 @@ func (s *Shim) Outputs(ctx context.Context) (map[string][]byte, error) {
 	return outputs, nil
 }
 
-// ResidentMemory is how many bytes of the machine's memory the shim takes.
+// ResidentMemory returns the shim's resident memory in bytes.
 func (s *Shim) ResidentMemory() (int64, error) {
 	statistics, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", s.process.pid))
 	if err != nil {
-		return 0, fmt.Errorf("look at the shim's memory: %w", err)
+		return 0, fmt.Errorf("read the shim's memory: %w", err)
 	}
 	var size, resident int64
 	if _, err := fmt.Sscan(string(statistics), &size, &resident); err != nil {
-		return 0, fmt.Errorf("look at the shim's memory: %w", err)
+		return 0, fmt.Errorf("read the shim's memory: %w", err)
 	}
 	return resident * int64(os.Getpagesize()), nil
 }
 
-// PeakMemory is how many bytes of the machine's memory the shim has ever taken at once.
+// PeakMemory returns the shim's peak resident memory in bytes.
 func (s *Shim) PeakMemory() (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.process.pid))
 	if err != nil {
-		return 0, fmt.Errorf("look at the shim's memory: %w", err)
+		return 0, fmt.Errorf("read the shim's memory: %w", err)
 	}
 	_, line, _ := strings.Cut(string(status), "\nVmHWM:")
 	var kibibytes int64
 	if _, err := fmt.Sscan(line, &kibibytes); err != nil {
-		return 0, fmt.Errorf("look at the shim's memory: %w", err)
+		return 0, fmt.Errorf("read the shim's memory: %w", err)
 	}
 	return kibibytes << 10, nil
 }
 
-// Decision waits until the shim has logged what a method did about a name, and
-// returns the latest such line.
+// Decision waits until the shim has logged a call of method with the image name asked,
+// and returns the latest such line.
 func (s *Shim) Decision(ctx context.Context, method, asked string) (Decision, error) {
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
@@ -250,7 +250,7 @@ func (s *Shim) Decision(ctx context.Context, method, asked string) (Decision, er
 	}
 }
 
-// decisions returns what the shim has logged about names, oldest first.
+// decisions returns the log lines about image names, oldest first.
 func (s *Shim) decisions() ([]Decision, error) {
 	content, err := os.ReadFile(s.Log())
 	if err != nil {
@@ -269,14 +269,14 @@ func (s *Shim) decisions() ([]Decision, error) {
 	return decisions, nil
 }
 
-// Command runs another command of the shim's program on the running shim's
-// configuration, and returns what it prints on standard output. An exit code other
-// than 0 is an error of type [exec.ExitError].
+// Command runs a subcommand of the shim with the same configuration, and returns its
+// standard output. A non-zero exit code is an error of type [exec.ExitError].
 func (s *Shim) Command(ctx context.Context, arguments ...string) ([]byte, error) {
 	return exec.CommandContext(ctx, s.options.Binary, append([]string{"--file", s.configuration()}, arguments...)...).Output()
 }
 
-// StateFile returns the content of a file in the state directory, nothing if there is none.
+// StateFile returns the content of a file in the state directory, or nil if the file does
+// not exist.
 func (s *Shim) StateFile(name string) ([]byte, error) {
 	content, err := os.ReadFile(filepath.Join(s.state(), name))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -285,5 +285,5 @@ func (s *Shim) StateFile(name string) ([]byte, error) {
 	return content, err
 }
 
-// Pause stops the shim's process where it is, until Kill.
+// Pause stops the shim's process with SIGSTOP. Kill still ends it.
 func (s *Shim) Pause() { s.process.signal(syscall.SIGSTOP) }

@@ -12,14 +12,14 @@ import (
 	"syscall"
 )
 
-// Trace is the shim's trace command, which runs and records what it shows.
+// Trace is a running trace command of the shim that also records to a file.
 type Trace struct {
 	shim    *Shim
 	folder  string
 	process *process
 }
 
-// TraceEvent is a line of a trace; the parts that are looked at.
+// TraceEvent is a line of a recording, reduced to the fields that tests read.
 type TraceEvent struct {
 	Kind, Method, Code, Error, Pod, Container string
 	ID                                        uint64
@@ -35,8 +35,8 @@ type TraceEvent struct {
 	Lost                        int
 }
 
-// Trace starts the trace command, with its files in a folder of its own, and returns
-// when it is told of calls.
+// Trace starts the trace command, with its files in folder, and returns once it receives
+// calls.
 func (s *Shim) Trace(ctx context.Context, folder string, arguments ...string) (*Trace, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("start a trace: %w", err)
@@ -57,38 +57,38 @@ func (s *Shim) Trace(ctx context.Context, folder string, arguments ...string) (*
 
 func (t *Trace) recording() string { return filepath.Join(t.folder, "recording") }
 
-// Printed is the file that holds what the command has printed.
+// Printed returns the path of the file that collects the command's output.
 func (t *Trace) Printed() string { return filepath.Join(t.folder, "printed") }
 
-// Interrupt ends the command as Ctrl-C does.
+// Interrupt ends the command with SIGINT, like Ctrl-C.
 func (t *Trace) Interrupt(ctx context.Context) error {
 	t.process.signal(syscall.SIGINT)
 	return t.Wait(ctx)
 }
 
-// Wait returns when it has ended.
+// Wait waits until the command has ended and returns its error.
 func (t *Trace) Wait(ctx context.Context) error {
 	select {
 	case <-t.process.ended:
 		return t.process.err
 	case <-ctx.Done():
-		return fmt.Errorf("the trace has not ended: %w", ctx.Err())
+		return fmt.Errorf("trace has not ended: %w", ctx.Err())
 	}
 }
 
-// Pause keeps the command from reading, until it is resumed.
+// Pause stops the command with SIGSTOP, so that it reads nothing until Resume.
 func (t *Trace) Pause() { t.process.signal(syscall.SIGSTOP) }
 
-// Resume lets a paused command go on.
+// Resume continues a paused command.
 func (t *Trace) Resume() { t.process.signal(syscall.SIGCONT) }
 
-// Kill ends it where that has not been done.
+// Kill kills the command if it is still running.
 func (t *Trace) Kill() { t.process.kill() }
 
 // EndsWith reports whether the end of the recording contains a text.
 func (t *Trace) EndsWith(text string) bool { return strings.Contains(logTail(t.recording()), text) }
 
-// Events are those that have been recorded so far.
+// Events returns the events recorded so far.
 func (t *Trace) Events() ([]TraceEvent, error) {
 	content, err := os.ReadFile(t.recording())
 	if err != nil {
@@ -97,7 +97,7 @@ func (t *Trace) Events() ([]TraceEvent, error) {
 	var events []TraceEvent
 	for number, line := range bytes.SplitAfter(content, []byte("\n")) {
 		if number == 0 || !bytes.HasSuffix(line, []byte("\n")) {
-			continue // the header; what is still being written
+			continue // the header, or an incomplete line
 		}
 		var event TraceEvent
 		if err := json.Unmarshal(line, &event); err != nil {
@@ -108,7 +108,7 @@ func (t *Trace) Events() ([]TraceEvent, error) {
 	return events, nil
 }
 
-// Read returns what the command prints of what was recorded.
+// Read returns the output of `trace --read` for the recording.
 func (t *Trace) Read(ctx context.Context, arguments ...string) ([]byte, error) {
 	return exec.CommandContext(ctx, t.shim.options.Binary, append([]string{"trace", "--read", t.recording()}, arguments...)...).Output()
 }

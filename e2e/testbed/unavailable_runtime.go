@@ -14,7 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// NotInitialized is the message of an [UnavailableRuntime], which is containerd's.
+// NotInitialized is the error message of an [UnavailableRuntime]; containerd uses the same.
 const NotInitialized = "server is not initialized yet"
 
 // UnavailableRuntime is a runtime that is not ready: it answers every call with
@@ -24,7 +24,7 @@ type UnavailableRuntime struct {
 	serving sync.WaitGroup
 }
 
-// StartUnavailableRuntime replaces a socket's file and serves it.
+// StartUnavailableRuntime removes a stale socket file and listens on its path.
 func StartUnavailableRuntime(ctx context.Context, socket string) (*UnavailableRuntime, error) {
 	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("start a runtime: %w", err)
