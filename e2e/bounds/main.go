@@ -1,8 +1,7 @@
-// Bounds measures what the shim promises about registries that fail and about
-// many pulls at once, and prints it beside the bound. `make bounds` builds the
-// shim and runs it. Everything happens on real sockets of this machine, in front
-// of a runtime inside this program; what it prints holds for this machine and
-// what else that did meanwhile.
+// Bounds measures the shim with registries that fail and with many pulls at once, and
+// prints each measurement beside the bound that the shim promises. `make bounds` builds
+// the shim and runs this program. It uses real sockets of this machine and a runtime
+// inside this program. The figures hold for this machine and its load during the run.
 package main
 
 import (
@@ -24,7 +23,7 @@ func main() {
 	only := flag.String("only", "", "the only `measurement` to make: outage, return, sharing, pulls or memory")
 	names := flag.Int("names", 100_000, "how many distinct names to ask for")
 	flag.Parse()
-	klog.SetLogger(klog.Logger{}) // kubelet's client logs each error that it returns
+	klog.SetLogger(klog.Logger{}) // kubelet's client would log each error that it returns
 	_ = os.Setenv("GODEBUG", "gctrace=1")
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -36,10 +35,10 @@ func main() {
 	}
 }
 
-// run makes one measurement after the other, each with a shim of its own.
+// run makes the measurements in order, each with a new shim.
 func run(ctx context.Context, output io.Writer, shim string, names int, only string) error {
 	table := tabwriter.NewWriter(output, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "what\tmeasured\tbound")
+	fmt.Fprintln(table, "measurement\tmeasured\tbound")
 	for _, of := range []struct {
 		name    string
 		measure func(context.Context, *node, report) error

@@ -14,8 +14,8 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// measureMemory asks for ever new names, in ever new repositories. Nobody has
-// them, and the original registry is left out of it.
+// measureMemory asks for many distinct names in distinct repositories. No registry has
+// them, and the shim does not fall back to the original registry.
 func measureMemory(ctx context.Context, n *node, row report, names int) error {
 	if err := n.start(ctx, []*testbed.FaultyRegistry{n.registry(testbed.Healthy)}, "fallback: never\n"); err != nil {
 		return err
@@ -33,7 +33,8 @@ func measureMemory(ctx context.Context, n *node, row report, names int) error {
 	return nil
 }
 
-// askFor pulls the names from one number to another and looks at them.
+// askFor pulls the images numbered from (inclusive) to to (exclusive) and asks for their
+// status.
 func (n *node) askFor(ctx context.Context, from, to int) error {
 	images := runtimeapi.NewImageServiceClient(n.through.Connection)
 	group, ctx := errgroup.WithContext(ctx)
@@ -42,7 +43,7 @@ func (n *node) askFor(ctx context.Context, from, to int) error {
 		group.Go(func() error {
 			spec := &runtimeapi.ImageSpec{Image: name(i)}
 			if _, err := images.PullImage(ctx, &runtimeapi.PullImageRequest{Image: spec}); status.Code(err) != codes.NotFound {
-				return fmt.Errorf("pull %s: got %w, want that nobody has it", spec.Image, err)
+				return fmt.Errorf("pull %s: got %w, want NotFound", spec.Image, err)
 			}
 			_, err := images.ImageStatus(ctx, &runtimeapi.ImageStatusRequest{Image: spec})
 			return err
@@ -51,7 +52,7 @@ func (n *node) askFor(ctx context.Context, from, to int) error {
 	return group.Wait()
 }
 
-// collection is a line of the Go runtime's gctrace: what is live comes last.
+// collection matches a line of the Go runtime's gctrace; its group is the live heap.
 var collection = regexp.MustCompile(`(?m)^gc \d+ @.*\d+->\d+->(\d+) MB`)
 
 func (n *node) reportMemory(row report, asked int) error {

@@ -10,17 +10,17 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// namedPulls is how many images are pulled each way.
+// namedPulls is the number of images that are pulled through the shim and directly each.
 const namedPulls = 40
 
 const namingBound = "20 ms"
 
 // measureNaming compares pulls through the shim, which has containerd keep the asked
-// names, with the same pulls made directly: other images of the same size, from the same
-// registry. The two take turns. The second pulls find the image there.
+// names, with direct pulls of other images of the same size from the same registry. The
+// two alternate. Each pull is repeated when the image is present.
 func measureNaming(ctx context.Context, n *node, row report) error {
 	if missing := testbed.ContainerdMissing(); missing != nil {
-		row("pull through the shim on containerd, added", "not measured: "+missing.Error(), namingBound)
+		row("pull through the shim on containerd, added time", "not measured: "+missing.Error(), namingBound)
 		return nil
 	}
 	registry, err := testbed.StartRegistry(ctx, testbed.RegistryOptions{Folder: filepath.Join(n.folder, "registry"), Username: "node", Password: "secret"})
@@ -54,7 +54,7 @@ func measureNaming(ctx context.Context, n *node, row report) error {
 	return nil
 }
 
-// comparePulls pulls every second image through a shim and the others directly.
+// comparePulls pulls the images with odd numbers through a shim and the others directly.
 func (n *node) comparePulls(ctx context.Context, names string, registry *testbed.Registry, runtime *testbed.Containerd, row report) error {
 	shim, err := testbed.StartShim(ctx, testbed.ShimOptions{
 		Binary: n.binary, Folder: filepath.Join(n.folder, "shim-"+names), Runtime: runtime.Socket(),
@@ -71,11 +71,11 @@ func (n *node) comparePulls(ctx context.Context, names string, registry *testbed
 		}
 		defer func() { _ = clients[i].Close() }()
 	}
-	for _, again := range []string{"", " of an image that is there"} {
+	for _, again := range []string{"", " of an image that is present"} {
 		var took [2][]time.Duration
 		for i := range namedPulls + 1 {
 			for turn := range clients {
-				way := (turn + i) % len(clients) // neither is always first
+				way := (turn + i) % len(clients) // the first of the two alternates
 				image := fmt.Sprintf("docker.io/team/app-%d:1", 2*i+way)
 				if way == 0 {
 					image = fmt.Sprintf("%s/team/app-%d:1", registry.Host(), 2*i)
@@ -84,7 +84,7 @@ func (n *node) comparePulls(ctx context.Context, names string, registry *testbed
 				if err != nil {
 					return err
 				}
-				if i > 0 { // the first one connects
+				if i > 0 { // leave out the first pull, which opens connections
 					took[way] = append(took[way], one)
 				}
 			}

@@ -14,11 +14,11 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// node is a runtime whose docker.io is a registry in this program, and the shim
-// once it is started.
+// node is a runtime whose docker.io is a registry in this program, and the shim once it
+// is started.
 type node struct {
 	binary, folder string
-	image          v1.Image // what registries are filled with
+	image          v1.Image // pushed to the registries
 	original       *testbed.FaultyRegistry
 	runtime        *testbed.EmbeddedRuntime
 	shim           *testbed.Shim
@@ -26,7 +26,7 @@ type node struct {
 	stops          []func()
 }
 
-// withNode lets a measurement have a node, in a folder that is removed again.
+// withNode calls measure with a new node, and removes the node and its folder afterwards.
 func withNode(ctx context.Context, binary string, measure func(*node) error) (err error) {
 	n := &node{binary: binary}
 	if n.folder, err = os.MkdirTemp("", "bounds-"); err != nil {
@@ -59,7 +59,7 @@ func (n *node) registry(fault testbed.Fault) *testbed.FaultyRegistry {
 	return registry
 }
 
-// fill pushes an image per name to a registry.
+// fill pushes the image to a registry under each name.
 func (n *node) fill(ctx context.Context, registry *testbed.FaultyRegistry, names int) error {
 	for i := range names {
 		if err := registry.Push(ctx, fmt.Sprintf("team/app-%d:1", i), n.image); err != nil {
@@ -71,7 +71,7 @@ func (n *node) fill(ctx context.Context, registry *testbed.FaultyRegistry, names
 
 func name(i int) string { return fmt.Sprintf("docker.io/team/app-%d:1", i) }
 
-// start starts the shim with registries and further lines of configuration.
+// start starts the shim with registries; further are more lines of its configuration.
 func (n *node) start(ctx context.Context, registries []*testbed.FaultyRegistry, further string) (err error) {
 	configuration := further + "registries:\n"
 	for _, registry := range registries {
@@ -91,7 +91,7 @@ func (n *node) start(ctx context.Context, registries []*testbed.FaultyRegistry, 
 	return nil
 }
 
-// pull pulls through a client and fails unless the image comes.
+// pull pulls an image through a client. An empty image ID is an error.
 func pull(ctx context.Context, client *testbed.Client, image string) error {
 	id, err := client.Images.PullImage(ctx, &runtimeapi.ImageSpec{Image: image}, nil, nil)
 	if err == nil && id == "" {

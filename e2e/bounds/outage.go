@@ -11,18 +11,18 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// lookupTimeout is that of all measurements, the default.
+// lookupTimeout is the shim's default, which all measurements use.
 const lookupTimeout = 3 * time.Second
 
-// measureOutage pulls while no registry answers: the first pull waits for the
-// look-ups, and the others don't.
+// measureOutage pulls while no registry answers. The first pull waits for the lookups;
+// the others don't.
 func measureOutage(ctx context.Context, n *node, row report) error {
 	const pulls = 50
 	if err := n.fill(ctx, n.original, pulls); err != nil {
 		return err
 	}
-	holes := []*testbed.FaultyRegistry{n.registry(testbed.Hang), n.registry(testbed.Hang), n.registry(testbed.Hang)}
-	if err := n.start(ctx, holes, ""); err != nil {
+	unresponsive := []*testbed.FaultyRegistry{n.registry(testbed.Hang), n.registry(testbed.Hang), n.registry(testbed.Hang)}
+	if err := n.start(ctx, unresponsive, ""); err != nil {
 		return err
 	}
 	direct, err := testbed.Dial(ctx, n.runtime.Socket())
@@ -43,14 +43,14 @@ func measureOutage(ctx context.Context, n *node, row report) error {
 	if err != nil {
 		return err
 	}
-	row("first pull, 3 registries black-holed", round(first), fmt.Sprintf("lookupTimeout %v and a tenth", lookupTimeout))
+	row("first pull, 3 registries unresponsive", round(first), fmt.Sprintf("lookupTimeout %v plus a tenth", lookupTimeout))
 	row("later pulls, circuits open", spread(later), "without delay")
 	row("the same pulls without the shim", spread(plain), "")
 	return nil
 }
 
-// measureReturn lets registries come back, one after the other, from an outage
-// that is long enough for the pauses between two probes to have grown.
+// measureReturn ends an outage of many registries, one after the other. The outage is
+// long enough for the backoff between two probes to grow.
 func measureReturn(ctx context.Context, n *node, row report) error {
 	const count, down, apart = 20, 15 * time.Second, 700 * time.Millisecond
 	back, registries := make([]chan struct{}, count), make([]*testbed.FaultyRegistry, count)
@@ -83,12 +83,12 @@ func measureReturn(ctx context.Context, n *node, row report) error {
 	for range count {
 		took = append(took, <-results)
 	}
-	row(fmt.Sprintf("circuit closed after the return, %d registries, %v down", count, down), spread(took), "10s")
+	row(fmt.Sprintf("time from a registry's return to its closed circuit, %d registries, %v down", count, down), spread(took), "10s")
 	return ctx.Err()
 }
 
-// awaitReturn waits until the shim says that a registry is back, and returns the
-// time since it has been.
+// awaitReturn waits until the shim logs that a registry is back, and returns the time
+// since its return.
 func (n *node) awaitReturn(ctx context.Context, address string, since time.Time) time.Duration {
 	for {
 		log, _ := os.ReadFile(n.shim.Log())
@@ -125,7 +125,7 @@ func round(d time.Duration) string {
 	return d.Round(100 * time.Microsecond).String()
 }
 
-// spread is the least, the median and the greatest of some durations.
+// spread formats the minimum, median and maximum of durations, which it sorts.
 func spread(durations []time.Duration) string {
 	slices.Sort(durations)
 	last := len(durations) - 1

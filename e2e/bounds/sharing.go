@@ -12,7 +12,7 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// measureSharing pulls as a node does that starts with all its pods at once.
+// measureSharing pulls like a node that starts all its pods at once.
 func measureSharing(ctx context.Context, n *node, row report) error {
 	const pulls, names = 110, 30
 	var mutex sync.Mutex
@@ -43,7 +43,7 @@ func measureSharing(ctx context.Context, n *node, row report) error {
 	}
 	mutex.Lock()
 	defer mutex.Unlock()
-	row(fmt.Sprintf("look-ups of %d pulls of %d names", pulls, names), fmt.Sprint(lookups), fmt.Sprint(names))
-	row("connections for these, replaced ones included", fmt.Sprint(len(connections)), "4 at once")
+	row(fmt.Sprintf("lookups of %d pulls of %d names", pulls, names), fmt.Sprint(lookups), fmt.Sprint(names))
+	row("connections for these pulls, including replaced ones", fmt.Sprint(len(connections)), "4 at once")
 	return nil
 }

@@ -2,8 +2,8 @@
 
 package critest
 
-// critest has test files only, which no package can import. These imports are its own, and
-// keep its dependencies in go.mod.
+// critest has only test files, which no package can import. The imports below keep the
+// dependencies of these test files in go.mod.
 import (
 	_ "sigs.k8s.io/cri-tools/pkg/benchmark"
 	_ "sigs.k8s.io/cri-tools/pkg/validate"

@@ -1,7 +1,7 @@
-// Demo shows the shim at work on real components: a private registry with
-// credentials, containerd (or a runtime inside this program, where containerd
-// can't run), the shim between them, and kubelet's own client code asking for
-// images. `make demo` builds the shim and runs it.
+// Demo runs the shim with real components: a private registry with credentials,
+// containerd (or, where containerd can't run, a runtime inside this program), the shim
+// between client and runtime, and kubelet's own client code, which requests images.
+// `make demo` builds the shim and runs this program.
 package main
 
 import (
@@ -18,14 +18,14 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// limit is how long the demo may take.
+// limit is the maximum duration of the demo.
 const limit = time.Minute
 
 func main() {
 	shim := flag.String("shim", "../bin/image-cri-shim", "the built shim")
 	keep := flag.Bool("keep", false, "keep the folder with all logs")
 	flag.Parse()
-	klog.SetLogger(klog.Logger{}) // kubelet's client logs what the demo prints itself
+	klog.SetLogger(klog.Logger{}) // the demo prints the errors that kubelet's client would log
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	err := run(ctx, os.Stdout, *shim, *keep)
@@ -41,7 +41,7 @@ func main() {
 	}
 }
 
-// run does everything in a folder of its own and removes it.
+// run runs the demo in a temporary folder, which it removes unless keep is set.
 func run(ctx context.Context, output io.Writer, shim string, keep bool) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -18,27 +18,27 @@ const (
 	pause    = "sealos.hub:5000/pause:3.9" // pulled by containerd itself, never through the shim
 )
 
-// runtime is containerd or what stands in for it.
+// runtime is containerd or the embedded runtime.
 type runtime interface {
 	Socket() string
 	Stop()
 }
 
-// node is everything that runs, as on a node of a cluster.
+// node is the set of running components, as on a node of a cluster.
 type node struct {
 	folder   string
 	registry *testbed.Registry
 	runtime  runtime
 	shim     *testbed.Shim
-	through  *testbed.Client // a client of the shim, as kubelet would be
-	direct   *testbed.Client // a client of the runtime, to compare with
+	through  *testbed.Client // a client of the shim, in the place of kubelet
+	direct   *testbed.Client // a client of the runtime, for comparison
 	digest   v1.Hash         // of the nginx image
 	pods     bool            // whether the runtime can run containers
 	stops    []func()
 }
 
-// startNode starts the registry, the runtime and the shim. The node is to be
-// stopped even when this fails.
+// startNode starts the registry, the runtime and the shim. The caller must stop the node
+// even if this fails.
 func startNode(ctx context.Context, output io.Writer, folder, shim string) (*node, error) {
 	n := &node{folder: folder}
 	if err := n.startRegistry(ctx); err != nil {
@@ -55,7 +55,7 @@ func startNode(ctx context.Context, output io.Writer, folder, shim string) (*nod
 	return n, nil
 }
 
-// stop ends what was started, last first.
+// stop stops the started components in reverse order.
 func (n *node) stop() {
 	for _, stop := range slices.Backward(n.stops) {
 		stop()
@@ -95,7 +95,7 @@ func (n *node) startRuntime(ctx context.Context, output io.Writer) error {
 		SandboxImage: pause,
 		Hosts: map[string]testbed.Host{
 			"sealos.hub:5000": {Address: n.registry.Address(), Username: username, Password: password},
-			// docker.io as from a node without a way out.
+			// docker.io is unreachable, as from a node without internet access.
 			"docker.io": {Address: "http://127.0.0.1:1"},
 		},
 	}

@@ -17,7 +17,7 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// show asks for images as kubelet does, and prints what comes of it.
+// show requests images as kubelet does, and prints the results.
 func (n *node) show(ctx context.Context, output io.Writer) error {
 	if err := n.showPulls(ctx, output); err != nil {
 		return err
@@ -59,13 +59,13 @@ func (n *node) showPulls(ctx context.Context, output io.Writer) error {
 		return err
 	}
 	if refused == nil {
-		return errors.New("an image that no registry has was pulled")
+		return errors.New("pulled an image that no registry has")
 	}
-	_, err := fmt.Fprintf(output, "\nThe last one's error, the runtime's own with what the shim had tried:\n  %s\n", status.Convert(refused).Message())
+	_, err := fmt.Fprintf(output, "\nThe error of the last one: the runtime's own, with the shim's attempts:\n  %s\n", status.Convert(refused).Message())
 	return err
 }
 
-// servedBy reads the shim's own log line.
+// servedBy returns the registry in the shim's log line, or the reason why there is none.
 func servedBy(d testbed.Decision) string {
 	if d.Registry == "" {
 		return "none: " + d.Reason
@@ -78,7 +78,7 @@ func (n *node) showContainer(ctx context.Context, output io.Writer) (err error) 
 	if err != nil {
 		return err
 	}
-	// With ctx's end, by Ctrl-C, containers end with containerd.
+	// If Ctrl-C ends ctx, the containers end with containerd.
 	defer func() { err = errors.Join(err, pod.Remove(ctx)) }()
 	id, err := pod.Run(ctx, "web", "nginx:1.25", "sh", "-c", "echo hello from a container; exec sleep 3600")
 	if err != nil {
@@ -109,8 +109,8 @@ func (n *node) showImages(ctx context.Context, output io.Writer) error {
 		title  string
 		client *testbed.Client
 	}{
-		{"ListImages as a client of the shim sees it", n.through},
-		{"ListImages as the runtime itself has it: containerd keeps the asked names, and has the same", n.direct},
+		{"ListImages through the shim", n.through},
+		{"ListImages of the runtime itself (containerd keeps the asked names, so it lists the same)", n.direct},
 	} {
 		images, err := side.client.Images.ListImages(ctx, nil)
 		if err != nil {
@@ -133,7 +133,7 @@ func (n *node) showImages(ctx context.Context, output io.Writer) error {
 	return nil
 }
 
-// table aligns its rows when it is flushed.
+// table aligns its columns on Flush.
 type table struct{ *tabwriter.Writer }
 
 func newTable(output io.Writer, titles ...string) table {
@@ -143,7 +143,7 @@ func newTable(output io.Writer, titles ...string) table {
 }
 
 func (t table) row(cells ...string) {
-	_, _ = fmt.Fprintf(t, "  %s\n", strings.Join(cells, "\t")) // Flush reports it
+	_, _ = fmt.Fprintf(t, "  %s\n", strings.Join(cells, "\t")) // Flush returns the error
 }
 
 // shorten cuts the digest in a name or ID to twelve digits, as crictl does.

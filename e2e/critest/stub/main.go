@@ -1,13 +1,13 @@
 // Command stub is a static program for the images of the conformance suite. Its
-// behavior depends on the name it is called by:
+// behavior depends on the name in its first argument:
 //
 //	pause   waits for a signal and reaps children (sandbox image)
-//	nginx   a web server that looks like nginx's master process
+//	nginx   a web server with the process title of nginx's master process
 //	httpd   a web server whose log mentions httpd
 //	nnp     prints its effective user ID (installed setuid root)
-//	pgrep, ipcs   commands that Debian's busybox-static lacks
-//	sh      busybox's shell, but a single command word is looked up in PATH:
-//	        Debian's busybox runs its own applets without a look-up, and the
+//	pgrep, ipcs   commands that are missing in Debian's busybox-static
+//	sh      busybox's shell, except that a single command word is searched in PATH:
+//	        Debian's busybox runs its own applets without a search, and the
 //	        suite expects that a masked /bin/ls can't be run
 package main
 
