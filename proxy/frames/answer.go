@@ -9,48 +9,48 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Answer is what a server answers to a [Client]'s request. Its methods are for one
-// goroutine.
+// Answer is a server's answer to the request of a [Client]. Its methods must not be called
+// concurrently.
 type Answer struct {
 	connection *connection
 	id         uint32
 	stream     bool
-	wake       chan struct{} // something below has changed
+	wake       chan struct{} // signals a change of the fields below; of capacity 1
 
 	// Guarded by the connection's mutex.
-	window  window // the server's for the request's body
+	window  window // the server's window for the request body
 	header  []hpack.HeaderField
 	trailer []hpack.HeaderField
-	body    []byte // received and not read
-	inflow  inflow // of the answer's body
+	body    []byte // received, not read yet
+	inflow  inflow // counts the DATA of the body
 	done    bool
 	failure error
 }
 
-// notify wakes the reader; the caller holds the mutex. One that waits for the whole
-// answer is left asleep until then.
+// notify wakes the goroutine that waits for the answer. If it waits for the complete
+// answer, notify does nothing before that. The caller holds the mutex.
 func (a *Answer) notify() {
 	if !a.stream && !a.done {
 		return
 	}
 	select {
 	case a.wake <- struct{}{}:
-	default: // it has not looked yet
+	default: // a signal is already pending
 	}
 }
 
-// finish ends the answer; the caller holds the mutex.
+// finish completes the answer with its trailer or an error. The caller holds the mutex.
 func (a *Answer) finish(trailer []hpack.HeaderField, err error) {
 	if a.header == nil && trailer != nil {
-		// An answer of one header block: it is its trailer as well.
+		// The answer is a single header block, which counts as the trailer.
 		a.header = []hpack.HeaderField{}
 	}
 	a.trailer, a.failure, a.done = trailer, err, true
 	a.notify()
 }
 
-// wait returns, with the mutex held, once a condition holds or the answer is
-// complete. Its error is that of ctx, which cancels the request.
+// wait waits until the condition holds or the answer is complete. It always returns with the
+// mutex held. When ctx is done, wait cancels the request and returns the error of ctx.
 func (a *Answer) wait(ctx context.Context, condition func() bool) error {
 	c := a.connection
 	c.mutex.Lock()
@@ -68,8 +68,8 @@ func (a *Answer) wait(ctx context.Context, condition func() bool) error {
 	return nil
 }
 
-// Header waits for the fields that the answer begins with. An answer that is one header
-// block has none of them: that block is its trailer.
+// Header waits for the first header block of the answer and returns its fields. If the
+// answer is a single header block, Header returns none; see Trailer.
 func (a *Answer) Header(ctx context.Context) ([]hpack.HeaderField, error) {
 	err := a.wait(ctx, func() bool { return a.header != nil })
 	defer a.connection.mutex.Unlock()
@@ -79,8 +79,9 @@ func (a *Answer) Header(ctx context.Context) ([]hpack.HeaderField, error) {
 	return a.header, err
 }
 
-// Receive returns the next n bytes of the answer's body, which belong to the
-// caller. It fails as [Exchange.Receive] does, or as the request did.
+// Receive returns the next n bytes of the body. The caller may modify them. Like
+// [io.ReadFull], it returns [io.EOF] if the body has ended, and [io.ErrUnexpectedEOF] if
+// fewer than n bytes are left. Otherwise the error is that of ctx or of the request.
 func (a *Answer) Receive(ctx context.Context, n int) ([]byte, error) {
 	for {
 		err := a.wait(ctx, func() bool { return len(a.body) >= n || a.inflow.due() })
@@ -91,7 +92,7 @@ func (a *Answer) Receive(ctx context.Context, n int) ([]byte, error) {
 		}
 		a.connection.mutex.Unlock()
 		if len(out) > 0 {
-			_ = a.connection.write(out) // if it fails the connection has ended, and so has the answer
+			_ = a.connection.write(out) // an error ends the connection and with it the answer
 		}
 		if complete || err != nil {
 			return data, err
@@ -99,7 +100,8 @@ func (a *Answer) Receive(ctx context.Context, n int) ([]byte, error) {
 	}
 }
 
-// consume takes n bytes where they are there; the caller holds the mutex.
+// consume takes n bytes from the body if that many have been received. complete reports
+// whether it did. err is the result of wait. The caller holds the mutex.
 func (a *Answer) consume(n int, err error) (data []byte, complete bool, _ error) {
 	switch {
 	case err != nil:
@@ -118,8 +120,8 @@ func (a *Answer) consume(n int, err error) (data []byte, complete bool, _ error)
 	return nil, false, nil
 }
 
-// All waits for the whole answer and returns it. The error is that of ctx, or that
-// of the request, beside what there is of an answer.
+// All waits for the complete answer and returns it. If it fails, it returns the error of ctx
+// or of the request, together with the part of the answer received so far.
 func (a *Answer) All(ctx context.Context) (header, trailer []hpack.HeaderField, body []byte, err error) {
 	err = a.wait(ctx, func() bool { return false })
 	defer a.connection.mutex.Unlock()
@@ -129,22 +131,23 @@ func (a *Answer) All(ctx context.Context) (header, trailer []hpack.HeaderField, 
 	return a.header, a.trailer, a.body, err
 }
 
-// Trailer is what the answer has ended with, once Receive has returned [io.EOF].
+// Trailer returns the fields of the header block that ended the answer. It is valid once
+// Receive has returned [io.EOF].
 func (a *Answer) Trailer() []hpack.HeaderField {
 	a.connection.mutex.Lock()
 	defer a.connection.mutex.Unlock()
 	return a.trailer
 }
 
-// waitRefused waits until the answer has begun, if it is a stream, or is complete. It
-// reports whether the server has refused the request.
+// waitRefused waits until the answer is complete, or has begun if Request.Stream was set. It
+// reports whether the server refused the request.
 func (a *Answer) waitRefused(ctx context.Context) bool {
-	_ = a.wait(ctx, func() bool { return a.stream && a.header != nil }) // an error has ended the answer
+	_ = a.wait(ctx, func() bool { return a.stream && a.header != nil }) // an error is in a.failure, too
 	defer a.connection.mutex.Unlock()
 	return errors.Is(a.failure, ErrRefused)
 }
 
-// Cancel gives the request up, if it has not ended.
+// Cancel cancels the request if it has not ended.
 func (a *Answer) Cancel() { a.cancel(context.Canceled) }
 
 func (a *Answer) cancel(err error) {
@@ -156,7 +159,8 @@ func (a *Answer) cancel(err error) {
 	}
 	delete(c.answers, a.id)
 	a.finish(nil, err)
-	// The place is free once the server has been told. A failed write ends the connection.
+	// The server counts the stream until it has received the reset, so its place stays
+	// reserved during the write. A failed write ends the connection.
 	c.reserved++
 	c.mutex.Unlock()
 	_ = c.write(appendReset(nil, a.id, http2.ErrCodeCancel))

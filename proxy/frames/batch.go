@@ -1,14 +1,15 @@
 package frames
 
-// batch is what one read leaves to be written, in order. As long as all of it lies
-// in the read buffer as it is to be written, nothing is copied.
+// batch collects the frames that result from one read, in the order in which they are
+// written. Frames that are forwarded unchanged and lie next to each other in the read buffer
+// are written from there without a copy.
 type batch struct {
 	from     *reader
 	copied   []byte
-	run, end int // of the read buffer: what comes after copied
+	run, end int // range of the read buffer that follows copied
 }
 
-// keep adds a frame as it came.
+// keep adds a frame of the read buffer unchanged.
 func (b *batch) keep(f frame) {
 	if b.run == b.end || b.end != f.at {
 		b.copied = append(b.copied, b.from.buffer[b.run:b.end]...)
@@ -17,14 +18,14 @@ func (b *batch) keep(f frame) {
 	b.end = f.at + len(f.bytes)
 }
 
-// edit lets what comes next be appended by a function.
+// edit adds the frames that appendTo appends to its argument.
 func (b *batch) edit(appendTo func([]byte) []byte) {
 	b.copied = appendTo(append(b.copied, b.from.buffer[b.run:b.end]...))
 	b.run, b.end = 0, 0
 }
 
-// take returns what is to be written, and begins anew. It is valid until the next
-// read or the next keep.
+// take returns the collected frames and empties the batch. The result is valid until the
+// next call of fill, keep or edit.
 func (b *batch) take() []byte {
 	run := b.from.buffer[b.run:b.end]
 	b.run, b.end = 0, 0

@@ -8,36 +8,38 @@ import (
 	"time"
 )
 
-// Client makes requests to a server for handlers, over connections of its own. It
-// sends header fields unchanged and returns those of the answer unchanged, which no
-// library's client does. It uses one connection, and more only while the server's limit
-// of concurrent requests is reached on each. Its methods are safe for concurrent use.
+// Client sends the requests of handlers to a server, over its own connections. Unlike other
+// HTTP/2 clients, it sends header fields unchanged and returns those of the answer
+// unchanged. It uses one connection, and opens another when each connection has reached the
+// server's limit of concurrent streams. Its methods are safe for concurrent use.
 type Client struct {
 	dial    func(context.Context) (net.Conn, error)
-	turn    chan struct{} // of one: held by the request that is next to get a place
-	changed chan struct{} // of one: a connection may have a place now
+	turn    chan struct{} // of capacity 1; full while a request waits for a place, so the next ones queue
+	changed chan struct{} // of capacity 1; signals that a connection may have a place
 	reading sync.WaitGroup
 
 	mutex       sync.Mutex
-	connections []*connection            // those that take requests, the oldest first
-	all         map[*connection]struct{} // and those that finish their requests
+	connections []*connection            // connections that accept requests, oldest first
+	all         map[*connection]struct{} // connections, and also those that only finish their requests
 	closed      bool
 }
 
 const (
-	// connectionLimit bounds the connections that take requests. Requests beyond what
-	// they have room for are queued.
+	// connectionLimit is the maximum number of connections that accept requests. If all are
+	// full, requests wait.
 	connectionLimit = 100
-	// spareIdleTimeout is how long a further connection is kept without a request.
+	// spareIdleTimeout is how long a connection without requests stays open if it was opened
+	// beside another one.
 	spareIdleTimeout = time.Second
 )
 
-// NewClient prepares a client, which must be closed. dial connects it with the server.
+// NewClient returns a client that connects to the server with dial. The caller must close
+// it.
 func NewClient(dial func(context.Context) (net.Conn, error)) *Client {
 	return &Client{dial: dial, turn: make(chan struct{}, 1), changed: make(chan struct{}, 1), all: map[*connection]struct{}{}}
 }
 
-// Close ends all requests and closes the connections. Closing twice is fine.
+// Close ends all requests and closes the connections. It may be called more than once.
 func (c *Client) Close() error {
 	c.mutex.Lock()
 	c.closed, c.connections = true, nil
@@ -54,11 +56,12 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// retryPause is between two attempts to connect.
+// retryPause is the pause between two attempts to connect.
 const retryPause = 50 * time.Millisecond
 
-// Connect waits until the server has answered as an HTTP/2 server, or until ctx is
-// done, whose error it returns.
+// Connect waits until the server has sent its HTTP/2 SETTINGS. It retries failed connections
+// until ctx is done, and then returns the error of ctx. After Close it returns
+// [net.ErrClosed].
 func (c *Client) Connect(ctx context.Context) error {
 	for {
 		connection, err := c.reserve(ctx)
@@ -82,9 +85,9 @@ func (c *Client) Connect(ctx context.Context) error {
 	}
 }
 
-// reserve returns a connection with a place for one request, which begin or release
-// uses up. It waits in the order of the calls until there is one. If there is no
-// connection and none can be made, the error is the dial's.
+// reserve reserves a place for one request and returns its connection. begin or release
+// frees the place. Concurrent calls get places one after another. If no connection is open
+// and dial fails, reserve returns the error of dial.
 func (c *Client) reserve(ctx context.Context) (*connection, error) {
 	select {
 	case c.turn <- struct{}{}:
@@ -111,8 +114,8 @@ func (c *Client) reserve(ctx context.Context) (*connection, error) {
 	}
 }
 
-// pick reserves a place on the oldest connection that has one. full reports that no
-// other connection may be opened at the moment.
+// pick reserves a place on the oldest connection that has one. full reports whether no
+// further connection may be opened now.
 func (c *Client) pick() (found *connection, full bool, err error) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -131,7 +134,7 @@ func (c *Client) pick() (found *connection, full bool, err error) {
 		case placeReserved:
 			found = connection
 		case placeUnknown:
-			full = true // it may have places as soon as the server sends its settings, or reads
+			full = true // the connection may soon have places
 		}
 		live = append(live, connection)
 	}
@@ -140,8 +143,8 @@ func (c *Client) pick() (found *connection, full bool, err error) {
 	return found, full || len(live) >= connectionLimit, nil
 }
 
-// open opens another connection. While there are others, a failure to do so is no
-// error: the caller looks for a place again after a pause.
+// open opens another connection. If dial fails while other connections are open, open
+// returns nil after a pause, and the caller looks for a place again.
 func (c *Client) open(ctx context.Context) error {
 	conn, err := c.dial(ctx)
 	if err == nil {
@@ -159,14 +162,14 @@ func (c *Client) open(ctx context.Context) error {
 	return nil
 }
 
-// count returns the number of connections that take requests, or did lately.
+// count returns the number of connections that accepted requests when pick last checked.
 func (c *Client) count() int {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	return len(c.connections)
 }
 
-// add runs a connection. One beside others is closed when it is not used.
+// add runs a new connection. If others are open, the new one is closed when it is idle.
 func (c *Client) add(conn net.Conn) error {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -186,10 +189,10 @@ func (c *Client) add(conn net.Conn) error {
 	return nil
 }
 
-// signal makes the request whose turn it is look for a place again.
+// signal makes the request that waits for a place look for one again.
 func (c *Client) signal() {
 	select {
 	case c.changed <- struct{}{}:
-	default: // it has not looked yet
+	default: // a signal is already pending
 	}
 }

@@ -11,21 +11,21 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Request is one that a [Client] makes. Its body is known as a whole.
+// Request is a request of a [Client], with its complete body.
 type Request struct {
 	Fields []hpack.HeaderField
 	Body   []byte
-	// Stream says that the answer is to be read as it comes. Otherwise it is kept
-	// until it is complete.
+	// Stream makes Do return when the answer begins. Otherwise Do returns when the answer is
+	// complete.
 	Stream bool
 }
 
-// Do makes a request and returns its answer: as soon as its first header fields have
-// come if the request is for a stream, otherwise when it is complete. An answer that
-// is a stream must be read to its end or cancelled.
+// Do sends a request and returns its answer. If Request.Stream is set, it returns after the
+// first header block, and the caller must read the answer to its end or cancel it. Otherwise
+// Do returns the complete answer.
 //
-// A request that the server has not taken (RFC 9113, 8.7) is made again, after a pause,
-// until ctx is done. If there is no server the error is the dial's.
+// If the server refuses the stream (RFC 9113, 8.7), Do retries after a pause until ctx is
+// done. If no connection can be opened, it returns the error of dial.
 func (c *Client) Do(ctx context.Context, request Request) (*Answer, error) {
 	for pause := refusedPause; ; pause = min(2*pause, refusedPauseMax) {
 		answer, err := c.begin(ctx, request)
@@ -33,20 +33,20 @@ func (c *Client) Do(ctx context.Context, request Request) (*Answer, error) {
 			return answer, err
 		}
 		select {
-		case <-time.After(pause/2 + rand.N(pause)): // requests refused at once are not repeated at once
+		case <-time.After(pause/2 + rand.N(pause)): // spreads the retries of requests refused together
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
 }
 
-// The pauses before a refused request is made again.
+// The shortest and the longest pause before a refused request is retried.
 const (
 	refusedPause    = 5 * time.Millisecond
 	refusedPauseMax = 500 * time.Millisecond
 )
 
-// begin begins a request, on a new connection if the first one takes no more.
+// begin sends a request. If the connection no longer accepts requests, it tries another one.
 func (c *Client) begin(ctx context.Context, request Request) (*Answer, error) {
 	for range maxAttempts {
 		connection, err := c.reserve(ctx)
@@ -58,25 +58,25 @@ func (c *Client) begin(ctx context.Context, request Request) (*Answer, error) {
 			return answer, err
 		}
 	}
-	return nil, ErrServerDisconnected // each time at once
+	return nil, ErrServerDisconnected
 }
 
-// maxAttempts bounds the connections that fail while one request is sent.
+// maxAttempts is the number of connections on which begin tries to send a request.
 const maxAttempts = 3
 
-// ResetError says that the server has reset a request.
+// ResetError is the error of a request whose stream the server reset.
 type ResetError struct{ Code http2.ErrCode }
 
 func (e ResetError) Error() string {
-	return fmt.Sprintf("the server has reset the request: %v", e.Code)
+	return fmt.Sprintf("server reset the stream: %v", e.Code)
 }
 
-// ErrRefused says that the server has not taken a request, so that it can be made
-// again.
-var ErrRefused = errors.New("the server has not taken the request")
+// ErrRefused is the error of a request that the server did not process, so that it can be
+// retried.
+var ErrRefused = errors.New("server refused the stream")
 
-// ErrAnswerTooLarge says that the server has sent more than is kept of an answer.
-var ErrAnswerTooLarge = fmt.Errorf("the answer is larger than %d bytes, or its header fields than %d", answerLimit, listLimit)
+// ErrAnswerTooLarge is the error of a request whose answer exceeds a limit of the client.
+var ErrAnswerTooLarge = fmt.Errorf("answer exceeds %d bytes, or its header list %d bytes", answerLimit, listLimit)
 
 // errGoingAway is returned by a connection that accepts no more requests.
-var errGoingAway = errors.New("the connection takes no more requests")
+var errGoingAway = errors.New("connection accepts no more requests")

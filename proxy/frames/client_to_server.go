@@ -10,7 +10,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// clientToServer is the pump that moves frames from the client to the server.
+// clientToServer is the loop that reads frames from the client and forwards them to the
+// server.
 type clientToServer struct {
 	*Relay
 	reader            reader
@@ -19,7 +20,7 @@ type clientToServer struct {
 	decoder           *decoder
 	encoder           *encoder
 	controlFrames     []byte // for the client
-	maxServerStreamID uint32 // identifier of the last request that the server has seen
+	maxServerStreamID uint32 // the highest stream identifier that the server has seen
 }
 
 func newClientToServer(r *Relay) *clientToServer {
@@ -29,11 +30,11 @@ func newClientToServer(r *Relay) *clientToServer {
 	return p
 }
 
-// errOtherProtocol says that a connection is not HTTP/2.
-var errOtherProtocol = errors.New("no HTTP/2")
+// errOtherProtocol is returned for a connection that is not HTTP/2.
+var errOtherProtocol = errors.New("not HTTP/2")
 
-// preface reads the beginning of an HTTP/2 connection (RFC 9113, 3.4) and passes
-// it on. What it has read it returns in any case.
+// preface reads the client connection preface (RFC 9113, 3.4) and forwards it. begun is the
+// data read so far, also after an error.
 func (p *clientToServer) preface() (begun []byte, err error) {
 	begun = make([]byte, 0, len(http2.ClientPreface))
 	for len(begun) < cap(begun) {
@@ -104,7 +105,7 @@ func (p *clientToServer) frame(f frame) error {
 		return p.settings(f)
 	case http2.FramePing:
 		if f.length != pingLength {
-			return connectionError{http2.ErrCodeFrameSize, "PING of another length than 8"}
+			return connectionError{http2.ErrCodeFrameSize, "PING payload is not 8 bytes"}
 		}
 		if p.acknowledgesDrain(f) || p.answerPing(f) {
 			return nil
@@ -114,14 +115,14 @@ func (p *clientToServer) frame(f frame) error {
 			return nil
 		}
 	case http2.FramePushPromise:
-		return connectionError{http2.ErrCodeProtocol, "PUSH_PROMISE from a client"}
+		return connectionError{http2.ErrCodeProtocol, "client sent PUSH_PROMISE"}
 	}
 	p.batch.keep(f)
 	return nil
 }
 
-// data forwards DATA, or buffers that of an intercepted request. The client gets credit
-// for the bytes that the server does not see.
+// data forwards DATA of a relayed request and buffers DATA of an intercepted one. The client
+// gets credit for the bytes that the server does not see.
 func (p *clientToServer) data(f frame) error {
 	last := f.flags.Has(http2.FlagDataEndStream)
 	p.mutex.Lock()
@@ -162,7 +163,7 @@ func (p *clientToServer) data(f frame) error {
 	p.flow.toServer.absorb(f.length)
 	p.mutex.Unlock()
 	if exchange != nil {
-		exchange.receive(content, last) // after the credit is pending, which its answer carries
+		exchange.receive(content, last) // last: the answer carries the credit that is now pending
 	}
 	return nil
 }
@@ -187,28 +188,28 @@ func (p *clientToServer) reset(f frame) error {
 	return nil
 }
 
-// checkBlockLength returns an error for a frame of a header block that is longer than the
-// server accepts. The server can't judge that itself, because the relay splits blocks into
-// frames of its own.
+// checkBlockLength returns an error if a frame of a header block is longer than the server
+// accepts. The server cannot check this itself, because the relay splits header blocks into
+// new frames.
 func (p *clientToServer) checkBlockLength(f frame) error {
 	if f.kind != http2.FrameHeaders && f.kind != http2.FrameContinuation {
 		return nil
 	}
 	if limit := p.serverFrameLimit.Load(); f.length > int(limit) {
-		return connectionError{http2.ErrCodeFrameSize, fmt.Sprintf("%v longer than %d bytes", f.kind, limit)}
+		return connectionError{http2.ErrCodeFrameSize, fmt.Sprintf("%v frame exceeds %d bytes", f.kind, limit)}
 	}
 	return nil
 }
 
-// isUnused reports whether id is 0, or a stream that the client could have opened and has
-// not. The server sees such a stream as the client does and judges its frames: C-core resets
-// streams that it has not opened, which grpc-go's server allows and nghttp2's does not. The
-// caller holds the mutex.
+// isUnused reports whether id is 0 or a stream that the client has not opened yet. Frames of
+// such a stream are forwarded, and the server decides whether they are allowed. For example,
+// gRPC's C-core resets streams that it has not opened: grpc-go's server allows that, and
+// nghttp2's does not. The caller holds the mutex.
 func (p *clientToServer) isUnused(id uint32) bool {
 	return id == 0 || id%2 == 1 && id > p.maxClientStreamID
 }
 
-// serverMayKnow reports whether a stream is not intercepted and not closed.
+// serverMayKnow reports whether a stream is neither intercepted nor closed.
 func (p *clientToServer) serverMayKnow(id uint32) bool {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()

@@ -10,7 +10,7 @@ func (p *clientToServer) windowUpdate(f frame) error {
 	credit, known, mistake := p.updateWindow(f.stream, int(increment))
 	switch {
 	case mistake != http2.ErrCodeNo && f.stream == 0:
-		return connectionError{mistake, "WINDOW_UPDATE of a number that is not allowed"}
+		return connectionError{mistake, "invalid WINDOW_UPDATE increment"}
 	case mistake != http2.ErrCodeNo:
 		p.resetIntercepted(f.stream, mistake)
 	case known && credit == int(increment):
@@ -22,9 +22,10 @@ func (p *clientToServer) windowUpdate(f frame) error {
 	return nil
 }
 
-// updateWindow notes that the client accepts n bytes more for the connection or a stream,
-// and returns the credit for the server. It reports whether the server knows the stream,
-// and what is wrong with the update if the server can't see that.
+// updateWindow adds a WINDOW_UPDATE of n bytes from the client to the window of a stream, or
+// of the connection if id is 0. It returns the credit to forward to the server. known reports
+// whether the server knows the stream. mistake is the error code of an invalid update that
+// the server does not check, and http2.ErrCodeNo otherwise.
 func (p *clientToServer) updateWindow(id uint32, n int) (credit int, known bool, mistake http2.ErrCode) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
@@ -45,13 +46,13 @@ func (p *clientToServer) updateWindow(id uint32, n int) (credit int, known bool,
 	s := p.relayed[id]
 	switch {
 	case s == nil:
-		return n, id%2 == 1 && id > p.maxClientStreamID, http2.ErrCodeNo // the server judges that of an unused stream
+		return n, id%2 == 1 && id > p.maxClientStreamID, http2.ErrCodeNo // the server checks the update of an unused stream
 	case s.window.checkUpdate(n) != http2.ErrCodeNo:
-		return n, true, http2.ErrCodeNo // it passes, and the server judges it
+		return n, true, http2.ErrCodeNo // the invalid update is forwarded, and the server rejects it
 	}
 	s.window.add(n)
 	if p.creditPaused(s) {
-		p.returnUrgentCredit(s) // it is given when memory is released
+		p.returnUrgentCredit(s) // sends the credit once memory is released
 		return 0, true, http2.ErrCodeNo
 	}
 	return s.window.takeCredit(), true, http2.ErrCodeNo
@@ -68,7 +69,8 @@ func (p *clientToServer) resetIntercepted(id uint32, code http2.ErrCode) {
 	}
 }
 
-// settings are the client's: they concern what it receives.
+// settings records the client's SETTINGS, which limit the frames that it accepts, and
+// forwards them.
 func (p *clientToServer) settings(f frame) error {
 	change := newSettingsChange()
 	err := f.settings(func(id http2.SettingID, value uint32) {

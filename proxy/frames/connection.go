@@ -16,42 +16,42 @@ import (
 
 const (
 	readBuffer       = 32 << 10
-	receiveWindow    = 1 << 20  // of each answer, in bytes
-	connectionWindow = 16 << 20 // of all together
-	// answerLimit bounds what is kept of an answer, in bytes. Clients of runtimes take
-	// 16 MiB, and CRI-O sends 80 MiB at most.
+	receiveWindow    = 1 << 20  // flow-control window of each answer, in bytes
+	connectionWindow = 16 << 20 // flow-control window of the connection, in bytes
+	// answerLimit is the maximum size of an answer's body, in bytes. Clients of runtimes
+	// accept 16 MiB, and CRI-O sends at most 80 MiB.
 	answerLimit = 128 << 20
 )
 
 // connection is a connection of a [Client].
 type connection struct {
 	conn   net.Conn
-	framer *http2.Framer // reads
-	ready  chan struct{} // closed when the server has sent its settings
+	framer *http2.Framer // reads frames; frames are written without it
+	ready  chan struct{} // closed when the server has sent its SETTINGS
 	failed chan struct{} // closed when failure is set
 
 	writeMutex sync.Mutex // guards the writes and the fields down to draining; locked before mutex
 	encoder    *encoder
 	out        []byte
-	// draining reports that drain writes, and others only append to out.
+	// draining is set while drain writes. Other goroutines then only append to out.
 	draining bool
 	drains   sync.WaitGroup
 
-	signal func() // is called when a request may have got a place
-	spare  bool   // it is closed after a while without a request
+	signal func() // called when the connection may have a place for a request
+	spare  bool   // closed after spareIdleTimeout without a request
 
 	mutex                sync.Mutex // guards the fields below and the answers
 	changed              *sync.Cond // signals changes of windows, of stalled and of failure
 	answers              map[uint32]*Answer
-	reserved             int         // places for requests that have not begun
+	reserved             int         // places of requests that have not begun
 	idle                 *time.Timer // closes a spare connection
 	nextStreamID         uint32
-	window               window // the server's for the connection
-	initialWindow        int    // the server's for each request
-	maxFrame             int
-	headerTableSize      uint32 // that the server allows
-	maxConcurrentStreams int    // of the server
-	inflow               inflow // of the connection
+	window               window // the server's window for the connection
+	initialWindow        int    // the server's SETTINGS_INITIAL_WINDOW_SIZE
+	maxFrame             int    // longest frame that the connection sends
+	headerTableSize      uint32 // size of the HPACK table that the server allows
+	maxConcurrentStreams int    // the server's SETTINGS_MAX_CONCURRENT_STREAMS
+	inflow               inflow // counts the DATA of the connection
 	settingsReceived     bool   // ready is closed
 	stalled              bool   // the server does not read
 	goingAway            bool
@@ -88,9 +88,9 @@ func newConnection(conn net.Conn, signal func(), spare bool) *connection {
 	return c
 }
 
-// run reads until the connection ends.
+// run handles the server's frames until the connection ends.
 func (c *connection) run() {
-	c.respond(nil) // the preface
+	c.respond(nil) // flushes the preface
 	var err error
 	for err == nil {
 		var f http2.Frame
@@ -153,7 +153,7 @@ func (c *connection) headers(f *http2.MetaHeadersFrame) {
 		return
 	}
 	if strings.HasPrefix(f.PseudoValue("status"), "1") {
-		return // the final header block is yet to come (RFC 9110, 15.2)
+		return // an interim answer; the final header block follows (RFC 9110, 15.2)
 	}
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -163,8 +163,8 @@ func (c *connection) headers(f *http2.MetaHeadersFrame) {
 	}
 }
 
-// data keeps a piece of an answer. An answer that is kept as a whole returns it to
-// the server's windows at once, another when it is read.
+// data appends DATA to the body of its answer. If Request.Stream is not set, the server gets
+// credit at once. Otherwise it gets credit for the stream when Receive reads the body.
 func (c *connection) data(f *http2.DataFrame) {
 	var out []byte
 	c.mutex.Lock()
@@ -193,13 +193,13 @@ func (c *connection) data(f *http2.DataFrame) {
 	}
 }
 
-// refuse ends a request whose answer is not kept.
+// refuse cancels a request whose answer exceeds a limit.
 func (c *connection) refuse(id uint32) {
 	c.respond(appendReset(nil, id, http2.ErrCodeCancel))
 	c.end(id, nil, ErrAnswerTooLarge)
 }
 
-// end ends a request.
+// end removes a request and completes its answer.
 func (c *connection) end(id uint32, trailer []hpack.HeaderField, err error) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -227,7 +227,8 @@ func (c *connection) goAway(last uint32) {
 	c.placeFreed()
 }
 
-// fail ends the connection and all requests on it; only the first time counts.
+// fail ends the connection and all requests on it with err. Only the first call has an
+// effect.
 func (c *connection) fail(err error) {
 	c.mutex.Lock()
 	if c.failure != nil {

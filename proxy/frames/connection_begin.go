@@ -6,7 +6,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// begin sends a request in a reserved place.
+// begin sends a request, for which the caller has reserved a place.
 func (c *connection) begin(ctx context.Context, request Request) (*Answer, error) {
 	answer := &Answer{
 		connection: c,
@@ -18,7 +18,7 @@ func (c *connection) begin(ctx context.Context, request Request) (*Answer, error
 	rest, err := c.beginLocked(answer, request)
 	if err == nil {
 		if err := c.flush(); err != nil {
-			// The server has not got all of it, and will never.
+			// The server will not receive the complete request, so it can be retried.
 			c.writeMutex.Unlock()
 			c.fail(err)
 			return nil, errGoingAway
@@ -33,8 +33,8 @@ func (c *connection) begin(ctx context.Context, request Request) (*Answer, error
 	return answer, err
 }
 
-// beginLocked encodes a request as far as the server's windows allow, and returns
-// the rest of its body. The caller holds the writing lock.
+// beginLocked encodes a request, with as much of its body as the server's windows allow. It
+// returns the rest of the body. The caller holds writeMutex.
 func (c *connection) beginLocked(answer *Answer, request Request) (rest []byte, err error) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -56,7 +56,7 @@ func (c *connection) beginLocked(answer *Answer, request Request) (rest []byte, 
 	return request.Body[c.appendPiece(answer, request.Body):], nil
 }
 
-// sendRest sends the rest of a body as the server makes room.
+// sendRest sends the rest of a body as the server grants credit.
 func (c *connection) sendRest(ctx context.Context, answer *Answer, rest []byte) error {
 	defer context.AfterFunc(ctx, func() {
 		c.mutex.Lock()
@@ -71,10 +71,10 @@ func (c *connection) sendRest(ctx context.Context, answer *Answer, rest []byte) 
 		failure, done, complete := c.failure, answer.done, answer.failure == nil
 		c.mutex.Unlock()
 		switch {
-		case done && complete: // without the rest, for which the server need not wait
+		case done && complete: // the server answered early and does not need the rest
 			return c.write(appendReset(nil, answer.id, http2.ErrCodeCancel))
 		case done:
-			return nil // its reader learns why
+			return nil // the answer has the error
 		case failure != nil:
 			return failure
 		case ctx.Err() != nil:
@@ -89,8 +89,9 @@ func (c *connection) sendRest(ctx context.Context, answer *Answer, rest []byte) 
 	return nil
 }
 
-// sendPiece sends as much of a body as the windows allow, and returns its length. No
-// acknowledgement of settings goes out between the use of a window and the data.
+// sendPiece sends as much of a body as the windows allow, and returns the number of bytes.
+// It holds writeMutex, so that no acknowledgement of SETTINGS is written after the windows
+// are used and before the DATA is.
 func (c *connection) sendPiece(answer *Answer, rest []byte) (int, error) {
 	c.writeMutex.Lock()
 	defer c.writeMutex.Unlock()
@@ -103,7 +104,8 @@ func (c *connection) sendPiece(answer *Answer, rest []byte) (int, error) {
 	return n, c.flush()
 }
 
-// appendPiece is sendPiece without the writing. The caller holds both locks.
+// appendPiece is like sendPiece, but only appends to out. The caller holds writeMutex and
+// mutex.
 func (c *connection) appendPiece(answer *Answer, body []byte) int {
 	n := max(0, min(answer.window.available(), len(body)))
 	if n > 0 {

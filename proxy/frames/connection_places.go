@@ -2,18 +2,19 @@ package frames
 
 import "time"
 
-// place is the outcome of a reservation.
+// place is the result of reserving a place. A place is one of the concurrent streams that
+// the server allows on a connection.
 type place int
 
 const (
 	placesFull    place = iota // the server's limit is reached
 	placeReserved              // reserved
-	placeUnknown               // the server has yet to send its settings, with its limit, or does not read
-	placeClosed                // the connection takes no more requests
+	placeUnknown               // the server has not sent its SETTINGS with the limit yet, or does not read
+	placeClosed                // the connection accepts no more requests
 )
 
-// reserve reserves a place for a request. Before the server has sent its settings there
-// is one place.
+// reserve reserves a place for a request. The connection has one place until the server has
+// sent its SETTINGS.
 func (c *connection) reserve() place {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -34,7 +35,7 @@ func (c *connection) reserve() place {
 	return placeReserved
 }
 
-// release gives a reserved place up.
+// release frees a reserved place.
 func (c *connection) release() {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -42,7 +43,8 @@ func (c *connection) release() {
 	c.placeFreed()
 }
 
-// placeFreed is called with the mutex held when a request has ended, or will not begin.
+// placeFreed is called when a request has ended or will not begin. The caller holds the
+// mutex.
 func (c *connection) placeFreed() {
 	c.signal()
 	if c.closeIdle(); c.spare && c.acceptsRequests() && len(c.answers)+c.reserved == 0 {
@@ -60,16 +62,16 @@ func (c *connection) closeSpare() {
 	}
 }
 
-// acceptsRequests reports whether another request can begin once there is a place for it.
-// The caller holds the mutex.
+// acceptsRequests reports whether the connection can be used for another request, apart from
+// the number of places. The caller holds the mutex.
 func (c *connection) acceptsRequests() bool {
 	return c.failure == nil && !c.goingAway && c.nextStreamID <= streamMask
 }
 
-// closeIdle closes a connection that accepts no more requests and has none. The caller
+// closeIdle closes the connection if it has no requests and accepts no more. The caller
 // holds the mutex.
 func (c *connection) closeIdle() {
 	if !c.acceptsRequests() && len(c.answers)+c.reserved == 0 {
-		_ = c.conn.Close() // run notices
+		_ = c.conn.Close() // ends run
 	}
 }

@@ -2,8 +2,9 @@ package frames
 
 import "golang.org/x/net/http2"
 
-// settings applies the server's settings. They hold for all that is sent after their
-// acknowledgement, and for nothing before it.
+// settings applies the server's SETTINGS and acknowledges them. writeMutex is held for both,
+// so that the frames written after the acknowledgement, and only these, follow the new
+// values.
 func (c *connection) settings(f *http2.SettingsFrame) error {
 	if f.IsAck() {
 		return nil

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// write writes whole frames, after those that were queued before.
+// write writes whole frames, after the frames that are already queued.
 func (c *connection) write(frames []byte) error {
 	c.writeMutex.Lock()
 	defer c.writeMutex.Unlock()
@@ -15,19 +15,20 @@ func (c *connection) write(frames []byte) error {
 	return c.flush()
 }
 
-// respond writes an answer to the server's frames.
+// respond writes frames in response to the server's frames.
 func (c *connection) respond(frames []byte) { c.handleWriteError(c.write(frames)) }
 
-// handleWriteError is called with the result of a write that answers the server's frames.
-// After an error the reader still gets the frames that the server has sent before.
+// handleWriteError handles the result of a write. After an error, it lets run read the
+// frames that the server has already sent, for at most closeTimeout.
 func (c *connection) handleWriteError(err error) {
 	if err != nil {
 		_ = c.conn.SetReadDeadline(time.Now().Add(closeTimeout))
 	}
 }
 
-// flush is called with the writing lock held. It does not wait for a server that does not
-// read: what is left is written by drain, and no request begins until then.
+// flush writes the queued frames. If the server does not read them within writeTimeout,
+// drain writes the rest in a goroutine, and no request begins until it is done. The caller
+// holds writeMutex.
 func (c *connection) flush() error {
 	if len(c.out) == 0 || c.draining {
 		return c.checkBacklog()
@@ -49,19 +50,20 @@ func (c *connection) flush() error {
 
 const (
 	writeTimeout = 20 * time.Millisecond
-	backlogLimit = 4 << 20 // of what a server does not read, in bytes
+	backlogLimit = 4 << 20 // of the frames queued for a server that does not read, in bytes
 )
 
-// checkBacklog bounds what is kept for a server that sends and does not read.
+// checkBacklog closes the connection if more than backlogLimit is queued, because the server
+// sends frames without reading any.
 func (c *connection) checkBacklog() error {
 	if len(c.out) > backlogLimit {
-		_ = c.conn.Close() // run notices
+		_ = c.conn.Close() // ends run
 		return net.ErrClosed
 	}
 	return nil
 }
 
-// drain writes what a server has not taken in time.
+// drain writes the queued frames that flush could not write in time.
 func (c *connection) drain() {
 	_ = c.conn.SetWriteDeadline(time.Time{})
 	for {
@@ -81,7 +83,7 @@ func (c *connection) drain() {
 	}
 }
 
-// setStalled notes whether the server has stopped reading.
+// setStalled records whether the server has stopped reading.
 func (c *connection) setStalled(stalled bool) {
 	c.mutex.Lock()
 	c.stalled = stalled

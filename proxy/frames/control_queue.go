@@ -1,15 +1,15 @@
 package frames
 
-// controlQueue holds control frames for the client. The pump that reads the client does
-// not wait to write them, because the client may itself wait for that pump. It is guarded
-// by Relay.mutex.
+// controlQueue holds control frames for the client, which a goroutine writes. The loop that
+// reads the client must not block on this write, because the client may not read until the
+// loop has read from it. controlQueue is guarded by Relay.mutex.
 type controlQueue struct {
 	frames  []byte
-	writing bool // a goroutine writes them
+	writing bool // the goroutine runs
 }
 
-// queueControl queues frames without a header block for the client. It blocks only while
-// the client reads nothing and the queue is long.
+// queueControl queues frames for the client. They must not contain a header block. It blocks
+// only while more than bufferMax bytes are queued.
 func (r *Relay) queueControl(frames []byte) {
 	if len(frames) == 0 {
 		return
@@ -23,8 +23,8 @@ func (r *Relay) queueControl(frames []byte) {
 	r.startControlWriter()
 }
 
-// startControlWriter starts writing the queued control frames once the client has the
-// server's SETTINGS. The caller holds the mutex.
+// startControlWriter starts the goroutine that writes the queue, if it does not run and the
+// client has the server's SETTINGS. The caller holds the mutex.
 func (r *Relay) startControlWriter() {
 	if r.control.writing || len(r.control.frames) == 0 || !r.serverSettingsSent.Load() || r.failure != nil {
 		return

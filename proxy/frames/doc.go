@@ -1,71 +1,97 @@
-// Package frames relays HTTP/2 (RFC 9113) between a client and a server, frame by
-// frame, and intercepts single requests to answer them itself.
+// Package frames relays HTTP/2 (RFC 9113) between a client and a server, frame by frame,
+// and lets handlers answer single requests in place of the server.
 //
-// It knows HTTP/2 and nothing of gRPC. A [Relay] joins one connection of a client
-// with its own connection to the server. Frames that it does not have to inspect are
-// forwarded unchanged, in runs of whole frames. No message is ever assembled, and the
-// settings, pings and flow control of the two ends pass between them.
+// A [Relay] joins a connection from a client with its own connection to the server:
 //
 //	relay := frames.NewRelay(client, server, func(fields []hpack.HeaderField) frames.Plan {
 //		... // a plan with a handler intercepts the request, one without relays it
 //	})
 //	err := relay.Run()
 //
-// # How a request is intercepted
+// The package knows HTTP/2, but not gRPC. Frames that need no inspection are forwarded
+// unchanged, several per write. DATA frames are not assembled into messages. The client and
+// the server see each other's SETTINGS, PING frames and flow control.
 //
-// The server never sees the frames of an intercepted request. It sees a gap in the stream
-// identifiers, which HTTP/2 allows (RFC 9113, 5.1.1). HPACK keeps one state for a whole
-// connection (RFC 7541), so every request's header block is decoded and encoded again for
-// the server. Header blocks from the server are forwarded unchanged. The answer to an
-// intercepted request is written between two frames of the server, in header fields that
-// do not change the client's HPACK state.
+// # Intercepted requests
 //
-// # How an answer is restored
+// For example, a client opens the streams 1, 3 and 5, and the relay intercepts the request
+// on stream 3. The server sees the streams 1 and 5. HTTP/2 allows such a gap in the stream
+// identifiers (RFC 9113, 5.1.1).
 //
-// Some answers are the server's with a changed body. Such a request is relayed after all,
-// if the server has not seen a later one. It then uses the client's own connection, and
-// other streams go on in parallel. The body of the answer is collected until it is
-// complete, changed, and sent before the header block that ends it.
+// The header block of stream 5 may refer to a field that stream 3 added to the HPACK table,
+// because a connection has one dynamic table for each direction (RFC 7541, 2.2). The relay therefore
+// decodes every header block from the client and encodes it again for the server. Header
+// blocks from the server are forwarded unchanged. The answer to an intercepted request is
+// written between two frames from the server. Its header fields are encoded without the
+// dynamic table, so the client's HPACK state does not change.
 //
-// A request may also be relayed as it comes, and the answer restored only if its first DATA
-// frame does not show that it would stay as it is.
+// # Restored answers
 //
-// # Nothing waits in a pump
+// For example, a client asks for a list of images, and the server's answer contains names
+// that the client does not know. The relay sends the request to the server, collects the
+// body of the answer, replaces the names and sends the changed body to the client. Then it
+// sends the header block that ends the answer. This is a [Restoration].
 //
-// The two pumps, clientToServer and serverToClient, each read one connection and write the
-// other, and wait for nothing else. For example, the client has 100 bytes left in a window,
-// and a restored answer has 500. The answer is queued, a goroutine sends it as the client
-// makes room, and the pump goes on with the server's next frame. The same holds for DATA of
-// the server that does not fit into the client's window, for a restorer that asks the
-// server first, for credit, and for frames that the relay itself sends to the client.
+// [Plan].Restoration requests it when the header fields of the request are complete.
+// [Plan].Restore can request it once the body is known: the request, which was to be
+// intercepted, is relayed after all. That is possible only while the server has not seen a
+// later stream. In both cases the request uses the client's own connection, and other
+// streams continue in parallel.
 //
-// A queued header block reaches the client later than the server sent it. The client's HPACK
-// table then no longer follows the server's, and the relay encodes all later header blocks
-// of the connection itself, without the table.
+// [Restoration].Unchanged inspects the first DATA frame of the answer. If it reports that
+// the answer needs no change, the answer is forwarded without being collected.
+//
+// # Forwarding loops
+//
+// For example, the client's window has room for 100 bytes, and a restored answer has 500.
+// The answer is queued, and a goroutine sends it when the client grants more credit.
+// Meanwhile the loop that reads the server forwards the next frame.
+//
+// There are two such loops, clientToServer and serverToClient. Each reads one connection
+// and writes to the other. It must not wait for anything else, because that would block all
+// streams of the connection. Work that may have to wait has its own goroutine: DATA from the
+// server that exceeds the client's window, a [Restorer] that asks the server first, credit
+// for the server, and the relay's own frames for the client. A loop waits for these
+// goroutines only when a queue has reached its limit.
+//
+// A queued header block reaches the client later than blocks that the server sent after it.
+// From then on, the client's HPACK table differs from the server's. The relay then encodes
+// all later header blocks of the connection itself, without the dynamic table.
 //
 // # Flow control
 //
-// A [relayWindow] records the window that the sender of a direction sees, the window that
-// the receiver grants, and the bytes that the relay holds in between. Bytes that the relay
-// keeps for itself are credited to their sender, at the latest when they become much of the
-// sender's window. Bytes that the relay injects were never the sender's. As many bytes of
-// the receiver's next updates are hidden from the sender. Until then, the server may send
-// more than the client accepts. Such DATA goes to the queue of its stream.
+// For example, the client grants 1,000 bytes, and the relay injects 200 bytes of an answer
+// that the server does not know. The server still sees a window of 1,000 bytes and the
+// client one of 800. The relay keeps the next 200 bytes of credit from the client for
+// itself, so that the two agree again. Until then, the server may send more than the client
+// accepts. The relay adds such DATA to the queue of its stream.
+//
+// A [relayWindow] records the window as the sender of a direction sees it, the window as the
+// receiver grants it, and the bytes that the relay holds in between. The relay also gives
+// the sender credit for DATA that it consumes itself. It sends this credit along with other
+// frames, or alone once it is 16 KiB or as much as the sender's remaining
+// window.
 //
 // # Locks
 //
-// [Relay].mutex guards the state of the relay, its streams and exchanges. The types of that
-// state say so: flow, clientSettings, serverCredit, controlQueue, pingState and drainState.
-// A pump's own fields need no lock. clientWriter.mutex and serverWriter.mutex guard the
-// writes to the two connections. clientWriter.mutex is locked before Relay.mutex, and
-// Relay.mutex is never locked while serverWriter.mutex is held. A connection of a [Client]
-// has the same two kinds of lock, writeMutex and mutex.
+// For example, writeQueue sends part of an answer: it locks clientWriter.mutex, so that no
+// other frame is written, then Relay.mutex, to take bytes from the windows.
 //
-// # Bounds
+// clientWriter.mutex and serverWriter.mutex guard the writes to the two connections.
+// [Relay].mutex guards the state of the relay, its streams and exchanges. This includes the
+// types flow, clientSettings, serverCredit, controlQueue, pingState and drainState. The
+// fields of a loop need no lock, because only its goroutine uses them. clientWriter.mutex is
+// locked before Relay.mutex. Relay.mutex is never locked while serverWriter.mutex is held. A
+// connection of a [Client] has two locks of the same kinds, writeMutex and mutex.
 //
-// A relay has one read buffer for each direction, of at most 256 KiB unless a single frame
-// that is not DATA is larger. It keeps at most 128 MiB of requests and answers. An answer
-// that would exceed that is forwarded without being restored, and a request fails. Header
-// blocks, header lists, frames that must be read as a whole and the number of open requests
-// are bounded, too. A peer that exceeds such a bound loses the connection or the request.
+// # Limits
+//
+// For example, an answer of 200 MiB is to be restored. A relay keeps at most 128 MiB of
+// requests and answers, so the answer is forwarded without being restored. An intercepted
+// request that exceeds a limit fails.
+//
+// A relay has one read buffer for each direction. Its size is at most 256 KiB, unless a
+// single frame other than DATA is larger. Header blocks, header lists, frames that must be
+// read as a whole and the number of open requests are limited, too. A peer that exceeds one
+// of these limits loses the connection or the request.
 package frames
