@@ -7,32 +7,37 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// drainState is the progress of a connection that ends gracefully. It is guarded by
+// drainState is the state of the graceful shutdown of a connection. It is guarded by
 // Relay.mutex.
 type drainState struct {
 	requested       bool          // Drain has been called
-	finalGoAwaySent bool          // the client knows the last request that is answered
+	finalGoAwaySent bool          // the GOAWAY with the last stream that is answered has been sent
 	timer           *time.Timer   // sends the final GOAWAY if the client does not answer
-	done            chan struct{} // closed once nothing but unbounded requests is left
+	done            chan struct{} // closed once only unbounded requests are left
 	closeStreaming  bool          // CloseStreaming has been called
 }
 
 const (
-	// pingTimeout is how long a client may take to acknowledge a ping.
+	// pingTimeout is the time that a client has to acknowledge a PING.
 	pingTimeout = time.Second
-	// closeTimeout bounds the closing of a connection without requests.
+	// closeTimeout is the time that a peer has to close a connection without requests.
 	closeTimeout = time.Second
 )
 
-// Drain starts a graceful shutdown of the connection; Run returns once it is done. The
-// client completes the requests that it has begun and begins no others. Drain sends GOAWAY
-// twice, so that no request in flight is lost (RFC 9113, 6.8): the client can repeat the
-// requests that are not answered. Drain does not wait. Unbounded requests go on until
-// CloseStreaming. A connection of another protocol reads nothing more from the client, and
-// is closed soon.
+// Drain starts a graceful shutdown of the connection and returns at once. Run returns when
+// the shutdown is complete.
 //
-// A client that has just connected gets the first GOAWAY after the server's SETTINGS.
-// Before them (RFC 9113, 3.4) it would treat the connection attempt as failed.
+// For example, the client has the streams 1 and 3 open, and opens 5 before it has read the
+// first GOAWAY. All three are answered. The relay sends the second GOAWAY when the client
+// has acknowledged a PING that follows the first one, or after pingTimeout. The second one
+// names stream 5 as the last stream, so the client knows that it can retry any later request
+// (RFC 9113, 6.8). Unbounded requests continue until CloseStreaming.
+//
+// If the client has just connected, the first GOAWAY follows the server's SETTINGS. A client
+// treats GOAWAY before SETTINGS as a failed connection attempt (RFC 9113, 3.4).
+//
+// If the connection is not HTTP/2, the relay stops reading from the client and closes the
+// connection after pingTimeout at the latest.
 func (r *Relay) Drain() {
 	r.mutex.Lock()
 	again, phase := r.drain.requested || r.failure != nil, r.phase
@@ -50,12 +55,14 @@ func (r *Relay) Drain() {
 	}
 }
 
-// Drained is closed when the connection has ended or, after Drain, only unbounded requests
-// are left.
+// Drained returns a channel that is closed when the connection has ended or, after Drain,
+// when only unbounded requests are left.
 func (r *Relay) Drained() <-chan struct{} { return r.drain.done }
 
-// CloseStreaming ends the unbounded requests that Drain leaves open, as soon as no others
-// are left. The client learns that it can repeat them. It does not wait.
+// CloseStreaming ends the unbounded requests once Drain has been called and no other
+// requests are left. Relayed requests are reset with REFUSED_STREAM, which lets the client
+// retry them. The contexts of handlers are cancelled with ErrShutdown. CloseStreaming does
+// not wait.
 func (r *Relay) CloseStreaming() {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
@@ -76,11 +83,13 @@ func (r *Relay) checkDrained() {
 		r.resetRemaining()
 	}
 	if !handling && (len(r.relayed) == 0 || r.serverClosed) {
-		// The client closes it itself when it has read everything.
+		// The client closes the connection when it has read all frames. The relay does so
+		// after closeTimeout.
 		_ = r.client.SetReadDeadline(time.Now().Add(closeTimeout))
 	}
 }
 
+// onlyUnbounded reports whether all open requests are unbounded. The caller holds the mutex.
 func (r *Relay) onlyUnbounded() bool {
 	for _, s := range r.relayed {
 		if !s.plan.Unbounded {
@@ -95,7 +104,7 @@ func (r *Relay) onlyUnbounded() bool {
 	return true
 }
 
-// closeDrained closes the channel of Drained, once. The caller holds the mutex.
+// closeDrained closes the channel of Drained if it is not closed. The caller holds the mutex.
 func (r *Relay) closeDrained() {
 	select {
 	case <-r.drain.done:
@@ -104,8 +113,8 @@ func (r *Relay) closeDrained() {
 	}
 }
 
-// ErrShutdown is the cause of the cancellation of a handler's context by CloseStreaming.
-var ErrShutdown = errors.New("the relay has let go of the request")
+// ErrShutdown is the cause ([context.Cause]) when CloseStreaming cancels a handler's context.
+var ErrShutdown = errors.New("relay is shutting down")
 
 // resetRemaining resets all open requests. The caller holds the mutex.
 func (r *Relay) resetRemaining() {
@@ -127,7 +136,7 @@ func (r *Relay) resetRemaining() {
 			ended = append(ended, s.plan.Ended)
 		}
 	}
-	r.handlers.Go(func() { // the client may not read; Run waits for it as for a handler
+	r.handlers.Go(func() { // the write may block; Run waits for it
 		if r.writeClient(b) != nil {
 			r.fail(nil)
 		}
@@ -137,9 +146,10 @@ func (r *Relay) resetRemaining() {
 	})
 }
 
-// outlivesServer reports whether the connection stays open for intercepted requests and
-// queued answers after the server has closed its own: the server has sent GOAWAY and has
-// answered every request.
+// outlivesServer reports whether the client's connection stays open after the server's has
+// ended with err. For example, the server has sent GOAWAY, has answered all requests and has
+// closed its connection, while a handler still answers an intercepted request. The same
+// holds while an answer of the server is still queued.
 func (r *Relay) outlivesServer(err error) bool {
 	r.mutex.Lock()
 	outlives := errors.Is(err, ErrServerDisconnected) && r.failure == nil && r.serverGoAway && len(r.intercepted)+r.sendingQueues > 0
@@ -149,7 +159,7 @@ func (r *Relay) outlivesServer(err error) bool {
 	accepting := r.lastStreamID > r.maxClientStreamID
 	r.serverClosed = outlives
 	r.mutex.Unlock()
-	if outlives && accepting { // requests that nothing would answer
+	if outlives && accepting { // the server could not answer new requests
 		r.sendFinalGoAway()
 	}
 	return outlives

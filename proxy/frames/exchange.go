@@ -10,13 +10,13 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// ErrTooLarge says that the client has sent more than is kept of a request.
-var ErrTooLarge = fmt.Errorf("the request is larger than %d bytes", requestBodyLimit)
+// ErrTooLarge is the error of a request whose body exceeds a limit of the relay.
+var ErrTooLarge = fmt.Errorf("request exceeds %d bytes", requestBodyLimit)
 
-// errClientReset is the failure of an exchange whose stream the client has reset.
-var errClientReset = errors.New("the client has reset the request")
+// errClientReset is the failure of an exchange whose stream the client reset.
+var errClientReset = errors.New("client reset the stream")
 
-// Exchange is an intercepted request and its answer. Its methods must be called by the
+// Exchange is an intercepted request and its answer. Its methods must only be called by the
 // goroutine of the handler.
 type Exchange struct {
 	relay  *Relay
@@ -26,26 +26,27 @@ type Exchange struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
-	queue []segment // of the answer, not written yet
+	queue []segment // the part of the answer that is not written yet
 
 	// The fields below are guarded by Relay.mutex.
-	body         []byte      // received and not consumed
-	bodyComplete bool        // all of it is received, or it has failed
-	failure      error       // of the body
-	window       relayWindow // of the answer; the server does not know it
-	extraCredit  int         // for the request's body, beyond the server's initial window
+	body         []byte      // received, not consumed yet
+	bodyComplete bool        // the body is received or has failed
+	failure      error       // the error of the body
+	window       relayWindow // the client's window for the answer; the server does not know the stream
+	extraCredit  int         // credit given to the client beyond the server's initial window
 	started      bool        // the handler runs
-	answerSent   bool        // to its end
+	answerSent   bool        // the end of the answer is sent
 }
 
-// newExchange is called with Relay.mutex held.
+// newExchange returns the exchange of a new stream. The caller holds Relay.mutex.
 func newExchange(r *Relay, id uint32, fields []hpack.HeaderField, plan Plan) *Exchange {
 	x := &Exchange{relay: r, id: id, fields: fields, plan: plan, window: r.flow.toClient.stream(r.clientSettings.announcedWindow, r.clientSettings.appliedWindow)}
 	x.ctx, x.cancel = context.WithCancelCause(r.handlerContext)
 	return x
 }
 
-// receive appends a piece of the body. The first piece starts the handler.
+// receive appends data to the body; last marks its end. The first data, or the end, starts
+// the handler.
 func (x *Exchange) receive(data []byte, last bool) {
 	r := x.relay
 	r.mutex.Lock()
@@ -64,11 +65,11 @@ func (x *Exchange) receive(data []byte, last bool) {
 	if !x.started && (x.bodyComplete || len(x.body) > 0) && r.failure == nil {
 		x.started = true
 		r.handlers.Go(x.run)
-		r.checkDrained() // it may be unbounded, and the last one
+		r.checkDrained() // only unbounded requests may be left now
 	}
 }
 
-// cancelByClient ends the exchange after a reset by the client.
+// cancelByClient ends the exchange after the client reset the stream with code.
 func (x *Exchange) cancelByClient(code http2.ErrCode) {
 	r := x.relay
 	r.mutex.Lock()
@@ -98,6 +99,7 @@ func (x *Exchange) remove() {
 	r.checkDrained()
 }
 
+// run runs the handler. If the handler does not answer, run resets the stream.
 func (x *Exchange) run() {
 	r := x.relay
 	defer x.cancel(nil)
@@ -110,21 +112,21 @@ func (x *Exchange) run() {
 	}
 	r.mutex.Unlock()
 	if unanswered {
-		_ = r.inject(appendReset(nil, x.id, http2.ErrCodeInternal)) // the connection may be gone
+		_ = r.inject(appendReset(nil, x.id, http2.ErrCodeInternal)) // fails if the connection is closed
 	}
 }
 
-// Fields are the request's header fields.
+// Fields returns the header fields of the request.
 func (x *Exchange) Fields() []hpack.HeaderField { return x.fields }
 
-// HeaderListLimit returns the size of the largest header list that the client accepts
-// (RFC 9113, 6.5.2), in bytes; 0 if it has announced none.
+// HeaderListLimit returns the client's SETTINGS_MAX_HEADER_LIST_SIZE in bytes (RFC 9113,
+// 6.5.2), or 0 if the client has not sent this setting.
 func (x *Exchange) HeaderListLimit() int { return int(x.relay.clientListLimit.Load()) }
 
-// Receive returns the next n bytes of the body, which belong to the caller. Like
-// [io.ReadFull] it fails with [io.EOF] where the body has ended before them, and
-// with [io.ErrUnexpectedEOF] where it ends among them; otherwise with
-// [ErrTooLarge], or for ctx, or because the client or the connection is gone.
+// Receive returns the next n bytes of the body. The caller may modify them. Like
+// [io.ReadFull], it returns [io.EOF] if the body has ended, and [io.ErrUnexpectedEOF] if
+// fewer than n bytes are left. It returns [ErrTooLarge] for a body that exceeds a limit, and
+// other errors when ctx is done, the client resets the stream or the connection ends.
 func (x *Exchange) Receive(ctx context.Context, n int) ([]byte, error) {
 	r := x.relay
 	r.mutex.Lock()
@@ -155,7 +157,7 @@ func (x *Exchange) Receive(ctx context.Context, n int) ([]byte, error) {
 	}
 }
 
-// wake makes goroutines that wait for a change look again.
+// wake wakes all goroutines that wait on r.changed.
 func (r *Relay) wake() {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()

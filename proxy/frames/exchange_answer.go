@@ -7,14 +7,15 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Header begins the answer. Nothing is sent before Flush or End.
+// Header adds the first header block of the answer. It is sent with the next DATA that does
+// not fit into the client's windows, or by Flush or End.
 func (x *Exchange) Header(fields []hpack.HeaderField) {
 	x.queue = append(x.queue, segment{fields: neverIndexed(fields)})
 }
 
-// Data adds to the answer's body, which must not change any more. Where the client's
-// windows are too small for the body so far it sends that, and waits for the client to make
-// room.
+// Data appends data to the body of the answer. The caller must not modify data afterwards.
+// If the unsent body no longer fits into the client's windows, Data sends it and waits until
+// the client has granted credit for all of it.
 func (x *Exchange) Data(ctx context.Context, data []byte) error {
 	if err := x.clientError(); err != nil || len(data) == 0 {
 		return err
@@ -35,17 +36,18 @@ func (x *Exchange) Data(ctx context.Context, data []byte) error {
 	return x.send(ctx)
 }
 
-// Flush sends what there is of the answer.
+// Flush sends the queued part of the answer.
 func (x *Exchange) Flush() error { return x.send(x.ctx) }
 
-// End sends the answer's last fields, and all that was not sent. The exchange is over then.
+// End sends the queued part of the answer and the header block that ends it. No other method
+// may be called afterwards.
 func (x *Exchange) End(fields []hpack.HeaderField) error {
 	r := x.relay
 	r.mutex.Lock()
 	stop := !x.bodyComplete || x.failure != nil
 	r.mutex.Unlock()
 	x.queue = append(x.queue, segment{fields: neverIndexed(fields), end: true, resetAfter: stop, withCredit: true})
-	err := x.send(context.Background()) // the client's reset ends it, or the connection's end
+	err := x.send(context.Background()) // ends at the latest with the stream or the connection
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	x.answerSent = true
@@ -53,8 +55,8 @@ func (x *Exchange) End(fields []hpack.HeaderField) error {
 	return err
 }
 
-// send writes the queue, and waits for the client to make room for it. Data that is not
-// sent in time is dropped.
+// send writes the queue, and waits for the client to grant credit for all of it. If it fails,
+// for example because ctx is done, it drops the unsent data.
 func (x *Exchange) send(ctx context.Context) error {
 	r := x.relay
 	for {
@@ -74,7 +76,8 @@ func (x *Exchange) send(ctx context.Context) error {
 	}
 }
 
-// clientError returns the reason why the client gets no answer; nil if it gets one.
+// clientError returns the error of the connection or of a reset by the client. It returns nil
+// if the client can still receive the answer.
 func (x *Exchange) clientError() error {
 	r := x.relay
 	r.mutex.Lock()
@@ -88,8 +91,8 @@ func (x *Exchange) clientError() error {
 	return nil
 }
 
-// awaitRoom waits until the first segment of the queue can be written, or the client gets
-// no answer.
+// awaitRoom waits until the first segment of the queue can be written, or until the client
+// resets the stream or the connection ends. Its error is that of ctx.
 func (x *Exchange) awaitRoom(ctx context.Context) error {
 	r := x.relay
 	defer context.AfterFunc(ctx, r.wake)()
@@ -115,7 +118,7 @@ func (x *Exchange) dropData() {
 	})
 }
 
-// neverIndexed returns fields that no receiver may put into a table.
+// neverIndexed returns fields marked as never indexed (RFC 7541, 6.2.3).
 func neverIndexed(fields []hpack.HeaderField) []hpack.HeaderField {
 	marked := slices.Clone(fields)
 	for i := range marked {

@@ -9,18 +9,18 @@ import (
 )
 
 const (
-	headerLength    = 9        // of a frame's header, in bytes (RFC 9113, 4.1)
-	frameLimit      = 1 << 20  // of a frame that has to be in memory as a whole
-	pingLength      = 8        // of a PING's payload
-	defaultMaxFrame = 16 << 10 // what every peer takes (SETTINGS_MAX_FRAME_SIZE)
-	defaultWindow   = 65_535   // initial flow-control window (RFC 9113, 6.9.2)
-	windowLimit     = 1<<31 - 1
-	streamMask      = 1<<31 - 1
+	headerLength    = 9         // length of a frame header, in bytes (RFC 9113, 4.1)
+	frameLimit      = 1 << 20   // payload limit of a frame that is read as a whole, in bytes
+	pingLength      = 8         // length of a PING payload, in bytes
+	defaultMaxFrame = 16 << 10  // initial SETTINGS_MAX_FRAME_SIZE, which every peer accepts
+	defaultWindow   = 65_535    // initial flow-control window (RFC 9113, 6.9.2)
+	windowLimit     = 1<<31 - 1 // largest flow-control window (RFC 9113, 6.9.1)
+	streamMask      = 1<<31 - 1 // bits of a stream identifier
 )
 
-// header is a frame's.
+// header is a frame header.
 type header struct {
-	length int // of the payload
+	length int // length of the payload
 	kind   http2.FrameType
 	flags  http2.Flags
 	stream uint32
@@ -48,24 +48,23 @@ func (h header) append(b []byte) []byte {
 	return append(b, encoded[:]...)
 }
 
-// frame is a frame in a read buffer: it is valid until the next read.
+// frame is a frame in a read buffer. It is valid until the next read.
 type frame struct {
 	header
-	at    int    // where in the buffer
-	bytes []byte // with its header
+	at    int    // offset in the buffer
+	bytes []byte // header and payload
 }
 
 func (f frame) payload() []byte { return f.bytes[headerLength:] }
 
-// content is the payload of a HEADERS, PUSH_PROMISE or DATA frame without its
-// padding.
+// content returns the payload of a HEADERS, PUSH_PROMISE or DATA frame without its padding.
 func (f frame) content() ([]byte, error) {
 	payload := f.payload()
-	if !f.flags.Has(http2.FlagDataPadded) { // the same bit for all three
+	if !f.flags.Has(http2.FlagDataPadded) { // the same bit for all three types
 		return payload, nil
 	}
 	if len(payload) == 0 || int(payload[0]) >= len(payload) {
-		return nil, connectionError{http2.ErrCodeProtocol, "padding longer than its frame"}
+		return nil, connectionError{http2.ErrCodeProtocol, "padding exceeds the frame"}
 	}
 	return payload[1 : len(payload)-int(payload[0])], nil
 }
@@ -87,7 +86,8 @@ func appendGoAway(b []byte, last uint32, code http2.ErrCode, text string) []byte
 	return append(b, text...)
 }
 
-// appendData appends DATA frames of at most maxFrame bytes each; at least one.
+// appendData appends data as one or more DATA frames of at most maxFrame bytes each. end sets
+// END_STREAM on the last one.
 func appendData(b []byte, stream uint32, data []byte, maxFrame int, end bool) []byte {
 	for {
 		piece := data[:min(len(data), maxFrame)]
@@ -103,9 +103,9 @@ func appendData(b []byte, stream uint32, data []byte, maxFrame int, end bool) []
 	}
 }
 
-// appendBlock appends a header block as a HEADERS frame, with CONTINUATION frames
-// as maxFrame demands. flags are those of HEADERS but for END_HEADERS; a priority
-// field, where they say so, is the beginning of the block.
+// appendBlock appends a header block as a HEADERS frame, followed by CONTINUATION frames if
+// the block is longer than maxFrame. flags are the flags of HEADERS without END_HEADERS. If
+// they contain PRIORITY, block must begin with the priority fields.
 func appendBlock(b []byte, stream uint32, block []byte, maxFrame int, flags http2.Flags) []byte {
 	kind := http2.FrameHeaders
 	for {
@@ -122,8 +122,7 @@ func appendBlock(b []byte, stream uint32, block []byte, maxFrame int, flags http
 	}
 }
 
-// settings calls each for each setting of a SETTINGS frame that is not an
-// acknowledgement.
+// settings calls each for every setting of a SETTINGS frame. An acknowledgement has none.
 func (f frame) settings(each func(http2.SettingID, uint32)) error {
 	payload := f.payload()
 	if f.flags.Has(http2.FlagSettingsAck) {
@@ -138,7 +137,7 @@ func (f frame) settings(each func(http2.SettingID, uint32)) error {
 	return nil
 }
 
-// changeSetting changes a value of a SETTINGS frame in the read buffer.
+// changeSetting changes a value of a SETTINGS frame in place.
 func (f frame) changeSetting(id http2.SettingID, value uint32) {
 	for payload := f.payload(); len(payload) > 0; payload = payload[6:] {
 		if http2.SettingID(binary.BigEndian.Uint16(payload)) == id {
@@ -147,15 +146,17 @@ func (f frame) changeSetting(id http2.SettingID, value uint32) {
 	}
 }
 
-// number is the payload of a frame that is one 32-bit number, its highest bit left out.
+// number returns the payload of a frame that consists of one 32-bit number, without the
+// number's highest bit. It returns an error if the payload is not 4 bytes.
 func (f frame) number() (uint32, error) {
 	if f.length != 4 {
-		return 0, connectionError{http2.ErrCodeFrameSize, fmt.Sprintf("%v of %d bytes", f.kind, f.length)}
+		return 0, connectionError{http2.ErrCodeFrameSize, fmt.Sprintf("%v payload of %d bytes, want 4", f.kind, f.length)}
 	}
 	return binary.BigEndian.Uint32(f.payload()) & streamMask, nil
 }
 
-// connectionError is what ends a connection: what one side sent can't be taken.
+// connectionError is a protocol violation of a peer that ends the connection (RFC 9113,
+// 5.4.1). text becomes the debug data of GOAWAY.
 type connectionError struct {
 	code http2.ErrCode
 	text string
@@ -163,7 +164,7 @@ type connectionError struct {
 
 func (e connectionError) Error() string { return fmt.Sprintf("%v: %s", e.code, e.text) }
 
-// Field returns the first field of a name, empty if there is none.
+// Field returns the value of the first field with this name, or "" if there is none.
 func Field(fields []hpack.HeaderField, name string) string {
 	for _, field := range fields {
 		if field.Name == name {

@@ -7,24 +7,25 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// drainPing is the payload of the ping that follows the first GOAWAY. Its acknowledgement
+// drainPing is the payload of the PING that follows the first GOAWAY. Its acknowledgement
 // shows that the client has read the GOAWAY.
 var drainPing = [pingLength]byte{'l', 'e', 'a', 'v', 'i', 'n', 'g', '!'}
 
-// sendFirstGoAway announces the shutdown without rejecting requests yet, and pings the
-// client. A client that already knows its last request gets the same identifier again.
+// sendFirstGoAway sends GOAWAY, which does not reject requests yet, and PING. The last stream
+// identifier is that of an earlier GOAWAY of the server, or the largest possible one.
 func (r *Relay) sendFirstGoAway() {
 	ping := append(header{length: len(drainPing), kind: http2.FramePing}.append(nil), drainPing[:]...)
-	go func() { // the client may not read
+	go func() { // the write may block
 		if r.writeGoAway(func() (uint32, []byte) { return r.lastStreamID, ping }) != nil {
 			r.fail(nil)
 		}
 	}()
 }
 
-// writeGoAway writes GOAWAY and the frames that follow it to the client. choose returns
-// the last stream identifier; it is called while no other frame can be written, because
-// the identifier must never grow (RFC 9113, 6.8).
+// writeGoAway writes GOAWAY to the client, followed by more frames. choose returns the last
+// stream identifier and these frames. It is called while no other frame can be written,
+// because the identifier of successive GOAWAY frames must not increase (RFC 9113, 6.8).
+// Relay.mutex is held during the call.
 func (r *Relay) writeGoAway(choose func() (last uint32, more []byte)) error {
 	r.awaitServerSettings()
 	w := &r.clientWriter
@@ -36,7 +37,7 @@ func (r *Relay) writeGoAway(choose func() (last uint32, more []byte)) error {
 	return w.writeLocked(r.client, append(appendGoAway(nil, last, http2.ErrCodeNo, ""), more...))
 }
 
-// acknowledgesDrain reports whether a frame acknowledges the ping of Drain, and then sends
+// acknowledgesDrain reports whether a frame acknowledges the PING of Drain. If so, it sends
 // the final GOAWAY.
 func (r *Relay) acknowledgesDrain(f frame) bool {
 	if !f.flags.Has(http2.FlagPingAck) || [8]byte(f.payload()) != drainPing {
@@ -51,8 +52,9 @@ func (r *Relay) acknowledgesDrain(f frame) bool {
 	return asked
 }
 
-// sendFinalGoAway tells the client its last request, once. A connection that is not known
-// to be HTTP/2 is closed.
+// sendFinalGoAway sends GOAWAY with the last stream that the client has opened. Only the
+// first call has an effect. If the connection is not HTTP/2, or not known to be, it is closed
+// instead.
 func (r *Relay) sendFinalGoAway() {
 	r.mutex.Lock()
 	if r.drain.finalGoAwaySent || r.failure != nil {
@@ -78,19 +80,22 @@ func (r *Relay) sendFinalGoAway() {
 	r.checkDrained()
 }
 
-// goAway forwards GOAWAY. Intercepted requests that the server does not know must not be
-// repeated by the client, so the last stream identifier covers them. Relayed requests
-// below it that the server does not answer are reset instead.
+// goAway forwards GOAWAY from the server.
+//
+// For example, the server names stream 3 as the last one. Stream 5 is relayed, and stream 7
+// is intercepted. The client must not retry stream 7, because a handler answers it. The
+// client therefore gets 7 as the last stream, and a reset with REFUSED_STREAM for stream 5.
 func (p *serverToClient) goAway(f frame) error {
 	if f.length < 8 {
-		return connectionError{http2.ErrCodeFrameSize, "GOAWAY too short"}
+		return connectionError{http2.ErrCodeFrameSize, "GOAWAY frame is too short"}
 	}
 	payload := f.payload()
 	last := binary.BigEndian.Uint32(payload) & streamMask
 	if err := p.flush(); err != nil {
 		return err
 	}
-	// The identifier is chosen and written in one: it must never grow (RFC 9113, 6.8).
+	// clientWriter.mutex is held from here to the write, because the identifier of successive
+	// GOAWAY frames must not increase (RFC 9113, 6.8).
 	w := &p.clientWriter
 	w.mutex.Lock()
 	announced, refused, ended := p.applyGoAway(last)
@@ -107,9 +112,10 @@ func (p *serverToClient) goAway(f frame) error {
 	return err
 }
 
-// applyGoAway notes that the server answers no request after last. It returns the last
-// stream identifier for the client, the requests below it that the server does not answer,
-// and their functions Plan.Ended.
+// applyGoAway records that the server answers no stream after last, and closes the relayed
+// streams after it. announced is the last stream identifier for the client. refused are the
+// closed streams up to announced that must be reset, apart from those with a queue, which
+// ends with the reset. ended are the functions Plan.Ended of all closed streams.
 func (p *serverToClient) applyGoAway(last uint32) (announced uint32, refused []uint32, ended []func(Outcome)) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()

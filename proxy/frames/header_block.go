@@ -9,23 +9,23 @@ import (
 )
 
 const (
-	blockLimit        = 1 << 20 // of a header block, in bytes
-	continuationLimit = 256     // CONTINUATION frames of a block
-	listLimit         = 4 << 20 // of a header list, in bytes (RFC 9113, 6.5.2)
+	blockLimit        = 1 << 20 // largest header block, in bytes
+	continuationLimit = 256     // maximum number of CONTINUATION frames of a block
+	listLimit         = 4 << 20 // largest header list, in bytes (RFC 9113, 6.5.2)
 )
 
-// block is a header block while its frames arrive.
+// block is a header block whose frames are being received.
 type block struct {
-	open          bool
+	open          bool // more frames follow
 	stream        uint32
-	flags         http2.Flags // of the first frame
-	priority      []byte      // of HEADERS; the promised stream of PUSH_PROMISE
-	promised      bool        // it is a PUSH_PROMISE's
+	flags         http2.Flags // flags of the first frame
+	priority      []byte      // priority fields of HEADERS, or promised stream of PUSH_PROMISE
+	promised      bool        // the first frame is PUSH_PROMISE
 	fragments     []byte
 	continuations int
 }
 
-// begin takes a HEADERS frame. It reports whether the block is complete.
+// begin starts a block with a HEADERS frame. It reports whether the block is complete.
 func (b *block) begin(f frame) (complete bool, err error) {
 	content, err := f.content()
 	if err != nil {
@@ -34,7 +34,7 @@ func (b *block) begin(f frame) (complete bool, err error) {
 	*b = block{open: true, stream: f.stream, flags: f.flags, fragments: b.fragments[:0], priority: b.priority[:0]}
 	if f.flags.Has(http2.FlagHeadersPriority) {
 		if len(content) < 5 {
-			return false, connectionError{http2.ErrCodeFrameSize, "HEADERS too short for its priority"}
+			return false, connectionError{http2.ErrCodeFrameSize, "HEADERS frame is too short for its priority fields"}
 		}
 		b.priority = append(b.priority, content[:5]...)
 		content = content[5:]
@@ -42,20 +42,20 @@ func (b *block) begin(f frame) (complete bool, err error) {
 	return b.add(content, f.flags)
 }
 
-// promise takes a PUSH_PROMISE frame.
+// promise starts a block with a PUSH_PROMISE frame. It reports whether the block is complete.
 func (b *block) promise(f frame) (complete bool, err error) {
 	content, err := f.content()
 	if err != nil {
 		return false, err
 	}
 	if len(content) < 4 {
-		return false, connectionError{http2.ErrCodeFrameSize, "PUSH_PROMISE too short"}
+		return false, connectionError{http2.ErrCodeFrameSize, "PUSH_PROMISE frame is too short"}
 	}
 	*b = block{open: true, stream: f.stream, promised: true, fragments: b.fragments[:0], priority: append(b.priority[:0], content[:4]...)}
 	return b.add(content[4:], f.flags)
 }
 
-// proceed takes a CONTINUATION frame.
+// proceed adds a CONTINUATION frame. It reports whether the block is complete.
 func (b *block) proceed(f frame) (complete bool, err error) {
 	if b.continuations++; b.continuations > continuationLimit {
 		return false, connectionError{http2.ErrCodeEnhanceYourCalm, "too many CONTINUATION frames"}
@@ -65,18 +65,18 @@ func (b *block) proceed(f frame) (complete bool, err error) {
 
 func (b *block) add(fragment []byte, flags http2.Flags) (complete bool, err error) {
 	if len(b.fragments)+len(fragment) > blockLimit {
-		return false, connectionError{http2.ErrCodeEnhanceYourCalm, "a header block that is too long"}
+		return false, connectionError{http2.ErrCodeEnhanceYourCalm, "header block is too long"}
 	}
 	b.fragments = append(b.fragments, fragment...)
 	b.open = !flags.Has(http2.FlagHeadersEndHeaders)
 	return !b.open, nil
 }
 
-// inOrder reports whether a frame may come now, as an error: the frames of a block come one after
-// another (RFC 9113, 6.10).
+// inOrder returns an error if a frame interrupts a header block, or continues a block that is
+// not open (RFC 9113, 6.10).
 func (b *block) inOrder(f frame) error {
 	if continues := f.kind == http2.FrameContinuation; continues != b.open || b.open && f.stream != b.stream {
-		return connectionError{http2.ErrCodeProtocol, fmt.Sprintf("%v where it must not be", f.kind)}
+		return connectionError{http2.ErrCodeProtocol, fmt.Sprintf("unexpected %v frame", f.kind)}
 	}
 	return nil
 }
@@ -85,7 +85,7 @@ func (b *block) inOrder(f frame) error {
 type decoder struct {
 	hpack  *hpack.Decoder
 	fields []hpack.HeaderField
-	size   int // of the list so far
+	size   int // size of the current list, in bytes
 }
 
 func newDecoder() *decoder {
@@ -99,8 +99,8 @@ func newDecoder() *decoder {
 	return d
 }
 
-// decode returns the fields of a block; they are valid until the next one.
-// allowed is the largest table that the block's receiver has ever allowed.
+// decode returns the fields of a block. They are valid until the next call. allowed is the
+// largest dynamic table that the receiver of the block has ever allowed.
 func (d *decoder) decode(fragments []byte, allowed uint32) ([]hpack.HeaderField, error) {
 	d.hpack.SetAllowedMaxDynamicTableSize(allowed)
 	clear(d.fields)
@@ -113,7 +113,7 @@ func (d *decoder) decode(fragments []byte, allowed uint32) ([]hpack.HeaderField,
 		return nil, connectionError{http2.ErrCodeCompression, err.Error()}
 	}
 	if d.size > listLimit {
-		return nil, connectionError{http2.ErrCodeEnhanceYourCalm, "a header list that is too long"}
+		return nil, connectionError{http2.ErrCodeEnhanceYourCalm, "header list is too long"}
 	}
 	return d.fields, nil
 }
@@ -122,7 +122,7 @@ func (d *decoder) decode(fragments []byte, allowed uint32) ([]hpack.HeaderField,
 type encoder struct {
 	hpack *hpack.Encoder
 	block bytes.Buffer
-	table uint32 // the size of the table
+	table uint32 // size of the dynamic table
 }
 
 func newEncoder() *encoder {
@@ -131,10 +131,10 @@ func newEncoder() *encoder {
 	return e
 }
 
-// encode returns a header block behind a prefix; it is valid until the next one.
-// allowed is the least size that the receiver's table has had to have since the last block.
-// The table only shrinks: a larger one would have to wait for an acknowledgement, and gain
-// little.
+// encode returns prefix, followed by a header block. The result is valid until the next
+// call. allowed is the smallest dynamic table that the receiver has allowed since the last
+// block. The encoder reduces its table to this size and never enlarges it again. To enlarge
+// it, the relay would have to wait for an acknowledgement, for little gain.
 func (e *encoder) encode(prefix []byte, fields []hpack.HeaderField, allowed uint32) []byte {
 	if allowed < e.table {
 		e.table = allowed
@@ -143,7 +143,7 @@ func (e *encoder) encode(prefix []byte, fields []hpack.HeaderField, allowed uint
 	e.block.Reset()
 	e.block.Write(prefix)
 	for _, field := range fields {
-		_ = e.hpack.WriteField(field) // a buffer takes everything
+		_ = e.hpack.WriteField(field) // writing to a buffer does not fail
 	}
 	return e.block.Bytes()
 }

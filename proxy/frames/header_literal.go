@@ -2,9 +2,9 @@ package frames
 
 import "golang.org/x/net/http2/hpack"
 
-// appendLiterals appends fields in a form that neither needs nor changes the receiver's
-// dynamic table: literals without indexing, those of sensitive fields never indexed
-// (RFC 7541, 6.2.2 and 6.2.3), names and values without Huffman coding.
+// appendLiterals appends fields as literals without indexing, or as never indexed literals
+// if they are sensitive (RFC 7541, 6.2.2 and 6.2.3). Neither uses or changes the receiver's
+// dynamic table. Names and values are not Huffman-coded.
 func appendLiterals(b []byte, fields []hpack.HeaderField) []byte {
 	for _, field := range fields {
 		b = appendLiteral(b, field)
@@ -12,7 +12,7 @@ func appendLiterals(b []byte, fields []hpack.HeaderField) []byte {
 	return b
 }
 
-// appendLiteral appends a field.
+// appendLiteral appends a field as appendLiterals does.
 func appendLiteral(b []byte, field hpack.HeaderField) []byte {
 	if field.Name == ":status" && field.Value == "200" {
 		return append(b, 0x88) // indexed, static table
@@ -29,8 +29,8 @@ func appendString(b []byte, text string) []byte {
 	return append(appendInteger(b, 0, 7, len(text)), text...)
 }
 
-// appendInteger appends an integer behind the bits of the first byte that are not its
-// prefix (RFC 7541, 5.1).
+// appendInteger appends n as an integer with a prefix of the given number of bits (RFC 7541,
+// 5.1). first has the other bits of the first byte.
 func appendInteger(b []byte, first byte, prefix, n int) []byte {
 	most := 1<<prefix - 1
 	if n < most {

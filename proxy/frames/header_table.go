@@ -2,38 +2,38 @@ package frames
 
 import "sync"
 
-const defaultTableSize = 4096 // of HPACK's dynamic table before any settings
+const defaultTableSize = 4096 // initial SETTINGS_HEADER_TABLE_SIZE, in bytes
 
-// tableLimit is the size of the dynamic table that a receiver of header blocks allows.
-// It is safe for concurrent use.
+// tableLimit records the SETTINGS_HEADER_TABLE_SIZE of a receiver of header blocks. It is
+// safe for concurrent use.
 type tableLimit struct {
 	mutex    sync.Mutex
 	current  uint32
-	largest  uint32 // ever
-	smallest uint32 // since the last block
+	largest  uint32 // largest size of all
+	smallest uint32 // smallest size since the last header block
 }
 
 func newTableLimit() tableLimit {
 	return tableLimit{current: defaultTableSize, largest: defaultTableSize, smallest: defaultTableSize}
 }
 
-// set notes a new size.
+// set records a new size.
 func (l *tableLimit) set(size uint32) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	l.current, l.largest, l.smallest = size, max(l.largest, size), min(l.smallest, size)
 }
 
-// allowed returns the largest size that was ever allowed: blocks that were sent before
-// the receiver made its table smaller may still use it.
+// allowed returns the largest size of all. A block that was sent before the receiver reduced
+// its table may still use this size.
 func (l *tableLimit) allowed() uint32 {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	return l.largest
 }
 
-// next returns the size for the next block: the least since the last one, to which the
-// table must have been reduced in between (RFC 7541, 4.2).
+// next returns the table size for the next block. It is the smallest size since the last
+// block, to which the encoder must reduce its table (RFC 7541, 4.2).
 func (l *tableLimit) next() uint32 {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
@@ -42,13 +42,15 @@ func (l *tableLimit) next() uint32 {
 	return least
 }
 
-// tableUpdate is a size update that the next block for the client must begin with.
+// tableUpdate is a dynamic table size update (RFC 7541, 6.3). If it is due, the next block
+// for the client must begin with it.
 type tableUpdate struct {
 	due  bool
 	size uint32
 }
 
-// require notes a smaller table.
+// require makes an update to a smaller table due. If several are required, the smallest size
+// counts.
 func (u *tableUpdate) require(size uint32) {
 	if u.due {
 		size = min(size, u.size)
@@ -56,7 +58,7 @@ func (u *tableUpdate) require(size uint32) {
 	*u = tableUpdate{due: true, size: size}
 }
 
-// append appends the update if it is due (RFC 7541, 6.3).
+// append appends the update if it is due.
 func (u *tableUpdate) append(b []byte) []byte {
 	if u.due {
 		b = appendInteger(b, 0x20, 5, int(u.size))

@@ -2,28 +2,30 @@ package frames
 
 import "golang.org/x/net/http2"
 
-// pingState decides which of the client's pings the relay answers. It is guarded by
-// Relay.mutex.
+// pingState records which PING frames from the client the relay answers instead of the
+// server. It is guarded by Relay.mutex.
 //
-// A server of grpc-go ends the connection of a client that pings too often: while it sees
-// no request, more than twice in two hours, unless it has sent HEADERS or DATA since the
-// last ping (keepalive enforcement, internal/transport/http2_server.go). A ping must not
-// reach the server where it would have passed only because of a request that the server
-// does not see. There are two such pings:
-//   - A client pings to keep a connection alive while a request is open. The relay answers
-//     while an intercepted request is open and the server sees none.
-//   - grpc-go's client pings when it receives DATA, to measure the connection. The relay
-//     answers one ping for an injected answer, unless the server has sent HEADERS or DATA since.
+// For example, a client sends a PING every minute while its only request is open. The relay
+// intercepts this request, so the server sees a client that sends PING frames without having
+// a request. A grpc-go server allows two such frames in two hours and closes the connection
+// at the next one. It does not count a PING if it has sent HEADERS or DATA since the last one
+// (keepalive enforcement, internal/transport/http2_server.go). The relay therefore answers
+// two kinds of PING itself:
+//   - PING frames that keep the connection alive. The relay answers them while an intercepted
+//     request is open and the server has no open request.
+//   - PING frames with which grpc-go's client measures the connection when it receives DATA.
+//     The relay answers one of them after it has injected DATA, unless the server has sent
+//     HEADERS or DATA since the last PING that was forwarded.
 //
-// All other pings pass, so that they find a server that hangs.
+// All other PING frames are forwarded, so that the client notices a server that hangs. After
+// the server has closed its connection, the relay answers all of them.
 type pingState struct {
-	// Since the last ping that passed to the server:
-	injected       bool // the relay has sent the client DATA of its own
-	serverSentData bool // the server has sent HEADERS or DATA
+	injected       bool // the relay has injected DATA since the client's last PING
+	serverSentData bool // the server has sent HEADERS or DATA since the last PING that was forwarded
 }
 
-// answerPing answers a ping of the client that must not reach the server. It reports
-// whether it did.
+// answerPing answers a PING from the client if it must not reach the server. It reports
+// whether it answered.
 func (p *clientToServer) answerPing(f frame) bool {
 	if f.flags.Has(http2.FlagPingAck) {
 		return false
@@ -43,8 +45,8 @@ func (p *clientToServer) answerPing(f frame) bool {
 	return here
 }
 
-// serverHasRequests reports whether the server has a request that it has not answered.
-// The caller holds the mutex.
+// serverHasRequests reports whether the server has an open request. The caller holds the
+// mutex.
 func (r *Relay) serverHasRequests() bool {
 	for _, s := range r.relayed {
 		if !s.serverDone {

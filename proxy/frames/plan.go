@@ -7,39 +7,38 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Route decides what becomes of a request when its header fields are complete, which are
-// valid until it returns. Neither it nor what it returns may block, but for the handler:
-// everything on the connection waits for them.
+// Route returns the plan for a request when its header fields are complete. The fields are
+// valid until Route returns. Route and the functions of the plan must not block, because they
+// block all streams of the connection. Handlers may block.
 type Route func(fields []hpack.HeaderField) Plan
 
-// Plan decides how a request is handled. The zero Plan relays it as it comes.
+// Plan describes how a request is handled. The zero Plan relays it unchanged.
 type Plan struct {
-	// Handler intercepts the request: it runs in a goroutine of its own, when the body
-	// begins, and the server does not see the request.
+	// Handler intercepts the request. It runs in its own goroutine from the beginning of the
+	// body on. The server does not see the request.
 	Handler Handler
-	// Restore is called with the header fields and the body of a request that has a
-	// handler, if the whole body has come at once, before the handler begins. If it returns
-	// a restoration the request is relayed after all, and its answer is changed.
+	// Restore is called for a request with a handler, if its complete body arrives in one
+	// DATA frame, before the handler starts. If it returns a restoration, the request is
+	// relayed instead of intercepted, and its answer is restored.
 	Restore func(fields []hpack.HeaderField, body []byte) *Restoration
-	// Restoration, where it is not nil, lets a request without a handler pass as it comes,
-	// and says what becomes of its answer.
+	// Restoration, if not nil, relays a request without a handler, and restores its answer.
 	Restoration *Restoration
-	// Watch is shown the bodies of a relayed request and of its answer as the client sends
-	// and gets them, in pieces that are valid until it returns. It is called for the two
-	// from a goroutine each.
+	// Watch is called with the pieces of the body of a relayed request as the client sends
+	// them, and of its answer as the client receives them. A piece is valid until Watch
+	// returns. The two bodies may be reported concurrently.
 	Watch func(from Side, piece []byte)
-	// Ended is called once when the request has ended, but for one that its handler
-	// has begun with. Pieces of the request's body may still come after it.
+	// Ended is called once when the request has ended, unless its handler has started.
+	// Watch may still be called afterwards with pieces of the request body.
 	Ended func(Outcome)
 	// Unbounded marks a request that may never end. Drain does not wait for it.
-	// CloseStreaming resets it, or cancels its handler's context with ErrShutdown; the
-	// handler may still answer.
+	// CloseStreaming resets it, or cancels the context of its handler with ErrShutdown. The
+	// handler may still answer then.
 	Unbounded bool
 }
 
-// Handler answers an intercepted request. ctx ends when the client resets the request or
-// the connection is lost; the handler must return then. An exchange that it leaves without
-// an answer is reset.
+// Handler answers an intercepted request. When the client resets the stream or the connection
+// ends, ctx is cancelled and the handler must return. If it returns without a complete
+// answer, the stream is reset.
 type Handler func(ctx context.Context, exchange *Exchange)
 
 // Side is an end of a connection.
@@ -50,40 +49,40 @@ const (
 	FromServer
 )
 
-// Outcome is how a request has ended that no handler has answered.
+// Outcome describes the end of a request for Plan.Ended.
 type Outcome struct {
-	// Fields are those of the server's last header block, valid until ended
-	// returns; none where it sent none.
+	// Fields are the fields of the header block that ended the answer, or nil if it ended
+	// without one. They are valid until Plan.Ended returns.
 	Fields []hpack.HeaderField
 	End    End
-	Code   http2.ErrCode // if a side has reset the stream
+	Code   http2.ErrCode // the error code, for ClientReset and ServerReset
 }
 
-// End is what ended a request.
+// End is the cause of the end of a request.
 type End int
 
 const (
-	Complete    End = iota // the server's answer
-	ClientReset            // RST_STREAM
-	ServerReset
-	ClientDisconnected // the connection ended
-	ServerDisconnected
-	Shutdown // CloseStreaming
+	Complete           End = iota // the server's answer is complete
+	ClientReset                   // RST_STREAM from the client
+	ServerReset                   // RST_STREAM from the server, or refused because of GOAWAY
+	ClientDisconnected            // the client's connection ended
+	ServerDisconnected            // the server's connection ended, or Close was called
+	Shutdown                      // CloseStreaming
 )
 
-// watch shows a piece of a body.
+// watch passes a piece of a body to p.Watch.
 func (p *Plan) watch(from Side, piece []byte) {
 	if p.Watch != nil && len(piece) > 0 {
 		p.Watch(from, piece)
 	}
 }
 
-// watchFrame shows the content of a DATA frame that passes, whatever it is.
+// watchFrame passes the content of a DATA frame that is forwarded to p.Watch.
 func (p *Plan) watchFrame(from Side, f frame) {
 	if p.Watch == nil {
 		return
 	}
-	if content, err := f.content(); err == nil { // otherwise it is for the receiver to judge
+	if content, err := f.content(); err == nil { // the receiver rejects a malformed frame
 		p.watch(from, content)
 	}
 }
