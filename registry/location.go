@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"errors"
 	"strings"
 
@@ -46,14 +47,16 @@ func parseAddress(address string) (location, error) {
 	if l.host == hosts.DockerHubIndex {
 		l.host = hosts.DockerHub
 	}
-	repository := l.host + "/library/image"
-	if l.prefix != "" {
-		repository = l.host + "/" + l.prefix + "/image"
-	}
-	if _, err := parseRepository(repository); err != nil || scheme != "http" && scheme != "https" {
+	if _, err := l.exampleRepository(); err != nil || scheme != "http" && scheme != "https" {
 		return location{}, errors.New("the address must be http(s)://host[:port][/prefix], with a host and a prefix that image names can begin with")
 	}
 	return l, nil
+}
+
+// exampleRepository returns a repository that images of the registry may have. Docker Hub has
+// none without a folder: docker.io/image is another spelling of docker.io/library/image.
+func (l location) exampleRepository() (reference.Named, error) {
+	return parseRepository(l.host + "/" + cmp.Or(l.prefix, "library") + "/image")
 }
 
 // parseRepository reads a canonical repository, without tag or digest.

@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"net/http"
 	"net/http/httptrace"
-	"path"
 	"sync"
 	"time"
 
@@ -54,7 +53,7 @@ func (s *Set) Probe(ctx context.Context) []Probe {
 // probe fills in p. If the root of the API does not answer as that of a registry, the
 // look-up of an image that hardly exists decides whether there is a registry.
 func (e *endpoint) probe(ctx context.Context, p *Probe) {
-	repository, err := parseRepository(path.Join(e.location.host, e.location.prefix, "image"))
+	repository, err := e.location.exampleRepository()
 	if err != nil {
 		p.Answer = err
 		return

@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -108,11 +109,24 @@ func TestProbeLeavesCircuits(t *testing.T) {
 	}
 }
 
+// TestProbeOfDockerHub probes a host whose images all have a folder. The probe ends before it
+// reaches the network.
+func TestProbeOfDockerHub(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, address := range []string{"https://docker.io", "https://index.docker.io", "https://docker.io/mirror"} {
+		set := newSet(t, registry.Options{Registries: []registry.Config{{Address: address}}})
+		if probes := set.Probe(ctx); probes[0].Answer != nil && !errors.Is(probes[0].Answer, context.Canceled) {
+			t.Errorf("probe of %s: %v", address, probes[0].Answer)
+		}
+	}
+}
+
 // What a caller wants to know of an error it can find out.
 func TestProbeErrors(t *testing.T) {
 	plain := serve(t, newStorage())
 	probe := func(address string) registry.Probe {
-		return newSet(t, registry.Options{Registries: []registry.Config{{Address: address}}}).Probe(t.Context())[0]
+		return newSet(t, registry.Options{Registries: []registry.Config{{Address: address, Match: []string{"*"}}}}).Probe(t.Context())[0]
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](probe(strings.Replace(plain.URL, "http:", "https:", 1)).TLS); !ok {
 		t.Error("no tls.RecordHeaderError")
