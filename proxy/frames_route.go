@@ -46,7 +46,7 @@ func (c clientConnection) route(fields []hpack.HeaderField) frames.Plan {
 	}
 	plan.Handler = c.handler(method, o, unary, stream)
 	if pass := c.interceptors.Pass[method]; pass != nil {
-		plan.Restore = func(fields []hpack.HeaderField, body []byte) *frames.Restoration {
+		plan.Decide = func(fields []hpack.HeaderField, body []byte) *frames.Restoration {
 			return c.passRestoration(pass, o, fields, body)
 		}
 	}

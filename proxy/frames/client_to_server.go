@@ -127,13 +127,12 @@ func (p *clientToServer) data(f frame) error {
 	last := f.flags.Has(http2.FlagDataEndStream)
 	p.mutex.Lock()
 	unused := p.isUnused(f.stream)
-	s, exchange := p.relayed[f.stream], p.intercepted[f.stream]
+	s, intercepted := p.relayed[f.stream], p.intercepted[f.stream]
 	if s != nil || unused {
 		p.flow.toServer.receive(f.length)
 		p.flow.toServer.pass(f.length)
 	}
 	p.mutex.Unlock()
-	var content []byte
 	switch {
 	case unused:
 		p.batch.keep(f)
@@ -146,25 +145,17 @@ func (p *clientToServer) data(f frame) error {
 		p.batch.keep(f)
 		p.clientDone(f.stream, last)
 		return nil
-	case exchange != nil:
-		var err error
-		if content, err = f.content(); err != nil {
-			return err
+	case intercepted != nil:
+		content, err := f.content()
+		if err == nil {
+			p.receive(intercepted, f, content, last)
 		}
-		if p.relayForRestore(exchange, f, content) {
-			return nil
-		}
-		if !last && f.length > 0 {
-			p.controlFrames = appendWindowUpdate(p.controlFrames, f.stream, f.length)
-		}
+		return err
 	}
 	p.mutex.Lock()
 	p.flow.toServer.receive(f.length)
 	p.flow.toServer.absorb(f.length)
 	p.mutex.Unlock()
-	if exchange != nil {
-		exchange.receive(content, last) // last: the answer carries the credit that is now pending
-	}
 	return nil
 }
 
@@ -174,12 +165,12 @@ func (p *clientToServer) reset(f frame) error {
 		return err
 	}
 	p.mutex.Lock()
-	exchange, relayed := p.intercepted[f.stream], p.relayed[f.stream] != nil
+	intercepted, relayed := p.intercepted[f.stream], p.relayed[f.stream] != nil
 	unused := p.isUnused(f.stream)
 	ended := p.closeStream(f.stream)
 	p.mutex.Unlock()
-	if exchange != nil {
-		exchange.cancelByClient(http2.ErrCode(code))
+	if intercepted != nil {
+		intercepted.cancelByClient(http2.ErrCode(code))
 	}
 	if relayed || unused {
 		p.batch.keep(f)

@@ -37,9 +37,9 @@ func (p *clientToServer) updateWindow(id uint32, n int) (credit int, known bool,
 		p.flow.toClient.add(n)
 		return p.flow.toClient.takeCredit(), true, http2.ErrCodeNo
 	}
-	if exchange := p.intercepted[id]; exchange != nil {
-		if mistake = exchange.window.checkUpdate(n); mistake == http2.ErrCodeNo {
-			exchange.window.add(n)
+	if i := p.intercepted[id]; i != nil {
+		if mistake = i.window.checkUpdate(n); mistake == http2.ErrCodeNo {
+			i.window.add(n)
 		}
 		return 0, false, mistake
 	}
@@ -61,10 +61,10 @@ func (p *clientToServer) updateWindow(id uint32, n int) (credit int, known bool,
 // resetIntercepted resets an intercepted request after a protocol error of the client.
 func (p *clientToServer) resetIntercepted(id uint32, code http2.ErrCode) {
 	p.mutex.Lock()
-	exchange := p.intercepted[id]
+	i := p.intercepted[id]
 	p.mutex.Unlock()
-	if exchange != nil {
-		exchange.cancelByClient(code)
+	if i != nil {
+		i.cancelByClient(code)
 		p.controlFrames = appendReset(p.controlFrames, id, code)
 	}
 }

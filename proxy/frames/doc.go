@@ -32,11 +32,11 @@
 // body of the answer, replaces the names and sends the changed body to the client. Then it
 // sends the header block that ends the answer. This is a [Restoration].
 //
-// [Plan].Restoration requests it when the header fields of the request are complete.
-// [Plan].Restore can request it once the body is known: the request, which was to be
-// intercepted, is relayed after all. That is possible only while the server has not seen a
-// later stream. In both cases the request uses the client's own connection, and other
-// streams continue in parallel.
+// [Plan].Restoration requests it when the header fields of the request are complete. A
+// request with a handler is undecided until its body begins. [Plan].Decide can then request a
+// restoration in place of the handler. That is possible only if the whole body has arrived in
+// one DATA frame and the server has not seen a later stream. In both cases the request uses
+// the client's own connection, and other streams continue in parallel.
 //
 // [Restoration].Unchanged inspects the first DATA frame of the answer. If it reports that
 // the answer needs no change, the answer is forwarded without being collected.

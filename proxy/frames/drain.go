@@ -96,8 +96,8 @@ func (r *Relay) onlyUnbounded() bool {
 			return false
 		}
 	}
-	for _, x := range r.intercepted {
-		if !x.plan.Unbounded || !x.started {
+	for _, i := range r.intercepted {
+		if !i.plan.Unbounded || i.exchange == nil {
 			return false
 		}
 	}
@@ -118,8 +118,8 @@ var ErrShutdown = errors.New("relay is shutting down")
 
 // resetRemaining resets all open requests. The caller holds the mutex.
 func (r *Relay) resetRemaining() {
-	for _, x := range r.intercepted {
-		x.cancel(ErrShutdown)
+	for _, i := range r.intercepted { // all have a handler by now
+		i.exchange.cancel(ErrShutdown)
 	}
 	if len(r.relayed) == 0 {
 		return

@@ -19,38 +19,22 @@ var errClientReset = errors.New("client reset the stream")
 // Exchange is an intercepted request and its answer. Its methods must only be called by the
 // goroutine of the handler.
 type Exchange struct {
-	relay  *Relay
-	id     uint32
-	fields []hpack.HeaderField
-	plan   Plan
+	*interception
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
 	queue []segment // the part of the answer that is not written yet
 
 	// The fields below are guarded by Relay.mutex.
-	body         []byte      // received, not consumed yet
-	bodyComplete bool        // the body is received or has failed
-	failure      error       // the error of the body
-	window       relayWindow // the client's window for the answer; the server does not know the stream
-	extraCredit  int         // credit given to the client beyond the server's initial window
-	started      bool        // the handler runs
-	answerSent   bool        // the end of the answer is sent
+	body         []byte // received, not consumed yet
+	bodyComplete bool   // the body is received or has failed
+	failure      error  // the error of the body
+	answerSent   bool   // the end of the answer is sent
 }
 
-// newExchange returns the exchange of a new stream. The caller holds Relay.mutex.
-func newExchange(r *Relay, id uint32, fields []hpack.HeaderField, plan Plan) *Exchange {
-	x := &Exchange{relay: r, id: id, fields: fields, plan: plan, window: r.flow.toClient.stream(r.clientSettings.announcedWindow, r.clientSettings.appliedWindow)}
-	x.ctx, x.cancel = context.WithCancelCause(r.handlerContext)
-	return x
-}
-
-// receive appends data to the body; last marks its end. The first data, or the end, starts
-// the handler.
+// receive appends data to the body; last marks its end. The caller holds Relay.mutex.
 func (x *Exchange) receive(data []byte, last bool) {
 	r := x.relay
-	r.mutex.Lock()
-	defer r.mutex.Unlock()
 	switch {
 	case x.answerSent || x.bodyComplete:
 		return
@@ -62,29 +46,6 @@ func (x *Exchange) receive(data []byte, last bool) {
 		x.bodyComplete = last
 	}
 	r.changed.Broadcast()
-	if !x.started && (x.bodyComplete || len(x.body) > 0) && r.failure == nil {
-		x.started = true
-		r.handlers.Go(x.run)
-		r.checkDrained() // only unbounded requests may be left now
-	}
-}
-
-// cancelByClient ends the exchange after the client reset the stream with code.
-func (x *Exchange) cancelByClient(code http2.ErrCode) {
-	r := x.relay
-	r.mutex.Lock()
-	x.failure, x.bodyComplete = errClientReset, true
-	var ended func(Outcome)
-	if !x.started {
-		ended, x.plan.Ended = x.plan.Ended, nil
-		x.remove()
-	}
-	r.changed.Broadcast()
-	r.mutex.Unlock()
-	x.cancel(nil)
-	if ended != nil {
-		ended(Outcome{End: ClientReset, Code: code})
-	}
 }
 
 // remove removes the exchange from its relay. The caller holds the mutex.

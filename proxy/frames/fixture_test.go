@@ -70,7 +70,7 @@ func (r *fixture) route(fields []hpack.HeaderField) Plan {
 	if strings.HasPrefix(path, "/intercepted") {
 		plan.Handler = r.handler
 		if path == "/intercepted/restored" {
-			plan.Restore = r.restoration
+			plan.Decide = r.restoration
 		}
 	}
 	return plan

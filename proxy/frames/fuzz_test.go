@@ -50,7 +50,7 @@ func FuzzRelay(f *testing.F) {
 				return plan
 			}
 			plan.Handler = answerWith(Field(fields, ":path"))
-			plan.Restore = func(fields []hpack.HeaderField, _ []byte) *Restoration {
+			plan.Decide = func(fields []hpack.HeaderField, _ []byte) *Restoration {
 				if take&0x40 == 0 {
 					return nil
 				}

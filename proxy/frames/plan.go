@@ -17,10 +17,10 @@ type Plan struct {
 	// Handler intercepts the request. It runs in its own goroutine from the beginning of the
 	// body on. The server does not see the request.
 	Handler Handler
-	// Restore is called for a request with a handler, if its complete body arrives in one
-	// DATA frame, before the handler starts. If it returns a restoration, the request is
-	// relayed instead of intercepted, and its answer is restored.
-	Restore func(fields []hpack.HeaderField, body []byte) *Restoration
+	// Decide is called once with the header fields and the body of a request with a handler,
+	// if the complete body arrives in one DATA frame. If it returns a restoration, the request
+	// is relayed with it, and the handler does not start.
+	Decide func(fields []hpack.HeaderField, body []byte) *Restoration
 	// Restoration, if not nil, relays a request without a handler, and restores its answer.
 	Restoration *Restoration
 	// Watch is called with the pieces of the body of a relayed request as the client sends

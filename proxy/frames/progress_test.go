@@ -50,7 +50,7 @@ func newLoad(t *testing.T, seed uint64, initial, late int) *load {
 		case "/intercepted":
 			return Plan{Handler: answerSize}
 		case "/restored":
-			return Plan{Handler: answerSize, Restore: func(fields []hpack.HeaderField, _ []byte) *Restoration {
+			return Plan{Handler: answerSize, Decide: func(fields []hpack.HeaderField, _ []byte) *Restoration {
 				return &Restoration{Fields: fields, Restore: restoreLoad}
 			}}
 		}

@@ -44,13 +44,13 @@ type Relay struct {
 	phase   phase
 	failure error // why the connection has ended; nil while it has not
 
-	relayed           map[uint32]*stream   // relayed requests
-	sendingQueues     int                  // relayed requests whose queue is being sent
-	intercepted       map[uint32]*Exchange // intercepted requests
-	maxInterceptedID  uint32               // of the last intercepted request
-	maxClientStreamID uint32               // the highest that the client has used
-	lastStreamID      uint32               // of GOAWAY; requests above it are not accepted
-	buffered          int                  // bytes of requests and answers in memory
+	relayed           map[uint32]*stream       // relayed requests
+	sendingQueues     int                      // relayed requests whose queue is being sent
+	intercepted       map[uint32]*interception // intercepted requests
+	maxInterceptedID  uint32                   // of the last intercepted request
+	maxClientStreamID uint32                   // the highest that the client has used
+	lastStreamID      uint32                   // of GOAWAY; requests above it are not accepted
+	buffered          int                      // bytes of requests and answers in memory
 
 	serverGoAway bool // the server has sent GOAWAY
 	serverClosed bool // the server has closed its connection; the client's goes on
@@ -95,7 +95,7 @@ func NewRelay(client, server net.Conn, route Route) *Relay {
 		server:       server,
 		route:        route,
 		relayed:      map[uint32]*stream{},
-		intercepted:  map[uint32]*Exchange{},
+		intercepted:  map[uint32]*interception{},
 		lastStreamID: streamMask,
 		flow:         newFlow(),
 		drain:        drainState{done: make(chan struct{})},
@@ -188,10 +188,10 @@ func (r *Relay) fail(err error) {
 			ended = append(ended, s.plan.Ended)
 		}
 	}
-	for _, x := range r.intercepted {
-		if !x.started && x.plan.Ended != nil {
-			ended = append(ended, x.plan.Ended)
-			x.plan.Ended = nil
+	for _, i := range r.intercepted {
+		if i.exchange == nil && i.plan.Ended != nil {
+			ended = append(ended, i.plan.Ended)
+			i.plan.Ended = nil
 		}
 	}
 	r.closeDrained()

@@ -1,7 +1,6 @@
 package frames
 
 import (
-	"slices"
 	"strings"
 
 	"golang.org/x/net/http2"
@@ -20,13 +19,13 @@ func (p *clientToServer) headers(complete bool, err error) error {
 	id, last := p.block.stream, p.block.flags.Has(http2.FlagHeadersEndStream)
 	p.mutex.Lock()
 	known := id <= p.maxClientStreamID
-	s, exchange := p.relayed[id], p.intercepted[id]
+	s, intercepted := p.relayed[id], p.intercepted[id]
 	p.mutex.Unlock()
 	switch {
 	case id == 0 || !known && id%2 == 0:
 		return connectionError{http2.ErrCodeProtocol, "HEADERS on a stream that is not the client's"}
-	case exchange != nil:
-		exchange.receive(nil, last) // trailers, which the handler does not see
+	case intercepted != nil:
+		p.receive(intercepted, frame{}, nil, last) // trailers, which the handler does not see
 	case s != nil:
 		p.forwardBlock(fields)
 		p.clientDone(id, last)
@@ -52,57 +51,44 @@ func (p *clientToServer) request(id uint32, fields []hpack.HeaderField, last boo
 		p.controlFrames = appendReset(p.controlFrames, id, http2.ErrCodeRefusedStream)
 		return
 	}
-	s := &stream{id: id}
+	var plan Plan
 	if p.route != nil {
-		s.plan = p.route(fields)
+		plan = p.route(fields)
 	}
-	intercepted := s.plan.Handler != nil
-	if intercepted {
-		accepted = p.intercept(id, fields, last, s.plan)
+	if plan.Handler != nil {
+		accepted = p.intercept(id, fields, last, plan)
 	} else {
-		if plan := s.plan.Restoration; plan != nil {
-			s.expectRestore(plan)
-			fields = plan.Fields
-		}
-		p.mutex.Lock()
-		if accepted = p.accepts(id); accepted { // still
-			s.window = p.flow.toClient.stream(p.clientSettings.announcedWindow, p.clientSettings.appliedWindow)
-			p.relayed[id] = s
-		}
+		accepted = p.relayRequest(id, fields, last, plan)
+	}
+	if !accepted && plan.Ended != nil {
+		plan.Ended(Outcome{End: ServerReset, Code: http2.ErrCodeRefusedStream})
+	}
+}
+
+// relayRequest relays a request as it comes. It reports false if the connection accepts no
+// more requests.
+func (p *clientToServer) relayRequest(id uint32, fields []hpack.HeaderField, last bool, plan Plan) bool {
+	s := &stream{id: id, plan: plan}
+	if plan.Restoration != nil {
+		s.expectRestore(plan.Restoration)
+		fields = plan.Restoration.Fields
+	}
+	p.mutex.Lock()
+	if !p.accepts(id) { // any more
 		p.mutex.Unlock()
+		return false
 	}
-	switch {
-	case accepted && !intercepted:
-		p.forwardBlock(fields)
-		p.clientDone(id, last)
-	case !accepted && s.plan.Ended != nil:
-		s.plan.Ended(Outcome{End: ServerReset, Code: http2.ErrCodeRefusedStream})
-	}
+	s.window = p.flow.toClient.stream(p.clientSettings.announcedWindow, p.clientSettings.appliedWindow)
+	p.relayed[id] = s
+	p.mutex.Unlock()
+	p.forwardBlock(fields)
+	p.clientDone(id, last)
+	return true
 }
 
 // accepts reports whether a request may begin. Otherwise the client knows that it
 // is not answered. The caller holds the mutex.
 func (p *clientToServer) accepts(id uint32) bool { return id <= p.lastStreamID && p.failure == nil }
-
-// intercept begins a request that the server does not see. It reports false if the
-// connection accepts no more requests.
-func (p *clientToServer) intercept(id uint32, fields []hpack.HeaderField, last bool, plan Plan) bool {
-	p.mutex.Lock()
-	if !p.accepts(id) {
-		p.mutex.Unlock()
-		return false
-	}
-	exchange := newExchange(p.Relay, id, slices.Clone(fields), plan)
-	p.intercepted[id] = exchange
-	p.maxInterceptedID = id
-	if narrow := defaultWindow - p.flow.serverInitialWindow; narrow > 0 && !last { // the server will never widen it
-		exchange.extraCredit = narrow
-		p.controlFrames = appendWindowUpdate(p.controlFrames, id, narrow)
-	}
-	p.mutex.Unlock()
-	exchange.receive(nil, last)
-	return true
-}
 
 // forwardBlock encodes the fields of a header block for the server.
 func (p *clientToServer) forwardBlock(fields []hpack.HeaderField) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
 
@@ -58,68 +57,6 @@ type restoration struct {
 	collecting    bool               // the answer is not complete
 	firstDataSeen bool               // its first DATA frame has come
 	cancel        context.CancelFunc // of the restorer that runs in a goroutine; nil while none does
-}
-
-// relayForRestore relays an intercepted request after all, if Plan.Restore returns a
-// restoration and the server has seen no later request. f is the frame with the whole
-// body.
-func (p *clientToServer) relayForRestore(x *Exchange, f frame, content []byte) bool {
-	if x.plan.Restore == nil || !f.flags.Has(http2.FlagDataEndStream) || x.id <= p.maxServerStreamID {
-		return false // the server has seen a later request, or will not see the whole body
-	}
-	p.mutex.Lock()
-	possible := !x.started && len(x.body) == 0 && len(content) <= p.flow.serverInitialWindow && p.accepts(x.id)
-	p.mutex.Unlock()
-	if !possible {
-		return false
-	}
-	plan := x.plan.Restore(x.fields, content)
-	if plan == nil {
-		return false
-	}
-	credit, ok := p.replaceExchange(x, plan, f.length, len(content))
-	if !ok {
-		return false
-	}
-	x.cancel(nil)
-	x.plan.watch(FromClient, content)
-	p.maxServerStreamID = x.id
-	encoded := p.encoder.encode(nil, plan.Fields, p.serverTable.next())
-	maxFrame := int(p.serverMaxFrame.Load())
-	p.batch.edit(func(b []byte) []byte {
-		b = appendData(appendBlock(b, x.id, encoded, maxFrame, 0), x.id, content, maxFrame, true)
-		if credit > 0 {
-			b = appendWindowUpdate(b, x.id, credit)
-		}
-		return b
-	})
-	return true
-}
-
-// replaceExchange makes an exchange a relayed request, and returns the credit for its
-// answer. received is the length of its DATA frame, passed the length without padding. It
-// reports false if the connection accepts no more requests.
-func (p *clientToServer) replaceExchange(x *Exchange, plan *Restoration, received, passed int) (credit int, ok bool) {
-	p.mutex.Lock()
-	defer p.mutex.Unlock()
-	if !p.accepts(x.id) {
-		return 0, false
-	}
-	// The server does not know of the credit that the client has given meanwhile.
-	window := p.flow.toClient.stream(p.clientSettings.announcedWindow, x.window.receiver.size)
-	s := &stream{id: x.id, plan: x.plan, clientDone: true, window: window}
-	if plan.Restore != nil {
-		s.restoration = &restoration{plan: plan, collecting: true}
-	}
-	if plan.Restore == nil || plan.Unchanged != nil { // the answer may pass
-		credit = s.window.takeCredit()
-	}
-	delete(p.intercepted, x.id)
-	p.relayed[x.id] = s
-	p.flow.toServer.receive(received)
-	p.flow.toServer.pass(passed)
-	p.flow.toServer.absorb(received - passed)
-	return credit, true
 }
 
 // expectRestore prepares a request for a restoration that is known before its body.

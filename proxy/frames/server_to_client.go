@@ -181,8 +181,8 @@ func (p *serverToClient) settings(f frame) error {
 func (p *serverToClient) hasExtraCredit() bool {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
-	for _, x := range p.intercepted {
-		if x.extraCredit > 0 {
+	for _, i := range p.intercepted {
+		if i.extraCredit > 0 {
 			return true
 		}
 	}
@@ -197,9 +197,9 @@ func (p *serverToClient) setServerInitialWindow(size int) {
 	defer p.mutex.Unlock()
 	p.flow.serverInitialWindow = size
 	p.batch.edit(func(b []byte) []byte {
-		for id, x := range p.intercepted {
-			if more := defaultWindow - size - x.extraCredit; more > 0 {
-				x.extraCredit += more
+		for id, i := range p.intercepted {
+			if more := defaultWindow - size - i.extraCredit; more > 0 {
+				i.extraCredit += more
 				b = appendWindowUpdate(b, id, more)
 			}
 		}

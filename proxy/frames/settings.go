@@ -66,8 +66,8 @@ func (r *Relay) announceSettings(change settingsChange) error {
 func (r *Relay) setAppliedWindow(size int) {
 	by := size - r.clientSettings.appliedWindow
 	r.clientSettings.appliedWindow = size
-	for _, x := range r.intercepted {
-		x.window.add(by)
+	for _, i := range r.intercepted {
+		i.window.add(by)
 	}
 	for _, s := range r.relayed {
 		s.window.add(by)
