@@ -359,3 +359,17 @@ func TestCloseStreamingOfInterceptedRequest(t *testing.T) {
 		})
 	}
 }
+
+// A request that is undecided when the server goes away is handled: the server would not
+// answer it.
+func TestUndecidedWhileServerGoesAway(t *testing.T) {
+	r := newFixture(t, answerWith("handled")).open()
+	r.relayCall(1)
+	r.client.request(3, "/intercepted/restored", false)
+	r.syncPeers()
+	r.server.goAway(1)
+	r.client.expect("GOAWAY 3 NO_ERROR")
+	r.client.data(3, true, "ask")
+	r.client.expectAnswer(3, "handled")
+	r.client.expect("WINDOW_UPDATE 0 3")
+}

@@ -69,12 +69,13 @@ func (p *clientToServer) receive(i *interception, f frame, content []byte, last 
 
 // decide returns the restoration with which an intercepted request is relayed; nil if its
 // handler answers it. The server must see the whole body, and have seen no later request.
+// A server that has sent GOAWAY may not answer it.
 func (p *clientToServer) decide(i *interception, f frame, content []byte) *Restoration {
 	if i.plan.Decide == nil || !f.flags.Has(http2.FlagDataEndStream) || i.id <= p.maxServerStreamID {
 		return nil
 	}
 	p.mutex.Lock()
-	possible := len(content) <= p.flow.serverInitialWindow && p.failure == nil
+	possible := len(content) <= p.flow.serverInitialWindow && !p.serverGoAway && p.failure == nil
 	p.mutex.Unlock()
 	if !possible {
 		return nil
@@ -83,10 +84,10 @@ func (p *clientToServer) decide(i *interception, f frame, content []byte) *Resto
 }
 
 // relayIntercepted relays an undecided request. f is the frame with the whole body. It
-// reports false if the connection has ended.
+// reports false if the server does not answer it any more.
 func (p *clientToServer) relayIntercepted(i *interception, plan *Restoration, f frame, content []byte) bool {
 	p.mutex.Lock()
-	if p.failure != nil {
+	if p.serverGoAway || p.failure != nil {
 		p.mutex.Unlock()
 		return false
 	}

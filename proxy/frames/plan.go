@@ -17,9 +17,10 @@ type Plan struct {
 	// Handler intercepts the request. It runs in its own goroutine from the beginning of the
 	// body on. The server does not see the request.
 	Handler Handler
-	// Decide is called once with the header fields and the body of a request with a handler,
-	// if the complete body arrives in one DATA frame. If it returns a restoration, the request
-	// is relayed with it, and the handler does not start.
+	// Decide is called at most once with the header fields and the body of a request with a
+	// handler, if the complete body arrives in one DATA frame. If it returns a restoration, the
+	// request is relayed with it, and the handler does not start, unless the server has sent
+	// GOAWAY meanwhile.
 	Decide func(fields []hpack.HeaderField, body []byte) *Restoration
 	// Restoration, if not nil, relays a request without a handler, and restores its answer.
 	Restoration *Restoration
