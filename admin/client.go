@@ -16,7 +16,7 @@ import (
 )
 
 // ErrNotRunning is returned if no daemon listens on the socket.
-var ErrNotRunning = errors.New("no shim answers")
+var ErrNotRunning = errors.New("no shim is running")
 
 // answerLimit is the maximum size of an answer in bytes.
 const answerLimit = 256 << 20

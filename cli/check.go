@@ -13,7 +13,7 @@ import (
 func checkCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "check",
-		Usage: "validate the configuration and say what it means, without its secrets",
+		Usage: "check the configuration and print its meaning, with secrets masked",
 		Flags: []cli.Flag{fileFlag()},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {

@@ -1,7 +1,10 @@
-// Package cli is the command line of image-cri-shim: flags in, text out. Each command has a
-// file: check, resolve (explainer.go for what needs no running shim), doctor, trace and
-// trace_source, install (with kubelet.go's files), completion. Without a command the
-// program serves, which package daemon does.
+// Package cli implements the commands of image-cri-shim. It parses flags, calls the packages
+// that do the work, and prints their results.
+//
+// Each command has a file with its name. explainer.go explains images without a running
+// shim, for resolve and doctor. trace_source.go reads the events of a trace. kubelet.go finds
+// kubelet's files, for install and doctor. Without a command, the program serves, which is
+// the task of package daemon.
 package cli
 
 import (
@@ -17,8 +20,7 @@ import (
 	"image-cri-shim/version"
 )
 
-// Main runs the program with its arguments, the first of which is its name. It writes to
-// stdout and stderr, and returns the exit code.
+// Main runs the program and returns its exit code. The first argument is the program's name.
 func Main(ctx context.Context, arguments []string, stdout, stderr io.Writer) int {
 	err := run(ctx, arguments, stdout, stderr)
 	if err == nil {
@@ -34,32 +36,32 @@ func Main(ctx context.Context, arguments []string, stdout, stderr io.Writer) int
 }
 
 const manual = `image-cri-shim takes the place of a container runtime's CRI socket. kubelet,
-crictl and kubeadm talk to it as if it were the runtime; it forwards every call,
-and only where a message carries an image name it looks whether one of the
-configured registries has the image. If so, the image is pulled from there, with
-that registry's credentials; if not, from where its name says. Clients see the
-names they asked for either way.
+crictl and kubeadm connect to it as if it were the runtime, and it forwards each
+call to the runtime. If a call contains an image name, it looks up the image in
+the configured registries. A registry that has the image serves it, with
+that registry's credentials. Otherwise the image comes from the registry in its
+name. Clients see the names that they asked for in both cases.
 
-Without a command it serves, in the foreground, until SIGINT or SIGTERM: running
-calls then have 30 s to end (drain), and a second signal ends them at once. The
-file is read again when it changes, and on SIGHUP.
+Without a command, it serves in the foreground until SIGINT or SIGTERM. Running
+calls then have 30 s to end (drain); a second signal cancels them. The
+configuration is reloaded when the file changes, and on SIGHUP.
 
 EXAMPLES
-   image-cri-shim check                      is the configuration right, and what does it mean?
-   image-cri-shim resolve nginx:1.25         which registry would serve this image?
-   image-cri-shim install --dry-run          what would point kubelet and crictl at the shim?
-   image-cri-shim doctor                     what is wrong on this node, and what to do
-   image-cri-shim trace --slower-than 1s     which calls take long? and who makes them?
+   image-cri-shim check                      check the configuration and print its meaning
+   image-cri-shim resolve nginx:1.25         explain which registry would serve an image
+   image-cri-shim install --dry-run          show the changes that point kubelet and crictl at the shim
+   image-cri-shim doctor                     find problems on this node
+   image-cri-shim trace --slower-than 1s     show slow calls and their clients
    image-cri-shim --file ./shim.yaml         serve
-   journalctl -u image-cri-shim              what was asked, and what was served
+   journalctl -u image-cri-shim              show which image names were asked for and served
 
 FILES
    /etc/image-cri-shim.yaml                  the configuration
    /var/lib/image-cri-shim/ledger.json       names of images that the runtime does not keep
-   /var/lib/image-cri-shim/pulls.json        pulls whose images have not got their names yet
-   /var/lib/image-cri-shim/admin.sock        where resolve, doctor and trace ask the running shim; root only`
+   /var/lib/image-cri-shim/pulls.json        pulls with image names to be set in the runtime
+   /var/lib/image-cri-shim/admin.sock        socket for resolve, doctor and trace; root only`
 
-// run runs the command that the arguments name.
+// run runs the command in arguments.
 func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) error {
 	app := &cli.App{
 		Name:                   "image-cri-shim",
@@ -74,7 +76,7 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) erro
 		Suggest:                true,
 		Writer:                 stdout,
 		ErrWriter:              stderr,
-		ExitErrHandler:         func(*cli.Context, error) {}, // main exits
+		ExitErrHandler:         func(*cli.Context, error) {}, // the exit code is the caller's
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
 			return fmt.Errorf("%w: see image-cri-shim --help", err)
 		},
@@ -82,7 +84,8 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) erro
 	return app.RunContext(ctx, arguments)
 }
 
-// fileFlag names the configuration file, before or behind the command.
+// fileFlag returns the flag for the configuration file, which may precede or follow the
+// command.
 func fileFlag() cli.Flag {
 	return &cli.PathFlag{
 		Name:      "file",
@@ -93,7 +96,7 @@ func fileFlag() cli.Flag {
 	}
 }
 
-// file is what fileFlag was given, wherever it stood.
+// file returns the value of fileFlag.
 func file(c *cli.Context) string {
 	for _, level := range c.Lineage() {
 		if slices.Contains(level.LocalFlagNames(), "file") {
@@ -114,7 +117,7 @@ func serve(c *cli.Context) error {
 func versionCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "version",
-		Usage: "print the version, the commit and what it was built with",
+		Usage: "print the version, commit, Go version and platform",
 		Action: func(c *cli.Context) error {
 			_, err := fmt.Fprintln(c.App.Writer, version.Long())
 			return err

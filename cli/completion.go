@@ -6,7 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// The scripts ask the program itself, by urfave/cli's hidden flag.
+// The scripts get the completions from the program, with a hidden flag of urfave/cli.
 const (
 	bashCompletion = `_image_cri_shim() {
     local words=("${COMP_WORDS[@]:0:$COMP_CWORD}")

@@ -17,28 +17,28 @@ import (
 func doctorCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "doctor",
-		Usage: "examine the node: what is wrong, and what to do",
-		Description: `Each line is OK, WARN or FAIL, with what to do. Checked are the configuration, the
-runtime's and the shim's socket, what kubelet, crictl and kubeadm use, the sandbox
-image, where names of images are kept, the way to each registry (name, connection,
-TLS, login, clock, whether the runtime trusts it too), and the state directory.
-docs/doctor.md lists the checks.
+		Usage: "find problems on the node and show how to fix them",
+		Description: `Each line is OK, WARN or FAIL. A line "do:" below it says how to fix a problem. doctor
+checks the configuration, the sockets of the runtime and the shim, the endpoints that
+kubelet, crictl and kubeadm use, the sandbox image, where image names are kept, the
+state directory, and for each registry name resolution, connection, TLS, login, clock
+and whether the runtime trusts it. docs/doctor.md lists the checks.
 
-Nothing is changed, and no secret is shown. What only root may look at says so.
+doctor changes nothing and prints no secrets. Checks that need root say so.
 
-The exit code is 2 if a check fails, 1 if one warns and --fail-on is warn, else 0.`,
+The exit code is 2 if a check fails, 1 if a check warns and --fail-on is warn, else 0.`,
 		Flags: []cli.Flag{
 			fileFlag(),
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "print `FORMAT`: text or json", Value: "text"},
-			&cli.StringFlag{Name: "fail-on", Usage: "the `LEVEL` that the exit code tells: warn or fail", Value: "fail"},
+			&cli.StringFlag{Name: "fail-on", Usage: "report problems from `LEVEL` on in the exit code: warn or fail", Value: "fail"},
 			kubeletConfigFlag(),
 			kubeletFlagsFlag(),
-			&cli.PathFlag{Name: "crictl-config", Usage: "crictl's configuration is `FILE`", Value: "/etc/crictl.yaml"},
-			&cli.StringSliceFlag{Name: "kubeadm-config", Usage: "kubeadm's configurations are `PATTERN`",
+			&cli.PathFlag{Name: "crictl-config", Usage: "read crictl's configuration from `FILE`", Value: "/etc/crictl.yaml"},
+			&cli.StringSliceFlag{Name: "kubeadm-config", Usage: "read kubeadm's configurations from the files that match `PATTERN`",
 				Value: cli.NewStringSlice("/etc/kubernetes/*.yaml", "/var/lib/kubelet/instance-config.yaml")},
-			&cli.PathFlag{Name: "containerd-config", Usage: "containerd's configuration is `FILE`, for what it does not tell itself", Value: "/etc/containerd/config.toml"},
-			&cli.PathFlag{Name: "registries-conf", Usage: "CRI-O's registries are in `FILE`, and in the folder FILE.d", Value: "/etc/containers/registries.conf"},
-			&cli.StringSliceFlag{Name: "certs-d", Usage: "CRI-O's certificates of registries are in `FOLDER`",
+			&cli.PathFlag{Name: "containerd-config", Usage: "read containerd's configuration from `FILE`, for settings that containerd does not report", Value: "/etc/containerd/config.toml"},
+			&cli.PathFlag{Name: "registries-conf", Usage: "read CRI-O's registries from `FILE` and the folder FILE.d", Value: "/etc/containers/registries.conf"},
+			&cli.StringSliceFlag{Name: "certs-d", Usage: "read CRI-O's certificates of registries from `FOLDER`",
 				Value: cli.NewStringSlice("/etc/containers/certs.d", "/etc/docker/certs.d")},
 		},
 		Action: examine,
@@ -72,7 +72,7 @@ func examine(c *cli.Context) error {
 	return nil
 }
 
-// unusable is an error that is not taken for a warning.
+// unusable returns an error with exit code 2, because 1 means that a check warned.
 func unusable(format string, values ...any) error {
 	return cli.Exit("doctor: "+fmt.Sprintf(format, values...), 2)
 }
@@ -93,7 +93,7 @@ func examined(c *cli.Context) doctor.Report {
 		options.Problem = err
 		return doctor.Examine(c.Context, options)
 	}
-	ledger, _ := ledger.Read(settings.StateDirectory) // a check of its own says why it is empty
+	ledger, _ := ledger.Read(settings.StateDirectory) // a check reports the error
 	explainer, end, err := freshExplainer(c.Context, file(c), settings, ledger)
 	if err != nil {
 		options.Problem = err

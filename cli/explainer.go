@@ -13,8 +13,8 @@ import (
 	"image-cri-shim/rewrite/naming"
 )
 
-// freshExplainer makes an explainer that needs no daemon, to be ended. It sets the
-// runtime where the file does not.
+// freshExplainer returns an explainer that works without a daemon. The caller must call end.
+// It sets settings.Runtime if the file does not set it.
 func freshExplainer(ctx context.Context, file string, settings *config.Config, ledger *ledger.Ledger) (explainer *explain.Explainer, end func(), err error) {
 	registries, err := lookup.Open(file, settings, registry.Options{})
 	if err != nil {
@@ -22,7 +22,7 @@ func freshExplainer(ctx context.Context, file string, settings *config.Config, l
 	}
 	if settings.Runtime == "" {
 		if settings.Runtime, err = config.DetectRuntime(ctx); err != nil {
-			settings.Runtime = "/run/containerd/containerd.sock" // the first that would be looked for
+			settings.Runtime = "/run/containerd/containerd.sock" // the first path that DetectRuntime tries
 		}
 	}
 	runtime, err := proxy.New(proxy.Options{Runtime: settings.Runtime})

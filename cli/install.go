@@ -15,16 +15,16 @@ import (
 func installCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "install",
-		Usage: "point kubelet and crictl at the shim, by editing their files",
-		Description: `The endpoints in kubelet's and crictl's files become the shim's socket; nothing
-else in the files changes. A diff is shown, the file as it was is kept beside it,
-and kubelet is not restarted. A client that uses another runtime than the shim, or
-a file that is not understood, is an error, and then no file is changed. kubelet's
-configuration and its drop-ins are those that its flags name, if any do.`,
+		Usage: "point kubelet and crictl at the shim by editing their files",
+		Description: `install sets the endpoints in the files of kubelet and crictl to the shim's socket, and
+changes nothing else in them. It prints a diff, keeps a copy of each original file
+beside it, and does not restart kubelet. If a client uses another runtime than the shim,
+or a file can't be parsed, install fails and changes no file. If kubelet's flags name its
+configuration or the folder of its drop-ins, install edits those.`,
 		Flags: installFlags(),
 		Action: func(c *cli.Context) error {
 			return edit(c, "install", (*clients.Node).Install,
-				"now: systemctl enable --now image-cri-shim && systemctl restart kubelet")
+				"next: systemctl enable --now image-cri-shim && systemctl restart kubelet")
 		},
 	}
 }
@@ -32,16 +32,16 @@ configuration and its drop-ins are those that its flags name, if any do.`,
 func uninstallCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "uninstall",
-		Usage: "point kubelet and crictl back at what they used before install",
-		Description: `What install changed becomes what it was, by the copy that install has kept,
-which then goes; what else was changed in the files since stays.`,
-		Flags: append(installFlags(), &cli.BoolFlag{Name: "check", Usage: "change nothing, and exit with 1 if a client is pointed at the shim"}),
+		Usage: "point kubelet and crictl back at the endpoints they used before install",
+		Description: `uninstall restores the values that install changed, from the copy that install kept, and
+removes the copy. Other changes that were made to the files since then stay.`,
+		Flags: append(installFlags(), &cli.BoolFlag{Name: "check", Usage: "change nothing, and exit with 1 if a client uses the shim"}),
 		Action: func(c *cli.Context) error {
 			if c.Bool("check") {
 				return checkPointed(c)
 			}
 			return edit(c, "uninstall", (*clients.Node).Uninstall,
-				"now: systemctl restart kubelet, and then systemctl disable --now image-cri-shim")
+				"next: systemctl restart kubelet && systemctl disable --now image-cri-shim")
 		},
 	}
 }
@@ -49,19 +49,19 @@ which then goes; what else was changed in the files since stays.`,
 func installFlags() []cli.Flag {
 	return []cli.Flag{
 		fileFlag(),
-		&cli.BoolFlag{Name: "dry-run", Usage: "show what would change, and change nothing"},
+		&cli.BoolFlag{Name: "dry-run", Usage: "show the changes without making them"},
 		kubeletConfigFlag(),
-		&cli.PathFlag{Name: "kubelet-instance-config", Usage: "the `FILE` that kubeadm puts into it at an upgrade", Value: "/var/lib/kubelet/instance-config.yaml"},
+		&cli.PathFlag{Name: "kubelet-instance-config", Usage: "kubelet's instance configuration `FILE`, which kubeadm merges into the configuration at an upgrade", Value: "/var/lib/kubelet/instance-config.yaml"},
 		kubeletFlagsFlag(),
 		&cli.PathFlag{Name: "crictl-config", Usage: "crictl's configuration `FILE`", Value: "/etc/crictl.yaml"},
 	}
 }
 
-// edit plans the changes of all files, shows them, and makes them unless this is
-// a dry run. next says what the operator has to do then.
+// edit plans the changes of all files, prints them, and makes them unless this is a dry run.
+// next is the operator's next step.
 func edit(c *cli.Context, command string, plan func(*clients.Node) ([]clients.Change, error), next string) error {
 	if c.Args().Present() {
-		return fmt.Errorf("%s: unexpected argument %q: name files with options", command, c.Args().First())
+		return fmt.Errorf("%s: unexpected argument %q: use options for files", command, c.Args().First())
 	}
 	node, err := newNode(c)
 	if err != nil {
@@ -113,11 +113,11 @@ func nodeOf(c *cli.Context, shim, runtime string) *clients.Node {
 	}
 }
 
-// checkPointed is for the packages' scripts: a configuration that is wrong or gone does
-// not keep it from finding the clients.
+// checkPointed prints the clients that use the shim. The scripts of the packages call it, so
+// it also works with an invalid or missing configuration.
 func checkPointed(c *cli.Context) error {
 	node := nodeOf(c, config.ShimSocket(file(c)), "")
-	node.SameSocket = func(a, b string) bool { // /var/run is /run, even where the link is not there
+	node.SameSocket = func(a, b string) bool { // /var/run is /run, even if the link is missing
 		return unixsocket.Same(a, b) || strings.TrimPrefix(a, "/var") == strings.TrimPrefix(b, "/var")
 	}
 	places, err := node.ShimEndpoints()
@@ -136,9 +136,9 @@ func checkPointed(c *cli.Context) error {
 func makeChange(w io.Writer, change clients.Change, dryRun bool) error {
 	switch {
 	case change.Missing:
-		fmt.Fprintf(w, "%s: not there\n", change.Path)
+		fmt.Fprintf(w, "%s: does not exist\n", change.Path)
 	case !change.Changed():
-		fmt.Fprintf(w, "%s: nothing to do\n", change.Path)
+		fmt.Fprintf(w, "%s: no change needed\n", change.Path)
 	default:
 		fmt.Fprint(w, change.Diff())
 	}
@@ -151,7 +151,7 @@ func makeChange(w io.Writer, change clients.Change, dryRun bool) error {
 	switch {
 	case !change.Changed():
 	case change.Backup() != "":
-		fmt.Fprintf(w, "%s: edited, %s has it as it was\n", change.Path, change.Backup())
+		fmt.Fprintf(w, "%s: edited, original saved as %s\n", change.Path, change.Backup())
 	default:
 		fmt.Fprintf(w, "%s: edited\n", change.Path)
 	}

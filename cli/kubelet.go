@@ -11,18 +11,18 @@ import (
 )
 
 func kubeletConfigFlag() cli.Flag {
-	return &cli.PathFlag{Name: "kubelet-config", Usage: "kubelet's configuration is `FILE`, whatever its flags name", Value: "/var/lib/kubelet/config.yaml"}
+	return &cli.PathFlag{Name: "kubelet-config", Usage: "kubelet's configuration `FILE`, overriding the one in kubelet's flags", Value: "/var/lib/kubelet/config.yaml"}
 }
 
 func kubeletFlagsFlag() cli.Flag {
-	return &cli.StringSliceFlag{Name: "kubelet-flags", Usage: "kubelet's flags are in the files of `PATTERN`, units of systemd (.service, .conf) among them; a later one counts more", TakesFile: true,
+	return &cli.StringSliceFlag{Name: "kubelet-flags", Usage: "read kubelet's flags from the files that match `PATTERN`, including systemd units (.service, .conf); later files take precedence", TakesFile: true,
 		Value: cli.NewStringSlice(
 			"/usr/lib/systemd/system/kubelet.service", "/usr/lib/systemd/system/kubelet.service.d/*.conf",
 			"/etc/systemd/system/kubelet.service", "/etc/systemd/system/kubelet.service.d/*.conf",
 			"/var/lib/kubelet/kubeadm-flags.env", "/etc/default/kubelet", "/etc/sysconfig/kubelet")}
 }
 
-// kubeletFiles are the files of a node that set how kubelet runs.
+// kubeletFiles are the paths of kubelet's configuration and of files with its flags.
 type kubeletFiles struct {
 	config       string
 	dropIns      []string // of the configuration
@@ -37,7 +37,7 @@ func kubeletFilesOf(c *cli.Context) (files kubeletFiles) {
 		case isUnit:
 			files.units = append(files.units, matches...)
 		case err != nil || len(matches) == 0:
-			files.flags = append(files.flags, pattern) // which is said not to be there
+			files.flags = append(files.flags, pattern) // reported as missing
 		default:
 			files.flags = append(files.flags, matches...)
 		}

@@ -21,22 +21,23 @@ import (
 func resolveCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "resolve",
-		Usage:     "explain which registry would serve an image, and what the node has of it",
+		Usage:     "explain which registry would serve an image, and which names the node has for it",
 		ArgsUsage: "IMAGE...",
-		Description: `For each image: the reference it means; for each registry which rule of the
-configuration decides, what it is asked for and what it answers; where names of
-images are kept, and which of them the ledger and the runtime have; and what the
-runtime would be asked to pull. No image gets a name by it.
+		Description: `For each image, resolve prints the reference that it means; for each registry the rule
+that applies, the reference it is asked for and its answer; where image names are kept;
+the names that the ledger and the runtime have; and the reference that the runtime would
+pull. resolve changes no image names.
 
-The running shim is asked, so that its cache and its circuits show. Where it is not
-running, or runs with another file, or with --fresh, the registries are asked now.
+resolve asks the running shim, so its output includes the cache and the circuit breakers.
+Without a running shim, with another file than the shim's, or with --fresh, it asks the
+registries directly.
 
-The exit code is 1 if there is an image that no registry says it has.`,
+The exit code is 1 if there is an image that no registry is known to have.`,
 		Flags: []cli.Flag{
 			fileFlag(),
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "print `FORMAT`: text or json", Value: "text"},
-			&cli.BoolFlag{Name: "all-nodes-images", Usage: "explain the images that the runtime has now, in a line each"},
-			&cli.BoolFlag{Name: "fresh", Usage: "go by the file as it is now, without the running shim"},
+			&cli.BoolFlag{Name: "all-nodes-images", Usage: "explain each image of the runtime in one line"},
+			&cli.BoolFlag{Name: "fresh", Usage: "use the file and the registries directly, without the running shim"},
 		},
 		Action: resolve,
 	}
@@ -49,7 +50,7 @@ func resolve(c *cli.Context) error {
 	case format != "text" && format != "json":
 		return fmt.Errorf("resolve: --output: found %q, expected text or json", format)
 	case all && len(names) > 0:
-		return fmt.Errorf("resolve: found the image %q beside --all-nodes-images: give one of them", names[0])
+		return fmt.Errorf("resolve: found image %q and --all-nodes-images, expected only one of them", names[0])
 	case !all && len(names) == 0:
 		return errors.New("resolve: name at least one image, such as nginx:1.25")
 	}
@@ -87,9 +88,9 @@ func printImages(c *cli.Context, format string, images []explain.Image) error {
 	}
 }
 
-// explained asks the running shim or, where that can't answer for the file, does
-// without it. No names mean those of the node's images. The note says who has
-// answered where that is not plain.
+// explained asks the running shim, or the registries directly if there is no shim that runs
+// with the file. Without names, it explains all images of the node. note is a remark on the
+// source of the result, empty for the running shim's own.
 func explained(c *cli.Context, names []string) (images []explain.Image, note string, err error) {
 	settings, err := config.Load(file(c))
 	if err != nil {
@@ -99,25 +100,25 @@ func explained(c *cli.Context, names []string) (images []explain.Image, note str
 		answer := explain.Resolution{}
 		switch err := admin.Get(c.Context, admin.Socket(settings.StateDirectory), admin.ResolvePath, url.Values{"image": names}, &answer); {
 		case errors.Is(err, admin.ErrNotRunning):
-			note = err.Error() + ": the registries are asked now"
+			note = err.Error() + ": asking the registries directly"
 		case err != nil:
 			return nil, "", err
 		case !sameFile(answer.File, file(c)):
-			note = fmt.Sprintf("the shim runs with %s: the registries are asked now", answer.File)
+			note = fmt.Sprintf("the shim runs with %s: asking the registries directly", answer.File)
 		default:
 			return answer.Images, answer.Note(), nil
 		}
 	}
 	ledger, unread := ledger.Read(settings.StateDirectory)
 	if unread != nil {
-		note = strings.TrimPrefix(note+"; ", "; ") + fmt.Sprintf("without the names of pulled images: %v", unread)
+		note = strings.TrimPrefix(note+"; ", "; ") + fmt.Sprintf("names of pulled images are unknown: %v", unread)
 	}
 	images, err = explainedFresh(c.Context, file(c), settings, ledger, names)
 	return images, note, err
 }
 
-// explainedFresh goes by the file, the registries, the runtime and the ledger's
-// file as they are now, and changes none of them.
+// explainedFresh explains images without a running shim. It uses the configuration file, the
+// registries, the runtime and the ledger's file, and changes none of them.
 func explainedFresh(ctx context.Context, file string, settings *config.Config, ledger *ledger.Ledger, names []string) ([]explain.Image, error) {
 	explainer, end, err := freshExplainer(ctx, file, settings, ledger)
 	if err != nil {

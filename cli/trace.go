@@ -20,28 +20,28 @@ func traceCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "trace",
 		Usage: "show the calls that pass through the running shim",
-		Description: `A line for each call when it has ended: when it began, who made it, how long it took,
-how it ended, how many bytes the messages have, the pod, container and images that it
-is about, and what the shim made of an image's name. Calls that answer without end, such
-as GetContainerEvents, have a line for each message.
+		Description: `trace prints a line for each finished call: its start, client, method, duration, gRPC code,
+the size of the messages, the pod, container and images, and how the shim resolved the
+image names. Streams without an end, such as GetContainerEvents, have a line for each
+message.
 
-Passwords, tokens, the values of environments and whatever else may be secret is
-masked before it leaves the shim; docs/trace.md says what is shown.
+The shim masks passwords, tokens, values of environment variables and other texts that
+may be secret before it sends an event. docs/trace.md lists what is shown.
 
-It ends with Ctrl-C, --count or --for. When the shim is restarted it waits for the next.
-A line says how many events were lost because they were not read as fast as they came.`,
+trace ends with Ctrl-C, --count or --for. If the shim restarts, trace waits for the new
+one. If events are lost because they are not read fast enough, a line shows their number.`,
 		Flags: []cli.Flag{
 			fileFlag(),
 			&cli.StringSliceFlag{Name: "method", Usage: "only calls of `METHOD`: PullImage, '*Image*', v1alpha2.Version"},
-			&cli.StringSliceFlag{Name: "pod", Usage: "only calls about `POD`: web-0, default/web-0, 'kube-system/*'"},
-			&cli.StringSliceFlag{Name: "image", Usage: "only calls about images with `TEXT` in their names, as asked for or served"},
+			&cli.StringSliceFlag{Name: "pod", Usage: "only calls for `POD`: web-0, default/web-0, 'kube-system/*'"},
+			&cli.StringSliceFlag{Name: "image", Usage: "only calls for images with `TEXT` in the name that was asked for or served"},
 			&cli.BoolFlag{Name: "errors", Usage: "only calls that failed"},
 			&cli.DurationFlag{Name: "slower-than", Usage: "only calls that took longer than `DURATION`"},
-			&cli.BoolFlag{Name: "body", Usage: "print the messages too, decoded, with what may be secret masked"},
+			&cli.BoolFlag{Name: "body", Usage: "print the decoded messages too, with secrets masked"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "print `FORMAT`: text or json", Value: "text"},
-			&cli.BoolFlag{Name: "summary", Usage: "print, at the end, a table with a line for each method instead"},
-			&cli.PathFlag{Name: "write", Usage: "record in `FILE` what is printed; it must not exist", TakesFile: true},
-			&cli.PathFlag{Name: "read", Usage: "print what was recorded in `FILE`, instead of what passes now", TakesFile: true},
+			&cli.BoolFlag{Name: "summary", Usage: "print a table with one line for each method at the end, instead of events"},
+			&cli.PathFlag{Name: "write", Usage: "record the printed events in `FILE`, which must not exist", TakesFile: true},
+			&cli.PathFlag{Name: "read", Usage: "print the recording in `FILE` instead of the running shim's calls", TakesFile: true},
 			&cli.IntFlag{Name: "count", Usage: "end after `N` events"},
 			&cli.DurationFlag{Name: "for", Usage: "end after `DURATION`"},
 		},
@@ -49,7 +49,7 @@ A line says how many events were lost because they were not read as fast as they
 	}
 }
 
-// traceFilter is what the flags say is of interest.
+// traceFilter returns the filter that the flags set.
 func traceFilter(c *cli.Context) (trace.Filter, error) {
 	filter := trace.Filter{
 		Methods: c.StringSlice("method"), Pods: c.StringSlice("pod"), Images: c.StringSlice("image"),
@@ -57,13 +57,13 @@ func traceFilter(c *cli.Context) (trace.Filter, error) {
 	}
 	switch format := c.String("output"); {
 	case c.Args().Present():
-		return filter, fmt.Errorf("found the argument %q, expected options only", c.Args().First())
+		return filter, fmt.Errorf("found argument %q, expected only options", c.Args().First())
 	case format != "text" && format != "json":
 		return filter, fmt.Errorf("--output: found %q, expected text or json", format)
 	case c.Int("count") < 0 || c.Duration("for") < 0:
-		return filter, errors.New("--count and --for: expected something positive")
+		return filter, errors.New("--count and --for: expected a positive value")
 	case c.IsSet("read") && c.IsSet("for"):
-		return filter, errors.New("found --for beside --read: a recording ends by itself")
+		return filter, errors.New("found --for with --read: --for limits a running trace only")
 	}
 	return filter, filter.Check()
 }
@@ -74,9 +74,9 @@ func traceCalls(c *cli.Context) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, admin.ErrNotRunning):
-		return fmt.Errorf("trace: %w (--read FILE shows a recording without it)", err)
+		return fmt.Errorf("trace: %w (--read FILE prints a recording without a shim)", err)
 	case os.Geteuid() != 0 && !c.IsSet("read") && (errors.Is(err, fs.ErrPermission) || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
-		return fmt.Errorf("trace: only root may: %w", err) // the shim hangs up on others
+		return fmt.Errorf("trace: root is required: %w", err) // the shim closes connections of other users
 	}
 	return fmt.Errorf("trace: %w", err)
 }
@@ -87,7 +87,7 @@ func traceTo(c *cli.Context) error {
 		return err
 	}
 	out := newTraceOutput(c)
-	if c.IsSet("read") { // a signal ends the process, whatever it waits for, as with any that only reads
+	if c.IsSet("read") { // an unhandled signal ends the process, even while it waits for input
 		err = out.replay(c.Path("read"), filter)
 	} else {
 		ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
@@ -97,18 +97,18 @@ func traceTo(c *cli.Context) error {
 	return errors.Join(err, out.close())
 }
 
-// errEnough ends a trace that has shown what it was to show.
+// errEnough is returned after the last event of --count.
 var errEnough = errors.New("enough")
 
-// traceOutput is where events go.
+// traceOutput prints and records events.
 type traceOutput struct {
 	stdout, stderr         io.Writer
-	text, summarize, quiet bool // quiet: a recording, which nothing is lost of now
+	text, summarize, quiet bool // quiet: omit the final note if no events were lost
 	summary                trace.Summary
 	recordTo               string
 	begun                  bool
-	file                   *os.File // nil where nothing is recorded
-	left                   int      // events until it is enough; negative for no end
+	file                   *os.File // nil without --write
+	left                   int      // events until the end; negative for no limit
 	events, lost           int64
 }
 
@@ -123,11 +123,11 @@ func newTraceOutput(c *cli.Context) *traceOutput {
 	}
 }
 
-// begin is called once, when it is known that there is a trace.
+// begin writes the headers. It is called once, when the trace has been opened.
 func (t *traceOutput) begin(header trace.Header) (err error) {
 	t.begun = true
 	if t.recordTo != "" {
-		// Not over a file that others may read, or have open.
+		// O_EXCL: others may be able to read an existing file.
 		if t.file, err = os.OpenFile(t.recordTo, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
 			return fmt.Errorf("record: %w", err)
 		}
@@ -141,7 +141,7 @@ func (t *traceOutput) begin(header trace.Header) (err error) {
 	return nil
 }
 
-// add returns errEnough with the last event.
+// add prints and records an event. It returns errEnough after the last one.
 func (t *traceOutput) add(event trace.Event) error {
 	if t.file != nil {
 		if err := trace.WriteEvent(t.file, event); err != nil {
@@ -174,7 +174,7 @@ func (t *traceOutput) show(event trace.Event) error {
 	}
 }
 
-// close ends the recording, and says what there is to say at the end.
+// close closes the recording, and prints the summary and the number of events.
 func (t *traceOutput) close() error {
 	if !t.begun {
 		return nil
@@ -192,10 +192,10 @@ func (t *traceOutput) close() error {
 	return problem
 }
 
-// notef prints what is no event.
+// notef prints a note to stderr.
 func (t *traceOutput) notef(format string, values ...any) {
 	fmt.Fprintf(t.stderr, "image-cri-shim: "+format+"\n", values...)
 }
 
-// reconnectInterval is how often it is tried whether the shim is back.
+// reconnectInterval is the interval between attempts to reconnect to the shim.
 const reconnectInterval = 200 * time.Millisecond

@@ -16,7 +16,7 @@ import (
 	"image-cri-shim/trace"
 )
 
-// replay shows a recording.
+// replay prints the events of a recording.
 func (t *traceOutput) replay(file string, filter trace.Filter) error {
 	content, err := os.Open(file)
 	if err != nil {
@@ -49,7 +49,7 @@ func (t *traceOutput) replay(file string, filter trace.Filter) error {
 	}
 }
 
-// enough drops the error that ends a trace as it should.
+// enough returns nil for errEnough, and other errors unchanged.
 func enough(err error) error {
 	if errors.Is(err, errEnough) {
 		return nil
@@ -57,8 +57,8 @@ func enough(err error) error {
 	return err
 }
 
-// follow shows what passes through the running shim, and the next one where it is
-// restarted, until ctx is done or there was enough.
+// follow prints the calls of the running shim until ctx is done or the last event of --count.
+// If the shim ends, it waits for the next one.
 func (t *traceOutput) follow(ctx context.Context, c *cli.Context, filter trace.Filter) error {
 	settings, err := config.Load(file(c))
 	if err != nil {
@@ -84,7 +84,7 @@ func (t *traceOutput) follow(ctx context.Context, c *cli.Context, filter trace.F
 		case !t.begun, errors.Is(err, admin.ErrUnknown), errors.Is(err, trace.ErrVersion):
 			return err
 		case errors.Is(err, errGone):
-			t.notef("the shim has ended: waiting for the next")
+			t.notef("the shim has ended, waiting for the next one")
 		}
 		if !sleep(ctx, reconnectInterval) {
 			return nil
@@ -92,13 +92,13 @@ func (t *traceOutput) follow(ctx context.Context, c *cli.Context, filter trace.F
 	}
 }
 
-// errGone says that the shim was there and has ended.
+// errGone is returned if the shim ends during the trace.
 var errGone = errors.New("the shim has ended")
 
-// sinkError is a failure to show or to record.
+// sinkError is a failure to print or record an event.
 type sinkError struct{ error }
 
-// attach shows what one shim tells, until it ends.
+// attach prints the calls of one shim until the shim ends.
 func (t *traceOutput) attach(ctx context.Context, socket string, query url.Values) error {
 	stream, err := admin.Open(ctx, socket, admin.TracePath, query)
 	if err != nil {
@@ -127,7 +127,7 @@ func (t *traceOutput) attach(ctx context.Context, socket string, query url.Value
 	}
 }
 
-// sleep returns false when ctx is done first.
+// sleep waits for d. It returns false if ctx is done first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
