@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// mayImport has a line for each folder with the packages that it may import: the project's
-// by their folder, others by the package or module. The parts do not know each other: cli,
-// daemon and lookup put them together.
+// mayImport has a line for each folder with the packages that it may import: packages of the
+// project by folder, others by package or module. The parts do not import each other; cli,
+// daemon and lookup connect them.
 const mayImport = `
 main: cli
 admin: printable, unixsocket
@@ -48,10 +48,10 @@ unixsocket: golang.org/x/sys/unix
 version:
 `
 
-// maxFloors bounds the longest chain of imports between the project's folders.
+// maxFloors is the maximum length of a chain of imports between the project's folders.
 const maxFloors = 8
 
-// importRules returns the lines of mayImport.
+// importRules returns the permitted imports by folder.
 func importRules(t *testing.T) map[string][]string {
 	t.Helper()
 	rules := make(map[string][]string)
@@ -68,8 +68,8 @@ func importRules(t *testing.T) map[string][]string {
 	return rules
 }
 
-// TestImports requires that each folder imports what mayImport has for it, and nothing else,
-// and that the imports have no circle and at most maxFloors floors.
+// TestImports requires that each folder imports exactly the packages in mayImport, and that
+// imports have no cycle and at most maxFloors levels.
 func TestImports(t *testing.T) {
 	rules, imports := importRules(t), make(map[string][]string)
 	err := filepath.WalkDir(".", func(file string, entry fs.DirEntry, err error) error {
@@ -77,7 +77,7 @@ func TestImports(t *testing.T) {
 			return err
 		}
 		if entry.IsDir() && (file == "e2e" || file == "bench" || file == "testdata" || strings.HasPrefix(file, ".") && file != ".") {
-			return fs.SkipDir // e2e and bench are modules of their own
+			return fs.SkipDir // e2e and bench are separate modules
 		}
 		if !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") || strings.HasSuffix(path.Dir(file), "test") {
 			return nil
@@ -100,7 +100,7 @@ func TestImports(t *testing.T) {
 			imported = strings.TrimPrefix(imported, "image-cri-shim/")
 			imports[folder] = append(imports[folder], imported)
 			if _, own := rules[imported]; (own || strings.Contains(imported, ".")) && !slices.ContainsFunc(rules[folder], func(rule string) bool { return allows(rule, imported, own) }) {
-				t.Errorf("%s imports %s", file, imported)
+				t.Errorf("%s imports %s, which mayImport does not permit", file, imported)
 			}
 		}
 		return nil
@@ -115,29 +115,29 @@ func TestImports(t *testing.T) {
 		for _, rule := range allowed {
 			_, own := rules[rule]
 			if !slices.ContainsFunc(imports[folder], func(imported string) bool { return allows(rule, imported, own) }) {
-				t.Errorf("mayImport lets %s import %s, which it does not", folder, rule)
+				t.Errorf("mayImport permits %s to import %s, which it does not import", folder, rule)
 			}
 		}
 	}
 	for folder := range rules {
 		if height := floor(t, imports, folder, nil); height > maxFloors {
-			t.Errorf("%s is on floor %d, want at most %d", folder, height, maxFloors)
+			t.Errorf("%s is on level %d, want at most %d", folder, height, maxFloors)
 		}
 	}
 }
 
-// allows reports whether a rule lets a package be imported. A rule for a package of the
-// project does not hold for the folders in it.
+// allows reports whether a rule permits an import. A rule for a folder of the project does
+// not apply to its subfolders.
 func allows(rule, imported string, own bool) bool {
 	return imported == rule || !own && strings.HasPrefix(imported, rule+"/")
 }
 
-// floor returns the number of folders in the longest chain of imports that begins with a
-// folder. above are the folders that lead to it.
+// floor returns the number of folders in the longest chain of imports from folder. above are
+// the folders in the chain before it.
 func floor(t *testing.T, imports map[string][]string, folder string, above []string) int {
 	t.Helper()
 	if slices.Contains(above, folder) {
-		t.Fatalf("the imports have a circle: %v, %s", above, folder)
+		t.Fatalf("the imports have a cycle: %v, %s", above, folder)
 	}
 	height := 0
 	for _, imported := range slices.Compact(slices.Sorted(slices.Values(imports[folder]))) {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestDependenciesAreListed requires that docs/dependencies.md has what each go.mod
-// requires directly, tools too, and nothing else.
+// TestDependenciesAreListed requires that docs/dependencies.md lists exactly the modules that
+// each go.mod requires directly, including tools.
 func TestDependenciesAreListed(t *testing.T) {
 	const list = "docs/dependencies.md"
 	content, err := os.ReadFile(list)
@@ -39,8 +39,8 @@ func TestDependenciesAreListed(t *testing.T) {
 	}
 }
 
-// directRequirements are the modules that a go.mod requires without `// indirect`, and
-// those that its tools are of.
+// directRequirements returns the modules that a go.mod requires without `// indirect`, and
+// the modules of its tools.
 func directRequirements(t *testing.T, file string) map[string]bool {
 	t.Helper()
 	content, err := os.ReadFile(filepath.FromSlash(file))

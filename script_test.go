@@ -38,12 +38,15 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// TestScripts runs the transcripts in testdata/script, each in a folder of its
-// own. $HUB is the address of a registry that has library/nginx:1.25 for the
-// user admin with the password canary:passw0rd, $CRI a runtime's socket that
-// answers Version, has two images and takes for ever over a Status that is not
-// verbose, $CONTAINERD another one that has containerd's images service too, and
-// $SHIM a socket path that is free.
+// TestScripts runs the scripts in testdata/script, each in its own folder. Their variables:
+//
+//	$HUB         address of a registry with library/nginx:1.25 for the user admin with the
+//	             password canary:passw0rd
+//	$CRI         socket of a runtime that answers Version and has two images; a Status call
+//	             that is not verbose does not return
+//	$CONTAINERD  socket of such a runtime with containerd's images service
+//	$REFUSING    socket of one with an images service that refuses changes
+//	$SHIM        unused socket path
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -85,7 +88,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// startRuntime starts a runtime whose socket has a name, with more methods.
+// startRuntime starts a runtime on the socket name.sock, with additional methods.
 func startRuntime(t *testing.T, env *testscript.Env, name string, more map[string]proxytest.Handler) (socket string, err error) {
 	r := proxytest.NewRuntime(filepath.Join(env.WorkDir, name+".sock"))
 	r.Handle("/runtime.v1.RuntimeService/Version", answerVersion)
@@ -94,7 +97,7 @@ func startRuntime(t *testing.T, env *testscript.Env, name string, more map[strin
 		if err != nil || len(request) > 0 { // verbose
 			return errors.Join(err, answerStatus(stream))
 		}
-		// As a pull that takes long; the script can wait for its begin.
+		// Hangs as a long pull does. Scripts can wait for the start of the call.
 		if err := os.WriteFile(filepath.Join(env.WorkDir, name+".calls"), []byte("Status"), 0o600); err != nil {
 			return err
 		}
@@ -117,7 +120,7 @@ func startRuntime(t *testing.T, env *testscript.Env, name string, more map[strin
 	return r.Socket(), nil
 }
 
-// refuse answers as a containerd that refuses changes of its names.
+// refuse answers as a containerd that refuses to change its names.
 func refuse(stream grpc.ServerStream) error {
 	if _, err := proxytest.Receive(stream); err != nil {
 		return err
@@ -173,7 +176,7 @@ func answerStatus(stream grpc.ServerStream) error {
 	return proxytest.Send(stream, response)
 }
 
-// images are those of $CRI.
+// images are the images of the runtimes.
 var images = []*runtime.Image{
 	{Id: "sha256:1111111111111111111111111111111111111111111111111111111111111111", RepoTags: []string{"docker.io/library/nginx:1.25"}},
 	{Id: "sha256:2222222222222222222222222222222222222222222222222222222222222222", RepoTags: []string{"quay.io/no/such:1"}},
@@ -190,7 +193,7 @@ func answerImages(stream grpc.ServerStream) error {
 	return proxytest.Send(stream, response)
 }
 
-// answerImageStatus takes canonical names and IDs.
+// answerImageStatus finds images by canonical name or ID.
 func answerImageStatus(stream grpc.ServerStream) error {
 	received, err := proxytest.Receive(stream)
 	if err != nil {
@@ -212,16 +215,17 @@ func answerImageStatus(stream grpc.ServerStream) error {
 	return proxytest.Send(stream, encoded)
 }
 
-// expand FILE... replaces $NAME in files by the script's variables.
+// expand implements `expand FILE...`, which replaces $NAME in files by the script's variables.
 func expand(ts *testscript.TestScript, _ bool, files []string) {
 	for _, file := range files {
 		content := os.Expand(ts.ReadFile(file), ts.Getenv)
 		ts.Check(os.WriteFile(ts.MkAbs(file), []byte(content), 0o600))
-		ts.Check(os.Chmod(ts.MkAbs(file), 0o600)) // it may hold a password
+		ts.Check(os.Chmod(ts.MkAbs(file), 0o600)) // the file may contain a password
 	}
 }
 
-// waitFor FILE TEXT [TIMES] waits until a file contains a text, once or as often as it says.
+// waitFor implements `waitfor FILE TEXT [TIMES]`, which waits until a file contains a text at
+// least TIMES times, by default once.
 func waitFor(ts *testscript.TestScript, _ bool, arguments []string) {
 	times := 1
 	if len(arguments) > 2 {
@@ -237,13 +241,13 @@ func waitFor(ts *testscript.TestScript, _ bool, arguments []string) {
 			return
 		}
 		if err := pause(ctx); err != nil {
-			ts.Fatalf("%s never says %q: %s", arguments[0], arguments[1], content)
+			ts.Fatalf("%s does not contain %q in time: %s", arguments[0], arguments[1], content)
 		}
 	}
 }
 
-// criClient is a CRI client: `cri SOCKET METHOD` prints the name of the runtime
-// that a RuntimeService method answers with.
+// criClient implements `cri SOCKET METHOD`: it calls a method of the RuntimeService and prints
+// the runtime's name in the response.
 func criClient() {
 	if err := call(os.Args[1], os.Args[2]); err != nil {
 		_, _ = os.Stderr.WriteString(err.Error() + "\n")

@@ -8,8 +8,8 @@ import (
 	"os/exec"
 )
 
-// supervise is what systemd is to a service: `supervise SOCKET NOTES COMMAND...`
-// runs a command with a listening socket, and writes to a file what it is told.
+// supervise implements `supervise SOCKET NOTES COMMAND...`. Like systemd, it runs a command
+// with a listening socket. It writes the command's notifications to the file NOTES.
 func supervise() {
 	if err := superviseCommand(os.Args[1], os.Args[2], os.Args[3:]); err != nil {
 		fmt.Fprintln(os.Stderr, "supervise:", err)
@@ -27,7 +27,7 @@ func superviseCommand(socket, notes string, command []string) (err error) {
 	if err != nil {
 		return err
 	}
-	told, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: notes + ".sock", Net: "unixgram"})
+	notifications, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: notes + ".sock", Net: "unixgram"})
 	if err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func superviseCommand(socket, notes string, command []string) (err error) {
 	go func() {
 		buffer := make([]byte, 4096)
 		for {
-			n, err := told.Read(buffer)
+			n, err := notifications.Read(buffer)
 			if err != nil {
 				done <- written.Close()
 				return
@@ -47,11 +47,11 @@ func superviseCommand(socket, notes string, command []string) (err error) {
 			_, _ = written.Write(append(buffer[:n:n], '\n'))
 		}
 	}()
-	// Its process ID is known only when it runs.
+	// LISTEN_PID must be the command's process ID, which is known only once it runs.
 	cmd := exec.Command("sh", append([]string{"-c", `export LISTEN_PID=$$; exec "$0" "$@"`}, command...)...)
 	cmd.ExtraFiles = []*os.File{file}
 	cmd.Env = append(os.Environ(), "LISTEN_FDS=1", "NOTIFY_SOCKET="+notes+".sock")
 	cmd.Stderr = os.Stderr
 	err = cmd.Run()
-	return errors.Join(err, told.Close(), <-done, file.Close(), listener.Close())
+	return errors.Join(err, notifications.Close(), <-done, file.Close(), listener.Close())
 }

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// waitLimit is how long a condition may take to come true on a busy machine.
+// waitLimit is the maximum time until a condition is met on a busy machine.
 const waitLimit = 20 * time.Second
 
-// pause waits a little before a condition is looked at again.
+// pause waits before the next check of a condition.
 func pause(ctx context.Context) error {
 	timer := time.NewTimer(5 * time.Millisecond)
 	defer timer.Stop()

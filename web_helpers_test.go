@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// webClient is an HTTP client: `web SOCKET PATH` prints the code and the body of the
-// answer.
+// webClient implements `web SOCKET PATH`: it sends an HTTP request and prints the status code
+// and body of the response.
 func webClient() {
 	code, body, err := get(os.Args[1], os.Args[2])
 	if err != nil {
@@ -22,7 +22,7 @@ func webClient() {
 	fmt.Printf("%d\n%s\n", code, strings.TrimSuffix(body, "\n"))
 }
 
-// get asks a site on a unix socket.
+// get sends a GET request to a server on a unix socket.
 func get(socket, path string) (code int, body string, err error) {
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
