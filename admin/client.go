@@ -16,14 +16,14 @@ import (
 )
 
 // ErrNotRunning is returned if no daemon listens on the socket.
-var ErrNotRunning = errors.New("no shim is running")
+var ErrNotRunning = errors.New("no shim listens")
 
 // answerLimit is the maximum size of an answer in bytes.
 const answerLimit = 256 << 20
 
 // ErrUnknown is returned if the daemon does not know the path, because its version differs
 // from the client's.
-var ErrUnknown = errors.New("the running shim is another version without this request: restart it")
+var ErrUnknown = errors.New("the running shim is another version that does not know this request: restart it")
 
 // Get sends a request to the daemon on socket and decodes the response into answer. It
 // returns [ErrNotRunning] without a daemon, and [ErrUntrustedPeer] if the daemon runs as

@@ -76,7 +76,7 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) erro
 		Suggest:                true,
 		Writer:                 stdout,
 		ErrWriter:              stderr,
-		ExitErrHandler:         func(*cli.Context, error) {}, // the exit code is the caller's
+		ExitErrHandler:         func(*cli.Context, error) {}, // Main returns the exit code
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
 			return fmt.Errorf("%w: see image-cri-shim --help", err)
 		},

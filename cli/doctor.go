@@ -30,7 +30,7 @@ The exit code is 2 if a check fails, 1 if a check warns and --fail-on is warn, e
 		Flags: []cli.Flag{
 			fileFlag(),
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "print `FORMAT`: text or json", Value: "text"},
-			&cli.StringFlag{Name: "fail-on", Usage: "report problems from `LEVEL` on in the exit code: warn or fail", Value: "fail"},
+			&cli.StringFlag{Name: "fail-on", Usage: "lowest `LEVEL` that sets the exit code: warn or fail", Value: "fail"},
 			kubeletConfigFlag(),
 			kubeletFlagsFlag(),
 			&cli.PathFlag{Name: "crictl-config", Usage: "read crictl's configuration from `FILE`", Value: "/etc/crictl.yaml"},

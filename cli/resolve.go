@@ -90,7 +90,7 @@ func printImages(c *cli.Context, format string, images []explain.Image) error {
 
 // explained asks the running shim, or the registries directly if there is no shim that runs
 // with the file. Without names, it explains all images of the node. note is a remark on the
-// source of the result, empty for the running shim's own.
+// source of the result and may be empty.
 func explained(c *cli.Context, names []string) (images []explain.Image, note string, err error) {
 	settings, err := config.Load(file(c))
 	if err != nil {

@@ -117,7 +117,7 @@ func newDaemon(ctx context.Context, file string, settings *config.Config, log *l
 	} else if dropped, err := naming.DropJournal(settings.StateDirectory); err != nil {
 		log.WithError(err).Warn("removing the journal of pulls failed")
 	} else if dropped {
-		log.Warn("names: ledger is set, images of interrupted pulls keep their registry names")
+		log.Warn("with names: ledger, images of interrupted pulls keep their registry names")
 	}
 	first, err := d.newSnapshot(settings)
 	if err != nil {

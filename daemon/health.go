@@ -38,8 +38,8 @@ func (d *daemon) healthz(response http.ResponseWriter, request *http.Request) {
 	writeChecks(response, check{"socket", problem})
 }
 
-// readyz is the readiness check. It succeeds if calls would be answered with the
-// configuration that the file contains.
+// readyz is the readiness check. It succeeds if calls are answered, with the
+// configuration in the file.
 func (d *daemon) readyz(response http.ResponseWriter, request *http.Request) {
 	writeChecks(response,
 		check{"socket", d.checkSocket(request.Context())},

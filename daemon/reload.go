@@ -18,7 +18,7 @@ import (
 // may still be writing it.
 const settle = 100 * time.Millisecond
 
-// reloadOnDemand reloads the file on each hangup, on each change and every reloadInterval,
+// reloadOnDemand reloads the file on each SIGHUP, on each change and every reloadInterval,
 // until end is called. It then applies the metrics address to the HTTP server.
 func (d *daemon) reloadOnDemand(ctx context.Context, hangups <-chan os.Signal) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -67,7 +67,7 @@ func (d *daemon) reload(wanted bool) {
 		d.read.Store(&settings.Read)
 		if d.refused.Swap(nil) != nil {
 			d.notify(d.servingLine())
-			d.log.WithField("file", d.file).Info("configuration can be loaded again, unchanged")
+			d.log.WithField("file", d.file).Info("configuration file is valid again and unchanged")
 		}
 		return
 	}

@@ -12,7 +12,7 @@ type State struct {
 	RuntimeUp     bool      // whether the runtime answers
 	LedgerNames   int
 	Naming        string    // NamesRuntime, NamesLedger or NamesUnknown
-	NameRepairs   int       // repositories whose names the runtime refused to change
+	NameRepairs   int       // repositories with names that the runtime refused to change
 	ConfigLoaded  time.Time // when the configuration in force was read
 	ConfigRefused bool      // the last reload failed
 	Registries    []Registry

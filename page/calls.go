@@ -13,7 +13,7 @@ import (
 
 const (
 	maxMethods     = 100 // the CRI has about forty in each version
-	maxMethodBytes = 120 // of a method's name, which a client can choose freely
+	maxMethodBytes = 120 // bytes of a method's name, which clients choose
 	periods        = 6   // number of periods for each method
 	period         = 10 * time.Minute
 	bucketCount    = 20
@@ -131,7 +131,7 @@ type methodCalls struct {
 	P95      float64   `json:"most"`
 	Longest  float64   `json:"longest"`
 	Buckets  []int     `json:"buckets"`        // calls shorter than 0.25 ms, 0.5 ms, 1 ms and so on
-	Code     string    `json:"code,omitempty"` // of the last failure in the hour
+	Code     string    `json:"code,omitempty"` // gRPC code of the last failure within the hour
 	FailedAt time.Time `json:"failedAt,omitzero"`
 }
 

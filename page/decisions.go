@@ -8,7 +8,7 @@ import (
 
 const (
 	maxDecisions = 200
-	maxTextBytes = 1000 // of each of a decision's texts
+	maxTextBytes = 1000 // bytes of each text of a decision
 )
 
 // Decision describes how the shim resolved an image name in a call.

@@ -59,7 +59,7 @@ func diagnose(now time.Time, service Service, registries []Registry, decisions [
 		add(warning, "ledger", "Names of pulled images that are in the ledger but not yet in the runtime: %d", service.Names.Ledger)
 	}
 	if service.Names.Repairs > 0 {
-		add(warning, "ledger", "Changing image names in the runtime failed and is retried, until then its other clients see registry names. Repositories: %d", service.Names.Repairs)
+		add(warning, "ledger", "Changing image names in the runtime failed and is retried. Until then, other clients of the runtime see registry names. Repositories: %d", service.Names.Repairs)
 	}
 	for _, r := range registries {
 		if r.State == Down || r.State == SlowInPart {
@@ -85,7 +85,7 @@ func headline(h health) string {
 	case warning:
 		return count
 	}
-	return "No problems: the runtime answers, no registry is known to be down, no request failed in the last 15 minutes"
+	return "No problems: the runtime answers, no registry is known to be down, no unresolved failures in the last 15 minutes"
 }
 
 func failureText(n int) string {

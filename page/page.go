@@ -28,7 +28,7 @@ type Sources struct {
 type Service struct {
 	Node         string    `json:"node"` // host name
 	Version      string    `json:"version"`
-	Socket       string    `json:"socket"`           // of the shim
+	Socket       string    `json:"socket"`           // the shim's socket
 	Runtime      string    `json:"runtime"`          // the runtime's socket
 	RuntimeError string    `json:"away,omitempty"`   // why the runtime does not answer; empty if it answers
 	NotServing   string    `json:"closed,omitempty"` // why the socket accepts no clients; empty if it accepts them
@@ -44,7 +44,7 @@ type Naming struct {
 	Mode    string `json:"mode"`              // runtime, ledger or unknown
 	Reason  string `json:"reason"`            // why this mode is in force
 	Ledger  int    `json:"ledger"`            // names in the ledger
-	Repairs int    `json:"repairs,omitempty"` // repositories whose names the runtime refused to change
+	Repairs int    `json:"repairs,omitempty"` // repositories with names that the runtime refused to change
 }
 
 // Registry is a configured registry and the state of its lookups.
@@ -52,8 +52,8 @@ type Registry struct {
 	Address  string    `json:"address"`
 	Priority int       `json:"priority"`
 	State    State     `json:"state"`
-	Since    time.Time `json:"since,omitzero"`    // of the state
-	Reason   string    `json:"reason,omitempty"`  // of the state
+	Since    time.Time `json:"since,omitzero"`    // when the state began
+	Reason   string    `json:"reason,omitempty"`  // why the registry is in this state
 	Latency  float64   `json:"latency,omitempty"` // duration of the last answer, in seconds
 	Answered time.Time `json:"answered,omitzero"` // time of the last answer
 }

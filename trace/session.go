@@ -167,7 +167,7 @@ func (s *session) run(ctx context.Context) {
 	}
 }
 
-// publish sends a record to the readers whose filter matches it.
+// publish sends a record to the readers with a matching filter.
 func (s *session) publish(r *record) {
 	p := s.translate(r)
 	lost := s.dropped.Swap(0)
