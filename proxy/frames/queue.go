@@ -5,30 +5,32 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// segment is a part of an answer that is to be written to the client.
+// segment is a part of an answer to be written to the client: DATA, a header block or
+// RST_STREAM.
 type segment struct {
 	data       []byte
-	fromServer bool                // the data was sent by the server, and counts as held in the windows
-	fields     []hpack.HeaderField // of a header block
-	end        bool                // it ends the stream
-	resetAfter bool                // RST_STREAM follows: the rest of the request is not needed (RFC 9113, 8.1)
+	fromServer bool                // the server sent the data, which counts as held in the windows
+	fields     []hpack.HeaderField // fields of a header block
+	end        bool                // ends the stream
+	resetAfter bool                // RST_STREAM follows, since the rest of the request is not needed (RFC 9113, 8.1)
 	withCredit bool                // the pending credit of the client's connection follows
-	restore    bool                // the answer is to be restored first, and ends with fields
-	reset      bool                // RST_STREAM
+	restore    bool                // the answer must be restored first; it ends with fields
+	reset      bool                // RST_STREAM with resetCode
 	resetCode  http2.ErrCode
 }
 
-// sendLimit is about how many bytes of a queue are written at once, so that other streams
-// get their share of the client's connection window.
+// sendLimit is roughly the maximum number of bytes of a queue written at once. It leaves other
+// streams their share of the client's connection window.
 const sendLimit = 64 << 10
 
-// enqueue adds to the queue of a stream, and starts the goroutine that sends it if none
-// runs: an answer that can't be written now must not block other streams. A stream whose
-// queue is empty again forwards frames as they come.
+// enqueue appends segments to the queue of a stream. A goroutine sends the queue, so that an
+// answer that cannot be written now does not block other streams. enqueue starts it if it
+// does not run. When the queue is empty, the goroutine ends, and frames of the stream are
+// forwarded directly again.
 func (p *serverToClient) enqueue(s *stream, segments ...segment) error {
 	p.mutex.Lock()
 	for _, segment := range segments {
-		p.reencoding = p.reencoding || segment.fields != nil // not sent in its order
+		p.reencoding = p.reencoding || segment.fields != nil // out of order
 		if s.closed {
 			p.dropSegment(segment)
 		}
@@ -47,12 +49,12 @@ func (p *serverToClient) enqueue(s *stream, segments ...segment) error {
 	if !start {
 		return nil
 	}
-	err := p.flush() // the frames of the stream that came before
+	err := p.flush() // writes the earlier frames of the stream first
 	p.handlers.Go(func() { p.sendQueue(s) })
 	return err
 }
 
-// sendQueue sends the queue of a stream, as the client makes room for it.
+// sendQueue sends the queue of a stream as the client grants credit.
 func (r *Relay) sendQueue(s *stream) {
 	for {
 		next, ok := r.nextSegment(s)
@@ -73,8 +75,9 @@ func (r *Relay) sendQueue(s *stream) {
 	}
 }
 
-// nextSegment waits until the first segment of a stream's queue can be written, and
-// returns it. It reports false when the goroutine must end.
+// nextSegment waits until the first segment of a stream's queue can be written, and returns
+// it. It reports false if the queue is empty or the connection has ended. The goroutine must
+// end then.
 func (r *Relay) nextSegment(s *stream) (segment, bool) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
@@ -94,16 +97,18 @@ func (r *Relay) nextSegment(s *stream) (segment, bool) {
 	return segment{}, false
 }
 
-// hasRoom reports whether a segment, or a part of it, can be written now. The caller holds
-// the mutex.
+// hasRoom reports whether the windows allow writing a segment, or a part of it, now. The
+// caller holds the mutex.
 func (s segment) hasRoom(stream *relayWindow) bool {
 	return len(s.data) == 0 || stream.available() > 0
 }
 
-// writeQueue writes the beginning of a queue as far as the client's windows allow, and
-// removes it. It reports whether the end of the stream was written. Windows are taken
-// while nothing else can be written to the client: otherwise DATA that was measured by the
-// windows of before could follow the acknowledgement of smaller ones (RFC 9113, 6.9.2).
+// writeQueue writes segments of a queue as far as the client's windows allow, and removes
+// them from the queue. It reports whether it wrote the end of the stream.
+//
+// For example, the client reduces its window, and the server acknowledges this. DATA that
+// follows the acknowledgement must fit into the smaller window (RFC 9113, 6.9.2). writeQueue
+// therefore takes bytes from the windows while nothing else can be written to the client.
 func (r *Relay) writeQueue(id uint32, queue *[]segment, stream *relayWindow) (ended bool, err error) {
 	r.awaitServerSettings()
 	w := &r.clientWriter
@@ -135,8 +140,9 @@ func (r *Relay) writeQueue(id uint32, queue *[]segment, stream *relayWindow) (en
 	return ended, w.writeLocked(r.client, frames)
 }
 
-// takeSegment takes as much of a queue's first segment as the windows allow. It returns
-// that part and the rest of the queue. The caller holds the mutex.
+// takeSegment removes as much of a queue's first segment as the windows allow, and takes the
+// bytes from the windows. It returns this part and the rest of the queue. The caller holds
+// the mutex.
 func (r *Relay) takeSegment(queue []segment, stream *relayWindow) (part segment, rest []segment) {
 	part = queue[0]
 	n := min(len(part.data), sendLimit, stream.available())
@@ -177,7 +183,7 @@ func (s segment) append(b []byte, id uint32, maxFrame int) []byte {
 	return b
 }
 
-// queueSent is called when the client has the whole answer of a stream.
+// queueSent is called when the complete answer of a stream has been written to the client.
 func (r *Relay) queueSent(s *stream) {
 	r.mutex.Lock()
 	var ended func(Outcome)
@@ -196,7 +202,8 @@ func (r *Relay) queueSent(s *stream) {
 	}
 }
 
-// discardStream drops the unsent rest of a closed stream. The caller holds the mutex.
+// discardStream closes a stream. It cancels the restorer, and drops the queue and the
+// collected answer. The caller holds the mutex.
 func (r *Relay) discardStream(s *stream) {
 	s.closed = true
 	for _, segment := range s.queue {
@@ -215,8 +222,8 @@ func (r *Relay) discardStream(s *stream) {
 	r.changed.Broadcast()
 }
 
-// dropSegment accounts for a segment that is not sent. The window of its stream is no
-// longer used. The caller holds the mutex.
+// dropSegment releases the memory of a segment that is not sent, and its bytes in the window
+// of the connection. The window of its stream is no longer used. The caller holds the mutex.
 func (r *Relay) dropSegment(s segment) {
 	r.buffered -= len(s.data)
 	if s.fromServer {
@@ -224,8 +231,9 @@ func (r *Relay) dropSegment(s segment) {
 	}
 }
 
-// resetAfterQueue queues a reset of the client's stream, so that no frame follows it. It
-// reports false if no goroutine sends the queue. The caller holds the mutex.
+// resetAfterQueue adds RST_STREAM to the end of a stream's queue, so that no queued frame
+// follows the reset. It reports false, and does nothing, if no goroutine sends the queue. The
+// caller holds the mutex.
 func (r *Relay) resetAfterQueue(s *stream, code http2.ErrCode) bool {
 	if s.sending {
 		s.queue = append(s.queue, segment{reset: true, resetCode: code})

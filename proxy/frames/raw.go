@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// relayRaw relays a connection of another protocol, which has begun with some bytes.
+// relayRaw relays a connection that is not HTTP/2. begun are the bytes already read from the
+// client.
 func (r *Relay) relayRaw(begun []byte) error {
 	r.writeServer(begun)
 	down := make(chan error, 1)
@@ -20,8 +21,8 @@ func (r *Relay) relayRaw(begun []byte) error {
 	return errors.Join(err, <-down)
 }
 
-// relayHalf copies one direction until its sender ends it or is no longer read, and passes
-// that end on.
+// relayHalf copies one direction until from is closed or its read deadline expires. Then it
+// closes the writing side of to, or to itself after another error.
 func relayHalf(to, from net.Conn) error {
 	_, err := io.Copy(to, from)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -33,11 +34,12 @@ func relayHalf(to, from net.Conn) error {
 	return errors.Join(err, to.Close())
 }
 
-// drainRaw ends a connection of another protocol: the server learns that the client sends
-// nothing more, and has until the relay's timer ends it to answer what it was sent.
+// drainRaw shuts down a connection that is not HTTP/2. The read deadline ends the client's
+// direction, which closes the writing side of the server's connection. The server can still
+// answer until the timer of Drain closes the relay.
 func (r *Relay) drainRaw() { _ = r.client.SetReadDeadline(time.Now()) }
 
-// setRaw notes that the connection is of another protocol than HTTP/2.
+// setRaw records that the connection is not HTTP/2.
 func (r *Relay) setRaw() {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()

@@ -9,25 +9,25 @@ import (
 const (
 	bufferMin = 4 << 10
 	bufferMax = 256 << 10
-	// pieceLimit is how long a DATA frame may be that is handed out as a whole.
+	// pieceLimit is the payload length up to which a DATA frame is always returned whole.
 	pieceLimit = 32 << 10
 	// smallReadLimit is the number of successive small reads after which a large buffer shrinks.
 	smallReadLimit = 64
 )
 
-// reader cuts what a connection sends into frames, in one buffer. A long DATA frame
-// whose end has not arrived yet is handed out in pieces, each as a DATA frame of
-// its own, so that it needs no buffer of its length and nothing ever has to stop
-// in the middle of a frame.
+// reader reads frames from a connection into one buffer. For example, the first 40 KiB of a
+// DATA frame of 100 KiB have arrived. The reader returns them as a DATA frame of 40 KiB, and
+// the rest as further DATA frames when it arrives. Such pieces need no buffer of the frame's
+// length, and other frames can be written between them.
 type reader struct {
 	from       io.Reader
-	buffer     []byte // its first bytes are room for the header of a piece
-	start, end int    // of what was read and not handed out
-	pieceRest  header // of the DATA frame that is handed out in pieces: what is to come
-	smallReads int    // small reads in a row
+	buffer     []byte // the first headerLength bytes are room for the header of a piece
+	start, end int    // range of the unread data in the buffer
+	pieceRest  header // the rest of the DATA frame that is returned in pieces
+	smallReads int    // number of successive small reads; -1 after a read that filled the buffer
 }
 
-// fill reads once. It makes all frames invalid that were handed out.
+// fill reads once from the connection. It invalidates all frames returned before.
 func (r *reader) fill() error {
 	r.makeRoom()
 	n, err := r.from.Read(r.buffer[r.end:])
@@ -39,11 +39,10 @@ func (r *reader) fill() error {
 	}
 	r.noteReadSize(n)
 	r.end += n
-	return nil // an error will come again
+	return nil // the next read returns the error again
 }
 
-// noteReadSize notes the size of a read. It decides whether makeRoom grows or shrinks the
-// buffer.
+// noteReadSize records the size of a read, by which makeRoom grows or shrinks the buffer.
 func (r *reader) noteReadSize(n int) {
 	switch {
 	case n == len(r.buffer)-r.end:
@@ -55,7 +54,8 @@ func (r *reader) noteReadSize(n int) {
 	}
 }
 
-// makeRoom moves what is left to the front of a buffer that suits it.
+// makeRoom moves the unread data to the front of the buffer, which it grows or shrinks if
+// necessary.
 func (r *reader) makeRoom() {
 	left := r.buffer[r.start:r.end]
 	size := len(r.buffer)
@@ -71,7 +71,7 @@ func (r *reader) makeRoom() {
 		size = need
 	}
 	if size == len(r.buffer) && r.start == headerLength {
-		return // it lies there already: a large frame may come in many small pieces
+		return // already at the front; avoids copying a large frame at every small read
 	}
 	buffer := r.buffer
 	if size != len(buffer) {
@@ -81,7 +81,7 @@ func (r *reader) makeRoom() {
 	r.buffer = buffer
 }
 
-// neededSize returns the size of the buffer for the frame that begins with left.
+// neededSize returns the buffer size for the frame whose first bytes are left.
 func (r *reader) neededSize(left []byte) int {
 	if r.pieceRest.length > 0 || len(left) < headerLength {
 		return 2 * headerLength
@@ -93,13 +93,14 @@ func (r *reader) neededSize(left []byte) int {
 	return headerLength + h.length
 }
 
-// splittable reports whether a frame may be handed out in pieces. Frames of the usual
-// length are read as a whole: pieces are more work for their receiver.
+// splittable reports whether a frame may be returned in pieces. Frames of the usual length
+// are not split, because the receiver would have to handle more frames.
 func (h header) splittable() bool {
 	return h.kind == http2.FrameData && !h.flags.Has(http2.FlagDataPadded) && h.length > pieceLimit
 }
 
-// next returns the next frame that was read, and false if there is none.
+// next returns the next frame in the buffer. It reports false if no frame is available before
+// the next fill.
 func (r *reader) next() (frame, bool, error) {
 	data := r.buffer[r.start:r.end]
 	if r.pieceRest.length > 0 {
@@ -121,14 +122,14 @@ func (r *reader) next() (frame, bool, error) {
 		r.start += headerLength
 		return r.piece(), true, nil
 	case h.length > frameLimit && !h.splittable():
-		return frame{}, false, connectionError{http2.ErrCodeFrameSize, "a frame that is too long"}
+		return frame{}, false, connectionError{http2.ErrCodeFrameSize, "frame is too long"}
 	default:
 		return frame{}, false, nil
 	}
 }
 
-// piece makes a frame of what has arrived of a DATA frame's payload. Before it
-// lies the frame's own header, or the room for one.
+// piece returns the available payload of a DATA frame as a frame. It writes the header of the
+// piece before the payload, over the original header or into the room that makeRoom keeps.
 func (r *reader) piece() frame {
 	h := r.pieceRest
 	h.length = min(h.length, r.end-r.start)
@@ -140,7 +141,7 @@ func (r *reader) piece() frame {
 	return r.frame(h)
 }
 
-// frame is the one that ends where the unread data starts.
+// frame returns the frame with header h that ends at r.start.
 func (r *reader) frame(h header) frame {
 	at := r.start - h.length - headerLength
 	return frame{header: h, at: at, bytes: r.buffer[at:r.start:r.start]}

@@ -12,48 +12,48 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// ErrServerDisconnected is the error of a connection that the server has closed.
-var ErrServerDisconnected = errors.New("the server has closed the connection")
+// ErrServerDisconnected is the error of a connection that the server closed.
+var ErrServerDisconnected = errors.New("server closed the connection")
 
-// streamLimit bounds the requests of one connection that are open at once. More
-// are refused, which tells the client that they can be made again.
+// streamLimit is the maximum number of concurrent streams of one connection. The relay resets
+// further streams with REFUSED_STREAM, which lets the client retry.
 const streamLimit = 10_000
 
-// Relay joins the connection of a client with one to the server.
+// Relay joins a connection from a client with a connection to the server.
 type Relay struct {
 	client, server net.Conn
 	route          Route
-	handlerContext context.Context // of the handlers
+	handlerContext context.Context // parent of the handlers' contexts
 	cancelHandlers context.CancelFunc
 	handlers       sync.WaitGroup
 
 	clientWriter clientWriter
 	serverWriter serverWriter
 
-	// What the two have announced (SETTINGS).
+	// Values of the SETTINGS of the client and the server.
 	clientTable      tableLimit
 	serverTable      tableLimit
-	serverMaxFrame   atomic.Uint32 // of frames that the relay makes
-	serverFrameLimit atomic.Uint32 // of those that the client may send
-	clientListLimit  atomic.Uint32 // of a header list for the client, in bytes
+	serverMaxFrame   atomic.Uint32 // longest frame that the relay itself sends to the server
+	serverFrameLimit atomic.Uint32 // longest frame that the client may send
+	clientListLimit  atomic.Uint32 // longest header list that the client accepts, in bytes
 
-	serverSettingsSent atomic.Bool // the client has the server's first frame, which is its SETTINGS
+	serverSettingsSent atomic.Bool // the server's SETTINGS, its first frame, are written to the client
 
 	mutex   sync.Mutex // guards the fields below, the streams and the exchanges
 	changed *sync.Cond // signals changes of the fields below
 	phase   phase
-	failure error // why the connection has ended; nil while it has not
+	failure error // the reason for the end of the connection; nil while it is open
 
 	relayed           map[uint32]*stream       // relayed requests
-	sendingQueues     int                      // relayed requests whose queue is being sent
+	sendingQueues     int                      // number of streams whose queue is being sent
 	intercepted       map[uint32]*interception // intercepted requests
-	maxInterceptedID  uint32                   // of the last intercepted request
-	maxClientStreamID uint32                   // the highest that the client has used
-	lastStreamID      uint32                   // of GOAWAY; requests above it are not accepted
+	maxInterceptedID  uint32                   // highest stream identifier of an intercepted request
+	maxClientStreamID uint32                   // highest stream identifier that the client has used
+	lastStreamID      uint32                   // last stream identifier of GOAWAY; later requests are not accepted
 	buffered          int                      // bytes of requests and answers in memory
 
 	serverGoAway bool // the server has sent GOAWAY
-	serverClosed bool // the server has closed its connection; the client's goes on
+	serverClosed bool // the server has closed its connection, and the client's stays open
 
 	flow           flow
 	clientSettings clientSettings
@@ -67,28 +67,28 @@ type Relay struct {
 type phase int
 
 const (
-	opening phase = iota // not known yet
+	opening phase = iota // the protocol is not known yet
 	framed               // HTTP/2
 	raw                  // another protocol
 )
 
-// stream is a relayed request. Each end closes its direction. It is guarded by Relay.mutex.
+// stream is the stream of a relayed request. It is guarded by Relay.mutex.
 type stream struct {
 	id                     uint32
-	plan                   Plan // without Ended when that was called
-	clientDone, serverDone bool
-	restoration            *restoration // nil where the answer is not changed
-	window                 relayWindow  // of the answer
+	plan                   Plan         // its Ended is nil once it has been called
+	clientDone, serverDone bool         // the end of the request, of the answer has been received
+	restoration            *restoration // nil if the answer is forwarded unchanged
+	window                 relayWindow  // window of the answer
 
-	queue     []segment // of the answer, to be sent
-	sending   bool      // a goroutine sends the queue
-	endQueued bool      // the end of the answer is queued
-	closed    bool      // the request was reset or lost
-	trailer   []hpack.HeaderField
+	queue     []segment           // part of the answer that a goroutine sends
+	sending   bool                // the goroutine runs
+	endQueued bool                // the end of the answer is queued
+	closed    bool                // the stream was reset, or the connection ended
+	trailer   []hpack.HeaderField // header block that ends a queued answer
 }
 
-// NewRelay prepares a relay, which owns the connections from now on. Without a route
-// it relays all requests.
+// NewRelay returns a relay for two connections, which the relay closes. If route is nil, it
+// relays all requests.
 func NewRelay(client, server net.Conn, route Route) *Relay {
 	r := &Relay{
 		client:       client,
@@ -111,11 +111,12 @@ func NewRelay(client, server net.Conn, route Route) *Relay {
 	return r
 }
 
-// Run relays until either side ends the connection or Close is called, and
-// returns why. When it returns both connections are closed, and all handlers have
-// returned.
+// Run relays until the client or the server ends the connection or Close is called. It
+// returns the reason, which is never nil. Before it returns, it closes both connections and
+// waits for all handlers.
 //
-// A connection that does not begin as HTTP/2 does is relayed as it is.
+// If the client does not begin with the HTTP/2 connection preface, Run copies the bytes of
+// both directions unchanged.
 func (r *Relay) Run() error {
 	toServer := newClientToServer(r)
 	begun, err := toServer.preface()
@@ -145,14 +146,14 @@ func (r *Relay) relayFrames(toServer *clientToServer) error {
 	return err
 }
 
-// failForPeer ends the connection because of one peer. A peer that violated the protocol
-// gets GOAWAY with the reason.
+// failForPeer ends both connections with err. of is the connection of the peer that caused
+// it. A peer that violated the protocol gets GOAWAY with the reason.
 func (r *Relay) failForPeer(of net.Conn, err error) {
 	if mistake, ok := errors.AsType[connectionError](err); ok {
 		r.mutex.Lock()
 		last := r.maxClientStreamID
 		r.mutex.Unlock()
-		_ = of.SetWriteDeadline(time.Now().Add(closeTimeout)) // as well as it can be
+		_ = of.SetWriteDeadline(time.Now().Add(closeTimeout)) // the peer may not read
 		if of == r.client {
 			_ = r.writeClient(appendGoAway(nil, last, mistake.code, mistake.text))
 		} else {
@@ -163,10 +164,11 @@ func (r *Relay) failForPeer(of net.Conn, err error) {
 	r.fail(err)
 }
 
-// Close ends the connection and everything on it. Run returns soon after.
+// Close closes both connections and ends all requests. It does not wait for Run to return.
 func (r *Relay) Close() { r.fail(net.ErrClosed) }
 
-// fail ends the connection; only the first time counts.
+// fail ends both connections with err, or io.EOF if err is nil. Only the first call has an
+// effect.
 func (r *Relay) fail(err error) {
 	r.mutex.Lock()
 	if r.failure != nil {
@@ -199,7 +201,7 @@ func (r *Relay) fail(err error) {
 	r.mutex.Unlock()
 	_ = r.client.Close()
 	_ = r.server.Close()
-	r.cancelHandlers() // then: what the handlers make of it is no answer
+	r.cancelHandlers() // after closing, so that no answer of a cancelled handler is sent
 	outcome := Outcome{End: ClientDisconnected}
 	if errors.Is(err, ErrServerDisconnected) || errors.Is(err, net.ErrClosed) {
 		outcome.End = ServerDisconnected
@@ -209,8 +211,8 @@ func (r *Relay) fail(err error) {
 	}
 }
 
-// closeStream ends a relayed request and returns its Plan.Ended, or a function that does
-// nothing. The caller holds the mutex, and calls the function without it.
+// closeStream removes a relayed request and returns its Plan.Ended, or a function that does
+// nothing. The caller holds the mutex, and must release it before it calls the function.
 func (r *Relay) closeStream(id uint32) (ended func(Outcome)) {
 	s, ok := r.relayed[id]
 	if !ok {

@@ -23,18 +23,18 @@ func (p *clientToServer) headers(complete bool, err error) error {
 	p.mutex.Unlock()
 	switch {
 	case id == 0 || !known && id%2 == 0:
-		return connectionError{http2.ErrCodeProtocol, "HEADERS on a stream that is not the client's"}
+		return connectionError{http2.ErrCodeProtocol, "HEADERS on a stream that a client cannot open"}
 	case intercepted != nil:
-		p.receive(intercepted, frame{}, nil, last) // trailers, which the handler does not see
+		p.receive(intercepted, frame{}, nil, last) // the handler does not get the trailers
 	case s != nil:
 		p.forwardBlock(fields)
 		p.clientDone(id, last)
 	case !known:
 		p.request(id, fields, last)
-	case len(fields) > 0 && strings.HasPrefix(fields[0].Name, ":"): // which trailers have not
-		return connectionError{http2.ErrCodeProtocol, "a request on an earlier stream"}
+	case len(fields) > 0 && strings.HasPrefix(fields[0].Name, ":"): // a request, since trailers have no pseudo-header fields
+		return connectionError{http2.ErrCodeProtocol, "stream identifier of a request did not increase"}
 	}
-	return nil // of a stream that is gone nothing is passed on
+	return nil // the trailers of a closed stream are dropped
 }
 
 // request handles the header block that opens a stream.
@@ -65,7 +65,7 @@ func (p *clientToServer) request(id uint32, fields []hpack.HeaderField, last boo
 	}
 }
 
-// relayRequest relays a request as it comes. It reports false if the connection accepts no
+// relayRequest relays a request unchanged. It reports false if the connection accepts no
 // more requests.
 func (p *clientToServer) relayRequest(id uint32, fields []hpack.HeaderField, last bool, plan Plan) bool {
 	s := &stream{id: id, plan: plan}
@@ -74,7 +74,7 @@ func (p *clientToServer) relayRequest(id uint32, fields []hpack.HeaderField, las
 		fields = plan.Restoration.Fields
 	}
 	p.mutex.Lock()
-	if !p.accepts(id) { // any more
+	if !p.accepts(id) { // may have changed since
 		p.mutex.Unlock()
 		return false
 	}
@@ -86,11 +86,11 @@ func (p *clientToServer) relayRequest(id uint32, fields []hpack.HeaderField, las
 	return true
 }
 
-// accepts reports whether a request may begin. Otherwise the client knows that it
-// is not answered. The caller holds the mutex.
+// accepts reports whether a new request is handled. If not, GOAWAY announces this to the
+// client, or the connection has ended. The caller holds the mutex.
 func (p *clientToServer) accepts(id uint32) bool { return id <= p.lastStreamID && p.failure == nil }
 
-// forwardBlock encodes the fields of a header block for the server.
+// forwardBlock encodes the fields of a header block and adds it to the batch for the server.
 func (p *clientToServer) forwardBlock(fields []hpack.HeaderField) {
 	p.maxServerStreamID = max(p.maxServerStreamID, p.block.stream)
 	encoded := p.encoder.encode(p.block.priority, fields, p.serverTable.next())
@@ -100,8 +100,7 @@ func (p *clientToServer) forwardBlock(fields []hpack.HeaderField) {
 	})
 }
 
-// clientDone notes the end of the client's side of a relayed request. It does nothing
-// unless last is set.
+// clientDone records the end of a relayed request if last is set.
 func (p *clientToServer) clientDone(id uint32, last bool) {
 	if !last {
 		return

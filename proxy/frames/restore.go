@@ -7,64 +7,66 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Restoration is what becomes of a request that is relayed after a look at its body.
+// Restoration describes how a relayed request and its answer are changed.
 type Restoration struct {
-	// Fields are the request's header fields as the server gets them.
+	// Fields are the header fields of the request for the server.
 	Fields []hpack.HeaderField
-	// Restore changes the answer. Where it is nil the answer passes as it comes.
+	// Restore changes the body of the answer. If it is nil, the answer is forwarded
+	// unchanged.
 	Restore Restorer
-	// Unchanged, where it is not nil, is called with the content of the answer's first DATA
-	// frame, between two frames of the connection. If it reports true, the answer passes as
-	// it comes.
+	// Unchanged, if not nil, is called with the content of the answer's first DATA frame. If
+	// it returns true, the answer is forwarded unchanged. It must not block.
 	Unchanged func(beginning []byte) bool
-	// Skipped is called where the answer is passed on without Restore, because it or its
-	// request is larger than the relay keeps. It must not block.
+	// Skipped, if not nil, is called when the answer is forwarded without Restore because the
+	// answer or its request exceeds a limit. It must not block.
 	Skipped func()
 }
 
-// Restorer changes the body of an answer, which it must not modify. Without mayBlock it is called between two
-// frames of the connection and returns [ErrWouldBlock] where it has to wait; it is then
-// called again with mayBlock, in a goroutine of its own, with a context that ends with the
-// request.
+// Restorer returns a changed answer. It must not modify its argument.
+//
+// At first it is called with mayBlock false, by the loop that reads the server. If it has to
+// wait, for example for a request to the server, it must return [ErrWouldBlock]. It is then
+// called again in its own goroutine, with mayBlock true and a ctx that is cancelled when the
+// request ends. If this call fails, the answer is sent unchanged.
 type Restorer func(ctx context.Context, of Answered, mayBlock bool) (Restored, error)
 
-// Answered is a request with its whole answer.
+// Answered is a request with its complete answer.
 type Answered struct {
-	Request []byte              // the body; nil where the restoration was decided with it
-	Header  []hpack.HeaderField // that the answer begins with
-	Body    []byte              // of the answer
+	Request []byte              // body of the request; nil if Plan.Restore got it
+	Header  []hpack.HeaderField // first header block of the answer
+	Body    []byte              // body of the answer
 }
 
 // Restored is a changed answer.
 type Restored struct {
 	Body []byte
-	// Trailer replaces the header fields that end the answer, unless it is nil.
+	// Trailer, if not nil, replaces the fields of the header block that ends the answer.
 	Trailer []hpack.HeaderField
 }
 
 // ErrWouldBlock is returned by a [Restorer] that has to wait.
 var ErrWouldBlock = errors.New("restoring the answer would block")
 
-// restoration is the answer to a relayed request that is buffered until it is complete and
-// then changed. It is guarded by Relay.mutex.
+// restoration is the state of an answer that is collected, and changed once it is complete.
+// It is guarded by Relay.mutex.
 type restoration struct {
 	plan          *Restoration
-	request       []byte // the body so far, if keepsRequest is set
+	request       []byte // body of the request so far, if keepsRequest is set
 	keepsRequest  bool
-	tooLarge      bool // request exceeds a limit
+	tooLarge      bool // the request exceeds a limit
 	header        []hpack.HeaderField
 	body          []byte
 	collecting    bool               // the answer is not complete
-	firstDataSeen bool               // its first DATA frame has come
-	cancel        context.CancelFunc // of the restorer that runs in a goroutine; nil while none does
+	firstDataSeen bool               // the first DATA frame of the answer has been received
+	cancel        context.CancelFunc // cancels the restorer in its goroutine; nil before it runs
 }
 
-// expectRestore prepares a request for a restoration that is known before its body.
+// expectRestore prepares the stream of a request with Plan.Restoration.
 func (s *stream) expectRestore(plan *Restoration) {
 	s.restoration = &restoration{plan: plan, collecting: true, keepsRequest: true}
 }
 
-// keepRequest keeps a piece of a request whose answer may have to be changed.
+// keepRequest keeps the content of a DATA frame of the request for the restorer.
 func (p *clientToServer) keepRequest(s *stream, f frame) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
@@ -74,7 +76,7 @@ func (p *clientToServer) keepRequest(s *stream, f frame) {
 	}
 	content, err := f.content()
 	if err != nil {
-		return // it is for the server to judge
+		return // the server rejects the malformed frame
 	}
 	if len(a.request)+len(content) > requestBodyLimit || p.buffered+len(content) > bufferLimit {
 		a.tooLarge = true

@@ -8,9 +8,10 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// passUnchanged lets an answer pass if its first DATA frame shows that restoring would not
-// change it. It returns the frame's stream, as unanswered does. The caller holds the
-// mutex, which is released during the check.
+// passUnchanged calls Restoration.Unchanged with the first DATA frame of an answer, and ends
+// the restoration if it returns true. It returns the stream as unanswered does, because the
+// client may have reset it meanwhile. The caller holds the mutex, which is released during
+// the call.
 func (p *serverToClient) passUnchanged(s *stream, f frame) *stream {
 	a := s.restoration
 	if a == nil || a.firstDataSeen || a.plan.Unchanged == nil {
@@ -21,15 +22,15 @@ func (p *serverToClient) passUnchanged(s *stream, f frame) *stream {
 	content, err := f.content()
 	unchanged := err == nil && a.plan.Unchanged(content)
 	p.mutex.Lock()
-	if s = p.unanswered(f.stream); s != nil && unchanged { // the client has not reset it
+	if s = p.unanswered(f.stream); s != nil && unchanged {
 		p.finishCollecting(a)
 		s.restoration = nil
 	}
 	return s
 }
 
-// collectAnswer buffers a piece of an answer, and credits it to the server. An answer that
-// is too large is forwarded unchanged.
+// collectAnswer appends DATA to a collected answer, and gives the server credit for it. If
+// the answer exceeds a limit, it is forwarded unchanged.
 func (p *serverToClient) collectAnswer(s *stream, content []byte, last bool) error {
 	a := s.restoration
 	p.mutex.Lock()
@@ -53,13 +54,13 @@ func (p *serverToClient) collectAnswer(s *stream, content []byte, last bool) err
 	return nil
 }
 
-// skipRestore forwards the collected part of an answer, and the rest of it as it comes.
-// From now on the server gets credit for the stream as the client gives it.
+// skipRestore stops collecting an answer, and queues the part collected so far. From then on,
+// the server gets credit for the stream only when the client grants it.
 func (p *serverToClient) skipRestore(s *stream, last bool) error {
 	a := s.restoration
 	p.mutex.Lock()
 	body := a.body
-	p.releaseBuffered(len(a.request)) // the body is still kept
+	p.releaseBuffered(len(a.request)) // the body stays in memory until it is sent
 	a.request, a.body, a.collecting = nil, nil, false
 	s.serverDone, s.endQueued = last, last
 	p.mutex.Unlock()
@@ -70,9 +71,10 @@ func (p *serverToClient) skipRestore(s *stream, last bool) error {
 	return p.enqueue(s, segment{data: body, end: last})
 }
 
-// restoreAnswer restores an answer and sends it. trailer are the fields that end it, nil
-// if its last DATA does. sent reports whether the trailer is sent, too; otherwise it must
-// follow the batch.
+// restoreAnswer restores a complete answer and sends it. If a header block ends the answer,
+// trailer has its fields and last is false. If DATA ends it, trailer is nil and last is true.
+// sent reports whether the trailer needs no further handling. If not, the caller must add it
+// to the batch.
 func (p *serverToClient) restoreAnswer(s *stream, trailer []hpack.HeaderField, last bool) (sent bool, err error) {
 	a := s.restoration
 	p.mutex.Lock()
@@ -99,8 +101,8 @@ func (p *serverToClient) restoreAnswer(s *stream, trailer []hpack.HeaderField, l
 	return false, nil
 }
 
-// reserveWindow takes n bytes of the client's windows for a restored answer that can be
-// sent at once. It reports false if the windows are too small.
+// reserveWindow takes n bytes from the client's windows for a restored answer. It reports
+// false if the windows are too small to send the answer at once.
 func (p *serverToClient) reserveWindow(s *stream, n int) bool {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
@@ -113,7 +115,8 @@ func (p *serverToClient) reserveWindow(s *stream, n int) bool {
 	return true
 }
 
-// finishCollecting releases what was collected. The caller holds the mutex.
+// finishCollecting ends the collection of an answer and releases its memory. The caller holds
+// the mutex.
 func (r *Relay) finishCollecting(a *restoration) {
 	n := len(a.body) + len(a.request)
 	a.request, a.body, a.collecting = nil, nil, false
@@ -121,8 +124,8 @@ func (r *Relay) finishCollecting(a *restoration) {
 	r.returnUrgentCredit(nil)
 }
 
-// restoreInQueue sends an answer from the goroutine of its stream, which first restores it
-// if that may block.
+// restoreInQueue queues a complete answer, which the goroutine of its stream sends. If the
+// restorer failed, usually with ErrWouldBlock, the goroutine calls it again before.
 func (p *serverToClient) restoreInQueue(s *stream, restored Restored, failed error, trailer []hpack.HeaderField) error {
 	trailer = slices.Clone(trailer)
 	p.mutex.Lock()
@@ -139,7 +142,7 @@ func (p *serverToClient) restoreInQueue(s *stream, restored Restored, failed err
 	return p.enqueue(s, answerSegments(restored, trailer)...)
 }
 
-// answerSegments are the rest of a restored answer.
+// answerSegments returns the segments of a restored answer that follow its first header block.
 func answerSegments(restored Restored, trailer []hpack.HeaderField) []segment {
 	if restored.Trailer != nil {
 		trailer = restored.Trailer
@@ -154,7 +157,8 @@ func answerSegments(restored Restored, trailer []hpack.HeaderField) []segment {
 	return segments
 }
 
-// restoreQueued restores a complete answer in the goroutine that sends it.
+// restoreQueued calls the restorer in the goroutine that sends the queue of a stream, and puts
+// the restored answer at the front of the queue.
 func (r *Relay) restoreQueued(s *stream, trailer []hpack.HeaderField) {
 	a := s.restoration
 	ctx, cancel := context.WithCancel(r.handlerContext)
@@ -182,9 +186,9 @@ func (r *Relay) restoreQueued(s *stream, trailer []hpack.HeaderField) {
 	s.queue = slices.Concat(answerSegments(restored, trailer), s.queue)
 }
 
-// noteHeader keeps the header fields that an answer begins with, and returns those for
-// the client. An interim block (RFC 9110, 15.2) is not kept. The answer's length may
-// change, so that it is not announced.
+// noteHeader keeps the first header block of an answer, and returns the fields for the client.
+// An interim answer (RFC 9110, 15.2) is not kept. The fields for the client have no
+// content-length, because the length of the answer may change.
 func (a *restoration) noteHeader(fields []hpack.HeaderField) (forClient []hpack.HeaderField) {
 	if strings.HasPrefix(Field(fields, ":status"), "1") || a.header != nil {
 		return fields

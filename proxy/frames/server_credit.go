@@ -1,21 +1,21 @@
 package frames
 
 const (
-	requestBodyLimit = 64 << 20  // of an intercepted request's body that is not consumed, in bytes
-	bufferLimit      = 128 << 20 // of all bodies and answers that a connection's relay keeps
+	requestBodyLimit = 64 << 20  // maximum of the unconsumed or kept body of one request, in bytes
+	bufferLimit      = 128 << 20 // maximum of all requests and answers that a relay keeps, in bytes
 )
 
-// serverCredit is the state of the goroutine that returns flow-control credit to the
-// server: the pump that reads the server must not wait for the server to read. It is
-// guarded by Relay.mutex.
+// serverCredit is the state of a goroutine that returns flow-control credit to the server.
+// The loop that reads the server must not write the credit itself, because it would block
+// while the server does not read. serverCredit is guarded by Relay.mutex.
 type serverCredit struct {
 	returning bool                 // the goroutine runs
-	urgent    map[*stream]struct{} // streams whose credit is urgent
+	urgent    map[*stream]struct{} // streams with urgent credit; see relayWindow.creditUrgent
 }
 
-// returnUrgentCredit starts returning credit to the server if it is urgent. s is the
-// stream whose window has changed; nil for the connection alone. The caller holds the
-// mutex.
+// returnUrgentCredit starts the goroutine that returns credit to the server, if credit is
+// urgent and the goroutine does not run. s is the stream whose window has changed, or nil if
+// only the window of the connection has. The caller holds the mutex.
 func (r *Relay) returnUrgentCredit(s *stream) {
 	if s != nil && s.window.creditUrgent() {
 		if r.credit.urgent == nil {
@@ -51,7 +51,7 @@ func (r *Relay) appendUrgentCredit(b []byte) []byte {
 	}
 	for s := range r.credit.urgent {
 		if r.creditPaused(s) {
-			continue // until memory is released
+			continue // tried again when memory is released
 		}
 		delete(r.credit.urgent, s)
 		if s.serverDone || r.relayed[s.id] != s {
@@ -64,9 +64,10 @@ func (r *Relay) appendUrgentCredit(b []byte) []byte {
 	return b
 }
 
-// creditPaused reports whether a stream whose answer is being collected gets no credit for
-// now. When half of the buffer limit is used, only the oldest of these streams gets
-// credit, so that at least one is completed. The caller holds the mutex.
+// creditPaused reports whether a stream gets no credit for now. For example, the answers of
+// ten streams are being collected, and half of bufferLimit is used. Then only the oldest of
+// these streams gets credit, so that its answer completes and releases memory. The caller
+// holds the mutex.
 func (r *Relay) creditPaused(s *stream) bool {
 	if r.buffered < bufferLimit/2 || s.restoration == nil || !s.restoration.collecting {
 		return false
@@ -79,7 +80,7 @@ func (r *Relay) creditPaused(s *stream) bool {
 	return false
 }
 
-// releaseBuffered notes that n bytes are no longer buffered. The caller holds the mutex.
+// releaseBuffered records that n bytes have been released. The caller holds the mutex.
 func (r *Relay) releaseBuffered(n int) {
 	r.buffered -= n
 	if len(r.credit.urgent) > 0 {

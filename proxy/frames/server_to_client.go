@@ -6,9 +6,9 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// serverToClient is the pump that moves frames from the server to the client. It waits for
-// nothing but the two connections: frames that can't be written yet are left to the
-// goroutine of their stream.
+// serverToClient is the loop that reads frames from the server and forwards them to the
+// client. It queues frames that cannot be written yet, and the goroutine of their stream sends
+// them.
 type serverToClient struct {
 	*Relay
 	reader      reader
@@ -16,12 +16,12 @@ type serverToClient struct {
 	block       block
 	blockFrames []byte // the frames of a header block that is not complete
 	decoder     *decoder
-	tableUpdate tableUpdate // for the next header block that does not come from the server as it is
+	tableUpdate tableUpdate // for the next header block that the relay encodes
 	// ackedSettings are the client's SETTINGS whose acknowledgement is in the batch.
 	ackedSettings []settingsChange
-	// reencoding reports that header blocks are encoded again, without the dynamic table. It
-	// is set once a header block of the server reaches the client out of order: the tables
-	// of the two differ from then on.
+	// reencoding is set when header blocks are encoded again, without the dynamic table. This
+	// is necessary once a header block of the server reaches the client out of order, because
+	// the tables of the two then differ.
 	reencoding bool
 }
 
@@ -106,12 +106,13 @@ func (p *serverToClient) frame(f frame) error {
 	return nil
 }
 
-// reset forwards RST_STREAM, after the queued rest of a complete answer.
+// reset forwards RST_STREAM. If the answer is complete but still queued, the client gets the
+// reset after the answer.
 func (p *serverToClient) reset(f frame, code http2.ErrCode) {
 	p.mutex.Lock()
 	s := p.relayed[f.stream]
 	if s != nil && s.endQueued {
-		s.clientDone = true // it sends nothing more
+		s.clientDone = true // the reset ends the request, too
 		p.resetAfterQueue(s, code)
 		p.mutex.Unlock()
 		return
@@ -125,8 +126,8 @@ func (p *serverToClient) reset(f frame, code http2.ErrCode) {
 	ended(Outcome{End: ServerReset, Code: code})
 }
 
-// windowUpdate forwards the server's credit, together with the credit that the relay has
-// pending for the client.
+// windowUpdate forwards WINDOW_UPDATE. For the connection, it adds the credit that the relay
+// has pending for the client.
 func (p *serverToClient) windowUpdate(f frame) error {
 	if f.stream != 0 {
 		p.batch.keep(f)
@@ -149,7 +150,8 @@ func (p *serverToClient) windowUpdate(f frame) error {
 	return nil
 }
 
-// settings are the server's: they concern what it receives, and acknowledge the client's.
+// settings records the server's SETTINGS, which limit the frames that it accepts, or its
+// acknowledgement of the client's SETTINGS.
 func (p *serverToClient) settings(f frame) error {
 	if f.flags.Has(http2.FlagSettingsAck) {
 		change, smallerTable := p.acknowledgeSettings()
@@ -176,8 +178,9 @@ func (p *serverToClient) settings(f frame) error {
 	})
 }
 
-// hasExtraCredit reports whether a window of an intercepted request is larger than the
-// server knows. It could then grow beyond the limit of HTTP/2 (RFC 9113, 6.9.1).
+// hasExtraCredit reports whether the relay has given the client extra credit for an
+// intercepted request. Such a window could exceed the largest window of HTTP/2 when the
+// server enlarges the initial one (RFC 9113, 6.9.1).
 func (p *serverToClient) hasExtraCredit() bool {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
@@ -189,9 +192,9 @@ func (p *serverToClient) hasExtraCredit() bool {
 	return false
 }
 
-// setServerInitialWindow notes the initial window of requests. The server sends no
-// WINDOW_UPDATE for an intercepted request, so the relay makes up for a smaller window
-// itself.
+// setServerInitialWindow records the server's initial window. If it is smaller than the
+// default, the relay gives the client the difference as credit for intercepted requests,
+// because the server sends no WINDOW_UPDATE for them.
 func (p *serverToClient) setServerInitialWindow(size int) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// unanswered returns the relayed request of a stream whose answer the server has not
-// ended; nil if there is none. The caller holds the mutex.
+// unanswered returns the relayed stream with this identifier, or nil if there is none or the
+// server has ended its answer. The caller holds the mutex.
 func (p *serverToClient) unanswered(id uint32) *stream {
 	if s := p.relayed[id]; s != nil && !s.serverDone {
 		return s
@@ -16,7 +16,8 @@ func (p *serverToClient) unanswered(id uint32) *stream {
 	return nil
 }
 
-// serverDone notes the end of the server's answer.
+// serverDone records the end of the server's answer and calls Plan.Ended. fields are those of
+// the header block that ended it, or nil.
 func (p *serverToClient) serverDone(id uint32, fields []hpack.HeaderField) {
 	p.mutex.Lock()
 	s := p.relayed[id]
@@ -36,17 +37,18 @@ func (p *serverToClient) serverDone(id uint32, fields []hpack.HeaderField) {
 	}
 }
 
-// data passes DATA on, or keeps it if it can't pass now.
+// data forwards DATA if the client's windows allow it. Otherwise it queues the DATA. If the
+// answer is to be restored, it collects it.
 func (p *serverToClient) data(f frame) error {
 	last := f.flags.Has(http2.FlagDataEndStream)
-	content, malformed := f.content() // the client judges a frame that passes
+	content, malformed := f.content() // a forwarded frame is checked by the client
 	p.mutex.Lock()
 	p.pings.serverSentData = true
 	s := p.unanswered(f.stream)
 	if s != nil {
 		s = p.passUnchanged(s, f)
 	}
-	counted := &p.flow.toClient // the windows that the frame counts in
+	counted := &p.flow.toClient // the frame counts in this window and its connection's
 	if s != nil {
 		counted = &s.window
 	}
@@ -57,7 +59,7 @@ func (p *serverToClient) data(f frame) error {
 	switch {
 	case passes:
 		counted.pass(f.length)
-	case s == nil: // the client has no such request
+	case s == nil: // no open stream
 		counted.absorb(f.length)
 		p.returnUrgentCredit(nil)
 	default:
@@ -66,7 +68,7 @@ func (p *serverToClient) data(f frame) error {
 	p.mutex.Unlock()
 	switch {
 	case exceeded:
-		return connectionError{http2.ErrCodeFlowControl, "more DATA than the client's window"}
+		return connectionError{http2.ErrCodeFlowControl, "DATA exceeds the client's flow-control window"}
 	case passes:
 		p.forwardData(s, f, last)
 		return nil
@@ -80,7 +82,7 @@ func (p *serverToClient) data(f frame) error {
 	return p.queueData(s, content, last)
 }
 
-// forwardData forwards DATA as it came. s is nil if the client has no such request.
+// forwardData forwards DATA unchanged. s is nil if no stream is open.
 func (p *serverToClient) forwardData(s *stream, f frame, last bool) {
 	p.batch.keep(f)
 	if s != nil {
@@ -91,12 +93,12 @@ func (p *serverToClient) forwardData(s *stream, f frame, last bool) {
 	}
 }
 
-// queueData queues DATA that the client's window has no room for. Padding is dropped and
-// credited to the server.
+// queueData queues DATA that cannot be forwarded now, without its padding. The server gets
+// credit for the padding. If more than bufferLimit is queued, queueData blocks.
 func (p *serverToClient) queueData(s *stream, content []byte, last bool) error {
 	s.plan.watch(FromServer, content)
 	p.mutex.Lock()
-	for p.flow.toClient.held > bufferLimit && p.failure == nil { // the client's windows are as large
+	for p.flow.toClient.held > bufferLimit && p.failure == nil { // only if the client granted as much
 		p.changed.Wait()
 	}
 	p.buffered += len(content)

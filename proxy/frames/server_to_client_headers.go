@@ -8,8 +8,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// headers passes a header block on when it is complete: nothing may come between
-// its frames.
+// headers handles a header block once it is complete, because no other frame may be written
+// between its frames.
 func (p *serverToClient) headers(f frame, complete bool, err error) error {
 	switch {
 	case err != nil:
@@ -18,7 +18,7 @@ func (p *serverToClient) headers(f frame, complete bool, err error) error {
 		p.blockFrames = append(p.blockFrames, f.bytes...)
 		return nil
 	}
-	// Decoded in any case: it may change what later blocks mean.
+	// The block must be decoded in any case, because it may change the dynamic table.
 	fields, err := p.decoder.decode(p.block.fragments, p.clientTable.allowed())
 	if err != nil {
 		return err
@@ -35,9 +35,9 @@ func (p *serverToClient) headers(f frame, complete bool, err error) error {
 	return nil
 }
 
-// answerHeaders deals with the complete header block of an answer that does not pass as it
-// comes. It reports whether the block needs nothing else; otherwise the fields that it
-// returns are to be passed on.
+// answerHeaders handles a complete header block that is part of a restored or queued answer.
+// sent reports whether the block needs no further handling. If not, the caller must forward
+// the returned fields.
 func (p *serverToClient) answerHeaders(fields []hpack.HeaderField) (sent bool, _ []hpack.HeaderField, err error) {
 	if p.block.promised {
 		p.promise()
@@ -70,8 +70,7 @@ func (p *serverToClient) answerHeaders(fields []hpack.HeaderField) (sent bool, _
 	return false, fields, nil
 }
 
-// promise notes a stream that the server has promised, so that its answer can be queued as
-// any other.
+// promise adds a stream that the server has promised, so that its answer can be queued.
 func (p *serverToClient) promise() {
 	id := binary.BigEndian.Uint32(p.block.priority) & streamMask
 	p.mutex.Lock()
@@ -81,8 +80,8 @@ func (p *serverToClient) promise() {
 	}
 }
 
-// forwardBlock adds a complete header block to the batch: the frames that it came in, or
-// fields if it must be encoded again.
+// forwardBlock adds a complete header block to the batch: its original frames, of which f is
+// the last, or the encoded fields if reencoding is set.
 func (p *serverToClient) forwardBlock(f frame, fields []hpack.HeaderField) {
 	switch {
 	case p.reencoding:
@@ -106,5 +105,5 @@ func (p *serverToClient) forwardBlock(f frame, fields []hpack.HeaderField) {
 		p.batch.keep(f)
 	}
 	p.blockFrames = p.blockFrames[:0]
-	p.tableUpdate = tableUpdate{} // the server's encoder has seen to it
+	p.tableUpdate = tableUpdate{} // the forwarded or encoded block contains the update
 }

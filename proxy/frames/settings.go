@@ -2,31 +2,32 @@ package frames
 
 import "golang.org/x/net/http2"
 
-// settingsLimit bounds the SETTINGS of the client that the server has not acknowledged.
+// settingsLimit is the maximum number of the client's SETTINGS frames that the server has not
+// acknowledged.
 const settingsLimit = 10_000
 
-// settingsChange holds the values of one SETTINGS frame of the client that concern frames
-// made by the relay. A value that the frame does not set is unchanged.
+// settingsChange holds the values of one SETTINGS frame of the client that the relay needs for
+// its own frames. A value that the frame does not set is unchanged.
 //
-// The two ends of a connection may apply a change at different times. For example, the
-// client announces a larger window. The relay must not use it before the server's
-// acknowledgement has reached the client (RFC 9113, 6.5.3). A smaller window it uses at
-// once, so that nothing exceeds it after the acknowledgement.
+// For example, the client announces a larger window. The relay uses it only when the server's
+// acknowledgement has been written to the client (RFC 9113, 6.5.3). Then the client announces
+// a smaller window. The relay uses this one at once, so that no DATA exceeds it after the
+// acknowledgement.
 type settingsChange struct {
-	table    int // size of the client's HPACK table
-	initial  int // window of each stream
-	maxFrame int // longest frame
+	table    int // SETTINGS_HEADER_TABLE_SIZE
+	initial  int // SETTINGS_INITIAL_WINDOW_SIZE
+	maxFrame int // SETTINGS_MAX_FRAME_SIZE, within the bounds of the relay
 }
 
-const unchanged = -1
+const unchanged = -1 // a value of settingsChange that is not set
 
 func newSettingsChange() settingsChange { return settingsChange{unchanged, unchanged, unchanged} }
 
 // clientSettings are the settings of the client. They are guarded by Relay.mutex.
 type clientSettings struct {
-	announcedWindow int              // initial window of each stream, which the server uses
-	appliedWindow   int              // the one that the relay uses
-	maxFrame        int              // longest frame that the relay makes
+	announcedWindow int              // initial window of a stream in the server's view
+	appliedWindow   int              // initial window of a stream that the relay uses
+	maxFrame        int              // longest frame that the relay itself sends
 	table           int              // acknowledged size of the HPACK table
 	unacknowledged  []settingsChange // oldest first
 }
@@ -40,14 +41,14 @@ func newClientSettings() clientSettings {
 	}
 }
 
-// announceSettings records SETTINGS of the client and applies the values that become
-// smaller.
+// announceSettings records SETTINGS from the client. It applies the values that become smaller
+// at once.
 func (r *Relay) announceSettings(change settingsChange) error {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	r.clientSettings.unacknowledged = append(r.clientSettings.unacknowledged, change)
 	if len(r.clientSettings.unacknowledged) > settingsLimit {
-		return connectionError{http2.ErrCodeEnhanceYourCalm, "too many SETTINGS that are not acknowledged"}
+		return connectionError{http2.ErrCodeEnhanceYourCalm, "too many unacknowledged SETTINGS frames"}
 	}
 	if change.maxFrame != unchanged {
 		r.clientSettings.maxFrame = min(r.clientSettings.maxFrame, change.maxFrame)
@@ -62,7 +63,8 @@ func (r *Relay) announceSettings(change settingsChange) error {
 	return nil
 }
 
-// setAppliedWindow changes appliedWindow, and the window of each open stream by as much. The caller holds the mutex.
+// setAppliedWindow changes appliedWindow, and the window of each open stream by the same
+// amount. The caller holds the mutex.
 func (r *Relay) setAppliedWindow(size int) {
 	by := size - r.clientSettings.appliedWindow
 	r.clientSettings.appliedWindow = size
@@ -71,13 +73,14 @@ func (r *Relay) setAppliedWindow(size int) {
 	}
 	for _, s := range r.relayed {
 		s.window.add(by)
-		r.returnUrgentCredit(s) // what was little before may be all that the server needs
+		r.returnUrgentCredit(s) // the pending credit may have become urgent
 	}
 	r.changed.Broadcast()
 }
 
-// acknowledgeSettings returns the oldest SETTINGS, which the server acknowledges, and
-// whether they make the client's HPACK table smaller.
+// acknowledgeSettings handles an acknowledgement from the server. It removes and returns the
+// oldest unacknowledged SETTINGS, and reports whether they make the client's HPACK table
+// smaller.
 func (r *Relay) acknowledgeSettings() (change settingsChange, smallerTable bool) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
@@ -92,8 +95,9 @@ func (r *Relay) acknowledgeSettings() (change settingsChange, smallerTable bool)
 	return change, smallerTable
 }
 
-// applySettings applies what has become larger in SETTINGS of the client, when it has their
-// acknowledgement. A later change that is not acknowledged may make it smaller again.
+// applySettings applies the values of the client's SETTINGS that become larger. It is called
+// when the acknowledgement has been written to the client. A value is not applied beyond a
+// smaller one of later SETTINGS that are not acknowledged.
 func (r *Relay) applySettings(change settingsChange) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()

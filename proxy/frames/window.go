@@ -2,15 +2,14 @@ package frames
 
 import "golang.org/x/net/http2"
 
-// window is a flow-control window (RFC 9113, 5.2) as its sender sees it: how many bytes
-// of DATA the receiver still accepts. DATA of a stream counts in the window of the
-// connection, too.
+// window is a flow-control window (RFC 9113, 5.2): the number of bytes of DATA that the
+// receiver still accepts. DATA of a stream also counts in the window of the connection.
 type window struct {
 	size       int     // negative after the receiver has reduced it
 	connection *window // nil for the window of a connection
 }
 
-// available returns how many bytes can be sent now. It is not positive if none can.
+// available returns the number of bytes that can be sent now. It may be negative.
 func (w *window) available() int {
 	if w.connection == nil {
 		return w.size
@@ -18,7 +17,7 @@ func (w *window) available() int {
 	return min(w.size, w.connection.size)
 }
 
-// take notes n bytes that are sent.
+// take removes n bytes that are sent from the window.
 func (w *window) take(n int) {
 	w.size -= n
 	if w.connection != nil {
@@ -26,11 +25,11 @@ func (w *window) take(n int) {
 	}
 }
 
-// add notes a WINDOW_UPDATE for n bytes, or a change of the initial size.
+// add adds n bytes for a WINDOW_UPDATE or a change of the initial window. n may be negative.
 func (w *window) add(n int) { w.size += n }
 
-// checkUpdate returns the error of a WINDOW_UPDATE for n bytes (RFC 9113, 6.9 and 6.9.1);
-// http2.ErrCodeNo if it is valid.
+// checkUpdate returns the error code of a WINDOW_UPDATE of n bytes (RFC 9113, 6.9 and 6.9.1),
+// or http2.ErrCodeNo if it is valid.
 func (w *window) checkUpdate(n int) http2.ErrCode {
 	switch {
 	case n == 0:
@@ -41,16 +40,16 @@ func (w *window) checkUpdate(n int) http2.ErrCode {
 	return http2.ErrCodeNo
 }
 
-// inflow counts received bytes of DATA until their sender gets them back as credit.
+// inflow counts received bytes of DATA until the sender gets credit for them.
 type inflow struct {
 	uncredited int
-	limit      int // uncredited bytes that are credited at once
+	limit      int // number of uncredited bytes at which credit is due
 }
 
-// receive notes n bytes of DATA.
+// receive adds n bytes of DATA.
 func (f *inflow) receive(n int) { f.uncredited += n }
 
-// due reports whether the limit is reached.
+// due reports whether the sender should get credit.
 func (f *inflow) due() bool { return f.uncredited >= f.limit }
 
 // appendCredit appends a WINDOW_UPDATE for all uncredited bytes if it is due.
@@ -63,34 +62,40 @@ func (f *inflow) appendCredit(b []byte, stream uint32) []byte {
 	return b
 }
 
-// creditLimit is how many bytes of credit a window may withhold from its sender, so that
-// the credit of small messages is sent along with other frames.
+// creditLimit is the pending credit, in bytes, at which it becomes urgent. Below it, the credit
+// for small messages waits to be sent along with other frames.
 const creditLimit = 16 << 10
 
-// relayWindow is a window between two ends that the relay joins: the sender's view of it,
-// the receiver's, and the bytes that the relay holds between the two.
+// relayWindow is a flow-control window between a sender and a receiver whose connections the
+// relay joins. It has the sender's view, the receiver's view, and the bytes that the relay
+// holds in between.
 //
-// For example, a client accepts 1,000 bytes: sender and receiver are 1,000. The server
-// sends 300 that pass: both are 700. The relay injects 200 of its own: receiver is 500,
-// and the next 200 bytes of the client's updates are hidden from the sender. The server
-// sends 400 that the relay keeps for itself: sender is 300 and 200 bytes of credit are
-// pending, which the relay gives the server.
+// For example, a client grants a server 1,000 bytes:
 //
-// The sender never has more credit than the receiver accepts and the relay does not hold
-// already, except for the bytes that the relay has injected since:
-// sender + held + pending credit - injected = receiver.
+//	                                          sender  receiver  held
+//	                                           1,000     1,000     0
+//	The server sends 300, which are passed:      700       700     0
+//	The relay injects 200 of its own:            700       500     0
+//	The server sends 400, which are absorbed:    300       500     0
+//
+// Absorbed bytes never reach the client. 200 bytes of credit are now pending for the server.
+// They are not 400, because the relay has used 200 for the injected bytes.
+//
+// The four values of a window are related by
+// sender + held + pending credit - injected = receiver,
+// where injected is the number of injected bytes that no withheld credit has made up for yet.
 type relayWindow struct {
-	sender     int    // bytes that the sender may still send
-	receiver   window // the receiver's
-	held       int    // bytes that the sender has sent and the receiver will get
-	connection *relayWindow
+	sender     int          // bytes that the sender may still send
+	receiver   window       // bytes that the receiver still accepts
+	held       int          // bytes from the sender that are neither passed nor absorbed
+	connection *relayWindow // nil for the window of a connection
 }
 
 func newRelayWindow(size int) relayWindow {
 	return relayWindow{sender: size, receiver: window{size: size}}
 }
 
-// stream returns the window of a new stream of the connection whose window w is.
+// stream returns the window of a new stream. w is the window of its connection.
 func (w *relayWindow) stream(sender, receiver int) relayWindow {
 	return relayWindow{
 		sender:     sender,
@@ -99,10 +104,10 @@ func (w *relayWindow) stream(sender, receiver int) relayWindow {
 	}
 }
 
-// available returns how many bytes the receiver accepts now.
+// available returns the number of bytes that the receiver accepts now. It may be negative.
 func (w *relayWindow) available() int { return w.receiver.available() }
 
-// receive notes n bytes from the sender. They are held until pass or absorb.
+// receive records n bytes from the sender. They are held until pass or absorb is called.
 func (w *relayWindow) receive(n int) {
 	for ; w != nil; w = w.connection {
 		w.sender -= n
@@ -110,46 +115,48 @@ func (w *relayWindow) receive(n int) {
 	}
 }
 
-// exceeded reports whether the sender has sent more than it was allowed.
+// exceeded reports whether the sender has sent more than the window allows.
 func (w *relayWindow) exceeded() bool { return w.sender < 0 }
 
-// pass notes that the receiver gets n of the bytes that are held.
+// pass records that n held bytes are sent to the receiver.
 func (w *relayWindow) pass(n int) {
 	w.absorb(n)
 	w.inject(n)
 }
 
-// absorb notes that the receiver never gets n of the bytes that are held.
+// absorb records that n held bytes are never sent to the receiver.
 func (w *relayWindow) absorb(n int) {
 	for ; w != nil; w = w.connection {
 		w.held -= n
 	}
 }
 
-// inject notes n bytes for the receiver that the sender has not sent.
+// inject records n bytes sent to the receiver that do not come from the sender.
 func (w *relayWindow) inject(n int) { w.receiver.take(n) }
 
-// add notes that the receiver accepts n bytes more.
+// add records that the receiver accepts n more bytes.
 func (w *relayWindow) add(n int) { w.receiver.add(n) }
 
-// checkUpdate is that of the receiver's window.
+// checkUpdate is like window.checkUpdate, for the receiver's window.
 func (w *relayWindow) checkUpdate(n int) http2.ErrCode { return w.receiver.checkUpdate(n) }
 
-// resizeSender notes that the sender believes in an initial window that is n bytes larger.
+// resizeSender records that the initial window in the sender's view grows by n bytes. n may be
+// negative.
 func (w *relayWindow) resizeSender(n int) { w.sender += n }
 
-// pendingCredit returns the credit that the sender has not been given yet.
+// pendingCredit returns the credit that can be given to the sender.
 func (w *relayWindow) pendingCredit() int { return max(0, w.receiver.size-w.sender-w.held) }
 
-// takeCredit returns the pending credit, and notes that the sender is given it.
+// takeCredit returns the pending credit, and records that the sender gets it.
 func (w *relayWindow) takeCredit() int {
 	n := w.pendingCredit()
 	w.sender += n
 	return n
 }
 
-// creditUrgent reports whether the sender should be given the pending credit now: it is
-// much, or as much as the sender has left, which may be too little to go on.
+// creditUrgent reports whether the sender should get the pending credit now. It should if the
+// credit has reached creditLimit, or if it is at least as large as the rest of the sender's
+// window, which may be too small for the next frame.
 func (w *relayWindow) creditUrgent() bool {
 	n := w.pendingCredit()
 	return n > 0 && (n >= creditLimit || n >= w.sender)
@@ -157,9 +164,9 @@ func (w *relayWindow) creditUrgent() bool {
 
 // flow is the flow control of a relay's two connections. It is guarded by Relay.mutex.
 type flow struct {
-	toClient            relayWindow // of the connection
-	toServer            relayWindow // of the connection
-	serverInitialWindow int         // of each stream towards the server
+	toClient            relayWindow // window of the connection for DATA to the client
+	toServer            relayWindow // window of the connection for DATA to the server
+	serverInitialWindow int         // initial window of each stream for DATA to the server
 }
 
 func newFlow() flow {
@@ -170,7 +177,7 @@ func newFlow() flow {
 	}
 }
 
-// appendClientCredit appends the credit that is pending for the client's connection.
+// appendClientCredit appends WINDOW_UPDATE for the pending credit of the client's connection.
 func (f *flow) appendClientCredit(b []byte) []byte {
 	if n := f.toServer.takeCredit(); n > 0 {
 		b = appendWindowUpdate(b, 0, n)

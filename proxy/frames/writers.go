@@ -12,8 +12,8 @@ import (
 // clientWriter writes whole frames to the client, from any goroutine.
 type clientWriter struct {
 	mutex       sync.Mutex  // guards the connection's writes and the fields below; locked before Relay.mutex
-	tableUpdate tableUpdate // for the next header block of the relay
-	buffer      []byte      // of writeQueue
+	tableUpdate tableUpdate // for the next header block that the relay encodes
+	buffer      []byte      // reused by writeQueue
 }
 
 // serverWriter writes whole frames to the server, from any goroutine.
@@ -22,14 +22,14 @@ type serverWriter struct {
 	failed atomic.Bool // the server accepts no more frames
 }
 
-// write writes frames that the relay has made.
+// write writes frames of the relay itself.
 func (w *clientWriter) write(to net.Conn, frames []byte) error {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	return w.writeLocked(to, frames)
 }
 
-// writeLocked is write with the mutex locked.
+// writeLocked is like write. The caller holds the mutex.
 func (w *clientWriter) writeLocked(to net.Conn, frames []byte) error {
 	if w.tableUpdate.due {
 		var inserted bool
@@ -41,8 +41,8 @@ func (w *clientWriter) writeLocked(to net.Conn, frames []byte) error {
 	return err
 }
 
-// writeBatch writes frames of the server. update is what the next header block that is
-// written after them must begin with.
+// writeBatch writes frames of the server. The next header block of the relay must begin with
+// update.
 func (w *clientWriter) writeBatch(to net.Conn, frames []byte, update tableUpdate) error {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
@@ -51,12 +51,12 @@ func (w *clientWriter) writeBatch(to net.Conn, frames []byte, update tableUpdate
 	return err
 }
 
-// injectedMaxFrame bounds the frames of a header block that the relay injects, so that
-// they have room for a size update.
+// injectedMaxFrame is the maximum payload of the frames of an injected header block, in bytes.
+// It leaves room for a dynamic table size update.
 const injectedMaxFrame = defaultMaxFrame - 16
 
-// insertTableUpdate puts a size update at the beginning of the first header block among
-// frames that the relay has made. It reports false where there is none.
+// insertTableUpdate inserts a size update at the beginning of the first header block in
+// frames. It reports false if there is no header block.
 func insertTableUpdate(frames []byte, update tableUpdate) ([]byte, bool) {
 	for at := 0; at < len(frames); {
 		h := parseHeader(frames[at:])
@@ -76,7 +76,7 @@ func insertTableUpdate(frames []byte, update tableUpdate) ([]byte, bool) {
 	return frames, false
 }
 
-// writeClient writes whole frames of the relay's to the client.
+// writeClient writes whole frames of the relay itself to the client.
 func (r *Relay) writeClient(frames []byte) error {
 	if len(frames) == 0 {
 		return nil
@@ -84,15 +84,14 @@ func (r *Relay) writeClient(frames []byte) error {
 	return r.clientWriter.write(r.client, frames)
 }
 
-// inject writes frames to the client that the server has not sent, after the server's
-// SETTINGS.
+// inject writes frames of the relay itself to the client, after the server's SETTINGS.
 func (r *Relay) inject(frames []byte) error {
 	r.awaitServerSettings()
 	return r.writeClient(frames)
 }
 
-// awaitServerSettings waits until the client has the server's SETTINGS, which precede all
-// other frames (RFC 9113, 3.4), or the connection has ended.
+// awaitServerSettings waits until the server's SETTINGS have been written to the client or the
+// connection has ended. SETTINGS must be the first frame (RFC 9113, 3.4).
 func (r *Relay) awaitServerSettings() {
 	if r.serverSettingsSent.Load() {
 		return
@@ -104,8 +103,9 @@ func (r *Relay) awaitServerSettings() {
 	}
 }
 
-// noteServerSettings is called when the server's first frames are written to the client.
-// Frames that had to wait for them follow, and the first GOAWAY if Drain was called.
+// noteServerSettings is called when the server's first frames have been written to the client.
+// It starts writing the frames that waited for them. If Drain has been called, it sends the
+// first GOAWAY.
 func (r *Relay) noteServerSettings() {
 	r.mutex.Lock()
 	r.phase = framed
@@ -119,8 +119,8 @@ func (r *Relay) noteServerSettings() {
 	}
 }
 
-// writeServer writes whole frames to the server. After a failed write the connection ends
-// when the server's remaining frames are read.
+// writeServer writes whole frames to the server. After a failed write, the relay still reads
+// the frames that the server has already sent, for at most closeTimeout.
 func (r *Relay) writeServer(frames []byte) {
 	if len(frames) == 0 || r.serverWriter.failed.Load() {
 		return
