@@ -64,7 +64,7 @@ func (c *Client) begin(ctx context.Context, request Request) (*Answer, error) {
 // maxAttempts is the number of connections on which begin tries to send a request.
 const maxAttempts = 3
 
-// ResetError is the error of a request whose stream the server reset.
+// ResetError is returned for a request if the server reset its stream.
 type ResetError struct{ Code http2.ErrCode }
 
 func (e ResetError) Error() string {
@@ -75,7 +75,7 @@ func (e ResetError) Error() string {
 // retried.
 var ErrRefused = errors.New("server refused the stream")
 
-// ErrAnswerTooLarge is the error of a request whose answer exceeds a limit of the client.
+// ErrAnswerTooLarge is returned for a request if its answer exceeds a limit of the client.
 var ErrAnswerTooLarge = fmt.Errorf("answer exceeds %d bytes, or its header list %d bytes", answerLimit, listLimit)
 
 // errGoingAway is returned by a connection that accepts no more requests.

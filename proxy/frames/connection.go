@@ -193,7 +193,7 @@ func (c *connection) data(f *http2.DataFrame) {
 	}
 }
 
-// refuse cancels a request whose answer exceeds a limit.
+// refuse cancels a request because its answer exceeds a limit.
 func (c *connection) refuse(id uint32) {
 	c.respond(appendReset(nil, id, http2.ErrCodeCancel))
 	c.end(id, nil, ErrAnswerTooLarge)

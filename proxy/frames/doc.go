@@ -15,8 +15,8 @@
 // # Intercepted requests
 //
 // For example, a client opens the streams 1, 3 and 5, and the relay intercepts the request
-// on stream 3. The server sees the streams 1 and 5. HTTP/2 allows such a gap in the stream
-// identifiers (RFC 9113, 5.1.1).
+// on stream 3. A handler answers it, and the server never sees its frames. The server sees
+// the streams 1 and 5. HTTP/2 allows such a gap in the stream identifiers (RFC 9113, 5.1.1).
 //
 // The header block of stream 5 may refer to a field that stream 3 added to the HPACK table,
 // because a connection has one dynamic table for each direction (RFC 7541, 2.2). The relay therefore
@@ -32,11 +32,12 @@
 // body of the answer, replaces the names and sends the changed body to the client. Then it
 // sends the header block that ends the answer. This is a [Restoration].
 //
-// [Plan].Restoration requests it when the header fields of the request are complete. A
-// request with a handler is undecided until its body begins. [Plan].Decide can then request a
-// restoration in place of the handler. That is possible only if the whole body has arrived in
-// one DATA frame and the server has not seen a later stream. In both cases the request uses
-// the client's own connection, and other streams continue in parallel.
+// A plan can ask for it in two ways. With [Plan].Restoration, the decision is made when the
+// header fields of the request are complete, and the request is relayed at once. With
+// [Plan].Decide, it is made when the body begins: the request is undecided until then. It
+// can be relayed only if the whole body has arrived in one DATA frame and the server has not
+// seen a later stream. In both cases the request uses the client's own connection, and other
+// streams continue in parallel.
 //
 // [Restoration].Unchanged inspects the first DATA frame of the answer. If it reports that
 // the answer needs no change, the answer is forwarded without being collected.
@@ -91,7 +92,7 @@
 // request that exceeds a limit fails.
 //
 // A relay has one read buffer for each direction. Its size is at most 256 KiB, unless a
-// single frame other than DATA is larger. Header blocks, header lists, frames that must be
-// read as a whole and the number of open requests are limited, too. A peer that exceeds one
-// of these limits loses the connection or the request.
+// frame that must be read as a whole is larger. Such frames, header blocks, header lists and
+// the number of open requests are limited, too. A peer that exceeds one of these limits
+// loses the connection or the request.
 package frames

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// ErrTooLarge is the error of a request whose body exceeds a limit of the relay.
+// ErrTooLarge is returned for a request if its body exceeds a limit of the relay.
 var ErrTooLarge = fmt.Errorf("request exceeds %d bytes", requestBodyLimit)
 
-// errClientReset is the failure of an exchange whose stream the client reset.
+// errClientReset is the failure of an exchange if the client reset its stream.
 var errClientReset = errors.New("client reset the stream")
 
 // Exchange is an intercepted request and its answer. Its methods must only be called by the

@@ -14,7 +14,7 @@ const (
 	listLimit         = 4 << 20 // largest header list, in bytes (RFC 9113, 6.5.2)
 )
 
-// block is a header block whose frames are being received.
+// block is a header block that is being received.
 type block struct {
 	open          bool // more frames follow
 	stream        uint32

@@ -81,7 +81,7 @@ func (r *reader) makeRoom() {
 	r.buffer = buffer
 }
 
-// neededSize returns the buffer size for the frame whose first bytes are left.
+// neededSize returns the buffer size for the next frame. left is the unread data.
 func (r *reader) neededSize(left []byte) int {
 	if r.pieceRest.length > 0 || len(left) < headerLength {
 		return 2 * headerLength

@@ -45,7 +45,7 @@ type Relay struct {
 	failure error // the reason for the end of the connection; nil while it is open
 
 	relayed           map[uint32]*stream       // relayed requests
-	sendingQueues     int                      // number of streams whose queue is being sent
+	sendingQueues     int                      // number of running sendQueue goroutines
 	intercepted       map[uint32]*interception // intercepted requests
 	maxInterceptedID  uint32                   // highest stream identifier of an intercepted request
 	maxClientStreamID uint32                   // highest stream identifier that the client has used

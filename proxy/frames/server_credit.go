@@ -14,8 +14,8 @@ type serverCredit struct {
 }
 
 // returnUrgentCredit starts the goroutine that returns credit to the server, if credit is
-// urgent and the goroutine does not run. s is the stream whose window has changed, or nil if
-// only the window of the connection has. The caller holds the mutex.
+// urgent and the goroutine does not run. s is a stream with a changed window, or nil if only
+// the window of the connection has changed. The caller holds the mutex.
 func (r *Relay) returnUrgentCredit(s *stream) {
 	if s != nil && s.window.creditUrgent() {
 		if r.credit.urgent == nil {

@@ -17,7 +17,7 @@ type serverToClient struct {
 	blockFrames []byte // the frames of a header block that is not complete
 	decoder     *decoder
 	tableUpdate tableUpdate // for the next header block that the relay encodes
-	// ackedSettings are the client's SETTINGS whose acknowledgement is in the batch.
+	// ackedSettings are the client's SETTINGS that a frame in the batch acknowledges.
 	ackedSettings []settingsChange
 	// reencoding is set when header blocks are encoded again, without the dynamic table. This
 	// is necessary once a header block of the server reaches the client out of order, because

@@ -66,9 +66,9 @@ func (f *inflow) appendCredit(b []byte, stream uint32) []byte {
 // for small messages waits to be sent along with other frames.
 const creditLimit = 16 << 10
 
-// relayWindow is a flow-control window between a sender and a receiver whose connections the
-// relay joins. It has the sender's view, the receiver's view, and the bytes that the relay
-// holds in between.
+// relayWindow is a flow-control window between a sender and a receiver on both sides of the
+// relay. It has the sender's view, the receiver's view, and the bytes that the relay holds in
+// between.
 //
 // For example, a client grants a server 1,000 bytes:
 //
