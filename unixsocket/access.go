@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// copyAccess gives a socket's file the owner, group and mode of model.
+// copyAccess gives a socket file the owner, group and mode of model, or root, root and 0660 if
+// model can't be read. Without root's rights it sets only the mode.
 func copyAccess(file *os.File, model string) error {
 	owner, group, mode := 0, 0, fs.FileMode(0o660)
 	if info, err := os.Stat(model); err == nil {
@@ -25,13 +26,13 @@ func copyAccess(file *os.File, model string) error {
 			return fmt.Errorf("change its owner: %w", err)
 		}
 	}
-	// fchmod(2) takes no descriptor of O_PATH; this leads to the same file (proc(5)).
+	// fchmod(2) rejects O_PATH descriptors. The path in /proc leads to the same file (proc(5)).
 	err := os.Chmod(fmt.Sprintf("/proc/self/fd/%d", descriptor), mode)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if err := unix.Fchmodat(descriptor, "", uint32(mode), unix.AT_EMPTY_PATH); err != nil {
-		return fmt.Errorf("change its mode: it needs /proc, or Linux 6.6: %w", err)
+		return fmt.Errorf("change its mode (needs /proc or Linux 6.6): %w", err)
 	}
 	return nil
 }

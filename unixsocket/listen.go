@@ -1,6 +1,6 @@
-// Package unixsocket opens unix sockets safely, also in folders that other users may write to
-// and beside other processes that open the same socket, and identifies the process at the
-// other end of a connection.
+// Package unixsocket listens on unix sockets and identifies the process at the other end of a
+// connection. Listening is safe in folders that other users can write to, and while other
+// processes open the same socket.
 package unixsocket
 
 import (
@@ -18,18 +18,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Listen opens a unix socket for the users that may connect to another one, model, which
-// need not exist.
+// Listen listens on a unix socket that has the owner, group and mode of another socket, model.
+// model need not exist.
 //
-// Missing parent folders are created. A socket file without a listening process is
-// replaced. A socket in use, and any file that is not a socket, is an error and stays.
-// Owner, group and mode become those of model, or root's and 0660 if model can't be read;
-// without root's rights only the mode does. Until then only the owner can connect. Closing
-// the listener removes the file, unless the file has been replaced.
+// Missing parent folders are created. A socket file without a listening process is replaced. If
+// the socket is in use, or the file is not a socket, Listen returns an error and leaves the
+// file. If model can't be read, the owner and group are root and the mode is 0660. A process
+// without root's rights sets only the mode. Until then only the owner can connect. Closing the
+// listener removes the file, unless another file has replaced it.
 //
-// If several processes open the same socket at the same moment, one gets it and the others
-// get an error. They take turns by a lock file beside the socket, its name with ".lock"
-// appended, which is removed again.
+// If several processes listen on the same socket at once, one succeeds and the others get an
+// error. A lock file beside the socket, named like the socket with ".lock" appended, serializes
+// them. It is removed afterwards.
 func Listen(ctx context.Context, socket, model string) (net.Listener, error) {
 	return listen(ctx, socket, func(file *os.File) error { return copyAccess(file, model) })
 }
@@ -51,8 +51,8 @@ func listen(ctx context.Context, socket string, grant func(*os.File) error) (net
 	if err := removeStale(ctx, socket); err != nil {
 		return nil, err
 	}
-	// The mode of a bound socket file comes from the socket's own inode, so that
-	// the file never exists with a wider one.
+	// The mode of a bound socket file comes from the socket's own inode, so the file never
+	// exists with wider permissions.
 	private := net.ListenConfig{Control: func(_, _ string, connection syscall.RawConn) error {
 		var chmodError error
 		controlError := connection.Control(func(descriptor uintptr) {
@@ -72,9 +72,9 @@ func listen(ctx context.Context, socket string, grant func(*os.File) error) (net
 	return l, nil
 }
 
-// setUp records the socket's file, and calls grant to set its owner and mode. Both use one
-// descriptor of the file, not its path: in a folder that other users may write to, the file
-// at the path may be replaced at any time.
+// setUp records the socket file, and calls grant to set its owner and mode. Both use one
+// descriptor of the file instead of its path: in a folder that other users can write to, the
+// file at the path may be replaced at any time.
 func (l *listener) setUp(grant func(*os.File) error) error {
 	file, err := os.OpenFile(l.path, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -93,15 +93,16 @@ func (l *listener) setUp(grant func(*os.File) error) error {
 	return grant(file)
 }
 
-// removeStale makes room for a socket. The caller holds the socket's lock: without it, the
-// file that is removed could be the fresh one of another process.
+// removeStale removes a socket file without a listening process. The caller holds the socket's
+// lock. Without the lock, removeStale could remove a file that another process has just
+// created.
 func removeStale(ctx context.Context, socket string) error {
 	file, err := os.Lstat(socket)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("look at socket %s: %w", socket, err)
+		return fmt.Errorf("check socket %s: %w", socket, err)
 	}
 	if file.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("%s exists and is not a socket: remove it, or choose another path", socket)
@@ -111,10 +112,10 @@ func removeStale(ctx context.Context, socket string) error {
 	connection, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	if err == nil {
 		_ = connection.Close()
-		return fmt.Errorf("socket %s is in use: another process answers on it; stop that one first, or choose another path", socket)
+		return fmt.Errorf("socket %s is in use: another process listens on it; stop that process or choose another path", socket)
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("socket %s exists and can't be told to be unused: %w", socket, err)
+		return fmt.Errorf("socket %s exists and may be in use: %w", socket, err)
 	}
 	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove the stale socket %s: %w", socket, err)
@@ -122,7 +123,7 @@ func removeStale(ctx context.Context, socket string) error {
 	return nil
 }
 
-// listener removes its own file, and no other, when it is closed.
+// listener removes its socket file when it is closed, unless another file has replaced it.
 type listener struct {
 	*net.UnixListener
 	path   string

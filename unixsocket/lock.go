@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	// lockTimeout is how long the setup of a socket by other processes may take, each of
-	// which needs about a second at most.
+	// lockTimeout bounds the wait for other processes that set up the same socket. Each needs
+	// about a second at most.
 	lockTimeout = 10 * time.Second
 	lockPause   = 5 * time.Millisecond
 )
 
-// lockSocket keeps other processes from setting up the same socket until unlock is called.
-// The lock is flock(2) of a file beside the socket, which unlock removes. The kernel
-// releases the lock of a process that dies; the file that it leaves is used again.
+// lockSocket prevents other processes from setting up the same socket until unlock is called.
+// It locks a file beside the socket with flock(2); unlock removes the file. If a process dies,
+// the kernel releases its lock, and the next process reuses the file.
 func lockSocket(ctx context.Context, socket string) (unlock func(), err error) {
 	path := socket + ".lock"
 	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
@@ -31,7 +31,7 @@ func lockSocket(ctx context.Context, socket string) (unlock func(), err error) {
 		}
 		if file != nil {
 			return func() {
-				_ = os.Remove(path) // before the lock is released: the next process makes a new file
+				_ = os.Remove(path) // before releasing the lock: the next process creates a new file
 				_ = file.Close()
 			}, nil
 		}
@@ -43,7 +43,8 @@ func lockSocket(ctx context.Context, socket string) (unlock func(), err error) {
 	}
 }
 
-// tryLock returns the locked file, or nil if another process has it.
+// tryLock returns the locked file, or nil if the caller must try again, for example because
+// another process holds the lock.
 func tryLock(path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
@@ -60,8 +61,8 @@ func tryLock(path string) (*os.File, error) {
 	return nil, fmt.Errorf("flock %s: %w", path, err)
 }
 
-// isFileAt reports whether path still leads to the file. The process that had the lock
-// before may have removed it.
+// isFileAt reports whether path still leads to file. The previous holder of the lock may have
+// removed it.
 func isFileAt(file *os.File, path string) bool {
 	opened, err := file.Stat()
 	if err != nil {

@@ -8,21 +8,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Peer is the process at the other end of a connection, as it was when it connected.
+// Peer is the process at the other end of a connection, as of the time when it connected.
 type Peer struct {
-	Process int // its identifier; 0 if it is of another PID namespace
-	User    int
+	Process int // process ID; 0 if the process is in another PID namespace
+	User    int // user ID
 }
 
-// UnknownPeer stands for a process that can't be identified.
+// UnknownPeer is the Peer of a process that can't be identified.
 var UnknownPeer = Peer{Process: -1, User: -1}
 
-// PeerOf returns the process that has made a connection to a unix socket, or that listens on
-// the socket (SO_PEERCRED, unix(7)). With an error it is UnknownPeer.
+// PeerOf returns the process at the other end of a unix socket connection (SO_PEERCRED,
+// unix(7)): for a server the process that connected, for a client the process that listens.
+// With an error it returns UnknownPeer.
 func PeerOf(connection net.Conn) (Peer, error) {
 	socket, ok := connection.(syscall.Conn)
 	if !ok {
-		return UnknownPeer, fmt.Errorf("a %T has no user", connection)
+		return UnknownPeer, fmt.Errorf("a %T has no peer credentials", connection)
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {

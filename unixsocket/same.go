@@ -2,8 +2,9 @@ package unixsocket
 
 import "path/filepath"
 
-// Same reports whether two paths lead to the same socket file, with the links of their
-// folders resolved: /run and /var/run often are the same folder. The sockets need not exist.
+// Same reports whether two paths lead to the same socket file. It resolves symbolic links in
+// the folders: /run and /var/run, for example, are often the same folder. The sockets need not
+// exist.
 func Same(a, b string) bool {
 	resolved := func(path string) string {
 		folder, err := filepath.EvalSymlinks(filepath.Dir(path))
