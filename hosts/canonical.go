@@ -1,10 +1,10 @@
 // Package hosts decides which spellings of a registry's host mean one registry,
 // and which repositories a pattern matches.
 //
-// A registry can be named in many ways. Registry.example.com,
-// registry.example.com:443 and registry.example.com:0443 are one registry, and so
-// are docker.io, index.docker.io and registry-1.docker.io. A decision about an
-// image must not depend on the spelling, so that it is made on the canonical form:
+// A registry can be named in many ways. Registry.example.com, registry.example.com:443
+// and registry.example.com:0443 are one registry, and so are docker.io, index.docker.io
+// and registry-1.docker.io. A decision about an image must not depend on the spelling,
+// so it uses the canonical form:
 //
 //	plain := hosts.PlainHTTP{}
 //	plain.Add("http://hub.example.com")
@@ -12,8 +12,8 @@
 //	...
 //	pattern.Matches(plain.Repository("Registry.Example.com:443/tenant/app")) // true
 //
-// The canonical form is for comparisons only. The names that clients see and that
-// a runtime is asked for keep their spelling.
+// The canonical form is for comparisons only. Names in answers to clients and in
+// requests to a runtime keep their spelling.
 package hosts
 
 import (
@@ -24,14 +24,14 @@ import (
 // The hosts of Docker Hub.
 const (
 	DockerHub         = "docker.io"            // in image names
-	DockerHubIndex    = "index.docker.io"      // an older name of it
-	DockerHubRegistry = "registry-1.docker.io" // the host that serves it
+	DockerHubIndex    = "index.docker.io"      // an older name of docker.io
+	DockerHubRegistry = "registry-1.docker.io" // the host that serves docker.io
 )
 
-// Canonical returns the form of host[:port] that all of its spellings have in
-// common. Letters are in lower case, a port has no leading zeros, the default port
-// of the scheme is left out, an IPv6 address has its shortest form, an IPv4 address
-// in IPv6 is an IPv4 address, and the hosts of Docker Hub are docker.io.
+// Canonical returns the canonical form of host[:port]. Letters are in lower case, a
+// port has no leading zeros, the default port of the scheme is omitted, an IPv6 address
+// has its shortest form, an IPv4-mapped IPv6 address becomes an IPv4 address, and the
+// hosts of Docker Hub become docker.io.
 func Canonical(host, scheme string) string {
 	name, port := canonicalParts(host)
 	if port == defaultPort(scheme) {
@@ -43,8 +43,8 @@ func Canonical(host, scheme string) string {
 	return join(name, port)
 }
 
-// Normalize returns the canonical form of a host whose scheme is not known. A port stays,
-// except the port of https of Docker Hub.
+// Normalize returns the canonical form of a host whose scheme is unknown. A port stays, except
+// port 443 of Docker Hub.
 func Normalize(host string) string {
 	name, port := canonicalParts(host)
 	if isHub(name) && (port == "" || port == defaultPort("https")) {
@@ -63,7 +63,7 @@ func canonicalParts(host string) (name, port string) {
 	return canonicalAddress(name), canonicalPort(port)
 }
 
-// splitPort cuts off the port. A colon within brackets belongs to the host.
+// splitPort splits off the port. A colon within brackets belongs to the host.
 func splitPort(host string) (name, port string) {
 	colon := strings.LastIndexByte(host, ':')
 	if colon <= strings.LastIndexByte(host, ']') {
@@ -133,8 +133,8 @@ func (p PlainHTTP) Reference(reference string) string {
 	return p.Canonical(host) + "/" + rest
 }
 
-// spellings returns the names that a canonical host may have in a glob: with its
-// default port, and all names of Docker Hub.
+// spellings returns the names of a canonical host that a glob may match: without and
+// with its default port and, for Docker Hub, under each of its names.
 func (p PlainHTTP) spellings(canonical string) []string {
 	names := []string{canonical}
 	if _, port := splitPort(canonical); port != "" {

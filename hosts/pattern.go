@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// Pattern matches the repositories that begin with it, element by element. The
-// first element is the host. Each element is a pattern of [path.Match], except that
-// an IPv6 address in brackets is an address and not a class of characters.
+// Pattern matches the repositories that begin with it, element by element. The first
+// element is the host. Each element is a pattern of [path.Match], except that an IPv6
+// address in brackets is an address and not a character class.
 type Pattern struct {
 	text     string
 	elements []string // canonical, for path.Match
@@ -18,15 +18,14 @@ type Pattern struct {
 
 // Repository is the canonical form of a repository with its host.
 type Repository struct {
-	hosts []string // all spellings that a glob may mean
+	hosts []string // all spellings that a glob may match
 	path  []string
 }
 
-// address is an IPv6 address in brackets, possibly with wildcards, and a port.
+// address matches an IPv6 address in brackets, possibly with wildcards, and an optional port.
 var address = regexp.MustCompile(`^\[([0-9a-f.*?]*:[0-9a-f:.*?]*)\](:.*)?$`)
 
-// ParsePattern reads a pattern such as docker.io/library, *.gcr.io or
-// [::1]:5000/team.
+// ParsePattern parses a pattern such as docker.io/library, *.gcr.io or [::1]:5000/team.
 func (p PlainHTTP) ParsePattern(text string) (Pattern, error) {
 	elements := strings.Split(text, "/")
 	elements[0] = p.canonicalGlob(elements[0])
@@ -51,7 +50,7 @@ func (p PlainHTTP) canonicalGlob(host string) string {
 	if IsLiteral(host) {
 		return p.Canonical(host)
 	}
-	// Only the port can have several spellings.
+	// In a glob, only the port can have several spellings.
 	name, port := splitPort(host)
 	if port = canonicalPort(port); port == defaultPort("https") {
 		port = ""

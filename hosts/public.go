@@ -2,8 +2,8 @@ package hosts
 
 import "slices"
 
-// public lists the registries that serve images of many owners to everybody, and
-// the caches in front of them. At most of them anybody may register a namespace.
+// public lists the registries that publicly serve images of many owners, and the caches in
+// front of them. Most of them let any user register a namespace.
 var public = []string{
 	"docker.io", "registry.hub.docker.com", "quay.io", "ghcr.io", "docker.pkg.github.com",
 	"gcr.io", "*.gcr.io", "*-docker.pkg.dev", "registry.k8s.io", "mcr.microsoft.com", "public.ecr.aws",
