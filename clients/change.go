@@ -11,24 +11,24 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 )
 
-// backupSuffix names the file beside an edited one that is as that was.
+// backupSuffix is appended to the path of an edited file to name its backup, which holds the
+// former content.
 const backupSuffix = ".image-cri-shim.bak"
 
 // Change is a planned edit of a file.
 type Change struct {
 	Path    string
-	Missing bool // there is no such file
+	Missing bool // the file does not exist
 
 	info                fs.FileInfo
 	content, after      string
-	backup, backupAfter *string // of the file beside it; nil: none
+	backup, backupAfter *string // content of the backup file; nil: no such file
 }
 
 // Changed reports whether Apply changes the file's content.
 func (c *Change) Changed() bool { return c.after != c.content }
 
-// Backup is the path of the file beside it that keeps the way back, empty where
-// there is none once the change is made.
+// Backup returns the path of the backup file, or "" if the change leaves none.
 func (c *Change) Backup() string {
 	if c.backupAfter == nil {
 		return ""
@@ -38,13 +38,13 @@ func (c *Change) Backup() string {
 
 func (c *Change) backupPath() string { return c.Path + backupSuffix }
 
-// Diff returns the change of the file in the unified format; empty if there is none.
+// Diff returns the change as a unified diff, or "" if the content does not change.
 func (c *Change) Diff() string {
 	return string(diff.Diff(c.Path, []byte(c.content), c.Path, []byte(c.after)))
 }
 
-// Apply writes the file and its backup, each at once or not at all, and with the
-// owner and the mode that the file has.
+// Apply writes the file and its backup. Each write is atomic and keeps the owner and mode of
+// the file.
 func (c *Change) Apply() error {
 	if c.backupAfter != nil && (c.backup == nil || *c.backup != *c.backupAfter) {
 		if err := c.write(c.backupPath(), *c.backupAfter); err != nil {

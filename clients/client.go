@@ -2,14 +2,15 @@ package clients
 
 import "slices"
 
-// A client is a program, and the files that may set its endpoints.
+// A client is a program that connects to the runtime, and the files that can set its endpoints.
 type client struct {
-	files []file // an endpoint that none of them sets is set in the first
-	// defaultRuntime is the runtime's socket if no file names one; empty if it varies.
+	files []file // Install adds a missing endpoint to the first
+	// defaultRuntime is the socket that the client uses if no file sets one; empty if it
+	// varies.
 	defaultRuntime string
 }
 
-// A file is one of a client's, and the key in it that names the runtime.
+// A file is one file of a client. key is the key in it that sets the runtime's endpoint.
 type file struct {
 	path     string
 	format   format

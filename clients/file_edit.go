@@ -59,7 +59,7 @@ func readFile(f file) (*fileEdit, error) {
 	return e, err
 }
 
-// readUnit reads a file that is not edited, so that it may be a link.
+// readUnit reads a file that is never edited. Unlike the others, it may be a symbolic link.
 func (e *fileEdit) readUnit() (*fileEdit, error) {
 	content, err := os.ReadFile(e.file.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -75,13 +75,14 @@ func (e *fileEdit) readUnit() (*fileEdit, error) {
 	return e, err
 }
 
-// readRegular reads a file that rename(2) can replace: no link, no device. It looks at
-// what it has opened, whatever is put at the path meanwhile.
+// readRegular reads a regular file, which rename(2) can replace, and rejects links and devices.
+// It checks the opened file rather than the path, since the path may lead to another file
+// meanwhile.
 func readRegular(path string) (string, fs.FileInfo, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, syscall.ELOOP) {
 		target, _ := os.Readlink(path)
-		return "", nil, fmt.Errorf("is a link to %s: name that file", target)
+		return "", nil, fmt.Errorf("is a symbolic link to %s: name that file instead", target)
 	}
 	if err != nil {
 		return "", nil, err
@@ -92,9 +93,9 @@ func readRegular(path string) (string, fs.FileInfo, error) {
 	case err != nil:
 		return "", nil, err
 	case !info.Mode().IsRegular():
-		return "", nil, errors.New("is no regular file")
+		return "", nil, errors.New("is not a regular file")
 	case info.Size() > sizeLimit:
-		return "", nil, errors.New("is larger than 1 MiB, which no such file is")
+		return "", nil, errors.New("is larger than 1 MiB, the limit for such files")
 	}
 	content, err := io.ReadAll(io.LimitReader(file, sizeLimit))
 	return string(content), info, err

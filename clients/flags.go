@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// endpointFlag matches one of kubelet's endpoint flags, with what is before it and its
-// value. kubelet takes _ for - in them.
+// endpointFlag matches one of kubelet's endpoint flags, with the character before it and its
+// value. kubelet accepts _ in place of - in flag names.
 var endpointFlag = regexp.MustCompile(`(?:^|[\s"'=])--(container[-_]runtime[-_]endpoint|image[-_]service[-_]endpoint)([=\s]*)([^\s"']*)`)
 
-// flagsFormat is a file of environment variables with kubelet's flags, as kubeadm
-// writes it and systemd reads it, or a unit of systemd.
+// flagsFormat is the format of files with kubelet's flags: environment files that kubeadm
+// writes and systemd reads, and systemd units.
 var flagsFormat = format{find: findFlags}
 
 func findFlags(content string) (settings []setting, err error) {
@@ -39,7 +39,7 @@ func flagsOfLine(line string, start, number int) (settings []setting, err error)
 		key := strings.ReplaceAll(line[match[2]:match[3]], "_", "-")
 		separator, value := line[match[4]:match[5]], line[match[6]:match[7]]
 		if separator == "" || value == "" || strings.HasPrefix(value, "-") || strings.ContainsAny(value, `\$`) {
-			return nil, lineError(number, key, "expected an endpoint behind it, without quotes, escapes or variables")
+			return nil, lineError(number, key, "expected an endpoint after it, without quotes, escapes or variables")
 		}
 		settings = append(settings, setting{key: key, line: number, start: start + match[6], end: start + match[7], endpoint: value})
 	}

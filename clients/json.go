@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// isJSON reports whether a file is JSON, which is YAML too, but edited in its own way.
+// isJSON reports whether a file is JSON. JSON is YAML too, but is edited differently.
 func isJSON(content string) bool {
 	return strings.HasPrefix(strings.TrimSpace(content), "{") && json.Valid([]byte(content))
 }
@@ -18,7 +18,7 @@ func findJSON(content string, keys []string) (settings []setting, err error) {
 	if _, err := decoder.Token(); err != nil { // the brace
 		return nil, err
 	}
-	before := int(decoder.InputOffset()) // behind the brace or the last value
+	before := int(decoder.InputOffset()) // offset after the brace or the last value
 	for ; decoder.More(); before = int(decoder.InputOffset()) {
 		token, err := decoder.Token()
 		if err != nil {
@@ -50,9 +50,10 @@ func findJSON(content string, keys []string) (settings []setting, err error) {
 	return settings, nil
 }
 
-// cutMember is where a member of an object stands, with the comma that goes with it.
+// cutMember returns the range of a member of an object and the comma to remove with it. before
+// is the offset after the preceding brace or value, end the offset after the member.
 func cutMember(content string, before, end int) [2]int {
-	if content[before-1] == '{' { // the first one: with the comma behind it, if any
+	if content[before-1] == '{' { // the first member: the comma after it, if any
 		rest := strings.TrimLeft(content[end:], " \t\r\n")
 		if strings.HasPrefix(rest, ",") {
 			end = len(content) - len(rest) + 1
@@ -61,7 +62,8 @@ func cutMember(content string, before, end int) [2]int {
 	return [2]int{before, end}
 }
 
-// addJSON adds a member before the first one, in a line of its own if that has one.
+// addJSON inserts a member before the first one, on a line of its own if the first one has its
+// own.
 func addJSON(content, key, endpoint string) string {
 	brace := strings.IndexByte(content, '{') + 1
 	rest := strings.TrimLeft(content[brace:], " \t\r\n")

@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// configFlag matches kubelet's flags that name its configuration, and their values.
+// configFlag matches kubelet's flags --config and --config-dir with their values.
 var configFlag = regexp.MustCompile(`(?:^|[\s"'=])--config([-_]dir)?[=\s]+["']?(/[^\s"'\\$]+)`)
 
-// KubeletConfig returns the configuration file that kubelet's flags in the files
-// name, and the drop-ins in the folder that they name, in the order in which kubelet
-// reads them. A later file counts more. Both are empty where no flag names them; files
-// that can't be read name nothing.
+// KubeletConfig searches files for kubelet's flags --config and --config-dir. It returns the
+// configuration file that --config names, and the drop-ins in the folder that --config-dir
+// names, in the order in which kubelet reads them: a later one overrides an earlier one. A
+// result is empty if no flag sets it. Files that can't be read are skipped.
 func KubeletConfig(files []string) (file string, dropIns []string) {
 	folder := ""
 	for _, path := range files {

@@ -54,7 +54,7 @@ func TestBackupThatIsALink(t *testing.T) {
 	if err := os.Symlink("shadow", node.Crictl+".image-cri-shim.bak"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := node.Install(); err == nil || !strings.Contains(err.Error(), "its backup: is a link to shadow") {
+	if _, err := node.Install(); err == nil || !strings.Contains(err.Error(), "its backup: is a symbolic link to shadow") {
 		t.Errorf("the error is %v", err)
 	}
 	if got := read(t, folder, "shadow"); got != "root:*:\n" {

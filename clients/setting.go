@@ -9,17 +9,18 @@ import (
 type setting struct {
 	key        string
 	line       int // from 1
-	start, end int // where its value stands, with its quotes if it has any
+	start, end int // range of its value, including any quotes
 	endpoint   string
-	fullRange  [2]int // of the key and its value; empty if they can't be cut out
+	fullRange  [2]int // range of the key and its value; empty if they can't be removed
 }
 
-// format reads and edits one of the forms that files of endpoints have.
+// format reads and edits one file format.
 type format struct {
-	// find returns the endpoints that a file sets, empty ones too, in the order of
-	// the file. It returns an error for what it can't read or edit with certainty.
+	// find returns the endpoints that a file sets, including empty ones, in the order of the
+	// file. It returns an error if it can't read or edit the file with certainty.
 	find func(content string) ([]setting, error)
-	// add returns the file with one more endpoint. Nil: none can be added.
+	// add returns the content with one more endpoint. It is nil if the format supports no
+	// additions.
 	add func(content, key, endpoint string) string
 }
 
@@ -33,13 +34,13 @@ func findSetting(settings []setting, key string) (setting, bool) {
 	return setting{}, false
 }
 
-// replace puts a text where a setting's value stands.
+// replace replaces the value of a setting with text.
 func replace(content string, at setting, text string) string {
 	return content[:at.start] + text + content[at.end:]
 }
 
-// appendLine and cutLine are each other's reverse: a file without a newline at its
-// end has none afterwards.
+// appendLine appends a line. cutLine reverses it: a file without a newline at its end has none
+// afterwards either.
 func appendLine(content, line string) string {
 	if content == "" || strings.HasSuffix(content, "\n") {
 		return content + line + "\n"
@@ -47,7 +48,7 @@ func appendLine(content, line string) string {
 	return content + "\n" + line
 }
 
-// cutLine is where a line stands, from 1, with a newline that goes with it.
+// cutLine returns the range of a line, numbered from 1, and of the newline to remove with it.
 func cutLine(content string, number int) [2]int {
 	lines := strings.SplitAfter(content, "\n")
 	start := len(strings.Join(lines[:number-1], ""))
@@ -58,12 +59,12 @@ func cutLine(content string, number int) [2]int {
 	return [2]int{start, end}
 }
 
-// lineError returns an error with its line and key in a file.
+// lineError returns an error that names a line of a file and a key.
 func lineError(line int, key, text string) error {
 	return fmt.Errorf("line %d: %s: %s", line, key, text)
 }
 
-// quote returns an endpoint in the quotes that a value of YAML had, if any.
+// quote returns an endpoint in the quotes of the old YAML value, if it has any.
 func quote(old, endpoint string) string {
 	if old == "" || old[0] != '"' && old[0] != '\'' {
 		return endpoint

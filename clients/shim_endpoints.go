@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// ShimEndpoints returns the places in clients' files that name the shim's socket, for
-// display. In a file that can't be parsed, any line with the socket's path counts that is
-// not a comment.
+// ShimEndpoints lists, for display, the places in clients' files that name the shim's socket.
+// In a file that can't be parsed, every line with the socket's path counts unless it is a
+// comment.
 func (n *Node) ShimEndpoints() (places []string, err error) {
 	var problems []error
 	for _, c := range []client{n.kubelet(), n.crictl()} {
@@ -40,7 +40,7 @@ func (n *Node) shimEndpoints(f file, content string) (places []string) {
 		}
 		return places
 	}
-	plain := strings.TrimPrefix(n.Shim, "/var") // which /run may be a link to, or the other way round
+	plain := strings.TrimPrefix(n.Shim, "/var") // /run and /var/run may be the same folder
 	for i, line := range strings.Split(content, "\n") {
 		if !isComment(line) && strings.Contains(line, plain) {
 			places = append(places, fmt.Sprintf("line %d", i+1))

@@ -11,7 +11,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// yamlFormat is YAML, where endpoints are top-level keys, or JSON in its place.
+// yamlFormat is the format of YAML files with endpoints in top-level keys. Such a file may also
+// be JSON.
 func yamlFormat(keys ...string) format {
 	return format{
 		find: func(content string) ([]setting, error) {
@@ -29,7 +30,7 @@ func yamlFormat(keys ...string) format {
 	}
 }
 
-// indentation is what stands before each of the top-level keys.
+// indentation returns the spaces before each top-level key.
 func indentation(content string) string {
 	root, err := readMapping(content)
 	if err != nil || root == nil {
@@ -66,10 +67,10 @@ func findYAML(content string, keys []string) ([]setting, error) {
 	return settings, nil
 }
 
-// readMapping returns the top level, nil where the file has none.
+// readMapping returns the top-level mapping, or nil if the file has none.
 func readMapping(content string) (root *yaml.Node, err error) {
 	defer func() {
-		// The library panics on what it holds to be its own mistakes.
+		// The library panics on its internal errors.
 		if recover() != nil {
 			err = errors.New("this YAML can't be read")
 		}
@@ -95,17 +96,17 @@ func readMapping(content string) (root *yaml.Node, err error) {
 	return root, nil
 }
 
-// beginsLine reports whether only spaces stand before a node.
+// beginsLine reports whether only spaces precede a node on its line.
 func beginsLine(content string, node *yaml.Node) bool {
 	end := byteOffset(content, node.Line, node.Column)
 	return strings.Trim(content[byteOffset(content, node.Line, 1):end], " ") == ""
 }
 
-// locateValue finds a value's text. The text must equal the value, plain or in quotes, and
-// be on the key's line.
+// locateValue returns the setting of a key. The text of its value must be on the key's line and
+// equal the value, plain or in quotes.
 func locateValue(content string, key, value *yaml.Node) (setting, error) {
 	if value.Kind != yaml.ScalarNode || value.Anchor != "" || value.Line != key.Line || value.Tag == "!!null" {
-		return setting{}, lineError(key.Line, key.Value, "expected an endpoint behind it, on the same line")
+		return setting{}, lineError(key.Line, key.Value, "expected an endpoint after it, on the same line")
 	}
 	start := byteOffset(content, value.Line, value.Column)
 	for _, text := range []string{value.Value, `"` + value.Value + `"`, `'` + value.Value + `'`} {
@@ -113,7 +114,7 @@ func locateValue(content string, key, value *yaml.Node) (setting, error) {
 			return setting{key: key.Value, line: key.Line, start: start, end: start + len(text), endpoint: value.Value, fullRange: cutLine(content, key.Line)}, nil
 		}
 	}
-	return setting{}, lineError(key.Line, key.Value, "expected an endpoint as it is, without escapes or a tag")
+	return setting{}, lineError(key.Line, key.Value, "expected a literal endpoint, without escapes or a tag")
 }
 
 // byteOffset returns the offset of a line and a column, both from 1, the column in
