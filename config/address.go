@@ -15,25 +15,23 @@ import (
 
 const addressForm = "http:// or https:// and host[:port][/prefix]"
 
-// The grammar of github.com/distribution/reference, which decides what is the
-// host of an image name and what its repository: whatever is no host to it
-// could not be asked for.
+// The grammar of github.com/distribution/reference, which splits an image name into
+// host and repository. An image name can't refer to a host that the grammar rejects.
 var (
 	hostname   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
 	repository = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
 )
 
-const repositoryForm = "a repository path: lower-case letters and digits, between them . _ __ or -, with / between its parts"
+const repositoryForm = "a repository path: lower-case letters and digits, separated by . _ __ or -, with / between its parts"
 
-// What an address and a template add to the path of an image name must leave room for the
-// shortest name.
+// The prefix of an address and a template leave room for the shortest image name.
 const (
 	templateLimit = reference.RepositoryNameTotalLengthMax
 	prefixLimit   = templateLimit - len("/image")
 )
 
-// parseAddress reads the address of a registry and returns it normalised. The default
-// scheme is https.
+// parseAddress parses the address of a registry and returns it normalized. The default scheme
+// is https.
 func parseAddress(v value) (string, error) {
 	written, err := parseText(v, addressForm)
 	if err != nil || written == "" {
@@ -76,29 +74,29 @@ func parseAddress(v value) (string, error) {
 	return scheme + "://" + authority + "/" + prefix, nil
 }
 
-// withoutVersion removes the path of the registry's API, /v1 or /v2, which no
-// image name has. With more behind it, the address may be meant in two ways.
+// withoutVersion removes the path of the registry's API, /v1 or /v2, which is not part of image
+// names. A longer path that begins with it is ambiguous, and an error.
 func withoutVersion(v value, server, prefix string) (string, error) {
 	version, rest, _ := strings.Cut(prefix, "/")
 	if version != "v1" && version != "v2" {
 		return prefix, nil
 	}
 	if rest != "" {
-		return "", fmt.Errorf("found the path %s, which begins as the registry's API does (/%s), expected the address as image names have it, such as %s",
+		return "", fmt.Errorf("found the path %s, which begins like the registry's API (/%s), expected the address as in image names, such as %s",
 			quote("/"+prefix), version, server+"/"+abridge(rest))
 	}
-	v.warn("the path /%[1]s is the registry's API and counts as left out; if its repositories do begin with %[1]s, set path: \"%[1]s/{path}\"", version)
+	v.warn("the path /%[1]s is the registry's API and is ignored; if its repositories do begin with %[1]s, set path: \"%[1]s/{path}\"", version)
 	return "", nil
 }
 
-// checkAuthority accepts host[:port] where image names can hold it.
+// checkAuthority returns an error unless image names can contain the host[:port].
 func checkAuthority(authority string) error {
 	host, port, hasPort := authority, "", false
 	if colon := strings.LastIndexByte(authority, ':'); colon > strings.LastIndexByte(authority, ']') {
 		host, port, hasPort = authority[:colon], authority[colon+1:], true
 	}
 	if number, err := strconv.ParseUint(port, 10, 16); hasPort && (err != nil || number == 0) {
-		return fmt.Errorf("found a port of %s that is no number from 1 to 65535, expected %s", quote(host), addressForm)
+		return fmt.Errorf("found a port of %s that is not a number from 1 to 65535, expected %s", quote(host), addressForm)
 	}
 	if strings.HasPrefix(host, "[") {
 		return checkIPv6(host)
@@ -107,14 +105,14 @@ func checkAuthority(authority string) error {
 		return fmt.Errorf("found the host %s, expected a DNS name, an IPv4 address or an IPv6 address in brackets", quote(host))
 	}
 	if !hasPort && host != "localhost" && !strings.Contains(host, ".") {
-		return fmt.Errorf("found the host %s, which in an image name would be read as a repository, not as a host: "+
+		return fmt.Errorf("found the host %s, which in an image name would be a part of the repository, not a host: "+
 			"expected a dot in it, a port (%s:5000) or localhost", quote(host), host)
 	}
 	return nil
 }
 
-// checkIPv6 accepts an address in brackets, without zone and without a dotted
-// IPv4 part, neither of which an image name can hold.
+// checkIPv6 returns an error unless host is an IPv6 address in brackets. Image names allow
+// neither a zone nor a dotted IPv4 part in it.
 func checkIPv6(host string) error {
 	inner, closed := strings.CutSuffix(host[1:], "]")
 	parsed, err := netip.ParseAddr(inner)

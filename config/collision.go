@@ -8,25 +8,26 @@ import (
 	"image-cri-shim/hosts"
 )
 
-// source is one pattern of a registry's match: where the images come from that
-// it is asked for.
+// source is one inclusion in a registry's match: it selects images that the registry is asked
+// for.
 type source struct {
 	registry Registry
 	plain    hosts.PlainHTTP // of all registries
-	pattern  string          // as it is written
+	pattern  string          // as written
 	elements []string        // of the pattern, canonical
 	match    value           // of the registry, for a warning
 }
 
-// warnOfCollisions warns where images of different origin have one name in a
-// registry, so that one may be served for the other. Only what match lists is
-// compared: a registry that is asked for everything, or for whatever a wildcard
-// stands for, is meant to be.
+// warnOfCollisions warns if a registry may serve one image for another. For example, with the
+// match [docker.io, quay.io] and the path {path}, docker.io/team/app and quay.io/team/app are
+// both team/app in the registry. Only patterns in match are compared. A registry that is asked
+// for all images, or for all that one wildcard matches, is assumed to be configured so on
+// purpose.
 func warnOfCollisions(sources []source) {
 	for i, later := range sources {
 		for _, earlier := range sources[:i] {
 			if later.collides(earlier) {
-				later.match.warn("%s and %s are both looked for under the same names in %s, so that an image of one may be served for the other: "+
+				later.match.warn("%s and %s have the same names in %s, so an image of one may be served for the other: "+
 					"a path with {domain} and {path} keeps them apart", quote(earlier.pattern), quote(later.pattern), later.registry.Address)
 				break
 			}
@@ -69,8 +70,7 @@ func (s source) collides(other source) bool {
 
 func (s source) has(placeholder string) bool { return strings.Contains(s.registry.Path, placeholder) }
 
-// excludes reports whether the registry is not asked for the images of a host and
-// repository.
+// excludes reports whether match excludes the images of a host and repository.
 func (s source) excludes(host, repository string) bool {
 	image := strings.Split(host+"/"+repository, "/")
 	return slices.ContainsFunc(s.exclusions(), func(excluded []string) bool {
@@ -78,8 +78,8 @@ func (s source) excludes(host, repository string) bool {
 	})
 }
 
-// excludesTarget reports whether the registry excludes the repositories that it
-// would have the source's images in.
+// excludesTarget reports whether match excludes the repositories in the registry to which the
+// source's images map.
 func (s source) excludesTarget() bool {
 	target := s.registryNames().elements
 	return slices.ContainsFunc(s.exclusions(), func(excluded []string) bool {
@@ -98,7 +98,7 @@ func (s source) exclusions() [][]string {
 	return exclusions
 }
 
-// covers reports whether a pattern matches whatever the first elements of another
+// covers reports whether pattern matches everything that the first elements of another pattern
 // match.
 func covers(pattern, elements []string) bool {
 	for i, element := range pattern {
@@ -109,13 +109,13 @@ func covers(pattern, elements []string) bool {
 	return true
 }
 
-// registryNames describes the names of a source's images in the registry. The elements
-// are patterns, and the first of them are the same for all images.
+// registryNames describes the names of a source's images in the registry. The elements are
+// patterns.
 type registryNames struct {
 	elements []string
-	fixed    int
-	open     bool   // there are more elements, or none
-	rest     string // of the template, after these
+	fixed    int    // number of leading elements that are the same for all images
+	open     bool   // any number of elements may follow
+	rest     string // of the template, after {path}
 }
 
 func (s source) registryNames() registryNames {
@@ -132,13 +132,13 @@ func (s source) registryNames() registryNames {
 	name := "*"
 	if strings.Contains(repository, "/") {
 		name = path.Base(repository)
-	} // otherwise the pattern is a host or one part of a path, and names are behind it
+	} // otherwise the pattern is a host, or a host and one element, and the names follow it
 	before, _, _ := strings.Cut(template, "{name}")
 	return registryNames{elements: strings.Split(strings.ReplaceAll(template, "{name}", name), "/"), fixed: strings.Count(before, "/")}
 }
 
-// overlap tells whether there is a name of both. That an element of one template
-// might be the beginning of any path in the other does not count.
+// overlap reports whether both can describe the same name. It ignores names in which an element
+// that one template fixes is part of a path in the other.
 func (n registryNames) overlap(other registryNames) bool {
 	short, long := n, other
 	if len(short.elements) > len(long.elements) {
@@ -150,8 +150,8 @@ func (n registryNames) overlap(other registryNames) bool {
 		overlap(short.elements, long.elements)
 }
 
-// overlap tells whether something may begin as both say. Of two patterns only
-// the beginnings are compared.
+// overlap reports whether both lists can match the beginning of one name. Of two elements with
+// wildcards, only the parts before the first wildcard are compared.
 func overlap(a, b []string) bool {
 	for i := range min(len(a), len(b)) {
 		forth, _ := path.Match(a[i], b[i])
@@ -172,15 +172,15 @@ func beforeWildcard(pattern string) string {
 	return pattern
 }
 
-// warnOfNames warns where a path without {path} gives one name to images of many
-// repositories. v is the path.
+// warnOfNames warns if a path without {path} maps several repositories to one name. v is the
+// value of the key path.
 func (r Registry) warnOfNames(v value) {
 	if strings.Contains(r.Path, "{path}") {
 		return
 	}
 	sources := r.sources(value{}, hosts.PlainHTTP{})
 	if len(sources) == 0 || slices.ContainsFunc(sources, source.isAmbiguous) {
-		v.warn("{name} is only the last part of an image's name, so that docker.io/a/app may be served for docker.io/b/app: {path} keeps them apart")
+		v.warn("{name} is only the last part of an image's name, so docker.io/a/app may be served for docker.io/b/app: {path} keeps them apart")
 	}
 }
 

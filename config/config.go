@@ -1,22 +1,22 @@
 // Package config reads the shim's YAML file. README.md lists its keys.
 //
-// The file is read strictly. An unknown key, a value of the wrong kind and a key
-// that is set twice are errors. Each names the file, line and key, the value found and
-// the value expected, and all are reported at once. A key without effect is a warning.
-// No error and no warning ever holds a password.
+// The file is read strictly. An unknown key, a value of the wrong kind and a key that
+// is set twice are errors. Each error names the file, line and key, the value found and
+// the value expected, and all errors are reported at once. A key without effect causes
+// a warning. No error or warning ever contains a password.
 //
 //	shim: /var/run/image-cri-shim.sock     # the socket to serve
-//	cri: /run/containerd/containerd.sock   # the runtime's; without it the well-known ones are tried
+//	cri: /run/containerd/containerd.sock   # the runtime's socket; by default the well-known ones are tried
 //	address: http://sealos.hub:5000        # the main registry
 //	auth: admin:passw0rd                   # split at the first colon, or a map of username and password
 //	force: true                            # serve before the runtime answers
 //	registries:
 //	- address: https://hub.example.com/mirror
 //	  auth: robot:secret
-//	  priority: 800                        # the highest that has an image serves it
+//	  priority: 800                        # among the registries with an image, the highest serves it
 //	  match: ["docker.io", "!docker.io/team"]
 //	  tags: ["!latest"]
-//	  fallback: never                      # not from docker.io, whatever happens
+//	  fallback: never                      # never pull from docker.io instead
 //	  path: "dockerhub/{path}"
 //	  ca: /etc/ssl/hub.pem
 //
@@ -25,12 +25,12 @@
 // is absent, null, empty or zero has its default. Durations are written as in Go: 15m,
 // 30s, 1h30m.
 //
-// The keys are a superset of those of the image-cri-shim that this program replaces, and
-// of its ConfigMap, which has the main registry below the key sealos. Its keys without
-// effect here are accepted with a warning.
+// The keys are a superset of those of the image-cri-shim that this program replaces,
+// and of its ConfigMap, which has the main registry below the key sealos. Keys of that
+// program that have no effect here are accepted with a warning.
 //
-// Parsing does no I/O and the values it returns belong to the caller, so
-// everything here may be called concurrently.
+// Parsing does no I/O, and the values that it returns belong to the caller. All
+// functions are safe for concurrent use.
 package config
 
 import (
@@ -65,21 +65,21 @@ type Config struct {
 	Fallback       string        // FallbackOriginal or FallbackNever
 	Force          bool          // serve at once, before the runtime answers
 	Debug          bool          // log every call
-	Metrics        string        // host:port or the absolute path of a socket that metrics are served on; empty: none
-	PProf          bool          // serve Go's profiles there, too
-	Timeout        time.Duration // bounds the attempts of one PullImage that another one can follow
-	LookupTimeout  time.Duration // bounds one look-up of one registry
-	Drain          time.Duration // how long running calls may go on when the shim is to end
-	StateDirectory string        // absolute path of what survives restarts
-	ReloadInterval time.Duration // how often the file is read at least, to see whether it has changed
+	Metrics        string        // host:port or the absolute path of the socket that serves metrics; empty: none
+	PProf          bool          // serve Go's profiles there too
+	Timeout        time.Duration // bounds the attempts of one PullImage before the last one
+	LookupTimeout  time.Duration // bounds one lookup in one registry
+	Drain          time.Duration // how long running calls may continue during a shutdown
+	StateDirectory string        // absolute path of the folder for state that survives restarts
+	ReloadInterval time.Duration // maximum time between two checks of the file for changes
 	Cache          Cache
 	Read           time.Time  // when the file was read; zero without a file
-	Registries     []Registry // the main one first, if there is one, then in the file's order
-	authFile       string     // of the registries without credentials of their own
-	Warnings       []string   // what an operator should know, a line each, in the file's order
+	Registries     []Registry // the main registry first, if there is one, then in the file's order
+	authFile       string     // for registries without credentials of their own
+	Warnings       []string   // one line each, in the file's order
 }
 
-// What moves the bytes of the calls.
+// The engines that forward calls.
 const (
 	EngineFrames = "frames" // HTTP/2 frames as they come
 	EngineGRPC   = "grpc"   // grpc-go's server and client
@@ -87,26 +87,25 @@ const (
 
 func parseEngine(v value) (string, error) { return parseOneOf(v, EngineFrames, EngineGRPC) }
 
-// Where the names of images that registries have served are kept.
+// Where the asked names of images from registries are kept.
 const (
-	NamesAuto   = "auto"   // in the runtime where it can keep them, else in the ledger
+	NamesAuto   = "auto"   // in the runtime if it can keep them, otherwise in the ledger
 	NamesLedger = "ledger" // in the ledger
 )
 
 func parseNamesMode(v value) (string, error) { return parseOneOf(v, NamesAuto, NamesLedger) }
 
-// Cache says how long answers of registries are remembered.
+// Cache limits the number and the age of remembered answers of registries.
 type Cache struct {
-	ImageCacheSize int           // answers that are kept at most; -1: none
-	ImageCacheTTL  time.Duration // life of "this registry has it"
-	AbsentTTL      time.Duration // life of "this registry does not have it"
+	ImageCacheSize int           // maximum number of answers; -1: no cache
+	ImageCacheTTL  time.Duration // how long "this registry has it" is valid
+	AbsentTTL      time.Duration // how long "this registry does not have it" is valid
 }
 
-// Load reads and parses the file of this name. A file with credentials that
-// all users may read, by its permissions, gets a warning; so does any that all may
-// write, and an authFile that is not there.
+// Load reads and parses the file at path. It warns if all users can access a file with
+// credentials or write to the configuration, and if an authFile is missing.
 func Load(path string) (*Config, error) {
-	read := time.Now() // or before: what changes from now on may be missed
+	read := time.Now() // before the file is read: later changes may be missed
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
@@ -133,9 +132,8 @@ func Load(path string) (*Config, error) {
 	return config, nil
 }
 
-// Parse reads a configuration from data; file only names the source in errors
-// and warnings. The error holds every problem of the file, a line each in the
-// order of its lines.
+// Parse parses a configuration. file names the source in errors and warnings. The error
+// lists every problem, one per line, in the order of the file.
 func Parse(file string, data []byte) (*Config, error) {
 	document := &document{file: file}
 	config := &Config{}
@@ -194,7 +192,7 @@ func (c *Config) read(root value) {
 	c.addMain(main, set)
 	c.addRegistries(entries, set["match"])
 	if len(c.Registries) == 0 {
-		root.warn("neither address nor registries is set, so the shim only forwards: every image comes from where its name says")
+		root.warn("neither address nor registries is set, so the shim only forwards: every image comes from the registry in its name")
 	}
 }
 

@@ -84,9 +84,9 @@ func TestFiles(t *testing.T) {
 	}
 	configMap.Warnings = []string{
 		"original-configmap.yaml:1: version: has no effect any more, remove it",
-		"original-configmap.yaml:14: registries[1].address: the path /v2 is the registry's API and counts as left out; if its repositories do begin with v2, set path: \"v2/{path}\"",
+		"original-configmap.yaml:14: registries[1].address: the path /v2 is the registry's API and is ignored; if its repositories do begin with v2, set path: \"v2/{path}\"",
 		"original-configmap.yaml:14: registries[1]: address, path, match and tags are the same as those of registries[0]",
-		"original-configmap.yaml:17: registries[2].auth: found no password, so the registry is sent an empty one",
+		"original-configmap.yaml:17: registries[2].auth: found no password, so an empty one is sent to the registry",
 		"original-configmap.yaml:26: cache.domainCacheTTL: has no effect any more, remove it",
 		"original-configmap.yaml:27: cache.statsLogInterval: has no effect any more, remove it",
 		"original-configmap.yaml:28: cache.disableStats: has no effect any more, remove it",
@@ -150,7 +150,7 @@ func TestDefaults(t *testing.T) {
 			continue
 		}
 		want := defaults()
-		want.Warnings = []string{"f: neither address nor registries is set, so the shim only forwards: every image comes from where its name says"}
+		want.Warnings = []string{"f: neither address nor registries is set, so the shim only forwards: every image comes from the registry in its name"}
 		if strings.Contains(data, "offlinePriority: 0") {
 			want.Warnings = append(want.Warnings, "f:5: offlinePriority: has no effect without address")
 		}
@@ -165,12 +165,12 @@ func TestWarnings(t *testing.T) {
 		{"version: {any: [thing]}\naddress: hub.local", "f:1: version: has no effect any more, remove it"},
 		{"sync:\naddress: hub.local", "f:1: sync: has no effect any more, remove it"},
 		{"address: hub.local\nofflinePriority: 10001", "f:2: offlinePriority: 10001 is above 10000 and counts as 10000"},
-		{"address: http://hub.local/v2/", `f:1: address: the path /v2 is the registry's API and counts as left out; if its repositories do begin with v2, set path: "v2/{path}"`},
-		{"registries: [{address: 'https://index.docker.io/v1/'}]", `f:1: registries[0].address: the path /v1 is the registry's API and counts as left out; if its repositories do begin with v1, set path: "v1/{path}"`},
-		{"address: hub.local\nauth: adminhunter2", "f:2: auth: found no password, so the registry is sent an empty one"},
-		{"address: hub.local\nauth: 'admin:'", "f:2: auth: found no password, so the registry is sent an empty one"},
-		{"address: hub.local\nauth: {username: admin}", "f:2: auth: found no password, so the registry is sent an empty one"},
-		{"sealos:\n  auth: {username: admin, password: pw}", "f: neither address nor registries is set, so the shim only forwards: every image comes from where its name says\nf:2: sealos.auth: has no effect without address"},
+		{"address: http://hub.local/v2/", `f:1: address: the path /v2 is the registry's API and is ignored; if its repositories do begin with v2, set path: "v2/{path}"`},
+		{"registries: [{address: 'https://index.docker.io/v1/'}]", `f:1: registries[0].address: the path /v1 is the registry's API and is ignored; if its repositories do begin with v1, set path: "v1/{path}"`},
+		{"address: hub.local\nauth: adminhunter2", "f:2: auth: found no password, so an empty one is sent to the registry"},
+		{"address: hub.local\nauth: 'admin:'", "f:2: auth: found no password, so an empty one is sent to the registry"},
+		{"address: hub.local\nauth: {username: admin}", "f:2: auth: found no password, so an empty one is sent to the registry"},
+		{"sealos:\n  auth: {username: admin, password: pw}", "f: neither address nor registries is set, so the shim only forwards: every image comes from the registry in its name\nf:2: sealos.auth: has no effect without address"},
 		{"address: hub.local\nreloadInterval: -5s\ncache: {imageCacheTTL: -30m}", "f:2: reloadInterval: \"-5s\" is negative and counts as not set\nf:3: cache.imageCacheTTL: \"-30m\" is negative and counts as not set"},
 		{"registries:\n- address: hub.local\n  priority: -3", "f:3: registries[0].priority: -3 is below 0 and counts as 0"},
 		{"registries: [{address: hub.local}]\nauth: admin:pw", "f:2: auth: has no effect without address"},
@@ -268,7 +268,7 @@ func TestLoadWarnsOfAuthFile(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
-	expect("authFile: stat " + file + ": no such file or directory: its registries can't be asked before it can be read")
+	expect("authFile: stat " + file + ": no such file or directory: its registries can't be asked until it can be read")
 	if err := os.WriteFile(file, []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +297,7 @@ func TestLoadFails(t *testing.T) {
 	if err := os.WriteFile(large, bytes.Repeat([]byte("# large\n"), 1<<18), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(large); err == nil || err.Error() != large+": is larger than 1 MiB, which no configuration is" {
+	if _, err := Load(large); err == nil || err.Error() != large+": is larger than 1 MiB, the limit for a configuration" {
 		t.Errorf("a large file: %v", err)
 	}
 }

@@ -9,10 +9,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-const loginForm = "user:password, in quotes if need be"
+const loginForm = "user:password, in quotes if necessary"
 
-// readAuth reads credentials, either as user:password or as the keys username
-// and password. Its problems and warnings repeat nothing of the value.
+// readAuth reads credentials, either as user:password or as the keys username and
+// password. Its errors and warnings never contain any part of the value.
 func (r *Registry) readAuth(v value) {
 	if v.null() {
 		return
@@ -30,13 +30,12 @@ func (r *Registry) readAuth(v value) {
 		v.problem("found an empty user name, expected %s", loginForm)
 		return
 	case username != "" && password == "":
-		v.warn("found no password, so the registry is sent an empty one")
+		v.warn("found no password, so an empty one is sent to the registry")
 	}
 	r.Username, r.Password = username, password
 }
 
-// readLogin reads user:password. A text without a colon is a user without a
-// password.
+// readLogin parses user:password. Text without a colon is a user name without a password.
 func readLogin(v value) (username, password string, err error) {
 	if v.kind() != "a text" {
 		return "", "", fmt.Errorf("found %s, expected %s", v.kind(), loginForm)
@@ -51,8 +50,8 @@ func readLogin(v value) (username, password string, err error) {
 	return username, password, nil
 }
 
-// readLoginKeys reads the keys username and password, without the blanks around
-// their values.
+// readLoginKeys reads the keys username and password and trims white space around their
+// values.
 func readLoginKeys(v value) (username, password string, err error) {
 	for i := 0; i < len(v.node.Content); i += 2 {
 		if key := v.node.Content[i].Value; key != "username" && key != "password" {
@@ -68,7 +67,7 @@ func readLoginKeys(v value) (username, password string, err error) {
 
 func parseLoginPart(v value) (string, error) {
 	if v.kind() != "a text" {
-		return "", fmt.Errorf("found %s, expected a text, in quotes if need be", v.kind())
+		return "", fmt.Errorf("found %s, expected a text, in quotes if necessary", v.kind())
 	}
 	part := strings.TrimSpace(v.node.Value)
 	if strings.ContainsFunc(part, unicode.IsControl) {

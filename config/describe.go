@@ -11,12 +11,11 @@ import (
 	"time"
 )
 
-// mask stands for a password; its length says nothing.
+// mask replaces a password. Its length is always the same.
 const mask = "********"
 
-// Describe writes what the configuration means, for people: registries in
-// the order of their priority, passwords masked. It writes once and returns the
-// writer's error.
+// Describe writes a description of the configuration for people, with registries in the order
+// of their priority and passwords masked. It calls w.Write once and returns its error.
 func (c *Config) Describe(w io.Writer) error {
 	var buffer bytes.Buffer
 	table := tabwriter.NewWriter(&buffer, 0, 0, 2, ' ', 0)
@@ -44,16 +43,16 @@ func (c *Config) describeService(w io.Writer) {
 	}
 	for _, line := range [][2]string{
 		{"socket", c.Shim},
-		{"runtime", cmp.Or(c.Runtime, "looked for at start: containerd, CRI-O, cri-dockerd")},
+		{"runtime", cmp.Or(c.Runtime, "detected at start: containerd, CRI-O, cri-dockerd")},
 		{"serving", start},
 		{"engine", c.Engine},
 		{"names", c.describeNames()},
 		{"log", logging},
 		{"metrics", c.describeMetrics()},
-		{"pull", fmt.Sprintf("at most %s before the last attempt, %s per look-up in a registry", shortDuration(c.Timeout), shortDuration(c.LookupTimeout))},
+		{"pull", fmt.Sprintf("at most %s before the last attempt, %s per registry lookup", shortDuration(c.Timeout), shortDuration(c.LookupTimeout))},
 		{"fallback", c.describeFallback()},
 		{"restart", fmt.Sprintf("running calls have %s to end", shortDuration(c.Drain))},
-		{"reload", fmt.Sprintf("when this file changes, after %s at the latest", shortDuration(c.ReloadInterval))},
+		{"reload", fmt.Sprintf("within %s after this file changes", shortDuration(c.ReloadInterval))},
 		{"state", c.StateDirectory},
 		{"cache", c.Cache.describe()},
 	} {
@@ -63,9 +62,9 @@ func (c *Config) describeService(w io.Writer) {
 
 func (c *Config) describeNames() string {
 	if c.Names == NamesLedger {
-		return "of pulled images: in the shim's ledger, restored in answers"
+		return "asked names of pulled images are kept in the shim's ledger and restored in answers"
 	}
-	return "of pulled images: in the runtime where it keeps them (containerd), else in the shim's ledger"
+	return "asked names of pulled images are kept in the runtime if it can keep them (containerd), otherwise in the shim's ledger"
 }
 
 func (c *Config) describeRegistries(w io.Writer) {
@@ -117,7 +116,7 @@ func (c *Config) describeMetrics() string {
 
 func (c *Config) describeFallback() string {
 	if c.Fallback == FallbackNever {
-		return "never: what no registry serves is not pulled"
+		return "never: an image that no registry serves is not pulled"
 	}
 	return "to the registry in the image's name"
 }

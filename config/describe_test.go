@@ -15,13 +15,13 @@ socket    /run/shim/shim.sock
 runtime   /run/crio/crio.sock
 serving   at once, before the runtime answers
 engine    grpc
-names     of pulled images: in the shim's ledger, restored in answers
+names     asked names of pulled images are kept in the shim's ledger and restored in answers
 log       one line per call (debug)
 metrics   [::1]:9465, with profiles
-pull      at most 1h30m before the last attempt, 500ms per look-up in a registry
-fallback  never: what no registry serves is not pulled
+pull      at most 1h30m before the last attempt, 500ms per registry lookup
+fallback  never: an image that no registry serves is not pulled
 restart   running calls have 1m to end
-reload    when this file changes, after 2m at the latest
+reload    within 2m after this file changes
 state     /srv/shim
 cache     16 answers, found for 1m, absent for 2s
 
@@ -64,16 +64,16 @@ func TestDescribeDefaults(t *testing.T) {
 	config.Describe(&got)
 	want := `
 socket      /var/run/image-cri-shim.sock
-runtime     looked for at start: containerd, CRI-O, cri-dockerd
+runtime     detected at start: containerd, CRI-O, cri-dockerd
 serving     when the runtime answers
 engine      frames
-names       of pulled images: in the runtime where it keeps them (containerd), else in the shim's ledger
+names       asked names of pulled images are kept in the runtime if it can keep them (containerd), otherwise in the shim's ledger
 log         one line per pull, per removal by name, and per container whose image is looked up
 metrics     none
-pull        at most 15m before the last attempt, 3s per look-up in a registry
+pull        at most 15m before the last attempt, 3s per registry lookup
 fallback    to the registry in the image's name
 restart     running calls have 30s to end
-reload      when this file changes, after 15s at the latest
+reload      within 15s after this file changes
 state       /var/lib/image-cri-shim
 cache       1024 answers, found for 5m, absent for 30s
 registries  none, the shim only forwards

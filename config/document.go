@@ -13,11 +13,11 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// problemLimit bounds how many problems and how many warnings are reported, so
-// that a file that is no configuration does not give an error as long as itself.
+// problemLimit bounds the number of problems and of warnings that are reported. Without it, the
+// error for a file that is not a configuration could be as long as the file.
 const problemLimit = 100
 
-// document is one file while it is read: what it is called and what was found wrong with it.
+// document collects the problems and warnings of one file while it is read.
 type document struct {
 	file     string
 	problems []message
@@ -31,10 +31,11 @@ type message struct {
 	text string
 }
 
-// open parses the YAML and returns its top level, or reports why it can't.
+// open parses the YAML and returns its top level. On failure it records a problem and returns
+// false.
 func (d *document) open(data []byte) (root value, ok bool) {
 	if len(data) > sizeLimit {
-		d.problem(0, "", "is larger than 1 MiB, which no configuration is")
+		d.problem(0, "", "is larger than 1 MiB, the limit for a configuration")
 		return value{}, false
 	}
 	first, next, err := decode(data)
@@ -52,11 +53,11 @@ func (d *document) open(data []byte) (root value, ok bool) {
 	return d.value("", 0, first.Content[0]), true
 }
 
-// decode returns the first YAML document of data and the one after it, nil where there is none.
+// decode returns the first YAML document of data and the next one; a missing document is nil.
 func decode(data []byte) (first, next *yaml.Node, err error) {
 	defer func() {
-		// The library panics on what it holds to be its own mistakes, and
-		// input has found such places before.
+		// The library panics on its internal errors, which malformed input has triggered
+		// before.
 		if recover() != nil {
 			err = errors.New("this YAML can't be read, simplify it")
 		}
@@ -75,8 +76,9 @@ func decode(data []byte) (first, next *yaml.Node, err error) {
 	return documents[0], documents[1], nil
 }
 
-// syntax reports an error of the YAML library. Of all its messages only one
-// repeats a piece of the file, which may be a password that begins with "*".
+// syntax records an error of the YAML library. Only one of the library's messages quotes the
+// file. Since the quote may be a password that begins with "*", another text replaces that
+// message.
 func (d *document) syntax(err error, data []byte) {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	line := 0

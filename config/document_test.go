@@ -20,12 +20,12 @@ broken.yaml:3: force: found "yes", expected true or false, did you mean ` + "`tr
 broken.yaml:4: timeout: found 15, expected a duration such as 15m, 30s or 1h30m, did you mean ` + "`15s`" + `?
 broken.yaml:6: cache.imageCacheSize: found "many", expected a whole number
 broken.yaml:7: cache.imageCacheTll: unknown key, did you mean ` + "`imageCacheTTL`" + `?
-broken.yaml:9: registries[0].auth: found an empty user name, expected user:password, in quotes if need be
+broken.yaml:9: registries[0].auth: found an empty user name, expected user:password, in quotes if necessary
 broken.yaml:9: registries[0]: found no address, expected http:// or https:// and host[:port][/prefix]
 broken.yaml:10: registries[0].priority: found "800", expected a whole number
 broken.yaml:11: registries[1].address: found a user or password in the address, expected them under auth
 broken.yaml:12: registries[1].prority: unknown key, did you mean ` + "`priority`" + `?
-broken.yaml:13: force: is set twice, first in line 3`)
+broken.yaml:13: force: is set twice, first on line 3`)
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}
@@ -40,9 +40,9 @@ func TestStructure(t *testing.T) {
 		{"registries: [{address: hub.local, '': 5s}]", "f:1: registries[0].: unknown key, " + known},
 		{"registries: [{address: hub.local, [a]: 5s}]", "f:1: registries[0]: unknown key, " + known},
 		{"registries: [{address: hub.local, <<: {priority: 1}}]", "f:1: registries[0].<<: unknown key, " + known},
-		{"{auth:admin:hunter2}", "f:1: auth: unknown key with a colon in it, expected `key: value` with a blank after the colon"},
+		{"{auth:admin:hunter2}", "f:1: auth: unknown key with a colon in it, expected `key: value` with a space after the colon"},
 		{"cache:\n  disablestats: true\n", "f:2: cache.disablestats: unknown key, did you mean `disableStats`?"},
-		{"debug: true\n\ndebug: false", "f:3: debug: is set twice, first in line 1"},
+		{"debug: true\n\ndebug: false", "f:3: debug: is set twice, first on line 1"},
 		{"just text", "f: found a text, expected keys and values"},
 		{"auth:admin:hunter2", "f: found a text, expected keys and values"},
 		{"- shim", "f: found a list, expected keys and values"},

@@ -19,9 +19,9 @@ func canonicalAddress(address string) string {
 	return scheme + "://" + hosts.Canonical(host, scheme) + "/" + prefix
 }
 
-// OwnHostOnly reports whether the registry is asked only for names of its own host:
-// it is public, and match includes nothing. Others may own a repository there that
-// has the path of an image of another host.
+// OwnHostOnly reports whether the registry is asked only for images of its own host. This is
+// the case for a public registry without inclusions in match: there, another user may own a
+// repository with the same path as an image of another host.
 func (r Registry) OwnHostOnly() bool {
 	scheme, place, _ := strings.Cut(r.Address, "://")
 	host, _, _ := strings.Cut(place, "/")
@@ -35,17 +35,17 @@ func (r Registry) describeImages() string {
 	match := strings.Join(r.Match, ", ")
 	switch {
 	case r.OwnHostOnly() && match == "":
-		return `of its own host only, as it is public (match: ["*"] asks it for all)`
+		return `of its own host only, since it is public (match: ["*"] asks it for all)`
 	case r.OwnHostOnly():
-		return `of its own host only, as it is public (with "*" in match: all), ` + match
+		return `of its own host only, since it is public (with "*" in match: all), ` + match
 	case match == "":
 		return "all"
 	}
 	return match
 }
 
-// warnOfExclusions warns of exclusions that leave nothing of the registry, or
-// nothing of another pattern. match is the value of the key.
+// warnOfExclusions warns of exclusions that exclude the whole registry, or everything that
+// another pattern includes. match is the value of the key match.
 func (r Registry) warnOfExclusions(match value) {
 	plain := hosts.PlainHTTP{}
 	plain.Add(r.Address)
@@ -57,12 +57,13 @@ func (r Registry) warnOfExclusions(match value) {
 		}
 		exclusion, err := plain.ParsePattern(body)
 		if err != nil {
-			continue // match has an error
+			continue // reported as an error of match
 		}
-		// An exclusion that matches a part that no repository has matches all.
+		// An exclusion that matches this path, which no repository has, matches every
+		// repository.
 		const anything = "/_/_"
 		if exclusion.Matches(plain.Repository(place + anything)) {
-			match.warn("%s excludes all of this registry, so that it is asked for nothing", quote(excluding))
+			match.warn("%s excludes all of this registry, so it is never asked", quote(excluding))
 		}
 		for _, pattern := range r.Match {
 			if isInclusion(pattern) && hosts.IsLiteral(pattern) && exclusion.Matches(plain.Repository(pattern+anything)) {

@@ -9,11 +9,11 @@ import (
 
 const listenForm = "host:port such as 127.0.0.1:9465, a port, an absolute path or unix:///path"
 
-// parseListenAddress reads an address to listen on: a unix socket, returned as an absolute
+// parseListenAddress parses an address to listen on: a unix socket, returned as an absolute
 // path, or host:port. The default host is the loopback address.
 func parseListenAddress(v value) (string, error) {
 	written := v.node.Value
-	if v.kind() != "a number" { // a port alone is one
+	if v.kind() != "a number" { // a port alone is a number
 		var err error
 		if written, err = parseText(v, listenForm); err != nil || written == "" {
 			return "", err
@@ -41,7 +41,7 @@ func parseListenAddress(v value) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// checkMetrics looks at what the keys metrics and pprof mean together with others.
+// checkMetrics checks the keys metrics and pprof against each other and against the sockets.
 func (c *Config) checkMetrics(set map[string]value) {
 	v := set["metrics"]
 	switch {
@@ -50,9 +50,9 @@ func (c *Config) checkMetrics(set map[string]value) {
 			set["pprof"].warn("has no effect without metrics")
 		}
 	case c.Metrics == c.Shim || c.Metrics == c.Runtime:
-		v.problem("found the socket of shim or cri, expected one of its own")
+		v.problem("found the socket of shim or cri, expected a separate one")
 	case !isLoopback(c.Metrics):
-		v.warn("%s is open to whoever reaches it, without a password: 127.0.0.1 is open to this machine only", c.Metrics)
+		v.warn("%s is open to every machine that can reach it, without a password: 127.0.0.1 is open to this machine only", c.Metrics)
 	}
 }
 

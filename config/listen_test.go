@@ -44,9 +44,9 @@ func TestListenAddressConflicts(t *testing.T) {
 		"metrics: localhost:9465":    "",
 		"metrics: '[::1]:9465'":      "",
 		"metrics: /run/metrics.sock": "",
-		"metrics: 0.0.0.0:9465":      "f:1: metrics: 0.0.0.0:9465 is open to whoever reaches it, without a password: 127.0.0.1 is open to this machine only",
-		"metrics: '[::]:9465'":       "f:1: metrics: [::]:9465 is open to whoever reaches it, without a password: 127.0.0.1 is open to this machine only",
-		"metrics: node.local:9465":   "f:1: metrics: node.local:9465 is open to whoever reaches it, without a password: 127.0.0.1 is open to this machine only",
+		"metrics: 0.0.0.0:9465":      "f:1: metrics: 0.0.0.0:9465 is open to every machine that can reach it, without a password: 127.0.0.1 is open to this machine only",
+		"metrics: '[::]:9465'":       "f:1: metrics: [::]:9465 is open to every machine that can reach it, without a password: 127.0.0.1 is open to this machine only",
+		"metrics: node.local:9465":   "f:1: metrics: node.local:9465 is open to every machine that can reach it, without a password: 127.0.0.1 is open to this machine only",
 		"pprof: true":                "f:1: pprof: has no effect without metrics",
 		"pprof: false":               "",
 	} {
@@ -58,7 +58,7 @@ func TestListenAddressConflicts(t *testing.T) {
 		}
 	}
 	for _, data := range []string{"metrics: /run/a.sock\ncri: /run/a.sock", "metrics: /run/b.sock\nshim: unix:///run/b.sock", "metrics: /var/run/image-cri-shim.sock"} {
-		if _, err := Parse("f", []byte(data)); err == nil || !strings.Contains(err.Error(), "expected one of its own") {
+		if _, err := Parse("f", []byte(data)); err == nil || !strings.Contains(err.Error(), "expected a separate one") {
 			t.Errorf("%s: %v", data, err)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 // keyParsers maps each key of a mapping to the function that reads its value.
 type keyParsers map[string]func(value)
 
-// mapping reads the keys and values of v and returns those that are set to something.
+// mapping parses the keys of v, and returns the values that are not empty by key.
 func (v value) mapping(known keyParsers) map[string]value {
 	set := map[string]value{}
 	if v.null() {
@@ -29,7 +29,7 @@ func (v value) mapping(known keyParsers) map[string]value {
 		case !ok:
 			v.unknown(child, key, known)
 		case lines[key] > 0:
-			child.problem("is set twice, first in line %d", lines[key])
+			child.problem("is set twice, first on line %d", lines[key])
 		default:
 			lines[key] = child.line
 			if !child.empty() {
@@ -56,10 +56,10 @@ func (v value) pair(key, node *yaml.Node) (string, value) {
 
 func (v value) unknown(child value, key string, known keyParsers) {
 	names := slices.Sorted(maps.Keys(known))
-	name, _, colon := strings.Cut(key, ":") // after it may come user:password
+	name, _, colon := strings.Cut(key, ":") // user:password may follow
 	child.key = strings.TrimSuffix(child.key, key) + abridge(name)
 	if colon {
-		child.problem("unknown key with a colon in it, expected `key: value` with a blank after the colon")
+		child.problem("unknown key with a colon in it, expected `key: value` with a space after the colon")
 	} else if near := nearest(key, names); near != "" {
 		child.problem("unknown key, did you mean `%s`?", near)
 	} else {

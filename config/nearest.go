@@ -6,7 +6,7 @@ import (
 	"github.com/xrash/smetrics"
 )
 
-// nearest returns the known key that key was probably meant to be, or "".
+// nearest returns the known key that is most similar to key, or "" if none is similar.
 func nearest(key string, known []string) string {
 	best, closest := "", len(key)/3+1
 	if len(key) > 40 {

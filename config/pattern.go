@@ -14,7 +14,7 @@ import (
 	"image-cri-shim/hosts"
 )
 
-// defaultPath drops the host that an image name has and keeps its path.
+// defaultPath drops the host of an image name and keeps its path.
 const defaultPath = "{path}"
 
 const (
@@ -29,13 +29,13 @@ var (
 	patternCharacters = regexp.MustCompile(`^[a-z0-9._:*?^\[\]\\-]+$`)
 )
 
-// parsePatterns reads match: one pattern or a list of them. Each is compared, part
-// by part as path.Match does, with the beginning of a canonical repository
-// name such as docker.io/library/nginx. A leading ! excludes, and is compared with
-// the repository in the registry too.
+// parsePatterns parses match: one pattern or a list of them. For example, docker.io/library
+// matches docker.io/library/nginx. Each element of a pattern is compared, as path.Match does,
+// with the same element of the canonical repository name. A pattern with a leading ! excludes
+// images, and is also compared with the repository in the registry.
 func parsePatterns(v value) ([]string, error) { return textOrList(v, patternForm, parsePattern), nil }
 
-// textOrList reads one text or a list of texts.
+// textOrList parses one text or a list of texts with read.
 func textOrList(v value, form string, read func(value) (string, error)) []string {
 	if v.empty() {
 		return nil
@@ -77,8 +77,7 @@ func parsePattern(v value) (string, error) {
 	return written, nil
 }
 
-// matchesNothing returns why no name of an image begins with a pattern, and an
-// empty text if one may.
+// matchesNothing returns the reason why no image name can match a pattern, or "" if one can.
 func matchesNothing(parts []string) string {
 	host := parts[0]
 	switch {
@@ -86,17 +85,17 @@ func matchesNothing(parts []string) string {
 		return "patterns begin with a host, such as docker.io"
 	case hosts.IsAddress(host) && !strings.ContainsAny(host, "*?"):
 		if _, err := netip.ParseAddr(host[1:strings.IndexByte(host, ']')]); err != nil {
-			return "the address in brackets is no IPv6 address"
+			return "the address in brackets is not an IPv6 address"
 		}
 	case strings.HasPrefix(host, "[") && strings.Contains(host, "::") && !hosts.IsAddress(host):
-		return "the address in brackets is no IPv6 address"
+		return "the address in brackets is not an IPv6 address"
 	case hosts.IsLiteral(host):
 		name, port, hasPort := strings.Cut(host, ":")
 		if !hostname.MatchString(name) {
-			return fmt.Sprintf("%s is no host", quote(name))
+			return fmt.Sprintf("%s is not a host", quote(name))
 		}
 		if number, err := strconv.ParseUint(port, 10, 16); hasPort && (err != nil || number == 0) {
-			return "its port is no number from 1 to 65535"
+			return "its port is not a number from 1 to 65535"
 		}
 	}
 	for _, part := range parts[1:] {
@@ -104,14 +103,14 @@ func matchesNothing(parts []string) string {
 		case strings.Contains(part, ":") && !strings.ContainsAny(part, `[\`):
 			return "it is compared with repositories, which have no tag: tags selects tags"
 		case hosts.IsLiteral(part) && !repository.MatchString(part):
-			return fmt.Sprintf("%s is no part of a repository", quote(part))
+			return fmt.Sprintf("%s can't be a part of a repository", quote(part))
 		}
 	}
 	return ""
 }
 
-// parseTagPatterns reads tags: one pattern or a list of them, as path.Match has them;
-// a leading ! excludes.
+// parseTagPatterns parses tags: one pattern of path.Match or a list of them. A leading !
+// excludes tags.
 func parseTagPatterns(v value) ([]string, error) { return textOrList(v, tagForm, parseTagPattern), nil }
 
 func parseTagPattern(v value) (string, error) {
@@ -126,9 +125,8 @@ func parseTagPattern(v value) (string, error) {
 	return written, nil
 }
 
-// parseTemplate reads path, the template of a repository's name in this registry. {domain}
-// is the host of the image's name, {path} the path without it (library/nginx), {name} the
-// path's last part (nginx).
+// parseTemplate parses path, the template of a repository's name in this registry. For
+// docker.io/library/nginx, {domain} is docker.io, {path} is library/nginx and {name} is nginx.
 func parseTemplate(v value) (string, error) {
 	written, err := parseText(v, templateForm)
 	if err != nil {
@@ -145,14 +143,14 @@ func parseTemplate(v value) (string, error) {
 		}
 	}
 	if !strings.Contains(written, "{path}") && !strings.Contains(written, "{name}") {
-		return "", errors.New("found neither {path} nor {name}, so that all images would be one, expected " + templateForm)
+		return "", errors.New("found neither {path} nor {name}, so all images would have the same name, expected " + templateForm)
 	}
 	expanded := placeholder.ReplaceAllString(written, "$1") // with the shortest names
 	if !repository.MatchString(expanded) {
 		return "", fmt.Errorf("found %s, expected %s", quote(written), repositoryForm)
 	}
 	if len(expanded) > templateLimit {
-		return "", fmt.Errorf("found a template that makes paths of %d characters and more, expected at most %d", len(expanded), templateLimit)
+		return "", fmt.Errorf("found a template that makes paths of at least %d characters, expected at most %d", len(expanded), templateLimit)
 	}
 	return written, nil
 }

@@ -15,8 +15,8 @@ func (c *Config) hasCredentials() bool {
 	return slices.ContainsFunc(c.Registries, func(r Registry) bool { return r.Username != "" })
 }
 
-// warnOfOpenFile warns if all users have any access to a file of credentials. Access of a
-// group is allowed: maintainers often share the file that way.
+// warnOfOpenFile warns if a file with credentials is open to all users. Group access is
+// allowed, since maintainers often share the file that way.
 func (c *Config) warnOfOpenFile(path string, info fs.FileInfo) {
 	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o007 != 0 {
 		c.Warnings = append(c.Warnings, fmt.Sprintf(
@@ -24,7 +24,7 @@ func (c *Config) warnOfOpenFile(path string, info fs.FileInfo) {
 	}
 }
 
-// warnOfWritableFile warns if all users may write the configuration.
+// warnOfWritableFile warns if all users can write to the configuration.
 func (c *Config) warnOfWritableFile(path string, info fs.FileInfo) {
 	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o002 != 0 {
 		c.Warnings = append(c.Warnings, fmt.Sprintf(
@@ -42,7 +42,7 @@ func (c *Config) warnOfAuthFiles() {
 		seen[path] = true
 		info, err := statWithTimeout(path)
 		if err != nil {
-			c.Warnings = append(c.Warnings, fmt.Sprintf("authFile: %v: its registries can't be asked before it can be read", err))
+			c.Warnings = append(c.Warnings, fmt.Sprintf("authFile: %v: its registries can't be asked until it can be read", err))
 			continue
 		}
 		c.warnOfOpenFile(path, info)

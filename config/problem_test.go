@@ -13,10 +13,10 @@ func TestProblems(t *testing.T) {
 		anAddress = `expected http:// or https:// and host[:port][/prefix]`
 		aPattern  = `expected a pattern such as docker.io, docker.io/library, *.gcr.io/team or !docker.io/secret, in lower case`
 		aTag      = `expected a tag or a pattern of tags such as 1.*, latest or !latest`
-		aPath     = `expected a repository path: lower-case letters and digits, between them . _ __ or -, with / between its parts`
-		aLogin    = `expected user:password, in quotes if need be`
+		aPath     = `expected a repository path: lower-case letters and digits, separated by . _ __ or -, with / between its parts`
+		aLogin    = `expected user:password, in quotes if necessary`
 		anIPv6    = `found a bad host in brackets, expected an IPv6 address such as [fd00::1], without a zone or dots`
-		control   = `found control characters or several lines, expected plain text in one line`
+		control   = `found control characters or several lines, expected plain text on one line`
 		taggedBad = `found a YAML tag (a text that begins with ! needs quotes), `
 	)
 	for _, test := range []struct{ data, want string }{
@@ -68,11 +68,11 @@ func TestProblems(t *testing.T) {
 		{"address: http://hub.local/x#y", `address: found a query or fragment (? or #), ` + anAddress},
 		{"address: http://", `address: found the host "", expected a DNS name, an IPv4 address or an IPv6 address in brackets`},
 		{"address: http://hub_1.local", `address: found the host "hub_1.local", expected a DNS name, an IPv4 address or an IPv6 address in brackets`},
-		{"address: http://hub", `address: found the host "hub", which in an image name would be read as a repository, not as a host: expected a dot in it, a port (hub:5000) or localhost`},
-		{"address: http://hub.local:port", `address: found a port of "hub.local" that is no number from 1 to 65535, ` + anAddress},
-		{`address: "http://hub.local:"`, `address: found a port of "hub.local" that is no number from 1 to 65535, ` + anAddress},
-		{"address: http://hub.local:0", `address: found a port of "hub.local" that is no number from 1 to 65535, ` + anAddress},
-		{"address: http://hub.local:65536", `address: found a port of "hub.local" that is no number from 1 to 65535, ` + anAddress},
+		{"address: http://hub", `address: found the host "hub", which in an image name would be a part of the repository, not a host: expected a dot in it, a port (hub:5000) or localhost`},
+		{"address: http://hub.local:port", `address: found a port of "hub.local" that is not a number from 1 to 65535, ` + anAddress},
+		{`address: "http://hub.local:"`, `address: found a port of "hub.local" that is not a number from 1 to 65535, ` + anAddress},
+		{"address: http://hub.local:0", `address: found a port of "hub.local" that is not a number from 1 to 65535, ` + anAddress},
+		{"address: http://hub.local:65536", `address: found a port of "hub.local" that is not a number from 1 to 65535, ` + anAddress},
 		{"address: http://[fe80::1%eth0]:5000", `address: ` + anIPv6},
 		{"address: http://[::ffff:1.2.3.4]", `address: ` + anIPv6},
 		{"address: http://[fd00::1", `address: ` + anIPv6},
@@ -81,21 +81,21 @@ func TestProblems(t *testing.T) {
 		{"address: http://hub.local/" + strings.Repeat("x", 250), `address: found a prefix of 250 characters, expected at most 249`},
 		{"address: 5000", `address: found 5000, ` + anAddress},
 
-		{"address: http://hub.local/v2/mirror", `address: found the path "/v2/mirror", which begins as the registry's API does (/v2), expected the address as image names have it, such as http://hub.local/mirror`},
-		{"address: https://index.docker.io/v1/repositories/", `address: found the path "/v1/repositories", which begins as the registry's API does (/v1), expected the address as image names have it, such as https://docker.io/repositories`},
+		{"address: http://hub.local/v2/mirror", `address: found the path "/v2/mirror", which begins like the registry's API (/v2), expected the address as in image names, such as http://hub.local/mirror`},
+		{"address: https://index.docker.io/v1/repositories/", `address: found the path "/v1/repositories", which begins like the registry's API (/v1), expected the address as in image names, such as https://docker.io/repositories`},
 		{"auth: ':hunter2'", `auth: found an empty user name, ` + aLogin},
 		{"auth: 12345", `auth: found a number, ` + aLogin},
 		{"auth: {admin: hunter2}", `auth: found keys and values, ` + aLogin + `, or the keys username and password`},
 		{"auth: {username: admin, pasword: hunter2}", `auth: found keys and values, ` + aLogin + `, or the keys username and password`},
-		{"auth: {username: admin, password: 12345}", `auth.password: found a number, expected a text, in quotes if need be`},
-		{"auth: {username: [hunter2], password: hunter2}", "auth.username: found a list, expected a text, in quotes if need be\nf:1: auth: found an empty user name, " + aLogin},
+		{"auth: {username: admin, password: 12345}", `auth.password: found a number, expected a text, in quotes if necessary`},
+		{"auth: {username: [hunter2], password: hunter2}", "auth.username: found a list, expected a text, in quotes if necessary\nf:1: auth: found an empty user name, " + aLogin},
 		{"auth: {password: hunter2}", `auth: found an empty user name, ` + aLogin},
 		{`auth: {username: admin, password: "hunter\0"}`, `auth.password: ` + control},
-		{"auth: {username: admin, username: hunter2}", `auth.username: is set twice, first in line 1`},
+		{"auth: {username: admin, username: hunter2}", `auth.username: is set twice, first on line 1`},
 		{"sealos: http://hub.local", `sealos: found a text, expected keys and values`},
 		{"sealos: {address: hub.local, priority: 5}", "sealos.priority: unknown key, expected one of address, auth"},
-		{"sealos: {address: hub.local}\naddress: other.local", "sealos.address: found beside address of the top level, expected one of them"},
-		{"sealos: {auth: 'a:hunter2'}\nauth: a:hunter2", "sealos.auth: found beside auth of the top level, expected one of them"},
+		{"sealos: {address: hub.local}\naddress: other.local", "sealos.address: found together with address at the top level, expected only one of them"},
+		{"sealos: {auth: 'a:hunter2'}\nauth: a:hunter2", "sealos.auth: found together with auth at the top level, expected only one of them"},
 		{"auth: [admin, hunter2]", `auth: found a list, ` + aLogin},
 		{"auth: !hunter2", `auth: ` + taggedBad + aLogin},
 		{`auth: "admin:hunter2\n"`, `auth: ` + control},
@@ -110,13 +110,13 @@ func TestProblems(t *testing.T) {
 		{"match: '!'", `match: found "!", ` + aPattern},
 		{"match: 'a.io/[b'", `match: found "a.io/[b", ` + aPattern},
 		{"path: '{repository}'", `path: found the placeholder "{repository}", expected {domain}, {path} or {name}`},
-		{"path: mirror", `path: found neither {path} nor {name}, so that all images would be one, expected a template such as {path}, {domain}/{path} or mirror/{name}`},
-		{"path: '{domain}'", `path: found neither {path} nor {name}, so that all images would be one, expected a template such as {path}, {domain}/{path} or mirror/{name}`},
+		{"path: mirror", `path: found neither {path} nor {name}, so all images would have the same name, expected a template such as {path}, {domain}/{path} or mirror/{name}`},
+		{"path: '{domain}'", `path: found neither {path} nor {name}, so all images would have the same name, expected a template such as {path}, {domain}/{path} or mirror/{name}`},
 		{"path: Mirror/{path}", `path: found "Mirror/{path}", ` + aPath},
 		{"path: /{path}", `path: found "/{path}", ` + aPath},
 		{"path: 'x/{path}}'", `path: found "x/{path}}", ` + aPath},
 		{"path: 'x:{path}'", `path: found "x...", ` + aPath},
-		{"path: '{path}/" + strings.Repeat("x", 251) + "'", `path: found a template that makes paths of 256 characters and more, expected at most 255`},
+		{"path: '{path}/" + strings.Repeat("x", 251) + "'", `path: found a template that makes paths of at least 256 characters, expected at most 255`},
 		{"path: {path}", `path: found keys and values, expected a template such as {path}, {domain}/{path} or mirror/{name}`},
 
 		{"registries: http://hub.local", `registries: found a text, expected a list of registries`},
@@ -125,7 +125,7 @@ func TestProblems(t *testing.T) {
 		{"registries: [~]", `registries[0]: found no address, ` + anAddress},
 		{"registries: [{auth: 'a:b'}]", `registries[0]: found no address, ` + anAddress},
 		{"registries: [{address: ''}]", `registries[0]: found no address, ` + anAddress},
-		{"registries: [{address: hub.local}, {address: hub}]", `registries[1].address: found the host "hub", which in an image name would be read as a repository, not as a host: expected a dot in it, a port (hub:5000) or localhost`},
+		{"registries: [{address: hub.local}, {address: hub}]", `registries[1].address: found the host "hub", which in an image name would be a part of the repository, not a host: expected a dot in it, a port (hub:5000) or localhost`},
 		{"engine: fast", `engine: found "fast", expected frames or grpc`},
 		{"fallback: always", `fallback: found "always", expected original or never`},
 		{"fallback: no", `fallback: found "no", expected original or never`},

@@ -23,22 +23,22 @@ type Registry struct {
 	Password           string   `json:"-"`
 	AuthFile           string   // absolute path of credentials in the form of Docker's config.json; empty: none
 	Priority           int      // 0 to 10000, the highest is preferred
-	Match              []string // which images it is asked for; none: all, or its own host's (see OwnHostOnly)
-	Tags               []string // which tags of these; none: all. Digests always
+	Match              []string // patterns of the images it is asked for; none: all, or its own host's (see OwnHostOnly)
+	Tags               []string // patterns of their tags; none: all. Digests are always asked for
 	Path               string   // template of the repository path: {domain}, {path}, {name} and literal text
 	CA                 string   // absolute path of a PEM file; empty: the system's
 	InsecureSkipVerify bool     // the certificate is not verified
-	Fallback           string   // of the images that match selects, whatever their tags; empty: the top level's
+	Fallback           string   // for the images that match selects, with any tag; empty: the top level's
 	Main               bool     // described by the top level of the file
 }
 
-// Format prints the address, whatever the verb: a registry that is logged by
-// mistake does not give its password away.
+// Format prints only the address, for every verb, so that a registry that is logged by mistake
+// does not reveal its password.
 func (r Registry) Format(state fmt.State, _ rune) {
 	_, _ = io.WriteString(state, r.Address)
 }
 
-// parsePriority reads a priority; zero means preset.
+// parsePriority returns a parser of a priority. Zero means preset.
 func parsePriority(preset int) func(value) (int, error) {
 	return func(v value) (int, error) {
 		result, err := parseInt(v)
@@ -56,10 +56,10 @@ func parsePriority(preset int) func(value) (int, error) {
 	}
 }
 
-// What fallback says of an image that no registry could serve.
+// The values of fallback, for an image that no registry could serve.
 const (
-	FallbackOriginal = "original" // it is pulled from the registry in its name
-	FallbackNever    = "never"    // that registry is not contacted
+	FallbackOriginal = "original" // pull it from the registry in its name
+	FallbackNever    = "never"    // do not contact that registry
 )
 
 func parseFallback(v value) (string, error) { return parseOneOf(v, FallbackOriginal, FallbackNever) }
@@ -83,8 +83,7 @@ func (c *Config) addMain(main Registry, set map[string]value) {
 	}
 }
 
-// addRegistries appends the entries of registries. mainMatch is the match of the
-// main one.
+// addRegistries appends the entries of registries. mainMatch is the match of the main registry.
 func (c *Config) addRegistries(entries []value, mainMatch value) {
 	var matches []value // of the registries
 	first := map[string]string{}
@@ -117,7 +116,7 @@ func (c *Config) addRegistries(entries []value, mainMatch value) {
 	warnOfCollisions(sources)
 }
 
-// readRegistry returns an entry and its match.
+// readRegistry parses an entry, and returns it with the value of its match.
 func readRegistry(entry value) (Registry, value) {
 	registry := Registry{Priority: defaultPriority, Path: defaultPath}
 	set := entry.mapping(keyParsers{
@@ -136,7 +135,7 @@ func readRegistry(entry value) (Registry, value) {
 		entry.problem("found no address, expected %s", addressForm)
 	}
 	if registry.Username != "" && registry.AuthFile != "" {
-		set["authFile"].problem("found beside auth, expected one of them")
+		set["authFile"].problem("found together with auth, expected only one of them")
 	}
 	registry.warnOfTLS(set)
 	registry.warnOfNames(set["path"])
@@ -144,12 +143,12 @@ func readRegistry(entry value) (Registry, value) {
 	return registry, set["match"]
 }
 
-// identity is equal for registries that would be asked the same.
+// identity returns the same text for registries with the same address, path, match and tags.
 func (r Registry) identity() string {
 	return fmt.Sprintf("%q %q %q %q", canonicalAddress(r.Address), r.Path, r.Match, r.Tags)
 }
 
-// warnOfTLS warns of keys about TLS that don't do what they seem to.
+// warnOfTLS warns of TLS keys that have no effect.
 func (r Registry) warnOfTLS(set map[string]value) {
 	plain := strings.HasPrefix(r.Address, "http://")
 	if v, ok := set["ca"]; ok && plain {

@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// Equal tells whether two configurations are the same, warnings included, whenever
-// they were read.
+// Equal reports whether two configurations are the same, including their warnings. It ignores
+// when they were read.
 func (c *Config) Equal(other *Config) bool {
 	a, b := *c, *other
 	a.Read, b.Read = time.Time{}, time.Time{}
 	return reflect.DeepEqual(a, b)
 }
 
-// NeedRestart names the keys whose values differ and which a running shim can't
-// change, in the file's spelling.
+// NeedRestart returns the changed keys, as spelled in the file, that take effect only after a
+// restart.
 func (c *Config) NeedRestart(next *Config) (keys []string) {
 	for _, key := range []struct {
 		name    string

@@ -1,7 +1,7 @@
 package config
 
-// readSealos reads the main registry from the key sealos, as the original
-// program's ConfigMap has it. It returns the keys that are set.
+// readSealos reads the main registry from the key sealos, as in the ConfigMap of the original
+// program. It returns the keys that are set.
 func (r *Registry) readSealos(v value) map[string]value {
 	return v.mapping(keyParsers{
 		"address": into(&r.Address, parseAddress),
@@ -18,7 +18,7 @@ func mergeSealos(set, sealos map[string]value) {
 			continue
 		}
 		if _, twice := set[key]; twice {
-			v.problem("found beside %s of the top level, expected one of them", key)
+			v.problem("found together with %s at the top level, expected only one of them", key)
 		}
 		set[key] = v
 	}

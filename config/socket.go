@@ -14,13 +14,15 @@ import (
 	"unicode"
 )
 
-// socketPathLimit is the longest path of a unix socket in bytes: sun_path of unix(7) less its closing zero.
+// socketPathLimit is the longest path of a unix socket in bytes: sun_path of unix(7) without
+// its terminating zero.
 const socketPathLimit = 107
 
 // detectTimeout bounds the attempt to connect to one socket.
 const detectTimeout = time.Second
 
-// parseSocket reads a unix socket: a path, unix:path or unix://path, the path always absolute.
+// parseSocket parses a unix socket: a path, unix:path or unix://path. The path must be
+// absolute.
 func parseSocket(v value) (string, error) {
 	const expected = "an absolute path or unix:///path"
 	name, err := parseText(v, expected)
@@ -60,9 +62,9 @@ func parseAbsolutePath(v value) (string, error) {
 	return filepath.Clean(path), nil
 }
 
-// DetectRuntime returns the first of the well-known sockets of containerd,
-// CRI-O and cri-dockerd that accepts a connection, which takes a second each
-// at most. The error tells what was wrong with each of them.
+// DetectRuntime returns the first of the well-known sockets of containerd, CRI-O and
+// cri-dockerd that accepts a connection. Each attempt takes at most a second. The error gives
+// the reason for each socket.
 func DetectRuntime(ctx context.Context) (socket string, err error) {
 	return detectRuntime(ctx, []string{
 		"/run/containerd/containerd.sock",
@@ -110,9 +112,9 @@ func rootCause(err error) error {
 // shimKey matches the shim's socket in a configuration that can't be parsed.
 var shimKey = regexp.MustCompile(`(?m)^\s*shim:\s*["']?(?:unix:(?://)?)?(/[^\s"'#]+)`)
 
-// ShimSocket returns the path of the socket that a configuration has the shim serve, as
-// well as that can be told: from a file with mistakes its line, and without a file the
-// default.
+// ShimSocket returns the path of the socket that the shim serves with the configuration at
+// path. In a file with errors, it searches the text for the key shim. If the file can't be read
+// or has no such line, it returns the default.
 func ShimSocket(path string) string {
 	if config, err := Load(path); err == nil {
 		return config.Shim

@@ -11,19 +11,20 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// itemLimit bounds a list. Aliases can make a small file mean a huge one; this keeps it small.
+// itemLimit bounds the items of a list. Without it, aliases could expand a small file to a huge
+// one.
 const itemLimit = 256
 
 // nullNode stands for an absent value.
 var nullNode = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"}
 
-// value is one value of a document and where it is.
+// value is one value of a document and its position.
 type value struct {
 	document *document
 	key      string // dotted path, such as registries[1].priority
 	line     int
 	node     *yaml.Node // never an alias
-	alias    bool       // the text is elsewhere in the file, maybe under auth
+	alias    bool       // the text is elsewhere in the file, possibly under auth
 }
 
 func (d *document) value(key string, line int, node *yaml.Node) value {
@@ -62,12 +63,13 @@ func (v value) null() bool {
 	return v.node.Kind == yaml.ScalarNode && v.node.ShortTag() == "!!null"
 }
 
-// empty also says yes to an empty text, but not to a tag: !docker.io without quotes is one.
+// empty reports whether v is null or an empty text. A YAML tag, such as !docker.io without
+// quotes, is not empty.
 func (v value) empty() bool {
 	return v.null() || v.node.Kind == yaml.ScalarNode && v.node.ShortTag() == "!!str" && v.node.Value == ""
 }
 
-// kind says what a value is without saying anything of it.
+// kind returns the kind of a value and reveals nothing of its content.
 func (v value) kind() string {
 	switch v.node.Kind {
 	case yaml.MappingNode:
@@ -90,7 +92,8 @@ func (v value) kind() string {
 	return "a YAML tag (a text that begins with ! needs quotes)"
 }
 
-// found says what a value is. It is not for auth.
+// found describes a value in an error, with its content if that is safe. It must not be used
+// for auth.
 func (v value) found() string {
 	switch tag := v.node.ShortTag(); {
 	case v.alias || v.node.Kind != yaml.ScalarNode:
@@ -103,17 +106,17 @@ func (v value) found() string {
 	return v.kind()
 }
 
-// unexpected is the error of a value that is not what its key needs.
+// unexpected returns the error for a value that does not fit its key.
 func (v value) unexpected(expected string) error {
 	return fmt.Errorf("found %s, expected %s", v.found(), expected)
 }
 
-// unsafeText matches the start of a text that may be a misplaced secret or that breaks a
-// line: a blank, a control character, a colon as in user:password.
+// unsafeText matches the start of text that may be a misplaced secret or that breaks a line:
+// white space, a control character, or a colon as in user:password.
 var unsafeText = regexp.MustCompile(`[\s\pC\pZ]|:[^/0-9]`)
 
-// abridge makes a text from the file fit to be shown: short, on one line, and
-// without what looks like credentials.
+// abridge shortens text from the file for a message: to one line of limited length, without
+// apparent credentials.
 func abridge(text string) string {
 	const limit = 60
 	short := text
@@ -133,7 +136,7 @@ func quote(text string) string {
 	return strconv.Quote(abridge(text))
 }
 
-// items returns the values of a list; expected names it for the error.
+// items returns the values of a list. expected describes the list in the error.
 func (v value) items(expected string) []value {
 	if v.null() {
 		return nil
@@ -153,7 +156,7 @@ func (v value) items(expected string) []value {
 	return items
 }
 
-// parseText reads a string and nothing else.
+// parseText returns the text of a value. Every other kind is an error.
 func parseText(v value, expected string) (string, error) {
 	if v.node.Kind != yaml.ScalarNode || v.node.ShortTag() != "!!str" {
 		return "", v.unexpected(expected)
@@ -191,7 +194,7 @@ func parseInt(v value) (int, error) {
 	return result, nil
 }
 
-// parseDuration reads a duration of time.ParseDuration that is not negative.
+// parseDuration parses a duration as time.ParseDuration does. It must not be negative.
 func parseDuration(v value) (time.Duration, error) {
 	const expected = "a duration such as 15m, 30s or 1h30m"
 	if v.empty() {
@@ -213,8 +216,8 @@ func parseDuration(v value) (time.Duration, error) {
 	return result, nil
 }
 
-// parseLenientDuration reads a duration for a key of the original program, which treats a
-// negative one as the default.
+// parseLenientDuration parses a duration of a key of the original program, which treats a
+// negative duration as the default.
 func parseLenientDuration(v value) (time.Duration, error) {
 	if result, err := time.ParseDuration(v.node.Value); err == nil && result < 0 && v.kind() == "a text" {
 		v.warn("%s is negative and counts as not set", v.found())
@@ -223,10 +226,10 @@ func parseLenientDuration(v value) (time.Duration, error) {
 	return parseDuration(v)
 }
 
-// errControl refuses what no path, name or password of this file has.
-var errControl = errors.New("found control characters or several lines, expected plain text in one line")
+// errControl is the error for control characters in a path, name or password.
+var errControl = errors.New("found control characters or several lines, expected plain text on one line")
 
-// parseOneOf reads a text that is one of two.
+// parseOneOf parses a text that must be one of two.
 func parseOneOf(v value, first, second string) (string, error) {
 	expected := first + " or " + second
 	written, err := parseText(v, expected)
