@@ -1,8 +1,13 @@
-// Package explain says of an image's name what the shim does with it, and why:
-// which rule of the configuration makes it ask which registry, what each of them
-// answers and whether that was remembered, what the ledger and the runtime have
-// of it, and what a pull would bring now.
+// Package explain explains what the shim does with an image name, and why. For
+// nginx:1.25, for example, an [Image] contains
 //
-// The running daemon explains by its own cache, circuits and ledger; a command
-// can do so without it, by the file alone. The answer holds no secret.
+//   - the canonical reference, docker.io/library/nginx:1.25
+//   - for each registry, the rule of the configuration by which it is asked or not, its
+//     answer, and whether a request was needed for it
+//   - the entries for the name in the ledger and in the runtime
+//   - the reference that a pull would request from the runtime now
+//
+// The running daemon uses its own cache, circuits and ledger. A command can explain
+// names without the daemon, from the configuration file alone. An explanation contains
+// no secrets.
 package explain

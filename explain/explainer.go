@@ -15,16 +15,16 @@ import (
 type Explainer struct {
 	Registries *registry.Set
 	Rewriter   *rewrite.Rewriter
-	Namer      *naming.Namer    // nil where the ledger keeps all names
-	Invoke     intercept.Invoke // asks the runtime
+	Namer      *naming.Namer    // nil if the ledger keeps all names
+	Invoke     intercept.Invoke // calls the runtime
 }
 
-// concurrency bounds the names that are looked at at once.
+// concurrency is the maximum number of names explained at the same time.
 const concurrency = 8
 
-// Explain explains names in their order or, if there are none, those that the
-// runtime has now, as clients see them. The error is the runtime's if it can't
-// list its images.
+// Explain explains names, in their order. Without names, it explains the images that the
+// runtime has now, under the names that clients see. It returns an error only if the runtime
+// can't list its images.
 func (e *Explainer) Explain(ctx context.Context, names []string) ([]Image, error) {
 	naming := NamingOf(e.Namer.Probe(ctx), e.Namer.Repairs())
 	if len(names) == 0 {

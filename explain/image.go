@@ -15,14 +15,14 @@ import (
 
 // Image explains one image name.
 type Image struct {
-	Image      string     `json:"image"`               // as it was given
-	Reference  string     `json:"reference,omitempty"` // that it means, canonical
-	Problem    string     `json:"problem,omitempty"`   // why it is none
-	Registries []Registry `json:"registries"`          // the best first
+	Image      string     `json:"image"`               // as given
+	Reference  string     `json:"reference,omitempty"` // canonical form of Image
+	Problem    string     `json:"problem,omitempty"`   // why Image is not a reference
+	Registries []Registry `json:"registries"`          // the preferred one first
 	Fallback   string     `json:"fallback"`            // original or never
-	Pulled     string     `json:"pulled"`              // what the runtime is asked for; empty if nothing
-	Registry   string     `json:"registry,omitempty"`  // that serves it; empty: the original's own
-	User       string     `json:"user,omitempty"`      // whose credentials are sent there
+	Pulled     string     `json:"pulled"`              // reference that the runtime is asked for; empty: none
+	Registry   string     `json:"registry,omitempty"`  // that serves Pulled; empty: the original
+	User       string     `json:"user,omitempty"`      // user of the credentials that are sent to it
 	Node       Node       `json:"node"`
 }
 
@@ -30,35 +30,35 @@ type Image struct {
 type Registry struct {
 	Registry  string  `json:"registry"`
 	Priority  int     `json:"priority"`
-	Rule      string  `json:"rule"`                // of the configuration
-	Reference string  `json:"reference,omitempty"` // empty: it is not asked
+	Rule      string  `json:"rule"`                // of the configuration, which decides
+	Reference string  `json:"reference,omitempty"` // empty: the registry is not asked
 	Answer    string  `json:"answer,omitempty"`    // found, absent, could not ask
-	Cached    bool    `json:"cached"`              // without a request now
-	Reason    string  `json:"reason,omitempty"`    // why it could not be asked, or why others come first that have it
+	Cached    bool    `json:"cached"`              // no request was sent for it
+	Reason    string  `json:"reason,omitempty"`    // why it could not be asked, or why other registries that have it come first
 	Digest    string  `json:"digest,omitempty"`
 	Seconds   float64 `json:"seconds"`
-	Circuit   string  `json:"circuit"` // closed, or since when and why it is open
+	Circuit   string  `json:"circuit"` // closed, or the time and reason of its opening
 }
 
 // Node describes the image on this node.
 type Node struct {
 	Names    Naming     `json:"names"`
-	Problem  string     `json:"problem,omitempty"`  // why the runtime can't say
-	Served   string     `json:"served,omitempty"`   // what a client finds under the name
-	Registry string     `json:"registry,omitempty"` // that it came from
+	Problem  string     `json:"problem,omitempty"`  // why the runtime could not be asked
+	Served   string     `json:"served,omitempty"`   // reference that a client finds under the name
+	Registry string     `json:"registry,omitempty"` // that Served came from
 	Reason   string     `json:"reason,omitempty"`
 	Ledger   *Ledger    `json:"ledger,omitempty"`
 	Runtime  []Presence `json:"runtime,omitempty"`
 }
 
-// Naming says where the names of pulled images are kept, and why.
+// Naming describes where the names of pulled images are kept, and why.
 type Naming struct {
 	Mode    string `json:"mode"` // runtime, ledger, unknown
 	Reason  string `json:"reason"`
 	Repairs int    `json:"repairs,omitempty"` // see [naming.Namer.Repairs]
 }
 
-// NamingOf converts a naming and the number of its namer's repairs.
+// NamingOf converts the status of a namer and its number of repairs.
 func NamingOf(n naming.Status, repairs int) Naming {
 	return Naming{Mode: string(n.Mode), Reason: n.Reason, Repairs: repairs}
 }
@@ -71,10 +71,10 @@ type Ledger struct {
 	At       time.Time `json:"at"`
 }
 
-// Presence is an image of the runtime under one reference or ID.
+// Presence is an image in the runtime under one reference or ID.
 type Presence struct {
 	Reference string `json:"reference"`
-	Image     string `json:"image,omitempty"` // its ID; empty if there is none
+	Image     string `json:"image,omitempty"` // its ID; empty if the runtime has none
 	Hidden    bool   `json:"hidden,omitempty"`
 	Problem   string `json:"problem,omitempty"`
 }
@@ -102,7 +102,7 @@ func (e *Explainer) image(ctx context.Context, asked string) Image {
 
 // askRegistries adds the rules and the answers of the registries.
 func (i *Image) askRegistries(ctx context.Context, registries *registry.Set, name reference.Named, mayFallBack bool) {
-	answers := map[string]registry.Answer{} // by reference: each is asked for once
+	answers := map[string]registry.Answer{} // by reference: each is looked up once
 	for a := range registries.Find(ctx, name) {
 		answers[a.Reference] = a
 		if a.State == registry.Found && i.Registry == "" && !(a.LastResort && mayFallBack) {
@@ -128,8 +128,8 @@ func (i *Image) askRegistries(ctx context.Context, registries *registry.Set, nam
 	}
 }
 
-// hasLastResort reports whether only a registry that comes after the original has the
-// image.
+// hasLastResort reports whether the image is found only in registries that come after the
+// original.
 func (i *Image) hasLastResort() bool {
 	return i.Registry == "" && slices.ContainsFunc(i.Registries, func(r Registry) bool { return r.Answer == registry.Found.String() })
 }

@@ -5,9 +5,9 @@ import "time"
 // ShimStatus is the running shim's description of itself.
 type ShimStatus struct {
 	File    string    `json:"file"` // its configuration
-	Read    time.Time `json:"read"` // when it has read that
+	Read    time.Time `json:"read"` // when the shim read it
 	Version string    `json:"version"`
-	Restart []string  `json:"restart,omitempty"` // keys whose values in the file take effect after a restart
+	Restart []string  `json:"restart,omitempty"` // changed keys that take effect only after a restart
 
 	Names  Naming `json:"names"`  // where it keeps the names of pulled images
 	Ledger int    `json:"ledger"` // names in its ledger

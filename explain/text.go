@@ -12,7 +12,7 @@ import (
 	"image-cri-shim/rewrite/naming"
 )
 
-// WriteText writes all that is known of some images, for people.
+// WriteText writes complete explanations of images for people.
 func WriteText(w io.Writer, images []Image) error {
 	for _, i := range images {
 		if err := i.writeText(w); err != nil {
@@ -23,7 +23,7 @@ func WriteText(w io.Writer, images []Image) error {
 }
 
 func (i *Image) writeText(w io.Writer) error {
-	// A table each, so that one long name does not widen all others.
+	// Each image has a table of its own, so that a long name does not widen the others.
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, i.Image)
 	if i.Problem != "" {
@@ -56,7 +56,7 @@ func (r *Registry) detail() string {
 		}
 	}
 	if r.Cached {
-		text += "; remembered"
+		text += "; not asked now"
 	} else {
 		text += fmt.Sprintf("; asked now, %s", time.Duration(r.Seconds*float64(time.Second)).Round(time.Millisecond/10))
 	}
@@ -66,7 +66,7 @@ func (r *Registry) detail() string {
 	return text
 }
 
-// modeText returns the mode for the column of the answers.
+// modeText returns the mode as text for the column of answers.
 func (n Naming) modeText() string {
 	switch naming.Mode(n.Mode) {
 	case naming.InRuntime:
@@ -78,25 +78,26 @@ func (n Naming) modeText() string {
 	}
 }
 
-// detail returns the reason for the mode, and how many names could not be changed.
+// detail returns the reason for the mode and the number of repositories with names that could
+// not be changed.
 func (n Naming) detail() string {
 	if n.Repairs == 0 {
 		return n.Reason
 	}
-	return fmt.Sprintf("%s, but changing names has failed and is retried: repositories: %d", n.Reason, n.Repairs)
+	return fmt.Sprintf("%s, but changing names failed and is retried: repositories: %d", n.Reason, n.Repairs)
 }
 
 func (n *Node) write(table io.Writer) {
 	if n.Ledger != nil {
 		row(table, "ledger", "has", n.Ledger.Stored, fmt.Sprintf("%s, from %s, %s%s", n.Ledger.Image,
-			cmp.Or(n.Ledger.Registry, "its own registry"), n.Ledger.At.Local().Format(time.DateTime), n.pendingText()))
+			cmp.Or(n.Ledger.Registry, "the original registry"), n.Ledger.At.Local().Format(time.DateTime), n.pendingText()))
 	}
 	for _, p := range n.Runtime {
 		switch {
 		case p.Problem != "":
 			row(table, "runtime", "unknown", p.Reference, p.Problem)
 		case p.Hidden:
-			row(table, "runtime", "hidden", p.Reference, p.Image+", put there for another name")
+			row(table, "runtime", "hidden", p.Reference, p.Image+", stored for another name")
 		case p.Image == "":
 			row(table, "runtime", "absent", p.Reference, "")
 		default:
@@ -113,33 +114,33 @@ func (n *Node) write(table io.Writer) {
 	}
 }
 
-// pendingText returns a note on a name that is in the ledger and meant for the runtime.
+// pendingText returns a note for a name that is in the ledger but should be in the runtime.
 func (n *Node) pendingText() string {
 	if n.Names.Mode == string(naming.InRuntime) {
-		return "; the runtime has not got this name yet"
+		return "; the runtime does not have this name yet"
 	}
 	return ""
 }
 
-// outcome returns why a pull asks the runtime for its reference.
+// outcome explains the reference that a pull requests from the runtime.
 func (i *Image) outcome() string {
 	switch {
 	case i.Pulled == "" && !i.wasAsked():
-		return i.notAskedReason() + ", and its own is not to be asked (fallback: never)"
+		return i.notAskedReason() + ", and the original registry is not used (fallback: never)"
 	case i.Pulled == "" && i.hasFailures():
-		return "no registry says that it has it, and its own is not to be asked (fallback: never)"
+		return "no registry confirms that it has the image, and the original registry is not used (fallback: never)"
 	case i.Pulled == "":
-		return "no registry serves it, and its own is not to be asked (fallback: never)"
+		return "no registry serves the image, and the original registry is not used (fallback: never)"
 	case i.Problem != "":
-		return "forwarded as it is"
+		return "forwarded unchanged"
 	case i.Registry == "" && !i.wasAsked():
-		return "as it was asked for: " + i.notAskedReason()
+		return "the asked name: " + i.notAskedReason()
 	case i.Registry == "" && i.hasLastResort():
-		return "as it was asked for: the registry that has it comes last"
+		return "the asked name: the registry that has the image comes after the original"
 	case i.Registry == "" && i.hasFailures():
-		return "as it was asked for: no registry says that it has it"
+		return "the asked name: no registry confirms that it has the image"
 	case i.Registry == "":
-		return "as it was asked for: no registry has it"
+		return "the asked name: no registry has the image"
 	case i.User == "":
 		return "without credentials"
 	default:
@@ -147,7 +148,7 @@ func (i *Image) outcome() string {
 	}
 }
 
-// wasAsked reports whether a registry of the configuration is asked for the image.
+// wasAsked reports whether any configured registry was asked for the image.
 func (i *Image) wasAsked() bool {
 	return slices.ContainsFunc(i.Registries, func(r Registry) bool { return r.Answer != "" })
 }
@@ -157,11 +158,12 @@ func (i *Image) notAskedReason() string {
 	if len(i.Registries) == 0 {
 		return "no registry is configured"
 	}
-	return "no registry is to be asked for it"
+	return "no registry is configured for this image"
 }
 
-// WriteSummary writes a line for each image: which registry would serve it and, if that is
-// known of any, which one the image on the node came from.
+// WriteSummary writes one line per image with the registry that would serve it. If the origin
+// of any image on the node is known, a further column shows the registry that each image came
+// from.
 func WriteSummary(w io.Writer, images []Image) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	private := 0
@@ -186,7 +188,7 @@ func WriteSummary(w io.Writer, images []Image) error {
 	return err
 }
 
-// servedBy returns the registry that would serve a pull, in a few words.
+// servedBy returns a short text for the registry that would serve a pull.
 func (i *Image) servedBy() string {
 	switch {
 	case i.Registry != "":
@@ -194,11 +196,11 @@ func (i *Image) servedBy() string {
 	case i.Problem != "":
 		return "- (" + i.Problem + ")"
 	case i.Fallback == string(registry.FallbackNever) && i.hasFailures():
-		return "nobody (a registry could not be asked)"
+		return "none (a registry could not be asked)"
 	case i.Fallback == string(registry.FallbackNever):
-		return "nobody"
+		return "none"
 	case i.hasLastResort():
-		return "the original (a registry that has it comes last)"
+		return "the original (a registry that has the image comes after it)"
 	case i.hasFailures():
 		return "the original (a registry could not be asked)"
 	default:

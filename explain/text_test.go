@@ -29,7 +29,7 @@ func TestTextOfNames(t *testing.T) {
 // TestTextOfFailedNaming tells a name that the runtime lacks, and names that it refused to
 // change, from a node where all is well.
 func TestTextOfFailedNaming(t *testing.T) {
-	const waits, repairs = "; the runtime has not got this name yet", "but changing names has failed and is retried: repositories: 2"
+	const waits, repairs = "; the runtime does not have this name yet", "but changing names failed and is retried: repositories: 2"
 	for _, test := range []struct {
 		mode    string
 		repairs int
@@ -83,23 +83,23 @@ func TestUnknownIsNotAbsent(t *testing.T) {
 	}{
 		{
 			"a registry, and no other may be asked", Image{Image: "nginx:1", Reference: "docker.io/library/nginx:1", Registries: unasked, Fallback: never},
-			[]string{"could not ask", "no registry says that it has it, and its own is not to be asked"}, []string{"nobody (a registry could not be asked)"},
+			[]string{"could not ask", "no registry confirms that it has the image, and the original registry is not used"}, []string{"none (a registry could not be asked)"},
 		},
 		{
 			"no registry", Image{Image: "nginx:1", Reference: "docker.io/library/nginx:1", Registries: lacking, Fallback: never},
-			[]string{"no registry serves it, and its own is not to be asked"}, []string{"nobody  "},
+			[]string{"no registry serves the image, and the original registry is not used"}, []string{"none  "},
 		},
 		{
 			"a registry, and no other may be asked, but none is configured", Image{Image: "nginx:1", Reference: "docker.io/library/nginx:1", Fallback: never},
-			[]string{"no registry is configured, and its own is not to be asked (fallback: never)"}, nil,
+			[]string{"no registry is configured, and the original registry is not used (fallback: never)"}, nil,
 		},
 		{
 			"a registry, as none is configured", Image{Image: "nginx:1", Reference: "docker.io/library/nginx:1", Pulled: "nginx:1"},
-			[]string{"as it was asked for: no registry is configured"}, []string{"the original"},
+			[]string{"the asked name: no registry is configured"}, []string{"the original"},
 		},
 		{
 			"a registry, as its rules exclude the image", Image{Image: "nginx:1", Reference: "docker.io/library/nginx:1", Pulled: "nginx:1", Registries: []Registry{{Registry: "http://hub", Rule: "match has no pattern for it"}}},
-			[]string{"as it was asked for: no registry is to be asked for it"}, []string{"the original"},
+			[]string{"the asked name: no registry is configured for this image"}, []string{"the original"},
 		},
 		{
 			"the runtime", Image{Image: "nginx:1", Registries: lacking, Pulled: "nginx:1", Node: Node{Problem: "boom", Runtime: []Presence{{Reference: "hub/library/nginx:1", Problem: "boom"}}}},
