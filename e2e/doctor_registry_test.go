@@ -84,7 +84,7 @@ func TestDoctorOfRegistries(t *testing.T) {
 		},
 		{
 			name: "wrong password", password: wrongPassword,
-			check: "login", subject: main, level: "FAIL", text: "does not take the configured credentials", hint: "set auth",
+			check: "login", subject: main, level: "FAIL", text: "configured credentials rejected", hint: "set auth",
 		},
 		{
 			name: "certs.d does not trust the authority",

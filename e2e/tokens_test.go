@@ -74,7 +74,7 @@ func TestCredentialHelper(t *testing.T) {
 		n := newNode(t, runtime, fmt.Sprintf("debug: true\nfallback: never\nauthFile: %s\nregistries:\n%s", file, r.configEntry(900, false)))
 		helper("echo " + r.password + "; echo " + r.password + " >&2; exit 7")
 		_, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: repository}, callerLogin, nil)
-		if err == nil || !strings.Contains(err.Error(), `the helper "canary" failed: exit status 7`) {
+		if err == nil || !strings.Contains(err.Error(), `helper "canary" failed: exit status 7`) {
 			t.Errorf("got %v, want the helper's failure", err)
 		}
 		wantNoSecret(t, "error", fmt.Append(nil, err))

@@ -98,7 +98,7 @@ func TestUnknownIsNotAbsent(t *testing.T) {
 			[]string{"the asked name: no registry is configured"}, []string{"the original"},
 		},
 		{
-			"a registry, as its rules exclude the image", Image{Image: "nginx:1", Reference: "docker.io/library/nginx:1", Pulled: "nginx:1", Registries: []Registry{{Registry: "http://hub", Rule: "match has no pattern for it"}}},
+			"a registry, as its rules exclude the image", Image{Image: "nginx:1", Reference: "docker.io/library/nginx:1", Pulled: "nginx:1", Registries: []Registry{{Registry: "http://hub", Rule: "no pattern in match"}}},
 			[]string{"the asked name: no registry is configured for this image"}, []string{"the original"},
 		},
 		{

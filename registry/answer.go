@@ -6,20 +6,20 @@ import (
 	"image-cri-shim/registry/keychain"
 )
 
-// Credentials log in to the registry of an [Answer]. The zero value means that none are
-// configured for it.
+// Credentials is the login for the registry of an [Answer]. The zero value means that no
+// credentials are configured.
 type Credentials = keychain.Credentials
 
-// State is whether a registry has an image.
+// State reports whether a registry has an image.
 type State int
 
 const (
-	Unknown State = iota // it could not be asked
+	Unknown State = iota // the registry could not be asked
 	Found
-	Absent // it says that it does not have it
+	Absent // the registry answered that it does not have the image
 )
 
-// String says it for people.
+// String returns the state as it is shown to users.
 func (s State) String() string {
 	switch s {
 	case Found:
@@ -31,21 +31,20 @@ func (s State) String() string {
 	}
 }
 
-// Answer is what a registry said about its [Candidate].
+// Answer is the result of looking up a [Candidate] in its registry.
 type Answer struct {
 	Candidate
 	State       State
-	Digest      string        // of the manifest; where Found
-	Credentials Credentials   // for the pull; where Found
-	Err         error         // why Unknown: one line of at most 200 bytes, without secrets
-	Postponed   string        // where Found: why it comes after the others; empty if it does not
-	LastResort  bool          // where Found: it is to be pulled after the original registry
-	Duration    time.Duration // of the look-up
-	Cached      bool          // remembered, or withheld by an open circuit: no request was sent
+	Digest      string        // digest of the manifest, if Found
+	Credentials Credentials   // for the pull, if Found
+	Err         error         // reason for Unknown: one line of at most 200 bytes, without secrets
+	Postponed   string        // if Found: why the candidate comes after the others; empty if it does not
+	LastResort  bool          // if Found: try the original registry before this candidate
+	Duration    time.Duration // of the lookup
+	Cached      bool          // no request was sent: the answer was cached, or the circuit is open
 }
 
-// recall makes it the answer that was found before. The credentials count where
-// the image was Found.
+// recall fills in a cached answer. The credentials are set only if the image was Found.
 func (a *Answer) recall(remembered cachedAnswer, credentials Credentials) {
 	a.State, a.Digest, a.Cached = remembered.state, remembered.digest, true
 	if a.State == Found {

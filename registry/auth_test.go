@@ -51,8 +51,8 @@ func TestCredentials(t *testing.T) {
 		err     string
 	}{
 		{"basic", basicAuth(contents), right, registry.Found, ""},
-		{"basic, wrong", basicAuth(contents), wrong, registry.Unknown, "does not take the configured credentials"},
-		{"basic, none", basicAuth(contents), registry.Config{}, registry.Unknown, "none are configured"},
+		{"basic, wrong", basicAuth(contents), wrong, registry.Unknown, "configured credentials rejected"},
+		{"basic, none", basicAuth(contents), registry.Config{}, registry.Unknown, "none configured"},
 		{"token", withTokens(contents, false), right, registry.Found, ""},
 		{"token, wrong", withTokens(contents, false), wrong, registry.Unknown, "401"},
 		{"token, none", withTokens(contents, false), registry.Config{}, registry.Unknown, "401"},

@@ -106,7 +106,7 @@ func TestAuthFileThatChanges(t *testing.T) {
 	writeAuthFile(t, path, `{"auths": "canary`)
 	expect("nginx:1.25", registry.Unknown, "Docker's config.json")
 	writeAuthFile(t, path, object{"auths": object{server.host(): encoded(username, "canary-old")}})
-	expect("nginx:1.25", registry.Unknown, "does not take")
+	expect("nginx:1.25", registry.Unknown, "configured credentials rejected")
 	writeAuthFile(t, path, object{"auths": object{server.host(): encoded(username, password)}})
 	expect("nginx:1.25", registry.Found, "")
 	writeAuthFile(t, path, `{"auths": "canary`)
@@ -244,7 +244,7 @@ func TestAuthFileForms(t *testing.T) {
 			}
 			problems, want := set.AuthFileProblems(), []string{}
 			if name == "one of two" {
-				want = append(want, path+`: auths["other.example.com"]: auth is not the base64 form of user:password`)
+				want = append(want, path+`: auths["other.example.com"]: auth is not user:password in base64`)
 			}
 			if !slices.Equal(problems, want) && len(problems)+len(want) > 0 {
 				t.Errorf("problems %q, want %q", problems, want)

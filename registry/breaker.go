@@ -14,35 +14,35 @@ const (
 	probeDelayMin = time.Second
 	probeDelayMax = 5 * time.Second // between two probes
 	firstDelayMax = time.Minute     // before the first probe
-	backoffFactor = 2               // of each delay to the one before
+	backoffFactor = 2               // ratio of each delay to the previous one
 )
 
-// breaker is the circuit of a registry. It is open while the registry is known to be
-// down. Its methods may be called concurrently.
+// breaker is the circuit breaker of a registry. The circuit is open while the registry is
+// known to be down. Methods are safe for concurrent use.
 type breaker struct {
 	notify func(open bool, reason string)
 
-	transition sync.Mutex // held over a change and its notification, to keep these in order
+	transition sync.Mutex // held during a change and its notification, so that notifications stay in order
 
 	mu                sync.Mutex
 	open              bool
 	openedAt          time.Time
 	closedAt          time.Time
 	reason            string        // of the last opening
-	answeredAt        time.Time     // when the last look-up was answered
-	failingRepository string        // of the last look-up without an answer; empty once one is answered
-	failedAt          time.Time     // when that look-up ended
-	overloads         int           // in a row
-	firstDelay        time.Duration // before the first probe of the last opening; 0 once a look-up has been answered
+	answeredAt        time.Time     // when the last lookup was answered
+	failingRepository string        // of the last unanswered lookup; empty once a lookup is answered
+	failedAt          time.Time     // when that lookup ended
+	overloads         int           // consecutive overloaded answers
+	firstDelay        time.Duration // before the first probe of the last opening; 0 once a lookup has been answered
 	delay             time.Duration // before the last probe of this opening; 0 before the first
 }
 
-// assessment is the conclusion from a look-up about the registry.
+// assessment is the conclusion about a registry that a lookup allows.
 type assessment int
 
 const (
-	healthy assessment = iota // nothing is wrong, or only one repository fails
-	suspect                   // it may be down
+	healthy assessment = iota // no failure, or only one repository fails
+	suspect                   // the registry may be down
 	down                      // several repositories don't answer
 )
 
@@ -56,7 +56,7 @@ func (b *breaker) allow() error {
 	return &failure{reason: ReasonCircuit, text: printable.Line(fmt.Sprintf("circuit open since %s: %s", b.openedAt.Format(time.TimeOnly), b.reason), textLimit)}
 }
 
-// state returns whether the circuit is open, the time of the last change, and the reason
+// state reports whether the circuit is open, the time of the last change, and the reason
 // if it is open.
 func (b *breaker) state() (open bool, since time.Time, reason string) {
 	b.mu.Lock()
@@ -67,14 +67,14 @@ func (b *breaker) state() (open bool, since time.Time, reason string) {
 	return false, b.closedAt, ""
 }
 
-// record records the outcome of a look-up that began at started, nil if it succeeded, and
-// returns what it says about the registry. One failing repository does not mean that the
-// registry is down: its root or another repository has to fail as well.
+// record records the outcome of a lookup that began at started and returns the assessment
+// of the registry. outcome is nil if the lookup succeeded. One failing repository does not
+// mean that the registry is down: its API root or another repository has to fail as well.
 func (b *breaker) record(started time.Time, repository string, outcome *failure) assessment {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.open || started.Before(b.closedAt) {
-		return healthy // it says nothing new
+		return healthy // the outcome is older than the last change of the circuit
 	}
 	switch {
 	case outcome == nil || outcome.reason.severity() == answered:
@@ -87,7 +87,7 @@ func (b *breaker) record(started time.Time, repository string, outcome *failure)
 		b.overloads = 0
 		return suspect
 	case b.answeredAt.After(started):
-		return healthy // it has answered meanwhile, for another repository
+		return healthy // another repository was answered in the meantime
 	}
 	others := b.failingRepository != "" && b.failingRepository != repository && time.Since(b.failedAt) < firstDelayMax
 	b.failingRepository, b.failedAt = repository, time.Now()
@@ -97,8 +97,8 @@ func (b *breaker) record(started time.Time, repository string, outcome *failure)
 	return suspect
 }
 
-// trip opens the circuit because of a look-up that began at started. It reports whether
-// the circuit was closed, so that the caller has to start probing.
+// trip opens the circuit because of a lookup that began at started. It reports whether the
+// circuit was closed before; if so, the caller must start probing.
 func (b *breaker) trip(started time.Time, outcome *failure) bool {
 	b.transition.Lock()
 	defer b.transition.Unlock()
@@ -116,8 +116,9 @@ func (b *breaker) tryOpen(started time.Time, outcome *failure) bool {
 		return false
 	}
 	b.open, b.openedAt, b.reason, b.overloads, b.failingRepository = true, time.Now(), outcome.text, 0, ""
-	// Each return of a registry that answers probes and nothing else costs a look-up, so
-	// that the delay grows. It starts over after the circuit has been closed for long.
+	// A registry that answers probes but no lookups costs one lookup each time the circuit
+	// closes. Therefore the delay grows, and is reset only after the circuit has been
+	// closed for a while.
 	if time.Since(b.closedAt) > firstDelayMax {
 		b.firstDelay = 0
 	}
@@ -132,7 +133,7 @@ func (b *breaker) close() {
 	b.mu.Lock()
 	b.open, b.closedAt = false, time.Now()
 	b.mu.Unlock()
-	b.notify(false, "it answers again")
+	b.notify(false, "the registry answers again")
 }
 
 // nextDelay returns how long to wait before the next probe of an open circuit.
@@ -144,5 +145,5 @@ func (b *breaker) nextDelay() time.Duration {
 	} else {
 		b.delay = min(b.delay*backoffFactor, probeDelayMax)
 	}
-	return b.delay - rand.N(b.delay/5) // so that the nodes of a cluster don't probe together
+	return b.delay - rand.N(b.delay/5) // jitter, so that the nodes of a cluster don't probe at the same time
 }

@@ -11,19 +11,20 @@ import (
 	"image-cri-shim/hosts"
 )
 
-// Candidate is the name under which a registry may have an image.
+// Candidate is a name under which a registry may have an image.
 type Candidate struct {
-	Registry  string // the registry's address, for people
-	Reference string // what a runtime is asked for; canonical, with a tag or a digest
-	// MayBePreloaded reports whether an image that a node has under Reference alone counts
-	// as the original: the original is docker.io's, or a pattern in match names it.
+	Registry  string // address of the registry, as shown to users
+	Reference string // reference to pull; canonical, with a tag or a digest
+	// MayBePreloaded reports whether an image that is on the node only under Reference
+	// counts as the original. This is true if the original is on docker.io or a pattern in
+	// match names it.
 	MayBePreloaded bool
 }
 
-// Candidates returns the names under which the registries may have an image.
-// The highest priority comes first. Among equals it is the registry whose own
-// host the name is on, then the order they were configured in. It does no I/O and
-// may be called concurrently.
+// Candidates returns the names under which the registries may have an image, highest
+// priority first. Among equal priorities, a registry on the host of the name comes first;
+// the others follow in the order of the configuration. Candidates does no I/O and is safe
+// for concurrent use.
 func (s *Set) Candidates(name reference.Named) []Candidate {
 	queries := s.queries(name)
 	candidates := make([]Candidate, len(queries))
@@ -33,7 +34,7 @@ func (s *Set) Candidates(name reference.Named) []Candidate {
 	return candidates
 }
 
-// query is the look-up of a candidate in one registry.
+// query is the lookup of a candidate in one registry.
 type query struct {
 	endpoint       *endpoint
 	reference      reference.Named
@@ -71,13 +72,13 @@ func (s *Set) queries(name reference.Named) []query {
 		case known < 0:
 			queries = append(queries, query{endpoint: e, reference: candidate, mayBePreloaded: mayBePreloaded})
 		case e.proximity(original) > queries[known].endpoint.proximity(original):
-			queries[known].endpoint = e // on one host the credentials of the prefix are the right ones
+			queries[known].endpoint = e // of registries on one host, use the credentials of the longest prefix
 		}
 	}
 	return queries
 }
 
-// ordered are the registries as they are preferred for an original.
+// ordered returns the registries in the order of preference for an original.
 func (s *Set) ordered(original reference.Named) []*endpoint {
 	endpoints := slices.Clone(s.endpoints)
 	slices.SortStableFunc(endpoints, func(a, b *endpoint) int {
@@ -86,9 +87,9 @@ func (s *Set) ordered(original reference.Named) []*endpoint {
 	return endpoints
 }
 
-// proximity returns 0 for an original on another host than the registry, however the host
-// is spelled. Otherwise it grows with the part of the address that the original begins
-// with.
+// proximity returns 0 if the original is on another host than the registry; hosts are
+// compared in canonical form. Otherwise it returns 1, plus the length of the registry's
+// prefix if the original's path begins with that prefix.
 func (e *endpoint) proximity(original reference.Named) int {
 	if hosts.Canonical(reference.Domain(original), e.location.scheme) != e.location.canonical() {
 		return 0
@@ -99,8 +100,8 @@ func (e *endpoint) proximity(original reference.Named) int {
 	return 1
 }
 
-// candidate is the registry's name for an original with a tag or a digest. It
-// is of use only where the rule stands in.
+// candidate returns the registry's name for an original with a tag or a digest, and the
+// rule that applies. The name is valid only if rule.standsIn is set.
 func (e *endpoint) candidate(original reference.Named) (reference.Named, rule) {
 	decided := e.rule(original)
 	if !decided.standsIn || e.proximity(original) > 0 {
@@ -111,11 +112,11 @@ func (e *endpoint) candidate(original reference.Named) (reference.Named, rule) {
 			return candidate, decided
 		}
 	}
-	return original, rule{text: "its path makes no reference of it:", pattern: string(e.template)}
+	return original, rule{text: "path yields no valid reference:", pattern: string(e.template)}
 }
 
-// repository returns the repository of an original in this registry, without tag
-// and digest. On the registry's own host it is the original's.
+// repository returns the repository of an original in this registry, without tag and
+// digest. An original on the registry's own host keeps its repository.
 func (e *endpoint) repository(original reference.Named) (reference.Named, error) {
 	if e.proximity(original) > 0 {
 		return reference.TrimNamed(original), nil

@@ -17,13 +17,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// client asks one registry about manifests, with one login.
+// client looks up manifests in one registry with one set of credentials.
 type client struct {
 	registry    name.Registry
 	scheme      string
 	transport   pinnedTransport
 	userAgent   string
-	timeout     time.Duration // of one look-up
+	timeout     time.Duration // of one lookup
 	credentials Credentials
 	server      *serverState // shared by the clients of the registry
 
@@ -32,7 +32,7 @@ type client struct {
 }
 
 func newClient(l location, credentials Credentials, options Options, next http.RoundTripper) (*client, error) {
-	// go-containerregistry knows the host that docker.io is served from.
+	// go-containerregistry maps docker.io to the host that serves it.
 	registry, err := name.NewRegistry(l.host)
 	if err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func newClient(l location, credentials Credentials, options Options, next http.R
 	}, nil
 }
 
-// with returns a client of the same registry that logs in otherwise.
+// with returns a client of the same registry with other credentials.
 func (c *client) with(credentials Credentials) *client {
 	return &client{
 		registry:    c.registry,
@@ -61,8 +61,8 @@ func (c *client) with(credentials Credentials) *client {
 	}
 }
 
-// find asks for a manifest. The digest is the registry's if it is Found, and the
-// failure says why it is Unknown.
+// find looks up a manifest. It returns the digest if the state is Found, and the failure
+// if it is Unknown.
 func (c *client) find(ctx context.Context, candidate reference.Named) (State, string, *failure) {
 	found, err := c.newSession().describe(ctx, candidate)
 	switch {
@@ -71,7 +71,7 @@ func (c *client) find(ctx context.Context, candidate reference.Named) (State, st
 	case err != nil:
 		return Unknown, "", c.explain(ctx, err)
 	case !isManifest(found.mediaType):
-		return Unknown, "", c.newFailure(ReasonAnswer, fmt.Sprintf("answered with %q, which is no image manifest", found.mediaType), nil)
+		return Unknown, "", c.newFailure(ReasonAnswer, fmt.Sprintf("answered with %q, which is not an image manifest", found.mediaType), nil)
 	default:
 		c.server.isRegistry.Store(true)
 		return Found, found.digest, nil
@@ -81,8 +81,8 @@ func (c *client) find(ctx context.Context, candidate reference.Named) (State, st
 // root is the path of the API's root.
 const root = "/v2/"
 
-// send makes a request with the value of an Authorization header, which may be
-// empty. What the registry redirects to on another host gets none.
+// send makes a request with an Authorization header, unless authorization is empty. The
+// header is not sent to another host that the registry redirects to.
 func (c *client) send(ctx context.Context, method, path, authorization string) (*http.Response, error) {
 	target := url.URL{Scheme: c.scheme, Host: c.registry.RegistryStr(), Path: path}
 	request, err := http.NewRequestWithContext(ctx, method, target.String(), nil)
@@ -99,16 +99,15 @@ func (c *client) send(ctx context.Context, method, path, authorization string) (
 	return (&http.Client{Transport: c.transport}).Do(request)
 }
 
-// isOwn reports whether a response is the registry's and not that of a host which
-// it redirects to.
+// isOwn reports whether a response comes from the registry itself and not from another
+// host that it redirects to.
 func (c *client) isOwn(response *http.Response) bool {
 	return response.Request.URL.Host == c.registry.RegistryStr()
 }
 
-// discard ends a response that is not looked at, so that its connection can be used
-// again.
+// discard drains and closes the body of a response, so that the connection can be reused.
 func discard(response *http.Response) {
-	_, _ = io.CopyN(io.Discard, response.Body, 64<<10) // a longer one ends the connection
+	_, _ = io.CopyN(io.Discard, response.Body, 64<<10) // a longer body costs the connection
 	_ = response.Body.Close()
 }
 
@@ -124,8 +123,8 @@ func (c *client) authenticator() authn.Authenticator {
 	})
 }
 
-// ping reports whether the registry is up: it answers at the root of the API, and not
-// that it is overloaded.
+// ping reports whether the registry is up: it answers at the API root with a status other
+// than 429 and 5xx.
 func (c *client) ping(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -138,13 +137,13 @@ func (c *client) ping(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	_ = response.Body.Close() // there is nothing in it that matters
+	_ = response.Body.Close() // only the status matters
 	return !isOverloaded(response.StatusCode)
 }
 
-// isRegistry reports whether there is an OCI registry at the address, so that a 404
-// for a manifest is to be believed: a web server has no manifests either. The root
-// of the API alone can't tell, because a proxy may forward repositories only.
+// isRegistry reports whether the address is that of an OCI registry. Only then does a 404
+// for a manifest mean that the image is absent, since any web server answers 404. The API
+// root alone does not decide, because a proxy may forward only repositories.
 func (c *client) isRegistry(ctx context.Context, candidate reference.Named) bool {
 	if c.server.isRegistry.Load() {
 		return true
@@ -161,14 +160,14 @@ func (c *client) isRegistry(ctx context.Context, candidate reference.Named) bool
 	return false
 }
 
-// answersAsRegistry reports whether the answer to a GET of an absent manifest is a
-// registry's.
+// answersAsRegistry reports whether a GET of an absent manifest is answered with an error
+// code of the distribution specification.
 func (c *client) answersAsRegistry(ctx context.Context, candidate reference.Named) bool {
 	_, err := c.newSession().get(ctx, candidate)
 	return isRegistryError(err)
 }
 
-// isRegistryError reports whether a 404 has an error code of the distribution
+// isRegistryError reports whether err is a 404 with an error code of the OCI distribution
 // specification.
 func isRegistryError(err error) bool {
 	status, ok := statusOf(err)

@@ -7,36 +7,36 @@ import (
 	"github.com/jellydator/ttlcache/v3"
 )
 
-// LookupEvent is one question to a registry and its outcome.
+// LookupEvent describes a finished lookup in one registry.
 type LookupEvent struct {
 	Candidate
 	State    State
-	Reason   Reason        // why Unknown
-	Cached   bool          // remembered, or withheld by an open circuit: no request was sent
-	Duration time.Duration // of the look-up; 0 without a request
+	Reason   Reason        // reason for Unknown
+	Cached   bool          // no request was sent: the answer was cached, or the circuit is open
+	Duration time.Duration // of the lookup; 0 if no request was sent
 }
 
-// Condition is how a registry does, as this set has seen it.
+// Condition is the state of a registry as observed by this set.
 type Condition struct {
 	Registry string // its address
 	Priority int
 
-	Down    bool      // its circuit is open: it is not asked before it answers again
-	Since   time.Time // when the circuit opened, or closed; zero before the first change
-	Reason  string    // why it is down: one line, without secrets
-	Stalled string    // which repositories are pulled from last for now, and why; empty if none
+	Down    bool      // the circuit is open: the registry is not asked until it answers a probe
+	Since   time.Time // when the circuit last opened or closed; zero before the first change
+	Reason  string    // why the registry is down: one line, without secrets
+	Stalled string    // repositories that come last after a stalled pull; empty if none
 
-	Answered time.Time     // when its last look-up ended that it has answered; zero before
-	Latency  time.Duration // of that look-up
+	Answered time.Time     // end of the last answered lookup; zero before the first
+	Latency  time.Duration // of that lookup
 
-	Lookups     int    // that run, or wait for others
-	Connections int    // that are open for it, its token server's and idle ones included
-	Remembered  int    // answers in the cache
-	Hits        uint64 // questions that the cache has answered
-	Misses      uint64 // and those that it could not
+	Lookups     int    // running and waiting lookups
+	Connections int    // open connections, including idle ones and those to its token server
+	Remembered  int    // cached answers
+	Hits        uint64 // lookups answered from the cache
+	Misses      uint64 // lookups sent to the registry
 }
 
-// Conditions returns the condition of each registry, the best priority first. It sends no
+// Conditions returns the condition of each registry, highest priority first. It sends no
 // request.
 func (s *Set) Conditions() []Condition {
 	remembered, lookups := s.counts()
@@ -62,7 +62,7 @@ func (s *Set) Conditions() []Condition {
 	return conditions
 }
 
-// counts are each registry's answers in the cache and its look-ups.
+// counts returns the number of cached answers and of lookups of each registry.
 func (s *Set) counts() (remembered, lookups map[*endpoint]int) {
 	remembered, lookups = map[*endpoint]int{}, map[*endpoint]int{}
 	s.mu.Lock()
@@ -77,7 +77,7 @@ func (s *Set) counts() (remembered, lookups map[*endpoint]int) {
 	return remembered, lookups
 }
 
-// lookupStats counts the look-ups of a registry.
+// lookupStats counts the lookups of a registry.
 type lookupStats struct {
 	hits, misses atomic.Uint64
 	answered     atomic.Pointer[lastAnswer]
@@ -89,7 +89,8 @@ type lastAnswer struct {
 	latency time.Duration
 }
 
-// observe records a look-up that has ended, or was not needed, and reports it.
+// observe records a lookup that has ended or was answered without a request, and passes it
+// to Options.OnLookup.
 func (s *Set) observe(e *endpoint, answer Answer) {
 	event := LookupEvent{Candidate: answer.Candidate, State: answer.State, Reason: reasonOf(answer.Err), Cached: answer.Cached, Duration: answer.Duration}
 	switch {

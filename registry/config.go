@@ -9,22 +9,22 @@ import (
 	"image-cri-shim/hosts"
 )
 
-// Config is one registry. Its values are valid: package config has checked the file that
-// they are from. New refuses only those that it can't use.
+// Config is the configuration of one registry. Package config has validated the values.
+// New rejects only values that it can't use.
 type Config struct {
-	Address            string   // http(s)://host[:port][/prefix]; only this scheme is ever used
+	Address            string   // http(s)://host[:port][/prefix]; no other scheme is used
 	Username, Password string   // empty: anonymous
-	AuthFile           string   // of the form of Docker's config.json or .dockercfg, or a Secret with one, instead of these; empty: none
-	Priority           int      // higher is asked first
-	Match              []string // patterns of the originals it stands in for; empty: all, or its own host's if it is public
-	Tags               []string // patterns of the tags it is asked for; empty: all
+	AuthFile           string   // used instead of Username and Password: Docker's config.json, .dockercfg, or a Secret with one of them
+	Priority           int      // highest first
+	Match              []string // patterns of originals; empty: all, or those on its own host if the registry is public
+	Tags               []string // patterns of tags; empty: all
 	Path               string   // template of the repository; empty: {path}
 	CA                 string   // PEM file, trusted in addition to the system's; empty: none
 	InsecureSkipVerify bool     // accept any certificate
-	Fallback           Fallback // of the originals it stands in for, whatever their tags
+	Fallback           Fallback // for originals that Match selects, whatever their tags
 }
 
-// Format prints a registry without its password.
+// Format prints the address without credentials.
 func (c Config) Format(state fmt.State, _ rune) {
 	address := c.Address
 	if strings.Contains(address, "@") {
@@ -36,28 +36,29 @@ func (c Config) Format(state fmt.State, _ rune) {
 // Options of a [Set]. Zero values mean the defaults.
 type Options struct {
 	Registries    []Config      // in the order of the file
-	LookupTimeout time.Duration // of one look-up in one registry; 3s
-	FoundTTL      time.Duration // how long Found is remembered; 5m
-	AbsentTTL     time.Duration // how long Absent is remembered; 30s
-	CacheSize     int           // answers remembered at most, of all registries together; 1024, none where negative
-	Fallback      Fallback      // of the originals whose registries say nothing about it; original
-	UserAgent     string        // sent to the registries; image-cri-shim
+	LookupTimeout time.Duration // limit of one lookup in one registry; default 3s
+	FoundTTL      time.Duration // how long Found is cached; default 5m
+	AbsentTTL     time.Duration // how long Absent is cached; default 30s
+	CacheSize     int           // maximum number of cached answers of all registries; default 1024, negative: no cache
+	Fallback      Fallback      // for originals without a setting of their registries; default FallbackOriginal
+	UserAgent     string        // sent to the registries; default image-cri-shim
 
-	// OnBreaker, if not nil, is called when a registry's circuit has opened or closed
-	// again, with the reason. Calls for one registry come one after another. It must
-	// not wait for a look-up.
+	// OnBreaker, if not nil, is called with the reason when the circuit of a registry
+	// opens or closes. Calls for one registry are sequential. It must not wait for a
+	// lookup.
 	OnBreaker func(registry string, open bool, reason string)
 
-	// OnLookup, if not nil, is called after each look-up in a registry, once if several
-	// callers share it, and for each answer from the cache. It is called concurrently
-	// and must not block.
+	// OnLookup, if not nil, is called after each lookup in a registry, once for all callers
+	// that share the lookup, and for each cached answer. It is called concurrently and must
+	// not block.
 	OnLookup func(LookupEvent)
 
-	// OnAuthFile, if not nil, is called once when a file with credentials can't be read
-	// any more and its last good content counts. It must not wait for a look-up.
+	// OnAuthFile, if not nil, is called when a file with credentials can't be read any
+	// more and its last good content is used, once for each problem. It must not wait for a
+	// lookup.
 	OnAuthFile func(error)
 
-	plain hosts.PlainHTTP // of the registries
+	plain hosts.PlainHTTP // hosts of the registries over plain http
 }
 
 // plainHosts returns the hosts of the registries over plain http.

@@ -32,7 +32,7 @@ func TestNewRefuses(t *testing.T) {
 		{"bad pattern", registry.Config{Address: good, Match: []string{"[a"}}, `"[a"`},
 		{"empty pattern", registry.Config{Address: good, Match: []string{"!"}}, `"!"`},
 		{"no CA", registry.Config{Address: good, CA: empty + ".missing"}, empty + ".missing"},
-		{"empty CA", registry.Config{Address: good, CA: empty}, "no certificate"},
+		{"empty CA", registry.Config{Address: good, CA: empty}, "no PEM certificate"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// connTrace records the steps of one request's connection.
+// connTrace records the steps of connecting for one request.
 type connTrace struct {
 	mu            sync.Mutex // a dial may outlive its request
-	target        string     // host and port that is connected to
-	unresolved    bool       // the look-up of its name has begun and not succeeded
+	target        string     // host and port of the connection
+	unresolved    bool       // DNS resolution has begun and not succeeded
 	connected     bool
 	tlsUnfinished bool      // a TLS handshake has begun and not succeeded
 	gotConn       time.Time // when the connection was ready for the request
@@ -39,8 +39,8 @@ func (t *connTrace) hooks() *httptrace.ClientTrace {
 	}
 }
 
-// errorField returns the field of a probe for an error that ended it after the last
-// recorded step.
+// errorField returns the field of p for an error that occurred after the last recorded
+// step.
 func (t *connTrace) errorField(p *Probe) *error {
 	switch {
 	case t.unresolved:
@@ -54,7 +54,7 @@ func (t *connTrace) errorField(p *Probe) *error {
 	}
 }
 
-// proxy returns the host and port that was connected to, and an empty text if it is the
+// proxy returns the host and port of the connection, or an empty string if the host is the
 // registry's own.
 func (t *connTrace) proxy(registry string) string {
 	if host, _, err := net.SplitHostPort(registry); err == nil {

@@ -12,15 +12,16 @@ type connectionCount struct{ atomic.Int64 }
 
 type connectionsKey struct{}
 
-// withCounter returns a context whose dials, if a request needs any, are counted.
-// http.Transport passes the values of a request's context to its dial.
+// withCounter returns a context for requests. The connections that they open are counted.
+// http.Transport passes the values of the request's context to its dial function.
 func (c *connectionCount) withCounter(ctx context.Context) context.Context {
 	return context.WithValue(ctx, connectionsKey{}, c)
 }
 
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// countConnections returns a dial function that counts connections until they are closed.
+// countConnections wraps a dial function. The wrapper counts each connection, with the
+// counter of its context, until the connection is closed.
 func countConnections(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		connection, err := dial(ctx, network, address)

@@ -1,8 +1,8 @@
-// Package registry asks OCI registries which of them has an image.
+// Package registry looks up images in OCI registries.
 //
-// A [Set] holds the registries of a configuration. For an image's name it
-// computes the [Candidate] of each registry, the best first, without a request. Or it
-// asks which registries have theirs:
+// A [Set] holds the registries of a configuration. For the name of an image,
+// [Set.Candidates] computes the [Candidate] of each registry in order of preference,
+// without a request. [Set.Find] asks the registries whether they have their candidates:
 //
 //	registries, err := registry.New(registry.Options{Registries: []registry.Config{
 //		{Address: "http://sealos.hub:5000", Username: "admin", Password: password, Priority: 1000},
@@ -16,97 +16,105 @@
 //		}
 //	}
 //
+// The original is the image name as requested, with its default registry and tag; its
+// registry is the original registry.
+//
 // # Names
 //
-// A registry is expected to have docker.io/library/nginx:1.25 under its host,
-// its prefix and the repository: sealos.hub:5000/library/nginx:1.25. A template
-// says otherwise, from these parts of the original:
+// A registry at sealos.hub:5000 is expected to have docker.io/library/nginx:1.25 as
+// sealos.hub:5000/library/nginx:1.25: the host and prefix of the registry, followed by
+// the repository of the original. A template can change the repository. It consists of
+// these parts of the original:
 //
 //	{domain}  its registry, docker.io, in lower case; a port follows "_": localhost_5000
 //	{path}    its repository, library/nginx
 //	{name}    the last element of its repository, nginx
 //
-// A name that is on the registry's own host stays as it is. A digest wins over
-// a tag, a name with neither means the tag "latest", and a candidate that is no
-// valid reference is left out.
+// A name on the registry's own host is not changed. A digest takes precedence over a tag.
+// A name with neither gets the tag "latest". A candidate that is not a valid reference is
+// omitted.
 //
-// Patterns limit a registry to some originals. Each is compared with the
-// beginning of the original's repository, element by element, as in path.Match:
-// "docker.io", "docker.io/library", "*.gcr.io/team". One that begins with "!"
-// excludes if it matches the original's repository or the candidate's, and
-// excludes win. A name on the registry's own host that none excludes always
-// matches. Without any other pattern everything matches, but nothing of another
-// host if the registry is a public one.
+// Patterns such as "docker.io", "docker.io/library" or "*.gcr.io/team" limit a registry
+// to some originals. A pattern is compared with the beginning of the original's
+// repository, element by element, as in path.Match. A pattern that begins with "!" is an
+// exclusion. It applies if it matches the repository of the original or that of the
+// candidate, and it takes precedence over other patterns. A name on the registry's own
+// host matches unless it is excluded. If there are no patterns but exclusions, every other
+// name matches too, except that a public registry matches only names on its own host.
 //
-// Decisions are made on the canonical form of a host (package hosts), so that its
-// spelling makes no difference. Candidates keep the spelling of the original or of
-// the registry's address.
+// Hosts are compared in canonical form (package hosts), so that their spelling makes no
+// difference. Candidates keep the spelling of the original or of the registry's address.
 //
-// Patterns of tags, "1.*" or "!latest", limit it likewise to originals
-// with such a tag, or with a digest; on the registry's own host they don't count.
+// Patterns of tags, such as "1.*" or "!latest", limit a registry to originals with a
+// matching tag. Originals with a digest always match. On the registry's own host, patterns
+// of tags are ignored.
 //
 // # Answers
 //
-// A look-up is a HEAD of the manifest, or a GET if the registry refuses that (OCI
-// distribution specification, "Pulling manifests"). It logs in as the registry's
-// answer asks, and again if the registry refuses the login that was used before,
-// once a minute at most. All candidates are
-// looked up at once, and look-ups of one candidate are shared. Absent is only
-// what the registry says it does not have; whatever else keeps it from having
-// it is Unknown. Found and Absent are remembered for a while, Found until
-// [Set.RecordPullFailure] at most; Unknown is not.
+// A lookup is a HEAD request for the manifest, or a GET if the registry refuses HEAD (OCI
+// distribution specification, "Pulling manifests"). It logs in if the registry answers
+// with a challenge. A login of an earlier lookup that is refused is renewed, at most once
+// a minute.
 //
-// Four look-ups run at once on one host, and the others wait for these. A caller
-// gets Unknown after about the time of one look-up. The look-up itself goes on, and later
-// callers get its answer.
+// All candidates of an image are looked up at the same time, and concurrent lookups of one
+// candidate are shared. The answer is Absent only if the registry answered that it does not
+// have the image; every failure is Unknown. Found and Absent are cached for a while. Unknown
+// is not cached, and [Set.RecordPullFailure] removes Found.
 //
-// One repository that fails is not a failing registry. If a look-up is not answered,
-// or the third in a row is answered 429 or 5xx, the root of the API is asked (any
-// answer but these counts) before the registry counts as down. It counts as down,
-// too, if look-ups in two repositories are not answered, and none is in between. Its
-// circuit then opens: it is not asked but probed in the background, until it answers
-// again. What is remembered of it is used meanwhile, and everything else is Unknown.
-// No caller waits for a registry that is known to be down.
+// At most four lookups run at the same time on one host; others wait for a slot. A caller
+// gets Unknown shortly after the timeout of one lookup. The lookup continues in the
+// background, and later callers get its answer.
 //
-// The probing begins after a second and goes on every 5 at least, so that a circuit
-// closes within 5 seconds of the registry's return and the time of one look-up. It
-// begins after twice as long as the last time, up to a minute, if the circuit has
-// closed within the last minute and no look-up has been answered since: a registry
-// may answer probes and nothing else.
+// # Circuits
 //
-// If only the repository fails, its look-ups are Unknown for a second, for twice as
-// long each further time and a minute at most, until one is answered. A 429 with
-// Retry-After is obeyed for its repository, for an hour at most.
+// One failing repository does not mean that the registry is down. After a lookup without
+// an answer, or after three consecutive answers 429 or 5xx, the API root is requested. The
+// registry counts as down if the response is missing, 429 or 5xx. It also counts as down if
+// lookups in two repositories get no answer and no lookup is answered in between.
+//
+// The circuit of a registry that is down is open: no lookups are sent, and a probe in the
+// background requests the API root until the registry answers. Meanwhile cached answers are
+// used, and every other answer is Unknown. No caller waits for a registry that is known to
+// be down.
+//
+// The first probe is sent after one second, and the interval grows to at most 5 seconds.
+// A circuit therefore closes within 5 seconds of the registry's return, plus the time of
+// one lookup. A registry may answer probes and no lookups. If a circuit opens again within
+// a minute of closing and no lookup was answered in between, the delay before the first
+// probe doubles, up to a minute.
+//
+// If only a repository fails, its lookups are Unknown for one second. This delay doubles
+// with each further failure, up to a minute, until a lookup is answered. A 429 answer with
+// Retry-After sets the delay of its repository, up to an hour.
 //
 // # Pulls
 //
-// A registry may answer look-ups and fail the pulls that follow. The caller reports
-// pulls with [Set.RecordPull] and [Set.RecordPullFailure]. A candidate whose pull failed a
-// moment ago comes after those that the other registries have. Images of a repository
-// whose pull did not end in time come last for 5 minutes, and for twice as long each
-// further time, up to an hour, until a pull from this repository succeeds. They are a
-// last resort, for after the original registry. Other repositories of the registry are not
-// concerned.
+// A registry may answer lookups and fail the pulls that follow. The caller reports pulls
+// with [Set.RecordPull] and [Set.RecordPullFailure]. After a failed pull, a candidate comes
+// after those of other registries for a while.
+//
+// After a stalled pull, all images of its repository come last, after the original
+// registry. This lasts 5 minutes and doubles with each further stalled pull, up to an hour,
+// until a pull from the repository succeeds. Other repositories of the registry are not
+// affected.
 //
 // # Observing
 //
-// [Options].OnLookup is called for each look-up, and [Set.Conditions] returns the state of
-// the registries, for metrics and the like. [Set.Probe] connects to them now, and
-// [Set.RuleResults] explains which of them an image is looked up in.
+// [Options].OnLookup is called for each lookup. [Set.Conditions] returns the state of the
+// registries, for example for metrics. [Set.Probe] connects to the registries and reports
+// the result. [Set.RuleResults] explains which registries are asked for an image.
 //
 // # Fallback
 //
 // [Set.MayFallBack] reports whether an image that no registry could serve may be pulled
-// from the registry in its name. This is configured for all images or for those of a
-// registry. This package itself never asks the original registry.
+// from its original registry. This is configured for all images or for those of a registry.
+// This package never contacts the original registry.
 //
 // # Secrets
 //
-// A registry is only ever reached over the scheme of its address, and its
-// credentials go to it and to the token server it names, nowhere else. No type
-// of this package prints a password, and no error holds one. Package keychain reads files
-// with credentials.
+// A registry is only reached over the scheme of its address. Its credentials are sent only
+// to the registry and to the token server that it names. No type of this package prints a
+// password, and no error contains one. Package keychain reads files with credentials.
 //
-// Proxies are taken from the environment (HTTPS_PROXY, NO_PROXY), as container
-// runtimes do.
+// Proxies are taken from the environment (HTTPS_PROXY, NO_PROXY), as in container runtimes.
 package registry

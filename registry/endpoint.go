@@ -20,29 +20,29 @@ type endpoint struct {
 	priority int
 	patterns patterns
 	plain    hosts.PlainHTTP // of all registries of the set
-	public   bool            // images of many owners are on its host
+	public   bool            // the host serves images of many owners
 	tags     tags
 	fallback Fallback
 	template template
 	login    Credentials    // as configured
-	authFile *keychain.File // instead; may be nil
+	authFile *keychain.File // used instead of login; may be nil
 	client   *client        // with login
 	breaker  *breaker
 	stats    lookupStats
 	slots    slots // shared by the registries on one host
-	lookups  int   // that run or wait for a slot; guarded by the mutex of the set
-	ping     *ping // in progress; nil if none is. Guarded by the mutex of the set
+	lookups  int   // running and waiting lookups; guarded by Set.mu
+	ping     *ping // ping in progress, or nil; guarded by Set.mu
 
 	mu      sync.Mutex
-	clients map[Credentials]*client // with those of authFile
+	clients map[Credentials]*client // for the credentials of authFile
 }
 
-// clientLimit bounds the clients of a registry: its file may have credentials
-// for each repository.
+// clientLimit bounds the clients of a registry, because its file may have different
+// credentials for each repository.
 const clientLimit = 16
 
-// credentials returns what logs in for a repository of the registry. It may read
-// a file or run a helper, until ctx is done.
+// credentials returns the credentials for a repository of the registry. It may read a file
+// or run a credential helper, until ctx is done.
 func (e *endpoint) credentials(ctx context.Context, repository reference.Named) (Credentials, error) {
 	if e.authFile == nil {
 		return e.login, nil
@@ -50,9 +50,9 @@ func (e *endpoint) credentials(ctx context.Context, repository reference.Named) 
 	return e.authFile.Credentials(ctx, e.location.serverAddress(), repository)
 }
 
-// AuthFileProblems returns the entries of the registries' files with credentials that
-// can't be used: one line each with the file and the key, without secrets. It reads the
-// files, and waits a second at most for each. A file that does not exist is left out.
+// AuthFileProblems returns the unusable entries of the registries' credentials files: one
+// line each with the file and the key, without secrets. It reads the files and waits at
+// most one second for each. A file that does not exist is skipped.
 func (s *Set) AuthFileProblems() []string {
 	var problems []string
 	read := map[string]bool{}
@@ -65,13 +65,13 @@ func (s *Set) AuthFileProblems() []string {
 	return problems
 }
 
-// credentialsFailure returns the failure of a look-up that could not get its credentials.
+// credentialsFailure returns the failure of a lookup that could not get its credentials.
 func credentialsFailure(err error) *failure {
 	return &failure{reason: ReasonCredentials, text: printable.Line(err.Error(), textLimit)}
 }
 
-// clientWith returns a client with credentials. What they logged in to is
-// forgotten with them, so that new ones are used at once.
+// clientWith returns the client for some credentials. Each client has its own logins, so
+// that changed credentials take effect at once.
 func (e *endpoint) clientWith(credentials Credentials) *client {
 	if credentials == e.login {
 		return e.client
@@ -89,7 +89,8 @@ func (e *endpoint) clientWith(credentials Credentials) *client {
 	return made
 }
 
-// find asks the registry with some credentials.
+// find looks up a candidate with the given credentials. If the registry rejects them, the
+// answers of credential helpers are dropped.
 func (e *endpoint) find(ctx context.Context, candidate reference.Named, credentials Credentials) (State, string, *failure) {
 	state, digest, failure := e.clientWith(credentials).find(ctx, candidate)
 	if failure != nil && failure.rejected && e.authFile != nil {
@@ -98,7 +99,7 @@ func (e *endpoint) find(ctx context.Context, candidate reference.Named, credenti
 	return state, digest, failure
 }
 
-// newEndpoint prepares look-ups in a registry. Its error does not name the registry.
+// newEndpoint returns the endpoint of a registry. Its error does not name the registry.
 func newEndpoint(config Config, options Options, transport http.RoundTripper) (*endpoint, error) {
 	location, err := parseAddress(config.Address)
 	if err != nil {
@@ -126,7 +127,7 @@ func newEndpoint(config Config, options Options, transport http.RoundTripper) (*
 		e.login = Credentials{Username: config.Username, Password: config.Password, ServerAddress: location.serverAddress()}
 	}
 	if e.client, err = newClient(location, e.login, options, transport); err != nil {
-		return nil, fmt.Errorf("prepare look-ups: %w", err)
+		return nil, fmt.Errorf("create client: %w", err)
 	}
 	e.breaker = &breaker{notify: func(open bool, reason string) { options.OnBreaker(address, open, reason) }}
 	return e, nil

@@ -52,5 +52,5 @@ func ExampleSet_Find() {
 		fmt.Println(answer.State, answer.Err)
 	}
 	// Output:
-	// could not ask answered 404 Not Found: there is no OCI registry at this address
+	// could not ask answered 404 Not Found: no OCI registry at this address
 }

@@ -23,25 +23,25 @@ import (
 // textLimit bounds the text of a failure, in bytes.
 const textLimit = 200
 
-// failure is why a registry could not be asked.
+// failure is the error of a lookup that could not be answered.
 type failure struct {
 	reason   Reason
 	text     string
-	rejected bool  // the credentials were
-	cause    error // only ever one that holds no request and no response
+	rejected bool  // the credentials were rejected
+	cause    error // must not hold a request or a response
 
-	retryAfter time.Duration // the registry asks not to be asked for so long; 0 if it doesn't
+	retryAfter time.Duration // delay requested by the registry; 0 if none
 }
 
 func (f *failure) Error() string { return f.text }
 func (f *failure) Unwrap() error { return f.cause }
 
 var (
-	errClosed = &failure{reason: ReasonClosed, text: "the registries have been closed"}
-	errBusy   = &failure{reason: ReasonBusy, text: fmt.Sprintf("%d look-ups are waiting for it already", lookupLimit)}
+	errClosed = &failure{reason: ReasonClosed, text: "registries are closed"}
+	errBusy   = &failure{reason: ReasonBusy, text: fmt.Sprintf("%d lookups are already running or waiting", lookupLimit)}
 )
 
-// explain says why a look-up failed, in words for people.
+// explain converts the error of a lookup to a failure with a text for users.
 func (c *client) explain(ctx context.Context, err error) *failure {
 	if status, ok := errors.AsType[*transport.Error](err); ok {
 		explained := c.explainStatus(status)
@@ -71,14 +71,14 @@ func (c *client) explainStatus(status *transport.Error) *failure {
 	case status.Request != nil && status.Request.URL.Host != c.registry.RegistryStr():
 		text = status.Request.URL.Host + " " + text // its token server, or the target of a redirect
 	case status.StatusCode == http.StatusUnauthorized && c.credentials == (Credentials{}):
-		text += ": it wants credentials, and none are configured"
+		text += ": credentials required, none configured"
 	case status.StatusCode == http.StatusUnauthorized:
-		text += ": it does not take the configured credentials"
+		text += ": configured credentials rejected"
 		if status.Request != nil && strings.Contains(status.Request.URL.Path, "/manifests/") {
 			text += " for this image"
 		}
 	case status.StatusCode == http.StatusNotFound:
-		text += ": there is no OCI registry at this address"
+		text += ": no OCI registry at this address"
 	}
 	if isOverloaded(status.StatusCode) {
 		return c.newFailure(ReasonOverloaded, text, nil)
@@ -106,25 +106,25 @@ func (c *client) describeNoResponse(cause error) (Reason, string) {
 		return ReasonTimeout, fmt.Sprintf("no answer within %v", c.timeout)
 	}
 	if untrusted, ok := errors.AsType[*tls.CertificateVerificationError](cause); ok {
-		return ReasonTLS, fmt.Sprintf("its certificate is not trusted, set its CA: %v", untrusted.Err)
+		return ReasonTLS, fmt.Sprintf("certificate verification failed, check ca: %v", untrusted.Err)
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](cause); ok {
-		return ReasonTLS, "it does not speak TLS: write http:// in its address"
+		return ReasonTLS, "server does not speak TLS: write http:// in address"
 	}
 	return ReasonConnection, cause.Error()
 }
 
-// newFailure returns a failure with a text that may come from the registry, redacted. A
-// registry may send back the password: the text and the cause are dropped then.
+// newFailure returns a failure with a redacted text. The text may come from the registry.
+// If it contains a secret, the text and the cause are dropped.
 func (c *client) newFailure(reason Reason, text string, cause error) *failure {
 	if containsSecret(text, c.credentials) {
-		text, cause = "failed, and its error can't be shown because it holds the password", nil
+		text, cause = "failed; the error is hidden because it contains the password", nil
 	}
 	return &failure{reason: reason, text: printable.Line(redact(text), textLimit), cause: cause}
 }
 
-// containsSecret reports whether a text contains a password or a token, in any of the
-// forms that HTTP and Go's errors give it.
+// containsSecret reports whether a text contains the password or a token, verbatim or in
+// an encoding that HTTP or Go errors use.
 func containsSecret(text string, credentials Credentials) bool {
 	return slices.ContainsFunc([]string{credentials.Password, credentials.IdentityToken, credentials.RegistryToken}, func(secret string) bool {
 		return secret != "" && slices.ContainsFunc([]string{
@@ -145,8 +145,8 @@ func isNotFound(err error) bool {
 		status.Request != nil && strings.Contains(status.Request.URL.Path, "/manifests/")
 }
 
-// isOfTokenServer reports whether an answer is a token server's, which refuses a
-// login with the status 400 too.
+// isOfTokenServer reports whether a response comes from a token server. A token server may
+// also reject a login with status 400.
 func isOfTokenServer(status *transport.Error) bool {
 	return status.Request != nil && status.Request.URL.Path != root && !strings.Contains(status.Request.URL.Path, "/manifests/")
 }
@@ -155,17 +155,17 @@ func isOverloaded(status int) bool {
 	return status >= http.StatusInternalServerError || status == http.StatusTooManyRequests
 }
 
-// What may hold a secret in a URL.
+// Parts of a URL that may contain a secret.
 var (
 	userInformation = regexp.MustCompile(`//[^/\s"@]*@`)
 	urlQuery        = regexp.MustCompile(`\?[^\s"]*`)
 )
 
-// authorization is a header's value, which a registry may have sent back.
+// authorization matches the value of an Authorization header, which a registry may echo.
 var authorization = regexp.MustCompile(`(?i)\b(basic|bearer) [\w.~+/=-]{16,}`)
 
-// redact keeps the first line of an error of go-containerregistry, which shows
-// a token server's answer on further lines.
+// redact removes parts that may contain secrets. It keeps only the first line, because
+// go-containerregistry appends the token server's response on further lines.
 func redact(text string) string {
 	text, _, _ = strings.Cut(text, "\n")
 	text = authorization.ReplaceAllString(text, "...")

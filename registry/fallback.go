@@ -2,20 +2,20 @@ package registry
 
 import "github.com/distribution/reference"
 
-// Fallback is whether an image that no registry could serve is pulled from the
-// registry in its name, the original one.
+// Fallback decides whether an image that no configured registry could serve is pulled from
+// its original registry, the one in its name.
 type Fallback string
 
 const (
-	FallbackUnset    Fallback = ""         // as [Options] say, and there [FallbackOriginal]
-	FallbackOriginal Fallback = "original" // it is
-	FallbackNever    Fallback = "never"    // the original registry is not contacted at all
+	FallbackUnset    Fallback = ""         // no setting; MayFallBack uses that of another registry or of Options
+	FallbackOriginal Fallback = "original" // pull from the original registry
+	FallbackNever    Fallback = "never"    // never contact the original registry
 )
 
 // MayFallBack reports whether an image may be pulled from its original registry. Of the
-// registries that stand in for it, whatever its tag, the best with a fallback of its own
-// decides, otherwise the options do. A nil name is an image that no registry can stand in
-// for, such as one named by its ID.
+// registries with a fallback setting that are asked for the image, whatever its tag, the
+// one of highest priority decides. Without such a registry, Options.Fallback decides. name
+// is nil for an image that is never looked up, such as one named by its ID.
 func (s *Set) MayFallBack(name reference.Named) bool {
 	fallback := s.fallback
 	if name != nil {

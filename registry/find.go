@@ -9,20 +9,18 @@ import (
 	"github.com/distribution/reference"
 )
 
-// Find asks the registries whether they have an image and yields the answers in
-// the order of [Set.Candidates], each as soon as it is known. All registries are
-// asked at once when the iteration begins, so that the caller who stops at a
-// good answer never waits for a worse registry. A candidate whose pull
-// failed a moment ago comes after the others.
+// Find asks the registries whether they have an image. It yields the answers in the order
+// of [Set.Candidates], each as soon as it is known. All lookups start when the iteration
+// begins, so that a caller that stops at a good answer never waits for a registry of lower
+// preference. After a failed pull, a candidate comes after the others for a while.
 //
-// The waiting is bounded by ctx, and from its begin by [Options].LookupTimeout
-// and a tenth of it. The answers that are not known by then are yielded as
-// Unknown with the error of ctx or one that says so. A look-up goes on without
-// its caller and is remembered.
+// Find waits until ctx is done, and at most 1.1 times [Options].LookupTimeout from the
+// start of the iteration. An answer that is not known by then is yielded as Unknown with an
+// error. Its lookup continues in the background, and the result is cached.
 func (s *Set) Find(ctx context.Context, name reference.Named) iter.Seq[Answer] {
 	return func(yield func(Answer) bool) {
 		begun := time.Now()
-		// A look-up that had to wait for others takes longer than its time-out.
+		// A lookup that waits for a slot can take longer than its timeout.
 		waiting, stop := context.WithTimeout(ctx, s.lookupTimeout+s.lookupTimeout/10)
 		defer stop()
 		queries := s.queries(name)
@@ -55,8 +53,8 @@ func (s *Set) Find(ctx context.Context, name reference.Named) iter.Seq[Answer] {
 	}
 }
 
-// withServerAddress returns credentials with the server's address as the reference spells
-// it. The runtime compares the two as text (see serverAddress).
+// withServerAddress sets the server address of credentials to the host as the reference
+// spells it. The runtime compares the two as strings (see serverAddress).
 func (q query) withServerAddress(credentials Credentials) Credentials {
 	if credentials != (Credentials{}) {
 		server := location{scheme: q.endpoint.location.scheme, host: reference.Domain(q.reference)}
@@ -65,10 +63,10 @@ func (q query) withServerAddress(credentials Credentials) Credentials {
 	return credentials
 }
 
-// waitError returns the error of a caller that stops waiting for a look-up.
+// waitError returns the error for a caller that stops waiting for a lookup.
 func (s *Set) waitError(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("stopped waiting: %w", err)
 	}
-	return fmt.Errorf("no answer within %v, still asking", s.lookupTimeout)
+	return fmt.Errorf("no answer within %v, lookup continues", s.lookupTimeout)
 }

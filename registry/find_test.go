@@ -60,10 +60,10 @@ func TestAnswers(t *testing.T) {
 		{"500", on(isManifest, status(http.StatusInternalServerError), contents), "nginx:1.25", registry.Unknown, "", "500 Internal Server Error"},
 		{"nothing but 500", status(http.StatusInternalServerError), "nginx:1.25", registry.Unknown, "", "500 Internal Server Error"},
 		{"nothing but 404", status(http.StatusNotFound), "nginx:1.25", registry.Unknown, "", "no OCI registry"},
-		{"web page", manifest(map[string]string{"Content-Type": "text/html"}, "<html>"), "nginx:1.25", registry.Unknown, "", "no image manifest"},
+		{"web page", manifest(map[string]string{"Content-Type": "text/html"}, "<html>"), "nginx:1.25", registry.Unknown, "", "not an image manifest"},
 		{"web page with all headers", manifest(map[string]string{
 			"Content-Type": "text/html; charset=utf-8", "Docker-Content-Digest": digest,
-		}, "<html>"), "nginx:1.25", registry.Unknown, "", "no image manifest"},
+		}, "<html>"), "nginx:1.25", registry.Unknown, "", "not an image manifest"},
 		{"type with a parameter", manifest(map[string]string{
 			"Content-Type": string(types.DockerManifestSchema2) + "; charset=utf-8", "Docker-Content-Digest": digest,
 		}, "{}"), "nginx:1.25", registry.Found, digest, ""},

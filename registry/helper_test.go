@@ -34,12 +34,12 @@ func TestCredentialHelpers(t *testing.T) {
 	tests := []struct{ helper, reason string }{
 		{"right", ""},
 		{"fails", "exit status 7"},
-		{"none", "none are configured"},
+		{"none", "none configured"},
 		{"broken", "printed no credentials"},
 		{"hangs", "did not answer in time"},
-		{"floods", `the helper "floods"`},
+		{"floods", `helper "floods"`},
 		{"missing", "is not in PATH"},
-		{"../right", "is no bare name"},
+		{"../right", "is not a bare name"},
 	}
 	for _, test := range tests {
 		for kind, file := range map[string]object{

@@ -216,7 +216,7 @@ func TestWaitingIsBounded(t *testing.T) {
 	}
 	for range 2 { // more than one time-out
 		answer := ask()
-		if answer.State != Unknown || answer.Cached || answer.Err == nil || answer.Err.Error() != "no answer within 300ms, still asking" {
+		if answer.State != Unknown || answer.Cached || answer.Err == nil || answer.Err.Error() != "no answer within 300ms, lookup continues" {
 			t.Errorf("%v, cached %v (%v)", answer.State, answer.Cached, answer.Err)
 		}
 		if answer.Reference == "" || answer.Duration < set.lookupTimeout {
@@ -247,10 +247,10 @@ func TestFailureText(t *testing.T) {
 		{"one\nsecret", "one"},
 		{"tab\tand\x1bescape", "tab and escape"},
 		{`Get "http://u:x@h/p?token=1": no`, `Get "http://h/p?...": no`},
-		{`saw p"w/d?`, "failed, and its error can't be shown because it holds the password"},
-		{`saw "p\"w/d?"`, "failed, and its error can't be shown because it holds the password"},
-		{`saw http://h/p%22w%2Fd%3F`, "failed, and its error can't be shown because it holds the password"},
-		{"saw cm9ib3Q6cCJ3L2Q/", "failed, and its error can't be shown because it holds the password"},
+		{`saw p"w/d?`, "failed; the error is hidden because it contains the password"},
+		{`saw "p\"w/d?"`, "failed; the error is hidden because it contains the password"},
+		{`saw http://h/p%22w%2Fd%3F`, "failed; the error is hidden because it contains the password"},
+		{"saw cm9ib3Q6cCJ3L2Q/", "failed; the error is hidden because it contains the password"},
 	}
 	for _, test := range tests {
 		if got := c.newFailure(ReasonAnswer, test.text, nil).Error(); got != test.want {
@@ -276,9 +276,9 @@ func TestSilenceText(t *testing.T) {
 		},
 		{
 			&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}},
-			"its certificate is not trusted, set its CA: x509: certificate signed by unknown authority", ReasonTLS,
+			"certificate verification failed, check ca: x509: certificate signed by unknown authority", ReasonTLS,
 		},
-		{tls.RecordHeaderError{Msg: "not TLS"}, "it does not speak TLS: write http:// in its address", ReasonTLS},
+		{tls.RecordHeaderError{Msg: "not TLS"}, "server does not speak TLS: write http:// in address", ReasonTLS},
 		{errors.New("connection reset by peer"), "connection reset by peer", ReasonConnection},
 	}
 	for _, test := range tests {

@@ -13,7 +13,7 @@ import (
 // location is the address of a registry.
 type location struct {
 	scheme string
-	host   string // with its port; as image names write it
+	host   string // with the port, as written in image names
 	prefix string // of every repository; may be empty
 }
 
@@ -25,11 +25,11 @@ func (l location) String() string {
 	return text
 }
 
-// canonical returns the host in the form that decisions compare.
+// canonical returns the host in the form used for comparisons.
 func (l location) canonical() string { return hosts.Canonical(l.host, l.scheme) }
 
-// serverAddress returns the URL of the registry's host for credentials. A runtime compares
-// it with the host that it logs in to (containerd's ParseAuth).
+// serverAddress returns the URL of the registry's host for credentials. The runtime
+// compares it with the host that it logs in to (containerd's ParseAuth).
 func (l location) serverAddress() string {
 	host := l.host
 	if host == hosts.DockerHub {
@@ -38,8 +38,8 @@ func (l location) serverAddress() string {
 	return l.scheme + "://" + host
 }
 
-// parseAddress splits an address. Which addresses are good is decided by the reader of
-// the configuration; this one refuses what can't begin the name of an image.
+// parseAddress splits an address. Package config validates addresses; parseAddress rejects
+// only those that can't begin an image name.
 func parseAddress(address string) (location, error) {
 	scheme, rest, _ := strings.Cut(address, "://")
 	host, prefix, _ := strings.Cut(rest, "/")
@@ -48,7 +48,7 @@ func parseAddress(address string) (location, error) {
 		l.host = hosts.DockerHub
 	}
 	if _, err := l.exampleRepository(); err != nil || scheme != "http" && scheme != "https" {
-		return location{}, errors.New("the address must be http(s)://host[:port][/prefix], with a host and a prefix that image names can begin with")
+		return location{}, errors.New("address must be http(s)://host[:port][/prefix], with a host and a prefix that can begin an image name")
 	}
 	return l, nil
 }
@@ -59,7 +59,7 @@ func (l location) exampleRepository() (reference.Named, error) {
 	return parseRepository(l.host + "/" + cmp.Or(l.prefix, "library") + "/image")
 }
 
-// parseRepository reads a canonical repository, without tag or digest.
+// parseRepository parses a canonical repository without tag and digest.
 func parseRepository(text string) (reference.Named, error) {
 	named, err := reference.ParseNamed(text)
 	if err == nil && !reference.IsNameOnly(named) {

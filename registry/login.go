@@ -8,19 +8,20 @@ import (
 	"time"
 )
 
-// repositoryLimit bounds the repositories of a client whose logins are kept.
+// repositoryLimit bounds the number of logins that a client keeps, one for each repository.
 const repositoryLimit = 1000
 
-// login is what a registry is sent with requests for a repository.
+// login is the authorization for requests in a repository.
 type login struct {
-	authorization string    // value of the header
-	expires       time.Time // zero if it does not
+	authorization string    // value of the Authorization header
+	expires       time.Time // zero if the login does not expire
 }
 
-// request makes a request for a repository as container engines do: without a
-// login, or with the one that was used before, and again with the login that the
-// answer 401 asks for. A login that was made before the look-up and is refused now is
-// renewed, once a minute at most. The path is that of the registry's API.
+// request makes a request for a repository as container engines do. The first request is
+// sent with the login of an earlier request, or without a login. If the registry answers
+// 401, request logs in as the challenge asks and sends the request again. A login from
+// before this lookup that is refused now is renewed, at most once a minute. path is a path
+// of the registry's API.
 func (s *session) request(ctx context.Context, method, path, repository string) (*http.Response, error) {
 	used := s.loginFor(repository)
 	response, err := s.send(ctx, method, path, used)
@@ -55,8 +56,8 @@ func (s *session) request(ctx context.Context, method, path, repository string) 
 	return s.send(ctx, method, path, fresh.authorization)
 }
 
-// isRefusal reports whether an answer may be about a login that does not hold any
-// more. Token servers and proxies answer 400 or 403 where others answer 401.
+// isRefusal reports whether a response may mean that the login is no longer valid. Token
+// servers and proxies may answer 400 or 403 instead of 401.
 func (c *client) isRefusal(response *http.Response) bool {
 	switch response.StatusCode {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
@@ -65,8 +66,8 @@ func (c *client) isRefusal(response *http.Response) bool {
 	return false
 }
 
-// logIn returns the login that a response with the status 401 asks for. It is empty
-// if the registry asks for none that there is.
+// logIn returns the login that a response with status 401 asks for. It is empty if no
+// suitable credentials are configured or the scheme is unknown.
 func (c *client) logIn(ctx context.Context, response *http.Response, repository string) (login, error) {
 	challenge, err := challengeOf(ctx, c.registry, response)
 	if err != nil {
@@ -89,8 +90,8 @@ func (c *client) logIn(ctx context.Context, response *http.Response, repository 
 	}
 }
 
-// loginFor returns the header of the login that was used for a repository before.
-// It is empty if there was none, or if it has expired.
+// loginFor returns the Authorization header of the last login for a repository. It is
+// empty if there is none or if it has expired.
 func (c *client) loginFor(repository string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -111,9 +112,9 @@ func (c *client) remember(repository string, fresh login) {
 	c.logins[repository] = fresh
 }
 
-// drop drops the login that a repository refuses, and all others with it: what made
-// the registry refuse one may concern them. It reports whether there may be a new
-// one. Another look-up may have dropped it already.
+// drop removes a login that the registry refused. It removes all other logins too, because
+// they may be refused for the same reason. It reports whether the caller may log in again.
+// This is also the case if another lookup has already removed the login.
 func (c *client) drop(repository, refused string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

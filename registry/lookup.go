@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// lookup is a look-up in a registry, shared by its concurrent callers.
+// lookup is one lookup in a registry. Concurrent callers share it.
 type lookup struct {
 	done      chan struct{} // closed when answer is known
 	answer    Answer
@@ -28,7 +28,8 @@ func (l *lookup) wait(ctx context.Context) (Answer, bool) {
 	}
 }
 
-// startLookup begins a look-up, unless its answer is known or the same one is running.
+// startLookup starts a lookup, or returns the running one of the same candidate. It starts
+// none if the answer is cached or no request may be sent; the result is then completed.
 func (s *Set) startLookup(q query) *lookup {
 	k := referenceKey{q.endpoint, q.reference.String()}
 	answer := Answer{Candidate: q.candidate()}
@@ -39,7 +40,7 @@ func (s *Set) startLookup(q query) *lookup {
 		return completed(answer)
 	}
 	var remembered cachedAnswer
-	if item := s.cache.Get(k); item != nil { // it counts while the circuit is open, too
+	if item := s.cache.Get(k); item != nil { // used even if the circuit is open
 		remembered = item.Value()
 		if remembered.state == Absent || q.endpoint.authFile == nil {
 			answer.recall(remembered, q.endpoint.login)
@@ -79,7 +80,8 @@ func completed(answer Answer) *lookup {
 	return l
 }
 
-// credentials returns the current credentials. It may read a file or run a helper.
+// credentials returns the current credentials for a query. It may read a file or run a
+// credential helper.
 func (s *Set) credentials(q query) (Credentials, error) {
 	ctx, cancel := context.WithTimeout(s.lifetime, s.lookupTimeout)
 	defer cancel()
@@ -94,7 +96,7 @@ func (s *Set) credentials(q query) (Credentials, error) {
 	}
 }
 
-// recall answers from the cache.
+// recall completes a cached answer with the current credentials.
 func (s *Set) recall(q query, remembered cachedAnswer, answer *Answer) {
 	credentials, err := s.credentials(q)
 	if err != nil {
@@ -104,9 +106,9 @@ func (s *Set) recall(q query, remembered cachedAnswer, answer *Answer) {
 	answer.recall(remembered, credentials)
 }
 
-// runLookup waits for a slot and looks up, unless the circuit of the registry or of the
-// repository has opened meanwhile. It gets the credentials before: a helper that hangs
-// takes no slot.
+// runLookup waits for a slot and runs the lookup, unless the circuit of the registry or of
+// the repository has opened in the meantime. It gets the credentials first, so that a
+// helper that hangs does not occupy a slot.
 func (s *Set) runLookup(q query, answer *Answer) {
 	credentials, err := s.credentials(q)
 	if err != nil {
@@ -125,12 +127,13 @@ func (s *Set) runLookup(q query, answer *Answer) {
 	s.lookUp(q, credentials, answer)
 }
 
-// lookUp asks the registry.
+// lookUp asks the registry and records the outcome. If the answer takes longer than
+// pingDelay, a ping starts, so that its result is known when the lookup times out.
 func (s *Set) lookUp(q query, credentials Credentials, answer *Answer) {
 	started := time.Now()
 	ctx, cancel := context.WithTimeout(s.lifetime, s.lookupTimeout)
 	defer cancel()
-	var early atomic.Pointer[ping] // begun before the answer
+	var early atomic.Pointer[ping] // started during the lookup
 	doubt := time.AfterFunc(s.pingDelay(), func() { early.Store(s.startPing(q.endpoint, started)) })
 	state, digest, failure := q.endpoint.find(ctx, q.reference, credentials)
 	doubt.Stop()
@@ -151,14 +154,14 @@ func (s *Set) lookUp(q query, credentials Credentials, answer *Answer) {
 	}
 }
 
-// finishLookup ends a look-up and caches its answer.
+// finishLookup removes a finished lookup and caches its answer.
 func (s *Set) finishLookup(k referenceKey, answer Answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.lookups, k)
 	k.endpoint.lookups--
 	if answer.Cached || !s.caching {
-		return // an answer ages however often it is asked for
+		return // a cached answer expires even if it is used
 	}
 	switch f := (cachedAnswer{answer.State, answer.Digest}); f.state {
 	case Found:

@@ -13,26 +13,27 @@ import (
 	"image-cri-shim/printable"
 )
 
-// retryAfterMax bounds the delay that a registry can ask for.
+// retryAfterMax bounds the delay that a registry can request with Retry-After.
 const retryAfterMax = time.Hour
 
-// lookupBackoff delays look-ups in one repository whose look-ups time out or are refused
-// as too many, while the registry is up. Its methods may be called concurrently.
+// lookupBackoff delays lookups in one repository while they fail although the registry is
+// up: they are not answered, or are answered 429 or 5xx. Methods are safe for concurrent
+// use.
 type lookupBackoff struct {
 	mu        sync.Mutex
-	overloads int           // in a row
-	begunAt   time.Time     // when the last delay began
-	delay     time.Duration // the last one; 0 once a look-up has been answered
+	overloads int           // consecutive overloaded answers
+	begunAt   time.Time     // start of the last delay
+	delay     time.Duration // the last delay; 0 before the first
 	until     time.Time     // end of the last delay
-	text      string        // of the failure
+	text      string        // text of the failure
 }
 
-// record records the failure of a look-up that began at started.
+// record records the failure of a lookup that began at started.
 func (b *lookupBackoff) record(started time.Time, outcome *failure) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if started.Before(b.begunAt) {
-		return // the look-up is older than the delay
+		return // the lookup began before the delay
 	}
 	if outcome.reason.severity() == overloaded && outcome.retryAfter == 0 {
 		if b.overloads++; b.overloads < overloadLimit {
@@ -57,18 +58,17 @@ func (b *lookupBackoff) allow() error {
 	return &failure{reason: ReasonCircuit, text: printable.Line(fmt.Sprintf("circuit of this repository open until %s: %s", b.until.Format(time.TimeOnly), b.text), textLimit)}
 }
 
-// repositoryKey is one repository of a registry.
+// repositoryKey identifies a repository of a registry.
 type repositoryKey struct {
 	endpoint   *endpoint
-	repository string // with its host
+	repository string // with the host
 }
 
 func (q query) repositoryKey() repositoryKey {
 	return repositoryKey{q.endpoint, reference.TrimNamed(q.reference).Name()}
 }
 
-// allow returns an error if a question must not be asked now because of its registry or
-// its repository.
+// allow returns an error if the circuit of the registry or of the repository is open.
 func (s *Set) allow(q query) error {
 	if err := q.endpoint.breaker.allow(); err != nil {
 		return err
@@ -79,9 +79,9 @@ func (s *Set) allow(q query) error {
 	return nil
 }
 
-// recordOutcome records the outcome of a look-up that began at started. If the registry
-// seems to be down its circuit opens. If only the repository fails, its look-ups are
-// delayed. early is a ping that began during the look-up, or nil.
+// recordOutcome records the outcome of a lookup that began at started. If the registry
+// seems to be down, its circuit opens. If only the repository fails, its lookups are
+// delayed. early is a ping that started during the lookup, or nil.
 func (s *Set) recordOutcome(q query, started time.Time, outcome *failure, early *ping) {
 	e, key := q.endpoint, q.repositoryKey()
 	assessed := e.breaker.record(started, key.repository, outcome)
@@ -100,8 +100,8 @@ func (s *Set) recordOutcome(q query, started time.Time, outcome *failure, early 
 	}
 }
 
-// clearLookupBackoffs ends the delays of a registry's repositories once the registry
-// itself is the fault.
+// clearLookupBackoffs ends the delays of all repositories of a registry. It is called when
+// the circuit of the registry opens.
 func (s *Set) clearLookupBackoffs(e *endpoint) {
 	s.lookupBackoffs.Range(func(item *ttlcache.Item[repositoryKey, *lookupBackoff]) bool {
 		if item.Key().endpoint == e {
@@ -111,7 +111,7 @@ func (s *Set) clearLookupBackoffs(e *endpoint) {
 	})
 }
 
-// retryAfter returns the delay that a response asks for, 0 if it asks for none.
+// retryAfter returns the delay that a 429 response requests with Retry-After, or 0.
 func retryAfter(response *http.Response) time.Duration {
 	text := response.Header.Get("Retry-After")
 	if response.StatusCode != http.StatusTooManyRequests || text == "" {
@@ -126,7 +126,7 @@ func retryAfter(response *http.Response) time.Duration {
 	return 0
 }
 
-// retryAfterError is an error of a response that asks for a delay.
+// retryAfterError is the error of a response that requests a delay.
 type retryAfterError struct {
 	after time.Duration
 	cause error

@@ -16,27 +16,27 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// acceptedTypes are the manifests that runtimes pull as an image. Some registries
-// answer 404 if they have to name another type than these.
+// acceptedTypes are the media types of manifests that runtimes pull as an image. Some
+// registries answer 404 if the manifest's type is not accepted.
 var acceptedTypes = strings.Join([]string{
 	string(types.DockerManifestSchema2), string(types.DockerManifestList),
 	string(types.OCIManifestSchema1), string(types.OCIImageIndex),
 	string(types.DockerManifestSchema1Signed), string(types.DockerManifestSchema1), "*/*",
 }, ", ")
 
-// description is what a registry says about a manifest.
+// description is the digest and the media type of a manifest.
 type description struct{ digest, mediaType string }
 
-// session is one look-up of a client.
+// session is one lookup of a client.
 type session struct {
 	*client
-	ownLogin string // authorization of the login made in this session; empty: none
+	ownLogin string // authorization header of the login made in this session; empty: none
 }
 
 func (c *client) newSession() *session { return &session{client: c} }
 
-// describe returns a manifest's digest and type: by a HEAD, or by a GET if the
-// registry's answer to that is not enough.
+// describe returns the digest and the media type of a manifest. It sends HEAD, and then
+// GET if the registry refuses HEAD or its response does not describe the manifest.
 func (s *session) describe(ctx context.Context, candidate reference.Named) (description, error) {
 	if s.server.prefersGet() {
 		return s.get(ctx, candidate)
@@ -52,12 +52,12 @@ func (s *session) describe(ctx context.Context, candidate reference.Named) (desc
 	return found, err
 }
 
-// errNotDescribed is the error of a HEAD whose answer does not describe the manifest.
-var errNotDescribed = errors.New("answered HEAD without describing the manifest")
+// errNotDescribed is the error of a HEAD response that does not describe the manifest.
+var errNotDescribed = errors.New("HEAD response does not describe the manifest")
 
-// wantsGet reports whether a HEAD failed for being one: it is refused, or was
-// answered without the headers that describe a manifest. Gateways refuse it with
-// any of these statuses.
+// wantsGet reports whether GET may succeed after HEAD failed with err: HEAD was refused,
+// or its response has no headers that describe the manifest. Gateways refuse HEAD with any
+// of these statuses.
 func wantsGet(err error) bool {
 	status, ok := statusOf(err)
 	if !ok {
@@ -94,7 +94,7 @@ func (s *session) get(ctx context.Context, candidate reference.Named) (descripti
 		return description{}, err
 	}
 	found := described(response)
-	// A signed manifest of the first schema has another digest than its bytes.
+	// The digest of a signed schema 1 manifest is not that of its bytes.
 	if _, err := v1.NewHash(found.digest); err != nil || found.mediaType != string(types.DockerManifestSchema1Signed) {
 		if digested, ok := candidate.(reference.Digested); ok {
 			found.digest = digested.Digest().Algorithm().FromBytes(body).String()
@@ -109,7 +109,7 @@ func described(response *http.Response) description {
 	return description{digest: response.Header.Get("Docker-Content-Digest"), mediaType: response.Header.Get("Content-Type")}
 }
 
-// matches returns an error if a candidate names another digest.
+// matches returns an error if the candidate has a digest other than the given one.
 func matches(candidate reference.Named, digest string) error {
 	if digested, ok := candidate.(reference.Digested); ok && digested.Digest().String() != digest {
 		return fmt.Errorf("manifest digest %s does not match requested digest %s", digest, digested.Digest())
@@ -117,8 +117,8 @@ func matches(candidate reference.Named, digest string) error {
 	return nil
 }
 
-// fetch asks for a manifest. Its error holds a [transport.Error] if the answer is
-// none with the status 200.
+// fetch requests a manifest. If the status is not 200, the error wraps a
+// [transport.Error].
 func (s *session) fetch(ctx context.Context, method string, candidate reference.Named) (*http.Response, error) {
 	identifier, err := identify(candidate)
 	if err != nil {
@@ -149,22 +149,22 @@ func identify(candidate reference.Named) (string, error) {
 	case reference.Tagged:
 		return candidate.Tag(), nil
 	default:
-		return "", errors.New("a look-up needs a tag or a digest")
+		return "", errors.New("lookup needs a tag or a digest")
 	}
 }
 
-// checkStatus returns an error for a response whose status is not 200.
+// checkStatus returns an error if the status of a response is not 200.
 func checkStatus(response *http.Response) error {
 	return transport.CheckError(response, http.StatusOK)
 }
 
-// statusOf returns the HTTP answer that an error is about.
+// statusOf returns the HTTP error response that err wraps, if any.
 func statusOf(err error) (*transport.Error, bool) {
 	return errors.AsType[*transport.Error](err)
 }
 
-// isManifest reports whether a type is one that runtimes pull as an image. A web
-// page answers 200 as well.
+// isManifest reports whether a content type is that of a manifest that runtimes pull as an
+// image. The check is needed because a web server may answer any path with status 200.
 func isManifest(contentType string) bool {
 	text, _, err := mime.ParseMediaType(contentType)
 	mediaType := types.MediaType(text)

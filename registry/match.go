@@ -8,7 +8,7 @@ import (
 	"image-cri-shim/hosts"
 )
 
-// patterns select the images that a registry is asked for.
+// patterns selects the images that a registry is asked for.
 type patterns struct {
 	include, exclude []hosts.Pattern
 }
@@ -30,8 +30,8 @@ func parsePatterns(texts []string, plain hosts.PlainHTTP) (patterns, error) {
 	return p, nil
 }
 
-// firstMatch returns the text of the first pattern that matches a repository, and an
-// empty text if none does.
+// firstMatch returns the text of the first pattern that matches a repository, or an empty
+// string if none does.
 func firstMatch(patterns []hosts.Pattern, repository hosts.Repository) string {
 	for _, p := range patterns {
 		if p.Matches(repository) {
@@ -41,8 +41,9 @@ func firstMatch(patterns []hosts.Pattern, repository hosts.Repository) string {
 	return ""
 }
 
-// tags select the tags that a registry is asked for. What a tag means may change
-// at the original and not in the registry; what a digest means never does.
+// tags selects the tags that a registry is asked for. A tag may move in the original
+// registry and not in this one. A digest always means the same image, so that tags do not
+// apply to it.
 type tags struct {
 	include, exclude []string // path.Match patterns
 }
@@ -59,7 +60,7 @@ func parseTags(texts []string) tags {
 	return t
 }
 
-// firstMatchingTag returns the first pattern that matches a tag, and an empty text if
+// firstMatchingTag returns the first pattern that matches a tag, or an empty string if
 // none does.
 func firstMatchingTag(patterns []string, tag string) string {
 	for _, pattern := range patterns {

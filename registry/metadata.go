@@ -8,17 +8,18 @@ import (
 	"syscall"
 )
 
-// metadataServices are those of cloud providers that have no link-local address: AWS's and
-// Alibaba's.
+// metadataServices are the addresses of metadata services that are not link-local: those of
+// AWS (IPv6) and Alibaba.
 var metadataServices = []string{"fd00:ec2::254", "100.100.100.200"}
 
-// nat64 leads to IPv4 addresses (RFC 6052).
+// nat64 is the prefix of IPv6 addresses that embed an IPv4 address (RFC 6052).
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
-var errMetadata = errors.New("has the address of a cloud provider's metadata service, which is no token server")
+var errMetadata = errors.New("address belongs to a cloud provider's metadata service, not to a token server")
 
-// isMetadataService reports whether cloud providers serve a node's secrets at an address. A
-// registry that names it as its token server would be sent these as if they were a token.
+// isMetadataService reports whether ip is the address of a cloud provider's metadata
+// service, which serves secrets of the node. If a registry could name it as its token
+// server, the shim would send these secrets to the registry as a token.
 func isMetadataService(ip net.IP) bool {
 	address, ok := netip.AddrFromSlice(ip)
 	if !ok {
@@ -39,14 +40,14 @@ func isMetadataService(ip net.IP) bool {
 
 type withoutMetadataKey struct{}
 
-// withoutMetadata returns a context whose requests reach no metadata service, whatever their
-// host's name leads to.
+// withoutMetadata returns a context for requests that must not connect to a metadata
+// service. The check is made on the resolved address.
 func withoutMetadata(ctx context.Context) context.Context {
 	return context.WithValue(ctx, withoutMetadataKey{}, true)
 }
 
-// controlDial refuses a connection that its context does not allow. It is a
-// [net.Dialer.ControlContext].
+// controlDial returns an error for a connection to a metadata service if the context is one
+// of withoutMetadata. It is a [net.Dialer.ControlContext].
 func controlDial(ctx context.Context, _, address string, _ syscall.RawConn) error {
 	if ctx.Value(withoutMetadataKey{}) == nil {
 		return nil

@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// ping is a request for the root of a registry's API, made because a look-up is slow or
+// ping is a request for the root of a registry's API. It is made when a lookup is slow or
 // has failed. up may be read once done is closed.
 type ping struct {
 	done chan struct{}
 	up   bool
 }
 
-// pingDelay returns how long a look-up runs before a ping begins.
+// pingDelay returns how long a lookup runs before a ping starts.
 func (s *Set) pingDelay() time.Duration { return s.lookupTimeout / 2 }
 
-// startPing begins a ping, or returns the running one. It returns nil if the set has been
-// closed. The ping times out a little before a look-up that began at the given time, so
-// that it does not delay the callers of the look-up.
+// startPing starts a ping, or returns the running one. It returns nil if the set is closed
+// and no ping is running. The ping times out shortly before a lookup that began at the
+// given time, so that it does not delay the callers of that lookup.
 func (s *Set) startPing(e *endpoint, began time.Time) *ping {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -38,8 +38,8 @@ func (s *Set) startPing(e *endpoint, began time.Time) *ping {
 	return p
 }
 
-// isUp reports whether a registry answers a ping. It takes the result of an early ping if
-// there is one.
+// isUp reports whether a registry answers a ping. It waits for early, or for a new ping if
+// early is nil.
 func (s *Set) isUp(e *endpoint, early *ping) bool {
 	p := early
 	if p == nil {

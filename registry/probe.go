@@ -13,30 +13,30 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// Probe is the result of connecting and logging in to a registry. At most one of its
-// errors is set. Their texts are as those of an [Answer].
+// Probe is the result of connecting and logging in to a registry. At most one error is
+// set. Its text is redacted and bounded like that of [Answer].Err.
 type Probe struct {
-	Registry string // its address
-	Host     string // of the address, with the port
+	Registry string // address of the registry
+	Host     string // host and port of the address
 	Proxy    string // host and port of the proxy; empty: none
 
-	Name       error                // of resolving the host
-	Connection error                // of connecting to it
-	TLS        error                // of the TLS handshake
+	Name       error                // resolving the host failed
+	Connection error                // connecting to the host failed
+	TLS        error                // the TLS handshake failed
 	Session    *tls.ConnectionState // nil without TLS
-	Answer     error                // of an answer that is not a registry's
+	Answer     error                // the response is not that of a registry
 
-	Latency time.Duration // of the answer, without the time to connect
-	At      time.Time     // when the answer came, by the clock of this machine
-	Date    time.Time     // the same by the registry's clock, to the second; zero if it sent none
+	Latency time.Duration // from the ready connection to the response
+	At      time.Time     // time of the response, by the clock of this machine
+	Date    time.Time     // time of the response, by the registry's clock in seconds; zero without a Date header
 
 	User  string // user name of the login; empty: anonymous
-	Login error  // of the login
+	Login error  // the login failed
 }
 
-// Probe connects to every registry, first without credentials, then with those for the
-// root of its API. It takes twice the look-up time-out at most, and changes neither
-// caches nor circuits. The best priority comes first.
+// Probe connects to every registry, first without credentials and then with them. It takes
+// at most twice Options.LookupTimeout and does not change caches or circuits. The highest
+// priority comes first.
 func (s *Set) Probe(ctx context.Context) []Probe {
 	probes := make([]Probe, len(s.endpoints))
 	var running sync.WaitGroup
@@ -50,8 +50,8 @@ func (s *Set) Probe(ctx context.Context) []Probe {
 	return probes
 }
 
-// probe fills in p. If the root of the API does not answer as that of a registry, the
-// look-up of an image that hardly exists decides whether there is a registry.
+// probe fills in p. If the response at the API root is not that of a registry, the probe
+// requests the manifest of an image that is unlikely to exist, and judges by that response.
 func (e *endpoint) probe(ctx context.Context, p *Probe) {
 	repository, err := e.location.exampleRepository()
 	if err != nil {
@@ -68,8 +68,8 @@ func (e *endpoint) probe(ctx context.Context, p *Probe) {
 	}
 }
 
-// probe connects without credentials. ok reports whether a registry has answered, and
-// hasRoot whether the root of its API has.
+// probe connects without credentials. ok reports whether a registry answered, and hasRoot
+// whether it answered at the API root.
 func (c *client) probe(ctx context.Context, p *Probe, image reference.Named) (hasRoot, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -93,16 +93,16 @@ func (c *client) probe(ctx context.Context, p *Probe, image reference.Named) (ha
 	return err == nil, true
 }
 
-// hasManifests reports whether the answer for a manifest is a registry's: it asks
-// for a login, or has an error code of the distribution specification.
+// hasManifests reports whether the response for a manifest is that of a registry: it is a
+// manifest, asks for a login, or has an error code of the OCI distribution specification.
 func (c *client) hasManifests(ctx context.Context, image reference.Named) bool {
 	_, err := c.with(Credentials{}).newSession().get(ctx, image)
 	status, ok := statusOf(err)
 	return err == nil || ok && status.StatusCode == http.StatusUnauthorized || isRegistryError(err)
 }
 
-// probeLogin logs in with the credentials for any repository: at the root of the API if
-// the registry has one, otherwise with a look-up of image.
+// probeLogin logs in with the credentials for image: at the API root if hasRoot is set,
+// and otherwise by requesting the manifest of image.
 func (e *endpoint) probeLogin(ctx context.Context, p *Probe, image reference.Named, hasRoot bool) {
 	ctx, cancel := context.WithTimeout(ctx, e.client.timeout)
 	defer cancel()

@@ -13,22 +13,22 @@ import (
 const (
 	pullBackoffMin    = 5 * time.Minute
 	pullBackoffMax    = time.Hour
-	pullBackoffFactor = 2 // of each delay to the one before
+	pullBackoffFactor = 2 // ratio of each delay to the previous one
 )
 
-// pullBackoff postpones pulls from one repository of a registry after a pull has timed
-// out. Look-ups can't show that pulls work again, so that a delay or a successful pull
-// ends it. Its methods may be called concurrently.
+// pullBackoff postpones pulls from one repository of a registry after a pull has stalled.
+// Since lookups can't show that pulls work again, it ends after a delay or with a
+// successful pull. Methods are safe for concurrent use.
 type pullBackoff struct {
 	mu          sync.Mutex
 	succeededAt time.Time     // end of the last pull that succeeded
-	timedOutAt  time.Time     // end of the last pull that timed out
-	delay       time.Duration // from then on; 0 if a pull has succeeded since
+	timedOutAt  time.Time     // end of the last pull that stalled
+	delay       time.Duration // from timedOutAt on; 0 if a pull has succeeded since
 }
 
-// recordTimeout records the time-out of a pull that began at begun. It changes nothing if
-// another pull from the repository has succeeded since, because a large image explains
-// the time-out then, or if the repository has been postponed since.
+// recordTimeout records a stalled pull that began at begun. It has no effect if another
+// pull from the repository has succeeded since begun, because then the image may just be
+// large, or if a stalled pull has been recorded since begun.
 func (b *pullBackoff) recordTimeout(begun time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -45,8 +45,8 @@ func (b *pullBackoff) recordSuccess() {
 	b.succeededAt, b.delay = time.Now(), 0
 }
 
-// until returns the time until which pulls from the repository come last, the zero time
-// if they don't.
+// until returns the time until which pulls from the repository come last, or the zero time
+// if they are not postponed.
 func (b *pullBackoff) until() time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -57,8 +57,9 @@ func (b *pullBackoff) until() time.Time {
 	return until
 }
 
-// pullBackoffOf returns the backoff of a candidate's repository. Without create it
-// returns nil if there is none.
+// pullBackoffOf returns the backoff of a candidate's repository. If there is none, it
+// creates one if create is set and otherwise returns nil. It returns nil for a candidate
+// that is not a valid reference.
 func (s *Set) pullBackoffOf(e *endpoint, candidate string, create bool) *pullBackoff {
 	named, err := reference.ParseNamed(candidate)
 	if err != nil {
@@ -75,8 +76,8 @@ func (s *Set) pullBackoffOf(e *endpoint, candidate string, create bool) *pullBac
 	return item.Value()
 }
 
-// postponedUntil returns the time until which pulls of a candidate come last, the zero
-// time if they don't.
+// postponedUntil returns the time until which pulls of a candidate come last, or the zero
+// time if they are not postponed.
 func (s *Set) postponedUntil(e *endpoint, candidate string) time.Time {
 	if backoff := s.pullBackoffOf(e, candidate, false); backoff != nil {
 		return backoff.until()
@@ -84,8 +85,7 @@ func (s *Set) postponedUntil(e *endpoint, candidate string) time.Time {
 	return time.Time{}
 }
 
-// describePullBackoffs returns one line for each registry with repositories that come
-// last.
+// describePullBackoffs returns a line for each registry that has postponed repositories.
 func (s *Set) describePullBackoffs() map[*endpoint]string {
 	first, count := map[*endpoint]string{}, map[*endpoint]int{}
 	for _, item := range s.pullBackoffs.Items() {
@@ -102,7 +102,7 @@ func (s *Set) describePullBackoffs() map[*endpoint]string {
 		if count[e] > 1 {
 			text += fmt.Sprintf(" and %d more of its repositories", count[e]-1)
 		}
-		texts[e] = printable.Line(text+" did not end in time: they come last for now", textLimit)
+		texts[e] = printable.Line(text+" stalled: they come last for now", textLimit)
 	}
 	return texts
 }

@@ -16,14 +16,14 @@ func (s *Set) RecordPull(candidate Candidate) {
 	}
 }
 
-// RecordPullFailure records a failed pull of a candidate that was Found. The next
-// [Set.Find] asks again, and for a while the candidate comes after those that other
-// registries have.
+// RecordPullFailure records a failed pull of a candidate that was Found. The cached answer
+// is dropped, so that the next [Set.Find] asks again. For [Options].AbsentTTL the candidate
+// comes after those of other registries.
 //
-// stalled is how long the pull took if it was ended for that, and 0 otherwise. Unless
-// another pull from the repository has succeeded meanwhile, images of this repository then
-// come last for some time, after the original registry. Other repositories of the registry
-// are not concerned.
+// stalled is the duration of the pull if it was cut off for taking too long, and 0
+// otherwise. After a stalled pull, images of this repository come last for some time, after
+// the original registry, unless another pull from the repository succeeded in the meantime.
+// Other repositories of the registry are not affected.
 func (s *Set) RecordPullFailure(candidate Candidate, stalled time.Duration) {
 	for _, e := range s.endpointsAt(candidate) {
 		k := referenceKey{e, candidate.Reference}
@@ -38,7 +38,7 @@ func (s *Set) RecordPullFailure(candidate Candidate, stalled time.Duration) {
 	}
 }
 
-// endpointsAt returns the registries at the address of a candidate.
+// endpointsAt returns the registries with the address of a candidate.
 func (s *Set) endpointsAt(candidate Candidate) []*endpoint {
 	var found []*endpoint
 	for _, e := range s.endpoints {
@@ -49,11 +49,12 @@ func (s *Set) endpointsAt(candidate Candidate) []*endpoint {
 	return found
 }
 
-// postponed holds the answers that come after all others, in this order.
+// postponed holds the answers that are yielded after all others: first failed, then
+// stalled.
 type postponed struct{ failed, stalled []Answer }
 
-// add reports whether an answer comes later: pulls of the image fail, or the registry has
-// gone down since.
+// add keeps an answer that has to come later and reports whether it did: a pull from the
+// repository stalled, the registry is down, or a pull of the image failed.
 func (p *postponed) add(s *Set, name reference.Named, q query, answer *Answer) bool {
 	if answer.State != Found {
 		return false
@@ -61,14 +62,14 @@ func (p *postponed) add(s *Set, name reference.Named, q query, answer *Answer) b
 	until := s.postponedUntil(q.endpoint, answer.Reference)
 	switch {
 	case !until.IsZero():
-		answer.Postponed = "comes last until " + until.Format(time.TimeOnly) + ": a pull from this repository did not end in time"
+		answer.Postponed = "comes last until " + until.Format(time.TimeOnly) + ": a pull from this repository stalled"
 		answer.LastResort = q.endpoint.proximity(name) == 0
 		p.stalled = append(p.stalled, *answer)
 	case q.endpoint.breaker.allow() != nil:
-		answer.Postponed = "comes later: the registry is known to be down"
+		answer.Postponed = "comes later: the registry is down"
 		p.failed = append(p.failed, *answer)
 	case s.failedPulls.Has(referenceKey{q.endpoint, answer.Reference}):
-		answer.Postponed = "comes later: a pull of it failed a moment ago"
+		answer.Postponed = "comes later: a pull of this image failed recently"
 		p.failed = append(p.failed, *answer)
 	default:
 		return false

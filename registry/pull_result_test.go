@@ -47,7 +47,7 @@ func TestFailedPull(t *testing.T) {
 	if again[1].Registry != one.URL || again[1].State != registry.Found || again[1].Cached {
 		t.Errorf("%v, cached %v (%v), want it asked, found again and last", again[1].State, again[1].Cached, again[1].Err)
 	}
-	if again[0].Postponed != "" || again[1].Postponed != "comes later: a pull of it failed a moment ago" {
+	if again[0].Postponed != "" || again[1].Postponed != "comes later: a pull of this image failed recently" {
 		t.Errorf("postponed %q, then %q", again[0].Postponed, again[1].Postponed)
 	}
 	if got := brief(t, set, "nginx:1.26", names); !slices.Equal(got, []string{"one found", "two found"}) {
@@ -102,7 +102,7 @@ func TestStalledPull(t *testing.T) {
 			if last.LastResort != test.lastResort || answers[0].LastResort {
 				t.Errorf("a last resort: %v, want %v", last.LastResort, test.lastResort)
 			}
-			if strings.HasPrefix(test.want[1], "one") != strings.HasSuffix(last.Postponed, ": a pull from this repository did not end in time") {
+			if strings.HasPrefix(test.want[1], "one") != strings.HasSuffix(last.Postponed, ": a pull from this repository stalled") {
 				t.Errorf("postponed because it %q", last.Postponed)
 			}
 			set.RecordPull(stalled)
@@ -122,7 +122,7 @@ func TestStalledRepositoriesAreNamed(t *testing.T) {
 		set.RecordPullFailure(find(t, set, image)[0].Candidate, time.Second)
 	}
 	conditions := set.Conditions()
-	want := "pulls from " + one.host() + "/library/nginx and 1 more of its repositories did not end in time: they come last for now"
+	want := "pulls from " + one.host() + "/library/nginx and 1 more of its repositories stalled: they come last for now"
 	if conditions[0].Stalled != want || conditions[0].Down || conditions[1].Stalled != "" {
 		t.Errorf("%+v, want %q of the first", conditions, want)
 	}

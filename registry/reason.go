@@ -2,32 +2,31 @@ package registry
 
 import "errors"
 
-// Reason is the kind of trouble that kept a registry from being asked; its text is
-// fit for a label of a metric.
+// Reason is the kind of failure of a lookup. Its value is used as the label of a metric.
 type Reason string
 
 const (
 	ReasonNone Reason = ""
 
-	// It did not answer.
-	ReasonName       Reason = "name"       // its name has no address
-	ReasonConnection Reason = "connection" // refused or closed
+	// The registry did not answer.
+	ReasonName       Reason = "name"       // host name not resolved
+	ReasonConnection Reason = "connection" // connection refused or closed
 	ReasonTimeout    Reason = "timeout"
-	ReasonTLS        Reason = "tls" // its certificate is not taken, or it does not speak TLS
+	ReasonTLS        Reason = "tls" // certificate not trusted, or no TLS
 
-	// It answered, and did not say whether it has the image.
+	// The registry answered, but not whether it has the image.
 	ReasonOverloaded Reason = "overloaded" // 5xx, 429
 	ReasonRejected   Reason = "rejected"   // 401, 403
-	ReasonAnswer     Reason = "answer"     // not as a registry does
+	ReasonAnswer     Reason = "answer"     // not a response of a registry
 
-	// It was not asked.
-	ReasonCredentials Reason = "credentials" // they can't be had
-	ReasonCircuit     Reason = "circuit"     // it is known to be down
-	ReasonBusy        Reason = "busy"        // too many look-ups wait for it already
-	ReasonClosed      Reason = "closed"      // the registries have been closed
+	// The registry was not asked.
+	ReasonCredentials Reason = "credentials" // credentials could not be read
+	ReasonCircuit     Reason = "circuit"     // circuit of the registry or the repository is open
+	ReasonBusy        Reason = "busy"        // too many lookups are waiting
+	ReasonClosed      Reason = "closed"      // set is closed
 )
 
-// Reasons are all of them but none.
+// Reasons returns all reasons except ReasonNone.
 func Reasons() []Reason {
 	return []Reason{
 		ReasonName, ReasonConnection, ReasonTimeout, ReasonTLS, ReasonOverloaded, ReasonRejected, ReasonAnswer,
@@ -35,13 +34,13 @@ func Reasons() []Reason {
 	}
 }
 
-// severity is what a failed look-up says about the registry.
+// severity classifies a failed lookup by its meaning for the whole registry.
 type severity int
 
 const (
-	answered    severity = iota // it is up, but does not say whether it has the image
-	overloaded                  // it answers that it can't answer
-	unreachable                 // it does not answer
+	answered    severity = iota // registry is up
+	overloaded                  // registry answered 429 or 5xx
+	unreachable                 // registry did not answer
 )
 
 func (r Reason) severity() severity {
@@ -55,7 +54,7 @@ func (r Reason) severity() severity {
 	}
 }
 
-// reasonOf is that of an [Answer]'s error.
+// reasonOf returns the reason of the error of an [Answer].
 func reasonOf(err error) Reason {
 	if failure, ok := errors.AsType[*failure](err); ok {
 		return failure.reason

@@ -4,15 +4,15 @@ import (
 	"github.com/distribution/reference"
 )
 
-// rule is what decided whether a registry stands in for an original.
+// rule is the decision whether a registry is asked for an original, and its reason.
 type rule struct {
-	standsIn bool
+	standsIn bool // the registry is asked
 	text     string
-	pattern  string // of the configuration, that the text ends with
+	pattern  string // pattern of the configuration, shown after text
 	isMatch  bool   // a pattern in match names the original
 }
 
-// String says it for people.
+// String returns the reason as it is shown to users.
 func (r rule) String() string {
 	if r.pattern == "" {
 		return r.text
@@ -20,9 +20,9 @@ func (r rule) String() string {
 	return r.text + " " + r.pattern
 }
 
-// rule applies match and tags. Excludes win, and on its own host a registry
-// stands in for all that is not excluded. A public registry stands in for other
-// hosts only if match names them.
+// rule applies match and tags to an original. Exclusions take precedence. A registry is
+// asked for every original on its own host that is not excluded. A public registry is asked
+// for originals on other hosts only if match names them.
 func (e *endpoint) rule(original reference.Named) rule {
 	if excluded := e.excluded(original); excluded != (rule{}) {
 		return excluded
@@ -33,17 +33,17 @@ func (e *endpoint) rule(original reference.Named) rule {
 	included := firstMatch(e.patterns.include, e.plain.Repository(original.Name()))
 	switch {
 	case included == "" && len(e.patterns.include) > 0:
-		return rule{text: "match has no pattern for it"}
+		return rule{text: "no pattern in match"}
 	case included == "" && e.public:
 		return rule{text: "a public registry without match serves its own host only"}
 	}
-	// A digest is asked for whatever the tags are.
+	// Tags do not apply to an original with a digest.
 	if tagged, ok := original.(reference.Tagged); ok {
 		if excluded := firstMatchingTag(e.tags.exclude, tagged.Tag()); excluded != "" {
 			return rule{text: "tags exclude", pattern: "!" + excluded}
 		}
 		if len(e.tags.include) > 0 && firstMatchingTag(e.tags.include, tagged.Tag()) == "" {
-			return rule{text: "tags have no pattern for it"}
+			return rule{text: "no pattern in tags"}
 		}
 	}
 	if included == "" {
@@ -52,9 +52,9 @@ func (e *endpoint) rule(original reference.Named) rule {
 	return rule{standsIn: true, text: "match", pattern: included, isMatch: true}
 }
 
-// excluded returns the rule that excludes an original, and the zero rule if none
-// does. An exclusion is compared with the original and with its repository in this
-// registry, so that an excluded repository can't be reached by another name.
+// excluded returns the rule that excludes an original, or the zero rule if none does. An
+// exclusion is compared with the original and with its repository in this registry, so that
+// an excluded repository can't be reached under another name.
 func (e *endpoint) excluded(original reference.Named) rule {
 	if len(e.patterns.exclude) == 0 {
 		return rule{}
@@ -67,23 +67,23 @@ func (e *endpoint) excluded(original reference.Named) rule {
 		return rule{}
 	}
 	if pattern := firstMatch(e.patterns.exclude, e.plain.Repository(target.Name())); pattern != "" {
-		return rule{text: "match excludes its repository there:", pattern: "!" + pattern}
+		return rule{text: "match excludes its repository in this registry:", pattern: "!" + pattern}
 	}
 	return rule{}
 }
 
-// RuleResult is the decision whether one registry is asked for an image.
+// RuleResult is the decision whether a registry is asked for an image.
 type RuleResult struct {
-	Registry  string // its address
+	Registry  string // address of the registry
 	Priority  int
-	StandsIn  bool
-	Rule      string // that decided, in a few words
-	Reference string // that it is asked for; empty: it is not asked
-	Down      string // why it, or this repository, is not asked now; empty if the circuits are closed
+	StandsIn  bool   // the registry is asked
+	Rule      string // reason of the decision, in a few words
+	Reference string // reference that is looked up; empty if the registry is not asked
+	Down      string // why the circuit of the registry or the repository is open; empty if both are closed
 }
 
-// RuleResults applies the rules of every registry to an image, in the order of
-// [Set.Candidates]. It sends no request.
+// RuleResults applies the rules of every registry to an image. The results are in the
+// order of [Set.Candidates]. It sends no request.
 func (s *Set) RuleResults(name reference.Named) []RuleResult {
 	original, err := reference.ParseDockerRef(name.String())
 	if err != nil {

@@ -28,9 +28,9 @@ func TestRuleResults(t *testing.T) {
 		{"nginx:1.25", []string{
 			"matching stands in: match docker.io/library",
 			"excluding does not: match excludes !*.io/library",
-			"other does not: match has no pattern for it",
+			"other does not: no pattern in match",
 			"notag does not: tags exclude !1.*",
-			"tags does not: tags have no pattern for it",
+			"tags does not: no pattern in tags",
 			"plain stands in: all images",
 		}},
 		{"nginx@" + digest, []string{
@@ -43,7 +43,7 @@ func TestRuleResults(t *testing.T) {
 			"own does not: another registry has the same reference",
 		}},
 		{"quay.io/nginx:1", []string{
-			"docker.io does not: its path makes no reference of it: {name}",
+			"docker.io does not: path yields no valid reference: {name}",
 		}},
 	} {
 		t.Run(test.image, func(t *testing.T) {

@@ -202,7 +202,7 @@ func TestRememberedOfARegistryThatIsDown(t *testing.T) {
 	first.falls(hangUp)
 	find(t, set, "app:1")
 	answers := find(t, set, "nginx:1.25")
-	if answers[0].Registry != second.URL || answers[1].State != registry.Found || answers[1].Postponed != "comes later: the registry is known to be down" {
+	if answers[0].Registry != second.URL || answers[1].State != registry.Found || answers[1].Postponed != "comes later: the registry is down" {
 		t.Errorf("answers %+v", answers)
 	}
 }

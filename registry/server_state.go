@@ -7,18 +7,18 @@ import (
 )
 
 const (
-	renewalInterval = time.Minute // between renewals of logins that a registry refuses
-	getPeriod       = time.Hour   // of using GET with a registry that refuses HEAD
+	renewalInterval = time.Minute // minimum between renewals of refused logins
+	getPeriod       = time.Hour   // how long GET is used after a registry refused HEAD
 )
 
-// serverState is the behaviour of a registry that its clients have learned. They share it
-// whatever their logins.
+// serverState records the observed behaviour of a registry. All clients of the registry
+// share it.
 type serverState struct {
-	isRegistry atomic.Bool // it has answered as a registry
+	isRegistry atomic.Bool // a response has shown that it is a registry
 
 	mu       sync.Mutex
-	renewed  time.Time // when its logins were last renewed
-	getUntil time.Time // manifests are asked for by GET until then
+	renewed  time.Time // last renewal of logins
+	getUntil time.Time // end of using GET for manifests
 }
 
 // allowRenewal reports whether a refused login may be renewed now, and records the

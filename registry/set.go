@@ -11,49 +11,49 @@ import (
 	"github.com/jellydator/ttlcache/v3"
 )
 
-// Set is the registries of a configuration. It must be closed. Its methods may
-// be called concurrently.
+// Set holds the registries of a configuration. It must be closed. Methods are safe for
+// concurrent use.
 type Set struct {
-	endpoints  []*endpoint // best priority first
+	endpoints  []*endpoint // highest priority first
 	transports transports
 
 	lookupTimeout, foundTTL, absentTTL time.Duration
-	caching                            bool // answers are remembered
+	caching                            bool // answers are cached
 	fallback                           Fallback
 	onLookup                           func(LookupEvent)
 
-	lifetime context.Context // of everything that runs in the background
+	lifetime context.Context // of all background work
 	end      context.CancelFunc
 	running  sync.WaitGroup
 
 	mu             sync.Mutex
 	closed         bool
 	cache          *ttlcache.Cache[referenceKey, cachedAnswer]
-	failedPulls    *ttlcache.Cache[referenceKey, struct{}] // whose last pull has failed
+	failedPulls    *ttlcache.Cache[referenceKey, struct{}] // references with a recent failed pull
 	pullBackoffs   *ttlcache.Cache[repositoryKey, *pullBackoff]
 	lookupBackoffs *ttlcache.Cache[repositoryKey, *lookupBackoff]
-	lookups        map[referenceKey]*lookup // that run or wait for a slot
+	lookups        map[referenceKey]*lookup // running and waiting lookups
 }
 
-// referenceKey is one reference in a registry.
+// referenceKey identifies a reference in a registry.
 type referenceKey struct {
 	endpoint  *endpoint
 	reference string
 }
 
-// cachedAnswer is the part of an answer that is remembered.
+// cachedAnswer is the part of an answer that is cached.
 type cachedAnswer struct {
 	state  State
 	digest string
 }
 
-// New prepares look-ups in the registries and asks none of them. It reads their
-// CA files. Its error names the registry that is configured wrongly.
+// New returns a Set for the registries of options. It reads their CA files and sends no
+// request. The error names the registry with the invalid configuration.
 func New(options Options) (*Set, error) {
 	options = options.withDefaults()
 	capacity := uint64(options.CacheSize)
 	if options.CacheSize < 0 {
-		capacity = defaultCacheSize // the memory of failures stays on
+		capacity = defaultCacheSize // failures are recorded even without a cache
 	}
 	s := &Set{
 		transports:    transports{},
@@ -65,7 +65,7 @@ func New(options Options) (*Set, error) {
 		onLookup:      options.OnLookup,
 		cache: ttlcache.New(
 			ttlcache.WithCapacity[referenceKey, cachedAnswer](capacity),
-			ttlcache.WithDisableTouchOnHit[referenceKey, cachedAnswer](), // an answer ages however often it is asked for
+			ttlcache.WithDisableTouchOnHit[referenceKey, cachedAnswer](), // a cached answer expires even if it is used
 		),
 		failedPulls:    ttlcache.New(ttlcache.WithCapacity[referenceKey, struct{}](capacity), ttlcache.WithDisableTouchOnHit[referenceKey, struct{}]()),
 		pullBackoffs:   ttlcache.New(ttlcache.WithCapacity[repositoryKey, *pullBackoff](capacity)),
@@ -105,8 +105,8 @@ func (s *Set) add(config Config, options Options) error {
 	return nil
 }
 
-// slotsOf returns the slots of a host. Registries that differ only in their
-// prefix share its connections.
+// slotsOf returns the slots of a host. Registries that differ only in their prefix share
+// them.
 func (s *Set) slotsOf(l location) slots {
 	for _, e := range s.endpoints {
 		if e.location.scheme == l.scheme && e.location.canonical() == l.canonical() {
@@ -116,8 +116,8 @@ func (s *Set) slotsOf(l location) slots {
 	return newSlots()
 }
 
-// Close ends all look-ups and probes, waits for them, and closes the connections. Waiting
-// and later callers get Unknown. Closing twice is fine.
+// Close cancels all lookups and pings, waits for them, and closes idle connections. Waiting
+// and later callers get Unknown. Close may be called more than once.
 func (s *Set) Close() {
 	s.mu.Lock()
 	s.closed = true
@@ -127,7 +127,7 @@ func (s *Set) Close() {
 	s.transports.closeIdle()
 }
 
-// awaitRecovery pings a registry whose circuit is open until it answers, and closes the
+// awaitRecovery pings a registry with an open circuit until it answers, and then closes the
 // circuit.
 func (s *Set) awaitRecovery(e *endpoint) {
 	for {

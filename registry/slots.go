@@ -4,12 +4,12 @@ import "context"
 
 const (
 	connectionLimit = 4   // to one host
-	lookupLimit     = 256 // of one registry, those that wait for a slot included
+	lookupLimit     = 256 // running and waiting lookups of one registry
 )
 
-// slots bound the look-ups that run at once on one host to the connections that
-// they can have. A look-up that waited for a connection instead would time out, and a busy
-// registry would seem to be down.
+// slots limits the concurrent lookups on one host to the number of connections. A lookup
+// that waited for a connection would time out instead, and a busy registry would appear to
+// be down.
 type slots chan struct{}
 
 func newSlots() slots { return make(slots, connectionLimit) }

@@ -28,7 +28,7 @@ func finally(t *testing.T, set *registry.Set, image string) []registry.Answer {
 	t.Helper()
 	for deadline := time.Now().Add(testTimeout); ; {
 		answers := find(t, set, image)
-		if !slices.ContainsFunc(answers, func(a registry.Answer) bool { return strings.Contains(fmt.Sprint(a.Err), "still asking") }) {
+		if !slices.ContainsFunc(answers, func(a registry.Answer) bool { return strings.Contains(fmt.Sprint(a.Err), "lookup continues") }) {
 			return answers
 		}
 		if time.Now().After(deadline) {
@@ -96,7 +96,7 @@ func TestQueueOfRegistryThatGoesDown(t *testing.T) {
 	users.Wait()
 	close(answers)
 	for answer := range answers {
-		if answer.State != registry.Unknown || strings.Contains(fmt.Sprint(answer.Err), "still asking") {
+		if answer.State != registry.Unknown || strings.Contains(fmt.Sprint(answer.Err), "lookup continues") {
 			t.Errorf("%v (%v), want it unknown at once", answer.State, answer.Err)
 		}
 	}
@@ -133,7 +133,7 @@ func TestQueueIsBounded(t *testing.T) {
 			t.Fatalf("look-up %d was refused: %v", i+1, answer.Err)
 		}
 	}
-	if answer := findOne(t, set, "app:more"); answer.State != registry.Unknown || !strings.Contains(fmt.Sprint(answer.Err), "256 look-ups") {
+	if answer := findOne(t, set, "app:more"); answer.State != registry.Unknown || !strings.Contains(fmt.Sprint(answer.Err), "256 lookups") {
 		t.Errorf("%v (%v), want it refused", answer.State, answer.Err)
 	}
 	if answer := findOne(t, set, "quay.io/app"); answer.State != registry.Absent {

@@ -7,7 +7,7 @@ import (
 	"github.com/distribution/reference"
 )
 
-// template makes the repository that a registry has an image in.
+// template is the pattern of the repository in which a registry has an image.
 type template string
 
 // repository applies the template to an original.
@@ -20,8 +20,8 @@ func (t template) repository(original reference.Named) string {
 	).Replace(string(t))
 }
 
-// asElement makes a domain fit to be an element of a repository, which knows
-// neither upper case nor ":" nor the brackets of an IPv6 address.
+// asElement converts a domain to an element of a repository, which must not contain upper
+// case, ":" or the brackets of an IPv6 address.
 func asElement(domain string) string {
 	element := strings.NewReplacer(":", "_", "[", "", "]", "").Replace(strings.ToLower(domain))
 	return strings.Trim(element, "_")

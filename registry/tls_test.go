@@ -72,8 +72,8 @@ func TestTLS(t *testing.T) {
 		err    string
 	}{
 		{"own CA", registry.Config{CA: ca}, registry.Found, ""},
-		{"another CA", registry.Config{CA: otherCA}, registry.Unknown, "set its CA"},
-		{"no CA", registry.Config{}, registry.Unknown, "set its CA"},
+		{"another CA", registry.Config{CA: otherCA}, registry.Unknown, "check ca"},
+		{"no CA", registry.Config{}, registry.Unknown, "check ca"},
 		{"anything goes", registry.Config{InsecureSkipVerify: true}, registry.Found, ""},
 	}
 	for _, address := range loopbacks {

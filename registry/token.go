@@ -18,14 +18,14 @@ import (
 )
 
 const (
-	tokenTime      = time.Minute // how long a token counts whose age the token server does not bound
+	tokenTime      = time.Minute // lifetime of a token without expires_in
 	tokenTimeMax   = 24 * time.Hour
-	tokenBodyLimit = 64 << 10 // bytes of a token server's answer
+	tokenBodyLimit = 64 << 10 // size limit of a token server's response, in bytes
 )
 
-// challengeOf returns what a response with the status 401 asks for, a token rather
-// than a password. go-containerregistry reads challenges only in answers at the
-// API's root, so that it is given this one as if it were such an answer.
+// challengeOf returns the challenge of a response with status 401; Bearer is preferred to
+// Basic. go-containerregistry parses challenges only in responses for the API root, so the
+// challenge is replayed to it as such a response.
 func challengeOf(ctx context.Context, registry name.Registry, response *http.Response) (*transport.Challenge, error) {
 	values := slices.Clone(response.Header.Values("WWW-Authenticate"))
 	isBearer := func(value string) bool { return len(value) >= 6 && strings.EqualFold(value[:6], "bearer") }
@@ -47,9 +47,9 @@ func rank(first bool) int {
 	return 1
 }
 
-// replay answers each request with a challenge.
+// replay is a transport that answers each request with a challenge.
 type replay struct {
-	request *http.Request // that was answered with it
+	request *http.Request // request of the original response
 	values  []string
 }
 
@@ -63,7 +63,7 @@ func (r replay) RoundTrip(*http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// fetchToken logs in at the token server that a challenge names.
+// fetchToken gets a token from the token server that a challenge names.
 func (c *client) fetchToken(ctx context.Context, challenge *transport.Challenge, repository string) (login, error) {
 	scopes := strings.Fields(challenge.Parameters["scope"])
 	if own := "repository:" + repository + ":"; repository != "" && !slices.ContainsFunc(scopes, func(scope string) bool { return strings.HasPrefix(scope, own) }) {
@@ -83,9 +83,11 @@ func (c *client) fetchToken(ctx context.Context, challenge *transport.Challenge,
 	}, nil
 }
 
-// trustedHost returns the host whose private address a token server may have. That is
-// the token server's own, as for container engines, unless cloud providers serve
-// secrets there: a registry must not be sent these as if they were a token.
+// trustedHost returns the host that go-containerregistry treats as the registry; it rejects
+// a token server at a private address unless it has the same host. The result is the token
+// server's own host, since container engines permit private addresses too. For the address
+// of a metadata service it is the registry, so that secrets of the node are not sent to the
+// registry as a token.
 func (c *client) trustedHost(challenge *transport.Challenge) name.Registry {
 	realm, err := url.Parse(challenge.Parameters["realm"])
 	if err != nil {
@@ -102,15 +104,16 @@ func (c *client) trustedHost(challenge *transport.Challenge) name.Registry {
 	return server
 }
 
-// tokenServer makes the requests for one token, and keeps when it was issued.
+// tokenServer is a transport for the requests for one token. It records when the token was
+// issued.
 type tokenServer struct {
 	next      http.RoundTripper
 	userAgent string
-	registry  string // host, which may be anywhere
+	registry  string // host of the registry; any address is allowed for it
 	received  time.Time
-	issued    time.Time // zero if the token server does not say
+	issued    time.Time // zero if the response has no issued_at
 
-	retryAfter time.Duration // the token server asks not to be asked for so long
+	retryAfter time.Duration // delay requested by the token server; 0 if none
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -145,9 +148,9 @@ func (s *tokenServer) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// expiry returns when a token expires that counts for some seconds after it was
-// issued. It is never later than if it had been issued when it was received: the
-// clocks may differ.
+// expiry returns the expiry of a token that is valid for the given number of seconds. The
+// time counts from issued_at or from the receipt of the token, whichever is earlier, because
+// the clocks may differ.
 func (s *tokenServer) expiry(seconds time.Duration) time.Time {
 	lifetime := tokenTime
 	if seconds > 0 {

@@ -15,17 +15,17 @@ import (
 )
 
 const (
-	headerLimit = 64 << 10 // bytes of a response's headers
-	bodyLimit   = 4 << 20  // bytes of a response's body; the largest manifest that a registry has to take
+	headerLimit = 64 << 10 // size limit of a response's headers, in bytes
+	bodyLimit   = 4 << 20  // size limit of a response's body: registries must accept manifests of this size
 )
 
-// tlsTrust decides how a registry's certificate is verified.
+// tlsTrust is the configuration for verifying a registry's certificate.
 type tlsTrust struct {
 	ca                 string // PEM file
 	insecureSkipVerify bool
 }
 
-// transports holds one pool of connections for all registries of equal trust.
+// transports holds one connection pool for all registries with the same tlsTrust.
 type transports map[tlsTrust]*http.Transport
 
 func (t transports) get(wanted tlsTrust, timeout time.Duration) (*http.Transport, error) {
@@ -53,30 +53,31 @@ func (t tlsTrust) config() (*tls.Config, error) {
 	}
 	encoded, err := os.ReadFile(t.ca)
 	if err != nil {
-		return nil, fmt.Errorf("read the CA: %w", err)
+		return nil, fmt.Errorf("read CA file: %w", err)
 	}
 	if config.RootCAs, err = x509.SystemCertPool(); err != nil {
 		config.RootCAs = x509.NewCertPool()
 	}
 	if !config.RootCAs.AppendCertsFromPEM(encoded) {
-		return nil, fmt.Errorf("the CA %s holds no certificate in PEM form", t.ca)
+		return nil, fmt.Errorf("CA file %s contains no PEM certificate", t.ca)
 	}
 	return config, nil
 }
 
-// newTransport bounds what a look-up, which ends after timeout, can occupy.
+// newTransport returns a transport with limits on connections and headers. timeout is that
+// of a lookup.
 func newTransport(config *tls.Config, timeout time.Duration) *http.Transport {
-	// With HTTP/2 a dead connection would take the look-ups after it down too.
+	// With HTTP/2, a dead connection would also fail the lookups that follow on it.
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	return &http.Transport{
 		Proxy:       http.ProxyFromEnvironment,
 		DialContext: countConnections((&net.Dialer{Timeout: timeout, ControlContext: controlDial}).DialContext),
-		// A dial goes on when its look-up has ended, and counts as a connection.
+		// A dial may outlive its lookup and then still counts as a connection.
 		TLSHandshakeTimeout:    timeout,
 		TLSClientConfig:        config,
 		Protocols:              protocols,
-		MaxConnsPerHost:        connectionLimit + 1, // of look-ups, and one of checks and probes
+		MaxConnsPerHost:        connectionLimit + 1, // for lookups, and one for pings and probes
 		MaxIdleConnsPerHost:    connectionLimit,
 		MaxIdleConns:           64,
 		IdleConnTimeout:        90 * time.Second,
@@ -84,36 +85,38 @@ func newTransport(config *tls.Config, timeout time.Duration) *http.Transport {
 	}
 }
 
-// pinnedTransport reaches a registry over the scheme of its address alone. Hosts that the
-// registry points to are reached as it says, but over https if it is. The login of
-// a request is not sent to another host that the request is redirected to.
+// pinnedTransport restricts the requests for a registry. The registry is reached only over
+// the scheme of its address. Other hosts that it points to, by redirects or as token
+// server, are reached over the scheme that it names, but only over https if the registry's
+// own scheme is https. The Authorization header is not sent to another host after a
+// redirect.
 type pinnedTransport struct {
 	scheme, host string
-	connections  *connectionCount // that the requests have opened
+	connections  *connectionCount // connections opened by the requests
 	next         http.RoundTripper
 }
 
 var (
-	errPlainHTTP     = errors.New("leads to plain http, which its address forbids")
-	errToHTTPS       = errors.New("redirects to https: write https:// in its address")
-	errTokenRedirect = errors.New("its token server redirects to another host, which must not get the token")
+	errPlainHTTP     = errors.New("leads to plain http, but the address is https")
+	errToHTTPS       = errors.New("redirects to https: write https:// in address")
+	errTokenRedirect = errors.New("token server redirects to another host, which must not receive the token")
 )
 
-// noResponseError is the error of a request without an HTTP response.
+// noResponseError is the error of a request that got no HTTP response.
 type noResponseError struct{ cause error }
 
 func (s noResponseError) Error() string { return s.cause.Error() }
 func (s noResponseError) Unwrap() error { return s.cause }
 
-// RoundTrip implements [http.RoundTripper]. Where there is no HTTP answer its
-// error holds a [silence]. The body of a response is bounded.
+// RoundTrip implements [http.RoundTripper]. The error wraps a noResponseError if the request
+// was sent and got no response. The body of a response is limited to bodyLimit.
 func (p pinnedTransport) RoundTrip(request *http.Request) (*http.Response, error) {
 	plain := request.URL.Scheme != "https"
 	if plain && p.scheme == "https" {
 		return refuse(request, errPlainHTTP)
 	}
 	if !isSameHost(request.URL, origin(request).URL) {
-		// Only what asks for a token has a body, which holds the identity token.
+		// Only a request for a token has a body. It contains the identity token.
 		if request.Body != nil {
 			return refuse(request, errTokenRedirect)
 		}
@@ -136,7 +139,7 @@ func (p pinnedTransport) RoundTrip(request *http.Request) (*http.Response, error
 	return response, nil
 }
 
-// origin returns the request that led to one by redirects.
+// origin returns the first request of a chain of redirects.
 func origin(request *http.Request) *http.Request {
 	for request.Response != nil && request.Response.Request != nil {
 		request = request.Response.Request
@@ -144,7 +147,7 @@ func origin(request *http.Request) *http.Request {
 	return request
 }
 
-// isSameHost reports whether two URLs lead to the same host and port.
+// isSameHost reports whether two URLs have the same host and port.
 func isSameHost(a, b *url.URL) bool {
 	port := func(u *url.URL) string {
 		if u.Port() == "" && u.Scheme == "https" {
@@ -155,10 +158,10 @@ func isSameHost(a, b *url.URL) bool {
 	return strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
 }
 
-// refuse ends a request unsent.
+// refuse returns err for a request that is not sent.
 func refuse(request *http.Request, err error) (*http.Response, error) {
 	if request.Body != nil {
-		_ = request.Body.Close() // as the contract of http.RoundTripper asks
+		_ = request.Body.Close() // required by http.RoundTripper
 	}
 	return nil, err
 }

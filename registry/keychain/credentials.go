@@ -2,13 +2,13 @@ package keychain
 
 import "fmt"
 
-// Credentials log in to the registry at ServerAddress: with a password or with one of
-// the tokens. The zero value means anonymous access.
+// Credentials is a login for the registry at ServerAddress, with a password or one of the
+// tokens. The zero value means anonymous access.
 type Credentials struct {
 	Username      string
 	Password      string `json:"-"`
 	IdentityToken string `json:"-"` // exchanged at the registry's token server
-	RegistryToken string `json:"-"` // sent to the registry as it is
+	RegistryToken string `json:"-"` // sent to the registry unchanged
 	ServerAddress string // scheme://host
 }
 

@@ -1,15 +1,14 @@
-// Package keychain finds the credentials for a registry in files that container tools
-// write.
+// Package keychain reads the credentials for a registry from the files of container tools.
 //
 //	file := keychain.Open("/root/.docker/config.json", warn)
 //	credentials, err := file.Credentials(ctx, "https://hub.example.com", repository)
 //
 // A file is Docker's config.json, its predecessor .dockercfg, or the manifest of a
-// Kubernetes Secret with one of these. Keys select an entry as kubelet does: by host,
-// pattern of hosts and longest path. The credential helpers that a file names are run
-// and their answers are remembered.
+// Kubernetes Secret with one of them. An entry is selected by its key as in kubelet: the
+// key may be a host or a pattern of hosts, and the longest path wins. Credential helpers
+// named in the file are run, and their answers are cached.
 //
-// The file is read again when it has changed. No error and no problem holds a secret.
+// The file is read again when it has changed. Errors and problems contain no secrets.
 package keychain
 
 import (
@@ -28,25 +27,25 @@ import (
 
 const (
 	sizeLimit   = 1 << 20     // of a file, in bytes
-	readTimeout = time.Second // of a file that has been read before: it may be on a network that hangs
+	readTimeout = time.Second // for a file that has been read before; a network file system may hang
 )
 
-// File is a file with credentials. While it can't be read, its last good content counts.
-// Its methods may be called concurrently.
+// File is a file with credentials. While it can't be read, its last good content is used.
+// Methods are safe for concurrent use.
 type File struct {
 	path    string
 	warn    func(error)
 	helpers *helpers
-	reading chan struct{} // of capacity 1; full while the file is read
-	info    fs.FileInfo   // of what was last read; guarded by reading
+	reading chan struct{} // of capacity 1; full while the file is being read
+	info    fs.FileInfo   // of the content that was last read; guarded by reading
 
 	mu      sync.Mutex
-	logins  *logins // nil before it was read
-	problem string  // that warn was last called with
+	logins  *logins // nil until the file has been read
+	problem string  // problem of the last call of warn
 }
 
-// Open returns the file at path. It is read when credentials are first needed. warn is
-// called when the file can't be read any more, once for each problem.
+// Open returns the file at path. The file is read when credentials are first needed. warn
+// is called once for each problem when the file can't be read any more.
 func Open(path string, warn func(error)) *File {
 	return &File{path: path, warn: warn, helpers: newHelpers(), reading: make(chan struct{}, 1)}
 }
@@ -54,8 +53,8 @@ func Open(path string, warn func(error)) *File {
 // Path returns the path of the file.
 func (f *File) Path() string { return f.path }
 
-// Credentials returns the credentials for a repository of the registry at server,
-// scheme://host, and the zero value if the file has none. It may run a credential helper.
+// Credentials returns the credentials for a repository of the registry at server
+// (scheme://host), or the zero value if the file has none. It may run a credential helper.
 func (f *File) Credentials(ctx context.Context, server string, repository reference.Named) (Credentials, error) {
 	l, err := f.current(ctx)
 	if err != nil {
@@ -74,9 +73,8 @@ func (f *File) Credentials(ctx context.Context, server string, repository refere
 // Forget drops the answers of credential helpers, so that they are run again.
 func (f *File) Forget() { f.helpers.forget() }
 
-// Problems reads the file and returns the entries that can't be used: one line each,
-// with the path and the key. It waits a second at most. A file that does not exist has
-// no problems.
+// Problems reads the file and returns its unusable entries: one line each with the path
+// and the key. It waits at most one second. A file that does not exist has no problems.
 func (f *File) Problems(ctx context.Context) []string {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -94,8 +92,8 @@ func (f *File) Problems(ctx context.Context) []string {
 	return problems
 }
 
-// current returns the content of the file, or its last good content if it can't be read
-// now.
+// current returns the content of the file, or its last good content if the file can't be
+// read.
 func (f *File) current(ctx context.Context) (*logins, error) {
 	f.mu.Lock()
 	last := f.logins
@@ -115,13 +113,13 @@ func (f *File) current(ctx context.Context) (*logins, error) {
 		return nil, fmt.Errorf("credentials: %w", err)
 	case err.Error() != f.problem:
 		f.problem = err.Error()
-		f.warn(fmt.Errorf("credentials: %w: its last good content counts", err))
+		f.warn(fmt.Errorf("credentials: %w; using the last good content", err))
 	}
 	return f.logins, nil
 }
 
-// refresh reads the file if it has changed, and waits for that until ctx is done.
-// A file that hangs keeps one goroutine, which ends when the file answers.
+// refresh reads the file if it has changed, and waits until ctx is done. A read that hangs
+// keeps one goroutine, which exits when the read returns.
 func (f *File) refresh(ctx context.Context) error {
 	read := make(chan error, 1)
 	select {
@@ -136,12 +134,12 @@ func (f *File) refresh(ctx context.Context) error {
 	case err := <-read:
 		return err
 	case <-ctx.Done():
-		return fmt.Errorf("%s is not read in time: %w", f.path, ctx.Err())
+		return fmt.Errorf("%s not read in time: %w", f.path, ctx.Err())
 	}
 }
 
 func (f *File) read() error {
-	info, err := os.Stat(f.path) // follows links: Kubernetes swaps them
+	info, err := os.Stat(f.path) // follows symbolic links, which Kubernetes replaces
 	if err != nil {
 		return err
 	}
@@ -149,13 +147,13 @@ func (f *File) read() error {
 		return nil
 	}
 	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is no regular file", f.path)
+		return fmt.Errorf("%s is not a regular file", f.path)
 	}
 	file, err := os.Open(f.path)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = file.Close() }() // nothing is written
+	defer func() { _ = file.Close() }() // read only
 	if info, err = file.Stat(); err != nil {
 		return err
 	}

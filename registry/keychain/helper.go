@@ -17,21 +17,22 @@ import (
 )
 
 const (
-	helperTTL        = 5 * time.Minute // how long a helper's answer counts
-	helperFailureTTL = time.Minute     // how long its failure counts if it took helperSlow or all the time there was
+	helperTTL        = 5 * time.Minute // how long an answer is cached
+	helperFailureTTL = time.Minute     // how long a failure is cached if it took helperSlow or exceeded the deadline
 	helperSlow       = time.Second
-	helperLimit      = 64 << 10 // of its output, in bytes
+	helperLimit      = 64 << 10 // size limit of the output, in bytes
 )
 
-// helpers runs the credential helpers that a file names and remembers their answers,
-// and their failures if these take long: one that fails at once may be tried at once,
-// too. Calls for one entry share a run. It does so itself because
-// go-containerregistry's keychains run them without a bound of time, from one file
-// for the whole process, and either show what a failing one prints or go on without
-// a login.
+// helpers runs the credential helpers of a file and caches their answers. It also caches
+// failures that took long; a helper that fails quickly may be run again at once.
+// Concurrent calls for one entry share a run.
+//
+// The keychains of go-containerregistry are not used: they run helpers without a timeout,
+// use one file for the whole process, and after a failure either show the output of the
+// helper or continue without a login.
 type helpers struct {
 	mu    sync.Mutex
-	known map[helperEntry]*helperRun // that count, or are in progress
+	known map[helperEntry]*helperRun // cached or in progress
 }
 
 // helperRun is one run of a helper. Its result may be read once done is closed.
@@ -40,7 +41,7 @@ type helperRun struct {
 	begun time.Time
 	login authn.AuthConfig
 	err   error
-	until time.Time // it counts
+	until time.Time // end of caching; zero while in progress
 }
 
 func (r *helperRun) ended() bool {
@@ -54,15 +55,15 @@ func (r *helperRun) ended() bool {
 
 func newHelpers() *helpers { return &helpers{known: map[helperEntry]*helperRun{}} }
 
-// forget drops the helpers' answers and failures.
+// forget drops all cached answers and failures.
 func (h *helpers) forget() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	clear(h.known)
 }
 
-// get returns what a helper says. It runs the helper unless its last answer or
-// failure still counts. It ends with ctx.
+// get returns the login that a helper answers. It runs the helper unless an answer or a
+// failure is cached. It waits until ctx is done.
 func (h *helpers) get(ctx context.Context, entry helperEntry) (authn.AuthConfig, error) {
 	run, begun := h.joinRun(entry)
 	if begun {
@@ -74,16 +75,16 @@ func (h *helpers) get(ctx context.Context, entry helperEntry) (authn.AuthConfig,
 	case <-ctx.Done():
 	}
 	if !run.ended() {
-		return authn.AuthConfig{}, fmt.Errorf("credentials: waiting for the helper %q: %w", entry.helper, ctx.Err())
+		return authn.AuthConfig{}, fmt.Errorf("credentials: waiting for helper %q: %w", entry.helper, ctx.Err())
 	}
 	if run.err != nil {
-		return authn.AuthConfig{}, fmt.Errorf("credentials: the helper %q %w", entry.helper, run.err)
+		return authn.AuthConfig{}, fmt.Errorf("credentials: helper %q %w", entry.helper, run.err)
 	}
 	return run.login, nil
 }
 
-// joinRun returns the run of entry that counts or is in progress. If there is none it
-// begins one, which the caller has to end.
+// joinRun returns the run of entry that is cached or in progress. Otherwise it returns a
+// new run, which the caller must perform and pass to end.
 func (h *helpers) joinRun(entry helperEntry) (run *helperRun, begun bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -95,8 +96,8 @@ func (h *helpers) joinRun(entry helperEntry) (run *helperRun, begun bool) {
 	return run, true
 }
 
-// end makes the result of a run known. A failure is not remembered if the helper
-// failed at once or was cancelled.
+// end publishes the result of a run. A failure is not cached if the helper failed quickly
+// or was canceled.
 func (h *helpers) end(ctx context.Context, entry helperEntry, run *helperRun) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -112,17 +113,17 @@ func (h *helpers) end(ctx context.Context, entry helperEntry, run *helperRun) {
 	close(run.done)
 }
 
-// runHelper speaks the protocol of docker-credential-helpers. Its errors repeat
-// nothing of what the helper prints.
+// runHelper runs a helper with the protocol of docker-credential-helpers. The errors do not
+// contain output of the helper.
 func runHelper(ctx context.Context, entry helperEntry) (authn.AuthConfig, error) {
 	if entry.helper == "" || strings.ContainsAny(entry.helper, `/\`) {
-		return authn.AuthConfig{}, errors.New("is no bare name")
+		return authn.AuthConfig{}, errors.New("is not a bare name")
 	}
 	var output boundedBuffer
 	command := exec.CommandContext(ctx, "docker-credential-"+entry.helper, "get")
 	command.Stdin = strings.NewReader(entry.server)
 	command.Stdout = &output
-	// With its children, which may keep its output open.
+	// Kill the whole process group: children may keep the output open.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	command.WaitDelay = time.Second
@@ -149,7 +150,7 @@ func runHelper(ctx context.Context, entry helperEntry) (authn.AuthConfig, error)
 	return authn.AuthConfig{Username: said.Username, Password: said.Secret}, nil
 }
 
-// boundedBuffer keeps the output of a helper up to helperLimit.
+// boundedBuffer holds the output of a helper. A write beyond helperLimit fails.
 type boundedBuffer struct{ buffer bytes.Buffer }
 
 func (l *boundedBuffer) String() string { return l.buffer.String() }

@@ -13,12 +13,12 @@ import (
 	"image-cri-shim/hosts"
 )
 
-// normalizeKey makes host[/path] of a key of a file with credentials, which may also
-// be a URL of the registry's API. The host may be a pattern.
+// normalizeKey converts a key of a credentials file to host[/path]. The key may also be a
+// URL of the registry's API, such as https://index.docker.io/v1/. The host may be a pattern.
 func normalizeKey(key string) (string, error) {
 	if scheme, rest, found := strings.Cut(key, "://"); found {
 		if scheme != "https" && scheme != "http" {
-			return "", errors.New("is no host and no URL of http or https")
+			return "", errors.New("is neither a host nor an http or https URL")
 		}
 		key = rest
 	}
@@ -31,7 +31,7 @@ func normalizeKey(key string) (string, error) {
 		path = strings.TrimPrefix(path, version+"/")
 	}
 	if host == "" || strings.ContainsAny(key, " \t\r\n@#\\") {
-		return "", errors.New("is no host")
+		return "", errors.New("is not a host")
 	}
 	if strings.ContainsAny(path, "*?[") {
 		return "", errors.New("matches nothing: only the host may have a *")
@@ -48,7 +48,8 @@ func normalizeKey(key string) (string, error) {
 	return host, nil
 }
 
-// isGlob reports whether a normalized key is a pattern, and not an IPv6 address.
+// isGlob reports whether a normalized key is a pattern. The brackets of an IPv6 address are
+// not a pattern.
 func isGlob(key string) bool {
 	host, _, _ := strings.Cut(key, "/")
 	if address, _, found := strings.Cut(strings.TrimPrefix(host, "["), "]"); found && strings.HasPrefix(host, "[") {
@@ -59,19 +60,19 @@ func isGlob(key string) bool {
 	return strings.ContainsAny(host, "*?[")
 }
 
-// checkGlob returns an error for a pattern that matches no registry's host.
+// checkGlob returns an error for a pattern that can't match the host of a registry.
 func checkGlob(host string) error {
 	name, port := splitPort(host)
 	for part := range strings.SplitSeq(name, ".") {
 		if _, err := path.Match(part, ""); err != nil || part == "" {
-			return fmt.Errorf("is a bad pattern of a host")
+			return fmt.Errorf("is not a valid host pattern")
 		}
 	}
 	if strings.ContainsAny(port, "*?[") {
 		return errors.New("matches nothing: a port can't be a pattern")
 	}
 	if port == "" && !strings.Contains(name, ".") {
-		return errors.New("matches nothing: each * stands for one part of a host between dots, as in *.example.com")
+		return errors.New("matches nothing: each * matches one part of a host between dots, as in *.example.com")
 	}
 	return nil
 }
@@ -83,8 +84,8 @@ func splitPort(host string) (name, port string) {
 	return host, ""
 }
 
-// matchesGlob reports whether a pattern fits a host, as kubelet compares them: the
-// port is the same, and each part between dots fits its counterpart.
+// matchesGlob reports whether a pattern matches a host by kubelet's rules: the ports are
+// equal, and each part between dots matches its counterpart.
 func matchesGlob(glob, host string) bool {
 	globName, globPort := splitPort(glob)
 	name, port := splitPort(host)
@@ -100,8 +101,8 @@ func matchesGlob(glob, host string) bool {
 	return true
 }
 
-// lookupNames returns the names of a repository that keys are compared with: its host in
-// canonical form, without and with the scheme's default port.
+// lookupNames returns the names of a repository that are compared with keys. The host is
+// in canonical form, once without and once with the default port of the scheme.
 func lookupNames(scheme string, repository reference.Named) []string {
 	host, path := hosts.Canonical(reference.Domain(repository), scheme), reference.Path(repository)
 	port := ":443"
@@ -111,9 +112,9 @@ func lookupNames(scheme string, repository reference.Named) []string {
 	return []string{host + "/" + path, host + port + "/" + path}
 }
 
-// longestMatch returns the entry of the longest key that one of a repository's names
-// begins with, and that name. Among keys of one length a host counts before a pattern of
-// hosts.
+// longestMatch returns the entry with the longest key that is a prefix of one of names, and
+// the matching part of that name. A key with a host takes precedence over a pattern of the
+// same path.
 func longestMatch[T any](entries map[string]T, globs, names []string) (key, name string, entry T, found bool) {
 	for names = slices.Clone(names); ; {
 		for _, name := range names {

@@ -19,21 +19,22 @@ import (
 // problemLimit bounds the text of a problem, in bytes.
 const problemLimit = 200
 
-// logins is what a file with credentials holds. The keys are normalized.
+// logins is the content of a credentials file. The keys of auths and helpers are
+// normalized.
 type logins struct {
 	auths       map[string]authn.AuthConfig
 	helpers     map[string]helperEntry
-	globs       []string          // the keys of both that are patterns
-	store       string            // the helper for all others
-	writtenKeys map[string]string // the keys of auths and helpers as the file has them
-	problems    []string          // what can't be used, each with its key
+	globs       []string          // keys of auths and helpers that are patterns
+	store       string            // helper for all other registries
+	writtenKeys map[string]string // section and normalized key to the key in the file
+	problems    []string          // unusable entries, each with its key
 }
 
-// helperEntry is one of credHelpers.
+// helperEntry is an entry of credHelpers: the helper and the server to pass to it.
 type helperEntry struct{ helper, server string }
 
-// addConfig adds the content of Docker's config.json. Without logins of this form it
-// is read as the form before that, .dockercfg, which has the keys at the top level.
+// addConfig adds the content of Docker's config.json. A content without auths, credHelpers
+// and credsStore is read as .dockercfg, which has the keys of auths at the top level.
 func (l *logins) addConfig(content map[string]json.RawMessage) error {
 	var config struct {
 		Auths       map[string]json.RawMessage `json:"auths"`
@@ -55,7 +56,7 @@ func (l *logins) addConfig(content map[string]json.RawMessage) error {
 	if config.Auths == nil && config.CredHelpers == nil && config.CredsStore == "" {
 		config.Auths, section = dockercfgEntries(content), "logins"
 		if len(config.Auths) == 0 && len(content) > 0 {
-			l.problems = append(l.problems, "has neither auths nor the logins of the form .dockercfg")
+			l.problems = append(l.problems, "contains neither auths nor .dockercfg logins")
 		}
 	}
 	for _, key := range sortedKeys(config.Auths) {
@@ -64,14 +65,14 @@ func (l *logins) addConfig(content map[string]json.RawMessage) error {
 	return nil
 }
 
-// sortedKeys returns the keys in the order in which they count: hosts before URLs.
+// sortedKeys returns the keys in the order of precedence: hosts before URLs.
 func sortedKeys[T any](entries map[string]T) []string {
 	return slices.SortedFunc(maps.Keys(entries), func(a, b string) int {
 		return cmp.Or(cmp.Compare(strings.Count(a, "://"), strings.Count(b, "://")), cmp.Compare(a, b))
 	})
 }
 
-// dockercfgEntries returns the entries of a .dockercfg, which have keys of a login.
+// dockercfgEntries returns the top-level entries that have a key of a login.
 func dockercfgEntries(content map[string]json.RawMessage) map[string]json.RawMessage {
 	found := map[string]json.RawMessage{}
 	for key, value := range content {
@@ -88,8 +89,7 @@ func dockercfgEntries(content map[string]json.RawMessage) map[string]json.RawMes
 	return found
 }
 
-// addProblem adds an entry that can't be used. It leaves out a login that was written
-// into the key.
+// addProblem records an unusable entry. A login that was written into the key is removed.
 func (l *logins) addProblem(section, key, text string) {
 	if at := strings.LastIndexByte(key, '@'); at >= 0 {
 		key = "..." + key[at:]
@@ -106,17 +106,17 @@ func (l *logins) addHelper(key, helper string) {
 	}
 	l.helpers[normalized] = helperEntry{helper, key}
 	if helper == "" || strings.ContainsAny(helper, `/\`) {
-		l.addProblem(section, key, "is no bare name of a helper")
+		l.addProblem(section, key, "is not a bare name of a helper")
 	}
 }
 
 func (l *logins) addAuth(section, key string, encoded json.RawMessage) {
 	var login authn.AuthConfig
 	if err := json.Unmarshal(encoded, &login); err != nil {
-		l.addProblem(section, key, "auth is not the base64 form of user:password")
+		l.addProblem(section, key, "auth is not user:password in base64")
 		return
 	}
-	login.Password = strings.Trim(login.Password, "\x00") // as Docker does
+	login.Password = strings.Trim(login.Password, "\x00") // like Docker
 	if !l.holdsLogin(section, key, login) {
 		return
 	}
@@ -131,12 +131,12 @@ func (l *logins) addAuth(section, key string, encoded json.RawMessage) {
 	case login.Password == "":
 		l.addProblem(section, key, "the password is empty")
 	case strings.ContainsFunc(login.Password, unicode.IsControl):
-		l.addProblem(section, key, "the password has a control character, such as a line break at its end")
+		l.addProblem(section, key, "the password contains a control character, such as a line break at the end")
 	}
 }
 
-// holdsLogin reports whether an entry has a login, which one without takes from no other
-// entry. Docker writes an empty entry for a login that a helper keeps.
+// holdsLogin reports whether an entry contains a login. An entry without a login does not
+// replace another entry; Docker writes an empty entry for a login that a helper stores.
 func (l *logins) holdsLogin(section, key string, login authn.AuthConfig) bool {
 	if login.IdentityToken != "" || login.RegistryToken != "" || login.Username != "" {
 		return true
@@ -148,20 +148,20 @@ func (l *logins) holdsLogin(section, key string, login authn.AuthConfig) bool {
 	case login.Password != "":
 		l.addProblem(section, key, "has a password but no user name")
 	case l.store == "" && l.helpers[normalized] == (helperEntry{}):
-		l.addProblem(section, key, "holds no login")
+		l.addProblem(section, key, "contains no login")
 	}
 	return false
 }
 
-// addKey returns the normalized form of a key. It returns an error if another key has the
-// same.
+// addKey returns the normalized form of a key. It returns an error if another key of the
+// section has the same normalized form.
 func (l *logins) addKey(section, key string) (string, error) {
 	normalized, err := normalizeKey(key)
 	if err != nil {
 		return "", err
 	}
 	if known, ok := l.writtenKeys[section+normalized]; ok {
-		return "", fmt.Errorf("is the same registry as %q, which counts", known)
+		return "", fmt.Errorf("is the same registry as %q, which is used", known)
 	}
 	l.writtenKeys[section+normalized] = key
 	if isGlob(normalized) && !slices.Contains(l.globs, normalized) {
@@ -172,8 +172,8 @@ func (l *logins) addKey(section, key string) (string, error) {
 	return normalized, nil
 }
 
-// lookUp returns the login for a repository, or the helper that knows it. The scheme
-// is that of the registry's address.
+// lookUp returns the login for a repository, or the helper that stores it. scheme is that
+// of the registry's address.
 func (l *logins) lookUp(scheme string, repository reference.Named) (authn.AuthConfig, helperEntry) {
 	names := lookupNames(scheme, repository)
 	if key, name, entry, found := longestMatch(l.helpers, l.globs, names); found {
@@ -193,8 +193,8 @@ func (l *logins) lookUp(scheme string, repository reference.Named) (authn.AuthCo
 	return authn.AuthConfig{}, helperEntry{l.store, server}
 }
 
-// credentialsOf keeps the one way to log in that counts: a user name beside
-// a token is only for show.
+// credentialsOf converts a login to credentials. A token takes precedence over a user name,
+// which is only informative beside a token.
 func credentialsOf(login authn.AuthConfig, server string) Credentials {
 	switch {
 	case login.RegistryToken != "":

@@ -142,22 +142,22 @@ func TestFormsOfLogins(t *testing.T) {
 func TestProblemsOfLogins(t *testing.T) {
 	encode := func(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
 	for entry, want := range map[string]string{
-		`"a.example.com": {"auth": "canary!"}`:                                                   `auths["a.example.com"]: auth is not the base64 form of user:password`,
-		`"a.example.com": {"auth": "` + encode("canary") + `"}`:                                  `auths["a.example.com"]: auth is not the base64 form of user:password`,
-		`"a.example.com": "canary"`:                                                              `auths["a.example.com"]: auth is not the base64 form of user:password`,
+		`"a.example.com": {"auth": "canary!"}`:                                                   `auths["a.example.com"]: auth is not user:password in base64`,
+		`"a.example.com": {"auth": "` + encode("canary") + `"}`:                                  `auths["a.example.com"]: auth is not user:password in base64`,
+		`"a.example.com": "canary"`:                                                              `auths["a.example.com"]: auth is not user:password in base64`,
 		`"a.example.com": {"auth": "` + encode("robot:") + `"}`:                                  `auths["a.example.com"]: the password is empty`,
 		`"a.example.com": {"username": "robot"}`:                                                 `auths["a.example.com"]: the password is empty`,
 		`"a.example.com": {"password": "canary"}`:                                                `auths["a.example.com"]: has a password but no user name`,
-		`"a.example.com": {}`:                                                                    `auths["a.example.com"]: holds no login`,
-		`"a.example.com": null`:                                                                  `auths["a.example.com"]: holds no login`,
-		`"a.example.com": {"auth": "` + encode("robot:canary\n") + `"}`:                          `auths["a.example.com"]: the password has a control character, such as a line break at its end`,
-		`"ftp://a.example.com": {"auth": "` + encode("robot:canary") + `"}`:                      `auths["ftp://a.example.com"]: is no host and no URL of http or https`,
-		`"": {"auth": "` + encode("robot:canary") + `"}`:                                         `auths[""]: is no host`,
+		`"a.example.com": {}`:                                                                    `auths["a.example.com"]: contains no login`,
+		`"a.example.com": null`:                                                                  `auths["a.example.com"]: contains no login`,
+		`"a.example.com": {"auth": "` + encode("robot:canary\n") + `"}`:                          `auths["a.example.com"]: the password contains a control character, such as a line break at the end`,
+		`"ftp://a.example.com": {"auth": "` + encode("robot:canary") + `"}`:                      `auths["ftp://a.example.com"]: is neither a host nor an http or https URL`,
+		`"": {"auth": "` + encode("robot:canary") + `"}`:                                         `auths[""]: is not a host`,
 		`"a.example.com/*": {"auth": "` + encode("robot:canary") + `"}`:                          `auths["a.example.com/*"]: matches nothing: only the host may have a *`,
-		`"[a.example.com": {"auth": "` + encode("robot:canary") + `"}`:                           `auths["[a.example.com"]: is a bad pattern of a host`,
-		`"*": {"auth": "` + encode("robot:canary") + `"}`:                                        `auths["*"]: matches nothing: each * stands for one part of a host between dots, as in *.example.com`,
+		`"[a.example.com": {"auth": "` + encode("robot:canary") + `"}`:                           `auths["[a.example.com"]: is not a valid host pattern`,
+		`"*": {"auth": "` + encode("robot:canary") + `"}`:                                        `auths["*"]: matches nothing: each * matches one part of a host between dots, as in *.example.com`,
 		`"a.example.com:*": {"auth": "` + encode("robot:canary") + `"}`:                          `auths["a.example.com:*"]: matches nothing: a port can't be a pattern`,
-		`"https://hub.example.com/v1/": {"auth": "` + encode("other:canary") + `"}`:              `auths["https://hub.example.com/v1/"]: is the same registry as "hub.example.com", which counts`,
+		`"https://hub.example.com/v1/": {"auth": "` + encode("other:canary") + `"}`:              `auths["https://hub.example.com/v1/"]: is the same registry as "hub.example.com", which is used`,
 		`"a.example.com": {"auth": "` + encode("robot:") + `", "identitytoken": "canary-token"}`: "",
 	} {
 		t.Run(entry, func(t *testing.T) {
@@ -174,11 +174,11 @@ func TestProblemsOfLogins(t *testing.T) {
 		})
 	}
 	l, err := parseLogins([]byte(`{"credsStore": "pass", "credHelpers": {"a.example.com": "/usr/bin/canary"}, "auths": {"b.example.com": {}}}`))
-	if err != nil || !slices.Equal(l.problems, []string{`credHelpers["a.example.com"]: is no bare name of a helper`}) {
+	if err != nil || !slices.Equal(l.problems, []string{`credHelpers["a.example.com"]: is not a bare name of a helper`}) {
 		t.Errorf("%v, problems %q", err, l.problems)
 	}
 	l, err = parseLogins([]byte(`{"hub.example.com": "canary"}`))
-	if err != nil || !slices.Equal(l.problems, []string{"has neither auths nor the logins of the form .dockercfg"}) {
+	if err != nil || !slices.Equal(l.problems, []string{"contains neither auths nor .dockercfg logins"}) {
 		t.Errorf("%v, problems %q", err, l.problems)
 	}
 	if l, err = parseLogins([]byte(`{}`)); err != nil || len(l.problems) > 0 {

@@ -13,11 +13,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-var errLoginForm = errors.New("is not of the form of Docker's config.json or .dockercfg, nor the manifest of a Secret with one of these")
+var errLoginForm = errors.New("is neither Docker's config.json or .dockercfg nor the manifest of a Secret with one of them")
 
-// parseLogins reads the content of a file: Docker's config.json, its predecessor
-// .dockercfg, or manifests of Secrets with one of these. No error repeats anything
-// of it.
+// parseLogins parses the content of a file: Docker's config.json, .dockercfg, or manifests
+// of Secrets with one of them. The errors contain nothing of the content.
 func parseLogins(data []byte) (*logins, error) {
 	l := &logins{auths: map[string]authn.AuthConfig{}, helpers: map[string]helperEntry{}, writtenKeys: map[string]string{}}
 	if json.Valid(data) {
@@ -35,7 +34,7 @@ func parseLogins(data []byte) (*logins, error) {
 	return l, nil
 }
 
-// fromYAML returns the documents of a text in JSON.
+// fromYAML converts the documents of a YAML text to JSON.
 func fromYAML(data []byte) ([]json.RawMessage, error) {
 	var documents []json.RawMessage
 	for decoder := yaml.NewDecoder(bytes.NewReader(data)); ; {
@@ -55,7 +54,7 @@ func fromYAML(data []byte) ([]json.RawMessage, error) {
 			return nil, err
 		}
 		if document == nil {
-			continue // an empty one
+			continue // empty document
 		}
 		encoded, err := json.Marshal(document)
 		if err != nil {
@@ -65,8 +64,9 @@ func fromYAML(data []byte) ([]json.RawMessage, error) {
 	}
 }
 
-// errAlias refuses what a small file could become very large by. Manifests have no aliases.
-var errAlias = errors.New("has a YAML alias")
+// errAlias is the error for a YAML alias, by which a small file can expand to a very large
+// one. Manifests have no aliases.
+var errAlias = errors.New("contains a YAML alias")
 
 func hasAlias(node *yaml.Node) bool {
 	return node.Kind == yaml.AliasNode || slices.ContainsFunc(node.Content, hasAlias)
@@ -79,7 +79,7 @@ func (l *logins) add(document json.RawMessage) error {
 		return errLoginForm
 	}
 	var kind string
-	_ = json.Unmarshal(content["kind"], &kind) // there may be none
+	_ = json.Unmarshal(content["kind"], &kind) // optional
 	switch kind {
 	case "Secret":
 		return l.addSecret(document)
@@ -101,8 +101,8 @@ func (l *logins) add(document json.RawMessage) error {
 	return l.addConfig(content)
 }
 
-// addSecret adds the logins of a Secret. What is in stringData counts before data, as
-// for Kubernetes.
+// addSecret adds the logins of a Secret. stringData takes precedence over data, as in
+// Kubernetes.
 func (l *logins) addSecret(document json.RawMessage) error {
 	var secret struct {
 		Data       map[string]string `json:"data"`
