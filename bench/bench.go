@@ -18,14 +18,14 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// size is how much is measured.
+// size is the size of a run.
 type size struct {
 	rounds      int
-	sampleTime  time.Duration // of one share of a workload
-	starts      int           // of each contender
-	passes      int           // of what is not in the rounds
-	calls       int           // that are many
-	connections int           // that are many
+	sampleTime  time.Duration // duration of one share of a workload
+	starts      int           // number of starts of each contender
+	passes      int           // repetitions of the measurements outside the rounds
+	calls       int           // number of calls of a long run
+	connections int           // number of open connections in measureConnections
 }
 
 var (
@@ -33,12 +33,12 @@ var (
 	quick = size{rounds: 2, sampleTime: 30 * time.Millisecond, starts: 2, passes: 1, calls: 25_600, connections: 100}
 )
 
-// bench is one run.
+// bench is the state of one run.
 type bench struct {
 	size       size
-	only       *regexp.Regexp // the workloads
+	only       *regexp.Regexp // selects workloads by name
 	machine    machine
-	folder     string // of everything that runs
+	folder     string // holds the files of all processes
 	output     io.Writer
 	registry   *registry
 	runtimes   []*process
@@ -48,8 +48,8 @@ type bench struct {
 	figures    map[*contender]*figures
 }
 
-// runBench measures all workloads that are selected and, where these are all, everything
-// else, and returns it.
+// runBench measures the selected workloads and returns the results. If all workloads are
+// selected, it also measures the programs.
 func runBench(ctx context.Context, size size, only *regexp.Regexp, output io.Writer) (result *results, err error) {
 	folder, err := os.MkdirTemp("", "image-cri-shim-bench-")
 	if err != nil {
@@ -62,7 +62,7 @@ func runBench(ctx context.Context, size size, only *regexp.Regexp, output io.Wri
 	for _, part := range []struct {
 		name     string
 		run      func(context.Context) error
-		programs bool // it measures the programs, not a workload
+		programs bool // measures the programs, not a workload
 	}{
 		{name: "build and start", run: b.startBackends},
 		{name: "starts and idle memory", run: b.measureStart, programs: true},
@@ -115,7 +115,7 @@ func (b *bench) startBackends(ctx context.Context) (err error) {
 	return nil
 }
 
-// socket is that of a runtime.
+// socket returns the path of a runtime's socket.
 func (b *bench) socket(role string) string { return filepath.Join(b.folder, role+".sock") }
 
 // runtimeSocket returns the socket of a contender's runtime.
@@ -126,7 +126,7 @@ func (b *bench) runtimeSocket(c *contender) string {
 	return b.socket("runtime")
 }
 
-// startContenders starts those that stay for all rounds.
+// startContenders starts the instances that run during all rounds.
 func (b *bench) startContenders(ctx context.Context) error {
 	b.tables = newTables(b.contenders, b.only)
 	for _, c := range b.contenders {
@@ -156,7 +156,7 @@ func (b *bench) runRounds(ctx context.Context) error {
 	return nil
 }
 
-// pullServed pulls the registry's images through a shim, so that their names are known.
+// pullServed pulls the registry's images through a shim, so that the asked names are known.
 func (b *bench) pullServed(ctx context.Context, i *instance) error {
 	if !i.contender.restores {
 		return nil
@@ -185,7 +185,7 @@ func (b *bench) pull(ctx context.Context, i *instance, n int) error {
 	return nil
 }
 
-// checkNames checks that the runtime that keeps names has the users' names alone.
+// checkNames checks that the runtime with names of its own has only the asked names.
 func (b *bench) checkNames(ctx context.Context) error {
 	client, err := proxytest.Dial(b.socket(namingRuntime))
 	if err != nil {
@@ -197,12 +197,12 @@ func (b *bench) checkNames(ctx context.Context) error {
 		return err
 	}
 	if bytes.Contains(response, []byte(b.registry.host)) || !bytes.Contains(response, []byte(userName(0))) {
-		return errors.New("the shim has not given the images the users' names in the runtime")
+		return errors.New("the runtime does not have the asked names of the images, or still has the registry's")
 	}
 	return nil
 }
 
-// folderOf is a folder of a contender for one purpose.
+// folderOf returns the path of a contender's folder for one purpose.
 func (b *bench) folderOf(c *contender, purpose string) string {
 	return filepath.Join(b.folder, strings.ReplaceAll(c.name, ", ", "-")+"-"+purpose)
 }

@@ -10,15 +10,15 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// connectionCost is the cost of many open connections of other clients to a process.
+// connectionCost is the cost to a process of many open connections of other clients.
 type connectionCost struct {
 	Connections   int
-	Time          spread  // p50 of Version with them, divided by that without them
-	PerConnection float64 // resident KiB that each of them adds
+	Time          spread  // p50 of Version with them, divided by the p50 without them
+	PerConnection float64 // resident KiB added by each of them
 }
 
-// measureCrowd compares Version one at a time in a process with many other open
-// connections to the same in one without, in short turns.
+// measureConnections compares the p50 of Version, one at a time, in a process with many
+// other open connections to the p50 in a process without them, in alternating short turns.
 func (b *bench) measureConnections(ctx context.Context, c *contender) error {
 	result := &connectionCost{Connections: b.size.connections}
 	b.figures[c].Connections = result
@@ -43,12 +43,12 @@ func (b *bench) measureConnections(ctx context.Context, c *contender) error {
 	})
 }
 
-// largeMessageConnections is the number of connections with a large message at once.
+// largeMessageConnections is the number of connections that carry a large message at once.
 const largeMessageConnections = 16
 
-// measurePassing measures how much memory a process needs at most while a large
-// answer passes over each of some connections: for each connection, what these
-// take without traffic included.
+// measureLargeMessages measures the peak memory that a process adds while a large answer
+// passes over each of several connections. The result is per connection and includes the
+// memory of an idle connection.
 func (b *bench) measureLargeMessages(ctx context.Context, c *contender) error {
 	b.figures[c].LargeMessages = map[string]spread{}
 	for _, size := range []int{largeAnswer, 2 * largeAnswer} {
@@ -83,7 +83,7 @@ func (b *bench) measureLargeMessages(ctx context.Context, c *contender) error {
 	return nil
 }
 
-// openConnections opens connections on each of which one call is answered.
+// openConnections opens connections and makes one call on each of them.
 func openConnections(ctx context.Context, socket string, count int) (clients []*grpc.ClientConn, err error) {
 	for range count {
 		client, err := proxytest.Dial(socket)

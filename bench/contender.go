@@ -13,53 +13,54 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// connections is how many connections the load goes over, as kubelet's does: one
+// connections is the number of connections that carry the load: two like kubelet's, one
 // for each CRI service.
 const connections = 2
 
-// answerTimeout bounds one call, so that a contender that hangs has failed.
+// answerTimeout is the timeout of one call. A contender that exceeds it has failed.
 const answerTimeout = 20 * time.Second
 
-// startTimeout is how long a contender may take to answer its first call.
+// startTimeout is the time within which a contender must answer its first call.
 const startTimeout = 20 * time.Second
 
-// contender is one way from a client to the runtime. Its instances are processes
-// of their own.
+// contender is one way from a client to the runtime. Each of its instances is a separate
+// process.
 type contender struct {
 	name string
-	// command makes the command that serves instance.socket, and writes the
-	// files that it needs into instance.folder. It is nil for the direct way.
+	// command returns the command that serves instance.socket, after it has written the
+	// files of this command into instance.folder. It is nil for the direct way.
 	command func(i *instance) ([]string, error)
-	// missing says why it can't be started here; empty if it can.
+	// missing is the reason why the contender can't be started here, or empty.
 	missing string
-	// binary is the program whose size counts; empty where it is this one.
+	// binary is the program whose size is reported. It is empty if the program is this one.
 	binary string
-	// instrumented, where not nil, makes the command whose allocations can be
-	// read; see [allocations.Variable].
+	// instrumented, if not nil, returns the command of a build that reports its
+	// allocations; see [allocations.Variable].
 	instrumented func(i *instance) ([]string, error)
-	// restores says that it knows the users' names of what the registry served.
+	// restores is true if the contender knows the asked names of the registry's images.
 	restores bool
-	// names says that it has the runtime keep these names, and stands in front of one that
-	// can.
+	// names is true if the contender lets the runtime keep these names. Its runtime then is
+	// the one that can.
 	names bool
 }
 
-// foreign tells a contender whose faults are no faults of this project.
+// foreign reports whether the contender is another project's, so that its failures are
+// not failures of this project.
 func (c *contender) foreign() bool { return c.binary != "" && c.instrumented == nil }
 
-// instance is a contender that runs, with clients.
+// instance is a running contender with its clients.
 type instance struct {
 	contender *contender
 	folder    string
-	socket    string // where clients connect
-	runtime   string // what it stands in front of
+	socket    string // of the contender
+	runtime   string // socket of the runtime behind it
 	process   *process
 	clients   []*grpc.ClientConn
-	ready     time.Duration // from its start to the first answered call
+	ready     time.Duration // from the start of the process to the first answered call
 }
 
-// start starts a contender in a folder of its own, and returns when it has
-// answered a call.
+// start starts a contender in folder and returns once it has answered
+// a call.
 func (c *contender) start(ctx context.Context, folder, runtime string, command func(*instance) ([]string, error), environment ...string) (*instance, error) {
 	i := &instance{contender: c, folder: folder, socket: filepath.Join(folder, "listen.sock"), runtime: runtime}
 	if command == nil {
@@ -91,8 +92,8 @@ func (c *contender) start(ctx context.Context, folder, runtime string, command f
 	return i, nil
 }
 
-// answers makes one call on a new connection. It looks first whether somebody
-// listens: a gRPC client that has failed to connect takes a rest.
+// answers makes one call on a new connection. It first checks that the socket accepts
+// connections, because a gRPC client backs off after a failed connect.
 func (i *instance) answers(ctx context.Context) error {
 	probe, err := net.Dial("unix", i.socket)
 	if err != nil {
@@ -108,7 +109,7 @@ func (i *instance) answers(ctx context.Context) error {
 	return err
 }
 
-// connect replaces the clients by new ones that have been answered.
+// connect replaces the clients by new ones, each of which has made one call.
 func (i *instance) connect(ctx context.Context) error {
 	i.disconnect()
 	for range connections {

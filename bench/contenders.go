@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// shims are the shim's contenders: the default first.
+// shims are the configurations of the shim that are measured, the default first.
 var shims = []struct {
 	name, configuration string
 	names               bool // see [contender]
@@ -20,8 +20,8 @@ var shims = []struct {
 	{name: "shim, grpc", configuration: "engine: grpc\n", names: true},
 }
 
-// contenders returns all there are, the direct way first and the relay second.
-// The shim is built into folder.
+// contenders returns all contenders, the direct way first and the relay second. It builds
+// the shim into folder.
 func contenders(ctx context.Context, folder, registry string) ([]*contender, error) {
 	itself, err := os.Executable()
 	if err != nil {
@@ -55,8 +55,8 @@ func contenders(ctx context.Context, folder, registry string) ([]*contender, err
 	return all, nil
 }
 
-// shimCommand configures the shim: an instance in front of a runtime, with a
-// registry.
+// shimCommand returns a command function for the shim with a registry; more are further
+// lines of its configuration.
 func shimCommand(binary, registry, more string) func(*instance) ([]string, error) {
 	return func(i *instance) ([]string, error) {
 		file := filepath.Join(i.folder, "image-cri-shim.yaml")
@@ -66,9 +66,9 @@ func shimCommand(binary, registry, more string) func(*instance) ([]string, error
 	}
 }
 
-// buildShim builds the shim as its Makefile does, and once more with a package
-// beside it that tells what it allocates: the shim itself has no such thing, so
-// an overlay adds the package and its import to the sources.
+// buildShim builds the shim twice: as the Makefile does, and with the package allocations.
+// An overlay adds the package and its import to the sources of the second build, because
+// the shim itself has no code that reports allocations.
 func buildShim(ctx context.Context, folder string) (plain, instrumented string, err error) {
 	here, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "image-cri-shim").Output()
 	if err != nil {

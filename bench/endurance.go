@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// longRun is the change of a process over many calls.
+// longRun holds the changes of a process over many calls.
 type longRun struct {
 	Calls    int
 	P50      []float64 // µs, of each part of the calls
 	Resident []float64 // MiB, after each part
-	Time     spread    // p50 after them, divided by that of a process after a twentieth of them
+	Time     spread    // p50 after all calls, divided by that of a process after a twentieth of them
 	Memory   float64   // see secondHalfRatio
 }
 
-// measureEndurance looks at what the shim must not do in the long run, each time
-// at processes of its own, and at the relay where there is something to compare.
+// measureEndurance measures the cost of large messages, many connections and many calls,
+// each in new processes. The relay is measured for comparison, except for many calls.
 func (b *bench) measureEndurance(ctx context.Context) error {
 	for _, c := range b.contenders {
 		if c.missing != "" || !c.restores && c.name != "relay" {
@@ -35,7 +35,7 @@ func (b *bench) measureEndurance(ctx context.Context) error {
 	return nil
 }
 
-// withInstance calls use with a new process of a contender, and ends the process.
+// withInstance calls use with a new process of a contender, and then ends the process.
 func (b *bench) withInstance(ctx context.Context, c *contender, purpose string, use func(*instance) error) error {
 	i, err := c.start(ctx, b.folderOf(c, purpose), b.runtimeSocket(c), c.command)
 	if err != nil {
@@ -45,8 +45,8 @@ func (b *bench) withInstance(ctx context.Context, c *contender, purpose string, 
 	return use(i)
 }
 
-// measureGrowth makes many calls of Version, 32 at once, and compares the process
-// after them to one that has only warmed up.
+// measureLongRun makes many calls of Version, 32 at once, and compares the process after
+// them to a process that has only warmed up.
 func (b *bench) measureLongRun(ctx context.Context, c *contender) error {
 	g := &longRun{}
 	b.figures[c].LongRun = g
@@ -55,7 +55,7 @@ func (b *bench) measureLongRun(ctx context.Context, c *contender) error {
 			return err
 		}
 		return b.withInstance(ctx, c, "new", func(fresh *instance) (err error) {
-			// One that is cold would be slower and hide what has grown.
+			// Without this warm-up the new process would be slower and hide growth in the old one.
 			if err := (&longRun{}).run(ctx, fresh, b.size.calls/20); err != nil {
 				return err
 			}
@@ -65,7 +65,7 @@ func (b *bench) measureLongRun(ctx context.Context, c *contender) error {
 	})
 }
 
-// run makes the calls in parts.
+// run makes the calls in ten parts and records the figures after each part.
 func (g *longRun) run(ctx context.Context, i *instance, calls int) error {
 	const parts, workers = 10, 32
 	each := (calls + parts*workers - 1) / (parts * workers)
@@ -92,8 +92,8 @@ func secondHalfRatio(values []float64) float64 {
 	return spreadOf(values[middle:]).Median / spreadOf(values[1:middle]).Median
 }
 
-// compareP50 returns the p50 of Version at one process divided by that at another,
-// measured in many short turns.
+// compareP50 returns the p50 of Version in one process divided by that in another,
+// measured in alternating short turns.
 func (b *bench) compareP50(ctx context.Context, one, other *instance, workers int) (spread, error) {
 	var ratios []float64
 	for range 5 * b.size.passes {

@@ -10,15 +10,15 @@ import (
 	"image-cri-shim/bench/allocations"
 )
 
-// figures are what is known of a contender's program and process.
+// figures are the measurements of a contender's program and process.
 type figures struct {
 	Contender string
-	Foreign   bool    // its faults are no faults of this project
+	Foreign   bool    // see [contender.foreign]
 	Missing   string  // why it was not started
 	Binary    float64 // MB of 1,000,000 bytes
 	Start     spread  // ms, to the first answered call
-	Idle      spread  // MiB, after one call and a while
-	// Allocated, per workload, is what one call allocates in the contender.
+	Idle      spread  // MiB, after one call and a rest of settle
+	// Allocated is the memory that one call allocates in the contender, by workload.
 	Allocated     map[string]allocated
 	LargeMessages map[string]spread // MiB, by size of the message
 	LongRun       *longRun
@@ -30,10 +30,10 @@ type allocated struct {
 	Bytes   spread
 }
 
-// settle is how long a process may rest before its idle memory is read.
+// settle is the time after which the memory of an idle process is read.
 const settle = 200 * time.Millisecond
 
-// measureStart starts each contender some times, in turn, and ends it.
+// measureStart starts and ends each contender several times, in turn.
 func (b *bench) measureStart(ctx context.Context) error {
 	start, idle := map[*contender][]float64{}, map[*contender][]float64{}
 	for range b.size.starts {
@@ -75,8 +75,8 @@ func (b *bench) measureStart(ctx context.Context) error {
 	return nil
 }
 
-// measureAllocations counts what calls one at a time allocate in those
-// contenders that can tell, in processes of their own.
+// measureAllocations measures the allocations of calls, one at a time, in processes of the
+// instrumented contenders.
 func (b *bench) measureAllocations(ctx context.Context) error {
 	for _, c := range b.contenders {
 		if c.instrumented == nil || c.missing != "" {
@@ -107,7 +107,7 @@ func (b *bench) countAllocations(ctx context.Context, c *contender) error {
 		}
 		steps := t.steps(b.registry.host, c.restores)
 		var objects, bytes []float64
-		// The first pass warms up what later ones reuse.
+		// The first pass warms up caches and pools and is not counted.
 		for pass := range 1 + b.size.passes {
 			before, err := allocations.Read(socket)
 			if err != nil {

@@ -13,21 +13,22 @@ import (
 	"google.golang.org/grpc"
 )
 
-// load is what came of a time of calls.
+// load is the result of a series of calls.
 type load struct {
 	latencies []time.Duration // of each call, ascending
-	messages  int             // that answered them
+	messages  int             // received in response to them
 	elapsed   time.Duration
 }
 
-// closedLoop lets workers make the steps in turn for a time, each at least one,
-// the next when the last is answered. The first error ends it.
+// closedLoop makes the steps in turn for a duration, in parallel workers. Each worker makes
+// at least one call and starts the next one after the previous answer. The first error
+// ends the loop.
 func closedLoop(ctx context.Context, clients []*grpc.ClientConn, steps []step, workers int, duration time.Duration) (load, error) {
 	return drive(ctx, clients, steps, workers, func(_ int, elapsed time.Duration) bool { return elapsed < duration })
 }
 
-// drive lets workers make calls while more says so of the calls that one has
-// made and the time that has passed.
+// drive makes calls in parallel workers. A worker continues while more returns true for
+// the number of calls that it has made and the time elapsed.
 func drive(ctx context.Context, clients []*grpc.ClientConn, steps []step, workers int, more func(made int, elapsed time.Duration) bool) (load, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -60,10 +61,10 @@ func drive(ctx context.Context, clients []*grpc.ClientConn, steps []step, worker
 	return total, context.Cause(ctx)
 }
 
-// openLoop starts calls at a fixed rate, whether or not others are answered, and
-// measures from when each should have started.
+// openLoop starts calls at a fixed rate, whether or not earlier calls have been answered,
+// and measures each call from the time when it was due.
 func openLoop(ctx context.Context, clients []*grpc.ClientConn, steps []step, rate float64, duration time.Duration) (load, error) {
-	// A thread of its own that the kernel wakes in time: Go's timers round up to
+	// A locked thread sleeps with nanosleep, because Go's timers round up to
 	// a millisecond.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -1,6 +1,6 @@
-// Bench compares the shim, with each of its engines, to other ways to stand
-// between a client and a container runtime. README.md says what it measures and
-// how to read the results.
+// Bench compares the shim, with each of its engines, to other proxies between a client
+// and a container runtime. README.md describes the measurements and how to read the
+// results.
 package main
 
 import (
@@ -37,9 +37,9 @@ func run(ctx context.Context, arguments []string, output io.Writer) error {
 		return serveRole(ctx, arguments[1:])
 	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	short := flags.Bool("quick", false, "a minute to see that all works; too short to judge by")
-	only := flags.String("only", "", "only workloads whose names match `REGEXP`, and only their times; nothing is written")
-	folder := flags.String("results", "", "write the results into this `folder` (default results, of a quick run results/quick)")
+	short := flags.Bool("quick", false, "run for a minute to check that everything works; too short for conclusions")
+	only := flags.String("only", "", "measure only workloads whose names match `REGEXP`, and only their times; print the results without saving them")
+	folder := flags.String("results", "", "write the results to this `folder` (default results, or results/quick for a quick run)")
 	if err := flags.Parse(arguments); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil

@@ -8,8 +8,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// A node with as many pods as kubelet has by default, of one container each, and
-// a store of images, half of which the registry has served.
+// The node has as many pods as kubelet's default limit, with one container each, and a
+// store of images. Half of the images come from the registry.
 const (
 	pods       = 110
 	images     = 200
@@ -18,7 +18,7 @@ const (
 	namespaces = 7
 )
 
-// started is when everything on the node began, in nanoseconds.
+// started is the start time of everything on the node, in Unix nanoseconds.
 const started int64 = 1_790_000_000_000_000_000
 
 func hash(what string, i int) string {
@@ -30,7 +30,7 @@ func imageDigest(i int) string { return "sha256:" + hash("manifest", i) }
 func sandboxID(i int) string   { return hash("sandbox", i) }
 func containerID(i int) string { return hash("container", i) }
 
-// repository is an image's path in its registry, without the host.
+// repository returns the path of an image in its registry, without the host.
 func repository(i int) string {
 	if i < served {
 		return fmt.Sprintf("library/service-%03d", i)
@@ -40,10 +40,10 @@ func repository(i int) string {
 
 const tag = "1.25.3"
 
-// userName is what users call an image.
+// userName returns the asked name of an image.
 func userName(i int) string { return "docker.io/" + repository(i) + ":" + tag }
 
-// storedHost is where the runtime has got an image from.
+// storedHost returns the registry from which the runtime has pulled an image.
 func storedHost(i int, registry string) string {
 	if i < served {
 		return registry
@@ -51,7 +51,7 @@ func storedHost(i int, registry string) string {
 	return "docker.io"
 }
 
-// storedName is what the runtime calls an image.
+// storedName returns the runtime's name of an image.
 func storedName(i int, registry string) string {
 	return storedHost(i, registry) + "/" + repository(i) + ":" + tag
 }
@@ -79,7 +79,8 @@ func podUID(i int) string {
 	return h[:8] + "-" + h[8:12] + "-4" + h[13:16] + "-a" + h[17:20] + "-" + h[20:32]
 }
 
-// podLabels and the annotations below are those that kubelet sets.
+// podLabels returns the labels that kubelet sets on a pod. The labels and annotations of
+// the functions below are kubelet's, too.
 func podLabels(i int) map[string]string {
 	return map[string]string{
 		"app.kubernetes.io/name":       fmt.Sprintf("service-%03d", i),
@@ -188,12 +189,12 @@ func event(i int, status *runtimeapi.ContainerStatus) *runtimeapi.ContainerEvent
 	}
 }
 
-// createContainer is what kubelet sends for a container of a pod: the image by
-// its ID.
+// createContainer returns kubelet's request for a container of a pod. It names the image
+// by its ID.
 func createContainer(i int, registry string) *runtimeapi.CreateContainerRequest {
 	status := containerStatus(i, registry)
 	var environment []*runtimeapi.KeyValue
-	for service := range 12 { // kubelet adds the namespace's services
+	for service := range 12 { // kubelet adds variables for the namespace's services
 		name := fmt.Sprintf("SERVICE_%03d", service)
 		environment = append(environment,
 			&runtimeapi.KeyValue{Key: name + "_SERVICE_HOST", Value: fmt.Appendf(nil, "10.96.0.%d", service)},

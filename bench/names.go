@@ -26,14 +26,14 @@ const (
 	contentService = "/containerd.services.content.v1.Content/"
 )
 
-// record is a name of an image, as containerd's images service has it.
+// record is an image record of containerd's images service, which is one name of an image.
 type record struct {
 	*imagesapi.Image
 	image int
 }
 
-// addNames adds the names that a pull of an image brings: its tag, its digest and its ID.
-// It reports whether one was not there. The caller holds the mutex.
+// addNames adds the names that a pull of an image creates: its tag, its digest and its ID.
+// It reports whether any of them is new. The caller must hold the mutex.
 func (s *store) addNames(i int) (added bool) {
 	for _, name := range []string{storedName(i, s.registry), storedDigest(i, s.registry), imageID(i)} {
 		if _, ok := s.records[name]; ok {
@@ -54,7 +54,7 @@ func (s *store) put(image *imagesapi.Image, i int) {
 	s.records[image.Name] = &record{Image: image, image: i}
 }
 
-// image is an image of CRI with the names that it has now. The caller holds the mutex.
+// image returns a CRI image with its current names. The caller must hold the mutex.
 func (s *store) image(i int) *runtimeapi.Image {
 	entry := image(i, s.registry)
 	entry.RepoTags, entry.RepoDigests = nil, nil
@@ -72,7 +72,7 @@ func (s *store) image(i int) *runtimeapi.Image {
 	return entry
 }
 
-// refresh encodes the answers anew that show an image's names. The caller holds the mutex.
+// refresh encodes the answers with an image's names again. The caller must hold the mutex.
 func (s *store) refresh(i int) (err error) {
 	entry := s.image(i)
 	s.list = nil
@@ -94,8 +94,8 @@ func (s *store) refresh(i int) (err error) {
 	return err
 }
 
-// registerNames registers the part of containerd's own API that keeps names. Changes are
-// shown by CRI at once.
+// registerNames registers the methods of containerd's own API that keep names. CRI shows
+// their changes immediately.
 func (s *store) registerNames(runtime *proxytest.Runtime) {
 	handle := func(method string, respond func(request []byte) (proto.Message, error)) {
 		runtime.Handle(method, answer(func(request []byte) ([]byte, error) {
@@ -128,7 +128,7 @@ func (s *store) getName(raw []byte) (proto.Message, error) {
 	return &imagesapi.GetImageResponse{Image: found.Image}, nil
 }
 
-// listNames knows filters of names alone: name==... and name~=... with a quoted value.
+// listNames supports only filters of names: name==... and name~=... with a quoted value.
 func (s *store) listNames(raw []byte) (proto.Message, error) {
 	request := &imagesapi.ListImagesRequest{}
 	if err := proto.Unmarshal(raw, request); err != nil {
@@ -162,7 +162,7 @@ func nameFilter(filter string) (func(name string) bool, error) {
 	}
 	value, err := strconv.Unquote(quoted)
 	if !ok || field != "name" || err != nil {
-		return nil, fmt.Errorf("the filter %q is not known", filter)
+		return nil, fmt.Errorf("unknown filter %q", filter)
 	}
 	if operator == "==" {
 		return func(name string) bool { return name == value }, nil
@@ -197,7 +197,7 @@ func (s *store) updateName(raw []byte) (proto.Message, error) {
 	return &imagesapi.UpdateImageResponse{Image: request.Image}, s.change(request.Image)
 }
 
-// change gives a name a target. The caller holds the mutex.
+// change sets the target of a name. The caller must hold the mutex.
 func (s *store) change(named *imagesapi.Image) error {
 	for i := range images {
 		if imageDigest(i) == named.GetTarget().GetDigest() {
@@ -223,7 +223,7 @@ func (s *store) deleteName(raw []byte) (proto.Message, error) {
 	return &emptypb.Empty{}, s.refresh(found.image)
 }
 
-// contentInfo answers for each digest: nothing is ever missing here.
+// contentInfo answers successfully for any digest, because no content is missing here.
 func (s *store) contentInfo(raw []byte) (proto.Message, error) {
 	request := &contents.InfoRequest{}
 	if err := proto.Unmarshal(raw, request); err != nil {

@@ -15,7 +15,7 @@ import (
 	"image-cri-shim/rewrite/containerd"
 )
 
-// shownNames returns the names that CRI shows of an image.
+// shownNames returns the names of an image that CRI shows.
 func shownNames(t *testing.T, client *grpc.ClientConn, image string) []string {
 	t.Helper()
 	request := imageStatusStep(image, nil)
@@ -27,8 +27,8 @@ func shownNames(t *testing.T, client *grpc.ClientConn, image string) []string {
 	return slices.Concat(response.Image.GetRepoTags(), response.Image.GetRepoDigests())
 }
 
-// The runtime that keeps names changes them as the shim's own client of containerd asks,
-// and CRI shows the change.
+// The runtime with names of its own changes them at the request of the shim's containerd
+// client, and CRI shows the change.
 func TestNamesAreKept(t *testing.T) {
 	client := dialStore(t, true)
 	images := containerd.Images{Invoke: func(ctx context.Context, method string, request []byte) ([]byte, error) {
@@ -36,7 +36,7 @@ func TestNamesAreKept(t *testing.T) {
 	}}
 	ctx := t.Context()
 	if names := shownNames(t, client, imageID(0)); names != nil {
-		t.Fatalf("before the pull the image has the names %q", names)
+		t.Fatalf("names of the image before the pull: got %q, want none", names)
 	}
 	if _, err := pulls(testRegistry, false)[0].call(ctx, client); err != nil {
 		t.Fatal(err)
@@ -44,13 +44,13 @@ func TestNamesAreKept(t *testing.T) {
 	const i = served / 2
 	stored, digest := storedName(i, testRegistry), storedDigest(i, testRegistry)
 	if names := shownNames(t, client, imageID(i)); !slices.Equal(names, []string{stored, digest}) {
-		t.Errorf("after the pull the image has the names %q", names)
+		t.Errorf("names of the image after the pull: got %q", names)
 	}
 	listed, err := images.List(ctx, `name~="^`+testRegistry+`/library/service-050[:@]"`)
 	if err != nil || len(listed) != 2 {
-		t.Fatalf("listed %v, %v, want two names", listed, err)
+		t.Fatalf("list: got %v, %v, want two names", listed, err)
 	}
-	for range 2 { // the second time it is there
+	for range 2 { // the second time the name exists
 		if err := images.Put(ctx, &containerd.Record{Name: userName(i), Target: listed[0].Target, Labels: listed[0].Labels}); err != nil {
 			t.Fatal(err)
 		}
@@ -61,13 +61,13 @@ func TestNamesAreKept(t *testing.T) {
 		}
 	}
 	if names := shownNames(t, client, userName(i)); !slices.Equal(names, []string{userName(i)}) {
-		t.Errorf("after the naming the image has the names %q", names)
+		t.Errorf("names of the image after it was renamed: got %q", names)
 	}
 	if record, err := images.Get(ctx, stored); record != nil || err != nil {
-		t.Errorf("the deleted name is %v, %v", record, err)
+		t.Errorf("get the deleted name: got %v, %v", record, err)
 	}
 	if _, err := images.List(ctx, "labels.foo==bar"); status.Code(err) != codes.InvalidArgument {
-		t.Errorf("an unknown filter: %v", err)
+		t.Errorf("unknown filter: got %v, want InvalidArgument", err)
 	}
 	if _, err := containerStatusStep(i, testRegistry, true).call(ctx, client); err != nil {
 		t.Error(err)

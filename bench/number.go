@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// number writes a figure with three digits that count, or all before the point.
+// number formats a figure with three significant digits, or with all digits before the point.
 func number(v float64) string {
 	decimals := 0
 	if v != 0 {
@@ -23,7 +23,7 @@ func number(v float64) string {
 	return text
 }
 
-// String is the median and, in brackets, the least and the greatest.
+// String formats the median and, in brackets, the minimum and the maximum.
 func (s spread) String() string {
 	switch {
 	case s.Rounds == 0:
@@ -34,7 +34,7 @@ func (s spread) String() string {
 	return fmt.Sprintf("%s (%s to %s)", number(s.Median), number(s.Least), number(s.Most))
 }
 
-// thousands writes a count with commas.
+// thousands formats a count with commas.
 func thousands(n int) string {
 	if n < 0 {
 		return "-" + thousands(-n)

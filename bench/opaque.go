@@ -8,8 +8,8 @@ import (
 )
 
 // measureOpaqueCalls compares workloads with opaque calls: the same requests and answers
-// under a method that a proxy does not know and only forwards. A worker makes the two in
-// turn, so that both run under the same conditions.
+// under a method that a proxy does not know and only forwards. One worker alternates
+// between the two, so that both run under the same conditions.
 func (b *bench) measureOpaqueCalls(ctx context.Context) error {
 	for _, t := range b.tables {
 		if !t.hasOpaque {
@@ -41,14 +41,14 @@ func (b *bench) measureOpaqueCalls(ctx context.Context) error {
 func (b *bench) compareOpaqueCall(ctx context.Context, i *instance, w workload) (float64, error) {
 	var took [2][]time.Duration
 	steps := w.steps(b.registry.host, i.contender.restores)
-	opaqueSteps := w.steps(b.registry.host, i.contender.names) // in an opaque call no name is restored
+	opaqueSteps := w.steps(b.registry.host, i.contender.names) // in opaque calls the shim restores no names
 	duration := time.Duration(w.share) * 2 * b.size.sampleTime
 	for begun, made := time.Now(), 0; made == 0 || time.Since(begun) < duration; made++ {
 		opaqueStep := opaqueSteps[made%len(opaqueSteps)]
 		opaqueStep.method = opaque(opaqueStep.method)
 		pair := [2]step{steps[made%len(steps)], opaqueStep}
 		for turn := range pair {
-			n := (turn + made) % len(pair) // neither always follows the other
+			n := (turn + made) % len(pair) // the first of the two alternates
 			asked := time.Now()
 			if _, err := pair[n].call(ctx, i.clients[0]); err != nil {
 				return 0, err

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// The plot has a panel for each workload with a bar for each contender: what it
-// adds to the direct p50 where calls come one at a time, its throughput as a
-// share of the direct one where many come at once. A thin line spans the rounds.
+// The plot has a panel for each workload with a bar for each contender. If calls are made
+// one at a time, the bar is the p50 added to the direct way; if many calls are made at
+// once, it is the throughput as a share of the direct way. A thin line spans the rounds.
 const (
 	columns    = 3
 	panelWidth = 400
@@ -21,17 +21,17 @@ const (
 	barRoom    = panelWidth - labelWidth - valueWidth
 )
 
-// bar is what one contender has in a panel.
+// bar is one contender's bar in a panel.
 type bar struct {
 	name   string
 	figure spread
-	label  string // of the value, or why there is none
+	label  string // the value, or the reason why there is none
 }
 
-// panel is one workload.
+// panel is the part of the plot for one workload.
 type panel struct {
 	title, unit string
-	mark        float64 // where a line is drawn across; 0: nowhere
+	mark        float64 // value of the vertical line; 0: no line
 	bars        []bar
 }
 
@@ -67,7 +67,7 @@ func (r *results) panels() []panel {
 	return panels
 }
 
-// shortened makes a reason fit a panel.
+// shortened returns a reason cut to the width of a panel.
 func shortened(reason string) string {
 	const enough = 40
 	if len(reason) > enough {
@@ -76,7 +76,7 @@ func shortened(reason string) string {
 	return reason
 }
 
-// drawing writes SVG.
+// drawing is a buffer for SVG.
 type drawing struct{ bytes.Buffer }
 
 func (d *drawing) text(x, y float64, size int, attributes, content string) {
@@ -93,7 +93,7 @@ func (d *drawing) line(x1, y1, x2, y2 float64, colour string) {
 	fmt.Fprintf(d, `<line x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f" stroke="%s"/>`+"\n", x1, y1, x2, y2, colour)
 }
 
-// plot draws the workloads.
+// plot returns the plot of all workloads as SVG.
 func (r *results) plot() []byte {
 	panels := r.panels()
 	bars := 0
@@ -109,10 +109,10 @@ func (r *results) plot() []byte {
 	d.text(margin, 32, 18, `font-weight="bold"`, "Between a CRI client and its runtime")
 	note := fmt.Sprintf("%d cores (load average before: %s), %s, %s, %d rounds.", r.Machine.Cores, number(r.Machine.Load), r.Machine.Kernel, r.Machine.Go, r.Rounds)
 	if r.Quick {
-		note += " A quick run, too short to judge by."
+		note += " A quick run, too short for conclusions."
 	}
 	d.text(margin, 52, 11, `fill="#555"`, note)
-	d.text(margin, 68, 11, `fill="#555"`, "Bars: the median of the rounds; thin lines: from the least to the greatest, with an arrow where that is out of sight. Added p50: shorter is better. Throughput: longer is better, the upright line is direct.")
+	d.text(margin, 68, 11, `fill="#555"`, "Bars: the median of the rounds; thin lines: from the minimum to the maximum, with an arrow if that is outside the panel. Added p50: shorter is better. Throughput: longer is better, the vertical line is direct.")
 	for n, p := range panels {
 		d.panel(p, float64(margin+n%columns*panelWidth), float64(titleSpace+n/columns*panelHeight))
 	}
@@ -134,8 +134,8 @@ func (d *drawing) panel(p panel, left, top float64) {
 	d.line(zero, top+36, zero, bottom, "#222")
 }
 
-// scale is the length of one unit. The greatest median has its place, with some
-// room for how it varies: a single round may be far out.
+// scale returns the length of one unit. It leaves room for the greatest median and some
+// of its variation, but not for outliers of single rounds.
 func (p panel) scale() float64 {
 	greatest := p.mark
 	for _, b := range p.bars {
@@ -147,8 +147,8 @@ func (p panel) scale() float64 {
 	return barRoom / greatest
 }
 
-// bar draws a contender's name, bar, line of rounds and value. A line that goes
-// beyond the panel ends in an arrow.
+// bar draws a contender's name, bar, line of rounds and value. A line that exceeds the
+// panel ends in an arrow.
 func (d *drawing) bar(b bar, zero, y, scale float64) {
 	base, middle := y+barHeight-4, y+barHeight/2
 	d.text(zero-6, base, 11, `text-anchor="end"`, b.name)
@@ -169,7 +169,7 @@ func (d *drawing) bar(b bar, zero, y, scale float64) {
 	d.text(zero+barRoom+valueWidth-24, base, 11, `text-anchor="end"`, b.label)
 }
 
-// colour tells the shim, the floor and the others apart.
+// colour returns a color for the shim, the relay or another contender.
 func colour(name string) string {
 	switch {
 	case strings.HasPrefix(name, "shim, frames"):

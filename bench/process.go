@@ -19,11 +19,11 @@ type process struct {
 	log   string
 	pid   int
 	ended chan struct{} // closed when the process has ended
-	err   error         // how it ended; read only after ended is closed
+	err   error         // of Wait; read only after ended is closed
 }
 
-// startProcess starts a command with environment added to this program's. The
-// child dies with this program.
+// startProcess starts a command with environment added to this program's environment. The
+// child is killed when this program ends.
 func startProcess(log string, environment, command []string) (*process, error) {
 	output, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -36,8 +36,8 @@ func startProcess(log string, environment, command []string) (*process, error) {
 	p := &process{log: log, ended: make(chan struct{})}
 	started := make(chan error)
 	go func() {
-		// The kernel sends the parent-death signal when the thread ends that
-		// started the child, so this one stays until the child has ended.
+		// The kernel sends the parent-death signal when the thread that started the
+		// child ends. This thread therefore lives until the child has ended.
 		runtime.LockOSThread()
 		defer func() { _ = output.Close() }()
 		err := cmd.Start()
@@ -56,8 +56,8 @@ func startProcess(log string, environment, command []string) (*process, error) {
 	return p, nil
 }
 
-// waitUntil tries until ready says so, and fails when the process ends before or
-// ctx is done.
+// waitUntil returns when ready returns nil. It fails if the process ends first or ctx is
+// done.
 func (p *process) waitUntil(ctx context.Context, ready func() error) error {
 	const interval = 200 * time.Microsecond
 	for {
@@ -67,16 +67,16 @@ func (p *process) waitUntil(ctx context.Context, ready func() error) error {
 		}
 		select {
 		case <-p.ended:
-			return fmt.Errorf("it ended before it answered: %w\n%s", errors.Join(p.err, err), tail(p.log))
+			return fmt.Errorf("ended before its first answer: %w\n%s", errors.Join(p.err, err), tail(p.log))
 		case <-ctx.Done():
-			return fmt.Errorf("it does not answer: %w: %w\n%s", ctx.Err(), err, tail(p.log))
+			return fmt.Errorf("no answer: %w: %w\n%s", ctx.Err(), err, tail(p.log))
 		case <-time.After(interval):
 		}
 	}
 }
 
-// stop asks the process to end, and kills it when it takes too long. Stopping
-// one that has ended already does nothing.
+// stop sends SIGTERM, and kills the process after stopTimeout. It does nothing if the
+// process has ended.
 func (p *process) stop() {
 	p.signal(syscall.SIGTERM)
 	select {
@@ -89,13 +89,13 @@ func (p *process) stop() {
 
 func (p *process) signal(signal syscall.Signal) {
 	select {
-	case <-p.ended: // its id may be another's by now
+	case <-p.ended: // the kernel may have reused its ID
 	default:
 		_ = syscall.Kill(p.pid, signal)
 	}
 }
 
-// tail returns the end of a log for an error message.
+// tail returns the end of a log, for error messages.
 func tail(log string) string {
 	const enough = 1024
 	content, err := os.ReadFile(log)

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 )
 
-// lookPath finds a program also where only root looks.
+// lookPath finds a program in PATH or in the folders for root's programs.
 func lookPath(name string) (string, error) {
 	for _, folder := range []string{"/usr/sbin", "/sbin"} {
 		if path := filepath.Join(folder, name); exec.Command(path, "-v").Run() == nil {
@@ -31,7 +31,7 @@ backend runtime
   server runtime unix@%s proto h2
 `
 
-// haproxy speaks HTTP/2 on both sides.
+// haproxy proxies HTTP/2 on both sides.
 func haproxy(i *instance) ([]string, error) {
 	binary, err := lookPath("haproxy")
 	if err != nil {
@@ -41,8 +41,8 @@ func haproxy(i *instance) ([]string, error) {
 	return []string{binary, "-db", "-f", file}, os.WriteFile(file, fmt.Appendf(nil, haproxyConfiguration, i.socket, i.runtime), 0o600)
 }
 
-// Its workers must be root's to reach a runtime's socket, and not close a
-// client's connection after their usual thousand requests.
+// The workers run as root to be able to open a runtime's socket. They must not close a
+// client's connection after nginx's default of a thousand requests.
 const nginxConfiguration = `user root;
 daemon off;
 worker_processes auto;
@@ -80,7 +80,7 @@ func nginx(i *instance) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	// What it left behind in its last run.
+	// An earlier run may have left its socket.
 	if err := os.RemoveAll(i.socket); err != nil {
 		return nil, err
 	}

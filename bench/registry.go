@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// registry answers look-ups of the images that the store has from it. Nothing
-// is ever pulled from it.
+// registry answers lookups of the images that the store has from it. Nothing is ever
+// pulled from it.
 type registry struct {
 	host   string
 	server *http.Server
@@ -31,7 +31,7 @@ func startRegistry(ctx context.Context) (*registry, error) {
 
 func (r *registry) stop() { _ = r.server.Close() }
 
-// lookUps answers a HEAD of a manifest by its path.
+// lookUps returns a handler that answers a HEAD request for a manifest by its path.
 func lookUps(digests map[string]string) http.Handler {
 	return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
 		if strings.TrimSuffix(request.URL.Path, "/") == "/v2" {

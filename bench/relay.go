@@ -12,11 +12,11 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// relayBuffer is what the relay reads at once, in bytes.
+// relayBuffer is the buffer size of the relay, in bytes.
 const relayBuffer = 64 << 10
 
-// relay copies the bytes of each connection, both ways. Whatever stands between
-// a client and the runtime costs at least that.
+// relay copies the bytes of each connection in both directions. It is the minimum cost of
+// any proxy between a client and the runtime.
 func relay(listener net.Listener, runtime string) error {
 	for {
 		client, err := listener.Accept()
@@ -35,16 +35,16 @@ func relay(listener net.Listener, runtime string) error {
 	}
 }
 
-// copyBytes copies until one end closes, and closes both.
+// copyBytes copies until one side closes, and closes both sides.
 func copyBytes(target, source net.Conn) {
 	defer func() { _ = errors.Join(target.Close(), source.Close()) }()
-	// Without their faster ways, which sockets of this kind don't have.
+	// The wrappers hide ReadFrom and WriteTo, which have no fast path for unix sockets.
 	_, _ = io.CopyBuffer(struct{ io.Writer }{target}, struct{ io.Reader }{source}, make([]byte, relayBuffer))
 }
 
-// grpcProxy serves grpc-proxy's TransparentHandler unchanged, with its own director,
-// behind a server and a client whose limits on messages are lifted: grpc-go's
-// 4 MiB would refuse what kubelet may receive.
+// grpcProxy serves grpc-proxy's unmodified TransparentHandler with its own director. Server
+// and client have no message size limits: grpc-go's 4 MiB would reject answers that
+// kubelet accepts.
 func grpcProxy(listener net.Listener, runtime string) error {
 	const unlimited = 1 << 30
 	connection, err := grpc.NewClient("unix:"+runtime,
@@ -60,11 +60,11 @@ func grpcProxy(listener net.Listener, runtime string) error {
 // namingRuntime is the role of a runtime that keeps names as containerd does.
 const namingRuntime = "naming-runtime"
 
-// serveRole runs this program as one of its contenders, or as their runtime, until ctx is
+// serveRole runs this program as one of the contenders, or as their runtime, until ctx is
 // done.
 func serveRole(ctx context.Context, arguments []string) error {
 	if len(arguments) != 3 {
-		return errors.New("a contender wants its role, its socket and what stands behind it")
+		return errors.New("usage: contender ROLE SOCKET BACKEND")
 	}
 	role, socket, behind := arguments[0], arguments[1], arguments[2]
 	if role == "runtime" || role == namingRuntime {
@@ -81,7 +81,7 @@ func serveRole(ctx context.Context, arguments []string) error {
 	case "grpc-proxy":
 		err = grpcProxy(listener, behind)
 	default:
-		return fmt.Errorf("no contender %q", role)
+		return fmt.Errorf("unknown role %q", role)
 	}
 	if ctx.Err() != nil {
 		return nil

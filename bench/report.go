@@ -12,7 +12,7 @@ import (
 	"text/tabwriter"
 )
 
-// write writes the results as tables and as a plot.
+// write writes the results to folder, as tables and as a plot.
 func (r *results) write(folder string) error {
 	return errors.Join(
 		os.MkdirAll(folder, 0o755),
@@ -21,7 +21,7 @@ func (r *results) write(folder string) error {
 	)
 }
 
-// printTargets is what an operator of the benchmark wants to know first.
+// printTargets prints the targets: the summary of a run.
 func (r *results) printTargets(output io.Writer) {
 	table := tabwriter.NewWriter(output, 0, 0, 2, ' ', 0)
 	for _, v := range r.Targets {
@@ -30,7 +30,7 @@ func (r *results) printTargets(output io.Writer) {
 	_ = table.Flush()
 }
 
-// markdown is a buffer for a Markdown text.
+// markdown is a buffer for Markdown text.
 type markdown struct{ bytes.Buffer }
 
 func (s *markdown) row(cells ...string) { fmt.Fprintf(s, "| %s |\n", strings.Join(cells, " | ")) }
@@ -43,11 +43,11 @@ func (s *markdown) header(cells ...string) {
 func (r *results) markdown() []byte {
 	s := &markdown{}
 	m := r.Machine
-	fmt.Fprintf(s, "# What the benchmark has measured\n\n")
-	fmt.Fprintf(s, "On %s, %d cores (%s; load average before: %s), %s, %s, %s, %d rounds in %d s. Figures are the median over the rounds and, in brackets, the least and the greatest.\n",
+	fmt.Fprintf(s, "# Results of the benchmark\n\n")
+	fmt.Fprintf(s, "On %s, %d cores (%s; load average before: %s), %s, %s, %s, %d rounds in %d s. Figures are the median over the rounds and, in brackets, the minimum and the maximum.\n",
 		r.Date, m.Cores, m.Processor, number(m.Load), m.Kernel, m.Go, strings.Join(m.Others, ", "), r.Rounds, r.Seconds)
 	if r.Quick {
-		fmt.Fprintf(s, "\nThis was a quick run, which shows that all works and is too short to judge by.\n")
+		fmt.Fprintf(s, "\nThis was a quick run: it shows that everything works, and is too short for conclusions.\n")
 	}
 	r.writeTargets(s)
 	for _, t := range r.Tables {
@@ -99,7 +99,7 @@ func (r *results) writeTable(s *markdown, t *table) {
 	}
 }
 
-// failed says why there is nothing, or nothing more.
+// failed returns the reason why an outcome has no samples, or no more of them.
 func (r *results) failed(o *outcome) string {
 	switch {
 	case r.program(o.Contender).Missing != "":
@@ -110,7 +110,7 @@ func (r *results) failed(o *outcome) string {
 	return "failed: " + o.Failed
 }
 
-// effort is what an outcome took.
+// effort returns the cells of an outcome's throughput and resources.
 func (r *results) effort(t *table, o *outcome) []string {
 	cells := []string{
 		over(o.Samples, func(s sample) float64 { return s.PerSecond }).String(),
@@ -128,8 +128,8 @@ func (r *results) effort(t *table, o *outcome) []string {
 	return cells
 }
 
-// against is a figure in relation to another contender: of that one itself there
-// is none.
+// against formats a figure relative to another contender. It is "-" for that contender
+// itself.
 func against(other, contender string, figure spread) string {
 	if contender == other {
 		return "-"
@@ -182,7 +182,7 @@ func numbers(values []float64) string {
 	return strings.Join(all, " ")
 }
 
-// oneLine makes an error's text fit a cell.
+// oneLine returns an error's text on one line and cut to the size of a cell.
 func oneLine(text string) string {
 	const enough = 160
 	text = strings.ReplaceAll(strings.Join(strings.Fields(text), " "), "|", "/")

@@ -51,22 +51,22 @@ func TestFailuresAreReported(t *testing.T) {
 		"| shim, grpc | not in this build |",
 	} {
 		if !strings.Contains(text, want) {
-			t.Errorf("%q is not in\n%s", want, text)
+			t.Errorf("missing %q in\n%s", want, text)
 		}
 	}
 }
 
-// What one of our own contenders fails ends the run as failed; what others fail,
-// and what is not there, does not.
+// A workload that fails on one of this project's contenders fails the run. Failures of
+// other projects and missing contenders don't.
 func TestOnlyOurOwnFailuresFailTheRun(t *testing.T) {
 	r := testResults()
 	r.Tables[0].Outcomes = append(r.Tables[0].Outcomes, &outcome{Contender: "shim, grpc", Failed: "not in this build"})
 	if err := r.failure(); err == nil || !strings.Contains(err.Error(), "it broke") || strings.Contains(err.Error(), "build") {
-		t.Errorf("got %v, want what the relay failed and nothing else", err)
+		t.Errorf("got %v, want only the failure of the relay", err)
 	}
 	r.program("relay").Foreign = true
 	if err := r.failure(); err != nil {
-		t.Errorf("another project's failure is ours: %v", err)
+		t.Errorf("the failure of another project's contender fails the run: %v", err)
 	}
 }
 
@@ -89,7 +89,7 @@ func TestThePlotIsXML(t *testing.T) {
 	}
 	for _, want := range []string{"Version <once> & again", "shim, frames", "failed"} {
 		if !strings.Contains(texts.String(), want) {
-			t.Errorf("the plot does not say %q", want)
+			t.Errorf("the plot does not contain %q", want)
 		}
 	}
 }

@@ -13,28 +13,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// results is everything that was measured, as it is kept.
+// results are the measurements of a run, in the form in which they are saved.
 type results struct {
 	Machine  machine
 	Date     string
-	Seconds  int // that the run took
+	Seconds  int // duration of the run
 	Rounds   int
-	Quick    bool // too short to judge by
+	Quick    bool // too short for conclusions
 	Tables   []*table
 	Programs []*figures
 	Targets  []targetResult
 }
 
-// machine is what kind of machine it was.
+// machine describes the machine of the run.
 type machine struct {
 	Cores     int
 	Processor string
 	Kernel    string
 	Go        string
-	// Load is the load average of the five minutes before the run: what else the
-	// machine was doing.
+	// Load is the load average over the five minutes before the run. It shows the other
+	// work of the machine.
 	Load float64
-	// Others is what else was measured, in its own words.
+	// Others are the version lines of the other proxies.
 	Others []string
 }
 
@@ -82,7 +82,7 @@ func (b *bench) results(took time.Duration) *results {
 	return r
 }
 
-// failure says which workloads one of this project's own contenders has failed.
+// failure returns an error that lists the workloads that this project's contenders failed.
 func (r *results) failure() error {
 	var all []error
 	for _, t := range r.Tables {
@@ -95,7 +95,7 @@ func (r *results) failure() error {
 	return errors.Join(all...)
 }
 
-// table returns the outcomes of the workload whose name begins so.
+// table returns the outcomes of the workload whose name has this prefix.
 func (r *results) table(name string) *table {
 	for _, t := range r.Tables {
 		if strings.HasPrefix(t.Name, name) {
@@ -114,21 +114,21 @@ func (r *results) program(contender string) *figures {
 	return &figures{Contender: contender}
 }
 
-// The derived figures of a workload: of a contender, in each round against
-// another one.
+// The methods below derive figures of a workload: of one contender, relative to another
+// one in each round.
 
-// added is by how many microseconds a percentile exceeds that of the direct way.
+// added returns by how many microseconds a percentile exceeds that of the direct way.
 func (t *table) added(contender string, percentile func(sample) float64) spread {
 	return pairwise(t.of(contender).Samples, t.of("direct").Samples, func(a, direct sample) float64 { return percentile(a) - percentile(direct) })
 }
 
-// throughput is a ratio to another contender's.
+// throughput returns the throughput relative to that of another contender.
 func (t *table) throughput(contender, other string) spread {
 	return pairwise(t.of(contender).Samples, t.of(other).Samples, func(a, b sample) float64 { return a.PerSecond / b.PerSecond })
 }
 
-// addedRatio is the added p50 of a contender to that of another one, over the
-// rounds in which the other one added anything.
+// addedRatio returns a contender's added p50 divided by that of another one. It leaves out
+// rounds in which the other one added nothing.
 func (t *table) addedRatio(contender, other string) spread {
 	direct := map[int]float64{}
 	for _, s := range t.of("direct").Samples {

@@ -14,20 +14,20 @@ type sample struct {
 	P50       float64 // µs
 	P90       float64 // µs
 	P99       float64 // µs
-	PerSecond float64 // a unary call has one, a stream of events as many as these
-	CPU       float64 // s for 10,000 calls
+	PerSecond float64 // messages: one per unary call, one per event of a stream
+	CPU       float64 // s per 10,000 calls
 	Peak      float64 // MiB
 }
 
-// outcome is all that one contender did with one workload.
+// outcome is the result of one contender for one workload in all rounds.
 type outcome struct {
 	Contender   string
-	Failed      string // why it was not tried in later rounds
+	Failed      string // why it was not tried again in later rounds
 	Samples     []sample
 	OpaqueRatio spread // p50 divided by that of the opaque call, if the workload has one
 }
 
-// table is one workload's outcomes, in the order of the contenders.
+// table holds one workload's outcomes, in the order of the contenders.
 type table struct {
 	workload
 	Outcomes []*outcome
@@ -62,8 +62,8 @@ func (t *table) of(contender string) *outcome {
 	return &outcome{Contender: contender, Failed: "not a contender"}
 }
 
-// runRound measures each workload at all contenders in turn, each time with another one
-// first.
+// runRound measures each workload on all contenders in turn. The first contender changes
+// each time.
 func (b *bench) runRound(ctx context.Context, round int) error {
 	for n, t := range b.tables {
 		for turn := range b.contenders {
@@ -91,14 +91,14 @@ func (b *bench) runRound(ctx context.Context, round int) error {
 	return nil
 }
 
-// reconnect connects again to a contender that has failed a workload. A foreign one that
-// no longer answers is excluded from the rest of the run.
+// reconnect connects again to a contender that has failed a workload. A foreign contender
+// that no longer answers is excluded from the rest of the run.
 func (b *bench) reconnect(ctx context.Context, i *instance, after string) error {
 	err := i.connect(ctx)
 	if err == nil {
 		return nil
 	}
-	err = fmt.Errorf("%s does not answer any more after %s: %w", i.contender.name, after, err)
+	err = fmt.Errorf("%s no longer answers after %s: %w", i.contender.name, after, err)
 	if !i.contender.foreign() || ctx.Err() != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (b *bench) measure(ctx context.Context, i *instance, w workload) (sample, e
 	return s, i.addUsage(cpuBefore, &s)
 }
 
-// startUsage resets the peak memory, and returns the CPU time that the process has used.
+// startUsage resets the peak memory and returns the CPU time of the process so far.
 func (i *instance) startUsage() (time.Duration, error) {
 	if i.process == nil {
 		return 0, nil
@@ -153,7 +153,7 @@ func (i *instance) startUsage() (time.Duration, error) {
 	return i.process.cpu()
 }
 
-// addUsage sets a sample's CPU time, since before, and its peak memory.
+// addUsage sets a sample's CPU time, which is counted from before, and its peak memory.
 func (i *instance) addUsage(before time.Duration, s *sample) error {
 	if i.process == nil {
 		return nil

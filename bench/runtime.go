@@ -14,7 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	_ "image-cri-shim/bench/allocations" // in each process of this program
+	_ "image-cri-shim/bench/allocations" // reports the allocations of each role of this program
 	"image-cri-shim/proxy/proxytest"
 )
 
@@ -23,12 +23,12 @@ const (
 	imageService   = "/runtime.v1.ImageService/"
 )
 
-// bytesLabel is the label that a ListContainers of this benchmark selects to
-// say how many bytes the answer shall have at least.
+// bytesLabel is the label in the selector of ListContainers with which the benchmark sets
+// the minimum size of the answer, in bytes.
 const bytesLabel = "bench/bytes"
 
-// opaqueVersion is a version of CRI that does not exist. The runtime answers its methods as
-// those of v1, and whatever stands in front of it has no reason to look at their messages.
+// opaqueVersion is a version of CRI that does not exist. The runtime answers its methods like
+// those of v1. A proxy does not know them and has no reason to read their messages.
 const opaqueVersion = "runtime.v0"
 
 // opaque returns the opaque counterpart of a method of CRI v1.
@@ -36,16 +36,16 @@ func opaque(method string) string {
 	return strings.Replace(method, "/runtime.v1.", "/"+opaqueVersion+".", 1)
 }
 
-// store is a container runtime that has everything and does nothing. Its answers
-// are encoded before they are asked for, so that what stands in front of it
-// weighs as much as possible.
+// store is a container runtime with fixed contents that does no work. Its answers are
+// encoded before they are requested, so that a proxy's share of the time is as large as
+// possible.
 type store struct {
 	registry   string
 	remote     map[string]int     // the images that can be pulled, by name
-	answers    map[string][]byte  // by method, where the request does not matter
+	answers    map[string][]byte  // by method, for methods with one answer to all requests
 	podStatus  map[string][]byte  // the answers to PodSandboxStatus, by ID
 	mutex      sync.RWMutex       // of the fields below
-	containers map[int][]byte     // the answers to ListContainers, by their least size
+	containers map[int][]byte     // the answers to ListContainers, by minimum size
 	records    map[string]*record // the names of images, as containerd keeps them
 	statuses   [][]byte           // the answers to ImageStatus, by image
 	list       []byte             // the answer to ListImages; nil after a change
@@ -53,8 +53,8 @@ type store struct {
 	started    [][]byte           // the events
 }
 
-// serveRuntime serves a store on a socket until ctx is done. One that keeps names does so
-// as containerd does, and has none of the registry's images before they are pulled.
+// serveRuntime serves a store on a socket until ctx is done. With keepsNames it keeps names
+// as containerd does, and has the registry's images only after they are pulled.
 func serveRuntime(ctx context.Context, socket, registry string, keepsNames bool) error {
 	runtime := proxytest.NewRuntime(socket)
 	s, err := newStore(registry, keepsNames)
@@ -72,8 +72,8 @@ func serveRuntime(ctx context.Context, socket, registry string, keepsNames bool)
 	return runtime.Stop()
 }
 
-// newStore makes a store with all images, or with those alone that are not the
-// registry's.
+// newStore returns a store with all images, or without the images of the
+// registry.
 func newStore(registry string, withoutRegistrys bool) (*store, error) {
 	s := &store{
 		registry:   registry,
@@ -124,7 +124,7 @@ func (s *store) encodeConstants() (err error) {
 	return nil
 }
 
-// register registers the methods of CRI, and their opaque counterparts.
+// register registers the methods of CRI and their opaque counterparts.
 func (s *store) register(runtime *proxytest.Runtime) {
 	handle := func(method string, handler proxytest.Handler) {
 		runtime.Handle(method, handler)
@@ -148,7 +148,7 @@ func (s *store) register(runtime *proxytest.Runtime) {
 	handle(imageService+"PullImage", answer(s.pullImage))
 }
 
-// answer makes a handler of what answers one message with another.
+// answer returns a handler that answers one message with another.
 func answer(respond func(request []byte) ([]byte, error)) proxytest.Handler {
 	return func(stream grpc.ServerStream) error {
 		request, err := proxytest.Receive(stream)
@@ -163,7 +163,7 @@ func answer(respond func(request []byte) ([]byte, error)) proxytest.Handler {
 	}
 }
 
-// lookUp decodes a request and returns what there is under the ID in it.
+// lookUp decodes a request and returns the answer for the ID in it.
 func (s *store) lookUp(answers map[string][]byte, request []byte, decoded proto.Message, id func() string) ([]byte, error) {
 	if err := proto.Unmarshal(request, decoded); err != nil {
 		return nil, err
@@ -172,13 +172,13 @@ func (s *store) lookUp(answers map[string][]byte, request []byte, decoded proto.
 	response, ok := answers[id()]
 	s.mutex.RUnlock()
 	if !ok {
-		return nil, status.Errorf(codes.NotFound, "nothing has the ID %q", id())
+		return nil, status.Errorf(codes.NotFound, "unknown ID %q", id())
 	}
 	return response, nil
 }
 
-// listContainers answers with the containers of the node's pods, or with as many
-// as make the size that the request selects.
+// listContainers answers with the containers of the node's pods, or with as many as it
+// takes to reach the size in the request.
 func (s *store) listContainers(request []byte) ([]byte, error) {
 	decoded := &runtimeapi.ListContainersRequest{}
 	if err := proto.Unmarshal(request, decoded); err != nil {
@@ -196,13 +196,13 @@ func (s *store) listContainers(request []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		encoded = append(encoded, one...) // the encoding of a repeated field is that of its parts
+		encoded = append(encoded, one...) // a repeated field is encoded as its elements in sequence
 	}
 	s.containers[size] = encoded
 	return encoded, nil
 }
 
-// imageStatus answers as containerd does: what is not there is an empty message.
+// imageStatus answers as containerd does: for an unknown image with an empty message.
 func (s *store) imageStatus(request []byte) ([]byte, error) {
 	decoded := &runtimeapi.ImageStatusRequest{}
 	if err := proto.Unmarshal(request, decoded); err != nil {
@@ -254,10 +254,10 @@ func (s *store) pullImage(request []byte) ([]byte, error) {
 	return proto.Marshal(&runtimeapi.PullImageResponse{ImageRef: imageID(i)})
 }
 
-// sendEvents streams events as fast as they are taken, then ends.
+// sendEvents streams events as fast as the client receives them, and then ends.
 func (s *store) sendEvents(stream grpc.ServerStream) error {
 	if _, err := proxytest.Receive(stream); err != nil {
-		return fmt.Errorf("the request for events: %w", err)
+		return fmt.Errorf("receive the request for events: %w", err)
 	}
 	s.mutex.RLock()
 	messages := slices.Clone(s.started)

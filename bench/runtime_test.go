@@ -15,7 +15,7 @@ import (
 
 const testRegistry = "127.0.0.1:5000"
 
-// dialStore serves the store and returns a client.
+// dialStore serves a store and returns a client connected to it.
 func dialStore(t *testing.T, keepsNames bool) *grpc.ClientConn {
 	t.Helper()
 	runtime := proxytest.NewRuntime(filepath.Join(t.TempDir(), "runtime.sock"))
@@ -43,8 +43,8 @@ func dialStore(t *testing.T, keepsNames bool) *grpc.ClientConn {
 	return client
 }
 
-// The checks of the workloads hold for what the runtime itself answers, and not
-// for just anything.
+// The checks of the workloads accept the answers of the runtime, and reject
+// others.
 func TestWorkloadsAgainstTheRuntime(t *testing.T) {
 	client := dialStore(t, false)
 	for _, w := range workloads {
@@ -54,21 +54,21 @@ func TestWorkloadsAgainstTheRuntime(t *testing.T) {
 					t.Fatalf("%s: %v", s.method, err)
 				}
 				if s.check([]byte("something else")) == nil {
-					t.Fatalf("%s: the check accepts anything", s.method)
+					t.Fatalf("%s: the check accepts any answer", s.method)
 				}
 			}
 		})
 	}
 }
 
-// A runtime without the names that the shim would restore must fail those
-// workloads: a contender that does not restore them would go unnoticed.
+// The checks must reject the answers of a runtime without the asked names. Otherwise a
+// contender that does not restore names would go unnoticed.
 func TestNamesMustBeRestored(t *testing.T) {
 	client := dialStore(t, false)
 	for _, steps := range []func(string, bool) []step{listImages, statusOfName, statusOfID} {
 		for _, s := range steps(testRegistry, true) {
 			if _, err := s.call(t.Context(), client); err == nil {
-				t.Errorf("%s: the runtime's own names pass for the users'", s.method)
+				t.Errorf("%s: the check accepts the runtime's own names", s.method)
 			}
 		}
 	}
@@ -77,7 +77,7 @@ func TestNamesMustBeRestored(t *testing.T) {
 func TestMessagesAreRealistic(t *testing.T) {
 	for name, test := range map[string]struct {
 		message     proto.Message
-		least, most int // bytes, as containerd's answers to kubelet are
+		least, most int // bytes, the range of containerd's answers to kubelet
 	}{
 		"container":        {container(0), 700, 1500},
 		"container status": {containerStatus(0, testRegistry), 1200, 2500},
@@ -100,7 +100,7 @@ func TestLargeLists(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(response) < largeAnswer || len(response) > largeAnswer+2000 {
-		t.Errorf("%d bytes, want %d and hardly more", len(response), largeAnswer)
+		t.Errorf("got %d bytes, want %d or slightly more", len(response), largeAnswer)
 	}
 	decoded := &runtimeapi.ListContainersResponse{}
 	if err := proto.Unmarshal(response, decoded); err != nil {
@@ -119,7 +119,7 @@ func TestHalfOfTheImagesAreFromTheRegistry(t *testing.T) {
 		}
 	}
 	if fromRegistry != images/2 {
-		t.Errorf("%d of %d images", fromRegistry, images)
+		t.Errorf("%d of %d images are from the registry", fromRegistry, images)
 	}
 }
 
@@ -131,10 +131,10 @@ func TestOpenLoopKeepsItsRate(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(l.latencies) != calls || l.messages != calls {
-		t.Errorf("%d latencies of %d answers, want %d", len(l.latencies), l.messages, calls)
+		t.Errorf("got %d latencies and %d answers, want %d each", len(l.latencies), l.messages, calls)
 	}
 	if l.elapsed < (calls-1)*time.Second/rate {
-		t.Errorf("all was over after %v: the rate was exceeded", l.elapsed)
+		t.Errorf("finished after %v, faster than the rate allows", l.elapsed)
 	}
 }
 
@@ -142,9 +142,9 @@ func TestTheFirstErrorEndsALoad(t *testing.T) {
 	client := dialStore(t, false)
 	missing := step{method: runtimeService + "NoSuchMethod"}
 	if _, err := closedLoop(t.Context(), []*grpc.ClientConn{client}, []step{missing}, 4, time.Hour); err == nil {
-		t.Error("a load of failing calls has no error")
+		t.Error("closed loop of failing calls: got no error")
 	}
 	if _, err := openLoop(t.Context(), []*grpc.ClientConn{client}, []step{missing}, 1000, 10*time.Millisecond); err == nil {
-		t.Error("an open loop of failing calls has no error")
+		t.Error("open loop of failing calls: got no error")
 	}
 }

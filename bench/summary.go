@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// percentile returns the smallest value that at least p percent of the sorted
-// values don't exceed (the nearest rank), 0 of none.
+// percentile returns the nearest-rank percentile: the smallest value that is at least as
+// large as p percent of the sorted values. It returns 0 if there are no values.
 func percentile(sorted []time.Duration, p float64) time.Duration {
 	if len(sorted) == 0 {
 		return 0
@@ -16,13 +16,13 @@ func percentile(sorted []time.Duration, p float64) time.Duration {
 	return sorted[min(max(rank, 1), len(sorted))-1]
 }
 
-// spread is a figure over the rounds: their median, and the least and the
-// greatest.
+// spread is the median, the minimum and the maximum of a figure over the
+// rounds.
 type spread struct {
 	Median float64
 	Least  float64
 	Most   float64
-	Rounds int // that it is of; 0: there is no figure
+	Rounds int // number of rounds; 0: there is no figure
 }
 
 func spreadOf(values []float64) spread {
@@ -39,8 +39,8 @@ func spreadOf(values []float64) spread {
 	return spread{Median: median, Least: values[0], Most: values[len(values)-1], Rounds: len(values)}
 }
 
-// pairwise is the spread of a figure of two contenders, combined within each
-// round that both have: a machine that drifts hits both alike.
+// pairwise returns the spread of a figure of two contenders, combined within each round
+// that both have, because a machine that is slow for a while affects both.
 func pairwise(a, b []sample, combine func(a, b sample) float64) spread {
 	var values []float64
 	for _, one := range a {

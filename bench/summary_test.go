@@ -72,8 +72,8 @@ func TestNumber(t *testing.T) {
 	}
 }
 
-// testTable returns two rounds, the second of which the whole machine spent at half
-// its speed, and a third in which the relay has failed.
+// testTable returns two rounds, and a third one in which the relay has failed. In the second
+// round the whole machine ran at half its speed.
 func testTable() *table {
 	return &table{workload: workload{Name: "Version, one at a time", Workers: 1}, Outcomes: []*outcome{
 		{Contender: "direct", Samples: []sample{{Round: 1, P50: 100, PerSecond: 10_000}, {Round: 2, P50: 200, PerSecond: 5000}, {Round: 3, P50: 100, PerSecond: 10_000}}},

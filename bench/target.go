@@ -5,20 +5,20 @@ import (
 	"strings"
 )
 
-// targetResult is a target of the shim and the figure measured for it.
+// targetResult is a target of the shim with its measured figure.
 type targetResult struct {
 	Contender string
 	What      string
 	Target    string
 	Measured  spread
-	Met       string // "met", "missed" or why it could not be judged
+	Met       string // "met", "missed", or why it could not be judged
 }
 
-// growthLimit is the ratio up to which a figure counts as not growing: as much as it varies
-// anyway on a machine that is not idle.
+// growthLimit is the ratio up to which a figure counts as not growing. It allows for the
+// variation of a machine that is not idle.
 const growthLimit = 1.1
 
-// judgeTargets judges each engine of the shim by the medians.
+// judgeTargets judges each configuration of the shim by the medians.
 func judgeTargets(r *results) []targetResult {
 	var all []targetResult
 	for _, p := range r.Programs {

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// pids returns the ids of a process and its children: nginx works in those.
+// pids returns the IDs of a process and its children, which include nginx's workers.
 func (p *process) pids() ([]int, error) {
 	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", p.pid, p.pid))
 	if err != nil {
@@ -30,9 +30,9 @@ func (p *process) pids() ([]int, error) {
 	return members, nil
 }
 
-// cpu is the time that the process and its children have run so far. The kernel
-// counts it in nanoseconds for each thread; one that has ended is missing, but Go
-// and its like keep theirs.
+// cpu returns the CPU time of the process and its children so far. The kernel counts it in
+// nanoseconds for each thread. The time of threads that have ended is missing; Go and
+// similar runtimes keep their threads.
 func (p *process) cpu() (time.Duration, error) {
 	members, err := p.pids()
 	if err != nil {
@@ -63,13 +63,13 @@ func (p *process) cpu() (time.Duration, error) {
 		}
 	}
 	if counted == 0 {
-		return 0, errors.New("the kernel does not count the CPU time of threads (schedstat)")
+		return 0, errors.New("the kernel does not report the CPU time of threads (schedstat)")
 	}
 	return total, nil
 }
 
-// memory is what the process and its children have resident, in bytes, now and
-// at most since resetPeak. What they share counts for each.
+// memory returns the resident memory of the process and its children in bytes, now and at
+// its peak since resetPeak. Shared memory counts for each process.
 func (p *process) memory() (resident, peak int64, err error) {
 	members, err := p.pids()
 	if err != nil {
@@ -100,7 +100,7 @@ func (p *process) memory() (resident, peak int64, err error) {
 	return resident, peak, nil
 }
 
-// resetPeak makes what is resident now the peak of each process.
+// resetPeak sets the peak of each process to its current resident memory.
 func (p *process) resetPeak() error {
 	members, err := p.pids()
 	if err != nil {

@@ -16,15 +16,15 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// step is one call.
+// step is one call of a workload.
 type step struct {
 	method  string
 	request []byte
 	stream  bool               // the answer is a stream of messages
-	check   func([]byte) error // of the answer, or of the last message of a stream
+	check   func([]byte) error // checks the answer, or the last message of a stream
 }
 
-// call makes the call and returns how many messages it was answered with.
+// call makes the call and returns the number of messages in the answer.
 func (s step) call(ctx context.Context, client *grpc.ClientConn) (messages int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
@@ -59,19 +59,19 @@ func (s step) call(ctx context.Context, client *grpc.ClientConn) (messages int, 
 	return messages, s.check(last)
 }
 
-// workload is what all contenders are put to in turn.
+// workload is a sequence of calls that is measured on all contenders.
 type workload struct {
 	Name      string
-	Workers   int     // of an open loop: while it warms up
-	Rate      float64 // of an open loop; 0: the next call follows the last answer
-	share     int     // of the time of a usual sample
+	Workers   int     // in parallel; of an open loop: during warm-up
+	Rate      float64 // calls per second of an open loop; 0: a closed loop
+	share     int     // duration, in multiples of size.sampleTime
 	hasOpaque bool    // it is compared with opaque calls of its size
-	// steps are the calls, over and over. Where the contender restores names they
-	// ask for the users' and expect those.
+	// steps returns the calls, which are repeated. If the contender restores names, the
+	// calls ask for the asked names and expect them in the answers.
 	steps func(registry string, restores bool) []step
 }
 
-// expectPart returns a check that a response contains a part and has at least a size.
+// expectPart returns a check that a response contains part and has at least size bytes.
 func expectPart(part string, size int) func([]byte) error {
 	return func(response []byte) error {
 		if len(response) < size || !bytes.Contains(response, []byte(part)) {
@@ -81,8 +81,8 @@ func expectPart(part string, size int) func([]byte) error {
 	}
 }
 
-// encode is for requests of our own making. One that could not be encoded would
-// not get the answer that its step expects.
+// encode encodes a request of the benchmark. It ignores errors, because a step that sends a
+// broken request fails its check.
 func encode(message proto.Message) []byte {
 	encoded, _ := proto.Marshal(message)
 	return encoded
@@ -90,7 +90,8 @@ func encode(message proto.Message) []byte {
 
 var versionStep = step{method: runtimeService + "Version", check: expectPart("containerd", 20)}
 
-// listStep asks for the containers of the node's pods, or for a size in bytes.
+// listStep returns a call for the containers of the node's pods, or for an answer of at
+// least size bytes.
 func listStep(size int) step {
 	request := &runtimeapi.ListContainersRequest{}
 	if size > 0 {
@@ -104,7 +105,7 @@ func imageStatusStep(image string, check func([]byte) error) step {
 	return step{method: imageService + "ImageStatus", request: encode(request), check: check}
 }
 
-// nameOf is what a client of a contender calls an image.
+// nameOf returns the name by which a client of a contender knows an image.
 func nameOf(i int, registry string, restores bool) string {
 	if restores {
 		return userName(i)
@@ -142,7 +143,7 @@ var workloads = []workload{
 
 func expectEmpty(response []byte) error {
 	if len(response) > 0 {
-		return fmt.Errorf("an answer of %d bytes for what is not there", len(response))
+		return fmt.Errorf("an answer of %d bytes for an unknown image", len(response))
 	}
 	return nil
 }
@@ -171,8 +172,8 @@ func containerStatusStep(i int, registry string, restores bool) step {
 	}
 }
 
-// pulls ask for an image that is there already: what is measured is all but the image's
-// own way.
+// pulls ask for an image that the runtime already has. The figure includes everything
+// except the transfer of the image.
 func pulls(registry string, restores bool) []step {
 	request := &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: nameOf(served/2, registry, restores)}}
 	return []step{{method: imageService + "PullImage", request: encode(request), check: expectPart(imageID(served/2), 64)}}
@@ -182,8 +183,8 @@ func createContainers(registry string, _ bool) []step {
 	return []step{{method: runtimeService + "CreateContainer", request: encode(createContainer(0, registry)), check: expectPart(containerID(pods), 64)}}
 }
 
-// kubeletMix is a second of kubelet with two relists and a status call for each pod and
-// container, in an order that is always the same.
+// kubeletMix is one second of kubelet's calls: two relists, one status call for each pod
+// and container, and one Status, always in the same order.
 func kubeletMix(registry string, restores bool) []step {
 	steps := []step{{method: runtimeService + "Status", check: expectPart("NetworkReady", 40)}}
 	for range 2 {

@@ -1,6 +1,6 @@
-// Package allocations tells another process what this one has allocated. The
-// benchmark links it into its own contenders and, with an overlay at build time
-// (go help build), into a build of the shim that is used for nothing else.
+// Package allocations reports the allocations of this process to another one. The
+// benchmark links it into its own contenders. With an overlay at build time (go help
+// build), it also links it into a second build of the shim, which is used for nothing else.
 package allocations
 
 import (
@@ -10,8 +10,8 @@ import (
 	"runtime"
 )
 
-// Variable is the environment variable that names the unix socket to tell it
-// on. Without it a process tells nothing.
+// Variable is the environment variable with the path of the unix socket on which to
+// report. If it is unset, the process reports nothing.
 const Variable = "BENCH_ALLOCATIONS"
 
 func init() {
@@ -27,7 +27,7 @@ func init() {
 	go serve(listener)
 }
 
-// serve writes the objects and bytes that were allocated since the start to each
+// serve writes the number of objects and bytes allocated since the start to each
 // connection, and closes it.
 func serve(listener net.Listener) {
 	for {
@@ -42,10 +42,10 @@ func serve(listener net.Listener) {
 	}
 }
 
-// Count is what a process has allocated since its start.
+// Count is the number of objects and bytes that a process has allocated since its start.
 type Count struct{ Objects, Bytes uint64 }
 
-// Read asks the process behind a socket.
+// Read reads the count of the process that listens on a socket.
 func Read(socket string) (Count, error) {
 	connection, err := net.Dial("unix", socket)
 	if err != nil {
@@ -54,7 +54,7 @@ func Read(socket string) (Count, error) {
 	defer func() { _ = connection.Close() }()
 	var count Count
 	if _, err := fmt.Fscan(connection, &count.Objects, &count.Bytes); err != nil {
-		return Count{}, fmt.Errorf("read what was allocated: %w", err)
+		return Count{}, fmt.Errorf("read the allocations: %w", err)
 	}
 	return count, nil
 }
