@@ -28,8 +28,8 @@ const (
 	bearer     = "bearer"
 )
 
-// newAuthRegistry starts a registry without images. fault handles the requests that are
-// logged in.
+// newAuthRegistry starts a registry without images. fault handles the authenticated
+// requests.
 func newAuthRegistry(t *testing.T, name, kind string, fault testbed.Fault) *authRegistry {
 	t.Helper()
 	r := &authRegistry{name: name, password: newSecret(name + "-password"), token: newSecret(name + "-token")}
@@ -56,9 +56,9 @@ func startFaultyRegistry(t *testing.T, fault testbed.Fault) *testbed.FaultyRegis
 
 func (r *authRegistry) realm() string { return toLocalhost(r.tokens.Address()) + "/token" }
 
-// toLocalhost makes another host of a server on this machine. A token server must
-// have a name: go-containerregistry sends no password to a private IP address
-// that is not the registry's.
+// toLocalhost replaces the IP address of this machine with a host name. A token server
+// must have a name, because go-containerregistry sends no password to a private IP address
+// other than the registry's.
 func toLocalhost(address string) string { return strings.Replace(address, "127.0.0.1", "localhost", 1) }
 
 // authImages caches the image of each registry by the registry's name.
@@ -74,7 +74,7 @@ func authImage(t *testing.T, name string) v1.Image {
 	return image
 }
 
-// push gives the registry an image of its own.
+// push stores the registry's image, which differs from that of other registries.
 func (r *authRegistry) push(t *testing.T) {
 	t.Helper()
 	r.image = authImage(t, r.name)
@@ -94,13 +94,13 @@ func (r *authRegistry) configEntry(priority int, login bool) string {
 	return entry
 }
 
-// login returns a caller's credentials for the registry.
+// login returns a client's credentials for the registry.
 func (r *authRegistry) login() *runtimeapi.AuthConfig {
 	return &runtimeapi.AuthConfig{Username: r.name, Password: r.password}
 }
 
-// wantNoLeakedSecrets requires that no server has received a secret that is not its own,
-// and that exactly the registries named in used have received a login.
+// wantNoLeakedSecrets requires that no server has received another server's secret, and
+// that exactly the registries named in used have received a login.
 func wantNoLeakedSecrets(t *testing.T, kind string, registries []*authRegistry, used ...string) {
 	t.Helper()
 	for _, r := range registries {
@@ -112,13 +112,13 @@ func wantNoLeakedSecrets(t *testing.T, kind string, registries []*authRegistry, 
 				}
 				for _, secret := range []string{other.password, other.token} {
 					if server.Contains(secret) && !(own && slices.Contains(may, secret)) {
-						t.Errorf("%s's servers were sent %s", r.name, secret)
+						t.Errorf("%s's servers received %s", r.name, secret)
 					}
 				}
 			}
 		}
 		if got, want := r.registryRequests.Contains(r.password) || r.registryRequests.Contains(r.token), slices.Contains(used, r.name); got != want {
-			t.Errorf("%s was logged in to: %v, want %v", r.name, got, want)
+			t.Errorf("%s received a login: %v, want %v", r.name, got, want)
 		}
 	}
 }

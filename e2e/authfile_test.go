@@ -9,21 +9,21 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// TestAuthFileOfTheNode logs in with what a file says, as look-ups and as the
-// runtime, and with what it says once it has changed.
+// TestAuthFileOfTheNode uses the login in an auth file for lookups and for the runtime's
+// pulls, and the new login after the file has changed.
 func TestAuthFileOfTheNode(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		file := filepath.Join(t.TempDir(), "config.json")
 		writeAuthFile(t, file, shared.private, wrongPassword)
 		n := newNode(t, runtime, fmt.Sprintf("address: %s\nauthFile: %s\ndebug: true\n", shared.private.Address(), file))
 		if got, want := n.pull(t, n.through, "nginx:1.25", callerLogin), shared.id(t, shared.upstream, "library/nginx:1.25"); got != want {
-			t.Errorf("with a wrong password: pulled image %s, want docker.io's %s", got, want)
+			t.Errorf("with the wrong password: pulled image %s, want docker.io's %s", got, want)
 		}
 		shared.private.ResetRequests()
 		shared.upstream.ResetRequests()
 		writeAuthFile(t, file, shared.private, privatePassword)
 		if got, want := n.pull(t, n.through, "nginx:latest", callerLogin), shared.id(t, shared.private, "library/nginx:latest"); got != want {
-			t.Errorf("with the right one: pulled image %s, want the private registry's %s", got, want)
+			t.Errorf("with the right password: pulled image %s, want the private registry's %s", got, want)
 		}
 		wantCredentials(t, privateUser)
 	})
@@ -34,7 +34,7 @@ func writeAuthFile(t *testing.T, file string, registry *testbed.Registry, passwo
 	writeLogin(t, file, registry, map[string]string{"username": privateUser, "password": password})
 }
 
-// writeLogin replaces the file as a whole, as those do who change it.
+// writeLogin replaces the file atomically, as tools that change it do.
 func writeLogin(t *testing.T, file string, registry *testbed.Registry, login map[string]string) {
 	t.Helper()
 	content := asJSON(t, map[string]any{"auths": map[string]any{registry.Host(): login}})

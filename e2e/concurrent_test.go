@@ -10,9 +10,9 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// TestStatusDuringPulls looks at a running container's image while it is pulled
-// again, as for another replica with imagePullPolicy Always, and after pulls
-// that were cut off.
+// TestStatusDuringPulls requests the status of a running container's image while the image
+// is pulled again, as for another replica with imagePullPolicy Always, and after cancelled
+// pulls.
 func TestStatusDuringPulls(t *testing.T) {
 	n := newNode(t, needContainerd(t), privateConfiguration())
 	n.pull(t, n.through, "nginx:1.25", nil)
@@ -55,8 +55,8 @@ func TestStatusDuringPulls(t *testing.T) {
 	}
 }
 
-// TestOwnAndMirroredNameAtOnce pulls the registry's own name and one that it
-// mirrors at the same time: each is found afterwards.
+// TestOwnAndMirroredNameAtOnce pulls a name on the registry's own host and a name that the
+// registry mirrors at the same time. Both are found afterwards.
 func TestOwnAndMirroredNameAtOnce(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		n := newNode(t, runtime, privateConfiguration())
@@ -73,7 +73,7 @@ func TestOwnAndMirroredNameAtOnce(t *testing.T) {
 			pulls.Wait()
 			for _, name := range []string{"nginx:1.25", own} {
 				if n.status(t, n.through, name) == nil {
-					t.Errorf("%s is not found after its pull", name)
+					t.Errorf("status of %s after its pull: not found", name)
 				}
 			}
 			n.removeImages(t)

@@ -81,8 +81,8 @@ func TestContainerOfAbsentImage(t *testing.T) {
 	}
 }
 
-// TestListedContainers compares what kubelet's image garbage collection sees:
-// an image is in use when a container's image_ref is an image's ID.
+// TestListedContainers compares the values that kubelet's image garbage collection reads:
+// an image is in use if its ID is a container's image_ref.
 func TestListedContainers(t *testing.T) {
 	n := newNode(t, needContainerd(t), privateConfiguration())
 	id := n.pull(t, n.through, "nginx:1.25", nil)

@@ -15,21 +15,21 @@ const (
 	second   = "second"
 )
 
-// TestWhoSeesCredentials watches the wire at the original registry, at two private
-// ones and at their token servers, while each has a login of its own: whoever
-// serves an image, no secret reaches another than it is for.
+// TestWhoSeesCredentials records the requests to the original registry, to two private
+// registries and to their token servers, each with its own login. Whichever registry
+// serves an image, no server receives a secret of another one.
 func TestWhoSeesCredentials(t *testing.T) {
 	noBlobs := testbed.OnBlobs(testbed.Answer(403, nil, ""))
 	for _, test := range []struct {
 		name       string
-		has        string // the private ones that have the image
-		broken     bool   // what the first private one has can't be pulled
-		logins     string // the private ones that the shim has a login for
-		registries string // that are configured
-		anonymous  bool   // the caller brings nothing
-		own        bool   // asked for by the private one's name
+		has        string // the private registries that have the image
+		broken     bool   // the first private registry's image can't be pulled
+		logins     string // the private registries for which the shim has a login
+		registries string // the configured registries
+		anonymous  bool   // the client sends no credentials
+		own        bool   // the image is requested by the private registry's name
 		match      string // of the registries
-		from       string // who serves it; empty: nobody
+		from       string // the registry that serves it; empty: none
 		used       []string
 	}{
 		{name: "served", has: private, registries: private, logins: private, from: private, used: []string{private}},
@@ -85,14 +85,14 @@ func TestWhoSeesCredentials(t *testing.T) {
 							t.Errorf("pull: %v, want it from %s", err, test.from)
 						}
 					case test.from == "":
-						t.Error("it was pulled")
+						t.Error("the pull succeeded, want an error")
 					case id != hash(t, registries[test.from].image.ConfigName):
 						t.Errorf("pulled image %s, want that of %s", id, test.from)
 					}
 					wantNoLeakedSecrets(t, kind, []*authRegistry{registries[original], registries[private], registries[second]}, test.used...)
 					explanation, err := n.shim.Run(testContext(t), "resolve", asked)
 					if err != nil || len(explanation) == 0 {
-						t.Errorf("resolve says %q (%v)", explanation, err)
+						t.Errorf("resolve printed %q (%v)", explanation, err)
 					}
 					wantNoSecret(t, "resolve", explanation)
 				})

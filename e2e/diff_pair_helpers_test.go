@@ -22,11 +22,11 @@ import (
 // pairName is an image name that clients use.
 type pairName struct {
 	spellings []string // the first is canonical
-	mirrored  bool     // in the private registry, too
+	mirrored  bool     // the private registry has it too
 	digests   []string // of all images that were published under it
 }
 
-// repository is the name's in the registries: without its host and its tag.
+// repository returns the name without its host and its tag.
 func (n *pairName) repository() string {
 	_, path, _ := strings.Cut(n.spellings[0], "/")
 	repository, _, _ := strings.Cut(path, ":")
@@ -35,17 +35,17 @@ func (n *pairName) repository() string {
 
 func (n *pairName) tag() string { return n.spellings[0][strings.LastIndexByte(n.spellings[0], ':')+1:] }
 
-// diffPair is two runtimes, one behind a shim, that get the same calls.
+// diffPair is two runtimes, one of them behind a shim, that receive the same calls.
 type diffPair struct {
 	t            *testing.T
 	random       *rand.Rand
 	shim, direct *grpc.ClientConn
-	apis         []string // the packages of the CRI that the runtime serves
-	streams      bool     // it has StreamImages
+	apis         []string // the protobuf packages of CRI that the runtime serves
+	streams      bool     // the runtime has StreamImages
 	names        []*pairName
-	layer        v1.Image   // what all images are made from
-	images       []v1.Image // all that were ever published
-	privateDown  bool       // the private registry, for which docker.io and the others then stand in
+	layer        v1.Image   // the base of all images
+	images       []v1.Image // all images that were published
+	privateDown  bool       // the private registry is down, so that images come from the originals
 	log          []string
 }
 
@@ -59,7 +59,7 @@ func newDiffPair(t *testing.T, choices *rand.Rand) *diffPair {
 		{spellings: []string{"docker.io/pair/app:1", "pair/app:1", "index.docker.io/pair/app:1"}, mirrored: true},
 		{spellings: []string{"docker.io/pair/app:latest", "pair/app", "docker.io/pair/app"}, mirrored: true},
 		{spellings: []string{"docker.io/pair/other:1", "pair/other:1"}, mirrored: true},
-		// One repository of the private registry for both.
+		// These two have the same repository in the private registry.
 		{spellings: []string{"registry.k8s.io/pair-pause:3.9"}, mirrored: true},
 		{spellings: []string{"k8s.gcr.io/pair-pause:3.9"}, mirrored: true},
 		{spellings: []string{"quay.io/pair/elsewhere:1"}},
@@ -79,7 +79,7 @@ func newDiffPair(t *testing.T, choices *rand.Rand) *diffPair {
 	return p
 }
 
-// startPairRuntime starts a containerd for which the upstream registry stands for all
+// startPairRuntime starts a containerd that uses the upstream registry in place of all
 // registries except the private one.
 func startPairRuntime(t *testing.T, folder string) runtime {
 	t.Helper()
@@ -97,8 +97,8 @@ func startPairRuntime(t *testing.T, folder string) runtime {
 	return containerd
 }
 
-// publish makes a new image of that name in the registries, so that its tag
-// moves. At times it is one that another name has, too.
+// publish pushes a new image under the name to the registries, which moves its tag.
+// Sometimes it is an image that another name has, too.
 func (p *diffPair) publish(name *pairName) {
 	image := p.image()
 	p.images = append(p.images, image)
@@ -136,7 +136,7 @@ func (p *diffPair) setPrivateDown(down bool) {
 	}
 }
 
-// image makes a new one, or takes one of those that were published.
+// image builds a new image or returns one of those already published.
 func (p *diffPair) image() v1.Image {
 	if len(p.images) > 0 && p.random.IntN(3) == 0 {
 		return p.images[p.random.IntN(len(p.images))]
@@ -146,7 +146,7 @@ func (p *diffPair) image() v1.Image {
 		p.t.Fatal(err)
 	}
 	file = file.DeepCopy()
-	file.OS, file.Architecture = "linux", goruntime.GOARCH // containerd pulls no other
+	file.OS, file.Architecture = "linux", goruntime.GOARCH // containerd rejects other platforms
 	file.Config.Labels = map[string]string{"number": strconv.Itoa(len(p.images))}
 	image, err := mutate.ConfigFile(p.layer, file)
 	if err != nil {
@@ -155,7 +155,7 @@ func (p *diffPair) image() v1.Image {
 	return image
 }
 
-// spelling is one of those of a name: at times with a digest.
+// spelling returns one of the name's spellings, sometimes with a digest.
 func (p *diffPair) spelling(name *pairName) string {
 	spelling := name.spellings[p.random.IntN(len(name.spellings))]
 	if p.random.IntN(4) > 0 {
@@ -164,7 +164,7 @@ func (p *diffPair) spelling(name *pairName) string {
 	return spelling + "@" + name.digests[p.random.IntN(len(name.digests))]
 }
 
-// id is that of an image that has been published, in one of its forms.
+// id returns the ID of a published image in one of its forms.
 func (p *diffPair) id() string {
 	id := hash(p.t, p.images[p.random.IntN(len(p.images))].ConfigName)
 	bare := strings.TrimPrefix(id, "sha256:")

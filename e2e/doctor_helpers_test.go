@@ -23,16 +23,16 @@ type doctorFixture struct {
 	sandbox    string
 }
 
-// doctorNode is a node for one case: a shim, and the files of kubelet, crictl and
-// kubeadm, which all use it.
+// doctorNode is the node of one case: a shim and the configuration files of kubelet, crictl
+// and kubeadm, all of which use the shim.
 type doctorNode struct {
 	*doctorFixture
 	folder          string
 	shim            *testbed.Shim
-	registryEntries string // in the configuration, besides the private registry
+	registryEntries string // in the configuration, after the private registry
 }
 
-// finding is a line of the doctor's report.
+// doctorFinding is a line of the doctor's report.
 type doctorFinding struct{ Check, Subject, Level, Text, Hint string }
 
 // newDoctorFixture starts a containerd with this sandbox image.
@@ -54,7 +54,7 @@ func newDoctorFixture(t *testing.T, sandbox string) *doctorFixture {
 
 func temporaryFolder(t *testing.T) string {
 	t.Helper()
-	folder, err := os.MkdirTemp("", "doctor-") // not t.TempDir: a socket's path would become too long
+	folder, err := os.MkdirTemp("", "doctor-") // not t.TempDir, whose path is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func temporaryFolder(t *testing.T) string {
 	return folder
 }
 
-// pullSandbox puts the sandbox image on the node as the runtime does.
+// pullSandbox pulls the sandbox image as the runtime does.
 func (fixture *doctorFixture) pullSandbox(t *testing.T) {
 	t.Helper()
 	login := &runtimeapi.AuthConfig{Username: privateUser, Password: privatePassword}
@@ -71,7 +71,7 @@ func (fixture *doctorFixture) pullSandbox(t *testing.T) {
 	}
 }
 
-// writeHosts tells containerd about a registry, until the test ends.
+// writeHosts adds a registry to containerd's configuration until the test ends.
 func (fixture *doctorFixture) writeHosts(t *testing.T, registry, content string) {
 	t.Helper()
 	file := filepath.Join(fixture.folder, "containerd", "certs.d", registry, "hosts.toml")
@@ -110,7 +110,7 @@ func (fixture *doctorFixture) newNode(t *testing.T) *doctorNode {
 
 func (n *doctorNode) file(name string) string { return filepath.Join(n.folder, name) }
 
-// addRegistry configures one more, which containerd is told about, too.
+// addRegistry adds a registry to the configurations of the shim and of containerd.
 func (n *doctorNode) addRegistry(t *testing.T, address, settings, hosts string) {
 	t.Helper()
 	n.registryEntries += fmt.Sprintf("- address: %s\n%s", address, settings)
@@ -136,15 +136,15 @@ func (n *doctorNode) start(t *testing.T, password string) {
 	t.Cleanup(func() { _ = n.shim.Stop() })
 }
 
-// arguments are the doctor's.
+// arguments returns the doctor's arguments.
 func (n *doctorNode) arguments(more ...string) []string {
 	return append([]string{"--file", n.file("image-cri-shim.yaml"), "doctor", "--kubelet-config", n.file("kubelet.yaml"), "--kubelet-flags", n.file("kubelet.env"),
 		"--crictl-config", n.file("crictl.yaml"), "--kubeadm-config", n.file("kubeadm*.yaml"),
 		"--containerd-config", filepath.Join(n.doctorFixture.folder, "containerd", "config.toml")}, more...)
 }
 
-// runCommand runs the doctor. Its exit code must match the report, it must show no
-// secret, and each finding that is not OK must have a hint.
+// runCommand runs the doctor. The exit code must match the report, the output must contain
+// no secret, and each finding that is not OK must have a hint.
 func (n *doctorNode) runCommand(t *testing.T, command *exec.Cmd) (findings []doctorFinding) {
 	t.Helper()
 	output, err := command.Output()
@@ -161,7 +161,7 @@ func (n *doctorNode) runCommand(t *testing.T, command *exec.Cmd) (findings []doc
 		Findings []doctorFinding
 	}
 	if err := json.Unmarshal(output, &report); err != nil {
-		t.Fatalf("the doctor says %s", output)
+		t.Fatalf("the doctor printed %s", output)
 	}
 	if want := map[string]int{"OK": 0, "WARN": 0, "FAIL": 2}[report.Level]; code != want {
 		t.Errorf("exit code %d, want %d: %s", code, want, output)
@@ -189,21 +189,21 @@ func notOK(findings []doctorFinding) (problems []doctorFinding) {
 	return problems
 }
 
-// doctorCase is a fault, and the one finding that it causes.
+// doctorCase is a fault and the one finding that it causes.
 type doctorCase struct {
 	name     string
 	password string                        // of the shim; empty: the right one
-	prepare  func(*testing.T, *doctorNode) // before the shim starts
-	fault    func(*testing.T, *doctorNode) // after it
-	check    string                        // whose line is not OK; empty: none
+	prepare  func(*testing.T, *doctorNode) // called before the shim starts
+	fault    func(*testing.T, *doctorNode) // called after the shim has started
+	check    string                        // the check that is not OK; empty: none
 	subject  func(*doctorNode) string
 	level    string
 	text     string
 	hint     string
-	lines    int // of the report that are not OK; 0: one
+	lines    int // number of lines that are not OK; 0 means one
 }
 
-// run runs each case on a healthy node of its own.
+// run runs each case on a new healthy node.
 func (fixture *doctorFixture) run(t *testing.T, cases []doctorCase) {
 	for _, test := range cases {
 		t.Run(test.name, func(t *testing.T) {
@@ -224,20 +224,20 @@ func (test doctorCase) wantOnlyFinding(t *testing.T, n *doctorNode, got []doctor
 	t.Helper()
 	if test.check == "" {
 		if len(got) > 0 {
-			t.Errorf("%+v, want all OK", got)
+			t.Errorf("got %+v, want all OK", got)
 		}
 		return
 	}
 	if len(got) != max(test.lines, 1) {
-		t.Fatalf("%+v,\nwant %s of %s alone", got, test.level, test.check)
+		t.Fatalf("got %+v,\nwant only %s of %s", got, test.level, test.check)
 	}
 	f := got[0]
 	if f.Check != test.check || f.Subject != test.subject(n) || f.Level != test.level || !strings.Contains(f.Text, test.text) || !strings.Contains(f.Hint, test.hint) {
-		t.Errorf("%+v,\nwant %s of %s %s with %q and %q", f, test.level, test.check, test.subject(n), test.text, test.hint)
+		t.Errorf("got %+v,\nwant %s of %s %s with %q and %q", f, test.level, test.check, test.subject(n), test.text, test.hint)
 	}
 }
 
-// nodeFile returns a subject: a file of the node.
+// nodeFile returns a function for doctorCase.subject that returns a file of the node.
 func nodeFile(file string) func(*doctorNode) string {
 	return func(n *doctorNode) string { return n.file(file) }
 }

@@ -12,8 +12,8 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// TestDoctorOfRegistries is [TestDoctor] with faults of registries, of what the
-// shim knows of them, and of what containerd does.
+// TestDoctorOfRegistries is like [TestDoctor], with faults of registries, of the shim's
+// configuration for them, and of containerd's.
 func TestDoctorOfRegistries(t *testing.T) {
 	fixture := newDoctorFixture(t, shared.private.Host()+"/pause:3.9")
 	fixture.pullSandbox(t)
@@ -155,8 +155,8 @@ func TestDoctorOfRegistries(t *testing.T) {
 	})
 }
 
-// tlsRegistry adds a registry that speaks TLS. CA stands for the file with its
-// certificate.
+// tlsRegistry adds a registry with TLS. In settings and hosts, CA is replaced by the file
+// with its certificate.
 func tlsRegistry(t *testing.T, n *doctorNode, until time.Time, settings, hosts string) {
 	t.Helper()
 	certificate, err := testbed.Certificate(n.file("ca.pem"), "127.0.0.1", until)
@@ -168,7 +168,7 @@ func tlsRegistry(t *testing.T, n *doctorNode, until time.Time, settings, hosts s
 	n.addRegistry(t, registry.Address(), strings.ReplaceAll(settings, "CA", n.file("ca.pem")), strings.ReplaceAll(hosts, "CA", n.file("ca.pem")))
 }
 
-// withClock is a registry in front of the private one whose clock is wrong.
+// withClock returns a registry in front of the private one whose clock is off by skew.
 func withClock(skew time.Duration) testbed.Fault {
 	to, _ := url.Parse(shared.private.Address())
 	proxy := &httputil.ReverseProxy{

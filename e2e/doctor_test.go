@@ -14,8 +14,8 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// TestDoctor puts one fault after the other into a node on a real containerd: each
-// turns its own line from OK, and no other.
+// TestDoctor introduces one fault after the other on a node with a real containerd. Each
+// fault changes its own line of the report from OK, and no other.
 func TestDoctor(t *testing.T) {
 	fixture := newDoctorFixture(t, shared.private.Host()+"/pause:3.9")
 	fixture.pullSandbox(t)
@@ -152,7 +152,7 @@ func TestDoctor(t *testing.T) {
 	})
 }
 
-// TestDoctorOfASandboxImage is about one that only a registry has, or nobody.
+// TestDoctorOfASandboxImage covers sandbox images that only a registry has, or none.
 func TestDoctorOfASandboxImage(t *testing.T) {
 	fixture := newDoctorFixture(t, "registry.k8s.io/pause:3.9")
 	examine := func(entry string) doctorFinding {
@@ -161,37 +161,37 @@ func TestDoctorOfASandboxImage(t *testing.T) {
 		n.start(t, privatePassword)
 		got := notOK(n.runDoctor(t))
 		if len(got) != 1 || got[0].Check != "sandbox image" || got[0].Level != "FAIL" {
-			t.Fatalf("%+v, want the sandbox image alone", got)
+			t.Fatalf("got %+v, want only the sandbox image", got)
 		}
 		return got[0]
 	}
 	if f := examine(""); !strings.Contains(f.Hint, "set the runtime's sandbox image to "+shared.private.Host()+"/pause:3.9") {
-		t.Errorf("%+v", f)
+		t.Errorf("got %+v", f)
 	}
 	fixture.containerd.Stop()
 	fixture = newDoctorFixture(t, "registry.k8s.io/nobody-has/it:1")
 	if f := examine(""); !strings.Contains(f.Text, "neither on the node nor in a configured registry") {
-		t.Errorf("%+v", f)
+		t.Errorf("got %+v", f)
 	}
 }
 
 // TestSandboxImageThroughTheShim follows the doctor's advice for a sandbox image that only
-// the private registry has: a pull through the shim gives it the name that containerd
-// starts pods from.
+// the private registry has: a pull through the shim adds the name under which containerd
+// looks for the sandbox image.
 func TestSandboxImageThroughTheShim(t *testing.T) {
 	fixture := newDoctorFixture(t, "registry.k8s.io/pause:3.9")
 	n := fixture.newNode(t)
 	n.start(t, privatePassword)
 	advice := "crictl pull " + fixture.sandbox + " through the shim"
 	if got := notOK(n.runDoctor(t)); len(got) != 1 || !strings.HasPrefix(got[0].Hint, advice) {
-		t.Fatalf("%+v, want %q", got, advice)
+		t.Fatalf("got %+v, want %q", got, advice)
 	}
 	through, direct := dial(t, n.shim.Socket()), dial(t, fixture.containerd.Socket())
 	if _, err := through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: fixture.sandbox}, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if got := notOK(n.runDoctor(t)); len(got) > 0 {
-		t.Errorf("after the pull: %+v", got)
+		t.Errorf("after the pull: got %+v", got)
 	}
 	pod, err := testbed.RunPod(testContext(t), direct, "sandbox", t.TempDir())
 	if err != nil {
@@ -202,7 +202,8 @@ func TestSandboxImageThroughTheShim(t *testing.T) {
 	}
 }
 
-// TestDoctorForAnotherUser says what only root may look at, and does the rest.
+// TestDoctorForAnotherUser requires that the doctor reports the checks that need root, and
+// performs the others.
 func TestDoctorForAnotherUser(t *testing.T) {
 	const nobody = 65534
 	fixture := newDoctorFixture(t, shared.private.Host()+"/pause:3.9")
@@ -225,12 +226,12 @@ func TestDoctorForAnotherUser(t *testing.T) {
 	for _, f := range n.runCommand(t, command) {
 		asked[f.Check] = f.Level == "WARN" && strings.Contains(f.Hint, "root")
 		if f.Level == "FAIL" {
-			t.Errorf("%+v", f)
+			t.Errorf("got %+v", f)
 		}
 	}
 	for check, want := range map[string]bool{"runtime": true, "shim": true, "state": true, "kubelet": false, "name": false, "login": false, "clock": false} {
 		if got, there := asked[check]; !there || got != want {
-			t.Errorf("%s asks for root: %v (%v), want %v", check, got, there, want)
+			t.Errorf("%s requires root: %v (%v), want %v", check, got, there, want)
 		}
 	}
 }
@@ -242,7 +243,7 @@ func chmod(t *testing.T, file string, mode os.FileMode) {
 	}
 }
 
-// mountTmpfs mounts a tmpfs of a size on a folder, until the test ends.
+// mountTmpfs mounts a tmpfs of the given size on a folder until the test ends.
 func mountTmpfs(t *testing.T, folder, size string) {
 	t.Helper()
 	if err := os.MkdirAll(folder, 0o700); err != nil {

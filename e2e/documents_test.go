@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// wantDocuments requires that what the documents in a folder link to is there, but for the
-// source, which no package has.
+// wantDocuments requires that the targets of the links in a folder's documents exist, except
+// for source files, which no package contains.
 func wantDocuments(t *testing.T, folder string) {
 	t.Helper()
 	var documents []string
@@ -33,8 +33,8 @@ func wantDocuments(t *testing.T, folder string) {
 	}
 }
 
-// TestPackageDocuments follows the links of the documents in the tar.gz and of those that
-// make install installs; TestPackageOnAMachine follows those of the deb and the rpm.
+// TestPackageDocuments checks the links in the documents of the tar.gz and of make install.
+// TestPackageOnAMachine checks those of the deb and the rpm.
 func TestPackageDocuments(t *testing.T) {
 	first, _ := needPackages(t)
 	t.Run("tar.gz", func(t *testing.T) { wantDocuments(t, unpack(t, first)) })

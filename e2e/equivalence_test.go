@@ -27,9 +27,9 @@ const (
 	diffSeedVariable = "EQUIVALENCE_SEED" // the environment variable that repeats a run
 )
 
-// TestAnswersEqualThoseWithoutTheShim makes the same random calls to a shim,
-// whose containerd gets its images from the private registry, and to a containerd
-// that pulls each from where its name says. Clients must be told the same.
+// TestAnswersEqualThoseWithoutTheShim makes the same random calls to a shim, whose
+// containerd pulls from the private registry, and to a containerd that pulls each image
+// from the registry in its name. Both must give the same answers.
 func TestAnswersEqualThoseWithoutTheShim(t *testing.T) {
 	needContainerd(t)
 	seed := uint64(time.Now().UnixNano())
@@ -50,7 +50,7 @@ func TestAnswersEqualThoseWithoutTheShim(t *testing.T) {
 	if !slices.ContainsFunc(shared.private.Requests(), func(r testbed.Request) bool {
 		return r.Method == http.MethodGet && strings.Contains(r.Path, "/manifests/")
 	}) {
-		t.Error("nothing was pulled from the private registry")
+		t.Error("no image was pulled from the private registry")
 	}
 }
 
@@ -76,7 +76,7 @@ func (p *diffPair) randomStep() {
 	p.wantSameImages()
 }
 
-// wantSameImages requires that clients see the same images, in the list and by some names.
+// wantSameImages requires equal image lists and equal statuses of some names.
 func (p *diffPair) wantSameImages() {
 	p.wantSameAnswer("ListImages", &runtimeapi.ListImagesRequest{}, &runtimeapi.ListImagesResponse{})
 	if p.streams {
@@ -95,7 +95,7 @@ func (p *diffPair) spec(image string) *runtimeapi.ImageSpec {
 	return &runtimeapi.ImageSpec{Image: image}
 }
 
-// wantSameAnswer calls both runtimes, and requires equal answers or equal errors.
+// wantSameAnswer calls both runtimes and requires equal answers or equal errors.
 func (p *diffPair) wantSameAnswer(method string, request, response proto.Message) {
 	p.t.Helper()
 	full := "/" + p.apis[p.random.IntN(len(p.apis))] + ".ImageService/" + method
@@ -116,7 +116,7 @@ func (p *diffPair) wantSameStream() {
 	})
 }
 
-// streamImages returns the images of all messages of the stream.
+// streamImages returns the images in all messages of the stream.
 func streamImages(ctx context.Context, connection *grpc.ClientConn) (proto.Message, error) {
 	stream, err := runtimeapi.NewImageServiceClient(connection).StreamImages(ctx, &runtimeapi.StreamImagesRequest{})
 	if err != nil {
@@ -152,7 +152,7 @@ func (p *diffPair) callBoth(what string, call func(context.Context, *grpc.Client
 	}
 }
 
-// sortNames brings images and their names into an order: runtimes have none.
+// sortNames sorts images and their names, which runtimes return in any order.
 func sortNames(answer proto.Message) {
 	var images []*runtimeapi.Image
 	switch answer := answer.(type) {

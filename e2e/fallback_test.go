@@ -12,8 +12,8 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// TestFallbackNever requires that the original registry is not contacted, however
-// an image is named and whatever is wrong with the private registry.
+// TestFallbackNever requires that the original registry is not contacted, for all forms of
+// image names and all faults of the private registry.
 func TestFallbackNever(t *testing.T) {
 	id := strings.Repeat("0", 64)
 	for _, test := range []struct {
@@ -21,7 +21,7 @@ func TestFallbackNever(t *testing.T) {
 		configuration string
 		asked         string
 		code          codes.Code
-		text          []string // the first is its beginning
+		text          []string // the first is the beginning of the error
 	}{
 		{"absent", privateConfiguration(), "original:1", codes.NotFound,
 			[]string{"image-cri-shim: no configured registry has docker.io/library/original:1", "tried: " + shared.private.Address() + " (absent)"}},
@@ -49,13 +49,13 @@ func TestFallbackNever(t *testing.T) {
 				}
 				for _, part := range test.text {
 					if !strings.Contains(text, part) {
-						t.Errorf("got %q, want %q in it", text, part)
+						t.Errorf("got %q, want it to contain %q", text, part)
 					}
 				}
 				wantNotAsked(t)
 				for _, image := range n.list(t, n.through) {
 					if !slices.Contains(image.RepoTags, sandboxImage) {
-						t.Errorf("there is an image: %v", image)
+						t.Errorf("got status %v, want no image", image)
 					}
 				}
 			})
@@ -66,12 +66,12 @@ func TestFallbackNever(t *testing.T) {
 func wantNotAsked(t *testing.T) {
 	t.Helper()
 	if requests := shared.upstream.Requests(); len(requests) > 0 {
-		t.Errorf("docker.io was asked: %s %s and %d more", requests[0].Method, requests[0].Path, len(requests)-1)
+		t.Errorf("docker.io received a request: %s %s and %d more", requests[0].Method, requests[0].Path, len(requests)-1)
 	}
 }
 
-// TestFallbackNeverServesWhatTheRegistryHas, and holds in v1alpha2,
-// whose messages are the same on the wire.
+// TestFallbackNeverServesWhatTheRegistryHas requires that images of the private registry
+// are served, and that v1alpha2, which has the same messages, has no fallback either.
 func TestFallbackNeverServesWhatTheRegistryHas(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		n := newNode(t, runtime, privateConfiguration()+"fallback: never\n")
@@ -94,19 +94,19 @@ func TestFallbackPerMatch(t *testing.T) {
 			privateUser+":"+privatePassword+"\n  match: [docker.io/library/original, docker.io/library/sha256]\n  tags: no-*\n  fallback: never\n")
 		_, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: "original:1"}, callerLogin, nil)
 		if err == nil || !strings.Contains(err.Error(), "fallback: never") {
-			t.Errorf("what matches: got %v", err)
+			t.Errorf("matching image: got %v", err)
 		}
-		// containerd takes an ID for a name of docker.io.
+		// containerd takes an ID for a name on docker.io.
 		id := "sha256:" + strings.Repeat("0", 64)
 		if _, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: id}, callerLogin, nil); status.Code(err) != codes.InvalidArgument {
-			t.Errorf("an ID: got %v", err)
+			t.Errorf("ID: got %v", err)
 		}
 		wantNotAsked(t)
 		if _, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: "nowhere:1"}, callerLogin, nil); err == nil {
-			t.Error("pulled what nobody has")
+			t.Error("pulled an image that no registry has")
 		}
 		if !slices.ContainsFunc(shared.upstream.Requests(), func(r testbed.Request) bool { return strings.Contains(r.Path, "library/nowhere") }) {
-			t.Error("docker.io was not asked for what does not match")
+			t.Error("docker.io received no request for an image that does not match")
 		}
 	})
 }

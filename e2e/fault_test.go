@@ -19,12 +19,12 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// fault is a registry that is not to be relied on, and what is said of it.
+// fault is an unreliable registry and the shim's reason for not using it.
 type fault struct {
 	name   string
 	fault  testbed.Fault
-	host   string        // of its certificate; empty for plain http
-	valid  time.Duration // of its certificate from today
+	host   string        // in its certificate; empty for plain HTTP
+	valid  time.Duration // of its certificate, from now
 	reason string        // in the list of attempts
 	stalls bool          // a pull from it does not end
 }
@@ -60,22 +60,22 @@ func faults() []fault {
 	}
 }
 
-// faultTimeout bounds the attempts that another one can follow: one that does not
-// end leaves a tenth of it for the others.
+// faultTimeout bounds attempts that may be followed by others. An attempt that does not
+// end leaves a tenth of it to the others.
 const faultTimeout = 40 * time.Second
 
-// position is where a registry with a fault stands among the sources of an image.
+// position is the place of a faulty registry among the sources of an image.
 type position struct {
 	name       string
-	repository string            // of images, by the fault's number
-	next       *testbed.Registry // that has the image too
-	source     string            // as the shim calls it
+	repository string            // format of the repository, with the fault's number
+	next       *testbed.Registry // the next source, which has the image too
+	source     string            // the next source in the shim's log
 }
 
-// TestFaults has a registry with each fault as the best of several and as the
-// only one. Pulls get the image from the next registry or the original, or fail
-// as the runtime would without the shim; nothing else notices. All are behind one
-// shim, which asks each for an image of its own.
+// TestFaults uses a registry with each fault as the best of several and as the only one.
+// Pulls get the image from the next registry or the original, or fail with the error that
+// the runtime returns without the shim. Other calls are not affected. One shim serves all
+// cases; it asks each faulty registry for a different image.
 func TestFaults(t *testing.T) {
 	positions := []position{
 		{"best of several", "several/fault-%d", shared.private, shared.private.Address()},
@@ -120,7 +120,7 @@ func TestFaults(t *testing.T) {
 	})
 }
 
-// wantNoNamesOf requires that containerd has no name of the registries, whose pulls have failed.
+// wantNoNamesOf requires that containerd has no names of registries whose pulls have failed.
 func (n *node) wantNoNamesOf(t *testing.T, registries map[string]*testbed.FaultyRegistry) {
 	t.Helper()
 	store, err := testbed.OpenImageStore(n.runtime.Socket())
@@ -128,7 +128,7 @@ func (n *node) wantNoNamesOf(t *testing.T, registries map[string]*testbed.Faulty
 		t.Fatal(err)
 	}
 	defer func() { _ = store.Close() }()
-	eventually(t, func() string { // the last names are deleted in the background
+	eventually(t, func() string { // the last names are deleted after the pull's answer
 		records, err := store.Images(testContext(t))
 		if err != nil {
 			return err.Error()
@@ -144,7 +144,7 @@ func (n *node) wantNoNamesOf(t *testing.T, registries map[string]*testbed.Faulty
 	})
 }
 
-// pushSmall pushes an image of which there is no other, and returns its ID.
+// pushSmall pushes a unique image and returns its ID.
 func pushSmall(t *testing.T, registry *testbed.Registry, repository string) string {
 	t.Helper()
 	image, err := testbed.SmallImage(repository + " of " + registry.Host())
@@ -157,7 +157,7 @@ func pushSmall(t *testing.T, registry *testbed.Registry, repository string) stri
 	return hash(t, image.ConfigName)
 }
 
-// start starts the registry, with images that nobody gets, and returns its entry
+// start starts the registry with images that can't be pulled from it, and returns its entry
 // in the configuration.
 func (f fault) start(t *testing.T, repository string) (*testbed.FaultyRegistry, string) {
 	t.Helper()
@@ -196,7 +196,7 @@ func (f fault) start(t *testing.T, repository string) (*testbed.FaultyRegistry, 
 	return registry, "- address: " + registry.Address() + "\n" + trust
 }
 
-// wantPull requires the image from the source that comes after the registry.
+// wantPull requires that a pull gets the image from the source after the registry.
 func (f fault) wantPull(t *testing.T, n *node, registry *testbed.FaultyRegistry, repository, id, source string) {
 	t.Helper()
 	name := repository + ":1"
@@ -215,14 +215,14 @@ func (f fault) wantPull(t *testing.T, n *node, registry *testbed.FaultyRegistry,
 	n.wantStatus(t, name, id)
 	n.wantStatus(t, id, id)
 	if images := n.list(t, n.through); len(images) == 0 {
-		t.Error("nothing is listed")
+		t.Error("the image list is empty")
 	}
 	n.remove(t, n.through, name)
 	if got := n.status(t, n.through, name); got != nil {
-		t.Errorf("after its removal: %v", got)
+		t.Errorf("after its removal: got %v, want no image", got)
 	}
 	if now := registry.Requests(); now != asked {
-		t.Errorf("the registry got %d requests for what is local", now-asked)
+		t.Errorf("the registry received %d requests for an image that is present", now-asked)
 	}
 	if f.stalls {
 		if source == "docker.io" {
@@ -231,32 +231,32 @@ func (f fault) wantPull(t *testing.T, n *node, registry *testbed.FaultyRegistry,
 			t.Errorf("pulled image %s again, want %s", got, id)
 		}
 		if now := registry.Requests(); now > asked+1 {
-			t.Errorf("the registry whose pulls come last got %d requests, want a look-up at most", now-asked)
+			t.Errorf("the registry whose pulls come last received %d requests, want at most one lookup", now-asked)
 		}
 	}
 }
 
-// wantError requires, of an image that nobody else has, what the runtime says
-// without the shim and the attempts at its end.
+// wantError requires, for an image that no other registry has, the error that the runtime
+// returns without the shim, followed by the attempts.
 func (f fault) wantError(t *testing.T, n *node, registry *testbed.FaultyRegistry, name string) {
 	t.Helper()
 	request := &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: name}, Auth: callerLogin}
 	_, want := runtimeapi.NewImageServiceClient(n.direct.Connection).PullImage(testContext(t), request)
 	_, got := runtimeapi.NewImageServiceClient(n.through.Connection).PullImage(testContext(t), request)
 	if want == nil {
-		t.Fatal("the runtime itself pulled it")
+		t.Fatal("the runtime pulled the image without the shim")
 	}
 	text := status.Convert(got).Message()
 	if !sameError(got, want) || !strings.Contains(text, "; image-cri-shim tried before: "+registry.Address()+" (") {
-		t.Errorf("got  %v\nwant %v and the attempts", got, want)
+		t.Errorf("got  %v\nwant %v followed by the attempts", got, want)
 	}
 	if strings.Contains(text, "\n") {
-		t.Errorf("several lines: %q", text)
+		t.Errorf("the error has several lines: %q", text)
 	}
 }
 
-// TestHEADRefused has a registry that answers GET only, which is enough for
-// look-ups; the runtime decides for itself whether it is for pulls.
+// TestHEADRefused uses a registry that answers only GET, which is sufficient for lookups.
+// Whether it is sufficient for pulls depends on the runtime.
 func TestHEADRefused(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		f := fault{name: "HEAD refused", fault: testbed.RefuseHEAD}
@@ -268,7 +268,7 @@ func TestHEADRefused(t *testing.T) {
 		n.pull(t, n.through, "nginx:1.25", callerLogin)
 		decision := n.decision(t, "nginx:1.25")
 		if served := decision.Registry == registry.Address(); !served && !strings.Contains(decision.Reason, registry.Address()+" (pull failed") {
-			t.Errorf("the shim logged %+v: the look-up has failed", decision)
+			t.Errorf("the shim logged %+v: the lookup failed", decision)
 		}
 	})
 }

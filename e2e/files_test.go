@@ -13,8 +13,8 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// TestFilesOfARunningShim looks at what the shim makes, whatever its umask is: its
-// socket is as open as the runtime's, all else is for its own user only.
+// TestFilesOfARunningShim checks the modes of the shim's files under several umasks: its
+// socket has the mode of the runtime's, and all other files are private to its user.
 func TestFilesOfARunningShim(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		written := "ledger.json"
@@ -33,8 +33,8 @@ func TestFilesOfARunningShim(t *testing.T) {
 	})
 }
 
-// wantFiles requires that nobody else may open the files of the shim that is written to, and
-// that there are no others.
+// wantFiles requires that the files of the shim are private to its user, and that there are
+// no others. written is the file that the shim has written.
 func (n *node) wantFiles(t *testing.T, written string) {
 	t.Helper()
 	runtime, err := os.Stat(n.runtime.Socket())
@@ -52,17 +52,17 @@ func (n *node) wantFiles(t *testing.T, written string) {
 			t.Errorf("%s: %v, %v, want %v", path, info, err, want)
 		}
 	}
-	eventually(t, func() string { // the journal is written anew after the pull's answer
+	eventually(t, func() string { // the journal is rewritten after the pull's answer
 		entries, err := os.ReadDir(state)
 		if err != nil || len(entries) != 2 {
-			return fmt.Sprintf("the state directory holds %v (%v)", entries, err)
+			return fmt.Sprintf("the state directory contains %v (%v)", entries, err)
 		}
 		return ""
 	})
 }
 
-// TestAnotherUserAtTheSockets has another user of the machine connect to the sockets of
-// the running shim, also where the way to the admin socket is open.
+// TestAnotherUserAtTheSockets lets another user connect to the sockets of the running shim,
+// also when the folder and the mode of the admin socket permit it.
 func TestAnotherUserAtTheSockets(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can become another user")
@@ -75,7 +75,7 @@ func TestAnotherUserAtTheSockets(t *testing.T) {
 	}
 	for _, socket := range []string{n.shim.Socket(), admin} {
 		if said, err := requestAsOtherUser(socket); !errors.Is(err, syscall.EACCES) {
-			t.Errorf("%s: %q, %v, want that nobody may connect", socket, said, err)
+			t.Errorf("%s: got %q, %v, want no connection for other users", socket, said, err)
 		}
 	}
 	for path, mode := range map[string]fs.FileMode{filepath.Dir(admin): 0o755, admin: 0o777} {
@@ -84,20 +84,20 @@ func TestAnotherUserAtTheSockets(t *testing.T) {
 		}
 	}
 	if said, err := requestAsOtherUser(admin); said != "" || errors.Is(err, syscall.EACCES) {
-		t.Errorf("the open admin socket: %q, %v, want a connection without an answer", said, err)
+		t.Errorf("open admin socket: got %q, %v, want a connection without an answer", said, err)
 	}
 	if said, err := n.shim.Command(testContext(t), "resolve", "nginx:1.25"); err != nil || len(said) == 0 {
-		t.Errorf("root is told %q, %v", said, err)
+		t.Errorf("root got %q, %v", said, err)
 	}
 }
 
-// requestAsOtherUser sends a request to a socket as another user, and returns the answer.
+// requestAsOtherUser sends a request to a socket as another user and returns the answer.
 func requestAsOtherUser(socket string) (said string, err error) {
 	const nobody = 65534
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		goruntime.LockOSThread() // and never unlocked, so that the thread ends with the goroutine
+		goruntime.LockOSThread() // never unlocked, so that the thread ends with the goroutine
 		if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, nobody, nobody, nobody); errno != 0 {
 			err = errno
 			return

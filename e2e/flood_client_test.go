@@ -16,11 +16,11 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// floodLimit is what the shim may take while clients or a runtime flood it, in bytes: a
-// message that it has to decode is at most 128 MiB long, and is copied as it grows.
+// floodLimit is the shim's peak memory, in bytes, while clients or a runtime flood it. A
+// message that it decodes has at most 128 MiB and is copied as it grows.
 const floodLimit = 900 << 20
 
-// floodSize is the size at which a flood ends, in bytes.
+// floodSize is the number of bytes after which a flood ends.
 const floodSize = 1 << 30
 
 func onEachEngine(t *testing.T, test func(t *testing.T)) {
@@ -33,22 +33,22 @@ func onEachEngine(t *testing.T, test func(t *testing.T)) {
 }
 
 const (
-	pullImage = "/runtime.v1.ImageService/PullImage" // which the shim decodes
-	version   = "/runtime.v1.RuntimeService/Version" // which it does not
+	pullImage = "/runtime.v1.ImageService/PullImage" // decoded by the shim
+	version   = "/runtime.v1.RuntimeService/Version" // forwarded without decoding
 	preface   = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 )
 
-// frameOf is an HTTP/2 frame (RFC 9113, 4.1).
+// frameOf encodes an HTTP/2 frame (RFC 9113, 4.1).
 func frameOf(kind, flags byte, stream uint32, payload string) string {
 	header := binary.BigEndian.AppendUint32(nil, uint32(len(payload)))[1:]
 	return string(binary.BigEndian.AppendUint32(append(header, kind, flags), stream)) + payload
 }
 
-// TestClientsThatFlood has clients do what none should. Each ends with an error or is
-// stopped, others are served meanwhile, and the shim stays small.
+// TestClientsThatFlood runs misbehaving clients. Each gets an error or is blocked, other
+// clients are served meanwhile, and the shim's memory stays below floodLimit.
 func TestClientsThatFlood(t *testing.T) {
 	const headers, settings, ping, continuation = 1, 4, 6, 9
-	field := "\x00\x01a\x64" + strings.Repeat("b", 100) // a literal of HPACK
+	field := "\x00\x01a\x64" + strings.Repeat("b", 100) // an HPACK literal
 	begun := preface + frameOf(headers, 0, 1, field)
 	floods := map[string]func(t *testing.T, socket string) error{
 		"a header list without an end":  floodingClient(begun, frameOf(continuation, 0, 1, strings.Repeat(field, 150)), floodSize, true),
@@ -72,7 +72,7 @@ func TestClientsThatFlood(t *testing.T) {
 				go func() { ended <- flood(t, n.shim.Socket()) }()
 				for meanwhile := true; meanwhile; {
 					if _, err := n.through.Runtime.Version(testContext(t), ""); err != nil {
-						t.Errorf("another client gets %v", err)
+						t.Errorf("another client got %v", err)
 					}
 					select {
 					case err := <-ended:
@@ -83,14 +83,15 @@ func TestClientsThatFlood(t *testing.T) {
 					default:
 					}
 				}
-				_ = dial(t, n.shim.Socket()) // which asks for the version
+				_ = dial(t, n.shim.Socket()) // calls Version
 			})
 		})
 	}
 }
 
-// floodingClient writes up to most bytes, until the shim hangs up or blocks because its
-// answers are not read. The test measures the shim's memory meanwhile.
+// floodingClient writes up to most bytes. It ends earlier if the shim closes the connection
+// or stops reading because its answers are not read. The test measures the shim's memory
+// meanwhile.
 func floodingClient(begin, piece string, most int, reading bool) func(*testing.T, string) error {
 	return func(_ *testing.T, socket string) error {
 		connection, err := net.Dial("unix", socket)
@@ -125,7 +126,7 @@ func postingClient(method, begin string, rest io.Reader, encoding string) func(*
 	}
 }
 
-// post makes a call without a library for gRPC, and returns its status.
+// post makes a call without a gRPC library and returns its status.
 func post(ctx context.Context, socket, method string, body io.Reader, encoding string) (code string, err error) {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
@@ -156,13 +157,13 @@ func post(ctx context.Context, socket, method string, body io.Reader, encoding s
 	return response.Header.Get("Grpc-Status") + response.Trailer.Get("Grpc-Status"), nil
 }
 
-// gzipBomb is a message of 2 MB that decompresses to two gigabytes.
+// gzipBomb returns a message of 2 MB that decompresses to 2 GiB.
 var gzipBomb = sync.OnceValue(func() string {
 	compressed := testbed.Compressed(2 << 30)
 	return string(binary.BigEndian.AppendUint32([]byte{1}, uint32(len(compressed)))) + string(compressed)
 })
 
-// zeroReader is an endless reader of zeros.
+// zeroReader is an endless reader of zero bytes.
 type zeroReader struct{}
 
 func (zeroReader) Read(b []byte) (int, error) {
@@ -170,18 +171,18 @@ func (zeroReader) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// repeatedText is an endless reader of one text.
+// repeatedText is an endless reader of a repeated text.
 type repeatedText struct{ text string }
 
 func (r *repeatedText) Read(b []byte) (int, error) {
-	if len(b) < len(r.text) { // the end is near, and would be inside
+	if len(b) < len(r.text) { // b ends inside the text
 		return 0, io.EOF
 	}
 	return copy(b, bytes.Repeat([]byte(r.text), len(b)/len(r.text))), nil
 }
 
-// connectingClient opens connections that stay, and says a text on all of them, a byte on each
-// in turn.
+// connectingClient opens connections, keeps them open, and writes a text on all of them, one
+// byte per connection in turn.
 func connectingClient(count int, text string) func(*testing.T, string) error {
 	return func(t *testing.T, socket string) error {
 		connections := make([]net.Conn, count)

@@ -14,19 +14,19 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// plainShim is built as it is shipped: the race detector takes a multiple of the memory.
+// plainShim builds the shim without the race detector, which multiplies its memory.
 var plainShim = sync.OnceValues(func() (string, error) {
 	folder := filepath.Join(shared.folder, "plain")
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // it may have to be compiled
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // includes compilation
 	defer cancel()
 	return testbed.BuildShim(ctx, folder)
 })
 
-// newPlainNode is newNode for a test of how much memory the shim takes at most. At the
-// test's end that must have been less than limit, in bytes.
+// newPlainNode is newNode for tests of the shim's peak memory, which must be below limit
+// bytes at the end of the test.
 func newPlainNode(t *testing.T, runtime runtime, configuration string, limit int64) *node {
 	t.Helper()
 	binary, err := plainShim()
@@ -44,13 +44,13 @@ func wantPeak(t *testing.T, shim *testbed.Shim, limit int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("the shim has taken %d MiB at most", peak>>20)
+	t.Logf("the shim's peak memory was %d MiB", peak>>20)
 	if peak > limit {
-		t.Errorf("the shim has taken %d MiB, want %d at most", peak>>20, limit>>20)
+		t.Errorf("the shim's peak memory was %d MiB, want at most %d", peak>>20, limit>>20)
 	}
 }
 
-// floods are registries that try to exhaust the memory of whoever asks them.
+// floods returns registries that try to exhaust the memory of their clients.
 func floods(t *testing.T) []fault {
 	const (
 		manifest  = "Content-Type: application/vnd.oci.image.manifest.v1+json"
@@ -92,8 +92,8 @@ func handlerOf(fault testbed.Fault, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) { fault(response, request, next) })
 }
 
-// TestRegistriesThatFlood has many such registries asked by one shim, all at once: each
-// look-up ends, the image comes from the original, and the shim stays small.
+// TestRegistriesThatFlood lets one shim look up images in many such registries at once. Each
+// lookup ends, the image comes from the original, and the shim's memory stays low.
 func TestRegistriesThatFlood(t *testing.T) {
 	const limit = 128 << 20
 	const name = "only/flood-%d"

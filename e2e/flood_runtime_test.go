@@ -19,8 +19,8 @@ import (
 
 const imageStatus = "/runtime.v1.ImageService/ImageStatus"
 
-// TestRuntimesThatFlood has a runtime answer what none should, to calls that the shim
-// decodes and to others. They end, and the shim stays small and goes on.
+// TestRuntimesThatFlood uses a runtime with excessive or invalid answers, to calls that the
+// shim decodes and to others. The calls end, and the shim's memory stays low.
 func TestRuntimesThatFlood(t *testing.T) {
 	const prefix = "\x00\x7f\xff\xff\xff" // of a message of 2 GiB
 	answers := map[string]http.HandlerFunc{
@@ -70,10 +70,10 @@ func TestRuntimesThatFlood(t *testing.T) {
 					ctx, cancel := context.WithCancel(testContext(t))
 					code, err := post(ctx, shim.Socket(), method, strings.NewReader(frameMessage(string(image))), "")
 					cancel()
-					// What is no message of its kind is for the client to judge, as all that the
-					// shim does not decode is.
+					// A message of the wrong type is checked by the client, like all messages that the
+					// shim does not decode.
 					if code == "0" && method == imageStatus && name != "no message of its kind" {
-						t.Errorf("%s is said to be well", method)
+						t.Errorf("%s succeeded, want an error", method)
 					}
 					t.Logf("%s: status %q, error %v", method, code, err)
 				}
@@ -85,21 +85,21 @@ func TestRuntimesThatFlood(t *testing.T) {
 	}
 }
 
-// frameMessage returns a text in gRPC's framing.
+// frameMessage returns a text with gRPC's message prefix.
 func frameMessage(text string) string {
 	return string(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(text)))) + text
 }
 
-// setOKTrailer ends an answer with the status OK.
+// setOKTrailer sets the trailer of the status OK.
 func setOKTrailer(response http.ResponseWriter) {
 	response.Header().Set(http.TrailerPrefix+"Grpc-Status", "0")
 }
 
-// serveRuntime is a runtime that answers as a handler does, until the test ends. It
-// returns its socket.
+// serveRuntime serves a runtime with this handler until the test ends, and returns the path
+// of its socket.
 func serveRuntime(t *testing.T, handler http.Handler) string {
 	t.Helper()
-	folder, err := os.MkdirTemp("", "runtime-") // t.TempDir's path is too long for a socket
+	folder, err := os.MkdirTemp("", "runtime-") // not t.TempDir, whose path is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func serveRuntime(t *testing.T, handler http.Handler) string {
 	return socket
 }
 
-// startPlainShim starts a shim in front of a runtime that is none of the usual ones.
+// startPlainShim starts a shim without the race detector in front of the runtime at a socket.
 func startPlainShim(t *testing.T, runtime string) *testbed.Shim {
 	t.Helper()
 	binary, err := plainShim()

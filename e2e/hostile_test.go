@@ -12,9 +12,9 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// TestRedirectsCarryNoCredentials has a registry send look-ups, or what the
-// runtime pulls, to a storage at another host. It has another name, not only
-// another port: containerd 2 takes that for the same host.
+// TestRedirectsCarryNoCredentials uses a registry that redirects lookups or the runtime's
+// pulls to storage on another host. The host has another name, because containerd 2 treats
+// another port of the same name as the same host.
 func TestRedirectsCarryNoCredentials(t *testing.T) {
 	for name, part := range map[string]func(testbed.Fault) testbed.Fault{"manifests": testbed.OnManifests, "blobs": testbed.OnBlobs} {
 		for _, kind := range []string{basic, bearer} {
@@ -33,11 +33,11 @@ func TestRedirectsCarryNoCredentials(t *testing.T) {
 					}
 					requests := storageSaw.Requests()
 					if len(requests) == 0 {
-						t.Error("the storage was not asked: the test shows nothing")
+						t.Error("the storage received no request, so the test proves nothing")
 					}
 					for _, request := range requests {
 						if strings.Contains(strings.ToLower(string(request)), "\nauthorization:") {
-							t.Errorf("the storage was sent credentials:\n%s", request)
+							t.Errorf("the storage received credentials:\n%s", request)
 						}
 					}
 					wantNoLeakedSecrets(t, kind, []*authRegistry{r}, private)
@@ -47,7 +47,7 @@ func TestRedirectsCarryNoCredentials(t *testing.T) {
 	}
 }
 
-// echo answers with all that it was sent, as no registry should.
+// echo is a hostile handler that answers with the credentials it received.
 func echo(response http.ResponseWriter, request *http.Request, _ http.Handler) {
 	authorization := request.Header.Get("Authorization")
 	user, password, _ := request.BasicAuth()
@@ -60,8 +60,8 @@ func echo(response http.ResponseWriter, request *http.Request, _ http.Handler) {
 		user+":"+password+" "+request.Form.Encode(), authorization)
 }
 
-// TestEchoedSecretsAreNotShown has a registry send back what it was sent, to the
-// shim and to the runtime, whose error the shim passes on.
+// TestEchoedSecretsAreNotShown uses a registry that echoes the credentials it received to
+// the shim and to the runtime. The shim forwards the runtime's error.
 func TestEchoedSecretsAreNotShown(t *testing.T) {
 	for name, fault := range map[string]testbed.Fault{
 		"look-ups":  testbed.OnManifests(echo),
@@ -77,7 +77,7 @@ func TestEchoedSecretsAreNotShown(t *testing.T) {
 					n := newNode(t, runtime, "debug: true\nfallback: "+fallback+"\nregistries:\n"+r.configEntry(900, true))
 					_, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: source.host() + "/" + repository}, source.login(), nil)
 					if err == nil {
-						t.Fatal("it was pulled")
+						t.Fatal("the pull succeeded, want an error")
 					}
 					wantNoSecret(t, "error", []byte(err.Error()))
 				})
@@ -86,8 +86,8 @@ func TestEchoedSecretsAreNotShown(t *testing.T) {
 	}
 }
 
-// TestTokenServerThatEchoes is the same with a token server, that a registry names:
-// one that is hostile from the beginning, and one that is once the shim has logged in.
+// TestTokenServerThatEchoes is the same test with a hostile token server: one that echoes
+// from the beginning, and one that echoes after the shim has logged in.
 func TestTokenServerThatEchoes(t *testing.T) {
 	for name, friendly := range map[string]int64{"at once": 0, "to the runtime": 1} {
 		t.Run(name, func(t *testing.T) {
@@ -106,14 +106,14 @@ func TestTokenServerThatEchoes(t *testing.T) {
 				n := newNode(t, runtime, "debug: true\nfallback: never\nregistries:\n"+r.configEntry(900, true))
 				_, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: repository}, callerLogin, nil)
 				if err == nil {
-					t.Fatal("it was pulled")
+					t.Fatal("the pull succeeded, want an error")
 				}
 				wantNoSecret(t, "error", []byte(err.Error()))
 				if !r.tokenRequests.Contains(r.password) || asked.Load() <= friendly {
-					t.Errorf("the token server was asked %d times: the test shows nothing", asked.Load())
+					t.Errorf("the token server received %d requests, so the test proves nothing", asked.Load())
 				}
 				if r.tokenRequests.Contains(upstreamPassword) || r.registryRequests.Contains(upstreamPassword) {
-					t.Error("the caller's password was sent")
+					t.Error("the client's password was sent")
 				}
 			})
 		})

@@ -17,10 +17,10 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// hostsForms is the table of forms of hosts.toml, which the doctor's own test reads too.
+// hostsForms is the table of hosts.toml forms, which the doctor's unit test reads, too.
 const hostsForms = "../testdata/hosts.txtar"
 
-// form is one hosts.toml and what the versions of containerd make of it.
+// hostsForm is one hosts.toml and the behavior of the versions of containerd with it.
 type hostsForm struct {
 	name, registry string
 	verdicts       map[string]string // by containerd's version
@@ -33,7 +33,7 @@ var (
 	formVerdict = regexp.MustCompile(`(?m)^# containerd (\S+): (.+)\n`)
 )
 
-// readForms returns the comment at the beginning of the table, and its forms.
+// readForms returns the comment at the beginning of the table and its forms.
 func readForms(t *testing.T) (comment string, forms []*hostsForm) {
 	t.Helper()
 	content, err := os.ReadFile(hostsForms)
@@ -60,7 +60,7 @@ func readForms(t *testing.T) (comment string, forms []*hostsForm) {
 	return string(content[:places[0][0]]), forms
 }
 
-// recordForms writes the table with the verdicts of one more version.
+// recordForms writes the table with the verdicts of a further version.
 func recordForms(t *testing.T, comment string, forms []*hostsForm, versions []string) {
 	t.Helper()
 	var content strings.Builder
@@ -79,19 +79,19 @@ func recordForms(t *testing.T, comment string, forms []*hostsForm, versions []st
 	}
 }
 
-// hostsFixture is a containerd and the servers that the forms name.
+// hostsFixture is a containerd and the servers that the forms refer to.
 type hostsFixture struct {
 	containerd *testbed.Containerd
-	more       string // the other folder that it looks into
+	more       string // the second folder for hosts.toml
 	folder     string
-	names      map[string]string // what $NAME stands for
+	names      map[string]string // values of $NAME in the forms
 	registries map[string]*testbed.FaultyRegistry
 
 	mu     sync.Mutex
-	served []string // the servers' names, of manifests and layers by the tag's repository
+	served []string // names of the servers of manifests and layers, by the tag's repository
 }
 
-// record records the requests that a server has answered with 200.
+// record records the requests that a server answers with 200.
 func (b *hostsFixture) record(name string, fault testbed.Fault) testbed.Fault {
 	return func(response http.ResponseWriter, request *http.Request, next http.Handler) {
 		recorder := &statusRecorder{ResponseWriter: response, code: http.StatusOK}
@@ -120,8 +120,8 @@ func newHostsFixture(t *testing.T) *hostsFixture {
 	needContainerd(t)
 	b := &hostsFixture{folder: temporaryFolder(t), names: map[string]string{}, registries: map[string]*testbed.FaultyRegistry{}}
 	until := time.Now().Add(24 * time.Hour)
-	// A dial to 0.0.0.0 reaches this machine, but containerd takes only 127.0.0.1,
-	// ::1 and localhost for it.
+	// A connection to 0.0.0.0 reaches this machine, but containerd treats only 127.0.0.1,
+	// ::1 and localhost as local.
 	certificate, err := testbed.Certificate(filepath.Join(b.folder, "ca.pem"), "0.0.0.0", until)
 	if err != nil {
 		t.Fatal(err)
@@ -145,8 +145,8 @@ func newHostsFixture(t *testing.T) *hostsFixture {
 	return b
 }
 
-// start starts a containerd that looks for a hosts.toml in another folder, too, if one
-// is named. It stops the one before.
+// start stops the previous containerd and starts a new one. It also looks for a hosts.toml
+// in the folder more, unless that is empty.
 func (b *hostsFixture) start(t *testing.T, more string) {
 	t.Helper()
 	if b.containerd != nil {
@@ -174,7 +174,7 @@ func (b *hostsFixture) expand(text string) string {
 	return os.Expand(text, func(name string) string { return b.names["$"+name] })
 }
 
-// write makes a form's folder.
+// write writes a form's folder.
 func (b *hostsFixture) write(t *testing.T, f *hostsForm) {
 	t.Helper()
 	folder := filepath.Join(b.folder, "containerd", "certs.d", b.names[f.registry])
@@ -212,7 +212,7 @@ func (b *hostsFixture) write(t *testing.T, f *hostsForm) {
 	}
 }
 
-// pull pulls an image that no other form has, and returns which servers it came from.
+// pull pulls an image that no other form has and returns the servers it came from.
 func (b *hostsFixture) pull(t *testing.T, f *hostsForm, number int) string {
 	t.Helper()
 	repository := fmt.Sprintf("forms/form-%d", number)
@@ -244,8 +244,8 @@ func (b *hostsFixture) pull(t *testing.T, f *hostsForm, number int) string {
 	return verdict
 }
 
-// TestHostsForms pulls with each form of hosts.toml, and requires the verdict that the
-// table has for this version of containerd.
+// TestHostsForms pulls with each form of hosts.toml and requires the table's verdict for
+// this version of containerd.
 func TestHostsForms(t *testing.T) {
 	b := newHostsFixture(t)
 	t.Cleanup(func() { b.containerd.Stop() })

@@ -12,10 +12,10 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// loadClients is the number of clients that call without pause.
+// loadClients is the number of clients that make calls without pause.
 const loadClients = 4
 
-// loadClient makes one call after the other, of each kind in turn, with kubelet's code.
+// loadClient makes one call after the other, alternating between all kinds, with kubelet's code.
 type loadClient struct {
 	client           *testbed.Client
 	answered, failed atomic.Int64
@@ -28,8 +28,8 @@ var loadCalls = []func(context.Context, *testbed.Client) error{
 		return err
 	},
 	func(ctx context.Context, c *testbed.Client) error {
-		// With credentials for the original: containerd 1.6 does not say Unavailable while
-		// it starts, and a pull that hears it goes on to there.
+		// With credentials for the original: a starting containerd 1.6 fails pulls with another
+		// code than Unavailable, and the shim then pulls from the original.
 		_, err := c.Images.PullImage(ctx, &runtimeapi.ImageSpec{Image: "nginx:1.25"}, callerLogin, nil)
 		return err
 	},
@@ -64,7 +64,7 @@ func startLoad(t *testing.T, socket string, failed func(error)) (all []*loadClie
 		all = append(all, c)
 		calling.Go(func() {
 			for number := 0; ctx.Err() == nil; number++ {
-				// It hangs if this is over.
+				// A call that takes longer hangs.
 				limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 				err := loadCalls[number%len(loadCalls)](limited, c.client)
 				cancel()
@@ -74,7 +74,7 @@ func startLoad(t *testing.T, socket string, failed func(error)) (all []*loadClie
 				}
 				c.failed.Add(1)
 				failed(err)
-				time.Sleep(time.Millisecond) // leaves the machine to the others
+				time.Sleep(time.Millisecond) // leave CPU time to the other processes
 			}
 		})
 	}
@@ -86,14 +86,14 @@ func startLoad(t *testing.T, socket string, failed func(error)) (all []*loadClie
 	return all, stop
 }
 
-// awaitAnswers waits for two answers to each client: the first may have been sent before.
+// awaitAnswers waits for two answers to each client. The first call may have started earlier.
 func awaitAnswers(t *testing.T, all []*loadClient) {
 	t.Helper()
 	awaitMore(t, "answered", all, 2, func(c *loadClient) *atomic.Int64 { return &c.answered })
 }
 
-// awaitEachKind waits for an answer of each kind to each client, which then is connected
-// to both services.
+// awaitEachKind waits for an answer of each kind to each client. The client is then
+// connected to both services.
 func awaitEachKind(t *testing.T, all []*loadClient) {
 	t.Helper()
 	awaitMore(t, "answered", all, int64(len(loadCalls)+1), func(c *loadClient) *atomic.Int64 { return &c.answered })
@@ -108,7 +108,7 @@ func awaitMore(t *testing.T, what string, all []*loadClient, more int64, counter
 	eventually(t, func() string {
 		for i, c := range all {
 			if counter(c).Load() < want[i] {
-				return "a client's calls are never " + what
+				return "a client has too few calls that were " + what
 			}
 		}
 		return ""

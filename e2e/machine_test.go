@@ -13,10 +13,10 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// machine has a systemd of its own, and this machine's containerd where it usually is.
+// machine has its own systemd, and this machine's containerd at its usual path.
 type machine struct{ *testbed.Machine }
 
-// The folders of the packages, as the machine sees them.
+// The folders of the packages inside the machine.
 const oldPackages, currentPackages = "/mnt/old", "/mnt/current"
 
 func newMachine(t *testing.T) machine {
@@ -40,7 +40,7 @@ func newMachine(t *testing.T) machine {
 	return machine{booted}
 }
 
-// must runs a command on the machine, which has to succeed.
+// must runs a command on the machine, which must succeed.
 func (m machine) must(t *testing.T, command ...string) (output string) {
 	t.Helper()
 	output, err := m.Run(testContext(t), command...)
@@ -50,7 +50,7 @@ func (m machine) must(t *testing.T, command ...string) (output string) {
 	return output
 }
 
-// configure writes the configuration of a package that is installed.
+// configure writes the configuration file of an installed package.
 func (m machine) configure(t *testing.T, configuration string) {
 	t.Helper()
 	if err := os.WriteFile(m.Path("/etc/image-cri-shim.yaml"), []byte(configuration), 0o600); err != nil {
@@ -58,13 +58,13 @@ func (m machine) configure(t *testing.T, configuration string) {
 	}
 }
 
-// shows is what systemd says of a property of the service.
+// shows returns a property of the service from systemctl show.
 func (m machine) shows(t *testing.T, property string) string {
 	t.Helper()
 	return m.must(t, "systemctl", "show", "--value", "--property", property, "image-cri-shim.service")
 }
 
-// version is what the running shim says of itself.
+// version returns the version that the running shim reports.
 func (m machine) version(t *testing.T) string {
 	t.Helper()
 	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -92,8 +92,8 @@ func (m machine) startLoad(t *testing.T, failed func(error)) (all []*loadClient,
 	return startLoad(t, m.Path("/run/image-cri-shim.sock"), failed)
 }
 
-// checkLog looks for passwords in what the units have logged, and prints that where the
-// test has failed.
+// checkLog requires that the units' logs contain no passwords, and prints the logs of a
+// failed test.
 func (m machine) checkLog(t *testing.T) {
 	t.Helper()
 	log := m.must(t, "journalctl", "--no-pager", "--unit", "image-cri-shim.service", "--unit", "image-cri-shim.socket")
@@ -103,11 +103,11 @@ func (m machine) checkLog(t *testing.T) {
 	}
 }
 
-// upgrades is how often a package is, and goes back.
+// upgrades is the number of upgrades and downgrades of a package, in turn.
 const upgrades = 4
 
-// TestPackageUpgradesUnderLoad upgrades the packages while the shim is used, under a
-// real systemd, and goes back to the old ones. No client notices.
+// TestPackageUpgradesUnderLoad upgrades and downgrades the packages under a real systemd
+// while clients use the shim. No call may fail.
 func TestPackageUpgradesUnderLoad(t *testing.T) {
 	m := newMachine(t)
 	for name, commands := range map[string]struct {
@@ -137,7 +137,7 @@ func TestPackageUpgradesUnderLoad(t *testing.T) {
 			install(oldPackages)
 			m.configure(t, privateConfiguration())
 			m.must(t, "systemctl", "enable", "--now", "image-cri-shim.socket", "image-cri-shim.service")
-			all, stop := m.startLoad(t, func(err error) { t.Errorf("a call has failed: %v", err) })
+			all, stop := m.startLoad(t, func(err error) { t.Errorf("call failed: %v", err) })
 			process := m.shows(t, "MainPID")
 			for number := range upgrades {
 				awaitAnswers(t, all)
@@ -148,7 +148,7 @@ func TestPackageUpgradesUnderLoad(t *testing.T) {
 				install(folder)
 				next := m.shows(t, "MainPID")
 				if got := m.version(t); got != version || next == process {
-					t.Errorf("after the installation of %s %s answers; process %s is now %s", version, got, process, next)
+					t.Errorf("after the installation of %s the version is %s; process %s is now %s", version, got, process, next)
 				}
 				process = next
 			}
@@ -163,21 +163,21 @@ func TestPackageUpgradesUnderLoad(t *testing.T) {
 	}
 }
 
-// wantGone requires that nothing of the shim is left to run.
+// wantGone requires that no file, unit or process of the shim remains.
 func (m machine) wantGone(t *testing.T, process string) {
 	t.Helper()
 	for _, file := range []string{"/run/image-cri-shim.sock", "/proc/" + process, "/usr/bin/image-cri-shim"} {
 		if _, err := os.Lstat(m.Path(file)); !os.IsNotExist(err) {
-			t.Errorf("%s is left: %v", file, err)
+			t.Errorf("%s still exists: %v", file, err)
 		}
 	}
 	if failed := m.must(t, "systemctl", "list-units", "--all", "--plain", "--no-legend", "image-cri-shim.*"); failed != "" {
-		t.Errorf("systemd still knows of:\n%s", failed)
+		t.Errorf("systemd still lists:\n%s", failed)
 	}
 }
 
-// startService installs the service and starts it without its socket unit, so that the
-// shim makes the socket itself.
+// startService installs the service and starts it without its socket unit, so that the shim
+// creates the socket.
 func (m machine) startService(t *testing.T) {
 	t.Helper()
 	m.must(t, "dpkg", "--install", filepath.Join(oldPackages, filepath.Base(onlyFile(t, m.Path(oldPackages), "*.deb"))))
@@ -185,18 +185,18 @@ func (m machine) startService(t *testing.T) {
 	m.must(t, "systemctl", "enable", "--now", "image-cri-shim.service")
 }
 
-// TestPackageServiceIsConfined has the shim pull and remember, and looks at what else
-// it could do.
+// TestPackageServiceIsConfined lets the shim pull and write its journal, and checks the
+// permissions of the process.
 func TestPackageServiceIsConfined(t *testing.T) {
 	m := newMachine(t)
 	defer m.checkLog(t)
 	m.startService(t)
-	all, stop := m.startLoad(t, func(err error) { t.Errorf("a call has failed: %v", err) })
+	all, stop := m.startLoad(t, func(err error) { t.Errorf("call failed: %v", err) })
 	awaitEachKind(t, all)
 	stop()
-	// containerd keeps the names, so that the state is the journal of the pulls.
+	// containerd keeps the names, so the only state is the journal of pulls.
 	if journal, err := os.ReadFile(m.Path("/var/lib/image-cri-shim/pulls.json")); err != nil || !strings.Contains(string(journal), `"repositories":`) {
-		t.Errorf("the journal of the pulls: %v\n%s", err, journal)
+		t.Errorf("journal of pulls: %v\n%s", err, journal)
 	}
 	process := m.shows(t, "MainPID")
 	for folder, writable := range map[string]bool{
@@ -205,7 +205,7 @@ func TestPackageServiceIsConfined(t *testing.T) {
 	} {
 		output, err := m.Run(testContext(t), "nsenter", "--target", process, "--mount", "touch", folder+"/new")
 		if refused := strings.Contains(output, "Read-only file system"); (err == nil) != writable || refused == writable {
-			t.Errorf("the service writes in %s: %v; want %v", folder, err, writable)
+			t.Errorf("write to %s: %v; want permitted: %v", folder, err, writable)
 		}
 	}
 	status, err := os.ReadFile(m.Path("/proc/" + process + "/status"))
@@ -214,13 +214,13 @@ func TestPackageServiceIsConfined(t *testing.T) {
 	}
 	for _, line := range []string{"CapEff:\t000000000000000b\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n"} {
 		if !strings.Contains(string(status), line) {
-			t.Errorf("the process has no %q:\n%s", line, status)
+			t.Errorf("the process status does not contain %q:\n%s", line, status)
 		}
 	}
 }
 
 // TestPackageServiceIsSupervised reloads the shim, restarts it more often than systemd
-// allows a unit that doesn't ask for it, and freezes it.
+// permits without being asked by the unit, and freezes it.
 func TestPackageServiceIsSupervised(t *testing.T) {
 	m := newMachine(t)
 	defer m.checkLog(t)
@@ -247,13 +247,13 @@ func TestPackageServiceIsSupervised(t *testing.T) {
 		last := m.shows(t, "WatchdogTimestampMonotonic")
 		eventually(t, func() string {
 			if m.shows(t, "WatchdogTimestampMonotonic") == last {
-				return "the watchdog is told nothing"
+				return "the watchdog has not been notified"
 			}
 			return ""
 		})
 	}
 	if now := m.shows(t, "MainPID"); now != process {
-		t.Errorf("process %s has become %s though it has told the watchdog that it answers", process, now)
+		t.Errorf("process %s was replaced by %s although it notified the watchdog", process, now)
 	}
 	m.must(t, "kill", "-STOP", process)
 	eventually(t, func() string {
@@ -262,6 +262,6 @@ func TestPackageServiceIsSupervised(t *testing.T) {
 		}
 		return ""
 	})
-	all, _ := m.startLoad(t, func(err error) { t.Errorf("a call has failed: %v", err) })
+	all, _ := m.startLoad(t, func(err error) { t.Errorf("call failed: %v", err) })
 	awaitAnswers(t, all)
 }
