@@ -1,6 +1,5 @@
-// Package e2e tests the built shim in front of real components: containerd,
-// password-protected registries, kubelet's client code. Package testbed says
-// how they run.
+// Package e2e tests the built shim with real components: containerd, registries with
+// passwords, and kubelet's client code. Package testbed starts them.
 package e2e
 
 import (
@@ -29,7 +28,7 @@ type runtime interface {
 	Kill()
 }
 
-// The passwords are odd enough to be found wherever they leak.
+// The passwords are unique texts, so that a leak is found in any output.
 const (
 	privateUser, privatePassword   = "shim", "canary:private!7f3a"
 	upstreamUser, upstreamPassword = "caller", "canary-upstream-91bc"
@@ -37,13 +36,13 @@ const (
 	sandboxImage                   = "sealos.hub:5000/pause:3.9"
 )
 
-// components are shared by all tests: what takes long to start.
+// components are shared by all tests, because they take long to start.
 type components struct {
-	folder            string            // all of them are in it
+	folder            string            // parent of all files
 	shim              string            // the built binary
-	private, upstream *testbed.Registry // the node's own, and the one docker.io stands for
+	private, upstream *testbed.Registry // the node's private registry, and the registry in the place of docker.io
 	embedded          runtime
-	containerd        runtime // nil where missing says why
+	containerd        runtime // nil if it can't run; missing then is the reason
 	missing           error
 	images            map[string]v1.Image // by registry and repository:tag
 }
@@ -51,10 +50,10 @@ type components struct {
 var shared components
 
 func TestMain(m *testing.M) {
-	klog.SetLogger(klog.Logger{}) // kubelet's client logs each error that it returns
-	// The shim is built with the race detector, which else sleeps a second at exit.
+	klog.SetLogger(klog.Logger{}) // kubelet's client would log each error that it returns
+	// A program with the race detector sleeps a second at exit by default.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
-	_ = flag.Set("test.parallel", "8") // what runs at once waits for registries most of the time
+	_ = flag.Set("test.parallel", "8") // parallel tests mostly wait for registries
 	code, err := testWithComponents(m)
 	if err == nil && code == 0 {
 		err = goleak.Find()
@@ -67,7 +66,7 @@ func TestMain(m *testing.M) {
 }
 
 func testWithComponents(m *testing.M) (code int, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // the shim may have to be compiled
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // includes compilation of the shim
 	defer cancel()
 	folder, err := os.MkdirTemp("", "image-cri-shim-e2e-")
 	if err != nil {
@@ -169,7 +168,7 @@ func (c *components) stop() {
 	}
 }
 
-// id is the ID of an image as the runtime has it, digest that of its manifest.
+// id returns the runtime's ID of an image, and digest that of its manifest.
 func (c *components) id(t *testing.T, registry *testbed.Registry, repository string) string {
 	t.Helper()
 	return hash(t, c.images[registry.Host()+"/"+repository].ConfigName)
@@ -189,14 +188,14 @@ func hash(t *testing.T, compute func() (v1.Hash, error)) string {
 	return result.String()
 }
 
-// onEachRuntime runs a test that needs images only, on every runtime there is.
+// onEachRuntime runs a test that needs only images, on each available runtime.
 func onEachRuntime(t *testing.T, test func(t *testing.T, runtime runtime)) {
 	t.Helper()
 	t.Run("embedded", func(t *testing.T) { test(t, shared.embedded) })
 	t.Run("containerd", func(t *testing.T) { test(t, needContainerd(t)) })
 }
 
-// needContainerd skips a test that can't do without containerd.
+// needContainerd skips a test that requires containerd if it can't run.
 func needContainerd(t *testing.T) runtime {
 	t.Helper()
 	if shared.missing != nil {

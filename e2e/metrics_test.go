@@ -20,8 +20,8 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// TestMetricsCountWhatHappens makes calls of each kind, and finds all of them counted. The
-// ledger keeps the names: where the runtime does, it answers for them without a decision.
+// TestMetricsCountWhatHappens makes calls of each kind and requires that all are counted. The
+// ledger keeps the names: if the runtime did, it would answer some calls without a decision.
 func TestMetricsCountWhatHappens(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		n, site := newMetricsNode(t, runtime, privateConfiguration()+namesInLedger)
@@ -36,14 +36,14 @@ func TestMetricsCountWhatHappens(t *testing.T) {
 		n.pull(t, n.through, "nginx:1.25", nil)
 		n.pull(t, n.through, "original:1", callerLogin)
 		if _, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: "no-such:1"}, callerLogin, nil); err == nil {
-			t.Fatal("pulled what nobody has")
+			t.Fatal("pulled an image that no registry has")
 		}
 		n.status(t, n.through, "nginx:1.25")
 		n.status(t, n.through, "no-such:1")
 		n.remove(t, n.through, "original:1")
 		err := n.through.Connection.Invoke(testContext(t), "/invented.Service/Method", &runtimeapi.VersionRequest{}, &runtimeapi.VersionResponse{})
 		if status.Code(err) != codes.Unimplemented {
-			t.Fatalf("an invented method: %v", err)
+			t.Fatalf("unknown method: %v", err)
 		}
 
 		private := "registry=" + shared.private.Address()
@@ -51,7 +51,7 @@ func TestMetricsCountWhatHappens(t *testing.T) {
 		now := wantGrowth(t, site, before,
 			grows(3, "calls_total", "service=runtime.v1.RuntimeService", version, "code=OK"),
 			grows(3, "call_duration_seconds", version),
-			grows(3*(5+4), "request_bytes_total", version), // with gRPC's prefix
+			grows(3*(5+4), "request_bytes_total", version), // including gRPC's message prefix
 			grows(3, "calls_total", images, "method=PullImage", "code=OK"),
 			grows(1, "calls_total", images, "method=PullImage", "code="+pullCode(t, n)),
 			grows(2, "calls_total", images, "method=ImageStatus", "code=OK"),
@@ -80,24 +80,24 @@ func TestMetricsCountWhatHappens(t *testing.T) {
 			}
 		}
 		if got := now.value("ledger_names"); got == 0 {
-			t.Error("the ledger has no names")
+			t.Error("the ledger is empty")
 		}
 		for _, name := range []string{"start_time_seconds", "config_last_reload_success_timestamp_seconds"} {
 			if age := time.Since(time.UnixMilli(int64(1000 * now.value(name)))); age < 0 || age > time.Hour {
-				t.Errorf("%s was %v ago", name, age)
+				t.Errorf("%s is %v old", name, age)
 			}
 		}
 	})
 }
 
-// pullCode is the code that the runtime fails a pull of an unknown image with.
+// pullCode returns the code with which the runtime fails a pull of an unknown image.
 func pullCode(t *testing.T, n *node) string {
 	t.Helper()
 	_, err := n.direct.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: "no-such:1"}, callerLogin, nil)
 	return status.Code(err).String()
 }
 
-// TestMetricsAreBounded makes calls of thousands of methods that there are not.
+// TestMetricsAreBounded calls thousands of methods that do not exist.
 func TestMetricsAreBounded(t *testing.T) {
 	n, site := newMetricsNode(t, shared.embedded, privateConfiguration())
 	before := settled(t, site)
@@ -117,13 +117,13 @@ func TestMetricsAreBounded(t *testing.T) {
 	running.Wait()
 	after := wantGrowth(t, site, before, grows(clients*each, "calls_total", "method=other", "code=Unimplemented"))
 	if got := after.series() - before.series(); got > 1 {
-		t.Errorf("%d series more", got)
+		t.Errorf("%d new series", got)
 	}
 }
 
-// TestMetricsOfARegistryThatFails has a registry that is away.
+// TestMetricsOfARegistryThatFails configures a registry that refuses connections.
 func TestMetricsOfARegistryThatFails(t *testing.T) {
-	const address = "http://127.0.0.1:1" // nobody listens there
+	const address = "http://127.0.0.1:1" // no process listens there
 	n, site := newMetricsNode(t, shared.embedded, "address: "+address+"\n")
 	before := settled(t, site)
 	n.pull(t, n.through, "original:1", callerLogin)
@@ -137,8 +137,8 @@ func TestMetricsOfARegistryThatFails(t *testing.T) {
 	)
 }
 
-// TestHealth follows a shim whose runtime goes and comes back, and whose file is refused
-// and mended.
+// TestHealth checks the health of a shim while its runtime goes down and returns, and while
+// its configuration file is invalid and then fixed.
 func TestHealth(t *testing.T) {
 	runtime, err := testbed.StartEmbeddedRuntime(testContext(t), testbed.RuntimeOptions{Folder: filepath.Dir(metricsSocket(t))})
 	if err != nil {
@@ -173,10 +173,10 @@ func TestHealth(t *testing.T) {
 	if up := newScrape(t, site).value("runtime_up"); up != 0 {
 		t.Errorf("runtime_up is %v", up)
 	}
-	eventually(t, func() string { // the client may have to connect again first
+	eventually(t, func() string { // the client may have to reconnect
 		_, err := n.through.Runtime.Version(testContext(t), "v1")
 		if failed := settled(t, site).value("calls_total", "method=Version", "code=Unavailable"); status.Code(err) != codes.Unavailable || failed == 0 {
-			return fmt.Sprintf("a call without the runtime: %v, counted: %v", err, failed)
+			return fmt.Sprintf("call without the runtime: %v, counted: %v", err, failed)
 		}
 		return ""
 	})
@@ -199,7 +199,7 @@ func TestHealth(t *testing.T) {
 	want(http.StatusOK, "[+]socket ok\n[+]runtime ok\n[+]configuration ok\n")
 }
 
-// matches compares a text with a pattern whose stars stand for anything in a line.
+// matches reports whether a text matches a pattern in which * stands for any text within a line.
 func matches(text, pattern string) bool {
 	first, rest, more := strings.Cut(pattern, "*")
 	if !more || !strings.HasPrefix(text, first) {
@@ -216,7 +216,7 @@ func matches(text, pattern string) bool {
 	return false
 }
 
-// TestHealthBeforeTheRuntime has a shim that waits for its runtime: it lives, and is not
+// TestHealthBeforeTheRuntime requires that a shim waiting for its runtime is alive but not
 // ready.
 func TestHealthBeforeTheRuntime(t *testing.T) {
 	site, folder := metricsSocket(t), filepath.Dir(metricsSocket(t))
@@ -243,8 +243,8 @@ func TestHealthBeforeTheRuntime(t *testing.T) {
 	}
 }
 
-// TestHealthOfARuntimeThatHangs has one that accepts connections and says nothing: who asks
-// about it gets an answer all the same.
+// TestHealthOfARuntimeThatHangs uses a runtime that accepts connections and does not answer.
+// The health endpoint answers nevertheless.
 func TestHealthOfARuntimeThatHangs(t *testing.T) {
 	site, folder := metricsSocket(t), filepath.Dir(metricsSocket(t))
 	hanging, err := net.Listen("unix", filepath.Join(folder, "runtime.sock"))
@@ -275,7 +275,7 @@ func TestHealthOfARuntimeThatHangs(t *testing.T) {
 	}
 }
 
-// TestMetricsAddress has a port that is taken when the shim starts, and free later.
+// TestMetricsAddress uses a port that is in use when the shim starts, and is freed later.
 func TestMetricsAddress(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -288,7 +288,7 @@ func TestMetricsAddress(t *testing.T) {
 	}
 	n := newNode(t, shared.embedded, privateConfiguration()+"reloadInterval: 50ms\nmetrics: "+port+"\n")
 	eventually(t, func() string { return n.missingFromLog("address already in use") })
-	n.pull(t, n.through, "nginx:1.25", nil) // it serves all the same
+	n.pull(t, n.through, "nginx:1.25", nil) // it serves calls without metrics
 	if err := taken.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -299,20 +299,21 @@ func TestMetricsAddress(t *testing.T) {
 		return ""
 	})
 	if got := settled(t, "127.0.0.1:"+port).value("calls_total", "method=PullImage", "code=OK"); got != 1 {
-		t.Errorf("%v pulls were counted, want the one before the port was free", got)
+		t.Errorf("%v pulls were counted, want the one made while the port was in use", got)
 	}
 }
 
-// missingFromLog returns a problem until the shim's log contains a text.
+// missingFromLog returns a problem while the shim's log does not contain a text.
 func (n *node) missingFromLog(text string) string {
 	log, err := os.ReadFile(n.shim.Log())
 	if err != nil || !strings.Contains(string(log), text) {
-		return fmt.Sprintf("%q is not in the log: %v", text, err)
+		return fmt.Sprintf("the log does not contain %q: %v", text, err)
 	}
 	return ""
 }
 
-// TestMetricsThroughASocket asks as an operator does, and not as another user.
+// TestMetricsThroughASocket requests a page with curl, as an operator does, and requires that
+// other users can't open the socket.
 func TestMetricsThroughASocket(t *testing.T) {
 	curl, err := exec.LookPath("curl")
 	if err != nil {

@@ -14,10 +14,10 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// What happens without the test's client: at the registries, on the runtimes' own sockets,
-// to the shim and to the runtimes.
+// The functions below make changes without the test's client: in the registries, on the
+// runtimes' own sockets, and to the processes of the shim and the runtimes.
 
-// publish moves the tag of a name, at times to an image that another name has too.
+// publish moves the tag of a name, sometimes to an image that another name has too.
 func (m *imageModel) publish(name *modelName) {
 	image := m.images.new(m.t)
 	digest, err := image.Digest()
@@ -31,7 +31,7 @@ func (m *imageModel) publish(name *modelName) {
 	}
 }
 
-// bySecondClient makes a change in both runtimes, without the shim.
+// bySecondClient makes the same change in both runtimes, without the shim.
 func (m *imageModel) bySecondClient(what string, do func(ctx context.Context, r *modelRuntime) error) {
 	m.ask(what, func(ctx context.Context, r *modelRuntime) (string, error) { return "", do(ctx, r) })
 }
@@ -48,9 +48,9 @@ func (m *imageModel) load(name *modelName) {
 	m.bySecondClient("load", func(ctx context.Context, r *modelRuntime) error { return r.store.Load(ctx, as, image) })
 }
 
-// awaitRepair waits until the shim has named what a killed pull has left, if a second actor
-// is about to change one of the private registry's names. It may take such a change for
-// the pull's.
+// awaitRepair waits until the shim has repaired the names that a killed pull has left. This
+// is needed before a second client changes one of the private registry's names, because the
+// repair may attribute that change to the pull.
 func (m *imageModel) awaitRepair(name string) {
 	if !strings.HasPrefix(name, m.images.private+"/") {
 		return
@@ -59,7 +59,7 @@ func (m *imageModel) awaitRepair(name string) {
 		journal, err := m.shim.StateFile("pulls.json")
 		m.must(err)
 		if strings.Contains(string(journal), m.images.private) {
-			return "the shim has not repaired what is in its journal: " + string(journal)
+			return "the shim has not repaired the pulls in its journal: " + string(journal)
 		}
 		return ""
 	})
@@ -86,7 +86,7 @@ func (m *imageModel) untag() {
 	}
 }
 
-// record is one of the names in containerd's own API, empty when there is none.
+// record returns one of the names in containerd's own API, or "" if there are none.
 func (m *imageModel) record() string {
 	all, err := m.withoutShim.store.Names(testContext(m.t))
 	m.must(err)
@@ -111,8 +111,8 @@ func (m *imageModel) pullDirectly(image string) {
 	m.ask("PullImage without the shim", func(ctx context.Context, r *modelRuntime) (string, error) { return "", r.pull(ctx, image) })
 }
 
-// setOutage changes which registries are down. The shim would ask a private registry that
-// is back only after a while, so that it reads its configuration again.
+// setOutage changes which registries are down. A private registry that returns is probed only
+// after a backoff, so setOutage reloads the shim's configuration.
 func (m *imageModel) setOutage(next outage) {
 	before := m.registries.state()
 	if next == before {
@@ -129,30 +129,30 @@ func (m *imageModel) setOutage(next outage) {
 	m.shim.Reload()
 	eventually(m.t, func() string {
 		if m.logged("reloaded the configuration") == seen {
-			return "the configuration is not reloaded"
+			return "the configuration has not been reloaded"
 		}
 		return ""
 	})
 }
 
-// logged counts how often the shim has logged something.
+// logged returns how often the shim has logged a text.
 func (m *imageModel) logged(text string) int {
 	log, err := os.ReadFile(m.shim.Log())
 	m.must(err)
 	return strings.Count(string(log), text)
 }
 
-// pullKilled kills the shim in a pull, which the client then makes again.
+// pullKilled kills the shim during a pull. The client then repeats the pull.
 func (m *imageModel) pullKilled(name *modelName) {
 	delay := time.Duration(m.random.IntN(40)) * time.Millisecond
 	m.logStep("kill of the shim %v after the beginning of the next pull", delay)
 	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
 	defer cancel()
 	var pull sync.WaitGroup
-	pull.Go(func() { // it may fail or not
+	pull.Go(func() { // it may fail or succeed
 		_, _ = m.through.images().PullImage(ctx, &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: name.canonical()}})
 	})
-	time.Sleep(delay) // so that each moment is hit in some run
+	time.Sleep(delay) // so that each stage of a pull is hit in some run
 	m.shim.Kill()
 	pull.Wait()
 	m.must(m.shim.Start(ctx))
@@ -177,7 +177,7 @@ func (m *imageModel) restartRuntimes() {
 	m.awaitShim(ctx)
 }
 
-// awaitShim waits until the shim's client gets the runtime's answers.
+// awaitShim waits until the runtime answers through the shim.
 func (m *imageModel) awaitShim(ctx context.Context) {
 	m.through.client.ResetConnectBackoff()
 	for {
@@ -188,6 +188,6 @@ func (m *imageModel) awaitShim(ctx context.Context) {
 		if ctx.Err() != nil {
 			m.must(fmt.Errorf("the shim doesn't answer: %w", err))
 		}
-		time.Sleep(time.Millisecond) // between two tries
+		time.Sleep(time.Millisecond) // between two attempts
 	}
 }

@@ -10,9 +10,9 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// The calls of the test's client: through the shim at one runtime, without it at the other.
+// The calls of the test's client: in one runtime through the shim, in the other directly.
 
-// pull pulls an image. At once afterwards its status must show it.
+// pull pulls an image. Its status must show it immediately afterwards.
 func (m *imageModel) pull(image string) {
 	m.logStep("pull %s", image)
 	m.ask("PullImage "+image, func(ctx context.Context, r *modelRuntime) (string, error) {
@@ -42,7 +42,7 @@ func (m *imageModel) status(image string) {
 	})
 }
 
-// stream lists the images as newer clients do. A runtime without that answers with an error.
+// stream lists the images with StreamImages. A runtime that lacks it answers with an error.
 func (m *imageModel) stream() {
 	m.ask("StreamImages", func(ctx context.Context, r *modelRuntime) (string, error) {
 		answer, err := streamImages(ctx, r.client)
@@ -58,7 +58,7 @@ func (m *imageModel) stream() {
 	})
 }
 
-// mostContainers bounds the containers of a runtime.
+// mostContainers is the maximum number of containers in a runtime.
 const mostContainers = 6
 
 func (m *imageModel) create(image, userSpecified string) {
@@ -86,7 +86,7 @@ func (m *imageModel) create(image, userSpecified string) {
 	})
 	switch {
 	case lostThrough && !lostPlain:
-		m.t.Errorf("the image %s has lost its content, only with the shim", image)
+		m.t.Errorf("the image %s has lost content, but only with the shim", image)
 	case created && lostPlain && !lostThrough:
 		_, err := m.through.containers().RemoveContainer(testContext(m.t), &runtimeapi.RemoveContainerRequest{ContainerId: container.through})
 		if err != nil {
@@ -97,8 +97,8 @@ func (m *imageModel) create(image, userSpecified string) {
 	}
 }
 
-// hasLostContent reports whether containerd could not make a container because it has
-// removed a part of the image. It happens without the shim too, when other clients remove
+// hasLostContent reports whether containerd could not create a container because it has
+// removed content of the image. This happens without the shim too, if other clients remove
 // names of images that share content.
 func hasLostContent(err error) bool {
 	text := status.Convert(err).Message()
@@ -131,7 +131,7 @@ func (m *imageModel) containerStatus() {
 	})
 }
 
-// in returns the container's ID at one of the runtimes.
+// in returns the container's ID in one of the runtimes.
 func (c modelContainer) in(m *imageModel, r *modelRuntime) string {
 	if r == m.through {
 		return c.through

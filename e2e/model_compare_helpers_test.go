@@ -11,8 +11,8 @@ import (
 )
 
 // settle waits until both runtimes show the same images, to the clients and in containerd's
-// own API, and the clients see what containerd has. A runtime learns from events, and so
-// somewhat later, what its API has changed.
+// own API, and the clients see all images that containerd has. CRI follows changes through
+// containerd's API with a delay, because it learns of them from events.
 func (m *imageModel) settle() {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(m.t.Context(), 20*time.Second)
@@ -31,7 +31,7 @@ func (m *imageModel) settle() {
 	}
 }
 
-// compare returns the differences of the two runtimes.
+// compare returns the differences between the two runtimes.
 func (m *imageModel) compare(ctx context.Context) string {
 	var got, want modelView
 	if problem := m.inBoth(func(r *modelRuntime, through bool) (err error) {
@@ -55,8 +55,8 @@ func (m *imageModel) compare(ctx context.Context) string {
 // modelView is the visible state of a runtime, as lines.
 type modelView struct {
 	clients    []string // the list of images
-	records    []string // of containerd's own API
-	derived    []string // the list of images that follows from the records
+	records    []string // the image records in containerd's own API
+	derived    []string // the list of images that the records imply
 	containers []string // the list of containers
 }
 
@@ -108,8 +108,8 @@ func (m *imageModel) view(ctx context.Context, r *modelRuntime) (modelView, erro
 	return seen, nil
 }
 
-// imageLine formats the fields of an image that must be equal in both runtimes: sizes
-// depend on the runtime.
+// imageLine formats the fields of an image that must be equal in both runtimes. Sizes may
+// differ.
 func imageLine(image *runtimeapi.Image) string {
 	if image == nil {
 		return "none"
@@ -123,7 +123,7 @@ func imageLess(spec *runtimeapi.ImageSpec) string {
 	return fmt.Sprintf("%s (user specified %q)", spec.GetImage(), spec.GetUserSpecifiedImage())
 }
 
-// difference lists the lines that only one runtime has.
+// difference returns the lines that only one runtime has.
 func difference(what string, got, want []string) string {
 	var text strings.Builder
 	only := func(side string, lines, others []string) {

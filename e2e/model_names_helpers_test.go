@@ -19,13 +19,13 @@ import (
 type modelName struct {
 	spellings []string // the first is canonical
 	mirrored  bool     // the private registry has it too
-	own       bool     // it is the private registry's own name of an image
+	own       bool     // it is a name on the private registry's own host
 	digests   []string // of all images that were published under its repository
 }
 
 func (n *modelName) canonical() string { return n.spellings[0] }
 
-// repository is without host and tag.
+// repository returns the name without host and tag.
 func (n *modelName) repository() string {
 	_, path, _ := strings.Cut(n.canonical(), "/")
 	return path[:strings.LastIndexByte(path, ':')]
@@ -35,7 +35,7 @@ func (n *modelName) tag() string {
 	return n.canonical()[strings.LastIndexByte(n.canonical(), ':')+1:]
 }
 
-// modelImages are the names of a run and the images that were published under them.
+// modelImages holds the names of a run and the images that were published under them.
 type modelImages struct {
 	random    *rand.Rand
 	names     []*modelName
@@ -45,7 +45,7 @@ type modelImages struct {
 	ids       map[string]string // the image's ID by the digest of its manifest or index
 }
 
-// elsewhere is the repository that the private registry doesn't have.
+// elsewhere is the repository that the private registry lacks.
 const elsewhere = "model/elsewhere"
 
 func newModelImages(t *testing.T, choices *rand.Rand, private string) *modelImages {
@@ -58,7 +58,7 @@ func newModelImages(t *testing.T, choices *rand.Rand, private string) *modelImag
 		{spellings: []string{"docker.io/model/app:1", "model/app:1", "index.docker.io/model/app:1"}, mirrored: true},
 		{spellings: []string{"docker.io/model/app:latest", "model/app", "docker.io/model/app"}, mirrored: true},
 		{spellings: []string{"docker.io/model/other:1", "model/other:1"}, mirrored: true},
-		// These have one repository of the private registry with another name.
+		// These two have the same repository in the private registry.
 		{spellings: []string{"registry.k8s.io/model-pause:3.9"}, mirrored: true},
 		{spellings: []string{"k8s.gcr.io/model-pause:3.9"}, mirrored: true},
 		{spellings: []string{"quay.io/model/app:1"}, mirrored: true},
@@ -68,8 +68,8 @@ func newModelImages(t *testing.T, choices *rand.Rand, private string) *modelImag
 	}}
 }
 
-// new makes an image of its own, or takes one that was published. Some are indexes of two
-// architectures, at times around an image that was published by itself too.
+// new builds an image or returns one that was published. Some are indexes of two
+// architectures, sometimes with an image that was also published alone.
 func (m *modelImages) new(t *testing.T) testbed.ImageOrIndex {
 	t.Helper()
 	if len(m.published) > 0 && m.random.IntN(3) == 0 {
@@ -107,7 +107,7 @@ func (m *modelImages) build(t *testing.T, architecture string, number int) v1.Im
 	return image
 }
 
-// indexOf is a multi-architecture image.
+// indexOf returns a multi-architecture image.
 func indexOf(images ...v1.Image) v1.ImageIndex {
 	var index v1.ImageIndex = empty.Index
 	for _, image := range images {
@@ -117,7 +117,7 @@ func indexOf(images ...v1.Image) v1.ImageIndex {
 	return index
 }
 
-// spelling is how a client writes a name: at times with a digest.
+// spelling returns a name as a client writes it, sometimes with a digest.
 func (m *modelImages) spelling(name *modelName) string {
 	spelling := name.spellings[m.random.IntN(len(name.spellings))]
 	if m.random.IntN(5) > 0 || len(name.digests) == 0 {
@@ -130,7 +130,7 @@ func (m *modelImages) spelling(name *modelName) string {
 	return repositoryOf(name.canonical()) + "@" + digest
 }
 
-// repositoryOf is a name without its tag and its digest.
+// repositoryOf returns a name without its tag and its digest.
 func repositoryOf(name string) string {
 	name, _, _ = strings.Cut(name, "@")
 	if colon := strings.LastIndexByte(name, ':'); colon > strings.LastIndexByte(name, '/') {
@@ -141,7 +141,7 @@ func repositoryOf(name string) string {
 
 func (m *modelImages) name() *modelName { return m.names[m.random.IntN(len(m.names))] }
 
-// id is an image's in one of the forms that clients use.
+// id returns the ID of an image in one of the forms that clients use.
 func (m *modelImages) id(t *testing.T) string {
 	t.Helper()
 	id := m.ids[hash(t, m.published[m.random.IntN(len(m.published))].Digest)]
@@ -149,7 +149,7 @@ func (m *modelImages) id(t *testing.T) string {
 	return []string{id, id, bare, bare[:12]}[m.random.IntN(4)]
 }
 
-// absent is a name or an ID that no image has, or neither.
+// absent returns a name or an ID that no image has, or an invalid reference.
 func (m *modelImages) absent() string {
 	zeros := strings.Repeat("0", 64)
 	absent := []string{
@@ -159,7 +159,7 @@ func (m *modelImages) absent() string {
 	return absent[m.random.IntN(len(absent))]
 }
 
-// foreign are names that only the second actor gives to images.
+// foreign returns a name that only the second client gives to images.
 func (m *modelImages) foreign() string {
 	return []string{"example.com/foreign:1", "example.com/foreign:2", m.private + "/model/other:1", "docker.io/library/loaded:1"}[m.random.IntN(4)]
 }

@@ -10,10 +10,10 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// preload gives the image of the runtime without the shim the name that the shim is about to find it by. This
-// is where the shim shows more than the runtime: an image with the private registry's own
-// name, and with no name of a third registry, counts as preloaded for docker.io's name of
-// the same path.
+// preload gives the image in the runtime without the shim the name under which the shim is
+// about to find it. Only here the shim shows more than the runtime: an image that has the
+// private registry's own name, and no name of a third registry, counts as preloaded for
+// docker.io's name of the same path.
 func (m *imageModel) preload(asked string) {
 	name, own := m.preloadedNames(asked)
 	if name == "" {
@@ -27,7 +27,7 @@ func (m *imageModel) preload(asked string) {
 		return
 	}
 	m.logStep("preloaded: %s is %s", own, name)
-	last := name // that CRI takes note of
+	last := name // the last name added, which CRI shows after the others
 	if !strings.Contains(name, "@") {
 		m.must(m.withoutShim.store.Tag(ctx, own, name))
 	}
@@ -41,12 +41,12 @@ func (m *imageModel) preload(asked string) {
 		if response.Image != nil {
 			return
 		}
-		time.Sleep(time.Millisecond) // between two looks
+		time.Sleep(time.Millisecond) // between two checks
 	}
 }
 
-// preloadedNames returns docker.io's name for what a client has asked for, and the private
-// registry's own name of the same path; neither if the private registry has none.
+// preloadedNames returns docker.io's name for the image asked and the private registry's own
+// name of the same path. Both are empty if the private registry has no such name.
 func (m *imageModel) preloadedNames(asked string) (name, own string) {
 	written, digest, digested := strings.Cut(asked, "@")
 	for _, n := range m.images.names {
@@ -66,8 +66,8 @@ func (m *imageModel) preloadedNames(asked string) (name, own string) {
 	return "", ""
 }
 
-// hasOnlyOwn reports whether the image with the own name has no names but the private
-// registry's and docker.io's. There must be no image with the other name.
+// hasOnlyOwn reports whether all names of the image called own are the private registry's or
+// docker.io's, and no image is called name.
 func (m *imageModel) hasOnlyOwn(records []*images.Image, name, own string) bool {
 	id := m.idOf(records, own)
 	return id != "" && m.idOf(records, name) == "" && !slices.ContainsFunc(records, func(record *images.Image) bool {
@@ -76,8 +76,8 @@ func (m *imageModel) hasOnlyOwn(records []*images.Image, name, own string) bool 
 	})
 }
 
-// digestsOf returns the digests that an image has in the repository of an own name: the one
-// that the name leads to, or if it has been moved without it, all.
+// digestsOf returns the digests that an image has in the repository of its own name: the
+// digest of the name's target or, if the name has moved to an image without it, all.
 func (m *imageModel) digestsOf(records []*images.Image, own string) (digests []string) {
 	id := m.idOf(records, own)
 	for _, record := range records {
@@ -93,7 +93,7 @@ func (m *imageModel) digestsOf(records []*images.Image, own string) (digests []s
 	return digests
 }
 
-// idOf is the ID of the image with a name, empty if there is none.
+// idOf returns the ID of the image with a name, or "" if there is none.
 func (m *imageModel) idOf(records []*images.Image, name string) string {
 	for _, record := range records {
 		if record.Name == name {

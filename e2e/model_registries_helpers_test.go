@@ -9,7 +9,7 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// outage is which registries are down in a model's run.
+// outage says which registries are down.
 type outage int32
 
 const (
@@ -17,21 +17,21 @@ const (
 	allUp outage = iota
 	// privateDown: the original registry serves both runtimes.
 	privateDown
-	// allDown: neither registry serves anything.
+	// allDown: no registry serves any request.
 	allDown
 )
 
-// outages are the states of a run.
+// outages are the states that a run alternates between.
 var outages = []outage{allUp, privateDown, allDown}
 
-// modelRegistries are the private registry and the original one, as each runtime sees it.
-// All have the same images.
+// modelRegistries are the private registry and the original registry as seen by each runtime.
+// All of them have the same images.
 type modelRegistries struct {
 	private, throughShim, plain *testbed.FaultyRegistry
 
 	outage atomic.Int32
-	// open has the original serve mirrored images to the shim's runtime too: a second client's
-	// pull goes there, while one through the shim that does is a failure.
+	// open lets the original serve mirrored images to the shim's runtime too, for pulls of the
+	// second client. A pull through the shim that reaches the original is a failure.
 	open atomic.Bool
 }
 
@@ -71,7 +71,7 @@ func newModelRegistries(t *testing.T) *modelRegistries {
 
 func (r *modelRegistries) state() outage { return outage(r.outage.Load()) }
 
-// push moves a tag of all registries, or makes it.
+// push moves or creates a tag in all registries.
 func (r *modelRegistries) push(t *testing.T, repository string, image testbed.ImageOrIndex) {
 	t.Helper()
 	for _, registry := range []*testbed.FaultyRegistry{r.private, r.throughShim, r.plain} {

@@ -15,25 +15,25 @@ import (
 // modelSandbox is the image that containerd pulls for each pod.
 const modelSandbox = "sandbox.invalid/pause:3.9"
 
-// modelRuntime is a containerd and its two clients: the test's, which may use a shim, and
-// a second one on the runtime's own socket.
+// modelRuntime is a containerd and its two clients: the test's client, which may use a shim,
+// and a second client on the runtime's own socket.
 type modelRuntime struct {
 	runtime runtime
 	store   *testbed.ImageStore
 	direct  *testbed.Client
-	client  *grpc.ClientConn // of the test
-	pod     *testbed.Pod     // nil before the first container, and after a restart
+	client  *grpc.ClientConn // the test's client
+	pod     *testbed.Pod     // nil before the first container and after a restart
 	pods    int
 	folder  string
 }
 
-// originals are the registries' names that lead to the original registry.
+// originals are the hosts in image names that containerd maps to the original registry.
 var originals = []string{"docker.io", "registry.k8s.io", "k8s.gcr.io", "quay.io"}
 
-// newModelRuntime starts a containerd for which one registry stands for all the originals.
+// newModelRuntime starts a containerd that uses one registry in place of all originals.
 func newModelRuntime(t *testing.T, original, private *testbed.FaultyRegistry) *modelRuntime {
 	t.Helper()
-	// Not t.TempDir: with a test's name a socket's path may become too long.
+	// t.TempDir contains the test's name, which can make a socket's path too long.
 	folder := shortTempDir(t)
 	options := testbed.RuntimeOptions{Folder: filepath.Join(folder, "containerd"), SandboxImage: modelSandbox, Hosts: map[string]testbed.Host{
 		"sandbox.invalid": {Address: private.Address()},
@@ -74,7 +74,7 @@ func (r *modelRuntime) pull(ctx context.Context, name string) error {
 	return err
 }
 
-// create creates a container in the runtime's pod, which it starts if there is none.
+// create creates a container in the runtime's pod. It starts the pod if there is none.
 func (r *modelRuntime) create(ctx context.Context, name, image, userSpecified string) (id string, err error) {
 	if r.pod == nil {
 		r.pods++
@@ -88,7 +88,7 @@ func (r *modelRuntime) create(ctx context.Context, name, image, userSpecified st
 	return response.GetContainerId(), err
 }
 
-// restart kills the containerd and starts it again. Its pods have ended then.
+// restart kills containerd and starts it again. Its pods end with it.
 func (r *modelRuntime) restart(ctx context.Context) error {
 	r.runtime.Kill()
 	r.pod = nil

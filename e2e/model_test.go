@@ -18,19 +18,19 @@ import (
 )
 
 const (
-	modelSeedKey  = "MODEL_SEED"  // repeats a run
-	modelStepsKey = "MODEL_STEPS" // is how long a run is
+	modelSeedKey  = "MODEL_SEED"  // seed of the random numbers, to repeat a run
+	modelStepsKey = "MODEL_STEPS" // number of steps of a run
 	modelSteps    = 2000
 )
 
-// imageModel compares two runtimes that get the same calls. At one the test's client uses the
-// shim, and the images come from a private registry. In the other it uses the runtime
-// itself, which gets the same images from the registries in their names.
+// imageModel compares two runtimes that receive the same calls. The test's client reaches
+// one through the shim, which pulls the images from a private registry. It reaches the
+// other directly; that runtime pulls the same images from the registries in their names.
 type imageModel struct {
 	t           *testing.T
 	random      *rand.Rand
 	shim        *testbed.Shim
-	through     *modelRuntime // whose client uses the shim
+	through     *modelRuntime // its client uses the shim
 	withoutShim *modelRuntime
 	registries  *modelRegistries
 	images      *modelImages
@@ -40,11 +40,11 @@ type imageModel struct {
 	log         []string
 }
 
-// modelContainer is one container of each runtime.
+// modelContainer is a container that both runtimes have, with its ID in each.
 type modelContainer struct{ name, through, withoutShim string }
 
-// TestModel makes random calls to two runtimes, mixed with a second client that changes
-// images without the shim, with outages of registries, and with restarts.
+// TestModel makes random calls to two runtimes, mixed with changes by a second client without
+// the shim, outages of registries, and restarts.
 func TestModel(t *testing.T) {
 	needContainerd(t)
 	seed, steps := uint64(time.Now().UnixNano()), uint64(modelSteps)
@@ -94,7 +94,7 @@ func newModel(t *testing.T, choices *rand.Rand) *imageModel {
 	return m
 }
 
-// configuration has what the shim remembers of registries forgotten at each reload.
+// configuration differs at each reload, so that the shim discards its state of the registries.
 func (m *imageModel) configuration() string {
 	return fmt.Sprintf("address: %s\ntimeout: %dm\n", m.registries.private.Address(), 10+m.reloads%2)
 }
@@ -156,7 +156,7 @@ func (m *imageModel) step() {
 	}
 }
 
-// lookAround asks for some images and for a container.
+// lookAround requests the status of some images and of a container.
 func (m *imageModel) lookAround() {
 	for range 3 {
 		m.status(m.images.spelling(m.images.name()))
@@ -172,7 +172,7 @@ func kill(shim *testbed.Shim) error {
 	return nil
 }
 
-// inBoth does the same at both runtimes concurrently.
+// inBoth calls do for both runtimes concurrently.
 func (m *imageModel) inBoth(do func(r *modelRuntime, through bool) error) error {
 	var withShim, without error
 	var both sync.WaitGroup
@@ -183,7 +183,7 @@ func (m *imageModel) inBoth(do func(r *modelRuntime, through bool) error) error 
 }
 
 // ask makes a call to both runtimes and requires equal answers or equal errors. It reports
-// whether the call has succeeded.
+// whether the call succeeded.
 func (m *imageModel) ask(what string, call func(ctx context.Context, r *modelRuntime) (string, error)) bool {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
@@ -204,8 +204,8 @@ func (m *imageModel) ask(what string, call func(ctx context.Context, r *modelRun
 	return errs[1] == nil
 }
 
-// sameError reports whether clients see the same error, but for where the original
-// registry is and what the shim appends.
+// sameError reports whether two errors are equal, except for the address of the original
+// registry and the text that the shim appends.
 func (m *imageModel) sameError(got, want error) bool {
 	return sameError(m.withoutAddress(got), m.withoutAddress(want))
 }
@@ -226,7 +226,7 @@ func (m *imageModel) logStep(format string, arguments ...any) {
 	m.log = append(m.log, fmt.Sprintf(format, arguments...))
 }
 
-// must ends the test when what it needs doesn't work.
+// must fails the test if err is not nil.
 func (m *imageModel) must(err error) {
 	m.t.Helper()
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// TestNamesExample walks through the example of docs/names.md: nginx:1.25, served by the
-// private registry, as kubelet, crictl at the runtime's socket and ctr see it, with the
-// shim and after it was taken away.
+// TestNamesExample runs the example of docs/names.md: nginx:1.25, served by the private
+// registry, as seen by kubelet, by crictl at the runtime's socket and by ctr, with the shim
+// and after its removal.
 func TestNamesExample(t *testing.T) {
 	needContainerd(t)
 	if _, err := exec.LookPath("ctr"); err != nil {
@@ -25,8 +25,8 @@ func TestNamesExample(t *testing.T) {
 	asked, registrys := []string{tag, repository + digest}, []string{theirs + ":1.25", theirs + digest}
 	for _, test := range []struct {
 		name, configuration string
-		others              []string // names that clients of the runtime see
-		remains             bool     // the image is found by its name without the shim
+		others              []string // names that the runtime's other clients see
+		remains             bool     // without the shim, the image is found by its name
 	}{
 		{"in the runtime", "", asked, true},
 		{"in the ledger", namesInLedger, registrys, false},
@@ -34,7 +34,7 @@ func TestNamesExample(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			n := newNode(t, shared.containerd, privateConfiguration()+test.configuration)
 			if image := n.status(t, n.through, "nginx:1.25"); image != nil {
-				t.Fatalf("it is there already: %v", image)
+				t.Fatalf("the image exists before the pull: %v", image)
 			}
 			id := n.pull(t, n.through, "nginx:1.25", nil)
 			wantNames(t, "kubelet's ImageStatus", namesOf(n.status(t, n.through, "nginx:1.25")), asked)
@@ -61,7 +61,7 @@ func TestNamesExample(t *testing.T) {
 	}
 }
 
-// runDirectly runs a container past the shim, which may end before it.
+// runDirectly runs a container without the shim, which may have ended.
 func (n *node) runDirectly(t *testing.T, image string) (container string) {
 	t.Helper()
 	pod, err := testbed.RunPod(testContext(t), n.direct, strings.ReplaceAll(t.Name(), "/", "-"), t.TempDir())
@@ -90,7 +90,7 @@ func (n *node) namesListed(t *testing.T, client *testbed.Client, id string) []st
 	return nil
 }
 
-// ctrNames returns what `ctr images ls` lists, but for the sandbox image.
+// ctrNames returns the names in `ctr images ls`, except those of the sandbox image.
 func (n *node) ctrNames(t *testing.T) []string {
 	t.Helper()
 	printed, err := exec.CommandContext(testContext(t), "ctr", "--address", n.runtime.Socket(), "--namespace", "k8s.io", "images", "ls", "-q").Output()

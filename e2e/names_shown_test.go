@@ -9,7 +9,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// TestNamesAreShown asks every part of the shim where the name of a pulled image is kept.
+// TestNamesAreShown requires that every output of the shim shows where the name of a pulled
+// image is kept.
 func TestNamesAreShown(t *testing.T) {
 	type place struct {
 		runtime             runtime
@@ -30,10 +31,10 @@ func TestNamesAreShown(t *testing.T) {
 
 			traced := waitForEvent(t, trace, "/runtime.v1.ImageService/PullImage", anyEvent)
 			if len(traced.Decisions) != 1 || traced.Decisions[0].Names != place.mode || traced.Decisions[0].Reason != "the registry has it" {
-				t.Errorf("the trace has %+v, want the name in the %s", traced.Decisions, place.mode)
+				t.Errorf("the trace has %+v, want mode %s", traced.Decisions, place.mode)
 			}
 			if logged := n.decision(t, "nginx:1.25"); logged.Names != place.mode {
-				t.Errorf("the log has %+v, want the name in the %s", logged, place.mode)
+				t.Errorf("the log has %+v, want mode %s", logged, place.mode)
 			}
 			n.wantNamesMeasured(t, site, place.mode)
 			n.wantNamesOnPage(t, site, place.mode)
@@ -55,7 +56,7 @@ func (n *node) wantNamesMeasured(t *testing.T, site, mode string) {
 		}
 	}
 	if got := metrics.value("names_waiting"); got != 0 {
-		t.Errorf("%v names wait", got)
+		t.Errorf("%v names are pending, want 0", got)
 	}
 	if got := metrics.value("ledger_names"); (got > 0) != (mode == "ledger") {
 		t.Errorf("the ledger has %v names", got)
@@ -81,7 +82,7 @@ func (n *node) wantNamesResolved(t *testing.T, mode string) {
 	t.Helper()
 	image := n.resolve(t, "nginx:1.25")[0]
 	if image.Node.Names.Mode != mode || image.Node.Names.Reason == "" {
-		t.Errorf("resolve has %+v, want %s", image.Node.Names, mode)
+		t.Errorf("resolve printed %+v, want %s", image.Node.Names, mode)
 	}
 	stored := shared.private.Host() + "/library/nginx:1.25"
 	var references []string
@@ -90,24 +91,24 @@ func (n *node) wantNamesResolved(t *testing.T, mode string) {
 	}
 	named, theirs := slices.Contains(references, "docker.io/library/nginx:1.25"), slices.Contains(references, stored)
 	if inRuntime := mode == "runtime"; named != inRuntime || theirs == inRuntime {
-		t.Errorf("resolve shows %q of the runtime", references)
+		t.Errorf("resolve printed the runtime's names %q", references)
 	}
 }
 
-// TestLookingNamesNothing has an image that was loaded under the registry's name: to ask
-// what the shim makes of it changes nothing, to ask for it by ImageStatus names it.
+// TestLookingNamesNothing uses an image that was loaded under the registry's name. The resolve
+// command adds no name to it; ImageStatus does.
 func TestLookingNamesNothing(t *testing.T) {
 	n := newNode(t, needContainerd(t), privateConfiguration())
 	stored, original := shared.private.Host()+"/library/nginx:1.25", []byte("docker.io/library/nginx:1.25")
 	n.pull(t, n.direct, stored, &runtimeapi.AuthConfig{Username: privateUser, Password: privatePassword})
 	image := n.resolve(t, "nginx:1.25")[0]
 	if image.Node.Served != stored || image.Node.Registry != shared.private.Address() {
-		t.Errorf("resolve finds %+v, want %s", image.Node, stored)
+		t.Errorf("resolve printed %+v, want %s", image.Node, stored)
 	}
 	if records := recordsOf(t, n.direct); bytes.Contains(records, original) {
-		t.Errorf("resolve has named the image: %q", records)
+		t.Errorf("resolve has added a name to the image: %q", records)
 	}
 	if n.status(t, n.through, "nginx:1.25") == nil || !bytes.Contains(recordsOf(t, n.direct), original) {
-		t.Error("ImageStatus has not named the image")
+		t.Error("ImageStatus has not added a name to the image")
 	}
 }

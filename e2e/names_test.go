@@ -30,8 +30,8 @@ type imageView struct {
 	image *runtimeapi.Image
 }
 
-// TestNamesAreThoseOfTheRuntime makes the same calls with and without the
-// shim, for an image that both registries have, and compares all names and IDs.
+// TestNamesAreThoseOfTheRuntime makes the same calls with and without the shim, for an image
+// that both registries have, and requires the same names and IDs.
 func TestNamesAreThoseOfTheRuntime(t *testing.T) {
 	digest := shared.digest(t, shared.private, "library/same:1")
 	for _, test := range []struct {
@@ -68,8 +68,8 @@ func TestNamesAreThoseOfTheRuntime(t *testing.T) {
 	}
 }
 
-// viewImages pulls, then requests images by every name and ID and in the list,
-// then removes them.
+// viewImages pulls images, requests them by every name and ID and in the list, and then
+// removes them.
 func (n *node) viewImages(t *testing.T, client *testbed.Client, pulls []string, digest string) []imageView {
 	t.Helper()
 	var all []imageView
@@ -126,11 +126,11 @@ func TestRemove(t *testing.T) {
 				for _, client := range []*testbed.Client{n.through, n.direct} {
 					for _, name := range []string{test.pulled, test.removed, id} {
 						if image := n.status(t, client, name); image != nil {
-							t.Errorf("%s is still there: %v", name, image)
+							t.Errorf("%s still exists: %v", name, image)
 						}
 					}
 				}
-				n.remove(t, n.through, test.removed) // what is gone can be removed again
+				n.remove(t, n.through, test.removed) // removing a missing image succeeds
 			})
 		})
 	}
@@ -141,7 +141,7 @@ func TestUnknownNamesAndIDs(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		n := newNode(t, runtime, privateConfiguration())
 		n.pull(t, n.through, "nginx:1.25", nil)
-		n.pull(t, n.direct, "original:1", callerLogin) // containerd takes "" for the beginning of an only image's ID
+		n.pull(t, n.direct, "original:1", callerLogin) // containerd takes "" for a prefix of the only image's ID
 		for _, name := range []string{zero, "sha256:" + zero, "nginx@sha256:" + zero, "nowhere", "nginx:2", "Not//A name", "a b", "", "@", ":", "sha256:short", "../../etc"} {
 			direct := runtimeapi.NewImageServiceClient(n.direct.Connection)
 			through := runtimeapi.NewImageServiceClient(n.through.Connection)
@@ -161,8 +161,8 @@ func TestUnknownNamesAndIDs(t *testing.T) {
 	})
 }
 
-// TestImagesOfBothSides looks through the shim at what the runtime had before,
-// and at the runtime at what the shim has pulled.
+// TestImagesOfBothSides requests images through the shim that the runtime had before, and
+// images from the runtime that were pulled through the shim.
 func TestImagesOfBothSides(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		n := newNode(t, runtime, privateConfiguration()+namesInLedger)
@@ -181,12 +181,12 @@ func TestImagesOfBothSides(t *testing.T) {
 		}
 		for _, want := range []string{"docker.io/library/original:1", "docker.io/library/nginx:1.25"} {
 			if !slices.Contains(names, want) {
-				t.Errorf("the list %q lacks %s", names, want)
+				t.Errorf("the list %q does not contain %s", names, want)
 			}
 		}
 		n.remove(t, n.direct, stored)
 		if image := n.status(t, n.through, "nginx:1.25"); image != nil {
-			t.Errorf("what was removed without the shim is still there: %v", image)
+			t.Errorf("an image that was removed without the shim still exists: %v", image)
 		}
 	})
 }

@@ -19,13 +19,14 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// pullsVariable sets, in the environment, how many pulls TestNamesThatOthersSee measures.
+// pullsVariable is the environment variable with the number of pulls that
+// TestNamesThatOthersSee measures.
 const pullsVariable = "NAMES_PULLS"
 
-// TestNamesThatOthersSee pulls an image again and again while one client lists the names in
-// containerd's own API and another lists images through the shim. The registry's names are
-// gone from containerd when a pull is answered, and the shim's client never sees them. How
-// long containerd's client sees them is logged: docs/names.md has the figures.
+// TestNamesThatOthersSee pulls an image repeatedly while one client lists the names in
+// containerd's own API and another lists images through the shim. The registry's names must
+// be gone from containerd when a pull is answered, and the shim's client must never see
+// them. The test logs how long containerd's client sees them; docs/names.md has the figures.
 func TestNamesThatOthersSee(t *testing.T) {
 	needContainerd(t)
 	pulls := 5
@@ -38,7 +39,7 @@ func TestNamesThatOthersSee(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		images []string
-		fresh  bool // removed before each pull
+		fresh  bool // the images are removed before each pull
 	}{
 		{"one image", []string{"nginx:1.25"}, true},
 		{"an image that is there", []string{"nginx:1.25"}, false},
@@ -70,14 +71,14 @@ func TestNamesThatOthersSee(t *testing.T) {
 	}
 }
 
-// spread is the least, the middle and the greatest of some durations.
+// spread formats the minimum, median and maximum of durations.
 func spread(durations []time.Duration) string {
 	slices.Sort(durations)
 	round := func(d time.Duration) time.Duration { return d.Round(100 * time.Microsecond) }
 	return fmt.Sprintf("%v to %v, half of the %d within %v", round(durations[0]), round(durations[len(durations)-1]), len(durations), round(durations[len(durations)/2]))
 }
 
-// recordsOf returns the encoded list of the names that containerd keeps.
+// recordsOf returns the encoded list of containerd's image records.
 func recordsOf(t *testing.T, client *testbed.Client) []byte {
 	t.Helper()
 	records, err := listRecords(testContext(t), client.Connection)
@@ -89,25 +90,25 @@ func recordsOf(t *testing.T, client *testbed.Client) []byte {
 
 func listRecords(ctx context.Context, connection *grpc.ClientConn) ([]byte, error) {
 	ctx = metadata.AppendToOutgoingContext(ctx, "containerd-namespace", "k8s.io")
-	records := &emptypb.Empty{} // keeps the fields that it does not know
+	records := &emptypb.Empty{} // keeps unknown fields
 	err := connection.Invoke(ctx, "/containerd.services.images.v1.Images/List", &emptypb.Empty{}, records)
 	return records.ProtoReflect().GetUnknown(), err
 }
 
-// nameWatch has two clients that list names every few milliseconds.
+// nameWatch is two clients that list names every few milliseconds.
 type nameWatch struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
-	others  time.Duration // how long containerd's client saw the names
-	since   time.Time     // it has seen them; zero if it does not see them
-	shown   []string      // names that the shim's client saw
+	others  time.Duration // how long containerd's client has seen the names
+	since   time.Time     // start of the current sighting; zero if the names are not visible
+	shown   []string      // names that the shim's client has seen
 }
 
-// watchInterval is the pause between two lists: the figures are as exact as this.
+// watchInterval is the pause between two lists, and so the precision of the figures.
 const watchInterval = 2 * time.Millisecond
 
-// watchNames watches for names that contain a text, in containerd's own API and through
-// the shim. It returns when both clients have got their first list.
+// watchNames watches for names that contain a text, in containerd's own API and through the
+// shim. It returns once both clients have received their first list.
 func (n *node) watchNames(t *testing.T, text string) *nameWatch {
 	t.Helper()
 	ctx, cancel := context.WithCancel(testContext(t))
@@ -143,14 +144,14 @@ func (n *node) watchNames(t *testing.T, text string) *nameWatch {
 	return w
 }
 
-// poll lists until ctx is done. ready counts those that have listed once.
+// poll calls list until ctx is done. It marks ready after the first call.
 func (w *nameWatch) poll(ctx context.Context, t *testing.T, ready *sync.WaitGroup, list func() error) {
 	w.running.Go(func() {
 		tick := time.NewTicker(watchInterval)
 		defer tick.Stop()
 		for listed := false; ctx.Err() == nil; listed = true {
 			if err := list(); err != nil && ctx.Err() == nil {
-				t.Errorf("a client that watches: %v", err)
+				t.Errorf("a watching client failed: %v", err)
 			}
 			if !listed {
 				ready.Done()
@@ -163,7 +164,7 @@ func (w *nameWatch) poll(ctx context.Context, t *testing.T, ready *sync.WaitGrou
 	})
 }
 
-// stop ends the watch, and returns how long containerd's client saw the names.
+// stop ends the watch and returns how long containerd's client saw the names.
 func (w *nameWatch) stop(t *testing.T) time.Duration {
 	t.Helper()
 	w.cancel()

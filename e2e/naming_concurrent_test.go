@@ -12,8 +12,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// TestNamingWhileListing lists images without pause while they are pulled repeatedly. No
-// list shows an image without names or lacks one.
+// TestNamingWhileListing lists images without pause while they are pulled repeatedly. Every
+// list must contain all images with their names.
 func TestNamingWhileListing(t *testing.T) {
 	n := newNamingNode(t)
 	image := smallImage(t, "")
@@ -29,11 +29,11 @@ func TestNamingWhileListing(t *testing.T) {
 			images := n.list(t, n.through)
 			i := slices.IndexFunc(images, func(image *runtimeapi.Image) bool { return image.Id == id })
 			if i < 0 || len(images[i].RepoTags) == 0 || len(images[i].RepoDigests) == 0 {
-				t.Errorf("a list shows %v", images)
+				t.Errorf("a list contains %v", images)
 				return
 			}
 			if n.status(t, n.through, "team/app:1").GetId() != id {
-				t.Error("the image is not there by its name")
+				t.Error("the image is not found by its name")
 				return
 			}
 		}
@@ -47,9 +47,9 @@ func TestNamingWhileListing(t *testing.T) {
 	t.Logf("%d lists", lists)
 }
 
-// TestRemovalsDuringPulls removes an image by name and by ID while it is pulled: after
-// each round it is wholly there or wholly gone. containerd itself fails one such pull of
-// 60 and leaves half of the image, its digest alone, in 35.
+// TestRemovalsDuringPulls removes an image by name and by ID while it is pulled. After each
+// round the image must either be complete or not exist. Without the shim, containerd fails
+// one of 60 such pulls and leaves only the image's digest in 35 of them.
 func TestRemovalsDuringPulls(t *testing.T) {
 	n := newNamingNode(t)
 	image := smallImage(t, "")
@@ -70,7 +70,7 @@ func TestRemovalsDuringPulls(t *testing.T) {
 		})
 		calls.Go(func() error {
 			once := round%4 > 1
-			for once && len(n.names(t)) == 0 { // the pull has stored nothing yet
+			for once && len(n.names(t)) == 0 { // the pull has not stored anything yet
 			}
 			for {
 				if err := n.tryRemove(testContext(t), removed); err != nil || once {
@@ -96,7 +96,7 @@ func TestRemovalsDuringPulls(t *testing.T) {
 				outcomes["there"]++
 				return ""
 			}
-			return fmt.Sprintf("half an image after round %d: containerd has\n%sCRI shows %v", round, lines(names), seen)
+			return fmt.Sprintf("incomplete image after round %d: containerd has\n%sCRI shows %v", round, lines(names), seen)
 		})
 		n.remove(t, n.through, id)
 	}
@@ -104,7 +104,7 @@ func TestRemovalsDuringPulls(t *testing.T) {
 }
 
 // TestCreationsDuringPulls creates containers by an image's ID while the image is pulled
-// again and again, as kubelet does for imagePullPolicy Always.
+// repeatedly, as kubelet does for imagePullPolicy Always.
 func TestCreationsDuringPulls(t *testing.T) {
 	n := newNamingNode(t)
 	n.push(t, "team/app:1", mustImage(t, "creations"))
@@ -138,6 +138,6 @@ func TestCreationsDuringPulls(t *testing.T) {
 		t.Error(err)
 	}
 	if strings.Compare(hostOf(n.hub), "docker.io") > 0 {
-		t.Error("the registry's name must sort before the original's, or the test shows nothing")
+		t.Error("the registry's name must sort before the original's, or the test proves nothing")
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// TestNamingAfterARuntimeRestart kills containerd in the middle of a pull. The pull fails,
-// and the next one names the image.
+// TestNamingAfterARuntimeRestart kills containerd in the middle of a pull. The pull fails, and
+// the next pull names the image.
 func TestNamingAfterARuntimeRestart(t *testing.T) {
 	n := newNamingNode(t)
 	digest := n.push(t, "team/app:1", smallImage(t, ""))
@@ -30,7 +30,7 @@ func TestNamingAfterARuntimeRestart(t *testing.T) {
 		t.Fatal(startErr)
 	}
 	if err == nil {
-		t.Error("the pull has succeeded without a runtime")
+		t.Error("the pull succeeded without a runtime")
 	}
 	n.store.Reconnect()
 	n.direct.Connection.ResetConnectBackoff()
@@ -43,8 +43,8 @@ func TestNamingAfterARuntimeRestart(t *testing.T) {
 	n.awaitNames(t, named("docker.io/team/app:1", digest))
 }
 
-// TestNamingAfterAKillOfTheShim stops the shim while containerd pulls, and kills it once
-// containerd has ended. The next shim names the image.
+// TestNamingAfterAKillOfTheShim pauses the shim while containerd pulls, and kills it once
+// containerd has finished. The next shim must name the image.
 func TestNamingAfterAKillOfTheShim(t *testing.T) {
 	image := smallImage(t, "")
 	for _, test := range []struct{ name, asked string }{
@@ -68,13 +68,13 @@ func TestNamingAfterAKillOfTheShim(t *testing.T) {
 			}
 			g := n.holdBlobs(t)
 			var pull sync.WaitGroup
-			pull.Go(func() { _, _ = n.tryPull(testContext(t), test.asked) }) // it is cut off
+			pull.Go(func() { _, _ = n.tryPull(testContext(t), test.asked) }) // the kill aborts it
 			g.awaitRequest(t)
 			n.shim.Pause()
 			g.release()
 			eventually(t, func() string {
 				if names := n.names(t); names[stored] != digest || names[n.own("team/app@"+digest)] != digest {
-					return "containerd has not ended the pull: " + lines(names)
+					return "containerd has not finished the pull: " + lines(names)
 				}
 				return ""
 			})
@@ -89,15 +89,15 @@ func TestNamingAfterAKillOfTheShim(t *testing.T) {
 	}
 }
 
-// TestNamingAfterKillsOfTheShim kills the shim at the first sign of a naming, so that some
-// names are there and some are not.
+// TestNamingAfterKillsOfTheShim kills the shim when the first name of a pull appears, so that
+// some names are set and others are not.
 func TestNamingAfterKillsOfTheShim(t *testing.T) {
 	n := newNamingNode(t)
 	image := smallImage(t, "")
 	digest := n.push(t, "team/app:1", image)
 	for round := range 6 {
 		var pull sync.WaitGroup
-		pull.Go(func() { _, _ = n.tryPull(testContext(t), "team/app:1") }) // it may be cut off
+		pull.Go(func() { _, _ = n.tryPull(testContext(t), "team/app:1") }) // the kill may abort it
 		sign := []string{"docker.io/team/app:1", "docker.io/team/app@" + digest, n.own("team/app@" + digest)}[round%3]
 		eventuallySoon(t, func() bool { _, ok := n.names(t)[sign]; return ok || len(n.names(t)) == 2 })
 		n.shim.Kill()
@@ -117,8 +117,8 @@ func TestNamingAfterKillsOfTheShim(t *testing.T) {
 	}
 }
 
-// TestNamingOfALedger has a shim without naming make a ledger, which the next shim turns
-// into names at its start.
+// TestNamingOfALedger creates a ledger with `names: ledger`. The next shim must convert it to
+// names in the runtime when it starts.
 func TestNamingOfALedger(t *testing.T) {
 	n := newNamingNodeOn(t, needContainerd(t), "names: ledger\n")
 	image, other, removed := smallImage(t, ""), smallImage(t, "other"), smallImage(t, "removed")
@@ -129,9 +129,9 @@ func TestNamingOfALedger(t *testing.T) {
 	for _, asked := range []string{"team/app:1", "quay.io/team/app:1", "team/same:1", "team/other@" + otherDigest, "team/removed:1"} {
 		n.pull(t, n.through, asked, nil)
 	}
-	n.pull(t, n.direct, n.own("team/other:1"), nil) // by its own name
+	n.pull(t, n.direct, n.own("team/other:1"), nil) // by the registry's own name
 	if names := n.names(t); names[n.own("team/app:1")] == "" {
-		t.Fatalf("the ledger's mode gives names to images:\n%s", lines(names))
+		t.Fatalf("mode ledger has added names to images:\n%s", lines(names))
 	}
 	n.remove(t, n.direct, n.own("team/removed:1"))
 	if err := n.shim.Stop(); err != nil {
@@ -154,15 +154,15 @@ func TestNamingOfALedger(t *testing.T) {
 		}
 		for file, content := range traces {
 			if strings.HasSuffix(file, ".json") && strings.Contains(string(content), "team/") {
-				return fmt.Sprintf("%s still holds %s", file, content)
+				return fmt.Sprintf("%s still contains %s", file, content)
 			}
 		}
 		return ""
 	})
 }
 
-// TestNodeWithoutItsShim takes the shim away after a pull: containerd itself runs the
-// image by the name in the pod's manifest, with no registry there.
+// TestNodeWithoutItsShim removes the shim after a pull. containerd must run the image by the
+// name in the pod's manifest while the registry is down.
 func TestNodeWithoutItsShim(t *testing.T) {
 	n := newNamingNode(t)
 	image := mustImage(t, "left behind")
@@ -183,7 +183,7 @@ func TestNodeWithoutItsShim(t *testing.T) {
 	if err := n.hub.RefuseConnections(); err != nil {
 		t.Fatal(err)
 	}
-	// kubelet's calls for imagePullPolicy: Never.
+	// The calls that kubelet makes for imagePullPolicy: Never.
 	if got := n.status(t, n.direct, "team/app:1").GetId(); got != id {
 		t.Fatalf("containerd has %q as team/app:1, want %s", got, id)
 	}
@@ -199,8 +199,8 @@ func TestNodeWithoutItsShim(t *testing.T) {
 	}
 }
 
-// TestSandboxImageByAnotherName pulls the sandbox image under the name in manifests, while
-// containerd is configured with the registry's. Pods start with the registry down.
+// TestSandboxImageByAnotherName pulls the sandbox image under its name in manifests, while
+// containerd is configured with the registry's name. Pods must start with the registry down.
 func TestSandboxImageByAnotherName(t *testing.T) {
 	needContainerd(t)
 	n := &namingNode{hub: startFaultyRegistry(t, testbed.Healthy)}

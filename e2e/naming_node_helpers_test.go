@@ -17,13 +17,13 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// namingNode is a node whose containerd keeps the names of images, with a private
-// registry of its own. The original registries don't have its images.
+// namingNode is a node whose containerd keeps the names of images. It has its own private
+// registry; the original registries lack its images.
 type namingNode struct {
 	*node
 	store *testbed.ImageStore
 	hub   *testbed.FaultyRegistry
-	gate  atomic.Pointer[blobGate] // of the registry's blobs; nil: open
+	gate  atomic.Pointer[blobGate] // for the registry's blobs; nil: open
 }
 
 // blobGate delays the answers to requests for blobs.
@@ -56,7 +56,7 @@ func newNamingNode(t *testing.T) *namingNode {
 	return newNamingNodeOn(t, needContainerd(t), "")
 }
 
-// newNamingNodeOn is newNamingNode for another runtime and with more configuration.
+// newNamingNodeOn is newNamingNode for another runtime and with additional configuration.
 func newNamingNodeOn(t *testing.T, runtime runtime, configuration string) *namingNode {
 	t.Helper()
 	n := &namingNode{}
@@ -86,7 +86,7 @@ func (n *namingNode) start(t *testing.T, runtime runtime, configuration string) 
 	t.Cleanup(func() { _ = n.store.Close() })
 }
 
-// holdBlobs delays the blobs of all pulls until release.
+// holdBlobs delays the blobs of all pulls until release is called.
 func (n *namingNode) holdBlobs(t *testing.T) *blobGate {
 	t.Helper()
 	g := newBlobGate()
@@ -95,7 +95,7 @@ func (n *namingNode) holdBlobs(t *testing.T) *blobGate {
 	return g
 }
 
-// smallImage is an image of the test's own.
+// smallImage builds a unique image.
 func smallImage(t *testing.T, variant string) v1.Image {
 	t.Helper()
 	image, err := testbed.SmallImage(t.Name() + " " + variant)
@@ -105,7 +105,7 @@ func smallImage(t *testing.T, variant string) v1.Image {
 	return image
 }
 
-// push gives the private registry an image, and returns its digest.
+// push pushes an image to the private registry and returns its digest.
 func (n *namingNode) push(t *testing.T, repository string, image testbed.ImageOrIndex) (digest string) {
 	t.Helper()
 	if err := n.hub.Push(testContext(t), repository, image); err != nil {
@@ -114,8 +114,8 @@ func (n *namingNode) push(t *testing.T, repository string, image testbed.ImageOr
 	return hash(t, image.Digest)
 }
 
-// names returns what containerd's own API shows: the digests by name. Records by an
-// image's ID are not among them, nor is the sandbox image.
+// names returns the names in containerd's own API with their digests. It leaves out records
+// named by an image's ID, and the sandbox image.
 func (n *namingNode) names(t *testing.T) map[string]string {
 	t.Helper()
 	records, err := n.store.Images(testContext(t))
@@ -131,7 +131,7 @@ func (n *namingNode) names(t *testing.T) map[string]string {
 	return names
 }
 
-// wantNames requires that containerd has these names and no others.
+// wantNames requires that containerd has exactly these names.
 func (n *namingNode) wantNames(t *testing.T, want map[string]string) {
 	t.Helper()
 	if got := n.names(t); !maps.Equal(got, want) {
@@ -139,7 +139,7 @@ func (n *namingNode) wantNames(t *testing.T, want map[string]string) {
 	}
 }
 
-// awaitNames is wantNames for what is done in the background.
+// awaitNames is wantNames for changes that are made in the background.
 func (n *namingNode) awaitNames(t *testing.T, want map[string]string) {
 	t.Helper()
 	eventually(t, func() string {
@@ -158,7 +158,7 @@ func lines(names map[string]string) string {
 	return text.String()
 }
 
-// named are the names that an image has after a pull by tag.
+// named returns the names that an image has after a pull by tag.
 func named(reference, digest string) map[string]string {
 	return map[string]string{reference: digest, repositoryOf(reference) + "@" + digest: digest}
 }
@@ -171,11 +171,10 @@ func union(all ...map[string]string) map[string]string {
 	return names
 }
 
-// own is the private registry's own name of an image.
+// own returns the private registry's own name of an image.
 func (n *namingNode) own(repository string) string { return hostOf(n.hub) + "/" + repository }
 
-// wantSeen requires that clients see an image of these names, by name and by ID, once the
-// runtime has taken note of them.
+// wantSeen waits until CRI shows an image with these names, by name and by ID.
 func (n *namingNode) wantSeen(t *testing.T, reference, id string, want map[string]string) {
 	t.Helper()
 	eventually(t, func() string {
@@ -193,7 +192,7 @@ func (n *namingNode) wantSeen(t *testing.T, reference, id string, want map[strin
 	})
 }
 
-// tryPull pulls through the shim and returns the error.
+// tryPull pulls through the shim and returns any error.
 func (n *namingNode) tryPull(ctx context.Context, name string) (id string, err error) {
 	response, err := runtimeapi.NewImageServiceClient(n.through.Connection).PullImage(ctx, &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: name}})
 	return response.GetImageRef(), err

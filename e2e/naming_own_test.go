@@ -12,8 +12,8 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// shortTempDir is a folder for sockets: with a test's name, as t.TempDir has, a socket's
-// path may become too long.
+// shortTempDir returns a folder for sockets. The path of t.TempDir contains the test's name,
+// which can make a socket's path too long.
 func shortTempDir(t *testing.T) string {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "shim-")
@@ -24,8 +24,8 @@ func shortTempDir(t *testing.T) string {
 	return folder
 }
 
-// TestOwnNamesStay pulls an image by the registry's own name before, during or after a pull
-// of the original's: that name stays.
+// TestOwnNamesStay pulls an image by the registry's own name before, during or after a pull of
+// the original's name. The own name must stay.
 func TestOwnNamesStay(t *testing.T) {
 	for _, side := range []string{"through the shim", "directly"} {
 		t.Run(side, func(t *testing.T) {
@@ -71,12 +71,12 @@ func TestOwnNamesStay(t *testing.T) {
 				}},
 			} {
 				if test.name == "during" && side == "directly" {
-					continue // containerd doesn't show which of two running pulls a name is from
+					continue // containerd doesn't show which of two concurrent pulls a name is from
 				}
 				t.Run(test.name, func(t *testing.T) {
 					test.pull(t)
 					n.awaitNames(t, union(original, own))
-					for range 2 { // other pulls of the repository change nothing
+					for range 2 { // further pulls of the repository must change nothing
 						n.pull(t, n.through, "team/app:1", nil)
 						n.awaitNames(t, union(original, own))
 					}
@@ -110,8 +110,8 @@ func containerdLog(t *testing.T, n *namingNode) string {
 	return string(log)
 }
 
-// TestOwnNameOfAnotherImageStays has a registry's own name lead to an older image: a pull
-// of the original's, which goes through that name, doesn't move it.
+// TestOwnNameOfAnotherImageStays uses a registry's own name that refers to an older image. A
+// pull of the original's name, which goes through the own name, must not move it.
 func TestOwnNameOfAnotherImageStays(t *testing.T) {
 	n := newNamingNode(t)
 	older, newer := smallImage(t, "older"), smallImage(t, "newer")
@@ -123,8 +123,8 @@ func TestOwnNameOfAnotherImageStays(t *testing.T) {
 	n.wantSeen(t, n.own("team/app:1"), hash(t, older.ConfigName), named(n.own("team/app:1"), before))
 }
 
-// TestImageVolume mounts an image that the registry served, by its original name and by
-// its ID.
+// TestImageVolume mounts an image from the private registry as a volume, by its original name
+// and by its ID.
 func TestImageVolume(t *testing.T) {
 	n := newNamingNode(t)
 	version, err := n.direct.Runtime.Version(testContext(t), "")

@@ -2,8 +2,8 @@ package e2e
 
 import "testing"
 
-// TestPreloadedImage has an image on the node under the registry's own name only, as
-// sealos puts it there. Asking for docker.io's name finds and names it.
+// TestPreloadedImage uses an image that was loaded under the registry's name only, as sealos
+// does. A request for docker.io's name must find it and add that name.
 func TestPreloadedImage(t *testing.T) {
 	n := newNamingNode(t)
 	image := smallImage(t, "")
@@ -23,7 +23,7 @@ func TestPreloadedImage(t *testing.T) {
 			original = map[string]string{"docker.io/library/nginx:1.25": digest}
 			eventually(t, func() string {
 				if n.status(t, n.direct, id) == nil {
-					return "CRI doesn't show what was loaded"
+					return "CRI doesn't show the loaded image"
 				}
 				return ""
 			})
@@ -42,7 +42,7 @@ func TestPreloadedImage(t *testing.T) {
 			}
 			for _, other := range []string{"quay.io/library/nginx:1.25", "ghcr.io/library/nginx:1.25"} {
 				if got := n.status(t, n.through, other); got != nil {
-					t.Errorf("a second source, %s, has %v", other, got)
+					t.Errorf("status of %s, another source: got %v", other, got)
 				}
 			}
 			n.wantNames(t, union(own, original))

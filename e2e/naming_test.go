@@ -15,7 +15,7 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// forArchitecture is an image for another architecture.
+// forArchitecture returns the image with another architecture in its configuration.
 func forArchitecture(t *testing.T, image v1.Image, architecture string) v1.Image {
 	t.Helper()
 	file, err := image.ConfigFile()
@@ -30,7 +30,7 @@ func forArchitecture(t *testing.T, image v1.Image, architecture string) v1.Image
 	return image
 }
 
-// TestNaming pulls in each form of a name: containerd then has the asked names alone.
+// TestNaming pulls by each form of a name. containerd must then have only the asked names.
 func TestNaming(t *testing.T) {
 	n := newNamingNode(t)
 	image := smallImage(t, "")
@@ -50,7 +50,7 @@ func TestNaming(t *testing.T) {
 		{"index by digest", "team/index@" + indexDigest, map[string]string{"docker.io/team/index@" + indexDigest: indexDigest}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			for range 2 { // the second pull finds all content there
+			for range 2 { // the second pull finds all content
 				if got := n.pull(t, n.through, test.asked, nil); got != id {
 					t.Fatalf("pulled image %s, want %s", got, id)
 				}
@@ -63,8 +63,8 @@ func TestNaming(t *testing.T) {
 	}
 }
 
-// TestNamingKeepsContent collects garbage after a naming: it takes nothing that the names
-// need, and everything once they are removed.
+// TestNamingKeepsContent collects garbage after a naming. It must keep all content of the
+// names, and remove it once the names are removed.
 func TestNamingKeepsContent(t *testing.T) {
 	n := newNamingNode(t)
 	image := smallImage(t, "")
@@ -96,8 +96,8 @@ func TestNamingKeepsContent(t *testing.T) {
 	wantBlobs(false)
 }
 
-// TestNamingOfPullsAtOnce pulls one name, two names of one target and four tags of one
-// digest at once, again and again.
+// TestNamingOfPullsAtOnce repeatedly makes concurrent pulls: of one name, of two names of one
+// target, and of four tags of one digest.
 func TestNamingOfPullsAtOnce(t *testing.T) {
 	n := newNamingNode(t)
 	image := smallImage(t, "")
@@ -146,7 +146,7 @@ func TestNamingOfPullsAtOnce(t *testing.T) {
 	}
 }
 
-// TestNamingOfManyImages pulls 20 images at once.
+// TestNamingOfManyImages pulls 20 images concurrently.
 func TestNamingOfManyImages(t *testing.T) {
 	n := newNamingNode(t)
 	want := make(map[string]string)
@@ -172,7 +172,7 @@ func TestNamingOfManyImages(t *testing.T) {
 	n.awaitNames(t, want)
 }
 
-// TestNamingOfAMovingTag moves a tag between two pulls: the older image keeps its digest.
+// TestNamingOfAMovingTag moves a tag between two pulls. The older image must keep its digest.
 func TestNamingOfAMovingTag(t *testing.T) {
 	n := newNamingNode(t)
 	older, newer := smallImage(t, "older"), smallImage(t, "newer")
@@ -185,8 +185,8 @@ func TestNamingOfAMovingTag(t *testing.T) {
 	n.wantSeen(t, "team/app@"+before, hash(t, older.ConfigName), map[string]string{"docker.io/team/app@" + before: before})
 }
 
-// TestNamingOfATagThatMovesInAPull moves a tag while one pull of it waits for its layers
-// and another one comes: both images get names.
+// TestNamingOfATagThatMovesInAPull moves a tag while a pull of it waits for its layers, and
+// then pulls it again. Both images must get names.
 func TestNamingOfATagThatMovesInAPull(t *testing.T) {
 	n := newNamingNode(t)
 	older, newer := smallImage(t, "older"), smallImage(t, "newer")
@@ -205,7 +205,7 @@ func TestNamingOfATagThatMovesInAPull(t *testing.T) {
 		return err
 	})
 	next.awaitRequest(t)
-	next.release() // the newer one ends first
+	next.release() // the newer pull ends first
 	eventually(t, func() string {
 		if n.status(t, n.direct, "docker.io/team/app@"+after) == nil {
 			return "the newer image has no name"
@@ -216,12 +216,12 @@ func TestNamingOfATagThatMovesInAPull(t *testing.T) {
 	if err := pulls.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	// The pull that ends last decides what the tag names, as it does without the shim.
+	// The pull that ends last determines the tag's image, as it does without the shim.
 	n.awaitNames(t, union(named("docker.io/team/app:1", before), map[string]string{"docker.io/team/app@" + after: after}))
 }
 
-// TestNamingOfACancelledPull cancels a pull halfway and at its end: what it leaves has its
-// own names, or there is nothing.
+// TestNamingOfACancelledPull cancels a pull halfway and near its end. It must leave the asked
+// names or none.
 func TestNamingOfACancelledPull(t *testing.T) {
 	n := newNamingNode(t)
 	image := smallImage(t, "")
@@ -239,7 +239,7 @@ func TestNamingOfACancelledPull(t *testing.T) {
 		g.awaitRequest(t)
 		cancel()
 		if err := <-pulled; err == nil {
-			t.Error("the cancelled pull has succeeded")
+			t.Error("the cancelled pull succeeded")
 		}
 		g.release()
 		n.pull(t, n.through, "team/app:1", nil)
@@ -253,7 +253,7 @@ func TestNamingOfACancelledPull(t *testing.T) {
 			var pull sync.WaitGroup
 			var err error
 			pull.Go(func() { _, err = n.tryPull(ctx, "team/app:1") })
-			eventuallySoon(t, func() bool { return len(n.names(t)) > 0 }) // the registry's name or the asked one
+			eventuallySoon(t, func() bool { return len(n.names(t)) > 0 }) // the registry's name or the asked name
 			cancel()
 			pull.Wait()
 			if err == nil {
@@ -261,7 +261,7 @@ func TestNamingOfACancelledPull(t *testing.T) {
 			}
 			eventually(t, func() string {
 				got := n.names(t)
-				// containerd stores a tag's digest last, and not at all if it hears of the end before.
+				// containerd stores a tag's digest last, and not at all if the call is cancelled before.
 				if len(got) > 0 && !maps.Equal(got, whole) && !maps.Equal(got, tagAlone) {
 					return fmt.Sprintf("containerd has\n%s\nafter a pull that ended with %v", lines(got), err)
 				}
@@ -274,18 +274,18 @@ func TestNamingOfACancelledPull(t *testing.T) {
 	})
 }
 
-// eventuallySoon waits for what takes milliseconds, without a pause that would miss it.
+// eventuallySoon polls without a pause, for conditions that last only milliseconds.
 func eventuallySoon(t *testing.T, done func() bool) {
 	t.Helper()
 	ctx := testContext(t)
 	for !done() {
 		if ctx.Err() != nil {
-			t.Fatal("it has not come about")
+			t.Fatal("the condition has not become true")
 		}
 	}
 }
 
-// mustImage is an image that containers can be started from.
+// mustImage returns an image that containers can be started from.
 func mustImage(t *testing.T, variant string) v1.Image {
 	t.Helper()
 	image, err := testbed.Image(variant)

@@ -17,7 +17,7 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// node is a runtime without images and a shim of its own in front of it.
+// node is a runtime without images and a shim in front of it.
 type node struct {
 	runtime runtime
 	shim    *testbed.Shim
@@ -29,11 +29,11 @@ type node struct {
 // address.
 var callerLogin = &runtimeapi.AuthConfig{Username: upstreamUser, Password: upstreamPassword}
 
-// engineVariable names, in the environment, the engine that the shims run with
-// instead of the default.
+// engineVariable is the environment variable with the engine of the shims, if it is not
+// the default.
 const engineVariable = "SHIM_ENGINE"
 
-// engine is what a shim's configuration says of it.
+// engine returns the engine's line of a shim's configuration.
 func engine() string {
 	if engine := os.Getenv(engineVariable); engine != "" {
 		return "engine: " + engine + "\n"
@@ -46,20 +46,20 @@ func privateConfiguration() string {
 	return fmt.Sprintf("address: %s\nauth: %q\ndebug: true\n", shared.private.Address(), privateUser+":"+privatePassword)
 }
 
-// namesInLedger has the shim remember names where containerd could keep them.
+// namesInLedger makes the shim keep names itself, even if containerd could keep them.
 const namesInLedger = "names: ledger\n"
 
-// newNode starts a shim with a configuration. At the test's end it stops it,
-// looks for leaked passwords and data races in its log, and removes all images.
+// newNode starts a shim with a configuration. At the end of the test it stops the shim,
+// searches its log for passwords and data races, and removes all images.
 func newNode(t *testing.T, runtime runtime, configuration string) *node {
 	t.Helper()
 	return newNodeWith(t, runtime, testbed.ShimOptions{Configuration: configuration})
 }
 
-// newNodeWith is newNode for a shim that is started in another way.
+// newNodeWith is newNode for a shim with other options.
 func newNodeWith(t *testing.T, runtime runtime, options testbed.ShimOptions) *node {
 	t.Helper()
-	// Not t.TempDir: with a test's name a socket's path may become too long.
+	// t.TempDir contains the test's name, which can make a socket's path too long.
 	folder, err := os.MkdirTemp("", "shim-")
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +84,7 @@ func newNodeWith(t *testing.T, runtime runtime, options testbed.ShimOptions) *no
 	return n
 }
 
-// checkShim ends the shim, which must do so cleanly and leave no secret behind.
+// checkShim ends the shim, which must exit cleanly and must not have leaked secrets.
 func (n *node) checkShim(t *testing.T) {
 	if err := n.shim.Stop(); err != nil {
 		t.Errorf("the shim ended with: %v", err)
@@ -106,7 +106,7 @@ func (n *node) checkShim(t *testing.T) {
 	}
 }
 
-// removeImages empties the runtime, but for the sandbox image.
+// removeImages removes all images from the runtime except the sandbox image.
 func (n *node) removeImages(t *testing.T) {
 	t.Helper()
 	for _, image := range n.list(t, n.direct) {
@@ -116,7 +116,7 @@ func (n *node) removeImages(t *testing.T) {
 	}
 }
 
-// testContext ends with the test, and bounds every wait in it.
+// testContext returns a context that ends with the test and bounds every wait in it.
 func testContext(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -147,7 +147,7 @@ func (n *node) pull(t *testing.T, client *testbed.Client, name string, auth *run
 	return id
 }
 
-// status returns nil where there is no such image.
+// status returns nil if there is no such image.
 func (n *node) status(t *testing.T, client *testbed.Client, name string) *runtimeapi.Image {
 	t.Helper()
 	response, err := client.Images.ImageStatus(testContext(t), &runtimeapi.ImageSpec{Image: name}, false)
@@ -173,7 +173,7 @@ func (n *node) list(t *testing.T, client *testbed.Client) []*runtimeapi.Image {
 	return images
 }
 
-// decision is what the shim logged about a pull.
+// decision returns the shim's log line about a pull.
 func (n *node) decision(t *testing.T, asked string) testbed.Decision {
 	t.Helper()
 	decision, err := n.shim.Decision(testContext(t), "PullImage", asked)
@@ -183,8 +183,8 @@ func (n *node) decision(t *testing.T, asked string) testbed.Decision {
 	return decision
 }
 
-// wantStatus requires an image of this ID under a name, for the client of the
-// shim, with all names that the client sees being those it may see.
+// wantStatus requires that a client of the shim sees an image with this ID under a name, and
+// that the names shown are permitted for this client.
 func (n *node) wantStatus(t *testing.T, name, id string) {
 	t.Helper()
 	image := n.status(t, n.through, name)
@@ -198,8 +198,8 @@ func (n *node) wantStatus(t *testing.T, name, id string) {
 	}
 }
 
-// sameError says whether a client is told the same: the code and the
-// beginning of the text, after which the shim may say more.
+// sameError reports whether a client sees the same error: the same code and text, to which
+// the shim may append more.
 func sameError(got, want error) bool {
 	gotStatus, wantStatus := status.Convert(got), status.Convert(want)
 	return gotStatus.Code() == wantStatus.Code() && strings.HasPrefix(gotStatus.Message(), wantStatus.Message())

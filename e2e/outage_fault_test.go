@@ -8,8 +8,8 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// TestEveryRegistryIsABlackHole requires that only the first pull waits for the
-// registries: later ones are told that they are down, until one is back.
+// TestEveryRegistryIsABlackHole requires that only the first pull waits for the unresponsive
+// registries. Later pulls skip them without a request until one returns.
 func TestEveryRegistryIsABlackHole(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		const registries = 3

@@ -14,7 +14,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// eventually waits until problem has none to report any more.
+// eventually polls problem until it returns "".
 func eventually(t *testing.T, problem func() string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(testContext(t), 20*time.Second)
@@ -39,7 +39,7 @@ func TestRegistryStopped(t *testing.T) {
 		n := newNode(t, runtime, privateConfiguration())
 		id := n.pull(t, n.through, "nginx:1.25", nil)
 		shared.private.Stop()
-		t.Cleanup(func() { // for the next test, wherever this one ends
+		t.Cleanup(func() { // restore it for the next test, even if this test fails
 			shared.private.Stop()
 			if err := shared.private.Start(testContext(t)); err != nil {
 				t.Error(err)
@@ -47,7 +47,7 @@ func TestRegistryStopped(t *testing.T) {
 		})
 		for _, name := range []string{"nginx:1.25", "docker.io/library/nginx:1.25", id} {
 			n.wantStatus(t, name, id)
-			// Of several tries one must show it, on a machine with other work.
+			// The best of several attempts counts, because the machine may be busy.
 			if took := n.fastestStatus(t, name); took > 100*time.Millisecond {
 				t.Errorf("status of %s took %v at best", name, took)
 			}
@@ -101,7 +101,7 @@ func TestRuntimeEnds(t *testing.T) {
 					t.Fatal(err)
 				}
 				n.eventuallyServes(t)
-				_ = dial(t, n.shim.Socket()) // a kubelet that starts now
+				_ = dial(t, n.shim.Socket()) // like a kubelet that starts now
 				n.wantStatus(t, "nginx:1.25", id)
 				n.wantStatus(t, id, id)
 				n.pull(t, n.through, "nginx", nil)
@@ -111,8 +111,9 @@ func TestRuntimeEnds(t *testing.T) {
 }
 
 // wantKubeletFails makes the first call of a kubelet that starts without a runtime. As
-// without the shim it fails at once, and says which socket does not answer. (The call is
-// that of cri-client, which leaks its connection where the call fails.)
+// without the shim, the call fails at once with an error that names the socket that does not
+// answer. (The test uses gRPC directly, because cri-client leaks its connection after a
+// failed call.)
 func (n *node) wantKubeletFails(t *testing.T) {
 	t.Helper()
 	connection, err := grpc.NewClient("unix://"+n.shim.Socket(), grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -139,17 +140,17 @@ func TestShimKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		n.through = dial(t, n.shim.Socket())
-		shared.private.ResetRequests() // the names must not be learned anew from it
+		shared.private.ResetRequests() // after the restart the shim must not ask it for the names
 		for _, name := range []string{"nginx:1.25", "docker.io/library/nginx:1.25", id} {
 			n.wantStatus(t, name, id)
 		}
 		for _, image := range n.list(t, n.through) {
 			if image.Id == id && (len(image.RepoTags) != 1 || image.RepoTags[0] != "docker.io/library/nginx:1.25") {
-				t.Errorf("listed with the tags %q", image.RepoTags)
+				t.Errorf("the list shows the tags %q", image.RepoTags)
 			}
 		}
 		if requests := shared.private.Requests(); len(requests) > 0 {
-			t.Errorf("the private registry was asked: %+v", requests)
+			t.Errorf("the private registry received requests: %+v", requests)
 		}
 	})
 }

@@ -9,12 +9,12 @@ import (
 	"testing"
 )
 
-// packageManager installs into a folder as if it were the root of a machine.
+// packageManager installs packages into a folder as the root of a machine.
 type packageManager struct {
 	root string
-	// the commands, without the names of packages
+	// the commands, without the package's name
 	install, upgrade, remove, purge []string
-	pattern                         string // of its packages' files
+	pattern                         string // of the package's file name
 }
 
 func packageManagers(t *testing.T) map[string]*packageManager {
@@ -37,12 +37,12 @@ func packageManagers(t *testing.T) map[string]*packageManager {
 	}
 }
 
-// prepare makes what the packages' scripts need in the root: a shell, and a
-// systemctl that writes down what it is asked for.
+// prepare creates the programs that the packages' scripts need in the root: a shell, and a
+// systemctl that records its arguments.
 func (m *packageManager) prepare(t *testing.T) {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("needs root, to install into another root")
+		t.Skip("installing into another root requires root")
 	}
 	if _, err := exec.LookPath(m.install[0]); err != nil {
 		t.Skip(m.install[0], "is not installed")
@@ -88,7 +88,7 @@ func (m *packageManager) has(file string) bool {
 	return err == nil
 }
 
-// do runs one of the commands, and returns its output and what systemctl was asked for.
+// do runs one of the commands and returns its output and the recorded calls of systemctl.
 func (m *packageManager) do(ctx context.Context, t *testing.T, command []string, name string) (output, asked string, err error) {
 	t.Helper()
 	m.delete(t, "systemctl.log")
@@ -108,8 +108,7 @@ func (m *packageManager) must(t *testing.T, command []string, name string) (outp
 	return output, asked
 }
 
-// TestPackageOnAMachine installs, upgrades and removes the packages as they are,
-// with the systems' own package managers.
+// TestPackageOnAMachine installs, upgrades and removes the packages with dpkg and rpm.
 func TestPackageOnAMachine(t *testing.T) {
 	for name, manager := range packageManagers(t) {
 		t.Run(name, func(t *testing.T) {
@@ -119,10 +118,10 @@ func TestPackageOnAMachine(t *testing.T) {
 			const configuration = "etc/image-cri-shim.yaml"
 
 			if _, asked := manager.must(t, manager.install, old); asked != "" {
-				t.Errorf("without systemd it was asked %q", asked)
+				t.Errorf("without systemd: systemctl was called with %q", asked)
 			}
 			if info, err := os.Stat(manager.path(configuration)); err != nil || info.Mode().Perm() != 0o600 {
-				t.Errorf("the configuration: %v, %v; want mode 0600", info, err)
+				t.Errorf("configuration: %v, %v; want mode 0600", info, err)
 			}
 			units, _ := filepath.Glob("../packaging/image-cri-shim.s*")
 			for _, unit := range units {
@@ -140,7 +139,7 @@ func TestPackageOnAMachine(t *testing.T) {
 			if name == "rpm" {
 				flags, err := exec.CommandContext(testContext(t), "rpm", "-qp", "--qf", "[%{FILEFLAGS:fflags} %{FILENAMES}\n]", old).Output()
 				if err != nil || !strings.Contains(string(flags), "cn /"+configuration+"\n") {
-					t.Errorf("the configuration is no file that an upgrade leaves alone: %v\n%s", err, flags)
+					t.Errorf("the package does not mark the configuration as a file to keep: %v\n%s", err, flags)
 				}
 			}
 
@@ -152,14 +151,14 @@ func TestPackageOnAMachine(t *testing.T) {
 	}
 }
 
-// upgrades goes to the current version with the service stopped, with it running,
-// and with a configuration that is refused.
+// upgrades upgrades to the current version with the service stopped, with the service
+// running, and with an invalid configuration.
 func (m *packageManager) upgrades(t *testing.T, old, current, configuration string) {
 	if _, asked := m.must(t, m.upgrade, current); strings.Contains(asked, "restart") || !strings.Contains(asked, "daemon-reload") {
-		t.Errorf("with the service stopped systemctl was asked %q", asked)
+		t.Errorf("with the service stopped: systemctl was called with %q", asked)
 	}
 	if content, _ := os.ReadFile(m.path(configuration)); string(content) != "force: true\n" {
-		t.Errorf("the configuration became %q", content)
+		t.Errorf("the configuration has changed to %q", content)
 	}
 	again := append(m.upgrade[:len(m.upgrade):len(m.upgrade)], "--force")
 	if m.pattern == "*.deb" {
@@ -167,16 +166,16 @@ func (m *packageManager) upgrades(t *testing.T, old, current, configuration stri
 	}
 	m.write(t, "active", "")
 	if _, asked := m.must(t, again, current); !strings.Contains(asked, "\ntry-restart image-cri-shim.service\n") {
-		t.Errorf("with the service running systemctl was asked %q", asked)
+		t.Errorf("with the service running: systemctl was called with %q", asked)
 	}
 	m.write(t, configuration, "adress: http://sealos.hub:5000\n")
 	output, asked := m.must(t, again, current)
 	if strings.Contains(asked, "restart") || !strings.Contains(output, "/etc/image-cri-shim.yaml:1: adress: ") {
-		t.Errorf("with a configuration that is refused systemctl was asked %q, and it says\n%s", asked, output)
+		t.Errorf("with an invalid configuration: systemctl was called with %q, output\n%s", asked, output)
 	}
 }
 
-// removes is refused while a client is pointed at the shim.
+// removes requires that the removal fails while a client is configured to use the shim.
 func (m *packageManager) removes(t *testing.T, configuration string) {
 	const kubelet = "var/lib/kubelet/config.yaml"
 	m.write(t, kubelet+".image-cri-shim.bak", "")
@@ -188,32 +187,32 @@ func (m *packageManager) removes(t *testing.T, configuration string) {
 		m.write(t, pointed.file, pointed.content)
 		output, asked, err := m.do(testContext(t), t, m.remove, "image-cri-shim")
 		if err == nil || strings.Contains(asked, "disable") || !m.has("usr/bin/image-cri-shim") || !strings.Contains(output, pointed.want) || !strings.Contains(output, "run image-cri-shim uninstall") {
-			t.Errorf("with %s that is pointed at it: %v, systemctl was asked %q\n%s", pointed.file, err, asked, output)
+			t.Errorf("with %s pointing at the shim: %v, systemctl was called with %q\n%s", pointed.file, err, asked, output)
 		}
 		m.delete(t, pointed.file)
 	}
 	m.write(t, kubelet, "# containerRuntimeEndpoint: unix:///var/run/image-cri-shim.sock\ncontainerRuntimeEndpoint: unix:///run/containerd/containerd.sock\n")
 	m.write(t, "var/lib/image-cri-shim/ledger.json", "{}")
 	if _, asked := m.must(t, m.remove, "image-cri-shim"); !strings.Contains(asked, "disable --now image-cri-shim.service\n") || !strings.HasSuffix(asked, "daemon-reload\n") {
-		t.Errorf("systemctl was asked %q", asked)
+		t.Errorf("systemctl was called with %q", asked)
 	}
 	if m.has("usr/bin/image-cri-shim") || m.has("usr/lib/systemd/system/image-cri-shim.service") {
-		t.Error("the binary or the unit is left")
+		t.Error("the binary or the unit still exists")
 	}
 	if !m.has("var/lib/image-cri-shim/ledger.json") {
-		t.Error("the state is gone")
+		t.Error("the state was deleted")
 	}
 	if m.purge == nil {
 		if !m.has(configuration + ".rpmsave") {
-			t.Error("the edited configuration is gone")
+			t.Error("the edited configuration was deleted")
 		}
 		return
 	}
 	if !m.has(configuration) {
-		t.Error("the edited configuration is gone")
+		t.Error("the edited configuration was deleted")
 	}
 	m.must(t, m.purge, "image-cri-shim")
 	if m.has(configuration) || m.has("var/lib/image-cri-shim") {
-		t.Error("purged, the configuration or the state is left")
+		t.Error("after the purge, the configuration or the state still exists")
 	}
 }

@@ -34,7 +34,7 @@ func readFile(t *testing.T, file string) string {
 	return string(content)
 }
 
-// submatches are the first groups of a pattern in a text, in order and each once.
+// submatches returns the distinct first groups of a pattern's matches in a text, in order.
 func submatches(pattern, text string) []string {
 	var found []string
 	for _, match := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
@@ -54,21 +54,21 @@ func runPromtool(t *testing.T, arguments ...string) {
 	}
 }
 
-// TestAlertRules runs the rules' own tests, which have to be about each alert, like the
-// documentation.
+// TestAlertRules runs the rules' unit tests. They and the documentation must cover each
+// alert.
 func TestAlertRules(t *testing.T) {
 	alerts := submatches(`alert: (\w+)`, readFile(t, alertRules))
 	if tested := submatches(`alertname: (\w+)`, readFile(t, alertTests)); !slices.Equal(alerts, tested) {
-		t.Errorf("the alerts are %q, and those with tests %q", alerts, tested)
+		t.Errorf("the alerts are %q, but those with tests are %q", alerts, tested)
 	}
 	if documented := submatches("\n\\| `(ImageCRIShim\\w+)`", readFile(t, metricDocs)); !slices.Equal(alerts, documented) {
-		t.Errorf("the alerts are %q, and those in %s %q", alerts, metricDocs, documented)
+		t.Errorf("the alerts are %q, but those in %s are %q", alerts, metricDocs, documented)
 	}
 	runPromtool(t, "check", "rules", alertRules)
 	runPromtool(t, "test", "rules", alertTests)
 }
 
-// panel is what is looked at of a dashboard's.
+// panel is the part of a dashboard's panel that the tests read.
 type panel struct {
 	ID      int
 	Type    string
@@ -77,7 +77,7 @@ type panel struct {
 	Targets []struct{ RefID, Expr string }
 }
 
-// panels are the dashboard's, and their expressions as Prometheus gets them.
+// panels returns the panels of the dashboard and their expressions as Prometheus gets them.
 func panels(t *testing.T) (panels []panel, expressions []string) {
 	t.Helper()
 	var board struct {
@@ -90,7 +90,7 @@ func panels(t *testing.T) (panels []panel, expressions []string) {
 		t.Fatal(err)
 	}
 	if board.UID == "" || board.Title == "" || board.SchemaVersion == 0 || len(board.Templating.List) != 2 {
-		t.Errorf("the dashboard is %+v", board)
+		t.Errorf("unexpected dashboard %+v", board)
 	}
 	replacer := strings.NewReplacer("$__rate_interval", "5m", "$instance", ".*")
 	for _, p := range board.Panels {
@@ -101,14 +101,14 @@ func panels(t *testing.T) (panels []panel, expressions []string) {
 	return board.Panels, expressions
 }
 
-// TestDashboard holds the dashboard to what Grafana needs: panels that have their place
-// and their name, and expressions that Prometheus can read.
+// TestDashboard requires that each panel has a position and a unique name, as Grafana needs,
+// and that Prometheus can parse the expressions.
 func TestDashboard(t *testing.T) {
 	panels, expressions := panels(t)
 	seen, places := map[string]bool{}, map[[2]int]string{}
 	once := func(kind, value string) {
 		if value == "" || seen[kind+value] {
-			t.Errorf("a panel's %s is %q, and not for the first time", kind, value)
+			t.Errorf("a panel's %s is %q, which is empty or not unique", kind, value)
 		}
 		seen[kind+value] = true
 	}
@@ -116,12 +116,12 @@ func TestDashboard(t *testing.T) {
 		once("title ", p.Title)
 		once("ID ", fmt.Sprint(p.ID))
 		if (p.Type == "row") != (len(p.Targets) == 0) || p.GridPos.W < 1 || p.GridPos.H < 1 || p.GridPos.X+p.GridPos.W > 24 {
-			t.Errorf("panel %+v", p)
+			t.Errorf("unexpected panel %+v", p)
 		}
 		for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
 			for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
 				if other, taken := places[[2]int{x, y}]; taken {
-					t.Fatalf("%s lies on %s", p.Title, other)
+					t.Fatalf("%s overlaps %s", p.Title, other)
 				}
 				places[[2]int{x, y}] = p.Title
 			}
@@ -142,8 +142,8 @@ func TestDashboard(t *testing.T) {
 	runPromtool(t, "check", "rules", file)
 }
 
-// TestShownMetrics compares what a shim exposes with what the documentation lists, and
-// with what alerts and dashboard ask for.
+// TestShownMetrics compares the metrics of a shim with the documentation, and with the
+// metrics that the alerts and the dashboard use.
 func TestShownMetrics(t *testing.T) {
 	n, site := newMetricsNode(t, shared.embedded, privateConfiguration())
 	n.pull(t, n.through, "nginx:1.25", nil)
@@ -160,7 +160,7 @@ func TestShownMetrics(t *testing.T) {
 		}
 	}
 	if !maps.Equal(documented, real) {
-		t.Errorf("%s lists\n%q, exposed are\n%q", metricDocs, documented, real)
+		t.Errorf("%s lists\n%q, but exposed are\n%q", metricDocs, documented, real)
 	}
 
 	_, expressions := panels(t)
@@ -173,25 +173,25 @@ func TestShownMetrics(t *testing.T) {
 			}
 			family := exposed[name]
 			if family == nil {
-				t.Errorf("%s asks for %s, which nobody exposes", where, use[1])
+				t.Errorf("%s uses %s, which is not exposed", where, use[1])
 				continue
 			}
 			asked[name] = true
 			for _, label := range submatches(`(\w+)(?:=|!)`, regexp.MustCompile(`"[^"]*"`).ReplaceAllString(use[2], "")) {
 				if label != "instance" && label != "job" && !slices.Contains(labels(family), label) {
-					t.Errorf("%s asks for the label %s of %s, which has %q", where, label, name, labels(family))
+					t.Errorf("%s uses the label %s of %s, which has %q", where, label, name, labels(family))
 				}
 			}
 		}
 	}
 	for name := range real {
 		if !asked[name] {
-			t.Errorf("neither dashboard nor alerts show %s", name)
+			t.Errorf("neither the dashboard nor an alert shows %s", name)
 		}
 	}
 }
 
-// labels are the names of a metric's labels, in order.
+// labels returns the names of a metric's labels, in order.
 func labels(family *dto.MetricFamily) []string {
 	var names []string
 	for _, metric := range family.GetMetric() {
@@ -203,8 +203,8 @@ func labels(family *dto.MetricFamily) []string {
 	return slices.Compact(names)
 }
 
-// TestPrometheus lets Prometheus scrape a shim, and evaluates all that dashboard and
-// alerts ask for.
+// TestPrometheus lets Prometheus scrape a shim and evaluates all expressions of the dashboard
+// and the alerts.
 func TestPrometheus(t *testing.T) {
 	if err := testbed.PrometheusMissing(); err != nil {
 		t.Skip("Prometheus is not installed: ", err)
@@ -229,7 +229,7 @@ func TestPrometheus(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", expression, err)
 			}
-			if series == 0 && !strings.Contains(expression, "calls_in_flight") { // of the rare ones
+			if series == 0 && !strings.Contains(expression, "calls_in_flight") { // calls in flight are rare
 				return expression + " shows nothing"
 			}
 		}

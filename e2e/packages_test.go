@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// buildPackages runs a source tree's packaging/build for this architecture.
+// buildPackages runs packaging/build of a source tree for this architecture.
 func buildPackages(tree, target, version, umask string) error {
 	command := exec.Command("bash", "-c", "umask "+umask+"; exec packaging/build "+target)
 	command.Dir = tree
@@ -26,7 +26,7 @@ func buildPackages(tree, target, version, umask string) error {
 	return nil
 }
 
-// packages are version 1.0.0 and its successor, each in a folder.
+// packages builds version 1.0.0 and its successor, each in its own folder.
 var packages = sync.OnceValues(func() (folders [2]string, err error) {
 	for i, version := range []string{"v1.0.0", "v1.0.0-1-gabcdef0"} {
 		folders[i] = filepath.Join(shared.folder, "packages", version)
@@ -61,8 +61,8 @@ func onlyFile(t *testing.T, folder, pattern string) string {
 	return found[0]
 }
 
-// TestPackagesAreReproducible builds the same version in another folder, from
-// files of another age and other modes.
+// TestPackagesAreReproducible builds the same version in another folder, from files with other
+// times and modes, and requires identical packages.
 func TestPackagesAreReproducible(t *testing.T) {
 	first, _ := needPackages(t)
 	tree := t.TempDir()
@@ -87,17 +87,17 @@ func TestPackagesAreReproducible(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		} else if !bytes.Equal(one, other) {
-			t.Errorf("%s is another file when built again", file.Name())
+			t.Errorf("%s differs when built again", file.Name())
 		}
 	}
 	command := exec.CommandContext(testContext(t), "sha256sum", "--check", "--strict", "SHA256SUMS")
 	command.Dir = first
 	if output, err := command.CombinedOutput(); err != nil || bytes.Count(output, []byte(": OK")) != 4 {
-		t.Errorf("the checksums: %v\n%s", err, output)
+		t.Errorf("verify the checksums: %v\n%s", err, output)
 	}
 }
 
-// copyTree copies what is in the version control, or could be.
+// copyTree copies the files that git tracks or would add.
 func copyTree(t *testing.T, from, to string) {
 	t.Helper()
 	command := exec.CommandContext(testContext(t), "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
@@ -109,7 +109,7 @@ func copyTree(t *testing.T, from, to string) {
 	for file := range strings.SplitSeq(strings.TrimSuffix(string(list), "\x00"), "\x00") {
 		content, err := os.ReadFile(filepath.Join(from, file))
 		if os.IsNotExist(err) {
-			continue // deleted, and that not yet committed
+			continue // deleted, but the deletion is not committed
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -127,7 +127,7 @@ func copyTree(t *testing.T, from, to string) {
 	}
 }
 
-// unpack is the folder with what is in the tar.gz of a package's folder.
+// unpack unpacks the tar.gz in a folder of packages and returns the new folder.
 func unpack(t *testing.T, packages string) string {
 	t.Helper()
 	folder := t.TempDir()
@@ -137,7 +137,7 @@ func unpack(t *testing.T, packages string) string {
 	return onlyFile(t, folder, "*")
 }
 
-// TestSBOM compares the bill of materials with what the binary says of itself.
+// TestSBOM compares the bill of materials with the module list in the binary.
 func TestSBOM(t *testing.T) {
 	first, _ := needPackages(t)
 	var bill struct {
@@ -155,7 +155,7 @@ func TestSBOM(t *testing.T) {
 		t.Fatal(err)
 	}
 	if bill.BOMFormat != "CycloneDX" || bill.SpecVersion != "1.6" || bill.Metadata.Component.Name != "image-cri-shim" || bill.Metadata.Component.Version != "v1.0.0" {
-		t.Errorf("the bill is about %+v, format %s %s", bill.Metadata.Component, bill.BOMFormat, bill.SpecVersion)
+		t.Errorf("the bill describes %+v, format %s %s", bill.Metadata.Component, bill.BOMFormat, bill.SpecVersion)
 	}
 	info, err := buildinfo.ReadFile(filepath.Join(unpack(t, first), "image-cri-shim"))
 	if err != nil {
@@ -175,11 +175,11 @@ func TestSBOM(t *testing.T) {
 	slices.Sort(want)
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
-		t.Errorf("the bill lists %q, the binary has %q", got, want)
+		t.Errorf("the bill lists %q, but the binary has %q", got, want)
 	}
 }
 
-// TestPackageVersions requires that dpkg sorts the versions as git has made them.
+// TestPackageVersions requires that dpkg sorts versions from git in the order of their commits.
 func TestPackageVersions(t *testing.T) {
 	if _, err := exec.LookPath("dpkg"); err != nil {
 		t.Skip("dpkg is not installed")
@@ -199,10 +199,10 @@ func TestPackageVersions(t *testing.T) {
 		output, err := exec.CommandContext(testContext(t), "../packaging/version", version.git, version.date).CombinedOutput()
 		current := strings.TrimSpace(string(output))
 		if err != nil || current != version.want {
-			t.Errorf("%s is packed as %q (%v), want %s", version.git, current, err, version.want)
+			t.Errorf("the package of %s has version %q (%v), want %s", version.git, current, err, version.want)
 		}
 		if previous != "" && exec.CommandContext(testContext(t), "dpkg", "--compare-versions", previous, "lt", current).Run() != nil {
-			t.Errorf("%s is not before %s", previous, current)
+			t.Errorf("%s does not sort before %s", previous, current)
 		}
 		previous = current
 	}

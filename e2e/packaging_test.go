@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestExampleConfiguration checks the example as it is, and with every key that
-// is commented out in it.
+// TestExampleConfiguration checks the example configuration as shipped, and with all
+// commented keys enabled.
 func TestExampleConfiguration(t *testing.T) {
 	example, err := os.ReadFile("../packaging/image-cri-shim.yaml")
 	if err != nil {
@@ -20,7 +20,7 @@ func TestExampleConfiguration(t *testing.T) {
 	commented := regexp.MustCompile(`(?m)^#( *(?:- )?[a-zA-Z]+:( .*)?)$`)
 	full := commented.ReplaceAllString(string(example), "$1")
 	if strings.Count(full, "\n  imageCacheSize: 1024") != 1 || strings.Count(full, "\n    auth: ") != 1 {
-		t.Fatalf("not every key is on a line of its own:\n%s", full)
+		t.Fatalf("some key is not on its own line:\n%s", full)
 	}
 	full = regexp.MustCompile(`ca: /.*`).ReplaceAllString(full, "ca: "+authority)
 	for name, content := range map[string]string{"as it is": string(example), "every key": full} {
@@ -43,7 +43,7 @@ func TestExampleConfiguration(t *testing.T) {
 	}
 }
 
-// TestUnits verifies the units, and how little the service may do beside its own.
+// TestUnits verifies the systemd units and that the service has few permissions.
 func TestUnits(t *testing.T) {
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
 		t.Skip("systemd-analyze is not installed")
@@ -71,13 +71,13 @@ func TestUnits(t *testing.T) {
 	service := filepath.Join(folder, "image-cri-shim.service")
 	output, err := exec.CommandContext(testContext(t), "systemd-analyze", "security", "--offline=true", "--threshold=30", service).CombinedOutput()
 	if err != nil {
-		t.Errorf("the service is exposed more than 3.0: %v\n%s", err, output)
+		t.Errorf("the service's exposure is above 3.0: %v\n%s", err, output)
 	}
 
 	_, dropIn, found := strings.Cut(readFile(t, "../docs/credentials.md"), "```ini\n")
 	dropIn, _, _ = strings.Cut(dropIn, "```")
 	if err := os.Mkdir(service+".d", 0o700); err != nil || !found {
-		t.Fatalf("a drop-in is in the document: %v (%v)", found, err)
+		t.Fatalf("the document does not contain the drop-in: %v (%v)", found, err)
 	}
 	if err := os.WriteFile(filepath.Join(service+".d", "helper.conf"), []byte(dropIn), 0o600); err != nil {
 		t.Fatal(err)

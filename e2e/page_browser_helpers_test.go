@@ -15,7 +15,7 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// debugPage is a shim's page in a browser.
+// debugPage is a shim's debug page in a browser.
 type debugPage struct {
 	*node
 	browser       *testbed.Browser
@@ -23,8 +23,8 @@ type debugPage struct {
 	configuration string // of the shim
 }
 
-// openPage starts a shim that has, beside what a configuration says, a registry that lacks
-// everything, and a browser that will look at it.
+// openPage starts a shim, and a browser for its page. Besides the given configuration, the shim
+// has a registry without images.
 func openPage(t *testing.T, configuration string) *debugPage {
 	t.Helper()
 	runtime := cmp.Or(shared.containerd, shared.embedded)
@@ -49,7 +49,7 @@ func openPage(t *testing.T, configuration string) *debugPage {
 	return p
 }
 
-// freeAddress is an address of this machine that nobody listens on.
+// freeAddress returns an address of this machine on which no process listens.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -66,7 +66,7 @@ func (p *debugPage) get(path string) (body string, err error) {
 		return "", err
 	}
 	defer func() { _ = response.Body.Close() }()
-	var answer strings.Builder // with its header
+	var answer strings.Builder // including its header
 	err = response.Write(&answer)
 	return answer.String(), err
 }
@@ -87,13 +87,13 @@ func (p *debugPage) do(t *testing.T, actions ...chromedp.Action[chromedp.Void]) 
 	}
 }
 
-// text is what an element shows, by its ID, in one line.
+// text returns the visible text of the element with an ID, on one line.
 func (p *debugPage) text(t *testing.T, id string) string {
 	t.Helper()
 	return strings.Join(strings.Fields(evaluate[string](t, p, fmt.Sprintf("$(%q).innerText", id))), " ")
 }
 
-// shows waits until an element shows all of some texts.
+// shows waits until an element contains all of the texts.
 func (p *debugPage) shows(t *testing.T, id string, wanted ...string) {
 	t.Helper()
 	eventually(t, func() string {
@@ -107,13 +107,13 @@ func (p *debugPage) shows(t *testing.T, id string, wanted ...string) {
 	})
 }
 
-// rows are the texts of a table's rows that are to be seen.
+// rows returns the texts of a table's visible rows.
 func (p *debugPage) rows(t *testing.T, body string) []string {
 	t.Helper()
 	return evaluate[[]string](t, p, fmt.Sprintf("[...$(%q).rows].map(row => row.innerText)", body))
 }
 
-// showsRows waits until a table has a number of rows which all contain a text.
+// showsRows waits until a table has the given number of rows and each contains a text.
 func (p *debugPage) showsRows(t *testing.T, body string, number int, text string) {
 	t.Helper()
 	eventually(t, func() string {
@@ -125,23 +125,23 @@ func (p *debugPage) showsRows(t *testing.T, body string, number int, text string
 	})
 }
 
-// set gives a field of a form a value.
+// set sets the value of a form's field.
 func (p *debugPage) set(t *testing.T, id, value string) {
 	t.Helper()
 	evaluate[bool](t, p, fmt.Sprintf("$(%[1]q).value = %[2]q; $(%[1]q).dispatchEvent(new Event('input'))", id, value))
 }
 
-// loses does something while a registry is known to be down.
+// loses calls do while a registry is down and the shim knows it.
 func (p *debugPage) loses(t *testing.T, registry *testbed.Registry, do func()) {
 	t.Helper()
 	registry.Stop()
-	defer func() { // for the next test, wherever this one ends
+	defer func() { // restore it for the next test, even if this test fails
 		if err := registry.Start(testContext(t)); err != nil {
 			t.Error(err)
 		}
 	}()
 	if _, err := p.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: "nginx:1.26"}, nil, nil); err == nil {
-		t.Error("pulled what nobody has")
+		t.Error("pulled an image that no registry has")
 	}
 	p.shows(t, "problems", registry.Address())
 	do()

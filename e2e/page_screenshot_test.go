@@ -11,16 +11,16 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// screenshotsVariable names, in the environment, the folder that the documentation's
-// pictures of the debug page go to.
+// screenshotsVariable is the environment variable with the folder for the documentation's
+// screenshots of the debug page.
 const screenshotsVariable = "PAGE_SCREENSHOTS"
 
-// TestPageScreenshots photographs the debug page at a node with some work behind it and a
-// registry that has gone down.
+// TestPageScreenshots takes screenshots of the debug page of a node that has made some calls
+// and has a registry that is down.
 func TestPageScreenshots(t *testing.T) {
 	folder := os.Getenv(screenshotsVariable)
 	if folder == "" {
-		t.Skip(screenshotsVariable + " names no folder")
+		t.Skip(screenshotsVariable + " is not set")
 	}
 	if err := testbed.BrowserMissing(); err != nil {
 		t.Skip(err)
@@ -59,7 +59,7 @@ func (p *debugPage) works(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, _ = p.through.Runtime.ContainerStatus(testContext(t), "0a1b2c", false) // there is none
+	_, _ = p.through.Runtime.ContainerStatus(testContext(t), "0a1b2c", false) // an unknown ID
 }
 
 func (p *debugPage) screenshot(t *testing.T, file string, width, height int64, scheme string) {

@@ -13,10 +13,10 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// hostile is a name that runs a script where a page takes it for markup.
+// hostile is a name that runs a script if a page inserts it as markup.
 const hostile = `<img/src=x/onerror=document.title='hacked'><script>document.title='hacked'</script>`
 
-// TestPage looks at the debug page as an operator does.
+// TestPage uses the debug page like an operator.
 func TestPage(t *testing.T) {
 	if err := testbed.BrowserMissing(); err != nil {
 		t.Skip(err)
@@ -42,11 +42,11 @@ func TestPage(t *testing.T) {
 		{"the shim is restarted", (*debugPage).comesBack},
 	} {
 		if !t.Run(step.name, func(t *testing.T) { step.do(p, t) }) {
-			break // they build on each other
+			break // later steps depend on earlier ones
 		}
 	}
 	if title := evaluate[string](t, p, "document.title"); strings.Contains(title, "hacked") {
-		t.Error("others' text has run as a script")
+		t.Error("a hostile name has run as a script")
 	}
 }
 
@@ -72,7 +72,7 @@ func (p *debugPage) showsDecisions(t *testing.T) {
 	}
 }
 
-// TestPageOfNamesInTheRuntime has a page whose ledger stays empty.
+// TestPageOfNamesInTheRuntime opens the page of a shim whose ledger stays empty.
 func TestPageOfNamesInTheRuntime(t *testing.T) {
 	needContainerd(t)
 	if err := testbed.BrowserMissing(); err != nil {
@@ -92,7 +92,7 @@ func TestPageOfNamesInTheRuntime(t *testing.T) {
 func (p *debugPage) showsHostileNames(t *testing.T) {
 	_, err := p.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: hostile}, nil, nil)
 	if err == nil {
-		t.Fatal("pulled")
+		t.Fatal("the pull succeeded, want an error")
 	}
 	p.shows(t, "decisions-rows", hostile, "failed")
 	p.shows(t, "problems", hostile)
@@ -100,10 +100,10 @@ func (p *debugPage) showsHostileNames(t *testing.T) {
 	p.shows(t, "ledger-empty", hostile)
 	p.set(t, "search", "")
 	if n := evaluate[int](t, p, "document.querySelectorAll('img').length"); n > 0 {
-		t.Errorf("others' text has become %d elements", n)
+		t.Errorf("a hostile name was inserted as %d elements", n)
 	}
 	if n := evaluate[int](t, p, "document.scripts.length"); n != 1 {
-		t.Errorf("there are %d scripts", n)
+		t.Errorf("the page has %d scripts", n)
 	}
 }
 
@@ -126,7 +126,7 @@ func (p *debugPage) filters(t *testing.T) {
 }
 
 func (p *debugPage) searchesLedger(t *testing.T) {
-	// latest and 1.25, and each by its digest
+	// latest and 1.25, and the digest of each
 	p.shows(t, "ledger-count", "4 in total")
 	p.do(t, chromedp.SendKeys(chromedp.CSS("#search"), "nginx:1."))
 	p.showsRows(t, "ledger-rows", 1, "docker.io/library/nginx:1.25")
@@ -143,7 +143,7 @@ func (p *debugPage) pauses(t *testing.T) {
 	p.shows(t, "connection", "Paused at")
 	p.pull(t, p.through, "same:1", nil)
 	if snapshot, err := p.get("/snapshot"); err != nil || !strings.Contains(snapshot, "same:1") {
-		t.Fatalf("the shim does not know of the pull: %v", err)
+		t.Fatalf("the shim has not recorded the pull: %v", err)
 	}
 	p.showsRows(t, "decisions-rows", 4, "")
 	p.do(t, chromedp.Click(chromedp.CSS("#pause")))
@@ -151,7 +151,7 @@ func (p *debugPage) pauses(t *testing.T) {
 	p.showsRows(t, "decisions-rows", 5, "")
 }
 
-// isReachedByKeyboard goes through the page with the tabulator key.
+// isReachedByKeyboard moves through the page with the Tab key.
 func (p *debugPage) isReachedByKeyboard(t *testing.T) {
 	wanted := []string{"configuration-text", "filter", "kind", "pause", "search"}
 	var reached []string
@@ -162,7 +162,7 @@ func (p *debugPage) isReachedByKeyboard(t *testing.T) {
 			reached = append(reached, id)
 		}
 	}
-	slices.Sort(reached) // it went on from where the last click was
+	slices.Sort(reached) // the order starts at the element that was clicked last
 	if !slices.Equal(reached, wanted) {
 		t.Errorf("reached %q, want %q", reached, wanted)
 	}
@@ -174,7 +174,7 @@ func (p *debugPage) fitsEveryWidth(t *testing.T) {
 			t.Fatal(err)
 		}
 		if shown := evaluate[int64](t, p, "document.documentElement.scrollWidth"); shown > width {
-			t.Errorf("on a screen of %d pixels the page takes %d", width, shown)
+			t.Errorf("at a screen width of %d pixels the page is %d wide", width, shown)
 		}
 	}
 }
@@ -201,11 +201,11 @@ func (p *debugPage) keepsSecrets(t *testing.T) {
 func (p *debugPage) isSelfContained(t *testing.T) {
 	for _, request := range p.browser.Requests() {
 		if !strings.HasPrefix(request, p.address+"/") && !strings.HasPrefix(request, "data:") {
-			t.Errorf("the page asks for %s", request)
+			t.Errorf("the page requested %s", request)
 		}
 	}
 	for _, message := range p.browser.Messages() {
-		t.Errorf("the browser says: %s", message)
+		t.Errorf("console message: %s", message)
 	}
 }
 
@@ -218,16 +218,16 @@ func (p *debugPage) showsRefusal(t *testing.T) {
 
 func (p *debugPage) showsRuntime(t *testing.T) {
 	p.runtime.Stop()
-	t.Cleanup(func() { // for the next test
+	t.Cleanup(func() { // restore it for the next test
 		if err := p.runtime.Start(testContext(t)); err != nil {
 			t.Error(err)
 		}
 	})
 	p.shows(t, "health", "Pods can't start", "The runtime at "+p.runtime.Socket()+" does not answer")
-	// Which methods there are nobody can tell now.
+	// Without a runtime the shim can't tell which methods exist.
 	method := "/" + hostile + "/x"
 	if err := p.through.Connection.Invoke(testContext(t), method, &emptypb.Empty{}, &emptypb.Empty{}); err == nil {
-		t.Error("a method without a runtime has succeeded")
+		t.Error("a method succeeded without a runtime")
 	}
 	p.shows(t, "calls-rows", "<img", "Unavailable")
 }

@@ -11,8 +11,8 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// TestPasswordsOfAnyCharacter logs in to docker-registry with odd passwords, in each
-// form in which they can be written.
+// TestPasswordsOfAnyCharacter logs in to docker-registry with unusual passwords, in each form
+// of the configuration.
 func TestPasswordsOfAnyCharacter(t *testing.T) {
 	const user = "robot$team+ci"
 	long := newSecret("long")
@@ -22,7 +22,7 @@ func TestPasswordsOfAnyCharacter(t *testing.T) {
 		"spaces":   registerSecret(" " + newSecret("spaces") + "  # "),
 		"YAML":     registerSecret("!{[*&" + newSecret("yaml") + ": - |>`$HOME"),
 		"UTF-8":    registerSecret(newSecret("utf8") + "-pässwörd-密码-🐤"),
-		"72 bytes": registerSecret(long + strings.Repeat("x", 72-len(long))), // what bcrypt can tell apart
+		"72 bytes": registerSecret(long + strings.Repeat("x", 72-len(long))), // bcrypt's maximum
 	} {
 		t.Run(name, func(t *testing.T) {
 			registry, err := testbed.StartRegistry(testContext(t), testbed.RegistryOptions{Folder: t.TempDir(), Username: user, Password: password})

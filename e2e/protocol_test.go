@@ -18,7 +18,7 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// v1alpha2 calls a method of the old API: its messages are those of v1.
+// v1alpha2 calls a method of the old API, whose messages are those of v1.
 func (n *node) v1alpha2(t *testing.T, method string, request, response proto.Message) {
 	t.Helper()
 	if err := n.through.Connection.Invoke(testContext(t), "/runtime.v1alpha2."+method, request, response); err != nil {
@@ -26,8 +26,8 @@ func (n *node) v1alpha2(t *testing.T, method string, request, response proto.Mes
 	}
 }
 
-// needV1alpha2 skips a test where the runtime has dropped the old API, as
-// containerd 2.0 has. That must then be what clients of the shim are told.
+// needV1alpha2 skips a test if the runtime no longer serves the old API, like containerd 2.0.
+// Clients of the shim must then get the runtime's error.
 func (n *node) needV1alpha2(t *testing.T) {
 	t.Helper()
 	version := func(client *testbed.Client) error {
@@ -53,7 +53,7 @@ func TestV1alpha2(t *testing.T) {
 		version := &runtimeapi.VersionResponse{}
 		n.v1alpha2(t, "RuntimeService/Version", &runtimeapi.VersionRequest{}, version)
 		if version.RuntimeName == "" {
-			t.Error("the version names no runtime")
+			t.Error("the version response names no runtime")
 		}
 		pulled := &runtimeapi.PullImageResponse{}
 		n.v1alpha2(t, "ImageService/PullImage", &runtimeapi.PullImageRequest{Image: spec}, pulled)
@@ -72,11 +72,11 @@ func TestV1alpha2(t *testing.T) {
 		if !slices.ContainsFunc(listed.Images, func(image *runtimeapi.Image) bool {
 			return image.Id == id && slices.Equal(image.RepoTags, []string{"docker.io/library/nginx:1.25"})
 		}) {
-			t.Errorf("listed %v", listed.Images)
+			t.Errorf("the list shows %v", listed.Images)
 		}
 		n.v1alpha2(t, "ImageService/RemoveImage", &runtimeapi.RemoveImageRequest{Image: spec}, &runtimeapi.RemoveImageResponse{})
 		if image := n.status(t, n.direct, id); image != nil {
-			t.Errorf("still there: %v", image)
+			t.Errorf("the image still exists: %v", image)
 		}
 	})
 }
@@ -95,8 +95,8 @@ func TestV1alpha2Container(t *testing.T) {
 	}
 }
 
-// TestStreamedList lists with kubelet's CRIListStreaming client, which falls
-// back only when the runtime's Unimplemented reaches it.
+// TestStreamedList lists with kubelet's CRIListStreaming client. It falls back only if it
+// receives the runtime's Unimplemented.
 func TestStreamedList(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		n := newNode(t, runtime, privateConfiguration())
@@ -115,7 +115,7 @@ func TestStreamedList(t *testing.T) {
 		if !slices.ContainsFunc(listed, func(image *runtimeapi.Image) bool {
 			return image.Id == id && slices.Equal(image.RepoTags, []string{"docker.io/library/nginx:1.25"})
 		}) {
-			t.Errorf("listed %v", listed)
+			t.Errorf("the list shows %v", listed)
 		}
 	})
 }
@@ -137,8 +137,8 @@ func TestUnknownMethod(t *testing.T) {
 	})
 }
 
-// TestContainerdsOwnAPI reaches containerd's other services, which share its
-// socket, through the shim's.
+// TestContainerdsOwnAPI calls containerd's other services, which share its socket, through
+// the shim.
 func TestContainerdsOwnAPI(t *testing.T) {
 	n := newNode(t, needContainerd(t), privateConfiguration())
 	if _, err := exec.LookPath("ctr"); err != nil {
@@ -147,7 +147,7 @@ func TestContainerdsOwnAPI(t *testing.T) {
 	n.pull(t, n.through, "nginx:1.25", nil)
 	ctr := func(socket string, arguments ...string) string {
 		arguments = append([]string{"--address", socket, "-n", "k8s.io"}, arguments...)
-		output, err := exec.CommandContext(testContext(t), "ctr", arguments...).Output() // warnings go elsewhere
+		output, err := exec.CommandContext(testContext(t), "ctr", arguments...).Output() // without warnings on stderr
 		if err != nil {
 			t.Fatalf("ctr %s: %v %s", strings.Join(arguments, " "), err, stderrOf(err))
 		}
@@ -155,7 +155,7 @@ func TestContainerdsOwnAPI(t *testing.T) {
 	}
 	for _, arguments := range [][]string{{"images", "ls"}, {"version"}, {"namespaces", "ls"}, {"plugins", "ls"}, {"content", "ls"}} {
 		want, got := ctr(n.runtime.Socket(), arguments...), ctr(n.shim.Socket(), arguments...)
-		if arguments[0] == "content" { // lists an age
+		if arguments[0] == "content" { // its output includes an age
 			want, got = digests(want), digests(got)
 		}
 		if got != want {
@@ -164,11 +164,11 @@ func TestContainerdsOwnAPI(t *testing.T) {
 	}
 	listed := ctr(n.shim.Socket(), "images", "ls")
 	if !strings.Contains(listed, "docker.io/library/nginx:1.25") || strings.Contains(listed, shared.private.Host()+"/library/nginx") {
-		t.Errorf("containerd's own API does not show the asked name alone:\n%s", listed)
+		t.Errorf("containerd's own API does not show only the asked name:\n%s", listed)
 	}
 }
 
-// stderrOf is what a command that failed has complained of.
+// stderrOf returns the standard error of a failed command.
 func stderrOf(err error) string {
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return string(exit.Stderr)
@@ -176,7 +176,7 @@ func stderrOf(err error) string {
 	return ""
 }
 
-// digests keeps the first word of each line.
+// digests returns the first word of each line.
 func digests(table string) string {
 	var all []string
 	for line := range strings.Lines(table) {
@@ -187,7 +187,7 @@ func digests(table string) string {
 	return strings.Join(all, "\n")
 }
 
-// TestDeadline checks that a pull's own deadline is what the client is told of
+// TestDeadline requires that a client gets DeadlineExceeded if its pull's deadline passes
 // (critest expects it).
 func TestDeadline(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {

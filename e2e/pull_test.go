@@ -18,7 +18,7 @@ func TestPullFromPrivateRegistry(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		asked    string
-		image    string // what the private registry calls it
+		image    string // its repository and tag in the private registry
 		repoTags []string
 	}{
 		{"short", "nginx", "library/nginx:latest", []string{"docker.io/library/nginx:latest"}},
@@ -56,8 +56,8 @@ func TestPullFromPrivateRegistry(t *testing.T) {
 	}
 }
 
-// wantCredentials requires that credentials reached the registry they are for
-// and no other, and that just these users' were used.
+// wantCredentials requires that credentials were sent only to the registry that they are for,
+// and that exactly these users' credentials were used.
 func wantCredentials(t *testing.T, users ...string) {
 	t.Helper()
 	used := make(map[string]bool)
@@ -65,7 +65,7 @@ func wantCredentials(t *testing.T, users ...string) {
 		for _, request := range requests {
 			used[request.Username] = true
 			if request.Username != "" && (request.Username != username || request.Password != password) {
-				t.Errorf("%s got the credentials of %s: %s %s", registry, request.Username, request.Method, request.Path)
+				t.Errorf("%s received the credentials of %s: %s %s", registry, request.Username, request.Method, request.Path)
 			}
 		}
 	}
@@ -124,7 +124,7 @@ func TestPullErrorsAreTheRuntimes(t *testing.T) {
 				_, want := runtimeapi.NewImageServiceClient(n.direct.Connection).PullImage(testContext(t), request)
 				_, got := runtimeapi.NewImageServiceClient(n.through.Connection).PullImage(testContext(t), request)
 				if want == nil {
-					t.Fatal("the runtime itself pulled it")
+					t.Fatal("the runtime pulled the image without the shim")
 				}
 				if !sameError(got, want) {
 					t.Errorf("got %v\nwant %v", got, want)
@@ -147,7 +147,7 @@ func TestWrongPasswordFallsBackToOriginal(t *testing.T) {
 		}
 		for _, request := range shared.upstream.Requests() {
 			if request.Username == privateUser {
-				t.Errorf("docker.io got the shim's credentials: %s %s", request.Method, request.Path)
+				t.Errorf("docker.io received the shim's credentials: %s %s", request.Method, request.Path)
 			}
 		}
 	})

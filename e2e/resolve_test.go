@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// resolved is what the shim's resolve command prints of one image; the parts that
-// are looked at.
+// resolved is the part of the resolve command's output for one image that the tests
+// read.
 type resolved struct {
 	Image, Pulled, Registry string
 	Registries              []struct {
@@ -45,8 +45,8 @@ func (n *node) resolve(t *testing.T, arguments ...string) []resolved {
 	return images
 }
 
-// TestResolve explains what was pulled through the running shim: by its ledger, its
-// cache and the runtime; and, by the files alone, once it has stopped.
+// TestResolve requires the resolve command to explain a pull: with a running shim from its
+// ledger, its cache and the runtime, and with a stopped shim from its files.
 func TestResolve(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		n := newNode(t, runtime, privateConfiguration()+namesInLedger)
@@ -55,18 +55,18 @@ func TestResolve(t *testing.T) {
 		check := func(image resolved, cached bool) {
 			t.Helper()
 			if r := image.Registries[0]; image.Pulled != stored || r.Answer != "found" || r.Cached != cached || r.Rule != "all images" || r.Circuit != "closed" {
-				t.Errorf("the registries' part: %+v", image)
+				t.Errorf("registries: %+v", image)
 			}
 			l := image.Node.Ledger
 			if image.Node.Problem != "" || image.Node.Registry != shared.private.Address() || l == nil || l.Image != id || l.Stored != stored {
-				t.Errorf("the node's part: %+v", image.Node)
+				t.Errorf("node: %+v", image.Node)
 			}
 			hidden := false
 			for _, p := range image.Node.Runtime {
 				hidden = hidden || p.Reference == stored && p.Image == id && p.Hidden
 			}
 			if !hidden {
-				t.Errorf("the runtime does not have %s hidden: %+v", stored, image.Node.Runtime)
+				t.Errorf("the runtime does not show %s as hidden: %+v", stored, image.Node.Runtime)
 			}
 		}
 		check(n.resolve(t, "nginx:1.25")[0], true)
@@ -74,7 +74,7 @@ func TestResolve(t *testing.T) {
 		all := n.resolve(t, "--all-nodes-images")
 		at := slices.IndexFunc(all, func(i resolved) bool { return i.Image == "docker.io/library/nginx:1.25" })
 		if at < 0 || all[at].Registry != shared.private.Address() {
-			t.Errorf("the node's images: %+v", all)
+			t.Errorf("images of the node: %+v", all)
 		}
 
 		if err := n.shim.Stop(); err != nil {
@@ -85,7 +85,7 @@ func TestResolve(t *testing.T) {
 			t.Fatal(err)
 		}
 		if image := n.status(t, n.through, "nginx:1.25"); image.GetId() != id {
-			t.Errorf("resolve without the shim has changed its ledger: %v", image)
+			t.Errorf("resolve has changed the ledger of a stopped shim: %v", image)
 		}
 	})
 }

@@ -19,20 +19,20 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// restarts is how often a shim or a runtime is restarted while it is used.
+// restarts is how often a shim or a runtime is restarted while clients use it.
 const restarts = 20
 
-// startActivated starts a node whose shim is given its socket, as by systemd, and clients, of
-// whose calls none may fail.
+// startActivated starts a node whose shim inherits its socket, as from systemd, and clients
+// whose calls must all succeed.
 func startActivated(t *testing.T, binary string) (n *node, all []*loadClient, stop func()) {
 	t.Helper()
 	n = newNodeWith(t, shared.embedded, testbed.ShimOptions{Binary: binary, Configuration: privateConfiguration(), Activated: true})
-	all, stop = n.startLoad(t, func(err error) { t.Errorf("a call has failed: %v", err) })
+	all, stop = n.startLoad(t, func(err error) { t.Errorf("call failed: %v", err) })
 	awaitAnswers(t, all)
 	return n, all, stop
 }
 
-// restart ends the shim, which must be content, and starts it again.
+// restart ends the shim, which must exit cleanly, and starts it again.
 func (n *node) restart(t *testing.T) {
 	t.Helper()
 	if err := n.shim.Stop(); err != nil {
@@ -43,7 +43,7 @@ func (n *node) restart(t *testing.T) {
 	}
 }
 
-// TestRestartsUnderLoad restarts the shim, and no client notices.
+// TestRestartsUnderLoad restarts the shim. No client's call may fail.
 func TestRestartsUnderLoad(t *testing.T) {
 	n, all, stop := startActivated(t, "")
 	for range restarts {
@@ -85,13 +85,13 @@ func TestUpgradesUnderLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := bytes.Count(log, []byte("v99.0.0")); got != restarts/2 {
-		t.Errorf("the new build has begun %d times, want %d", got, restarts/2)
+		t.Errorf("the new build has started %d times, want %d", got, restarts/2)
 	}
 	answered, failed := totals(all)
 	t.Logf("%d calls answered, %d failed", answered, failed)
 }
 
-// TestReloadsUnderLoad exchanges the registries 100 times.
+// TestReloadsUnderLoad reloads the configuration 100 times, with other registries each time.
 func TestReloadsUnderLoad(t *testing.T) {
 	n, all, stop := startActivated(t, "")
 	for number := range 100 {
@@ -105,7 +105,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 			if err == nil && bytes.Count(log, []byte("reloaded the configuration")) > number {
 				return ""
 			}
-			return fmt.Sprintf("the configuration is not reloaded: %v", err)
+			return fmt.Sprintf("the configuration has not been reloaded: %v", err)
 		})
 	}
 	awaitAnswers(t, all)
@@ -114,14 +114,14 @@ func TestReloadsUnderLoad(t *testing.T) {
 	t.Logf("%d calls answered, %d failed", answered, failed)
 }
 
-// TestKilledUnderLoad kills the shim: that costs a client what is on its way on each of
-// its two connections, of which it may use one before it notices its end.
+// TestKilledUnderLoad kills the shim. A client may lose the calls in progress on its two
+// connections; it may use one of them before it notices that the connection has ended.
 func TestKilledUnderLoad(t *testing.T) {
 	const kills = 5
 	n := newNodeWith(t, shared.embedded, testbed.ShimOptions{Configuration: privateConfiguration(), Activated: true})
 	all, stop := n.startLoad(t, func(err error) {
 		if status.Code(err) != codes.Unavailable {
-			t.Errorf("a call has failed with %v, want Unavailable", err)
+			t.Errorf("call failed with %v, want Unavailable", err)
 		}
 	})
 	for range kills {
@@ -135,23 +135,23 @@ func TestKilledUnderLoad(t *testing.T) {
 	stop()
 	for _, c := range all {
 		if failed := c.failed.Load(); failed > 2*kills {
-			t.Errorf("%d of a client's calls have failed, want two for each of %d kills at most", failed, kills)
+			t.Errorf("%d of a client's calls failed, want at most two for each of %d kills", failed, kills)
 		}
 	}
 	answered, failed := totals(all)
 	t.Logf("%d calls answered, %d failed", answered, failed)
 }
 
-// TestRuntimeRestartsUnderLoad kills containerd: every call gets its answer or
-// hears that the runtime is away.
+// TestRuntimeRestartsUnderLoad kills containerd. Every call must get its answer or the error
+// that the runtime is unavailable.
 func TestRuntimeRestartsUnderLoad(t *testing.T) {
 	runtime := needContainerd(t)
 	n := newNode(t, runtime, privateConfiguration())
 	all, stop := n.startLoad(t, func(err error) {
-		// Or what containerd says while it starts, before what the shim has tried.
+		// A starting containerd may return its own error, to which the shim appends its attempts.
 		own, _, _ := strings.Cut(err.Error(), "; image-cri-shim")
 		if status.Code(err) != codes.Unavailable && !strings.HasSuffix(own, testbed.NotInitialized) {
-			t.Errorf("a call has failed with %v, want Unavailable", err)
+			t.Errorf("call failed with %v, want Unavailable", err)
 		}
 	})
 	var longest time.Duration
@@ -169,11 +169,11 @@ func TestRuntimeRestartsUnderLoad(t *testing.T) {
 	awaitAnswers(t, all)
 	stop()
 	answered, failed := totals(all)
-	t.Logf("%d calls answered, %d refused; all users were answered %v after the runtime's return at the latest", answered, failed, longest)
+	t.Logf("%d calls answered, %d refused; all clients were answered within %v of the runtime's return", answered, failed, longest)
 }
 
-// TestPullDuringARestart lets a pull end before the shim does. Who comes meanwhile waits
-// for the next one.
+// TestPullDuringARestart requires that a stopping shim finishes its pulls, and that new
+// clients wait for the next shim.
 func TestPullDuringARestart(t *testing.T) {
 	asked, goOn := make(chan struct{}, 1), make(chan struct{})
 	registry := startFaultyRegistry(t, func(response http.ResponseWriter, request *http.Request, next http.Handler) {
@@ -202,12 +202,12 @@ func TestPullDuringARestart(t *testing.T) {
 	select {
 	case <-asked:
 	case <-testContext(t).Done():
-		t.Fatal("the runtime has not asked the registry")
+		t.Fatal("the registry has received no request from the runtime")
 	}
 	go func() { stopped <- n.shim.Stop() }()
 	eventually(t, func() string {
 		if log, err := os.ReadFile(n.shim.Log()); err != nil || !bytes.Contains(log, []byte("stopping: draining running calls")) {
-			return "the shim does not stop"
+			return "the shim has not begun to stop"
 		}
 		return ""
 	})

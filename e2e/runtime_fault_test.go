@@ -14,13 +14,13 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// hangingRegistry is the preferred registry for nginx. It does not answer requests for
-// blobs while it hangs.
+// hangingRegistry is the preferred registry for nginx. While it hangs, it does not answer
+// requests for blobs.
 type hangingRegistry struct {
 	hangs         atomic.Bool
-	blobRequested chan struct{} // receives at a request that is not answered
-	lookups       atomic.Int64  // by the shim
-	id            string        // of its nginx:1.25
+	blobRequested chan struct{} // receives a value for each unanswered request
+	lookups       atomic.Int64  // requests from the shim
+	id            string        // of its image nginx:1.25
 }
 
 func (h *hangingRegistry) answer(response http.ResponseWriter, request *http.Request, next http.Handler) {
@@ -38,15 +38,15 @@ func (h *hangingRegistry) answer(response http.ResponseWriter, request *http.Req
 	next.ServeHTTP(response, request)
 }
 
-// newHangingNode starts a node whose preferred registry hangs, with another one and the
-// original after it.
+// newHangingNode starts a node whose preferred registry hangs. Another registry and the
+// original come after it.
 func newHangingNode(t *testing.T, runtime runtime) (*node, *hangingRegistry) {
 	t.Helper()
 	h := &hangingRegistry{blobRequested: make(chan struct{}, 1)}
 	h.hangs.Store(true)
 	registry := testbed.StartFaultyRegistry(h.answer, nil)
 	t.Cleanup(registry.Close)
-	image, err := testbed.SmallImage("of " + t.Name()) // whose blobs no runtime has already
+	image, err := testbed.SmallImage("of " + t.Name()) // its blobs are not in any runtime yet
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func newHangingNode(t *testing.T, runtime runtime) (*node, *hangingRegistry) {
 	return newNode(t, runtime, privateConfiguration()+"offlinePriority: 100\nregistries:\n- address: "+registry.Address()+"\n  match: docker.io/library/nginx\n"), h
 }
 
-// rawPull pulls nginx:1.25 and returns the error as it comes over the wire.
+// rawPull pulls nginx:1.25 and returns the error as received on the wire.
 func (n *node) rawPull(t *testing.T) error {
 	t.Helper()
 	request := &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: "nginx:1.25"}, Auth: callerLogin}
@@ -65,34 +65,34 @@ func (n *node) rawPull(t *testing.T) error {
 	return err
 }
 
-// wantStillPreferred requires that no other registry was pulled from, and that the next
-// pull comes from this registry without another look-up.
+// wantStillPreferred requires that the image was not pulled from another registry, and that
+// the next pull comes from this registry without another lookup.
 func (h *hangingRegistry) wantStillPreferred(t *testing.T, n *node) {
 	t.Helper()
 	wantNotAsked(t)
 	if requests := shared.private.Requests(); slices.ContainsFunc(requests, func(r testbed.Request) bool { return r.Method == http.MethodGet && r.Path != "/v2/" }) {
-		t.Errorf("the next registry was pulled from: %+v", requests)
+		t.Errorf("the image was pulled from the next registry: %+v", requests)
 	}
 	if got := n.status(t, n.through, "nginx:1.25"); got != nil {
-		t.Errorf("nginx:1.25 is there: %v", got)
+		t.Errorf("nginx:1.25 exists: %v", got)
 	}
 	h.hangs.Store(false)
 	if got := n.pull(t, n.through, "nginx:1.25", callerLogin); got != h.id {
-		t.Errorf("then pulled image %s, want %s", got, h.id)
+		t.Errorf("the next pull got image %s, want %s", got, h.id)
 	}
 	if got := h.lookups.Load(); got != 1 {
-		t.Errorf("%d look-ups, want the first pull's", got)
+		t.Errorf("%d lookups, want only the first pull's", got)
 	}
 }
 
-// runtimeEndings are functions that end a runtime. After its next start, its socket is
-// another file.
+// runtimeEndings are functions that end a runtime. When it starts again, its socket is a new
+// file.
 func runtimeEndings(runtime runtime) map[string]func() {
 	return map[string]func(){"killed": runtime.Kill, "stopped": runtime.Stop}
 }
 
-// TestRuntimeEndsDuringAPull requires the runtime's absence as the error, as
-// without the shim, and that the next call works once it is back.
+// TestRuntimeEndsDuringAPull requires the error of an unavailable runtime, as without the
+// shim, and that calls succeed once the runtime returns.
 func TestRuntimeEndsDuringAPull(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		for name, end := range runtimeEndings(runtime) {
@@ -111,7 +111,7 @@ func TestRuntimeEndsDuringAPull(t *testing.T) {
 					t.Fatal(startErr)
 				}
 				if status.Code(err) != codes.Unavailable || strings.Contains(err.Error(), "image-cri-shim") {
-					t.Errorf("got %v, want Unavailable in the words of without the shim", err)
+					t.Errorf("got %v, want the same Unavailable as without the shim", err)
 				}
 				n.eventuallyServes(t)
 				registry.wantStillPreferred(t, n)
@@ -120,8 +120,8 @@ func TestRuntimeEndsDuringAPull(t *testing.T) {
 	})
 }
 
-// TestRuntimeStarting has a runtime that takes the socket's place and refuses
-// everything while it starts.
+// TestRuntimeStarting uses a runtime that listens on the socket and rejects all calls while it
+// starts.
 func TestRuntimeStarting(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		n, registry := newHangingNode(t, runtime)
@@ -145,7 +145,7 @@ func TestRuntimeStarting(t *testing.T) {
 	})
 }
 
-// eventuallyServes waits until the runtime is reached through the shim again.
+// eventuallyServes waits until calls through the shim reach the runtime again.
 func (n *node) eventuallyServes(t *testing.T) {
 	t.Helper()
 	eventually(t, func() string {

@@ -18,7 +18,7 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// metricsSocket returns a path for a shim's metrics.
+// metricsSocket returns a path for the socket of a shim's metrics.
 func metricsSocket(t *testing.T) string {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "site-")
@@ -29,7 +29,7 @@ func metricsSocket(t *testing.T) string {
 	return filepath.Join(folder, "site.sock")
 }
 
-// newMetricsNode is newNode with metrics, which it waits for: the shim's clients don't.
+// newMetricsNode is newNode with metrics. It waits for them, because they start after calls are served.
 func newMetricsNode(t *testing.T, runtime runtime, configuration string) (n *node, site string) {
 	t.Helper()
 	site = metricsSocket(t)
@@ -43,7 +43,7 @@ func newMetricsNode(t *testing.T, runtime runtime, configuration string) (n *nod
 	return n, site
 }
 
-// mustGetPage requests a page at host:port or on a socket.
+// mustGetPage requests a page at a host:port or on a socket.
 func mustGetPage(t *testing.T, site, path string) (code int, body string) {
 	t.Helper()
 	code, body, err := getPage(site, path)
@@ -70,11 +70,11 @@ func getPage(site, path string) (code int, body string, err error) {
 	return response.StatusCode, string(content), errors.Join(err, response.Body.Close())
 }
 
-// metricsScrape holds a shim's metrics at one moment, by name.
+// metricsScrape is one scrape of a shim's metrics, by name.
 type metricsScrape map[string]*dto.MetricFamily
 
-// newScrape asks as Prometheus does. What comes must be as Prometheus wants it, and hold
-// no secret.
+// newScrape requests the metrics like Prometheus. They must be valid and contain no
+// secret.
 func newScrape(t *testing.T, site string) metricsScrape {
 	t.Helper()
 	code, text := mustGetPage(t, site, "/metrics")
@@ -94,8 +94,8 @@ func newScrape(t *testing.T, site string) metricsScrape {
 	return families
 }
 
-// value is the sum of a metric's series that have these labels, given as "name=value";
-// for a histogram it is how much was counted.
+// value returns the sum of a metric's series that have these labels, given as "name=value".
+// For a histogram it is the number of observations.
 func (s metricsScrape) value(name string, labels ...string) float64 {
 	sum := 0.0
 	for _, metric := range s["image_cri_shim_"+name].GetMetric() {
@@ -119,7 +119,7 @@ func hasLabels(metric *dto.Metric, labels []string) bool {
 	return found == len(labels)
 }
 
-// series is how many there are of the shim's own.
+// series returns the number of series of the shim's own metrics.
 func (s metricsScrape) series() int {
 	count := 0
 	for name, family := range s {
@@ -130,7 +130,7 @@ func (s metricsScrape) series() int {
 	return count
 }
 
-// growth is what is expected of one metric between two scrapes.
+// growth is the expected growth of one metric between two scrapes.
 type growth struct {
 	by     float64
 	name   string
@@ -139,20 +139,20 @@ type growth struct {
 
 func grows(by float64, name string, labels ...string) growth { return growth{by, name, labels} }
 
-// settled is a scrape with all calls counted that have been made: a client may know of a
-// call's end before the shim has counted it.
+// settled returns a scrape in which all calls are counted. A client may see the end of a call
+// before the shim has counted it.
 func settled(t *testing.T, site string) (now metricsScrape) {
 	t.Helper()
 	eventually(t, func() string {
 		if now = newScrape(t, site); now.value("calls_in_flight") != 0 {
-			return "there are always calls in flight"
+			return "calls_in_flight does not become 0"
 		}
 		return ""
 	})
 	return now
 }
 
-// wantGrowth requires that what was expected has been counted, and no more.
+// wantGrowth requires that metrics have grown by exactly the expected values.
 func wantGrowth(t *testing.T, site string, before metricsScrape, want ...growth) metricsScrape {
 	t.Helper()
 	now := settled(t, site)

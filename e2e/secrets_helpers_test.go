@@ -9,8 +9,8 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// testSecrets are all secrets of all tests. No output, answer or file of the shim may
-// contain one.
+// testSecrets are the secrets of all tests. No output, answer or file of the shim may contain
+// one.
 var testSecrets = struct {
 	mutex   sync.Mutex
 	secrets []string

@@ -13,12 +13,12 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// lookupRecorder records a registry's requests from the shim itself.
+// lookupRecorder records the shim's own requests to a registry.
 type lookupRecorder struct {
 	mutex     sync.Mutex
-	manifests map[string]int // look-ups by path
-	running   int            // requests, each of which has a connection to itself
-	most      int            // of them at once
+	manifests map[string]int // lookups by path
+	running   int            // requests in progress, each on its own connection
+	most      int            // maximum of running
 }
 
 func (a *lookupRecorder) record(response http.ResponseWriter, request *http.Request, next http.Handler) {
@@ -35,14 +35,14 @@ func (a *lookupRecorder) record(response http.ResponseWriter, request *http.Requ
 			a.running--
 			a.mutex.Unlock()
 		}()
-		testbed.Slow(50*time.Millisecond)(response, request, next) // so that they meet
+		testbed.Slow(50*time.Millisecond)(response, request, next) // so that requests overlap
 		return
 	}
 	next.ServeHTTP(response, request)
 }
 
-// TestPullsShareLookups pulls as a node does that starts with all its pods at
-// once: each name is looked up once, over few connections.
+// TestPullsShareLookups pulls like a node that starts all its pods at once. Each name must be
+// looked up once, over few connections.
 func TestPullsShareLookups(t *testing.T) {
 	const pulls, names = 110, 30
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
@@ -78,14 +78,14 @@ func TestPullsShareLookups(t *testing.T) {
 		}
 		for path, count := range observed.manifests {
 			if count != 1 {
-				t.Errorf("%d look-ups of %s", count, path)
+				t.Errorf("%d lookups of %s", count, path)
 			}
 		}
-		// Go drops a connection now and then, so that there may be more one after
-		// another.
+		// Go sometimes replaces a connection, so only concurrent connections are
+		// limited.
 		if observed.most > 4 {
-			t.Errorf("%d connections at once, want 4 at most", observed.most)
+			t.Errorf("%d concurrent connections, want at most 4", observed.most)
 		}
-		t.Logf("%d pulls of %d names: %d look-ups over %d connections", pulls, names, len(observed.manifests), observed.most)
+		t.Logf("%d pulls of %d names: %d lookups over %d connections", pulls, names, len(observed.manifests), observed.most)
 	})
 }

@@ -8,9 +8,9 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// TestHostInAnotherSpelling requires of a real containerd that a name on the private
-// registry's own host is pulled with the registry's login however the host is
-// spelled, keeps its spelling, and is left to the caller where match excludes it.
+// TestHostInAnotherSpelling pulls names on the private registry's own host in several
+// spellings. A real containerd must pull them with the registry's login and keep the
+// spelling. If match excludes the name, the registry's login must not be used.
 func TestHostInAnotherSpelling(t *testing.T) {
 	runtime := needContainerd(t)
 	host, port, _ := strings.Cut(shared.private.Host(), ":")
@@ -27,10 +27,10 @@ func TestHostInAnotherSpelling(t *testing.T) {
 			n := newNode(t, runtime, privateConfiguration()+"match: ['!"+host+":00"+port+"/library']\n")
 			for _, name := range []string{asked, "nginx:1.25", shared.upstream.Host() + "/library/nginx:1.25"} {
 				if id, err := n.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: name}, nil, nil); err == nil {
-					t.Errorf("%s was pulled without the caller's credentials: %s", name, id)
+					t.Errorf("%s was pulled without the client's credentials: %s", name, id)
 				}
 				if image := n.status(t, n.through, name); image != nil {
-					t.Errorf("%s is found: %v", name, image)
+					t.Errorf("%s exists: %v", name, image)
 				}
 			}
 		})

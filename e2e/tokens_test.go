@@ -12,8 +12,8 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// TestIdentityToken has the shim and the runtime exchange an identity token at the
-// registry's token server, each for itself.
+// TestIdentityToken requires that both the shim and the runtime exchange an identity token at
+// the registry's token server.
 func TestIdentityToken(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		identity := newSecret("identity")
@@ -25,16 +25,16 @@ func TestIdentityToken(t *testing.T) {
 			t.Errorf("pulled image %s, want %s", got, want)
 		}
 		if !r.tokenRequests.Contains(identity) || r.registryRequests.Contains(identity) {
-			t.Errorf("the token server was sent the identity token: %v, the registry: %v", r.tokenRequests.Contains(identity), r.registryRequests.Contains(identity))
+			t.Errorf("the token server received the identity token: %v, the registry: %v", r.tokenRequests.Contains(identity), r.registryRequests.Contains(identity))
 		}
 		if r.tokenRequests.Contains(upstreamPassword) || r.registryRequests.Contains(upstreamPassword) {
-			t.Error("the caller's password was sent")
+			t.Error("the client's password was sent")
 		}
 	})
 }
 
-// TestRegistryToken shows what a registry token is good for: look-ups. containerd
-// does not use it and fails to log in, so that the pull goes on to the original.
+// TestRegistryToken requires that a registry token works for lookups. containerd does not use
+// it and fails to log in, so the pull continues at the original.
 func TestRegistryToken(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		r := newAuthRegistry(t, private, bearer, testbed.Healthy)
@@ -47,15 +47,15 @@ func TestRegistryToken(t *testing.T) {
 			t.Errorf("pulled image %s, want the original's %s", got, want)
 		}
 		if decision := n.decision(t, asked); !strings.Contains(decision.Reason, r.registry.Address()+" (pull failed") {
-			t.Errorf("the shim logged %+v, want the registry's pull to have failed", decision)
+			t.Errorf("the shim logged %+v, want a failed pull from the registry", decision)
 		}
 		wantNoLeakedSecrets(t, bearer, []*authRegistry{r}, private)
 		wantNoLeakedSecrets(t, basic, []*authRegistry{source}, original)
 	})
 }
 
-// TestCredentialHelper logs in with what a helper says, whose failure is told without
-// what it prints.
+// TestCredentialHelper logs in with the credentials from a helper. The error of a failing
+// helper must not contain its output.
 func TestCredentialHelper(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		r := newAuthRegistry(t, private, basic, testbed.Healthy)
@@ -86,8 +86,8 @@ func TestCredentialHelper(t *testing.T) {
 	})
 }
 
-// withAuthFile is a configuration whose logins are in a file. login is the
-// registry's entry there.
+// withAuthFile returns a configuration with the logins in an auth file. login is the
+// registry's entry in it.
 func (r *authRegistry) withAuthFile(t *testing.T, login string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "config.json")

@@ -19,8 +19,8 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// startTrace starts a trace of the node's shim. What it has printed and recorded must not
-// hold a secret.
+// startTrace starts a trace of the node's shim. Its output and recording must not contain a
+// secret.
 func (n *node) startTrace(t *testing.T, arguments ...string) *testbed.Trace {
 	t.Helper()
 	trace, err := n.shim.Trace(testContext(t), t.TempDir(), arguments...)
@@ -31,11 +31,11 @@ func (n *node) startTrace(t *testing.T, arguments ...string) *testbed.Trace {
 	return trace
 }
 
-// interruptTrace ends a trace, and returns its output: events, and the closing message.
+// interruptTrace ends a trace and returns its output: the events and the closing message.
 func interruptTrace(t *testing.T, trace *testbed.Trace) (events, said string) {
 	t.Helper()
 	if err := trace.Interrupt(testContext(t)); err != nil {
-		t.Errorf("the trace ended with %v", err)
+		t.Errorf("the trace ended with: %v", err)
 	}
 	printed, err := os.ReadFile(trace.Printed())
 	if err != nil {
@@ -49,12 +49,12 @@ func interruptTrace(t *testing.T, trace *testbed.Trace) (events, said string) {
 	wantNoSecret(t, "recorded trace", recorded)
 	at := bytes.LastIndex(printed, []byte("image-cri-shim: "))
 	if at < 0 {
-		t.Fatalf("the trace ends without a word:\n%s", printed)
+		t.Fatalf("the trace has no closing message:\n%s", printed)
 	}
 	return string(printed[:at]), string(printed[at:])
 }
 
-// waitForEvent waits for an event of a method that matches, and returns the first.
+// waitForEvent waits for an event of a method for which fits returns true, and returns the first.
 func waitForEvent(t *testing.T, trace *testbed.Trace, method string, fits func(testbed.TraceEvent) bool) (found testbed.TraceEvent) {
 	t.Helper()
 	eventually(t, func() string {
@@ -64,7 +64,7 @@ func waitForEvent(t *testing.T, trace *testbed.Trace, method string, fits func(t
 		}
 		at := slices.IndexFunc(events, func(e testbed.TraceEvent) bool { return e.Method == method && fits(e) })
 		if at < 0 {
-			return "there is no event of " + method
+			return "no event of " + method
 		}
 		found = events[at]
 		return ""
@@ -74,7 +74,7 @@ func waitForEvent(t *testing.T, trace *testbed.Trace, method string, fits func(t
 
 func anyEvent(testbed.TraceEvent) bool { return true }
 
-// TestTrace follows pulls, and looks at them with other eyes afterwards.
+// TestTrace traces pulls and then reads the recording with several options.
 func TestTrace(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		n := newNode(t, runtime, privateConfiguration())
@@ -92,28 +92,28 @@ func TestTrace(t *testing.T) {
 			len(e.Decisions) != 1 || e.Decisions[0].Served != stored || e.Decisions[0].Registry != shared.private.Address() ||
 			string(e.Request) != `{"image":{"image":"nginx:1.25","userSpecifiedImage":"nginx:1.25"},"auth":"********"}` && string(e.Request) != `{"image":{"image":"nginx:1.25"},"auth":"********"}` ||
 			string(e.Response) != `{"imageRef":"`+id+`"}` {
-			t.Errorf("the pull: %+v %s %s", e, e.Request, e.Response)
+			t.Errorf("event of the pull: %+v %s %s", e, e.Request, e.Response)
 		}
 		if e := waitForEvent(t, all, status, func(e testbed.TraceEvent) bool { return slices.Contains(e.Images, id) }); !strings.Contains(string(e.Response), `"repoTags":["docker.io/library/nginx:1.25"]`) {
-			t.Errorf("the client's answer is shown as %s", e.Response)
+			t.Errorf("the response to the client is shown as %s", e.Response)
 		}
 		if e := waitForEvent(t, failures, pull, anyEvent); !slices.Equal(e.Images, []string{"nowhere:1"}) || e.Code == "OK" || e.Error == "" || e.Request != nil {
-			t.Errorf("the failure: %+v", e)
+			t.Errorf("event of the failed pull: %+v", e)
 		}
 		lines, said := interruptTrace(t, all)
 		if again, err := all.Read(testContext(t), "--output", "json"); err != nil || string(again) != lines || !strings.Contains(said, " 0 lost\n") {
-			t.Errorf("printed was\n%s%swhat was recorded is\n%s(%v)", lines, said, again, err)
+			t.Errorf("printed\n%s%srecorded\n%s(%v)", lines, said, again, err)
 		}
 		if lines, _ := interruptTrace(t, failures); strings.Contains(lines, `"OK"`) {
-			t.Errorf("among the failures are\n%s", lines)
+			t.Errorf("failures:\n%s", lines)
 		}
 		if sums, _ := interruptTrace(t, table); !strings.Contains(sums, "\nPullImage ") || strings.Contains(sums, "Version") {
-			t.Errorf("the sums are\n%s", sums)
+			t.Errorf("summary:\n%s", sums)
 		}
 	})
 }
 
-// TestTraceOfV1alpha2 decodes what old clients send.
+// TestTraceOfV1alpha2 requires that requests of the old API are decoded.
 func TestTraceOfV1alpha2(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
 		n := newNode(t, runtime, privateConfiguration())
@@ -129,8 +129,8 @@ func TestTraceOfV1alpha2(t *testing.T) {
 	})
 }
 
-// TestTraceOfPod has secrets in all that a pod's calls carry, and a client that has
-// listened to events since before the trace.
+// TestTraceOfPod traces the calls of a pod that has secrets in all its fields. A client
+// receives events since before the trace.
 func TestTraceOfPod(t *testing.T) {
 	n := newNode(t, needContainerd(t), privateConfiguration())
 	n.pull(t, n.through, "nginx:1.25", nil)
@@ -163,7 +163,7 @@ func TestTraceOfPod(t *testing.T) {
 	}
 	printed, _, err := runtime.ExecSync(ctx, container, []string{"sh", "-c", "A=" + newSecret("exec") + "; echo $CANARY"}, 10*time.Second)
 	if err != nil || !bytes.Contains(printed, []byte("canary-environment")) {
-		t.Fatalf("the container's environment is %q, %v", printed, err)
+		t.Fatalf("environment of the container: %q, %v", printed, err)
 	}
 	execution, err := runtime.Exec(ctx, &runtimeapi.ExecRequest{ContainerId: container, Cmd: []string{"env"}, Stdout: true})
 	if err != nil {
@@ -197,7 +197,7 @@ func TestTraceOfPod(t *testing.T) {
 	created := waitForEvent(t, trace, service+"CreateContainer", anyEvent)
 	for _, shown := range []string{`"envs":[{"key":"CANARY","value":"********"}]`, `"example.com/team":"blue"`, `"example.com/token":"********"`, `"--password","********"`} {
 		if !strings.Contains(string(created.Request), shown) {
-			t.Errorf("there is no %s in %s", shown, created.Request)
+			t.Errorf("missing %s in %s", shown, created.Request)
 		}
 	}
 	for method := range listening {
@@ -214,8 +214,8 @@ func TestTraceOfPod(t *testing.T) {
 	interruptTrace(t, trace)
 }
 
-// TestTraceOfSlowReader stops who reads: calls go on, and those that are not shown are
-// counted as lost.
+// TestTraceOfSlowReader pauses the trace command. Calls must continue, and the events that
+// it does not receive must be counted as lost.
 func TestTraceOfSlowReader(t *testing.T) {
 	n := newNode(t, shared.embedded, privateConfiguration())
 	trace := n.startTrace(t, "--body", "--method", "CreateContainer", "--method", "Version", "--summary")
@@ -223,7 +223,7 @@ func TestTraceOfSlowReader(t *testing.T) {
 	trace.Pause()
 	groups := &runtimeapi.LinuxContainerSecurityContext{SupplementalGroups: slices.Repeat([]int64{1 << 62}, 100_000)} // 2 MB as JSON
 	large := &runtimeapi.CreateContainerRequest{Config: &runtimeapi.ContainerConfig{Linux: &runtimeapi.LinuxContainerConfig{SecurityContext: groups}}}
-	calls := 14 // of which the other reader learns; more than the shim keeps for a reader, and sockets hold
+	calls := 14 // counted by the other reader; more than the shim's queue for a reader and the socket buffers hold
 	for range calls {
 		err := n.through.Connection.Invoke(testContext(t), "/runtime.v1.RuntimeService/CreateContainer", large, &runtimeapi.CreateContainerResponse{})
 		if status.Code(err) != codes.Unimplemented {
@@ -240,7 +240,7 @@ func TestTraceOfSlowReader(t *testing.T) {
 			t.Fatal(err)
 		}
 		if calls++; !trace.EndsWith("Service/Version") {
-			return "the calls after it reads again are not shown"
+			return "calls made after Resume are not shown"
 		}
 		return ""
 	})
@@ -254,12 +254,12 @@ func TestTraceOfSlowReader(t *testing.T) {
 	var seen, lost int
 	end := printed[max(0, bytes.LastIndex(printed, []byte("image-cri-shim: "))):]
 	if _, err := fmt.Sscanf(string(end), "image-cri-shim: %d events, %d lost\n", &seen, &lost); err != nil || lost == 0 || seen+lost < before || seen+lost > calls {
-		t.Errorf("it ends with %q (%v), want some lost and %d to %d in all", end, err, before, calls)
+		t.Errorf("the trace ends with %q (%v), want some events lost and %d to %d in all", end, err, before, calls)
 	}
 }
 
-// listen opens the streams of events that runtimes have. Each tells when its first event
-// has come, or of its error.
+// listen opens the event streams of the runtime. Each channel receives nil at the stream's
+// first event, or its error.
 func (n *node) listen(t *testing.T) map[string]<-chan error {
 	t.Helper()
 	heard := make(map[string]<-chan error)

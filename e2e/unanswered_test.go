@@ -14,8 +14,8 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// TestRuntimeFailsToAnswer has a runtime that fails to say whether it has an image:
-// no client takes that for the image's absence, and nothing is lost by it.
+// TestRuntimeFailsToAnswer uses a runtime that fails to report whether it has an image. No
+// client may take this for a missing image, and no name may be lost.
 func TestRuntimeFailsToAnswer(t *testing.T) {
 	const asked = "nginx:1.25"
 	failure := status.Error(codes.Internal, "the store is broken")
@@ -26,36 +26,36 @@ func TestRuntimeFailsToAnswer(t *testing.T) {
 
 		failing.Fail(failure, id, stored)
 		n.wantErrors(t, asked, failure, "ImageStatus", "RemoveImage", "CreateContainer")
-		failing.Fail(failure, id) // the reference that it was pulled by is known
+		failing.Fail(failure, id) // the stored reference still works
 		n.wantStatus(t, asked, id)
 		failing.Fail(nil)
 		n.wantStatus(t, asked, id)
 
-		// Pulled past the shim, it may be the image of the name, which the ledger lacks.
+		// After a pull without the shim, the ledger lacks the name, but the image may be the one asked for.
 		n.remove(t, n.through, asked)
 		login := &runtimeapi.AuthConfig{Username: privateUser, Password: privatePassword}
 		n.pull(t, n.direct, stored, login)
 		failing.Fail(failure, stored)
 		if image := n.status(t, n.through, asked); image != nil {
-			t.Errorf("ImageStatus: %v, want the runtime's answer for the name itself", image)
+			t.Errorf("ImageStatus: got %v, want the runtime's answer for the name itself", image)
 		}
 		n.wantWarning(t, "ImageStatus", asked)
 		n.wantErrors(t, asked, failure, "RemoveImage", "CreateContainer")
 		failing.Fail(nil)
 		if image := n.status(t, n.through, asked); image.GetId() != id {
-			t.Errorf("once the runtime answers again: %v", image)
+			t.Errorf("after the failure: got %v", image)
 		}
 		n.remove(t, n.through, asked)
 		if image := n.status(t, n.direct, id); image != nil {
-			t.Errorf("after the removal: %v", image)
+			t.Errorf("after the removal: got %v", image)
 		}
 	})
 }
 
-// newFailingNode is a node whose shim asks the runtime through one that fails.
+// newFailingNode returns a node whose shim uses the runtime through a failing proxy.
 func newFailingNode(t *testing.T, runtime runtime) (*node, *testbed.FailingRuntime) {
 	t.Helper()
-	folder, err := os.MkdirTemp("", "failing-") // a test's name makes a socket's path too long
+	folder, err := os.MkdirTemp("", "failing-") // not t.TempDir, whose path is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func newFailingNode(t *testing.T, runtime runtime) (*node, *testbed.FailingRunti
 	return newNode(t, failing, privateConfiguration()+namesInLedger), failing
 }
 
-// wantErrors requires the runtime's error, as it is, from calls about a name.
+// wantErrors requires that calls about a name return the runtime's error unchanged.
 func (n *node) wantErrors(t *testing.T, name string, want error, methods ...string) {
 	t.Helper()
 	image := &runtimeapi.ImageSpec{Image: name}
@@ -90,8 +90,8 @@ func (n *node) wantErrors(t *testing.T, name string, want error, methods ...stri
 	}
 }
 
-// wantWarning requires that the latest line of a method about a name is a warning
-// with the runtime's error.
+// wantWarning requires that the latest log line of a method about a name is a warning with the
+// runtime's error.
 func (n *node) wantWarning(t *testing.T, method, name string) {
 	t.Helper()
 	decision, err := n.shim.Decision(testContext(t), method, name)
