@@ -181,10 +181,10 @@ func (p *debugPage) fitsEveryWidth(t *testing.T) {
 
 func (p *debugPage) showsRegistries(t *testing.T) {
 	p.loses(t, shared.private, func() {
-		p.shows(t, "registries-rows", "down since", "connection refused")
+		p.shows(t, "registries-rows", "down changed", "connection refused")
 		p.shows(t, "health", "problem", "The registry "+shared.private.Address()+" is down", "PullImage of nginx:1.26")
 	})
-	p.shows(t, "registries-rows", "up since")
+	p.shows(t, "registries-rows", "up changed")
 }
 
 func (p *debugPage) keepsSecrets(t *testing.T) {

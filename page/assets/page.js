@@ -194,7 +194,7 @@ function showRegistries(registries) {
 }
 
 function since({ since, reason }) {
-  const parts = since ? [" ", dimmed("since ", time(since))] : [];
+  const parts = since ? [" ", dimmed("changed ", time(since))] : [];
   return reason ? [...parts, fold(reason, "reason")] : parts;
 }
 
