@@ -11,11 +11,11 @@ import (
 )
 
 // columnFormat sets column widths that fit most events.
-const columnFormat = "%-12s  %-18s  %-24s  %9s  %-16s  %7s  %7s"
+const columnFormat = "%-12s  %-18s  %-24s  %9s  %-16s  %7s  %8s"
 
 // WriteTextHeader writes the column titles for [WriteText].
 func WriteTextHeader(w io.Writer) error {
-	_, err := fmt.Fprintf(w, columnFormat+"  ABOUT\n", "TIME", "CLIENT", "METHOD", "DURATION", "CODE", "REQUEST", "ANSWER")
+	_, err := fmt.Fprintf(w, columnFormat+"  DETAILS\n", "TIME", "CLIENT", "METHOD", "DURATION", "CODE", "REQUEST", "RESPONSE")
 	return err
 }
 
