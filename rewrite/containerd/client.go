@@ -1,12 +1,12 @@
-// Package containerd is a client of the part of containerd's own API that keeps the
-// names of images. containerd serves it on the socket that serves CRI too.
+// Package containerd is a client of containerd's images service, which stores the names of
+// images. containerd serves it on the same socket as the CRI.
 //
 //	images := containerd.Images{Invoke: invoke}
 //	record, err := images.Get(ctx, "docker.io/library/nginx:1.25")
 //
-// In containerd an image is a name and the descriptor of its manifest or index, a
-// [Record] here. The image of CRI is made of all names whose descriptors lead to
-// one configuration; CRI follows changes of the names within milliseconds.
+// For containerd, docker.io/library/nginx:1.25 is a [Record]: a name with the descriptor of
+// a manifest or index. A CRI image combines all records whose descriptors lead to the same
+// image configuration. CRI shows a changed record within milliseconds.
 //
 // Sources: api/services/images/v1/images.proto and api/services/content/v1/content.proto
 // in github.com/containerd/containerd/api.
@@ -30,21 +30,21 @@ import (
 	"image-cri-shim/proxy/intercept"
 )
 
-// Record is a name of an image, as containerd stores it.
+// Record is an image name as containerd stores it.
 type Record = images.Image
 
 // Descriptor is the target of a record: a manifest or an index.
 type Descriptor = types.Descriptor
 
-// PinnedLabel marks a record that kubelet must not remove, by the value "pinned"
-// (containerd, internal/cri/labels). containerd 2 gives it to the image that sandboxes run.
+// PinnedLabel has the value "pinned" on a record that kubelet must not remove (containerd,
+// internal/cri/labels). containerd 2 pins the sandbox image.
 const PinnedLabel = "io.cri-containerd.pinned"
 
-// IsPinned reports whether containerd has pinned a record.
+// IsPinned reports whether a record is pinned.
 func IsPinned(record *Record) bool { return record.GetLabels()[PinnedLabel] == "pinned" }
 
-// Images is a client of the images service, in the namespace that CRI uses. It is safe
-// for concurrent use. Invoke sends the outgoing metadata of its context along.
+// Images is a client of the images service in the namespace of the CRI. It is safe for
+// concurrent use. Invoke must send the outgoing metadata of its context.
 type Images struct{ Invoke intercept.Invoke }
 
 const (
@@ -55,7 +55,7 @@ const (
 	namespace    = "k8s.io"               // internal/cri/constants
 )
 
-// Get returns the record of a name, nil if there is none.
+// Get returns the record of a name, or nil if there is none.
 func (i Images) Get(ctx context.Context, name string) (*Record, error) {
 	response := &images.GetImageResponse{}
 	err := i.call(ctx, imagesService+"Get", &images.GetImageRequest{Name: name}, response)
@@ -65,7 +65,7 @@ func (i Images) Get(ctx context.Context, name string) (*Record, error) {
 	return response.GetImage(), err
 }
 
-// List returns the records that one of the filters selects; filters have the syntax of
+// List returns the records that match at least one filter. Filters have the syntax of
 // containerd's package filters.
 func (i Images) List(ctx context.Context, filters ...string) ([]*Record, error) {
 	response := &images.ListImagesResponse{}
@@ -73,8 +73,8 @@ func (i Images) List(ctx context.Context, filters ...string) ([]*Record, error) 
 	return response.GetImages(), err
 }
 
-// Put makes a record, or gives an existing name the record's target and labels. Other labels
-// of the name stay.
+// Put creates a record, or updates the target and the given labels of an existing one. Other
+// labels of an existing record stay.
 func (i Images) Put(ctx context.Context, record *Record) error {
 	err := i.call(ctx, imagesService+"Create", &images.CreateImageRequest{Image: record}, &images.CreateImageResponse{})
 	if status.Code(err) != codes.AlreadyExists {
@@ -90,8 +90,8 @@ func (i Images) Put(ctx context.Context, record *Record) error {
 	}, &images.UpdateImageResponse{})
 }
 
-// Delete deletes a record unless its name has got another target. containerd before 2.0
-// deletes it in any case. A missing name is no error.
+// Delete deletes a record unless it has another target by now. containerd before 2.0 ignores
+// the target and always deletes it. A missing record is not an error.
 func (i Images) Delete(ctx context.Context, record *Record) error {
 	err := i.call(ctx, imagesService+"Delete", &images.DeleteImageRequest{Name: record.GetName(), Target: record.GetTarget()}, &emptypb.Empty{})
 	if status.Code(err) == codes.NotFound {
@@ -100,7 +100,7 @@ func (i Images) Delete(ctx context.Context, record *Record) error {
 	return err
 }
 
-// HasContent reports whether the manifest or index of a record is stored.
+// HasContent reports whether containerd has the content of a record's manifest or index.
 func (i Images) HasContent(ctx context.Context, record *Record) (bool, error) {
 	err := i.call(ctx, contentService+"Info", &contents.InfoRequest{Digest: record.GetTarget().GetDigest()}, &contents.InfoResponse{})
 	if status.Code(err) == codes.NotFound {

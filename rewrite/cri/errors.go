@@ -5,8 +5,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// EndsCall reports whether an error of the runtime ends the whole call of a client: another
-// question to the runtime would fail too.
+// EndsCall reports whether an error of the runtime ends the client's call, because another
+// request to the runtime would fail too.
 func EndsCall(err error) bool {
 	switch status.Code(err) {
 	case codes.Canceled, codes.DeadlineExceeded, codes.Unavailable:
@@ -15,7 +15,7 @@ func EndsCall(err error) bool {
 	return false
 }
 
-// IsTimeout reports whether a call has failed at its deadline, or was cancelled.
+// IsTimeout reports whether a call was cancelled or exceeded its deadline.
 func IsTimeout(err error) bool {
 	code := status.Code(err)
 	return code == codes.DeadlineExceeded || code == codes.Canceled

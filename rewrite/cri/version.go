@@ -11,13 +11,13 @@ import (
 	"image-cri-shim/proxy/intercept"
 )
 
-// Versions are the packages of the CRI. Their image messages are the same on the wire, and
-// v1alpha2 (served until containerd 1.7 and CRI-O 1.25) has no field that v1 lacks, so the
-// v1 types decode both.
+// Versions are the protobuf packages of the CRI. containerd serves v1alpha2 up to 1.7, and
+// CRI-O up to 1.25. The messages about images are the same on the wire, and v1alpha2 has no
+// field that v1 lacks, so the v1 types decode both.
 var Versions = []string{"runtime.v1", "runtime.v1alpha2"}
 
-// EitherVersion returns an invoke function that calls methods of CRI v1 as v1alpha2 if the
-// runtime does not serve v1: containerd before 1.6. The messages are the same.
+// EitherVersion returns an invoke function for methods of CRI v1. It calls them as v1alpha2
+// if the runtime does not serve v1, such as containerd before 1.6.
 func EitherVersion(invoke intercept.Invoke) intercept.Invoke {
 	var older atomic.Bool
 	return func(ctx context.Context, method string, request []byte) ([]byte, error) {
@@ -29,7 +29,7 @@ func EitherVersion(invoke intercept.Invoke) intercept.Invoke {
 		if !versioned || status.Code(err) != codes.Unimplemented {
 			return response, err
 		}
-		// Another runtime may have taken the place of the one that was asked before.
+		// Another runtime may serve the socket now.
 		use := !older.Load()
 		other := Versions[0]
 		if use {

@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// TestEitherVersion asks runtimes that know one version of CRI each.
+// TestEitherVersion calls runtimes that each serve one version of the CRI.
 func TestEitherVersion(t *testing.T) {
 	known := "runtime.v1alpha2"
 	var asked []string
@@ -35,7 +35,7 @@ func TestEitherVersion(t *testing.T) {
 		known, asked = step.known, nil
 		got, err := invoke(t.Context(), step.method, nil)
 		if string(got) != step.want || (step.want == "") != (status.Code(err) == codes.Unimplemented) || len(asked) != step.calls {
-			t.Errorf("%s of a runtime with %s: got %q, %v after %q, want %q after %d calls", step.method, step.known, got, err, asked, step.want, step.calls)
+			t.Errorf("%s on a runtime that serves %s: got %q, %v after the calls %q, want %q after %d calls", step.method, step.known, got, err, asked, step.want, step.calls)
 		}
 	}
 }

@@ -8,7 +8,8 @@ import (
 	"image-cri-shim/rewrite/rewritetest"
 )
 
-// FuzzParse requires that a reference means itself, and keeps its digest.
+// FuzzParse checks that a canonical reference parses to itself, and that Parse keeps a
+// digest.
 func FuzzParse(f *testing.F) {
 	for _, s := range rewritetest.Spellings(f, "../../testdata/references.txt") {
 		f.Add(s.Asked)
@@ -19,15 +20,15 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		if again, err := Parse(name.String()); err != nil || again.String() != name.String() {
-			t.Errorf("%q means %s, which means %v (%v)", image, name, again, err)
+			t.Errorf("Parse(%q) = %s, which parses to %v, %v", image, name, again, err)
 		}
 		if asked, err := reference.ParseNormalizedNamed(image); err == nil {
 			if digested, ok := asked.(reference.Digested); ok && name.(reference.Digested).Digest() != digested.Digest() {
-				t.Errorf("%q: the digest became %s", image, name)
+				t.Errorf("Parse(%q) = %s, which has another digest", image, name)
 			}
 		}
 		if Repository(name.String()) != name.Name() || Host(name.String()) != reference.Domain(name) {
-			t.Errorf("%s: repository %s, domain %s", name, Repository(name.String()), Host(name.String()))
+			t.Errorf("%s: Repository returned %s, Host returned %s", name, Repository(name.String()), Host(name.String()))
 		}
 	})
 }

@@ -11,13 +11,14 @@ func References(image *runtime.Image) []string {
 	return slices.Concat(image.GetRepoTags(), image.GetRepoDigests())
 }
 
-// Has reports whether an image has a name whose canonical form is reference.
+// Has reports whether an image has a name whose canonical form is reference. reference
+// must be canonical.
 func Has(image *runtime.Image, reference string) bool {
 	return slices.ContainsFunc(References(image), func(name string) bool { return Canonical(name) == reference })
 }
 
-// Digests returns the references with a digest that an image has in a repository,
-// "docker.io/library/nginx@sha256:..." and such.
+// Digests returns the digest references of an image in a repository, for example
+// "docker.io/library/nginx@sha256:...".
 func Digests(image *runtime.Image, in string) []string {
 	var digests []string
 	for _, reference := range image.GetRepoDigests() {

@@ -1,8 +1,9 @@
-// Package imagename parses the names of images, and finds the names that a CRI image has.
-// Its functions do no I/O.
+// Package imagename parses image names and lists the names of a CRI image. It does no I/O.
 //
-// A canonical reference has a registry's host, the full path, and either a tag or a
-// digest: "docker.io/library/nginx:1.25" for "nginx:1.25".
+//	name, err := imagename.Parse("nginx:1.25") // docker.io/library/nginx:1.25
+//
+// This is the canonical reference of "nginx:1.25": the registry's host, the full path, and
+// either a tag or a digest.
 package imagename
 
 import (
@@ -15,18 +16,17 @@ import (
 	"github.com/distribution/reference"
 )
 
-// ErrImageID is the error of Parse for a string that is an image ID.
+// ErrImageID is the error that Parse returns for an image ID.
 var ErrImageID = errors.New("an image ID, not a name")
 
-// imageID matches full IDs (containerd's with the algorithm, CRI-O's without)
-// and abbreviated ones that carry the algorithm.
+// imageID matches full image IDs, which have an algorithm in containerd and none in CRI-O,
+// and abbreviated IDs with an algorithm.
 var imageID = regexp.MustCompile(`^((sha256|sha384|sha512):[0-9a-f]+|[0-9a-f]{64})$`)
 
-// Parse returns the canonical reference of an image string: with its registry
-// ("docker.io" by default), and with either a digest or a tag ("latest" by default). If
-// a string has a tag and a digest, the tag is dropped, as containerd does. The error is
-// [ErrImageID], or says why the string is not a reference
-// (github.com/distribution/reference).
+// Parse returns the canonical reference of an image name. The registry defaults to
+// docker.io, and the tag to "latest". If the name has a tag and a digest, Parse drops the
+// tag, as containerd does. The error is [ErrImageID] for an image ID, and otherwise says
+// why image is not a reference (github.com/distribution/reference).
 func Parse(image string) (reference.Named, error) {
 	if imageID.MatchString(image) {
 		return nil, ErrImageID
@@ -35,8 +35,10 @@ func Parse(image string) (reference.Named, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%.300q is not an image reference: %w", image, err)
 	}
-	if reference.Domain(named) == "" { // a_b.example/c, where all is path to the grammar and a_b.example the host to containerd
-		return nil, fmt.Errorf("%.300q is not an image reference: no registry's host has an underscore", image)
+	// In a_b.example/c the grammar has no host, only a path. containerd takes a_b.example
+	// for the host.
+	if reference.Domain(named) == "" {
+		return nil, fmt.Errorf("%.300q is not an image reference: a registry's host can't have an underscore", image)
 	}
 	if digested, ok := named.(reference.Digested); ok {
 		return reference.WithDigest(reference.TrimNamed(named), digested.Digest())
@@ -55,20 +57,21 @@ func Repository(canonical string) string {
 	return canonical
 }
 
-// Host returns the registry's host in a canonical reference, with its port.
+// Host returns the registry's host and port of a canonical reference.
 func Host(canonical string) string {
 	host, _, _ := strings.Cut(canonical, "/")
 	return host
 }
 
-// IsCanonical reports whether a string is a canonical reference.
+// IsCanonical reports whether image is a canonical reference.
 func IsCanonical(image string) bool {
 	name, err := Parse(image)
 	return err == nil && name.String() == image
 }
 
-// Canonical returns the canonical form of a reference in an answer. cri-dockerd shows
-// "nginx:1.25" for docker.io's images, the other runtimes show canonical references.
+// Canonical returns the canonical form of a reference in a runtime's answer. cri-dockerd
+// shows images of docker.io as "nginx:1.25"; other runtimes show canonical references. A
+// string that is not a reference is returned unchanged.
 func Canonical(reference string) string {
 	host, _, ok := strings.Cut(reference, "/")
 	if ok && (strings.ContainsAny(host, ".:") || host == "localhost") {
@@ -80,8 +83,8 @@ func Canonical(reference string) string {
 	return reference
 }
 
-// CanonicalNames returns the canonical references of the names among images, without
-// duplicates.
+// CanonicalNames returns the canonical references of images, without duplicates. It skips
+// IDs and strings that are not references.
 func CanonicalNames(images ...string) (names []string) {
 	for _, image := range images {
 		if name, err := Parse(image); err == nil && !slices.Contains(names, name.String()) {

@@ -22,8 +22,8 @@ func TestRepositoryAndHost(t *testing.T) {
 	}
 }
 
-// TestParse requires of each spelling the meaning that the table gives, and that
-// containerd's reading (ParseDockerRef) is the same where it is a name or nothing.
+// TestParse compares Parse with the table of spellings, and with the parser of containerd
+// (ParseDockerRef) for strings that are not IDs.
 func TestParse(t *testing.T) {
 	for _, s := range rewritetest.Spellings(t, "../../testdata/references.txt") {
 		name, err := Parse(s.Asked)
@@ -33,13 +33,13 @@ func TestParse(t *testing.T) {
 		case rewritetest.MeansID:
 			ok = errors.Is(err, ErrImageID)
 		case rewritetest.MeansNothing:
-			// To distribution/reference a host with "_" is none.
+			// distribution/reference does not take a host with "_" for a host.
 			ok = err != nil && !errors.Is(err, ErrImageID) && (theirErr != nil || reference.Domain(theirs) == "")
 		default:
 			ok = err == nil && theirErr == nil && name.String() == s.Meaning && theirs.String() == s.Meaning
 		}
 		if !ok {
-			t.Errorf("line %s: %.80q means %.80v (%.200v), and %.80v (%.200v) to containerd; want %.80s", s.Line, s.Asked, name, err, theirs, theirErr, s.Meaning)
+			t.Errorf("line %s: Parse(%.80q) = %.80v, %.200v; containerd parses it to %.80v, %.200v; want %.80s", s.Line, s.Asked, name, err, theirs, theirErr, s.Meaning)
 		}
 	}
 }

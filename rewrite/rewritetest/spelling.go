@@ -9,19 +9,19 @@ import (
 	"testing"
 )
 
-// Spelling is a line of testdata/references.txt: a string that a client may send as the
-// name of an image.
+// Spelling is a line of testdata/references.txt: a string that a client may send as an
+// image name, and its meaning.
 type Spelling struct {
-	Line    string // its number
+	Line    string // number of the line
 	Asked   string
-	Meaning string // the original reference, or one of the following
+	Meaning string // the original reference, or MeansID or MeansNothing
 }
 
-// Meanings of strings that are no names.
+// Meanings of strings that are not image names.
 const MeansID, MeansNothing = "ID", "malformed"
 
-// Spellings reads testdata/references.txt, whose path is relative to the test. The file
-// describes its format.
+// Spellings reads testdata/references.txt. path is relative to the directory of the test.
+// The file describes its format.
 func Spellings(t testing.TB, path string) []Spelling {
 	t.Helper()
 	content, err := os.ReadFile(path)
