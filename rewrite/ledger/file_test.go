@@ -176,9 +176,9 @@ func TestReadLedgerOfAnotherUser(t *testing.T) {
 		t.Errorf("read with %v, and the ledger is empty: %v", err, !l.MayRestore())
 	}
 	wantPermissionError(t, statedir.Check(directory, shim), "", "")
-	wantPermissionError(t, statedir.Check(directory, other), "user 65534, and the shim's user is 65533", "chown 65533 "+directory)
+	wantPermissionError(t, statedir.Check(directory, other), "user 65534, but the shim runs as user 65533", "chown 65533 "+directory)
 	_, err := Open(directory)
-	wantPermissionError(t, err, "user 65534, and the shim's user is 0", "chown 0 "+directory)
+	wantPermissionError(t, err, "user 65534, but the shim runs as user 0", "chown 0 "+directory)
 	for name, spoil := range map[string]func() error{
 		"root's file":    func() error { return os.Chown(path, 0, 0) },
 		"another's file": func() error { return os.Chown(path, other, other) },

@@ -1,6 +1,10 @@
-// Package statedir reads and writes files in the state directory. It refuses a directory,
-// and a file in it, that other users may write to: the ledger there decides which image a
-// name means.
+// Package statedir reads and writes files in the state directory.
+//
+//	folder, err := statedir.Open("/var/lib/image-cri-shim", statedir.Owners())
+//	content, err := statedir.ReadFile(folder, statedir.Owners(), "ledger.json", limit)
+//
+// It rejects directories and files that other users may write to, because the ledger there
+// decides which image a name means.
 package statedir
 
 import (
@@ -13,18 +17,18 @@ import (
 	"syscall"
 )
 
-// PermissionError is the error for a state directory, or a file in it, that users other
-// than its owners may write to. Nothing is read from it.
+// PermissionError reports that users other than the allowed owners may write to the state
+// directory or to a file in it. Such a directory or file is not read.
 type PermissionError struct {
-	Problem string // the owner or the mode
-	Remedy  string // the command that mends it
+	Problem string // describes the wrong owner or mode
+	Remedy  string // shell command that corrects it
 }
 
 // Error implements error.
-func (e *PermissionError) Error() string { return e.Problem + ", do: " + e.Remedy }
+func (e *PermissionError) Error() string { return e.Problem + ", run: " + e.Remedy }
 
-// Check returns the error with which a shim that runs as user fails to open its state
-// directory: a [PermissionError], or another. It returns nil if the directory can be used.
+// Check opens the state directory as a shim that runs as user does, and returns the error,
+// which may be a [PermissionError].
 func Check(directory string, user int) error {
 	folder, err := Open(directory, []int{user, 0})
 	if err != nil {
@@ -33,8 +37,8 @@ func Check(directory string, user int) error {
 	return folder.Close()
 }
 
-// Open opens the state directory. Links in it that lead out of it are not followed. The
-// error is a [PermissionError] if users other than owners may write to it.
+// Open opens the state directory. Symbolic links that lead out of it are not followed. The
+// error is a [PermissionError] if users other than owners may write to the directory.
 func Open(directory string, owners []int) (*os.Root, error) {
 	folder, err := os.OpenRoot(directory)
 	if err != nil {
@@ -50,11 +54,11 @@ func Open(directory string, owners []int) (*os.Root, error) {
 	return folder, nil
 }
 
-// Owners returns the users that may own the files: the current one and root.
+// Owners returns the users that may own the files: the current user and root.
 func Owners() []int { return []int{os.Geteuid(), 0} }
 
-// OwnersOf returns the owner of a state directory. A command that only reads the directory
-// may run as another user than the shim.
+// OwnersOf returns the owner of a state directory. It is for commands that only read the
+// directory and may run as another user than the shim.
 func OwnersOf(directory string) []int {
 	if info, err := os.Stat(directory); err == nil {
 		if system, ok := info.Sys().(*syscall.Stat_t); ok {
@@ -64,25 +68,26 @@ func OwnersOf(directory string) []int {
 	return Owners()
 }
 
-// onlyFor returns a [PermissionError] if users other than owners may write to a file. The
-// first of owners is the shim's user.
+// onlyFor returns a [PermissionError] if users other than owners may write to the file at
+// path. owners[0] is the user that the shim runs as.
 func onlyFor(owners []int, path string, info fs.FileInfo) error {
 	if system, ok := info.Sys().(*syscall.Stat_t); ok && !slices.Contains(owners, int(system.Uid)) {
 		return &PermissionError{
-			fmt.Sprintf("it belongs to user %d, and the shim's user is %d", system.Uid, owners[0]),
+			fmt.Sprintf("owned by user %d, but the shim runs as user %d", system.Uid, owners[0]),
 			fmt.Sprintf("chown %d %s", owners[0], path),
 		}
 	}
 	if mode := info.Mode().Perm(); mode&0o022 != 0 {
-		return &PermissionError{fmt.Sprintf("others may write to it (mode %04o)", mode), "chmod go-w " + path}
+		return &PermissionError{fmt.Sprintf("writable by other users (mode %04o)", mode), "chmod go-w " + path}
 	}
 	return nil
 }
 
 // ReadFile reads a regular file of at most limit bytes. The error is a [PermissionError] if
-// users other than owners may write to it, and [ErrDamaged] if it is no such file.
+// users other than owners may write to the file, and wraps [ErrDamaged] if the file is not
+// regular or is larger than limit.
 func ReadFile(folder *os.Root, owners []int, name string, limit int64) ([]byte, error) {
-	file, err := folder.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for its writer
+	file, err := folder.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // opening a pipe would wait for a writer
 	if err != nil {
 		return nil, err
 	}
@@ -92,23 +97,24 @@ func ReadFile(folder *os.Root, owners []int, name string, limit int64) ([]byte, 
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%w: it is no regular file", ErrDamaged)
+		return nil, fmt.Errorf("%w: not a regular file", ErrDamaged)
 	}
 	if err := onlyFor(owners, file.Name(), info); err != nil {
 		return nil, err
 	}
 	content, err := io.ReadAll(io.LimitReader(file, limit+1))
 	if err == nil && int64(len(content)) > limit {
-		return nil, fmt.Errorf("%w: it is larger than %d bytes", ErrDamaged, limit)
+		return nil, fmt.Errorf("%w: larger than %d bytes", ErrDamaged, limit)
 	}
 	return content, err
 }
 
-// WriteFile replaces a file atomically: after a crash it has the old or the new content.
+// WriteFile replaces a file atomically. After a crash it has either the old or the new
+// content.
 func WriteFile(folder *os.Root, name string, content []byte) error {
 	temporary := name + ".new"
-	// A file that a crash has left, or that another user has put there, is removed first: it
-	// may be a link to another file.
+	// A crash or another user may have left a file there. Remove it, since it may be a link
+	// to another file.
 	if err := folder.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -121,12 +127,12 @@ func WriteFile(folder *os.Root, name string, content []byte) error {
 		err = file.Sync()
 	}
 	if err = errors.Join(err, file.Close()); err != nil {
-		return errors.Join(err, folder.Remove(temporary)) // it takes space on a disk that may be full
+		return errors.Join(err, folder.Remove(temporary)) // the disk may be full
 	}
 	if err = folder.Rename(temporary, name); err != nil {
 		return err
 	}
-	// The new name is on disk once the folder is.
+	// Sync the directory, so that the new name is on disk too.
 	itself, err := folder.Open(".")
 	if err != nil {
 		return err
@@ -134,5 +140,5 @@ func WriteFile(folder *os.Root, name string, content []byte) error {
 	return errors.Join(itself.Sync(), itself.Close())
 }
 
-// ErrDamaged is the error for a file whose content can't be used.
-var ErrDamaged = errors.New("it is damaged")
+// ErrDamaged reports that the content of a file can't be used.
+var ErrDamaged = errors.New("damaged file")
