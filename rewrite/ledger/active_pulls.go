@@ -8,17 +8,17 @@ import (
 	"image-cri-shim/rewrite/imagename"
 )
 
-// activePulls are the pulls of a stored reference that are in progress. They hide the
-// reference on every image but the one that it was visible on before them: any other
-// image under it is one that they have brought.
+// activePulls describes the pulls of one stored reference that are in progress. While they
+// run, the reference stays visible on the image that it was visible on before. It is hidden
+// on every other image, because only these pulls can have stored that image under it.
 type activePulls struct {
 	count     int
 	visibleOn string     // image ID; empty if the reference was not visible
-	asked     []ImageRef // digests of the repository that clients have asked for meanwhile
+	asked     []ImageRef // digests of the repository that clients pulled by their own names meanwhile
 }
 
 // BeginPull records that a pull of a reference begins. before is the image that the runtime
-// has under it, nil if none. Each call must be followed by a call of endPull.
+// has under the reference, or nil. The caller must call EndPull when the pull has ended.
 func (l *Ledger) BeginPull(reference string, before *runtime.Image) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
@@ -50,7 +50,8 @@ func (l *Ledger) IsPulling(reference string) bool {
 	return l.pulls[reference] != nil
 }
 
-// visibleOn returns the image that a reference stays visible on while it is pulled.
+// visibleOn returns the ID of the image that a reference stays visible on while a pull of
+// the reference is in progress.
 func (l *Ledger) visibleOn(reference string) (image string, ok bool) {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
@@ -61,8 +62,8 @@ func (l *Ledger) visibleOn(reference string) (image string, ok bool) {
 	return running.visibleOn, true
 }
 
-// showWhilePulled makes a reference visible on an image while pulls of its repository are
-// in progress: a client has asked for it by its own name.
+// showWhilePulled makes a reference visible on an image while pulls from its repository are
+// in progress. It is called when a client has pulled the reference by its own name.
 func (l *Ledger) showWhilePulled(asked ImageRef) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
@@ -76,8 +77,8 @@ func (l *Ledger) showWhilePulled(asked ImageRef) {
 	}
 }
 
-// askedWhilePulled reports whether a client has asked for a digest by its own name while
-// a stored reference is pulled.
+// askedWhilePulled reports whether a client has pulled a digest by its own name during the
+// pulls of a stored reference that are in progress.
 func (l *Ledger) askedWhilePulled(stored string, digest ImageRef) bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()

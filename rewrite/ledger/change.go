@@ -9,17 +9,24 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Change is one update of the ledger. The fields are applied in their order.
+// Change is one update of the ledger. Its fields are applied in order.
 type Change struct {
-	RemoveNames []string   // originals that mean no image any more, or that the runtime has under their own name
-	SetNames    []Entry    // names that mean another image now, or the same one as another reference
-	Leftover    []ImageRef // stored references of names that mean another image now: still hidden, unless shown
-	Hide        []ImageRef // references that a pull has put on an image, or that now mean another image
-	Show        []ImageRef // references that a client has asked for by their own name: visible
+	// RemoveNames are originals that no longer mean an image, or that the runtime has itself.
+	RemoveNames []string
+	// SetNames are names with a new image or a new stored reference.
+	SetNames []Entry
+	// Leftover are stored references whose names now mean other images. They stay hidden
+	// unless a client has asked for them.
+	Leftover []ImageRef
+	// Hide are references that a pull has stored on an image, or that now mean another image.
+	Hide []ImageRef
+	// Show are references that a client has asked for by their own names. They become
+	// visible.
+	Show []ImageRef
 }
 
-// RemoveMoved returns the change after which names no longer mean their images. The runtime
-// still has these under the stored references.
+// RemoveMoved returns the change that removes names whose images the runtime still has under
+// the stored references. These references become leftovers.
 func RemoveMoved(names ...Entry) Change {
 	var moved Change
 	for _, name := range names {
@@ -31,8 +38,8 @@ func RemoveMoved(names ...Entry) Change {
 	return moved
 }
 
-// Apply makes a change. If it returns an error, the change is in force but not on
-// disk; saving is retried.
+// Apply makes a change and saves the ledger. If saving fails, Apply returns the error, the
+// change remains in force, and the save is retried in the background.
 func (l *Ledger) Apply(wanted Change) error {
 	return l.edit(func() {
 		for _, original := range wanted.RemoveNames {
@@ -56,8 +63,8 @@ func (l *Ledger) Apply(wanted Change) error {
 	})
 }
 
-// ForgetImage drops all records of an image that the runtime did not have at a time. Later
-// records stay.
+// ForgetImage drops all records of an image that the runtime did not have at the given time.
+// Records made later stay.
 func (l *Ledger) ForgetImage(image string, at time.Time) error {
 	return l.edit(func() {
 		for _, original := range slices.Clone(l.images[image]) {
@@ -69,8 +76,8 @@ func (l *Ledger) ForgetImage(image string, at time.Time) error {
 	})
 }
 
-// DropName removes a name whose image has lost the references that came with it. If it
-// was the last name, all references of the image become visible.
+// DropName removes a name whose image no longer has the references that its pull stored. If
+// it was the last name of the image, all references of the image become visible.
 func (l *Ledger) DropName(original string) error {
 	return l.edit(func() {
 		image := l.names[original].Image
@@ -81,9 +88,10 @@ func (l *Ledger) DropName(original string) error {
 	})
 }
 
-// Settle drops names of an image that the runtime has itself, and what is recorded of
-// references that the image has lost. Without other names it also drops what is recorded of
-// references in repositories that are settled.
+// Settle drops the names of an image that are in named, because the runtime has them itself,
+// and the records of references that the image no longer has. If no name of the image
+// remains, Settle also drops the records of references in the repositories in settled, whose
+// names in the runtime are final.
 func (l *Ledger) Settle(image *runtime.Image, named, settled []string) error {
 	return l.edit(func() {
 		for _, original := range named {
@@ -101,7 +109,7 @@ func (l *Ledger) Settle(image *runtime.Image, named, settled []string) error {
 	})
 }
 
-// edit changes the ledger and saves it if that made a difference.
+// edit calls change with the mutex held, and saves the ledger if change modified it.
 func (l *Ledger) edit(change func()) error {
 	l.mutex.Lock()
 	before := l.version
@@ -114,7 +122,7 @@ func (l *Ledger) edit(change func()) error {
 	return l.file.save(version, l.snapshot)
 }
 
-// saveAll saves the changes that are not on disk yet.
+// saveAll saves the ledger if it has changes that are not on disk.
 func (l *Ledger) saveAll() error {
 	l.mutex.RLock()
 	version := l.version

@@ -6,18 +6,19 @@ import (
 	"time"
 )
 
-// Container is what the ledger records of a container whose image was given by a name that
-// the shim replaced by the image's ID, which the runtime shows in its answers, or whose
-// image has the names of several originals.
+// Container records the image name of a container. For a container of nginx:1.25, the shim
+// may send the image's ID in CreateContainer, and the runtime then shows this ID in its
+// answers. The ledger also records a container if its image has several originals with one
+// stored reference.
 type Container struct {
-	ID        string    `json:"container"` // its ID
-	Asked     string    `json:"asked"`     // as the client wrote it
-	Sent      string    `json:"sent"`      // the ID that the runtime was given
+	ID        string    `json:"container"` // container ID
+	Asked     string    `json:"asked"`     // image in the client's request
+	Sent      string    `json:"sent"`      // image in the request to the runtime
 	Specified string    `json:"specified"` // user_specified_image
-	at        time.Time // of the creation
+	at        time.Time // time of the creation
 }
 
-// Container returns what is recorded of a container.
+// Container returns the record of a container.
 func (l *Ledger) Container(container string) (Container, bool) {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
@@ -32,7 +33,7 @@ func (l *Ledger) HasContainers() bool {
 	return len(l.containers) > 0
 }
 
-// RecordContainer records the image that a container was asked to be made of.
+// RecordContainer adds the record of a container that was just created.
 func (l *Ledger) RecordContainer(c Container) error {
 	c.at = time.Now()
 	return l.edit(func() {
@@ -42,8 +43,8 @@ func (l *Ledger) RecordContainer(c Container) error {
 	})
 }
 
-// ReconcileContainers drops the containers that are missing from a list of all
-// containers, unless they were created after the list was asked for.
+// ReconcileContainers drops the containers that are missing from listed, the IDs of all
+// containers of the runtime, unless they were created after at, the time of the request.
 func (l *Ledger) ReconcileContainers(listed map[string]bool, at time.Time) error {
 	return l.edit(func() {
 		for id, c := range l.containers {
@@ -55,8 +56,8 @@ func (l *Ledger) ReconcileContainers(listed map[string]bool, at time.Time) error
 	})
 }
 
-// evictContainers drops the containers that were created longest ago if there are too
-// many. It is called with the mutex held.
+// evictContainers drops the oldest containers if there are too many. The caller holds the
+// mutex.
 func (l *Ledger) evictContainers() {
 	if len(l.containers) <= l.limit {
 		return

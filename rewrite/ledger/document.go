@@ -24,32 +24,32 @@ const (
 	documentLimit   = 64 << 20 // bytes; far above the size of ledgerLimit entries
 )
 
-// decodeDocument checks everything that the ledger relies on. It converts a document of
-// version 1.
+// decodeDocument decodes and checks a document. It converts version 1 to the current
+// version.
 func decodeDocument(content []byte) (document, error) {
 	var d struct {
 		document
-		Hidden []ImageRef `json:"hidden"` // of version 1
+		Hidden []ImageRef `json:"hidden"` // version 1 only
 	}
 	if err := json.Unmarshal(content, &d); err != nil {
 		return document{}, err
 	}
 	if d.Version != 1 && d.Version != documentVersion {
-		return document{}, fmt.Errorf("it has version %d, and versions up to %d are known", d.Version, documentVersion)
+		return document{}, fmt.Errorf("unsupported version %d, want at most %d", d.Version, documentVersion)
 	}
 	for _, name := range d.Names {
 		if !imagename.IsCanonical(name.Original) || !imagename.IsCanonical(name.Stored) || name.Image == "" {
-			return document{}, fmt.Errorf("the name %.300q of image %.100q, stored as %.300q, is not complete", name.Original, name.Image, name.Stored)
+			return document{}, fmt.Errorf("incomplete name %.300q of image %.100q, stored as %.300q", name.Original, name.Image, name.Stored)
 		}
 	}
 	for _, p := range slices.Concat(d.Hidden, d.Left, d.Asked) {
 		if !imagename.IsCanonical(p.Reference) || p.Image == "" {
-			return document{}, fmt.Errorf("the reference %.300q on image %.100q is not complete", p.Reference, p.Image)
+			return document{}, fmt.Errorf("incomplete reference %.300q on image %.100q", p.Reference, p.Image)
 		}
 	}
 	for _, c := range d.Containers {
 		if c.ID == "" || c.Sent == "" {
-			return document{}, fmt.Errorf("the container %.100q of %.300q is not complete", c.ID, c.Asked)
+			return document{}, fmt.Errorf("incomplete container %.100q of image %.300q", c.ID, c.Asked)
 		}
 	}
 	if d.Version == 1 {
@@ -58,11 +58,12 @@ func decodeDocument(content []byte) (document, error) {
 	return d.document, nil
 }
 
-// convert makes a document of one of version 1, which recorded every hidden reference
-// with its image, and a name for each hidden reference that was asked for by itself:
-//   - such a name becomes an asked reference, if it means the image that it is hidden on;
-//   - a name whose stored reference is not hidden was found on the node, not pulled;
-//   - a hidden reference that no name of its image is stored under is a leftover.
+// convert converts a document of version 1. That version recorded every hidden reference
+// with its image, and a name for each hidden reference that a client had asked for by its
+// own name:
+//   - Such a name becomes an asked reference if it means the image that it is hidden on.
+//   - A name whose stored reference is not hidden was preloaded, not pulled.
+//   - A hidden reference becomes a leftover if no name of its image is stored under it.
 func convert(names []Entry, hidden []ImageRef) document {
 	on := make(map[string]string, len(hidden))
 	for _, h := range hidden {
@@ -95,12 +96,12 @@ func compareRefs(a, b ImageRef) int {
 	return strings.Compare(a.Reference+" "+a.Image, b.Reference+" "+b.Image)
 }
 
-// snapshot returns the document to save, and the version of the ledger that it has.
+// snapshot returns the document to save and the version of the ledger in it.
 func (l *Ledger) snapshot() (document, uint64) {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
 	d := document{Version: documentVersion, Names: []Entry{}, Left: []ImageRef{}, Asked: []ImageRef{}, Containers: []Container{}}
-	// Image by image, so that each image's names keep their order.
+	// Go image by image, so that the names of an image keep their order.
 	for _, image := range slices.Sorted(maps.Keys(l.images)) {
 		for _, original := range l.images[image] {
 			d.Names = append(d.Names, l.names[original])

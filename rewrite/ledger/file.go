@@ -14,42 +14,40 @@ import (
 	"image-cri-shim/rewrite/statedir"
 )
 
-// file is the ledger on disk: one JSON document that is replaced as a
-// whole, so that a crash leaves the old one or the new one.
+// file is the ledger on disk: one JSON document that is replaced as a whole, so that a crash
+// leaves either the old or the new document.
 type file struct {
-	directory string // empty: nothing is saved
-	unread    error  // why the content on disk is unknown: nothing is saved over it
+	directory string // state directory; if empty, the ledger is not saved
+	unread    error  // error of a failed read, after which the file is never replaced
 
 	mutex sync.Mutex
-	saved uint64 // version of the ledger that is on disk
+	saved uint64 // version of the ledger on disk
 	retry retry
 }
 
 const fileName = "ledger.json"
 
-// Open reads the ledger in a state directory, which it creates if it is
-// missing. It always returns a usable ledger. If the file can't be read, the error says
-// why, and the ledger starts empty. A damaged file is kept
-// under another name. A file that can't be read stays, and no change is saved over it.
+// Open reads the ledger in a state directory, which it creates if necessary. The returned
+// ledger is always usable. On an error it is empty. Open renames a damaged file. If the file
+// can't be read or renamed, it stays, and the ledger is not saved.
 //
 // The caller must call Close.
 func Open(directory string) (*Ledger, error) {
 	l := newLedger(&file{directory: directory})
 	stored, err := l.file.load()
 	if err != nil {
-		return l, fmt.Errorf("the names of images pulled before are unknown until they are asked for again: %w", err)
+		return l, fmt.Errorf("ledger starts empty, names of images pulled earlier are unknown until requested again: %w", err)
 	}
 	l.fill(stored)
 	return l, nil
 }
 
-// New returns an empty ledger that is not saved.
+// New returns an empty ledger that is kept in memory only.
 func New() *Ledger { return newLedger(&file{}) }
 
-// Read reads the ledger in a state directory without the right to change it: neither
-// it nor the use of the returned ledger changes a file. The ledger must belong to the owner
-// of the directory. If the file can't be read, the error says why, and the returned ledger
-// is empty. A missing file is no error.
+// Read reads the ledger in a state directory. Neither Read nor the returned ledger changes a
+// file. The ledger must belong to the owner of the directory. On an error the returned ledger
+// is empty. A missing file is not an error.
 func Read(directory string) (*Ledger, error) {
 	l := New()
 	stored, err := readDocument(directory, statedir.OwnersOf(directory))
@@ -57,7 +55,7 @@ func Read(directory string) (*Ledger, error) {
 	return l, err
 }
 
-// fill puts into an empty ledger what was on disk.
+// fill adds the records of a document to an empty ledger.
 func (l *Ledger) fill(stored document) {
 	for _, name := range stored.Names {
 		l.setName(name)
@@ -75,7 +73,7 @@ func (l *Ledger) fill(stored document) {
 	l.version = 0
 }
 
-// load reads the file. One that is damaged is put aside.
+// load reads the file, and renames a damaged one.
 func (f *file) load() (document, error) {
 	err := os.MkdirAll(f.directory, 0o700)
 	if err == nil {
@@ -89,16 +87,16 @@ func (f *file) load() (document, error) {
 		damaged := path + ".damaged"
 		renameErr := os.Rename(path, damaged)
 		if renameErr == nil {
-			return document{}, fmt.Errorf("%w; it is kept as %s", err, damaged)
+			return document{}, fmt.Errorf("%w; file renamed to %s", err, damaged)
 		}
 		err = errors.Join(err, renameErr)
 	}
-	f.unread = fmt.Errorf("%w; once that is mended restart the shim, it keeps no names until then", err)
+	f.unread = fmt.Errorf("%w; correct this and restart the shim, no names are saved until then", err)
 	return document{}, f.unread
 }
 
-// readDocument returns what a state directory holds; that there is no ledger yet is no
-// error.
+// readDocument reads the document in a state directory. A missing file or directory is not
+// an error.
 func readDocument(directory string, owners []int) (document, error) {
 	folder, err := statedir.Open(directory, owners)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -123,8 +121,8 @@ func readDocument(directory string, owners []int) (document, error) {
 	return stored, nil
 }
 
-// save puts the ledger on disk unless version or a later one is there already: one
-// save carries all concurrent changes. A failed save is retried until one succeeds.
+// save writes the ledger unless version or a later one is already on disk, so one write
+// saves all concurrent changes. A failed save is retried until it succeeds.
 func (f *file) save(version uint64, snapshot func() (document, uint64)) error {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
@@ -139,10 +137,10 @@ func (f *file) save(version uint64, snapshot func() (document, uint64)) error {
 	if f.unread == nil {
 		f.retry.failed(func() { _ = f.save(version, snapshot) })
 	}
-	return fmt.Errorf("the names of pulled images won't survive a restart: %w", err)
+	return fmt.Errorf("ledger not saved, names of pulled images won't survive a restart: %w", err)
 }
 
-// write is save with the mutex held, and without a retry.
+// write writes the ledger once. The caller holds the mutex.
 func (f *file) write(snapshot func() (document, uint64)) error {
 	current, version := snapshot()
 	content, err := json.Marshal(current)
@@ -156,7 +154,7 @@ func (f *file) write(snapshot func() (document, uint64)) error {
 	return nil
 }
 
-// replace writes the file. A state directory that was removed is made again.
+// replace replaces the file. It creates a missing state directory.
 func (f *file) replace(content []byte) error {
 	if f.unread != nil {
 		return f.unread
@@ -174,7 +172,7 @@ func (f *file) replace(content []byte) error {
 	return errors.Join(statedir.WriteFile(folder, fileName, content), folder.Close())
 }
 
-// explainFull says plainly that the disk, or the quota on it, is full.
+// explainFull adds a plain explanation to the error of a full disk or an exceeded quota.
 func explainFull(err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return fmt.Errorf("the disk is full: %w", err)
@@ -182,7 +180,8 @@ func explainFull(err error) error {
 	return err
 }
 
-// Close ends the retries of a failed save, after a last one. The ledger remains usable.
+// Close stops the retries of a failed save and saves the ledger a last time. The ledger
+// remains usable.
 func (l *Ledger) Close() error {
 	l.file.retry.stop()
 	return l.saveAll()

@@ -1,11 +1,16 @@
 // Package ledger records which image an original reference means, if the runtime has the
-// image under another reference. The records are kept in the file ledger.json.
+// image under another reference. It saves the records in the file ledger.json.
+//
+// After a pull of nginx:1.25 as hub/library/nginx:1.25, the runtime has the image as
+// hub/library/nginx:1.25 only, and the ledger maps the original reference to the image:
 //
 //	names, err := ledger.Open(stateDirectory)
-//	known, ok := names.Lookup("docker.io/library/nginx:1.25")
+//	entry, ok := names.Lookup("docker.io/library/nginx:1.25")
+//	// entry.Image is "sha256:...", entry.Stored is "hub/library/nginx:1.25"
 //
-// An answer of the runtime is changed by [Ledger.RestoreImage]: it hides the references that
-// pulls for other names have put on an image, and adds the names that were asked for.
+// [Ledger.RestoreImage] corrects an image in an answer of the runtime: it hides
+// hub/library/nginx:1.25, which the pull has stored, and adds
+// docker.io/library/nginx:1.25, which the client asked for.
 package ledger
 
 import (
@@ -17,18 +22,18 @@ import (
 // image under another reference. Images are identified by their IDs, because a
 // registry's tag may move to another image.
 //
-// It also records which references the shim's pulls have put on an image, and which
-// of these a client has asked for by their own names. Which references are hidden
-// follows from that; see [placement].
+// It also records which references the shim's pulls have stored on an image, and which of
+// these a client has asked for by their own names. These records determine which references
+// are hidden; see [placement].
 //
-// A change is on disk before the call that makes it is answered. A Ledger is safe for
-// concurrent use.
+// Methods that change the ledger save it before they return. A Ledger is safe for concurrent
+// use.
 type Ledger struct {
 	file  *file
-	limit int // names kept
+	limit int // maximum number of names
 
-	// recording is held while a pull's records are derived from those that there are, and
-	// made: a pull of the stored reference by its own name may end at the same time.
+	// recording is held while the records of a pull are derived from the existing ones and
+	// applied, because a pull of the stored reference by its own name may end meanwhile.
 	recording sync.Mutex
 
 	mutex          sync.RWMutex
@@ -36,29 +41,29 @@ type Ledger struct {
 	names          map[string]Entry                // by original
 	images         map[string][]string             // originals by image ID, in the order of recording
 	placements     map[string]map[string]placement // by reference, then by image ID
-	placementCount int                             // placements, of all references
-	hiddenHosts    map[string]int                  // number of hidden references by their hosts
-	unstoredNames  int                             // names that the runtime has no reference for
+	placementCount int                             // number of placements of all references
+	hiddenHosts    map[string]int                  // number of hidden references by host
+	unstoredNames  int                             // number of names for which Entry.IsUnstored is true
 	containers     map[string]Container            // by container ID
 	pulls          map[string]*activePulls         // in progress, by stored reference; not on disk
 }
 
-// Entry says which image an original reference means.
+// Entry maps an original reference to an image.
 type Entry struct {
 	Original string    `json:"original"`
-	Image    string    `json:"image"`              // its ID
-	Stored   string    `json:"stored"`             // the reference that the image was pulled or found under
-	Registry string    `json:"registry,omitempty"` // address of the registry that served it, for people
-	At       time.Time `json:"at"`                 // set by the ledger
-	// Preloaded is set if no pull of the shim has put Stored on the image: the image
-	// was found under it, and Stored stays visible.
+	Image    string    `json:"image"`              // image ID
+	Stored   string    `json:"stored"`             // reference that the image was pulled or found under
+	Registry string    `json:"registry,omitempty"` // address of the registry that served the image, for display
+	At       time.Time `json:"at"`                 // time of the record; set by the ledger
+	// Preloaded is set if the image was found under Stored and not pulled by the shim.
+	// Stored then stays visible.
 	Preloaded bool `json:"preloaded,omitempty"`
-	// Lost is set once the runtime no longer has the image under Stored. If it has again,
-	// another client has put it there.
+	// Lost is set once the runtime no longer has the image under Stored. If Stored is on
+	// the image again later, another client has put it there.
 	Lost bool `json:"lost,omitempty"`
 }
 
-// nameLimit bounds the names. It is far above the number of images on a node.
+// nameLimit is the maximum number of names. It is far above the number of images on a node.
 const nameLimit = 20_000
 
 func newLedger(file *file) *Ledger {

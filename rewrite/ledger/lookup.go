@@ -15,7 +15,7 @@ func (l *Ledger) Len() int {
 	return len(l.names)
 }
 
-// Lookup returns the entry of an original.
+// Lookup returns the entry of an original reference.
 func (l *Ledger) Lookup(original string) (Entry, bool) {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
@@ -51,7 +51,7 @@ func (l *Ledger) ImageIDs() []string {
 	return slices.Compact(images)
 }
 
-// HidesAny reports whether a reference is hidden on an image.
+// HidesAny reports whether any reference is hidden on an image.
 func (l *Ledger) HidesAny(image string) bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
@@ -63,15 +63,15 @@ func (l *Ledger) HidesAny(image string) bool {
 	return false
 }
 
-// NeedsStored reports whether names of an image, other than original, are stored under a
-// reference that a pull has put there.
+// NeedsStored reports whether an image has names, other than original, that pulls have
+// stored under reference.
 func (l *Ledger) NeedsStored(reference, image, original string) bool {
 	return slices.ContainsFunc(l.NamesOf(image), func(name Entry) bool {
 		return name.Original != original && name.Stored == reference && name.hidesStored()
 	})
 }
 
-// IsShared reports whether several names of an image are stored under one reference.
+// IsShared reports whether several names of an image share a stored reference.
 func (l *Ledger) IsShared(image string) bool {
 	seen := make(map[string]bool)
 	for _, name := range l.NamesOf(image) {
@@ -84,14 +84,15 @@ func (l *Ledger) IsShared(image string) bool {
 }
 
 // MayRestore reports whether an answer of the runtime may need a change. Records of
-// references that were asked for by their own name change no answer.
+// references that clients have asked for by their own names change no answer.
 func (l *Ledger) MayRestore() bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
 	return len(l.names) > 0 || len(l.hiddenHosts) > 0 || len(l.pulls) > 0 || len(l.containers) > 0
 }
 
-// HasNames reports whether the ledger has names of images or hides references.
+// HasNames reports whether the ledger has names of images or hides references. Unlike
+// MayRestore, it ignores containers.
 func (l *Ledger) HasNames() bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
@@ -105,9 +106,9 @@ func (l *Ledger) IsEmpty() bool {
 	return len(l.names) == 0 && len(l.placements) == 0 && len(l.pulls) == 0
 }
 
-// Mentions reports whether a message may need a change: the host of a hidden reference
-// occurs in it, or there are names that the runtime has no reference for. It looks at the
-// bytes only.
+// Mentions reports whether an encoded message may need a change: the host of a hidden
+// reference occurs in it, or the ledger has names whose stored reference the runtime lacks.
+// It does not decode the message.
 func (l *Ledger) Mentions(message []byte) bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
@@ -117,7 +118,7 @@ func (l *Ledger) Mentions(message []byte) bool {
 		}
 	}
 	if l.unstoredNames > 0 {
-		return true // an image may be shown without the host
+		return true // the message may show such an image without the host
 	}
 	for reference := range l.pulls {
 		if bytes.Contains(message, []byte(imagename.Host(reference))) {

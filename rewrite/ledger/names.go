@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// The following are called with the mutex held, and count what they change.
+// The following methods are called with the mutex held. They increase the version for each
+// change.
 
 // setName records the image that a name means.
 func (l *Ledger) setName(name Entry) {
@@ -55,9 +56,10 @@ func (l *Ledger) removeName(original string) {
 	}
 }
 
-// evict keeps the ledger within its limits. It drops the images that were named
-// longest ago, until a tenth is free, and the references recorded for images without
-// a name: these show the runtime's names until they are asked for again.
+// evict keeps the ledger within its limits. It drops the names of the images whose newest
+// name is oldest, until a tenth of the limit is free, and all references recorded for images
+// without a name. Clients see such an image under the runtime's names until they ask for it
+// again.
 func (l *Ledger) evict() {
 	l.evictContainers()
 	if len(l.names) <= l.limit && l.placementCount <= 2*l.limit {

@@ -9,40 +9,44 @@ import (
 // ImageRef is a reference on an image.
 type ImageRef struct {
 	Reference string `json:"reference"`
-	Image     string `json:"image"` // its ID
+	Image     string `json:"image"` // image ID
 }
 
-// placement is what the ledger records of a reference on an image. The reference is
-// hidden there if the shim's pulls have put it there, for a name that is stored under
-// it or as a leftover, unless a client has asked for it by its own name.
+// placement is the record of a reference on an image. The reference is hidden on the image
+// if a pull of the shim has stored it there, unless a client has asked for the reference by
+// its own name. For example, the pull of nginx:1.25 as hub/library/nginx:1.25 hides
+// hub/library/nginx:1.25, until a client pulls hub/library/nginx:1.25 itself.
 //
-// A leftover is a reference that a failed pull has put on an image, one whose name is
-// stored under another reference since, or an original that the runtime has on an
-// older image than the one that it was pulled as later.
+// A reference that no name of the image is stored under may be hidden as a leftover:
+//   - A failed pull has stored the reference on the image.
+//   - The name that was stored under the reference now has another stored reference.
+//   - The reference is an original, and the runtime has it on an older image than the one
+//     that was pulled for it from a registry.
 type placement struct {
-	names int       // of the image that are stored under the reference
-	left  bool      // it is a leftover
-	asked bool      // a client has asked for it by its own name
-	at    time.Time // of the last record
+	names int       // number of names of the image that are stored under the reference
+	left  bool      // the reference is a leftover
+	asked bool      // a client has asked for the reference by its own name
+	at    time.Time // time of the last record
 }
 
 func (p placement) wasPut() bool   { return p.names > 0 || p.left }
 func (p placement) isHidden() bool { return p.wasPut() && !p.asked }
 
-// WasPulled reports whether the image of a name was pulled as another reference.
+// WasPulled reports whether the image was pulled under another reference than the original.
 func (e Entry) WasPulled() bool { return !e.Preloaded && e.Original != e.Stored }
 
-// YieldsTo reports whether a name means nothing any more once the runtime has an image
-// under the name itself. A pulled name of the same image stays: containers of the image may
-// show the stored reference.
+// YieldsTo reports whether the entry becomes obsolete when the runtime has the image own
+// under the original itself. The entry of a pulled image stays if own is the same image,
+// because containers of the image may show the stored reference.
 func (e Entry) YieldsTo(own string) bool { return e.Image != own || !e.WasPulled() }
 
-// hidesStored reports whether the stored reference of a name is to be hidden: a pull of
-// the shim has put it on the image for the name.
+// hidesStored reports whether the entry hides its stored reference, because a pull of the
+// shim has stored the reference on the image.
 func (e Entry) hidesStored() bool { return e.WasPulled() && !e.Lost }
 
-// IsUnstored reports whether the runtime does not have the image under the stored reference:
-// it has lost it, or it has another image under the name itself, which a pull has put there.
+// IsUnstored reports whether the runtime lacks the image under the stored reference. Either
+// the image has lost the reference, or the original is its own stored reference and a pull
+// has moved it to another image.
 func (e Entry) IsUnstored() bool { return e.Lost || e.Original == e.Stored }
 
 func (e Entry) stored() ImageRef { return ImageRef{Reference: e.Stored, Image: e.Image} }
@@ -59,15 +63,15 @@ func (l *Ledger) placement(reference, image string) placement {
 	return l.placements[reference][image]
 }
 
-// IsHidden reports whether clients do not see a reference on an image: the shim has put
-// it there, or a pull in progress has.
+// IsHidden reports whether clients do not see a reference on an image, because a pull of the
+// shim has stored it there or is in progress.
 func (l *Ledger) IsHidden(reference, image string) bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
 	return l.hides(reference, image)
 }
 
-// hides is isHidden with the mutex held.
+// hides implements IsHidden. The caller holds the mutex.
 func (l *Ledger) hides(reference, image string) bool {
 	if running := l.pulls[reference]; running != nil {
 		return running.visibleOn != image
@@ -75,8 +79,8 @@ func (l *Ledger) hides(reference, image string) bool {
 	return l.placements[reference][image].isHidden()
 }
 
-// HiddenOn returns the image that a reference is hidden on. Of several it is the one
-// that was recorded last, as a runtime has a reference on one image only.
+// HiddenOn returns the ID of the image that a reference is hidden on. If several are
+// recorded, it returns the latest, because a runtime has a reference on one image only.
 func (l *Ledger) HiddenOn(reference string) (image string, ok bool) {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
@@ -89,7 +93,7 @@ func (l *Ledger) HiddenOn(reference string) (image string, ok bool) {
 	return image, ok
 }
 
-// The following are called with the mutex held.
+// The following methods are called with the mutex held.
 
 // setPlacement changes the record of a reference on an image.
 func (l *Ledger) setPlacement(on ImageRef, at time.Time, change func(*placement)) {
@@ -116,7 +120,7 @@ func (l *Ledger) setPlacement(on ImageRef, at time.Time, change func(*placement)
 	l.placements[on.Reference][on.Image] = p
 }
 
-// updateTotals keeps the totals when a record changes.
+// updateTotals updates placementCount and hiddenHosts when a record changes.
 func (l *Ledger) updateTotals(reference string, before, after placement) {
 	present := func(p placement) int {
 		if p.wasPut() || p.asked {
@@ -141,7 +145,7 @@ func (l *Ledger) addLeftover(on ImageRef, at time.Time) {
 	l.setPlacement(on, at, func(p *placement) { p.left = p.names == 0 })
 }
 
-// hide records a leftover that a pull has put on an image, or taken the meaning of.
+// hide records a leftover that is hidden even if a client has asked for it before.
 func (l *Ledger) hide(on ImageRef, at time.Time) {
 	l.clearElsewhere(on)
 	l.setPlacement(on, at, func(p *placement) { p.left, p.asked = p.names == 0, false })
@@ -153,8 +157,8 @@ func (l *Ledger) markAsked(on ImageRef, at time.Time) {
 	l.setPlacement(on, at, func(p *placement) { p.asked = true })
 }
 
-// clearElsewhere drops what is recorded of a reference on other images than the one that the
-// runtime has it on now. Names that are stored under the reference keep theirs.
+// clearElsewhere drops the leftover and asked records of a reference on images other than
+// to.Image, the one that the runtime has it on now. It keeps the counts of names.
 func (l *Ledger) clearElsewhere(to ImageRef) {
 	for image := range l.placements[to.Reference] {
 		if image != to.Image {
@@ -163,9 +167,9 @@ func (l *Ledger) clearElsewhere(to ImageRef) {
 	}
 }
 
-// markLost records that the runtime has a reference on one image only, or on none if it is
-// empty: names of other images that are stored under it have lost it. It ignores names that
-// were recorded after a time.
+// markLost records that the runtime has a reference on the image on only, or on no image if
+// on is empty. It marks the names of other images that are stored under the reference as
+// lost, except names recorded after at.
 func (l *Ledger) markLost(reference, on string, at time.Time) {
 	for image, p := range l.placements[reference] {
 		if image == on || p.names == 0 {
@@ -183,8 +187,8 @@ func (l *Ledger) markLost(reference, on string, at time.Time) {
 	}
 }
 
-// clear drops the leftovers and the asked references that a condition selects and that
-// were recorded up to a time.
+// clear drops the leftover and asked records that selected accepts, except those recorded
+// after at.
 func (l *Ledger) clear(at time.Time, selected func(reference, image string) bool) {
 	for reference, on := range l.placements {
 		for image, p := range on {

@@ -10,13 +10,13 @@ import (
 	"image-cri-shim/rewrite/imagename"
 )
 
-// Reconcile drops what the runtime no longer has, when it has listed all its images. A
-// record that was made after the list was asked for, at a time, stays.
+// Reconcile compares the ledger with images, the list of all images of the runtime. at is the
+// time when the list was requested; later records stay.
 //
-// A name is dropped if its image is gone or has lost the references that it was pulled
-// by, and if the runtime now has another image under the name itself. A leftover or an
-// asked reference is dropped if the runtime no longer has it on that image, and a name
-// stops hiding its stored reference then.
+// Reconcile drops a name in three cases: the image was removed, the image no longer has a
+// reference from the repository that it was pulled from, or the runtime has another image
+// under the name itself. It drops a leftover or an asked reference if the image no longer
+// has it. A name whose image has lost the stored reference stops hiding that reference.
 func (l *Ledger) Reconcile(images []*runtime.Image, at time.Time) error {
 	byID := make(map[string]*runtime.Image, len(images))
 	on := make(map[string]string, 2*len(images)) // image ID by canonical reference
@@ -44,20 +44,24 @@ func (l *Ledger) Reconcile(images []*runtime.Image, at time.Time) error {
 	})
 }
 
-// stillMeans reports whether a name still means its image. own is the image that the runtime
-// has under the name itself. It is called with the mutex held.
+// stillMeans reports whether a name still means its image. own is the ID of the image that
+// the runtime has under the name itself, or empty. The caller holds the mutex.
 func (l *Ledger) stillMeans(name Entry, image *runtime.Image, own string) bool {
 	if own != "" && name.YieldsTo(own) && !l.hides(name.Original, own) {
-		return false // loaded without the shim
+		return false // the image own was loaded without the shim
 	}
 	return l.stillOn(name, image)
 }
 
-// stillOn reports whether an image has a reference of the repository that a name was
-// pulled from, or another that the shim has put there. If not, it has been removed since
-// and has come back in another way. An image without any reference may have lost them to
-// newer images. A preloaded image is the name's as long as it has the reference that it was
-// found under. It is called with the mutex held.
+// stillOn reports whether an image is still the one that a name was recorded for:
+//   - A pulled image must have a reference of the repository that it was pulled from, or
+//     another reference that a pull of the shim has stored. Otherwise the image was removed
+//     and then added again in another way.
+//   - An image without any reference is accepted, because newer images may have taken its
+//     references.
+//   - A preloaded image must still have the reference that it was found under.
+//
+// The caller holds the mutex.
 func (l *Ledger) stillOn(name Entry, image *runtime.Image) bool {
 	references := imagename.References(image)
 	switch {
@@ -73,15 +77,16 @@ func (l *Ledger) stillOn(name Entry, image *runtime.Image) bool {
 	})
 }
 
-// IsStillOn is stillOn without the mutex held.
+// IsStillOn reports whether an image is still the one that a name was recorded for. See
+// stillOn for the rules.
 func (l *Ledger) IsStillOn(name Entry, image *runtime.Image) bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()
 	return l.stillOn(name, image)
 }
 
-// Observe drops what is recorded of a reference on other images than the one that the
-// runtime has it on, which is empty if it has none. The runtime was asked at a time.
+// Observe records that the runtime, asked at the time at, has a reference on the image on, or
+// on no image if on is empty. It drops the records of the reference on other images.
 func (l *Ledger) Observe(reference, on string, at time.Time) error {
 	l.mutex.RLock()
 	known := l.placements[reference]

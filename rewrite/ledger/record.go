@@ -9,15 +9,15 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Origin is the name that an image was asked for by, and the reference that it was pulled
-// or found under instead.
+// Origin describes where an image came from: the original reference that was asked for, and
+// the stored reference that the image was pulled or found under.
 type Origin struct {
 	Original string
 	Stored   string
-	Registry string // the address of the registry that has it as Stored
+	Registry string // address of the registry that has the image as Stored
 }
 
-// Entries returns the names that an image gets: the original, and those with the digests
+// Entries returns the entries for an image: one for the original, and one for each digest
 // that the image has in the repository of the stored reference.
 func (o Origin) Entries(image *runtime.Image) []Entry {
 	name := func(original, stored string) Entry {
@@ -33,8 +33,8 @@ func (o Origin) Entries(image *runtime.Image) []Entry {
 }
 
 // RecordPull records that an original means the image that was pulled for it. older is the
-// image that the runtime has under the original itself, nil if there is none. visible are
-// the digests of the stored reference's repository that clients saw before the pull.
+// image that the runtime has under the original itself, or nil. visible are the digests of
+// the stored reference's repository that clients saw before the pull.
 func (l *Ledger) RecordPull(from Origin, image, older *runtime.Image, visible []string) error {
 	l.recording.Lock()
 	defer l.recording.Unlock()
@@ -46,16 +46,17 @@ func (l *Ledger) RecordPull(from Origin, image, older *runtime.Image, visible []
 	return l.Apply(recorded)
 }
 
-// RecordFailedPull records the image that the runtime has under a stored reference after
-// a failed pull of it.
+// RecordFailedPull records the image that the runtime has under a stored reference after a
+// failed pull of that reference.
 func (l *Ledger) RecordFailedPull(stored string, image *runtime.Image, visible []string) error {
 	l.recording.Lock()
 	defer l.recording.Unlock()
 	return l.Apply(l.hideRef(stored, image, visible))
 }
 
-// RecordOwnPull records that an image was pulled by its own name. isRegistrys says that
-// pulls for other names may be stored under that name.
+// RecordOwnPull records that an image was pulled by its own name, original. isRegistrys
+// reports that original is a name in a configured registry, so that pulls for other names
+// may be stored under it.
 func (l *Ledger) RecordOwnPull(original string, image *runtime.Image, isRegistrys bool) error {
 	l.recording.Lock()
 	defer l.recording.Unlock()
@@ -76,8 +77,8 @@ func (l *Ledger) RecordOwnPull(original string, image *runtime.Image, isRegistry
 	return l.Apply(recorded)
 }
 
-// RecordPreloaded records the names of an image that was found under a stored reference.
-// The reference stays visible. Names that a pull has given the image stay as they are.
+// RecordPreloaded records the names of an image that was found under a stored reference. The
+// reference stays visible. Existing entries for the image stay unchanged.
 func (l *Ledger) RecordPreloaded(from Origin, image *runtime.Image) error {
 	var recorded Change
 	for _, name := range from.Entries(image) {
@@ -89,10 +90,10 @@ func (l *Ledger) RecordPreloaded(from Origin, image *runtime.Image) error {
 	return l.Apply(recorded)
 }
 
-// hideRef returns the change that hides a stored reference, and the digests that came with
-// it, on the image that was pulled. References that clients saw on this image stay visible.
-// A client that has asked for the stored reference itself still finds the image that it
-// meant.
+// hideRef returns the change that hides a stored reference, and the digests of its
+// repository, on the image that was pulled. References that clients saw on this image before
+// the pull stay visible. If the stored reference was visible on another image, it gets an
+// entry for that image, so that clients still find the image by it.
 func (l *Ledger) hideRef(stored string, image *runtime.Image, visible []string) Change {
 	var recorded Change
 	on, wasVisible := l.visibleOn(stored)
@@ -117,7 +118,7 @@ func (l *Ledger) hideRef(stored string, image *runtime.Image, visible []string) 
 	return recorded
 }
 
-// VisibleDigests returns the digests of a repository that clients see on an image.
+// VisibleDigests returns the digest references of a repository that clients see on an image.
 func (l *Ledger) VisibleDigests(image *runtime.Image, in string) []string {
 	return slices.DeleteFunc(imagename.Digests(image, in), func(digest string) bool { return l.IsHidden(digest, image.GetId()) })
 }

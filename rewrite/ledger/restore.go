@@ -9,8 +9,9 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// RestoreImage makes the names of an image those that it would have if each image had
-// been pulled under the name that was asked for. It reports whether anything changed.
+// RestoreImage changes the names of an image in an answer to those that clients asked for:
+// it adds the names in the ledger and removes the hidden references. It reports whether
+// anything changed.
 func (l *Ledger) RestoreImage(image *runtime.Image) (changed bool) {
 	if image == nil {
 		return false
@@ -35,8 +36,8 @@ func (l *Ledger) RestoreImage(image *runtime.Image) (changed bool) {
 	return changed
 }
 
-// hiddenIn returns the condition that hides a reference of an image. A pull in progress
-// also brings digests, which come after its reference. It is called with the mutex held.
+// hiddenIn returns a function that reports whether a reference of an image is hidden. A pull
+// in progress also hides digests that appear after its reference. The caller holds the mutex.
 func (l *Ledger) hiddenIn(image *runtime.Image) func(reference string) bool {
 	if len(l.pulls) == 0 {
 		return func(reference string) bool { return l.hides(imagename.Canonical(reference), image.Id) }
@@ -47,7 +48,7 @@ func (l *Ledger) hiddenIn(image *runtime.Image) func(reference string) bool {
 			brought[imagename.Repository(reference)] = true
 		}
 	}
-	visible := make(map[string]bool) // repositories with a tag that clients see
+	visible := make(map[string]bool) // repositories with a visible tag
 	for _, tag := range image.RepoTags {
 		if !l.hides(imagename.Canonical(tag), image.Id) {
 			visible[imagename.Repository(tag)] = true
@@ -62,7 +63,8 @@ func (l *Ledger) hiddenIn(image *runtime.Image) func(reference string) bool {
 	}
 }
 
-// restoreReferences returns the references that are not hidden, with names added.
+// restoreReferences returns the references that are not hidden, followed by the names that
+// are not among them.
 func restoreReferences(references []string, hides func(string) bool, names []string) []string {
 	var restored []string
 	for _, reference := range references {

@@ -11,17 +11,17 @@ const (
 	maxBackoff = time.Minute
 )
 
-// retry calls a function again after a failure, later each time. The zero value is
-// ready for use.
+// retry calls a function again after a failure, with an increasing backoff. The zero value
+// is ready to use.
 type retry struct {
 	mutex   sync.Mutex
 	timer   *time.Timer
-	backoff time.Duration // of the next retry; 0 for the first
+	backoff time.Duration // backoff of the last scheduled call; 0 after a success
 	running sync.WaitGroup
 	stopped bool
 }
 
-// failed schedules a call of again, unless one is scheduled or stop was called.
+// failed schedules a call of again, unless a call is already scheduled or stop was called.
 func (r *retry) failed(again func()) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
@@ -37,7 +37,7 @@ func (r *retry) failed(again func()) {
 	})
 }
 
-// begin reports whether the scheduled call may run.
+// begin reports whether the scheduled call may run. If so, it counts the call as running.
 func (r *retry) begin() bool {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
@@ -60,7 +60,7 @@ func (r *retry) succeeded() {
 	r.backoff = 0
 }
 
-// stop cancels the scheduled call, and waits for one that is running.
+// stop cancels the scheduled call and waits for a running one.
 func (r *retry) stop() {
 	r.mutex.Lock()
 	r.stopped = true

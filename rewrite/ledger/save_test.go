@@ -142,7 +142,7 @@ func TestLedgerOnAFullDisk(t *testing.T) {
 	for i := 0; i < 200 && err == nil; i++ {
 		err = l.Apply(Change{SetNames: []Entry{nameOf(i)}})
 	}
-	if err == nil || !strings.Contains(err.Error(), "won't survive a restart: the disk is full: ") {
+	if err == nil || !strings.Contains(err.Error(), "names of pulled images won't survive a restart: the disk is full: ") {
 		t.Errorf("got %v", err)
 	}
 	if _, err := os.Stat(filepath.Join(directory, fileName+".new")); !errors.Is(err, fs.ErrNotExist) {

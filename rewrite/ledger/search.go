@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Search returns the names that have a text in one of their fields, ignoring case, the
-// newest first, and the number of all names. It takes time in proportion to the ledger, and
-// holds the lock only to copy it.
+// Search returns the entries with text in their original, stored reference, registry or image
+// ID, ignoring case, newest first. all is the number of all entries. Search takes time
+// proportional to the size of the ledger, and holds the lock only while it copies the entries.
 func (l *Ledger) Search(text string) (found []Entry, all int) {
 	text = strings.ToLower(text)
 	entries := l.entries()
