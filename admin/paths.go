@@ -4,6 +4,7 @@ import "path/filepath"
 
 // Paths of the requests on the admin socket.
 const (
+	AboutPath   = "/about"   // GET; answers with an explain.ShimStatus
 	ResolvePath = "/resolve" // GET with one image parameter for each name; returns an explain.Resolution
 	TracePath   = "/trace"   // GET with the values of a trace.Filter, and body for messages; returns a recording
 )

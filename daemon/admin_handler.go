@@ -29,7 +29,7 @@ func (d *daemon) adminHandler() http.Handler {
 		images, err := explainer.Explain(request.Context(), request.URL.Query()["image"])
 		admin.Reply(response, explain.Resolution{File: absolute(d.file), Read: read, Restart: d.waitingKeys(), Images: images}, err)
 	})
-	mux.HandleFunc("GET "+explain.AboutPath, func(response http.ResponseWriter, request *http.Request) {
+	mux.HandleFunc("GET "+admin.AboutPath, func(response http.ResponseWriter, request *http.Request) {
 		admin.Reply(response, explain.ShimStatus{
 			File: absolute(d.file), Read: *d.read.Load(), Version: version.Short(),
 			Names: explain.NamingOf(d.probeNaming(request.Context()), d.namer.Repairs()), Ledger: d.ledger.Len(),

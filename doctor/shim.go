@@ -86,7 +86,7 @@ func checkRunningShim(_ context.Context, n *node) []Finding {
 func (n *node) getShimStatus(ctx context.Context) (s ShimStatus, err error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	err = admin.Get(ctx, n.Admin, explain.AboutPath, nil, &s)
+	err = admin.Get(ctx, n.Admin, admin.AboutPath, nil, &s)
 	return s, err
 }
 

@@ -12,6 +12,3 @@ type ShimStatus struct {
 	Names  Naming `json:"names"`  // where it keeps the names of pulled images
 	Ledger int    `json:"ledger"` // names in its ledger
 }
-
-// AboutPath is the path of [ShimStatus] on the admin socket.
-const AboutPath = "/about"

@@ -20,6 +20,16 @@ import (
 // configuration's values to options, in which the caller sets hooks. The caller must close
 // the set.
 func Open(file string, settings *config.Config, options registry.Options) (*registry.Set, error) {
+	setOptions(&options, settings)
+	registries, err := registry.New(options)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return registries, nil
+}
+
+// setOptions sets the options that the configuration determines.
+func setOptions(options *registry.Options, settings *config.Config) {
 	for _, r := range settings.Registries {
 		options.Registries = append(options.Registries, registry.Config{
 			Address:            r.Address,
@@ -40,11 +50,6 @@ func Open(file string, settings *config.Config, options registry.Options) (*regi
 	options.CacheSize = settings.Cache.ImageCacheSize
 	options.FoundTTL = settings.Cache.ImageCacheTTL
 	options.AbsentTTL = settings.Cache.AbsentTTL
-	registries, err := registry.New(options)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	return registries, nil
 }
 
 // Warnings returns one line for each entry of an authFile that can't be used.

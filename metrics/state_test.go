@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
@@ -29,5 +30,18 @@ image_cri_shim_names_repairs 2
 		if err := testutil.GatherAndCompare(m.gatherer, strings.NewReader(want), "image_cri_shim_names", "image_cri_shim_names_waiting", "image_cri_shim_names_repairs"); err != nil {
 			t.Errorf("%s: %v", mode, err)
 		}
+	}
+}
+
+// TestStateIsDescribed collects from a registry that refuses metrics without a description.
+func TestStateIsDescribed(t *testing.T) {
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(newStateCollector(func() State { return State{Registries: []Registry{{Address: "http://hub"}}} }))
+	families, err := registry.Gather()
+	if err != nil {
+		t.Error(err)
+	}
+	if len(families) < 11 {
+		t.Errorf("%d metrics, want at least 11", len(families))
 	}
 }

@@ -17,12 +17,14 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
+// userAgent identifies the shim to registries and token servers.
+const userAgent = "image-cri-shim"
+
 // client looks up manifests in one registry with one set of credentials.
 type client struct {
 	registry    name.Registry
 	scheme      string
 	transport   pinnedTransport
-	userAgent   string
 	timeout     time.Duration // of one lookup
 	credentials Credentials
 	server      *serverState // shared by the clients of the registry
@@ -41,7 +43,6 @@ func newClient(l location, credentials Credentials, options Options, next http.R
 		registry:    registry,
 		scheme:      l.scheme,
 		transport:   pinnedTransport{scheme: l.scheme, host: registry.RegistryStr(), connections: &connectionCount{}, next: next},
-		userAgent:   options.UserAgent,
 		timeout:     options.LookupTimeout,
 		credentials: credentials,
 		server:      &serverState{},
@@ -54,7 +55,6 @@ func (c *client) with(credentials Credentials) *client {
 		registry:    c.registry,
 		scheme:      c.scheme,
 		transport:   c.transport,
-		userAgent:   c.userAgent,
 		timeout:     c.timeout,
 		credentials: credentials,
 		server:      c.server,
@@ -89,7 +89,7 @@ func (c *client) send(ctx context.Context, method, path, authorization string) (
 	if err != nil {
 		return nil, err
 	}
-	request.Header.Set("User-Agent", c.userAgent)
+	request.Header.Set("User-Agent", userAgent)
 	if path != root {
 		request.Header.Set("Accept", acceptedTypes)
 	}
@@ -132,7 +132,7 @@ func (c *client) ping(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	request.Header.Set("User-Agent", c.userAgent)
+	request.Header.Set("User-Agent", userAgent)
 	response, err := c.transport.RoundTrip(request)
 	if err != nil {
 		return false

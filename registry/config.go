@@ -41,7 +41,6 @@ type Options struct {
 	AbsentTTL     time.Duration // how long Absent is cached; default 30s
 	CacheSize     int           // maximum number of cached answers of all registries; default 1024, negative: no cache
 	Fallback      Fallback      // for originals without a setting of their registries; default FallbackOriginal
-	UserAgent     string        // sent to the registries; default image-cri-shim
 
 	// OnBreaker, if not nil, is called with the reason when the circuit of a registry
 	// opens or closes. Calls for one registry are sequential. It must not wait for a
@@ -77,7 +76,6 @@ func (o Options) withDefaults() Options {
 	o.FoundTTL = cmp.Or(o.FoundTTL, 5*time.Minute)
 	o.AbsentTTL = cmp.Or(o.AbsentTTL, 30*time.Second)
 	o.CacheSize = cmp.Or(o.CacheSize, defaultCacheSize)
-	o.UserAgent = cmp.Or(o.UserAgent, "image-cri-shim")
 	o.plain = plainHosts(o.Registries)
 	if o.OnBreaker == nil {
 		o.OnBreaker = func(string, bool, string) {}

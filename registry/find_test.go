@@ -421,9 +421,9 @@ func TestUserAgent(t *testing.T) {
 		agents <- r.Header.Get("User-Agent")
 		w.WriteHeader(http.StatusNotFound)
 	}))
-	set := newSet(t, registry.Options{UserAgent: "tester/1", Registries: []registry.Config{{Address: server.URL}}})
+	set := newSet(t, registry.Options{Registries: []registry.Config{{Address: server.URL}}})
 	findOne(t, set, "nginx")
-	if agent := receive(t, agents, "request"); !strings.HasPrefix(agent, "tester/1") {
+	if agent := receive(t, agents, "request"); !strings.HasPrefix(agent, "image-cri-shim") {
 		t.Errorf("user agent %q", agent)
 	}
 }

@@ -69,7 +69,7 @@ func (c *client) fetchToken(ctx context.Context, challenge *transport.Challenge,
 	if own := "repository:" + repository + ":"; repository != "" && !slices.ContainsFunc(scopes, func(scope string) bool { return strings.HasPrefix(scope, own) }) {
 		scopes = append(scopes, own+transport.PullScope)
 	}
-	server := &tokenServer{next: c.transport, userAgent: c.userAgent, registry: c.registry.RegistryStr()}
+	server := &tokenServer{next: c.transport, registry: c.registry.RegistryStr()}
 	token, err := transport.Exchange(ctx, c.trustedHost(challenge), c.authenticator(), server, scopes, challenge)
 	if err != nil && server.retryAfter > 0 {
 		err = retryAfterError{server.retryAfter, err}
@@ -107,11 +107,10 @@ func (c *client) trustedHost(challenge *transport.Challenge) name.Registry {
 // tokenServer is a transport for the requests for one token. It records when the token was
 // issued.
 type tokenServer struct {
-	next      http.RoundTripper
-	userAgent string
-	registry  string // host of the registry; any address is allowed for it
-	received  time.Time
-	issued    time.Time // zero if the response has no issued_at
+	next     http.RoundTripper
+	registry string // host of the registry; any address is allowed for it
+	received time.Time
+	issued   time.Time // zero if the response has no issued_at
 
 	retryAfter time.Duration // delay requested by the token server; 0 if none
 }
@@ -123,7 +122,7 @@ func (s *tokenServer) RoundTrip(request *http.Request) (*http.Response, error) {
 		ctx = withoutMetadata(ctx)
 	}
 	request = request.Clone(ctx)
-	request.Header.Set("User-Agent", s.userAgent)
+	request.Header.Set("User-Agent", userAgent)
 	response, err := s.next.RoundTrip(request)
 	if err != nil {
 		return nil, err

@@ -105,8 +105,8 @@ var (
 // noResponseError is the error of a request that got no HTTP response.
 type noResponseError struct{ cause error }
 
-func (s noResponseError) Error() string { return s.cause.Error() }
-func (s noResponseError) Unwrap() error { return s.cause }
+func (e noResponseError) Error() string { return e.cause.Error() }
+func (e noResponseError) Unwrap() error { return e.cause }
 
 // RoundTrip implements [http.RoundTripper]. The error wraps a noResponseError if the request
 // was sent and got no response. The body of a response is limited to bodyLimit.

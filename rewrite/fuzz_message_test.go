@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -193,5 +194,23 @@ func clearField(message protoreflect.Message, path string) {
 		}
 	case message.Has(field):
 		clearField(message.Get(field).Message(), rest)
+	}
+}
+
+// TestExchanges requires an entry in exchanges for each intercepted method, so that
+// FuzzMessages tests it.
+func TestExchanges(t *testing.T) {
+	rewriter := New(Options{})
+	intercepted := make(map[string]bool)
+	for _, method := range slices.Concat(slices.Collect(maps.Keys(rewriter.Unary())), slices.Collect(maps.Keys(rewriter.Stream()))) {
+		intercepted[path.Base(method)] = true
+		if _, ok := exchanges[path.Base(method)]; !ok {
+			t.Errorf("exchanges has no entry for %s", method)
+		}
+	}
+	for method := range exchanges {
+		if !intercepted[method] {
+			t.Errorf("exchanges has an entry for %s, which is not intercepted", method)
+		}
 	}
 }
