@@ -4,6 +4,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -146,4 +147,21 @@ func floor(t *testing.T, imports map[string][]string, folder string, above []str
 		}
 	}
 	return height + 1
+}
+
+// TestDesignListsImports requires that docs/design.md has the line of each folder that imports
+// others of the project.
+func TestDesignListsImports(t *testing.T) {
+	design, err := os.ReadFile("docs/design.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := importRules(t)
+	for folder, allowed := range rules {
+		own := slices.DeleteFunc(slices.Clone(allowed), func(rule string) bool { return rules[rule] == nil })
+		line := strings.Replace(folder, ".", "main", 1) + ": " + strings.Join(own, ", ") + "\n"
+		if listed := strings.Contains("\n"+string(design), "\n"+line); listed != (len(own) > 0) {
+			t.Errorf("docs/design.md has the line %q: %t", line, listed)
+		}
+	}
 }
