@@ -8,7 +8,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// A block with a 1xx status is not the beginning of the answer (RFC 9110, 15.2).
+// A header block with a 1xx status is not the first block of the answer (RFC 9110, 15.2).
 func TestClientSkipsInformationalHeaders(t *testing.T) {
 	r := newClientFixture(t)
 	result := r.do(t.Context(), "/informed", "")
@@ -25,7 +25,7 @@ func TestClientSkipsInformationalHeaders(t *testing.T) {
 	}
 }
 
-// An answer may end with DATA.
+// An answer can end with DATA instead of a header block.
 func TestClientAnswerWithoutTrailer(t *testing.T) {
 	for _, body := range []string{"", "body"} {
 		r := newClientFixture(t)
@@ -42,7 +42,8 @@ func TestClientAnswerWithoutTrailer(t *testing.T) {
 	}
 }
 
-// Padding is credited as well, for a stream whose reader waits for more than its window.
+// The client gives credit for padding, too, even if Receive waits for more bytes than the
+// window has.
 func TestClientCreditsPadding(t *testing.T) {
 	r := newClientFixture(t)
 	stream := request("/padded", "")
@@ -75,13 +76,13 @@ func TestClientCreditsPadding(t *testing.T) {
 		windows[1] -= 257
 	}
 	s.headers(1, true, "grpc-status=0")
-	if err := await(t, "the body is received", received); err != nil {
+	if err := await(t, "the end of the body", received); err != nil {
 		t.Error(err)
 	}
 }
 
-// What was not read of a cancelled answer, and what still comes of it, is credited to the
-// connection.
+// The connection gets credit for DATA of a cancelled answer: for DATA that was not read, and
+// for DATA that arrives after the reset.
 func TestClientCreditsCancelledAnswers(t *testing.T) {
 	r := newClientFixture(t)
 	var s *peer
@@ -100,14 +101,14 @@ func TestClientCreditsCancelledAnswers(t *testing.T) {
 		}
 		s.expectRequest(id, "/cancelled", true)
 		s.headers(id, false, ":status=200")
-		answer := await(t, "the answer begins", answers)
+		answer := await(t, "the beginning of the answer", answers)
 		for range receiveWindow / defaultMaxFrame / 2 {
 			s.data(id, false, piece)
 			sent += len(piece)
 		}
 		s.syncClient()
 		answer.Cancel()
-		for range receiveWindow / defaultMaxFrame / 2 { // before it knows
+		for range receiveWindow / defaultMaxFrame / 2 { // before the server reads the reset
 			s.data(id, false, piece)
 			sent += len(piece)
 		}
@@ -118,19 +119,19 @@ func TestClientCreditsCancelledAnswers(t *testing.T) {
 	}
 }
 
-// The least size that a server has had for its table since the last block is announced in
-// the next one (RFC 7541, 4.2).
+// A header block begins with an update to the smallest table size that the server has set
+// since the last block (RFC 7541, 4.2).
 func TestClientAnnouncesTableSize(t *testing.T) {
 	r := newClientFixture(t)
 	var s *peer
 	sizes := []struct {
 		settings []uint32
-		update   byte // that the block begins with; 0 for none
+		update   byte // first byte of the block if it is a size update; 0 for no update
 	}{
 		{nil, 0},
 		{[]uint32{0, defaultTableSize}, 0x20},
 		{nil, 0},
-		{[]uint32{defaultTableSize, 0}, 0}, // it has stayed at 0
+		{[]uint32{defaultTableSize, 0}, 0}, // the encoder does not enlarge its table
 		{[]uint32{2 * defaultTableSize}, 0},
 	}
 	for i, test := range sizes {
@@ -164,7 +165,7 @@ func TestClientAnnouncesTableSize(t *testing.T) {
 	}
 }
 
-// A body goes through windows of any size.
+// A body is sent completely, whatever the size of the windows.
 func TestClientTinyWindows(t *testing.T) {
 	for _, window := range []int{1, 255, 16383, defaultWindow} {
 		t.Run(fmt.Sprint(window), func(t *testing.T) {
@@ -172,7 +173,7 @@ func TestClientTinyWindows(t *testing.T) {
 			first := r.do(t.Context(), "/first", "")
 			s := r.server(http2.Setting{ID: http2.SettingInitialWindowSize, Val: uint32(window)})
 			s.expectRequest(1, "/first", true)
-			s.syncClient() // it knows the window
+			s.syncClient() // the client has applied the window
 			s.answer(1, "first")
 			r.expectAll(first, "first")
 			body := strings.Repeat("0123456789", 20_000)[:min(200_000, 500*window)]
@@ -186,7 +187,8 @@ func TestClientTinyWindows(t *testing.T) {
 	}
 }
 
-// receiveIn reads a body within a window, which it opens again when all of it was used.
+// receiveIn reads a body and checks that it keeps to a window. It grants a new window when
+// the last one is used up.
 func (p *peer) receiveIn(id uint32, want string, window int) {
 	p.t.Helper()
 	var got strings.Builder
@@ -201,7 +203,7 @@ func (p *peer) receiveIn(id uint32, want string, window int) {
 		}
 		got.Write(data.Data())
 		if left -= len(data.Data()); left < 0 {
-			p.t.Fatalf("the window of %d was exceeded by %d", window, -left)
+			p.t.Fatalf("the client exceeded the window of %d by %d", window, -left)
 		}
 		if data.StreamEnded() {
 			break

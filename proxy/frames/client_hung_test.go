@@ -10,8 +10,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// A server that does not read ends no request later than its context. Once it reads again
-// it gets all that was sent to it.
+// Requests to a server that does not read end with their contexts. Once the server reads
+// again, it gets all frames that were sent meanwhile.
 func TestClientHungServer(t *testing.T) {
 	r := newClientFixture(t)
 	first := r.do(t.Context(), "/first", "")
@@ -31,7 +31,7 @@ func TestClientHungServer(t *testing.T) {
 	}
 	ended := make(chan struct{})
 	go func() { running.Wait(); close(ended) }()
-	await(t, "all requests end", ended)
+	await(t, "the end of all requests", ended)
 	next := r.do(t.Context(), "/next", "")
 	for {
 		f, err := s.next()

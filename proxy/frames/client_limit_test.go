@@ -15,25 +15,25 @@ func limitOf(streams uint32) http2.Setting {
 	return http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: streams}
 }
 
-// syncClient returns when the client has handled all frames that the server has sent.
+// syncClient waits until the client has handled all frames that the server has sent.
 func (p *peer) syncClient() {
 	p.t.Helper()
-	p.ping("settled.", false)
+	p.ping("settled.", false) // 8 bytes
 	p.expect("PING ack settled.")
 }
 
-// Before the server has sent its settings, and its limit with them, a connection has one
+// Until the server has sent its SETTINGS, which contain its limit, a connection has one
 // request, and no other connection is opened.
 func TestClientWaitsForSettings(t *testing.T) {
 	r := newClientFixture(t)
 	first := r.do(t.Context(), "/first", "")
-	s := await(t, "the server is dialled", r.servers)
+	s := await(t, "a connection to the server", r.servers)
 	s.readPreface()
 	s.expect("SETTINGS INITIAL_WINDOW_SIZE=1048576", fmt.Sprintf("WINDOW_UPDATE 0 %d", connectionWindow-defaultWindow))
 	s.expectRequest(1, "/first", true)
 	second, third := r.do(t.Context(), "/other", ""), r.do(t.Context(), "/other", "")
 	s.syncClient()
-	eventually(t, "a request waits", func() bool { return len(r.client.turn) == 1 })
+	eventually(t, "a waiting request", func() bool { return len(r.client.turn) == 1 })
 	s.settings(limitOf(2))
 	s.expectRequest(3, "/other", true)
 	other := r.server()
@@ -47,12 +47,12 @@ func TestClientWaitsForSettings(t *testing.T) {
 	r.expectAll(first, "first")
 }
 
-// The limit holds as the server changes it.
+// The client follows a limit that the server changes.
 func TestClientFollowsChangedLimit(t *testing.T) {
 	r := newClientFixture(t)
 	first := r.do(t.Context(), "/first", "")
 	s := r.server(limitOf(0))
-	s.expectRequest(1, "/first", true) // sent before the limit was known
+	s.expectRequest(1, "/first", true) // sent before the SETTINGS arrived
 	s.reset(1, http2.ErrCodeRefusedStream)
 	s.syncClient()
 	s.settings(limitOf(1))
@@ -61,8 +61,8 @@ func TestClientFollowsChangedLimit(t *testing.T) {
 	r.expectAll(first, "first")
 }
 
-// At the limit of all connections requests are queued in the order in which they came,
-// as long as their contexts allow.
+// When all connections have reached their limits, requests wait for a place until their
+// contexts are done.
 func TestClientQueuesRequests(t *testing.T) {
 	r := newClientFixture(t)
 	var results []<-chan answered
@@ -76,14 +76,14 @@ func TestClientQueuesRequests(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	impatient := r.do(ctx, "/impatient", "")
-	eventually(t, "a request waits", func() bool { return len(r.client.turn) == 1 })
+	eventually(t, "a waiting request", func() bool { return len(r.client.turn) == 1 })
 	expired, cancelExpired := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancelExpired()
 	r.expectError(r.do(expired, "/expired", ""), context.DeadlineExceeded)
 	cancel()
 	r.expectError(impatient, context.Canceled)
 	queued := r.do(t.Context(), "/queued", "")
-	eventually(t, "a request waits", func() bool { return len(r.client.turn) == 1 })
+	eventually(t, "a waiting request", func() bool { return len(r.client.turn) == 1 })
 	last := servers[len(servers)-1]
 	last.answer(1, "last")
 	last.expectRequest(3, "/queued", true)
@@ -98,7 +98,7 @@ func TestClientQueuesRequests(t *testing.T) {
 		t.Errorf("%d more connections were opened", len(r.servers))
 	}
 	for _, s := range servers[1:] {
-		s.expect("end") // they are closed after a while without a request
+		s.expect("end") // closed after spareIdleTimeout
 	}
 	next := r.do(t.Context(), "/next", "")
 	servers[0].expectRequest(3, "/next", true)
@@ -123,7 +123,7 @@ func TestClientCancelFreesPlace(t *testing.T) {
 	r.expectAll(next, "next")
 }
 
-// A server that takes no further connection gets the requests one after another.
+// If the server accepts only one connection, it gets the requests one after another.
 func TestClientKeepsToOneConnection(t *testing.T) {
 	only := make(chan *peer, 1)
 	dialled := false
@@ -143,7 +143,7 @@ func TestClientKeepsToOneConnection(t *testing.T) {
 	s.expectRequest(1, "/first", true)
 	s.syncClient()
 	second := r.do(t.Context(), "/second", "")
-	eventually(t, "a request waits", func() bool { return len(r.client.turn) == 1 })
+	eventually(t, "a waiting request", func() bool { return len(r.client.turn) == 1 })
 	s.answer(1, "first")
 	r.expectAll(first, "first")
 	s.expectRequest(3, "/second", true)
@@ -153,7 +153,7 @@ func TestClientKeepsToOneConnection(t *testing.T) {
 	_ = s.conn.Close()
 }
 
-// What the server has not taken is asked again, until the context is done.
+// A request that the server refuses is retried until its context is done.
 func TestClientRepeatsRefusedRequest(t *testing.T) {
 	t.Run("reset", func(t *testing.T) {
 		r := newClientFixture(t)
@@ -206,20 +206,20 @@ func TestClientRepeatsRefusedRequest(t *testing.T) {
 		}()
 		r.expectError(result, context.DeadlineExceeded)
 		_ = r.client.Close()
-		if times := await(t, "the connection ends", refused); times < 3 || times > 30 {
-			t.Errorf("the request was made %d times in 100ms", times)
+		if times := await(t, "the end of the connection", refused); times < 3 || times > 30 {
+			t.Errorf("the client sent the request %d times in 100ms, want 3 to 30", times)
 		}
 	})
 }
 
-// Close ends the requests that wait for a place.
+// Close ends requests that wait for a place.
 func TestClientCloseEndsQueue(t *testing.T) {
 	r := newClientFixture(t)
 	first := r.do(t.Context(), "/first", "")
-	s := await(t, "the server is dialled", r.servers)
+	s := await(t, "a connection to the server", r.servers)
 	s.readPreface()
 	second := r.do(t.Context(), "/second", "")
-	eventually(t, "a request waits", func() bool { return len(r.client.turn) == 1 })
+	eventually(t, "a waiting request", func() bool { return len(r.client.turn) == 1 })
 	_ = r.client.Close()
 	r.expectError(first, net.ErrClosed)
 	r.expectError(second, net.ErrClosed)

@@ -16,10 +16,9 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// modelServer is a server that keeps to RFC 9113 and is as inconvenient as that allows:
-// its windows, settings, padding and pieces are random, and so is the order of what it
-// does. It answers with the request's body. It fails the test if the client exceeds one of
-// its windows or its limit.
+// modelServer is a server that uses the freedom of RFC 9113: its windows, settings, padding
+// and frame sizes are random, and so is the order of its frames. It answers with the body of
+// the request. It fails the test if the client exceeds a window or the limit of streams.
 type modelServer struct {
 	t      *testing.T
 	framer *http2.Framer
@@ -31,10 +30,10 @@ type modelServer struct {
 	random   *rand.Rand
 	failed   bool
 	streams  map[uint32]*modelStream
-	receive  int // window for all requests
-	send     int // window for all answers
-	applied  int // window for a request, of the settings that were acknowledged
-	answers  int // window for an answer
+	receive  int // window of the connection for requests
+	send     int // window of the connection for answers
+	applied  int // initial window of a request, of the last acknowledged SETTINGS
+	answers  int // initial window of an answer
 	unacked  []http2.Setting
 	limit    int
 	handlers sync.WaitGroup
@@ -45,7 +44,7 @@ type modelStream struct {
 	complete      bool
 	reset         bool
 	receive, send int
-	owed          int // bytes of the request to return
+	owed          int // bytes of the request without credit yet
 }
 
 func (m *modelServer) run(conn net.Conn) {
@@ -83,7 +82,7 @@ func (m *modelServer) run(conn net.Conn) {
 	m.handlers.Wait()
 }
 
-// set sends random settings. The mutex is held.
+// set sends random SETTINGS. The caller holds the mutex.
 func (m *modelServer) set() {
 	settings := []http2.Setting{
 		{ID: http2.SettingInitialWindowSize, Val: []uint32{1, 255, 16383, defaultWindow, 1 << 20}[m.random.IntN(5)]},
@@ -95,14 +94,14 @@ func (m *modelServer) set() {
 	_ = m.framer.WriteSettings(settings...)
 }
 
-// frame takes a frame. The mutex is held.
+// frame handles a frame. The caller holds the mutex.
 func (m *modelServer) frame(f http2.Frame) {
 	id := f.Header().StreamID
 	s := m.streams[id]
 	switch f := f.(type) {
 	case *http2.SettingsFrame:
 		if f.IsAck() {
-			// The streams' windows change when the client has applied the setting.
+			// The windows of streams change when the client has applied the setting.
 			now := int(m.unacked[0].Val)
 			m.unacked = m.unacked[1:]
 			for _, s := range m.streams {
@@ -120,7 +119,7 @@ func (m *modelServer) frame(f http2.Frame) {
 		_ = m.framer.WriteSettingsAck()
 	case *http2.MetaHeadersFrame:
 		if len(m.streams) >= m.limit {
-			m.t.Errorf("request %d is beyond the limit %d", id, m.limit)
+			m.t.Errorf("request %d exceeds the limit of %d streams", id, m.limit)
 		}
 		s = &modelStream{receive: m.applied, send: m.answers, complete: f.StreamEnded()}
 		m.streams[id] = s
@@ -128,13 +127,13 @@ func (m *modelServer) frame(f http2.Frame) {
 	case *http2.DataFrame:
 		m.receive -= int(f.Length)
 		if m.receive < 0 {
-			m.t.Errorf("the connection's window is exceeded by %d", -m.receive)
+			m.t.Errorf("DATA exceeds the window of the connection by %d", -m.receive)
 		}
 		if s == nil || s.reset {
 			return
 		}
 		if s.receive -= int(f.Length); s.receive < 0 && f.Length > 0 {
-			m.t.Errorf("the window of request %d is exceeded by %d", id, -s.receive)
+			m.t.Errorf("DATA exceeds the window of request %d by %d", id, -s.receive)
 		}
 		s.owed += int(f.Length)
 		s.body = append(s.body, f.Data()...)
@@ -153,7 +152,7 @@ func (m *modelServer) frame(f http2.Frame) {
 	}
 }
 
-// returnCredit gives the windows back in random pieces, and changes the settings.
+// returnCredit gives the client credit in random pieces, and sometimes sends new SETTINGS.
 func (m *modelServer) returnCredit(stop <-chan struct{}) {
 	for {
 		select {
@@ -182,7 +181,7 @@ func (m *modelServer) returnCredit(stop <-chan struct{}) {
 	}
 }
 
-// answer sends the request's body back.
+// answer answers with the body of the request.
 func (m *modelServer) answer(id uint32, s *modelStream) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
@@ -207,7 +206,7 @@ func (m *modelServer) answer(id uint32, s *modelStream) {
 		}
 		n := min(1+m.random.IntN(defaultMaxFrame-300), len(body), m.send-padding-1, s.send-padding-1)
 		_ = m.framer.WriteDataPadded(id, false, body[:n], make([]byte, padding))
-		length := n + padding + 1 // an empty padding has a length as well
+		length := n + padding + 1 // the Pad Length field counts even without padding
 		m.send -= length
 		s.send -= length
 		body = body[n:]
@@ -225,9 +224,9 @@ func (m *modelServer) headers(id uint32, end bool, field hpack.HeaderField) {
 	_ = m.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: m.block.Bytes(), EndStream: end, EndHeaders: true})
 }
 
-// TestClientProgress makes requests of all sizes at a model server: each ends, with its
-// own body where it was not cancelled, and the windows of a connection that is idle at the
-// end are what they were at its beginning.
+// TestClientProgress sends requests of all sizes to a model server. Each request ends. If it
+// was not cancelled, its answer has its own body. At the end, the windows of idle connections
+// are back to their initial sizes.
 func TestClientProgress(t *testing.T) {
 	for seed := range uint64(30) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -261,13 +260,13 @@ func TestClientProgress(t *testing.T) {
 			idle := client.connections
 			client.mutex.Unlock()
 			for _, connection := range idle {
-				eventually(t, "the windows are full again", func() bool {
+				eventually(t, "full windows of the client", func() bool {
 					connection.mutex.Lock()
 					defer connection.mutex.Unlock()
 					return connection.failure != nil || len(connection.answers)+connection.reserved == 0 && connection.window.available() == defaultWindow
 				})
 			}
-			eventually(t, "the servers have their windows back", func() bool {
+			eventually(t, "full windows of the servers", func() bool {
 				for _, m := range models {
 					m.mutex.Lock()
 					done := m.failed || m.send > connectionWindow/2 && len(m.streams) == 0
@@ -296,8 +295,8 @@ func newModelServer(t *testing.T, conn net.Conn, random *rand.Rand, limit int) *
 	return m
 }
 
-// modelRequest makes a request with a body of its own, as a whole or as a stream, and
-// gives some of them up.
+// modelRequest sends a request with a random body, and checks the answer. Some requests are
+// cancelled, and some answers are read as a stream.
 func modelRequest(ctx context.Context, client *Client, random *rand.Rand) error {
 	size := []int{0, 1, 300, 20_000, 200_000}[random.IntN(5)]
 	body := make([]byte, size)
@@ -315,13 +314,13 @@ func modelRequest(ctx context.Context, client *Client, random *rand.Rand) error 
 	got, err := modelAnswer(given, client, request, size)
 	switch {
 	case ctx.Err() != nil:
-		return errors.New("it has not ended in time")
+		return errors.New("the request did not end in time")
 	case err != nil && given.Err() != nil:
-		return nil // given up
+		return nil // cancelled
 	case err != nil:
 		return err
 	case !bytes.Equal(got, body):
-		return fmt.Errorf("got %d bytes back of %d", len(got), size)
+		return fmt.Errorf("the answer has %d bytes, want the %d bytes of the request", len(got), size)
 	}
 	return nil
 }

@@ -14,7 +14,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// clientFixture is a Client and the servers that it has dialled, which a test drives.
+// clientFixture has a Client and the servers that it dials. A test sends and expects the
+// frames of the servers.
 type clientFixture struct {
 	t       *testing.T
 	client  *Client
@@ -38,7 +39,7 @@ func newClientFixture(t *testing.T) *clientFixture {
 	t.Cleanup(func() {
 		closed := make(chan error, 1)
 		go func() { closed <- r.client.Close() }()
-		if err := await(t, "Close returns", closed); err != nil {
+		if err := await(t, "the return of Close", closed); err != nil {
 			t.Error(err)
 		}
 		for _, conn := range all {
@@ -48,24 +49,25 @@ func newClientFixture(t *testing.T) *clientFixture {
 	return r
 }
 
-// server is the next one that was dialled, when the connection has begun.
+// server returns the next server that the client has dialled, after the exchange of the
+// connection prefaces.
 func (r *clientFixture) server(settings ...http2.Setting) *peer {
 	r.t.Helper()
-	p := await(r.t, "the server is dialled", r.servers)
+	p := await(r.t, "a connection to the server", r.servers)
 	p.settings(settings...)
 	p.readPreface()
 	p.expect("SETTINGS INITIAL_WINDOW_SIZE=1048576", fmt.Sprintf("WINDOW_UPDATE 0 %d", connectionWindow-defaultWindow))
 	return p
 }
 
-// answered is what became of a request.
+// answered is the result of a request.
 type answered struct {
 	header, trailer []hpack.HeaderField
 	body            []byte
 	err             error
 }
 
-// do makes a request whose answer is kept as a whole.
+// do sends a request and waits for its complete answer in a goroutine.
 func (r *clientFixture) do(ctx context.Context, path, body string) <-chan answered {
 	result := make(chan answered, 1)
 	go func() {
@@ -87,12 +89,12 @@ func request(path, body string) Request {
 	return Request{Fields: fields, Body: []byte(body)}
 }
 
-// expectAll awaits an answer.
+// expectAll waits for an answer and checks its body.
 func (r *clientFixture) expectAll(result <-chan answered, body string) {
 	r.t.Helper()
 	switch a := await(r.t, "the answer", result); {
 	case a.err != nil:
-		r.t.Errorf("the answer: %v", a.err)
+		r.t.Errorf("the request failed: %v", a.err)
 	case string(a.body) != body || Field(a.header, ":status") != "200" || Field(a.trailer, "grpc-status") != "0":
 		r.t.Errorf("the answer is %v %.20q %v", a.header, a.body, a.trailer)
 	}
@@ -127,7 +129,7 @@ func TestClient(t *testing.T) {
 	s.answer(1, "1")
 	r.expectAll(first, "1")
 
-	only := r.do(t.Context(), "/three", "") // an answer of one block
+	only := r.do(t.Context(), "/three", "") // an answer of one header block
 	s.expectRequest(5, "/three", true)
 	s.headers(5, true, ":status=200", "grpc-status=7")
 	if a := await(t, "the answer", only); a.err != nil || len(a.header) != 0 || Field(a.trailer, "grpc-status") != "7" || Field(a.trailer, ":status") != "200" {
@@ -135,7 +137,7 @@ func TestClient(t *testing.T) {
 	}
 }
 
-// A body is sent as far as both windows reach.
+// A body is sent as far as the windows of the stream and of the connection allow.
 func TestClientKeepsToServersWindows(t *testing.T) {
 	r := newClientFixture(t)
 	body := strings.Repeat("0123456789", 10_000)
@@ -143,14 +145,14 @@ func TestClientKeepsToServersWindows(t *testing.T) {
 	s := r.server()
 	s.expectRequest(1, "/upload", false)
 	s.expectData(1, false, body[:defaultWindow])
-	s.windowUpdate(1, 1000) // not the connection's
+	s.windowUpdate(1, 1000) // the window of the connection stays full
 	s.ping("12345678", false)
 	s.expect("PING ack 12345678")
 	s.windowUpdate(0, 500)
 	s.expectData(1, false, body[defaultWindow:defaultWindow+500])
 	s.settings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}, http2.Setting{ID: http2.SettingMaxFrameSize, Val: 20_000})
 	s.windowUpdate(0, 100_000)
-	s.windowUpdate(1, 65_035) // which is nothing now
+	s.windowUpdate(1, 65_035) // the window of the stream is 0 now
 	s.ping("12345678", false)
 	s.expect("PING ack 12345678")
 	s.windowUpdate(1, 100_000)
@@ -159,7 +161,7 @@ func TestClientKeepsToServersWindows(t *testing.T) {
 	r.expectAll(result, "ok")
 }
 
-// 20 MB go both ways.
+// 20 MB are sent in each direction.
 func TestClientBigBodies(t *testing.T) {
 	r := newClientFixture(t)
 	body := strings.Repeat("x", 20<<20)
@@ -204,7 +206,7 @@ func TestClientBigBodies(t *testing.T) {
 	r.expectAll(result, body)
 }
 
-// A streamed answer is given back to the server as it is read, and no sooner.
+// For a streamed answer, the server gets credit when Receive reads it, and no sooner.
 func TestClientStreamsAnswer(t *testing.T) {
 	r := newClientFixture(t)
 	request := request("/stream", "")
@@ -220,7 +222,7 @@ func TestClientStreamsAnswer(t *testing.T) {
 	s := r.server()
 	s.expectRequest(1, "/stream", true)
 	s.headers(1, false, ":status=200")
-	answer := await(t, "the answer begins", answers)
+	answer := await(t, "the beginning of the answer", answers)
 	if header, err := answer.Header(t.Context()); err != nil || Field(header, ":status") != "200" {
 		t.Errorf("Header: %v, %v", header, err)
 	}
@@ -229,7 +231,7 @@ func TestClientStreamsAnswer(t *testing.T) {
 		s.data(1, false, piece)
 	}
 	s.ping("12345678", false)
-	s.expect("PING ack 12345678") // nothing was given back
+	s.expect("PING ack 12345678") // without WINDOW_UPDATE before
 	got, err := answer.Receive(t.Context(), receiveWindow/2)
 	if err != nil || !bytes.Equal(got, bytes.Repeat([]byte("x"), receiveWindow/2)) {
 		t.Errorf("Receive: %d bytes, %v", len(got), err)
@@ -250,7 +252,8 @@ func TestClientStreamsAnswer(t *testing.T) {
 	}
 }
 
-// What a server does not answer has an error that says why; the next request goes on.
+// A request that the server does not answer fails with a specific error. The next request
+// succeeds.
 func TestClientWithoutAnswer(t *testing.T) {
 	tests := map[string]struct {
 		fail func(*peer)
@@ -291,8 +294,8 @@ func TestClientWithoutAnswer(t *testing.T) {
 	}
 }
 
-// A request that the server has taken before its GOAWAY is answered, while others go over
-// a new connection.
+// A request that the server accepted before GOAWAY is answered. Later requests use a new
+// connection.
 func TestClientLeavesServerThatGoes(t *testing.T) {
 	r := newClientFixture(t)
 	first := r.do(t.Context(), "/first", "")
@@ -311,7 +314,7 @@ func TestClientLeavesServerThatGoes(t *testing.T) {
 	r.expectAll(second, "second")
 }
 
-// More requests than a server takes at once go over a further connection.
+// Requests beyond the server's limit of concurrent streams use another connection.
 func TestClientStreamsOfServer(t *testing.T) {
 	r := newClientFixture(t)
 	first := r.do(t.Context(), "/first", "")
@@ -328,7 +331,8 @@ func TestClientStreamsOfServer(t *testing.T) {
 	r.expectAll(second, "second")
 }
 
-// Whoever gives a request up resets it, wherever it has come to.
+// Cancelling a request resets its stream, whatever part of the request or the answer has been
+// sent.
 func TestClientCancel(t *testing.T) {
 	tests := map[string]struct {
 		body   string
@@ -364,7 +368,7 @@ func TestClientCancel(t *testing.T) {
 	}
 }
 
-// An answer that comes before the body is sent ends the request.
+// An answer that is complete before the body is sent ends the request.
 func TestClientAnsweredEarly(t *testing.T) {
 	r := newClientFixture(t)
 	result := r.do(t.Context(), "/early", strings.Repeat("x", defaultWindow+1))
@@ -376,7 +380,7 @@ func TestClientAnsweredEarly(t *testing.T) {
 	s.expect("RST_STREAM 1 CANCEL") // so that the server does not wait for the rest
 }
 
-// A server that can't be dialled is an error at once, and Connect waits for it.
+// If the server cannot be dialled, Do fails at once, and Connect retries.
 func TestClientWithoutServer(t *testing.T) {
 	refused := errors.New("refused")
 	var attempts int
@@ -393,13 +397,13 @@ func TestClientWithoutServer(t *testing.T) {
 		return one, nil
 	})
 	if _, err := client.Do(t.Context(), request("/", "")); !errors.Is(err, refused) {
-		t.Errorf("Do: %v, want the dial's error", err)
+		t.Errorf("Do: %v, want the error of dial", err)
 	}
 	connected := make(chan error, 1)
 	go func() { connected <- client.Connect(t.Context()) }()
-	s := await(t, "the server is dialled", server)
+	s := await(t, "a connection to the server", server)
 	s.settings()
-	if err := await(t, "Connect returns", connected); err != nil {
+	if err := await(t, "the return of Connect", connected); err != nil {
 		t.Errorf("Connect: %v", err)
 	}
 	_ = client.Close()
@@ -416,11 +420,11 @@ func TestClientWithoutServer(t *testing.T) {
 	refuses := NewClient(func(context.Context) (net.Conn, error) { return nil, refused })
 	defer refuses.Close()
 	if err := refuses.Connect(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("Connect: %v, want that of its context", err)
+		t.Errorf("Connect: %v, want the error of its context", err)
 	}
 }
 
-// Close ends what runs.
+// Close ends running requests.
 func TestClientClose(t *testing.T) {
 	r := newClientFixture(t)
 	whole := r.do(t.Context(), "/whole", "")

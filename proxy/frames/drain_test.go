@@ -22,8 +22,8 @@ func blockedHandler() (Handler, chan struct{}) {
 	}, release
 }
 
-// Intercepted requests are answered although the server, which does not know them, says that it
-// goes after an earlier one; what it has refused below them the client may make again.
+// After GOAWAY of the server, intercepted requests are still answered, although the server's
+// last stream is an earlier one. Relayed streams in between are reset with REFUSED_STREAM.
 func TestServerLeaves(t *testing.T) {
 	handler, release := blockedHandler()
 	r := newFixture(t, handler).open()
@@ -37,9 +37,9 @@ func TestServerLeaves(t *testing.T) {
 	r.server.goAway(1)
 	r.client.expect("GOAWAY 5 NO_ERROR", "RST_STREAM 3 REFUSED_STREAM")
 	r.expectOutcome(ServerReset, http2.ErrCodeRefusedStream)
-	r.expectOutcome(ServerReset, http2.ErrCodeRefusedStream) // 7
+	r.expectOutcome(ServerReset, http2.ErrCodeRefusedStream) // stream 7
 
-	r.client.request(9, "/relayed", false) // it had not heard yet
+	r.client.request(9, "/relayed", false) // sent before the client read GOAWAY
 	r.client.request(11, "/intercepted", false)
 	r.client.data(9, true, strings.Repeat("x", creditLimit))
 	r.client.expectCredit(map[uint32]int{0: creditLimit})
@@ -49,13 +49,13 @@ func TestServerLeaves(t *testing.T) {
 	r.client.expect(headersLine(1, true, ":status=200"))
 	r.expectOutcome(Complete, 0)
 	_ = r.server.conn.Close()
-	eventually(t, "the relay knows that the server has gone", func() bool {
+	eventually(t, "the end of the server's connection", func() bool {
 		r.relay.mutex.Lock()
 		defer r.relay.mutex.Unlock()
 		return r.relay.serverClosed
 	})
-	r.client.ping("anybody?", false) // there is nobody else to answer
-	r.client.expect("PING ack anybody?")
+	r.client.ping("12345678", false) // the relay answers in place of the server
+	r.client.expect("PING ack 12345678")
 	close(release)
 	r.client.expectAnswer(5, "intercepted")
 	r.client.expect("end")
@@ -63,7 +63,8 @@ func TestServerLeaves(t *testing.T) {
 	_ = r.waitEnd()
 }
 
-// A server that says only that it will leave is not waited for when it has gone.
+// If the server sends only its first GOAWAY and closes its connection, the relay sends the
+// final GOAWAY to the client.
 func TestServerGoesAfterItsFirstWarning(t *testing.T) {
 	handler, release := blockedHandler()
 	r := newFixture(t, handler).open()
@@ -72,18 +73,18 @@ func TestServerGoesAfterItsFirstWarning(t *testing.T) {
 	r.server.goAway(streamMask)
 	r.client.expect("GOAWAY 2147483647 NO_ERROR")
 	_ = r.server.conn.Close()
-	r.client.expect("GOAWAY 1 NO_ERROR") // what comes now nobody would answer
+	r.client.expect("GOAWAY 1 NO_ERROR") // later requests are not answered
 	r.client.request(3, "/relayed", true)
 	close(release)
 	r.client.expectAnswer(1, "intercepted")
 	r.client.expect("end")
 }
 
-// Without a word before, or with a request that it has not answered, the end of the
-// server is that of the connection.
+// If the server closes its connection without GOAWAY, or with an unanswered request, the
+// client's connection ends, too.
 func TestServerGoes(t *testing.T) {
 	for name, before := range map[string]func(*fixture){
-		"without a word":    func(*fixture) {},
+		"without GOAWAY":    func(*fixture) {},
 		"without an answer": func(r *fixture) { r.server.goAway(9); r.client.expect("GOAWAY 9 NO_ERROR") },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -103,8 +104,8 @@ func TestServerGoes(t *testing.T) {
 	}
 }
 
-// What the server has said last reaches the client, also while that sends more than the
-// server takes.
+// The client gets the last frames of a server that no longer reads, even while the client
+// sends DATA.
 func TestServersLastWords(t *testing.T) {
 	r := newFixture(t, nil).open()
 	r.client.request(1, "/relayed", false)
@@ -115,7 +116,7 @@ func TestServersLastWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 20 {
-		r.client.data(1, false, "nobody reads this")
+		r.client.data(1, false, "not read")
 	}
 	r.client.expect(headersLine(1, true, ":status=413"), "GOAWAY 1 NO_ERROR")
 	_ = r.server.conn.Close()
@@ -139,7 +140,7 @@ func TestClientLeaves(t *testing.T) {
 	_ = r.waitEnd()
 }
 
-// A client that goes ends its requests of both kinds.
+// When the client closes its connection, its relayed and intercepted requests end.
 func TestClientGoes(t *testing.T) {
 	ended := make(chan error, 1)
 	r := newFixture(t, func(ctx context.Context, x *Exchange) {
@@ -153,12 +154,12 @@ func TestClientGoes(t *testing.T) {
 	_ = r.client.conn.Close()
 	r.server.expect("end")
 	_ = r.waitEnd()
-	_ = await(t, "the handler ends", ended)
+	_ = await(t, "the end of the handler", ended)
 	r.expectOutcome(ClientDisconnected, 0)
 }
 
-// A client that knows which request is the last one never learns of a later one (RFC 9113,
-// 6.8), also where the relay leaves after the server.
+// The last stream identifier of successive GOAWAY frames does not increase (RFC 9113, 6.8),
+// also if Drain is called after the server sent GOAWAY.
 func TestDrainAfterServerLeft(t *testing.T) {
 	handler, release := blockedHandler()
 	r := newFixture(t, handler).open()
@@ -176,7 +177,7 @@ func TestDrainAfterServerLeft(t *testing.T) {
 	r.client.expectAnswer(3, "intercepted")
 }
 
-// Drain says so in two steps, and lets end what has begun.
+// Drain sends GOAWAY twice, and all requests that have begun are answered.
 func TestDrain(t *testing.T) {
 	handler, release := blockedHandler()
 	r := newFixture(t, handler).open()
@@ -185,14 +186,14 @@ func TestDrain(t *testing.T) {
 	r.relay.Drain()
 	r.relay.Drain()
 	r.client.expect("GOAWAY 2147483647 NO_ERROR", "PING leaving!")
-	r.client.request(3, "/intercepted", true) // it had not heard yet
+	r.client.request(3, "/intercepted", true) // sent before the client read GOAWAY
 	r.client.ping("leaving!", true)
 	r.client.expect("GOAWAY 3 NO_ERROR")
-	r.client.ping("leaving!", true) // not the server's business
+	r.client.ping("leaving!", true) // not forwarded to the server
 	r.client.request(5, "/relayed", true)
 	r.client.request(7, "/intercepted", true)
 	r.syncPeers()
-	r.server.goAway(streamMask) // less than was said already
+	r.server.goAway(streamMask) // later than the last stream announced so far
 	r.client.expect("GOAWAY 3 NO_ERROR")
 	r.server.headers(1, true, ":status=200")
 	r.client.expect(headersLine(1, true, ":status=200"))
@@ -202,7 +203,8 @@ func TestDrain(t *testing.T) {
 	_ = r.waitEnd()
 }
 
-// A client that does not answer the ping gets the final GOAWAY, and is cut if it stays.
+// A client that does not acknowledge the PING gets the final GOAWAY after pingTimeout, and its
+// connection is closed after closeTimeout.
 func TestDrainOfDeafClient(t *testing.T) {
 	r := newFixture(t, nil).open()
 	r.relay.Drain()
@@ -210,8 +212,8 @@ func TestDrainOfDeafClient(t *testing.T) {
 	_ = r.waitEnd()
 }
 
-// A client that is about to connect is told once it has: grpc-go would take its
-// attempt for failed otherwise, and the calls that wait for it.
+// A client that connects during Drain gets GOAWAY after the server's SETTINGS. Before them,
+// grpc-go would treat the connection attempt, and the calls waiting for it, as failed.
 func TestDrainOfNewClient(t *testing.T) {
 	r := newFixture(t, nil)
 	r.relay.Drain()
@@ -226,7 +228,7 @@ func TestDrainOfNewClient(t *testing.T) {
 	_ = r.waitEnd()
 }
 
-// One that says nothing is left after a while.
+// After Drain, a connection without a preface is closed after pingTimeout.
 func TestDrainOfSilentClient(t *testing.T) {
 	r := newFixture(t, nil)
 	r.relay.Drain()
@@ -234,7 +236,7 @@ func TestDrainOfSilentClient(t *testing.T) {
 	_ = r.waitEnd()
 }
 
-// Nobody waits for a client that does not read, or says nothing.
+// Drain and Close do not wait for a peer that does not read or write.
 func TestEndOfStuckConnections(t *testing.T) {
 	flood := func(p *peer) {
 		go func() {
@@ -243,7 +245,7 @@ func TestEndOfStuckConnections(t *testing.T) {
 		}()
 	}
 	tests := map[string]func(*fixture){
-		"nothing was said": func(*fixture) {},
+		"no preface": func(*fixture) {},
 		"half of the preface": func(r *fixture) {
 			r.client.send([]byte(http2.ClientPreface)[:10])
 		},
@@ -254,13 +256,13 @@ func TestEndOfStuckConnections(t *testing.T) {
 			r.server.expect("WINDOW_UPDATE 0 1073741824")
 			r.server.expectRequest(1, "/relayed", true)
 			flood(r.server)
-			eventually(r.t, "the relay is stuck", func() bool { return r.isStuck(&r.relay.clientWriter.mutex) })
+			eventually(r.t, "a blocked write of the relay", func() bool { return r.isStuck(&r.relay.clientWriter.mutex) })
 		},
 		"the server does not read": func(r *fixture) {
 			r.open()
 			r.client.request(1, "/relayed", false)
 			flood(r.client)
-			eventually(r.t, "the relay is stuck", func() bool { return r.isStuck(&r.relay.serverWriter.mutex) })
+			eventually(r.t, "a blocked write of the relay", func() bool { return r.isStuck(&r.relay.serverWriter.mutex) })
 		},
 		"an answer waits for its window": func(r *fixture) {
 			r.open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
@@ -296,7 +298,7 @@ func TestEndOfStuckConnections(t *testing.T) {
 				defer close(drained)
 				r.relay.Drain()
 			}()
-			await(t, "Drain returns", drained)
+			await(t, "the return of Drain", drained)
 			r.relay.Close()
 			r.relay.Close()
 			_ = r.waitEnd()
@@ -304,7 +306,7 @@ func TestEndOfStuckConnections(t *testing.T) {
 	}
 }
 
-// isStuck reports whether a write lock is held all the time.
+// isStuck reports whether a write lock stays locked.
 func (r *fixture) isStuck(writing interface {
 	TryLock() bool
 	Unlock()
@@ -318,7 +320,7 @@ func (r *fixture) isStuck(writing interface {
 	return true
 }
 
-// A relay may be closed before it runs.
+// A relay can be closed before Run is called.
 func TestCloseBeforeRun(t *testing.T) {
 	one, other := socketPair(t)
 	relay := NewRelay(one, other, nil)
@@ -331,7 +333,7 @@ func TestCloseBeforeRun(t *testing.T) {
 // CloseStreaming cancels an unbounded intercepted request, even one whose handler starts
 // after the call.
 func TestCloseStreamingOfInterceptedRequest(t *testing.T) {
-	for name, closedFirst := range map[string]bool{"before it begins": true, "while it runs": false} {
+	for name, closedFirst := range map[string]bool{"before the handler starts": true, "while the handler runs": false} {
 		t.Run(name, func(t *testing.T) {
 			causes := make(chan error, 1)
 			r := newFixture(t, func(ctx context.Context, x *Exchange) {
@@ -349,10 +351,10 @@ func TestCloseStreamingOfInterceptedRequest(t *testing.T) {
 				r.relay.CloseStreaming()
 			}
 			r.client.data(1, true, "")
-			await(t, "nothing else is waited for", r.relay.Drained())
+			await(t, "Drained", r.relay.Drained())
 			r.relay.CloseStreaming()
-			if cause := await(t, "the handler is let go of", causes); !errors.Is(cause, ErrShutdown) {
-				t.Errorf("its context ended with %v", cause)
+			if cause := await(t, "the cancellation of the handler's context", causes); !errors.Is(cause, ErrShutdown) {
+				t.Errorf("the handler's context was cancelled with %v, want ErrShutdown", cause)
 			}
 			r.client.expect(headersLine(1, true, ":status=200", "!grpc-status=14"), "end")
 			_ = r.waitEnd()

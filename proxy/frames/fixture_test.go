@@ -20,15 +20,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fixture is a relay between a client and a server that a test drives. Requests of paths
-// that begin with /intercepted are intercepted.
+// fixture has a relay between a client and a server. A test sends and expects the frames of
+// both. Requests with a path that begins with /intercepted are intercepted.
 type fixture struct {
 	t              *testing.T
 	client, server *peer
 	relay          *Relay
-	handler        Handler // of intercepted requests
+	handler        Handler // answers intercepted requests
 	result         chan error
-	restore        Restorer // of requests of /intercepted/restored; double where it is nil
+	restore        Restorer // restores the answers of /intercepted/restored; nil for double
 	unchanged      func(beginning []byte) bool
 	skipped        atomic.Int64
 
@@ -37,7 +37,8 @@ type fixture struct {
 	watched  [2][]byte // bodies of relayed requests and their answers, by side
 }
 
-// newFixture starts a relay. When the test ends it is closed, and nothing may be left of it.
+// newFixture starts a relay. At the end of the test, it closes the relay and checks that no
+// goroutine is left.
 func newFixture(t *testing.T, handler Handler) *fixture {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
@@ -49,18 +50,20 @@ func newFixture(t *testing.T, handler Handler) *fixture {
 	go func() { r.result <- r.relay.Run() }()
 	t.Cleanup(func() {
 		r.relay.Close()
-		_ = await(t, "Run returns", r.result)
+		_ = await(t, "the return of Run", r.result)
 		_ = client.Close()
 		_ = server.Close()
 		if err := goleak.Find(before); err != nil {
-			t.Errorf("goroutines are left: %v", err)
+			t.Errorf("goroutines still run: %v", err)
 		}
 	})
 	return r
 }
 
-// route takes requests, and lets those of /intercepted/restored pass and doubles their answers.
-// Those of /relayed/restored pass at once, and their answers are doubled after the request.
+// route plans requests by their path. /intercepted/restored is relayed once its body is
+// complete (Plan.Restore), and /relayed/restored is relayed at once (Plan.Restoration). The
+// answers of both are restored, by double unless a test sets another restorer. Other paths
+// that begin with /intercepted get the handler.
 func (r *fixture) route(fields []hpack.HeaderField) Plan {
 	path := Field(fields, ":path")
 	plan := Plan{Watch: r.watch, Ended: r.recordOutcome, Unbounded: path == "/intercepted/unbounded"}
@@ -87,7 +90,8 @@ func (r *fixture) restoration(fields []hpack.HeaderField, body []byte) *Restorat
 	return restoration
 }
 
-// double doubles an answer.
+// double restores an answer to the request's body, the field "mark" and twice the answer's
+// body.
 func double(_ context.Context, of Answered, _ bool) (Restored, error) {
 	return Restored{Body: fmt.Appendf(nil, "%s%s%s%s", of.Request, Field(of.Header, "mark"), of.Body, of.Body)}, nil
 }
@@ -98,11 +102,11 @@ func (r *fixture) watch(from Side, piece []byte) {
 	r.watched[from] = append(r.watched[from], piece...)
 }
 
-// expectWatched waits until the relayed requests' bodies and those of their answers were
-// shown.
+// expectWatched waits until Plan.Watch has been called with these bodies of relayed requests
+// and of their answers.
 func (r *fixture) expectWatched(requests, answers string) {
 	r.t.Helper()
-	eventually(r.t, "the bodies were shown", func() bool {
+	eventually(r.t, "the bodies in Plan.Watch", func() bool {
 		r.mutex.Lock()
 		defer r.mutex.Unlock()
 		return string(r.watched[FromClient]) == requests && string(r.watched[FromServer]) == answers
@@ -115,11 +119,11 @@ func (r *fixture) recordOutcome(outcome Outcome) {
 	r.outcomes = append(r.outcomes, outcome)
 }
 
-// expectOutcome waits for the next request to have ended.
+// expectOutcome waits until the next request has ended, and checks its outcome.
 func (r *fixture) expectOutcome(end End, code http2.ErrCode) {
 	r.t.Helper()
 	var outcome Outcome
-	eventually(r.t, "a request has ended", func() bool {
+	eventually(r.t, "the end of a request", func() bool {
 		r.mutex.Lock()
 		defer r.mutex.Unlock()
 		if len(r.outcomes) == 0 {
@@ -133,7 +137,7 @@ func (r *fixture) expectOutcome(end End, code http2.ErrCode) {
 	}
 }
 
-// open begins the connection on both sides.
+// open exchanges the connection prefaces of both sides. settings are the client's.
 func (r *fixture) open(clients ...http2.Setting) *fixture {
 	r.t.Helper()
 	r.client.send([]byte(http2.ClientPreface))
@@ -154,17 +158,17 @@ func (p *peer) readPreface() {
 	for n := 0; n < len(preface); {
 		read, err := p.conn.Read(preface[n:])
 		if err != nil {
-			p.t.Fatalf("the %s reads the preface: %v", p.name, err)
+			p.t.Fatalf("the %s failed to read the preface: %v", p.name, err)
 		}
 		n += read
 	}
 	if string(preface) != http2.ClientPreface {
-		p.t.Fatalf("the %s reads the preface %q", p.name, preface)
+		p.t.Fatalf("the %s got the preface %q", p.name, preface)
 	}
 }
 
-// syncPeers checks that no other frame is in flight to either side. The relay has handled
-// all earlier frames when it returns.
+// syncPeers checks that no unexpected frame is in flight to either side. When it returns, the
+// relay has handled all earlier frames.
 func (r *fixture) syncPeers() {
 	r.t.Helper()
 	r.client.send(frameOf(0xfa, 0, 0, "settled"))
@@ -173,7 +177,7 @@ func (r *fixture) syncPeers() {
 	r.client.expect(`0xfa 0 flags=0 "settled"`)
 }
 
-// changeSettings changes a setting of one side, which the other acknowledges.
+// changeSettings sends SETTINGS from one side, and the acknowledgement from the other.
 func (r *fixture) changeSettings(from *peer, settings ...http2.Setting) {
 	r.t.Helper()
 	to := r.client
@@ -186,7 +190,7 @@ func (r *fixture) changeSettings(from *peer, settings ...http2.Setting) {
 	from.expect("SETTINGS ack")
 }
 
-// relayCall makes a relayed request, and the server answers it.
+// relayCall sends a relayed request from the client and its answer from the server.
 func (r *fixture) relayCall(id uint32) {
 	r.t.Helper()
 	r.client.request(id, "/relayed", true)
@@ -198,7 +202,7 @@ func (r *fixture) relayCall(id uint32) {
 		dataLine(id, false, "answer"), headersLine(id, true, "grpc-status=0"))
 }
 
-// buffered returns the number of open requests and of bytes in memory.
+// buffered returns the number of open requests and of buffered bytes.
 func (r *fixture) buffered() (requests, bodies int) {
 	r.relay.mutex.Lock()
 	defer r.relay.mutex.Unlock()
@@ -208,12 +212,12 @@ func (r *fixture) buffered() (requests, bodies int) {
 // ends waits for the relay to end.
 func (r *fixture) waitEnd() error {
 	r.t.Helper()
-	err := await(r.t, "Run returns", r.result)
-	r.result <- err // for the end of the test
+	err := await(r.t, "the return of Run", r.result)
+	r.result <- err // for the cleanup of newFixture
 	return err
 }
 
-// answerWith is a handler that reads the whole request and answers it.
+// answerWith returns a handler that reads the complete request and answers with data.
 func answerWith(data string) Handler {
 	return func(ctx context.Context, x *Exchange) {
 		for {
@@ -228,13 +232,13 @@ func answerWith(data string) Handler {
 	}
 }
 
-// expectAnswer is what answerWith sends in one piece.
+// expectAnswer expects an answer of answerWith, with its body in one DATA frame.
 func (p *peer) expectAnswer(id uint32, data string) {
 	p.t.Helper()
 	p.expect(headersLine(id, false, ":status=200"), dataLine(id, false, data), headersLine(id, true, "!grpc-status=0"))
 }
 
-// socketPair is the two ends of a connection over a unix socket.
+// socketPair returns the two ends of a connection over a unix socket.
 func socketPair(t *testing.T) (dialled, accepted *net.UnixConn) {
 	t.Helper()
 	listener, err := net.Listen("unix", temporarySocket(t))
@@ -253,7 +257,7 @@ func socketPair(t *testing.T) (dialled, accepted *net.UnixConn) {
 	return one.(*net.UnixConn), other.(*net.UnixConn)
 }
 
-// temporarySocket is a path short enough for a unix socket (108 bytes).
+// temporarySocket returns a path that is short enough for a unix socket (108 bytes).
 func temporarySocket(t *testing.T) string {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "frames")
@@ -269,19 +273,19 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(testTimeout); !condition(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not after %v: %s", testTimeout, what)
+			t.Fatalf("timed out after %v waiting for: %s", testTimeout, what)
 		}
 	}
 }
 
-// await returns what the channel brings.
+// await returns the next value of a channel, or the zero value once it is closed.
 func await[T any](t *testing.T, what string, channel <-chan T) T {
 	t.Helper()
 	select {
 	case value := <-channel:
 		return value
 	case <-time.After(testTimeout):
-		t.Fatalf("not after %v: %s", testTimeout, what)
+		t.Fatalf("timed out after %v waiting for: %s", testTimeout, what)
 		var none T
 		return none
 	}

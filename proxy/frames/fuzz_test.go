@@ -20,8 +20,8 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// FuzzRelay lets both sides say anything. A relay must end when they do, hold no more than
-// its bounds, and say nothing itself that is not HTTP/2.
+// FuzzRelay sends arbitrary bytes from both sides. The relay must end when both sides have
+// closed their connections, must keep to its limits, and must send valid HTTP/2 to the server.
 func FuzzRelay(f *testing.F) {
 	client, server := recordCalls(f)
 	for _, take := range []byte{0, 1, 2, 0x43, 0x82} {
@@ -73,14 +73,14 @@ func FuzzRelay(f *testing.F) {
 		var both sync.WaitGroup
 		both.Go(func() { c.send(client, int(chunk)+1) })
 		both.Go(func() { s.send(server, int(chunk)+1) })
-		said := make(chan struct{})
+		sent := make(chan struct{})
 		go func() {
-			defer close(said)
+			defer close(sent)
 			both.Wait()
 		}()
 		select {
-		case <-said:
-		case <-time.After(10 * time.Millisecond): // one waits for the other's window
+		case <-sent:
+		case <-time.After(10 * time.Millisecond): // a side may block for lack of credit
 		}
 		if take&0x80 != 0 {
 			relay.Drain()
@@ -88,11 +88,11 @@ func FuzzRelay(f *testing.F) {
 		runtime.Gosched()
 		_ = c.Close()
 		_ = s.Close()
-		<-said
+		<-sent
 		select {
 		case <-ran:
 		case <-time.After(testTimeout):
-			panic("the relay has not ended") // with all goroutines
+			panic("the relay did not end") // prints all goroutines
 		}
 		if !bytes.HasPrefix(client, []byte(http2.ClientPreface)) {
 			return
@@ -101,15 +101,15 @@ func FuzzRelay(f *testing.F) {
 			checkRelayed(t, rest)
 		}
 		if got := len(c.received()); got > 2*len(server)+20*len(client)+1000 {
-			t.Errorf("the client got %d bytes", got)
+			t.Errorf("the client got %d bytes, more than the limits allow", got)
 		}
 		if relay.buffered < 0 || relay.buffered > len(client) || len(relay.relayed) > 0 {
-			t.Errorf("%d bytes and %d requests are left", relay.buffered, len(relay.relayed))
+			t.Errorf("%d bytes and %d requests are still held", relay.buffered, len(relay.relayed))
 		}
 	})
 }
 
-// wire is an end of a connection in memory, whose other end a relay has.
+// wire is the test's end of an in-memory connection. The relay has the other end.
 type wire struct {
 	net.Conn
 	mutex sync.Mutex
@@ -136,7 +136,7 @@ func newWire() (*wire, net.Conn) {
 	return w, other
 }
 
-// send writes in pieces, until the other end has gone.
+// send writes data in pieces until the other end is closed.
 func (w *wire) send(data []byte, piece int) {
 	for len(data) > 0 {
 		n, err := w.Write(data[:min(piece*piece, len(data))])
@@ -152,8 +152,8 @@ func (w *wire) received() []byte {
 	return w.got
 }
 
-// checkRelayed checks what a server gets: whole frames but for the last one, header blocks
-// in one piece and of right HPACK.
+// checkRelayed checks the bytes that the server got after the preface: complete frames except
+// for the last one, and contiguous header blocks that can be decoded.
 func checkRelayed(t *testing.T, data []byte) {
 	decoder := hpack.NewDecoder(1<<31, func(hpack.HeaderField) {})
 	var open uint32
@@ -165,7 +165,7 @@ func checkRelayed(t *testing.T, data []byte) {
 		payload := data[headerLength : headerLength+h.length]
 		data = data[headerLength+h.length:]
 		if continues := h.kind == http2.FrameContinuation; continues != (open != 0) || continues && h.stream != open {
-			t.Fatalf("%v of stream %d after a block of stream %d has begun", h.kind, h.stream, open)
+			t.Fatalf("%v frame of stream %d inside a header block of stream %d", h.kind, h.stream, open)
 		}
 		if h.kind != http2.FrameHeaders && h.kind != http2.FrameContinuation {
 			continue
@@ -186,8 +186,7 @@ func checkRelayed(t *testing.T, data []byte) {
 	}
 }
 
-// recordCalls returns what a client and a server of grpc-go say to each other in a few
-// calls.
+// recordCalls returns the bytes that a client and a server of grpc-go send in a few calls.
 func recordCalls(f *testing.F) (client, server []byte) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -232,7 +231,7 @@ func recordCalls(f *testing.F) (client, server []byte) {
 	return up.take(), down.take()
 }
 
-// recorded is a connection that keeps what goes over it.
+// recorded is a connection that records all bytes.
 type recorded struct {
 	net.Conn
 	up, down *recording

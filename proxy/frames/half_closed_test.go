@@ -8,8 +8,9 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// answerBeforeRequestEnds has the server answer a request that the client ends later. The
-// answer is queued, because an injected one has used up the client's connection window.
+// answerBeforeRequestEnds sends a complete answer from the server, and then the end of the
+// request from the client. The answer is queued, because an injected one has used up the
+// window of the client's connection.
 func answerBeforeRequestEnds(t *testing.T) *fixture {
 	t.Helper()
 	r := newFixture(t, answerWith(strings.Repeat("x", defaultWindow))).open()
@@ -30,18 +31,18 @@ func answerBeforeRequestEnds(t *testing.T) *fixture {
 	return r
 }
 
-// The queue of a request that the client has ended and then resets is dropped.
+// If the client ends a request and then resets its stream, the queued answer is dropped.
 func TestQueuedAnswerIsGivenUp(t *testing.T) {
 	r := answerBeforeRequestEnds(t)
 	r.client.reset(1, http2.ErrCodeCancel)
 	r.server.ignoreCredit = true
 	r.server.expect("RST_STREAM 1 CANCEL")
-	eventually(t, "nothing is kept", func() bool { requests, bodies := r.buffered(); return requests == 0 && bodies == 0 })
+	eventually(t, "the release of all requests", func() bool { requests, bodies := r.buffered(); return requests == 0 && bodies == 0 })
 	r.client.windowUpdate(0, 100)
 	r.relayCall(5)
 }
 
-// The observer of such a request learns that the connection has ended.
+// Plan.Ended of a request with a queued answer is called when the connection ends.
 func TestQueuedAnswerIsLost(t *testing.T) {
 	r := answerBeforeRequestEnds(t)
 	_ = r.client.conn.Close()
@@ -49,7 +50,7 @@ func TestQueuedAnswerIsLost(t *testing.T) {
 	r.expectOutcome(ClientDisconnected, 0)
 }
 
-// Smaller windows hold for the queue of such a request, too.
+// A queued answer keeps to a window that becomes smaller.
 func TestWindowOfQueuedAnswer(t *testing.T) {
 	r := answerBeforeRequestEnds(t)
 	r.changeSettings(r.client, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
@@ -59,8 +60,9 @@ func TestWindowOfQueuedAnswer(t *testing.T) {
 	r.client.expect(dataLine(1, false, "0123"))
 }
 
-// RST_STREAM of a server that has answered before the request has ended (RFC 9113, 8.1) ends
-// the request also when it comes just after the end of the queue.
+// A server may answer before the request has ended and then send RST_STREAM (RFC 9113, 8.1).
+// The request ends even if RST_STREAM arrives while Plan.Ended is called after the queue has
+// been sent.
 func TestResetAfterQueuedAnswer(t *testing.T) {
 	ended, release := make(chan struct{}), make(chan struct{})
 	r := newFixture(t, answerWith("handled"))
@@ -72,7 +74,7 @@ func TestResetAfterQueuedAnswer(t *testing.T) {
 	}
 	r.open()
 	r.relay.mutex.Lock()
-	r.relay.flow.toClient.inject(defaultWindow) // as an answer would
+	r.relay.flow.toClient.inject(defaultWindow) // as an intercepted answer would
 	r.relay.mutex.Unlock()
 	r.client.request(1, "/relayed", false)
 	r.server.expectRequest(1, "/relayed", false)
@@ -80,15 +82,15 @@ func TestResetAfterQueuedAnswer(t *testing.T) {
 	r.server.data(1, false, "answer")
 	r.server.headers(1, true, "grpc-status=8")
 	r.client.expect(headersLine(1, false, ":status=200"))
-	r.server.send(frameOf(0xfa, 0, 0, "queued")) // otherwise the trailer may come after the queue
+	r.server.send(frameOf(0xfa, 0, 0, "queued")) // makes sure that the trailer is queued, too
 	r.client.expect(`0xfa 0 flags=0 "queued"`)
 	r.client.windowUpdate(0, 1000)
 	r.client.expect(dataLine(1, false, "answer"), headersLine(1, true, "grpc-status=8"))
-	await(t, "the observer is called", ended)
+	await(t, "the call of Plan.Ended", ended)
 	r.server.reset(1, http2.ErrCodeNo)
 	r.server.send(frameOf(0xfa, 0, 0, "reset"))
 	r.client.expect(`0xfa 0 flags=0 "reset"`)
 	close(release)
 	r.client.expect("RST_STREAM 1 NO_ERROR")
-	eventually(t, "nothing is kept", func() bool { requests, _ := r.buffered(); return requests == 0 })
+	eventually(t, "the release of all requests", func() bool { requests, _ := r.buffered(); return requests == 0 })
 }

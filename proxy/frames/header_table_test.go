@@ -7,12 +7,12 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// tableSetting is a size of the header table.
+// tableSetting returns SETTINGS_HEADER_TABLE_SIZE.
 func tableSetting(size uint32) http2.Setting {
 	return http2.Setting{ID: http2.SettingHeaderTableSize, Val: size}
 }
 
-// sizeUpdates returns the table sizes that a header block begins with (RFC 7541, 6.3).
+// sizeUpdates reads HEADERS, and returns the size updates at its beginning (RFC 7541, 6.3).
 func sizeUpdates(t *testing.T, p *peer) []int {
 	t.Helper()
 	f, err := p.next()
@@ -40,7 +40,7 @@ func sizeUpdates(t *testing.T, p *peer) []int {
 		block = block[n:]
 	}
 	if _, err := p.decoder.DecodeFull(headers.HeaderBlockFragment()); err != nil {
-		t.Fatalf("the block can't be decoded: %v", err)
+		t.Fatalf("the header block cannot be decoded: %v", err)
 	}
 	return sizes
 }
@@ -52,12 +52,12 @@ func expectSizes(t *testing.T, got []int, want ...int) {
 		same = same && got[i] == want[i]
 	}
 	if !same {
-		t.Errorf("the block begins with the table sizes %v, want %v", got, want)
+		t.Errorf("the header block begins with the size updates %v, want %v", got, want)
 	}
 }
 
-// The first block after the client has made its table smaller announces that, whether the
-// server has made the block or the relay.
+// The first header block after the client has reduced its table begins with a size update,
+// whether the server or the relay encoded the block.
 func TestClientTableBecomesSmaller(t *testing.T) {
 	for name, size := range map[string]uint32{"short": 20, "long": 256} {
 		t.Run(name, func(t *testing.T) {
@@ -65,7 +65,7 @@ func TestClientTableBecomesSmaller(t *testing.T) {
 			r.relayCall(1)
 			r.client.settings(tableSetting(size))
 			r.server.read()
-			r.client.request(3, "/intercepted", true) // not acknowledged: the server's blocks may use the larger table
+			r.client.request(3, "/intercepted", true) // the server has not acknowledged the smaller table yet
 			expectSizes(t, sizeUpdates(t, r.client))
 			r.client.expect(dataLine(3, false, "intercepted"), headersLine(3, true, "!grpc-status=0"))
 			r.server.acknowledge()
@@ -74,7 +74,7 @@ func TestClientTableBecomesSmaller(t *testing.T) {
 			expectSizes(t, sizeUpdates(t, r.client), int(size))
 			r.client.expect(dataLine(5, false, "intercepted"), headersLine(5, true, "!grpc-status=0"))
 			r.client.request(7, "/intercepted", true)
-			expectSizes(t, sizeUpdates(t, r.client)) // once
+			expectSizes(t, sizeUpdates(t, r.client)) // the update is sent once
 			r.client.expect(dataLine(7, false, "intercepted"), headersLine(7, true, "!grpc-status=0"))
 			r.server.encoder.SetMaxDynamicTableSize(size)
 			r.relayCall(9)
@@ -82,7 +82,7 @@ func TestClientTableBecomesSmaller(t *testing.T) {
 	}
 }
 
-// A table that was smaller between two blocks is announced as it was at its smallest.
+// If the table was smaller between two blocks, the update has the smallest size.
 func TestClientTableBecomesSmallerAndLargerAgain(t *testing.T) {
 	r := newFixture(t, answerWith("intercepted")).open()
 	r.changeSettings(r.client, tableSetting(0))
@@ -91,7 +91,7 @@ func TestClientTableBecomesSmallerAndLargerAgain(t *testing.T) {
 	expectSizes(t, sizeUpdates(t, r.client), 0)
 }
 
-// The server's own block announces the smaller table: none of the relay's has to.
+// If a block of the server has the size update, the next block of the relay has none.
 func TestServerAnnouncesSmallerTable(t *testing.T) {
 	r := newFixture(t, answerWith("intercepted")).open()
 	r.changeSettings(r.client, tableSetting(100))
@@ -101,7 +101,7 @@ func TestServerAnnouncesSmallerTable(t *testing.T) {
 	expectSizes(t, sizeUpdates(t, r.client))
 }
 
-// Blocks that the relay encodes anew announce the smaller table themselves.
+// A header block of the server that the relay encodes again has the size update.
 func TestRewrittenBlocksAnnounceSmallerTable(t *testing.T) {
 	r := newFixture(t, answerWith("handled")).open()
 	r.beginRestored(1)
@@ -111,7 +111,7 @@ func TestRewrittenBlocksAnnounceSmallerTable(t *testing.T) {
 	r.client.data(3, true, "?")
 	r.server.expectRequest(3, "/intercepted/restored", false)
 	r.server.expect(dataLine(3, true, "?"))
-	r.server.headers(3, false, ":status=200", "content-length=7") // from here on blocks are encoded anew
+	r.server.headers(3, false, ":status=200", "content-length=7") // the relay encodes blocks again from here on
 	r.client.expect(headersLine(3, false, ":status=200"))
 	r.changeSettings(r.client, tableSetting(0))
 	r.server.headers(3, true, "grpc-status=0")
@@ -119,8 +119,8 @@ func TestRewrittenBlocksAnnounceSmallerTable(t *testing.T) {
 	r.relayCall(5)
 }
 
-// A server whose table was smaller between two requests gets a block that says so
-// (RFC 7541, 4.2).
+// If the server's table was smaller between two requests, the next block for the server has
+// the size update (RFC 7541, 4.2).
 func TestServerTableBecomesSmallerAndLargerAgain(t *testing.T) {
 	r := newFixture(t, nil).open()
 	r.relayCall(1)
@@ -132,8 +132,8 @@ func TestServerTableBecomesSmallerAndLargerAgain(t *testing.T) {
 	expectSizes(t, sizeUpdates(t, r.server))
 }
 
-// A client that changes its settings all the time, of a server that acknowledges none, is
-// stopped.
+// If the client sends SETTINGS without end and the server acknowledges none, the connection
+// ends.
 func TestTooManySettings(t *testing.T) {
 	r := newFixture(t, nil).open()
 	go func() {
@@ -153,8 +153,8 @@ func TestTooManySettings(t *testing.T) {
 	}
 }
 
-// A pushed answer waits for the client's window like any other, and its promise is right
-// where blocks are encoded anew.
+// A pushed answer is queued if it exceeds the client's window. PUSH_PROMISE stays correct when
+// the relay encodes header blocks again.
 func TestPushedAnswerWaits(t *testing.T) {
 	r := newFixture(t, answerWith("intercepted")).open()
 	r.client.framer.AllowIllegalReads = true

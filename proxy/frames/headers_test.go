@@ -7,8 +7,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// Padding is between two hops: a header block loses it where it is encoded anew, and
-// DATA keeps it.
+// A header block that the relay encodes again loses its padding. DATA keeps it.
 func TestPadding(t *testing.T) {
 	r := newFixture(t, answerWith("intercepted")).open()
 	r.client.check("HEADERS", r.client.framer.WriteHeaders(http2.HeadersFrameParam{
@@ -24,7 +23,7 @@ func TestPadding(t *testing.T) {
 	r.server.check("DATA", r.server.framer.WriteDataPadded(1, true, []byte("down"), make([]byte, 9)))
 	r.client.expect(headersLine(1, false, ":status=200"), dataLine(1, true, "down")+" padding=9")
 
-	// An intercepted request's padding is not its body, and counts for the windows.
+	// Padding of an intercepted request is not part of its body, but gets credit.
 	r.client.check("HEADERS", r.client.framer.WriteHeaders(http2.HeadersFrameParam{
 		StreamID: 3, BlockFragment: r.client.encode(requestOf("/intercepted")...), EndHeaders: true, PadLength: 1,
 	}))
@@ -52,13 +51,13 @@ func TestPriority(t *testing.T) {
 	r.client.check("HEADERS", r.client.framer.WriteHeaders(http2.HeadersFrameParam{
 		StreamID: 13, BlockFragment: r.client.encode(requestOf("/intercepted")...), EndHeaders: true, EndStream: true, Priority: priority,
 	}))
-	r.client.check("PRIORITY", r.client.framer.WritePriority(13, priority)) // of a stream that the server doesn't know
+	r.client.check("PRIORITY", r.client.framer.WritePriority(13, priority)) // an intercepted stream
 	r.client.expectAnswer(13, "intercepted")
 	r.syncPeers()
 }
 
-// A block may come in many frames. Towards the server it is cut anew, towards the client
-// it stays as it is, and nothing comes between.
+// A header block may have many frames. For the server, the relay splits it again. For the
+// client, its frames stay unchanged. No other frame is written between them.
 func TestContinuation(t *testing.T) {
 	r := newFixture(t, answerWith("intercepted")).open()
 	long := "x=" + strings.Repeat("~", 3*defaultMaxFrame)
@@ -81,7 +80,7 @@ func TestContinuation(t *testing.T) {
 	r.relayCall(11)
 }
 
-// An answer is not put between the frames of a header block from the server.
+// An injected answer is not written between the frames of a header block from the server.
 func TestAnswerNeverInsideBlock(t *testing.T) {
 	r := newFixture(t, answerWith("intercepted")).open()
 	r.client.request(1, "/relayed", true)
@@ -94,7 +93,7 @@ func TestAnswerNeverInsideBlock(t *testing.T) {
 	r.client.expect(headersLine(1, false, ":status=200", "a=b"))
 }
 
-// What is sensitive stays out of every table, and the order stays.
+// Sensitive fields are never indexed, and the order of fields does not change.
 func TestFieldsStayAsTheyAre(t *testing.T) {
 	r := newFixture(t, nil).open()
 	fields := requestOf("/relayed", "b=1", "a=2", "!authorization=secret", "b=3", "a=", "!cookie=", "x-bin=AAE")
@@ -108,7 +107,7 @@ func TestFieldsStayAsTheyAre(t *testing.T) {
 	}
 }
 
-// Either side may change the size of the table that the other one's blocks use.
+// Both sides may change the size of the HPACK table for the header blocks that they receive.
 func TestHeaderTableSize(t *testing.T) {
 	r := newFixture(t, answerWith("intercepted")).open()
 	id := uint32(1)
@@ -141,13 +140,13 @@ func TestHeaderTableSize(t *testing.T) {
 	}
 }
 
-// A block that was on its way when its receiver made the table smaller is right.
+// A header block that was sent before its sender read the smaller table size is decoded.
 func TestHeaderTableShrinksUnderWay(t *testing.T) {
 	r := newFixture(t, nil).open()
 	shrunk := http2.Setting{ID: http2.SettingHeaderTableSize}
 	r.server.settings(shrunk)
 	r.client.expect("SETTINGS HEADER_TABLE_SIZE=0")
-	r.client.encoder.SetMaxDynamicTableSize(2048) // it has not heard yet
+	r.client.encoder.SetMaxDynamicTableSize(2048) // the client has not read the setting yet
 	r.client.request(1, "/relayed", true)
 	r.server.expectRequest(1, "/relayed", true)
 	r.client.acknowledge()
@@ -160,10 +159,10 @@ func TestHeaderTableShrinksUnderWay(t *testing.T) {
 	r.client.expect(headersLine(1, true, ":status=200"))
 }
 
-// A promise of the server and what it pushes pass, and later blocks are still right.
+// PUSH_PROMISE and a pushed answer are forwarded, and later header blocks stay correct.
 func TestPushPromise(t *testing.T) {
 	r := newFixture(t, answerWith("intercepted")).open()
-	r.client.framer.AllowIllegalReads = true // it does not know that CONTINUATION may follow
+	r.client.framer.AllowIllegalReads = true // the framer rejects CONTINUATION after PUSH_PROMISE
 	r.client.request(1, "/relayed", true)
 	r.server.expectRequest(1, "/relayed", true)
 	for promised := uint32(2); promised < 8; promised += 2 {

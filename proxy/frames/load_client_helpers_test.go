@@ -12,8 +12,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// loadClient is an HTTP/2 client that makes many requests at once, keeps its windows
-// strictly, and returns credit late.
+// loadClient is an HTTP/2 client for many concurrent requests. It fails if DATA exceeds a
+// window, and it gives credit late.
 type loadClient struct {
 	t      *testing.T
 	framer *http2.Framer
@@ -23,12 +23,12 @@ type loadClient struct {
 	changed *sync.Cond
 	encoder *hpack.Encoder
 	block   bytes.Buffer
-	initial int // window of each stream
-	window  int // of the connection, what the server may still send
-	unpaid  int // bytes that were received and not credited to the connection
-	late    int // bytes that may stay unpaid
+	initial int // initial window of each stream
+	window  int // window of the connection
+	unpaid  int // bytes received without credit for the connection yet
+	late    int // unpaid bytes at which the client gives credit
 	calls   map[uint32]*loadCall
-	frames  int // that were received
+	frames  int // number of received frames
 	failure error
 }
 
@@ -38,7 +38,7 @@ type loadCall struct {
 	body               []byte
 	status             string
 	ended              bool
-	code               http2.ErrCode // of RST_STREAM
+	code               http2.ErrCode // error code of RST_STREAM
 }
 
 func newLoadClient(t *testing.T, conn net.Conn, initial, late int) *loadClient {
@@ -60,7 +60,7 @@ func newLoadClient(t *testing.T, conn net.Conn, initial, late int) *loadClient {
 	return c
 }
 
-// setInitial announces another window for streams.
+// setInitial announces another initial window for streams.
 func (c *loadClient) setInitial(size int) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -75,7 +75,7 @@ func (c *loadClient) setInitial(size int) {
 	c.initial = size
 }
 
-// returnCredit returns the credit that is outstanding for a stream.
+// returnCredit gives the outstanding credit for a stream.
 func (c *loadClient) returnCredit(id uint32, call *loadCall) {
 	if call.uncredited > 0 {
 		call.window += call.uncredited
@@ -96,7 +96,7 @@ func (c *loadClient) begin(id uint32, path, body string) {
 	_ = c.framer.WriteData(id, true, []byte(body))
 }
 
-// cancel gives a request up.
+// cancel resets the stream of a request.
 func (c *loadClient) cancel(id uint32) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -107,7 +107,7 @@ func (c *loadClient) cancel(id uint32) {
 	}
 }
 
-// wait returns a call that has ended.
+// wait waits until a call has ended and returns it.
 func (c *loadClient) wait(id uint32) (*loadCall, error) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -121,8 +121,8 @@ func (c *loadClient) wait(id uint32) (*loadCall, error) {
 	return call, nil
 }
 
-// returnAllCredit returns all credit for the connection, and returns its window. more is credited
-// beyond that.
+// returnAllCredit gives all outstanding credit for the connection, and more bytes beyond it. It
+// returns the new window.
 func (c *loadClient) returnAllCredit(more int) int {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -175,7 +175,7 @@ func (c *loadClient) frame(f http2.Frame) error {
 func (c *loadClient) data(f *http2.DataFrame, call *loadCall) error {
 	n := int(f.Length)
 	if c.window -= n; c.window < 0 {
-		return fmt.Errorf("%d bytes more than the connection's window", -c.window)
+		return fmt.Errorf("DATA exceeds the window of the connection by %d bytes", -c.window)
 	}
 	c.unpaid += n
 	if c.unpaid > min(c.late, c.window) {
@@ -196,7 +196,7 @@ func (c *loadClient) data(f *http2.DataFrame, call *loadCall) error {
 	return nil
 }
 
-// lateness is for how long a client withholds credit, in bytes.
+// lateness returns a random value for loadClient.late.
 func lateness(random *rand.Rand, window int) int { return random.IntN(max(1, window/2)) }
 
 func (c *loadClient) receivedFrames() int {

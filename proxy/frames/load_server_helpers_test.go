@@ -13,8 +13,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// loadServer is an HTTP/2 server that answers a body "N" with N bytes, within the client's
-// windows, in frames of any size and form.
+// loadServer is an HTTP/2 server. It answers the body "N" with N bytes, within the client's
+// windows, in frames of random size and padding.
 type loadServer struct {
 	t       *testing.T
 	framer  *http2.Framer
@@ -26,8 +26,8 @@ type loadServer struct {
 	encoder *hpack.Encoder
 	block   bytes.Buffer
 	initial int
-	window  int            // of the connection
-	streams map[uint32]int // windows of those that are not reset
+	window  int            // window of the connection
+	streams map[uint32]int // windows of the open streams
 	ended   bool
 }
 
@@ -117,13 +117,13 @@ func (s *loadServer) answer(id uint32, size int) {
 	delete(s.streams, id)
 }
 
-// answerOf is what the server answers to a request.
+// answerOf returns the server's answer of a size on a stream.
 func answerOf(id uint32, size int) string {
 	return strings.Repeat(string(rune('a'+id%26)), size)
 }
 
-// take waits for some of the client's windows, and takes them for up to n bytes. It is 0
-// where the request is over.
+// take waits until the client's windows allow some bytes, and takes up to n of them. It
+// returns the number, or 0 if the stream is closed.
 func (s *loadServer) take(id uint32, n int) int {
 	for !s.ended {
 		window, open := s.streams[id]
@@ -148,7 +148,7 @@ func (s *loadServer) headers(id uint32, end bool, fields ...string) {
 	_ = s.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: s.block.Bytes(), EndHeaders: true, EndStream: end})
 }
 
-// connectionWindow returns what the server believes of the client's connection window.
+// connectionWindow returns the window of the connection in the server's view.
 func (s *loadServer) connectionWindow() int {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// What must not be ends the connection with the error that HTTP/2 has for it.
+// A protocol violation ends the connection with the error code of RFC 9113.
 func TestMalformedFrames(t *testing.T) {
 	request := func(p *peer) string { return string(p.encode(requestOf("/relayed")...)) }
 	continuations := func(n int) string {
@@ -18,7 +18,7 @@ func TestMalformedFrames(t *testing.T) {
 	tests := map[string]struct {
 		frames func(p *peer) string
 		code   http2.ErrCode
-		only   string // where only this one must not send it
+		only   string // the side that must not send the frames; "" for both
 	}{
 		"HEADERS on stream 0": {frames: func(p *peer) string {
 			return string(frameOf(http2.FrameHeaders, endHeaders, 0, request(p)))
@@ -48,7 +48,7 @@ func TestMalformedFrames(t *testing.T) {
 		"HPACK that enlarges the table": {frames: func(*peer) string {
 			return string(frameOf(http2.FrameHeaders, endHeaders, 1, "\x3f\xe2\x1f")) // 4097
 		}, code: http2.ErrCodeCompression},
-		"HPACK that grows": {frames: func(*peer) string { // 4000 bytes in the table, and then again and again
+		"HPACK that grows": {frames: func(*peer) string { // adds a field of 4000 bytes to the table, and refers to it many times
 			field := "\x40\x01a\x7f\xa1\x1e" + strings.Repeat("b", 4000)
 			return string(frameOf(http2.FrameHeaders, endHeaders, 1, field+strings.Repeat("\xbe", 10_000)))
 		}, code: http2.ErrCodeEnhanceYourCalm},
@@ -68,10 +68,10 @@ func TestMalformedFrames(t *testing.T) {
 			piece := strings.Repeat("\x00\x01a\x01b", 3000)
 			return string(frameOf(http2.FrameHeaders, 0, 1, piece)) + strings.Repeat(string(frameOf(http2.FrameContinuation, 0, 1, piece)), 70)
 		}, code: http2.ErrCodeEnhanceYourCalm},
-		"a frame that is too long": {frames: func(*peer) string {
+		"too long a frame": {frames: func(*peer) string {
 			return string(header{length: frameLimit + 1, kind: http2.FrameHeaders, stream: 1}.append(nil))
 		}, code: http2.ErrCodeFrameSize},
-		"an unknown frame that is too long": {frames: func(*peer) string {
+		"too long a frame of an unknown type": {frames: func(*peer) string {
 			return string(header{length: frameLimit + 1, kind: 0xfa}.append(nil))
 		}, code: http2.ErrCodeFrameSize},
 		"WINDOW_UPDATE of nothing": {frames: func(*peer) string {
@@ -80,7 +80,7 @@ func TestMalformedFrames(t *testing.T) {
 		"WINDOW_UPDATE of too much": {frames: func(*peer) string {
 			return string(frameOf(http2.FrameWindowUpdate, 0, 0, "\x7f\xff\xff\xff"))
 		}, code: http2.ErrCodeFlowControl, only: "client"},
-		"HEADERS longer than the server takes": {frames: func(p *peer) string {
+		"HEADERS longer than the server accepts": {frames: func(p *peer) string {
 			return string(frameOf(http2.FrameHeaders, endHeaders, 1, request(p)+strings.Repeat("\x00\x01a\x01b", 4000)))
 		}, code: http2.ErrCodeFrameSize, only: "client"},
 		"PUSH_PROMISE": {frames: func(*peer) string {
@@ -113,7 +113,7 @@ func TestMalformedFrames(t *testing.T) {
 				if from == "server" {
 					sender = r.server
 				}
-				_, _ = sender.conn.Write([]byte(test.frames(sender))) // it may be refused before it ends
+				_, _ = sender.conn.Write([]byte(test.frames(sender))) // the relay may close the connection before the end
 				var got string
 				for got = sender.read(); strings.HasPrefix(got, "HEADERS"); {
 					got = sender.read()
@@ -130,7 +130,7 @@ func TestMalformedFrames(t *testing.T) {
 	}
 }
 
-// An intercepted request's DATA is looked at as closely.
+// DATA of an intercepted request is checked in the same way.
 func TestMalformedDataOfInterceptedRequest(t *testing.T) {
 	r := newFixture(t, answerWith("intercepted")).open()
 	r.client.request(1, "/intercepted", false)
@@ -138,7 +138,7 @@ func TestMalformedDataOfInterceptedRequest(t *testing.T) {
 	r.client.expect("GOAWAY 1 PROTOCOL_ERROR", "end")
 }
 
-// More requests than are held are refused, whoever answers them.
+// Requests beyond streamLimit are refused, relayed or intercepted.
 func TestStreamLimit(t *testing.T) {
 	r := newFixture(t, answerWith("intercepted")).open()
 	go func() {
@@ -150,7 +150,7 @@ func TestStreamLimit(t *testing.T) {
 	for id := uint32(1); id < 2*streamLimit; id += 4 {
 		r.server.expectRequest(id, "/relayed", false)
 	}
-	eventually(t, "all requests are there", func() bool { requests, _ := r.buffered(); return requests == streamLimit })
+	eventually(t, "all requests", func() bool { requests, _ := r.buffered(); return requests == streamLimit })
 	const more = 2*streamLimit + 1
 	r.client.request(more, "/relayed", true)
 	r.client.request(more+2, "/intercepted", true)
@@ -160,7 +160,7 @@ func TestStreamLimit(t *testing.T) {
 	r.server.expectRequest(more+4, "/relayed", true)
 }
 
-// What HTTP/2 still gains passes.
+// Unknown frame types and settings are forwarded.
 func TestUnknownFramesAndSettings(t *testing.T) {
 	r := newFixture(t, nil).open()
 	for from, to := range map[*peer]*peer{r.client: r.server, r.server: r.client} {
@@ -174,12 +174,12 @@ func TestUnknownFramesAndSettings(t *testing.T) {
 	r.relayCall(1)
 }
 
-// A frame on a stream that was never opened, or on none, is for the server to judge: it
-// sees the stream as the client does.
+// Frames on stream 0 or on an idle stream are forwarded, and the server decides whether they
+// are allowed. It knows as much about these streams as the relay.
 func TestFramesOnUnusedStreams(t *testing.T) {
 	for name, test := range map[string]struct {
 		frame []byte
-		want  string // "" where the server can't read the frame
+		want  string // "" if the server rejects the frame
 	}{
 		"DATA on stream 0":                {frameOf(http2.FrameData, 0, 0, "abc"), ""},
 		"DATA on an idle stream":          {frameOf(http2.FrameData, 0, 9, "abc"), `DATA 9 "abc"`},

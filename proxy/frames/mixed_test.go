@@ -14,8 +14,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// A client's calls of both kinds run at once over one connection, while large answers
-// come, and each gets its own.
+// Relayed and intercepted calls with large answers run concurrently over one connection, and
+// each call gets its own answer.
 func TestBothKindsAtOnce(t *testing.T) {
 	const size = 8 << 20
 	protocols := new(http.Protocols)
@@ -80,15 +80,15 @@ func TestBothKindsAtOnce(t *testing.T) {
 	}
 	calls.Wait()
 	_ = connection.Close()
-	_ = await(t, "Run returns", ran)
+	_ = await(t, "the return of Run", ran)
 	_ = server.Close()
-	_ = await(t, "the server ends", served)
+	_ = await(t, "the end of the server", served)
 	if relay.buffered != 0 || len(relay.intercepted) != 0 {
-		t.Errorf("%d bytes and %d requests are kept", relay.buffered, len(relay.intercepted))
+		t.Errorf("%d bytes and %d requests are still held", relay.buffered, len(relay.intercepted))
 	}
 }
 
-// echoTwice answers with the body, twice.
+// echoTwice answers with twice the body of the request.
 func echoTwice(ctx context.Context, x *Exchange) {
 	n, err := strconv.Atoi(Field(x.Fields(), "content-length"))
 	if err != nil {

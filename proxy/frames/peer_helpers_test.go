@@ -14,11 +14,10 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// testTimeout bounds a step that should take no time.
+// testTimeout is the time limit of a step that should take no time.
 const testTimeout = 10 * time.Second
 
-// peer is an end of an HTTP/2 connection that a test drives by hand: it sends frame by
-// frame, and expects frame by frame.
+// peer is one end of an HTTP/2 connection. A test sends and expects single frames with it.
 type peer struct {
 	t       *testing.T
 	name    string
@@ -28,8 +27,8 @@ type peer struct {
 	decoder *hpack.Decoder
 	block   bytes.Buffer
 
-	ignoreAcks   bool // of SETTINGS, which come when they come
-	ignoreCredit bool // for the connection and its streams
+	ignoreAcks   bool // skip acknowledgements of SETTINGS
+	ignoreCredit bool // skip WINDOW_UPDATE frames
 }
 
 func newPeer(t *testing.T, name string, conn *net.UnixConn) *peer {
@@ -45,19 +44,18 @@ func newPeer(t *testing.T, name string, conn *net.UnixConn) *peer {
 func (p *peer) check(what string, err error) {
 	p.t.Helper()
 	if err != nil {
-		p.t.Fatalf("the %s sends %s: %v", p.name, what, err)
+		p.t.Fatalf("the %s failed to send %s: %v", p.name, what, err)
 	}
 }
 
-// send sends bytes as they are.
+// send sends raw bytes.
 func (p *peer) send(b []byte) {
 	p.t.Helper()
 	_, err := p.conn.Write(b)
 	p.check("bytes", err)
 }
 
-// encode makes a header block of fields "name=value", "!name=value" for a sensitive
-// one.
+// encode returns a header block of fields "name=value". A sensitive field is "!name=value".
 func (p *peer) encode(fields ...string) []byte {
 	p.block.Reset()
 	for _, text := range fields {
@@ -79,7 +77,7 @@ func (p *peer) headers(id uint32, end bool, fields ...string) {
 	}))
 }
 
-// requestOf are the fields of a request.
+// requestOf returns the fields of a request.
 func requestOf(path string, more ...string) []string {
 	return append([]string{":method=POST", ":path=" + path}, more...)
 }
@@ -135,8 +133,7 @@ func (p *peer) next() (http2.Frame, error) {
 	}
 }
 
-// read returns what comes next, in the words of describe; "end" at the end of the
-// connection.
+// read returns the next frame in the form of describe, or "end" at the end of the connection.
 func (p *peer) read() string {
 	p.t.Helper()
 	f, err := p.next()
@@ -144,23 +141,23 @@ func (p *peer) read() string {
 		if isDisconnect(err) {
 			return "end"
 		}
-		p.t.Fatalf("the %s reads: %v", p.name, err)
+		p.t.Fatalf("the %s failed to read: %v", p.name, err)
 	}
 	text, err := p.describe(f)
 	if err != nil {
-		p.t.Fatalf("the %s reads %v: %v", p.name, f.Header(), err)
+		p.t.Fatalf("the %s failed to decode %v: %v", p.name, f.Header(), err)
 	}
 	return text
 }
 
-// isDisconnect reports whether the other side has closed the connection. The error is a
-// reset if that side had unread data.
+// isDisconnect reports whether the other side closed the connection. The error is ECONNRESET
+// if that side had unread data.
 func isDisconnect(err error) bool {
 	var operation *net.OpError
 	return errors.Is(err, io.EOF) || errors.As(err, &operation) && !operation.Timeout()
 }
 
-// expect reads as many frames as are wanted, one line each.
+// expect reads one frame for each line, and compares them in the form of describe.
 func (p *peer) expect(want ...string) {
 	p.t.Helper()
 	for _, line := range want {
@@ -177,7 +174,7 @@ func abridged(text string) string {
 	return text
 }
 
-// expectRequest expects the HEADERS of request.
+// expectRequest expects the HEADERS frame that request sends.
 func (p *peer) expectRequest(id uint32, path string, end bool) {
 	p.t.Helper()
 	p.expect(headersLine(id, end, requestOf(path)...))
@@ -198,13 +195,13 @@ func dataLine(id uint32, end bool, data string) string {
 	return fmt.Sprintf("DATA %d%s %q", id, ending(end), data)
 }
 
-// expectData reads DATA of a stream, in whatever pieces, until it has so much.
+// expectData reads DATA of a stream, in frames of any size, until it has all of want.
 func (p *peer) expectData(id uint32, end bool, want string) {
 	p.t.Helper()
 	for ended := false; want != "" || end && !ended; {
 		f, err := p.next()
 		if err != nil {
-			p.t.Fatalf("the %s reads: %v, and wants %d bytes more", p.name, err, len(want))
+			p.t.Fatalf("the %s failed to read: %v, want %d more bytes", p.name, err, len(want))
 		}
 		data, ok := f.(*http2.DataFrame)
 		if !ok || data.StreamID != id || !strings.HasPrefix(want, string(data.Data())) {
@@ -212,13 +209,13 @@ func (p *peer) expectData(id uint32, end bool, want string) {
 		}
 		want = want[len(data.Data()):]
 		if ended = data.StreamEnded(); ended && (!end || want != "") {
-			p.t.Fatalf("the stream %d has ended, want %d bytes more", id, len(want))
+			p.t.Fatalf("stream %d has ended, want %d more bytes", id, len(want))
 		}
 	}
 }
 
-// expectCredit reads WINDOW_UPDATE frames until they are so much for each stream. It
-// may be less for the connection by what may be credited later.
+// expectCredit reads WINDOW_UPDATE frames until each stream has got its credit in want. The
+// credit of the connection may lack up to creditLimit bytes that the relay gives later.
 func (p *peer) expectCredit(want map[uint32]int) {
 	p.t.Helper()
 	for {
@@ -231,7 +228,7 @@ func (p *peer) expectCredit(want map[uint32]int) {
 		}
 		f, err := p.next()
 		if err != nil {
-			p.t.Fatalf("the %s reads: %v, and wants credit of %v", p.name, err, want)
+			p.t.Fatalf("the %s failed to read: %v, want credit of %v", p.name, err, want)
 		}
 		update, ok := f.(*http2.WindowUpdateFrame)
 		if !ok || int(update.Increment) > want[update.StreamID] {
@@ -241,7 +238,7 @@ func (p *peer) expectCredit(want map[uint32]int) {
 	}
 }
 
-// describe puts a frame into words; a header block's are those of all its frames.
+// describe returns a frame as a line of text. A header block is one line for all its frames.
 func (p *peer) describe(f http2.Frame) (string, error) {
 	h := f.Header()
 	id := h.StreamID
@@ -286,7 +283,7 @@ func (p *peer) describe(f http2.Frame) (string, error) {
 	case *http2.UnknownFrame:
 		return fmt.Sprintf("0x%x %d flags=%d %q", uint8(h.Type), id, h.Flags, f.Payload()), nil
 	}
-	return "", fmt.Errorf("a frame of the type %v", h.Type)
+	return "", fmt.Errorf("unexpected frame type %v", h.Type)
 }
 
 func (p *peer) describeBlock(line string, fragment []byte, ended bool) (string, error) {
@@ -310,7 +307,7 @@ func (p *peer) describeBlock(line string, fragment []byte, ended bool) (string, 
 	return line, err
 }
 
-// frameOf makes a frame of any kind.
+// frameOf returns a frame of any type as bytes.
 func frameOf(kind http2.FrameType, flags http2.Flags, stream uint32, payload string) []byte {
 	h := header{length: len(payload), kind: kind, flags: flags, stream: stream}
 	return append(h.append(nil), payload...)

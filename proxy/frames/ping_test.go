@@ -7,7 +7,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// Pings pass, but for one that only an injected answer has led to.
+// PING frames are forwarded, except for one after each injected answer.
 func TestPings(t *testing.T) {
 	r := newFixture(t, answerWith("intercepted")).open()
 	r.pingPasses()
@@ -16,24 +16,24 @@ func TestPings(t *testing.T) {
 		r.client.request(id, "/intercepted", true)
 		r.client.expectAnswer(id, "intercepted")
 		r.pingIsAnswered()
-		r.pingPasses() // it finds a server that hangs
+		r.pingPasses() // forwarded, so that the client notices a server that hangs
 	}
 	r.client.request(7, "/intercepted", true)
 	r.client.expectAnswer(7, "intercepted")
 	r.relayCall(9)
-	r.pingPasses() // the server has spoken since
+	r.pingPasses() // the server has sent HEADERS since
 	r.pingPasses()
 
 	r.server.ping("12345678", false)
 	r.client.expect("PING 12345678")
 	r.client.ping("12345678", true)
 	r.server.expect("PING ack 12345678")
-	r.client.ping("leaving!", true) // nothing has asked for it
+	r.client.ping("leaving!", true) // not expected, because Drain was not called
 	r.server.expect("PING ack leaving!")
 }
 
-// While an intercepted request is open and no other, the relay answers pings: the server would
-// take them for those of a connection without requests, and end it.
+// While only intercepted requests are open, the relay answers PING frames. The server would
+// count them as those of a connection without requests, and close it.
 func TestPingsDuringInterceptedRequest(t *testing.T) {
 	handler, release := blockedHandler()
 	r := newFixture(t, handler).open()
@@ -50,11 +50,11 @@ func TestPingsDuringInterceptedRequest(t *testing.T) {
 	r.pingIsAnswered()
 	close(release)
 	r.client.expectAnswer(1, "intercepted")
-	eventually(t, "the intercepted request is over", func() bool {
+	eventually(t, "the end of the intercepted request", func() bool {
 		requests, _ := r.buffered()
 		return requests == 0
 	})
-	r.pingPasses() // the server has spoken since the last one
+	r.pingPasses() // the server has sent HEADERS since the last one
 }
 
 func (r *fixture) pingPasses() {
@@ -71,8 +71,8 @@ func (r *fixture) pingIsAnswered() {
 	r.client.expect("PING ack 12345678")
 }
 
-// The first frame that the client gets is the server's SETTINGS (RFC 9113, 3.4), however
-// soon an answer is there.
+// The client gets the server's SETTINGS as the first frame (RFC 9113, 3.4), even if an
+// intercepted request is answered earlier.
 func TestServersSettingsComeFirst(t *testing.T) {
 	answered := make(chan struct{})
 	r := newFixture(t, func(ctx context.Context, x *Exchange) {
@@ -88,7 +88,7 @@ func TestServersSettingsComeFirst(t *testing.T) {
 	r.server.readPreface()
 	r.server.expect("SETTINGS")
 	r.server.expectRequest(3, "/relayed", true)
-	await(t, "the request is answered", answered)
+	await(t, "the answer of the handler", answered)
 	r.server.settings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 9})
 	r.client.expect("SETTINGS MAX_CONCURRENT_STREAMS=9")
 	got := map[string]bool{}

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// Bodies are shown as the client sends and gets them, without padding, whether they pass
-// as they are or are restored; not those that a handler has.
+// Plan.Watch gets the bodies as the client sends and receives them, without padding, also if
+// the answer is restored. It gets no bodies of requests that a handler answers.
 func TestWatch(t *testing.T) {
 	r := newFixture(t, answerWith("handled")).open()
 	r.client.request(1, "/relayed", false)
@@ -34,18 +34,18 @@ func TestWatch(t *testing.T) {
 
 	r.client.request(5, "/intercepted", false)
 	r.client.data(5, true, "hidden")
-	eventually(t, "the intercepted request is over", func() bool {
+	eventually(t, "the end of the intercepted request", func() bool {
 		requests, _ := r.buffered()
 		return requests == 0
 	})
 	r.expectWatched("asking+", "answerxx")
 }
 
-// An answer that the client's windows make smaller pieces of is shown whole.
+// Plan.Watch gets the complete body of an answer that is queued.
 func TestWatchSqueezed(t *testing.T) {
 	r := newFixture(t, answerWith("handled")).open()
-	r.client.request(1, "/intercepted", true) // its answer takes from the window that the server knows
-	eventually(t, "the intercepted request is over", func() bool {
+	r.client.request(1, "/intercepted", true) // its answer uses bytes of the window that the server sees
+	eventually(t, "the end of the intercepted request", func() bool {
 		requests, _ := r.buffered()
 		return requests == 0
 	})
@@ -61,9 +61,9 @@ func TestWatchSqueezed(t *testing.T) {
 	r.expectWatched("", answer)
 }
 
-// An intercepted request whose handler never begins has ended all the same.
+// Plan.Ended is called for an intercepted request even if its handler never starts.
 func TestEndedBeforeHandler(t *testing.T) {
-	t.Run("the client gives it up", func(t *testing.T) {
+	t.Run("the client resets the stream", func(t *testing.T) {
 		r := newFixture(t, answerWith("handled")).open()
 		r.client.request(1, "/intercepted", false)
 		r.client.reset(1, http2.ErrCodeCancel)
@@ -78,7 +78,7 @@ func TestEndedBeforeHandler(t *testing.T) {
 	})
 }
 
-// paddedData is a DATA frame with padding.
+// paddedData returns a DATA frame with two bytes of padding.
 func paddedData(stream uint32, content string) []byte {
 	payload := append([]byte{2}, content...)
 	payload = append(payload, 0, 0)
@@ -86,7 +86,8 @@ func paddedData(stream uint32, content string) []byte {
 	return append(frame, payload...)
 }
 
-// A request whose handler has not begun ends once, whoever ends it.
+// Plan.Ended is called once for a request without a running handler, even if both the
+// connection and the client end it.
 func TestEndedOnce(t *testing.T) {
 	r := newFixture(t, answerWith("handled")).open()
 	r.client.request(1, "/intercepted", false)
@@ -95,11 +96,11 @@ func TestEndedOnce(t *testing.T) {
 	intercepted := r.relay.intercepted[1]
 	r.relay.mutex.Unlock()
 	r.relay.Close()
-	intercepted.cancelByClient(http2.ErrCodeCancel) // had been read before
+	intercepted.cancelByClient(http2.ErrCodeCancel) // RST_STREAM was read before Close
 	r.expectOutcome(ServerDisconnected, 0)
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	if len(r.outcomes) > 0 {
-		t.Errorf("it ended again: %+v", r.outcomes)
+		t.Errorf("Plan.Ended was called again: %+v", r.outcomes)
 	}
 }

@@ -13,14 +13,14 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// A connection that does not begin as HTTP/2 does is relayed as it is, and each half ends
-// on its own.
+// A connection that does not begin with the HTTP/2 preface is relayed unchanged. Its two
+// directions are closed independently.
 func TestRaw(t *testing.T) {
 	for _, request := range []string{"GET /info HTTP/1.1\r\nHost: crio\r\n\r\n", "PRI * HTTP/2.1\r\n\r\n", "P", "\x00", http2.ClientPreface[:23] + "!"} {
 		t.Run(fmt.Sprintf("%.8q", request), func(t *testing.T) {
 			r := newFixture(t, nil)
 			r.client.send([]byte(request))
-			if request == "P" { // it might become HTTP/2 still
+			if request == "P" { // also the beginning of the HTTP/2 preface
 				r.client.send([]byte("OST"))
 				request = "POST"
 			}
@@ -43,9 +43,9 @@ func TestRaw(t *testing.T) {
 	}
 }
 
-// A raw connection ends when either side has gone.
+// A raw connection ends when either side closes it.
 func TestRawEnds(t *testing.T) {
-	for name, goes := range map[string]func(*fixture) (gone, left *peer){
+	for name, choose := range map[string]func(*fixture) (closing, other *peer){
 		"client": func(r *fixture) (*peer, *peer) { return r.client, r.server },
 		"server": func(r *fixture) (*peer, *peer) { return r.server, r.client },
 	} {
@@ -55,16 +55,16 @@ func TestRawEnds(t *testing.T) {
 			if _, err := io.ReadFull(r.server.conn, make([]byte, 5)); err != nil {
 				t.Fatal(err)
 			}
-			gone, left := goes(r)
-			_ = gone.conn.Close()
-			_, _ = io.Copy(io.Discard, left.conn)
-			_ = left.conn.Close()
+			closing, other := choose(r)
+			_ = closing.conn.Close()
+			_, _ = io.Copy(io.Discard, other.conn)
+			_ = other.conn.Close()
 			_ = r.waitEnd()
 		})
 	}
 }
 
-// Nothing more than the preface is kept while it comes slowly.
+// The preface does not need a large buffer, even if it arrives in single bytes.
 func TestSlowPreface(t *testing.T) {
 	one, other := socketPair(t)
 	relay := NewRelay(one, other, nil)
@@ -79,7 +79,7 @@ func TestSlowPreface(t *testing.T) {
 	}
 }
 
-// cut reads in the sizes that it is given, in turn.
+// cut is a reader that limits its reads to the given sizes, in turn.
 type cut struct {
 	reader io.Reader
 	sizes  []int
@@ -98,7 +98,7 @@ type cutConn struct {
 
 func (c *cutConn) Read(b []byte) (int, error) { return c.cut.Read(b) }
 
-// An exchange looks the same wherever it is cut on its way.
+// The relay forwards the same frames wherever the bytes of the two connections are split.
 func TestCutAnywhere(t *testing.T) {
 	client, server := script(t)
 	whole := transcript(t, client, server, []int{1 << 20}, []int{1 << 20})
@@ -123,7 +123,7 @@ func TestCutAnywhere(t *testing.T) {
 	}
 }
 
-// script is what a client and a server send: something of everything.
+// script returns the bytes that a client and a server send. They contain all kinds of frames.
 func script(t *testing.T) (client, server []byte) {
 	record := func(write func(*peer)) []byte {
 		one, other := socketPair(t)
@@ -167,7 +167,8 @@ func script(t *testing.T) (client, server []byte) {
 	return client, server
 }
 
-// transcript is what both sides get from each stream, however its DATA is cut.
+// transcript relays the bytes of script in pieces of the given sizes. It returns the frames
+// that both sides get, in the form of streams.
 func transcript(t *testing.T, client, server []byte, clientSizes, serverSizes []int) []string {
 	clientEnd, clientSide := socketPair(t)
 	serverSide, serverEnd := socketPair(t)
@@ -189,26 +190,26 @@ func transcript(t *testing.T, client, server []byte, clientSizes, serverSizes []
 	defer func() {
 		_, _ = clientEnd.Close(), serverEnd.Close()
 		relay.Close()
-		_ = await(t, "Run returns", ran)
+		_ = await(t, "the return of Run", ran)
 	}()
 	c, s := newPeer(t, "client", clientEnd), newPeer(t, "server", serverEnd)
-	s.send(server[:len(server)/2]) // what an answer is put between
+	s.send(server[:len(server)/2]) // the intercepted answer is written after this part
 	c.send(client)
-	await(t, "the intercepted request is answered", answered)
+	await(t, "the intercepted answer", answered)
 	s.send(server[len(server)/2:])
 	s.readPreface()
 	return append(s.streams(), c.streams()...)
 }
 
-// streams reads until the stream 1 has ended. It returns what each stream was, with DATA
-// in one piece and credit in one sum.
+// streams reads frames until stream 1 has ended. It returns the frames of each stream as text,
+// with adjacent DATA joined, and the sum of the credit for the connection.
 func (p *peer) streams() []string {
 	p.t.Helper()
 	lines, credit := map[uint32]string{}, uint32(0)
 	for ended := false; !ended; {
 		f, err := p.framer.ReadFrame()
 		if err != nil {
-			p.t.Fatalf("the %s reads: %v", p.name, err)
+			p.t.Fatalf("the %s failed to read: %v", p.name, err)
 		}
 		h := f.Header()
 		ended = h.StreamID == 1 && h.Flags.Has(http2.FlagDataEndStream)
@@ -216,13 +217,13 @@ func (p *peer) streams() []string {
 		case *http2.DataFrame:
 			lines[h.StreamID] += string(f.Data()) + ending(f.StreamEnded())
 		case *http2.WindowUpdateFrame:
-			if h.StreamID == 0 { // a stream's may come when it is over
+			if h.StreamID == 0 { // credit of a stream may arrive after its end
 				credit += f.Increment
 			}
 		default:
 			line, err := p.describe(f)
 			if err != nil {
-				p.t.Fatalf("the %s reads %v: %v", p.name, h, err)
+				p.t.Fatalf("the %s failed to decode %v: %v", p.name, h, err)
 			}
 			lines[h.StreamID] += "\n" + line + "\n"
 		}

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// load is a relay between a client and a server that keep to flow control strictly.
+// load has a relay between a loadClient and a loadServer, which check flow control strictly.
 type load struct {
 	t      *testing.T
 	client *loadClient
@@ -19,7 +19,8 @@ type load struct {
 	relay  *Relay
 }
 
-// failWithoutProgress closes the relay when the client has received nothing for testTimeout.
+// failWithoutProgress fails the test and closes the relay if the client receives no frame for
+// testTimeout.
 func (l *load) failWithoutProgress(ended <-chan struct{}) {
 	ticker := time.NewTicker(testTimeout)
 	defer ticker.Stop()
@@ -39,7 +40,8 @@ func (l *load) failWithoutProgress(ended <-chan struct{}) {
 	}
 }
 
-// newLoad starts a relay. It ends with the test, and fails it where it makes no progress.
+// newLoad starts a relay and closes it at the end of the test. The test fails if the relay
+// makes no progress.
 func newLoad(t *testing.T, seed uint64, initial, late int) *load {
 	t.Helper()
 	client, clientSide := socketPair(t)
@@ -69,7 +71,7 @@ func newLoad(t *testing.T, seed uint64, initial, late int) *load {
 		close(ended)
 		<-watched
 		l.relay.Close()
-		_ = await(t, "Run returns", ran)
+		_ = await(t, "the return of Run", ran)
 		_ = client.Close()
 		_ = server.Close()
 		l.client.read.Wait()
@@ -102,7 +104,8 @@ func (l *load) state() string {
 		l.relay.flow.toClient, len(l.relay.relayed), len(l.relay.intercepted), l.relay.sendingQueues, l.relay.buffered, l.server.window)
 }
 
-// restoreLoad adds a byte, every other time in a goroutine of its own.
+// restoreLoad appends a byte to an answer. For bodies of even length, it does so only in the
+// call that may block.
 func restoreLoad(_ context.Context, of Answered, mayBlock bool) (Restored, error) {
 	body := of.Body
 	if len(body)%2 == 0 && !mayBlock {
@@ -111,7 +114,7 @@ func restoreLoad(_ context.Context, of Answered, mayBlock bool) (Restored, error
 	return Restored{Body: append(body[:len(body):len(body)], '!')}, nil
 }
 
-// answerSize answers "N" with N bytes.
+// answerSize is a handler that answers the body "N" with N bytes.
 func answerSize(ctx context.Context, x *Exchange) {
 	var text []byte
 	for {
@@ -144,8 +147,8 @@ func (l *load) expectAnswer(id uint32, path string, size int) {
 	}
 }
 
-// expectWindows checks that the server knows what the client really accepts, once all
-// that is on its way has arrived.
+// expectWindows checks that the server's view of the connection window agrees with the
+// client's once all frames have arrived.
 func (l *load) expectWindows() {
 	l.t.Helper()
 	want := l.client.returnAllCredit(1)
@@ -155,10 +158,10 @@ func (l *load) expectWindows() {
 			return
 		}
 	}
-	l.t.Errorf("the server believes in a window of %d, the client accepts %d: %s", got, want, l.state())
+	l.t.Errorf("the server sees a window of %d, and the client one of %d: %s", got, want, l.state())
 }
 
-// Answers of any kind reach clients with windows of any size, many at a time.
+// Many concurrent answers of all kinds reach clients with windows of any size.
 func TestProgress(t *testing.T) {
 	for _, test := range []struct{ window, late, calls, size int }{
 		{1, 0, 10, 300},
@@ -166,10 +169,10 @@ func TestProgress(t *testing.T) {
 		{255, 127, 30, 5_000},
 		{16_383, 8_000, 10, 200_000},
 		{65_535, 0, 10, 200_000},
-		{65_535, 32_767, 8, 200_000}, // grpc-js with node's windows
-		{13_107, 6_000, 5, 200_000},  // together the connection's window
+		{65_535, 32_767, 8, 200_000}, // grpc-js with the windows of Node.js
+		{13_107, 6_000, 5, 200_000},  // together as large as the connection's window
 		{65_535, 32_767, 100, 300_000},
-		{1 << 20, 1 << 15, 8, 200_000}, // one window for all
+		{1 << 20, 1 << 15, 8, 200_000}, // only the connection's window limits
 	} {
 		for _, paths := range [][]string{{"/restored"}, {"/restored", "/relayed", "/intercepted"}} {
 			t.Run(fmt.Sprintf("%d answers of %d at %d for %d kinds", test.calls, test.size, test.window, len(paths)), func(t *testing.T) {
@@ -187,8 +190,8 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-// Whatever a client's windows are, how it changes them and what it gives up: every call
-// ends, and the windows are what they would be without the relay.
+// A client with random windows changes them and cancels calls. All other calls end, and the
+// windows at the end are the same as without the relay.
 func TestProgressOfRandomCalls(t *testing.T) {
 	for seed := range uint64(40) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
@@ -243,15 +246,14 @@ func TestProgressOfRandomCalls(t *testing.T) {
 
 func (l *load) expectNothingKept() {
 	l.t.Helper()
-	eventually(l.t, "nothing is kept", func() bool {
+	eventually(l.t, "the release of all requests", func() bool {
 		l.relay.mutex.Lock()
 		defer l.relay.mutex.Unlock()
 		return l.relay.buffered == 0 && l.relay.flow.toClient.held == 0 && l.relay.sendingQueues == 0 && len(l.relay.relayed) == 0
 	})
 }
 
-// Many large answers for a client that reads slowly don't take more memory than one
-// connection may use.
+// Many large answers for a slow client use no more memory than the limit of one connection.
 func TestMemoryOfRestoredAnswers(t *testing.T) {
 	l := newLoad(t, 1, 65_535, 0)
 	const calls, size = 60, 8 << 20
@@ -278,14 +280,14 @@ func TestMemoryOfRestoredAnswers(t *testing.T) {
 	for i := range calls {
 		call, err := l.client.wait(uint32(2*i + 1))
 		if err != nil || call.code != 0 || len(call.body) < size {
-			t.Fatalf("call %d did not end well: %v; %s", i, err, l.state())
+			t.Fatalf("call %d failed: %v; %s", i, err, l.state())
 		}
 		restored += len(call.body) - size
 	}
 	close(done)
 	<-watched
 	if most > bufferLimit+defaultWindow {
-		t.Errorf("%d bytes were kept", most)
+		t.Errorf("%d bytes were buffered, more than the limit", most)
 	}
 	if restored < calls/2 {
 		t.Errorf("%d of %d answers were restored", restored, calls)

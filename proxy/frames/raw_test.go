@@ -2,8 +2,8 @@ package frames
 
 import "testing"
 
-// A connection of another protocol that is idle does not hold a restart up: its server
-// learns that the client sends nothing more, and may still answer for a moment.
+// Drain ends an idle connection that is not HTTP/2. The relay closes the writing side of the
+// server's connection, and the server can still answer until pingTimeout.
 func TestDrainOfRawConnection(t *testing.T) {
 	r := newFixture(t, nil)
 	r.client.send([]byte("GET / HTTP/1.1\r\n\r\n"))
@@ -22,10 +22,10 @@ func TestDrainOfRawConnection(t *testing.T) {
 	}
 	_ = r.server.conn.Close()
 	_ = r.waitEnd()
-	await(t, "it has drained", r.relay.Drained())
+	await(t, "Drained", r.relay.Drained())
 }
 
-// A server that does not end such a connection is left after a moment.
+// If the server does not close such a connection, the relay does so after pingTimeout.
 func TestDrainOfRawConnectionThatStays(t *testing.T) {
 	r := newFixture(t, nil)
 	r.relay.Drain() // before the protocol is known
@@ -34,7 +34,7 @@ func TestDrainOfRawConnectionThatStays(t *testing.T) {
 	_ = r.waitEnd()
 }
 
-// expectEnd waits for the end of the connection.
+// expectEnd checks that the connection ends without further data.
 func (p *peer) expectEnd() {
 	p.t.Helper()
 	if n, err := p.conn.Read(make([]byte, 100)); n != 0 || !isDisconnect(err) {

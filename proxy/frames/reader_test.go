@@ -11,7 +11,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// readAll returns the frames that a reader cuts data into, DATA in one piece.
+// readAll returns the frames that a reader returns for data. Pieces of DATA are joined.
 func readAll(t *testing.T, r *reader) (frames []header, payloads []string) {
 	t.Helper()
 	for {
@@ -41,7 +41,7 @@ func readAll(t *testing.T, r *reader) (frames []header, payloads []string) {
 	}
 }
 
-// Frames are what was sent, however it arrives.
+// The reader returns the frames that were sent, whatever the sizes of the reads.
 func TestReader(t *testing.T) {
 	big := strings.Repeat("0123456789", 600)
 	var sent []byte
@@ -57,17 +57,18 @@ func TestReader(t *testing.T) {
 	} {
 		frames, payloads := readAll(t, &reader{from: from})
 		if len(frames) != len(want) {
-			t.Fatalf("%s: %d frames", name, len(frames))
+			t.Fatalf("%s: got %d frames", name, len(frames))
 		}
 		for i, payload := range payloads {
 			if payload != want[i] || frames[i].length != len(want[i]) || frames[i].stream != uint32(i) || !frames[i].flags.Has(http2.FlagDataEndStream) {
-				t.Errorf("%s: the frame %d is %+v and %d bytes", name, i, frames[i], len(payload))
+				t.Errorf("%s: frame %d is %+v with %d bytes", name, i, frames[i], len(payload))
 			}
 		}
 	}
 }
 
-// Only DATA without padding needs no buffer of its own length.
+// The buffer stays within its bounds for DATA without padding. Other frames need a buffer of
+// their own length. It shrinks again after many small reads.
 func TestReaderBuffer(t *testing.T) {
 	source := new(bytes.Buffer)
 	r := &reader{from: source}
@@ -92,7 +93,7 @@ func TestReaderBuffer(t *testing.T) {
 	}
 	large := strings.Repeat("x", 2<<20)
 	if got := size(frameOf(http2.FrameData, 0, 1, large)); got != bufferMax {
-		t.Errorf("the buffer is %d bytes after much at once, want %d", got, bufferMax)
+		t.Errorf("the buffer is %d bytes after large reads, want %d", got, bufferMax)
 	}
 	ping := frameOf(http2.FramePing, 0, 0, "12345678")
 	for range smallReadLimit + 2 {
@@ -108,11 +109,12 @@ func TestReaderBuffer(t *testing.T) {
 		size(ping)
 	}
 	if got := len(r.buffer); got != bufferMin {
-		t.Errorf("the buffer is %d bytes in the end", got)
+		t.Errorf("the buffer is %d bytes after a large frame and many small reads, want %d", got, bufferMin)
 	}
 }
 
-// What the relay puts in is read back, and leaves the receiver's table as it was.
+// Literals of the relay are decoded to the same fields, and do not change the receiver's
+// dynamic table.
 func TestAppendFields(t *testing.T) {
 	var fields []hpack.HeaderField
 	for _, n := range []int{0, 1, 126, 127, 128, 254, 255, 256, 16_509, 16_510, 16_511, 1 << 20} {
@@ -131,15 +133,16 @@ func TestAppendFields(t *testing.T) {
 	}
 	for i, field := range fields {
 		if got[i+1] != field {
-			t.Errorf("the field %d is %.40q", i, got[i+1].Value)
+			t.Errorf("field %d is %.40q", i, got[i+1].Value)
 		}
 	}
 	if _, err := decoder.DecodeFull([]byte{0xbe}); err == nil {
-		t.Error("the table has an entry")
+		t.Error("the dynamic table has an entry")
 	}
 }
 
-// An encoder's table never grows beyond what was the smallest, and its blocks say so.
+// The table of an encoder never grows again after it has been reduced, and a decoder can follow
+// its blocks.
 func TestEncoderTable(t *testing.T) {
 	e, d := newEncoder(), newDecoder()
 	fields := []hpack.HeaderField{{Name: "a", Value: "b"}, {Name: "secret", Value: "s", Sensitive: true}}
@@ -152,6 +155,6 @@ func TestEncoderTable(t *testing.T) {
 		}
 	}
 	if e.table != 0 {
-		t.Errorf("the table is %d", e.table)
+		t.Errorf("the table size is %d, want 0", e.table)
 	}
 }

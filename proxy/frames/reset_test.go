@@ -9,15 +9,15 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// A client may give an intercepted request up at any point: its handler learns it, the server
-// nothing, and the connection goes on.
+// A client may reset the stream of an intercepted request at any point. The handler gets an
+// error, the server gets no frame, and the connection stays open.
 func TestResetOfInterceptedRequest(t *testing.T) {
 	ok := []hpack.HeaderField{{Name: ":status", Value: "200"}}
 	tests := map[string]struct {
 		body    func(*peer)
 		handler func(context.Context, *Exchange) error
-		answer  []string // before the reset
-		credit  []string // after the next answer
+		answer  []string // frames before the reset
+		credit  []string // frames after the next answer
 	}{
 		"before the body": {},
 		"in the body": {
@@ -81,15 +81,15 @@ func TestResetOfInterceptedRequest(t *testing.T) {
 			r.client.expect(test.answer...)
 			r.client.reset(1, http2.ErrCodeCancel)
 			if test.handler != nil {
-				if err := await(t, "the handler ends", failed); err == nil {
-					t.Error("the handler has not noticed")
+				if err := await(t, "the end of the handler", failed); err == nil {
+					t.Error("the handler got no error")
 				}
 			}
-			r.client.reset(1, http2.ErrCodeCancel) // once more: of no stream
+			r.client.reset(1, http2.ErrCodeCancel) // a second reset, of a closed stream
 			r.client.windowUpdate(1, 5)
 			r.client.headers(1, true, "trailer=late")
 			r.syncPeers()
-			eventually(t, "nothing is kept of the request", func() bool { requests, bodies := r.buffered(); return requests == 0 && bodies == 0 })
+			eventually(t, "the release of the request", func() bool { requests, bodies := r.buffered(); return requests == 0 && bodies == 0 })
 			r.client.request(3, "/intercepted/next", true)
 			r.client.expectAnswer(3, "next")
 			r.client.expect(test.credit...)
@@ -98,7 +98,7 @@ func TestResetOfInterceptedRequest(t *testing.T) {
 	}
 }
 
-// A handler that leaves without an answer, or with half of one, has its request reset.
+// If a handler returns without a complete answer, the stream is reset.
 func TestHandlerWithoutAnswer(t *testing.T) {
 	r := newFixture(t, func(ctx context.Context, x *Exchange) {
 		x.Header(nil)
@@ -110,7 +110,8 @@ func TestHandlerWithoutAnswer(t *testing.T) {
 	r.server.expect("WINDOW_UPDATE 0 3")
 }
 
-// An answer that comes before the request's end resets what is left of it, in peace.
+// If a handler answers before the request has ended, RST_STREAM with NO_ERROR follows the
+// answer.
 func TestAnswerBeforeRequestsEnd(t *testing.T) {
 	release := make(chan struct{})
 	r := newFixture(t, func(ctx context.Context, x *Exchange) {
@@ -123,12 +124,12 @@ func TestAnswerBeforeRequestsEnd(t *testing.T) {
 	close(release)
 	r.client.expect(headersLine(1, true, ":status=200"), "RST_STREAM 1 NO_ERROR", "WINDOW_UPDATE 0 3")
 	r.client.data(1, true, strings.Repeat("x", 2*creditLimit))
-	r.client.expectCredit(map[uint32]int{0: 2 * creditLimit}) // of a stream that is gone
+	r.client.expectCredit(map[uint32]int{0: 2 * creditLimit}) // for DATA of the closed stream
 	r.syncPeers()
 }
 
-// A reset of a relayed request passes, from either side; what comes late goes no
-// further, and costs the client no window.
+// RST_STREAM of a relayed request is forwarded in both directions. Later DATA of the client is
+// dropped, and the client gets credit for it.
 func TestResetOfRelayedRequest(t *testing.T) {
 	r := newFixture(t, nil).open()
 	r.client.request(1, "/relayed", false)
@@ -136,7 +137,7 @@ func TestResetOfRelayedRequest(t *testing.T) {
 	r.client.reset(1, http2.ErrCodeCancel)
 	r.server.expect("RST_STREAM 1 CANCEL")
 	r.expectOutcome(ClientReset, http2.ErrCodeCancel)
-	r.server.headers(1, true, ":status=200") // was on its way
+	r.server.headers(1, true, ":status=200") // sent before the server read the reset
 	r.client.expect(headersLine(1, true, ":status=200"))
 
 	r.client.request(3, "/relayed", false)
@@ -155,15 +156,15 @@ func TestResetOfRelayedRequest(t *testing.T) {
 	r.client.request(5, "/relayed", false)
 	r.server.expectRequest(5, "/relayed", false)
 	r.server.headers(5, true, ":status=200", "grpc-status=5")
-	r.server.reset(5, http2.ErrCodeNo) // grpc-go's server does so
+	r.server.reset(5, http2.ErrCodeNo) // as the server of grpc-go does
 	r.client.expect(headersLine(5, true, ":status=200", "grpc-status=5"), "RST_STREAM 5 NO_ERROR")
 	r.expectOutcome(Complete, http2.ErrCodeNo)
 	if requests, _ := r.buffered(); requests != 0 {
-		t.Errorf("%d requests are kept", requests)
+		t.Errorf("%d requests are still open", requests)
 	}
 }
 
-// Both directions of a request end on their own.
+// The two directions of a stream end independently.
 func TestHalvesOfRequest(t *testing.T) {
 	r := newFixture(t, nil).open()
 	r.client.request(1, "/relayed", false)

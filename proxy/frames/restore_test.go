@@ -7,8 +7,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// A request whose answer is to be restored reaches the server as it came, and its answer
-// the client in one piece.
+// A request with a restoration is relayed to the server. The client gets the restored answer
+// as one DATA frame.
 func TestRestore(t *testing.T) {
 	r := newFixture(t, answerWith("handled")).open()
 	r.client.request(1, "/intercepted/restored", false)
@@ -23,10 +23,10 @@ func TestRestore(t *testing.T) {
 	r.server.headers(1, true, "grpc-status=0")
 	r.client.expect(dataLine(1, false, "mabcabc"), headersLine(1, true, "grpc-status=0"))
 	r.expectOutcome(Complete, 0)
-	r.client.windowUpdate(0, 7) // of which the server knows what it has sent
+	r.client.windowUpdate(0, 7) // 4 of the 7 bytes make up for injected ones
 	r.server.expect("WINDOW_UPDATE 0 3")
 
-	r.client.request(3, "/intercepted/restored", false) // the end comes with the data
+	r.client.request(3, "/intercepted/restored", false) // the answer ends with DATA
 	r.client.data(3, true, "")
 	r.server.expectRequest(3, "/intercepted/restored", false)
 	r.server.expect(dataLine(3, true, ""))
@@ -36,7 +36,7 @@ func TestRestore(t *testing.T) {
 	r.client.expect(dataLine(3, true, "zz"))
 	r.expectOutcome(Complete, 0)
 
-	r.client.request(5, "/intercepted/restored", false) // an error has no body
+	r.client.request(5, "/intercepted/restored", false) // the answer has no body
 	r.client.data(5, true, "ask")
 	r.server.expectRequest(5, "/intercepted/restored", false)
 	r.server.expect(dataLine(5, true, "ask"))
@@ -44,12 +44,12 @@ func TestRestore(t *testing.T) {
 	r.client.expect(headersLine(5, true, ":status=200", "grpc-status=5"))
 	r.expectOutcome(Complete, 0)
 	if requests, bodies := r.buffered(); requests != 0 || bodies != 0 {
-		t.Errorf("%d requests and %d bytes are kept", requests, bodies)
+		t.Errorf("%d requests and %d bytes are still held", requests, bodies)
 	}
 	r.relayCall(7)
 }
 
-// A request that the relay can no longer forward is handled.
+// If a request can no longer be relayed, its handler answers it.
 func TestRestoreOnlyWhatCanPass(t *testing.T) {
 	r := newFixture(t, answerWith("handled")).open()
 	r.client.request(1, "/intercepted/restored", false)
@@ -57,25 +57,25 @@ func TestRestoreOnlyWhatCanPass(t *testing.T) {
 	r.client.expectAnswer(1, "handled")
 	r.client.expect("WINDOW_UPDATE 0 2")
 
-	r.client.request(3, "/intercepted/restored", false) // in pieces
+	r.client.request(3, "/intercepted/restored", false) // body in two frames
 	r.client.data(3, false, "a")
 	r.client.expect("WINDOW_UPDATE 3 1")
 	r.client.data(3, true, "sk")
 	r.client.expectAnswer(3, "handled")
 	r.client.expect("WINDOW_UPDATE 0 3")
 
-	r.client.request(5, "/intercepted/restored", false) // the server has seen a later one
+	r.client.request(5, "/intercepted/restored", false) // the server sees a later stream first
 	r.client.request(7, "/relayed", true)
 	r.server.expectRequest(7, "/relayed", true)
 	r.client.data(5, true, "ask")
 	r.client.expectAnswer(5, "handled")
 	r.client.expect("WINDOW_UPDATE 0 3")
 
-	eventually(t, "the handlers have ended", func() bool {
+	eventually(t, "the end of the handlers", func() bool {
 		requests, _ := r.buffered()
 		return requests == 1 // the relayed one
 	})
-	r.changeSettings(r.server, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 2}) // more than the server takes
+	r.changeSettings(r.server, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 2}) // smaller than the next body
 	r.client.request(9, "/intercepted/restored", false)
 	r.client.expect("WINDOW_UPDATE 9 65533")
 	r.client.data(9, true, "ask")
@@ -83,7 +83,7 @@ func TestRestoreOnlyWhatCanPass(t *testing.T) {
 	r.client.expect("WINDOW_UPDATE 0 3")
 }
 
-// Windows on both sides of a restored answer are the relay's own.
+// For a restored answer, the windows of the client and the server are independent.
 func TestWindowsOfRestoredAnswer(t *testing.T) {
 	window := func(size uint32) http2.Setting {
 		return http2.Setting{ID: http2.SettingInitialWindowSize, Val: size}
@@ -96,7 +96,7 @@ func TestWindowsOfRestoredAnswer(t *testing.T) {
 	r.server.expect(dataLine(1, true, "ask"))
 	r.server.headers(1, false, ":status=200")
 	r.client.expect(headersLine(1, false, ":status=200"))
-	r.client.windowUpdate(1, 1) // not for the server
+	r.client.windowUpdate(1, 1) // not forwarded to the server
 	r.syncPeers()
 	r.server.data(1, false, "abcde")
 	r.server.headers(1, true, "grpc-status=0")
@@ -105,7 +105,7 @@ func TestWindowsOfRestoredAnswer(t *testing.T) {
 	r.client.expect(dataLine(1, false, "bc"))
 	r.client.windowUpdate(1, 100)
 	r.client.expect(dataLine(1, false, "de"), headersLine(1, true, "grpc-status=0"))
-	eventually(t, "no credit is being returned", func() bool {
+	eventually(t, "all credit for the server", func() bool {
 		r.relay.mutex.Lock()
 		defer r.relay.mutex.Unlock()
 		return !r.relay.credit.returning
@@ -115,7 +115,7 @@ func TestWindowsOfRestoredAnswer(t *testing.T) {
 	r.client.windowUpdate(0, 10)
 	r.server.expect("WINDOW_UPDATE 0 5")
 
-	// An answer larger than the windows that the server sees.
+	// An answer that is larger than the windows that the server sees.
 	half := strings.Repeat("x", defaultMaxFrame)
 	r.client.request(3, "/intercepted/restored", false)
 	r.client.data(3, true, "ask")
@@ -135,10 +135,10 @@ func TestWindowsOfRestoredAnswer(t *testing.T) {
 	r.client.expectData(3, false, strings.Repeat(half, 12))
 	r.client.expect(headersLine(3, true, "grpc-status=0"))
 	r.client.windowUpdate(0, 12*defaultMaxFrame)
-	r.syncPeers() // the server has them back already, half of them twice as many
+	r.syncPeers() // the server got this credit before, and the relay keeps it
 }
 
-// A restored call can be given up by both sides at any time.
+// Both sides can reset the stream of a restored answer while it is collected.
 func TestRestoredCallIsGivenUp(t *testing.T) {
 	r := newFixture(t, answerWith("handled")).open()
 	begin := func(id uint32) {
@@ -158,7 +158,7 @@ func TestRestoredCallIsGivenUp(t *testing.T) {
 	r.server.data(1, false, "late") // counts in the client's window
 	r.client.expect(dataLine(1, false, "late"))
 	r.client.windowUpdate(0, 4)
-	r.server.expect("WINDOW_UPDATE 0 8") // with what the client never got
+	r.server.expect("WINDOW_UPDATE 0 8") // includes the collected bytes, which the client did not get
 
 	begin(3)
 	r.server.reset(3, http2.ErrCodeInternal)
@@ -167,8 +167,8 @@ func TestRestoredCallIsGivenUp(t *testing.T) {
 	r.relayCall(5)
 }
 
-// A client that gives a restored call up while it makes no room for the answer leaves the
-// connection to its other calls.
+// If the client resets a stream while the restored answer waits for its window, other streams
+// continue.
 func TestRestoredCallIsGivenUpWhileItIsSent(t *testing.T) {
 	r := newFixture(t, answerWith("handled")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 8})
 	r.server.ignoreCredit = true

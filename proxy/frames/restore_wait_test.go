@@ -11,7 +11,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// beginRestored makes a restored request and lets the server answer its beginning.
+// beginRestored sends a request with a restoration, and the first header block of its answer.
 func (r *fixture) beginRestored(id uint32, fields ...string) {
 	r.t.Helper()
 	r.client.request(id, "/intercepted/restored", false)
@@ -23,7 +23,7 @@ func (r *fixture) beginRestored(id uint32, fields ...string) {
 	r.client.expect(headersLine(id, false, fields...))
 }
 
-// stuckAnswer makes a restored answer that the client has no room for, all but one byte.
+// stuckAnswer queues a restored answer. The client's window has room for its first byte only.
 func (r *fixture) stuckAnswer(id uint32) {
 	r.t.Helper()
 	r.beginRestored(id)
@@ -32,14 +32,14 @@ func (r *fixture) stuckAnswer(id uint32) {
 	r.client.expect(dataLine(id, false, "1"))
 }
 
-// An answer that waits for the client's window holds up nothing else.
+// An answer that waits for the client's window does not block other streams.
 func TestWaitingAnswerHoldsUpNothing(t *testing.T) {
 	r := newFixture(t, answerWith("handled")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1})
 	r.server.ignoreCredit = true
 	r.stuckAnswer(1)
 	r.server.ping("12345678", false)
 	r.client.expect("PING 12345678")
-	for id := uint32(3); id < 9; id += 2 { // with fields that the server's table has, and the client's has not
+	for id := uint32(3); id < 9; id += 2 { // with a field that is in the server's table, but not in the client's
 		r.client.request(id, "/relayed", true)
 		r.server.expectRequest(id, "/relayed", true)
 		r.server.headers(id, false, ":status=200", "some=field", "!secret=field")
@@ -54,7 +54,7 @@ func TestWaitingAnswerHoldsUpNothing(t *testing.T) {
 	r.syncPeers()
 }
 
-// An answer whose restoring has to wait holds up nothing else.
+// A restorer that has to wait does not block other streams.
 func TestBlockingRestoreHoldsUpNothing(t *testing.T) {
 	asked, release := make(chan struct{}), make(chan struct{})
 	r := newFixture(t, answerWith("handled"))
@@ -74,7 +74,7 @@ func TestBlockingRestoreHoldsUpNothing(t *testing.T) {
 	r.beginRestored(1)
 	r.server.data(1, false, "answer")
 	r.server.headers(1, true, "grpc-status=0")
-	await(t, "the restorer is asked again", asked)
+	await(t, "the second call of the restorer", asked)
 	r.server.ping("12345678", false)
 	r.client.expect("PING 12345678")
 	r.relayCall(3)
@@ -82,7 +82,7 @@ func TestBlockingRestoreHoldsUpNothing(t *testing.T) {
 	r.client.expect(dataLine(1, false, "restored"), headersLine(1, true, "grpc-status=0"))
 }
 
-// The context of a restorer ends when the client gives the call up.
+// The context of a restorer is cancelled when the client resets the stream.
 func TestBlockingRestoreIsGivenUp(t *testing.T) {
 	ended, asked := make(chan error, 1), make(chan struct{})
 	r := newFixture(t, answerWith("handled"))
@@ -97,16 +97,16 @@ func TestBlockingRestoreIsGivenUp(t *testing.T) {
 	r.open()
 	r.beginRestored(1)
 	r.server.data(1, true, "answer")
-	await(t, "the restorer is asked again", asked)
+	await(t, "the second call of the restorer", asked)
 	r.client.reset(1, http2.ErrCodeCancel)
-	if err := await(t, "its context ends", ended); err == nil {
-		t.Error("no error")
+	if err := await(t, "the end of the restorer's context", ended); err == nil {
+		t.Error("the context has no error")
 	}
 	r.server.expect("RST_STREAM 1 CANCEL")
 	r.relayCall(3)
 }
 
-// A restorer may replace the end of an answer.
+// A restorer can replace the trailer of an answer.
 func TestRestoredTrailer(t *testing.T) {
 	r := newFixture(t, answerWith("handled"))
 	r.restore = func(context.Context, Answered, bool) (Restored, error) {
@@ -120,7 +120,7 @@ func TestRestoredTrailer(t *testing.T) {
 	r.relayCall(3)
 }
 
-// The end of an answer is never lost, in whatever frame it comes.
+// The end of an answer is forwarded, whichever frame ends it.
 func TestEndOfRestoredAnswer(t *testing.T) {
 	tests := map[string]struct {
 		send func(*peer)
@@ -142,8 +142,8 @@ func TestEndOfRestoredAnswer(t *testing.T) {
 	}
 }
 
-// An interim block is not the header that an answer is restored by, and a length that no
-// longer holds is not announced.
+// A restorer does not get the header block of an interim answer. The client does not get a
+// content-length that may be wrong.
 func TestHeaderOfRestoredAnswer(t *testing.T) {
 	r := newFixture(t, answerWith("handled")).open()
 	r.client.request(1, "/intercepted/restored", false)
@@ -158,7 +158,7 @@ func TestHeaderOfRestoredAnswer(t *testing.T) {
 	r.relayCall(3)
 }
 
-// Padding of kept answers is returned like their content.
+// The server gets credit for the padding of collected answers, too.
 func TestPaddingOfRestoredAnswers(t *testing.T) {
 	r := newFixture(t, answerWith("handled")).open()
 	r.server.ignoreCredit = true
@@ -176,12 +176,12 @@ func TestPaddingOfRestoredAnswers(t *testing.T) {
 	r.relay.mutex.Lock()
 	defer r.relay.mutex.Unlock()
 	if r.relay.flow.toClient != newRelayWindow(defaultWindow) {
-		t.Errorf("the window is %+v", r.relay.flow.toClient)
+		t.Errorf("the window of the connection is %+v", r.relay.flow.toClient)
 	}
 }
 
-// A restored call that either side gives up leaves no debt: the server can still send all
-// that the client accepts.
+// After a reset of a restored answer by either side, the server can send as much as the client
+// accepts.
 func TestNoDebtAfterRestoredCallIsGivenUp(t *testing.T) {
 	for name, giveUp := range map[string]func(*fixture){
 		"by the client": func(r *fixture) { r.client.reset(1, http2.ErrCodeCancel) },
@@ -196,11 +196,11 @@ func TestNoDebtAfterRestoredCallIsGivenUp(t *testing.T) {
 			}
 			r.syncPeers()
 			giveUp(r)
-			eventually(t, "the call is over", func() bool {
+			eventually(t, "the end of the request", func() bool {
 				requests, bodies := r.buffered()
 				return requests == 0 && bodies == 0
 			})
-			eventually(t, "the server has its window back", func() bool {
+			eventually(t, "the server's credit", func() bool {
 				r.relay.mutex.Lock()
 				defer r.relay.mutex.Unlock()
 				return r.relay.flow.toClient.sender > defaultWindow/2 && r.relay.flow.toClient.available() == defaultWindow
@@ -209,8 +209,8 @@ func TestNoDebtAfterRestoredCallIsGivenUp(t *testing.T) {
 	}
 }
 
-// A server that resets a stream after its complete answer (RFC 9113, 8.1) takes nothing
-// from the client that waits for room.
+// If the server resets a stream after its complete answer (RFC 9113, 8.1), the client still
+// gets the queued answer before the reset.
 func TestResetAfterAnswer(t *testing.T) {
 	r := newFixture(t, answerWith("handled")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1})
 	r.server.ignoreCredit = true
@@ -221,7 +221,7 @@ func TestResetAfterAnswer(t *testing.T) {
 	r.relayOneByteCall(3)
 }
 
-// A server that resets a stream in the middle of its answer ends it at once.
+// If the server resets a stream before the end of its answer, the queued part is dropped.
 func TestResetWithinHeldAnswer(t *testing.T) {
 	r := newFixture(t, answerWith(strings.Repeat("x", defaultWindow-3))).open()
 	r.client.request(1, "/intercepted", true)
@@ -236,11 +236,11 @@ func TestResetWithinHeldAnswer(t *testing.T) {
 	r.server.reset(3, http2.ErrCodeInternal)
 	r.client.expect("RST_STREAM 3 INTERNAL_ERROR")
 	r.client.windowUpdate(0, defaultWindow)
-	r.server.expect(fmt.Sprintf("WINDOW_UPDATE 0 %d", 5)) // all but what was injected
+	r.server.expect(fmt.Sprintf("WINDOW_UPDATE 0 %d", 5)) // the injected bytes are subtracted
 	r.relayOneByteCall(5)
 }
 
-// relayOneByteCall is works with an answer of one byte.
+// relayOneByteCall relays a request and its answer of one byte.
 func (r *fixture) relayOneByteCall(id uint32) {
 	r.t.Helper()
 	r.client.request(id, "/relayed", true)
@@ -250,7 +250,8 @@ func (r *fixture) relayOneByteCall(id uint32) {
 	r.client.expect(headersLine(id, false, ":status=200"), dataLine(id, true, "a"))
 }
 
-// An answer that is larger than is kept passes as it is, and its connection goes on.
+// An answer that exceeds the limit is forwarded without being restored, and the connection
+// stays open.
 func TestRestoredAnswerThatIsTooLarge(t *testing.T) {
 	r := newFixture(t, answerWith("handled")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
 	r.server.ignoreCredit = true
@@ -272,7 +273,7 @@ func TestRestoredAnswerThatIsTooLarge(t *testing.T) {
 	r.client.expect(headersLine(1, true, "grpc-status=0"))
 	sending.Wait()
 	r.expectOutcome(Complete, 0)
-	eventually(t, "it is noted that the answer was not restored", func() bool {
+	eventually(t, "the call of Restoration.Skipped", func() bool {
 		requests, bodies := r.buffered()
 		return r.skipped.Load() == 1 && requests == 0 && bodies == 0
 	})

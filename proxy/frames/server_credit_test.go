@@ -7,8 +7,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// Credit that the client gives while memory is short reaches the server when memory is
-// released.
+// Credit that the client gives while creditPaused holds is forwarded to the server when memory
+// is released.
 func TestCreditWhileMemoryIsShort(t *testing.T) {
 	r := newFixture(t, answerWith("handled")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 	r.server.ignoreCredit = true
@@ -20,7 +20,7 @@ func TestCreditWhileMemoryIsShort(t *testing.T) {
 	for range bufferLimit/2/len(piece) + 1 {
 		r.server.data(1, false, piece)
 	}
-	eventually(t, "memory is short", func() bool { _, bodies := r.buffered(); return bodies >= bufferLimit/2 })
+	eventually(t, "half of bufferLimit in use", func() bool { _, bodies := r.buffered(); return bodies >= bufferLimit/2 })
 	r.beginRestored(3)
 	r.client.windowUpdate(3, 1<<20)
 	r.syncPeers()
@@ -30,8 +30,8 @@ func TestCreditWhileMemoryIsShort(t *testing.T) {
 		return r.relay.relayed[3].window.sender
 	}
 	if got := sender(); got != 0 {
-		t.Errorf("the server has %d bytes of credit while memory is short", got)
+		t.Errorf("the server got %d bytes of credit while half of bufferLimit was used", got)
 	}
 	r.client.reset(1, http2.ErrCodeCancel)
-	eventually(t, "the server has the credit", func() bool { return sender() == 1<<20 })
+	eventually(t, "the server's credit", func() bool { return sender() == 1<<20 })
 }

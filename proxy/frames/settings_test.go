@@ -7,8 +7,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// What the client lets the relay send more of holds when the client has the server's
-// acknowledgement (RFC 9113, 6.5.3), and not before.
+// The relay uses a larger window or frame size of the client only after the server's
+// acknowledgement (RFC 9113, 6.5.3).
 func TestLargerSettingsHoldWhenAcknowledged(t *testing.T) {
 	t.Run("window", func(t *testing.T) {
 		r := newFixture(t, answerWith("0123456789")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
@@ -39,7 +39,8 @@ func TestLargerSettingsHoldWhenAcknowledged(t *testing.T) {
 	})
 }
 
-// A larger window that a smaller one follows is never used.
+// A larger window is not used if the client announces a smaller one before the first is
+// acknowledged.
 func TestLargerSettingsAreTakenBack(t *testing.T) {
 	window := func(size uint32) http2.Setting {
 		return http2.Setting{ID: http2.SettingInitialWindowSize, Val: size}
@@ -59,8 +60,8 @@ func TestLargerSettingsAreTakenBack(t *testing.T) {
 	r.client.expect(dataLine(1, false, "456789"), headersLine(1, true, "!grpc-status=0"))
 }
 
-// The window of an intercepted request never exceeds what HTTP/2 allows (RFC 9113, 6.9.1), whatever
-// the server announces.
+// The window of an intercepted request never exceeds the limit of HTTP/2 (RFC 9113, 6.9.1),
+// even if the server announces the largest initial window.
 func TestUploadWindowStaysLawful(t *testing.T) {
 	r := newFixture(t, answerWith("intercepted")).open()
 	r.client.request(1, "/intercepted", false)

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// newRestoringFixture is a fixture whose answers are restored unless they begin with "known".
+// newRestoringFixture returns a fixture that restores answers unless they begin with "known".
 func newRestoringFixture(t *testing.T, handler Handler) *fixture {
 	t.Helper()
 	r := newFixture(t, handler)
@@ -16,7 +16,7 @@ func newRestoringFixture(t *testing.T, handler Handler) *fixture {
 	return r
 }
 
-// ask makes a request whose answer is to be restored, and begins the answer.
+// ask sends a request with a restoration, and the first header block of its answer.
 func (r *fixture) ask(id uint32, path string) {
 	r.t.Helper()
 	r.client.request(id, path, false)
@@ -27,16 +27,16 @@ func (r *fixture) ask(id uint32, path string) {
 	r.client.expect(headersLine(id, false, ":status=200"))
 }
 
-// forEachRestored runs a test with requests that pass with their bodies, and with ones
-// that pass at once. The restorer gets only the latter's body.
+// forEachRestored runs a test for Plan.Restore and for Plan.Restoration. request is the body
+// that the restorer gets. It is empty for Plan.Restore, which gets the body itself.
 func forEachRestored(t *testing.T, test func(t *testing.T, path, request string)) {
 	for path, request := range map[string]string{"/intercepted/restored": "", "/relayed/restored": "ask"} {
 		t.Run(path, func(t *testing.T) { test(t, path, request) })
 	}
 }
 
-// An answer whose first DATA frame shows that it would not be changed passes piece by
-// piece. Any other one is collected and changed.
+// If Restoration.Unchanged returns true for the first DATA frame, the answer is forwarded frame
+// by frame. Otherwise it is collected and changed.
 func TestUnchangedAnswer(t *testing.T) {
 	forEachRestored(t, func(t *testing.T, path, request string) {
 		r := newRestoringFixture(t, answerWith("handled")).open()
@@ -55,7 +55,7 @@ func TestUnchangedAnswer(t *testing.T) {
 			id := uint32(2*i + 3)
 			r.ask(id, path)
 			r.server.data(id, false, first)
-			r.server.data(id, true, "known") // too late
+			r.server.data(id, true, "known") // not the first DATA frame
 			r.client.expect(dataLine(id, true, request+first+"known"+first+"known"))
 			r.expectOutcome(Complete, 0)
 		}
@@ -64,14 +64,14 @@ func TestUnchangedAnswer(t *testing.T) {
 		r.client.expect(dataLine(9, true, "known") + " padding=3")
 		r.expectOutcome(Complete, 0)
 		if requests, bodies := r.buffered(); requests != 0 || bodies != 0 {
-			t.Errorf("%d requests and %d bytes are kept", requests, bodies)
+			t.Errorf("%d requests and %d bytes are still held", requests, bodies)
 		}
 		r.relayCall(11)
 	})
 }
 
-// The server gets the credit that the client gave before the request was passed on: it may
-// be all that the client gives for an answer that passes.
+// If an answer may be forwarded unchanged, the server gets the credit that the client gave
+// before the request was relayed. The client may not give any more.
 func TestUnchangedAnswerHasItsCredit(t *testing.T) {
 	r := newRestoringFixture(t, answerWith("handled")).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 8})
 	r.client.request(1, "/intercepted/restored", false)
@@ -86,8 +86,7 @@ func TestUnchangedAnswerHasItsCredit(t *testing.T) {
 	r.expectOutcome(Complete, 0)
 }
 
-// An answer that passes waits, as any other, for room that the relay's own bytes have
-// taken.
+// An unchanged answer waits for the client's credit if injected bytes have used up the window.
 func TestUnchangedAnswerWaitsForRoom(t *testing.T) {
 	forEachRestored(t, func(t *testing.T, path, _ string) {
 		r := newRestoringFixture(t, answerWith(strings.Repeat("h", defaultWindow-10))).open()
@@ -105,7 +104,7 @@ func TestUnchangedAnswerWaitsForRoom(t *testing.T) {
 	})
 }
 
-// A reset of the client ends the request, whether or not its answer was decided on.
+// A reset by the client ends the request, before and after the call of Restoration.Unchanged.
 func TestResetOfUnchangedAnswer(t *testing.T) {
 	forEachRestored(t, func(t *testing.T, path, _ string) {
 		r := newRestoringFixture(t, answerWith("handled")).open()
@@ -123,14 +122,14 @@ func TestResetOfUnchangedAnswer(t *testing.T) {
 			r.server.expect(fmt.Sprintf("RST_STREAM %d CANCEL", id))
 			r.expectOutcome(ClientReset, http2.ErrCodeCancel)
 			if requests, bodies := r.buffered(); requests != 0 || bodies != 0 {
-				t.Errorf("%d requests and %d bytes are kept", requests, bodies)
+				t.Errorf("%d requests and %d bytes are still held", requests, bodies)
 			}
 		}
 		r.relayCall(7)
 	})
 }
 
-// The body of a request that passes at once may come in pieces, between those of others.
+// With Plan.Restoration, the bodies of several requests may arrive interleaved.
 func TestRestoreWithTheRequest(t *testing.T) {
 	r := newRestoringFixture(t, answerWith("handled")).open()
 	r.client.request(1, "/relayed/restored", false)
@@ -150,7 +149,7 @@ func TestRestoreWithTheRequest(t *testing.T) {
 	r.expectOutcome(Complete, 0)
 	r.expectWatched("onetwothreeoverwritten overwritten", "onetwothree..")
 
-	// An answer that has come before the end of the request.
+	// The answer is complete before the request has ended.
 	r.client.request(5, "/relayed/restored", false)
 	r.server.expectRequest(5, "/relayed/restored", false)
 	r.server.headers(5, false, ":status=200")
@@ -160,11 +159,11 @@ func TestRestoreWithTheRequest(t *testing.T) {
 	r.client.data(5, true, "late")
 	r.server.expect(dataLine(5, true, "late"))
 	if requests, bodies := r.buffered(); requests != 1 || bodies != 0 {
-		t.Errorf("%d requests and %d bytes are kept", requests, bodies)
+		t.Errorf("%d requests and %d bytes are still held", requests, bodies)
 	}
 }
 
-// The answer to a request that is larger than the relay keeps passes as it is.
+// If a request exceeds the limit, its answer is forwarded without being restored.
 func TestRestoreOfTooLargeRequest(t *testing.T) {
 	r := newRestoringFixture(t, answerWith("handled")).open()
 	r.relay.mutex.Lock()
@@ -182,6 +181,6 @@ func TestRestoreOfTooLargeRequest(t *testing.T) {
 		t.Errorf("%d answers were skipped", skipped)
 	}
 	if _, bodies := r.buffered(); bodies != bufferLimit-2 {
-		t.Errorf("%d bytes are kept", bodies-bufferLimit+2)
+		t.Errorf("%d bytes are still buffered", bodies-bufferLimit+2)
 	}
 }

@@ -5,15 +5,15 @@ import (
 	"testing"
 )
 
-// history is all that has happened to a window, from which a model tells what each side
-// believes.
+// history has the sums of all operations on a window. check computes the expected window from
+// them.
 type history struct {
 	initial, sent, updated, given    int
 	passed, absorbed, injected, size int
 }
 
-// A window agrees with the sum of all that has happened, whatever the order, and gives
-// the sender neither more nor less than the receiver accepts.
+// After random operations in any order, a window agrees with its history. The sender gets
+// exactly the credit that the receiver accepts.
 func TestWindowModel(t *testing.T) {
 	for seed := range uint64(200) {
 		random := rand.New(rand.NewPCG(seed, 0))
@@ -22,12 +22,12 @@ func TestWindowModel(t *testing.T) {
 		for step := range 500 {
 			n := random.IntN(5000)
 			switch random.IntN(7) {
-			case 0: // the sender keeps to its window
+			case 0: // within the sender's window
 				if n = min(n, w.sender); n > 0 {
 					h.sent += n
 					w.receive(n)
 				}
-			case 1: // and the relay to the receiver's
+			case 1: // within the receiver's window
 				if n = min(n, w.held, w.available()); n > 0 {
 					h.passed += n
 					w.pass(n)
@@ -47,7 +47,7 @@ func TestWindowModel(t *testing.T) {
 			case 5:
 				h.given += w.takeCredit()
 			case 6:
-				n -= 2500 // a change of the initial size, seen by both ends
+				n -= 2500 // a change of the initial window for both ends
 				h.size += n
 				w.sender += n
 				w.receiver.size += n
@@ -67,11 +67,11 @@ func (h history) check(t *testing.T, w relayWindow, step int) {
 	if w != want {
 		t.Fatalf("step %d: the window is %+v, want %+v", step, w, want)
 	}
-	// What the sender could get beyond what it has: never more than the receiver accepts.
+	// With the pending credit, the sender's window is never larger than the receiver's.
 	if due := w.pendingCredit(); due > 0 && w.sender+due+w.held != w.available() || due == 0 && w.sender+w.held < w.available() {
-		t.Fatalf("step %d: %d is due at %+v", step, due, w)
+		t.Fatalf("step %d: the pending credit is %d for %+v", step, due, w)
 	}
 	if w.pendingCredit() > 0 && w.sender <= 0 && !w.creditUrgent() {
-		t.Fatalf("step %d: the sender can't go on, and nothing is urgent: %+v", step, w)
+		t.Fatalf("step %d: the sender has no window, but the pending credit is not urgent: %+v", step, w)
 	}
 }

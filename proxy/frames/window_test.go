@@ -11,8 +11,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// The server is not told of as many bytes of the client's connection window as answers
-// that it has not sent have used.
+// The relay keeps as many bytes of the client's credit as it has injected, and forwards the
+// rest to the server.
 func TestAnswersAreKeptFromServersWindow(t *testing.T) {
 	r := newFixture(t, answerWith(strings.Repeat("x", 1000))).open()
 	r.client.request(1, "/intercepted", true)
@@ -25,7 +25,7 @@ func TestAnswersAreKeptFromServersWindow(t *testing.T) {
 	r.server.expect("WINDOW_UPDATE 0 50")
 }
 
-// What the server sends beyond the client's real window waits, and is cut.
+// DATA from the server that exceeds the client's window is queued and split.
 func TestDataBeyondClientsWindow(t *testing.T) {
 	tests := map[string]struct {
 		content string
@@ -53,19 +53,19 @@ func TestDataBeyondClientsWindow(t *testing.T) {
 				r.server.data(1, true, test.content)
 			} else {
 				r.server.check("DATA", r.server.framer.WriteDataPadded(1, false, []byte(test.content), make([]byte, test.padding)))
-				eventually(t, "the padding is taken off", func() bool {
+				eventually(t, "the credit for the padding", func() bool {
 					r.relay.mutex.Lock()
 					defer r.relay.mutex.Unlock()
 					return r.relay.relayed[1].window.pendingCredit() == test.padding+1
 				})
 				r.client.windowUpdate(1, 10)
-				r.server.expect("WINDOW_UPDATE 1 211") // the connection's has more than the client's already
+				r.server.expect("WINDOW_UPDATE 1 211") // 10 bytes and the padding of 201
 				r.server.data(1, true, "")
 			}
 			if test.content == "" {
 				r.client.expectData(1, true, "")
 				r.client.windowUpdate(0, defaultWindow)
-				r.server.expect(fmt.Sprintf("WINDOW_UPDATE 0 %d", left+201)) // but what was put in
+				r.server.expect(fmt.Sprintf("WINDOW_UPDATE 0 %d", left+201)) // without the injected bytes
 				return
 			}
 			r.client.expectData(1, false, test.content[:left])
@@ -73,13 +73,13 @@ func TestDataBeyondClientsWindow(t *testing.T) {
 			r.client.expectData(1, false, test.content[:7])
 			r.client.windowUpdate(0, defaultWindow)
 			r.client.expectData(1, true, test.content[left+7:])
-			// All that is more than was put in, and the padding.
+			// The client's credit without the injected bytes, and the padding.
 			r.server.expect(fmt.Sprintf("WINDOW_UPDATE 0 %d", left+7+max(0, test.padding+1)))
 		})
 	}
 }
 
-// An answer keeps to the window of its stream, whatever becomes of it meanwhile.
+// An answer keeps to the window of its stream while the client changes the window.
 func TestStreamWindowOfAnswer(t *testing.T) {
 	window := func(size uint32) http2.Setting {
 		return http2.Setting{ID: http2.SettingInitialWindowSize, Val: size}
@@ -91,17 +91,18 @@ func TestStreamWindowOfAnswer(t *testing.T) {
 	r.client.expect(dataLine(1, false, "012"))
 	r.changeSettings(r.client, window(2))
 	r.client.expect(dataLine(1, false, "34"))
-	r.changeSettings(r.client, window(0)) // two less than nothing
+	r.changeSettings(r.client, window(0)) // the window is -2 now
 	r.client.windowUpdate(1, 2)
 	r.syncPeers()
 	r.client.windowUpdate(1, 1)
 	r.client.expect(dataLine(1, false, "5"))
 	r.changeSettings(r.client, window(100))
 	r.client.expect(dataLine(1, false, "6789abcdefghij"), headersLine(1, true, "!grpc-status=0"))
-	r.syncPeers() // updates of an intercepted stream are not the server's
+	r.syncPeers() // the server gets no WINDOW_UPDATE of the intercepted stream
 }
 
-// The client can always send all of an intercepted request, which the server does not know.
+// The relay gives the client credit for an intercepted request, because the server does not
+// know its stream.
 func TestUploadOfInterceptedRequest(t *testing.T) {
 	window := func(size uint32) http2.Setting {
 		return http2.Setting{ID: http2.SettingInitialWindowSize, Val: size}
@@ -119,7 +120,7 @@ func TestUploadOfInterceptedRequest(t *testing.T) {
 	r.client.expect("WINDOW_UPDATE 3 65535")
 	r.changeSettings(r.server, window(1_000_000))
 	r.syncPeers()
-	r.client.data(1, false, strings.Repeat("x", creditLimit)) // the connection's window at once
+	r.client.data(1, false, strings.Repeat("x", creditLimit)) // enough for urgent credit of the connection
 	r.client.expectCredit(map[uint32]int{1: creditLimit, 0: creditLimit + 3})
 	r.client.data(1, true, "")
 	r.client.expectAnswer(1, "intercepted")
@@ -127,7 +128,7 @@ func TestUploadOfInterceptedRequest(t *testing.T) {
 	r.syncPeers()
 }
 
-// Bytes of a request that is given up are not lost for the next ones.
+// The client gets the credit for DATA of requests that it resets.
 func TestCreditOfAbandonedRequests(t *testing.T) {
 	ended := make(chan error, 1)
 	r := newFixture(t, func(ctx context.Context, x *Exchange) {
@@ -142,14 +143,14 @@ func TestCreditOfAbandonedRequests(t *testing.T) {
 		r.client.data(id, false, strings.Repeat("x", 5000))
 		r.client.expectCredit(map[uint32]int{id: 5000})
 		r.client.reset(id, http2.ErrCodeCancel)
-		_ = await(t, "the handler ends", ended)
+		_ = await(t, "the end of the handler", ended)
 	}
 	r.client.request(7, "/intercepted", false)
 	r.client.data(7, false, strings.Repeat("x", 5000))
 	r.client.expectCredit(map[uint32]int{7: 5000, 0: 20_000})
 }
 
-// Bytes of an answer that is not sent do not count.
+// DATA of an answer that is not sent does not use the client's windows.
 func TestWindowOfAbandonedAnswer(t *testing.T) {
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	r := newFixture(t, func(ctx context.Context, x *Exchange) {
@@ -162,16 +163,16 @@ func TestWindowOfAbandonedAnswer(t *testing.T) {
 		ended <- x.End(nil)
 	}).open()
 	r.client.request(1, "/intercepted", true)
-	await(t, "the answer is ready", ready)
+	await(t, "the answer of the handler", ready)
 	r.client.reset(1, http2.ErrCodeCancel)
-	_ = await(t, "the handler ends", ended)
+	_ = await(t, "the end of the handler", ended)
 	r.client.windowUpdate(0, 100)
 	r.server.expect("WINDOW_UPDATE 0 100")
 	r.relayCall(3)
 }
 
-// A body beyond the limit is credited and dropped, and its request fails; an answer that
-// has begun goes on nevertheless.
+// A body that exceeds the limit is dropped, with credit for the client, and Receive fails. An
+// answer that has begun is still sent.
 func TestBodyLimit(t *testing.T) {
 	received := make(chan error, 1)
 	r := newFixture(t, func(ctx context.Context, x *Exchange) {
@@ -179,7 +180,7 @@ func TestBodyLimit(t *testing.T) {
 			t.Errorf("Receive: %v", err)
 		}
 		sent := make(chan error, 1)
-		go func() { sent <- x.Data(ctx, []byte("answer")) }() // waits for the client's window
+		go func() { sent <- x.Data(ctx, []byte("answer")) }() // blocks for the client's window
 		if err := <-sent; err != nil {
 			t.Errorf("Data: %v", err)
 		}
@@ -189,7 +190,7 @@ func TestBodyLimit(t *testing.T) {
 	}).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 	r.client.request(1, "/intercepted", false)
 	piece := strings.Repeat("x", 1<<20)
-	credit := map[uint32]int{} // with the rest that a piece leaves uncredited for now
+	credit := map[uint32]int{} // outstanding credit, which may stay above 0 for the connection
 	for range requestBodyLimit>>20 + 2 {
 		r.client.data(1, false, piece)
 		credit[0] += len(piece)
@@ -208,13 +209,13 @@ func TestBodyLimit(t *testing.T) {
 			t.Errorf("got %v, want %s", lines, want)
 		}
 	}
-	if err := await(t, "the body fails", received); !errors.Is(err, ErrTooLarge) {
+	if err := await(t, "the failure of Receive", received); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("Receive: %v, want ErrTooLarge", err)
 	}
 }
 
-// A window that becomes smaller before an answer is written is kept: after the
-// acknowledgement the client need not accept what was measured by the larger one.
+// An answer keeps to a window that becomes smaller before the answer is written. The client need
+// not accept more after the acknowledgement.
 func TestWindowBecomesSmallerBeforeTheAnswer(t *testing.T) {
 	ready, release := make(chan struct{}), make(chan struct{})
 	r := newFixture(t, func(ctx context.Context, x *Exchange) {
@@ -229,7 +230,7 @@ func TestWindowBecomesSmallerBeforeTheAnswer(t *testing.T) {
 		}
 	}).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 10})
 	r.client.request(1, "/intercepted", true)
-	await(t, "the answer is ready", ready)
+	await(t, "the answer of the handler", ready)
 	r.changeSettings(r.client, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 3})
 	close(release)
 	r.client.expect(headersLine(1, false, ":status=200"), dataLine(1, false, "123"))
@@ -237,7 +238,8 @@ func TestWindowBecomesSmallerBeforeTheAnswer(t *testing.T) {
 	r.client.expect(dataLine(1, false, "45678"), headersLine(1, true, "!grpc-status=0"))
 }
 
-// Data that its handler's deadline cuts off is not sent later, and the end is.
+// If the deadline of a handler ends Data, its unsent part is dropped, and End still sends the
+// trailer.
 func TestDeadlineOfAnswerWithoutRoom(t *testing.T) {
 	r := newFixture(t, func(ctx context.Context, x *Exchange) {
 		x.Header([]hpack.HeaderField{{Name: ":status", Value: "200"}})
@@ -250,10 +252,10 @@ func TestDeadlineOfAnswerWithoutRoom(t *testing.T) {
 	}).open(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 3})
 	r.client.request(1, "/intercepted", true)
 	r.client.expect(headersLine(1, false, ":status=200"), dataLine(1, false, "123"), headersLine(1, true, "!grpc-status=4"))
-	eventually(t, "nothing is kept", func() bool { requests, bodies := r.buffered(); return requests == 0 && bodies == 0 })
+	eventually(t, "the release of all requests", func() bool { requests, bodies := r.buffered(); return requests == 0 && bodies == 0 })
 }
 
-// Credit for an intercepted request that is not allowed ends that request (RFC 9113, 6.9).
+// An invalid WINDOW_UPDATE for an intercepted request resets its stream (RFC 9113, 6.9).
 func TestUnlawfulCreditForInterceptedRequest(t *testing.T) {
 	for name, test := range map[string]struct {
 		increment uint32
