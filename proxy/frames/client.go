@@ -14,13 +14,13 @@ import (
 // server's limit of concurrent streams. Its methods are safe for concurrent use.
 type Client struct {
 	dial    func(context.Context) (net.Conn, error)
-	turn    chan struct{} // of capacity 1; full while a request waits for a place, so the next ones queue
+	turn    chan struct{} // a semaphore of size 1: one request at a time looks for a place
 	changed chan struct{} // of capacity 1; signals that a connection may have a place
 	reading sync.WaitGroup
 
 	mutex       sync.Mutex
 	connections []*connection            // connections that accept requests, oldest first
-	all         map[*connection]struct{} // connections, and also those that only finish their requests
+	all         map[*connection]struct{} // all open connections, including those that only finish their requests
 	closed      bool
 }
 

@@ -69,8 +69,8 @@ func (p *clientToServer) resetIntercepted(id uint32, code http2.ErrCode) {
 	}
 }
 
-// settings records the client's SETTINGS, which limit the frames that it accepts, and
-// forwards them.
+// settings records the client's SETTINGS, which apply to frames for the client, and forwards
+// them.
 func (p *clientToServer) settings(f frame) error {
 	change := newSettingsChange()
 	err := f.settings(func(id http2.SettingID, value uint32) {

@@ -90,8 +90,8 @@ func (c *connection) sendRest(ctx context.Context, answer *Answer, rest []byte) 
 }
 
 // sendPiece sends as much of a body as the windows allow, and returns the number of bytes.
-// It holds writeMutex, so that no acknowledgement of SETTINGS is written after the windows
-// are used and before the DATA is.
+// It holds writeMutex, so that no acknowledgement of SETTINGS is written between taking bytes
+// from the windows and writing the DATA.
 func (c *connection) sendPiece(answer *Answer, rest []byte) (int, error) {
 	c.writeMutex.Lock()
 	defer c.writeMutex.Unlock()

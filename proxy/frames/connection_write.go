@@ -50,7 +50,7 @@ func (c *connection) flush() error {
 
 const (
 	writeTimeout = 20 * time.Millisecond
-	backlogLimit = 4 << 20 // of the frames queued for a server that does not read, in bytes
+	backlogLimit = 4 << 20 // maximum number of bytes queued for a server that does not read
 )
 
 // checkBacklog closes the connection if more than backlogLimit is queued, because the server

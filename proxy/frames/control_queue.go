@@ -1,8 +1,8 @@
 package frames
 
 // controlQueue holds control frames for the client, which a goroutine writes. The loop that
-// reads the client must not block on this write, because the client may not read until the
-// loop has read from it. controlQueue is guarded by Relay.mutex.
+// reads the client must not block on this write, because the client may itself be blocked
+// writing to that loop. controlQueue is guarded by Relay.mutex.
 type controlQueue struct {
 	frames  []byte
 	writing bool // the goroutine runs

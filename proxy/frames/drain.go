@@ -11,8 +11,8 @@ import (
 // Relay.mutex.
 type drainState struct {
 	requested       bool          // Drain has been called
-	finalGoAwaySent bool          // the GOAWAY with the last stream that is answered has been sent
-	timer           *time.Timer   // sends the final GOAWAY if the client does not answer
+	finalGoAwaySent bool          // sendFinalGoAway has been called
+	timer           *time.Timer   // sends the final GOAWAY if the client does not acknowledge the PING
 	done            chan struct{} // closed once only unbounded requests are left
 	closeStreaming  bool          // CloseStreaming has been called
 }
@@ -104,7 +104,7 @@ func (r *Relay) onlyUnbounded() bool {
 	return true
 }
 
-// closeDrained closes the channel of Drained if it is not closed. The caller holds the mutex.
+// closeDrained closes the channel of Drained if it is still open. The caller holds the mutex.
 func (r *Relay) closeDrained() {
 	select {
 	case <-r.drain.done:
@@ -113,7 +113,8 @@ func (r *Relay) closeDrained() {
 	}
 }
 
-// ErrShutdown is the cause ([context.Cause]) when CloseStreaming cancels a handler's context.
+// ErrShutdown is the cause ([context.Cause]) of a handler's context that CloseStreaming has
+// cancelled.
 var ErrShutdown = errors.New("relay is shutting down")
 
 // resetRemaining resets all open requests. The caller holds the mutex.

@@ -114,8 +114,9 @@ func (p *serverToClient) goAway(f frame) error {
 
 // applyGoAway records that the server answers no stream after last, and closes the relayed
 // streams after it. announced is the last stream identifier for the client. refused are the
-// closed streams up to announced that must be reset, apart from those with a queue, which
-// ends with the reset. ended are the functions Plan.Ended of all closed streams.
+// closed streams up to announced, which the caller must reset. They do not include streams
+// with a queue, because their reset is queued. ended are the functions Plan.Ended of all
+// closed streams.
 func (p *serverToClient) applyGoAway(last uint32) (announced uint32, refused []uint32, ended []func(Outcome)) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()

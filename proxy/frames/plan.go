@@ -42,7 +42,7 @@ type Plan struct {
 // answer, the stream is reset.
 type Handler func(ctx context.Context, exchange *Exchange)
 
-// Side is an end of a connection.
+// Side is the sender of a body.
 type Side int
 
 const (
@@ -68,7 +68,7 @@ const (
 	ServerReset                   // RST_STREAM from the server, or refused because of GOAWAY
 	ClientDisconnected            // the client's connection ended
 	ServerDisconnected            // the server's connection ended, or Close was called
-	Shutdown                      // CloseStreaming
+	Shutdown                      // reset by CloseStreaming
 )
 
 // watch passes a piece of a body to p.Watch.

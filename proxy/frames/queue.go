@@ -19,8 +19,8 @@ type segment struct {
 	resetCode  http2.ErrCode
 }
 
-// sendLimit is roughly the maximum number of bytes of a queue written at once. It leaves other
-// streams their share of the client's connection window.
+// sendLimit limits one write of a queue to roughly this number of bytes, so that other streams
+// get a share of the client's connection window.
 const sendLimit = 64 << 10
 
 // enqueue appends segments to the queue of a stream. A goroutine sends the queue, so that an
@@ -30,7 +30,7 @@ const sendLimit = 64 << 10
 func (p *serverToClient) enqueue(s *stream, segments ...segment) error {
 	p.mutex.Lock()
 	for _, segment := range segments {
-		p.reencoding = p.reencoding || segment.fields != nil // out of order
+		p.reencoding = p.reencoding || segment.fields != nil // sent out of order
 		if s.closed {
 			p.dropSegment(segment)
 		}

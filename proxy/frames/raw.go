@@ -21,8 +21,9 @@ func (r *Relay) relayRaw(begun []byte) error {
 	return errors.Join(err, <-down)
 }
 
-// relayHalf copies one direction until from is closed or its read deadline expires. Then it
-// closes the writing side of to, or to itself after another error.
+// relayHalf copies one direction until the source is closed or its read deadline expires. Then
+// it closes the writing side of the destination. After any other error, it closes the
+// destination.
 func relayHalf(to, from net.Conn) error {
 	_, err := io.Copy(to, from)
 	if errors.Is(err, os.ErrDeadlineExceeded) {

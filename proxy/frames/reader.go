@@ -42,7 +42,7 @@ func (r *reader) fill() error {
 	return nil // the next read returns the error again
 }
 
-// noteReadSize records the size of a read, by which makeRoom grows or shrinks the buffer.
+// noteReadSize records the size of a read. makeRoom uses it to grow or shrink the buffer.
 func (r *reader) noteReadSize(n int) {
 	switch {
 	case n == len(r.buffer)-r.end:

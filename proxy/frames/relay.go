@@ -63,7 +63,7 @@ type Relay struct {
 	drain          drainState
 }
 
-// phase is the state of a connection's protocol.
+// phase is the protocol of a connection, as far as it is known.
 type phase int
 
 const (
@@ -76,7 +76,7 @@ const (
 type stream struct {
 	id                     uint32
 	plan                   Plan         // its Ended is nil once it has been called
-	clientDone, serverDone bool         // the end of the request, of the answer has been received
+	clientDone, serverDone bool         // the client has ended the request; the server has ended the answer
 	restoration            *restoration // nil if the answer is forwarded unchanged
 	window                 relayWindow  // window of the answer
 

@@ -32,7 +32,7 @@ type Restorer func(ctx context.Context, of Answered, mayBlock bool) (Restored, e
 
 // Answered is a request with its complete answer.
 type Answered struct {
-	Request []byte              // body of the request; nil if Plan.Restore got it
+	Request []byte              // body of the request; nil if Plan.Restore was called with it
 	Header  []hpack.HeaderField // first header block of the answer
 	Body    []byte              // body of the answer
 }

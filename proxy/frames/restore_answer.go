@@ -125,7 +125,7 @@ func (r *Relay) finishCollecting(a *restoration) {
 }
 
 // restoreInQueue queues a complete answer, which the goroutine of its stream sends. If the
-// restorer failed, usually with ErrWouldBlock, the goroutine calls it again before.
+// restorer failed, usually with ErrWouldBlock, the goroutine first calls it again.
 func (p *serverToClient) restoreInQueue(s *stream, restored Restored, failed error, trailer []hpack.HeaderField) error {
 	trailer = slices.Clone(trailer)
 	p.mutex.Lock()

@@ -1,8 +1,8 @@
 package frames
 
 const (
-	requestBodyLimit = 64 << 20  // maximum of the unconsumed or kept body of one request, in bytes
-	bufferLimit      = 128 << 20 // maximum of all requests and answers that a relay keeps, in bytes
+	requestBodyLimit = 64 << 20  // maximum of the buffered body of one request, in bytes
+	bufferLimit      = 128 << 20 // maximum of all buffered requests and answers of a relay, in bytes
 )
 
 // serverCredit is the state of a goroutine that returns flow-control credit to the server.

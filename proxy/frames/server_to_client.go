@@ -21,7 +21,7 @@ type serverToClient struct {
 	ackedSettings []settingsChange
 	// reencoding is set when header blocks are encoded again, without the dynamic table. This
 	// is necessary once a header block of the server reaches the client out of order, because
-	// the tables of the two then differ.
+	// the client's table then differs from the server's.
 	reencoding bool
 }
 
@@ -150,7 +150,7 @@ func (p *serverToClient) windowUpdate(f frame) error {
 	return nil
 }
 
-// settings records the server's SETTINGS, which limit the frames that it accepts, or its
+// settings records the server's SETTINGS, which apply to frames for the server, or its
 // acknowledgement of the client's SETTINGS.
 func (p *serverToClient) settings(f frame) error {
 	if f.flags.Has(http2.FlagSettingsAck) {

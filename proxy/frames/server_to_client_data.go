@@ -37,8 +37,8 @@ func (p *serverToClient) serverDone(id uint32, fields []hpack.HeaderField) {
 	}
 }
 
-// data forwards DATA if the client's windows allow it. Otherwise it queues the DATA. If the
-// answer is to be restored, it collects it.
+// data forwards DATA if the client's windows allow it, and queues it otherwise. It collects
+// DATA of an answer that is to be restored.
 func (p *serverToClient) data(f frame) error {
 	last := f.flags.Has(http2.FlagDataEndStream)
 	content, malformed := f.content() // a forwarded frame is checked by the client
@@ -48,7 +48,7 @@ func (p *serverToClient) data(f frame) error {
 	if s != nil {
 		s = p.passUnchanged(s, f)
 	}
-	counted := &p.flow.toClient // the frame counts in this window and its connection's
+	counted := &p.flow.toClient // window of the stream, or of the connection if no stream is open
 	if s != nil {
 		counted = &s.window
 	}
@@ -98,7 +98,7 @@ func (p *serverToClient) forwardData(s *stream, f frame, last bool) {
 func (p *serverToClient) queueData(s *stream, content []byte, last bool) error {
 	s.plan.watch(FromServer, content)
 	p.mutex.Lock()
-	for p.flow.toClient.held > bufferLimit && p.failure == nil { // only if the client granted as much
+	for p.flow.toClient.held > bufferLimit && p.failure == nil { // possible only if the client has granted as much
 		p.changed.Wait()
 	}
 	p.buffered += len(content)

@@ -96,8 +96,8 @@ func (r *Relay) acknowledgeSettings() (change settingsChange, smallerTable bool)
 }
 
 // applySettings applies the values of the client's SETTINGS that become larger. It is called
-// when the acknowledgement has been written to the client. A value is not applied beyond a
-// smaller one of later SETTINGS that are not acknowledged.
+// when the acknowledgement has been written to the client. If later SETTINGS that are not
+// acknowledged yet contain a smaller value, it uses the smaller one.
 func (r *Relay) applySettings(change settingsChange) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()

@@ -62,8 +62,8 @@ func (f *inflow) appendCredit(b []byte, stream uint32) []byte {
 	return b
 }
 
-// creditLimit is the pending credit, in bytes, at which it becomes urgent. Below it, the credit
-// for small messages waits to be sent along with other frames.
+// creditLimit is the number of bytes of pending credit that is urgent. Less credit waits to be
+// sent along with other frames.
 const creditLimit = 16 << 10
 
 // relayWindow is a flow-control window between a sender and a receiver on both sides of the
@@ -83,7 +83,8 @@ const creditLimit = 16 << 10
 //
 // The four values of a window are related by
 // sender + held + pending credit - injected = receiver,
-// where injected is the number of injected bytes that no withheld credit has made up for yet.
+// where injected is the number of injected bytes that are not yet offset by credit that the
+// relay kept.
 type relayWindow struct {
 	sender     int          // bytes that the sender may still send
 	receiver   window       // bytes that the receiver still accepts

@@ -18,7 +18,7 @@ type clientWriter struct {
 
 // serverWriter writes whole frames to the server, from any goroutine.
 type serverWriter struct {
-	mutex  sync.Mutex  // guards the connection's writes; Relay.mutex is never locked under it
+	mutex  sync.Mutex  // guards the connection's writes; Relay.mutex is never locked while it is held
 	failed atomic.Bool // the server accepts no more frames
 }
 
