@@ -9,8 +9,8 @@ import (
 
 func ownerOf(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
 
-// FuzzThereAndBack requires of any file that install refuses it or makes a change
-// that uninstall undoes to the byte, and that a second install has nothing to do.
+// FuzzThereAndBack requires that install either rejects a file or changes it so that uninstall
+// restores it to the byte and a second install changes nothing.
 func FuzzThereAndBack(f *testing.F) {
 	for _, seed := range []string{
 		"kind: KubeletConfiguration\ncontainerRuntimeEndpoint: \"unix:///run/containerd/containerd.sock\" # x\n",
@@ -42,7 +42,7 @@ func FuzzThereAndBack(f *testing.F) {
 			t.Errorf("%q became %q, and is edited again", content, installed)
 		}
 		if edits == 0 {
-			return // it may name the shim already, with no way back
+			return // it may name the shim already, without a backup
 		}
 		if _, err := node.Uninstall(); err != nil && strings.Contains(content, "image-cri-shim.sock") {
 			return

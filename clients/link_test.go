@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// TestModeAndOwnerStay is about the edited file and its backup, whatever the umask says.
+// TestModeAndOwnerStay requires that the edited file and its backup keep mode and owner under
+// any umask.
 func TestModeAndOwnerStay(t *testing.T) {
 	for _, umask := range []int{0, 0o022, 0o077} {
 		folder := t.TempDir()
@@ -45,7 +46,7 @@ func TestModeAndOwnerStay(t *testing.T) {
 	}
 }
 
-// TestBackupThatIsALink is refused, and what it leads to stays.
+// TestBackupThatIsALink requires that a linked backup is rejected and the link's target stays.
 func TestBackupThatIsALink(t *testing.T) {
 	folder := t.TempDir()
 	node := newNode(folder)
@@ -62,8 +63,8 @@ func TestBackupThatIsALink(t *testing.T) {
 	}
 }
 
-// TestFilesAreSwapped while install reads and writes them: what a link in their place
-// leads to is neither shown nor changed.
+// TestFilesAreSwapped replaces files with links while install reads and writes them. The
+// targets of the links are neither shown nor changed.
 func TestFilesAreSwapped(t *testing.T) {
 	folder := t.TempDir()
 	node := newNode(folder)
@@ -78,7 +79,7 @@ func TestFilesAreSwapped(t *testing.T) {
 			case <-done:
 				return
 			default:
-				for _, path := range []string{node.Crictl, backup} { // at once, so that there always is a file
+				for _, path := range []string{node.Crictl, backup} { // atomically, so that a file always exists
 					_ = os.Symlink("shadow", path+".link")
 					_ = os.Rename(path+".link", path)
 				}
@@ -99,7 +100,7 @@ func TestFilesAreSwapped(t *testing.T) {
 			if diff := change.Diff(); strings.Contains(diff, "hunter2") {
 				t.Errorf("it shows what the link leads to:\n%s", diff)
 			}
-			_ = change.Apply() // the folder's owner may spoil that
+			_ = change.Apply() // the folder's owner may make it fail
 		}
 	}
 	close(done)

@@ -14,7 +14,7 @@ const (
 	containerd = "/run/containerd/containerd.sock"
 )
 
-// The files of a node, by their names here.
+// The names of a node's files in this test.
 const (
 	kubelet  = "config.yaml"
 	instance = "instance-config.yaml"
@@ -57,7 +57,7 @@ func read(t testing.TB, folder, name string) string {
 	return string(content)
 }
 
-// apply does what is planned and returns how many files it edits.
+// apply applies the planned changes and returns the number of edited files.
 func apply(t testing.TB, plan func() ([]clients.Change, error)) (edits int) {
 	t.Helper()
 	changes, err := plan()
@@ -75,8 +75,8 @@ func apply(t testing.TB, plan func() ([]clients.Change, error)) (edits int) {
 	return edits
 }
 
-// TestInstallAndUninstall installs twice and uninstalls twice: the second time has
-// nothing to do, and in the end every file is as it was.
+// TestInstallAndUninstall installs twice and uninstalls twice. The second run changes nothing,
+// and in the end every file has its original content.
 func TestInstallAndUninstall(t *testing.T) {
 	const endpoint = "unix://" + shim
 	tests := map[string]struct {
@@ -191,7 +191,7 @@ func TestInstallAndUninstall(t *testing.T) {
 	}
 }
 
-// TestOthersEditsStay changes files between install and uninstall.
+// TestOthersEditsStay requires that edits between install and uninstall are kept.
 func TestOthersEditsStay(t *testing.T) {
 	folder := t.TempDir()
 	node := newNode(folder)
@@ -209,8 +209,8 @@ func TestOthersEditsStay(t *testing.T) {
 	}
 }
 
-// TestBackupFollowsTheFile is an upgrade by kubeadm, which writes the file anew
-// between two installs: the way back leads to the new one.
+// TestBackupFollowsTheFile lets an upgrade by kubeadm rewrite the file between two installs.
+// The backup then holds the new file.
 func TestBackupFollowsTheFile(t *testing.T) {
 	folder := t.TempDir()
 	node := newNode(folder)
@@ -224,7 +224,7 @@ func TestBackupFollowsTheFile(t *testing.T) {
 		t.Errorf("config.yaml is %q, want %q", got, upgraded)
 	}
 
-	// What no longer points at the shim needs no way back.
+	// A file that no longer points at the shim needs no backup.
 	apply(t, node.Install)
 	write(t, folder, kubelet, upgraded)
 	if edits := apply(t, node.Uninstall); edits != 0 {

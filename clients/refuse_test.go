@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestRefusals requires that what isn't understood is named and left alone.
+// TestRefusals requires an error that names the place in a file that can't be edited with
+// certainty, and leaves the file unchanged.
 func TestRefusals(t *testing.T) {
 	const endpoint = "unix:///run/containerd/containerd.sock"
 	tests := map[string]struct{ file, content, want string }{

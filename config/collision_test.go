@@ -11,7 +11,7 @@ func TestCollisions(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		data string
-		want string // empty: no warning; the place and the sources otherwise
+		want string // empty: no warning; otherwise the place and the sources
 	}{
 		{"two hosts", hub + "match: [docker.io, quay.io]\n", `f:2: match: "docker.io" and "quay.io"`},
 		{"two hosts, kept apart", hub + "match: [docker.io, quay.io]\npath: '{domain}/{path}'\n", ""},
@@ -68,8 +68,8 @@ func TestCollisions(t *testing.T) {
 	}
 }
 
-// A path without {path} makes one name of many, but where match has one part of
-// one host.
+// A path without {path} maps several names to one, except if match has a single part of a
+// single host.
 func TestNamesOfManyRepositories(t *testing.T) {
 	for _, test := range []struct {
 		match, path string

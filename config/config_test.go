@@ -26,7 +26,7 @@ func load(t *testing.T, name string) *Config {
 	return config
 }
 
-// defaults is what a file without keys means, warnings aside.
+// defaults is the configuration of a file without keys, except for warnings.
 func defaults() Config {
 	return Config{
 		Shim:           "/var/run/image-cri-shim.sock",
@@ -72,8 +72,8 @@ func TestFiles(t *testing.T) {
 		{Address: "http://[fd00::10]:5000/mirror", Priority: 500, Path: "{path}"},
 	}
 
-	// What the original's ConfigMap holds, for which the main address and the maps of
-	// credentials have other places.
+	// Values of the original's ConfigMap. Here the main address and the maps of credentials
+	// have other places.
 	configMap := defaults()
 	configMap.Cache.ImageCacheSize, configMap.Cache.ImageCacheTTL = -1, 30*time.Minute
 	configMap.Registries = []Registry{
@@ -180,7 +180,8 @@ func TestWarnings(t *testing.T) {
 		{"address: hub.local\nca: /ca.pem\ninsecureSkipVerify: true", "f:2: ca: has no effect with insecureSkipVerify"},
 		{"address: hub.local\nregistries:\n- address: HTTPS://HUB.local/", "f:3: registries[0]: address, path, match and tags are the same as the top level's"},
 		{"address: hub.local\nmatch: [library/nginx]", "f:2: match[0]: \"library/nginx\" matches nothing: patterns begin with a host, such as docker.io"},
-		// What differs in path or match is no double, and http without TLS keys is no mistake.
+		// Entries with different path or match are not duplicates, and http without TLS keys is
+		// not a mistake.
 		{"address: http://hub.local\nregistries:\n- address: http://hub.local\n  path: x/{path}\n- address: http://hub.local\n  match: quay.io\n  insecureSkipVerify: false", ""},
 	} {
 		config, err := Parse("f", []byte(test.data))
@@ -302,7 +303,7 @@ func TestLoadFails(t *testing.T) {
 	}
 }
 
-// TestReadmeListsKeys requires that README.md names every key that has an effect.
+// TestReadmeListsKeys requires README.md to name every key that has an effect.
 func TestReadmeListsKeys(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {

@@ -83,7 +83,7 @@ registries  none, the shim only forwards
 	}
 }
 
-// The same mask for every password, so that not even its length is told.
+// The mask is the same for every password, so that it does not reveal the length.
 func TestDescribeMasks(t *testing.T) {
 	var texts []string
 	for _, password := range []string{"x", "correct horse battery staple"} {

@@ -60,7 +60,7 @@ func TestStructure(t *testing.T) {
 	}
 }
 
-// An alias can carry a password to a key whose values errors show.
+// An alias can carry a password to a key for which errors show the value.
 func TestAliasIsNotShown(t *testing.T) {
 	_, err := Parse("f", []byte("auth: &secret admin:hunter2\ndebug: *secret\nimage: *secret\ntimeout: *secret"))
 	want := "f:2: debug: found a text, expected true or false\n" +
@@ -86,7 +86,7 @@ func TestProblemsAreBounded(t *testing.T) {
 	}
 }
 
-// A few kilobytes of aliases to aliases would be 10^9 values if they were followed.
+// A few kilobytes of aliases to aliases would expand to 10^9 values if they were followed.
 func TestAliasBomb(t *testing.T) {
 	data := "cache: {imageCacheSize: &a [x,x,x,x,x,x,x,x,x,x]}\n"
 	for name := 'b'; name < 'k'; name++ {

@@ -11,9 +11,8 @@ import (
 	"github.com/distribution/reference"
 )
 
-// FuzzParse puts a password into whatever file the fuzzer thinks of. Parse
-// must not panic, must not repeat the password, and must return only what
-// keeps the promises of Config.
+// FuzzParse puts a password into arbitrary files. Parse must not panic, must not repeat the
+// password, and must return only values that Config documents.
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob(filepath.Join(testdata, "*.yaml"))
 	if err != nil || len(files) == 0 {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestPatternsThatMatchNothing requires a warning for each pattern that no name of
-// an image begins with, and none for the others.
+// TestPatternsThatMatchNothing requires a warning for each pattern that no image name can
+// match, and none for the others.
 func TestPatternsThatMatchNothing(t *testing.T) {
 	for _, test := range []struct{ match, want string }{
 		{"docker.io", ""}, {"'!docker.io:0443/team'", ""}, {"'[::1]:5000/team'", ""}, {"'![0:0::1]:05000'", ""}, {"'[fd00::*]'", ""},
@@ -51,8 +51,8 @@ func TestPatternsThatMatchNothing(t *testing.T) {
 	}
 }
 
-// TestPublicRegistryIsDescribed requires that check says what a public registry is
-// asked for.
+// TestPublicRegistryIsDescribed requires that check lists the images for which a public
+// registry is asked.
 func TestPublicRegistryIsDescribed(t *testing.T) {
 	for _, test := range []struct{ address, match, want string }{
 		{"https://docker.io", "[]", `of its own host only, since it is public (match: ["*"] asks it for all)`},
@@ -78,8 +78,8 @@ func TestPublicRegistryIsDescribed(t *testing.T) {
 	}
 }
 
-// TestOneRegistryInTwoSpellings requires the warning about an entry that repeats
-// another, and that an address is found in any spelling.
+// TestOneRegistryInTwoSpellings requires a warning for an entry that repeats another one, and
+// that an address is found in every spelling.
 func TestOneRegistryInTwoSpellings(t *testing.T) {
 	config, err := Parse("f", []byte("registries:\n- address: https://hub.local\n- address: https://HUB.local:0443/\n"))
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestProblems holds the exact error of each kind of bad value of each key.
+// TestProblems requires the exact error for each kind of bad value of each key.
 func TestProblems(t *testing.T) {
 	const (
 		aSocket   = `expected an absolute path or unix:///path`

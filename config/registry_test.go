@@ -38,7 +38,7 @@ func TestAddresses(t *testing.T) {
 		if got != want {
 			t.Errorf("%s is read as %s, want %s", written, got, want)
 		}
-		// The reason for the rules: an image name with this address is read as one.
+		// An image name with this address must be parsed with it as its host.
 		_, place, _ := strings.Cut(got, "://")
 		host, prefix, _ := strings.Cut(place+"/team/image", "/")
 		named, err := reference.ParseNormalizedNamed(host + "/" + prefix)

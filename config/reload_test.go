@@ -26,7 +26,7 @@ func TestEqual(t *testing.T) {
 	}
 }
 
-// TestNeedRestart goes by full.yaml, where no key has its default value.
+// TestNeedRestart uses full.yaml, in which no key has its default value.
 func TestNeedRestart(t *testing.T) {
 	defaults := defaults()
 	if got, want := defaults.NeedRestart(load(t, "full.yaml")), []string{"shim", "cri", "engine", "names", "image"}; !slices.Equal(got, want) {

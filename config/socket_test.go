@@ -80,7 +80,8 @@ func TestDetectRuntime(t *testing.T) {
 	}
 }
 
-// The well-known sockets belong to the machine, so only what holds on any machine is tested.
+// The well-known sockets depend on the machine, so the test checks only what holds on every
+// machine.
 func TestDetectRuntimeOfThisMachine(t *testing.T) {
 	socket, err := DetectRuntime(t.Context())
 	if err == nil {

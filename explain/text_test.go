@@ -8,7 +8,7 @@ import (
 	"image-cri-shim/rewrite/naming"
 )
 
-// TestTextOfNames says where names are kept, and why.
+// TestTextOfNames requires the place where names are kept, and the reason.
 func TestTextOfNames(t *testing.T) {
 	for mode, want := range map[naming.Mode]string{
 		naming.InRuntime: "this node keeps names in the runtime because",
@@ -26,8 +26,8 @@ func TestTextOfNames(t *testing.T) {
 	}
 }
 
-// TestTextOfFailedNaming tells a name that the runtime lacks, and names that it refused to
-// change, from a node where all is well.
+// TestTextOfFailedNaming requires different texts for a name that the runtime lacks, for names
+// that it failed to change, and for a node without problems.
 func TestTextOfFailedNaming(t *testing.T) {
 	const waits, repairs = "; the runtime does not have this name yet", "but changing names failed and is retried: repositories: 2"
 	for _, test := range []struct {
@@ -53,7 +53,7 @@ func TestTextOfFailedNaming(t *testing.T) {
 	}
 }
 
-// TestSummaryOfOrigins has a column for the images' registries only if one is known.
+// TestSummaryOfOrigins requires a column for the images' registries only if one is known.
 func TestSummaryOfOrigins(t *testing.T) {
 	own := Image{Image: "a:1", Pulled: "a:1", Node: Node{Served: "a:1", Reason: "stored under its own name"}}
 	mirrored := Image{Image: "b:1", Pulled: "b:1", Node: Node{Served: "b:1", Registry: "http://hub:5000"}}
@@ -71,7 +71,8 @@ func TestSummaryOfOrigins(t *testing.T) {
 	}
 }
 
-// TestUnknownIsNotAbsent has the texts for what could not be asked, or is not to be.
+// TestUnknownIsNotAbsent requires separate texts for registries that failed, and for registries
+// that are not asked.
 func TestUnknownIsNotAbsent(t *testing.T) {
 	unasked := []Registry{{Registry: "http://hub", Reference: "hub/library/nginx:1", Answer: registry.Unknown.String(), Circuit: "closed"}}
 	lacking := []Registry{{Registry: "http://hub", Reference: "hub/library/nginx:1", Answer: registry.Absent.String(), Circuit: "closed"}}

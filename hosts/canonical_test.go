@@ -41,7 +41,7 @@ func TestCanonical(t *testing.T) {
 	}
 }
 
-// TestCanonicalIsStable requires that the canonical form is its own canonical form.
+// TestCanonicalIsStable requires that Canonical does not change a canonical form.
 func TestCanonicalIsStable(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	const characters = "aF.:[]01-4830"
@@ -52,7 +52,7 @@ func TestCanonicalIsStable(t *testing.T) {
 		}
 		named, err := reference.ParseNormalizedNamed(host.String() + "/team/app")
 		if err != nil || reference.Domain(named) != host.String() {
-			continue // no host of an image's name
+			continue // not a host of an image name
 		}
 		for _, scheme := range []string{"http", "https"} {
 			once := Canonical(host.String(), scheme)
@@ -110,7 +110,7 @@ func TestPatternMatches(t *testing.T) {
 	} {
 		pattern, err := plain.ParsePattern(test.pattern)
 		if err != nil {
-			t.Errorf("%s is refused: %v", test.pattern, err)
+			t.Errorf("%s is rejected: %v", test.pattern, err)
 			continue
 		}
 		if got := pattern.Matches(plain.Repository(test.repository)); got != test.want {
@@ -122,7 +122,7 @@ func TestPatternMatches(t *testing.T) {
 	}
 	for _, text := range []string{"", "a.io/", "a.io//b", "[", "a.io/[b", "[::1"} {
 		if pattern, err := plain.ParsePattern(text); err == nil {
-			t.Errorf("%q is read as %q, want an error", text, pattern.Elements())
+			t.Errorf("%q is parsed as %q, want an error", text, pattern.Elements())
 		}
 	}
 }

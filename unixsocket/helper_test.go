@@ -14,8 +14,8 @@ const timeout = 20 * time.Second
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// temporarySocket returns a path short enough for a unix socket (108 bytes), which
-// one under t.TempDir is not for a test with a long name.
+// temporarySocket returns a path short enough for a unix socket (108 bytes). A path under
+// t.TempDir is too long in a test with a long name.
 func temporarySocket(t *testing.T) string {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "unixsocket")

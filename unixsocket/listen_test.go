@@ -15,7 +15,7 @@ import (
 	"image-cri-shim/unixsocket"
 )
 
-// listen opens the socket and answers whoever connects, until the test ends.
+// listen opens the socket and answers every client until the test ends.
 func listen(t *testing.T, socket, runtimeSocket string) net.Listener {
 	t.Helper()
 	listener, err := unixsocket.Listen(t.Context(), socket, runtimeSocket)
@@ -26,7 +26,7 @@ func listen(t *testing.T, socket, runtimeSocket string) net.Listener {
 	return listener
 }
 
-// leaveStale leaves a socket file behind that nobody answers on.
+// leaveStale leaves a socket file without a listening process.
 func leaveStale(t *testing.T, socket string) {
 	t.Helper()
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
@@ -43,7 +43,7 @@ func expectAnswer(t *testing.T, socket string) {
 	t.Helper()
 	connection, err := net.Dial("unix", socket)
 	if err != nil {
-		t.Errorf("nobody answers: %v", err)
+		t.Errorf("the socket does not answer: %v", err)
 		return
 	}
 	_ = connection.Close()
@@ -83,7 +83,7 @@ func TestListenCreatesParentFolders(t *testing.T) {
 	expectAnswer(t, socket)
 }
 
-// What is in the way and is not a stale socket stays as it is.
+// A file in the way that is not a stale socket stays unchanged.
 func TestListenRefuses(t *testing.T) {
 	tests := map[string]struct {
 		prepare func(t *testing.T, path string) error
@@ -173,7 +173,7 @@ func TestListenNamesAnImpossiblePath(t *testing.T) {
 	}
 }
 
-// The same users may open the socket as may open the runtime's.
+// The socket admits the same users as the runtime's.
 func TestListenFollowsTheRuntimesSocket(t *testing.T) {
 	for _, mode := range []fs.FileMode{0o600, 0o660, 0o606, 0o777} {
 		t.Run(mode.String(), func(t *testing.T) {
@@ -199,8 +199,8 @@ func TestListenWithoutTheRuntimesSocket(t *testing.T) {
 	expectRights(t, socket, 0o660, os.Geteuid(), os.Getegid())
 }
 
-// TestListenWithoutProc runs itself again where /proc is empty. That needs Linux 6.6, and
-// before it an error says so.
+// TestListenWithoutProc reruns itself with an empty /proc. That needs Linux 6.6; an older
+// kernel gets an error that says so.
 func TestListenWithoutProc(t *testing.T) {
 	const hidden = "UNIXSOCKET_TEST_HIDE_PROC"
 	if os.Getenv(hidden) == "" {
@@ -248,7 +248,7 @@ func expectRights(t *testing.T, socket string, mode fs.FileMode, owner, group in
 	}
 }
 
-// A listener whose socket file another process has replaced leaves that one alone.
+// A listener leaves its socket file if another process has replaced it.
 func TestCloseKeepsAnothersSocket(t *testing.T) {
 	socket := temporarySocket(t)
 	first := listen(t, socket, "")

@@ -19,8 +19,8 @@ import (
 	"image-cri-shim/unixsocket"
 )
 
-// TestListenIsRaced has many listeners open one socket at the same moment: one of them
-// gets it and keeps it, the others say that it is in use.
+// TestListenIsRaced lets many listeners open one socket at the same moment. One of them gets
+// and keeps it, and the others report that it is in use.
 func TestListenIsRaced(t *testing.T) {
 	for name, prepare := range map[string]func(*testing.T, string){
 		"no file":      func(*testing.T, string) {},
@@ -83,7 +83,7 @@ func expectReaches(t *testing.T, socket string, listener net.Listener) {
 	}
 	defer client.Close()
 	_ = listener.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Now().Add(timeout))
-	for { // those that have looked whether it answers have come before
+	for { // connections of listeners that checked the socket come first
 		accepted, err := listener.Accept()
 		if err != nil {
 			t.Fatalf("the client reaches another listener: %v", err)
@@ -98,18 +98,18 @@ func expectReaches(t *testing.T, socket string, listener net.Listener) {
 	}
 }
 
-// TestListenIsRacedByProcesses does it with processes, the winner of which is killed each
-// time, so that the next ones find its stale socket.
+// TestListenIsRacedByProcesses does the same with processes. It kills the winner each time, so
+// that the next ones find its stale socket.
 func TestListenIsRacedByProcesses(t *testing.T) {
 	const racer = "UNIXSOCKET_TEST_RACE"
 	if socket := os.Getenv(racer); socket != "" {
-		_, _ = io.ReadFull(os.Stdin, make([]byte, 1)) // the start
+		_, _ = io.ReadFull(os.Stdin, make([]byte, 1)) // wait for the start
 		if _, err := unixsocket.Listen(t.Context(), socket, ""); err != nil {
 			_, _ = os.Stdout.WriteString("lost: " + err.Error() + "\n")
 			return
 		}
 		_, _ = os.Stdout.WriteString("won\n")
-		_, _ = io.ReadAll(os.Stdin) // until it is killed
+		_, _ = io.ReadAll(os.Stdin) // wait to be killed
 		return
 	}
 	socket := temporarySocket(t)
@@ -164,7 +164,7 @@ func startRacer(t *testing.T, variable string) *racingProcess {
 	return &racingProcess{command, stdin, bufio.NewReader(stdout)}
 }
 
-// A lock file that a crashed process has left is no obstacle.
+// A lock file left by a crashed process is no obstacle.
 func TestListenTakesLeftLock(t *testing.T) {
 	socket := temporarySocket(t)
 	if err := os.WriteFile(socket+".lock", []byte("left"), 0o600); err != nil {
@@ -176,7 +176,7 @@ func TestListenTakesLeftLock(t *testing.T) {
 	_ = listener.Close()
 }
 
-// A lock that leads elsewhere is an error, and what it leads to stays as it is.
+// A lock file that is a link is an error, and its target stays unchanged.
 func TestListenRefusesLinkedLock(t *testing.T) {
 	socket := temporarySocket(t)
 	precious := filepath.Join(t.TempDir(), "precious")
@@ -191,7 +191,7 @@ func TestListenRefusesLinkedLock(t *testing.T) {
 	}
 }
 
-// A lock that another process holds is waited for, as long as the context allows.
+// Listen waits for a lock that another process holds, as long as the context allows.
 func TestListenWaitsForLock(t *testing.T) {
 	socket := temporarySocket(t)
 	lock, err := os.OpenFile(socket+".lock", os.O_CREATE|os.O_RDWR, 0o600)

@@ -13,7 +13,7 @@ import (
 	"image-cri-shim/unixsocket"
 )
 
-// TestListenUmask requires the modes that are promised, whatever the umask says.
+// TestListenUmask requires the documented modes under any umask.
 func TestListenUmask(t *testing.T) {
 	runtimeSocket := temporarySocket(t)
 	leaveStale(t, runtimeSocket)
@@ -35,9 +35,9 @@ func TestListenUmask(t *testing.T) {
 	}
 }
 
-// TestListenIsSwapped has somebody who may write to the folder put links to a precious
-// file in the place of the socket, at any moment: the file stays as it is, and so does a
-// socket of another user's.
+// TestListenIsSwapped replaces the socket, at random moments, with links to a precious file, as
+// another user with write access to the folder could. The file stays unchanged, and so does a
+// socket of another user.
 func TestListenIsSwapped(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root changes the owner of a socket")
@@ -62,7 +62,7 @@ func TestListenIsSwapped(t *testing.T) {
 				return
 			default:
 			}
-			if os.Remove(socket) != nil { // it is not there yet
+			if os.Remove(socket) != nil { // the socket does not exist yet
 				continue
 			}
 			switch link % 3 {
@@ -106,7 +106,7 @@ func expectFile(t *testing.T, path string, mode fs.FileMode, owner int) {
 	}
 }
 
-// TestCloseIsSwapped leaves alone what has taken the socket's place.
+// TestCloseIsSwapped requires that Close leaves a file that has replaced the socket.
 func TestCloseIsSwapped(t *testing.T) {
 	socket := temporarySocket(t)
 	target := socket + ".target"
@@ -124,6 +124,6 @@ func TestCloseIsSwapped(t *testing.T) {
 	}
 	if connection, err := net.Dial("unix", socket); err == nil {
 		_ = connection.Close()
-		t.Error("somebody still answers")
+		t.Error("the closed socket still answers")
 	}
 }
