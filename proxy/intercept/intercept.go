@@ -1,5 +1,5 @@
-// Package intercept is the contract between a gRPC proxy and the code that answers or changes
-// some of its calls. Messages are raw bytes: neither side needs the other's types.
+// Package intercept defines the contract between a gRPC proxy and the code that answers or
+// changes some of its calls. Messages are raw bytes, so neither side needs the other's types.
 package intercept
 
 import (
@@ -14,70 +14,70 @@ import (
 // the client's metadata, deadline and cancellation. An error is the runtime's
 // own gRPC status, details included. It is safe for concurrent use.
 //
-// The response headers and trailers of the last call to the intercepted method
-// itself are what the client receives.
+// The client receives the response headers and trailers of the last call to the
+// intercepted method itself.
 type Invoke func(ctx context.Context, method string, request []byte) (response []byte, err error)
 
-// Unary answers one call of a unary method in place of the runtime. request is
-// what the client sent, decompressed and otherwise untouched, even where it is
-// malformed; it must not be modified. To forward the call as it is, return what
-// invoke returns for it. An error that carries a gRPC status reaches the client
-// unchanged, except for an [AppendedError] that is too long.
+// Unary answers one call of a unary method in place of the runtime. request is the client's
+// message, decompressed and otherwise untouched, even if it is malformed. It must not be
+// modified. To forward the call unchanged, return the results of invoke. An error with a gRPC
+// status reaches the client unchanged, except for an [AppendedError] that is too long.
 //
 // It is called from many goroutines at once and must return when ctx is done.
 type Unary func(ctx context.Context, request []byte, invoke Invoke) (response []byte, err error)
 
-// AppendedError is a runtime's error to whose text an [Unary] has appended one of its own.
-// The appended text is cut if the client would not accept the header list otherwise.
+// AppendedError is an error of the runtime with text that a [Unary] has appended. The appended
+// text is shortened if the client would otherwise reject the header list.
 type AppendedError interface {
 	error
 	// GRPCStatus returns the status with the whole text.
 	GRPCStatus() *status.Status
-	// Appended returns the end of the text that is not the runtime's.
+	// Appended returns the appended text, which is the end of the status message.
 	Appended() string
 }
 
-// Stream prepares one call of a method that answers with a stream of messages.
-// It returns the request to forward and a function that is given each response
-// message in order, from one goroutine, and returns what the client receives in
-// its place. A nil transform forwards the messages as they are.
+// Stream prepares one call of a method that answers with a stream of messages. It returns the
+// request to forward and a transform. The transform is called with each response message in
+// order, from one goroutine, and the client receives its results instead. A nil transform
+// leaves the messages unchanged.
 type Stream func(ctx context.Context, request []byte, invoke Invoke) (forward []byte, transform Transform, err error)
 
-// Transform changes one message of a stream. It must not modify message, and
-// may return it. It is called with nil once the stream has ended without an error, and
-// its results are then ignored; a message without bytes is not nil.
+// Transform changes one message of a stream. It must not modify message, but may return it.
+// After a stream has ended without an error, it is called with nil and its results are ignored.
+// An empty message is not nil.
 type Transform func(message []byte) ([]byte, error)
 
-// Pass looks at the request of a unary call. If it reports true, the call is forwarded as
-// it is, and its answer goes through the returned [Restore], or passes as it comes where
-// that is nil. Otherwise the method's [Unary] answers the call. The request is valid until
-// it returns. It must not block.
+// Pass inspects the request of a unary call. If it reports true, the call is forwarded
+// unchanged, and the returned [Restore] changes the answer; a nil Restore leaves the answer
+// unchanged. If it reports false, the method's [Unary] answers the call. request is valid only
+// until Pass returns. Pass must not block.
 type Pass func(request []byte) (Restore, bool)
 
-// Forward decides about a unary call before its request is there. If it reports true, the
-// call is forwarded as it comes, and [Forwarding] says what becomes of its answer. Otherwise
-// the method's [Pass] or [Unary] decides. It must not block.
+// Forward decides about a unary call before its request has arrived. If it reports true, the
+// call is forwarded as it arrives, and the returned [Forwarding] handles the answer. If it
+// reports false, the method's [Pass] or [Unary] decides. Forward must not block.
 type Forward func() (Forwarding, bool)
 
-// Forwarding is what becomes of the answer to a call that is forwarded as it comes.
+// Forwarding handles the answer to a call that is forwarded as it arrives.
 type Forwarding struct {
 	// Unchanged reports, from the first bytes of an answer, whether Restore would leave it
-	// as it is. The answer then passes as it comes. Other calls of the client wait for it.
+	// unchanged. If so, the answer is relayed as it arrives. Other calls of the client wait for
+	// Unchanged.
 	Unchanged func(beginning []byte) bool
 	// Restore changes the whole answer to a request, as [Restore] does.
 	Restore func(ctx context.Context, request, response []byte, invoke Invoke) []byte
 }
 
-// Restore changes the answer of a call that was forwarded as it is. It must not modify
-// response, and may return it. Other calls of the client may wait for it, so that it asks
-// the runtime, through invoke, only where it must.
+// Restore changes the answer of a call that was forwarded unchanged. It must not modify
+// response, but may return it. Other calls of the client may wait for it, so it should call the
+// runtime through invoke only if it must.
 type Restore func(ctx context.Context, response []byte, invoke Invoke) []byte
 
-// Interceptors names the methods that are not forwarded opaquely, by their full
-// name ("/runtime.v1.ImageService/PullImage"). A method is in one of Unary and Stream
-// at most. Pass and Forward are shorter ways for some calls of methods in Unary, which an
-// engine may take and which must lead to the same answer. The maps must not change once they are
-// in use.
+// Interceptors maps the methods that are not forwarded opaquely, by their full name
+// ("/runtime.v1.ImageService/PullImage"), to the functions that handle them. A method may be in
+// either Unary or Stream, not in both. Pass and Forward are shortcuts for some calls of methods
+// in Unary. An engine may use them, and they must lead to the same answer. The maps must not
+// change once they are in use.
 type Interceptors struct {
 	Unary   map[string]Unary
 	Stream  map[string]Stream
@@ -86,8 +86,8 @@ type Interceptors struct {
 	Opaque  map[string]Opaque
 }
 
-// Opaque reports whether a call that begins now is forwarded as if its method were in
-// none of the other maps of [Interceptors]. It must not block.
+// Opaque reports whether a call that begins now is forwarded as if its method were in none of
+// the other maps of [Interceptors]. It must not block.
 type Opaque func() bool
 
 // IsOpaque reports whether a call of a method that begins now is forwarded untouched.
@@ -96,6 +96,6 @@ func (i Interceptors) IsOpaque(method string) bool {
 	return opaque != nil && opaque()
 }
 
-// RestoreTimeout bounds the time for which a [Restore] waits for the runtime: other calls of
-// the client may wait for the restored answer.
+// RestoreTimeout bounds each wait of a [Restore] for the runtime, since other calls of the
+// client may wait for the restored answer.
 const RestoreTimeout = 5 * time.Second
