@@ -12,7 +12,7 @@ import (
 
 // Dial prepares a client connection to a unix socket, as kubelet does
 // (cri-client, remote_image.go): insecure, authority "localhost", a reconnect
-// back-off of 100 ms to 3 s. Options given override its own.
+// backoff of 100 ms to 3 s. options override these.
 func Dial(socket string, options ...grpc.DialOption) (*grpc.ClientConn, error) {
 	own := []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -36,7 +36,7 @@ func Invoke(ctx context.Context, connection *grpc.ClientConn, method string, req
 	return response, err
 }
 
-// Open opens a stream in both directions, which can also make a unary call.
+// Open opens a bidirectional stream, which can also make a unary call.
 func Open(ctx context.Context, connection *grpc.ClientConn, method string, options ...grpc.CallOption) (grpc.ClientStream, error) {
 	return connection.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, method, options...)
 }

@@ -6,8 +6,8 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// Codec carries messages of the type *[]byte as they are. Its value is the
-// content-subtype that a client announces: Codec("proto") sends
+// Codec sends and receives messages of the type *[]byte unchanged. Its value is
+// the content-subtype that a client announces: Codec("proto") sends
 // "application/grpc+proto", Codec("") sends "application/grpc".
 type Codec string
 
@@ -30,7 +30,7 @@ func (Codec) Unmarshal(data mem.BufferSlice, message any) error {
 	return nil
 }
 
-// Name is the content-subtype.
+// Name returns the content-subtype.
 func (c Codec) Name() string { return string(c) }
 
 // Messages is either end of a stream: a grpc.ServerStream or grpc.ClientStream.

@@ -8,16 +8,16 @@ import (
 	"syscall"
 )
 
-// Counter counts the connections that were accepted and are still open. The
-// zero value is ready for use, by many goroutines at once.
+// Counter counts the accepted connections that are still open. The zero value
+// is ready for use. It is safe for concurrent use.
 type Counter struct {
 	open atomic.Int64
 }
 
-// Open is the number of connections that are open now.
+// Open returns the number of open connections.
 func (c *Counter) Open() int { return int(c.open.Load()) }
 
-// Listener counts the connections that listener accepts.
+// Listener returns a listener that counts the connections that it accepts.
 func (c *Counter) Listener(listener net.Listener) net.Listener {
 	return &countedListener{Listener: listener, counter: c}
 }
@@ -42,7 +42,7 @@ type countedConnection struct {
 	closed  sync.Once
 }
 
-// SyscallConn implements [syscall.Conn], where the connection does.
+// SyscallConn implements [syscall.Conn] if the connection does.
 func (c *countedConnection) SyscallConn() (syscall.RawConn, error) {
 	if connection, ok := c.Conn.(syscall.Conn); ok {
 		return connection.SyscallConn()

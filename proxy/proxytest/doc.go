@@ -1,8 +1,8 @@
-// Package proxytest is what tests and benchmarks of the proxy need at its two
-// ends: a runtime that answers as it is told, and a client that sends bytes.
+// Package proxytest provides the two ends of the proxy to tests and benchmarks:
+// a runtime with handlers that the test sets, and a client that sends bytes.
 //
-// Both speak real gRPC over real unix sockets and carry messages as they are,
-// so that a test decides about every byte:
+// Both use real gRPC over real unix sockets and leave messages unchanged, so
+// that a test controls every byte:
 //
 //	runtime := proxytest.NewRuntime(filepath.Join(folder, "runtime.sock"))
 //	runtime.Handle("/test.Service/Echo", func(stream grpc.ServerStream) error {

@@ -12,7 +12,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	_ "google.golang.org/grpc/encoding/gzip" // as container runtimes have it
+	_ "google.golang.org/grpc/encoding/gzip" // as in container runtimes
 	"google.golang.org/grpc/status"
 )
 
@@ -20,9 +20,9 @@ import (
 // context is done. An error without a gRPC status reaches the client as Unknown.
 type Handler func(stream grpc.ServerStream) error
 
-// Runtime is a gRPC server on a unix socket whose methods are [Handler]s. It can
-// die and come back. Its methods are safe for concurrent use, except that Start
-// and Stop must take turns.
+// Runtime is a gRPC server on a unix socket. Its methods are [Handler]s. It can
+// be stopped and started again. It is safe for concurrent use, except that
+// Start and Stop must alternate.
 type Runtime struct {
 	socket      string
 	options     []grpc.ServerOption
@@ -36,29 +36,28 @@ type Runtime struct {
 	served chan error
 }
 
-// NewRuntime prepares a runtime that knows no method yet. options are further ones of its
-// gRPC server.
+// NewRuntime returns a runtime without methods. options are added to those of its gRPC server.
 func NewRuntime(socket string, options ...grpc.ServerOption) *Runtime {
 	return &Runtime{socket: socket, options: options, handlers: map[string]Handler{}}
 }
 
-// Socket is the path of the unix socket.
+// Socket returns the path of the unix socket.
 func (r *Runtime) Socket() string { return r.socket }
 
-// Connections is the number of open connections from clients.
+// Connections returns the number of open connections from clients.
 func (r *Runtime) Connections() int { return r.connections.Open() }
 
-// Calls is the number of handlers that are running.
+// Calls returns the number of running handlers.
 func (r *Runtime) Calls() int { return int(r.calls.Load()) }
 
-// Handle sets what answers a method, by its full name "/package.Service/Method".
+// Handle sets the handler of a method, which is named in full: "/package.Service/Method".
 func (r *Runtime) Handle(method string, handler Handler) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	r.handlers[method] = handler
 }
 
-// Start listens and serves until Stop. A socket file left by Stop is replaced.
+// Start listens and serves until Stop. It replaces a socket file left by Stop.
 func (r *Runtime) Start() error {
 	if err := os.Remove(r.socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove the socket of the last run: %w", err)
@@ -82,9 +81,9 @@ func (r *Runtime) Start() error {
 	return nil
 }
 
-// Stop ends the runtime as a crash does: connections are cut and the socket file
-// stays. It returns when every handler has, with an error if serving had failed
-// before.
+// Stop simulates a crash: connections are closed and the socket file stays. It
+// returns after all handlers have returned. The error is not nil if serving had
+// already failed.
 func (r *Runtime) Stop() error {
 	r.server.Stop()
 	if err := <-r.served; !errors.Is(err, grpc.ErrServerStopped) {
