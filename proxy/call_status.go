@@ -12,9 +12,10 @@ import (
 	"image-cri-shim/proxy/frames"
 )
 
-// statusOfEnd returns the status of a call that has ended with err. A call that was cancelled
-// after its deadline has ended for the deadline: the client, the shim and the runtime notice
-// it at different moments, and the first of them resets the stream. The zero deadline is none.
+// statusOfEnd returns the final status of a call that ended with err. If the call was canceled
+// after its deadline, the status is DeadlineExceeded: the client, the shim and the runtime
+// notice a deadline at different moments, and the first of them resets the stream. A zero
+// deadline means none.
 func statusOfEnd(err error, deadline time.Time) error {
 	if !deadline.IsZero() && status.Code(err) == codes.Canceled && !time.Now().Before(deadline) {
 		return status.FromContextError(context.DeadlineExceeded).Err()
@@ -22,8 +23,8 @@ func statusOfEnd(err error, deadline time.Time) error {
 	return err
 }
 
-// statusOfFailure returns the status of a call that was cut off by err, before its own status
-// came. The end of ctx takes precedence, since it may have caused err.
+// statusOfFailure returns the status of a call that failed with err before its own status
+// arrived. If ctx is done, its error takes precedence, since it may have caused err.
 func statusOfFailure(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return status.FromContextError(ctx.Err()).Err()
@@ -40,15 +41,15 @@ func statusOfFailure(ctx context.Context, err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
 	}
-	return status.Errorf(codes.Unavailable, "the runtime can't be asked: %v", err)
+	return status.Errorf(codes.Unavailable, "runtime unavailable: %v", err)
 }
 
-// deadlineTolerance bounds how much earlier than the shim the runtime may notice a deadline
-// and cancel the call.
+// deadlineTolerance bounds how much earlier than the shim the runtime may notice a deadline and
+// cancel the call.
 const deadlineTolerance = 10 * time.Millisecond
 
-// resetCode is the code of a call whose stream was reset (gRPC over HTTP/2, "HTTP2
-// Transport Mapping", Errors).
+// resetCode returns the gRPC code of a call that ends with a reset of its stream (gRPC over
+// HTTP/2, "HTTP2 Transport Mapping", Errors).
 func resetCode(code http2.ErrCode) codes.Code {
 	switch code {
 	case http2.ErrCodeRefusedStream:

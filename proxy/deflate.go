@@ -8,7 +8,7 @@ import (
 )
 
 // deflateName is the grpc-encoding of the zlib format (RFC 1950), which gRPC's C-core and
-// grpc-js use. grpc-go has no such compressor itself.
+// grpc-js use. grpc-go has no compressor for it.
 const deflateName = "deflate"
 
 func init() { encoding.RegisterCompressor(deflate{}) }

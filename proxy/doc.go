@@ -1,8 +1,9 @@
 // Package proxy is a transparent gRPC reverse proxy between two unix sockets.
 //
-// It knows gRPC but not the messages: every method of every service is forwarded as opaque
-// bytes, with its metadata, status details, deadline and cancellation. The methods of an
-// [intercept.Interceptors] go to its functions instead, as raw bytes:
+// It understands gRPC but not the messages. Every method of every service is forwarded as
+// opaque bytes, with its metadata, status details, deadline and cancellation. Methods in an
+// [intercept.Interceptors] are passed to its functions instead, as raw bytes. For example, this
+// server intercepts PullImage and forwards it unchanged:
 //
 //	listener, err := unixsocket.Listen(ctx, "/run/shim.sock", "/run/containerd/containerd.sock")
 //	...
@@ -17,10 +18,10 @@
 //	...
 //	err = server.Serve(listener) // until Shutdown or Close
 //
-// [Options] choose between two engines. The frame engine joins each client's connection with
-// one of its own to the runtime, passes HTTP/2 frames on as they come (package frames) and
-// intercepts calls between them: settings, pings, user agents and everything else of a
-// connection are the client's own. The grpc engine is grpc-go's server and client, and one
-// connection to the runtime carries the calls of all clients. It is simpler and slower, and
-// the tests compare the frame engine with it.
+// [Options.Engine] selects one of two engines. The frame engine opens one connection to the
+// runtime for each client connection, relays HTTP/2 frames between the two as they arrive
+// (package frames) and intercepts calls in between. Settings, pings, user agent and all other
+// properties of the connection are those of the client. The grpc engine uses grpc-go's server
+// and client, and one connection to the runtime carries the calls of all clients. It is simpler
+// and slower, and the tests compare the frame engine with it.
 package proxy

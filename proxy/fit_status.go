@@ -13,16 +13,16 @@ import (
 	"image-cri-shim/proxy/intercept"
 )
 
-// headerListLimit is the size of a header list that every client accepts, in bytes (RFC 9113,
-// 6.5.2): gRPC's C-core rejects some lists from here on, and does not announce it.
+// headerListLimit is a size in bytes of a header list (RFC 9113, 6.5.2) that every client
+// accepts. gRPC's C-core rejects some larger lists without announcing a limit.
 const headerListLimit = 8 << 10
 
-// ellipsis is the end of an appended text that was cut.
+// ellipsis ends an appended text that was shortened.
 const ellipsis = "..."
 
-// fitStatus returns the error to send for err in a header list of at most limit bytes,
-// others of which belong to further fields. It cuts the text that an interceptor has
-// appended, and never the runtime's own text, which may be too long by itself.
+// fitStatus returns the error to send for err in a header list of at most limit bytes. others
+// is the size of the other fields in the list. fitStatus shortens only the text that an
+// interceptor has appended, never the runtime's own text, which alone may exceed the limit.
 func fitStatus(err error, others, limit int) error {
 	failure, ok := errors.AsType[intercept.AppendedError](err)
 	if !ok || others+headerListSize(statusFields(err)) <= limit {

@@ -12,14 +12,14 @@ import (
 	"image-cri-shim/unixsocket"
 )
 
-// framesEngine joins each client's connection with one of its own to the runtime, and
+// framesEngine relays each client connection over its own connection to the runtime, and
 // intercepts the calls that have an interceptor.
 type framesEngine struct {
-	socket       string // the runtime's
+	socket       string // the runtime's socket
 	interceptors intercept.Interceptors
 	observer     Observer
 	unbounded    unboundedMethods
-	client       *frames.Client // for calls that interceptors make
+	client       *frames.Client // for calls of interceptors and Invoke
 	unavailable  *unavailableServer
 	lifetime     context.Context
 	end          context.CancelFunc
@@ -45,7 +45,7 @@ func newFramesEngine(options Options) *framesEngine {
 	return e
 }
 
-// dialTimeout is how long the runtime may take to accept a connection.
+// dialTimeout bounds the time that the runtime may take to accept a connection.
 const dialTimeout = 5 * time.Second
 
 func (e *framesEngine) dial(ctx context.Context) (net.Conn, error) {
@@ -63,13 +63,13 @@ func (e *framesEngine) serve(listener net.Listener) error {
 		connection, err := listener.Accept()
 		if err == nil {
 			pause = 0
-			e.serving.Go(func() { e.serveClient(connection) }) // also during a shutdown: the client is connected
+			e.serving.Go(func() { e.serveClient(connection) }) // also during a shutdown, since the client is connected
 			continue
 		}
 		if e.isShuttingDown() {
 			return nil
 		}
-		// Too many open files, for example. They become fewer.
+		// Retry temporary errors, such as too many open files.
 		if temporary, ok := errors.AsType[interface {
 			error
 			Temporary() bool
@@ -84,7 +84,7 @@ func (e *framesEngine) serve(listener net.Listener) error {
 	}
 }
 
-// addListener reports whether the engine may serve the listener.
+// addListener adds a listener. It reports false if the engine is shutting down.
 func (e *framesEngine) addListener(listener net.Listener) bool {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
@@ -108,24 +108,24 @@ func (e *framesEngine) serveClient(client net.Conn) {
 		e.unavailable.answer(client)
 		return
 	}
-	peer, _ := unixsocket.PeerOf(client) // unknown on an error
+	peer, _ := unixsocket.PeerOf(client) // UnknownPeer on an error
 	relay := frames.NewRelay(client, runtime, clientConnection{e, peer}.route)
 	e.mutex.Lock()
 	shuttingDown := e.shuttingDown
 	e.relays[relay] = struct{}{}
 	e.mutex.Unlock()
-	if shuttingDown { // the client had been accepted before
+	if shuttingDown { // the client was accepted before the shutdown
 		relay.Drain()
 		relay.CloseStreaming()
 	}
 	defer context.AfterFunc(e.lifetime, relay.Close)()
-	_ = relay.Run() // its error is the end of the connection
+	_ = relay.Run() // the error only says how the connection ended
 	e.mutex.Lock()
 	delete(e.relays, relay)
 	e.mutex.Unlock()
 }
 
-// stop closes the listeners and returns the connections that there are.
+// stop closes the listeners and returns the open connections.
 func (e *framesEngine) stop() []*frames.Relay {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()

@@ -12,13 +12,13 @@ import (
 
 // The header fields of gRPC: "gRPC over HTTP2" (PROTOCOL-HTTP2.md in grpc/grpc).
 
-// requestFields returns the client's fields for another call on its behalf.
+// requestFields returns the client's header fields for another call, to method, on its behalf.
 func requestFields(ctx context.Context, of []hpack.HeaderField, method string) []hpack.HeaderField {
 	fields := make([]hpack.HeaderField, 0, len(of)+1)
 	for _, field := range of {
 		switch field.Name {
 		case "grpc-timeout", "grpc-encoding", "grpc-accept-encoding", "content-length":
-			continue // negotiated hop by hop, or no longer so
+			continue // negotiated per hop, or no longer valid
 		case ":path":
 			field.Value = method
 		}
@@ -30,8 +30,8 @@ func requestFields(ctx context.Context, of []hpack.HeaderField, method string) [
 	return fields
 }
 
-// applicationFields returns the application's fields of an answer; nil only without any
-// fields.
+// applicationFields returns the fields of an answer that the application has set. It returns
+// nil only if fields is empty.
 func applicationFields(fields []hpack.HeaderField) []hpack.HeaderField {
 	if len(fields) == 0 {
 		return nil
@@ -50,7 +50,7 @@ func applicationFields(fields []hpack.HeaderField) []hpack.HeaderField {
 }
 
 // contentTypeOf returns the content type of an answer: the runtime's if it is known, otherwise
-// the request's, which gRPC's servers repeat.
+// the request's, which gRPC servers repeat.
 func contentTypeOf(runtime, request []hpack.HeaderField) string {
 	for _, fields := range [][]hpack.HeaderField{runtime, request} {
 		if text := frames.Field(fields, "content-type"); strings.HasPrefix(text, "application/grpc") {
@@ -60,12 +60,12 @@ func contentTypeOf(runtime, request []hpack.HeaderField) string {
 	return "application/grpc"
 }
 
-// beginFields returns the fields that an answer begins with.
+// beginFields returns the header fields at the beginning of an answer.
 func beginFields(contentType string, application []hpack.HeaderField) []hpack.HeaderField {
 	return append([]hpack.HeaderField{{Name: ":status", Value: "200"}, {Name: "content-type", Value: contentType}}, application...)
 }
 
-// endFields returns the fields that an answer ends with.
+// endFields returns the trailer fields of an answer.
 func endFields(err error, application []hpack.HeaderField) []hpack.HeaderField {
 	return append(statusFields(err), application...)
 }

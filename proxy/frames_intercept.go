@@ -22,14 +22,14 @@ type framesInterceptedCall struct {
 	method     string
 	observed   *observedCall
 	headerSent bool
-	failure    error // what the client got; nil on success
+	failure    error // error that the client got; nil on success
 
 	mutex           sync.Mutex
 	header, trailer []hpack.HeaderField // of the last call to method
 	contentType     string              // of the runtime's answer to it
 }
 
-// unary lets handle answer the call.
+// unary answers the call with handle.
 func (c *framesInterceptedCall) unary(handle intercept.Unary) {
 	request, err := c.request()
 	if err != nil {
@@ -62,7 +62,8 @@ func (c *framesInterceptedCall) serverStream(handle intercept.Stream) {
 	c.end(c.relay(forward, transform))
 }
 
-// relay passes the runtime's answer to the client, changed by transform, to its end.
+// relay forwards request to the runtime and relays the answer to the client, changed by
+// transform, until it ends. It returns the status of the call.
 func (c *framesInterceptedCall) relay(request []byte, transform intercept.Transform) error {
 	answer, header, err := c.openStream(request)
 	if err != nil {
@@ -104,8 +105,8 @@ func (c *framesInterceptedCall) relay(request []byte, transform intercept.Transf
 	}
 }
 
-// notNil returns message, not nil: nil would tell an [intercept.Transform] that the stream has
-// ended.
+// notNil returns message, or an empty message for nil. To an [intercept.Transform], nil means
+// the end of the stream.
 func notNil(message []byte) []byte {
 	if message == nil {
 		return []byte{}
@@ -113,7 +114,7 @@ func notNil(message []byte) []byte {
 	return message
 }
 
-// openStream begins a call of the runtime whose answer is a stream.
+// openStream begins a call to the runtime that is answered with a stream.
 func (c *framesInterceptedCall) openStream(request []byte) (answer *frames.Answer, header []hpack.HeaderField, err error) {
 	answer, err = c.engine.client.Do(c.ctx, frames.Request{
 		Fields: requestFields(c.ctx, c.exchange.Fields(), c.method), Body: encodeMessage(request), Stream: true,
@@ -166,8 +167,8 @@ func (c *framesInterceptedCall) answerType() string {
 	return c.contentType
 }
 
-// end ends the answer with the status of err. Without a header before, the answer is one
-// header block.
+// end ends the answer with the status of err. If no header was sent, the answer is one header
+// block.
 func (c *framesInterceptedCall) end(err error) {
 	deadline, _ := c.ctx.Deadline()
 	c.failure = statusOfEnd(err, deadline)
@@ -184,7 +185,7 @@ func (c *framesInterceptedCall) end(err error) {
 	}
 	c.failure = fitStatus(c.failure, headerListSize(begin)+headerListSize(endFields(nil, c.trailer)), limit)
 	if err := c.exchange.End(append(begin, endFields(c.failure, c.trailer)...)); err != nil && c.failure == nil {
-		c.failure = status.Error(codes.Canceled, "the client has gone")
+		c.failure = status.Error(codes.Canceled, "client disconnected")
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"image-cri-shim/proxy/frames"
 )
 
-// invoke calls the runtime for the shim itself, with the outgoing metadata of ctx.
+// invoke makes a call of the shim's own to the runtime, with the outgoing metadata of ctx.
 func (e *framesEngine) invoke(ctx context.Context, method string, request []byte) ([]byte, error) {
 	fields := requestFields(ctx, ownFields, method)
 	sent, _ := metadata.FromOutgoingContext(ctx)
@@ -22,7 +22,7 @@ func (e *framesEngine) invoke(ctx context.Context, method string, request []byte
 	return response, err
 }
 
-// ownFields are the fields of a call that the shim makes for itself.
+// ownFields are the header fields of the shim's own calls.
 var ownFields = []hpack.HeaderField{
 	{Name: ":method", Value: "POST"},
 	{Name: ":scheme", Value: "http"},
@@ -33,7 +33,7 @@ var ownFields = []hpack.HeaderField{
 	{Name: "te", Value: "trailers"},
 }
 
-// callRuntime makes a unary call of the runtime.
+// callRuntime makes a unary call to the runtime.
 func (e *framesEngine) callRuntime(ctx context.Context, fields []hpack.HeaderField, request []byte) (header, trailer []hpack.HeaderField, response []byte, err error) {
 	answer, err := e.client.Do(ctx, frames.Request{Fields: fields, Body: encodeMessage(request)})
 	if err != nil {

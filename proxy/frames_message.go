@@ -15,11 +15,11 @@ import (
 	"image-cri-shim/proxy/frames"
 )
 
-// prefixLength is that of a message on the wire: whether it is compressed, and its
-// length (gRPC over HTTP/2, Length-Prefixed-Message).
+// prefixLength is the length in bytes of the prefix of a message: a flag for compression and
+// the length of the message (gRPC over HTTP/2, Length-Prefixed-Message).
 const prefixLength = 5
 
-// bodyReader is a body that messages are read from.
+// bodyReader is a body from which messages are read.
 type bodyReader interface {
 	Receive(ctx context.Context, n int) ([]byte, error)
 }
@@ -49,33 +49,33 @@ func statusOfTruncation(err error) error {
 	return err
 }
 
-// decodeSingle returns the one message of a body.
+// decodeSingle returns the message of a body that has exactly one.
 func decodeSingle(body []byte, fields []hpack.HeaderField) ([]byte, error) {
 	if len(body) < prefixLength || uint64(len(body)) != prefixLength+uint64(binary.BigEndian.Uint32(body[1:])) {
-		return nil, status.Errorf(codes.Internal, "the runtime answered with %d bytes that are not one message", len(body))
+		return nil, status.Errorf(codes.Internal, "runtime answered with %d bytes that are not one message", len(body))
 	}
 	return decompress(body[0], body[prefixLength:], fields)
 }
 
-// encodeMessage puts the prefix before a message.
+// encodeMessage returns a message with its prefix.
 func encodeMessage(message []byte) []byte {
 	encoded := make([]byte, prefixLength, prefixLength+len(message))
 	binary.BigEndian.PutUint32(encoded[1:], uint32(len(message)))
 	return append(encoded, message...)
 }
 
-// canDecode reports whether messages that come with these fields can be decoded.
+// canDecode reports whether messages with these header fields can be decoded.
 func canDecode(fields []hpack.HeaderField) bool {
 	return knownEncoding(frames.Field(fields, "grpc-encoding"))
 }
 
-// isPlain reports whether messages that come with these fields are not compressed.
+// isPlain reports whether messages with these header fields are uncompressed.
 func isPlain(fields []hpack.HeaderField) bool {
 	encoding := frames.Field(fields, "grpc-encoding")
 	return encoding == "" || encoding == "identity"
 }
 
-// decompressors read messages by their grpc-encoding.
+// decompressors maps each grpc-encoding to its decompressor.
 var decompressors = map[string]func(io.Reader) (io.Reader, error){
 	"gzip":      func(from io.Reader) (io.Reader, error) { return gzip.NewReader(from) },
 	deflateName: deflate{}.Decompress,
@@ -86,7 +86,8 @@ func knownEncoding(encoding string) bool {
 	return encoding == "" || encoding == "identity" || decompressors[encoding] != nil
 }
 
-// decompress decodes a message by the flag before it and the encoding in the fields.
+// decompress decodes a message according to the flag in its prefix and the encoding in the
+// header fields.
 func decompress(flag byte, message []byte, fields []hpack.HeaderField) ([]byte, error) {
 	if flag == 0 {
 		return message, nil
@@ -110,5 +111,5 @@ func decompress(flag byte, message []byte, fields []hpack.HeaderField) ([]byte, 
 	return decoded, nil
 }
 
-// decompressedLimit bounds what a small message may become, in bytes.
+// decompressedLimit bounds the size of a decompressed message in bytes.
 const decompressedLimit = 64 << 20

@@ -14,8 +14,8 @@ import (
 	"image-cri-shim/proxy/intercept"
 )
 
-// passRestoration returns the restoration of a call that pass lets through; nil if the call must be
-// intercepted.
+// passRestoration returns the restoration of a call that pass forwards unchanged, or nil if the
+// call must be intercepted.
 func (e *framesEngine) passRestoration(pass intercept.Pass, o *observedCall, fields []hpack.HeaderField, body []byte) *frames.Restoration {
 	request, ok := singleMessage(body)
 	if !ok {
@@ -32,7 +32,8 @@ func (e *framesEngine) passRestoration(pass intercept.Pass, o *observedCall, fie
 	return &frames.Restoration{Fields: decodable(fields), Restore: restorer.answer, Skipped: o.markUnrestored}
 }
 
-// forwardRestoration returns the restoration of a call that is forwarded before its request is complete.
+// forwardRestoration returns the restoration of a call that is forwarded before its request is
+// complete.
 func (e *framesEngine) forwardRestoration(forwarding intercept.Forwarding, o *observedCall, fields []hpack.HeaderField) *frames.Restoration {
 	return &frames.Restoration{
 		Fields:  decodable(fields),
@@ -43,7 +44,7 @@ func (e *framesEngine) forwardRestoration(forwarding intercept.Forwarding, o *ob
 		Restore: func(ctx context.Context, of frames.Answered, mayBlock bool) (frames.Restored, error) {
 			request, ok := singleMessage(of.Request)
 			if !ok {
-				return frames.Restored{Body: of.Body}, nil // the runtime has judged it
+				return frames.Restored{Body: of.Body}, nil // the runtime has answered the malformed request
 			}
 			restorer := answerRestorer{engine: e, observed: o, restore: func(ctx context.Context, response []byte, invoke intercept.Invoke) []byte {
 				return forwarding.Restore(ctx, request, response, invoke)
@@ -65,12 +66,12 @@ func (a answerRestorer) answer(ctx context.Context, of frames.Answered, mayBlock
 	header, body := of.Header, of.Body
 	response, err := decodeSingle(body, header)
 	if encoding := frames.Field(header, "grpc-encoding"); err != nil && !knownEncoding(encoding) {
-		// The runtime was not offered this encoding. What can't be read can't be restored.
-		err := status.Errorf(codes.Internal, "the runtime's answer has the grpc-encoding %.20q, which was not accepted", encoding)
+		// The runtime was not offered this encoding. The answer can't be restored without decoding it.
+		err := status.Errorf(codes.Internal, "runtime answered with grpc-encoding %.20q, which the request did not accept", encoding)
 		return frames.Restored{Trailer: endFields(err, nil)}, nil
 	}
 	if err != nil {
-		return frames.Restored{Body: body}, nil // the client judges it
+		return frames.Restored{Body: body}, nil // the malformed answer is left to the client
 	}
 	asks := false
 	invoke := a.engine.invokeWithTimeout
@@ -91,16 +92,16 @@ func (a answerRestorer) answer(ctx context.Context, of frames.Answered, mayBlock
 	}
 }
 
-// invokeWithTimeout is invoke with a timeout of its own: the client waits for an answer that
-// the runtime has given.
+// invokeWithTimeout is invoke with its own timeout, since the client is waiting for an answer
+// that the runtime has already given.
 func (e *framesEngine) invokeWithTimeout(ctx context.Context, method string, request []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, intercept.RestoreTimeout)
 	defer cancel()
 	return e.invoke(ctx, method, request)
 }
 
-// decodable returns the header fields of a request whose answer has to be decoded: they
-// offer the runtime only encodings that the shim knows.
+// decodable returns the header fields of a request with an answer that must be decoded: they
+// offer the runtime only encodings that the shim can decode.
 func decodable(fields []hpack.HeaderField) []hpack.HeaderField {
 	at := slices.IndexFunc(fields, func(f hpack.HeaderField) bool { return f.Name == "grpc-accept-encoding" })
 	if at < 0 || allKnown(fields[at].Value) {
@@ -113,7 +114,7 @@ func decodable(fields []hpack.HeaderField) []hpack.HeaderField {
 	return fields
 }
 
-// allKnown reports whether the shim can decode all of a list of encodings.
+// allKnown reports whether the shim can decode every encoding in a list.
 func allKnown(list string) bool {
 	for encoding := range strings.SplitSeq(list, ",") {
 		if !knownEncoding(strings.TrimSpace(encoding)) {
@@ -123,7 +124,7 @@ func allKnown(list string) bool {
 	return true
 }
 
-// knownEncodings returns those of a list of encodings that the shim can decode.
+// knownEncodings returns the encodings in a list that the shim can decode.
 func knownEncodings(list string) string {
 	var known []string
 	for encoding := range strings.SplitSeq(list, ",") {
@@ -138,7 +139,7 @@ func sameBytes(a, b []byte) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
-// singleMessage returns the message of a body that has one message, not compressed.
+// singleMessage returns the message of a body that consists of one uncompressed message.
 func singleMessage(body []byte) ([]byte, bool) {
 	if len(body) < prefixLength || body[0] != 0 || uint64(len(body)) != prefixLength+uint64(binary.BigEndian.Uint32(body[1:])) {
 		return nil, false

@@ -18,7 +18,7 @@ type clientConnection struct {
 	client unixsocket.Peer
 }
 
-// route plans a call by its header fields.
+// route returns the plan for a call with the given header fields.
 func (c clientConnection) route(fields []hpack.HeaderField) frames.Plan {
 	method := frames.Field(fields, ":path")
 	o := newObservedCall(c.observer, c.client, method)
@@ -53,7 +53,7 @@ func (c clientConnection) route(fields []hpack.HeaderField) frames.Plan {
 	return plan
 }
 
-// handler returns the handler of a call that unary, or else stream, intercepts.
+// handler returns the handler of a call that unary intercepts, or stream if unary is nil.
 func (c clientConnection) handler(method string, o *observedCall, unary intercept.Unary, stream intercept.Stream) frames.Handler {
 	return func(ctx context.Context, exchange *frames.Exchange) {
 		ctx, cancel := withTimeout(o.context(ctx), exchange.Fields())
@@ -69,29 +69,29 @@ func (c clientConnection) handler(method string, o *observedCall, unary intercep
 	}
 }
 
-// refuseEncoding answers a request to an intercepted method whose encoding is unknown, as
-// gRPC's servers do (gRPC over HTTP/2, "Compression"). The runtime must not get it: the names
-// in it would not have been rewritten.
+// refuseEncoding rejects a request to an intercepted method with an unknown encoding, as gRPC
+// servers do (gRPC over HTTP/2, "Compression"). The request must not reach the runtime, since
+// the names in it were not rewritten.
 func refuseEncoding(exchange *frames.Exchange) error {
 	err := status.Errorf(codes.Unimplemented, "requests with the grpc-encoding %.20q are not accepted", frames.Field(exchange.Fields(), "grpc-encoding"))
 	accepted := []hpack.HeaderField{{Name: "grpc-accept-encoding", Value: "identity,gzip,deflate"}}
 	fields := beginFields(contentTypeOf(nil, exchange.Fields()), endFields(err, accepted))
-	_ = exchange.End(fields) // if it fails the client has gone
+	_ = exchange.End(fields) // it fails only if the client has disconnected
 	return err
 }
 
-// outcomeError returns the error that the client of a relayed call gets.
+// outcomeError returns the error that the client of a relayed call gets, or nil.
 func outcomeError(outcome frames.Outcome) error {
 	switch outcome.End {
 	case frames.Complete:
 		return statusOf(nil, outcome.Fields)
 	case frames.ServerReset:
-		return status.Errorf(resetCode(outcome.Code), "the runtime has reset the call: %v", outcome.Code)
+		return status.Errorf(resetCode(outcome.Code), "runtime reset the call: %v", outcome.Code)
 	case frames.Shutdown:
 		return errShuttingDown
 	case frames.ServerDisconnected:
-		return status.Error(codes.Unavailable, "the connection to the runtime has ended")
+		return status.Error(codes.Unavailable, "connection to the runtime closed")
 	default:
-		return status.Error(codes.Canceled, "the client has given up")
+		return status.Error(codes.Canceled, "client canceled the call")
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"image-cri-shim/proxy/frames"
 )
 
-// statusOf returns the status of an answer, nil for OK. An answer of one header block has it in
-// its trailer.
+// statusOf returns the status of an answer, or nil for OK. If an answer has only one header
+// block, its status is in trailer.
 func statusOf(header, trailer []hpack.HeaderField) error {
 	text := frames.Field(trailer, "grpc-status")
 	code, err := strconv.ParseUint(text, 10, 32)
@@ -41,7 +41,7 @@ func httpStatus(header, trailer []hpack.HeaderField) error {
 	code := codes.Unknown
 	switch text {
 	case "200":
-		return status.Error(codes.Internal, "the runtime's answer has no grpc-status")
+		return status.Error(codes.Internal, "runtime's answer has no grpc-status")
 	case "400":
 		code = codes.Internal
 	case "401":
@@ -53,7 +53,7 @@ func httpStatus(header, trailer []hpack.HeaderField) error {
 	case "429", "502", "503", "504":
 		code = codes.Unavailable
 	}
-	return status.Errorf(code, "the runtime answered with HTTP status %.20q", text)
+	return status.Errorf(code, "runtime answered with HTTP status %.20q", text)
 }
 
 func decodeDetails(text string) *spb.Status {
@@ -106,7 +106,7 @@ func encodeMessageText(text string) string {
 	return encoded.String()
 }
 
-// decodeMessageText decodes a grpc-message. Malformed percent-encoding stays as it is.
+// decodeMessageText decodes a grpc-message. Malformed percent-encoding is kept unchanged.
 func decodeMessageText(text string) string {
 	if !strings.Contains(text, "%") {
 		return text

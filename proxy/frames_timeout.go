@@ -18,7 +18,7 @@ var timeoutUnits = []struct {
 
 const timeoutDigits = 8
 
-// parseTimeout parses grpc-timeout. A malformed one counts as none, as for gRPC's servers.
+// parseTimeout parses a grpc-timeout. A malformed one counts as none, as in gRPC servers.
 func parseTimeout(text string) (time.Duration, bool) {
 	if len(text) < 2 || len(text) > timeoutDigits+1 {
 		return 0, false
@@ -38,7 +38,8 @@ func parseTimeout(text string) (time.Duration, bool) {
 	return 0, false
 }
 
-// formatTimeout formats a grpc-timeout, rounded up to the smallest unit that the digits suffice for.
+// formatTimeout formats a grpc-timeout in the smallest unit that needs at most eight digits,
+// rounded up.
 func formatTimeout(d time.Duration) string {
 	if d <= 0 {
 		return "0n"
@@ -48,10 +49,10 @@ func formatTimeout(d time.Duration) string {
 			return strconv.FormatInt(int64(number), 10) + string(u.letter)
 		}
 	}
-	return "99999999H" // never: it is more than a duration holds
+	return "99999999H" // unreachable: more than a time.Duration can hold
 }
 
-// deadlineOf returns the deadline of a call by its grpc-timeout; the zero time if there is none.
+// deadlineOf returns the deadline that a grpc-timeout sets, or the zero time without one.
 func deadlineOf(start time.Time, timeout string) time.Time {
 	limit, set := parseTimeout(timeout)
 	if !set {
@@ -60,7 +61,7 @@ func deadlineOf(start time.Time, timeout string) time.Time {
 	return start.Add(limit)
 }
 
-// withTimeout returns ctx with the timeout of a request.
+// withTimeout returns ctx with the grpc-timeout of a request.
 func withTimeout(ctx context.Context, fields []hpack.HeaderField) (context.Context, context.CancelFunc) {
 	if timeout, ok := parseTimeout(frames.Field(fields, "grpc-timeout")); ok {
 		return context.WithTimeout(ctx, timeout)

@@ -6,7 +6,7 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// rawMessage is one gRPC message as bytes, in the buffers that it was received in.
+// rawMessage is one gRPC message as bytes, in the buffers in which it was received.
 type rawMessage struct {
 	data mem.BufferSlice
 }
@@ -26,7 +26,7 @@ func (m *rawMessage) consume() []byte {
 // codec moves messages through grpc-go without copying them.
 type codec struct{}
 
-// Marshal hands the message's buffers over: grpc-go frees them once they are sent.
+// Marshal hands the message's buffers to grpc-go, which frees them after sending.
 func (codec) Marshal(message any) (mem.BufferSlice, error) {
 	f, ok := message.(*rawMessage)
 	if !ok {

@@ -14,9 +14,9 @@ import (
 	"image-cri-shim/proxy/intercept"
 )
 
-// messageLimit bounds a message that the grpc engine keeps, also when it is
-// decompressed, in bytes: grpc-go keeps each as a whole. Runtimes take and send 16 MiB
-// (containerd) or 80 MiB (CRI-O) at most.
+// messageLimit bounds a message in the grpc engine, in bytes and also after decompression,
+// since grpc-go buffers each message as a whole. Runtimes accept and send at most 16 MiB
+// (containerd) or 80 MiB (CRI-O).
 const messageLimit = 128 << 20
 
 // grpcEngine forwards calls with grpc-go's server and client.
@@ -52,7 +52,7 @@ func newGRPCEngine(options Options, more ...grpc.ServerOption) (*grpcEngine, err
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.WaitForHandlers(true),
 		grpc.Creds(e.gate),
-		// How often a local client pings is for the client to decide.
+		// Local clients choose how often they ping.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Millisecond, PermitWithoutStream: true}),
 	}, more...)...)
 	return e, nil
@@ -92,7 +92,7 @@ func (e *grpcEngine) close() error {
 	return e.disconnect()
 }
 
-// handle answers every call: the server has no service of its own.
+// handle handles every call, since no service is registered with the server.
 func (e *grpcEngine) handle(service any, stream grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(stream)
 	o := newObservedCall(e.observer, clientOf(stream.Context()), method)

@@ -11,13 +11,13 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// forward carries one call to the runtime unchanged.
+// forward forwards one call to the runtime unchanged.
 //
-// grpc-proxy's TransparentHandler copies the messages in both directions. On its own it
-// parses each into an emptypb.Empty, forwards headers only with a first message, and turns
-// every failure of the client's stream into Internal. So it gets two streams that share a
-// forwardedCall: the messages move through that call untouched, headers go to the client as
-// they come, and the call ends with its own status.
+// grpc-proxy's TransparentHandler copies the messages in both directions. Alone it would parse
+// each message into an emptypb.Empty, forward headers only with the first message, and turn
+// every failure of the client's stream into Internal. Therefore it gets two streams that share
+// a forwardedCall: the messages pass through that call untouched, headers are sent to the
+// client as they arrive, and the call ends with its own status.
 func (e *grpcEngine) forward(service any, stream grpc.ServerStream) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
@@ -30,17 +30,16 @@ func (e *grpcEngine) forward(service any, stream grpc.ServerStream) error {
 	return grpcproxy.TransparentHandler(director)(service, client)
 }
 
-// outgoing is the context of a call to the runtime: the client's, with its
-// metadata.
+// outgoing returns the context of a call to the runtime, with the client's metadata.
 func outgoing(ctx context.Context) context.Context {
 	received, _ := metadata.FromIncomingContext(ctx) // a copy
-	delete(received, "grpc-accept-encoding")         // negotiated hop by hop
-	delete(received, "content-length")               // the length on the wire may be another
+	delete(received, "grpc-accept-encoding")         // negotiated per hop
+	delete(received, "content-length")               // the length on the wire may differ
 	return metadata.NewOutgoingContext(ctx, received)
 }
 
-// callOptions make the runtime see the authority and the compression that the
-// client chose.
+// callOptions returns options that pass the client's authority and compression on to the
+// runtime.
 func callOptions(ctx context.Context) []grpc.CallOption {
 	var options []grpc.CallOption
 	if authority := metadata.ValueFromIncomingContext(ctx, ":authority"); len(authority) == 1 {
@@ -62,8 +61,9 @@ type forwardedCall struct {
 	failure           atomic.Pointer[error]
 }
 
-// fail ends the call with the status of err. It returns the end of the client's stream, so
-// that the outcome is always read from the runtime's stream, which the cancelled context ends.
+// fail ends the call with the status of err. It returns io.EOF, the end of the client's stream,
+// so that the outcome is always read from the runtime's stream, which ends with the canceled
+// context.
 func (f *forwardedCall) fail(err error) error {
 	f.failure.CompareAndSwap(nil, &err)
 	f.cancel()
@@ -79,7 +79,7 @@ type clientStream struct {
 
 func (c *clientStream) Context() context.Context { return c.ctx }
 
-// RecvMsg takes the client's next message into the shared call.
+// RecvMsg receives the client's next message into the shared call.
 func (c *clientStream) RecvMsg(any) error {
 	err := c.ServerStream.RecvMsg(&c.request)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -126,8 +126,8 @@ func (r *runtimeStream) SendMsg(any) error {
 	return err
 }
 
-// CloseSend passes the client's half-close on, unless the client's stream failed: the runtime
-// must not take an aborted call for a complete one.
+// CloseSend passes on the client's half-close, unless the client's stream failed: the runtime
+// must not mistake an aborted call for a complete one.
 func (r *runtimeStream) CloseSend() error {
 	if r.failure.Load() != nil {
 		return nil
@@ -135,7 +135,8 @@ func (r *runtimeStream) CloseSend() error {
 	return r.ClientStream.CloseSend()
 }
 
-// RecvMsg takes the runtime's next message into the shared call, after its headers.
+// RecvMsg receives the runtime's next message into the shared call, after forwarding the
+// headers.
 func (r *runtimeStream) RecvMsg(any) error {
 	if err := r.forwardHeader(); err != nil {
 		return err
@@ -166,7 +167,7 @@ func (r *runtimeStream) forwardHeader() error {
 	r.headerDone = true
 	header, err := r.Header()
 	if err != nil || header == nil {
-		return nil // the call has ended without headers: RecvMsg has its status
+		return nil // the call has ended without headers: RecvMsg returns its status
 	}
 	return r.client.ServerStream.SendHeader(header)
 }

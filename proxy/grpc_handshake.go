@@ -11,11 +11,11 @@ import (
 	"image-cri-shim/unixsocket"
 )
 
-// handshakeGate counts the accepted connections whose handshake grpc-go's server has not
-// begun: the server cuts those when it stops, gracefully or not. So a shutdown closes the
-// gate first, and stops the server once no connection is pending.
+// handshakeGate counts accepted connections before their handshake begins. grpc-go's server
+// closes such connections when it stops, even gracefully. A shutdown therefore closes the gate
+// first, and stops the server once no connection is pending.
 //
-// The gate is the server's credentials because the server begins to serve a connection with
+// The gate implements the server's credentials, because the server begins each connection with
 // their handshake.
 type handshakeGate struct {
 	credentials.TransportCredentials
@@ -35,7 +35,7 @@ func newHandshakeGate() *handshakeGate {
 func (g *handshakeGate) ServerHandshake(client net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	g.count(-1)
 	connection, info, err := g.TransportCredentials.ServerHandshake(client)
-	peer, _ := unixsocket.PeerOf(client) // unknown on an error
+	peer, _ := unixsocket.PeerOf(client) // UnknownPeer on an error
 	return connection, peerInfo{info, peer}, err
 }
 
@@ -78,7 +78,7 @@ func (g *handshakeGate) isClosed() bool {
 	return g.closed
 }
 
-// listener counts the connections that a listener accepts.
+// listener returns a listener that counts its accepted connections.
 func (g *handshakeGate) listener(listener net.Listener) net.Listener {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
@@ -94,8 +94,8 @@ type gatedListener struct {
 	gate *handshakeGate
 }
 
-// Accept implements [net.Listener]. Its pending calls count as connections, so that the gate
-// is not drained while one of them returns.
+// Accept implements [net.Listener]. Pending calls count as connections, so that the gate is not
+// drained while one of them returns a connection.
 func (l gatedListener) Accept() (net.Conn, error) {
 	l.gate.count(1)
 	client, err := l.Listener.Accept()

@@ -18,7 +18,7 @@ import (
 type grpcInterceptedCall struct {
 	runtime *grpc.ClientConn
 	stream  grpc.ServerStream
-	ctx     context.Context // the client's, fit for calls to the runtime
+	ctx     context.Context // the client's, for calls to the runtime
 	method  string
 	options []grpc.CallOption
 
@@ -49,7 +49,7 @@ func (c *grpcInterceptedCall) request() ([]byte, error) {
 	return request.consume(), nil
 }
 
-// unary lets handle answer the call.
+// unary answers the call with handle.
 func (c *grpcInterceptedCall) unary(handle intercept.Unary) error {
 	request, err := c.request()
 	if err != nil {
@@ -87,7 +87,7 @@ func (c *grpcInterceptedCall) serverStream(handle intercept.Stream) error {
 	if err != nil {
 		return err
 	}
-	// An error of these two is the end of the call, whose status Recv returns.
+	// If one of these two fails, the call has ended and RecvMsg returns its status.
 	if upstream.SendMsg(newRawMessage(forward)) == nil {
 		_ = upstream.CloseSend()
 	}
@@ -99,8 +99,8 @@ func (c *grpcInterceptedCall) serverStream(handle intercept.Stream) error {
 	return c.relay(upstream, transform)
 }
 
-// statusOfFailure returns the status of a call whose answer could not be sent for err. The end of
-// the client's call takes precedence, since it may have caused err.
+// statusOfFailure returns the status of a call after sending its answer failed with err. If the
+// client's call is done, its status takes precedence, since it may have caused err.
 func (c *grpcInterceptedCall) statusOfFailure(err error) error {
 	if c.ctx.Err() != nil {
 		return status.FromContextError(c.ctx.Err()).Err()
@@ -108,7 +108,7 @@ func (c *grpcInterceptedCall) statusOfFailure(err error) error {
 	return err
 }
 
-// relay passes upstream's answer to the client, changed by transform, to its end.
+// relay relays upstream's answer to the client, changed by transform, until it ends.
 func (c *grpcInterceptedCall) relay(upstream grpc.ClientStream, transform intercept.Transform) error {
 	for {
 		var message rawMessage

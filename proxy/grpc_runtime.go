@@ -14,19 +14,19 @@ import (
 	_ "google.golang.org/grpc/encoding/gzip" // so that compressed calls can be forwarded
 )
 
-// dialRuntime prepares the connection to the runtime's unix socket. It does not
-// wait for it: while the runtime is away, calls fail at once with Unavailable
+// dialRuntime prepares the connection to the runtime's unix socket. It does not wait
+// for the runtime: while the runtime is down, calls fail immediately with Unavailable
 // and the dial error, which names the socket.
 //
-// The back-off starts as kubelet's does (cri-client, remote_image.go) but stays
-// within a second: a dial of a local socket costs next to nothing.
+// The backoff starts like kubelet's (cri-client, remote_image.go) but never exceeds a
+// second, since a dial of a local socket is cheap.
 func dialRuntime(socket string) (*grpc.ClientConn, error) {
 	connection, err := grpc.NewClient("passthrough:///runtime",
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 		}),
-		grpc.WithAuthority("localhost"), // kubelet's
+		grpc.WithAuthority("localhost"), // as kubelet sends it
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: 5 * time.Second,

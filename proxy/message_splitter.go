@@ -2,13 +2,13 @@ package proxy
 
 import "encoding/binary"
 
-// messageSplitter finds the messages in a body that comes in pieces, and keeps of each the
-// part that a tap wants.
+// messageSplitter splits a body that arrives in pieces into messages, and buffers the part of
+// each message that a tap wants.
 type messageSplitter struct {
 	prefix     [prefixLength]byte
 	prefixRead int    // received bytes of prefix
-	length     int    // of the message
-	remaining  int    // bytes of the message that have not come
+	length     int    // length of the message
+	remaining  int    // bytes of the message that have not arrived
 	wanted     int    // bytes of the message that the tap wants
 	message    []byte // received bytes of the wanted part
 }

@@ -15,25 +15,26 @@ import (
 // once and must not block: calls wait for them.
 type Observer interface {
 	// Begin is called when a call begins, with ID, Client, Method and Start set. It returns a
-	// tap for the call's messages, or nil, which costs nothing.
+	// tap for the call's messages, or nil for none, which costs nothing.
 	Begin(call *Call) Tap
-	// End is called with the same call when it has ended. The call does not change any more.
+	// End is called with the same call after it has ended. The call does not change afterwards.
 	End(call *Call)
 }
 
 // Tap reads the messages of one call, as they pass between the client and the shim. Each
-// direction calls it from a goroutine of its own. Messages that are in transit when the call
-// ends may come after [Observer.End].
+// direction calls it from its own goroutine. Messages in transit when the call ends may be
+// reported after [Observer.End].
 type Tap interface {
 	// Wants is called when a message of length bytes begins. It returns the number of bytes to
-	// pass to Message; with 0 Message is not called.
+	// pass to Message. If it returns 0, Message is not called.
 	Wants(from Side, length int) int
-	// Message is called with a wanted message, or its beginning, which is valid until it
-	// returns. compressed reports that the message is as the sender has compressed it.
+	// Message is called with a wanted message or its beginning. message is valid only until
+	// Message returns; length is that of the whole message. compressed reports whether message
+	// is still compressed as the sender sent it.
 	Message(from Side, message []byte, length int, compressed bool)
 }
 
-// Side is an end of a call.
+// Side is the sender of a message.
 type Side int
 
 const (
@@ -43,31 +44,31 @@ const (
 
 // Call is one call of a client.
 type Call struct {
-	ID     uint64 // counted since the process began
+	ID     uint64 // counted from the start of the process
 	Client unixsocket.Peer
 	Method string // full name, "/runtime.v1.RuntimeService/Version"
 	Start  time.Time
 
-	// Set when it has ended.
+	// Set when the call has ended.
 	Duration  time.Duration
 	Code      codes.Code
-	Err       error // nil where Code is OK
+	Err       error // nil if Code is OK
 	Requests  Volume
 	Responses Volume
-	// Unrestored says that the answer was larger than an engine keeps, and was passed on
-	// without the change that the method's interceptor makes.
+	// Unrestored reports that the answer was larger than the engine buffers, and was forwarded
+	// without the changes of the method's interceptor.
 	Unrestored bool
 }
 
-// Volume is what passed in one direction of a call.
+// Volume is the amount of data in one direction of a call.
 type Volume struct {
-	// Bytes are those of messages with the five bytes that gRPC puts before each (gRPC
-	// over HTTP/2, Length-Prefixed-Message), as the client sends and gets them. What an
-	// engine has decompressed counts as that.
+	// Bytes counts messages including the five bytes that gRPC puts before each (gRPC over
+	// HTTP/2, Length-Prefixed-Message), as the client sends and receives them. Messages that an
+	// engine has decompressed count in that form.
 	Bytes int64
 }
 
-// CallOf returns the running call that an interceptor's ctx belongs to; nil without an
+// CallOf returns the running call to which an interceptor's ctx belongs, or nil without an
 // observer.
 func CallOf(ctx context.Context) *Call {
 	call, _ := ctx.Value(callKey{}).(*Call)
@@ -82,13 +83,13 @@ type observedCall struct {
 	observer   Observer
 	tap        Tap // may be nil
 	bytes      [2]atomic.Int64
-	unrestored atomic.Bool        // the answer was passed on unchanged
-	messages   [2]messageSplitter // of the tap
+	unrestored atomic.Bool        // the answer was forwarded unchanged
+	messages   [2]messageSplitter // for the tap
 }
 
 var lastCall atomic.Uint64
 
-// newObservedCall begins a call; it returns nil without an observer.
+// newObservedCall begins a call. It returns nil without an observer.
 func newObservedCall(observer Observer, client unixsocket.Peer, method string) *observedCall {
 	if observer == nil {
 		return nil
@@ -98,7 +99,7 @@ func newObservedCall(observer Observer, client unixsocket.Peer, method string) *
 	return o
 }
 
-// context returns the context of the call's interceptor.
+// context returns ctx with the call, for the call's interceptor.
 func (o *observedCall) context(ctx context.Context) context.Context {
 	if o == nil {
 		return ctx
@@ -114,7 +115,7 @@ func (o *observedCall) addPiece(from Side, piece []byte) {
 	}
 }
 
-// addMessage adds a whole message, which is not compressed.
+// addMessage adds a whole message, uncompressed.
 func (o *observedCall) addMessage(from Side, message []byte) {
 	if o == nil {
 		return
@@ -127,7 +128,7 @@ func (o *observedCall) addMessage(from Side, message []byte) {
 	}
 }
 
-// markUnrestored records that the answer was passed on without being changed.
+// markUnrestored records that the answer was forwarded unchanged.
 func (o *observedCall) markUnrestored() {
 	if o != nil {
 		o.unrestored.Store(true)

@@ -12,22 +12,22 @@ import (
 type Options struct {
 	// Runtime is the path of the runtime's unix socket. It need not exist yet.
 	Runtime string
-	// Engine forwards the calls; empty is [EngineFrames].
+	// Engine selects the engine that forwards the calls. The default is [EngineFrames].
 	Engine Engine
-	// Interceptors are the methods that are not forwarded opaquely.
+	// Interceptors handles the methods that are not forwarded opaquely.
 	Interceptors intercept.Interceptors
-	// Unbounded are methods, by their full name, whose streams have no end of their own.
-	// [Server.Shutdown] does not wait for their calls to end.
+	// Unbounded lists methods, by full name, with streams that don't end on their own, such as
+	// streams of events. [Server.Shutdown] does not wait for their calls to end.
 	Unbounded []string
 	// Observer, if not nil, observes each call.
 	Observer Observer
 }
 
-// Engine is a way to forward calls. Both forward the same calls in the same way.
+// Engine selects an implementation of a [Server]. Both forward the same calls in the same way.
 type Engine string
 
 const (
-	EngineFrames Engine = "frames" // HTTP/2 frames as they come, on a connection to the runtime for each client's
+	EngineFrames Engine = "frames" // HTTP/2 frames as they arrive, one connection to the runtime per client connection
 	EngineGRPC   Engine = "grpc"   // grpc-go's server and client, one connection to the runtime for all clients
 )
 
@@ -44,8 +44,8 @@ type engine interface {
 	invoke(ctx context.Context, method string, request []byte) ([]byte, error)
 }
 
-// New prepares a server. It listens on nothing until [Server.Serve], and must
-// be ended with [Server.Shutdown] or [Server.Close].
+// New returns a server that serves nothing until [Server.Serve]. It must be ended with
+// [Server.Shutdown] or [Server.Close].
 func New(options Options) (*Server, error) {
 	switch options.Engine {
 	case EngineFrames, "":
@@ -58,26 +58,25 @@ func New(options Options) (*Server, error) {
 	}
 }
 
-// Serve accepts clients until the server is ended, then returns nil, or until
-// the listener fails. It closes the listener.
+// Serve accepts clients until the server is ended, and then returns nil. If the listener fails,
+// it returns the error. It closes the listener.
 func (s *Server) Serve(listener net.Listener) error { return s.engine.serve(listener) }
 
-// Shutdown stops accepting clients and lets the running calls end. Unbounded ones are
-// ended last, with Unavailable. When ctx is done first it cuts all that are left and
+// Shutdown stops accepting clients and waits for the running calls to end. Unbounded calls are
+// ended last, with Unavailable. If ctx is done first, Shutdown aborts the remaining calls and
 // returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error { return s.engine.shutdown(ctx) }
 
-// Close ends the server and cuts the running calls. After Shutdown, or a second
-// time, it does nothing.
+// Close ends the server and aborts the running calls. After Shutdown or Close it does nothing.
 func (s *Server) Close() error { return s.engine.close() }
 
-// WaitForRuntime returns nil once the runtime's socket has answered as an
-// HTTP/2 server, or ctx's error.
+// WaitForRuntime waits until the runtime's socket answers as an HTTP/2 server. It returns ctx's
+// error if ctx is done first.
 func (s *Server) WaitForRuntime(ctx context.Context) error { return s.engine.waitForRuntime(ctx) }
 
-// Invoke calls a unary method of the runtime for the shim itself, on behalf of no
-// client. It is an [intercept.Invoke] whose ctx may be any. The outgoing metadata of ctx
-// (google.golang.org/grpc/metadata) is sent along; values of -bin keys are not supported.
+// Invoke calls a unary method of the runtime for the shim itself, not for a client. It is an
+// [intercept.Invoke] that accepts any ctx. It sends the outgoing metadata of ctx
+// (google.golang.org/grpc/metadata); values of -bin keys are not supported.
 func (s *Server) Invoke(ctx context.Context, method string, request []byte) ([]byte, error) {
 	return s.engine.invoke(ctx, method, request)
 }

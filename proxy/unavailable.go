@@ -10,22 +10,23 @@ import (
 	"google.golang.org/grpc/keepalive"
 )
 
-// unavailableAge is the age at which a client is asked to replace a connection that began
-// without a runtime.
+// unavailableAge is the maximum age of a connection that began without a runtime. The server
+// then asks the client to replace it.
 const unavailableAge = time.Second
 
-// unavailableServer answers the clients that connect while the runtime is unavailable: with
-// the grpc engine, whose calls fail at once and name the runtime's socket, and succeed once it
-// is back. Such connections are asked to end after a while, so that the next ones are relayed.
+// unavailableServer serves the clients that connect while the runtime is unavailable. It uses
+// the grpc engine: calls fail immediately with an error that names the runtime's socket, and
+// succeed once the runtime is back. Clients are asked to replace such connections after a
+// while, so that the next ones are relayed.
 //
-// Clients that wait for readiness get Unavailable, too. They would wait if the connection
-// were closed or held before SETTINGS, but then the error of fail-fast calls, such as all of
-// kubelet's, would not name the socket.
+// Calls that wait for readiness (gRPC's wait-for-ready) get Unavailable, too. They would wait
+// if the connection were closed or held before SETTINGS, but then the error of fail-fast calls,
+// such as all of kubelet's, would not name the socket.
 type unavailableServer struct {
 	options Options
 
 	mutex    sync.Mutex
-	engine   *grpcEngine // nil before it is needed
+	engine   *grpcEngine // nil until it is needed
 	listener *handoffListener
 	served   chan error
 	closed   bool
@@ -35,7 +36,7 @@ func newUnavailableServer(options Options) *unavailableServer {
 	return &unavailableServer{options: options}
 }
 
-// answer serves a connection, which it owns from now on.
+// answer serves a connection and takes ownership of it.
 func (a *unavailableServer) answer(connection net.Conn) {
 	a.mutex.Lock()
 	listener, err := a.start()
@@ -45,7 +46,7 @@ func (a *unavailableServer) answer(connection net.Conn) {
 	}
 }
 
-// start starts the engine unless it runs. The caller holds the mutex.
+// start starts the engine unless it is running. The caller holds the mutex.
 func (a *unavailableServer) start() (*handoffListener, error) {
 	if a.closed {
 		return nil, net.ErrClosed
@@ -71,7 +72,7 @@ func (a *unavailableServer) stop() *grpcEngine {
 
 func (a *unavailableServer) shutdown(ctx context.Context) {
 	if engine := a.stop(); engine != nil {
-		_ = engine.shutdown(ctx) // close returns it again
+		_ = engine.shutdown(ctx) // close returns the same error
 	}
 }
 
@@ -90,7 +91,7 @@ func (a *unavailableServer) close() error {
 	return err
 }
 
-// handoffListener is a [net.Listener] of connections that another listener has accepted.
+// handoffListener is a [net.Listener] for connections that another listener has accepted.
 type handoffListener struct {
 	connections chan net.Conn
 	closed      chan struct{}

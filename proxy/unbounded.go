@@ -10,14 +10,14 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// unboundedMethods are the methods whose streams have no end of their own, such as those of
+// unboundedMethods are the methods with streams that don't end on their own, such as streams of
 // events. A shutdown does not wait for their calls.
 type unboundedMethods []string
 
 func (u unboundedMethods) has(method string) bool { return slices.Contains(u, method) }
 
-// errShuttingDown ends the unbounded calls of a shutdown.
-var errShuttingDown = status.Error(codes.Unavailable, "the shim is ending: make the call again")
+// errShuttingDown is the status of unbounded calls that a shutdown ends.
+var errShuttingDown = status.Error(codes.Unavailable, "shim is shutting down: retry the call")
 
 // unboundedCalls lets the grpc engine end its unbounded calls after all others.
 type unboundedCalls struct {
@@ -63,7 +63,7 @@ func (u *unboundedCalls) run(stream grpc.ServerStream, call func(grpc.ServerStre
 	return err
 }
 
-// cancellableStream is a stream whose context can be cancelled.
+// cancellableStream is a stream with a context that can be canceled.
 type cancellableStream struct {
 	grpc.ServerStream
 	ctx context.Context
