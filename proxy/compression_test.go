@@ -19,7 +19,7 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// complement is a compression that client and runtime of a test know, and the frame engine
+// complement is a compression that client and runtime of a test support, but the frame engine
 // does not.
 type complement struct{}
 
@@ -61,12 +61,12 @@ func complemented(data []byte) []byte {
 	return data
 }
 
-// Calls whose answers are changed may be compressed in every way that C-core knows.
+// Calls with changed answers may use every compression that C-core supports.
 func TestInterceptedCompression(t *testing.T) {
 	forEachEnginePassing(t, func(t *testing.T, s *fixture, _ *atomic.Int64) {
 		for _, compressor := range []string{gzip.Name, "deflate"} {
 			s.handle(func(stream grpc.ServerStream) error {
-				_ = grpc.SetSendCompressor(stream.Context(), compressor) // where it was offered
+				_ = grpc.SetSendCompressor(stream.Context(), compressor) // if it was offered
 				return echo(stream)
 			})
 			for _, options := range [][]grpc.CallOption{nil, {grpc.UseCompressor(compressor)}} {
@@ -79,7 +79,8 @@ func TestInterceptedCompression(t *testing.T) {
 	})
 }
 
-// The runtime is offered no encoding for an answer that the shim has to read and can't.
+// If the shim has to read an answer, the runtime is offered only encodings that the shim can
+// decode.
 func TestAcceptedEncodings(t *testing.T) {
 	registerComplement()
 	interceptors, _ := passing()
@@ -106,14 +107,14 @@ func TestAcceptedEncodings(t *testing.T) {
 	if names := await(t, "the runtime is asked", accepted); err != nil || string(response) != "hi!" || slices.Contains(names, complementName) || !slices.Contains(names, gzip.Name) {
 		t.Errorf("got %q, %v; the runtime was offered %v", response, err, names)
 	}
-	s.runtime.Handle(other, handle) // which passes
+	s.runtime.Handle(other, handle) // which is not intercepted
 	response, err = proxytest.Invoke(s.ctx, s.client(), other, []byte("hi"))
 	if names := await(t, "the runtime is asked", accepted); err != nil || string(response) != "hi" || !slices.Contains(names, complementName) {
 		t.Errorf("got %q, %v; the runtime was offered %v", response, err, names)
 	}
 }
 
-// A request that can't be read does not get past what looks at its names.
+// A request that can't be decoded must not bypass the interceptor.
 func TestUnreadableRequestIsRefused(t *testing.T) {
 	registerComplement()
 	interceptors, unaryCalls := passing()
@@ -122,7 +123,7 @@ func TestUnreadableRequestIsRefused(t *testing.T) {
 	engine := runEngine(t, framesEngine, proxy.Options{Runtime: runtime.Socket(), Interceptors: interceptors, Observer: ended})
 	engine.awaitRuntime(t)
 	s := newFixture(t, runtime, engine.socket, engine.connections.Open)
-	<-ended // of the fixture
+	<-ended // for the fixture
 	s.handle(func(grpc.ServerStream) error {
 		t.Error("the runtime got the request")
 		return nil
@@ -136,8 +137,8 @@ func TestUnreadableRequestIsRefused(t *testing.T) {
 	}
 }
 
-// Answers as large as CRI-O sends them are changed, larger ones pass as they are, and the
-// observer learns of that.
+// Answers of the size that CRI-O sends are changed, larger ones are forwarded unchanged, and
+// the observer learns of that.
 func TestVeryLargePassedAnswers(t *testing.T) {
 	interceptors, _ := passing()
 	runtime := startRuntime(t)

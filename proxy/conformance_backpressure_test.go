@@ -11,8 +11,8 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// What one side does not read must not pile up in between, and a sender that
-// waits must come free when the client gives up.
+// Data that one side does not read must not pile up in between, and a waiting sender must be
+// released when the client cancels.
 func TestBackPressure(t *testing.T) {
 	tests := []struct {
 		name            string
@@ -51,14 +51,14 @@ func TestBackPressure(t *testing.T) {
 	}
 }
 
-// flood sends much more than any window holds.
+// flood sends much more than any window allows.
 type flood struct {
 	sent atomic.Int64 // messages
 }
 
 const (
 	floodMessage = 1 << 20 // bytes
-	floodBound   = 64      // messages that may be on their way
+	floodBound   = 64      // messages that may be in transit
 )
 
 func (f *flood) send(stream proxytest.Messages) {
@@ -69,7 +69,7 @@ func (f *flood) send(stream proxytest.Messages) {
 	}
 }
 
-// awaitStandstill waits until the sender has been held back for a while.
+// awaitStandstill waits until the sender has been blocked for a while.
 func (f *flood) awaitStandstill(t *testing.T) {
 	t.Helper()
 	var last int64
@@ -77,7 +77,7 @@ func (f *flood) awaitStandstill(t *testing.T) {
 	eventually(t, "the sender is held back", func() bool {
 		sent := f.sent.Load()
 		if sent == floodBound {
-			t.Fatalf("%d messages of %d bytes were taken though nobody reads them", sent, floodMessage)
+			t.Fatalf("the sender sent %d messages of %d bytes without a reader", sent, floodMessage)
 		}
 		if sent != last {
 			last, since = sent, time.Now()

@@ -12,10 +12,10 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// concurrentCalls is how many calls, or connections, are open at the same time.
+// concurrentCalls is the number of calls or connections that are open at the same time.
 const concurrentCalls = 200
 
-// barrier lets nobody pass before all have come.
+// barrier blocks every call until all have arrived.
 type barrier struct {
 	missing atomic.Int64
 	open    chan struct{}

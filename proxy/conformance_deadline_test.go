@@ -17,13 +17,13 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// ending is how a runtime's handler saw its call end.
+// ending describes how a runtime's handler saw its call end.
 type ending struct {
 	received error // by the last RecvMsg
 	context  error
 }
 
-// awaitEnding is a handler that does nothing but wait for the client to give up.
+// awaitEnding is a handler that only waits until the client cancels.
 func awaitEnding(started chan<- struct{}, ended chan<- ending) proxytest.Handler {
 	return func(stream grpc.ServerStream) error {
 		started <- struct{}{}
@@ -37,7 +37,7 @@ func awaitEnding(started chan<- struct{}, ended chan<- ending) proxytest.Handler
 	}
 }
 
-// waitingCalls are the kinds of calls that a client can give up.
+// waitingCalls are the kinds of calls that a client can cancel.
 var waitingCalls = []struct {
 	name       string
 	halfClosed bool
@@ -74,8 +74,8 @@ func waitOnStream(ctx context.Context, s *fixture, begin func(grpc.ClientStream)
 	return err
 }
 
-// expectEnding checks that the runtime's context has ended, and that it did not
-// take an aborted stream for a complete one.
+// expectEnding checks that the runtime's context has ended, and that it did not mistake an
+// aborted stream for a complete one.
 func expectEnding(t *testing.T, end ending, halfClosed bool) {
 	t.Helper()
 	if end.context == nil {
@@ -108,7 +108,7 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// A client that disappears has given up all its calls.
+// A client that disconnects cancels all of its calls.
 func TestClientDisappears(t *testing.T) {
 	for _, waiting := range waitingCalls {
 		t.Run(waiting.name, func(t *testing.T) {
@@ -137,7 +137,7 @@ func TestDeadlineExpires(t *testing.T) {
 			forEachTarget(t, func(t *testing.T, s *fixture) {
 				started, ended := make(chan struct{}, 1), make(chan ending, 1)
 				s.handle(awaitEnding(started, ended))
-				// Connected before the time runs.
+				// Connect before the timeout starts.
 				s.client().Connect()
 				eventually(t, "the client is connected", func() bool { return s.clients() > 0 })
 				ctx, cancel := context.WithTimeout(s.ctx, 300*time.Millisecond)
@@ -151,8 +151,8 @@ func TestDeadlineExpires(t *testing.T) {
 	}
 }
 
-// However early a deadline expires, and wherever the call is by then, the client
-// gets DeadlineExceeded.
+// However early a deadline expires, and at every stage of the call, the client gets
+// DeadlineExceeded.
 func TestShortDeadlines(t *testing.T) {
 	const callers, calls = 8, 50
 	forEachTarget(t, func(t *testing.T, s *fixture) {
@@ -178,7 +178,7 @@ func TestShortDeadlines(t *testing.T) {
 	})
 }
 
-// The runtime sees the time that the client still has, or none where there is none.
+// The runtime sees the remaining time of the client, or none without a deadline.
 func TestDeadlinePassedOn(t *testing.T) {
 	type seen struct {
 		Set       bool

@@ -1,6 +1,5 @@
-// The conformance suite says what a client may expect of a proxy engine: what it
-// gets from the runtime itself. So every test runs against a direct connection
-// to the runtime too, which must pass it.
+// The conformance suite requires a proxy engine to behave like a direct connection to the
+// runtime. Therefore every test also runs against a direct connection, which must pass it.
 package proxy_test
 
 import (
@@ -42,7 +41,7 @@ func engineStarter(name proxy.Engine) func(proxy.Options) (engine, error) {
 	}
 }
 
-// forEachTarget checks what must hold for a direct connection and for every engine.
+// forEachTarget runs a test that a direct connection and every engine must pass.
 func forEachTarget(t *testing.T, check func(*testing.T, *fixture)) {
 	t.Run("direct", func(t *testing.T) {
 		runtime := startRuntime(t)
@@ -56,7 +55,7 @@ func forEachTarget(t *testing.T, check func(*testing.T, *fixture)) {
 	})
 }
 
-// forEachEngine checks what only a proxy does.
+// forEachEngine runs a test of behavior that only a proxy has.
 func forEachEngine(t *testing.T, check func(*testing.T, engineUnderTest)) {
 	for _, under := range engines {
 		t.Run(under.name, func(t *testing.T) { check(t, under) })
@@ -68,7 +67,7 @@ type runningEngine struct {
 	engine
 	socket      string
 	connections *proxytest.Counter
-	served      chan error // what Serve returned
+	served      chan error // result of Serve
 }
 
 // runEngine runs an engine until the test ends, on a socket of its own.
@@ -81,7 +80,7 @@ func runEngine(t *testing.T, under engineUnderTest, options proxy.Options) *runn
 	return runEngineOn(t, under, options, listener)
 }
 
-// runEngineOn is runEngine for a socket that is there.
+// runEngineOn is runEngine for an existing socket.
 func runEngineOn(t *testing.T, under engineUnderTest, options proxy.Options, listener net.Listener) *runningEngine {
 	t.Helper()
 	f := &runningEngine{
@@ -97,7 +96,7 @@ func runEngineOn(t *testing.T, under engineUnderTest, options proxy.Options, lis
 	t.Cleanup(func() {
 		closed := make(chan error, 1)
 		go func() { closed <- f.Close() }()
-		await(t, "Close returns", closed) // an error is none where the test has ended the engine
+		await(t, "Close returns", closed) // not an error if the test has ended the engine
 		if err := await(t, "Serve returns", f.served); err != nil {
 			t.Errorf("Serve: %v", err)
 		}
@@ -106,8 +105,8 @@ func runEngineOn(t *testing.T, under engineUnderTest, options proxy.Options, lis
 	return f
 }
 
-// awaitRuntime returns when the connection that interceptors call over is one that
-// the runtime serves, too, with all its goroutines.
+// awaitRuntime returns when the runtime serves the connection for the calls of interceptors,
+// with all of its goroutines.
 func (f *runningEngine) awaitRuntime(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)

@@ -15,8 +15,7 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// sample has binary values, repeated keys, and characters that break careless
-// encodings.
+// sample has binary values, repeated keys, and characters that careless encodings break.
 func sample(prefix string) metadata.MD {
 	return metadata.Pairs(
 		prefix+"-text", "plain",
@@ -32,7 +31,7 @@ func sample(prefix string) metadata.MD {
 	)
 }
 
-// expectMetadata checks that got is want and the transport's own keys, nothing else.
+// expectMetadata checks that got contains want and the transport's own keys, and nothing else.
 func expectMetadata(t *testing.T, what string, got, want metadata.MD, own ...string) {
 	t.Helper()
 	got = got.Copy()
@@ -112,7 +111,7 @@ func TestResponseMetadata(t *testing.T) {
 	})
 }
 
-// The client sees headers while the call is open and nobody has sent a message.
+// The client sees headers while the call is open and before either side has sent a message.
 func TestHeaderBeforeAnyMessage(t *testing.T) {
 	for _, want := range []metadata.MD{{}, sample("early")} {
 		t.Run(fmt.Sprintf("%d keys", len(want)), func(t *testing.T) {
@@ -138,7 +137,7 @@ func TestHeaderBeforeAnyMessage(t *testing.T) {
 	}
 }
 
-// Header, trailer and status all arrive where the runtime fails early.
+// Header, trailer and status all arrive if the runtime fails early.
 func TestMetadataOfAnEarlyFailure(t *testing.T) {
 	tests := []struct {
 		name       string

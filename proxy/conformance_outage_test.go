@@ -11,13 +11,14 @@ import (
 )
 
 const (
-	// outage is long enough for several attempts to reconnect.
+	// outage is long enough for several reconnect attempts.
 	outage = time.Second
-	// recoveryTimeout bounds how long calls may still fail after the runtime's return.
+	// recoveryTimeout bounds the time for which calls may still fail after the runtime's
+	// return.
 	recoveryTimeout = 3 * time.Second
 )
 
-// stopRuntime lets the runtime die until the test starts it again.
+// stopRuntime stops the runtime until the test starts it again.
 func (s *fixture) stopRuntime() {
 	s.t.Helper()
 	s.restarted = true
@@ -53,8 +54,8 @@ func TestRuntimeDiesDuringACall(t *testing.T) {
 	}
 }
 
-// While the runtime is away calls fail at once and say where it should be, and
-// once it is back they work within a short time.
+// While the runtime is down, calls fail immediately and name its socket. Once it is back, they
+// soon succeed.
 func TestRuntimeComesBack(t *testing.T) {
 	tests := []struct {
 		name  string
@@ -74,8 +75,7 @@ func TestRuntimeComesBack(t *testing.T) {
 				if err := test.leave(s.runtime.Socket()); err != nil {
 					t.Fatal(err)
 				}
-				// The call in which a client notices is the only one that may
-				// not name the socket.
+				// Only the call in which the client notices may fail without naming the socket.
 				_, _ = s.invoke(s.ctx, nil)
 				for end := time.Now().Add(outage); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 					s.expectUnavailable()

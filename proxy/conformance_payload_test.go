@@ -11,14 +11,14 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// noise is not compressible, and not a valid message either.
+// noise returns bytes that are neither compressible nor a valid message.
 func noise(size int) []byte {
 	data := make([]byte, size)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(data)
 	return data
 }
 
-// Bytes pass untouched in both directions, whatever they are.
+// All bytes pass unchanged in both directions.
 func TestPayload(t *testing.T) {
 	payloads := map[string][]byte{
 		"empty":                {},
@@ -57,8 +57,8 @@ func TestPayload(t *testing.T) {
 	}
 }
 
-// The runtime sees what the client compressed, uncompressed or as it came, and
-// the client the answer.
+// The runtime receives the client's compressed message, either decompressed or as sent, and the
+// client receives the answer.
 func TestCompressedRequest(t *testing.T) {
 	payloads := map[string][]byte{
 		"empty":        {},

@@ -37,8 +37,8 @@ func detailed(t *testing.T, code codes.Code, message string) *status.Status {
 	return s
 }
 
-// Every code that exists, and one that does not, with and without details,
-// instead of a response and after one.
+// Every defined code and one undefined code, with and without details, instead of a response
+// and after one.
 func TestStatus(t *testing.T) {
 	all := []codes.Code{99}
 	for code := codes.Canceled; code <= codes.Unauthenticated; code++ {
@@ -96,7 +96,7 @@ func TestStatusMessage(t *testing.T) {
 	}
 }
 
-// What nobody knows is refused by the runtime, in its own words.
+// The runtime rejects unknown methods in its own words.
 func TestUnknownMethod(t *testing.T) {
 	for _, unknown := range []string{
 		"/containerd.services.unknown.v1.Unknown/Method",

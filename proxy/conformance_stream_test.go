@@ -21,7 +21,7 @@ func receiveEnd(stream grpc.ServerStream) error {
 	return nil
 }
 
-// echo answers each message with itself, until the client half-closes.
+// echo returns each message until the client half-closes.
 func echo(stream grpc.ServerStream) error {
 	for {
 		message, err := proxytest.Receive(stream)
@@ -124,7 +124,7 @@ func TestBidirectionalStream(t *testing.T) {
 	})
 }
 
-// The runtime goes on sending after the client has ended its side.
+// The runtime continues to send after the client has closed its side.
 func TestHalfClose(t *testing.T) {
 	forEachTarget(t, func(t *testing.T, s *fixture) {
 		closed := make(chan struct{})
@@ -154,8 +154,8 @@ func TestHalfClose(t *testing.T) {
 	})
 }
 
-// The runtime ends the call while the client is still sending, and has read
-// nothing of what it is being sent.
+// The runtime ends the call while the client is still sending, without having read any of its
+// messages.
 func TestAnswerBeforeTheRequestsEnd(t *testing.T) {
 	tests := []struct {
 		name string
@@ -209,8 +209,8 @@ func TestManyMessages(t *testing.T) {
 	})
 }
 
-// exchange sends count numbered messages and at the same time receives as many,
-// to the end of the stream. closeSend is called after the last one is sent.
+// exchange sends count numbered messages while it receives as many, until the end of the
+// stream. closeSend is called after the last one is sent.
 func exchange(stream proxytest.Messages, count int, closeSend func() error) error {
 	sent := make(chan error, 1)
 	go func() {

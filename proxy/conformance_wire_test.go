@@ -15,11 +15,11 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// These tests look at the HTTP/2 that a client which is not grpc-go sees: grpc-go
-// hides some of it, a deadline's end most of all.
+// These tests check the HTTP/2 frames that clients other than grpc-go see. grpc-go hides some
+// of them, in particular at the end of a deadline.
 
-// wire sends HTTP/2 requests to the socket, without a library for gRPC. Its
-// connection ends with the test, whatever is still running on it.
+// wire sends HTTP/2 requests to the socket without a gRPC library. Its connection ends with the
+// test, even if calls are still running.
 func (s *fixture) wire() *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
@@ -51,7 +51,7 @@ func (s *fixture) post(body io.Reader, header map[string]string) (*http.Response
 	return s.wire().RoundTrip(request)
 }
 
-// openBody is a request body that has begun and does not end by itself.
+// openBody is a request body that has begun and never ends.
 func (s *fixture) openBody(begin string) (*io.PipeReader, *io.PipeWriter) {
 	reader, writer := io.Pipe()
 	written := make(chan struct{})
@@ -69,8 +69,8 @@ func (s *fixture) openBody(begin string) (*io.PipeReader, *io.PipeWriter) {
 // message is "hi" in gRPC's framing.
 const message = "\x00\x00\x00\x00\x02hi"
 
-// A failure without headers is one header block, so that a client which decides
-// by the first one (to retry, for example) has the status there.
+// A failure without headers is one header block, so that a client that decides by the first
+// block (to retry, for example) finds the status there.
 func TestWireTrailersOnly(t *testing.T) {
 	forEachTarget(t, func(t *testing.T, s *fixture) {
 		s.handle(func(grpc.ServerStream) error { return status.Error(codes.NotFound, "no such image") })
@@ -89,9 +89,8 @@ func TestWireTrailersOnly(t *testing.T) {
 	})
 }
 
-// A deadline that nobody but the server knows ends the call as DeadlineExceeded
-// or with a reset of the stream, as grpc-go's server does, never with another
-// status.
+// A deadline that only the server knows ends the call with DeadlineExceeded or with a reset of
+// the stream, as in grpc-go's server, and never with another status.
 func TestWireDeadline(t *testing.T) {
 	endings := map[string]func(grpc.ServerStream) error{
 		"runtime says DeadlineExceeded": func(stream grpc.ServerStream) error {
@@ -135,7 +134,7 @@ func TestWireDeadline(t *testing.T) {
 	}
 }
 
-// A request that breaks off must not look complete to the runtime.
+// An aborted request must not look complete to the runtime.
 func TestWireBrokenRequest(t *testing.T) {
 	tests := []struct {
 		name, body string

@@ -16,15 +16,15 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// outcome is all that the client sees of a call. What depends on who is
-// quicker, on a direct connection too, is left out.
+// outcome is everything that the client sees of a call, except for results of races that also
+// occur on a direct connection.
 type outcome struct {
 	Messages        []string
 	Header, Trailer metadata.MD
 	Code            codes.Code
 	Text            string
 	Details         []string
-	Problem         string // what no call should have
+	Problem         string // a problem that no call should have
 }
 
 func (o outcome) String() string {
@@ -40,7 +40,7 @@ func (o *outcome) end(err error) {
 	}
 }
 
-// call makes the call of a script.
+// call makes the call that a script describes.
 func (t target) call(ctx context.Context, connection *grpc.ClientConn, s script, id string) string {
 	ctx, cancel := context.WithTimeout(ctx, testTimeout)
 	defer cancel()
@@ -67,7 +67,7 @@ func (t target) call(ctx context.Context, connection *grpc.ClientConn, s script,
 	case cancelled, flooded:
 		o.Trailer, o.Text = nil, ""
 	}
-	delete(o.Trailer, "content-type") // of an answer without a header of its own
+	delete(o.Trailer, "content-type") // from an answer with a single header block
 	return o.String()
 }
 
@@ -131,7 +131,7 @@ func (s script) stream(ctx context.Context, cancel func(), connection *grpc.Clie
 		o.Messages = append(o.Messages, summary(message))
 		select {
 		case turn <- struct{}{}:
-		default: // nobody waits for it
+		default: // no receiver
 		}
 	}
 	if s.EarlyHeader || len(s.Answers) > 0 || s.GiveUp == flooded {
@@ -154,8 +154,8 @@ func ignoreEnd(err error) error {
 	return err
 }
 
-// send sends the requests, in turn with the answers where the runtime does. Its
-// errors are the end of the call, which the receiver sees.
+// send sends the requests, in turn with the answers if the runtime does so. Its errors mean the
+// end of the call, which the receiver sees.
 func (s script) send(ctx context.Context, stream grpc.ClientStream, turn <-chan struct{}) {
 	for number, size := range s.Requests {
 		if s.Read == readEach {

@@ -22,10 +22,10 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// scriptKey and callKey are in each call's metadata: what to do, and which call it is.
+// scriptKey and callKey are metadata keys of each call, for its script and its number.
 const scriptKey, callKey = "script-bin", "call"
 
-// content is what all messages of the differential test are cut from.
+// content is the source of all messages of the differential test.
 var content = sync.OnceValue(func() []byte { return noise(16 << 20) })
 
 func cut(size, number int) []byte {
@@ -33,11 +33,11 @@ func cut(size, number int) []byte {
 	return content()[from : from+size : from+size]
 }
 
-// asked and answered are what the interceptors make of a message.
+// asked and answered are the changes of the interceptors to a request and to an answer.
 func asked(message []byte) []byte    { return append([]byte("asked "), message...) }
 func answered(message []byte) []byte { return append([]byte("answered "), message...) }
 
-// answerLocally is the interceptor that does not call the runtime.
+// answerLocally is an interceptor that does not call the runtime.
 func answerLocally(request []byte) ([]byte, error) {
 	if len(request)%2 == 1 {
 		return nil, detailedStatus(codes.NotFound, fmt.Sprintf("no image in %d bytes", len(request))).Err()
@@ -86,7 +86,7 @@ func (c rewritingStream) SendMsg(message any) error {
 	return c.ServerStream.SendMsg(&changed)
 }
 
-// fakeRuntime answers the calls of one target as their scripts say.
+// fakeRuntime answers the calls of one target according to their scripts.
 type fakeRuntime struct {
 	begun sync.Map // by call: closed when the call reaches the runtime
 }
@@ -195,7 +195,7 @@ func detailedStatus(code codes.Code, text string) *status.Status {
 	return s // OK has no details
 }
 
-// observation is what the runtime sees of a request.
+// observation is the part of a request that the runtime sees.
 type observation struct {
 	metadata uint32
 	messages []string
@@ -218,7 +218,7 @@ func (s *observation) String() string {
 	return fmt.Sprintf("metadata %08x, messages %v", s.metadata, s.messages)
 }
 
-// summary stands for a message.
+// summary is a short form of a message.
 func summary(message []byte) string {
 	return strconv.Itoa(len(message)) + ":" + strconv.FormatUint(uint64(crc32.ChecksumIEEE(message)), 16)
 }

@@ -18,18 +18,18 @@ const (
 	localMethod  = "/differential.v1.Service/Local" // answered without the runtime
 )
 
-// script is one call: what its client does, and what its runtime, which gets the
-// script in the call's metadata.
+// script describes one call: the actions of the client, and those of the runtime, which
+// receives the script in the call's metadata.
 type script struct {
 	Method   string
-	Unary    bool   `json:",omitempty"` // the client makes it as a unary call
-	Gzip     bool   `json:",omitempty"` // and compresses what it sends
-	Metadata uint64 `json:",omitempty"` // makes the request's metadata; none where 0
+	Unary    bool   `json:",omitempty"` // the client makes a unary call
+	Gzip     bool   `json:",omitempty"` // the client compresses its messages
+	Metadata uint64 `json:",omitempty"` // seed of the request's metadata; 0: none
 	Requests []int  `json:",omitempty"` // sizes of the client's messages
 	Open     bool   `json:",omitempty"` // the client does not close its side
 
 	Read        reading       `json:",omitempty"`
-	EarlyHeader bool          `json:",omitempty"` // sent before anything is read
+	EarlyHeader bool          `json:",omitempty"` // sent before the first read
 	Header      uint64        `json:",omitempty"`
 	Trailer     uint64        `json:",omitempty"`
 	Answers     []int         `json:",omitempty"` // sizes of the runtime's messages
@@ -40,7 +40,7 @@ type script struct {
 	Timeout     time.Duration `json:",omitempty"`
 }
 
-// reading is how much of the request the runtime reads.
+// reading is the amount of the request that the runtime reads.
 type reading string
 
 const (
@@ -49,7 +49,7 @@ const (
 	readEach reading = "each" // a message before each answer, which the client awaits
 )
 
-// givingUp is how the client ends a call that the runtime would not.
+// givingUp is the way in which the client ends a call that the runtime does not end.
 type givingUp string
 
 const (
@@ -67,7 +67,7 @@ func (s script) String() string {
 	return string(text)
 }
 
-// randomScript makes a call that has one outcome only.
+// randomScript returns a call with only one possible outcome.
 func randomScript(random *rand.Rand) script {
 	s := script{
 		Method:   []string{plainMethod, plainMethod, plainMethod, unaryMethod, unaryMethod, streamMethod, localMethod}[random.IntN(7)],
@@ -103,7 +103,7 @@ func randomScript(random *rand.Rand) script {
 	return s
 }
 
-// randomReading varies what only a method can have that nobody intercepts.
+// randomReading varies properties that only methods without an interceptor can have.
 func (s *script) randomReading(random *rand.Rand) {
 	s.Read = []reading{readAll, readAll, readEach, readNone}[random.IntN(4)]
 	if s.Unary {
@@ -120,7 +120,7 @@ func (s *script) randomReading(random *rand.Rand) {
 }
 
 func (s *script) randomStatus(random *rand.Rand) {
-	s.Code = uint32(1 + random.IntN(17)) // one of them no known code
+	s.Code = uint32(1 + random.IntN(17)) // one of these is not a known code
 	s.Text = []string{"", "not found", "100% of größe\n", strings.Repeat("long ", 20)}[random.IntN(4)]
 	s.Details = random.IntN(2) == 0
 	if s.Unary && random.IntN(2) == 0 {
@@ -165,7 +165,7 @@ func randomSizes(random *rand.Rand) []int {
 	return sizes
 }
 
-// randomSize is mostly small, at most 1 MiB, and on very rare occasions 8 MiB.
+// randomSize returns a size that is mostly small, at most 1 MiB, and very rarely 8 MiB.
 func randomSize(random *rand.Rand) int {
 	switch chance := random.IntN(10_000); {
 	case chance < 1:
@@ -183,7 +183,7 @@ func randomSize(random *rand.Rand) int {
 	}
 }
 
-// randomMetadata has new names and values and repeated ones, some long.
+// randomMetadata returns metadata with new and repeated names and values, some of them long.
 func randomMetadata(prefix string, seed uint64) metadata.MD {
 	result := metadata.MD{}
 	if seed == 0 {

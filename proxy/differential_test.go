@@ -17,9 +17,8 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// What the differential test takes from the environment: where its random numbers
-// begin, how many calls it makes through each target, and one sequence of calls, or
-// one call, to make instead.
+// Environment variables of the differential test: the seed, the number of calls through each
+// target, and a sequence of calls or one call to make instead.
 const (
 	seedVariable     = "DIFFERENTIAL_SEED"
 	callsVariable    = "DIFFERENTIAL_CALLS"
@@ -28,17 +27,18 @@ const (
 )
 
 const (
-	// differentialCalls are made where the environment says nothing.
+	// differentialCalls is the default number of calls.
 	differentialCalls = 1500
-	// sequenceCalls are made one after the other, in waves, on the same connections.
+	// sequenceCalls is the number of calls made one after the other, in waves, on the same
+	// connections.
 	sequenceCalls = 100
-	// sequencesAtOnce run at the same time.
+	// sequencesAtOnce is the number of sequences that run at the same time.
 	sequencesAtOnce = 16
-	// differencesShown are enough.
+	// differencesShown bounds the differences in the output.
 	differencesShown = 5
 )
 
-// target is a socket that calls are made through, and the runtime behind it.
+// target is a socket for calls, and the runtime behind it.
 type target struct {
 	name   string
 	socket string
@@ -125,8 +125,8 @@ func sequence(seed, number uint64) []script {
 	return scripts
 }
 
-// compare runs the scripts through each target and reports the first call whose
-// outcome is not that of the first target.
+// compare runs the scripts through each target and reports the first call with an outcome that
+// differs from that of the first target.
 func compare(ctx context.Context, targets []target, scripts []script) string {
 	var want []string
 	for _, to := range targets {

@@ -78,7 +78,7 @@ func TestFitStatus(t *testing.T) {
 	}
 }
 
-// Errors without an appended text are not changed.
+// Errors without an appended text stay unchanged.
 func TestFitStatusLeavesOthers(t *testing.T) {
 	for _, err := range []error{nil, errors.New(strings.Repeat("x", 9000)), status.Error(codes.NotFound, strings.Repeat("x", 9000)), fmt.Errorf("%w", errShuttingDown)} {
 		if got := fitStatus(err, 0, 100); got != err {

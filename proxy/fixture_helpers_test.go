@@ -18,14 +18,14 @@ import (
 )
 
 const (
-	// method is the one that most tests call.
+	// method is the method that most tests call.
 	method = "/conformance.v1.Service/Method"
 	// testTimeout bounds each wait of a test.
 	testTimeout = 20 * time.Second
 )
 
-// fixture is a runtime, the socket that clients dial, and the clients of one test. When the
-// test ends, none of its calls and connections may be left.
+// fixture is a runtime, the socket that clients dial, and the clients of one test. None of its
+// calls and connections may remain when the test ends.
 type fixture struct {
 	t       *testing.T
 	ctx     context.Context // without a deadline, but cancelled after testTimeout
@@ -33,7 +33,7 @@ type fixture struct {
 	socket  string
 	clients func() int // open client connections
 	dialled []*grpc.ClientConn
-	// restarted says that connections to the runtime are not the first ones.
+	// restarted reports that connections to the runtime are no longer the first ones.
 	restarted bool
 }
 
@@ -51,7 +51,7 @@ func newFixture(t *testing.T, runtime *proxytest.Runtime, socket string, clients
 	return s
 }
 
-// warmUp makes a call, so that all connections which stay are there.
+// warmUp makes a call, so that all permanent connections exist.
 func (s *fixture) warmUp() {
 	s.t.Helper()
 	connection, err := proxytest.Dial(s.socket)
@@ -66,7 +66,7 @@ func (s *fixture) warmUp() {
 	eventually(s.t, "the first client has gone", func() bool { return s.clients() == 0 })
 }
 
-// leave ends the clients and checks that the idle engine is as it was before.
+// leave closes the clients and checks that the idle engine is as before.
 func (s *fixture) leave(idle goleak.Option) {
 	for _, connection := range s.dialled {
 		_ = connection.Close()
@@ -89,7 +89,7 @@ func (s *fixture) dial(options ...grpc.DialOption) *grpc.ClientConn {
 	return connection
 }
 
-// client is the first client of the fixture.
+// client returns the first client of the fixture.
 func (s *fixture) client() *grpc.ClientConn {
 	s.t.Helper()
 	if len(s.dialled) == 0 {
@@ -98,7 +98,7 @@ func (s *fixture) client() *grpc.ClientConn {
 	return s.dialled[0]
 }
 
-// handle sets what answers method.
+// handle sets the handler of method.
 func (s *fixture) handle(handler proxytest.Handler) { s.runtime.Handle(method, handler) }
 
 // invoke makes a unary call of method.
@@ -117,7 +117,7 @@ func (s *fixture) open(ctx context.Context, options ...grpc.CallOption) *call {
 	return &call{ClientStream: stream, t: s.t}
 }
 
-// call is a client's stream in the goroutine of a test, which an error ends.
+// call is a client's stream in a test. An error ends the test's goroutine.
 type call struct {
 	grpc.ClientStream
 	t *testing.T
@@ -148,7 +148,7 @@ func (c *call) expect(want string) {
 	}
 }
 
-// expectEnd checks that the call has ended well, after its last message.
+// expectEnd checks that the call ends without an error after its last message.
 func (c *call) expectEnd() {
 	c.t.Helper()
 	if message, err := proxytest.Receive(c); !errors.Is(err, io.EOF) {
@@ -156,8 +156,8 @@ func (c *call) expectEnd() {
 	}
 }
 
-// startRuntime runs a fake runtime until the test ends. By then, nobody may be
-// connected to it and no goroutine may be left.
+// startRuntime runs a fake runtime until the test ends. By then, all connections and goroutines
+// must have ended.
 func startRuntime(t *testing.T, options ...grpc.ServerOption) *proxytest.Runtime {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
@@ -167,7 +167,7 @@ func startRuntime(t *testing.T, options ...grpc.ServerOption) *proxytest.Runtime
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		eventually(t, "nobody is connected to the runtime", func() bool { return runtime.Connections() == 0 })
+		eventually(t, "the runtime has no connection", func() bool { return runtime.Connections() == 0 })
 		if err := runtime.Stop(); err != nil {
 			t.Errorf("stop the runtime: %v", err)
 		}
@@ -175,8 +175,8 @@ func startRuntime(t *testing.T, options ...grpc.ServerOption) *proxytest.Runtime
 	return runtime
 }
 
-// temporarySocket is a path short enough for a unix socket (108 bytes), which
-// one under t.TempDir is not for a test with a long name.
+// temporarySocket returns a path short enough for a unix socket (108 bytes). A path under
+// t.TempDir is too long in a test with a long name.
 func temporarySocket(t *testing.T) string {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "proxy")
@@ -197,7 +197,7 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// await returns what the channel brings.
+// await returns the next value of the channel.
 func await[T any](t *testing.T, what string, channel <-chan T) T {
 	t.Helper()
 	select {
@@ -210,7 +210,7 @@ func await[T any](t *testing.T, what string, channel <-chan T) T {
 	}
 }
 
-// awaitGoroutines waits until only the goroutines that known has seen are left.
+// awaitGoroutines waits until only known goroutines are left.
 func awaitGoroutines(t *testing.T, known goleak.Option) {
 	t.Helper()
 	err := goleak.Find(known)

@@ -26,8 +26,8 @@ import (
 
 var framesEngine = engineUnderTest{"frames", engineStarter(proxy.EngineFrames)}
 
-// A client that comes while the runtime is away is told so at once, is served when it is
-// back, and has a connection of its own to it soon.
+// A client that connects while the runtime is down gets an error immediately, is served when
+// the runtime is back, and soon has its own connection to it.
 func TestFramesWithoutRuntime(t *testing.T) {
 	runtime := proxytest.NewRuntime(temporarySocket(t))
 	runtime.Handle(method, echo)
@@ -52,15 +52,15 @@ func TestFramesWithoutRuntime(t *testing.T) {
 		return err == nil && string(got) == "hi"
 	}
 	eventually(t, "the runtime answers", works)
-	// One connection is the one that the client's first one shares with all who came so.
+	// One connection is shared by all clients that connected without a runtime.
 	eventually(t, "the client is relayed", func() bool { return works() && runtime.Connections() == 2 })
 	_ = client.Close()
 	eventually(t, "its connection has ended", func() bool { return runtime.Connections() == 1 })
 	_ = engine.Close()
-	eventually(t, "the runtime is left", func() bool { return runtime.Connections() == 0 })
+	eventually(t, "the runtime has no connection", func() bool { return runtime.Connections() == 0 })
 }
 
-// A runtime's socket may speak HTTP/1.1 too (CRI-O's does).
+// A runtime's socket may also serve HTTP/1.1 (CRI-O's does).
 func TestFramesHTTP1(t *testing.T) {
 	socket := startHTTPRuntime(t)
 	engine := runEngine(t, framesEngine, proxy.Options{Runtime: socket})
@@ -89,7 +89,7 @@ func TestFramesHTTP1(t *testing.T) {
 	}
 }
 
-// startHTTPRuntime serves HTTP/1.1 and HTTP/2 on the socket that it returns.
+// startHTTPRuntime serves HTTP/1.1 and HTTP/2 on the returned socket.
 func startHTTPRuntime(t *testing.T) (socket string) {
 	t.Helper()
 	socket = temporarySocket(t)
@@ -113,7 +113,7 @@ func startHTTPRuntime(t *testing.T) (socket string) {
 	return socket
 }
 
-// An HTTP/1.1 client that is idle does not hold a shutdown up until it is cut.
+// An idle HTTP/1.1 client does not delay a shutdown.
 func TestFramesShutdownWithIdleHTTP1(t *testing.T) {
 	engine := runEngine(t, framesEngine, proxy.Options{Runtime: startHTTPRuntime(t)})
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -145,7 +145,7 @@ func TestUnknownEngine(t *testing.T) {
 	}
 }
 
-// A client that does not read what it has asked for does not hold the end up.
+// A client that does not read its answer does not delay the end.
 func TestFramesShutdownOfClientThatDoesNotRead(t *testing.T) {
 	runtime := startRuntime(t)
 	engine := runEngine(t, framesEngine, proxy.Options{Runtime: runtime.Socket()})
@@ -179,7 +179,7 @@ func TestFramesShutdownOfClientThatDoesNotRead(t *testing.T) {
 	_ = await(t, "Shutdown returns", shutdown)
 }
 
-// floodWindows makes a call whose answer may be as large as it likes, and reads nothing.
+// floodWindows makes a call with windows large enough for any answer, and reads nothing.
 func floodWindows(t *testing.T, conn net.Conn) {
 	t.Helper()
 	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
@@ -202,15 +202,15 @@ func floodWindows(t *testing.T, conn net.Conn) {
 	}
 }
 
-// A stream that the runtime has refused is asked for again, as grpc-go's client does: the
-// runtime may be leaving.
+// A stream that the runtime refuses is retried, as in grpc-go's client: the runtime may be
+// shutting down.
 func TestFramesRefusedStream(t *testing.T) {
 	listener, err := net.Listen("unix", temporarySocket(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var serving sync.WaitGroup
-	t.Cleanup(func() { // when the engine has left it
+	t.Cleanup(func() { // after the engine has disconnected
 		_ = listener.Close()
 		serving.Wait()
 	})
@@ -249,7 +249,7 @@ func TestFramesRefusedStream(t *testing.T) {
 	}
 }
 
-// refuseOnce answers the second of all requests with nothing, and refuses the others.
+// refuseOnce answers the second of all requests with OK and no message, and refuses the others.
 func refuseOnce(connection net.Conn, asked *atomic.Int64) {
 	defer func() { _ = connection.Close() }()
 	if _, err := io.ReadFull(connection, make([]byte, len(http2.ClientPreface))); err != nil {

@@ -9,7 +9,7 @@ import (
 	"image-cri-shim/proxy/frames"
 )
 
-// What is negotiated hop by hop is not passed to another call.
+// Fields negotiated per hop are not passed to another call.
 func TestRequestFields(t *testing.T) {
 	of := []hpack.HeaderField{
 		{Name: ":method", Value: "POST"}, {Name: ":path", Value: "/a"}, {Name: "grpc-timeout", Value: "1S"}, {Name: "grpc-encoding", Value: "gzip"},

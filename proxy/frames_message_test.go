@@ -14,7 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// bytesBody is a body that is there as a whole.
+// bytesBody is a body that is completely available.
 type bytesBody struct{ *bytes.Reader }
 
 func (b bytesBody) Receive(_ context.Context, n int) ([]byte, error) {
@@ -75,7 +75,7 @@ func TestDecodeOnly(t *testing.T) {
 	}
 }
 
-// What can't be decompressed, or becomes too large, is an error with a code.
+// A message that can't be decompressed, or becomes too large, is an error with a code.
 func TestDecompress(t *testing.T) {
 	bomb := gzipped(t, make([]byte, decompressedLimit+1))
 	largest := gzipped(t, make([]byte, decompressedLimit))

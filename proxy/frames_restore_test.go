@@ -30,8 +30,8 @@ func TestKnownEncodings(t *testing.T) {
 	}
 }
 
-// An answer in an encoding that was not offered is an error, not one with the names that
-// should have been changed.
+// An answer in an encoding that was not offered is an error, so that names that should be
+// changed do not reach the client.
 func TestUnreadableAnswer(t *testing.T) {
 	restorer := answerRestorer{restore: func(context.Context, []byte, intercept.Invoke) []byte {
 		t.Error("it was restored")

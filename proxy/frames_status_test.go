@@ -13,7 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// grpc-message comes back as it was, and is printable ASCII under way.
+// grpc-message is encoded as printable ASCII and decoded to the original text.
 func FuzzMessageText(f *testing.F) {
 	for _, text := range []string{"", "no such image", "100%", "%41", "%", "%4", "a\nb", "größer", "\x00\xff", "\U0001F600"} {
 		f.Add(text)
@@ -32,7 +32,7 @@ func FuzzMessageText(f *testing.F) {
 	})
 }
 
-// What is no percent-encoding stays.
+// Text that is not percent-encoding stays unchanged.
 func TestDecodeMessageText(t *testing.T) {
 	for text, want := range map[string]string{"%": "%", "%4": "%4", "%zz%41": "%zzA", "%25%": "%%", "a%20b": "a b", "%+1": "%+1", "%e4%F6": "\xe4\xf6"} {
 		if got := decodeMessageText(text); got != want {
@@ -41,7 +41,7 @@ func TestDecodeMessageText(t *testing.T) {
 	}
 }
 
-// A status is the same after its way over the wire, with its details.
+// A status survives the encoding on the wire, including its details.
 func TestStatusFields(t *testing.T) {
 	detailed, err := status.New(codes.NotFound, "no such image: 100% ü").WithDetails(durationpb.New(time.Second))
 	if err != nil {
@@ -55,7 +55,7 @@ func TestStatusFields(t *testing.T) {
 	}
 }
 
-// Details that are not of the same status, or nothing at all, are left out.
+// Details of another status and malformed details are ignored.
 func TestStatusOfOddDetails(t *testing.T) {
 	raw, err := proto.Marshal(status.New(codes.NotFound, "other").Proto())
 	if err != nil {
@@ -75,7 +75,7 @@ func TestStatusOfOddDetails(t *testing.T) {
 	}
 }
 
-// An answer that is not gRPC's has the code that its HTTP status stands for.
+// An answer without gRPC has the code to which its HTTP status maps.
 func TestStatusOfHTTP(t *testing.T) {
 	for text, want := range map[string]codes.Code{
 		"200": codes.Internal, "400": codes.Internal, "401": codes.Unauthenticated, "403": codes.PermissionDenied, "404": codes.Unimplemented,

@@ -22,7 +22,7 @@ func TestParseTimeout(t *testing.T) {
 	}
 }
 
-// A deadline is never given on shorter than it is, and longer by little.
+// A forwarded deadline is never shorter than the original, and only slightly longer.
 func TestFormatTimeout(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		-1: "0n", 0: "0n", 1: "1n", 99_999_999: "99999999n", 100_000_000: "100000u", 100_000_001: "100001u",

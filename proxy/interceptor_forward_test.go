@@ -15,9 +15,9 @@ import (
 	"image-cri-shim/proxy/intercept"
 )
 
-// forwarded are interceptors of method that put the request before each answer, but for one
-// that begins with "same". Where the request is "ask" the runtime is asked for a mark, too.
-// unaryCalls counts the calls that were not forwarded as they came.
+// forwarded returns interceptors of method that put the request before each answer, except for
+// an answer that begins with "same". If the request is "ask", they also ask the runtime for a
+// mark. unaryCalls counts the calls that were not forwarded as they arrived.
 func forwarded() (interceptors intercept.Interceptors, unaryCalls *atomic.Int64) {
 	unaryCalls = new(atomic.Int64)
 	isSame := func(response []byte) bool { return bytes.HasPrefix(response, []byte("same")) }
@@ -49,8 +49,8 @@ func forwarded() (interceptors intercept.Interceptors, unaryCalls *atomic.Int64)
 	return interceptors, unaryCalls
 }
 
-// TestForward makes calls whose answers pass, are restored, or are larger than windows. An
-// engine that does not know the short way must answer alike.
+// TestForward makes calls with answers that pass, are restored, or are larger than windows. An
+// engine without the shortcut must give the same answers.
 func TestForward(t *testing.T) {
 	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
 		interceptors, unaryCalls := forwarded()

@@ -25,8 +25,8 @@ import (
 )
 
 // passing returns interceptors of method that add a mark to each answer, in a Restore unless
-// the request says "slow". unaryCalls counts the calls that reached the unary interceptor. If
-// the answer says "ask" the mark comes from the runtime.
+// the request says "slow". unaryCalls counts the calls of the unary interceptor. If the answer
+// says "ask", the mark comes from the runtime.
 func passing() (interceptors intercept.Interceptors, unaryCalls *atomic.Int64) {
 	unaryCalls = new(atomic.Int64)
 	mark := func(ctx context.Context, response []byte, invoke intercept.Invoke) []byte {
@@ -51,11 +51,11 @@ func passing() (interceptors intercept.Interceptors, unaryCalls *atomic.Int64) {
 	return interceptors, unaryCalls
 }
 
-// other is what else the runtime is asked.
+// other is another method that the interceptors call.
 const other = "/conformance.v1.Other/Method"
 
-// forEachEnginePassing runs every engine: those that don't know the short way must
-// answer alike.
+// forEachEnginePassing runs every engine. Engines without the shortcut must give the same
+// answers.
 func forEachEnginePassing(t *testing.T, check func(t *testing.T, s *fixture, unaryCalls *atomic.Int64)) {
 	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
 		interceptors, unaryCalls := passing()
@@ -84,7 +84,7 @@ func TestPass(t *testing.T) {
 			{"ask", nil, 0},
 			{"compressed", []grpc.CallOption{grpc.UseCompressor(gzip.Name)}, 1},
 			{strings.Repeat("x", 10_000), nil, 0},
-			{strings.Repeat("x", 1<<20), nil, 1}, // its request comes in pieces
+			{strings.Repeat("x", 1<<20), nil, 1}, // its request arrives in pieces
 		} {
 			before := int64(0)
 			if unaryCalls != nil {
@@ -134,7 +134,7 @@ func TestPassedAnswersOfAnySize(t *testing.T) {
 	})
 }
 
-// Errors, metadata and deadlines pass as on the long way.
+// Errors, metadata and deadlines pass as without the shortcut.
 func TestPassedCallsPassAllOn(t *testing.T) {
 	forEachEnginePassing(t, func(t *testing.T, s *fixture, _ *atomic.Int64) {
 		for _, early := range []bool{true, false} {
@@ -170,7 +170,7 @@ func TestPassedCallsPassAllOn(t *testing.T) {
 	})
 }
 
-// A client that gives up, and a runtime that dies, end the call.
+// A call ends if the client cancels it or the runtime dies.
 func TestPassedCallsEnd(t *testing.T) {
 	for name, want := range map[string]codes.Code{"cancel": codes.Canceled, "deadline": codes.DeadlineExceeded, "death": codes.Unavailable} {
 		t.Run(name, func(t *testing.T) {
@@ -207,7 +207,7 @@ func TestPassedCallsEnd(t *testing.T) {
 	}
 }
 
-// A client that reads nothing keeps nobody else from being answered.
+// A client that reads nothing does not block the answers of other clients.
 func TestPassingForADeafClient(t *testing.T) {
 	forEachEnginePassing(t, func(t *testing.T, s *fixture, _ *atomic.Int64) {
 		s.handle(func(stream grpc.ServerStream) error {
@@ -231,12 +231,12 @@ func TestPassingForADeafClient(t *testing.T) {
 			cancel()
 		}
 		_ = deaf.Close()
-		await(t, "the deaf client's requests end", asked) // with an error, or sent
+		await(t, "the requests of the client that reads nothing end", asked) // with an error, or after sending
 	})
 }
 
-// askOften sends requests for method on a connection, whose windows are as large as
-// can be, and reads nothing.
+// askOften sends requests for method on a connection with windows of the maximum size, and
+// reads nothing.
 func askOften(connection net.Conn, times int) error {
 	var requests bytes.Buffer
 	requests.WriteString(http2.ClientPreface)

@@ -19,8 +19,7 @@ func stream(handle intercept.Stream) intercept.Interceptors {
 	return intercept.Interceptors{Stream: map[string]intercept.Stream{method: handle}}
 }
 
-// replace is an interceptor that sends a request of its own and then changes
-// each message.
+// replace is an interceptor that sends its own request and changes each message.
 func replace(request string, transform intercept.Transform) intercept.Interceptors {
 	return stream(func(context.Context, []byte, intercept.Invoke) ([]byte, intercept.Transform, error) {
 		return []byte(request), transform, nil
@@ -29,7 +28,7 @@ func replace(request string, transform intercept.Transform) intercept.Intercepto
 
 func exclaim(message []byte) ([]byte, error) { return fmt.Appendf(nil, "%s!", message), nil }
 
-// ask opens a call of method with one request, as the client of a server stream.
+// ask opens a call of method with one request, as a client of a server stream does.
 func (s *fixture) ask(ctx context.Context, request string) *call {
 	s.t.Helper()
 	c := s.open(ctx)
@@ -38,8 +37,8 @@ func (s *fixture) ask(ctx context.Context, request string) *call {
 	return c
 }
 
-// count answers with the request and then numbers, each after the one before
-// has arrived.
+// count answers with three messages, the request and a number in each. It sends each one after
+// the previous one has arrived.
 func count(arrived <-chan struct{}) proxytest.Handler {
 	return func(stream grpc.ServerStream) error {
 		request, err := proxytest.Receive(stream)
@@ -108,8 +107,8 @@ func TestStreamInterceptorSeesRawBytes(t *testing.T) {
 	})
 }
 
-// A transform learns of the end of a stream that ends well, and of no other. An empty
-// message is not the end.
+// A transform is notified of the end of a stream only if the stream ends without an error. An
+// empty message is not the end.
 func TestStreamInterceptorSeesTheEnd(t *testing.T) {
 	for _, failure := range []error{nil, status.Error(codes.Internal, "broken off")} {
 		seen := make(chan string, 10)
@@ -173,7 +172,7 @@ func TestStreamInterceptorCallsTheRuntime(t *testing.T) {
 	})
 }
 
-// Metadata goes both ways, and headers arrive before the first message.
+// Metadata passes in both directions, and headers arrive before the first message.
 func TestStreamInterceptorPassesMetadataOn(t *testing.T) {
 	forEachEngineWith(t, replace("changed", exclaim), func(t *testing.T, s *fixture) {
 		received, arrived := make(chan metadata.MD, 1), make(chan struct{})
@@ -205,7 +204,7 @@ func TestStreamInterceptorPassesMetadataOn(t *testing.T) {
 	})
 }
 
-// Kubelet falls back to a unary method where the runtime says Unimplemented.
+// Kubelet falls back to a unary method if the runtime answers Unimplemented.
 func TestStreamInterceptorPassesErrorsOn(t *testing.T) {
 	forEachEngineWith(t, replace("changed", exclaim), func(t *testing.T, s *fixture) {
 		c := s.ask(s.ctx, "request")

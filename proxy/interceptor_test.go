@@ -33,7 +33,7 @@ func unary(handle intercept.Unary) intercept.Interceptors {
 	return intercept.Interceptors{Unary: map[string]intercept.Unary{method: handle}}
 }
 
-// passOn forwards the call as it is.
+// passOn forwards the call unchanged.
 func passOn(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
 	return invoke(ctx, method, request)
 }
@@ -61,7 +61,7 @@ func TestUnaryInterceptor(t *testing.T) {
 	})
 }
 
-// Other methods, of the same service too, are not the interceptor's.
+// The interceptor does not get other methods, even of the same service.
 func TestInterceptorLeavesOtherMethods(t *testing.T) {
 	handle := func(context.Context, []byte, intercept.Invoke) ([]byte, error) { return []byte("intercepted"), nil }
 	forEachEngineWith(t, unary(handle), func(t *testing.T, s *fixture) {
@@ -80,8 +80,7 @@ func TestInterceptorLeavesOtherMethods(t *testing.T) {
 	})
 }
 
-// An interceptor may ask the runtime several things, also at the same time, or
-// nothing.
+// An interceptor may make several calls to the runtime, also at the same time, or none.
 func TestInterceptorCallsTheRuntimeOften(t *testing.T) {
 	const other = "/conformance.v1.Other/Method"
 	handle := func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
@@ -105,7 +104,7 @@ func TestInterceptorCallsTheRuntimeOften(t *testing.T) {
 	})
 }
 
-// The bytes are the client's and the runtime's own, whatever they are.
+// Arbitrary bytes of the client and of the runtime pass unchanged.
 func TestInterceptorSeesRawBytes(t *testing.T) {
 	payloads := map[string][]byte{
 		"empty":     {},
@@ -116,7 +115,7 @@ func TestInterceptorSeesRawBytes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			handle := func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
 				if !bytes.Equal(request, payload) {
-					return nil, fmt.Errorf("the interceptor saw %d bytes, not what the client sent", len(request))
+					return nil, fmt.Errorf("the interceptor got %d bytes that differ from the client's", len(request))
 				}
 				return invoke(ctx, method, request)
 			}
@@ -136,7 +135,7 @@ func TestInterceptorSeesRawBytes(t *testing.T) {
 	}
 }
 
-// The runtime's error reaches the client as it is, with the metadata around it.
+// The runtime's error reaches the client unchanged, with its metadata.
 func TestInterceptorPassesErrorsOn(t *testing.T) {
 	forEachEngineWith(t, unary(passOn), func(t *testing.T, s *fixture) {
 		want := detailed(t, codes.NotFound, "größer\n100%")
@@ -214,8 +213,8 @@ func TestInterceptorPassesMetadataAndDeadlineOn(t *testing.T) {
 	})
 }
 
-// A header without fields of the application's is one all the same, also where the
-// call fails after it.
+// A header without application fields is still sent as a header, even if the call fails after
+// it.
 func TestInterceptorPassesAnEmptyHeaderOn(t *testing.T) {
 	forEachEngineWith(t, unary(passOn), func(t *testing.T, s *fixture) {
 		refusal := status.New(codes.NotFound, "no such image")
@@ -232,7 +231,7 @@ func TestInterceptorPassesAnEmptyHeaderOn(t *testing.T) {
 	})
 }
 
-// A client that gives up ends the interceptor's calls to the runtime.
+// If the client cancels, the interceptor's calls to the runtime end.
 func TestInterceptorIsCancelled(t *testing.T) {
 	tests := map[string]struct {
 		begin func(context.Context) (context.Context, context.CancelFunc)

@@ -15,7 +15,7 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// The shim asks the runtime for itself, as a client would.
+// The shim calls the runtime for itself, as a client would.
 func TestServerInvoke(t *testing.T) {
 	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
 		runtime := startRuntime(t)
@@ -51,7 +51,8 @@ func TestServerInvoke(t *testing.T) {
 	})
 }
 
-// Without a runtime the shim is told where it should be, and not once it is back.
+// While the runtime is down, the error of the shim's own calls names the socket. Once it is
+// back, they succeed.
 func TestServerInvokeWithoutRuntime(t *testing.T) {
 	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
 		runtime := proxytest.NewRuntime(temporarySocket(t))
@@ -76,7 +77,7 @@ func TestServerInvokeWithoutRuntime(t *testing.T) {
 			if err := runtime.Stop(); err != nil {
 				t.Fatal(err)
 			}
-			_, _ = engine.Invoke(t.Context(), method, nil) // may be the one that notices
+			_, _ = engine.Invoke(t.Context(), method, nil) // may be the call that notices
 		}
 		expectAbsent()
 	})

@@ -25,8 +25,8 @@ func (e explained) Error() string              { return e.Err().Error() }
 func (e explained) GRPCStatus() *status.Status { return e.Status }
 func (e explained) Appended() string           { return e.text }
 
-// TestAppendedTextIsCut has a client that accepts header lists of 8 KiB: it gets the
-// runtime's error although a long text was appended to it.
+// TestAppendedTextIsCut has a client that accepts header lists of 8 KiB. It gets the runtime's
+// error although a long text was appended to the error.
 func TestAppendedTextIsCut(t *testing.T) {
 	for name, test := range map[string]struct{ own, appended, trailer string }{
 		"ASCII":     {strings.Repeat("o", 7000), "; tried " + strings.Repeat("x", 1500), "trailer"},
@@ -56,7 +56,7 @@ func TestAppendedTextIsCut(t *testing.T) {
 	}
 }
 
-// TestAppendedTextIsCutToClientsLimit has a client that announces less than 8 KiB, which
+// TestAppendedTextIsCutToClientsLimit has a client that announces a limit below 8 KiB, which
 // the frame engine sees.
 func TestAppendedTextIsCutToClientsLimit(t *testing.T) {
 	handle := unary(func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {

@@ -20,7 +20,7 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// finishedCalls is an observer that sends the calls that have ended.
+// finishedCalls is an observer that sends finished calls to a channel.
 type finishedCalls chan proxy.Call
 
 func (finishedCalls) Begin(*proxy.Call) proxy.Tap { return nil }
@@ -57,14 +57,14 @@ func (l *recordingObserver) End(call *proxy.Call) {
 	l.ended <- *call
 }
 
-// open is how many calls have begun and not ended.
+// open returns the number of calls that have begun and not ended.
 func (l *recordingObserver) open() int {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	return len(l.begun)
 }
 
-// messages are those of a call, requests (>) before responses (<).
+// messages returns the messages of a call, requests (>) before responses (<).
 func (l *recordingObserver) messages(id uint64) []string {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
@@ -82,7 +82,7 @@ func (l recordingTap) note(from proxy.Side, text string) {
 	l.seen[l.id] = append(l.seen[l.id], [...]string{"> ", "< "}[from]+text)
 }
 
-// Wants wants nothing of messages that have three bytes.
+// Wants skips messages of three bytes.
 func (l recordingTap) Wants(from proxy.Side, length int) int {
 	if length == 3 {
 		l.note(from, "unwanted")
@@ -99,7 +99,7 @@ func (l recordingTap) Message(from proxy.Side, message []byte, length int, compr
 	l.note(from, fmt.Sprintf("%s of %d", message, length))
 }
 
-// observable are interceptors of a method each.
+// observable returns interceptors of one method each.
 var observable = struct{ unary, stream, pass, refuse string }{
 	"/conformance.v1.Other/Unary", "/conformance.v1.Other/Stream", "/conformance.v1.Other/Pass", "/conformance.v1.Other/Refuse",
 }
@@ -138,7 +138,7 @@ func observableInterceptors(of chan<- *proxy.Call) intercept.Interceptors {
 	}
 }
 
-// Whatever becomes of a call, its messages are shown as the client sends and gets them,
+// For every outcome of a call, its messages are reported as the client sends and receives them,
 // and its bytes are counted.
 func TestMessagesAreShown(t *testing.T) {
 	within := make(chan *proxy.Call, 1)
@@ -188,8 +188,7 @@ func TestMessagesAreShown(t *testing.T) {
 	})
 }
 
-// The messages of a stream are shown as they come, also those of a client that has not
-// ended its half.
+// The messages of a stream are reported as they arrive, even if the client has not half-closed.
 func TestMessagesOfStreamsAreShown(t *testing.T) {
 	l := newRecordingObserver(1 << 20)
 	forEachRunningEngine(t, proxy.Options{Observer: l}, func(t *testing.T, s *fixture, _ *runningEngine) {
@@ -220,7 +219,7 @@ func TestMessagesOfStreamsAreShown(t *testing.T) {
 	})
 }
 
-// What is compressed is shown as such, or decompressed.
+// Compressed messages are reported as compressed, or decompressed.
 func TestCompressedMessagesAreShown(t *testing.T) {
 	l := newRecordingObserver(1 << 20)
 	forEachRunningEngine(t, proxy.Options{Observer: l}, func(t *testing.T, s *fixture, _ *runningEngine) {
@@ -243,7 +242,7 @@ func TestCompressedMessagesAreShown(t *testing.T) {
 	})
 }
 
-// A call that the client gives up while its answer is ready is reported as that.
+// A call that the client cancels while its answer is ready is reported as canceled.
 func TestObserverOfLateAnswer(t *testing.T) {
 	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
 		asked := make(chan struct{}, 1)

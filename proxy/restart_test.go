@@ -20,16 +20,16 @@ import (
 )
 
 const (
-	// restarts is how often a runtime or a proxy is restarted while it is used.
+	// restarts is the number of restarts of a runtime or a proxy in use.
 	restarts = 20
-	// users are clients that call all the time.
+	// users is the number of clients that make calls without a pause.
 	users = 4
 )
 
-// user calls until it is told to stop, one call after the other.
+// user makes one call after the other until it is stopped.
 type user struct {
 	socket     string
-	connection *grpc.ClientConn // nil where each call has one of its own
+	connection *grpc.ClientConn // nil if each call has its own
 	answered   atomic.Int64     // calls
 	refused    atomic.Int64     // calls that have failed with Unavailable
 }
@@ -61,15 +61,15 @@ func (u *user) call(ctx context.Context, number int) error {
 	return nil
 }
 
-// echoing are interceptors that change nothing.
+// echoing returns interceptors that change nothing.
 var echoing = intercept.Interceptors{Unary: map[string]intercept.Unary{
 	unaryMethod: func(ctx context.Context, request []byte, invoke intercept.Invoke) ([]byte, error) {
 		return invoke(ctx, unaryMethod, request)
 	},
 }}
 
-// use lets users call until the returned function is called. failed is told of what
-// they get instead of an answer.
+// use lets users make calls until the returned function is called. failed is called with each
+// error that they get instead of an answer.
 func (s *fixture) use(failed func(error)) (all []*user, stop func()) {
 	s.handle(echo)
 	s.runtime.Handle(unaryMethod, echo)
@@ -88,7 +88,7 @@ func (s *fixture) use(failed func(error)) (all []*user, stop func()) {
 					continue
 				}
 				failed(err)
-				time.Sleep(time.Millisecond) // leaves the machine to the others
+				time.Sleep(time.Millisecond) // yields to the others
 			}
 		})
 	}
@@ -98,8 +98,8 @@ func (s *fixture) use(failed func(error)) (all []*user, stop func()) {
 	}
 }
 
-// awaitMore waits until a counter of each user has grown by two: the first may have
-// been on its way.
+// awaitMore waits until a counter of each user has grown by two, since the first call may have
+// been in transit.
 func awaitMore(t *testing.T, what string, all []*user, counter func(*user) *atomic.Int64) {
 	t.Helper()
 	for _, u := range all {
@@ -108,8 +108,8 @@ func awaitMore(t *testing.T, what string, all []*user, counter func(*user) *atom
 	}
 }
 
-// Whatever its clients do when the runtime dies, they get their answer or
-// Unavailable, and an answer soon after it is back.
+// When the runtime dies, clients in any state get their answer or Unavailable, and an answer
+// soon after its return.
 func TestRuntimeRestartsUnderLoad(t *testing.T) {
 	forEachRunningEngine(t, proxy.Options{Interceptors: echoing}, func(t *testing.T, s *fixture, _ *runningEngine) {
 		s.restarted = true
@@ -135,8 +135,8 @@ func TestRuntimeRestartsUnderLoad(t *testing.T) {
 	})
 }
 
-// A proxy that is replaced by a new one on the same listening socket, as on an
-// update, is not noticed by its clients, those that are just connecting included.
+// Clients do not notice a new proxy that replaces another one on the same listening socket, as
+// in an update. This includes clients that are just connecting.
 func TestReplacedUnderLoad(t *testing.T) {
 	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
 		runtime := startRuntime(t)
@@ -191,8 +191,8 @@ func (l *lateListener) Close() error {
 	return l.Listener.Close()
 }
 
-// A client whose connection is accepted in the moment of the end makes its call to the
-// next proxy.
+// A client with a connection that is accepted during the shutdown makes its call to the next
+// proxy.
 func TestReplacedWhileAccepting(t *testing.T) {
 	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
 		runtime := startRuntime(t)
@@ -236,7 +236,7 @@ func listenShared(t *testing.T) *net.UnixListener {
 	return listener
 }
 
-// duplicate returns a listener of its own on the same socket.
+// duplicate returns another listener on the same socket.
 func duplicate(t *testing.T, shared *net.UnixListener) net.Listener {
 	t.Helper()
 	file, err := shared.File()

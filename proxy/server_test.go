@@ -21,7 +21,7 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// forEachRunningEngine runs every engine, for tests of its start and end.
+// forEachRunningEngine runs every engine, for tests of start and shutdown.
 func forEachRunningEngine(t *testing.T, options proxy.Options, check func(*testing.T, *fixture, *runningEngine)) {
 	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
 		runtime := startRuntime(t)
@@ -32,10 +32,10 @@ func forEachRunningEngine(t *testing.T, options proxy.Options, check func(*testi
 	})
 }
 
-// A running call ends well while nobody new comes in.
+// A running call ends without an error while no new client is accepted.
 func TestShutdownLetsCallsEnd(t *testing.T) {
 	forEachRunningEngine(t, proxy.Options{}, func(t *testing.T, s *fixture, f *runningEngine) {
-		s.restarted = true // the idle connection to the runtime goes too
+		s.restarted = true // the idle connection to the runtime closes too
 		started, finish := make(chan struct{}), make(chan struct{})
 		s.handle(func(stream grpc.ServerStream) error {
 			close(started)
@@ -72,7 +72,7 @@ func TestShutdownLetsCallsEnd(t *testing.T) {
 		if err := await(t, "Shutdown returns", shutdown); err != nil {
 			t.Errorf("Shutdown: %v", err)
 		}
-		eventually(t, "the runtime is left", func() bool { return s.runtime.Connections() == 0 })
+		eventually(t, "the runtime has no connection", func() bool { return s.runtime.Connections() == 0 })
 	})
 }
 
@@ -87,7 +87,7 @@ func awaitListenerClosed(t *testing.T, f *runningEngine) {
 	})
 }
 
-// A call that does not end is cut, on both sides.
+// A call that does not end is aborted on both sides.
 func TestEndCutsCalls(t *testing.T) {
 	tests := map[string]struct {
 		end  func(*runningEngine) error
@@ -121,7 +121,7 @@ func TestEndCutsCalls(t *testing.T) {
 				}
 				await(t, "the runtime's call ends", ended)
 				expectGone(t, f.socket)
-				eventually(t, "the runtime is left", func() bool { return s.runtime.Connections() == 0 })
+				eventually(t, "the runtime has no connection", func() bool { return s.runtime.Connections() == 0 })
 			})
 		})
 	}
@@ -147,9 +147,8 @@ func TestWaitForRuntime(t *testing.T) {
 	})
 }
 
-// The grpc engine sends the one content-type that every runtime accepts (CRI-O's
-// socket takes no other), whatever the client sent. The frame engine passes on what
-// the client sent, as without a shim.
+// The grpc engine always sends the one content-type that every runtime accepts (CRI-O's socket
+// accepts no other). The frame engine forwards the client's, as without a shim.
 func TestContentTypeTowardsTheRuntime(t *testing.T) {
 	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
 		runtime := startRuntime(t)
@@ -222,11 +221,11 @@ func (s *fixture) observeOne(t *testing.T, observed <-chan proxy.Call, name stri
 	expectStatus(t, call.Err, want)
 }
 
-// observeCancelled makes calls that end because the client does not wait longer.
+// observeCancelled makes calls that end because the client stops waiting.
 //
-// At a deadline the client resets the stream at about the moment when the
-// server's own clock does, and whichever is first decides what the server
-// knows: Canceled or DeadlineExceeded, and nothing else.
+// At a deadline, the client resets the stream at about the same time as the server's own clock
+// ends the call. Depending on which is first, the server sees Canceled or DeadlineExceeded, and
+// nothing else.
 func (s *fixture) observeCancelled(t *testing.T, observed <-chan proxy.Call, wait func(context.Context, *fixture) error) {
 	t.Helper()
 	giveUp := func(ctx context.Context, cancel context.CancelFunc, early bool, reported ...codes.Code) {

@@ -16,8 +16,8 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// What the soak test takes from the environment: calls in all, and connections that
-// stay open meanwhile.
+// Environment variables of the soak test: the total number of calls, and the number of
+// connections that stay open meanwhile.
 const (
 	soakCallsVariable       = "SOAK_CALLS"
 	soakConnectionsVariable = "SOAK_CONNECTIONS"
@@ -26,13 +26,13 @@ const (
 const (
 	soakCalls       = 20_000
 	soakConnections = 200
-	// soakGrowth is what the heap may grow by, in bytes: ten for each call would be
-	// as much, or a quarter of a read buffer for each connection.
+	// soakGrowth bounds the growth of the heap in bytes. Ten bytes for each call would reach
+	// it, and so would a quarter of a read buffer for each connection.
 	soakGrowth = 200 << 10
 )
 
-// Many calls, of intercepted methods and others, over many connections leave no state in the
-// frame engine, neither while the connections are open nor when they have closed.
+// Many calls of intercepted and other methods over many connections leave no state in the frame
+// engine, neither while the connections are open nor after they have closed.
 func TestSoak(t *testing.T) {
 	calls := fromEnvironment(t, soakCallsVariable, soakCalls)
 	connections := fromEnvironment(t, soakConnectionsVariable, soakConnections)
@@ -43,7 +43,7 @@ func TestSoak(t *testing.T) {
 	s := newFixture(t, runtime, engine.socket, engine.connections.Open)
 	s.handle(echo)
 	s.runtime.Handle(unaryMethod, echo)
-	s.soak(connections, connections) // what is made once is there
+	s.soak(connections, connections) // creates everything that is created once
 	idle, closed := goleak.IgnoreCurrent(), heap()
 	s.soak(connections, calls)
 	awaitGoroutines(t, idle)
@@ -92,7 +92,7 @@ func (s *fixture) spread(clients []*grpc.ClientConn, calls uint64) {
 	calling.Wait()
 }
 
-// expectHeap waits until the heap is as it was.
+// expectHeap waits until the heap has its former size.
 func (s *fixture) expectHeap(when string, before uint64) {
 	s.t.Helper()
 	after := heap()
@@ -105,10 +105,10 @@ func (s *fixture) expectHeap(when string, before uint64) {
 	}
 }
 
-// heap is how many bytes are in use, when all garbage is collected.
+// heap returns the number of bytes in use after garbage collection.
 func heap() uint64 {
 	runtime.GC()
-	runtime.GC() // what pools have kept
+	runtime.GC() // also frees the contents of pools
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	return memory.HeapAlloc

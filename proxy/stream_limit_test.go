@@ -14,9 +14,9 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// TestRuntimeLimitsStreams has 20 clients make 10 calls each, at the same time, of a
-// runtime that takes only a few on a connection: each is answered. An interceptor asks the
-// runtime twice for each call that it takes.
+// TestRuntimeLimitsStreams has 20 clients make 10 concurrent calls each to a runtime that
+// accepts only a few per connection. Every call is answered. An interceptor calls the runtime
+// twice for each of its calls.
 func TestRuntimeLimitsStreams(t *testing.T) {
 	const intercepted = "/conformance.v1.Service/Taken"
 	for _, limit := range []uint32{1, 3, 10, 50} {
@@ -62,7 +62,7 @@ func TestRuntimeLimitsStreams(t *testing.T) {
 	}
 }
 
-// slowEcho answers after a moment, so that calls meet.
+// slowEcho answers after a short time, so that calls overlap.
 func slowEcho(stream grpc.ServerStream) error {
 	message, err := proxytest.Receive(stream)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// A client that leaves while the runtime is sending its trailers must not make
-// the proxy read them at the same moment (for the race detector).
+// A client that disconnects while the runtime is sending its trailers must not make the proxy
+// read them at the same moment (for the race detector).
 func TestClientLeavesAtTheEnd(t *testing.T) {
 	pass := func(_ context.Context, request []byte, _ intercept.Invoke) ([]byte, intercept.Transform, error) {
 		return request, nil, nil
@@ -46,7 +46,7 @@ func TestClientLeavesAtTheEnd(t *testing.T) {
 					if _, err := proxytest.Receive(stream); err != nil {
 						t.Fatal(err)
 					}
-					for range round % 50 * 20 { // leave a little later each time
+					for range round % 50 * 20 { // disconnect a little later each time
 						runtime.Gosched()
 					}
 					cancel()

@@ -14,10 +14,9 @@ import (
 	"image-cri-shim/proxy/proxytest"
 )
 
-// While the runtime is away every call fails at once and names the runtime's socket,
-// those of clients that wait for readiness as well: the shim is ready. Both kinds of
-// clients, those that came during the outage and those of before, are served again soon
-// after the runtime's return.
+// While the runtime is down, every call fails immediately and names the runtime's socket, even
+// calls that wait for readiness: the shim is ready. Clients that connected before or during the
+// outage are both served again soon after the runtime's return.
 func TestRuntimeIsUnavailableForAllClients(t *testing.T) {
 	forEachEngine(t, func(t *testing.T, under engineUnderTest) {
 		runtime := startRuntime(t)

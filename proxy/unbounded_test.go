@@ -16,8 +16,8 @@ import (
 
 const unboundedMethod = "/conformance.v1.Service/Events"
 
-// forEachUnbounded runs every engine, with unbounded calls that are forwarded and with some
-// that an interceptor changes.
+// forEachUnbounded runs every engine with unbounded calls. Some are forwarded, and some are
+// changed by an interceptor.
 func forEachUnbounded(t *testing.T, observer proxy.Observer, check func(*testing.T, *fixture, *runningEngine)) {
 	options := proxy.Options{Unbounded: []string{unboundedMethod}, Observer: observer}
 	t.Run("forwarded", func(t *testing.T) { forEachRunningEngine(t, options, check) })
@@ -29,8 +29,8 @@ func forEachUnbounded(t *testing.T, observer proxy.Observer, check func(*testing
 	t.Run("intercepted", func(t *testing.T) { forEachRunningEngine(t, options, check) })
 }
 
-// An unbounded call goes on while another runs, be it on the same connection or not, and
-// then ends. Neither is waited for in vain.
+// An unbounded call continues while another call runs, on the same connection or not, and then
+// ends. The shutdown waits for no call in vain.
 func TestShutdownEndsUnboundedCallsLast(t *testing.T) {
 	forEachUnbounded(t, nil, func(t *testing.T, s *fixture, f *runningEngine) {
 		s.restarted = true
@@ -97,7 +97,7 @@ func TestShutdownEndsUnboundedCallsLast(t *testing.T) {
 	})
 }
 
-// A client that listens and does nothing else does not hold up a shutdown.
+// A client that only listens for events does not delay a shutdown.
 func TestShutdownWithUnboundedCallsOnly(t *testing.T) {
 	seen := make(chan proxy.Call, 10)
 	forEachUnbounded(t, finishedCalls(seen), func(t *testing.T, s *fixture, f *runningEngine) {
