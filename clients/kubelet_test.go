@@ -66,7 +66,7 @@ func TestShimEndpoints(t *testing.T) {
 		{"JSON", kubelet, "{\n\"containerRuntimeEndpoint\": \"" + endpoint + "\"}", "line 2: containerRuntimeEndpoint"},
 		{"a drop-in", dropIn, "imageServiceEndpoint: " + endpoint, "line 1: imageServiceEndpoint"},
 		{"a unit", unit, "Environment=A=--container-runtime-endpoint=" + endpoint, "line 1: container-runtime-endpoint"},
-		{"what is not understood", crictl, "{runtime-endpoint: \"" + endpoint + "\"}\n", "line 1"},
+		{"a file that can't be parsed", crictl, "{runtime-endpoint: \"" + endpoint + "\"}\n", "line 1"},
 		{"a comment", crictl, "# runtime-endpoint: " + endpoint + "\n[\n", ""},
 		{"another key", crictl, "note: " + endpoint + "\n", ""},
 		{"the runtime", kubelet, "containerRuntimeEndpoint: " + containerd, ""},

@@ -98,7 +98,7 @@ func TestFilesAreSwapped(t *testing.T) {
 		planned++
 		for _, change := range changes {
 			if diff := change.Diff(); strings.Contains(diff, "hunter2") {
-				t.Errorf("it shows what the link leads to:\n%s", diff)
+				t.Errorf("the diff shows the link's target:\n%s", diff)
 			}
 			_ = change.Apply() // the folder's owner may make it fail
 		}

@@ -81,8 +81,8 @@ type Config struct {
 
 // The engines that forward calls.
 const (
-	EngineFrames = "frames" // HTTP/2 frames as they come
-	EngineGRPC   = "grpc"   // grpc-go's server and client
+	EngineFrames = "frames" // relays HTTP/2 frames
+	EngineGRPC   = "grpc"   // uses grpc-go's server and client
 )
 
 func parseEngine(v value) (string, error) { return parseOneOf(v, EngineFrames, EngineGRPC) }

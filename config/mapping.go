@@ -41,7 +41,7 @@ func (v value) mapping(known keyParsers) map[string]value {
 	return set
 }
 
-// pair returns a key and its value, whose line is the key's.
+// pair returns a key and its value. The line of the value is that of the key.
 func (v value) pair(key, node *yaml.Node) (string, value) {
 	name := v.document.value("", key.Line, key).node
 	if name.Kind != yaml.ScalarNode {

@@ -17,7 +17,7 @@ func TestEqual(t *testing.T) {
 	first, again := read("address: hub.local\nauth: a:b"), read("# a comment\naddress: https://hub.local\nauth: \"a:b\"")
 	again.Read = time.Now()
 	if !first.Equal(again) {
-		t.Error("what means the same is not equal")
+		t.Error("configurations with the same meaning are not equal")
 	}
 	for _, other := range []string{"address: hub.local\nauth: a:c", "address: hub.local\nauth: a:b\nsync: 1", "registries: [{address: hub.local, auth: a:b}]"} {
 		if first.Equal(read(other)) {

@@ -15,7 +15,7 @@ import (
 // one.
 const itemLimit = 256
 
-// nullNode stands for an absent value.
+// nullNode represents an absent value.
 var nullNode = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"}
 
 // value is one value of a document and its position.

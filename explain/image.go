@@ -34,7 +34,7 @@ type Registry struct {
 	Reference string  `json:"reference,omitempty"` // empty: the registry is not asked
 	Answer    string  `json:"answer,omitempty"`    // found, absent, could not ask
 	Cached    bool    `json:"cached"`              // no request was sent for it
-	Reason    string  `json:"reason,omitempty"`    // why it could not be asked, or why other registries that have it come first
+	Reason    string  `json:"reason,omitempty"`    // why it could not be asked, or why it comes after the others
 	Digest    string  `json:"digest,omitempty"`
 	Seconds   float64 `json:"seconds"`
 	Circuit   string  `json:"circuit"` // closed, or the time and reason of its opening

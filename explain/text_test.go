@@ -47,7 +47,7 @@ func TestTextOfFailedNaming(t *testing.T) {
 		}
 		for part, want := range test.want {
 			if got := strings.Contains(text.String(), part); got != want {
-				t.Errorf("%+v: %q is there: %v, want %v", node, part, got, want)
+				t.Errorf("%+v: contains %q: %v, want %v", node, part, got, want)
 			}
 		}
 	}

@@ -43,7 +43,7 @@ func Canonical(host, scheme string) string {
 	return join(name, port)
 }
 
-// Normalize returns the canonical form of a host whose scheme is unknown. A port stays, except
+// Normalize returns the canonical form of a host with an unknown scheme. A port stays, except
 // port 443 of Docker Hub.
 func Normalize(host string) string {
 	name, port := canonicalParts(host)
