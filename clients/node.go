@@ -12,7 +12,7 @@ import (
 type Node struct {
 	Kubelet         string   // kubelet's configuration file
 	KubeletDropIns  []string // drop-ins, which override that file
-	KubeletInstance string   // settings that kubeadm copies into Kubelet at each upgrade
+	KubeletInstance string   // file with settings that kubeadm copies into Kubelet at each upgrade
 	KubeletFlags    []string // files with kubelet's flags, which override its configuration
 	KubeletUnits    []string // systemd units with such flags, which are read but not edited
 	Crictl          string   // crictl's configuration file

@@ -2,8 +2,8 @@
 // nginx:1.25, for example, an [Image] contains
 //
 //   - the canonical reference, docker.io/library/nginx:1.25
-//   - for each registry, the rule of the configuration by which it is asked or not, its
-//     answer, and whether a request was needed for it
+//   - for each registry, the rule of the configuration that decides whether it is asked,
+//     its answer, and whether the answer needed a request
 //   - the entries for the name in the ledger and in the runtime
 //   - the reference that a pull would request from the runtime now
 //

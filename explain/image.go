@@ -30,7 +30,7 @@ type Image struct {
 type Registry struct {
 	Registry  string  `json:"registry"`
 	Priority  int     `json:"priority"`
-	Rule      string  `json:"rule"`                // of the configuration, which decides
+	Rule      string  `json:"rule"`                // of the configuration, that decides whether it is asked
 	Reference string  `json:"reference,omitempty"` // empty: the registry is not asked
 	Answer    string  `json:"answer,omitempty"`    // found, absent, could not ask
 	Cached    bool    `json:"cached"`              // no request was sent for it
