@@ -64,7 +64,7 @@ type Call struct {
 type Volume struct {
 	// Bytes counts messages including the five bytes that gRPC puts before each (gRPC over
 	// HTTP/2, Length-Prefixed-Message), as the client sends and receives them. Messages that an
-	// engine has decompressed count in that form.
+	// engine has decompressed count with that size.
 	Bytes int64
 }
 

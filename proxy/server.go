@@ -23,7 +23,8 @@ type Options struct {
 	Observer Observer
 }
 
-// Engine selects an implementation of a [Server]. Both forward the same calls in the same way.
+// Engine selects an implementation of a [Server]. Both engines forward the same calls in the
+// same way.
 type Engine string
 
 const (
