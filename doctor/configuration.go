@@ -9,12 +9,12 @@ import (
 	"syscall"
 )
 
-// checkConfiguration reports whether the file is valid, and its warnings.
+// checkConfiguration reports the problems or warnings of the configuration file.
 func checkConfiguration(n *node) []Finding {
 	t := topic{"configuration", n.File}
 	var findings []Finding
 	if n.Problem != nil {
-		hint := "mend the file; image-cri-shim check tells when it is valid"
+		hint := "correct the file, then verify it with image-cri-shim check"
 		if errors.Is(n.Problem, fs.ErrPermission) {
 			hint = rootHint
 		}
@@ -27,13 +27,14 @@ func checkConfiguration(n *node) []Finding {
 		return []Finding{t.ok("valid, registries: %d", len(n.Settings.Registries))}
 	}
 	for _, warning := range n.Settings.Warnings {
-		findings = append(findings, t.warn("mend it, the change holds at once; image-cri-shim check shows what the file means", "%s", warning))
+		findings = append(findings, t.warn("correct it, the shim reloads the file; image-cri-shim check shows what the file means", "%s", warning))
 	}
 	return findings
 }
 
-// checkPermissions reports whether other users can change the configuration, and so the
-// images that the node runs. Readable passwords are among the configuration's warnings.
+// checkPermissions reports whether users other than root and the current one can change
+// the configuration, and thereby the images that the node runs. Passwords that others can
+// read are among the warnings of checkConfiguration.
 func checkPermissions(_ context.Context, n *node) []Finding {
 	t := topic{"permissions", n.File}
 	info, err := os.Stat(n.File)
@@ -49,7 +50,7 @@ func checkPermissions(_ context.Context, n *node) []Finding {
 	case mode&0o002 != 0:
 		return []Finding{t.fail("chmod o-w "+n.File, "mode %04o: every user can change where images come from", mode)}
 	case owner != 0 && owner != os.Geteuid():
-		return []Finding{t.warn("chown root "+n.File, "belongs to user %d, who can change where images come from", owner)}
+		return []Finding{t.warn("chown root "+n.File, "owned by user %d: this user can change where images come from", owner)}
 	}
 	return []Finding{t.ok("mode %04o, owner %d", mode, owner)}
 }

@@ -2,9 +2,9 @@ package doctor
 
 import "cmp"
 
-// containerdFile is what containerd's config.toml says of images, for what it does
-// not tell over CRI. Versions 1.x and 2.x have different plugins for it; containerd 2
-// reads the older one too.
+// containerdFile is the part of containerd's config.toml about images. It supplies settings
+// that containerd does not report over CRI. containerd 1.x and 2.x use different plugins for
+// them; containerd 2 also reads those of the older plugin.
 type containerdFile struct {
 	Plugins struct {
 		CRI struct {
@@ -22,8 +22,9 @@ type containerdFile struct {
 	} `toml:"plugins"`
 }
 
-// containerdPulls and containerdUnpacking have, beside config_path, the settings with
-// which containerd since 2.1 pulls without its transfer service.
+// containerdPulls has config_path and settings for pulls. With certain values of these
+// settings or those of containerdUnpacking, containerd 2.1 and later pulls without its
+// transfer service.
 type containerdPulls struct {
 	Registry struct {
 		ConfigPath string         `toml:"config_path"`
@@ -41,7 +42,7 @@ type containerdUnpacking struct {
 	WithoutAnnotations *bool `toml:"disable_snapshot_annotations"`
 }
 
-// readContainerd reads the file. What can't be read is empty.
+// readContainerd reads the file. If the file can't be read or decoded, the result is empty.
 func readContainerd(path string) (f containerdFile) {
 	content, err := readFile(path)
 	if err != nil {
@@ -61,8 +62,8 @@ func (f containerdFile) configPath() string {
 	return cmp.Or(f.Plugins.Images.Registry.ConfigPath, f.Plugins.CRI.Registry.ConfigPath)
 }
 
-// localPull reports whether containerd since 2.1 pulls as before, without its transfer
-// service.
+// localPull reports whether containerd 2.1 and later pulls without its transfer service, as
+// earlier versions do.
 func (f containerdFile) localPull() bool {
 	images, cri := f.Plugins.Images, f.Plugins.CRI
 	return images.containerdPulls.local() || images.containerdUnpacking.local() || cri.containerdPulls.local() || cri.Containerd.local()

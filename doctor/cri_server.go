@@ -21,13 +21,13 @@ import (
 // criServer is the server on a CRI socket: a runtime, or the shim in front of one.
 type criServer struct {
 	dialErr  error                // of the connection
-	callErr  error                // of the calls, if none was answered
-	versions []string             // of the CRI
-	version  *cri.VersionResponse // in the first of these
+	callErr  error                // set if no call was answered
+	versions []string             // supported versions of the CRI
+	version  *cri.VersionResponse // response in the first of these versions
 }
 
-// runtimeSettings is the part of a runtime's configuration that Status returns:
-// containerd 1 returns all of it, CRI-O the sandbox image, containerd 2 none.
+// runtimeSettings is the configuration of a runtime as returned by Status. containerd 1
+// returns all of it, CRI-O only the sandbox image, and containerd 2 none.
 type runtimeSettings struct {
 	SandboxImage string `json:"sandboxImage"`
 	Registry     struct {
@@ -61,14 +61,14 @@ func probe(ctx context.Context, socket string) (c criServer) {
 				c.version = answer
 			}
 		case status.Code(err) != codes.Unimplemented:
-			// It may speak this version. Only Unimplemented says that it does not.
+			// The server may support this version. Only Unimplemented means that it does not.
 			failure = cmp.Or(failure, err)
 		}
 	}
 	if c.version != nil && (failure == nil || c.versions[0] == "v1") {
 		return c
 	}
-	return criServer{callErr: cmp.Or(failure, errors.New("what answers is no container runtime"))}
+	return criServer{callErr: cmp.Or(failure, errors.New("the server is not a container runtime"))}
 }
 
 // invoke calls a method of the runtime on a socket that [probe] has found.
@@ -128,13 +128,13 @@ func dialFinding(t topic, err error, hint string) Finding {
 	info, statErr := os.Stat(t.subject)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return t.warn(rootHint, "this user may not connect to it")
+		return t.warn(rootHint, "this user has no permission to connect")
 	case errors.Is(err, fs.ErrNotExist):
-		return t.fail(hint, "there is no such socket")
+		return t.fail(hint, "the socket does not exist")
 	case statErr == nil && info.Mode().Type() != fs.ModeSocket:
 		return t.fail("remove the file, or set another path", "is not a socket")
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return t.fail(hint, "stale: the file is there, and nobody answers on it")
+		return t.fail(hint, "stale: the socket exists, but no process listens on it")
 	default:
 		return t.fail(hint, "%v", err)
 	}

@@ -59,7 +59,7 @@ func TestProbe(t *testing.T) {
 		{"settings that are no JSON", map[string]proxytest.Handler{"v1.RuntimeService/Version": version, "v1.RuntimeService/Status": respondWith(t, &cri.StatusResponse{Info: map[string]string{"config": "{"}})}, []string{"v1"}, "", ""},
 		{"an error in one version", map[string]proxytest.Handler{"v1.RuntimeService/Version": failing, "v1alpha2.RuntimeService/Version": version}, nil, "", "boom"},
 		{"an error in the old version", map[string]proxytest.Handler{"v1.RuntimeService/Version": version, "v1alpha2.RuntimeService/Version": failing, "v1.RuntimeService/Status": settings}, []string{"v1"}, "pause:1", ""},
-		{"another server", nil, nil, "", "no container runtime"},
+		{"another server", nil, nil, "", "not a container runtime"},
 		{"no answer", map[string]proxytest.Handler{"v1.RuntimeService/Version": hanging, "v1alpha2.RuntimeService/Version": hanging}, nil, "", "DeadlineExceeded"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -91,7 +91,7 @@ func TestProbe(t *testing.T) {
 // image from one that fails to.
 func TestSandboxImageThatIsNotNamed(t *testing.T) {
 	n := &node{runtime: criServer{version: &cri.VersionResponse{RuntimeName: "cri-o"}}}
-	for want, err := range map[string]error{"the runtime does not tell its name": nil, "fails to tell its name: boom": errors.New("boom")} {
+	for want, err := range map[string]error{"neither reported by the runtime nor set in": nil, "asking the runtime for the name of the image failed: boom": errors.New("boom")} {
 		n.runtimeSettings.err = err
 		if got := checkSandboxImage(t.Context(), n); len(got) != 1 || got[0].Level != Warn || !strings.Contains(got[0].Text, want) {
 			t.Errorf("%v: %+v, want %q", err, got, want)

@@ -1,8 +1,8 @@
-// Package doctor examines a node: whether the shim is set up, reachable and used,
-// and whether it and the runtime can get at the registries. It says what is wrong
-// and what to do, changes nothing, and shows no secret.
+// Package doctor examines a node. It checks whether the shim is configured, reachable and
+// used, and whether the shim and the runtime can reach the registries. The report names
+// each problem and its remedy. The package changes nothing and shows no secrets.
 //
-// Each check is a function checkX in the file that is named for its subject, listed in
-// [Examine]. A check that depends on a failed one reports nothing, so that the report
-// names causes.
+// Each check is a function checkX in a file named after its subject. [Examine] lists the
+// checks. A check that depends on a failed one reports nothing, so that the report shows
+// only causes.
 package doctor

@@ -11,30 +11,30 @@ import (
 	"image-cri-shim/registry"
 )
 
-// checkTimeout bounds each wait of a check, except for registries, which have their own
-// lookup timeout.
+// checkTimeout bounds each wait of a check. Requests to registries are bounded by
+// lookupTimeout instead.
 const checkTimeout = 3 * time.Second
 
-// Options says what to examine.
+// Options are the inputs of [Examine].
 type Options struct {
-	File      string             // of the configuration
-	Settings  *config.Config     // what it says
-	Problem   error              // why there are no settings, or why they are of no use
-	Explainer *explain.Explainer // goes by the settings
-	Version   string             // of this program
-	Admin     string             // the socket where the running shim answers its operator
+	File      string             // configuration file
+	Settings  *config.Config     // content of File
+	Problem   error              // set if Settings are missing or unusable
+	Explainer *explain.Explainer // uses Settings
+	Version   string             // version of this program
+	Admin     string             // admin socket of the running shim
 	Files     Files
 }
 
-// Files are the configurations of others on the node. All may be missing.
+// Files are the configuration files of other programs on the node. Each may be missing.
 type Files struct {
-	Kubelet      []string // kubelet's configuration, then its drop-ins; a later one counts more
-	KubeletFlags []string // units and environment files with its flags, which count more; a later one counts more
+	Kubelet      []string // kubelet's configuration and its drop-ins; later files override earlier ones
+	KubeletFlags []string // units and environment files with kubelet's flags, which override Kubelet; later files override earlier ones
 	Crictl       string
-	Kubeadm      []string // patterns
-	Containerd   string   // config.toml, for what containerd does not say itself
-	Registries   string   // registries.conf of CRI-O; with a folder of that name and .d
-	Certificates []string // folders of certs.d that CRI-O looks into
+	Kubeadm      []string // glob patterns
+	Containerd   string   // config.toml, for settings that containerd does not report
+	Registries   string   // registries.conf of CRI-O; drop-ins are in the folder of this name with the suffix .d
+	Certificates []string // certs.d folders of CRI-O
 }
 
 // node is the state that the checks examine. gather fills in the parts that several
@@ -49,11 +49,11 @@ type node struct {
 	probes          []registry.Probe
 }
 
-// check is one of the checks.
+// check examines one subject of a node.
 type check func(context.Context, *node) []Finding
 
-// Examine runs all checks. It never takes longer than a few seconds and four times the
-// look-up time-out, unless a file hangs.
+// Examine runs all checks concurrently. It takes at most a few seconds plus four times
+// lookupTimeout, unless access to a file hangs.
 func Examine(ctx context.Context, options Options) Report {
 	n := &node{Options: options}
 	findings := checkConfiguration(n)

@@ -38,14 +38,14 @@ func checkKubelet(_ context.Context, n *node) []Finding {
 	hint := fmt.Sprintf("set containerRuntimeEndpoint: unix://%s, or the flag --container-runtime-endpoint, then restart kubelet", n.Settings.Shim)
 	switch {
 	case !found:
-		return []Finding{t.ok("has no configuration here")}
+		return []Finding{t.ok("no configuration file found")}
 	case isDockershim(runtime.value):
-		return []Finding{t.fail(hint+"; leave out flags of dockershim's such as --container-runtime and --network-plugin",
-			"its endpoint is %s, the socket of dockershim, which kubelet has not had since 1.24", quoteEndpoint(runtime.value))}
+		return []Finding{t.fail(hint+"; remove dockershim flags such as --container-runtime and --network-plugin",
+			"its endpoint is %s, the socket of dockershim, which kubelet 1.24 removed", quoteEndpoint(runtime.value))}
 	case !n.isShim(runtime.value):
 		return []Finding{t.fail(hint, "its endpoint is %s, not the shim's", quoteEndpoint(runtime.value))}
 	case image.value != "" && !n.isShim(image.value):
-		return []Finding{n.imageService(topic{"kubelet", image.file}, image.value).finding(Fail, "leave imageServiceEndpoint out, or set the shim's, then restart kubelet")}
+		return []Finding{n.imageService(topic{"kubelet", image.file}, image.value).finding(Fail, "remove imageServiceEndpoint, or set it to the shim's socket, then restart kubelet")}
 	}
 	return []Finding{t.ok("uses the shim")}
 }
@@ -53,7 +53,7 @@ func checkKubelet(_ context.Context, n *node) []Finding {
 // isDockershim reports whether an endpoint is dockershim's, which kubelet 1.24 removed.
 func isDockershim(endpoint string) bool { return strings.HasSuffix(endpoint, "/dockershim.sock") }
 
-// imageService is an endpoint for images that is not the shim's.
+// imageService is an image endpoint that is not the shim's socket.
 type imageService struct {
 	topic
 	endpoint string
@@ -65,27 +65,27 @@ func (n *node) imageService(t topic, endpoint string) imageService {
 }
 
 func (s imageService) finding(level Level, hint string) Finding {
-	text := "its endpoint for images is %s, not the shim's"
+	text := "its image endpoint is %s, not the shim's"
 	if s.proxy {
-		text += ": an image proxy gets the pulls, and the shim none"
-		hint += "; to keep the proxy, have it use the shim's socket as its runtime's (stargz: image_service_path)"
+		text += ": pulls go to an image proxy, not to the shim"
+		hint += "; to keep the proxy, set the shim's socket as the runtime's in the proxy (stargz: image_service_path)"
 	}
 	return s.topic.finding(level, hint, text, []any{quoteEndpoint(s.endpoint)})
 }
 
-// checkCrictl reports whether crictl uses the shim. Otherwise it pulls past the shim, and
-// shows the registries' names of images whose names are in the ledger.
+// checkCrictl reports whether crictl uses the shim. Otherwise crictl pulls from the runtime
+// directly, and shows stored references of images that have their names in the ledger.
 func checkCrictl(_ context.Context, n *node) []Finding {
 	t := topic{"crictl", n.Files.Crictl}
 	settings, err := readCrictl(n.Files.Crictl)
 	hint := fmt.Sprintf("set runtime-endpoint and image-endpoint: unix://%s", n.Settings.Shim)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return []Finding{t.ok("has no configuration here")}
+		return []Finding{t.ok("no configuration file found")}
 	case err != nil:
 		return []Finding{unreadableFinding(t, err)}
 	case isDockershim(settings.Runtime):
-		return []Finding{t.warn(hint, "its endpoint is %s, the socket of dockershim, which kubelet has not had since 1.24", quoteEndpoint(settings.Runtime))}
+		return []Finding{t.warn(hint, "its endpoint is %s, the socket of dockershim, which kubelet 1.24 removed", quoteEndpoint(settings.Runtime))}
 	case !n.isShim(settings.Runtime):
 		return []Finding{t.warn(hint, "its endpoint is %s, not the shim's", quoteEndpoint(settings.Runtime))}
 	case settings.Image != "" && !n.isShim(settings.Image):
@@ -94,14 +94,14 @@ func checkCrictl(_ context.Context, n *node) []Finding {
 	return []Finding{t.ok("uses the shim")}
 }
 
-// checkKubeadm reports whether kubeadm pulls through the shim. It does not read the
-// annotation of the Node, which is in the cluster's API.
+// checkKubeadm reports whether kubeadm pulls through the shim. It does not check the
+// annotation of the Node, which is stored in the cluster's API.
 func checkKubeadm(_ context.Context, n *node) []Finding {
 	var findings []Finding
 	for _, pattern := range n.Files.Kubeadm {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
-			findings = append(findings, topic{"kubeadm", pattern}.warn("mend the pattern", "%v", err))
+			findings = append(findings, topic{"kubeadm", pattern}.warn("correct the pattern", "%v", err))
 		}
 		for _, file := range files {
 			t := topic{"kubeadm", file}
@@ -116,13 +116,13 @@ func checkKubeadm(_ context.Context, n *node) []Finding {
 				}
 				text := "its socket is %s, not the shim's"
 				if isDockershim(socket) {
-					text = "its socket is %s, that of dockershim, which kubelet has not had since 1.24"
+					text = "its socket is %s, that of dockershim, which kubelet 1.24 removed"
 				}
 				key := "criSocket"
 				if filepath.Base(file) == "instance-config.yaml" { // a KubeletConfiguration (kubeadm 1.34)
 					key = "containerRuntimeEndpoint"
 				}
-				findings = append(findings, t.warn(fmt.Sprintf("set %s: unix://%s there, and in the Node's annotation kubeadm.alpha.kubernetes.io/cri-socket where there is one", key, n.Settings.Shim),
+				findings = append(findings, t.warn(fmt.Sprintf("set %s: unix://%s there, and in the Node's annotation kubeadm.alpha.kubernetes.io/cri-socket if it exists", key, n.Settings.Shim),
 					text, quoteEndpoint(socket)))
 			}
 		}
@@ -134,11 +134,11 @@ func checkKubeadm(_ context.Context, n *node) []Finding {
 }
 
 func unreadableFinding(t topic, err error) Finding {
-	hint := "mend the file"
+	hint := "correct the file"
 	if errors.Is(err, fs.ErrPermission) {
 		hint = rootHint
 	}
-	return t.warn(hint, "can't be looked at: %v", err)
+	return t.warn(hint, "can't be checked: %v", err)
 }
 
 // endpointSetting is the value of an endpoint and the file that sets it.

@@ -12,10 +12,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// fileLimit bounds the files of others, in bytes.
+// fileLimit bounds the size of the files of other programs, in bytes.
 const fileLimit = 4 << 20
 
-// endpoints are the CRI sockets that a client is told to use.
+// endpoints are the CRI endpoints in a client's configuration.
 type endpoints struct{ Runtime, Image string }
 
 // readKubelet reads kubelet's configuration (kubelet.config.k8s.io).
@@ -38,8 +38,8 @@ func readCrictl(file string) (endpoints, error) {
 	return endpoints(content), err
 }
 
-// readKubeadm returns the CRI sockets that a file of kubeadm's names: of the
-// documents of its own API, or of an instance's kubelet, which it may keep (NodeLocalCRISocket).
+// readKubeadm returns the CRI sockets in a file of kubeadm. They are in documents of
+// kubeadm's API, or in the kubelet configuration of the instance (NodeLocalCRISocket).
 func readKubeadm(file string) (sockets []string, err error) {
 	err = readYAML(file, func(d *yaml.Decoder) error {
 		for {
@@ -62,17 +62,17 @@ func readKubeadm(file string) (sockets []string, err error) {
 	return sockets, err
 }
 
-// readYAML decodes a file. Its error says nothing of what is in it.
+// readYAML decodes a file. Its error contains nothing of the file's content.
 func readYAML(file string, decode func(*yaml.Decoder) error) error {
 	content, err := readFile(file)
 	if err != nil {
 		return err
 	}
 	if compact := (&bytes.Buffer{}); json.Compact(compact, content) == nil {
-		content = compact.Bytes() // without tabs, which YAML does not take
+		content = compact.Bytes() // without tabs, which YAML does not allow
 	}
 	if err := decode(yaml.NewDecoder(bytes.NewReader(content))); err != nil && !errors.Is(err, io.EOF) {
-		return errors.New("is no YAML of the form that is expected")
+		return errors.New("is not YAML of the expected form")
 	}
 	return nil
 }
@@ -87,7 +87,8 @@ func readKubeletFlags(file string) (endpoints, error) {
 	return parseKubeletFlags(string(content)), nil
 }
 
-// unquoted joins lines that go on, and leaves quotes out: no endpoint has a space.
+// unquote joins continued lines and removes quotes. Removing quotes is safe because
+// endpoints contain no spaces.
 var unquote = strings.NewReplacer("\\\n", " ", `"`, "", "'", "")
 
 func parseKubeletFlags(content string) endpoints {
@@ -102,13 +103,13 @@ func parseKubeletFlags(content string) endpoints {
 		words := strings.Fields(value)
 		for i, word := range words {
 			if at := strings.Index(word, "=--"); at > 0 && !strings.HasPrefix(word, "--") {
-				word = word[at+1:] // Environment="VARIABLE=--flag=..." of a unit
+				word = word[at+1:] // Environment="VARIABLE=--flag=..." in a unit
 			}
 			flag, value, joined := strings.Cut(word, "=")
 			if !joined && i+1 < len(words) {
 				value = words[i+1]
 			}
-			switch strings.ReplaceAll(flag, "_", "-") { // as kubelet does
+			switch strings.ReplaceAll(flag, "_", "-") { // like kubelet
 			case "--container-runtime-endpoint":
 				found.Runtime = value
 			case "--image-service-endpoint":
@@ -119,7 +120,7 @@ func parseKubeletFlags(content string) endpoints {
 	return found
 }
 
-// readFile reads a file of somebody else.
+// readFile reads a file of another program. The size is limited to fileLimit.
 func readFile(path string) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -131,7 +132,7 @@ func readFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > fileLimit {
-		return nil, fmt.Errorf("%s is no file of at most %d bytes", path, fileLimit)
+		return nil, fmt.Errorf("%s is not a regular file of at most %d bytes", path, fileLimit)
 	}
 	return io.ReadAll(io.LimitReader(file, fileLimit))
 }

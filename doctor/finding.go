@@ -6,28 +6,28 @@ import (
 	"image-cri-shim/printable"
 )
 
-// Level is how bad it is.
+// Level is the severity of a finding.
 type Level int
 
 const (
 	OK   Level = iota
-	Warn       // it works, but not as it should, or can't be looked at
+	Warn       // works, but not as it should, or can't be checked
 	Fail
 )
 
-// String is OK, WARN or FAIL.
+// String returns OK, WARN or FAIL.
 func (l Level) String() string { return [...]string{"OK", "WARN", "FAIL"}[l] }
 
 // MarshalText implements [encoding.TextMarshaler].
 func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
-// Finding is what a check has found out.
+// Finding is a result of a check.
 type Finding struct {
 	Check   string `json:"check"`
 	Subject string `json:"subject"` // a file, a socket, a registry's address, an image
 	Level   Level  `json:"level"`
 	Text    string `json:"text"`
-	Hint    string `json:"hint,omitempty"` // what to do; always there where it is not OK
+	Hint    string `json:"hint,omitempty"` // remedy; always set if Level is not OK
 }
 
 // topic is the check and the subject of a finding.
@@ -52,5 +52,5 @@ func (t topic) finding(level Level, hint, format string, values []any) Finding {
 // lineLimit bounds the texts of a finding, in bytes.
 const lineLimit = 1000
 
-// rootHint is the remedy if this user has no access.
+// rootHint is the remedy if the current user has no access.
 const rootHint = "run the doctor as root"

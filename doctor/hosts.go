@@ -11,11 +11,11 @@ import (
 	"strings"
 )
 
-// containerdDefault is where containerd looks where no folder is configured, since 2.2.
+// containerdDefault is the default config_path of containerd 2.2 and later.
 const containerdDefault = "/etc/containerd/certs.d:/etc/docker/certs.d"
 
-// containerdRouting reads containerd's folder of hosts
-// (github.com/containerd/containerd, docs/hosts.md).
+// containerdRouting reads containerd's configuration of a registry host, the hosts.toml
+// below config_path (github.com/containerd/containerd, docs/hosts.md).
 func (n *node) containerdRouting(host string) (routing, error) {
 	rules := hostsRulesOf(n.runtime.version.GetRuntimeVersion())
 	file := readContainerd(n.Files.Containerd)
@@ -31,7 +31,7 @@ func (n *node) containerdRouting(host string) (routing, error) {
 	}
 	switch {
 	case folder != "" && several:
-		found.ignoredErr = errors.New("a config_path of several folders counts as one that does not exist")
+		found.ignoredErr = errors.New("a config_path of several folders is taken for one folder, which does not exist")
 	case folder != "":
 		if found.routes, found.ignoredErr, err = readHosts(folder, rules); err != nil {
 			return routing{}, fmt.Errorf("%s: %w", found.source, err)
@@ -43,7 +43,7 @@ func (n *node) containerdRouting(host string) (routing, error) {
 	switch {
 	case folder == "":
 		folder = filepath.Join(append(roots, filepath.SplitList(containerdDefault)...)[0], host)
-	case filepath.Base(folder) == "_default": // which is for other hosts, too
+	case filepath.Base(folder) == "_default": // also applies to other hosts
 		folder = filepath.Join(filepath.Dir(folder), host)
 	}
 	found.setHints(filepath.Join(folder, "hosts.toml"), host)
@@ -51,12 +51,12 @@ func (n *node) containerdRouting(host string) (routing, error) {
 	case len(roots) == 0:
 		found.moreHint = ", and set config_path to " + filepath.Dir(folder)
 	case several:
-		found.moreHint = ", and set config_path to that folder alone: " + filepath.Dir(folder)
+		found.moreHint = ", and set config_path to one folder only: " + filepath.Dir(folder)
 	}
 	return found, nil
 }
 
-// hostRoots returns the folders of config_path.
+// hostRoots returns the folders of config_path, or its default.
 func (n *node) hostRoots(host string, rules hostsRules, file containerdFile) ([]string, error) {
 	folders := cmp.Or(n.runtimeSettings.Registry.ConfigPath, file.configPath())
 	if folders != "" {
@@ -65,7 +65,7 @@ func (n *node) hostRoots(host string, rules hostsRules, file containerdFile) ([]
 	_, mirrored := n.runtimeSettings.Registry.Mirrors[host]
 	_, configured := n.runtimeSettings.Registry.Configs[host]
 	if mirrored || configured {
-		return nil, errors.New("containerd has registry.mirrors or registry.configs for it, which containerd 2 does not know: set config_path, and write a hosts.toml")
+		return nil, errors.New("containerd has registry.mirrors or registry.configs for it, which containerd 2 no longer supports: set config_path and write a hosts.toml")
 	}
 	if rules.defaultFolders {
 		return filepath.SplitList(containerdDefault), nil
@@ -73,16 +73,16 @@ func (n *node) hostRoots(host string, rules hostsRules, file containerdFile) ([]
 	return nil, nil
 }
 
-// setHints sets the hints, which are lines of a hosts.toml. containerd before 1.7.32
-// ignores a file without a table.
+// setHints sets the remedies, which are lines of a hosts.toml. They include a table because
+// containerd before 1.7.32 ignores a file without one.
 func (r *routing) setHints(file, host string) {
 	const lines = `write to %[1]s, each on its own line: server = "%[3]s://%[2]s", [host."%[3]s://%[2]s"]`
 	r.httpHint = fmt.Sprintf(lines, file, host, "http")
 	r.caHint = fmt.Sprintf(lines+`, ca = "FILE"`, file, host, "https")
 }
 
-// hostFolder is the first folder below roots that containerd takes for a host; empty
-// if there is none.
+// hostFolder returns the first folder below roots that containerd uses for a host, or an
+// empty string if there is none.
 func hostFolder(roots []string, host string) string {
 	names := []string{host, "_default"}
 	if colon := strings.LastIndexByte(host, ':'); colon > 0 {
@@ -99,7 +99,7 @@ func hostFolder(roots []string, host string) string {
 	return ""
 }
 
-// setDefault sets where containerd goes for a host that its files name no server for.
+// setDefault sets the route that containerd uses for a host without a configured server.
 func (r *route) setDefault(host string, rules hostsRules) {
 	r.scheme, r.host, r.path, r.resolvesTags, r.httpFallback = "https", servingHost(host), "/v2", true, false
 	name, port, err := net.SplitHostPort(host)

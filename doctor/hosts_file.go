@@ -13,9 +13,10 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// parseHosts returns the routes of a hosts.toml in the order in which containerd
-// asks them. The last one is the server, whose host is empty where the file names
-// none. The error says why containerd ignores the file, and repeats nothing of it.
+// parseHosts returns the routes of a hosts.toml in the order in which containerd uses
+// them. The last route is the server; its host is empty if the file sets no server. The
+// error is the reason why containerd ignores the file. It contains nothing of the file's
+// content.
 func parseHosts(folder string, content []byte, rules hostsRules) ([]route, error) {
 	if !rules.containerd2 {
 		content = bytes.TrimPrefix(content, []byte("\ufeff"))
@@ -30,7 +31,7 @@ func parseHosts(folder string, content []byte, rules hostsRules) ([]route, error
 	}
 	for _, value := range hosts {
 		if _, isTable := value.(map[string]any); !isTable {
-			return nil, errors.New("a host in it is no table")
+			return nil, errors.New("a host in it is not a table")
 		}
 	}
 	var routes []route
@@ -51,8 +52,9 @@ func parseHosts(folder string, content []byte, rules hostsRules) ([]route, error
 	return append(routes, last), err
 }
 
-// hostOrder returns the names of the hosts in the order of the file. containerd 2
-// knows only those that have a table, and one again after another's.
+// hostOrder returns the names of the hosts in the order of the file. containerd 2 uses only
+// hosts with a table of their own, and lists a host again if its tables are separated by
+// another host's.
 func hostOrder(content []byte, hosts map[string]any, rules hostsRules) (names []string) {
 	parser := unstable.Parser{}
 	parser.Reset(content)
@@ -90,9 +92,9 @@ func hostOrder(content []byte, hosts map[string]any, rules hostsRules) (names []
 	return slices.DeleteFunc(names, func(name string) bool { return hosts[name] == nil })
 }
 
-// readHosts reads a folder's hosts.toml or, without one, its certificates in
-// Docker's form. ignored says why containerd does not use the hosts.toml that is there;
-// then the certificates count.
+// readHosts reads the hosts.toml of a folder. If the file does not exist or containerd
+// ignores it, readHosts returns a route with the certificates of the folder, as in Docker's
+// certs.d. ignored is the reason why containerd ignores the file.
 func readHosts(folder string, rules hostsRules) (routes []route, ignored, err error) {
 	content, err := readFile(filepath.Join(folder, "hosts.toml"))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -161,9 +161,9 @@ func TestHostsForms(t *testing.T) {
 				switch {
 				case (want == "fails") != (got.Level == Fail):
 					t.Errorf("%+v, but the pull: %s", got, want)
-				case want != "fails" && !own && !strings.Contains(got.Text, "asks "+b.expand(server)+" in its place"):
+				case want != "fails" && !own && !strings.Contains(got.Text, "uses "+b.expand(server)+" instead"):
 					t.Errorf("%+v, but the pull: %s", got, want)
-				case want != "fails" && own && strings.Contains(got.Text, "in its place"):
+				case want != "fails" && own && strings.Contains(got.Text, " instead"):
 					t.Errorf("%+v, but the pull: %s", got, want)
 				}
 			})

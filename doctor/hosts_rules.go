@@ -7,26 +7,26 @@ import (
 )
 
 // hostsRules are the rules by which a version of containerd reads hosts.toml.
-// testdata/hosts.txtar has what 1.6.20 and 2.4.2 were seen to do; the versions
-// between were read in containerd's history.
+// testdata/hosts.txtar records the observed behaviour of 1.6.20 and 2.4.2. The rules for
+// the versions in between are from containerd's source history.
 type hostsRules struct {
 	needsTable      bool // a file without a [host] table is ignored
 	containerd2     bool // containerd 2: TOML 1.0, keys in any case, no byte order mark, hosts in tables only
-	dialTimeout     bool // the key dial_timeout is known
-	referrers       bool // the capability referrers is known
-	httpFallback    bool // http is tried after https where a host with http has TLS settings
-	httpsOnLoopback bool // this machine is asked over https at its default port
-	defaultFolders  bool // without config_path there are folders
-	transferService bool // pulls go through the transfer service, which takes config_path for one folder
+	dialTimeout     bool // the key dial_timeout is supported
+	referrers       bool // the capability referrers is supported
+	httpFallback    bool // for an http host with TLS settings, https is tried first and then http
+	httpsOnLoopback bool // loopback addresses are reached over https at the default port
+	defaultFolders  bool // config_path has a default
+	transferService bool // pulls use the transfer service, which takes config_path for a single folder
 }
 
-// hostsRulesOf returns the rules of a version as containerd tells it, such as
-// v2.4.2 or 1.6.20~ds1. A version that is not understood counts as the newest.
+// hostsRulesOf returns the rules of a version that containerd reports, such as v2.4.2 or
+// 1.6.20~ds1. A version that can't be parsed is treated as the newest.
 func hostsRulesOf(version string) hostsRules {
 	v := versionNumbers(version)
 	since := func(numbers ...int) bool { return slices.Compare(v, numbers) >= 0 }
-	// backported reports whether the version has what came with a release of 1.7
-	// and one of 1.6.
+	// backported reports whether the version has a change that was released in 1.7.in17
+	// and 1.6.in16.
 	backported := func(in17, in16 int) bool {
 		return since(1, 7, in17) || since(1, 6, in16) && !since(1, 7)
 	}
@@ -51,7 +51,7 @@ func versionNumbers(version string) []int {
 	}
 	var numbers []int
 	for _, text := range match[1:] {
-		number, _ := strconv.Atoi(text) // digits, as the pattern says
+		number, _ := strconv.Atoi(text) // the pattern matches digits only
 		numbers = append(numbers, number)
 	}
 	return numbers

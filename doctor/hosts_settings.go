@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// hostSettings are the keys of a host, or of the server.
+// hostSettings are the keys of a host or of the server in a hosts.toml.
 type hostSettings struct {
 	rules  hostsRules
 	folder string
 	keys   map[string]any
 }
 
-// value returns what a key is set to, nil without it.
+// value returns the value of a key, or nil if it is not set.
 func (s hostSettings) value(key string) any {
 	for name, value := range s.keys {
 		if name == key || name == strings.ToUpper(key) || s.rules.containerd2 && strings.EqualFold(name, key) {
@@ -33,7 +33,7 @@ func (s hostSettings) text(key string) (string, error) {
 	case string:
 		return value, nil
 	}
-	return "", errors.New(key + " is no text")
+	return "", errors.New(key + " is not a string")
 }
 
 func (s hostSettings) flag(key string) (on, set bool, err error) {
@@ -46,7 +46,7 @@ func (s hostSettings) flag(key string) (on, set bool, err error) {
 	return false, false, errors.New(key + " is neither true nor false")
 }
 
-// files returns the paths that a key has, as a text or as a list.
+// files returns the paths in a key, which may be a string or a list of strings.
 func (s hostSettings) files(key string) (paths []string, err error) {
 	value := s.value(key)
 	if value == nil {
@@ -65,8 +65,8 @@ func (s hostSettings) files(key string) (paths []string, err error) {
 	return paths, nil
 }
 
-// keyPairs returns the files with a client's certificates: a file with both, a list of
-// these, or a list of pairs.
+// keyPairs returns the files with the client certificates and their keys. The setting is a
+// file with a certificate and its key, a list of such files, or a list of pairs.
 func (s hostSettings) keyPairs() (pairs [][2]string, err error) {
 	bad := errors.New("client is neither a file nor a list of files or pairs")
 	switch value := s.value("client").(type) {
@@ -97,30 +97,30 @@ func (s hostSettings) absolute(file string) string {
 	return filepath.Join(s.folder, file)
 }
 
-// authorization reports whether the headers, whose values are not looked at, have a login.
+// authorization reports whether the headers include Authorization.
 func (s hostSettings) authorization() (bool, error) {
 	value := s.value("header")
 	headers, ok := value.(map[string]any)
 	if value != nil && !ok {
-		return false, errors.New("header is no table")
+		return false, errors.New("header is not a table")
 	}
 	found := false
 	for name, value := range headers {
 		_, text := value.(string)
 		if _, list := texts(value); !text && !list {
-			return false, errors.New("a header is neither a text nor a list of texts")
+			return false, errors.New("a header is neither a string nor a list of strings")
 		}
 		found = found || strings.EqualFold(name, "authorization")
 	}
 	return found, nil
 }
 
-// resolves reports whether a tag may be looked up at the host and then pulled from it.
+// resolves reports whether tags may be resolved at the host and pulled from it.
 func (s hostSettings) resolves() (bool, error) {
 	value := s.value("capabilities")
 	list, ok := texts(value)
 	if value != nil && !ok {
-		return false, errors.New("capabilities is no list of texts")
+		return false, errors.New("capabilities is not a list of strings")
 	}
 	if len(list) == 0 {
 		return true, nil
@@ -132,13 +132,13 @@ func (s hostSettings) resolves() (bool, error) {
 		case capability == "pull" || capability == "resolve" || capability == "push" || capability == "referrers" && s.rules.referrers:
 			can[capability] = true
 		default:
-			return false, errors.New("it has a capability that is not known")
+			return false, errors.New("it has an unknown capability")
 		}
 	}
 	return can["pull"] && can["resolve"], nil
 }
 
-// route returns the way to a server, which may be empty.
+// route returns the route to a server. Its host is empty if server is empty.
 func (s hostSettings) route(server string) (r route, err error) {
 	if server != "" {
 		if r, err = s.locate(server); err != nil {
@@ -162,7 +162,7 @@ func (s hostSettings) route(server string) (r route, err error) {
 			_, err = time.ParseDuration(timeout)
 		}
 		if err != nil {
-			return route{}, errors.New("dial_timeout is no duration")
+			return route{}, errors.New("dial_timeout is not a duration")
 		}
 	}
 	hasTLS := r.caFiles != nil || r.clientCertificates != nil || verificationSet
@@ -170,7 +170,7 @@ func (s hostSettings) route(server string) (r route, err error) {
 	return r, nil
 }
 
-// locate reads a server's URL.
+// locate parses the URL of a server.
 func (s hostSettings) locate(server string) (route, error) {
 	override, _, err := s.flag("override_path")
 	if err != nil {
@@ -181,7 +181,7 @@ func (s hostSettings) locate(server string) (route, error) {
 	}
 	parsed, err := url.Parse(server)
 	if err != nil {
-		return route{}, errors.New("a server in it is no URL") // which may hold a password
+		return route{}, errors.New("a server in it is not a URL") // not quoted: it may contain a password
 	}
 	api := parsed.Path
 	if api != "" {
@@ -193,7 +193,7 @@ func (s hostSettings) locate(server string) (route, error) {
 	return route{scheme: parsed.Scheme, host: parsed.Host, path: api}, nil
 }
 
-// texts returns a list's items if all of them are texts.
+// texts returns the items of a list if all of them are strings.
 func texts(value any) ([]string, bool) {
 	list, ok := value.([]any)
 	if !ok {

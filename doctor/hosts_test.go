@@ -223,8 +223,8 @@ func TestContainerdRouting(t *testing.T) {
 	}
 	// What else a hint has to say: the default of two folders counts as none.
 	for _, test := range []struct{ version, folders, file, also string }{
-		{"2.4.2", "", "", ", and set config_path to that folder alone: /etc/containerd/certs.d"},
-		{"2.4.2", "", "two.toml", ", and set config_path to that folder alone: " + root + "/3"},
+		{"2.4.2", "", "", ", and set config_path to one folder only: /etc/containerd/certs.d"},
+		{"2.4.2", "", "two.toml", ", and set config_path to one folder only: " + root + "/3"},
 		{"2.4.2", "", "local.toml", ""},
 		{"2.1.0", "", "", ", and set config_path to /etc/containerd/certs.d"},
 		{"1.6.20", "", "", ", and set config_path to /etc/containerd/certs.d"},

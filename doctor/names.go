@@ -13,17 +13,18 @@ import (
 	"image-cri-shim/rewrite/naming"
 )
 
-// checkNames reports where the names of pulled images are kept, and why.
+// checkNames reports whether the runtime or the shim keeps the names of pulled images, and
+// why.
 func checkNames(ctx context.Context, n *node) []Finding {
 	if !n.runtime.answers() {
-		return nil // another check says so
+		return nil // reported by checkRuntime
 	}
 	running, isRunning := n.shimStatus, n.shimStatusErr == nil
 	if !isRunning {
 		if !errors.Is(n.shimStatusErr, admin.ErrNotRunning) {
-			return nil // another check says so
+			return nil // reported by checkRunningShim
 		}
-		ledger, _ := ledger.Read(n.Settings.StateDirectory) // a check of its own says what is wrong with it
+		ledger, _ := ledger.Read(n.Settings.StateDirectory) // errors are reported by checkLedger
 		running = ShimStatus{Names: explain.NamingOf(n.Explainer.Namer.Probe(ctx), 0), Ledger: ledger.Len()}
 	}
 	t := topic{"names", n.Settings.Runtime}
@@ -33,23 +34,23 @@ func checkNames(ctx context.Context, n *node) []Finding {
 	case naming.InLedger:
 		return []Finding{n.ledgerNamesFinding(t, running)}
 	default:
-		return []Finding{t.warn("start the runtime, then run the doctor again", "where names of pulled images are kept is not known: %s",
-			cmp.Or(running.Names.Reason, "the shim is of a version that does not say"))}
+		return []Finding{t.warn("start the runtime, then run the doctor again", "unknown where the names of pulled images are kept: %s",
+			cmp.Or(running.Names.Reason, "this version of the shim does not report it"))}
 	}
 }
 
 // runtimeNamesFinding is the finding if the runtime keeps the names.
 func (t topic) runtimeNamesFinding(running ShimStatus, isRunning bool) Finding {
-	const wait = "wait a minute, then run the doctor again; if it stays so, journalctl -u image-cri-shim says why"
+	const wait = "wait a minute, then run the doctor again; if it persists, see journalctl -u image-cri-shim"
 	switch {
 	case running.Names.Repairs > 0:
-		return t.warn(wait, "kept by the runtime, but changing names there has failed and is retried, other clients see a registry's names of images: repositories: %d", running.Names.Repairs)
+		return t.warn(wait, "kept by the runtime, but changing names there has failed and is retried; other clients see the registries' names of images. Repositories: %d", running.Names.Repairs)
 	case running.Ledger == 0:
 		return t.ok("kept by the runtime: %s", running.Names.Reason)
 	case !isRunning:
-		return t.warn(startHint+"; it gives these images their names in the runtime", "kept by the runtime, but for names in the ledger of a shim that does not run: %d", running.Ledger)
+		return t.warn(startHint+"; the shim then gives these images their names in the runtime", "kept by the runtime, except for names in the ledger of the stopped shim: %d", running.Ledger)
 	default:
-		return t.warn(wait, "kept by the runtime, but for names that only the ledger has yet: %d", running.Ledger)
+		return t.warn(wait, "kept by the runtime, except for names that are still only in the ledger: %d", running.Ledger)
 	}
 }
 
@@ -59,9 +60,9 @@ func (n *node) ledgerNamesFinding(t topic, running ShimStatus) Finding {
 	case n.Settings.Names == config.NamesAuto && slices.Contains(running.Restart, "names"):
 		return t.warn(restartHint+", which lets containerd keep them", "kept in the shim's ledger until the shim is restarted: %s, which the file no longer says", running.Names.Reason)
 	case n.Settings.Names == config.NamesLedger && n.runtime.isContainerd():
-		return t.ok("kept in the shim's ledger, as names: ledger says; with names: auto containerd can keep them")
+		return t.ok("kept in the shim's ledger because of names: ledger; with names: auto containerd can keep them")
 	case n.runtime.isContainerd():
-		return t.warn("let containerd serve its images service on this socket (disabled_plugins must not have io.containerd.grpc.v1.images), or set names: ledger, then "+restartHint+"; a service that is opened is noticed within 30 s",
+		return t.warn("enable containerd's images service on this socket (remove io.containerd.grpc.v1.images from disabled_plugins), which the shim notices within 30 s; or set names: ledger, then "+restartHint,
 			"kept in the shim's ledger, although containerd can keep them: %s", running.Names.Reason)
 	default:
 		return t.ok("kept in the shim's ledger: %s", running.Names.Reason)

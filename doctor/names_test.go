@@ -34,15 +34,15 @@ func TestNames(t *testing.T) {
 		hint     string
 	}{
 		{name: "in the runtime", runtime: "containerd", running: ShimStatus{Names: inRuntime}, text: "kept by the runtime: containerd's images service answers"},
-		{name: "waiting", runtime: "containerd", running: ShimStatus{Names: inRuntime, Ledger: 3}, level: Warn, text: "but for names that only the ledger has yet: 3", hint: "journalctl"},
-		{name: "changes are refused", runtime: "containerd", running: ShimStatus{Names: explain.Naming{Mode: "runtime", Repairs: 2}}, level: Warn, text: "has failed and is retried, other clients see a registry's names of images: repositories: 2", hint: "journalctl"},
+		{name: "waiting", runtime: "containerd", running: ShimStatus{Names: inRuntime, Ledger: 3}, level: Warn, text: "except for names that are still only in the ledger: 3", hint: "journalctl"},
+		{name: "changes are refused", runtime: "containerd", running: ShimStatus{Names: explain.Naming{Mode: "runtime", Repairs: 2}}, level: Warn, text: "has failed and is retried; other clients see the registries' names of images. Repositories: 2", hint: "journalctl"},
 		{name: "changed to auto", runtime: "containerd", setting: config.NamesAuto, running: ShimStatus{Names: explain.Naming{Mode: "ledger", Reason: "names: ledger"}, Restart: []string{"engine", "names"}},
 			level: Warn, text: "until the shim is restarted: names: ledger, which the file no longer says", hint: restartHint},
 		{name: "CRI-O", runtime: "cri-o", running: ShimStatus{Names: inLedger, Ledger: 3}, text: "kept in the shim's ledger: the runtime has no images service"},
-		{name: "as configured", runtime: "containerd", setting: config.NamesLedger, running: ShimStatus{Names: explain.Naming{Mode: "ledger", Reason: "names: ledger"}}, text: "as names: ledger says"},
-		{name: "closed off", runtime: "containerd", running: ShimStatus{Names: inLedger}, level: Warn, text: "although containerd can keep them", hint: "or set names: ledger, then " + restartHint + "; a service that is opened is noticed within 30 s"},
+		{name: "as configured", runtime: "containerd", setting: config.NamesLedger, running: ShimStatus{Names: explain.Naming{Mode: "ledger", Reason: "names: ledger"}}, text: "because of names: ledger"},
+		{name: "closed off", runtime: "containerd", running: ShimStatus{Names: inLedger}, level: Warn, text: "although containerd can keep them", hint: "or set names: ledger, then " + restartHint},
 		{name: "not known", runtime: "containerd", running: ShimStatus{Names: explain.Naming{Mode: "unknown", Reason: "the runtime has not been reached yet"}}, level: Warn, text: "has not been reached yet", hint: "start the runtime"},
-		{name: "another version", runtime: "containerd", level: Warn, text: "a version that does not say", hint: "doctor again"},
+		{name: "another version", runtime: "containerd", level: Warn, text: "this version of the shim does not report it", hint: "doctor again"},
 		{name: "no runtime", running: ShimStatus{Names: inRuntime}},
 		{name: "another user's shim", runtime: "containerd", notAsked: admin.ErrUntrustedPeer},
 	} {
@@ -66,7 +66,7 @@ func TestNamesWithoutAShim(t *testing.T) {
 		text, hint   string
 	}{
 		{"in the runtime", `{"version":1}`, nil, OK, "kept by the runtime: containerd's images service answers", ""},
-		{"still in the ledger", kept, nil, Warn, "but for names in the ledger of a shim that does not run: 1", startHint},
+		{"still in the ledger", kept, nil, Warn, "except for names in the ledger of the stopped shim: 1", startHint},
 		{"closed off", kept, status.Error(codes.PermissionDenied, "closed"), Warn, "the runtime's images service refuses: closed", "names: ledger"},
 		{"away", kept, status.Error(codes.Unavailable, "away"), Warn, "has not been reached yet", "start the runtime"},
 	} {

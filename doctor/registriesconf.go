@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// registriesFile is registries.conf (containers-registries.conf(5)): version 2, and
-// of version 1 whether anything of it is there.
+// registriesFile is registries.conf (containers-registries.conf(5)), in version 2 or
+// version 1 of the format.
 type registriesFile struct {
 	Registries []registriesEntry `toml:"registry"`
 	First      struct {
@@ -34,9 +34,9 @@ type registriesEndpoint struct {
 	PullFromMirror string `toml:"pull-from-mirror"`
 }
 
-// crioRouting reads CRI-O's files for a host: the main one and those of its folder,
-// of which a later one counts more. Settings of a part of a host's repositories are
-// not looked at.
+// crioRouting reads CRI-O's configuration of a registry host: the main file and its
+// drop-ins. A later file overrides earlier ones. Settings for only some repositories of
+// the host are ignored.
 func crioRouting(path string, folders []string, host string) (routing, error) {
 	more, err := filepath.Glob(filepath.Join(path+".d", "*.conf"))
 	if err != nil {
@@ -44,7 +44,7 @@ func crioRouting(path string, folders []string, host string) (routing, error) {
 	}
 	found := routing{source: "CRI-O's default", routes: []route{crioRoute(folders, host, false)}}
 	found.httpHint = fmt.Sprintf("add a [[registry]] with location = %q and insecure = true to %s", host, path)
-	found.caHint = fmt.Sprintf("put its authority's certificate into /etc/containers/certs.d/%s/ca.crt", host)
+	found.caHint = fmt.Sprintf("put the certificate of its CA into /etc/containers/certs.d/%s/ca.crt", host)
 	prefixes := map[string]registriesEntry{}
 	sources := map[string]string{}
 	for i, file := range append([]string{path}, more...) {
@@ -75,8 +75,8 @@ func crioRouting(path string, folders []string, host string) (routing, error) {
 	return found, nil
 }
 
-// parseRegistries returns a file's entries by their prefixes. Of two with the same the
-// first counts. A file of the folder may not be of version 1.
+// parseRegistries returns the entries of a file by prefix. Of two entries with the same
+// prefix, the first one is used. A drop-in must not be in version 1 of the format.
 func parseRegistries(content []byte, inFolder bool) (map[string]registriesEntry, error) {
 	var file registriesFile
 	if err := decodeTOML(content, &file); err != nil {
@@ -85,7 +85,7 @@ func parseRegistries(content []byte, inFolder bool) (map[string]registriesEntry,
 	first := file.First
 	if len(first.Search.Registries)+len(first.Insecure.Registries)+len(first.Block.Registries) > 0 {
 		if inFolder || len(file.Registries) > 0 {
-			return nil, errors.New("version 1 of the form is not allowed there")
+			return nil, errors.New("version 1 of the format is not allowed there")
 		}
 		for _, location := range append(first.Insecure.Registries, first.Block.Registries...) {
 			file.Registries = append(file.Registries, registriesEntry{registriesEndpoint: registriesEndpoint{Location: location}})
@@ -103,9 +103,9 @@ func parseRegistries(content []byte, inFolder bool) (map[string]registriesEntry,
 		case entry.Location == "" && !strings.HasPrefix(prefix, "*."):
 			return nil, errors.New("a [[registry]] has no location")
 		case strings.HasPrefix(prefix, "*.") && strings.ContainsAny(prefix, "/@:"):
-			return nil, errors.New("a prefix with * has more than a host in it")
+			return nil, errors.New("a prefix with * contains more than a host")
 		case !entry.valid():
-			return nil, errors.New("a location has a scheme, or a mirror has none or a pull-from-mirror that is not known")
+			return nil, errors.New("a location has a scheme, a mirror has no location, or pull-from-mirror is invalid")
 		case !twice:
 			entries[prefix] = entry
 		}
@@ -122,7 +122,7 @@ func contains(list []string, text string) bool {
 	return false
 }
 
-// valid reports whether CRI-O takes the locations and what pulls they are for.
+// valid reports whether CRI-O accepts the locations and the values of pull-from-mirror.
 func (e registriesEntry) valid() bool {
 	hasScheme := func(location string) bool {
 		return strings.HasPrefix(location, "http://") || strings.HasPrefix(location, "https://")
@@ -143,8 +143,8 @@ func (e registriesEntry) valid() bool {
 	return true
 }
 
-// covers returns how much of a host is what a prefix stands for, -1 if it is not for
-// the host. A prefix without a port is for each port.
+// covers returns the length of the part of host that prefix matches, or -1 if prefix does
+// not match. A prefix without a port matches every port.
 func covers(prefix, host string) int {
 	end := -1
 	if suffix, ok := strings.CutPrefix(prefix, "*"); ok {
@@ -160,7 +160,8 @@ func covers(prefix, host string) int {
 	return end
 }
 
-// routes returns where CRI-O goes for a tag of the host; nowhere if it may not.
+// routes returns the routes that CRI-O uses for tags of the host. There are none if the
+// registry is blocked.
 func (e registriesEntry) routes(folders []string, host string) []route {
 	if e.Blocked {
 		return nil
@@ -179,9 +180,9 @@ func (e registriesEntry) routes(folders []string, host string) []route {
 	return append(routes, crioRoute(folders, location, e.Insecure))
 }
 
-// crioRoute is the way to a location: a host and maybe a path on it. An insecure
-// one is asked over https without verification, and over http. Which login CRI-O sends
-// to it is not known here.
+// crioRoute returns the route to a location, which is a host with an optional path. An
+// insecure location is reached over https without verification, and then over http. The
+// login that CRI-O uses is unknown here, so the route is assumed to have one.
 func crioRoute(folders []string, location string, insecure bool) route {
 	host, _, _ := strings.Cut(location, "/")
 	r := route{scheme: "https", host: servingHost(host), path: "/v2", httpFallback: insecure, skipVerify: insecure, resolvesTags: true, hasAuthorization: true}

@@ -100,7 +100,7 @@ insecure = true
 		"[[registry]]\ninsecure = \"canary\"":       "line 2",
 		"[[registry]]\nblocked = true":              "no location",
 		"[[registry]]\nprefix = \"canary.example\"": "no location",
-		"[[registry]]\nlocation = \"canary\"\n[[registry.mirror]]\npull-from-mirror = \"all\"":            "a mirror has none",
+		"[[registry]]\nlocation = \"canary\"\n[[registry.mirror]]\npull-from-mirror = \"all\"":            "a mirror has no location",
 		"[[registry]]\nlocation = \"x\"\n[[registry.mirror]]\nlocation = \"y\"\npull-from-mirror = \"z\"": "pull-from-mirror",
 		"[[registry]]\nprefix = \"*.canary.com/x\"\nlocation = \"x\"":                                     "more than a host",
 		"[registries.block]\nregistries = [\"canary\"]":                                                   "version 1",

@@ -14,134 +14,134 @@ import (
 	"image-cri-shim/registry"
 )
 
-// checkRegistries reports whether the shim and the runtime reach each registry, and the
-// step that fails if not.
+// checkRegistries reports whether the shim and the runtime can reach each registry, and
+// otherwise the step that fails.
 func checkRegistries(ctx context.Context, n *node) []Finding {
 	if len(n.probes) == 0 {
-		return []Finding{topic{"registries", n.File}.warn("set address", "none is configured: the shim only forwards")}
+		return []Finding{topic{"registries", n.File}.warn("set address", "no registry is configured: the shim only forwards calls")}
 	}
 	trust := make([][]Finding, len(n.probes))
 	var running sync.WaitGroup
-	for i, v := range n.probes {
-		running.Go(func() { trust[i] = n.trustFindings(ctx, v, n.configured(v)) })
+	for i, p := range n.probes {
+		running.Go(func() { trust[i] = n.trustFindings(ctx, p, n.configured(p)) })
 	}
 	running.Wait()
 	var findings []Finding
-	for i, v := range n.probes {
-		configured := n.configured(v)
-		findings = append(findings, connectionFindings(v, configured)...)
-		if v.Connection == nil && v.Name == nil && v.TLS == nil && v.Answer == nil {
-			findings = append(findings, latencyFinding(v, n.Settings.LookupTimeout), loginFinding(v, configured))
+	for i, p := range n.probes {
+		configured := n.configured(p)
+		findings = append(findings, connectionFindings(p, configured)...)
+		if p.Connection == nil && p.Name == nil && p.TLS == nil && p.Answer == nil {
+			findings = append(findings, latencyFinding(p, n.Settings.LookupTimeout), loginFinding(p, configured))
 		}
-		if !v.Date.IsZero() {
-			findings = append(findings, clockFinding(v))
+		if !p.Date.IsZero() {
+			findings = append(findings, clockFinding(p))
 		}
 		if configured.OwnHostOnly() {
-			findings = append(findings, topic{"images", v.Registry}.ok(`only those of its own host, as it is public: match: ["*"] asks it for all`))
+			findings = append(findings, topic{"images", p.Registry}.ok(`only those of its own host, because the registry is public; with match: ["*"] it is asked for all images`))
 		}
 		findings = append(findings, trust[i]...)
 	}
 	return findings
 }
 
-// configured is the configuration of a registry that was visited.
-func (n *node) configured(v registry.Probe) config.Registry {
-	i := slices.IndexFunc(n.Settings.Registries, func(r config.Registry) bool { return r.HasAddress(v.Registry) })
+// configured returns the configuration of a probed registry.
+func (n *node) configured(p registry.Probe) config.Registry {
+	i := slices.IndexFunc(n.Settings.Registries, func(r config.Registry) bool { return r.HasAddress(p.Registry) })
 	if i < 0 {
-		return config.Registry{Address: v.Registry}
+		return config.Registry{Address: p.Registry}
 	}
 	return n.Settings.Registries[i]
 }
 
-// connectionFindings reports each step of the connection to a registry, up to the first
-// that failed.
-func connectionFindings(v registry.Probe, configured config.Registry) []Finding {
-	name, connection, encrypted := topic{"name", v.Registry}, topic{"connection", v.Registry}, topic{"TLS", v.Registry}
-	if v.Name != nil {
-		return []Finding{name.fail("add the name to DNS or to /etc/hosts, or correct the address", "%v", v.Name)}
+// connectionFindings reports each step of connecting to a registry, up to the first that
+// failed.
+func connectionFindings(p registry.Probe, configured config.Registry) []Finding {
+	name, connection, encrypted := topic{"name", p.Registry}, topic{"connection", p.Registry}, topic{"TLS", p.Registry}
+	if p.Name != nil {
+		return []Finding{name.fail("add the name to DNS or to /etc/hosts, or correct the address", "%v", p.Name)}
 	}
 	findings := []Finding{name.ok("resolves")}
-	if v.Proxy != "" {
-		findings = []Finding{name.ok("is left to the proxy %s, by this shell's environment: see that the shim's has the same", v.Proxy)}
+	if p.Proxy != "" {
+		findings = []Finding{name.ok("resolved by the proxy %s, set in this shell's environment; check that the shim's environment is the same", p.Proxy)}
 	}
-	if v.Connection != nil {
-		return append(findings, connection.fail("start the registry, or correct the port and the firewall", "%v", v.Connection))
+	if p.Connection != nil {
+		return append(findings, connection.fail("start the registry, or correct the port or the firewall", "%v", p.Connection))
 	}
 	findings = append(findings, connection.ok("accepted"))
-	if v.TLS != nil {
-		hint := "set ca to the certificate of its authority, or mend the registry's own"
-		if _, plain := errors.AsType[tls.RecordHeaderError](v.TLS); plain {
-			hint = "write http:// in address, or let the registry speak TLS"
+	if p.TLS != nil {
+		hint := "set ca to the certificate of its CA, or correct the registry's certificate"
+		if _, plain := errors.AsType[tls.RecordHeaderError](p.TLS); plain {
+			hint = "write http:// in address, or enable TLS in the registry"
 		}
-		return append(findings, encrypted.fail(hint, "%v", v.TLS))
+		return append(findings, encrypted.fail(hint, "%v", p.TLS))
 	}
-	if v.Answer != nil {
-		return append(findings, topic{"answer", v.Registry}.fail("see what is at this address, and whether it is http:// or https://", "%v", v.Answer))
+	if p.Answer != nil {
+		return append(findings, topic{"answer", p.Registry}.fail("check which server is at this address, and whether it is http:// or https://", "%v", p.Answer))
 	}
-	return append(findings, tlsFinding(encrypted, v, configured))
+	return append(findings, tlsFinding(encrypted, p, configured))
 }
 
-// certificateWarning is how long before its expiry a certificate is reported.
+// certificateWarning is the remaining lifetime below which a certificate is reported.
 const certificateWarning = 14 * 24 * time.Hour
 
-func tlsFinding(t topic, v registry.Probe, configured config.Registry) Finding {
+func tlsFinding(t topic, p registry.Probe, configured config.Registry) Finding {
 	switch {
-	case v.Session == nil:
+	case p.Session == nil:
 		return t.ok("none (http)")
 	case configured.InsecureSkipVerify:
-		return t.warn("set ca in place of insecureSkipVerify", "the certificate is not verified: who is in between can read the password and change images")
+		return t.warn("set ca instead of insecureSkipVerify", "the certificate is not verified: an attacker on the network can read the password and change images")
 	}
-	until := v.Session.PeerCertificates[0].NotAfter
-	if left := until.Sub(v.At); left < certificateWarning {
-		return t.warn("renew the registry's certificate", "the certificate ends on %s", until.Format(time.DateOnly))
+	until := p.Session.PeerCertificates[0].NotAfter
+	if left := until.Sub(p.At); left < certificateWarning {
+		return t.warn("renew the registry's certificate", "the certificate expires on %s", until.Format(time.DateOnly))
 	}
 	return t.ok("verified, until %s", until.Format(time.DateOnly))
 }
 
-func loginFinding(v registry.Probe, configured config.Registry) Finding {
-	t := topic{"login", v.Registry}
+func loginFinding(p registry.Probe, configured config.Registry) Finding {
+	t := topic{"login", p.Registry}
 	switch {
-	case v.Login == nil && v.User == "":
+	case p.Login == nil && p.User == "":
 		return t.ok("not needed")
-	case v.Login == nil:
-		return t.ok("as %s", v.User)
-	case v.User == "" && configured.AuthFile != "":
-		return t.warn("add it there if there are not only logins of projects", "%s has no login for all of it: %v", configured.AuthFile, v.Login)
+	case p.Login == nil:
+		return t.ok("as %s", p.User)
+	case p.User == "" && configured.AuthFile != "":
+		return t.warn("add one, unless logins of single projects are enough", "%s has no login for the registry's root: %v", configured.AuthFile, p.Login)
 	case configured.AuthFile != "":
-		return t.fail("correct the login in "+configured.AuthFile, "%v", v.Login)
+		return t.fail("correct the login in "+configured.AuthFile, "%v", p.Login)
 	default:
-		return t.fail("set auth to the user and password of an account that may pull", "%v", v.Login)
+		return t.fail("set auth to the user and password of an account that may pull", "%v", p.Login)
 	}
 }
 
-func latencyFinding(v registry.Probe, timeout time.Duration) Finding {
-	t := topic{"answer", v.Registry}
-	if v.Latency > timeout/2 {
-		return t.warn("find out what is slow, or raise lookupTimeout", "after %v, and look-ups end after %v", v.Latency.Round(time.Millisecond), timeout)
+func latencyFinding(p registry.Probe, timeout time.Duration) Finding {
+	t := topic{"answer", p.Registry}
+	if p.Latency > timeout/2 {
+		return t.warn("find the cause of the delay, or raise lookupTimeout", "after %v, but lookups time out after %v", p.Latency.Round(time.Millisecond), timeout)
 	}
-	return t.ok("after %v", v.Latency.Round(time.Millisecond/10))
+	return t.ok("after %v", p.Latency.Round(time.Millisecond/10))
 }
 
-// Tokens hold for minutes and are refused before their time.
+// Limits of clock skew. Tokens are valid for minutes, and are refused before their time.
 const (
 	skewWarned = time.Minute
 	skewFailed = 5 * time.Minute
 )
 
-func clockFinding(v registry.Probe) Finding {
-	t := topic{"clock", v.Registry}
-	skew := v.Date.Sub(v.At).Round(time.Second)
-	text := fmt.Sprintf("the registry's is %v ahead", skew)
+func clockFinding(p registry.Probe) Finding {
+	t := topic{"clock", p.Registry}
+	skew := p.Date.Sub(p.At).Round(time.Second)
+	text := fmt.Sprintf("the registry's clock is %v ahead", skew)
 	if skew < 0 {
-		text = fmt.Sprintf("the registry's is %v behind", -skew)
+		text = fmt.Sprintf("the registry's clock is %v behind", -skew)
 	}
-	const hint = "set the clocks by NTP (timedatectl): tokens and certificates hold for a time"
+	const hint = "synchronize the clocks by NTP (timedatectl): tokens and certificates are valid for a limited time"
 	switch {
 	case skew.Abs() > skewFailed:
 		return t.fail(hint, "%s", text)
 	case skew.Abs() > skewWarned:
 		return t.warn(hint, "%s", text)
-	case skew.Abs() <= time.Second: // what the header is exact to
+	case skew.Abs() <= time.Second: // resolution of the Date header
 		return t.ok("the same")
 	}
 	return t.ok("%s", text)
@@ -149,8 +149,8 @@ func clockFinding(v registry.Probe) Finding {
 
 // registryHost returns the host that serves a registry, and whether it is reached over
 // plain http.
-func registryHost(v registry.Probe) (name string, plain bool) {
-	return servingHost(v.Host), strings.HasPrefix(v.Registry, "http://")
+func registryHost(p registry.Probe) (name string, plain bool) {
+	return servingHost(p.Host), strings.HasPrefix(p.Registry, "http://")
 }
 
 // servingHost returns the host that serves the images of a host in image names. Only

@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 )
 
-// Report is all findings, in the order of the checks.
+// Report holds all findings, in the order of the checks.
 type Report struct {
 	Level    Level     `json:"level"` // the worst
 	Findings []Finding `json:"findings"`
@@ -22,8 +22,8 @@ func newReport(findings []Finding) Report {
 	return r
 }
 
-// WriteText writes the report for people: a line for each finding, what to do below
-// it, and at last how many there are of each level.
+// WriteText writes the report as text: a line for each finding with its remedy below, and
+// finally the number of findings of each level.
 func (r Report) WriteText(w io.Writer) error {
 	var counts [Fail + 1]int
 	var rows strings.Builder
@@ -32,7 +32,7 @@ func (r Report) WriteText(w io.Writer) error {
 		counts[f.Level]++
 		fmt.Fprintf(table, "%v\t%s\t%s\t%s\n", f.Level, f.Check, f.Subject, f.Text)
 	}
-	_ = table.Flush() // a builder takes everything
+	_ = table.Flush() // writing to a strings.Builder does not fail
 	lines := strings.SplitAfter(rows.String(), "\n")
 	for i, f := range r.Findings {
 		if f.Hint != "" {
@@ -43,7 +43,7 @@ func (r Report) WriteText(w io.Writer) error {
 	return err
 }
 
-// WriteJSON writes the report for programs.
+// WriteJSON writes the report as JSON.
 func (r Report) WriteJSON(w io.Writer) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")

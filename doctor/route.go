@@ -15,31 +15,31 @@ import (
 // route is a host that the runtime pulls the images of a registry from.
 type route struct {
 	scheme, host       string
-	path               string      // of the API, such as /v2
-	httpFallback       bool        // http is tried if https fails
-	skipVerify         bool        // its certificate is not verified
-	caFiles            []string    // files with certificates that are trusted beside the system's
-	clientCertificates [][2]string // files with a certificate for the host and its key; the key's is empty where one file has both
-	resolvesTags       bool        // tags are resolved there
-	hasAuthorization   bool        // a login for it is in the runtime's file
+	path               string      // path of the API, such as /v2
+	httpFallback       bool        // https is tried first, then http
+	skipVerify         bool        // the certificate is not verified
+	caFiles            []string    // files with certificates trusted in addition to the system's
+	clientCertificates [][2]string // files of a client certificate and its key; the second is empty if one file has both
+	resolvesTags       bool        // the runtime uses the host for tags
+	hasAuthorization   bool        // the runtime's file contains a login for the host
 }
 
 func (r route) String() string { return r.scheme + "://" + r.host }
 
-// routeLimit bounds how many routes are asked for a registry.
+// routeLimit bounds the number of routes that are probed for a registry.
 const routeLimit = 16
 
 // routeResult is the result of probing a route.
 type routeResult struct {
-	scheme string // that the host answered over
-	err    error  // why the runtime can't pull from it
+	scheme string // scheme of the successful request
+	err    error  // reason why the runtime can't pull from the host
 }
 
-// probeRoutes requests each route as the runtime would. login is the host that the
-// runtime has a login for. It returns an error if the runtime can't read a file that it
-// needs, since it then contacts no host.
+// probeRoutes sends a request over each route, as the runtime would. login is the host for
+// which the runtime has a login. It returns an error if the runtime can't read a file that
+// it needs, because it then contacts no host.
 func probeRoutes(ctx context.Context, routes []route, login string) ([]routeResult, error) {
-	answers := make([]routeResult, len(routes))
+	results := make([]routeResult, len(routes))
 	configs := make([]*tls.Config, len(routes))
 	for i, r := range routes {
 		var err error
@@ -51,18 +51,19 @@ func probeRoutes(ctx context.Context, routes []route, login string) ([]routeResu
 	for i, r := range routes {
 		switch {
 		case !r.resolvesTags:
-			answers[i].err = errors.New("is not asked for tags")
+			results[i].err = errors.New("not used for tags")
 		case i >= routeLimit:
-			answers[i].err = fmt.Errorf("not asked by the doctor, which asks %d hosts at most", routeLimit)
+			results[i].err = fmt.Errorf("not checked, because the doctor checks at most %d hosts", routeLimit)
 		default:
-			running.Go(func() { answers[i] = r.probe(ctx, configs[i], r.hasAuthorization || r.host == login) })
+			running.Go(func() { results[i] = r.probe(ctx, configs[i], r.hasAuthorization || r.host == login) })
 		}
 	}
 	running.Wait()
-	return answers, nil
+	return results, nil
 }
 
-// tlsConfig reads the files that the runtime uses for the host.
+// tlsConfig returns the TLS configuration that the runtime uses for the host. It reads the
+// files with certificates.
 func (r route) tlsConfig() (*tls.Config, error) {
 	pool, err := x509.SystemCertPool()
 	if err != nil {
@@ -75,7 +76,7 @@ func (r route) tlsConfig() (*tls.Config, error) {
 			return nil, fmt.Errorf("the runtime can't read %s: %w", file, rootCause(err))
 		}
 		if !pool.AppendCertsFromPEM(content) {
-			return nil, fmt.Errorf("the runtime can't read %s: no certificate in PEM form", file)
+			return nil, fmt.Errorf("the runtime can't read %s: no PEM certificate", file)
 		}
 	}
 	for _, pair := range r.clientCertificates {
@@ -92,7 +93,7 @@ func (r route) tlsConfig() (*tls.Config, error) {
 	return config, nil
 }
 
-// probe requests the API's root.
+// probe requests the root of the API.
 func (r route) probe(ctx context.Context, config *tls.Config, hasLogin bool) routeResult {
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, DisableKeepAlives: true}
 	client := &http.Client{Transport: transport}
@@ -106,7 +107,7 @@ func (r route) probe(ctx context.Context, config *tls.Config, hasLogin bool) rou
 		if err == nil {
 			return routeResult{scheme: scheme}
 		}
-		if first == nil || errors.Is(first, http.ErrSchemeMismatch) { // it speaks http
+		if first == nil || errors.Is(first, http.ErrSchemeMismatch) { // the server speaks http
 			first = err
 		}
 	}
@@ -127,11 +128,11 @@ func (r route) request(ctx context.Context, client *http.Client, scheme string, 
 	challenge := strings.ToLower(response.Header.Get("WWW-Authenticate"))
 	switch code := response.StatusCode; {
 	case code == http.StatusUnauthorized && !hasLogin && strings.HasPrefix(challenge, "basic"):
-		return errors.New("it wants a login, which the runtime has for the registry's own host alone")
+		return errors.New("login required, but the runtime has one only for the registry's own host")
 	case code == http.StatusBadRequest && scheme == "http":
-		return fmt.Errorf("it answers %s to http, as a server does that expects https", response.Status)
+		return fmt.Errorf("answered %s to http, the server may expect https", response.Status)
 	case code == http.StatusBadRequest || code >= http.StatusInternalServerError:
-		return fmt.Errorf("it answers %s", response.Status)
+		return fmt.Errorf("answered %s", response.Status)
 	}
 	return nil
 }

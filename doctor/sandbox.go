@@ -13,24 +13,24 @@ import (
 )
 
 // checkSandboxImage reports whether the sandbox image of pods is available. The runtime
-// pulls it by the name in its configuration, and not through the shim.
+// pulls this image itself, by the name in its configuration, and not through the shim.
 func checkSandboxImage(ctx context.Context, n *node) []Finding {
 	if !n.runtime.answers() {
-		return nil // that is said already
+		return nil // reported by checkRuntime
 	}
 	name := n.sandboxName()
 	t := topic{"sandbox image", cmp.Or(name, n.runtime.name())}
 	if name == "" && n.runtimeSettings.err != nil {
-		return []Finding{t.warn("see the runtime's log", "the runtime fails to tell its name: %v", n.runtimeSettings.err)}
+		return []Finding{t.warn("see the runtime's log", "asking the runtime for the name of the image failed: %v", n.runtimeSettings.err)}
 	}
 	if name == "" {
-		return []Finding{t.warn("see that the image is on the node or in a registry that the runtime reaches by itself",
-			"the runtime does not tell its name, nor does %s", n.Files.Containerd)}
+		return []Finding{t.warn("make sure that the image is on the node or in a registry that the runtime reaches without the shim",
+			"the name of the image is neither reported by the runtime nor set in %s", n.Files.Containerd)}
 	}
 	found := &cri.ImageStatusResponse{}
 	request := &cri.ImageStatusRequest{Image: &cri.ImageSpec{Image: name}}
 	if err := n.runtime.invoke(ctx, n.Settings.Runtime, "ImageService/ImageStatus", request, found); err != nil {
-		return []Finding{t.warn("see the runtime's log", "the runtime does not say whether it has the image: %v", err)}
+		return []Finding{t.warn("see the runtime's log", "asking the runtime for the image failed: %v", err)}
 	}
 	switch {
 	case found.Image.GetPinned():
@@ -45,8 +45,8 @@ func checkSandboxImage(ctx context.Context, n *node) []Finding {
 	return []Finding{missingSandboxFinding(t, images[0])}
 }
 
-// sandboxHint is the remedy for a sandbox image that a registry has under another
-// reference. A runtime that keeps the names finds an image pulled through the shim.
+// sandboxHint returns the remedy for a sandbox image that a registry has under another
+// reference. If the runtime keeps the names, it finds an image pulled through the shim.
 func sandboxHint(image explain.Image, stored string) string {
 	configure := fmt.Sprintf("set the runtime's sandbox image to %s (containerd: sandbox_image or pinned_images.sandbox, CRI-O: pause_image)", stored)
 	if image.Node.Names.Mode == string(naming.InRuntime) {
@@ -55,7 +55,8 @@ func sandboxHint(image explain.Image, stored string) string {
 	return configure
 }
 
-// sandboxName returns the name that the runtime reports, or that of containerd's file.
+// sandboxName returns the name of the sandbox image that the runtime reports, or that in
+// containerd's configuration file.
 func (n *node) sandboxName() string {
 	if n.runtimeSettings.SandboxImage != "" || !n.runtime.isContainerd() {
 		return n.runtimeSettings.SandboxImage
@@ -63,8 +64,8 @@ func (n *node) sandboxName() string {
 	return readContainerd(n.Files.Containerd).sandbox()
 }
 
-// missingSandboxFinding predicts the result of a pull. The runtime itself only finds an
-// image that a registry has under the image's own name.
+// missingSandboxFinding predicts the result of a pull by the runtime. The runtime finds the
+// image only if a registry has it under the image's own name.
 func missingSandboxFinding(t topic, image explain.Image) Finding {
 	unasked := ""
 	for _, r := range image.Registries {
@@ -76,15 +77,15 @@ func missingSandboxFinding(t topic, image explain.Image) Finding {
 		}
 		switch {
 		case r.Reference != image.Reference:
-			return t.fail(sandboxHint(image, r.Reference), "not on the node. %s has it as %s, but the runtime pulls it by its own name, past the shim", r.Registry, r.Reference)
+			return t.fail(sandboxHint(image, r.Reference), "not on the node; %s has it as %s, but the runtime pulls it by its own name and not through the shim", r.Registry, r.Reference)
 		case image.User != "":
-			return t.warn(fmt.Sprintf("crictl pull %s", image.Image), "not on the node. %s has it, but the runtime pulls it without the shim's login", r.Registry)
+			return t.warn(fmt.Sprintf("crictl pull %s", image.Image), "not on the node; %s has it, but the runtime pulls it without the shim's login", r.Registry)
 		default:
 			return t.ok("not on the node, but %s has it", r.Registry)
 		}
 	}
 	if unasked != "" {
-		return t.warn("see what is said of that registry, then run the doctor again", "not on the node, and no registry says that it has it: %s", unasked)
+		return t.warn("see the findings about that registry, then run the doctor again", "not on the node, and no registry answered that it has it: %s", unasked)
 	}
 	return t.fail("push it to a registry and set the runtime's sandbox image to its name there (containerd: sandbox_image or pinned_images.sandbox, CRI-O: pause_image)",
 		"neither on the node nor in a configured registry: no pod can start unless the runtime reaches the registry in its name")

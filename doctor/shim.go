@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	startHint   = "start the shim: systemctl start image-cri-shim; journalctl -u image-cri-shim says why it ended"
+	startHint   = "start the shim: systemctl start image-cri-shim; journalctl -u image-cri-shim shows why it stopped"
 	restartHint = "restart the shim: systemctl restart image-cri-shim"
 )
 
@@ -31,13 +31,13 @@ func checkShimSocket(_ context.Context, n *node) []Finding {
 	case c.dialErr != nil:
 		return []Finding{dialFinding(t, c.dialErr, startHint)}
 	case !c.answers() && !n.runtime.answers() && status.Code(c.callErr) == codes.Unavailable:
-		return []Finding{t.ok("live, but for the runtime behind it")}
+		return []Finding{t.ok("live, but the runtime behind it does not answer")}
 	case !c.answers():
-		return []Finding{t.fail(restartHint, "accepts connections, but answers: %v", c.callErr)}
+		return []Finding{t.fail(restartHint, "accepts connections, but calls fail: %v", c.callErr)}
 	case n.runtime.answers() && c.name() != n.runtime.name():
-		return []Finding{t.fail("see that shim is no other runtime's socket, then "+restartHint, "%s answers, and not %s behind the shim", c.name(), n.runtime.name())}
+		return []Finding{t.fail("check that shim is not the socket of another runtime, then "+restartHint, "%s answers instead of %s behind the shim", c.name(), n.runtime.name())}
 	case n.runtime.isCRIO() && !strings.HasSuffix(n.Settings.Shim, "run/crio/crio.sock"):
-		return []Finding{t.warn("set shim to a path that ends in run/crio/crio.sock", "kubelet takes CRI-O's statistics from such a path only")}
+		return []Finding{t.warn("set shim to a path that ends in run/crio/crio.sock", "kubelet collects CRI-O's statistics only from such a path")}
 	}
 	return []Finding{n.socketModeFinding(t)}
 }
@@ -52,7 +52,7 @@ func (n *node) socketModeFinding(t topic) Finding {
 	mode := shim.Mode().Perm()
 	runtime, err := os.Stat(n.Settings.Runtime)
 	if err == nil && mode&^runtime.Mode().Perm() != 0 {
-		return t.warn(restartHint+", which gives it the runtime's mode", "live, and open to more users (mode %04o) than the runtime's (%04o)", mode, runtime.Mode().Perm())
+		return t.warn(restartHint+", which gives it the runtime's mode", "live, but open to more users (mode %04o) than the runtime's (%04o)", mode, runtime.Mode().Perm())
 	}
 	return t.ok("live, mode %04o", mode)
 }
@@ -63,19 +63,19 @@ type ShimStatus = explain.ShimStatus
 // checkRunningShim reports whether the running shim uses this configuration file.
 func checkRunningShim(_ context.Context, n *node) []Finding {
 	if n.shim.dialErr != nil {
-		return nil // that is said already
+		return nil // reported by checkShimSocket
 	}
 	t := topic{"running shim", n.Admin}
 	switch err := n.shimStatusErr; {
 	case errors.Is(err, syscall.ENOTDIR):
-		return nil // that is said of the state directory
+		return nil // reported by checkStateDirectory
 	case errors.Is(err, fs.ErrPermission):
-		return []Finding{t.warn(rootHint, "this user may not ask it about itself")}
+		return []Finding{t.warn(rootHint, "this user has no permission to query it")}
 	case errors.Is(err, admin.ErrUntrustedPeer):
-		return []Finding{t.warn("run the doctor as that user, if the shim is; else remove the socket, then "+restartHint, "%v", err)}
+		return []Finding{t.warn("if the shim runs as that user, run the doctor as that user; otherwise remove the socket, then "+restartHint, "%v", err)}
 	case errors.Is(err, admin.ErrNotRunning):
-		return []Finding{t.fail("see what serves "+n.Settings.Shim+" (ss -lxp); if it is the shim, journalctl -u image-cri-shim says why it does not answer here; the key image of this file must be its state directory",
-			"no shim answers here, although something serves %s", n.Settings.Shim)}
+		return []Finding{t.fail("find the process that serves "+n.Settings.Shim+" (ss -lxp); if it is the shim, see journalctl -u image-cri-shim, and check that the key image of this file is its state directory",
+			"no shim answers here, although a process serves %s", n.Settings.Shim)}
 	case err != nil:
 		return []Finding{t.warn(restartHint, "%v", err)}
 	}
@@ -98,13 +98,13 @@ func (n *node) shimStatusFinding(t topic, running ShimStatus) Finding {
 	there, err := os.Stat(running.File)
 	switch {
 	case err != nil || !os.SameFile(here, there):
-		return t.fail("examine that file, with --file, or start the shim with this one", "it runs with another file, %s", running.File)
+		return t.fail("check that file with --file, or start the shim with this one", "it runs with another file, %s", running.File)
 	case here.ModTime().After(running.Read):
-		return t.warn("run the doctor again in a few seconds; if it stays so, journalctl -u image-cri-shim says why the shim did not take the file over", "the file has changed since the shim has read it")
+		return t.warn("run the doctor again in a few seconds; if it persists, journalctl -u image-cri-shim shows why the shim did not load the file", "the file has changed since the shim read it")
 	case len(running.Restart) > 0:
 		return t.warn(restartHint, "runs with the former values of these keys, which take effect after a restart: %s", strings.Join(running.Restart, ", "))
 	case running.Version != n.Version:
-		return t.warn(restartHint, "it is of version %s, this is %s", running.Version, n.Version)
+		return t.warn(restartHint, "it has version %s, this program has version %s", running.Version, n.Version)
 	}
 	return t.ok("has this configuration, version %s", running.Version)
 }

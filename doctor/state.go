@@ -15,42 +15,43 @@ import (
 	"image-cri-shim/rewrite/statedir"
 )
 
-// Free space of the state directory's file system, in bytes. The ledger takes a
-// few hundred for each name, twice while it is written.
+// Limits of free space in the file system of the state directory, in bytes. The ledger
+// takes a few hundred bytes for each name, and twice as much while it is written.
 const (
 	freeFailed = 1 << 20
 	freeWarned = 64 << 20
 )
 
-// checkStateDirectory reports whether the shim can keep its state.
+// checkStateDirectory reports whether the shim can store its state.
 func checkStateDirectory(_ context.Context, n *node) []Finding {
 	directory := n.Settings.StateDirectory
 	t := topic{"state", directory}
 	info, err := os.Stat(directory)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return []Finding{t.warn(rootHint, "this user may not look at it")}
+		return []Finding{t.warn(rootHint, "this user has no access to it")}
 	case errors.Is(err, fs.ErrNotExist) && n.shim.dialErr != nil:
-		return []Finding{t.ok("is made when the shim starts")}
+		return []Finding{t.ok("is created when the shim starts")}
 	case errors.Is(err, syscall.ENOTDIR), err == nil && !info.IsDir():
-		return []Finding{t.fail("remove the file, or set image to another path", "is no directory: %s", n.stateLossRisk())}
+		return []Finding{t.fail("remove the file, or set image to another path", "is not a directory: %s", n.stateLossRisk())}
 	case err != nil:
-		return []Finding{t.fail("make it, then "+restartHint, "%v", err)}
+		return []Finding{t.fail("create it, then "+restartHint, "%v", err)}
 	}
 	if exposed := n.exposed(); exposed != nil {
-		return []Finding{t.fail(exposed.Remedy+", then "+restartHint, "%s: the shim neither reads nor writes pulls.json and ledger.json there: %s", exposed.Problem, n.stateLossRisk())}
+		return []Finding{t.fail(exposed.Remedy+", then "+restartHint, "%s; the shim neither reads nor writes pulls.json and ledger.json there: %s", exposed.Problem, n.stateLossRisk())}
 	}
 	if err := unix.Access(directory, unix.W_OK); err != nil {
 		if os.Geteuid() != 0 && !errors.Is(err, unix.EROFS) {
 			return []Finding{t.warn(rootHint, "this user may not write to it")}
 		}
-		return []Finding{t.fail("make it writable, or set image to another path", "can't be written to: %v", err)}
+		return []Finding{t.fail("make it writable, or set image to another path", "not writable: %v", err)}
 	}
 	return []Finding{n.diskSpaceFinding(t)}
 }
 
-// exposed says why the shim does not use its state directory, if it doesn't. Its user is
-// whose admin socket is there or, without one, who owns the directory.
+// exposed returns the error for which the shim does not use its state directory, or nil.
+// The user of the shim is taken to be the owner of the admin socket or, without a socket,
+// the owner of the directory.
 func (n *node) exposed() *statedir.PermissionError {
 	for _, path := range []string{n.Admin, n.Settings.StateDirectory} {
 		if info, err := os.Stat(path); err == nil {
@@ -63,10 +64,10 @@ func (n *node) exposed() *statedir.PermissionError {
 	return nil
 }
 
-// stateLossRisk describes the consequence of a state directory that can't be written to.
+// stateLossRisk describes the consequence of a state directory that is not writable.
 func (n *node) stateLossRisk() string {
 	if n.shimStatus.Names.Mode == string(naming.InRuntime) {
-		return "a pull that a crash cuts off may leave an image with a registry's name, and names that the runtime refuses are lost when the shim restarts"
+		return "a pull interrupted by a crash may leave an image with a registry's name, and names that the runtime refuses are lost when the shim restarts"
 	}
 	return "names of images are lost when the shim restarts"
 }
@@ -74,14 +75,14 @@ func (n *node) stateLossRisk() string {
 func (n *node) diskSpaceFinding(t topic) Finding {
 	var disk unix.Statfs_t
 	if err := unix.Statfs(t.subject, &disk); err != nil {
-		return t.warn("see whether the disk is sound", "its disk can't be looked at: %v", err)
+		return t.warn("check the disk", "its file system can't be checked: %v", err)
 	}
-	const hint = "free space there: df shows how much"
+	const hint = "free space there; df shows how much is left"
 	switch free := disk.Bavail * uint64(disk.Bsize); {
 	case free < freeFailed:
 		return t.fail(hint, "the disk is full, %d KiB are left: %s", free>>10, n.stateLossRisk())
 	case disk.Files > 0 && disk.Ffree == 0:
-		return t.fail(hint+"; df -i", "the disk has no room for another file: %s", n.stateLossRisk())
+		return t.fail("remove files there; df -i shows the inodes", "the disk has no free inodes: %s", n.stateLossRisk())
 	case free < freeWarned:
 		return t.warn(hint, "the disk is nearly full, %d MiB are left", free>>20)
 	default:
@@ -93,13 +94,13 @@ func (n *node) diskSpaceFinding(t topic) Finding {
 func checkLedger(_ context.Context, n *node) []Finding {
 	t := topic{"ledger", filepath.Join(n.Settings.StateDirectory, "ledger.json")}
 	if info, err := os.Stat(n.Settings.StateDirectory); errors.Is(err, syscall.ENOTDIR) || err == nil && !info.IsDir() {
-		return nil // that is said already
+		return nil // reported by checkStateDirectory
 	}
 	if n.exposed() != nil {
-		return nil // as this is
+		return nil // reported by checkStateDirectory
 	}
 	if _, err := os.Lstat(t.subject); errors.Is(err, fs.ErrNotExist) {
-		return []Finding{t.ok("there is none yet: no name had to be kept in it")}
+		return []Finding{t.ok("does not exist yet: no name had to be stored in it")}
 	}
 	_, err := ledger.Read(n.Settings.StateDirectory)
 	exposed, ok := errors.AsType[*statedir.PermissionError](err)
@@ -107,9 +108,9 @@ func checkLedger(_ context.Context, n *node) []Finding {
 	case errors.Is(err, fs.ErrPermission):
 		return []Finding{t.warn(rootHint, "this user may not read it")}
 	case ok:
-		return []Finding{t.fail(exposed.Remedy+", then "+restartHint, "%s: the shim does not read it, and saves no names in it", exposed.Problem)}
+		return []Finding{t.fail(exposed.Remedy+", then "+restartHint, "%s; the shim does not read it and saves no names in it", exposed.Problem)}
 	case err != nil:
-		return []Finding{t.warn("mend it or move it away, then "+restartHint+"; images pulled before are pulled again when they are asked for, preloaded ones are found", "%v", err)}
+		return []Finding{t.warn("repair it or move it away, then "+restartHint+"; images pulled before are pulled again when they are requested, preloaded images are found", "%v", err)}
 	}
 	return []Finding{t.ok("readable")}
 }

@@ -61,7 +61,7 @@ func TestStateThatOthersWrite(t *testing.T) {
 // TestStateOfMode says what is at stake in each mode, and that a ledger is not there yet.
 func TestStateOfMode(t *testing.T) {
 	for mode, want := range map[string]string{
-		"runtime": "pulls.json and ledger.json there: a pull that a crash cuts off",
+		"runtime": "pulls.json and ledger.json there: a pull interrupted by a crash",
 		"ledger":  "pulls.json and ledger.json there: names of images are lost",
 	} {
 		state := filepath.Join(t.TempDir(), "state")
@@ -69,7 +69,7 @@ func TestStateOfMode(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := &node{Options: Options{Settings: &config.Config{StateDirectory: state}}, shimStatus: ShimStatus{Names: explain.Naming{Mode: mode}}}
-		wantFinding(t, checkLedger(t.Context(), n), OK, "there is none yet", "")
+		wantFinding(t, checkLedger(t.Context(), n), OK, "does not exist yet", "")
 		if err := os.Chmod(state, 0o757); err != nil {
 			t.Fatal(err)
 		}

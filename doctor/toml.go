@@ -7,8 +7,8 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// decodeTOML decodes a file. Its error has the line of the mistake and repeats
-// nothing of the file.
+// decodeTOML decodes a file. Its error has the line of the mistake and contains nothing of
+// the file's content.
 func decodeTOML(content []byte, into any) error {
 	err := toml.Unmarshal(content, into)
 	if err == nil {
@@ -16,7 +16,7 @@ func decodeTOML(content []byte, into any) error {
 	}
 	if at, ok := errors.AsType[*toml.DecodeError](err); ok {
 		line, _ := at.Position()
-		return fmt.Errorf("line %d is no TOML of the form that is expected", line)
+		return fmt.Errorf("line %d is not TOML of the expected form", line)
 	}
-	return errors.New("is no TOML of the form that is expected")
+	return errors.New("is not TOML of the expected form")
 }

@@ -49,21 +49,21 @@ func TestTrustOfCRIO(t *testing.T) {
 		level                  Level
 		text, hint             string
 	}{
-		{"insecure", insecure("$HTTP"), "http://$HTTP", OK, "speaks http", ""},
+		{"insecure", insecure("$HTTP"), "http://$HTTP", OK, "uses http, like the shim", ""},
 		{"insecure TLS", insecure("$TLS"), "https://$TLS", Warn, "does not verify", "/etc/containers/certs.d/"},
-		{"nothing said", "", "http://$HTTP", Fail, "speaks https to it", "insecure = true to " + file},
+		{"nothing said", "", "http://$HTTP", Fail, "uses https, but the shim does not", "insecure = true to " + file},
 		{"untrusted", "", "https://$TLS", Fail, "does not trust its certificate", "ca.crt"},
-		{"blocked", fmt.Sprintf(entry+"blocked = true\n", "$HTTP"), "http://$HTTP", Fail, "may not ask it", "let the runtime ask it"},
-		{"moved", "[[registry]]\nprefix = \"$HTTP\"\nlocation = \"$MIRROR\"\ninsecure = true\n", "http://$HTTP", Warn, "in its place", "ask the same host"},
+		{"blocked", fmt.Sprintf(entry+"blocked = true\n", "$HTTP"), "http://$HTTP", Fail, "is blocked for the runtime", "allow the runtime to use it"},
+		{"moved", "[[registry]]\nprefix = \"$HTTP\"\nlocation = \"$MIRROR\"\ninsecure = true\n", "http://$HTTP", Warn, "instead", "use the same host"},
 		{"moved to a dead host", "[[registry]]\nprefix = \"$HTTP\"\nlocation = \"$DEAD\"\ninsecure = true\n", "http://$HTTP", Fail, "connection refused", "insecure = true"},
-		{"mirror", mirrored("$HTTP", "$MIRROR", "insecure = true\n"), "http://$HTTP", Warn, "in its place", "ask the same host"},
-		{"mirror for digests", mirrored("$HTTP", "$MIRROR", "insecure = true\npull-from-mirror = \"digest-only\"\n"), "http://$HTTP", Fail, "speaks https to it", "insecure = true"},
-		{"dead mirror", insecure("$HTTP") + "[[registry.mirror]]\nlocation = \"$DEAD\"\n", "http://$HTTP", Warn, "tries first at each pull", "remove it"},
+		{"mirror", mirrored("$HTTP", "$MIRROR", "insecure = true\n"), "http://$HTTP", Warn, "instead", "use the same host"},
+		{"mirror for digests", mirrored("$HTTP", "$MIRROR", "insecure = true\npull-from-mirror = \"digest-only\"\n"), "http://$HTTP", Fail, "uses https, but the shim does not", "insecure = true"},
+		{"dead mirror", insecure("$HTTP") + "[[registry.mirror]]\nlocation = \"$DEAD\"\n", "http://$HTTP", Warn, "at each pull first tries", "remove it"},
 		{"broken mirror alone", mirrored("$HTTP", "$BROKEN", "insecure = true\n"), "http://$HTTP", Fail, "500", "insecure = true"},
-		{"version 1", "[registries.insecure]\nregistries = [\"$HTTP\"]\n", "http://$HTTP", OK, "speaks http", ""},
-		{"both versions", "[registries.insecure]\nregistries = [\"$HTTP\"]\n" + insecure("$HTTP"), "http://$HTTP", Fail, "version 1", "mend the file"},
-		{"a scheme", insecure("http://$HTTP"), "http://$HTTP", Fail, "refuses it", "mend the file"},
-		{"no TOML", "a = canary", "http://$HTTP", Fail, "line 1", "mend the file"},
+		{"version 1", "[registries.insecure]\nregistries = [\"$HTTP\"]\n", "http://$HTTP", OK, "uses http, like the shim", ""},
+		{"both versions", "[registries.insecure]\nregistries = [\"$HTTP\"]\n" + insecure("$HTTP"), "http://$HTTP", Fail, "version 1", "correct the file"},
+		{"a scheme", insecure("http://$HTTP"), "http://$HTTP", Fail, "rejects it", "correct the file"},
+		{"no TOML", "a = canary", "http://$HTTP", Fail, "line 1", "correct the file"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := examine(test.content, test.address)

@@ -62,7 +62,7 @@ func TestDoctorOfRegistries(t *testing.T) {
 			prepare: func(t *testing.T, n *doctorNode) {
 				tlsRegistry(t, n, time.Now().Add(3*24*time.Hour), trusted, trustedHosts)
 			},
-			check: "TLS", subject: address, level: "WARN", text: "ends on", hint: "renew",
+			check: "TLS", subject: address, level: "WARN", text: "expires on", hint: "renew",
 		},
 		{
 			name: "https where http is spoken",
@@ -80,7 +80,7 @@ func TestDoctorOfRegistries(t *testing.T) {
 				t.Cleanup(registry.Close)
 				n.addRegistry(t, registry.Address(), "", "# http\n")
 			},
-			check: "answer", subject: address, level: "FAIL", text: "404", hint: "see what is at this address",
+			check: "answer", subject: address, level: "FAIL", text: "404", hint: "check which server is at this address",
 		},
 		{
 			name: "wrong password", password: wrongPassword,
@@ -103,14 +103,14 @@ func TestDoctorOfRegistries(t *testing.T) {
 			fault: func(t *testing.T, n *doctorNode) {
 				n.writeHosts(t, shared.private.Host(), fmt.Sprintf("server = \"https://%[1]s\"\n[host.\"https://%[1]s\"]\n", shared.private.Host()))
 			},
-			check: "runtime's trust", subject: main, level: "FAIL", text: "speaks https", hint: fmt.Sprintf("server = %[1]q, [host.%[1]q]", shared.private.Address()),
+			check: "runtime's trust", subject: main, level: "FAIL", text: "uses https", hint: fmt.Sprintf("server = %[1]q, [host.%[1]q]", shared.private.Address()),
 		},
 		{
 			name: "certs.d has the wrong scheme first",
 			fault: func(t *testing.T, n *doctorNode) {
 				n.writeHosts(t, shared.private.Host(), fmt.Sprintf("server = \"http://%[1]s\"\n[host.\"https://%[1]s\"]\n", shared.private.Host()))
 			},
-			check: "runtime's trust", subject: main, level: "WARN", text: "tries first at each pull: https://", hint: "remove it",
+			check: "runtime's trust", subject: main, level: "WARN", text: "at each pull first tries: https://", hint: "remove it",
 		},
 		{
 			name: "certs.d leads elsewhere",
@@ -119,14 +119,14 @@ func TestDoctorOfRegistries(t *testing.T) {
 				t.Cleanup(other.Close)
 				n.writeHosts(t, shared.private.Host(), fmt.Sprintf("server = %[1]q\n[host.%[1]q]\n", other.Address()))
 			},
-			check: "runtime's trust", subject: main, level: "WARN", text: "in its place", hint: "same host",
+			check: "runtime's trust", subject: main, level: "WARN", text: "instead", hint: "same host",
 		},
 		{
 			name: "certs.d leads to a registry that wants a login",
 			fault: func(t *testing.T, n *doctorNode) {
 				n.writeHosts(t, shared.private.Host(), fmt.Sprintf("server = %[1]q\n[host.%[1]q]\n", shared.upstream.Address()))
 			},
-			check: "runtime's trust", subject: main, level: "FAIL", text: "wants a login", hint: fmt.Sprintf("server = %q", shared.private.Address()),
+			check: "runtime's trust", subject: main, level: "FAIL", text: "login required", hint: fmt.Sprintf("server = %q", shared.private.Address()),
 		},
 		{
 			name: "certs.d leads nowhere",
@@ -140,7 +140,7 @@ func TestDoctorOfRegistries(t *testing.T) {
 			fault: func(t *testing.T, n *doctorNode) {
 				n.writeHosts(t, shared.private.Host(), "server = \"http://x\"\n[host.\"http://y\".header]\nauthorization = canary\n")
 			},
-			check: "runtime's trust", subject: main, level: "WARN", text: "line 3", hint: "mend the file",
+			check: "runtime's trust", subject: main, level: "WARN", text: "line 3", hint: "correct the file",
 		},
 		{
 			name:    "clock that is two minutes ahead",

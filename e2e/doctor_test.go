@@ -24,14 +24,14 @@ func TestDoctor(t *testing.T) {
 		{
 			name:  "configuration that all may read",
 			fault: func(t *testing.T, n *doctorNode) { chmod(t, n.file("image-cri-shim.yaml"), 0o644) },
-			check: "configuration", subject: nodeFile("image-cri-shim.yaml"), level: "WARN", text: "open to all users (mode 0644), do: chmod o=", hint: "mend it",
+			check: "configuration", subject: nodeFile("image-cri-shim.yaml"), level: "WARN", text: "open to all users (mode 0644), do: chmod o=", hint: "correct it",
 		},
 		{
 			name: "configuration that is wrong",
 			fault: func(t *testing.T, n *doctorNode) {
 				writeFile(t, n.file("image-cri-shim.yaml"), "auth: \":canary\"\nadress: x\n")
 			},
-			check: "configuration", subject: nodeFile("image-cri-shim.yaml"), level: "FAIL", text: "auth: found an empty user name", hint: "mend the file", lines: 2,
+			check: "configuration", subject: nodeFile("image-cri-shim.yaml"), level: "FAIL", text: "auth: found an empty user name", hint: "correct the file", lines: 2,
 		},
 		{
 			name: "runtime down",
@@ -57,7 +57,7 @@ func TestDoctor(t *testing.T) {
 					t.Fatal(err)
 				}
 			},
-			check: "shim", subject: nodeFile("shim.sock"), level: "FAIL", text: "no such socket", hint: "systemctl start image-cri-shim",
+			check: "shim", subject: nodeFile("shim.sock"), level: "FAIL", text: "does not exist", hint: "systemctl start image-cri-shim",
 		},
 		{
 			name:  "shim socket open to all",
@@ -122,7 +122,7 @@ func TestDoctor(t *testing.T) {
 				}
 				writeFile(t, n.file("state"), "")
 			},
-			check: "state", subject: nodeFile("state"), level: "FAIL", text: "is no directory", hint: "remove the file",
+			check: "state", subject: nodeFile("state"), level: "FAIL", text: "is not a directory", hint: "remove the file",
 		},
 		{
 			name:    "full disk",
@@ -135,7 +135,7 @@ func TestDoctor(t *testing.T) {
 			check:   "state", subject: nodeFile("state"), level: "WARN", text: "nearly full", hint: "free space",
 		},
 		{
-			name:    "state directory that can't be written to",
+			name:    "state directory that is not writable",
 			prepare: func(t *testing.T, n *doctorNode) { mountTmpfs(t, n.file("state"), "128m") },
 			fault: func(t *testing.T, n *doctorNode) {
 				if err := syscall.Mount("", n.file("state"), "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
