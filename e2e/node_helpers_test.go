@@ -184,7 +184,7 @@ func (n *node) decision(t *testing.T, asked string) testbed.Decision {
 }
 
 // wantStatus requires that a client of the shim sees an image with this ID under a name, and
-// that the names shown are permitted for this client.
+// none of the private registry's names.
 func (n *node) wantStatus(t *testing.T, name, id string) {
 	t.Helper()
 	image := n.status(t, n.through, name)

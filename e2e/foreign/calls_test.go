@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// metadataOfCalls has repeated keys, binary values and empty ones.
+// metadataOfCalls has repeated keys, binary values and empty values.
 var metadataOfCalls = [][2]string{
 	{"x-one", "1"}, {"x-many", "a"}, {"x-many", "b"}, {"x-many", "a"}, {"x-empty", ""},
 	{"x-binary-bin", base64.StdEncoding.EncodeToString([]byte{0, 1, 2, 255, ','})},
@@ -17,7 +17,7 @@ var metadataOfCalls = [][2]string{
 	{"t-binary-bin", base64.StdEncoding.EncodeToString([]byte{255, 0})},
 }
 
-// plainCalls are calls of methods that the shim passes on as they are.
+// plainCalls are calls of methods that the shim forwards unchanged.
 func plainCalls() []call {
 	return []call{
 		{Name: "unary, empty", Method: methodEcho, Requests: [][]byte{{}}},
@@ -36,7 +36,7 @@ func plainCalls() []call {
 	}
 }
 
-// shimCalls are calls that the shim takes or whose answers it restores.
+// shimCalls are calls that the shim handles itself, or whose answers it rewrites.
 func shimCalls() []call {
 	return []call{
 		{Name: "PullImage", Method: methodPull, Requests: [][]byte{pullRequest(imageName)}, Metadata: metadataOfCalls},
@@ -51,7 +51,7 @@ func shimCalls() []call {
 	}
 }
 
-// largeCalls have requests or answers of 5 MB.
+// largeCalls are calls with requests or answers of 5 MB.
 func largeCalls() []call {
 	return []call{
 		{Name: "unary, 5 MB both ways", Method: methodEcho, Requests: [][]byte{filler(5 << 20)}},
@@ -63,10 +63,10 @@ func largeCalls() []call {
 	}
 }
 
-// deadline is that of the calls with one, in milliseconds.
+// deadline is the deadline of the calls that have one, in milliseconds.
 const deadline = 100
 
-// endedCalls are given up by the client.
+// endedCalls are calls that the client cancels or that exceed their deadline.
 func endedCalls() []call {
 	hang := [][]byte{[]byte("hang")}
 	pull, container := [][]byte{pullRequest(hangName)}, [][]byte{containerRequest(containerHang)}
@@ -83,7 +83,7 @@ func endedCalls() []call {
 	}
 }
 
-// mixed are n calls in an order that only the seed decides.
+// mixed returns n random calls in an order that depends only on the seed.
 func mixed(n int, seed uint64, from ...call) []call {
 	random := rand.New(rand.NewPCG(seed, 0))
 	calls := make([]call, n)
@@ -94,7 +94,7 @@ func mixed(n int, seed uint64, from ...call) []call {
 }
 
 // onEveryPath runs a test with each client and runtime: directly, and then through both
-// engines, whose results must be the same.
+// engines. The results must be equal.
 func onEveryPath(t *testing.T, runtimes []string, s script, make func(t *testing.T, r *route, client string) []result) {
 	t.Helper()
 	for _, library := range runtimes {
@@ -115,7 +115,7 @@ func onEveryPath(t *testing.T, runtimes []string, s script, make func(t *testing
 	}
 }
 
-// TestCalls makes calls of all kinds, one at a time and then 10 and 100 at once.
+// TestCalls makes calls of all kinds, first one at a time, then 10 and 100 at once.
 func TestCalls(t *testing.T) {
 	onEveryPath(t, runtimes, script{}, func(t *testing.T, r *route, client string) []result {
 		all := slices.Concat(plainCalls(), shimCalls())
@@ -139,13 +139,13 @@ func TestMixedCallsUnderLoad(t *testing.T) {
 	})
 }
 
-// TestCompression compresses requests and answers, as far as the runtime's library can.
+// TestCompression compresses requests and answers with the algorithms of the runtime's library.
 func TestCompression(t *testing.T) {
 	for _, test := range []struct {
 		requests, answers string
 		runtimes          []string
 	}{
-		{"gzip", "gzip", runtimes}, // grpc-js compresses no answers
+		{"gzip", "gzip", runtimes}, // grpc-js does not compress answers
 		{"deflate", "", []string{"grpcio", "grpc-js"}},
 		{"", "deflate", []string{"grpcio"}},
 		{"", "gzip", []string{"grpc-go", "grpcio"}},
@@ -153,11 +153,11 @@ func TestCompression(t *testing.T) {
 		t.Run(fmt.Sprintf("requests %s, answers %s", test.requests, test.answers), func(t *testing.T) {
 			onEveryPath(t, test.runtimes, script{Compression: test.answers}, func(t *testing.T, r *route, client string) []result {
 				calls := slices.Concat(plainCalls(), shimCalls())
-				if client == "grpc-js" { // it drops what it has not decompressed yet when an error comes
+				if client == "grpc-js" { // on an error it drops messages that it has not decompressed yet
 					calls = slices.DeleteFunc(calls, func(c call) bool { return c.Name == "server stream, error at the end" })
 				}
 				if test.requests == "" {
-					calls = append(calls, largeCalls()[4]) // one that is restored
+					calls = append(calls, largeCalls()[4]) // a call whose answer is rewritten
 				}
 				return plan{Socket: r.socket, Compression: test.requests, Groups: []group{{Calls: calls}}}.make(t, client)
 			})

@@ -18,12 +18,12 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// body is a request on the wire.
+// body returns the body of a request with one message.
 func body(message []byte) []byte {
 	return append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))), message...)
 }
 
-// needTool skips a test whose tool install-components has not built.
+// needTool skips a test if install-components has not built a tool.
 func needTool(t *testing.T, name string) string {
 	t.Helper()
 	path := filepath.Join("tools", "bin", name)
@@ -34,7 +34,7 @@ func needTool(t *testing.T, name string) string {
 	return need(t, path, err)
 }
 
-// TestH2load has h2load's windows and header tables, and as many streams and connections.
+// TestH2load sends load with h2load's windows, header tables, streams and connections.
 func TestH2load(t *testing.T) {
 	needCommand(t, "h2load")
 	flags := []string{
@@ -65,7 +65,7 @@ func TestH2load(t *testing.T) {
 	}
 }
 
-// h2load makes requests and returns how many succeeded, and how many bytes of answers came.
+// h2load makes requests and returns the number that succeeded and the bytes of the answers.
 func h2load(t *testing.T, r *route, options string, c call) string {
 	t.Helper()
 	file := writeFile(t, body(c.Requests[0]))
@@ -89,11 +89,11 @@ func h2load(t *testing.T, r *route, options string, c call) string {
 	return strings.Join(lines, "; ")
 }
 
-// TestCurl compares the answers as curl has them: all headers and trailers, and the body.
+// TestCurl compares the answers as curl shows them: all headers, trailers and the body.
 func TestCurl(t *testing.T) {
 	needCommand(t, "curl")
 	calls := slices.DeleteFunc(slices.Concat(plainCalls(), shimCalls()), func(c call) bool {
-		// A server that does not read the request resets it, which curl reports if it comes early.
+		// A server that does not read the request resets the stream; curl reports this if it comes early.
 		return len(c.Requests) != 1 || c.Repeat > 1 || c.Name == "unary, unknown method"
 	})
 	for _, library := range runtimes {
@@ -124,8 +124,8 @@ func isTaken(c call) bool {
 	return c.Method == methodPull || (c.Method == methodStatus && c.Name != "ImageStatus by ID")
 }
 
-// decoded undoes what gRPC libraries encode in different ways: the padding of binary
-// values, which characters of a message are escaped, the suffix of the content type.
+// decoded normalizes differences between gRPC libraries: the padding of binary values, the
+// escaping of messages, and the suffix of the content type.
 func decoded(answer string) string {
 	answer = regexp.MustCompile(`(?m)^(\S+-bin: .*?)=+$`).ReplaceAllString(answer, "$1")
 	answer = strings.ReplaceAll(answer, "application/grpc+proto\n", "application/grpc\n")
@@ -137,11 +137,11 @@ func decoded(answer string) string {
 	})
 }
 
-// ownHeaders are fields that a gRPC library adds for itself, which the grpc engine and
-// what a shim answers itself do not have of the runtime's.
+// ownHeaders are header fields that gRPC libraries add. The grpc engine, and the shim's own
+// answers, don't have those of the runtime's library.
 var ownHeaders = []string{"date", "accept-encoding", "grpc-accept-encoding", "grpc-encoding"}
 
-// curl makes a call and returns the answer, the fields sorted.
+// curl makes a call and returns the answer with its fields sorted.
 func curl(t *testing.T, r *route, c call) string {
 	t.Helper()
 	answer := filepath.Join(t.TempDir(), "answer")
@@ -166,7 +166,7 @@ func curl(t *testing.T, r *route, c call) string {
 			fields = append(fields, line)
 		}
 	}
-	if slices.Contains(fields, "grpc-status: 0") { // with which a message has no meaning
+	if slices.Contains(fields, "grpc-status: 0") { // a message is meaningless with this status
 		fields = slices.DeleteFunc(fields, func(field string) bool { return strings.HasPrefix(field, "grpc-message:") })
 	}
 	slices.SortStableFunc(fields, func(a, b string) int {
@@ -174,11 +174,11 @@ func curl(t *testing.T, r *route, c call) string {
 		other, _, _ := strings.Cut(b, ":")
 		return strings.Compare(name, other)
 	})
-	content, _ := os.ReadFile(answer) // there is none if the answer has no body
+	content, _ := os.ReadFile(answer) // the file does not exist if the answer has no body
 	return fmt.Sprintf("%s\n%s %q", strings.Join(fields, "\n"), errors, content)
 }
 
-// TestGrpcurl compares what grpcurl prints: the answers in JSON, or the error.
+// TestGrpcurl compares the output of grpcurl: the answers in JSON, or the error.
 func TestGrpcurl(t *testing.T) {
 	grpcurl := needTool(t, "grpcurl")
 	descriptors := writeFile(t, descriptorSet(t, (&cri.VersionRequest{}).ProtoReflect().Descriptor().ParentFile()))
@@ -221,7 +221,7 @@ func TestGrpcurl(t *testing.T) {
 	}
 }
 
-// descriptorSet is a file's description and those of the files that it imports.
+// descriptorSet returns the descriptor of a file and of the files that it imports.
 func descriptorSet(t *testing.T, file protoreflect.FileDescriptor) []byte {
 	t.Helper()
 	set := &descriptorpb.FileDescriptorSet{}

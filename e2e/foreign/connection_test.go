@@ -12,8 +12,8 @@ var (
 	version  = call{Name: "Version", Method: methodVersion, Requests: [][]byte{{}}}
 )
 
-// TestGoAway has a runtime that sends GOAWAY in the middle of each pull: connections end
-// after half a second, a pull takes a second. Pulls and later calls succeed.
+// TestGoAway uses a runtime that sends GOAWAY in the middle of each pull: its connections end
+// after half a second, and a pull takes a second. Pulls and later calls must succeed.
 func TestGoAway(t *testing.T) {
 	options := map[string]any{"grpc.max_connection_age_ms": 500, "grpc.max_connection_age_grace_ms": 30_000}
 	onEveryPath(t, runtimes, script{Options: options}, func(t *testing.T, r *route, client string) []result {
@@ -32,7 +32,7 @@ func TestGoAway(t *testing.T) {
 	})
 }
 
-// pinging are the channel arguments of a client that pings while it has calls.
+// pinging returns the channel arguments of a client that sends pings while it has calls.
 func pinging(milliseconds, timeout int) map[string]any {
 	return map[string]any{
 		"grpc.keepalive_time_ms": milliseconds, "grpc.keepalive_timeout_ms": timeout,
@@ -40,8 +40,8 @@ func pinging(milliseconds, timeout int) map[string]any {
 	}
 }
 
-// TestPings has a client that pings while it has calls, and runtimes that accept so many
-// pings, but none on a connection without calls.
+// TestPings uses a client that sends pings while it has calls, and runtimes that accept this
+// rate of pings, but reject pings on a connection without calls.
 func TestPings(t *testing.T) {
 	onEveryPath(t, runtimes, script{Options: map[string]any{pingInterval: 50}}, func(t *testing.T, r *route, client string) []result {
 		results := plan{Socket: r.socket, Options: pinging(100, 5000), Groups: []group{
@@ -58,8 +58,8 @@ func TestPings(t *testing.T) {
 	})
 }
 
-// TestHungRuntime has a runtime that stops to run: a client's keepalive sees it, also
-// after a call that the shim has answered. The grpc engine answers pings itself.
+// TestHungRuntime freezes the runtime. A client's keepalive must detect this, also after a
+// call that the shim has answered itself. The grpc engine answers pings itself.
 func TestHungRuntime(t *testing.T) {
 	for _, library := range []string{"grpcio", "grpc-js"} {
 		for _, client := range clients {

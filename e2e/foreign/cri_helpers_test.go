@@ -8,19 +8,19 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Methods of CRI, by what the shim does with them.
+// Methods of CRI, with the way in which the shim handles them.
 const (
-	methodPull      = "/runtime.v1.ImageService/PullImage"            // taken
-	methodStatus    = "/runtime.v1.ImageService/ImageStatus"          // taken for a name, restored for an ID
-	methodList      = "/runtime.v1.ImageService/ListImages"           // restored
-	methodContainer = "/runtime.v1.RuntimeService/ContainerStatus"    // restored
-	methodEvents    = "/runtime.v1.RuntimeService/GetContainerEvents" // relayed, its messages restored
-	methodVersion   = "/runtime.v1.RuntimeService/Version"            // passed
-	methodExec      = "/runtime.v1.RuntimeService/ExecSync"           // passed
+	methodPull      = "/runtime.v1.ImageService/PullImage"            // handled by the shim
+	methodStatus    = "/runtime.v1.ImageService/ImageStatus"          // handled for a name, rewritten for an ID
+	methodList      = "/runtime.v1.ImageService/ListImages"           // answers rewritten
+	methodContainer = "/runtime.v1.RuntimeService/ContainerStatus"    // answers rewritten
+	methodEvents    = "/runtime.v1.RuntimeService/GetContainerEvents" // relayed, with messages rewritten
+	methodVersion   = "/runtime.v1.RuntimeService/Version"            // forwarded
+	methodExec      = "/runtime.v1.RuntimeService/ExecSync"           // forwarded
 )
 
-// The image that the private registry has. slow and hang are others whose pull takes a
-// second or has no end.
+// Images of the private registry. Pulls of the slow image take a second, and pulls of the
+// hanging image do not end.
 const (
 	imageName = "nginx:1.25"
 	slowName  = "slow:1"
@@ -33,7 +33,7 @@ var (
 	slowID  = "sha256:" + strings.Repeat("5678abcd", 8)
 )
 
-// Containers of the runtimes.
+// IDs of the runtimes' containers.
 const (
 	containerSmall  = "container-small"
 	containerMedium = "container-medium" // its status has 200 KB
@@ -45,13 +45,13 @@ const (
 func marshal(message proto.Message) []byte {
 	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(message)
 	if err != nil {
-		panic(err) // the tests' own messages can be marshalled
+		panic(err) // never: the tests' messages are valid
 	}
 	return encoded
 }
 
-// criRules are the rules for CRI of a runtime that has the image under the name that it
-// has in a registry: docker.io for a runtime that is called directly.
+// criRules returns the CRI rules of a runtime. It has the image under its name in registry,
+// which is docker.io for a runtime that is called directly.
 func criRules(registry string) []rule {
 	image := &cri.Image{
 		Id: imageID, Size: 1234, RepoTags: []string{registry + imagePath},
@@ -64,7 +64,7 @@ func criRules(registry string) []rule {
 	}
 	if registry == "docker.io" {
 		rules = append(rules, rule{Method: methodStatus, Contains: imageName, Answers: [][]byte{status}})
-	} else { // before the first pull the image is absent
+	} else { // the image is absent before the first pull
 		rules = append([]rule{{Method: methodStatus, Contains: registry + imagePath, Limit: 1, Answers: [][]byte{{}}}}, rules...)
 	}
 	rules = append(rules,
@@ -90,7 +90,7 @@ func criRules(registry string) []rule {
 	return append(rules, rule{Method: methodEvents, Answers: events(image)})
 }
 
-// listOf lists the image among others, until the list has a number of bytes.
+// listOf returns a list of the image and others, of at least size bytes.
 func listOf(image *cri.Image, size int) *cri.ListImagesResponse {
 	response := &cri.ListImagesResponse{Images: []*cri.Image{image}}
 	for i := 0; size > 0; i++ {
@@ -101,15 +101,15 @@ func listOf(image *cri.Image, size int) *cri.ListImagesResponse {
 	return response
 }
 
-// statusOf is the status of a container of the image, with about size bytes.
+// statusOf returns the status of a container of the image, with about size bytes.
 func statusOf(image *cri.Image, container string, size int) *cri.ContainerStatus {
 	return &cri.ContainerStatus{
 		Id: container, Image: &cri.ImageSpec{Image: image.RepoTags[0]}, ImageRef: image.RepoDigests[0], ImageId: image.Id,
-		Annotations: map[string]string{"filler": string(filler(size))}, // a map of more has no order
+		Annotations: map[string]string{"filler": string(filler(size))}, // one entry, because maps have no order
 	}
 }
 
-// events are those of 20 containers.
+// events returns the encoded events of 20 containers.
 func events(image *cri.Image) [][]byte {
 	var encoded [][]byte
 	for i := range 20 {
@@ -130,7 +130,7 @@ func statusRequest(name string) []byte {
 	return marshal(&cri.ImageStatusRequest{Image: &cri.ImageSpec{Image: name}})
 }
 
-// listRequest lists all images. size, which runtimes ignore, is for the rules.
+// listRequest returns a request for all images. size selects a rule; real runtimes ignore it.
 func listRequest(size string) []byte {
 	return marshal(&cri.ListImagesRequest{Filter: &cri.ImageFilter{Image: &cri.ImageSpec{Annotations: map[string]string{"size": size}}}})
 }

@@ -8,8 +8,8 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// hangingCalls wait for an answer that does not come: one that is taken, one that is
-// restored, and others.
+// hangingCalls are calls whose answer does not come. The shim handles one itself, rewrites
+// the answer of another, and forwards the others.
 func hangingCalls() []call {
 	var calls []call
 	for _, c := range endedCalls() {
@@ -22,19 +22,19 @@ func hangingCalls() []call {
 	return calls
 }
 
-// wantOpen waits until the runtime has so many calls.
+// wantOpen waits until the runtime has this number of open calls.
 func (r *route) wantOpen(t *testing.T, calls int) {
 	t.Helper()
 	eventually(t, func() string {
 		if got := r.report(t); got.Open != calls {
-			return "the runtime does not have as many calls as its client"
+			return "the runtime does not have as many open calls as its client"
 		}
 		return ""
 	})
 }
 
-// TestKilledClient kills a client whose calls have no answer: they end for the runtime,
-// and other clients are served.
+// TestKilledClient kills a client whose calls have no answer. The calls must end in the
+// runtime, and other clients must be served.
 func TestKilledClient(t *testing.T) {
 	for _, library := range runtimes {
 		for _, client := range clients {
@@ -55,8 +55,8 @@ func TestKilledClient(t *testing.T) {
 	}
 }
 
-// TestKilledRuntime kills the runtime while calls have no answer: each fails as it does
-// directly.
+// TestKilledRuntime kills the runtime while calls have no answer. Each call must fail as it
+// does without the shim.
 func TestKilledRuntime(t *testing.T) {
 	for _, library := range []string{"grpcio", "grpc-js"} {
 		for _, client := range clients {
@@ -75,7 +75,7 @@ func TestKilledRuntime(t *testing.T) {
 						t.Errorf("%s: the calls ended after %v", path, took)
 					}
 					for i := range got {
-						got[i].Message = "" // grpc-js has the socket's error in it
+						got[i].Message = "" // grpc-js includes the socket's error
 						if got[i].Code != codes.Unavailable {
 							t.Errorf("%s: %v", path, got[i])
 						}

@@ -13,20 +13,20 @@ import (
 	"time"
 )
 
-// TestH2spec requires that what a runtime does right by HTTP/2's rules is right through
-// the shim as well. The shim may do more right than the runtime.
+// TestH2spec requires that each HTTP/2 conformance test that the runtime passes also passes
+// through the shim. The shim may pass more tests than the runtime.
 func TestH2spec(t *testing.T) {
 	h2spec := needTool(t, "h2spec")
 	for _, library := range []string{"grpc-go", "grpc-js"} {
 		t.Run(library, func(t *testing.T) {
 			t.Parallel()
-			paths := paths[:2] // towards clients the grpc engine is grpc-go's server itself, whatever the runtime is
+			paths := paths[:2] // without the grpc engine, whose server is grpc-go's for any runtime
 			addresses := make([]string, len(paths))
 			verdicts := make([]map[specTest]string, len(paths))
 			var running sync.WaitGroup
 			for i, path := range paths {
 				addresses[i] = bridge(t, newRoute(t, library, path, script{}).socket)
-				running.Go(func() { verdicts[i] = runH2spec(t, h2spec, addresses[i]) }) // mostly it waits
+				running.Go(func() { verdicts[i] = runH2spec(t, h2spec, addresses[i]) }) // it waits most of the time
 			}
 			running.Wait()
 			for i, path := range paths[1:] {
@@ -46,7 +46,7 @@ func TestH2spec(t *testing.T) {
 // specTest identifies a test of h2spec.
 type specTest struct{ section, name string }
 
-// failsRepeatedly repeats a test that has failed: a few depend on the order of two frames.
+// failsRepeatedly repeats a failed test. Some tests depend on the order of two frames.
 func failsRepeatedly(t *testing.T, h2spec, address string, test specTest) bool {
 	for range 3 {
 		if runH2spec(t, h2spec, address, test.section)[test] == "" {
@@ -56,7 +56,7 @@ func failsRepeatedly(t *testing.T, h2spec, address string, test specTest) bool {
 	return true
 }
 
-// runH2spec returns the problem that each of h2spec's tests has found, "" if none.
+// runH2spec runs h2spec and returns the problem found by each test, or "" if it passed.
 func runH2spec(t *testing.T, h2spec, address string, sections ...string) map[specTest]string {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -78,7 +78,7 @@ func runH2spec(t *testing.T, h2spec, address string, sections ...string) map[spe
 		} `xml:"testsuite>testcase"`
 	}
 	content, err := os.ReadFile(file)
-	content = bytes.ReplaceAll(content, []byte{0}, []byte(" ")) // some names have characters that XML has not
+	content = bytes.ReplaceAll(content, []byte{0}, []byte(" ")) // XML does not allow NUL, which some test names contain
 	if err := errors.Join(err, xml.Unmarshal(content, &report)); err != nil {
 		t.Error(err)
 		return nil
@@ -90,7 +90,7 @@ func runH2spec(t *testing.T, h2spec, address string, sections ...string) map[spe
 	return verdicts
 }
 
-// bridge passes connections to a TCP port on to a unix socket, and returns its address.
+// bridge forwards connections from a TCP port to a unix socket, and returns the port's address.
 func bridge(t *testing.T, socket string) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -122,12 +122,12 @@ func bridge(t *testing.T, socket string) string {
 	return listener.Addr().String()
 }
 
-// join copies between two connections until one of them ends.
+// join copies between two connections until one of them closes.
 func join(client, server net.Conn) {
 	var copies sync.WaitGroup
 	for _, pair := range [][2]net.Conn{{client, server}, {server, client}} {
 		copies.Go(func() {
-			_, _ = io.Copy(pair[1], pair[0]) // it ends with either connection
+			_, _ = io.Copy(pair[1], pair[0]) // ends when either connection closes
 			_ = client.Close()
 			_ = server.Close()
 		})

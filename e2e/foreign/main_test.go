@@ -1,7 +1,7 @@
-// Package foreign tests the shim between gRPC clients and servers that are not grpc-go:
-// grpcio (C-core), grpc-js, h2load, curl, h2spec and grpcurl. Each test makes the same
-// calls directly and through both engines, and compares what the client sees. What is
-// missing on a machine is skipped by name; e2e/install-components installs it.
+// Package foreign tests the shim with gRPC clients and servers other than grpc-go: grpcio
+// (C-core), grpc-js, h2load, curl, h2spec and grpcurl. Each test makes the same calls
+// directly and through both engines, and compares the results that the client sees. Tests
+// of missing programs are skipped; e2e/install-components installs the programs.
 package foreign
 
 import (
@@ -23,7 +23,7 @@ import (
 
 const username, password = "shim", "canary:peers!31c8"
 
-// shared is what all tests use.
+// shared is the state that all tests use.
 var shared struct {
 	folder   string
 	shim     string // the built binary
@@ -31,9 +31,9 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
-	// The shim is built with the race detector, which else sleeps a second at exit.
+	// A program with the race detector sleeps a second at exit by default.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
-	_ = flag.Set("test.parallel", "4") // peers wait for each other most of the time
+	_ = flag.Set("test.parallel", "4") // peers mostly wait for each other
 	code, err := testWithComponents(m)
 	if err == nil && code == 0 {
 		err = goleak.Find()
@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 }
 
 func testWithComponents(m *testing.M) (code int, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // the shim may have to be compiled
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // includes compilation of the shim
 	defer cancel()
 	shared.folder, err = os.MkdirTemp("", "peers-")
 	if err != nil {
@@ -63,8 +63,8 @@ func testWithComponents(m *testing.M) (code int, err error) {
 	return m.Run(), nil
 }
 
-// startRegistry starts the private registry, with images that only their names matter of:
-// the runtimes pull nothing.
+// startRegistry starts the private registry. Only the names of its images matter, because the
+// runtimes do not pull them.
 func startRegistry(ctx context.Context) (err error) {
 	shared.registry, err = testbed.StartRegistry(ctx, testbed.RegistryOptions{Folder: shared.folder + "/registry", Username: username, Password: password})
 	if err != nil {
@@ -82,7 +82,7 @@ func startRegistry(ctx context.Context) (err error) {
 	return nil
 }
 
-// need skips a test for which something is missing, which it names.
+// need skips a test if missing is not nil. Otherwise it returns name.
 func need(t *testing.T, name string, missing error) string {
 	t.Helper()
 	if missing != nil {
@@ -91,14 +91,14 @@ func need(t *testing.T, name string, missing error) string {
 	return name
 }
 
-// needCommand skips a test whose command is not installed.
+// needCommand skips a test if a command is not installed.
 func needCommand(t *testing.T, name string) string {
 	t.Helper()
 	_, err := exec.LookPath(name)
 	return need(t, name, err)
 }
 
-// needPython is Debian's Python, which has grpcio; the first in PATH may be another.
+// needPython returns Debian's Python, which has grpcio. The first Python in PATH may be another.
 func needPython(t *testing.T) string {
 	t.Helper()
 	return need(t, "/usr/bin/python3", grpcioMissing())

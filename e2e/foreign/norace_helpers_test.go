@@ -2,5 +2,6 @@
 
 package foreign
 
-// raceFlags build the shim without the race detector, as the tests are built.
+// raceFlags are the flags of the shim's build. The tests run without the race detector, and so
+// does the shim.
 var raceFlags []string

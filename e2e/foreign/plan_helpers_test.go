@@ -12,8 +12,8 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// plan is what a client does. The clients in Python and JavaScript read the same one,
-// as JSON.
+// plan is the list of a client's calls. The clients in Python and JavaScript read the same
+// format, as JSON.
 type plan struct {
 	Socket      string         `json:"socket"`
 	Compression string         `json:"compression,omitempty"` // of the requests: gzip, deflate or none
@@ -21,11 +21,11 @@ type plan struct {
 	Groups      []group        `json:"groups"`
 }
 
-// group is a number of calls, which are made in order, so many at a time. Groups follow
-// one another on one connection.
+// group is a list of calls that are started in order, up to Concurrency at a time. Groups run
+// one after another on one connection.
 type group struct {
 	Name        string `json:"name"`
-	Concurrency int    `json:"concurrency,omitempty"` // 1 if it is 0
+	Concurrency int    `json:"concurrency,omitempty"` // 0 means 1
 	Calls       []call `json:"calls"`
 }
 
@@ -35,15 +35,15 @@ type call struct {
 	Method      string      `json:"method"`
 	Kind        string      `json:"kind,omitempty"` // unary, client, server or bidi
 	Requests    [][]byte    `json:"requests"`
-	Repeat      int         `json:"repeat,omitempty"`      // how often the requests are sent
+	Repeat      int         `json:"repeat,omitempty"`      // number of times the requests are sent
 	Metadata    [][2]string `json:"metadata,omitempty"`    // values of binary keys are in base64
 	Timeout     int         `json:"timeout"`               // in milliseconds
-	Cancel      int         `json:"cancel,omitempty"`      // after so many milliseconds
-	CancelAfter int         `json:"cancelAfter,omitempty"` // after so many answers
-	Wait        bool        `json:"wait,omitempty"`        // for a connection
+	Cancel      int         `json:"cancel,omitempty"`      // cancel after this number of milliseconds
+	CancelAfter int         `json:"cancelAfter,omitempty"` // cancel after this number of answers
+	Wait        bool        `json:"wait,omitempty"`        // wait for a connection (gRPC's wait for ready)
 }
 
-// result is what a client has seen of a call.
+// result is a call as seen by the client.
 type result struct {
 	Name     string      `json:"name"`
 	Code     codes.Code  `json:"code"`
@@ -54,26 +54,26 @@ type result struct {
 	Elapsed  int         `json:"elapsed"` // in milliseconds
 }
 
-// essence returns the parts of a result that must be the same on every path.
+// essence returns the parts of a result that must be equal on every path.
 func (r result) essence() string {
 	switch r.Code {
 	case codes.Canceled, codes.DeadlineExceeded:
-		// The client and the server end such a call at the same time: how much of an
-		// answer gets through, and whose message, is chance.
+		// The client and the server end such a call at the same time. It depends on timing how
+		// much of an answer arrives and whose status the client gets.
 		if strings.HasSuffix(r.Name, "deadline") && r.Elapsed >= deadline/2 {
-			// A grpc-go server resets the stream, which other clients call Canceled. Node's
-			// timers count from the beginning of a turn of its event loop, and are early by
-			// tens of milliseconds where that turn is long.
+			// A grpc-go server resets the stream, which other clients report as Canceled. Timers
+			// of Node.js start at the beginning of a turn of its event loop, so they fire tens of
+			// milliseconds early if the turn is long.
 			return r.Name + ": ended by its deadline"
 		}
 		return fmt.Sprintf("%s: %v", r.Name, r.Code)
 	case codes.OK:
-		r.Message = "" // it has no meaning: grpc-js servers send one, grpc-go drops it
+		r.Message = "" // meaningless: grpc-js servers send one, grpc-go drops it
 	}
 	return fmt.Sprintf("%s: %v %q, headers %v, trailers %v, answers %q", r.Name, r.Code, r.Message, sorted(r.Headers), sorted(r.Trailers), r.Answers)
 }
 
-// String is shorter, for a test's log.
+// String returns a short form for a test's log.
 func (r result) String() string {
 	answers := make([]string, min(len(r.Answers), 3))
 	for i := range answers {
@@ -82,7 +82,7 @@ func (r result) String() string {
 	return fmt.Sprintf("%s: %v %q after %d ms, headers %v, trailers %v, %d answers: %q", r.Name, r.Code, r.Message, r.Elapsed, sorted(r.Headers), sorted(r.Trailers), len(r.Answers), answers)
 }
 
-// sorted sorts metadata by key: the order of a key's values matters, that of keys
+// sorted sorts metadata by key. The order of the values of one key matters, the order of keys
 // does not.
 func sorted(metadata [][2]string) [][2]string {
 	metadata = slices.Clone(metadata)
@@ -90,16 +90,16 @@ func sorted(metadata [][2]string) [][2]string {
 	return metadata
 }
 
-// clients are the clients that make plans, by the gRPC library that they use.
+// clients are the gRPC libraries of the clients that run plans.
 var clients = []string{"grpcio", "grpc-js"}
 
-// command is the command that makes the plan with a library.
+// command returns the command that runs the plan with a library.
 func (p plan) command(t *testing.T, library string) []string {
 	t.Helper()
 	for _, group := range p.Groups {
 		for i := range group.Calls {
 			if group.Calls[i].Timeout == 0 {
-				group.Calls[i].Timeout = 20_000 // a call that hangs fails
+				group.Calls[i].Timeout = 20_000 // a hanging call fails
 			}
 		}
 	}
@@ -110,14 +110,14 @@ func (p plan) command(t *testing.T, library string) []string {
 	return []string{needNode(t), "node/client.js", file}
 }
 
-// start starts a client that makes the plan.
+// start starts a client that runs the plan.
 func (p plan) start(t *testing.T, library string) *process {
 	t.Helper()
 	command := p.command(t, library)
 	return startProcess(t, command[0], command[1:]...)
 }
 
-// make makes the plan with a client, and returns the results.
+// make runs the plan with a client and returns the results.
 func (p plan) make(t *testing.T, library string) []result {
 	t.Helper()
 	return p.start(t, library).results(t)
@@ -133,7 +133,7 @@ func (p *process) results(t *testing.T) []result {
 	return results
 }
 
-// wantSame requires the same results in any order.
+// wantSame requires the same results, in any order.
 func wantSame(t *testing.T, got, want []result) {
 	t.Helper()
 	counts := make(map[string]int)

@@ -14,18 +14,18 @@ import (
 	"time"
 )
 
-// process is a peer that ends when its standard input is closed, and so never outlives
-// the test.
+// process is a peer that ends when its standard input is closed, so that it never outlives the
+// test.
 type process struct {
 	command *exec.Cmd
 	input   io.Closer
 	output  output
 	errors  bytes.Buffer
 	ended   chan struct{} // closed when the process has ended
-	err     error         // how it ended; valid once ended is closed
+	err     error         // of Wait; valid once ended is closed
 }
 
-// output keeps what a process prints and closes started at the first line.
+// output collects the output of a process and closes started at the first line.
 type output struct {
 	printed bytes.Buffer // not embedded: its ReadFrom would be used instead of Write
 	started chan struct{}
@@ -39,7 +39,7 @@ func (o *output) Write(b []byte) (int, error) {
 	return o.printed.Write(b)
 }
 
-// startProcess starts a peer and returns when it has printed a line.
+// startProcess starts a peer and returns once it has printed a line.
 func startProcess(t *testing.T, name string, arguments ...string) *process {
 	t.Helper()
 	p := &process{command: exec.Command(name, arguments...), ended: make(chan struct{})}
@@ -68,14 +68,14 @@ func startProcess(t *testing.T, name string, arguments ...string) *process {
 	return p
 }
 
-// kill ends the peer with SIGKILL and waits for its end.
+// kill sends SIGKILL and waits until the peer has ended.
 func (p *process) kill() {
 	_ = p.command.Process.Kill() // it may have ended
 	<-p.ended
-	_ = p.input.Close() // Wait has closed it
+	_ = p.input.Close() // Wait has closed it already
 }
 
-// wait waits for the peer's end and returns what it printed.
+// wait waits until the peer has ended and returns its output.
 func (p *process) wait(t *testing.T, timeout time.Duration) []byte {
 	t.Helper()
 	select {
@@ -90,7 +90,7 @@ func (p *process) wait(t *testing.T, timeout time.Duration) []byte {
 	return p.output.printed.Bytes()
 }
 
-// run runs a command to its end and returns what it prints. Its exit code is not an error.
+// run runs a command and returns its output. A non-zero exit code is not an error.
 func run(ctx context.Context, name string, arguments ...string) (output, errors []byte, err error) {
 	command := exec.CommandContext(ctx, name, arguments...)
 	command.WaitDelay = 5 * time.Second
@@ -106,7 +106,7 @@ func run(ctx context.Context, name string, arguments ...string) (output, errors 
 	return stdout.Bytes(), stderr.Bytes(), err
 }
 
-// writeJSON writes a value to a new file and returns the file's path.
+// writeJSON writes a value to a new file and returns the path.
 func writeJSON(t *testing.T, value any) string {
 	t.Helper()
 	content, err := json.Marshal(value)
@@ -125,7 +125,7 @@ func writeFile(t *testing.T, content []byte) string {
 	return path
 }
 
-// testContext ends with the test, and bounds every wait in it.
+// testContext returns a context that ends with the test and bounds every wait in it.
 func testContext(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
@@ -133,7 +133,7 @@ func testContext(t *testing.T) context.Context {
 	return ctx
 }
 
-// eventually waits until problem returns none.
+// eventually polls problem until it returns "".
 func eventually(t *testing.T, problem func() string) {
 	t.Helper()
 	deadline := time.Now().Add(15 * time.Second)

@@ -2,5 +2,6 @@
 
 package foreign
 
-// raceFlags build the shim with the race detector, as the tests are built.
+// raceFlags are the flags of the shim's build. The tests run with the race detector, and so
+// does the shim.
 var raceFlags = []string{"-race"}

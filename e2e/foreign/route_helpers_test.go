@@ -10,7 +10,7 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// runtimes are the kinds of runtimes, by the gRPC library that they use.
+// runtimes are the gRPC libraries of the runtimes.
 var runtimes = []string{"grpc-go", "grpcio", "grpc-js"}
 
 // Paths to a runtime: directly, or through a shim with one of its engines.
@@ -27,18 +27,18 @@ var engines = []string{framesEngine, grpcEngine}
 
 // route is a runtime and the path to it.
 type route struct {
-	socket  string   // that clients connect to
-	runtime string   // the runtime's own socket
-	process *process // the runtime's; nil if it is in this process
+	socket  string   // for clients
+	runtime string   // socket of the runtime
+	process *process // the runtime; nil if it is in this process
 	shim    *testbed.Shim
 }
 
-// newRoute starts a runtime, and a shim in front of it unless the path is direct. A
-// runtime that is called directly has the image under the name that users know. One
-// behind a shim has it under the private registry's, from where the shim has pulled it.
+// newRoute starts a runtime and, unless the path is direct, a shim in front of it. A runtime
+// that is called directly has the image under its original name. A runtime behind a shim
+// has it under the private registry's name, from which the shim has pulled it.
 func newRoute(t *testing.T, library, path string, s script) *route {
 	t.Helper()
-	// Not t.TempDir: with a test's name a socket's path may become too long.
+	// t.TempDir contains the test's name, which can make a socket's path too long.
 	folder, err := os.MkdirTemp("", "peers-")
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +70,7 @@ func (r *route) startRuntime(t *testing.T, library string, s script) {
 	}
 }
 
-// startShim starts a shim, which pulls the image.
+// startShim starts a shim and pulls the image through it.
 func (r *route) startShim(t *testing.T, folder, engine string) {
 	t.Helper()
 	shim, err := testbed.StartShim(testContext(t), testbed.ShimOptions{
@@ -87,7 +87,7 @@ func (r *route) startShim(t *testing.T, folder, engine string) {
 	}
 }
 
-// stopShim ends the shim, which must do so cleanly.
+// stopShim ends the shim, which must exit cleanly.
 func (r *route) stopShim(t *testing.T) {
 	if err := r.shim.Stop(); err != nil {
 		t.Errorf("the shim ended with: %v", err)
@@ -102,16 +102,16 @@ func (r *route) stopShim(t *testing.T) {
 		}
 	}
 	if t.Failed() {
-		t.Logf("the shim's log ends:\n%s", log[max(0, len(log)-4096):])
+		t.Logf("end of the shim's log:\n%s", log[max(0, len(log)-4096):])
 	}
 }
 
-// report returns what the runtime says about its calls.
+// report requests the runtime's report about its calls.
 func (r *route) report(t *testing.T) report {
 	t.Helper()
 	encoded, err := invoke(testContext(t), r.runtime, methodReport, nil)
 	if err != nil {
-		t.Fatalf("ask the runtime for a report: %v", err)
+		t.Fatalf("request a report from the runtime: %v", err)
 	}
 	var answer report
 	if err := json.Unmarshal(encoded, &answer); err != nil {
@@ -120,12 +120,12 @@ func (r *route) report(t *testing.T) report {
 	return answer
 }
 
-// wantIdle waits until the runtime has no call left.
+// wantIdle waits until the runtime has no open calls.
 func (r *route) wantIdle(t *testing.T) {
 	t.Helper()
 	eventually(t, func() string {
 		if r.report(t).Open > 0 {
-			return "the runtime still has calls that have ended for the client"
+			return "calls that have ended for the client are still open in the runtime"
 		}
 		return ""
 	})

@@ -16,14 +16,14 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
-	_ "google.golang.org/grpc/encoding/gzip" // as container runtimes have it
+	_ "google.golang.org/grpc/encoding/gzip" // container runtimes support it too
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
 
-// rawCodec leaves messages as they are. Its name makes the content type
+// rawCodec leaves messages unchanged. Its empty name makes the content type
 // application/grpc.
 type rawCodec struct{}
 
@@ -38,7 +38,7 @@ func (rawCodec) Unmarshal(data mem.BufferSlice, message any) error {
 	return nil
 }
 
-// goRuntime answers as its script says, on grpc-go, as containerd and CRI-O do.
+// goRuntime is a runtime on grpc-go, like containerd and CRI-O, that answers by a script.
 type goRuntime struct {
 	script script
 	mutex  sync.Mutex
@@ -46,7 +46,7 @@ type goRuntime struct {
 	counts report
 }
 
-// startGoRuntime serves until the test ends.
+// startGoRuntime serves a runtime until the test ends.
 func startGoRuntime(t *testing.T, s script) {
 	t.Helper()
 	listener, err := net.Listen("unix", s.Socket)
@@ -64,7 +64,7 @@ func startGoRuntime(t *testing.T, s script) {
 	})
 }
 
-// serverOptions are the channel arguments that the scripts use.
+// serverOptions converts the channel arguments that the scripts use to grpc-go's options.
 func serverOptions(arguments map[string]any) []grpc.ServerOption {
 	milliseconds := func(name string) time.Duration {
 		value, _ := arguments[name].(int)
@@ -79,7 +79,7 @@ func serverOptions(arguments map[string]any) []grpc.ServerOption {
 	return options
 }
 
-// pingInterval is the least time between two pings that a server accepts.
+// pingInterval is the channel argument for the minimum time between two pings.
 const pingInterval = "grpc.http2.min_ping_interval_without_data_ms"
 
 func (r *goRuntime) answer(_ any, stream grpc.ServerStream) error {
@@ -116,7 +116,7 @@ func (r *goRuntime) answer(_ any, stream grpc.ServerStream) error {
 	return answerByRule(stream, chosen)
 }
 
-// compress compresses the answers, where the client takes them.
+// compress compresses the answers if the client accepts it.
 func (r *goRuntime) compress(ctx context.Context) error {
 	if r.script.Compression == "" {
 		return nil
@@ -135,7 +135,7 @@ func (r *goRuntime) count(begun, open int) {
 	r.counts.Open += open
 }
 
-// first returns the first rule of a method, nil if there is none.
+// first returns the first rule of a method, or nil if there is none.
 func (r *goRuntime) first(method string) *rule {
 	for i := range r.script.Rules {
 		if r.script.Rules[i].Method == method {
@@ -145,7 +145,7 @@ func (r *goRuntime) first(method string) *rule {
 	return nil
 }
 
-// choose returns the first rule for a request that is not used up, nil if there is none.
+// choose returns the first rule for a request that is not used up, or nil if there is none.
 func (r *goRuntime) choose(method string, request []byte) *rule {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
@@ -170,8 +170,8 @@ func (r *goRuntime) report(stream grpc.ServerStream) error {
 	return stream.SendMsg(&encoded)
 }
 
-// sendMetadata returns the client's keys that begin with x- as headers, those with t-
-// as trailers.
+// sendMetadata returns the client's metadata keys with the prefix x- as headers, and those with
+// t- as trailers.
 func sendMetadata(stream grpc.ServerStream) error {
 	sent, _ := metadata.FromIncomingContext(stream.Context())
 	headers, trailers := metadata.MD{}, metadata.MD{}
@@ -219,7 +219,7 @@ func countMessages(stream grpc.ServerStream) error {
 	return stream.SendMsg(&answer)
 }
 
-// answerByRule answers as a rule says.
+// answerByRule answers a call by a rule.
 func answerByRule(stream grpc.ServerStream, chosen *rule) error {
 	if chosen.Delay > 0 {
 		select {
@@ -230,7 +230,7 @@ func answerByRule(stream grpc.ServerStream, chosen *rule) error {
 	}
 	for i := range chosen.Answers {
 		if chosen.Unary && chosen.Code != 0 {
-			break // an error has no answer before it
+			break // a unary error has no answer before it
 		}
 		if err := stream.SendMsg(&chosen.Answers[i]); err != nil {
 			return err
@@ -249,7 +249,7 @@ func answerByRule(stream grpc.ServerStream, chosen *rule) error {
 	return status.Error(codes.Code(chosen.Code), chosen.Message)
 }
 
-// invoke makes a unary call with a message as it is.
+// invoke makes a unary call with an encoded message.
 func invoke(ctx context.Context, socket, method string, request []byte) ([]byte, error) {
 	connection, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {

@@ -1,7 +1,7 @@
 package foreign
 
-// script says how a runtime answers. The runtimes in Go, Python and JavaScript read the
-// same one, as JSON.
+// script defines the answers of a runtime. The runtimes in Go, Python and JavaScript read the
+// same format, as JSON.
 type script struct {
 	Socket      string         `json:"socket"`
 	Compression string         `json:"compression,omitempty"` // of the answers: gzip, deflate or none
@@ -9,14 +9,14 @@ type script struct {
 	Rules       []rule         `json:"rules"`
 }
 
-// rule is the answer to the calls of a method. The first rule whose text is in the
+// rule defines the answer to calls of a method. The first rule whose text is contained in the
 // first message of a call applies.
 type rule struct {
 	Method   string   `json:"method"`
-	Unary    bool     `json:"unary,omitempty"` // of all rules of a method
+	Unary    bool     `json:"unary,omitempty"` // the same in all rules of a method
 	Contains string   `json:"contains,omitempty"`
-	Limit    int      `json:"limit,omitempty"` // how many calls it applies to; 0 is no limit
-	Mode     string   `json:"mode,omitempty"`  // one of the modes below; of all rules of a method, except modeHang
+	Limit    int      `json:"limit,omitempty"` // number of calls it applies to; 0: no limit
+	Mode     string   `json:"mode,omitempty"`  // one of the modes below; the same in all rules of a method, except modeHang
 	Delay    int      `json:"delay,omitempty"` // before the answers, in milliseconds
 	Answers  [][]byte `json:"answers,omitempty"`
 	Code     int      `json:"code,omitempty"`
@@ -24,33 +24,33 @@ type rule struct {
 	Details  []byte   `json:"details,omitempty"` // grpc-status-details-bin
 }
 
-// Modes of a rule. Without one the call gets the rule's answers and status.
+// Modes of a rule. Without a mode, a call gets the rule's answers and status.
 const (
-	modeEcho   = "echo"   // each message is answered with itself
-	modeCount  = "count"  // all messages are answered with how many they were
-	modeHang   = "hang"   // after the answers the call waits until it is cancelled
-	modeFreeze = "freeze" // the runtime's process stops
-	modeReport = "report" // the answer is a report in JSON
+	modeEcho   = "echo"   // answer each message with itself
+	modeCount  = "count"  // answer all messages with their number
+	modeHang   = "hang"   // after the answers, wait until the call is cancelled
+	modeFreeze = "freeze" // stop the runtime's process with SIGSTOP
+	modeReport = "report" // answer with a report in JSON
 )
 
-// report counts the calls of a runtime, calls for a report excepted.
+// report counts the calls of a runtime, except calls for a report.
 type report struct {
 	Begun int `json:"begun"`
 	Open  int `json:"open"`
 }
 
-// Methods of no service that exists.
+// Methods of a service that only the test peers have.
 const (
 	methodEcho   = "/foreign.Peer/Echo"
 	methodChat   = "/foreign.Peer/Chat"
 	methodCount  = "/foreign.Peer/Count"
 	methodAnswer = "/foreign.Peer/Answer"
 	methodUnary  = "/foreign.Peer/Unary"
-	methodFreeze = "/foreign.Peer/Freeze" // not in Go: the runtime is part of the test's process
+	methodFreeze = "/foreign.Peer/Freeze" // not in Go, where the runtime is in the test's process
 	methodReport = "/foreign.Peer/Report"
 )
 
-// peerRules are the rules for the methods of no service that exists.
+// peerRules returns the rules for the methods of that service.
 func peerRules() []rule {
 	many := make([][]byte, 100)
 	for i := range many {
@@ -75,7 +75,7 @@ func peerRules() []rule {
 	}
 }
 
-// filler returns n bytes that gzip makes shorter, but not much.
+// filler returns n bytes that gzip can compress slightly.
 func filler(n int) []byte {
 	b := make([]byte, n)
 	state := uint32(n)

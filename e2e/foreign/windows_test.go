@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// windowCalls are calls whose answers are larger than the windows that the tests give.
+// windowCalls are calls whose answers exceed the windows in the tests.
 func windowCalls() []call {
 	return slices.Concat(shimCalls(), []call{
 		{Name: "server stream", Method: methodAnswer, Kind: "server", Requests: [][]byte{[]byte("many")}},
@@ -15,12 +15,12 @@ func windowCalls() []call {
 	})
 }
 
-// TestDefaultWindows has answers of 200 KB under way that together are larger than the
+// TestDefaultWindows makes concurrent calls with answers of 200 KB. Together they exceed the
 // connection's window, which grpc-js leaves at 65,535 bytes.
 func TestDefaultWindows(t *testing.T) {
 	status := call{Name: "ContainerStatus, 200 KB", Method: methodContainer, Requests: [][]byte{containerRequest(containerMedium)}, Timeout: windowTimeout}
 	version := call{Name: "Version", Method: methodVersion, Requests: [][]byte{{}}, Timeout: windowTimeout}
-	// The shim relays a call whose answer it restores only if no later one is relayed yet.
+	// The shim relays a call whose answer it rewrites only if no later call is relayed yet.
 	calls := append([]call{version}, slices.Repeat([]call{status}, 8)...)
 	onEveryPath(t, runtimes, script{}, func(t *testing.T, r *route, client string) []result {
 		return plan{Socket: r.socket, Groups: []group{
@@ -30,18 +30,18 @@ func TestDefaultWindows(t *testing.T) {
 	})
 }
 
-// windowTimeout is how long a call may take, in milliseconds, before it counts as one
-// that hangs.
+// windowTimeout is the time in milliseconds after which a call counts as
+// hanging.
 const windowTimeout = 5000
 
-// TestSmallWindows has windows smaller than nearly all answers: C-core with a fixed
-// lookahead, which is the window of a stream, and grpc-js with its own argument.
+// TestSmallWindows uses windows smaller than most answers. C-core sets the stream window with a
+// fixed lookahead, and grpc-js with its own argument.
 func TestSmallWindows(t *testing.T) {
 	for _, size := range []int{1, 255, 16383, 65535} {
 		t.Run(fmt.Sprint(size, " bytes"), func(t *testing.T) {
 			onEveryPath(t, []string{"grpc-go", "grpc-js"}, script{}, func(t *testing.T, r *route, client string) []result {
 				options := map[string]any{"grpc.http2.bdp_probe": 0, "grpc.http2.lookahead_bytes": size}
-				if client == "grpc-js" { // which sends a frame for each byte of a window of one byte
+				if client == "grpc-js" { // it sends one frame per byte if the window is one byte
 					options = map[string]any{"grpc-node.flow_control_window": max(size, 32)}
 				}
 				calls := windowCalls()

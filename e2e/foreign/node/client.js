@@ -1,7 +1,7 @@
 // A client on grpc-js that makes the calls of a plan and prints their results.
 //
-// usage: client.js PLAN, a JSON file; plan_helpers_test.go has its fields. The results are JSON,
-// in the order of the calls.
+// usage: client.js PLAN, a JSON file. plan_helpers_test.go defines its fields. The results are
+// JSON, in the order of the calls.
 'use strict';
 const crypto = require('crypto');
 const fs = require('fs');
@@ -18,7 +18,7 @@ const client = new grpc.Client('unix:' + plan.socket, grpc.credentials.createIns
   ...plan.options,
 });
 
-// describe describes a message in few bytes.
+// describe returns a short description of a message.
 function describe(message) {
   if (message.length <= 1024) return message.toString('base64');
   return `${message.length} bytes, sha256 ${crypto.createHash('sha256').update(message).digest('hex')}`;
@@ -32,7 +32,7 @@ function metadataOf(call) {
   return metadata;
 }
 
-// visible returns the metadata that the runtime's script made.
+// visible returns the metadata that the runtime's script has set.
 function visible(metadata) {
   const shown = [];
   for (const [key, values] of Object.entries(metadata ? metadata.toJSON() : {})) {
@@ -59,7 +59,7 @@ function make(call) {
     const result = { name: call.name, answers: [], headers: [], trailers: [] };
     const start = Date.now();
     let cancelling;
-    // A call is over with its status and, where its answer is a stream, with the stream's end.
+        // A call has ended when its status and, if the answer is a stream, the stream's end have arrived.
     let missing = kind === 'unary' || kind === 'client' ? 1 : 2;
     const over = () => --missing || setImmediate(() => resolve(result)); // after the callback with the answer
     const answered = (message) => {
@@ -79,7 +79,7 @@ function make(call) {
     if (kind === 'server' || kind === 'bidi') {
       started.on('data', answered);
       started.on('end', over);
-      started.on('error', () => {}); // it is in the status
+      started.on('error', () => {}); // the status has the error
     }
     if (kind === 'client' || kind === 'bidi') send(started, requests);
   });
@@ -95,7 +95,7 @@ function send(call, requests) {
   call.end();
 }
 
-// all makes calls, a number of them at a time, and returns their results in order.
+// all makes calls, up to a number of them at a time, and returns their results in order.
 async function all(calls, concurrency) {
   const results = new Array(calls.length);
   let next = 0;
@@ -110,7 +110,7 @@ async function all(calls, concurrency) {
 }
 
 (async () => {
-  console.log(); // it has started
+  console.log(); // reports that the client has started
   const results = [];
   for (const group of plan.groups) {
     results.push(...(await all(group.calls, group.concurrency || 1)));

@@ -1,7 +1,7 @@
-// A container runtime on grpc-js that answers as a script says.
+// A container runtime on grpc-js that answers by a script.
 //
-// usage: runtime.js SCRIPT, a JSON file; script_helpers_test.go has its fields. It prints a line
-// when it serves, and ends with its standard input.
+// usage: runtime.js SCRIPT, a JSON file. script_helpers_test.go defines its fields. It prints a
+// line once it serves, and ends when its standard input is closed.
 'use strict';
 const fs = require('fs');
 const grpc = require('@grpc/grpc-js');
@@ -24,7 +24,7 @@ function choose(rules, request) {
   return rule;
 }
 
-// copy returns the metadata whose keys begin with a prefix.
+// copy returns the metadata whose keys have a prefix.
 function copy(metadata, prefix) {
   const copied = new grpc.Metadata();
   for (const [key, values] of Object.entries(metadata.toJSON())) {
@@ -42,7 +42,7 @@ function begin(call) {
     call.over = true;
   };
   call.on('cancelled', end);
-  if (call.cancelled) end(); // before it began here
+  if (call.cancelled) end(); // cancelled before the listener was added
   return end;
 }
 

@@ -1,7 +1,7 @@
 """A client on grpcio that makes the calls of a plan and prints their results.
 
-usage: client.py PLAN, a JSON file; plan_helpers_test.go has its fields. The results are JSON, in
-the order of the calls.
+usage: client.py PLAN, a JSON file. plan_helpers_test.go defines its fields. The results are
+JSON, in the order of the calls.
 """
 
 import base64
@@ -23,7 +23,7 @@ COMPRESSION = {
 
 
 def describe(message):
-    """Describes a message in few bytes."""
+    """Returns a short description of a message."""
     if len(message) <= 1024:
         return base64.b64encode(message).decode()
     return "%d bytes, sha256 %s" % (len(message), hashlib.sha256(message).hexdigest())
@@ -37,7 +37,7 @@ def metadata_of(call):
 
 
 def visible(metadata):
-    """Returns the metadata that the runtime's script made."""
+    """Returns the metadata that the runtime's script has set."""
     shown = []
     for key, value in metadata or []:
         if key.startswith(("x-", "t-")) or key == "grpc-status-details-bin":
@@ -107,7 +107,7 @@ class Client:
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         plan = json.load(file)
-    print(flush=True)  # it has started
+    print(flush=True)  # reports that the client has started
     client = Client(plan)
     results = []
     for group in plan["groups"]:

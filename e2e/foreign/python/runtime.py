@@ -1,7 +1,7 @@
-"""A container runtime on grpcio that answers as a script says.
+"""A container runtime on grpcio that answers by a script.
 
-usage: runtime.py SCRIPT, a JSON file; script_helpers_test.go has its fields. It prints a line
-when it serves, and ends with its standard input.
+usage: runtime.py SCRIPT, a JSON file. script_helpers_test.go defines its fields. It prints a
+line once it serves, and ends when its standard input is closed.
 """
 
 import base64
@@ -83,11 +83,11 @@ class Runtime(grpc.GenericRpcHandler):
                 self.counts["open"] -= 1
 
         if not context.add_callback(end):
-            end()  # the call has ended before it began here
+            end()  # the call ended before the callback was added
         self.send_metadata(context)
         if rules[0].mode == "freeze":
             os.kill(os.getpid(), signal.SIGSTOP)
-            ended.wait()  # the process stops soon, not at once
+            ended.wait()  # SIGSTOP may take effect with a delay
         if rules[0].mode == "echo":
             yield from requests
             return
@@ -101,7 +101,7 @@ class Runtime(grpc.GenericRpcHandler):
             context.abort(grpc.StatusCode.NOT_FOUND, "no rule")
         if rule.delay and ended.wait(rule.delay):
             return
-        # What is answered with an error has no answer before it in a unary call.
+        # A unary error has no answer before it.
         if not (rule.unary and rule.code):
             yield from rule.answers
         if rule.mode == "hang":
@@ -111,7 +111,7 @@ class Runtime(grpc.GenericRpcHandler):
 
     @staticmethod
     def send_metadata(context):
-        """Returns the client's keys that begin with x- as headers, those with t- as trailers."""
+        """Sends the client's keys with the prefix x- as headers, and those with t- as trailers."""
         sent = [(key, value) for key, value in context.invocation_metadata()]
         context.send_initial_metadata([(key, value) for key, value in sent if key.startswith("x-")])
         context.set_trailing_metadata([(key, value) for key, value in sent if key.startswith("t-")])
