@@ -11,16 +11,16 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// races are the specs that pass or are skipped on containerd 2 without any change: they are
+// races are specs that either pass or are skipped on an unmodified containerd 2: they are
 // skipped if containerd loses a container that is created while an NRI plugin connects.
 var races = []string{
 	"[k8s.io] NRI plugin synchronization should receive a callback for container created during the Synchronize call",
 	"[k8s.io] NRI plugin synchronization should receive information about all containers without the race condition during initialization",
 }
 
-// differing returns the names of the specs that ended in other states, or are only in one
-// of the reports. It leaves out races that passed in one report and were skipped in the
-// other, and returns them too.
+// differing returns the names of the specs whose states differ or that are in only one of the
+// reports. It returns separately the races that passed in one report and were skipped in the
+// other.
 func differing(want, got report) (specs, raced []string) {
 	for _, spec := range slices.Sorted(maps.Keys(merge(want, got))) {
 		pair := []state{want.result(spec).State, got.result(spec).State}
@@ -43,15 +43,15 @@ func merge(a, b report) report {
 	return merged
 }
 
-// difference is a spec that ended in other states, and how it ended when it was run again.
+// difference is a spec whose states differ, with the results of its repetitions.
 type difference struct {
 	spec          string
-	want, got     result   // directly and through the shim
-	direct, again []result // again: directly alone; through the shim alone, then in the suite
+	want, got     result   // without and with the shim
+	direct, again []result // repetitions: without the shim, alone; with the shim, alone and then in the suite
 }
 
-// isFlaky reports whether each of the new results through the shim was seen directly too. A
-// spec that always passes directly then has to pass each time.
+// isFlaky reports whether each repeated result with the shim was also seen without it. A spec
+// that always passes without the shim must therefore pass each time with it.
 func (d difference) isFlaky() bool {
 	for _, result := range d.again {
 		if result.State != d.want.State && !slices.ContainsFunc(d.direct, hasState(result.State)) {
@@ -70,7 +70,7 @@ func (d difference) String() string {
 		d.want.State, states(d.direct), d.got.State, states(d.again), d.message())
 }
 
-// message is the first text of a failure or a skip through the shim, else of one directly.
+// message returns the first message of a result with the shim, or else of one without it.
 func (d difference) message() string {
 	message := ""
 	for _, result := range slices.Concat(d.again, []result{d.got}, d.direct, []result{d.want}) {
@@ -87,19 +87,19 @@ func states(results []result) string {
 	return strings.Join(states, ", ")
 }
 
-// requireEqual requires that the results of two runs of the suite are equal. Before the test
-// fails, the jobs that made the reports run each spec that differs again, alone, and the
-// whole suite once more through the shim: a fault may need the specs before it.
+// requireEqual requires that the results of two runs of the suite are equal. Otherwise the jobs
+// that made the reports repeat each differing spec alone, and the whole suite once more
+// through the shim, because a fault may depend on the specs before it.
 func requireEqual(t *testing.T, want, got report, direct, through job) {
 	t.Helper()
 	specs, raced := differing(want, got)
 	for _, spec := range raced {
-		t.Logf("directly %s, through the shim %s, by a race in containerd: %s", want[spec].State, got[spec].State, spec)
+		t.Logf("without the shim %s, with the shim %s, because of a race in containerd: %s", want[spec].State, got[spec].State, spec)
 	}
 	if len(specs) == 0 {
 		return
 	}
-	t.Logf("%d specs differ and are run again: %q", len(specs), specs)
+	t.Logf("%d specs differ and are repeated: %q", len(specs), specs)
 	var alone, again []report
 	var suite report
 	group, ctx := errgroup.WithContext(t.Context())
@@ -123,14 +123,14 @@ func requireEqual(t *testing.T, want, got report, direct, through job) {
 		d.direct = results(spec, alone...)
 		d.again = results(spec, append(again, suite)...)
 		if d.isFlaky() {
-			t.Logf("differs once, which a flaky spec does: %s", d)
+			t.Logf("flaky: %s", d)
 		} else {
 			t.Errorf("differs: %s", d)
 		}
 	}
 }
 
-// results returns what came of a spec in reports.
+// results returns the results of a spec in reports.
 func results(spec string, reports ...report) []result {
 	var results []result
 	for _, report := range reports {

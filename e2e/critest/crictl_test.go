@@ -17,19 +17,19 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// step is a command of crictl. Words such as $pod stand for the IDs that earlier steps
-// have printed.
+// step is a crictl command. Words such as $pod are replaced by the IDs that earlier steps have
+// printed.
 type step struct {
 	command string
-	capture string // the word for the ID that it prints
-	fails   bool   // it is to end with an error
+	capture string // the word for the ID that the command prints
+	fails   bool   // the command must fail
 	byRoute bool   // the text of its error depends on the registry that was asked
-	sorted  bool   // its lines are in no order: it removes several things at once
+	sorted  bool   // its lines are sorted, because it removes several things concurrently
 }
 
-// steps are the commands of TestCrictl, in order. DIGEST stands for the digest of the image
-// that is pulled by its digest. The two originals of pause are pulled against the order of the alphabet,
-// which is that of containerd's lists.
+// steps are the commands of TestCrictl, in order. DIGEST is replaced by the digest of the image
+// that is pulled by digest. The two originals of pause are pulled in reverse alphabetical
+// order, because containerd's lists are in alphabetical order.
 var steps = []step{
 	{command: "images"},
 	{command: "pull busybox:1.36", capture: "$image"},
@@ -91,12 +91,12 @@ var steps = []step{
 	{command: "images"},
 }
 
-// imageOfContainer is what a container's status says about its image. Quotes and spaces
-// would be taken for the ends of words.
+// imageOfContainer is a template for the image fields of a container's status. It has no quotes
+// or spaces, at which the command would be split.
 const imageOfContainer = "{{.status.image.image}}|{{.status.image.userSpecifiedImage}}|{{.status.imageRef}}|{{.status.imageId}}"
 
-// TestCrictl makes the same crictl commands directly and through the shim that has all
-// images under other names, and compares what they print.
+// TestCrictl runs the same crictl commands directly and through a shim that has all images
+// under other names, and compares their output.
 func TestCrictl(t *testing.T) {
 	built := build(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
@@ -121,7 +121,7 @@ func TestCrictl(t *testing.T) {
 	}
 }
 
-// outcome is what a command of crictl printed, without times and new IDs.
+// outcome is the output of a crictl command, without times and new IDs.
 type outcome struct {
 	printed string
 	failed  bool
@@ -134,7 +134,7 @@ func (o outcome) String() string {
 	return o.printed
 }
 
-// observe makes all steps on a node of its own.
+// observe runs all steps on a new node.
 func observe(ctx context.Context, t *testing.T, registry *testbed.Registry, built programs, mode mode) []outcome {
 	t.Helper()
 	node, err := startNode(ctx, registry, nodeOptions{Mode: mode, Shim: built.Shim})
@@ -185,7 +185,7 @@ func observe(ctx context.Context, t *testing.T, registry *testbed.Registry, buil
 	return outcomes
 }
 
-// writeConfigurations writes the files that runp, create and run read.
+// writeConfigurations writes the configuration files for runp, create and run.
 func writeConfigurations(folder string) error {
 	write := func(file string, content any) error {
 		encoded, err := json.Marshal(content)
@@ -221,13 +221,13 @@ func writeConfigurations(folder string) error {
 
 var (
 	idPattern = regexp.MustCompile(`[0-9a-f]{64}`)
-	// The ages of containers, and the beginnings of lines in crictl's two logs.
+	// The ages of containers, and the beginnings of lines in crictl's two log formats.
 	timePattern = regexp.MustCompile(`(?:Less than a second|About a minute|\d+ (?:second|minute)s?) ago|time="[^"]*"|[EIW]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+`)
-	// The ID of a pod or container, which has no algorithm.
+	// The ID of a pod or container, without an algorithm.
 	newIDPattern = regexp.MustCompile(`(^|[^0-9a-f:])[0-9a-f]{64}`)
 )
 
-// lastID returns the last ID in a text, with its algorithm if it is an image's.
+// lastID returns the last ID in a text, with its algorithm if it is the ID of an image.
 func lastID(printed []byte) string {
 	found := idPattern.FindAllIndex(printed, -1)
 	if len(found) == 0 {
@@ -241,9 +241,9 @@ func lastID(printed []byte) string {
 	return id
 }
 
-// normalize returns the lines of a text without what differs between two nodes by its
-// nature: it replaces the IDs of pods and containers, by the words for them if they have
-// one, and times, and drops the padding of columns.
+// normalize returns the lines of a text without the expected differences between two nodes. It
+// replaces times and the IDs of pods and containers, by the words for them if they have
+// one, and removes the padding of columns.
 func normalize(printed string, words map[string]string) []string {
 	for word, id := range words {
 		if !strings.HasPrefix(id, "sha256:") {

@@ -13,12 +13,12 @@ import (
 	"testing"
 )
 
-// binariesVariable names, in the environment, the folder of containerd 2's programs.
+// binariesVariable is the environment variable with the folder of containerd 2's programs.
 const binariesVariable = "CONTAINERD_2_BIN"
 
-// TestCritest runs the conformance suite directly on containerd, through a shim that
-// rewrites nothing, and through a shim that has every image under another name, and
-// requires that the same specs pass, fail and are skipped.
+// TestCritest runs the conformance suite directly on containerd, through a shim without
+// registries, and through a shim that has every image under another name. The same specs
+// must pass, fail and be skipped.
 func TestCritest(t *testing.T) {
 	built := build(t)
 	var runs atomic.Int32
@@ -30,7 +30,7 @@ func TestCritest(t *testing.T) {
 	for _, version := range []struct {
 		name     string
 		binaries string
-		passed   int // at least, directly: fewer show a fault of the test bed
+		passed   int // minimum without the shim: fewer show a fault of the test bed
 	}{
 		{"1.6", "", 90},
 		{"2.4", os.Getenv(binariesVariable), 115},
@@ -72,7 +72,7 @@ func TestCritest(t *testing.T) {
 	}
 }
 
-// notPassed names the specs that failed, with their texts, and those that were skipped.
+// notPassed returns the names of the specs that failed or were skipped, with their messages.
 func (r report) notPassed() string {
 	var text strings.Builder
 	for _, spec := range slices.Sorted(maps.Keys(r)) {
@@ -83,13 +83,13 @@ func (r report) notPassed() string {
 	return text.String()
 }
 
-// needVersion requires the containerd that a test is named for.
+// needVersion requires the containerd version in the test's name.
 func needVersion(t *testing.T, version, binaries string) {
 	t.Helper()
 	if version == "2.4" && binaries == "" {
-		t.Fatalf("%s names no folder with containerd %s: run make test-critest", binariesVariable, version)
+		t.Fatalf("%s is not set to a folder with containerd %s: run make test-critest", binariesVariable, version)
 	}
-	command := "containerd" // in PATH
+	command := "containerd" // from PATH
 	if binaries != "" {
 		command = filepath.Join(binaries, command)
 	}

@@ -24,19 +24,19 @@ const (
 	busyboxPath = "/bin/busybox"
 	path        = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-	conformance = "e2e-test-images/"       // of registry.k8s.io
-	staging     = "k8s-staging-cri-tools/" // of gcr.io
+	conformance = "e2e-test-images/"       // on registry.k8s.io
+	staging     = "k8s-staging-cri-tools/" // on gcr.io
 
-	// digestRepository has the image that the suite pulls by its digest.
+	// digestRepository is the repository of the image that the suite pulls by digest.
 	digestRepository = staging + "test-image-digest"
 	sandboxImage     = "sandbox.test/critest-sandbox:1"
 )
 
-// originals are the registries in the names of the images. All images are in one private
-// registry, under the same paths.
+// originals are the registries in the names of the images. The private registry has all images
+// under the same paths.
 var originals = []string{"registry.k8s.io", "k8s.gcr.io", "gcr.io", "docker.io"}
 
-// pushImages stores stand-ins for the images of the conformance suite in a registry. They
+// pushImages pushes substitutes for the images of the conformance suite to a registry. They
 // consist of busybox and the program in the file stub.
 func pushImages(ctx context.Context, registry *testbed.Registry, stub string) error {
 	program, err := os.ReadFile(stub)
@@ -119,13 +119,13 @@ func images(base v1.Layer, program []byte) map[string]testImage {
 	return all
 }
 
-// digestImage is the image that the suite pulls by its digest, and does not run. Its
-// content, and so its digest, is the same on each machine.
+// digestImage returns the image that the suite pulls by digest but does not run. Its content,
+// and so its digest, is the same on each machine.
 func digestImage() testImage {
 	return testImage{[]v1.Layer{layer(text("test-image-digest", ""))}, v1.Config{}}
 }
 
-// index returns an index with the image for this platform alone, in Docker's format: the
+// index returns an index in Docker's format that has the image only for this platform. The
 // original test images are indexes too.
 func (i testImage) index() (v1.ImageIndex, error) {
 	image, err := mutate.AppendLayers(empty.Image, i.layers...)
@@ -160,8 +160,8 @@ func executable(name string, content []byte) tarFile {
 	return tarFile{tar.Header{Name: name, Mode: 0o755}, content}
 }
 
-// hardLink is a file that is another one. The commands are hard links: the suite masks
-// /bin/ls and expects the other commands to go on working.
+// hardLink returns a hard link. The commands are hard links, because the suite masks /bin/ls and
+// expects the other commands to work.
 func hardLink(name, target string) tarFile {
 	return tarFile{tar.Header{Typeflag: tar.TypeLink, Name: name, Linkname: target, Mode: 0o755}, nil}
 }
@@ -188,14 +188,14 @@ func baseFiles(busybox, stub []byte, applets []string) []tarFile {
 	return files
 }
 
-// layer returns a layer with files. Its errors are those of reading it.
+// layer returns a layer with files. Reading the layer returns its errors.
 func layer(files ...tarFile) v1.Layer {
 	var content bytes.Buffer
 	archive := tar.NewWriter(&content)
 	for _, file := range files {
 		file.Size = int64(len(file.content))
 		if err := archive.WriteHeader(&file.Header); err != nil {
-			panic(err) // a header that this file has made wrong
+			panic(err) // never: the headers are valid
 		}
 		if _, err := archive.Write(file.content); err != nil {
 			panic(err)

@@ -15,25 +15,25 @@ import (
 	"time"
 )
 
-// jobVariable holds a job, in the environment of the process that does it.
+// jobVariable is the environment variable with the job of the process that runs it.
 const jobVariable = "CRITEST_JOB"
 
-// job is a run of the suite on a node of its own, by a process of its own in new network
-// and IPC namespaces. The suite uses fixed ports of the host and leaves shared memory
-// segments behind, containerd adds bridges and firewall rules: all end with the process,
-// and jobs can run at the same time.
+// job is a run of the suite on a new node, in a separate process with new network and IPC
+// namespaces. The suite uses fixed ports of the host and leaves shared memory segments
+// behind, and containerd adds bridges and firewall rules. All of this ends with the process,
+// so jobs can run concurrently.
 type job struct {
 	nodeOptions
 	Critest, Stub string
-	Specs         []string // those to run, each alone; empty: the whole suite
-	Times         int      // how often
-	Output        string   // the file for the reports
+	Specs         []string // the specs to run, each alone; empty: the whole suite
+	Times         int      // number of runs
+	Output        string   // path of the file for the reports
 }
 
-// enter sets up the new network and goes on with the command in $@.
+// enter sets up the new network and executes the command in $@.
 const enter = busyboxPath + ` ip link set lo up && exec "$@"`
 
-// run does the job in a process of its own.
+// run runs the job in a new process.
 func (j job) run(ctx context.Context) ([]report, error) {
 	files, err := os.MkdirTemp(folder, "job-")
 	if err != nil {
@@ -50,7 +50,7 @@ func (j job) run(ctx context.Context) ([]report, error) {
 	}
 	cmd := exec.CommandContext(ctx, "unshare", "--net", "--ipc", "--", "/bin/sh", "-c", enter, "sh", self)
 	cmd.Env = append(os.Environ(), jobVariable+"="+string(content))
-	// The kernel sends the signal when the thread ends that started the process.
+	// The kernel sends the parent-death signal when the thread that started the process ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGINT}
@@ -68,7 +68,7 @@ func (j job) run(ctx context.Context) ([]report, error) {
 	return reports, json.Unmarshal(output, &reports)
 }
 
-// report runs the job, which runs the suite once, and logs what came of it.
+// report runs the job, which runs the suite once, and logs a summary.
 func (j job) report(t *testing.T) (report, error) {
 	begin := time.Now()
 	reports, err := j.run(t.Context())
@@ -79,10 +79,10 @@ func (j job) report(t *testing.T) (report, error) {
 	return reports[0], nil
 }
 
-// reruns is how often a spec whose results differ is run again alone.
+// reruns is the number of repetitions of a spec whose results differ.
 const reruns = 3
 
-// rerun returns a job that runs specs again, each alone.
+// rerun returns a job that repeats specs, each alone.
 func (j job) rerun(specs []string) job {
 	j.Specs, j.Times = specs, reruns
 	return j

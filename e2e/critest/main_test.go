@@ -1,6 +1,6 @@
-// Package critest runs the CRI conformance suite (critest) and crictl, both of
-// sigs.k8s.io/cri-tools, directly on containerd and through the shim, and compares what
-// they report. `make test-critest` runs the suite, `make test` runs everything else.
+// Package critest runs the CRI conformance suite (critest) and crictl, both from
+// sigs.k8s.io/cri-tools, directly on containerd and through the shim, and compares the
+// results. `make test-critest` runs the suite, `make test` runs everything else.
 package critest
 
 import (
@@ -21,12 +21,12 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// folder holds the built programs and all other files of the tests.
+// folder is the parent of the built programs and all other files of the tests.
 var folder string
 
 func TestMain(m *testing.M) {
-	klog.SetLogger(klog.Logger{})      // kubelet's client logs each error that it returns
-	_ = flag.Set("test.parallel", "2") // runs of the suite wait most of the time
+	klog.SetLogger(klog.Logger{})      // kubelet's client would log each error that it returns
+	_ = flag.Set("test.parallel", "2") // the suite mostly waits
 	run := m.Run
 	if job := os.Getenv(jobVariable); job != "" {
 		run = func() int { return runEncodedJob(job) }
@@ -52,10 +52,10 @@ func inFolder(run func() int) (code int, err error) {
 	return run(), nil
 }
 
-// programs are those that the tests run.
+// programs are the paths of the programs that the tests run.
 type programs struct{ Shim, Stub, Critest, Crictl string }
 
-// build builds the programs. What is compiled is cached by Go.
+// build builds the programs. Go caches the compiled packages.
 func build(t *testing.T) programs {
 	t.Helper()
 	if err := testbed.ContainerdMissing(); err != nil {
@@ -74,7 +74,7 @@ func build(t *testing.T) programs {
 		{"test", "-c", "-o", built.Critest, "sigs.k8s.io/cri-tools/cmd/critest"},
 	} {
 		cmd := exec.CommandContext(ctx, "go", arguments...)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // the stub is to be static
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // the stub must be static
 		if output, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("go %s: %v\n%s", strings.Join(arguments, " "), err, output)
 		}

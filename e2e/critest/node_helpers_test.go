@@ -12,23 +12,23 @@ import (
 
 const username, password = "shim", "canary:conformance!5a2e"
 
-// nriSocket is containerd's default, in the /run that it has of its own.
+// nriSocket is containerd's default path, in containerd's own /run.
 const nriSocket = "/var/run/nri/nri.sock"
 
-// mode is how clients reach containerd, and which registries have the images.
+// mode is the way from clients to containerd, and the set of registries with the images.
 type mode string
 
 const (
 	direct    mode = "direct"    // without the shim
 	unchanged mode = "unchanged" // through a shim without registries
-	renamed   mode = "renamed"   // through a shim, from a private registry alone
+	renamed   mode = "renamed"   // through a shim, from a private registry only
 )
 
-// nodeOptions says what node to start.
+// nodeOptions configures a node.
 type nodeOptions struct {
 	Mode     mode
-	Binaries string // the folder of containerd's programs; empty: those in PATH
-	Shim     string // the built shim
+	Binaries string // the folder of containerd's programs; empty: PATH
+	Shim     string // path of the built shim
 }
 
 // node is a containerd without images, with a shim in front of it unless its mode is direct.
@@ -46,7 +46,7 @@ const podNetwork = `{"cniVersion": "0.4.0", "name": "critest", "plugins": [
   {"type": "portmap", "capabilities": {"portMappings": true}}]}
 `
 
-// startNode starts a node, which the caller stops. The registry has all images.
+// startNode starts a node, which the caller must stop. The registry has all images.
 func startNode(ctx context.Context, registry *testbed.Registry, options nodeOptions) (*node, error) {
 	n := &node{}
 	var err error
@@ -82,8 +82,8 @@ func startNode(ctx context.Context, registry *testbed.Registry, options nodeOpti
 	return n, nil
 }
 
-// hosts says where containerd finds the registries in image names. In renamed mode it
-// reaches none of the originals, so that a pull succeeds only from the private registry.
+// hosts returns the addresses of the registries in image names for containerd. In renamed mode
+// the originals are unreachable, so a pull succeeds only from the private registry.
 func hosts(registry *testbed.Registry, mode mode) map[string]testbed.Host {
 	private := testbed.Host{Address: registry.Address(), Username: username, Password: password}
 	hosts := map[string]testbed.Host{
@@ -113,7 +113,7 @@ func (n *node) stop() error {
 }
 
 // removeCgroup removes the control group above the pods, which containerd leaves behind. The
-// kernel keeps a group that is in use, by another node of the tests or of the machine.
+// kernel keeps it if another node of the tests or of the machine uses it.
 func removeCgroup() {
 	const mount, group = "/sys/fs/cgroup", "k8s.io"
 	groups, _ := filepath.Glob(filepath.Join(mount, "*", group)) // the pattern is well-formed
@@ -122,7 +122,7 @@ func removeCgroup() {
 	}
 }
 
-// socket is the one that clients use.
+// socket returns the path of the socket for clients.
 func (n *node) socket() string {
 	if n.shim != nil {
 		return n.shim.Socket()
@@ -130,7 +130,7 @@ func (n *node) socket() string {
 	return n.containerd.Socket()
 }
 
-// startRegistry starts the private registry with all images, which the caller stops.
+// startRegistry starts the private registry with all images. The caller must stop it.
 func startRegistry(ctx context.Context, stub string) (*testbed.Registry, error) {
 	files, err := os.MkdirTemp(folder, "registry-")
 	if err != nil {

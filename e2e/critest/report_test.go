@@ -41,10 +41,10 @@ func TestDiffering(t *testing.T) {
 	got := report{"same": {passed, ""}, "other text": {failed, "id 2"}, "fails": {failed, ""}, "new": {passed, ""}, races[0]: {passed, ""}, races[1]: {failed, ""}}
 	specs, raced := differing(want, got)
 	if want := []string{races[1], "fails", "gone", "new"}; !slices.Equal(specs, want) {
-		t.Errorf("%q differ, want %q", specs, want)
+		t.Errorf("differing specs: got %q, want %q", specs, want)
 	}
 	if want := races[:1]; !slices.Equal(raced, want) {
-		t.Errorf("%q raced, want %q", raced, want)
+		t.Errorf("races: got %q, want %q", raced, want)
 	}
 }
 

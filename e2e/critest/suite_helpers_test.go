@@ -14,11 +14,11 @@ import (
 	"time"
 )
 
-// originalDigest is the digest of the image that the suite pulls by its digest.
+// originalDigest is the digest of the image that the suite pulls by digest.
 const originalDigest = "sha256:9700f9a2f5bf2c45f2f605a0bd3bce7cf37420ec9d3ed50ac2758413308766bf"
 
-// useStandIn makes a built critest pull the stand-in for that image, whose digest is as
-// long as the original's. The original image can't be built.
+// useStandIn replaces that digest in a built critest by the digest of the substitute, which has
+// the same length. The original image can't be built.
 func useStandIn(binary string) error {
 	index, err := digestImage().index()
 	if err != nil {
@@ -39,7 +39,7 @@ func useStandIn(binary string) error {
 	return os.WriteFile(binary, changed, 0o700)
 }
 
-// state is how a spec of the suite ended.
+// state is the final state of a spec of the suite.
 type state string
 
 const (
@@ -52,10 +52,10 @@ const (
 // result is the outcome of one spec.
 type result struct {
 	State   state
-	Message string // why it failed or was skipped
+	Message string // the reason for a failure or skip
 }
 
-// report holds the results of a run by the specs' names.
+// report maps the names of specs to their results.
 type report map[string]result
 
 func (r report) result(spec string) result {
@@ -65,7 +65,7 @@ func (r report) result(spec string) result {
 	return result{State: absent}
 }
 
-// count returns how many specs ended in a state.
+// count returns the number of specs in a state.
 func (r report) count(s state) int {
 	count := 0
 	for _, result := range r {
@@ -80,11 +80,11 @@ func (r report) String() string {
 	return fmt.Sprintf("%d passed, %d failed, %d skipped", r.count(passed), r.count(failed), r.count(skipped))
 }
 
-// suiteTimeout bounds a run of the whole suite.
+// suiteTimeout is the timeout of a run of the whole suite.
 const suiteTimeout = 15 * time.Minute
 
-// runSuite runs the spec with this name, or all specs if it is empty, on a node. critest
-// runs in containerd's namespaces, as on containerd's host.
+// runSuite runs the spec with this name on a node, or all specs if the name is empty. critest
+// runs in containerd's namespaces, like a program on containerd's host.
 func runSuite(ctx context.Context, critest string, node *node, spec string) (report, error) {
 	ctx, cancel := context.WithTimeout(ctx, suiteTimeout)
 	defer cancel()
@@ -105,7 +105,7 @@ func runSuite(ctx context.Context, critest string, node *node, spec string) (rep
 	}
 	cmd := node.containerd.Command(ctx, critest, arguments...)
 	cmd.Dir, cmd.Env = files, append(os.Environ(), "TMPDIR="+files)
-	printed, runError := cmd.CombinedOutput() // failed specs are an error
+	printed, runError := cmd.CombinedOutput() // it is an error if specs fail
 	content, err := os.Open(output)
 	if err != nil {
 		return nil, fmt.Errorf("critest has written no report: %w\n%s", errors.Join(err, runError), printed[max(0, len(printed)-4096):])
@@ -114,7 +114,7 @@ func runSuite(ctx context.Context, critest string, node *node, spec string) (rep
 	return readReport(content)
 }
 
-// suiteReport is the part of ginkgo's JSON report that is read.
+// suiteReport is the part of ginkgo's JSON report that the tests read.
 type suiteReport struct {
 	SpecialSuiteFailureReasons []string
 	SpecReports                []specReport
@@ -129,7 +129,7 @@ type specReport struct {
 	Failure                 struct{ Message string }
 }
 
-// readReport reads ginkgo's JSON report. Specs that were not selected are left out.
+// readReport parses ginkgo's JSON report. It leaves out specs that were not selected.
 func readReport(content io.Reader) (report, error) {
 	var suites []suiteReport
 	if err := json.NewDecoder(content).Decode(&suites); err != nil {
