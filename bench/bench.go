@@ -185,7 +185,7 @@ func (b *bench) pull(ctx context.Context, i *instance, n int) error {
 	return nil
 }
 
-// checkNames checks that the runtime with names of its own has only the asked names.
+// checkNames checks that the naming runtime has only the asked names.
 func (b *bench) checkNames(ctx context.Context) error {
 	client, err := proxytest.Dial(b.socket(namingRuntime))
 	if err != nil {

@@ -39,8 +39,8 @@ type contender struct {
 	instrumented func(i *instance) ([]string, error)
 	// restores is true if the contender knows the asked names of the registry's images.
 	restores bool
-	// names is true if the contender lets the runtime keep these names. Its runtime then is
-	// the one that can.
+	// names is true if the contender lets the runtime keep these names. It then runs in front
+	// of the naming runtime.
 	names bool
 }
 

@@ -27,8 +27,8 @@ func shownNames(t *testing.T, client *grpc.ClientConn, image string) []string {
 	return slices.Concat(response.Image.GetRepoTags(), response.Image.GetRepoDigests())
 }
 
-// The runtime with names of its own changes them at the request of the shim's containerd
-// client, and CRI shows the change.
+// The naming runtime changes names at the request of the shim's containerd client, and CRI
+// shows the change.
 func TestNamesAreKept(t *testing.T) {
 	client := dialStore(t, true)
 	images := containerd.Images{Invoke: func(ctx context.Context, method string, request []byte) ([]byte, error) {

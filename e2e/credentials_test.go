@@ -33,12 +33,12 @@ func TestWhoSeesCredentials(t *testing.T) {
 		used       []string
 	}{
 		{name: "served", has: private, registries: private, logins: private, from: private, used: []string{private}},
-		{name: "served, anonymous caller", has: private, registries: private, logins: private, anonymous: true, from: private, used: []string{private}},
+		{name: "served, anonymous client", has: private, registries: private, logins: private, anonymous: true, from: private, used: []string{private}},
 		{name: "served under its own name", has: private, registries: private, logins: private, anonymous: true, own: true, from: private, used: []string{private}},
 		{name: "left out", has: private, match: `"!*/team"`, registries: private, logins: private, from: original, used: []string{original}},
 		{name: "left out under its own name", has: private, match: `"!*/team"`, registries: private, logins: private, anonymous: true, own: true},
 		{name: "absent", registries: private, logins: private, from: original, used: []string{private, original}},
-		{name: "absent, anonymous caller", registries: private, logins: private, anonymous: true, used: []string{private}},
+		{name: "absent, anonymous client", registries: private, logins: private, anonymous: true, used: []string{private}},
 		{name: "pull fails", has: private, broken: true, registries: private, logins: private, from: original, used: []string{private, original}},
 		{name: "no login", has: private, registries: private, from: original, used: []string{original}},
 		{name: "second has it", has: second, registries: private + second, logins: private + second, from: second, used: []string{private, second}},

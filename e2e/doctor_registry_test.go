@@ -30,14 +30,14 @@ func TestDoctorOfRegistries(t *testing.T) {
 	}
 	fixture.run(t, []doctorCase{
 		{name: "healthy over TLS", prepare: func(t *testing.T, n *doctorNode) { tlsRegistry(t, n, valid, trusted, trustedHosts) }},
-		{name: "healthy by a proxy with a right clock", prepare: clock(0)},
+		{name: "healthy behind a proxy with a correct clock", prepare: clock(0)},
 		{
-			name:    "name that does not resolve",
+			name:    "host name that does not resolve",
 			prepare: func(t *testing.T, n *doctorNode) { n.addRegistry(t, "https://no-such-registry.invalid", "", "") },
 			check:   "name", subject: address, level: "FAIL", text: "no-such-registry.invalid", hint: "/etc/hosts",
 		},
 		{
-			name: "port that is closed",
+			name: "closed port",
 			prepare: func(t *testing.T, n *doctorNode) {
 				registry := testbed.StartFaultyRegistry(testbed.Healthy, nil)
 				registry.Close()
@@ -46,7 +46,7 @@ func TestDoctorOfRegistries(t *testing.T) {
 			check: "connection", subject: address, level: "FAIL", text: "connection refused", hint: "start the registry",
 		},
 		{
-			name:    "TLS without trust",
+			name:    "untrusted certificate",
 			prepare: func(t *testing.T, n *doctorNode) { tlsRegistry(t, n, valid, "", trustedHosts) },
 			check:   "TLS", subject: address, level: "FAIL", text: "not trusted", hint: "set ca",
 		},
@@ -58,14 +58,14 @@ func TestDoctorOfRegistries(t *testing.T) {
 			check: "TLS", subject: address, level: "WARN", text: "not verified", hint: "set ca",
 		},
 		{
-			name: "certificate that ends soon",
+			name: "certificate that expires soon",
 			prepare: func(t *testing.T, n *doctorNode) {
 				tlsRegistry(t, n, time.Now().Add(3*24*time.Hour), trusted, trustedHosts)
 			},
 			check: "TLS", subject: address, level: "WARN", text: "expires on", hint: "renew",
 		},
 		{
-			name: "https where http is spoken",
+			name: "https for an http server",
 			prepare: func(t *testing.T, n *doctorNode) {
 				registry := testbed.StartFaultyRegistry(testbed.Healthy, nil)
 				t.Cleanup(registry.Close)
@@ -87,14 +87,14 @@ func TestDoctorOfRegistries(t *testing.T) {
 			check: "login", subject: main, level: "FAIL", text: "configured credentials rejected", hint: "set auth",
 		},
 		{
-			name: "certs.d does not trust the authority",
+			name: "certs.d without the certificate authority",
 			prepare: func(t *testing.T, n *doctorNode) {
 				tlsRegistry(t, n, valid, trusted, "skip_verify = false\n")
 			},
 			check: "runtime's trust", subject: address, level: "FAIL", text: "does not trust its certificate", hint: "ca = ",
 		},
 		{
-			name:    "certs.d verifies nothing",
+			name:    "certs.d without verification",
 			prepare: func(t *testing.T, n *doctorNode) { tlsRegistry(t, n, valid, trusted, "skip_verify = true\n") },
 			check:   "runtime's trust", subject: address, level: "WARN", text: "does not verify", hint: "ca = ",
 		},
@@ -113,7 +113,7 @@ func TestDoctorOfRegistries(t *testing.T) {
 			check: "runtime's trust", subject: main, level: "WARN", text: "at each pull first tries: https://", hint: "remove it",
 		},
 		{
-			name: "certs.d leads elsewhere",
+			name: "certs.d with another host",
 			fault: func(t *testing.T, n *doctorNode) {
 				other := testbed.StartFaultyRegistry(testbed.Healthy, nil)
 				t.Cleanup(other.Close)
@@ -122,33 +122,33 @@ func TestDoctorOfRegistries(t *testing.T) {
 			check: "runtime's trust", subject: main, level: "WARN", text: "instead", hint: "same host",
 		},
 		{
-			name: "certs.d leads to a registry that wants a login",
+			name: "certs.d with a registry that requires a login",
 			fault: func(t *testing.T, n *doctorNode) {
 				n.writeHosts(t, shared.private.Host(), fmt.Sprintf("server = %[1]q\n[host.%[1]q]\n", shared.upstream.Address()))
 			},
 			check: "runtime's trust", subject: main, level: "FAIL", text: "login required", hint: fmt.Sprintf("server = %q", shared.private.Address()),
 		},
 		{
-			name: "certs.d leads nowhere",
+			name: "certs.d with an unreachable host",
 			fault: func(t *testing.T, n *doctorNode) {
 				n.writeHosts(t, shared.private.Host(), "server = \"http://127.0.0.1:1\"\n[host.\"http://127.0.0.1:1\"]\n")
 			},
 			check: "runtime's trust", subject: main, level: "FAIL", text: "http://127.0.0.1:1: ", hint: fmt.Sprintf("server = %q", shared.private.Address()),
 		},
 		{
-			name: "certs.d that is no TOML",
+			name: "certs.d with invalid TOML",
 			fault: func(t *testing.T, n *doctorNode) {
 				n.writeHosts(t, shared.private.Host(), "server = \"http://x\"\n[host.\"http://y\".header]\nauthorization = canary\n")
 			},
 			check: "runtime's trust", subject: main, level: "WARN", text: "line 3", hint: "correct the file",
 		},
 		{
-			name:    "clock that is two minutes ahead",
+			name:    "clock two minutes ahead",
 			prepare: clock(2 * time.Minute),
 			check:   "clock", subject: address, level: "WARN", text: "ahead", hint: "NTP",
 		},
 		{
-			name:    "clock that is ten minutes behind",
+			name:    "clock ten minutes behind",
 			prepare: clock(-10 * time.Minute),
 			check:   "clock", subject: address, level: "FAIL", text: "behind", hint: "NTP",
 		},

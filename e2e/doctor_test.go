@@ -22,12 +22,12 @@ func TestDoctor(t *testing.T) {
 	fixture.run(t, []doctorCase{
 		{name: "healthy"},
 		{
-			name:  "configuration that all may read",
+			name:  "configuration readable by all users",
 			fault: func(t *testing.T, n *doctorNode) { chmod(t, n.file("image-cri-shim.yaml"), 0o644) },
 			check: "configuration", subject: nodeFile("image-cri-shim.yaml"), level: "WARN", text: "open to all users (mode 0644), do: chmod o=", hint: "correct it",
 		},
 		{
-			name: "configuration that is wrong",
+			name: "invalid configuration",
 			fault: func(t *testing.T, n *doctorNode) {
 				writeFile(t, n.file("image-cri-shim.yaml"), "auth: \":canary\"\nadress: x\n")
 			},
@@ -65,7 +65,7 @@ func TestDoctor(t *testing.T) {
 			check: "shim", subject: nodeFile("shim.sock"), level: "WARN", text: "open to more users (mode 0666)", hint: "restart",
 		},
 		{
-			name: "configuration changed since the shim has read it",
+			name: "configuration changed but not reloaded",
 			fault: func(t *testing.T, n *doctorNode) {
 				later := time.Now().Add(time.Second)
 				if err := os.Chtimes(n.file("image-cri-shim.yaml"), later, later); err != nil {
@@ -115,7 +115,7 @@ func TestDoctor(t *testing.T) {
 			text: "without the shim's login", hint: "crictl pull " + fixture.sandbox,
 		},
 		{
-			name: "file in the state directory's place",
+			name: "file in place of the state directory",
 			fault: func(t *testing.T, n *doctorNode) {
 				if err := os.Rename(n.file("state"), n.file("away")); err != nil {
 					t.Fatal(err)
@@ -130,12 +130,12 @@ func TestDoctor(t *testing.T) {
 			check:   "state", subject: nodeFile("state"), level: "FAIL", text: "the disk is full", hint: "free space",
 		},
 		{
-			name:    "disk that is nearly full",
+			name:    "nearly full disk",
 			prepare: func(t *testing.T, n *doctorNode) { mountTmpfs(t, n.file("state"), "8m") },
 			check:   "state", subject: nodeFile("state"), level: "WARN", text: "nearly full", hint: "free space",
 		},
 		{
-			name:    "state directory that is not writable",
+			name:    "read-only state directory",
 			prepare: func(t *testing.T, n *doctorNode) { mountTmpfs(t, n.file("state"), "128m") },
 			fault: func(t *testing.T, n *doctorNode) {
 				if err := syscall.Mount("", n.file("state"), "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {

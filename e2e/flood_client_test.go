@@ -51,18 +51,18 @@ func TestClientsThatFlood(t *testing.T) {
 	field := "\x00\x01a\x64" + strings.Repeat("b", 100) // an HPACK literal
 	begun := preface + frameOf(headers, 0, 1, field)
 	floods := map[string]func(t *testing.T, socket string) error{
-		"a header list without an end":  floodingClient(begun, frameOf(continuation, 0, 1, strings.Repeat(field, 150)), floodSize, true),
-		"CONTINUATION without an end":   floodingClient(begun, strings.Repeat(frameOf(continuation, 0, 1, ""), 1000), floodSize/32, true),
-		"pings whose answers stay":      floodingClient(preface, strings.Repeat(frameOf(ping, 0, 0, "12345678"), 1000), floodSize/8, false),
-		"settings whose answers stay":   floodingClient(preface, strings.Repeat(frameOf(settings, 0, 0, ""), 1000), floodSize/8, false),
-		"an endless message":            postingClient(pullImage, "\x00\x7f\xff\xff\xff", zeroReader{}, ""),
-		"an endless message, forwarded": postingClient(version, "\x00\x7f\xff\xff\xff", zeroReader{}, ""),
-		"many messages":                 postingClient(pullImage, "", &repeatedText{text: "\x00\x00\x00\x00\x00"}, ""),
-		"a bomb":                        postingClient(pullImage, gzipBomb(), strings.NewReader(""), "gzip"),
-		"a bomb, forwarded":             postingClient(version, gzipBomb(), strings.NewReader(""), "gzip"),
-		"connections without a word":    connectingClient(1000, ""),
-		"connections with half a word":  connectingClient(1000, preface[:12]),
-		"connections that stammer":      connectingClient(100, preface+frameOf(headers, 0, 1, field)),
+		"an endless header list":                 floodingClient(begun, frameOf(continuation, 0, 1, strings.Repeat(field, 150)), floodSize, true),
+		"endless CONTINUATION frames":            floodingClient(begun, strings.Repeat(frameOf(continuation, 0, 1, ""), 1000), floodSize/32, true),
+		"pings with unread answers":              floodingClient(preface, strings.Repeat(frameOf(ping, 0, 0, "12345678"), 1000), floodSize/8, false),
+		"settings with unread answers":           floodingClient(preface, strings.Repeat(frameOf(settings, 0, 0, ""), 1000), floodSize/8, false),
+		"an endless message":                     postingClient(pullImage, "\x00\x7f\xff\xff\xff", zeroReader{}, ""),
+		"an endless message, forwarded":          postingClient(version, "\x00\x7f\xff\xff\xff", zeroReader{}, ""),
+		"many messages":                          postingClient(pullImage, "", &repeatedText{text: "\x00\x00\x00\x00\x00"}, ""),
+		"a gzip bomb":                            postingClient(pullImage, gzipBomb(), strings.NewReader(""), "gzip"),
+		"a gzip bomb, forwarded":                 postingClient(version, gzipBomb(), strings.NewReader(""), "gzip"),
+		"connections without data":               connectingClient(1000, ""),
+		"connections with half a preface":        connectingClient(1000, preface[:12]),
+		"connections with an incomplete request": connectingClient(100, preface+frameOf(headers, 0, 1, field)),
 	}
 	for name, flood := range floods {
 		t.Run(name, func(t *testing.T) {

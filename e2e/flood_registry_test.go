@@ -68,21 +68,21 @@ func floods(t *testing.T) []fault {
 		})
 	}
 	return []fault{
-		{name: "a header without an end", fault: testbed.Flood("HTTP/1.1 200 OK\r\nX-Flood: ", "x"), reason: unsure},
-		{name: "headers without an end", fault: testbed.Flood("HTTP/1.1 401 Unauthorized\r\n", challenge), reason: unsure},
-		{name: "challenges in their thousands", fault: testbed.Flood("HTTP/1.1 401 Unauthorized\r\n"+strings.Repeat(challenge, 1500)+"Content-Length: 999999999\r\n\r\n", "x"), reason: unsure},
-		{name: "early hints without an end", fault: testbed.Flood("", "HTTP/1.1 103 Early Hints\r\nX-Flood: x\r\n\r\n"), reason: unsure},
-		{name: "a chunk extension without an end", fault: onlyGET(testbed.Flood("HTTP/1.1 200 OK\r\n"+manifest+"\r\nTransfer-Encoding: chunked\r\n\r\n1;", "x")), reason: unsure},
-		{name: "trailers without an end", fault: onlyGET(testbed.Flood("HTTP/1.1 200 OK\r\n"+manifest+"\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "X: y\r\n")), reason: unsure},
-		{name: "a body behind HEAD", fault: testbed.OnManifests(testbed.FloodBody("200 OK", manifest)), reason: tooLarge},
-		{name: "a manifest without an end", fault: onlyGET(testbed.FloodBody("200 OK", manifest, digest)), reason: tooLarge},
-		{name: "a manifest that is a bomb", fault: onlyGET(testbed.Bomb("200 OK", manifest)), reason: tooLarge},
-		{name: "an error without an end", fault: testbed.FloodBody("403 Forbidden"), reason: unsure},
-		{name: "an error that is a bomb", fault: testbed.Bomb("403 Forbidden"), reason: unsure},
-		{name: "a token without an end", fault: tokens(testbed.FloodBody("200 OK", "Content-Type: application/json")), reason: unsure},
-		{name: "a token that is a bomb", fault: tokens(testbed.Bomb("200 OK", "Content-Type: application/json")), reason: unsure},
-		{name: "a token's error without an end", fault: tokens(testbed.FloodBody("500 Internal Server Error")), reason: unsure},
-		{name: "redirects to ever longer places", fault: func(response http.ResponseWriter, request *http.Request, _ http.Handler) {
+		{name: "an endless header", fault: testbed.Flood("HTTP/1.1 200 OK\r\nX-Flood: ", "x"), reason: unsure},
+		{name: "endless headers", fault: testbed.Flood("HTTP/1.1 401 Unauthorized\r\n", challenge), reason: unsure},
+		{name: "thousands of challenges", fault: testbed.Flood("HTTP/1.1 401 Unauthorized\r\n"+strings.Repeat(challenge, 1500)+"Content-Length: 999999999\r\n\r\n", "x"), reason: unsure},
+		{name: "endless early hints", fault: testbed.Flood("", "HTTP/1.1 103 Early Hints\r\nX-Flood: x\r\n\r\n"), reason: unsure},
+		{name: "an endless chunk extension", fault: onlyGET(testbed.Flood("HTTP/1.1 200 OK\r\n"+manifest+"\r\nTransfer-Encoding: chunked\r\n\r\n1;", "x")), reason: unsure},
+		{name: "endless trailers", fault: onlyGET(testbed.Flood("HTTP/1.1 200 OK\r\n"+manifest+"\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "X: y\r\n")), reason: unsure},
+		{name: "a body after HEAD", fault: testbed.OnManifests(testbed.FloodBody("200 OK", manifest)), reason: tooLarge},
+		{name: "an endless manifest", fault: onlyGET(testbed.FloodBody("200 OK", manifest, digest)), reason: tooLarge},
+		{name: "a gzip bomb as manifest", fault: onlyGET(testbed.Bomb("200 OK", manifest)), reason: tooLarge},
+		{name: "an endless error", fault: testbed.FloodBody("403 Forbidden"), reason: unsure},
+		{name: "a gzip bomb as error", fault: testbed.Bomb("403 Forbidden"), reason: unsure},
+		{name: "an endless token", fault: tokens(testbed.FloodBody("200 OK", "Content-Type: application/json")), reason: unsure},
+		{name: "a gzip bomb as token", fault: tokens(testbed.Bomb("200 OK", "Content-Type: application/json")), reason: unsure},
+		{name: "an endless error instead of a token", fault: tokens(testbed.FloodBody("500 Internal Server Error")), reason: unsure},
+		{name: "redirects to growing URLs", fault: func(response http.ResponseWriter, request *http.Request, _ http.Handler) {
 			http.Redirect(response, request, request.URL.Path+"/"+strings.Repeat("x", 4<<10), http.StatusTemporaryRedirect)
 		}, reason: unsure},
 	}

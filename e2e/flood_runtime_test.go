@@ -31,26 +31,26 @@ func TestRuntimesThatFlood(t *testing.T) {
 		"many messages": func(response http.ResponseWriter, _ *http.Request) {
 			_, _ = io.Copy(response, io.LimitReader(&repeatedText{text: frameMessage(strings.Repeat("x", 16<<10))}, floodSize/2))
 		},
-		"a bomb": func(response http.ResponseWriter, _ *http.Request) {
+		"a gzip bomb": func(response http.ResponseWriter, _ *http.Request) {
 			response.Header().Set("Grpc-Encoding", "gzip")
 			_, _ = io.WriteString(response, gzipBomb())
 			setOKTrailer(response)
 		},
-		"no message of its kind": func(response http.ResponseWriter, _ *http.Request) {
+		"a message of another type": func(response http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(response, frameMessage("\xff\xff\xff\x0a\xff"))
 			setOKTrailer(response)
 		},
-		"no message at all": func(response http.ResponseWriter, _ *http.Request) {
+		"no gRPC message": func(response http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(response, "no message")
 			setOKTrailer(response)
 		},
-		"a header that is too large": func(response http.ResponseWriter, _ *http.Request) {
+		"too large a header": func(response http.ResponseWriter, _ *http.Request) {
 			response.Header().Set("X-Flood", strings.Repeat("x", 18<<20))
 		},
-		"a trailer that is too large": func(response http.ResponseWriter, _ *http.Request) {
+		"too large a trailer": func(response http.ResponseWriter, _ *http.Request) {
 			response.Header().Set(http.TrailerPrefix+"X-Flood", strings.Repeat("x", 18<<20))
 		},
-		"no gRPC": func(response http.ResponseWriter, _ *http.Request) {
+		"HTML instead of gRPC": func(response http.ResponseWriter, _ *http.Request) {
 			response.Header().Set("Content-Type", "text/html")
 			_, _ = io.WriteString(response, strings.Repeat("<html>", 1<<20))
 		},
@@ -72,7 +72,7 @@ func TestRuntimesThatFlood(t *testing.T) {
 					cancel()
 					// A message of the wrong type is checked by the client, like all messages that the
 					// shim does not decode.
-					if code == "0" && method == imageStatus && name != "no message of its kind" {
+					if code == "0" && method == imageStatus && name != "a message of another type" {
 						t.Errorf("%s succeeded, want an error", method)
 					}
 					t.Logf("%s: status %q, error %v", method, code, err)

@@ -64,7 +64,7 @@ func echo(response http.ResponseWriter, request *http.Request, _ http.Handler) {
 // the shim and to the runtime. The shim forwards the runtime's error.
 func TestEchoedSecretsAreNotShown(t *testing.T) {
 	for name, fault := range map[string]testbed.Fault{
-		"look-ups":  testbed.OnManifests(echo),
+		"lookups":   testbed.OnManifests(echo),
 		"manifests": testbed.OnManifests(testbed.OnGET(echo)),
 		"blobs":     testbed.OnBlobs(echo),
 	} {

@@ -42,7 +42,7 @@ func TestNamesThatOthersSee(t *testing.T) {
 		fresh  bool // the images are removed before each pull
 	}{
 		{"one image", []string{"nginx:1.25"}, true},
-		{"an image that is there", []string{"nginx:1.25"}, false},
+		{"an image that is present", []string{"nginx:1.25"}, false},
 		{"two tags of a repository at once", []string{"nginx:1.25", "nginx"}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {

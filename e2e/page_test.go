@@ -27,18 +27,18 @@ func TestPage(t *testing.T) {
 		do   func(*debugPage, *testing.T)
 	}{
 		{"opens", (*debugPage).opens},
-		{"decisions come by themselves", (*debugPage).showsDecisions},
-		{"others' text stays text", (*debugPage).showsHostileNames},
+		{"new decisions appear", (*debugPage).showsDecisions},
+		{"hostile names are not markup", (*debugPage).showsHostileNames},
 		{"filter", (*debugPage).filters},
 		{"ledger", (*debugPage).searchesLedger},
 		{"pause", (*debugPage).pauses},
 		{"keyboard", (*debugPage).isReachedByKeyboard},
-		{"every width", (*debugPage).fitsEveryWidth},
-		{"a registry goes down and comes back", (*debugPage).showsRegistries},
+		{"screen widths", (*debugPage).fitsEveryWidth},
+		{"a registry goes down and returns", (*debugPage).showsRegistries},
 		{"secrets", (*debugPage).keepsSecrets},
-		{"nothing from elsewhere, no complaint", (*debugPage).isSelfContained},
-		{"a refused configuration", (*debugPage).showsRefusal},
-		{"the runtime goes away", (*debugPage).showsRuntime},
+		{"no external requests, no console messages", (*debugPage).isSelfContained},
+		{"an invalid configuration", (*debugPage).showsRefusal},
+		{"the runtime goes down", (*debugPage).showsRuntime},
 		{"the shim is restarted", (*debugPage).comesBack},
 	} {
 		if !t.Run(step.name, func(t *testing.T) { step.do(p, t) }) {

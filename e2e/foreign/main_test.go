@@ -86,7 +86,7 @@ func startRegistry(ctx context.Context) (err error) {
 func need(t *testing.T, name string, missing error) string {
 	t.Helper()
 	if missing != nil {
-		t.Skip("not here:", strings.TrimSpace(missing.Error()))
+		t.Skip("not available:", strings.TrimSpace(missing.Error()))
 	}
 	return name
 }

@@ -53,7 +53,7 @@ func TokenServer(username, password, identity, token string) Fault {
 		byIdentity := request.Method == http.MethodPost && identity != "" &&
 			request.FormValue("grant_type") == "refresh_token" && request.FormValue("refresh_token") == identity
 		if !byPassword && !byIdentity {
-			http.Error(response, "no token for you", http.StatusUnauthorized)
+			http.Error(response, "invalid credentials", http.StatusUnauthorized)
 			return
 		}
 		_ = json.NewEncoder(response).Encode(map[string]string{"token": token, "access_token": token})
