@@ -1,5 +1,5 @@
-# `make demo` shows the shim at work, `make test` tests it, `make bounds` and
-# `make bench` measure it, `make lint` reads it, `make packages` packs it.
+# Main targets: build, demo (run the shim on a test node), test, lint, packages, and bounds
+# and bench (measurements). For the others, see the comments below.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
@@ -14,27 +14,28 @@ FUZZTIME_RELAY ?= 60s
 CONTAINERD_2 ?= v2.4.2
 variables = -X image-cri-shim/version.Version=$(VERSION) -X image-cri-shim/version.Commit=$(COMMIT) -X image-cri-shim/version.Date=$(DATE)
 
-# The end-to-end tests that would be the same without containerd.
+# End-to-end tests that do not depend on containerd.
 without_containerd = ^Test(.*ThatFlood$$|Package|Page|SBOM|Units|Example|PullDuringARestart|(Restarts|Upgrades|Reloads|Killed)UnderLoad)|/^embedded$$|//^embedded$$|///^embedded$$
 
 endurance = ^Test(.*ThatFlood|.*UnderLoad|PackageService.*)$$
 
-# The tests of foreign gRPC peers that `make test` runs; the others take minutes.
+# The tests with foreign gRPC libraries that `make test` runs. The others take minutes.
 peers = ^Test(Calls|Curl|DefaultWindows)$$
 
-# The race detector needs a C compiler, which may have to be installed first.
+# The race detector needs a C compiler. The variable is evaluated when a recipe runs, because
+# the recipe may install one.
 race = $$(command -v gcc >/dev/null && echo -race || echo 'no gcc: without the race detector' >&2)
 
 .PHONY: build demo bounds bench screenshots test test-endurance test-peers containerd-2 test-containerd-2 test-critest test-model test-grpc-engine differential lint vulncheck fuzz clean install packages
 build:
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w $(variables)' -o $(BINARY) .
 
-# Without the real components the demo has an embedded runtime.
+# If the real components can't be installed, the demo uses an embedded runtime.
 demo: build
 	-e2e/install-components
 	cd e2e && go run ./demo --shim ../bin/image-cri-shim
 
-# Measures what the shim promises about failing registries and many pulls.
+# Measures the bounds that the documentation promises for failing registries and many pulls.
 bounds: build
 	cd e2e && go run ./bounds --shim ../bin/image-cri-shim
 
@@ -46,64 +47,66 @@ test:
 	cd e2e/critest && CGO_ENABLED=0 go test -count=1 -skip '^TestCritest$$' ./...
 	cd bench && go test $(race) ./...
 
-# The end-to-end tests that take long: clients, registries and runtimes that flood, restarts
-# and upgrades under load, packages on a machine with a real systemd.
+# The slow end-to-end tests: floods from clients, registries and runtimes, restarts and
+# upgrades under load, and packages on a machine with a real systemd.
 test-endurance:
 	e2e/install-components
 	cd e2e && go test $(race) -count=1 -run '$(endurance)' .
 
-# Clients and runtimes on other gRPC libraries than Go's: what `make test` leaves out. Much of
-# it is timed by the peers: the race detector, which `make test` has, would slow it down.
+# The tests with clients and runtimes on other gRPC libraries than grpc-go that `make test`
+# skips. They run without the race detector, because many depend on the timing of the peers.
 test-peers:
 	e2e/install-components
 	cd e2e && go test -count=1 -timeout 20m -skip '$(peers)' ./foreign
 
-# A containerd of today, for the tests that run on it instead of Debian's or beside it.
+# A current containerd, for tests that use it instead of Debian's or in addition to it.
 containerd_2 = $(CURDIR)/bin/containerd-2
 containerd-2:
 	GOBIN=$(containerd_2) go install github.com/containerd/containerd/v2/cmd/{containerd,containerd-shim-runc-v2,ctr}@$(CONTAINERD_2)
 
-# The end-to-end tests again, on a containerd of today instead of Debian's, but for what
-# has no part of its own in it.
+# The end-to-end tests that depend on containerd, with a current version instead of Debian's.
 test-containerd-2: containerd-2
 	e2e/install-components
 	cd e2e && PATH=$(containerd_2):$$PATH go test $(race) -count=1 -timeout 20m -skip '$(without_containerd)' .
 	cd e2e/critest && PATH=$(containerd_2):$$PATH CGO_ENABLED=0 go test -count=1 -run '^TestCrictl$$' .
 
-# The CRI conformance suite on containerd 1.6 (Debian's) and 2.4, each directly, through a
-# shim that rewrites nothing (unchanged), and with every image under another name (renamed):
-# the same specs must pass, fail and be skipped. CRITEST selects runs, 2.4/renamed: what a
-# run is compared with, the direct one, runs too.
+# The CRI conformance suite on containerd 1.6 (Debian's) and 2.4. It runs against containerd
+# directly (direct), through a shim that rewrites nothing (unchanged), and with every image
+# under another name (renamed). The same specs must pass, fail and be skipped in all runs.
+# CRITEST selects runs, for example 2.4/renamed; the direct run is always included for
+# comparison.
 test-critest: containerd-2
 	e2e/install-components
 	cd e2e/critest && CONTAINERD_2_BIN=$(containerd_2) CGO_ENABLED=0 go test -count=1 -timeout 60m -v -run '^TestCritest$$/$(CRITEST)' .
 
-# Random calls with the shim and without it, mixed with other clients, outages and restarts:
-# what clients see and what containerd has is compared. A failure names the seed that
-# MODEL_SEED replays. `make test` and `make test-containerd-2` take 2000 steps each.
+# Random calls with and without the shim, mixed with other clients, outages and restarts. The
+# answers and the images in containerd are compared. A failure shows the seed, which
+# MODEL_SEED replays. `make test` and `make test-containerd-2` run 2000 steps each.
 MODEL_STEPS ?= 10000
 test-model: containerd-2
 	e2e/install-components
 	cd e2e && MODEL_STEPS=$(MODEL_STEPS) go test -count=1 -timeout 60m -run '^TestModel$$' -v .
 	cd e2e && PATH=$(containerd_2):$$PATH MODEL_STEPS=$(MODEL_STEPS) go test -count=1 -timeout 60m -run '^TestModel$$' -v .
 
-# The end-to-end tests again, through the engine that is not the default, but for what
-# no engine has a part in, registries' faults, packages, the doctor, and what runs on both.
+# The end-to-end tests with the engine that is not the default. Tests that do not depend on
+# the engine, such as those of registries, packages and the doctor, and tests that use both
+# engines are skipped.
 test-grpc-engine:
 	e2e/install-components
 	cd e2e && SHIM_ENGINE=grpc MODEL_STEPS=300 go test $(race) -count=1 -timeout 20m -skip '^Test(.*ThatFlood$$|Faults|Doctor|HostsForms|Package|Page|SBOM|Units|Example|Passwords|TokenServer|EveryRegistry)' .
 
-# Random calls directly and through both engines: what the client sees is compared.
-# The test names what replays a difference.
+# Random calls directly and through both engines. The results at the client are compared. The
+# test shows how to replay a difference.
 differential:
 	DIFFERENTIAL_CALLS=100000 go test -count=1 -timeout 30m -run '^TestDifferential$$' -v ./proxy
 
-# About six minutes; with BENCH=quick less than one, to see that all works.
+# Takes about six minutes, or less than one with BENCH=quick, which only checks that the
+# benchmark works.
 bench:
 	bench/install-contenders
 	cd bench && go run . $(if $(BENCH),--$(BENCH))
 
-# The pictures in docs/page.md, of a node in the test bed.
+# Creates the screenshots in docs/page.md from a node in the test bed.
 screenshots:
 	cd e2e && PAGE_SCREENSHOTS=$(CURDIR)/docs go test -count=1 -run '^TestPageScreenshots$$' .
 
@@ -118,8 +121,8 @@ lint:
 	cd bench && go vet ./...
 	cd bench && go tool -modfile=../go.mod staticcheck ./...
 
-# The known vulnerabilities of what is built and tested here fail it; that their database
-# can't be had is only said.
+# Fails on known vulnerabilities in the modules. If the vulnerability database is unavailable,
+# a message is printed and the target succeeds.
 VULNDB ?= https://vuln.go.dev
 vulncheck:
 	@for module in . e2e e2e/critest bench; do \
@@ -129,8 +132,8 @@ vulncheck:
 	  [[ $$status == 0 || $$said == *'fetching vulnerabilities'* ]] || exit 1; \
 	done
 
-# Each fuzz target for a short while, the one of the frame relay longer, one on each
-# processor; the seeds run with `make test` too.
+# Runs each fuzz target for FUZZTIME, and that of the frame relay for FUZZTIME_RELAY, one
+# target on each processor. `make test` runs the seeds.
 fuzz:
 	@fuzz() { \
 	  time=$(FUZZTIME); [[ $$2 == FuzzRelay ]] && time=$(FUZZTIME_RELAY); \
@@ -139,14 +142,14 @@ fuzz:
 	}; export -f fuzz; \
 	grep -ro --include='*_test.go' '^func Fuzz[A-Za-z]*' . | sed 's|/[^/]*:func | |' | sort -r -k 2 | xargs -P $$(nproc) -n 2 bash -c 'fuzz "$$@"' bash
 
-# deb, rpm, tar.gz and SBOM for amd64 and arm64, with their checksums, in dist.
+# Builds deb, rpm, tar.gz and SBOM for amd64 and arm64, with checksums, in dist.
 packages:
 	VERSION=$(VERSION) DATE=$(DATE) packaging/build dist
 
 clean:
 	rm -rf bin dist
 
-# As root, after `make build`: root may have no Go.
+# Run as root after `make build`. It does not build, because root may have no Go.
 install:
 	@test -x bin/image-cri-shim || { echo 'run make build first'; exit 1; }
 	install -D -m 0755 bin/image-cri-shim $(DESTDIR)$(PREFIX)/bin/image-cri-shim

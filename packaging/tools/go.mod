@@ -1,4 +1,4 @@
-// What builds the packages, apart from what the shim is made of.
+// Tools that build and check the packages. They are not dependencies of the shim.
 module image-cri-shim/packaging/tools
 
 go 1.26.0
