@@ -10,7 +10,7 @@ import (
 	"image-cri-shim/e2e/testbed"
 )
 
-// namedPulls is the number of images that are pulled through the shim and directly each.
+// namedPulls is the number of images that are pulled in each of the two ways.
 const namedPulls = 40
 
 const namingBound = "20 ms"
