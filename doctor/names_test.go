@@ -22,7 +22,7 @@ import (
 // TestNames has a finding for each place where names may be kept, and each reason.
 func TestNames(t *testing.T) {
 	inRuntime := explain.Naming{Mode: "runtime", Reason: "containerd's images service answers"}
-	inLedger := explain.Naming{Mode: "ledger", Reason: "the runtime has no images service of containerd's"}
+	inLedger := explain.Naming{Mode: "ledger", Reason: "the runtime does not serve containerd's images service"}
 	for _, test := range []struct {
 		name     string
 		runtime  string // its name; empty if it does not answer
@@ -38,7 +38,7 @@ func TestNames(t *testing.T) {
 		{name: "changes are refused", runtime: "containerd", running: ShimStatus{Names: explain.Naming{Mode: "runtime", Repairs: 2}}, level: Warn, text: "has failed and is retried; other clients see the registries' names of images. Repositories: 2", hint: "journalctl"},
 		{name: "changed to auto", runtime: "containerd", setting: config.NamesAuto, running: ShimStatus{Names: explain.Naming{Mode: "ledger", Reason: "names: ledger"}, Restart: []string{"engine", "names"}},
 			level: Warn, text: "until the shim is restarted: names: ledger, which the file no longer says", hint: restartHint},
-		{name: "CRI-O", runtime: "cri-o", running: ShimStatus{Names: inLedger, Ledger: 3}, text: "kept in the shim's ledger: the runtime has no images service"},
+		{name: "CRI-O", runtime: "cri-o", running: ShimStatus{Names: inLedger, Ledger: 3}, text: "kept in the shim's ledger: the runtime does not serve containerd's images service"},
 		{name: "as configured", runtime: "containerd", setting: config.NamesLedger, running: ShimStatus{Names: explain.Naming{Mode: "ledger", Reason: "names: ledger"}}, text: "because of names: ledger"},
 		{name: "closed off", runtime: "containerd", running: ShimStatus{Names: inLedger}, level: Warn, text: "although containerd can keep them", hint: "or set names: ledger, then " + restartHint},
 		{name: "not known", runtime: "containerd", running: ShimStatus{Names: explain.Naming{Mode: "unknown", Reason: "the runtime has not been reached yet"}}, level: Warn, text: "has not been reached yet", hint: "start the runtime"},

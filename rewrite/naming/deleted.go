@@ -8,30 +8,32 @@ import (
 	"image-cri-shim/rewrite/imagename"
 )
 
-// An answer of the runtime may have been made before a name was deleted, and reach the shim
-// after that. The deleted names are remembered for a while, with the names that came in
-// their place.
+// The runtime may produce an answer before a name is deleted, and the shim may receive it
+// after that. The gate therefore remembers deleted names for a while, with the names that
+// replace them.
 
-// deletedTTL is how long deleted names are remembered: longer than an answer takes.
+// deletedTTL is how long deleted names are remembered. It is longer than an answer takes.
 const deletedTTL = 2 * time.Second
 
-// deletedName is a name of a registry that has just been deleted.
+// deletedName is a registry's name that was just deleted.
 type deletedName struct {
-	replacements []string  // the names in its place
-	at           time.Time // when CRI no longer showed it; zero before
+	replacements []string  // names that clients see instead
+	at           time.Time // when the CRI stopped showing the name; zero before that
 }
 
-// mayShow reports whether the answer to a call that began at a time may show the name.
+// mayShow reports whether the answer to a call that began at the time began may show the
+// name.
 func (n deletedName) mayShow(began time.Time) bool { return n.at.IsZero() || began.Before(n.at) }
 
-// addDeleted remembers a name that is about to be deleted.
+// addDeleted records a name that is about to be deleted, and its replacements.
 func (g *gate) addDeleted(name string, by []string) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	g.deleted[name] = deletedName{replacements: by}
 }
 
-// replaces reports whether there are names that may have to be replaced in answers.
+// replaces reports whether answers may contain names that must be replaced. It also drops
+// expired deleted names.
 func (g *gate) replaces() bool {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
@@ -46,8 +48,8 @@ func (g *gate) replaces() bool {
 	return len(g.repositories) > 0 || len(g.excluded) > 0 || len(g.deleted) > 0
 }
 
-// markDeleted records that CRI no longer shows the deleted names of a repository. The caller
-// holds the mutex.
+// markDeleted records that the CRI no longer shows the deleted names of a repository. The
+// caller holds the mutex.
 func (g *gate) markDeleted(in string) {
 	for name, gone := range g.deleted {
 		if gone.at.IsZero() && imagename.Repository(name) == in {
@@ -69,15 +71,14 @@ func (g *gate) forgetDeleted(in string) {
 	}
 }
 
-// recordDeletion remembers a name that is about to be deleted after pulls from its
-// repository.
+// recordDeletion records a name that is about to be deleted after pulls from its repository.
 func (n *Namer) recordDeletion(name string) {
 	by, _ := n.gate.replacements(name, nil, time.Time{})
 	n.gate.addDeleted(name, by)
 }
 
-// recordLedgerDeletion remembers a name of an image that is about to be deleted because the
-// runtime has got those that the ledger had for it.
+// recordLedgerDeletion records a name of an image that is about to be deleted because the
+// names in the ledger were created in the runtime.
 func (n *Namer) recordLedgerDeletion(image, name string) {
 	var by []string
 	_, digest, digested := strings.Cut(name, "@")

@@ -11,9 +11,8 @@ import (
 	"image-cri-shim/rewrite/ledger"
 )
 
-// dropFromLedger drops names from the ledger that an image has just got in the runtime. The
-// ledger may have another image for them: that of an older pull whose registry's names
-// are still there.
+// dropFromLedger drops names from the ledger that were just created in the runtime. In the
+// ledger they may still mean the image of an older pull.
 func (p *Pull) dropFromLedger(bindings []binding) error {
 	if !p.ledger.MayRestore() {
 		return nil
@@ -33,26 +32,26 @@ func (p *Pull) dropFromLedger(bindings []binding) error {
 // ledgerTimeout bounds the change of the ledger after a pull.
 const ledgerTimeout = 5 * time.Second
 
-// keepInLedger makes the ledger restore the names of an image that the runtime has under a
-// registry's name.
+// keepInLedger records the asked name in the ledger, which then restores it in answers. The
+// runtime keeps the image under the registry's name.
 func (p *Pull) keepInLedger(ctx context.Context, id string) error {
 	ctx, cancel := cri.Detached(ctx, ledgerTimeout)
 	defer cancel()
 	if err := p.recordInLedger(ctx, id); err != nil {
-		return fmt.Errorf("could not note that %s was pulled as %s: %w", p.pull.Original, p.pull.Reference, err)
+		return fmt.Errorf("could not record in the ledger that %s was pulled as %s: %w", p.pull.Original, p.pull.Reference, err)
 	}
 	p.triggerRun()
 	return nil
 }
 
-// recordInLedger makes the change to the ledger that a pull makes without a namer.
+// recordInLedger makes the same change to the ledger as a pull without a namer.
 func (p *Pull) recordInLedger(ctx context.Context, id string) error {
 	image, err := p.runtime.ImageStatus(ctx, id)
 	if err != nil || image == nil {
 		return err
 	}
 	noted := ledger.Change{SetNames: ledger.Origin{Original: p.pull.Original, Stored: p.pull.Reference, Registry: p.pull.Registry}.Entries(image)}
-	if tag, err := p.images.Get(ctx, p.pull.Reference); err == nil && tag != nil { // the image's other digests are those of other pulls
+	if tag, err := p.images.Get(ctx, p.pull.Reference); err == nil && tag != nil { // other digests of the image belong to other pulls
 		own := imagename.Repository(p.pull.Original) + "@" + tag.GetTarget().GetDigest()
 		if slices.ContainsFunc(noted.SetNames, func(e ledger.Entry) bool { return e.Original == own }) {
 			noted.SetNames = slices.DeleteFunc(noted.SetNames, func(e ledger.Entry) bool { return e.Original != p.pull.Original && e.Original != own })
@@ -63,7 +62,7 @@ func (p *Pull) recordInLedger(ctx context.Context, id string) error {
 			noted.Show = append(noted.Show, ledger.ImageRef{Reference: name, Image: image.Id})
 		}
 	}
-	// The image that the runtime itself has under the name has lost it.
+	// The name no longer means the image that the runtime itself has under it.
 	old, err := p.runtime.ImageStatus(ctx, p.pull.Original)
 	if err != nil {
 		return err

@@ -16,8 +16,8 @@ import (
 	"image-cri-shim/rewrite/imagename"
 )
 
-// nameLedger turns the names in the ledger into names in the runtime, image by image. It
-// returns the first error.
+// nameLedger moves the names in the ledger into the runtime, image by image. It returns the
+// first error.
 func (n *Namer) nameLedger(ctx context.Context) (first error) {
 	for _, image := range n.ledger.ImageIDs() {
 		if err := n.nameLedgered(ctx, image); err != nil {
@@ -31,8 +31,8 @@ func (n *Namer) nameLedger(ctx context.Context) (first error) {
 }
 
 // nameLedgered gives an image the names that the ledger has for it, and deletes the
-// registry's names that are hidden on it. It does nothing while a pull of one of these
-// names' repositories is under way.
+// registry's names that are hidden on it. It does nothing while a pull from the repository
+// of one of these names is in progress.
 func (n *Namer) nameLedgered(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
 	defer cancel()
@@ -46,7 +46,7 @@ func (n *Namer) nameLedgered(ctx context.Context, id string) error {
 	}
 	claimed := n.repositoriesOf(image)
 	if !n.gate.beginDeletion(claimed...) {
-		return nil // the last of the pulls does it
+		return nil // the end of the last pull names the image
 	}
 	defer n.gate.endDeletion(claimed...)
 	done, err := n.gate.exclude(ctx, id)
@@ -62,7 +62,7 @@ func (n *Namer) nameLedgered(ctx context.Context, id string) error {
 		return err
 	}
 	hidden := slices.DeleteFunc(n.hiddenNames(image), func(name string) bool { return !slices.Contains(claimed, imagename.Repository(name)) })
-	if len(hidden) < len(image.GetRepoTags())+len(image.GetRepoDigests()) { // it does not lose its last name
+	if len(hidden) < len(image.GetRepoTags())+len(image.GetRepoDigests()) { // keep at least one name
 		gone, err := n.deleteHidden(ctx, image, hidden, claimed)
 		if err != nil {
 			return err
@@ -75,13 +75,13 @@ func (n *Namer) nameLedgered(ctx context.Context, id string) error {
 		return err
 	}
 	if left := len(n.ledger.NamesOf(id)); left < waiting {
-		n.inform(fmt.Sprintf("the runtime has got %d names of image %s that the ledger had kept, %d are left", waiting-left, id, left))
+		n.inform(fmt.Sprintf("moved %d names of image %s from the ledger into the runtime, %d remain in the ledger", waiting-left, id, left))
 	}
 	return nil
 }
 
-// repositoriesOf returns the repositories of the registries that an image in the ledger was
-// pulled from, and those of its names that are hidden.
+// repositoriesOf returns the repositories that an image in the ledger was pulled from, and
+// the repositories of its hidden names.
 func (n *Namer) repositoriesOf(image *runtime.Image) []string {
 	repositories := make(map[string]struct{})
 	for _, e := range n.ledger.NamesOf(image.GetId()) {
@@ -95,8 +95,9 @@ func (n *Namer) repositoriesOf(image *runtime.Image) []string {
 	return slices.Collect(maps.Keys(repositories))
 }
 
-// deleteHidden deletes hidden names of an image, which are in some repositories, and
-// returns those that have gone from it.
+// deleteHidden deletes the hidden names of an image, except those that the runtime needs.
+// repositories are the repositories of these names. It returns the names that the image no
+// longer has.
 func (n *Namer) deleteHidden(ctx context.Context, image *runtime.Image, hidden, repositories []string) (gone []string, err error) {
 	stays := make(map[string]*containerd.Record)
 	for _, name := range repositories {
@@ -112,7 +113,7 @@ func (n *Namer) deleteHidden(ctx context.Context, image *runtime.Image, hidden, 
 	for _, name := range hidden {
 		record := stays[name]
 		if record == nil || !leadsTo(record, image) {
-			gone = append(gone, name) // CRI has not seen it yet
+			gone = append(gone, name) // the CRI may still show it
 			continue
 		}
 		needed, err := n.isNeeded(ctx, record)
@@ -128,8 +129,8 @@ func (n *Namer) deleteHidden(ctx context.Context, image *runtime.Image, hidden, 
 	return append(gone, deleted...), err
 }
 
-// isHidden reports whether clients do not see a name on an image: it is hidden and was not
-// asked for by itself.
+// isHidden reports whether clients do not see a name on an image: the ledger hides the name,
+// and no client has asked for the image by it.
 func (n *Namer) isHidden(name, image string) bool {
 	own, asked := n.ledger.Lookup(name)
 	return n.ledger.IsHidden(name, image) && !(asked && own.Image == image)

@@ -8,25 +8,22 @@ import (
 	"time"
 )
 
-// gate keeps changes of names in the runtime apart from the calls that they would
-// break:
+// gate prevents changes of names in the runtime while calls run that the changes would break:
 //
-//   - PullImage fails when a name of the repository that it pulls from is deleted
-//     meanwhile.
-//   - CreateContainer fails when a name of its image is deleted between the
-//     runtime's two looks at the image.
-//   - RemoveImage leaves an image with half of its names when names are added to it
-//     meanwhile.
+//   - PullImage fails if a name in the repository that it pulls from is deleted meanwhile.
+//   - CreateContainer fails if a name of its image is deleted between two reads of the image
+//     in the runtime.
+//   - RemoveImage leaves some of an image's names if names are added meanwhile.
 //
 // It is safe for concurrent use.
 type gate struct {
 	mutex        sync.Mutex
-	changed      chan struct{} // closed and replaced when a call that waits should look again
+	changed      chan struct{} // closed and replaced when waiting calls must check their conditions again
 	repositories map[string]*repositoryPulls
-	users        map[string]int         // calls that use an image, by its ID
-	excluded     map[string]struct{}    // images whose names are being changed, by ID
-	waiting      map[string]int         // changes that wait for an image's users to end, by ID
-	deleted      map[string]deletedName // names that were just deleted
+	users        map[string]int         // number of calls that use an image, by image ID
+	excluded     map[string]struct{}    // IDs of images whose names are being changed
+	waiting      map[string]int         // number of changes that wait for users of an image, by image ID
+	deleted      map[string]deletedName // recently deleted names
 }
 
 func newGate() *gate {
@@ -40,15 +37,16 @@ func newGate() *gate {
 	}
 }
 
-// idle reports whether no pull is under way and no name is being changed.
+// idle reports whether no pull is in progress and no name is being changed.
 func (g *gate) idle() bool {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	return len(g.repositories) == 0 && len(g.excluded) == 0
 }
 
-// await returns with the mutex held once ready reports true, or returns ctx's error
-// without it. ready is called with the mutex held.
+// await waits until ready reports true, and returns with the mutex held. If ctx is done
+// before, it returns the error of ctx without the mutex held. ready is called with the mutex
+// held.
 func (g *gate) await(ctx context.Context, ready func() bool) error {
 	g.mutex.Lock()
 	for !ready() {
@@ -70,8 +68,8 @@ func (g *gate) broadcast() {
 	g.changed = make(chan struct{})
 }
 
-// use begins a call that uses images. It waits while their names are being changed,
-// and gives way to changes that wait. Every successful use needs a call of done.
+// use begins a call that uses images, given by their IDs. It waits while their names are
+// being changed or a change of them waits. If it returns no error, the caller must call done.
 func (g *gate) use(ctx context.Context, images ...string) (done func(), err error) {
 	images = hexIDs(images)
 	err = g.await(ctx, func() bool {
@@ -97,12 +95,12 @@ func (g *gate) use(ctx context.Context, images ...string) (done func(), err erro
 	}, nil
 }
 
-// usersTimeout bounds the wait for the calls that use an image: while it lasts, new ones
-// wait too.
+// usersTimeout limits the wait of a change for the calls that use an image. New calls wait
+// too during that time.
 const usersTimeout = 5 * time.Second
 
-// exclude begins a change of the names of images. It waits for the calls that use
-// one of them. Every successful exclude needs a call of done.
+// exclude begins a change of the names of images, given by their IDs. It waits until no call
+// uses one of them. If it returns no error, the caller must call done.
 func (g *gate) exclude(ctx context.Context, images ...string) (done func(), err error) {
 	images = hexIDs(images)
 	ctx, cancel := context.WithTimeout(ctx, usersTimeout)
@@ -142,7 +140,7 @@ func (g *gate) exclude(ctx context.Context, images ...string) (done func(), err 
 	}, nil
 }
 
-// hexIDs returns image IDs without their algorithm, which clients may leave out.
+// hexIDs returns image IDs without their algorithm, which clients may omit.
 func hexIDs(images []string) []string {
 	ids := make([]string, len(images))
 	for i, image := range images {

@@ -15,17 +15,17 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// postpone leaves it to [Namer.repair] to name the image of the pull.
+// postpone records that [Namer.repair] must name the image of the pull.
 func (p *Pull) postpone(succeeded bool) {
 	p.gate.postpone(p.state, p.pull, succeeded)
 	if err := p.saveState(p.repository, p.state); err != nil {
-		p.warn(fmt.Errorf("could not note that %s lacks its name: %w", p.pull.Original, err))
+		p.warn(fmt.Errorf("could not record in the journal that %s lacks its name: %w", p.pull.Original, err))
 	}
 }
 
-// addLeftovers notes the names of a removed image that the runtime still has: containerd
-// stores the names of a pull one after the other, while RemoveImage deletes those that it
-// has seen.
+// addLeftovers records the names of a removed image that the runtime still has. containerd
+// stores the names of a pull one after the other, and RemoveImage deletes only those that it
+// finds.
 func (p *Pull) addLeftovers(ctx context.Context, image string) error {
 	records, err := p.images.List(ctx, repositoryFilter(p.repository))
 	if err != nil {
@@ -46,8 +46,8 @@ func (p *Pull) addLeftovers(ctx context.Context, image string) error {
 	return nil
 }
 
-// addUnusable notes the name of an image that the runtime has stored and does not show.
-// containerd 2 stores the name before the pull of an image for other platforms fails.
+// addUnusable records the registry's name of an image that the CRI does not show. containerd
+// 2 stores the name before it finds that the image is for other platforms and fails the pull.
 func (p *Pull) addUnusable(ctx context.Context) error {
 	record, err := p.images.Get(ctx, p.pull.Reference)
 	if err != nil || record == nil || p.gate.isKept(p.state, record) {
@@ -57,11 +57,12 @@ func (p *Pull) addUnusable(ctx context.Context) error {
 	return nil
 }
 
-// cancelGrace is how long a runtime may go on with a pull after it was cancelled.
+// cancelGrace is how long a runtime may continue a pull that was cancelled.
 const cancelGrace = 3 * time.Second
 
-// Fail ends a pull that has failed with err. The runtime may have stored the image
-// nevertheless: after a pull that its client has cancelled at its very end.
+// Fail ends a pull that has failed with err. The runtime may still have stored the image, if
+// the client has cancelled the pull just before its end. Fail therefore looks for the image
+// in the background and names it.
 func (p *Pull) Fail(ctx context.Context, err error) {
 	grace := time.Duration(0)
 	if cri.IsTimeout(err) {
@@ -70,15 +71,15 @@ func (p *Pull) Fail(ctx context.Context, err error) {
 	p.tasks.start(ctx, func(ctx context.Context) {
 		defer p.end(ctx)
 		if err := p.nameInterrupted(ctx, grace); err != nil {
-			p.warn(fmt.Errorf("could not name what a failed pull of %s has left: %w", p.pull.Original, err))
+			p.warn(fmt.Errorf("could not name the image that a failed pull of %s may have stored: %w", p.pull.Original, err))
 			p.postpone(false)
 		}
 	})
 }
 
-// nameInterrupted names what a pull that was cut off has left. The runtime may go on with the
-// pull for a while, so that the image is there in part until it has ended. containerd
-// stores the digest of a tag last.
+// nameInterrupted names the image that an interrupted pull has stored, if any. The runtime
+// may continue the pull meanwhile, so nameInterrupted checks again for the time grace, until
+// the image has a digest, which containerd stores after the tag.
 func (p *Pull) nameInterrupted(ctx context.Context, grace time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
 	defer cancel()
@@ -108,8 +109,8 @@ func (p *Pull) nameInterrupted(ctx context.Context, grace time.Duration) error {
 	}
 }
 
-// addNamed notes the registry's digests whose images have the asked repository's digests:
-// a shim may have been killed between two deletions.
+// addNamed records the registry's digests whose images already have the digests of the asked
+// repository. An earlier shim may have been killed before it deleted them.
 func (p *Pull) addNamed(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
 	defer cancel()
@@ -139,7 +140,7 @@ func (p *Pull) addNamed(ctx context.Context) error {
 }
 
 // nameStored names the image under the pull's reference if a pull for another name has
-// put it there, and returns it; nil if there is none.
+// stored it there. It returns the image, or nil if there is no such image.
 func (p *Pull) nameStored(ctx context.Context) (*runtime.Image, error) {
 	record, err := p.images.Get(ctx, p.pull.Reference)
 	if err != nil || record == nil || p.gate.isKept(p.state, record) && !p.gate.succeeded(p.state, p.pull) {
@@ -161,9 +162,9 @@ func (p *Pull) nameStored(ctx context.Context) (*runtime.Image, error) {
 	return image, p.nameAdded(ctx, image.Id)
 }
 
-// hasMoved reports whether the asked name has got another image since the pull began: from
-// another pull, or from another client. A name that is gone has not moved: the image that it
-// had before was removed.
+// hasMoved reports whether another pull or another client has moved the asked name to
+// another image since the pull began. A missing name has not moved, because the image that
+// it meant before was removed.
 func (p *Pull) hasMoved(ctx context.Context, pulled *containerd.Record) (bool, error) {
 	if strings.Contains(p.pull.Original, "@") {
 		return false, nil

@@ -15,33 +15,34 @@ import (
 	"image-cri-shim/rewrite/statedir"
 )
 
-// journal is a file with the pulls whose images have not got their names yet, so that
-// a shim that was killed in between can name them when it starts again. It is safe for
+// journal is a file with the pulls whose images do not have their names yet. If the shim is
+// killed, the next one reads the file and names these images. A journal is safe for
 // concurrent use.
 type journal struct {
-	directory string // empty: nothing is saved
+	directory string // state directory; if empty, the journal is not saved
 
 	mutex        sync.Mutex
 	repositories map[string]journaledRepository
-	dropped      bool // a repository that the file still has
+	dropped      bool // the file still has a repository that was dropped
 }
 
 // journaledPull is a pull from a registry for another name.
 type journaledPull struct {
-	Original  string `json:"original"`  // the name that was asked for
-	Reference string `json:"reference"` // the registry's
-	Registry  string `json:"registry"`  // its address, for people
-	// Before is the digest that the asked name had when the pull began; empty if it was
-	// not there, and for a digest.
+	Original  string `json:"original"`  // asked name
+	Reference string `json:"reference"` // the registry's reference
+	Registry  string `json:"registry"`  // address of the registry, for display
+	// Before is the digest that the asked name had when the pull began. It is empty if the
+	// name did not exist, or if it is a digest reference.
 	Before string `json:"before,omitempty"`
-	// Succeeded says that the runtime has reported success. It is set in the journal only.
+	// Succeeded is set if the runtime has reported success. It is used in the file only.
 	Succeeded bool `json:"succeeded,omitempty"`
 }
 
-// journaledRepository is a repository of a registry that pulls were under way from.
+// journaledRepository is a registry's repository with unfinished pulls.
 type journaledRepository struct {
 	Pulls []journaledPull `json:"pulls"`
-	// Kept are the records that were there by their own names.
+	// Kept are the records that must stay, because they existed before the pulls or were
+	// asked for by their own names.
 	Kept []keptRecord `json:"kept"`
 }
 
@@ -49,12 +50,12 @@ type journaledRepository struct {
 type keptRecord struct {
 	Name      string            `json:"name"`
 	MediaType string            `json:"mediaType"`
-	Digest    string            `json:"digest"` // empty if it is unknown: the name stays, whatever it is
+	Digest    string            `json:"digest"` // empty if unknown: the name stays with any target
 	Size      int64             `json:"size"`
 	Labels    map[string]string `json:"labels,omitempty"`
 }
 
-// journalDocument is what the file holds.
+// journalDocument is the content of the file.
 type journalDocument struct {
 	Version      int                            `json:"version"`
 	Repositories map[string]journaledRepository `json:"repositories"`
@@ -70,7 +71,7 @@ func newJournal(directory string) *journal {
 	return &journal{directory: directory, repositories: make(map[string]journaledRepository)}
 }
 
-// load reads what an earlier shim has left, if anything.
+// load reads the pulls that an earlier shim has not finished. A missing file is not an error.
 func (j *journal) load() (map[string]journaledRepository, error) {
 	if j.directory == "" {
 		return nil, nil
@@ -103,46 +104,46 @@ func (j *journal) load() (map[string]journaledRepository, error) {
 	return repositories, nil
 }
 
-// decodeJournal checks all that the namer relies on.
+// decodeJournal decodes and checks the content of the file.
 func decodeJournal(content []byte) (map[string]journaledRepository, error) {
 	var d journalDocument
 	if err := json.Unmarshal(content, &d); err != nil {
 		return nil, err
 	}
 	if d.Version != journalVersion {
-		return nil, fmt.Errorf("it has version %d, and version %d is known", d.Version, journalVersion)
+		return nil, fmt.Errorf("unsupported version %d, want %d", d.Version, journalVersion)
 	}
 	for name, of := range d.Repositories {
 		for _, pull := range of.Pulls {
 			if !imagename.IsCanonical(pull.Original) || !imagename.IsCanonical(pull.Reference) || imagename.Repository(pull.Reference) != name {
-				return nil, fmt.Errorf("the pull of %.300q as %.300q is not complete", pull.Original, pull.Reference)
+				return nil, fmt.Errorf("incomplete pull of %.300q as %.300q", pull.Original, pull.Reference)
 			}
 		}
 		for _, kept := range of.Kept {
 			if kept.Name == "" {
-				return nil, fmt.Errorf("the record %.300q is not complete", kept.Name)
+				return nil, fmt.Errorf("incomplete record %.300q", kept.Name)
 			}
 		}
 	}
 	return d.Repositories, nil
 }
 
-// set saves the pulls from a repository, which current returns.
+// set saves the pulls from a repository. It calls current for them with the mutex held.
 func (j *journal) set(repository string, current func() journaledRepository) error {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
 	j.repositories[repository] = current()
 	err := j.save()
 	if errors.Is(err, errTooLarge) {
-		delete(j.repositories, repository) // the others are saved with the next change
+		delete(j.repositories, repository) // the next change saves the other repositories
 	}
 	return err
 }
 
-// errTooLarge says that a journal is not written because it could not be read again.
-var errTooLarge = fmt.Errorf("it is larger than %d bytes", journalLimit)
+// errTooLarge reports that a journal was not written because load would reject its size.
+var errTooLarge = fmt.Errorf("larger than %d bytes", journalLimit)
 
-// drop removes a repository. The file has it until the next save.
+// drop removes a repository. The file contains it until the next save.
 func (j *journal) drop(repository string) {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
@@ -151,7 +152,7 @@ func (j *journal) drop(repository string) {
 	delete(j.repositories, repository)
 }
 
-// flush saves what was dropped.
+// flush saves the journal if a repository was dropped since the last save.
 func (j *journal) flush() error {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
@@ -185,7 +186,7 @@ func (j *journal) save() error {
 	return err
 }
 
-// journaled returns what the journal holds of a repository.
+// journaled returns the content of the journal for a repository.
 func (g *gate) journaled(state *repositoryPulls) journaledRepository {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
@@ -200,7 +201,7 @@ func (g *gate) journaled(state *repositoryPulls) journaledRepository {
 	return of
 }
 
-// resume returns the state of a repository as the journal has it, with a pull under way.
+// resume restores the state of a repository from the journal, with one pull in progress.
 func (g *gate) resume(repository string, of journaledRepository) *repositoryPulls {
 	state := newRepositoryPulls()
 	state.active, state.keptKnown = 1, true
@@ -225,9 +226,9 @@ func (g *gate) resume(repository string, of journaledRepository) *repositoryPull
 	return state
 }
 
-// DropJournal removes the journal that a shim has left which kept names in the runtime: one
-// that keeps them in its ledger does not write it, so that it would be out of date later. It
-// reports whether there were pulls in it.
+// DropJournal empties the journal of an earlier shim that kept names in the runtime. A shim
+// with names: ledger calls it, because it does not update the journal, which would then be
+// out of date. DropJournal reports whether the journal contained pulls.
 func DropJournal(directory string) (dropped bool, err error) {
 	j := newJournal(directory)
 	repositories, err := j.load()

@@ -68,10 +68,10 @@ func TestJournalThatCantBeRead(t *testing.T) {
 	for name, test := range map[string]struct{ content, want string }{
 		"damaged":           {`{"version":1,"repos`, "damaged file"},
 		"empty":             {``, "damaged file"},
-		"newer":             {`{"version":2,"repositories":{}}`, "it has version 2, and version 1 is known"},
-		"no original":       {`{"version":1,"repositories":{"a.test/b":{"pulls":[{"original":"","reference":"a.test/b:1"}]}}}`, "is not complete"},
-		"another reference": {`{"version":1,"repositories":{"a.test/b":{"pulls":[{"original":"docker.io/library/b:1","reference":"a.test/c:1"}]}}}`, "is not complete"},
-		"no kept name":      {`{"version":1,"repositories":{"a.test/b":{"kept":[{"digest":"sha256:1"}]}}}`, "is not complete"},
+		"newer":             {`{"version":2,"repositories":{}}`, "unsupported version 2, want 1"},
+		"no original":       {`{"version":1,"repositories":{"a.test/b":{"pulls":[{"original":"","reference":"a.test/b:1"}]}}}`, "incomplete pull"},
+		"another reference": {`{"version":1,"repositories":{"a.test/b":{"pulls":[{"original":"docker.io/library/b:1","reference":"a.test/c:1"}]}}}`, "incomplete pull"},
+		"no kept name":      {`{"version":1,"repositories":{"a.test/b":{"kept":[{"digest":"sha256:1"}]}}}`, "incomplete record"},
 		"too large":         {`{"version":1}` + strings.Repeat(" ", journalLimit), "larger than"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// nameEntries gives an image the names that the ledger has for it. The caller has
-// excluded the calls that use the image.
+// nameEntries gives an image the names that the ledger has for it. The caller must have
+// called gate.exclude for the image.
 func (n *Namer) nameEntries(ctx context.Context, id string) error {
 	entries := n.ledger.NamesOf(id)
 	if len(entries) == 0 {
@@ -64,15 +64,15 @@ func (n *Namer) nameEntries(ctx context.Context, id string) error {
 	return err
 }
 
-// isNewer reports whether the runtime has an image under an entry's original that has come
-// after the entry: the ledger does not hide it.
+// isNewer reports whether the runtime has another image under an entry's original that is
+// newer than the entry, because the ledger does not hide it.
 func (n *Namer) isNewer(ctx context.Context, e ledger.Entry) (bool, error) {
 	image, err := n.runtime.ImageStatus(ctx, e.Original)
 	return image != nil && image.Id != e.Image && !n.ledger.IsHidden(e.Original, image.Id), err
 }
 
-// recordFor returns a record of the image that an entry of the ledger can get its
-// target from; nil if there is none.
+// recordFor returns a record of the image whose target is suitable for an entry of the
+// ledger, or nil if there is none.
 func (n *Namer) recordFor(ctx context.Context, e ledger.Entry, image *runtime.Image) (*containerd.Record, error) {
 	if imagename.Has(image, e.Stored) {
 		if record, err := n.images.Get(ctx, e.Stored); err != nil || leadsTo(record, image) {
@@ -93,15 +93,15 @@ func (n *Namer) recordFor(ctx context.Context, e ledger.Entry, image *runtime.Im
 	return n.images.Get(ctx, image.GetId())
 }
 
-// leadsTo reports whether a record has the target of one of an image's names. CRI may not
-// have seen yet that the record has moved to another image.
+// leadsTo reports whether the target of a record is one of an image's digests. The CRI may
+// still show the record's name on an image after the record has moved to another one.
 func leadsTo(record *containerd.Record, image *runtime.Image) bool {
 	digest := "@" + record.GetTarget().GetDigest()
 	return record != nil && slices.ContainsFunc(image.GetRepoDigests(), func(name string) bool { return strings.HasSuffix(name, digest) })
 }
 
 // forgetNamed drops the names of an image from the ledger that the runtime has itself, and
-// the hidden references of repositories that are settled.
+// the hidden references in the repositories in settled.
 func (n *Namer) forgetNamed(ctx context.Context, id string, settled []string) error {
 	entries := n.ledger.NamesOf(id)
 	if len(entries) == 0 && !n.ledger.HidesAny(id) {

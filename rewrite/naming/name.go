@@ -17,9 +17,8 @@ import (
 	"image-cri-shim/rewrite/ledger"
 )
 
-// name gives an image the names that a pull by the asked name would have given it, and
-// returns once the runtime shows them. It returns the registry's names that they stand
-// for.
+// name gives an image the names that a pull by the asked name would have created, and waits
+// until the CRI shows them. added are the registry's names that they replace.
 func (p *Pull) name(ctx context.Context, image string) (added []string, err error) {
 	done, err := p.gate.exclude(ctx, image)
 	if err != nil {
@@ -52,7 +51,7 @@ func (p *Pull) name(ctx context.Context, image string) (added []string, err erro
 		if len(missing) != 1 || missing[0] != wanted {
 			return len(missing) == 0
 		}
-		// A newer pull may have moved the asked name on.
+		// A newer pull may have moved the asked name to another image.
 		current, err := p.images.Get(ctx, wanted.name)
 		return err == nil && !sameTarget(current, wanted.from)
 	})
@@ -62,8 +61,8 @@ func (p *Pull) name(ctx context.Context, image string) (added []string, err erro
 	return added, err
 }
 
-// bindings returns the names that the image gets, the asked one first, and the
-// registry's names that they replace.
+// bindings returns the names that the image gets, the asked name first, and the registry's
+// names that they replace.
 func (p *Pull) bindings(ctx context.Context, image *runtime.Image) (bindings []binding, added []string, err error) {
 	tag, err := p.images.Get(ctx, p.pull.Reference)
 	if err != nil {
@@ -84,13 +83,13 @@ func (p *Pull) bindings(ctx context.Context, image *runtime.Image) (bindings []b
 	if strings.Contains(p.pull.Original, "@") {
 		return bindings, added, nil
 	}
-	// A newer pull may have moved the registry's tag on: the asked one then gets the
-	// image that this pull has brought.
+	// A newer pull may have moved the registry's tag. The asked name then gets the image
+	// that this pull has stored.
 	from := byDigest[tag.GetTarget().GetDigest()]
 	switch {
 	case from != nil:
 	case tag != nil && imagename.Has(image, p.pull.Reference) && !p.isNew(brought):
-		from = tag // the image was loaded, or its pull was cut off before the digest
+		from = tag // the image was loaded, or its pull was interrupted before the digest was stored
 	case len(byDigest) == 0:
 		return nil, nil, nil
 	default:
@@ -101,9 +100,9 @@ func (p *Pull) bindings(ctx context.Context, image *runtime.Image) (bindings []b
 	return append([]binding{{p.pull.Original, from}}, bindings...), append(added, p.pull.Reference), nil
 }
 
-// broughtDigests returns the records with a digest that an image has got by the pull: the
-// one that the registry's tag has too or, if the tag has moved on, those that were not there
-// before.
+// broughtDigests returns the digest records that the pull has added to an image. That is the
+// record with the target of the registry's tag. If the tag has moved to another image, it is
+// the records that did not exist before the pull.
 func (p *Pull) broughtDigests(ctx context.Context, image *runtime.Image, tag *containerd.Record) (brought []*containerd.Record, err error) {
 	var others []*containerd.Record
 	for _, name := range imagename.Digests(image, p.repository) {
@@ -121,33 +120,32 @@ func (p *Pull) broughtDigests(ctx context.Context, image *runtime.Image, tag *co
 		}
 	}
 	if len(brought) == 0 {
-		return others, nil // the tag has moved on to another image
+		return others, nil // the tag has moved to another image
 	}
 	return brought, nil
 }
 
-// isNew reports whether the pull has brought one of the records. CRI may then show the
-// registry's tag on the image although a newer pull has just moved it on.
+// isNew reports whether the pull has added one of the records. In that case the CRI may still
+// show the registry's tag on the image although a newer pull has just moved the tag.
 func (p *Pull) isNew(records []*containerd.Record) bool {
 	return p.state != nil && slices.ContainsFunc(records, func(record *containerd.Record) bool { return !p.gate.isKept(p.state, record) })
 }
 
-// errRemoved says that an image has been removed while it was being named.
+// errRemoved reports that an image was removed before it had its names.
 var errRemoved = errors.New("the image was removed meanwhile")
 
-// binding is a name that an image is to get, and a record of the image that has the
-// target and the labels for it.
+// binding is a name to create, and the record to copy the target and labels from.
 type binding struct {
 	name string
 	from *containerd.Record
 }
 
-// viewTimeout bounds the wait for CRI to show what was changed. CRI takes events in
-// order, and each may be delayed by those of other clients.
+// viewTimeout limits the wait until the CRI shows a change. The CRI handles events of the
+// images service in order, so events of other clients may delay it.
 const viewTimeout = 5 * time.Second
 
-// awaitView waits until CRI shows an image as wanted. It reports false if it did not
-// in time.
+// awaitView waits until wanted accepts the ID and names that the CRI shows for reference. It
+// reports false if that did not happen within viewTimeout.
 func (n *Namer) awaitView(ctx context.Context, reference string, wanted func(id string, names []string) bool) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, viewTimeout)
 	defer cancel()
@@ -167,15 +165,15 @@ func (n *Namer) awaitView(ctx context.Context, reference string, wanted func(id 
 	}
 }
 
-// NamePreloaded gives an image that was found under a registry's reference the name that was
-// asked for. The registry's name stays.
+// NamePreloaded gives the asked name to an image that was found under a registry's name. The
+// registry's name stays.
 func (n *Namer) NamePreloaded(ctx context.Context, origin ledger.Origin, image string) error {
 	p := n.newPull(origin)
 	ctx, cancel := cri.Detached(ctx, nameTimeout)
 	defer cancel()
 	if _, err := p.name(ctx, image); err != nil {
-		return fmt.Errorf("could not give %s, which is present as %s, its name in the runtime: %w", origin.Original, origin.Stored, err)
+		return fmt.Errorf("could not add the name %s to the preloaded image %s: %w", origin.Original, origin.Stored, err)
 	}
-	n.inform(fmt.Sprintf("gave the image that is present as %s the name %s", origin.Stored, origin.Original))
+	n.inform(fmt.Sprintf("added the name %s to the preloaded image %s", origin.Original, origin.Stored))
 	return nil
 }

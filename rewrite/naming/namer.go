@@ -1,18 +1,29 @@
-// Package naming gives images that were pulled from a registry the names that were asked
-// for, in containerd itself, and deletes the names under which they were pulled.
+// Package naming gives images that were pulled from a registry their asked names in
+// containerd itself, and deletes the registry's names.
+//
+// After a pull of nginx:1.25 as hub/library/nginx:1.25, it creates
+// docker.io/library/nginx:1.25 in containerd and deletes hub/library/nginx:1.25:
 //
 //	namer := naming.New(naming.Options{Invoke: invoke, Ledger: ledger, Directory: stateDirectory})
-//	pull, err := namer.BeginPull(ctx, origin)
-//	// the runtime pulls origin.Stored
+//	pull, err := namer.BeginPull(ctx, ledger.Origin{
+//		Original: "docker.io/library/nginx:1.25",
+//		Stored:   "hub/library/nginx:1.25",
+//	})
+//	// The runtime pulls hub/library/nginx:1.25.
 //	mode := pull.Complete(ctx, imageID) // or pull.Fail(ctx, err)
 //
-// A pull passes these files: pull.go (begin and end), name.go and put.go (the names that the
-// image gets), settle.go and records.go (the last pull from a repository deletes the
-// registry's names), interrupted.go (a pull that was cut off), fallback.go (the ledger
-// instead). The gate (gate.go, repository.go, deleted.go) orders these with other calls, and
-// view.go shows clients the names that are about to come. run.go works in the background, on
-// the pulls in the journal (journal.go) and on the names in the ledger (from_ledger.go,
-// ledger_entries.go).
+// The files, in the order in which a pull uses them:
+//
+//   - pull.go begins and ends a pull.
+//   - name.go and put.go create the names of the image.
+//   - settle.go and records.go delete the registry's names after the last pull from a
+//     repository.
+//   - interrupted.go names the image of an interrupted pull.
+//   - fallback.go records the names in the ledger if naming fails.
+//   - gate.go, repository.go and deleted.go order these changes with other calls.
+//   - view.go replaces the registry's names in answers while they still exist.
+//   - run.go works in the background: it repairs the pulls in the journal (journal.go) and
+//     moves the names in the ledger into containerd (from_ledger.go, ledger_entries.go).
 package naming
 
 import (
@@ -31,18 +42,18 @@ import (
 	"image-cri-shim/rewrite/ledger"
 )
 
-// Namer gives an image that was pulled from a registry the names that were asked for,
-// in the runtime itself. After a pull of docker.io/library/nginx:1.25 as
-// registry.example:5000/library/nginx:1.25, containerd has the image as
+// Namer gives images that were pulled from a registry their asked names in the runtime. After
+// a pull of docker.io/library/nginx:1.25 as hub/library/nginx:1.25, containerd has the image
+// as
 //
 //	docker.io/library/nginx:1.25
 //	docker.io/library/nginx@sha256:<digest of its manifest>
 //
-// and no longer under the registry's names: every client sees what it would see
-// without the shim, and no answer has to be changed.
+// and no longer under the registry's names. Every client sees the same names as without the
+// shim, and answers need no change.
 //
-// It needs containerd's images service. Without it, and for an image whose naming has
-// failed, the [ledger.Ledger] remembers the names instead. It is safe for concurrent use.
+// A Namer needs containerd's images service. Without it, and for an image whose naming has
+// failed, the [ledger.Ledger] records the names instead. A Namer is safe for concurrent use.
 type Namer struct {
 	images  containerd.Images
 	runtime cri.Client
@@ -51,47 +62,47 @@ type Namer struct {
 	gate    *gate
 	warn    func(error)
 	inform  func(string)
-	repairs atomic.Int32 // repositories whose repair has failed and is tried again
+	repairs atomic.Int32 // number of repositories whose repair has failed and is retried
 	status  atomic.Pointer[Status]
 	sandbox *sandboxNames
 	tasks   tasks
 	trigger chan struct{}
-	resumed []resumedPulls // that Run is to repair
+	resumed []resumedPulls // pulls in the journal that Run repairs
 }
 
-// Options says what a [Namer] works with.
+// Options are the parts of a [Namer].
 type Options struct {
-	// Invoke calls the runtime on behalf of no client, with the outgoing metadata of
+	// Invoke calls the runtime outside of any client's call, with the outgoing metadata of
 	// its context.
 	Invoke intercept.Invoke
 	Ledger *ledger.Ledger
-	// Directory is the state directory, for the journal of pulls under way. The
-	// journal is not kept where it is empty.
+	// Directory is the state directory, which holds the journal of pulls. If it is empty,
+	// the journal is not saved.
 	Directory string
-	// Warn, where not nil, is called with what went wrong without failing a call.
+	// Warn, if not nil, is called with errors that do not fail a call.
 	Warn func(error)
-	// Inform, where not nil, is called with what the namer has done without a pull: a
-	// change of the mode, and names that were given or repaired in the background.
+	// Inform, if not nil, is called with changes that are not part of a pull: another mode,
+	// and names that were added or repaired in the background.
 	Inform func(string)
 }
 
-// Status says where the names of pulled images are kept.
+// Status is the mode of a [Namer] and its reason.
 type Status struct {
 	Mode   Mode
-	Reason string // in a few words
+	Reason string // a short text for display
 }
 
-// Mode is the place where the names are kept.
+// Mode is the place where the names of pulled images are kept.
 type Mode string
 
 const (
-	InRuntime Mode = "runtime" // containerd has them
-	InLedger  Mode = "ledger"  // the shim restores them in answers
+	InRuntime Mode = "runtime" // containerd has the names
+	InLedger  Mode = "ledger"  // the shim restores the names in answers
 	Unknown   Mode = "unknown" // the runtime has not been reached yet
 )
 
-// New returns a namer. It reads the pulls that an earlier one has not finished, and
-// [Namer.Run] repairs these.
+// New returns a namer. It reads the journal for pulls that an earlier shim has not finished,
+// which [Namer.Run] then repairs.
 func New(options Options) *Namer {
 	n := &Namer{
 		images:  containerd.Images{Invoke: options.Invoke},
@@ -113,7 +124,7 @@ func New(options Options) *Namer {
 	n.status.Store(&Status{Mode: Unknown, Reason: "the runtime has not been reached yet"})
 	repositories, err := n.journal.load()
 	if err != nil {
-		n.warn(fmt.Errorf("images of pulls that were cut off may keep a registry's name: %w", err))
+		n.warn(fmt.Errorf("could not read the journal, images of interrupted pulls may keep the registry's names: %w", err))
 	}
 	for name, of := range repositories {
 		n.resumed = append(n.resumed, resumedPulls{name, n.gate.resume(name, of)})
@@ -121,8 +132,8 @@ func New(options Options) *Namer {
 	return n
 }
 
-// Status returns the place of the names, as of the last answer of the runtime. A nil namer
-// keeps them in the ledger.
+// Status returns the mode that follows from the last answer of the runtime. The mode of a nil
+// namer is InLedger.
 func (n *Namer) Status() Status {
 	if n == nil {
 		return Status{Mode: InLedger, Reason: "names: ledger"}
@@ -130,15 +141,15 @@ func (n *Namer) Status() Status {
 	return *n.status.Load()
 }
 
-// InRuntime reports whether the runtime keeps the names.
+// InRuntime reports whether the mode is InRuntime.
 func (n *Namer) InRuntime() bool { return n.Status().Mode == InRuntime }
 
-// Idle reports whether no pull from a registry is under way and no name is being
-// changed in the runtime: calls that use an image then need not wait.
+// Idle reports whether no pull from a registry is in progress and no name is being changed in
+// the runtime. Calls that use an image then need not wait.
 func (n *Namer) Idle() bool { return n == nil || n.gate.idle() }
 
-// Use begins a call that uses images, by their IDs. It waits while their names are being
-// changed. Every successful use needs a call of done.
+// Use begins a call that uses images, given by their IDs. It waits while their names are
+// being changed. If it returns no error, the caller must call done.
 func (n *Namer) Use(ctx context.Context, images ...string) (done func(), err error) {
 	if n == nil {
 		return func() {}, nil
@@ -149,8 +160,9 @@ func (n *Namer) Use(ctx context.Context, images ...string) (done func(), err err
 	return done, nil
 }
 
-// Probe asks the runtime whether it can keep names, and returns the answer. It
-// returns the answer of before if the runtime can't be reached. A nil namer does not ask.
+// Probe checks whether the runtime serves containerd's images service, and returns the
+// resulting status. The status does not change if the runtime can't be reached. A nil namer
+// does not call the runtime.
 func (n *Namer) Probe(ctx context.Context) Status {
 	if n == nil {
 		return n.Status()
@@ -162,11 +174,11 @@ func (n *Namer) Probe(ctx context.Context) Status {
 	return n.Status()
 }
 
-// reasonLimit bounds the runtime's text in the reason of a mode, in bytes.
+// reasonLimit limits the runtime's text in the reason of a mode, in bytes.
 const reasonLimit = 300
 
-// updateStatus derives the mode from the error of a call to the images service, nil if it
-// has answered.
+// updateStatus sets the mode after a call to the images service. err is the error of the
+// call, or nil.
 func (n *Namer) updateStatus(err error) {
 	naming := Status{Mode: InRuntime, Reason: "containerd's images service answers"}
 	switch {
@@ -174,7 +186,7 @@ func (n *Namer) updateStatus(err error) {
 	case cri.EndsCall(err):
 		return
 	case status.Code(err) == codes.Unimplemented:
-		naming = Status{Mode: InLedger, Reason: "the runtime has no images service of containerd's"}
+		naming = Status{Mode: InLedger, Reason: "the runtime does not serve containerd's images service"}
 	default:
 		naming = Status{Mode: InLedger, Reason: "the runtime's images service refuses: " + printable.Line(status.Convert(err).Message(), reasonLimit)}
 	}
@@ -183,8 +195,8 @@ func (n *Namer) updateStatus(err error) {
 	}
 }
 
-// Repairs returns the number of repositories of registries whose names the runtime still
-// shows because deleting or replacing them has failed. It is tried again.
+// Repairs returns the number of repositories with registry names that the runtime still shows
+// because deleting or replacing them has failed. The namer retries these.
 func (n *Namer) Repairs() int {
 	if n == nil {
 		return 0
@@ -192,5 +204,5 @@ func (n *Namer) Repairs() int {
 	return int(n.repairs.Load())
 }
 
-// nameTimeout bounds the naming of one image. It goes on when the client has gone.
+// nameTimeout limits the naming of one image, which continues if the client cancels its call.
 const nameTimeout = 20 * time.Second

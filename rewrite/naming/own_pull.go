@@ -12,8 +12,9 @@ import (
 	"image-cri-shim/rewrite/imagename"
 )
 
-// BeginOwnPull begins a pull by an image's own name. The caller must call end when the pull
-// has ended. Both have no effect if the runtime keeps no names.
+// BeginOwnPull begins a pull by an image's own name. If it returns no error, the caller must
+// call end when the pull has ended. Both do nothing if the names are kept in the ledger and
+// no pull from a registry is in progress.
 func (n *Namer) BeginOwnPull(ctx context.Context, name reference.Named) (end func(pulled bool), err error) {
 	if n == nil || n.Status().Mode == InLedger && n.Idle() {
 		return func(bool) {}, nil
@@ -29,30 +30,31 @@ func (n *Namer) BeginOwnPull(ctx context.Context, name reference.Named) (end fun
 		if pulled && !n.gate.isAlone(state) {
 			n.keepOwn(ctx, state, name.String())
 		}
-		n.flushJournal() // an earlier pull of the name for another one is not repaired any more
+		n.flushJournal() // so that a repair of an earlier pull for another name does not delete this name
 		n.endPull(ctx, in)
 	}, nil
 }
 
-// keepOwn notes that the records of a name stay.
+// keepOwn records that the name, and its digest reference, must stay.
 func (n *Namer) keepOwn(ctx context.Context, state *repositoryPulls, name string) {
 	ctx, cancel := cri.Detached(ctx, ledgerTimeout)
 	defer cancel()
 	records, err := n.ownRecords(ctx, name)
 	if err != nil {
-		n.warn(fmt.Errorf("could not look at %s after its pull: %w", name, err))
-		records = []*containerd.Record{{Name: name}} // stays, whatever it is
+		n.warn(fmt.Errorf("could not read the record of %s after its pull: %w", name, err))
+		records = []*containerd.Record{{Name: name}} // stays with any target
 	}
 	n.gate.keep(state, records...)
 	if !n.gate.isKeptKnown(state) {
 		return // no pull for another name has begun
 	}
 	if err := n.saveState(imagename.Repository(name), state); err != nil {
-		n.warn(fmt.Errorf("could not note that %s was asked for, which is forgotten if the shim is killed now: %w", name, err))
+		n.warn(fmt.Errorf("could not record in the journal that %s must stay, it may be deleted if the shim is killed now: %w", name, err))
 	}
 }
 
-// ownRecords returns the records of a name and of its digest.
+// ownRecords returns the record of a name and the record of its digest reference, as far as
+// they exist.
 func (n *Namer) ownRecords(ctx context.Context, name string) (records []*containerd.Record, err error) {
 	record, err := n.images.Get(ctx, name)
 	if err != nil || record == nil {

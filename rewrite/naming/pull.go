@@ -14,18 +14,19 @@ import (
 	"image-cri-shim/rewrite/ledger"
 )
 
-// Pull is a pull from a registry whose image gets the asked name in the runtime.
+// Pull is a pull from a registry. The pulled image gets the asked name in the runtime.
 type Pull struct {
 	*Namer
 	pull       journaledPull
-	repository string // of the registry's reference
+	repository string // repository of the registry's reference
 	state      *repositoryPulls
-	image      string // the ID of the image that was named; empty before
+	image      string // ID of the image; empty before it is named
 }
 
-// BeginPull prepares the naming of the image of a pull: it records the names that the
-// registry's repository has in the runtime, since these stay. It returns nil if the runtime
-// keeps no names. Otherwise the caller must call Complete or Fail when the pull has ended.
+// BeginPull prepares the naming of the image that is about to be pulled. It records which
+// names of the registry's repository exist in the runtime, because these must stay. It
+// returns nil if the runtime can't keep names. Otherwise the caller must call Complete or
+// Fail when the pull has ended.
 func (n *Namer) BeginPull(ctx context.Context, origin ledger.Origin) (*Pull, error) {
 	if n == nil {
 		return nil, nil
@@ -44,14 +45,14 @@ func (n *Namer) BeginPull(ctx context.Context, origin ledger.Origin) (*Pull, err
 		if ctx.Err() != nil || status.Code(err) == codes.Unavailable {
 			return nil, err
 		}
-		n.triggerRun() // asks whether the runtime keeps names
+		n.triggerRun() // probes the runtime again
 		return nil, nil
 	}
 	n.gate.addPull(p.state, p.pull)
 	if err := n.saveState(p.repository, p.state); err != nil {
-		n.warn(fmt.Errorf("could not note the pull of %s, whose image keeps the registry's name if the shim is killed now: %w", origin.Original, err))
+		n.warn(fmt.Errorf("could not record the pull of %s in the journal, its image keeps the registry's name if the shim is killed now: %w", origin.Original, err))
 	}
-	n.tasks.start(ctx, func(ctx context.Context) { _, _ = n.sandbox.names(ctx, n) }) // while the runtime pulls
+	n.tasks.start(ctx, func(ctx context.Context) { _, _ = n.sandbox.names(ctx, n) }) // fill the cache while the runtime pulls
 	return p, nil
 }
 
@@ -63,7 +64,7 @@ func (n *Namer) newPull(origin ledger.Origin) *Pull {
 	}
 }
 
-// findBefore finds the image that the asked name means now.
+// findBefore records the target that the asked name has before the pull.
 func (p *Pull) findBefore(ctx context.Context) error {
 	if strings.Contains(p.pull.Original, "@") {
 		return nil
@@ -75,12 +76,12 @@ func (p *Pull) findBefore(ctx context.Context) error {
 	return err
 }
 
-// saveState saves what the journal has to hold of a repository now.
+// saveState saves the state of a repository in the journal.
 func (n *Namer) saveState(repository string, state *repositoryPulls) error {
 	return n.journal.set(repository, func() journaledRepository { return n.gate.journaled(state) })
 }
 
-// findKept finds the names of the repository that stay, unless they are known already.
+// findKept finds the names of the repository that must stay, unless they are already known.
 func (p *Pull) findKept(ctx context.Context) error {
 	if p.gate.isKeptKnown(p.state) {
 		return nil
@@ -109,11 +110,11 @@ func (p *Pull) findKept(ctx context.Context) error {
 	return nil
 }
 
-// Complete names the image that the pull has brought, and ends the pull. image is its ID or
-// the reference that it was pulled by. If the naming fails, the image keeps the registry's
-// names for now and the ledger restores the asked ones. If the ledger can't be changed
-// either, the image is named later. Complete returns the place of the names, or "" if the
-// image has been removed meanwhile.
+// Complete names the pulled image and ends the pull. image is its ID or the reference that it
+// was pulled by. If naming fails, the image keeps the registry's names for now, and the
+// ledger restores the asked ones. If the ledger can't be changed either, the namer retries in
+// the background. Complete returns where the names are kept, or "" if the image was removed
+// meanwhile.
 func (p *Pull) Complete(ctx context.Context, image string) Mode {
 	ctx = context.WithoutCancel(ctx)
 	defer p.end(ctx)
@@ -126,7 +127,7 @@ func (p *Pull) Complete(ctx context.Context, image string) Mode {
 		p.gate.finish(p.state, p.pull)
 		return ""
 	}
-	p.warn(fmt.Errorf("could not give %s its name in the runtime, it keeps the name %s for now: %w", p.pull.Original, p.pull.Reference, err))
+	p.warn(fmt.Errorf("could not create the name %s in the runtime, the image keeps the name %s for now: %w", p.pull.Original, p.pull.Reference, err))
 	if err := p.keepInLedger(ctx, image); err != nil {
 		p.warn(err)
 		p.postpone(true)
@@ -134,9 +135,8 @@ func (p *Pull) Complete(ctx context.Context, image string) Mode {
 	return InLedger
 }
 
-// nameBrought names the image that the pull has brought. If that fails the image keeps
-// the registry's names, and the error says why. If the image was removed meanwhile, what
-// the pull has left of it goes too.
+// nameBrought names the pulled image. If the image was removed meanwhile, nameBrought records
+// the remaining names of the pull for deletion.
 func (p *Pull) nameBrought(ctx context.Context, image string) error {
 	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
 	defer cancel()
@@ -147,8 +147,8 @@ func (p *Pull) nameBrought(ctx context.Context, image string) error {
 	return err
 }
 
-// nameAdded names an image, and notes which names the last pull from the repository
-// deletes.
+// nameAdded names an image, and records the registry's names that the last pull from the
+// repository deletes.
 func (p *Pull) nameAdded(ctx context.Context, image string) error {
 	added, err := p.name(ctx, image)
 	if err != nil {
@@ -159,8 +159,8 @@ func (p *Pull) nameAdded(ctx context.Context, image string) error {
 	return p.restoreTag(ctx, image)
 }
 
-// restoreTag gives the registry's tag the image back that it had, if it is one that stays and
-// that the pull has moved.
+// restoreTag moves the registry's tag back to its former image, if the tag must stay and the
+// pull has moved it.
 func (p *Pull) restoreTag(ctx context.Context, image string) error {
 	kept := p.gate.keptRecord(p.state, p.pull.Reference)
 	if kept.GetTarget() == nil {
@@ -177,8 +177,8 @@ func (p *Pull) restoreTag(ctx context.Context, image string) error {
 	return err
 }
 
-// end ends the pull. The last pull from the repository deletes the names that pulls for
-// other names have added. Until then the ledger hides them.
+// end ends the pull. The last pull from the repository deletes the registry's names that
+// pulls for other names have added. Until then the ledger hides them.
 func (p *Pull) end(ctx context.Context) {
 	if p.endPull(ctx, p.repository) || p.image == "" {
 		return

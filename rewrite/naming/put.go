@@ -11,15 +11,15 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// put gives an image names. If the image has been removed meanwhile, the names are
-// deleted again and the error is errRemoved.
+// put gives an image names. If the image was removed meanwhile, put deletes the names again
+// and returns errRemoved.
 func (n *Namer) put(ctx context.Context, image *runtime.Image, bindings []binding) error {
 	for _, b := range bindings {
 		if err := n.putOne(ctx, image, b); err != nil {
-			return fmt.Errorf("give the image the name %s: %w", b.name, err)
+			return fmt.Errorf("create the name %s: %w", b.name, err)
 		}
 	}
-	for _, b := range bindings { // the name may be in a repository that a pull is under way from
+	for _, b := range bindings { // a pull from the repository of the name may be in progress
 		n.gate.keepIfActive(imagename.Repository(b.name), &containerd.Record{Name: b.name, Target: b.from.GetTarget(), Labels: b.from.GetLabels()})
 	}
 	present, err := n.isWhole(ctx, image.GetId(), bindings)
@@ -32,8 +32,8 @@ func (n *Namer) put(ctx context.Context, image *runtime.Image, bindings []bindin
 	return errors.Join(errRemoved, err)
 }
 
-// putOne gives an image a name. A name that it has already is left alone if CRI shows it: an
-// update would have containerd write and announce a change for each repeated pull.
+// putOne gives an image a name. It does nothing if the image has the name already and the CRI
+// shows it, because containerd would write and publish an update for each repeated pull.
 func (n *Namer) putOne(ctx context.Context, image *runtime.Image, b binding) error {
 	labels, err := n.labelsFor(ctx, b.name, b.from)
 	if err != nil {
@@ -49,8 +49,8 @@ func (n *Namer) putOne(ctx context.Context, image *runtime.Image, b binding) err
 	return n.images.Put(ctx, record)
 }
 
-// isWhole reports whether an image is there with all that names need: containerd
-// accepts names whose content has been removed, and CRI then does not see them.
+// isWhole reports whether an image exists with the content that its names need. containerd
+// accepts names whose content was removed, but the CRI does not show them.
 func (n *Namer) isWhole(ctx context.Context, image string, bindings []binding) (bool, error) {
 	checked := make(map[string]bool)
 	for _, b := range bindings {
@@ -63,13 +63,14 @@ func (n *Namer) isWhole(ctx context.Context, image string, bindings []binding) (
 			return false, err
 		}
 	}
-	// RemoveImage deletes this name too. The names above may have kept the content.
+	// The new names may have kept the content of a removed image, but RemoveImage has then
+	// deleted the record with the image's ID.
 	id, err := n.images.Get(ctx, image)
 	return id != nil, err
 }
 
-// labelsFor returns the labels of a record that is made from another. Only what
-// containerd pins under its own name is pinned: the image that sandboxes run.
+// labelsFor returns the labels for a record that copies from. It pins only names of the
+// sandbox image, as containerd does.
 func (n *Namer) labelsFor(ctx context.Context, name string, from *containerd.Record) (map[string]string, error) {
 	labels := make(map[string]string, len(from.GetLabels())+1)
 	for key, value := range from.GetLabels() {
@@ -84,7 +85,7 @@ func (n *Namer) labelsFor(ctx context.Context, name string, from *containerd.Rec
 	return labels, err
 }
 
-// hasLabels reports whether a record has labels, among others.
+// hasLabels reports whether a record has all of labels. It may have others.
 func hasLabels(record *containerd.Record, labels map[string]string) bool {
 	for key, value := range labels {
 		if record.GetLabels()[key] != value {

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// restoreRecords deletes the names that pulls have added, and gives the names that
-// they have moved what these had before. It returns the deleted names.
+// restoreRecords deletes the names that pulls have added, and moves kept names back to their
+// former targets. It returns the deleted names.
 func (n *Namer) restoreRecords(ctx context.Context, records []*containerd.Record, state *repositoryPulls) (gone []string, err error) {
 	byName := make(map[string]*containerd.Record, len(records))
 	for _, record := range records {
@@ -21,7 +21,7 @@ func (n *Namer) restoreRecords(ctx context.Context, records []*containerd.Record
 	for _, name := range slices.Sorted(maps.Keys(state.created)) {
 		record, kept := byName[name], state.kept[name]
 		if record == nil {
-			gone = append(gone, name) // CRI may not have seen it yet
+			gone = append(gone, name) // the CRI may still show it
 			continue
 		}
 		if kept != nil && (sameTarget(kept, record) || kept.GetTarget() == nil) {
@@ -47,15 +47,15 @@ func (n *Namer) restoreRecords(ctx context.Context, records []*containerd.Record
 	for _, record := range doomed {
 		delete(byName, record.GetName())
 	}
-	for name := range state.kept { // their digests are among the kept names, if they had any
+	for name := range state.kept { // the digests of kept tags are kept names themselves
 		delete(byName, name)
 	}
 	deleted, err := n.deleteAll(ctx, doomed, byName, n.recordDeletion)
 	return append(gone, deleted...), err
 }
 
-// restoreRecord gives a name that stays the target that it had, unless its content is gone. It
-// reports whether it has done so.
+// restoreRecord moves a kept name back to its former target, unless the content of that target
+// was removed. It reports whether it has moved the name.
 func (n *Namer) restoreRecord(ctx context.Context, kept *containerd.Record) (bool, error) {
 	if kept == nil {
 		return false, nil
@@ -64,12 +64,12 @@ func (n *Namer) restoreRecord(ctx context.Context, kept *containerd.Record) (boo
 		return false, err
 	}
 	if err := n.images.Put(ctx, kept); err != nil {
-		return false, fmt.Errorf("give %s back what it named: %w", kept.GetName(), err)
+		return false, fmt.Errorf("move the name %s back to its former image: %w", kept.GetName(), err)
 	}
 	return true, nil
 }
 
-// remains reports whether a name that pulls have added is not deleted.
+// remains reports whether a name that pulls have added must not be deleted.
 func (n *Namer) remains(ctx context.Context, record *containerd.Record, state *repositoryPulls) (bool, error) {
 	if stays, err := n.isNeeded(ctx, record); err != nil || stays {
 		return stays, err
@@ -77,8 +77,8 @@ func (n *Namer) remains(ctx context.Context, record *containerd.Record, state *r
 	return n.isForeign(ctx, record, state)
 }
 
-// deleteAll deletes records of repositories, but for digests that came with a tag that
-// stays. It calls replaced before a deletion, and returns the deleted names.
+// deleteAll deletes the records in doomed, except digests with the target of a tag in stays.
+// It calls replaced before each deletion, and returns the deleted names.
 func (n *Namer) deleteAll(ctx context.Context, doomed []*containerd.Record, stays map[string]*containerd.Record, replaced func(name string)) (gone []string, err error) {
 	for _, record := range doomed {
 		if belongsToTag(record, stays) {
@@ -93,23 +93,25 @@ func (n *Namer) deleteAll(ctx context.Context, doomed []*containerd.Record, stay
 	return gone, nil
 }
 
-// awaitRestored waits until CRI shows a name on the image that it has got back.
+// awaitRestored waits until the CRI shows a name on the image that it was moved back to.
 func (n *Namer) awaitRestored(ctx context.Context, kept *containerd.Record, byName map[string]*containerd.Record) error {
 	digest := imagename.Repository(kept.GetName()) + "@" + kept.GetTarget().GetDigest()
 	if byName[digest] == nil {
-		return nil // the image can't be told by it
+		return nil // without the digest, the image can't be recognized
 	}
 	_, err := n.awaitView(ctx, kept.GetName(), func(_ string, names []string) bool { return slices.Contains(names, digest) })
 	return err
 }
 
-// isNeeded reports whether the runtime itself needs a name.
+// isNeeded reports whether the runtime itself needs a name: it is pinned, or a name of the
+// sandbox image.
 func (n *Namer) isNeeded(ctx context.Context, record *containerd.Record) (bool, error) {
 	sandbox, err := n.sandbox.names(ctx, n)
 	return containerd.IsPinned(record) || slices.Contains(sandbox, record.GetName()), err
 }
 
-// belongsToTag reports whether a record with a digest came with a tag that stays.
+// belongsToTag reports whether a digest record has the target of a tag in stays, in the same
+// repository.
 func belongsToTag(record *containerd.Record, stays map[string]*containerd.Record) bool {
 	if !strings.Contains(record.GetName(), "@") {
 		return false
@@ -126,7 +128,7 @@ func sameTarget(a, b *containerd.Record) bool {
 	return a.GetTarget().GetDigest() == b.GetTarget().GetDigest()
 }
 
-// awaitDeleted waits until CRI does not show deleted names on images any more.
+// awaitDeleted waits until the CRI no longer shows deleted names on images.
 func (n *Namer) awaitDeleted(ctx context.Context, names []string, images ...string) error {
 	if len(names) == 0 {
 		return nil

@@ -11,21 +11,20 @@ import (
 	"image-cri-shim/rewrite/imagename"
 )
 
-// repositoryPulls is the state of one repository of a registry while pulls from it
-// are under way, and until the names that they have left are deleted. The gate's
-// mutex guards it.
+// repositoryPulls is the state of a registry's repository while pulls from it are in progress,
+// and until the names that they have created are deleted. The gate's mutex guards it.
 type repositoryPulls struct {
-	active    int  // under way
-	deleting  bool // names are; new pulls wait
-	keptKnown bool // the records that were there before are in kept
-	// kept are the records that stay, by name: they were there before, or were asked
-	// for by their own names.
+	active    int  // number of pulls in progress
+	deleting  bool // names are being deleted; new pulls wait
+	keptKnown bool // kept contains the records that existed before the pulls
+	// kept are the records that must stay, by name, because they existed before the pulls or
+	// were asked for by their own names.
 	kept    map[string]*containerd.Record
-	created map[string]struct{} // records that pulls for other names have made
-	images  map[string]struct{} // IDs of the images that these belong to
-	pulls   []journaledPull     // the pulls for other names, each once
-	// unfinished are those of named that have ended and whose images may lack their
-	// names. They are true if the runtime has reported success.
+	created map[string]struct{} // names that pulls for other names have created
+	images  map[string]struct{} // IDs of the images with these names
+	pulls   []journaledPull     // pulls for other names, without duplicates
+	// unfinished are those of pulls that have ended and whose images may lack their names.
+	// The value is true if the runtime has reported success.
 	unfinished map[journaledPull]bool
 }
 
@@ -58,8 +57,8 @@ func (g *gate) beginPull(ctx context.Context, repository string) (*repositoryPul
 	return state, nil
 }
 
-// endPull ends a pull from a repository. It reports whether it was the last one: the caller
-// then deletes the names that the pulls have made, and calls endDeletion or reopen.
+// endPull ends a pull from a repository. It reports whether this was the last one. If so, the
+// caller must delete the names that the pulls have created, and call endDeletion or reopen.
 func (g *gate) endPull(repository string) (state *repositoryPulls, last bool) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
@@ -69,7 +68,7 @@ func (g *gate) endPull(repository string) (state *repositoryPulls, last bool) {
 	return state, state.deleting
 }
 
-// reopen undoes the end of the last pull from a repository, whose names could not be
+// reopen undoes the end of the last pull from a repository, because its names could not be
 // deleted. The caller must call endPull again.
 func (g *gate) reopen(repository string) {
 	g.mutex.Lock()
@@ -88,24 +87,24 @@ func (g *gate) addPull(state *repositoryPulls, pull journaledPull) {
 	}
 }
 
-// postpone notes that a pull has ended whose image may lack its names. succeeded says that
-// the runtime has reported success.
+// postpone records that a pull has ended and its image may lack its names. succeeded reports
+// whether the runtime has reported success.
 func (g *gate) postpone(state *repositoryPulls, pull journaledPull, succeeded bool) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	state.unfinished[pull] = state.unfinished[pull] || succeeded
 }
 
-// finish notes that the image of a pull has its names. Older pulls of the asked name are
-// then finished too.
+// finish records that the image of a pull has its names. This finishes older pulls of the same
+// asked name too.
 func (g *gate) finish(state *repositoryPulls, pull journaledPull) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	maps.DeleteFunc(state.unfinished, func(other journaledPull, _ bool) bool { return other.Original == pull.Original })
 }
 
-// unfinished returns the pulls whose images may lack their names, in the order that they
-// began in.
+// unfinished returns the ended pulls whose images may lack their names, in the order in which
+// they began.
 func (g *gate) unfinished(state *repositoryPulls) []journaledPull {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
@@ -122,22 +121,22 @@ func (g *gate) succeeded(state *repositoryPulls, pull journaledPull) bool {
 	return state.unfinished[pull]
 }
 
-// isAlone reports whether a pull is the only one that can have read or made records since it
-// began.
+// isAlone reports whether only one pull from the repository is in progress, and none has read
+// the records that must stay.
 func (g *gate) isAlone(state *repositoryPulls) bool {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	return state.active == 1 && !state.keptKnown
 }
 
-// isKeptKnown reports whether the records that stay are known.
+// isKeptKnown reports whether the records that must stay are known.
 func (g *gate) isKeptKnown(state *repositoryPulls) bool {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	return state.keptKnown
 }
 
-// isKept reports whether a record is one that stays, with the target that it had.
+// isKept reports whether a record must stay and still has its former target.
 func (g *gate) isKept(state *repositoryPulls, record *containerd.Record) bool {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
@@ -145,19 +144,19 @@ func (g *gate) isKept(state *repositoryPulls, record *containerd.Record) bool {
 	return kept != nil && sameTarget(kept, record)
 }
 
-// keptRecord returns the record of a name that stays, nil if it does not.
+// keptRecord returns the former record of a name that must stay, or nil for other names.
 func (g *gate) keptRecord(state *repositoryPulls, name string) *containerd.Record {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	return state.kept[name]
 }
 
-// isKeptName reports whether a name is one that stays.
+// isKeptName reports whether a name must stay.
 func (g *gate) isKeptName(state *repositoryPulls, name string) bool {
 	return g.keptRecord(state, name) != nil
 }
 
-// wasOn reports whether a record that stays belongs to an image.
+// wasOn reports whether a name must stay and its former target is on an image.
 func (g *gate) wasOn(state *repositoryPulls, name string, image *runtime.Image) bool {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
@@ -165,7 +164,8 @@ func (g *gate) wasOn(state *repositoryPulls, name string, image *runtime.Image) 
 	return kept != nil && imagename.Has(image, imagename.Repository(name)+"@"+kept.GetTarget().GetDigest())
 }
 
-// markMoved records that a pull may have moved a name that stays. The last pull moves it back.
+// markMoved records that a pull may have moved a name that must stay. The last pull moves it
+// back.
 func (g *gate) markMoved(state *repositoryPulls, name string) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
@@ -203,7 +203,8 @@ func (g *gate) endDeletion(repositories ...string) {
 	g.broadcast()
 }
 
-// keep records that records stay, even if other pulls have changed them.
+// keep records that records must stay with their current targets, even if pulls for other
+// names have created them.
 func (g *gate) keep(state *repositoryPulls, records ...*containerd.Record) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
@@ -213,7 +214,7 @@ func (g *gate) keep(state *repositoryPulls, records ...*containerd.Record) {
 	}
 }
 
-// keepIfActive is keep for the pulls from a repository, if there are any.
+// keepIfActive calls keep if pulls from the repository are in progress.
 func (g *gate) keepIfActive(repository string, record *containerd.Record) {
 	g.mutex.Lock()
 	state := g.repositories[repository]
@@ -223,7 +224,7 @@ func (g *gate) keepIfActive(repository string, record *containerd.Record) {
 	}
 }
 
-// setKept sets the records that stay, unless they are known already.
+// setKept sets the records that must stay, unless they are already known.
 func (g *gate) setKept(state *repositoryPulls, kept map[string]*containerd.Record) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
@@ -238,7 +239,8 @@ func (g *gate) setKept(state *repositoryPulls, kept map[string]*containerd.Recor
 	}
 }
 
-// addCreated records the names that a pull for another name has made, and their image.
+// addCreated records the names that a pull for another name has created, and the ID of their
+// image, which may be empty.
 func (g *gate) addCreated(state *repositoryPulls, image string, names ...string) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()

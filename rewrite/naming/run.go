@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// Intervals of the work in the background.
+// Backoff of the work in the background, which is also the interval of the probes.
 const (
-	firstRetry = time.Second      // after the first failure, then doubled
-	lastRetry  = 30 * time.Second // at most
+	firstRetry = time.Second      // doubled after each failure
+	lastRetry  = 30 * time.Second // maximum
 )
 
-// Run repairs what an earlier namer has left undone, and turns the names in the ledger
-// into names in the runtime, until ctx is done. It asks the runtime again and again
-// whether it keeps names: another one may have taken its place.
+// Run works in the background until ctx is done. It repairs the pulls that an earlier shim
+// has not finished, and moves the names in the ledger into the runtime. It probes the runtime
+// regularly, because another runtime may serve the socket later.
 func (n *Namer) Run(ctx context.Context) {
 	defer n.tasks.wait()
 	for _, of := range n.resumed {
@@ -24,7 +24,7 @@ func (n *Namer) Run(ctx context.Context) {
 		n.Probe(ctx)
 		if n.InRuntime() && n.ledger.MayRestore() {
 			if err := n.nameLedger(ctx); err != nil && ctx.Err() == nil {
-				n.warn(fmt.Errorf("could not give all images their names in the runtime, the ledger keeps them, trying again in %v: %w", pause, err))
+				n.warn(fmt.Errorf("could not move all names from the ledger into the runtime, retrying in %v: %w", pause, err))
 			}
 		}
 		wait := pause
@@ -42,7 +42,7 @@ func (n *Namer) Run(ctx context.Context) {
 	}
 }
 
-// triggerRun makes [Namer.Run] look at the ledger soon.
+// triggerRun makes [Namer.Run] probe the runtime and process the ledger now.
 func (n *Namer) triggerRun() {
 	select {
 	case n.trigger <- struct{}{}:
@@ -50,13 +50,14 @@ func (n *Namer) triggerRun() {
 	}
 }
 
-// resumedPulls are pulls from a repository that an earlier shim has begun.
+// resumedPulls are the pulls from a repository that an earlier shim has not finished.
 type resumedPulls struct {
 	repository string
 	state      *repositoryPulls
 }
 
-// repair names the images of unfinished pulls from a repository, and ends one pull from it.
+// repair names the images of unfinished pulls from a repository, and then ends one pull from
+// it. It retries until it succeeds or ctx is done.
 func (n *Namer) repair(ctx context.Context, repository string, state *repositoryPulls) {
 	failed := false
 	defer func() {
@@ -71,13 +72,13 @@ func (n *Namer) repair(ctx context.Context, repository string, state *repository
 				return
 			}
 			if err = n.finish(ctx, repository, state); err == nil {
-				n.inform(fmt.Sprintf("repaired the names of images from %s: %d pulls had been cut off or not named", repository, len(state.pulls)))
+				n.inform(fmt.Sprintf("repaired the names of images from %s after %d interrupted or unnamed pulls", repository, len(state.pulls)))
 				return
 			}
 			n.gate.reopen(repository)
 		}
 		if ctx.Err() == nil {
-			n.warn(fmt.Errorf("could not repair the names of images from %s, trying again in %v: %w", repository, pause, err))
+			n.warn(fmt.Errorf("could not repair the names of images from %s, retrying in %v: %w", repository, pause, err))
 		}
 		if !failed {
 			failed = true

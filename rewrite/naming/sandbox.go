@@ -13,26 +13,26 @@ import (
 	"image-cri-shim/rewrite/imagename"
 )
 
-// sandboxNames caches the names of the image that the runtime starts sandboxes from.
-// The runtime pulls it by itself, under the name in its configuration, which must
-// therefore stay. It is safe for concurrent use.
+// sandboxNames caches the names of the sandbox (pause) image. The runtime pulls this image
+// itself, under the name in its configuration, so that name must stay. It is safe for
+// concurrent use.
 type sandboxNames struct {
-	asking chan struct{} // holds a value while one of the calls asks the runtime
-	found  []string      // guarded by asking, as is at
-	at     time.Time     // when they were found; zero if they were not
+	asking chan struct{} // semaphore for the calls to the runtime; guards the fields below
+	found  []string
+	at     time.Time // when the names were found; zero before that
 }
 
 func newSandboxNames() *sandboxNames { return &sandboxNames{asking: make(chan struct{}, 1)} }
 
-// sandboxNamesTTL is how long the names are remembered. They change when the runtime
-// is restarted with another configuration.
+// sandboxNamesTTL is how long the names are cached. They change if the runtime restarts with
+// another configuration.
 const sandboxNamesTTL = 10 * time.Second
 
-// sandboxTimeout bounds the calls that ask the runtime for the names.
+// sandboxTimeout limits the calls to the runtime for the names.
 const sandboxTimeout = 5 * time.Second
 
-// names returns the names in their canonical form. If the runtime does not answer, they
-// are those of before, if any.
+// names returns the names in canonical form. If the runtime does not answer, it returns the
+// cached names, however old they are, and an error if there are none.
 func (s *sandboxNames) names(ctx context.Context, n *Namer) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, sandboxTimeout)
 	defer cancel()
@@ -40,7 +40,7 @@ func (s *sandboxNames) names(ctx context.Context, n *Namer) ([]string, error) {
 	case s.asking <- struct{}{}:
 		defer func() { <-s.asking }()
 	case <-ctx.Done():
-		return nil, fmt.Errorf("wait for the name of the sandboxes' image: %w", ctx.Err())
+		return nil, fmt.Errorf("wait for the name of the sandbox image: %w", ctx.Err())
 	}
 	if time.Since(s.at) < sandboxNamesTTL {
 		return s.found, nil
@@ -53,13 +53,13 @@ func (s *sandboxNames) names(ctx context.Context, n *Namer) ([]string, error) {
 		}
 	}
 	if s.at.IsZero() {
-		return nil, fmt.Errorf("ask for the name of the sandboxes' image: %w", err)
+		return nil, fmt.Errorf("find the name of the sandbox image: %w", err)
 	}
 	return s.found, nil
 }
 
-// configuredSandbox returns the name in the runtime's configuration, which containerd
-// before 2.0 shows in its status; empty if it is not shown.
+// configuredSandbox returns the name in the runtime's configuration, which containerd before
+// 2.0 shows in its status. It returns an empty name if the status does not show it.
 func (n *Namer) configuredSandbox(ctx context.Context) (string, error) {
 	response := &runtime.StatusResponse{}
 	if err := n.runtime.Call(ctx, "RuntimeService/Status", &runtime.StatusRequest{Verbose: true}, response); err != nil {
@@ -68,12 +68,12 @@ func (n *Namer) configuredSandbox(ctx context.Context) (string, error) {
 	var config struct {
 		SandboxImage string `json:"sandboxImage"`
 	}
-	_ = json.Unmarshal([]byte(response.GetInfo()["config"]), &config) // empty if it is none
+	_ = json.Unmarshal([]byte(response.GetInfo()["config"]), &config) // on an error the name stays empty
 	return config.SandboxImage, nil
 }
 
-// runningSandbox returns the name of the image that the newest sandbox was started
-// from; empty if there is none.
+// runningSandbox returns the name of the image of the newest sandbox, or an empty name if there
+// is no sandbox.
 func (n *Namer) runningSandbox(ctx context.Context) (string, error) {
 	list := &runtime.ListPodSandboxResponse{}
 	if err := n.runtime.Call(ctx, "RuntimeService/ListPodSandbox", &runtime.ListPodSandboxRequest{}, list); err != nil || len(list.GetItems()) == 0 {
@@ -87,6 +87,6 @@ func (n *Namer) runningSandbox(ctx context.Context) (string, error) {
 	var info struct {
 		Image string `json:"image"`
 	}
-	_ = json.Unmarshal([]byte(response.GetInfo()["info"]), &info) // empty if it is none
+	_ = json.Unmarshal([]byte(response.GetInfo()["info"]), &info) // on an error the name stays empty
 	return info.Image, nil
 }

@@ -13,7 +13,7 @@ import (
 	"image-cri-shim/rewrite/imagename"
 )
 
-// repositoryFilter selects the records of a repository (containerd, pkg/filters).
+// repositoryFilter returns a filter for the records of a repository (containerd, pkg/filters).
 func repositoryFilter(repository string) string {
 	return "name~=" + strconv.Quote("^"+regexp.QuoteMeta(repository)+"[:@]")
 }
@@ -32,17 +32,17 @@ func (n *Namer) endPull(ctx context.Context, repository string) bool {
 	return true
 }
 
-// finish deletes the names that the pulls from a repository have added. If it fails, the
-// repository needs a reopen: its state, and the journal, say what is to be done.
+// finish deletes the names that the pulls from a repository have created. If it fails, the
+// caller must call gate.reopen. The state and the journal then still contain the pulls.
 func (n *Namer) finish(ctx context.Context, repository string, state *repositoryPulls) error {
 	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
 	defer cancel()
 	if late := n.gate.unfinished(state); len(late) > 0 {
-		return fmt.Errorf("%d pulls from %s have left images without their names", len(late), repository)
+		return fmt.Errorf("images of %d pulls from %s lack their names", len(late), repository)
 	}
 	if len(state.created) > 0 {
 		if err := n.settle(ctx, repository, state); err != nil {
-			return fmt.Errorf("could not delete the names that pulls from %s have left: %w", repository, err)
+			return fmt.Errorf("could not delete the registry's names after pulls from %s: %w", repository, err)
 		}
 	}
 	n.journal.drop(repository)
@@ -51,16 +51,16 @@ func (n *Namer) finish(ctx context.Context, repository string, state *repository
 	return nil
 }
 
-// flushJournal has the journal forget the pulls whose images have their names. Until then
-// they would be named once more after a crash.
+// flushJournal removes the pulls whose images have their names from the file of the journal.
+// Otherwise a shim that starts after a crash would name these images again.
 func (n *Namer) flushJournal() {
 	if err := n.journal.flush(); err != nil {
-		n.warn(fmt.Errorf("could not note the end of pulls: %w", err))
+		n.warn(fmt.Errorf("could not remove finished pulls from the journal: %w", err))
 	}
 }
 
-// settle makes the records of a repository what they were before pulls for other
-// names began, but for what was asked for by its own name meanwhile.
+// settle restores the records of a repository to their state before the pulls for other names.
+// Names that were asked for by their own names meanwhile stay.
 func (n *Namer) settle(ctx context.Context, repository string, state *repositoryPulls) error {
 	images := slices.Sorted(maps.Keys(state.images))
 	done, err := n.gate.exclude(ctx, images...)
@@ -95,8 +95,8 @@ func (n *Namer) settle(ctx context.Context, repository string, state *repository
 	return nil
 }
 
-// addHidden notes the names of an image in a repository that the ledger hides: a pull whose
-// naming has failed has left them.
+// addHidden records the names of an image in a repository that the ledger hides, so that they
+// are deleted. They belong to a pull whose naming has failed.
 func (n *Namer) addHidden(ctx context.Context, image, from string, state *repositoryPulls) error {
 	if !n.ledger.MayRestore() {
 		return nil
@@ -113,9 +113,9 @@ func (n *Namer) addHidden(ctx context.Context, image, from string, state *reposi
 	return nil
 }
 
-// recordsOf returns the records that the end of the pulls from a repository depends on: those
-// that the pulls have added, and those that their images have beside them in the repository.
-// To list the repository, containerd would read the records of all images.
+// recordsOf returns the records that settle needs: those that the pulls have created, and the
+// other records of their images in the repository. It reads them one by one, because
+// containerd reads the records of all images to list a repository.
 func (n *Namer) recordsOf(ctx context.Context, in string, state *repositoryPulls) (records []*containerd.Record, err error) {
 	names := maps.Clone(state.created)
 	for name := range state.created {
@@ -146,8 +146,8 @@ func (n *Namer) recordsOf(ctx context.Context, in string, state *repositoryPulls
 	return records, nil
 }
 
-// isForeign reports whether CRI shows a name on an image that the pulls have not brought:
-// another client has given it the name since.
+// isForeign reports whether the CRI shows a name on an image that is not from the pulls. In
+// this case another client has created or moved the name since.
 func (n *Namer) isForeign(ctx context.Context, record *containerd.Record, state *repositoryPulls) (bool, error) {
 	image, err := n.runtime.ImageStatus(ctx, record.GetName())
 	if err != nil || image == nil || !imagename.Has(image, record.GetName()) {

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// tasks are the goroutines that a namer has started. They end when their owner's
-// context is done. The zero value is ready to use.
+// tasks are the goroutines that a namer has started. wait cancels their contexts. The zero
+// value is ready to use.
 type tasks struct {
 	mutex   sync.Mutex
 	ended   bool
@@ -15,8 +15,8 @@ type tasks struct {
 	cancel  context.CancelFunc
 }
 
-// start runs work in a goroutine of its own, with the values of ctx and until wait is
-// called. After that it does nothing, and reports false.
+// start runs work in a new goroutine. The context of work has the values of ctx and is
+// cancelled by wait. After wait, start does nothing and returns false.
 func (t *tasks) start(ctx context.Context, work func(context.Context)) bool {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
@@ -36,15 +36,14 @@ func (t *tasks) start(ctx context.Context, work func(context.Context)) bool {
 	return true
 }
 
-// run is start for work that has to be done in any case: after wait it is done before run
-// returns.
+// run is like start, but calls work itself after wait.
 func (t *tasks) run(ctx context.Context, work func(context.Context)) {
 	if !t.start(ctx, work) {
 		work(ctx)
 	}
 }
 
-// wait ends the goroutines and returns when they have ended.
+// wait cancels the goroutines and waits until they have ended.
 func (t *tasks) wait() {
 	t.mutex.Lock()
 	t.ended = true

@@ -12,14 +12,13 @@ import (
 	"image-cri-shim/rewrite/imagename"
 )
 
-// While a pull is under way, and for the milliseconds until its image has got its names,
-// the runtime shows names of the registry that are about to go. Clients are shown the
-// names that come in their place.
+// During a pull, and for the milliseconds until its image has its names, the runtime shows the
+// registry's names. The following functions replace them in answers by the asked names.
 
-// replacements returns the names that a name is about to be replaced by. It reports false for
-// a name that stays. tags are the other names of the image: a digest belongs to the pulls
-// of these. Without tags it may belong to any pull from its repository. The answer is for a
-// call that began at a time.
+// replacements returns the names that replace a registry's name in the answer to a call that
+// began at the time began. ok is false for a name that stays. tags are the tags of the image:
+// a digest reference belongs to the pulls of these tags. If tags is nil, it may belong to any
+// pull from its repository.
 func (g *gate) replacements(name string, tags []string, began time.Time) (by []string, ok bool) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
@@ -47,8 +46,8 @@ func (g *gate) replacements(name string, tags []string, began time.Time) (by []s
 	return by, digested || len(by) > 0
 }
 
-// hides reports whether a pull for another name has put a tag there, or may just be about
-// to: clients do not find an image by it.
+// hides reports whether a pull for another name may have stored a tag. Clients do not find an
+// image by such a tag.
 func (g *gate) hides(name string) bool {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
@@ -57,8 +56,8 @@ func (g *gate) hides(name string) bool {
 		slices.ContainsFunc(state.pulls, func(pull journaledPull) bool { return pull.Reference == name })
 }
 
-// mayBring reports whether a pull for another name is under way that may bring an image with
-// a name; with any ID if it is nil.
+// mayBring reports whether a pull for another name is in progress that may store an image
+// under name. If name is nil, any such pull counts.
 func (g *gate) mayBring(name reference.Named) bool {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
@@ -81,8 +80,8 @@ func (g *gate) mayBring(name reference.Named) bool {
 	return false
 }
 
-// mentions reports whether a message can contain a name that is about to be replaced. It
-// looks at the bytes only.
+// mentions reports whether an encoded message may contain a name that must be replaced. It
+// does not decode the message.
 func (g *gate) mentions(message []byte) bool {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
@@ -99,22 +98,26 @@ func (g *gate) mentions(message []byte) bool {
 	return false
 }
 
-// Hides is [gate.hides].
+// Hides reports whether clients do not find an image by a tag, because a pull for another name
+// may have stored it.
 func (n *Namer) Hides(name string) bool { return n != nil && n.gate.hides(name) }
 
-// MayBring is [gate.mayBring].
+// MayBring reports whether a pull for another name is in progress that may store an image
+// under name in the runtime. If name is nil, any such pull counts.
 func (n *Namer) MayBring(name reference.Named) bool {
 	return n != nil && n.InRuntime() && n.gate.mayBring(name)
 }
 
-// Mentions is [gate.mentions].
+// Mentions reports whether an encoded message may contain a name that must be replaced. It
+// does not decode the message.
 func (n *Namer) Mentions(message []byte) bool { return n != nil && n.gate.mentions(message) }
 
-// Replaces is [gate.replaces].
+// Replaces reports whether answers may contain names that must be replaced.
 func (n *Namer) Replaces() bool { return n != nil && n.gate.replaces() }
 
-// ReplaceNames replaces names of an image that are about to go. It returns the tags that
-// came in their place, and reports whether there was anything to replace.
+// ReplaceNames replaces the registry's names of an image that are about to be deleted. began is
+// the time when the call began. It returns the tags that it has added, and reports whether
+// anything changed.
 func (n *Namer) ReplaceNames(image *runtime.Image, began time.Time) (given []string, changed bool) {
 	if image == nil || !n.Replaces() {
 		return nil, false
@@ -147,8 +150,9 @@ func (n *Namer) replaceEach(names, tags []string, began time.Time) (replaced []s
 	return replaced, changed
 }
 
-// ReplaceName returns the name to show in place of one that is about to go: that of the
-// same repository as the specified one, if there is a choice.
+// ReplaceName returns the name to show in place of a registry's name that is about to be
+// deleted, or name itself. If several names are possible, it prefers the repository of the
+// specified name.
 func (n *Namer) ReplaceName(name, specified string, began time.Time) string {
 	if !n.Replaces() {
 		return name
