@@ -5,13 +5,13 @@ import (
 	"sync"
 )
 
-// answers hands out the answers of the registries one by one, and can look ahead.
-// Its methods may be called concurrently.
+// answers returns the answers of the registries one by one, with lookahead. It is safe for
+// concurrent use.
 type answers struct {
 	mu      sync.Mutex
 	pull    func() (Answer, bool)
 	end     func()
-	ahead   []Answer // pulled by has, not yet handed out
+	ahead   []Answer // received by has, not yet returned by next
 	stopped bool
 }
 
@@ -21,7 +21,7 @@ func newAnswers(all iter.Seq[Answer]) *answers {
 	return a
 }
 
-// next returns the next answer. It waits for it.
+// next waits for the next answer and returns it. It returns false after the last one.
 func (a *answers) next() (Answer, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -33,8 +33,8 @@ func (a *answers) next() (Answer, bool) {
 	return a.pull()
 }
 
-// has reports whether an answer that next has not returned yet fulfils a
-// condition. It waits for the answers up to the first one that does.
+// has reports whether an answer that next has not returned yet satisfies condition. It waits
+// for answers until it finds one.
 func (a *answers) has(condition func(Answer) bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

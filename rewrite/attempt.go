@@ -10,15 +10,14 @@ import (
 	"image-cri-shim/rewrite/cri"
 )
 
-// stallTime is how long a pull must have run to count as stalled when one of the
-// runtime's own time-outs ends it. containerd waits 30 seconds for an answer to
-// begin (core/remotes/docker/registry.go), which says little, and at least a
-// minute for progress (image_pull_progress_timeout).
+// stallTime is how long a pull must have run to count as stalled if a timeout of the runtime
+// ends it. containerd waits 30 seconds for an answer to begin
+// (core/remotes/docker/registry.go), which is not a stall, and at least a minute for progress
+// (image_pull_progress_timeout).
 const stallTime = 45 * time.Second
 
-// attempt pulls from a registry, and tells the look-up how that ended if it says
-// something about the registry. While hasSuccessor reports that another attempt
-// can follow, the time is bounded.
+// attempt pulls from a registry, and reports the result to the [Lookup] if it depends on the
+// registry. The time is limited if hasSuccessor reports that another attempt can follow.
 func (p *pull) attempt(ctx context.Context, answer Answer, hasSuccessor func() bool) ([]byte, error) {
 	begun := time.Now()
 	bounded, release := p.bound(ctx, hasSuccessor)
@@ -26,7 +25,7 @@ func (p *pull) attempt(ctx context.Context, answer Answer, hasSuccessor func() b
 	release()
 	took, cutOff := time.Since(begun), cri.IsTimeout(err) && context.Cause(bounded) == errCutOff
 	if cutOff {
-		err = status.Errorf(codes.DeadlineExceeded, "gave up after %v for the next attempt", took.Round(time.Millisecond))
+		err = status.Errorf(codes.DeadlineExceeded, "stopped after %v to leave time for the next attempt", took.Round(time.Millisecond))
 	}
 	p.runtimeDown = p.runtimeDown || p.isRuntimeDown(ctx, err)
 	switch {
@@ -41,12 +40,13 @@ func (p *pull) attempt(ctx context.Context, answer Answer, hasSuccessor func() b
 	return response, err
 }
 
-// errCutOff is the cause of a context whose attempt has used up its time.
-var errCutOff = status.Error(codes.DeadlineExceeded, "the attempt has used up its time")
+// errCutOff is the cancellation cause of an attempt that has exceeded its share of the time.
+var errCutOff = status.Error(codes.DeadlineExceeded, "the attempt exceeded its share of the timeout")
 
-// bound returns a context for an attempt. The attempt is cut off when its share of
-// the time until the deadline, the pull's or the caller's, has passed and
-// hasSuccessor returns true. The caller must call release when it has ended.
+// bound returns a context for an attempt. The context is cancelled with errCutOff when the
+// attempt's share of the remaining time has passed, if hasSuccessor then reports true. The
+// remaining time ends at the deadline of the pull or of the caller, whichever is earlier. The
+// caller must call release when the attempt has ended.
 func (p *pull) bound(ctx context.Context, hasSuccessor func() bool) (bounded context.Context, release func()) {
 	bounded, cancel := context.WithCancelCause(ctx)
 	deadline := p.deadline
@@ -71,16 +71,16 @@ func (p *pull) bound(ctx context.Context, hasSuccessor func() bool) (bounded con
 	}
 }
 
-// attemptShare returns the part of the remaining time that one of several attempts may use:
-// a registry that answers look-ups and then hangs leaves a tenth, and a minute at most, for
-// the others.
+// attemptShare returns how much of the remaining time one of several attempts may use. It
+// leaves a tenth, but at most a minute, for the others, in case the registry answers lookups
+// and then hangs.
 func attemptShare(remaining time.Duration) time.Duration {
 	return remaining - min(time.Minute, remaining/10)
 }
 
-// isStalled reports whether a pull that failed had run for long without an end: it
-// was cut off after a good part of the time for all attempts, or one of the
-// runtime's own time-outs ended it.
+// isStalled reports whether a failed pull counts as stalled: it was cut off after at least a
+// quarter of the timeout for all attempts, or a timeout of the runtime ended it after
+// stallTime.
 func (p *pull) isStalled(err error, took time.Duration, cutOff bool) bool {
 	if cutOff {
 		return p.timeout > 0 && took >= p.timeout/4
@@ -88,9 +88,9 @@ func (p *pull) isStalled(err error, took time.Duration, cutOff bool) bool {
 	return cri.IsTimeout(err) && took >= stallTime
 }
 
-// isRuntimeDown reports whether an error does not concern a registry because the runtime is
-// stopped or is still starting. The runtime then refuses other calls too; an error of a
-// registry that it repeats may have the same code.
+// isRuntimeDown reports whether err is Unavailable because the runtime has stopped or is
+// still starting. An error of a registry may have the same code, so isRuntimeDown makes
+// another call, which a running runtime answers.
 func (p *pull) isRuntimeDown(ctx context.Context, err error) bool {
 	if status.Code(err) != codes.Unavailable {
 		return false

@@ -11,21 +11,20 @@ import (
 	"image-cri-shim/printable"
 )
 
-// attempts are the registries that one pull has tried in vain, for people: the
-// text stands at the end of an error, and so in a pod's event, which kubelet
-// keeps 1024 bytes of.
+// attempts lists the registries that did not serve a pull. The text is appended to an error,
+// and so appears in the pod's event, of which kubelet keeps 1024 bytes.
 type attempts struct {
 	texts        []string
-	lookupFailed bool  // a registry could not be asked
-	pullErr      error // the runtime's, of the last pull that failed
+	lookupFailed bool  // a lookup failed
+	pullErr      error // the runtime's error of the last failed pull
 }
 
 const (
-	textLimit = 400 // of the list, in bytes
-	lineLimit = 300 // of a name or a reason in it
+	textLimit = 400 // limit of the list, in bytes
+	lineLimit = 300 // limit of a name or reason in it, in bytes
 )
 
-// addSkipped adds a registry that was not pulled from.
+// addSkipped adds a registry that the shim does not pull from.
 func (a *attempts) addSkipped(answer Answer) {
 	a.texts = append(a.texts, answer.Registry+" ("+printable.Line(answer.Reason, lineLimit)+")")
 	a.lookupFailed = a.lookupFailed || !answer.Absent
@@ -37,14 +36,13 @@ func (a *attempts) addFailed(candidate Candidate, err error) {
 	a.pullErr = err
 }
 
-// isEmpty reports whether there were no attempts.
+// isEmpty reports whether no registry was added.
 func (a *attempts) isEmpty() bool { return len(a.texts) == 0 }
 
-// hasFailures reports whether a registry may have the image: it could not be asked, or its
-// pull has failed.
+// hasFailures reports whether any lookup or pull failed. If so, a registry may have the image.
 func (a *attempts) hasFailures() bool { return a.lookupFailed || a.pullErr != nil }
 
-// String lists the attempts in one line of bounded length.
+// String returns the list in one line of limited length.
 func (a *attempts) String() string {
 	var list strings.Builder
 	for i, text := range a.texts {
@@ -60,14 +58,14 @@ func (a *attempts) String() string {
 	return list.String()
 }
 
-// explain appends the attempts to the runtime's error. Its code, its details
-// and the beginning of its text stay: kubelet compares them
-// (evalCRIPullErr in kubernetes/pkg/kubelet/images).
+// explain appends the attempts to an error of the runtime. It keeps the code, the details and
+// the beginning of the text, because kubelet compares them (evalCRIPullErr in
+// kubernetes/pkg/kubelet/images).
 func (a *attempts) explain(err error, introduction string) error {
 	return a.append(err, "; image-cri-shim "+introduction)
 }
 
-// append appends the attempts after an introduction to the text of an error, and to
+// append appends an introduction and the attempts to the text of an error. The error keeps
 // the text that was appended before.
 func (a *attempts) append(err error, introduction string) error {
 	failure, ok := status.FromError(err)
@@ -83,8 +81,8 @@ func (a *attempts) append(err error, introduction string) error {
 	return &explainedError{status: status.FromProto(explained), appended: appended}
 }
 
-// explainedError is a runtime's error to whose text the shim has appended one of its own.
-// The latter may be cut on the way to a client, the former may not.
+// explainedError is a runtime's error with a text that the shim has appended. The proxy may
+// truncate the appended text, but not the runtime's.
 type explainedError struct {
 	status   *status.Status
 	appended string
@@ -92,34 +90,35 @@ type explainedError struct {
 
 func (e *explainedError) Error() string { return e.status.Err().Error() }
 
-// GRPCStatus returns the status with the whole text.
+// GRPCStatus returns the status with the full text.
 func (e *explainedError) GRPCStatus() *status.Status { return e.status }
 
-// Appended returns the end of the text that is not the runtime's.
+// Appended returns the end of the text, which the shim has appended.
 func (e *explainedError) Appended() string { return e.appended }
 
-// refusal is the error of a pull that may not go on to the original registry.
-// Where a pull has failed it is the runtime's, otherwise it is the shim's own:
-// NotFound if each registry lacks the image. If one could not be asked it begins
-// as kubelet wants it for the reason RegistryUnavailable (k8s.io/cri-api/pkg/errors;
-// kubelet takes the code Unknown off before it compares).
+// refusal returns the error of a pull that may not use the original registry:
+//   - If a pull has failed, it is the runtime's error with the attempts.
+//   - If a lookup has failed, the text begins with RegistryUnavailable, which kubelet shows as
+//     the pod's reason (k8s.io/cri-api/pkg/errors). The code is Unknown, because kubelet
+//     removes only this code from the text before it compares.
+//   - Otherwise no registry has the image, and the code is NotFound.
 func (a *attempts) refusal(original string) error {
 	const rule = "fallback: never"
-	original = printable.Line(original, lineLimit) // the grammar does not bound a registry's host
+	original = printable.Line(original, lineLimit) // the grammar does not limit a registry's host
 	switch {
 	case a.pullErr != nil:
-		return a.explain(a.pullErr, "does not go on to the original registry ("+rule+"), tried")
+		return a.explain(a.pullErr, "may not use the original registry ("+rule+"), tried")
 	case a.isEmpty():
-		return status.Errorf(codes.NotFound, "image-cri-shim: no registry is configured for %s, and its own is not to be asked (%s)", original, rule)
+		return status.Errorf(codes.NotFound, "image-cri-shim: no registry is configured for %s, and the original registry may not be used (%s)", original, rule)
 	case a.lookupFailed:
-		return status.Errorf(codes.Unknown, "RegistryUnavailable: image-cri-shim: %s is not to be pulled from its own registry (%s), tried: %s", original, rule, a)
+		return status.Errorf(codes.Unknown, "RegistryUnavailable: image-cri-shim: %s may not be pulled from its original registry (%s), tried: %s", original, rule, a)
 	default:
-		return status.Errorf(codes.NotFound, "image-cri-shim: no configured registry has %s, and its own is not to be asked (%s), tried: %s", original, rule, a)
+		return status.Errorf(codes.NotFound, "image-cri-shim: no configured registry has %s, and the original registry may not be used (%s), tried: %s", original, rule, a)
 	}
 }
 
-// cause is what a runtime's error ends with: runtimes begin with what they were
-// about to do, and name the reference in each step of it.
+// cause returns the end of a runtime's error, which has the cause. Runtimes put the operations
+// before it, and repeat the reference in each of them.
 func cause(err error, reference string) string {
 	text := strings.Join(strings.Fields(status.Convert(err).Message()), " ")
 	if last := strings.LastIndex(text, reference+`": `); last >= 0 {

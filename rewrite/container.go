@@ -10,8 +10,8 @@ import (
 	"image-cri-shim/proxy/intercept"
 )
 
-// containerStatus restores the names in the answer, so that a pod's status
-// shows what its manifest says. The image's ID stays.
+// containerStatus restores the names in the answer, so that a pod's status shows the image
+// name in its manifest. The image's ID does not change.
 func (c call) containerStatus(ctx context.Context, encoded []byte) ([]byte, error) {
 	raw, err := c.forward(ctx, encoded)
 	if err != nil {
@@ -27,8 +27,8 @@ func (c call) restoreContainerStatus(ctx context.Context, raw []byte) ([]byte, e
 	})
 }
 
-// podSandboxStatus restores the names in the statuses of the sandbox's containers, which
-// CRI-O sends along, and kubelet reads, where EventedPLEG is on.
+// podSandboxStatus restores the names in the statuses of the sandbox's containers. CRI-O
+// includes these statuses, and kubelet reads them, if EventedPLEG is enabled.
 func (c call) podSandboxStatus(ctx context.Context, encoded []byte) ([]byte, error) {
 	raw, err := c.forward(ctx, encoded)
 	if err != nil {
@@ -42,8 +42,8 @@ func (c call) restorePodSandboxStatus(ctx context.Context, raw []byte) ([]byte, 
 	return c.restoreContainers(ctx, raw, response, response.GetContainersStatuses)
 }
 
-// containerEvents restores the names in each event: kubelet takes a pod's status from
-// them as from ContainerStatus (pleg/evented.go).
+// containerEvents restores the names in each event. kubelet derives a pod's status from these
+// events as from ContainerStatus (pleg/evented.go).
 func (c call) containerEvents(ctx context.Context, encoded []byte) (forward []byte, transform func([]byte) ([]byte, error), err error) {
 	return encoded, func(raw []byte) ([]byte, error) {
 		event := &runtime.ContainerEventResponse{}
@@ -51,8 +51,9 @@ func (c call) containerEvents(ctx context.Context, encoded []byte) (forward []by
 	}, nil
 }
 
-// restoreContainers restores the names in a message with statuses of containers, which
-// it is decoded into only if it has a name to be restored.
+// restoreContainers restores the names in an encoded message with statuses of containers. It
+// decodes raw into message only if raw may contain a name to restore. statuses returns the
+// decoded statuses.
 func (c call) restoreContainers(ctx context.Context, raw []byte, message proto.Message, statuses func() []*runtime.ContainerStatus) ([]byte, error) {
 	if !c.mayShowNames(raw) || proto.Unmarshal(raw, message) != nil {
 		return raw, nil
@@ -69,8 +70,8 @@ func (c call) restoreContainers(ctx context.Context, raw []byte, message proto.M
 	return c.encodeRestored(message, raw), nil
 }
 
-// restoreContainer restores image.image and image_ref of a container's status.
-// It reports whether anything changed.
+// restoreContainer restores image.image and image_ref in a container's status. It reports
+// whether anything changed.
 func (c call) restoreContainer(ctx context.Context, status *runtime.ContainerStatus) (changed bool) {
 	if status == nil {
 		return false
@@ -100,8 +101,8 @@ func (c call) listContainers(ctx context.Context, encoded []byte) ([]byte, error
 
 // containerListing is one request for a list of containers.
 type containerListing struct {
-	asked    time.Time
-	complete bool // it has no filter: the answer has all containers
+	asked    time.Time // time of the request
+	complete bool      // the request has no filter, so the answer lists all containers
 }
 
 func newContainerListing(encoded []byte) containerListing {
@@ -110,9 +111,9 @@ func newContainerListing(encoded []byte) containerListing {
 	return containerListing{asked: time.Now(), complete: complete}
 }
 
-// restoreContainerList restores image.image of the containers that were created by a
-// name, and image_ref, in which CRI-O shows a digest. The ledger then drops the
-// containers that no longer exist.
+// restoreContainerList restores image.image of containers that were created by name, and
+// image_ref, which is a digest in CRI-O. If the list is complete, it drops containers that no
+// longer exist from the ledger.
 func (c call) restoreContainerList(ctx context.Context, raw []byte, l containerListing) ([]byte, error) {
 	response := &runtime.ListContainersResponse{}
 	if !c.mayShowNames(raw) || proto.Unmarshal(raw, response) != nil {
@@ -129,8 +130,8 @@ func (c call) restoreContainerList(ctx context.Context, raw []byte, l containerL
 	return raw, nil
 }
 
-// streamContainers does so for each message of an answer, which looks like a whole
-// answer to ListContainers on the wire.
+// streamContainers is listContainers for a stream. Each message of the answer has the encoding
+// of a ListContainers answer.
 func (c call) streamContainers(ctx context.Context, encoded []byte) (forward []byte, transform func([]byte) ([]byte, error), err error) {
 	l := newContainerListing(encoded)
 	listed := make(map[string]bool)
@@ -143,7 +144,7 @@ func (c call) streamContainers(ctx context.Context, encoded []byte) (forward []b
 		}
 		response := &runtime.ListContainersResponse{}
 		if !c.mayShowNames(raw) || proto.Unmarshal(raw, response) != nil {
-			l.complete = false // its containers are not known
+			l.complete = false // the containers in this message are unknown
 			return raw, nil
 		}
 		for _, container := range response.Containers {
@@ -153,13 +154,14 @@ func (c call) streamContainers(ctx context.Context, encoded []byte) (forward []b
 	}, nil
 }
 
-// mayShowNames reports whether an answer about containers may have a name to be restored.
+// mayShowNames reports whether an encoded answer about containers may contain a name to
+// restore.
 func (c call) mayShowNames(raw []byte) bool {
 	return c.ledger.HasContainers() || c.ledger.Mentions(raw) || c.namer.Mentions(raw)
 }
 
-// restoreContainersIn restores the names in a decoded list, which is returned encoded. raw
-// is the list as it came, and is returned if nothing changes.
+// restoreContainersIn restores the names in a decoded list and returns the encoded list. raw is
+// the list as received, which is returned if nothing changes.
 func (c call) restoreContainersIn(ctx context.Context, response *runtime.ListContainersResponse, raw []byte) []byte {
 	ctx, cancel := context.WithTimeout(ctx, intercept.RestoreTimeout)
 	defer cancel()

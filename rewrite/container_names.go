@@ -18,14 +18,14 @@ import (
 // containerNames finds the names to show in an answer about a container.
 type containerNames struct {
 	call
-	container string // its ID
-	image     string // the ID of its image; empty if the answer does not have it
-	specified string // the name that the user specified, if it is known
-	listed    bool   // the answer is a list: there is nothing more to ask about the container
+	container string // container ID
+	image     string // image ID; empty if the answer does not contain it
+	specified string // user_specified_image; empty if unknown
+	listed    bool   // the answer is a list, so ListContainers has no more information
 }
 
-// asked returns the string that CreateContainer was given in place of the ID that the
-// shim has sent, and image itself if it is not that ID.
+// asked returns the image string in the client's CreateContainer request if image is the ID
+// that the shim has sent instead, and otherwise image.
 func (s *containerNames) asked(image string) string {
 	created, ok := s.ledger.Container(s.container)
 	if !ok {
@@ -40,10 +40,10 @@ func (s *containerNames) asked(image string) string {
 	return image
 }
 
-// tagInstead returns the name to show in a container's status if the runtime has no tag of
-// the image: a tag that the ledger has for it, or the string that CreateContainer was
-// given. containerd shows the string that it was given, and CRI-O nothing if the image had
-// no tag then.
+// tagInstead returns the name to show in a container's status if the image has no tag in the
+// runtime: a tag from the ledger, or the image string in the client's CreateContainer
+// request. For such an image, containerd shows the string in the request that it received,
+// and CRI-O shows nothing if the image had no tag at that time.
 func (s *containerNames) tagInstead(ctx context.Context, image string) string {
 	asked := s.asked(image)
 	_, err := imagename.Parse(image)
@@ -66,14 +66,14 @@ func (s *containerNames) tagInstead(ctx context.Context, image string) string {
 	return s.specifiedOf(found.RepoTags)
 }
 
-// pullable is the prefix of the references with a digest in cri-dockerd's answers about
-// containers. It writes docker://ID for an image that has none.
+// pullable is the prefix of digest references in cri-dockerd's answers about containers. For
+// an image without a digest, cri-dockerd shows docker://ID.
 const (
 	pullable     = "docker-pullable://"
 	dockersImage = "docker://"
 )
 
-// name returns the name to show in place of a reference: itself, unless it is hidden.
+// name returns the name to show in place of a reference. It keeps the prefixes of cri-dockerd.
 func (s *containerNames) name(ctx context.Context, reference string) string {
 	bare, dockers := strings.CutPrefix(reference, pullable)
 	name := s.restoredName(ctx, bare)
@@ -89,10 +89,10 @@ func (s *containerNames) name(ctx context.Context, reference string) string {
 	}
 }
 
-// restoredName returns the name to show in place of a hidden reference: a name that
-// the ledger has for it, another name of its image or, if the image has none, what
-// runtimes show then. If the runtime fails to say what the image is called,
-// the reference stays.
+// restoredName returns the name to show in place of a reference, or the reference itself if it
+// is not hidden. For a hidden reference it returns, in this order: the ledger's name for it,
+// another name of the image, or the string that runtimes show for an image without names. If
+// the runtime fails to answer for the image, it returns the reference.
 func (s *containerNames) restoredName(ctx context.Context, reference string) string {
 	id, hidden := s.image, s.image != "" && s.ledger.IsHidden(reference, s.image)
 	if s.image == "" {
@@ -112,7 +112,7 @@ func (s *containerNames) restoredName(ctx context.Context, reference string) str
 	switch {
 	case err != nil:
 		if status.Code(err) != codes.Canceled { // by the client
-			s.warn(fmt.Errorf("restore the name of %s, which is shown as it is: %w", reference, err))
+			s.warn(fmt.Errorf("could not restore the name of %s in an answer about a container: %w", reference, err))
 		}
 		return reference
 	case image == nil:
@@ -131,8 +131,8 @@ func (s *containerNames) restoredName(ctx context.Context, reference string) str
 	return s.createdAs(ctx, id)
 }
 
-// createdAs returns the string that CreateContainer was given for the image, which containerd
-// shows if the image has no tag.
+// createdAs returns the image string in the CreateContainer request, which containerd shows if
+// the image has no tag. If the string is unknown, it returns the image ID.
 func (s *containerNames) createdAs(ctx context.Context, id string) string {
 	if created, ok := s.ledger.Container(s.container); ok {
 		return created.Asked
@@ -143,10 +143,10 @@ func (s *containerNames) createdAs(ctx context.Context, id string) string {
 	return id
 }
 
-// nameAtCreation returns the name that a reference stood for when the container was created,
-// if the runtime does not have the image under the reference any more. CRI-O shows the
-// reference that the image had then, and containerd the one that CreateContainer was given
-// if the image has lost its tags.
+// nameAtCreation returns the name that a reference stood for when the container was created, if
+// the runtime no longer has the image under this reference, and otherwise the reference. CRI-O
+// shows the reference that the image had at that time. containerd shows the reference in the
+// CreateContainer request if the image has lost its tags.
 func (s *containerNames) nameAtCreation(ctx context.Context, reference string) string {
 	pulled := s.pulledFrom(imagename.Repository(reference))
 	if len(pulled) == 0 || s.ledger.IsAsked(reference, s.image) {
@@ -168,8 +168,9 @@ func (s *containerNames) nameAtCreation(ctx context.Context, reference string) s
 	return reference
 }
 
-// derivedName returns the name that CRI-O shows for a reference whose name means another image
-// now: the image's digests tell which repository the reference's stands for.
+// derivedName returns the name that CRI-O would show for a reference whose name now means
+// another image. It derives the original repository from the names of the image that were
+// pulled from the repository of the reference. Other runtimes have no such name.
 func (s *containerNames) derivedName(ctx context.Context, names []ledger.Entry, reference string) (original string, ok bool) {
 	in := imagename.Repository(reference)
 	var derived []ledger.Entry
@@ -185,8 +186,8 @@ func (s *containerNames) derivedName(ctx context.Context, names []ledger.Entry, 
 	return s.preferred(ctx, derived, reference)
 }
 
-// pulledFrom returns the names of the container's image that were pulled from a repository
-// for another one. There are none if the repository's own name means the image.
+// pulledFrom returns the names of the container's image that were pulled from a repository of a
+// registry. It returns none if a tag of this repository is a name of the image itself.
 func (s *containerNames) pulledFrom(in string) []ledger.Entry {
 	names := s.ledger.NamesOf(s.image)
 	if slices.ContainsFunc(names, func(name ledger.Entry) bool {

@@ -11,8 +11,8 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// preferred chooses among the names that are stored under a reference: the one that the
-// user specified, or one of the same repository, or the oldest.
+// preferred chooses among the names with a stored reference. It prefers the name that the user
+// specified, then a name of the same repository, then the oldest name.
 func (s *containerNames) preferred(ctx context.Context, names []ledger.Entry, stored string) (best string, ok bool) {
 	names = slices.DeleteFunc(slices.Clone(names), func(name ledger.Entry) bool { return name.Stored != stored })
 	if len(names) == 0 {
@@ -41,7 +41,7 @@ func (s *containerNames) preferred(ctx context.Context, names []ledger.Entry, st
 	return best, true
 }
 
-// specifiedOf returns the tag that the user specified, or the first.
+// specifiedOf returns the tag that the user specified, or else the first tag.
 func (s *containerNames) specifiedOf(tags []string) string {
 	if specified, err := imagename.Parse(s.specified); err == nil && slices.Contains(tags, specified.String()) {
 		return specified.String()
@@ -49,8 +49,8 @@ func (s *containerNames) specifiedOf(tags []string) string {
 	return tags[0]
 }
 
-// specifiedName returns the name that the user specified for the container. containerd
-// shows it in lists only.
+// specifiedName returns the image name that the user specified for the container. It calls
+// ListContainers if necessary, because containerd shows the name in lists only.
 func (s *containerNames) specifiedName(ctx context.Context) string {
 	if s.specified == "" {
 		listed := s.inList(ctx)
@@ -59,8 +59,7 @@ func (s *containerNames) specifiedName(ctx context.Context) string {
 	return s.specified
 }
 
-// inList returns the container's image as ListContainers shows it, nil if it is not
-// known.
+// inList returns the container's image as ListContainers shows it, or nil if it is unknown.
 func (s *containerNames) inList(ctx context.Context) *runtime.ImageSpec {
 	if s.listed || s.container == "" {
 		return nil
@@ -72,7 +71,7 @@ func (s *containerNames) inList(ctx context.Context) *runtime.ImageSpec {
 	raw, err := s.runtime.Invoke(ctx, "/"+s.runtime.Version+".RuntimeService/ListContainers", request)
 	list := &runtime.ListContainersResponse{}
 	if err != nil || proto.Unmarshal(raw, list) != nil {
-		return nil // another name of the image, or its ID, is shown
+		return nil // the caller falls back to another name of the image, or its ID
 	}
 	for _, container := range list.Containers {
 		if container.Id == s.container {

@@ -14,14 +14,16 @@ import (
 	"image-cri-shim/rewrite/ledger"
 )
 
-// createContainer replaces the names in the request by image IDs, if the runtime has the
-// images under other references. kubelet sends IDs, and such a request stays as it is;
-// crictl and critest send names. The ledger records the name in place of which the
-// runtime shows an ID afterwards, and the name that the user specified if the image has
-// several: CRI-O does not show it at all.
+// createContainer replaces image names in the request by image IDs, if the runtime has the
+// images under other references. crictl and critest send names. kubelet sends IDs, and its
+// requests stay unchanged.
 //
-// The name of a mounted image is replaced even if the runtime has the image under it:
-// containerd accepts no other spelling than the canonical one there.
+// If a name was replaced, the runtime shows the ID in its answers, so the ledger records the
+// name. The ledger also records the name that the user specified if the image has several
+// names with one stored reference, because CRI-O does not show it.
+//
+// The name of a mounted image is replaced even if the runtime has the image under it, because
+// containerd accepts only canonical names there.
 func (c call) createContainer(ctx context.Context, encoded []byte) ([]byte, error) {
 	request := &runtime.CreateContainerRequest{}
 	if proto.Unmarshal(encoded, request) != nil {
@@ -60,7 +62,7 @@ func (c call) createContainer(ctx context.Context, encoded []byte) ([]byte, erro
 	return raw, err
 }
 
-// imagesOf are the images that a container is made of; some may be nil.
+// imagesOf returns the image of a container and those of its mounts. Some may be nil.
 func imagesOf(request *runtime.CreateContainerRequest) []*runtime.ImageSpec {
 	specs := []*runtime.ImageSpec{request.GetConfig().GetImage()}
 	for _, mount := range request.GetConfig().GetMounts() {
@@ -69,9 +71,9 @@ func imagesOf(request *runtime.CreateContainerRequest) []*runtime.ImageSpec {
 	return specs
 }
 
-// replaceByID makes spec name the image by its ID if it is on the node, and under the
-// name itself only if ownToo is set. If the runtime fails to say whether it is on the
-// node, its error is returned. A hidden name is not found.
+// replaceByID replaces the name in spec by the ID of the image, if the image is on the node. It
+// replaces a name that the runtime itself knows only if ownToo is set. It returns NotFound for
+// a hidden name, and the runtime's error if the runtime fails to answer.
 func (c call) replaceByID(ctx context.Context, spec *runtime.ImageSpec, ownToo bool) (bool, error) {
 	asked := spec.GetImage()
 	name, err := imagename.Parse(asked)
@@ -93,7 +95,7 @@ func (c call) replaceByID(ctx context.Context, spec *runtime.ImageSpec, ownToo b
 	return true, nil
 }
 
-// recordCreated records a container, by the answer to its creation.
+// recordCreated records a container in the ledger. raw is the answer to CreateContainer.
 func (c call) recordCreated(raw []byte, made ledger.Container) {
 	response := &runtime.CreateContainerResponse{}
 	if proto.Unmarshal(raw, response) != nil || response.ContainerId == "" {
@@ -101,6 +103,6 @@ func (c call) recordCreated(raw []byte, made ledger.Container) {
 	}
 	made.ID = response.ContainerId
 	if err := c.ledger.RecordContainer(made); err != nil {
-		c.warn(fmt.Errorf("record the image of a container: %w", err))
+		c.warn(fmt.Errorf("could not record the image of a container: %w", err))
 	}
 }

@@ -18,30 +18,31 @@ import (
 
 // Local is the state of one image name on a node.
 type Local struct {
-	// Ledger is the ledger's entry for it, nil if there is none.
+	// Ledger is the ledger's entry for the name, or nil.
 	Ledger *ledger.Entry
-	// What the runtime has under each reference that may be the image: the name as
-	// it was given, the ledger's image, each registry's reference. Where the runtime
-	// keeps the names, these are the name as it was given, each name of the image, and
-	// the registries' references that are there.
+	// Runtime lists the images that the runtime has under the references that may be the
+	// image. In the mode ledger, these are the name as given, the ID in the ledger, and each
+	// registry's reference. In the mode runtime, they are the name as given, all names of the
+	// image, and the registries' references that exist.
 	Runtime []RuntimeImage
-	// What ImageStatus finds under the name: the runtime's reference or ID, the
-	// registry it came from, and why this one. Served is empty where it finds
-	// nothing.
+	// Served is the reference or ID that ImageStatus finds for the name, Registry is the
+	// address of the registry that served it, and Reason explains the choice. Served is
+	// empty if ImageStatus finds no image.
 	Served, Registry, Reason string
 }
 
 // RuntimeImage is the image that the runtime has under one reference.
 type RuntimeImage struct {
 	Reference string
-	Image     string // its ID; empty if there is none
-	Hidden    bool   // it was put there for another name, and is not to be found under this one
-	Err       error  // the runtime's
+	Image     string // image ID; empty if there is no image
+	Hidden    bool   // the reference was stored for another name, and clients do not find the image by it
+	Err       error  // error of the runtime
 }
 
-// Local returns what the node has of a name, and what a client would find. It asks
-// the runtime through invoke, and no registry. It gives no image a name. The error is the runtime's if it can't
-// be asked, or if it leaves open whether the image is there.
+// Local returns the state of an image name on the node, and the result of ImageStatus for it.
+// It calls the runtime through invoke, and changes nothing. It asks no registry. It returns
+// the runtime's error if the runtime is unavailable, or if the error leaves open whether the
+// image exists.
 func (r *Rewriter) Local(ctx context.Context, image string, invoke intercept.Invoke) (Local, error) {
 	c, err := r.ownCall(ctx, invoke)
 	if err != nil {
@@ -79,15 +80,15 @@ func (r *Rewriter) Local(ctx context.Context, image string, invoke intercept.Inv
 		return local, err
 	}
 	if found.image() == nil {
-		return local, found.failed.err() // it may be there under that reference
+		return local, found.failed.err() // the image may exist under that reference
 	}
 	local.Served, local.Registry, local.Reason = found.reference, found.registry, found.reason
 	return local, nil
 }
 
-// withNames adds the names that the runtime has for the images of the references. It drops
-// the references that are absent, but for the first: in the runtime that keeps the names, a
-// registry's reference is there only if an image was loaded or pulled by it.
+// withNames adds all names of the images that were found. It drops absent references except
+// the first, because in the mode runtime a registry's reference exists only if an image was
+// loaded or pulled by it.
 func (c call) withNames(ctx context.Context, references []RuntimeImage) []RuntimeImage {
 	shown := references[:1:1]
 	for _, p := range references[1:] {
@@ -114,7 +115,7 @@ func (c call) withNames(ctx context.Context, references []RuntimeImage) []Runtim
 	return shown
 }
 
-// localUnnamed is Local for an ID, or for what is no reference.
+// localUnnamed implements Local for an ID, or for a string that is not a reference.
 func (c call) localUnnamed(ctx context.Context, image string) (Local, error) {
 	found := c.runtimeImage(ctx, image)
 	local := Local{Runtime: []RuntimeImage{found}}
@@ -122,7 +123,7 @@ func (c call) localUnnamed(ctx context.Context, image string) (Local, error) {
 		local.Runtime = c.withNames(ctx, local.Runtime)
 	}
 	if found.Image != "" {
-		local.Served, local.Reason = found.Image, "the runtime knows it by this"
+		local.Served, local.Reason = found.Image, "the runtime finds an image by this string"
 	}
 	return local, found.Err
 }
@@ -139,8 +140,8 @@ func (c call) runtimeImage(ctx context.Context, asked string) RuntimeImage {
 	}
 }
 
-// Images are the names of the runtime's images as clients see them: the tags of
-// each, or its digests where it has no tag, or its ID. They are sorted.
+// Images returns the names of the runtime's images as clients see them, sorted: the tags of
+// each image, or its digest references if it has no tags, or its ID if it has neither.
 func (r *Rewriter) Images(ctx context.Context, invoke intercept.Invoke) ([]string, error) {
 	c, err := r.ownCall(ctx, invoke)
 	if err != nil {
@@ -170,8 +171,7 @@ func (r *Rewriter) Images(ctx context.Context, invoke intercept.Invoke) ([]strin
 	return slices.Compact(names), nil
 }
 
-// ownCall is a call that no client has made, in the version of the CRI that the
-// runtime serves.
+// ownCall returns a call of the shim itself, in the version of the CRI that the runtime serves.
 func (r *Rewriter) ownCall(ctx context.Context, invoke intercept.Invoke) (call, error) {
 	var failure error
 	for _, version := range cri.Versions {

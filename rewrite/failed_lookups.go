@@ -10,34 +10,33 @@ import (
 	"image-cri-shim/printable"
 )
 
-// The runtime's error about an image is no answer: the image may be there. It is
-// never taken for an empty ImageStatus. What it means for a call depends on the
-// question that failed and on the call's method:
+// For example, a client asks for nginx:1.25, the runtime has no image of this name, and it
+// answers Internal for hub:5000/library/nginx:1.25. The image may still exist there. The shim
+// therefore never treats an error of the runtime as an absent image. The effect of an error
+// depends on its code, on the reference, and on the method of the client's call:
 //
 //   - Canceled, DeadlineExceeded and Unavailable end the call at once ([cri.EndsCall]).
 //   - NotFound is an answer ([cri.Client.ImageStatusOf]).
-//   - InvalidArgument says that the runtime can't have an image under such a
-//     reference ([refuses]). It is logged, and the search goes on.
-//   - Any other error about the name that the client wrote is the call's own
-//     error. Unknown is the exception while another reference may have the image:
-//     CRI-O refuses short names with it ([mayRefuse]).
-//   - Any other error about the image that the ledger has for the name is the
-//     call's error, unless the runtime answers for the reference that the image
-//     was pulled by ([call.resolveEntry]).
-//   - Any other error about a registry's reference is logged by ImageStatus and
-//     the lists, which answer as the runtime does for the name itself: it must
-//     not keep kubelet from pulling. CreateContainer and RemoveImage return it if
-//     they find the image under no other reference.
+//   - InvalidArgument means that the runtime can't have an image under such a reference
+//     ([refuses]). The error is logged, and the search continues.
+//   - Any other error for the name that the client wrote is returned to the client. The
+//     exception is Unknown, with which CRI-O refuses short names ([mayRefuse]): the search
+//     continues, and the error is returned only if no other reference has the image.
+//   - Any other error for the image in the ledger is returned, unless the runtime answers for
+//     the reference that the image was pulled by ([call.resolveEntry]).
+//   - Any other error for a registry's reference is only logged by ImageStatus and lists, which
+//     then return the answer for the name itself, so that kubelet can still pull the image.
+//     CreateContainer and RemoveImage return the error if no other reference has the image.
 //
-// RemoveImage succeeds once it has removed an image, and logs the other errors.
+// RemoveImage succeeds if it has removed an image, and only logs other errors.
 
-// refuses reports whether err says that the runtime does not accept a reference
-// as such. It then has no image under it.
+// refuses reports whether the runtime does not accept a reference. It then has no image under
+// this reference.
 func refuses(err error) bool { return status.Code(err) == codes.InvalidArgument }
 
-// mayRefuse reports whether err may be the refusal of a name. Runtimes give most
-// of their errors the code Unknown. CRI-O does so for a short name that its
-// registries.conf does not resolve.
+// mayRefuse reports whether err may mean that the runtime does not accept a reference. CRI-O
+// returns Unknown for a short name that its registries.conf does not resolve, but runtimes
+// also use Unknown for most other errors.
 func mayRefuse(err error) bool {
 	switch status.Code(err) {
 	case codes.InvalidArgument, codes.NotFound, codes.Unknown:
@@ -46,17 +45,17 @@ func mayRefuse(err error) bool {
 	return false
 }
 
-// failedLookups are the runtime's errors about the references of one image, in the order of
-// the questions.
+// failedLookups are the runtime's errors for the references of one image, in the order of the
+// lookups.
 type failedLookups []failedLookup
 
 type failedLookup struct {
-	reference string // or ID
+	reference string // reference or image ID
 	err       error
-	settled   bool // another answer says whether the image is there
+	settled   bool // another answer shows whether the image exists
 }
 
-// add keeps the first error about each reference.
+// add adds an error, unless the reference already has one.
 func (u *failedLookups) add(reference string, err error) {
 	if slices.ContainsFunc(*u, func(q failedLookup) bool { return q.reference == reference }) {
 		return
@@ -64,7 +63,7 @@ func (u *failedLookups) add(reference string, err error) {
 	*u = append(*u, failedLookup{reference: reference, err: err})
 }
 
-// settle records that another answer says whether the image is there.
+// settle marks all errors as settled, because another answer shows whether the image exists.
 func (u failedLookups) settle() failedLookups {
 	for i := range u {
 		u[i].settled = true
@@ -72,8 +71,7 @@ func (u failedLookups) settle() failedLookups {
 	return u
 }
 
-// err returns the first error that leaves open whether there is an image, nil if
-// there is none.
+// err returns the first error that leaves open whether the image exists, or nil.
 func (u failedLookups) err() error {
 	for _, question := range u {
 		if !question.settled && !refuses(question.err) {
@@ -83,7 +81,7 @@ func (u failedLookups) err() error {
 	return nil
 }
 
-// first returns the first error, nil if there is none.
+// first returns the first error, or nil.
 func (u failedLookups) first() error {
 	if len(u) == 0 {
 		return nil
@@ -91,8 +89,7 @@ func (u failedLookups) first() error {
 	return u[0].err
 }
 
-// explain appends the errors to the reason of a decision, in one line of bounded
-// length.
+// explain appends the errors to the reason of a decision, in one line of limited length.
 func (u failedLookups) explain(reason string) string {
 	if len(u) == 0 {
 		return reason

@@ -10,14 +10,16 @@ import (
 	"image-cri-shim/rewrite/imagename"
 )
 
-// Calls while the runtime has the names of all images. They are forwarded as they come,
-// and a name is looked for elsewhere only when the runtime does not know it: an image may
-// have been loaded under a registry's name.
+// The functions in this file handle calls while the runtime has the names of all images. The
+// calls are forwarded unchanged. Only if the runtime does not find a name, the shim looks for
+// an image that was loaded under a registry's name.
 
-// missingStatus looks at the answer to an ImageStatus that was forwarded.
+// missingStatus returns the answer to an ImageStatus that was forwarded unchanged. raw is the
+// runtime's answer. If it has no image, missingStatus looks for the image under a registry's
+// name.
 func (c call) missingStatus(ctx context.Context, encoded, raw []byte) []byte {
 	if hasImage(raw) {
-		restored, _ := c.restoreImageStatus(ctx, raw) // the ledger may have got a name meanwhile
+		restored, _ := c.restoreImageStatus(ctx, raw) // a name may have been recorded in the ledger meanwhile
 		return restored
 	}
 	if found := c.findMissing(ctx, encoded); found != nil {
@@ -26,8 +28,8 @@ func (c call) missingStatus(ctx context.Context, encoded, raw []byte) []byte {
 	return raw
 }
 
-// isUnchangedStatus reports, from the first bytes of an answer to ImageStatus, whether it
-// may pass: the runtime has an image, and has its names.
+// isUnchangedStatus reports whether an answer to ImageStatus, of which beginning is the first
+// bytes, needs no change: it has an image, and no name in it must be restored.
 func (r *Rewriter) isUnchangedStatus(beginning []byte) bool {
 	return hasImage(beginning) && !r.mayRestore()
 }
@@ -38,8 +40,8 @@ func hasImage(raw []byte) bool {
 	return len(raw) > 0 && raw[0] == imageField
 }
 
-// findMissing returns the answer to ImageStatus if the name that it asks for is found
-// under another after all; nil if not.
+// findMissing looks for the image of an ImageStatus under registries' names, and returns the
+// answer, or nil if there is no such image.
 func (c call) findMissing(ctx context.Context, encoded []byte) []byte {
 	request := &runtime.ImageStatusRequest{}
 	if proto.Unmarshal(encoded, request) != nil {
@@ -53,7 +55,7 @@ func (c call) findMissing(ctx context.Context, encoded []byte) []byte {
 		return nil
 	}
 	if again, err := c.forward(ctx, encoded); err != nil || hasImage(again) {
-		return again // the runtime can't be asked now, or has got the image meanwhile
+		return again // the runtime failed, or has the image now
 	}
 	found, err := c.resolve(ctx, request, encoded, name, false)
 	if err != nil || found.image() == nil {
@@ -63,9 +65,9 @@ func (c call) findMissing(ctx context.Context, encoded []byte) []byte {
 	return restored
 }
 
-// createNamed forwards CreateContainer as it is. If that fails because the runtime does
-// not know a name, the image may be there under a registry's name: it then gets the
-// asked one, and the request is sent again.
+// createNamed forwards CreateContainer unchanged. If the call fails and an image was not found
+// by its name, createNamed looks for an image that was loaded under a registry's name, gives
+// it the asked name, and sends the request again.
 func (c call) createNamed(ctx context.Context, request *runtime.CreateContainerRequest, encoded []byte) ([]byte, error) {
 	var missing []*runtime.ImageSpec
 	ids := idsOf(request)
@@ -103,7 +105,7 @@ func (c call) createNamed(ctx context.Context, request *runtime.CreateContainerR
 	return c.forward(ctx, encoded)
 }
 
-// idsOf returns the images of a container that are given by ID.
+// idsOf returns the IDs of a container's images that are given by ID.
 func idsOf(request *runtime.CreateContainerRequest) []string {
 	var ids []string
 	for _, spec := range imagesOf(request) {

@@ -14,9 +14,9 @@ import (
 
 // listing is one request for a list of images.
 type listing struct {
-	asked    time.Time
-	complete bool // it has no filter: the answer has all images
-	named    bool // it has a name as a filter
+	asked    time.Time // time of the request
+	complete bool      // the request has no filter, so the answer lists all images
+	named    bool      // the filter is a name
 }
 
 func newListing(encoded []byte) listing {
@@ -42,15 +42,15 @@ func (c call) listImages(ctx context.Context, encoded []byte) ([]byte, error) {
 	return c.restoreList(response, l)
 }
 
-// streamImages does so for each message of an answer, which looks like a whole answer to
-// ListImages on the wire. The ledger is reconciled at the end of the stream.
+// streamImages is listImages for a stream. Each message of the answer has the encoding of a
+// ListImages answer. At the end of the stream, streamImages reconciles the ledger.
 func (c call) streamImages(ctx context.Context, encoded []byte) (forward []byte, transform func([]byte) ([]byte, error), err error) {
 	forward, err = c.resolveFilter(ctx, encoded)
 	l := newListing(encoded)
 	var all []*runtime.Image
 	return forward, func(raw []byte) ([]byte, error) {
 		if !c.ledger.MayRestore() {
-			l.complete = false // some messages may not be seen
+			l.complete = false // the images in this message are unknown
 			return raw, nil
 		}
 		if raw == nil {
@@ -77,10 +77,10 @@ func (c call) reconcile(images []*runtime.Image, asked time.Time) {
 	}
 }
 
-// resolveFilter makes the filter of ListImages or StreamImages, which look the
-// same on the wire, name what the runtime has. (CRI-O answers it like
-// ImageStatus, containerd ignores it.) If the runtime fails to answer for the name,
-// that is the answer, as in ImageStatus.
+// resolveFilter replaces a name in the filter of ListImages by the ID of the image, if the
+// runtime has the image under another reference. CRI-O applies this filter like ImageStatus;
+// containerd ignores it. The requests of StreamImages have the same encoding. If the runtime
+// fails to answer for the name, resolveFilter returns the error, as ImageStatus does.
 func (c call) resolveFilter(ctx context.Context, encoded []byte) ([]byte, error) {
 	request := &runtime.ListImagesRequest{}
 	if proto.Unmarshal(encoded, request) != nil {

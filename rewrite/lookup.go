@@ -10,49 +10,49 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Lookup knows the configured registries. It is safe for concurrent use.
+// Lookup looks up images in the configured registries. Implementations must be safe for
+// concurrent use.
 type Lookup interface {
-	// Candidates returns the references under which the registries would have name,
-	// the best registry first. It asks no registry.
+	// Candidates returns the references that the registries would have for name, in the
+	// order of priority. It does no I/O.
 	Candidates(name reference.Named) []Candidate
 
-	// Find asks the registries which of them has name and yields their answers
-	// in the order that they are to be pulled from. It must not keep the caller much longer than
-	// one look-up may take, nor at all once ctx is done.
+	// Find asks the registries for name, and yields their answers in the order in which the
+	// shim must pull from them. It must not take much longer than one lookup, and must
+	// return promptly when ctx is done.
 	Find(ctx context.Context, name reference.Named) iter.Seq[Answer]
 
-	// MayFallBack reports whether an image may be pulled from the registry in its
-	// name if no candidate could serve it. name is nil for a string that is no name,
-	// such as an image's ID.
+	// MayFallBack reports whether an image may be pulled from its original registry if no
+	// candidate serves it. name is nil for a string that is not a name, such as an image ID.
 	MayFallBack(name reference.Named) bool
 
-	// Pulled is called when a candidate was found and pulled.
+	// Pulled is called when the runtime has pulled a candidate that was found.
 	Pulled(candidate Candidate)
 
-	// Failed is called when the runtime could not pull a candidate that was
-	// found: a remembered answer about it may be wrong. stalled is how long
-	// the pull ran if it was ended for taking too long, and 0 otherwise.
+	// Failed is called when the runtime has failed to pull a candidate that was found, so
+	// that a cached answer about it may be wrong. stalled is how long the pull ran if it
+	// stalled, and otherwise 0.
 	Failed(candidate Candidate, stalled time.Duration)
 }
 
-// Candidate is one registry's reference for an image.
+// Candidate is a registry's reference for an image.
 type Candidate struct {
-	Registry  string // the registry's address, for people
-	Reference string // canonical
-	// MayBePreloaded reports whether an image that is on the node under Reference alone
-	// counts as the original: the original is docker.io's, or a pattern in the registry's
-	// match names it.
+	Registry  string // address of the registry, for display
+	Reference string // canonical reference
+	// MayBePreloaded reports whether an image that the node has only under Reference counts
+	// as the original. This is so if the original is on docker.io, or if a pattern in the
+	// registry's match fits it.
 	MayBePreloaded bool
 }
 
-// Credentials log in to the registry of an [Answer], with a password or with one of the
-// tokens. The zero value means none.
+// Credentials are the login for the registry of an [Answer]: a password or one of the tokens.
+// The zero value means no credentials.
 type Credentials struct {
 	Username      string
 	Password      string `json:"-"`
 	IdentityToken string `json:"-"`
 	RegistryToken string `json:"-"`
-	ServerAddress string // scheme://host: containerd drops credentials whose address has no scheme
+	ServerAddress string // scheme://host; containerd ignores credentials whose address has no scheme
 }
 
 // Format prints the credentials without their secrets.
@@ -67,9 +67,9 @@ func (c Credentials) Format(state fmt.State, _ rune) {
 	}
 }
 
-// auth is what a runtime is given to log in with: nil without credentials.
-// containerd prefers a user name to an identity token (its ParseAuth), and only
-// the token is of use where there is one.
+// auth returns the credentials for a request to the runtime, or nil if there are none. If there
+// is a token, auth omits the user name, because containerd prefers it to an identity token
+// (ParseAuth).
 func (c Credentials) auth() *runtime.AuthConfig {
 	switch {
 	case c == (Credentials{}):
@@ -83,13 +83,19 @@ func (c Credentials) auth() *runtime.AuthConfig {
 	}
 }
 
-// Answer is what one registry said of its candidate.
+// Answer is the result of a lookup in one registry. If neither Found nor Absent is set, the
+// lookup has failed.
 type Answer struct {
 	Candidate
-	Found       bool
-	Absent      bool        // it says that it does not have it; if not Found either, it could not be asked
-	Digest      string      // of the manifest, where Found; may be empty
-	Credentials Credentials // where Found
-	LastResort  bool        // where Found: to be pulled after the original registry
-	Reason      string      // why not found, or why a last resort, in a few words and without secrets
+	Found  bool // the registry has the image
+	Absent bool // the registry does not have the image
+
+	// The following are set only if Found is set.
+	Digest      string // digest of the manifest; may be empty
+	Credentials Credentials
+	LastResort  bool // pull from this registry after the original registry
+
+	// Reason says why the image was not found, or why the registry is a last resort. It is a
+	// short text without secrets.
+	Reason string
 }

@@ -13,8 +13,10 @@ import (
 	"image-cri-shim/rewrite/imagename"
 )
 
-// Pass is a shorter way to answer some calls of the methods in [Rewriter.Unary], by
-// full method name. Where it says no, Unary answers, and with the same answer.
+// Pass returns functions, by full method name, that decide whether a call of a method in
+// [Rewriter.Unary] can be forwarded unchanged, and restore the names in its answer. If a
+// function returns false, the handler in Unary must handle the call. Both give the same
+// answer.
 func (r *Rewriter) Pass() map[string]intercept.Pass {
 	table := make(map[string]intercept.Pass)
 	for _, version := range cri.Versions {
@@ -45,9 +47,10 @@ func (r *Rewriter) Pass() map[string]intercept.Pass {
 	return table
 }
 
-// Forward is the shortest way to answer calls of some methods in [Rewriter.Unary], by full
-// method name: an ImageStatus whose name the runtime should know, and calls in whose answers
-// nothing has to be changed, unless a pull begins before they come.
+// Forward returns functions, by full method name, that decide whether a call of a method in
+// [Rewriter.Unary] can be forwarded before its request is read. That is so for ImageStatus
+// while the runtime has the names of all images, and for other calls while no answer needs a
+// change. If this has changed when the answer arrives, the answer is restored.
 func (r *Rewriter) Forward() map[string]intercept.Forward {
 	table := make(map[string]intercept.Forward)
 	for _, version := range cri.Versions {
@@ -91,8 +94,8 @@ func (r *Rewriter) Forward() map[string]intercept.Forward {
 	return table
 }
 
-// Opaque reports, by full method name, whether calls that begin now and are answered with a
-// stream need no look at their messages: no name in them needs a change.
+// Opaque returns functions, by full method name, that report whether a stream that begins now
+// can be forwarded without decoding its messages, because no name in them needs a change.
 func (r *Rewriter) Opaque() map[string]intercept.Opaque {
 	table := make(map[string]intercept.Opaque)
 	for _, version := range cri.Versions {
@@ -110,12 +113,12 @@ func (r *Rewriter) namesInRuntime() bool { return r.namer.InRuntime() && !r.ledg
 // restorer restores the names in an answer.
 type restorer func(call, context.Context, []byte) ([]byte, error)
 
-// always lets all calls of a method pass.
+// always forwards all calls of a method unchanged.
 func always(restore restorer) func([]byte) (restorer, bool) {
 	return func([]byte) (restorer, bool) { return restore, true }
 }
 
-// passStatus lets an ImageStatus pass which names an image by its ID.
+// passStatus forwards an ImageStatus of an image ID unchanged.
 func passStatus(request []byte) (restorer, bool) {
 	return call.restoreImageStatus, asksByID(request)
 }
@@ -132,13 +135,14 @@ func passContainerList(request []byte) (restorer, bool) {
 	}, true
 }
 
-// passRemoval lets a RemoveImage pass that names an image by its ID, while no name is
-// being changed.
+// passRemoval forwards a RemoveImage of an image ID unchanged, while the runtime has the names
+// of all images and no name is being changed.
 func (r *Rewriter) passRemoval(request []byte) (restorer, bool) {
 	return nil, r.namesInRuntime() && r.namer.Idle() && removesByID(request)
 }
 
-// passCreation is the same for CreateContainer.
+// passCreation forwards a CreateContainer with image IDs unchanged, while no name is being
+// changed and the container needs no record.
 func (r *Rewriter) passCreation(request []byte) (restorer, bool) {
 	return nil, r.namer.Idle() && r.createsByID(request)
 }
@@ -151,7 +155,8 @@ func (c call) restoreImageStatus(_ context.Context, raw []byte) ([]byte, error) 
 	return c.restoreStatus(response, raw)
 }
 
-// What can't be decoded is for the runtime to judge, and passes.
+// The following functions report true for requests that can't be decoded, so that these are
+// forwarded and the runtime returns the error.
 
 func asksByID(encoded []byte) bool {
 	request := &runtime.ImageStatusRequest{}
@@ -163,8 +168,8 @@ func removesByID(encoded []byte) bool {
 	return proto.Unmarshal(encoded, request) != nil || !isNamed(request.GetImage())
 }
 
-// createsByID reports whether all images are given by their IDs, and there is nothing to
-// record about the container.
+// createsByID reports whether all images in a CreateContainer are given by ID, and the ledger
+// need not record the container.
 func (r *Rewriter) createsByID(encoded []byte) bool {
 	request := &runtime.CreateContainerRequest{}
 	if proto.Unmarshal(encoded, request) != nil {
@@ -173,7 +178,7 @@ func (r *Rewriter) createsByID(encoded []byte) bool {
 	return !slices.ContainsFunc(imagesOf(request), isNamed) && !r.ledger.IsShared(request.GetConfig().GetImage().GetImage())
 }
 
-// isNamed reports whether an image is given by its name.
+// isNamed reports whether an image is given by name, and not by ID.
 func isNamed(spec *runtime.ImageSpec) bool {
 	_, err := imagename.Parse(spec.GetImage())
 	return err == nil

@@ -12,15 +12,14 @@ import (
 	"image-cri-shim/rewrite/ledger"
 )
 
-// preloaded reports whether an image that the runtime has under a candidate's reference,
-// although no pull of the original has put it there, counts as the original's: an
-// installer such as sealos loads images under its registry's names. names are the names
-// that clients see on the image.
+// preloaded reports whether an image counts as the image of original, although the shim has
+// not pulled it. For example, an installer such as sealos loads hub:5000/library/nginx:1.25,
+// and a client asks for nginx:1.25. names are the names that clients see on the image.
 //
-// The candidate must be one that may be preloaded (see [Candidate]), and the image may
-// have no names but those of the candidate's registry and those of the original's
-// registry. An image that has a name of a third registry is that one's: "quay.io/team/app"
-// is not "docker.io/team/app", although both have the path "team/app".
+// The image must have the candidate's reference, and the candidate must allow preloaded images
+// (see [Candidate]). All names of the image must be in the candidate's or the original's
+// registry. Otherwise an image with the names hub:5000/team/app and quay.io/team/app would
+// count as docker.io/team/app, which is another image with the same path.
 func preloaded(original string, candidate Candidate, names []string) bool {
 	if !candidate.MayBePreloaded || candidate.Reference == original || !slices.Contains(names, candidate.Reference) {
 		return false
@@ -31,14 +30,15 @@ func preloaded(original string, candidate Candidate, names []string) bool {
 	})
 }
 
-// isPreloaded reports whether the image under a candidate's reference counts as the
-// original's, by the names that clients see on it.
+// isPreloaded reports whether the image under a candidate's reference counts as the image of
+// original. See preloaded for the rules. It is false while a pull may have stored the image
+// under that reference.
 func (c call) isPreloaded(original string, candidate Candidate, image *runtime.Image) bool {
 	return image != nil && !c.namer.Hides(candidate.Reference) && preloaded(original, candidate, c.ledger.VisibleNames(image))
 }
 
-// resolveCandidates looks for an image that was preloaded under the reference that a
-// registry would give the name.
+// resolveCandidates looks for an image of name that was preloaded under the reference of a
+// registry.
 func (c call) resolveCandidates(ctx context.Context, request *runtime.ImageStatusRequest, name reference.Named) (resolution, error) {
 	original := name.String()
 	var failed failedLookups
@@ -74,8 +74,8 @@ func (c call) resolveCandidates(ctx context.Context, request *runtime.ImageStatu
 	return resolution{failed: failed}, nil
 }
 
-// namePreloaded gives an image that is on the node under a registry's name the name that
-// was asked for, and returns the answer to ImageStatus for it. The registry's name stays.
+// namePreloaded gives a preloaded image the asked name in the runtime, and returns the answer
+// to ImageStatus for it. The registry's name stays.
 func (c call) namePreloaded(ctx context.Context, request *runtime.ImageStatusRequest, original string, candidate Candidate, image *runtime.Image) (resolution, error) {
 	origin := ledger.Origin{Original: original, Stored: candidate.Reference, Registry: candidate.Registry}
 	if err := c.namer.NamePreloaded(ctx, origin, image.GetId()); err != nil {
@@ -86,8 +86,9 @@ func (c call) namePreloaded(ctx context.Context, request *runtime.ImageStatusReq
 	return found, err
 }
 
-// resolveCandidate asks the runtime for the image that clients find under a candidate's
-// reference: not one that a pull has put there since.
+// resolveCandidate finds the image that clients see under a candidate's reference. If a pull
+// for another name has stored a newer image there, that is the image that the ledger has for
+// the reference.
 func (c call) resolveCandidate(ctx context.Context, request *runtime.ImageStatusRequest, candidate Candidate) (resolution, error) {
 	found, err := c.resolveAs(ctx, request, candidate.Reference)
 	if image := found.image(); err != nil || image != nil && !c.ledger.IsHidden(candidate.Reference, image.Id) {
@@ -100,16 +101,15 @@ func (c call) resolveCandidate(ctx context.Context, request *runtime.ImageStatus
 	return c.resolveAs(ctx, request, own.Image)
 }
 
-// learn records a name for an image that was preloaded under a registry's reference,
-// which stays visible.
+// learn records the name of a preloaded image in the ledger. The registry's reference stays
+// visible.
 func (c call) learn(original string, candidate Candidate, image *runtime.Image) {
 	if err := c.ledger.RecordPreloaded(ledger.Origin{Original: original, Stored: candidate.Reference, Registry: candidate.Registry}, image); err != nil {
 		c.warn(err)
 	}
 }
 
-// removePreloaded removes an image that ImageStatus finds under the reference that a
-// registry would give the name.
+// removePreloaded removes an image that ImageStatus finds as a preloaded one.
 func (r *removal) removePreloaded(ctx context.Context) error {
 	for _, candidate := range r.lookup.Candidates(r.name) {
 		if candidate.Reference == r.original() || !candidate.MayBePreloaded {

@@ -15,8 +15,8 @@ import (
 	"image-cri-shim/rewrite/naming"
 )
 
-// pullImage pulls from the best registry that has the image, from the next one
-// where that fails, and at last from the original with the request as it came,
+// pullImage pulls from the registries that have the image, in the order of the [Lookup], until
+// a pull succeeds. After them it pulls from the original registry with the unchanged request,
 // if that is allowed.
 func (c call) pullImage(ctx context.Context, encoded []byte) ([]byte, error) {
 	request := &runtime.PullImageRequest{}
@@ -42,21 +42,21 @@ func (c call) pullImage(ctx context.Context, encoded []byte) ([]byte, error) {
 	return response, err
 }
 
-// pullUnread forwards a request whose image is no name to the shim, if the runtime may pull
-// from any registry: it may be a name to the runtime.
+// pullUnread handles a request whose image the shim can't parse as a name. It forwards the
+// request if the runtime may pull from any registry, because the runtime may accept the name.
 func (c call) pullUnread(ctx context.Context, encoded []byte, image string, problem error) ([]byte, error) {
 	if MayFallBack(image, c.lookup.MayFallBack) {
 		return c.forwardPull(ctx, encoded)
 	}
-	err := status.Errorf(codes.InvalidArgument, "image-cri-shim: no configured registry can have it, and no other is to be asked (fallback: never): %s", printable.Line(problem.Error(), lineLimit))
+	err := status.Errorf(codes.InvalidArgument, "image-cri-shim: no configured registry can have it, and other registries may not be used (fallback: never): %s", printable.Line(problem.Error(), lineLimit))
 	c.decided(ctx, Decision{Method: "PullImage", Asked: printable.Line(image, lineLimit), Reason: "fallback: never", Outcome: OutcomeRefused, Err: err})
 	return nil, err
 }
 
-// MayFallBack reports whether the runtime may pull what a client has written from the
-// registry in it, by the rule for names (see [Lookup]). Two rules apply to a string that is
-// no name: containerd reads the ID sha256:1234 as docker.io/library/sha256:1234
-// (ParseDockerRef).
+// MayFallBack reports whether the runtime may pull image from its original registry. rule is
+// [Lookup.MayFallBack]. A string that is not a name must pass the rule for such strings and,
+// if containerd takes it for a name, the rule for this name: containerd parses the ID
+// sha256:1234 as docker.io/library/sha256:1234 (ParseDockerRef).
 func MayFallBack(image string, rule func(reference.Named) bool) bool {
 	name, err := imagename.Parse(image)
 	if err == nil {
@@ -70,25 +70,25 @@ func MayFallBack(image string, rule func(reference.Named) bool) bool {
 type pull struct {
 	call
 	request         *runtime.PullImageRequest
-	encoded         []byte // request as it came
+	encoded         []byte // request as received
 	name            reference.Named
-	deadline        time.Time // of the attempts that another one can follow; zero for none
+	deadline        time.Time // deadline of attempts that another one can follow; zero for none
 	tried           attempts
-	lastResort      []Answer    // to be tried after the original
-	withCallersAuth bool        // the original is on a registry's own host, and the caller brings credentials
-	ownErr          error       // of a pull by the name itself with its registry's credentials
+	lastResort      []Answer    // registries to try after the original
+	withCallersAuth bool        // the original is in a configured registry, and the request has credentials
+	ownErr          error       // error of a pull by the asked name with the configured credentials
 	runtimeDown     bool        // the runtime is unavailable
-	namedIn         naming.Mode // where the name of the pulled image is kept; empty if it is the asked one
+	namedIn         naming.Mode // where the asked name is kept; empty after a pull by the asked name
 }
 
-// run pulls from the candidates in their order, then from the original, then from
-// the candidates that are a last resort behind it.
+// run pulls from the candidates in order, then from the original registry, then from the
+// candidates that are a last resort.
 func (p *pull) run(ctx context.Context, decision *Decision) ([]byte, error) {
 	queue := newAnswers(p.lookup.Find(ctx, p.name))
 	defer queue.stop()
 	for answer, ok := queue.next(); ok; answer, ok = queue.next() {
 		if p.withCallersAuth = p.usesCallersAuth(answer.Candidate); p.withCallersAuth {
-			break // the original request says it all
+			break // pull with the unchanged request
 		}
 		switch {
 		case !answer.Found:
@@ -112,8 +112,8 @@ func (p *pull) run(ctx context.Context, decision *Decision) ([]byte, error) {
 	return p.pullOriginal(ctx, decision)
 }
 
-// tryRegistry pulls from a registry. It reports whether the pull as a whole has ended, with
-// an image or without.
+// tryRegistry pulls from a registry. ended reports whether no other attempt must follow,
+// because the pull succeeded, the runtime is unavailable, or ctx is done.
 func (p *pull) tryRegistry(ctx context.Context, answer Answer, decision *Decision, hasSuccessor func() bool) (response []byte, ended bool, err error) {
 	response, err = p.attempt(ctx, answer, hasSuccessor)
 	if err == nil {
@@ -128,7 +128,7 @@ func (p *pull) tryRegistry(ctx context.Context, answer Answer, decision *Decisio
 	}
 	p.tried.addFailed(answer.Candidate, err)
 	if ctx.Err() != nil {
-		decision.Reason = p.reason("stopped")
+		decision.Reason = p.reason("the call was cancelled or timed out")
 	}
 	return nil, ctx.Err() != nil, err
 }
@@ -138,10 +138,11 @@ func (p *pull) canFollow(answer Answer) bool {
 	return answer.Found || p.usesCallersAuth(answer.Candidate)
 }
 
-// reason is why it ended as it did, with what came to nothing before.
+// reason returns the reason of the decision: end, followed by the registries that were tried
+// before.
 func (p *pull) reason(end string) string {
 	if p.tried.isEmpty() {
 		return end
 	}
-	return end + "; before it " + p.tried.String()
+	return end + "; tried before: " + p.tried.String()
 }

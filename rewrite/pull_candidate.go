@@ -14,14 +14,14 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// pullCandidate pulls a candidate with its registry's credentials, and records the name.
-// sent reports whether the runtime was asked to pull: an error before that does not concern
+// pullCandidate pulls a candidate with its registry's credentials, and records the name. sent
+// reports whether the request was sent to the runtime. An error without that does not concern
 // the registry.
 func (p *pull) pullCandidate(ctx context.Context, answer Answer) (response []byte, sent bool, err error) {
 	candidate := answer.Candidate
 	request := proto.CloneOf(p.request)
 	request.Image.Image = candidate.Reference
-	// The caller's credentials were meant for another registry.
+	// The caller's credentials are for the original registry.
 	request.Auth = answer.Credentials.auth()
 	encoded, err := proto.Marshal(request)
 	if err != nil {
@@ -67,14 +67,14 @@ func (p *pull) pullNamed(ctx context.Context, named *naming.Pull, reference stri
 	}
 	pulled := &runtime.PullImageResponse{}
 	if err := proto.Unmarshal(response, pulled); err != nil {
-		p.warn(fmt.Errorf("read the answer to the pull of %s: %w", p.name, err))
+		p.warn(fmt.Errorf("could not decode the answer to the pull of %s: %w", p.name, err))
 	}
 	p.namedIn = named.Complete(ctx, cmp.Or(pulled.ImageRef, reference))
 	return response, nil
 }
 
-// pullByOwnName sends a request for the asked name: as it came, or with the registry's
-// credentials.
+// pullByOwnName sends a request to pull the asked name. encoded is the unchanged request, or the
+// request with the registry's credentials.
 func (p *pull) pullByOwnName(ctx context.Context, encoded []byte) ([]byte, error) {
 	end, err := p.namer.BeginOwnPull(ctx, p.name)
 	if err != nil {
@@ -91,8 +91,8 @@ func (p *pull) pullByOwnName(ctx context.Context, encoded []byte) ([]byte, error
 	return response, nil
 }
 
-// usesCallersAuth reports whether a candidate is the original, and the caller has sent
-// credentials: these are for that registry, and take precedence.
+// usesCallersAuth reports whether a candidate is the original reference and the request has
+// credentials. These are for the same registry, and take precedence over the configured ones.
 func (p *pull) usesCallersAuth(candidate Candidate) bool {
 	return candidate.Reference == p.name.String() && p.request.Auth != nil
 }

@@ -7,15 +7,15 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// pullOriginal pulls from the registry in the name, unless that is forbidden or has
-// just failed. It is never cut off: it is the pull that would run without the shim.
+// pullOriginal pulls from the original registry, unless that is forbidden or has just failed.
+// The pull is never cut off, because it is the one that would run without the shim.
 func (p *pull) pullOriginal(ctx context.Context, decision *Decision) ([]byte, error) {
 	switch {
 	case p.ownErr != nil:
-		decision.Reason = p.reason("its own registry has failed")
+		decision.Reason = p.reason("the original registry failed")
 		return p.tryLastResorts(ctx, decision, p.ownErr, p.tried.explain(p.ownErr, "tried"))
 	case p.withCallersAuth:
-		decision.Reason = p.reason("asked for by its own name, with the caller's credentials")
+		decision.Reason = p.reason("the original registry, with the caller's credentials")
 	case !p.lookup.MayFallBack(p.name):
 		decision.Reason = p.reason("fallback: never")
 		if err := ctx.Err(); err != nil {
@@ -24,9 +24,9 @@ func (p *pull) pullOriginal(ctx context.Context, decision *Decision) ([]byte, er
 		decision.Outcome = OutcomeRefused
 		return nil, p.tried.refusal(p.name.String())
 	case p.tried.isEmpty():
-		decision.Reason = "no registry stands in for it"
+		decision.Reason = "no registry is configured for it"
 	default:
-		decision.Reason = p.reason("the original")
+		decision.Reason = p.reason("the original registry")
 	}
 	response, err := p.pullByOwnName(ctx, p.encoded)
 	if err != nil {
@@ -40,9 +40,9 @@ func (p *pull) pullOriginal(ctx context.Context, decision *Decision) ([]byte, er
 	return response, nil
 }
 
-// tryLastResorts pulls from the candidates that are a last resort, after the original has
-// failed with failure. If these fail too, it returns explained, which is failure with the
-// attempts.
+// tryLastResorts pulls from the candidates that are a last resort, after the original registry
+// has failed with failure. If they fail too, it returns explained, which is failure with the
+// earlier attempts, and appends the later ones.
 func (p *pull) tryLastResorts(ctx context.Context, decision *Decision, failure, explained error) ([]byte, error) {
 	if len(p.lastResort) == 0 || ctx.Err() != nil || p.isRuntimeDown(ctx, failure) {
 		return nil, explained
@@ -57,18 +57,18 @@ func (p *pull) tryLastResorts(ctx context.Context, decision *Decision, failure, 
 			break
 		}
 	}
-	decision.Reason = p.reason("the original and the last resort after it have failed")
+	decision.Reason = p.reason("the original registry and the last resorts failed")
 	after := attempts{texts: p.tried.texts[before:]}
 	return nil, after.append(explained, ", and after it")
 }
 
-// originalFollows reports whether the original is pulled from if the attempt at a
+// originalFollows reports whether a pull from the original registry follows if the pull of a
 // candidate fails.
 func (p *pull) originalFollows(answer Answer) bool {
 	return p.ownErr == nil && answer.Reference != p.name.String() && p.lookup.MayFallBack(p.name)
 }
 
-// originalOutcome returns the reason for a pull from the original registry.
+// originalOutcome returns the outcome of a successful pull from the original registry.
 func (p *pull) originalOutcome() Outcome {
 	switch {
 	case p.tried.hasFailures():

@@ -15,12 +15,12 @@ import (
 	"image-cri-shim/rewrite/ledger"
 )
 
-// Records of a pull in the ledger. While a pull is in progress, the images that it brings
-// are hidden from clients and from other pulls.
+// The functions in this file record a pull in the ledger. While a pull is in progress, clients
+// and other pulls do not see the images that it stores.
 
-// beginPull records that the pull of a registry's reference begins. It returns the digests
-// of the reference's repository that clients see now. If it returns no error, the caller
-// must call EndPull.
+// beginPull records that the pull of a registry's reference begins. It returns the digests of
+// the reference's repository that clients see now. If it returns no error, the caller must
+// call EndPull of the ledger.
 func (p *pull) beginPull(ctx context.Context, answer Answer) (visible []string, err error) {
 	image, err := p.runtime.ImageStatus(ctx, answer.Reference)
 	if err != nil {
@@ -29,7 +29,7 @@ func (p *pull) beginPull(ctx context.Context, answer Answer) (visible []string, 
 	in := imagename.Repository(answer.Reference)
 	visible = p.ledger.VisibleDigests(image, in)
 	if answer.Digest != "" {
-		// If the runtime gives no answer, the digest counts as one that the pull brings.
+		// If the runtime fails to answer, assume that the pull adds the digest.
 		if found, err := p.runtime.ImageStatus(ctx, in+"@"+answer.Digest); err == nil && found != nil {
 			visible = append(visible, p.ledger.VisibleDigests(found, in)...)
 		}
@@ -38,24 +38,24 @@ func (p *pull) beginPull(ctx context.Context, answer Answer) (visible []string, 
 	return visible, nil
 }
 
-// recordTimeout bounds the questions to the runtime whose answers are recorded after a pull.
+// recordTimeout limits the calls to the runtime that are needed to record a pull.
 const recordTimeout = 5 * time.Second
 
-// recordPull records that the asked name means the image that was pulled as a candidate's
+// recordPull records that the asked name means the image that was pulled under a candidate's
 // reference.
 func (p *pull) recordPull(ctx context.Context, candidate Candidate, visible []string, response []byte) {
 	original, stored := p.name.String(), candidate.Reference
 	image, err := p.pulledImage(ctx, stored, response)
 	if err != nil {
-		p.warn(fmt.Errorf("look at %s after it was pulled as %s: %w", original, stored, err))
+		p.warn(fmt.Errorf("could not find the image of %s after its pull as %s: %w", original, stored, err))
 	}
 	if image == nil {
 		return // removed meanwhile
 	}
-	// The image that the runtime itself has under the name has lost it.
+	// The name no longer means the image that the runtime itself has under it.
 	old, err := p.runtime.ImageStatus(ctx, original)
 	if err != nil {
-		p.warn(fmt.Errorf("look for an older image of %s: %w", original, err))
+		p.warn(fmt.Errorf("could not look for an older image of %s: %w", original, err))
 	}
 	if err != nil {
 		old = nil
@@ -65,9 +65,9 @@ func (p *pull) recordPull(ctx context.Context, candidate Candidate, visible []st
 	}
 }
 
-// pulledImage returns the image that a pull has brought: the one that the
-// runtime's answer names, as the reference may have moved on already. Where the
-// runtime can't be asked any more the answer's ID has to do.
+// pulledImage returns the image that was pulled. It uses the ID or reference in the answer to
+// PullImage if there is one, because the stored reference may have moved already. If the
+// runtime fails to answer, it returns an image with only the ID, if the answer has an ID.
 func (p *pull) pulledImage(ctx context.Context, stored string, response []byte) (*runtime.Image, error) {
 	pulled := &runtime.PullImageResponse{}
 	if proto.Unmarshal(response, pulled) != nil || pulled.ImageRef == "" {
@@ -80,13 +80,13 @@ func (p *pull) pulledImage(ctx context.Context, stored string, response []byte) 
 	return image, err
 }
 
-// recordFailedPull records the image that a failed pull has left under the stored reference.
-// The pull may also have succeeded after its client had cancelled it.
+// recordFailedPull records the image that the runtime has under the stored reference after a
+// failed pull. The pull may have stored it, for example if the client has cancelled the call.
 func (p *pull) recordFailedPull(ctx context.Context, stored string, visible []string) {
 	image, err := p.runtime.ImageStatus(ctx, stored)
 	switch {
-	case err != nil && !cri.EndsCall(err): // the runtime is there, and the pull's error does not have this one
-		p.warn(fmt.Errorf("look for %s after its pull failed: %w", stored, err))
+	case err != nil && !cri.EndsCall(err): // otherwise the error of the pull has the same cause
+		p.warn(fmt.Errorf("could not look for %s after its pull failed: %w", stored, err))
 	case image != nil:
 		if err := p.ledger.RecordFailedPull(stored, image, visible); err != nil {
 			p.warn(err)
@@ -94,9 +94,9 @@ func (p *pull) recordFailedPull(ctx context.Context, stored string, visible []st
 	}
 }
 
-// recordOwnPull records that the runtime has the image under the name itself. The ledger's
-// entry for the name stays if it has the same image, whose containers may show the
-// registry's reference, or if the runtime fails to say which image it is.
+// recordOwnPull records that the runtime has the image under the asked name itself. The
+// ledger's entry for the name stays if it has the same image, because containers of the image
+// may show the registry's reference. It also stays if the runtime fails to answer.
 func (p *pull) recordOwnPull(ctx context.Context) {
 	if !p.ledger.MayRestore() && (p.namer.InRuntime() || !p.isRegistryName()) {
 		return
@@ -104,7 +104,7 @@ func (p *pull) recordOwnPull(ctx context.Context) {
 	original := p.name.String()
 	image, err := p.runtime.ImageStatus(ctx, original)
 	if err != nil {
-		p.warn(fmt.Errorf("look at %s after its pull: %w", original, err))
+		p.warn(fmt.Errorf("could not find the image of %s after its pull: %w", original, err))
 	}
 	if image == nil {
 		return
@@ -114,8 +114,8 @@ func (p *pull) recordOwnPull(ctx context.Context) {
 	}
 }
 
-// isRegistryName reports whether the name is one of a configured registry's own: pulls for
-// other names may be stored under it.
+// isRegistryName reports whether the asked name is a name in a configured registry. Pulls for
+// other names may then be stored under it.
 func (p *pull) isRegistryName() bool {
 	return slices.ContainsFunc(p.lookup.Candidates(p.name), func(candidate Candidate) bool {
 		return candidate.Reference == p.name.String()

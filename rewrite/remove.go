@@ -16,8 +16,8 @@ import (
 	"image-cri-shim/rewrite/ledger"
 )
 
-// removeImage removes the image that ImageStatus shows for a name, and no other, so that
-// the name means nothing afterwards.
+// removeImage removes the image that ImageStatus shows for a name, and no other image.
+// Afterwards the name means no image.
 func (c call) removeImage(ctx context.Context, encoded []byte) ([]byte, error) {
 	request := &runtime.RemoveImageRequest{}
 	if proto.Unmarshal(encoded, request) != nil || request.GetImage().GetImage() == "" {
@@ -43,16 +43,16 @@ func (c call) removeImage(ctx context.Context, encoded []byte) ([]byte, error) {
 type removal struct {
 	call
 	request  *runtime.RemoveImageRequest
-	encoded  []byte          // request as it came
-	name     reference.Named // that was asked for; nil for an ID
-	removed  string          // what was removed last; empty if nothing
-	response []byte          // the runtime's last
-	failed   failedLookups   // the references that the runtime failed to answer for
+	encoded  []byte          // request as received
+	name     reference.Named // asked name; nil for an ID
+	removed  string          // reference or ID that was removed last; empty if none
+	response []byte          // last answer of the runtime
+	failed   failedLookups   // references for which the runtime failed to answer
 }
 
-// run follows the order of [call.resolve]: the name itself, the image that the ledger has
-// for it, and the references of the registries. If the runtime has the ledger's image
-// under the name itself as well, both references are removed.
+// run looks for the image in the order of [call.resolve]: the name itself, the image in the
+// ledger, and the references of the registries. If the runtime has the ledger's image under
+// the name itself too, it removes both references.
 func (r *removal) run(ctx context.Context) error {
 	asked := time.Now()
 	own, err := r.runtime.ImageStatus(ctx, r.request.Image.Image)
@@ -61,8 +61,8 @@ func (r *removal) run(ctx context.Context) error {
 	}
 	name, parseErr := imagename.Parse(r.request.Image.Image)
 	if own == nil && err == nil && (parseErr == nil || errors.Is(parseErr, imagename.ErrImageID)) && r.namer.MayBring(name) {
-		// There is nothing to remove yet. The request would remove a part of what a pull is
-		// about to bring.
+		// There is no image to remove yet. The runtime would remove a part of the image that
+		// a pull is about to store.
 		r.response, err = proto.Marshal(&runtime.RemoveImageResponse{})
 		return err
 	}
@@ -87,14 +87,14 @@ func (r *removal) run(ctx context.Context) error {
 	return r.removeAsWritten(ctx, own, err)
 }
 
-// isVisible reports whether ImageStatus shows the image that the runtime has under the asked
-// name or ID itself.
+// isVisible reports whether ImageStatus shows own, the image that the runtime has under the
+// asked name or ID itself.
 func (r *removal) isVisible(own *runtime.Image) bool {
 	return own != nil && (r.name == nil || !r.hides(r.name, own))
 }
 
-// isNewer reports whether the name is the runtime's own since the ledger has recorded it.
-// The ledger then drops its entry.
+// isNewer reports whether own makes the ledger's entry for the name obsolete, and drops the
+// entry in this case.
 func (r *removal) isNewer(own *runtime.Image) bool {
 	known, ok := r.ledger.Lookup(r.original())
 	if !ok || !r.isVisible(own) || !known.YieldsTo(own.Id) {
@@ -104,7 +104,7 @@ func (r *removal) isNewer(own *runtime.Image) bool {
 	return true
 }
 
-// original returns the reference that was asked for, empty for an ID.
+// original returns the original reference of the asked name, or an empty string for an ID.
 func (r *removal) original() string {
 	if r.name == nil {
 		return ""
@@ -128,7 +128,7 @@ func (r *removal) removeLedgerImage(ctx context.Context) error {
 	case found.response == nil:
 		return nil
 	case image == nil:
-		r.forgetImage(known.Image, asked) // removed behind the shim's back
+		r.forgetImage(known.Image, asked) // removed without the shim
 		return nil
 	case !r.ledger.IsStillOn(known, image):
 		return nil
@@ -145,9 +145,9 @@ func (r *removal) removeLedgerImage(ctx context.Context) error {
 	}
 }
 
-// remove lets the runtime remove a reference or ID of an image, and updates the
-// ledger: containerd removes an image with all its names, CRI-O by name only
-// that one, and the image with its last.
+// remove calls RemoveImage for a reference or ID of an image, and updates the ledger.
+// containerd removes an image with all its names. CRI-O removes only the given name, and the
+// image with its last name.
 func (r *removal) remove(ctx context.Context, reference, image string) error {
 	done, err := r.namer.Use(ctx, image)
 	if err != nil {
@@ -162,9 +162,9 @@ func (r *removal) remove(ctx context.Context, reference, image string) error {
 	return r.updateLedger(ctx, image, false)
 }
 
-// updateLedger updates the ledger after a removal from an image, and removes the image if no
-// tag of it is left but hidden ones. nameless is set if the runtime has not removed the image
-// although it may have no tag at all.
+// updateLedger updates the ledger after a reference or name of an image was removed. If the
+// image has only hidden tags left, updateLedger removes the image too. nameless is set if only
+// the ledger has changed, so that the image may remain in the runtime without any tag.
 func (r *removal) updateLedger(ctx context.Context, image string, nameless bool) error {
 	if r.ledger.IsEmpty() {
 		return nil
@@ -172,7 +172,7 @@ func (r *removal) updateLedger(ctx context.Context, image string, nameless bool)
 	asked := time.Now()
 	left, err := r.runtime.ImageStatus(ctx, image)
 	if err != nil {
-		r.failed.add(image, err) // the ledger keeps what it has until the runtime answers
+		r.failed.add(image, err) // keep the records until the runtime answers
 		return nil
 	}
 	if left != nil {
@@ -190,8 +190,7 @@ func (r *removal) updateLedger(ctx context.Context, image string, nameless bool)
 	return nil
 }
 
-// forwardAs sends the request, with another reference or ID in place of what was
-// asked for.
+// forwardAs sends the request with a reference or ID in place of the asked name.
 func (r *removal) forwardAs(ctx context.Context, reference string) (err error) {
 	encoded := r.encoded
 	if reference != r.request.Image.Image {

@@ -6,14 +6,14 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// removeAsWritten lets the runtime remove the image that it has under the asked name or
-// ID itself, unless that is hidden. own is that image, and failure the runtime's error in
-// its place. If nothing was removed at all, the answer is the runtime's error about
-// another reference, or else its answer to the request.
+// removeAsWritten removes the image that the runtime has under the asked name or ID itself,
+// unless the name is hidden. own is this image, and failure is the runtime's error if it
+// failed to answer for the name. If no image is removed at all, removeAsWritten returns the
+// runtime's error for another reference, or else forwards the request unchanged.
 func (r *removal) removeAsWritten(ctx context.Context, own *runtime.Image, failure error) error {
 	asked := r.request.Image.Image
 	if r.removed != "" && own != nil {
-		own, failure = r.runtime.ImageStatus(ctx, asked) // it may have gone, or lost a tag
+		own, failure = r.runtime.ImageStatus(ctx, asked) // the removal may have removed it, or one of its tags
 	}
 	switch {
 	case failure != nil:
@@ -29,9 +29,9 @@ func (r *removal) removeAsWritten(ctx context.Context, own *runtime.Image, failu
 	return r.forwardAs(ctx, asked)
 }
 
-// removeLeftover removes the older image that the runtime still has under the name
-// itself, after the newer one was removed, if clients see no name on it. Otherwise the
-// name would be hidden on that image even if it was loaded again.
+// removeLeftover removes the older image that the runtime still has under the asked name after
+// the newer one was removed, if clients see no name on it. Otherwise the name would stay
+// hidden on that image even if the image was loaded again.
 func (r *removal) removeLeftover(ctx context.Context, own *runtime.Image) error {
 	if own == nil || len(r.ledger.VisibleNames(own)) > 0 || r.ledger.IsPulling(r.original()) {
 		return nil
@@ -39,11 +39,10 @@ func (r *removal) removeLeftover(ctx context.Context, own *runtime.Image) error 
 	return r.remove(ctx, r.request.Image.Image, own.Id)
 }
 
-// removeUnresolved removes the asked name or ID when the runtime has failed to say
-// what it has under it. The request is the client's own, and the runtime's answer
-// to it is as true as without the shim. It is not sent if something was removed,
-// if the image may be under another reference, or if the name may be hidden: it
-// would then remove another name's image.
+// removeUnresolved forwards the client's request unchanged if the runtime has failed to answer
+// for the asked name or ID. It does not forward the request in three cases: an image was
+// removed already, the image may be under another reference, or the name may be hidden, so
+// that the request would remove the image of another name.
 func (r *removal) removeUnresolved(ctx context.Context, asked string, failure error) error {
 	elsewhere := r.failed.err()
 	r.failed.add(asked, failure)

@@ -16,14 +16,14 @@ import (
 
 // resolution is the image that a name means on this node.
 type resolution struct {
-	own       bool   // the runtime's answer for the name itself, be it that there is nothing
-	hidden    bool   // the runtime has an image under the name itself, which is hidden
-	reference string // what the runtime knows it by
-	registry  string // that served it; empty for the original's own
+	own       bool   // the answer is for the name itself, with or without an image
+	hidden    bool   // the runtime has an image under the name itself, but the name is hidden
+	reference string // reference or ID that the runtime was asked for
+	registry  string // address of the registry that served the image; empty for the original registry
 	reason    string
-	response  *runtime.ImageStatusResponse // nil where the runtime's answer can't be decoded
-	raw       []byte                       // the runtime's answer as it came
-	failed    failedLookups                // the other references that the runtime failed to answer for
+	response  *runtime.ImageStatusResponse // nil if the runtime's answer can't be decoded
+	raw       []byte                       // the runtime's answer as received
+	failed    failedLookups                // other references for which the runtime failed to answer
 }
 
 func (r resolution) image() *runtime.Image { return r.response.GetImage() }
@@ -41,19 +41,24 @@ func (r resolution) outcome(err error) Outcome {
 	}
 }
 
-// resolve finds a name among the images of the runtime and asks no registry. It
-// tries, in this order, the name as the client wrote it, the image that the
-// ledger has for it, and the reference that each registry would give it, if the image was
-// preloaded. A hidden reference is not found: it was put there for another name. If nothing
-// is found, the resolution has no image and holds the answer to give.
+// resolve finds the image of a name in the runtime. It asks no registry. For nginx:1.25 it
+// tries, in this order:
 //
-// The name itself comes first although most names are in the ledger: whatever
-// is visible under it came after the ledger's entry, and not through the shim. The
-// runtime is asked for both at once.
+//   - the name as the client wrote it;
+//   - the image that the ledger has for docker.io/library/nginx:1.25;
+//   - the reference of each registry, such as hub:5000/library/nginx:1.25, if the image there
+//     is a preloaded one.
 //
-// request names the image as the client did, and encoded is its encoding. If
-// nothing is found, the runtime's error about a registry's reference is logged; a
-// strict resolution returns it.
+// The name itself comes first although most names are in the ledger, because a visible image
+// under the name is newer than the ledger's entry, and was added without the shim. The
+// runtime is asked for both at the same time.
+//
+// A hidden reference is not found, because it was stored for another name. If no image is
+// found, the resolution has no image, and its response is the answer for the client.
+//
+// request contains the name as the client wrote it, and encoded is its encoding. If no image
+// is found and the runtime has failed to answer for a registry's reference, resolve returns
+// this error only if strict is set. It is logged in any case.
 func (c call) resolve(ctx context.Context, request *runtime.ImageStatusRequest, encoded []byte, name reference.Named, strict bool) (resolution, error) {
 	start := time.Now()
 	found, err := c.find(ctx, request, encoded, name)
@@ -61,7 +66,7 @@ func (c call) resolve(ctx context.Context, request *runtime.ImageStatusRequest, 
 		err = found.failed.err()
 	}
 	if err != nil {
-		found.reason = "the runtime gave no answer"
+		found.reason = "the runtime failed to answer"
 	}
 	decision := Decision{
 		Method:   path.Base(c.method),
@@ -80,14 +85,14 @@ func (c call) resolve(ctx context.Context, request *runtime.ImageStatusRequest, 
 	return found, err
 }
 
-// find is resolve without the log.
+// find implements resolve without reporting a decision.
 func (c call) find(ctx context.Context, request *runtime.ImageStatusRequest, encoded []byte, name reference.Named) (resolution, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	known := c.askLedgerImage(ctx, request, name.String())
 	defer func() {
 		cancel()
 		if known != nil {
-			for range known { // it has ended when this call has
+			for range known { // wait for the end of the goroutine
 			}
 		}
 	}()
@@ -109,7 +114,8 @@ func (c call) find(ctx context.Context, request *runtime.ImageStatusRequest, enc
 	return asWritten, failure
 }
 
-// resolveElsewhere looks for the image under all references but the name itself.
+// resolveElsewhere looks for the image under all references except the name itself. known is
+// the result of askLedgerImage.
 func (c call) resolveElsewhere(ctx context.Context, request *runtime.ImageStatusRequest, name reference.Named, known <-chan ledgerImage) (resolution, error) {
 	pulled, err := c.resolveLedgerImage(known)
 	if pulled.image() != nil || err != nil {
@@ -120,7 +126,7 @@ func (c call) resolveElsewhere(ctx context.Context, request *runtime.ImageStatus
 	return found, err
 }
 
-// resolveAsWritten asks the runtime what the client has asked.
+// resolveAsWritten asks the runtime for the name as the client wrote it.
 func (c call) resolveAsWritten(ctx context.Context, request *runtime.ImageStatusRequest, encoded []byte, name reference.Named) (resolution, error) {
 	found := resolution{own: true, reference: request.GetImage().GetImage(), reason: "not on this node"}
 	asked := time.Now()
@@ -145,15 +151,15 @@ func (c call) resolveAsWritten(ctx context.Context, request *runtime.ImageStatus
 	return found, nil
 }
 
-// hides reports whether clients do not find an image under a name that the runtime has it
-// under. They always find it by a digest: CRI-O until 1.35 calls a pulled image by it
-// (PullImageResponse.image_ref).
+// hides reports whether clients do not find an image by a name that it has in the runtime. A
+// digest reference is never hidden in this sense, because CRI-O until 1.35 returns it for a
+// pulled image (PullImageResponse.image_ref).
 func (c call) hides(name reference.Named, image *runtime.Image) bool {
 	_, digested := name.(reference.Digested)
 	return !digested && (c.ledger.IsHidden(name.String(), image.Id) || c.namer.Hides(name.String()))
 }
 
-// resolveAs asks the runtime for a reference in place of the asked name.
+// resolveAs asks the runtime for a reference or ID in place of the asked name.
 func (c call) resolveAs(ctx context.Context, request *runtime.ImageStatusRequest, reference string) (resolution, error) {
 	renamed := proto.CloneOf(request)
 	renamed.Image.Image = reference
@@ -161,7 +167,7 @@ func (c call) resolveAs(ctx context.Context, request *runtime.ImageStatusRequest
 	return resolution{reference: reference, response: response, raw: raw}, err
 }
 
-// resolveName is resolve for a name in another message than ImageStatus.
+// resolveName calls resolve for a name from a message other than ImageStatus.
 func (c call) resolveName(ctx context.Context, asked string, name reference.Named, strict bool) (resolution, error) {
 	request := &runtime.ImageStatusRequest{Image: &runtime.ImageSpec{Image: asked}}
 	encoded, err := proto.Marshal(request)

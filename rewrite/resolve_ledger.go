@@ -18,9 +18,8 @@ type ledgerImage struct {
 	err   error
 }
 
-// askLedgerImage asks for the image that the ledger has for an original, while the caller
-// asks for something else. The answer comes through the channel, which is nil if the ledger
-// has no image.
+// askLedgerImage asks the runtime for the image that the ledger has for an original, in a
+// goroutine. It returns the channel for the answer, or nil if the ledger has no entry.
 func (c call) askLedgerImage(ctx context.Context, request *runtime.ImageStatusRequest, original string) <-chan ledgerImage {
 	known, ok := c.ledger.Lookup(original)
 	if !ok {
@@ -36,11 +35,10 @@ func (c call) askLedgerImage(ctx context.Context, request *runtime.ImageStatusRe
 	return answer
 }
 
-// resolveEntry asks the runtime for the image of a ledger's entry. If it fails to
-// answer for the ID, it is asked for the reference that the image was pulled by.
-// Without that reference the image is not there as it was pulled: another runtime
-// may have come in place of the one that gave the ID. The resolution then has no
-// response.
+// resolveEntry asks the runtime for the image of a ledger's entry. If the runtime fails to
+// answer for the ID, resolveEntry asks for the reference that the image was pulled by. If the
+// runtime has no image under that reference either, the resolution has no response. Another
+// runtime may have replaced the one that assigned the ID.
 func (c call) resolveEntry(ctx context.Context, request *runtime.ImageStatusRequest, known ledger.Entry) (resolution, error) {
 	found, failure := c.resolveAs(ctx, request, known.Image)
 	if failure == nil || cri.EndsCall(failure) {
@@ -78,7 +76,7 @@ func (c call) resolveLedgerImage(answer <-chan ledgerImage) (resolution, error) 
 	case known.found.response == nil:
 		return nothing, nil
 	case image == nil:
-		c.forgetImage(known.entry.Image, known.asked) // removed behind the shim's back
+		c.forgetImage(known.entry.Image, known.asked) // removed without the shim
 		return nothing, nil
 	case !c.ledger.IsStillOn(known.entry, image):
 		if err := c.ledger.DropName(known.entry.Original); err != nil {
@@ -102,7 +100,8 @@ func (c call) forgetImage(id string, at time.Time) {
 	}
 }
 
-// observeAnswer tells the ledger which image the runtime has under a reference.
+// observeAnswer records in the ledger which image the runtime has under a reference. image is
+// the runtime's answer for the reference, and asked is the time of the call.
 func (c call) observeAnswer(reference string, image *runtime.Image, asked time.Time) {
 	on := ""
 	if image != nil && imagename.Has(image, reference) {

@@ -8,8 +8,8 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// restoreStatus puts the users' names into the answer to ImageStatus. raw is
-// response as it came, and is returned where nothing changes.
+// restoreStatus restores the asked names in the answer to ImageStatus. raw is the encoded
+// response as received, which is returned if nothing changes.
 func (c call) restoreStatus(response *runtime.ImageStatusResponse, raw []byte) ([]byte, error) {
 	if !c.restoreImage(response.GetImage()) {
 		return raw, nil
@@ -17,8 +17,8 @@ func (c call) restoreStatus(response *runtime.ImageStatusResponse, raw []byte) (
 	return c.encodeRestored(response, raw), nil
 }
 
-// restoreList puts the users' names into the answer to ListImages, after the ledger was
-// reconciled with it if it was asked for without a filter.
+// restoreList restores the asked names in the answer to ListImages. If the list is complete, it
+// first reconciles the ledger with the list.
 func (c call) restoreList(raw []byte, l listing) ([]byte, error) {
 	if !c.mayRestore() {
 		return raw, nil
@@ -33,11 +33,11 @@ func (c call) restoreList(raw []byte, l listing) ([]byte, error) {
 	return c.restoreImages(response, raw), nil
 }
 
-// restoreImages puts the users' names into a list of images. raw is the list as it came,
-// and is returned if nothing changes.
+// restoreImages restores the asked names in a list of images. raw is the encoded list as
+// received, which is returned if nothing changes.
 func (c call) restoreImages(response *runtime.ListImagesResponse, raw []byte) []byte {
 	changed := false
-	moved := make(map[string]*runtime.Image) // by the tags that images are about to get
+	moved := make(map[string]*runtime.Image) // images by the tags that ReplaceNames has added
 	for _, image := range response.Images {
 		given, replaced := c.namer.ReplaceNames(image, c.began)
 		changed = c.ledger.RestoreImage(image) || replaced || changed
@@ -48,7 +48,7 @@ func (c call) restoreImages(response *runtime.ListImagesResponse, raw []byte) []
 	if !changed {
 		return raw
 	}
-	for _, image := range response.Images { // a tag is on one image
+	for _, image := range response.Images { // remove these tags from other images
 		image.RepoTags = slices.DeleteFunc(image.RepoTags, func(tag string) bool {
 			return moved[tag] != nil && moved[tag] != image
 		})
@@ -59,19 +59,19 @@ func (c call) restoreImages(response *runtime.ListImagesResponse, raw []byte) []
 // mayRestore reports whether an answer of the runtime may need a change.
 func (r *Rewriter) mayRestore() bool { return r.ledger.MayRestore() || r.namer.Replaces() }
 
-// restoreImage makes the names of an image those that it would have without the shim. It
+// restoreImage changes the names of an image to those that it would have without the shim. It
 // reports whether anything changed.
 func (c call) restoreImage(image *runtime.Image) bool {
 	_, replaced := c.namer.ReplaceNames(image, c.began)
 	return c.ledger.RestoreImage(image) || replaced
 }
 
-// encodeRestored encodes an answer whose names were restored. If that fails, the
-// answer stays as it came.
+// encodeRestored encodes an answer whose names were restored. If encoding fails, it returns
+// raw, the answer as received.
 func (c call) encodeRestored(message proto.Message, raw []byte) []byte {
 	encoded, err := proto.Marshal(message)
 	if err != nil {
-		c.warn(fmt.Errorf("restore the names in an answer: %w", err))
+		c.warn(fmt.Errorf("could not encode an answer with restored names: %w", err))
 		return raw
 	}
 	return encoded

@@ -18,54 +18,62 @@ import (
 type Options struct {
 	Lookup Lookup
 	Ledger *ledger.Ledger
-	// Namer gives pulled images their names in the runtime. If it is nil, the ledger
-	// remembers all names.
+	// Namer gives pulled images their asked names in the runtime. If it is nil, the ledger
+	// records all names.
 	Namer *naming.Namer
-	// Timeout bounds, from the begin of a PullImage, the attempts that another one
-	// can follow. The last attempt is bounded by the caller's deadline alone. 0 is
-	// no bound.
+	// Timeout limits the time from the start of a PullImage until the end of all attempts
+	// that another one can follow. Only the caller's deadline limits the last attempt. 0
+	// means no limit.
 	Timeout time.Duration
-	// Decided, if not nil, is called with each decision about an image name, from many
-	// goroutines at once. It must not block.
+	// Decided, if not nil, is called with each decision about an image name. It is called
+	// concurrently and must not block.
 	Decided func(context.Context, Decision)
 	// Warn, if not nil, is called with errors that do not fail a call.
 	Warn func(error)
 }
 
-// Decision is the result for one image name that a client has sent.
+// Decision is the result for one image name in a client's request. For the pull of nginx:1.25
+// as hub:5000/library/nginx:1.25, Served is the latter, Registry is "http://hub:5000" and
+// Outcome is OutcomeRegistry.
 type Decision struct {
-	Method   string // "PullImage"
-	Asked    string // as the client wrote it, in one line of bounded length
-	Served   string // the reference or ID that the runtime answered for; empty if none
-	Registry string // the address of the registry that serves it; the host of the original for a pull from there
-	Reason   string // in a few words
+	Method   string // short name of the method, such as "PullImage"
+	Asked    string // name in the request, in one line of limited length
+	Served   string // reference or ID that the runtime answered for; empty if none
+	Registry string // address of the registry that serves the image, or host of the original registry after a pull from there
+	Reason   string // short text for logs
 	Outcome  Outcome
-	// Names says where the asked name of an image is kept that was pulled under another:
-	// naming.InRuntime or naming.InLedger. It is empty for everything else.
+	// Names is where the asked name is kept after a pull under another reference:
+	// naming.InRuntime or naming.InLedger. Otherwise it is empty.
 	Names    naming.Mode
 	Duration time.Duration
-	Err      error // the client's error; nil on success
-	// Failed is the runtime's first error about a reference of the image that is not
-	// what the client gets: the image may be there under that reference. Reason names
-	// them all. It is nil if the runtime has answered.
+	Err      error // error that the client gets; nil on success
+	// Failed is the runtime's first error for another reference of the image, which the
+	// client does not get. The image may exist under that reference. Reason lists all such
+	// errors. Failed is nil if there is none.
 	Failed error
 }
 
-// Outcome is the result for an image name, in a word.
+// Outcome classifies a [Decision].
 type Outcome string
 
 const (
-	OutcomeRegistry Outcome = "registry" // a configured registry serves it
-	OutcomeOriginal Outcome = "original" // it is the runtime's own, or pulled from the registry in its name: no other stands in for it
-	OutcomeAbsent   Outcome = "absent"   // it is pulled from there because the configured registries lack it
-	OutcomeFallback Outcome = "fallback" // the same because one could not be asked, or its pull failed
-	OutcomeRemoved  Outcome = "removed"
-	OutcomeNone     Outcome = "none"    // it is not on this node
-	OutcomeRefused  Outcome = "refused" // fallback: never
-	OutcomeFailed   Outcome = "failed"
+	// A configured registry serves the image.
+	OutcomeRegistry Outcome = "registry"
+	// The runtime has the image under the asked name, or has pulled it from the original
+	// registry, because no registry is configured for it or the caller sent credentials.
+	OutcomeOriginal Outcome = "original"
+	// The original registry serves the image, because no configured registry has it.
+	OutcomeAbsent Outcome = "absent"
+	// The original registry serves the image, because a lookup or a pull has failed.
+	OutcomeFallback Outcome = "fallback"
+
+	OutcomeRemoved Outcome = "removed"
+	OutcomeNone    Outcome = "none"    // the image is not on this node
+	OutcomeRefused Outcome = "refused" // fallback: never forbids the pull
+	OutcomeFailed  Outcome = "failed"  // the call failed
 )
 
-// Rewriter holds the rules. It is safe for concurrent use.
+// Rewriter applies the rules for image names to calls. It is safe for concurrent use.
 type Rewriter struct {
 	lookup  Lookup
 	ledger  *ledger.Ledger
@@ -75,7 +83,7 @@ type Rewriter struct {
 	warn    func(error)
 }
 
-// New makes a rewriter.
+// New returns a rewriter.
 func New(options Options) *Rewriter {
 	r := &Rewriter{
 		lookup:  options.Lookup,
@@ -94,7 +102,7 @@ func New(options Options) *Rewriter {
 	return r
 }
 
-// Methods are the full names of all methods of the CRI, in both versions.
+// Methods returns the full names of all methods of the CRI, in both versions.
 func Methods() []string {
 	var methods []string
 	for _, service := range []grpc.ServiceDesc{runtime.RuntimeService_ServiceDesc, runtime.ImageService_ServiceDesc} {
@@ -112,8 +120,8 @@ func Methods() []string {
 	return methods
 }
 
-// Unary is the table of the unary methods whose messages carry image names, by
-// full method name.
+// Unary returns the handlers of the unary methods whose messages contain image names, by full
+// method name.
 func (r *Rewriter) Unary() map[string]intercept.Unary {
 	table := make(map[string]intercept.Unary)
 	for _, version := range cri.Versions {
@@ -136,7 +144,7 @@ func (r *Rewriter) Unary() map[string]intercept.Unary {
 	return table
 }
 
-// Stream is the same for the methods that answer with a stream.
+// Stream returns the handlers of the methods with a stream of answers, by full method name.
 func (r *Rewriter) Stream() map[string]intercept.Stream {
 	table := make(map[string]intercept.Stream)
 	for _, version := range cri.Versions {
@@ -156,15 +164,15 @@ func (r *Rewriter) Stream() map[string]intercept.Stream {
 // call is one intercepted call.
 type call struct {
 	*Rewriter
-	method  string // full name
+	method  string // full method name
 	began   time.Time
 	runtime cri.Client
-	// readOnly is set if no client has made the call. An image that is found under a
-	// registry's reference then gets no name.
+	// readOnly is set if the shim itself makes the call. A preloaded image then gets no
+	// name.
 	readOnly bool
 }
 
-// forward asks the runtime the call's own method.
+// forward calls the method of the call in the runtime.
 func (c call) forward(ctx context.Context, request []byte) ([]byte, error) {
 	return c.runtime.Invoke(ctx, c.method, request)
 }

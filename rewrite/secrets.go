@@ -14,9 +14,9 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// forwardPull sends a PullImage to the runtime. A registry may send back the login
-// that it got, and runtimes repeat what registries say: the error, which is logged
-// and becomes an event of the pod, is without it.
+// forwardPull sends a PullImage to the runtime, and masks the credentials of the request in the
+// error. A registry may return the credentials in an error, which the runtime passes on. The
+// error is logged and becomes an event of the pod.
 func (c call) forwardPull(ctx context.Context, encoded []byte) ([]byte, error) {
 	response, err := c.forward(ctx, encoded)
 	request := &runtime.PullImageRequest{}
@@ -26,8 +26,8 @@ func (c call) forwardPull(ctx context.Context, encoded []byte) ([]byte, error) {
 	return nil, withoutSecrets(err, request.Auth)
 }
 
-// withoutSecrets hides what is secret in the text of an error of a pull with auth.
-// Its code and the rest of its text stay.
+// withoutSecrets masks credentials in the text of an error of a pull with auth. The code and
+// the rest of the text stay.
 func withoutSecrets(err error, auth *runtime.AuthConfig) error {
 	failure, ok := status.FromError(err)
 	if !ok {
@@ -48,15 +48,15 @@ func withoutSecrets(err error, auth *runtime.AuthConfig) error {
 
 const (
 	mask           = "********"
-	shortestSecret = 4 // bytes; what is shorter is in every text
+	shortestSecret = 4 // bytes; shorter strings occur in most texts
 )
 
-// authorization is a header's value or a JSON Web Token: of access tokens only the
-// runtime knows which they are.
+// authorization matches the value of an Authorization header and JSON Web Tokens. The runtime
+// obtains access tokens itself, so the shim can recognize them only by their form.
 var authorization = regexp.MustCompile(`(?i:\b(basic|bearer) [\w.~+/=-]{16,})|\beyJ[\w-]{8,}\.[\w.-]+`)
 
-// secretForms are the texts that give away a login: each secret as it is, and as
-// HTTP and Go's errors write it.
+// secretForms returns the strings to mask for auth: each secret verbatim, and in the encodings
+// of HTTP and of Go's errors. Longer strings come first.
 func secretForms(auth *runtime.AuthConfig) []string {
 	username, password := auth.GetUsername(), auth.GetPassword()
 	if decoded, err := base64.StdEncoding.DecodeString(auth.GetAuth()); err == nil && password == "" {
@@ -70,6 +70,6 @@ func secretForms(auth *runtime.AuthConfig) []string {
 		forms = append(forms, secret, strings.Trim(strconv.Quote(secret), `"`), url.QueryEscape(secret), url.PathEscape(secret),
 			base64.StdEncoding.EncodeToString([]byte(secret)), base64.StdEncoding.EncodeToString([]byte(username+":"+secret)))
 	}
-	slices.SortFunc(forms, func(a, b string) int { return len(b) - len(a) }) // one may be in another
+	slices.SortFunc(forms, func(a, b string) int { return len(b) - len(a) }) // a form may contain another
 	return forms
 }

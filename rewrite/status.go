@@ -9,8 +9,8 @@ import (
 	"image-cri-shim/rewrite/imagename"
 )
 
-// imageStatus answers from the runtime alone, whatever reference it has the
-// image under, with the names that users gave it.
+// imageStatus finds the image of a name in the runtime, under whatever reference it has it, and
+// restores the names in the answer. It asks no registry.
 func (c call) imageStatus(ctx context.Context, encoded []byte) ([]byte, error) {
 	request := &runtime.ImageStatusRequest{}
 	if proto.Unmarshal(encoded, request) != nil {

@@ -12,12 +12,12 @@ import (
 	"image-cri-shim/rewrite/ledger"
 )
 
-// CRI-O removes an image by name by taking the name off it, and removes the image with its
-// last tag. The other runtimes remove the image with all its names. This file keeps CRI-O
-// from removing an image that clients see under other names.
+// In CRI-O, RemoveImage of a name removes only this name, and the image with its last tag.
+// Other runtimes remove the image with all its names. The functions in this file ensure that
+// CRI-O does not remove an image, or a reference, that other visible names need.
 
-// removeStored removes the stored reference of a name. Where the runtime would only take
-// the reference off the image, it stays for other names that need it.
+// removeStored removes the stored reference of a name. If other names need this reference and
+// the runtime removes single names, removeStored removes the name from the ledger only.
 func (r *removal) removeStored(ctx context.Context, known ledger.Entry, image *runtime.Image) error {
 	if r.isNeeded(known.Stored, image) && r.untags(ctx) {
 		return r.removeLedgerName(ctx, ledger.RemoveMoved(known), image.Id)
@@ -25,16 +25,17 @@ func (r *removal) removeStored(ctx context.Context, known ledger.Entry, image *r
 	return r.remove(ctx, known.Stored, image.Id)
 }
 
-// isNeeded reports whether clients see names of an image, other than the asked one, that the
-// image loses with a reference: names that are stored under it, the reference itself if it
-// was asked for, or all if it is the last tag.
+// isNeeded reports whether the removal of a reference from an image would remove names that
+// clients see, other than the asked name. These are the names that are stored under the
+// reference, the reference itself if a client has asked for it, and all names if it is the
+// last tag.
 func (r *removal) isNeeded(reference string, image *runtime.Image) bool {
 	if r.ledger.NeedsStored(reference, image.Id, r.original()) {
 		return true
 	}
 	known, ok := r.ledger.Lookup(r.original())
 	if ok && known.WasPulled() && (known.Lost || r.ledger.IsAsked(reference, image.Id)) {
-		return true // it was given to the image by its own name, too
+		return true // a client has also put the reference on the image itself
 	}
 	if len(image.RepoTags) != 1 || imagename.Canonical(image.RepoTags[0]) != reference {
 		return false
@@ -45,7 +46,8 @@ func (r *removal) isNeeded(reference string, image *runtime.Image) bool {
 	})
 }
 
-// removeLedgerName removes a name that only the ledger has, and the image if it was the last.
+// removeLedgerName removes a name that only the ledger has, and the image if that was its last
+// name.
 func (r *removal) removeLedgerName(ctx context.Context, noted ledger.Change, image string) error {
 	r.apply(noted)
 	r.removed = image
@@ -56,8 +58,8 @@ func (r *removal) removeLedgerName(ctx context.Context, noted ledger.Change, ima
 	return r.updateLedger(ctx, image, true)
 }
 
-// removeShown removes an image by what the client wrote. A reference that names of other
-// registries are stored under stays for them if the runtime would only take it off.
+// removeShown removes an image by the name or ID that the client wrote. If other names need this
+// reference and the runtime removes single names, removeShown only hides the reference.
 func (r *removal) removeShown(ctx context.Context, asked string, own *runtime.Image) error {
 	if r.name != nil && r.isNeeded(r.original(), own) && r.untags(ctx) {
 		return r.removeLedgerName(ctx, ledger.Change{Hide: []ledger.ImageRef{{Reference: r.original(), Image: own.Id}}}, own.Id)
@@ -65,9 +67,8 @@ func (r *removal) removeShown(ctx context.Context, asked string, own *runtime.Im
 	return r.remove(ctx, asked, own.Id)
 }
 
-// untags reports whether the runtime removes an image by name by taking the name off it:
-// CRI-O does, and removes the image with its last tag. The others remove the image with
-// all its names.
+// untags reports whether RemoveImage of a name removes only this name in the runtime, as in
+// CRI-O, and not the image with all its names.
 func (c call) untags(ctx context.Context) bool {
 	raw, err := c.runtime.Invoke(ctx, "/"+c.runtime.Version+".RuntimeService/Version", nil)
 	version := &runtime.VersionResponse{}

@@ -1,15 +1,15 @@
 // Package ledger records which image an original reference means, if the runtime has the
 // image under another reference. It saves the records in the file ledger.json.
 //
-// After a pull of nginx:1.25 as hub/library/nginx:1.25, the runtime has the image as
-// hub/library/nginx:1.25 only, and the ledger maps the original reference to the image:
+// After a pull of nginx:1.25 as hub:5000/library/nginx:1.25, the runtime has the image as
+// hub:5000/library/nginx:1.25 only, and the ledger maps the original reference to the image:
 //
 //	names, err := ledger.Open(stateDirectory)
 //	entry, ok := names.Lookup("docker.io/library/nginx:1.25")
-//	// entry.Image is "sha256:...", entry.Stored is "hub/library/nginx:1.25"
+//	// entry.Image is "sha256:...", entry.Stored is "hub:5000/library/nginx:1.25"
 //
 // [Ledger.RestoreImage] corrects an image in an answer of the runtime: it hides
-// hub/library/nginx:1.25, which the pull has stored, and adds
+// hub:5000/library/nginx:1.25, which the pull has stored, and adds
 // docker.io/library/nginx:1.25, which the client asked for.
 package ledger
 

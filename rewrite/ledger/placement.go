@@ -14,8 +14,8 @@ type ImageRef struct {
 
 // placement is the record of a reference on an image. The reference is hidden on the image
 // if a pull of the shim has stored it there, unless a client has asked for the reference by
-// its own name. For example, the pull of nginx:1.25 as hub/library/nginx:1.25 hides
-// hub/library/nginx:1.25, until a client pulls hub/library/nginx:1.25 itself.
+// its own name. For example, the pull of nginx:1.25 as hub:5000/library/nginx:1.25 hides
+// hub:5000/library/nginx:1.25, until a client pulls hub:5000/library/nginx:1.25 itself.
 //
 // A reference that no name of the image is stored under may be hidden as a leftover:
 //   - A failed pull has stored the reference on the image.

@@ -1,15 +1,15 @@
 // Package naming gives images that were pulled from a registry their asked names in
 // containerd itself, and deletes the registry's names.
 //
-// After a pull of nginx:1.25 as hub/library/nginx:1.25, it creates
-// docker.io/library/nginx:1.25 in containerd and deletes hub/library/nginx:1.25:
+// After a pull of nginx:1.25 as hub:5000/library/nginx:1.25, it creates
+// docker.io/library/nginx:1.25 in containerd and deletes hub:5000/library/nginx:1.25:
 //
 //	namer := naming.New(naming.Options{Invoke: invoke, Ledger: ledger, Directory: stateDirectory})
 //	pull, err := namer.BeginPull(ctx, ledger.Origin{
 //		Original: "docker.io/library/nginx:1.25",
-//		Stored:   "hub/library/nginx:1.25",
+//		Stored:   "hub:5000/library/nginx:1.25",
 //	})
-//	// The runtime pulls hub/library/nginx:1.25.
+//	// The runtime pulls hub:5000/library/nginx:1.25.
 //	mode := pull.Complete(ctx, imageID) // or pull.Fail(ctx, err)
 //
 // The files, in the order in which a pull uses them:
@@ -43,7 +43,7 @@ import (
 )
 
 // Namer gives images that were pulled from a registry their asked names in the runtime. After
-// a pull of docker.io/library/nginx:1.25 as hub/library/nginx:1.25, containerd has the image
+// a pull of docker.io/library/nginx:1.25 as hub:5000/library/nginx:1.25, containerd has the image
 // as
 //
 //	docker.io/library/nginx:1.25
