@@ -30,7 +30,7 @@ func (a *attempts) addSkipped(answer Answer) {
 	a.lookupFailed = a.lookupFailed || !answer.Absent
 }
 
-// addFailed adds a registry whose pull has failed.
+// addFailed adds a registry after a failed pull.
 func (a *attempts) addFailed(candidate Candidate, err error) {
 	a.texts = append(a.texts, candidate.Registry+" (pull failed: "+cause(err, candidate.Reference)+")")
 	a.pullErr = err

@@ -168,8 +168,8 @@ func (s *containerNames) nameAtCreation(ctx context.Context, reference string) s
 	return reference
 }
 
-// derivedName returns the name that CRI-O would show for a reference whose name now means
-// another image. It derives the original repository from the names of the image that were
+// derivedName returns the name that CRI-O would show for a reference if the name that was
+// stored under it now means another image. It derives the original repository from the names of the image that were
 // pulled from the repository of the reference. Other runtimes have no such name.
 func (s *containerNames) derivedName(ctx context.Context, names []ledger.Entry, reference string) (original string, ok bool) {
 	in := imagename.Repository(reference)

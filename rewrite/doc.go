@@ -26,7 +26,7 @@
 // containerd can store the asked name itself. There, a [naming.Namer] creates
 // docker.io/library/nginx:1.25 at the end of the pull and deletes
 // hub:5000/library/nginx:1.25. Status and list then pass unchanged. The ledger is used only
-// for an image whose naming has failed.
+// if the naming of an image has failed.
 //
 // # Names
 //

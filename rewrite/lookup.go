@@ -52,7 +52,7 @@ type Credentials struct {
 	Password      string `json:"-"`
 	IdentityToken string `json:"-"`
 	RegistryToken string `json:"-"`
-	ServerAddress string // scheme://host; containerd ignores credentials whose address has no scheme
+	ServerAddress string // scheme://host; containerd ignores credentials for an address without a scheme
 }
 
 // Format prints the credentials without their secrets.

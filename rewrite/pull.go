@@ -42,8 +42,9 @@ func (c call) pullImage(ctx context.Context, encoded []byte) ([]byte, error) {
 	return response, err
 }
 
-// pullUnread handles a request whose image the shim can't parse as a name. It forwards the
-// request if the runtime may pull from any registry, because the runtime may accept the name.
+// pullUnread handles a request with an image that the shim can't parse as a name. It forwards
+// the request if the runtime may pull from any registry, because the runtime may accept the
+// name.
 func (c call) pullUnread(ctx context.Context, encoded []byte, image string, problem error) ([]byte, error) {
 	if MayFallBack(image, c.lookup.MayFallBack) {
 		return c.forwardPull(ctx, encoded)

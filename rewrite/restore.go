@@ -66,8 +66,8 @@ func (c call) restoreImage(image *runtime.Image) bool {
 	return c.ledger.RestoreImage(image) || replaced
 }
 
-// encodeRestored encodes an answer whose names were restored. If encoding fails, it returns
-// raw, the answer as received.
+// encodeRestored encodes an answer with restored names. If encoding fails, it returns raw, the
+// answer as received.
 func (c call) encodeRestored(message proto.Message, raw []byte) []byte {
 	encoded, err := proto.Marshal(message)
 	if err != nil {

@@ -120,7 +120,7 @@ func Methods() []string {
 	return methods
 }
 
-// Unary returns the handlers of the unary methods whose messages contain image names, by full
+// Unary returns the handlers of the unary methods with image names in their messages, by full
 // method name.
 func (r *Rewriter) Unary() map[string]intercept.Unary {
 	table := make(map[string]intercept.Unary)

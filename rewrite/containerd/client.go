@@ -5,8 +5,8 @@
 //	record, err := images.Get(ctx, "docker.io/library/nginx:1.25")
 //
 // For containerd, docker.io/library/nginx:1.25 is a [Record]: a name with the descriptor of
-// a manifest or index. A CRI image combines all records whose descriptors lead to the same
-// image configuration. CRI shows a changed record within milliseconds.
+// a manifest or index. A CRI image combines all records with descriptors that lead to the
+// same image configuration. The CRI shows a changed record within milliseconds.
 //
 // Sources: api/services/images/v1/images.proto and api/services/content/v1/content.proto
 // in github.com/containerd/containerd/api.

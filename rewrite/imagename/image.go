@@ -11,8 +11,7 @@ func References(image *runtime.Image) []string {
 	return slices.Concat(image.GetRepoTags(), image.GetRepoDigests())
 }
 
-// Has reports whether an image has a name whose canonical form is reference. reference
-// must be canonical.
+// Has reports whether an image has a name with the canonical form reference.
 func Has(image *runtime.Image, reference string) bool {
 	return slices.ContainsFunc(References(image), func(name string) bool { return Canonical(name) == reference })
 }

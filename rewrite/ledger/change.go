@@ -15,7 +15,7 @@ type Change struct {
 	RemoveNames []string
 	// SetNames are names with a new image or a new stored reference.
 	SetNames []Entry
-	// Leftover are stored references whose names now mean other images. They stay hidden
+	// Leftover are stored references of names that now mean other images. They stay hidden
 	// unless a client has asked for them.
 	Leftover []ImageRef
 	// Hide are references that a pull has stored on an image, or that now mean another image.
@@ -25,8 +25,8 @@ type Change struct {
 	Show []ImageRef
 }
 
-// RemoveMoved returns the change that removes names whose images the runtime still has under
-// the stored references. These references become leftovers.
+// RemoveMoved returns the change that removes names while the runtime still has their images
+// under the stored references. These references become leftovers.
 func RemoveMoved(names ...Entry) Change {
 	var moved Change
 	for _, name := range names {
@@ -76,8 +76,8 @@ func (l *Ledger) ForgetImage(image string, at time.Time) error {
 	})
 }
 
-// DropName removes a name whose image no longer has the references that its pull stored. If
-// it was the last name of the image, all references of the image become visible.
+// DropName removes a name because its image no longer has the references that the pull
+// stored. If it was the last name of the image, all references of the image become visible.
 func (l *Ledger) DropName(original string) error {
 	return l.edit(func() {
 		image := l.names[original].Image
@@ -89,9 +89,9 @@ func (l *Ledger) DropName(original string) error {
 }
 
 // Settle drops the names of an image that are in named, because the runtime has them itself,
-// and the records of references that the image no longer has. If no name of the image
-// remains, Settle also drops the records of references in the repositories in settled, whose
-// names in the runtime are final.
+// and the records of references that the image no longer has. settled are repositories in
+// which the runtime's names are final. If no name of the image remains, Settle also drops the
+// records of references in these repositories.
 func (l *Ledger) Settle(image *runtime.Image, named, settled []string) error {
 	return l.edit(func() {
 		for _, original := range named {

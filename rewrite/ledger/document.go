@@ -62,7 +62,7 @@ func decodeDocument(content []byte) (document, error) {
 // with its image, and a name for each hidden reference that a client had asked for by its
 // own name:
 //   - Such a name becomes an asked reference if it means the image that it is hidden on.
-//   - A name whose stored reference is not hidden was preloaded, not pulled.
+//   - A name was preloaded, not pulled, if its stored reference is not hidden.
 //   - A hidden reference becomes a leftover if no name of its image is stored under it.
 func convert(names []Entry, hidden []ImageRef) document {
 	on := make(map[string]string, len(hidden))

@@ -107,8 +107,8 @@ func (l *Ledger) IsEmpty() bool {
 }
 
 // Mentions reports whether an encoded message may need a change: the host of a hidden
-// reference occurs in it, or the ledger has names whose stored reference the runtime lacks.
-// It does not decode the message.
+// reference occurs in it, or the runtime lacks the stored reference of a name. It does not
+// decode the message.
 func (l *Ledger) Mentions(message []byte) bool {
 	l.mutex.RLock()
 	defer l.mutex.RUnlock()

@@ -56,10 +56,10 @@ func (l *Ledger) removeName(original string) {
 	}
 }
 
-// evict keeps the ledger within its limits. It drops the names of the images whose newest
-// name is oldest, until a tenth of the limit is free, and all references recorded for images
-// without a name. Clients see such an image under the runtime's names until they ask for it
-// again.
+// evict keeps the ledger within its limits. It drops whole images, those first that have had
+// no new name for the longest time, until a tenth of the limit is free. It also drops all
+// references recorded for images without a name. Clients see such an image under the
+// runtime's names until they ask for it again.
 func (l *Ledger) evict() {
 	l.evictContainers()
 	if len(l.names) <= l.limit && l.placementCount <= 2*l.limit {

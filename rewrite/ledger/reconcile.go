@@ -16,7 +16,7 @@ import (
 // Reconcile drops a name in three cases: the image was removed, the image no longer has a
 // reference from the repository that it was pulled from, or the runtime has another image
 // under the name itself. It drops a leftover or an asked reference if the image no longer
-// has it. A name whose image has lost the stored reference stops hiding that reference.
+// has it. A name stops hiding its stored reference if the image has lost that reference.
 func (l *Ledger) Reconcile(images []*runtime.Image, at time.Time) error {
 	byID := make(map[string]*runtime.Image, len(images))
 	on := make(map[string]string, 2*len(images)) // image ID by canonical reference

@@ -21,7 +21,7 @@ type gate struct {
 	changed      chan struct{} // closed and replaced when waiting calls must check their conditions again
 	repositories map[string]*repositoryPulls
 	users        map[string]int         // number of calls that use an image, by image ID
-	excluded     map[string]struct{}    // IDs of images whose names are being changed
+	excluded     map[string]struct{}    // IDs of images with names that are being changed
 	waiting      map[string]int         // number of changes that wait for users of an image, by image ID
 	deleted      map[string]deletedName // recently deleted names
 }

@@ -109,8 +109,8 @@ func (p *Pull) nameInterrupted(ctx context.Context, grace time.Duration) error {
 	}
 }
 
-// addNamed records the registry's digests whose images already have the digests of the asked
-// repository. An earlier shim may have been killed before it deleted them.
+// addNamed records a digest reference of the registry if the asked repository already has the
+// same digest. An earlier shim may have been killed before it deleted the registry's digest.
 func (p *Pull) addNamed(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
 	defer cancel()

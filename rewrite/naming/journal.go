@@ -15,7 +15,7 @@ import (
 	"image-cri-shim/rewrite/statedir"
 )
 
-// journal is a file with the pulls whose images do not have their names yet. If the shim is
+// journal is a file with the pulls that have not named their images yet. If the shim is
 // killed, the next one reads the file and names these images. A journal is safe for
 // concurrent use.
 type journal struct {

@@ -71,7 +71,7 @@ func (n *Namer) isNewer(ctx context.Context, e ledger.Entry) (bool, error) {
 	return image != nil && image.Id != e.Image && !n.ledger.IsHidden(e.Original, image.Id), err
 }
 
-// recordFor returns a record of the image whose target is suitable for an entry of the
+// recordFor returns a record of the image with a target that is suitable for an entry of the
 // ledger, or nil if there is none.
 func (n *Namer) recordFor(ctx context.Context, e ledger.Entry, image *runtime.Image) (*containerd.Record, error) {
 	if imagename.Has(image, e.Stored) {

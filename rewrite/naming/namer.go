@@ -52,7 +52,7 @@ import (
 // and no longer under the registry's names. Every client sees the same names as without the
 // shim, and answers need no change.
 //
-// A Namer needs containerd's images service. Without it, and for an image whose naming has
+// A Namer needs containerd's images service. Without it, or if the naming of an image has
 // failed, the [ledger.Ledger] records the names instead. A Namer is safe for concurrent use.
 type Namer struct {
 	images  containerd.Images
@@ -62,7 +62,7 @@ type Namer struct {
 	gate    *gate
 	warn    func(error)
 	inform  func(string)
-	repairs atomic.Int32 // number of repositories whose repair has failed and is retried
+	repairs atomic.Int32 // number of repositories with a failed repair that is retried
 	status  atomic.Pointer[Status]
 	sandbox *sandboxNames
 	tasks   tasks

@@ -50,7 +50,7 @@ func (n *Namer) putOne(ctx context.Context, image *runtime.Image, b binding) err
 }
 
 // isWhole reports whether an image exists with the content that its names need. containerd
-// accepts names whose content was removed, but the CRI does not show them.
+// accepts names without content, but the CRI does not show them.
 func (n *Namer) isWhole(ctx context.Context, image string, bindings []binding) (bool, error) {
 	checked := make(map[string]bool)
 	for _, b := range bindings {

@@ -23,8 +23,8 @@ type repositoryPulls struct {
 	created map[string]struct{} // names that pulls for other names have created
 	images  map[string]struct{} // IDs of the images with these names
 	pulls   []journaledPull     // pulls for other names, without duplicates
-	// unfinished are those of pulls that have ended and whose images may lack their names.
-	// The value is true if the runtime has reported success.
+	// unfinished are those of pulls that have ended but may not have named their images. The
+	// value is true if the runtime has reported success.
 	unfinished map[journaledPull]bool
 }
 
@@ -103,8 +103,8 @@ func (g *gate) finish(state *repositoryPulls, pull journaledPull) {
 	maps.DeleteFunc(state.unfinished, func(other journaledPull, _ bool) bool { return other.Original == pull.Original })
 }
 
-// unfinished returns the ended pulls whose images may lack their names, in the order in which
-// they began.
+// unfinished returns the pulls that have ended but may not have named their images, in the
+// order in which they began.
 func (g *gate) unfinished(state *repositoryPulls) []journaledPull {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()

@@ -51,8 +51,8 @@ func (n *Namer) finish(ctx context.Context, repository string, state *repository
 	return nil
 }
 
-// flushJournal removes the pulls whose images have their names from the file of the journal.
-// Otherwise a shim that starts after a crash would name these images again.
+// flushJournal removes the finished pulls from the file of the journal. Otherwise a shim that
+// starts after a crash would name their images again.
 func (n *Namer) flushJournal() {
 	if err := n.journal.flush(); err != nil {
 		n.warn(fmt.Errorf("could not remove finished pulls from the journal: %w", err))
@@ -96,7 +96,7 @@ func (n *Namer) settle(ctx context.Context, repository string, state *repository
 }
 
 // addHidden records the names of an image in a repository that the ledger hides, so that they
-// are deleted. They belong to a pull whose naming has failed.
+// are deleted. They belong to a pull that could not name its image.
 func (n *Namer) addHidden(ctx context.Context, image, from string, state *repositoryPulls) error {
 	if !n.ledger.MayRestore() {
 		return nil
