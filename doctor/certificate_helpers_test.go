@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// certificate makes a certificate of 0.0.0.0 and 127.0.0.1 that is its own authority,
-// and writes it to a file.
+// certificate creates a self-signed certificate for 0.0.0.0 and 127.0.0.1 and writes it to
+// a file.
 func certificate(t *testing.T, file string) *tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

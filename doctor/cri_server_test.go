@@ -87,8 +87,8 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// TestSandboxImageThatIsNotNamed tells a runtime that does not name its sandbox
-// image from one that fails to.
+// TestSandboxImageThatIsNotNamed distinguishes a runtime that reports no sandbox image from
+// one that fails to answer.
 func TestSandboxImageThatIsNotNamed(t *testing.T) {
 	n := &node{runtime: criServer{version: &cri.VersionResponse{RuntimeName: "cri-o"}}}
 	for want, err := range map[string]error{"neither reported by the runtime nor set in": nil, "asking the runtime for the name of the image failed: boom": errors.New("boom")} {

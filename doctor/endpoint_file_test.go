@@ -33,7 +33,7 @@ func TestKubeletFlags(t *testing.T) {
 	}
 }
 
-// FuzzKubeletFlags requires that an endpoint is a part of the file, in a word.
+// FuzzKubeletFlags requires that an endpoint is a substring of the file without spaces.
 func FuzzKubeletFlags(f *testing.F) {
 	f.Add(`A="--container-runtime-endpoint=unix:///run/a.sock --image-service-endpoint /b"`)
 	f.Add("A=--container-runtime-endpoint \\\n=")

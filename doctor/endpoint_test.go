@@ -10,8 +10,8 @@ import (
 	"image-cri-shim/config"
 )
 
-// TestClientsAdvice is about which of kubelet's files counts, and advice that fits what
-// its endpoints are.
+// TestClientsAdvice tests the precedence of kubelet's files, and the hints for different
+// kinds of endpoints.
 func TestClientsAdvice(t *testing.T) {
 	const shim, runtime = "/run/shim.sock", "/run/containerd/containerd.sock"
 	folder := t.TempDir()

@@ -21,7 +21,7 @@ import (
 	"image-cri-shim/registry"
 )
 
-// hostsFixture has the servers that the forms in testdata/hosts.txtar name.
+// hostsFixture has the servers that are named in testdata/hosts.txtar.
 type hostsFixture struct {
 	folder string
 	names  map[string]string // what $NAME stands for
@@ -80,7 +80,7 @@ func (b *hostsFixture) expand(text string) string {
 	return os.Expand(text, func(name string) string { return b.names[name] })
 }
 
-// write makes the folder of a form and returns the root of the folders.
+// write creates the folder of a form and returns the root of the folders.
 func (b *hostsFixture) write(t *testing.T, host, header, content string) (root string) {
 	t.Helper()
 	root = t.TempDir()
@@ -125,9 +125,9 @@ var (
 	formVerdict = regexp.MustCompile(`(?m)^# containerd (\S+): (.+)\n`)
 )
 
-// TestHostsForms compares the doctor's verdict of each form of hosts.toml with what
-// containerd was seen to do: FAIL where the pull fails and nowhere else, and WARN where
-// another host than the registry's serves the tag.
+// TestHostsForms compares the doctor's finding for each form of hosts.toml with the recorded
+// behaviour of containerd. The finding must be FAIL if and only if the pull fails, and WARN
+// if a host other than the registry's serves the tag.
 func TestHostsForms(t *testing.T) {
 	table, err := txtar.ParseFile("../testdata/hosts.txtar")
 	if err != nil {
@@ -155,7 +155,7 @@ func TestHostsForms(t *testing.T) {
 			t.Run(form.Name+"/"+version, func(t *testing.T) {
 				got := b.trustFinding(t, name, host, root, version)
 				server, _, _ := strings.Cut(want, ", ")
-				// The servers of the table stand for two addresses.
+				// Each server of the table has two addresses.
 				sameServer := map[string]string{"$LOCAL": "$HTTP", "$LOCALTLS": "$TLS"}
 				own := server == name || server == sameServer[name]
 				switch {

@@ -82,8 +82,8 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-// FuzzHosts requires that what is read has a last route, for the server, and that
-// no error shows anything of the file.
+// FuzzHosts requires that the routes of a parsed file end with that of the server, and that
+// no error contains anything of the file.
 func FuzzHosts(f *testing.F) {
 	f.Add([]byte("server = \"http://z\"\n[host.\"https://b\"]\nca = \"b.pem\"\n"))
 	f.Add([]byte("[host.\"http://a\".header]\nauthorization = \"Basic canary\"\n"))
@@ -126,8 +126,8 @@ func TestHostsRules(t *testing.T) {
 	}
 }
 
-// TestHostsHints requires that a hint's lines are those of a form that containerd was
-// seen to take in every version of the table.
+// TestHostsHints requires that the lines in a hint are a form that every recorded version of
+// containerd accepts.
 func TestHostsHints(t *testing.T) {
 	r := routing{}
 	r.setHints("FILE", "hub:5000")
@@ -147,7 +147,7 @@ func TestHostsHints(t *testing.T) {
 	}
 }
 
-// TestContainerdRouting is about which file counts, and what does without one.
+// TestContainerdRouting tests which file is used, and the defaults without a file.
 func TestContainerdRouting(t *testing.T) {
 	root := t.TempDir()
 	put := func(path, content string) {
@@ -221,7 +221,8 @@ func TestContainerdRouting(t *testing.T) {
 			t.Errorf("%s in %s%s, containerd %s: %+v, %v", test.host, test.folders, test.file, test.version, got, err)
 		}
 	}
-	// What else a hint has to say: the default of two folders counts as none.
+	// The default of two folders does not work with the transfer service, so the hint must
+	// also set config_path.
 	for _, test := range []struct{ version, folders, file, also string }{
 		{"2.4.2", "", "", ", and set config_path to one folder only: /etc/containerd/certs.d"},
 		{"2.4.2", "", "two.toml", ", and set config_path to one folder only: " + root + "/3"},
@@ -236,7 +237,7 @@ func TestContainerdRouting(t *testing.T) {
 			t.Errorf("containerd %s with %s%s: %q, %v, want %q", test.version, test.folders, test.file, got.moreHint, err, test.also)
 		}
 	}
-	// A hint never writes to the folder for all hosts.
+	// A hint never names the folder for all hosts.
 	n.runtimeSettings.Registry.ConfigPath = root + "/3"
 	if got, err := n.containerdRouting("hub.example"); err != nil || !strings.Contains(got.httpHint, root+"/3/hub.example/hosts.toml") {
 		t.Errorf("with a folder for all hosts: %q, %v", got.httpHint, err)

@@ -19,7 +19,7 @@ import (
 	"image-cri-shim/rewrite/naming"
 )
 
-// TestNames has a finding for each place where names may be kept, and each reason.
+// TestNames tests the findings for each place where names may be kept, and for each reason.
 func TestNames(t *testing.T) {
 	inRuntime := explain.Naming{Mode: "runtime", Reason: "containerd's images service answers"}
 	inLedger := explain.Naming{Mode: "ledger", Reason: "the runtime does not serve containerd's images service"}
@@ -56,7 +56,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestNamesWithoutAShim asks the runtime itself, and reads the ledger's file.
+// TestNamesWithoutAShim requires that the doctor asks the runtime and reads the ledger file
+// if no shim is running.
 func TestNamesWithoutAShim(t *testing.T) {
 	const kept = `{"version":1,"names":[{"original":"docker.io/library/nginx:1","image":"sha256:1","stored":"hub:5000/library/nginx:1","at":"2026-01-02T03:04:05Z"}]}`
 	for _, test := range []struct {
@@ -86,8 +87,8 @@ func TestNamesWithoutAShim(t *testing.T) {
 	}
 }
 
-// TestSandboxHint requires the advice to pull through the shim only if the runtime keeps
-// the names.
+// TestSandboxHint requires that the hint suggests a pull through the shim only if the
+// runtime keeps the names.
 func TestSandboxHint(t *testing.T) {
 	for mode, want := range map[naming.Mode]bool{naming.InRuntime: true, naming.InLedger: false} {
 		found := missingSandboxFinding(topic{}, explain.Image{

@@ -29,7 +29,7 @@ func TestLatency(t *testing.T) {
 	}
 }
 
-// A file of logins may have some for projects only, which is nothing to fail for.
+// A credentials file may have logins for projects only, which must not be a failure.
 func TestLogin(t *testing.T) {
 	refused := errors.New("refused")
 	for _, test := range []struct {
@@ -49,8 +49,8 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-// TestPublicRegistryIsReported requires a finding that a public registry without match
-// serves its own host only, in any spelling of its address.
+// TestPublicRegistryIsReported requires a finding that a public registry without match is
+// asked only for its own host, in every spelling of its address.
 func TestPublicRegistryIsReported(t *testing.T) {
 	unreachable := errors.New("no such host")
 	for _, test := range []struct {

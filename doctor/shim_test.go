@@ -52,13 +52,13 @@ func TestRuntimeSocketOfAnOldRuntime(t *testing.T) {
 	}
 }
 
-// TestShimThatDoesNotAnswer has a hint that says which file has the key it is about.
+// TestShimThatDoesNotAnswer requires a hint that names the key in this configuration file.
 func TestShimThatDoesNotAnswer(t *testing.T) {
 	n := &node{Options: Options{Settings: &config.Config{Shim: "/run/shim.sock"}}, shimStatusErr: admin.ErrNotRunning}
 	wantFinding(t, checkRunningShim(t.Context(), n), Fail, "no shim answers here, although a process serves /run/shim.sock", "the key image of this file")
 }
 
-// TestRunningShim compares what the running shim says of itself with this file.
+// TestRunningShim compares the status of the running shim with this configuration file.
 func TestRunningShim(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "shim.yaml")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

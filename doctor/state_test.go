@@ -11,8 +11,8 @@ import (
 	"image-cri-shim/explain"
 )
 
-// TestStateThatOthersWrite is a finding of the check whose part it is, with the command
-// that the shim's own warning gives.
+// TestStateThatOthersWrite requires a finding for state that others may write, with the same
+// command as in the shim's warning.
 func TestStateThatOthersWrite(t *testing.T) {
 	const user, other = 65534, 65533
 	for name, test := range map[string]struct {
@@ -58,7 +58,8 @@ func TestStateThatOthersWrite(t *testing.T) {
 	}
 }
 
-// TestStateOfMode says what is at stake in each mode, and that a ledger is not there yet.
+// TestStateOfMode tests the consequence that is reported in each mode, and the finding for a
+// ledger that does not exist yet.
 func TestStateOfMode(t *testing.T) {
 	for mode, want := range map[string]string{
 		"runtime": "pulls.json and ledger.json there: a pull interrupted by a crash",

@@ -17,8 +17,8 @@ import (
 	"image-cri-shim/registry"
 )
 
-// TestTrustOfCRIO is about what registries.conf says of a registry. The same with
-// containerd's hosts.toml is in [TestHostsForms].
+// TestTrustOfCRIO tests the findings for registries.conf of CRI-O. [TestHostsForms] is the
+// equivalent for hosts.toml of containerd.
 func TestTrustOfCRIO(t *testing.T) {
 	b := newHostsFixture(t)
 	file := filepath.Join(t.TempDir(), "registries.conf")
@@ -92,7 +92,7 @@ func TestTrustOfCRIO(t *testing.T) {
 	}
 }
 
-// TestRoutesAreBounded requires that a file of many hosts is not asked as a whole.
+// TestRoutesAreBounded requires that at most routeLimit hosts of a file are probed.
 func TestRoutesAreBounded(t *testing.T) {
 	asked := make(chan struct{}, 100)
 	server := &hostsFixture{names: map[string]string{}}

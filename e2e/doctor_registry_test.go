@@ -48,7 +48,7 @@ func TestDoctorOfRegistries(t *testing.T) {
 		{
 			name:    "untrusted certificate",
 			prepare: func(t *testing.T, n *doctorNode) { tlsRegistry(t, n, valid, "", trustedHosts) },
-			check:   "TLS", subject: address, level: "FAIL", text: "not trusted", hint: "set ca",
+			check:   "TLS", subject: address, level: "FAIL", text: "certificate verification failed", hint: "set ca",
 		},
 		{
 			name: "TLS without verification",

@@ -14,8 +14,8 @@ import (
 	"image-cri-shim/registry"
 )
 
-// withTokens lets only those in who have a token, and hands tokens to those who
-// know the password, or to everybody who asks anonymously for a public registry.
+// withTokens requires a token for requests. It issues tokens to clients with the password
+// and, for a public registry, to anonymous clients.
 func withTokens(next http.Handler, public bool) http.Handler {
 	const token = "canary-t0ken-of-the-token-server"
 	mux := http.NewServeMux()
@@ -69,13 +69,13 @@ func TestCredentials(t *testing.T) {
 				t.Errorf("%v (%v), want %v with %q", answer.State, answer.Err, test.state, test.err)
 			}
 			if absent := findOne(t, newSet(t, registry.Options{Registries: []registry.Config{test.config}}), "nginx:gone"); test.state == registry.Found && absent.State != registry.Absent {
-				t.Errorf("of what is not there: %v (%v), want it absent", absent.State, absent.Err)
+				t.Errorf("absent image: %v (%v), want absent", absent.State, absent.Err)
 			}
 		})
 	}
 }
 
-// A token and a connection serve for many images of a repository.
+// Lookups of many images in a repository share a token and a connection.
 func TestLoginIsKept(t *testing.T) {
 	server := serve(t, withTokens(newStorage(), false))
 	set := newSetOf(t, server.URL)
@@ -94,11 +94,11 @@ func TestLoginIsKept(t *testing.T) {
 		t.Errorf("%d logins for one repository, want 1", tokens)
 	}
 	if got := len(server.firstBytes); got > 2 {
-		t.Errorf("%d connections for look-ups one after another", got)
+		t.Errorf("%d connections for sequential lookups, want 1", got)
 	}
 }
 
-// What a registry redirects to gets no credentials, even on the same machine.
+// The target of a redirect gets no credentials, even on the same machine.
 func TestRedirectCarriesNoCredentials(t *testing.T) {
 	contents := newStorage()
 	contents.push(t, "library/nginx:1.25")
@@ -122,14 +122,14 @@ func TestRedirectCarriesNoCredentials(t *testing.T) {
 				t.Errorf("the other host was sent %d credentials", len(got))
 			}
 			if got := server.seenAuthorizations(); len(got) == 0 {
-				t.Error("the registry was sent no credentials: the test shows nothing")
+				t.Error("the registry got no credentials: the test is void")
 			}
 		})
 	}
 }
 
-// The password goes to the token server that the registry names, and only the
-// token to the registry.
+// The password is sent to the token server that the registry names. The registry gets only
+// the token.
 func TestTokenServerOfAnotherHost(t *testing.T) {
 	contents := newStorage()
 	contents.push(t, "library/nginx:1.25")
@@ -146,12 +146,12 @@ func TestTokenServerOfAnotherHost(t *testing.T) {
 		}
 	}
 	if len(tokens.seenAuthorizations()) == 0 {
-		t.Error("the token server was sent no password: the test shows nothing")
+		t.Error("the token server got no password: the test is void")
 	}
 }
 
-// A token server may have a private address other than the registry's, as it may
-// for container engines, but not one that cloud providers serve secrets at.
+// A token server may have a private address other than the registry's, as with container
+// engines, but not the address of a metadata service.
 func TestTokenServerOfAnotherPrivateAddress(t *testing.T) {
 	contents := newStorage()
 	contents.push(t, "library/nginx:1.25")
@@ -177,8 +177,8 @@ func challenge(realm string) http.HandlerFunc {
 	}
 }
 
-// A token server that sends on to another host gets nobody's secret sent there:
-// neither the password in a header nor the identity token in a form.
+// If a token server redirects to another host, no secret is sent there: neither the password
+// in a header nor the identity token in a form.
 func TestRedirectOfTheTokenServerCarriesNoSecret(t *testing.T) {
 	const identity = "canary-identity"
 	path := filepath.Join(t.TempDir(), "config.json")
@@ -212,7 +212,7 @@ func TestRedirectOfTheTokenServerCarriesNoSecret(t *testing.T) {
 	}
 }
 
-// A redirect to another host that fails is that host's failure.
+// If the target of a redirect fails, the error names the target's host.
 func TestFailureElsewhereIsNamed(t *testing.T) {
 	other := serve(t, status(http.StatusForbidden))
 	contents := newStorage()
@@ -225,7 +225,7 @@ func TestFailureElsewhereIsNamed(t *testing.T) {
 	}
 }
 
-// Whatever a hostile or broken registry sends back, no secret is shown.
+// Errors show no secret, even if a hostile or broken registry echoes it.
 func TestNothingShowsSecrets(t *testing.T) {
 	echo := func(w http.ResponseWriter, r *http.Request) {
 		_, secret, _ := r.BasicAuth()

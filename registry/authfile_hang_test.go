@@ -12,8 +12,8 @@ import (
 	"image-cri-shim/registry"
 )
 
-// hold makes opening a file wait until the test ends, or the kernel loses its
-// patience after /proc/sys/fs/lease-break-time, as on a network that is gone.
+// hold blocks the opening of a file until the test ends, like an unreachable network file
+// system. The kernel limits the time to /proc/sys/fs/lease-break-time.
 func hold(t *testing.T, path string) {
 	t.Helper()
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -26,7 +26,7 @@ func hold(t *testing.T, path string) {
 	}
 }
 
-// A file that hangs delays the look-ups that need it, and no others.
+// A file that hangs delays only the lookups that need it.
 func TestAuthFileThatHangs(t *testing.T) {
 	contents := newStorage()
 	contents.push(t, "library/nginx:1.25")
@@ -50,7 +50,7 @@ func TestAuthFileThatHangs(t *testing.T) {
 	for answer := range set.Find(t.Context(), parse(t, "nginx:1.25")) {
 		if answer.Registry == public.URL {
 			if answer.State != registry.Found {
-				t.Errorf("%v (%v), want what needs no file found", answer.State, answer.Err)
+				t.Errorf("%v (%v), want the image of the registry without the file found", answer.State, answer.Err)
 			}
 			continue
 		}
@@ -64,7 +64,7 @@ func TestAuthFileThatHangs(t *testing.T) {
 	}
 }
 
-// A file that has never been read is waited for as long as for a registry.
+// Waiting for a file that has never been read ends after the lookup timeout.
 func TestAuthFileThatHangsAtFirst(t *testing.T) {
 	server := serve(t, newStorage())
 	path := filepath.Join(t.TempDir(), "config.json")

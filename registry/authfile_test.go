@@ -15,8 +15,7 @@ import (
 	"image-cri-shim/registry"
 )
 
-// writeAuthFile puts a file in the place of what was there, as editors and
-// kubelet do.
+// writeAuthFile replaces a file atomically, as editors and kubelet do.
 func writeAuthFile(t *testing.T, path string, content any) {
 	t.Helper()
 	data, isText := content.(string)
@@ -37,7 +36,7 @@ func writeAuthFile(t *testing.T, path string, content any) {
 
 type object = map[string]any
 
-// encoded is a login as docker login writes it.
+// encoded returns a login as written by docker login.
 func encoded(user, secret string) object {
 	return object{"auth": base64.StdEncoding.EncodeToString([]byte(user + ":" + secret))}
 }
@@ -67,7 +66,7 @@ func TestAuthFile(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "config.json")
 			writeAuthFile(t, path, object{"auths": test.auths})
 			set := newSet(t, registry.Options{Registries: []registry.Config{{Address: server.URL, AuthFile: path}}})
-			for range 2 { // the second one is remembered
+			for range 2 { // the second answer is cached
 				answer := findOne(t, set, "nginx:1.25")
 				if (answer.State == registry.Found) != test.found {
 					t.Fatalf("%v (%v), want found: %v", answer.State, answer.Err, test.found)
@@ -114,7 +113,7 @@ func TestAuthFileThatChanges(t *testing.T) {
 	expect("redis:7", registry.Found, "")
 	writeAuthFile(t, path, object{"auths": object{server.host(): encoded(username, "canary-new")}})
 	if answer := findOne(t, set, "nginx:1.25"); !answer.Cached || answer.Credentials.Password != "canary-new" {
-		t.Errorf("what is remembered comes with %v, cached: %v, want the new password", answer.Credentials, answer.Cached)
+		t.Errorf("cached answer with %v, cached: %v, want the new password", answer.Credentials, answer.Cached)
 	}
 	if len(warnings) != 1 || !strings.Contains(warnings[0], path) || !strings.Contains(warnings[0], "last good") {
 		t.Errorf("warnings %q, want one of %s", warnings, path)
@@ -126,8 +125,7 @@ func TestAuthFileThatChanges(t *testing.T) {
 	expect("nginx:1.25", registry.Found, "")
 }
 
-// An identity token is exchanged at the token server, a registry token is sent
-// as it is.
+// An identity token is exchanged at the token server. A registry token is sent unchanged.
 func TestAuthFileTokens(t *testing.T) {
 	const identity, token = "canary-identity", "canary-registry"
 	contents := newStorage()
@@ -175,7 +173,7 @@ func TestAuthFileTokens(t *testing.T) {
 	}
 }
 
-// Kubernetes mounts a secret as a link to a link to a folder, and swaps the latter.
+// Kubernetes mounts a secret as a link to a link to a folder, and replaces the second link.
 func TestAuthFileOfASecret(t *testing.T) {
 	contents := newStorage()
 	contents.push(t, "library/nginx:1.25")
@@ -189,7 +187,7 @@ func TestAuthFileOfASecret(t *testing.T) {
 		}
 		file := filepath.Join(volume, folder, "config.json")
 		writeAuthFile(t, file, object{"auths": object{server.host(): encoded(username, secret)}})
-		// Neither time nor size tell the contents apart.
+		// Both contents have the same modification time and size.
 		if err := os.Chtimes(file, time.Time{}, time.Unix(1, 0)); err != nil {
 			t.Fatal(err)
 		}
@@ -214,8 +212,8 @@ func TestAuthFileOfASecret(t *testing.T) {
 	}
 }
 
-// Patterns, the flat form and a Secret's manifest log in to a real registry, and what
-// can't be used is told with the file and the key.
+// Credentials from patterns, .dockercfg and a Secret's manifest are accepted by a registry.
+// Unusable entries are reported with the file and the key.
 func TestAuthFileForms(t *testing.T) {
 	contents := newStorage()
 	contents.push(t, "library/nginx:1.25")

@@ -12,15 +12,15 @@ import (
 	"image-cri-shim/registry"
 )
 
-// change is what Options.OnBreaker is told.
+// change records the arguments of Options.OnBreaker.
 type change struct {
 	registry string
 	open     bool
 	reason   string
 }
 
-// sickly is a registry that is ill at will: it does to all requests what the
-// illness says, or only to those for manifests.
+// sickly is a registry with a fault that can be switched. The fault handles all requests, or
+// only those for manifests.
 type sickly struct {
 	*server
 	illness atomic.Pointer[http.HandlerFunc]
@@ -42,13 +42,13 @@ func (s *sickly) recovers()                  { s.illness.Store(nil) }
 
 func anything(*http.Request) bool { return true }
 
-// hangUp ends the connection without an answer.
+// hangUp closes the connection without a response.
 func hangUp(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
-// hang answers nothing while the client waits.
+// hang sends no response while the client waits.
 func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
-// watched makes a set of one registry, with what its breaker says.
+// watched returns a set of one registry, and the recorded changes of its breaker.
 func watched(t *testing.T, address string) (*registry.Set, <-chan change) {
 	t.Helper()
 	changes := make(chan change, 10)
@@ -64,11 +64,11 @@ func TestBreaker(t *testing.T) {
 	tests := []struct {
 		name     string
 		illness  http.HandlerFunc
-		failures int // until the circuit opens
+		failures int // failed lookups until the circuit opens
 		reason   string
 	}{
 		{"no answer", hangUp, 1, "EOF"},
-		{"time-out", hang, 1, "no answer within 1s"},
+		{"timeout", hang, 1, "no answer within 1s"},
 		{"server errors", status(http.StatusInternalServerError), 3, "500 Internal Server Error"},
 		{"gateway without a backend", status(http.StatusBadGateway), 3, "502 Bad Gateway"},
 		{"too many requests", status(http.StatusTooManyRequests), 3, "429 Too Many Requests"},
@@ -86,11 +86,11 @@ func TestBreaker(t *testing.T) {
 			server.falls(test.illness)
 			for i := range test.failures {
 				if answer := findOne(t, set, "nginx:1.26"); answer.State != registry.Unknown || answer.Cached {
-					t.Errorf("look-up %d: %v, cached %v (%v), want one that fails", i+1, answer.State, answer.Cached, answer.Err)
+					t.Errorf("lookup %d: %v, cached %v (%v), want one that fails", i+1, answer.State, answer.Cached, answer.Err)
 				}
 			}
 			if got := receive(t, changes, "opening"); !got.open || got.registry != server.URL || !strings.Contains(got.reason, test.reason) {
-				t.Errorf("the breaker says %+v", got)
+				t.Errorf("changes of the breaker: %+v", got)
 			}
 
 			asked := server.count("")
@@ -113,7 +113,7 @@ func TestBreaker(t *testing.T) {
 
 			server.recovers()
 			if got := receive(t, changes, "closing"); got.open {
-				t.Errorf("the breaker says %+v", got)
+				t.Errorf("changes of the breaker: %+v", got)
 			}
 			if answer := findOne(t, set, "nginx:1.26"); answer.State != registry.Found {
 				t.Errorf("%v (%v), want it found after the return", answer.State, answer.Err)
@@ -125,8 +125,8 @@ func TestBreaker(t *testing.T) {
 	}
 }
 
-// A registry that answers nothing is known to be down when the first look-up ends, for
-// all repositories.
+// The circuit of a registry that does not answer opens after the first lookup, for all
+// repositories.
 func TestFirstTimeoutIsTheLast(t *testing.T) {
 	set, _ := watched(t, "http://"+blackHole(t))
 	if answer := findOne(t, set, "nginx:1.25"); answer.Cached || fmt.Sprint(answer.Err) != "no answer within 1s" {
@@ -137,7 +137,7 @@ func TestFirstTimeoutIsTheLast(t *testing.T) {
 	}
 }
 
-// A probe that is not answered well keeps the circuit open.
+// A failed probe keeps the circuit open.
 func TestBreakerStaysOpen(t *testing.T) {
 	t.Parallel()
 	server := serveSickly(t, anything)
@@ -155,7 +155,7 @@ func TestBreakerStaysOpen(t *testing.T) {
 	receive(t, probed, "second probe")
 	select {
 	case got := <-changes:
-		t.Errorf("the breaker says %+v after probes that failed", got)
+		t.Errorf("changes of the breaker: %+v after probes that failed", got)
 	default:
 	}
 	if answer := findOne(t, set, "nginx:1.25"); !answer.Cached {
@@ -163,7 +163,7 @@ func TestBreakerStaysOpen(t *testing.T) {
 	}
 }
 
-// A registry that answers is up, whatever it answers.
+// A registry that answers is up, even if it refuses requests.
 func TestBreakerStaysClosed(t *testing.T) {
 	for _, code := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusBadRequest} {
 		t.Run(http.StatusText(code), func(t *testing.T) {
@@ -175,18 +175,18 @@ func TestBreakerStaysClosed(t *testing.T) {
 				findOne(t, set, fmt.Sprintf("app:%d", i))
 			}
 			if got := server.count(http.MethodHead); got != 5 { // and GET, where HEAD is refused
-				t.Errorf("%d requests for 5 look-ups", got)
+				t.Errorf("%d requests for 5 lookups", got)
 			}
 			select {
 			case got := <-changes:
-				t.Errorf("the breaker says %+v", got)
+				t.Errorf("changes of the breaker: %+v", got)
 			default:
 			}
 		})
 	}
 }
 
-// Only overloads in a row count.
+// Only consecutive overloads open the circuit.
 func TestBreakerForgivesSingleErrors(t *testing.T) {
 	t.Parallel()
 	server := serveSickly(t, isManifest)
@@ -194,17 +194,17 @@ func TestBreakerForgivesSingleErrors(t *testing.T) {
 	for i, code := range []int{500, 500, 404, 500, 500, 403, 500, 500} {
 		server.falls(status(code))
 		if answer := findOne(t, set, fmt.Sprintf("app:%d", i)); answer.Cached {
-			t.Errorf("look-up %d was withheld: %v", i, answer.Err)
+			t.Errorf("lookup %d was withheld: %v", i, answer.Err)
 		}
 	}
 	select {
 	case got := <-changes:
-		t.Errorf("the breaker says %+v", got)
+		t.Errorf("changes of the breaker: %+v", got)
 	default:
 	}
 }
 
-// One registry's breaker is not another's.
+// Each registry has its own breaker.
 func TestBreakerIsPerRegistry(t *testing.T) {
 	contents := newStorage()
 	contents.push(t, "library/nginx:1.25")
@@ -220,7 +220,7 @@ func TestBreakerIsPerRegistry(t *testing.T) {
 	}
 }
 
-// Closing the set ends the probes at once.
+// Closing the set stops the probes at once.
 func TestCloseEndsProbes(t *testing.T) {
 	set, changes := watched(t, "http://"+blackHole(t))
 	findOne(t, set, "nginx")
@@ -233,7 +233,7 @@ func TestCloseEndsProbes(t *testing.T) {
 	receive(t, closed, "end")
 }
 
-// Closing the set waits for what runs in the background.
+// Closing the set waits for its background work.
 func TestCloseWaits(t *testing.T) {
 	var ended atomic.Bool
 	begun, release := make(chan struct{}), make(chan struct{})
@@ -254,6 +254,6 @@ func TestCloseWaits(t *testing.T) {
 	close(release)
 	set.Close()
 	if !ended.Load() {
-		t.Error("a look-up was still running after the end")
+		t.Error("a lookup was still running after Close")
 	}
 }

@@ -104,8 +104,8 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-// TestMayBePreloaded: an image on the node under a registry's name counts as docker.io's, or
-// as that of a registry that match names.
+// TestMayBePreloaded requires that an image on the node under a registry's name counts as
+// the original if the original is on docker.io or a pattern in match names it.
 func TestMayBePreloaded(t *testing.T) {
 	for _, test := range []struct {
 		name       string
@@ -177,7 +177,7 @@ func TestCandidateOrder(t *testing.T) {
 			"second.example.com/library/nginx:latest", "high.example.com/team/library/nginx:latest",
 			"low.example.com/library/nginx:latest",
 		}},
-		// Its own host has no precedence over a higher priority, but among equals.
+		// The registry on the name's own host comes first only among equal priorities.
 		{"low.example.com/app:1", []string{
 			"high.example.com/app:1", "first.example.com/app:1", "second.example.com/app:1",
 			"high.example.com/team/app:1", "low.example.com/app:1",
@@ -192,11 +192,11 @@ func TestCandidateOrder(t *testing.T) {
 			t.Errorf("candidates of %s:\n%q, want\n%q", test.image, got, test.want)
 		}
 	}
-	// Of two registries on one host the one whose prefix the name has knows it better.
+	// Of two registries on one host, the one with the prefix of the name is preferred.
 	if got := set.Candidates(parse(t, "high.example.com/team/app")); !strings.HasSuffix(got[0].Registry, "/team") {
 		t.Errorf("registry for a name under a prefix: %v, want the one with the prefix", got[0].Registry)
 	}
-	// Of two that give the same reference the first counts.
+	// Of two registries with the same reference, the first is used.
 	if got := set.Candidates(parse(t, "nginx")); got[1].Registry != "http://first.example.com" {
 		t.Errorf("registry of a reference of two registries: %v, want the first", got[1].Registry)
 	}

@@ -12,7 +12,7 @@ import (
 	"image-cri-shim/registry"
 )
 
-// told collects what Options.OnLookup is told.
+// told collects the events of Options.OnLookup.
 type told struct {
 	mu      sync.Mutex
 	lookups []registry.LookupEvent
@@ -77,10 +77,10 @@ func TestConditions(t *testing.T) {
 	findOne(t, set, "nginx:gone")
 	got := condition(t, set)
 	if got.Hits != 1 || got.Misses != 2 || got.Remembered != 2 || got.Lookups != 0 || got.Down || !got.Since.IsZero() {
-		t.Errorf("after two look-ups and one answer from the cache: %+v", got)
+		t.Errorf("after two lookups and one answer from the cache: %+v", got)
 	}
 	if got.Connections != 1 {
-		t.Errorf("%d connections, want the one that waits for the next look-up", got.Connections)
+		t.Errorf("%d connections, want the idle one", got.Connections)
 	}
 	if got.Answered.Before(begun) || got.Answered.After(time.Now()) || got.Latency <= 0 || got.Latency > time.Since(begun) {
 		t.Errorf("answered at %v in %v", got.Answered, got.Latency)
@@ -98,7 +98,7 @@ func TestConditions(t *testing.T) {
 		t.Errorf("down: %+v", got)
 	}
 	if got.Hits != 1 || got.Misses != 3 {
-		t.Errorf("what an open circuit withheld counts: %+v", got)
+		t.Errorf("a lookup with an open circuit was counted: %+v", got)
 	}
 	wantTold(t, lookups.take(), "library/nginx:1.26 could not ask connection false", "library/nginx:1.26 could not ask circuit true")
 
@@ -113,7 +113,7 @@ func TestConditions(t *testing.T) {
 	eventually(t, "no connection is left", func() bool { return condition(t, set).Connections == 0 })
 }
 
-// wantTold compares look-ups as "REPOSITORY:TAG STATE REASON CACHED".
+// wantTold compares the events as "REPOSITORY:TAG STATE REASON CACHED".
 func wantTold(t *testing.T, lookups []registry.LookupEvent, want ...string) {
 	t.Helper()
 	var got []string
@@ -133,7 +133,7 @@ func wantTold(t *testing.T, lookups []registry.LookupEvent, want ...string) {
 	}
 }
 
-// TestLookupReasons has a cause for each kind of trouble that a test can make.
+// TestLookupReasons has a cause for each reason that a test can produce.
 func TestLookupReasons(t *testing.T) {
 	plain := serve(t, newStorage())
 	for _, test := range []struct {
@@ -155,7 +155,7 @@ func TestLookupReasons(t *testing.T) {
 			set := newSet(t, registry.Options{LookupTimeout: time.Second, Registries: []registry.Config{test.config}, OnLookup: lookups.add})
 			answer := findOne(t, set, "nginx:1.25")
 			var got []registry.LookupEvent
-			eventually(t, "the look-up ends", func() bool { got = append(got, lookups.take()...); return len(got) > 0 })
+			eventually(t, "the lookup ends", func() bool { got = append(got, lookups.take()...); return len(got) > 0 })
 			if len(got) != 1 || got[0].Reason != test.want || got[0].State != registry.Unknown {
 				t.Errorf("told of %+v (%v), want %s", got, answer.Err, test.want)
 			}
@@ -170,7 +170,7 @@ func TestLookupReasons(t *testing.T) {
 	}
 }
 
-// One look-up that several wait for is one.
+// A lookup that is shared by several callers is reported once.
 func TestSharedLookupIsToldOnce(t *testing.T) {
 	t.Parallel()
 	release, arrived := make(chan struct{}), make(chan struct{}, 10)
@@ -185,7 +185,7 @@ func TestSharedLookupIsToldOnce(t *testing.T) {
 	set := newSet(t, registry.Options{Registries: []registry.Config{{Address: server.URL}}, OnLookup: lookups.add})
 	var waiting sync.WaitGroup
 	waiting.Go(func() { find(t, set, "nginx:1.25") })
-	receive(t, arrived, "look-up")
+	receive(t, arrived, "lookup")
 	for range 3 {
 		waiting.Go(func() { find(t, set, "nginx:1.25") })
 	}

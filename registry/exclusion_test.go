@@ -77,8 +77,8 @@ func TestExclusionProtectsItsTarget(t *testing.T) {
 	}
 }
 
-// TestPublicRegistry requires that a public registry without match is asked only
-// for names of its own host: others may own the repository of that path there.
+// TestPublicRegistry requires that a public registry without match is asked only for names
+// on its own host, because the repository with the same path may belong to another owner.
 func TestPublicRegistry(t *testing.T) {
 	for _, address := range []string{
 		"https://docker.io", "https://index.docker.io", "https://registry-1.docker.io", "https://quay.io:443", "https://ghcr.io", "https://gcr.io",

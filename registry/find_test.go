@@ -89,7 +89,7 @@ func TestAnswers(t *testing.T) {
 				t.Errorf("error %v, want one with %q", answer.Err, test.err)
 			}
 			if answer.Cached || answer.Duration <= 0 {
-				t.Errorf("cached %v, after %v: want a look-up", answer.Cached, answer.Duration)
+				t.Errorf("cached %v, after %v: want a lookup", answer.Cached, answer.Duration)
 			}
 		})
 	}
@@ -183,7 +183,7 @@ func TestConcurrentLookupsAreOne(t *testing.T) {
 	close(release)
 	ended.Wait()
 	if got := server.count(""); got != 1 {
-		t.Errorf("%d requests for 100 look-ups of one image, want 1", got)
+		t.Errorf("%d requests for 100 lookups of one image, want 1", got)
 	}
 }
 
@@ -228,7 +228,7 @@ func TestCache(t *testing.T) {
 	}
 }
 
-// An answer does not live longer for being asked for.
+// Using a cached answer does not extend its lifetime.
 func TestCacheExpiresUnderLoad(t *testing.T) {
 	t.Parallel()
 	contents := newStorage()
@@ -243,7 +243,7 @@ func TestCacheExpiresUnderLoad(t *testing.T) {
 	}
 }
 
-// gate is a registry whose answers about manifests wait until it is opened.
+// gate is a registry that delays its answers for manifests until it is opened.
 func gate(contents http.Handler) (handler http.Handler, asked <-chan struct{}, open func()) {
 	requests, opened := make(chan struct{}, 100), make(chan struct{})
 	handler = on(isManifest, func(w http.ResponseWriter, r *http.Request) {
@@ -266,7 +266,7 @@ func TestSlowRegistries(t *testing.T) {
 	config := func(s *server, priority int) registry.Config {
 		return registry.Config{Address: s.URL, Priority: priority}
 	}
-	lookupTimeout := testTimeout // that the slow registry does not fail
+	lookupTimeout := testTimeout // long enough for the slow registry
 
 	t.Run("a worse one does not delay", func(t *testing.T) {
 		set := newSet(t, registry.Options{LookupTimeout: lookupTimeout, Registries: []registry.Config{config(slow, 1), config(fast, 2)}})
@@ -325,7 +325,7 @@ func TestContextBoundsOnlyTheWaiting(t *testing.T) {
 	open()
 	answers := find(t, set, "nginx:1.25")
 	if answers[1].State != registry.Found {
-		t.Errorf("%v (%v), want the look-up to have gone on", answers[1].State, answers[1].Err)
+		t.Errorf("%v (%v), want the lookup to have continued", answers[1].State, answers[1].Err)
 	}
 	if got := server.count(""); got != 1 {
 		t.Errorf("%d requests, want the first one's answer", got)
@@ -364,7 +364,7 @@ func TestCloseEndsConnections(t *testing.T) {
 	receive(t, ended, "end of the connection")
 }
 
-// What is known is told even to those who have no time to wait for it.
+// A known answer is returned even if the context of the caller is done.
 func TestKnownAnswersNeedNoTime(t *testing.T) {
 	contents := newStorage()
 	contents.push(t, "library/nginx:1.25")

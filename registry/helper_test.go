@@ -74,7 +74,7 @@ func TestCredentialHelpers(t *testing.T) {
 	}
 }
 
-// A helper that fails at once is run again at once: it may have been mended.
+// A helper that fails quickly is run again at once, because it may have been repaired.
 func TestHelperThatIsMended(t *testing.T) {
 	contents := newStorage()
 	contents.push(t, "library/nginx:1.25")
@@ -100,7 +100,7 @@ func TestHelperThatIsMended(t *testing.T) {
 	}
 }
 
-// A registry that does not take what a helper has said makes it be asked again.
+// If a registry rejects the login of a helper, the helper is run again.
 func TestHelperIsAskedAgainAfterARefusal(t *testing.T) {
 	contents := newStorage()
 	contents.push(t, "library/nginx:1.25")
@@ -127,8 +127,8 @@ func TestHelperIsAskedAgainAfterARefusal(t *testing.T) {
 	}
 }
 
-// A helper that hangs delays one pull of its registry by a look-up, the next ones
-// not at all, and other registries on the host never.
+// A helper that hangs delays one pull from its registry by the time of a lookup. It does not
+// delay later pulls, or other registries on the host.
 func TestHelperThatHangsTakesNoSlot(t *testing.T) {
 	contents := newStorage()
 	contents.push(t, "public/library/nginx:1.25")

@@ -18,7 +18,7 @@ import (
 	"github.com/distribution/reference"
 )
 
-// A client remembers a login for each repository it was used for, up to a bound.
+// A client keeps a login for each repository, up to a limit.
 func TestLoginsAreBounded(t *testing.T) {
 	e, err := newEndpoint(Config{Address: "http://localhost:5000"}, Options{}.withDefaults(), nil)
 	if err != nil {
@@ -28,7 +28,7 @@ func TestLoginsAreBounded(t *testing.T) {
 		repository := fmt.Sprintf("repository/%d", i)
 		e.client.remember(repository, login{authorization: "Basic " + repository})
 		if e.client.loginFor(repository) != "Basic "+repository {
-			t.Fatal("what was just used is forgotten")
+			t.Fatal("the latest login was dropped")
 		}
 		if got := len(e.client.logins); got > repositoryLimit {
 			t.Fatalf("%d logins are kept", got)
@@ -52,18 +52,18 @@ func TestProbePauses(t *testing.T) {
 		b.close()
 	}
 	opening(1, 2, 4, 5, 5)
-	// Answering probes is not enough to be probed as soon as before.
+	// Answering only probes does not reset the delay.
 	opening(2, 4, 5, 5)
 	for _, first := range []time.Duration{4, 8, 16, 32, 60, 60} {
 		opening(first, 5, 5)
 	}
-	// Having been back for long is, even if nobody asked.
+	// A circuit that was closed for a while resets it, even without lookups.
 	b.closedAt = b.closedAt.Add(-2 * firstDelayMax)
 	opening(1, 2, 4, 5)
 	for _, first := range []time.Duration{2, 4, 8, 16, 32, 60} {
 		opening(first)
 	}
-	// Answering look-ups is, though not that it is overloaded.
+	// Answering lookups resets it, but not with an overload.
 	b.record(time.Now(), "app", &failure{reason: ReasonOverloaded})
 	opening(60, 5)
 	b.record(time.Now(), "app", nil)
@@ -128,27 +128,27 @@ func TestRepositoryPauses(t *testing.T) {
 	}
 }
 
-// What one repository does is not the registry's fault, unless another one does it
-// too and none is answered meanwhile.
+// Failures of one repository do not open the circuit of the registry, unless another
+// repository also fails and no lookup is answered in between.
 func TestJudge(t *testing.T) {
 	timeout, many, refused := &failure{reason: ReasonTimeout}, &failure{reason: ReasonOverloaded}, &failure{reason: ReasonRejected}
 	type ended struct {
 		repository string
 		outcome    *failure
-		early      bool // it began before all others
+		early      bool // the lookup began before all others
 		want       assessment
 	}
 	for name, look := range map[string][]ended{
-		"one time-out":                       {{"a", timeout, false, suspect}},
-		"time-outs of one":                   {{"a", timeout, false, suspect}, {"a", timeout, false, suspect}},
-		"time-outs of two":                   {{"a", timeout, false, suspect}, {"b", timeout, false, down}},
-		"time-outs of two, an answer before": {{"c", nil, false, healthy}, {"a", timeout, false, suspect}, {"b", timeout, false, down}},
-		"an answer between them":             {{"a", timeout, false, suspect}, {"c", nil, false, healthy}, {"b", timeout, false, suspect}},
-		"a refusal between them":             {{"a", timeout, false, suspect}, {"c", refused, false, healthy}, {"b", timeout, false, suspect}},
-		"an answer meanwhile":                {{"c", nil, false, healthy}, {"a", timeout, true, healthy}, {"b", timeout, true, healthy}},
-		"overloads":                          {{"a", many, false, healthy}, {"a", many, false, healthy}, {"a", many, false, suspect}, {"a", many, false, healthy}},
-		"overloads of several":               {{"a", many, false, healthy}, {"b", many, false, healthy}, {"c", many, false, suspect}},
-		"an answer between overloads":        {{"a", many, false, healthy}, {"a", many, false, healthy}, {"c", nil, false, healthy}, {"a", many, false, healthy}},
+		"one timeout":                       {{"a", timeout, false, suspect}},
+		"timeouts of one":                   {{"a", timeout, false, suspect}, {"a", timeout, false, suspect}},
+		"timeouts of two":                   {{"a", timeout, false, suspect}, {"b", timeout, false, down}},
+		"timeouts of two, an answer before": {{"c", nil, false, healthy}, {"a", timeout, false, suspect}, {"b", timeout, false, down}},
+		"an answer between them":            {{"a", timeout, false, suspect}, {"c", nil, false, healthy}, {"b", timeout, false, suspect}},
+		"a refusal between them":            {{"a", timeout, false, suspect}, {"c", refused, false, healthy}, {"b", timeout, false, suspect}},
+		"an answer meanwhile":               {{"c", nil, false, healthy}, {"a", timeout, true, healthy}, {"b", timeout, true, healthy}},
+		"overloads":                         {{"a", many, false, healthy}, {"a", many, false, healthy}, {"a", many, false, suspect}, {"a", many, false, healthy}},
+		"overloads of several":              {{"a", many, false, healthy}, {"b", many, false, healthy}, {"c", many, false, suspect}},
+		"an answer between overloads":       {{"a", many, false, healthy}, {"a", many, false, healthy}, {"c", nil, false, healthy}, {"a", many, false, healthy}},
 	} {
 		b := &breaker{notify: func(bool, string) {}}
 		begin := time.Now()
@@ -158,7 +158,7 @@ func TestJudge(t *testing.T) {
 				started = begin
 			}
 			if got := b.record(started, e.repository, e.outcome); got != e.want {
-				t.Errorf("%s: look-up %d: %v, want %v", name, i+1, got, e.want)
+				t.Errorf("%s: lookup %d: %v, want %v", name, i+1, got, e.want)
 			}
 		}
 	}
@@ -176,14 +176,14 @@ func TestBreakerIgnoresOldFailures(t *testing.T) {
 	}
 	b.close()
 	if b.record(started, "app", down) != healthy || b.trip(started, down) || b.allow() != nil {
-		t.Error("a look-up from before the return opened the circuit")
+		t.Error("a lookup from before the recovery opened the circuit")
 	}
 	if b.record(time.Now(), "app", down) != suspect || !b.trip(time.Now(), down) || b.allow() == nil {
-		t.Error("a look-up from after the return did not")
+		t.Error("a lookup from after the recovery did not open the circuit")
 	}
 }
 
-// Nobody waits longer than for one look-up, however many wait before it.
+// No caller waits longer than the time of one lookup, however many lookups wait for a slot.
 func TestWaitingIsBounded(t *testing.T) {
 	var asked atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -209,12 +209,12 @@ func TestWaitingIsBounded(t *testing.T) {
 		return Answer{}
 	}
 	e := set.endpoints[0]
-	for range connectionLimit { // as if other look-ups ran
+	for range connectionLimit { // as if other lookups were running
 		if err := e.slots.acquire(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for range 2 { // more than one time-out
+	for range 2 { // more than one timeout
 		answer := ask()
 		if answer.State != Unknown || answer.Cached || answer.Err == nil || answer.Err.Error() != "no answer within 300ms, lookup continues" {
 			t.Errorf("%v, cached %v (%v)", answer.State, answer.Cached, answer.Err)
@@ -233,10 +233,10 @@ func TestWaitingIsBounded(t *testing.T) {
 		e.slots.release()
 	}
 	if answer := ask(); answer.State != Absent {
-		t.Errorf("%v (%v), want the look-up to have gone on", answer.State, answer.Err)
+		t.Errorf("%v (%v), want the lookup to have continued", answer.State, answer.Err)
 	}
 	if got := asked.Load(); got != 1 {
-		t.Errorf("%d requests, want the first look-up's", got)
+		t.Errorf("%d requests, want the first lookup's", got)
 	}
 }
 
@@ -289,7 +289,7 @@ func TestSilenceText(t *testing.T) {
 	}
 }
 
-// Docker Hub is named otherwise than it is reached.
+// The host of Docker Hub differs from that in image names.
 func TestDockerHubIsAskedAtItsIndex(t *testing.T) {
 	e, err := newEndpoint(Config{Address: "https://docker.io"}, Options{}.withDefaults(), nil)
 	if err != nil {
@@ -300,7 +300,7 @@ func TestDockerHubIsAskedAtItsIndex(t *testing.T) {
 	}
 }
 
-// containerd gives credentials to the host of this URL and to no other.
+// containerd sends credentials only to the host of this URL.
 func TestServerAddress(t *testing.T) {
 	for address, want := range map[string]string{
 		"http://sealos.hub:5000":              "http://sealos.hub:5000",
@@ -320,7 +320,7 @@ func TestServerAddress(t *testing.T) {
 	}
 }
 
-// Whatever is asked, what is kept is bounded.
+// The state that a set keeps is bounded.
 func TestMemoryIsBounded(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.Contains(r.URL.Path, "/manifests/") {
@@ -354,6 +354,6 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Errorf("%d answers and %d failed pulls are remembered, want %d of each", known, failed, size)
 	}
 	if running := len(set.lookups); running != 0 || set.endpoints[0].lookups != 0 {
-		t.Errorf("%d look-ups are held, %d counted", running, set.endpoints[0].lookups)
+		t.Errorf("%d lookups are kept, %d counted", running, set.endpoints[0].lookups)
 	}
 }

@@ -13,19 +13,19 @@ import (
 	"image-cri-shim/registry"
 )
 
-// gatekeeper is a registry whose way to log in changes. It hands out tokens that
-// name their generation.
+// gatekeeper is a registry with a login method that can be changed. It issues tokens that
+// contain their generation.
 type gatekeeper struct {
 	next http.Handler
 
 	mu      sync.Mutex
 	mode    string // "open", "basic" or "token"
-	realm   string // the path of the token server
-	number  int    // of the generation of tokens that count
-	refusal int    // the status that others get
-	strict  bool   // an open registry refuses a login
-	said    object // in answers of the token server, beside the token
-	tokens  int    // handed out
+	realm   string // path of the token server
+	number  int    // generation of the valid tokens
+	refusal int    // status for other tokens
+	strict  bool   // in mode open, refuse a login
+	said    object // in responses of the token server, in addition to the token
+	tokens  int    // number of issued tokens
 }
 
 func (g *gatekeeper) set(change func(*gatekeeper)) {
@@ -93,7 +93,7 @@ func serveGatekeeper(t *testing.T, mode string) (*gatekeeper, *server) {
 	return g, serve(t, g)
 }
 
-// A login that was used before and does not hold any more is renewed.
+// A login of an earlier lookup that is no longer valid is renewed.
 func TestLoginIsRenewed(t *testing.T) {
 	revoked := func(status int) func(*gatekeeper) {
 		return func(g *gatekeeper) { g.number, g.refusal = 1, status }
@@ -128,13 +128,13 @@ func TestLoginIsRenewed(t *testing.T) {
 			}
 			expect("nginx:1", "redis:1")
 			g.set(test.change)
-			// The login of each repository is renewed, though it happens within a minute.
+			// The logins of both repositories are renewed, although within one minute.
 			expect("nginx:2", "redis:2", "nginx:3")
 		})
 	}
 }
 
-// Look-ups whose common login is refused at the same time are all answered.
+// All concurrent lookups are answered if their common login is refused.
 func TestLoginIsRenewedForAll(t *testing.T) {
 	g, _ := serveGatekeeper(t, "token")
 	var stale sync.WaitGroup
@@ -161,8 +161,8 @@ func TestLoginIsRenewedForAll(t *testing.T) {
 	users.Wait()
 }
 
-// A refresh token that the token server hands out is not used in place of the
-// identity token of the configuration, so that its refusal does no harm.
+// A refresh token from the token server does not replace the configured identity token, so
+// that a refusal of the refresh token has no effect.
 func TestRefreshTokenThatIsRefused(t *testing.T) {
 	g, server := serveGatekeeper(t, "token")
 	g.said = object{"refresh_token": "canary-refused"}
@@ -177,7 +177,7 @@ func TestRefreshTokenThatIsRefused(t *testing.T) {
 	}
 }
 
-// A registry that refuses every login is not logged in to for each look-up.
+// If a registry refuses every login, lookups do not log in each time.
 func TestRenewalsAreBounded(t *testing.T) {
 	for _, refusal := range []int{0, http.StatusBadRequest, http.StatusForbidden} {
 		t.Run(fmt.Sprint(refusal), func(t *testing.T) {
@@ -193,13 +193,13 @@ func TestRenewalsAreBounded(t *testing.T) {
 				}
 			}
 			if got := g.handedOut(); got != 2 {
-				t.Errorf("%d tokens for 11 look-ups, want the first and its renewal", got)
+				t.Errorf("%d tokens for 11 lookups, want the first and its renewal", got)
 			}
 		})
 	}
 }
 
-// A look-up that is refused with the login it has just made does not log in again.
+// A lookup that is refused with a login of its own does not log in again.
 func TestFreshLoginIsNotRenewed(t *testing.T) {
 	for _, refusal := range []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden} {
 		g, server := serveGatekeeper(t, "token")
@@ -210,12 +210,13 @@ func TestFreshLoginIsNotRenewed(t *testing.T) {
 	}
 }
 
-// A login counts for as long as its token says, a minute if it says nothing.
+// A login is used for the lifetime of its token, or for one minute if the token server does
+// not state one.
 func TestAgeOfALogin(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		said object
-		want int // tokens for three look-ups
+		want int // tokens for three lookups
 	}{
 		{"nothing said", nil, 1},
 		{"for an hour", object{"expires_in": 3600}, 1},
@@ -253,8 +254,7 @@ func TestAgeOfALogin(t *testing.T) {
 	})
 }
 
-// What the API's root answers decides nothing: the manifest's own 401 says how to
-// log in.
+// The login follows the 401 response for the manifest, whatever the API root answers.
 func TestRootDecidesNothing(t *testing.T) {
 	isRoot := func(r *http.Request) bool { return r.URL.Path == "/v2/" }
 	for name, root := range map[string]http.HandlerFunc{
@@ -294,15 +294,14 @@ func TestRootDecidesNothing(t *testing.T) {
 	}
 }
 
-// A registry may offer several ways to log in, and repositories may want different
-// ones.
+// A registry may offer several login methods, and repositories may require different ones.
 func TestChallengeIsTheRepositorys(t *testing.T) {
 	g, _ := serveGatekeeper(t, "token")
 	redis := func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/redis/") }
 	server := serve(t, on(redis, basicAuth(g.next).ServeHTTP, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") == "" && isManifest(r) {
 			w.Header().Add("WWW-Authenticate", "Negotiate")
-			w.Header().Add("WWW-Authenticate", `Basic realm="registry"`) // which it does not take
+			w.Header().Add("WWW-Authenticate", `Basic realm="registry"`) // offered but not accepted
 		}
 		if !isManifest(r) || strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ") {
 			g.ServeHTTP(w, r)
@@ -336,7 +335,7 @@ func TestRedirectToAPrivateAddress(t *testing.T) {
 	}
 }
 
-// A refusal by the host of a redirect is not about the registry's login.
+// A refusal by the target of a redirect does not affect the registry's login.
 func TestRefusalAfterARedirect(t *testing.T) {
 	g, server := serveGatekeeper(t, "token")
 	other := serve(t, status(http.StatusForbidden))
@@ -353,7 +352,7 @@ func TestRefusalAfterARedirect(t *testing.T) {
 	}
 }
 
-// A registry that refuses HEAD is asked by GET, and by GET alone from then on.
+// A registry that refuses HEAD is asked with GET, and from then on only with GET.
 func TestHeadThatIsRefused(t *testing.T) {
 	for _, code := range []int{http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented} {
 		for _, mode := range []string{"open", "basic", "token"} {
@@ -371,7 +370,7 @@ func TestHeadThatIsRefused(t *testing.T) {
 					t.Errorf("%v (%v), want it absent", answer.State, answer.Err)
 				}
 				if got := server.count(http.MethodHead); got != 1 {
-					t.Errorf("%d HEAD requests for four look-ups, want one", got)
+					t.Errorf("%d HEAD requests for four lookups, want one", got)
 				}
 			})
 		}
@@ -396,7 +395,7 @@ func TestHeadThatIsRefused(t *testing.T) {
 			}
 		}
 		if heads, all := server.count(http.MethodHead), server.count(""); heads != 2 || all != 4 {
-			t.Errorf("%d HEAD requests of %d, want a HEAD and a GET for each look-up", heads, all)
+			t.Errorf("%d HEAD requests of %d, want a HEAD and a GET for each lookup", heads, all)
 		}
 	})
 }

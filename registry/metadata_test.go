@@ -18,8 +18,8 @@ func TestServesSecrets(t *testing.T) {
 	}
 }
 
-// A name that leads to a metadata service does not make a token server of it, and a registry
-// may have such an address itself.
+// A host name that resolves to a metadata service is rejected as a token server. The registry
+// itself may have such an address.
 func TestTokenServerIsNoMetadataService(t *testing.T) {
 	if err := controlDial(withoutMetadata(t.Context()), "tcp4", "169.254.169.254:80", nil); !errors.Is(err, errMetadata) {
 		t.Errorf("got %v", err)

@@ -14,7 +14,7 @@ import (
 	"image-cri-shim/registry"
 )
 
-// TestProbe says where the way to a registry ends, and shows no password.
+// TestProbe requires the error of the step that fails, without the password.
 func TestProbe(t *testing.T) {
 	ca, serverConfig := authority(t)
 	plain, encrypted := serve(t, basicAuth(newStorage())), serve(t, basicAuth(newStorage()), withTLS(serverConfig))
@@ -24,7 +24,7 @@ func TestProbe(t *testing.T) {
 		name    string
 		address string
 		config  registry.Config
-		stage   string // that fails; empty: none
+		stage   string // step that fails; empty: none
 		text    string
 	}{
 		{"logged in", plain.URL, login, "", ""},
@@ -88,12 +88,12 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// withoutRoot is a registry whose API's root is not forwarded by a proxy.
+// withoutRoot is a registry behind a proxy that does not forward the API root.
 func withoutRoot(code int, next http.Handler) http.Handler {
 	return on(func(r *http.Request) bool { return r.URL.Path == "/v2/" }, status(code), next)
 }
 
-// A probe changes nothing for look-ups: no circuit opens.
+// A probe does not affect lookups: no circuit opens.
 func TestProbeLeavesCircuits(t *testing.T) {
 	set := newSet(t, registry.Options{Registries: []registry.Config{{Address: "http://" + refusing(t)}}})
 	for range 5 {
@@ -105,7 +105,7 @@ func TestProbeLeavesCircuits(t *testing.T) {
 		t.Errorf("a circuit is open: %s", v[0].Down)
 	}
 	if answer := findOne(t, set, "nginx:1.25"); answer.Cached {
-		t.Error("nobody was asked")
+		t.Error("no registry was asked")
 	}
 }
 
@@ -122,7 +122,7 @@ func TestProbeOfDockerHub(t *testing.T) {
 	}
 }
 
-// What a caller wants to know of an error it can find out.
+// Callers can inspect the cause of an error.
 func TestProbeErrors(t *testing.T) {
 	plain := serve(t, newStorage())
 	probe := func(address string) registry.Probe {
@@ -136,7 +136,7 @@ func TestProbeErrors(t *testing.T) {
 	}
 }
 
-// Where a registry's root leads elsewhere, no login goes along.
+// If the API root redirects to another host, no login is sent there.
 func TestProbeRedirectedCarriesNoCredentials(t *testing.T) {
 	other := serve(t, newStorage())
 	server := serve(t, basicAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -9,7 +9,7 @@ import (
 	"image-cri-shim/registry"
 )
 
-// twice serves one image from two registries, the first of which is the better.
+// twice serves one image from two registries; the first has the higher priority.
 func twice(t *testing.T, options registry.Options) (set *registry.Set, one, two *server) {
 	t.Helper()
 	contents := newStorage()
@@ -22,7 +22,7 @@ func twice(t *testing.T, options registry.Options) (set *registry.Set, one, two 
 	return newSet(t, options), one, two
 }
 
-// brief is a set's answers about an image in few words, in their order.
+// brief returns the answers of a set for an image as short texts, in order.
 func brief(t *testing.T, set *registry.Set, image string, names map[string]string) []string {
 	t.Helper()
 	var answers []string
@@ -62,7 +62,7 @@ func TestFailedPull(t *testing.T) {
 	}
 }
 
-// What failed comes first again after a while.
+// A candidate comes first again some time after its pull failed.
 func TestFailedPullIsForgiven(t *testing.T) {
 	set, one, two := twice(t, registry.Options{AbsentTTL: time.Nanosecond})
 	set.RecordPullFailure(find(t, set, "nginx:1.25")[0].Candidate, 0)
@@ -71,8 +71,8 @@ func TestFailedPullIsForgiven(t *testing.T) {
 	}
 }
 
-// A repository whose pull did not end comes last, after the original if that is
-// another registry. The registry's other repositories stay where they are.
+// A repository with a stalled pull comes last, after the original if that is on another
+// registry. Other repositories of the registry are not affected.
 func TestStalledPull(t *testing.T) {
 	for _, test := range []struct {
 		name       string
@@ -115,7 +115,7 @@ func TestStalledPull(t *testing.T) {
 	}
 }
 
-// A registry's condition names the repositories that come last, and how many.
+// The condition of a registry names a repository that comes last and counts the others.
 func TestStalledRepositoriesAreNamed(t *testing.T) {
 	set, one, _ := twice(t, registry.Options{})
 	for _, image := range []string{"redis:7", "nginx:1.25"} {
@@ -128,8 +128,8 @@ func TestStalledRepositoriesAreNamed(t *testing.T) {
 	}
 }
 
-// A pull that takes its time while another one from the repository succeeds is of a
-// big image.
+// A slow pull is taken for that of a large image if another pull from the repository
+// succeeds in the meantime.
 func TestBigImageIsNoStall(t *testing.T) {
 	set, one, two := twice(t, registry.Options{})
 	names := map[string]string{one.URL: "one", two.URL: "two"}
@@ -141,7 +141,7 @@ func TestBigImageIsNoStall(t *testing.T) {
 	}
 }
 
-// What other repositories serve says nothing about one that stalls.
+// Successful pulls from other repositories do not affect a stalled one.
 func TestStallBesideOtherRepositories(t *testing.T) {
 	set, one, two := twice(t, registry.Options{})
 	names := map[string]string{one.URL: "one", two.URL: "two"}

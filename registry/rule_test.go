@@ -23,7 +23,7 @@ func TestRuleResults(t *testing.T) {
 	}})
 	for _, test := range []struct {
 		image string
-		want  []string // the verdicts of all registries, the best first
+		want  []string // results of all registries, highest priority first
 	}{
 		{"nginx:1.25", []string{
 			"matching stands in: match docker.io/library",
@@ -55,7 +55,7 @@ func TestRuleResults(t *testing.T) {
 					verb = "stands in"
 				}
 				if (v.Reference != "") != v.StandsIn || v.Down != "" {
-					t.Errorf("verdict %+v", v)
+					t.Errorf("result %+v", v)
 				}
 				if v.StandsIn && !slices.Contains(references(set.Candidates(name)), v.Reference) {
 					t.Errorf("%s is no candidate", v.Reference)
@@ -63,7 +63,7 @@ func TestRuleResults(t *testing.T) {
 				got = append(got, fmt.Sprintf("%s %s: %s", shortAddress(v.Registry), verb, v.Rule))
 			}
 			if len(got) != 9 {
-				t.Errorf("%d verdicts, want one for each registry", len(got))
+				t.Errorf("%d results, want one for each registry", len(got))
 			}
 			last := -1
 			for _, want := range test.want {

@@ -22,22 +22,22 @@ func wantClosed(t *testing.T, changes <-chan change) {
 	t.Helper()
 	select {
 	case got := <-changes:
-		t.Errorf("the breaker says %+v", got)
+		t.Errorf("changes of the breaker: %+v", got)
 	default:
 	}
 }
 
-// A repository whose look-ups fail is not asked for a while, and the registry's
-// others are.
+// After failed lookups a repository is not asked for a while. Other repositories of the
+// registry are.
 func TestFaultOfOneRepository(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		illness  http.HandlerFunc
-		failures int // until it is not asked any more
+		failures int // failed lookups until the repository is not asked any more
 		reason   string
 	}{
 		{"no answer", hangUp, 1, "EOF"},
-		{"time-out", hang, 1, "no answer within 1s"},
+		{"timeout", hang, 1, "no answer within 1s"},
 		{"server errors", status(http.StatusInternalServerError), 3, "500 Internal Server Error"},
 		{"too many requests", status(http.StatusTooManyRequests), 3, "429 Too Many Requests"},
 		{"too many requests, with the time to wait", func(w http.ResponseWriter, _ *http.Request) {
@@ -53,7 +53,7 @@ func TestFaultOfOneRepository(t *testing.T) {
 			server.falls(test.illness)
 			for i := range test.failures {
 				if answer := findOne(t, set, "nginx:1.26"); answer.State != registry.Unknown || answer.Cached || !strings.Contains(fmt.Sprint(answer.Err), test.reason) {
-					t.Errorf("look-up %d: %v, cached %v (%v), want one that fails", i+1, answer.State, answer.Cached, answer.Err)
+					t.Errorf("lookup %d: %v, cached %v (%v), want one that fails", i+1, answer.State, answer.Cached, answer.Err)
 				}
 				if answer := findOne(t, set, fmt.Sprintf("app:%d", i)); answer.State != registry.Absent || answer.Cached {
 					t.Errorf("another repository: %v, cached %v (%v), want it absent", answer.State, answer.Cached, answer.Err)
@@ -74,10 +74,10 @@ func TestFaultOfOneRepository(t *testing.T) {
 				t.Errorf("%d requests while the repository's circuit was open", got-asked)
 			}
 			if down := set.RuleResults(parse(t, "nginx:1.26"))[0].Down; !strings.Contains(down, test.reason) {
-				t.Errorf("the verdict says %q", down)
+				t.Errorf("the result has Down %q", down)
 			}
 			if down := set.RuleResults(parse(t, "app:1"))[0].Down; down != "" {
-				t.Errorf("the verdict on another repository says %q", down)
+				t.Errorf("the result for another repository has Down %q", down)
 			}
 			server.recovers()
 			for deadline := time.Now().Add(testTimeout); findOne(t, set, "nginx:1.26").State != registry.Found; {
@@ -91,7 +91,7 @@ func TestFaultOfOneRepository(t *testing.T) {
 	}
 }
 
-// The time that a registry asks for is obeyed for its repository, in both forms.
+// Both forms of Retry-After set the delay of the repository.
 func TestRetryAfter(t *testing.T) {
 	for _, after := range []string{"3600", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)} {
 		for _, at := range []string{"/manifests/", "/token"} {
@@ -116,8 +116,8 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// If several repositories don't answer, and none does, the registry is down, whatever
-// the root of its API says.
+// If lookups in several repositories get no answer, and no other lookup is answered, the
+// registry counts as down even if its API root answers.
 func TestFaultOfTwoRepositories(t *testing.T) {
 	t.Parallel()
 	server := serveSickly(t, isManifest)
@@ -127,12 +127,11 @@ func TestFaultOfTwoRepositories(t *testing.T) {
 	wantClosed(t, changes)
 	findOne(t, set, "app:1")
 	if got := receive(t, changes, "opening"); !got.open || !strings.Contains(got.reason, "no answer within 1s") {
-		t.Errorf("the breaker says %+v", got)
+		t.Errorf("changes of the breaker: %+v", got)
 	}
 }
 
-// Look-ups that hang and take up all slots leave room to find out that the registry
-// is up.
+// A ping can find out that the registry is up although hanging lookups occupy all slots.
 func TestCheckBesideLookupsThatHang(t *testing.T) {
 	t.Parallel()
 	server := serveSickly(t, of("library/nginx"))
@@ -152,8 +151,8 @@ func TestCheckBesideLookupsThatHang(t *testing.T) {
 	wantClosed(t, changes)
 }
 
-// Repositories that hang, are overloaded or fail take nothing from healthy ones under
-// a load of both.
+// Repositories that hang, are overloaded or fail do not affect lookups in healthy ones under
+// concurrent load.
 func TestMixedLoad(t *testing.T) {
 	t.Parallel()
 	contents := newStorage()
@@ -163,7 +162,7 @@ func TestMixedLoad(t *testing.T) {
 	server := serve(t, on(of("sick/hangs"), hang, on(of("sick/limited"), status(http.StatusTooManyRequests), on(of("sick/broken"), status(http.StatusInternalServerError), contents))))
 	set := newSet(t, registry.Options{
 		LookupTimeout: 2 * time.Second, FoundTTL: 1, Registries: []registry.Config{{Address: server.URL}},
-		OnBreaker: func(_ string, open bool, reason string) { t.Errorf("the breaker says %v, %s", open, reason) },
+		OnBreaker: func(_ string, open bool, reason string) { t.Errorf("circuit open: %v, %s", open, reason) },
 	})
 	var sick, healthy sync.WaitGroup
 	var ended atomic.Bool
@@ -191,7 +190,7 @@ func TestMixedLoad(t *testing.T) {
 	sick.Wait()
 }
 
-// What is remembered of a registry that is down comes after what others have.
+// Cached answers of a registry that is down come after the answers of others.
 func TestRememberedOfARegistryThatIsDown(t *testing.T) {
 	contents := newStorage()
 	contents.push(t, "library/nginx:1.25")

@@ -29,10 +29,10 @@ const (
 	password = "canary-s3cret:with?signs" // must never be seen in any output
 )
 
-// testTimeout bounds every wait of the tests; nothing should take that long.
+// testTimeout bounds every wait of the tests.
 const testTimeout = 20 * time.Second
 
-// storage is a registry's contents.
+// storage is the content of a registry.
 type storage struct{ http.Handler }
 
 func newStorage() storage {
@@ -64,14 +64,14 @@ func (s storage) push(t *testing.T, image string) v1.Hash {
 	return digest
 }
 
-// server is an HTTP server that keeps count of what it is asked.
+// server is an HTTP server that records its requests.
 type server struct {
 	*httptest.Server
 
 	mu             sync.Mutex
 	requests       []string // method and path
-	authorizations []string // that came with requests
-	firstBytes     []byte   // of the connections
+	authorizations []string // Authorization headers of requests
+	firstBytes     []byte   // first byte of each connection
 }
 
 // serve runs a handler on a loopback address.
@@ -101,7 +101,7 @@ func serve(t *testing.T, handler http.Handler, options ...func(*httptest.Server)
 	return s
 }
 
-// onAddress makes a server listen on another address.
+// onAddress changes the listen address of a server.
 func onAddress(t *testing.T, address string) func(*httptest.Server) {
 	return func(s *httptest.Server) {
 		_ = s.Listener.Close()
@@ -117,7 +117,7 @@ func withTLS(config *tls.Config) func(*httptest.Server) {
 	return func(s *httptest.Server) { s.TLS = config }
 }
 
-// count is the number of requests with this method ("" for any) for manifests.
+// count returns the number of requests for manifests with a method ("" for any).
 func (s *server) count(method string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,7 +144,7 @@ func (s *server) seenFirstBytes() []byte {
 
 func (s *server) host() string { return s.Listener.Addr().String() }
 
-// sniffing notes the first byte of each connection: 0x16 begins TLS.
+// sniffing records the first byte of each connection, which is 0x16 for TLS.
 type sniffing struct {
 	net.Listener
 	server *server
@@ -201,7 +201,7 @@ func blackHole(t *testing.T) (address string) {
 	return listener.Addr().String()
 }
 
-// refusing is an address nobody listens on.
+// refusing returns an address without a listener.
 func refusing(t *testing.T) (address string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -212,7 +212,7 @@ func refusing(t *testing.T) (address string) {
 	return listener.Addr().String()
 }
 
-// basicAuth lets only those in who know the password.
+// basicAuth requires the password for requests.
 func basicAuth(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, secret, _ := r.BasicAuth(); user != username || secret != password {
@@ -224,7 +224,7 @@ func basicAuth(next http.Handler) http.Handler {
 	})
 }
 
-// on answers only what a condition selects, and leaves the rest to next.
+// on handles the requests that a condition selects, and passes the others to next.
 func on(condition func(*http.Request) bool, handler http.HandlerFunc, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if condition(r) {
@@ -243,7 +243,7 @@ func status(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
 }
 
-// newSet makes a set that the test closes.
+// newSet returns a set that is closed at the end of the test.
 func newSet(t *testing.T, options registry.Options) *registry.Set {
 	t.Helper()
 	set, err := registry.New(options)
@@ -254,7 +254,7 @@ func newSet(t *testing.T, options registry.Options) *registry.Set {
 	return set
 }
 
-// newSetOf makes a set of one registry with credentials.
+// newSetOf returns a set of one registry with credentials.
 func newSetOf(t *testing.T, address string) *registry.Set {
 	t.Helper()
 	return newSet(t, registry.Options{Registries: []registry.Config{
@@ -271,7 +271,7 @@ func parse(t *testing.T, image string) reference.Named {
 	return named
 }
 
-// find returns all answers about an image.
+// find returns all answers for an image.
 func find(t *testing.T, set *registry.Set, image string) []registry.Answer {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
@@ -279,7 +279,7 @@ func find(t *testing.T, set *registry.Set, image string) []registry.Answer {
 	return slices.Collect(set.Find(ctx, parse(t, image)))
 }
 
-// findOne returns the answer of a set with one registry.
+// findOne returns the only answer of a set with one registry.
 func findOne(t *testing.T, set *registry.Set, image string) registry.Answer {
 	t.Helper()
 	answers := find(t, set, image)
@@ -289,7 +289,7 @@ func findOne(t *testing.T, set *registry.Set, image string) registry.Answer {
 	return answers[0]
 }
 
-// receive takes a value from a channel before testTimeout ends.
+// receive returns a value from a channel. It fails the test after testTimeout.
 func receive[T any](t *testing.T, channel <-chan T, what string) T {
 	t.Helper()
 	select {

@@ -14,8 +14,7 @@ import (
 	"image-cri-shim/registry"
 )
 
-// begin starts the look-ups of an image without waiting for them, and returns
-// what is known of it.
+// begin starts the lookups of an image and returns the answers without waiting.
 func begin(t *testing.T, set *registry.Set, image string) []registry.Answer {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -23,7 +22,7 @@ func begin(t *testing.T, set *registry.Set, image string) []registry.Answer {
 	return slices.Collect(set.Find(ctx, parse(t, image)))
 }
 
-// finally returns the answers about an image when none is waited for any more.
+// finally returns the answers for an image once all lookups have ended.
 func finally(t *testing.T, set *registry.Set, image string) []registry.Answer {
 	t.Helper()
 	for deadline := time.Now().Add(testTimeout); ; {
@@ -37,10 +36,10 @@ func finally(t *testing.T, set *registry.Set, image string) []registry.Answer {
 	}
 }
 
-// Asking a healthy registry for much at once must not look like an outage.
+// Many concurrent lookups in a healthy registry must not look like an outage.
 func TestManyLookups(t *testing.T) {
 	t.Parallel()
-	const names, delay, lookupTimeout = 20, 250 * time.Millisecond, 2 * time.Second // 40 look-ups take 2.5 s
+	const names, delay, lookupTimeout = 20, 250 * time.Millisecond, 2 * time.Second // 40 lookups take 2.5 s
 	contents := newStorage()
 	var running, most atomic.Int64
 	server := serve(t, on(isManifest, func(w http.ResponseWriter, r *http.Request) {
@@ -54,7 +53,7 @@ func TestManyLookups(t *testing.T) {
 	set := newSet(t, registry.Options{
 		LookupTimeout: lookupTimeout,
 		Registries:    []registry.Config{{Address: server.URL}, {Address: server.URL + "/mirror"}},
-		OnBreaker:     func(_ string, open bool, reason string) { t.Errorf("the breaker says %v, %s", open, reason) },
+		OnBreaker:     func(_ string, open bool, reason string) { t.Errorf("circuit open: %v, %s", open, reason) },
 	})
 	for i := range names {
 		begin(t, set, fmt.Sprintf("app:%d", i))
@@ -67,14 +66,14 @@ func TestManyLookups(t *testing.T) {
 		}
 	}
 	if got := server.count(""); got != 2*names {
-		t.Errorf("%d requests for %d look-ups", got, 2*names)
+		t.Errorf("%d requests for %d lookups", got, 2*names)
 	}
 	if got := most.Load(); got > 4 {
-		t.Errorf("%d look-ups at once on one host", got)
+		t.Errorf("%d concurrent lookups on one host", got)
 	}
 }
 
-// Who waits for a slot of a registry that goes down learns it at once.
+// Lookups that wait for a slot of a registry end as soon as the registry goes down.
 func TestQueueOfRegistryThatGoesDown(t *testing.T) {
 	const names, running = 20, 4
 	handler, asked, open := gate(http.HandlerFunc(hangUp))
@@ -102,7 +101,7 @@ func TestQueueOfRegistryThatGoesDown(t *testing.T) {
 	}
 	server.mu.Lock()
 	defer server.mu.Unlock()
-	manifests := map[string]bool{} // net/http may repeat a request that was hung up on
+	manifests := map[string]bool{} // net/http may repeat a request after the connection was closed
 	for _, request := range server.requests {
 		if strings.Contains(request, "/manifests/") {
 			manifests[request] = true
@@ -113,8 +112,8 @@ func TestQueueOfRegistryThatGoesDown(t *testing.T) {
 	}
 }
 
-// What waits for a registry is bounded, and does not keep others from asking
-// another one.
+// The number of lookups that wait for a registry is bounded. They do not block lookups in
+// other registries.
 func TestQueueIsBounded(t *testing.T) {
 	contents, opened := newStorage(), make(chan struct{})
 	open := sync.OnceFunc(func() { close(opened) })
@@ -130,7 +129,7 @@ func TestQueueIsBounded(t *testing.T) {
 	const limit = 256
 	for i := range limit {
 		if answer := begin(t, set, fmt.Sprintf("app:%d", i))[0]; strings.Contains(answer.Err.Error(), "already") {
-			t.Fatalf("look-up %d was refused: %v", i+1, answer.Err)
+			t.Fatalf("lookup %d was refused: %v", i+1, answer.Err)
 		}
 	}
 	if answer := findOne(t, set, "app:more"); answer.State != registry.Unknown || !strings.Contains(fmt.Sprint(answer.Err), "256 lookups") {

@@ -14,8 +14,8 @@ import (
 	"image-cri-shim/registry"
 )
 
-// spellings returns ways to write a host that distribution/reference and
-// containerd take for the same registry.
+// spellings returns different spellings of a host that are the same registry to
+// distribution/reference and containerd.
 func spellings(random *rand.Rand, host, scheme string) []string {
 	name, port := host, ""
 	if colon := strings.LastIndexByte(host, ':'); colon > strings.LastIndexByte(host, ']') {
@@ -60,8 +60,8 @@ func mixedCase(random *rand.Rand, text string) string {
 	return string(mixed)
 }
 
-// decision is everything that is decided about an image without asking a registry.
-// Names that the registries get may differ, so that only hosts are compared.
+// decision returns everything that is decided about an image without asking a registry. Only
+// the hosts of candidates are included, because their names may differ.
 func decision(t *testing.T, set *registry.Set, image string) string {
 	t.Helper()
 	name := parse(t, image)
@@ -122,7 +122,7 @@ func TestSpellingsAreAlike(t *testing.T) {
 	}
 }
 
-// patternsAside removes the patterns, which are shown as they are written.
+// patternsAside removes the patterns, because they are shown as written.
 func patternsAside(decision string) string {
 	lines := strings.Split(decision, "\n")
 	for i, line := range lines {
@@ -154,9 +154,9 @@ func TestOtherRegistriesAreNotAlike(t *testing.T) {
 	}
 }
 
-// TestSpellingsKeepTheirNames requires that a look-up of any spelling finds the
-// image, logged in by auth or authFile, and that the answer has the name and the
-// server's address in the spelling that was asked for: containerd compares them.
+// TestSpellingsKeepTheirNames requires that a lookup of every spelling finds the image, with
+// a login from auth or authFile. The answer must have the name and the server address in the
+// asked spelling, because containerd compares them.
 func TestSpellingsKeepTheirNames(t *testing.T) {
 	storage := newStorage()
 	storage.push(t, "tenant/app:1")
@@ -180,8 +180,8 @@ func TestSpellingsKeepTheirNames(t *testing.T) {
 	}
 }
 
-// TestAuthFileWithTwoSpellings requires that it does not depend on chance which of
-// two spellings of a key counts.
+// TestAuthFileWithTwoSpellings requires that the choice between two spellings of a key is
+// deterministic.
 func TestAuthFileWithTwoSpellings(t *testing.T) {
 	storage := newStorage()
 	storage.push(t, "tenant/app:1")

@@ -22,10 +22,10 @@ import (
 	"image-cri-shim/registry"
 )
 
-const tlsRecord = 0x16 // first byte of a connection that speaks TLS
+const tlsRecord = 0x16 // first byte of a TLS connection
 
-// authority makes a CA: its PEM file, and a server's configuration with a
-// certificate by it for the loopback addresses.
+// authority creates a CA. It returns the PEM file of the CA and a server configuration with
+// a certificate for the loopback addresses.
 func authority(t *testing.T) (file string, config *tls.Config) {
 	t.Helper()
 	check := func(err error) {
@@ -56,8 +56,8 @@ func authority(t *testing.T) (file string, config *tls.Config) {
 	return file, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{encoded}, PrivateKey: key}}}
 }
 
-// Both a host that go-containerregistry takes to be local and one that it does
-// not must be reached over the configured scheme alone.
+// A registry must be reached only over the configured scheme, whether or not
+// go-containerregistry treats its host as local.
 var loopbacks = []string{"127.0.0.1:0", "127.0.0.2:0"}
 
 func TestTLS(t *testing.T) {
@@ -97,7 +97,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// Registries of different trust don't share it.
+// The CA of one registry is not trusted for another one.
 func TestTrustIsPerRegistry(t *testing.T) {
 	contents := newStorage()
 	contents.push(t, "library/nginx:1.25")
@@ -128,8 +128,8 @@ func TestPlainHTTP(t *testing.T) {
 	}
 }
 
-// The credentials of an https registry never go over http: neither where it
-// speaks http, nor where it redirects to it.
+// The credentials of an https registry are never sent over http, neither if the server
+// speaks http nor if it redirects to http.
 func TestHTTPSIsNeverLeft(t *testing.T) {
 	ca, serverConfig := authority(t)
 	for _, address := range loopbacks {
@@ -165,7 +165,7 @@ func TestHTTPSIsNeverLeft(t *testing.T) {
 	}
 }
 
-// Nor do they where it names a token server that speaks http.
+// The credentials are also not sent to a token server over http.
 func TestTokenServerOfHTTPSSpeaksHTTPS(t *testing.T) {
 	ca, serverConfig := authority(t)
 	plain := serve(t, withTokens(newStorage(), false))
@@ -191,7 +191,8 @@ func TestRedirectToHTTPSIsExplained(t *testing.T) {
 	}
 }
 
-// A location without a scheme is none to https, whatever scheme was tried first.
+// A Location header without a scheme is not a redirect to https, whatever scheme was tried
+// first.
 func TestRedirectLoopIsExplained(t *testing.T) {
 	server := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, r.URL.Path, http.StatusMovedPermanently)

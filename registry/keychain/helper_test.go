@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// What a helper says counts for five minutes.
+// The answer of a helper is cached for five minutes.
 func TestHelperIsRemembered(t *testing.T) {
 	folder := t.TempDir()
 	t.Setenv("PATH", folder+":"+os.Getenv("PATH"))
@@ -41,8 +41,8 @@ func TestHelperIsRemembered(t *testing.T) {
 	})
 }
 
-// The failure of a helper that hangs counts for a minute, and delays no other
-// registry's helper.
+// The failure of a helper that hangs is cached for a minute and does not delay the helpers of
+// other registries.
 func TestHelperThatHangs(t *testing.T) {
 	folder := t.TempDir()
 	t.Setenv("PATH", folder+":"+os.Getenv("PATH"))
@@ -59,7 +59,7 @@ func TestHelperThatHangs(t *testing.T) {
 		_, err := h.get(ctx, entry)
 		return err
 	}
-	await := func(want int) { // that many runs
+	await := func(want int) { // waits for a number of runs
 		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
 			if data, _ := os.ReadFile(runs); strings.Count(string(data), "run") == want {
 				return
@@ -92,6 +92,6 @@ func TestHelperThatHangs(t *testing.T) {
 		t.Error("no error after a minute")
 	}
 	if _, known := h.known[hanging]; known {
-		t.Error("what was cancelled is remembered")
+		t.Error("a canceled run was cached")
 	}
 }

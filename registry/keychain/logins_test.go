@@ -12,14 +12,14 @@ import (
 	"github.com/distribution/reference"
 )
 
-// Keys are read as kubelet reads them, patterns of hosts included.
+// Keys are interpreted as in kubelet, including patterns of hosts.
 func TestKeysOfLogins(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		keys    []string // of auths
 		address string   // of the registry
 		image   string
-		want    string // the key that counts; empty: none
+		want    string // key that is used; empty: none
 	}{
 		{"a host", []string{"hub.example.com"}, "https://hub.example.com", "hub.example.com/app", "hub.example.com"},
 		{"in upper case", []string{"HUB.example.com"}, "https://hub.example.com", "hub.example.com/app", "HUB.example.com"},
@@ -68,13 +68,13 @@ func TestKeysOfLogins(t *testing.T) {
 			}
 			scheme, _, _ := strings.Cut(test.address, "://")
 			if login, _ := l.lookUp(scheme, named); login.Username != test.want {
-				t.Errorf("the login of %q counts, want that of %q", login.Username, test.want)
+				t.Errorf("the login of %q is used, want that of %q", login.Username, test.want)
 			}
 		})
 	}
 }
 
-// A helper that a pattern names is asked for the registry's host.
+// A helper with a pattern as its key is asked for the registry's host.
 func TestHelperOfAPattern(t *testing.T) {
 	l, err := parseLogins([]byte(`{"credHelpers": {"*.dkr.ecr.eu-west-1.amazonaws.com": "ecr-login"}}`))
 	if err != nil {
@@ -89,7 +89,7 @@ func TestHelperOfAPattern(t *testing.T) {
 	}
 }
 
-// The forms that a file with credentials may have.
+// Each supported form of a credentials file is read.
 func TestFormsOfLogins(t *testing.T) {
 	encode := func(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
 	config := `{"auths": {"hub.example.com": {"auth": "` + encode("robot:canary") + `"}}}`
@@ -138,7 +138,7 @@ func TestFormsOfLogins(t *testing.T) {
 	}
 }
 
-// What can't be used is said with its key, and takes nothing from the others.
+// Unusable entries are reported with their keys and do not affect other entries.
 func TestProblemsOfLogins(t *testing.T) {
 	encode := func(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
 	for entry, want := range map[string]string{
@@ -186,7 +186,7 @@ func TestProblemsOfLogins(t *testing.T) {
 	}
 }
 
-// A login that was written into a key is not repeated.
+// A login that was written into a key is not shown.
 func TestProblemOfAKeyWithALogin(t *testing.T) {
 	for _, key := range []string{"https://robot:canary@hub.example.com", "robot:canary@hub.example.com", "https://robot:can@ary@hub.example.com"} {
 		l, err := parseLogins(fmt.Appendf(nil, `{"auths": {%q: {"auth": "cm9ib3Q6Y2FuYXJ5"}}}`, key))
@@ -200,7 +200,7 @@ func TestProblemOfAKeyWithALogin(t *testing.T) {
 	}
 }
 
-// An entry without a login takes nothing from another one of the same registry.
+// An entry without a login does not replace another entry of the same registry.
 func TestEntriesWithoutALogin(t *testing.T) {
 	const login = `{"auth": "cm9ib3Q6Y2FuYXJ5"}`
 	for _, content := range []string{
@@ -222,7 +222,7 @@ func TestEntriesWithoutALogin(t *testing.T) {
 	}
 }
 
-// A small file can't become a large one by YAML's aliases.
+// A small file can't expand to a large one by YAML aliases.
 func TestAliasesAreRefused(t *testing.T) {
 	if _, err := parseLogins([]byte("a: &a [canary, canary]\nb: [*a, *a]\n")); err == nil || strings.Contains(err.Error(), "canary") {
 		t.Errorf("got %v", err)
