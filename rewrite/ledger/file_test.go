@@ -13,8 +13,8 @@ import (
 	"image-cri-shim/rewrite/statedir"
 )
 
-// TestLedgerFilesArePrivate whatever the umask says: the folder, the file, and the one
-// that is written before it takes its place.
+// TestLedgerFilesArePrivate checks the modes of the directory, the file and the temporary file
+// with several umasks.
 func TestLedgerFilesArePrivate(t *testing.T) {
 	for _, umask := range []int{0, 0o022, 0o077} {
 		before := syscall.Umask(umask)
@@ -27,11 +27,11 @@ func TestLedgerFilesArePrivate(t *testing.T) {
 		path := filepath.Join(directory, fileName)
 		wantMode(t, directory, fs.ModeDir|0o700)
 		wantMode(t, path, 0o600)
-		if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil { // nothing takes its place
+		if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil { // a file can't replace a directory
 			t.Fatal(err)
 		}
 		if err := l.Apply(Change{SetNames: []Entry{nameOf(2)}}); err == nil {
-			t.Error("the ledger has replaced a folder")
+			t.Error("the ledger replaced a directory")
 		}
 		wantMode(t, path+".new", 0o600)
 	}
@@ -40,11 +40,12 @@ func TestLedgerFilesArePrivate(t *testing.T) {
 func wantMode(t *testing.T, path string, want fs.FileMode) {
 	t.Helper()
 	if info, err := os.Lstat(path); err != nil || info.Mode() != want {
-		t.Errorf("%s: %v, %v, want %v", path, info, err, want)
+		t.Errorf("%s: got %v, %v, want the mode %v", path, info, err, want)
 	}
 }
 
-// precious is a file that nobody may change.
+// precious creates a file that the ledger must not change. unchanged checks its content and
+// mode.
 func precious(t *testing.T) (path string, unchanged func()) {
 	t.Helper()
 	const content = "root:*:19000:0:99999:7:::\n"
@@ -55,13 +56,14 @@ func precious(t *testing.T) (path string, unchanged func()) {
 	return path, func() {
 		t.Helper()
 		if got, err := os.ReadFile(path); err != nil || string(got) != content {
-			t.Errorf("the precious file holds %.100q (%v)", got, err)
+			t.Errorf("the file was changed to %.100q (%v)", got, err)
 		}
 		wantMode(t, path, 0o640)
 	}
 }
 
-// TestLedgerFollowsNoLink out of its folder, where it writes and where it reads.
+// TestLedgerFollowsNoLink checks that the ledger does not follow links out of its directory,
+// neither to read nor to write.
 func TestLedgerFollowsNoLink(t *testing.T) {
 	links := map[string]func(target, path string) error{"symbolic": os.Symlink, "hard": os.Link}
 	for kind, link := range links {
@@ -74,13 +76,13 @@ func TestLedgerFollowsNoLink(t *testing.T) {
 				}
 				l, err := Open(directory)
 				if is := name == fileName; is != (err != nil) || is && strings.Contains(err.Error(), "root:") {
-					t.Errorf("opened with %v", err)
+					t.Errorf("Open returned %v", err)
 				}
 				err = l.Apply(Change{SetNames: []Entry{nameOf(1)}})
 				unchanged()
-				if kind == "symbolic" && name == fileName { // it may be the operator's, and stays
+				if kind == "symbolic" && name == fileName { // an operator may have created the link, so it stays
 					if err == nil {
-						t.Error("a link that can't be followed is written over")
+						t.Error("the ledger replaced a link that it can't follow")
 					}
 					return
 				}
@@ -88,14 +90,15 @@ func TestLedgerFollowsNoLink(t *testing.T) {
 					t.Error(err)
 				}
 				if again := openLedger(t, directory); !again.MayRestore() {
-					t.Error("nothing was kept")
+					t.Error("the change was not saved")
 				}
 			})
 		}
 	}
 }
 
-// TestLedgerCreatesNothingElsewhere where a link leads to what is not there yet.
+// TestLedgerCreatesNothingElsewhere checks that the ledger does not create the missing target
+// of a link.
 func TestLedgerCreatesNothingElsewhere(t *testing.T) {
 	directory, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "cron")
 	if err := os.Symlink(elsewhere, filepath.Join(directory, fileName+".new")); err != nil {
@@ -105,11 +108,12 @@ func TestLedgerCreatesNothingElsewhere(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := os.Lstat(elsewhere); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("it was made (%v)", err)
+		t.Errorf("the ledger created the target of the link (%v)", err)
 	}
 }
 
-// TestLedgerThatOthersWrite is neither believed nor written.
+// TestLedgerThatOthersWrite checks that a ledger which other users may write to is neither read
+// nor written.
 func TestLedgerThatOthersWrite(t *testing.T) {
 	const nobody = 65534
 	folder := func(change func(string) error) func(directory, path string) error {
@@ -140,7 +144,7 @@ func TestLedgerThatOthersWrite(t *testing.T) {
 			}
 			for what, open := range map[string]func(string) (*Ledger, error){"OpenLedger": Open, "ReadLedger": Read} {
 				if l, err := open(directory); err == nil || l.MayRestore() || !strings.Contains(err.Error(), directory) {
-					t.Errorf("%s: %v, and the ledger is empty: %v", what, err, !l.MayRestore())
+					t.Errorf("%s: got the error %v, ledger empty: %v", what, err, !l.MayRestore())
 				}
 			}
 			l, _ := Open(directory)
@@ -157,8 +161,9 @@ func TestLedgerThatOthersWrite(t *testing.T) {
 	}
 }
 
-// TestReadLedgerOfAnotherUser is what root does where the shim has a user of its own: all
-// has to be that user's, and nobody else's. The shim itself, run as another, refuses it.
+// TestReadLedgerOfAnotherUser reads, as root, the ledger of a shim that runs as another user.
+// Directory and file must belong to that user only. A shim that runs as a third user must
+// reject them.
 func TestReadLedgerOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give a file away")
@@ -173,7 +178,7 @@ func TestReadLedgerOfAnotherUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	if l, err := Read(directory); err != nil || !l.MayRestore() {
-		t.Errorf("read with %v, and the ledger is empty: %v", err, !l.MayRestore())
+		t.Errorf("Read returned %v, ledger empty: %v", err, !l.MayRestore())
 	}
 	wantPermissionError(t, statedir.Check(directory, shim), "", "")
 	wantPermissionError(t, statedir.Check(directory, other), "user 65534, but the shim runs as user 65533", "chown 65533 "+directory)
@@ -190,7 +195,7 @@ func TestReadLedgerOfAnotherUser(t *testing.T) {
 			t.Fatal(err)
 		}
 		if l, err := Read(directory); err == nil || l.MayRestore() {
-			t.Errorf("%s: read with %v, and the ledger is empty: %v", name, err, !l.MayRestore())
+			t.Errorf("%s: Read returned %v, ledger empty: %v", name, err, !l.MayRestore())
 		}
 	}
 }
@@ -200,11 +205,12 @@ func wantPermissionError(t *testing.T, err error, problem, remedy string) {
 	t.Helper()
 	exposed, ok := errors.AsType[*statedir.PermissionError](err)
 	if ok != (remedy != "") || ok && (!strings.Contains(exposed.Problem, problem) || exposed.Remedy != remedy) {
-		t.Errorf("got %v, want %q and %q", err, problem, remedy)
+		t.Errorf("got %v, want an error with %q and %q", err, problem, remedy)
 	}
 }
 
-// TestLedgerPipe in the file's place is not waited for, and put aside.
+// TestLedgerPipe checks that Open and Read do not block on a pipe in place of the file, and that
+// Open renames it.
 func TestLedgerPipe(t *testing.T) {
 	directory := t.TempDir()
 	path := filepath.Join(directory, fileName)
@@ -212,10 +218,10 @@ func TestLedgerPipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	if l, err := Read(directory); err == nil || l.MayRestore() {
-		t.Errorf("ReadLedger: %v, and the ledger is empty: %v", err, !l.MayRestore())
+		t.Errorf("Read returned %v, ledger empty: %v", err, !l.MayRestore())
 	}
 	if l, err := Open(directory); err == nil || l.MayRestore() {
-		t.Errorf("OpenLedger: %v, and the ledger is empty: %v", err, !l.MayRestore())
+		t.Errorf("Open returned %v, ledger empty: %v", err, !l.MayRestore())
 	}
 	wantMode(t, path+".damaged", fs.ModeNamedPipe|0o600)
 	if err := openLedger(t, directory).Apply(Change{SetNames: []Entry{nameOf(1)}}); err != nil {
@@ -223,12 +229,12 @@ func TestLedgerPipe(t *testing.T) {
 	}
 }
 
-// TestLedgerOutlivesARefusal has an operator follow the advice of the warning: nothing is
-// written over the names that were there, neither before nor after, and they are known again
-// once the shim has been restarted.
+// TestLedgerOutlivesARefusal follows the advice in the error for wrong permissions. The ledger
+// must not overwrite the names on disk, neither before nor after the correction, and a
+// restarted shim must read them.
 func TestLedgerOutlivesARefusal(t *testing.T) {
 	for name, refused := range map[string]struct {
-		spoiled func(directory, path string) string // what is chmodded
+		spoiled func(directory, path string) string // returns the path to chmod
 		mode    fs.FileMode
 	}{
 		"folder open to a group": {func(directory, _ string) string { return directory }, 0o775},
@@ -247,7 +253,7 @@ func TestLedgerOutlivesARefusal(t *testing.T) {
 			l, err := Open(directory)
 			for _, advice := range []string{"chmod go-w " + spoiled, "restart the shim"} {
 				if err == nil || !strings.Contains(err.Error(), advice) {
-					t.Errorf("opened with %v, want %q in it", err, advice)
+					t.Errorf("Open returned %v, want an error with %q", err, advice)
 				}
 			}
 			for i, mode := range []fs.FileMode{refused.mode, refused.mode &^ 0o022} {
@@ -255,12 +261,12 @@ func TestLedgerOutlivesARefusal(t *testing.T) {
 					t.Fatal(err)
 				}
 				if err := l.Apply(Change{SetNames: []Entry{nameOf(2 + i)}}); err == nil || !strings.Contains(err.Error(), "restart the shim") {
-					t.Errorf("mode %04o: a change was written over what is not known: %v", mode, err)
+					t.Errorf("mode %04o: the ledger overwrote unread names: %v", mode, err)
 				}
 			}
 			restarted := openLedger(t, directory)
 			if _, ok := restarted.Lookup(nameOf(1).Original); !ok {
-				t.Error("the names are lost")
+				t.Error("the names on disk were lost")
 			}
 			if err := restarted.Apply(Change{SetNames: []Entry{nameOf(9)}}); err != nil {
 				t.Error(err)
@@ -269,8 +275,8 @@ func TestLedgerOutlivesARefusal(t *testing.T) {
 	}
 }
 
-// TestLedgerLinksAreSwapped while it is written: somebody puts links to a precious file
-// where the ledger is about to write, again and again. A change may fail; the file stays.
+// TestLedgerLinksAreSwapped repeatedly replaces the temporary file by links to another file
+// while the ledger writes. Changes may fail, but the other file must not change.
 func TestLedgerLinksAreSwapped(t *testing.T) {
 	directory := t.TempDir()
 	path, unchanged := precious(t)
@@ -303,8 +309,8 @@ func TestLedgerLinksAreSwapped(t *testing.T) {
 	_ = openLedger(t, directory)
 }
 
-// TestStateDirectoryThatIsALink counts as what it leads to: an operator's choice where
-// that is ours, refused where others may write.
+// TestStateDirectoryThatIsALink checks that a link as state directory is followed, and that the
+// permissions of its target apply.
 func TestStateDirectoryThatIsALink(t *testing.T) {
 	target, link := t.TempDir(), filepath.Join(t.TempDir(), "state")
 	if err := os.Symlink(target, link); err != nil {
@@ -318,6 +324,6 @@ func TestStateDirectoryThatIsALink(t *testing.T) {
 		t.Fatal(err)
 	}
 	if l, err := Open(link); err == nil || l.MayRestore() {
-		t.Errorf("a folder of all users is opened through a link: %v", err)
+		t.Errorf("Open accepted a link to a directory that all users may write to: %v", err)
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// FuzzLedgerFile opens a ledger whose file holds arbitrary bytes. It is either
-// read or put aside as it is; the ledger works in both cases, and what it then
-// writes is read back the same.
+// FuzzLedgerFile opens a ledger from a file with arbitrary bytes. Open must either read the
+// file or rename it unchanged. In both cases the ledger must be usable, and must read back the
+// document that it writes.
 func FuzzLedgerFile(f *testing.F) {
 	directory := f.TempDir()
 	path := filepath.Join(directory, "ledger.json")
@@ -23,11 +23,11 @@ func FuzzLedgerFile(f *testing.F) {
 		if err != nil {
 			kept += ".damaged"
 			if ledger.MayRestore() {
-				t.Errorf("%v, and yet the ledger is not empty", err)
+				t.Errorf("Open returned %v, but the ledger is not empty", err)
 			}
 		}
 		if same, err := os.ReadFile(kept); err != nil || !bytes.Equal(same, content) {
-			t.Errorf("%s holds %q (%v), want %q", kept, same, err, content)
+			t.Errorf("%s contains %q (%v), want %q", kept, same, err, content)
 		}
 		name := Entry{Original: "docker.io/library/new:1", Image: "sha256:new", Stored: hub + "/library/new:1"}
 		if err := ledger.Apply(Change{SetNames: []Entry{name}, Hide: []ImageRef{{Reference: name.Stored, Image: name.Image}}}); err != nil {
@@ -41,12 +41,12 @@ func FuzzLedgerFile(f *testing.F) {
 			t.Fatal(err)
 		}
 		if got, want := documentOf(again), documentOf(ledger); !reflect.DeepEqual(got, want) {
-			t.Errorf("read back\n%+v\nwant\n%+v", got, want)
+			t.Errorf("reopened ledger:\n%+v\nwant\n%+v", got, want)
 		}
 	})
 }
 
-// documentOf is what a ledger writes, with times that can be compared.
+// documentOf returns the document that a ledger writes, with comparable times.
 func documentOf(l *Ledger) document {
 	d, _ := l.snapshot()
 	for i := range d.Names {

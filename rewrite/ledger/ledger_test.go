@@ -21,7 +21,7 @@ func openLedger(t *testing.T, directory string) *Ledger {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = ledger.Close() }) // ends the retries of saves that a test lets fail
+	t.Cleanup(func() { _ = ledger.Close() }) // stops the retries of failed saves
 	return ledger
 }
 
@@ -54,7 +54,7 @@ func TestLedgerSurvivesARestart(t *testing.T) {
 	if err := l.ForgetImage(nameOf(8).Image, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	again := openLedger(t, directory) // the first was never closed: as after kill -9
+	again := openLedger(t, directory) // without closing the first, as after kill -9
 	before, _ := l.snapshot()
 	after, _ := again.snapshot()
 	for i := range before.Names { // JSON drops the monotonic clock
@@ -97,7 +97,7 @@ func TestLedgerNamesAndHides(t *testing.T) {
 		t.Error("the wrong references are hidden")
 	}
 	if !l.Mentions([]byte("\x0a\x20"+hub+"/library/x")) || l.Mentions([]byte("quay.io/app:1")) {
-		t.Error("the wrong messages are said to mention a hidden reference")
+		t.Error("Mentions is wrong")
 	}
 	moved := first
 	moved.Image = nameOf(9).Image
@@ -113,7 +113,7 @@ func TestLedgerNamesAndHides(t *testing.T) {
 		}
 	}
 	if l.MayRestore() || l.Mentions([]byte(hub)) || len(l.images) != 0 {
-		t.Error("the ledger is not empty after all is forgotten")
+		t.Error("the ledger is not empty after all images were forgotten")
 	}
 }
 
@@ -136,7 +136,7 @@ func TestLedgerWritesOnlyChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(l.file.directory, fileName)); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("it was written though nothing changed (%v)", err)
+		t.Errorf("the ledger was saved without a change (%v)", err)
 	}
 }
 
@@ -163,19 +163,19 @@ func TestLedgerDamaged(t *testing.T) {
 			}
 			l, err := Open(directory)
 			if err == nil || !strings.Contains(err.Error(), path) {
-				t.Errorf("error %v, want one that names the file", err)
+				t.Errorf("Open returned %v, want an error with the path of the file", err)
 			}
 			if kept, err := os.ReadFile(path + ".damaged"); err != nil || string(kept) != content {
-				t.Errorf("kept %q (%v)", kept, err)
+				t.Errorf("the renamed file contains %q (%v)", kept, err)
 			}
 			if l.MayRestore() {
-				t.Error("it does not start empty")
+				t.Error("the ledger does not start empty")
 			}
 			if err := l.Apply(Change{SetNames: []Entry{nameOf(1)}}); err != nil {
 				t.Fatal(err)
 			}
 			if again := openLedger(t, directory); !again.MayRestore() {
-				t.Error("what is learned afterwards is lost")
+				t.Error("a later change was not saved")
 			}
 		})
 	}
@@ -188,10 +188,10 @@ func TestLedgerWithoutADisk(t *testing.T) {
 	}
 	l, err := Open(filepath.Join(file, "state"))
 	if err == nil {
-		t.Error("no error")
+		t.Error("Open returned no error")
 	}
 	if err := l.Apply(Change{SetNames: []Entry{nameOf(1)}}); err == nil {
-		t.Error("a change that can't be written is not reported")
+		t.Error("Apply returned no error although the change was not saved")
 	}
 	if _, ok := l.Lookup(nameOf(1).Original); !ok {
 		t.Error("the change is not in force")
@@ -210,10 +210,10 @@ func TestLedgerIsBounded(t *testing.T) {
 			t.Fatalf("%d names, %d placements after %d", len(l.names), l.placementCount, i)
 		}
 		if got, ok := l.Lookup(name.Original); !ok || got.Stored != name.Stored {
-			t.Fatalf("the newest name is gone: %+v", got)
+			t.Fatalf("the newest name was dropped: %+v", got)
 		}
 	}
-	// References that are hidden on images without a name are bounded as well.
+	// Hidden references on images without a name are limited too.
 	for i := range 1000 {
 		if err := l.Apply(Change{Hide: []ImageRef{{Reference: fmt.Sprintf("quay.io/app:%d", i), Image: "sha256:0"}}}); err != nil {
 			t.Fatal(err)
@@ -228,7 +228,7 @@ func TestLedgerIsBounded(t *testing.T) {
 		}
 	}
 	if _, ok := l.Container("999"); len(l.containers) > l.limit || !ok {
-		t.Errorf("%d containers, the newest is among them: %v", len(l.containers), ok)
+		t.Errorf("%d containers, newest present: %v", len(l.containers), ok)
 	}
 }
 
@@ -243,7 +243,7 @@ func TestLedgerConcurrently(t *testing.T) {
 				if err := l.Apply(Change{SetNames: []Entry{name}, Hide: []ImageRef{{Reference: name.Stored, Image: name.Image}}}); err != nil {
 					t.Error(err)
 				}
-				// What Apply has returned for is on disk.
+				// When Apply has returned, the change is on disk.
 				if again := openLedger(t, directory); len(again.NamesOf(name.Image)) == 0 {
 					t.Errorf("%s is not on disk", name.Original)
 				}
@@ -258,7 +258,7 @@ func TestLedgerConcurrently(t *testing.T) {
 	}
 }
 
-// An image that was pulled again is not forgotten by who has missed it before.
+// ForgetImage keeps the records of an image that was pulled again after it was missing.
 func TestLedgerForgetsOnlyWhatIsOlder(t *testing.T) {
 	l := openLedger(t, t.TempDir())
 	missed := time.Now()
@@ -270,11 +270,11 @@ func TestLedgerForgetsOnlyWhatIsOlder(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(l.NamesOf(first.Image)) != 2 || !l.IsHidden(first.Stored, first.Image) {
-		t.Error("what was recorded later is forgotten")
+		t.Error("ForgetImage dropped later records")
 	}
 }
 
-// Eviction takes whole images: a tag never goes without the digest.
+// Eviction drops whole images: a tag is never dropped without its digest.
 func TestLedgerEvictsWholeImages(t *testing.T) {
 	l := openLedger(t, t.TempDir())
 	l.limit = 10
@@ -295,7 +295,7 @@ func TestLedgerEvictsWholeImages(t *testing.T) {
 		}
 		for on := range l.hiddenImages() {
 			if len(l.images[on]) == 0 {
-				t.Fatalf("something is hidden on %s, which has no name", on)
+				t.Fatalf("the image %s has hidden references but no name", on)
 			}
 		}
 	}
@@ -314,7 +314,7 @@ func (l *Ledger) hiddenImages() map[string]bool {
 	return images
 }
 
-// TestReadLedger reads what a daemon has written, and leaves it alone.
+// TestReadLedger reads the file of a daemon and checks that a reader does not change it.
 func TestReadLedger(t *testing.T) {
 	folder := t.TempDir()
 	writer, err := Open(folder)
@@ -337,7 +337,7 @@ func TestReadLedger(t *testing.T) {
 	}
 	again, err := Read(folder)
 	if _, ok := again.Lookup(name.Original); err != nil || !ok {
-		t.Error("who only reads has changed the file")
+		t.Error("a ledger from Read changed the file")
 	}
 	if missing, err := Read(folder + "/missing"); err != nil || len(missing.entries()) > 0 {
 		t.Errorf("a missing file: %v, %v", missing.entries(), err)

@@ -16,17 +16,18 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestLedgerRetries a save that has failed, without another change, until it succeeds.
+// TestLedgerRetries checks that a failed save is retried until it succeeds, even without
+// another change.
 func TestLedgerRetries(t *testing.T) {
 	directory := filepath.Join(t.TempDir(), "state")
 	path := filepath.Join(directory, fileName)
 	synctest.Test(t, func(t *testing.T) {
 		l := openLedger(t, directory)
-		if err := os.MkdirAll(path, 0o700); err != nil { // a file can't take its place
+		if err := os.MkdirAll(path, 0o700); err != nil { // a file can't replace a directory
 			t.Fatal(err)
 		}
 		if err := l.Apply(Change{SetNames: []Entry{nameOf(1)}}); err == nil {
-			t.Fatal("no error")
+			t.Fatal("Apply returned no error")
 		}
 		time.Sleep(3 * time.Minute)
 		synctest.Wait()
@@ -36,10 +37,10 @@ func TestLedgerRetries(t *testing.T) {
 		time.Sleep(maxBackoff + time.Second)
 		synctest.Wait()
 		if again := openLedger(t, directory); !again.MayRestore() {
-			t.Error("it was not saved")
+			t.Error("the ledger was not saved")
 		}
 		if l.file.retry.timer != nil {
-			t.Error("there is another retry")
+			t.Error("another retry is scheduled after the success")
 		}
 		if err := l.Close(); err != nil {
 			t.Error(err)
@@ -47,7 +48,7 @@ func TestLedgerRetries(t *testing.T) {
 	})
 }
 
-// TestLedgerClose ends the retries, and saves what it can.
+// TestLedgerClose checks that Close stops the retries and saves the ledger.
 func TestLedgerClose(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	directory := t.TempDir()
@@ -57,10 +58,10 @@ func TestLedgerClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	if l.Apply(Change{SetNames: []Entry{nameOf(1)}}) == nil || l.Close() == nil {
-		t.Fatal("no error")
+		t.Fatal("Apply or Close returned no error")
 	}
 	if l.file.retry.timer != nil {
-		t.Error("there is a retry after Close")
+		t.Error("a retry is scheduled after Close")
 	}
 	if err := errors.Join(os.Remove(path), l.Close()); err != nil {
 		t.Fatal(err)
@@ -83,7 +84,7 @@ func TestRetryBackoff(t *testing.T) {
 			}
 		}
 		r.failed(again)
-		r.failed(again) // is scheduled already
+		r.failed(again) // already scheduled
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		want := []time.Duration{1, 3, 7, 15, 31, 63, 123, 183, 243}
@@ -100,7 +101,7 @@ func TestRetryBackoff(t *testing.T) {
 	})
 }
 
-// TestLedgerMakesItsDirectoryAgain if it was removed.
+// TestLedgerMakesItsDirectoryAgain checks that a save creates a directory that was removed.
 func TestLedgerMakesItsDirectoryAgain(t *testing.T) {
 	directory := filepath.Join(t.TempDir(), "state")
 	l := openLedger(t, directory)
@@ -112,7 +113,7 @@ func TestLedgerMakesItsDirectoryAgain(t *testing.T) {
 	}
 	wantMode(t, directory, fs.ModeDir|0o700)
 	if again := openLedger(t, directory); !again.MayRestore() {
-		t.Error("nothing was kept")
+		t.Error("the change was not saved")
 	}
 }
 
@@ -125,7 +126,7 @@ func TestFullDiskIsCalledThat(t *testing.T) {
 	}
 }
 
-// TestLedgerOnAFullDisk leaves no part of a file that could not be written.
+// TestLedgerOnAFullDisk checks that a failed write leaves no temporary file.
 func TestLedgerOnAFullDisk(t *testing.T) {
 	directory := t.TempDir()
 	if err := syscall.Mount("tmpfs", directory, "tmpfs", 0, "size=16k,mode=0700"); err != nil {
@@ -146,12 +147,13 @@ func TestLedgerOnAFullDisk(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := os.Stat(filepath.Join(directory, fileName+".new")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a part of the file is left (%v)", err)
+		t.Errorf("the temporary file still exists (%v)", err)
 	}
 }
 
-// TestLedgerOfVersion1 is converted: each hidden imageRef is one that a name implies, or a
-// leftover, and a name for a hidden reference says that it was asked for.
+// TestLedgerOfVersion1 checks the conversion of a file of version 1. Each hidden reference
+// follows from a name or becomes a leftover, and a name for a hidden reference becomes an
+// asked reference.
 func TestLedgerOfVersion1(t *testing.T) {
 	directory := t.TempDir()
 	name := func(original, image, stored string) string {
@@ -162,10 +164,10 @@ func TestLedgerOfVersion1(t *testing.T) {
 	}
 	content := `{"version":1,"names":[` + strings.Join([]string{
 		name("docker.io/library/a:1", "sha256:a", hub+"/library/a:1"), // pulled
-		name("docker.io/library/b:1", "sha256:b", hub+"/library/b:1"), // pulled, and asked for by the hub's name
+		name("docker.io/library/b:1", "sha256:b", hub+"/library/b:1"), // pulled, and also asked for by the hub's name
 		name(hub+"/library/b:1", "sha256:b", hub+"/library/b:1"),
 		name("docker.io/library/c:1", "sha256:c", hub+"/library/c:1"), // preloaded
-		name(hub+"/library/d:1", "sha256:old", hub+"/library/d:1"),    // asked for, and moved on
+		name(hub+"/library/d:1", "sha256:old", hub+"/library/d:1"),    // asked for, then moved to another image
 		name("docker.io/library/d:1", "sha256:d", hub+"/library/d:1"),
 	}, ",") + `],"hidden":[` + strings.Join([]string{
 		hidden(hub+"/library/a:1", "sha256:a"), hidden(hub+"/library/b:1", "sha256:b"), hidden(hub+"/library/d:1", "sha256:d"),
@@ -186,7 +188,7 @@ func TestLedgerOfVersion1(t *testing.T) {
 			{"docker.io/library/a:1", "sha256:older"}: true,
 		} {
 			if got := l.IsHidden(on.Reference, on.Image); got != want {
-				t.Errorf("%v is hidden: %v", on, got)
+				t.Errorf("%v: got hidden %v, want %v", on, got, want)
 			}
 		}
 		if c, _ := l.Lookup("docker.io/library/c:1"); !c.Preloaded {
@@ -210,17 +212,17 @@ func TestLedgerOfVersion1(t *testing.T) {
 	check(openLedger(t, directory))
 }
 
-// Records of what was asked for by its own name change no answer.
+// Records of references that clients asked for by their own names change no answer.
 func TestLedgerThatChangesNothingIsEmpty(t *testing.T) {
 	l := openLedger(t, t.TempDir())
 	own := ImageRef{Reference: hub + "/library/a:1", Image: "sha256:a"}
 	if err := l.Apply(Change{Show: []ImageRef{own}}); err != nil || l.MayRestore() {
-		t.Errorf("%v; with an asked reference alone it is empty: %v", err, !l.MayRestore())
+		t.Errorf("with only an asked reference: %v, empty: %v", err, !l.MayRestore())
 	}
 	if err := l.Apply(Change{Hide: []ImageRef{own}}); err != nil || !l.MayRestore() || !l.IsHidden(own.Reference, own.Image) {
-		t.Errorf("%v; with a hidden reference it is empty: %v", err, !l.MayRestore())
+		t.Errorf("with a hidden reference: %v, empty: %v", err, !l.MayRestore())
 	}
 	if err := l.Reconcile(nil, time.Now()); err != nil || l.MayRestore() || !l.IsEmpty() {
-		t.Errorf("%v; without images it is empty: %v", err, !l.MayRestore())
+		t.Errorf("after a list without images: %v, empty: %v", err, !l.MayRestore())
 	}
 }

@@ -46,7 +46,7 @@ func BenchmarkSearchOfTheLedger(b *testing.B) {
 	}
 }
 
-// BenchmarkSearchHoldsUp is for how long a search may hold up who changes the ledger.
+// BenchmarkSearchHoldsUp measures how long a search blocks changes of the ledger.
 func BenchmarkSearchHoldsUp(b *testing.B) {
 	l := newLedger(nil)
 	for i := range nameLimit {

@@ -17,9 +17,9 @@ import (
 	"image-cri-shim/rewrite/containerd"
 )
 
-// TestGateOrders runs sequences of calls. Each step is written as a word and what it is
-// about; "wait" begins one that must not be let through yet, "go" requires that a waiting one
-// has been, "end" ends one.
+// TestGateOrders runs sequences of calls. Each step has the name of a call and its argument.
+// "wait" begins a call that must block, "go" checks that a blocked call continues, and "end"
+// ends a call.
 func TestGateOrders(t *testing.T) {
 	for name, steps := range map[string]string{
 		"pulls of a repository run at once":            "enter a, enter a, leave a, leave a, release a",
@@ -46,7 +46,7 @@ func TestGateOrders(t *testing.T) {
 					s.step(step)
 				}
 				if !s.gate.idle() || len(s.gate.users) > 0 || len(s.gate.waiting) > 0 {
-					t.Errorf("left: %+v", s.gate)
+					t.Errorf("the gate is not empty: %+v", s.gate)
 				}
 			})
 		})
@@ -72,7 +72,7 @@ func (s *gateSteps) step(step string) {
 		go func() { s.results[what] <- s.begin(ctx, what) }()
 		synctest.Wait()
 		if len(s.results[what]) > 0 {
-			s.t.Fatalf("%s: it did not wait", step)
+			s.t.Fatalf("%s: the call did not block", step)
 		}
 	case "go", "cancel":
 		if how == "cancel" {
@@ -85,7 +85,7 @@ func (s *gateSteps) step(step string) {
 				s.t.Fatalf("%s: %v", step, err)
 			}
 		default:
-			s.t.Fatalf("%s: it still waits", step)
+			s.t.Fatalf("%s: the call still blocks", step)
 		}
 		s.cancels[what]()
 	case "end":
@@ -96,7 +96,7 @@ func (s *gateSteps) step(step string) {
 		end()
 	case "refused":
 		if s.begin(s.t.Context(), what) == nil {
-			s.t.Fatalf("%s: it was let through", step)
+			s.t.Fatalf("%s: the call continued", step)
 		}
 	default:
 		if err := s.begin(s.t.Context(), step); err != nil {
@@ -135,8 +135,9 @@ func (s *gateSteps) begin(ctx context.Context, what string) (err error) {
 	return err
 }
 
-// TestGateLoad has many calls at once, some of which give up. None finds its image in a change,
-// no two changes meet, and nothing is left.
+// TestGateLoad makes many concurrent calls, some of which are cancelled. No image may be used
+// while it is changed, no two changes of an image may overlap, and the gate must be empty at
+// the end.
 func TestGateLoad(t *testing.T) {
 	g := newGate()
 	var images [3]struct{ users, changes atomic.Int32 }
@@ -151,14 +152,14 @@ func TestGateLoad(t *testing.T) {
 					if done, err := g.use(ctx, fmt.Sprint(of)); err == nil {
 						images[of].users.Add(1)
 						if images[of].changes.Load() > 0 {
-							t.Error("an image is used while it is changed")
+							t.Error("an image was used while it was changed")
 						}
 						images[of].users.Add(-1)
 						done()
 					}
 				} else if done, err := g.exclude(ctx, fmt.Sprint(of), "more"); err == nil {
 					if images[of].changes.Add(1) > 1 || images[of].users.Load() > 0 {
-						t.Error("an image is changed while it is used or changed")
+						t.Error("an image was changed while it was used or changed")
 					}
 					images[of].changes.Add(-1)
 					done()
@@ -169,11 +170,11 @@ func TestGateLoad(t *testing.T) {
 	}
 	running.Wait()
 	if !g.idle() || len(g.users) > 0 || len(g.waiting) > 0 {
-		t.Errorf("left: %+v", g)
+		t.Errorf("the gate is not empty: %+v", g)
 	}
 }
 
-// TestGateKeeps tells which records stay, in each order of the list and of pulls by own names.
+// TestGateKeeps checks which records stay, for each order of the list and of pulls by own names.
 func TestGateKeeps(t *testing.T) {
 	record := func(name, digest string) *containerd.Record {
 		return &containerd.Record{Name: name, Target: &containerd.Descriptor{Digest: digest}}
@@ -183,7 +184,7 @@ func TestGateKeeps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.keep(state, record("a:own", "new")) // before the list, which was made before the pull
+	g.keep(state, record("a:own", "new")) // before setKept with a list from before the pull
 	g.setKept(state, map[string]*containerd.Record{"a:own": record("a:own", "old"), "a:there": record("a:there", "1")})
 	g.setKept(state, map[string]*containerd.Record{"a:late": record("a:late", "1")})
 	g.addCreated(state, "image", "a:added", "a:asked")
@@ -191,15 +192,15 @@ func TestGateKeeps(t *testing.T) {
 	for name, want := range map[string]bool{"a:own new": true, "a:own old": false, "a:there 1": true, "a:there 2": false, "a:late 1": false, "a:asked 1": true, "a:added 1": false} {
 		name, digest, _ := strings.Cut(name, " ")
 		if got := g.isKept(state, record(name, digest)); got != want {
-			t.Errorf("%s with the target %s stays: %v, want %v", name, digest, got, want)
+			t.Errorf("%s with the target %s: got kept %v, want %v", name, digest, got, want)
 		}
 	}
 	if got := slices.Sorted(maps.Keys(state.created)); !slices.Equal(got, []string{"a:added"}) {
-		t.Errorf("added: %q", got)
+		t.Errorf("created names %q, want only a:added", got)
 	}
 }
 
-// TestGateRemembersEachPullOnce, however often it is made while the repository is busy.
+// TestGateRemembersEachPullOnce checks that repeated pulls are recorded once.
 func TestGateRemembersEachPullOnce(t *testing.T) {
 	g := newGate()
 	state, err := g.beginPull(t.Context(), hub+"/library/nginx")
@@ -210,6 +211,6 @@ func TestGateRemembersEachPullOnce(t *testing.T) {
 		g.addPull(state, journaledPull{Original: asked, Reference: stored})
 	}
 	if len(state.pulls) != 1 {
-		t.Errorf("%d pulls are remembered", len(state.pulls))
+		t.Errorf("%d pulls are recorded, want 1", len(state.pulls))
 	}
 }

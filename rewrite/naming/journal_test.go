@@ -63,7 +63,8 @@ func TestJournal(t *testing.T) {
 	wantJournal(nil)
 }
 
-// TestJournalThatCantBeRead is an error, and the namer works without it.
+// TestJournalThatCantBeRead checks that an unreadable journal causes a warning, and that the
+// namer works without it.
 func TestJournalThatCantBeRead(t *testing.T) {
 	for name, test := range map[string]struct{ content, want string }{
 		"damaged":           {`{"version":1,"repos`, "damaged file"},
@@ -85,7 +86,7 @@ func TestJournalThatCantBeRead(t *testing.T) {
 				t.Errorf("warnings %q, want %q", warnings, test.want)
 			}
 			if !n.Idle() {
-				t.Error("pulls are under way")
+				t.Error("the gate is not idle")
 			}
 			if err := n.journal.set(journalRepository, func() journaledRepository { return journalOf(1) }); err != nil {
 				t.Errorf("save: %v", err)
@@ -97,8 +98,8 @@ func TestJournalThatCantBeRead(t *testing.T) {
 	}
 }
 
-// TestJournalBeforeAnOwnName: once an image was pulled by its own name, the file has no earlier
-// pull that would have the name deleted after a crash.
+// TestJournalBeforeAnOwnName checks that a pull by an image's own name removes earlier pulls
+// from the file, because their repair after a crash would delete the name.
 func TestJournalBeforeAnOwnName(t *testing.T) {
 	n := New(Options{Directory: t.TempDir(), Ledger: ledger.New()})
 	if err := n.journal.set(journalRepository, func() journaledRepository { return journalOf(1) }); err != nil {
@@ -122,7 +123,7 @@ func TestJournalBeforeAnOwnName(t *testing.T) {
 	}
 }
 
-// TestJournalIsBounded: what would not be read is not written.
+// TestJournalIsBounded checks that the journal does not write a file that load would reject.
 func TestJournalIsBounded(t *testing.T) {
 	j := newJournal(t.TempDir())
 	if err := j.set(journalRepository, func() journaledRepository { return journalOf(1) }); err != nil {
@@ -138,8 +139,8 @@ func TestJournalIsBounded(t *testing.T) {
 	}
 }
 
-// FuzzJournal decodes arbitrary bytes. What is accepted can be resumed, and is written the same
-// again.
+// FuzzJournal decodes arbitrary bytes. A journal that is accepted must be resumable, and the
+// resumed state must produce the same journal.
 func FuzzJournal(f *testing.F) {
 	for _, of := range []journaledRepository{{}, journalOf(0), journalOf(2), {Pulls: []journaledPull{{Original: asked, Reference: journalRepository + ":1.25", Succeeded: true}}, Kept: []keptRecord{{Name: stored}}}} {
 		content, err := json.Marshal(journalDocument{Version: journalVersion, Repositories: map[string]journaledRepository{journalRepository: of}})
@@ -167,17 +168,17 @@ func FuzzJournal(f *testing.F) {
 				t.Errorf("resumed again it has %d pulls and %d records, want %d and %d", len(second.Pulls), len(second.Kept), len(again.Pulls), len(again.Kept))
 			}
 			if _, last := g.endPull(name); !last {
-				t.Errorf("another pull from %q is under way", name)
+				t.Errorf("another pull from %q is in progress", name)
 			}
 			g.endDeletion(name)
 		}
 		if !g.idle() {
-			t.Error("pulls are under way")
+			t.Error("the gate is not idle")
 		}
 	})
 }
 
-// TestDropJournal empties the journal of a shim that kept names in the runtime.
+// TestDropJournal checks that DropJournal empties the journal.
 func TestDropJournal(t *testing.T) {
 	n := New(Options{Directory: t.TempDir(), Ledger: ledger.New()})
 	if dropped, err := DropJournal(n.journal.directory); dropped || err != nil {
