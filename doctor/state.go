@@ -49,9 +49,9 @@ func checkStateDirectory(_ context.Context, n *node) []Finding {
 	return []Finding{n.diskSpaceFinding(t)}
 }
 
-// exposed returns the error for which the shim does not use its state directory, or nil.
-// The user of the shim is taken to be the owner of the admin socket or, without a socket,
-// the owner of the directory.
+// exposed returns the permission error that keeps the shim from using its state directory,
+// or nil. The user of the shim is taken to be the owner of the admin socket or, without a
+// socket, the owner of the directory.
 func (n *node) exposed() *statedir.PermissionError {
 	for _, path := range []string{n.Admin, n.Settings.StateDirectory} {
 		if info, err := os.Stat(path); err == nil {

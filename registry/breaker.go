@@ -37,7 +37,7 @@ type breaker struct {
 	delay             time.Duration // before the last probe of this opening; 0 before the first
 }
 
-// assessment is the conclusion about a registry that a lookup allows.
+// assessment is the state of a registry as concluded from a lookup.
 type assessment int
 
 const (

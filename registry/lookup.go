@@ -28,8 +28,8 @@ func (l *lookup) wait(ctx context.Context) (Answer, bool) {
 	}
 }
 
-// startLookup starts a lookup, or returns the running one of the same candidate. It starts
-// none if the answer is cached or no request may be sent; the result is then completed.
+// startLookup starts a lookup, or returns the running one of the same candidate. If the
+// answer is cached or no request may be sent, it returns a lookup that is already complete.
 func (s *Set) startLookup(q query) *lookup {
 	k := referenceKey{q.endpoint, q.reference.String()}
 	answer := Answer{Candidate: q.candidate()}
