@@ -16,7 +16,7 @@ func TestCause(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
 		{"", ""},
 		{"no such host", "no such host"},
-		// As containerd 1.6.20 says it.
+		// The texts are from containerd 1.6.20.
 		{`failed to pull and unpack image "` + reference + `": failed to resolve reference "` + reference + `": failed to do request: Head "http://127.0.0.1:5000/v2/": dial tcp 127.0.0.1:5000: connect: connection refused`,
 			`failed to do request: Head "http://127.0.0.1:5000/v2/": dial tcp 127.0.0.1:5000: connect: connection refused`},
 		{`failed to pull and unpack image "` + reference + `": failed to copy: httpReadSeeker: failed open: unexpected status code http://127.0.0.1:5000/v2/library/nginx/blobs/sha256:` + strings.Repeat("0", 64) + `: 503 Service Unavailable`,
@@ -86,7 +86,7 @@ func TestExplainLeavesOtherErrors(t *testing.T) {
 	}
 }
 
-// What was appended to a runtime's error can be told from the error's own text.
+// The appended text can be separated from the runtime's own text.
 func TestExplainKeepsRuntimesError(t *testing.T) {
 	var tried attempts
 	tried.addSkipped(Answer{Candidate: Candidate{Registry: "http://hub"}, Absent: true, Reason: "absent"})
@@ -98,7 +98,7 @@ func TestExplainKeepsRuntimesError(t *testing.T) {
 	const appended = "; image-cri-shim tried before: http://hub (absent)"
 	marked, ok := explained.(interface{ Appended() string })
 	if !ok || marked.Appended() != appended {
-		t.Errorf("%v has nothing appended, want %q", explained, appended)
+		t.Errorf("%v lacks the appended text %q", explained, appended)
 	}
 	if s := status.Convert(explained); s.Code() != codes.NotFound || s.Message() != "not found"+appended || len(s.Details()) != 1 {
 		t.Errorf("the status is %v %q %v", s.Code(), s.Message(), s.Details())
@@ -107,14 +107,14 @@ func TestExplainKeepsRuntimesError(t *testing.T) {
 	const both = appended + ", and after it: http://hub (absent)"
 	again := tried.append(explained, ", and after it")
 	if marked, ok := again.(interface{ Appended() string }); !ok || marked.Appended() != both {
-		t.Errorf("%v has not both texts appended, want %q", again, both)
+		t.Errorf("%v lacks the appended text %q", again, both)
 	}
 	if s := status.Convert(again); s.Message() != "not found"+both || len(s.Details()) != 1 {
 		t.Errorf("the second status is %q %v", s.Message(), s.Details())
 	}
 }
 
-// The shim's own errors are short, whatever name was asked for.
+// The shim's own errors are short even for a long name.
 func TestRefusalIsBounded(t *testing.T) {
 	var tried attempts
 	for i := range 10 {

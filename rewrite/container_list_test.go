@@ -12,7 +12,7 @@ import (
 	"image-cri-shim/rewrite/ledger"
 )
 
-// made creates a container, by kubelet's or crictl's calls.
+// made creates a container with the calls of kubelet or crictl.
 func (n *node) made(image, specified string) string {
 	n.t.Helper()
 	response := &runtime.CreateContainerResponse{}
@@ -23,8 +23,8 @@ func (n *node) made(image, specified string) string {
 	return response.ContainerId
 }
 
-// TestListContainersShowsWhatWasAsked: the string that CreateContainer was given, on both
-// runtimes, through a restart of the shim and in a stream.
+// TestListContainersShowsWhatWasAsked checks that lists show the image string in the
+// CreateContainer request: with both runtimes, after a restart of the shim, and in a stream.
 func TestListContainersShowsWhatWasAsked(t *testing.T) {
 	for _, crio := range []bool{false, true} {
 		n := newNode(t)
@@ -71,13 +71,13 @@ func TestListContainersShowsWhatWasAsked(t *testing.T) {
 		if shown := restore(t.Context(), raw, n.runtime.invoke); !ok || string(shown) != string(streamed) {
 			t.Errorf("passed: %v, %q", ok, shown)
 		}
-		// The containers that are gone are forgotten.
+		// The ledger drops containers that no longer exist.
 		clear(n.runtime.containers)
 		if _, err := transform(nil); err != nil || !n.ledger.HasContainers() {
 			t.Errorf("a stream that had them: %v", err)
 		}
 		if listContainers(n.client); n.ledger.HasContainers() {
-			t.Error("containers that are gone are still known")
+			t.Error("the ledger still has removed containers")
 		}
 	}
 }
@@ -93,9 +93,9 @@ func TestListContainersPassesAsItIs(t *testing.T) {
 	}
 }
 
-// Where two originals share an image, the status shows the one that the user specified.
-// kubelet gives an ID and that name. containerd shows the name in lists only, and CRI-O
-// not at all.
+// If two originals share an image, the status shows the one that the user specified. kubelet
+// sends an ID and the specified name. containerd shows this name in lists only, and CRI-O
+// never.
 func TestStatusShowsTheSpecifiedName(t *testing.T) {
 	for _, crio := range []bool{false, true} {
 		n := newNode(t)
@@ -114,7 +114,7 @@ func TestStatusShowsTheSpecifiedName(t *testing.T) {
 	}
 }
 
-// cri-dockerd writes docker-pullable:// before a digest, and docker:// before an ID.
+// cri-dockerd prefixes a digest with docker-pullable:// and an ID with docker://.
 func TestPullableReferences(t *testing.T) {
 	n := newNode(t)
 	n.push(storedName)

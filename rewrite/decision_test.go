@@ -11,7 +11,7 @@ import (
 	"image-cri-shim/rewrite/naming"
 )
 
-// TestDecisionOutcomes has a call for each outcome of each kind of method.
+// TestDecisionOutcomes makes a call for each outcome of each kind of method.
 func TestDecisionOutcomes(t *testing.T) {
 	const original, theirs = "docker.io/library/nginx:1.25", hub + "/library/nginx:1.25"
 	pull := func(n *node) { _, _ = n.pull("nginx:1.25", nil) }
@@ -52,7 +52,7 @@ func TestDecisionOutcomes(t *testing.T) {
 	}
 }
 
-// TestDecisionNames says where the name of a pulled image is kept.
+// TestDecisionNames checks where the name of a pulled image is kept.
 func TestDecisionNames(t *testing.T) {
 	const original, theirs = "docker.io/library/nginx:1.25", hub + "/library/nginx:1.25"
 	for pushed, want := range map[string]naming.Mode{original: "", theirs: naming.InLedger} {
@@ -66,14 +66,14 @@ func TestDecisionNames(t *testing.T) {
 	}
 }
 
-// forbid lets no original be pulled as itself.
+// forbid forbids pulls from original registries.
 func forbid(n *node, never string) {
 	l := n.rewriter.lookup.(memoryLookup)
 	l.never = []string{never}
 	n.rewriter.lookup = l
 }
 
-// TestMethods holds the methods to those that the rules are for, and a few more.
+// TestMethods checks that Methods contains the intercepted methods and a few others.
 func TestMethods(t *testing.T) {
 	methods, rewriter := Methods(), New(Options{})
 	want := []string{"/runtime.v1.RuntimeService/Version", "/runtime.v1alpha2.RuntimeService/Version", "/runtime.v1.RuntimeService/GetContainerEvents"}

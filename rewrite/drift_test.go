@@ -12,13 +12,13 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// load gives an image a name, as ctr images import does: without a digest.
+// load gives an image a name without a digest, as ctr images import does.
 func (n *node) load(reference, id string) {
 	n.runtime.ids[id] = true
 	n.runtime.names[reference] = id
 }
 
-// A reference is hidden no longer than there is a reason.
+// A reference becomes visible when the reason to hide it is gone.
 func TestHiddenUntilItIsLoadedAgain(t *testing.T) {
 	const original, loaded = "docker.io/library/nginx:1.25", "sha256:1111"
 	for _, crio := range []bool{false, true} {
@@ -59,7 +59,7 @@ func TestHiddenUntilItIsLoadedAgain(t *testing.T) {
 	}
 }
 
-// The registry's own name, loaded again after a mirrored pull has lost it, is visible.
+// A registry's name is visible if it is loaded after the image of a mirrored pull has lost it.
 func TestStoredReferenceLoadedAgain(t *testing.T) {
 	n := newNode(t)
 	n.push(storedName)
@@ -74,8 +74,8 @@ func TestStoredReferenceLoadedAgain(t *testing.T) {
 	}
 }
 
-// An image that was visible under a reference stays so while the reference is pulled for
-// another name, and the image that the pull brings does not appear.
+// During a pull for another name, a reference stays visible on its former image, and the pulled
+// image is not shown under it.
 func TestVisibleImageDuringAPull(t *testing.T) {
 	const own = hub + "/library/nginx:1.25"
 	n := newNode(t)
@@ -110,7 +110,7 @@ func TestVisibleImageDuringAPull(t *testing.T) {
 	}
 }
 
-// A pull in progress brings a tag and then a digest, and neither is to be seen.
+// A pull in progress stores a tag and then a digest. Clients see neither.
 func TestDigestDuringAPull(t *testing.T) {
 	n := newNode(t)
 	n.push(storedName)
@@ -124,8 +124,8 @@ func TestDigestDuringAPull(t *testing.T) {
 	}
 }
 
-// The own name of a registry that was asked for stays visible through a restart, a pull
-// for another name, and the removal of that name.
+// A registry's name that a client has pulled stays visible after a restart, after a pull for
+// another name, and after the removal of that other name.
 func TestAskedByItsOwnName(t *testing.T) {
 	for _, crio := range []bool{false, true} {
 		n := newNode(t)
@@ -153,8 +153,8 @@ func TestAskedByItsOwnName(t *testing.T) {
 	}
 }
 
-// CRI-O takes a name off an image, which must not take the image from other names that
-// are stored under the same reference.
+// CRI-O removes a single name from an image. Other names with the same stored reference must
+// keep the image.
 func TestNamesThatShareAReferenceAreRemovedOneByOne(t *testing.T) {
 	n := newNode(t)
 	n.runtime.crio = true
@@ -174,8 +174,8 @@ func TestNamesThatShareAReferenceAreRemovedOneByOne(t *testing.T) {
 	}
 }
 
-// Removing a name that is not there leaves an image alone that was pulled under another
-// name with the same path, and asking for one gives it to no image.
+// The removal of a missing name does not affect an image that was pulled under another name with
+// the same path, and ImageStatus of a missing name gives this name to no image.
 func TestNamesWithTheSamePath(t *testing.T) {
 	const own = hub + "/team/app:1"
 	for name, pulled := range map[string]string{"the registry's own": own, "another registry's": "quay.io/team/app:1"} {
@@ -201,7 +201,7 @@ func TestNamesWithTheSamePath(t *testing.T) {
 	}
 }
 
-// A hidden name makes no container: the image is another name's.
+// A container can't be created by a hidden name, because the image belongs to another name.
 func TestContainerOfAHiddenName(t *testing.T) {
 	n := newNode(t)
 	pulledFromHub(n)
@@ -210,7 +210,7 @@ func TestContainerOfAHiddenName(t *testing.T) {
 	}
 }
 
-// TestStreamReconciles has StreamImages end, or break off.
+// TestStreamReconciles checks that only a complete StreamImages reconciles the ledger.
 func TestStreamReconciles(t *testing.T) {
 	for _, ends := range []bool{false, true} {
 		n := newNode(t)
@@ -231,11 +231,11 @@ func TestStreamReconciles(t *testing.T) {
 	}
 }
 
-// What is recorded after a list was asked for stays, though the list does not have it.
+// A name that is recorded after the request for a list stays, although the list lacks it.
 func TestReconcileKeepsNewerRecords(t *testing.T) {
 	n := newNode(t)
 	n.push(storedName, hub+"/library/other:1")
-	n.mustPull("other:1") // so that the list is looked at
+	n.mustPull("other:1") // so that the list is decoded
 	method := "/runtime.v1.ImageService/ListImages"
 	raw, err := n.rewriter.Unary()[method](t.Context(), nil, func(ctx context.Context, called string, request []byte) ([]byte, error) {
 		answer, err := n.runtime.invoke(ctx, called, request)
@@ -248,6 +248,6 @@ func TestReconcileKeepsNewerRecords(t *testing.T) {
 		t.Fatal(raw, err)
 	}
 	if n.status("nginx:1.25") == nil {
-		t.Error("the name is forgotten")
+		t.Error("the ledger dropped the name")
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"image-cri-shim/rewrite/naming"
 )
 
-// withVersion lets a runtime answer Version in one version of the CRI.
+// withVersion returns the [Invoke] of a runtime that answers Version in one version of the CRI.
 func withVersion(m *memoryRuntime, version string) intercept.Invoke {
 	return func(ctx context.Context, method string, request []byte) ([]byte, error) {
 		if !strings.HasPrefix(method, "/"+version+".") {
@@ -115,8 +115,8 @@ func TestLocalWithoutAnAnswer(t *testing.T) {
 	}
 }
 
-// keepsNames is the runtime of a node whose containerd keeps the names. It fails the test
-// if a name is to be changed there.
+// keepsNames is the runtime of a node with names in containerd. It fails the test if the
+// rewriter changes a name.
 func keepsNames(t *testing.T, invoke intercept.Invoke) intercept.Invoke {
 	return func(ctx context.Context, method string, request []byte) ([]byte, error) {
 		service, called, _ := strings.Cut(strings.TrimPrefix(method, "/containerd.services.images.v1."), "/")
@@ -130,8 +130,9 @@ func keepsNames(t *testing.T, invoke intercept.Invoke) intercept.Invoke {
 	}
 }
 
-// TestLocalOfNamesInTheRuntime has a runtime that keeps the names: what it lacks under a
-// registry's reference is not shown, and what it has there gets no name.
+// TestLocalOfNamesInTheRuntime uses a runtime that keeps the names. Local must not show a
+// registry's reference that does not exist, and must not give a name to an image under an
+// existing one.
 func TestLocalOfNamesInTheRuntime(t *testing.T) {
 	n := newNode(t)
 	n.push("docker.io/library/redis:7", hub+"/library/nginx:1.25")
@@ -161,6 +162,6 @@ func TestLocalOfNamesInTheRuntime(t *testing.T) {
 		}
 	}
 	if names := n.rewriter.ledger.Len(); names > 0 {
-		t.Errorf("looking has put %d names into the ledger", names)
+		t.Errorf("Local recorded %d names in the ledger", names)
 	}
 }

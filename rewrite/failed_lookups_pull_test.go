@@ -14,8 +14,8 @@ import (
 	"image-cri-shim/proxy/intercept"
 )
 
-// An error about the image at hand takes nothing from the ledger and blames no
-// registry.
+// If the runtime fails to answer for an image during a pull, the ledger keeps its records, and
+// the failure is not counted against the registry.
 func TestUnansweredQuestionsOfAPull(t *testing.T) {
 	const original = "docker.io/library/nginx:1.25"
 	failure := status.Error(codes.Internal, "injected")
@@ -35,7 +35,7 @@ func TestUnansweredQuestionsOfAPull(t *testing.T) {
 		n.push(storedName, original)
 		warnings := pull(n, n.runtime.failing(failure, storedName))
 		if pulls := n.pulls(t); !slices.Equal(pulls, []string{askedName}) || len(n.outcomes) > 0 {
-			t.Errorf("pulled %q, and the look-up was told %q", pulls, n.outcomes)
+			t.Errorf("pulled %q, and the Lookup received %q", pulls, n.outcomes)
 		}
 		if d := n.decisions[0]; len(warnings) > 0 || !strings.Contains(d.Reason, "injected") {
 			t.Errorf("warnings %q, decision %+v", warnings, d)
@@ -79,7 +79,7 @@ func TestUnansweredQuestionsOfAPull(t *testing.T) {
 			t.Errorf("warnings %q, want one of %s", warnings, original)
 		}
 		if image := n.status(askedName); image.GetId() != n.runtime.remote[original].id {
-			t.Errorf("then found %s, want what was pulled last", names(image))
+			t.Errorf("then found %s, want the image that was pulled last", names(image))
 		}
 	})
 }

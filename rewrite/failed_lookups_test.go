@@ -30,9 +30,9 @@ func (m *memoryRuntime) failing(failure error, references ...string) intercept.I
 	}
 }
 
-// ask makes a call about one image name, in one version of the CRI. shown is the
-// image in an ImageStatus or in the filter of a list, or that a container was
-// created from.
+// ask makes a call with one image name, in one version of the CRI. shown is the image in the
+// answer to ImageStatus, in the forwarded filter of a list, or in the forwarded request for a
+// container.
 func (n *node) ask(version, method, image string, invoke intercept.Invoke) (shown string, err error) {
 	n.t.Helper()
 	spec := &runtime.ImageSpec{Image: image}
@@ -87,17 +87,17 @@ const (
 	storedName = hub + "/library/nginx:1.25"
 )
 
-// failedCase is a node whose runtime fails to answer for some references.
+// failedCase is a node with a runtime that fails to answer for some references.
 type failedCase struct {
 	name    string
 	prepare func(n *node) (image string, fails []string)
-	// want is the code of the call, and whether the image is found or removed, when
-	// the questions fail with code. It is not asked for the codes that end a call.
+	// want returns the expected code of the call, and whether the image is found or removed,
+	// if the lookups fail with code. It is not called for codes that end a call.
 	want func(method string, code codes.Code) (codes.Code, bool)
 }
 
-// pulledFromHub pulls the name by the shim, and otherTag pulls the registry's own
-// name past it.
+// pulledFromHub pulls the name through the shim, and otherTag pulls the registry's name from the
+// runtime directly.
 func pulledFromHub(n *node) string {
 	n.push(storedName)
 	return n.mustPull(askedName)
@@ -114,10 +114,10 @@ func pulledDirectly(n *node, reference string) string {
 
 func isList(method string) bool { return method == "ListImages" || method == "StreamImages" }
 
-// absent is what each method answers for an image that is not there.
+// absent returns the expected result of each method for an image that does not exist.
 func absent(method string) (codes.Code, bool) {
 	if method == "CreateContainer" {
-		return codes.NotFound, false // the runtime's own
+		return codes.NotFound, false // from the runtime
 	}
 	return codes.OK, false
 }
@@ -147,7 +147,7 @@ func failedCases() []failedCase {
 				case method == "RemoveImage":
 					return codes.OK, true
 				case code == codes.NotFound && method == "CreateContainer":
-					return codes.OK, true // by its name
+					return codes.OK, true // found by its name
 				case code == codes.NotFound && isList(method):
 					return codes.OK, false
 				}
@@ -175,7 +175,7 @@ func failedCases() []failedCase {
 				return id, []string{id}
 			},
 			func(_ string, code codes.Code) (codes.Code, bool) {
-				return codes.OK, true // by the reference that it was pulled by
+				return codes.OK, true // found by the reference that it was pulled by
 			},
 		},
 		{
@@ -220,8 +220,8 @@ func failedCases() []failedCase {
 	}
 }
 
-// TestUnansweredQuestions has each code for each question and each method: an
-// error is never an absence.
+// TestUnansweredQuestions returns each code for each lookup of each method. An error must never
+// be treated as an absent image.
 func TestUnansweredQuestions(t *testing.T) {
 	for _, version := range cri.Versions {
 		for _, test := range failedCases() {
@@ -238,7 +238,7 @@ func TestUnansweredQuestions(t *testing.T) {
 
 func (test failedCase) check(t *testing.T, version, method string, code codes.Code) {
 	n := newNode(t)
-	ledger, err := ledger.Read("") // which writes nothing to disk: there are many tests
+	ledger, err := ledger.Read("") // writes nothing to disk, which would be slow here
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +267,7 @@ func (test failedCase) check(t *testing.T, version, method string, code codes.Co
 			t.Errorf("removed: %v, want %v", left == nil, found)
 		}
 	case found && shown != image && shown != askedName, !found && image != "" && shown == image:
-		t.Errorf("shown %q, image %q, want it found: %v", shown, image, found)
+		t.Errorf("shown %q, image %q, want found %v", shown, image, found)
 	}
 	if after, ok := n.ledger.Lookup("docker.io/library/nginx:1.25"); known && code != codes.NotFound && method != "RemoveImage" && (!ok || after != entry) {
 		t.Errorf("the ledger has lost %+v", entry)
@@ -276,18 +276,18 @@ func (test failedCase) check(t *testing.T, version, method string, code codes.Co
 		t.Fatalf("decisions %+v, want one", n.decisions)
 	}
 	if d := n.decisions[0]; test.isAsked() && code != codes.NotFound && !errors.Is(d.Err, failure) && (!errors.Is(d.Failed, failure) || !strings.Contains(d.Reason, code.String()+": injected")) {
-		t.Errorf("the decision %+v does not have the error", d)
+		t.Errorf("the decision %+v lacks the error", d)
 	}
 }
 
-// isAsked reports whether the runtime is asked for the reference that it does not answer
-// for: a registry's is only looked at if the name itself is not there.
+// isAsked reports whether the runtime is asked for the failing reference. A registry's reference
+// is asked for only if the runtime does not have the name itself.
 func (test failedCase) isAsked() bool {
 	return !strings.HasSuffix(test.name, "the name is on the node")
 }
 
-// A removal whose image can't be looked at afterwards has succeeded, and the
-// ledger keeps what it has until the runtime answers.
+// A removal succeeds even if the runtime then fails to answer for the image. The ledger keeps
+// its records until the runtime answers.
 func TestUnansweredQuestionAfterARemoval(t *testing.T) {
 	n := newNode(t)
 	id := pulledFromHub(n)
@@ -314,7 +314,8 @@ func TestUnansweredQuestionAfterARemoval(t *testing.T) {
 	}
 }
 
-// A hidden name is another name's image, and is not removed unseen.
+// The image under a hidden name belongs to another name, and is not removed if the runtime fails
+// to answer for it.
 func TestHiddenNamesAreNotRemovedUnseen(t *testing.T) {
 	n := newNode(t)
 	id := pulledFromHub(n)
@@ -327,7 +328,7 @@ func TestHiddenNamesAreNotRemovedUnseen(t *testing.T) {
 	}
 }
 
-// kubelet removes images by ID: the runtime's answer to that is the answer.
+// kubelet removes images by ID. The client gets the runtime's answer to the removal.
 func TestRemoveByIDIsForwardedUnseen(t *testing.T) {
 	n := newNode(t)
 	id := pulledFromHub(n)
@@ -335,12 +336,11 @@ func TestRemoveByIDIsForwardedUnseen(t *testing.T) {
 		t.Fatal(err)
 	}
 	if image := n.status(askedName); image != nil {
-		t.Errorf("still there: %s", names(image))
+		t.Errorf("the image still exists: %s", names(image))
 	}
 }
 
-// An answer keeps the registry's name if the runtime fails to say what its image
-// is called now.
+// An answer keeps the registry's name if the runtime fails to answer for the image.
 func TestUnansweredQuestionWhileRestoring(t *testing.T) {
 	n := newNode(t)
 	id := pulledFromHub(n)
@@ -362,7 +362,7 @@ func TestUnansweredQuestionWhileRestoring(t *testing.T) {
 		return n.runtime.failing(status.Error(codes.Internal, "injected"), id)(ctx, called, request)
 	})
 	if err != nil || !slices.Equal(raw, encoded) {
-		t.Errorf("got %q, %v, want the answer as it came", raw, err)
+		t.Errorf("got %q, %v, want the unchanged answer", raw, err)
 	}
 	if len(warnings) != 1 || !strings.Contains(warnings[0], "injected") {
 		t.Errorf("warnings %q", warnings)

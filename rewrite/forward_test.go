@@ -13,7 +13,7 @@ import (
 	"image-cri-shim/rewrite/naming"
 )
 
-// newForwardingNode is a node whose runtime keeps names.
+// newForwardingNode returns a node with a runtime that keeps names.
 func newForwardingNode(t *testing.T) *node {
 	t.Helper()
 	n := newNode(t)
@@ -22,12 +22,12 @@ func newForwardingNode(t *testing.T) *node {
 	return n
 }
 
-// forwardStatus returns what becomes of the answer to an ImageStatus.
+// forwardStatus returns the decision about an ImageStatus that begins now.
 func (n *node) forwardStatus() (intercept.Forwarding, bool) {
 	return n.rewriter.Forward()["/runtime.v1.ImageService/ImageStatus"]()
 }
 
-// TestForwardedStatus looks at the beginning of answers to ImageStatus.
+// TestForwardedStatus checks which answers to ImageStatus pass, by their first bytes.
 func TestForwardedStatus(t *testing.T) {
 	n := newForwardingNode(t)
 	forwarding, ok := n.forwardStatus()
@@ -52,15 +52,14 @@ func TestForwardedStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	if forwarding.Unchanged(there) {
-		t.Error("the answer to a call that has begun before a name was hidden passes")
+		t.Error("the answer to a call that began before a name was hidden passes")
 	}
 	if _, ok := n.forwardStatus(); ok {
 		t.Error("ImageStatus is forwarded although names are hidden")
 	}
 }
 
-// TestForwardedMissingStatus has the runtime asked again for an image that it does not have
-// by the asked name.
+// TestForwardedMissingStatus checks that the runtime is asked again if it lacks the asked name.
 func TestForwardedMissingStatus(t *testing.T) {
 	n := newForwardingNode(t)
 	forwarding, _ := n.forwardStatus()

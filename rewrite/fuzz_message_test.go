@@ -19,8 +19,8 @@ import (
 	"image-cri-shim/rewrite/ledger"
 )
 
-// exchange is the messages of an intercepted method, and which of their fields
-// the rewriter may change.
+// exchange describes the messages of an intercepted method, and the fields that the rewriter may
+// change.
 type exchange struct {
 	request    proto.Message
 	mayChange  []string
@@ -42,10 +42,10 @@ var exchanges = map[string]exchange{
 	"GetContainerEvents": {&runtime.GetEventsRequest{}, nil, &runtime.ContainerEventResponse{}, []string{"containers_statuses.image.image", "containers_statuses.image_ref"}},
 }
 
-// FuzzMessages gives arbitrary bytes to every interceptor: a request, the
-// runtime's answer to it, and its answer to ImageStatus in between. What comes
-// out must be what came in, or a message of the method's own type that is equal
-// but for the fields that the method may change, unknown fields included.
+// FuzzMessages passes arbitrary bytes to every interceptor: a request, the runtime's answer to
+// it, and the runtime's answers to ImageStatus. Each output must equal the input, or be a message
+// of the same type that differs only in the fields that the method may change. Unknown fields
+// must stay.
 func FuzzMessages(f *testing.F) {
 	addMessages(f)
 	f.Fuzz(func(t *testing.T, request, answer, image []byte) {
@@ -70,7 +70,7 @@ func FuzzMessages(f *testing.F) {
 // fuzzImage is the ID of the image in testdata/fuzz/FuzzMessages.
 const fuzzImage = "sha256:32e6526f8c13ed6ad692871588e2c59f5f283b24553460e53b304bace8a13a28"
 
-// fuzzLedger is a ledger with a name, and writes no file.
+// fuzzLedger returns a ledger with a name, without a file.
 func fuzzLedger() *ledger.Ledger {
 	l := ledger.New()
 	_ = l.Apply(ledger.Change{
@@ -87,15 +87,14 @@ type fuzzed struct {
 	rewriter               *Rewriter
 	method                 string
 	request, answer, image []byte
-	mirrored               bool       // images are in the registry, and on the node under its references alone
-	mutex                  sync.Mutex // the runtime may be asked two things at once
+	mirrored               bool       // images are in the registry, and on the node only under its references
+	mutex                  sync.Mutex // the runtime may receive concurrent calls
 	given                  [][]byte
 }
 
 func (f *fuzzed) exchange() exchange { return exchanges[path.Base(f.method)] }
 
-// invoke is the runtime, which must be sent nothing but the request, and
-// questions for images.
+// invoke is the runtime. It must receive only the request and calls of ImageStatus.
 func (f *fuzzed) invoke(_ context.Context, method string, sent []byte) ([]byte, error) {
 	answer := f.image
 	if method == f.method {
@@ -142,8 +141,8 @@ func (f *fuzzed) stream() {
 	f.wantAnswered(transform(f.answer))
 }
 
-// wantAnswered requires one of the runtime's answers, as it came or with other
-// names in it: encoded again without need is wrong.
+// wantAnswered checks that the client gets an answer of the runtime, unchanged or with other
+// names. An answer must not be encoded again without a change.
 func (f *fuzzed) wantAnswered(got []byte, err error) {
 	kind, fields := f.exchange().response, f.exchange().mayRestore
 	answered := slices.ContainsFunc(f.given, func(given []byte) bool {
@@ -154,11 +153,10 @@ func (f *fuzzed) wantAnswered(got []byte, err error) {
 	}
 }
 
-// hidden tells whether the call is about what nobody is to see. Then the answer
-// may be empty: there is nothing to show or to remove.
+// hidden reports whether the call asks for a hidden image. The answer may then be empty.
 func (f *fuzzed) hidden() bool {
 	status := map[string][]byte{"ImageStatus": f.answer, "RemoveImage": f.image}[path.Base(f.method)]
-	request, response := &runtime.ImageStatusRequest{}, &runtime.ImageStatusResponse{} // RemoveImageRequest begins alike
+	request, response := &runtime.ImageStatusRequest{}, &runtime.ImageStatusResponse{} // RemoveImageRequest has the same first field
 	if errors.Join(proto.Unmarshal(f.request, request), proto.Unmarshal(status, response)) != nil {
 		return false
 	}
@@ -166,8 +164,7 @@ func (f *fuzzed) hidden() bool {
 	return err == nil && f.rewriter.ledger.IsHidden(name.String(), response.GetImage().GetId())
 }
 
-// equalBut tells whether two encodings are equal as messages of a type, but for
-// some fields.
+// equalBut reports whether two encoded messages of a type are equal except for some fields.
 func equalBut(a, b []byte, kind proto.Message, fields []string) bool {
 	left, right := kind.ProtoReflect().New(), kind.ProtoReflect().New()
 	if proto.Unmarshal(a, left.Interface()) != nil || proto.Unmarshal(b, right.Interface()) != nil {
@@ -180,7 +177,7 @@ func equalBut(a, b []byte, kind proto.Message, fields []string) bool {
 	return proto.Equal(left.Interface(), right.Interface())
 }
 
-// clearField clears "images.repo_tags" in a message, of all images.
+// clearField clears a field given by its path, for example "images.repo_tags" of all images.
 func clearField(message protoreflect.Message, path string) {
 	first, rest, nested := strings.Cut(path, ".")
 	field := message.Descriptor().Fields().ByName(protoreflect.Name(first))

@@ -10,9 +10,8 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// addMessages adds a call of each method that has something to change, as it is
-// and with fields of the future. Messages to and from a real containerd are under
-// testdata/fuzz.
+// addMessages adds a call of each method with names to change, with and without fields of future
+// CRI versions. Messages of a real containerd are in testdata/fuzz.
 func addMessages(f *testing.F) {
 	const stored = hub + "/library/nginx:1.25"
 	spec := &runtime.ImageSpec{Image: "nginx:1.25"}
@@ -36,7 +35,7 @@ func addMessages(f *testing.F) {
 	} {
 		f.Add(encode(f, call.request), encode(f, call.answer), encode(f, status))
 		f.Add(ofTheFuture(f, call.request), ofTheFuture(f, call.answer), ofTheFuture(f, status))
-		// As no library writes it, and with nothing to change.
+		// Encoded unlike any library does, without a name to change.
 		f.Add(slices.Concat(future, encode(f, call.request)), slices.Concat(future, encode(f, call.answer)), []byte{})
 		f.Add(slices.Concat(future, encode(f, call.request)), slices.Concat(future, field(1, []byte("\x0a\x08sha256:2"))), []byte{})
 	}
@@ -51,8 +50,7 @@ func encode(f *testing.F, message proto.Message) []byte {
 	return encoded
 }
 
-// ofTheFuture encodes a message in which each message, at any depth, has a field
-// that this version of the CRI does not have.
+// ofTheFuture encodes a message and adds an unknown field to each message in it, at any depth.
 func ofTheFuture(f *testing.F, message proto.Message) []byte {
 	var extend func(protoreflect.Message)
 	extend = func(m protoreflect.Message) {

@@ -46,7 +46,7 @@ func TestStatusAsksNoMoreThanItMust(t *testing.T) {
 		n.runtime.seen()
 		n.status(asked)
 		got := n.runtime.seen()
-		slices.Sort(got) // the name and what the ledger has for it are asked for at once
+		slices.Sort(got) // the name and the ledger's image are asked for concurrently
 		slices.Sort(want)
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: the runtime was asked %q, want only %q", asked, got, want)
@@ -54,7 +54,7 @@ func TestStatusAsksNoMoreThanItMust(t *testing.T) {
 	}
 }
 
-// Tools that don't speak CRI change images behind the shim's back.
+// Tools that don't use the CRI change images without the shim.
 func TestStatusFollowsTheRuntime(t *testing.T) {
 	t.Run("another image is loaded under the name", func(t *testing.T) {
 		n := newNode(t)
@@ -104,7 +104,7 @@ func TestStatusFollowsTheRuntime(t *testing.T) {
 	})
 }
 
-// CRI-O until 1.35 calls a pulled image by a reference with a digest.
+// CRI-O until 1.35 returns a digest reference for a pulled image.
 func TestStatusByAHiddenDigest(t *testing.T) {
 	n := newNode(t)
 	n.push(hub + "/library/nginx:1.25")
@@ -188,7 +188,7 @@ func TestAnswersStayAsTheyCameWithoutStoredReferences(t *testing.T) {
 	n := newNode(t)
 	n.push(hub+"/library/nginx:latest", "quay.io/app:1")
 	n.mustPull("nginx") // the ledger is not empty
-	// Not what proto.Marshal would write: the fields are in reverse order.
+	// proto.Marshal would not produce this, because the fields are in reverse order.
 	answer := []byte{0x12, 0x02, 0x0a, 0x00, 0x0a, 0x03, 0x0a, 0x01, 'x'}
 	for _, method := range []string{"ImageService/ImageStatus", "ImageService/ListImages", "RuntimeService/ContainerStatus", "RuntimeService/PodSandboxStatus"} {
 		for _, version := range cri.Versions {
@@ -235,7 +235,7 @@ func TestListFilterAgreesWithStatus(t *testing.T) {
 		t.Errorf("without filters the list is %q", allNames(images))
 	}
 	n.runtime.crio = true
-	// Asked for by its own name as well, then the registry's tag moves on.
+	// The client also pulls it by its own name, then the registry's tag moves.
 	n.mustPull(own)
 	n.push(own)
 	n.runtime.remote[own] = newContent("another")
@@ -280,8 +280,8 @@ func TestStreamImages(t *testing.T) {
 	}
 }
 
-// TestRemoveRemovesWhatStatusShows has three images of a name: the ledger's, the name's
-// own, which is newer, and one that was preloaded from another registry.
+// TestRemoveRemovesWhatStatusShows removes a name with three images: the image in the ledger, a
+// newer one under the name itself, and one that was preloaded from another registry.
 func TestRemoveRemovesWhatStatusShows(t *testing.T) {
 	for _, crio := range []bool{false, true} {
 		n := newNode(t)
@@ -299,7 +299,7 @@ func TestRemoveRemovesWhatStatusShows(t *testing.T) {
 			if image := n.status("nginx:1.25"); image.GetId() != want {
 				t.Errorf("crio %v: %s, want %s", crio, names(image), want)
 			}
-			n.remove("nginx:1.25") // the last time it is not there: no error
+			n.remove("nginx:1.25") // the last removal finds no image, which is not an error
 		}
 		if images := direct.list(""); len(images) != 1 || images[0].Id != first {
 			t.Errorf("crio %v: the runtime has %v", crio, allNames(images))
@@ -318,12 +318,12 @@ func TestRemoveByIDForgetsTheNames(t *testing.T) {
 	if image := n.status("nginx:1.25"); image != nil || n.ledger.MayRestore() {
 		t.Errorf("still there: %s", names(image))
 	}
-	// The registry's name, pulled for itself later, is not shown as the old one.
+	// If the registry's name is pulled by its own name later, it is not shown as the old name.
 	n.mustPull(hub + "/library/nginx:1.25")
 	if got := names(n.status(id)); strings.Contains(got, "docker.io") {
 		t.Errorf("status: %s", got)
 	}
-	n.remove(strings.Repeat("0", 64)) // not there: no error
+	n.remove(strings.Repeat("0", 64)) // a missing image is not an error
 }
 
 func TestRemoveErrorsAreTheRuntimes(t *testing.T) {
@@ -335,7 +335,7 @@ func TestRemoveErrorsAreTheRuntimes(t *testing.T) {
 	}
 	n.runtime.down = nil
 	if _, err := n.raw(t.Context(), "ImageService", "RemoveImage", nil); err != nil {
-		t.Errorf("an empty request: %v, where the runtime itself gives none", err)
+		t.Errorf("an empty request: got the error %v, the runtime itself returns none", err)
 	}
 }
 
@@ -367,7 +367,7 @@ func TestCreateContainer(t *testing.T) {
 		}
 		s := response.Status
 		if s.Image.Image != "docker.io/library/nginx:1.25" || !strings.HasPrefix(s.ImageRef, "docker.io/library/nginx@sha256:") || s.ImageId != id {
-			t.Errorf("%s: status says %v, %s, %s", image, s.Image, s.ImageRef, s.ImageId)
+			t.Errorf("%s: the status has %v, %s, %s", image, s.Image, s.ImageRef, s.ImageId)
 		}
 	}
 	encoded, _ := proto.Marshal(&runtime.CreateContainerRequest{Config: &runtime.ContainerConfig{Image: &runtime.ImageSpec{Image: "no/such:image"}}})
@@ -401,7 +401,7 @@ func TestContainerStatusPrefersTheSpecifiedName(t *testing.T) {
 	for specified, want := range map[string]string{
 		"k8s.gcr.io/pause:3.9":      "k8s.gcr.io/pause",
 		"registry.k8s.io/pause:3.9": "registry.k8s.io/pause",
-		"":                          "k8s.gcr.io/pause", // what CreateContainer is given
+		"":                          "k8s.gcr.io/pause", // the string in the CreateContainer request
 	} {
 		create := &runtime.CreateContainerResponse{}
 		config := &runtime.ContainerConfig{Image: &runtime.ImageSpec{Image: "k8s.gcr.io/pause:3.9", UserSpecifiedImage: specified}}
@@ -418,7 +418,7 @@ func TestContainerStatusPrefersTheSpecifiedName(t *testing.T) {
 	}
 }
 
-// An event shows of its containers what their status does.
+// An event shows the same names of containers as their status.
 func TestStatusesInOtherMessages(t *testing.T) {
 	n := newNode(t)
 	const stored = hub + "/library/nginx:1.25"
@@ -523,14 +523,14 @@ func TestContainerStatusWithoutASpecifiedName(t *testing.T) {
 	if got := status("nginx:1.25"); strings.Contains(got, hub) {
 		t.Errorf("after a pull of the original: %s", got)
 	}
-	// Another image takes the name, and the old one has none left.
+	// The name moves to another image, and the old image has no name left.
 	old := n.status("nginx:1.25").Id
 	n.push("docker.io/library/nginx:1.25")
 	n.mustPull("nginx:1.25")
 	if got := status(old); strings.Contains(got, hub) {
 		t.Errorf("an image that has lost its name: %s", got)
 	}
-	// Who asks for the registry's own name sees it.
+	// A client that pulls the registry's name sees it.
 	n = newNode(t)
 	n.push(own)
 	n.mustPull(own)
@@ -540,8 +540,7 @@ func TestContainerStatusWithoutASpecifiedName(t *testing.T) {
 	}
 }
 
-// A status that names no hidden reference is not decoded: kubelet asks for
-// many, and an image's name is all there is to change.
+// A status without a hidden reference is not decoded, because kubelet requests many statuses.
 func TestContainerStatusIsDecodedOnlyIfItMustBe(t *testing.T) {
 	n := newNode(t)
 	n.push(hub + "/library/nginx:1.25")

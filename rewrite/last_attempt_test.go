@@ -19,8 +19,8 @@ import (
 
 const second = "second.hub:5000"
 
-// slowNode is a node with a hub and a second registry, whose runtime takes the time
-// of slow, by host, for a pull.
+// slowNode is a node with a hub and a second registry. A pull from a host takes the time in
+// slow.
 type slowNode struct {
 	*node
 	slow map[string]time.Duration
@@ -36,14 +36,14 @@ func newSlowNode(t *testing.T, slow map[string]time.Duration) slowNode {
 	return n
 }
 
-// withoutFallback forbids the original.
+// withoutFallback forbids pulls from the original registry.
 func (n slowNode) withoutFallback(image string) {
 	lookup := n.rewriter.lookup.(memoryLookup)
 	lookup.never = []string{image}
 	n.rewriter.lookup = lookup
 }
 
-// pullSlowly pulls an image and returns the hosts that were pulled from.
+// pullSlowly pulls an image, and returns the hosts of the pulls and the time that it took.
 func (n slowNode) pullSlowly(ctx context.Context, image string) (pulled []string, took time.Duration, err error) {
 	n.t.Helper()
 	encoded, err := proto.Marshal(&runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: image}})
@@ -71,7 +71,7 @@ func (n slowNode) pullSlowly(ctx context.Context, image string) (pulled []string
 	return pulled, time.Since(begun), err
 }
 
-// The time-out cuts off attempts that another one can follow, and no other.
+// The timeout cuts off only attempts that another one can follow.
 func TestTimeoutBoundsAttemptsWithASuccessor(t *testing.T) {
 	const day = 24 * time.Hour
 	const image, own = "docker.io/library/nginx:1.25", hub + "/library/nginx:1.25"
@@ -115,8 +115,7 @@ func TestTimeoutBoundsAttemptsWithASuccessor(t *testing.T) {
 	}
 }
 
-// The caller's deadline leaves time for the attempts that follow, and bounds the
-// last one.
+// The caller's deadline leaves time for the following attempts, and limits the last one.
 func TestCallersDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newSlowNode(t, map[string]time.Duration{hub: time.Hour, "docker.io": time.Second})
@@ -128,27 +127,27 @@ func TestCallersDeadline(t *testing.T) {
 			t.Errorf("pulled from %q after %v (%v)", pulled, took, err)
 		}
 		if !slices.Equal(n.outcomes, []string{"failed " + hub + "/library/nginx:1.25"}) {
-			t.Errorf("the look-up was told %q: the caller's haste is no stall", n.outcomes)
+			t.Errorf("the Lookup received %q, but the caller's deadline is not a stall", n.outcomes)
 		}
 	})
 }
 
-// A pull counts as stalled after a good part of the time-out, or of the time that
-// runtimes have for progress, whether or not there is a time-out.
+// A pull counts as stalled after a quarter of the timeout, or if a timeout of the runtime ends
+// it, with or without a timeout of the shim.
 func TestWhatCountsAsStalled(t *testing.T) {
 	const stored = hub + "/library/nginx:1.25"
 	for _, test := range []struct {
 		name    string
 		timeout time.Duration
-		ends    time.Duration // until the runtime gives up
+		ends    time.Duration // when the runtime ends the pull
 		want    string
 	}{
-		{"no time-out, the runtime gives up at once", 0, 0, "failed "},
-		{"no time-out, no answer has begun", 0, 30 * time.Second, "failed "},
-		{"no time-out, no progress", 0, time.Minute, "stalled "},
-		{"a time-out, no answer has begun", 15 * time.Minute, 30 * time.Second, "failed "},
-		{"a time-out, no progress", 15 * time.Minute, time.Minute, "stalled "},
-		{"a long time-out, no progress", 24 * time.Hour, 5 * time.Minute, "stalled "},
+		{"no timeout, the runtime gives up at once", 0, 0, "failed "},
+		{"no timeout, no answer has begun", 0, 30 * time.Second, "failed "},
+		{"no timeout, no progress", 0, time.Minute, "stalled "},
+		{"a timeout, no answer has begun", 15 * time.Minute, 30 * time.Second, "failed "},
+		{"a timeout, no progress", 15 * time.Minute, time.Minute, "stalled "},
+		{"a long timeout, no progress", 24 * time.Hour, 5 * time.Minute, "stalled "},
 		{"cut off", 15 * time.Minute, time.Hour, "stalled "},
 		{"cut off soon", 10 * time.Second, time.Hour, "stalled "},
 	} {
@@ -165,15 +164,15 @@ func TestWhatCountsAsStalled(t *testing.T) {
 					return status.Error(codes.Canceled, "context canceled")
 				})
 				if err != nil || !slices.Equal(n.outcomes, []string{test.want + stored}) {
-					t.Errorf("the look-up was told %q (%v), want %q", n.outcomes, err, test.want)
+					t.Errorf("the Lookup received %q (%v), want %q", n.outcomes, err, test.want)
 				}
 			})
 		})
 	}
 }
 
-// A candidate that is a last resort is pulled after the original, whose error
-// begins the answer if both fail.
+// A candidate that is a last resort is pulled after the original. If both fail, the text of the
+// error begins with the error of the original.
 func TestLastResort(t *testing.T) {
 	const stored, image = hub + "/library/nginx:1.25", "docker.io/library/nginx:1.25"
 	for _, test := range []struct {
@@ -216,7 +215,7 @@ func TestLastResort(t *testing.T) {
 	}
 }
 
-// A runtime that goes away during the original's pull is not asked for more.
+// If the runtime becomes unavailable during the pull of the original, no other pull follows.
 func TestLastResortOfARuntimeThatIsAway(t *testing.T) {
 	n := newNode(t)
 	n.registry.lies, n.registry.lastResort = true, true
@@ -227,7 +226,7 @@ func TestLastResortOfARuntimeThatIsAway(t *testing.T) {
 	}
 }
 
-// A last resort on the original's own host is the original.
+// A last resort on the original's own host is the original itself.
 func TestLastResortAfterTheOwnRegistry(t *testing.T) {
 	const own = second + "/library/nginx:1.25"
 	n := newSlowNode(t, nil)

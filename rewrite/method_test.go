@@ -39,12 +39,11 @@ func TestEverySpellingInEveryMethod(t *testing.T) {
 	}
 }
 
-// speaker is a client of a node, which writes its messages as no library does, so
-// that a message that is encoded again is another. It sees what reaches the
-// runtime.
+// speaker is a client of a node. It encodes messages unlike any library, so that a message that
+// was decoded and encoded again has other bytes. It records the requests to the runtime.
 type speaker struct {
 	*node
-	looked []string            // originals that registries were looked at for
+	looked []string            // originals of lookups
 	sent   map[string][][]byte // requests that reached the runtime, by method
 }
 
@@ -52,13 +51,13 @@ func newSpeaker(t *testing.T, version string) *speaker {
 	s := &speaker{node: newNode(t)}
 	s.version = version
 	s.rewriter.lookup = watchedLookup{s.rewriter.lookup, &s.looked}
-	// Something is hidden, so that answers that mention the hub are decoded.
+	// Hide a reference, so that answers with the host of the hub are decoded.
 	s.push(hub + "/elsewhere:1")
 	s.mustPull("quay.io/elsewhere:1")
 	return s
 }
 
-// watchedLookup notes what it is asked for.
+// watchedLookup records the names of lookups.
 type watchedLookup struct {
 	Lookup
 	looked *[]string
@@ -78,12 +77,12 @@ func field(number protowire.Number, contents ...[]byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(nil, number, protowire.BytesType), slices.Concat(contents...))
 }
 
-// future is a field that no message of today has. Libraries write it last.
+// future is a field that no current message has. Libraries encode it last.
 var future = field(5000, []byte("of the future"))
 
 func imageSpec(image string) []byte { return slices.Concat(future, field(1, []byte(image))) }
 
-// encodedRequests is the request of each method that holds an image's name.
+// encodedRequests returns the request of each method with an image name.
 func encodedRequests(image string) map[string][]byte {
 	spec := imageSpec(image)
 	login := field(2, field(1, []byte("caller")), field(2, []byte("canary")))
@@ -98,12 +97,12 @@ func encodedRequests(image string) map[string][]byte {
 	}
 }
 
-// say calls a method, and returns the answer as the client gets it and the
-// method's own requests as they reached the runtime.
+// say calls a method, and returns the client's answer and the requests of this method that
+// reached the runtime.
 func (s *speaker) say(method string, request []byte, invoke intercept.Invoke) (answer []byte, sent [][]byte) {
 	s.t.Helper()
 	s.looked, s.sent = nil, make(map[string][][]byte)
-	var mutex sync.Mutex // the runtime may be asked two things at once
+	var mutex sync.Mutex // the runtime may receive concurrent calls
 	watched := func(ctx context.Context, method string, request []byte) ([]byte, error) {
 		short := method[strings.LastIndexByte(method, '/')+1:]
 		mutex.Lock()
@@ -122,7 +121,7 @@ func (s *speaker) say(method string, request []byte, invoke intercept.Invoke) (a
 		if streamErr != nil {
 			s.t.Fatal(streamErr)
 		}
-		list := "/" + s.version + ".ImageService/ListImages" // the memory runtime has no streams
+		list := "/" + s.version + ".ImageService/ListImages" // memoryRuntime has no streams
 		if answer, err = invoke(s.t.Context(), list, forward); err == nil {
 			answer, err = transform(answer)
 		}
@@ -136,8 +135,8 @@ func (s *speaker) say(method string, request []byte, invoke intercept.Invoke) (a
 	return answer, s.sent[method]
 }
 
-// wantUntouched requires that no registry is looked at for a string, and that its
-// bytes reach the runtime and the runtime's answer the client as they are.
+// wantUntouched checks that no lookup is made for a string, and that the bytes of request and
+// answer are forwarded unchanged.
 func (s *speaker) wantUntouched(asked string) {
 	status := field(1, field(8, imageSpec(asked)), field(9, []byte(asked)), field(11, []byte("on "+hub)))
 	requests := encodedRequests(asked)
@@ -155,7 +154,7 @@ func (s *speaker) wantUntouched(asked string) {
 			s.t.Errorf("%s: answered %.200q for %.200q", method, answer, given)
 		}
 		if len(s.looked) > 0 {
-			s.t.Errorf("%s: looked for %.200q", method, s.looked)
+			s.t.Errorf("%s: unexpected lookups %.200q", method, s.looked)
 		}
 		for also, requests := range s.sent {
 			plain, _ := proto.Marshal(&runtime.ImageStatusRequest{Image: &runtime.ImageSpec{Image: asked}})
@@ -167,8 +166,8 @@ func (s *speaker) wantUntouched(asked string) {
 	}
 }
 
-// wantServed requires that the hub's candidate is pulled for a name, and then
-// found, shown, used and removed as what the name means.
+// wantServed checks that the hub's candidate is pulled for a name, and that the image is then
+// found, shown, used and removed by this name.
 func (s *speaker) wantServed(asked, original string) {
 	_, path, _ := strings.Cut(original, "/")
 	candidate := hub + "/" + path
@@ -184,7 +183,7 @@ func (s *speaker) wantServed(asked, original string) {
 	defer delete(s.runtime.remote, candidate)
 	request := encodedRequests(asked)
 
-	// While it is not on the node.
+	// The image is not on the node yet.
 	for _, method := range []string{"ImageStatus", "ListImages", "StreamImages", "CreateContainer", "RemoveImage"} {
 		_, sent := s.say(method, request[method], func(context.Context, string, []byte) ([]byte, error) { return nil, nil })
 		if !bytes.Equal(sent[0], request[method]) || !slices.Contains(s.looked, original) {
@@ -220,12 +219,11 @@ func (s *speaker) wantServed(asked, original string) {
 	s.say("RemoveImage", request["RemoveImage"], s.runtime.invoke)
 	s.wantImage("ImageStatus", request["ImageStatus"], "", nil)
 	if s.runtime.ids[image.id] {
-		s.t.Error("the runtime still has it")
+		s.t.Error("the runtime still has the image")
 	}
 }
 
-// wantImage requires that a method shows the image of an ID, or none, with these
-// names and no others.
+// wantImage checks that a method shows the image with an ID, or none, with exactly these names.
 func (s *speaker) wantImage(method string, request []byte, id string, shown []string) {
 	s.t.Helper()
 	answer, _ := s.say(method, request, s.runtime.invoke)
@@ -248,8 +246,8 @@ func (s *speaker) wantImage(method string, request []byte, id string, shown []st
 	}
 }
 
-// wantContainer requires that a container of the name, with a mount of it, is
-// created by the image's ID, and that its status shows what the name means.
+// wantContainer checks that a container of the name, with a mount of it, is created by the
+// image's ID, and that its status shows the canonical name.
 func (s *speaker) wantContainer(asked, original string, image content) {
 	s.t.Helper()
 	answer, sent := s.say("CreateContainer", encodedRequests(asked)["CreateContainer"], s.runtime.invoke)
@@ -266,7 +264,7 @@ func (s *speaker) wantContainer(asked, original string, image content) {
 	s.decode(answer, response)
 	wantImage, wantRef := original, imagename.Repository(original)+"@"+image.digest
 	if wantRef == original {
-		wantImage = asked // pulled by a digest it has no tag, and containerd shows what it was given
+		wantImage = asked // after a pull by digest it has no tag, and containerd shows the string in the request
 	}
 	status := response.Status
 	if status.Image.Image != wantImage || status.ImageRef != wantRef || status.ImageId != image.id {

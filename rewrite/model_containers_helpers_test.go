@@ -41,8 +41,8 @@ func listContainers(c client) map[string]*runtime.Container {
 	return containers
 }
 
-// compareContainer compares a container's image in its status. Of an image's several
-// names a runtime shows any, and the shim the one that the user specified.
+// compareContainer compares a container's image in its status. If the image has several names,
+// the runtime may show any of them, and the shim shows the one that the user specified.
 func (w *world) compareContainer(c container) error {
 	with, without := containerStatus(w.shim, c.id), containerStatus(w.plain, c.id)
 	if err := differ("image_id of "+c.id, with.ImageId, without.ImageId); err != nil {
@@ -57,14 +57,15 @@ func (w *world) compareContainer(c container) error {
 	return nil
 }
 
-// mayShow reports whether an answer about a container may show one string where the
-// runtime without the shim shows another: a name of the image.
+// mayShow reports whether an answer about a container may show another string with the shim than
+// without it. It must be a name of the image.
 //
-// CRI-O shows for good the first tag that the image had when the container was created, or
-// nothing. With the shim that may have been a hidden tag, or none where there were names in
-// the ledger, and the shim does not know which names the image had then. So it may show a
-// name that the image had at another time, anything once the name is gone from the image, and
-// the hub's reference if a pull that failed late had put it there and another has moved it.
+// CRI-O always shows the first tag that the image had when the container was created, or nothing.
+// With the shim, this tag may have been hidden, or the names were in the ledger only. The shim
+// does not know the names at that time, so the following differences are allowed:
+//   - It shows a name that the image had at another time.
+//   - It shows any string after the image has lost the name.
+//   - It shows the hub's reference if a pull stored it and failed, and another pull moved it.
 func (w *world) mayShow(c container, got, want string) bool {
 	plain := w.plain.runtime
 	switch {

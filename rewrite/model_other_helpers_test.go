@@ -8,9 +8,9 @@ import (
 	"image-cri-shim/rewrite/imagename"
 )
 
-// other lets the other client change both runtimes behind the shim's back, as ctr, nerdctl,
-// podman or another CRI client do. Some changes have no equal without the shim, and are
-// left out; each says why.
+// other changes both runtimes directly, without the shim, as ctr, nerdctl, podman or another CRI
+// client do. It skips changes without an equivalent on the node without the shim; comments give
+// the reasons.
 func (w *world) other(name string) {
 	switch w.random.IntN(6) {
 	case 0, 1:
@@ -28,8 +28,8 @@ func (w *world) other(name string) {
 	}
 }
 
-// loaded returns the ID of an image that is loaded from an archive: a published one, or
-// one that no registry has.
+// loaded returns the ID of an image to load from an archive: a published image, or one that no
+// registry has.
 func (w *world) loaded() string {
 	image := newContent("archive")
 	if w.random.IntN(2) == 0 {
@@ -41,8 +41,8 @@ func (w *world) loaded() string {
 // otherTags gives an image a name.
 func (w *world) otherTags(name, id, how string) {
 	shim, plain := w.node.runtime, w.plain.runtime
-	// The runtime has the image under the name already, hidden: it does not change, and no
-	// client can tell that the name was given again.
+	// The runtime has the image under this name already, but the name is hidden. Nothing changes,
+	// so the shim can't detect that the client has given the name again.
 	if w.isHidden(name, id) {
 		return
 	}
@@ -54,8 +54,8 @@ func (w *world) otherTags(name, id, how string) {
 	delete(w.preloaded, name)
 }
 
-// isHidden reports whether the runtime with the shim has an image under a reference that
-// the other has not, or only by the preloaded rule.
+// isHidden reports whether the runtime with the shim has an image under a reference, and the
+// other runtime does not, or only by the preloaded rule.
 func (w *world) isHidden(reference, id string) bool {
 	return w.node.runtime.names[reference] == id && (w.plain.runtime.names[reference] != id || w.preloaded[reference] != "")
 }
@@ -84,16 +84,16 @@ func (w *world) otherRemoves(image string) {
 	id := plain.find(image)
 	switch {
 	case id == "", shim.find(image) != id, w.isUsed(id):
-		// Without the shim the registry's name of an image that was pulled under another is
-		// not there, and a name that has moved is on another image.
+		// Without the shim, an image that was pulled under another name does not have the
+		// registry's name, and a name that has moved is on another image.
 		return
 	case id != image && shim.crio && w.isRecorded(image):
-		// CRI-O takes the name off the image. The image is the name's by a pull from the hub
-		// as well, which the runtime knows nothing of.
+		// CRI-O removes only the name. With the shim, the name also means the image by a pull
+		// from the hub, which the runtime does not know.
 		return
 	case id != image && shim.crio && !slices.Equal(shim.image(id).RepoTags, plain.image(id).RepoTags):
-		// CRI-O takes the name off the image, and removes the image with its last name: it
-		// has other names without the shim.
+		// CRI-O removes the name, and the image with its last name. Without the shim, the image
+		// has other names.
 		return
 	}
 	w.note("other: remove %s", image)
@@ -108,7 +108,7 @@ func (w *world) isRecorded(name string) bool {
 	return ok
 }
 
-// idOf returns the ID that the runtime gives an image.
+// idOf returns the runtime's ID of an image.
 func (m *memoryRuntime) idOf(image content) string {
 	if m.crio {
 		return image.id[len("sha256:"):]

@@ -15,7 +15,7 @@ import (
 	"image-cri-shim/rewrite/ledger"
 )
 
-// differ returns an error if the nodes have answered differently.
+// differ returns an error if the answers of the nodes differ.
 func differ(what string, with, without any) error {
 	if fmt.Sprint(with) == fmt.Sprint(without) {
 		return nil
@@ -23,7 +23,7 @@ func differ(what string, with, without any) error {
 	return fmt.Errorf("%s:\n\twith    %v\n\twithout %v", what, with, without)
 }
 
-// tell makes a call and returns its answer, or the code of its error, as a text.
+// tell makes a call and returns its answer, or the code of its error, as text.
 func tell(c client, service, method string, request, response proto.Message, text func() string) string {
 	if err := c.call(c.t.Context(), service, method, request, response); err != nil {
 		return status.Code(err).String()
@@ -77,14 +77,14 @@ func (w *world) spell(name string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(name, "docker.io/"), "library/")
 }
 
-// pull pulls a name. While the hub can't be asked, the shim has no credentials for the
-// hub's own names, and without it the hub is there.
+// pull pulls a name. While lookups in the hub fail, the shim has no credentials for the hub's own
+// names, so that their pulls must fail with the shim.
 func (w *world) pull(name string) error {
 	shim, plain := w.node.runtime, w.plain.runtime
 	for _, reference := range []string{name, imagename.Repository(name) + "@" + plain.remote[name].digest} {
 		if on := shim.names[reference]; imagename.Host(name) == shim.broken && on != "" && plain.names[reference] != on {
-			// A pull of the hub's own name that fails late leaves an image. The runtime has one
-			// already, hidden, and does not tell whether this pull has brought it.
+			// A pull of the hub's own name may store an image and then fail. If the runtime has
+			// a hidden image there already, the shim can't tell which pull has stored it.
 			return nil
 		}
 	}
@@ -110,14 +110,13 @@ func (w *world) remove(image string) error {
 	named := plain.names[image]
 	w.dropPreloadedUnder(image)
 	with, without := tellRemove(w.shim, image), tellRemove(w.plain, image)
-	// The image that the name has moved from goes as well, if it has no name left:
-	// without the shim it has lost the name with the pull, so that the name can be
-	// given to it again.
+	// The former image of a moved name is removed too, if it has no name left. Without the shim
+	// it has lost the name with the pull, so that it can get the name again.
 	if named != "" && older != "" && older != named && len(imagename.References(plain.image(older))) == 0 {
 		delete(plain.ids, older)
 	}
-	// A preloaded image is removed, not merely a name that it was not loaded under, unless a
-	// pull has put it there for another name, too.
+	// The removal of a preloaded image's name removes the image, unless a pull for another name
+	// has stored it too.
 	if under := w.preloaded[image]; under != "" && plain.names[under] == named && plain.crio && !w.node.ledger.NeedsStored(under, named, image) {
 		tellRemove(w.plain, under)
 	}
@@ -125,15 +124,14 @@ func (w *world) remove(image string) error {
 	return differ("remove "+image, with, without)
 }
 
-// isUsed reports whether a container is made of an image, if the runtime then does not
-// remove it.
+// isUsed reports whether a container uses an image and the runtime therefore does not remove it.
 func (w *world) isUsed(image string) bool {
 	return w.plain.runtime.crio && slices.ContainsFunc(w.containers, func(c container) bool { return c.image == image })
 }
 
-// preload applies the one intended difference: an image that is there under the hub's
-// name counts as the docker.io's of that name, or as that of a registry that match names,
-// if it has no names of a third registry.
+// preload applies the only intended difference: an image under the hub's name counts as the
+// image of the same path on docker.io, or on a registry in match, if it has no names of a third
+// registry.
 func (w *world) preload(name string) {
 	plain, under := w.plain.runtime, hubs(name)
 	if under == "" || under == name || plain.names[name] != "" || plain.names[under] == "" {
@@ -157,7 +155,7 @@ func (w *world) preload(name string) {
 	}
 }
 
-// dropPreloaded drops the preloaded names whose reference is gone or on another image.
+// dropPreloaded drops the preloaded names if their reference was removed or moved.
 func (w *world) dropPreloaded() {
 	plain := w.plain.runtime
 	for name, under := range w.preloaded {
@@ -168,8 +166,8 @@ func (w *world) dropPreloaded() {
 	}
 }
 
-// dropPreloadedUnder drops the preloaded names of a reference that is about to be removed:
-// CRI-O would otherwise keep the image for them.
+// dropPreloadedUnder drops the preloaded names of a reference that is about to be removed.
+// Otherwise CRI-O would keep the image for them.
 func (w *world) dropPreloadedUnder(reference string) {
 	for name, under := range w.preloaded {
 		if under == reference && w.plain.runtime.crio {
@@ -179,7 +177,7 @@ func (w *world) dropPreloadedUnder(reference string) {
 	}
 }
 
-// create makes a container of a name or an ID.
+// create creates a container by a name or an ID.
 func (w *world) create(image string) error {
 	w.preload(image)
 	w.note("create %s", image)
@@ -194,7 +192,7 @@ func (w *world) create(image string) error {
 	return differ("create "+image, with, without)
 }
 
-// removeContainer removes a container: the shim does not see that call.
+// removeContainer removes a container. The shim does not intercept this call.
 func (w *world) removeContainer() {
 	if len(w.containers) == 0 {
 		return
@@ -208,8 +206,8 @@ func (w *world) removeContainer() {
 	w.containers = slices.Delete(w.containers, at, at+1)
 }
 
-// breakHub lets the hub's look-ups fail, or the pulls from it, before the image is there
-// or after, or neither.
+// breakHub makes lookups in the hub fail, or pulls from it before or after they store the image,
+// or neither.
 func (w *world) breakHub() {
 	state := w.random.IntN(4)
 	w.note("hub: %s", []string{"up", "down", "pulls fail", "pulls fail late"}[state])
@@ -222,7 +220,7 @@ func (w *world) breakHub() {
 	}
 }
 
-// runtimeRestart makes calls while the runtime is away.
+// runtimeRestart makes calls while the runtime is unavailable.
 func (w *world) runtimeRestart(name string) error {
 	w.note("restart the runtime, asking for %s", name)
 	w.node.runtime.down = status.Error(codes.Unavailable, "connection refused")
@@ -253,7 +251,7 @@ func (w *world) compareLists() error {
 	return differ("list", tellList(w.shim), tellList(w.plain))
 }
 
-// compare requires that clients see the same on both nodes.
+// compare checks that clients see the same names on both nodes.
 func (w *world) compare() error {
 	if err := w.compareLists(); err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 	"image-cri-shim/rewrite/ledger"
 )
 
-// The environment variables that repeat a run of TestModel, or make it longer.
+// Environment variables that repeat a run of TestModel or make it longer.
 const (
 	modelSeedKey  = "MODEL_SEED"
 	modelStepsKey = "MODEL_STEPS"
@@ -27,13 +27,12 @@ const (
 	sequenceSteps = 100
 )
 
-// TestModel makes the same random calls on a node whose images come from the hub through
-// the shim, and on one without a shim that finds each registry serving the same images.
-// Another client of the runtime changes both behind the shim's back. Clients must see
-// the same on both, by containerd's rules and by CRI-O's.
+// TestModel makes the same random calls on two nodes. One pulls its images from the hub through
+// the shim. The other has no shim, and its registries serve the same images. Another client
+// changes both runtimes directly. Clients must see the same on both nodes, with the rules of
+// containerd and with those of CRI-O.
 //
-// A step does not depend on the random numbers of the others, so that a failing sequence
-// can be shortened.
+// A step does not use random numbers of other steps, so that a failing sequence can be shortened.
 func TestModel(t *testing.T) {
 	seed, total := number(t, modelSeedKey, 1), number(t, modelStepsKey, modelSteps)
 	for _, crio := range []bool{false, true} {
@@ -66,14 +65,14 @@ func number(t *testing.T, key string, otherwise uint64) uint64 {
 	return n
 }
 
-// modelRun is a sequence of steps that a seed gives.
+// modelRun is a sequence of steps that follows from a seed.
 type modelRun struct {
 	t    *testing.T
 	crio bool
 	seed uint64
 }
 
-// do makes the steps on new nodes, up to the first difference.
+// do runs the steps on new nodes until the first difference.
 func (r modelRun) do(steps []uint64) (log []string, err error) {
 	w := newWorld(r.t, r.crio)
 	defer w.close()
@@ -86,7 +85,7 @@ func (r modelRun) do(steps []uint64) (log []string, err error) {
 	return w.log, err
 }
 
-// report prints the shortest sequence found that still has a difference.
+// report prints the shortest sequence with a difference that it finds.
 func (r modelRun) report(steps []uint64) {
 	for size := len(steps) / 2; size > 0; size /= 2 {
 		for at := 0; at+size <= len(steps); {
@@ -102,20 +101,19 @@ func (r modelRun) report(steps []uint64) {
 	r.t.Errorf("%v\nafter\n\t%s\n%s=%d repeats this", err, strings.Join(log, "\n\t"), modelSeedKey, r.seed)
 }
 
-// world is the two nodes.
+// world contains the two nodes.
 type world struct {
 	random    *rand.Rand
 	node      *node
-	directory string // of the ledger
+	directory string // state directory
 	shim      client
-	direct    client // the other client, on the node with the shim
-	plain     client // a client, or the other one, on the node without
+	direct    client // the other client on the node with the shim
+	plain     client // both clients on the node without the shim
 	versions  int
 	log       []string
 
 	containers []container
-	// The names that the preloaded rule has given images, with the reference of the hub
-	// that the image was found under.
+	// Names that images have by the preloaded rule, with the hub's reference of the image.
 	preloaded map[string]string
 	had       map[ledger.ImageRef]bool // the names that images have ever had without the shim
 }
@@ -123,9 +121,9 @@ type world struct {
 // container is the same on both nodes.
 type container struct{ id, image string }
 
-// modelNames are the names that clients ask for: several tags of a repository, names of
-// two registries that have one reference in the hub, a name that is not mirrored, one
-// that the hub's match names, and the hub's own.
+// modelNames are the names that clients ask for: several tags of a repository, names of two
+// registries with the same reference in the hub, a name that is not mirrored, a name that the
+// hub's match fits, and names in the hub itself.
 var modelNames = []string{
 	"docker.io/library/nginx:1.25", "docker.io/library/nginx:latest", "docker.io/library/redis:7",
 	"quay.io/library/nginx:1.25", "quay.io/only/there:1",
@@ -158,8 +156,8 @@ func newWorld(t *testing.T, crio bool) *world {
 	return w
 }
 
-// modelDirectory returns a directory in memory, if there is one: each change of the
-// ledger waits until it is on disk.
+// modelDirectory returns a directory in memory if possible, because each change of the ledger is
+// synced to disk.
 func modelDirectory(t *testing.T) string {
 	t.Helper()
 	directory, err := os.MkdirTemp("/dev/shm", "ledger")
@@ -170,7 +168,7 @@ func modelDirectory(t *testing.T) string {
 	return directory
 }
 
-// open starts the shim with the ledger on disk.
+// open starts the shim with the saved ledger.
 func (w *world) open() {
 	t := w.direct.t
 	ledger, err := ledger.Open(w.directory)
@@ -194,8 +192,8 @@ func (w *world) close() {
 	_ = os.RemoveAll(w.directory)
 }
 
-// publish makes a new image of a name in all registries that have it. At times it is an
-// image that another name has.
+// publish gives a name a new image in all registries that have it. Sometimes this is the image of
+// another name.
 func (w *world) publish(name string) {
 	w.versions++
 	image := newContent(fmt.Sprint("version ", w.versions))
@@ -217,7 +215,7 @@ func (w *world) note(format string, arguments ...any) {
 	w.log = append(w.log, fmt.Sprintf(format, arguments...))
 }
 
-// choose returns one of some values.
+// choose returns one of values at random.
 func choose[V any](w *world, values []V) V { return values[w.random.IntN(len(values))] }
 
 // step makes one random step and compares the nodes.
@@ -252,8 +250,8 @@ func (w *world) step() error {
 		err = w.status(name)
 	default:
 		w.other(name)
-		// The shim learns what the other client did from a list, or when it is asked for the
-		// names: kubelet lists every 30 seconds.
+		// The shim detects changes of the other client when a client lists images or asks for
+		// the names. kubelet lists every 30 seconds.
 		err = w.compareLists()
 	}
 	if err != nil {

@@ -26,32 +26,32 @@ import (
 	"image-cri-shim/rewrite/imagename"
 )
 
-// memoryContainerd is containerd's image store in memory, with the images and content
-// services and with CRI. CRI has a view of its own of the names, which follows changes by
-// events and in order (containerd, internal/cri/server/events and store/image). Its times
-// are those of the bubble that a test runs in.
+// memoryContainerd is containerd's image store in memory, with the images service, the content
+// service and the CRI. The CRI has its own view of the names, which events update in order
+// (containerd, internal/cri/server/events and store/image). It uses the fake time of the test's
+// bubble.
 type memoryContainerd struct {
-	remote *memoryRuntime // what the registries have
+	remote *memoryRuntime // images in the registries
 
 	older     bool          // Delete ignores the target, as before 2.0
-	delay     time.Duration // of each event
+	delay     time.Duration // delay of each event
 	stuck     bool          // events are not applied
 	pullTime  time.Duration
-	pullsOn   bool          // pulls that were cancelled go on
-	createFor time.Duration // that CreateContainer takes between its looks at the image
+	pullsOn   bool          // cancelled pulls continue
+	createFor time.Duration // time between the two reads of the image in CreateContainer
 	sandbox   string        // name in the configuration
 	unusable  string        // digest of an image for another platform: its tag is stored, and its pull fails
 
 	mutex      sync.Mutex
 	records    map[string]*containerd.Record
 	blobs      map[string]string // image ID by the digest of a manifest
-	view       map[string]string // CRI's: image ID by name
+	view       map[string]string // image ID by name in the view of the CRI
 	events     []imageEvent
 	containers map[string]*runtime.ContainerConfig
-	pulls      sync.WaitGroup // that go on
+	pulls      sync.WaitGroup // cancelled pulls that continue
 }
 
-// imageEvent is a change of a name that CRI has not seen yet.
+// imageEvent is a change of a name that the view of the CRI does not have yet.
 type imageEvent struct {
 	name string
 	due  time.Time
@@ -214,7 +214,7 @@ func (m *memoryContainerd) info(request *contents.InfoRequest) (*contents.InfoRe
 	return &contents.InfoResponse{Info: &contents.Info{Digest: request.GetDigest()}}, nil
 }
 
-// store sets a record. The caller holds the mutex, as for the following.
+// store sets a record. The caller of this method and of the following ones holds the mutex.
 func (m *memoryContainerd) store(record *containerd.Record) *containerd.Record {
 	record = proto.CloneOf(record)
 	record.UpdatedAt = timestamppb.Now()
@@ -228,7 +228,7 @@ func (m *memoryContainerd) unstore(name string) {
 	m.events = append(m.events, imageEvent{name, time.Now().Add(m.delay)})
 }
 
-// collect removes content that no record needs.
+// collect removes content that no record refers to.
 func (m *memoryContainerd) collect() {
 	needed := make(map[string]bool)
 	for _, record := range m.records {
@@ -237,7 +237,7 @@ func (m *memoryContainerd) collect() {
 	maps.DeleteFunc(m.blobs, func(digest, _ string) bool { return !needed[digest] })
 }
 
-// follow applies the events that are due to CRI's view.
+// follow applies the events that are due to the view of the CRI.
 func (m *memoryContainerd) follow() {
 	for len(m.events) > 0 && !m.stuck && !m.events[0].due.After(time.Now()) {
 		m.look(m.events[0].name)
@@ -245,7 +245,7 @@ func (m *memoryContainerd) follow() {
 	}
 }
 
-// look makes CRI's view of a name that of its record. CRI keeps what it has seen if the
+// look updates the view of the CRI from the record of a name. The view stays as it is if the
 // content is missing.
 func (m *memoryContainerd) look(name string) {
 	record := m.records[name]
@@ -260,8 +260,8 @@ func (m *memoryContainerd) look(name string) {
 
 // CRI.
 
-// pull stores an image's names one after the other, each in the store and then in CRI's
-// view.
+// pull stores the names of an image one after the other, each in the store and then in the view
+// of the CRI.
 func (m *memoryContainerd) pull(ctx context.Context, request *runtime.PullImageRequest) (*runtime.PullImageResponse, error) {
 	canonical, err := parseDockerRef(request.GetImage().GetImage())
 	if err != nil {
@@ -388,8 +388,8 @@ func (m *memoryContainerd) list(*runtime.ListImagesRequest) (*runtime.ListImages
 	return response, nil
 }
 
-// create looks at the image twice: in CRI's view, and then for the record of one of the
-// names that it has there.
+// create reads the image twice: first in the view of the CRI, and then the record of one of its
+// names in the view.
 func (m *memoryContainerd) create(request *runtime.CreateContainerRequest) (*runtime.CreateContainerResponse, error) {
 	m.mutex.Lock()
 	m.follow()
@@ -428,7 +428,7 @@ func (m *memoryContainerd) containerStatus(request *runtime.ContainerStatusReque
 	}}, nil
 }
 
-// stored returns the records, as lines to compare: the name and the target's first digits.
+// stored returns the records as lines with the name and the first digits of the target.
 func (m *memoryContainerd) stored() []string {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// TestNamingInforms tells an operator what is done without a pull.
+// TestNamingInforms checks the messages about changes that are not part of a pull.
 func TestNamingInforms(t *testing.T) {
 	bubble(t, func(t *testing.T, n *namingNode) {
 		wantTold := func(want ...string) {

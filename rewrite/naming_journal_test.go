@@ -8,7 +8,8 @@ import (
 	"testing/synctest"
 )
 
-// TestJournalThatCantBeWritten: pulls go on, and each says so.
+// TestJournalThatCantBeWritten checks that pulls succeed with a warning if the journal can't be
+// written.
 func TestJournalThatCantBeWritten(t *testing.T) {
 	bubble(t, func(t *testing.T, n *namingNode) {
 		n.restartIn(t.TempDir())
@@ -21,12 +22,12 @@ func TestJournalThatCantBeWritten(t *testing.T) {
 		}
 		n.checkedPull(asked)
 		n.wantStored(recorded{image, []string{asked}})
-		synctest.Wait() // for the save after the answer
+		synctest.Wait() // wait for the save after the answer
 		if warnings := n.warned(); len(warnings) != 2 || !strings.Contains(warnings[0], "keeps the registry's name if the shim is killed") {
 			t.Errorf("warnings %q", warnings)
 		}
 		if !n.namer.Idle() {
-			t.Error("a pull is under way")
+			t.Error("a pull is in progress")
 		}
 	})
 }

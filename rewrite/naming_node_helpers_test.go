@@ -24,7 +24,7 @@ import (
 	"image-cri-shim/rewrite/naming"
 )
 
-// File and times of package naming that the tests rely on.
+// The file and the times of package naming that the tests need.
 const (
 	journalName = "pulls.json"
 	lastRetry   = 30 * time.Second
@@ -33,15 +33,15 @@ const (
 	deletedTTL  = 2 * time.Second
 )
 
-// namingNode is a containerd in memory with a shim in front of it. Its methods are the
-// calls of a client through the shim.
+// namingNode is a containerd in memory with a shim. Its methods make calls of a client through
+// the shim.
 type namingNode struct {
 	t         *testing.T
 	runtime   *memoryContainerd
-	directory string      // the state directory; empty: nothing is saved
-	refused   bool        // the runtime's absence has ended the last pull
-	away      bool        // clients would not reach the runtime either, or have been cut off
-	killed    atomic.Bool // no client gets an answer from the first shim any more
+	directory string      // state directory; if empty, nothing is saved
+	refused   bool        // the last pull failed because the runtime was unavailable
+	away      bool        // clients can't reach the runtime either, or were cancelled
+	killed    atomic.Bool // clients get no more answers from the first shim
 	*shim
 }
 
@@ -52,7 +52,7 @@ type shim struct {
 	rewriter *Rewriter
 
 	mutex    sync.Mutex
-	calls    []string // of the namer
+	calls    []string // calls of the namer
 	hook     func(ctx context.Context, number int, call string, invoke func() ([]byte, error)) ([]byte, error)
 	warnings []string
 	informed []string
@@ -64,8 +64,8 @@ const (
 	stored = hub + "/library/nginx:1.25"
 )
 
-// newNamingNode starts a node without a state directory. It must be called in a bubble,
-// which checks that all goroutines end.
+// newNamingNode starts a node without a state directory. It must be called in a synctest bubble,
+// which also checks that all goroutines end.
 func newNamingNode(t *testing.T) *namingNode {
 	t.Helper()
 	n := &namingNode{t: t, runtime: newMemoryContainerd()}
@@ -74,7 +74,7 @@ func newNamingNode(t *testing.T) *namingNode {
 	return n
 }
 
-// restartIn ends the shim and starts another one on a state directory.
+// restartIn stops the shim and starts another one with a state directory.
 func (n *namingNode) restartIn(directory string) {
 	n.t.Helper()
 	n.end()
@@ -82,14 +82,14 @@ func (n *namingNode) restartIn(directory string) {
 	n.start()
 }
 
-// start starts a shim on the state directory, and its background work.
+// start starts a shim with the state directory, and its background work.
 func (n *namingNode) start() {
 	n.t.Helper()
 	n.prepare()
 	n.run()
 }
 
-// prepare makes a shim whose background work has not begun.
+// prepare creates a shim without starting its background work.
 func (n *namingNode) prepare() {
 	n.t.Helper()
 	s := &shim{end: func() {}}
@@ -110,13 +110,13 @@ func (n *namingNode) prepare() {
 	})
 }
 
-// sharedLookup is a lookup for many clients at once: it does not record the outcomes.
+// sharedLookup is a [Lookup] for concurrent clients. It does not record the outcomes.
 type sharedLookup struct{ memoryLookup }
 
 func (sharedLookup) Pulled(Candidate)                {}
 func (sharedLookup) Failed(Candidate, time.Duration) {}
 
-// run begins the background work.
+// run starts the background work.
 func (n *namingNode) run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -138,14 +138,14 @@ func (s *shim) warn(err error) {
 	s.warnings = append(s.warnings, err.Error())
 }
 
-// warned returns the warnings since the last time.
+// warned returns the warnings since the last call.
 func (s *shim) inform(text string) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	s.informed = append(s.informed, text)
 }
 
-// told returns what the namer has informed of since the last call.
+// told returns the messages to Inform since the last call.
 func (s *shim) told() []string {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -162,7 +162,7 @@ func (s *shim) warned() []string {
 	return warnings
 }
 
-// watched counts the namer's calls and lets the hook in before and after each.
+// watched records the namer's calls, and calls the hook before and after each.
 func (s *shim) watched(invoke intercept.Invoke) intercept.Invoke {
 	return func(ctx context.Context, method string, request []byte) ([]byte, error) {
 		call := describe(method, request)
@@ -177,7 +177,7 @@ func (s *shim) watched(invoke intercept.Invoke) intercept.Invoke {
 	}
 }
 
-// describe returns a call as a word and what it is about.
+// describe returns the name of a call and its argument.
 func describe(method string, request []byte) string {
 	service, short, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
 	service = service[strings.LastIndex(service, ".")+1:]
@@ -199,7 +199,7 @@ func describe(method string, request []byte) string {
 	return short
 }
 
-// set sets the hook, and begins to count anew.
+// set sets the hook and clears the recorded calls.
 func (s *shim) set(hook func(ctx context.Context, number int, call string, invoke func() ([]byte, error)) ([]byte, error)) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -213,7 +213,7 @@ func (s *shim) seen() []string {
 	return slices.Clone(s.calls)
 }
 
-// call makes a client's call, as the proxy does: opaquely, by the shorter way or in full.
+// call makes a client's call as the proxy does: with Opaque, Pass or Unary.
 func (n *namingNode) call(ctx context.Context, service, method string, request, response proto.Message) error {
 	n.t.Helper()
 	full := "/runtime.v1." + service + "/" + method
@@ -307,7 +307,7 @@ func (n *namingNode) containerStatus(container string) *runtime.ContainerStatus 
 	return response.Status
 }
 
-// push puts an image into a registry under each of the references.
+// push adds an image to registries under each of the references.
 func (n *namingNode) push(references ...string) content {
 	image := newContent(references[0])
 	n.pushAs(image, references...)
@@ -322,7 +322,7 @@ func (n *namingNode) pushAs(image content, references ...string) {
 	}
 }
 
-// direct pulls as a client does that is not behind the shim.
+// direct pulls as a client that does not use the shim.
 func (n *namingNode) direct(image string) {
 	n.t.Helper()
 	encoded, _ := proto.Marshal(&runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: image}})
@@ -331,14 +331,14 @@ func (n *namingNode) direct(image string) {
 	}
 }
 
-// records is what containerd has after pulls of images by the names that they were asked
-// for.
+// records returns the records that containerd would have after direct pulls of images by their
+// asked names.
 func records(pulled ...recorded) []string {
 	var lines []string
 	for _, p := range pulled {
 		digest := p.content.digest[len("sha256:"):][:6]
 		lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasPrefix(line, shortDigest(p.content.id)+" ") })
-		lines = append(lines, shortDigest(p.content.id)+" "+digest) // follows the latest pull
+		lines = append(lines, shortDigest(p.content.id)+" "+digest) // belongs to the latest pull
 		for _, name := range p.names {
 			if !strings.Contains(name, "@") {
 				lines = append(lines, name+" "+digest)
@@ -355,7 +355,7 @@ type recorded struct {
 	names   []string
 }
 
-// wantStored requires the records of containerd.
+// wantStored checks the records of containerd.
 func (n *namingNode) wantStored(want ...recorded) {
 	n.t.Helper()
 	if got, want := n.runtime.stored(), records(want...); !slices.Equal(got, want) {
@@ -363,7 +363,7 @@ func (n *namingNode) wantStored(want ...recorded) {
 	}
 }
 
-// settled lets the background work come to its end, and requires that nothing is left to do.
+// settled waits until the background work is complete, and checks that nothing remains to do.
 func (n *namingNode) settled() {
 	n.t.Helper()
 	for range 20 {
@@ -414,8 +414,8 @@ func (n *namingNode) copyState() string {
 
 var errKilled = status.Error(codes.Unavailable, "the shim was killed")
 
-// killAfter kills the shim after a call of the namer, and starts another one in its place
-// once the work of the first has ended. It reports whether there was such a call.
+// killAfter kills the shim after a call of the namer, and starts another one when the goroutines
+// of the first have ended. It reports whether the shim made that call.
 func (n *namingNode) killAfter(number int, work func()) (call string, killed bool) {
 	n.t.Helper()
 	state := ""
@@ -437,7 +437,7 @@ func (n *namingNode) killAfter(number int, work func()) (call string, killed boo
 	})
 	work()
 	synctest.Wait()
-	time.Sleep(10 * time.Second) // work that goes on for failed pulls
+	time.Sleep(10 * time.Second) // wait for the work after failed pulls
 	mutex.Lock()
 	killed = state != ""
 	mutex.Unlock()
@@ -449,13 +449,13 @@ func (n *namingNode) killAfter(number int, work func()) (call string, killed boo
 	return call, true
 }
 
-// bubble runs a test in a bubble with a node.
+// bubble runs a test with a node in a synctest bubble.
 func bubble(t *testing.T, test func(*testing.T, *namingNode)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) { test(t, newNamingNode(t)) })
 }
 
-// each runs a test for the numbers from 1 until it reports false.
+// each runs a test with the numbers from 1 until the test returns false.
 func each(t *testing.T, test func(*testing.T, *namingNode, int) bool) {
 	t.Helper()
 	for number, more := 1, true; more; number++ {

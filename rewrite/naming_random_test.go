@@ -17,9 +17,9 @@ import (
 	"image-cri-shim/rewrite/imagename"
 )
 
-// TestNamingAtRandom makes random pulls, removals and moves of tags, while calls of the naming
-// fail and the shim is restarted. In the end containerd has what it has after the same calls on
-// registries that serve the originals themselves.
+// TestNamingAtRandom makes random pulls, removals and moves of tags, while calls of the namer
+// fail and the shim restarts. At the end, containerd must have the same names as after direct
+// pulls of the originals.
 func TestNamingAtRandom(t *testing.T) {
 	seeds := 100
 	if testing.Short() {
@@ -45,7 +45,7 @@ type randomWalk struct {
 	steps  []string
 
 	mutex sync.Mutex
-	names map[string]content // that direct pulls would have made, the IDs among them
+	names map[string]content // names that direct pulls would have created, including IDs
 }
 
 var walkTags = []string{"library/nginx:1.25", "library/nginx:2", "team/app:1"}
@@ -77,14 +77,14 @@ func (w *randomWalk) note(format string, arguments ...any) {
 	w.steps = append(w.steps, time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)).String()+" "+fmt.Sprintf(format, arguments...))
 }
 
-// move gives a tag another image in the registry.
+// move moves a tag to another image in the registry.
 func (w *randomWalk) move(tag string) {
 	seed := fmt.Sprint("image ", w.random.IntN(4))
 	w.note("%s is %s", tag, seed)
 	w.pushAs(newContent(seed), hub+"/"+tag)
 }
 
-// disturb has some of the next calls of the naming fail.
+// disturb makes some of the next calls of the namer fail.
 func (w *randomWalk) disturb() {
 	failing := make(map[int]codes.Code)
 	for range w.random.IntN(3) {
@@ -120,11 +120,11 @@ func (w *randomWalk) step() {
 			w.restartIn(w.directory)
 		}
 	case 3:
-		w.settled() // an image whose naming is under repair keeps other names than a client knows
+		w.settled() // an image under repair may have other names than a client sees
 		name := "docker.io/" + tag
 		_, pulled := w.names[name]
 		if _, own := w.names[hub+"/"+tag]; own || !pulled {
-			return // RemoveImage takes the image under the candidate's name too
+			return // RemoveImage also removes the image under the candidate's name
 		}
 		w.note("remove %s", name)
 		w.remove(name)
@@ -142,7 +142,7 @@ func (w *randomWalk) step() {
 	}
 }
 
-// retry pulls until the runtime has not refused.
+// retry repeats a pull until the runtime is available.
 func (w *randomWalk) retry(name string) {
 	for range 5 {
 		_, err := w.pull(name)

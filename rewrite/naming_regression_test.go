@@ -20,7 +20,7 @@ import (
 	"image-cri-shim/rewrite/imagename"
 )
 
-// load gives an image a name as a client does that is not behind the shim.
+// load gives an image a name as a client that does not use the shim.
 func (n *namingNode) load(image content, name string) {
 	m := n.runtime
 	m.mutex.Lock()
@@ -33,7 +33,7 @@ func (n *namingNode) load(image content, name string) {
 	}
 }
 
-// unpush takes references out of the registries.
+// unpush removes references from the registries.
 func (n *namingNode) unpush(references ...string) {
 	n.runtime.remote.mutex.Lock()
 	defer n.runtime.remote.mutex.Unlock()
@@ -42,8 +42,7 @@ func (n *namingNode) unpush(references ...string) {
 	}
 }
 
-// during runs work while a pull is under way that takes a minute. Other pulls take the usual
-// time meanwhile.
+// during runs work during a pull that takes a minute. Other pulls take the usual time meanwhile.
 func (n *namingNode) during(image string, work func()) {
 	n.t.Helper()
 	usual := n.runtime.pullTime
@@ -56,14 +55,14 @@ func (n *namingNode) during(image string, work func()) {
 	slow.Wait()
 }
 
-// storedAs returns the digest that a name has in containerd, and its labels.
+// storedAs returns the digest and the labels of a name in containerd.
 func (n *namingNode) storedAs(name string) (digest string, labels map[string]string) {
 	n.runtime.mutex.Lock()
 	defer n.runtime.mutex.Unlock()
 	return n.runtime.records[name].GetTarget().GetDigest(), n.runtime.records[name].GetLabels()
 }
 
-// wantName requires the image that a name has in containerd, and in the view of CRI.
+// wantName checks the image of a name in containerd and in the view of the CRI.
 func (n *namingNode) wantName(name string, want content) {
 	n.t.Helper()
 	if digest, _ := n.storedAs(name); digest != want.digest {
@@ -74,7 +73,7 @@ func (n *namingNode) wantName(name string, want content) {
 	}
 }
 
-// wantNoRegistry requires that no name of the registry is in containerd.
+// wantNoRegistry checks that containerd has no name of the registry.
 func (n *namingNode) wantNoRegistry() {
 	n.t.Helper()
 	if got := strings.Join(n.runtime.stored(), "\n\t"); strings.Contains(got, hub) {
@@ -82,8 +81,8 @@ func (n *namingNode) wantNoRegistry() {
 	}
 }
 
-// TestNamingRepairLeavesMovedNames: a pull succeeds but its image can be neither named nor
-// recorded. Before the repair, the asked name gets another image.
+// TestNamingRepairLeavesMovedNames: a pull succeeds, but its image can be neither named nor
+// recorded. Before the repair, the asked name moves to another image.
 func TestNamingRepairLeavesMovedNames(t *testing.T) {
 	first, second := newContent("first"), newContent("second")
 	older := newContent("older")
@@ -128,8 +127,8 @@ func TestNamingRepairLeavesMovedNames(t *testing.T) {
 	}
 }
 
-// TestNamingRepairAfterARemoval: a pull succeeds but its image can be neither named nor
-// recorded. Before the repair, the image that the asked name had is removed.
+// TestNamingRepairAfterARemoval: a pull succeeds, but its image can be neither named nor
+// recorded. Before the repair, the former image of the asked name is removed.
 func TestNamingRepairAfterARemoval(t *testing.T) {
 	first, older := newContent("first"), newContent("older")
 	bubble(t, func(t *testing.T, n *namingNode) {
@@ -144,8 +143,8 @@ func TestNamingRepairAfterARemoval(t *testing.T) {
 	})
 }
 
-// fallsSilentAfter has the namer's calls fail once a pull has stored a name, until back is
-// called.
+// fallsSilentAfter makes the namer's calls fail from the moment when a pull has stored a name
+// until back is called.
 func (n *namingNode) fallsSilentAfter(name string) (back func()) {
 	var pulled, answers atomic.Bool
 	n.set(func(_ context.Context, _ int, _ string, invoke func() ([]byte, error)) ([]byte, error) {
@@ -160,8 +159,8 @@ func (n *namingNode) fallsSilentAfter(name string) (back func()) {
 	return func() { answers.Store(true) }
 }
 
-// TestNamingRemovalDuringAPull removes, and looks for, other names that the registry has the
-// pulled image for. No client has pulled these.
+// TestNamingRemovalDuringAPull removes and looks up other names that the registry maps to the
+// pulled image. No client has pulled these names.
 func TestNamingRemovalDuringAPull(t *testing.T) {
 	const pulled, reference = "quay.io/team/app:1", hub + "/team/app:1"
 	for _, other := range []string{"docker.io/team/app:1", reference} {
@@ -191,8 +190,8 @@ func TestNamingRemovalDuringAPull(t *testing.T) {
 	}
 }
 
-// TestNamingInAnotherRegistry pulls a name of one private registry, which another one serves,
-// while the first registry serves another name.
+// TestNamingInAnotherRegistry pulls a name in one private registry from another one, while the
+// first registry serves another name.
 func TestNamingInAnotherRegistry(t *testing.T) {
 	const own, other = "mirror.test/team/app:1", hub + "/team/app:1"
 	first, second := newContent("first"), newContent("second")
@@ -223,8 +222,8 @@ func TestNamingInAnotherRegistry(t *testing.T) {
 	}
 }
 
-// TestNamingGivesTagsBackAtOnce: a tag that a client has pulled by its own name, and that a
-// pull for another name moves while a slow pull from the repository is under way.
+// TestNamingGivesTagsBackAtOnce: a client has pulled a registry's tag by its own name. A pull for
+// another name moves the tag while a slow pull from the repository is in progress.
 func TestNamingGivesTagsBackAtOnce(t *testing.T) {
 	first, second, slow := newContent("first"), newContent("second"), newContent("slow")
 	bubble(t, func(t *testing.T, n *namingNode) {
@@ -242,8 +241,8 @@ func TestNamingGivesTagsBackAtOnce(t *testing.T) {
 	})
 }
 
-// TestNamingKeepsLoadedNames: another client gives the registry's tag another image before
-// the tag is deleted.
+// TestNamingKeepsLoadedNames: another client moves the registry's tag to another image before the
+// tag is deleted.
 func TestNamingKeepsLoadedNames(t *testing.T) {
 	first, loaded := newContent("first"), newContent("loaded")
 	bubble(t, func(t *testing.T, n *namingNode) {
@@ -259,8 +258,8 @@ func TestNamingKeepsLoadedNames(t *testing.T) {
 	})
 }
 
-// TestNamingOfEarlierAnswers handles a list after the registry's names were deleted that the
-// runtime has made before.
+// TestNamingOfEarlierAnswers: the runtime produces a list before the registry's names are deleted,
+// and the shim receives it after that.
 func TestNamingOfEarlierAnswers(t *testing.T) {
 	bubble(t, func(t *testing.T, n *namingNode) {
 		n.push(stored)
@@ -320,8 +319,8 @@ func TestNamingOfEarlierAnswers(t *testing.T) {
 	})
 }
 
-// TestNamingKeepsLabels of the asked name that another client has set, when it is pulled
-// again as the same image and as another one.
+// TestNamingKeepsLabels checks that labels of another client on the asked name stay when the name
+// is pulled again, with the same image and with another one.
 func TestNamingKeepsLabels(t *testing.T) {
 	for what, again := range map[string]content{"the same image": newContent("first"), "another image": newContent("second")} {
 		t.Run(what, func(t *testing.T) {
@@ -350,7 +349,7 @@ func TestNamingKeepsLabels(t *testing.T) {
 	}
 }
 
-// TestNamingOfOneConfiguration pulls two manifests with one configuration at once.
+// TestNamingOfOneConfiguration pulls two manifests with the same configuration concurrently.
 func TestNamingOfOneConfiguration(t *testing.T) {
 	first := newContent("first")
 	second := content{id: first.id, digest: newContent("second").digest}
@@ -390,7 +389,7 @@ func TestNamingListsMovedTagsOnce(t *testing.T) {
 	}
 }
 
-// listsOnce pulls a name, and requires that lists have it on one image until a second later.
+// listsOnce pulls a name, and checks for one more second that lists have it on one image only.
 func (n *namingNode) listsOnce(asked string) {
 	n.t.Helper()
 	ended := make(chan struct{})
@@ -417,8 +416,8 @@ func (n *namingNode) listsOnce(asked string) {
 	})
 }
 
-// TestNamingOfATagThatMovesOn: another pull moves the registry's tag when the image has just
-// been looked at, and CRI shows it there a moment later.
+// TestNamingOfATagThatMovesOn: another pull moves the registry's tag just after the namer has read
+// the image, and the CRI shows the move a moment later.
 func TestNamingOfATagThatMovesOn(t *testing.T) {
 	first, second := newContent("first"), newContent("second")
 	bubble(t, func(t *testing.T, n *namingNode) {
@@ -452,8 +451,8 @@ func TestNamingOfATagThatMovesOn(t *testing.T) {
 	})
 }
 
-// TestNamingRemovalBesideASlowPull is TestNamingRemovalDuringAPull after the image has got its
-// name, while the registry's names wait for another pull to end.
+// TestNamingRemovalBesideASlowPull is like TestNamingRemovalDuringAPull, but after the image was
+// named, while the registry's names stay until another pull has ended.
 func TestNamingRemovalBesideASlowPull(t *testing.T) {
 	const pulled, reference = "quay.io/team/app:1", hub + "/team/app:1"
 	for _, other := range []string{"docker.io/team/app:1", reference} {
@@ -475,8 +474,8 @@ func TestNamingRemovalBesideASlowPull(t *testing.T) {
 	}
 }
 
-// TestNamingOfAnUnusableImage pulls an image for other platforms only. containerd 2 stores the
-// image's name before the pull fails, and CRI never shows it.
+// TestNamingOfAnUnusableImage pulls an image for other platforms only. containerd 2 stores its
+// name before the pull fails, and the CRI never shows it.
 func TestNamingOfAnUnusableImage(t *testing.T) {
 	unusable, usable := newContent("unusable"), newContent("usable")
 	for _, name := range []string{asked, "docker.io/library/nginx@" + unusable.digest} {
@@ -500,7 +499,8 @@ func TestNamingOfAnUnusableImage(t *testing.T) {
 	}
 }
 
-// TestNamingKeepsAnUnusableImage that a client has asked for by the registry's name.
+// TestNamingKeepsAnUnusableImage checks that an unusable image stays if a client has pulled it by
+// the registry's name.
 func TestNamingKeepsAnUnusableImage(t *testing.T) {
 	unusable := newContent("unusable")
 	bubble(t, func(t *testing.T, n *namingNode) {

@@ -18,7 +18,7 @@ import (
 	"image-cri-shim/rewrite/naming"
 )
 
-// TestNamingScenarios runs pulls in surroundings that need a rule of their own.
+// TestNamingScenarios runs pulls in situations that need special rules.
 func TestNamingScenarios(t *testing.T) {
 	first, second := newContent("first"), newContent("second")
 	digestOf := func(repository string, image content) string { return repository + "@" + image.digest }
@@ -231,7 +231,7 @@ func TestNamingScenarios(t *testing.T) {
 	}
 }
 
-// together runs clients at once.
+// together runs clients concurrently.
 func (n *namingNode) together(clients ...func()) {
 	var running sync.WaitGroup
 	for _, client := range clients {
@@ -240,7 +240,7 @@ func (n *namingNode) together(clients ...func()) {
 	running.Wait()
 }
 
-// removeDirectly removes an image as a client does that is not behind the shim.
+// removeDirectly removes an image as a client that does not use the shim.
 func (n *namingNode) removeDirectly(id string) {
 	n.runtime.mutex.Lock()
 	defer n.runtime.mutex.Unlock()
@@ -253,7 +253,7 @@ func (n *namingNode) removeDirectly(id string) {
 	n.runtime.follow()
 }
 
-// failing is a hook that has the first calls of a kind fail.
+// failing returns a hook that makes the first calls of a kind fail.
 func failing(kind string, times int) func(context.Context, int, string, func() ([]byte, error)) ([]byte, error) {
 	var mutex sync.Mutex
 	return func(_ context.Context, _ int, call string, invoke func() ([]byte, error)) ([]byte, error) {
@@ -270,7 +270,8 @@ func failing(kind string, times int) func(context.Context, int, string, func() (
 	}
 }
 
-// TestNamingKeepsWhatTheRuntimeNeeds: pinned names, and the name that sandboxes are started by.
+// TestNamingKeepsWhatTheRuntimeNeeds checks that pinned names and the name of the sandbox image
+// stay.
 func TestNamingKeepsWhatTheRuntimeNeeds(t *testing.T) {
 	for _, older := range []bool{true, false} {
 		t.Run(fmt.Sprintf("older=%v", older), func(t *testing.T) {
@@ -300,7 +301,7 @@ func TestNamingKeepsWhatTheRuntimeNeeds(t *testing.T) {
 	}
 }
 
-// TestNamingWithAViewThatHangs: the names are there, and CRI shows them only minutes later.
+// TestNamingWithAViewThatHangs: the names exist, but the CRI shows them only minutes later.
 func TestNamingWithAViewThatHangs(t *testing.T) {
 	bubble(t, func(t *testing.T, n *namingNode) {
 		image := n.push(stored)
@@ -312,7 +313,7 @@ func TestNamingWithAViewThatHangs(t *testing.T) {
 		}
 		time.Sleep(3 * time.Minute)
 		if n.status(asked).GetId() != image.id {
-			t.Error("the image is gone")
+			t.Error("the image does not exist")
 		}
 		n.runtime.mutex.Lock()
 		n.runtime.stuck = false
@@ -322,7 +323,7 @@ func TestNamingWithAViewThatHangs(t *testing.T) {
 	})
 }
 
-// TestNamingWaitsForEventsOfOthers: CRI takes them in order.
+// TestNamingWaitsForEventsOfOthers: the CRI handles events of other clients first.
 func TestNamingWaitsForEventsOfOthers(t *testing.T) {
 	bubble(t, func(t *testing.T, n *namingNode) {
 		image := n.push(stored)
@@ -336,7 +337,7 @@ func TestNamingWaitsForEventsOfOthers(t *testing.T) {
 	})
 }
 
-// TestNamingBesideContainers has containers made of an image that is pulled again and again.
+// TestNamingBesideContainers creates containers of an image that is pulled repeatedly.
 func TestNamingBesideContainers(t *testing.T) {
 	bubble(t, func(t *testing.T, n *namingNode) {
 		n.push(stored)
@@ -355,13 +356,13 @@ func TestNamingBesideContainers(t *testing.T) {
 			}
 		})
 		if len(failed) > 0 {
-			t.Errorf("%d containers were not made: %v", len(failed), failed[0])
+			t.Errorf("%d containers were not created: %v", len(failed), failed[0])
 		}
 	})
 }
 
-// TestNamingIsNotHeldUpByAContainer that takes long to be made: the pull ends, and so do those
-// that come after it.
+// TestNamingIsNotHeldUpByAContainer: the creation of a container takes long, but pulls of its
+// image end in time.
 func TestNamingIsNotHeldUpByAContainer(t *testing.T) {
 	bubble(t, func(t *testing.T, n *namingNode) {
 		image := n.push(stored)
@@ -371,7 +372,7 @@ func TestNamingIsNotHeldUpByAContainer(t *testing.T) {
 		begun := time.Now()
 		pulls := 0
 		slow.Go(func() { n.mustPull(asked) })
-		time.Sleep(time.Millisecond) // the call is not opaque while a pull is under way
+		time.Sleep(time.Millisecond) // the call is not forwarded as bytes during a pull
 		slow.Go(func() {
 			if _, err := n.create(id, asked); err != nil {
 				t.Errorf("create: %v", err)
@@ -394,8 +395,8 @@ func TestNamingIsNotHeldUpByAContainer(t *testing.T) {
 	})
 }
 
-// TestNamingShowsNoRegistryMeanwhile: clients that list all the time, while a pull is under way
-// and its image is named.
+// TestNamingShowsNoRegistryMeanwhile checks that clients which list images during a pull and the
+// naming of its image never see the registry's names.
 func TestNamingShowsNoRegistryMeanwhile(t *testing.T) {
 	bubble(t, func(t *testing.T, n *namingNode) {
 		n.push(stored)
@@ -429,7 +430,7 @@ func TestNamingShowsNoRegistryMeanwhile(t *testing.T) {
 	})
 }
 
-// TestNamingOfTheLedger turns entries into names: those of an earlier shim without a namer.
+// TestNamingOfTheLedger moves the ledger of an earlier shim without a namer into containerd.
 func TestNamingOfTheLedger(t *testing.T) {
 	first, second := newContent("first"), newContent("second")
 	name := func(original, reference string, image content) ledger.Entry {
@@ -542,7 +543,7 @@ func TestNamingOfTheLedger(t *testing.T) {
 					want = nil
 				}
 				got := slices.DeleteFunc(n.runtime.stored(), func(line string) bool {
-					return strings.HasPrefix(line, originals+"@") && !slices.Contains(want, line) // a tag alone is enough
+					return strings.HasPrefix(line, originals+"@") && !slices.Contains(want, line) // the digest is optional
 				})
 				want = slices.DeleteFunc(want, func(line string) bool { return strings.HasPrefix(line, originals+"@") && !slices.Contains(got, line) })
 				if !slices.Equal(got, want) {
@@ -553,7 +554,8 @@ func TestNamingOfTheLedger(t *testing.T) {
 	}
 }
 
-// TestNamingOfTheLedgerWaitsForPulls of its repository, and is not forgotten.
+// TestNamingOfTheLedgerWaitsForPulls checks that the ledger's names are moved into containerd
+// after pulls from the repository have ended.
 func TestNamingOfTheLedgerWaitsForPulls(t *testing.T) {
 	bubble(t, func(t *testing.T, n *namingNode) {
 		image := n.push(stored)
@@ -586,7 +588,7 @@ func TestNamingOfTheLedgerWaitsForPulls(t *testing.T) {
 	})
 }
 
-// TestNamingOpaque tells which calls pass without a look at them.
+// TestNamingOpaque checks which calls are forwarded without decoding.
 func TestNamingOpaque(t *testing.T) {
 	bubble(t, func(t *testing.T, n *namingNode) {
 		n.push(stored)
@@ -607,7 +609,7 @@ func TestNamingOpaque(t *testing.T) {
 		}
 		all := "RuntimeService/ContainerStatus RuntimeService/PodSandboxStatus RuntimeService/GetContainerEvents ImageService/ListImages ImageService/StreamImages"
 		if got := passes(); got != "" {
-			t.Errorf("opaque while answers of before may come: %s", got)
+			t.Errorf("opaque while earlier answers may arrive: %s", got)
 		}
 		time.Sleep(deletedTTL + time.Second)
 		if got := passes(); got != all {
@@ -616,7 +618,7 @@ func TestNamingOpaque(t *testing.T) {
 		n.together(func() { n.mustPull(asked) }, func() {
 			time.Sleep(time.Millisecond)
 			if got := passes(); got != "" {
-				t.Errorf("opaque while a pull is under way: %s", got)
+				t.Errorf("opaque during a pull: %s", got)
 			}
 		})
 		time.Sleep(deletedTTL + time.Second)
@@ -632,7 +634,7 @@ func TestNamingOpaque(t *testing.T) {
 	})
 }
 
-// TestNamingMode follows the answers of the images service.
+// TestNamingMode checks the mode for the answers of the images service.
 func TestNamingMode(t *testing.T) {
 	bubble(t, func(t *testing.T, n *namingNode) {
 		for _, step := range []struct {
@@ -663,7 +665,7 @@ func TestNamingMode(t *testing.T) {
 	}
 }
 
-// TestNamingIsQuiet: hardly anything is asked while there is nothing to do.
+// TestNamingIsQuiet checks that the namer makes few calls while it has nothing to do.
 func TestNamingIsQuiet(t *testing.T) {
 	bubble(t, func(t *testing.T, n *namingNode) {
 		n.push(stored)
@@ -676,7 +678,7 @@ func TestNamingIsQuiet(t *testing.T) {
 	})
 }
 
-// TestNamingAfterTheEnd: calls that are still drained when the background work has ended.
+// TestNamingAfterTheEnd: calls end after the background work has stopped.
 func TestNamingAfterTheEnd(t *testing.T) {
 	bubble(t, func(t *testing.T, n *namingNode) {
 		image := n.push(stored)
@@ -694,7 +696,7 @@ func TestNamingAfterTheEnd(t *testing.T) {
 	})
 }
 
-// TestNamingOfPreloadedImages: the names that an image gets from the registry's own name.
+// TestNamingOfPreloadedImages checks the names that a preloaded image gets.
 func TestNamingOfPreloadedImages(t *testing.T) {
 	bubble(t, func(t *testing.T, n *namingNode) {
 		image := n.push(stored)

@@ -36,7 +36,7 @@ func TestNamingOfAPull(t *testing.T) {
 	})
 }
 
-// failures are the ways in which a call of the naming fails.
+// failures are the ways in which a call of the namer can fail.
 var failures = map[string]func(ctx context.Context, invoke func() ([]byte, error)) ([]byte, error){
 	"Unavailable":      failWith(codes.Unavailable),
 	"Internal":         failWith(codes.Internal),
@@ -58,7 +58,7 @@ func failWith(code codes.Code) func(context.Context, func() ([]byte, error)) ([]
 	}
 }
 
-// situations are pulls in different surroundings, and what containerd has afterwards.
+// situations are pulls in different situations, and the records of containerd afterwards.
 var situations = map[string]struct {
 	prepare func(n *namingNode)
 	pull    func(n *namingNode)
@@ -119,8 +119,8 @@ var situations = map[string]struct {
 	},
 }
 
-// checkedPull pulls, and requires what a client sees straight after: the image under its
-// asked name, with the ID of the answer, and no name of the registry that was not there.
+// checkedPull pulls, and checks the names that a client sees immediately after: the image has its
+// asked name and the ID of the answer, and no new name of the registry.
 func (n *namingNode) checkedPull(image string) {
 	n.t.Helper()
 	before := strings.Join(n.list(), "\n")
@@ -143,14 +143,14 @@ func (n *namingNode) checkedPull(image string) {
 	}
 }
 
-// TestNamingFailures has each call of a naming fail. The pull's answer is the runtime's, the
-// client sees the asked name, and the background work ends with the names that there are
+// TestNamingFailures makes each call of a naming fail. The client must get the runtime's answer
+// to the pull and see the asked name, and the background work must end with the same names as
 // without a failure.
 func TestNamingFailures(t *testing.T) {
 	for name, situation := range situations {
 		for how, fail := range failures {
 			if !strings.HasPrefix(name, "a ") && slices.Contains([]string{"Internal", "PermissionDenied", "Unimplemented"}, how) {
-				continue // the surroundings make no difference to them
+				continue // the same in each situation
 			}
 			t.Run(name+"/"+how, func(t *testing.T) {
 				t.Parallel()
@@ -184,7 +184,8 @@ func TestNamingFailures(t *testing.T) {
 	}
 }
 
-// TestNamingOutages has all calls fail from one on, for a minute: a runtime that restarts.
+// TestNamingOutages makes all calls fail for a minute from a certain call on, as if the runtime
+// restarted.
 func TestNamingOutages(t *testing.T) {
 	for name, situation := range situations {
 		t.Run(name, func(t *testing.T) {
@@ -223,8 +224,8 @@ func TestNamingOutages(t *testing.T) {
 	}
 }
 
-// TestNamingCrashes kills the shim after each call of a naming. The next one makes the state
-// that there is without a crash.
+// TestNamingCrashes kills the shim after each call of a naming. The next shim must reach the same
+// state as without a crash.
 func TestNamingCrashes(t *testing.T) {
 	for name, situation := range situations {
 		t.Run(name, func(t *testing.T) {
@@ -237,7 +238,7 @@ func TestNamingCrashes(t *testing.T) {
 				n.away = false
 				n.settled()
 				if killed {
-					situation.pull(n) // the client has not got an answer
+					situation.pull(n) // the client got no answer
 					n.settled()
 				}
 				n.wantStored(situation.want(n)...)
@@ -250,8 +251,8 @@ func TestNamingCrashes(t *testing.T) {
 	}
 }
 
-// TestNamingCrashAfterAnOwnPull: a name that was asked for by itself while a pull for another
-// name was under way outlives a crash of the shim.
+// TestNamingCrashAfterAnOwnPull: a client pulls a registry's name by its own name during a pull
+// for another name. The name must stay after a crash of the shim.
 func TestNamingCrashAfterAnOwnPull(t *testing.T) {
 	each(t, func(t *testing.T, n *namingNode, number int) bool {
 		n.restartIn(t.TempDir())
@@ -267,7 +268,7 @@ func TestNamingCrashAfterAnOwnPull(t *testing.T) {
 		})
 		n.away = false
 		n.settled()
-		if !owned { // the client has not got an answer
+		if !owned { // the client got no answer
 			n.mustPull(stored)
 		}
 		n.mustPull(asked)

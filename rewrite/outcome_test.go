@@ -16,16 +16,16 @@ import (
 	"image-cri-shim/rewrite/imagename"
 )
 
-// What the look-up is told of a pull's end, and what follows from it.
+// The Lookup receives the result of a pull, and the next attempt depends on it.
 func TestOutcomes(t *testing.T) {
 	const stored = hub + "/library/nginx:1.25"
 	unavailable := status.Error(codes.Unavailable, "server is not initialized yet")
 	for _, test := range []struct {
 		name    string
 		timeout time.Duration
-		failure error // of the pull from the hub
+		failure error // error of the pull from the hub
 		told    []string
-		want    codes.Code // of the whole pull
+		want    codes.Code // result of the client's pull
 	}{
 		{"success", time.Hour, nil, []string{"pulled " + stored}, codes.OK},
 		{"the runtime's error", time.Hour, status.Error(codes.Unknown, "no such blob"), []string{"failed " + stored}, codes.OK},
@@ -44,7 +44,7 @@ func TestOutcomes(t *testing.T) {
 			p.runtime.Invoke = func(ctx context.Context, method string, request []byte) ([]byte, error) {
 				if strings.HasSuffix(method, "/PullImage") && imagename.Host(requested(t, request)) == hub && test.failure != nil {
 					if test.failure == unavailable {
-						n.runtime.down = unavailable // to whatever else it is asked, too
+						n.runtime.down = unavailable // for all other calls too
 					}
 					return nil, test.failure
 				}
@@ -55,16 +55,16 @@ func TestOutcomes(t *testing.T) {
 				t.Errorf("got %v, want the code %v and the runtime's own text", err, test.want)
 			}
 			if !slices.Equal(n.outcomes, test.told) {
-				t.Errorf("the look-up was told %q, want %q", n.outcomes, test.told)
+				t.Errorf("the Lookup received %q, want %q", n.outcomes, test.told)
 			}
 			if pulls := n.pulls(t); test.want == codes.Unavailable && len(pulls) > 0 {
-				t.Errorf("and then %q was pulled", pulls)
+				t.Errorf("unexpected pulls %q", pulls)
 			}
 		})
 	}
 }
 
-// The caller's own end says nothing about the registry.
+// If the caller cancels a pull, this is not counted against the registry.
 func TestOutcomeOfACancelledPull(t *testing.T) {
 	n := newNode(t)
 	n.push(hub + "/library/nginx:1.25")
@@ -76,11 +76,11 @@ func TestOutcomeOfACancelledPull(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if len(n.outcomes) > 0 {
-		t.Errorf("the look-up was told %q", n.outcomes)
+		t.Errorf("the Lookup received %q", n.outcomes)
 	}
 }
 
-// While the runtime is starting it refuses everything, and is asked once.
+// A starting runtime refuses all calls, and the shim asks it only once.
 func TestPullFromARuntimeThatIsNotReady(t *testing.T) {
 	n := newNode(t)
 	n.registry.lies = true
@@ -90,15 +90,14 @@ func TestPullFromARuntimeThatIsNotReady(t *testing.T) {
 		t.Errorf("got %v, want the runtime's own error", err)
 	}
 	if len(n.outcomes) > 0 {
-		t.Errorf("the look-up was told %q", n.outcomes)
+		t.Errorf("the Lookup received %q", n.outcomes)
 	}
 	n.runtime.down = nil
 	n.push(hub + "/library/nginx:1.25")
 	n.mustPull("nginx:1.25")
 }
 
-// A runtime that was away before the pull has begun, and is back at once, is no failure
-// of a registry.
+// A runtime that was unavailable only at the start of a pull is not counted against a registry.
 func TestPullFromARuntimeThatComesBack(t *testing.T) {
 	n := newNode(t)
 	n.push(hub + "/library/nginx:1.25")
@@ -116,10 +115,10 @@ func TestPullFromARuntimeThatComesBack(t *testing.T) {
 		return n.runtime.invoke(ctx, method, request)
 	})
 	if status.Code(err) != codes.Unavailable || err.Error() != away.Error() {
-		t.Errorf("got %v, want the runtime's absence", err)
+		t.Errorf("got %v, want the error of the unavailable runtime", err)
 	}
 	if pulls := n.pulls(t); len(pulls) > 0 || len(n.outcomes) > 0 {
-		t.Errorf("pulled %q, and the look-up was told %q", pulls, n.outcomes)
+		t.Errorf("pulled %q, and the Lookup received %q", pulls, n.outcomes)
 	}
 }
 
@@ -146,7 +145,7 @@ func TestPullOfTheRegistrysOwnNameFails(t *testing.T) {
 	}
 }
 
-// pulls are the references that the runtime was asked to pull.
+// pulls returns the references in the PullImage requests to the runtime.
 func (n *node) pulls(t *testing.T) []string {
 	t.Helper()
 	var pulls []string
@@ -158,7 +157,7 @@ func (n *node) pulls(t *testing.T) []string {
 	return pulls
 }
 
-// requested is the image that an encoded PullImage asks for.
+// requested returns the image in an encoded PullImage.
 func requested(t *testing.T, encoded []byte) string {
 	t.Helper()
 	request := &runtime.PullImageRequest{}

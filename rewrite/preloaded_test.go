@@ -29,7 +29,7 @@ func TestPreloaded(t *testing.T) {
 	}
 }
 
-// The first source that asks for a preloaded image gets it, and no other.
+// The first original that a client asks for gets a preloaded image. Others do not.
 func TestSecondSourceOfAPreloadedImage(t *testing.T) {
 	n := newNode(t)
 	n.registry.match = []string{"quay.io"}
@@ -56,6 +56,6 @@ func TestSecondSourceOfAPreloadedImage(t *testing.T) {
 	}
 	n.remove("quay.io/team/app:1")
 	if image := n.status("sha256:1111"); image != nil {
-		t.Errorf("still there: %s", names(image))
+		t.Errorf("the image still exists: %s", names(image))
 	}
 }

@@ -200,7 +200,7 @@ func TestPullOfWhatIsNoNameWithoutFallback(t *testing.T) {
 		{"", "sha256:" + id, false},
 		{"", id, false},
 		{"", "No/Name", false},
-		{"docker.io/library/sha256", "sha256:" + id, false}, // what containerd would ask docker.io for
+		{"docker.io/library/sha256", "sha256:" + id, false}, // containerd would pull this from docker.io
 		{"docker.io/library/sha256", "sha256:1234", false},
 		{"docker.io/library/sha512", "sha512:" + id + id, false},
 		{"docker.io/library/sha256", id, true},
@@ -216,7 +216,7 @@ func TestPullOfWhatIsNoNameWithoutFallback(t *testing.T) {
 	}
 }
 
-// Without a registry that could follow, the caller's deadline is the only bound.
+// If no other attempt can follow, only the caller's deadline limits the pull.
 func TestPullTimeoutAndDeadline(t *testing.T) {
 	hang := func(ctx context.Context, _ string, _ []byte) ([]byte, error) {
 		<-ctx.Done()
@@ -232,14 +232,14 @@ func TestPullTimeoutAndDeadline(t *testing.T) {
 			begun := time.Now()
 			_, err := n.rewriter.Unary()["/runtime.v1.ImageService/PullImage"](ctx, encoded, hang)
 			if took := time.Since(begun); status.Code(err) != codes.DeadlineExceeded || took != time.Minute {
-				t.Errorf("after the caller's deadline, with the time-out %v: %v after %v", timeout, err, took)
+				t.Errorf("after the caller's deadline, with the timeout %v: got %v after %v", timeout, err, took)
 			}
 		})
 	}
 }
 
-// A registry that answers look-ups and then hangs leaves time for the original,
-// and the look-up is told so.
+// A registry that answers lookups and then hangs leaves time for the original, and the Lookup
+// receives the failure.
 func TestPullLeavesAHangingRegistry(t *testing.T) {
 	n := newNode(t)
 	n.push(hub+"/library/nginx:1.25", "docker.io/library/nginx:1.25")
@@ -262,12 +262,12 @@ func TestPullLeavesAHangingRegistry(t *testing.T) {
 		t.Errorf("pulled %s, want the original %s", response.ImageRef, want)
 	}
 	if !slices.Equal(n.outcomes, []string{"stalled " + hub + "/library/nginx:1.25"}) {
-		t.Errorf("the look-up was told %q", n.outcomes)
+		t.Errorf("the Lookup received %q", n.outcomes)
 	}
 }
 
-// However a pull ends for its client, the registry's name is not taken for one
-// that somebody asked for.
+// However a pull ends for its client, the registry's name does not count as a name that a client
+// has asked for.
 func TestPullWhoseEndNobodyLearns(t *testing.T) {
 	const stored = hub + "/library/nginx:1.25"
 	expect := func(t *testing.T, n *node) {
@@ -323,13 +323,13 @@ func TestPullWhoseEndNobodyLearns(t *testing.T) {
 			t.Fatal(err)
 		}
 		if image := n.status(stored); !slices.Equal(image.GetRepoTags(), []string{stored}) {
-			t.Errorf("pulled behind the shim: %s", names(image))
+			t.Errorf("pulled without the shim: %s", names(image))
 		}
 	})
 }
 
-// duringPull runs do within a pull of nginx:1.25, right before the runtime
-// answers the rewritten PullImage with the error that do returns.
+// duringPull runs do during a pull of nginx:1.25, just before the runtime answers the rewritten
+// PullImage with the error that do returns.
 func (n *node) duringPull(ctx context.Context, do func(context.Context) error) error {
 	n.t.Helper()
 	encoded, err := proto.Marshal(&runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: "nginx:1.25"}})
@@ -349,8 +349,8 @@ func (n *node) duringPull(ctx context.Context, do func(context.Context) error) e
 	return err
 }
 
-// What others see while a pull of an image that is there already is under way,
-// and after it was cut off.
+// During the pull of an image that is on the node already, and after the pull was interrupted,
+// other clients see the same names as before.
 func TestOthersDuringAPull(t *testing.T) {
 	const own = hub + "/library/nginx:1.25"
 	ownLogin := &runtime.AuthConfig{Username: "admin", Password: "canary:passw0rd"}
@@ -393,7 +393,7 @@ func TestOthersDuringAPull(t *testing.T) {
 		n := newNode(t)
 		n.push(own)
 		if err := n.duringPull(t.Context(), func(context.Context) error {
-			n.mustPull("nginx:1.25") // succeeds, then the first one fails
+			n.mustPull("nginx:1.25") // this pull succeeds, then the first one fails
 			return status.Error(codes.Unknown, "unpack failed")
 		}); err == nil {
 			t.Fatal("no error")
@@ -406,7 +406,7 @@ func TestOthersDuringAPull(t *testing.T) {
 		n := newNode(t)
 		n.push(own)
 		_ = n.duringPull(t.Context(), func(context.Context) error {
-			for id := range n.runtime.ids { // nothing came of it
+			for id := range n.runtime.ids { // as if the pull had stored nothing
 				client{t: t, runtime: n.runtime}.remove(id)
 			}
 			return status.Error(codes.Canceled, "cut off")
@@ -430,12 +430,12 @@ func TestOthersDuringAPull(t *testing.T) {
 			t.Fatal(err)
 		}
 		if image := n.status("nginx:1.25"); image.GetId() != pulled {
-			t.Errorf("status has %s, want what the pull has answered, %s", names(image), pulled)
+			t.Errorf("status has %s, want the image of the pull's answer, %s", names(image), pulled)
 		}
 	})
 }
 
-// An image that is there under both names is found under each while it lasts.
+// An image with both names is found by each of them as long as it has this name.
 func TestImageUnderBothNames(t *testing.T) {
 	n := newNode(t)
 	n.push(hub + "/library/nginx:1.25")
@@ -457,7 +457,7 @@ func TestImageUnderBothNames(t *testing.T) {
 func TestPullLeavesTimeToASlowRegistry(t *testing.T) {
 	for _, total := range []time.Duration{time.Hour, time.Minute, time.Second} {
 		if reserve := total - attemptShare(total); reserve <= 0 || reserve > time.Minute || reserve > total/5 {
-			t.Errorf("of %v an attempt leaves %v", total, reserve)
+			t.Errorf("an attempt leaves %v of %v", reserve, total)
 		}
 	}
 }
@@ -496,7 +496,7 @@ func TestPullOfTheRegistrysOwnName(t *testing.T) {
 			if image := n.status(own); !slices.Equal(image.GetRepoTags(), []string{own}) {
 				t.Errorf("status: %s", names(image))
 			}
-			// Another name for it is added, and its own stays.
+			// The image gets another name and keeps its own.
 			n.mustPull("nginx:1.25")
 			for _, asked := range []string{own, "nginx:1.25"} {
 				image := n.status(asked)
@@ -542,16 +542,16 @@ func TestPullThatEndsAtTheOriginalMovesTheName(t *testing.T) {
 		t.Errorf("status has %s, want the image pulled last", names(image))
 	}
 	if image := n.status(old); len(image.GetRepoTags()) != 0 || strings.Contains(names(image), hub) {
-		t.Errorf("the old image is still called %s", names(image))
+		t.Errorf("the old image still has the names %s", names(image))
 	}
-	// And back: the registry's is pulled again, and the name moves with it.
+	// The registry's image is pulled again, and the name moves back to it.
 	n.registry.down = false
 	n.mustPull("nginx:1.25")
 	if image := n.status("nginx:1.25"); image.GetId() != old {
 		t.Errorf("status has %s, want the registry's image", names(image))
 	}
 	if image := n.status(current); len(image.GetRepoTags()) != 0 {
-		t.Errorf("the original's image is still called %s", names(image))
+		t.Errorf("the original's image still has the names %s", names(image))
 	}
 	for _, image := range n.list("") {
 		if image.Id == current && len(image.RepoTags) != 0 || strings.Contains(names(image), hub) {

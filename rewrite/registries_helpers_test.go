@@ -14,22 +14,22 @@ import (
 	"image-cri-shim/rewrite/ledger"
 )
 
-// memoryLookup is a [Lookup] over registries in memory: the runtime's own
-// remote content under each host. The candidates are those of the default path.
+// memoryLookup is a [Lookup] in memory. The registries have the remote content of the runtime
+// under their hosts. The candidates have the default path.
 type memoryLookup struct {
 	runtime    *memoryRuntime
-	registries []memoryRegistry // best first
-	never      []string         // fallback: never, by repository; "" for what names none
-	outcomes   *[]string        // what Pulled and Failed were told
+	registries []memoryRegistry // in the order of priority
+	never      []string         // repositories with fallback: never; "" for strings that are not names
+	outcomes   *[]string        // calls of Pulled and Failed
 }
 
 type memoryRegistry struct {
 	host        string
 	credentials Credentials
-	down        bool     // can't be asked
-	lies        bool     // says that it has everything
-	lastResort  bool     // what it has comes after the original
-	match       []string // originals' hosts that a pattern in match names
+	down        bool     // lookups fail
+	lies        bool     // lookups find every image
+	lastResort  bool     // comes after the original
+	match       []string // hosts of originals that a pattern in match fits
 }
 
 func (l memoryLookup) Candidates(name reference.Named) []Candidate {
@@ -105,7 +105,7 @@ func (l memoryLookup) has(canonical string) bool {
 	return false
 }
 
-// digest returns the digest of what can be pulled under a tag.
+// digest returns the digest of the remote image of a tag.
 func (l memoryLookup) digest(canonical string) string {
 	l.runtime.mutex.Lock()
 	defer l.runtime.mutex.Unlock()
@@ -118,13 +118,13 @@ const hub = "sealos.hub:5000"
 type node struct {
 	client
 	ledger    *ledger.Ledger
-	directory string          // of the ledger
+	directory string          // state directory
 	registry  *memoryRegistry // the hub
 	decisions []Decision
-	outcomes  []string // what the registries were told of pulls
+	outcomes  []string // calls of Pulled and Failed of the Lookup
 }
 
-// newNode makes a node whose registry, the hub, wants a login.
+// newNode returns a node with one registry, the hub, which requires credentials.
 func newNode(t *testing.T) *node {
 	t.Helper()
 	m := newMemoryRuntime()
@@ -146,7 +146,7 @@ func newNode(t *testing.T) *node {
 	return n
 }
 
-// reopenLedger replaces the ledger by one that is read from its file.
+// reopenLedger opens the ledger again from its file.
 func (n *node) reopenLedger() {
 	ledger, err := ledger.Open(n.directory)
 	if err != nil {
@@ -155,7 +155,7 @@ func (n *node) reopenLedger() {
 	n.ledger, n.rewriter.ledger = ledger, ledger
 }
 
-// push puts images into registries: "docker.io/library/nginx:1.25" and such.
+// push adds images to registries by reference, for example "docker.io/library/nginx:1.25".
 func (n *node) push(references ...string) {
 	for _, canonical := range references {
 		n.runtime.remote[canonical] = newContent(canonical)

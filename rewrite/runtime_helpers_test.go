@@ -22,33 +22,32 @@ import (
 	"image-cri-shim/rewrite/imagename"
 )
 
-// memoryRuntime is a runtime without containers' processes: an image store in
-// memory that names images as containerd does (internal/cri/store/image and
-// server/images), or as CRI-O does where crio is set. It speaks encoded CRI
-// messages of both versions.
+// memoryRuntime is a runtime in memory, without processes. It names images like containerd
+// (internal/cri/store/image and server/images), or like CRI-O if crio is set. It handles encoded
+// CRI messages of both versions.
 type memoryRuntime struct {
 	crio bool
 
 	mutex      sync.Mutex
-	remote     map[string]content             // what can be pulled, by canonical reference with a tag
-	logins     map[string]*runtime.AuthConfig // by host: who may pull there; hosts without one are public
-	names      map[string]string              // local: canonical reference -> image ID
+	remote     map[string]content             // images in registries, by canonical reference with a tag
+	logins     map[string]*runtime.AuthConfig // required credentials by host; other hosts are public
+	names      map[string]string              // IDs of local images by canonical reference
 	ids        map[string]bool
 	containers map[string]*runtime.ContainerConfig
 	created    int
-	made       map[string]made // what the containers were made of, by container ID
+	made       map[string]made // images of the containers, by container ID
 	calls      []string        // "PullImage sealos.hub:5000/library/nginx:1.25"
 	requests   [][]byte
-	down       error  // what every call returns, if set
-	broken     string // the host of a registry from which pulls fail; empty for none
-	leaves     bool   // such a pull fails when the image is there
+	down       error  // if set, the error of every call
+	broken     string // host of a registry from which pulls fail; empty for none
+	leaves     bool   // such a pull stores the image and then fails
 }
 
-// made is an image as it was when a container was made of it. CRI-O shows this name and
-// this digest of it for good.
+// made is the image of a container at the time of its creation. CRI-O always shows this name and
+// this digest.
 type made struct{ id, name, digest string }
 
-// content is one image in a registry.
+// content is an image in a registry.
 type content struct{ id, digest string }
 
 func newContent(seed string) content {
@@ -120,7 +119,7 @@ func answerWith[Request, Response proto.Message](m *memoryRuntime, method string
 	return proto.Marshal(response)
 }
 
-// parseDockerRef is containerd's reading of a name (distribution/reference).
+// parseDockerRef parses a name as containerd does (distribution/reference).
 func parseDockerRef(image string) (string, error) {
 	named, err := reference.ParseDockerRef(image)
 	if err != nil {
@@ -200,7 +199,7 @@ func (m *memoryRuntime) pull(request *runtime.PullImageRequest) (*runtime.PullIm
 	return &runtime.PullImageResponse{ImageRef: id}, nil
 }
 
-// loggedIn is containerd's ParseAuth: credentials for another host are dropped.
+// loggedIn implements containerd's ParseAuth, which ignores credentials for another host.
 func loggedIn(login, auth *runtime.AuthConfig) bool {
 	if auth == nil {
 		return false
@@ -278,8 +277,8 @@ func (m *memoryRuntime) create(request *runtime.CreateContainerRequest) (*runtim
 
 func first(names []string, otherwise string) string { return append(slices.Clone(names), otherwise)[0] }
 
-// containerStatus shows no user_specified_image: containerd only does where the image has
-// no tag.
+// containerStatus shows no user_specified_image, which containerd shows only if the image has no
+// tag.
 func (m *memoryRuntime) containerStatus(request *runtime.ContainerStatusRequest) (*runtime.ContainerStatusResponse, error) {
 	config := m.containers[request.ContainerId]
 	if config == nil {
@@ -302,7 +301,7 @@ func (m *memoryRuntime) containerStatus(request *runtime.ContainerStatusRequest)
 	return &runtime.ContainerStatusResponse{Status: response}, nil
 }
 
-// listContainers shows the image as CreateContainer was given it.
+// listContainers shows the image string in the CreateContainer request.
 func (m *memoryRuntime) listContainers(request *runtime.ListContainersRequest) (*runtime.ListContainersResponse, error) {
 	response := &runtime.ListContainersResponse{}
 	for _, id := range slices.Sorted(maps.Keys(m.containers)) {
@@ -326,7 +325,7 @@ func (m *memoryRuntime) getVersion(*runtime.VersionRequest) (*runtime.VersionRes
 	return &runtime.VersionResponse{RuntimeName: "containerd"}, nil
 }
 
-// seen returns the calls since the last time, and the last request of each.
+// seen returns the calls since the last call of seen, and the last request of each method.
 func (m *memoryRuntime) seen() []string {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
@@ -341,8 +340,8 @@ func (m *memoryRuntime) lastRequest() []byte {
 	return m.requests[len(m.requests)-1]
 }
 
-// client makes the calls of one CRI client, through a rewriter or, without one,
-// to the runtime itself.
+// client makes the calls of a CRI client through a rewriter or, without one, directly to the
+// runtime.
 type client struct {
 	t        *testing.T
 	version  string
@@ -424,7 +423,7 @@ func (c client) list(filter string) []*runtime.Image {
 	return response.Images
 }
 
-// names is an image as one line, for comparisons.
+// names returns an image as one line, for comparisons.
 func names(image *runtime.Image) string {
 	if image == nil {
 		return "nothing"

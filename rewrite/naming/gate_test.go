@@ -118,7 +118,7 @@ func (s *gateSteps) begin(ctx context.Context, what string) (err error) {
 		s.gate.endDeletion(of...)
 	case "claim":
 		if !s.gate.beginDeletion(of...) {
-			err = errors.New("a pull is under way")
+			err = errors.New("a pull is in progress")
 		}
 	case "use", "exclude":
 		begin := s.gate.use
