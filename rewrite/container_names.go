@@ -111,7 +111,7 @@ func (s *containerNames) restoredName(ctx context.Context, reference string) str
 	image, err := s.runtime.ImageStatus(ctx, id)
 	switch {
 	case err != nil:
-		if status.Code(err) != codes.Canceled { // by the client
+		if status.Code(err) != codes.Canceled { // not cancelled by the client
 			s.warn(fmt.Errorf("could not restore the name of %s in an answer about a container: %w", reference, err))
 		}
 		return reference
@@ -169,8 +169,9 @@ func (s *containerNames) nameAtCreation(ctx context.Context, reference string) s
 }
 
 // derivedName returns the name that CRI-O would show for a reference if the name that was
-// stored under it now means another image. It derives the original repository from the names of the image that were
-// pulled from the repository of the reference. Other runtimes have no such name.
+// stored under it now means another image. It derives the original repository from those names
+// of the image that were pulled from the repository of the reference. For other runtimes it
+// returns none.
 func (s *containerNames) derivedName(ctx context.Context, names []ledger.Entry, reference string) (original string, ok bool) {
 	in := imagename.Repository(reference)
 	var derived []ledger.Entry

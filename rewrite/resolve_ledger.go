@@ -37,8 +37,8 @@ func (c call) askLedgerImage(ctx context.Context, request *runtime.ImageStatusRe
 
 // resolveEntry asks the runtime for the image of a ledger's entry. If the runtime fails to
 // answer for the ID, resolveEntry asks for the reference that the image was pulled by. If the
-// runtime has no image under that reference either, the resolution has no response. Another
-// runtime may have replaced the one that assigned the ID.
+// runtime has no image under that reference, the resolution has no response: another runtime
+// may have replaced the one that assigned the ID. Otherwise resolveEntry returns the error.
 func (c call) resolveEntry(ctx context.Context, request *runtime.ImageStatusRequest, known ledger.Entry) (resolution, error) {
 	found, failure := c.resolveAs(ctx, request, known.Image)
 	if failure == nil || cri.EndsCall(failure) {

@@ -35,8 +35,8 @@ func (p placement) isHidden() bool { return p.wasPut() && !p.asked }
 // WasPulled reports whether the image was pulled under another reference than the original.
 func (e Entry) WasPulled() bool { return !e.Preloaded && e.Original != e.Stored }
 
-// YieldsTo reports whether the entry becomes obsolete when the runtime has the image own
-// under the original itself. The entry of a pulled image stays if own is the same image,
+// YieldsTo reports whether the entry becomes obsolete when the runtime has an image with the ID
+// own under the original itself. The entry of a pulled image stays if this is the same image,
 // because containers of the image may show the stored reference.
 func (e Entry) YieldsTo(own string) bool { return e.Image != own || !e.WasPulled() }
 
@@ -167,9 +167,9 @@ func (l *Ledger) clearElsewhere(to ImageRef) {
 	}
 }
 
-// markLost records that the runtime has a reference on the image on only, or on no image if
-// on is empty. It marks the names of other images that are stored under the reference as
-// lost, except names recorded after at.
+// markLost records that the runtime has a reference only on the image with the ID on, or on no
+// image if on is empty. It marks the names of other images that are stored under the reference
+// as lost, except names recorded after at.
 func (l *Ledger) markLost(reference, on string, at time.Time) {
 	for image, p := range l.placements[reference] {
 		if image == on || p.names == 0 {

@@ -85,8 +85,8 @@ func (l *Ledger) IsStillOn(name Entry, image *runtime.Image) bool {
 	return l.stillOn(name, image)
 }
 
-// Observe records that the runtime, asked at the time at, has a reference on the image on, or
-// on no image if on is empty. It drops the records of the reference on other images.
+// Observe records the runtime's answer for a reference at the time at: the image with the ID
+// on, or no image if on is empty. It drops the records of the reference on other images.
 func (l *Ledger) Observe(reference, on string, at time.Time) error {
 	l.mutex.RLock()
 	known := l.placements[reference]

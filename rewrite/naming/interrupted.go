@@ -78,8 +78,8 @@ func (p *Pull) Fail(ctx context.Context, err error) {
 }
 
 // nameInterrupted names the image that an interrupted pull has stored, if any. The runtime
-// may continue the pull meanwhile, so nameInterrupted checks again for the time grace, until
-// the image has a digest, which containerd stores after the tag.
+// may continue the pull meanwhile, and containerd stores the digest of an image after its tag.
+// nameInterrupted therefore checks repeatedly until the image has a digest, for at most grace.
 func (p *Pull) nameInterrupted(ctx context.Context, grace time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
 	defer cancel()

@@ -26,7 +26,8 @@ type journal struct {
 	dropped      bool // the file still has a repository that was dropped
 }
 
-// journaledPull is a pull from a registry for another name.
+// journaledPull is a pull from a registry for another name, such as the pull of nginx:1.25 as
+// hub:5000/library/nginx:1.25.
 type journaledPull struct {
 	Original  string `json:"original"`  // asked name
 	Reference string `json:"reference"` // the registry's reference

@@ -100,8 +100,8 @@ func leadsTo(record *containerd.Record, image *runtime.Image) bool {
 	return record != nil && slices.ContainsFunc(image.GetRepoDigests(), func(name string) bool { return strings.HasSuffix(name, digest) })
 }
 
-// forgetNamed drops the names of an image from the ledger that the runtime has itself, and
-// the hidden references in the repositories in settled.
+// forgetNamed drops the names of an image from the ledger that the runtime has itself. It also
+// drops the hidden references in settled, the repositories in which names are final.
 func (n *Namer) forgetNamed(ctx context.Context, id string, settled []string) error {
 	entries := n.ledger.NamesOf(id)
 	if len(entries) == 0 && !n.ledger.HidesAny(id) {

@@ -13,6 +13,10 @@ import (
 
 // repositoryPulls is the state of a registry's repository while pulls from it are in progress,
 // and until the names that they have created are deleted. The gate's mutex guards it.
+//
+// In the repository hub:5000/library/nginx, the pull of nginx:1.25 is a pull for another name:
+// it creates hub:5000/library/nginx:1.25, which is deleted afterwards. A client's pull of
+// hub:5000/library/nginx:1.25 is a pull by the own name: the name must stay.
 type repositoryPulls struct {
 	active    int  // number of pulls in progress
 	deleting  bool // names are being deleted; new pulls wait
@@ -23,8 +27,8 @@ type repositoryPulls struct {
 	created map[string]struct{} // names that pulls for other names have created
 	images  map[string]struct{} // IDs of the images with these names
 	pulls   []journaledPull     // pulls for other names, without duplicates
-	// unfinished are those of pulls that have ended but may not have named their images. The
-	// value is true if the runtime has reported success.
+	// unfinished contains the pulls for other names that have ended but may not have named
+	// their images. The value is true if the runtime has reported success.
 	unfinished map[journaledPull]bool
 }
 
@@ -203,8 +207,8 @@ func (g *gate) endDeletion(repositories ...string) {
 	g.broadcast()
 }
 
-// keep records that records must stay with their current targets, even if pulls for other
-// names have created them.
+// keep adds records to those that must stay, with their current targets, even if pulls for
+// other names have created them.
 func (g *gate) keep(state *repositoryPulls, records ...*containerd.Record) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
