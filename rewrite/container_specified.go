@@ -3,9 +3,10 @@ package rewrite
 import (
 	"cmp"
 	"context"
+	"slices"
+
 	"image-cri-shim/rewrite/imagename"
 	"image-cri-shim/rewrite/ledger"
-	"slices"
 
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"

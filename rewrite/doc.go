@@ -48,8 +48,9 @@
 //
 // # Files and folders
 //
-// pull.go, status.go, list.go, remove.go, create.go and container.go contain the rules for
-// the methods of the CRI. The folders:
+// rewriter.go has the table of the methods. pull.go, status.go, list.go, remove.go, create.go
+// and container.go contain their rules. pass.go and forward.go are the faster ways for calls
+// that need no change. The folders:
 //
 //   - imagename parses names and lists the names of a CRI image.
 //   - ledger records the names that the runtime does not have, and restores them in answers.

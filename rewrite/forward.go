@@ -2,13 +2,78 @@ package rewrite
 
 import (
 	"context"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/rewrite/cri"
 	"image-cri-shim/rewrite/imagename"
 )
+
+// Forward returns functions, by full method name, that decide whether a call of a method in
+// [Rewriter.Unary] can be forwarded before its request is read. That is so for ImageStatus
+// while the runtime has the names of all images, and for other calls while no answer needs a
+// change. If this has changed when the answer arrives, the answer is restored.
+func (r *Rewriter) Forward() map[string]intercept.Forward {
+	table := make(map[string]intercept.Forward)
+	for _, version := range cri.Versions {
+		method := "/" + version + ".ImageService/ImageStatus"
+		table[method] = func() (intercept.Forwarding, bool) {
+			began := time.Now()
+			return intercept.Forwarding{
+				Unchanged: r.isUnchangedStatus,
+				Restore: func(ctx context.Context, request, response []byte, invoke intercept.Invoke) []byte {
+					c := call{Rewriter: r, method: method, began: began, runtime: cri.Client{Version: version, Invoke: invoke}}
+					return c.missingStatus(ctx, request, response)
+				},
+			}, r.namesInRuntime()
+		}
+		add := func(service, method string, mayPass func() bool, restore func(call, context.Context, []byte) ([]byte, error)) {
+			table["/"+version+"."+service+"/"+method] = func() (intercept.Forwarding, bool) {
+				began := time.Now()
+				return intercept.Forwarding{
+					Unchanged: func([]byte) bool { return !r.mayRestore() },
+					Restore: func(ctx context.Context, _, response []byte, invoke intercept.Invoke) []byte {
+						c := call{Rewriter: r, began: began, runtime: cri.Client{Version: version, Invoke: invoke}}
+						restored, err := restore(c, ctx, response)
+						if err != nil {
+							return response
+						}
+						return restored
+					},
+				}, mayPass() && !r.mayRestore()
+			}
+		}
+		add("ImageService", "ListImages", r.namer.InRuntime, func(c call, _ context.Context, raw []byte) ([]byte, error) {
+			return c.restoreList(raw, listing{})
+		})
+		anywhere := func() bool { return true }
+		add("RuntimeService", "ContainerStatus", anywhere, call.restoreContainerStatus)
+		add("RuntimeService", "PodSandboxStatus", anywhere, call.restorePodSandboxStatus)
+		add("RuntimeService", "ListContainers", anywhere, func(c call, ctx context.Context, raw []byte) ([]byte, error) {
+			return c.restoreContainerList(ctx, raw, containerListing{})
+		})
+	}
+	return table
+}
+
+// Opaque returns functions, by full method name, that report whether a stream that begins now
+// can be forwarded without decoding its messages, because no name in them needs a change.
+func (r *Rewriter) Opaque() map[string]intercept.Opaque {
+	table := make(map[string]intercept.Opaque)
+	for _, version := range cri.Versions {
+		for _, method := range []string{"StreamContainers", "GetContainerEvents"} {
+			table["/"+version+".RuntimeService/"+method] = func() bool { return !r.mayRestore() }
+		}
+		table["/"+version+".ImageService/StreamImages"] = func() bool { return r.namer.InRuntime() && !r.mayRestore() }
+	}
+	return table
+}
+
+// namesInRuntime reports whether the runtime has the names of all images itself.
+func (r *Rewriter) namesInRuntime() bool { return r.namer.InRuntime() && !r.ledger.HasNames() }
 
 // The functions in this file handle calls while the runtime has the names of all images. The
 // calls are forwarded unchanged. Only if the runtime does not find a name, the shim looks for

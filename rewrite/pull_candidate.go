@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+
 	"image-cri-shim/rewrite/cri"
 	"image-cri-shim/rewrite/ledger"
 	"image-cri-shim/rewrite/naming"
