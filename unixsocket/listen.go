@@ -24,12 +24,13 @@ import (
 // Missing parent folders are created. A socket file without a listening process is replaced. If
 // the socket is in use, or the file is not a socket, Listen returns an error and leaves the
 // file. If model can't be read, the owner and group are root and the mode is 0660. A process
-// without root's rights sets only the mode. Until then only the owner can connect. Closing the
-// listener removes the file, unless another file has replaced it.
+// without root's rights sets only the mode. Before the owner and mode are set, only the user
+// that created the socket can connect. Closing the listener removes the file, unless another
+// file has replaced it.
 //
-// If several processes listen on the same socket at once, one succeeds and the others get an
-// error. A lock file beside the socket, named like the socket with ".lock" appended, serializes
-// them. It is removed afterwards.
+// If several processes call Listen for the same socket at once, one succeeds and the others get
+// an error. A lock file beside the socket, named like the socket with ".lock" appended,
+// serializes the calls. Listen removes it before it returns.
 func Listen(ctx context.Context, socket, model string) (net.Listener, error) {
 	return listen(ctx, socket, func(file *os.File) error { return copyAccess(file, model) })
 }
@@ -51,8 +52,8 @@ func listen(ctx context.Context, socket string, grant func(*os.File) error) (net
 	if err := removeStale(ctx, socket); err != nil {
 		return nil, err
 	}
-	// The mode of a bound socket file comes from the socket's own inode, so the file never
-	// exists with wider permissions.
+	// bind(2) gives the file the mode of the socket's descriptor. The mode is set before bind,
+	// so the file never exists with wider permissions.
 	private := net.ListenConfig{Control: func(_, _ string, connection syscall.RawConn) error {
 		var chmodError error
 		controlError := connection.Control(func(descriptor uintptr) {
@@ -87,7 +88,7 @@ func (l *listener) setUp(grant func(*os.File) error) error {
 	}
 	system, ok := info.Sys().(*syscall.Stat_t)
 	if info.Mode().Type() != fs.ModeSocket || ok && int(system.Uid) != os.Geteuid() {
-		return errors.New("another process has replaced it")
+		return errors.New("another process has replaced it; use a folder that no other user can write to")
 	}
 	l.file = info
 	return grant(file)
@@ -115,7 +116,7 @@ func removeStale(ctx context.Context, socket string) error {
 		return fmt.Errorf("socket %s is in use: another process listens on it; stop that process or choose another path", socket)
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("socket %s exists and may be in use: %w", socket, err)
+		return fmt.Errorf("socket %s exists and may be in use; if no process uses it, remove it: %w", socket, err)
 	}
 	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove the stale socket %s: %w", socket, err)

@@ -37,7 +37,7 @@ func lockSocket(ctx context.Context, socket string) (unlock func(), err error) {
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("lock socket %s: another process holds %s: %w", socket, path, ctx.Err())
+			return nil, fmt.Errorf("lock socket %s: another process holds %s, wait for it or stop it: %w", socket, path, ctx.Err())
 		case <-time.After(lockPause):
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Peer is the process at the other end of a connection, as of the time when it connected.
+// Peer is the process at the other end of a connection, as of its connect(2) or listen(2).
 type Peer struct {
 	Process int // process ID; 0 if the process is in another PID namespace
 	User    int // user ID
@@ -19,7 +19,7 @@ var UnknownPeer = Peer{Process: -1, User: -1}
 
 // PeerOf returns the process at the other end of a unix socket connection (SO_PEERCRED,
 // unix(7)): for a server the process that connected, for a client the process that listens.
-// With an error it returns UnknownPeer.
+// If it returns an error, the Peer is UnknownPeer.
 func PeerOf(connection net.Conn) (Peer, error) {
 	socket, ok := connection.(syscall.Conn)
 	if !ok {

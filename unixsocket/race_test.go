@@ -164,7 +164,7 @@ func startRacer(t *testing.T, variable string) *racingProcess {
 	return &racingProcess{command, stdin, bufio.NewReader(stdout)}
 }
 
-// A lock file left by a crashed process is no obstacle.
+// Listen succeeds despite the lock file of a crashed process.
 func TestListenTakesLeftLock(t *testing.T) {
 	socket := temporarySocket(t)
 	if err := os.WriteFile(socket+".lock", []byte("left"), 0o600); err != nil {
