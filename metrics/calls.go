@@ -16,8 +16,9 @@ const (
 	otherMethod    = "other"
 )
 
-// inFlightGrace is the delay between adding a method and counting its calls in flight in its
-// own gauge. The gauge of "other" may have counted a call that started around that moment.
+// inFlightGrace is how long the gauge of "other" still counts the calls of a method that was
+// just added. That gauge may already have counted a call that started at that moment, and
+// must then count its end too.
 const inFlightGrace = time.Second
 
 // Call is a finished call.
@@ -28,7 +29,7 @@ type Call struct {
 	Code     uint32 // gRPC status code
 	// Bytes of requests and responses.
 	Requests, Responses int64
-	Unrestored          bool // the response was too large to restore its image names
+	Unrestored          bool // the response was too large for its image names to be restored
 }
 
 // calls counts calls by method.
@@ -77,7 +78,7 @@ func newCalls(methods []string, since time.Time) *calls {
 		inFlight:   prometheus.NewGaugeVec(prometheus.GaugeOpts(counterOpts("calls_in_flight", "Running calls of clients.")), labels),
 		requests:   prometheus.NewCounterVec(counterOpts("request_bytes_total", "Bytes of the messages received from clients."), labels),
 		responses:  prometheus.NewCounterVec(counterOpts("response_bytes_total", "Bytes of the messages sent to clients."), labels),
-		unrestored: prometheus.NewCounter(counterOpts("unrestored_answers_total", "Responses that were too large to restore their image names.")),
+		unrestored: prometheus.NewCounter(counterOpts("unrestored_answers_total", "Responses that were too large for their image names to be restored.")),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "call_duration_seconds", Help: "Duration of calls of clients, in seconds.", Buckets: callBuckets,
 		}, labels),
@@ -137,9 +138,8 @@ func (c *calls) methodOf(full string, add bool) *method {
 	return m
 }
 
-// inFlightMethod returns the method with the gauge that counts a call that started at start.
-// The result is the same when the call starts and when it ends. It is nil if the start may
-// not have been reported.
+// inFlightMethod returns the method whose gauge counts a call that began at start, or nil if
+// begin may not have been called for it. The result is the same at the call's start and end.
 func (c *calls) inFlightMethod(full string, start time.Time) *method {
 	if start.Before(c.other.since) {
 		return nil

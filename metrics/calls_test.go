@@ -61,7 +61,7 @@ image_cri_shim_request_bytes_total{method="other",service="other"} 0
 image_cri_shim_response_bytes_total{method="PullImage",service="runtime.v1.ImageService"} 155
 image_cri_shim_response_bytes_total{method="Version",service="runtime.v1.RuntimeService"} 0
 image_cri_shim_response_bytes_total{method="other",service="other"} 0
-# HELP image_cri_shim_unrestored_answers_total Responses that were too large to restore their image names.
+# HELP image_cri_shim_unrestored_answers_total Responses that were too large for their image names to be restored.
 # TYPE image_cri_shim_unrestored_answers_total counter
 image_cri_shim_unrestored_answers_total 1
 `
