@@ -9,10 +9,10 @@ import (
 )
 
 // The runtime may produce an answer before a name is deleted, and the shim may receive it
-// after that. The gate therefore remembers deleted names for a while, with the names that
+// after that. The gate therefore stores deleted names for a while, with the names that
 // replace them.
 
-// deletedTTL is how long deleted names are remembered. It is longer than an answer takes.
+// deletedTTL is how long the gate stores deleted names. It is longer than an answer takes.
 const deletedTTL = 2 * time.Second
 
 // deletedName is a registry's name that was just deleted.

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// gate prevents changes of names in the runtime while calls run that the changes would break:
+// gate makes a change of names in the runtime wait for running calls that the change would
+// break:
 //
 //   - PullImage fails if a name in the repository that it pulls from is deleted meanwhile.
 //   - CreateContainer fails if a name of its image is deleted between two reads of the image

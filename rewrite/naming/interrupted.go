@@ -19,7 +19,7 @@ import (
 func (p *Pull) postpone(succeeded bool) {
 	p.gate.postpone(p.state, p.pull, succeeded)
 	if err := p.saveState(p.repository, p.state); err != nil {
-		p.warn(fmt.Errorf("could not record in the journal that %s lacks its name: %w", p.pull.Original, err))
+		p.warn(fmt.Errorf("could not record in the journal that %s lacks its name (see image-cri-shim doctor): %w", p.pull.Original, err))
 	}
 }
 
@@ -79,7 +79,8 @@ func (p *Pull) Fail(ctx context.Context, err error) {
 
 // nameInterrupted names the image that an interrupted pull has stored, if any. The runtime
 // may continue the pull meanwhile, and containerd stores the digest of an image after its tag.
-// nameInterrupted therefore checks repeatedly until the image has a digest, for at most grace.
+// nameInterrupted therefore checks repeatedly until the image has a digest, for at most the
+// duration grace.
 func (p *Pull) nameInterrupted(ctx context.Context, grace time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
 	defer cancel()
@@ -139,8 +140,9 @@ func (p *Pull) addNamed(ctx context.Context) error {
 	return nil
 }
 
-// nameStored names the image under the pull's reference if a pull for another name has
-// stored it there. It returns the image, or nil if there is no such image.
+// nameStored gives the asked name to the image that the runtime has under the pull's
+// reference, if a pull for another name has stored it. It returns the image, or nil if the
+// runtime has no such image.
 func (p *Pull) nameStored(ctx context.Context) (*runtime.Image, error) {
 	record, err := p.images.Get(ctx, p.pull.Reference)
 	if err != nil || record == nil || p.gate.isKept(p.state, record) && !p.gate.succeeded(p.state, p.pull) {

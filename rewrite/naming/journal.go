@@ -129,7 +129,7 @@ func decodeJournal(content []byte) (map[string]journaledRepository, error) {
 	return d.Repositories, nil
 }
 
-// set saves the pulls from a repository. It calls current for them with the mutex held.
+// set saves the pulls from a repository. It calls current to get them, with the mutex held.
 func (j *journal) set(repository string, current func() journaledRepository) error {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()

@@ -100,9 +100,9 @@ func (p *Pull) bindings(ctx context.Context, image *runtime.Image) (bindings []b
 	return append([]binding{{p.pull.Original, from}}, bindings...), append(added, p.pull.Reference), nil
 }
 
-// broughtDigests returns the digest records that the pull has added to an image. That is the
-// record with the target of the registry's tag. If the tag has moved to another image, it is
-// the records that did not exist before the pull.
+// broughtDigests returns the digest records that the pull has added to an image. It returns
+// the record with the target of the registry's tag or, if the tag has moved to another image,
+// the records that did not exist before the pull. If the pull added none, it returns all.
 func (p *Pull) broughtDigests(ctx context.Context, image *runtime.Image, tag *containerd.Record) (brought []*containerd.Record, err error) {
 	var others []*containerd.Record
 	for _, name := range imagename.Digests(image, p.repository) {

@@ -12,7 +12,23 @@
 //	// The runtime pulls hub:5000/library/nginx:1.25.
 //	mode := pull.Complete(ctx, imageID) // or pull.Fail(ctx, err)
 //
-// The files, in the order in which a pull uses them:
+// # Terms
+//
+//   - A record is an entry of containerd's images service: a name, the manifest that it means
+//     (its target), and labels.
+//   - A pull for another name is a pull from a registry by a name that the client did not ask
+//     for, such as that of nginx:1.25 as hub:5000/library/nginx:1.25. Its names in the
+//     registry's repository are deleted.
+//   - A pull by its own name is a client's pull of hub:5000/library/nginx:1.25 itself, which
+//     the client asked for. Its name must stay.
+//   - A kept name is a name in the registry's repository that must stay, because it existed
+//     before the pulls or was asked for itself.
+//   - A hidden name is a name of the registry that clients do not see on an image, because the
+//     ledger hides it and no client has asked for the image by it.
+//
+// # Files
+//
+// In the order in which a pull uses them:
 //
 //   - pull.go begins and ends a pull.
 //   - name.go and put.go create the names of the image.
@@ -124,7 +140,7 @@ func New(options Options) *Namer {
 	n.status.Store(&Status{Mode: Unknown, Reason: "the runtime has not been reached yet"})
 	repositories, err := n.journal.load()
 	if err != nil {
-		n.warn(fmt.Errorf("could not read the journal, images of interrupted pulls may keep the registry's names: %w", err))
+		n.warn(fmt.Errorf("could not read the journal, images of interrupted pulls may keep the registry's names (see image-cri-shim doctor): %w", err))
 	}
 	for name, of := range repositories {
 		n.resumed = append(n.resumed, resumedPulls{name, n.gate.resume(name, of)})

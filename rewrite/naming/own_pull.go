@@ -49,12 +49,12 @@ func (n *Namer) keepOwn(ctx context.Context, state *repositoryPulls, name string
 		return // no pull for another name has begun
 	}
 	if err := n.saveState(imagename.Repository(name), state); err != nil {
-		n.warn(fmt.Errorf("could not record in the journal that %s must stay, it may be deleted if the shim is killed now: %w", name, err))
+		n.warn(fmt.Errorf("could not record in the journal that %s must stay, it may be deleted if the shim is killed now (see image-cri-shim doctor): %w", name, err))
 	}
 }
 
-// ownRecords returns the record of a name and the record of its digest reference, as far as
-// they exist.
+// ownRecords returns the record of a name and the record of its digest reference. It omits a
+// record that does not exist.
 func (n *Namer) ownRecords(ctx context.Context, name string) (records []*containerd.Record, err error) {
 	record, err := n.images.Get(ctx, name)
 	if err != nil || record == nil {

@@ -50,7 +50,7 @@ func (n *Namer) BeginPull(ctx context.Context, origin ledger.Origin) (*Pull, err
 	}
 	n.gate.addPull(p.state, p.pull)
 	if err := n.saveState(p.repository, p.state); err != nil {
-		n.warn(fmt.Errorf("could not record the pull of %s in the journal, its image keeps the registry's name if the shim is killed now: %w", origin.Original, err))
+		n.warn(fmt.Errorf("could not record the pull of %s in the journal, its image keeps the registry's name if the shim is killed now (see image-cri-shim doctor): %w", origin.Original, err))
 	}
 	n.tasks.start(ctx, func(ctx context.Context) { _, _ = n.sandbox.names(ctx, n) }) // fill the cache while the runtime pulls
 	return p, nil

@@ -63,8 +63,8 @@ func (n *Namer) isWhole(ctx context.Context, image string, bindings []binding) (
 			return false, err
 		}
 	}
-	// The new names may have kept the content of a removed image, but RemoveImage has then
-	// deleted the record with the image's ID.
+	// The content may exist only because of the new names. The record named by the image's ID
+	// shows whether the image was removed: RemoveImage deletes that record.
 	id, err := n.images.Get(ctx, image)
 	return id != nil, err
 }

@@ -47,7 +47,8 @@ func (n *Namer) restoreRecords(ctx context.Context, records []*containerd.Record
 	for _, record := range doomed {
 		delete(byName, record.GetName())
 	}
-	for name := range state.kept { // the digests of kept tags are kept names themselves
+	// A kept tag protects no digest: the digests that must stay are in kept too.
+	for name := range state.kept {
 		delete(byName, name)
 	}
 	deleted, err := n.deleteAll(ctx, doomed, byName, n.recordDeletion)

@@ -72,7 +72,7 @@ func (n *Namer) repair(ctx context.Context, repository string, state *repository
 				return
 			}
 			if err = n.finish(ctx, repository, state); err == nil {
-				n.inform(fmt.Sprintf("repaired the names of images from %s after %d interrupted or unnamed pulls", repository, len(state.pulls)))
+				n.inform(fmt.Sprintf("repaired the names of images from %s after %d pulls that left images without their names", repository, len(state.pulls)))
 				return
 			}
 			n.gate.reopen(repository)

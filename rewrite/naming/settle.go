@@ -60,7 +60,7 @@ func (n *Namer) flushJournal() {
 }
 
 // settle restores the records of a repository to their state before the pulls for other names.
-// Names that were asked for by their own names meanwhile stay.
+// Names that clients have pulled by their own names meanwhile stay.
 func (n *Namer) settle(ctx context.Context, repository string, state *repositoryPulls) error {
 	images := slices.Sorted(maps.Keys(state.images))
 	done, err := n.gate.exclude(ctx, images...)
