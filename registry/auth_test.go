@@ -273,7 +273,7 @@ func TestNothingShowsSecrets(t *testing.T) {
 		"echo instead of a token": bearer("http://HOST/token?x=canary", echo),
 		"bad realm":               bearer("gopher://u:canary@10.0.0.1/token?x=canary", echo),
 		"realm of another host":   bearer("http://u:canary@10.0.0.1/token?x=canary", echo),
-		"realm that is no URL":    bearer("http://u:canary@[bad?x=canary", echo),
+		"realm that is not a URL": bearer("http://u:canary@[bad?x=canary", echo),
 	}
 	for name, handler := range handlers {
 		t.Run(name, func(t *testing.T) {

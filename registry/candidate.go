@@ -17,7 +17,7 @@ type Candidate struct {
 	Reference string // reference to pull; canonical, with a tag or a digest
 	// MayBePreloaded reports whether an image that is on the node only under Reference
 	// counts as the original. This is true if the original is on docker.io or a pattern in
-	// match names it.
+	// match names the original.
 	MayBePreloaded bool
 }
 

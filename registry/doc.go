@@ -39,8 +39,8 @@
 // repository, element by element, as in path.Match. A pattern that begins with "!" is an
 // exclusion. It applies if it matches the repository of the original or that of the
 // candidate, and it takes precedence over other patterns. A name on the registry's own
-// host matches unless it is excluded. If there are no patterns but exclusions, every other
-// name matches too, except that a public registry matches only names on its own host.
+// host matches unless it is excluded. If all patterns are exclusions, every other name matches
+// too, except that a public registry matches only names on its own host.
 //
 // Hosts are compared in canonical form (package hosts), so that their spelling makes no
 // difference. Candidates keep the spelling of the original or of the registry's address.
@@ -53,8 +53,8 @@
 //
 // A lookup is a HEAD request for the manifest, or a GET if the registry refuses HEAD (OCI
 // distribution specification, "Pulling manifests"). It logs in if the registry answers
-// with a challenge. A login of an earlier lookup that is refused is renewed, at most once
-// a minute.
+// with a challenge. If a login from an earlier lookup is refused, the lookup logs in again,
+// at most once a minute.
 //
 // All candidates of an image are looked up at the same time, and concurrent lookups of one
 // candidate are shared. The answer is Absent only if the registry answered that it does not
@@ -79,11 +79,11 @@
 //
 // The first probe is sent after one second, and the interval grows to at most 5 seconds.
 // A circuit therefore closes within 5 seconds of the registry's return, plus the time of
-// one lookup. A registry may answer probes and no lookups. If a circuit opens again within
+// one lookup. A registry may answer probes but no lookups. If a circuit opens again within
 // a minute of closing and no lookup was answered in between, the delay before the first
 // probe doubles, up to a minute.
 //
-// If only a repository fails, its lookups are Unknown for one second. This delay doubles
+// If only one repository fails, its lookups are Unknown for one second. This delay doubles
 // with each further failure, up to a minute, until a lookup is answered. A 429 answer with
 // Retry-After sets the delay of its repository, up to an hour.
 //

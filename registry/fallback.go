@@ -12,10 +12,10 @@ const (
 	FallbackNever    Fallback = "never"    // never contact the original registry
 )
 
-// MayFallBack reports whether an image may be pulled from its original registry. Of the
-// registries with a fallback setting that are asked for the image, whatever its tag, the
-// one of highest priority decides. Without such a registry, Options.Fallback decides. name
-// is nil for an image that is never looked up, such as one named by its ID.
+// MayFallBack reports whether an image may be pulled from its original registry. Among the
+// registries that match the image, ignoring tags, and set fallback, the one with the highest
+// priority decides. Without such a registry, Options.Fallback decides. name is nil for an
+// image that is never looked up, such as one named by its ID.
 func (s *Set) MayFallBack(name reference.Named) bool {
 	fallback := s.fallback
 	if name != nil {

@@ -345,13 +345,13 @@ func TestMemoryIsBounded(t *testing.T) {
 			}
 			set.RecordPullFailure(answer.Candidate, 0)
 		}
-		for range set.Find(t.Context(), name) { // remembered now
+		for range set.Find(t.Context(), name) { // cached from now on
 		}
 	}
 	set.mu.Lock()
 	defer set.mu.Unlock()
 	if known, failed := set.cache.Len(), set.failedPulls.Len(); known != size || failed != size {
-		t.Errorf("%d answers and %d failed pulls are remembered, want %d of each", known, failed, size)
+		t.Errorf("%d answers and %d failed pulls are stored, want %d of each", known, failed, size)
 	}
 	if running := len(set.lookups); running != 0 || set.endpoints[0].lookups != 0 {
 		t.Errorf("%d lookups are kept, %d counted", running, set.endpoints[0].lookups)

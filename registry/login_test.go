@@ -93,7 +93,7 @@ func serveGatekeeper(t *testing.T, mode string) (*gatekeeper, *server) {
 	return g, serve(t, g)
 }
 
-// A login of an earlier lookup that is no longer valid is renewed.
+// If a login from an earlier lookup is no longer valid, the lookup logs in again.
 func TestLoginIsRenewed(t *testing.T) {
 	revoked := func(status int) func(*gatekeeper) {
 		return func(g *gatekeeper) { g.number, g.refusal = 1, status }

@@ -42,7 +42,7 @@ func TestFailedPull(t *testing.T) {
 	set.RecordPullFailure(registry.Candidate{Registry: "http://nobody.example.com", Reference: first.Reference}, time.Hour)
 	again := find(t, set, "nginx:1.25")
 	if again[0].Registry != two.URL || !again[0].Cached {
-		t.Errorf("%s first, cached %v, want the other registry's answer, remembered", again[0].Registry, again[0].Cached)
+		t.Errorf("%s first, cached %v, want the other registry's answer from the cache", again[0].Registry, again[0].Cached)
 	}
 	if again[1].Registry != one.URL || again[1].State != registry.Found || again[1].Cached {
 		t.Errorf("%v, cached %v (%v), want it asked, found again and last", again[1].State, again[1].Cached, again[1].Err)

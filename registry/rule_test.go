@@ -58,7 +58,7 @@ func TestRuleResults(t *testing.T) {
 					t.Errorf("result %+v", v)
 				}
 				if v.StandsIn && !slices.Contains(references(set.Candidates(name)), v.Reference) {
-					t.Errorf("%s is no candidate", v.Reference)
+					t.Errorf("%s is not a candidate", v.Reference)
 				}
 				got = append(got, fmt.Sprintf("%s %s: %s", shortAddress(v.Registry), verb, v.Rule))
 			}

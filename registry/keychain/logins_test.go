@@ -123,14 +123,14 @@ func TestFormsOfLogins(t *testing.T) {
 		})
 	}
 	for name, content := range map[string]string{
-		"nothing":                    "",
-		"a text":                     "canary",
-		"half of it":                 `{"auths": {"canary`,
-		"a list":                     `["canary"]`,
-		"auths that are a text":      `{"auths": "canary"}`,
-		"a Secret of another kind":   "kind: Secret\ntype: Opaque\nstringData:\n  password: canary\n",
-		"a Secret that is no base64": "kind: Secret\ndata:\n  .dockerconfigjson: '{canary}'\n",
-		"a Secret with half of it":   "kind: Secret\nstringData:\n  .dockerconfigjson: '{\"auths\": {\"canary'\n",
+		"nothing":                     "",
+		"a text":                      "canary",
+		"half of it":                  `{"auths": {"canary`,
+		"a list":                      `["canary"]`,
+		"auths that are a text":       `{"auths": "canary"}`,
+		"a Secret of another kind":    "kind: Secret\ntype: Opaque\nstringData:\n  password: canary\n",
+		"a Secret that is not base64": "kind: Secret\ndata:\n  .dockerconfigjson: '{canary}'\n",
+		"a Secret with half of it":    "kind: Secret\nstringData:\n  .dockerconfigjson: '{\"auths\": {\"canary'\n",
 	} {
 		if _, err := parseLogins([]byte(content)); err == nil || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: error %v, want one without the content", name, err)
