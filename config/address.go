@@ -82,8 +82,8 @@ func withoutVersion(v value, server, prefix string) (string, error) {
 		return prefix, nil
 	}
 	if rest != "" {
-		return "", fmt.Errorf("found the path %s, which begins like the registry's API (/%s), expected the address as in image names, such as %s",
-			quote("/"+prefix), version, server+"/"+abridge(rest))
+		return "", fmt.Errorf("found the path %s, expected the address as in image names, such as %s: /%s is the path of the registry's API",
+			quote("/"+prefix), server+"/"+abridge(rest), version)
 	}
 	v.warn("the path /%[1]s is the registry's API and is ignored; if its repositories do begin with %[1]s, set path: \"%[1]s/{path}\"", version)
 	return "", nil
@@ -105,8 +105,8 @@ func checkAuthority(authority string) error {
 		return fmt.Errorf("found the host %s, expected a DNS name, an IPv4 address or an IPv6 address in brackets", quote(host))
 	}
 	if !hasPort && host != "localhost" && !strings.Contains(host, ".") {
-		return fmt.Errorf("found the host %s, which in an image name would be a part of the repository, not a host: "+
-			"expected a dot in it, a port (%s:5000) or localhost", quote(host), host)
+		return fmt.Errorf("found the host %s, expected one with a dot or a port (%s:5000), or localhost: "+
+			"image names take this one for a part of the repository", quote(host), host)
 	}
 	return nil
 }

@@ -20,13 +20,14 @@ type source struct {
 
 // warnOfCollisions warns if a registry may serve one image for another. For example, with the
 // match [docker.io, quay.io] and the path {path}, docker.io/team/app and quay.io/team/app are
-// both team/app in the registry. Only patterns in match are compared: a registry that is asked
-// for all images, or for all images that one wildcard matches, is meant to be.
+// both team/app in the registry. Only patterns in match are compared. A registry
+// that is asked for all images, or for all images that one wildcard matches, is configured so
+// on purpose.
 func warnOfCollisions(sources []source) {
 	for i, later := range sources {
 		for _, earlier := range sources[:i] {
 			if later.collides(earlier) {
-				later.match.warn("%s and %s have images of the same name in %s, so one may be served for the other: "+
+				later.match.warn("%s and %s have images of the same name in %s, so one may be served for the other; "+
 					"a path with {domain} and {path} keeps them apart", quote(earlier.pattern), quote(later.pattern), later.registry.Address)
 				break
 			}
@@ -179,7 +180,7 @@ func (r Registry) warnOfNames(v value) {
 	}
 	sources := r.sources(value{}, hosts.PlainHTTP{})
 	if len(sources) == 0 || slices.ContainsFunc(sources, source.isAmbiguous) {
-		v.warn("{name} is only the last part of an image's name, so docker.io/a/app may be served for docker.io/b/app: {path} keeps them apart")
+		v.warn("{name} is only the last part of an image's name, so docker.io/a/app may be served for docker.io/b/app; {path} keeps them apart")
 	}
 }
 

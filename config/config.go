@@ -95,7 +95,7 @@ const (
 
 func parseNamesMode(v value) (string, error) { return parseOneOf(v, NamesAuto, NamesLedger) }
 
-// Cache limits the number and the age of remembered answers of registries.
+// Cache limits the number and the age of cached answers of registries.
 type Cache struct {
 	ImageCacheSize int           // maximum number of answers; -1: no cache
 	ImageCacheTTL  time.Duration // how long "this registry has it" is valid
@@ -192,7 +192,7 @@ func (c *Config) read(root value) {
 	c.addMain(main, set)
 	c.addRegistries(entries, set["match"])
 	if len(c.Registries) == 0 {
-		root.warn("neither address nor registries is set, so the shim only forwards: every image comes from the registry in its name")
+		root.warn("neither address nor registries is set; set address, or every image comes from the registry in its name")
 	}
 }
 
@@ -224,5 +224,5 @@ func (c *Cache) read(v value) {
 
 // warnRetired accepts any value of a key that no longer has an effect, with a warning.
 func warnRetired(v value) {
-	v.warn("has no effect any more, remove it")
+	v.warn("has no effect any more; remove it")
 }

@@ -56,12 +56,12 @@ func TestFiles(t *testing.T) {
 		{Address: "http://172.18.1.38:5000", Username: "admin", Password: "passw0rd", Priority: 800, Path: "{path}"},
 	}
 	original.Warnings = []string{
-		"original.yaml:10: version: has no effect any more, remove it",
-		"original.yaml:11: sync: has no effect any more, remove it",
-		"original.yaml:12: registry.d: has no effect any more, remove it",
-		"original.yaml:17: cache.domainCacheTTL: has no effect any more, remove it",
-		"original.yaml:18: cache.statsLogInterval: has no effect any more, remove it",
-		"original.yaml:19: cache.disableStats: has no effect any more, remove it",
+		"original.yaml:10: version: has no effect any more; remove it",
+		"original.yaml:11: sync: has no effect any more; remove it",
+		"original.yaml:12: registry.d: has no effect any more; remove it",
+		"original.yaml:17: cache.domainCacheTTL: has no effect any more; remove it",
+		"original.yaml:18: cache.statsLogInterval: has no effect any more; remove it",
+		"original.yaml:19: cache.disableStats: has no effect any more; remove it",
 	}
 
 	later := defaults()
@@ -83,13 +83,13 @@ func TestFiles(t *testing.T) {
 		{Address: "https://fast-registry.io", Username: "user", Priority: 1200, Path: "{path}"},
 	}
 	configMap.Warnings = []string{
-		"original-configmap.yaml:1: version: has no effect any more, remove it",
+		"original-configmap.yaml:1: version: has no effect any more; remove it",
 		"original-configmap.yaml:14: registries[1].address: the path /v2 is the registry's API and is ignored; if its repositories do begin with v2, set path: \"v2/{path}\"",
-		"original-configmap.yaml:14: registries[1]: address, path, match and tags are the same as those of registries[0]",
-		"original-configmap.yaml:17: registries[2].auth: found no password, so an empty one is sent to the registry",
-		"original-configmap.yaml:26: cache.domainCacheTTL: has no effect any more, remove it",
-		"original-configmap.yaml:27: cache.statsLogInterval: has no effect any more, remove it",
-		"original-configmap.yaml:28: cache.disableStats: has no effect any more, remove it",
+		"original-configmap.yaml:14: registries[1]: address, path, match and tags are the same as those of registries[0]; change or remove this entry",
+		"original-configmap.yaml:17: registries[2].auth: found no password, so an empty one is sent to the registry; add a password",
+		"original-configmap.yaml:26: cache.domainCacheTTL: has no effect any more; remove it",
+		"original-configmap.yaml:27: cache.statsLogInterval: has no effect any more; remove it",
+		"original-configmap.yaml:28: cache.disableStats: has no effect any more; remove it",
 	}
 
 	full := Config{
@@ -109,7 +109,7 @@ func TestFiles(t *testing.T) {
 	aliases := defaults()
 	second := Registry{Address: "http://10.0.0.7:5000", Username: "admin", Password: "passw0rd", Priority: 500, Path: "{path}"}
 	aliases.Registries = []Registry{hub, second, second}
-	aliases.Warnings = []string{"aliases.yaml:7: registries[1]: address, path, match and tags are the same as those of registries[0]"}
+	aliases.Warnings = []string{"aliases.yaml:7: registries[1]: address, path, match and tags are the same as those of registries[0]; change or remove this entry"}
 
 	for name, want := range map[string]Config{
 		"original-first.yaml":     first,
@@ -150,9 +150,9 @@ func TestDefaults(t *testing.T) {
 			continue
 		}
 		want := defaults()
-		want.Warnings = []string{"f: neither address nor registries is set, so the shim only forwards: every image comes from the registry in its name"}
+		want.Warnings = []string{"f: neither address nor registries is set; set address, or every image comes from the registry in its name"}
 		if strings.Contains(data, "offlinePriority: 0") {
-			want.Warnings = append(want.Warnings, "f:5: offlinePriority: has no effect without address")
+			want.Warnings = append(want.Warnings, "f:5: offlinePriority: has no effect without address; set address, or remove it")
 		}
 		if !reflect.DeepEqual(*config, want) {
 			t.Errorf("%q is read as\n%s%q", data, withPasswords(config), config.Warnings)
@@ -162,23 +162,23 @@ func TestDefaults(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	for _, test := range []struct{ data, want string }{
-		{"version: {any: [thing]}\naddress: hub.local", "f:1: version: has no effect any more, remove it"},
-		{"sync:\naddress: hub.local", "f:1: sync: has no effect any more, remove it"},
-		{"address: hub.local\nofflinePriority: 10001", "f:2: offlinePriority: 10001 is above 10000 and counts as 10000"},
+		{"version: {any: [thing]}\naddress: hub.local", "f:1: version: has no effect any more; remove it"},
+		{"sync:\naddress: hub.local", "f:1: sync: has no effect any more; remove it"},
+		{"address: hub.local\nofflinePriority: 10001", "f:2: offlinePriority: 10001 is above 10000 and counts as 10000; set a priority from 0 to 10000"},
 		{"address: http://hub.local/v2/", `f:1: address: the path /v2 is the registry's API and is ignored; if its repositories do begin with v2, set path: "v2/{path}"`},
 		{"registries: [{address: 'https://index.docker.io/v1/'}]", `f:1: registries[0].address: the path /v1 is the registry's API and is ignored; if its repositories do begin with v1, set path: "v1/{path}"`},
-		{"address: hub.local\nauth: adminhunter2", "f:2: auth: found no password, so an empty one is sent to the registry"},
-		{"address: hub.local\nauth: 'admin:'", "f:2: auth: found no password, so an empty one is sent to the registry"},
-		{"address: hub.local\nauth: {username: admin}", "f:2: auth: found no password, so an empty one is sent to the registry"},
-		{"sealos:\n  auth: {username: admin, password: pw}", "f: neither address nor registries is set, so the shim only forwards: every image comes from the registry in its name\nf:2: sealos.auth: has no effect without address"},
-		{"address: hub.local\nreloadInterval: -5s\ncache: {imageCacheTTL: -30m}", "f:2: reloadInterval: \"-5s\" is negative and counts as not set\nf:3: cache.imageCacheTTL: \"-30m\" is negative and counts as not set"},
-		{"registries:\n- address: hub.local\n  priority: -3", "f:3: registries[0].priority: -3 is below 0 and counts as 0"},
-		{"registries: [{address: hub.local}]\nauth: admin:pw", "f:2: auth: has no effect without address"},
-		{"registries: [{address: hub.local}]\npath: x/{path}", "f:2: path: has no effect without address"},
-		{"address: http://hub.local\nca: /ca.pem", "f:2: ca: has no effect with an http:// address"},
-		{"address: http://hub.local\ninsecureSkipVerify: true", "f:2: insecureSkipVerify: has no effect with an http:// address"},
-		{"address: hub.local\nca: /ca.pem\ninsecureSkipVerify: true", "f:2: ca: has no effect with insecureSkipVerify"},
-		{"address: hub.local\nregistries:\n- address: HTTPS://HUB.local/", "f:3: registries[0]: address, path, match and tags are the same as the top level's"},
+		{"address: hub.local\nauth: adminhunter2", "f:2: auth: found no password, so an empty one is sent to the registry; add a password"},
+		{"address: hub.local\nauth: 'admin:'", "f:2: auth: found no password, so an empty one is sent to the registry; add a password"},
+		{"address: hub.local\nauth: {username: admin}", "f:2: auth: found no password, so an empty one is sent to the registry; add a password"},
+		{"sealos:\n  auth: {username: admin, password: pw}", "f: neither address nor registries is set; set address, or every image comes from the registry in its name\nf:2: sealos.auth: has no effect without address; set address, or remove it"},
+		{"address: hub.local\nreloadInterval: -5s\ncache: {imageCacheTTL: -30m}", "f:2: reloadInterval: \"-5s\" is negative and counts as not set; set a positive duration, or remove it\nf:3: cache.imageCacheTTL: \"-30m\" is negative and counts as not set; set a positive duration, or remove it"},
+		{"registries:\n- address: hub.local\n  priority: -3", "f:3: registries[0].priority: -3 is below 0 and counts as 0; set a priority from 0 to 10000"},
+		{"registries: [{address: hub.local}]\nauth: admin:pw", "f:2: auth: has no effect without address; set address, or remove it"},
+		{"registries: [{address: hub.local}]\npath: x/{path}", "f:2: path: has no effect without address; set address, or remove it"},
+		{"address: http://hub.local\nca: /ca.pem", "f:2: ca: has no effect with an http:// address; remove it"},
+		{"address: http://hub.local\ninsecureSkipVerify: true", "f:2: insecureSkipVerify: has no effect with an http:// address; remove it"},
+		{"address: hub.local\nca: /ca.pem\ninsecureSkipVerify: true", "f:2: ca: has no effect with insecureSkipVerify; remove one of them"},
+		{"address: hub.local\nregistries:\n- address: HTTPS://HUB.local/", "f:3: registries[0]: address, path, match and tags are the same as the top level's; change or remove this entry"},
 		{"address: hub.local\nmatch: [library/nginx]", "f:2: match[0]: \"library/nginx\" matches nothing: patterns begin with a host, such as docker.io"},
 		// Entries with different path or match are not duplicates, and http without TLS keys is
 		// not a mistake.
@@ -269,7 +269,7 @@ func TestLoadWarnsOfAuthFile(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
-	expect("authFile: stat " + file + ": no such file or directory: its registries can't be asked until it can be read")
+	expect("authFile: create the file or make it readable; until then its registries can't be asked: stat " + file + ": no such file or directory")
 	if err := os.WriteFile(file, []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}

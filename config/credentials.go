@@ -30,7 +30,7 @@ func (r *Registry) readAuth(v value) {
 		v.problem("found an empty user name, expected %s", loginForm)
 		return
 	case username != "" && password == "":
-		v.warn("found no password, so an empty one is sent to the registry")
+		v.warn("found no password, so an empty one is sent to the registry; add a password")
 	}
 	r.Username, r.Password = username, password
 }

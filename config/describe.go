@@ -69,7 +69,7 @@ func (c *Config) describeNames() string {
 
 func (c *Config) describeRegistries(w io.Writer) {
 	if len(c.Registries) == 0 {
-		fmt.Fprint(w, "registries\tnone, the shim only forwards\n")
+		fmt.Fprint(w, "registries\tnone, the shim only forwards calls\n")
 		return
 	}
 	fmt.Fprint(w, "\nregistries, the preferred one first\n")

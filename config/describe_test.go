@@ -76,7 +76,7 @@ restart     running calls have 30s to end
 reload      within 15s after this file changes
 state       /var/lib/image-cri-shim
 cache       1024 answers, found for 5m, absent for 30s
-registries  none, the shim only forwards
+registries  none, the shim only forwards calls
 `
 	if got.String() != want[1:] {
 		t.Errorf("got\n%s\nwant\n%s", got.String(), want[1:])

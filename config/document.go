@@ -59,7 +59,7 @@ func decode(data []byte) (first, next *yaml.Node, err error) {
 		// The library panics on its internal errors, which malformed input has triggered
 		// before.
 		if recover() != nil {
-			err = errors.New("this YAML can't be read, simplify it")
+			err = errors.New("the YAML parser failed on this file; remove anchors, aliases and tags")
 		}
 	}()
 	decoder := yaml.NewDecoder(bytes.NewReader(data))

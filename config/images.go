@@ -35,7 +35,7 @@ func (r Registry) describeImages() string {
 	match := strings.Join(r.Match, ", ")
 	switch {
 	case r.OwnHostOnly() && match == "":
-		return `of its own host only, since it is public (match: ["*"] asks it for all)`
+		return `of its own host only, since it is public (with "*" in match: all)`
 	case r.OwnHostOnly():
 		return `of its own host only, since it is public (with "*" in match: all), ` + match
 	case match == "":
@@ -63,11 +63,11 @@ func (r Registry) warnOfExclusions(match value) {
 		// repository.
 		const anything = "/_/_"
 		if exclusion.Matches(plain.Repository(place + anything)) {
-			match.warn("%s excludes all of this registry, so it is never asked", quote(excluding))
+			match.warn("%s excludes all of this registry, so it is never asked; remove the exclusion or the registry", quote(excluding))
 		}
 		for _, pattern := range r.Match {
 			if isInclusion(pattern) && hosts.IsLiteral(pattern) && exclusion.Matches(plain.Repository(pattern+anything)) {
-				match.warn("%s matches nothing: %s excludes it", quote(pattern), quote(excluding))
+				match.warn("%s matches nothing: %s excludes it; remove one of the two", quote(pattern), quote(excluding))
 			}
 		}
 	}

@@ -22,13 +22,13 @@ func TestPatternsThatMatchNothing(t *testing.T) {
 		{"hub.local:65536", "its port is not a number from 1 to 65535"},
 		{"'[::1::2]:5000'", "not an IPv6 address"},
 		{"'![fd00::xyz]:5000'", "not an IPv6 address"},
-		{"docker.io/library/nginx:1.25", "tags selects tags"},
-		{"'docker.io/library/nginx:1.*'", "tags selects tags"},
+		{"docker.io/library/nginx:1.25", "use the key tags"},
+		{"'docker.io/library/nginx:1.*'", "use the key tags"},
 		{"docker.io/-team", `"-team" can't be a part of a repository`},
 		{"docker.io/a..b", `"a..b" can't be a part of a repository`},
 		{"[docker.io/team, '!docker.io/team/app']", ""},
-		{"[docker.io/team, '!index.docker.io']", `"docker.io/team" matches nothing: "!index.docker.io" excludes it`},
-		{"[docker.io, '!docker.io/*']", `"docker.io" matches nothing: "!docker.io/*" excludes it`},
+		{"[docker.io/team, '!index.docker.io']", `"docker.io/team" matches nothing: "!index.docker.io" excludes it; remove one of the two`},
+		{"[docker.io, '!docker.io/*']", `"docker.io" matches nothing: "!docker.io/*" excludes it; remove one of the two`},
 		{"'!registry.local:80'", "excludes all of this registry"},
 		{"'!*.local'", "excludes all of this registry"},
 		{"'!registry.local/mirror'", "excludes all of this registry"},
@@ -55,7 +55,7 @@ func TestPatternsThatMatchNothing(t *testing.T) {
 // registry is asked.
 func TestPublicRegistryIsDescribed(t *testing.T) {
 	for _, test := range []struct{ address, match, want string }{
-		{"https://docker.io", "[]", `of its own host only, since it is public (match: ["*"] asks it for all)`},
+		{"https://docker.io", "[]", `of its own host only, since it is public (with "*" in match: all)`},
 		{"https://Registry-1.docker.io:443", "[]", "of its own host only"},
 		{"quay.io", "'!docker.io'", `of its own host only, since it is public (with "*" in match: all), !docker.io`},
 		{"quay.io", "['*', '!docker.io']", "*, !docker.io"},

@@ -101,7 +101,7 @@ func matchesNothing(parts []string) string {
 	for _, part := range parts[1:] {
 		switch {
 		case strings.Contains(part, ":") && !strings.ContainsAny(part, `[\`):
-			return "it is compared with repositories, which have no tag: tags selects tags"
+			return "patterns of match have no tag; use the key tags"
 		case hosts.IsLiteral(part) && !repository.MatchString(part):
 			return fmt.Sprintf("%s can't be a part of a repository", quote(part))
 		}

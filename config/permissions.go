@@ -42,7 +42,7 @@ func (c *Config) warnOfAuthFiles() {
 		seen[path] = true
 		info, err := statWithTimeout(path)
 		if err != nil {
-			c.Warnings = append(c.Warnings, fmt.Sprintf("authFile: %v: its registries can't be asked until it can be read", err))
+			c.Warnings = append(c.Warnings, fmt.Sprintf("authFile: create the file or make it readable; until then its registries can't be asked: %v", err))
 			continue
 		}
 		c.warnOfOpenFile(path, info)

@@ -48,9 +48,9 @@ func parsePriority(preset int) func(value) (int, error) {
 		case result == 0:
 			return preset, nil
 		case result < 0:
-			v.warn("%d is below 0 and counts as 0", result)
+			v.warn("%d is below 0 and counts as 0; set a priority from 0 to %d", result, highestPriority)
 		case result > highestPriority:
-			v.warn("%d is above %d and counts as %d", result, highestPriority, highestPriority)
+			v.warn("%d is above %d and counts as %d; set a priority from 0 to %d", result, highestPriority, highestPriority, highestPriority)
 		}
 		return min(max(result, 0), highestPriority), nil
 	}
@@ -78,7 +78,7 @@ func (c *Config) addMain(main Registry, set map[string]value) {
 	}
 	for _, key := range []string{"auth", "offlinePriority", "match", "tags", "path", "ca", "insecureSkipVerify"} {
 		if v, ok := set[key]; ok {
-			v.warn("has no effect without address")
+			v.warn("has no effect without address; set address, or remove it")
 		}
 	}
 }
@@ -100,7 +100,7 @@ func (c *Config) addRegistries(entries []value, mainMatch value) {
 		matches = append(matches, match)
 		identity := registry.identity()
 		if same, ok := first[identity]; ok {
-			entry.warn("address, path, match and tags are the same as %s", same)
+			entry.warn("address, path, match and tags are the same as %s; change or remove this entry", same)
 		} else {
 			first[identity] = "those of " + entry.key
 		}
@@ -152,11 +152,11 @@ func (r Registry) identity() string {
 func (r Registry) warnOfTLS(set map[string]value) {
 	plain := strings.HasPrefix(r.Address, "http://")
 	if v, ok := set["ca"]; ok && plain {
-		v.warn("has no effect with an http:// address")
+		v.warn("has no effect with an http:// address; remove it")
 	} else if ok && r.InsecureSkipVerify {
-		v.warn("has no effect with insecureSkipVerify")
+		v.warn("has no effect with insecureSkipVerify; remove one of them")
 	}
 	if v, ok := set["insecureSkipVerify"]; ok && plain && r.InsecureSkipVerify {
-		v.warn("has no effect with an http:// address")
+		v.warn("has no effect with an http:// address; remove it")
 	}
 }

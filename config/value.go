@@ -220,7 +220,7 @@ func parseDuration(v value) (time.Duration, error) {
 // negative duration as the default.
 func parseLenientDuration(v value) (time.Duration, error) {
 	if result, err := time.ParseDuration(v.node.Value); err == nil && result < 0 && v.kind() == "a text" {
-		v.warn("%s is negative and counts as not set", v.found())
+		v.warn("%s is negative and counts as not set; set a positive duration, or remove it", v.found())
 		return 0, nil
 	}
 	return parseDuration(v)
