@@ -186,7 +186,7 @@ func (c *Config) read(root value) {
 	mergeSealos(set, sealos)
 	c.applyDefaults()
 	if c.Runtime == c.Shim {
-		set["cri"].problem("found the socket that the shim serves, expected the runtime's own")
+		set["cri"].problem("found the socket that the shim serves, expected the runtime's socket")
 	}
 	c.checkMetrics(set)
 	c.addMain(main, set)

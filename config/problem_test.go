@@ -29,7 +29,7 @@ func TestProblems(t *testing.T) {
 		{`cri: {path: /run/x.sock}`, `cri: found keys and values, ` + aSocket},
 		{`cri: "/run/a\0b"`, `cri: ` + control},
 		{`cri: /` + strings.Repeat("x", 107), `cri: found a path of 108 bytes, expected at most 107 (the limit of unix sockets)`},
-		{`cri: /var/run/../run/image-cri-shim.sock`, `cri: found the socket that the shim serves, expected the runtime's own`},
+		{`cri: /var/run/../run/image-cri-shim.sock`, `cri: found the socket that the shim serves, expected the runtime's socket`},
 		{"force: 1", `force: found 1, expected true or false`},
 		{"force: on", "force: found \"on\", expected true or false, did you mean `true`?"},
 		{"debug: No", "debug: found \"No\", expected true or false, did you mean `false`?"},

@@ -18,7 +18,8 @@ const (
 
 // inFlightGrace is how long the gauge of "other" still counts the calls of a method that was
 // just added. That gauge may already have counted a call that started at that moment, and
-// must then count its end too.
+// must then count its end too. New adds the same delay to Options.Since, because begin may not
+// have been called for a call that started at that moment.
 const inFlightGrace = time.Second
 
 // Call is a finished call.

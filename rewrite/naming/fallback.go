@@ -24,7 +24,7 @@ func (p *Pull) dropFromLedger(bindings []binding) error {
 		}
 	}
 	if err := p.ledger.Apply(ledger.RemoveMoved(moved...)); err != nil {
-		return fmt.Errorf("drop %s from the ledger: %w", bindings[0].name, err)
+		return fmt.Errorf("could not drop %s from the ledger: %w", bindings[0].name, err)
 	}
 	return nil
 }
