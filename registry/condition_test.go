@@ -12,19 +12,19 @@ import (
 	"image-cri-shim/registry"
 )
 
-// told collects the events of Options.OnLookup.
-type told struct {
+// lookupEvents collects the events of Options.OnLookup.
+type lookupEvents struct {
 	mu      sync.Mutex
 	lookups []registry.LookupEvent
 }
 
-func (t *told) add(l registry.LookupEvent) {
+func (t *lookupEvents) add(l registry.LookupEvent) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.lookups = append(t.lookups, l)
 }
 
-func (t *told) take() []registry.LookupEvent {
+func (t *lookupEvents) take() []registry.LookupEvent {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	taken := t.lookups
@@ -60,7 +60,7 @@ func TestConditions(t *testing.T) {
 	t.Parallel()
 	server := serveSickly(t, anything)
 	changes := make(chan change, 10)
-	lookups := &told{}
+	lookups := &lookupEvents{}
 	set := newSet(t, registry.Options{
 		LookupTimeout: time.Second,
 		Registries:    []registry.Config{{Address: server.URL, Priority: 7}},
@@ -125,11 +125,11 @@ func wantTold(t *testing.T, lookups []registry.LookupEvent, want ...string) {
 		}
 		got = append(got, image+" "+l.State.String()+" "+string(l.Reason)+cached)
 		if (l.Duration > 0) == l.Cached || !strings.HasSuffix(l.Registry, strings.TrimSuffix(l.Reference, "/"+image)) {
-			t.Errorf("told of %+v", l)
+			t.Errorf("unexpected event %+v", l)
 		}
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("told of %q, want %q", got, want)
+		t.Errorf("events %q, want %q", got, want)
 	}
 }
 
@@ -151,13 +151,13 @@ func TestLookupReasons(t *testing.T) {
 	} {
 		t.Run(string(test.want), func(t *testing.T) {
 			t.Parallel()
-			lookups := &told{}
+			lookups := &lookupEvents{}
 			set := newSet(t, registry.Options{LookupTimeout: time.Second, Registries: []registry.Config{test.config}, OnLookup: lookups.add})
 			answer := findOne(t, set, "nginx:1.25")
 			var got []registry.LookupEvent
 			eventually(t, "the lookup ends", func() bool { got = append(got, lookups.take()...); return len(got) > 0 })
 			if len(got) != 1 || got[0].Reason != test.want || got[0].State != registry.Unknown {
-				t.Errorf("told of %+v (%v), want %s", got, answer.Err, test.want)
+				t.Errorf("events %+v (%v), want %s", got, answer.Err, test.want)
 			}
 			unasked := test.want == registry.ReasonCredentials
 			if c := condition(t, set); (c.Misses == 0) != unasked || c.Hits != 0 {
@@ -181,7 +181,7 @@ func TestSharedLookupIsToldOnce(t *testing.T) {
 		<-release
 		contents.ServeHTTP(w, r)
 	}, contents))
-	lookups := &told{}
+	lookups := &lookupEvents{}
 	set := newSet(t, registry.Options{Registries: []registry.Config{{Address: server.URL}}, OnLookup: lookups.add})
 	var waiting sync.WaitGroup
 	waiting.Go(func() { find(t, set, "nginx:1.25") })
@@ -199,6 +199,6 @@ func TestSharedLookupIsToldOnce(t *testing.T) {
 		t.Errorf("afterwards: %+v", c)
 	}
 	if got := lookups.take(); got[0].Cached || slices.ContainsFunc(got[1:], func(l registry.LookupEvent) bool { return !l.Cached }) {
-		t.Errorf("told of %+v", got)
+		t.Errorf("unexpected events %+v", got)
 	}
 }

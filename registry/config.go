@@ -21,7 +21,7 @@ type Config struct {
 	Path               string   // template of the repository; empty: {path}
 	CA                 string   // PEM file, trusted in addition to the system's; empty: none
 	InsecureSkipVerify bool     // accept any certificate
-	Fallback           Fallback // for originals that Match selects, whatever their tags
+	Fallback           Fallback // for originals that Match selects, with any tag
 }
 
 // Format prints the address without credentials.

@@ -11,7 +11,7 @@ import (
 
 // Find asks the registries whether they have an image. It yields the answers in the order
 // of [Set.Candidates], each as soon as it is known. All lookups start when the iteration
-// begins, so that a caller that stops at a good answer never waits for a registry of lower
+// begins. A caller that stops at a good answer never waits for a registry of lower
 // preference. After a failed pull, a candidate comes after the others for a while.
 //
 // Find waits until ctx is done, and at most 1.1 times [Options].LookupTimeout from the

@@ -375,7 +375,7 @@ func TestKnownAnswersNeedNoTime(t *testing.T) {
 	for range 50 {
 		for answer := range set.Find(ctx, parse(t, "nginx:1.25")) {
 			if answer.State != registry.Found {
-				t.Fatalf("%v (%v), want what is known", answer.State, answer.Err)
+				t.Fatalf("%v (%v), want the cached answer", answer.State, answer.Err)
 			}
 		}
 	}

@@ -19,9 +19,9 @@ type login struct {
 
 // request makes a request for a repository as container engines do. The first request is
 // sent with the login of an earlier request, or without a login. If the registry answers
-// 401, request logs in as the challenge asks and sends the request again. A login from
-// before this lookup that is refused now is renewed, at most once a minute. path is a path
-// of the registry's API.
+// 401, request logs in as the challenge asks and sends the request again. If the registry
+// refuses a login from before this lookup, request logs in again, at most once a minute. path
+// is a path of the registry's API.
 func (s *session) request(ctx context.Context, method, path, repository string) (*http.Response, error) {
 	used := s.loginFor(repository)
 	response, err := s.send(ctx, method, path, used)

@@ -186,7 +186,7 @@ func TestRenewalsAreBounded(t *testing.T) {
 			set := newSetOf(t, server.URL)
 			findOne(t, set, "nginx:1")
 			g.set(func(g *gatekeeper) { g.number, g.refusal = 1, refusal })
-			g.next = status(http.StatusForbidden) // whatever the token
+			g.next = status(http.StatusForbidden) // for any token
 			for i := range 10 {
 				if answer := findOne(t, set, fmt.Sprintf("nginx:gone-%d", i)); answer.State != registry.Unknown {
 					t.Errorf("%v, want it unknown", answer.State)
@@ -218,7 +218,7 @@ func TestAgeOfALogin(t *testing.T) {
 		said object
 		want int // tokens for three lookups
 	}{
-		{"nothing said", nil, 1},
+		{"no lifetime in the response", nil, 1},
 		{"for an hour", object{"expires_in": 3600}, 1},
 		{"for an hour from now on", object{"expires_in": 3600, "issued_at": time.Now().UTC().Format(time.RFC3339)}, 1},
 		{"for an hour, by a clock that is ahead", object{"expires_in": 3600, "issued_at": time.Now().Add(time.Hour).UTC().Format(time.RFC3339)}, 1},
@@ -254,7 +254,7 @@ func TestAgeOfALogin(t *testing.T) {
 	})
 }
 
-// The login follows the 401 response for the manifest, whatever the API root answers.
+// The login follows the 401 response for the manifest, not the answer of the API root.
 func TestRootDecidesNothing(t *testing.T) {
 	isRoot := func(r *http.Request) bool { return r.URL.Path == "/v2/" }
 	for name, root := range map[string]http.HandlerFunc{

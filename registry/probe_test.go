@@ -38,7 +38,7 @@ func TestProbe(t *testing.T) {
 		{"no password", plain.URL, registry.Config{}, "login", "none configured"},
 		{"no such file", plain.URL, registry.Config{AuthFile: "/no/such/file"}, "login", "no such file"},
 		{"no such name", "http://no-such-registry.invalid:5000", login, "name", "no-such-registry.invalid"},
-		{"nobody listens", "http://" + refusing(t), login, "connection", "connection refused"},
+		{"no listener", "http://" + refusing(t), login, "connection", "connection refused"},
 		{"no trust", encrypted.URL, login, "TLS", "check ca"},
 		{"no TLS", strings.Replace(plain.URL, "http:", "https:", 1), login, "TLS", "write http://"},
 		{"TLS where none is wanted", strings.Replace(encrypted.URL, "https:", "http:", 1), login, "answer", "400"},
@@ -50,7 +50,7 @@ func TestProbe(t *testing.T) {
 		{"no root, another password", serve(t, withoutRoot(http.StatusNotFound, basicAuth(newStorage()))).URL, registry.Config{Username: username, Password: "canary-other"}, "login", "configured credentials rejected"},
 		{"forbidden", serve(t, status(http.StatusForbidden)).URL, login, "answer", "403"},
 		{"overloaded", serve(t, status(http.StatusServiceUnavailable)).URL, login, "answer", "503"},
-		{"sends back what it gets", serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		{"echoes the credentials", serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, secret, _ := r.BasicAuth()
 			w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
 			http.Error(w, `{"errors":[{"code":"UNAUTHORIZED","message":"`+secret+`"}]}`, http.StatusUnauthorized)

@@ -39,7 +39,7 @@ func TestFailedPull(t *testing.T) {
 	first := find(t, set, "nginx:1.25")[0].Candidate
 	set.RecordPullFailure(first, 0)
 	set.RecordPullFailure(first, 0)
-	set.RecordPullFailure(registry.Candidate{Registry: "http://nobody.example.com", Reference: first.Reference}, time.Hour)
+	set.RecordPullFailure(registry.Candidate{Registry: "http://unknown.example.com", Reference: first.Reference}, time.Hour)
 	again := find(t, set, "nginx:1.25")
 	if again[0].Registry != two.URL || !again[0].Cached {
 		t.Errorf("%s first, cached %v, want the other registry's answer from the cache", again[0].Registry, again[0].Cached)
@@ -54,7 +54,7 @@ func TestFailedPull(t *testing.T) {
 		t.Errorf("another image: %q", got)
 	}
 	if gone := find(t, set, "nginx:gone"); !gone[0].Cached {
-		t.Error("what is absent was asked again")
+		t.Error("an absent image was looked up again")
 	}
 	set.RecordPull(first)
 	if got := brief(t, set, "nginx:1.25", names); !slices.Equal(got, []string{"one found", "two found"}) {
@@ -81,10 +81,10 @@ func TestStalledPull(t *testing.T) {
 		want       []string
 		lastResort bool // the last answer comes after the original
 	}{
-		{"the original comes before it", registry.FallbackOriginal, "nginx:1.26", []string{"two found", "one found"}, true},
-		{"what is absent stays so", registry.FallbackOriginal, "nginx:gone", []string{"one absent", "two absent"}, false},
-		{"the original may not be asked", registry.FallbackNever, "nginx:1.26", []string{"two found", "one found"}, true},
-		{"it is the original", registry.FallbackOriginal, "{one}/library/nginx:1.26", []string{"two found", "one found"}, false},
+		{"the original registry comes before it", registry.FallbackOriginal, "nginx:1.26", []string{"two found", "one found"}, true},
+		{"an absent image stays absent", registry.FallbackOriginal, "nginx:gone", []string{"one absent", "two absent"}, false},
+		{"the original registry may not be asked", registry.FallbackNever, "nginx:1.26", []string{"two found", "one found"}, true},
+		{"it is the original registry", registry.FallbackOriginal, "{one}/library/nginx:1.26", []string{"two found", "one found"}, false},
 		{"another repository", registry.FallbackOriginal, "redis:7", []string{"one found", "two found"}, false},
 		{"a repository below it", registry.FallbackOriginal, "docker.io/library/nginx/module:1", []string{"one found", "two found"}, false},
 	} {

@@ -26,33 +26,33 @@ func TestRuleResults(t *testing.T) {
 		want  []string // results of all registries, highest priority first
 	}{
 		{"nginx:1.25", []string{
-			"matching stands in: match docker.io/library",
-			"excluding does not: match excludes !*.io/library",
-			"other does not: no pattern in match",
-			"notag does not: tags exclude !1.*",
-			"tags does not: no pattern in tags",
-			"plain stands in: all images",
+			"matching is asked: match docker.io/library",
+			"excluding is not asked: match excludes !*.io/library",
+			"other is not asked: no pattern in match",
+			"notag is not asked: tags exclude !1.*",
+			"tags is not asked: no pattern in tags",
+			"plain is asked: all images",
 		}},
 		{"nginx@" + digest, []string{
-			"matching stands in: match docker.io/library",
-			"notag stands in: all images",
-			"tags stands in: all images",
+			"matching is asked: match docker.io/library",
+			"notag is asked: all images",
+			"tags is asked: all images",
 		}},
 		{"own.example.com/prefix/app:1", []string{
-			"own/prefix stands in: its own host",
-			"own does not: another registry has the same reference",
+			"own/prefix is asked: its own host",
+			"own is not asked: another registry has the same reference",
 		}},
 		{"quay.io/nginx:1", []string{
-			"docker.io does not: path yields no valid reference: {name}",
+			"docker.io is not asked: path yields no valid reference: {name}",
 		}},
 	} {
 		t.Run(test.image, func(t *testing.T) {
 			var got []string
 			name := parse(t, test.image)
 			for _, v := range set.RuleResults(name) {
-				verb := "does not"
+				verb := "is not asked"
 				if v.StandsIn {
-					verb = "stands in"
+					verb = "is asked"
 				}
 				if (v.Reference != "") != v.StandsIn || v.Down != "" {
 					t.Errorf("result %+v", v)

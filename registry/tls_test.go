@@ -191,8 +191,8 @@ func TestRedirectToHTTPSIsExplained(t *testing.T) {
 	}
 }
 
-// A Location header without a scheme is not a redirect to https, whatever scheme was tried
-// first.
+// A Location header without a scheme is not a redirect to https, regardless of the scheme
+// that was tried first.
 func TestRedirectLoopIsExplained(t *testing.T) {
 	server := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, r.URL.Path, http.StatusMovedPermanently)
