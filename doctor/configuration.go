@@ -27,14 +27,14 @@ func checkConfiguration(n *node) []Finding {
 		return []Finding{t.ok("valid, registries: %d", len(n.Settings.Registries))}
 	}
 	for _, warning := range n.Settings.Warnings {
-		findings = append(findings, t.warn("correct it, the shim reloads the file; image-cri-shim check shows what the file means", "%s", warning))
+		findings = append(findings, t.warn("correct the file; the shim reloads it, and image-cri-shim check shows the meaning of the file", "%s", warning))
 	}
 	return findings
 }
 
 // checkPermissions reports whether users other than root and the current one can change
-// the configuration, and thereby the images that the node runs. Passwords that others can
-// read are among the warnings of checkConfiguration.
+// the configuration, and thereby the images that the node runs. checkConfiguration warns of
+// passwords that others can read.
 func checkPermissions(_ context.Context, n *node) []Finding {
 	t := topic{"permissions", n.File}
 	info, err := os.Stat(n.File)

@@ -122,9 +122,9 @@ func connect(socket string) (*grpc.ClientConn, error) {
 		}))
 }
 
-// dialFinding explains a failed connection to a socket. hint is the remedy if no server
-// is running.
-func dialFinding(t topic, err error, hint string) Finding {
+// dialFinding explains a failed connection to a socket. key is the configuration key that
+// contains the path of the socket. hint is the remedy if no server is running.
+func dialFinding(t topic, err error, key, hint string) Finding {
 	info, statErr := os.Stat(t.subject)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
@@ -132,7 +132,7 @@ func dialFinding(t topic, err error, hint string) Finding {
 	case errors.Is(err, fs.ErrNotExist):
 		return t.fail(hint, "the socket does not exist")
 	case statErr == nil && info.Mode().Type() != fs.ModeSocket:
-		return t.fail("remove the file, or set another path", "is not a socket")
+		return t.fail("remove the file, or set the key "+key+" to another path", "the path is not a socket")
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return t.fail(hint, "stale: the socket exists, but no process listens on it")
 	default:

@@ -40,14 +40,24 @@ func checkKubelet(_ context.Context, n *node) []Finding {
 	case !found:
 		return []Finding{t.ok("no configuration file found")}
 	case isDockershim(runtime.value):
-		return []Finding{t.fail(hint+"; remove dockershim flags such as --container-runtime and --network-plugin",
-			"its endpoint is %s, the socket of dockershim, which kubelet 1.24 removed", quoteEndpoint(runtime.value))}
+		return []Finding{t.fail(hint+"; remove dockershim flags such as --container-runtime and --network-plugin", "%s", t.endpointText(runtime.value))}
 	case !n.isShim(runtime.value):
-		return []Finding{t.fail(hint, "its endpoint is %s, not the shim's", quoteEndpoint(runtime.value))}
+		return []Finding{t.fail(hint, "%s", t.endpointText(runtime.value))}
 	case image.value != "" && !n.isShim(image.value):
 		return []Finding{n.imageService(topic{"kubelet", image.file}, image.value).finding(Fail, "remove imageServiceEndpoint, or set it to the shim's socket, then restart kubelet")}
 	}
 	return []Finding{t.ok("uses the shim")}
+}
+
+// endpointText describes a client's endpoint that is not the shim's.
+func (t topic) endpointText(endpoint string) string {
+	switch {
+	case endpoint == "":
+		return "no endpoint is set"
+	case isDockershim(endpoint):
+		return fmt.Sprintf("%s's endpoint is %s, but kubelet 1.24 removed dockershim", t.check, quoteEndpoint(endpoint))
+	}
+	return fmt.Sprintf("%s's endpoint is %s, not the shim's", t.check, quoteEndpoint(endpoint))
 }
 
 // isDockershim reports whether an endpoint is dockershim's, which kubelet 1.24 removed.
@@ -65,16 +75,17 @@ func (n *node) imageService(t topic, endpoint string) imageService {
 }
 
 func (s imageService) finding(level Level, hint string) Finding {
-	text := "its image endpoint is %s, not the shim's"
+	text := "%s's image endpoint is %s, not the shim's"
 	if s.proxy {
 		text += ": pulls go to an image proxy, not to the shim"
-		hint += "; to keep the proxy, set the shim's socket as the runtime's in the proxy (stargz: image_service_path)"
+		hint += "; to keep the proxy, make the proxy use the shim's socket as its runtime (stargz: image_service_path)"
 	}
-	return s.topic.finding(level, hint, text, []any{quoteEndpoint(s.endpoint)})
+	return s.topic.finding(level, hint, text, []any{s.check, quoteEndpoint(s.endpoint)})
 }
 
-// checkCrictl reports whether crictl uses the shim. Otherwise crictl pulls from the runtime
-// directly, and shows stored references of images that have their names in the ledger.
+// checkCrictl reports whether crictl uses the shim. Otherwise crictl calls the runtime
+// directly: its pulls bypass the shim, and it shows the registry's names of images whose
+// names are in the ledger.
 func checkCrictl(_ context.Context, n *node) []Finding {
 	t := topic{"crictl", n.Files.Crictl}
 	settings, err := readCrictl(n.Files.Crictl)
@@ -84,10 +95,8 @@ func checkCrictl(_ context.Context, n *node) []Finding {
 		return []Finding{t.ok("no configuration file found")}
 	case err != nil:
 		return []Finding{unreadableFinding(t, err)}
-	case isDockershim(settings.Runtime):
-		return []Finding{t.warn(hint, "its endpoint is %s, the socket of dockershim, which kubelet 1.24 removed", quoteEndpoint(settings.Runtime))}
 	case !n.isShim(settings.Runtime):
-		return []Finding{t.warn(hint, "its endpoint is %s, not the shim's", quoteEndpoint(settings.Runtime))}
+		return []Finding{t.warn(hint, "%s", t.endpointText(settings.Runtime))}
 	case settings.Image != "" && !n.isShim(settings.Image):
 		return []Finding{n.imageService(t, settings.Image).finding(Warn, hint)}
 	}
@@ -101,7 +110,7 @@ func checkKubeadm(_ context.Context, n *node) []Finding {
 	for _, pattern := range n.Files.Kubeadm {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
-			findings = append(findings, topic{"kubeadm", pattern}.warn("correct the pattern", "%v", err))
+			findings = append(findings, topic{"kubeadm", pattern}.warn("correct the pattern in --kubeadm-config", "%v", err))
 		}
 		for _, file := range files {
 			t := topic{"kubeadm", file}
@@ -114,31 +123,32 @@ func checkKubeadm(_ context.Context, n *node) []Finding {
 					findings = append(findings, t.ok("uses the shim"))
 					continue
 				}
-				text := "its socket is %s, not the shim's"
+				text := "the CRI socket is %s, not the shim's"
 				if isDockershim(socket) {
-					text = "its socket is %s, that of dockershim, which kubelet 1.24 removed"
+					text = "the CRI socket is %s, but kubelet 1.24 removed dockershim"
 				}
 				key := "criSocket"
 				if filepath.Base(file) == "instance-config.yaml" { // a KubeletConfiguration (kubeadm 1.34)
 					key = "containerRuntimeEndpoint"
 				}
-				findings = append(findings, t.warn(fmt.Sprintf("set %s: unix://%s there, and in the Node's annotation kubeadm.alpha.kubernetes.io/cri-socket if it exists", key, n.Settings.Shim),
+				findings = append(findings, t.warn(fmt.Sprintf("set %s: unix://%s in the file, and in the annotation kubeadm.alpha.kubernetes.io/cri-socket if the Node has it", key, n.Settings.Shim),
 					text, quoteEndpoint(socket)))
 			}
 		}
 	}
 	if len(findings) == 0 {
-		return []Finding{topic{"kubeadm", strings.Join(n.Files.Kubeadm, " ")}.ok("no file names its socket")}
+		return []Finding{topic{"kubeadm", strings.Join(n.Files.Kubeadm, " ")}.ok("no file sets a CRI socket")}
 	}
 	return findings
 }
 
+// unreadableFinding is the finding if the file that sets an endpoint can't be read.
 func unreadableFinding(t topic, err error) Finding {
 	hint := "correct the file"
 	if errors.Is(err, fs.ErrPermission) {
 		hint = rootHint
 	}
-	return t.warn(hint, "can't be checked: %v", err)
+	return t.warn(hint, "the endpoint can't be checked: %v", err)
 }
 
 // endpointSetting is the value of an endpoint and the file that sets it.
@@ -161,9 +171,4 @@ func (n *node) isSocket(endpoint, socket string) bool {
 	return filepath.IsAbs(path) && unixsocket.Same(filepath.Clean(path), socket)
 }
 
-func quoteEndpoint(endpoint string) string {
-	if endpoint == "" {
-		return "not set"
-	}
-	return fmt.Sprintf("%.200q", endpoint)
-}
+func quoteEndpoint(endpoint string) string { return fmt.Sprintf("%.200q", endpoint) }

@@ -72,7 +72,7 @@ func readYAML(file string, decode func(*yaml.Decoder) error) error {
 		content = compact.Bytes() // without tabs, which YAML does not allow
 	}
 	if err := decode(yaml.NewDecoder(bytes.NewReader(content))); err != nil && !errors.Is(err, io.EOF) {
-		return errors.New("is not YAML of the expected form")
+		return errors.New("the file is not YAML of the expected form")
 	}
 	return nil
 }

@@ -33,12 +33,13 @@ func TestClientsAdvice(t *testing.T) {
 		{"a drop-in counts more", checkKubelet, map[string]string{"config": endpoint + shim, "drop-in": endpoint + runtime}, "drop-in", Fail, "not the shim's", "set containerRuntimeEndpoint"},
 		{"a drop-in with the shim", checkKubelet, map[string]string{"config": endpoint + runtime, "drop-in": endpoint + shim}, "drop-in", OK, "uses the shim", ""},
 		{"a flag counts most", checkKubelet, map[string]string{"drop-in": endpoint + shim, "flags": "A=--container_runtime_endpoint=" + runtime}, "flags", Fail, "not the shim's", "--container-runtime-endpoint"},
-		{"dockershim", checkKubelet, map[string]string{"flags": "A=--container-runtime-endpoint=unix:///var/run/dockershim.sock"}, "flags", Fail, "which kubelet 1.24 removed", "--network-plugin"},
+		{"no endpoint", checkKubelet, map[string]string{"config": "kind: KubeletConfiguration"}, "config", Fail, "no endpoint is set", "set containerRuntimeEndpoint"},
+		{"dockershim", checkKubelet, map[string]string{"flags": "A=--container-runtime-endpoint=unix:///var/run/dockershim.sock"}, "flags", Fail, "kubelet's endpoint is \"unix:///var/run/dockershim.sock\", but kubelet 1.24 removed dockershim", "--network-plugin"},
 		{"an image proxy", checkKubelet, map[string]string{"config": endpoint + shim, "drop-in": "imageServiceEndpoint: unix:///run/containerd-stargz-grpc/containerd-stargz-grpc.sock"}, "drop-in", Fail, "pulls go to an image proxy", "image_service_path"},
-		{"the runtime for images", checkKubelet, map[string]string{"config": endpoint + shim + "\nimageServiceEndpoint: " + runtime}, "config", Fail, "image endpoint is", "remove imageServiceEndpoint"},
-		{"crictl and dockershim", checkCrictl, map[string]string{"crictl": "runtime-endpoint: unix:///var/run/dockershim.sock"}, "crictl", Warn, "which kubelet 1.24 removed", "set runtime-endpoint"},
+		{"the runtime for images", checkKubelet, map[string]string{"config": endpoint + shim + "\nimageServiceEndpoint: " + runtime}, "config", Fail, "kubelet's image endpoint is", "remove imageServiceEndpoint"},
+		{"crictl and dockershim", checkCrictl, map[string]string{"crictl": "runtime-endpoint: unix:///var/run/dockershim.sock"}, "crictl", Warn, "crictl's endpoint is \"unix:///var/run/dockershim.sock\", but kubelet 1.24 removed dockershim", "set runtime-endpoint"},
 		{"crictl and an image proxy", checkCrictl, map[string]string{"crictl": "runtime-endpoint: " + shim + "\nimage-endpoint: unix:///run/proxy.sock"}, "crictl", Warn, "an image proxy", "image-endpoint"},
-		{"kubeadm and dockershim", checkKubeadm, map[string]string{"kubeadm": "nodeRegistration: {criSocket: /var/run/dockershim.sock}"}, "kubeadm", Warn, "that of dockershim", "set criSocket"},
+		{"kubeadm and dockershim", checkKubeadm, map[string]string{"kubeadm": "nodeRegistration: {criSocket: /var/run/dockershim.sock}"}, "kubeadm", Warn, "but kubelet 1.24 removed dockershim", "set criSocket"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for _, name := range []string{"config", "drop-in", "flags", "crictl", "kubeadm"} {

@@ -31,7 +31,7 @@ func (n *node) containerdRouting(host string) (routing, error) {
 	}
 	switch {
 	case folder != "" && several:
-		found.ignoredErr = errors.New("a config_path of several folders is taken for one folder, which does not exist")
+		found.ignoredErr = errors.New("containerd reads a config_path of several folders as one path, and this path does not exist")
 	case folder != "":
 		if found.routes, found.ignoredErr, err = readHosts(folder, rules); err != nil {
 			return routing{}, fmt.Errorf("%s: %w", found.source, err)
@@ -56,6 +56,9 @@ func (n *node) containerdRouting(host string) (routing, error) {
 	return found, nil
 }
 
+// errOldSettings is the error of a registry for which containerd does not use hosts.toml.
+var errOldSettings = errors.New("containerd uses registry.mirrors or registry.configs for this registry; the doctor does not read these keys, and containerd 2 does not support them")
+
 // hostRoots returns the folders of config_path, or its default.
 func (n *node) hostRoots(host string, rules hostsRules, file containerdFile) ([]string, error) {
 	folders := cmp.Or(n.runtimeSettings.Registry.ConfigPath, file.configPath())
@@ -65,7 +68,7 @@ func (n *node) hostRoots(host string, rules hostsRules, file containerdFile) ([]
 	_, mirrored := n.runtimeSettings.Registry.Mirrors[host]
 	_, configured := n.runtimeSettings.Registry.Configs[host]
 	if mirrored || configured {
-		return nil, errors.New("containerd has registry.mirrors or registry.configs for it, which containerd 2 no longer supports: set config_path and write a hosts.toml")
+		return nil, errOldSettings
 	}
 	if rules.defaultFolders {
 		return filepath.SplitList(containerdDefault), nil

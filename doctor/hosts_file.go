@@ -27,11 +27,11 @@ func parseHosts(folder string, content []byte, rules hostsRules) ([]route, error
 	}
 	hosts, isTable := root.keys["host"].(map[string]any)
 	if _, set := root.keys["host"]; set && !isTable || !set && rules.needsTable {
-		return nil, errors.New(`it has no table [host."..."]`)
+		return nil, errors.New(`the file has no table [host."..."]`)
 	}
 	for _, value := range hosts {
 		if _, isTable := value.(map[string]any); !isTable {
-			return nil, errors.New("a host in it is not a table")
+			return nil, errors.New("a host in the file is not a table")
 		}
 	}
 	var routes []route
@@ -53,8 +53,8 @@ func parseHosts(folder string, content []byte, rules hostsRules) ([]route, error
 }
 
 // hostOrder returns the names of the hosts in the order of the file. containerd 2 uses only
-// hosts with a table of their own, and lists a host again if its tables are separated by
-// another host's.
+// hosts with a table of their own, and lists a host twice if another host's table stands
+// between its tables.
 func hostOrder(content []byte, hosts map[string]any, rules hostsRules) (names []string) {
 	parser := unstable.Parser{}
 	parser.Reset(content)

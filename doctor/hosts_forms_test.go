@@ -161,9 +161,9 @@ func TestHostsForms(t *testing.T) {
 				switch {
 				case (want == "fails") != (got.Level == Fail):
 					t.Errorf("%+v, but the pull: %s", got, want)
-				case want != "fails" && !own && !strings.Contains(got.Text, "uses "+b.expand(server)+" instead"):
+				case want != "fails" && !own && !strings.Contains(got.Text, "pulls from "+b.expand(server)+", not"):
 					t.Errorf("%+v, but the pull: %s", got, want)
-				case want != "fails" && own && strings.Contains(got.Text, " instead"):
+				case want != "fails" && own && strings.Contains(got.Text, "not from the registry's own host"):
 					t.Errorf("%+v, but the pull: %s", got, want)
 				}
 			})

@@ -17,7 +17,7 @@ type hostsRules struct {
 	httpFallback    bool // for an http host with TLS settings, https is tried first and then http
 	httpsOnLoopback bool // loopback addresses are reached over https at the default port
 	defaultFolders  bool // config_path has a default
-	transferService bool // pulls use the transfer service, which takes config_path for a single folder
+	transferService bool // pulls use the transfer service; it reads config_path as one path
 }
 
 // hostsRulesOf returns the rules of a version that containerd reports, such as v2.4.2 or

@@ -132,7 +132,7 @@ func (s hostSettings) resolves() (bool, error) {
 		case capability == "pull" || capability == "resolve" || capability == "push" || capability == "referrers" && s.rules.referrers:
 			can[capability] = true
 		default:
-			return false, errors.New("it has an unknown capability")
+			return false, errors.New("capabilities contains an unknown capability")
 		}
 	}
 	return can["pull"] && can["resolve"], nil
@@ -181,7 +181,7 @@ func (s hostSettings) locate(server string) (route, error) {
 	}
 	parsed, err := url.Parse(server)
 	if err != nil {
-		return route{}, errors.New("a server in it is not a URL") // not quoted: it may contain a password
+		return route{}, errors.New("a server in the file is not a URL") // not quoted: it may contain a password
 	}
 	api := parsed.Path
 	if api != "" {

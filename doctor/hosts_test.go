@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -244,7 +245,7 @@ func TestContainerdRouting(t *testing.T) {
 	}
 	n.runtimeSettings.Registry.ConfigPath, n.Files.Containerd = "", ""
 	n.runtimeSettings.Registry.Mirrors = map[string]json.RawMessage{"hub:5000": nil}
-	if _, err := n.containerdRouting("hub:5000"); err == nil || !strings.Contains(err.Error(), "set config_path") {
+	if _, err := n.containerdRouting("hub:5000"); !errors.Is(err, errOldSettings) {
 		t.Errorf("mirrors: %v", err)
 	}
 }

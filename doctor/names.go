@@ -34,8 +34,8 @@ func checkNames(ctx context.Context, n *node) []Finding {
 	case naming.InLedger:
 		return []Finding{n.ledgerNamesFinding(t, running)}
 	default:
-		return []Finding{t.warn("start the runtime, then run the doctor again", "unknown where the names of pulled images are kept: %s",
-			cmp.Or(running.Names.Reason, "this version of the shim does not report it"))}
+		return []Finding{t.warn("start the runtime, then run the doctor again", "the doctor can't determine whether the runtime or the shim keeps the names of pulled images: %s",
+			cmp.Or(running.Names.Reason, "the running shim does not report this"))}
 	}
 }
 
@@ -44,7 +44,7 @@ func (t topic) runtimeNamesFinding(running ShimStatus, isRunning bool) Finding {
 	const wait = "wait a minute, then run the doctor again; if it persists, see journalctl -u image-cri-shim"
 	switch {
 	case running.Names.Repairs > 0:
-		return t.warn(wait, "kept by the runtime, but changing names there has failed and is retried; other clients see the registries' names of images. Repositories: %d", running.Names.Repairs)
+		return t.warn(wait, "kept by the runtime, but names from some repositories (%d) could not be changed there; the shim retries, and until a retry succeeds, other clients see the registries' names", running.Names.Repairs)
 	case running.Ledger == 0:
 		return t.ok("kept by the runtime: %s", running.Names.Reason)
 	case !isRunning:
@@ -58,11 +58,11 @@ func (t topic) runtimeNamesFinding(running ShimStatus, isRunning bool) Finding {
 func (n *node) ledgerNamesFinding(t topic, running ShimStatus) Finding {
 	switch {
 	case n.Settings.Names == config.NamesAuto && slices.Contains(running.Restart, "names"):
-		return t.warn(restartHint+", which lets containerd keep them", "kept in the shim's ledger until the shim is restarted: %s, which the file no longer says", running.Names.Reason)
+		return t.warn(restartHint+"; containerd can then keep the names", "kept in the shim's ledger, because the shim started with names: ledger; the file now says names: auto")
 	case n.Settings.Names == config.NamesLedger && n.runtime.isContainerd():
 		return t.ok("kept in the shim's ledger because of names: ledger; with names: auto containerd can keep them")
 	case n.runtime.isContainerd():
-		return t.warn("enable containerd's images service on this socket (remove io.containerd.grpc.v1.images from disabled_plugins), which the shim notices within 30 s; or set names: ledger, then "+restartHint,
+		return t.warn("enable containerd's images service on this socket (remove io.containerd.grpc.v1.images from disabled_plugins; the shim notices this within 30 s), or set names: ledger, then "+restartHint,
 			"kept in the shim's ledger, although containerd can keep them: %s", running.Names.Reason)
 	default:
 		return t.ok("kept in the shim's ledger: %s", running.Names.Reason)

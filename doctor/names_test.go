@@ -35,14 +35,14 @@ func TestNames(t *testing.T) {
 	}{
 		{name: "in the runtime", runtime: "containerd", running: ShimStatus{Names: inRuntime}, text: "kept by the runtime: containerd's images service answers"},
 		{name: "waiting", runtime: "containerd", running: ShimStatus{Names: inRuntime, Ledger: 3}, level: Warn, text: "except for names that are still only in the ledger: 3", hint: "journalctl"},
-		{name: "changes are refused", runtime: "containerd", running: ShimStatus{Names: explain.Naming{Mode: "runtime", Repairs: 2}}, level: Warn, text: "has failed and is retried; other clients see the registries' names of images. Repositories: 2", hint: "journalctl"},
+		{name: "changes are refused", runtime: "containerd", running: ShimStatus{Names: explain.Naming{Mode: "runtime", Repairs: 2}}, level: Warn, text: "names from some repositories (2) could not be changed there; the shim retries", hint: "journalctl"},
 		{name: "changed to auto", runtime: "containerd", setting: config.NamesAuto, running: ShimStatus{Names: explain.Naming{Mode: "ledger", Reason: "names: ledger"}, Restart: []string{"engine", "names"}},
-			level: Warn, text: "until the shim is restarted: names: ledger, which the file no longer says", hint: restartHint},
+			level: Warn, text: "because the shim started with names: ledger; the file now says names: auto", hint: restartHint},
 		{name: "CRI-O", runtime: "cri-o", running: ShimStatus{Names: inLedger, Ledger: 3}, text: "kept in the shim's ledger: the runtime does not serve containerd's images service"},
 		{name: "as configured", runtime: "containerd", setting: config.NamesLedger, running: ShimStatus{Names: explain.Naming{Mode: "ledger", Reason: "names: ledger"}}, text: "because of names: ledger"},
 		{name: "closed off", runtime: "containerd", running: ShimStatus{Names: inLedger}, level: Warn, text: "although containerd can keep them", hint: "or set names: ledger, then " + restartHint},
 		{name: "not known", runtime: "containerd", running: ShimStatus{Names: explain.Naming{Mode: "unknown", Reason: "the runtime has not been reached yet"}}, level: Warn, text: "has not been reached yet", hint: "start the runtime"},
-		{name: "another version", runtime: "containerd", level: Warn, text: "this version of the shim does not report it", hint: "doctor again"},
+		{name: "another version", runtime: "containerd", level: Warn, text: "the running shim does not report this", hint: "doctor again"},
 		{name: "no runtime", running: ShimStatus{Names: inRuntime}},
 		{name: "another user's shim", runtime: "containerd", notAsked: admin.ErrUntrustedPeer},
 	} {

@@ -44,7 +44,7 @@ func crioRouting(path string, folders []string, host string) (routing, error) {
 	}
 	found := routing{source: "CRI-O's default", routes: []route{crioRoute(folders, host, false)}}
 	found.httpHint = fmt.Sprintf("add a [[registry]] with location = %q and insecure = true to %s", host, path)
-	found.caHint = fmt.Sprintf("put the certificate of its CA into /etc/containers/certs.d/%s/ca.crt", host)
+	found.caHint = fmt.Sprintf("put the certificate of the registry's CA into /etc/containers/certs.d/%s/ca.crt", host)
 	prefixes := map[string]registriesEntry{}
 	sources := map[string]string{}
 	for i, file := range append([]string{path}, more...) {
@@ -85,7 +85,7 @@ func parseRegistries(content []byte, inFolder bool) (map[string]registriesEntry,
 	first := file.First
 	if len(first.Search.Registries)+len(first.Insecure.Registries)+len(first.Block.Registries) > 0 {
 		if inFolder || len(file.Registries) > 0 {
-			return nil, errors.New("version 1 of the format is not allowed there")
+			return nil, errors.New("version 1 of the format is not allowed in a drop-in or together with [[registry]]")
 		}
 		for _, location := range append(first.Insecure.Registries, first.Block.Registries...) {
 			file.Registries = append(file.Registries, registriesEntry{registriesEndpoint: registriesEndpoint{Location: location}})

@@ -18,7 +18,7 @@ import (
 // otherwise the step that fails.
 func checkRegistries(ctx context.Context, n *node) []Finding {
 	if len(n.probes) == 0 {
-		return []Finding{topic{"registries", n.File}.warn("set address", "no registry is configured: the shim only forwards calls")}
+		return []Finding{topic{"registries", n.File}.warn("set the key address to that of a registry", "no registry is configured: the shim only forwards calls")}
 	}
 	trust := make([][]Finding, len(n.probes))
 	var running sync.WaitGroup
@@ -37,7 +37,7 @@ func checkRegistries(ctx context.Context, n *node) []Finding {
 			findings = append(findings, clockFinding(p))
 		}
 		if configured.OwnHostOnly() {
-			findings = append(findings, topic{"images", p.Registry}.ok(`only those of its own host, because the registry is public; with match: ["*"] it is asked for all images`))
+			findings = append(findings, topic{"images", p.Registry}.ok(`the registry is asked only for images of its own host, because it is public; with match: ["*"], it is asked for all images`))
 		}
 		findings = append(findings, trust[i]...)
 	}
@@ -69,14 +69,14 @@ func connectionFindings(p registry.Probe, configured config.Registry) []Finding 
 	}
 	findings = append(findings, connection.ok("accepted"))
 	if p.TLS != nil {
-		hint := "set ca to the certificate of its CA, or correct the registry's certificate"
+		hint := "set ca to the certificate of the registry's CA, or correct the registry's certificate"
 		if _, plain := errors.AsType[tls.RecordHeaderError](p.TLS); plain {
 			hint = "write http:// in address, or enable TLS in the registry"
 		}
 		return append(findings, encrypted.fail(hint, "%v", p.TLS))
 	}
 	if p.Answer != nil {
-		return append(findings, topic{"answer", p.Registry}.fail("check which server is at this address, and whether it is http:// or https://", "%v", p.Answer))
+		return append(findings, topic{"answer", p.Registry}.fail("check which server is at this address, and whether the address needs http:// or https://", "%v", p.Answer))
 	}
 	return append(findings, tlsFinding(encrypted, p, configured))
 }
@@ -106,7 +106,7 @@ func loginFinding(p registry.Probe, configured config.Registry) Finding {
 	case p.Login == nil:
 		return t.ok("as %s", p.User)
 	case p.User == "" && configured.AuthFile != "":
-		return t.warn("add one, unless logins of single projects are enough", "%s has no login for the registry's root: %v", configured.AuthFile, p.Login)
+		return t.warn("add a login for the registry, unless logins of single projects are enough", "%s has no login for the registry as a whole: %v", configured.AuthFile, p.Login)
 	case configured.AuthFile != "":
 		return t.fail("correct the login in "+configured.AuthFile, "%v", p.Login)
 	default:
@@ -117,12 +117,13 @@ func loginFinding(p registry.Probe, configured config.Registry) Finding {
 func latencyFinding(p registry.Probe, timeout time.Duration) Finding {
 	t := topic{"answer", p.Registry}
 	if p.Latency > timeout/2 {
-		return t.warn("find the cause of the delay, or raise lookupTimeout", "after %v, but lookups time out after %v", p.Latency.Round(time.Millisecond), timeout)
+		return t.warn("find the cause of the delay, or raise lookupTimeout", "the registry answered after %v, but lookups time out after %v", p.Latency.Round(time.Millisecond), timeout)
 	}
 	return t.ok("after %v", p.Latency.Round(time.Millisecond/10))
 }
 
-// Limits of clock skew. Tokens are valid for minutes, and are refused before their time.
+// Limits of clock skew. Tokens are valid for minutes, and are refused before they become
+// valid.
 const (
 	skewWarned = time.Minute
 	skewFailed = 5 * time.Minute

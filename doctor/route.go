@@ -36,8 +36,8 @@ type routeResult struct {
 }
 
 // probeRoutes sends a request over each route, as the runtime would. login is the host for
-// which the runtime has a login. It returns an error if the runtime can't read a file that
-// it needs, because it then contacts no host.
+// which the runtime has a login. probeRoutes returns an error if the runtime can't read a
+// file that it needs, because the runtime then contacts no host.
 func probeRoutes(ctx context.Context, routes []route, login string) ([]routeResult, error) {
 	results := make([]routeResult, len(routes))
 	configs := make([]*tls.Config, len(routes))
@@ -73,10 +73,10 @@ func (r route) tlsConfig() (*tls.Config, error) {
 	for _, file := range r.caFiles {
 		content, err := readFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("the runtime can't read %s: %w", file, rootCause(err))
+			return nil, fmt.Errorf("it can't read %s: %w", file, rootCause(err))
 		}
 		if !pool.AppendCertsFromPEM(content) {
-			return nil, fmt.Errorf("the runtime can't read %s: no PEM certificate", file)
+			return nil, fmt.Errorf("it can't read %s: no PEM certificate", file)
 		}
 	}
 	for _, pair := range r.clientCertificates {
@@ -86,7 +86,7 @@ func (r route) tlsConfig() (*tls.Config, error) {
 		}
 		certificate, err := tls.LoadX509KeyPair(pair[0], key)
 		if err != nil {
-			return nil, fmt.Errorf("the runtime can't read %s: %w", pair[0], rootCause(err))
+			return nil, fmt.Errorf("it can't read %s: %w", pair[0], rootCause(err))
 		}
 		config.Certificates = append(config.Certificates, certificate)
 	}
@@ -118,7 +118,7 @@ func (r route) request(ctx context.Context, client *http.Client, scheme string, 
 	root := url.URL{Scheme: scheme, Host: r.host, Path: r.path + "/"}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, root.String(), nil)
 	if err != nil {
-		return errors.New("its URL is not valid")
+		return errors.New("the URL of the host is not valid")
 	}
 	response, err := client.Do(request)
 	if err != nil {
@@ -128,11 +128,11 @@ func (r route) request(ctx context.Context, client *http.Client, scheme string, 
 	challenge := strings.ToLower(response.Header.Get("WWW-Authenticate"))
 	switch code := response.StatusCode; {
 	case code == http.StatusUnauthorized && !hasLogin && strings.HasPrefix(challenge, "basic"):
-		return errors.New("login required, but the runtime has one only for the registry's own host")
+		return errors.New("the host requires a login, but the runtime has one only for the registry's own host")
 	case code == http.StatusBadRequest && scheme == "http":
-		return fmt.Errorf("answered %s to http, the server may expect https", response.Status)
+		return fmt.Errorf("the host answered %s to http: it may expect https", response.Status)
 	case code == http.StatusBadRequest || code >= http.StatusInternalServerError:
-		return fmt.Errorf("answered %s", response.Status)
+		return fmt.Errorf("the host answered %s", response.Status)
 	}
 	return nil
 }
@@ -140,7 +140,7 @@ func (r route) request(ctx context.Context, client *http.Client, scheme string, 
 // withoutURL returns the error of a request without its URL.
 func withoutURL(err error) error {
 	if verification, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return fmt.Errorf("the runtime does not trust its certificate: %w", verification.Err)
+		return fmt.Errorf("the runtime does not trust the host's certificate: %w", verification.Err)
 	}
 	if outer, ok := errors.AsType[*url.Error](err); ok {
 		return outer.Err

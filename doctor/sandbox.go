@@ -40,7 +40,7 @@ func checkSandboxImage(ctx context.Context, n *node) []Finding {
 	}
 	images, err := n.Explainer.Explain(ctx, []string{name})
 	if err != nil {
-		return []Finding{t.warn("see the runtime's log", "%v", err)}
+		return []Finding{t.warn("see the runtime's log", "the registries' answers for the image are unknown: %v", err)}
 	}
 	return []Finding{missingSandboxFinding(t, images[0])}
 }
@@ -50,7 +50,7 @@ func checkSandboxImage(ctx context.Context, n *node) []Finding {
 func sandboxHint(image explain.Image, stored string) string {
 	configure := fmt.Sprintf("set the runtime's sandbox image to %s (containerd: sandbox_image or pinned_images.sandbox, CRI-O: pause_image)", stored)
 	if image.Node.Names.Mode == string(naming.InRuntime) {
-		return fmt.Sprintf("crictl pull %s through the shim, which gives the image this name in the runtime; or %s", image.Image, configure)
+		return fmt.Sprintf("crictl pull %s through the shim (the shim then gives the image this name in the runtime), or %s", image.Image, configure)
 	}
 	return configure
 }
@@ -77,16 +77,16 @@ func missingSandboxFinding(t topic, image explain.Image) Finding {
 		}
 		switch {
 		case r.Reference != image.Reference:
-			return t.fail(sandboxHint(image, r.Reference), "not on the node; %s has it as %s, but the runtime pulls it by its own name and not through the shim", r.Registry, r.Reference)
+			return t.fail(sandboxHint(image, r.Reference), "the image is not on the node; %s has it as %s, but the runtime pulls it by its own name and not through the shim", r.Registry, r.Reference)
 		case image.User != "":
-			return t.warn(fmt.Sprintf("crictl pull %s", image.Image), "not on the node; %s has it, but the runtime pulls it without the shim's login", r.Registry)
+			return t.warn(fmt.Sprintf("crictl pull %s", image.Image), "the image is not on the node; %s has it, but the runtime pulls it without the shim's login", r.Registry)
 		default:
-			return t.ok("not on the node, but %s has it", r.Registry)
+			return t.ok("the image is not on the node, but %s has it", r.Registry)
 		}
 	}
 	if unasked != "" {
-		return t.warn("see the findings about that registry, then run the doctor again", "not on the node, and no registry answered that it has it: %s", unasked)
+		return t.warn("see the findings about this registry, then run the doctor again", "the image is not on the node, and no registry is known to have it: %s", unasked)
 	}
-	return t.fail("push it to a registry and set the runtime's sandbox image to its name there (containerd: sandbox_image or pinned_images.sandbox, CRI-O: pause_image)",
-		"neither on the node nor in a configured registry: no pod can start unless the runtime reaches the registry in its name")
+	return t.fail("push the image to a registry, and set the runtime's sandbox image to its name there (containerd: sandbox_image or pinned_images.sandbox, CRI-O: pause_image)",
+		"the image is neither on the node nor in a configured registry: no pod can start unless the runtime reaches the registry in the image's name")
 }

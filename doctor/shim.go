@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"strings"
@@ -27,17 +28,17 @@ func checkShimSocket(_ context.Context, n *node) []Finding {
 	c := n.shim
 	switch {
 	case unixsocket.Same(n.Settings.Shim, n.Settings.Runtime):
-		return []Finding{t.fail("set shim to another path", "is the runtime's own socket")}
+		return []Finding{t.fail("set the key shim to another path", "this is the runtime's own socket")}
 	case c.dialErr != nil:
-		return []Finding{dialFinding(t, c.dialErr, startHint)}
+		return []Finding{dialFinding(t, c.dialErr, "shim", startHint)}
 	case !c.answers() && !n.runtime.answers() && status.Code(c.callErr) == codes.Unavailable:
 		return []Finding{t.ok("live, but the runtime behind it does not answer")}
 	case !c.answers():
-		return []Finding{t.fail(restartHint, "accepts connections, but calls fail: %v", c.callErr)}
+		return []Finding{t.fail(restartHint, "the socket accepts connections, but calls fail: %v", c.callErr)}
 	case n.runtime.answers() && c.name() != n.runtime.name():
-		return []Finding{t.fail("check that shim is not the socket of another runtime, then "+restartHint, "%s answers instead of %s behind the shim", c.name(), n.runtime.name())}
+		return []Finding{t.fail("check that the key shim is not set to another runtime's socket, then "+restartHint, "calls through the shim reach %s, but the runtime at cri is %s", c.name(), n.runtime.name())}
 	case n.runtime.isCRIO() && !strings.HasSuffix(n.Settings.Shim, "run/crio/crio.sock"):
-		return []Finding{t.warn("set shim to a path that ends in run/crio/crio.sock", "kubelet collects CRI-O's statistics only from such a path")}
+		return []Finding{t.warn("set the key shim to a path that ends in run/crio/crio.sock", "kubelet collects CRI-O's statistics only from a socket whose path ends in run/crio/crio.sock")}
 	}
 	return []Finding{n.socketModeFinding(t)}
 }
@@ -52,7 +53,7 @@ func (n *node) socketModeFinding(t topic) Finding {
 	mode := shim.Mode().Perm()
 	runtime, err := os.Stat(n.Settings.Runtime)
 	if err == nil && mode&^runtime.Mode().Perm() != 0 {
-		return t.warn(restartHint+", which gives it the runtime's mode", "live, but open to more users (mode %04o) than the runtime's (%04o)", mode, runtime.Mode().Perm())
+		return t.warn(restartHint+"; the shim then gives the socket the runtime's mode", "live, but open to more users (mode %04o) than the runtime's socket (mode %04o)", mode, runtime.Mode().Perm())
 	}
 	return t.ok("live, mode %04o", mode)
 }
@@ -70,14 +71,14 @@ func checkRunningShim(_ context.Context, n *node) []Finding {
 	case errors.Is(err, syscall.ENOTDIR):
 		return nil // reported by checkStateDirectory
 	case errors.Is(err, fs.ErrPermission):
-		return []Finding{t.warn(rootHint, "this user has no permission to query it")}
+		return []Finding{t.warn(rootHint, "this user has no permission to query the shim")}
 	case errors.Is(err, admin.ErrUntrustedPeer):
 		return []Finding{t.warn("if the shim runs as that user, run the doctor as that user; otherwise remove the socket, then "+restartHint, "%v", err)}
 	case errors.Is(err, admin.ErrNotRunning):
-		return []Finding{t.fail("find the process that serves "+n.Settings.Shim+" (ss -lxp); if it is the shim, see journalctl -u image-cri-shim, and check that the key image of this file is its state directory",
-			"no shim answers here, although a process serves %s", n.Settings.Shim)}
+		return []Finding{t.fail("find the process that serves "+n.Settings.Shim+" (ss -lxp); if it is the shim, see journalctl -u image-cri-shim, and check that the key image in this file is the shim's state directory",
+			"no shim answers on this socket, although a process serves %s", n.Settings.Shim)}
 	case err != nil:
-		return []Finding{t.warn(restartHint, "%v", err)}
+		return []Finding{t.warn(restartHint, "querying the running shim failed: %v", err)}
 	}
 	return []Finding{n.shimStatusFinding(t, n.shimStatus)}
 }
@@ -98,13 +99,13 @@ func (n *node) shimStatusFinding(t topic, running ShimStatus) Finding {
 	there, err := os.Stat(running.File)
 	switch {
 	case err != nil || !os.SameFile(here, there):
-		return t.fail("check that file with --file, or start the shim with this one", "it runs with another file, %s", running.File)
+		return t.fail(fmt.Sprintf("run the doctor with --file %s, or start the shim with %s", running.File, n.File), "the shim runs with another file, %s", running.File)
 	case here.ModTime().After(running.Read):
 		return t.warn("run the doctor again in a few seconds; if it persists, journalctl -u image-cri-shim shows why the shim did not load the file", "the file has changed since the shim read it")
 	case len(running.Restart) > 0:
-		return t.warn(restartHint, "runs with the former values of these keys, which take effect after a restart: %s", strings.Join(running.Restart, ", "))
+		return t.warn(restartHint, "the shim runs with the former values of these keys until it is restarted: %s", strings.Join(running.Restart, ", "))
 	case running.Version != n.Version:
-		return t.warn(restartHint, "it has version %s, this program has version %s", running.Version, n.Version)
+		return t.warn(restartHint, "the shim has version %s, but this program has version %s", running.Version, n.Version)
 	}
 	return t.ok("has this configuration, version %s", running.Version)
 }

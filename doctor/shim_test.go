@@ -31,7 +31,7 @@ func TestShimSocket(t *testing.T) {
 		{"the runtime's own", "/cri.sock", criServer{}, criServer{}, Fail, "is the runtime's own socket"},
 		{"without the runtime", "/shim.sock", away, criServer{dialErr: errors.New("away")}, OK, "but the runtime behind it does not answer"},
 		{"without the runtime that is there", "/shim.sock", away, runtime("containerd", "2"), Fail, "no runtime"},
-		{"of another runtime", "/shim.sock", runtime("cri-o", "1"), runtime("containerd", "2"), Fail, "cri-o 1 answers instead of containerd 2"},
+		{"of another runtime", "/shim.sock", runtime("cri-o", "1"), runtime("containerd", "2"), Fail, "calls through the shim reach cri-o 1, but the runtime at cri is containerd 2"},
 		{"where CRI-O's has to be", "/shim.sock", runtime("cri-o", "1"), runtime("cri-o", "1"), Warn, "statistics"},
 	} {
 		n := &node{Options: Options{Settings: &config.Config{Shim: test.socket, Runtime: "/cri.sock"}}, shim: test.shim, runtime: test.runtime}
@@ -55,7 +55,7 @@ func TestRuntimeSocketOfAnOldRuntime(t *testing.T) {
 // TestShimThatDoesNotAnswer requires a hint that names the key in this configuration file.
 func TestShimThatDoesNotAnswer(t *testing.T) {
 	n := &node{Options: Options{Settings: &config.Config{Shim: "/run/shim.sock"}}, shimStatusErr: admin.ErrNotRunning}
-	wantFinding(t, checkRunningShim(t.Context(), n), Fail, "no shim answers here, although a process serves /run/shim.sock", "the key image of this file")
+	wantFinding(t, checkRunningShim(t.Context(), n), Fail, "no shim answers on this socket, although a process serves /run/shim.sock", "the key image in this file")
 }
 
 // TestRunningShim compares the status of the running shim with this configuration file.
@@ -72,9 +72,9 @@ func TestRunningShim(t *testing.T) {
 	}{
 		"same":           {ShimStatus{File: file, Read: later, Version: "1"}, OK, "has this configuration"},
 		"not read yet":   {ShimStatus{File: file, Version: "1"}, Warn, "has changed since"},
-		"other version":  {ShimStatus{File: file, Read: later, Version: "2"}, Warn, "it has version 2"},
-		"needs restart":  {ShimStatus{File: file, Read: later, Version: "1", Restart: []string{"engine", "names"}}, Warn, "take effect after a restart: engine, names"},
-		"of another one": {ShimStatus{File: file + ".other", Read: later, Version: "1"}, Fail, "it runs with another file"},
+		"other version":  {ShimStatus{File: file, Read: later, Version: "2"}, Warn, "the shim has version 2"},
+		"needs restart":  {ShimStatus{File: file, Read: later, Version: "1", Restart: []string{"engine", "names"}}, Warn, "until it is restarted: engine, names"},
+		"of another one": {ShimStatus{File: file + ".other", Read: later, Version: "1"}, Fail, "the shim runs with another file"},
 	} {
 		n := &node{Options: Options{File: file, Version: "1"}}
 		if got := n.shimStatusFinding(topic{}, test.running); got.Level != test.level || !strings.Contains(got.Text, test.text) {

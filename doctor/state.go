@@ -29,29 +29,29 @@ func checkStateDirectory(_ context.Context, n *node) []Finding {
 	info, err := os.Stat(directory)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return []Finding{t.warn(rootHint, "this user has no access to it")}
+		return []Finding{t.warn(rootHint, "this user has no access to the directory")}
 	case errors.Is(err, fs.ErrNotExist) && n.shim.dialErr != nil:
-		return []Finding{t.ok("is created when the shim starts")}
+		return []Finding{t.ok("the shim creates the directory when it starts")}
 	case errors.Is(err, syscall.ENOTDIR), err == nil && !info.IsDir():
-		return []Finding{t.fail("remove the file, or set image to another path", "is not a directory: %s", n.stateLossRisk())}
+		return []Finding{t.fail("remove the file, or set the key image to another path", "the path is not a directory; as a result, %s", n.stateLossRisk())}
 	case err != nil:
-		return []Finding{t.fail("create it, then "+restartHint, "%v", err)}
+		return []Finding{t.fail("create the directory, then "+restartHint, "%v", err)}
 	}
 	if exposed := n.exposed(); exposed != nil {
-		return []Finding{t.fail(exposed.Remedy+", then "+restartHint, "%s; the shim neither reads nor writes pulls.json and ledger.json there: %s", exposed.Problem, n.stateLossRisk())}
+		return []Finding{t.fail(exposed.Remedy+", then "+restartHint, "%s; the shim neither reads nor writes pulls.json and ledger.json there; as a result, %s", exposed.Problem, n.stateLossRisk())}
 	}
 	if err := unix.Access(directory, unix.W_OK); err != nil {
 		if os.Geteuid() != 0 && !errors.Is(err, unix.EROFS) {
-			return []Finding{t.warn(rootHint, "this user may not write to it")}
+			return []Finding{t.warn(rootHint, "this user may not write to the directory")}
 		}
-		return []Finding{t.fail("make it writable, or set image to another path", "not writable: %v", err)}
+		return []Finding{t.fail("make the directory writable, or set the key image to another path", "the directory is not writable: %v", err)}
 	}
 	return []Finding{n.diskSpaceFinding(t)}
 }
 
-// exposed returns the permission error that keeps the shim from using its state directory,
-// or nil. The user of the shim is taken to be the owner of the admin socket or, without a
-// socket, the owner of the directory.
+// exposed returns the permission error because of which the shim does not use its state
+// directory, or nil. The owner of the admin socket is taken for the shim's user or, without
+// a socket, the owner of the directory.
 func (n *node) exposed() *statedir.PermissionError {
 	for _, path := range []string{n.Admin, n.Settings.StateDirectory} {
 		if info, err := os.Stat(path); err == nil {
@@ -75,16 +75,16 @@ func (n *node) stateLossRisk() string {
 func (n *node) diskSpaceFinding(t topic) Finding {
 	var disk unix.Statfs_t
 	if err := unix.Statfs(t.subject, &disk); err != nil {
-		return t.warn("check the disk", "its file system can't be checked: %v", err)
+		return t.warn("check the disk", "the directory's file system can't be checked: %v", err)
 	}
-	const hint = "free space there; df shows how much is left"
+	const hint = "free space on the disk; df shows how much is left"
 	switch free := disk.Bavail * uint64(disk.Bsize); {
 	case free < freeFailed:
-		return t.fail(hint, "the disk is full, %d KiB are left: %s", free>>10, n.stateLossRisk())
+		return t.fail(hint, "the disk is full (%d KiB free); as a result, %s", free>>10, n.stateLossRisk())
 	case disk.Files > 0 && disk.Ffree == 0:
-		return t.fail("remove files there; df -i shows the inodes", "the disk has no free inodes: %s", n.stateLossRisk())
+		return t.fail("remove files on the disk; df -i shows the inodes", "the disk has no free inodes; as a result, %s", n.stateLossRisk())
 	case free < freeWarned:
-		return t.warn(hint, "the disk is nearly full, %d MiB are left", free>>20)
+		return t.warn(hint, "the disk is nearly full (%d MiB free)", free>>20)
 	default:
 		return t.ok("writable, %d MiB free", free>>20)
 	}
@@ -106,11 +106,11 @@ func checkLedger(_ context.Context, n *node) []Finding {
 	exposed, ok := errors.AsType[*statedir.PermissionError](err)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return []Finding{t.warn(rootHint, "this user may not read it")}
+		return []Finding{t.warn(rootHint, "this user may not read the file")}
 	case ok:
-		return []Finding{t.fail(exposed.Remedy+", then "+restartHint, "%s; the shim does not read it and saves no names in it", exposed.Problem)}
+		return []Finding{t.fail(exposed.Remedy+", then "+restartHint, "%s; the shim neither reads the ledger nor saves names in it", exposed.Problem)}
 	case err != nil:
-		return []Finding{t.warn("repair it or move it away, then "+restartHint+"; images pulled before are pulled again when they are requested, preloaded images are found", "%v", err)}
+		return []Finding{t.warn("repair the file or move it away, then "+restartHint+"; afterwards, images pulled before are pulled again when a client requests them, and preloaded images are found", "%v", err)}
 	}
 	return []Finding{t.ok("readable")}
 }

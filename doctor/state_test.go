@@ -62,8 +62,8 @@ func TestStateThatOthersWrite(t *testing.T) {
 // ledger that does not exist yet.
 func TestStateOfMode(t *testing.T) {
 	for mode, want := range map[string]string{
-		"runtime": "pulls.json and ledger.json there: a pull interrupted by a crash",
-		"ledger":  "pulls.json and ledger.json there: names of images are lost",
+		"runtime": "pulls.json and ledger.json there; as a result, a pull interrupted by a crash",
+		"ledger":  "pulls.json and ledger.json there; as a result, names of images are lost",
 	} {
 		state := filepath.Join(t.TempDir(), "state")
 		if err := os.Mkdir(state, 0o700); err != nil {

@@ -18,5 +18,5 @@ func decodeTOML(content []byte, into any) error {
 		line, _ := at.Position()
 		return fmt.Errorf("line %d is not TOML of the expected form", line)
 	}
-	return errors.New("is not TOML of the expected form")
+	return errors.New("the file is not TOML of the expected form")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"strings"
 
@@ -23,17 +24,17 @@ type routing struct {
 
 // errFileRejected is the error of a configuration file that the runtime rejects. The
 // runtime then pulls nothing.
-var errFileRejected = errors.New("the runtime rejects it and pulls nothing")
+var errFileRejected = errors.New("the runtime rejects this file and pulls nothing")
 
-// trustFindings compares the runtime's access to a registry, which pulls use, with the
-// shim's.
+// trustFindings compares the runtime's access to a registry with the shim's. Pulls use the
+// runtime's.
 func (n *node) trustFindings(ctx context.Context, p registry.Probe, configured config.Registry) []Finding {
 	if !n.runtime.answers() {
 		return nil // reported by checkRuntime
 	}
 	t := topic{"runtime's trust", p.Registry}
 	if !n.runtime.isContainerd() && !n.runtime.isCRIO() {
-		return []Finding{t.warn("check that the runtime can pull from it", "the settings of %s for registries are unknown to the doctor", n.runtime.name())}
+		return []Finding{t.warn("pull an image from the registry with crictl", "the settings of %s for registries are unknown to the doctor", n.runtime.name())}
 	}
 	if p.Name != nil || p.Connection != nil || p.TLS != nil || p.Answer != nil {
 		return nil // reported by connectionFindings
@@ -42,17 +43,21 @@ func (n *node) trustFindings(ctx context.Context, p registry.Probe, configured c
 	switch {
 	case errors.Is(err, errFileRejected):
 		return []Finding{t.fail("correct the file", "%v", err)}
+	case errors.Is(err, errOldSettings):
+		return []Finding{t.warn("set config_path and write a hosts.toml", "%v", err)}
+	case errors.Is(err, fs.ErrPermission):
+		return []Finding{t.warn(rootHint, "the runtime's access can't be checked: %v", err)}
 	case err != nil:
-		return []Finding{unreadableFinding(t, err)}
+		return []Finding{t.warn("correct the file", "the runtime's access can't be checked: %v", err)}
 	case len(routing.routes) == 0:
-		return []Finding{t.fail("allow the runtime to use it", "%s: the registry is blocked for the runtime", routing.source)}
+		return []Finding{t.fail("remove blocked = true (version 1: its [registries.block] entry) from "+routing.source, "%s: the registry is blocked for the runtime", routing.source)}
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.Settings.LookupTimeout)
 	defer cancel()
 	name, plain := registryHost(p)
 	results, err := probeRoutes(ctx, routing.routes, name)
 	if err != nil {
-		return []Finding{t.fail("correct that file, or remove it from "+routing.source, "%s: %v, and therefore contacts no host", routing.source, err)}
+		return []Finding{t.fail("correct that file, or remove it from "+routing.source, "%s: the runtime contacts no host: %v", routing.source, err)}
 	}
 	c := trustCheck{topic: t, routing: routing, results: results, host: name, plainHTTP: plain, configured: configured, runtime: n.runtime.name()}
 	return []Finding{c.finding()}
@@ -80,20 +85,20 @@ func (c trustCheck) finding() Finding {
 	r, scheme := c.routes[serving], c.results[serving].scheme
 	switch failed := c.routeErrors(serving); {
 	case !c.isOwnHost(r):
-		return c.warn("let the runtime use the same host, or make sure that both have the same images",
-			"%s: the runtime uses %s instead%s", c.source, r.host, c.ignoredNote())
+		return c.warn("let the runtime use the same host as the shim, or make sure that both hosts have the same images",
+			"%s: the runtime pulls from %s, not from the registry's own host%s", c.source, r.host, c.ignoredNote())
 	case c.ignoredErr != nil:
-		return c.warn("correct the file or remove it"+c.moreHint, "%s: %s ignores it: %v. It reaches the registry without it", c.source, c.runtime, c.ignoredErr)
+		return c.warn("correct the file or remove it"+c.moreHint, "%s: %s reaches the registry, but ignores this file: %v", c.source, c.runtime, c.ignoredErr)
 	case scheme == "https" && r.skipVerify && !c.configured.InsecureSkipVerify:
 		return c.warn(c.verificationHint()+", and remove the setting that disables verification", "%s: the runtime does not verify the registry's certificate, but the shim does", c.source)
 	case failed != "":
-		return c.warn("correct that route, or remove it", "%s: the runtime reaches the registry, but at each pull first tries: %s", c.source, failed)
+		return c.warn("correct that route, or remove it", "%s: the runtime reaches the registry, but at each pull first tries a route that fails: %s", c.source, failed)
 	case scheme == "http":
 		return c.ok("%s: the runtime uses http, like the shim", c.source)
 	case r.skipVerify:
-		return c.ok("%s: the certificate is verified neither by the runtime nor by the shim", c.source)
+		return c.ok("%s: neither the runtime nor the shim verifies the registry's certificate", c.source)
 	}
-	return c.ok("%s: its certificate is trusted", c.source)
+	return c.ok("%s: the runtime trusts the registry's certificate", c.source)
 }
 
 // unreachableFinding returns the finding for a registry that no route reaches.
@@ -104,9 +109,9 @@ func (c trustCheck) unreachableFinding() Finding {
 	}
 	text := c.routeErrors(len(c.routes))
 	if text == "" {
-		text = "no host there is used for tags, which requires both capabilities, pull and resolve"
+		text = "no host in the file has both capabilities that tags need, pull and resolve"
 	}
-	return c.fail(hint, "%s: the runtime can't pull from it: %s%s", c.source, text, c.ignoredNote())
+	return c.fail(hint, "%s: the runtime can't pull from the registry: %s%s", c.source, text, c.ignoredNote())
 }
 
 // routeErrors joins the errors of the routes before the given index.
@@ -130,7 +135,7 @@ func (c trustCheck) ignoredNote() string {
 	if c.ignoredErr == nil {
 		return ""
 	}
-	return fmt.Sprintf(". %s ignores the file: %v", c.runtime, c.ignoredErr)
+	return fmt.Sprintf("; %s ignores this file: %v", c.runtime, c.ignoredErr)
 }
 
 // verificationHint returns the remedy that makes the runtime verify the registry's
@@ -139,7 +144,7 @@ func (c trustCheck) verificationHint() string {
 	file := c.configured.CA
 	switch {
 	case file == "":
-		return strings.Replace(c.caHint, `"FILE"`, `"FILE" (the certificate of its CA)`, 1) + c.moreHint
+		return strings.Replace(c.caHint, `"FILE"`, `"FILE" (the certificate of the registry's CA)`, 1) + c.moreHint
 	case strings.Contains(c.caHint, `"FILE"`):
 		return strings.Replace(c.caHint, "FILE", file, 1) + c.moreHint
 	}

@@ -91,7 +91,7 @@ func TestDoctorOfRegistries(t *testing.T) {
 			prepare: func(t *testing.T, n *doctorNode) {
 				tlsRegistry(t, n, valid, trusted, "skip_verify = false\n")
 			},
-			check: "runtime's trust", subject: address, level: "FAIL", text: "does not trust its certificate", hint: "ca = ",
+			check: "runtime's trust", subject: address, level: "FAIL", text: "does not trust the host's certificate", hint: "ca = ",
 		},
 		{
 			name:    "certs.d without verification",
@@ -110,7 +110,7 @@ func TestDoctorOfRegistries(t *testing.T) {
 			fault: func(t *testing.T, n *doctorNode) {
 				n.writeHosts(t, shared.private.Host(), fmt.Sprintf("server = \"http://%[1]s\"\n[host.\"https://%[1]s\"]\n", shared.private.Host()))
 			},
-			check: "runtime's trust", subject: main, level: "WARN", text: "at each pull first tries: https://", hint: "remove it",
+			check: "runtime's trust", subject: main, level: "WARN", text: "at each pull first tries a route that fails: https://", hint: "remove it",
 		},
 		{
 			name: "certs.d with another host",
@@ -119,14 +119,14 @@ func TestDoctorOfRegistries(t *testing.T) {
 				t.Cleanup(other.Close)
 				n.writeHosts(t, shared.private.Host(), fmt.Sprintf("server = %[1]q\n[host.%[1]q]\n", other.Address()))
 			},
-			check: "runtime's trust", subject: main, level: "WARN", text: "instead", hint: "same host",
+			check: "runtime's trust", subject: main, level: "WARN", text: "not from the registry's own host", hint: "same host",
 		},
 		{
 			name: "certs.d with a registry that requires a login",
 			fault: func(t *testing.T, n *doctorNode) {
 				n.writeHosts(t, shared.private.Host(), fmt.Sprintf("server = %[1]q\n[host.%[1]q]\n", shared.upstream.Address()))
 			},
-			check: "runtime's trust", subject: main, level: "FAIL", text: "login required", hint: fmt.Sprintf("server = %q", shared.private.Address()),
+			check: "runtime's trust", subject: main, level: "FAIL", text: "requires a login", hint: fmt.Sprintf("server = %q", shared.private.Address()),
 		},
 		{
 			name: "certs.d with an unreachable host",

@@ -24,7 +24,7 @@ func TestDoctor(t *testing.T) {
 		{
 			name:  "configuration readable by all users",
 			fault: func(t *testing.T, n *doctorNode) { chmod(t, n.file("image-cri-shim.yaml"), 0o644) },
-			check: "configuration", subject: nodeFile("image-cri-shim.yaml"), level: "WARN", text: "open to all users (mode 0644), do: chmod o=", hint: "correct it",
+			check: "configuration", subject: nodeFile("image-cri-shim.yaml"), level: "WARN", text: "open to all users (mode 0644), do: chmod o=", hint: "correct the file",
 		},
 		{
 			name: "invalid configuration",
@@ -142,7 +142,7 @@ func TestDoctor(t *testing.T) {
 					t.Fatal(err)
 				}
 			},
-			check: "state", subject: nodeFile("state"), level: "FAIL", text: "read-only", hint: "make it writable",
+			check: "state", subject: nodeFile("state"), level: "FAIL", text: "read-only", hint: "make the directory writable",
 		},
 		{
 			name:  "damaged ledger",
