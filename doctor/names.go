@@ -41,7 +41,7 @@ func checkNames(ctx context.Context, n *node) []Finding {
 
 // runtimeNamesFinding is the finding if the runtime keeps the names.
 func (t topic) runtimeNamesFinding(running ShimStatus, isRunning bool) Finding {
-	const wait = "wait a minute, then run the doctor again; if it persists, see journalctl -u image-cri-shim"
+	const wait = "wait a minute, then run the doctor again; if the warning persists, see journalctl -u image-cri-shim"
 	switch {
 	case running.Names.Repairs > 0:
 		return t.warn(wait, "kept by the runtime, but names from some repositories (%d) could not be changed there; the shim retries, and until a retry succeeds, other clients see the registries' names", running.Names.Repairs)

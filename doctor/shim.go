@@ -101,7 +101,7 @@ func (n *node) shimStatusFinding(t topic, running ShimStatus) Finding {
 	case err != nil || !os.SameFile(here, there):
 		return t.fail(fmt.Sprintf("run the doctor with --file %s, or start the shim with %s", running.File, n.File), "the shim runs with another file, %s", running.File)
 	case here.ModTime().After(running.Read):
-		return t.warn("run the doctor again in a few seconds; if it persists, journalctl -u image-cri-shim shows why the shim did not load the file", "the file has changed since the shim read it")
+		return t.warn("run the doctor again in a few seconds; if the warning persists, journalctl -u image-cri-shim shows why the shim did not load the file", "the file has changed since the shim read it")
 	case len(running.Restart) > 0:
 		return t.warn(restartHint, "the shim runs with the former values of these keys until it is restarted: %s", strings.Join(running.Restart, ", "))
 	case running.Version != n.Version:

@@ -100,7 +100,7 @@ func checkLedger(_ context.Context, n *node) []Finding {
 		return nil // reported by checkStateDirectory
 	}
 	if _, err := os.Lstat(t.subject); errors.Is(err, fs.ErrNotExist) {
-		return []Finding{t.ok("does not exist yet: no name had to be stored in it")}
+		return []Finding{t.ok("the file does not exist yet: no name had to be stored in it")}
 	}
 	_, err := ledger.Read(n.Settings.StateDirectory)
 	exposed, ok := errors.AsType[*statedir.PermissionError](err)
