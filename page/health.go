@@ -59,7 +59,7 @@ func diagnose(now time.Time, service Service, registries []Registry, decisions [
 		add(warning, "ledger", "Names of pulled images that are in the ledger but not yet in the runtime: %d", service.Names.Ledger)
 	}
 	if service.Names.Repairs > 0 {
-		add(warning, "ledger", "Changing image names in the runtime failed and is retried. Until then, other clients of the runtime see registry names. Repositories: %d", service.Names.Repairs)
+		add(warning, "ledger", "Names from some repositories (%d) could not be changed in the runtime; the shim retries. Until then, other clients see the registries' names", service.Names.Repairs)
 	}
 	for _, r := range registries {
 		if r.State == Down || r.State == SlowInPart {

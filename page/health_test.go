@@ -54,7 +54,7 @@ func TestHealth(t *testing.T) {
 			level:  warning,
 			problems: []string{
 				"Names of pulled images that are in the ledger but not yet in the runtime: 2",
-				"Changing image names in the runtime failed and is retried",
+				"Names from some repositories (1) could not be changed in the runtime; the shim retries",
 			},
 		},
 		"names in the ledger": {
