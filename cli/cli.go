@@ -59,7 +59,7 @@ FILES
    /etc/image-cri-shim.yaml                  the configuration
    /var/lib/image-cri-shim/ledger.json       names of images that the runtime does not keep
    /var/lib/image-cri-shim/pulls.json        pulls with image names to be set in the runtime
-   /var/lib/image-cri-shim/admin.sock        socket for resolve, doctor and trace; root only`
+   /var/lib/image-cri-shim/admin.sock        socket for resolve, doctor and trace; for root and the shim's user`
 
 // run runs the command in arguments.
 func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) error {

@@ -52,7 +52,7 @@ func (c *Config) describeService(w io.Writer) {
 		{"pull", fmt.Sprintf("at most %s before the last attempt, %s per registry lookup", shortDuration(c.Timeout), shortDuration(c.LookupTimeout))},
 		{"fallback", c.describeFallback()},
 		{"restart", fmt.Sprintf("running calls have %s to end", shortDuration(c.Drain))},
-		{"reload", fmt.Sprintf("within %s after this file changes", shortDuration(c.ReloadInterval))},
+		{"reload", fmt.Sprintf("when this file changes, and every %s", shortDuration(c.ReloadInterval))},
 		{"state", c.StateDirectory},
 		{"cache", c.Cache.describe()},
 	} {

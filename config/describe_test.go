@@ -21,7 +21,7 @@ metrics   [::1]:9465, with profiles
 pull      at most 1h30m before the last attempt, 500ms per registry lookup
 fallback  never: an image that no registry serves is not pulled
 restart   running calls have 1m to end
-reload    within 2m after this file changes
+reload    when this file changes, and every 2m
 state     /srv/shim
 cache     16 answers, found for 1m, absent for 2s
 
@@ -73,7 +73,7 @@ metrics     none
 pull        at most 15m before the last attempt, 3s per registry lookup
 fallback    to the registry in the image's name
 restart     running calls have 30s to end
-reload      within 15s after this file changes
+reload      when this file changes, and every 15s
 state       /var/lib/image-cri-shim
 cache       1024 answers, found for 5m, absent for 30s
 registries  none, the shim only forwards calls
