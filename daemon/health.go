@@ -14,6 +14,10 @@ import (
 	"image-cri-shim/printable"
 )
 
+// checkErrorLimit bounds the text of a failed check, in bytes. A configuration may have many
+// mistakes, each with a line.
+const checkErrorLimit = 64 << 10
+
 // checkTimeout bounds each check.
 const checkTimeout = 2 * time.Second
 
@@ -103,7 +107,7 @@ func writeChecks(response http.ResponseWriter, checks ...check) {
 			continue
 		}
 		code = http.StatusServiceUnavailable
-		fmt.Fprintf(&text, "[-]%s failed: %s\n", c.part, printable.Error(c.problem, errorLimit))
+		fmt.Fprintf(&text, "[-]%s failed: %s\n", c.part, printable.Error(c.problem, checkErrorLimit))
 	}
 	response.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	response.Header().Set("X-Content-Type-Options", "nosniff")

@@ -9,19 +9,20 @@ import (
 
 const ellipsis = "..."
 
-// Line returns text as one line of valid UTF-8 with at most limit bytes. Each run of blanks,
-// line breaks and unprintable characters becomes one blank; runs at the start and the end
-// are removed. A text that is cut ends with an ellipsis, for which limit must have room.
+// Line returns text as one line of valid UTF-8 with at most limit bytes. Each run of line
+// breaks, tabs and unprintable characters becomes one blank, and blanks at the start and the
+// end are removed. Other blanks stay: a path may contain two of them. A text that is cut ends
+// with an ellipsis, for which limit must have room.
 func Line(text string, limit int) string {
 	valid := strings.ToValidUTF8(text, string(utf8.RuneError))
-	line := strings.Join(strings.FieldsFunc(valid, isGap), " ")
+	line := strings.Trim(strings.Join(strings.FieldsFunc(valid, isUnprintable), " "), " ")
 	if len(line) > limit {
 		line = strings.ToValidUTF8(line[:limit-len(ellipsis)], "") + ellipsis
 	}
 	return line
 }
 
-func isGap(r rune) bool { return r == ' ' || !unicode.IsPrint(r) }
+func isUnprintable(r rune) bool { return !unicode.IsPrint(r) }
 
 // Error returns the text of err in the form of [Line]. Lines, such as those of [errors.Join],
 // are separated by semicolons.

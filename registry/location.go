@@ -1,8 +1,8 @@
 package registry
 
 import (
-	"cmp"
 	"errors"
+	"path"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -53,10 +53,14 @@ func parseAddress(address string) (location, error) {
 	return l, nil
 }
 
-// exampleRepository returns a repository that images of the registry may have. Docker Hub has
-// none without a folder: docker.io/image is another spelling of docker.io/library/image.
+// exampleRepository returns a repository that images of the registry may have. On Docker Hub
+// it needs a folder: docker.io/image is another spelling of docker.io/library/image.
 func (l location) exampleRepository() (reference.Named, error) {
-	return parseRepository(l.host + "/" + cmp.Or(l.prefix, "library") + "/image")
+	folder := l.prefix
+	if folder == "" && l.host == hosts.DockerHub {
+		folder = "library"
+	}
+	return parseRepository(path.Join(l.host, folder, "image"))
 }
 
 // parseRepository parses a canonical repository without tag and digest.
