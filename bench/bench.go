@@ -68,7 +68,7 @@ func runBench(ctx context.Context, size size, only *regexp.Regexp, output io.Wri
 		{name: "starts and idle memory", run: b.measureStart, programs: true},
 		{name: "start the contenders", run: b.startContenders},
 		{name: "rounds", run: b.runRounds},
-		{name: "opaque twins", run: b.measureOpaqueCalls},
+		{name: "opaque calls", run: b.measureOpaqueCalls},
 		{name: "allocations", run: b.measureAllocations, programs: true},
 		{name: "many calls, many connections, large messages", run: b.measureEndurance, programs: true},
 	} {

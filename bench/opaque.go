@@ -25,7 +25,7 @@ func (b *bench) measureOpaqueCalls(ctx context.Context) error {
 				}
 				ratio, err := b.compareOpaqueCall(ctx, i, t.workload)
 				if err != nil {
-					return fmt.Errorf("%s: %s beside its opaque twin: %w", c.name, t.Name, err)
+					return fmt.Errorf("%s: %s beside its opaque call: %w", c.name, t.Name, err)
 				}
 				ratios[c] = append(ratios[c], ratio)
 			}

@@ -73,7 +73,7 @@ func (d *daemon) state() metrics.State {
 		ConfigRefused: d.refusal() != "",
 	}
 	for _, c := range g.registries.Conditions() {
-		s.Registries = append(s.Registries, metrics.Registry{Address: c.Registry, Down: c.Down, Connections: c.Connections, CacheEntries: c.Remembered})
+		s.Registries = append(s.Registries, metrics.Registry{Address: c.Registry, Down: c.Down, Connections: c.Connections, CacheEntries: c.CacheEntries})
 	}
 	return s
 }

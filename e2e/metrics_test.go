@@ -24,8 +24,8 @@ import (
 // ledger keeps the names: if the runtime did, it would answer some calls without a decision.
 func TestMetricsCountWhatHappens(t *testing.T) {
 	onEachRuntime(t, func(t *testing.T, runtime runtime) {
-		n, site := newMetricsNode(t, runtime, privateConfiguration()+namesInLedger)
-		before := settled(t, site)
+		n, httpAddress := newMetricsNode(t, runtime, privateConfiguration()+namesInLedger)
+		before := settled(t, httpAddress)
 		versions := runtimeapi.NewRuntimeServiceClient(n.through.Connection)
 		for range 3 {
 			if _, err := versions.Version(testContext(t), &runtimeapi.VersionRequest{Version: "v1"}); err != nil {
@@ -48,7 +48,7 @@ func TestMetricsCountWhatHappens(t *testing.T) {
 
 		private := "registry=" + shared.private.Address()
 		images, version := "service=runtime.v1.ImageService", "method=Version"
-		now := wantGrowth(t, site, before,
+		now := wantGrowth(t, httpAddress, before,
 			grows(3, "calls_total", "service=runtime.v1.RuntimeService", version, "code=OK"),
 			grows(3, "call_duration_seconds", version),
 			grows(3*(5+4), "request_bytes_total", version), // including gRPC's message prefix
@@ -99,8 +99,8 @@ func pullCode(t *testing.T, n *node) string {
 
 // TestMetricsAreBounded calls thousands of methods that do not exist.
 func TestMetricsAreBounded(t *testing.T) {
-	n, site := newMetricsNode(t, shared.embedded, privateConfiguration())
-	before := settled(t, site)
+	n, httpAddress := newMetricsNode(t, shared.embedded, privateConfiguration())
+	before := settled(t, httpAddress)
 	const clients, each = 4, 750
 	var running sync.WaitGroup
 	for i := range clients {
@@ -115,7 +115,7 @@ func TestMetricsAreBounded(t *testing.T) {
 		})
 	}
 	running.Wait()
-	after := wantGrowth(t, site, before, grows(clients*each, "calls_total", "method=other", "code=Unimplemented"))
+	after := wantGrowth(t, httpAddress, before, grows(clients*each, "calls_total", "method=other", "code=Unimplemented"))
 	if got := after.series() - before.series(); got > 1 {
 		t.Errorf("%d new series", got)
 	}
@@ -124,11 +124,11 @@ func TestMetricsAreBounded(t *testing.T) {
 // TestMetricsOfARegistryThatFails configures a registry that refuses connections.
 func TestMetricsOfARegistryThatFails(t *testing.T) {
 	const address = "http://127.0.0.1:1" // no process listens there
-	n, site := newMetricsNode(t, shared.embedded, "address: "+address+"\n")
-	before := settled(t, site)
+	n, httpAddress := newMetricsNode(t, shared.embedded, "address: "+address+"\n")
+	before := settled(t, httpAddress)
 	n.pull(t, n.through, "original:1", callerLogin)
 	n.pull(t, n.through, "original:1", callerLogin)
-	wantGrowth(t, site, before,
+	wantGrowth(t, httpAddress, before,
 		grows(2, "image_decisions_total", "method=PullImage", "outcome=fallback", "registry="),
 		grows(1, "lookups_total", "registry="+address, "result=connection"),
 		grows(1, "lookups_total", "registry="+address, "result=circuit"),
@@ -150,19 +150,19 @@ func TestHealth(t *testing.T) {
 			runtime.Stop()
 		}
 	})
-	n, site := newMetricsNode(t, runtime, "")
-	good := "metrics: " + site + "\n"
+	n, httpAddress := newMetricsNode(t, runtime, "")
+	good := "metrics: " + httpAddress + "\n"
 	want := func(code int, lines string) {
 		t.Helper()
 		eventually(t, func() string {
-			got, text := mustGetPage(t, site, "/readyz")
+			got, text := mustGetPage(t, httpAddress, "/readyz")
 			wantNoSecret(t, "/readyz", []byte(text))
 			if got != code || !matches(text, lines) {
 				return fmt.Sprintf("/readyz: %d %s", got, text)
 			}
 			return ""
 		})
-		if code, text := mustGetPage(t, site, "/healthz"); code != http.StatusOK || text != "[+]socket ok\n" {
+		if code, text := mustGetPage(t, httpAddress, "/healthz"); code != http.StatusOK || text != "[+]socket ok\n" {
 			t.Errorf("/healthz: %d %s", code, text)
 		}
 	}
@@ -170,12 +170,12 @@ func TestHealth(t *testing.T) {
 	runtime.Stop()
 	stopped = true
 	want(http.StatusServiceUnavailable, "[+]socket ok\n[-]runtime failed: Unavailable: *"+runtime.Socket()+"*\n[+]configuration ok\n")
-	if up := newScrape(t, site).value("runtime_up"); up != 0 {
+	if up := newScrape(t, httpAddress).value("runtime_up"); up != 0 {
 		t.Errorf("runtime_up is %v", up)
 	}
 	eventually(t, func() string { // the client may have to reconnect
 		_, err := n.through.Runtime.Version(testContext(t), "v1")
-		if failed := settled(t, site).value("calls_total", "method=Version", "code=Unavailable"); status.Code(err) != codes.Unavailable || failed == 0 {
+		if failed := settled(t, httpAddress).value("calls_total", "method=Version", "code=Unavailable"); status.Code(err) != codes.Unavailable || failed == 0 {
 			return fmt.Sprintf("call without the runtime: %v, counted: %v", err, failed)
 		}
 		return ""
@@ -190,7 +190,7 @@ func TestHealth(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(http.StatusServiceUnavailable, "[+]socket ok\n[+]runtime ok\n[-]configuration failed: reload failed, the last good configuration stays in force: *auht: unknown key*\n")
-	if good := newScrape(t, site).value("config_last_reload_successful"); good != 0 {
+	if good := newScrape(t, httpAddress).value("config_last_reload_successful"); good != 0 {
 		t.Errorf("config_last_reload_successful is %v", good)
 	}
 	if err := n.shim.Configure(good); err != nil {
@@ -219,9 +219,9 @@ func matches(text, pattern string) bool {
 // TestHealthBeforeTheRuntime requires that a shim waiting for its runtime is alive but not
 // ready.
 func TestHealthBeforeTheRuntime(t *testing.T) {
-	site, folder := metricsSocket(t), filepath.Dir(metricsSocket(t))
+	httpAddress, folder := metricsSocket(t), filepath.Dir(metricsSocket(t))
 	file := filepath.Join(folder, "shim.yaml")
-	content := fmt.Sprintf("shim: %[1]s/shim.sock\ncri: %[1]s/none.sock\nimage: %[1]s\nmetrics: %s\n", folder, site)
+	content := fmt.Sprintf("shim: %[1]s/shim.sock\ncri: %[1]s/none.sock\nimage: %[1]s\nmetrics: %s\n", folder, httpAddress)
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -232,13 +232,13 @@ func TestHealthBeforeTheRuntime(t *testing.T) {
 	}
 	defer func() { cancel(); _ = shim.Wait() }()
 	eventually(t, func() string {
-		code, text, err := getPage(site, "/readyz")
+		code, text, err := getPage(httpAddress, "/readyz")
 		if err != nil || code != http.StatusServiceUnavailable || !strings.HasPrefix(text, "[-]socket failed: not served yet: waiting for the runtime") {
 			return fmt.Sprintf("/readyz: %d %s %v", code, text, err)
 		}
 		return ""
 	})
-	if code, text := mustGetPage(t, site, "/healthz"); code != http.StatusOK {
+	if code, text := mustGetPage(t, httpAddress, "/healthz"); code != http.StatusOK {
 		t.Errorf("/healthz: %d %s", code, text)
 	}
 }
@@ -246,14 +246,14 @@ func TestHealthBeforeTheRuntime(t *testing.T) {
 // TestHealthOfARuntimeThatHangs uses a runtime that accepts connections and does not answer.
 // The health endpoint answers nevertheless.
 func TestHealthOfARuntimeThatHangs(t *testing.T) {
-	site, folder := metricsSocket(t), filepath.Dir(metricsSocket(t))
+	httpAddress, folder := metricsSocket(t), filepath.Dir(metricsSocket(t))
 	hanging, err := net.Listen("unix", filepath.Join(folder, "runtime.sock"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = hanging.Close() }()
 	shim, err := testbed.StartShim(testContext(t), testbed.ShimOptions{
-		Binary: shared.shim, Folder: folder, Runtime: hanging.Addr().String(), Configuration: "force: true\nmetrics: " + site + "\n" + engine(),
+		Binary: shared.shim, Folder: folder, Runtime: hanging.Addr().String(), Configuration: "force: true\nmetrics: " + httpAddress + "\n" + engine(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -264,13 +264,13 @@ func TestHealthOfARuntimeThatHangs(t *testing.T) {
 		}
 	}()
 	eventually(t, func() string {
-		code, text, err := getPage(site, "/readyz")
+		code, text, err := getPage(httpAddress, "/readyz")
 		if err != nil || code != http.StatusServiceUnavailable || !matches(text, "[+]socket ok\n[-]runtime failed: *\n[+]configuration ok\n") {
 			return fmt.Sprintf("/readyz: %d %s %v", code, text, err)
 		}
 		return ""
 	})
-	if up := newScrape(t, site).value("runtime_up"); up != 0 {
+	if up := newScrape(t, httpAddress).value("runtime_up"); up != 0 {
 		t.Errorf("runtime_up is %v", up)
 	}
 }
@@ -319,12 +319,12 @@ func TestMetricsThroughASocket(t *testing.T) {
 	if err != nil {
 		t.Skip("curl is not installed")
 	}
-	_, site := newMetricsNode(t, shared.embedded, privateConfiguration())
-	output, err := exec.CommandContext(testContext(t), curl, "--silent", "--fail", "--unix-socket", site, "http://localhost/readyz").CombinedOutput()
+	_, httpAddress := newMetricsNode(t, shared.embedded, privateConfiguration())
+	output, err := exec.CommandContext(testContext(t), curl, "--silent", "--fail", "--unix-socket", httpAddress, "http://localhost/readyz").CombinedOutput()
 	if err != nil || string(output) != "[+]socket ok\n[+]runtime ok\n[+]configuration ok\n" {
 		t.Errorf("%v: %s", err, output)
 	}
-	if info, err := os.Stat(site); err != nil || info.Mode().Perm() != 0o600 {
+	if info, err := os.Stat(httpAddress); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v %v", info.Mode(), err)
 	}
 }

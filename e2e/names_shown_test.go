@@ -25,7 +25,7 @@ func TestNamesAreShown(t *testing.T) {
 			if place.runtime != shared.embedded {
 				needContainerd(t)
 			}
-			n, site := newMetricsNode(t, place.runtime, privateConfiguration()+place.configuration)
+			n, httpAddress := newMetricsNode(t, place.runtime, privateConfiguration()+place.configuration)
 			trace := n.startTrace(t, "--method", "PullImage")
 			n.pull(t, n.through, "nginx:1.25", nil)
 
@@ -36,16 +36,16 @@ func TestNamesAreShown(t *testing.T) {
 			if logged := n.decision(t, "nginx:1.25"); logged.Names != place.mode {
 				t.Errorf("the log has %+v, want mode %s", logged, place.mode)
 			}
-			n.wantNamesMeasured(t, site, place.mode)
-			n.wantNamesOnPage(t, site, place.mode)
+			n.wantNamesMeasured(t, httpAddress, place.mode)
+			n.wantNamesOnPage(t, httpAddress, place.mode)
 			n.wantNamesResolved(t, place.mode)
 		})
 	}
 }
 
-func (n *node) wantNamesMeasured(t *testing.T, site, mode string) {
+func (n *node) wantNamesMeasured(t *testing.T, httpAddress, mode string) {
 	t.Helper()
-	metrics := settled(t, site)
+	metrics := settled(t, httpAddress)
 	for _, other := range []string{"runtime", "ledger", "unknown"} {
 		want := 0.0
 		if other == mode {
@@ -63,9 +63,9 @@ func (n *node) wantNamesMeasured(t *testing.T, site, mode string) {
 	}
 }
 
-func (n *node) wantNamesOnPage(t *testing.T, site, mode string) {
+func (n *node) wantNamesOnPage(t *testing.T, httpAddress, mode string) {
 	t.Helper()
-	_, body := mustGetPage(t, site, "/snapshot")
+	_, body := mustGetPage(t, httpAddress, "/snapshot")
 	var shown struct {
 		Names     struct{ Mode, Reason string }
 		Decisions []struct{ Method, Names string }

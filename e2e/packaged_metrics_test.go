@@ -145,9 +145,9 @@ func TestDashboard(t *testing.T) {
 // TestShownMetrics compares the metrics of a shim with the documentation, and with the
 // metrics that the alerts and the dashboard use.
 func TestShownMetrics(t *testing.T) {
-	n, site := newMetricsNode(t, shared.embedded, privateConfiguration())
+	n, httpAddress := newMetricsNode(t, shared.embedded, privateConfiguration())
 	n.pull(t, n.through, "nginx:1.25", nil)
-	exposed := settled(t, site)
+	exposed := settled(t, httpAddress)
 
 	documented := map[string]string{}
 	for _, row := range regexp.MustCompile("\n\\| `(image_cri_shim_\\w+)` \\| (\\w+) \\| ([^|]*) ?\\|").FindAllStringSubmatch(readFile(t, metricDocs), -1) {
@@ -209,12 +209,12 @@ func TestPrometheus(t *testing.T) {
 	if err := testbed.PrometheusMissing(); err != nil {
 		t.Skip("Prometheus is not installed: ", err)
 	}
-	site, err := testbed.FreeAddress()
+	httpAddress, err := testbed.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := newNode(t, shared.embedded, privateConfiguration()+"registries: [{address: http://127.0.0.1:1}]\nmetrics: "+site+"\n")
-	prometheus, err := testbed.StartPrometheus(testContext(t), t.TempDir(), "image-cri-shim", site, alertRules)
+	n := newNode(t, shared.embedded, privateConfiguration()+"registries: [{address: http://127.0.0.1:1}]\nmetrics: "+httpAddress+"\n")
+	prometheus, err := testbed.StartPrometheus(testContext(t), t.TempDir(), "image-cri-shim", httpAddress, alertRules)
 	if err != nil {
 		t.Fatal(err)
 	}

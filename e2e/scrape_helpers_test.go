@@ -21,45 +21,45 @@ import (
 // metricsSocket returns a path for the socket of a shim's metrics.
 func metricsSocket(t *testing.T) string {
 	t.Helper()
-	folder, err := os.MkdirTemp("", "site-")
+	folder, err := os.MkdirTemp("", "metrics-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	return filepath.Join(folder, "site.sock")
+	return filepath.Join(folder, "metrics.sock")
 }
 
 // newMetricsNode is newNode with metrics. It waits for them, because they start after calls are served.
-func newMetricsNode(t *testing.T, runtime runtime, configuration string) (n *node, site string) {
+func newMetricsNode(t *testing.T, runtime runtime, configuration string) (n *node, httpAddress string) {
 	t.Helper()
-	site = metricsSocket(t)
-	n = newNode(t, runtime, configuration+"metrics: unix://"+site+"\n")
+	httpAddress = metricsSocket(t)
+	n = newNode(t, runtime, configuration+"metrics: unix://"+httpAddress+"\n")
 	eventually(t, func() string {
-		if _, _, err := getPage(site, "/healthz"); err != nil {
+		if _, _, err := getPage(httpAddress, "/healthz"); err != nil {
 			return err.Error()
 		}
 		return ""
 	})
-	return n, site
+	return n, httpAddress
 }
 
 // mustGetPage requests a page at a host:port or on a socket.
-func mustGetPage(t *testing.T, site, path string) (code int, body string) {
+func mustGetPage(t *testing.T, httpAddress, path string) (code int, body string) {
 	t.Helper()
-	code, body, err := getPage(site, path)
+	code, body, err := getPage(httpAddress, path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return code, body
 }
 
-func getPage(site, path string) (code int, body string, err error) {
-	network, host := "tcp", site
-	if filepath.IsAbs(site) {
+func getPage(httpAddress, path string) (code int, body string, err error) {
+	network, host := "tcp", httpAddress
+	if filepath.IsAbs(httpAddress) {
 		network, host = "unix", "localhost"
 	}
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, network, site)
+		return (&net.Dialer{}).DialContext(ctx, network, httpAddress)
 	}}
 	defer transport.CloseIdleConnections()
 	response, err := (&http.Client{Transport: transport}).Get("http://" + host + path)
@@ -75,9 +75,9 @@ type metricsScrape map[string]*dto.MetricFamily
 
 // newScrape requests the metrics like Prometheus. They must be valid and contain no
 // secret.
-func newScrape(t *testing.T, site string) metricsScrape {
+func newScrape(t *testing.T, httpAddress string) metricsScrape {
 	t.Helper()
-	code, text := mustGetPage(t, site, "/metrics")
+	code, text := mustGetPage(t, httpAddress, "/metrics")
 	if code != http.StatusOK {
 		t.Fatalf("/metrics: %d %s", code, text)
 	}
@@ -141,10 +141,10 @@ func grows(by float64, name string, labels ...string) growth { return growth{by,
 
 // settled returns a scrape in which all calls are counted. A client may see the end of a call
 // before the shim has counted it.
-func settled(t *testing.T, site string) (now metricsScrape) {
+func settled(t *testing.T, httpAddress string) (now metricsScrape) {
 	t.Helper()
 	eventually(t, func() string {
-		if now = newScrape(t, site); now.value("calls_in_flight") != 0 {
+		if now = newScrape(t, httpAddress); now.value("calls_in_flight") != 0 {
 			return "calls_in_flight does not become 0"
 		}
 		return ""
@@ -153,9 +153,9 @@ func settled(t *testing.T, site string) (now metricsScrape) {
 }
 
 // wantGrowth requires that metrics have grown by exactly the expected values.
-func wantGrowth(t *testing.T, site string, before metricsScrape, want ...growth) metricsScrape {
+func wantGrowth(t *testing.T, httpAddress string, before metricsScrape, want ...growth) metricsScrape {
 	t.Helper()
-	now := settled(t, site)
+	now := settled(t, httpAddress)
 	for _, w := range want {
 		if got := now.value(w.name, w.labels...) - before.value(w.name, w.labels...); got != w.by {
 			t.Errorf("%s%v grew by %v, want %v", w.name, w.labels, got, w.by)

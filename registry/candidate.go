@@ -58,7 +58,7 @@ func (s *Set) queries(name reference.Named) []query {
 	var queries []query
 	for _, e := range s.ordered(original) {
 		candidate, rule := e.candidate(original)
-		if !rule.standsIn {
+		if !rule.isAsked {
 			continue
 		}
 		known := slices.IndexFunc(queries, func(q query) bool {
@@ -101,10 +101,10 @@ func (e *endpoint) proximity(original reference.Named) int {
 }
 
 // candidate returns the registry's name for an original with a tag or a digest, and the
-// rule that applies. The name is valid only if rule.standsIn is set.
+// rule that applies. The name is valid only if rule.isAsked is set.
 func (e *endpoint) candidate(original reference.Named) (reference.Named, rule) {
 	decided := e.rule(original)
-	if !decided.standsIn || e.proximity(original) > 0 {
+	if !decided.isAsked || e.proximity(original) > 0 {
 		return original, decided
 	}
 	if renamed, err := e.repository(original); err == nil {

@@ -29,11 +29,11 @@ type Condition struct {
 	Answered time.Time     // end of the last answered lookup; zero before the first
 	Latency  time.Duration // of that lookup
 
-	Lookups     int    // running and waiting lookups
-	Connections int    // open connections, including idle ones and those to its token server
-	Remembered  int    // cached answers
-	Hits        uint64 // lookups answered from the cache
-	Misses      uint64 // lookups sent to the registry
+	Lookups      int    // running and waiting lookups
+	Connections  int    // open connections, including idle ones and those to its token server
+	CacheEntries int    // cached answers
+	Hits         uint64 // lookups answered from the cache
+	Misses       uint64 // lookups sent to the registry
 }
 
 // Conditions returns the condition of each registry, highest priority first. It sends no
@@ -44,13 +44,13 @@ func (s *Set) Conditions() []Condition {
 	conditions := make([]Condition, len(s.endpoints))
 	for i, e := range s.endpoints {
 		c := Condition{
-			Registry:    e.location.String(),
-			Priority:    e.priority,
-			Lookups:     lookups[e],
-			Connections: int(e.client.transport.connections.Load()),
-			Remembered:  remembered[e],
-			Hits:        e.stats.hits.Load(),
-			Misses:      e.stats.misses.Load(),
+			Registry:     e.location.String(),
+			Priority:     e.priority,
+			Lookups:      lookups[e],
+			Connections:  int(e.client.transport.connections.Load()),
+			CacheEntries: remembered[e],
+			Hits:         e.stats.hits.Load(),
+			Misses:       e.stats.misses.Load(),
 		}
 		c.Down, c.Since, c.Reason = e.breaker.state()
 		c.Stalled = stalled[e]

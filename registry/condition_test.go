@@ -76,7 +76,7 @@ func TestConditions(t *testing.T) {
 	findOne(t, set, "nginx:1.25")
 	findOne(t, set, "nginx:gone")
 	got := condition(t, set)
-	if got.Hits != 1 || got.Misses != 2 || got.Remembered != 2 || got.Lookups != 0 || got.Down || !got.Since.IsZero() {
+	if got.Hits != 1 || got.Misses != 2 || got.CacheEntries != 2 || got.Lookups != 0 || got.Down || !got.Since.IsZero() {
 		t.Errorf("after two lookups and one answer from the cache: %+v", got)
 	}
 	if got.Connections != 1 {

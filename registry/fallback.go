@@ -21,7 +21,7 @@ func (s *Set) MayFallBack(name reference.Named) bool {
 	if name != nil {
 		repository := reference.TrimNamed(name)
 		for _, e := range s.ordered(repository) {
-			if e.rule(repository).standsIn && e.fallback != FallbackUnset {
+			if e.rule(repository).isAsked && e.fallback != FallbackUnset {
 				fallback = e.fallback
 				break
 			}

@@ -6,10 +6,10 @@ import (
 
 // rule is the decision whether a registry is asked for an original, and its reason.
 type rule struct {
-	standsIn bool // the registry is asked
-	text     string
-	pattern  string // pattern of the configuration, shown after text
-	isMatch  bool   // a pattern in match names the original
+	isAsked bool
+	text    string
+	pattern string // pattern of the configuration, shown after text
+	isMatch bool   // a pattern in match names the original
 }
 
 // String returns the reason as it is shown to users.
@@ -28,7 +28,7 @@ func (e *endpoint) rule(original reference.Named) rule {
 		return excluded
 	}
 	if e.proximity(original) > 0 {
-		return rule{standsIn: true, text: "its own host"}
+		return rule{isAsked: true, text: "its own host"}
 	}
 	included := firstMatch(e.patterns.include, e.plain.Repository(original.Name()))
 	switch {
@@ -47,9 +47,9 @@ func (e *endpoint) rule(original reference.Named) rule {
 		}
 	}
 	if included == "" {
-		return rule{standsIn: true, text: "all images"}
+		return rule{isAsked: true, text: "all images"}
 	}
-	return rule{standsIn: true, text: "match", pattern: included, isMatch: true}
+	return rule{isAsked: true, text: "match", pattern: included, isMatch: true}
 }
 
 // excluded returns the rule that excludes an original, or the zero rule if none does. An
@@ -76,7 +76,7 @@ func (e *endpoint) excluded(original reference.Named) rule {
 type RuleResult struct {
 	Registry  string // address of the registry
 	Priority  int
-	StandsIn  bool   // the registry is asked
+	Asked     bool   // whether the registry is asked
 	Rule      string // reason of the decision, in a few words
 	Reference string // reference that is looked up; empty if the registry is not asked
 	Down      string // why the circuit of the registry or the repository is open; empty if both are closed
@@ -96,11 +96,11 @@ func (s *Set) RuleResults(name reference.Named) []RuleResult {
 	var results []RuleResult
 	for _, e := range s.ordered(original) {
 		candidate, rule := e.candidate(original)
-		result := RuleResult{Registry: e.location.String(), Priority: e.priority, StandsIn: asked[e], Rule: rule.String()}
+		result := RuleResult{Registry: e.location.String(), Priority: e.priority, Asked: asked[e], Rule: rule.String()}
 		switch {
-		case result.StandsIn:
+		case result.Asked:
 			result.Reference = candidate.String()
-		case rule.standsIn:
+		case rule.isAsked:
 			result.Rule = "another registry has the same reference"
 		}
 		if err := s.allow(query{endpoint: e, reference: candidate}); err != nil {

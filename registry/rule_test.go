@@ -51,13 +51,13 @@ func TestRuleResults(t *testing.T) {
 			name := parse(t, test.image)
 			for _, v := range set.RuleResults(name) {
 				verb := "is not asked"
-				if v.StandsIn {
+				if v.Asked {
 					verb = "is asked"
 				}
-				if (v.Reference != "") != v.StandsIn || v.Down != "" {
+				if (v.Reference != "") != v.Asked || v.Down != "" {
 					t.Errorf("result %+v", v)
 				}
-				if v.StandsIn && !slices.Contains(references(set.Candidates(name)), v.Reference) {
+				if v.Asked && !slices.Contains(references(set.Candidates(name)), v.Reference) {
 					t.Errorf("%s is not a candidate", v.Reference)
 				}
 				got = append(got, fmt.Sprintf("%s %s: %s", shortAddress(v.Registry), verb, v.Rule))

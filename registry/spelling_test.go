@@ -67,7 +67,7 @@ func decision(t *testing.T, set *registry.Set, image string) string {
 	name := parse(t, image)
 	var text strings.Builder
 	for _, v := range set.RuleResults(name) {
-		fmt.Fprintf(&text, "%s %v %s\n", v.Registry, v.StandsIn, v.Rule)
+		fmt.Fprintf(&text, "%s %v %s\n", v.Registry, v.Asked, v.Rule)
 	}
 	for _, c := range set.Candidates(name) {
 		fmt.Fprintf(&text, "candidate of %s\n", c.Registry)
