@@ -24,7 +24,7 @@ configuration or the folder of its drop-ins, install edits those.`,
 		Flags: installFlags(),
 		Action: func(c *cli.Context) error {
 			return edit(c, "install", (*clients.Node).Install,
-				"next: systemctl enable --now image-cri-shim && systemctl restart kubelet")
+				"next: systemctl enable --now image-cri-shim.socket image-cri-shim && systemctl restart kubelet")
 		},
 	}
 }
@@ -41,7 +41,7 @@ removes the copy. Other changes that were made to the files since then stay.`,
 				return checkPointed(c)
 			}
 			return edit(c, "uninstall", (*clients.Node).Uninstall,
-				"next: systemctl restart kubelet && systemctl disable --now image-cri-shim")
+				"next: systemctl restart kubelet && systemctl disable --now image-cri-shim.socket image-cri-shim")
 		},
 	}
 }
