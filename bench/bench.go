@@ -156,7 +156,7 @@ func (b *bench) runRounds(ctx context.Context) error {
 	return nil
 }
 
-// pullServed pulls the registry's images through a shim, so that the asked names are known.
+// pullServed pulls the registry's images through a shim, so that the requested names are known.
 func (b *bench) pullServed(ctx context.Context, i *instance) error {
 	if !i.contender.restores {
 		return nil
@@ -185,7 +185,7 @@ func (b *bench) pull(ctx context.Context, i *instance, n int) error {
 	return nil
 }
 
-// checkNames checks that the naming runtime has only the asked names.
+// checkNames checks that the naming runtime has only the requested names.
 func (b *bench) checkNames(ctx context.Context) error {
 	client, err := proxytest.Dial(b.socket(namingRuntime))
 	if err != nil {
@@ -197,7 +197,7 @@ func (b *bench) checkNames(ctx context.Context) error {
 		return err
 	}
 	if bytes.Contains(response, []byte(b.registry.host)) || !bytes.Contains(response, []byte(userName(0))) {
-		return errors.New("the runtime does not have the asked names of the images, or still has the registry's")
+		return errors.New("the runtime does not have the requested names of the images, or still has the registry's")
 	}
 	return nil
 }

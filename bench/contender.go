@@ -37,7 +37,7 @@ type contender struct {
 	// instrumented, if not nil, returns the command of a build that reports its
 	// allocations; see [allocations.Variable].
 	instrumented func(i *instance) ([]string, error)
-	// restores is true if the contender knows the asked names of the registry's images.
+	// restores is true if the contender knows the requested names of the registry's images.
 	restores bool
 	// names is true if the contender lets the runtime keep these names. It then runs in front
 	// of the naming runtime.

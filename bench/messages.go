@@ -40,7 +40,7 @@ func repository(i int) string {
 
 const tag = "1.25.3"
 
-// userName returns the asked name of an image.
+// userName returns the requested name of an image.
 func userName(i int) string { return "docker.io/" + repository(i) + ":" + tag }
 
 // storedHost returns the registry from which the runtime has pulled an image.

@@ -61,7 +61,7 @@ func TestWorkloadsAgainstTheRuntime(t *testing.T) {
 	}
 }
 
-// The checks must reject the answers of a runtime without the asked names. Otherwise a
+// The checks must reject the answers of a runtime without the requested names. Otherwise a
 // contender that does not restore names would go unnoticed.
 func TestNamesMustBeRestored(t *testing.T) {
 	client := dialStore(t, false)

@@ -67,7 +67,7 @@ type workload struct {
 	share     int     // duration, in multiples of size.sampleTime
 	hasOpaque bool    // it is compared with opaque calls of its size
 	// steps returns the calls, which are repeated. If the contender restores names, the
-	// calls ask for the asked names and expect them in the answers.
+	// calls ask for the requested names and expect them in the answers.
 	steps func(registry string, restores bool) []step
 }
 

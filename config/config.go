@@ -87,7 +87,7 @@ const (
 
 func parseEngine(v value) (string, error) { return parseOneOf(v, EngineFrames, EngineGRPC) }
 
-// Where the asked names of images from registries are kept.
+// Where the requested names of images from registries are kept.
 const (
 	NamesAuto   = "auto"   // in the runtime if it can keep them, otherwise in the ledger
 	NamesLedger = "ledger" // in the ledger

@@ -62,9 +62,9 @@ func (c *Config) describeService(w io.Writer) {
 
 func (c *Config) describeNames() string {
 	if c.Names == NamesLedger {
-		return "asked names of pulled images are kept in the shim's ledger and restored in answers"
+		return "requested names of pulled images are kept in the shim's ledger and restored in answers"
 	}
-	return "asked names of pulled images are kept in the runtime if it can keep them (containerd), otherwise in the shim's ledger"
+	return "requested names of pulled images are kept in the runtime if it can keep them (containerd), otherwise in the shim's ledger"
 }
 
 func (c *Config) describeRegistries(w io.Writer) {

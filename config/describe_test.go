@@ -15,7 +15,7 @@ socket    /run/shim/shim.sock
 runtime   /run/crio/crio.sock
 serving   at once, before the runtime answers
 engine    grpc
-names     asked names of pulled images are kept in the shim's ledger and restored in answers
+names     requested names of pulled images are kept in the shim's ledger and restored in answers
 log       one line per call (debug)
 metrics   [::1]:9465, with profiles
 pull      at most 1h30m before the last attempt, 500ms per registry lookup
@@ -67,7 +67,7 @@ socket      /var/run/image-cri-shim.sock
 runtime     detected at start: containerd, CRI-O, cri-dockerd
 serving     when the runtime answers
 engine      frames
-names       asked names of pulled images are kept in the runtime if it can keep them (containerd), otherwise in the shim's ledger
+names       requested names of pulled images are kept in the runtime if it can keep them (containerd), otherwise in the shim's ledger
 log         one line per pull, per removal by name, and per container whose image is looked up
 metrics     none
 pull        at most 15m before the last attempt, 3s per registry lookup

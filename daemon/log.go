@@ -35,7 +35,7 @@ func setDebug(log *logrus.Logger, debug bool) {
 func logCall(log *logrus.Logger, call *proxy.Call) {
 	if call.Unrestored {
 		log.WithFields(logrus.Fields{"method": call.Method, "bytes": call.Responses.Bytes}).
-			Warn("response forwarded with the registry's image names: too large for the asked names to be restored")
+			Warn("response forwarded with the registry's image names: too large for the requested names to be restored")
 	}
 	if !log.IsLevelEnabled(logrus.DebugLevel) {
 		return

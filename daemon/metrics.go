@@ -93,7 +93,7 @@ func (o *observers) countLookup(l registry.LookupEvent) {
 	})
 }
 
-// countDecision counts a decision about an image name. Registries of asked names are not
+// countDecision counts a decision about an image name. Registries of requested names are not
 // used as labels, because their number is not bounded.
 func (o *observers) countDecision(decision rewrite.Decision) {
 	m := o.metrics.Load()

@@ -30,7 +30,7 @@ func forArchitecture(t *testing.T, image v1.Image, architecture string) v1.Image
 	return image
 }
 
-// TestNaming pulls by each form of a name. containerd must then have only the asked names.
+// TestNaming pulls by each form of a name. containerd must then have only the requested names.
 func TestNaming(t *testing.T) {
 	n := newNamingNode(t)
 	image := smallImage(t, "")
@@ -253,7 +253,7 @@ func TestNamingOfACancelledPull(t *testing.T) {
 			var pull sync.WaitGroup
 			var err error
 			pull.Go(func() { _, err = n.tryPull(ctx, "team/app:1") })
-			eventuallySoon(t, func() bool { return len(n.names(t)) > 0 }) // the registry's name or the asked name
+			eventuallySoon(t, func() bool { return len(n.names(t)) > 0 }) // the registry's name or the requested name
 			cancel()
 			pull.Wait()
 			if err == nil {

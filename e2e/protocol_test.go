@@ -164,7 +164,7 @@ func TestContainerdsOwnAPI(t *testing.T) {
 	}
 	listed := ctr(n.shim.Socket(), "images", "ls")
 	if !strings.Contains(listed, "docker.io/library/nginx:1.25") || strings.Contains(listed, shared.private.Host()+"/library/nginx") {
-		t.Errorf("containerd's own API does not show only the asked name:\n%s", listed)
+		t.Errorf("containerd's own API does not show only the requested name:\n%s", listed)
 	}
 }
 

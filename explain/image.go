@@ -21,16 +21,16 @@ type Image struct {
 	Registries []Registry `json:"registries"`          // the preferred one first
 	Fallback   string     `json:"fallback"`            // original or never
 	Pulled     string     `json:"pulled"`              // reference that the runtime is asked for; empty: none
-	Registry   string     `json:"registry,omitempty"`  // that serves Pulled; empty: the original
+	Registry   string     `json:"registry,omitempty"`  // registry that serves Pulled; empty: the original
 	User       string     `json:"user,omitempty"`      // user of the credentials that are sent to it
 	Node       Node       `json:"node"`
 }
 
-// Registry is the reference that one registry is asked for, and its answer.
+// Registry describes the lookup in one registry: the rule, the reference and the answer.
 type Registry struct {
 	Registry  string  `json:"registry"`
 	Priority  int     `json:"priority"`
-	Rule      string  `json:"rule"`                // of the configuration, that decides whether it is asked
+	Rule      string  `json:"rule"`                // rule of the configuration that decides whether the registry is asked
 	Reference string  `json:"reference,omitempty"` // empty: the registry is not asked
 	Answer    string  `json:"answer,omitempty"`    // found, absent, could not ask
 	Cached    bool    `json:"cached"`              // no request was sent for it
@@ -44,9 +44,9 @@ type Registry struct {
 type Node struct {
 	Names    Naming     `json:"names"`
 	Problem  string     `json:"problem,omitempty"`  // why the runtime could not be asked
-	Served   string     `json:"served,omitempty"`   // reference that a client finds under the name
-	Registry string     `json:"registry,omitempty"` // that Served came from
-	Reason   string     `json:"reason,omitempty"`
+	Served   string     `json:"served,omitempty"`   // reference under which the runtime has the image that a client gets
+	Registry string     `json:"registry,omitempty"` // registry that Served came from
+	Reason   string     `json:"reason,omitempty"`   // why the image is, or is not, on the node
 	Ledger   *Ledger    `json:"ledger,omitempty"`
 	Runtime  []Presence `json:"runtime,omitempty"`
 }

@@ -7,7 +7,7 @@ import (
 	"image-cri-shim/registry"
 )
 
-// An image that only a last resort has is pulled under its asked name, with the reason in
+// An image that only a last resort has is pulled under its requested name, with the reason in
 // the text.
 func TestImageOfALastResort(t *testing.T) {
 	i := Image{Image: "nginx:1.25", Reference: "docker.io/library/nginx:1.25", Pulled: "nginx:1.25", Fallback: "original", Registries: []Registry{
@@ -15,7 +15,7 @@ func TestImageOfALastResort(t *testing.T) {
 		{Registry: "http://other:5000", Answer: registry.Unknown.String(), Circuit: "closed"},
 	}}
 	var text strings.Builder
-	if err := WriteText(&text, []Image{i}); err != nil || !strings.Contains(text.String(), "the asked name: the registry that has the image comes after the original") {
+	if err := WriteText(&text, []Image{i}); err != nil || !strings.Contains(text.String(), "the requested name: the registry that has the image comes after the original") {
 		t.Errorf("%v:\n%s", err, text.String())
 	}
 	text.Reset()

@@ -25,7 +25,7 @@ func (r Resolution) Note() string {
 	case info.ModTime().After(r.Read):
 		return fmt.Sprintf("%s has changed since the running shim read it: --fresh uses the current file", r.File)
 	case len(r.Restart) > 0:
-		return fmt.Sprintf("the running shim uses the former values of these keys until a restart: %s: --fresh uses the current %s",
+		return fmt.Sprintf("until it restarts, the running shim uses the former values of %s; --fresh uses the current %s",
 			strings.Join(r.Restart, ", "), r.File)
 	}
 	return ""

@@ -56,9 +56,9 @@ func (r *Registry) detail() string {
 		}
 	}
 	if r.Cached {
-		text += "; not asked now"
+		text += "; no request sent"
 	} else {
-		text += fmt.Sprintf("; asked now, %s", time.Duration(r.Seconds*float64(time.Second)).Round(time.Millisecond/10))
+		text += fmt.Sprintf("; request sent, %s", time.Duration(r.Seconds*float64(time.Second)).Round(time.Millisecond/10))
 	}
 	if r.Circuit != "closed" && r.Circuit != r.Reason {
 		text += "; " + r.Circuit
@@ -84,7 +84,7 @@ func (n Naming) detail() string {
 	if n.Repairs == 0 {
 		return n.Reason
 	}
-	return fmt.Sprintf("%s, but changing names failed and is retried: repositories: %d", n.Reason, n.Repairs)
+	return fmt.Sprintf("%s, but some names could not be changed, retrying; repositories affected: %d", n.Reason, n.Repairs)
 }
 
 func (n *Node) write(table io.Writer) {
@@ -97,7 +97,7 @@ func (n *Node) write(table io.Writer) {
 		case p.Problem != "":
 			row(table, "runtime", "unknown", p.Reference, p.Problem)
 		case p.Hidden:
-			row(table, "runtime", "hidden", p.Reference, p.Image+", stored for another name")
+			row(table, "runtime", "hidden", p.Reference, p.Image+", pulled for another name")
 		case p.Image == "":
 			row(table, "runtime", "absent", p.Reference, "")
 		default:
@@ -134,13 +134,13 @@ func (i *Image) outcome() string {
 	case i.Problem != "":
 		return "forwarded unchanged"
 	case i.Registry == "" && !i.wasAsked():
-		return "the asked name: " + i.notAskedReason()
+		return "the requested name: " + i.notAskedReason()
 	case i.Registry == "" && i.hasLastResort():
-		return "the asked name: the registry that has the image comes after the original"
+		return "the requested name: the registry that has the image comes after the original"
 	case i.Registry == "" && i.hasFailures():
-		return "the asked name: no registry confirms that it has the image"
+		return "the requested name: no registry confirms that it has the image"
 	case i.Registry == "":
-		return "the asked name: no registry has the image"
+		return "the requested name: no registry has the image"
 	case i.User == "":
 		return "without credentials"
 	default:

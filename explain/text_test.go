@@ -29,7 +29,7 @@ func TestTextOfNames(t *testing.T) {
 // TestTextOfFailedNaming requires different texts for a name that the runtime lacks, for names
 // that it failed to change, and for a node without problems.
 func TestTextOfFailedNaming(t *testing.T) {
-	const waits, repairs = "; the runtime does not have this name yet", "but changing names failed and is retried: repositories: 2"
+	const waits, repairs = "; the runtime does not have this name yet", "but some names could not be changed, retrying; repositories affected: 2"
 	for _, test := range []struct {
 		mode    string
 		repairs int
@@ -96,11 +96,11 @@ func TestUnknownIsNotAbsent(t *testing.T) {
 		},
 		{
 			"a registry, as none is configured", Image{Image: "nginx:1", Reference: "docker.io/library/nginx:1", Pulled: "nginx:1"},
-			[]string{"the asked name: no registry is configured"}, []string{"the original"},
+			[]string{"the requested name: no registry is configured"}, []string{"the original"},
 		},
 		{
 			"a registry, as its rules exclude the image", Image{Image: "nginx:1", Reference: "docker.io/library/nginx:1", Pulled: "nginx:1", Registries: []Registry{{Registry: "http://hub", Rule: "no pattern in match"}}},
-			[]string{"the asked name: no registry is configured for this image"}, []string{"the original"},
+			[]string{"the requested name: no registry is configured for this image"}, []string{"the original"},
 		},
 		{
 			"the runtime", Image{Image: "nginx:1", Registries: lacking, Pulled: "nginx:1", Node: Node{Problem: "boom", Runtime: []Presence{{Reference: "hub/library/nginx:1", Problem: "boom"}}}},

@@ -18,7 +18,7 @@ type Decision struct {
 	Served   string  `json:"served,omitempty"`   // the reference or ID that the runtime answered for; empty if there is none
 	Registry string  `json:"registry,omitempty"` // the registry that serves the image
 	Reason   string  `json:"reason,omitempty"`
-	Names    string  `json:"names,omitempty"` // where the asked name of a pulled image is kept: runtime or ledger
+	Names    string  `json:"names,omitempty"` // where the requested name of a pulled image is kept: runtime or ledger
 	Error    string  `json:"error,omitempty"` // the client's error
 	Seconds  float64 `json:"seconds"`         // duration
 }

@@ -77,7 +77,7 @@ type Names struct {
 
 // Name is a name in the ledger.
 type Name struct {
-	Original string    `json:"original"` // asked name
+	Original string    `json:"original"` // requested name
 	Image    string    `json:"image"`    // image ID
 	Stored   string    `json:"stored"`   // stored reference
 	Registry string    `json:"registry,omitempty"`

@@ -23,14 +23,14 @@
 //
 // ListImages: the shim replaces the names of this image in the same way.
 //
-// containerd can store the asked name itself. There, a [naming.Namer] creates
+// containerd can store the requested name itself. There, a [naming.Namer] creates
 // docker.io/library/nginx:1.25 at the end of the pull and deletes
 // hub:5000/library/nginx:1.25. Status and list then pass unchanged. The ledger is used only
 // if the naming of an image has failed.
 //
 // # Names
 //
-//   - The asked name is the name in the client's request: nginx:1.25.
+//   - The requested name is the name in the client's request: nginx:1.25.
 //   - The original reference, or original, is its canonical form
 //     (github.com/distribution/reference): docker.io/library/nginx:1.25.
 //   - The stored reference is the name under which the runtime stores the image:
@@ -54,7 +54,7 @@
 //
 //   - imagename parses names and lists the names of a CRI image.
 //   - ledger records the names that the runtime does not have, and restores them in answers.
-//   - naming gives images their asked names in containerd, and deletes the registry's names.
+//   - naming gives images their requested names in containerd, and deletes the registry's names.
 //   - cri and containerd are clients of the runtime's two APIs.
 //   - statedir reads and writes files in the state directory.
 package rewrite

@@ -132,7 +132,7 @@ func (c call) findMissing(ctx context.Context, encoded []byte) []byte {
 
 // createNamed forwards CreateContainer unchanged. If the call fails and an image was not found
 // by its name, createNamed looks for an image that was loaded under a registry's name, gives
-// it the asked name, and sends the request again.
+// it the requested name, and sends the request again.
 func (c call) createNamed(ctx context.Context, request *runtime.CreateContainerRequest, encoded []byte) ([]byte, error) {
 	var missing []*runtime.ImageSpec
 	ids := idsOf(request)

@@ -59,7 +59,7 @@ func TestForwardedStatus(t *testing.T) {
 	}
 }
 
-// TestForwardedMissingStatus checks that the runtime is asked again if it lacks the asked name.
+// TestForwardedMissingStatus checks that the runtime is asked again if it lacks the requested name.
 func TestForwardedMissingStatus(t *testing.T) {
 	n := newForwardingNode(t)
 	forwarding, _ := n.forwardStatus()

@@ -132,11 +132,11 @@ func TestStatusLearnsNamesFromTheRuntime(t *testing.T) {
 	image := n.status("nginx:1.25")
 	slices.Sort(image.GetRepoTags())
 	if !slices.Equal(image.GetRepoTags(), []string{"docker.io/library/nginx:1.25", hub + "/library/nginx:1.25"}) {
-		t.Errorf("status: %s, want the asked name beside the one it was loaded under", names(image))
+		t.Errorf("status: %s, want the requested name beside the one it was loaded under", names(image))
 	}
 	digest := n.runtime.remote[hub+"/library/nginx:1.25"].digest
 	if !slices.Contains(image.RepoDigests, "docker.io/library/nginx@"+digest) || n.status("nginx@"+digest).GetId() != image.Id {
-		t.Errorf("status: %s, want the asked name with the digest, too", names(image))
+		t.Errorf("status: %s, want the requested name with the digest, too", names(image))
 	}
 	if name, _ := n.ledger.Lookup("docker.io/library/nginx:1.25"); name.Stored != hub+"/library/nginx:1.25" || name.Image != image.Id {
 		t.Errorf("the ledger has %+v", name)

@@ -332,7 +332,7 @@ func (n *namingNode) direct(image string) {
 }
 
 // records returns the records that containerd would have after direct pulls of images by their
-// asked names.
+// requested names.
 func records(pulled ...recorded) []string {
 	var lines []string
 	for _, p := range pulled {

@@ -82,7 +82,7 @@ func (n *namingNode) wantNoRegistry() {
 }
 
 // TestNamingRepairLeavesMovedNames: a pull succeeds, but its image can be neither named nor
-// recorded. Before the repair, the asked name moves to another image.
+// recorded. Before the repair, the requested name moves to another image.
 func TestNamingRepairLeavesMovedNames(t *testing.T) {
 	first, second := newContent("first"), newContent("second")
 	older := newContent("older")
@@ -128,7 +128,7 @@ func TestNamingRepairLeavesMovedNames(t *testing.T) {
 }
 
 // TestNamingRepairAfterARemoval: a pull succeeds, but its image can be neither named nor
-// recorded. Before the repair, the former image of the asked name is removed.
+// recorded. Before the repair, the former image of the requested name is removed.
 func TestNamingRepairAfterARemoval(t *testing.T) {
 	first, older := newContent("first"), newContent("older")
 	bubble(t, func(t *testing.T, n *namingNode) {
@@ -319,7 +319,7 @@ func TestNamingOfEarlierAnswers(t *testing.T) {
 	})
 }
 
-// TestNamingKeepsLabels checks that labels of another client on the asked name stay when the name
+// TestNamingKeepsLabels checks that labels of another client on the requested name stay when the name
 // is pulled again, with the same image and with another one.
 func TestNamingKeepsLabels(t *testing.T) {
 	for what, again := range map[string]content{"the same image": newContent("first"), "another image": newContent("second")} {
@@ -367,7 +367,7 @@ func TestNamingOfOneConfiguration(t *testing.T) {
 	})
 }
 
-// TestNamingListsMovedTagsOnce: the asked tag moves to another image while clients list.
+// TestNamingListsMovedTagsOnce: the requested tag moves to another image while clients list.
 func TestNamingListsMovedTagsOnce(t *testing.T) {
 	first, second := newContent("first"), newContent("second")
 	for what, slow := range map[string]string{"alone": "", "beside another pull": "nginx:2"} {

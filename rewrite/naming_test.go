@@ -106,7 +106,7 @@ var situations = map[string]struct {
 			return []recorded{{newContent(stored), []string{stored}}, {newContent("moved"), []string{asked}}}
 		},
 	},
-	"another image that was there by the asked name": {
+	"another image that was there by the requested name": {
 		prepare: func(n *namingNode) {
 			n.pushAs(newContent("older"), asked)
 			n.direct(asked)
@@ -120,7 +120,7 @@ var situations = map[string]struct {
 }
 
 // checkedPull pulls, and checks the names that a client sees immediately after: the image has its
-// asked name and the ID of the answer, and no new name of the registry.
+// requested name and the ID of the answer, and no new name of the registry.
 func (n *namingNode) checkedPull(image string) {
 	n.t.Helper()
 	before := strings.Join(n.list(), "\n")
@@ -144,7 +144,7 @@ func (n *namingNode) checkedPull(image string) {
 }
 
 // TestNamingFailures makes each call of a naming fail. The client must get the runtime's answer
-// to the pull and see the asked name, and the background work must end with the same names as
+// to the pull and see the requested name, and the background work must end with the same names as
 // without a failure.
 func TestNamingFailures(t *testing.T) {
 	for name, situation := range situations {

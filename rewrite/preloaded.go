@@ -74,7 +74,7 @@ func (c call) resolveCandidates(ctx context.Context, request *runtime.ImageStatu
 	return resolution{failed: failed}, nil
 }
 
-// namePreloaded gives a preloaded image the asked name in the runtime, and returns the answer
+// namePreloaded gives a preloaded image the requested name in the runtime, and returns the answer
 // to ImageStatus for it. The registry's name stays.
 func (c call) namePreloaded(ctx context.Context, request *runtime.ImageStatusRequest, original string, candidate Candidate, image *runtime.Image) (resolution, error) {
 	origin := ledger.Origin{Original: original, Stored: candidate.Reference, Registry: candidate.Registry}

@@ -77,9 +77,9 @@ type pull struct {
 	tried           attempts
 	lastResort      []Answer    // registries to try after the original
 	withCallersAuth bool        // the original is in a configured registry, and the request has credentials
-	ownErr          error       // error of a pull by the asked name with the configured credentials
+	ownErr          error       // error of a pull by the requested name with the configured credentials
 	runtimeDown     bool        // the runtime is unavailable
-	namedIn         naming.Mode // where the asked name is kept; empty after a pull by the asked name
+	namedIn         naming.Mode // where the requested name is kept; empty after a pull by the requested name
 }
 
 // run pulls from the candidates in order, then from the original registry, then from the

@@ -59,7 +59,7 @@ func (p *pull) pullCandidate(ctx context.Context, answer Answer) (response []byt
 	return response, true, nil
 }
 
-// pullNamed pulls an image that gets the asked name in the runtime.
+// pullNamed pulls an image that gets the requested name in the runtime.
 func (p *pull) pullNamed(ctx context.Context, named *naming.Pull, reference string, encoded []byte) ([]byte, error) {
 	response, err := p.forwardPull(ctx, encoded)
 	if err != nil {
@@ -74,7 +74,7 @@ func (p *pull) pullNamed(ctx context.Context, named *naming.Pull, reference stri
 	return response, nil
 }
 
-// pullByOwnName sends a request to pull the asked name. encoded is the unchanged request, or the
+// pullByOwnName sends a request to pull the requested name. encoded is the unchanged request, or the
 // request with the registry's credentials.
 func (p *pull) pullByOwnName(ctx context.Context, encoded []byte) ([]byte, error) {
 	end, err := p.namer.BeginOwnPull(ctx, p.name)

@@ -41,7 +41,7 @@ func (p *pull) beginPull(ctx context.Context, answer Answer) (visible []string, 
 // recordTimeout limits the calls to the runtime that are needed to record a pull.
 const recordTimeout = 5 * time.Second
 
-// recordPull records that the asked name means the image that was pulled under a candidate's
+// recordPull records that the requested name means the image that was pulled under a candidate's
 // reference.
 func (p *pull) recordPull(ctx context.Context, candidate Candidate, visible []string, response []byte) {
 	original, stored := p.name.String(), candidate.Reference
@@ -94,7 +94,7 @@ func (p *pull) recordFailedPull(ctx context.Context, stored string, visible []st
 	}
 }
 
-// recordOwnPull records that the runtime has the image under the asked name itself. The
+// recordOwnPull records that the runtime has the image under the requested name itself. The
 // ledger's entry for the name stays if it has the same image, because containers of the image
 // may show the registry's reference. It also stays if the runtime fails to answer.
 func (p *pull) recordOwnPull(ctx context.Context) {
@@ -114,7 +114,7 @@ func (p *pull) recordOwnPull(ctx context.Context) {
 	}
 }
 
-// isRegistryName reports whether the asked name is a name in a configured registry. Pulls for
+// isRegistryName reports whether the requested name is a name in a configured registry. Pulls for
 // other names may then be stored under it.
 func (p *pull) isRegistryName() bool {
 	return slices.ContainsFunc(p.lookup.Candidates(p.name), func(candidate Candidate) bool {

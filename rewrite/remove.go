@@ -44,7 +44,7 @@ type removal struct {
 	call
 	request  *runtime.RemoveImageRequest
 	encoded  []byte          // request as received
-	name     reference.Named // asked name; nil for an ID
+	name     reference.Named // requested name; nil for an ID
 	removed  string          // reference or ID that was removed last; empty if none
 	response []byte          // last answer of the runtime
 	failed   failedLookups   // references for which the runtime failed to answer
@@ -88,7 +88,7 @@ func (r *removal) run(ctx context.Context) error {
 }
 
 // isVisible reports whether ImageStatus shows own, the image that the runtime has under the
-// asked name or ID itself.
+// requested name or ID itself.
 func (r *removal) isVisible(own *runtime.Image) bool {
 	return own != nil && (r.name == nil || !r.hides(r.name, own))
 }
@@ -104,7 +104,7 @@ func (r *removal) isNewer(own *runtime.Image) bool {
 	return true
 }
 
-// original returns the original reference of the asked name, or an empty string for an ID.
+// original returns the original reference of the requested name, or an empty string for an ID.
 func (r *removal) original() string {
 	if r.name == nil {
 		return ""
@@ -190,7 +190,7 @@ func (r *removal) updateLedger(ctx context.Context, image string, nameless bool)
 	return nil
 }
 
-// forwardAs sends the request with a reference or ID in place of the asked name.
+// forwardAs sends the request with a reference or ID in place of the requested name.
 func (r *removal) forwardAs(ctx context.Context, reference string) (err error) {
 	encoded := r.encoded
 	if reference != r.request.Image.Image {

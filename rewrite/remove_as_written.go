@@ -6,7 +6,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// removeAsWritten removes the image that the runtime has under the asked name or ID itself,
+// removeAsWritten removes the image that the runtime has under the requested name or ID itself,
 // unless the name is hidden. own is this image, and failure is the runtime's error if it
 // failed to answer for the name. If no image is removed at all, removeAsWritten returns the
 // runtime's error for another reference, or else forwards the request unchanged.
@@ -29,7 +29,7 @@ func (r *removal) removeAsWritten(ctx context.Context, own *runtime.Image, failu
 	return r.forwardAs(ctx, asked)
 }
 
-// removeLeftover removes the older image that the runtime still has under the asked name after
+// removeLeftover removes the older image that the runtime still has under the requested name after
 // the newer one was removed, if clients see no name on it. Otherwise the name would stay
 // hidden on that image even if the image was loaded again.
 func (r *removal) removeLeftover(ctx context.Context, own *runtime.Image) error {
@@ -40,7 +40,7 @@ func (r *removal) removeLeftover(ctx context.Context, own *runtime.Image) error 
 }
 
 // removeUnresolved forwards the client's request unchanged if the runtime has failed to answer
-// for the asked name or ID. It does not forward the request in three cases: an image was
+// for the requested name or ID. It does not forward the request in three cases: an image was
 // removed already, the image may be under another reference, or the name may be hidden, so
 // that the request would remove the image of another name.
 func (r *removal) removeUnresolved(ctx context.Context, asked string, failure error) error {

@@ -159,7 +159,7 @@ func (c call) hides(name reference.Named, image *runtime.Image) bool {
 	return !digested && (c.ledger.IsHidden(name.String(), image.Id) || c.namer.Hides(name.String()))
 }
 
-// resolveAs asks the runtime for a reference or ID in place of the asked name.
+// resolveAs asks the runtime for a reference or ID in place of the requested name.
 func (c call) resolveAs(ctx context.Context, request *runtime.ImageStatusRequest, reference string) (resolution, error) {
 	renamed := proto.CloneOf(request)
 	renamed.Image.Image = reference

@@ -8,7 +8,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// restoreStatus restores the asked names in the answer to ImageStatus. raw is the encoded
+// restoreStatus restores the requested names in the answer to ImageStatus. raw is the encoded
 // response as received, which is returned if nothing changes.
 func (c call) restoreStatus(response *runtime.ImageStatusResponse, raw []byte) ([]byte, error) {
 	if !c.restoreImage(response.GetImage()) {
@@ -17,7 +17,7 @@ func (c call) restoreStatus(response *runtime.ImageStatusResponse, raw []byte) (
 	return c.encodeRestored(response, raw), nil
 }
 
-// restoreList restores the asked names in the answer to ListImages. If the list is complete, it
+// restoreList restores the requested names in the answer to ListImages. If the list is complete, it
 // first reconciles the ledger with the list.
 func (c call) restoreList(raw []byte, l listing) ([]byte, error) {
 	if !c.mayRestore() {
@@ -33,7 +33,7 @@ func (c call) restoreList(raw []byte, l listing) ([]byte, error) {
 	return c.restoreImages(response, raw), nil
 }
 
-// restoreImages restores the asked names in a list of images. raw is the encoded list as
+// restoreImages restores the requested names in a list of images. raw is the encoded list as
 // received, which is returned if nothing changes.
 func (c call) restoreImages(response *runtime.ListImagesResponse, raw []byte) []byte {
 	changed := false

@@ -18,7 +18,7 @@ import (
 type Options struct {
 	Lookup Lookup
 	Ledger *ledger.Ledger
-	// Namer gives pulled images their asked names in the runtime. If it is nil, the ledger
+	// Namer gives pulled images their requested names in the runtime. If it is nil, the ledger
 	// records all names.
 	Namer *naming.Namer
 	// Timeout limits the time from the start of a PullImage until the end of all attempts
@@ -42,7 +42,7 @@ type Decision struct {
 	Registry string // address of the registry that serves the image, or host of the original registry after a pull from there
 	Reason   string // short text for logs
 	Outcome  Outcome
-	// Names is where the asked name is kept after a pull under another reference:
+	// Names is where the requested name is kept after a pull under another reference:
 	// naming.InRuntime or naming.InLedger. Otherwise it is empty.
 	Names    naming.Mode
 	Duration time.Duration
@@ -59,7 +59,7 @@ type Outcome string
 const (
 	// A configured registry serves the image.
 	OutcomeRegistry Outcome = "registry"
-	// The runtime has the image under the asked name, or has pulled it from the original
+	// The runtime has the image under the requested name, or has pulled it from the original
 	// registry, because no registry is configured for it or the caller sent credentials.
 	OutcomeOriginal Outcome = "original"
 	// The original registry serves the image, because no configured registry has it.

@@ -26,7 +26,7 @@ func (r *removal) removeStored(ctx context.Context, known ledger.Entry, image *r
 }
 
 // isNeeded reports whether the removal of a reference from an image would remove names that
-// clients see, other than the asked name. These are the names that are stored under the
+// clients see, other than the requested name. These are the names that are stored under the
 // reference, the reference itself if a client has asked for it, and all names if it is the
 // last tag.
 func (r *removal) isNeeded(reference string, image *runtime.Image) bool {

@@ -55,7 +55,7 @@ type Decision struct {
 	Served   string `json:"served,omitempty"`   // the reference or ID that the runtime answered for
 	Registry string `json:"registry,omitempty"` // the registry that serves the image
 	Reason   string `json:"reason,omitempty"`
-	Names    string `json:"names,omitempty"` // where the asked name of a pulled image is kept: runtime or ledger
+	Names    string `json:"names,omitempty"` // where the requested name of a pulled image is kept: runtime or ledger
 }
 
 // Call is a call that has started.

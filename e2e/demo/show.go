@@ -110,7 +110,7 @@ func (n *node) showImages(ctx context.Context, output io.Writer) error {
 		client *testbed.Client
 	}{
 		{"ListImages through the shim", n.through},
-		{"ListImages of the runtime itself (containerd keeps the asked names, so it lists the same)", n.direct},
+		{"ListImages of the runtime itself (containerd keeps the requested names, so it lists the same)", n.direct},
 	} {
 		images, err := side.client.Images.ListImages(ctx, nil)
 		if err != nil {

@@ -57,7 +57,7 @@ type Shim struct {
 type Decision struct {
 	Method                          string // "PullImage"
 	Asked, Served, Registry, Reason string
-	Names                           string // where the asked name of a pulled image is kept
+	Names                           string // where the requested name of a pulled image is kept
 	Level                           string // "info"
 }
 

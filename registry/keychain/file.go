@@ -118,7 +118,7 @@ func (f *File) current(ctx context.Context) (*logins, error) {
 	return f.logins, nil
 }
 
-// refresh reads the file if it has changed, and waits until ctx is done. A read that hangs
+// refresh reads the file if it has changed, and waits at most until ctx is done. A read that hangs
 // keeps one goroutine, which exits when the read returns.
 func (f *File) refresh(ctx context.Context) error {
 	read := make(chan error, 1)

@@ -18,7 +18,7 @@ import (
 
 const (
 	helperTTL        = 5 * time.Minute // how long an answer is cached
-	helperFailureTTL = time.Minute     // how long a failure is cached if it took helperSlow or exceeded the deadline
+	helperFailureTTL = time.Minute     // how long a failure is cached if it took at least helperSlow or exceeded the deadline
 	helperSlow       = time.Second
 	helperLimit      = 64 << 10 // size limit of the output, in bytes
 )
@@ -62,8 +62,8 @@ func (h *helpers) forget() {
 	clear(h.known)
 }
 
-// get returns the login that a helper answers. It runs the helper unless an answer or a
-// failure is cached. It waits until ctx is done.
+// get returns the login that a helper returns. It runs the helper unless an answer or a
+// failure is cached. It waits at most until ctx is done.
 func (h *helpers) get(ctx context.Context, entry helperEntry) (authn.AuthConfig, error) {
 	run, begun := h.joinRun(entry)
 	if begun {

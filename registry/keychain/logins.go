@@ -33,7 +33,7 @@ type logins struct {
 // helperEntry is an entry of credHelpers: the helper and the server to pass to it.
 type helperEntry struct{ helper, server string }
 
-// addConfig adds the content of Docker's config.json. A content without auths, credHelpers
+// addConfig adds the content of Docker's config.json. A file without auths, credHelpers
 // and credsStore is read as .dockercfg, which has the keys of auths at the top level.
 func (l *logins) addConfig(content map[string]json.RawMessage) error {
 	var config struct {
@@ -72,7 +72,7 @@ func sortedKeys[T any](entries map[string]T) []string {
 	})
 }
 
-// dockercfgEntries returns the top-level entries that have a key of a login.
+// dockercfgEntries returns the top-level entries that have at least one field of a login.
 func dockercfgEntries(content map[string]json.RawMessage) map[string]json.RawMessage {
 	found := map[string]json.RawMessage{}
 	for key, value := range content {
@@ -161,7 +161,7 @@ func (l *logins) addKey(section, key string) (string, error) {
 		return "", err
 	}
 	if known, ok := l.writtenKeys[section+normalized]; ok {
-		return "", fmt.Errorf("is the same registry as %q, which is used", known)
+		return "", fmt.Errorf("is the same registry as %q, which is used instead", known)
 	}
 	l.writtenKeys[section+normalized] = key
 	if isGlob(normalized) && !slices.Contains(l.globs, normalized) {

@@ -157,7 +157,7 @@ func TestProblemsOfLogins(t *testing.T) {
 		`"[a.example.com": {"auth": "` + encode("robot:canary") + `"}`:                           `auths["[a.example.com"]: is not a valid host pattern`,
 		`"*": {"auth": "` + encode("robot:canary") + `"}`:                                        `auths["*"]: matches nothing: each * matches one part of a host between dots, as in *.example.com`,
 		`"a.example.com:*": {"auth": "` + encode("robot:canary") + `"}`:                          `auths["a.example.com:*"]: matches nothing: a port can't be a pattern`,
-		`"https://hub.example.com/v1/": {"auth": "` + encode("other:canary") + `"}`:              `auths["https://hub.example.com/v1/"]: is the same registry as "hub.example.com", which is used`,
+		`"https://hub.example.com/v1/": {"auth": "` + encode("other:canary") + `"}`:              `auths["https://hub.example.com/v1/"]: is the same registry as "hub.example.com", which is used instead`,
 		`"a.example.com": {"auth": "` + encode("robot:") + `", "identitytoken": "canary-token"}`: "",
 	} {
 		t.Run(entry, func(t *testing.T) {

@@ -19,14 +19,15 @@ type Change struct {
 	// unless a client has asked for them.
 	Leftover []ImageRef
 	// Hide are references that a pull has stored on an image, or that now mean another image.
+	// Unlike Leftover, they are hidden even if a client has asked for them before.
 	Hide []ImageRef
 	// Show are references that a client has asked for by their own names. They become
 	// visible.
 	Show []ImageRef
 }
 
-// RemoveMoved returns the change that removes names while the runtime still has their images
-// under the stored references. These references become leftovers.
+// RemoveMoved returns the change that removes names whose images the runtime still has under the
+// stored references. These references become leftovers.
 func RemoveMoved(names ...Entry) Change {
 	var moved Change
 	for _, name := range names {
@@ -88,8 +89,8 @@ func (l *Ledger) DropName(original string) error {
 	})
 }
 
-// Settle drops the names of an image that are in named, because the runtime has them itself,
-// and the records of references that the image no longer has. settled are repositories in
+// Settle drops those names of an image that are listed in named, because the runtime has them
+// itself, and the records of references that the image no longer has. settled are repositories in
 // which the runtime's names are final. If no name of the image remains, Settle also drops the
 // records of references in these repositories.
 func (l *Ledger) Settle(image *runtime.Image, named, settled []string) error {

@@ -43,8 +43,9 @@ func (l *Ledger) RecordContainer(c Container) error {
 	})
 }
 
-// ReconcileContainers drops the containers that are missing from listed, the IDs of all
-// containers of the runtime, unless they were created after at, the time of the request.
+// ReconcileContainers drops the recorded containers that are not in listed, except those
+// created after the time at. listed has the IDs of all containers of the runtime, as
+// requested at that time.
 func (l *Ledger) ReconcileContainers(listed map[string]bool, at time.Time) error {
 	return l.edit(func() {
 		for id, c := range l.containers {

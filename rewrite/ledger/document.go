@@ -21,7 +21,7 @@ type document struct {
 
 const (
 	documentVersion = 2
-	documentLimit   = 64 << 20 // bytes; far above the size of ledgerLimit entries
+	documentLimit   = 64 << 20 // bytes; far above the size of nameLimit entries
 )
 
 // decodeDocument decodes and checks a document. It converts version 1 to the current
@@ -61,7 +61,7 @@ func decodeDocument(content []byte) (document, error) {
 // convert converts a document of version 1. That version recorded every hidden reference
 // with its image, and a name for each hidden reference that a client had asked for by its
 // own name:
-//   - Such a name becomes an asked reference if it means the image that it is hidden on.
+//   - Such a name becomes a requested reference if its image is the one that the reference is hidden on.
 //   - A name was preloaded, not pulled, if its stored reference is not hidden.
 //   - A hidden reference becomes a leftover if no name of its image is stored under it.
 func convert(names []Entry, hidden []ImageRef) document {

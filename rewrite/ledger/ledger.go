@@ -22,8 +22,8 @@ import (
 // image under another reference. Images are identified by their IDs, because a
 // registry's tag may move to another image.
 //
-// It also records which references the shim's pulls have stored on an image, and which of
-// these a client has asked for by their own names. These records determine which references
+// It also records which references the shim's pulls have added to an image in the runtime
+// (stored references), and which of these a client has asked for by their own names. These records determine which references
 // are hidden; see [placement].
 //
 // Methods that change the ledger save it before they return. A Ledger is safe for concurrent

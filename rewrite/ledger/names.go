@@ -56,8 +56,8 @@ func (l *Ledger) removeName(original string) {
 	}
 }
 
-// evict keeps the ledger within its limits. It drops whole images, those first that have had
-// no new name for the longest time, until a tenth of the limit is free. It also drops all
+// evict keeps the ledger within its limits. It drops whole images, starting with those that
+// have gone longest without a new name, until a tenth of the limit is free. It also drops all
 // references recorded for images without a name. Clients see such an image under the
 // runtime's names until they ask for it again.
 func (l *Ledger) evict() {

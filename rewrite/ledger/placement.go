@@ -17,7 +17,8 @@ type ImageRef struct {
 // its own name. For example, the pull of nginx:1.25 as hub:5000/library/nginx:1.25 hides
 // hub:5000/library/nginx:1.25, until a client pulls hub:5000/library/nginx:1.25 itself.
 //
-// A reference that no name of the image is stored under may be hidden as a leftover:
+// A reference is also hidden, as a leftover, in these cases, although no name of the image is
+// stored under it:
 //   - A failed pull has stored the reference on the image.
 //   - The name that was stored under the reference now has another stored reference.
 //   - The reference is an original, and the runtime has it on an older image than the one
@@ -35,10 +36,10 @@ func (p placement) isHidden() bool { return p.wasPut() && !p.asked }
 // WasPulled reports whether the image was pulled under another reference than the original.
 func (e Entry) WasPulled() bool { return !e.Preloaded && e.Original != e.Stored }
 
-// YieldsTo reports whether the entry becomes obsolete when the runtime has an image with the ID
-// own under the original itself. The entry of a pulled image stays if this is the same image,
+// YieldsTo reports whether the entry becomes obsolete when the runtime has the image ownID
+// under the original itself. The entry of a pulled image stays if this is the same image,
 // because containers of the image may show the stored reference.
-func (e Entry) YieldsTo(own string) bool { return e.Image != own || !e.WasPulled() }
+func (e Entry) YieldsTo(ownID string) bool { return e.Image != ownID || !e.WasPulled() }
 
 // hidesStored reports whether the entry hides its stored reference, because a pull of the
 // shim has stored the reference on the image.
@@ -167,12 +168,12 @@ func (l *Ledger) clearElsewhere(to ImageRef) {
 	}
 }
 
-// markLost records that the runtime has a reference only on the image with the ID on, or on no
-// image if on is empty. It marks the names of other images that are stored under the reference
+// markLost records that the runtime has a reference only on the image holder, or on none if
+// holder is empty. It marks the names of other images that are stored under the reference
 // as lost, except names recorded after at.
-func (l *Ledger) markLost(reference, on string, at time.Time) {
+func (l *Ledger) markLost(reference, holder string, at time.Time) {
 	for image, p := range l.placements[reference] {
-		if image == on || p.names == 0 {
+		if image == holder || p.names == 0 {
 			continue
 		}
 		for _, original := range l.images[image] {

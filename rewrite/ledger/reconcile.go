@@ -15,7 +15,7 @@ import (
 //
 // Reconcile drops a name in three cases: the image was removed, the image no longer has a
 // reference from the repository that it was pulled from, or the runtime has another image
-// under the name itself. It drops a leftover or an asked reference if the image no longer
+// under the name itself. It drops a leftover or a requested reference if the image no longer
 // has it. A name stops hiding its stored reference if the image has lost that reference.
 func (l *Ledger) Reconcile(images []*runtime.Image, at time.Time) error {
 	byID := make(map[string]*runtime.Image, len(images))
@@ -44,11 +44,11 @@ func (l *Ledger) Reconcile(images []*runtime.Image, at time.Time) error {
 	})
 }
 
-// stillMeans reports whether a name still means its image. own is the ID of the image that
+// stillMeans reports whether a name still means its image. ownID is the ID of the image that
 // the runtime has under the name itself, or empty. The caller holds the mutex.
-func (l *Ledger) stillMeans(name Entry, image *runtime.Image, own string) bool {
-	if own != "" && name.YieldsTo(own) && !l.hides(name.Original, own) {
-		return false // the image own was loaded without the shim
+func (l *Ledger) stillMeans(name Entry, image *runtime.Image, ownID string) bool {
+	if ownID != "" && name.YieldsTo(ownID) && !l.hides(name.Original, ownID) {
+		return false // this image was loaded without the shim
 	}
 	return l.stillOn(name, image)
 }
@@ -85,18 +85,18 @@ func (l *Ledger) IsStillOn(name Entry, image *runtime.Image) bool {
 	return l.stillOn(name, image)
 }
 
-// Observe records the runtime's answer for a reference at the time at: the image with the ID
-// on, or no image if on is empty. It drops the records of the reference on other images.
-func (l *Ledger) Observe(reference, on string, at time.Time) error {
+// Observe records the runtime's answer for a reference at the time at: the image holder, or
+// none if holder is empty. It drops the records of the reference on other images.
+func (l *Ledger) Observe(reference, holder string, at time.Time) error {
 	l.mutex.RLock()
 	known := l.placements[reference]
-	stale := len(known) > 1 || len(known) == 1 && known[on] == placement{}
+	stale := len(known) > 1 || len(known) == 1 && known[holder] == placement{}
 	l.mutex.RUnlock()
 	if !stale {
 		return nil
 	}
 	return l.edit(func() {
-		l.markLost(reference, on, at)
-		l.clear(at, func(r, image string) bool { return r == reference && image != on })
+		l.markLost(reference, holder, at)
+		l.clear(at, func(r, image string) bool { return r == reference && image != holder })
 	})
 }

@@ -54,10 +54,10 @@ func (l *Ledger) RecordFailedPull(stored string, image *runtime.Image, visible [
 	return l.Apply(l.hideRef(stored, image, visible))
 }
 
-// RecordOwnPull records that an image was pulled by its own name, original. isRegistrys
-// reports that original is a name in a configured registry, so that pulls for other names
-// may be stored under it.
-func (l *Ledger) RecordOwnPull(original string, image *runtime.Image, isRegistrys bool) error {
+// RecordOwnPull records that an image was pulled by its own name, original. inRegistry
+// reports whether original is a name in a configured registry; images pulled for other names
+// may then be stored under it.
+func (l *Ledger) RecordOwnPull(original string, image *runtime.Image, inRegistry bool) error {
 	l.recording.Lock()
 	defer l.recording.Unlock()
 	var moved []Entry
@@ -68,7 +68,7 @@ func (l *Ledger) RecordOwnPull(original string, image *runtime.Image, isRegistry
 		}
 		on := ImageRef{Reference: reference, Image: image.Id}
 		l.showWhilePulled(on)
-		if isRegistrys || l.placement(reference, image.Id) != (placement{}) {
+		if inRegistry || l.placement(reference, image.Id) != (placement{}) {
 			asked = append(asked, on)
 		}
 	}

@@ -36,13 +36,14 @@ func (l *Ledger) RestoreImage(image *runtime.Image) (changed bool) {
 	return changed
 }
 
-// hiddenIn returns a function that reports whether a reference of an image is hidden. A pull
-// in progress also hides digests that appear after its reference. The caller holds the mutex.
+// hiddenIn returns a function that reports whether a reference of an image is hidden. While a
+// pull is in progress, the digests of its repository are hidden too, because the runtime may
+// add them after the pulled reference. The caller holds the mutex.
 func (l *Ledger) hiddenIn(image *runtime.Image) func(reference string) bool {
 	if len(l.pulls) == 0 {
 		return func(reference string) bool { return l.hides(imagename.Canonical(reference), image.Id) }
 	}
-	brought := make(map[string]bool) // repositories
+	brought := make(map[string]bool) // repositories of hidden references that running pulls have added
 	for _, reference := range imagename.References(image) {
 		if l.pulls[reference] != nil && l.hides(reference, image.Id) {
 			brought[imagename.Repository(reference)] = true

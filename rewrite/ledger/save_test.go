@@ -153,7 +153,7 @@ func TestLedgerOnAFullDisk(t *testing.T) {
 
 // TestLedgerOfVersion1 checks the conversion of a file of version 1. Each hidden reference
 // follows from a name or becomes a leftover, and a name for a hidden reference becomes an
-// asked reference.
+// requested reference.
 func TestLedgerOfVersion1(t *testing.T) {
 	directory := t.TempDir()
 	name := func(original, image, stored string) string {
@@ -217,7 +217,7 @@ func TestLedgerThatChangesNothingIsEmpty(t *testing.T) {
 	l := openLedger(t, t.TempDir())
 	own := ImageRef{Reference: hub + "/library/a:1", Image: "sha256:a"}
 	if err := l.Apply(Change{Show: []ImageRef{own}}); err != nil || l.MayRestore() {
-		t.Errorf("with only an asked reference: %v, empty: %v", err, !l.MayRestore())
+		t.Errorf("with only a requested reference: %v, empty: %v", err, !l.MayRestore())
 	}
 	if err := l.Apply(Change{Hide: []ImageRef{own}}); err != nil || !l.MayRestore() || !l.IsHidden(own.Reference, own.Image) {
 		t.Errorf("with a hidden reference: %v, empty: %v", err, !l.MayRestore())

@@ -32,7 +32,7 @@ func (p *Pull) dropFromLedger(bindings []binding) error {
 // ledgerTimeout bounds the change of the ledger after a pull.
 const ledgerTimeout = 5 * time.Second
 
-// keepInLedger records the asked name in the ledger, which then restores it in answers. The
+// keepInLedger records the requested name in the ledger, which then restores it in answers. The
 // runtime keeps the image under the registry's name.
 func (p *Pull) keepInLedger(ctx context.Context, id string) error {
 	ctx, cancel := cri.Detached(ctx, ledgerTimeout)

@@ -140,7 +140,7 @@ func (p *Pull) addNamed(ctx context.Context) error {
 	return nil
 }
 
-// nameStored gives the asked name to the image that the runtime has under the pull's
+// nameStored gives the requested name to the image that the runtime has under the pull's
 // reference, if a pull for another name has stored it. It returns the image, or nil if the
 // runtime has no such image.
 func (p *Pull) nameStored(ctx context.Context) (*runtime.Image, error) {
@@ -164,7 +164,7 @@ func (p *Pull) nameStored(ctx context.Context) (*runtime.Image, error) {
 	return image, p.nameAdded(ctx, image.Id)
 }
 
-// hasMoved reports whether another pull or another client has moved the asked name to
+// hasMoved reports whether another pull or another client has moved the requested name to
 // another image since the pull began. A missing name has not moved, because the image that
 // it meant before was removed.
 func (p *Pull) hasMoved(ctx context.Context, pulled *containerd.Record) (bool, error) {

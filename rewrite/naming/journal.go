@@ -29,10 +29,10 @@ type journal struct {
 // journaledPull is a pull from a registry for another name, such as the pull of nginx:1.25 as
 // hub:5000/library/nginx:1.25.
 type journaledPull struct {
-	Original  string `json:"original"`  // asked name
+	Original  string `json:"original"`  // requested name
 	Reference string `json:"reference"` // the registry's reference
 	Registry  string `json:"registry"`  // address of the registry, for display
-	// Before is the digest that the asked name had when the pull began. It is empty if the
+	// Before is the digest that the requested name had when the pull began. It is empty if the
 	// name did not exist, or if it is a digest reference.
 	Before string `json:"before,omitempty"`
 	// Succeeded is set if the runtime has reported success. It is used in the file only.

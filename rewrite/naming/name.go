@@ -17,7 +17,7 @@ import (
 	"image-cri-shim/rewrite/ledger"
 )
 
-// name gives an image the names that a pull by the asked name would have created, and waits
+// name gives an image the names that a pull by the requested name would have created, and waits
 // until the CRI shows them. added are the registry's names that they replace.
 func (p *Pull) name(ctx context.Context, image string) (added []string, err error) {
 	done, err := p.gate.exclude(ctx, image)
@@ -51,7 +51,7 @@ func (p *Pull) name(ctx context.Context, image string) (added []string, err erro
 		if len(missing) != 1 || missing[0] != wanted {
 			return len(missing) == 0
 		}
-		// A newer pull may have moved the asked name to another image.
+		// A newer pull may have moved the requested name to another image.
 		current, err := p.images.Get(ctx, wanted.name)
 		return err == nil && !sameTarget(current, wanted.from)
 	})
@@ -61,7 +61,7 @@ func (p *Pull) name(ctx context.Context, image string) (added []string, err erro
 	return added, err
 }
 
-// bindings returns the names that the image gets, the asked name first, and the registry's
+// bindings returns the names that the image gets, the requested name first, and the registry's
 // names that they replace.
 func (p *Pull) bindings(ctx context.Context, image *runtime.Image) (bindings []binding, added []string, err error) {
 	tag, err := p.images.Get(ctx, p.pull.Reference)
@@ -83,7 +83,7 @@ func (p *Pull) bindings(ctx context.Context, image *runtime.Image) (bindings []b
 	if strings.Contains(p.pull.Original, "@") {
 		return bindings, added, nil
 	}
-	// A newer pull may have moved the registry's tag. The asked name then gets the image
+	// A newer pull may have moved the registry's tag. The requested name then gets the image
 	// that this pull has stored.
 	from := byDigest[tag.GetTarget().GetDigest()]
 	switch {
@@ -165,7 +165,7 @@ func (n *Namer) awaitView(ctx context.Context, reference string, wanted func(id 
 	}
 }
 
-// NamePreloaded gives the asked name to an image that was found under a registry's name. The
+// NamePreloaded gives the requested name to an image that was found under a registry's name. The
 // registry's name stays.
 func (n *Namer) NamePreloaded(ctx context.Context, origin ledger.Origin, image string) error {
 	p := n.newPull(origin)

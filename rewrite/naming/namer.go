@@ -1,4 +1,4 @@
-// Package naming gives images that were pulled from a registry their asked names in
+// Package naming gives images that were pulled from a registry their requested names in
 // containerd itself, and deletes the registry's names.
 //
 // After a pull of nginx:1.25 as hub:5000/library/nginx:1.25, it creates
@@ -58,7 +58,7 @@ import (
 	"image-cri-shim/rewrite/ledger"
 )
 
-// Namer gives images that were pulled from a registry their asked names in the runtime. After
+// Namer gives images that were pulled from a registry their requested names in the runtime. After
 // a pull of docker.io/library/nginx:1.25 as hub:5000/library/nginx:1.25, containerd has the image
 // as
 //

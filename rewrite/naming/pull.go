@@ -14,7 +14,7 @@ import (
 	"image-cri-shim/rewrite/ledger"
 )
 
-// Pull is a pull from a registry. The pulled image gets the asked name in the runtime.
+// Pull is a pull from a registry. The pulled image gets the requested name in the runtime.
 type Pull struct {
 	*Namer
 	pull       journaledPull
@@ -64,7 +64,7 @@ func (n *Namer) newPull(origin ledger.Origin) *Pull {
 	}
 }
 
-// findBefore records the target that the asked name has before the pull.
+// findBefore records the target that the requested name has before the pull.
 func (p *Pull) findBefore(ctx context.Context) error {
 	if strings.Contains(p.pull.Original, "@") {
 		return nil

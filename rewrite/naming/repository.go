@@ -100,7 +100,7 @@ func (g *gate) postpone(state *repositoryPulls, pull journaledPull, succeeded bo
 }
 
 // finish records that the image of a pull has its names. This finishes older pulls of the same
-// asked name too.
+// requested name too.
 func (g *gate) finish(state *repositoryPulls, pull journaledPull) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()

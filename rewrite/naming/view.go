@@ -13,7 +13,7 @@ import (
 )
 
 // During a pull, and for the milliseconds until its image has its names, the runtime shows the
-// registry's names. The following functions replace them in answers by the asked names.
+// registry's names. The following functions replace them in answers by the requested names.
 
 // replacements returns the names that replace a registry's name in the answer to a call that
 // began at the time began. ok is false for a name that stays. tags are the tags of the image:
