@@ -119,3 +119,50 @@ func shape(t *testing.T, file string) map[string]int {
 	}
 	return count
 }
+
+// TestLinks requires that each relative link in the documents leads to a file, and to a
+// heading of it if it has an anchor.
+func TestLinks(t *testing.T) {
+	documents, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	links := 0
+	for _, document := range append(documents, "README.md", "README.zh-CN.md", "bench/README.md") {
+		content, err := os.ReadFile(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, link := range regexp.MustCompile(`\]\(([^)\s]+)\)`).FindAllSubmatch(content, -1) {
+			target, anchor, _ := strings.Cut(string(link[1]), "#")
+			if strings.Contains(target, "://") {
+				continue
+			}
+			links++
+			file := document
+			if target != "" {
+				file = filepath.Join(filepath.Dir(document), target)
+			}
+			linked, err := os.ReadFile(file)
+			if err != nil {
+				t.Errorf("%s links to %s: %v", document, link[1], err)
+			} else if anchor != "" && !hasHeading(string(linked), anchor) {
+				t.Errorf("%s links to %s, which has no such heading", document, link[1])
+			}
+		}
+	}
+	if links < 80 {
+		t.Errorf("found %d links, want at least 80", links)
+	}
+}
+
+// hasHeading reports whether a document has a heading that GitHub gives the anchor.
+func hasHeading(document, anchor string) bool {
+	for _, heading := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(document, -1) {
+		text := regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(heading[1]), "")
+		if strings.ReplaceAll(text, " ", "-") == anchor {
+			return true
+		}
+	}
+	return false
+}

@@ -129,7 +129,8 @@ func (i *Image) askRegistries(ctx context.Context, registries *registry.Set, nam
 }
 
 // hasLastResort reports whether the image is found only in registries that come after the
-// original.
+// original, because recent pulls of its repository there stalled; see
+// [registry.Answer.LastResort].
 func (i *Image) hasLastResort() bool {
 	return i.Registry == "" && slices.ContainsFunc(i.Registries, func(r Registry) bool { return r.Answer == registry.Found.String() })
 }

@@ -61,7 +61,8 @@ func decodeDocument(content []byte) (document, error) {
 // convert converts a document of version 1. That version recorded every hidden reference
 // with its image, and a name for each hidden reference that a client had asked for by its
 // own name:
-//   - Such a name becomes a requested reference if its image is the one that the reference is hidden on.
+//   - Such a name becomes an asked reference (document.Asked) if its image is the one that
+//     the reference is hidden on.
 //   - A name was preloaded, not pulled, if its stored reference is not hidden.
 //   - A hidden reference becomes a leftover if no name of its image is stored under it.
 func convert(names []Entry, hidden []ImageRef) document {

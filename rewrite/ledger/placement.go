@@ -46,8 +46,8 @@ func (e Entry) YieldsTo(ownID string) bool { return e.Image != ownID || !e.WasPu
 func (e Entry) hidesStored() bool { return e.WasPulled() && !e.Lost }
 
 // IsUnstored reports whether the runtime lacks the image under the stored reference. Either
-// the image has lost the reference, or the original is its own stored reference and a pull
-// has moved it to another image.
+// the image has lost the reference, or a pull has moved the reference to another image:
+// hideRef records such a name with Original equal to Stored.
 func (e Entry) IsUnstored() bool { return e.Lost || e.Original == e.Stored }
 
 func (e Entry) stored() ImageRef { return ImageRef{Reference: e.Stored, Image: e.Image} }

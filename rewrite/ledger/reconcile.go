@@ -15,8 +15,9 @@ import (
 //
 // Reconcile drops a name in three cases: the image was removed, the image no longer has a
 // reference from the repository that it was pulled from, or the runtime has another image
-// under the name itself. It drops a leftover or a requested reference if the image no longer
-// has it. A name stops hiding its stored reference if the image has lost that reference.
+// under the name itself. It drops the leftover and asked records of a reference that the
+// image no longer has. A name stops hiding its stored reference if the image has lost that
+// reference.
 func (l *Ledger) Reconcile(images []*runtime.Image, at time.Time) error {
 	byID := make(map[string]*runtime.Image, len(images))
 	on := make(map[string]string, 2*len(images)) // image ID by canonical reference
@@ -85,8 +86,8 @@ func (l *Ledger) IsStillOn(name Entry, image *runtime.Image) bool {
 	return l.stillOn(name, image)
 }
 
-// Observe records the runtime's answer for a reference at the time at: the image holder, or
-// none if holder is empty. It drops the records of the reference on other images.
+// Observe records that at the time at the runtime had reference on the image with the ID
+// holder, or on no image if holder is empty. It drops the records of the reference on other images.
 func (l *Ledger) Observe(reference, holder string, at time.Time) error {
 	l.mutex.RLock()
 	known := l.placements[reference]
