@@ -6,6 +6,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"image-cri-shim/proxy"
 	"image-cri-shim/rewrite"
@@ -64,8 +65,9 @@ func logDecision(log *logrus.Logger, d rewrite.Decision) {
 }
 
 // decisionLevel returns the level of a decision: info for calls that change images, debug
-// for read-only calls, which kubelet makes continuously. It is warning if the runtime failed
-// to answer whether the image is present, except for a read-only call that was served.
+// for read-only calls, which kubelet makes continuously. It is error for a failed pull, unless
+// the client canceled it, and warning if the runtime failed to answer whether the image is
+// present, except for a read-only call that was served.
 func decisionLevel(d rewrite.Decision) logrus.Level {
 	readOnly := false
 	switch d.Method {
@@ -73,6 +75,8 @@ func decisionLevel(d rewrite.Decision) logrus.Level {
 		readOnly = true
 	}
 	switch {
+	case d.Method == "PullImage" && d.Err != nil && status.Code(d.Err) != codes.Canceled:
+		return logrus.ErrorLevel
 	case d.Failed != nil && !(readOnly && d.Served != ""):
 		return logrus.WarnLevel
 	case readOnly:

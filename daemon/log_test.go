@@ -39,6 +39,10 @@ func TestDecisionLevels(t *testing.T) {
 		{"there, by another reference", rewrite.Decision{Method: "ImageStatus", Served: "hub/nginx:1", Failed: failure}, ""},
 		{"removed, and perhaps still there", rewrite.Decision{Method: "RemoveImage", Served: "hub/nginx:1", Failed: failure}, "level=warning"},
 		{"perhaps there for a container", rewrite.Decision{Method: "CreateContainer", Failed: failure, Err: failure}, "level=warning"},
+		{"pulled", rewrite.Decision{Method: "PullImage", Served: "hub/nginx:1"}, "level=info"},
+		{"a failed pull", rewrite.Decision{Method: "PullImage", Err: failure}, "level=error"},
+		{"a failed pull of an image that may be present", rewrite.Decision{Method: "PullImage", Failed: failure, Err: failure}, "level=error"},
+		{"a canceled pull", rewrite.Decision{Method: "PullImage", Err: status.Error(codes.Canceled, "boom")}, "level=info"},
 	} {
 		var output bytes.Buffer
 		log := newLogger(&output, false)
