@@ -35,15 +35,19 @@ function copy(metadata, prefix) {
 
 function begin(call) {
   counts.begun++;
-  counts.open++;
   call.sendMetadata(copy(call.metadata, 'x-'));
-  const end = () => {
-    if (!call.over) counts.open--;
-    call.over = true;
-  };
-  call.on('cancelled', end);
-  if (call.cancelled) end(); // cancelled before the listener was added
-  return end;
+}
+
+// countStreams keeps counts.open: the HTTP/2 streams that are open. The events of calls are no
+// measure for it: grpc-js decompresses messages in the background, and loses a cancellation
+// that arrives meanwhile, before the handler has the call.
+function countStreams(server) {
+  for (const http2Server of server.http2Servers.keys()) {
+    http2Server.on('stream', (stream) => {
+      counts.open++;
+      stream.once('close', () => counts.open--);
+    });
+  }
 }
 
 function failure(rule, trailers) {
@@ -56,17 +60,13 @@ const after = (milliseconds, run) => (milliseconds ? setTimeout(run, millisecond
 // unary answers a call of a unary method.
 function unary(rules) {
   return (call, callback) => {
-    const end = begin(call);
+    begin(call);
     const trailers = copy(call.metadata, 't-');
     const rule = rules[0].mode === 'echo' ? { answers: [call.request] } : choose(rules, call.request);
-    if (!rule) {
-      end();
-      return callback({ code: grpc.status.NOT_FOUND, details: 'no rule', metadata: trailers });
-    }
+    if (!rule) return callback({ code: grpc.status.NOT_FOUND, details: 'no rule', metadata: trailers });
     if (rule.mode === 'freeze') process.kill(process.pid, 'SIGSTOP');
     if (rule.mode === 'hang' || rule.mode === 'freeze') return; // until it is cancelled
     after(rule.delay, () => {
-      end();
       if (rule.code) callback(failure(rule, trailers));
       else callback(null, rule.answers[0] || Buffer.alloc(0), trailers);
     });
@@ -76,12 +76,9 @@ function unary(rules) {
 // stream answers a call of a method with streams, in one direction or both.
 function stream(rules) {
   return (call) => {
-    const end = begin(call);
+    begin(call);
     const trailers = copy(call.metadata, 't-');
-    const finish = () => {
-      end();
-      call.end(trailers);
-    };
+    const finish = () => call.end(trailers);
     if (rules[0].mode === 'echo') {
       call.on('data', (message) => {
         if (!call.write(message)) {
@@ -101,16 +98,15 @@ function stream(rules) {
         finish();
       });
     } else {
-      call.once('data', (request) => follow(rules, call, request, trailers, end, finish));
+      call.once('data', (request) => follow(rules, call, request, trailers, finish));
     }
   };
 }
 
 // follow answers a call by the rule for its first message.
-function follow(rules, call, request, trailers, end, finish) {
+function follow(rules, call, request, trailers, finish) {
   const rule = choose(rules, request);
   if (!rule) {
-    end();
     call.emit('error', { code: grpc.status.NOT_FOUND, details: 'no rule', metadata: trailers });
     return;
   }
@@ -118,7 +114,6 @@ function follow(rules, call, request, trailers, end, finish) {
     rule.answers.forEach((answer) => call.write(answer));
     if (rule.mode === 'hang') return; // until it is cancelled
     if (!rule.code) return finish();
-    end();
     call.emit('error', failure(rule, trailers));
   });
 }
@@ -130,7 +125,10 @@ const server = new grpc.Server({
 });
 for (const [method, rules] of byMethod) {
   if (rules[0].mode === 'report') {
-    const report = (call, callback) => callback(null, Buffer.from(JSON.stringify(counts)));
+    const report = (call, callback) => {
+      const others = { ...counts, open: counts.open - 1 }; // without this call
+      callback(null, Buffer.from(JSON.stringify(others)));
+    };
     server.register(method, report, raw, raw, 'unary');
   } else if (rules[0].unary) {
     server.register(method, unary(rules), raw, raw, 'unary');
@@ -140,6 +138,7 @@ for (const [method, rules] of byMethod) {
 }
 server.bindAsync('unix:' + script.socket, grpc.ServerCredentials.createInsecure(), (error) => {
   if (error) throw error;
+  countStreams(server);
   console.log('ready');
 });
 process.stdin.resume();
