@@ -44,6 +44,7 @@ func Run(ctx context.Context, file string, output io.Writer) error {
 	if err != nil {
 		return err
 	}
+	setMemoryLimit()
 	log := newLogger(output, settings.Debug)
 	log.WithField("file", file).Info(version.Long())
 	for _, warning := range settings.Warnings {
