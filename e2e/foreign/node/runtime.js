@@ -7,7 +7,7 @@ const fs = require('fs');
 const grpc = require('@grpc/grpc-js');
 
 const script = JSON.parse(fs.readFileSync(process.argv[2], 'utf8'));
-const counts = { begun: 0, open: 0 };
+let begun = 0; // calls
 const raw = (message) => message;
 
 const byMethod = new Map();
@@ -34,20 +34,26 @@ function copy(metadata, prefix) {
 }
 
 function begin(call) {
-  counts.begun++;
+  begun++;
   call.sendMetadata(copy(call.metadata, 'x-'));
 }
 
-// countStreams keeps counts.open: the HTTP/2 streams that are open. The events of calls are no
-// measure for it: grpc-js decompresses messages in the background, and loses a cancellation
-// that arrives meanwhile, before the handler has the call.
-function countStreams(server) {
+// trackStreams keeps the HTTP/2 streams of the server. The events of calls do not show whether a
+// call is open: grpc-js loses a cancellation that arrives before the handler has the call, and
+// Node emits no close event for a reset stream whose data is not read.
+const streams = new Set();
+function trackStreams(server) {
   for (const http2Server of server.http2Servers.keys()) {
     http2Server.on('stream', (stream) => {
-      counts.open++;
-      stream.once('close', () => counts.open--);
+      streams.add(stream);
+      stream.once('close', () => streams.delete(stream));
     });
   }
+}
+
+// openStreams returns the number of streams that neither side has closed.
+function openStreams() {
+  return [...streams].filter((stream) => !stream.closed && !stream.destroyed).length;
 }
 
 function failure(rule, trailers) {
@@ -126,8 +132,8 @@ const server = new grpc.Server({
 for (const [method, rules] of byMethod) {
   if (rules[0].mode === 'report') {
     const report = (call, callback) => {
-      const others = { ...counts, open: counts.open - 1 }; // without this call
-      callback(null, Buffer.from(JSON.stringify(others)));
+      const counts = { begun, open: openStreams() - 1 }; // without this call
+      callback(null, Buffer.from(JSON.stringify(counts)));
     };
     server.register(method, report, raw, raw, 'unary');
   } else if (rules[0].unary) {
@@ -138,7 +144,7 @@ for (const [method, rules] of byMethod) {
 }
 server.bindAsync('unix:' + script.socket, grpc.ServerCredentials.createInsecure(), (error) => {
   if (error) throw error;
-  countStreams(server);
+  trackStreams(server);
   console.log('ready');
 });
 process.stdin.resume();
