@@ -9,6 +9,6 @@ type ShimStatus struct {
 	Version string    `json:"version"`
 	Restart []string  `json:"restart,omitempty"` // changed keys that take effect only after a restart
 
-	Names  Naming `json:"names"`  // where it keeps the names of pulled images
+	Names  Naming `json:"names"`  // place of the names of pulled images: runtime or ledger
 	Ledger int    `json:"ledger"` // names in its ledger
 }
