@@ -35,8 +35,9 @@ const (
 
 // report counts the calls of a runtime, except calls for a report.
 type report struct {
-	Begun int `json:"begun"`
-	Open  int `json:"open"`
+	Begun      int `json:"begun"`
+	Open       int `json:"open"`
+	HalfClosed int `json:"halfClosed"` // streams whose call has its status, counted by grpc-js only
 }
 
 // Methods of a service that only the test peers have.

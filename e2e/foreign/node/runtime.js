@@ -51,9 +51,12 @@ function trackStreams(server) {
   }
 }
 
-// openStreams returns the number of streams that neither side has closed.
-function openStreams() {
-  return [...streams].filter((stream) => !stream.closed && !stream.destroyed).length;
+// countStreams returns the number of open calls, which have no status yet, and of half-closed
+// streams, whose call has its status but whose client has neither ended nor reset the stream.
+function countStreams() {
+  const unclosed = [...streams].filter((stream) => !stream.closed && !stream.destroyed);
+  const halfClosed = unclosed.filter((stream) => stream.state.localClose).length;
+  return { open: unclosed.length - halfClosed, halfClosed };
 }
 
 function failure(rule, trailers) {
@@ -132,7 +135,8 @@ const server = new grpc.Server({
 for (const [method, rules] of byMethod) {
   if (rules[0].mode === 'report') {
     const report = (call, callback) => {
-      const counts = { begun, open: openStreams() - 1 }; // without this call
+      const { open, halfClosed } = countStreams();
+      const counts = { begun, open: open - 1, halfClosed }; // without this call
       callback(null, Buffer.from(JSON.stringify(counts)));
     };
     server.register(method, report, raw, raw, 'unary');
