@@ -55,7 +55,7 @@ func (o *observers) showDecision(made rewrite.Decision) {
 	}
 	shown := page.Decision{
 		Method: made.Method, Asked: made.Asked, Served: made.Served, Registry: made.Registry,
-		Reason: made.Reason, Names: string(made.Names), Seconds: made.Duration.Seconds(),
+		Reason: made.Reason, Names: string(made.Names), Namespace: made.Namespace, Pod: made.Pod, Seconds: made.Duration.Seconds(),
 	}
 	if made.Err != nil {
 		failed := status.Convert(made.Err)

@@ -55,6 +55,9 @@ func logDecision(log *logrus.Logger, d rewrite.Decision) {
 		return
 	}
 	fields := logrus.Fields{"asked": d.Asked, "served": d.Served, "registry": d.Registry, "reason": d.Reason, "duration": d.Duration}
+	if d.Pod != "" {
+		fields["namespace"], fields["pod"] = d.Namespace, d.Pod
+	}
 	if d.Names != "" {
 		fields["names"] = d.Names
 	}

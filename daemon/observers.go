@@ -62,7 +62,7 @@ func (o *observers) decided(ctx context.Context, d rewrite.Decision) {
 	o.countDecision(d)
 	o.showDecision(d)
 	if call := proxy.CallOf(ctx); call != nil {
-		o.trace.ObserveDecision(call.ID, trace.Decision{Asked: d.Asked, Served: d.Served, Registry: d.Registry, Reason: d.Reason, Names: string(d.Names)})
+		o.trace.ObserveDecision(call.ID, trace.Decision{Asked: d.Asked, Served: d.Served, Registry: d.Registry, Reason: d.Reason, Names: string(d.Names), Namespace: d.Namespace, Pod: d.Pod})
 	}
 }
 

@@ -21,6 +21,10 @@ type Decision struct {
 	Names    string  `json:"names,omitempty"` // where the requested name of a pulled image is kept: runtime or ledger
 	Error    string  `json:"error,omitempty"` // the client's error
 	Seconds  float64 `json:"seconds"`         // duration
+
+	// Namespace and Pod name the pod for which an image was pulled.
+	Namespace string `json:"namespace,omitempty"`
+	Pod       string `json:"pod,omitempty"`
 }
 
 // decisions keeps the last maxDecisions decisions.
@@ -39,7 +43,7 @@ type numberedDecision struct {
 
 // ObserveDecision records a decision.
 func (p *Page) ObserveDecision(decision Decision) {
-	for _, text := range []*string{&decision.Method, &decision.Asked, &decision.Served, &decision.Registry, &decision.Reason, &decision.Names, &decision.Error} {
+	for _, text := range []*string{&decision.Method, &decision.Asked, &decision.Served, &decision.Registry, &decision.Reason, &decision.Names, &decision.Error, &decision.Namespace, &decision.Pod} {
 		*text = strings.Clone(clip(*text, maxTextBytes)) // does not keep the whole text in memory
 	}
 	p.decisions.add(time.Now(), decision)

@@ -21,18 +21,18 @@ import (
 func (c call) pullImage(ctx context.Context, encoded []byte) ([]byte, error) {
 	request := &runtime.PullImageRequest{}
 	if err := proto.Unmarshal(encoded, request); err != nil {
-		return c.pullUnread(ctx, encoded, "", err)
+		return c.pullUnread(ctx, encoded, request, err)
 	}
 	name, err := imagename.Parse(request.GetImage().GetImage())
 	if err != nil {
-		return c.pullUnread(ctx, encoded, request.GetImage().GetImage(), err)
+		return c.pullUnread(ctx, encoded, request, err)
 	}
 	start := time.Now()
 	p := pull{call: c, request: request, encoded: encoded, name: name}
 	if c.timeout > 0 {
 		p.deadline = start.Add(c.timeout)
 	}
-	decision := Decision{Method: "PullImage", Asked: printable.Line(request.Image.Image, lineLimit)}
+	decision := newPullDecision(request)
 	response, err := p.run(ctx, &decision)
 	decision.Duration, decision.Err = time.Since(start), err
 	if err != nil && decision.Outcome == "" {
@@ -42,15 +42,28 @@ func (c call) pullImage(ctx context.Context, encoded []byte) ([]byte, error) {
 	return response, err
 }
 
+// newPullDecision returns a decision with the facts of the request.
+func newPullDecision(request *runtime.PullImageRequest) Decision {
+	pod := request.GetSandboxConfig().GetMetadata()
+	return Decision{
+		Method:    "PullImage",
+		Asked:     printable.Line(request.GetImage().GetImage(), lineLimit),
+		Namespace: printable.Line(pod.GetNamespace(), lineLimit),
+		Pod:       printable.Line(pod.GetName(), lineLimit),
+	}
+}
+
 // pullUnread handles a request with an image that the shim can't parse as a name. It forwards
 // the request if the runtime may pull from any registry, because the runtime may accept the
 // name.
-func (c call) pullUnread(ctx context.Context, encoded []byte, image string, problem error) ([]byte, error) {
-	if MayFallBack(image, c.lookup.MayFallBack) {
+func (c call) pullUnread(ctx context.Context, encoded []byte, request *runtime.PullImageRequest, problem error) ([]byte, error) {
+	if MayFallBack(request.GetImage().GetImage(), c.lookup.MayFallBack) {
 		return c.forwardPull(ctx, encoded)
 	}
 	err := status.Errorf(codes.InvalidArgument, "image-cri-shim: no configured registry can have it, and other registries may not be used (fallback: never): %s", printable.Line(problem.Error(), lineLimit))
-	c.decided(ctx, Decision{Method: "PullImage", Asked: printable.Line(image, lineLimit), Reason: "fallback: never", Outcome: OutcomeRefused, Err: err})
+	decision := newPullDecision(request)
+	decision.Reason, decision.Outcome, decision.Err = "fallback: never", OutcomeRefused, err
+	c.decided(ctx, decision)
 	return nil, err
 }
 

@@ -47,6 +47,9 @@ type Decision struct {
 	Names    naming.Mode
 	Duration time.Duration
 	Err      error // error that the client gets; nil on success
+	// Namespace and Pod name the pod for which PullImage pulls the image. They are empty if the
+	// request has no pod, and in other methods.
+	Namespace, Pod string
 	// Failed is the runtime's first error for another reference of the image, which the
 	// client does not get. The image may exist under that reference. Reason lists all such
 	// errors. Failed is nil if there is none.

@@ -56,6 +56,10 @@ type Decision struct {
 	Registry string `json:"registry,omitempty"` // the registry that serves the image
 	Reason   string `json:"reason,omitempty"`
 	Names    string `json:"names,omitempty"` // where the requested name of a pulled image is kept: runtime or ledger
+
+	// Namespace and Pod name the pod for which an image was pulled.
+	Namespace string `json:"namespace,omitempty"`
+	Pod       string `json:"pod,omitempty"`
 }
 
 // Call is a call that has started.

@@ -69,6 +69,7 @@ func (p *pendingEvent) setResult(r *record) {
 	for _, d := range r.decisions {
 		p.event.Decisions = append(p.event.Decisions, Decision{
 			Asked: truncate(redact.Field(d.Asked)), Served: truncate(redact.Field(d.Served)), Registry: redact.Field(d.Registry), Reason: truncate(redact.FreeText(d.Reason)), Names: d.Names,
+			Namespace: truncate(redact.Field(d.Namespace)), Pod: truncate(redact.Field(d.Pod)),
 		})
 	}
 }
