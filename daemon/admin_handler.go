@@ -30,11 +30,16 @@ func (d *daemon) adminHandler() http.Handler {
 		admin.Reply(response, explain.Resolution{File: absolute(d.file), Read: read, Restart: d.waitingKeys(), Images: images}, err)
 	})
 	mux.HandleFunc("GET "+admin.AboutPath, func(response http.ResponseWriter, request *http.Request) {
-		admin.Reply(response, explain.ShimStatus{
+		status := explain.ShimStatus{
 			File: absolute(d.file), Read: *d.read.Load(), Version: version.Short(),
 			Names: explain.NamingOf(d.probeNaming(request.Context()), d.namer.Repairs()), Ledger: d.ledger.Len(),
 			Restart: d.waitingKeys(),
-		}, nil)
+		}
+		if !d.serving.Load() {
+			status.Waiting = d.runtime
+		}
+		status.Clients, status.MoreClients = d.observers.clients.list()
+		admin.Reply(response, status, nil)
 	})
 	mux.HandleFunc("GET "+admin.TracePath, d.sendTrace)
 	return mux

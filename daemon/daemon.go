@@ -176,7 +176,7 @@ func (d *daemon) run(ctx context.Context) error {
 	}
 	defer d.runNamer(ctx)()
 	served := make(chan error, 1)
-	go func() { served <- d.server.Serve(probedListener{listener}) }()
+	go func() { served <- d.server.Serve(clientListener{probedListener{listener}, &d.observers.clients}) }()
 	defer watchdog(ctx, d.settings.Shim, d.log)()
 	d.serving.Store(true)
 	notify(systemd.SdNotifyReady, d.servingLine())

@@ -20,6 +20,7 @@ type observers struct {
 	metrics atomic.Pointer[metrics.Metrics] // nil while metrics are off
 	page    atomic.Pointer[page.Page]       // nil while the page is off
 	trace   *trace.Hub
+	clients connectedClients
 }
 
 // Begin implements [proxy.Observer].
@@ -36,6 +37,9 @@ func (o *observers) Begin(call *proxy.Call) proxy.Tap {
 // End implements [proxy.Observer].
 func (o *observers) End(call *proxy.Call) {
 	logCall(o.log, call)
+	if call.Err == nil {
+		o.clients.countCall(call.Client)
+	}
 	if m := o.metrics.Load(); m != nil {
 		m.End(metrics.Call{
 			Method:     call.Method,

@@ -11,4 +11,8 @@ type ShimStatus struct {
 
 	Names  Naming `json:"names"`  // place of the names of pulled images: runtime or ledger
 	Ledger int    `json:"ledger"` // names in its ledger
+
+	Waiting     string       `json:"waiting,omitempty"`     // runtime's socket that it waits for, and serves no calls until then
+	Clients     []ShimClient `json:"clients"`               // connected processes, kubelet first; nil from a shim of an older version
+	MoreClients int          `json:"moreClients,omitempty"` // connected processes that Clients leaves out
 }

@@ -3,6 +3,8 @@ package unixsocket
 import (
 	"fmt"
 	"net"
+	"os"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -40,4 +42,14 @@ func PeerOf(connection net.Conn) (Peer, error) {
 		return UnknownPeer, err
 	}
 	return Peer{Process: int(credentials.Pid), User: int(credentials.Uid)}, nil
+}
+
+// ProcessName returns the name of a process's program (comm in proc(5)), or "" if it is
+// unknown.
+func ProcessName(process int) string {
+	if process <= 0 {
+		return ""
+	}
+	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", process)) // the process may have ended
+	return strings.TrimSuffix(string(comm), "\n")
 }

@@ -1,0 +1,109 @@
+package daemon
+
+import (
+	"cmp"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"image-cri-shim/explain"
+	"image-cri-shim/unixsocket"
+)
+
+// connectedClients counts the connections and calls of the processes that are connected to
+// the shim's socket.
+type connectedClients struct {
+	mutex   sync.RWMutex
+	clients map[unixsocket.Peer]*connectedClient
+}
+
+type connectedClient struct {
+	connections int           // guarded by the mutex of connectedClients
+	calls       atomic.Uint64 // that ended without an error
+}
+
+// add adds delta to the number of a client's connections. A client without connections is
+// removed.
+func (c *connectedClients) add(peer unixsocket.Peer, delta int) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if c.clients == nil {
+		c.clients = make(map[unixsocket.Peer]*connectedClient)
+	}
+	client := c.clients[peer]
+	if client == nil {
+		client = &connectedClient{}
+		c.clients[peer] = client
+	}
+	if client.connections += delta; client.connections <= 0 {
+		delete(c.clients, peer)
+	}
+}
+
+// countCall records a call that ended without an error.
+func (c *connectedClients) countCall(peer unixsocket.Peer) {
+	c.mutex.RLock()
+	defer c.mutex.RUnlock()
+	if client := c.clients[peer]; client != nil {
+		client.calls.Add(1)
+	}
+}
+
+// maxListedClients bounds the list of connected clients.
+const maxListedClients = 64
+
+// list returns the connected clients, kubelet first, then by process ID, and the number of
+// clients above maxListedClients.
+func (c *connectedClients) list() (clients []explain.ShimClient, more int) {
+	c.mutex.RLock()
+	clients = make([]explain.ShimClient, 0, len(c.clients))
+	for peer, client := range c.clients {
+		clients = append(clients, explain.ShimClient{Process: peer.Process, User: peer.User, Connections: client.connections, Calls: client.calls.Load()})
+	}
+	c.mutex.RUnlock()
+	for i := range clients {
+		clients[i].Name = unixsocket.ProcessName(clients[i].Process)
+	}
+	slices.SortFunc(clients, func(a, b explain.ShimClient) int {
+		if a.IsKubelet() != b.IsKubelet() {
+			if a.IsKubelet() {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(a.Process, b.Process), cmp.Compare(a.User, b.User))
+	})
+	more = max(0, len(clients)-maxListedClients)
+	return clients[:len(clients)-more], more
+}
+
+// clientListener counts the connections of clients.
+type clientListener struct {
+	net.Listener
+	clients *connectedClients
+}
+
+// Accept implements [net.Listener].
+func (l clientListener) Accept() (net.Conn, error) {
+	connection, err := l.Listener.Accept()
+	unix, ok := connection.(*net.UnixConn)
+	if err != nil || !ok {
+		return connection, err
+	}
+	peer, _ := unixsocket.PeerOf(unix) // UnknownPeer on an error
+	l.clients.add(peer, 1)
+	return &clientConn{UnixConn: unix, remove: sync.OnceFunc(func() { l.clients.add(peer, -1) })}, nil
+}
+
+// clientConn is a counted connection.
+type clientConn struct {
+	*net.UnixConn
+	remove func()
+}
+
+// Close implements [net.Conn].
+func (c *clientConn) Close() error {
+	c.remove()
+	return c.UnixConn.Close()
+}
