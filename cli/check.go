@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"fmt"
-
 	"github.com/urfave/cli/v2"
 
 	"image-cri-shim/config"
@@ -16,9 +14,6 @@ func checkCommand() *cli.Command {
 		Usage: "check the configuration and print its meaning, with secrets masked",
 		Flags: []cli.Flag{fileFlag()},
 		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return fmt.Errorf("check: unexpected argument %q: name the file with --file", c.Args().First())
-			}
 			settings, err := config.Load(file(c))
 			if err != nil {
 				return err

@@ -63,25 +63,34 @@ FILES
 
 // run runs the command in arguments.
 func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) error {
+	var unknown error // help for an unknown command
 	app := &cli.App{
 		Name:                   "image-cri-shim",
 		Usage:                  "let a node's private registries serve the images they have",
 		Description:            manual,
 		Version:                version.Short(),
-		Flags:                  []cli.Flag{fileFlag()},
+		Flags:                  []cli.Flag{fileFlag(), cli.HelpFlag},
 		Action:                 serve,
-		Commands:               []*cli.Command{checkCommand(), resolveCommand(), doctorCommand(), traceCommand(), installCommand(), uninstallCommand(), versionCommand(), completionCommand()},
+		Commands:               []*cli.Command{checkCommand(), resolveCommand(), doctorCommand(), traceCommand(), installCommand(), uninstallCommand(), versionCommand(), completionCommand(), helpCommand()},
 		EnableBashCompletion:   true,
 		UseShortOptionHandling: true,
-		Suggest:                true,
 		Writer:                 stdout,
 		ErrWriter:              stderr,
 		ExitErrHandler:         func(*cli.Context, error) {}, // Main returns the exit code
-		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
-			return fmt.Errorf("%w: see image-cri-shim --help", err)
+		OnUsageError:           func(c *cli.Context, err error, _ bool) error { return flagError(c, err) },
+		CommandNotFound: func(c *cli.Context, name string) { // --help with an argument, or help
+			if c.Command.ArgsUsage != "" && c.Command.Name != "help" {
+				cli.HelpPrinter(c.App.Writer, cli.CommandHelpTemplate, c.Command)
+				return
+			}
+			unknown = unknownCommand(c, name)
 		},
 	}
-	return app.RunContext(ctx, arguments)
+	reportErrors(app.Commands)
+	if err := app.RunContext(ctx, arguments); err != nil {
+		return err
+	}
+	return unknown
 }
 
 // fileFlag returns the flag for the configuration file, which may precede or follow the
@@ -109,9 +118,9 @@ func file(c *cli.Context) string {
 // serve runs the daemon.
 func serve(c *cli.Context) error {
 	if c.Args().Present() {
-		return fmt.Errorf("unknown command %q: see image-cri-shim --help", c.Args().First())
+		return unknownCommand(c, c.Args().First())
 	}
-	return daemon.Run(c.Context, file(c), c.App.ErrWriter)
+	return withHint(c, daemon.Run(c.Context, file(c), c.App.ErrWriter))
 }
 
 func versionCommand() *cli.Command {
@@ -121,6 +130,23 @@ func versionCommand() *cli.Command {
 		Action: func(c *cli.Context) error {
 			_, err := fmt.Fprintln(c.App.Writer, version.Long())
 			return err
+		},
+	}
+}
+
+func helpCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "help",
+		Usage:     "print the help of the program or of a command",
+		ArgsUsage: "[COMMAND]",
+		Action: func(c *cli.Context) error {
+			switch c.NArg() {
+			case 0:
+				return cli.ShowAppHelp(c)
+			case 1:
+				return cli.ShowCommandHelp(c, c.Args().First())
+			}
+			return usageError(c, "unexpected argument %q, expected one command", c.Args().Get(1))
 		},
 	}
 }

@@ -24,6 +24,14 @@ compdef _image_cri_shim image-cri-shim
 `
 )
 
+// flagValues are the values of the flags that have a fixed set of them.
+var flagValues = map[string][]string{
+	"output":  {"text", "json"},
+	"fail-on": {"warn", "fail"},
+}
+
+var shells = []string{"bash", "zsh", "fish"}
+
 func completionCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "completion",
@@ -33,6 +41,9 @@ func completionCommand() *cli.Command {
 In fish: image-cri-shim completion fish | source`,
 		BashComplete: func(c *cli.Context) { _, _ = fmt.Fprint(c.App.Writer, "bash\nzsh\nfish\n") },
 		Action: func(c *cli.Context) error {
+			if c.NArg() > 1 {
+				return usageError(c, "unexpected argument %q, expected one shell", c.Args().Get(1))
+			}
 			script := ""
 			switch shell := c.Args().First(); shell {
 			case "bash":
@@ -45,7 +56,7 @@ In fish: image-cri-shim completion fish | source`,
 					return err
 				}
 			default:
-				return fmt.Errorf("completion: found shell %q, expected bash, zsh or fish", shell)
+				return usageErrorHint(c, didYouMean(shell, shells), fmt.Sprintf("found shell %q, expected bash, zsh or fish", shell))
 			}
 			_, err := fmt.Fprint(c.App.Writer, script)
 			return err

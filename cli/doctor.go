@@ -47,21 +47,13 @@ The exit code is 2 if a check fails, 1 if a check warns and --fail-on is warn, e
 
 func examine(c *cli.Context) error {
 	format, level := c.String("output"), c.String("fail-on")
-	switch {
-	case c.Args().Present():
-		return unusable("unexpected argument %q: name the file with --file", c.Args().First())
-	case format != "text" && format != "json":
-		return unusable("--output: found %q, expected text or json", format)
-	case level != "warn" && level != "fail":
-		return unusable("--fail-on: found %q, expected warn or fail", level)
-	}
 	report := examined(c)
 	write := report.WriteText
 	if format == "json" {
 		write = report.WriteJSON
 	}
 	if err := write(c.App.Writer); err != nil {
-		return unusable("%v", err)
+		return cli.Exit(fmt.Sprintf("doctor: %v", err), 2) // 1 means that a check warned
 	}
 	switch {
 	case report.Level == doctor.Fail:
@@ -70,11 +62,6 @@ func examine(c *cli.Context) error {
 		return cli.Exit("", 1)
 	}
 	return nil
-}
-
-// unusable returns an error with exit code 2, because 1 means that a check warned.
-func unusable(format string, values ...any) error {
-	return cli.Exit("doctor: "+fmt.Sprintf(format, values...), 2)
 }
 
 func examined(c *cli.Context) doctor.Report {

@@ -60,9 +60,6 @@ func installFlags() []cli.Flag {
 // edit plans the changes of all files, prints them, and makes them unless this is a dry run.
 // next is the operator's next step.
 func edit(c *cli.Context, command string, plan func(*clients.Node) ([]clients.Change, error), next string) error {
-	if c.Args().Present() {
-		return fmt.Errorf("%s: unexpected argument %q: use options for files", command, c.Args().First())
-	}
 	node, err := newNode(c)
 	if err != nil {
 		return err

@@ -32,7 +32,8 @@ resolve asks the running shim, so its output includes the cache and the circuit 
 Without a running shim, with another file than the shim's, or with --fresh, it asks the
 registries directly.
 
-The exit code is 1 if there is an image that no registry is known to have.`,
+The exit code is 0 if a registry has each image, 1 if there is an image that no registry
+has, and 2 if that is unknown, because a registry could not be asked or resolve failed.`,
 		Flags: []cli.Flag{
 			fileFlag(),
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "print `FORMAT`: text or json", Value: "text"},
@@ -47,33 +48,33 @@ func resolve(c *cli.Context) error {
 	format := c.String("output")
 	names := c.Args().Slice()
 	switch all := c.Bool("all-nodes-images"); {
-	case format != "text" && format != "json":
-		return fmt.Errorf("resolve: --output: found %q, expected text or json", format)
 	case all && len(names) > 0:
-		return fmt.Errorf("resolve: found image %q and --all-nodes-images, expected only one of them", names[0])
+		return usageError(c, "found image %q and --all-nodes-images, expected only one of them", names[0])
 	case !all && len(names) == 0:
-		return errors.New("resolve: name at least one image, such as nginx:1.25")
-	}
-	for _, name := range names {
-		if strings.HasPrefix(name, "-") {
-			return fmt.Errorf("resolve: found %q among the images: put options before them", name)
-		}
+		return usageError(c, "name at least one image, such as nginx:1.25")
 	}
 	images, note, err := explained(c, names)
 	if err != nil {
-		return fmt.Errorf("resolve: %w", err)
+		return cli.Exit(withHint(c, fmt.Errorf("resolve: %w", err)), exitUnknown)
 	}
 	if note != "" {
 		fmt.Fprintln(c.App.ErrWriter, "image-cri-shim:", note)
 	}
 	if err := printImages(c, format, images); err != nil {
-		return err
+		return cli.Exit(fmt.Errorf("resolve: %w", err), exitUnknown)
 	}
-	if slices.ContainsFunc(images, func(i explain.Image) bool { return i.Registry == "" }) {
+	missing := slices.DeleteFunc(images, func(i explain.Image) bool { return i.Registry != "" })
+	switch {
+	case slices.ContainsFunc(missing, func(i explain.Image) bool { return i.HasFailures() }):
+		return cli.Exit("", exitUnknown)
+	case len(missing) > 0:
 		return cli.Exit("", 1)
 	}
 	return nil
 }
+
+// exitUnknown is the exit code if it is unknown whether a registry has the images.
+const exitUnknown = 2
 
 func printImages(c *cli.Context, format string, images []explain.Image) error {
 	switch {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/signal"
 	"syscall"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"image-cri-shim/admin"
 	"image-cri-shim/trace"
 )
 
@@ -55,28 +53,22 @@ func traceFilter(c *cli.Context) (trace.Filter, error) {
 		Methods: c.StringSlice("method"), Pods: c.StringSlice("pod"), Images: c.StringSlice("image"),
 		Errors: c.Bool("errors"), Slower: c.Duration("slower-than"),
 	}
-	switch format := c.String("output"); {
-	case c.Args().Present():
-		return filter, fmt.Errorf("found argument %q, expected only options", c.Args().First())
-	case format != "text" && format != "json":
-		return filter, fmt.Errorf("--output: found %q, expected text or json", format)
+	switch {
 	case c.Int("count") < 0 || c.Duration("for") < 0:
-		return filter, errors.New("--count and --for: expected a positive value")
+		return filter, usageError(c, "--count and --for: expected a positive value")
 	case c.IsSet("read") && c.IsSet("for"):
-		return filter, errors.New("found --for with --read: --for limits a running trace only")
+		return filter, usageError(c, "found --for with --read: --for limits a running trace only")
 	}
-	return filter, filter.Check()
+	if err := filter.Check(); err != nil {
+		return filter, usageError(c, "%v", err)
+	}
+	return filter, nil
 }
 
 func traceCalls(c *cli.Context) error {
 	err := traceTo(c)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, admin.ErrNotRunning):
-		return fmt.Errorf("trace: %w (--read FILE prints a recording without a shim)", err)
-	case os.Geteuid() != 0 && !c.IsSet("read") && (errors.Is(err, fs.ErrPermission) || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
-		return fmt.Errorf("trace: root is required: %w", err) // the shim closes connections of other users
+	if _, isUsage := errors.AsType[cli.ExitCoder](err); err == nil || isUsage {
+		return err
 	}
 	return fmt.Errorf("trace: %w", err)
 }

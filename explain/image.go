@@ -135,8 +135,8 @@ func (i *Image) hasLastResort() bool {
 	return i.Registry == "" && slices.ContainsFunc(i.Registries, func(r Registry) bool { return r.Answer == registry.Found.String() })
 }
 
-// hasFailures reports whether any registry could not be asked.
-func (i *Image) hasFailures() bool {
+// HasFailures reports whether any registry could not be asked.
+func (i *Image) HasFailures() bool {
 	for _, r := range i.Registries {
 		if r.Answer == registry.Unknown.String() {
 			return true

@@ -127,7 +127,7 @@ func (i *Image) outcome() string {
 	switch {
 	case i.Pulled == "" && !i.wasAsked():
 		return i.notAskedReason() + ", and the original registry is not used (fallback: never)"
-	case i.Pulled == "" && i.hasFailures():
+	case i.Pulled == "" && i.HasFailures():
 		return "no registry confirms that it has the image, and the original registry is not used (fallback: never)"
 	case i.Pulled == "":
 		return "no registry serves the image, and the original registry is not used (fallback: never)"
@@ -137,7 +137,7 @@ func (i *Image) outcome() string {
 		return "the requested name: " + i.notAskedReason()
 	case i.Registry == "" && i.hasLastResort():
 		return "the requested name: the registry that has the image comes after the original"
-	case i.Registry == "" && i.hasFailures():
+	case i.Registry == "" && i.HasFailures():
 		return "the requested name: no registry confirms that it has the image"
 	case i.Registry == "":
 		return "the requested name: no registry has the image"
@@ -195,13 +195,13 @@ func (i *Image) servedBy() string {
 		return i.Registry
 	case i.Problem != "":
 		return "- (" + i.Problem + ")"
-	case i.Fallback == string(registry.FallbackNever) && i.hasFailures():
+	case i.Fallback == string(registry.FallbackNever) && i.HasFailures():
 		return "none (a registry could not be asked)"
 	case i.Fallback == string(registry.FallbackNever):
 		return "none"
 	case i.hasLastResort():
 		return "the original (a registry that has the image comes after it)"
-	case i.hasFailures():
+	case i.HasFailures():
 		return "the original (a registry could not be asked)"
 	default:
 		return "the original"
