@@ -72,7 +72,6 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) erro
 		Flags:                  []cli.Flag{fileFlag(), cli.HelpFlag},
 		Action:                 serve,
 		Commands:               []*cli.Command{checkCommand(), resolveCommand(), doctorCommand(), traceCommand(), installCommand(), uninstallCommand(), versionCommand(), completionCommand(), helpCommand()},
-		EnableBashCompletion:   true,
 		UseShortOptionHandling: true,
 		Writer:                 stdout,
 		ErrWriter:              stderr,
@@ -87,6 +86,10 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) erro
 		},
 	}
 	reportErrors(app.Commands)
+	if last := len(arguments) - 1; arguments[last] == completeFlag {
+		complete(stdout, app, arguments[1:last])
+		return nil
+	}
 	if err := app.RunContext(ctx, arguments); err != nil {
 		return err
 	}

@@ -127,9 +127,10 @@ func TestHints(t *testing.T) {
 	}
 }
 
+// TestMain runs the program instead of the tests in processes that the tests start.
 func TestMain(m *testing.M) {
-	if arguments := os.Getenv("IMAGE_CRI_SHIM_ARGUMENTS"); arguments != "" {
-		os.Exit(cli.Main(context.Background(), strings.Fields("image-cri-shim "+arguments), os.Stdout, os.Stderr))
+	if os.Getenv("RUN_IMAGE_CRI_SHIM") != "" {
+		os.Exit(cli.Main(context.Background(), os.Args, os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
 }
@@ -156,9 +157,8 @@ func TestHintForAnotherUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, command := range []string{"check", "resolve nginx", "trace"} {
-		command = "--file " + configuration + " " + command
-		process := exec.CommandContext(t.Context(), program)
-		process.Env = []string{"IMAGE_CRI_SHIM_ARGUMENTS=" + command}
+		process := exec.CommandContext(t.Context(), program, append([]string{"--file", configuration}, strings.Fields(command)...)...)
+		process.Env = []string{"RUN_IMAGE_CRI_SHIM=yes"}
 		process.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		if output, err := process.CombinedOutput(); err == nil || !strings.HasSuffix(string(output), ": permission denied\nhint: run this command as root\n") {
 			t.Errorf("%s: %v\n%s", command, err, output)
