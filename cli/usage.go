@@ -96,7 +96,7 @@ func checkArguments(c *cli.Context) error {
 // unknownCommand returns the usage error for the name of a command that does not exist.
 func unknownCommand(c *cli.Context, name string) error {
 	var names []string
-	for _, command := range c.App.Commands {
+	for _, command := range c.App.VisibleCommands() {
 		names = append(names, command.Name)
 	}
 	return usageErrorHint(c, didYouMean(name, names), fmt.Sprintf("unknown command %q", name))
