@@ -47,12 +47,13 @@ type node struct {
 	shimStatus      ShimStatus // of the running shim
 	shimStatusErr   error      // set if shimStatus is unknown
 	probes          []registry.Probe
+	images          nodeImages
 }
 
 // check examines one subject of a node.
 type check func(context.Context, *node) []Finding
 
-// Examine runs all checks concurrently. It takes at most a few seconds plus four times
+// Examine runs all checks concurrently. It takes at most a few seconds plus six times
 // lookupTimeout, unless access to a file hangs.
 func Examine(ctx context.Context, options Options) Report {
 	n := &node{Options: options}
@@ -61,7 +62,7 @@ func Examine(ctx context.Context, options Options) Report {
 		return newReport(findings)
 	}
 	n.gather(ctx)
-	checks := []check{checkPermissions, checkRuntime, checkShimSocket, checkRunningShim, checkKubelet, checkCrictl, checkKubeadm, checkSandboxImage, checkNames, checkRegistries, checkStateDirectory, checkLedger}
+	checks := []check{checkPermissions, checkRuntime, checkShimSocket, checkRunningShim, checkKubelet, checkCrictl, checkKubeadm, checkSandboxImage, checkNames, checkRegistries, checkFallback, checkStateDirectory, checkLedger}
 	results := make([][]Finding, len(checks))
 	var running sync.WaitGroup
 	for i, check := range checks {
@@ -86,4 +87,5 @@ func (n *node) gather(ctx context.Context) {
 	running.Go(func() { n.shimStatus, n.shimStatusErr = n.getShimStatus(ctx) })
 	running.Go(func() { n.probes = n.Explainer.Registries.Probe(ctx) })
 	running.Wait()
+	n.images = n.lookUpImages(ctx)
 }

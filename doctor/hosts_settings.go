@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"errors"
+	"net/http"
 	"net/url"
 	"path"
 	"path/filepath"
@@ -97,22 +98,29 @@ func (s hostSettings) absolute(file string) string {
 	return filepath.Join(s.folder, file)
 }
 
-// authorization reports whether the headers include Authorization.
-func (s hostSettings) authorization() (bool, error) {
+// header returns the headers that containerd adds to its requests.
+func (s hostSettings) header() (http.Header, error) {
 	value := s.value("header")
 	headers, ok := value.(map[string]any)
 	if value != nil && !ok {
-		return false, errors.New("header is not a table")
+		return nil, errors.New("header is not a table")
 	}
-	found := false
+	var header http.Header
 	for name, value := range headers {
-		_, text := value.(string)
-		if _, list := texts(value); !text && !list {
-			return false, errors.New("a header is neither a string nor a list of strings")
+		list, isList := texts(value)
+		if text, isText := value.(string); isText {
+			list = []string{text}
+		} else if !isList {
+			return nil, errors.New("a header is neither a string nor a list of strings")
 		}
-		found = found || strings.EqualFold(name, "authorization")
+		if header == nil {
+			header = http.Header{}
+		}
+		for _, text := range list {
+			header.Add(name, text)
+		}
 	}
-	return found, nil
+	return header, nil
 }
 
 // resolves reports whether tags may be resolved at the host and pulled from it.
@@ -151,7 +159,7 @@ func (s hostSettings) route(server string) (r route, err error) {
 	r.caFiles, problems[1] = s.files("ca")
 	r.clientCertificates, problems[2] = s.keyPairs()
 	r.skipVerify, verificationSet, problems[3] = s.flag("skip_verify")
-	r.hasAuthorization, problems[4] = s.authorization()
+	r.header, problems[4] = s.header()
 	for _, problem := range problems {
 		if problem != nil {
 			return route{}, problem

@@ -3,6 +3,7 @@ package doctor
 import (
 	"encoding/json"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -34,7 +35,9 @@ func TestHosts(t *testing.T) {
 			"hosts in the order of the file",
 			"server = \"http://z\"\n[host.\"https://b\"]\nca = \"b.pem\"\n[host.\"https://b\".header]\nauthorization = \"canary\"\n[host.\"http://a\"]\n",
 			[]route{
-				with(way("https", "b"), func(r *route) { r.caFiles, r.hasAuthorization = []string{"/certs/b.pem"}, true }),
+				with(way("https", "b"), func(r *route) {
+					r.caFiles, r.header = []string{"/certs/b.pem"}, http.Header{"Authorization": {"canary"}}
+				}),
 				way("http", "a"), way("http", "z"),
 			},
 		},

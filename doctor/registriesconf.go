@@ -34,15 +34,15 @@ type registriesEndpoint struct {
 	PullFromMirror string `toml:"pull-from-mirror"`
 }
 
-// crioRouting reads CRI-O's configuration of a registry host: the main file and its
-// drop-ins. A later file overrides earlier ones. Settings for only some repositories of
-// the host are ignored.
-func crioRouting(path string, folders []string, host string) (routing, error) {
+// crioRouting reads CRI-O's configuration of a registry host, or of a repository
+// host/path: the main file and its drop-ins. A later file overrides earlier ones.
+func crioRouting(path string, folders []string, name string) (routing, error) {
+	host, _, _ := strings.Cut(name, "/")
 	more, err := filepath.Glob(filepath.Join(path+".d", "*.conf"))
 	if err != nil {
 		return routing{}, err
 	}
-	found := routing{source: "CRI-O's default", routes: []route{crioRoute(folders, host, false)}}
+	found := routing{source: "CRI-O's default", routes: []route{crioRoute(folders, name, false)}}
 	found.httpHint = fmt.Sprintf("add a [[registry]] with location = %q and insecure = true to %s", host, path)
 	found.caHint = fmt.Sprintf("put the certificate of the registry's CA into /etc/containers/certs.d/%s/ca.crt", host)
 	prefixes := map[string]registriesEntry{}
@@ -65,12 +65,12 @@ func crioRouting(path string, folders []string, host string) (routing, error) {
 	}
 	longest := ""
 	for prefix := range prefixes {
-		if covers(prefix, host) >= 0 && len(prefix) > len(longest) {
+		if covers(prefix, name) >= 0 && len(prefix) > len(longest) {
 			longest = prefix
 		}
 	}
 	if longest != "" {
-		found.source, found.routes = sources[longest], prefixes[longest].routes(folders, host)
+		found.source, found.routes = sources[longest], prefixes[longest].routes(folders, name)
 	}
 	return found, nil
 }
@@ -143,37 +143,38 @@ func (e registriesEntry) valid() bool {
 	return true
 }
 
-// covers returns the length of the part of host that prefix matches, or -1 if prefix does
-// not match. A prefix without a port matches every port.
-func covers(prefix, host string) int {
+// covers returns the length of the part of name that prefix matches, or -1 if prefix does
+// not match. name is a host or host/path. A prefix without a port matches every port.
+func covers(prefix, name string) int {
 	end := -1
 	if suffix, ok := strings.CutPrefix(prefix, "*"); ok {
+		host, _, _ := strings.Cut(name, "/")
 		if at := strings.Index(host, suffix); at >= 0 {
 			end = at + len(suffix)
 		}
-	} else if strings.HasPrefix(host, prefix) {
+	} else if strings.HasPrefix(name, prefix) {
 		end = len(prefix)
 	}
-	if end < 0 || end < len(host) && host[end] != ':' {
+	if end < 0 || end < len(name) && name[end] != ':' && name[end] != '/' {
 		return -1
 	}
 	return end
 }
 
-// routes returns the routes that CRI-O uses for tags of the host. There are none if the
-// registry is blocked.
-func (e registriesEntry) routes(folders []string, host string) []route {
+// routes returns the routes that CRI-O uses for tags of the host or repository. There are
+// none if the registry is blocked.
+func (e registriesEntry) routes(folders []string, name string) []route {
 	if e.Blocked {
 		return nil
 	}
-	rest := host[covers(strings.TrimRight(cmp.Or(e.Prefix, e.Location), "/"), host):]
+	rest := name[covers(strings.TrimRight(cmp.Or(e.Prefix, e.Location), "/"), name):]
 	var routes []route
 	for _, mirror := range e.Mirrors {
 		if !e.ByDigestOnly && mirror.PullFromMirror != "digest-only" {
 			routes = append(routes, crioRoute(folders, strings.TrimRight(mirror.Location, "/")+rest, mirror.Insecure))
 		}
 	}
-	location := host
+	location := name
 	if e.Location != "" {
 		location = strings.TrimRight(e.Location, "/") + rest
 	}
@@ -181,11 +182,11 @@ func (e registriesEntry) routes(folders []string, host string) []route {
 }
 
 // crioRoute returns the route to a location, which is a host with an optional path. An
-// insecure location is reached over https without verification, and then over http. The
-// login that CRI-O uses is unknown here, so the route is assumed to have one.
+// insecure location is reached over https without verification, and then over http. CRI-O
+// sends the login of a pull to every location (containers/image, GetCredentialsForRef).
 func crioRoute(folders []string, location string, insecure bool) route {
-	host, _, _ := strings.Cut(location, "/")
-	r := route{scheme: "https", host: servingHost(host), path: "/v2", httpFallback: insecure, skipVerify: insecure, resolvesTags: true, hasAuthorization: true}
+	host, repository, _ := strings.Cut(location, "/")
+	r := route{scheme: "https", host: servingHost(host), path: "/v2", httpFallback: insecure, skipVerify: insecure, resolvesTags: true, repository: repository, sharesLogin: true}
 	for _, folder := range folders {
 		if files := certificates(filepath.Join(folder, host)); len(files) > 0 {
 			r.caFiles = files

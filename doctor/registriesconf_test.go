@@ -67,7 +67,11 @@ insecure = true
 	put("registries.conf.d/20-wide.conf", "[[registry]]\nprefix = \"*.com\"\nlocation = \"wide.internal\"\n")
 	put("certs.d/secure.example/ca.crt", "")
 	way := func(host string, insecure bool) route {
-		return route{scheme: "https", host: host, path: "/v2", httpFallback: insecure, skipVerify: insecure, resolvesTags: true, hasAuthorization: true}
+		return route{scheme: "https", host: host, path: "/v2", httpFallback: insecure, skipVerify: insecure, resolvesTags: true, sharesLogin: true}
+	}
+	in := func(r route, repository string) route {
+		r.repository = repository
+		return r
 	}
 	secure := way("secure.example", false)
 	secure.caFiles = []string{root + "/certs.d/secure.example/ca.crt"}
@@ -77,16 +81,20 @@ insecure = true
 	}{
 		{"hub:5000", "10-hub.conf", []route{way("hub:5000", true)}},
 		{"quay.example.com", "registries.conf", []route{way("exact.internal", false)}},
-		{"hub.example.com", "registries.conf", []route{way("mirror.internal", false)}},
-		{"a.hub.example.com:5000", "registries.conf", []route{way("mirror.internal", false)}},
+		{"hub.example.com", "registries.conf", []route{in(way("mirror.internal", false), "all")}},
+		{"hub.example.com/team/app", "registries.conf", []route{in(way("mirror.internal", false), "all/team/app")}},
+		{"a.hub.example.com:5000", "registries.conf", []route{in(way("mirror.internal", false), "all:5000")}},
 		{"other.com", "20-wide.conf", []route{way("wide.internal", false)}},
 		{"blocked.example", "registries.conf", nil},
-		{"mirrored.example", "registries.conf", []route{way("first.example", true), way("mirrored.example", false)}},
-		{"mirrored.example:5000", "registries.conf", []route{way("first.example", true), way("mirrored.example:5000", false)}},
+		{"mirrored.example", "registries.conf", []route{in(way("first.example", true), "mirror"), way("mirrored.example", false)}},
+		{"mirrored.example/app", "registries.conf", []route{in(way("first.example", true), "mirror/app"), in(way("mirrored.example", false), "app")}},
+		{"mirrored.example:5000", "registries.conf", []route{in(way("first.example", true), "mirror:5000"), way("mirrored.example:5000", false)}},
 		{"digests.example", "registries.conf", []route{way("digests.example", false)}},
 		{"kinds.example", "registries.conf", []route{way("tags.example", false), way("kinds.example", false)}},
 		{"twice.example", "registries.conf", []route{way("twice.example", true)}},
 		{"hub.test", "CRI-O's default", []route{way("hub.test", false)}},
+		{"hub.test/team/app", "registries.conf", []route{in(way("hub.test", true), "team/app")}},
+		{"hub.test/teams/app", "CRI-O's default", []route{in(way("hub.test", false), "teams/app")}},
 		{"secure.example", "CRI-O's default", []route{secure}},
 		{"docker.io", "CRI-O's default", []route{way("registry-1.docker.io", false)}},
 	} {

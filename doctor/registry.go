@@ -39,9 +39,15 @@ func checkRegistries(ctx context.Context, n *node) []Finding {
 		if configured.OwnHostOnly() {
 			findings = append(findings, topic{"images", p.Registry}.ok(`the registry is asked only for images of its own host, because it is public; with match: ["*"], it is asked for all images`))
 		}
+		findings = append(findings, n.imageFindings(p, configured)...)
 		findings = append(findings, trust[i]...)
 	}
 	return findings
+}
+
+// isUsable reports whether the probe reached a registry that accepts the login.
+func isUsable(p registry.Probe) bool {
+	return p.Name == nil && p.Connection == nil && p.TLS == nil && p.Answer == nil && (p.Login == nil || p.User == "")
 }
 
 // configured returns the configuration of a probed registry.

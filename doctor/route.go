@@ -21,7 +21,9 @@ type route struct {
 	caFiles            []string    // files with certificates trusted in addition to the system's
 	clientCertificates [][2]string // files of a client certificate and its key; the second is empty if one file has both
 	resolvesTags       bool        // the runtime uses the host for tags
-	hasAuthorization   bool        // the runtime's file contains a login for the host
+	header             http.Header // added to each request, from the runtime's file; may contain a login
+	repository         string      // path of the repository on the host; empty: that of the image's name
+	sharesLogin        bool        // the runtime sends the login for the registry to this host too
 }
 
 func (r route) String() string { return r.scheme + "://" + r.host }
@@ -31,8 +33,9 @@ const routeLimit = 16
 
 // routeResult is the result of probing a route.
 type routeResult struct {
-	scheme string // scheme of the successful request
-	err    error  // reason why the runtime can't pull from the host
+	client *http.Client // with the runtime's TLS configuration for the host
+	scheme string       // scheme of the answered request; empty if the host did not answer
+	err    error        // reason why the runtime can't pull from the host
 }
 
 // probeRoutes sends a request over each route, as the runtime would. login is the host for
@@ -55,7 +58,9 @@ func probeRoutes(ctx context.Context, routes []route, login string) ([]routeResu
 		case i >= routeLimit:
 			results[i].err = fmt.Errorf("not checked, because the doctor checks at most %d hosts", routeLimit)
 		default:
-			running.Go(func() { results[i] = r.probe(ctx, configs[i], r.hasAuthorization || r.host == login) })
+			running.Go(func() {
+				results[i] = r.probe(ctx, configs[i], r.sharesLogin || r.header.Get("Authorization") != "" || r.host == login)
+			})
 		}
 	}
 	running.Wait()
@@ -95,46 +100,49 @@ func (r route) tlsConfig() (*tls.Config, error) {
 
 // probe requests the root of the API.
 func (r route) probe(ctx context.Context, config *tls.Config, hasLogin bool) routeResult {
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, DisableKeepAlives: true}
-	client := &http.Client{Transport: transport}
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10}
+	result := routeResult{client: &http.Client{Transport: transport}}
 	schemes := []string{r.scheme}
 	if r.httpFallback {
 		schemes = []string{"https", "http"}
 	}
-	var first error
 	for _, scheme := range schemes {
-		err := r.request(ctx, client, scheme, hasLogin)
-		if err == nil {
-			return routeResult{scheme: scheme}
+		answered, err := r.request(ctx, result.client, scheme, hasLogin)
+		if answered {
+			result.scheme = scheme
 		}
-		if first == nil || errors.Is(first, http.ErrSchemeMismatch) { // the server speaks http
-			first = err
+		if err == nil || result.err == nil || errors.Is(result.err, http.ErrSchemeMismatch) { // the server speaks http
+			result.err = err
+		}
+		if err == nil {
+			break
 		}
 	}
-	return routeResult{err: first}
+	return result
 }
 
-func (r route) request(ctx context.Context, client *http.Client, scheme string, hasLogin bool) error {
+// request requests the root of the API. answered reports whether the host answered.
+func (r route) request(ctx context.Context, client *http.Client, scheme string, hasLogin bool) (answered bool, err error) {
 	root := url.URL{Scheme: scheme, Host: r.host, Path: r.path + "/"}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, root.String(), nil)
 	if err != nil {
-		return errors.New("the URL of the host is not valid")
+		return false, errors.New("the URL of the host is not valid")
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return withoutURL(err)
+		return false, withoutURL(err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	challenge := strings.ToLower(response.Header.Get("WWW-Authenticate"))
 	switch code := response.StatusCode; {
 	case code == http.StatusUnauthorized && !hasLogin && strings.HasPrefix(challenge, "basic"):
-		return errors.New("the host requires a login, but the runtime has one only for the registry's own host")
+		return true, errors.New("the host requires a login, but the runtime has one only for the registry's own host")
 	case code == http.StatusBadRequest && scheme == "http":
-		return fmt.Errorf("the host answered %s to http: it may expect https", response.Status)
+		return true, fmt.Errorf("the host answered %s to http: it may expect https", response.Status)
 	case code == http.StatusBadRequest || code >= http.StatusInternalServerError:
-		return fmt.Errorf("the host answered %s", response.Status)
+		return true, fmt.Errorf("the host answered %s", response.Status)
 	}
-	return nil
+	return true, nil
 }
 
 // withoutURL returns the error of a request without its URL.

@@ -39,7 +39,12 @@ func (n *node) trustFindings(ctx context.Context, p registry.Probe, configured c
 	if p.Name != nil || p.Connection != nil || p.TLS != nil || p.Answer != nil {
 		return nil // reported by connectionFindings
 	}
-	routing, err := n.routing(p)
+	found := n.found(p.Registry)
+	name := p.Host
+	if n.runtime.isCRIO() && len(found) > 0 {
+		name = repositoryOf(found[0])
+	}
+	routing, err := n.routing(name)
 	switch {
 	case errors.Is(err, errFileRejected):
 		return []Finding{t.fail("correct the file", "%v", err)}
@@ -52,15 +57,21 @@ func (n *node) trustFindings(ctx context.Context, p registry.Probe, configured c
 	case len(routing.routes) == 0:
 		return []Finding{t.fail("remove blocked = true (version 1: its [registries.block] entry) from "+routing.source, "%s: the registry is blocked for the runtime", routing.source)}
 	}
-	ctx, cancel := context.WithTimeout(ctx, n.Settings.LookupTimeout)
+	host, plain := registryHost(p)
+	probing, cancel := context.WithTimeout(ctx, n.Settings.LookupTimeout)
 	defer cancel()
-	name, plain := registryHost(p)
-	results, err := probeRoutes(ctx, routing.routes, name)
+	results, err := probeRoutes(probing, routing.routes, host)
 	if err != nil {
 		return []Finding{t.fail("correct that file, or remove it from "+routing.source, "%s: the runtime contacts no host: %v", routing.source, err)}
 	}
-	c := trustCheck{topic: t, routing: routing, results: results, host: name, plainHTTP: plain, configured: configured, runtime: n.runtime.name()}
-	return []Finding{c.finding()}
+	c := trustCheck{topic: t, routing: routing, results: results, host: host, plainHTTP: plain, configured: configured, runtime: n.runtime.name()}
+	trust := c.finding()
+	if trust.Level == Fail || !n.images.known {
+		return []Finding{trust}
+	}
+	ctx, cancel = context.WithTimeout(ctx, n.Settings.LookupTimeout)
+	defer cancel()
+	return []Finding{trust, manifestCheck{c, n.runtime.isCRIO()}.finding(ctx, found)}
 }
 
 // trustCheck holds the runtime's routes to a registry and the result of probing them.
@@ -156,12 +167,13 @@ func (c trustCheck) isOwnHost(r route) bool {
 	return r.host == c.host || withPort(r.host, r.scheme == "http") == withPort(c.host, c.plainHTTP)
 }
 
-// routing reads the runtime's configuration of a registry.
-func (n *node) routing(p registry.Probe) (routing, error) {
+// routing reads the runtime's configuration of a registry host. On CRI-O, name may also be
+// a repository.
+func (n *node) routing(name string) (routing, error) {
 	if n.runtime.isCRIO() {
-		return crioRouting(n.Files.Registries, n.Files.Certificates, p.Host)
+		return crioRouting(n.Files.Registries, n.Files.Certificates, name)
 	}
-	return n.containerdRouting(p.Host)
+	return n.containerdRouting(name)
 }
 
 // withPort returns a host with its port, or with the default port if it has none.

@@ -117,6 +117,9 @@ func TestDoctorOfRegistries(t *testing.T) {
 			fault: func(t *testing.T, n *doctorNode) {
 				other := testbed.StartFaultyRegistry(testbed.Healthy, nil)
 				t.Cleanup(other.Close)
+				if err := other.Push(testContext(t), "pause:3.9", shared.images[shared.private.Host()+"/pause:3.9"]); err != nil {
+					t.Fatal(err)
+				}
 				n.writeHosts(t, shared.private.Host(), fmt.Sprintf("server = %[1]q\n[host.%[1]q]\n", other.Address()))
 			},
 			check: "runtime's trust", subject: main, level: "WARN", text: "not from the registry's own host", hint: "same host",

@@ -112,7 +112,7 @@ func (e *endpoint) candidate(original reference.Named) (reference.Named, rule) {
 			return candidate, decided
 		}
 	}
-	return original, rule{text: "path yields no valid reference:", pattern: string(e.template)}
+	return original, rule{text: "path yields no valid reference:", pattern: string(e.template), key: "path"}
 }
 
 // repository returns the repository of an original in this registry, without tag and

@@ -10,6 +10,7 @@ type rule struct {
 	text    string
 	pattern string // pattern of the configuration, shown after text
 	isMatch bool   // a pattern in match names the original
+	key     string // configuration key that keeps the registry from being asked; see [RuleResult].Key
 }
 
 // String returns the reason as it is shown to users.
@@ -33,17 +34,17 @@ func (e *endpoint) rule(original reference.Named) rule {
 	included := firstMatch(e.patterns.include, e.plain.Repository(original.Name()))
 	switch {
 	case included == "" && len(e.patterns.include) > 0:
-		return rule{text: "no pattern in match"}
+		return rule{text: "no pattern in match", key: "match"}
 	case included == "" && e.public:
-		return rule{text: "a public registry without match serves its own host only"}
+		return rule{text: "a public registry without match serves its own host only", key: "match"}
 	}
 	// Tags do not apply to an original with a digest.
 	if tagged, ok := original.(reference.Tagged); ok {
 		if excluded := firstMatchingTag(e.tags.exclude, tagged.Tag()); excluded != "" {
-			return rule{text: "tags exclude", pattern: "!" + excluded}
+			return rule{text: "tags exclude", pattern: "!" + excluded, key: "tags"}
 		}
 		if len(e.tags.include) > 0 && firstMatchingTag(e.tags.include, tagged.Tag()) == "" {
-			return rule{text: "no pattern in tags"}
+			return rule{text: "no pattern in tags", key: "tags"}
 		}
 	}
 	if included == "" {
@@ -60,14 +61,14 @@ func (e *endpoint) excluded(original reference.Named) rule {
 		return rule{}
 	}
 	if pattern := firstMatch(e.patterns.exclude, e.plain.Repository(original.Name())); pattern != "" {
-		return rule{text: "match excludes", pattern: "!" + pattern}
+		return rule{text: "match excludes", pattern: "!" + pattern, key: "match"}
 	}
 	target, err := e.repository(original)
 	if err != nil {
 		return rule{}
 	}
 	if pattern := firstMatch(e.patterns.exclude, e.plain.Repository(target.Name())); pattern != "" {
-		return rule{text: "match excludes its repository in this registry:", pattern: "!" + pattern}
+		return rule{text: "match excludes its repository in this registry:", pattern: "!" + pattern, key: "match"}
 	}
 	return rule{}
 }
@@ -77,7 +78,9 @@ type RuleResult struct {
 	Registry  string // address of the registry
 	Priority  int
 	Asked     bool   // whether the registry is asked
+	OwnHost   bool   // the image is on the registry's own host, where match and tags apply only as exclusions
 	Rule      string // reason of the decision, in a few words
+	Key       string // key of the configuration that excludes the image: match, tags or path; empty if none does
 	Reference string // reference that is looked up; empty if the registry is not asked
 	Down      string // why the circuit of the registry or the repository is open; empty if both are closed
 }
@@ -96,7 +99,7 @@ func (s *Set) RuleResults(name reference.Named) []RuleResult {
 	var results []RuleResult
 	for _, e := range s.ordered(original) {
 		candidate, rule := e.candidate(original)
-		result := RuleResult{Registry: e.location.String(), Priority: e.priority, Asked: asked[e], Rule: rule.String()}
+		result := RuleResult{Registry: e.location.String(), Priority: e.priority, Asked: asked[e], OwnHost: e.proximity(original) > 0, Rule: rule.String(), Key: rule.key}
 		switch {
 		case result.Asked:
 			result.Reference = candidate.String()

@@ -1,0 +1,108 @@
+package doctor
+
+import (
+	"errors"
+	"testing"
+
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/config"
+	"image-cri-shim/explain"
+	"image-cri-shim/registry"
+)
+
+const hub = "http://hub:5000"
+
+// lookup returns the lookup of an image on another host than the registry's. key excludes the
+// image, unless it is empty.
+func lookup(image, key string, state registry.State, fallBack bool) explain.Lookups {
+	l := explain.Lookups{Image: image, Rules: []registry.RuleResult{{Registry: hub, Asked: key == "", Key: key}}, MayFallBack: fallBack}
+	if key == "" {
+		answer := registry.Answer{Candidate: registry.Candidate{Registry: hub, Reference: "hub:5000/" + image}, State: state}
+		if state == registry.Unknown {
+			answer.Err = errors.New("answered 403 Forbidden")
+		}
+		l.Answers = []registry.Answer{answer}
+	}
+	return l
+}
+
+// ownLookup returns the lookup of an image on the registry's own host.
+func ownLookup(image string, state registry.State) explain.Lookups {
+	l := lookup(image, "", state, true)
+	l.Rules[0].OwnHost = true
+	return l
+}
+
+func nodeWith(images ...explain.Lookups) *node {
+	n := &node{Options: Options{Settings: &config.Config{}, File: "shim.yaml"}, probes: []registry.Probe{{Registry: hub}}}
+	n.runtime.version = &cri.VersionResponse{}
+	n.images = nodeImages{known: true, lookups: images, total: len(images)}
+	return n
+}
+
+// TestImages tests the findings on the images that a registry is asked for.
+func TestImages(t *testing.T) {
+	const found, absent, unknown = registry.Found, registry.Absent, registry.Unknown
+	for _, test := range []struct {
+		name       string
+		images     []explain.Lookups
+		configured config.Registry
+		level      Level
+		text, hint string // a part; an empty text: no finding
+	}{
+		{"no image", nil, config.Registry{}, OK, "no image on the node", ""},
+		{"some", []explain.Lookups{lookup("a:1", "", found, true), lookup("b:1", "", absent, true), lookup("c:1", "match", 0, true)}, config.Registry{}, OK, "has 1 of the 2 images", ""},
+		{"match", []explain.Lookups{lookup("a:1", "match", 0, true), ownLookup("b:1", found)}, config.Registry{Match: []string{"ghcr.io"}}, Warn, "none of the 1 images on the node: match: ghcr.io fits", "correct the key match"},
+		{"tags", []explain.Lookups{lookup("a:1", "tags", 0, true)}, config.Registry{Tags: []string{"v*", "!v0"}}, Warn, "tags: v*, !v0 fits", "correct the key tags"},
+		{"path", []explain.Lookups{lookup("a:1", "path", 0, true)}, config.Registry{Path: "{path}-"}, Warn, "path: {path}- fits", "correct the key path"},
+		{"only its own", []explain.Lookups{ownLookup("a:1", found)}, config.Registry{}, OK, "has 1 of the 1", ""},
+		{"its own is absent", []explain.Lookups{ownLookup("a:1", absent)}, config.Registry{}, OK, "", ""},
+		{"none", []explain.Lookups{lookup("a:1", "", absent, true)}, config.Registry{Path: "{path}"}, Warn, "has none of the 1 images on the node that it is asked for, such as a:1 as hub:5000/a:1", "set the key path"},
+		{"none with a path", []explain.Lookups{lookup("a:1", "", absent, true)}, config.Registry{Path: "x/{path}"}, Warn, "has none", "correct the key path"},
+		{"denied", []explain.Lookups{lookup("a:1", "", unknown, true)}, config.Registry{}, Fail, "answers no lookup of the images on the node (1), such as hub:5000/a:1: answered 403", "set auth"},
+		{"denied in parts", []explain.Lookups{lookup("a:1", "", unknown, true), lookup("b:1", "", found, true)}, config.Registry{}, Warn, "1 of 2 lookups", "set auth"},
+		{"logins of projects", []explain.Lookups{lookup("a:1", "", unknown, true)}, config.Registry{AuthFile: "/auth.json"}, Warn, "1 of 1 lookups", "add a login to /auth.json"},
+		{"public", []explain.Lookups{lookup("a:1", "match", 0, true)}, config.Registry{Address: "https://docker.io"}, OK, "", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			wantFinding(t, nodeWith(test.images...).imageFindings(registry.Probe{Registry: hub}, test.configured), test.level, test.text, test.hint)
+		})
+	}
+	n := nodeWith()
+	n.images = nodeImages{err: errors.New("closed")}
+	wantFinding(t, n.imageFindings(registry.Probe{Registry: hub}, config.Registry{}), Warn, "unknown: closed", "runtime's log")
+	n = nodeWith(lookup("a:1", "", found, true))
+	n.images.total = 200
+	wantFinding(t, n.imageFindings(registry.Probe{Registry: hub}, config.Registry{}), OK, "not looked up: 199 more", "")
+	if got := n.imageFindings(registry.Probe{Registry: hub, TLS: errors.New("expired")}, config.Registry{}); len(got) > 0 {
+		t.Errorf("of a registry that can't be reached: %+v", got)
+	}
+}
+
+// TestFallback tests the finding on images that may only be pulled from the registries.
+func TestFallback(t *testing.T) {
+	const found, absent, unknown = registry.Found, registry.Absent, registry.Unknown
+	for _, test := range []struct {
+		name   string
+		images []explain.Lookups
+		level  Level
+		text   string // a part; empty: no finding
+	}{
+		{"allowed", []explain.Lookups{lookup("a:1", "", absent, true)}, OK, ""},
+		{"found", []explain.Lookups{lookup("a:1", "", found, false), lookup("b:1", "", absent, true)}, OK, "have all images"},
+		{"one absent", []explain.Lookups{lookup("a:1", "", found, false), lookup("b:1", "", absent, false)}, Warn, "1 of 2 images on the node fail, because no registry that they may use confirms that it has them: b:1"},
+		{"all absent", []explain.Lookups{lookup("a:1", "", absent, false), lookup("b:1", "match", 0, false)}, Fail, "2 of 2 images"},
+		{"all but its own", []explain.Lookups{lookup("a:1", "", unknown, false), ownLookup("b:1", found)}, Fail, "1 of 2 images"},
+		{"its own", []explain.Lookups{lookup("a:1", "", found, true), ownLookup("b:1", absent)}, Warn, "1 of 2 images on the node fail, because no registry that they may use confirms that it has them: b:1"},
+		{"its own could not be asked", []explain.Lookups{ownLookup("b:1", unknown)}, OK, ""}, // reported by imageFindings
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			hint := ""
+			if test.level != OK {
+				hint = "push the images"
+			}
+			wantFinding(t, checkFallback(t.Context(), nodeWith(test.images...)), test.level, test.text, hint)
+		})
+	}
+}

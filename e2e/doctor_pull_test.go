@@ -1,0 +1,204 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/e2e/testbed"
+)
+
+// pullCase is a state of the node in which a pull of an image of the node fails or
+// succeeds, and the doctor's finding in this state.
+type pullCase struct {
+	name     string
+	registry string // configuration of the registry; $HOST is its host, $OTHER that of another registry
+	fallback string // of the configuration
+	hosts    string // the registry's hosts.toml; empty: one for the registry's address
+	fault    testbed.Fault
+	prepare  func(t *testing.T, registry *testbed.FaultyRegistry)
+	fails    bool   // the pull
+	check    string // the check that is not OK; empty: none
+	level    string
+	text     string
+	hint     string
+}
+
+const pulledImage = "docker.io/doctor/pulled:1"
+
+// TestDoctorPredictsPulls pulls an image of the node through the shim and a real containerd
+// in many states of a registry and of containerd's hosts.toml, and compares the result with
+// the doctor's report: if the pull fails, the report has a finding that is not OK.
+func TestDoctorPredictsPulls(t *testing.T) {
+	fixture := newDoctorFixture(t, shared.private.Host()+"/pause:3.9")
+	fixture.pullSandbox(t)
+	const dead = "http://127.0.0.1:1"
+	own := "server = \"http://$HOST\"\n[host.\"http://$HOST\"]\n"
+	needsLogin := testbed.BasicLogin(privateUser, privatePassword, testbed.Healthy)
+	credentials := fmt.Sprintf("  auth: %q\n", privateUser+":"+privatePassword)
+	for _, test := range []pullCase{
+		{name: "healthy"},
+		{name: "healthy with a login", registry: credentials, fault: needsLogin},
+		{name: "healthy with never", fallback: "never"},
+		{name: "match of no image", registry: "  match: [ghcr.io/team]\n", fallback: "never", fails: true, check: "images", level: "WARN", text: "match: ghcr.io/team fits no image", hint: "correct the key match"},
+		{name: "tags of no image", registry: "  tags: [\"v*\"]\n", check: "images", level: "WARN", text: "tags: v* fits no image", hint: "correct the key tags"},
+		{name: "path to nothing", registry: "  path: \"wrong/{path}\"\n", fallback: "never", fails: true, check: "images", level: "WARN", text: "has none of the 1 images on the node that it is asked for, such as " + pulledImage + " as $HOST/wrong/doctor/pulled:1", hint: "correct the key path"},
+		{name: "no image with never", prepare: nothing, fallback: "never", fails: true, check: "fallback", level: "FAIL", text: pulledImage, hint: "push the images"},
+		{name: "dead host alone", hosts: "server = \"" + dead + "\"\n[host.\"" + dead + "\"]\n", fallback: "never", fails: true, check: "runtime's trust", level: "FAIL", text: dead, hint: "hosts.toml"},
+		{name: "dead host first", hosts: "server = \"http://$HOST\"\n[host.\"" + dead + "\"]\n", check: "runtime's trust", level: "WARN", text: "first tries a route that fails: " + dead, hint: "remove it"},
+		{name: "path of another API", hosts: "server = \"http://$HOST/wrong/more\"\n[host.\"http://$HOST/wrong/more\"]\noverride_path = true\n", fallback: "never", fails: true, check: "pull", level: "FAIL", text: "hosts.toml: the runtime can't pull $HOST/doctor/pulled:1, which the registry has: http://$HOST: the host answered 404", hint: "correct the hosts in"},
+		{name: "mirror without the image", hosts: "server = \"http://$HOST\"\n[host.\"http://$OTHER\"]\n", check: "runtime's trust", level: "WARN", text: "pulls from $OTHER"},
+		{name: "mirror alone without the image", hosts: "server = \"http://$OTHER\"\n[host.\"http://$OTHER\"]\n", fallback: "never", fails: true, check: "pull", level: "FAIL", text: "http://$OTHER: the host answered 404", hint: "correct the hosts in"},
+		{name: "web server in place of the mirror", hosts: "server = \"http://$HOST\"\n[host.\"http://$WEB\"]\n", fallback: "never", fails: true, check: "pull", level: "FAIL", text: "not with an image manifest", hint: "correct the hosts in"},
+		{name: "header of hosts.toml", hosts: own + "[host.\"http://$HOST\".header]\nx-key = \"canary-header\"\n", fault: withHeader},
+		{name: "GET of manifests fails", fault: testbed.OnGET(testbed.OnManifests(testbed.Answer(http.StatusForbidden, nil, ""))), fallback: "never", fails: true, check: "pull", level: "FAIL", text: "403 Forbidden", hint: "after 401 or 403, set auth"},
+		{name: "login accepted, repository denied", registry: credentials, fault: testbed.BasicLogin(privateUser, privatePassword, testbed.OnManifests(testbed.Answer(http.StatusForbidden, nil, ""))), fallback: "never", fails: true, check: "images", level: "FAIL", text: "403 Forbidden", hint: "set auth to an account that may pull"},
+		{name: "another platform", prepare: otherPlatform, fallback: "never", fails: true, check: "pull", level: "FAIL", text: "no variant for linux/", hint: "push the image for this platform"},
+		{name: "corrupt manifest", fault: testbed.OnGET(testbed.OnManifests(testbed.AlterBody)), fallback: "never", fails: true, check: "pull", level: "FAIL", text: "does not have the digest", hint: "correct the hosts in"},
+		{name: "API in the address", registry: "/v2", fallback: "never", check: "configuration", level: "WARN", text: "the path /v2 is the registry's API"},
+		{name: "wrong prefix in the address", registry: "/wrong", fallback: "never", fails: true, check: "fallback", level: "FAIL", text: pulledImage},
+		{name: "wrong prefix without never", registry: "/wrong", fails: true, check: "images", level: "WARN", text: pulledImage + " as $HOST/wrong/doctor/pulled:1", hint: "correct the path /wrong in the key address"},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, fixture) })
+	}
+}
+
+func nothing(*testing.T, *testbed.FaultyRegistry) {}
+
+// withHeader answers only requests with the header that containerd adds.
+func withHeader(response http.ResponseWriter, request *http.Request, next http.Handler) {
+	if strings.HasPrefix(request.UserAgent(), "containerd") && request.Header.Get("X-Key") == "" {
+		response.WriteHeader(http.StatusForbidden)
+		return
+	}
+	next.ServeHTTP(response, request)
+}
+
+func push(t *testing.T, registry *testbed.FaultyRegistry, content remote.Taggable) {
+	t.Helper()
+	if err := registry.Push(testContext(t), "doctor/pulled:1", content); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// otherPlatform pushes an index without an image for this machine.
+func otherPlatform(t *testing.T, registry *testbed.FaultyRegistry) {
+	t.Helper()
+	image, err := testbed.SmallImage("other platform")
+	if err != nil {
+		t.Fatal(err)
+	}
+	push(t, registry, mutate.AppendManifests(empty.Index, mutate.IndexAddendum{
+		Add: image, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "s390x"}},
+	}))
+}
+
+func (test pullCase) run(t *testing.T, fixture *doctorFixture) {
+	if test.fault == nil {
+		test.fault = testbed.Healthy
+	}
+	registry := testbed.StartFaultyRegistry(test.fault, nil)
+	other := testbed.StartFaultyRegistry(testbed.Healthy, nil)
+	web := testbed.StartFaultyRegistry(testbed.Answer(http.StatusOK, http.Header{"Content-Type": {"text/html"}}, "<p>hello"), nil)
+	for _, r := range []*testbed.FaultyRegistry{registry, other, web} {
+		t.Cleanup(r.Close)
+	}
+	image, err := testbed.SmallImage("doctor " + test.name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if test.prepare == nil {
+		test.prepare = func(t *testing.T, registry *testbed.FaultyRegistry) { push(t, registry, image) }
+	}
+	test.prepare(t, registry)
+	// The layers of the image on the node are others, so that containerd requests them.
+	former, err := testbed.SmallImage("former " + test.name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loadImage(t, fixture, former)
+	host := func(r *testbed.FaultyRegistry) string { return strings.TrimPrefix(r.Address(), "http://") }
+	expand := strings.NewReplacer("$HOST", host(registry), "$OTHER", host(other), "$WEB", host(web)).Replace
+	n := fixture.newNode(t)
+	suffix, settings := "", test.registry
+	if strings.HasPrefix(settings, "/") {
+		suffix, settings = settings, ""
+	}
+	n.registryEntries = "- address: " + registry.Address() + suffix + "\n" + settings
+	if test.fallback != "" {
+		n.fallback = "fallback: " + test.fallback + "\n"
+	}
+	hosts := test.hosts
+	if hosts == "" {
+		hosts = "server = \"http://$HOST\"\n[host.\"http://$HOST\"]\n"
+	}
+	n.writeHosts(t, host(registry), expand(hosts))
+	n.start(t, privatePassword)
+	findings := n.runDoctor(t)
+	test.wantFinding(t, findings, expand)
+	_, err = dial(t, n.shim.Socket()).Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: pulledImage}, nil, nil)
+	if (err != nil) != test.fails && test.fallback != "" {
+		t.Errorf("the pull: %v, want failure %v", err, test.fails)
+	}
+	if err != nil && len(notOK(findings)) == 0 {
+		t.Errorf("the doctor says OK, but the pull fails: %v", err)
+	}
+}
+
+func (test pullCase) wantFinding(t *testing.T, findings []doctorFinding, expand func(string) string) {
+	t.Helper()
+	problems := notOK(findings)
+	for _, f := range problems {
+		if f.Check == test.check && f.Level == test.level && strings.Contains(f.Text, expand(test.text)) && strings.Contains(f.Hint, expand(test.hint)) {
+			return
+		}
+	}
+	if test.check != "" || len(problems) > 0 {
+		t.Errorf("got %+v,\nwant %s of %s with %q and %q", problems, test.level, test.check, expand(test.text), expand(test.hint))
+	}
+}
+
+// loadImage adds an image to containerd under its original name, until the test ends.
+func loadImage(t *testing.T, fixture *doctorFixture, image v1.Image) {
+	t.Helper()
+	store, err := testbed.OpenImageStore(fixture.containerd.Socket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	if err := store.Load(testContext(t), pulledImage, image); err != nil {
+		t.Fatal(err)
+	}
+	client := dial(t, fixture.containerd.Socket())
+	deadline := time.Now().Add(10 * time.Second)
+	for { // containerd shows a name some time after it was created
+		list, err := client.Images.ListImages(testContext(t), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range list {
+			for _, tag := range i.RepoTags {
+				if tag == pulledImage {
+					t.Cleanup(func() {
+						if err := client.Images.RemoveImage(testContext(t), &runtimeapi.ImageSpec{Image: pulledImage}); err != nil {
+							t.Error(err)
+						}
+					})
+					return
+				}
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("containerd does not show the loaded image")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
