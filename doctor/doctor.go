@@ -46,6 +46,7 @@ type node struct {
 	shim            criServer
 	shimStatus      ShimStatus // of the running shim
 	shimStatusErr   error      // set if shimStatus is unknown
+	shimStatusAt    time.Time  // time of the request for shimStatus
 	probes          []registry.Probe
 	images          nodeImages
 }
@@ -78,6 +79,7 @@ func Examine(ctx context.Context, options Options) Report {
 
 // gather queries the runtime, the shim and the registries once, for all checks.
 func (n *node) gather(ctx context.Context) {
+	n.shimStatusAt = time.Now()
 	var running sync.WaitGroup
 	running.Go(func() {
 		n.runtime = probe(ctx, n.Settings.Runtime)

@@ -60,8 +60,3 @@ func isStuck(image explain.Lookups) bool {
 	}
 	return absentAtHome || !image.MayFallBack
 }
-
-// isForeign reports whether an image is on none of the registries' own hosts.
-func isForeign(image explain.Lookups) bool {
-	return !slices.ContainsFunc(image.Rules, func(r registry.RuleResult) bool { return r.OwnHost })
-}

@@ -153,3 +153,8 @@ func absentHint(p registry.Probe, configured config.Registry) string {
 	}
 	return push + "; if it has them under other names, set the key path"
 }
+
+// isForeign reports whether an image is on none of the registries' own hosts.
+func isForeign(image explain.Lookups) bool {
+	return !slices.ContainsFunc(image.Rules, func(r registry.RuleResult) bool { return r.OwnHost })
+}

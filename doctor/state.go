@@ -5,12 +5,10 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
-	"image-cri-shim/rewrite/ledger"
 	"image-cri-shim/rewrite/naming"
 	"image-cri-shim/rewrite/statedir"
 )
@@ -40,6 +38,9 @@ func checkStateDirectory(_ context.Context, n *node) []Finding {
 	if exposed := n.exposed(); exposed != nil {
 		return []Finding{t.fail(exposed.Remedy+", then "+restartHint, "%s; the shim neither reads nor writes pulls.json and ledger.json there; as a result, %s", exposed.Problem, n.stateLossRisk())}
 	}
+	if user, mode := ownerOf(info), info.Mode().Perm(); user != 0 && mode&0o700 != 0o700 { // root needs no mode
+		return []Finding{t.fail("chmod u+rwx "+directory+", then "+restartHint, "the shim's user %d has not all rights to the directory (mode %04o); as a result, %s", user, mode, n.stateLossRisk())}
+	}
 	if err := unix.Access(directory, unix.W_OK); err != nil {
 		if os.Geteuid() != 0 && !errors.Is(err, unix.EROFS) {
 			return []Finding{t.warn(rootHint, "this user may not write to the directory")}
@@ -55,13 +56,19 @@ func checkStateDirectory(_ context.Context, n *node) []Finding {
 func (n *node) exposed() *statedir.PermissionError {
 	for _, path := range []string{n.Admin, n.Settings.StateDirectory} {
 		if info, err := os.Stat(path); err == nil {
-			if system, ok := info.Sys().(*syscall.Stat_t); ok {
-				exposed, _ := errors.AsType[*statedir.PermissionError](statedir.Check(n.Settings.StateDirectory, int(system.Uid)))
-				return exposed
-			}
+			exposed, _ := errors.AsType[*statedir.PermissionError](statedir.Check(n.Settings.StateDirectory, ownerOf(info)))
+			return exposed
 		}
 	}
 	return nil
+}
+
+// ownerOf returns the user that owns a file.
+func ownerOf(info fs.FileInfo) int {
+	if system, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(system.Uid)
+	}
+	return 0
 }
 
 // stateLossRisk describes the consequence of a state directory that is not writable.
@@ -88,29 +95,4 @@ func (n *node) diskSpaceFinding(t topic) Finding {
 	default:
 		return t.ok("writable, %d MiB free", free>>20)
 	}
-}
-
-// checkLedger reports whether the ledger can be read.
-func checkLedger(_ context.Context, n *node) []Finding {
-	t := topic{"ledger", filepath.Join(n.Settings.StateDirectory, "ledger.json")}
-	if info, err := os.Stat(n.Settings.StateDirectory); errors.Is(err, syscall.ENOTDIR) || err == nil && !info.IsDir() {
-		return nil // reported by checkStateDirectory
-	}
-	if n.exposed() != nil {
-		return nil // reported by checkStateDirectory
-	}
-	if _, err := os.Lstat(t.subject); errors.Is(err, fs.ErrNotExist) {
-		return []Finding{t.ok("the file does not exist yet: no name had to be stored in it")}
-	}
-	_, err := ledger.Read(n.Settings.StateDirectory)
-	exposed, ok := errors.AsType[*statedir.PermissionError](err)
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return []Finding{t.warn(rootHint, "this user may not read the file")}
-	case ok:
-		return []Finding{t.fail(exposed.Remedy+", then "+restartHint, "%s; the shim neither reads the ledger nor saves names in it", exposed.Problem)}
-	case err != nil:
-		return []Finding{t.warn("repair the file or move it away, then "+restartHint+"; afterwards, images pulled before are pulled again when a client requests them, and preloaded images are found", "%v", err)}
-	}
-	return []Finding{t.ok("readable")}
 }

@@ -6,9 +6,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"image-cri-shim/config"
 	"image-cri-shim/explain"
+	"image-cri-shim/registry"
 )
 
 // TestStateThatOthersWrite requires a finding for state that others may write, with the same
@@ -26,13 +28,19 @@ func TestStateThatOthersWrite(t *testing.T) {
 		"all of another user": {func(state, ledger, admin string) error {
 			return errors.Join(os.Chown(state, user, user), os.Chown(ledger, user, user), os.Chown(admin, user, user))
 		}, "", ""},
+		"folder without its user's rights": {func(state, ledger, admin string) error {
+			return errors.Join(os.Chown(state, user, user), os.Chown(ledger, user, user), os.Chown(admin, user, user), os.Chmod(state, 0o500))
+		}, "state", "chmod u+rwx STATE, then restart"},
+		"ledger that its user may not read": {func(state, ledger, admin string) error {
+			return errors.Join(os.Chown(state, user, user), os.Chown(ledger, user, user), os.Chown(admin, user, user), os.Chmod(ledger, 0o200))
+		}, "ledger", "chmod u+rw LEDGER, then restart"},
 		"folder of another user, who runs no shim": {func(state, _, _ string) error { return os.Chown(state, user, user) }, "state", "chown 0 STATE, then restart"},
 		"ledger of another user": {func(state, ledger, admin string) error {
 			return errors.Join(os.Chown(state, user, user), os.Chown(ledger, other, other), os.Chown(admin, user, user))
 		}, "ledger", "chown 65534 LEDGER, then restart"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if strings.Contains(name, "another user") && os.Geteuid() != 0 {
+			if strings.Contains(name, "user") && os.Geteuid() != 0 {
 				t.Skip("only root can give a file away")
 			}
 			state := filepath.Join(t.TempDir(), "state")
@@ -75,5 +83,52 @@ func TestStateOfMode(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantFinding(t, checkStateDirectory(t.Context(), n), Fail, want, "chmod go-w "+state)
+	}
+}
+
+// TestLedgerOfTheRunningShim compares the names of the running shim with those in the file.
+func TestLedgerOfTheRunningShim(t *testing.T) {
+	const one = `{"version":1,"names":[{"original":"docker.io/library/nginx:1","image":"sha256:1","stored":"hub:5000/library/nginx:1","at":"2026-01-02T03:04:05Z"}]}`
+	for _, test := range []struct {
+		name, file string // an empty file: none
+		damaged    bool
+		mode       string
+		names      int // of the running shim
+		images     []explain.Lookups
+		newer      bool // the file is newer than the shim's answer
+		level      Level
+		text, hint string
+	}{
+		{name: "the same", file: one, names: 1, text: "readable, names: 1"},
+		{name: "not saved", file: one, names: 2, level: Warn, text: "the file has 1 names, but the running shim has 2", hint: "run the doctor again"},
+		{name: "not read", file: one, level: Warn, text: "the file has 1 names, but the running shim has 0", hint: "run the doctor again"},
+		{name: "just saved", file: one, names: 2, newer: true, text: "readable, names: 1"},
+		{name: "removed", names: 2, level: Warn, text: "does not exist, but the running shim has 2 names", hint: "do not restart the shim"},
+		{name: "damaged", damaged: true, level: Warn, text: "was damaged, and the shim renamed it", hint: "rename it to ledger.json"},
+		{name: "damaged before", damaged: true, file: one, names: 1, text: "readable, names: 1"},
+		{name: "new", mode: "ledger", images: []explain.Lookups{lookup("docker.io/library/nginx:1", "", registry.Found, true)}, text: "does not exist yet"},
+		{name: "lost", mode: "ledger", images: []explain.Lookups{ownLookup("hub:5000/library/nginx:1", registry.Found)}, level: Warn, text: "1 images on the node have the name of a registry, such as hub:5000/library/nginx:1", hint: "from a backup"},
+		{name: "names in the runtime", mode: "runtime", images: []explain.Lookups{ownLookup("hub:5000/library/nginx:1", registry.Found)}, text: "does not exist yet"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			n := nodeWith(test.images...)
+			n.Settings.StateDirectory, n.Admin = t.TempDir(), "none"
+			n.shimStatus, n.shimStatusAt = ShimStatus{Ledger: test.names, Names: explain.Naming{Mode: test.mode}}, time.Now().Add(time.Hour)
+			if test.newer {
+				n.shimStatusAt = time.Now().Add(-time.Hour)
+			}
+			write := func(name, content string) {
+				if err := os.WriteFile(filepath.Join(n.Settings.StateDirectory, name), []byte(content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if test.file != "" {
+				write("ledger.json", test.file)
+			}
+			if test.damaged {
+				write("ledger.json.damaged", "{")
+			}
+			wantFinding(t, checkLedger(t.Context(), n), test.level, test.text, test.hint)
+		})
 	}
 }
