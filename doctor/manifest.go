@@ -35,8 +35,12 @@ type manifestRequest struct {
 	repository  string
 }
 
-// errNextHost wraps an error after which the runtime tries the next host.
-type errNextHost struct{ error }
+// errNextHost wraps an error after which the runtime tries the next host. A host without the
+// image is one that the configuration may well name first.
+type errNextHost struct {
+	error
+	absent bool
+}
 
 func (e errNextHost) Unwrap() error { return e.error }
 
@@ -53,7 +57,7 @@ func (m manifestRequest) resolve(ctx context.Context, identifier string) (digest
 		case response.StatusCode == http.StatusMethodNotAllowed && method == http.MethodHead:
 			continue
 		case response.StatusCode != http.StatusOK:
-			return "", errNextHost{statusError(response)}
+			return "", statusError(response)
 		case !isManifest(response):
 			return "", errNoManifest
 		case strings.Contains(identifier, ":"):
@@ -66,7 +70,7 @@ func (m manifestRequest) resolve(ctx context.Context, identifier string) (digest
 			return digestOf(body), nil
 		}
 	}
-	return "", errNextHost{errors.New("the host refuses HEAD and GET")}
+	return "", errNextHost{error: errors.New("the host refuses HEAD and GET")}
 }
 
 // get requests a manifest, and returns its digest. It checks the digest and the platforms.
@@ -77,7 +81,7 @@ func (m manifestRequest) get(ctx context.Context, identifier string) (digest str
 	case err != nil:
 		return "", err
 	case response.StatusCode != http.StatusOK:
-		return "", errNextHost{statusError(response)}
+		return "", statusError(response)
 	case len(body) > manifestLimit:
 		return "", fmt.Errorf("the manifest has more than %d bytes", manifestLimit)
 	case !isManifest(response):
@@ -97,7 +101,7 @@ func (m manifestRequest) send(ctx context.Context, method, identifier string) (*
 		target.Path += "/manifests/" + identifier
 		request, err := http.NewRequestWithContext(ctx, method, target.String(), nil)
 		if err != nil {
-			return nil, nil, errNextHost{errors.New("the URL of the host is not valid")}
+			return nil, nil, errNextHost{error: errors.New("the URL of the host is not valid")}
 		}
 		if m.header != nil {
 			request.Header = m.header.Clone()
@@ -108,19 +112,19 @@ func (m manifestRequest) send(ctx context.Context, method, identifier string) (*
 		}
 		response, err := m.client.Do(request)
 		if err != nil {
-			return nil, nil, errNextHost{withoutURL(err)}
+			return nil, nil, transportError(err)
 		}
 		body, err := io.ReadAll(io.LimitReader(response.Body, manifestLimit+1))
 		_ = response.Body.Close()
 		if err != nil {
-			return nil, nil, errNextHost{withoutURL(err)}
+			return nil, nil, transportError(err)
 		}
 		if response.StatusCode != http.StatusUnauthorized || authorization != "" {
 			return response, body, nil
 		}
 		authorization, err = registry.Authorize(ctx, m.client.Transport, response, m.credentials, m.repository)
 		if err != nil {
-			return nil, nil, errNextHost{fmt.Errorf("the login failed: %w", err)}
+			return nil, nil, errNextHost{error: fmt.Errorf("the login failed: %w", err)}
 		}
 		if authorization == "" {
 			return response, body, nil
@@ -128,9 +132,19 @@ func (m manifestRequest) send(ctx context.Context, method, identifier string) (*
 	}
 }
 
+// transportError returns the error for a request without a complete response. A host that
+// was reached before and does not answer in time is not followed by another.
+func transportError(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return errHangs
+	}
+	return errNextHost{error: withoutURL(err)}
+}
+
 // statusError returns the error for a status other than 200.
 func statusError(response *http.Response) error {
-	return fmt.Errorf("the host answered %d %s", response.StatusCode, http.StatusText(response.StatusCode))
+	err := fmt.Errorf("the host answered %d %s", response.StatusCode, http.StatusText(response.StatusCode))
+	return errNextHost{err, response.StatusCode == http.StatusNotFound}
 }
 
 func isManifest(response *http.Response) bool {

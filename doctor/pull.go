@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"image-cri-shim/registry"
 )
@@ -62,7 +61,8 @@ func repositoryOf(answer registry.Answer) string {
 type pulled struct {
 	route  route
 	digest string
-	failed []string // hosts that were tried before
+	tried  []string // hosts that were tried before, and their errors
+	failed []string // of these, the hosts that answered anything but that they lack the image
 	err    error    // set if no host has the image for the runtime
 }
 
@@ -89,11 +89,15 @@ func (c manifestCheck) finding(ctx context.Context, images []registry.Answer) Fi
 				"%s: the runtime gets %s from %v with the digest %.19s, but the registry has %.19s", c.source, images[i].Reference, p.route, p.digest, images[i].Digest)
 		}
 	}
-	note := ""
-	if len(pulls[0].failed) > 0 {
-		note = ", after " + strings.Join(pulls[0].failed, "; ")
+	first := pulls[0]
+	if len(first.failed) > 0 {
+		return t.warn("correct that route, or remove it", "%s: the runtime gets the manifest of %s from %v, but at each pull first tries a route that fails: %s", c.source, images[0].Reference, first.route, strings.Join(first.failed, "; "))
 	}
-	return t.ok("the runtime gets the manifests of %d images on the node, such as %s from %v%s", len(images), images[0].Reference, pulls[0].route, note)
+	note := ""
+	if len(first.tried) > 0 {
+		note = ", after " + strings.Join(first.tried, "; ")
+	}
+	return t.ok("the runtime gets the manifests of %d images on the node, such as %s from %v%s", len(images), images[0].Reference, first.route, note)
 }
 
 // hint returns the remedy for a failed pull.
@@ -112,7 +116,7 @@ func (c manifestCheck) hint(err error) string {
 // does, again by its digest.
 func (c manifestCheck) pull(ctx context.Context, image registry.Answer) (p pulled) {
 	_, repository, identifier := split(image.Reference)
-	var reasons []string
+	var reasons, failed []string
 	for i, r := range c.routes {
 		result := c.results[i]
 		switch {
@@ -122,27 +126,20 @@ func (c manifestCheck) pull(ctx context.Context, image registry.Answer) (p pulle
 			reasons = append(reasons, fmt.Sprintf("%v: %v", r, result.err))
 			continue
 		}
-		limited, cancel := share(ctx, i == len(c.routes)-1)
-		digest, err := c.request(r, result, image, repository).digest(limited, identifier, c.isCRIO)
-		cancel()
+		digest, err := c.request(r, result, image, repository).digest(ctx, identifier, c.isCRIO)
 		if err == nil {
-			return pulled{route: r, digest: digest, failed: reasons}
+			return pulled{route: r, digest: digest, tried: reasons, failed: failed}
 		}
 		reasons = append(reasons, fmt.Sprintf("%v: %v", r, err))
-		if _, next := errors.AsType[errNextHost](err); !next {
+		next, ok := errors.AsType[errNextHost](err)
+		if !ok {
 			break
+		}
+		if !next.absent {
+			failed = append(failed, reasons[len(reasons)-1])
 		}
 	}
 	return pulled{err: errors.New(strings.Join(slices.Compact(reasons), "; "))}
-}
-
-// share returns a context with half of the remaining time, unless the host is the last.
-func share(ctx context.Context, last bool) (context.Context, context.CancelFunc) {
-	deadline, ok := ctx.Deadline()
-	if last || !ok {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, time.Until(deadline)/2)
 }
 
 func (m manifestRequest) digest(ctx context.Context, identifier string, isCRIO bool) (string, error) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync"
@@ -35,6 +36,7 @@ const routeLimit = 16
 type routeResult struct {
 	client *http.Client // with the runtime's TLS configuration for the host
 	scheme string       // scheme of the answered request; empty if the host did not answer
+	hangs  bool         // the host accepts connections, but does not answer; the runtime then waits
 	err    error        // reason why the runtime can't pull from the host
 }
 
@@ -114,12 +116,18 @@ func (r route) probe(ctx context.Context, config *tls.Config, hasLogin bool) rou
 		if err == nil || result.err == nil || errors.Is(result.err, http.ErrSchemeMismatch) { // the server speaks http
 			result.err = err
 		}
-		if err == nil {
+		if err == nil || errors.Is(err, errHangs) {
 			break
 		}
 	}
+	result.hangs = errors.Is(result.err, errHangs)
 	return result
 }
+
+// errHangs is the error of a host that accepts a connection and does not answer. containerd
+// 1.6 waits without a limit, and later versions until the pull is cancelled for lack of
+// progress, so that no other host is tried.
+var errHangs = errors.New("the host accepts the connection, but does not answer; the runtime waits for it and tries no other host")
 
 // request requests the root of the API. answered reports whether the host answered.
 func (r route) request(ctx context.Context, client *http.Client, scheme string, hasLogin bool) (answered bool, err error) {
@@ -128,8 +136,13 @@ func (r route) request(ctx context.Context, client *http.Client, scheme string, 
 	if err != nil {
 		return false, errors.New("the URL of the host is not valid")
 	}
-	response, err := client.Do(request)
-	if err != nil {
+	connected := false
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }}
+	response, err := client.Do(request.WithContext(httptrace.WithClientTrace(ctx, trace)))
+	switch {
+	case connected && errors.Is(err, context.DeadlineExceeded):
+		return false, errHangs
+	case err != nil:
 		return false, withoutURL(err)
 	}
 	defer func() { _ = response.Body.Close() }()

@@ -87,11 +87,14 @@ type trustCheck struct {
 
 func (c trustCheck) finding() Finding {
 	serving := 0
-	for serving < len(c.routes) && c.results[serving].err != nil {
+	for serving < len(c.routes) && c.results[serving].err != nil && !c.results[serving].hangs {
 		serving++
 	}
-	if serving == len(c.routes) {
+	switch {
+	case serving == len(c.routes):
 		return c.unreachableFinding()
+	case c.results[serving].hangs:
+		return c.fail("correct that route, or remove it", "%s: the runtime can't pull from the registry: %s", c.source, c.routeErrors(serving+1))
 	}
 	r, scheme := c.routes[serving], c.results[serving].scheme
 	switch failed := c.routeErrors(serving); {

@@ -30,7 +30,7 @@ type doctorNode struct {
 	folder          string
 	shim            *testbed.Shim
 	registryEntries string // in the configuration, after the private registry
-	settings        string // more keys of the configuration; may be empty
+	settings        string // more keys of the configuration; empty: a lookupTimeout
 }
 
 // doctorFinding is a line of the doctor's report.
@@ -123,7 +123,7 @@ func (n *doctorNode) addRegistry(t *testing.T, address, settings, hosts string) 
 // start starts the shim with the configuration.
 func (n *doctorNode) start(t *testing.T, password string) {
 	t.Helper()
-	configuration := fmt.Sprintf("address: %s\nauth: %q\nlookupTimeout: 10s\n%s", shared.private.Address(), privateUser+":"+password, n.settings)
+	configuration := fmt.Sprintf("address: %s\nauth: %q\n%s", shared.private.Address(), privateUser+":"+password, cmp.Or(n.settings, "lookupTimeout: 10s\n"))
 	if n.registryEntries != "" {
 		configuration += "registries:\n" + n.registryEntries
 	}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -33,6 +34,9 @@ type pullCase struct {
 	hint     string
 }
 
+// pullPatience is how long a pull may take in these states before it counts as failed.
+const pullPatience = 5 * time.Second
+
 const pulledImage = "docker.io/doctor/pulled:1"
 
 // TestDoctorPredictsPulls pulls an image of the node through the shim and a real containerd
@@ -59,6 +63,9 @@ func TestDoctorPredictsPulls(t *testing.T) {
 		{name: "mirror without the image", hosts: "server = \"http://$HOST\"\n[host.\"http://$OTHER\"]\n", check: "runtime's trust", level: "WARN", text: "pulls from $OTHER"},
 		{name: "mirror alone without the image", hosts: "server = \"http://$OTHER\"\n[host.\"http://$OTHER\"]\n", fallback: "never", fails: true, check: "pull", level: "FAIL", text: "http://$OTHER: the host answered 404", hint: "correct the hosts in"},
 		{name: "web server in place of the mirror", hosts: "server = \"http://$HOST\"\n[host.\"http://$WEB\"]\n", fallback: "never", fails: true, check: "pull", level: "FAIL", text: "not with an image manifest", hint: "correct the hosts in"},
+		{name: "mirror that denies the image", hosts: "server = \"http://$HOST\"\n[host.\"http://$DENYING\"]\n", fallback: "never", check: "pull", level: "WARN", text: "first tries a route that fails: http://$DENYING: the host answered 403", hint: "remove it"},
+		{name: "mirror that accepts and hangs", hosts: "server = \"http://$HOST\"\n[host.\"http://$HANGING\"]\n", fallback: "never", fails: true, check: "runtime's trust", level: "FAIL", text: "http://$HANGING: the host accepts the connection, but does not answer", hint: "remove it"},
+		{name: "mirror that hangs on manifests", hosts: "server = \"http://$HOST\"\n[host.\"http://$STUCK\"]\n", fallback: "never", fails: true, check: "pull", level: "FAIL", text: "http://$STUCK: the host accepts the connection, but does not answer", hint: "remove those that fail"},
 		{name: "header of hosts.toml", hosts: own + "[host.\"http://$HOST\".header]\nx-key = \"canary-header\"\n", fault: withHeader},
 		{name: "GET of manifests fails", fault: testbed.OnGET(testbed.OnManifests(testbed.Answer(http.StatusForbidden, nil, ""))), fallback: "never", fails: true, check: "pull", level: "FAIL", text: "403 Forbidden", hint: "after 401 or 403, set auth"},
 		{name: "login accepted, repository denied", registry: credentials, fault: testbed.BasicLogin(privateUser, privatePassword, testbed.OnManifests(testbed.Answer(http.StatusForbidden, nil, ""))), fallback: "never", fails: true, check: "images", level: "FAIL", text: "403 Forbidden", hint: "set auth to an account that may pull"},
@@ -109,7 +116,9 @@ func (test pullCase) run(t *testing.T, fixture *doctorFixture) {
 	registry := testbed.StartFaultyRegistry(test.fault, nil)
 	other := testbed.StartFaultyRegistry(testbed.Healthy, nil)
 	web := testbed.StartFaultyRegistry(testbed.Answer(http.StatusOK, http.Header{"Content-Type": {"text/html"}}, "<p>hello"), nil)
-	for _, r := range []*testbed.FaultyRegistry{registry, other, web} {
+	denying := testbed.StartFaultyRegistry(testbed.OnManifests(testbed.Answer(http.StatusForbidden, nil, "")), nil)
+	hanging, stuck := testbed.StartFaultyRegistry(testbed.Hang, nil), testbed.StartFaultyRegistry(testbed.OnManifests(testbed.Hang), nil)
+	for _, r := range []*testbed.FaultyRegistry{registry, other, web, denying, hanging, stuck} {
 		t.Cleanup(r.Close)
 	}
 	image, err := testbed.SmallImage("doctor " + test.name)
@@ -127,7 +136,7 @@ func (test pullCase) run(t *testing.T, fixture *doctorFixture) {
 	}
 	loadImage(t, fixture, former)
 	host := func(r *testbed.FaultyRegistry) string { return strings.TrimPrefix(r.Address(), "http://") }
-	expand := strings.NewReplacer("$HOST", host(registry), "$OTHER", host(other), "$WEB", host(web)).Replace
+	expand := strings.NewReplacer("$HOST", host(registry), "$OTHER", host(other), "$WEB", host(web), "$DENYING", host(denying), "$HANGING", host(hanging), "$STUCK", host(stuck)).Replace
 	n := fixture.newNode(t)
 	suffix, settings := "", test.registry
 	if strings.HasPrefix(settings, "/") {
@@ -137,6 +146,7 @@ func (test pullCase) run(t *testing.T, fixture *doctorFixture) {
 	if test.fallback != "" {
 		n.settings = "fallback: " + test.fallback + "\n"
 	}
+	n.settings += "lookupTimeout: 3s\n"
 	hosts := test.hosts
 	if hosts == "" {
 		hosts = "server = \"http://$HOST\"\n[host.\"http://$HOST\"]\n"
@@ -145,7 +155,9 @@ func (test pullCase) run(t *testing.T, fixture *doctorFixture) {
 	n.start(t, privatePassword)
 	findings := n.runDoctor(t)
 	test.wantFinding(t, findings, expand)
-	_, err = dial(t, n.shim.Socket()).Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: pulledImage}, nil, nil)
+	ctx, cancel := context.WithTimeout(testContext(t), pullPatience)
+	defer cancel()
+	_, err = dial(t, n.shim.Socket()).Images.PullImage(ctx, &runtimeapi.ImageSpec{Image: pulledImage}, nil, nil)
 	if (err != nil) != test.fails && test.fallback != "" {
 		t.Errorf("the pull: %v, want failure %v", err, test.fails)
 	}
