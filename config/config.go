@@ -72,6 +72,7 @@ type Config struct {
 	Drain          time.Duration // how long running calls may continue during a shutdown
 	StateDirectory string        // absolute path of the folder for state that survives restarts
 	ReloadInterval time.Duration // maximum time between two checks of the file for changes
+	TraceBuffer    int           // bytes of finished calls kept for trace --since; 0: none
 	Cache          Cache
 	Read           time.Time  // when the file was read; zero without a file
 	Registries     []Registry // the main registry first, if there is one, then in the file's order
@@ -167,6 +168,7 @@ func (c *Config) read(root value) {
 		"drain":              into(&c.Drain, parseDuration),
 		"image":              into(&c.StateDirectory, parseAbsolutePath),
 		"reloadInterval":     into(&c.ReloadInterval, parseLenientDuration),
+		"traceBuffer":        into(&c.TraceBuffer, parseTraceBuffer),
 		"cache":              c.Cache.read,
 		"address":            into(&main.Address, parseAddress),
 		"auth":               main.readAuth,

@@ -95,7 +95,7 @@ func TestFiles(t *testing.T) {
 	full := Config{
 		Shim: "/run/shim/shim.sock", Runtime: "/run/crio/crio.sock", Engine: EngineGRPC, Names: NamesLedger, Fallback: FallbackNever, Force: true, Debug: true, Metrics: "[::1]:9465", PProf: true,
 		Timeout: 90 * time.Minute, LookupTimeout: 500 * time.Millisecond,
-		StateDirectory: "/srv/shim", Drain: time.Minute, ReloadInterval: 2 * time.Minute,
+		StateDirectory: "/srv/shim", Drain: time.Minute, ReloadInterval: 2 * time.Minute, TraceBuffer: 512 << 10,
 		Cache: Cache{ImageCacheSize: 16, ImageCacheTTL: time.Minute, AbsentTTL: 2 * time.Second},
 		Registries: []Registry{
 			{Address: "https://hub.example.com:8443/mirror", Username: "admin", Password: "pass:w0rd", Priority: 900,
@@ -138,11 +138,11 @@ func withPasswords(c *Config) string {
 func TestDefaults(t *testing.T) {
 	for _, data := range []string{
 		"", "\n", "# only a comment\n", "---\n", "~", "{}",
-		"shim:\ncri: ~\nengine:\nfallback:\nforce: null\ndebug:\nmetrics:\npprof:\ntimeout:\nlookupTimeout:\ndrain:\nimage:\nreloadInterval:\ncache:\n" +
+		"shim:\ncri: ~\nengine:\nfallback:\nforce: null\ndebug:\nmetrics:\npprof:\ntimeout:\nlookupTimeout:\ndrain:\nimage:\nreloadInterval:\ntraceBuffer:\ncache:\n" +
 			"address:\nauth:\nofflinePriority:\nmatch:\ntags:\npath:\nca:\ninsecureSkipVerify:\nregistries:\n",
-		"shim: ''\ncri: ''\nfallback: ''\nmetrics: ''\ntimeout: ''\nimage: ''\naddress: ''\nauth: ''\nmatch: ''\ntags: ''\npath: ''\nca: ''\nregistries: []\n",
+		"shim: ''\ncri: ''\nfallback: ''\nmetrics: ''\ntimeout: ''\ntraceBuffer: ''\nimage: ''\naddress: ''\nauth: ''\nmatch: ''\ntags: ''\npath: ''\nca: ''\nregistries: []\n",
 		"timeout: 0\nlookupTimeout: 0s\ndrain: 0s\nreloadInterval: 0m\nofflinePriority: 0\n" +
-			"cache: {imageCacheSize: 0, imageCacheTTL: 0, absentTTL: 0}\n",
+			"traceBuffer: 0\ncache: {imageCacheSize: 0, imageCacheTTL: 0, absentTTL: 0}\n",
 	} {
 		config, err := Parse("f", []byte(data))
 		if err != nil {

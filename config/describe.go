@@ -55,6 +55,7 @@ func (c *Config) describeService(w io.Writer) {
 		{"reload", fmt.Sprintf("when this file changes, and every %s", shortDuration(c.ReloadInterval))},
 		{"state", c.StateDirectory},
 		{"cache", c.Cache.describe()},
+		{"trace", c.describeTrace()},
 	} {
 		fmt.Fprintf(w, "%s\t%s\n", line[0], line[1])
 	}
@@ -102,6 +103,13 @@ func (c Cache) describe() string {
 		return "none: the registries are asked at every pull"
 	}
 	return fmt.Sprintf("%d answers, found for %s, absent for %s", c.ImageCacheSize, shortDuration(c.ImageCacheTTL), shortDuration(c.AbsentTTL))
+}
+
+func (c *Config) describeTrace() string {
+	if c.TraceBuffer == 0 {
+		return "no calls are kept for --since (traceBuffer: 0)"
+	}
+	return formatSize(c.TraceBuffer) + " of finished calls are kept for --since"
 }
 
 func (c *Config) describeMetrics() string {

@@ -24,6 +24,7 @@ restart   running calls have 1m to end
 reload    when this file changes, and every 2m
 state     /srv/shim
 cache     16 answers, found for 1m, absent for 2s
+trace     512KiB of finished calls are kept for --since
 
 registries, the preferred one first
 1. https://10.0.0.7
@@ -76,6 +77,7 @@ restart     running calls have 30s to end
 reload      when this file changes, and every 15s
 state       /var/lib/image-cri-shim
 cache       1024 answers, found for 5m, absent for 30s
+trace       no calls are kept for --since (traceBuffer: 0)
 registries  none, the shim only forwards calls
 `
 	if got.String() != want[1:] {

@@ -17,6 +17,7 @@ func TestProblems(t *testing.T) {
 		aLogin    = `expected user:password, in quotes if necessary`
 		anIPv6    = `found a bad host in brackets, expected an IPv6 address such as [fd00::1], without a zone or dots`
 		control   = `found control characters or several lines, expected plain text on one line`
+		aSize     = `expected a size such as 512KiB or 1MiB, at most 2MiB, or 0`
 		taggedBad = `found a YAML tag (a text that begins with ! needs quotes), `
 	)
 	for _, test := range []struct{ data, want string }{
@@ -47,6 +48,15 @@ func TestProblems(t *testing.T) {
 		{"lookupTimeout: [3s]", `lookupTimeout: found a list, ` + aDuration},
 		{"drain: -1s", `drain: found "-1s", ` + aDuration + `, not a negative one`},
 		{"reloadInterval: soon", `reloadInterval: found "soon", ` + aDuration},
+		{"traceBuffer: 3MiB", `traceBuffer: found "3MiB", ` + aSize},
+		{"traceBuffer: 2049KiB", `traceBuffer: found "2049KiB", ` + aSize},
+		{"traceBuffer: 99999999999999999999MiB", `traceBuffer: found "99999999999999999999MiB", ` + aSize},
+		{"traceBuffer: 1M", "traceBuffer: found \"1M\", " + aSize + ", did you mean `1MiB`?"},
+		{"traceBuffer: 512 kb", "traceBuffer: found \"512...\", " + aSize + ", did you mean `512KiB`?"},
+		{"traceBuffer: 1048576", `traceBuffer: found 1048576, ` + aSize},
+		{"traceBuffer: -1MiB", `traceBuffer: found "-1MiB", ` + aSize},
+		{"traceBuffer: on", `traceBuffer: found "on", ` + aSize},
+		{"traceBuffer: [1MiB]", `traceBuffer: found a list, ` + aSize},
 		{"image: var/lib", `image: found "var/lib", expected an absolute path`},
 		{"image: 7", `image: found 7, expected an absolute path`},
 		{`image: "/var\n/lib"`, `image: ` + control},
