@@ -22,12 +22,8 @@ import (
 func (d *daemon) adminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+admin.ResolvePath, func(response http.ResponseWriter, request *http.Request) {
-		g := d.current.acquire()
-		defer g.release()
-		read := *d.read.Load()
-		explainer := &explain.Explainer{Registries: g.registries, Rewriter: g.rewriter, Namer: d.namer, Invoke: d.server.Invoke}
-		images, err := explainer.Explain(request.Context(), request.URL.Query()["image"])
-		admin.Reply(response, explain.Resolution{File: absolute(d.file), Read: read, Restart: d.waitingKeys(), Images: images}, err)
+		resolution, err := d.resolve(request.Context(), request.URL.Query()["image"])
+		admin.Reply(response, resolution, err)
 	})
 	mux.HandleFunc("GET "+admin.AboutPath, func(response http.ResponseWriter, request *http.Request) {
 		status := explain.ShimStatus{
@@ -43,6 +39,16 @@ func (d *daemon) adminHandler() http.Handler {
 	})
 	mux.HandleFunc("GET "+admin.TracePath, d.sendTrace)
 	return mux
+}
+
+// resolve explains names, or all images of the node if there are no names.
+func (d *daemon) resolve(ctx context.Context, names []string) (explain.Resolution, error) {
+	g := d.current.acquire()
+	defer g.release()
+	read := *d.read.Load()
+	explainer := &explain.Explainer{Registries: g.registries, Rewriter: g.rewriter, Namer: d.namer, Invoke: d.server.Invoke}
+	images, err := explainer.Explain(ctx, names)
+	return explain.Resolution{File: absolute(d.file), Read: read, Restart: d.waitingKeys(), Images: images}, err
 }
 
 // waitingKeys returns the changed keys that take effect after a restart.

@@ -26,6 +26,21 @@ func (i *Image) writeText(w io.Writer) error {
 	// Each image has a table of its own, so that a long name does not widen the others.
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, i.Image)
+	for _, r := range i.Rows() {
+		fmt.Fprintf(table, "  %s\t%s\t%s\t%s\n", r.Subject, r.State, r.Reference, r.Detail)
+	}
+	return table.Flush()
+}
+
+// Row is a line of an explanation: the name, a registry, the runtime, or the result.
+type Row struct{ Subject, State, Reference, Detail string }
+
+// rows collects the rows of an explanation.
+type rows []Row
+
+// Rows returns the explanation as text.
+func (i *Image) Rows() []Row {
+	table := new(rows)
 	if i.Problem != "" {
 		row(table, "means", "", i.Problem, "")
 	} else {
@@ -37,11 +52,11 @@ func (i *Image) writeText(w io.Writer) error {
 	row(table, "this node keeps names", i.Node.Names.modeText(), "", i.Node.Names.detail())
 	i.Node.write(table)
 	row(table, "pulled as", "", cmp.Or(i.Pulled, "-"), i.outcome())
-	return table.Flush()
+	return *table
 }
 
-func row(table io.Writer, subject, state, reference, detail string) {
-	fmt.Fprintf(table, "  %s\t%s\t%s\t%s\n", subject, state, reference, detail)
+func row(table *rows, subject, state, reference, detail string) {
+	*table = append(*table, Row{subject, state, reference, detail})
 }
 
 // detail returns the rule and the details of an answer.
@@ -87,7 +102,7 @@ func (n Naming) detail() string {
 	return fmt.Sprintf("%s, but some names could not be changed, retrying; repositories affected: %d", n.Reason, n.Repairs)
 }
 
-func (n *Node) write(table io.Writer) {
+func (n *Node) write(table *rows) {
 	if n.Ledger != nil {
 		row(table, "ledger", "has", n.Ledger.Stored, fmt.Sprintf("%s, from %s, %s%s", n.Ledger.Image,
 			cmp.Or(n.Ledger.Registry, "the original registry"), n.Ledger.At.Local().Format(time.DateTime), n.pendingText()))
