@@ -44,6 +44,7 @@ func (d *daemon) newPage() *page.Page {
 		Registries:    d.conditions,
 		Ledger:        d.searchLedger,
 		Configuration: d.describe,
+		Resolve:       d.explainOnPage,
 	})
 }
 
@@ -56,6 +57,7 @@ func (o *observers) showDecision(made rewrite.Decision) {
 	shown := page.Decision{
 		Method: made.Method, Asked: made.Asked, Served: made.Served, Registry: made.Registry,
 		Reason: made.Reason, Names: string(made.Names), Namespace: made.Namespace, Pod: made.Pod, Seconds: made.Duration.Seconds(),
+		Absent: made.Absent,
 	}
 	if made.Err != nil {
 		failed := status.Convert(made.Err)
@@ -106,13 +108,25 @@ func (d *daemon) conditions() []page.Registry {
 	return registries
 }
 
-func (d *daemon) searchLedger(text string, limit int) page.Names {
+func (d *daemon) searchLedger(text string) (names []page.Name, all int) {
 	found, all := d.ledger.Search(text)
-	names := page.Names{Names: []page.Name{}, Found: len(found), All: all}
-	for _, name := range found[:min(len(found), limit)] {
-		names.Names = append(names.Names, page.Name{Original: name.Original, Image: name.Image, Stored: name.Stored, Registry: name.Registry, At: name.At})
+	for _, name := range found {
+		names = append(names, page.Name{Original: name.Original, Image: name.Image, Stored: name.Stored, Registry: name.Registry, At: name.At})
 	}
-	return names
+	return names, all
+}
+
+// explainOnPage returns an explanation of one image for the debug page.
+func (d *daemon) explainOnPage(ctx context.Context, image string) page.Explanation {
+	resolution, err := d.resolve(ctx, []string{image})
+	if err != nil {
+		return page.Explanation{Note: printable.Error(err, errorLimit)}
+	}
+	explanation := page.Explanation{Note: resolution.Note()}
+	for _, row := range resolution.Images[0].Rows() {
+		explanation.Rows = append(explanation.Rows, page.ExplanationRow(row))
+	}
+	return explanation
 }
 
 func (d *daemon) describe() string {

@@ -140,9 +140,19 @@ func (p *debugPage) loses(t *testing.T, registry *testbed.Registry, do func()) {
 			t.Error(err)
 		}
 	}()
-	if _, err := p.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: "nginx:1.26"}, nil, nil); err == nil {
-		t.Error("pulled an image that no registry has")
+	for _, pod := range []string{"web-7c5ddbdf54-kq2lm", "web-7c5ddbdf54-8zv4p"} {
+		if err := p.pullFor(t, "nginx:1.26", "shop", pod, nil); err == nil {
+			t.Error("pulled an image that no registry has")
+		}
 	}
-	p.shows(t, "problems", registry.Address())
+	p.shows(t, "problems", "The registry "+registry.Address()+" is down", "shop/web-7c5ddbdf54-8zv4p")
 	do()
+}
+
+// pullFor pulls an image for a pod, as kubelet does.
+func (p *debugPage) pullFor(t *testing.T, image, namespace, pod string, auth *runtimeapi.AuthConfig) error {
+	t.Helper()
+	sandbox := &runtimeapi.PodSandboxConfig{Metadata: &runtimeapi.PodSandboxMetadata{Name: pod, Namespace: namespace, Uid: pod}}
+	_, err := p.through.Images.PullImage(testContext(t), &runtimeapi.ImageSpec{Image: image}, auth, sandbox)
+	return err
 }

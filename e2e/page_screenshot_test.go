@@ -34,8 +34,8 @@ func TestPageScreenshots(t *testing.T) {
 			width, height int64
 			scheme        string
 		}{
-			{"page.png", 1500, 1400, "light"},
-			{"page-phone.png", 390, 1280, "dark"},
+			{"page.png", 1400, 1300, "light"},
+			{"page-phone.png", 390, 1100, "dark"},
 		} {
 			p.screenshot(t, filepath.Join(folder, picture.file), picture.width, picture.height, picture.scheme)
 		}
@@ -47,8 +47,13 @@ func (p *debugPage) works(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{"nginx:1.25", "same:1", "original:1", "nginx"} {
 		p.status(t, p.through, name)
-		p.pull(t, p.through, name, callerLogin)
+		if err := p.pullFor(t, name, "shop", "cart-6d5f8b7c94-x2x8k", callerLogin); err != nil {
+			t.Fatal(err)
+		}
 		p.status(t, p.through, name)
+	}
+	if err := p.pullFor(t, "search:2.0-rc1", "shop", "search-0", callerLogin); err == nil {
+		t.Fatal("pulled an image that no registry has")
 	}
 	for range 200 {
 		p.list(t, p.through)

@@ -28,9 +28,16 @@ func TestPage(t *testing.T) {
 	}{
 		{"opens", (*debugPage).opens},
 		{"new decisions appear", (*debugPage).showsDecisions},
+		{"an image that no registry has", (*debugPage).showsAbsentImage},
+		{"names do not break", (*debugPage).keepsWordsWhole},
 		{"hostile names are not markup", (*debugPage).showsHostileNames},
 		{"filter", (*debugPage).filters},
 		{"ledger", (*debugPage).searchesLedger},
+		{"order of the sections", (*debugPage).showsFailuresFirst},
+		{"folding", (*debugPage).foldsSections},
+		{"menu on a phone", (*debugPage).keepsMenu},
+		{"copy", (*debugPage).copies},
+		{"resolve", (*debugPage).resolves},
 		{"pause", (*debugPage).pauses},
 		{"keyboard", (*debugPage).isReachedByKeyboard},
 		{"screen widths", (*debugPage).fitsEveryWidth},
@@ -112,30 +119,40 @@ func (p *debugPage) filters(t *testing.T) {
 	p.status(t, p.through, "nginx:1.25")
 	p.showsRows(t, "decisions-rows", 4, "")
 	p.do(t, chromedp.SendKeys(chromedp.CSS("#filter"), "NGINX 1.25"))
-	p.showsRows(t, "decisions-rows", 2, "nginx:1.25")
-	p.shows(t, "decisions-count", "2 of the last 4")
+	p.showsRows(t, "decisions-rows", 1, "nginx:1.25")
+	p.shows(t, "decisions-rows", "PullImage", "1 more call") // one row for both decisions
+	p.shows(t, "decisions-count", "2 of the last 5")
 	p.set(t, "kind", "acts")
 	p.showsRows(t, "decisions-rows", 1, "PullImage")
 	p.set(t, "kind", "failures")
 	p.showsRows(t, "decisions-rows", 0, "")
-	p.shows(t, "decisions-empty", "None of the last 4")
-	p.set(t, "filter", "")
+	p.shows(t, "decisions-empty", "None of the last 5")
+	p.set(t, "filter", "kube-system/kube-controller")
+	p.showsRows(t, "decisions-rows", 1, "in no registry")
+	p.set(t, "filter", "img")
 	p.showsRows(t, "decisions-rows", 1, "failed")
+	p.set(t, "filter", "")
 	p.set(t, "kind", "all")
 	p.showsRows(t, "decisions-rows", 4, "")
 }
 
 func (p *debugPage) searchesLedger(t *testing.T) {
 	// latest and 1.25, and the digest of each
-	p.shows(t, "ledger-count", "4 in total")
+	p.shows(t, "ledger-count", "2 images, 4 names in total")
+	p.showsRows(t, "ledger-rows", 2, "1 digest")
+	if rows := p.rows(t, "ledger-rows"); strings.Contains(strings.Join(rows, " "), "@sha256:") {
+		t.Errorf("digests are not folded: %q", rows)
+	}
+	p.do(t, chromedp.Click(chromedp.CSS("#ledger-rows th summary")))
+	p.shows(t, "ledger-rows", "docker.io/library/nginx@sha256:")
 	p.do(t, chromedp.SendKeys(chromedp.CSS("#search"), "nginx:1."))
 	p.showsRows(t, "ledger-rows", 1, "docker.io/library/nginx:1.25")
-	p.shows(t, "ledger-count", "1 of 4")
+	p.shows(t, "ledger-count", "1 image, 4 names in total")
 	p.do(t, chromedp.SendKeys(chromedp.CSS("#search"), "x"))
 	p.showsRows(t, "ledger-rows", 0, "")
 	p.shows(t, "ledger-empty", "No name in the ledger contains nginx:1.x")
 	p.set(t, "search", "")
-	p.showsRows(t, "ledger-rows", 4, "docker.io/library/nginx")
+	p.showsRows(t, "ledger-rows", 2, "docker.io/library/nginx")
 }
 
 func (p *debugPage) pauses(t *testing.T) {
@@ -155,7 +172,7 @@ func (p *debugPage) pauses(t *testing.T) {
 func (p *debugPage) isReachedByKeyboard(t *testing.T) {
 	wanted := []string{"configuration-text", "filter", "kind", "pause", "search"}
 	var reached []string
-	for range 60 {
+	for range 150 {
 		p.do(t, chromedp.KeyEvent(kb.Tab))
 		id := evaluate[string](t, p, "document.activeElement.id")
 		if slices.Contains(wanted, id) && !slices.Contains(reached, id) {
@@ -182,7 +199,7 @@ func (p *debugPage) fitsEveryWidth(t *testing.T) {
 func (p *debugPage) showsRegistries(t *testing.T) {
 	p.loses(t, shared.private, func() {
 		p.shows(t, "registries-rows", "down changed", "connection refused")
-		p.shows(t, "health", "problem", "The registry "+shared.private.Address()+" is down", "PullImage of nginx:1.26")
+		p.shows(t, "health", "problem", "The registry "+shared.private.Address()+" is down", "nginx:1.26", "PullImage: failed 2 times", "shop/web-7c5ddbdf54-8zv4p, shop/web-7c5ddbdf54-kq2lm", shared.private.Address()+" (could not ask")
 	})
 	p.shows(t, "registries-rows", "up changed")
 }

@@ -25,6 +25,9 @@ type Decision struct {
 	// Namespace and Pod name the pod for which an image was pulled.
 	Namespace string `json:"namespace,omitempty"`
 	Pod       string `json:"pod,omitempty"`
+
+	// Absent reports that a pull failed because no registry has the image.
+	Absent bool `json:"absent,omitempty"`
 }
 
 // decisions keeps the last maxDecisions decisions.

@@ -4,7 +4,8 @@
 //	GET /          the document
 //	GET /snapshot  the content of the page as JSON
 //	GET /live      the same as server-sent events, one per second
-//	GET /ledger?q= the names in the ledger that contain a text
+//	GET /ledger?q= the images in the ledger with a name that contains a text
+//	GET /resolve?image= which registry would serve an image, and why
 //
 // The daemon reports calls ([Page.ObserveCall]) and decisions about image names
 // ([Page.ObserveDecision]). Each report takes a short critical section, and the memory is

@@ -2,7 +2,7 @@ package page
 
 import (
 	"crypto/sha256"
-	_ "embed"
+	"embed"
 	"encoding/base64"
 	"net/http"
 	"strings"
@@ -13,9 +13,25 @@ var (
 	markup string
 	//go:embed assets/page.css
 	style string
-	//go:embed assets/page.js
-	script string
+	//go:embed assets/script/*.js
+	scripts embed.FS
 )
+
+// script is the document's script. Only live.js runs statements that need the other files.
+var script = joinScripts("elements", "times", "names", "sections", "overview", "decisions", "resolve", "ledger", "live")
+
+func joinScripts(names ...string) string {
+	var joined strings.Builder
+	joined.WriteString("\"use strict\";\n")
+	for _, name := range names {
+		text, err := scripts.ReadFile("assets/script/" + name + ".js")
+		if err != nil {
+			panic(err) // the file is not embedded
+		}
+		joined.Write(text)
+	}
+	return joined.String()
+}
 
 // document is the page with its style and script inlined.
 var document = strings.NewReplacer("/*style*/", style, "/*script*/", script).Replace(markup)

@@ -11,6 +11,11 @@ func TestHealth(t *testing.T) {
 	pull := func(asked, err string, age time.Duration) numberedDecision {
 		return numberedDecision{At: noon.Add(-age), Decision: Decision{Method: "PullImage", Asked: asked, Error: err}}
 	}
+	absent := func(asked string) numberedDecision {
+		d := pull(asked, "NotFound: no such image", 0)
+		d.Absent = true
+		return d
+	}
 	for name, test := range map[string]struct {
 		change     func(*Service)
 		registries []Registry
@@ -39,9 +44,9 @@ func TestHealth(t *testing.T) {
 			level:      failing,
 			problems: []string{
 				"The runtime at /run/runtime.sock does not answer: gone",
-				"Reloading the configuration failed, the last good configuration stays in force: shim.yaml:4: unknown key",
 				"The registry http://a is down: timeout",
 				"The registry http://b is slow in part: stalls",
+				"Reloading the configuration failed, the last good configuration stays in force: shim.yaml:4: unknown key",
 			},
 		},
 		"keys that wait for a restart": {
@@ -61,15 +66,31 @@ func TestHealth(t *testing.T) {
 			change: func(s *Service) { s.Names = Naming{Mode: "ledger", Ledger: 2} },
 			level:  ok,
 		},
-		"a failed pull": {
-			decisions: []numberedDecision{pull("nginx:9", "NotFound: no such image", time.Minute)},
-			level:     warning,
-			problems:  []string{"A request failed in the last 15 minutes: PullImage of nginx:9: NotFound: no such image"},
+		"a failed pull before its registry": {
+			registries: []Registry{{Address: "http://a", State: Down, Reason: "timeout"}},
+			decisions:  []numberedDecision{pull("nginx:9", "Unknown: no such host", time.Minute)},
+			level:      warning,
+			problems:   []string{"PullImage of nginx:9 failed: Unknown: no such host", "The registry http://a is down"},
 		},
-		"failed pulls, the last of each name": {
+		"failed pulls, one problem for each name": {
 			decisions: []numberedDecision{pull("a", "x", 0), pull("a", "x", time.Minute), pull("b", "y", 2*time.Minute)},
 			level:     warning,
-			problems:  []string{"2 requests failed in the last 15 minutes, the last one: PullImage of a: x"},
+			problems:  []string{"PullImage of a failed: x", "PullImage of b failed: y"},
+		},
+		"many failed pulls": {
+			decisions: []numberedDecision{pull("a", "x", 0), pull("b", "x", 0), pull("c", "x", 0), pull("d", "x", 0), pull("e", "x", 0), pull("f", "x", 0), pull("g", "x", 0)},
+			level:     warning,
+			problems:  []string{"PullImage of a", "PullImage of b", "PullImage of c", "PullImage of d", "PullImage of e", "More images with failed requests in the last 15 minutes: 2"},
+		},
+		"an image that no registry has": {
+			decisions: []numberedDecision{absent("nginx:9")},
+			level:     ok,
+			problems:  []string{"No registry has nginx:9: NotFound: no such image"},
+		},
+		"an image that no registry has after one that failed": {
+			decisions: []numberedDecision{absent("nginx:9"), pull("nginx", "timeout", time.Minute)},
+			level:     warning,
+			problems:  []string{"PullImage of nginx failed: timeout", "No registry has nginx:9"},
 		},
 		"a pull that succeeded in the end": {
 			decisions: []numberedDecision{pull("nginx", "", 0), pull("nginx", "timeout", time.Minute)},

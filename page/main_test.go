@@ -25,8 +25,9 @@ func healthySources() Sources {
 		Host:          func() string { return "node-1.example" },
 		Service:       func(context.Context) Service { return Service{} },
 		Registries:    func() []Registry { return []Registry{} },
-		Ledger:        func(string, int) Names { return Names{Names: []Name{}} },
+		Ledger:        func(string) ([]Name, int) { return nil, 0 },
 		Configuration: func() string { return "socket  /run/shim.sock" },
+		Resolve:       func(_ context.Context, image string) Explanation { return Explanation{Note: image} },
 	}
 }
 

@@ -18,10 +18,14 @@ type Sources struct {
 	Service func(ctx context.Context) Service
 	// Registries returns the configured registries, sorted by preference.
 	Registries func() []Registry
-	// Ledger returns at most limit names with a field that contains text, the newest first.
-	Ledger func(text string, limit int) Names
+	// Ledger returns the names with a field that contains text, the newest first, and the
+	// number of all names.
+	Ledger func(text string) (found []Name, all int)
 	// Configuration returns the description of the configuration in force.
 	Configuration func() string
+	// Resolve explains which registry would serve an image. It must return soon after ctx is
+	// done.
+	Resolve func(ctx context.Context, image string) Explanation
 }
 
 // Service is the state of the daemon.
@@ -68,22 +72,6 @@ const (
 	Unasked    State = "not asked yet"
 )
 
-// Names is the result of a search in the ledger.
-type Names struct {
-	Names []Name `json:"names"`
-	Found int    `json:"found"` // number of names that match
-	All   int    `json:"all"`
-}
-
-// Name is a name in the ledger.
-type Name struct {
-	Original string    `json:"original"` // requested name
-	Image    string    `json:"image"`    // image ID
-	Stored   string    `json:"stored"`   // stored reference
-	Registry string    `json:"registry,omitempty"`
-	At       time.Time `json:"at"`
-}
-
 // Page is the debug page of one daemon. Its methods are safe for concurrent use.
 type Page struct {
 	sources        Sources
@@ -92,6 +80,7 @@ type Page struct {
 	decisions      decisions
 	viewerSlots    chan struct{} // one element for each viewer
 	searchSlot     chan struct{} // holds an element during a search of the ledger
+	resolver       resolver
 	updateInterval time.Duration // of each viewer
 	writeTimeout   time.Duration // of an update
 	handler        http.Handler
@@ -104,6 +93,7 @@ func New(sources Sources) *Page {
 		started:        time.Now(),
 		viewerSlots:    make(chan struct{}, 8),
 		searchSlot:     make(chan struct{}, 1),
+		resolver:       newResolver(),
 		updateInterval: time.Second,
 		writeTimeout:   10 * time.Second,
 	}
@@ -114,6 +104,7 @@ func New(sources Sources) *Page {
 	})
 	mux.HandleFunc("GET /live", p.live)
 	mux.HandleFunc("GET /ledger", p.search)
+	mux.HandleFunc("GET /resolve", p.resolve)
 	p.handler = p.guard(mux)
 	return p
 }
@@ -121,24 +112,6 @@ func New(sources Sources) *Page {
 // ServeHTTP implements [http.Handler].
 func (p *Page) ServeHTTP(response http.ResponseWriter, request *http.Request) {
 	p.handler.ServeHTTP(response, request)
-}
-
-// maxNames limits the names that a search returns.
-const maxNames = 50
-
-// search searches the ledger for one viewer at a time, because a search holds the ledger's
-// lock while it reads thousands of names.
-func (p *Page) search(response http.ResponseWriter, request *http.Request) {
-	select {
-	case p.searchSlot <- struct{}{}:
-	case <-request.Context().Done():
-		return
-	}
-	found := func() Names {
-		defer func() { <-p.searchSlot }()
-		return p.sources.Ledger(request.URL.Query().Get("q"), maxNames)
-	}()
-	writeJSON(response, found) // after the search slot is free, because the client may block it
 }
 
 func writeJSON(response http.ResponseWriter, value any) {
