@@ -38,6 +38,8 @@ func (c call) pullImage(ctx context.Context, encoded []byte) ([]byte, error) {
 	if err != nil && decision.Outcome == "" {
 		decision.Outcome = OutcomeFailed
 	}
+	wasAsked := decision.Outcome != OutcomeRefused || !p.tried.isEmpty()
+	decision.Absent = status.Code(err) == codes.NotFound && wasAsked && !p.tried.hasFailures()
 	c.decided(ctx, decision)
 	return response, err
 }

@@ -54,6 +54,9 @@ type Decision struct {
 	// client does not get. The image may exist under that reference. Reason lists all such
 	// errors. Failed is nil if there is none.
 	Failed error
+	// Absent reports that a pull failed because each registry that may be used answered that
+	// it does not have the image.
+	Absent bool
 }
 
 // Outcome classifies a [Decision].
