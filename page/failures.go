@@ -62,7 +62,9 @@ func (d Decision) causes() []string {
 	if _, tried, ok := strings.Cut(d.Reason, "tried before: "); ok {
 		causes = append(causes, clip(tried, maxCauseBytes))
 	}
-	text, _, _ := strings.Cut(d.Error, "; image-cri-shim ") // repeats the registries
+	// The shim's part of the error repeats the registries.
+	text, _, _ := strings.Cut(d.Error, "; image-cri-shim ")
+	text, _, _ = strings.Cut(text, ", tried: ")
 	// Runtimes put the operations before the cause, with the quoted name in each of them.
 	if i := strings.LastIndex(text, `": `); i >= 0 {
 		code, _, _ := strings.Cut(text, ": ")

@@ -40,6 +40,11 @@ func TestCauses(t *testing.T) {
 			`Unknown: failed to pull and unpack image "docker.io/library/nginx:9": failed to resolve reference "docker.io/library/nginx:9": pull access denied; image-cri-shim tried before: ` + hub,
 			[]string{hub, "Unknown: pull access denied"},
 		},
+		{
+			"fallback: never; tried before: " + hub,
+			"Unknown: RegistryUnavailable: image-cri-shim: nginx may not be pulled from its original registry (fallback: never), tried: " + hub,
+			[]string{hub, "Unknown: RegistryUnavailable: image-cri-shim: nginx may not be pulled from its original registry (fallback: never)"},
+		},
 	} {
 		if got := (Decision{Reason: test.reason, Error: test.error}).causes(); !slices.Equal(got, test.want) {
 			t.Errorf("got %q, want %q", got, test.want)

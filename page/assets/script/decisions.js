@@ -66,7 +66,7 @@ function why(decision) {
 // cause returns the end of a runtime's error. Runtimes put the operations before it, with the
 // quoted name in each of them, and the shim appends the registries, which the reason has.
 function cause(error) {
-  const [text] = error.split("; image-cri-shim "), operations = text.lastIndexOf('": ');
+  const [text] = error.split(/; image-cri-shim |, tried: /), operations = text.lastIndexOf('": ');
   return operations < 0 ? text : text.split(": ", 1) + ": " + text.slice(operations + 3);
 }
 
