@@ -247,12 +247,23 @@ func waitFor(ts *testscript.TestScript, _ bool, arguments []string) {
 }
 
 // criClient implements `cri SOCKET METHOD`: it calls a method of the RuntimeService and prints
-// the runtime's name in the response.
+// the runtime's name in the response. `cri SOCKET PullImage` pulls quay.io/no/such:1 for a pod.
 func criClient() {
 	if err := call(os.Args[1], os.Args[2]); err != nil {
 		_, _ = os.Stderr.WriteString(err.Error() + "\n")
 		os.Exit(1)
 	}
+}
+
+// pullRequest has secrets in the fields that may hold them.
+var pullRequest = &runtime.PullImageRequest{
+	Image: &runtime.ImageSpec{Image: "quay.io/no/such:1", Annotations: map[string]string{"canary": "canary"}},
+	Auth:  &runtime.AuthConfig{Username: "canary-user", Password: "canary:passw0rd"},
+	SandboxConfig: &runtime.PodSandboxConfig{
+		Metadata:    &runtime.PodSandboxMetadata{Namespace: "prod", Name: "web-0", Uid: "canary-uid"},
+		Annotations: map[string]string{"canary": "canary"},
+		Labels:      map[string]string{"canary": "canary"},
+	},
 }
 
 func call(socket, method string) (err error) {
@@ -261,7 +272,14 @@ func call(socket, method string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, connection.Close()) }()
-	raw, err := proxytest.Invoke(context.Background(), connection, "/runtime.v1.RuntimeService/"+method, nil)
+	service, request := "RuntimeService", []byte(nil)
+	if method == "PullImage" {
+		service = "ImageService"
+		if request, err = proto.Marshal(pullRequest); err != nil {
+			return err
+		}
+	}
+	raw, err := proxytest.Invoke(context.Background(), connection, "/runtime.v1."+service+"/"+method, request)
 	if err != nil {
 		return err
 	}

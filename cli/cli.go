@@ -27,7 +27,7 @@ func Main(ctx context.Context, arguments []string, stdout, stderr io.Writer) int
 		return 0
 	}
 	if text := err.Error(); text != "" {
-		fmt.Fprintln(stderr, "image-cri-shim:", text)
+		daemon.WriteError(stderr, "image-cri-shim: "+text)
 	}
 	if exit, ok := errors.AsType[cli.ExitCoder](err); ok {
 		return exit.ExitCode()

@@ -28,7 +28,7 @@ that applies, the reference it is asked for and its answer; where image names ar
 the names that the ledger and the runtime have; and the reference that the runtime would
 pull. resolve changes no image names.
 
-resolve asks the running shim, so its output includes the cache and the circuit breakers.
+resolve asks the running shim, so its output includes the cache and the registries known to be down.
 Without a running shim, with another file than the shim's, or with --fresh, it asks the
 registries directly.
 

@@ -101,7 +101,7 @@ type daemon struct {
 // configuration, it waits until it finds one. The caller must close the daemon.
 func newDaemon(ctx context.Context, file string, settings *config.Config, log *logrus.Logger) (*daemon, error) {
 	d := &daemon{started: time.Now(), file: file, settings: settings, runtime: settings.Runtime, log: log}
-	d.observers = &observers{log: log, trace: trace.NewHub(trace.Options{UnboundedStreams: unboundedStreams, Invoke: d.invoke})}
+	d.observers = &observers{log: log, runtime: newRuntimeMonitor(), trace: trace.NewHub(trace.Options{UnboundedStreams: unboundedStreams, Invoke: d.invoke})}
 	d.httpServer = &httpServer{handler: d.pages(), listen: d.listenHTTP, log: log, timeout: clientTimeout}
 	var err error
 	if d.ledger, err = ledger.Open(settings.StateDirectory); err != nil {
@@ -175,6 +175,7 @@ func (d *daemon) run(ctx context.Context) error {
 		}
 	}
 	defer d.runNamer(ctx)()
+	defer d.observers.runtime.start(ctx, d.probeRuntime, d.log.WithField("cri", d.runtime))()
 	served := make(chan error, 1)
 	go func() { served <- d.server.Serve(clientListener{probedListener{listener}, &d.observers.clients}) }()
 	defer watchdog(ctx, d.settings.Shim, d.log)()

@@ -1,26 +1,47 @@
 package daemon
 
 import (
+	"cmp"
 	"io"
-	"os"
+	"slices"
+	"strings"
 
 	"github.com/sirupsen/logrus"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"image-cri-shim/proxy"
 	"image-cri-shim/rewrite"
 )
 
-// newLogger returns a logger. Under journald, its lines have no time, because journald adds
-// it.
+// newLogger returns a logger. In the journal, its lines have a priority instead of a time.
 func newLogger(output io.Writer, debug bool) *logrus.Logger {
 	log := logrus.New()
 	log.SetOutput(output)
-	_, underSystemd := os.LookupEnv("JOURNAL_STREAM") // systemd.exec(5)
-	log.SetFormatter(&logrus.TextFormatter{DisableColors: true, FullTimestamp: true, DisableTimestamp: underSystemd})
+	format := &logrus.TextFormatter{DisableColors: true, FullTimestamp: true, SortingFunc: sortFields}
+	log.SetFormatter(format)
+	if isJournal(output) {
+		format.DisableTimestamp = true
+		log.SetFormatter(&journalFormatter{format})
+	}
 	setDebug(log, debug)
 	return log
+}
+
+// firstFields are the fields at the beginning of a line, where a narrow terminal shows them.
+var firstFields = []string{
+	logrus.FieldKeyTime, logrus.FieldKeyLevel, logrus.FieldKeyMsg,
+	"asked", "namespace", "pod", "served", "registry", "tried", "reason", logrus.ErrorKey,
+}
+
+// sortFields sorts the names of a line's fields: firstFields, then the others by name.
+func sortFields(names []string) {
+	rank := func(name string) int {
+		if i := slices.Index(firstFields, name); i >= 0 {
+			return i
+		}
+		return len(firstFields)
+	}
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(rank(a)-rank(b), strings.Compare(a, b)) })
 }
 
 // setDebug enables or disables logging of each call.
@@ -48,18 +69,21 @@ func logCall(log *logrus.Logger, call *proxy.Call) {
 	entry.Debug("call")
 }
 
-// logDecision logs a decision about an image name.
-func logDecision(log *logrus.Logger, d rewrite.Decision) {
-	level := decisionLevel(d)
+// logDecision logs a decision about an image name. canceled is set if the client has canceled
+// the call.
+func logDecision(log *logrus.Logger, d rewrite.Decision, canceled bool) {
+	level := decisionLevel(d, canceled)
 	if !log.IsLevelEnabled(level) {
 		return
 	}
-	fields := logrus.Fields{"asked": d.Asked, "served": d.Served, "registry": d.Registry, "reason": d.Reason, "duration": d.Duration}
-	if d.Pod != "" {
-		fields["namespace"], fields["pod"] = d.Namespace, d.Pod
+	fields := logrus.Fields{"asked": d.Asked, "reason": d.Reason, "duration": d.Duration}
+	for name, value := range map[string]string{"namespace": d.Namespace, "pod": d.Pod, "served": d.Served, "registry": d.Registry, "names": string(d.Names)} {
+		if value != "" {
+			fields[name] = value
+		}
 	}
-	if d.Names != "" {
-		fields["names"] = d.Names
+	if d.Err != nil && d.Tried != "" { // the cause in the private registry comes first
+		fields["tried"], fields["reason"] = d.Tried, strings.TrimSuffix(d.Reason, "; tried before: "+d.Tried)
 	}
 	if d.Err != nil {
 		fields[logrus.ErrorKey] = d.Err
@@ -69,16 +93,16 @@ func logDecision(log *logrus.Logger, d rewrite.Decision) {
 
 // decisionLevel returns the level of a decision: info for calls that change images, debug
 // for read-only calls, which kubelet makes continuously. It is error for a failed pull, unless
-// the client canceled it, and warning if the runtime failed to answer whether the image is
+// the client has canceled it, and warning if the runtime failed to answer whether the image is
 // present, except for a read-only call that was served.
-func decisionLevel(d rewrite.Decision) logrus.Level {
+func decisionLevel(d rewrite.Decision, canceled bool) logrus.Level {
 	readOnly := false
 	switch d.Method {
 	case "ImageStatus", "ListImages", "StreamImages":
 		readOnly = true
 	}
 	switch {
-	case d.Method == "PullImage" && d.Err != nil && status.Code(d.Err) != codes.Canceled:
+	case d.Method == "PullImage" && d.Err != nil && !canceled:
 		return logrus.ErrorLevel
 	case d.Failed != nil && !(readOnly && d.Served != ""):
 		return logrus.WarnLevel

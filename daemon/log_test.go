@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 
@@ -16,7 +17,7 @@ import (
 func TestDecisionOfAName(t *testing.T) {
 	for names, want := range map[naming.Mode]bool{naming.InRuntime: true, "": false} {
 		var output bytes.Buffer
-		logDecision(newLogger(&output, false), rewrite.Decision{Method: "PullImage", Names: names})
+		logDecision(newLogger(&output, false), rewrite.Decision{Method: "PullImage", Names: names}, false)
 		if got := strings.Contains(output.String(), " names=runtime"); got != want {
 			t.Errorf("%q: %s", names, output.String())
 		}
@@ -25,11 +26,12 @@ func TestDecisionOfAName(t *testing.T) {
 
 // TestDecisionLevels requires the log lines of decisions without debug.
 func TestDecisionLevels(t *testing.T) {
+	const canceled = "a pull that the client canceled"
 	failure := status.Error(codes.Internal, "boom")
 	for _, test := range []struct {
 		name     string
 		decision rewrite.Decision
-		want     string // prefix of the line; empty for no line
+		want     string // part of the line; empty for no line
 	}{
 		{"looked at", rewrite.Decision{Method: "ImageStatus", Served: "hub/nginx:1"}, ""},
 		{"looked at in vain", rewrite.Decision{Method: "ListImages"}, ""},
@@ -42,12 +44,14 @@ func TestDecisionLevels(t *testing.T) {
 		{"pulled", rewrite.Decision{Method: "PullImage", Served: "hub/nginx:1"}, "level=info"},
 		{"a failed pull", rewrite.Decision{Method: "PullImage", Err: failure}, "level=error"},
 		{"a failed pull of an image that may be present", rewrite.Decision{Method: "PullImage", Failed: failure, Err: failure}, "level=error"},
-		{"a canceled pull", rewrite.Decision{Method: "PullImage", Err: status.Error(codes.Canceled, "boom")}, "level=info"},
+		{"a pull that timed out", rewrite.Decision{Method: "PullImage", Err: status.Error(codes.DeadlineExceeded, "boom")}, "level=error"},
+		{"a pull that the runtime canceled", rewrite.Decision{Method: "PullImage", Err: status.Error(codes.Canceled, "boom")}, "level=error"},
+		{canceled, rewrite.Decision{Method: "PullImage", Err: status.Error(codes.Canceled, "boom")}, "level=info"},
 	} {
 		var output bytes.Buffer
 		log := newLogger(&output, false)
 		test.decision.Asked, test.decision.Reason = "nginx:1", "because"
-		logDecision(log, test.decision)
+		logDecision(log, test.decision, test.name == canceled)
 		line := output.String()
 		if (line == "") != (test.want == "") || !strings.Contains(line, test.want) {
 			t.Errorf("%s: %q, want %q", test.name, line, test.want)
@@ -55,5 +59,17 @@ func TestDecisionLevels(t *testing.T) {
 		if test.decision.Err != nil && !strings.Contains(line, "boom") {
 			t.Errorf("%s: %q does not have the client's error", test.name, line)
 		}
+	}
+}
+
+// TestFieldsOfFailedPull requires that the line of a failed pull begins with the pod and the
+// reason, before the long error of the runtime.
+func TestFieldsOfFailedPull(t *testing.T) {
+	var output bytes.Buffer
+	logDecision(newLogger(&output, false), rewrite.Decision{
+		Method: "PullImage", Asked: "nginx:1", Namespace: "prod", Pod: "web-0", Reason: "down", Err: errors.New("boom"),
+	}, false)
+	if line := output.String(); !strings.Contains(line, `level=error msg=PullImage asked="nginx:1" namespace=prod pod=web-0 reason=down error=boom duration=0s`) {
+		t.Error(line)
 	}
 }

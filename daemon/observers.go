@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 
 	"github.com/sirupsen/logrus"
@@ -21,6 +22,7 @@ type observers struct {
 	page    atomic.Pointer[page.Page]       // nil while the page is off
 	trace   *trace.Hub
 	clients connectedClients
+	runtime *runtimeMonitor
 }
 
 // Begin implements [proxy.Observer].
@@ -40,6 +42,7 @@ func (o *observers) End(call *proxy.Call) {
 	if call.Err == nil {
 		o.clients.countCall(call.Client)
 	}
+	o.runtime.observe(call.Code)
 	if m := o.metrics.Load(); m != nil {
 		m.End(metrics.Call{
 			Method:     call.Method,
@@ -62,7 +65,7 @@ func (o *observers) End(call *proxy.Call) {
 
 // decided reports a decision. ctx is the context of the call.
 func (o *observers) decided(ctx context.Context, d rewrite.Decision) {
-	logDecision(o.log, d)
+	logDecision(o.log, d, errors.Is(context.Cause(ctx), context.Canceled))
 	o.countDecision(d)
 	o.showDecision(d)
 	if call := proxy.CallOf(ctx); call != nil {

@@ -37,10 +37,10 @@ func TestEveryRegistryIsABlackHole(t *testing.T) {
 			}
 		}
 		pull("nginx:1.25", "(could not ask: no answer within 1s)")
-		pull("same:1", "(could not ask: circuit open since ")
+		pull("same:1", "(could not ask: known to be down since ")
 		n.wantStatus(t, "same:1", shared.id(t, shared.upstream, "library/same:1"))
 		n.remove(t, n.through, "same:1")
-		pull("original:1", "(could not ask: circuit open since ")
+		pull("original:1", "(could not ask: known to be down since ")
 		close(back)
 		eventually(t, func() string { return problem("nginx:1.25", "(absent)") })
 	})

@@ -14,12 +14,26 @@ const ellipsis = "..."
 // end are removed. Other blanks stay: a path may contain two of them. A text that is cut ends
 // with an ellipsis, for which limit must have room.
 func Line(text string, limit int) string {
-	valid := strings.ToValidUTF8(text, string(utf8.RuneError))
-	line := strings.Trim(strings.Join(strings.FieldsFunc(valid, isUnprintable), " "), " ")
+	line := join(text)
 	if len(line) > limit {
 		line = strings.ToValidUTF8(line[:limit-len(ellipsis)], "") + ellipsis
 	}
 	return line
+}
+
+// End is like [Line], but cuts the beginning: the cause of an error is at its end.
+func End(text string, limit int) string {
+	line := join(text)
+	if len(line) > limit {
+		line = ellipsis + strings.ToValidUTF8(line[len(line)-limit+len(ellipsis):], "")
+	}
+	return line
+}
+
+// join returns text as one line.
+func join(text string) string {
+	valid := strings.ToValidUTF8(text, string(utf8.RuneError))
+	return strings.Trim(strings.Join(strings.FieldsFunc(valid, isUnprintable), " "), " ")
 }
 
 func isUnprintable(r rune) bool { return !unicode.IsPrint(r) }

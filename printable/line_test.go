@@ -24,6 +24,20 @@ func TestLine(t *testing.T) {
 	}
 }
 
+func TestEnd(t *testing.T) {
+	for text, want := range map[string]string{
+		"a\nb":        "a b",
+		"0123456789":  "0123456789",
+		"0123456789a": "...456789a",
+		"üüü012345":   "...012345", // not half an ü
+		"a\xffb":      "a\ufffdb",
+	} {
+		if got := End(text, 10); got != want {
+			t.Errorf("End(%q) = %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestError(t *testing.T) {
 	err := errors.Join(errors.New("first"), errors.New("second"))
 	if got, want := Error(err, 100), "first; second"; got != want {

@@ -23,9 +23,15 @@ func statusOfEnd(err error, deadline time.Time) error {
 	return err
 }
 
+// errRuntimeDisconnected is the status of a call whose connection to the runtime has ended.
+var errRuntimeDisconnected = status.Error(codes.Unavailable, "connection to the runtime closed")
+
 // statusOfFailure returns the status of a call that failed with err before its own status
 // arrived. If ctx is done, its error takes precedence, since it may have caused err.
 func statusOfFailure(ctx context.Context, err error) error {
+	if errors.Is(context.Cause(ctx), frames.ErrServerDisconnected) {
+		return errRuntimeDisconnected
+	}
 	if ctx.Err() != nil {
 		return status.FromContextError(ctx.Err()).Err()
 	}

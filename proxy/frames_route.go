@@ -90,7 +90,7 @@ func outcomeError(outcome frames.Outcome) error {
 	case frames.Shutdown:
 		return errShuttingDown
 	case frames.ServerDisconnected:
-		return status.Error(codes.Unavailable, "connection to the runtime closed")
+		return errRuntimeDisconnected
 	default:
 		return status.Error(codes.Canceled, "client canceled the call")
 	}

@@ -53,7 +53,7 @@ func (b *breaker) allow() error {
 	if !b.open {
 		return nil
 	}
-	return &failure{reason: ReasonCircuit, text: printable.Line(fmt.Sprintf("circuit open since %s: %s", b.openedAt.Format(time.TimeOnly), b.reason), textLimit)}
+	return &failure{reason: ReasonCircuit, text: printable.Line(fmt.Sprintf("known to be down since %s: %s", b.openedAt.Format(time.TimeOnly), b.reason), textLimit)}
 }
 
 // state reports whether the circuit is open, the time of the last change, and the reason

@@ -98,7 +98,7 @@ func TestBreaker(t *testing.T) {
 			if answer.State != registry.Unknown || !answer.Cached || answer.Duration != 0 {
 				t.Errorf("%v, cached %v, after %v: want it unknown at once", answer.State, answer.Cached, answer.Duration)
 			}
-			if text := fmt.Sprint(answer.Err); !strings.HasPrefix(text, "circuit open since ") || !strings.Contains(text, test.reason) {
+			if text := fmt.Sprint(answer.Err); !strings.HasPrefix(text, "known to be down since ") || !strings.Contains(text, test.reason) {
 				t.Errorf("error %q, want since when and why", text)
 			}
 			if answer := findOne(t, set, "nginx:1.25"); answer.State != registry.Found || !answer.Cached {
@@ -132,7 +132,7 @@ func TestFirstTimeoutIsTheLast(t *testing.T) {
 	if answer := findOne(t, set, "nginx:1.25"); answer.Cached || fmt.Sprint(answer.Err) != "no answer within 1s" {
 		t.Errorf("%v, cached %v (%v)", answer.State, answer.Cached, answer.Err)
 	}
-	if answer := findOne(t, set, "app:1"); !answer.Cached || !strings.HasPrefix(fmt.Sprint(answer.Err), "circuit open since ") {
+	if answer := findOne(t, set, "app:1"); !answer.Cached || !strings.HasPrefix(fmt.Sprint(answer.Err), "known to be down since ") {
 		t.Errorf("the next one: %v, cached %v (%v)", answer.State, answer.Cached, answer.Err)
 	}
 }

@@ -55,7 +55,7 @@ func (b *lookupBackoff) allow() error {
 	if !time.Now().Before(b.until) {
 		return nil
 	}
-	return &failure{reason: ReasonCircuit, text: printable.Line(fmt.Sprintf("circuit of this repository open until %s: %s", b.until.Format(time.TimeOnly), b.text), textLimit)}
+	return &failure{reason: ReasonCircuit, text: printable.Line(fmt.Sprintf("this repository is not asked until %s: %s", b.until.Format(time.TimeOnly), b.text), textLimit)}
 }
 
 // repositoryKey identifies a repository of a registry.

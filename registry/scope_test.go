@@ -63,7 +63,7 @@ func TestFaultOfOneRepository(t *testing.T) {
 			for _, image := range []string{"nginx:1.26", "nginx:1.27"} {
 				answer := findOne(t, set, image)
 				text := fmt.Sprint(answer.Err)
-				if answer.State != registry.Unknown || !answer.Cached || !strings.HasPrefix(text, "circuit of this repository open until ") || !strings.Contains(text, test.reason) {
+				if answer.State != registry.Unknown || !answer.Cached || !strings.HasPrefix(text, "this repository is not asked until ") || !strings.Contains(text, test.reason) {
 					t.Errorf("%s: %v, cached %v (%v), want it withheld", image, answer.State, answer.Cached, answer.Err)
 				}
 			}

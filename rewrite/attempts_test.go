@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -29,14 +30,64 @@ func TestCause(t *testing.T) {
 	}
 }
 
+// TestAttemptsAreBounded requires a list within the limit that begins with the preferred
+// registry, keeps the end of each cause, counts the others, and is valid UTF-8.
 func TestAttemptsAreBounded(t *testing.T) {
-	var tried attempts
-	for i := range 50 {
-		tried.addSkipped(Answer{Candidate: Candidate{Registry: fmt.Sprintf("http://hub-%d:5000", i)}, Reason: "could not ask: circuit open since 10:00:00: no answer within 3s"})
+	for _, test := range []struct {
+		name, registry, reason string
+		count                  int
+	}{
+		{"one", "http://hub-%d:5000", "could not ask: connection refused", 1},
+		{"many", "http://hub-%d:5000", "could not ask: known to be down since 10:00:00: connection refused", 50},
+		{"long causes", "http://hub-%d:5000", "could not ask: " + strings.Repeat("é世", 100) + "connection refused", 9},
+		{"long hosts", "http://hub-%d." + strings.Repeat("世", 100), "could not ask: " + strings.Repeat("x", 500) + "connection refused", 3},
+		{"no causes", "http://hub-%d:5000", "absent", 50},
+		{"long result", "http://hub-%d:5000", strings.Repeat("世", 100), 3},
+	} {
+		for _, limit := range []int{listLimit, 223, appendedLimit / 2, 100} {
+			var tried attempts
+			for i := range test.count {
+				tried.addSkipped(Answer{Candidate: Candidate{Registry: fmt.Sprintf(test.registry, i)}, Reason: test.reason})
+			}
+			list := tried.text(limit)
+			entries := strings.Count(list, "hub-")
+			if len(list) > max(limit, hostLimit+resultLimit+causeMin+10) || !utf8.ValidString(list) || !strings.HasPrefix(list, "http://hub-0") || entries == 0 {
+				t.Errorf("%s: %d bytes of %d: %s", test.name, len(list), limit, list)
+			}
+			if strings.Contains(test.reason, "refused") && strings.Count(list, "connection refused)") != entries {
+				t.Errorf("%s: a cause is missing: %s", test.name, list)
+			}
+			if rest := test.count - entries; rest > 0 && !strings.HasSuffix(list, fmt.Sprintf("), and %d more", rest)) {
+				t.Errorf("%s: %d are missing: %s", test.name, rest, list)
+			}
+		}
 	}
-	list := tried.String()
-	if len(list) > textLimit+100 || !strings.HasPrefix(list, "http://hub-0:5000 (could not ask: circuit open") || !strings.HasSuffix(list, " more") {
-		t.Errorf("%d bytes: %s", len(list), list)
+}
+
+// TestAppendedTextIsBounded requires that the runtime's text is unchanged and at most 300
+// characters follow it, with the preferred registry before and after the original.
+func TestAppendedTextIsBounded(t *testing.T) {
+	runtimes := status.Error(codes.Unknown, strings.Repeat("世", 1000))
+	for _, limit := range []int{appendedLimit, appendedLimit / 2} {
+		var tried attempts
+		for i := range 5 {
+			tried.addFailed(Candidate{Registry: fmt.Sprintf("https://hub-%d.example.com:5000", i)}, status.Error(codes.Unknown, strings.Repeat("é", 500)+"no such host"))
+		}
+		explained := tried.explain(runtimes, "tried before", limit)
+		if limit < appendedLimit {
+			explained = tried.append(explained, ", and after it", appendedLimit)
+		}
+		own, appended, _ := strings.Cut(status.Convert(explained).Message(), "; image-cri-shim tried before: https://hub-0.example.com:5000 (pull failed: ...")
+		if own != status.Convert(runtimes).Message() || appended == "" {
+			t.Fatalf("the text is %s", status.Convert(explained).Message())
+		}
+		text := explained.(*explainedError).appended
+		if len(text) > appendedLimit || len(text) < appendedLimit-80 || !utf8.ValidString(text) || strings.Count(text, "no such host)") != strings.Count(text, "hub-") {
+			t.Errorf("%d bytes are appended: %s", len(text), text)
+		}
+		if limit < appendedLimit && !strings.Contains(text, ", and after it: https://hub-0") {
+			t.Errorf("the later attempts are missing: %s", text)
+		}
 	}
 }
 
@@ -77,11 +128,11 @@ func TestRefusal(t *testing.T) {
 func TestExplainLeavesOtherErrors(t *testing.T) {
 	plain := errors.New("plain")
 	var tried attempts
-	if got := tried.explain(plain, "tried before"); got != plain {
+	if got := tried.explain(plain, "tried before", appendedLimit); got != plain {
 		t.Errorf("got %v", got)
 	}
 	runtimes := status.Error(codes.NotFound, "not found")
-	if got := tried.explain(runtimes, "tried before"); got != runtimes {
+	if got := tried.explain(runtimes, "tried before", appendedLimit); got != runtimes {
 		t.Errorf("without attempts: got %v", got)
 	}
 }
@@ -94,7 +145,7 @@ func TestExplainKeepsRuntimesError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	explained := tried.explain(runtimes.Err(), "tried before")
+	explained := tried.explain(runtimes.Err(), "tried before", appendedLimit)
 	const appended = "; image-cri-shim tried before: http://hub (absent)"
 	marked, ok := explained.(interface{ Appended() string })
 	if !ok || marked.Appended() != appended {
@@ -105,7 +156,7 @@ func TestExplainKeepsRuntimesError(t *testing.T) {
 	}
 
 	const both = appended + ", and after it: http://hub (absent)"
-	again := tried.append(explained, ", and after it")
+	again := tried.append(explained, ", and after it", appendedLimit)
 	if marked, ok := again.(interface{ Appended() string }); !ok || marked.Appended() != both {
 		t.Errorf("%v lacks the appended text %q", again, both)
 	}
@@ -120,7 +171,7 @@ func TestRefusalIsBounded(t *testing.T) {
 	for i := range 10 {
 		tried.addSkipped(Answer{Candidate: Candidate{Registry: fmt.Sprint("http://", i)}, Reason: strings.Repeat("reason ", 100)})
 	}
-	if got := status.Convert(tried.refusal(strings.Repeat("a.", 5000) + "b/c:d")).Message(); len(got) > 1500 {
+	if got := status.Convert(tried.refusal(strings.Repeat("a.", 5000) + "b/c:d")).Message(); len(got) > 800 {
 		t.Errorf("%d bytes: %.100q", len(got), got)
 	}
 }

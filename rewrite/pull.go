@@ -34,7 +34,7 @@ func (c call) pullImage(ctx context.Context, encoded []byte) ([]byte, error) {
 	}
 	decision := newPullDecision(request)
 	response, err := p.run(ctx, &decision)
-	decision.Duration, decision.Err = time.Since(start), err
+	decision.Duration, decision.Err, decision.Tried = time.Since(start), err, p.tried.text(listLimit)
 	if err != nil && decision.Outcome == "" {
 		decision.Outcome = OutcomeFailed
 	}
@@ -59,11 +59,18 @@ func newPullDecision(request *runtime.PullImageRequest) Decision {
 // the request if the runtime may pull from any registry, because the runtime may accept the
 // name.
 func (c call) pullUnread(ctx context.Context, encoded []byte, request *runtime.PullImageRequest, problem error) ([]byte, error) {
+	decision := newPullDecision(request)
 	if MayFallBack(request.GetImage().GetImage(), c.lookup.MayFallBack) {
-		return c.forwardPull(ctx, encoded)
+		response, err := c.forwardPull(ctx, encoded)
+		decision.Reason, decision.Duration, decision.Err = "not an image name, forwarded unchanged", time.Since(c.began), err
+		decision.Served, decision.Outcome = decision.Asked, OutcomeOriginal
+		if err != nil {
+			decision.Served, decision.Outcome = "", OutcomeFailed
+		}
+		c.decided(ctx, decision)
+		return response, err
 	}
 	err := status.Errorf(codes.InvalidArgument, "image-cri-shim: no configured registry can have it, and other registries may not be used (fallback: never): %s", printable.Line(problem.Error(), lineLimit))
-	decision := newPullDecision(request)
 	decision.Reason, decision.Outcome, decision.Err = "fallback: never", OutcomeRefused, err
 	c.decided(ctx, decision)
 	return nil, err
@@ -160,5 +167,5 @@ func (p *pull) reason(end string) string {
 	if p.tried.isEmpty() {
 		return end
 	}
-	return end + "; tried before: " + p.tried.String()
+	return end + "; tried before: " + p.tried.text(listLimit)
 }

@@ -13,7 +13,7 @@ func (p *pull) pullOriginal(ctx context.Context, decision *Decision) ([]byte, er
 	switch {
 	case p.ownErr != nil:
 		decision.Reason = p.reason("the original registry failed")
-		return p.tryLastResorts(ctx, decision, p.ownErr, p.tried.explain(p.ownErr, "tried"))
+		return p.tryLastResorts(ctx, decision, p.ownErr, p.tried.explain(p.ownErr, "tried", p.appendedLimit()))
 	case p.withCallersAuth:
 		decision.Reason = p.reason("the original registry, with the caller's credentials")
 	case !p.lookup.MayFallBack(p.name):
@@ -30,7 +30,7 @@ func (p *pull) pullOriginal(ctx context.Context, decision *Decision) ([]byte, er
 	}
 	response, err := p.pullByOwnName(ctx, p.encoded)
 	if err != nil {
-		explained := p.tried.explain(err, "tried before")
+		explained := p.tried.explain(err, "tried before", p.appendedLimit())
 		if len(p.lastResort) > 0 {
 			p.tried.addFailed(Candidate{Registry: reference.Domain(p.name), Reference: p.name.String()}, err)
 		}
@@ -47,7 +47,7 @@ func (p *pull) tryLastResorts(ctx context.Context, decision *Decision, failure, 
 	if len(p.lastResort) == 0 || ctx.Err() != nil || p.isRuntimeDown(ctx, failure) {
 		return nil, explained
 	}
-	before := len(p.tried.texts)
+	before := len(p.tried.failed)
 	for i, answer := range p.lastResort {
 		response, ended, err := p.tryRegistry(ctx, answer, decision, func() bool { return i < len(p.lastResort)-1 })
 		if err == nil {
@@ -58,8 +58,17 @@ func (p *pull) tryLastResorts(ctx context.Context, decision *Decision, failure, 
 		}
 	}
 	decision.Reason = p.reason("the original registry and the last resorts failed")
-	after := attempts{texts: p.tried.texts[before:]}
-	return nil, after.append(explained, ", and after it")
+	after := attempts{failed: p.tried.failed[before:]}
+	return nil, after.append(explained, ", and after it", appendedLimit)
+}
+
+// appendedLimit returns the limit of the attempts in an error of the original registry. It
+// leaves half of the space for the last resorts.
+func (p *pull) appendedLimit() int {
+	if len(p.lastResort) > 0 {
+		return appendedLimit / 2
+	}
+	return appendedLimit
 }
 
 // originalFollows reports whether a pull from the original registry follows if the pull of a

@@ -50,6 +50,9 @@ type Decision struct {
 	// Namespace and Pod name the pod for which PullImage pulls the image. They are empty if the
 	// request has no pod, and in other methods.
 	Namespace, Pod string
+	// Tried lists the registries that did not serve a pull, with the causes, the preferred one
+	// first. Reason repeats it.
+	Tried string
 	// Failed is the runtime's first error for another reference of the image, which the
 	// client does not get. The image may exist under that reference. Reason lists all such
 	// errors. Failed is nil if there is none.

@@ -12,7 +12,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// ErrServerDisconnected is the error of a connection that the server closed.
+// ErrServerDisconnected is the error of a connection that the server closed, and the cause
+// ([context.Cause]) of a handler's context that ends with it or with Close.
 var ErrServerDisconnected = errors.New("server closed the connection")
 
 // streamLimit is the maximum number of concurrent streams of one connection. The relay resets
@@ -24,7 +25,7 @@ type Relay struct {
 	client, server net.Conn
 	route          Route
 	handlerContext context.Context // parent of the handlers' contexts
-	cancelHandlers context.CancelFunc
+	cancelHandlers context.CancelCauseFunc
 	handlers       sync.WaitGroup
 
 	clientWriter clientWriter
@@ -105,7 +106,7 @@ func NewRelay(client, server net.Conn, route Route) *Relay {
 		serverTable:    newTableLimit(),
 	}
 	r.changed = sync.NewCond(&r.mutex)
-	r.handlerContext, r.cancelHandlers = context.WithCancel(context.Background())
+	r.handlerContext, r.cancelHandlers = context.WithCancelCause(context.Background())
 	r.serverMaxFrame.Store(defaultMaxFrame)
 	r.serverFrameLimit.Store(defaultMaxFrame)
 	return r
@@ -201,11 +202,12 @@ func (r *Relay) fail(err error) {
 	r.mutex.Unlock()
 	_ = r.client.Close()
 	_ = r.server.Close()
-	r.cancelHandlers() // after closing, so that no answer of a cancelled handler is sent
 	outcome := Outcome{End: ClientDisconnected}
+	var cause error // context.Canceled
 	if errors.Is(err, ErrServerDisconnected) || errors.Is(err, net.ErrClosed) {
-		outcome.End = ServerDisconnected
+		outcome.End, cause = ServerDisconnected, ErrServerDisconnected
 	}
+	r.cancelHandlers(cause) // after closing, so that no answer of a cancelled handler is sent
 	for _, tell := range ended {
 		tell(outcome)
 	}
