@@ -57,6 +57,8 @@ type Shim struct {
 type Decision struct {
 	Method                          string // "PullImage"
 	Asked, Served, Registry, Reason string
+	Namespace, Pod                  string // of the pod for which the image is pulled
+	Tried                           string // registries that did not serve a failed pull
 	Names                           string // where the requested name of a pulled image is kept
 	Level                           string // "info"
 }
@@ -263,6 +265,7 @@ func (s *Shim) decisions() ([]Decision, error) {
 			decisions = append(decisions, Decision{
 				Method: fields["msg"], Asked: fields["asked"], Served: fields["served"],
 				Registry: fields["registry"], Reason: fields["reason"], Names: fields["names"], Level: fields["level"],
+				Namespace: fields["namespace"], Pod: fields["pod"], Tried: fields["tried"],
 			})
 		}
 	}
