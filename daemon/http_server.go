@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	stdlog "log"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -77,6 +78,7 @@ func (s *httpServer) open(ctx context.Context, listener net.Listener) (end func(
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ErrorLog:          stdlog.New(warningWriter{s.log}, "", 0),
 	}
 	var serving sync.WaitGroup
 	serving.Go(func() {

@@ -9,6 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"google.golang.org/grpc/codes"
 
+	"image-cri-shim/printable"
 	"image-cri-shim/proxy"
 	"image-cri-shim/rewrite"
 )
@@ -30,7 +31,7 @@ func newLogger(output io.Writer, debug bool) *logrus.Logger {
 // firstFields are the fields at the beginning of a line, where a narrow terminal shows them.
 var firstFields = []string{
 	logrus.FieldKeyTime, logrus.FieldKeyLevel, logrus.FieldKeyMsg,
-	"asked", "namespace", "pod", "served", "registry", "tried", "reason", logrus.ErrorKey,
+	"asked", "namespace", "pod", "served", "registry", "tried", "reason", "code", logrus.ErrorKey,
 }
 
 // sortFields sorts the names of a line's fields: firstFields, then the others by name.
@@ -121,4 +122,13 @@ func logBreaker(log *logrus.Logger) func(registry string, open bool, reason stri
 		}
 		log.WithField("registry", registry).Info("registry is back")
 	}
+}
+
+// warningWriter logs each line that is written to it as a warning.
+type warningWriter struct{ log logrus.FieldLogger }
+
+// Write implements [io.Writer].
+func (w warningWriter) Write(line []byte) (int, error) {
+	w.log.Warn(printable.Line(string(line), errorLimit))
+	return len(line), nil
 }

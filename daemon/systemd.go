@@ -55,7 +55,7 @@ func watchdog(ctx context.Context, socket string, log logrus.FieldLogger) (end f
 			if err := ping(ctx, socket, limit/2); err == nil {
 				notify(systemd.SdNotifyWatchdog)
 			} else if ctx.Err() == nil {
-				log.WithError(err).Warn("socket does not accept connections, watchdog not notified")
+				log.WithError(err).Error("socket does not accept connections, watchdog not notified")
 			}
 			select {
 			case <-ctx.Done():

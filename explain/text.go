@@ -59,16 +59,17 @@ func row(table *rows, subject, state, reference, detail string) {
 	*table = append(*table, Row{subject, state, reference, detail})
 }
 
-// detail returns the rule and the details of an answer.
+// detail returns the rule and the details of an answer. The cause of a failure comes first.
 func (r *Registry) detail() string {
 	text := r.Rule
 	if r.Answer == "" {
 		return text
 	}
-	for _, more := range []string{r.Reason, r.Digest} {
-		if more != "" {
-			text += "; " + more
-		}
+	if r.Reason != "" {
+		text = r.Reason + "; " + text
+	}
+	if r.Digest != "" {
+		text += "; " + r.Digest
 	}
 	if r.Cached {
 		text += "; no request sent"
