@@ -26,7 +26,7 @@ peers = ^Test(Calls|Curl|DefaultWindows)$$
 # the recipe may install one.
 race = $$(command -v gcc >/dev/null && echo -race || echo 'no gcc: without the race detector' >&2)
 
-.PHONY: build demo bounds bench screenshots test test-endurance test-peers containerd-2 test-containerd-2 test-critest test-model test-grpc-engine differential lint vulncheck fuzz clean install packages
+.PHONY: build demo bounds bench screenshots test test-endurance test-peers containerd-2 test-containerd-2 test-critest test-model test-grpc-engine differential lint vulncheck fuzz clean install packages generated
 build:
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w $(variables)' -o $(BINARY) .
 
@@ -146,14 +146,30 @@ fuzz:
 packages:
 	VERSION=$(VERSION) DATE=$(DATE) packaging/build dist
 
+# The manual page and the completions, as the program prints them, in GENERATED.
+GENERATED ?= bin/generated
+PROGRAM ?= go run -buildvcs=false .
+generated:
+	mkdir -p $(GENERATED)
+	$(PROGRAM) man | gzip -9n >$(GENERATED)/image-cri-shim.1.gz
+	for shell in bash zsh fish; do $(PROGRAM) completion $$shell >$(GENERATED)/image-cri-shim.$$shell; done
+
 clean:
 	rm -rf bin dist
 
 # Run as root after `make build`. It does not build, because root may have no Go.
 install:
 	@test -x bin/image-cri-shim || { echo 'run make build first'; exit 1; }
+	$(MAKE) --no-print-directory generated PROGRAM=bin/image-cri-shim
 	install -D -m 0755 bin/image-cri-shim $(DESTDIR)$(PREFIX)/bin/image-cri-shim
 	install -D -m 0644 -t $(DESTDIR)/lib/systemd/system packaging/image-cri-shim.s*
 	test -e $(DESTDIR)/etc/image-cri-shim.yaml || install -D -m 0600 packaging/image-cri-shim.yaml $(DESTDIR)/etc/image-cri-shim.yaml
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/image-cri-shim README*.md
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/image-cri-shim/docs docs/*
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/image-cri-shim/bench bench/README.md
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/image-cri-shim/bench/results bench/results/*
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/image-cri-shim/packaging packaging/image-cri-shim.yaml
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 bin/generated/image-cri-shim.1.gz
+	install -D -m 0644 bin/generated/image-cri-shim.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/image-cri-shim
+	install -D -m 0644 bin/generated/image-cri-shim.zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_image-cri-shim
+	install -D -m 0644 bin/generated/image-cri-shim.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/image-cri-shim.fish

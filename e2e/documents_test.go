@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// wantDocuments requires that the targets of the links in a folder's documents exist, except
-// for source files, which no package contains.
+// wantDocuments requires that the targets of the links in a folder's documents exist.
 func wantDocuments(t *testing.T, folder string) {
 	t.Helper()
 	var documents []string
@@ -23,9 +22,6 @@ func wantDocuments(t *testing.T, folder string) {
 	for _, document := range documents {
 		for _, link := range submatches(`(?:\]\(|src=")([^)":]+)[)"]`, readFile(t, document)) {
 			file, _, _ := strings.Cut(link, "#")
-			if strings.HasSuffix(file, ".go") || strings.HasPrefix(file, "../bench/") {
-				continue
-			}
 			if _, err := os.Stat(filepath.Join(filepath.Dir(document), file)); err != nil {
 				t.Errorf("%s links to %s: %v", document, link, err)
 			}
@@ -33,7 +29,8 @@ func wantDocuments(t *testing.T, folder string) {
 	}
 }
 
-// TestPackageDocuments checks the links in the documents of the tar.gz and of make install.
+// TestPackageDocuments checks the links in the documents of the tar.gz and of make install, and
+// the manual page and the completions of make install.
 // TestPackageOnAMachine checks those of the deb and the rpm.
 func TestPackageDocuments(t *testing.T) {
 	first, _ := needPackages(t)
@@ -53,5 +50,6 @@ func TestPackageDocuments(t *testing.T) {
 			t.Fatalf("make install: %v\n%s", err, output)
 		}
 		wantDocuments(t, filepath.Join(root, "usr/share/doc/image-cri-shim"))
+		wantShellFiles(t, filepath.Join(root, "usr/share"), "site-functions")
 	})
 }

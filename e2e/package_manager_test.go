@@ -136,6 +136,10 @@ func TestPackageOnAMachine(t *testing.T) {
 				}
 			}
 			wantDocuments(t, manager.path("usr/share/doc/image-cri-shim"))
+			wantShellFiles(t, manager.path("usr/share"), map[string]string{"dpkg": "vendor-completions", "rpm": "site-functions"}[name])
+			if example := "usr/share/doc/image-cri-shim/packaging/image-cri-shim.yaml"; !manager.has(example) {
+				t.Errorf("%s, which a hint names, is not installed", example)
+			}
 			if name == "rpm" {
 				flags, err := exec.CommandContext(testContext(t), "rpm", "-qp", "--qf", "[%{FILEFLAGS:fflags} %{FILENAMES}\n]", old).Output()
 				if err != nil || !strings.Contains(string(flags), "cn /"+configuration+"\n") {

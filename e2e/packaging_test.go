@@ -64,7 +64,7 @@ func TestUnits(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	verify := append([]string{"verify"}, units...)
+	verify := append([]string{"verify", "--man=no"}, units...)
 	if output, err := exec.CommandContext(testContext(t), "systemd-analyze", verify...).CombinedOutput(); err != nil || len(output) > 0 {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, output)
 	}
