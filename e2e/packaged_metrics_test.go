@@ -64,6 +64,24 @@ func TestAlertRules(t *testing.T) {
 	if documented := submatches("\n\\| `(ImageCRIShim\\w+)`", readFile(t, metricDocs)); !slices.Equal(alerts, documented) {
 		t.Errorf("the alerts are %q, but those in %s are %q", alerts, metricDocs, documented)
 	}
+	const prefix = "/usr/share/doc/image-cri-shim/docs/metrics.md#"
+	var sections []string
+	for _, alert := range alerts {
+		sections = append(sections, prefix+strings.ToLower(alert))
+	}
+	slices.Sort(sections)
+	if runbooks := submatches(`runbook_url: (.*)`, readFile(t, alertRules)); !slices.Equal(runbooks, sections) {
+		t.Errorf("the runbooks are %q, want %q", runbooks, sections)
+	}
+	_, runbook, _ := strings.Cut(readFile(t, metricDocs), "\n## Runbook\n")
+	for _, section := range strings.Split(runbook, "\n### ")[1:] {
+		if alert, text, _ := strings.Cut(section, "\n"); !slices.Contains(alerts, alert) || !strings.Contains(text, "\n- Look: ") || !strings.Contains(text, "\n- Do: ") {
+			t.Errorf("the runbook's section %q is not of an alert, or lacks Look or Do", alert)
+		}
+	}
+	if headings := submatches("\n### (ImageCRIShim\\w+)", runbook); !slices.Equal(headings, alerts) {
+		t.Errorf("the runbook describes %q, want %q", headings, alerts)
+	}
 	runPromtool(t, "check", "rules", alertRules)
 	runPromtool(t, "test", "rules", alertTests)
 }
@@ -105,6 +123,9 @@ func panels(t *testing.T) (panels []panel, expressions []string) {
 // and that Prometheus can parse the expressions.
 func TestDashboard(t *testing.T) {
 	panels, expressions := panels(t)
+	if panels[1].Title != "Pulls failing now" || panels[1].GridPos.Y != 1 {
+		t.Errorf("the first panel is %+v, want that of failing pulls", panels[1])
+	}
 	seen, places := map[string]bool{}, map[[2]int]string{}
 	once := func(kind, value string) {
 		if value == "" || seen[kind+value] {
