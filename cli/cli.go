@@ -1,10 +1,11 @@
 // Package cli implements the commands of image-cri-shim. It parses flags, calls the packages
 // that do the work, and prints their results.
 //
-// Each command has a file with its name. explainer.go explains images without a running
-// shim, for resolve and doctor. trace_source.go reads the events of a trace. kubelet.go finds
-// kubelet's files, for install and doctor. Without a command, the program serves, which is
-// the task of package daemon.
+// Each command has a file with its name. usage.go reports wrong arguments, and adds the next
+// step to other errors. explainer.go explains images without a running shim, for resolve and
+// doctor. trace_source.go reads the events of a trace. kubelet.go finds kubelet's files, for
+// install and doctor. Without a command, the program serves, which is the task of package
+// daemon.
 package cli
 
 import (
@@ -59,7 +60,12 @@ FILES
    /etc/image-cri-shim.yaml                  the configuration
    /var/lib/image-cri-shim/ledger.json       names of images that the runtime does not keep
    /var/lib/image-cri-shim/pulls.json        pulls with image names to be set in the runtime
-   /var/lib/image-cri-shim/admin.sock        socket for resolve, doctor and trace; for root and the shim's user`
+   /var/lib/image-cri-shim/admin.sock        socket for resolve, doctor and trace; for root and the shim's user
+   /usr/share/doc/image-cri-shim             documentation
+
+EXIT CODES
+   0 after success, 1 after a failure, 64 after wrong arguments. The help of resolve and
+   doctor has their other codes.`
 
 // run runs the command in arguments.
 func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) error {

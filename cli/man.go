@@ -26,7 +26,7 @@ func manCommand() *cli.Command {
 }
 
 var (
-	manHeading = regexp.MustCompile(`(?m)^[A-Z]+$`)
+	manHeading = regexp.MustCompile(`(?m)^[A-Z][A-Z ]+$`)
 	manExample = regexp.MustCompile(`(?m)^ {3}`)
 )
 
@@ -54,8 +54,10 @@ func manualPage(app *cli.App) (string, error) {
 // manFlag is a flag whose texts are Markdown, from which the page is generated.
 type manFlag struct{ cli.DocGenerationFlag }
 
-func (f manFlag) IsVisible() bool        { return true }
-func (f manFlag) GetUsage() string       { return escapeAsterisks(f.DocGenerationFlag.GetUsage()) }
-func (f manFlag) GetDefaultText() string { return escapeAsterisks(f.DocGenerationFlag.GetDefaultText()) }
+func (f manFlag) IsVisible() bool  { return true }
+func (f manFlag) GetUsage() string { return escapeAsterisks(f.DocGenerationFlag.GetUsage()) }
+func (f manFlag) GetDefaultText() string {
+	return escapeAsterisks(f.DocGenerationFlag.GetDefaultText())
+}
 
 func escapeAsterisks(text string) string { return strings.ReplaceAll(text, "*", `\*`) }
