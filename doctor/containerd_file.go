@@ -1,11 +1,21 @@
 package doctor
 
-import "cmp"
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
 
 // containerdFile is the part of containerd's config.toml about images. It supplies settings
 // that containerd does not report over CRI. containerd 1.x and 2.x use different plugins for
 // them; containerd 2 also reads those of the older plugin.
 type containerdFile struct {
+	Imports []string `toml:"imports"`
 	Plugins struct {
 		CRI struct {
 			containerdPulls
@@ -42,16 +52,64 @@ type containerdUnpacking struct {
 	WithoutAnnotations *bool `toml:"disable_snapshot_annotations"`
 }
 
-// readContainerd reads the file. If the file can't be read or decoded, the result is empty.
-func readContainerd(path string) (f containerdFile) {
-	content, err := readFile(path)
+// readContainerd reads the file, and then the files that it imports, which override it. The
+// result is empty if a file can't be read or decoded; see checkContainerdFile.
+func readContainerd(path string) containerdFile {
+	f, err := decodeContainerd(path)
 	if err != nil {
-		return f
-	}
-	if err := decodeTOML(content, &f); err != nil {
 		return containerdFile{}
 	}
 	return f
+}
+
+func decodeContainerd(path string) (f containerdFile, err error) {
+	content, err := readFile(path)
+	if err != nil {
+		return f, err
+	}
+	if err := decodeTOML(content, &f); err != nil {
+		return f, fmt.Errorf("%s: %w", path, err)
+	}
+	for _, pattern := range f.Imports {
+		if !filepath.IsAbs(pattern) {
+			pattern = filepath.Join(filepath.Dir(path), pattern)
+		}
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			return f, fmt.Errorf("%s: %w", path, err)
+		}
+		for _, file := range files {
+			if content, err = readFile(file); err != nil {
+				return f, err
+			}
+			if err := decodeTOML(content, &f); err != nil {
+				return f, fmt.Errorf("%s: %w", file, err)
+			}
+		}
+	}
+	return f, nil
+}
+
+// checkContainerdFile reports whether containerd's file can be read and is the one that
+// containerd runs with, if containerd does not report its settings itself.
+func checkContainerdFile(_ context.Context, n *node) []Finding {
+	if !n.runtime.isContainerd() || n.runtimeSettings.err != nil || n.runtimeSettings.SandboxImage != "" {
+		return nil
+	}
+	t := topic{"containerd's file", n.Files.Containerd}
+	_, err := decodeContainerd(n.Files.Containerd)
+	info, statErr := os.Stat(n.Files.Containerd)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && n.process.config == "":
+		return []Finding{t.ok("does not exist: containerd uses its defaults")}
+	case errors.Is(err, fs.ErrPermission):
+		return []Finding{t.warn(rootHint, "this user may not read the file")}
+	case err != nil:
+		return []Finding{t.warn("correct the file, then restart containerd", "the doctor assumes containerd's defaults: %v", err)}
+	case statErr == nil && !n.process.started.IsZero() && info.ModTime().After(n.process.started.Add(time.Second)):
+		return []Finding{t.warn("restart containerd", "the file has changed since containerd started: containerd may use other settings than the doctor")}
+	}
+	return []Finding{t.ok("read, because containerd does not report its settings")}
 }
 
 func (f containerdFile) sandbox() string {

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -43,6 +44,7 @@ type node struct {
 	Options
 	runtime         criServer
 	runtimeSettings runtimeSettings
+	process         runtimeProcess
 	shim            criServer
 	shimStatus      ShimStatus // of the running shim
 	shimStatusErr   error      // set if shimStatus is unknown
@@ -63,7 +65,7 @@ func Examine(ctx context.Context, options Options) Report {
 		return newReport(findings)
 	}
 	n.gather(ctx)
-	checks := []check{checkPermissions, checkRuntime, checkShimSocket, checkRunningShim, checkKubelet, checkCrictl, checkKubeadm, checkSandboxImage, checkNames, checkRegistries, checkFallback, checkStateDirectory, checkLedger}
+	checks := []check{checkPermissions, checkRuntime, checkContainerdFile, checkShimSocket, checkRunningShim, checkKubelet, checkCrictl, checkKubeadm, checkSandboxImage, checkNames, checkRegistries, checkFallback, checkStateDirectory, checkLedger}
 	results := make([][]Finding, len(checks))
 	var running sync.WaitGroup
 	for i, check := range checks {
@@ -84,6 +86,10 @@ func (n *node) gather(ctx context.Context) {
 	running.Go(func() {
 		n.runtime = probe(ctx, n.Settings.Runtime)
 		n.runtimeSettings = n.runtime.readSettings(ctx, n.Settings.Runtime)
+		if n.runtime.isContainerd() {
+			n.process = findRuntimeProcess(ctx, n.Settings.Runtime)
+			n.Files.Containerd = cmp.Or(n.process.config, n.Files.Containerd)
+		}
 	})
 	running.Go(func() { n.shim = probe(ctx, n.Settings.Shim) })
 	running.Go(func() { n.shimStatus, n.shimStatusErr = n.getShimStatus(ctx) })
