@@ -65,7 +65,7 @@ func Examine(ctx context.Context, options Options) Report {
 		return newReport(findings)
 	}
 	n.gather(ctx)
-	checks := []check{checkPermissions, checkRuntime, checkContainerdFile, checkShimSocket, checkRunningShim, checkKubelet, checkCrictl, checkKubeadm, checkSandboxImage, checkNames, checkRegistries, checkFallback, checkStateDirectory, checkLedger}
+	checks := []check{checkPermissions, checkRuntime, checkContainerdFile, checkShimSocket, checkRunningShim, checkKubelet, checkCrictl, checkKubeadm, checkSandboxImage, checkNames, checkRegistries, checkFallback, checkOriginals, checkStateDirectory, checkLedger}
 	results := make([][]Finding, len(checks))
 	var running sync.WaitGroup
 	for i, check := range checks {

@@ -2,7 +2,11 @@ package doctor
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -16,7 +20,7 @@ const hub = "http://hub:5000"
 // lookup returns the lookup of an image on another host than the registry's. key excludes the
 // image, unless it is empty.
 func lookup(image, key string, state registry.State, fallBack bool) explain.Lookups {
-	l := explain.Lookups{Image: image, Rules: []registry.RuleResult{{Registry: hub, Asked: key == "", Key: key}}, MayFallBack: fallBack}
+	l := explain.Lookups{Image: image, Reference: image, Rules: []registry.RuleResult{{Registry: hub, Asked: key == "", Key: key}}, MayFallBack: fallBack}
 	if key == "" {
 		answer := registry.Answer{Candidate: registry.Candidate{Registry: hub, Reference: "hub:5000/" + image}, State: state}
 		if state == registry.Unknown {
@@ -105,4 +109,36 @@ func TestFallback(t *testing.T) {
 			wantFinding(t, checkFallback(t.Context(), nodeWith(test.images...)), test.level, test.text, hint)
 		})
 	}
+}
+
+// TestOriginals tests the findings on images that no configured registry has.
+func TestOriginals(t *testing.T) {
+	b := newHostsFixture(t)
+	examine := func(level Level, text string, images ...explain.Lookups) {
+		t.Helper()
+		n := nodeWith(images...)
+		n.Settings.LookupTimeout = 10 * time.Second
+		n.runtime.version.RuntimeName = "containerd"
+		n.runtimeSettings.Registry.ConfigPath = t.TempDir()
+		for _, host := range []string{"HTTP", "DEAD", "LOGIN"} {
+			folder := filepath.Join(n.runtimeSettings.Registry.ConfigPath, b.names[host])
+			content := fmt.Sprintf("server = \"http://%[1]s\"\n[host.\"http://%[1]s\"]\n", b.names[host])
+			if err := errors.Join(os.Mkdir(folder, 0o700), os.WriteFile(filepath.Join(folder, "hosts.toml"), []byte(content), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		hint := ""
+		if level != OK {
+			hint = "push these images"
+		}
+		wantFinding(t, checkOriginals(t.Context(), n), level, text, hint)
+	}
+	reached, login, dead := b.names["HTTP"]+"/app:1", b.names["LOGIN"]+"/app:1", b.names["DEAD"]+"/app:1"
+	examine(OK, "1 images on the node, such as "+reached+"; they are pulled from "+b.names["HTTP"]+", which the runtime reaches", lookup(reached, "", registry.Absent, true))
+	examine(OK, "which the runtime reaches", lookup(login, "match", 0, true))
+	examine(Warn, "which the runtime does not reach: dial tcp", lookup(dead, "", registry.Unknown, true))
+	examine(OK, "", lookup(dead, "", registry.Found, true))
+	examine(OK, "", lookup(dead, "", registry.Absent, false))
+	examine(OK, "", ownLookup(dead, registry.Absent))
+	examine(OK, "", lookup("localhost/built:1", "", registry.Absent, true))
 }

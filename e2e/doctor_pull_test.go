@@ -46,6 +46,7 @@ func TestDoctorPredictsPulls(t *testing.T) {
 	fixture := newDoctorFixture(t, shared.private.Host()+"/pause:3.9")
 	fixture.pullSandbox(t)
 	const dead = "http://127.0.0.1:1"
+	fixture.writeHosts(t, "docker.io", "server = \""+dead+"\"\n[host.\""+dead+"\"]\n")
 	own := "server = \"http://$HOST\"\n[host.\"http://$HOST\"]\n"
 	needsLogin := testbed.BasicLogin(privateUser, privatePassword, testbed.Healthy)
 	credentials := fmt.Sprintf("  auth: %q\n", privateUser+":"+privatePassword)
@@ -54,7 +55,7 @@ func TestDoctorPredictsPulls(t *testing.T) {
 		{name: "healthy with a login", registry: credentials, fault: needsLogin},
 		{name: "healthy with never", fallback: "never"},
 		{name: "match of no image", registry: "  match: [ghcr.io/team]\n", fallback: "never", fails: true, check: "images", level: "WARN", text: "match: ghcr.io/team fits no image", hint: "correct the key match"},
-		{name: "tags of no image", registry: "  tags: [\"v*\"]\n", check: "images", level: "WARN", text: "tags: v* fits no image", hint: "correct the key tags"},
+		{name: "tags of no image", registry: "  tags: [\"v*\"]\n", fails: true, check: "images", level: "WARN", text: "tags: v* fits no image", hint: "correct the key tags"},
 		{name: "path to nothing", registry: "  path: \"wrong/{path}\"\n", fallback: "never", fails: true, check: "images", level: "WARN", text: "has none of the 1 images on the node that it is asked for, such as " + pulledImage + " as $HOST/wrong/doctor/pulled:1", hint: "correct the key path"},
 		{name: "no image with never", prepare: nothing, fallback: "never", fails: true, check: "fallback", level: "FAIL", text: pulledImage, hint: "push the images"},
 		{name: "dead host alone", hosts: "server = \"" + dead + "\"\n[host.\"" + dead + "\"]\n", fallback: "never", fails: true, check: "runtime's trust", level: "FAIL", text: dead, hint: "hosts.toml"},
@@ -73,6 +74,7 @@ func TestDoctorPredictsPulls(t *testing.T) {
 		{name: "corrupt manifest", fault: testbed.OnGET(testbed.OnManifests(testbed.AlterBody)), fallback: "never", fails: true, check: "pull", level: "FAIL", text: "does not have the digest", hint: "correct the hosts in"},
 		{name: "API in the address", registry: "/v2", fallback: "never", check: "configuration", level: "WARN", text: "the path /v2 is the registry's API"},
 		{name: "wrong prefix in the address", registry: "/wrong", fallback: "never", fails: true, check: "fallback", level: "FAIL", text: pulledImage},
+		{name: "original registry out of reach", prepare: nothing, fails: true, check: "original", level: "WARN", text: "such as " + pulledImage + "; they are pulled from docker.io, which the runtime does not reach: dial tcp 127.0.0.1:1", hint: "push these images"},
 		{name: "wrong prefix without never", registry: "/wrong", fails: true, check: "images", level: "WARN", text: pulledImage + " as $HOST/wrong/doctor/pulled:1", hint: "correct the path /wrong in the key address"},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, fixture) })
@@ -158,7 +160,7 @@ func (test pullCase) run(t *testing.T, fixture *doctorFixture) {
 	ctx, cancel := context.WithTimeout(testContext(t), pullPatience)
 	defer cancel()
 	_, err = dial(t, n.shim.Socket()).Images.PullImage(ctx, &runtimeapi.ImageSpec{Image: pulledImage}, nil, nil)
-	if (err != nil) != test.fails && test.fallback != "" {
+	if (err != nil) != test.fails {
 		t.Errorf("the pull: %v, want failure %v", err, test.fails)
 	}
 	if err != nil && len(notOK(findings)) == 0 {

@@ -16,6 +16,7 @@ import (
 // Lookups are the decisions and the answers of all registries about an image of the node.
 type Lookups struct {
 	Image       string // name that clients see
+	Reference   string // canonical form of Image
 	Rules       []registry.RuleResult
 	Answers     []registry.Answer // of the registries that were asked
 	MayFallBack bool              // the image may be pulled from its original registry
@@ -42,6 +43,7 @@ func (e *Explainer) LookUpImages(ctx context.Context, limit int) (found []Lookup
 		names = append(names, name)
 		found = append(found, Lookups{
 			Image:       image,
+			Reference:   name.String(),
 			Rules:       e.Registries.RuleResults(name),
 			MayFallBack: rewrite.MayFallBack(image, e.Registries.MayFallBack),
 		})

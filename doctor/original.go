@@ -1,0 +1,76 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"slices"
+	"sync"
+
+	"image-cri-shim/registry"
+)
+
+// originalLimit bounds the number of original registries that are contacted.
+const originalLimit = 4
+
+// checkOriginals reports whether the runtime reaches the original registries of images of the
+// node that no configured registry has. It requests only the root of the API, without a login.
+func checkOriginals(ctx context.Context, n *node) []Finding {
+	if !n.images.known || !n.runtime.isContainerd() && !n.runtime.isCRIO() {
+		return nil
+	}
+	images := n.images.byOriginal()
+	hosts := slices.Sorted(maps.Keys(images))
+	hosts = hosts[:min(len(hosts), originalLimit)]
+	findings := make([]Finding, len(hosts))
+	ctx, cancel := context.WithTimeout(ctx, n.Settings.LookupTimeout)
+	defer cancel()
+	var running sync.WaitGroup
+	for i, host := range hosts {
+		running.Go(func() { findings[i] = n.originalFinding(ctx, host, images[host]) })
+	}
+	running.Wait()
+	return findings
+}
+
+// byOriginal returns the images that are pulled from their original registries, by the hosts
+// of these. It leaves out images that were built on the node (localhost).
+func (i nodeImages) byOriginal() map[string][]string {
+	images := map[string][]string{}
+	for _, image := range i.lookups {
+		host, _, _ := split(image.Reference)
+		found := slices.ContainsFunc(image.Answers, func(a registry.Answer) bool { return a.State == registry.Found })
+		if !found && image.MayFallBack && isForeign(image) && host != "localhost" {
+			images[host] = append(images[host], image.Image)
+		}
+	}
+	return images
+}
+
+func (n *node) originalFinding(ctx context.Context, host string, images []string) Finding {
+	t := topic{"original", host}
+	const hint = "push these images to a configured registry, or give the runtime access to the original one (network, proxy, hosts.toml or registries.conf)"
+	text := "no configured registry confirms that it has %d images on the node, such as %s; they are pulled from %s, "
+	values := []any{len(images), images[0], host}
+	routing, err := n.routing(host)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return t.warn(rootHint, "the runtime's access can't be checked: %v", err)
+	case errors.Is(err, errOldSettings):
+		return t.ok(text+"by registry.mirrors or registry.configs, which the doctor does not read", values...)
+	case err != nil:
+		return t.warn("correct the file", text+"but the runtime's access can't be checked: %v", append(values, err)...)
+	}
+	results, err := probeRoutes(ctx, routing.routes, host)
+	if err != nil {
+		return t.warn(hint, text+"but the runtime contacts no host: %v", append(values, err)...)
+	}
+	for _, result := range results {
+		if result.scheme != "" && !result.hangs {
+			return t.ok(text+"which the runtime reaches", values...)
+		}
+		err = result.err
+	}
+	return t.warn(hint, text+"which the runtime does not reach: %v", append(values, err)...)
+}
