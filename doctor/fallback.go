@@ -13,7 +13,7 @@ import (
 // them may use no other: because of fallback: never, or because the image is on the host of a
 // configured registry.
 func checkFallback(_ context.Context, n *node) []Finding {
-	if !n.images.known || slices.ContainsFunc(n.probes, func(p registry.Probe) bool { return !isUsable(p) }) {
+	if !n.images.known || slices.ContainsFunc(n.probes, func(p registry.Probe) bool { return !n.isUsable(p) }) {
 		return nil // reported by checkRuntime or connectionFindings
 	}
 	var stuck []string

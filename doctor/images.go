@@ -90,7 +90,7 @@ func (n *node) imageFindings(p registry.Probe, configured config.Registry) []Fin
 	if n.images.err != nil {
 		return []Finding{t.warn("see the runtime's log", "the images on the node are unknown: %v", n.images.err)}
 	}
-	if !n.images.known || !isUsable(p) {
+	if !n.images.known || !n.isUsable(p) {
 		return nil // reported by checkRuntime or connectionFindings
 	}
 	s := n.images.soughtIn(p.Registry)

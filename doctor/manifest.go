@@ -35,14 +35,15 @@ type manifestRequest struct {
 	repository  string
 }
 
-// errNextHost wraps an error after which the runtime tries the next host. A host without the
-// image is one that the configuration may well name first.
+// errNextHost wraps an error after which the runtime tries the next host.
 type errNextHost struct {
 	error
-	absent bool
+	status int // of the response; 0 if there was none
 }
 
 func (e errNextHost) Unwrap() error { return e.error }
+
+var errNoPlatform = fmt.Errorf("the image has no variant for %s/%s", runtime.GOOS, runtime.GOARCH)
 
 var errNoManifest = errors.New("the host answered 200 OK, but not with an image manifest")
 
@@ -144,7 +145,7 @@ func transportError(err error) error {
 // statusError returns the error for a status other than 200.
 func statusError(response *http.Response) error {
 	err := fmt.Errorf("the host answered %d %s", response.StatusCode, http.StatusText(response.StatusCode))
-	return errNextHost{err, response.StatusCode == http.StatusNotFound}
+	return errNextHost{err, response.StatusCode}
 }
 
 func isManifest(response *http.Response) bool {
@@ -176,5 +177,5 @@ func checkPlatforms(manifest []byte) error {
 	if len(index.Manifests) == 0 {
 		return nil
 	}
-	return fmt.Errorf("the image has no variant for %s/%s", runtime.GOOS, runtime.GOARCH)
+	return errNoPlatform
 }

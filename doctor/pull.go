@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -64,6 +65,7 @@ type pulled struct {
 	tried  []string // hosts that were tried before, and their errors
 	failed []string // of these, the hosts that answered anything but that they lack the image
 	err    error    // set if no host has the image for the runtime
+	causes []error  // errors of the requests
 }
 
 // finding reports whether the runtime gets the manifests of the images.
@@ -80,7 +82,7 @@ func (c manifestCheck) finding(ctx context.Context, images []registry.Answer) Fi
 	running.Wait()
 	for i, p := range pulls {
 		if p.err != nil {
-			return t.fail(c.hint(p.err), "%s: the runtime can't pull %s, which the registry has: %v", c.source, images[i].Reference, p.err)
+			return t.fail(c.hint(p), "%s: the runtime can't pull %s, which the registry has: %v", c.source, images[i].Reference, p.err)
 		}
 	}
 	for i, p := range pulls {
@@ -101,15 +103,24 @@ func (c manifestCheck) finding(ctx context.Context, images []registry.Answer) Fi
 }
 
 // hint returns the remedy for a failed pull.
-func (c manifestCheck) hint(err error) string {
-	if text := err.Error(); strings.Contains(text, "no variant for") {
+func (c manifestCheck) hint(p pulled) string {
+	isRefusal := func(err error) bool {
+		answer, ok := errors.AsType[errNextHost](err)
+		return ok && (answer.status == http.StatusUnauthorized || answer.status == http.StatusForbidden)
+	}
+	refused := slices.ContainsFunc(p.causes, isRefusal)
+	isFile := strings.HasPrefix(c.source, "/")
+	switch {
+	case slices.Contains(p.causes, errNoPlatform):
 		return "push the image for this platform"
+	case refused && isFile:
+		return "set auth to an account that may pull the image; for another host than the registry's, add its login to " + c.source + " or remove the host"
+	case refused:
+		return "set auth to an account that may pull the image"
+	case isFile:
+		return "correct the hosts in " + c.source + ", or remove those that fail"
 	}
-	const account = "after 401 or 403, set auth to an account that may pull the image, or add the login of another host to the runtime's file; otherwise "
-	if strings.HasPrefix(c.source, "/") {
-		return account + "correct the hosts in " + c.source + ", or remove those that fail"
-	}
-	return account + "see the registry's log"
+	return "see the registry's log"
 }
 
 // pull follows the routes of a pull. It requests the manifest by the tag and, as containerd
@@ -130,16 +141,17 @@ func (c manifestCheck) pull(ctx context.Context, image registry.Answer) (p pulle
 		if err == nil {
 			return pulled{route: r, digest: digest, tried: reasons, failed: failed}
 		}
+		p.causes = append(p.causes, err)
 		reasons = append(reasons, fmt.Sprintf("%v: %v", r, err))
 		next, ok := errors.AsType[errNextHost](err)
 		if !ok {
 			break
 		}
-		if !next.absent {
+		if next.status != http.StatusNotFound { // a mirror without the image may well come first
 			failed = append(failed, reasons[len(reasons)-1])
 		}
 	}
-	return pulled{err: errors.New(strings.Join(slices.Compact(reasons), "; "))}
+	return pulled{causes: p.causes, err: errors.New(strings.Join(slices.Compact(reasons), "; "))}
 }
 
 func (m manifestRequest) digest(ctx context.Context, identifier string, isCRIO bool) (string, error) {

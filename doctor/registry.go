@@ -45,9 +45,11 @@ func checkRegistries(ctx context.Context, n *node) []Finding {
 	return findings
 }
 
-// isUsable reports whether the probe reached a registry that accepts the login.
-func isUsable(p registry.Probe) bool {
-	return p.Name == nil && p.Connection == nil && p.TLS == nil && p.Answer == nil && (p.Login == nil || p.User == "")
+// isUsable reports whether the probe reached a registry that accepts the login. An authFile
+// may have logins only for parts of the registry.
+func (n *node) isUsable(p registry.Probe) bool {
+	accepted := p.Login == nil || p.User == "" && n.configured(p).AuthFile != ""
+	return p.Name == nil && p.Connection == nil && p.TLS == nil && p.Answer == nil && accepted
 }
 
 // configured returns the configuration of a probed registry.
