@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"os"
@@ -26,6 +27,7 @@ type pullCase struct {
 	fallback string // of the configuration
 	hosts    string // the registry's hosts.toml; empty: one for the registry's address
 	fault    testbed.Fault
+	tls      bool // the registry speaks TLS; $CA is its certificate
 	prepare  func(t *testing.T, registry *testbed.FaultyRegistry)
 	fails    bool   // the pull
 	check    string // the check that is not OK; empty: none
@@ -58,6 +60,8 @@ func TestDoctorPredictsPulls(t *testing.T) {
 		{name: "tags of no image", registry: "  tags: [\"v*\"]\n", fails: true, check: "images", level: "WARN", text: "tags: v* fits no image", hint: "correct the key tags"},
 		{name: "path to nothing", registry: "  path: \"wrong/{path}\"\n", fallback: "never", fails: true, check: "images", level: "WARN", text: "has none of the 1 images on the node that it is asked for, such as " + pulledImage + " as $HOST/wrong/doctor/pulled:1", hint: "correct the key path"},
 		{name: "no image with never", prepare: nothing, fallback: "never", fails: true, check: "fallback", level: "FAIL", text: pulledImage, hint: "push the images"},
+		{name: "healthy with TLS", tls: true, registry: "  ca: $CA\n", hosts: "server = \"https://$HOST\"\n[host.\"https://$HOST\"]\nca = \"$CA\"\n", fallback: "never"},
+		{name: "authority unknown to the runtime", tls: true, registry: "  ca: $CA\n", hosts: "server = \"https://$HOST\"\n[host.\"https://$HOST\"]\n", fallback: "never", fails: true, check: "runtime's trust", level: "FAIL", text: "does not trust the host's certificate", hint: "$CA"},
 		{name: "dead host alone", hosts: "server = \"" + dead + "\"\n[host.\"" + dead + "\"]\n", fallback: "never", fails: true, check: "runtime's trust", level: "FAIL", text: dead, hint: "hosts.toml"},
 		{name: "dead host first", hosts: "server = \"http://$HOST\"\n[host.\"" + dead + "\"]\n", check: "runtime's trust", level: "WARN", text: "first tries a route that fails: " + dead, hint: "remove it"},
 		{name: "path of another API", hosts: "server = \"http://$HOST/wrong/more\"\n[host.\"http://$HOST/wrong/more\"]\noverride_path = true\n", fallback: "never", fails: true, check: "pull", level: "FAIL", text: "hosts.toml: the runtime can't pull $HOST/doctor/pulled:1, which the registry has: http://$HOST: the host answered 404", hint: "correct the hosts in"},
@@ -115,7 +119,15 @@ func (test pullCase) run(t *testing.T, fixture *doctorFixture) {
 	if test.fault == nil {
 		test.fault = testbed.Healthy
 	}
-	registry := testbed.StartFaultyRegistry(test.fault, nil)
+	n := fixture.newNode(t)
+	var certificate *tls.Certificate
+	if test.tls {
+		var err error
+		if certificate, err = testbed.Certificate(n.file("ca.pem"), "127.0.0.1", time.Now().Add(30*24*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	registry := testbed.StartFaultyRegistry(test.fault, certificate)
 	other := testbed.StartFaultyRegistry(testbed.Healthy, nil)
 	web := testbed.StartFaultyRegistry(testbed.Answer(http.StatusOK, http.Header{"Content-Type": {"text/html"}}, "<p>hello"), nil)
 	denying := testbed.StartFaultyRegistry(testbed.OnManifests(testbed.Answer(http.StatusForbidden, nil, "")), nil)
@@ -137,10 +149,12 @@ func (test pullCase) run(t *testing.T, fixture *doctorFixture) {
 		t.Fatal(err)
 	}
 	loadImage(t, fixture, former)
-	host := func(r *testbed.FaultyRegistry) string { return strings.TrimPrefix(r.Address(), "http://") }
-	expand := strings.NewReplacer("$HOST", host(registry), "$OTHER", host(other), "$WEB", host(web), "$DENYING", host(denying), "$HANGING", host(hanging), "$STUCK", host(stuck)).Replace
-	n := fixture.newNode(t)
-	suffix, settings := "", test.registry
+	host := func(r *testbed.FaultyRegistry) string {
+		_, host, _ := strings.Cut(r.Address(), "://")
+		return host
+	}
+	expand := strings.NewReplacer("$CA", n.file("ca.pem"), "$HOST", host(registry), "$OTHER", host(other), "$WEB", host(web), "$DENYING", host(denying), "$HANGING", host(hanging), "$STUCK", host(stuck)).Replace
+	suffix, settings := "", expand(test.registry)
 	if strings.HasPrefix(settings, "/") {
 		suffix, settings = settings, ""
 	}
