@@ -87,7 +87,7 @@ func examined(c *cli.Context) doctor.Report {
 		return doctor.Examine(c.Context, options)
 	}
 	defer end()
-	settings.Warnings = append(settings.Warnings, lookup.Warnings(explainer.Registries)...)
+	settings.Warnings = append(settings.Warnings, lookup.Warnings(settings, explainer.Registries)...)
 	options.Settings, options.Explainer, options.Admin = settings, explainer, admin.Socket(settings.StateDirectory)
 	return doctor.Examine(c.Context, options)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/xrash/smetrics"
 
 	"image-cri-shim/admin"
+	"image-cri-shim/config"
 )
 
 // exitUsage is the exit code after a usage error, in every command: EX_USAGE of sysexits.h.
@@ -166,9 +167,6 @@ func dashed(name string) string {
 	return "--" + name
 }
 
-// exampleFile is the example of the configuration in the packages.
-const exampleFile = "/usr/share/doc/image-cri-shim/packaging/image-cri-shim.yaml"
-
 // withHint adds a line to an error if there is an obvious next step.
 func withHint(c *cli.Context, err error) error {
 	if err == nil {
@@ -177,12 +175,13 @@ func withHint(c *cli.Context, err error) error {
 	if _, decided := errors.AsType[cli.ExitCoder](err); decided {
 		return err // with its own hint
 	}
-	opened, isFile := errors.AsType[*fs.PathError](err)
-	isConfiguration := isFile && opened.Path == file(c)
+	if problems, ok := errors.AsType[config.Problems](err); ok && len(problems) == 1 && problems[0].Hint != "" {
+		hint := problems[0].Hint
+		return &hinted{err, strings.TrimSuffix(err.Error(), "; "+hint) + "\nhint: " + hint}
+	}
+	_, isFile := errors.AsType[*fs.PathError](err)
 	hint := ""
 	switch {
-	case isConfiguration && errors.Is(err, fs.ErrNotExist):
-		hint = "name the configuration with --file, or start from the example " + exampleFile
 	case isFile && errors.Is(err, fs.ErrExist):
 		hint = "existing files are not overwritten: name another file, or remove this one"
 	case errors.Is(err, admin.ErrNotRunning):
@@ -198,3 +197,12 @@ func withHint(c *cli.Context, err error) error {
 	}
 	return fmt.Errorf("%w\nhint: %s", err, hint)
 }
+
+// hinted is an error with its hint on a line of its own.
+type hinted struct {
+	error
+	text string
+}
+
+func (h *hinted) Error() string { return h.text }
+func (h *hinted) Unwrap() error { return h.error }

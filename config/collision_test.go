@@ -58,7 +58,7 @@ func TestCollisions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			warned := slices.ContainsFunc(config.Warnings, func(w string) bool {
+			warned := slices.ContainsFunc(lines(config.Warnings), func(w string) bool {
 				return strings.Contains(w, test.want) && strings.Contains(w, "{domain} and {path} keeps them apart")
 			})
 			if warned != (test.want != "") || (test.want == "" && len(config.Warnings) > 0) {
@@ -95,7 +95,7 @@ func TestNamesOfManyRepositories(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			warned := slices.ContainsFunc(config.Warnings, func(w string) bool { return strings.HasPrefix(w, place+"{name} is only") })
+			warned := slices.ContainsFunc(lines(config.Warnings), func(w string) bool { return strings.HasPrefix(w, place+"{name} is only") })
 			if warned != test.want || len(config.Warnings) > 1 {
 				t.Errorf("%s %s: got the warnings %q, want one: %v", test.match, test.path, config.Warnings, test.want)
 			}

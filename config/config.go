@@ -35,8 +35,10 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 )
@@ -77,7 +79,9 @@ type Config struct {
 	Read           time.Time  // when the file was read; zero without a file
 	Registries     []Registry // the main registry first, if there is one, then in the file's order
 	authFile       string     // for registries without credentials of their own
-	Warnings       []string   // one line each, in the file's order
+	Warnings       []Message  // in the file's order
+	file           string
+	places         map[string]place // of the keys, by dotted path
 }
 
 // The engines that forward calls.
@@ -106,38 +110,67 @@ type Cache struct {
 // Load reads and parses the file at path. It warns if all users can access a file with
 // credentials or write to the configuration, and if an authFile is missing.
 func Load(path string) (*Config, error) {
-	read := time.Now() // before the file is read: later changes may be missed
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("read the configuration: %w", err)
+		return nil, unreadable(path, err)
 	}
 	defer func() { _ = file.Close() }() // nothing is written
-	data, err := io.ReadAll(io.LimitReader(file, sizeLimit+1))
+	config, err := Read(path, file)
 	if err != nil {
-		return nil, fmt.Errorf("read the configuration: %w", err)
+		return nil, err
 	}
-	config, err := Parse(path, data)
+	info, err := file.Stat()
+	if err != nil {
+		return nil, unreadable(path, err)
+	}
+	if config.hasCredentials() {
+		config.warnOfOpenFile(Message{File: path}, path, info)
+	}
+	config.warnOfWritableFile(info)
+	return config, nil
+}
+
+// Read reads and parses a configuration. name stands for the file in errors and warnings. It
+// warns if all users can access an authFile, and if an authFile is missing.
+func Read(name string, reader io.Reader) (*Config, error) {
+	read := time.Now() // before the content is read: later changes may be missed
+	data, err := io.ReadAll(io.LimitReader(reader, sizeLimit+1))
+	if err != nil {
+		return nil, unreadable(name, err)
+	}
+	config, err := Parse(name, data)
 	if err != nil {
 		return nil, err
 	}
 	config.Read = read
-	info, err := file.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("read the configuration's permissions: %w", err)
-	}
-	if config.hasCredentials() {
-		config.warnOfOpenFile(path, info)
-	}
-	config.warnOfWritableFile(path, info)
 	config.warnOfAuthFiles()
 	return config, nil
 }
 
-// Parse parses a configuration. file names the source in errors and warnings. The error
-// lists every problem, one per line, in the order of the file.
+// exampleFile is the example of the configuration in the packages.
+const exampleFile = "/usr/share/doc/image-cri-shim/packaging/image-cri-shim.yaml"
+
+// unreadable returns the error for a file that can't be read.
+func unreadable(file string, err error) error {
+	text := fmt.Sprintf("can't be read: %v", rootCause(err))
+	if errors.Is(err, fs.ErrNotExist) {
+		text += "; name the configuration with --file, or start from the example " + exampleFile
+	}
+	return Problems{Message{File: file, cause: err}.withText(text)}
+}
+
+// IsUnreadable reports whether err is from [Load] or [Read], for a configuration that can't be
+// read.
+func IsUnreadable(err error) bool {
+	problems, ok := errors.AsType[Problems](err)
+	return ok && problems[0].Line == 0 && problems[0].cause != nil
+}
+
+// Parse parses a configuration. file names the source in errors and warnings. The error is of
+// the type [Problems] and has every problem.
 func Parse(file string, data []byte) (*Config, error) {
-	document := &document{file: file}
-	config := &Config{}
+	document := &document{file: file, places: map[string]place{}}
+	config := &Config{file: file, places: document.places}
 	if root, ok := document.open(data); ok {
 		config.read(root)
 	}
@@ -181,10 +214,7 @@ func (c *Config) read(root value) {
 		"insecureSkipVerify": into(&main.InsecureSkipVerify, parseBool),
 		"sealos":             func(v value) { sealos = main.readSealos(v) },
 		"registries":         func(v value) { entries = v.items("a list of registries") },
-		"version":            warnRetired,
-		"sync":               warnRetired,
-		"registry.d":         warnRetired,
-	})
+	}, "version", "sync", "registry.d")
 	mergeSealos(set, sealos)
 	c.applyDefaults()
 	if c.Runtime == c.Shim {
@@ -215,16 +245,8 @@ func (c *Config) applyDefaults() {
 
 func (c *Cache) read(v value) {
 	v.mapping(keyParsers{
-		"imageCacheSize":   into(&c.ImageCacheSize, parseInt),
-		"imageCacheTTL":    into(&c.ImageCacheTTL, parseLenientDuration),
-		"absentTTL":        into(&c.AbsentTTL, parseDuration),
-		"domainCacheTTL":   warnRetired,
-		"statsLogInterval": warnRetired,
-		"disableStats":     warnRetired,
-	})
-}
-
-// warnRetired accepts any value of a key that no longer has an effect, with a warning.
-func warnRetired(v value) {
-	v.warn("has no effect any more; remove it")
+		"imageCacheSize": into(&c.ImageCacheSize, parseInt),
+		"imageCacheTTL":  into(&c.ImageCacheTTL, parseLenientDuration),
+		"absentTTL":      into(&c.AbsentTTL, parseDuration),
+	}, "domainCacheTTL", "statsLogInterval", "disableStats")
 }

@@ -74,9 +74,7 @@ func (c *Config) describeRegistries(w io.Writer) {
 		return
 	}
 	fmt.Fprint(w, "\nregistries, the preferred one first\n")
-	ordered := slices.Clone(c.Registries)
-	slices.SortStableFunc(ordered, func(a, b Registry) int { return cmp.Compare(b.Priority, a.Priority) })
-	for i, registry := range ordered {
+	for i, registry := range c.preferredFirst() {
 		role := ""
 		if registry.Main {
 			role = ", the main one"
@@ -96,6 +94,12 @@ func (c *Config) describeRegistries(w io.Writer) {
 			}
 		}
 	}
+}
+
+func (c *Config) preferredFirst() []Registry {
+	ordered := slices.Clone(c.Registries)
+	slices.SortStableFunc(ordered, func(a, b Registry) int { return cmp.Compare(b.Priority, a.Priority) })
+	return ordered
 }
 
 func (c Cache) describe() string {

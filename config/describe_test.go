@@ -9,7 +9,7 @@ import (
 
 func TestDescribe(t *testing.T) {
 	config := load(t, "full.yaml")
-	config.Warnings = []string{"f:1: mind this", "f:2: and that"}
+	config.Warnings = []Message{{File: "f", Line: 1, Text: "mind this"}, {File: "f", Line: 2, Text: "and that"}}
 	want := `
 socket    /run/shim/shim.sock
 runtime   /run/crio/crio.sock

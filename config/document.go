@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,40 +18,43 @@ import (
 // error for a file that is not a configuration could be as long as the file.
 const problemLimit = 100
 
+// lineBreak matches the line breaks of YAML.
+var lineBreak = regexp.MustCompile(`\r\n|[\r\n\x{85}\x{2028}\x{2029}]`)
+
 // document collects the problems and warnings of one file while it is read.
 type document struct {
 	file     string
-	problems []message
+	lines    []string // the text of the file
+	problems []Message
 	omitted  int // problems beyond problemLimit
-	warnings []message
+	warnings []Message
+	places   map[string]place // of the keys, by dotted path
 }
 
-// message is a problem or warning and the line of the file that it concerns.
-type message struct {
-	line int
-	text string
-}
+// place is a position in the file. Both numbers begin at 1; 0 means unknown.
+type place struct{ line, column int }
 
 // open parses the YAML and returns its top level. On failure it records a problem and returns
 // false.
 func (d *document) open(data []byte) (root value, ok bool) {
 	if len(data) > sizeLimit {
-		d.problem(0, "", "is larger than 1 MiB, the limit for a configuration")
+		d.problem(place{}, "", "is larger than 1 MiB, the limit for a configuration")
 		return value{}, false
 	}
+	d.lines = lineBreak.Split(string(data), -1)
 	first, next, err := decode(data)
 	if err != nil {
 		d.syntax(err, data)
 		return value{}, false
 	}
 	if next != nil {
-		d.problem(next.Line, "", "found a second YAML document (after ---), expected one")
+		d.problem(place{next.Line, next.Column}, "", "found a second YAML document (after ---), expected one")
 		return value{}, false
 	}
 	if first == nil {
 		first = &yaml.Node{Kind: yaml.DocumentNode, Content: []*yaml.Node{nullNode}}
 	}
-	return d.value("", 0, first.Content[0]), true
+	return d.value("", place{}, first.Content[0]), true
 }
 
 // decode returns the first YAML document of data and the next one; a missing document is nil.
@@ -76,17 +80,18 @@ func decode(data []byte) (first, next *yaml.Node, err error) {
 	return documents[0], documents[1], nil
 }
 
-// syntax records an error of the YAML library. Only one of the library's messages quotes the
-// file. Since the quote may be a password that begins with "*", another text replaces that
-// message.
+// syntax records an error of the YAML library, or the mistake in a line that explains it. Only
+// one of the library's messages quotes the file. Since the quote may be a password that begins
+// with "*", another text replaces that message.
 func (d *document) syntax(err error, data []byte) {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	line := 0
+	line, key := 0, ""
 	if _, quoted, found := strings.Cut(text, "unknown anchor '"); found {
-		text = "found an alias (*name) without its anchor (&name); a text that begins with * needs quotes"
+		text = "found an alias (*name) without its anchor (&name); quote a text that begins with *"
 		name, _, _ := strings.Cut(quoted, "'")
 		if before, _, found := bytes.Cut(data, []byte("*"+name)); found {
 			line = bytes.Count(before, []byte("\n")) + 1
+			key = d.keyOf(line)
 		}
 	}
 	if rest, found := strings.CutPrefix(text, "line "); found {
@@ -94,52 +99,55 @@ func (d *document) syntax(err error, data []byte) {
 		line, _ = strconv.Atoi(number)
 		text = message
 	}
-	d.problem(line, "", "not valid YAML: "+text)
+	last := 0
+	if strings.HasPrefix(text, "did not find expected key") || strings.HasPrefix(text, "did not find expected '-'") {
+		last = len(d.lines) // the reported line is the first one of the block
+	}
+	if t, ok := d.nearestTrap(max(line, 1), last); ok && key == "" {
+		d.problem(t.place, t.key, t.text)
+		return
+	}
+	if strings.Contains(text, "mapping values are not allowed") {
+		text += "; check the indentation, and quote a value with a colon and a space in it"
+	}
+	d.problem(place{line: line}, key, "not valid YAML: "+text)
 }
 
-func (d *document) problem(line int, key, text string) {
+func (d *document) problem(at place, key, text string) {
+	d.add(d.message(at, key, text))
+}
+
+func (d *document) add(problem Message) {
 	if len(d.problems) == problemLimit {
 		d.omitted++
 		return
 	}
-	d.problems = append(d.problems, d.message(line, key, text))
+	d.problems = append(d.problems, problem)
 }
 
-// message formats "FILE:LINE: key: text"; line 0 and an empty key are left out.
-func (d *document) message(line int, key, text string) message {
-	place := d.file
-	if line > 0 {
-		place = fmt.Sprintf("%s:%d", place, line)
-	}
-	if key != "" {
-		place += ": " + key
-	}
-	return message{line: line, text: place + ": " + text}
+func (d *document) message(at place, key, text string) Message {
+	return Message{File: d.file, Line: at.line, Column: at.column, Key: key}.withText(text)
 }
 
-func (d *document) warn(line int, key, text string) {
+func (d *document) warn(at place, key, text string) {
 	if len(d.warnings) < problemLimit {
-		d.warnings = append(d.warnings, d.message(line, key, text))
+		d.warnings = append(d.warnings, d.message(at, key, text))
 	}
 }
 
-// err joins the problems in the order of their lines.
+// err returns the problems in the order of their lines.
 func (d *document) err() error {
-	var all []error
-	for _, text := range inLineOrder(d.problems) {
-		all = append(all, errors.New(text))
+	if len(d.problems) == 0 {
+		return nil
 	}
+	all := Problems(inLineOrder(d.problems))
 	if d.omitted > 0 {
-		all = append(all, fmt.Errorf("%s: and %d more problems", d.file, d.omitted))
+		all = append(all, Message{File: d.file, Text: fmt.Sprintf("and %d more problems", d.omitted)})
 	}
-	return errors.Join(all...)
+	return all
 }
 
-func inLineOrder(messages []message) []string {
-	slices.SortStableFunc(messages, func(a, b message) int { return cmp.Compare(a.line, b.line) })
-	var texts []string
-	for _, message := range messages {
-		texts = append(texts, message.text)
-	}
-	return texts
+func inLineOrder(messages []Message) []Message {
+	slices.SortStableFunc(messages, func(a, b Message) int { return cmp.Compare(a.Line, b.Line) })
+	return messages
 }

@@ -15,16 +15,16 @@ func TestAllProblemsInLineOrder(t *testing.T) {
 	_, err = Parse("broken.yaml", data)
 	want := strings.TrimSpace(`
 broken.yaml:1: shim: found "run/shim.sock", expected an absolute path or unix:///path
-broken.yaml:2: adress: unknown key, did you mean ` + "`address`" + `?
-broken.yaml:3: force: found "yes", expected true or false, did you mean ` + "`true`" + `?
-broken.yaml:4: timeout: found 15, expected a duration such as 15m, 30s or 1h30m, did you mean ` + "`15s`" + `?
+broken.yaml:2: adress: unknown key; did you mean ` + "`address`" + `?
+broken.yaml:3: force: found "yes", expected true or false; did you mean ` + "`true`" + `?
+broken.yaml:4: timeout: found 15, expected a duration such as 15m, 30s or 1h30m; did you mean ` + "`15s`" + `?
 broken.yaml:6: cache.imageCacheSize: found "many", expected a whole number
-broken.yaml:7: cache.imageCacheTll: unknown key, did you mean ` + "`imageCacheTTL`" + `?
-broken.yaml:9: registries[0].auth: found an empty user name, expected user:password, in quotes if necessary
+broken.yaml:7: cache.imageCacheTll: unknown key; did you mean ` + "`imageCacheTTL`" + `?
+broken.yaml:9: registries[0].auth: found an empty user name, expected user:password
 broken.yaml:9: registries[0]: found no address, expected http:// or https:// and host[:port][/prefix]
 broken.yaml:10: registries[0].priority: found "800", expected a whole number
 broken.yaml:11: registries[1].address: found a user or password in the address, expected them under auth
-broken.yaml:12: registries[1].prority: unknown key, did you mean ` + "`priority`" + `?
+broken.yaml:12: registries[1].prority: unknown key; did you mean ` + "`priority`" + `?
 broken.yaml:13: force: is set twice, first on line 3`)
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
@@ -32,24 +32,24 @@ broken.yaml:13: force: is set twice, first on line 3`)
 }
 
 func TestStructure(t *testing.T) {
-	const known = "expected one of address, auth, authFile, ca, fallback, insecureSkipVerify, match, path, priority, tags"
+	const verbose = "; image-cri-shim check --verbose lists the valid keys"
 	for _, test := range []struct{ data, want string }{
-		{"registires: []", "f:1: registires: unknown key, did you mean `registries`?"},
-		{"Shim: /a", "f:1: Shim: unknown key, did you mean `shim`?"},
-		{"registries: [{address: hub.local, timeout: 5s}]", "f:1: registries[0].timeout: unknown key, " + known},
-		{"registries: [{address: hub.local, '': 5s}]", "f:1: registries[0].: unknown key, " + known},
-		{"registries: [{address: hub.local, [a]: 5s}]", "f:1: registries[0]: unknown key, " + known},
-		{"registries: [{address: hub.local, <<: {priority: 1}}]", "f:1: registries[0].<<: unknown key, " + known},
+		{"registires: []", "f:1: registires: unknown key; did you mean `registries`?"},
+		{"Shim: /a", "f:1: Shim: unknown key; did you mean `shim`?"},
+		{"registries: [{address: hub.local, timeout: 5s}]", "f:1: registries[0].timeout: unknown key" + verbose},
+		{"registries: [{address: hub.local, '': 5s}]", "f:1: registries[0].: unknown key" + verbose},
+		{"registries: [{address: hub.local, [a]: 5s}]", "f:1: registries[0]: unknown key" + verbose},
+		{"registries: [{address: hub.local, <<: {priority: 1}}]", "f:1: registries[0].<<: unknown key" + verbose},
 		{"{auth:admin:hunter2}", "f:1: auth: unknown key with a colon in it, expected `key: value` with a space after the colon"},
-		{"cache:\n  disablestats: true\n", "f:2: cache.disablestats: unknown key, did you mean `disableStats`?"},
+		{"cache:\n  disablestats: true\n", "f:2: cache.disablestats: unknown key" + verbose},
 		{"debug: true\n\ndebug: false", "f:3: debug: is set twice, first on line 1"},
 		{"just text", "f: found a text, expected keys and values"},
-		{"auth:admin:hunter2", "f: found a text, expected keys and values"},
+		{"auth:admin:hunter2", "f:1: auth: found no space after the colon of the key, expected `key: value`"},
 		{"- shim", "f: found a list, expected keys and values"},
 		{"debug: true\n---\ndebug: false\n", "f:2: found a second YAML document (after ---), expected one"},
-		{"debug: true\n\tforce: true\n", "f:2: not valid YAML: found a tab character that violates indentation"},
-		{"debug: true\nauth:admin:hunter2\nforce: true\n", "f:2: not valid YAML: could not find expected ':'"},
-		{"debug: true\n\nmatch: *everything\n", "f:3: not valid YAML: found an alias (*name) without its anchor (&name); a text that begins with * needs quotes"},
+		{"debug: true\n\tforce: true\n", "f:2: force: the line is indented with a tab; use spaces"},
+		{"debug: true\nauth:admin:hunter2\nforce: true\n", "f:2: auth: found no space after the colon of the key, expected `key: value`"},
+		{"debug: true\n\nmatch: *everything\n", "f:3: match: not valid YAML: found an alias (*name) without its anchor (&name); quote a text that begins with *"},
 		{"registries: &all [*all]", "f:1: registries[0]: found a list, expected keys and values"},
 		{"debug: \x01", "f: not valid YAML: control characters are not allowed"},
 	} {

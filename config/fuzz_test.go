@@ -40,14 +40,10 @@ func FuzzParse(f *testing.F) {
 		}
 		config, err := Parse("f", data)
 		if err != nil {
-			if strings.Contains(strings.ToLower(err.Error()), canary) {
-				t.Fatalf("the password is in the error: %v", err)
-			}
+			requireSecret(t, canary, ProblemsOf("f", err))
 			return
 		}
-		if warnings := strings.Join(config.Warnings, "\n"); strings.Contains(warnings, canary) {
-			t.Fatalf("the password is in a warning: %s", warnings)
-		}
+		requireSecret(t, canary, config.Warnings)
 		requireValid(t, config)
 		if slices.ContainsFunc(config.Registries, func(r Registry) bool { return r.Password == canary }) {
 			var text bytes.Buffer
@@ -57,6 +53,48 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// FuzzPassword puts a password between arbitrary text, without quotes, in each form of a login.
+// No message may repeat it.
+func FuzzPassword(f *testing.F) {
+	for _, seed := range [][2]string{
+		{"p#", ": word"}, {"p #", ""}, {"p: ", ""}, {"", ": x"}, {"@", ""}, {"%", ""}, {"&", ""}, {"&a ", ""}, {"*", ""}, {"!", ""}, {"{", ""}, {"{a: ", "}"},
+		{"[", "]"}, {"\"", ""}, {"\"", "\" x"}, {"'", "' x"}, {"\"\\q", "\""}, {"- ", ""}, {"? ", ""}, {"|", ""}, {"p, ", ": x"}, {"p,", ""}, {"：", ""}, {"“", "”"},
+	} {
+		f.Add(seed[0], seed[1])
+	}
+	const canary = "c4n4ry"
+	f.Fuzz(func(t *testing.T, before, after string) {
+		if lineBreak.MatchString(before+after) || strings.Contains(before+after, canary) {
+			t.Skip("the fuzzer found another line, or the canary")
+		}
+		password := before + canary + after
+		for _, data := range []string{
+			"address: hub.local\nauth: " + password + "\ndebug: true\n",
+			"address: hub.local\nauth: admin:" + password + "\ndebug: true\n",
+			"address: hub.local\nauth:\n  username: admin\n  password: " + password + "\ndebug: true\n",
+			"debug: true\nauth:" + password + "\nforce: true\n",
+			"debug: true\nauth：" + password + "\nforce: true\n",
+			"registries: [{address: hub.local, auth: admin:" + password + "}]\n",
+			"registries:\n- address: hub.local\n  auth: {username: admin, password: " + password + "}\n",
+		} {
+			if config, err := Parse("f", []byte(data)); err != nil {
+				requireSecret(t, canary, ProblemsOf("f", err))
+			} else {
+				requireSecret(t, canary, config.Warnings)
+			}
+		}
+	})
+}
+
+func requireSecret(t *testing.T, canary string, messages []Message) {
+	t.Helper()
+	for _, message := range messages {
+		if strings.Contains(strings.ToLower(message.String()), canary) {
+			t.Fatalf("the password is in %q", message)
+		}
+	}
 }
 
 func requireValid(t *testing.T, config *Config) {

@@ -44,7 +44,7 @@ func TestPatternsThatMatchNothing(t *testing.T) {
 				t.Errorf("%s: %v", test.match, err)
 				continue
 			}
-			if test.want == "" && len(config.Warnings) > 0 || test.want != "" && (len(config.Warnings) != 1 || !strings.Contains(config.Warnings[0], test.want)) {
+			if test.want == "" && len(config.Warnings) > 0 || test.want != "" && (len(config.Warnings) != 1 || !strings.Contains(config.Warnings[0].String(), test.want)) {
 				t.Errorf("%s: got the warnings %q, want %q", test.match, config.Warnings, test.want)
 			}
 		}
@@ -85,7 +85,7 @@ func TestOneRegistryInTwoSpellings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(config.Warnings) != 1 || !strings.Contains(config.Warnings[0], "the same as") {
+	if len(config.Warnings) != 1 || !strings.Contains(config.Warnings[0].String(), "the same as") {
 		t.Errorf("got the warnings %q, want one about the second entry", config.Warnings)
 	}
 	if r := config.Registries[0]; !r.HasAddress("https://hub.local:443") || r.HasAddress("http://hub.local:443") || r.HasAddress("https://hub.local/x") {

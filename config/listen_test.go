@@ -53,7 +53,7 @@ func TestListenAddressConflicts(t *testing.T) {
 		config, err := Parse("f", []byte(data+"\naddress: hub.local"))
 		if err != nil {
 			t.Errorf("%s is refused: %v", data, err)
-		} else if got := strings.Join(config.Warnings, "\n"); got != want {
+		} else if got := strings.Join(lines(config.Warnings), "\n"); got != want {
 			t.Errorf("%s: warnings %q, want %q", data, got, want)
 		}
 	}

@@ -16,37 +16,75 @@ func (c *Config) hasCredentials() bool {
 }
 
 // warnOfOpenFile warns if a file with credentials is open to all users. Group access is
-// allowed, since maintainers often share the file that way.
-func (c *Config) warnOfOpenFile(path string, info fs.FileInfo) {
+// allowed, since maintainers often share the file that way. about has the file, and for an
+// authFile the place of its key.
+func (c *Config) warnOfOpenFile(about Message, path string, info fs.FileInfo) {
 	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o007 != 0 {
-		c.Warnings = append(c.Warnings, fmt.Sprintf(
-			"%s: holds credentials and is open to all users (mode %04o), do: chmod o= %s", path, mode.Perm(), path))
+		text := fmt.Sprintf("holds credentials and is open to all users (mode %04o); do: chmod o= %s", mode.Perm(), path)
+		if path != c.file {
+			text = path + " " + text
+		}
+		c.Warnings = append(c.Warnings, about.withText(text))
 	}
 }
 
 // warnOfWritableFile warns if all users can write to the configuration.
-func (c *Config) warnOfWritableFile(path string, info fs.FileInfo) {
+func (c *Config) warnOfWritableFile(info fs.FileInfo) {
 	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o002 != 0 {
-		c.Warnings = append(c.Warnings, fmt.Sprintf(
-			"%s: every user can change where images come from (mode %04o), do: chmod o-w %s", path, mode.Perm(), path))
+		c.Warnings = append(c.Warnings, Message{File: c.file}.withText(fmt.Sprintf(
+			"every user can change where images come from (mode %04o); do: chmod o-w %s", mode.Perm(), c.file)))
 	}
 }
 
 func (c *Config) warnOfAuthFiles() {
 	seen := map[string]bool{"": true}
-	for _, registry := range c.Registries {
+	for i, registry := range c.Registries {
 		path := registry.AuthFile
 		if seen[path] {
 			continue
 		}
 		seen[path] = true
+		about := c.about(i, "authFile")
 		info, err := statWithTimeout(path)
 		if err != nil {
-			c.Warnings = append(c.Warnings, fmt.Sprintf("authFile: create the file or make it readable; until then its registries can't be asked: %v", err))
+			c.Warnings = append(c.Warnings, about.withText(fmt.Sprintf(
+				"%s can't be read, so its registries can't be asked: %v; create the file or make it readable", path, rootCause(err))))
 			continue
 		}
-		c.warnOfOpenFile(path, info)
+		c.warnOfOpenFile(about, path, info)
 	}
+}
+
+// about returns a message without a text about a key of a registry. If the registry's value
+// is that of the top level, it is about that one.
+func (c *Config) about(registry int, key string) Message {
+	path := key
+	if !c.Registries[registry].Main {
+		index := registry
+		if c.Registries[0].Main {
+			index--
+		}
+		path = fmt.Sprintf("registries[%d].%s", index, key)
+	}
+	at, ok := c.places[path]
+	if !ok {
+		path = key
+		at = c.places[key]
+	}
+	return Message{File: c.file, Line: at.line, Column: at.column, Key: path}
+}
+
+// Problem returns the error for a value of a registry, by its index, that can't be
+// used, which was found only after parsing. hint says how to correct it.
+func (c *Config) Problem(registry int, key string, cause error, hint string) error {
+	problem := c.about(registry, key)
+	problem.Text, problem.Hint, problem.cause = cause.Error(), hint, cause
+	return Problems{problem}
+}
+
+// Warning returns a warning about a key of a registry, by its index.
+func (c *Config) Warning(registry int, key, text string) Message {
+	return c.about(registry, key).withText(text)
 }
 
 // statWithTimeout is [os.Stat] with a timeout.

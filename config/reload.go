@@ -6,10 +6,11 @@ import (
 )
 
 // Equal reports whether two configurations are the same, including their warnings. It ignores
-// when they were read.
+// when they were read and the positions of their keys.
 func (c *Config) Equal(other *Config) bool {
 	a, b := *c, *other
 	a.Read, b.Read = time.Time{}, time.Time{}
+	a.places, b.places = nil, nil
 	return reflect.DeepEqual(a, b)
 }
 

@@ -41,14 +41,17 @@ func parseTraceBuffer(v value) (int, error) {
 	case bytes > maxTraceBuffer:
 		return 0, v.unexpected(expected)
 	case v.node.Value != written:
-		return 0, v.unexpected(fmt.Sprintf("%s, did you mean `%s`?", expected, written))
+		return 0, v.unexpected(fmt.Sprintf("%s; did you mean `%s`?", expected, written))
 	}
 	return bytes, nil
 }
 
 // formatSize formats a size as parseTraceBuffer accepts it.
 func formatSize(bytes int) string {
-	if bytes%(1<<20) == 0 {
+	switch {
+	case bytes == 0:
+		return "0"
+	case bytes%(1<<20) == 0:
 		return fmt.Sprintf("%dMiB", bytes>>20)
 	}
 	return fmt.Sprintf("%dKiB", bytes>>10)

@@ -3,10 +3,8 @@ package config
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
-	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -21,14 +19,14 @@ var nullNode = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"}
 // value is one value of a document and its position.
 type value struct {
 	document *document
-	key      string // dotted path, such as registries[1].priority
-	line     int
+	key      string     // dotted path, such as registries[1].priority
+	place    place      // of its key, or of the item of a list
 	node     *yaml.Node // never an alias
 	alias    bool       // the text is elsewhere in the file, possibly under auth
 }
 
-func (d *document) value(key string, line int, node *yaml.Node) value {
-	v := value{document: d, key: key, line: line, node: node}
+func (d *document) value(key string, at place, node *yaml.Node) value {
+	v := value{document: d, key: key, place: at, node: node}
 	if node.Kind == yaml.AliasNode {
 		v.node, v.alias = node.Alias, true
 	}
@@ -36,11 +34,11 @@ func (d *document) value(key string, line int, node *yaml.Node) value {
 }
 
 func (v value) problem(format string, arguments ...any) {
-	v.document.problem(v.line, v.key, fmt.Sprintf(format, arguments...))
+	v.document.problem(v.place, v.key, fmt.Sprintf(format, arguments...))
 }
 
 func (v value) warn(format string, arguments ...any) {
-	v.document.warn(v.line, v.key, fmt.Sprintf(format, arguments...))
+	v.document.warn(v.place, v.key, fmt.Sprintf(format, arguments...))
 }
 
 // into returns a function that parses a value and stores the result in target. Null and
@@ -52,7 +50,7 @@ func into[T any](target *T, parse func(value) (T, error)) func(value) {
 		}
 		result, err := parse(v)
 		if err != nil {
-			v.problem("%s", err)
+			v.problem("%s%s", err, oddHint(v))
 			return
 		}
 		*target = result
@@ -78,7 +76,7 @@ func (v value) kind() string {
 		return "a list"
 	}
 	switch v.node.ShortTag() {
-	case "!!str":
+	case "!!str", "!!merge": // << without quotes
 		return "a text"
 	case "!!int", "!!float":
 		return "a number"
@@ -111,31 +109,6 @@ func (v value) unexpected(expected string) error {
 	return fmt.Errorf("found %s, expected %s", v.found(), expected)
 }
 
-// unsafeText matches the start of text that may be a misplaced secret or that breaks a line:
-// white space, a control character, or a colon as in user:password.
-var unsafeText = regexp.MustCompile(`[\s\pC\pZ]|:[^/0-9]`)
-
-// abridge shortens text from the file for a message: to one line of limited length, without
-// apparent credentials.
-func abridge(text string) string {
-	const limit = 60
-	short := text
-	if at := strings.LastIndexByte(short, '@'); at >= 0 {
-		short = "..." + short[at+1:]
-	}
-	if place := unsafeText.FindStringIndex(short); place != nil {
-		short = short[:place[0]] + "..."
-	}
-	if len(short) > limit {
-		short = strings.ToValidUTF8(short[:limit], "") + "..."
-	}
-	return short
-}
-
-func quote(text string) string {
-	return strconv.Quote(abridge(text))
-}
-
 // items returns the values of a list. expected describes the list in the error.
 func (v value) items(expected string) []value {
 	if v.null() {
@@ -151,7 +124,7 @@ func (v value) items(expected string) []value {
 	}
 	var items []value
 	for i, node := range v.node.Content {
-		items = append(items, v.document.value(fmt.Sprintf("%s[%d]", v.key, i), node.Line, node))
+		items = append(items, v.document.value(fmt.Sprintf("%s[%d]", v.key, i), place{node.Line, node.Column}, node))
 	}
 	return items
 }
@@ -175,11 +148,11 @@ func parseBool(v value) (bool, error) {
 	}
 	switch strings.ToLower(v.node.Value) {
 	case "yes", "y", "on":
-		return false, v.unexpected(expected + ", did you mean `true`?")
+		return false, v.unexpected(expected + "; did you mean `true`?")
 	case "no", "n", "off":
-		return false, v.unexpected(expected + ", did you mean `false`?")
+		return false, v.unexpected(expected + "; did you mean `false`?")
 	case "true", "false":
-		return false, v.unexpected(expected + " without quotes")
+		return false, v.unexpected(expected + "; remove the quotes")
 	}
 	return false, v.unexpected(expected)
 }
@@ -192,38 +165,6 @@ func parseInt(v value) (int, error) {
 		return 0, v.unexpected(expected)
 	}
 	return result, nil
-}
-
-// parseDuration parses a duration as time.ParseDuration does. It must not be negative.
-func parseDuration(v value) (time.Duration, error) {
-	const expected = "a duration such as 15m, 30s or 1h30m"
-	if v.empty() {
-		return 0, nil
-	}
-	if kind := v.kind(); kind != "a text" && kind != "a number" {
-		return 0, v.unexpected(expected)
-	}
-	result, err := time.ParseDuration(v.node.Value)
-	if err != nil && strings.Trim(v.node.Value, "0123456789") == "" && !v.alias {
-		return 0, v.unexpected(fmt.Sprintf("%s, did you mean `%ss`?", expected, abridge(v.node.Value)))
-	}
-	if err != nil {
-		return 0, v.unexpected(expected)
-	}
-	if result < 0 {
-		return 0, v.unexpected(expected + ", not a negative one")
-	}
-	return result, nil
-}
-
-// parseLenientDuration parses a duration of a key of the original program, which treats a
-// negative duration as the default.
-func parseLenientDuration(v value) (time.Duration, error) {
-	if result, err := time.ParseDuration(v.node.Value); err == nil && result < 0 && v.kind() == "a text" {
-		v.warn("%s is negative and counts as not set; set a positive duration, or remove it", v.found())
-		return 0, nil
-	}
-	return parseDuration(v)
 }
 
 // errControl is the error for control characters in a path, name or password.

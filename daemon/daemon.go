@@ -146,7 +146,7 @@ func (d *daemon) newSnapshot(settings *config.Config) (*snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, warning := range lookup.Warnings(registries) {
+	for _, warning := range lookup.Warnings(settings, registries) {
 		d.log.Warn(warning)
 	}
 	return newSnapshot(settings, registries, rewrite.Options{

@@ -5,8 +5,11 @@ package lookup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/distribution/reference"
@@ -22,10 +25,15 @@ import (
 func Open(file string, settings *config.Config, options registry.Options) (*registry.Set, error) {
 	setOptions(&options, settings)
 	registries, err := registry.New(options)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+	if err == nil {
+		return registries, nil
 	}
-	return registries, nil
+	invalid, known := errors.AsType[*registry.ConfigError](err)
+	ca, ofCA := errors.AsType[*registry.CAError](err)
+	if known && ofCA {
+		return nil, settings.Problem(invalid.Index, "ca", ca, "create the file or make it readable, or remove ca to trust only the system's certificates")
+	}
+	return nil, fmt.Errorf("%s: %w", file, err)
 }
 
 // setOptions sets the options that the configuration determines.
@@ -52,11 +60,16 @@ func setOptions(options *registry.Options, settings *config.Config) {
 	options.AbsentTTL = settings.Cache.AbsentTTL
 }
 
-// Warnings returns one line for each entry of an authFile that can't be used.
-func Warnings(registries *registry.Set) []string {
-	var warnings []string
+// Warnings returns a warning for each entry of an authFile that can't be used.
+func Warnings(settings *config.Config, registries *registry.Set) []config.Message {
+	var warnings []config.Message
 	for _, problem := range registries.AuthFileProblems() {
-		warnings = append(warnings, "authFile: "+problem)
+		reads := func(r config.Registry) bool { return r.AuthFile != "" && strings.HasPrefix(problem, r.AuthFile+": ") }
+		if i := slices.IndexFunc(settings.Registries, reads); i >= 0 {
+			warnings = append(warnings, settings.Warning(i, "authFile", problem))
+		} else {
+			warnings = append(warnings, config.Message{Key: "authFile", Text: problem})
+		}
 	}
 	return warnings
 }

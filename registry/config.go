@@ -33,6 +33,25 @@ func (c Config) Format(state fmt.State, _ rune) {
 	_, _ = fmt.Fprint(state, address)
 }
 
+// ConfigError is the error for the configuration of a registry that can't be used.
+type ConfigError struct {
+	Index  int // in the order of [Options]
+	Config Config
+	Err    error
+}
+
+func (e *ConfigError) Error() string {
+	return fmt.Sprintf("registry %d, %v: %v", e.Index+1, e.Config, e.Err)
+}
+
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// CAError is the error for a file with CA certificates that can't be used.
+type CAError struct{ Err error }
+
+func (e *CAError) Error() string { return e.Err.Error() }
+func (e *CAError) Unwrap() error { return e.Err }
+
 // Options of a [Set]. Zero values mean the defaults.
 type Options struct {
 	Registries    []Config      // in the order of the file

@@ -48,7 +48,7 @@ type cachedAnswer struct {
 }
 
 // New returns a Set for the registries of options. It reads their CA files and sends no
-// request. The error names the registry with the invalid configuration.
+// request. The error is a [*ConfigError].
 func New(options Options) (*Set, error) {
 	options = options.withDefaults()
 	capacity := uint64(options.CacheSize)
@@ -74,7 +74,7 @@ func New(options Options) (*Set, error) {
 	}
 	for i, config := range options.Registries {
 		if err := s.add(config, options); err != nil {
-			return nil, fmt.Errorf("registry %d, %v: %w", i+1, config, err)
+			return nil, &ConfigError{i, config, err}
 		}
 	}
 	slices.SortStableFunc(s.endpoints, func(a, b *endpoint) int { return cmp.Compare(b.priority, a.priority) })
@@ -94,7 +94,7 @@ func (s *Set) Format(state fmt.State, _ rune) {
 func (s *Set) add(config Config, options Options) error {
 	transport, err := s.transports.get(tlsTrust{config.CA, config.InsecureSkipVerify}, options.LookupTimeout)
 	if err != nil {
-		return err
+		return &CAError{err}
 	}
 	e, err := newEndpoint(config, options, transport)
 	if err != nil {
