@@ -107,7 +107,10 @@ func (d *document) syntax(err error, data []byte) {
 		d.problem(t.place, t.key, t.text)
 		return
 	}
-	if strings.Contains(text, "mapping values are not allowed") {
+	switch {
+	case last > 0:
+		text += "; check the indentation of the lines below"
+	case strings.Contains(text, "mapping values are not allowed"):
 		text += "; check the indentation, and quote a value with a colon and a space in it"
 	}
 	d.problem(place{line: line}, key, "not valid YAML: "+text)

@@ -150,19 +150,22 @@ func uncommented(value string) string {
 // comment matches a comment after a value: the space before its # and the character after it.
 var comment = regexp.MustCompile(`^([ \t]+)#(.?)`)
 
-// warnOfComment warns of a value that ends before a # which may belong to it, or is empty
-// because it begins with a #. A comment after a secret needs two spaces before its # and one
+// warnOfComment warns of a value that ends before a # which may belong to it, of one that is
+// empty because it begins with a #, and of a secret of several lines. A comment after a secret needs two spaces before its # and one
 // after it.
 func (v value) warnOfComment() {
 	if v.alias || v.node.Kind != yaml.ScalarNode || v.node.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 {
 		return
 	}
+	secret := slices.Contains(secretKeys, v.key[strings.LastIndexByte(v.key, '.')+1:])
 	rest, ok := strings.CutPrefix(v.document.from(place{v.node.Line, v.node.Column}), v.node.Value)
+	if !ok && secret && v.node.Style == 0 && v.node.Anchor == "" {
+		v.warn("is continued on the next line; correct the indentation of that line, or quote the value")
+	}
 	parts := comment.FindStringSubmatch(rest)
 	if !ok || parts == nil {
 		return
 	}
-	secret := slices.Contains(secretKeys, v.key[strings.LastIndexByte(v.key, '.')+1:])
 	attached := wordStart.MatchString(parts[2]) || secret && strings.TrimSpace(parts[2]) != ""
 	switch {
 	case v.null() && attached:

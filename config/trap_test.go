@@ -137,6 +137,7 @@ func TestTrapsOfLines(t *testing.T) {
 		{"debug: true\n\ufeffauth: admin:hunter2\n", "f:2: auth: unknown key with a byte order mark (U+FEFF); type it again"},
 		{"cache:\n\timageCacheSize: 5\n", "f:2: imageCacheSize: the line is indented with a tab; use spaces"},
 		{"debug: true\n  force: true\n", "f:2: not valid YAML: mapping values are not allowed in this context; check the indentation, and quote a value with a colon and a space in it"},
+		{"address: hub.local\nauth:\n    username: a\n   password: hunter2\n", "f:3: not valid YAML: did not find expected key; check the indentation of the lines below"},
 		{"registries: [{address: hub.local, auth: admin:p,hunter2}]", "f:1: registries[0].auth: is followed by an unknown key, which is not shown; quote a value with a comma in it"},
 		{"registries: [{address: hub.local, auth: admin:p,hunter2: x, more: y}]", "f:1: registries[0].auth: is followed by an unknown key, which is not shown; quote a value with a comma in it\nf:1: registries[0].auth: is followed by an unknown key, which is not shown; quote a value with a comma in it"},
 		{"address: http：//hub.local", "f:1: address: found the host \"http...\", expected a DNS name, an IPv4 address or an IPv6 address in brackets; the value contains a full-width colon (U+FF1A)"},
@@ -159,9 +160,14 @@ func TestTrapsOfLines(t *testing.T) {
 			t.Errorf("%q: got %v and %q, want no message", data, err, config.Warnings)
 		}
 	}
-	config, err := Parse("f", []byte("address: hub.local\nimage: /var/lib/a #b\n"))
-	if want := "f:2: image: ends before ` #`"; err != nil || len(config.Warnings) != 1 || !strings.HasPrefix(config.Warnings[0].String(), want) {
-		t.Errorf("got %v and %q, want %s", err, config.Warnings, want)
+	for data, want := range map[string]string{
+		"address: hub.local\nimage: /var/lib/a #b\n":         "f:2: image: ends before ` #`",
+		"address: hub.local\nauth: admin:hunter2\n  debug\n": "f:2: auth: is continued on the next line; correct the indentation of that line, or quote the value",
+	} {
+		config, err := Parse("f", []byte(data))
+		if err != nil || len(config.Warnings) != 1 || !strings.HasPrefix(config.Warnings[0].String(), want) {
+			t.Errorf("%q: got %v, want the warning %s", data, err, want)
+		}
 	}
 }
 
