@@ -109,9 +109,6 @@ func rootCause(err error) error {
 	return err
 }
 
-// shimKey matches the shim's socket in a configuration that can't be parsed.
-var shimKey = regexp.MustCompile(`(?m)^\s*shim:\s*["']?(?:unix:(?://)?)?(/[^\s"'#]+)`)
-
 // ShimSocket returns the path of the socket that the shim serves with the configuration at
 // path. In a file with errors, it searches the text for the key shim. If the file can't be read
 // or has no such line, it returns the default.
@@ -119,17 +116,33 @@ func ShimSocket(path string) string {
 	if config, err := Load(path); err == nil {
 		return config.Shim
 	}
-	file, err := os.Open(path)
-	if err != nil {
-		return defaultShim
+	return searchPath(path, "shim", defaultShim)
+}
+
+// StateDirectory returns the path of the state directory, as [ShimSocket] returns that of the
+// socket.
+func StateDirectory(path string) string {
+	if config, err := Load(path); err == nil {
+		return config.StateDirectory
 	}
-	defer func() { _ = file.Close() }() // nothing is written
-	content, err := io.ReadAll(io.LimitReader(file, sizeLimit))
+	return searchPath(path, "image", defaultStateDirectory)
+}
+
+// searchPath returns the first absolute path that a configuration, which may have errors, has
+// for a key, or otherwise missing.
+func searchPath(file, key, missing string) string {
+	opened, err := os.Open(file)
 	if err != nil {
-		return defaultShim
+		return missing
 	}
-	if match := shimKey.FindSubmatch(content); match != nil {
+	defer func() { _ = opened.Close() }() // nothing is written
+	content, err := io.ReadAll(io.LimitReader(opened, sizeLimit))
+	if err != nil {
+		return missing
+	}
+	line := regexp.MustCompile(`(?m)^\s*` + key + `:\s*["']?(?:unix:(?://)?)?(/[^\s"'#]+)`)
+	if match := line.FindSubmatch(content); match != nil {
 		return filepath.Clean(string(match[1]))
 	}
-	return defaultShim
+	return missing
 }

@@ -22,14 +22,22 @@ import (
 func (d *daemon) adminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+admin.ResolvePath, func(response http.ResponseWriter, request *http.Request) {
+		if !d.connected.Load() {
+			admin.Reply(response, nil, errors.New("waiting for a runtime: start it, or set the key cri to its socket"))
+			return
+		}
 		resolution, err := d.resolve(request.Context(), request.URL.Query()["image"])
 		admin.Reply(response, resolution, err)
 	})
 	mux.HandleFunc("GET "+admin.AboutPath, func(response http.ResponseWriter, request *http.Request) {
+		if !d.connected.Load() {
+			admin.Reply(response, explain.ShimStatus{File: absolute(d.file), Read: *d.read.Load(), Version: version.Short(), Waiting: anyRuntime, Refused: d.refusal()}, nil)
+			return
+		}
 		status := explain.ShimStatus{
 			File: absolute(d.file), Read: *d.read.Load(), Version: version.Short(),
 			Names: explain.NamingOf(d.probeNaming(request.Context()), d.namer.Repairs()), Ledger: d.ledger.Len(),
-			Restart: d.waitingKeys(),
+			Restart: d.waitingKeys(), Refused: d.refusal(), Metrics: d.httpServer.failure(), Unread: d.ledger.Unread(),
 		}
 		if !d.serving.Load() {
 			status.Waiting = d.runtime

@@ -4,10 +4,12 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"image-cri-shim/admin"
+	"image-cri-shim/config"
 	"image-cri-shim/explain"
 	"image-cri-shim/unixsocket"
 )
@@ -165,6 +168,30 @@ func TestAboutOfAWaitingShim(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- Run(ctx, file, io.Discard) }()
 	about(t, admin.Socket(folder), func(s explain.ShimStatus) bool { return s.Waiting == runtime })
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAboutWithoutARuntime requires that a shim which has found no runtime yet says so, and
+// answers resolve with an error.
+func TestAboutWithoutARuntime(t *testing.T) {
+	if socket, err := config.DetectRuntime(t.Context()); err == nil {
+		t.Skipf("a runtime serves %s", socket)
+	}
+	folder := t.TempDir()
+	file := filepath.Join(folder, "shim.yaml")
+	if err := os.WriteFile(file, []byte("shim: "+filepath.Join(folder, "shim.sock")+"\nimage: "+folder+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- Run(ctx, file, io.Discard) }()
+	about(t, admin.Socket(folder), func(s explain.ShimStatus) bool { return s.Waiting == anyRuntime })
+	if err := admin.Get(t.Context(), admin.Socket(folder), admin.ResolvePath, url.Values{"image": {"nginx"}}, nil); err == nil || !strings.Contains(err.Error(), "waiting for a runtime") {
+		t.Errorf("resolve: %v", err)
+	}
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)

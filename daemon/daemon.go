@@ -56,11 +56,15 @@ func Run(ctx context.Context, file string, output io.Writer) error {
 	// The first signal ends ctx, the second ends the draining.
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	d, err := newDaemon(ctx, file, settings, log)
+	d, err := newDaemon(file, settings, log)
 	if err != nil {
 		return ignoreCanceled(ctx, err)
 	}
 	defer d.close()
+	defer d.serveAdmin(ctx)()
+	if err := d.connect(ctx); err != nil {
+		return ignoreCanceled(ctx, err)
+	}
 	defer d.httpServer.close()
 	defer d.reloadOnDemand(ctx, hangups)()
 	return ignoreCanceled(ctx, d.run(ctx))
@@ -91,15 +95,15 @@ type daemon struct {
 
 	observers *observers
 
-	read     atomic.Pointer[time.Time] // when the file was last found to match the current snapshot
-	serving  atomic.Bool               // whether systemd was notified of readiness
-	stopping atomic.Bool
-	refused  atomic.Pointer[string] // why the last reload failed; nil if it succeeded
+	read      atomic.Pointer[time.Time] // when the file was last found to match the current snapshot
+	connected atomic.Bool               // whether connect has set runtime and server
+	serving   atomic.Bool               // whether systemd was notified of readiness
+	stopping  atomic.Bool
+	refused   atomic.Pointer[string] // why the last reload failed; nil if it succeeded
 }
 
-// newDaemon returns a daemon that does not listen yet. Without a runtime in the
-// configuration, it waits until it finds one. The caller must close the daemon.
-func newDaemon(ctx context.Context, file string, settings *config.Config, log *logrus.Logger) (*daemon, error) {
+// newDaemon returns a daemon that does not listen yet. The caller must close it.
+func newDaemon(file string, settings *config.Config, log *logrus.Logger) (*daemon, error) {
 	d := &daemon{started: time.Now(), file: file, settings: settings, runtime: settings.Runtime, log: log}
 	d.observers = &observers{log: log, runtime: newRuntimeMonitor(), trace: trace.NewHub(trace.Options{UnboundedStreams: unboundedStreams, Invoke: d.invoke})}
 	d.httpServer = &httpServer{handler: d.pages(), listen: d.listenHTTP, log: log, timeout: clientTimeout}
@@ -128,10 +132,6 @@ func newDaemon(ctx context.Context, file string, settings *config.Config, log *l
 	d.applyMetrics(time.Time{})
 	d.applyDebugPage()
 	d.read.Store(&settings.Read)
-	if err := d.connect(ctx); err != nil {
-		d.close()
-		return nil, err
-	}
 	return d, nil
 }
 
@@ -163,7 +163,6 @@ func (d *daemon) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer d.serveAdmin(ctx)()
 	if !d.settings.Force {
 		if err := d.waitForRuntime(ctx); err != nil {
 			return err

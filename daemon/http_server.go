@@ -31,7 +31,7 @@ const maxConnections = 64
 const clientTimeout = 30 * time.Second
 
 // httpServer serves metrics, health, the debug page and profiles. A reload may move it from
-// one address to another. Its methods are not safe for concurrent use.
+// one address to another. Its methods except failure are not safe for concurrent use.
 type httpServer struct {
 	handler http.Handler
 	listen  func(ctx context.Context, address string) (net.Listener, error)
@@ -39,10 +39,10 @@ type httpServer struct {
 
 	timeout time.Duration // see clientTimeout
 
-	address string      // address of the listener; empty if there is none
-	problem string      // last logged reason why it does not listen
-	end     func()      // stops serving
-	ended   atomic.Bool // whether serving has failed
+	address string                 // address of the listener; empty if there is none
+	problem atomic.Pointer[string] // last logged reason why it does not listen; nil if there is none
+	end     func()                 // stops serving
+	ended   atomic.Bool            // whether serving has failed
 }
 
 // move makes the server listen on address instead of its current one. An empty address
@@ -53,19 +53,29 @@ func (s *httpServer) move(ctx context.Context, address string) {
 	}
 	s.close()
 	if address == "" {
-		s.problem = ""
+		s.problem.Store(nil)
 		return
 	}
 	listener, err := s.listen(ctx, address)
 	if err != nil {
-		if err.Error() != s.problem {
+		if err.Error() != s.failure() {
 			s.log.WithField("metrics", address).WithError(err).Warn("metrics listener failed, retrying every reloadInterval")
 		}
-		s.problem = err.Error()
+		text := err.Error()
+		s.problem.Store(&text)
 		return
 	}
-	s.address, s.problem, s.end = address, "", s.open(context.WithoutCancel(ctx), listener)
+	s.problem.Store(nil)
+	s.address, s.end = address, s.open(context.WithoutCancel(ctx), listener)
 	s.log.WithField("metrics", address).Info("metrics are served")
+}
+
+// failure returns why the server does not listen on its address, or "".
+func (s *httpServer) failure() string {
+	if problem := s.problem.Load(); problem != nil {
+		return *problem
+	}
+	return ""
 }
 
 // open serves on listener until end is called. end closes the listener.

@@ -3,11 +3,13 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"image-cri-shim/config"
+	"image-cri-shim/printable"
 	"image-cri-shim/proxy"
 	"image-cri-shim/unixsocket"
 )
@@ -30,6 +32,7 @@ func (d *daemon) connect(ctx context.Context) (err error) {
 		Observer:     d.observers,
 		Unbounded:    unboundedStreams,
 	})
+	d.connected.Store(err == nil)
 	return err
 }
 
@@ -40,6 +43,9 @@ var unboundedStreams = []string{
 	"/containerd.services.events.v1.Events/Subscribe",
 	"/grpc.health.v1.Health/Watch",
 }
+
+// anyRuntime describes the runtime that detectRuntime waits for.
+const anyRuntime = "the socket of containerd, CRI-O or cri-dockerd"
 
 // detectRuntime waits until it finds the socket of a well-known runtime, and returns it.
 func detectRuntime(ctx context.Context, log *logrus.Logger) (string, error) {
@@ -52,7 +58,7 @@ func detectRuntime(ctx context.Context, log *logrus.Logger) (string, error) {
 			return socket, nil
 		}
 		if !waiting {
-			notify("STATUS=waiting for a runtime")
+			notify("STATUS=waiting for a runtime: " + printable.Error(err, errorLimit))
 			log.WithError(err).Warn("waiting for a runtime")
 		}
 		select {
@@ -71,8 +77,13 @@ func (d *daemon) waitForRuntime(ctx context.Context) error {
 	if d.server.WaitForRuntime(first) == nil {
 		return nil
 	}
-	notify("STATUS=waiting for the runtime: " + d.runtime)
-	d.log.WithField("cri", d.runtime).Warn("waiting for the runtime (force: true serves without it)")
+	connection, cause := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", d.runtime)
+	if cause == nil {
+		_ = connection.Close()
+		cause = fmt.Errorf("%s accepts connections, but does not answer", d.runtime)
+	}
+	notify("STATUS=waiting for the runtime: " + printable.Error(cause, errorLimit))
+	d.log.WithField("cri", d.runtime).WithError(cause).Warn("waiting for the runtime (force: true serves without it)")
 	return d.server.WaitForRuntime(ctx)
 }
 

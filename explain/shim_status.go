@@ -9,10 +9,14 @@ type ShimStatus struct {
 	Version string    `json:"version"`
 	Restart []string  `json:"restart,omitempty"` // changed keys that take effect only after a restart
 
+	Refused string `json:"refused,omitempty"` // why the last reload of File failed; the configuration of Read stays in force
+	Metrics string `json:"metrics,omitempty"` // why the shim does not listen on the metrics address
+	Unread  string `json:"unread,omitempty"`  // why the ledger could not be read at the start; it is not written until a restart
+
 	Names  Naming `json:"names"`  // place of the names of pulled images: runtime or ledger
 	Ledger int    `json:"ledger"` // names in its ledger
 
-	Waiting     string       `json:"waiting,omitempty"`     // runtime's socket that it waits for, and serves no calls until then
+	Waiting     string       `json:"waiting,omitempty"`     // runtime's socket, or a description, that it waits for; it serves no calls until then
 	Clients     []ShimClient `json:"clients"`               // connected processes, kubelet first; nil from a shim of an older version
 	MoreClients int          `json:"moreClients,omitempty"` // connected processes that Clients leaves out
 }

@@ -73,6 +73,14 @@ func (l *Ledger) fill(stored document) {
 	l.version = 0
 }
 
+// Unread returns why Open could not read the file, or "". Such a ledger is not saved.
+func (l *Ledger) Unread() string {
+	if l.file.unread == nil {
+		return ""
+	}
+	return l.file.unread.Error()
+}
+
 // load reads the file, and renames a damaged one.
 func (f *file) load() (document, error) {
 	err := os.MkdirAll(f.directory, 0o700)
