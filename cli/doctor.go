@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -18,19 +19,25 @@ func doctorCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "doctor",
 		Usage: "find problems on the node and show how to fix them",
-		Description: `Each line is OK, WARN or FAIL. A line "do:" below it says how to fix a problem. doctor
-checks the configuration, the sockets of the runtime and the shim, the endpoints that
+		Description: `Each finding is FAIL, WARN or OK, in this order. A line "do:" below it says how to fix a
+problem. The last line says what the failures mean for this node. doctor checks the configuration, the sockets of the runtime and the shim, the endpoints that
 kubelet, crictl and kubeadm use, the sandbox image, where image names are kept, the
 state directory, and for each registry name resolution, connection, TLS, login, clock
 and whether the runtime trusts it. docs/doctor.md lists the checks.
 
 doctor changes nothing and prints no secrets. Checks that need root say so.
 
-The exit code is 2 if a check fails, 1 if a check warns and --fail-on is warn, else 0.`,
+The exit code is 2 if a check fails, 1 if a check warns and --fail-on is warn, else 0.
+With --wait, doctor repeats the checks until the exit code is 0 or the time is over. It
+prints the last report, and on standard error each change of the verdict until then.
+
+On a terminal the levels have colors, unless NO_COLOR is set or TERM is dumb.`,
 		Flags: []cli.Flag{
 			fileFlag(),
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "print `FORMAT`: text or json", Value: "text"},
 			&cli.StringFlag{Name: "fail-on", Usage: "lowest `LEVEL` that sets the exit code: warn or fail", Value: "fail"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only problems and the verdict"},
+			&cli.DurationFlag{Name: "wait", Usage: "repeat the checks for at most `TIME`, such as 60s, until none fails"},
 			kubeletConfigFlag(),
 			kubeletFlagsFlag(),
 			&cli.PathFlag{Name: "crictl-config", Usage: "read crictl's configuration from `FILE`", Value: "/etc/crictl.yaml"},
@@ -46,22 +53,57 @@ The exit code is 2 if a check fails, 1 if a check warns and --fail-on is warn, e
 }
 
 func examine(c *cli.Context) error {
-	format, level := c.String("output"), c.String("fail-on")
-	report := examined(c)
-	write := report.WriteText
-	if format == "json" {
-		write = report.WriteJSON
+	if wait := c.Duration("wait"); wait < 0 {
+		return usageError(c, "--wait: found %v, expected a time such as 60s", wait)
 	}
-	if err := write(c.App.Writer); err != nil {
+	tolerated := doctor.Warn
+	if c.String("fail-on") == "warn" {
+		tolerated = doctor.OK
+	}
+	report := examinedUntil(c, tolerated)
+	if err := printReport(c, report); err != nil {
 		return cli.Exit(fmt.Sprintf("doctor: %v", err), 2) // 1 means that a check warned
 	}
 	switch {
 	case report.Level == doctor.Fail:
 		return cli.Exit("", 2)
-	case report.Level == doctor.Warn && level == "warn":
+	case report.Level > tolerated:
 		return cli.Exit("", 1)
 	}
 	return nil
+}
+
+// repeatInterval is the time between two examinations with --wait.
+const repeatInterval = 2 * time.Second
+
+// examinedUntil repeats the examination until the level is tolerated or --wait has passed.
+// It prints each change of the verdict on standard error.
+func examinedUntil(c *cli.Context, tolerated doctor.Level) doctor.Report {
+	deadline := time.Now().Add(c.Duration("wait"))
+	for verdict := ""; ; {
+		report := examined(c)
+		left := time.Until(deadline)
+		if report.Level <= tolerated || left <= 0 {
+			return report
+		}
+		if report.Verdict != verdict {
+			verdict = report.Verdict
+			fmt.Fprintln(c.App.ErrWriter, "image-cri-shim: waiting:", verdict)
+		}
+		select {
+		case <-c.Context.Done():
+			return report
+		case <-time.After(min(left, repeatInterval)):
+		}
+	}
+}
+
+func printReport(c *cli.Context, report doctor.Report) error {
+	if c.String("output") == "json" {
+		return report.WriteJSON(c.App.Writer, c.Bool("quiet"))
+	}
+	width, color := screen(c.App.Writer)
+	return report.WriteText(c.App.Writer, doctor.TextOptions{Width: width, Color: color, Quiet: c.Bool("quiet")})
 }
 
 func examined(c *cli.Context) doctor.Report {
@@ -77,9 +119,10 @@ func examined(c *cli.Context) doctor.Report {
 	}}
 	settings, err := config.Load(file(c))
 	if err != nil {
-		options.Problem = err
+		options.Problem, options.Admin = err, admin.Socket(config.StateDirectory(file(c)))
 		return doctor.Examine(c.Context, options)
 	}
+	options.Admin = admin.Socket(settings.StateDirectory)
 	ledger, _ := ledger.Read(settings.StateDirectory) // a check reports the error
 	explainer, end, err := freshExplainer(c.Context, file(c), settings, ledger)
 	if err != nil {
@@ -88,6 +131,6 @@ func examined(c *cli.Context) doctor.Report {
 	}
 	defer end()
 	settings.Warnings = append(settings.Warnings, lookup.Warnings(settings, explainer.Registries)...)
-	options.Settings, options.Explainer, options.Admin = settings, explainer, admin.Socket(settings.StateDirectory)
+	options.Settings, options.Explainer = settings, explainer
 	return doctor.Examine(c.Context, options)
 }

@@ -98,6 +98,9 @@ func (c criServer) readSettings(ctx context.Context, socket string) (s runtimeSe
 // answers reports whether the server is a runtime, or the shim in front of one.
 func (c criServer) answers() bool { return c.version != nil }
 
+// problem returns why the server does not answer.
+func (c criServer) problem() error { return cmp.Or(c.dialErr, c.callErr) }
+
 // name returns the name and version that the runtime reports.
 func (c criServer) name() string {
 	return strings.TrimSpace(c.version.GetRuntimeName() + " " + c.version.GetRuntimeVersion())

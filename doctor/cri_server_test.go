@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"image-cri-shim/config"
 	"image-cri-shim/explain"
 	"image-cri-shim/proxy/proxytest"
 )
@@ -114,7 +115,7 @@ func TestMissingSandbox(t *testing.T) {
 		for i, answer := range test.answers {
 			image.Registries = append(image.Registries, explain.Registry{Registry: fmt.Sprintf("hub%d", i), Reference: image.Reference, Answer: answer, Reason: "timeout"})
 		}
-		if got := missingSandboxFinding(topic{"sandbox image", "pause:3"}, image); got.Level != test.want || !strings.Contains(got.Text, test.text) {
+		if got := (&node{Options: Options{Settings: &config.Config{}}}).missingSandboxFinding(topic{"sandbox image", "pause:3"}, image); got.Level != test.want || !strings.Contains(got.Text, test.text) {
 			t.Errorf("%v: %+v, want %q", test.answers, got, test.text)
 		}
 	}

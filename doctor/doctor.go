@@ -62,10 +62,10 @@ func Examine(ctx context.Context, options Options) Report {
 	n := &node{Options: options}
 	findings := checkConfiguration(n)
 	if n.Problem != nil {
-		return newReport(findings)
+		return newReport(append(findings, checkLastGood(ctx, n)...))
 	}
 	n.gather(ctx)
-	checks := []check{checkPermissions, checkRuntime, checkContainerdFile, checkShimSocket, checkRunningShim, checkKubelet, checkCrictl, checkKubeadm, checkSandboxImage, checkNames, checkRegistries, checkFallback, checkOriginals, checkStateDirectory, checkLedger}
+	checks := []check{checkPermissions, checkRuntime, checkContainerdFile, checkShimSocket, checkRunningShim, checkKubelet, checkKubeletConnection, checkCrictl, checkKubeadm, checkSandboxImage, checkNames, checkRegistries, checkFallback, checkOriginals, checkStateDirectory, checkLedger, checkMetrics}
 	results := make([][]Finding, len(checks))
 	var running sync.WaitGroup
 	for i, check := range checks {

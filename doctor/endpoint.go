@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -35,19 +36,42 @@ func checkKubelet(_ context.Context, n *node) []Finding {
 		image.set(file, settings.Image)
 	}
 	t := topic{"kubelet", runtime.file}
-	hint := fmt.Sprintf("set containerRuntimeEndpoint: unix://%s, or the flag --container-runtime-endpoint, then restart kubelet", n.Settings.Shim)
+	hint := fmt.Sprintf("set containerRuntimeEndpoint: unix://%s, or the flag --container-runtime-endpoint, then restart kubelet: `systemctl restart kubelet`", n.Settings.Shim)
 	switch {
 	case !found:
 		return []Finding{t.ok("no configuration file found")}
 	case isDockershim(runtime.value):
 		return []Finding{t.fail(hint+"; remove dockershim flags such as --container-runtime and --network-plugin", "%s", t.endpointText(runtime.value))}
+	case n.canInstall(runtime.value):
+		return []Finding{t.fail(n.installHint()+", then `systemctl restart kubelet`", "%s", t.endpointText(runtime.value))}
 	case !n.isShim(runtime.value):
 		return []Finding{t.fail(hint, "%s", t.endpointText(runtime.value))}
 	case image.value != "" && !n.isShim(image.value):
-		return []Finding{n.imageService(topic{"kubelet", image.file}, image.value).finding(Fail, "remove imageServiceEndpoint, or set it to the shim's socket, then restart kubelet")}
+		return []Finding{n.imageService(topic{"kubelet", image.file}, image.value).finding(Fail, "remove imageServiceEndpoint, then restart kubelet: `systemctl restart kubelet`")}
 	}
-	return []Finding{t.ok("uses the shim")}
+	return []Finding{t.ok(usesShim)}
 }
+
+// usesShim is the text if a client's configuration names the shim's socket.
+const usesShim = "uses the shim"
+
+// canInstall reports whether the command install replaces an endpoint: it edits only a file
+// without one, or with the runtime's.
+func (n *node) canInstall(endpoint string) bool {
+	return !n.isShim(endpoint) && (endpoint == "" || n.isSocket(endpoint, n.Settings.Runtime))
+}
+
+// installHint returns the remedy that points the clients at the shim.
+func (n *node) installHint() string {
+	command := "image-cri-shim install"
+	if n.File != defaultFile {
+		command += " --file " + n.File
+	}
+	return "`" + command + "`"
+}
+
+// defaultFile is the configuration that commands use without --file.
+const defaultFile = "/etc/image-cri-shim.yaml"
 
 // endpointText describes a client's endpoint that is not the shim's.
 func (t topic) endpointText(endpoint string) string {
@@ -89,18 +113,33 @@ func (s imageService) finding(level Level, hint string) Finding {
 func checkCrictl(_ context.Context, n *node) []Finding {
 	t := topic{"crictl", n.Files.Crictl}
 	settings, err := readCrictl(n.Files.Crictl)
-	hint := fmt.Sprintf("set runtime-endpoint and image-endpoint: unix://%s", n.Settings.Shim)
+	hint := fmt.Sprintf("set runtime-endpoint: unix://%s and image-endpoint: unix://%s", n.Settings.Shim, n.Settings.Shim)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && !hasProgram("crictl"):
+		return []Finding{t.ok("no configuration file, and no crictl in PATH")}
 	case errors.Is(err, fs.ErrNotExist):
-		return []Finding{t.ok("no configuration file found")}
+		return []Finding{t.warn(fmt.Sprintf("write two lines to the file: `echo runtime-endpoint: unix://%s >%s` and `echo image-endpoint: unix://%s >>%s`", n.Settings.Shim, n.Files.Crictl, n.Settings.Shim, n.Files.Crictl),
+			"crictl has no configuration file: it tries the runtimes' own sockets, and its pulls bypass the shim")}
 	case err != nil:
 		return []Finding{unreadableFinding(t, err)}
+	case n.canInstall(settings.Runtime) && (settings.Image == "" || n.isShim(settings.Image) || n.canInstall(settings.Image)):
+		return []Finding{t.warn(n.installHint(), "%s", t.endpointText(settings.Runtime))}
 	case !n.isShim(settings.Runtime):
 		return []Finding{t.warn(hint, "%s", t.endpointText(settings.Runtime))}
 	case settings.Image != "" && !n.isShim(settings.Image):
 		return []Finding{n.imageService(t, settings.Image).finding(Warn, hint)}
 	}
-	return []Finding{t.ok("uses the shim")}
+	return []Finding{t.ok(usesShim)}
+}
+
+// hasProgram reports whether a program is in PATH or in one of the usual folders, which
+// sudo's PATH may not contain.
+func hasProgram(name string) bool {
+	if _, err := exec.LookPath(name); err == nil {
+		return true
+	}
+	_, err := exec.LookPath(filepath.Join("/usr/local/bin", name))
+	return err == nil
 }
 
 // checkKubeadm reports whether kubeadm pulls through the shim. It does not check the
@@ -120,7 +159,7 @@ func checkKubeadm(_ context.Context, n *node) []Finding {
 			}
 			for _, socket := range sockets {
 				if n.isShim(socket) {
-					findings = append(findings, t.ok("uses the shim"))
+					findings = append(findings, t.ok(usesShim))
 					continue
 				}
 				text := "the CRI socket is %s, not the shim's"

@@ -15,7 +15,7 @@ import (
 func TestClientsAdvice(t *testing.T) {
 	const shim, runtime = "/run/shim.sock", "/run/containerd/containerd.sock"
 	folder := t.TempDir()
-	n := &node{Options: Options{Settings: &config.Config{Shim: shim, Runtime: runtime}, Files: Files{
+	n := &node{Options: Options{File: defaultFile, Settings: &config.Config{Shim: shim, Runtime: runtime}, Files: Files{
 		Kubelet:      []string{filepath.Join(folder, "config"), filepath.Join(folder, "drop-in")},
 		KubeletFlags: []string{filepath.Join(folder, "flags")},
 		Crictl:       filepath.Join(folder, "crictl"),
@@ -30,14 +30,16 @@ func TestClientsAdvice(t *testing.T) {
 		level      Level
 		text, hint string
 	}{
-		{"a drop-in counts more", checkKubelet, map[string]string{"config": endpoint + shim, "drop-in": endpoint + runtime}, "drop-in", Fail, "not the shim's", "set containerRuntimeEndpoint"},
+		{"a drop-in counts more", checkKubelet, map[string]string{"config": endpoint + shim, "drop-in": endpoint + runtime}, "drop-in", Fail, "not the shim's", "image-cri-shim install, then systemctl restart kubelet"},
 		{"a drop-in with the shim", checkKubelet, map[string]string{"config": endpoint + runtime, "drop-in": endpoint + shim}, "drop-in", OK, "uses the shim", ""},
-		{"a flag counts most", checkKubelet, map[string]string{"drop-in": endpoint + shim, "flags": "A=--container_runtime_endpoint=" + runtime}, "flags", Fail, "not the shim's", "--container-runtime-endpoint"},
-		{"no endpoint", checkKubelet, map[string]string{"config": "kind: KubeletConfiguration"}, "config", Fail, "no endpoint is set", "set containerRuntimeEndpoint"},
+		{"a flag counts most", checkKubelet, map[string]string{"drop-in": endpoint + shim, "flags": "A=--container_runtime_endpoint=" + runtime}, "flags", Fail, "not the shim's", "image-cri-shim install, then systemctl restart kubelet"},
+		{"another runtime, which install refuses", checkKubelet, map[string]string{"config": endpoint + "/run/other.sock"}, "config", Fail, "not the shim's", "set containerRuntimeEndpoint: unix:///run/shim.sock"},
+		{"no endpoint", checkKubelet, map[string]string{"config": "kind: KubeletConfiguration"}, "config", Fail, "no endpoint is set", "image-cri-shim install, then"},
 		{"dockershim", checkKubelet, map[string]string{"flags": "A=--container-runtime-endpoint=unix:///var/run/dockershim.sock"}, "flags", Fail, "kubelet's endpoint is \"unix:///var/run/dockershim.sock\", but kubelet 1.24 removed dockershim", "--network-plugin"},
 		{"an image proxy", checkKubelet, map[string]string{"config": endpoint + shim, "drop-in": "imageServiceEndpoint: unix:///run/containerd-stargz-grpc/containerd-stargz-grpc.sock"}, "drop-in", Fail, "pulls go to an image proxy", "image_service_path"},
 		{"the runtime for images", checkKubelet, map[string]string{"config": endpoint + shim + "\nimageServiceEndpoint: " + runtime}, "config", Fail, "kubelet's image endpoint is", "remove imageServiceEndpoint"},
 		{"crictl and dockershim", checkCrictl, map[string]string{"crictl": "runtime-endpoint: unix:///var/run/dockershim.sock"}, "crictl", Warn, "crictl's endpoint is \"unix:///var/run/dockershim.sock\", but kubelet 1.24 removed dockershim", "set runtime-endpoint"},
+		{"crictl and the runtime", checkCrictl, map[string]string{"crictl": "runtime-endpoint: unix://" + runtime}, "crictl", Warn, "not the shim's", "image-cri-shim install"},
 		{"crictl and an image proxy", checkCrictl, map[string]string{"crictl": "runtime-endpoint: " + shim + "\nimage-endpoint: unix:///run/proxy.sock"}, "crictl", Warn, "an image proxy", "image-endpoint"},
 		{"kubeadm and dockershim", checkKubeadm, map[string]string{"kubeadm": "nodeRegistration: {criSocket: /var/run/dockershim.sock}"}, "kubeadm", Warn, "but kubelet 1.24 removed dockershim", "set criSocket"},
 	} {

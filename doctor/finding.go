@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"strings"
 
 	"image-cri-shim/printable"
 )
@@ -23,11 +24,12 @@ func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
 // Finding is a result of a check.
 type Finding struct {
-	Check   string `json:"check"`
-	Subject string `json:"subject"` // a file, a socket, a registry's address, an image
-	Level   Level  `json:"level"`
-	Text    string `json:"text"`
-	Hint    string `json:"hint,omitempty"` // remedy; always set if Level is not OK
+	Check    string   `json:"check"`
+	Subject  string   `json:"subject"` // a file, a socket, a registry's address, an image
+	Level    Level    `json:"level"`
+	Text     string   `json:"text"`
+	Hint     string   `json:"hint,omitempty"`     // remedy; always set if Level is not OK
+	Commands []string `json:"commands,omitempty"` // shell commands in Hint
 }
 
 // topic is the check and the subject of a finding.
@@ -37,16 +39,25 @@ func (t topic) ok(format string, values ...any) Finding {
 	return t.finding(OK, "", format, values)
 }
 
+// warn returns a finding of level Warn. Shell commands in hint are in backquotes, which the
+// finding does not contain.
 func (t topic) warn(hint, format string, values ...any) Finding {
 	return t.finding(Warn, hint, format, values)
 }
 
+// fail returns a finding of level Fail. hint is as for [topic.warn].
 func (t topic) fail(hint, format string, values ...any) Finding {
 	return t.finding(Fail, hint, format, values)
 }
 
 func (t topic) finding(level Level, hint, format string, values []any) Finding {
-	return Finding{t.check, printable.Line(t.subject, lineLimit), level, printable.Line(fmt.Sprintf(format, values...), lineLimit), printable.Line(hint, lineLimit)}
+	f := Finding{Check: t.check, Subject: printable.Line(t.subject, lineLimit), Level: level, Text: printable.Line(fmt.Sprintf(format, values...), lineLimit)}
+	parts := strings.Split(printable.Line(hint, lineLimit), "`")
+	for i := 1; i < len(parts)-1; i += 2 {
+		f.Commands = append(f.Commands, parts[i])
+	}
+	f.Hint = strings.Join(parts, "")
+	return f
 }
 
 // lineLimit bounds the texts of a finding, in bytes.

@@ -35,16 +35,16 @@ func checkLedger(_ context.Context, n *node) []Finding {
 	case errors.Is(err, fs.ErrPermission):
 		return []Finding{t.warn(rootHint, "this user may not read the file")}
 	case ok:
-		return []Finding{t.fail(exposed.Remedy+", then "+restartHint, "%s; the shim neither reads the ledger nor saves names in it", exposed.Problem)}
+		return []Finding{t.fail(n.repairHint(exposed.Remedy), "%s; the shim neither reads the ledger nor saves names in it", exposed.Problem)}
 	case err != nil:
 		return []Finding{t.warn("repair the file or move it away, then "+restartHint+"; afterwards, images pulled before are pulled again when a client requests them, and preloaded images are found", "%v", err)}
 	}
 	if user, mode := ownerOf(info), info.Mode().Perm(); user != 0 && mode&0o400 == 0 { // root needs no mode
-		return []Finding{t.fail("chmod u+rw "+t.subject+", then "+restartHint, "the shim's user %d may not read the file (mode %04o)", user, mode)}
+		return []Finding{t.fail(n.repairHint("chmod u+rw "+t.subject), "the shim's user %d may not read the file (mode %04o)", user, mode)}
 	}
 	// A file that was written after the request may have other names than the answer.
 	if running := n.shimStatus.Ledger; n.shimStatusErr == nil && running != stored.Len() && info.ModTime().Before(n.shimStatusAt) {
-		return []Finding{t.warn("run the doctor again; if the warning persists, journalctl -u image-cri-shim shows why the shim does not save the names",
+		return []Finding{t.warn("run the doctor again; if the warning persists, `journalctl -u image-cri-shim` shows why the shim does not save the names",
 			"the file has %d names, but the running shim has %d, which are lost when it restarts", stored.Len(), running)}
 	}
 	return []Finding{t.ok("readable, names: %d", stored.Len())}

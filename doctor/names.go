@@ -34,14 +34,14 @@ func checkNames(ctx context.Context, n *node) []Finding {
 	case naming.InLedger:
 		return []Finding{n.ledgerNamesFinding(t, running)}
 	default:
-		return []Finding{t.warn("start the runtime, then run the doctor again", "the doctor can't determine whether the runtime or the shim keeps the names of pulled images: %s",
+		return []Finding{t.warn("wait a few seconds, then run the doctor again; `journalctl -u image-cri-shim` shows the cause if the warning persists", "the doctor can't determine whether the runtime or the shim keeps the names of pulled images: %s",
 			cmp.Or(running.Names.Reason, "the running shim does not report this"))}
 	}
 }
 
 // runtimeNamesFinding is the finding if the runtime keeps the names.
 func (t topic) runtimeNamesFinding(running ShimStatus, isRunning bool) Finding {
-	const wait = "wait a minute, then run the doctor again; if the warning persists, see journalctl -u image-cri-shim"
+	const wait = "wait a minute, then run the doctor again; if the warning persists, see `journalctl -u image-cri-shim`"
 	switch {
 	case running.Names.Repairs > 0:
 		return t.warn(wait, "kept by the runtime, but names from some repositories (%d) could not be changed there; the shim retries, and until a retry succeeds, other clients see the registries' names", running.Names.Repairs)

@@ -37,11 +37,11 @@ func TestNames(t *testing.T) {
 		{name: "waiting", runtime: "containerd", running: ShimStatus{Names: inRuntime, Ledger: 3}, level: Warn, text: "except for names that are still only in the ledger: 3", hint: "journalctl"},
 		{name: "changes are refused", runtime: "containerd", running: ShimStatus{Names: explain.Naming{Mode: "runtime", Repairs: 2}}, level: Warn, text: "names from some repositories (2) could not be changed there; the shim retries", hint: "journalctl"},
 		{name: "changed to auto", runtime: "containerd", setting: config.NamesAuto, running: ShimStatus{Names: explain.Naming{Mode: "ledger", Reason: "names: ledger"}, Restart: []string{"engine", "names"}},
-			level: Warn, text: "because the shim started with names: ledger; the file now says names: auto", hint: restartHint},
+			level: Warn, text: "because the shim started with names: ledger; the file now says names: auto", hint: "systemctl restart image-cri-shim"},
 		{name: "CRI-O", runtime: "cri-o", running: ShimStatus{Names: inLedger, Ledger: 3}, text: "kept in the shim's ledger: the runtime does not serve containerd's images service"},
 		{name: "as configured", runtime: "containerd", setting: config.NamesLedger, running: ShimStatus{Names: explain.Naming{Mode: "ledger", Reason: "names: ledger"}}, text: "because of names: ledger"},
-		{name: "closed off", runtime: "containerd", running: ShimStatus{Names: inLedger}, level: Warn, text: "although containerd can keep them", hint: "or set names: ledger, then " + restartHint},
-		{name: "not known", runtime: "containerd", running: ShimStatus{Names: explain.Naming{Mode: "unknown", Reason: "the runtime has not been reached yet"}}, level: Warn, text: "has not been reached yet", hint: "start the runtime"},
+		{name: "closed off", runtime: "containerd", running: ShimStatus{Names: inLedger}, level: Warn, text: "although containerd can keep them", hint: "or set names: ledger, then restart the shim"},
+		{name: "not known", runtime: "containerd", running: ShimStatus{Names: explain.Naming{Mode: "unknown", Reason: "the runtime has not been reached yet"}}, level: Warn, text: "has not been reached yet", hint: "wait a few seconds"},
 		{name: "another version", runtime: "containerd", level: Warn, text: "the running shim does not report this", hint: "doctor again"},
 		{name: "no runtime", running: ShimStatus{Names: inRuntime}},
 		{name: "another user's shim", runtime: "containerd", notAsked: admin.ErrUntrustedPeer},
@@ -67,9 +67,9 @@ func TestNamesWithoutAShim(t *testing.T) {
 		text, hint   string
 	}{
 		{"in the runtime", `{"version":1}`, nil, OK, "kept by the runtime: containerd's images service answers", ""},
-		{"still in the ledger", kept, nil, Warn, "except for names in the ledger of the stopped shim: 1", startHint},
+		{"still in the ledger", kept, nil, Warn, "except for names in the ledger of the stopped shim: 1", "systemctl start image-cri-shim"},
 		{"closed off", kept, status.Error(codes.PermissionDenied, "closed"), Warn, "the runtime's images service refuses: closed", "names: ledger"},
-		{"away", kept, status.Error(codes.Unavailable, "away"), Warn, "has not been reached yet", "start the runtime"},
+		{"away", kept, status.Error(codes.Unavailable, "away"), Warn, "has not been reached yet", "wait a few seconds"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			state := t.TempDir()
@@ -90,15 +90,16 @@ func TestNamesWithoutAShim(t *testing.T) {
 // TestSandboxHint requires that the hint suggests a pull through the shim only if the
 // runtime keeps the names.
 func TestSandboxHint(t *testing.T) {
+	n := &node{Options: Options{Settings: &config.Config{Shim: "/run/shim.sock"}}}
 	for mode, want := range map[naming.Mode]bool{naming.InRuntime: true, naming.InLedger: false} {
-		found := missingSandboxFinding(topic{}, explain.Image{
+		found := n.missingSandboxFinding(topic{}, explain.Image{
 			Image: "pause:3.9", Reference: "docker.io/library/pause:3.9", Node: explain.Node{Names: explain.Naming{Mode: string(mode)}},
 			Registries: []explain.Registry{{Answer: registry.Found.String(), Registry: "http://hub:5000", Reference: "hub:5000/library/pause:3.9"}},
 		})
 		if found.Level != Fail || !strings.Contains(found.Hint, "set the runtime's sandbox image to hub:5000/library/pause:3.9 (") {
 			t.Errorf("%s: %+v", mode, found)
 		}
-		if got := strings.HasPrefix(found.Hint, "crictl pull pause:3.9 through the shim"); got != want {
+		if got := strings.HasPrefix(found.Hint, "pull the image through the shim: crictl --image-endpoint unix:///run/shim.sock pull pause:3.9"); got != want {
 			t.Errorf("%s: the hint is %q", mode, found.Hint)
 		}
 	}

@@ -42,17 +42,25 @@ func checkSandboxImage(ctx context.Context, n *node) []Finding {
 	if err != nil {
 		return []Finding{t.warn("see the runtime's log", "the registries' answers for the image are unknown: %v", err)}
 	}
-	return []Finding{missingSandboxFinding(t, images[0])}
+	return []Finding{n.missingSandboxFinding(t, images[0])}
 }
 
 // sandboxHint returns the remedy for a sandbox image that a registry has under another
 // reference. If the runtime keeps the names, it finds an image pulled through the shim.
-func sandboxHint(image explain.Image, stored string) string {
-	configure := fmt.Sprintf("set the runtime's sandbox image to %s (containerd: sandbox_image or pinned_images.sandbox, CRI-O: pause_image)", stored)
+func (n *node) sandboxHint(image explain.Image, stored string) string {
 	if image.Node.Names.Mode == string(naming.InRuntime) {
-		return fmt.Sprintf("crictl pull %s through the shim (the shim then gives the image this name in the runtime), or %s", image.Image, configure)
+		return n.pullHint(image.Image) + "; to survive a removal of the image, set the runtime's sandbox image to " + stored + sandboxKeys
 	}
-	return configure
+	return "set the runtime's sandbox image to " + stored + sandboxKeys + ", then restart the runtime"
+}
+
+// sandboxKeys are the settings of the runtimes for the sandbox image.
+const sandboxKeys = " (containerd: sandbox_image or pinned_images.sandbox, CRI-O: pause_image)"
+
+// pullHint returns the remedy that pulls an image through the shim, with the shim's
+// credentials. crictl's own configuration may name the runtime's socket.
+func (n *node) pullHint(image string) string {
+	return fmt.Sprintf("pull the image through the shim: `crictl --image-endpoint unix://%s pull %s`", n.Settings.Shim, image)
 }
 
 // sandboxName returns the name of the sandbox image that the runtime reports, or that in
@@ -66,7 +74,7 @@ func (n *node) sandboxName() string {
 
 // missingSandboxFinding predicts the result of a pull by the runtime. The runtime finds the
 // image only if a registry has it under the image's own name.
-func missingSandboxFinding(t topic, image explain.Image) Finding {
+func (n *node) missingSandboxFinding(t topic, image explain.Image) Finding {
 	unasked := ""
 	for _, r := range image.Registries {
 		if r.Answer == registry.Unknown.String() {
@@ -77,16 +85,16 @@ func missingSandboxFinding(t topic, image explain.Image) Finding {
 		}
 		switch {
 		case r.Reference != image.Reference:
-			return t.fail(sandboxHint(image, r.Reference), "the image is not on the node; %s has it as %s, but the runtime pulls it by its own name and not through the shim", r.Registry, r.Reference)
+			return t.fail(n.sandboxHint(image, r.Reference), "the image is not on the node; %s has it as %s, but the runtime pulls it by its own name and not through the shim", r.Registry, r.Reference)
 		case image.User != "":
-			return t.warn(fmt.Sprintf("crictl pull %s", image.Image), "the image is not on the node; %s has it, but the runtime pulls it without the shim's login", r.Registry)
+			return t.warn(n.pullHint(image.Image), "the image is not on the node; %s has it, but the runtime pulls it without the shim's login", r.Registry)
 		default:
 			return t.ok("the image is not on the node, but %s has it", r.Registry)
 		}
 	}
 	if unasked != "" {
-		return t.warn("see the findings about this registry, then run the doctor again", "the image is not on the node, and no registry is known to have it: %s", unasked)
+		return t.warn("correct the failures of this registry in this report, then run the doctor again", "the image is not on the node, and no registry is known to have it: %s", unasked)
 	}
-	return t.fail("push the image to a registry, and set the runtime's sandbox image to its name there (containerd: sandbox_image or pinned_images.sandbox, CRI-O: pause_image)",
+	return t.fail("push the image to a registry, set the runtime's sandbox image to its name there"+sandboxKeys+", then restart the runtime",
 		"the image is neither on the node nor in a configured registry: no pod can start unless the runtime reaches the registry in the image's name")
 }

@@ -6,11 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
-
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+	"time"
 
 	"image-cri-shim/admin"
 	"image-cri-shim/explain"
@@ -18,8 +17,10 @@ import (
 )
 
 const (
-	startHint   = "start the shim: systemctl start image-cri-shim; journalctl -u image-cri-shim shows why it stopped"
-	restartHint = "restart the shim: systemctl restart image-cri-shim"
+	startHint   = "start the shim: `systemctl start image-cri-shim`; `journalctl -u image-cri-shim` shows why it stopped"
+	restartHint = "restart the shim: `systemctl restart image-cri-shim`"
+	// socketUnitHint is the remedy after a change of the key shim.
+	socketUnitHint = "`systemctl restart image-cri-shim`; if image-cri-shim.socket is enabled, set its ListenStream= to the new path first (`systemctl edit image-cri-shim.socket`)"
 )
 
 // checkShimSocket reports whether clients reach the runtime through the shim.
@@ -29,18 +30,45 @@ func checkShimSocket(_ context.Context, n *node) []Finding {
 	switch {
 	case unixsocket.Same(n.Settings.Shim, n.Settings.Runtime):
 		return []Finding{t.fail("set the key shim to another path", "this is the runtime's own socket")}
+	case n.isRunning() && slices.Contains(n.shimStatus.Restart, "shim"):
+		return []Finding{t.fail(socketUnitHint, "the running shim still serves its former socket, because shim was changed without a restart")}
+	case n.isRunning() && n.shimStatus.Waiting != "":
+		return []Finding{n.waitingFinding(t)}
+	case c.dialErr != nil && n.isRunning():
+		return []Finding{dialFinding(t, c.dialErr, "shim", "restart the running shim, whose socket was removed: `systemctl restart image-cri-shim`")}
+	case c.dialErr != nil && n.runtime.dialErr != nil && !errors.Is(n.runtime.dialErr, fs.ErrPermission):
+		return []Finding{dialFinding(t, c.dialErr, "shim", "start the runtime first, because the shim waits for it; then "+startHint)}
 	case c.dialErr != nil:
 		return []Finding{dialFinding(t, c.dialErr, "shim", startHint)}
-	case !c.answers() && !n.runtime.answers() && status.Code(c.callErr) == codes.Unavailable:
+	case !c.answers() && errors.Is(n.shimStatusErr, admin.ErrNotRunning):
+		return []Finding{t.fail(startHint, "the socket accepts connections, which systemd may do, but no shim answers: %v", c.callErr)}
+	case !c.answers() && !n.runtime.answers():
 		return []Finding{t.ok("live, but the runtime behind it does not answer")}
 	case !c.answers():
 		return []Finding{t.fail(restartHint, "the socket accepts connections, but calls fail: %v", c.callErr)}
 	case n.runtime.answers() && c.name() != n.runtime.name():
-		return []Finding{t.fail("check that the key shim is not set to another runtime's socket, then "+restartHint, "calls through the shim reach %s, but the runtime at cri is %s", c.name(), n.runtime.name())}
+		return []Finding{t.fail("set the key shim to a path that no runtime serves, then "+restartHint, "calls through the shim reach %s, but the runtime at cri is %s", c.name(), n.runtime.name())}
 	case n.runtime.isCRIO() && !strings.HasSuffix(n.Settings.Shim, "run/crio/crio.sock"):
 		return []Finding{t.warn("set the key shim to a path that ends in run/crio/crio.sock", "kubelet collects CRI-O's statistics only from a socket whose path ends in run/crio/crio.sock")}
 	}
 	return []Finding{n.socketModeFinding(t)}
+}
+
+// isRunning reports whether a shim answers on the admin socket.
+func (n *node) isRunning() bool { return n.shimStatusErr == nil }
+
+// waitingFinding is the finding if the running shim does not serve before it has reached
+// its runtime.
+func (n *node) waitingFinding(t topic) Finding {
+	const text = "the shim runs, but serves no calls before its runtime answers: it waits for %s"
+	waiting := n.shimStatus.Waiting
+	switch {
+	case slices.Contains(n.shimStatus.Restart, "cri"):
+		return t.fail(restartHint, text+", because cri was changed without a restart", waiting)
+	case n.runtime.answers():
+		return t.fail("wait a few seconds, then run the doctor again; `journalctl -u image-cri-shim` shows the cause if the failure persists", text, waiting)
+	}
+	return t.fail("see the finding about the runtime; the shim needs no restart", text+" (%s)", waiting, n.runtime.problem())
 }
 
 // socketModeFinding compares the permissions of the shim's socket with those of the
@@ -53,7 +81,7 @@ func (n *node) socketModeFinding(t topic) Finding {
 	mode := shim.Mode().Perm()
 	runtime, err := os.Stat(n.Settings.Runtime)
 	if err == nil && mode&^runtime.Mode().Perm() != 0 {
-		return t.warn(restartHint+"; the shim then gives the socket the runtime's mode", "live, but open to more users (mode %04o) than the runtime's socket (mode %04o)", mode, runtime.Mode().Perm())
+		return t.warn(fmt.Sprintf("`chmod %04o %s`, without a restart", runtime.Mode().Perm(), n.Settings.Shim), "live, but open to more users (mode %04o) than the runtime's socket (mode %04o)", mode, runtime.Mode().Perm())
 	}
 	return t.ok("live, mode %04o", mode)
 }
@@ -63,9 +91,6 @@ type ShimStatus = explain.ShimStatus
 
 // checkRunningShim reports whether the running shim uses this configuration file.
 func checkRunningShim(_ context.Context, n *node) []Finding {
-	if n.shim.dialErr != nil {
-		return nil // reported by checkShimSocket
-	}
 	t := topic{"running shim", n.Admin}
 	switch err := n.shimStatusErr; {
 	case errors.Is(err, syscall.ENOTDIR):
@@ -74,8 +99,10 @@ func checkRunningShim(_ context.Context, n *node) []Finding {
 		return []Finding{t.warn(rootHint, "this user has no permission to query the shim")}
 	case errors.Is(err, admin.ErrUntrustedPeer):
 		return []Finding{t.warn("if the shim runs as that user, run the doctor as that user; otherwise remove the socket, then "+restartHint, "%v", err)}
+	case errors.Is(err, admin.ErrNotRunning) && !n.shim.answers():
+		return nil // reported by checkShimSocket
 	case errors.Is(err, admin.ErrNotRunning):
-		return []Finding{t.fail("find the process that serves "+n.Settings.Shim+" (ss -lxp); if it is the shim, see journalctl -u image-cri-shim, and check that the key image in this file is the shim's state directory",
+		return []Finding{t.fail("set the key image in this file to the state directory of the shim that serves "+n.Settings.Shim+"; `ss -lxp | grep "+n.Settings.Shim+"` shows the process, and `journalctl -u image-cri-shim` its errors",
 			"no shim answers on this socket, although a process serves %s", n.Settings.Shim)}
 	case err != nil:
 		return []Finding{t.warn(restartHint, "querying the running shim failed: %v", err)}
@@ -97,13 +124,20 @@ func (n *node) shimStatusFinding(t topic, running ShimStatus) Finding {
 		return t.fail(rootHint, "%v", err)
 	}
 	there, err := os.Stat(running.File)
+	// shim and cri are reported by checkShimSocket if they have failed.
+	keys := slices.DeleteFunc(slices.Clone(running.Restart), func(key string) bool {
+		return key == "shim" || key == "cri" && running.Waiting != ""
+	})
 	switch {
 	case err != nil || !os.SameFile(here, there):
-		return t.fail(fmt.Sprintf("run the doctor with --file %s, or start the shim with %s", running.File, n.File), "the shim runs with another file, %s", running.File)
+		return t.fail(fmt.Sprintf("`image-cri-shim doctor --file %s` examines the running shim; to run it with %s, set --file in the ExecStart= of its unit", running.File, n.File), "the shim runs with another file, %s", running.File)
+	case running.Refused != "":
+		return t.warn("correct the cause; the shim loads the file again by itself within reloadInterval, without a restart",
+			"the shim refused this file: %s; the last good configuration, read at %s, stays in force", running.Refused, running.Read.Local().Format(time.DateTime))
 	case here.ModTime().After(running.Read):
-		return t.warn("run the doctor again in a few seconds; if the warning persists, journalctl -u image-cri-shim shows why the shim did not load the file", "the file has changed since the shim read it")
-	case len(running.Restart) > 0:
-		return t.warn(restartHint, "the shim runs with the former values of these keys until it is restarted: %s", strings.Join(running.Restart, ", "))
+		return t.warn("run the doctor again in a few seconds; if the warning persists, `journalctl -u image-cri-shim` shows why the shim did not load the file", "the file has changed since the shim read it")
+	case len(keys) > 0:
+		return t.warn(restartHint, "the shim runs with the former values of these keys until it is restarted: %s", strings.Join(keys, ", "))
 	case running.Version != n.Version:
 		return t.warn(restartHint, "the shim has version %s, but this program has version %s", running.Version, n.Version)
 	}

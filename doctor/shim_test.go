@@ -54,8 +54,8 @@ func TestRuntimeSocketOfAnOldRuntime(t *testing.T) {
 
 // TestShimThatDoesNotAnswer requires a hint that names the key in this configuration file.
 func TestShimThatDoesNotAnswer(t *testing.T) {
-	n := &node{Options: Options{Settings: &config.Config{Shim: "/run/shim.sock"}}, shimStatusErr: admin.ErrNotRunning}
-	wantFinding(t, checkRunningShim(t.Context(), n), Fail, "no shim answers on this socket, although a process serves /run/shim.sock", "the key image in this file")
+	n := &node{Options: Options{Settings: &config.Config{Shim: "/run/shim.sock"}}, shimStatusErr: admin.ErrNotRunning, shim: criServer{version: &cri.VersionResponse{}}}
+	wantFinding(t, checkRunningShim(t.Context(), n), Fail, "no shim answers on this socket, although a process serves /run/shim.sock", "set the key image in this file")
 }
 
 // TestRunningShim compares the status of the running shim with this configuration file.
@@ -73,6 +73,7 @@ func TestRunningShim(t *testing.T) {
 		"same":           {ShimStatus{File: file, Read: later, Version: "1"}, OK, "has this configuration"},
 		"not read yet":   {ShimStatus{File: file, Version: "1"}, Warn, "has changed since"},
 		"other version":  {ShimStatus{File: file, Read: later, Version: "2"}, Warn, "the shim has version 2"},
+		"refused":        {ShimStatus{File: file, Read: time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local), Version: "1", Refused: "line 3"}, Warn, "refused this file: line 3; the last good configuration, read at 2026-01-02 03:04:05, stays in force"},
 		"needs restart":  {ShimStatus{File: file, Read: later, Version: "1", Restart: []string{"engine", "names"}}, Warn, "until it is restarted: engine, names"},
 		"of another one": {ShimStatus{File: file + ".other", Read: later, Version: "1"}, Fail, "the shim runs with another file"},
 	} {

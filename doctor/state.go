@@ -36,10 +36,10 @@ func checkStateDirectory(_ context.Context, n *node) []Finding {
 		return []Finding{t.fail("create the directory, then "+restartHint, "%v", err)}
 	}
 	if exposed := n.exposed(); exposed != nil {
-		return []Finding{t.fail(exposed.Remedy+", then "+restartHint, "%s; the shim neither reads nor writes pulls.json and ledger.json there; as a result, %s", exposed.Problem, n.stateLossRisk())}
+		return []Finding{t.fail(n.repairHint(exposed.Remedy), "%s; the shim neither reads nor writes pulls.json and ledger.json there; as a result, %s", exposed.Problem, n.stateLossRisk())}
 	}
 	if user, mode := ownerOf(info), info.Mode().Perm(); user != 0 && mode&0o700 != 0o700 { // root needs no mode
-		return []Finding{t.fail("chmod u+rwx "+directory+", then "+restartHint, "the shim's user %d has not all rights to the directory (mode %04o); as a result, %s", user, mode, n.stateLossRisk())}
+		return []Finding{t.fail(n.repairHint("chmod u+rwx "+directory), "the shim's user %d has not all rights to the directory (mode %04o); as a result, %s", user, mode, n.stateLossRisk())}
 	}
 	if err := unix.Access(directory, unix.W_OK); err != nil {
 		if os.Geteuid() != 0 && !errors.Is(err, unix.EROFS) {
@@ -69,6 +69,16 @@ func ownerOf(info fs.FileInfo) int {
 		return int(system.Uid)
 	}
 	return 0
+}
+
+// repairHint returns the remedy for wrong permissions. A shim that has read its ledger at the
+// start retries to save it, and needs no restart.
+func (n *node) repairHint(command string) string {
+	hint := "`" + command + "`"
+	if n.isRunning() && n.shimStatus.Unread == "" {
+		return hint + "; the shim then saves its state without a restart"
+	}
+	return hint + ", then " + restartHint
 }
 
 // stateLossRisk describes the consequence of a state directory that is not writable.

@@ -22,22 +22,22 @@ func TestStateThatOthersWrite(t *testing.T) {
 		check, remedy string // empty: nothing is wrong
 	}{
 		"sound":             {func(string, string, string) error { return nil }, "", ""},
-		"folder of all":     {func(state, _, _ string) error { return os.Chmod(state, 0o777) }, "state", "chmod go-w STATE, then restart"},
-		"ledger of a group": {func(_, ledger, _ string) error { return os.Chmod(ledger, 0o660) }, "ledger", "chmod go-w LEDGER, then restart"},
+		"folder of all":     {func(state, _, _ string) error { return os.Chmod(state, 0o777) }, "state", "chmod go-w STATE; the shim then saves its state without a restart"},
+		"ledger of a group": {func(_, ledger, _ string) error { return os.Chmod(ledger, 0o660) }, "ledger", "chmod go-w LEDGER; the shim then saves its state without a restart"},
 		"damaged":           {func(_, ledger, _ string) error { return os.WriteFile(ledger, []byte("{"), 0o600) }, "ledger", "move it away"},
 		"all of another user": {func(state, ledger, admin string) error {
 			return errors.Join(os.Chown(state, user, user), os.Chown(ledger, user, user), os.Chown(admin, user, user))
 		}, "", ""},
 		"folder without its user's rights": {func(state, ledger, admin string) error {
 			return errors.Join(os.Chown(state, user, user), os.Chown(ledger, user, user), os.Chown(admin, user, user), os.Chmod(state, 0o500))
-		}, "state", "chmod u+rwx STATE, then restart"},
+		}, "state", "chmod u+rwx STATE; the shim then"},
 		"ledger that its user may not read": {func(state, ledger, admin string) error {
 			return errors.Join(os.Chown(state, user, user), os.Chown(ledger, user, user), os.Chown(admin, user, user), os.Chmod(ledger, 0o200))
-		}, "ledger", "chmod u+rw LEDGER, then restart"},
-		"folder of another user, who runs no shim": {func(state, _, _ string) error { return os.Chown(state, user, user) }, "state", "chown 0 STATE, then restart"},
+		}, "ledger", "chmod u+rw LEDGER; the shim then"},
+		"folder of another user, who runs no shim": {func(state, _, _ string) error { return os.Chown(state, user, user) }, "state", "chown 0 STATE; the shim then"},
 		"ledger of another user": {func(state, ledger, admin string) error {
 			return errors.Join(os.Chown(state, user, user), os.Chown(ledger, other, other), os.Chown(admin, user, user))
-		}, "ledger", "chown 65534 LEDGER, then restart"},
+		}, "ledger", "chown 65534 LEDGER; the shim then"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if strings.Contains(name, "user") && os.Geteuid() != 0 {

@@ -1,0 +1,79 @@
+package doctor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// consequences are the consequences of a failed check for the node, the gravest first.
+var consequences = []consequence{
+	{"runtime", "pulls fail: the runtime does not answer"},
+	{"shim", "pulls fail: the shim does not answer"},
+	{"configuration", "pulls fail: the shim can't start with this configuration"},
+	{"running shim", "the running shim is not the one that this report is about"},
+	{"kubelet", "kubelet pulls without the shim"},
+	{"fallback", "pulls fail: no registry has the images of this node"},
+	{"sandbox image", "new pods do not start: the runtime can't get the sandbox image"},
+	{"state", "names of images are lost when the shim restarts"},
+	{"ledger", "names of images are lost when the shim restarts"},
+	{"permissions", "every user can change where images come from"},
+}
+
+type consequence struct{ check, text string }
+
+// verdict returns the consequence of all findings in one line. Each check that depends on a
+// failed one has no finding, so each failure is a cause.
+func verdict(findings []Finding) string {
+	var parts []string
+	add := func(text string) {
+		if len(parts) > 0 {
+			text = strings.TrimPrefix(text, "pulls fail: ") // once is enough
+		}
+		if !slices.Contains(parts, text) {
+			parts = append(parts, text)
+		}
+	}
+	has := func(check string, level Level) bool {
+		return slices.ContainsFunc(findings, func(f Finding) bool { return f.Level == level && f.Check == check })
+	}
+	if has("configuration", Fail) && has("running shim", OK) {
+		return "pulls go on with the last good configuration, but the shim can't start again with this file"
+	}
+	for _, c := range consequences {
+		switch {
+		case c.check == "shim" && has("shim", Fail) && has("kubelet", Fail):
+			add("the shim does not answer") // pulls do not need it
+		case has(c.check, Fail):
+			add(c.text)
+		}
+	}
+	warnings, others := 0, 0
+	var registries []string
+	for _, f := range findings {
+		switch {
+		case f.Level == Warn:
+			warnings++
+		case f.Level == OK || slices.ContainsFunc(consequences, func(c consequence) bool { return c.check == f.Check }):
+		case !strings.Contains(f.Subject, "://"):
+			others++
+		case !slices.Contains(registries, f.Subject):
+			registries = append(registries, f.Subject)
+		}
+	}
+	if len(registries) > 0 {
+		add("pulls from " + strings.Join(registries, ", ") + " fail")
+	}
+	if others > 0 {
+		add(fmt.Sprintf("other failures: %d", others))
+	}
+	switch {
+	case len(parts) > 0:
+		return strings.Join(parts, "; ")
+	case warnings == 1:
+		return "this node works, with one warning"
+	case warnings > 1:
+		return fmt.Sprintf("this node works, with %d warnings", warnings)
+	}
+	return "this node is set up"
+}
