@@ -216,7 +216,7 @@ func TestTLSAdvice(t *testing.T) {
 	p := registry.Probe{Registry: "https://hub:5000", Host: "hub:5000", TLS: fmt.Errorf("write something: %w", tls.RecordHeaderError{Msg: "not TLS"})}
 	got := connectionFindings(p, config.Registry{})
 	last := got[len(got)-1:]
-	wantFinding(t, last, Fail, "the server speaks http, but its address stands for https", "write http://hub:5000 as the address")
+	wantFinding(t, last, Fail, "the server does not speak TLS, but its address stands for https", "write http://hub:5000 as the address")
 	if strings.Contains(last[0].Text, "write") || strings.Contains(last[0].Hint, " or ") {
 		t.Errorf("two remedies: %+v", last)
 	}

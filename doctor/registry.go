@@ -79,7 +79,7 @@ func connectionFindings(p registry.Probe, configured config.Registry) []Finding 
 	if p.TLS != nil {
 		hint := "set ca to the certificate of the registry's CA, or correct the registry's certificate"
 		if _, plain := errors.AsType[tls.RecordHeaderError](p.TLS); plain {
-			return append(findings, encrypted.fail("write http://"+p.Host+" as the address", "the server speaks http, but its address stands for https"))
+			return append(findings, encrypted.fail("write http://"+p.Host+" as the address", "the server does not speak TLS, but its address stands for https"))
 		}
 		return append(findings, encrypted.fail(hint, "%v", p.TLS))
 	}

@@ -73,6 +73,21 @@ func TestReportJSON(t *testing.T) {
 	}
 }
 
+// TestDocumentedReport requires that docs/doctor.md shows the report as it is printed.
+func TestDocumentedReport(t *testing.T) {
+	document, err := os.ReadFile("../docs/doctor.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	if err := goldenReport().WriteText(&text, TextOptions{Width: 100}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(document), "```\n"+text.String()+"```\n") {
+		t.Errorf("docs/doctor.md does not have:\n%s", text.String())
+	}
+}
+
 func wantGolden(t *testing.T, name, got string) {
 	t.Helper()
 	file := filepath.Join("testdata", "report", name)

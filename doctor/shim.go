@@ -132,7 +132,7 @@ func (n *node) shimStatusFinding(t topic, running ShimStatus) Finding {
 	case err != nil || !os.SameFile(here, there):
 		return t.fail(fmt.Sprintf("`image-cri-shim doctor --file %s` examines the running shim; to run it with %s, set --file in the ExecStart= of its unit", running.File, n.File), "the shim runs with another file, %s", running.File)
 	case running.Refused != "":
-		return t.warn("correct the cause; the shim loads the file again by itself within reloadInterval, without a restart",
+		return t.warn("correct the cause; the shim loads the file again within reloadInterval, without a restart",
 			"the shim refused this file: %s; the last good configuration, read at %s, stays in force", running.Refused, running.Read.Local().Format(time.DateTime))
 	case here.ModTime().After(running.Read):
 		return t.warn("run the doctor again in a few seconds; if the warning persists, `journalctl -u image-cri-shim` shows why the shim did not load the file", "the file has changed since the shim read it")

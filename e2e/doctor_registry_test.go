@@ -71,7 +71,7 @@ func TestDoctorOfRegistries(t *testing.T) {
 				t.Cleanup(registry.Close)
 				n.addRegistry(t, strings.Replace(registry.Address(), "http:", "https:", 1), "", "# https\n")
 			},
-			check: "TLS", subject: address, level: "FAIL", text: "does not speak TLS", hint: "write http:// in address",
+			check: "TLS", subject: address, level: "FAIL", text: "does not speak TLS", hint: "write http://",
 		},
 		{
 			name: "no registry at the address",

@@ -24,7 +24,7 @@ func TestDoctor(t *testing.T) {
 		{
 			name:  "configuration readable by all users",
 			fault: func(t *testing.T, n *doctorNode) { chmod(t, n.file("image-cri-shim.yaml"), 0o644) },
-			check: "configuration", subject: nodeFile("image-cri-shim.yaml"), level: "WARN", text: "open to all users (mode 0644), do: chmod o=", hint: "correct the file",
+			check: "configuration", subject: nodeFile("image-cri-shim.yaml"), level: "WARN", text: "open to all users (mode 0644)", hint: "chmod o= ",
 		},
 		{
 			name: "invalid configuration",
@@ -62,7 +62,7 @@ func TestDoctor(t *testing.T) {
 		{
 			name:  "shim socket open to all",
 			fault: func(t *testing.T, n *doctorNode) { chmod(t, n.file("shim.sock"), 0o666) },
-			check: "shim", subject: nodeFile("shim.sock"), level: "WARN", text: "open to more users (mode 0666)", hint: "restart",
+			check: "shim", subject: nodeFile("shim.sock"), level: "WARN", text: "open to more users (mode 0666)", hint: "chmod 0660 ",
 		},
 		{
 			name: "configuration changed but not reloaded",
@@ -79,21 +79,21 @@ func TestDoctor(t *testing.T) {
 			fault: func(t *testing.T, n *doctorNode) {
 				writeFile(t, n.file("kubelet.yaml"), "containerRuntimeEndpoint: unix://"+n.containerd.Socket()+"\n")
 			},
-			check: "kubelet", subject: nodeFile("kubelet.yaml"), level: "FAIL", text: "containerd.sock\", not the shim's", hint: "set containerRuntimeEndpoint: unix://",
+			check: "kubelet", subject: nodeFile("kubelet.yaml"), level: "FAIL", text: "containerd.sock\", not the shim's", hint: "image-cri-shim install --file ",
 		},
 		{
 			name: "kubelet's flag names containerd",
 			fault: func(t *testing.T, n *doctorNode) {
 				writeFile(t, n.file("kubelet.env"), `KUBELET_KUBEADM_ARGS="--v=2 --container-runtime-endpoint=unix://`+n.containerd.Socket()+`"`)
 			},
-			check: "kubelet", subject: nodeFile("kubelet.env"), level: "FAIL", text: "containerd.sock\", not the shim's", hint: "--container-runtime-endpoint",
+			check: "kubelet", subject: nodeFile("kubelet.env"), level: "FAIL", text: "containerd.sock\", not the shim's", hint: "image-cri-shim install --file ",
 		},
 		{
 			name: "crictl uses containerd",
 			fault: func(t *testing.T, n *doctorNode) {
 				writeFile(t, n.file("crictl.yaml"), "runtime-endpoint: unix://"+n.containerd.Socket()+"\n")
 			},
-			check: "crictl", subject: nodeFile("crictl.yaml"), level: "WARN", text: "containerd.sock\", not the shim's", hint: "set runtime-endpoint",
+			check: "crictl", subject: nodeFile("crictl.yaml"), level: "WARN", text: "containerd.sock\", not the shim's", hint: "image-cri-shim install --file ",
 		},
 		{
 			name: "kubeadm uses containerd",
@@ -112,7 +112,7 @@ func TestDoctor(t *testing.T) {
 				t.Cleanup(func() { n.pullSandbox(t) })
 			},
 			check: "sandbox image", subject: func(n *doctorNode) string { return n.sandbox }, level: "WARN",
-			text: "without the shim's login", hint: "crictl pull " + fixture.sandbox,
+			text: "without the shim's login", hint: "pull " + fixture.sandbox,
 		},
 		{
 			name: "file in place of the state directory",
@@ -182,7 +182,7 @@ func TestSandboxImageThroughTheShim(t *testing.T) {
 	fixture := newDoctorFixture(t, "registry.k8s.io/pause:3.9")
 	n := fixture.newNode(t)
 	n.start(t, privatePassword)
-	advice := "crictl pull " + fixture.sandbox + " through the shim"
+	advice := "pull the image through the shim: crictl --image-endpoint unix://" + n.shim.Socket() + " pull " + fixture.sandbox
 	if got := notOK(n.runDoctor(t)); len(got) != 1 || !strings.HasPrefix(got[0].Hint, advice) {
 		t.Fatalf("got %+v, want %q", got, advice)
 	}

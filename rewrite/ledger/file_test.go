@@ -251,6 +251,9 @@ func TestLedgerOutlivesARefusal(t *testing.T) {
 				t.Fatal(err)
 			}
 			l, err := Open(directory)
+			if l.Unread() == "" {
+				t.Error("Unread returns nothing")
+			}
 			for _, advice := range []string{"chmod go-w " + spoiled, "restart the shim"} {
 				if err == nil || !strings.Contains(err.Error(), advice) {
 					t.Errorf("Open returned %v, want an error with %q", err, advice)
@@ -272,6 +275,32 @@ func TestLedgerOutlivesARefusal(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestLedgerIsSavedAfterAChmod opens the directory to others while the ledger is in use. It is
+// saved after the directory is closed again, without a restart.
+func TestLedgerIsSavedAfterAChmod(t *testing.T) {
+	directory := filepath.Join(t.TempDir(), "state")
+	l := openLedger(t, directory)
+	if err := errors.Join(l.Apply(Change{SetNames: []Entry{nameOf(1)}}), os.Chmod(directory, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Apply(Change{SetNames: []Entry{nameOf(2)}}); err == nil {
+		t.Error("saved in a directory that others may write to")
+	}
+	if l.Unread() != "" {
+		t.Errorf("Unread returns %q", l.Unread())
+	}
+	if err := os.Chmod(directory, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Apply(Change{SetNames: []Entry{nameOf(3)}}); err != nil {
+		t.Error(err)
+	}
+	saved, err := Read(directory)
+	if err != nil || saved.Len() != 3 {
+		t.Errorf("%d names are saved, %v, want 3", saved.Len(), err)
 	}
 }
 
