@@ -116,6 +116,7 @@ func TestSocketMode(t *testing.T) {
 func TestConfigurationWarnings(t *testing.T) {
 	n := &node{Options: Options{File: "/f", Settings: &config.Config{Warnings: []config.Message{
 		{File: "/f", Text: "open to all users (mode 0644)", Hint: "do: chmod o= /f"},
+		{File: "/f", Text: "every user can change where images come from (mode 0666)", Hint: "do: chmod o-w /f"},
 		{File: "/f", Line: 3, Key: "sync", Text: "has no effect"},
 	}}}}
 	got := checkConfiguration(n)
