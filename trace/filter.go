@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,16 +15,26 @@ import (
 // Filter selects the events that match all of its non-empty fields. A field with several
 // values matches if one of the values does.
 type Filter struct {
-	Methods []string      // names, "PullImage" or full, or patterns with * and ?
-	Pods    []string      // "name" or "namespace/name", or patterns
-	Images  []string      // substrings of an image's name, as requested or as served
-	Errors  bool          // only failed calls
-	Slower  time.Duration // only calls that took longer; 0 for all calls
+	Methods    []string      // names, "PullImage" or full, or patterns with * and ?
+	NotMethods []string      // as Methods; an event that matches one of them is left out
+	Clients    []string      // names of programs, or patterns; process IDs; user IDs as "uid:0"
+	Namespaces []string      // namespaces of pods, or patterns
+	Pods       []string      // "name" or "namespace/name", or patterns
+	Images     []string      // substrings of an image's name, as requested or as served
+	Errors     bool          // only failed calls
+	Slower     time.Duration // only calls that took longer; 0 for all calls
 }
 
 // Check returns an error if a pattern is malformed or the duration negative.
 func (f Filter) Check() error {
-	for _, pattern := range slices.Concat(f.Methods, f.Pods) {
+	for _, client := range f.Clients {
+		if user, ok := strings.CutPrefix(client, userPrefix); ok {
+			if _, err := strconv.ParseUint(user, 10, 32); err != nil {
+				return fmt.Errorf("client %q: expected a user ID after %s", client, userPrefix)
+			}
+		}
+	}
+	for _, pattern := range slices.Concat(f.Methods, f.NotMethods, f.Clients, f.Namespaces, f.Pods) {
 		if _, err := path.Match(pattern, ""); err != nil {
 			return fmt.Errorf("pattern %q: %w", pattern, err)
 		}
@@ -44,7 +55,10 @@ func (f Filter) Match(e *Event) bool {
 	case f.Slower > 0 && (e.Kind != KindCall || e.Seconds <= f.Slower.Seconds()):
 		return false
 	}
-	return matchesAny(f.Methods, func(pattern string) bool { return matchesMethod(pattern, e.Method) }) &&
+	matchesThisMethod := func(pattern string) bool { return matchesMethod(pattern, e.Method) }
+	return matchesAny(f.Methods, matchesThisMethod) && !slices.ContainsFunc(f.NotMethods, matchesThisMethod) &&
+		matchesAny(f.Clients, func(client string) bool { return matchesClient(client, e.Client) }) &&
+		matchesAny(f.Namespaces, func(pattern string) bool { return matchesNamespace(pattern, e.Pod) }) &&
 		matchesAny(f.Pods, func(pattern string) bool { return matchesPod(pattern, e.Pod) }) &&
 		matchesAny(f.Images, func(part string) bool { return matchesImage(part, e) })
 }
@@ -57,6 +71,28 @@ func matchesAny(patterns []string, match func(string) bool) bool {
 func matchesMethod(pattern, method string) bool {
 	return matchesPattern(pattern, path.Base(method)) || matchesPattern(pattern, shortMethod(method)) ||
 		matchesPattern(strings.TrimPrefix(pattern, "/"), strings.TrimPrefix(method, "/"))
+}
+
+// userPrefix precedes a user ID in Filter.Clients.
+const userPrefix = "uid:"
+
+// maxNameBytes is the length to which the kernel cuts the name of a program.
+const maxNameBytes = 15
+
+func matchesClient(wanted string, client *Client) bool {
+	if client == nil {
+		return false
+	}
+	if user, ok := strings.CutPrefix(wanted, userPrefix); ok {
+		return user == strconv.Itoa(client.User)
+	}
+	return client.Process > 0 && wanted == strconv.Itoa(client.Process) || client.Name != "" &&
+		(matchesPattern(wanted, client.Name) || matchesPattern(wanted[:min(len(wanted), maxNameBytes)], client.Name))
+}
+
+func matchesNamespace(pattern, pod string) bool {
+	namespace, _, ok := strings.Cut(pod, "/")
+	return ok && matchesPattern(pattern, namespace)
 }
 
 func matchesPod(pattern, pod string) bool {
@@ -77,7 +113,7 @@ func matchesPattern(pattern, name string) bool {
 
 // Values returns the filter as URL query values for [ParseFilter].
 func (f Filter) Values() url.Values {
-	values := url.Values{"method": f.Methods, "pod": f.Pods, "image": f.Images}
+	values := url.Values{"method": f.Methods, "not-method": f.NotMethods, "client": f.Clients, "namespace": f.Namespaces, "pod": f.Pods, "image": f.Images}
 	if f.Errors {
 		values.Set("errors", "true")
 	}
@@ -89,7 +125,11 @@ func (f Filter) Values() url.Values {
 
 // ParseFilter parses the result of [Filter.Values].
 func ParseFilter(values url.Values) (Filter, error) {
-	f := Filter{Methods: values["method"], Pods: values["pod"], Images: values["image"], Errors: values.Get("errors") == "true"}
+	f := Filter{
+		Methods: values["method"], NotMethods: values["not-method"], Clients: values["client"],
+		Namespaces: values["namespace"], Pods: values["pod"], Images: values["image"],
+		Errors: values.Get("errors") == "true",
+	}
 	if slower := values.Get("slower-than"); slower != "" {
 		var err error
 		if f.Slower, err = time.ParseDuration(slower); err != nil {
