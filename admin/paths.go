@@ -6,7 +6,7 @@ import "path/filepath"
 const (
 	AboutPath   = "/about"   // GET; answers with an explain.ShimStatus
 	ResolvePath = "/resolve" // GET with one image parameter for each name; returns an explain.Resolution
-	TracePath   = "/trace"   // GET with the values of a trace.Filter, and body for messages; returns a recording
+	TracePath   = "/trace"   // GET with the values of a trace.Query; returns a recording
 )
 
 // Socket returns the path of the admin socket in a state directory.

@@ -26,15 +26,14 @@ message.
 The shim masks passwords, tokens, values of environment variables and other texts that
 may be secret before it sends an event. docs/trace.md lists what is shown.
 
+With traceBuffer in the configuration, --since 30s first prints the calls that ended in the
+last 30 seconds, and --no-follow ends after them. They have no messages, and a pod only if
+the call was a pull.
+
 trace ends with Ctrl-C, --count or --for. If the shim restarts, trace waits for the new
 one. If events are lost because they are not read fast enough, a line shows their number.`,
-		Flags: []cli.Flag{
+		Flags: append(traceFlags(),
 			fileFlag(),
-			&cli.StringSliceFlag{Name: "method", Usage: "only calls of `METHOD`: PullImage, '*Image*', v1alpha2.Version"},
-			&cli.StringSliceFlag{Name: "pod", Usage: "only calls for `POD`: web-0, default/web-0, 'kube-system/*'"},
-			&cli.StringSliceFlag{Name: "image", Usage: "only calls for images with `TEXT` in the name that was asked for or served"},
-			&cli.BoolFlag{Name: "errors", Usage: "only calls that failed"},
-			&cli.DurationFlag{Name: "slower-than", Usage: "only calls that took longer than `DURATION`"},
 			&cli.BoolFlag{Name: "body", Usage: "print the decoded messages too, with secrets masked"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "print `FORMAT`: text or json", Value: "text"},
 			&cli.BoolFlag{Name: "summary", Usage: "print a table with one line for each method at the end, instead of events"},
@@ -42,27 +41,9 @@ one. If events are lost because they are not read fast enough, a line shows thei
 			&cli.PathFlag{Name: "read", Usage: "print the recording in `FILE` instead of the running shim's calls", TakesFile: true},
 			&cli.IntFlag{Name: "count", Usage: "end after `N` events"},
 			&cli.DurationFlag{Name: "for", Usage: "end after `DURATION`"},
-		},
+		),
 		Action: traceCalls,
 	}
-}
-
-// traceFilter returns the filter that the flags set.
-func traceFilter(c *cli.Context) (trace.Filter, error) {
-	filter := trace.Filter{
-		Methods: c.StringSlice("method"), Pods: c.StringSlice("pod"), Images: c.StringSlice("image"),
-		Errors: c.Bool("errors"), Slower: c.Duration("slower-than"),
-	}
-	switch {
-	case c.Int("count") < 0 || c.Duration("for") < 0:
-		return filter, usageError(c, "--count and --for: expected a positive value")
-	case c.IsSet("read") && c.IsSet("for"):
-		return filter, usageError(c, "found --for with --read: --for limits a running trace only")
-	}
-	if err := filter.Check(); err != nil {
-		return filter, usageError(c, "%v", err)
-	}
-	return filter, nil
 }
 
 func traceCalls(c *cli.Context) error {
@@ -74,17 +55,17 @@ func traceCalls(c *cli.Context) error {
 }
 
 func traceTo(c *cli.Context) error {
-	filter, err := traceFilter(c)
+	query, err := readTraceQuery(c)
 	if err != nil {
 		return err
 	}
 	out := newTraceOutput(c)
 	if c.IsSet("read") { // an unhandled signal ends the process, even while it waits for input
-		err = out.replay(c.Path("read"), filter)
+		err = out.replay(c.Path("read"), query.Filter)
 	} else {
 		ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		err = out.follow(ctx, c, filter)
+		err = out.follow(ctx, file(c), query, c.Duration("for"))
 	}
 	return errors.Join(err, out.close())
 }

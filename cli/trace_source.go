@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"time"
-
-	"github.com/urfave/cli/v2"
 
 	"image-cri-shim/admin"
 	"image-cri-shim/config"
@@ -57,21 +54,17 @@ func enough(err error) error {
 	return err
 }
 
-// follow prints the calls of the running shim until ctx is done or the last event of --count.
-// If the shim ends, it waits for the next one.
-func (t *traceOutput) follow(ctx context.Context, c *cli.Context, filter trace.Filter) error {
-	settings, err := config.Load(file(c))
+// follow prints the calls of the running shim until ctx is done, limit has passed or the last
+// event of --count. A limit of 0 is none. If the shim ends, it waits for the next one.
+func (t *traceOutput) follow(ctx context.Context, configuration string, query trace.Query, limit time.Duration) error {
+	settings, err := config.Load(configuration)
 	if err != nil {
 		return err
 	}
-	if limit := c.Duration("for"); limit > 0 {
+	if limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
-	}
-	query := filter.Values()
-	if c.Bool("body") {
-		query.Set("body", "true")
 	}
 	for {
 		err := t.attach(ctx, admin.Socket(settings.StateDirectory), query)
@@ -81,11 +74,12 @@ func (t *traceOutput) follow(ctx context.Context, c *cli.Context, filter trace.F
 			return nil
 		case isBroken:
 			return broken.error
-		case !t.begun, errors.Is(err, admin.ErrUnknown), errors.Is(err, trace.ErrVersion):
+		case !t.begun, query.NoFollow, errors.Is(err, admin.ErrUnknown), errors.Is(err, trace.ErrVersion):
 			return err
 		case errors.Is(err, errGone):
 			t.notef("the shim has ended, waiting for the next one")
 		}
+		query.Since = 0 // the earlier calls have been printed
 		if !sleep(ctx, reconnectInterval) {
 			return nil
 		}
@@ -99,14 +93,17 @@ var errGone = errors.New("the shim has ended")
 type sinkError struct{ error }
 
 // attach prints the calls of one shim until the shim ends.
-func (t *traceOutput) attach(ctx context.Context, socket string, query url.Values) error {
-	stream, err := admin.Open(ctx, socket, admin.TracePath, query)
+func (t *traceOutput) attach(ctx context.Context, socket string, query trace.Query) error {
+	stream, err := admin.Open(ctx, socket, admin.TracePath, query.Values())
 	if err != nil {
 		return err
 	}
 	defer func() { _ = stream.Close() }()
 	recording, err := trace.OpenRecording(stream)
 	if err != nil {
+		return err
+	}
+	if err := t.checkSince(recording.Header, query.Since); err != nil {
 		return err
 	}
 	if t.begun {
@@ -116,6 +113,9 @@ func (t *traceOutput) attach(ctx context.Context, socket string, query url.Value
 	}
 	for {
 		event, err := recording.Next()
+		if query.NoFollow && errors.Is(err, io.EOF) {
+			return errEnough
+		}
 		if err != nil {
 			return errors.Join(errGone, err)
 		}
@@ -125,6 +125,19 @@ func (t *traceOutput) attach(ctx context.Context, socket string, query url.Value
 			return sinkError{err}
 		}
 	}
+}
+
+// checkSince notes if earlier calls are missing. It returns an error if the shim does not know
+// --since.
+func (t *traceOutput) checkSince(header trace.Header, since time.Duration) error {
+	switch {
+	case since == 0:
+	case header.Since.IsZero():
+		return admin.ErrUnknown
+	case header.Since.After(header.Time.Add(-since)):
+		t.notef("calls that ended before %s are missing: traceBuffer is full, or was set then", header.Since.Local().Format("15:04:05"))
+	}
+	return nil
 }
 
 // sleep waits for d. It returns false if ctx is done first.

@@ -20,7 +20,7 @@ func TestProblems(t *testing.T) {
 		escape    = `; in double quotes a backslash begins an escape such as \n: use single quotes`
 		anIPv6    = `found a bad host in brackets, expected an IPv6 address such as [fd00::1], without a zone or dots`
 		control   = `found control characters or several lines, expected plain text on one line`
-		aSize     = `expected a size such as 512KiB or 1MiB, at most 2MiB, or 0`
+		aSize     = `expected a size from 64KiB to 2MiB, such as 512KiB or 1MiB, or 0 for none`
 		taggedBad = `found a YAML tag (a text that begins with ! needs quotes), `
 	)
 	for _, test := range []struct{ data, want string }{
@@ -59,6 +59,8 @@ func TestProblems(t *testing.T) {
 		{"traceBuffer: 3MiB", `traceBuffer: found "3MiB", ` + aSize},
 		{"traceBuffer: 2049KiB", `traceBuffer: found "2049KiB", ` + aSize},
 		{"traceBuffer: 99999999999999999999MiB", `traceBuffer: found "99999999999999999999MiB", ` + aSize},
+		{"traceBuffer: 63KiB", `traceBuffer: found "63KiB", ` + aSize},
+		{"traceBuffer: 0MiB", `traceBuffer: found "0MiB", ` + aSize},
 		{"traceBuffer: 1M", "traceBuffer: found \"1M\", " + aSize + "; did you mean `1MiB`?"},
 		{"traceBuffer: 512 kb", "traceBuffer: found \"512 kb\", " + aSize + "; did you mean `512KiB`?"},
 		{"traceBuffer: 1048576", `traceBuffer: found 1048576, ` + aSize},

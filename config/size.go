@@ -7,15 +7,18 @@ import (
 	"strings"
 )
 
-// maxTraceBuffer is the largest permitted TraceBuffer.
-const maxTraceBuffer = 2 << 20
+// The permitted sizes of TraceBuffer, besides 0.
+const (
+	minTraceBuffer = 64 << 10
+	maxTraceBuffer = 2 << 20
+)
 
 // sizePattern matches sizes, also in spellings that are not accepted, such as 1M and 1 mb.
 var sizePattern = regexp.MustCompile(`^([0-9]{1,9}) ?([kKmM])i?[bB]?$`)
 
 // parseTraceBuffer parses a size such as 512KiB or 1MiB, or 0. The result is in bytes.
 func parseTraceBuffer(v value) (int, error) {
-	const expected = "a size such as 512KiB or 1MiB, at most 2MiB, or 0"
+	const expected = "a size from 64KiB to 2MiB, such as 512KiB or 1MiB, or 0 for none"
 	if v.empty() {
 		return 0, nil
 	}
@@ -38,7 +41,7 @@ func parseTraceBuffer(v value) (int, error) {
 		unit, bytes = "MiB", number<<20
 	}
 	switch written := parts[1] + unit; {
-	case bytes > maxTraceBuffer:
+	case bytes < minTraceBuffer, bytes > maxTraceBuffer:
 		return 0, v.unexpected(expected)
 	case v.node.Value != written:
 		return 0, v.unexpected(fmt.Sprintf("%s; did you mean `%s`?", expected, written))

@@ -12,7 +12,6 @@ import (
 
 	"image-cri-shim/admin"
 	"image-cri-shim/explain"
-	"image-cri-shim/trace"
 	"image-cri-shim/unixsocket"
 	"image-cri-shim/version"
 )
@@ -62,28 +61,6 @@ func (d *daemon) resolve(ctx context.Context, names []string) (explain.Resolutio
 // waitingKeys returns the changed keys that take effect after a restart.
 func (d *daemon) waitingKeys() []string {
 	return d.settings.NeedRestart(d.current.Load().settings)
-}
-
-// sendTrace streams calls until the client cancels the request or the daemon ends.
-func (d *daemon) sendTrace(response http.ResponseWriter, request *http.Request) {
-	filter, err := trace.ParseFilter(request.URL.Query())
-	if err != nil {
-		http.Error(response, err.Error(), http.StatusBadRequest)
-		return
-	}
-	reader := d.observers.trace.Subscribe(request.Context(), filter, request.URL.Query().Has("body"))
-	defer reader.Close()
-	response.Header().Set("Content-Type", "application/x-ndjson")
-	err = trace.WriteHeader(response, trace.NewHeader(version.Short()))
-	for flush := http.NewResponseController(response).Flush; err == nil; {
-		if !reader.Ready() {
-			_ = flush()
-		}
-		var line []byte
-		if line, err = reader.Next(request.Context()); err == nil {
-			_, err = response.Write(line)
-		}
-	}
 }
 
 // adminInterval is the interval at which the admin socket is checked.

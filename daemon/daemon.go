@@ -106,6 +106,7 @@ type daemon struct {
 func newDaemon(file string, settings *config.Config, log *logrus.Logger) (*daemon, error) {
 	d := &daemon{started: time.Now(), file: file, settings: settings, runtime: settings.Runtime, log: log}
 	d.observers = &observers{log: log, runtime: newRuntimeMonitor(), trace: trace.NewHub(trace.Options{UnboundedStreams: unboundedStreams, Invoke: d.invoke})}
+	d.observers.trace.SetBuffer(settings.TraceBuffer)
 	d.httpServer = &httpServer{handler: d.pages(), listen: d.listenHTTP, log: log, timeout: clientTimeout}
 	var err error
 	if d.ledger, err = ledger.Open(settings.StateDirectory); err != nil {

@@ -109,6 +109,7 @@ func (d *daemon) apply(settings *config.Config) error {
 	setDebug(d.log, settings.Debug)
 	d.read.Store(&settings.Read)
 	d.current.exchange(next)
+	d.observers.trace.SetBuffer(settings.TraceBuffer)
 	log := d.log.WithField("file", d.file)
 	for _, warning := range settings.Warnings {
 		log.Warn(warning)

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+
+	"image-cri-shim/trace/redact"
 )
 
 // The kinds of events.
@@ -17,8 +19,9 @@ const (
 
 // Event is a line of a trace.
 type Event struct {
-	Kind string    `json:"kind"`
-	Time time.Time `json:"time"` // when the call started, the message passed or the loss was reported
+	Version int       `json:"version"` // of the format, set by encode
+	Kind    string    `json:"kind"`
+	Time    time.Time `json:"time"` // when the call started, the message passed or the loss was reported
 
 	ID     uint64  `json:"id,omitempty"` // of the call, counted from the start of the shim
 	Client *Client `json:"client,omitempty"`
@@ -60,6 +63,21 @@ type Decision struct {
 	// Namespace and Pod name the pod for which an image was pulled.
 	Namespace string `json:"namespace,omitempty"`
 	Pod       string `json:"pod,omitempty"`
+}
+
+// addDecisions adds decisions with secrets masked. If the event has no pod, it gets theirs.
+func (e *Event) addDecisions(decisions []Decision) {
+	for _, d := range decisions {
+		masked := Decision{
+			Asked: truncate(redact.Field(d.Asked)), Served: truncate(redact.Field(d.Served)), Registry: truncate(redact.Field(d.Registry)),
+			Reason: truncate(redact.FreeText(d.Reason)), Names: d.Names,
+			Namespace: truncate(redact.Field(d.Namespace)), Pod: truncate(redact.Field(d.Pod)),
+		}
+		if e.Pod == "" && masked.Pod != "" {
+			e.Pod = masked.Namespace + "/" + masked.Pod
+		}
+		e.Decisions = append(e.Decisions, masked)
+	}
 }
 
 // Call is a call that has started.

@@ -41,6 +41,7 @@ func FuzzRecording(f *testing.F) {
 	f.Add(sample.Bytes())
 	f.Add(sample.Bytes()[:sample.Len()-3])
 	f.Add([]byte("{}\n"))
+	f.Add([]byte(`{"format":"image-cri-shim trace","version":1,"since":"2026-11-25T00:51:28Z"}` + "\n" + `{"version":1,"kind":"call","decisions":[{"asked":"a","namespace":"n","pod":"p"}]}` + "\n"))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		recording, err := OpenRecording(bytes.NewReader(content))
 		if err != nil {

@@ -193,6 +193,26 @@ func TestMessages(t *testing.T) {
 	}
 }
 
+// TestPodOfPull finds the pod in the request of a pull, or in a decision if the request is too
+// long to be read.
+func TestPodOfPull(t *testing.T) {
+	f := newFixture(t)
+	r := f.subscribe(Filter{Namespaces: []string{"team"}}, false)
+	const pull = "/runtime.v1.ImageService/PullImage"
+	f.call(pull, &runtime.PullImageRequest{}, &runtime.PullImageResponse{})
+	f.call(pull, &runtime.PullImageRequest{SandboxConfig: &runtime.PodSandboxConfig{Metadata: &runtime.PodSandboxMetadata{Namespace: "team", Name: "web"}}}, &runtime.PullImageResponse{})
+	if e := f.next(r); e.ID != 2 || e.Pod != "team/web" {
+		t.Errorf("got %+v", e)
+	}
+	call, tap := f.begin(pull)
+	_ = tap.Wants(true, maxSubjectBytes+1)
+	f.hub.ObserveDecision(call.ID, Decision{Asked: "nginx", Namespace: "team", Pod: "web"})
+	f.hub.End(call, Result{})
+	if e := f.next(r); e.ID != 3 || e.Pod != "team/web" {
+		t.Errorf("got %+v", e)
+	}
+}
+
 // TestEvents starts a stream before the first reader, and requires its messages for this
 // reader and a later one.
 func TestEvents(t *testing.T) {
@@ -355,6 +375,9 @@ func TestNoReaders(t *testing.T) {
 	}
 	check()
 	f.hub.Subscribe(t.Context(), Filter{}, true).Close()
+	check()
+	f.hub.SetBuffer(MaxBuffer)
+	f.hub.SetBuffer(0)
 	check()
 }
 

@@ -66,12 +66,7 @@ func (p *pendingEvent) setResult(r *record) {
 	if r.result.Err != nil {
 		p.event.Error = truncate(redact.FreeText(status.Convert(r.result.Err).Message()))
 	}
-	for _, d := range r.decisions {
-		p.event.Decisions = append(p.event.Decisions, Decision{
-			Asked: truncate(redact.Field(d.Asked)), Served: truncate(redact.Field(d.Served)), Registry: redact.Field(d.Registry), Reason: truncate(redact.FreeText(d.Reason)), Names: d.Names,
-			Namespace: truncate(redact.Field(d.Namespace)), Pod: truncate(redact.Field(d.Pod)),
-		})
-	}
+	p.event.addDecisions(r.decisions)
 }
 
 // line returns the encoded event, with its messages if bodies is set.
@@ -114,6 +109,7 @@ func placeholder(length int, reason string) json.RawMessage {
 
 // encode returns an event as a line of a trace.
 func encode(e Event) []byte {
+	e.Version = formatVersion
 	line, err := json.Marshal(e)
 	if err != nil { // can't happen: each field can be encoded
 		return []byte("{}\n")

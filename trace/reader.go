@@ -18,6 +18,7 @@ type Reader struct {
 	session *session
 	filter  Filter
 	bodies  bool
+	after   uint64        // number of the last call in the history that the reader must not get
 	wake    chan struct{} // receives a value when lines or lost changes
 
 	mutex sync.Mutex

@@ -24,6 +24,7 @@ type Header struct {
 	Version int       `json:"version"`
 	Shim    string    `json:"shim"` // version of the shim
 	Time    time.Time `json:"time"`
+	Since   time.Time `json:"since,omitzero"` // start of the finished calls from the shim's memory
 }
 
 // NewHeader returns the header of a trace that begins now. shim is the shim's version.
@@ -78,6 +79,9 @@ func (r *Recording) Next() (Event, error) {
 		return Event{}, err
 	}
 	event := read.Event
+	if v := event.Version; v != 0 && v != formatVersion { // older recordings have the version only in the header
+		return Event{}, fmt.Errorf("line %d: %w: found %d, expected %d", r.line, ErrVersion, v, formatVersion)
+	}
 	event.Images, event.Decisions = trimEmpty(read.Images[:]), trimEmpty(read.Decisions[:])
 	switch event.Kind {
 	case KindCall, KindMessage, KindLost:

@@ -17,7 +17,7 @@ func newLineReader(content []byte) *bufio.Reader { return bufio.NewReader(bytes.
 // sampleCall returns an event with a value in each field.
 func sampleCall() Event {
 	return Event{
-		Kind: KindCall, Time: time.Date(2026, 11, 25, 1, 2, 3, 456789, time.UTC), ID: 7, Client: &Client{Process: 812, User: 0, Name: "kubelet"},
+		Version: formatVersion, Kind: KindCall, Time: time.Date(2026, 11, 25, 1, 2, 3, 456789, time.UTC), ID: 7, Client: &Client{Process: 812, User: 0, Name: "kubelet"},
 		Method: "/runtime.v1.ImageService/PullImage", Seconds: 1.2345, Code: "NotFound", Error: "there is <none>", RequestBytes: 123, ResponseBytes: 20 << 20,
 		Pod: "default/web", Container: "app", Images: []string{"nginx:1.25"},
 		Decisions: []Decision{{Asked: "nginx:1.25", Served: "hub:5000/library/nginx:1.25", Registry: "https://hub:5000", Reason: "found", Names: "runtime"}},
@@ -26,7 +26,7 @@ func sampleCall() Event {
 }
 
 func TestRecording(t *testing.T) {
-	want := []Event{sampleCall(), {Kind: KindLost, Time: sampleCall().Time, Lost: 3}, {Kind: KindMessage, Method: "/m", ResponseBytes: 4}}
+	want := []Event{sampleCall(), {Version: 1, Kind: KindLost, Time: sampleCall().Time, Lost: 3}, {Version: 1, Kind: KindMessage, Method: "/m", ResponseBytes: 4}}
 	var file bytes.Buffer
 	if err := WriteHeader(&file, NewHeader("v1.2")); err != nil {
 		t.Fatal(err)
@@ -80,6 +80,7 @@ func TestNotARecording(t *testing.T) {
 		`{"format":"another"}` + "\n":                                             "not a trace",
 		"\x00\x01\n":                                                              "not a trace",
 		header + "{}\n":                                                           `line 2: unknown event kind ""`,
+		header + `{"version":2,"kind":"call"}` + "\n":                             "line 2: unsupported version of the trace format: found 2, expected 1",
 		header + `{"kind":"call",` + "\n":                                         "line 2: ",
 	} {
 		if _, err := readAll(content); err == nil || !strings.Contains(err.Error(), want) {
@@ -105,7 +106,7 @@ func TestHostileRecording(t *testing.T) {
 func TestEncode(t *testing.T) {
 	hostile := Event{Kind: KindCall, Error: "a\x1b\x7f\u0080\u009b2J\u00a0é", Request: json.RawMessage("{\"\u009b\":1}")}
 	line := encode(hostile)
-	if want := `{"kind":"call","time":"0001-01-01T00:00:00Z","error":"a\u001b\u007f\u0080\u009b2J` + "\u00a0é" + `","request":{"\u009b":1}}` + "\n"; string(line) != want {
+	if want := `{"version":1,"kind":"call","time":"0001-01-01T00:00:00Z","error":"a\u001b\u007f\u0080\u009b2J` + "\u00a0é" + `","request":{"\u009b":1}}` + "\n"; string(line) != want {
 		t.Errorf("got %q, want %q", line, want)
 	}
 	var again Event

@@ -35,6 +35,7 @@ type record struct {
 	method   *method // nil for a method outside the CRI
 	result   Result
 	received time.Time // time of the message; zero for a call
+	sequence uint64    // of the call in the history, 0 if it is not kept
 
 	request, response message
 	decisions         []Decision
@@ -70,6 +71,14 @@ func (s *session) start(ctx context.Context, invoke intercept.Invoke) {
 			_ = s.names.load(ctx, invoke) // without names, IDs are shown
 		}
 	})
+}
+
+// waitForNames waits until loading the names has ended or ctx is done.
+func (s *session) waitForNames(ctx context.Context) {
+	select {
+	case <-s.loaded:
+	case <-ctx.Done():
+	}
 }
 
 // end stops the workers and waits for them.
@@ -179,6 +188,9 @@ func (s *session) publish(r *record) {
 	s.mutex.Unlock()
 	for _, reader := range readers {
 		reader.addLost(lost)
+		if r.sequence != 0 && r.sequence <= reader.after {
+			continue // the reader has the call from the history
+		}
 		if reader.filter.Match(&p.event) {
 			reader.push(p.line(reader.bodies))
 		}

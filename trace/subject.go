@@ -27,6 +27,8 @@ func (n *nameCache) subjectOf(message proto.Message) subject {
 		s.addImage(m.GetImage())
 	}
 	switch m := message.(type) {
+	case *runtime.PullImageRequest:
+		s.pod = podName(m.GetSandboxConfig().GetMetadata())
 	case *runtime.RunPodSandboxRequest:
 		s.pod = podName(m.GetConfig().GetMetadata())
 	case *runtime.CreateContainerRequest:

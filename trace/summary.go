@@ -22,6 +22,7 @@ type Summary struct {
 
 // MethodSummary is the summary of the calls of one method. Quantiles are accurate to 1 %.
 type MethodSummary struct {
+	Version       int     `json:"version"` // of the format
 	Method        string  `json:"method"`
 	Calls         int64   `json:"calls"`
 	Errors        int64   `json:"errors"`
@@ -113,7 +114,7 @@ func (s *Summary) Methods() []MethodSummary {
 	}
 	for method, row := range s.rows.All() {
 		sum := row.MethodSummary
-		sum.Method = method
+		sum.Version, sum.Method = formatVersion, method
 		sum.P50, sum.P90, sum.P99 = row.quantile(50), row.quantile(90), row.quantile(99)
 		all = append(all, sum)
 	}

@@ -68,6 +68,9 @@ func (e *Event) describe() string {
 	}
 	parts = append(parts, e.Images...)
 	for _, d := range e.Decisions {
+		if len(e.Images) == 0 && d.Asked != "" { // a call from the shim's memory
+			parts = append(parts, d.Asked)
+		}
 		if d.Served != "" && d.Served != d.Asked {
 			parts = append(parts, "as "+d.Served)
 		}
