@@ -48,7 +48,8 @@ func (s *Shim) Trace(ctx context.Context, folder string, arguments ...string) (*
 		return nil, fmt.Errorf("start a trace: %w", err)
 	}
 	t.process = process
-	if err := process.waitUntil(ctx, func() error { _, err := os.Stat(t.recording()); return err }); err != nil {
+	recorded := func() error { _, err := os.Stat(t.recording()); return err }
+	if err := process.waitUntil(ctx, recorded); err != nil && recorded() != nil { // it may have ended already
 		process.kill()
 		return nil, fmt.Errorf("start a trace: %w", err)
 	}
