@@ -135,7 +135,7 @@ func (t *traceOutput) checkSince(header trace.Header, since time.Duration) error
 	case header.Since.IsZero():
 		return admin.ErrUnknown
 	case header.Since.After(header.Time.Add(-since)):
-		t.notef("calls that ended before %s are missing: traceBuffer is full, or was set then", header.Since.Local().Format("15:04:05"))
+		t.notef("the shim has finished calls since %s only: traceBuffer was set then, or is full", header.Since.Local().Format("15:04:05"))
 	}
 	return nil
 }

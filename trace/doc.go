@@ -12,5 +12,8 @@
 //	defer reader.Close()
 //	line, err := reader.Next(ctx)
 //
+// On request, the hub keeps the lines of finished calls in a ring of fixed size, without pods
+// and messages, for readers that look back ([Hub.SetBuffer], [Hub.SubscribeSince]).
+//
 // Secrets are masked before an event leaves the hub, see package redact.
 package trace

@@ -17,8 +17,9 @@ const (
 	maxKeptLine = MinBuffer / 2
 )
 
-// history keeps the events of finished calls, without pods, containers, error texts and
-// messages, which would cost more than an event. It is safe for concurrent use.
+// history keeps the events of finished calls as lines in a ring, for readers that look back. It
+// keeps no messages, and nothing that is found in them, except decisions. It keeps no error
+// texts. It is safe for concurrent use.
 type history struct {
 	enabled   atomic.Bool
 	processes processNames
