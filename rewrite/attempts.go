@@ -3,6 +3,7 @@ package rewrite
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -26,7 +27,8 @@ type failedAttempt struct{ registry, result, cause string }
 const (
 	appendedLimit = 300 // what the shim appends to an error of the runtime
 	listLimit     = 300 // the list in other texts
-	causeLimit    = 120 // a cause in the list, which may be shortened to causeMin
+	causeMax      = 200 // a cause, if all of them fit in the list
+	causeLimit    = 120 // a cause in other lists, which may be shortened to causeMin
 	causeMin      = 24
 	hostLimit     = 100 // a registry in the list
 	resultLimit   = 40  // the kind of a failure in the list
@@ -47,7 +49,7 @@ func (a *attempts) addFailed(candidate Candidate, err error) {
 }
 
 func (a *attempts) add(registry, result, cause string) {
-	a.failed = append(a.failed, failedAttempt{printable.Line(registry, hostLimit), printable.Line(result, resultLimit), printable.End(cause, causeLimit)})
+	a.failed = append(a.failed, failedAttempt{printable.Line(registry, hostLimit), printable.Line(result, resultLimit), printable.End(cause, causeMax)})
 }
 
 // isEmpty reports whether no registry was added.
@@ -60,8 +62,17 @@ func (a *attempts) hasFailures() bool { return a.lookupFailed || a.pullErr != ni
 // beginning. The first registry is always in the list; a number stands for the last ones that
 // do not fit.
 func (a *attempts) text(limit int) string {
+	if whole := a.list(math.MaxInt, causeMax); len(whole) <= limit {
+		return whole
+	}
+	return a.list(limit, causeLimit)
+}
+
+// list is text with a limit for each cause.
+func (a *attempts) list(limit, causeLimit int) string {
 	list := ""
 	for i, failed := range a.failed {
+		failed.cause = printable.End(failed.cause, causeLimit)
 		separator, room := "", limit-len(list)
 		if i > 0 {
 			separator = ", "
