@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 		"cri":            criClient,
 		"web":            webClient,
 		"supervise":      supervise,
+		"kubelet":        kubelet,
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"image-cri-shim/admin"
+	"image-cri-shim/clients"
 	"image-cri-shim/config"
 	"image-cri-shim/doctor"
 	"image-cri-shim/lookup"
@@ -40,6 +41,7 @@ On a terminal the levels have colors, unless NO_COLOR is set or TERM is dumb.`,
 			&cli.DurationFlag{Name: "wait", Usage: "repeat the checks for at most `TIME`, such as 60s, until none fails"},
 			kubeletConfigFlag(),
 			kubeletFlagsFlag(),
+			distributionRootFlag(),
 			&cli.PathFlag{Name: "crictl-config", Usage: "read crictl's configuration from `FILE`", Value: "/etc/crictl.yaml"},
 			&cli.StringSliceFlag{Name: "kubeadm-config", Usage: "read kubeadm's configurations from the files that match `PATTERN`", TakesFile: true,
 				Value: cli.NewStringSlice("/etc/kubernetes/*.yaml", "/var/lib/kubelet/instance-config.yaml")},
@@ -109,13 +111,14 @@ func printReport(c *cli.Context, report doctor.Report) error {
 func examined(c *cli.Context) doctor.Report {
 	kubelet := kubeletFilesOf(c)
 	options := doctor.Options{File: file(c), Version: version.Short(), Files: doctor.Files{
-		Kubelet:      append([]string{kubelet.config}, kubelet.dropIns...),
-		KubeletFlags: slices.Concat(kubelet.units, kubelet.flags),
-		Crictl:       c.Path("crictl-config"),
-		Kubeadm:      c.StringSlice("kubeadm-config"),
-		Containerd:   c.Path("containerd-config"),
-		Registries:   c.Path("registries-conf"),
-		Certificates: c.StringSlice("certs-d"),
+		Kubelet:       append([]string{kubelet.config}, kubelet.dropIns...),
+		KubeletFlags:  slices.Concat(kubelet.units, kubelet.flags),
+		Distributions: clients.FindDistributions(c.Path("distribution-root")),
+		Crictl:        c.Path("crictl-config"),
+		Kubeadm:       c.StringSlice("kubeadm-config"),
+		Containerd:    c.Path("containerd-config"),
+		Registries:    c.Path("registries-conf"),
+		Certificates:  c.StringSlice("certs-d"),
 	}}
 	settings, err := config.Load(file(c))
 	if err != nil {

@@ -1,14 +1,20 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"image-cri-shim/admin"
 	"image-cri-shim/clients"
 	"image-cri-shim/config"
+	"image-cri-shim/doctor"
 	"image-cri-shim/unixsocket"
 )
 
@@ -18,13 +24,20 @@ func installCommand() *cli.Command {
 		Usage: "point kubelet and crictl at the shim by editing their files",
 		Description: `install sets the endpoints in the files of kubelet and crictl to the shim's socket, and
 changes nothing else in them. It prints a diff, keeps a copy of each original file
-beside it, and does not restart kubelet. If a client uses another runtime than the shim,
-or a file can't be parsed, install fails and changes no file. If kubelet's flags name its
-configuration or the folder of its drop-ins, install edits those.`,
-		Flags: installFlags(),
+beside it, and does not restart kubelet unless --restart-kubelet is set. If the shim does
+not answer, a client uses another runtime than the shim, or a file can't be parsed,
+install fails and changes no file. If kubelet's flags name its configuration or the
+folder of its drop-ins, install edits those. It also edits the files of k3s, RKE2 and
+MicroK8s, and prints the change by hand if only a unit or a new file can set the endpoint.`,
+		Flags: append(installFlags(),
+			&cli.BoolFlag{Name: "force", Usage: "edit the files even if the shim does not answer"},
+			&cli.BoolFlag{Name: "restart-kubelet", Usage: "restart kubelet through systemctl afterwards"},
+			&cli.DurationFlag{Name: "wait", Usage: "with --restart-kubelet: wait up to `DURATION` until kubelet has called the shim, else restore the files and restart kubelet again"}),
 		Action: func(c *cli.Context) error {
-			return edit(c, "install", (*clients.Node).Install,
-				"next: systemctl enable --now image-cri-shim.socket image-cri-shim && systemctl restart kubelet")
+			if c.IsSet("wait") && (!c.Bool("restart-kubelet") || c.Duration("wait") <= 0) {
+				return usageError(c, "--wait needs a duration above 0, and --restart-kubelet")
+			}
+			return edit(c, (*clients.Node).Install)
 		},
 	}
 }
@@ -35,13 +48,14 @@ func uninstallCommand() *cli.Command {
 		Usage: "point kubelet and crictl back at the endpoints they used before install",
 		Description: `uninstall restores the values that install changed, from the copy that install kept, and
 removes the copy. Other changes that were made to the files since then stay.`,
-		Flags: append(installFlags(), &cli.BoolFlag{Name: "check", Usage: "change nothing, and exit with 1 if a client uses the shim"}),
+		Flags: append(installFlags(),
+			&cli.BoolFlag{Name: "check", Usage: "change nothing, and exit with 1 if a client uses the shim"},
+			&cli.BoolFlag{Name: "restart-kubelet", Usage: "restart kubelet through systemctl afterwards"}),
 		Action: func(c *cli.Context) error {
 			if c.Bool("check") {
 				return checkPointed(c)
 			}
-			return edit(c, "uninstall", (*clients.Node).Uninstall,
-				"next: systemctl restart kubelet && systemctl disable --now image-cri-shim.socket image-cri-shim")
+			return edit(c, (*clients.Node).Uninstall)
 		},
 	}
 }
@@ -53,46 +67,111 @@ func installFlags() []cli.Flag {
 		kubeletConfigFlag(),
 		&cli.PathFlag{Name: "kubelet-instance-config", Usage: "kubelet's instance configuration `FILE`, which kubeadm merges into the configuration at an upgrade", Value: "/var/lib/kubelet/instance-config.yaml"},
 		kubeletFlagsFlag(),
+		distributionRootFlag(),
 		&cli.PathFlag{Name: "crictl-config", Usage: "crictl's configuration `FILE`", Value: "/etc/crictl.yaml"},
 	}
 }
 
 // edit plans the changes of all files, prints them, and makes them unless this is a dry run.
-// next is the operator's next step.
-func edit(c *cli.Context, command string, plan func(*clients.Node) ([]clients.Change, error), next string) error {
-	node, err := newNode(c)
+func edit(c *cli.Context, plan func(*clients.Node) ([]clients.Change, error)) error {
+	command := c.Command.Name
+	settings, node, err := newNode(c)
 	if err != nil {
-		return err
+		return asRoot(err)
 	}
 	changes, err := plan(node)
+	if err == nil && command == "install" {
+		err = checkInstall(c, settings, changes)
+	}
 	if err != nil {
-		return fmt.Errorf("%s: nothing was changed: %w", command, err)
+		return fmt.Errorf("%s: nothing was changed: %w", command, asRoot(err))
 	}
 	edited := false
 	for _, change := range changes {
-		if err := makeChange(c.App.Writer, change, c.Bool("dry-run")); err != nil {
-			return fmt.Errorf("%s: %w", command, err)
-		}
+		printChange(c.App.Writer, change)
 		edited = edited || change.Changed()
 	}
-	if edited && !c.Bool("dry-run") {
-		_, err = fmt.Fprintln(c.App.Writer, next)
+	if c.Bool("dry-run") {
+		return nil
+	}
+	if err := clients.ApplyAll(changes); err != nil {
+		return fmt.Errorf("%s: the files were restored: %w", command, asRoot(err))
+	}
+	for _, change := range changes {
+		printEdited(c.App.Writer, change)
+	}
+	if c.Bool("restart-kubelet") {
+		k := kubelet{unit: node.KubeletUnit(), admin: admin.Socket(settings.StateDirectory), out: c.App.Writer}
+		if err := k.restartAndWait(c.Context, changes, c.Duration("wait")); err != nil {
+			return fmt.Errorf("%s: %w", command, err)
+		}
+	}
+	if next := nextStep(command, node.KubeletUnit(), c.Bool("restart-kubelet")); edited && next != "" {
+		_, err = fmt.Fprintln(c.App.Writer, "next: "+next)
 	}
 	return err
 }
 
-func newNode(c *cli.Context) (*clients.Node, error) {
+// nextStep returns the operator's next step. Both units are named: the socket unit would start
+// a service that is only disabled again.
+func nextStep(command, unit string, restarted bool) string {
+	const units = "image-cri-shim.socket image-cri-shim"
+	switch {
+	case command == "install" && restarted:
+		return ""
+	case command == "install":
+		return "systemctl enable --now " + units + " && systemctl restart " + unit
+	case restarted:
+		return "systemctl disable --now " + units
+	}
+	return "systemctl restart " + unit + " && systemctl disable --now " + units
+}
+
+// checkInstall returns an error if there is no file of a client, or if the shim does not
+// answer. With --force or --dry-run, it only warns of the shim.
+func checkInstall(c *cli.Context, settings *config.Config, changes []clients.Change) error {
+	var looked []string
+	for _, change := range changes {
+		looked = append(looked, change.Path)
+	}
+	if !slices.ContainsFunc(changes, func(change clients.Change) bool { return !change.Missing }) {
+		return fmt.Errorf("no file of a client was found, looked for %s, and for the files of %s: name kubelet's with --kubelet-config or --kubelet-flags",
+			strings.Join(looked, ", "), clients.DistributionNames)
+	}
+	if !c.Bool("restart-kubelet") && !slices.ContainsFunc(changes, func(change clients.Change) bool { return change.Changed() }) {
+		return nil // the clients use the shim already
+	}
+	err := doctor.CheckReady(c.Context, settings.Shim, admin.Socket(settings.StateDirectory))
+	switch {
+	case err == nil:
+		return nil
+	case c.Bool("force") || c.Bool("dry-run"):
+		fmt.Fprintf(c.App.ErrWriter, "warning: %v\n", err)
+		return nil
+	}
+	return fmt.Errorf("%w; --force edits the files anyway", err)
+}
+
+// asRoot adds a remedy to an error of a user who may not read or edit a file.
+func asRoot(err error) error {
+	if os.Geteuid() != 0 && errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: run this as root", err)
+	}
+	return err
+}
+
+func newNode(c *cli.Context) (*config.Config, *clients.Node, error) {
 	settings, err := config.Load(file(c))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	runtime := settings.Runtime
 	if runtime == "" && c.Command.Name == "install" {
 		if runtime, err = config.DetectRuntime(c.Context); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return nodeOf(c, settings.Shim, runtime), nil
+	return settings, nodeOf(c, settings.Shim, runtime), nil
 }
 
 func nodeOf(c *cli.Context, shim, runtime string) *clients.Node {
@@ -104,6 +183,7 @@ func nodeOf(c *cli.Context, shim, runtime string) *clients.Node {
 		KubeletFlags:    files.flags,
 		KubeletUnits:    files.units,
 		Crictl:          c.Path("crictl-config"),
+		Distributions:   clients.FindDistributions(c.Path("distribution-root")),
 		Shim:            shim,
 		Runtime:         runtime,
 		SameSocket:      unixsocket.Same,
@@ -130,7 +210,7 @@ func checkPointed(c *cli.Context) error {
 	return nil
 }
 
-func makeChange(w io.Writer, change clients.Change, dryRun bool) error {
+func printChange(w io.Writer, change clients.Change) {
 	switch {
 	case change.Missing:
 		fmt.Fprintf(w, "%s: does not exist\n", change.Path)
@@ -139,12 +219,9 @@ func makeChange(w io.Writer, change clients.Change, dryRun bool) error {
 	default:
 		fmt.Fprint(w, change.Diff())
 	}
-	if dryRun {
-		return nil
-	}
-	if err := change.Apply(); err != nil {
-		return err
-	}
+}
+
+func printEdited(w io.Writer, change clients.Change) {
 	switch {
 	case !change.Changed():
 	case change.Backup() != "":
@@ -152,5 +229,4 @@ func makeChange(w io.Writer, change clients.Change, dryRun bool) error {
 	default:
 		fmt.Fprintf(w, "%s: edited\n", change.Path)
 	}
-	return nil
 }

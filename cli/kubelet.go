@@ -22,6 +22,10 @@ func kubeletFlagsFlag() cli.Flag {
 			"/var/lib/kubelet/kubeadm-flags.env", "/etc/default/kubelet", "/etc/sysconfig/kubelet")}
 }
 
+func distributionRootFlag() cli.Flag {
+	return &cli.PathFlag{Name: "distribution-root", Usage: "find the files of " + clients.DistributionNames + " below `FOLDER`", Value: "/"}
+}
+
 // kubeletFiles are the paths of kubelet's configuration and of files with its flags.
 type kubeletFiles struct {
 	config       string

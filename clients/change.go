@@ -62,6 +62,53 @@ func (c *Change) Apply() error {
 	return nil
 }
 
+// Revert restores the content of the file and of its backup from before Apply. It restores
+// nothing if the file was edited since.
+func (c *Change) Revert() error {
+	if c.info == nil {
+		return nil // the file does not exist, or is never edited
+	}
+	now, _, err := readRegular(c.Path)
+	switch {
+	case err != nil:
+		return err
+	case now != c.after && now != c.content:
+		return errors.New("was edited meanwhile: point it back by hand")
+	case now != c.content:
+		if err := c.write(c.Path, c.content); err != nil {
+			return err
+		}
+	}
+	if c.backup != nil {
+		return c.write(c.backupPath(), *c.backup)
+	}
+	if err := os.Remove(c.backupPath()); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// ApplyAll applies changes in their order. If one fails, it reverts all of them.
+func ApplyAll(changes []Change) error {
+	for i := range changes {
+		if err := changes[i].Apply(); err != nil {
+			return errors.Join(err, RevertAll(changes[:i+1]))
+		}
+	}
+	return nil
+}
+
+// RevertAll reverts changes, the last one first.
+func RevertAll(changes []Change) error {
+	var problems []error
+	for i := len(changes) - 1; i >= 0; i-- {
+		if err := changes[i].Revert(); err != nil {
+			problems = append(problems, fmt.Errorf("restore %s: %w", changes[i].Path, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
 func (c *Change) write(path, content string) (err error) {
 	temporary, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
 	if err != nil {

@@ -8,6 +8,7 @@ type client struct {
 	// defaultRuntime is the socket that the client uses if no file sets one; empty if it
 	// varies.
 	defaultRuntime string
+	distribution   *Distribution // nil for kubelet's own files, and for crictl
 }
 
 // A file is one file of a client. key is the key in it that sets the runtime's endpoint.
@@ -16,6 +17,7 @@ type file struct {
 	format   format
 	key      string
 	readOnly bool
+	unit     string // systemd unit of a distribution that reads the file; empty for other files
 }
 
 func (n *Node) kubelet() client {
@@ -31,6 +33,15 @@ func (n *Node) kubelet() client {
 		files = append(files, file{path: path, format: flagsFormat, key: "container-runtime-endpoint", readOnly: true})
 	}
 	return client{files: files, defaultRuntime: "/run/containerd/containerd.sock"}
+}
+
+// clients returns kubelet with its own files, kubelet of each distribution, and crictl.
+func (n *Node) clients() []client {
+	all := []client{n.kubelet()}
+	for _, d := range n.Distributions {
+		all = append(all, d.client())
+	}
+	return append(all, n.crictl())
 }
 
 func (n *Node) crictl() client {

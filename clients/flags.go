@@ -11,12 +11,18 @@ var endpointFlag = regexp.MustCompile(`(?:^|[\s"'=])--(container[-_]runtime[-_]e
 
 // flagsFormat is the format of files with kubelet's flags: environment files that kubeadm
 // writes and systemd reads, and systemd units.
-var flagsFormat = format{find: findFlags}
+var flagsFormat = flagsFormatWith(strings.NewReplacer())
 
-func findFlags(content string) (settings []setting, err error) {
+// flagsFormatWith is flagsFormat for files in which variables replaces the variables in
+// endpoints.
+func flagsFormatWith(variables *strings.Replacer) format {
+	return format{find: func(content string) ([]setting, error) { return findFlags(content, variables) }}
+}
+
+func findFlags(content string, variables *strings.Replacer) (settings []setting, err error) {
 	start := 0
 	for i, line := range strings.SplitAfter(content, "\n") {
-		found, err := flagsOfLine(line, start, i+1)
+		found, err := flagsOfLine(line, start, i+1, variables)
 		if err != nil {
 			return nil, err
 		}
@@ -31,13 +37,13 @@ func findFlags(content string) (settings []setting, err error) {
 	return settings, nil
 }
 
-func flagsOfLine(line string, start, number int) (settings []setting, err error) {
+func flagsOfLine(line string, start, number int, variables *strings.Replacer) (settings []setting, err error) {
 	if isComment(line) {
 		return nil, nil
 	}
 	for _, match := range endpointFlag.FindAllStringSubmatchIndex(line, -1) {
 		key := strings.ReplaceAll(line[match[2]:match[3]], "_", "-")
-		separator, value := line[match[4]:match[5]], line[match[6]:match[7]]
+		separator, value := line[match[4]:match[5]], variables.Replace(line[match[6]:match[7]])
 		if separator == "" || value == "" || strings.HasPrefix(value, "-") || strings.ContainsAny(value, `\$`) {
 			return nil, lineError(number, key, "expected an endpoint after it, without quotes, escapes or variables")
 		}

@@ -20,16 +20,16 @@ func FuzzThereAndBack(f *testing.F) {
 		"{\"kind\": \"KubeletConfiguration\",\n\t\"containerRuntimeEndpoint\": \"unix:///run/containerd/containerd.sock\"}", "{}", "{\n  \"a\": [1]\n}\n",
 		"  a: b\n  runtime-endpoint: ''\n", "--- a: b\n", "\t{\"runtime-endpoint\":\"\",\"a\":1}",
 		"X='--image-service-endpoint /run/containerd/containerd.sock'",
+		"kubelet-arg:\n- v=2\n- 'container-runtime-endpoint=/run/containerd/containerd.sock'\n",
+		"container-runtime-endpoint: /run/containerd/containerd.sock\nkubelet-arg: image-service-endpoint=unix:///run/containerd/containerd.sock\n",
 	} {
-		for file := range byte(3) {
+		for file := range byte(5) {
 			f.Add(file, seed)
 		}
 	}
 	f.Fuzz(func(t *testing.T, file byte, content string) {
-		folder := t.TempDir()
-		node := newNode(folder)
-		name := []string{kubelet, flags, crictl}[file%3]
-		write(t, folder, name, content)
+		name := []string{kubelet, flags, crictl, "etc/rancher/k3s/config.yaml", "var/snap/microk8s/current/args/kubelet"}[file%5]
+		folder, node := distributionNode(t, containerd, map[string]string{name: content})
 		if _, err := node.Install(); err != nil {
 			return
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -16,7 +17,8 @@ type Node struct {
 	KubeletFlags    []string // files with kubelet's flags, which override its configuration
 	KubeletUnits    []string // systemd units with such flags, which are read but not edited
 	Crictl          string   // crictl's configuration file
-	Shim, Runtime   string   // paths of the sockets
+	Distributions   []Distribution
+	Shim, Runtime   string // paths of the sockets
 	// SameSocket reports whether two paths name one socket.
 	SameSocket func(a, b string) bool
 }
@@ -53,7 +55,7 @@ func (n *Node) Uninstall() ([]Change, error) {
 // plan edits the files of every client. Its error joins the errors of all of them.
 func (n *Node) plan(edit func(client, []*fileEdit) error) (changes []Change, err error) {
 	var problems []error
-	for _, c := range []client{n.kubelet(), n.crictl()} {
+	for _, c := range n.clients() {
 		edits, err := readFiles(c)
 		if err == nil {
 			err = edit(c, edits)
@@ -81,14 +83,16 @@ func (n *Node) install(c client, edits []*fileEdit) error {
 			problems = append(problems, e.wrap(err))
 			continue
 		}
-		if found, ok := findSetting(e.settings, e.file.key); ok && found.endpoint != "" {
-			set = true
-		}
+		set = set || slices.ContainsFunc(e.settings, func(s setting) bool { return !isImageKey(s.key) && s.endpoint != "" })
 		if e.change.after != e.content {
 			e.change.backupAfter = &original
 		}
 	}
-	if first := edits[0]; !set && !first.change.Missing && len(problems) == 0 {
+	switch first := edits[0]; {
+	case set || len(problems) > 0:
+	case c.distribution != nil:
+		problems = append(problems, n.unset(*c.distribution))
+	case !first.change.Missing:
 		problems = append(problems, first.wrap(n.addEndpoint(c, first)))
 	}
 	return errors.Join(problems...)
@@ -102,6 +106,9 @@ func (n *Node) pointAtShim(e *fileEdit) error {
 		case found.endpoint == "" || n.SameSocket(path, n.Shim):
 		case !n.SameSocket(path, n.Runtime):
 			return lineError(found.line, found.key, fmt.Sprintf("found %s, expected the shim's own runtime unix://%s: %s", found.endpoint, n.Runtime, advice(found.key, path)))
+		case e.file.unit != "":
+			return lineError(found.line, found.key, fmt.Sprintf("is in a systemd unit, which is not edited: change %s to %s there, then run systemctl daemon-reload and systemctl restart %s",
+				found.endpoint, unitEndpoint(found, n.Shim), e.file.unit))
 		case e.file.readOnly:
 			return lineError(found.line, found.key, "is in a systemd unit, which is not edited: move the flag to a file of kubelet's flags, or set it with systemctl edit kubelet")
 		default:
@@ -116,10 +123,30 @@ func advice(key, path string) string {
 	switch {
 	case filepath.Base(path) == "dockershim.sock":
 		return "this is the socket of dockershim, which Kubernetes 1.24 removed; set it to the runtime's socket, then install"
-	case strings.HasPrefix(strings.ToLower(key), "image"):
+	case isImageKey(key):
 		return "this is an image service apart from the runtime; remove the setting, or let the service use the shim as its runtime and have kubelet as its only client"
 	}
 	return "set `cri` to the intended runtime"
+}
+
+// isImageKey reports whether a key sets the endpoint of images only.
+func isImageKey(key string) bool { return strings.Contains(strings.ToLower(key), "image") }
+
+// unitEndpoint returns the value that points a setting of a unit at the shim.
+func unitEndpoint(at setting, shim string) string {
+	if at.key == "cri-socket" {
+		return "remote:unix://" + shim
+	}
+	return "unix://" + shim
+}
+
+// unset returns the error for a distribution of which no file sets an endpoint. The file that
+// could set it does not exist, or is a unit.
+func (n *Node) unset(d Distribution) error {
+	if !n.SameSocket(d.Runtime, n.Runtime) {
+		return fmt.Errorf("%s: no file sets kubelet's endpoint, so kubelet uses %s's own runtime unix://%s instead of the shim's runtime unix://%s: set `cri` to it first", d.Name, d.Name, d.Runtime, n.Runtime)
+	}
+	return fmt.Errorf("%s: no file sets kubelet's endpoint, and install adds none: %s", d.Name, d.Manual(n.Shim))
 }
 
 // addEndpoint adds the runtime's endpoint to a file. It is called if no file of the client sets
@@ -161,7 +188,7 @@ func (n *Node) original(e *fileEdit) (string, error) {
 			continue
 		}
 		if e.change.backup == nil {
-			return "", lineError(found.line, found.key, "points at the shim, and its former value is unknown without "+e.change.backupPath()+": set it by hand")
+			return "", lineError(found.line, found.key, "points at the shim, and its former value is unknown without "+e.change.backupPath()+": set it by hand, or remove it")
 		}
 		settings, err := e.file.format.find(*e.change.backup)
 		if err != nil {
@@ -183,6 +210,7 @@ func (n *Node) original(e *fileEdit) (string, error) {
 
 // socketPath returns the path of an endpoint, or "" if it has none.
 func socketPath(endpoint string) string {
+	endpoint = strings.TrimPrefix(endpoint, "remote:") // of k0s
 	path := strings.TrimPrefix(strings.TrimPrefix(endpoint, "unix:"), "//")
 	if !filepath.IsAbs(path) {
 		return ""

@@ -13,7 +13,7 @@ import (
 // comment.
 func (n *Node) ShimEndpoints() (places []string, err error) {
 	var problems []error
-	for _, c := range []client{n.kubelet(), n.crictl()} {
+	for _, c := range n.clients() {
 		for _, f := range c.files {
 			content, err := os.ReadFile(f.path)
 			switch {

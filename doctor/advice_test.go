@@ -138,17 +138,23 @@ func TestKubeletConnection(t *testing.T) {
 	if err := errors.Join(os.WriteFile(program, []byte("#!/bin/sh\nread end\n"), 0o755), os.WriteFile(file, []byte("containerRuntimeEndpoint: unix://"+shim), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	kubelet := exec.CommandContext(t.Context(), program)
+	kubelet := exec.CommandContext(t.Context(), program, "--config="+file)
 	end, err := kubelet.StdinPipe()
 	if err := errors.Join(err, kubelet.Start()); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = errors.Join(end.Close(), kubelet.Wait()) }()
+	examined := func(file string) *node {
+		return &node{Options: Options{Settings: &config.Config{Shim: shim}, Files: Files{Kubelet: []string{file}}}}
+	}
 	for range 500 { // until it has its name
-		if findKubelet() > 0 {
+		if examined(file).findKubelet() > 0 {
 			break
 		}
 		time.Sleep(10 * time.Millisecond)
+	}
+	if process := examined(filepath.Join(folder, "other.yaml")).findKubelet(); process != 0 {
+		t.Errorf("process %d counts as a kubelet with another file", process)
 	}
 	crictl := explain.ShimClient{Process: 7, Name: "crictl"}
 	for _, test := range []struct {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"image-cri-shim/explain"
 	"image-cri-shim/unixsocket"
@@ -27,7 +28,7 @@ func checkKubeletConnection(ctx context.Context, n *node) []Finding {
 		unknown = unknown || client.Process <= 0
 	}
 	pointed := slices.ContainsFunc(checkKubelet(ctx, n), func(f Finding) bool { return f.Text == usesShim })
-	if process := findKubelet(); pointed && !unknown && process > 0 {
+	if process := n.findKubelet(); pointed && !unknown && process > 0 {
 		hint := "`systemctl restart kubelet`"
 		if name := unixsocket.ProcessName(process); name != "kubelet" {
 			hint = fmt.Sprintf("restart the unit of %s: `systemctl status %d` shows it", name, process)
@@ -37,18 +38,38 @@ func checkKubeletConnection(ctx context.Context, n *node) []Finding {
 	return nil
 }
 
-// findKubelet returns the process ID of a kubelet in the PID namespace of this process, or 0.
-func findKubelet() int {
+// findKubelet returns the process ID of a kubelet that was started with the examined files, or
+// 0. It must run in the PID namespace of this process.
+func (n *node) findKubelet() int {
 	own, _ := os.Readlink("/proc/self/ns/pid")
 	entries, _ := os.ReadDir("/proc") // an unreadable folder has no processes
 	for _, entry := range entries {
 		process, err := strconv.Atoi(entry.Name())
-		if err != nil || !(explain.ShimClient{Name: unixsocket.ProcessName(process)}).IsKubelet() {
+		if err != nil {
 			continue
 		}
-		if namespace, _ := os.Readlink(filepath.Join("/proc", entry.Name(), "ns/pid")); namespace == own {
+		name := unixsocket.ProcessName(process)
+		if !(explain.ShimClient{Name: name}).IsKubelet() {
+			continue
+		}
+		folder := filepath.Join("/proc", entry.Name())
+		namespace, _ := os.Readlink(filepath.Join(folder, "ns/pid"))
+		if command, _ := os.ReadFile(filepath.Join(folder, "cmdline")); namespace == own && (name != "kubelet" || n.isExamined(string(command))) {
 			return process
 		}
 	}
 	return 0
+}
+
+// isExamined reports whether the command line of a kubelet names an examined file or the
+// shim's socket. The files of k3s and the like have fixed paths, and need no such test.
+func (n *node) isExamined(command string) bool {
+	return slices.ContainsFunc(strings.Split(command, "\x00"), func(argument string) bool {
+		_, value, found := strings.Cut(argument, "=")
+		if !found {
+			value = argument
+		}
+		path := strings.TrimPrefix(value, "unix://")
+		return slices.Contains(n.Files.Kubelet, path) || path != "" && unixsocket.Same(path, n.Settings.Shim)
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"image-cri-shim/clients"
 	"image-cri-shim/config"
 	"image-cri-shim/explain"
 	"image-cri-shim/registry"
@@ -31,11 +32,13 @@ type Options struct {
 type Files struct {
 	Kubelet      []string // kubelet's configuration and its drop-ins; later files override earlier ones
 	KubeletFlags []string // units and environment files with kubelet's flags, which override Kubelet; later files override earlier ones
-	Crictl       string
-	Kubeadm      []string // glob patterns
-	Containerd   string   // config.toml, for settings that containerd does not report
-	Registries   string   // registries.conf of CRI-O; drop-ins are in the folder of this name with the suffix .d
-	Certificates []string // certs.d folders of CRI-O
+	// Distributions are those that keep kubelet's endpoint in files of their own.
+	Distributions []clients.Distribution
+	Crictl        string
+	Kubeadm       []string // glob patterns
+	Containerd    string   // config.toml, for settings that containerd does not report
+	Registries    string   // registries.conf of CRI-O; drop-ins are in the folder of this name with the suffix .d
+	Certificates  []string // certs.d folders of CRI-O
 }
 
 // node is the state that the checks examine. gather fills in the parts that several
@@ -65,7 +68,7 @@ func Examine(ctx context.Context, options Options) Report {
 		return newReport(append(findings, checkLastGood(ctx, n)...))
 	}
 	n.gather(ctx)
-	checks := []check{checkPermissions, checkRuntime, checkContainerdFile, checkShimSocket, checkRunningShim, checkKubelet, checkKubeletConnection, checkCrictl, checkKubeadm, checkSandboxImage, checkNames, checkRegistries, checkFallback, checkOriginals, checkStateDirectory, checkLedger, checkMetrics}
+	checks := []check{checkPermissions, checkRuntime, checkContainerdFile, checkShimSocket, checkRunningShim, checkDistributions, checkKubelet, checkKubeletConnection, checkCrictl, checkKubeadm, checkSandboxImage, checkNames, checkRegistries, checkFallback, checkOriginals, checkStateDirectory, checkLedger, checkMetrics}
 	results := make([][]Finding, len(checks))
 	var running sync.WaitGroup
 	for i, check := range checks {

@@ -38,8 +38,10 @@ func checkKubelet(_ context.Context, n *node) []Finding {
 	t := topic{"kubelet", runtime.file}
 	hint := fmt.Sprintf("set containerRuntimeEndpoint: unix://%s, or the flag --container-runtime-endpoint, then restart kubelet: `systemctl restart kubelet`", n.Settings.Shim)
 	switch {
+	case !found && len(n.Files.Distributions) > 0:
+		return nil // reported by checkDistributions
 	case !found:
-		return []Finding{t.ok("no configuration file found")}
+		return []Finding{n.noKubeletFinding(t)}
 	case isDockershim(runtime.value):
 		return []Finding{t.fail(hint+"; remove dockershim flags such as --container-runtime and --network-plugin", "%s", t.endpointText(runtime.value))}
 	case n.canInstall(runtime.value):
