@@ -15,8 +15,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -171,8 +173,13 @@ func (d *daemon) run(ctx context.Context) error {
 		}
 	}
 	if listener == nil {
+		folder := filepath.Dir(d.settings.Shim)
+		_, missing := os.Stat(folder)
 		if listener, err = unixsocket.Listen(ctx, d.settings.Shim, d.runtime); err != nil {
 			return err
+		}
+		if errors.Is(missing, fs.ErrNotExist) {
+			d.log.WithField("folder", folder).Info("created the folder of the shim's socket")
 		}
 	}
 	defer d.runNamer(ctx)()
