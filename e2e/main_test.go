@@ -50,6 +50,9 @@ type components struct {
 var shared components
 
 func TestMain(m *testing.M) {
+	if isKubelet() {
+		os.Exit(runKubelet())
+	}
 	klog.SetLogger(klog.Logger{}) // kubelet's client would log each error that it returns
 	// A program with the race detector sleeps a second at exit by default.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")

@@ -1,0 +1,94 @@
+package e2e
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"image-cri-shim/e2e/testbed"
+)
+
+// kubeletConfig is kubelet's configuration on the machine.
+const kubeletConfig = "/var/lib/kubelet/config.yaml"
+
+// isKubelet reports whether the test binary runs as the machine's kubelet.
+func isKubelet() bool { return filepath.Base(os.Args[0]) == "kubelet" }
+
+// runKubelet connects to the endpoint in kubelet's configuration with kubelet's own client,
+// which calls Version, and stays connected until SIGTERM.
+func runKubelet() int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	content, err := os.ReadFile(kubeletConfig)
+	_, endpoint, found := strings.Cut(string(content), "containerRuntimeEndpoint: unix://")
+	if err != nil || !found {
+		return 1
+	}
+	client, err := testbed.Dial(ctx, strings.TrimSpace(endpoint))
+	if err != nil {
+		return 1
+	}
+	<-ctx.Done()
+	_ = client.Close()
+	return 0
+}
+
+// TestInstallRestartsKubelet points a kubelet under a real systemd at the packaged shim and
+// back, and requires that a kubelet that does not start gets its configuration back.
+func TestInstallRestartsKubelet(t *testing.T) {
+	m := newMachine(t)
+	defer m.checkLog(t)
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const original = "kind: KubeletConfiguration\ncontainerRuntimeEndpoint: unix:///run/containerd/containerd.sock\n"
+	m.must(t, "mkdir", "-p", filepath.Dir(kubeletConfig))
+	for path, content := range map[string]string{
+		"/usr/local/bin/kubelet":              string(self),
+		kubeletConfig:                         original,
+		"/etc/systemd/system/kubelet.service": "[Service]\nExecStart=/usr/local/bin/kubelet\n",
+	} {
+		if err := os.WriteFile(m.Path(path), []byte(content), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	configuration := func() string {
+		content, err := os.ReadFile(m.Path(kubeletConfig))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(content)
+	}
+	m.must(t, "systemctl", "daemon-reload")
+	m.must(t, "systemctl", "start", "kubelet")
+	m.startService(t)
+
+	said := m.must(t, "image-cri-shim", "install", "--restart-kubelet", "--wait", "30s")
+	if !strings.Contains(said, " calls the shim") || !strings.Contains(configuration(), "unix:///var/run/image-cri-shim.sock") {
+		t.Errorf("install printed\n%s\nand the configuration is\n%s", said, configuration())
+	}
+	if said, err := m.Run(testContext(t), "image-cri-shim", "uninstall", "--check"); err == nil || !strings.Contains(said, kubeletConfig) {
+		t.Errorf("uninstall --check: %v\n%s", err, said)
+	}
+	m.must(t, "image-cri-shim", "uninstall", "--restart-kubelet")
+	if got := configuration(); got != original {
+		t.Errorf("after uninstall, the configuration is\n%s", got)
+	}
+
+	if err := os.WriteFile(m.Path("/etc/systemd/system/kubelet.service"), []byte("[Service]\nExecStart=/bin/false\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m.must(t, "systemctl", "daemon-reload")
+	said, err = m.Run(testContext(t), "image-cri-shim", "install", "--restart-kubelet", "--wait", "3s")
+	if err == nil || !strings.Contains(said, "the files were restored, and kubelet was restarted again: kubelet did not connect to the shim within 3s; the state of kubelet is failed") {
+		t.Errorf("with a kubelet that fails: %v", err)
+	}
+	if got := configuration(); got != original {
+		t.Errorf("after the failure, the configuration is\n%s", got)
+	}
+}
