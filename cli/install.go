@@ -138,6 +138,9 @@ func checkInstall(c *cli.Context, settings *config.Config, changes []clients.Cha
 		return fmt.Errorf("no file of a client was found, looked for %s, and for the files of %s: name kubelet's with --kubelet-config or --kubelet-flags",
 			strings.Join(looked, ", "), clients.DistributionNames)
 	}
+	if !slices.ContainsFunc(changes, func(change clients.Change) bool { return !change.Missing && change.Path != c.Path("crictl-config") }) {
+		fmt.Fprintf(c.App.ErrWriter, "warning: no file of kubelet was found, looked for %s, and for the files of %s\n", strings.Join(looked, ", "), clients.DistributionNames)
+	}
 	if !c.Bool("restart-kubelet") && !slices.ContainsFunc(changes, func(change clients.Change) bool { return change.Changed() }) {
 		return nil // the clients use the shim already
 	}
