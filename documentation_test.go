@@ -83,37 +83,57 @@ func wantTests(t *testing.T, document string) {
 	}
 }
 
-// TestTranslation requires that the Chinese README shows the same commands, keys,
-// values, links and rows as the English one, and so is not older.
+// TestTranslation requires that each Chinese document shows the same commands, keys, values,
+// links and rows as the English one, and so is not older. A link leads to the Chinese version
+// of a document if there is one.
 func TestTranslation(t *testing.T) {
-	english, chinese := shape(t, "README.md"), shape(t, "README.zh-CN.md")
-	for piece, count := range english {
-		if chinese[piece] != count {
-			t.Errorf("%s: %d times in README.md, %d times in README.zh-CN.md", piece, count, chinese[piece])
-		}
+	documents, err := filepath.Glob("docs/*.zh-CN.md")
+	if err != nil || len(documents) < 3 {
+		t.Fatalf("found %q (%v), want at least 3 Chinese documents", documents, err)
 	}
-	for piece, count := range chinese {
-		if english[piece] == 0 {
-			t.Errorf("%s: %d times in README.zh-CN.md, never in README.md", piece, count)
+	for _, document := range append(documents, "README.zh-CN.md") {
+		original := strings.Replace(document, ".zh-CN", "", 1)
+		english, chinese := shape(t, original), shape(t, document)
+		for piece, count := range english {
+			if chinese[piece] != count {
+				t.Errorf("%s: %d times in %s, %d times in %s", piece, count, original, chinese[piece], document)
+			}
+		}
+		for piece, count := range chinese {
+			if english[piece] == 0 {
+				t.Errorf("%s: %d times in %s, never in %s", piece, count, document, original)
+			}
+		}
+		for _, link := range regexp.MustCompile(`\]\(([^)#\s]+)\.md`).FindAllSubmatch(readFile(t, document), -1) {
+			target := filepath.Join(filepath.Dir(document), string(link[1]))
+			if _, err := os.Stat(target + ".zh-CN.md"); err == nil && target+".md" != original {
+				t.Errorf("%s links to %s.md instead of its Chinese version", document, target)
+			}
 		}
 	}
 }
 
-// shape counts what stays the same when a text is translated.
-func shape(t *testing.T, file string) map[string]int {
+func readFile(t *testing.T, file string) []byte {
 	t.Helper()
 	content, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return content
+}
+
+// shape counts what stays the same when a text is translated.
+func shape(t *testing.T, file string) map[string]int {
+	t.Helper()
+	content := strings.ReplaceAll(string(readFile(t, file)), ".zh-CN.md", ".md")
 	count := make(map[string]int)
 	for _, pattern := range []string{
 		"`[^`\n]+`",         // code
-		`\]\([a-z]+/[^)]+`,  // links
+		`\]\([a-zA-Z][^)]+`, // links
 		`(?m)^#+ |^\| |^- `, // headings, rows and items
 		`(?m)^[a-z][^#│\n]*[a-z0-9] +# |^(?:make|systemctl) .*[^# ]$`, // commands
 	} {
-		for _, piece := range regexp.MustCompile(pattern).FindAllString(string(content), -1) {
+		for _, piece := range regexp.MustCompile(pattern).FindAllString(content, -1) {
 			count[strings.Join(strings.Fields(piece), " ")]++
 		}
 	}

@@ -1,4 +1,4 @@
-// Package config reads the shim's YAML file. README.md lists its keys.
+// Package config reads the shim's YAML file. docs/configuration.md lists its keys.
 //
 // The file is read strictly. An unknown key, a value of the wrong kind and a key that
 // is set twice are errors. Each error names the file, line and key, the value found and

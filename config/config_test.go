@@ -318,9 +318,9 @@ func TestLoadFails(t *testing.T) {
 	}
 }
 
-// TestReadmeListsKeys requires README.md to name every key that has an effect.
-func TestReadmeListsKeys(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
+// TestDocumentListsKeys requires docs/configuration.md to name every key that has an effect.
+func TestDocumentListsKeys(t *testing.T) {
+	document, err := os.ReadFile("../docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,8 +331,8 @@ func TestReadmeListsKeys(t *testing.T) {
 		}
 		problems, _ := errors.AsType[Problems](err)
 		for _, key := range problems[0].Keys {
-			if !strings.Contains(string(readme), "`"+key) {
-				t.Errorf("README.md does not name the key %q", key)
+			if !strings.Contains(string(document), "`"+key) {
+				t.Errorf("docs/configuration.md does not name the key %q", key)
 			}
 		}
 	}
