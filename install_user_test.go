@@ -33,8 +33,8 @@ func TestInstallAsAnotherUser(t *testing.T) {
 		mode    os.FileMode // of kubelet's file
 		want    string
 	}{
-		{"install", 0o600, "install: nothing was changed: " + kubelet + ": open " + kubelet + ": permission denied: run this as root"},
-		{"uninstall", 0o600, "uninstall: nothing was changed: " + kubelet + ": open " + kubelet + ": permission denied: run this as root"},
+		{"install", 0o600, "install: nothing was changed: " + kubelet + ": open " + kubelet + ": permission denied\nhint: run this command as root"},
+		{"uninstall", 0o600, "uninstall: nothing was changed: " + kubelet + ": open " + kubelet + ": permission denied\nhint: run this command as root"},
 		{"install", 0o644, "install: the files were restored: write the backup: open " + folder + "/.config.yaml.image-cri-shim.bak-"},
 	} {
 		if err := errors.Join(os.WriteFile(kubelet, nil, 0o600), os.Chmod(kubelet, test.mode)); err != nil {
@@ -48,7 +48,7 @@ func TestInstallAsAnotherUser(t *testing.T) {
 		command.Dir = folder
 		command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		output, err := command.CombinedOutput()
-		if err == nil || !strings.Contains(string(output), test.want) || !strings.HasSuffix(string(output), ": run this as root\n") {
+		if err == nil || !strings.Contains(string(output), test.want) || !strings.HasSuffix(string(output), "\nhint: run this command as root\n") {
 			t.Errorf("%s: %v\n%s\nwant %q", test.command, err, output, test.want)
 		}
 	}

@@ -1,11 +1,8 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
@@ -77,14 +74,14 @@ func edit(c *cli.Context, plan func(*clients.Node) ([]clients.Change, error)) er
 	command := c.Command.Name
 	settings, node, err := newNode(c)
 	if err != nil {
-		return asRoot(err)
+		return err
 	}
 	changes, err := plan(node)
 	if err == nil && command == "install" {
 		err = checkInstall(c, settings, changes)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: nothing was changed: %w", command, asRoot(err))
+		return fmt.Errorf("%s: nothing was changed: %w", command, err)
 	}
 	edited := false
 	for _, change := range changes {
@@ -95,7 +92,7 @@ func edit(c *cli.Context, plan func(*clients.Node) ([]clients.Change, error)) er
 		return nil
 	}
 	if err := clients.ApplyAll(changes); err != nil {
-		return fmt.Errorf("%s: the files were restored: %w", command, asRoot(err))
+		return fmt.Errorf("%s: the files were restored: %w", command, err)
 	}
 	for _, change := range changes {
 		printEdited(c.App.Writer, change)
@@ -153,14 +150,6 @@ func checkInstall(c *cli.Context, settings *config.Config, changes []clients.Cha
 		return nil
 	}
 	return fmt.Errorf("%w; --force edits the files anyway", err)
-}
-
-// asRoot adds a remedy to an error of a user who may not read or edit a file.
-func asRoot(err error) error {
-	if os.Geteuid() != 0 && errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%w: run this as root", err)
-	}
-	return err
 }
 
 func newNode(c *cli.Context) (*config.Config, *clients.Node, error) {
