@@ -37,26 +37,36 @@ func runKubelet() int {
 	return 0
 }
 
-// TestInstallRestartsKubelet points a kubelet under a real systemd at the packaged shim and
-// back, and requires that a kubelet that does not start gets its configuration back.
-func TestInstallRestartsKubelet(t *testing.T) {
-	m := newMachine(t)
-	defer m.checkLog(t)
+// kubeletsOwnConfig is kubelet's configuration before install.
+const kubeletsOwnConfig = "kind: KubeletConfiguration\ncontainerRuntimeEndpoint: unix:///run/containerd/containerd.sock\n"
+
+// startKubelet starts a kubelet that uses the runtime.
+func (m machine) startKubelet(t *testing.T) {
+	t.Helper()
 	self, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
 		t.Fatal(err)
 	}
-	const original = "kind: KubeletConfiguration\ncontainerRuntimeEndpoint: unix:///run/containerd/containerd.sock\n"
 	m.must(t, "mkdir", "-p", filepath.Dir(kubeletConfig))
 	for path, content := range map[string]string{
 		"/usr/local/bin/kubelet":              string(self),
-		kubeletConfig:                         original,
+		kubeletConfig:                         kubeletsOwnConfig,
 		"/etc/systemd/system/kubelet.service": "[Service]\nExecStart=/usr/local/bin/kubelet\n",
 	} {
 		if err := os.WriteFile(m.Path(path), []byte(content), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
+	m.must(t, "systemctl", "daemon-reload")
+	m.must(t, "systemctl", "start", "kubelet")
+}
+
+// TestInstallRestartsKubelet points a kubelet under a real systemd at the packaged shim and
+// back, and requires that a kubelet that does not start gets its configuration back.
+func TestInstallRestartsKubelet(t *testing.T) {
+	m := newMachine(t)
+	defer m.checkLog(t)
+	m.startKubelet(t)
 	configuration := func() string {
 		content, err := os.ReadFile(m.Path(kubeletConfig))
 		if err != nil {
@@ -64,8 +74,6 @@ func TestInstallRestartsKubelet(t *testing.T) {
 		}
 		return string(content)
 	}
-	m.must(t, "systemctl", "daemon-reload")
-	m.must(t, "systemctl", "start", "kubelet")
 	m.startService(t)
 
 	said := m.must(t, "image-cri-shim", "install", "--restart-kubelet", "--wait", "30s")
@@ -76,7 +84,7 @@ func TestInstallRestartsKubelet(t *testing.T) {
 		t.Errorf("uninstall --check: %v\n%s", err, said)
 	}
 	m.must(t, "image-cri-shim", "uninstall", "--restart-kubelet")
-	if got := configuration(); got != original {
+	if got := configuration(); got != kubeletsOwnConfig {
 		t.Errorf("after uninstall, the configuration is\n%s", got)
 	}
 
@@ -84,11 +92,11 @@ func TestInstallRestartsKubelet(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.must(t, "systemctl", "daemon-reload")
-	said, err = m.Run(testContext(t), "image-cri-shim", "install", "--restart-kubelet", "--wait", "3s")
+	said, err := m.Run(testContext(t), "image-cri-shim", "install", "--restart-kubelet", "--wait", "3s")
 	if err == nil || !strings.Contains(said, "the files were restored, and kubelet was restarted again: kubelet did not connect to the shim within 3s; the state of kubelet is failed") {
 		t.Errorf("with a kubelet that fails: %v", err)
 	}
-	if got := configuration(); got != original {
+	if got := configuration(); got != kubeletsOwnConfig {
 		t.Errorf("after the failure, the configuration is\n%s", got)
 	}
 }

@@ -220,3 +220,20 @@ func (m *packageManager) removes(t *testing.T, configuration string) {
 		t.Error("after the purge, the configuration or the state still exists")
 	}
 }
+
+// TestPackageKeepsAFile installs the packages on a machine with a configuration file of its
+// own, such as that of sealos, which must stay.
+func TestPackageKeepsAFile(t *testing.T) {
+	for name, manager := range packageManagers(t) {
+		t.Run(name, func(t *testing.T) {
+			manager.prepare(t)
+			const configuration, own = "etc/image-cri-shim.yaml", "shim: /var/run/image-cri-shim.sock\naddress: http://sealos.hub:5000\n"
+			manager.write(t, configuration, own)
+			_, current := needPackages(t)
+			manager.must(t, manager.install, onlyFile(t, current, manager.pattern))
+			if got := readFile(t, manager.path(configuration)); got != own {
+				t.Errorf("the file is now\n%s", got)
+			}
+		})
+	}
+}
