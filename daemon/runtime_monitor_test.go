@@ -33,6 +33,7 @@ func TestRuntimeMonitor(t *testing.T) {
 				m.observe(code)
 			}
 			time.Sleep(2 * probeInterval)
+			synctest.Wait()
 		}
 		calls(codes.OK, time.Minute)
 		calls(codes.NotFound, time.Minute)
@@ -52,6 +53,7 @@ func TestRuntimeMonitor(t *testing.T) {
 			}
 			down.Store(false)
 			time.Sleep(time.Minute)
+			synctest.Wait()
 			if got := output.String(); strings.Count(got, `level=info msg="runtime is back" after=1m`) != 1 || strings.Count(got, "\n") != 2 {
 				t.Errorf("after the return: %s", got)
 			}
