@@ -57,7 +57,7 @@ func (o *observers) showDecision(made rewrite.Decision) {
 	shown := page.Decision{
 		Method: made.Method, Asked: made.Asked, Served: made.Served, Registry: made.Registry,
 		Reason: made.Reason, Names: string(made.Names), Namespace: made.Namespace, Pod: made.Pod, Seconds: made.Duration.Seconds(),
-		Absent: made.Absent,
+		Tried: made.Tried, Absent: made.Absent,
 	}
 	if made.Err != nil {
 		failed := status.Convert(made.Err)

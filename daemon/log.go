@@ -84,7 +84,7 @@ func logDecision(log *logrus.Logger, d rewrite.Decision, canceled bool) {
 		}
 	}
 	if d.Err != nil && d.Tried != "" { // the cause in the private registry comes first
-		fields["tried"], fields["reason"] = d.Tried, strings.TrimSuffix(d.Reason, "; tried before: "+d.Tried)
+		fields["tried"], fields["reason"] = d.Tried, d.BriefReason()
 	}
 	if d.Err != nil {
 		fields[logrus.ErrorKey] = d.Err

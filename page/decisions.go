@@ -26,6 +26,9 @@ type Decision struct {
 	Namespace string `json:"namespace,omitempty"`
 	Pod       string `json:"pod,omitempty"`
 
+	// Tried lists the registries that did not serve a pull, with the causes. Reason repeats it.
+	Tried string `json:"-"`
+
 	// Absent reports that a pull failed because no registry has the image.
 	Absent bool `json:"absent,omitempty"`
 }
@@ -46,7 +49,7 @@ type numberedDecision struct {
 
 // ObserveDecision records a decision.
 func (p *Page) ObserveDecision(decision Decision) {
-	for _, text := range []*string{&decision.Method, &decision.Asked, &decision.Served, &decision.Registry, &decision.Reason, &decision.Names, &decision.Error, &decision.Namespace, &decision.Pod} {
+	for _, text := range []*string{&decision.Method, &decision.Asked, &decision.Served, &decision.Registry, &decision.Reason, &decision.Names, &decision.Error, &decision.Namespace, &decision.Pod, &decision.Tried} {
 		*text = strings.Clone(clip(*text, maxTextBytes)) // does not keep the whole text in memory
 	}
 	p.decisions.add(time.Now(), decision)

@@ -29,7 +29,7 @@ func TestTheLastDecisionsAreKept(t *testing.T) {
 func TestLongTextsAreCut(t *testing.T) {
 	p := New(healthySources())
 	long := strings.Repeat("x", maxTextBytes-1) + "é and more"
-	p.ObserveDecision(Decision{long, long, long, long, long, long, long, 1, long, long, false})
+	p.ObserveDecision(Decision{long, long, long, long, long, long, long, 1, long, long, long, false})
 	kept := reflect.ValueOf(p.decisions.newestFirst()[0].Decision)
 	for i := range kept.NumField() {
 		text := kept.Field(i).String()

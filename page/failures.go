@@ -59,8 +59,8 @@ func failingImages(now time.Time, decisions []numberedDecision) (failing, absent
 // tried, in their order, then the error.
 func (d Decision) causes() []string {
 	var causes []string
-	if _, tried, ok := strings.Cut(d.Reason, "tried before: "); ok {
-		causes = append(causes, clip(tried, maxCauseBytes))
+	if d.Tried != "" {
+		causes = append(causes, clip(d.Tried, maxCauseBytes))
 	}
 	// The shim's part of the error repeats the registries.
 	text, _, _ := strings.Cut(d.Error, "; image-cri-shim ")

@@ -31,22 +31,22 @@ func TestFailingImages(t *testing.T) {
 func TestCauses(t *testing.T) {
 	const hub = "http://hub:5000 (could not ask: connection refused)"
 	for _, test := range []struct {
-		reason, error string
-		want          []string
+		tried, error string
+		want         []string
 	}{
-		{"no registry is configured for it", "Unknown: no such host", []string{"Unknown: no such host"}},
+		{"", "Unknown: no such host", []string{"Unknown: no such host"}},
 		{
-			"the original registry; tried before: " + hub,
+			hub,
 			`Unknown: failed to pull and unpack image "docker.io/library/nginx:9": failed to resolve reference "docker.io/library/nginx:9": pull access denied; image-cri-shim tried before: ` + hub,
 			[]string{hub, "Unknown: pull access denied"},
 		},
 		{
-			"fallback: never; tried before: " + hub,
+			hub,
 			"Unknown: RegistryUnavailable: image-cri-shim: nginx may not be pulled from its original registry (fallback: never), tried: " + hub,
 			[]string{hub, "Unknown: RegistryUnavailable: image-cri-shim: nginx may not be pulled from its original registry (fallback: never)"},
 		},
 	} {
-		if got := (Decision{Reason: test.reason, Error: test.error}).causes(); !slices.Equal(got, test.want) {
+		if got := (Decision{Tried: test.tried, Error: test.error}).causes(); !slices.Equal(got, test.want) {
 			t.Errorf("got %q, want %q", got, test.want)
 		}
 	}

@@ -175,3 +175,17 @@ func TestRefusalIsBounded(t *testing.T) {
 		t.Errorf("%d bytes: %.100q", len(got), got)
 	}
 }
+
+// TestBriefReason requires that the list of registries is only in the reason, not in its brief
+// form.
+func TestBriefReason(t *testing.T) {
+	p := &pull{}
+	if got := (Decision{Reason: p.reason("fallback: never")}).BriefReason(); got != "fallback: never" {
+		t.Errorf("without attempts: got %q", got)
+	}
+	p.tried.add("http://hub", "absent", "")
+	d := Decision{Reason: p.reason("fallback: never"), Tried: p.tried.text(listLimit)}
+	if got := d.BriefReason(); got != "fallback: never" || !strings.HasSuffix(d.Reason, d.Tried) {
+		t.Errorf("got %q of %q", got, d.Reason)
+	}
+}

@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/distribution/reference"
@@ -167,5 +168,14 @@ func (p *pull) reason(end string) string {
 	if p.tried.isEmpty() {
 		return end
 	}
-	return end + "; tried before: " + p.tried.text(listLimit)
+	return end + triedBefore + p.tried.text(listLimit)
+}
+
+// triedBefore separates the two parts of a reason.
+const triedBefore = "; tried before: "
+
+// BriefReason returns Reason without the registries in Tried.
+func (d Decision) BriefReason() string {
+	reason, _, _ := strings.Cut(d.Reason, triedBefore)
+	return reason
 }

@@ -51,7 +51,7 @@ type Decision struct {
 	// request has no pod, and in other methods.
 	Namespace, Pod string
 	// Tried lists the registries that did not serve a pull, with the causes, the preferred one
-	// first. Reason repeats it.
+	// first. Reason repeats it; see [Decision.BriefReason].
 	Tried string
 	// Failed is the runtime's first error for another reference of the image, which the
 	// client does not get. The image may exist under that reference. Reason lists all such
