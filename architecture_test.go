@@ -43,7 +43,7 @@ rewrite/imagename: github.com/distribution/reference, k8s.io/cri-api
 rewrite/ledger: rewrite/imagename, rewrite/statedir, k8s.io/cri-api
 rewrite/naming: printable, proxy/intercept, rewrite/containerd, rewrite/cri, rewrite/imagename, rewrite/ledger, rewrite/statedir, github.com/distribution/reference, google.golang.org/grpc, k8s.io/cri-api
 rewrite/statedir:
-trace: callstats, proxy/intercept, trace/redact, google.golang.org/grpc/codes, google.golang.org/grpc/status, google.golang.org/protobuf, k8s.io/cri-api
+trace: callstats, proxy/intercept, trace/redact, unixsocket, google.golang.org/grpc/codes, google.golang.org/grpc/status, google.golang.org/protobuf, k8s.io/cri-api
 trace/redact: google.golang.org/protobuf
 unixsocket: golang.org/x/sys/unix
 version:

@@ -1,11 +1,10 @@
 package trace
 
 import (
-	"bytes"
-	"fmt"
-	"os"
 	"sync"
 	"time"
+
+	"image-cri-shim/unixsocket"
 )
 
 // processNames caches the names of the clients' programs by process ID. It is safe for
@@ -29,9 +28,6 @@ const (
 
 // name returns the name of a process's program (comm in proc(5)), or "" if it is unknown.
 func (p *processNames) name(process int, now time.Time) string {
-	if process <= 0 {
-		return ""
-	}
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
 	if known, ok := p.cache[process]; ok && now.Sub(known.at) < processTTL {
@@ -40,8 +36,7 @@ func (p *processNames) name(process int, now time.Time) string {
 	if p.cache == nil || len(p.cache) >= maxProcesses {
 		p.cache = make(map[int]processName)
 	}
-	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", process)) // the process may have ended
-	name := string(bytes.TrimSpace(comm))
+	name := unixsocket.ProcessName(process)
 	p.cache[process] = processName{name, now}
 	return name
 }
