@@ -76,8 +76,8 @@ func check(c *cli.Context) error {
 	return nil
 }
 
-// loadedCompletely returns the configuration with the warnings about its files. Their content
-// is read, too.
+// loadedCompletely returns the configuration with all warnings, including those about the
+// content of the files that it names.
 func loadedCompletely(name string, open func(string) (*config.Config, error)) (*config.Config, error) {
 	settings, err := open(name)
 	if err != nil {

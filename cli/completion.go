@@ -19,8 +19,8 @@ var flagValues = map[string][]string{
 var shells = []string{"bash", "zsh", "fish"}
 
 // completions are the scripts of the shells. They pass all words of the command line up to the
-// cursor to the program, and get one candidate per line, with a description after a tab. The
-// line filesLine stands for file names.
+// cursor to the program, which prints one candidate per line, with a description after a tab.
+// The line filesLine stands for file names.
 var completions = map[string]string{
 	"bash": `_image_cri_shim() {
     local candidates current=${COMP_WORDS[COMP_CWORD]#=}
@@ -168,7 +168,7 @@ func completeFlags(w io.Writer, flags []cli.Flag, current string) {
 			usage = strings.ReplaceAll(documented.GetUsage(), "`", "")
 		}
 		for _, name := range flagNames([]cli.Flag{flag}) {
-			if len(name) > 2 { // the short ones are not shorter to complete
+			if len(name) > 2 { // a short name needs no completion
 				candidate(w, name, current, usage)
 			}
 		}

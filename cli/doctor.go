@@ -21,16 +21,18 @@ func doctorCommand() *cli.Command {
 		Name:  "doctor",
 		Usage: "find problems on the node and show how to fix them",
 		Description: `Each finding is FAIL, WARN or OK, in this order. A line "do:" below it says how to fix a
-problem. The last line says what the failures mean for this node. doctor checks the configuration, the sockets of the runtime and the shim, the endpoints that
-kubelet, crictl and kubeadm use, the sandbox image, where image names are kept, the
-state directory, and for each registry name resolution, connection, TLS, login, clock
-and whether the runtime trusts it. docs/doctor.md lists the checks.
+problem. The last line says what the failures mean for this node.
+
+doctor checks the configuration, the sockets of the runtime and the shim, the endpoints
+of kubelet, crictl and kubeadm, the sandbox image, the place of image names, the state
+directory, and for each registry name resolution, connection, TLS, login, clock, the
+images of the node, and whether the runtime trusts it. docs/doctor.md lists the checks.
 
 doctor changes nothing and prints no secrets. Checks that need root say so.
 
 The exit code is 2 if a check fails, 1 if a check warns and --fail-on is warn, else 0.
 With --wait, doctor repeats the checks until the exit code is 0 or the time is over. It
-prints the last report, and on standard error each change of the verdict until then.
+prints each change of the verdict on standard error, and finally the last report.
 
 On a terminal the levels have colors, unless NO_COLOR is set or TERM is dumb.`,
 		Flags: []cli.Flag{
@@ -38,7 +40,7 @@ On a terminal the levels have colors, unless NO_COLOR is set or TERM is dumb.`,
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "print `FORMAT`: text or json", Value: "text"},
 			&cli.StringFlag{Name: "fail-on", Usage: "lowest `LEVEL` that sets the exit code: warn or fail", Value: "fail"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only problems and the verdict"},
-			&cli.DurationFlag{Name: "wait", Usage: "repeat the checks for at most `TIME`, such as 60s, until none fails"},
+			&cli.DurationFlag{Name: "wait", Usage: "repeat the checks until the exit code is 0, for at most `DURATION`, such as 60s"},
 			kubeletConfigFlag(),
 			kubeletFlagsFlag(),
 			distributionRootFlag(),
@@ -56,7 +58,7 @@ On a terminal the levels have colors, unless NO_COLOR is set or TERM is dumb.`,
 
 func examine(c *cli.Context) error {
 	if wait := c.Duration("wait"); wait < 0 {
-		return usageError(c, "--wait: found %v, expected a time such as 60s", wait)
+		return usageError(c, "--wait: found %v, expected a duration such as 60s", wait)
 	}
 	tolerated := doctor.Warn
 	if c.String("fail-on") == "warn" {

@@ -127,16 +127,16 @@ func nextStep(command, unit string, restarted bool) string {
 // checkInstall returns an error if there is no file of a client, or if the shim does not
 // answer. With --force or --dry-run, it only warns of the shim.
 func checkInstall(c *cli.Context, settings *config.Config, changes []clients.Change) error {
-	var looked []string
+	var paths []string
 	for _, change := range changes {
-		looked = append(looked, change.Path)
+		paths = append(paths, change.Path)
 	}
 	if !slices.ContainsFunc(changes, func(change clients.Change) bool { return !change.Missing }) {
 		return fmt.Errorf("no file of a client was found, looked for %s, and for the files of %s: name kubelet's with --kubelet-config or --kubelet-flags",
-			strings.Join(looked, ", "), clients.DistributionNames)
+			strings.Join(paths, ", "), clients.DistributionNames)
 	}
 	if !slices.ContainsFunc(changes, func(change clients.Change) bool { return !change.Missing && change.Path != c.Path("crictl-config") }) {
-		fmt.Fprintf(c.App.ErrWriter, "warning: no file of kubelet was found, looked for %s, and for the files of %s\n", strings.Join(looked, ", "), clients.DistributionNames)
+		fmt.Fprintf(c.App.ErrWriter, "warning: no file of kubelet was found, looked for %s, and for the files of %s\n", strings.Join(paths, ", "), clients.DistributionNames)
 	}
 	if !c.Bool("restart-kubelet") && !slices.ContainsFunc(changes, func(change clients.Change) bool { return change.Changed() }) {
 		return nil // the clients use the shim already

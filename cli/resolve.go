@@ -28,9 +28,9 @@ that applies, the reference it is asked for and its answer; where image names ar
 the names that the ledger and the runtime have; and the reference that the runtime would
 pull. resolve changes no image names.
 
-resolve asks the running shim, so its output includes the cache and the registries known to be down.
-Without a running shim, with another file than the shim's, or with --fresh, it asks the
-registries directly.
+resolve asks the running shim, so its output includes the cache and the registries known
+to be down. Without a running shim, with another file than the shim's, or with --fresh,
+it asks the registries directly.
 
 The exit code is 0 if a registry has each image, 1 if there is an image that no registry
 has, and 2 if that is unknown, because a registry could not be asked or resolve failed.`,

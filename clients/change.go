@@ -73,7 +73,7 @@ func (c *Change) Revert() error {
 	case err != nil:
 		return err
 	case now != c.after && now != c.content:
-		return errors.New("was edited meanwhile: point it back by hand")
+		return errors.New("the file was edited meanwhile: restore its endpoint by hand")
 	case now != c.content:
 		if err := c.write(c.Path, c.content); err != nil {
 			return err

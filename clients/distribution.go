@@ -90,8 +90,7 @@ func findK0s(root string) Distribution {
 	return d
 }
 
-// findMicroK8s finds MicroK8s, which has the flags of kubelet in a file, with variables of
-// snap.
+// findMicroK8s finds MicroK8s. Its file with the flags of kubelet contains variables of snap.
 func findMicroK8s(root string) Distribution {
 	const data, common = "/var/snap/microk8s/current", "/var/snap/microk8s/common"
 	d := Distribution{
@@ -143,10 +142,10 @@ func contain(paths []string, words ...string) bool {
 	})
 }
 
-// Endpoint is a setting of a distribution.
+// Endpoint is an endpoint of kubelet, and the file that sets it.
 type Endpoint struct{ File, Value string }
 
-// Endpoints returns the endpoints of the runtime and of images that kubelet gets. A value is
+// Endpoints returns kubelet's endpoints of the runtime and of the image service. A value is
 // empty if no file sets it.
 func (d Distribution) Endpoints() (runtime, image Endpoint, err error) {
 	edits, err := readFiles(d.client())

@@ -202,7 +202,7 @@ func TestRevert(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, folder, crictl, "edited: true\n")
-	if err := clients.RevertAll(changes); err == nil || !strings.Contains(err.Error(), "crictl.yaml: was edited meanwhile") {
+	if err := clients.RevertAll(changes); err == nil || !strings.Contains(err.Error(), "crictl.yaml: the file was edited meanwhile") {
 		t.Errorf("the error is %v", err)
 	}
 	if got := read(t, folder, crictl); got != "edited: true\n" {

@@ -35,10 +35,7 @@ package config
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"time"
 )
@@ -145,25 +142,6 @@ func Read(name string, reader io.Reader) (*Config, error) {
 	config.Read = read
 	config.warnOfAuthFiles()
 	return config, nil
-}
-
-// exampleFile is the example of the configuration in the packages.
-const exampleFile = "/usr/share/doc/image-cri-shim/packaging/image-cri-shim.yaml"
-
-// unreadable returns the error for a file that can't be read.
-func unreadable(file string, err error) error {
-	text := fmt.Sprintf("can't be read: %v", rootCause(err))
-	if errors.Is(err, fs.ErrNotExist) {
-		text += "; name the configuration with --file, or start from the example " + exampleFile
-	}
-	return Problems{Message{File: file, cause: err}.withText(text)}
-}
-
-// IsUnreadable reports whether err is from [Load] or [Read], for a configuration that can't be
-// read.
-func IsUnreadable(err error) bool {
-	problems, ok := errors.AsType[Problems](err)
-	return ok && problems[0].Line == 0 && problems[0].cause != nil
 }
 
 // Parse parses a configuration. file names the source in errors and warnings. The error is of

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 )
 
@@ -68,6 +69,25 @@ func ProblemsOf(file string, err error) Problems {
 		return problems
 	}
 	return Problems{Message{File: file, Text: strings.TrimPrefix(err.Error(), file+": "), cause: err}}
+}
+
+// exampleFile is the example of the configuration in the packages.
+const exampleFile = "/usr/share/doc/image-cri-shim/packaging/image-cri-shim.yaml"
+
+// unreadable returns the error for a file that can't be read.
+func unreadable(file string, err error) error {
+	text := fmt.Sprintf("can't be read: %v", rootCause(err))
+	if errors.Is(err, fs.ErrNotExist) {
+		text += "; name the configuration with --file, or start from the example " + exampleFile
+	}
+	return Problems{Message{File: file, cause: err}.withText(text)}
+}
+
+// IsUnreadable reports whether err is from [Load] or [Read], for a configuration that can't be
+// read.
+func IsUnreadable(err error) bool {
+	problems, ok := errors.AsType[Problems](err)
+	return ok && problems[0].Line == 0 && problems[0].cause != nil
 }
 
 func lines(messages []Message) []string {

@@ -74,8 +74,8 @@ func (c *Config) about(registry int, key string) Message {
 	return Message{File: c.file, Line: at.line, Column: at.column, Key: path}
 }
 
-// Problem returns the error for a value of a registry, by its index, that can't be
-// used, which was found only after parsing. hint says how to correct it.
+// Problem returns the error for a key of a registry, by its index, if the value turns out to be
+// unusable only after parsing. hint says how to correct it.
 func (c *Config) Problem(registry int, key string, cause error, hint string) error {
 	problem := c.about(registry, key)
 	problem.Text, problem.Hint, problem.cause = cause.Error(), hint, cause

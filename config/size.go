@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// The permitted sizes of TraceBuffer, besides 0.
+// The permitted sizes of TraceBuffer, besides 0: those of package trace.
 const (
 	minTraceBuffer = 64 << 10
 	maxTraceBuffer = 2 << 20

@@ -151,8 +151,8 @@ func uncommented(value string) string {
 var comment = regexp.MustCompile(`^([ \t]+)#(.?)`)
 
 // warnOfComment warns of a value that ends before a # which may belong to it, of one that is
-// empty because it begins with a #, and of a secret of several lines. A comment after a secret needs two spaces before its # and one
-// after it.
+// empty because it begins with a #, and of a secret of several lines. A comment after a secret
+// causes no warning if two spaces precede its # and one follows it.
 func (v value) warnOfComment() {
 	if v.alias || v.node.Kind != yaml.ScalarNode || v.node.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 {
 		return

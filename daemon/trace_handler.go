@@ -59,7 +59,7 @@ func (d *daemon) openTrace(request *http.Request, query trace.Query, now time.Ti
 		reader, past, err = hub.SubscribeSince(ctx, start, query.Filter, query.Bodies)
 	}
 	if errors.Is(err, trace.ErrNoHistory) {
-		err = fmt.Errorf("%w: set traceBuffer, for example to 1MiB, in %s; this needs a reload (systemctl reload image-cri-shim), no restart", err, absolute(d.file))
+		err = fmt.Errorf("%w: set traceBuffer, for example to 1MiB, in %s; the shim applies it without a restart", err, absolute(d.file))
 	}
 	return reader, past, err
 }

@@ -40,7 +40,7 @@ func (n *node) checkDistribution(d clients.Distribution) Finding {
 
 // noKubeletFinding reports that no file of kubelet was found.
 func (n *node) noKubeletFinding(t topic) Finding {
-	looked := slices.Concat(n.Files.Kubelet, n.Files.KubeletFlags)
+	paths := slices.Concat(n.Files.Kubelet, n.Files.KubeletFlags)
 	return t.warn("name kubelet's files with --kubelet-config and --kubelet-flags; without a kubelet on this node, ignore this line",
-		"no file of kubelet was found: looked for %s, and for the files of %s", strings.Join(looked, ", "), clients.DistributionNames)
+		"no file of kubelet was found: looked for %s, and for the files of %s", strings.Join(paths, ", "), clients.DistributionNames)
 }

@@ -37,8 +37,8 @@ func (n *node) lookUpImages(ctx context.Context) (images nodeImages) {
 	return images
 }
 
-// sought counts the images of the node that a registry is asked for, and its answers.
-type sought struct {
+// imageCounts counts the images of the node that a registry is asked for, and its answers.
+type imageCounts struct {
 	foreign  int            // images on none of the registries' own hosts
 	excluded map[string]int // of these, by the key that excludes them
 	asked    int
@@ -47,7 +47,7 @@ type sought struct {
 	absent   []string // image and reference, of foreign images
 }
 
-func (i nodeImages) soughtIn(address string) (s sought) {
+func (i nodeImages) counts(address string) (s imageCounts) {
 	s.excluded = map[string]int{}
 	for _, image := range i.lookups {
 		foreign := isForeign(image)
@@ -68,7 +68,7 @@ func (i nodeImages) soughtIn(address string) (s sought) {
 	return s
 }
 
-func (s *sought) count(image explain.Lookups, answer registry.Answer, foreign bool) {
+func (s *imageCounts) count(image explain.Lookups, answer registry.Answer, foreign bool) {
 	if answer.State == registry.Absent && !foreign {
 		return // of a registry's own host; see checkFallback
 	}
@@ -93,7 +93,7 @@ func (n *node) imageFindings(p registry.Probe, configured config.Registry) []Fin
 	if !n.images.known || !n.isUsable(p) {
 		return nil // reported by checkRuntime or connectionFindings
 	}
-	s := n.images.soughtIn(p.Registry)
+	s := n.images.counts(p.Registry)
 	switch fits := s.foreign - s.excluded["match"] - s.excluded["tags"] - s.excluded["path"]; {
 	case len(n.images.lookups) == 0:
 		return []Finding{t.ok("there is no image on the node to look up")}
@@ -117,7 +117,7 @@ func (n *node) imageFindings(p registry.Probe, configured config.Registry) []Fin
 
 // unusedFinding is the finding if the configuration lets a registry serve no image of the
 // node. It names the key that excludes most of them.
-func (t topic) unusedFinding(s sought, configured config.Registry) Finding {
+func (t topic) unusedFinding(s imageCounts, configured config.Registry) Finding {
 	key, value := "match", configured.Match
 	for _, other := range []string{"tags", "path"} {
 		if s.excluded[other] > s.excluded[key] {
