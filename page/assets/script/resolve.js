@@ -1,7 +1,7 @@
 let resolving = new AbortController();
 
 // resolveImage shows what `image-cri-shim resolve` prints for a name. Only a click starts it,
-// never the page's address, so that a link from elsewhere can't.
+// not the page's address, so that a link on another site can't start it.
 async function resolveImage(name) {
   resolving.abort();
   resolving = new AbortController();
