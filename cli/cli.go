@@ -17,6 +17,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"image-cri-shim/config"
 	"image-cri-shim/daemon"
 	"image-cri-shim/version"
 )
@@ -109,7 +110,7 @@ func fileFlag() cli.Flag {
 		Name:      "file",
 		Aliases:   []string{"f"},
 		Usage:     "read the configuration from `FILE`",
-		Value:     "/etc/image-cri-shim.yaml",
+		Value:     config.DefaultFile,
 		TakesFile: true,
 	}
 }

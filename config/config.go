@@ -104,6 +104,9 @@ type Cache struct {
 	AbsentTTL      time.Duration // how long "this registry does not have it" is valid
 }
 
+// DefaultFile is the configuration that commands read without --file.
+const DefaultFile = "/etc/image-cri-shim.yaml"
+
 // Load reads and parses the file at path. It warns if all users can access a file with
 // credentials or write to the configuration, and if an authFile is missing.
 func Load(path string) (*Config, error) {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"image-cri-shim/config"
 	"image-cri-shim/unixsocket"
 )
 
@@ -66,14 +67,11 @@ func (n *node) canInstall(endpoint string) bool {
 // installHint returns the remedy that points the clients at the shim.
 func (n *node) installHint() string {
 	command := "image-cri-shim install"
-	if n.File != defaultFile {
+	if n.File != config.DefaultFile {
 		command += " --file " + n.File
 	}
 	return "`" + command + "`"
 }
-
-// defaultFile is the configuration that commands use without --file.
-const defaultFile = "/etc/image-cri-shim.yaml"
 
 // endpointText describes a client's endpoint that is not the shim's.
 func (t topic) endpointText(endpoint string) string {

@@ -15,7 +15,7 @@ import (
 func TestClientsAdvice(t *testing.T) {
 	const shim, runtime = "/run/shim.sock", "/run/containerd/containerd.sock"
 	folder := t.TempDir()
-	n := &node{Options: Options{File: defaultFile, Settings: &config.Config{Shim: shim, Runtime: runtime}, Files: Files{
+	n := &node{Options: Options{File: config.DefaultFile, Settings: &config.Config{Shim: shim, Runtime: runtime}, Files: Files{
 		Kubelet:      []string{filepath.Join(folder, "config"), filepath.Join(folder, "drop-in")},
 		KubeletFlags: []string{filepath.Join(folder, "flags")},
 		Crictl:       filepath.Join(folder, "crictl"),

@@ -63,7 +63,7 @@ type pulled struct {
 	route  route
 	digest string
 	tried  []string // hosts that were tried before, and their errors
-	failed []string // of these, the hosts that answered anything but that they lack the image
+	failed []string // of these, the hosts that failed otherwise than by lacking the image
 	err    error    // set if no host has the image for the runtime
 	causes []error  // errors of the requests
 }

@@ -8,10 +8,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// Authorize logs in as the challenge of response asks, a response with status 401 to a
-// request for a repository. It returns the value of the Authorization header for another
-// request, or an empty string if the credentials do not suit the challenge. It sends requests
-// only for tokens, over next. The error is redacted and bounded like that of [Answer].Err.
+// Authorize answers the challenge of a response with status 401 to a request for a repository.
+// It returns the value of the Authorization header for another request, or an empty string if
+// the credentials do not suit the challenge. It sends requests only for tokens, over next. The error is redacted and bounded like that of [Answer].Err.
 func Authorize(ctx context.Context, next http.RoundTripper, response *http.Response, credentials Credentials, repository string) (string, error) {
 	target := response.Request.URL
 	registry, err := name.NewRegistry(target.Host)

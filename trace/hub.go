@@ -79,8 +79,8 @@ func (h *Hub) End(call Call, result Result) {
 }
 
 // keep adds a line to the history. It returns the session of the readers that also need the
-// event, and its number in the history. A reader that joins has the event either in its
-// snapshot of the history or in its session; the number tells readers that have both.
+// event, and its number in the history. A reader that joins a session may get an event that is
+// also in its snapshot of the history; by the number, the session leaves the event out.
 func (h *Hub) keep(line []byte) (s *session, sequence uint64) {
 	h.history.mutex.Lock()
 	defer h.history.mutex.Unlock()
