@@ -77,14 +77,22 @@ func (d *daemon) waitForRuntime(ctx context.Context) error {
 	if d.server.WaitForRuntime(first) == nil {
 		return nil
 	}
-	connection, cause := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", d.runtime)
+	cause := d.dialRuntime(ctx, time.Second)
 	if cause == nil {
-		_ = connection.Close()
 		cause = fmt.Errorf("%s accepts connections, but does not answer", d.runtime)
 	}
 	notify("STATUS=waiting for the runtime: " + printable.Error(cause, errorLimit))
 	d.log.WithField("cri", d.runtime).WithError(cause).Warn("waiting for the runtime (force: true serves without it)")
 	return d.server.WaitForRuntime(ctx)
+}
+
+// dialRuntime returns an error if the runtime does not accept a connection within a timeout.
+func (d *daemon) dialRuntime(ctx context.Context, timeout time.Duration) error {
+	connection, err := (&net.Dialer{Timeout: timeout}).DialContext(ctx, "unix", d.runtime)
+	if err != nil {
+		return err
+	}
+	return connection.Close()
 }
 
 // invoke calls the runtime on behalf of the daemon.

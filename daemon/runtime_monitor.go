@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"net"
 	"sync"
 	"time"
 
@@ -68,11 +67,9 @@ func (m *runtimeMonitor) start(ctx context.Context, probe func(context.Context) 
 // probeRuntime returns an error if the runtime does not accept connections or does not answer.
 // Calls on open connections may succeed after the runtime's socket was removed.
 func (d *daemon) probeRuntime(ctx context.Context) error {
-	connection, err := (&net.Dialer{Timeout: checkTimeout}).DialContext(ctx, "unix", d.runtime)
-	if err != nil {
+	if err := d.dialRuntime(ctx, checkTimeout); err != nil {
 		return err
 	}
-	_ = connection.Close()
 	return d.checkRuntime(ctx)
 }
 
