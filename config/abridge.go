@@ -6,25 +6,37 @@ import (
 	"strings"
 )
 
+// scheme matches the start of an address. Another word before :// may be a user name, and the
+// slashes the beginning of a password.
+var scheme = regexp.MustCompile(`^(?i:https?|unix|tcp|npipe)://`)
+
 // unsafeText matches the start of text that may be a misplaced secret or that breaks a line:
-// white space, a control character, or a colon as in user:password, in either width. A
-// semicolon would end the text of a [Message].
-var unsafeText = regexp.MustCompile(`[\s\pC\pZ;：]|:[^/0-9]`)
+// white space, a control character, or a colon as in user:password, in either width. A port
+// looks like a password of digits. A semicolon would end the text of a [Message].
+var unsafeText = regexp.MustCompile(`[\s\pC\pZ;:：]`)
 
 // measure matches numbers with units, such as 3 seconds, which are shown with their spaces.
 var measure = regexp.MustCompile(`^[-+]?[0-9][0-9.,]*( ?[a-zA-Z]{1,12})?( [0-9][0-9.,]*( ?[a-zA-Z]{1,12})?)*$`)
 
+// longNumber matches numbers that fit no key, but may be a misplaced password.
+var longNumber = regexp.MustCompile(`^[-+]?[0-9._]{7,}$`)
+
 // abridge shortens text from the file for a message: to one line of limited length, without
-// apparent credentials.
+// apparent credentials. It must not be used for the values of secretKeys.
 func abridge(text string) string {
 	const limit = 60
-	short := text
-	if at := strings.LastIndexByte(short, '@'); at >= 0 {
-		short = "..." + short[at+1:]
+	begin := scheme.FindString(text)
+	rest := text[len(begin):]
+	if longNumber.MatchString(text) {
+		return "..."
 	}
-	if place := unsafeText.FindStringIndex(short); place != nil && !measure.MatchString(short) {
-		short = short[:place[0]] + "..."
+	if strings.Contains(rest, "@") { // a password may contain it, too
+		return begin + "..."
 	}
+	if place := unsafeText.FindStringIndex(rest); place != nil && !measure.MatchString(text) {
+		rest = rest[:place[0]] + "..."
+	}
+	short := begin + rest
 	if len(short) > limit {
 		short = strings.ToValidUTF8(short[:limit], "") + "..."
 	}

@@ -66,7 +66,7 @@ func parseAddress(v value) (string, error) {
 		return scheme + "://" + authority, nil
 	}
 	if !repository.MatchString(prefix) {
-		return "", fmt.Errorf("found the prefix %s, expected %s", quote(prefix), repositoryForm)
+		return "", errors.New("found a prefix that image names can't have, expected " + repositoryForm) // it may be the end of a password
 	}
 	if len(prefix) > prefixLimit {
 		return "", fmt.Errorf("found a prefix of %d characters, expected at most %d", len(prefix), prefixLimit)

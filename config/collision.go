@@ -3,6 +3,7 @@ package config
 import (
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"image-cri-shim/hosts"
@@ -28,7 +29,7 @@ func warnOfCollisions(sources []source) {
 		for _, earlier := range sources[:i] {
 			if later.collides(earlier) {
 				later.match.warn("%s and %s have images of the same name in %s, so one may be served for the other; "+
-					"a path with {domain} and {path} keeps them apart", quote(earlier.pattern), quote(later.pattern), later.registry.Address)
+					"a path with {domain} and {path} keeps them apart", strconv.Quote(earlier.pattern), strconv.Quote(later.pattern), later.registry.Address)
 				break
 			}
 		}

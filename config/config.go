@@ -3,7 +3,8 @@
 // The file is read strictly. An unknown key, a value of the wrong kind and a key that
 // is set twice are errors. Each error names the file, line and key, the value found and
 // the value expected, and all errors are reported at once. A key without effect causes
-// a warning. No error or warning ever contains a password.
+// a warning. No error or warning contains a part of auth, username or password, or what looks like
+// credentials below another key.
 //
 //	shim: /var/run/image-cri-shim.sock     # the socket to serve
 //	cri: /run/containerd/containerd.sock   # the runtime's socket; by default the well-known ones are tried

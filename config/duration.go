@@ -39,7 +39,7 @@ func parseLenientDuration(v value) (time.Duration, error) {
 }
 
 // quantity matches a number with a unit in words, such as 3 seconds.
-var quantity = regexp.MustCompile(`^([0-9]{1,9}) *([a-z]*)$`)
+var quantity = regexp.MustCompile(`^([0-9]{1,6}) *([a-z]*)$`)
 
 // units maps spellings of units to those of Go.
 var units = map[string]string{

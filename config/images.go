@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"image-cri-shim/hosts"
@@ -63,11 +64,11 @@ func (r Registry) warnOfExclusions(match value) {
 		// repository.
 		const anything = "/_/_"
 		if exclusion.Matches(plain.Repository(place + anything)) {
-			match.warn("%s excludes all of this registry, so it is never asked; remove the exclusion or the registry", quote(excluding))
+			match.warn("%s excludes all of this registry, so it is never asked; remove the exclusion or the registry", strconv.Quote(excluding))
 		}
 		for _, pattern := range r.Match {
 			if isInclusion(pattern) && hosts.IsLiteral(pattern) && exclusion.Matches(plain.Repository(pattern+anything)) {
-				match.warn("%s matches nothing: %s excludes it; remove one of the two", quote(pattern), quote(excluding))
+				match.warn("%s matches nothing: %s excludes it; remove one of the two", strconv.Quote(pattern), strconv.Quote(excluding))
 			}
 		}
 	}

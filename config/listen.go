@@ -52,7 +52,7 @@ func (c *Config) checkMetrics(set map[string]value) {
 	case c.Metrics == c.Shim || c.Metrics == c.Runtime:
 		v.problem("found the socket of shim or cri, expected a separate one")
 	case !isLoopback(c.Metrics):
-		v.warn("%s is open to every machine that can reach it, without a password; use 127.0.0.1 to serve this machine only", c.Metrics)
+		v.warn("is open to every machine that can reach it, without a password; use 127.0.0.1 to serve this machine only")
 	}
 }
 

@@ -44,9 +44,9 @@ func TestListenAddressConflicts(t *testing.T) {
 		"metrics: localhost:9465":    "",
 		"metrics: '[::1]:9465'":      "",
 		"metrics: /run/metrics.sock": "",
-		"metrics: 0.0.0.0:9465":      "f:1: metrics: 0.0.0.0:9465 is open to every machine that can reach it, without a password; use 127.0.0.1 to serve this machine only",
-		"metrics: '[::]:9465'":       "f:1: metrics: [::]:9465 is open to every machine that can reach it, without a password; use 127.0.0.1 to serve this machine only",
-		"metrics: node.local:9465":   "f:1: metrics: node.local:9465 is open to every machine that can reach it, without a password; use 127.0.0.1 to serve this machine only",
+		"metrics: 0.0.0.0:9465":      "f:1: metrics: is open to every machine that can reach it, without a password; use 127.0.0.1 to serve this machine only",
+		"metrics: '[::]:9465'":       "f:1: metrics: is open to every machine that can reach it, without a password; use 127.0.0.1 to serve this machine only",
+		"metrics: node.local:9465":   "f:1: metrics: is open to every machine that can reach it, without a password; use 127.0.0.1 to serve this machine only",
 		"pprof: true":                "f:1: pprof: has no effect without metrics; set metrics, or remove it",
 		"pprof: false":               "",
 	} {

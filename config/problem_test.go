@@ -1,6 +1,8 @@
 package config
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -26,9 +28,9 @@ func TestProblems(t *testing.T) {
 	for _, test := range []struct{ data, want string }{
 		{`shim: shim.sock`, `shim: found "shim.sock", ` + aSocket},
 		{`shim: unix://shim.sock`, `shim: found "unix://shim.sock", ` + aSocket},
-		{`cri: tcp://127.0.0.1:5000`, `cri: found "tcp://127.0.0.1:5000", ` + aSocket},
+		{`cri: tcp://127.0.0.1:5000`, `cri: found "tcp://127.0.0.1...", ` + aSocket},
 		{`cri: http:///run/x.sock`, `cri: found "http:///run/x.sock", ` + aSocket},
-		{`cri: 5`, `cri: found 5, ` + aSocket},
+		{`cri: 5`, `cri: found a number, ` + aSocket},
 		{`cri: [/run/x.sock]`, `cri: found a list, ` + aSocket},
 		{`cri: {path: /run/x.sock}`, `cri: found keys and values, ` + aSocket},
 		{`cri: "/run/a\0b"`, `cri: ` + control},
@@ -47,7 +49,7 @@ func TestProblems(t *testing.T) {
 		{"timeout: 1 hour 30 minutes", `timeout: found "1 hour 30 minutes", ` + aDuration},
 		{"timeout: 15Min", "timeout: found \"15Min\", " + aDuration + "; did you mean `15m`?"},
 		{"cache: {imageCacheSize: 1 000}", `cache.imageCacheSize: found "1 000", expected a whole number`},
-		{"address: “http://hub.local”", `address: found "“http://hub.local”", ` + anAddress + `; the value contains a typographic quote (U+201C)`},
+		{"address: “http://hub.local”", `address: found "“http...", ` + anAddress + `; the value contains a typographic quote (U+201C)`},
 		{"timeout: 1d", `timeout: found "1d", ` + aDuration},
 		{"timeout: true", `timeout: found true, ` + aDuration},
 		{"timeout: 2020-01-01", `timeout: found a date, ` + aDuration},
@@ -63,12 +65,12 @@ func TestProblems(t *testing.T) {
 		{"traceBuffer: 0MiB", `traceBuffer: found "0MiB", ` + aSize},
 		{"traceBuffer: 1M", "traceBuffer: found \"1M\", " + aSize + "; did you mean `1MiB`?"},
 		{"traceBuffer: 512 kb", "traceBuffer: found \"512 kb\", " + aSize + "; did you mean `512KiB`?"},
-		{"traceBuffer: 1048576", `traceBuffer: found 1048576, ` + aSize},
+		{"traceBuffer: 1048576", `traceBuffer: found a number, ` + aSize},
 		{"traceBuffer: -1MiB", `traceBuffer: found "-1MiB", ` + aSize},
 		{"traceBuffer: on", `traceBuffer: found "on", ` + aSize},
 		{"traceBuffer: [1MiB]", `traceBuffer: found a list, ` + aSize},
 		{"image: var/lib", `image: found "var/lib", expected an absolute path`},
-		{"image: 7", `image: found 7, expected an absolute path`},
+		{"image: 7", `image: found a number, expected an absolute path`},
 		{`image: "/var\n/lib"`, `image: ` + control},
 		{"ca: ca.pem", `ca: found "ca.pem", expected an absolute path`},
 		{"cache: 1024", `cache: found a number, expected keys and values`},
@@ -78,10 +80,10 @@ func TestProblems(t *testing.T) {
 		{"cache: {absentTTL: -1s}", `cache.absentTTL: found "-1s", ` + aDuration + `, not a negative one`},
 		{"offlinePriority: high", `offlinePriority: found "high", expected a whole number`},
 		{"offlinePriority: 1.5", `offlinePriority: found 1.5, expected a whole number`},
-		{"offlinePriority: 99999999999999999999", `offlinePriority: found 99999999999999999999, expected a whole number`},
+		{"offlinePriority: 99999999999999999999", `offlinePriority: found a number, expected a whole number`},
 		{`offlinePriority: "800"`, `offlinePriority: found "800", expected a whole number`},
 
-		{"address: ftp://hub.local", `address: found "ftp://hub.local", ` + anAddress},
+		{"address: ftp://hub.local", `address: found "ftp...", ` + anAddress},
 		{"address: http://admin:hunter2@hub.local", `address: found a user or password in the address, expected them under auth`},
 		{"address: admin@hub.local", `address: found a user or password in the address, expected them under auth`},
 		{"address: http://hub.local?x=1", `address: found a query or fragment (? or #), ` + anAddress},
@@ -96,10 +98,10 @@ func TestProblems(t *testing.T) {
 		{"address: http://[fe80::1%eth0]:5000", `address: ` + anIPv6},
 		{"address: http://[::ffff:1.2.3.4]", `address: ` + anIPv6},
 		{"address: http://[fd00::1", `address: ` + anIPv6},
-		{"address: http://hub.local/Mirror", `address: found the prefix "Mirror", ` + aPath},
-		{"address: http://hub.local/a//b", `address: found the prefix "a//b", ` + aPath},
+		{"address: http://hub.local/Mirror", `address: found a prefix that image names can't have, ` + aPath},
+		{"address: http://hub.local/a//b", `address: found a prefix that image names can't have, ` + aPath},
 		{"address: http://hub.local/" + strings.Repeat("x", 250), `address: found a prefix of 250 characters, expected at most 249`},
-		{"address: 5000", `address: found 5000, ` + anAddress},
+		{"address: 5000", `address: found a number, ` + anAddress},
 
 		{"address: http://hub.local/v2/mirror", `address: found the path "/v2/mirror", expected the address as in image names, such as http://hub.local/mirror: /v2 is the path of the registry's API`},
 		{"address: https://index.docker.io/v1/repositories/", `address: found the path "/v1/repositories", expected the address as in image names, such as https://docker.io/repositories: /v1 is the path of the registry's API`},
@@ -121,7 +123,7 @@ func TestProblems(t *testing.T) {
 		{`auth: "admin:hunter2\n"`, `auth: ` + control + escape},
 		{"auth: *hunter2", `auth: not valid YAML: found an alias (*name) without its anchor (&name); quote a text that begins with *`},
 
-		{"match: 5", `match: found 5, ` + aPattern},
+		{"match: 5", `match: found a number, ` + aPattern},
 		{"match: !docker.io/secret", `match: ` + taggedBad + aPattern},
 		{"match: [~]", `match[0]: found nothing, ` + aPattern},
 		{"match: ['']", `match[0]: found "", ` + aPattern},
@@ -149,8 +151,8 @@ func TestProblems(t *testing.T) {
 		{"engine: fast", `engine: found "fast", expected frames or grpc`},
 		{"fallback: always", `fallback: found "always", expected original or never`},
 		{"fallback: no", `fallback: found "no", expected original or never`},
-		{"registries: [{address: hub.local, fallback: 1}]", `registries[0].fallback: found 1, expected original or never`},
-		{"tags: 5", `tags: found 5, ` + aTag},
+		{"registries: [{address: hub.local, fallback: 1}]", `registries[0].fallback: found a number, expected original or never`},
+		{"tags: 5", `tags: found a number, ` + aTag},
 		{"tags: [latest, '!']", `tags[1]: found "!", ` + aTag},
 		{"tags: [a/b]", `tags[0]: found "a/b", ` + aTag},
 		{"tags: '1.[0'", `tags: found "1.[0", ` + aTag},
@@ -177,14 +179,50 @@ func TestAbridge(t *testing.T) {
 		"two words":                   "two...",
 		"line\nbreak":                 "line...",
 		"admin:hunter2":               "admin...",
-		"http://admin:hunter2@hub":    "...hub",
-		"hub:5000/x":                  "hub:5000/x",
+		"admin:1234":                  "admin...",
+		"admin:/hunter2":              "admin...",
+		"admin://hunter2":             "admin...",
+		"admin:p@hunter2":             "...",
+		"user@example.com:1234":       "...",
+		"http://admin:hunter2@hub":    "http://...",
+		"http://hub:5000":             "http://hub...",
+		"12345678":                    "...",
+		"3 seconds":                   "3 seconds",
 		strings.Repeat("x", 61):       strings.Repeat("x", 60) + "...",
 		strings.Repeat("é", 40):       strings.Repeat("é", 30) + "...",
 		"a" + strings.Repeat("é", 40): "a" + strings.Repeat("é", 29) + "...",
 	} {
 		if got := abridge(text); got != want {
 			t.Errorf("abridge(%q) = %q, want %q", text, got, want)
+		}
+	}
+}
+
+// Credentials below the key of another value look like an address or a number.
+func TestMisplacedCredentials(t *testing.T) {
+	for _, key := range lineKeys {
+		if slices.Contains(secretKeys, key) {
+			continue
+		}
+		for _, password := range []string{"98765432109", "/Zecret", "//Zecret", "p@Zecret", "7Zecret", "12.34/Zecret", "443/Zecret"} {
+			for _, value := range []string{"admin:%s", "'admin:%s'", "robot@hub.example:%s", "['admin:%s']", "https://admin:%s", "https://admin:%s@hub.example"} {
+				data := key + ": " + fmt.Sprintf(value, password)
+				config, err := Parse("f", []byte(data))
+				var messages []Message
+				if err != nil {
+					messages = ProblemsOf("f", err)
+				} else {
+					messages = config.Warnings
+				}
+				for _, message := range messages {
+					if text := message.String(); strings.Contains(text, "Zecret") || strings.Contains(text, "987") {
+						t.Errorf("%q: its message has the password: %s", data, text)
+					}
+				}
+			}
+		}
+		if _, err := Parse("f", []byte(key+": 98765432109")); err != nil && strings.Contains(err.Error(), "987") {
+			t.Errorf("%s: its error has the number: %v", key, err)
 		}
 	}
 }

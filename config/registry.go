@@ -48,9 +48,9 @@ func parsePriority(preset int) func(value) (int, error) {
 		case result == 0:
 			return preset, nil
 		case result < 0:
-			v.warn("%d is below 0 and counts as 0; set a priority from 0 to %d", result, highestPriority)
+			v.warn("%s is below 0 and counts as 0; set a priority from 0 to %d", v.found(), highestPriority)
 		case result > highestPriority:
-			v.warn("%d is above %d and counts as %d; set a priority from 0 to %d", result, highestPriority, highestPriority, highestPriority)
+			v.warn("%s is above %d and counts as %d; set a priority from 0 to %d", v.found(), highestPriority, highestPriority, highestPriority)
 		}
 		return min(max(result, 0), highestPriority), nil
 	}

@@ -98,6 +98,7 @@ func (v value) found() string {
 		return v.kind()
 	case tag == "!!str":
 		return quote(v.node.Value)
+	case longNumber.MatchString(v.node.Value):
 	case tag == "!!int" || tag == "!!float" || tag == "!!bool":
 		return abridge(v.node.Value)
 	}
@@ -132,7 +133,7 @@ func (v value) items(expected string) []value {
 // parseText returns the text of a value. Every other kind is an error.
 func parseText(v value, expected string) (string, error) {
 	if v.node.Kind != yaml.ScalarNode || v.node.ShortTag() != "!!str" {
-		return "", v.unexpected(expected)
+		return "", fmt.Errorf("found %s, expected %s", v.kind(), expected) // a number may be a password
 	}
 	return v.node.Value, nil
 }
