@@ -114,6 +114,7 @@ func examined(c *cli.Context) doctor.Report {
 	kubelet := kubeletFilesOf(c)
 	options := doctor.Options{File: file(c), Version: version.Short(), Files: doctor.Files{
 		Kubelet:       append([]string{kubelet.config}, kubelet.dropIns...),
+		KubeletNamed:  c.IsSet("kubelet-config"),
 		KubeletFlags:  slices.Concat(kubelet.units, kubelet.flags),
 		Distributions: clients.FindDistributions(c.Path("distribution-root")),
 		Crictl:        c.Path("crictl-config"),

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -19,7 +18,6 @@ import (
 
 	"image-cri-shim/admin"
 	"image-cri-shim/config"
-	"image-cri-shim/explain"
 	"image-cri-shim/registry"
 )
 
@@ -128,55 +126,6 @@ func TestConfigurationWarnings(t *testing.T) {
 		t.Errorf("two remedies: %+v", got[0])
 	}
 	wantFinding(t, got[1:], Warn, "has no effect", "correct the file")
-}
-
-// TestKubeletConnection compares the shim's clients with the processes of this node.
-func TestKubeletConnection(t *testing.T) {
-	const shim = "/run/shim.sock"
-	folder := t.TempDir()
-	program, file := filepath.Join(folder, "kubelet"), filepath.Join(folder, "config.yaml")
-	if err := errors.Join(os.WriteFile(program, []byte("#!/bin/sh\nread end\n"), 0o755), os.WriteFile(file, []byte("containerRuntimeEndpoint: unix://"+shim), 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	kubelet := exec.CommandContext(t.Context(), program, "--config="+file)
-	end, err := kubelet.StdinPipe()
-	if err := errors.Join(err, kubelet.Start()); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = errors.Join(end.Close(), kubelet.Wait()) }()
-	examined := func(file string) *node {
-		return &node{Options: Options{Settings: &config.Config{Shim: shim}, Files: Files{Kubelet: []string{file}}}}
-	}
-	for range 500 { // until it has its name
-		if examined(file).findKubelet() > 0 {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	if process := examined(filepath.Join(folder, "other.yaml")).findKubelet(); process != 0 {
-		t.Errorf("process %d counts as a kubelet with another file", process)
-	}
-	crictl := explain.ShimClient{Process: 7, Name: "crictl"}
-	for _, test := range []struct {
-		name       string
-		status     ShimStatus
-		files      []string
-		level      Level
-		text, hint string
-	}{
-		{"connected", ShimStatus{Clients: []explain.ShimClient{{Process: 4711, Name: "kubelet"}, crictl}}, []string{file}, OK, "kubelet (pid 4711) is connected", ""},
-		{"connected, without a file", ShimStatus{Clients: []explain.ShimClient{{Process: 4711, Name: "kubelite"}}}, []string{"none"}, OK, "kubelet (pid 4711) is connected", ""},
-		{"not restarted", ShimStatus{Clients: []explain.ShimClient{crictl}}, []string{file}, Warn, "is not connected to the shim", "systemctl restart kubelet"},
-		{"without a file", ShimStatus{Clients: []explain.ShimClient{}}, []string{"none"}, OK, "", ""},
-		{"a client in another namespace", ShimStatus{Clients: []explain.ShimClient{{Process: 0}}}, []string{file}, OK, "", ""},
-		{"an older shim", ShimStatus{}, []string{file}, OK, "", ""},
-		{"a shim that waits", ShimStatus{Waiting: "/run/cri.sock", Clients: []explain.ShimClient{}}, []string{file}, OK, "", ""},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			n := &node{Options: Options{Settings: &config.Config{Shim: shim}, Files: Files{Kubelet: test.files}}, shimStatus: test.status}
-			wantFinding(t, checkKubeletConnection(t.Context(), n), test.level, test.text, test.hint)
-		})
-	}
 }
 
 // TestCrictlWithoutAFile distinguishes nodes with and without crictl.

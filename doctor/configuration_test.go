@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"image-cri-shim/config"
 )
 
 func TestPermissions(t *testing.T) {
@@ -31,4 +33,14 @@ func TestPermissions(t *testing.T) {
 	if got := checkPermissions(t.Context(), &node{Options: Options{File: file}}); got[0].Level != Warn {
 		t.Errorf("another's: %+v", got)
 	}
+}
+
+// A file without a registry is one finding.
+func TestNoRegistry(t *testing.T) {
+	settings, err := config.Parse("f", []byte("debug: true"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{Options: Options{File: "f", Settings: settings}}
+	wantFinding(t, append(checkConfiguration(n), checkRegistries(t.Context(), n)...), Warn, "neither address nor registries is set", "set address")
 }

@@ -31,6 +31,7 @@ type Options struct {
 // Files are the configuration files of other programs on the node. Each may be missing.
 type Files struct {
 	Kubelet      []string // kubelet's configuration and its drop-ins; later files override earlier ones
+	KubeletNamed bool     // the user named the first of them
 	KubeletFlags []string // units and environment files with kubelet's flags, which override Kubelet; later files override earlier ones
 	// Distributions are those that keep kubelet's endpoint in files of their own.
 	Distributions []clients.Distribution
