@@ -91,15 +91,20 @@ func edit(c *cli.Context, plan func(*clients.Node) ([]clients.Change, error)) er
 	if c.Bool("dry-run") {
 		return nil
 	}
+	k := kubelet{unit: node.KubeletUnit(), admin: admin.Socket(settings.StateDirectory), out: c.App.Writer, wait: c.Duration("wait")}
+	ctx, stop, err := k.prepare(c.Context)
+	defer stop()
+	if err != nil {
+		return fmt.Errorf("%s: nothing was changed: %w", command, err)
+	}
 	if err := clients.ApplyAll(changes); err != nil {
-		return fmt.Errorf("%s: the files were restored: %w", command, err)
+		return fmt.Errorf("%s: %w", command, err)
 	}
 	for _, change := range changes {
 		printEdited(c.App.Writer, change)
 	}
 	if c.Bool("restart-kubelet") {
-		k := kubelet{unit: node.KubeletUnit(), admin: admin.Socket(settings.StateDirectory), out: c.App.Writer}
-		if err := k.restartAndWait(c.Context, changes, c.Duration("wait")); err != nil {
+		if err := k.restartAndWait(ctx, stop, changes); err != nil {
 			return fmt.Errorf("%s: %w", command, err)
 		}
 	}

@@ -20,9 +20,11 @@ import (
 
 // kubelet is the running kubelet of the node.
 type kubelet struct {
-	unit  string // systemd unit
-	admin string // admin socket of the shim
-	out   io.Writer
+	unit   string // systemd unit
+	admin  string // admin socket of the shim
+	out    io.Writer
+	wait   time.Duration        // 0: kubelet is restarted without waiting for it
+	former []explain.ShimClient // kubelets that were connected before the change
 }
 
 const (
@@ -30,23 +32,34 @@ const (
 	kubeletInterval = 200 * time.Millisecond // between two requests to the shim
 )
 
-// restartAndWait restarts kubelet after changes. If wait is above 0, it waits up to that long
-// until a kubelet that was not connected before has called the shim. Otherwise, also after a
-// signal, it reverts the changes and restarts kubelet again.
-func (k kubelet) restartAndWait(ctx context.Context, changes []clients.Change, wait time.Duration) error {
-	if wait <= 0 {
+// prepare must be called before the files are changed. If k waits, it fails if the shim can't
+// tell which kubelet is connected, and ctx ends with a signal instead of the process.
+func (k *kubelet) prepare(parent context.Context) (ctx context.Context, stop func(), err error) {
+	if k.wait <= 0 {
+		return parent, func() {}, nil
+	}
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+		signals = append(signals, syscall.SIGHUP) // the terminal or the ssh session has ended
+	}
+	ctx, stop = signal.NotifyContext(parent, signals...)
+	signal.Ignore(syscall.SIGPIPE) // a reader of the output that ends must not leave changed files
+	k.former, err = k.connected(ctx)
+	return ctx, stop, err
+}
+
+// restartAndWait restarts kubelet after changes. If k waits, it waits until a kubelet that was
+// not connected before has called the shim. Otherwise, also after a signal, it reverts the
+// changes and restarts kubelet again. ctx and stop are those of prepare.
+func (k *kubelet) restartAndWait(ctx context.Context, stop func(), changes []clients.Change) error {
+	if k.wait <= 0 {
 		return k.systemctl(ctx, restartTimeout, "restart", k.unit)
 	}
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	former, err := k.connected(ctx)
+	fmt.Fprintf(k.out, "restarting %s, and waiting up to %s until it calls the shim\n", k.unit, k.wait)
+	// k3s is ready only after kubelet, so that a blocking restart might not end.
+	err := k.systemctl(ctx, k.wait, "restart", "--no-block", k.unit)
 	if err == nil {
-		fmt.Fprintf(k.out, "restarting %s, and waiting up to %s until it calls the shim\n", k.unit, wait)
-		// k3s is ready only after kubelet, so that a blocking restart might not end.
-		err = k.systemctl(ctx, wait, "restart", "--no-block", k.unit)
-	}
-	if err == nil {
-		if err = k.await(ctx, wait, former); err == nil {
+		if err = k.await(ctx); err == nil {
 			return nil
 		}
 	}
@@ -61,9 +74,9 @@ func (k kubelet) restartAndWait(ctx context.Context, changes []clients.Change, w
 	return fmt.Errorf("the files were restored, and %s was restarted again: %w", k.unit, err)
 }
 
-// await waits until a kubelet that is not among former has called the shim.
-func (k kubelet) await(ctx context.Context, wait time.Duration, former []explain.ShimClient) error {
-	timeout, cancel := context.WithTimeout(ctx, wait)
+// await waits until a kubelet that is not among the former ones has called the shim.
+func (k *kubelet) await(ctx context.Context) error {
+	timeout, cancel := context.WithTimeout(ctx, k.wait)
 	defer cancel()
 	ticker := time.NewTicker(kubeletInterval)
 	defer ticker.Stop()
@@ -76,7 +89,7 @@ func (k kubelet) await(ctx context.Context, wait time.Duration, former []explain
 			problem = err.Error()
 		}
 		for _, client := range now {
-			if slices.ContainsFunc(former, func(f explain.ShimClient) bool { return f.Process == client.Process }) {
+			if slices.ContainsFunc(k.former, func(f explain.ShimClient) bool { return f.Process == client.Process }) {
 				continue
 			}
 			if client.Calls > 0 {
@@ -91,13 +104,13 @@ func (k kubelet) await(ctx context.Context, wait time.Duration, former []explain
 			if ctx.Err() != nil {
 				return errors.New("interrupted")
 			}
-			return fmt.Errorf("%s within %s; the state of %s is %s, and journalctl -u %s shows why", problem, wait, k.unit, k.state(ctx), k.unit)
+			return fmt.Errorf("%s within %s; the state of %s is %s, and journalctl -u %s shows why", problem, k.wait, k.unit, k.state(ctx), k.unit)
 		}
 	}
 }
 
 // connected returns the kubelets that are connected to the shim.
-func (k kubelet) connected(ctx context.Context) ([]explain.ShimClient, error) {
+func (k *kubelet) connected(ctx context.Context) ([]explain.ShimClient, error) {
 	var status explain.ShimStatus
 	if err := admin.Get(ctx, k.admin, admin.AboutPath, nil, &status); err != nil {
 		return nil, err
@@ -109,7 +122,7 @@ func (k kubelet) connected(ctx context.Context) ([]explain.ShimClient, error) {
 }
 
 // state returns the state of the unit, such as failed.
-func (k kubelet) state(ctx context.Context) string {
+func (k *kubelet) state(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	output, _ := exec.CommandContext(ctx, "systemctl", "is-active", k.unit).Output() // the exit code is that of the state
@@ -119,7 +132,7 @@ func (k kubelet) state(ctx context.Context) string {
 	return "unknown"
 }
 
-func (k kubelet) systemctl(ctx context.Context, timeout time.Duration, arguments ...string) error {
+func (k *kubelet) systemctl(ctx context.Context, timeout time.Duration, arguments ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	output, err := exec.CommandContext(ctx, "systemctl", arguments...).CombinedOutput()

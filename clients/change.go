@@ -79,21 +79,28 @@ func (c *Change) Revert() error {
 			return err
 		}
 	}
-	if c.backup != nil {
-		return c.write(c.backupPath(), *c.backup)
+	backup, _, err := readRegular(c.backupPath())
+	switch {
+	case c.backup == nil && errors.Is(err, fs.ErrNotExist), c.backup != nil && err == nil && backup == *c.backup:
+		return nil // also on a read-only file system
+	case c.backup == nil:
+		return os.Remove(c.backupPath())
 	}
-	if err := os.Remove(c.backupPath()); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return c.write(c.backupPath(), *c.backup)
 }
 
-// ApplyAll applies changes in their order. If one fails, it reverts all of them.
+// ApplyAll applies changes in their order. If one fails, it reverts all of them, and the error
+// says whether that succeeded.
 func ApplyAll(changes []Change) error {
 	for i := range changes {
-		if err := changes[i].Apply(); err != nil {
-			return errors.Join(err, RevertAll(changes[:i+1]))
+		err := changes[i].Apply()
+		if err == nil {
+			continue
 		}
+		if failed := RevertAll(changes[:i+1]); failed != nil {
+			return errors.Join(err, fmt.Errorf("some files could not be restored: %w", failed))
+		}
+		return fmt.Errorf("the files were restored: %w", err)
 	}
 	return nil
 }

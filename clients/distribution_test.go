@@ -1,9 +1,11 @@
 package clients_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"image-cri-shim/clients"
@@ -229,5 +231,29 @@ func TestApplyAllRestores(t *testing.T) {
 	}
 	if got := read(t, folder, kubelet); got != before {
 		t.Errorf("config.yaml is %q", got)
+	}
+}
+
+// TestApplyAllOnReadOnlyFileSystem requires one cause, and no failure to restore what was not
+// changed.
+func TestApplyAllOnReadOnlyFileSystem(t *testing.T) {
+	folder := t.TempDir()
+	if err := syscall.Mount("tmpfs", folder, "tmpfs", 0, ""); err != nil {
+		t.Skip("this user can't mount: ", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(folder, 0) })
+	node := newNode(folder)
+	for name, content := range map[string]string{kubelet: "containerRuntimeEndpoint: " + containerd + "\n", kubelet + ".image-cri-shim.bak": "a: 1\n", crictl: "timeout: 2\n"} {
+		write(t, folder, name, content)
+	}
+	changes, err := node.Install()
+	if err := errors.Join(err, syscall.Mount("tmpfs", folder, "tmpfs", syscall.MS_REMOUNT|syscall.MS_RDONLY, "")); err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range [][]clients.Change{changes, changes[len(changes)-1:]} { // with and without a backup of the first
+		err := clients.ApplyAll(part)
+		if err == nil || !strings.HasPrefix(err.Error(), "the files were restored: write the backup: ") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("got %v", err)
+		}
 	}
 }
