@@ -16,7 +16,9 @@ var scheme = regexp.MustCompile(`^(?i:https?|unix|tcp|npipe)://`)
 var unsafeText = regexp.MustCompile(`[\s\pC\pZ;:：]`)
 
 // measure matches numbers with units, such as 3 seconds, which are shown with their spaces.
-var measure = regexp.MustCompile(`^[-+]?[0-9][0-9.,]*( ?[a-zA-Z]{1,12})?( [0-9][0-9.,]*( ?[a-zA-Z]{1,12})?)*$`)
+var measure = regexp.MustCompile(`^(?i)[-+]?[0-9][0-9.,]*(?: ?` + unit + `)?(?: [0-9][0-9.,]*(?: ?` + unit + `)?)*$`)
+
+const unit = `(?:[a-z]{1,3}|(?:milli|micro)?sec(?:ond)?s?|min(?:ute)?s?|hours?|days?|weeks?|(?:kilo|mega)?bytes?)`
 
 // longNumber matches numbers that fit no key, but may be a misplaced password.
 var longNumber = regexp.MustCompile(`^[-+]?[0-9._]{7,}$`)

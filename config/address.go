@@ -106,7 +106,7 @@ func checkAuthority(authority string) error {
 	}
 	if !hasPort && host != "localhost" && !strings.Contains(host, ".") {
 		return fmt.Errorf("found the host %s, expected one with a dot or a port (%s:5000), or localhost: "+
-			"image names take this one for a part of the repository", quote(host), host)
+			"image names take this one for a part of the repository", quote(host), abridge(host))
 	}
 	return nil
 }

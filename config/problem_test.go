@@ -188,6 +188,7 @@ func TestAbridge(t *testing.T) {
 		"http://hub:5000":             "http://hub...",
 		"12345678":                    "...",
 		"3 seconds":                   "3 seconds",
+		"12 hunters":                  "12...",
 		strings.Repeat("x", 61):       strings.Repeat("x", 60) + "...",
 		strings.Repeat("é", 40):       strings.Repeat("é", 30) + "...",
 		"a" + strings.Repeat("é", 40): "a" + strings.Repeat("é", 29) + "...",
