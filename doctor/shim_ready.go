@@ -48,6 +48,8 @@ func CheckReady(ctx context.Context, shim, adminSocket string) error {
 		return fmt.Errorf("the shim answers no calls, because it waits for its runtime on %s: start the runtime, or set `cri` to its socket", running.Waiting)
 	case err == nil && status.Code(c.callErr) == codes.Unavailable:
 		return fmt.Errorf("the shim answers, but its runtime does not: start the runtime, or set `cri` to its socket: %w", c.callErr)
+	case err == nil && isHung(c.callErr):
+		return fmt.Errorf("the shim answers, but its runtime hangs: restart the runtime, containers keep running: %w", c.callErr)
 	case err == nil:
 		return fmt.Errorf("calls through the shim's socket %s fail, and %s: %w", shim, journalHint, c.callErr)
 	case errors.Is(err, admin.ErrNotRunning):
