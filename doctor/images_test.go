@@ -132,6 +132,15 @@ func TestOriginals(t *testing.T) {
 			hint = "push these images"
 		}
 		wantFinding(t, checkOriginals(t.Context(), n), level, text, hint)
+		for host, want := range map[string]bool{b.names["HTTP"]: true, b.names["LOGIN"]: true, b.names["DEAD"]: false} {
+			if got := n.reachesOriginal(t.Context(), host); got != want {
+				t.Errorf("%s is reached: %t", host, got)
+			}
+		}
+		n.probes = []registry.Probe{{Host: b.names["HTTP"]}}
+		if n.reachesOriginal(t.Context(), b.names["HTTP"]) {
+			t.Error("the host of a configured registry counts as an original one")
+		}
 	}
 	reached, login, dead := b.names["HTTP"]+"/app:1", b.names["LOGIN"]+"/app:1", b.names["DEAD"]+"/app:1"
 	examine(OK, "1 images on the node, such as "+reached+"; they are pulled from "+b.names["HTTP"]+", which the runtime reaches", lookup(reached, "", registry.Absent, true))

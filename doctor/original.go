@@ -74,3 +74,15 @@ func (n *node) originalFinding(ctx context.Context, host string, images []string
 	}
 	return t.warn(hint, text+"which the runtime does not reach: %v", append(values, err)...)
 }
+
+// reachesOriginal reports whether a host is not that of a configured registry, and the runtime
+// reaches it.
+func (n *node) reachesOriginal(ctx context.Context, host string) bool {
+	configured := slices.ContainsFunc(n.probes, func(p registry.Probe) bool { return p.Host == host })
+	if configured || !n.runtime.isContainerd() && !n.runtime.isCRIO() {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, n.Settings.LookupTimeout)
+	defer cancel()
+	return n.originalFinding(ctx, host, []string{host}).Level == OK
+}

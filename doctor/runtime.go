@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -15,6 +16,10 @@ import (
 // checkRuntime reports whether the runtime answers, and its name and version.
 func checkRuntime(_ context.Context, n *node) []Finding {
 	t := topic{"runtime", n.Settings.Runtime}
+	if n.keepsFormerRuntime() {
+		return []Finding{topic{"configuration", n.File}.fail("set the key cri to the runtime's socket; do not restart the shim before",
+			"cri was changed to %s, where no runtime answers (%s); the running shim still uses its former runtime", t.subject, n.runtime.problem())}
+	}
 	switch c := n.runtime; {
 	case isHung(c.dialErr):
 		return []Finding{t.fail(restartRuntimeHint(t.subject), "the runtime hangs: it does not accept connections")}
@@ -65,4 +70,10 @@ func unitOf(socket string) string {
 		return "cri-docker"
 	}
 	return ""
+}
+
+// keepsFormerRuntime reports whether the running shim serves with another runtime than cri,
+// which does not answer.
+func (n *node) keepsFormerRuntime() bool {
+	return n.isRunning() && n.shimStatus.Waiting == "" && slices.Contains(n.shimStatus.Restart, "cri") && !n.runtime.answers()
 }

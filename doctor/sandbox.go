@@ -42,7 +42,12 @@ func checkSandboxImage(ctx context.Context, n *node) []Finding {
 	if err != nil {
 		return []Finding{t.warn("see the runtime's log", "the registries' answers for the image are unknown: %v", err)}
 	}
-	return []Finding{n.missingSandboxFinding(t, images[0])}
+	finding := n.missingSandboxFinding(t, images[0])
+	if host, _, _ := split(images[0].Reference); finding.Level == Fail && n.reachesOriginal(ctx, host) {
+		finding.Level = Warn
+		finding.Text += "; the runtime reaches " + host + ", from which it pulls the image if that has it"
+	}
+	return []Finding{finding}
 }
 
 // sandboxHint returns the remedy for a sandbox image that a registry has under another
@@ -96,5 +101,5 @@ func (n *node) missingSandboxFinding(t topic, image explain.Image) Finding {
 		return t.warn("correct the failures of this registry in this report, then run the doctor again", "the image is not on the node, and no registry is known to have it: %s", unasked)
 	}
 	return t.fail("push the image to a registry, set the runtime's sandbox image to its name there"+sandboxKeys+", then restart the runtime",
-		"the image is neither on the node nor in a configured registry: no pod can start unless the runtime reaches the registry in the image's name")
+		"the image is neither on the node nor in a configured registry")
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -130,16 +131,26 @@ func (n *node) shimStatusFinding(t topic, running ShimStatus) Finding {
 	})
 	switch {
 	case err != nil || !os.SameFile(here, there):
-		return t.fail(fmt.Sprintf("`image-cri-shim doctor --file %s` examines the running shim; to run it with %s, set --file in the ExecStart= of its unit", running.File, n.File), "the shim runs with another file, %s", running.File)
+		return t.fail(fmt.Sprintf("`image-cri-shim doctor --file %s` examines the running shim; to run it with %s, set --file in the ExecStart= of its unit", running.File, absolute(n.File)), "the shim runs with another file, %s", running.File)
 	case running.Refused != "":
 		return t.warn("correct the cause; the shim loads the file again within reloadInterval, without a restart",
 			"the shim refused this file: %s; the last good configuration, read at %s, stays in force", running.Refused, running.Read.Local().Format(time.DateTime))
 	case here.ModTime().After(running.Read):
 		return t.warn("run the doctor again in a few seconds; if the warning persists, `journalctl -u image-cri-shim` shows why the shim did not load the file", "the file has changed since the shim read it")
+	case n.keepsFormerRuntime():
+		return t.ok("runs with its former cri until it is restarted")
 	case len(keys) > 0:
 		return t.warn(restartHint, "the shim runs with the former values of these keys until it is restarted: %s", strings.Join(keys, ", "))
 	case running.Version != n.Version:
 		return t.warn(restartHint, "the shim has version %s, but this program has version %s", running.Version, n.Version)
 	}
 	return t.ok("has this configuration, version %s", running.Version)
+}
+
+// absolute returns a path as it can be used in a unit.
+func absolute(path string) string {
+	if full, err := filepath.Abs(path); err == nil {
+		return full
+	}
+	return path
 }

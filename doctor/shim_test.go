@@ -83,3 +83,22 @@ func TestRunningShim(t *testing.T) {
 		}
 	}
 }
+
+// TestFormerRuntime requires that a new value of cri without a runtime is a mistake in the file:
+// the running shim works, and a restart would end that.
+func TestFormerRuntime(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "shim.yaml")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n := &node{Options: Options{File: file, Version: "1", Settings: &config.Config{Runtime: "/none.sock"}}, runtime: criServer{dialErr: os.ErrNotExist}}
+	n.shimStatus = ShimStatus{File: file, Read: time.Now().Add(time.Hour), Version: "1", Restart: []string{"cri"}}
+	running, runtime := checkRunningShim(t.Context(), n), checkRuntime(t.Context(), n)
+	wantFinding(t, runtime, Fail, "the running shim still uses its former runtime", "do not restart the shim before")
+	wantFinding(t, running, OK, "runs with its former cri", "")
+	if got := newReport(append(running, runtime...)).Verdict; !strings.HasPrefix(got, "pulls go on with the last good configuration") {
+		t.Errorf("verdict %q", got)
+	}
+	n.runtime = criServer{versions: []string{"v1"}, version: &cri.VersionResponse{RuntimeName: "containerd"}}
+	wantFinding(t, checkRunningShim(t.Context(), n), Warn, "until it is restarted: cri", "systemctl restart image-cri-shim")
+}

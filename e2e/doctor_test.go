@@ -154,7 +154,7 @@ func TestDoctor(t *testing.T) {
 
 // TestDoctorOfASandboxImage covers sandbox images that only a registry has, or none.
 func TestDoctorOfASandboxImage(t *testing.T) {
-	fixture := newDoctorFixture(t, "registry.k8s.io/pause:3.9")
+	fixture := newDoctorFixture(t, "registry.invalid/pause:3.9") // a host that no runtime reaches
 	examine := func(entry string) doctorFinding {
 		n := fixture.newNode(t)
 		n.registryEntries = entry
@@ -169,7 +169,7 @@ func TestDoctorOfASandboxImage(t *testing.T) {
 		t.Errorf("got %+v", f)
 	}
 	fixture.containerd.Stop()
-	fixture = newDoctorFixture(t, "registry.k8s.io/nobody-has/it:1")
+	fixture = newDoctorFixture(t, "registry.invalid/nobody-has/it:1")
 	if f := examine(""); !strings.Contains(f.Text, "neither on the node nor in a configured registry") {
 		t.Errorf("got %+v", f)
 	}
