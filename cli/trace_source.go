@@ -119,6 +119,9 @@ func (t *traceOutput) attach(ctx context.Context, socket string, query trace.Que
 		if err != nil {
 			return errors.Join(errGone, err)
 		}
+		if !query.Match(&event) { // an older shim ignores the filters that it does not know
+			continue
+		}
 		if err := t.add(event); errors.Is(err, errEnough) {
 			return err
 		} else if err != nil {
