@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"cmp"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -12,10 +13,10 @@ import (
 )
 
 // connectedClients counts the connections and calls of the processes that are connected to
-// the shim's socket.
+// the shim's socket. A call takes no lock.
 type connectedClients struct {
-	mutex   sync.RWMutex
-	clients map[unixsocket.Peer]*connectedClient
+	mutex   sync.Mutex                                           // held by add and list
+	clients atomic.Pointer[map[unixsocket.Peer]*connectedClient] // replaced, not changed; nil before the first client
 }
 
 type connectedClient struct {
@@ -23,29 +24,37 @@ type connectedClient struct {
 	calls       atomic.Uint64 // that ended without an error
 }
 
+// all returns the connected clients.
+func (c *connectedClients) all() map[unixsocket.Peer]*connectedClient {
+	if clients := c.clients.Load(); clients != nil {
+		return *clients
+	}
+	return nil
+}
+
 // add adds delta to the number of a client's connections. A client without connections is
 // removed.
 func (c *connectedClients) add(peer unixsocket.Peer, delta int) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	if c.clients == nil {
-		c.clients = make(map[unixsocket.Peer]*connectedClient)
+	client := c.all()[peer]
+	if client != nil && client.connections+delta > 0 {
+		client.connections += delta
+		return
 	}
-	client := c.clients[peer]
-	if client == nil {
-		client = &connectedClient{}
-		c.clients[peer] = client
+	changed := maps.Clone(c.all())
+	if changed == nil {
+		changed = make(map[unixsocket.Peer]*connectedClient)
 	}
-	if client.connections += delta; client.connections <= 0 {
-		delete(c.clients, peer)
+	if delete(changed, peer); client == nil && delta > 0 {
+		changed[peer] = &connectedClient{connections: delta}
 	}
+	c.clients.Store(&changed)
 }
 
 // countCall records a call that ended without an error.
 func (c *connectedClients) countCall(peer unixsocket.Peer) {
-	c.mutex.RLock()
-	defer c.mutex.RUnlock()
-	if client := c.clients[peer]; client != nil {
+	if client := c.all()[peer]; client != nil {
 		client.calls.Add(1)
 	}
 }
@@ -56,12 +65,13 @@ const maxListedClients = 64
 // list returns the connected clients, kubelet first, then by process ID, and the number of
 // clients above maxListedClients.
 func (c *connectedClients) list() (clients []explain.ShimClient, more int) {
-	c.mutex.RLock()
-	clients = make([]explain.ShimClient, 0, len(c.clients))
-	for peer, client := range c.clients {
+	c.mutex.Lock()
+	connected := c.all()
+	clients = make([]explain.ShimClient, 0, len(connected))
+	for peer, client := range connected {
 		clients = append(clients, explain.ShimClient{Process: peer.Process, User: peer.User, Connections: client.connections, Calls: client.calls.Load()})
 	}
-	c.mutex.RUnlock()
+	c.mutex.Unlock()
 	for i := range clients {
 		clients[i].Name = unixsocket.ProcessName(clients[i].Process)
 	}

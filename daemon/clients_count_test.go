@@ -1,0 +1,74 @@
+package daemon
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"image-cri-shim/unixsocket"
+)
+
+// TestCountCallTakesNoLock counts a call while a client connects. Calls of all clients must not
+// wait for each other.
+func TestCountCallTakesNoLock(t *testing.T) {
+	clients, peer := connectedClients{}, unixsocket.Peer{Process: -1}
+	clients.add(peer, 1)
+	clients.mutex.Lock()
+	defer clients.mutex.Unlock()
+	counted := make(chan struct{})
+	go func() {
+		clients.countCall(peer)
+		close(counted)
+	}()
+	select {
+	case <-counted:
+	case <-time.After(5 * time.Second):
+		t.Fatal("the call waits for the lock")
+	}
+	if allocated := testing.AllocsPerRun(100, func() { clients.countCall(peer) }); allocated > 0 {
+		t.Errorf("a call allocates memory %v times", allocated)
+	}
+}
+
+// TestConnectedClientsAtOnce connects and counts from several goroutines. Only the clients that
+// are still connected remain.
+func TestConnectedClientsAtOnce(t *testing.T) {
+	var (
+		clients connectedClients
+		working sync.WaitGroup
+	)
+	for process := range 8 {
+		peer := unixsocket.Peer{Process: -1, User: process}
+		clients.add(peer, 1)
+		working.Go(func() {
+			for range 1000 {
+				clients.add(unixsocket.Peer{Process: -2, User: process / 2}, 1)
+				clients.countCall(peer)
+				clients.countCall(unixsocket.Peer{Process: -2, User: process / 2})
+				clients.add(unixsocket.Peer{Process: -2, User: process / 2}, -1)
+			}
+		})
+	}
+	working.Wait()
+	listed, more := clients.list()
+	if len(listed) != 8 || more != 0 {
+		t.Fatalf("%+v and %d more", listed, more)
+	}
+	for _, client := range listed {
+		if client.Process != -1 || client.Connections != 1 || client.Calls != 1000 {
+			t.Errorf("%+v", client)
+		}
+	}
+}
+
+func BenchmarkCountCall(b *testing.B) {
+	var clients connectedClients
+	peer := unixsocket.Peer{Process: 1}
+	clients.add(peer, 1)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			clients.countCall(peer)
+		}
+	})
+}
