@@ -24,6 +24,7 @@ func newLogger(output io.Writer, debug bool) *logrus.Logger {
 		format.DisableTimestamp = true
 		log.SetFormatter(&journalFormatter{format})
 	}
+	log.AddHook(fieldHook{})
 	setDebug(log, debug)
 	return log
 }
@@ -70,10 +71,8 @@ func logCall(log *logrus.Logger, call *proxy.Call) {
 	entry.Debug("call")
 }
 
-// logDecision logs a decision about an image name. canceled is set if the client has canceled
-// the call.
-func logDecision(log *logrus.Logger, d rewrite.Decision, canceled bool) {
-	level := decisionLevel(d, canceled)
+// logDecision logs a decision about an image name.
+func logDecision(log *logrus.Logger, d rewrite.Decision, level logrus.Level) {
 	if !log.IsLevelEnabled(level) {
 		return
 	}
@@ -95,7 +94,8 @@ func logDecision(log *logrus.Logger, d rewrite.Decision, canceled bool) {
 // decisionLevel returns the level of a decision: info for calls that change images, debug
 // for read-only calls, which kubelet makes continuously. It is error for a failed pull, unless
 // the client has canceled it, and warning if the runtime failed to answer whether the image is
-// present, except for a read-only call that was served.
+// present, except for a read-only call that was served. canceled is set if the client has
+// canceled the call.
 func decisionLevel(d rewrite.Decision, canceled bool) logrus.Level {
 	readOnly := false
 	switch d.Method {

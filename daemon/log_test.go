@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sirupsen/logrus"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -17,7 +18,7 @@ import (
 func TestDecisionOfAName(t *testing.T) {
 	for names, want := range map[naming.Mode]bool{naming.InRuntime: true, "": false} {
 		var output bytes.Buffer
-		logDecision(newLogger(&output, false), rewrite.Decision{Method: "PullImage", Names: names}, false)
+		logDecision(newLogger(&output, false), rewrite.Decision{Method: "PullImage", Names: names}, logrus.InfoLevel)
 		if got := strings.Contains(output.String(), " names=runtime"); got != want {
 			t.Errorf("%q: %s", names, output.String())
 		}
@@ -51,7 +52,7 @@ func TestDecisionLevels(t *testing.T) {
 		var output bytes.Buffer
 		log := newLogger(&output, false)
 		test.decision.Asked, test.decision.Reason = "nginx:1", "because"
-		logDecision(log, test.decision, test.name == canceled)
+		logDecision(log, test.decision, decisionLevel(test.decision, test.name == canceled))
 		line := output.String()
 		if (line == "") != (test.want == "") || !strings.Contains(line, test.want) {
 			t.Errorf("%s: %q, want %q", test.name, line, test.want)
@@ -68,7 +69,7 @@ func TestFieldsOfFailedPull(t *testing.T) {
 	var output bytes.Buffer
 	logDecision(newLogger(&output, false), rewrite.Decision{
 		Method: "PullImage", Asked: "nginx:1", Namespace: "prod", Pod: "web-0", Reason: "down", Err: errors.New("boom"),
-	}, false)
+	}, logrus.ErrorLevel)
 	if line := output.String(); !strings.Contains(line, `level=error msg=PullImage asked="nginx:1" namespace=prod pod=web-0 reason=down error=boom duration=0s`) {
 		t.Error(line)
 	}

@@ -23,6 +23,7 @@ type observers struct {
 	trace   *trace.Hub
 	clients connectedClients
 	runtime *runtimeMonitor
+	failed  failedPulls
 }
 
 // Begin implements [proxy.Observer].
@@ -65,7 +66,11 @@ func (o *observers) End(call *proxy.Call) {
 
 // decided reports a decision. ctx is the context of the call.
 func (o *observers) decided(ctx context.Context, d rewrite.Decision) {
-	logDecision(o.log, d, errors.Is(context.Cause(ctx), context.Canceled))
+	level := decisionLevel(d, errors.Is(context.Cause(ctx), context.Canceled))
+	if level == logrus.ErrorLevel {
+		level = o.failed.limit(o.log)
+	}
+	logDecision(o.log, d, level)
 	o.countDecision(d)
 	o.showDecision(d)
 	if call := proxy.CallOf(ctx); call != nil {
