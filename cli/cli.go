@@ -130,6 +130,9 @@ func serve(c *cli.Context) error {
 	if c.Args().Present() {
 		return unknownCommand(c, c.Args().First())
 	}
+	if err := checkFiles(c); err != nil {
+		return err
+	}
 	return withHint(c, daemon.Run(c.Context, file(c), c.App.ErrWriter))
 }
 

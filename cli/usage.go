@@ -35,6 +35,12 @@ func usageErrorHint(c *cli.Context, hint, text string) error {
 		help = c.App.Name + " " + c.Command.Name + " --help"
 		text = c.Command.Name + ": " + text
 	}
+	return withHelp(text, hint, help)
+}
+
+// withHelp returns a usage error whose second line has a hint, which may be empty, and a command
+// that prints help.
+func withHelp(text, hint, help string) error {
 	if hint == "" {
 		hint = "see " + help
 	} else {
@@ -72,8 +78,12 @@ func reportErrors(commands []*cli.Command) {
 }
 
 // checkArguments checks what is the same for all commands: there are no arguments if ArgsUsage
-// is empty, no flags follow an argument, and flags of a fixed set have one of its values.
+// is empty, no flags follow an argument, flags of a fixed set have one of its values, and flags
+// for files are not empty.
 func checkArguments(c *cli.Context) error {
+	if err := checkFiles(c); err != nil {
+		return err
+	}
 	for name, values := range flagValues {
 		if value := c.String(name); c.IsSet(name) && !slices.Contains(values, value) {
 			return usageErrorHint(c, didYouMean(value, values), fmt.Sprintf("--%s: found %q, expected %s", name, value, strings.Join(values, " or ")))
@@ -94,13 +104,26 @@ func checkArguments(c *cli.Context) error {
 	return nil
 }
 
+// checkFiles returns a usage error if a flag for a file is empty, such as --write "$UNSET".
+func checkFiles(c *cli.Context) error {
+	for _, flag := range slices.Concat(c.App.Flags, c.Command.Flags) {
+		path, ok := flag.(*cli.PathFlag)
+		if ok && path.TakesFile && slices.ContainsFunc(c.Lineage(), func(level *cli.Context) bool {
+			return slices.Contains(level.LocalFlagNames(), path.Name) && level.Path(path.Name) == ""
+		}) {
+			return usageError(c, "flag %s needs a value", dashed(path.Name))
+		}
+	}
+	return nil
+}
+
 // unknownCommand returns the usage error for the name of a command that does not exist.
 func unknownCommand(c *cli.Context, name string) error {
 	var names []string
 	for _, command := range c.App.VisibleCommands() {
 		names = append(names, command.Name)
 	}
-	return usageErrorHint(c, didYouMean(name, names), fmt.Sprintf("unknown command %q", name))
+	return withHelp(fmt.Sprintf("unknown command %q", name), didYouMean(name, names), c.App.Name+" --help")
 }
 
 // The errors of package flag, which have no types.

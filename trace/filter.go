@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"path"
@@ -25,8 +26,12 @@ type Filter struct {
 	Slower     time.Duration // only calls that took longer; 0 for all calls
 }
 
-// Check returns an error if a pattern is malformed or the duration negative.
+// Check returns an error if a value is empty, a pattern is malformed or the duration negative.
 func (f Filter) Check() error {
+	patterns := slices.Concat(f.Methods, f.NotMethods, f.Clients, f.Namespaces, f.Pods)
+	if slices.Contains(patterns, "") || slices.Contains(f.Images, "") {
+		return errors.New("found an empty value, expected a name or pattern")
+	}
 	for _, client := range f.Clients {
 		if user, ok := strings.CutPrefix(client, userPrefix); ok {
 			if _, err := strconv.ParseUint(user, 10, 32); err != nil {
@@ -34,7 +39,7 @@ func (f Filter) Check() error {
 			}
 		}
 	}
-	for _, pattern := range slices.Concat(f.Methods, f.NotMethods, f.Clients, f.Namespaces, f.Pods) {
+	for _, pattern := range patterns {
 		if _, err := path.Match(pattern, ""); err != nil {
 			return fmt.Errorf("pattern %q: %w", pattern, err)
 		}
