@@ -51,7 +51,7 @@ type failedPulls struct {
 }
 
 // limit returns the level of the line of a failed pull: error, or info after maxFailedPulls of
-// them, of which a line in log informs.
+// them and one line that says so.
 func (f *failedPulls) limit(log logrus.FieldLogger) logrus.Level {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()

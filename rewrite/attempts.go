@@ -33,6 +33,7 @@ const (
 	hostLimit     = 100 // a registry in the list
 	resultLimit   = 40  // the kind of a failure in the list
 	lineLimit     = 300 // a name, or a reason elsewhere
+	nameLimit     = 600 // the requested name in a decision; a name that is cut may be that of another image
 )
 
 // addSkipped adds a registry that the shim does not pull from.

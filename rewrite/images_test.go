@@ -569,7 +569,7 @@ func TestContainerStatusIsDecodedOnlyIfItMustBe(t *testing.T) {
 func TestAskedNamesAreBoundedInDecisions(t *testing.T) {
 	n := newNode(t)
 	n.remove("not a name\n" + strings.Repeat("x", 1<<20))
-	if d := n.decisions[0]; len(d.Asked) > 400 || strings.Contains(d.Asked, "\n") {
+	if d := n.decisions[0]; len(d.Asked) > nameLimit || strings.Contains(d.Asked, "\n") {
 		t.Errorf("%d bytes: %.50q", len(d.Asked), d.Asked)
 	}
 }

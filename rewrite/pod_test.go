@@ -54,3 +54,24 @@ func TestDecisionOfPullNamesPod(t *testing.T) {
 		}
 	}
 }
+
+// TestDecisionHasWholeName requires that a decision has the longest names that are valid. The
+// debug page offers to resolve and copy them; a name without the end of its tag is valid, too.
+func TestDecisionHasWholeName(t *testing.T) {
+	image := strings.Repeat("h", 63) + ":5000/" + strings.Repeat("n", 255) + ":" + strings.Repeat("t", 128) + "@sha256:" + strings.Repeat("a", 64)
+	for method, request := range map[string]proto.Message{
+		"PullImage":   &runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: image}},
+		"ImageStatus": &runtime.ImageStatusRequest{Image: &runtime.ImageSpec{Image: image}},
+		"RemoveImage": &runtime.RemoveImageRequest{Image: &runtime.ImageSpec{Image: image}},
+	} {
+		n := newNode(t)
+		encoded, err := proto.Marshal(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = n.rewriter.Unary()["/runtime.v1.ImageService/"+method](t.Context(), encoded, n.runtime.invoke)
+		if len(n.decisions) == 0 || n.decisions[len(n.decisions)-1].Asked != image {
+			t.Errorf("%s: %+v", method, n.decisions)
+		}
+	}
+}

@@ -50,7 +50,7 @@ func newPullDecision(request *runtime.PullImageRequest) Decision {
 	pod := request.GetSandboxConfig().GetMetadata()
 	return Decision{
 		Method:    "PullImage",
-		Asked:     printable.Line(request.GetImage().GetImage(), lineLimit),
+		Asked:     printable.Line(request.GetImage().GetImage(), nameLimit),
 		Namespace: printable.Line(pod.GetNamespace(), lineLimit),
 		Pod:       printable.Line(pod.GetName(), lineLimit),
 	}

@@ -25,7 +25,7 @@ func (c call) removeImage(ctx context.Context, encoded []byte) ([]byte, error) {
 	}
 	start := time.Now()
 	r := removal{call: c, request: request, encoded: encoded}
-	decision := Decision{Method: "RemoveImage", Asked: printable.Line(request.Image.Image, lineLimit), Reason: "not on this node", Outcome: OutcomeNone}
+	decision := Decision{Method: "RemoveImage", Asked: printable.Line(request.Image.Image, nameLimit), Reason: "not on this node", Outcome: OutcomeNone}
 	err := r.run(ctx)
 	if r.removed != "" {
 		decision.Served, decision.Reason, decision.Outcome = r.removed, "removed", OutcomeRemoved

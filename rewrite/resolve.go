@@ -70,7 +70,7 @@ func (c call) resolve(ctx context.Context, request *runtime.ImageStatusRequest, 
 	}
 	decision := Decision{
 		Method:   path.Base(c.method),
-		Asked:    printable.Line(request.Image.Image, lineLimit),
+		Asked:    printable.Line(request.Image.Image, nameLimit),
 		Registry: found.registry,
 		Reason:   found.failed.explain(found.reason),
 		Outcome:  found.outcome(err),
