@@ -12,6 +12,7 @@ import (
 	"image-cri-shim/page"
 	"image-cri-shim/printable"
 	"image-cri-shim/rewrite"
+	"image-cri-shim/trace/redact"
 	"image-cri-shim/version"
 )
 
@@ -62,6 +63,9 @@ func (o *observers) showDecision(made rewrite.Decision) {
 	if made.Err != nil {
 		failed := status.Convert(made.Err)
 		shown.Error = failed.Code().String() + ": " + failed.Message()
+	}
+	for _, text := range []*string{&shown.Asked, &shown.Served, &shown.Reason, &shown.Error} {
+		*text = redact.Field((*text)[:min(len(*text), redactLimit)]) // a client may send a login in a name
 	}
 	p.ObserveDecision(shown)
 }

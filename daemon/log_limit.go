@@ -8,6 +8,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"image-cri-shim/printable"
+	"image-cri-shim/trace/redact"
 )
 
 // fieldLimit bounds the texts in a line of the log, in bytes. The journal splits lines of more
@@ -15,8 +16,12 @@ import (
 // longer errors.
 const fieldLimit = 4000
 
-// fieldHook shortens the long fields of each line in the middle: the operation is at the
-// beginning of an error, and the cause at its end.
+// redactLimit bounds the texts in which logins are masked, because package redact masks longer
+// ones as a whole.
+const redactLimit = 32 << 10
+
+// fieldHook masks logins in the fields of each line, and shortens long fields in the middle: the
+// operation is at the beginning of an error, and the cause at its end.
 type fieldHook struct{}
 
 // Levels implements [logrus.Hook].
@@ -29,8 +34,18 @@ func (fieldHook) Fire(entry *logrus.Entry) error {
 		if err, isError := value.(error); isError && err != nil {
 			text, isText = err.Error(), true
 		}
-		if isText && len(text) > fieldLimit {
-			entry.Data[name] = printable.Line(text[:fieldLimit/2], fieldLimit/2) + " ... " + printable.End(text, fieldLimit/2)
+		if !isText {
+			continue
+		}
+		masked := text
+		if len(masked) > redactLimit { // the middle is not shown anyway
+			masked = masked[:redactLimit/2] + masked[len(masked)-redactLimit/2:]
+		}
+		if masked = redact.Field(masked); len(masked) > fieldLimit {
+			masked = printable.Line(masked[:fieldLimit/2], fieldLimit/2) + " ... " + printable.End(masked, fieldLimit/2)
+		}
+		if masked != text {
+			entry.Data[name] = masked
 		}
 	}
 	return nil

@@ -2,8 +2,12 @@ package daemon
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,6 +16,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"image-cri-shim/page"
+	"image-cri-shim/proxy"
 	"image-cri-shim/rewrite"
 	"image-cri-shim/trace"
 )
@@ -65,5 +71,37 @@ func TestLongFields(t *testing.T) {
 	log.WithError(errors.New("a\nb")).Info("short")
 	if line := output.String(); !strings.Contains(line, `error="a\nb"`) {
 		t.Errorf("a short text has changed: %s", line)
+	}
+}
+
+// TestLoginsInNames pulls an image whose name has a login, as in a pod that was written in haste.
+// Neither the log nor the debug page shows the password.
+func TestLoginsInNames(t *testing.T) {
+	var output bytes.Buffer
+	o := &observers{log: newLogger(&output, true), trace: trace.NewHub(trace.Options{})}
+	shown := page.New(page.Sources{
+		Host:          func() string { return "" },
+		Service:       func(context.Context) page.Service { return page.Service{} },
+		Registries:    func() []page.Registry { return nil },
+		Configuration: func() string { return "" },
+	})
+	o.page.Store(shown)
+	const name = "https://robot:canary@hub.example.com/app:1"
+	err := status.Error(codes.NotFound, `failed to pull image "`+name+`": not found`)
+	o.decided(t.Context(), rewrite.Decision{Method: "PullImage", Asked: name, Served: name, Reason: "tried before: " + name, Tried: name, Err: err})
+	logCall(o.log, &proxy.Call{Method: "/runtime.v1.ImageService/PullImage", Code: codes.NotFound, Err: err})
+	request := httptest.NewRequest(http.MethodGet, "http://localhost/snapshot", nil)
+	request = request.WithContext(context.WithValue(t.Context(), http.LocalAddrContextKey, &net.UnixAddr{}))
+	response := httptest.NewRecorder()
+	shown.ServeHTTP(response, request)
+	o.decided(t.Context(), rewrite.Decision{Method: "PullImage", Asked: "long:1", Err: status.Error(codes.Unknown, "begin "+strings.Repeat("x", 1<<20))})
+	longResponse := httptest.NewRecorder()
+	if shown.ServeHTTP(longResponse, request); !strings.Contains(longResponse.Body.String(), "Unknown: begin xx") {
+		t.Errorf("a long error: %s", longResponse.Body)
+	}
+	for place, text := range map[string]string{"log": output.String(), "page": response.Body.String()} {
+		if strings.Contains(text, "canary") || !strings.Contains(text, "hub.example.com/app:1") {
+			t.Errorf("%s: %s", place, text)
+		}
 	}
 }
