@@ -532,3 +532,42 @@ func TestNamingOfAnUnusableImageAfterAKill(t *testing.T) {
 		return killed
 	})
 }
+
+// TestNamingRecordsBesideTheLastPull: the pull of a name ends while the registry's own name is
+// pulled, and records the requested name in the ledger. The pull by the own name ends last and
+// deletes the registry's other names at the same time. Sleeps order the two, because other
+// means would hide a data race from the race detector.
+func TestNamingRecordsBesideTheLastPull(t *testing.T) {
+	first, second := newContent("first"), newContent("second")
+	other := strings.Replace(stored, "1.25", "1.26", 1)
+	for step := range 8 { // the call of the deletion that lasts until the ledger is written
+		bubble(t, func(t *testing.T, n *namingNode) {
+			n.pushAs(first, stored)
+			n.pushAs(second, other)
+			var recording atomic.Bool
+			var calls atomic.Int64
+			n.during(stored, func() {
+				n.mustPull(strings.Replace(asked, "1.25", "1.26", 1))
+				n.set(func(_ context.Context, _ int, call string, invoke func() ([]byte, error)) ([]byte, error) {
+					switch {
+					case recording.Load():
+						if calls.Add(1) == int64(step) {
+							time.Sleep(time.Second)
+						}
+					case call == "ImageStatus "+asked:
+						recording.Store(true)
+						time.Sleep(time.Second / 2) // the other pull ends
+					}
+					return invoke()
+				})
+				n.runtime.pullTime = time.Minute - time.Second/2
+				n.mustPull(asked)
+			})
+			n.wantName(asked, first)
+			n.wantName(stored, first)
+			if digest, _ := n.storedAs(other); digest != "" {
+				t.Errorf("containerd still has %s", other)
+			}
+		})
+	}
+}

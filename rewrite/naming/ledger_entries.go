@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"image-cri-shim/rewrite/containerd"
-	"image-cri-shim/rewrite/imagename"
-	"image-cri-shim/rewrite/ledger"
 	"slices"
 	"strings"
 	"time"
 
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/containerd"
+	"image-cri-shim/rewrite/imagename"
+	"image-cri-shim/rewrite/ledger"
 )
 
 // nameEntries gives an image the names that the ledger has for it. The caller must have

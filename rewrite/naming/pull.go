@@ -180,10 +180,15 @@ func (p *Pull) restoreTag(ctx context.Context, image string) error {
 // end ends the pull. The last pull from the repository deletes the registry's names that
 // pulls for other names have added. Until then the ledger hides them.
 func (p *Pull) end(ctx context.Context) {
-	if p.endPull(ctx, p.repository) || p.image == "" {
-		return
+	if p.image != "" {
+		if p.endLastPull(ctx, p.repository) {
+			return
+		}
+		// Another pull is in progress. The ledger has to have the names before this pull ends,
+		// because the last pull removes them from it.
+		if err := p.keepInLedger(ctx, p.image); err != nil {
+			p.warn(err)
+		}
 	}
-	if err := p.keepInLedger(ctx, p.image); err != nil {
-		p.warn(err)
-	}
+	p.endPull(ctx, p.repository)
 }

@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"image-cri-shim/rewrite/containerd"
-	"image-cri-shim/rewrite/imagename"
 	"slices"
 
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/rewrite/containerd"
+	"image-cri-shim/rewrite/imagename"
 )
 
 // put gives an image names. If the image was removed meanwhile, put deletes the names again

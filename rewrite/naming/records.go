@@ -3,11 +3,11 @@ package naming
 import (
 	"context"
 	"fmt"
-	"image-cri-shim/rewrite/containerd"
-	"image-cri-shim/rewrite/imagename"
-	"maps"
 	"slices"
 	"strings"
+
+	"image-cri-shim/rewrite/containerd"
+	"image-cri-shim/rewrite/imagename"
 )
 
 // restoreRecords deletes the names that pulls have added, and moves kept names back to their
@@ -18,8 +18,8 @@ func (n *Namer) restoreRecords(ctx context.Context, records []*containerd.Record
 		byName[record.GetName()] = record
 	}
 	var doomed []*containerd.Record
-	for _, name := range slices.Sorted(maps.Keys(state.created)) {
-		record, kept := byName[name], state.kept[name]
+	for _, name := range n.gate.createdNames(state) {
+		record, kept := byName[name], n.gate.keptRecord(state, name)
 		if record == nil {
 			gone = append(gone, name) // the CRI may still show it
 			continue
@@ -48,7 +48,7 @@ func (n *Namer) restoreRecords(ctx context.Context, records []*containerd.Record
 		delete(byName, record.GetName())
 	}
 	// A kept tag protects no digest: the digests that must stay are in kept too.
-	for name := range state.kept {
+	for _, name := range n.gate.keptNames(state) {
 		delete(byName, name)
 	}
 	deleted, err := n.deleteAll(ctx, doomed, byName, n.recordDeletion)

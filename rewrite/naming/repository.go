@@ -72,6 +72,19 @@ func (g *gate) endPull(repository string) (state *repositoryPulls, last bool) {
 	return state, state.deleting
 }
 
+// endLastPull is like endPull if no other pull from the repository is in progress. Otherwise it
+// does nothing and returns false.
+func (g *gate) endLastPull(repository string) (state *repositoryPulls, last bool) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	state = g.repositories[repository]
+	if state.active > 1 {
+		return state, false
+	}
+	state.active, state.deleting = 0, true
+	return state, true
+}
+
 // reopen undoes the end of the last pull from a repository, because its names could not be
 // deleted. The caller must call endPull again.
 func (g *gate) reopen(repository string) {
@@ -241,6 +254,28 @@ func (g *gate) setKept(state *repositoryPulls, kept map[string]*containerd.Recor
 			state.kept[name] = record
 		}
 	}
+}
+
+// createdNames returns the names that pulls for other names have created, sorted.
+func (g *gate) createdNames(state *repositoryPulls) []string {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	return slices.Sorted(maps.Keys(state.created))
+}
+
+// keptNames returns the names that must stay.
+func (g *gate) keptNames(state *repositoryPulls) []string {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	return slices.Collect(maps.Keys(state.kept))
+}
+
+// imageIDs returns the IDs of the images with names that pulls for other names have created,
+// sorted.
+func (g *gate) imageIDs(state *repositoryPulls) []string {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	return slices.Sorted(maps.Keys(state.images))
 }
 
 // addCreated records the names that a pull for another name has created, and the ID of their

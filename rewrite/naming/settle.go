@@ -3,7 +3,6 @@ package naming
 import (
 	"context"
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -18,18 +17,30 @@ func repositoryFilter(repository string) string {
 	return "name~=" + strconv.Quote("^"+regexp.QuoteMeta(repository)+"[:@]")
 }
 
-// endPull ends a pull from a repository. It reports whether it was the last one.
-func (n *Namer) endPull(ctx context.Context, repository string) bool {
-	state, last := n.gate.endPull(repository)
-	if !last {
-		return false
+// endPull ends a pull from a repository.
+func (n *Namer) endPull(ctx context.Context, repository string) {
+	if state, last := n.gate.endPull(repository); last {
+		n.finishOrRepair(ctx, repository, state)
 	}
+}
+
+// endLastPull ends a pull from a repository if no other one is in progress. Otherwise it does
+// nothing and returns false.
+func (n *Namer) endLastPull(ctx context.Context, repository string) bool {
+	state, last := n.gate.endLastPull(repository)
+	if last {
+		n.finishOrRepair(ctx, repository, state)
+	}
+	return last
+}
+
+// finishOrRepair calls finish. If it fails, the repair retries it in the background.
+func (n *Namer) finishOrRepair(ctx context.Context, repository string, state *repositoryPulls) {
 	if err := n.finish(ctx, repository, state); err != nil {
 		n.warn(err)
 		n.gate.reopen(repository)
 		n.tasks.start(ctx, func(ctx context.Context) { n.repair(ctx, repository, state) })
 	}
-	return true
 }
 
 // finish deletes the names that the pulls from a repository have created. If it fails, the
@@ -40,7 +51,7 @@ func (n *Namer) finish(ctx context.Context, repository string, state *repository
 	if late := n.gate.unfinished(state); len(late) > 0 {
 		return fmt.Errorf("images of %d pulls from %s lack their names", len(late), repository)
 	}
-	if len(state.created) > 0 {
+	if len(n.gate.createdNames(state)) > 0 {
 		if err := n.settle(ctx, repository, state); err != nil {
 			return fmt.Errorf("could not delete the registry's names after pulls from %s: %w", repository, err)
 		}
@@ -62,7 +73,7 @@ func (n *Namer) flushJournal() {
 // settle restores the records of a repository to their state before the pulls for other names.
 // Names that clients have pulled by their own names meanwhile stay.
 func (n *Namer) settle(ctx context.Context, repository string, state *repositoryPulls) error {
-	images := slices.Sorted(maps.Keys(state.images))
+	images := n.gate.imageIDs(state)
 	done, err := n.gate.exclude(ctx, images...)
 	if err != nil {
 		return fmt.Errorf("wait for the calls that use the images: %w", err)
@@ -117,24 +128,25 @@ func (n *Namer) addHidden(ctx context.Context, image, from string, state *reposi
 // other records of their images in the repository. It reads them one by one, because
 // containerd reads the records of all images to list a repository.
 func (n *Namer) recordsOf(ctx context.Context, in string, state *repositoryPulls) (records []*containerd.Record, err error) {
-	names := maps.Clone(state.created)
-	for name := range state.created {
-		if kept := state.kept[name]; kept.GetTarget() != nil {
-			names[in+"@"+kept.GetTarget().GetDigest()] = struct{}{}
+	names := n.gate.createdNames(state)
+	for _, name := range slices.Clone(names) {
+		if kept := n.gate.keptRecord(state, name); kept.GetTarget() != nil {
+			names = append(names, in+"@"+kept.GetTarget().GetDigest())
 		}
 	}
-	for image := range state.images {
+	for _, image := range n.gate.imageIDs(state) {
 		shown, err := n.runtime.ImageStatus(ctx, image)
 		if err != nil {
 			return nil, err
 		}
 		for _, tag := range shown.GetRepoTags() {
 			if imagename.Repository(tag) == in {
-				names[tag] = struct{}{}
+				names = append(names, tag)
 			}
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(names)) {
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
 		record, err := n.images.Get(ctx, name)
 		if err != nil {
 			return nil, err
@@ -153,7 +165,7 @@ func (n *Namer) isForeign(ctx context.Context, record *containerd.Record, state 
 	if err != nil || image == nil || !imagename.Has(image, record.GetName()) {
 		return false, err
 	}
-	ours := slices.ContainsFunc(slices.Collect(maps.Keys(state.images)), func(id string) bool {
+	ours := slices.ContainsFunc(n.gate.imageIDs(state), func(id string) bool {
 		return strings.TrimPrefix(id, "sha256:") == strings.TrimPrefix(image.Id, "sha256:")
 	})
 	return !ours, nil
