@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -149,21 +150,33 @@ type Endpoint struct{ File, Value string }
 // empty if no file sets it.
 func (d Distribution) Endpoints() (runtime, image Endpoint, err error) {
 	edits, err := readFiles(d.client())
-	argument := false // kubelet-arg overrides the other key
+	runtime, image = effective(edits)
+	return runtime, image, err
+}
+
+// effective returns the endpoints that kubelet gets. A later file overrides an earlier one, and
+// kubelet-arg overrides the other key. It also removes all arguments of earlier files, unless a
+// file appends to them with kubelet-arg+.
+func effective(edits []*fileEdit) (runtime, image Endpoint) {
+	var key, argument struct{ runtime, image Endpoint }
 	for _, e := range edits {
 		for _, s := range e.settings {
-			value := Endpoint{e.file.path, strings.TrimPrefix(s.endpoint, "remote:")}
-			isArgument := strings.HasPrefix(s.key, "kubelet-arg")
+			value, target := Endpoint{e.file.path, strings.TrimPrefix(s.endpoint, "remote:")}, &key
+			if strings.HasPrefix(s.key, "kubelet-arg") || e.file.unit != "" {
+				target = &argument
+			}
 			switch {
+			case s.key == argumentsKey:
+				argument.runtime, argument.image = Endpoint{}, Endpoint{}
 			case s.endpoint == "":
 			case isImageKey(s.key):
-				image = value
-			case isArgument || !argument || e.file.unit != "":
-				runtime, argument = value, isArgument
+				target.image = value
+			default:
+				target.runtime = value
 			}
 		}
 	}
-	return runtime, image, err
+	return cmp.Or(argument.runtime, key.runtime), cmp.Or(argument.image, key.image)
 }
 
 // KubeletUnit returns the systemd unit that runs kubelet.

@@ -12,6 +12,10 @@ import (
 // top-level keys and among the arguments of kubelet.
 var rancherFormat = format{find: findRancherSettings}
 
+// argumentsKey is the key of a setting without an endpoint, where a file replaces the arguments
+// of kubelet in earlier files.
+const argumentsKey = "kubelet-arg"
+
 func findRancherSettings(content string) (settings []setting, err error) {
 	root, err := readMapping(content)
 	if err != nil || root == nil {
@@ -27,9 +31,12 @@ func findRancherSettings(content string) (settings []setting, err error) {
 				return nil, err
 			}
 			found = []setting{one}
-		case "kubelet-arg", "kubelet-arg+":
+		case argumentsKey, argumentsKey + "+":
 			if found, err = findArguments(content, value); err != nil {
 				return nil, err
+			}
+			if key.Value == argumentsKey {
+				found = append([]setting{{key: argumentsKey, line: key.Line}}, found...)
 			}
 		}
 		for _, next := range found {
@@ -79,6 +86,7 @@ var unitFormat = format{find: findUnitSettings}
 
 var (
 	unitArgument = regexp.MustCompile(`(?:^|[\s=])(?:--)?(container[-_]runtime[-_]endpoint|image[-_]service[-_]endpoint|cri-socket)(?:[=\s]+)(\S+)`)
+	unitReplace  = regexp.MustCompile(`(?:^|\s)--kubelet-arg[=\s]`)
 	unitSpace    = strings.NewReplacer("\\\n", "  ", `"`, " ", "'", " ") // keeps offsets
 )
 
@@ -86,6 +94,9 @@ func findUnitSettings(content string) (settings []setting, err error) {
 	start := 0
 	for line := range strings.SplitAfterSeq(unitSpace.Replace(content), "\n") {
 		if !isComment(line) {
+			if _, replaced := findSetting(settings, argumentsKey); !replaced && unitReplace.MatchString(line) {
+				settings = append(settings, setting{key: argumentsKey, line: strings.Count(content[:start], "\n") + 1})
+			}
 			for _, match := range unitArgument.FindAllStringSubmatchIndex(line, -1) {
 				key := strings.ReplaceAll(line[match[2]:match[3]], "_", "-")
 				number := strings.Count(content[:start+match[2]], "\n") + 1

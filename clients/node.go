@@ -88,6 +88,10 @@ func (n *Node) install(c client, edits []*fileEdit) error {
 			e.change.backupAfter = &original
 		}
 	}
+	if c.distribution != nil {
+		runtime, _ := effective(edits)
+		set = runtime.Value != ""
+	}
 	switch first := edits[0]; {
 	case set || len(problems) > 0:
 	case c.distribution != nil:
@@ -146,7 +150,7 @@ func (n *Node) unset(d Distribution) error {
 	if !n.SameSocket(d.Runtime, n.Runtime) {
 		return fmt.Errorf("%s: no file sets kubelet's endpoint, so kubelet uses %s's own runtime unix://%s instead of the shim's runtime unix://%s: set `cri` to it first", d.Name, d.Name, d.Runtime, n.Runtime)
 	}
-	return fmt.Errorf("%s: no file sets kubelet's endpoint, and install adds none: %s", d.Name, d.Manual(n.Shim))
+	return fmt.Errorf("%s: no file sets kubelet's endpoint, or later arguments replace it, and install adds none: %s", d.Name, d.Manual(n.Shim))
 }
 
 // addEndpoint adds the runtime's endpoint to a file. It is called if no file of the client sets

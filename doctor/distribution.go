@@ -27,7 +27,7 @@ func (n *node) checkDistribution(d clients.Distribution) Finding {
 	hint := "run image-cri-shim install, then systemctl restart " + d.Unit
 	switch {
 	case runtime.Value == "":
-		return t.fail(d.Manual(n.Settings.Shim), "no file of %s sets kubelet's endpoint, so kubelet uses %s's own runtime", d.Name, d.Name)
+		return t.fail(d.Manual(n.Settings.Shim), "no file of %s sets kubelet's endpoint, or later arguments replace it, so kubelet uses %s's own runtime", d.Name, d.Name)
 	case !n.isShim(runtime.Value):
 		t.subject = runtime.File
 		return t.fail(hint, "%s", t.endpointText(runtime.Value))
