@@ -20,7 +20,8 @@ type Distribution struct {
 
 // Manual returns the change by hand that points kubelet at a socket.
 func (d Distribution) Manual(socket string) string {
-	return fmt.Sprintf(d.manual, socket) + ", then run systemctl restart " + d.Unit
+	return fmt.Sprintf(d.manual, socket) + ", then run systemctl restart " + d.Unit +
+		"; if " + d.Name + " no longer runs on this node, ignore its files with --distribution-root /none"
 }
 
 // Paths lists the files that are read.
