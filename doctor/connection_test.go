@@ -125,3 +125,22 @@ func TestDistributionConnection(t *testing.T) {
 	startKubelet(t, folder, "--config-dir=/var/lib/rancher/rke2/agent/etc/kubelet.conf.d", "--config=/var/lib/rancher/kubelet.yaml")
 	wantFinding(t, checkKubeletConnection(t.Context(), n), Warn, "is not connected", "systemctl restart rke2-server")
 }
+
+// TestDistributionAdvice requires a remedy that works for the file with the endpoint: install
+// edits neither units nor endpoints of another runtime.
+func TestDistributionAdvice(t *testing.T) {
+	const runtime = "/run/k3s/containerd/containerd.sock"
+	for _, test := range []struct{ file, content, hint string }{
+		{"etc/rancher/k3s/config.yaml", "kubelet-arg: container-runtime-endpoint=unix://" + runtime, "image-cri-shim install, then systemctl restart k3s"},
+		{"etc/rancher/k3s/config.yaml", "kubelet-arg: container-runtime-endpoint=unix:///run/other.sock", "else set the key cri to the other one"},
+		{"etc/systemd/system/k0sworker.service", "ExecStart=/usr/local/bin/k0s worker --cri-socket=remote:unix://" + runtime, "change the path of the endpoint to /run/shim.sock in "},
+	} {
+		root := t.TempDir()
+		path := filepath.Join(root, test.file)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(test.content+"\n"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		n := &node{Options: Options{File: config.DefaultFile, Settings: &config.Config{Shim: connectionShim, Runtime: runtime}, Files: Files{Distributions: clients.FindDistributions(root)}}}
+		wantFinding(t, checkDistributions(t.Context(), n), Fail, "not the shim's", test.hint)
+	}
+}

@@ -24,10 +24,16 @@ func (n *node) checkDistribution(d clients.Distribution) Finding {
 	if err != nil {
 		return unreadableFinding(t, err)
 	}
-	hint := "run image-cri-shim install, then systemctl restart " + d.Unit
+	hint := n.installHint() + ", then `systemctl restart " + d.Unit + "`"
 	switch {
 	case runtime.Value == "":
 		return t.fail(d.Manual(n.Settings.Shim), "no file of %s sets kubelet's endpoint, or later arguments replace it, so kubelet uses %s's own runtime", d.Name, d.Name)
+	case !n.isShim(runtime.Value) && isUnit(runtime.File):
+		t.subject = runtime.File
+		return t.fail(n.unitHint(runtime.File, d.Unit), "%s", t.endpointText(runtime.Value))
+	case !n.isShim(runtime.Value) && !n.canInstall(runtime.Value):
+		t.subject = runtime.File
+		return t.fail("set the endpoint to unix://"+n.Settings.Shim+" there if the shim's runtime is the intended one, else set the key cri to the other one", "%s", t.endpointText(runtime.Value))
 	case !n.isShim(runtime.Value):
 		t.subject = runtime.File
 		return t.fail(hint, "%s", t.endpointText(runtime.Value))

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,7 +46,9 @@ func checkKubelet(_ context.Context, n *node) []Finding {
 		return []Finding{n.noKubeletFinding(t)}
 	case isDockershim(runtime.value):
 		return []Finding{t.fail(hint+"; remove dockershim flags such as --container-runtime and --network-plugin", "%s", t.endpointText(runtime.value))}
-	case n.canInstall(runtime.value):
+	case runtime.value != "" && !n.isShim(runtime.value) && slices.Contains(n.Files.KubeletFlags, runtime.file) && isUnit(runtime.file):
+		return []Finding{t.fail(n.unitHint(runtime.file, "kubelet"), "%s", t.endpointText(runtime.value))}
+	case n.canInstall(cmp.Or(runtime.value, kubeletDefault)):
 		return []Finding{t.fail(n.installHint()+", then `systemctl restart kubelet`", "%s", t.endpointText(runtime.value))}
 	case !n.isShim(runtime.value):
 		return []Finding{t.fail(hint, "%s", t.endpointText(runtime.value))}
@@ -58,20 +61,44 @@ func checkKubelet(_ context.Context, n *node) []Finding {
 // usesShim is the text if a client's configuration names the shim's socket.
 const usesShim = "uses the shim"
 
+// kubeletDefault is the endpoint that kubelet uses if none is set.
+const kubeletDefault = "unix:///run/containerd/containerd.sock"
+
+// isUnit reports whether a file is a systemd unit or a drop-in of one, which the command install
+// does not edit.
+func isUnit(file string) bool {
+	return slices.Contains([]string{".service", ".conf"}, filepath.Ext(file))
+}
+
+// unitHint returns the remedy for an endpoint in a unit. k0s has another prefix than unix://.
+func (n *node) unitHint(file, unit string) string {
+	return fmt.Sprintf("change the path of the endpoint to %s in %s, then `systemctl daemon-reload` and `systemctl restart %s`", n.Settings.Shim, file, unit)
+}
+
 // canInstall reports whether the command install replaces an endpoint: it edits only a file
 // without one, or with the runtime's.
 func (n *node) canInstall(endpoint string) bool {
 	return !n.isShim(endpoint) && (endpoint == "" || n.isSocket(endpoint, n.Settings.Runtime))
 }
 
-// installHint returns the remedy that points the clients at the shim.
+// installHint returns the remedy that points the clients at the shim. install gets the files that
+// the user named to the doctor.
 func (n *node) installHint() string {
 	command := "image-cri-shim install"
 	if n.File != config.DefaultFile {
 		command += " --file " + n.File
 	}
+	if n.Files.KubeletNamed {
+		command += " --kubelet-config " + n.Files.Kubelet[0]
+	}
+	if n.Files.Crictl != "" && n.Files.Crictl != defaultCrictl {
+		command += " --crictl-config " + n.Files.Crictl
+	}
 	return "`" + command + "`"
 }
+
+// defaultCrictl is crictl's configuration file without --crictl-config.
+const defaultCrictl = "/etc/crictl.yaml"
 
 // endpointText describes a client's endpoint that is not the shim's.
 func (t topic) endpointText(endpoint string) string {
