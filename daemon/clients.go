@@ -91,7 +91,8 @@ func (c *connectedClients) list() (clients []explain.ShimClient, more int) {
 // clientListener counts the connections of clients.
 type clientListener struct {
 	net.Listener
-	clients *connectedClients
+	clients    *connectedClients
+	unanswered func() // called when a connection ends before anything was sent to the client
 }
 
 // Accept implements [net.Listener].
@@ -103,17 +104,33 @@ func (l clientListener) Accept() (net.Conn, error) {
 	}
 	peer, _ := unixsocket.PeerOf(unix) // UnknownPeer on an error
 	l.clients.add(peer, 1)
-	return &clientConn{UnixConn: unix, remove: sync.OnceFunc(func() { l.clients.add(peer, -1) })}, nil
+	c := &clientConn{UnixConn: unix}
+	c.end = sync.OnceFunc(func() {
+		l.clients.add(peer, -1)
+		if !c.answered.Load() {
+			l.unanswered()
+		}
+	})
+	return c, nil
 }
 
 // clientConn is a counted connection.
 type clientConn struct {
 	*net.UnixConn
-	remove func()
+	end      func()
+	answered atomic.Bool // whether anything was sent to the client
+}
+
+// Write implements [net.Conn].
+func (c *clientConn) Write(b []byte) (int, error) {
+	if !c.answered.Load() {
+		c.answered.Store(true)
+	}
+	return c.UnixConn.Write(b)
 }
 
 // Close implements [net.Conn].
 func (c *clientConn) Close() error {
-	c.remove()
+	c.end()
 	return c.UnixConn.Close()
 }

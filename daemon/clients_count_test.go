@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"net"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -71,4 +73,47 @@ func BenchmarkCountCall(b *testing.B) {
 			clients.countCall(peer)
 		}
 	})
+}
+
+// TestUnansweredConnection requires that a connection that ends before the client got anything
+// is reported: on a runtime that accepts connections but does not answer, no call begins.
+func TestUnansweredConnection(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		answers bool
+		want    int
+	}{
+		{"unanswered", false, 1},
+		{"answered", true, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			listener, err := net.Listen("unix", filepath.Join(t.TempDir(), "shim.sock"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = listener.Close() }()
+			var clients connectedClients
+			unanswered := 0
+			listening := clientListener{listener, &clients, func() { unanswered++ }}
+			client, err := net.Dial("unix", listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = client.Close() }()
+			accepted, err := listening.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.answers {
+				if _, err := accepted.Write([]byte("settings")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_ = accepted.Close()
+			_ = accepted.Close()
+			if unanswered != test.want {
+				t.Errorf("%d connections reported, want %d", unanswered, test.want)
+			}
+		})
+	}
 }

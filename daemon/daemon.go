@@ -185,7 +185,8 @@ func (d *daemon) run(ctx context.Context) error {
 	defer d.runNamer(ctx)()
 	defer d.observers.runtime.start(ctx, d.probeRuntime, d.log.WithField("cri", d.runtime))()
 	served := make(chan error, 1)
-	go func() { served <- d.server.Serve(clientListener{probedListener{listener}, &d.observers.clients}) }()
+	clients := clientListener{probedListener{listener}, &d.observers.clients, d.observers.runtime.suspect}
+	go func() { served <- d.server.Serve(clients) }()
 	defer watchdog(ctx, d.settings.Shim, d.log)()
 	d.serving.Store(true)
 	notify(systemd.SdNotifyReady, d.servingLine())

@@ -13,7 +13,7 @@ import (
 const probeInterval = time.Second
 
 // runtimeMonitor logs when the runtime stops answering, and when it answers again. Without a
-// failed call it sends nothing to the runtime.
+// failed call or an unanswered connection it sends nothing to the runtime.
 type runtimeMonitor struct {
 	suspected chan struct{}
 }
@@ -25,9 +25,13 @@ func newRuntimeMonitor() *runtimeMonitor {
 // observe records the code of a finished call. Unavailable and DeadlineExceeded make the
 // monitor probe the runtime, because a registry may be their cause, too.
 func (m *runtimeMonitor) observe(code codes.Code) {
-	if code != codes.Unavailable && code != codes.DeadlineExceeded {
-		return
+	if code == codes.Unavailable || code == codes.DeadlineExceeded {
+		m.suspect()
 	}
+}
+
+// suspect makes the monitor probe the runtime.
+func (m *runtimeMonitor) suspect() {
 	select {
 	case m.suspected <- struct{}{}:
 	default: // a probe is already due
