@@ -162,6 +162,10 @@ func (v value) warnOfComment() {
 	if !ok && secret && v.node.Style == 0 && v.node.Anchor == "" {
 		v.warn("is continued on the next line; correct the indentation of that line, or quote the value")
 	}
+	if ok && secret && !v.null() && lastComma.MatchString(rest) {
+		v.warn("ends before a comma, which separates keys in {...}; quote the value if the comma belongs to it, else remove the comma")
+		return
+	}
 	parts := comment.FindStringSubmatch(rest)
 	if !ok || parts == nil {
 		return
@@ -170,10 +174,13 @@ func (v value) warnOfComment() {
 	switch {
 	case v.null() && attached:
 		v.warn("has no value, because a # begins a comment; quote the value if it begins with #")
-	case attached, secret && !v.null() && parts[1] == " ":
+	case attached, secret && !v.null() && (parts[1] == " " || strings.Contains(parts[1], "\t")):
 		v.warn("ends before ` #`, which begins a comment; quote the value if the # belongs to it, else write `  # ` before the comment")
 	}
 }
+
+// lastComma matches a comma behind the last value of {...}.
+var lastComma = regexp.MustCompile(`^[ \t]*,[ \t]*\}`)
 
 var wordStart = regexp.MustCompile(`[\pL0-9]`)
 

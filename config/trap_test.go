@@ -162,6 +162,8 @@ func TestTrapsOfLines(t *testing.T) {
 	}
 	for data, want := range map[string]string{
 		"address: hub.local\nimage: /var/lib/a #b\n":         "f:2: image: ends before ` #`",
+		"address: hub.local\nauth: admin:hunter\t#\n":        "f:2: auth: ends before ` #`",
+		"registries: [{address: a.b, auth: admin:hunter,}]":  "f:1: registries[0].auth: ends before a comma",
 		"address: hub.local\nauth: admin:hunter2\n  debug\n": "f:2: auth: is continued on the next line; correct the indentation of that line, or quote the value",
 	} {
 		config, err := Parse("f", []byte(data))
