@@ -64,7 +64,7 @@ func (o *observers) showDecision(made rewrite.Decision) {
 		failed := status.Convert(made.Err)
 		shown.Error = failed.Code().String() + ": " + failed.Message()
 	}
-	for _, text := range []*string{&shown.Asked, &shown.Served, &shown.Reason, &shown.Error} {
+	for _, text := range []*string{&shown.Asked, &shown.Served, &shown.Registry, &shown.Reason, &shown.Tried, &shown.Error} {
 		*text = redact.Field((*text)[:min(len(*text), redactLimit)]) // a client may send a login in a name
 	}
 	p.ObserveDecision(shown)
