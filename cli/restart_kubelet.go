@@ -15,6 +15,7 @@ import (
 
 	"image-cri-shim/admin"
 	"image-cri-shim/clients"
+	"image-cri-shim/config"
 	"image-cri-shim/explain"
 )
 
@@ -55,7 +56,7 @@ func (k *kubelet) restartAndWait(ctx context.Context, stop func(), changes []cli
 	if k.wait <= 0 {
 		return k.systemctl(ctx, restartTimeout, "restart", k.unit)
 	}
-	fmt.Fprintf(k.out, "restarting %s, and waiting up to %s until it calls the shim\n", k.unit, k.wait)
+	fmt.Fprintf(k.out, "restarting %s, and waiting up to %s until it calls the shim\n", k.unit, config.ShortDuration(k.wait))
 	// k3s is ready only after kubelet, so that a blocking restart might not end.
 	err := k.systemctl(ctx, k.wait, "restart", "--no-block", k.unit)
 	if err == nil {
@@ -104,7 +105,7 @@ func (k *kubelet) await(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return errors.New("interrupted")
 			}
-			return fmt.Errorf("%s within %s; the state of %s is %s, and journalctl -u %s shows why", problem, k.wait, k.unit, k.state(ctx), k.unit)
+			return fmt.Errorf("%s within %s; the state of %s is %s, and journalctl -u %s shows why", problem, config.ShortDuration(k.wait), k.unit, k.state(ctx), k.unit)
 		}
 	}
 }

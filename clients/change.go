@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/rogpeppe/go-internal/diff"
@@ -40,7 +41,9 @@ func (c *Change) backupPath() string { return c.Path + backupSuffix }
 
 // Diff returns the change as a unified diff, or "" if the content does not change.
 func (c *Change) Diff() string {
-	return string(diff.Diff(c.Path, []byte(c.content), c.Path, []byte(c.after)))
+	text := string(diff.Diff(c.Path, []byte(c.content), c.Path, []byte(c.after)))
+	_, hunks, _ := strings.Cut(text, "\n") // without the line "diff FILE FILE"
+	return hunks
 }
 
 // Apply writes the file and its backup. Each write is atomic and keeps the owner and mode of

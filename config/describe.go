@@ -49,10 +49,10 @@ func (c *Config) describeService(w io.Writer) {
 		{"names", c.describeNames()},
 		{"log", logging},
 		{"metrics", c.describeMetrics()},
-		{"pull", fmt.Sprintf("at most %s before the last attempt, %s per registry lookup", shortDuration(c.Timeout), shortDuration(c.LookupTimeout))},
+		{"pull", fmt.Sprintf("at most %s before the last attempt, %s per registry lookup", ShortDuration(c.Timeout), ShortDuration(c.LookupTimeout))},
 		{"fallback", c.describeFallback()},
-		{"restart", fmt.Sprintf("running calls have %s to end", shortDuration(c.Drain))},
-		{"reload", fmt.Sprintf("when this file changes, and every %s", shortDuration(c.ReloadInterval))},
+		{"restart", fmt.Sprintf("running calls have %s to end", ShortDuration(c.Drain))},
+		{"reload", fmt.Sprintf("when this file changes, and every %s", ShortDuration(c.ReloadInterval))},
 		{"state", c.StateDirectory},
 		{"cache", c.Cache.describe()},
 		{"trace", c.describeTrace()},
@@ -106,7 +106,7 @@ func (c Cache) describe() string {
 	if c.ImageCacheSize < 0 {
 		return "none: the registries are asked at every pull"
 	}
-	return fmt.Sprintf("%d answers, found for %s, absent for %s", c.ImageCacheSize, shortDuration(c.ImageCacheTTL), shortDuration(c.AbsentTTL))
+	return fmt.Sprintf("%d answers, found for %s, absent for %s", c.ImageCacheSize, ShortDuration(c.ImageCacheTTL), ShortDuration(c.AbsentTTL))
 }
 
 func (c *Config) describeTrace() string {
@@ -158,8 +158,8 @@ func (r Registry) describeTLS() string {
 	return "verified with the system's certificates"
 }
 
-// shortDuration formats a duration without zero minutes and seconds: 15m, not 15m0s.
-func shortDuration(d time.Duration) string {
+// ShortDuration formats a duration without zero minutes and seconds: 15m, not 15m0s.
+func ShortDuration(d time.Duration) string {
 	text := d.String()
 	if strings.HasSuffix(text, "m0s") {
 		text = strings.TrimSuffix(text, "0s")

@@ -104,7 +104,7 @@ func TestShortDuration(t *testing.T) {
 		15 * time.Minute: "15m", time.Hour: "1h", 90 * time.Minute: "1h30m", time.Hour + time.Second: "1h0m1s",
 		30 * time.Second: "30s", 20 * time.Minute: "20m", 10 * time.Hour: "10h", 500 * time.Millisecond: "500ms", 0: "0s",
 	} {
-		if got := shortDuration(d); got != want {
+		if got := ShortDuration(d); got != want {
 			t.Errorf("short(%v) = %s, want %s", d, got, want)
 		}
 	}

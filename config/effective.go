@@ -53,7 +53,7 @@ type EffectiveRegistry struct {
 // shortened is a duration that is encoded as 15m, not 15m0s.
 type shortened time.Duration
 
-func (d shortened) MarshalText() ([]byte, error) { return []byte(shortDuration(time.Duration(d))), nil }
+func (d shortened) MarshalText() ([]byte, error) { return []byte(ShortDuration(time.Duration(d))), nil }
 
 // Effective returns the configuration for programs.
 func (c *Config) Effective() Effective {
