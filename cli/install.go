@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -39,24 +40,6 @@ MicroK8s, and prints the change by hand if only a unit or a new file can set the
 	}
 }
 
-func uninstallCommand() *cli.Command {
-	return &cli.Command{
-		Name:  "uninstall",
-		Usage: "point kubelet and crictl back at the endpoints they used before install",
-		Description: `uninstall restores the values that install changed, from the copy that install kept, and
-removes the copy. Other changes that were made to the files since then stay.`,
-		Flags: append(installFlags(),
-			&cli.BoolFlag{Name: "check", Usage: "change nothing, and exit with 1 if a client uses the shim"},
-			&cli.BoolFlag{Name: "restart-kubelet", Usage: "restart kubelet through systemctl afterwards"}),
-		Action: func(c *cli.Context) error {
-			if c.Bool("check") {
-				return checkPointed(c)
-			}
-			return edit(c, (*clients.Node).Uninstall)
-		},
-	}
-}
-
 func installFlags() []cli.Flag {
 	return []cli.Flag{
 		fileFlag(),
@@ -72,7 +55,7 @@ func installFlags() []cli.Flag {
 // edit plans the changes of all files, prints them, and makes them unless this is a dry run.
 func edit(c *cli.Context, plan func(*clients.Node) ([]clients.Change, error)) error {
 	command := c.Command.Name
-	settings, node, err := newNode(c)
+	settings, node, source, err := newNode(c)
 	if err != nil {
 		return err
 	}
@@ -85,11 +68,14 @@ func edit(c *cli.Context, plan func(*clients.Node) ([]clients.Change, error)) er
 	}
 	edited := false
 	for _, change := range changes {
+		for _, place := range change.Unknown {
+			fmt.Fprintf(c.App.Writer, "%s: %s: its former value is unknown; using %s: unix://%s\n", change.Path, place, source, node.Runtime)
+		}
 		printChange(c.App.Writer, change)
 		edited = edited || change.Changed()
 	}
 	if c.Bool("dry-run") {
-		return nil
+		return problemOf(changes)
 	}
 	k := kubelet{unit: node.KubeletUnit(), admin: admin.Socket(settings.StateDirectory), out: c.App.Writer, wait: c.Duration("wait")}
 	ctx, stop, err := k.prepare(c.Context)
@@ -105,13 +91,13 @@ func edit(c *cli.Context, plan func(*clients.Node) ([]clients.Change, error)) er
 	}
 	if c.Bool("restart-kubelet") {
 		if err := k.restartAndWait(ctx, stop, changes); err != nil {
-			return fmt.Errorf("%s: %w", command, err)
+			return errors.Join(fmt.Errorf("%s: %w", command, err), problemOf(changes))
 		}
 	}
 	if next := nextStep(command, node.KubeletUnit(), c.Bool("restart-kubelet")); edited && next != "" {
-		_, err = fmt.Fprintln(c.App.Writer, "next: "+next)
+		fmt.Fprintln(c.App.Writer, "next: "+next)
 	}
-	return err
+	return problemOf(changes)
 }
 
 // nextStep returns the operator's next step. Both units are named: the socket unit would start
@@ -157,18 +143,23 @@ func checkInstall(c *cli.Context, settings *config.Config, changes []clients.Cha
 	return fmt.Errorf("%w; --force edits the files anyway", err)
 }
 
-func newNode(c *cli.Context) (*config.Config, *clients.Node, error) {
-	settings, err := config.Load(file(c))
-	if err != nil {
-		return nil, nil, err
+// newNode returns the node of the flags and of the shim's configuration, and the source of its
+// runtime's socket, for display.
+func newNode(c *cli.Context) (settings *config.Config, node *clients.Node, source string, err error) {
+	if settings, err = config.Load(file(c)); err != nil {
+		return nil, nil, "", err
 	}
-	runtime := settings.Runtime
-	if runtime == "" && c.Command.Name == "install" {
+	runtime, source := settings.Runtime, "cri"
+	switch {
+	case runtime != "":
+	case c.Command.Name == "install":
 		if runtime, err = config.DetectRuntime(c.Context); err != nil {
-			return nil, nil, err
+			return nil, nil, "", err
 		}
+	default:
+		runtime, source = findRuntime(c.Context, settings.StateDirectory)
 	}
-	return settings, nodeOf(c, settings.Shim, runtime), nil
+	return settings, nodeOf(c, settings.Shim, runtime), source, nil
 }
 
 func nodeOf(c *cli.Context, shim, runtime string) *clients.Node {
@@ -187,28 +178,9 @@ func nodeOf(c *cli.Context, shim, runtime string) *clients.Node {
 	}
 }
 
-// checkPointed prints the clients that use the shim. The scripts of the packages call it, so
-// it also works with an invalid or missing configuration.
-func checkPointed(c *cli.Context) error {
-	node := nodeOf(c, config.ShimSocket(file(c)), "")
-	node.SameSocket = func(a, b string) bool { // /var/run is /run, even if the link is missing
-		return unixsocket.Same(a, b) || strings.TrimPrefix(a, "/var") == strings.TrimPrefix(b, "/var")
-	}
-	places, err := node.ShimEndpoints()
-	if err != nil {
-		return fmt.Errorf("uninstall: %w", err)
-	}
-	for _, place := range places {
-		fmt.Fprintf(c.App.Writer, "%s points at the shim\n", place)
-	}
-	if len(places) > 0 {
-		return cli.Exit("", 1)
-	}
-	return nil
-}
-
 func printChange(w io.Writer, change clients.Change) {
 	switch {
+	case change.Problem != nil:
 	case change.Missing:
 		fmt.Fprintf(w, "%s: does not exist\n", change.Path)
 	case !change.Changed():
@@ -220,7 +192,7 @@ func printChange(w io.Writer, change clients.Change) {
 
 func printEdited(w io.Writer, change clients.Change) {
 	switch {
-	case !change.Changed():
+	case change.Problem != nil, !change.Changed():
 	case change.Backup() != "":
 		fmt.Fprintf(w, "%s: edited, original saved as %s\n", change.Path, change.Backup())
 	default:

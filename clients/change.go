@@ -20,7 +20,14 @@ const backupSuffix = ".image-cri-shim.bak"
 type Change struct {
 	Path    string
 	Missing bool // the file does not exist
+	// Unknown are the settings that Uninstall sets to the runtime, since their former values
+	// are unknown.
+	Unknown []string
+	// Problem is the reason why Uninstall or ApplyAll leaves crictl's file as it is. It does
+	// not prevent the changes of kubelet's files.
+	Problem error
 
+	alone               bool // its failure does not prevent other changes
 	info                fs.FileInfo
 	content, after      string
 	backup, backupAfter *string // content of the backup file; nil: no such file
@@ -93,11 +100,16 @@ func (c *Change) Revert() error {
 }
 
 // ApplyAll applies changes in their order. If one fails, it reverts all of them, and the error
-// says whether that succeeded.
+// says whether that succeeded. The failure of uninstall's change of crictl's file only becomes
+// its Problem.
 func ApplyAll(changes []Change) error {
 	for i := range changes {
 		err := changes[i].Apply()
 		if err == nil {
+			continue
+		}
+		if changes[i].alone {
+			changes[i].Problem = errors.Join(err, changes[i].Revert())
 			continue
 		}
 		if failed := RevertAll(changes[:i+1]); failed != nil {

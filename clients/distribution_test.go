@@ -150,7 +150,7 @@ func TestDistributionsSetByHand(t *testing.T) {
 		if places, err := node.ShimEndpoints(); err != nil || len(places) != 1 || places[0] != filepath.Join(folder, worker)+": "+place {
 			t.Errorf("%s: the shim's endpoints are %q, %v", value, places, err)
 		}
-		if _, err := node.Uninstall(); err == nil || !strings.Contains(err.Error(), "set it by hand, or remove it") {
+		if _, err := node.Uninstall(); err == nil || !strings.Contains(err.Error(), "points at the shim, and is in a systemd unit, which is not edited: change the line to `ExecStart=/usr/local/bin/k0s worker ") || !strings.Contains(err.Error(), "unix://"+k0sRuntime) {
 			t.Errorf("%s: uninstall: %v", value, err)
 		}
 	}

@@ -37,25 +37,38 @@ func (n *Node) Install() ([]Change, error) {
 	if filepath.Base(n.Runtime) == "crio.sock" && !strings.HasSuffix(n.Shim, crio) {
 		return nil, fmt.Errorf("the runtime is CRI-O, which kubelet recognizes by an endpoint that ends in %s: set `shim` to a path that does, such as /run/image-cri-shim/%s", crio, crio)
 	}
-	return n.plan(n.install)
+	return n.plan(n.clients(), n.install)
 }
 
 // Uninstall plans the changes that point all clients back at their endpoints from before
-// Install.
+// Install, or at the runtime where these are unknown. A problem with crictl's file is not an
+// error, but the Problem of its change.
 func (n *Node) Uninstall() ([]Change, error) {
-	return n.plan(func(_ client, edits []*fileEdit) error {
+	uninstall := func(_ client, edits []*fileEdit) error {
 		var problems []error
 		for _, e := range edits {
 			problems = append(problems, n.uninstall(e))
 		}
 		return errors.Join(problems...)
-	})
+	}
+	all := n.clients()
+	last := len(all) - 1
+	changes, err := n.plan(all[:last], uninstall)
+	crictl, problem := n.plan(all[last:], uninstall)
+	if err != nil {
+		return nil, errors.Join(err, problem)
+	}
+	if problem != nil {
+		crictl = []Change{{Path: n.Crictl, Problem: problem}}
+	}
+	crictl[0].alone = true
+	return append(changes, crictl...), nil
 }
 
-// plan edits the files of every client. Its error joins the errors of all of them.
-func (n *Node) plan(edit func(client, []*fileEdit) error) (changes []Change, err error) {
+// plan edits the files of clients. Its error joins the errors of all of them.
+func (n *Node) plan(all []client, edit func(client, []*fileEdit) error) (changes []Change, err error) {
 	var problems []error
-	for _, c := range n.clients() {
+	for _, c := range all {
 		edits, err := readFiles(c)
 		if err == nil {
 			err = edit(c, edits)
@@ -75,8 +88,8 @@ func (n *Node) install(c client, edits []*fileEdit) error {
 	set := false
 	var problems []error
 	for _, e := range edits {
-		original, err := n.original(e)
-		if err != nil {
+		original, unknown := n.original(e, "")
+		if len(unknown) > 0 {
 			original = e.content // it was pointed at the shim by hand: the former endpoint is unknown
 		}
 		if err := n.pointAtShim(e); err != nil {
@@ -171,45 +184,6 @@ func (n *Node) addEndpoint(c client, e *fileEdit) error {
 		return errors.New("can't add a line for " + e.file.key + " at its end: add it by hand")
 	}
 	return nil
-}
-
-func (n *Node) uninstall(e *fileEdit) error {
-	original, err := n.original(e)
-	if err != nil {
-		return e.wrap(err)
-	}
-	e.change.after, e.change.backupAfter = original, nil
-	return nil
-}
-
-// original returns the content of a file in which the endpoints from the backup replace the
-// shim's.
-func (n *Node) original(e *fileEdit) (string, error) {
-	content := e.content
-	for i := len(e.settings) - 1; i >= 0; i-- {
-		found := e.settings[i]
-		if found.endpoint == "" || !n.SameSocket(socketPath(found.endpoint), n.Shim) {
-			continue
-		}
-		if e.change.backup == nil {
-			return "", lineError(found.line, found.key, "points at the shim, and its former value is unknown without "+e.change.backupPath()+": set it by hand, or remove it")
-		}
-		settings, err := e.file.format.find(*e.change.backup)
-		if err != nil {
-			return "", fmt.Errorf("its backup: %w", err)
-		}
-		switch old, ok := findSetting(settings, found.key); {
-		case !ok && found.fullRange == [2]int{}:
-			return "", lineError(found.line, found.key, "points at the shim and is not in the backup: remove it by hand")
-		case !ok:
-			content = content[:found.fullRange[0]] + content[found.fullRange[1]:]
-		case n.SameSocket(socketPath(old.endpoint), n.Shim):
-			return "", lineError(found.line, found.key, "points at the shim in the backup too: set it by hand")
-		default:
-			content = replace(content, found, (*e.change.backup)[old.start:old.end])
-		}
-	}
-	return content, nil
 }
 
 // socketPath returns the path of an endpoint, or "" if it has none.

@@ -74,29 +74,6 @@ func TestRefusesOtherNodes(t *testing.T) {
 	}
 }
 
-// TestUninstallRefuses requires that uninstall invents no endpoint.
-func TestUninstallRefuses(t *testing.T) {
-	folder := t.TempDir()
-	node := newNode(folder)
-	write(t, folder, crictl, "runtime-endpoint: unix:///run/image-cri-shim.sock\n")
-	_, err := node.Uninstall()
-	if err == nil || !strings.Contains(err.Error(), "crictl.yaml: line 1: runtime-endpoint: points at the shim, and its former value is unknown without ") {
-		t.Errorf("without a backup the error is %v", err)
-	}
-	write(t, folder, crictl, "runtime-endpoint: unix:///run/image-cri-shim.sock\nimage-endpoint: "+containerd+"\n")
-	apply(t, node.Install)
-	if _, err := node.Uninstall(); err == nil || !strings.Contains(err.Error(), "line 1: runtime-endpoint: points at the shim in the backup too") {
-		t.Errorf("with the shim's endpoint before install the error is %v", err)
-	}
-	write(t, folder, crictl, "")
-	write(t, folder, flags, "A=\"--container-runtime-endpoint="+containerd+"\"\n")
-	apply(t, node.Install)
-	write(t, folder, flags, strings.Replace(read(t, folder, flags), `="`, `="--image-service-endpoint=`+shim+" ", 1))
-	if _, err := node.Uninstall(); err == nil || !strings.Contains(err.Error(), "line 1: image-service-endpoint: points at the shim and is not in the backup") {
-		t.Errorf("with a flag added after install the error is %v", err)
-	}
-}
-
 func TestFilesThatCannotBeReplaced(t *testing.T) {
 	folder := t.TempDir()
 	node := newNode(folder)

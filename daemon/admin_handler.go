@@ -34,7 +34,7 @@ func (d *daemon) adminHandler() http.Handler {
 			return
 		}
 		status := explain.ShimStatus{
-			File: absolute(d.file), Read: *d.read.Load(), Version: version.Short(),
+			File: absolute(d.file), Read: *d.read.Load(), Version: version.Short(), Runtime: d.runtime,
 			Names: explain.NamingOf(d.probeNaming(request.Context()), d.namer.Repairs()), Ledger: d.ledger.Len(),
 			Restart: d.waitingKeys(), Refused: d.refusal(), Metrics: d.httpServer.failure(), Unread: d.ledger.Unread(),
 		}

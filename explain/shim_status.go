@@ -7,6 +7,7 @@ type ShimStatus struct {
 	File    string    `json:"file"` // its configuration
 	Read    time.Time `json:"read"` // when the shim read it
 	Version string    `json:"version"`
+	Runtime string    `json:"runtime,omitempty"` // its runtime's socket; empty if it has found none, or from a shim of an older version
 	Restart []string  `json:"restart,omitempty"` // changed keys that take effect only after a restart
 
 	Refused string `json:"refused,omitempty"` // why the last reload of File failed; the configuration of Read stays in force
