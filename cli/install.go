@@ -26,7 +26,8 @@ beside it, and does not restart kubelet unless --restart-kubelet is set. If the 
 not answer, a client uses another runtime than the shim, or a file can't be parsed,
 install fails and changes no file. If kubelet's flags name its configuration or the
 folder of its drop-ins, install edits those. It also edits the files of k3s, RKE2 and
-MicroK8s, and prints the change by hand if only a unit or a new file can set the endpoint.`,
+MicroK8s, and prints the change by hand if only a unit or a new file can set the endpoint.
+If crictl is in PATH and has no file, install creates it, and uninstall removes it again.`,
 		Flags: append(installFlags(),
 			&cli.BoolFlag{Name: "force", Usage: "edit the files even if the shim does not answer"},
 			&cli.BoolFlag{Name: "restart-kubelet", Usage: "restart kubelet through systemctl afterwards"},
@@ -171,6 +172,7 @@ func nodeOf(c *cli.Context, shim, runtime string) *clients.Node {
 		KubeletFlags:    files.flags,
 		KubeletUnits:    files.units,
 		Crictl:          c.Path("crictl-config"),
+		CreateCrictl:    !c.IsSet("crictl-config") && doctor.HasProgram("crictl"),
 		Distributions:   clients.FindDistributions(c.Path("distribution-root")),
 		Shim:            shim,
 		Runtime:         runtime,
@@ -181,7 +183,7 @@ func nodeOf(c *cli.Context, shim, runtime string) *clients.Node {
 func printChange(w io.Writer, change clients.Change) {
 	switch {
 	case change.Problem != nil:
-	case change.Missing:
+	case change.Missing && !change.Created():
 		fmt.Fprintf(w, "%s: does not exist\n", change.Path)
 	case !change.Changed():
 		fmt.Fprintf(w, "%s: no change needed\n", change.Path)
@@ -193,6 +195,10 @@ func printChange(w io.Writer, change clients.Change) {
 func printEdited(w io.Writer, change clients.Change) {
 	switch {
 	case change.Problem != nil, !change.Changed():
+	case change.Created():
+		fmt.Fprintf(w, "%s: created\n", change.Path)
+	case change.Removed():
+		fmt.Fprintf(w, "%s: removed\n", change.Path)
 	case change.Backup() != "":
 		fmt.Fprintf(w, "%s: edited, original saved as %s\n", change.Path, change.Backup())
 	default:

@@ -16,10 +16,13 @@ import (
 // former content.
 const backupSuffix = ".image-cri-shim.bak"
 
-// Change is a planned edit of a file.
+// absent is the content of the backup of a file that Install created.
+const absent = "# This file did not exist before image-cri-shim install.\n"
+
+// Change is a planned edit of a file. It may create or remove the file.
 type Change struct {
 	Path    string
-	Missing bool // the file does not exist
+	Missing bool // the file does not exist yet
 	// Unknown are the settings that Uninstall sets to the runtime, since their former values
 	// are unknown.
 	Unknown []string
@@ -36,6 +39,14 @@ type Change struct {
 // Changed reports whether Apply changes the file's content.
 func (c *Change) Changed() bool { return c.after != c.content }
 
+// Created reports whether Apply creates the file.
+func (c *Change) Created() bool { return c.Missing && c.Changed() }
+
+// Removed reports whether Apply removes the file, which Install created.
+func (c *Change) Removed() bool {
+	return c.Changed() && c.after == "" && c.backup != nil && *c.backup == absent && c.backupAfter == nil
+}
+
 // Backup returns the path of the backup file, or "" if the change leaves none.
 func (c *Change) Backup() string {
 	if c.backupAfter == nil {
@@ -48,7 +59,14 @@ func (c *Change) backupPath() string { return c.Path + backupSuffix }
 
 // Diff returns the change as a unified diff, or "" if the content does not change.
 func (c *Change) Diff() string {
-	text := string(diff.Diff(c.Path, []byte(c.content), c.Path, []byte(c.after)))
+	before, after := c.Path, c.Path
+	if c.Created() {
+		before = os.DevNull
+	}
+	if c.Removed() {
+		after = os.DevNull
+	}
+	text := string(diff.Diff(before, []byte(c.content), after, []byte(c.after)))
 	_, hunks, _ := strings.Cut(text, "\n") // without the line "diff FILE FILE"
 	return hunks
 }
@@ -61,7 +79,12 @@ func (c *Change) Apply() error {
 			return fmt.Errorf("write the backup: %w", err)
 		}
 	}
-	if c.Changed() {
+	switch {
+	case c.Removed():
+		if err := os.Remove(c.Path); err != nil {
+			return err
+		}
+	case c.Changed():
 		if err := c.write(c.Path, c.after); err != nil {
 			return fmt.Errorf("write %s: %w", c.Path, err)
 		}
@@ -75,15 +98,24 @@ func (c *Change) Apply() error {
 // Revert restores the content of the file and of its backup from before Apply. It restores
 // nothing if the file was edited since.
 func (c *Change) Revert() error {
-	if c.info == nil {
+	if c.info == nil && !c.Created() {
 		return nil // the file does not exist, or is never edited
 	}
 	now, _, err := readRegular(c.Path)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && c.Created():
+	case errors.Is(err, fs.ErrNotExist) && c.Removed():
+		if err := c.write(c.Path, c.content); err != nil {
+			return err
+		}
 	case err != nil:
 		return err
 	case now != c.after && now != c.content:
 		return errors.New("the file was edited meanwhile: restore its endpoint by hand")
+	case c.Created():
+		if err := os.Remove(c.Path); err != nil {
+			return err
+		}
 	case now != c.content:
 		if err := c.write(c.Path, c.content); err != nil {
 			return err
@@ -142,10 +174,14 @@ func (c *Change) write(path, content string) (err error) {
 		}
 	}()
 	_, err = temporary.WriteString(content)
-	if owner, ok := c.info.Sys().(*syscall.Stat_t); ok {
-		err = errors.Join(err, temporary.Chown(int(owner.Uid), int(owner.Gid)))
+	mode := fs.FileMode(0o644) // of a new file
+	if c.info != nil {
+		mode = c.info.Mode().Perm()
+		if owner, ok := c.info.Sys().(*syscall.Stat_t); ok {
+			err = errors.Join(err, temporary.Chown(int(owner.Uid), int(owner.Gid)))
+		}
 	}
-	err = errors.Join(err, temporary.Chmod(c.info.Mode().Perm()), temporary.Sync(), temporary.Close())
+	err = errors.Join(err, temporary.Chmod(mode), temporary.Sync(), temporary.Close())
 	if err != nil {
 		return err
 	}

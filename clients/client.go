@@ -9,6 +9,7 @@ type client struct {
 	// varies.
 	defaultRuntime string
 	distribution   *Distribution // nil for kubelet's own files, and for crictl
+	create         bool          // Install creates the first file if it is missing
 }
 
 // A file is one file of a client. key is the key in it that sets the runtime's endpoint.
@@ -45,5 +46,5 @@ func (n *Node) clients() []client {
 }
 
 func (n *Node) crictl() client {
-	return client{files: []file{{path: n.Crictl, format: yamlFormat("runtime-endpoint", "image-endpoint"), key: "runtime-endpoint"}}}
+	return client{files: []file{{path: n.Crictl, format: yamlFormat("runtime-endpoint", "image-endpoint"), key: "runtime-endpoint"}}, create: n.CreateCrictl}
 }

@@ -17,6 +17,7 @@ type Node struct {
 	KubeletFlags    []string // files with kubelet's flags, which override its configuration
 	KubeletUnits    []string // systemd units with such flags, which are read but not edited
 	Crictl          string   // crictl's configuration file
+	CreateCrictl    bool     // whether Install creates that file if it is missing
 	Distributions   []Distribution
 	Shim, Runtime   string // paths of the sockets
 	// SameSocket reports whether two paths name one socket.
@@ -109,6 +110,10 @@ func (n *Node) install(c client, edits []*fileEdit) error {
 	case set || len(problems) > 0:
 	case c.distribution != nil:
 		problems = append(problems, n.unset(*c.distribution))
+	case first.change.Missing && c.create:
+		backup := absent
+		first.change.after = fmt.Sprintf("runtime-endpoint: unix://%s\nimage-endpoint: unix://%s\n", n.Shim, n.Shim)
+		first.change.backupAfter = &backup
 	case !first.change.Missing:
 		problems = append(problems, first.wrap(n.addEndpoint(c, first)))
 	}

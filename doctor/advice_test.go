@@ -133,7 +133,7 @@ func TestCrictlWithoutAFile(t *testing.T) {
 	folder := t.TempDir()
 	t.Setenv("PATH", folder)
 	n := &node{Options: Options{Settings: &config.Config{Shim: "/run/shim.sock"}, Files: Files{Crictl: filepath.Join(folder, "crictl.yaml")}}}
-	if !hasProgram("crictl") {
+	if !HasProgram("crictl") {
 		wantFinding(t, checkCrictl(t.Context(), n), OK, "no crictl in PATH", "")
 	}
 	if err := os.WriteFile(filepath.Join(folder, "crictl"), []byte("#!/bin/sh\n"), 0o755); err != nil {

@@ -142,7 +142,7 @@ func checkCrictl(_ context.Context, n *node) []Finding {
 	settings, err := readCrictl(n.Files.Crictl)
 	hint := fmt.Sprintf("set runtime-endpoint: unix://%s and image-endpoint: unix://%s", n.Settings.Shim, n.Settings.Shim)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && !hasProgram("crictl"):
+	case errors.Is(err, fs.ErrNotExist) && !HasProgram("crictl"):
 		return []Finding{t.ok("no configuration file, and no crictl in PATH")}
 	case errors.Is(err, fs.ErrNotExist):
 		return []Finding{t.warn(fmt.Sprintf("write two lines to the file: `echo runtime-endpoint: unix://%s >%s` and `echo image-endpoint: unix://%s >>%s`", n.Settings.Shim, n.Files.Crictl, n.Settings.Shim, n.Files.Crictl),
@@ -159,9 +159,9 @@ func checkCrictl(_ context.Context, n *node) []Finding {
 	return []Finding{t.ok(usesShim)}
 }
 
-// hasProgram reports whether a program is in PATH or in one of the usual folders, which
+// HasProgram reports whether a program is in PATH or in one of the usual folders, which
 // sudo's PATH may not contain.
-func hasProgram(name string) bool {
+func HasProgram(name string) bool {
 	if _, err := exec.LookPath(name); err == nil {
 		return true
 	}

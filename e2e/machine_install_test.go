@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -75,6 +77,10 @@ func TestInstallRestartsKubelet(t *testing.T) {
 		return string(content)
 	}
 	m.startService(t)
+	const crictl = "/etc/crictl.yaml" // install creates it for the crictl in PATH, and uninstall removes it
+	if err := errors.Join(os.RemoveAll(m.Path(crictl)), os.WriteFile(m.Path("/usr/local/bin/crictl"), []byte("#!/bin/sh\n"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
 
 	said := m.must(t, "image-cri-shim", "install", "--restart-kubelet", "--wait", "30s")
 	if !strings.Contains(said, " calls the shim") || !strings.Contains(configuration(), "unix:///var/run/image-cri-shim.sock") {
@@ -83,7 +89,14 @@ func TestInstallRestartsKubelet(t *testing.T) {
 	if said, err := m.Run(testContext(t), "image-cri-shim", "uninstall", "--check"); err == nil || !strings.Contains(said, kubeletConfig) {
 		t.Errorf("uninstall --check: %v\n%s", err, said)
 	}
+	const created = "runtime-endpoint: unix:///var/run/image-cri-shim.sock\nimage-endpoint: unix:///var/run/image-cri-shim.sock\n"
+	if content, err := os.ReadFile(m.Path(crictl)); err != nil || string(content) != created || !strings.Contains(said, crictl+": created") {
+		t.Errorf("crictl's file is %q, %v; install printed\n%s", content, err, said)
+	}
 	m.must(t, "image-cri-shim", "uninstall", "--restart-kubelet")
+	if _, err := os.Stat(m.Path(crictl)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after uninstall, crictl's file: %v", err)
+	}
 	if got := configuration(); got != kubeletsOwnConfig {
 		t.Errorf("after uninstall, the configuration is\n%s", got)
 	}
