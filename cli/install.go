@@ -147,7 +147,11 @@ func checkInstall(c *cli.Context, settings *config.Config, changes []clients.Cha
 // newNode returns the node of the flags and of the shim's configuration, and the source of its
 // runtime's socket, for display.
 func newNode(c *cli.Context) (settings *config.Config, node *clients.Node, source string, err error) {
-	if settings, err = config.Load(file(c)); err != nil {
+	switch settings, err = config.Load(file(c)); {
+	case err != nil && c.Command.Name == "uninstall":
+		settings = &config.Config{Shim: config.ShimSocket(file(c)), StateDirectory: config.StateDirectory(file(c))}
+		fmt.Fprintf(c.App.ErrWriter, "warning: using the shim's socket %s, because the configuration can't be used: %v\n", settings.Shim, err)
+	case err != nil:
 		return nil, nil, "", err
 	}
 	runtime, source := settings.Runtime, "cri"

@@ -24,7 +24,8 @@ func uninstallCommand() *cli.Command {
 removes the copy. Other changes that were made to the files since then stay. Without the
 copy, uninstall sets the runtime's socket: cri of the shim's file, or else the runtime of
 the running shim, or else the runtime that answers on this node. If only crictl's file
-can't be changed, uninstall changes kubelet's files and exits with 1.`,
+can't be changed, uninstall changes kubelet's files and exits with 1. It also works if the
+shim's file has a mistake.`,
 		Flags: append(installFlags(),
 			&cli.BoolFlag{Name: "check", Usage: "change nothing, and exit with 1 if a client uses the shim"},
 			&cli.BoolFlag{Name: "restart-kubelet", Usage: "restart kubelet through systemctl afterwards"}),
