@@ -145,7 +145,8 @@ func checkCrictl(_ context.Context, n *node) []Finding {
 	case errors.Is(err, fs.ErrNotExist) && !HasProgram("crictl"):
 		return []Finding{t.ok("no configuration file, and no crictl in PATH")}
 	case errors.Is(err, fs.ErrNotExist):
-		return []Finding{t.warn(fmt.Sprintf("write two lines to the file: `echo runtime-endpoint: unix://%s >%s` and `echo image-endpoint: unix://%s >>%s`", n.Settings.Shim, n.Files.Crictl, n.Settings.Shim, n.Files.Crictl),
+		command := writeCommand(n.Files.Crictl, "runtime-endpoint: unix://"+n.Settings.Shim, "image-endpoint: unix://"+n.Settings.Shim)
+		return []Finding{t.warn("write the file: `"+command+"`",
 			"crictl has no configuration file: it tries the runtimes' own sockets, and its pulls bypass the shim")}
 	case err != nil:
 		return []Finding{unreadableFinding(t, err)}

@@ -19,7 +19,7 @@ func goldenReport() Report {
 		topic{"runtime", "/run/containerd/containerd.sock"}.ok("containerd 1.7.35, CRI v1 and v1alpha2"),
 		topic{"running shim", "/var/lib/image-cri-shim/admin.sock"}.warn(restartHint, "the shim runs with the former values of these keys until it is restarted: %s", "engine, names"),
 		topic{"kubelet", "/var/lib/kubelet/config.yaml"}.fail("`image-cri-shim install`, then `systemctl restart kubelet`", "kubelet's endpoint is %q, not the shim's", "unix:///run/containerd/containerd.sock"),
-		topic{"crictl", "/etc/crictl.yaml"}.warn("write two lines to the file: `echo runtime-endpoint: unix:///var/run/image-cri-shim.sock >/etc/crictl.yaml` and `echo image-endpoint: unix:///var/run/image-cri-shim.sock >>/etc/crictl.yaml`", "crictl has no configuration file: it tries the runtimes' own sockets, and its pulls bypass the shim"),
+		topic{"crictl", "/etc/crictl.yaml"}.warn("write the file: `"+writeCommand("/etc/crictl.yaml", "runtime-endpoint: unix:///var/run/image-cri-shim.sock", "image-endpoint: unix:///var/run/image-cri-shim.sock")+"`", "crictl has no configuration file: it tries the runtimes' own sockets, and its pulls bypass the shim"),
 		topic{"sandbox image", "registry.k8s.io/pause:3.9"}.ok("on the node, pinned"),
 		topic{"connection", registry}.fail("start the registry, or correct the port or the firewall", "dial tcp 10.0.0.7:5000: connect: connection refused"),
 		topic{"state", "/var/lib/image-cri-shim"}.ok("writable, 2048 MiB free"),
