@@ -2,10 +2,7 @@ package doctor
 
 import (
 	"cmp"
-	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -15,6 +12,10 @@ import (
 // that containerd does not report over CRI. containerd 1.x and 2.x use different plugins for
 // them; containerd 2 also reads those of the older plugin.
 type containerdFile struct {
+	path    string
+	changed time.Time // of the file, or of a file that it imports if that is later; zero: not read
+	tables  map[string]any
+	Version int      `toml:"version"`
 	Imports []string `toml:"imports"`
 	Plugins struct {
 		CRI struct {
@@ -57,19 +58,25 @@ type containerdUnpacking struct {
 func readContainerd(path string) containerdFile {
 	f, err := decodeContainerd(path)
 	if err != nil {
-		return containerdFile{}
+		return containerdFile{path: path}
 	}
 	return f
 }
 
 func decodeContainerd(path string) (f containerdFile, err error) {
+	f.path = path
 	content, err := readFile(path)
 	if err != nil {
 		return f, err
 	}
-	if err := decodeTOML(content, &f); err != nil {
+	err = decodeTOML(content, &f)
+	if err == nil {
+		err = decodeTOML(content, &f.tables)
+	}
+	if err != nil {
 		return f, fmt.Errorf("%s: %w", path, err)
 	}
+	f.noteChange(path)
 	for _, pattern := range f.Imports {
 		if !filepath.IsAbs(pattern) {
 			pattern = filepath.Join(filepath.Dir(path), pattern)
@@ -85,31 +92,16 @@ func decodeContainerd(path string) (f containerdFile, err error) {
 			if err := decodeTOML(content, &f); err != nil {
 				return f, fmt.Errorf("%s: %w", file, err)
 			}
+			f.noteChange(file)
 		}
 	}
 	return f, nil
 }
 
-// checkContainerdFile reports whether containerd's file can be read and is the one that
-// containerd runs with, if containerd does not report its settings itself.
-func checkContainerdFile(_ context.Context, n *node) []Finding {
-	if !n.runtime.isContainerd() || n.runtimeSettings.err != nil || n.runtimeSettings.SandboxImage != "" {
-		return nil
+func (f *containerdFile) noteChange(path string) {
+	if info, err := os.Stat(path); err == nil && info.ModTime().After(f.changed) {
+		f.changed = info.ModTime()
 	}
-	t := topic{"containerd's file", n.Files.Containerd}
-	_, err := decodeContainerd(n.Files.Containerd)
-	info, statErr := os.Stat(n.Files.Containerd)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && n.process.config == "":
-		return []Finding{t.ok("does not exist: containerd uses its defaults")}
-	case errors.Is(err, fs.ErrPermission):
-		return []Finding{t.warn(rootHint, "this user may not read the file")}
-	case err != nil:
-		return []Finding{t.warn("correct the file, then restart containerd", "the doctor assumes containerd's defaults: %v", err)}
-	case statErr == nil && !n.process.started.IsZero() && info.ModTime().After(n.process.started.Add(time.Second)):
-		return []Finding{t.warn("restart containerd", "the file has changed since containerd started: containerd may use other settings than the doctor")}
-	}
-	return []Finding{t.ok("read, because containerd does not report its settings")}
 }
 
 func (f containerdFile) sandbox() string {

@@ -44,7 +44,13 @@ func TestContainerdFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.process.started = time.Now().Add(-time.Hour)
-	examine(Warn, "has changed since containerd started", "restart containerd")
+	examine(Warn, "containerd started before this change", "systemctl restart containerd")
+	if err := os.Chtimes(file, time.Time{}, time.Now().Add(-2*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	examine(OK, "does not report its settings", "")
+	put("more.toml", "")
+	examine(Warn, "or of one that it imports", "systemctl restart containerd")
 	n.process.started = time.Now().Add(time.Hour)
 	examine(OK, "does not report its settings", "")
 	n.runtimeSettings.SandboxImage = "pause:3.9"

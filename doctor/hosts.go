@@ -24,6 +24,9 @@ func (n *node) containerdRouting(host string) (routing, error) {
 		return routing{}, err
 	}
 	found := routing{source: "containerd's default", routes: []route{{resolvesTags: true}}}
+	if n.isStale(file) {
+		found.staleFile = file.path
+	}
 	several := len(roots) > 1 && rules.transferService && !file.localPull()
 	folder := hostFolder(roots, host)
 	if folder != "" {
@@ -46,22 +49,29 @@ func (n *node) containerdRouting(host string) (routing, error) {
 	case filepath.Base(folder) == "_default": // also applies to other hosts
 		folder = filepath.Join(filepath.Dir(folder), host)
 	}
-	found.setHints(filepath.Join(folder, "hosts.toml"), host)
 	switch {
+	case len(roots) == 0 && n.reportsSettings() && file.legacyConfigPath() != "":
+		n.setPendingHints(&found, host, file)
+		return found, nil
 	case len(roots) == 0:
-		found.moreHint = ", and set config_path to " + filepath.Dir(folder)
+		found.moreHint = ", then " + file.configPathHint(filepath.Dir(folder), rules)
 	case several:
-		found.moreHint = ", and set config_path to one folder only: " + filepath.Dir(folder)
+		found.moreHint = ", then " + file.configPathHint(filepath.Dir(folder), rules) + " (one folder only)"
 	}
+	found.setHints(filepath.Join(folder, "hosts.toml"), host)
 	return found, nil
 }
 
 // errOldSettings is the error of a registry for which containerd does not use hosts.toml.
 var errOldSettings = errors.New("containerd uses registry.mirrors or registry.configs for this registry; the doctor does not read these keys, and containerd 2 does not support them")
 
-// hostRoots returns the folders of config_path, or its default.
+// hostRoots returns the folders of config_path, or its default. The file counts only if
+// containerd does not report its settings.
 func (n *node) hostRoots(host string, rules hostsRules, file containerdFile) ([]string, error) {
-	folders := cmp.Or(n.runtimeSettings.Registry.ConfigPath, file.configPath())
+	folders := n.runtimeSettings.Registry.ConfigPath
+	if !n.reportsSettings() {
+		folders = cmp.Or(folders, file.configPath())
+	}
 	if folders != "" {
 		return filepath.SplitList(folders), nil
 	}
@@ -74,14 +84,6 @@ func (n *node) hostRoots(host string, rules hostsRules, file containerdFile) ([]
 		return filepath.SplitList(containerdDefault), nil
 	}
 	return nil, nil
-}
-
-// setHints sets the remedies, which are lines of a hosts.toml. They include a table because
-// containerd before 1.7.32 ignores a file without one.
-func (r *routing) setHints(file, host string) {
-	const lines = `write to %[1]s, each on its own line: server = "%[3]s://%[2]s", [host."%[3]s://%[2]s"]`
-	r.httpHint = fmt.Sprintf(lines, file, host, "http")
-	r.caHint = fmt.Sprintf(lines+`, ca = "FILE"`, file, host, "https")
 }
 
 // hostFolder returns the first folder below roots that containerd uses for a host, or an

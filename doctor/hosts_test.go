@@ -130,27 +130,6 @@ func TestHostsRules(t *testing.T) {
 	}
 }
 
-// TestHostsHints requires that the lines in a hint are a form that every recorded version of
-// containerd accepts.
-func TestHostsHints(t *testing.T) {
-	r := routing{}
-	r.setHints("FILE", "hub:5000")
-	for hint, want := range map[string]string{
-		r.httpHint: "server = \"http://hub:5000\"\n[host.\"http://hub:5000\"]",
-		r.caHint:   "server = \"https://hub:5000\"\n[host.\"https://hub:5000\"]\nca = \"FILE\"",
-	} {
-		lines := strings.ReplaceAll(strings.TrimPrefix(hint, "write to FILE, each on its own line: "), ", ", "\n")
-		if lines != want {
-			t.Errorf("%s\ngives\n%s\nwant\n%s", hint, lines, want)
-		}
-		for _, version := range []string{"1.6.20", "2.4.2"} {
-			if _, err := parseHosts("/certs", []byte(lines), hostsRulesOf(version)); err != nil {
-				t.Errorf("containerd %s ignores\n%s\n%v", version, lines, err)
-			}
-		}
-	}
-}
-
 // TestContainerdRouting tests which file is used, and the defaults without a file.
 func TestContainerdRouting(t *testing.T) {
 	root := t.TempDir()
@@ -176,6 +155,8 @@ func TestContainerdRouting(t *testing.T) {
 	put("3/_default/hosts.toml", "server = \"https://everything\"\n[host]")
 	const images = "version = 3\n[plugins.\"io.containerd.cri.v1.images\"%s]\n"
 	put("config.toml", strings.Replace(images, "%s", ".registry", 1)+"config_path = \""+root+"/3\"\n")
+	put("empty.toml", "version = 2\n")
+	put("first.toml", "oom_score = 1\n")
 	put("two.toml", strings.Replace(images, "%s", ".registry", 1)+"config_path = \""+root+"/2:"+root+"/3\"\n")
 	put("local.toml", strings.Replace(images, "%s", "", 1)+"max_concurrent_downloads = 5\n[plugins.\"io.containerd.cri.v1.images\".registry]\nconfig_path = \""+root+"/2:"+root+"/3\"\n")
 	put("legacy.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd]\ndiscard_unpacked_layers = true\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \""+root+"/2:"+root+"/3\"\n")
@@ -227,13 +208,16 @@ func TestContainerdRouting(t *testing.T) {
 	}
 	// The default of two folders does not work with the transfer service, so the hint must
 	// also set config_path.
+	legacy, current := "[plugins.\"io.containerd.grpc.v1.cri\".registry]", "[plugins.\"io.containerd.cri.v1.images\".registry]"
+	const restart = ", then `systemctl restart containerd`"
 	for _, test := range []struct{ version, folders, file, also string }{
-		{"2.4.2", "", "", ", and set config_path to one folder only: /etc/containerd/certs.d"},
-		{"2.4.2", "", "two.toml", ", and set config_path to one folder only: " + root + "/3"},
+		{"2.4.2", "", "none.toml", ", then set config_path: `mkdir -p " + root + " && printf '%s\\n' 'version = 3' '" + current + "' 'config_path = \"/etc/containerd/certs.d\"' > " + root + "/none.toml`" + restart + " (one folder only)"},
+		{"2.4.2", "", "two.toml", ", then set config_path = \"" + root + "/3\" in the table " + current + " of " + root + "/two.toml" + restart + " (one folder only)"},
 		{"2.4.2", "", "local.toml", ""},
-		{"2.1.0", "", "", ", and set config_path to /etc/containerd/certs.d"},
-		{"1.6.20", "", "", ", and set config_path to /etc/containerd/certs.d"},
-		{"1.6.20", root + "/1:" + root + "/2", "", ""},
+		{"2.1.0", "", "empty.toml", ", then set config_path: `printf '%s\\n' '' '" + legacy + "' 'config_path = \"/etc/containerd/certs.d\"' >> " + root + "/empty.toml`" + restart},
+		{"1.6.20", "", "none.toml", ", then set config_path: `mkdir -p " + root + " && printf '%s\\n' 'version = 2' '" + legacy + "' 'config_path = \"/etc/containerd/certs.d\"' > " + root + "/none.toml`" + restart},
+		{"1.6.20", "", "first.toml", ", then set config_path: `printf '%s\\n' '' '[plugins.\"cri\".registry]' 'config_path = \"/etc/containerd/certs.d\"' >> " + root + "/first.toml`" + restart},
+		{"1.6.20", root + "/1:" + root + "/2", "none.toml", ""},
 	} {
 		n.runtime.version.RuntimeVersion = test.version
 		n.runtimeSettings.Registry.ConfigPath, n.Files.Containerd = test.folders, filepath.Join(root, test.file)

@@ -44,7 +44,13 @@ func crioRouting(path string, folders []string, name string) (routing, error) {
 	}
 	found := routing{source: "CRI-O's default", routes: []route{crioRoute(folders, name, false)}}
 	found.httpHint = fmt.Sprintf("add a [[registry]] with location = %q and insecure = true to %s", host, path)
-	found.caHint = fmt.Sprintf("put the certificate of the registry's CA into /etc/containers/certs.d/%s/ca.crt", host)
+	found.caHint = func(ca string) string {
+		folder := "/etc/containers/certs.d/" + host
+		if ca == "" {
+			return fmt.Sprintf("put the certificate of the registry's CA into %s/ca.crt", folder)
+		}
+		return fmt.Sprintf("`mkdir -p %[1]s && cp %[2]s %[1]s/ca.crt`", shellWord(folder), shellWord(ca))
+	}
 	prefixes := map[string]registriesEntry{}
 	sources := map[string]string{}
 	for i, file := range append([]string{path}, more...) {

@@ -6,12 +6,17 @@ import (
 )
 
 // writeCommand returns a shell command in one line that replaces the content of a file.
-func writeCommand(file string, lines ...string) string {
+func writeCommand(file string, lines ...string) string { return printCommand(">", file, lines) }
+
+// appendCommand returns a shell command in one line that appends lines to a file.
+func appendCommand(file string, lines ...string) string { return printCommand(">>", file, lines) }
+
+func printCommand(redirection, file string, lines []string) string {
 	command := `printf '%s\n'`
 	for _, line := range lines {
 		command += " " + shellQuoted(line)
 	}
-	return command + " > " + shellWord(file)
+	return command + " " + redirection + " " + shellWord(file)
 }
 
 var plainWord = regexp.MustCompile(`^[\w./:@%+=,-]+$`)

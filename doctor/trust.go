@@ -16,10 +16,12 @@ import (
 type routing struct {
 	source     string  // file with these routes
 	ignoredErr error   // set if the runtime ignores that file
+	staleFile  string  // runtime's file that names source, if it changed after the runtime started
 	routes     []route // in the order in which the runtime tries them
 	httpHint   string  // remedy: use http for the host
-	caHint     string  // remedy: trust a CA; "FILE" is the placeholder for its certificate file
 	moreHint   string  // appended to either remedy
+	// caHint returns the remedy: trust a CA. file is that of its certificate; empty: unknown.
+	caHint func(file string) string
 }
 
 // errFileRejected is the error of a configuration file that the runtime rejects. The
@@ -49,7 +51,7 @@ func (n *node) trustFindings(ctx context.Context, p registry.Probe, configured c
 	case errors.Is(err, errFileRejected):
 		return []Finding{t.fail("correct the file", "%v", err)}
 	case errors.Is(err, errOldSettings):
-		return []Finding{t.warn("set config_path and write a hosts.toml", "%v", err)}
+		return []Finding{t.warn(n.oldSettingsHint(p), "%v", err)}
 	case errors.Is(err, fs.ErrPermission):
 		return []Finding{t.warn(rootHint, "the runtime's access can't be checked: %v", err)}
 	case err != nil:
@@ -66,7 +68,10 @@ func (n *node) trustFindings(ctx context.Context, p registry.Probe, configured c
 	}
 	c := trustCheck{topic: t, routing: routing, results: results, host: host, plainHTTP: plain, configured: configured, runtime: n.runtime.name()}
 	trust := c.finding()
-	if trust.Level == Fail || !n.images.known {
+	if trust.Level == OK && routing.staleFile != "" {
+		trust = t.warn(restartContainerd, "%s; but containerd started before %s changed, and may not use this yet", trust.Text, routing.staleFile)
+	}
+	if trust.Level == Fail || !n.images.known || routing.staleFile != "" {
 		return []Finding{trust}
 	}
 	ctx, cancel = context.WithTimeout(ctx, n.Settings.LookupTimeout)
@@ -155,14 +160,7 @@ func (c trustCheck) ignoredNote() string {
 // verificationHint returns the remedy that makes the runtime verify the registry's
 // certificate.
 func (c trustCheck) verificationHint() string {
-	file := c.configured.CA
-	switch {
-	case file == "":
-		return strings.Replace(c.caHint, `"FILE"`, `"FILE" (the certificate of the registry's CA)`, 1) + c.moreHint
-	case strings.Contains(c.caHint, `"FILE"`):
-		return strings.Replace(c.caHint, "FILE", file, 1) + c.moreHint
-	}
-	return fmt.Sprintf("%s (the shim uses %s)%s", c.caHint, file, c.moreHint)
+	return c.caHint(c.configured.CA) + c.moreHint
 }
 
 // isOwnHost reports whether a route leads to the registry's own host.

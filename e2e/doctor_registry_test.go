@@ -103,7 +103,7 @@ func TestDoctorOfRegistries(t *testing.T) {
 			fault: func(t *testing.T, n *doctorNode) {
 				n.writeHosts(t, shared.private.Host(), fmt.Sprintf("server = \"https://%[1]s\"\n[host.\"https://%[1]s\"]\n", shared.private.Host()))
 			},
-			check: "runtime's trust", subject: main, level: "FAIL", text: "uses https", hint: fmt.Sprintf("server = %[1]q, [host.%[1]q]", shared.private.Address()),
+			check: "runtime's trust", subject: main, level: "FAIL", text: "uses https", hint: fmt.Sprintf("'server = %[1]q' '[host.%[1]q]'", shared.private.Address()),
 		},
 		{
 			name: "certs.d has the wrong scheme first",
