@@ -132,7 +132,8 @@ func Load(path string) (*Config, error) {
 }
 
 // Read reads and parses a configuration. name stands for the file in errors and warnings. It
-// warns if all users can access an authFile, and if an authFile is missing.
+// warns if all users can access an authFile, if an authFile is missing, and if the packaged service
+// can't see an authFile or a ca.
 func Read(name string, reader io.Reader) (*Config, error) {
 	read := time.Now() // before the content is read: later changes may be missed
 	data, err := io.ReadAll(io.LimitReader(reader, sizeLimit+1))
@@ -145,6 +146,7 @@ func Read(name string, reader io.Reader) (*Config, error) {
 	}
 	config.Read = read
 	config.warnOfAuthFiles()
+	config.warnOfAuthorities()
 	return config, nil
 }
 

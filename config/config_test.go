@@ -300,6 +300,46 @@ func TestLoadWarnsOfAuthFile(t *testing.T) {
 	}
 }
 
+// TestLoadWarnsOfHiddenFiles requires a warning with the place of each file that ProtectHome=true
+// in the packaged unit hides, also behind a symbolic link.
+func TestLoadWarnsOfHiddenFiles(t *testing.T) {
+	home := t.TempDir()
+	former := hiddenFolders
+	hiddenFolders = []string{"/root", "/home", home}
+	defer func() { hiddenFolders = former }()
+	folder := t.TempDir()
+	link := filepath.Join(folder, "link.pem")
+	for _, err := range []error{os.WriteFile(filepath.Join(home, "ca.pem"), nil, 0o600), os.Symlink(filepath.Join(home, "ca.pem"), link)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(folder, "shim.yaml")
+	content := "address: https://hub.local\nca: /root/none/ca.pem\nregistries:\n- address: https://a.local\n  authFile: /home/none/auth.json\n  ca: " + link +
+		"\n- address: https://b.local\n  ca: /roots/ca.pem\n"
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const text = " (ProtectHome); move it to /etc/image-cri-shim/"
+	got := strings.Join(lines(config.Warnings), "\n")
+	for _, want := range []string{
+		":2: ca: the packaged service can't see /root" + text,
+		":5: registries[0].authFile: the packaged service can't see /home" + text,
+		":6: registries[0].ca: the packaged service can't see " + home + text,
+	} {
+		if !strings.Contains(got, path+want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if number := strings.Count(got, "ProtectHome"); number != 3 {
+		t.Errorf("%d warnings:\n%s", number, got)
+	}
+}
+
 func TestLoadFails(t *testing.T) {
 	folder := t.TempDir()
 	missing := filepath.Join(folder, "missing.yaml")

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -45,6 +47,7 @@ func (c *Config) warnOfAuthFiles() {
 		}
 		seen[path] = true
 		about := c.about(i, "authFile")
+		c.warnOfHiddenFile(about, path)
 		info, err := statWithTimeout(path)
 		if err != nil {
 			c.Warnings = append(c.Warnings, about.withText(fmt.Sprintf(
@@ -52,6 +55,33 @@ func (c *Config) warnOfAuthFiles() {
 			continue
 		}
 		c.warnOfOpenFile(about, path, info)
+	}
+}
+
+func (c *Config) warnOfAuthorities() {
+	seen := map[string]bool{"": true}
+	for i, registry := range c.Registries {
+		if !seen[registry.CA] {
+			seen[registry.CA] = true
+			c.warnOfHiddenFile(c.about(i, "ca"), registry.CA)
+		}
+	}
+}
+
+// hiddenFolders are those that ProtectHome=true in the packaged unit hides from the service
+// (systemd.exec(5)). Its private /tmp is left out: a shim under another unit may use files there.
+var hiddenFolders = []string{"/root", "/home", "/run/user"}
+
+// warnOfHiddenFile warns if a file, or the target of a symbolic link in its path, is below a
+// folder that the packaged service can't see.
+func (c *Config) warnOfHiddenFile(about Message, path string) {
+	for _, name := range []string{path, resolveWithTimeout(path)} {
+		for _, folder := range hiddenFolders {
+			if strings.HasPrefix(name, folder+"/") {
+				c.Warnings = append(c.Warnings, about.withText(fmt.Sprintf("the packaged service can't see %s (ProtectHome); move it to /etc/image-cri-shim/", folder)))
+				return
+			}
+		}
 	}
 }
 
@@ -88,18 +118,33 @@ func (c *Config) Warning(registry int, key, text string) Message {
 }
 
 // statWithTimeout is [os.Stat] with a timeout.
-func statWithTimeout(path string) (fs.FileInfo, error) {
-	var info fs.FileInfo
+func statWithTimeout(path string) (fs.FileInfo, error) { return withTimeout(os.Stat, path) }
+
+// resolveWithTimeout returns a path without symbolic links, or "" if it does not exist or is not
+// resolved in time.
+func resolveWithTimeout(path string) string {
+	resolved, err := withTimeout(filepath.EvalSymlinks, path)
+	if err != nil {
+		return ""
+	}
+	return resolved
+}
+
+// withTimeout calls a function of a path and returns its results, unless it takes longer than
+// statTimeout.
+func withTimeout[T any](call func(string) (T, error), path string) (T, error) {
+	var result T
 	var err error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		info, err = os.Stat(path)
+		result, err = call(path)
 	}()
 	select {
 	case <-done:
-		return info, err
+		return result, err
 	case <-time.After(statTimeout):
-		return nil, fmt.Errorf("%s: no answer within %v", path, statTimeout)
+		var none T
+		return none, fmt.Errorf("%s: no answer within %v", path, statTimeout)
 	}
 }

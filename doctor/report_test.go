@@ -139,6 +139,8 @@ func TestVerdict(t *testing.T) {
 			"pulls fail: the runtime does not answer; kubelet pulls without the shim; pulls from http://hub:5000 fail"},
 		{[]Finding{fail("configuration", "/f"), topic{"running shim", "/a"}.ok("fine")},
 			"pulls go on with the last good configuration, but the shim can't start again with this file"},
+		{[]Finding{topic{"running shim", "/a"}.fail("do", refusedText+": line 3"), fail("connection", "http://hub:5000")},
+			"pulls go on with the last good configuration, but the shim can't start again with this file; pulls from http://hub:5000 fail"},
 		{[]Finding{fail("shim", "/s"), fail("runtime", "/r")}, "pulls fail: the runtime does not answer; the shim does not answer"},
 		{[]Finding{fail("shim", "/s"), fail("kubelet", "/k")}, "the shim does not answer; kubelet pulls without the shim"},
 		{[]Finding{fail("TLS", "https://a"), fail("login", "https://b"), fail("clock", "https://b")}, "pulls from https://a, https://b fail"},

@@ -119,6 +119,9 @@ func (n *node) getShimStatus(ctx context.Context) (s ShimStatus, err error) {
 	return s, err
 }
 
+// refusedText begins the finding on a file that the running shim refused.
+const refusedText = "the shim refused this file"
+
 func (n *node) shimStatusFinding(t topic, running ShimStatus) Finding {
 	here, err := os.Stat(n.File)
 	if err != nil {
@@ -133,8 +136,12 @@ func (n *node) shimStatusFinding(t topic, running ShimStatus) Finding {
 	case err != nil || !os.SameFile(here, there):
 		return t.fail(fmt.Sprintf("`image-cri-shim doctor --file %s` examines the running shim; to run it with %s, set --file in the ExecStart= of its unit", running.File, absolute(n.File)), "the shim runs with another file, %s", running.File)
 	case running.Refused != "":
-		return t.warn("correct the cause; the shim loads the file again within reloadInterval, without a restart",
-			"the shim refused this file: %s; the last good configuration, read at %s, stays in force", running.Refused, running.Read.Local().Format(time.DateTime))
+		hint := "correct the cause; the shim loads the file again within reloadInterval, without a restart"
+		if strings.Contains(running.Refused, syscall.ENOENT.Error()) {
+			hint += "; if the missing file exists, the packaged service can't see it: it has a /tmp of its own, and no /root and /home"
+		}
+		return t.fail(hint,
+			refusedText+": %s; the last good configuration, read at %s, stays in force", running.Refused, running.Read.Local().Format(time.DateTime))
 	case here.ModTime().After(running.Read):
 		return t.warn("run the doctor again in a few seconds; if the warning persists, `journalctl -u image-cri-shim` shows why the shim did not load the file", "the file has changed since the shim read it")
 	case n.keepsFormerRuntime():

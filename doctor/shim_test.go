@@ -73,13 +73,16 @@ func TestRunningShim(t *testing.T) {
 		"same":           {ShimStatus{File: file, Read: later, Version: "1"}, OK, "has this configuration"},
 		"not read yet":   {ShimStatus{File: file, Version: "1"}, Warn, "has changed since"},
 		"other version":  {ShimStatus{File: file, Read: later, Version: "2"}, Warn, "the shim has version 2"},
-		"refused":        {ShimStatus{File: file, Read: time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local), Version: "1", Refused: "line 3"}, Warn, "refused this file: line 3; the last good configuration, read at 2026-01-02 03:04:05, stays in force"},
+		"refused":        {ShimStatus{File: file, Read: time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local), Version: "1", Refused: "line 3"}, Fail, "refused this file: line 3; the last good configuration, read at 2026-01-02 03:04:05, stays in force"},
+		"hidden":         {ShimStatus{File: file, Version: "1", Refused: "ca: open /tmp/ca.pem: no such file or directory"}, Fail, "refused this file: ca: open /tmp/ca.pem"},
 		"needs restart":  {ShimStatus{File: file, Read: later, Version: "1", Restart: []string{"engine", "names"}}, Warn, "until it is restarted: engine, names"},
 		"of another one": {ShimStatus{File: file + ".other", Read: later, Version: "1"}, Fail, "the shim runs with another file"},
 	} {
 		n := &node{Options: Options{File: file, Version: "1"}}
 		if got := n.shimStatusFinding(topic{}, test.running); got.Level != test.level || !strings.Contains(got.Text, test.text) {
 			t.Errorf("%s: %+v", name, got)
+		} else if hidden := strings.Contains(got.Hint, "the packaged service can't see it"); hidden != (name == "hidden") {
+			t.Errorf("%s: the hint is %q", name, got.Hint)
 		}
 	}
 }

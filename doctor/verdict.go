@@ -20,6 +20,9 @@ var consequences = []consequence{
 	{"permissions", "every user can change where images come from"},
 }
 
+// lastGood is the consequence of a file that a running shim can't use.
+const lastGood = "pulls go on with the last good configuration, but the shim can't start again with this file"
+
 type consequence struct{ check, text string }
 
 // verdict returns the consequence of all findings in one line. Each check that depends on a
@@ -37,13 +40,18 @@ func verdict(findings []Finding) string {
 	has := func(check string, level Level) bool {
 		return slices.ContainsFunc(findings, func(f Finding) bool { return f.Level == level && f.Check == check })
 	}
+	refused := slices.ContainsFunc(findings, func(f Finding) bool {
+		return f.Level == Fail && f.Check == "running shim" && strings.HasPrefix(f.Text, refusedText)
+	})
 	if has("configuration", Fail) && has("running shim", OK) {
-		return "pulls go on with the last good configuration, but the shim can't start again with this file"
+		return lastGood
 	}
 	for _, c := range consequences {
 		switch {
 		case c.check == "shim" && has("shim", Fail) && has("kubelet", Fail):
 			add("the shim does not answer") // pulls do not need it
+		case c.check == "running shim" && refused:
+			add(lastGood)
 		case has(c.check, Fail):
 			add(c.text)
 		}
