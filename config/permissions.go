@@ -72,17 +72,25 @@ func (c *Config) warnOfAuthorities() {
 // (systemd.exec(5)). Its private /tmp is left out: a shim under another unit may use files there.
 var hiddenFolders = []string{"/root", "/home", "/run/user"}
 
-// warnOfHiddenFile warns if a file, or the target of a symbolic link in its path, is below a
-// folder that the packaged service can't see.
+// warnOfHiddenFile warns if the packaged service can't see a file.
 func (c *Config) warnOfHiddenFile(about Message, path string) {
+	if about.Text = HiddenReason(path); about.Text != "" {
+		about.Hint = "move it to /etc/image-cri-shim/"
+		c.Warnings = append(c.Warnings, about)
+	}
+}
+
+// HiddenReason returns the reason why the packaged service can't see a file: it, or the target of a
+// symbolic link in its path, is below one of the hidden folders. Otherwise it returns "".
+func HiddenReason(path string) string {
 	for _, name := range []string{path, resolveWithTimeout(path)} {
 		for _, folder := range hiddenFolders {
 			if strings.HasPrefix(name, folder+"/") {
-				c.Warnings = append(c.Warnings, about.withText(fmt.Sprintf("the packaged service can't see %s (ProtectHome); move it to /etc/image-cri-shim/", folder)))
-				return
+				return fmt.Sprintf("the packaged service can't see %s (ProtectHome)", folder)
 			}
 		}
 	}
+	return ""
 }
 
 // about returns a message without a text about a key of a registry. If the registry's value

@@ -31,7 +31,11 @@ func Open(file string, settings *config.Config, options registry.Options) (*regi
 	invalid, known := errors.AsType[*registry.ConfigError](err)
 	ca, ofCA := errors.AsType[*registry.CAError](err)
 	if known && ofCA {
-		return nil, settings.Problem(invalid.Index, "ca", ca, "create the file or make it readable, or remove ca to trust only the system's certificates")
+		hint := "create the file or make it readable, or remove ca to trust only the system's certificates"
+		if reason := config.HiddenReason(settings.Registries[invalid.Index].CA); reason != "" {
+			hint = "move it to /etc/image-cri-shim/: " + reason
+		}
+		return nil, settings.Problem(invalid.Index, "ca", ca, hint)
 	}
 	return nil, fmt.Errorf("%s: %w", file, err)
 }
