@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -148,7 +149,7 @@ func checkInstall(c *cli.Context, settings *config.Config, changes []clients.Cha
 // runtime's socket, for display.
 func newNode(c *cli.Context) (settings *config.Config, node *clients.Node, source string, err error) {
 	switch settings, err = config.Load(file(c)); {
-	case err != nil && c.Command.Name == "uninstall":
+	case err != nil && c.Command.Name == "uninstall" && !errors.Is(err, fs.ErrNotExist):
 		settings = &config.Config{Shim: config.ShimSocket(file(c)), StateDirectory: config.StateDirectory(file(c))}
 		fmt.Fprintf(c.App.ErrWriter, "warning: using the shim's socket %s, because the configuration can't be used: %v\n", settings.Shim, err)
 	case err != nil:
