@@ -144,7 +144,7 @@ func printMessages(w io.Writer, level string, messages []config.Message) {
 }
 
 // count formats a number with a noun, in the plural unless it is 1.
-func count(n int, noun string) string {
+func count[N int | int64](n N, noun string) string {
 	if n != 1 {
 		noun += "s"
 	}

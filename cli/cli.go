@@ -3,7 +3,8 @@
 //
 // Each command has a file with its name. usage.go reports wrong arguments, and adds the next
 // step to other errors. explainer.go explains images without a running shim, for resolve and
-// doctor. trace_source.go reads the events of a trace. kubelet.go finds kubelet's files, for
+// doctor. running.go finds the running
+// shim. trace_source.go reads the events of a trace. kubelet.go finds kubelet's files, for
 // install and doctor. Without a command, the program serves, which is the task of package
 // daemon.
 package cli
@@ -133,7 +134,7 @@ func serve(c *cli.Context) error {
 	if err := checkFiles(c); err != nil {
 		return err
 	}
-	return withHint(c, daemon.Run(c.Context, file(c), c.App.ErrWriter))
+	return withHint(c, alreadyRunning(c, daemon.Run(c.Context, file(c), c.App.ErrWriter)))
 }
 
 func versionCommand() *cli.Command {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 
@@ -30,7 +29,8 @@ pull. resolve changes no image names.
 
 resolve asks the running shim, so its output includes the cache and the registries known
 to be down. Without a running shim, with another file than the shim's, or with --fresh,
-it asks the registries directly.
+it asks the registries directly. If the file is not valid, the running shim still has its
+last good configuration: resolve prints a warning and uses that.
 
 The exit code is 0 if a registry has each image, 1 if there is an image that no registry
 has, and 2 if that is unknown, because a registry could not be asked or resolve failed.`,
@@ -93,13 +93,22 @@ func printImages(c *cli.Context, format string, images []explain.Image) error {
 // with the file. Without names, it explains all images of the node. note is a remark on the
 // source of the result and may be empty.
 func explained(c *cli.Context, names []string) (images []explain.Image, note string, err error) {
-	settings, err := config.Load(file(c))
+	fresh := c.Bool("fresh")
+	var settings *config.Config
+	socket := ""
+	if fresh {
+		settings, err = config.Load(file(c))
+	} else {
+		socket, settings, err = adminSocket(c)
+	}
 	if err != nil {
 		return nil, "", err
 	}
-	if !c.Bool("fresh") {
+	if !fresh {
 		answer := explain.Resolution{}
-		switch err := admin.Get(c.Context, admin.Socket(settings.StateDirectory), admin.ResolvePath, url.Values{"image": names}, &answer); {
+		switch err := admin.Get(c.Context, socket, admin.ResolvePath, url.Values{"image": names}, &answer); {
+		case settings == nil: // the file is not valid
+			return answer.Images, "", err
 		case errors.Is(err, admin.ErrNotRunning):
 			note = err.Error() + ": asking the registries directly"
 		case err != nil:
@@ -127,13 +136,4 @@ func explainedFresh(ctx context.Context, file string, settings *config.Config, l
 	}
 	defer end()
 	return explainer.Explain(ctx, names)
-}
-
-func sameFile(a, b string) bool {
-	first, err := os.Stat(a)
-	if err != nil {
-		return false
-	}
-	second, err := os.Stat(b)
-	return err == nil && os.SameFile(first, second)
 }

@@ -63,9 +63,13 @@ func traceTo(c *cli.Context) error {
 	if c.IsSet("read") { // an unhandled signal ends the process, even while it waits for input
 		err = out.replay(c.Path("read"), query.Filter)
 	} else {
+		var socket string
+		if socket, _, err = adminSocket(c); err != nil {
+			return err
+		}
 		ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		err = out.follow(ctx, file(c), query, c.Duration("for"))
+		err = out.follow(ctx, socket, query, c.Duration("for"))
 	}
 	return errors.Join(err, out.close())
 }
@@ -160,7 +164,7 @@ func (t *traceOutput) close() error {
 		problem = errors.Join(problem, t.summary.Write(t.stdout, t.text))
 	}
 	if !t.quiet || t.lost > 0 {
-		t.notef("%d events, %d lost", t.events, t.lost)
+		t.notef("%s, %d lost", count(t.events, "event"), t.lost)
 	}
 	return problem
 }

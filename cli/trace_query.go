@@ -44,6 +44,8 @@ func readTraceQuery(c *cli.Context) (trace.Query, error) {
 		return query, usageError(c, "found --for with --read: --for limits a running trace only")
 	case c.IsSet("read") && c.IsSet("since"):
 		return query, usageError(c, "found --since with --read: --since shows calls that the running shim keeps")
+	case c.IsSet("read") && query.NoFollow:
+		return query, usageError(c, "found --no-follow with --read: a recording has an end")
 	case query.NoFollow && query.Since == 0:
 		return query, usageErrorHint(c, "add --since 5m", "found --no-follow without --since")
 	}

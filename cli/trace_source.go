@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"image-cri-shim/admin"
-	"image-cri-shim/config"
 	"image-cri-shim/trace"
 )
 
@@ -54,20 +53,16 @@ func enough(err error) error {
 	return err
 }
 
-// follow prints the calls of the running shim until ctx is done, limit has passed or the last
+// follow prints the calls of the shim with this admin socket until ctx is done, limit has passed or the last
 // event of --count. A limit of 0 is none. If the shim ends, it waits for the next one.
-func (t *traceOutput) follow(ctx context.Context, configuration string, query trace.Query, limit time.Duration) error {
-	settings, err := config.Load(configuration)
-	if err != nil {
-		return err
-	}
+func (t *traceOutput) follow(ctx context.Context, socket string, query trace.Query, limit time.Duration) error {
 	if limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
 	for {
-		err := t.attach(ctx, admin.Socket(settings.StateDirectory), query)
+		err := t.attach(ctx, socket, query)
 		broken, isBroken := errors.AsType[sinkError](err)
 		switch {
 		case errors.Is(err, errEnough), ctx.Err() != nil:

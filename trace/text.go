@@ -25,7 +25,7 @@ func WriteText(w io.Writer, e Event) error {
 	var text strings.Builder
 	switch e.Kind {
 	case KindLost:
-		fmt.Fprintf(&text, "%-12s  %d events lost: the reader was too slow\n", formatClock(e.Time), e.Lost)
+		fmt.Fprintf(&text, "%-12s  %d %s lost: the reader was too slow\n", formatClock(e.Time), e.Lost, plural(e.Lost))
 	case KindMessage:
 		writeLine(&text, e, "-", "message", "-")
 	default:
@@ -44,6 +44,13 @@ func writeLine(text *strings.Builder, e Event, took, code, request string) {
 		text.WriteString("  " + about)
 	}
 	text.WriteByte('\n')
+}
+
+func plural(events int64) string {
+	if events == 1 {
+		return "event"
+	}
+	return "events"
 }
 
 func formatClock(at time.Time) string { return at.Local().Format("15:04:05.000") }

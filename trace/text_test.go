@@ -32,8 +32,9 @@ func TestText(t *testing.T) {
 			"00:00:00.000  -                   Events/Subscribe                 0s  OK                     0B        0B\n"},
 		"in the ledger": {Event{Kind: KindCall, Method: "/runtime.v1.ImageService/PullImage", Code: "OK", Decisions: []Decision{{Asked: "nginx", Names: "ledger"}}},
 			"00:00:00.000  -                   PullImage                        0s  OK                     0B        0B  nginx  name kept in the ledger\n"},
-		"lost":    {Event{Kind: KindLost, Lost: 12}, "00:00:00.000  12 events lost: the reader was too slow\n"},
-		"hostile": {hostile, "01:02:03.000  -                   PullImage                    1.235s  NotFound             123B     20MiB  a [2J /b  app  nginx:1.25  as hub:5000/library/nginx:1.25  from https://hub:5000  (found)  named in the runtime  error: there is <none>\n"},
+		"one lost": {Event{Kind: KindLost, Lost: 1}, "00:00:00.000  1 event lost: the reader was too slow\n"},
+		"lost":     {Event{Kind: KindLost, Lost: 12}, "00:00:00.000  12 events lost: the reader was too slow\n"},
+		"hostile":  {hostile, "01:02:03.000  -                   PullImage                    1.235s  NotFound             123B     20MiB  a [2J /b  app  nginx:1.25  as hub:5000/library/nginx:1.25  from https://hub:5000  (found)  named in the runtime  error: there is <none>\n"},
 	} {
 		var text bytes.Buffer
 		if err := WriteText(&text, test.event); err != nil {

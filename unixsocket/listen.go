@@ -94,6 +94,9 @@ func (l *listener) setUp(grant func(*os.File) error) error {
 	return grant(file)
 }
 
+// ErrInUse is returned if another process listens on the socket.
+var ErrInUse = errors.New("is in use")
+
 // removeStale removes a socket file without a listening process. The caller holds the socket's
 // lock. Without the lock, removeStale could remove a file that another process has just
 // created.
@@ -113,7 +116,7 @@ func removeStale(ctx context.Context, socket string) error {
 	connection, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	if err == nil {
 		_ = connection.Close()
-		return fmt.Errorf("socket %s is in use: another process listens on it; stop that process or choose another path", socket)
+		return fmt.Errorf("socket %s %w: another process listens on it; stop that process or choose another path", socket, ErrInUse)
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("socket %s exists and may be in use; if no process uses it, remove it: %w", socket, err)
