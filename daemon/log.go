@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"cmp"
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"image-cri-shim/printable"
 	"image-cri-shim/proxy"
+	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/rewrite"
 )
 
@@ -86,9 +88,22 @@ func logDecision(log *logrus.Logger, d rewrite.Decision, level logrus.Level) {
 		fields["tried"], fields["reason"] = d.Tried, d.BriefReason()
 	}
 	if d.Err != nil {
-		fields[logrus.ErrorKey] = d.Err
+		fields[logrus.ErrorKey] = errorWithoutAttempts(d)
 	}
 	log.WithFields(fields).Log(level, d.Method)
+}
+
+// errorWithoutAttempts returns the text of the client's error without the registries in Tried,
+// which the shim has appended to it.
+func errorWithoutAttempts(d rewrite.Decision) string {
+	text := d.Err.Error()
+	if d.Tried == "" {
+		return text
+	}
+	if explained, ok := errors.AsType[intercept.AppendedError](d.Err); ok {
+		return strings.TrimSuffix(text, explained.Appended())
+	}
+	return strings.TrimSuffix(text, ", tried: "+d.Tried)
 }
 
 // decisionLevel returns the level of a decision: info for calls that change images, debug

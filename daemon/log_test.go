@@ -74,3 +74,31 @@ func TestFieldsOfFailedPull(t *testing.T) {
 		t.Error(line)
 	}
 }
+
+// TestAttemptsOnce requires that the line of a failed pull has the registries that were tried
+// only once, and that its error ends with the runtime's cause.
+func TestAttemptsOnce(t *testing.T) {
+	const tried = "http://hub (absent)"
+	for name, err := range map[string]error{
+		"of the runtime": appendedError{status.Error(codes.Unknown, "lookup docker.io: no such host; image-cri-shim tried before: "+tried), "; image-cri-shim tried before: " + tried},
+		"of the shim":    status.Error(codes.NotFound, "lookup docker.io: no such host, tried: "+tried),
+	} {
+		var output bytes.Buffer
+		logDecision(newLogger(&output, false), rewrite.Decision{
+			Method: "PullImage", Asked: "nginx:1", Reason: "the original registry failed; tried before: " + tried, Tried: tried, Err: err,
+		}, logrus.ErrorLevel)
+		line := output.String()
+		if strings.Count(line, tried) != 1 || !strings.Contains(line, `tried="`+tried+`" reason="the original registry failed" error="rpc error`) || !strings.Contains(line, `no such host"`) {
+			t.Errorf("%s: %s", name, line)
+		}
+	}
+}
+
+// appendedError is an error to which the shim has appended a text.
+type appendedError struct {
+	error
+	text string
+}
+
+func (e appendedError) GRPCStatus() *status.Status { return status.Convert(e.error) }
+func (e appendedError) Appended() string           { return e.text }

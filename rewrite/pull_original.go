@@ -30,6 +30,7 @@ func (p *pull) pullOriginal(ctx context.Context, decision *Decision) ([]byte, er
 	}
 	response, err := p.pullByOwnName(ctx, p.encoded)
 	if err != nil {
+		decision.Reason = p.reason(p.failureReason(ctx, err))
 		explained := p.tried.explain(err, "tried before", p.appendedLimit())
 		if len(p.lastResort) > 0 {
 			p.tried.addFailed(Candidate{Registry: reference.Domain(p.name), Reference: p.name.String()}, err)
@@ -38,6 +39,22 @@ func (p *pull) pullOriginal(ctx context.Context, decision *Decision) ([]byte, er
 	}
 	decision.Served, decision.Registry, decision.Outcome = p.name.String(), reference.Domain(p.name), p.originalOutcome()
 	return response, nil
+}
+
+// failureReason returns the reason of a decision whose pull from the original registry failed
+// with err.
+func (p *pull) failureReason(ctx context.Context, err error) string {
+	switch {
+	case ctx.Err() != nil:
+		return "the call was cancelled or timed out"
+	case p.isRuntimeDown(ctx, err):
+		return "the runtime is unavailable"
+	case p.withCallersAuth:
+		return "the original registry failed, with the caller's credentials"
+	case p.tried.isEmpty():
+		return "the original registry failed, and no other is configured for it"
+	}
+	return "the original registry failed"
 }
 
 // tryLastResorts pulls from the candidates that are a last resort, after the original registry

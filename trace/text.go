@@ -44,6 +44,22 @@ func writeLine(text *strings.Builder, e Event, took, code, request string) {
 		text.WriteString("  " + about)
 	}
 	text.WriteByte('\n')
+	if tried := replaceUnprintable(e.tried()); tried != "" {
+		text.WriteString("  tried before: " + tried + "\n")
+	}
+}
+
+// triedBefore separates the reason of a decision from the registries that were tried before.
+const triedBefore = "; tried before: "
+
+// tried returns the registries that were tried by a call that failed.
+func (e *Event) tried() string {
+	for _, d := range e.Decisions {
+		if _, tried, found := strings.Cut(d.Reason, triedBefore); found && e.Code != "OK" {
+			return tried
+		}
+	}
+	return ""
 }
 
 func plural(events int64) string {
@@ -67,9 +83,11 @@ func (c *Client) text() string {
 	}
 }
 
-// describe returns the text of the last column: subject, decisions and error.
+// describe returns the text of the last column: subject, decisions and error, without the
+// registries that tried returns.
 func (e *Event) describe() string {
 	var parts []string
+	tried := e.tried()
 	if subject := strings.Trim(e.Pod+" "+e.Container, " "); subject != "" {
 		parts = append(parts, subject)
 	}
@@ -84,8 +102,11 @@ func (e *Event) describe() string {
 		if d.Registry != "" {
 			parts = append(parts, "from "+d.Registry)
 		}
-		if d.Reason != "" {
-			parts = append(parts, "("+d.Reason+")")
+		if reason := d.Reason; reason != "" {
+			if tried != "" { // on a line of its own
+				reason, _, _ = strings.Cut(reason, triedBefore)
+			}
+			parts = append(parts, "("+reason+")")
 		}
 		switch d.Names {
 		case "":
@@ -95,8 +116,12 @@ func (e *Event) describe() string {
 			parts = append(parts, "name kept in the "+d.Names)
 		}
 	}
-	if e.Error != "" {
-		parts = append(parts, "error: "+e.Error)
+	if text := e.Error; text != "" {
+		if tried != "" { // the shim has appended them
+			text, _, _ = strings.Cut(text, "; image-cri-shim ")
+			text, _, _ = strings.Cut(text, ", tried: ")
+		}
+		parts = append(parts, "error: "+text)
 	}
 	return strings.Join(parts, "  ")
 }
