@@ -33,7 +33,11 @@ it asks the registries directly. If the file is not valid, the running shim stil
 last good configuration: resolve prints a warning and uses that.
 
 The exit code is 0 if a registry has each image, 1 if there is an image that no registry
-has, and 2 if that is unknown, because a registry could not be asked or resolve failed.`,
+has, and 2 if that is unknown, because a registry could not be asked or resolve failed. It
+does not depend on the runtime: "unknown" in the lines of the runtime and of the node means
+that the runtime does not answer.
+
+Text has 12 digits of each digest; --output json has all of them.`,
 		Flags: []cli.Flag{
 			fileFlag(),
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "print `FORMAT`: text or json", Value: "text"},

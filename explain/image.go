@@ -37,7 +37,9 @@ type Registry struct {
 	Reason    string  `json:"reason,omitempty"`    // why it could not be asked, or why it comes after the others
 	Digest    string  `json:"digest,omitempty"`
 	Seconds   float64 `json:"seconds"`
-	Circuit   string  `json:"circuit"` // closed, or the time and reason of its opening
+	Age       float64 `json:"ageSeconds,omitempty"`  // of a cached answer
+	Left      float64 `json:"secondsLeft,omitempty"` // until the cached answer expires
+	Circuit   string  `json:"circuit"`               // closed, or the time and reason of its opening
 }
 
 // Node describes the image on this node.
@@ -56,11 +58,12 @@ type Naming struct {
 	Mode    string `json:"mode"` // runtime, ledger, unknown
 	Reason  string `json:"reason"`
 	Repairs int    `json:"repairs,omitempty"` // see [naming.Namer.Repairs]
+	Stale   bool   `json:"stale,omitempty"`   // the runtime does not answer; Mode is the last known one
 }
 
 // NamingOf converts the status of a namer and its number of repairs.
 func NamingOf(n naming.Status, repairs int) Naming {
-	return Naming{Mode: string(n.Mode), Reason: n.Reason, Repairs: repairs}
+	return Naming{Mode: string(n.Mode), Reason: n.Reason, Repairs: repairs, Stale: n.Stale}
 }
 
 // Ledger is the entry of the ledger for the name.
@@ -119,6 +122,9 @@ func (i *Image) askRegistries(ctx context.Context, registries *registry.Set, nam
 		}
 		if a, asked := answers[result.Reference]; asked {
 			line.Answer, line.Cached, line.Digest, line.Seconds = a.State.String(), a.Cached, a.Digest, a.Duration.Seconds()
+			if !a.Asked.IsZero() {
+				line.Age, line.Left = time.Since(a.Asked).Seconds(), max(0, time.Until(a.Expires).Seconds())
+			}
 			line.Reason = a.Postponed
 			if a.Err != nil {
 				line.Reason = a.Err.Error()

@@ -4,9 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"image-cri-shim/registry"
 	"image-cri-shim/rewrite/naming"
@@ -23,14 +26,27 @@ func WriteText(w io.Writer, images []Image) error {
 }
 
 func (i *Image) writeText(w io.Writer) error {
-	// Each image has a table of its own, so that a long name does not widen the others.
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, i.Image)
-	for _, r := range i.Rows() {
-		fmt.Fprintf(table, "  %s\t%s\t%s\t%s\n", r.Subject, r.State, r.Reference, r.Detail)
+	// Each image has a table of its own, so that a long name does not widen the others. Only the
+	// first two columns are aligned, so that a long reference does not widen the other lines.
+	rows, subjects, states := i.Rows(), 0, 0
+	for _, r := range rows {
+		subjects = max(subjects, utf8.RuneCountInString(r.Subject))
+		states = max(states, utf8.RuneCountInString(r.State))
 	}
-	return table.Flush()
+	text := i.Image + "\n"
+	for _, r := range rows {
+		about := strings.TrimSpace(r.Reference + "  " + r.Detail)
+		line := fmt.Sprintf("  %-*s  %-*s  %s", subjects, r.Subject, states, r.State, shortenDigests(about))
+		text += strings.TrimRight(line, " ") + "\n"
+	}
+	_, err := io.WriteString(w, text)
+	return err
 }
+
+var digest = regexp.MustCompile(`\b(sha\d+:[0-9a-f]{12})[0-9a-f]{20,}`)
+
+// shortenDigests leaves 12 digits of each digest, which identify an image on a node.
+func shortenDigests(text string) string { return digest.ReplaceAllString(text, "$1") }
 
 // Row is a line of an explanation: the name, a registry, the runtime, or the result.
 type Row struct{ Subject, State, Reference, Detail string }
@@ -49,7 +65,7 @@ func (i *Image) Rows() []Row {
 	for _, r := range i.Registries {
 		row(table, r.Registry, cmp.Or(r.Answer, "not asked"), cmp.Or(r.Reference, "-"), r.detail())
 	}
-	row(table, "this node keeps names", i.Node.Names.modeText(), "", i.Node.Names.detail())
+	row(table, "names", "", i.Node.Names.modeText(), i.Node.Names.detail())
 	i.Node.write(table)
 	row(table, "pulled as", "", cmp.Or(i.Pulled, "-"), i.outcome())
 	return *table
@@ -71,9 +87,12 @@ func (r *Registry) detail() string {
 	if r.Digest != "" {
 		text += "; " + r.Digest
 	}
-	if r.Cached {
+	switch {
+	case r.Left > 0:
+		text += fmt.Sprintf("; cached %s ago, expires in %s; --fresh asks now", seconds(r.Age), seconds(r.Left))
+	case r.Cached:
 		text += "; no request sent"
-	} else {
+	default:
 		text += fmt.Sprintf("; request sent, %s", time.Duration(r.Seconds*float64(time.Second)).Round(time.Millisecond/10))
 	}
 	if r.Circuit != "closed" && r.Circuit != r.Reason {
@@ -82,25 +101,37 @@ func (r *Registry) detail() string {
 	return text
 }
 
-// modeText returns the mode as text for the column of answers.
+// seconds formats a number of seconds without decimal places.
+func seconds(n float64) string {
+	return time.Duration(n * float64(time.Second)).Round(time.Second).String()
+}
+
+// modeText returns the place of the names as text.
 func (n Naming) modeText() string {
 	switch naming.Mode(n.Mode) {
 	case naming.InRuntime:
-		return "in the runtime"
+		return "kept by containerd"
 	case naming.InLedger:
-		return "in the ledger"
+		return "kept in the shim's ledger"
 	default:
 		return "unknown"
 	}
 }
 
-// detail returns the reason for the mode and the number of repositories with names that could
-// not be changed.
+// detail returns the reason for the mode, unless the runtime keeps the names as usual, and the
+// number of repositories with names that could not be changed.
 func (n Naming) detail() string {
-	if n.Repairs == 0 {
-		return n.Reason
+	var parts []string
+	switch {
+	case n.Stale:
+		parts = append(parts, "last known; the runtime does not answer")
+	case n.Mode != string(naming.InRuntime):
+		parts = append(parts, n.Reason)
 	}
-	return fmt.Sprintf("%s, but some names could not be changed, retrying; repositories affected: %d", n.Reason, n.Repairs)
+	if n.Repairs > 0 {
+		parts = append(parts, fmt.Sprintf("some names could not be changed, retrying; repositories affected: %d", n.Repairs))
+	}
+	return strings.Join(parts, "; ")
 }
 
 func (n *Node) write(table *rows) {
@@ -195,7 +226,7 @@ func WriteSummary(w io.Writer, images []Image) error {
 		if i.Registry != "" {
 			private++
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s%s\n", i.Image, i.servedBy(), cmp.Or(i.Pulled, "-"), column(i.Node.origin()))
+		fmt.Fprintln(table, shortenDigests(fmt.Sprintf("%s\t%s\t%s%s", i.Image, i.servedBy(), cmp.Or(i.Pulled, "-"), column(i.Node.origin()))))
 	}
 	if err := table.Flush(); err != nil {
 		return err

@@ -11,12 +11,12 @@ import (
 // TestTextOfNames requires the place where names are kept, and the reason.
 func TestTextOfNames(t *testing.T) {
 	for mode, want := range map[naming.Mode]string{
-		naming.InRuntime: "this node keeps names in the runtime because",
-		naming.InLedger:  "this node keeps names in the ledger because",
-		naming.Unknown:   "this node keeps names unknown because",
+		naming.InRuntime: "names kept by containerd runtime",
+		naming.InLedger:  "names kept in the shim's ledger because",
+		naming.Unknown:   "names unknown because",
 	} {
 		var text strings.Builder
-		image := Image{Image: "nginx", Node: Node{Names: NamingOf(naming.Status{Mode: mode, Reason: "because"}, 0)}}
+		image := Image{Image: "nginx", Node: Node{Names: NamingOf(naming.Status{Mode: mode, Reason: "because"}, 0), Runtime: []Presence{{}}}}
 		if err := WriteText(&text, []Image{image}); err != nil {
 			t.Fatal(err)
 		}
@@ -29,7 +29,7 @@ func TestTextOfNames(t *testing.T) {
 // TestTextOfFailedNaming requires different texts for a name that the runtime lacks, for names
 // that it failed to change, and for a node without problems.
 func TestTextOfFailedNaming(t *testing.T) {
-	const waits, repairs = "; the runtime does not have this name yet", "but some names could not be changed, retrying; repositories affected: 2"
+	const waits, repairs = "; the runtime does not have this name yet", "some names could not be changed, retrying; repositories affected: 2"
 	for _, test := range []struct {
 		mode    string
 		repairs int
@@ -124,5 +124,47 @@ func TestUnknownIsNotAbsent(t *testing.T) {
 				t.Errorf("%s: %q is missing in\n%s", test.name, want, summary.String())
 			}
 		}
+	}
+}
+
+// TestTextIsNarrow requires short digests, lines of at most 120 columns and no trailing blanks
+// for a usual image, and the age of a cached answer.
+func TestTextIsNarrow(t *testing.T) {
+	digest := "sha256:" + strings.Repeat("0123456789abcdef", 4)
+	image := Image{
+		Image: "nginx:1.25", Reference: "docker.io/library/nginx:1.25", Pulled: "hub:5000/library/nginx:1.25", Registry: "http://hub:5000", User: "shim",
+		Registries: []Registry{
+			{Registry: "http://hub:5000", Rule: "all images", Reference: "hub:5000/library/nginx:1.25", Answer: "found", Digest: digest, Seconds: 1, Circuit: "closed"},
+			{Registry: "http://site:5000", Rule: "all images", Reference: "site:5000/library/nginx:1.25", Answer: "absent", Cached: true, Age: 12, Left: 18, Circuit: "closed"},
+		},
+		Node: Node{Served: digest, Names: Naming{Mode: "runtime"}, Runtime: []Presence{{Reference: "nginx:1.25"}, {Reference: digest, Image: digest}}},
+	}
+	var text strings.Builder
+	if err := WriteText(&text, []Image{image}); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(text.String()) {
+		line = strings.TrimSuffix(line, "\n")
+		if strings.HasSuffix(line, " ") || len(line) > 120 || strings.Contains(line, "cdef") {
+			t.Errorf("%d columns: %q", len(line), line)
+		}
+	}
+	for _, want := range []string{"sha256:0123456789ab;", "; cached 12s ago, expires in 18s; --fresh asks now\n"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, text.String())
+		}
+	}
+}
+
+// TestTextOfStoppedRuntime requires that the place of the names is not shown as current if the
+// runtime does not answer.
+func TestTextOfStoppedRuntime(t *testing.T) {
+	var text strings.Builder
+	image := Image{Image: "nginx", Node: Node{Names: Naming{Mode: "runtime", Stale: true}, Problem: "connection refused"}}
+	if err := WriteText(&text, []Image{image}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "kept by containerd  last known; the runtime does not answer\n"; !strings.Contains(text.String(), want) {
+		t.Errorf("%q is missing in\n%s", want, text.String())
 	}
 }

@@ -42,11 +42,14 @@ type Answer struct {
 	LastResort  bool          // if Found: try the original registry before this candidate
 	Duration    time.Duration // of the lookup
 	Cached      bool          // no request was sent: the answer was cached, or the circuit is open
+	Asked       time.Time     // if the answer was cached: when the registry gave it
+	Expires     time.Time     // if the answer was cached: when it is no longer used
 }
 
 // recall fills in a cached answer. The credentials are set only if the image was Found.
 func (a *Answer) recall(remembered cachedAnswer, credentials Credentials) {
 	a.State, a.Digest, a.Cached = remembered.state, remembered.digest, true
+	a.Asked, a.Expires = remembered.asked, remembered.expires
 	if a.State == Found {
 		a.Credentials = credentials
 	}

@@ -163,10 +163,9 @@ func (s *Set) finishLookup(k referenceKey, answer Answer) {
 	if answer.Cached || !s.caching {
 		return // a cached answer expires even if it is used
 	}
-	switch f := (cachedAnswer{answer.State, answer.Digest}); f.state {
-	case Found:
-		s.cache.Set(k, f, s.foundTTL)
-	case Absent:
-		s.cache.Set(k, f, s.absentTTL)
+	keep := map[State]time.Duration{Found: s.foundTTL, Absent: s.absentTTL}
+	if ttl, ok := keep[answer.State]; ok {
+		now := time.Now()
+		s.cache.Set(k, cachedAnswer{answer.State, answer.Digest, now, now.Add(ttl)}, ttl)
 	}
 }

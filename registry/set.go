@@ -43,8 +43,9 @@ type referenceKey struct {
 
 // cachedAnswer is the part of an answer that is cached.
 type cachedAnswer struct {
-	state  State
-	digest string
+	state          State
+	digest         string
+	asked, expires time.Time
 }
 
 // New returns a Set for the registries of options. It reads their CA files and sends no

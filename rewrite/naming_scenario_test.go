@@ -655,7 +655,8 @@ func TestNamingMode(t *testing.T) {
 				}
 				return invoke()
 			})
-			if got := n.namer.Probe(t.Context()); got.Mode != step.want || got.Reason == "" {
+			isStale := step.code == codes.Unavailable || step.code == codes.DeadlineExceeded
+			if got := n.namer.Probe(t.Context()); got.Mode != step.want || got.Reason == "" || got.Stale != isStale {
 				t.Errorf("after %v: %+v, want %s", step.code, got, step.want)
 			}
 		}

@@ -106,6 +106,7 @@ type Options struct {
 type Status struct {
 	Mode   Mode
 	Reason string // a short text for display
+	Stale  bool   // the runtime did not answer the probe; Mode is the last known one
 }
 
 // Mode is the place where the names of pulled images are kept.
@@ -177,8 +178,8 @@ func (n *Namer) Use(ctx context.Context, images ...string) (done func(), err err
 }
 
 // Probe checks whether the runtime serves containerd's images service, and returns the
-// resulting status. The status does not change if the runtime can't be reached. A nil namer
-// does not call the runtime.
+// resulting status. If the runtime can't be reached, the status is the last known one, and Stale.
+// A nil namer does not call the runtime.
 func (n *Namer) Probe(ctx context.Context) Status {
 	if n == nil {
 		return n.Status()
@@ -187,7 +188,9 @@ func (n *Namer) Probe(ctx context.Context) Status {
 	defer cancel()
 	_, err := n.images.List(ctx, `name==""`)
 	n.updateStatus(err)
-	return n.Status()
+	status := n.Status()
+	status.Stale = err != nil && cri.EndsCall(err) && status.Mode != Unknown
+	return status
 }
 
 // reasonLimit limits the runtime's text in the reason of a mode, in bytes.
