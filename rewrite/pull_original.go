@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/distribution/reference"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
@@ -47,8 +48,8 @@ func (p *pull) failureReason(ctx context.Context, err error) string {
 	switch {
 	case ctx.Err() != nil:
 		return "the call was cancelled or timed out"
-	case p.isRuntimeDown(ctx, err):
-		return "the runtime is unavailable"
+	case status.Code(err) == codes.Unavailable:
+		return "the runtime or the original registry is unavailable"
 	case p.withCallersAuth:
 		return "the original registry failed, with the caller's credentials"
 	case p.tried.isEmpty():
