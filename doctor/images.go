@@ -106,13 +106,13 @@ func (n *node) imageFindings(p registry.Probe, configured config.Registry) []Fin
 	case len(s.failed) > 0:
 		return []Finding{t.warn(refusalHint(configured), "the registry does not answer %d of %d lookups of the images on the node, such as %s", len(s.failed), s.asked, s.failed[0])}
 	case s.found == 0:
-		return []Finding{t.warn(absentHint(p, configured), "the registry has none of the %d images on the node that it is asked for, such as %s", s.asked, s.absent[0])}
+		return []Finding{t.warn(absentHint(p, configured), "the registry has none of the images on the node that it is asked for (%d), such as %s", s.asked, s.absent[0])}
 	}
 	note := ""
 	if more := n.images.total - len(n.images.lookups); more > 0 {
 		note = fmt.Sprintf("; not looked up: %d more", more)
 	}
-	return []Finding{t.ok("the registry has %d of the %d images on the node that it is asked for%s", s.found, s.asked, note)}
+	return []Finding{t.ok("the registry has %d of %s on the node that it is asked for%s", s.found, countImages(s.asked), note)}
 }
 
 // unusedFinding is the finding if the configuration lets a registry serve no image of the
@@ -131,7 +131,7 @@ func (t topic) unusedFinding(s imageCounts, configured config.Registry) Finding 
 		value = []string{configured.Path}
 	}
 	return t.warn(fmt.Sprintf("correct the key %s; image-cri-shim resolve shows the rule for each image on the node", key),
-		"the registry is asked for none of the %d images on the node: %s: %s fits no image", s.foreign, key, strings.Join(value, ", "))
+		"the registry is asked for none of the images on the node (%d): %s: %s fits no image", s.foreign, key, strings.Join(value, ", "))
 }
 
 func refusalHint(configured config.Registry) string {
@@ -157,4 +157,12 @@ func absentHint(p registry.Probe, configured config.Registry) string {
 // isForeign reports whether an image is on none of the registries' own hosts.
 func isForeign(image explain.Lookups) bool {
 	return !slices.ContainsFunc(image.Rules, func(r registry.RuleResult) bool { return r.OwnHost })
+}
+
+// countImages returns a number of images as text.
+func countImages(number int) string {
+	if number == 1 {
+		return "1 image"
+	}
+	return fmt.Sprintf("%d images", number)
 }

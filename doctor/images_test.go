@@ -56,13 +56,13 @@ func TestImages(t *testing.T) {
 		text, hint string // a part; an empty text: no finding
 	}{
 		{"no image", nil, config.Registry{}, OK, "no image on the node", ""},
-		{"some", []explain.Lookups{lookup("a:1", "", found, true), lookup("b:1", "", absent, true), lookup("c:1", "match", 0, true)}, config.Registry{}, OK, "has 1 of the 2 images", ""},
-		{"match", []explain.Lookups{lookup("a:1", "match", 0, true), ownLookup("b:1", found)}, config.Registry{Match: []string{"ghcr.io"}}, Warn, "none of the 1 images on the node: match: ghcr.io fits", "correct the key match"},
+		{"some", []explain.Lookups{lookup("a:1", "", found, true), lookup("b:1", "", absent, true), lookup("c:1", "match", 0, true)}, config.Registry{}, OK, "has 1 of 2 images", ""},
+		{"match", []explain.Lookups{lookup("a:1", "match", 0, true), ownLookup("b:1", found)}, config.Registry{Match: []string{"ghcr.io"}}, Warn, "none of the images on the node (1): match: ghcr.io fits", "correct the key match"},
 		{"tags", []explain.Lookups{lookup("a:1", "tags", 0, true)}, config.Registry{Tags: []string{"v*", "!v0"}}, Warn, "tags: v*, !v0 fits", "correct the key tags"},
 		{"path", []explain.Lookups{lookup("a:1", "path", 0, true)}, config.Registry{Path: "{path}-"}, Warn, "path: {path}- fits", "correct the key path"},
-		{"only its own", []explain.Lookups{ownLookup("a:1", found)}, config.Registry{}, OK, "has 1 of the 1", ""},
+		{"only its own", []explain.Lookups{ownLookup("a:1", found)}, config.Registry{}, OK, "has 1 of 1 image on the node", ""},
 		{"its own is absent", []explain.Lookups{ownLookup("a:1", absent)}, config.Registry{}, OK, "", ""},
-		{"none", []explain.Lookups{lookup("a:1", "", absent, true)}, config.Registry{Path: "{path}"}, Warn, "has none of the 1 images on the node that it is asked for, such as a:1 as hub:5000/a:1", "set the key path"},
+		{"none", []explain.Lookups{lookup("a:1", "", absent, true)}, config.Registry{Path: "{path}"}, Warn, "has none of the images on the node that it is asked for (1), such as a:1 as hub:5000/a:1", "set the key path"},
 		{"none with a path", []explain.Lookups{lookup("a:1", "", absent, true)}, config.Registry{Path: "x/{path}"}, Warn, "has none", "correct the key path"},
 		{"denied", []explain.Lookups{lookup("a:1", "", unknown, true)}, config.Registry{}, Fail, "answers no lookup of the images on the node (1), such as hub:5000/a:1: answered 403", "set auth"},
 		{"denied in parts", []explain.Lookups{lookup("a:1", "", unknown, true), lookup("b:1", "", found, true)}, config.Registry{}, Warn, "1 of 2 lookups", "set auth"},
@@ -143,7 +143,7 @@ func TestOriginals(t *testing.T) {
 		}
 	}
 	reached, login, dead := b.names["HTTP"]+"/app:1", b.names["LOGIN"]+"/app:1", b.names["DEAD"]+"/app:1"
-	examine(OK, "1 images on the node, such as "+reached+"; they are pulled from "+b.names["HTTP"]+", which the runtime reaches", lookup(reached, "", registry.Absent, true))
+	examine(OK, "it has 1 image on the node, such as "+reached+"; they are pulled from "+b.names["HTTP"]+", which the runtime reaches", lookup(reached, "", registry.Absent, true))
 	examine(OK, "which the runtime reaches", lookup(login, "match", 0, true))
 	examine(Warn, "which the runtime does not reach: dial tcp", lookup(dead, "", registry.Unknown, true))
 	examine(OK, "", lookup(dead, "", registry.Found, true))

@@ -64,7 +64,7 @@ func (n *node) missingLedgerFinding(t topic) Finding {
 			"the file was damaged, and the shim renamed it to %s: the names of images pulled before are unknown", damaged)
 	case len(names) > 0 && n.keepsNames():
 		return t.warn("if these images were pulled through the shim, restore the ledger from a backup, then "+restartHint+"; otherwise the warning ends when the shim has pulled an image",
-			"the file does not exist, but %d images on the node have the name of a registry, such as %s: clients may not find them by the names that they ask for", len(names), names[0])
+			"the file does not exist, but the node has %s with the name of a registry, such as %s: clients may not find them by the names that they ask for", countImages(len(names)), names[0])
 	}
 	return t.ok("the file does not exist yet: no name had to be stored in it")
 }

@@ -51,8 +51,8 @@ func (i nodeImages) byOriginal() map[string][]string {
 func (n *node) originalFinding(ctx context.Context, host string, images []string) Finding {
 	t := topic{"original", host}
 	const hint = "push these images to a configured registry, or give the runtime access to the original one (network, proxy, hosts.toml or registries.conf)"
-	text := "no configured registry confirms that it has %d images on the node, such as %s; they are pulled from %s, "
-	values := []any{len(images), images[0], host}
+	text := "no configured registry confirms that it has %s on the node, such as %s; they are pulled from %s, "
+	values := []any{countImages(len(images)), images[0], host}
 	routing, err := n.routing(host)
 	switch {
 	case errors.Is(err, fs.ErrPermission):

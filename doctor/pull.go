@@ -99,7 +99,7 @@ func (c manifestCheck) finding(ctx context.Context, images []registry.Answer) Fi
 	if len(first.tried) > 0 {
 		note = ", after " + strings.Join(first.tried, "; ")
 	}
-	return t.ok("the runtime gets the manifests of %d images on the node, such as %s from %v%s", len(images), images[0].Reference, first.route, note)
+	return t.ok("the runtime gets the manifests of %s on the node, such as %s from %v%s", countImages(len(images)), images[0].Reference, first.route, note)
 }
 
 // hint returns the remedy for a failed pull.

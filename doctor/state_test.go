@@ -107,7 +107,7 @@ func TestLedgerOfTheRunningShim(t *testing.T) {
 		{name: "damaged", damaged: true, level: Warn, text: "was damaged, and the shim renamed it", hint: "rename it to ledger.json"},
 		{name: "damaged before", damaged: true, file: one, names: 1, text: "readable, names: 1"},
 		{name: "new", mode: "ledger", images: []explain.Lookups{lookup("docker.io/library/nginx:1", "", registry.Found, true)}, text: "does not exist yet"},
-		{name: "lost", mode: "ledger", images: []explain.Lookups{ownLookup("hub:5000/library/nginx:1", registry.Found)}, level: Warn, text: "1 images on the node have the name of a registry, such as hub:5000/library/nginx:1", hint: "from a backup"},
+		{name: "lost", mode: "ledger", images: []explain.Lookups{ownLookup("hub:5000/library/nginx:1", registry.Found)}, level: Warn, text: "the node has 1 image with the name of a registry, such as hub:5000/library/nginx:1", hint: "from a backup"},
 		{name: "names in the runtime", mode: "runtime", images: []explain.Lookups{ownLookup("hub:5000/library/nginx:1", registry.Found)}, text: "does not exist yet"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -48,7 +48,7 @@ func TestDoctorOfALostLedger(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.start(t, privatePassword)
-	want("1 images on the node have the name of a registry, such as " + shared.private.Host() + "/library/nginx:1.25")
+	want("the node has 1 image with the name of a registry, such as " + shared.private.Host() + "/library/nginx:1.25")
 	if status() != nil {
 		t.Error("the image is known after the restart")
 	}

@@ -57,7 +57,7 @@ func TestDoctorPredictsPulls(t *testing.T) {
 		{name: "healthy with never", fallback: "never"},
 		{name: "match of no image", registry: "  match: [ghcr.io/team]\n", fallback: "never", fails: true, check: "images", level: "WARN", text: "match: ghcr.io/team fits no image", hint: "correct the key match"},
 		{name: "tags of no image", registry: "  tags: [\"v*\"]\n", fails: true, check: "images", level: "WARN", text: "tags: v* fits no image", hint: "correct the key tags"},
-		{name: "path to nothing", registry: "  path: \"wrong/{path}\"\n", fallback: "never", fails: true, check: "images", level: "WARN", text: "has none of the 1 images on the node that it is asked for, such as " + pulledImage + " as $HOST/wrong/doctor/pulled:1", hint: "correct the key path"},
+		{name: "path to nothing", registry: "  path: \"wrong/{path}\"\n", fallback: "never", fails: true, check: "images", level: "WARN", text: "has none of the images on the node that it is asked for (1), such as " + pulledImage + " as $HOST/wrong/doctor/pulled:1", hint: "correct the key path"},
 		{name: "no image with never", prepare: nothing, fallback: "never", fails: true, check: "fallback", level: "FAIL", text: pulledImage, hint: "push the images"},
 		{name: "healthy with TLS", tls: true, registry: "  ca: $CA\n", hosts: "server = \"https://$HOST\"\n[host.\"https://$HOST\"]\nca = \"$CA\"\n", fallback: "never"},
 		{name: "authority unknown to the runtime", tls: true, registry: "  ca: $CA\n", hosts: "server = \"https://$HOST\"\n[host.\"https://$HOST\"]\n", fallback: "never", fails: true, check: "runtime's trust", level: "FAIL", text: "does not trust the host's certificate", hint: "$CA"},
