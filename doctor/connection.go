@@ -42,13 +42,13 @@ func checkKubeletConnection(ctx context.Context, n *node) []Finding {
 	}
 	switch {
 	case read.endpoint != "" && !n.isShim(read.endpoint):
-		return []Finding{t.warn(hint+"; if the warning persists, find the source of the flag (`systemctl cat "+unit+"`) and change it there",
+		return []Finding{t.fail(hint+"; if the failure persists, find the source of the flag (`systemctl cat "+unit+"`) and change it there",
 			"kubelet (pid %d) runs with --container-runtime-endpoint=%.200s, which overrides its configuration", process, read.endpoint)}
 	case !n.examined(read.config):
 		return []Finding{t.warn("examine this file: add --kubelet-config "+read.config+" to the arguments of doctor, and of install",
 			"kubelet (pid %d) is not connected to the shim, and was started with a file that the doctor did not read: %s", process, read.config)}
 	}
-	return []Finding{t.warn(hint, "kubelet (pid %d) is not connected to the shim, although its configuration names this socket", process)}
+	return []Finding{t.fail(hint, "kubelet (pid %d) is not connected to the shim, although its configuration names this socket", process)}
 }
 
 // findKubelet returns the process ID and the settings of a kubelet, or 0. It must run in the
