@@ -131,8 +131,8 @@ func TestVerdict(t *testing.T) {
 		findings []Finding
 		want     string
 	}{
-		{nil, "this node is set up"},
-		{[]Finding{ok}, "this node is set up"},
+		{nil, "no problem found on this node; for one image: image-cri-shim resolve IMAGE"},
+		{[]Finding{ok}, "no problem found on this node; for one image: image-cri-shim resolve IMAGE"},
 		{[]Finding{ok, warn}, "this node works, with one warning"},
 		{[]Finding{ok, warn, warn}, "this node works, with 2 warnings"},
 		{[]Finding{fail("connection", "http://hub:5000"), fail("clock", "http://hub:5000"), fail("kubelet", "/k"), fail("runtime", "/r")},

@@ -83,5 +83,5 @@ func verdict(findings []Finding) string {
 	case warnings > 1:
 		return fmt.Sprintf("this node works, with %d warnings", warnings)
 	}
-	return "this node is set up"
+	return "no problem found on this node; for one image: image-cri-shim resolve IMAGE"
 }
