@@ -106,7 +106,7 @@ func (d *daemon) serveAdmin(ctx context.Context) (end func()) {
 
 func (d *daemon) warnOfAdmin(err error) {
 	if err != nil {
-		d.log.WithError(err).Warn("admin socket failed: resolve, doctor and trace can't query this shim")
+		d.log.WithError(err).Error("admin socket failed: resolve, doctor and trace can't query this shim")
 	}
 }
 
