@@ -30,11 +30,11 @@ func (d *daemon) adminHandler() http.Handler {
 	})
 	mux.HandleFunc("GET "+admin.AboutPath, func(response http.ResponseWriter, request *http.Request) {
 		if !d.connected.Load() {
-			admin.Reply(response, explain.ShimStatus{File: absolute(d.file), Read: *d.read.Load(), Version: version.Short(), Waiting: anyRuntime, Refused: d.refusal()}, nil)
+			admin.Reply(response, explain.ShimStatus{File: absolute(d.file), Read: *d.read.Load(), Version: version.Short(), Shim: d.settings.Shim, Waiting: anyRuntime, Refused: d.refusal()}, nil)
 			return
 		}
 		status := explain.ShimStatus{
-			File: absolute(d.file), Read: *d.read.Load(), Version: version.Short(), Runtime: d.runtime,
+			File: absolute(d.file), Read: *d.read.Load(), Version: version.Short(), Shim: d.settings.Shim, Runtime: d.runtime,
 			Names: explain.NamingOf(d.probeNaming(request.Context()), d.namer.Repairs()), Ledger: d.ledger.Len(),
 			Restart: d.waitingKeys(), Refused: d.refusal(), Metrics: d.httpServer.failure(), Unread: d.ledger.Unread(),
 		}

@@ -67,8 +67,8 @@ func TestShimAdvice(t *testing.T) {
 		text, hint    string // of checkShimSocket
 		notHint       string
 	}{
-		{name: "shim was changed", shim: missing, runtime: answering, status: ShimStatus{Restart: []string{"shim"}},
-			text: "still serves its former socket", hint: "systemctl restart image-cri-shim; if image-cri-shim.socket is enabled, set its ListenStream=", notHint: "shows why it stopped"},
+		{name: "shim was changed", shim: missing, runtime: answering, status: ShimStatus{Restart: []string{"shim"}, Shim: "/run/old.sock"},
+			text: "still serves its former socket /run/old.sock; a restart changes it to /run/shim.sock", hint: "systemctl restart image-cri-shim; with image-cri-shim.socket instead set ListenStream= of the socket unit: mkdir -p", notHint: "shows why it stopped"},
 		{name: "waits for the runtime", shim: missing, runtime: criServer{dialErr: errors.New("connection refused")}, status: ShimStatus{Waiting: "/run/cri.sock"},
 			text: "it waits for /run/cri.sock (connection refused)", hint: "see the finding about the runtime; the shim needs no restart"},
 		{name: "waits behind systemd's socket", shim: late, runtime: criServer{dialErr: errors.New("refused")}, status: ShimStatus{Waiting: "/run/cri.sock"},

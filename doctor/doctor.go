@@ -53,6 +53,7 @@ type node struct {
 	shimStatus      ShimStatus // of the running shim
 	shimStatusErr   error      // set if shimStatus is unknown
 	shimStatusAt    time.Time  // time of the request for shimStatus
+	units           units
 	probes          []registry.Probe
 	images          nodeImages
 }
@@ -69,7 +70,11 @@ func Examine(ctx context.Context, options Options) Report {
 		return newReport(append(findings, checkLastGood(ctx, n)...))
 	}
 	n.gather(ctx)
-	checks := []check{checkPermissions, checkRuntime, checkContainerdFile, checkShimSocket, checkRunningShim, checkDistributions, checkKubelet, checkKubeletConnection, checkCrictl, checkKubeadm, checkSandboxImage, checkNames, checkRegistries, checkFallback, checkOriginals, checkStateDirectory, checkLedger, checkMetrics}
+	checks := slices.Concat(
+		[]check{checkPermissions, checkRuntime, checkContainerdFile, checkShimSocket, checkSocketUnit, checkRunningShim},
+		n.clientChecks(),
+		[]check{checkSandboxImage, checkNames, checkRegistries, checkFallback, checkOriginals, checkStateDirectory, checkLedger, checkMetrics},
+	)
 	results := make([][]Finding, len(checks))
 	var running sync.WaitGroup
 	for i, check := range checks {
@@ -81,6 +86,15 @@ func Examine(ctx context.Context, options Options) Report {
 	}
 	running.Wait()
 	return newReport(append(findings, slices.Concat(results...)...))
+}
+
+// clientChecks returns the checks of the clients. There are none while the running shim serves
+// its former socket, which is right for the clients until the restart.
+func (n *node) clientChecks() []check {
+	if n.servesFormerSocket() {
+		return nil
+	}
+	return []check{checkDistributions, checkKubelet, checkKubeletConnection, checkCrictl, checkKubeadm}
 }
 
 // gather queries the runtime, the shim and the registries once, for all checks.
@@ -97,6 +111,7 @@ func (n *node) gather(ctx context.Context) {
 	})
 	running.Go(func() { n.shim = probe(ctx, n.Settings.Shim) })
 	running.Go(func() { n.shimStatus, n.shimStatusErr = n.getShimStatus(ctx) })
+	running.Go(func() { n.units = readUnits(ctx) })
 	running.Go(func() { n.probes = n.Explainer.Registries.Probe(ctx) })
 	running.Wait()
 	n.images = n.lookUpImages(ctx)

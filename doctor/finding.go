@@ -30,6 +30,8 @@ type Finding struct {
 	Text     string   `json:"text"`
 	Hint     string   `json:"hint,omitempty"`     // remedy; always set if Level is not OK
 	Commands []string `json:"commands,omitempty"` // shell commands in Hint
+
+	consequence string // for the node; empty: that of the check (verdict.go)
 }
 
 // topic is the check and the subject of a finding.

@@ -143,6 +143,7 @@ func TestVerdict(t *testing.T) {
 			"pulls go on with the last good configuration, but the shim can't start again with this file; pulls from http://hub:5000 fail"},
 		{[]Finding{fail("shim", "/s"), fail("runtime", "/r")}, "pulls fail: the runtime does not answer; the shim does not answer"},
 		{[]Finding{fail("shim", "/s"), fail("kubelet", "/k")}, "the shim does not answer; kubelet pulls without the shim"},
+		{[]Finding{{Check: "shim", Level: Fail, consequence: "pulls fail: the shim restarts again and again"}, fail("kubelet", "/k")}, "the shim restarts again and again; kubelet pulls without the shim"},
 		{[]Finding{fail("TLS", "https://a"), fail("login", "https://b"), fail("clock", "https://b")}, "pulls from https://a, https://b fail"},
 		{[]Finding{fail("new check", "/x")}, "other failures: 1"},
 	} {

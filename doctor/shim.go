@@ -20,8 +20,6 @@ import (
 const (
 	startHint   = "start the shim: `systemctl start image-cri-shim`; `journalctl -u image-cri-shim` shows why it stopped"
 	restartHint = "restart the shim: `systemctl restart image-cri-shim`"
-	// socketUnitHint is the remedy after a change of the key shim.
-	socketUnitHint = "`systemctl restart image-cri-shim`; if image-cri-shim.socket is enabled, set its ListenStream= to the new path first (`systemctl edit image-cri-shim.socket`)"
 )
 
 // checkShimSocket reports whether clients reach the runtime through the shim.
@@ -31,12 +29,14 @@ func checkShimSocket(_ context.Context, n *node) []Finding {
 	switch {
 	case unixsocket.Same(n.Settings.Shim, n.Settings.Runtime):
 		return []Finding{t.fail("set the key shim to another path", "this is the runtime's own socket")}
-	case n.isRunning() && slices.Contains(n.shimStatus.Restart, "shim"):
-		return []Finding{t.fail(socketUnitHint, "the running shim still serves its former socket, because shim was changed without a restart")}
 	case n.isRunning() && n.shimStatus.Waiting != "":
 		return []Finding{n.waitingFinding(t)}
+	case n.servesFormerSocket():
+		return []Finding{n.formerSocketFinding(t)}
 	case c.dialErr != nil && n.isRunning():
 		return []Finding{dialFinding(t, c.dialErr, "shim", "restart the running shim, whose socket was removed: `systemctl restart image-cri-shim`")}
+	case n.units.restartsAgain() && !n.isRunning() && !c.answers():
+		return []Finding{n.restartFinding(t)}
 	case c.dialErr != nil && n.runtime.dialErr != nil && !errors.Is(n.runtime.dialErr, fs.ErrPermission):
 		return []Finding{dialFinding(t, c.dialErr, "shim", "start the runtime first, because the shim waits for it; then "+startHint)}
 	case c.dialErr != nil:
@@ -57,6 +57,27 @@ func checkShimSocket(_ context.Context, n *node) []Finding {
 
 // isRunning reports whether a shim answers on the admin socket.
 func (n *node) isRunning() bool { return n.shimStatusErr == nil }
+
+// servesFormerSocket reports whether the running shim serves another socket than the file names,
+// because shim was changed without a restart.
+func (n *node) servesFormerSocket() bool {
+	return n.isRunning() && slices.Contains(n.shimStatus.Restart, "shim")
+}
+
+// formerSocketFinding is the finding if the shim serves its former socket.
+func (n *node) formerSocketFinding(t topic) Finding {
+	hint := restartHint
+	switch {
+	case n.units.usesSocketUnit():
+		hint = listenHint(n.Settings.Shim)
+	case n.units.socket == nil:
+		hint += "; with image-cri-shim.socket instead " + listenHint(n.Settings.Shim)
+	}
+	text := strings.TrimSpace("the shim still serves its former socket "+n.shimStatus.Shim) + "; a restart changes it to " + n.Settings.Shim
+	f := t.fail(hint+"; then point the clients at it: run the doctor again, which names them", "%s", text)
+	f.consequence = text
+	return f
+}
 
 // waitingFinding is the finding if the running shim does not serve before it has reached
 // its runtime.
@@ -150,6 +171,9 @@ func (n *node) shimStatusFinding(t topic, running ShimStatus) Finding {
 		return t.warn(restartHint, "the shim runs with the former values of these keys until it is restarted: %s", strings.Join(keys, ", "))
 	case running.Version != n.Version:
 		return t.warn(restartHint, "the shim has version %s, but this program has version %s", running.Version, n.Version)
+	}
+	if len(running.Restart) > 0 {
+		return t.ok("runs with its former values of %s until it is restarted", strings.Join(running.Restart, ", "))
 	}
 	return t.ok("has this configuration, version %s", running.Version)
 }

@@ -37,6 +37,14 @@ func verdict(findings []Finding) string {
 			parts = append(parts, text)
 		}
 	}
+	consequenceOf := func(c consequence) string {
+		for _, f := range findings {
+			if f.Level == Fail && f.Check == c.check && f.consequence != "" {
+				return f.consequence
+			}
+		}
+		return c.text
+	}
 	has := func(check string, level Level) bool {
 		return slices.ContainsFunc(findings, func(f Finding) bool { return f.Level == level && f.Check == check })
 	}
@@ -49,11 +57,11 @@ func verdict(findings []Finding) string {
 	for _, c := range consequences {
 		switch {
 		case c.check == "shim" && has("shim", Fail) && has("kubelet", Fail):
-			add("the shim does not answer") // pulls do not need it
+			add(strings.TrimPrefix(consequenceOf(c), "pulls fail: ")) // pulls do not need it
 		case c.check == "running shim" && refused:
 			add(lastGood)
 		case has(c.check, Fail):
-			add(c.text)
+			add(consequenceOf(c))
 		}
 	}
 	warnings, others := 0, 0

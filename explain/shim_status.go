@@ -7,6 +7,7 @@ type ShimStatus struct {
 	File    string    `json:"file"` // its configuration
 	Read    time.Time `json:"read"` // when the shim read it
 	Version string    `json:"version"`
+	Shim    string    `json:"shim,omitempty"`    // socket that it serves; empty from a shim of an older version
 	Runtime string    `json:"runtime,omitempty"` // its runtime's socket; empty if it has found none, or from a shim of an older version
 	Restart []string  `json:"restart,omitempty"` // changed keys that take effect only after a restart
 
