@@ -112,7 +112,7 @@ func (n *node) socketModeFinding(t topic) Finding {
 type ShimStatus = explain.ShimStatus
 
 // checkRunningShim reports whether the running shim uses this configuration file.
-func checkRunningShim(_ context.Context, n *node) []Finding {
+func checkRunningShim(ctx context.Context, n *node) []Finding {
 	t := topic{"running shim", n.Admin}
 	switch err := n.shimStatusErr; {
 	case errors.Is(err, syscall.ENOTDIR):
@@ -123,6 +123,8 @@ func checkRunningShim(_ context.Context, n *node) []Finding {
 		return []Finding{t.warn("if the shim runs as that user, run the doctor as that user; otherwise remove the socket, then "+restartHint, "%v", err)}
 	case errors.Is(err, admin.ErrNotRunning) && !n.shim.answers():
 		return nil // reported by checkShimSocket
+	case errors.Is(err, admin.ErrNotRunning) && n.lacksAdminSocket(ctx):
+		return nil // reported by checkStateDirectory
 	case errors.Is(err, admin.ErrNotRunning):
 		return []Finding{t.fail("set the key image in this file to the state directory of the shim that serves "+n.Settings.Shim+"; `ss -lxp | grep "+n.Settings.Shim+"` shows the process, and `journalctl -u image-cri-shim` its errors",
 			"no shim answers on this socket, although a process serves %s", n.Settings.Shim)}

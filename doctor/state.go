@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -41,13 +43,35 @@ func checkStateDirectory(_ context.Context, n *node) []Finding {
 	if user, mode := ownerOf(info), info.Mode().Perm(); user != 0 && mode&0o700 != 0o700 { // root needs no mode
 		return []Finding{t.fail(n.repairHint("chmod u+rwx "+directory), "the shim's user %d has not all rights to the directory (mode %04o); as a result, %s", user, mode, n.stateLossRisk())}
 	}
-	if err := unix.Access(directory, unix.W_OK); err != nil {
+	err = unix.Access(directory, unix.W_OK)
+	if err == nil && n.isReadOnlyForService() {
+		return []Finding{t.fail("add ReadWritePaths="+directory+" below [Service]: `systemctl edit image-cri-shim`, then "+restartHint,
+			"the directory is read-only for the service image-cri-shim; as a result, %s", n.stateLossRisk())}
+	}
+	if err != nil {
 		if os.Geteuid() != 0 && !errors.Is(err, unix.EROFS) {
 			return []Finding{t.warn(rootHint, "this user may not write to the directory")}
 		}
 		return []Finding{t.fail("make the directory writable, or set the key image to another path", "the directory is not writable: %v", err)}
 	}
 	return []Finding{n.diskSpaceFinding(t)}
+}
+
+// isReadOnlyForService reports whether the unit of the shim makes the directory read-only, as
+// ProtectSystem= does.
+func (n *node) isReadOnlyForService() bool {
+	process := n.units.service["MainPID"]
+	if process == "" || process == "0" {
+		return false
+	}
+	return errors.Is(unix.Access(filepath.Join("/proc", process, "root", n.Settings.StateDirectory), unix.W_OK), unix.EROFS)
+}
+
+// lacksAdminSocket reports whether the shim can't create its admin socket in the state directory.
+// It can in one with wrong owners, and a directory that does not exist may be that of no shim.
+func (n *node) lacksAdminSocket(ctx context.Context) bool {
+	_, missing := os.Stat(n.Settings.StateDirectory)
+	return missing == nil && n.exposed() == nil && slices.ContainsFunc(checkStateDirectory(ctx, n), func(f Finding) bool { return f.Level == Fail })
 }
 
 // exposed returns the permission error because of which the shim does not use its state

@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"image-cri-shim/admin"
 	"image-cri-shim/config"
 	"image-cri-shim/explain"
 	"image-cri-shim/registry"
@@ -131,4 +134,22 @@ func TestLedgerOfTheRunningShim(t *testing.T) {
 			wantFinding(t, checkLedger(t.Context(), n), test.level, test.text, test.hint)
 		})
 	}
+}
+
+// TestStateWithoutAdminSocket requires one cause if the shim can't write to its state directory.
+func TestStateWithoutAdminSocket(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a directory away")
+	}
+	state := filepath.Join(t.TempDir(), "state")
+	if err := errors.Join(os.Mkdir(state, 0o500), os.Chown(state, 65534, 65534)); err != nil {
+		t.Fatal(err)
+	}
+	n := &node{Options: Options{Settings: &config.Config{Shim: "/run/shim.sock", StateDirectory: state}, Admin: filepath.Join(state, "admin.sock")}, shimStatusErr: admin.ErrNotRunning}
+	n.shim = criServer{versions: []string{"v1"}, version: &cri.VersionResponse{RuntimeName: "containerd"}}
+	got := checkStateDirectory(t.Context(), n)
+	if len(got) != 1 || got[0].Level != Fail {
+		t.Errorf("%+v", got)
+	}
+	wantFinding(t, checkRunningShim(t.Context(), n), OK, "", "")
 }
