@@ -14,6 +14,7 @@ import (
 
 	"image-cri-shim/admin"
 	"image-cri-shim/explain"
+	"image-cri-shim/unixsocket"
 )
 
 const (
@@ -25,9 +26,16 @@ const (
 // on its socket. adminSocket is its admin socket.
 func CheckReady(ctx context.Context, shim, adminSocket string) error {
 	c := probe(ctx, shim)
-	switch err := c.dialErr; {
-	case c.answers():
+	if c.answers() {
 		return nil
+	}
+	var running explain.ShimStatus
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	statusErr := admin.Get(ctx, adminSocket, admin.AboutPath, nil, &running)
+	switch err := c.dialErr; {
+	case err != nil && statusErr == nil && running.Shim != "" && !unixsocket.Same(running.Shim, shim):
+		return fmt.Errorf("the shim still serves its former socket %s; a restart changes it to %s: image-cri-shim doctor shows how", running.Shim, shim)
 	case errors.Is(err, fs.ErrNotExist):
 		if _, err := os.Stat(filepath.Dir(shim)); errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("the shim's socket %s does not exist, nor does its folder, which the shim creates when it starts: %s", shim, unitsHint)
@@ -40,10 +48,7 @@ func CheckReady(ctx context.Context, shim, adminSocket string) error {
 	case err != nil:
 		return fmt.Errorf("connect to the shim's socket: %w", err)
 	}
-	var running explain.ShimStatus
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
-	switch err := admin.Get(ctx, adminSocket, admin.AboutPath, nil, &running); {
+	switch err := statusErr; {
 	case err == nil && running.Waiting != "":
 		return fmt.Errorf("the shim answers no calls, because it waits for its runtime on %s: start the runtime, or set `cri` to its socket", running.Waiting)
 	case err == nil && status.Code(c.callErr) == codes.Unavailable:

@@ -24,10 +24,14 @@ func TestCheckReadyHungRuntime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { admin.Reply(w, ShimStatus{}, nil) })}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { admin.Reply(w, ShimStatus{Shim: shim}, nil) })}
 	go func() { _ = server.Serve(listener) }()
 	defer func() { _ = server.Close() }()
 	if err := CheckReady(t.Context(), shim, about); err == nil || !strings.Contains(err.Error(), "its runtime hangs: restart the runtime") {
+		t.Errorf("got %v", err)
+	}
+	changed := filepath.Join(folder, "changed.sock") // without a restart
+	if err := CheckReady(t.Context(), changed, about); err == nil || !strings.Contains(err.Error(), "the shim still serves its former socket "+shim) {
 		t.Errorf("got %v", err)
 	}
 }
