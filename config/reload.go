@@ -14,6 +14,15 @@ func (c *Config) Equal(other *Config) bool {
 	return reflect.DeepEqual(a, b)
 }
 
+// CheckEmptied returns an error if next has no keys, and c has some. Such a file is more
+// likely truncated by a writer than meant.
+func (c *Config) CheckEmptied(next *Config) error {
+	if len(next.places) > 0 || len(c.places) == 0 {
+		return nil
+	}
+	return Problems{Message{File: next.file}.withText("is empty, as while it is written; write the keys, or restart the shim for a node without registries")}
+}
+
 // NeedRestart returns the changed keys, as spelled in the file, that take effect only after a
 // restart.
 func (c *Config) NeedRestart(next *Config) (keys []string) {

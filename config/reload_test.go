@@ -26,6 +26,32 @@ func TestEqual(t *testing.T) {
 	}
 }
 
+func TestCheckEmptied(t *testing.T) {
+	for _, test := range []struct {
+		before, after string
+		refused       bool
+	}{
+		{"debug: true", "", true},
+		{"address: hub.local", "# only a comment\n", true},
+		{"address: hub.local", "{}", true},
+		{"address: hub.local", "debug: false", false},
+		{"", "# still nothing", false},
+		{"", "debug: true", false},
+	} {
+		before, err := Parse("f", []byte(test.before))
+		if err != nil {
+			t.Fatal(err)
+		}
+		after, err := Parse("f", []byte(test.after))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := before.CheckEmptied(after); (err != nil) != test.refused {
+			t.Errorf("%q after %q: got %v, want refused: %t", test.after, test.before, err, test.refused)
+		}
+	}
+}
+
 // TestNeedRestart uses full.yaml, in which no key has its default value.
 func TestNeedRestart(t *testing.T) {
 	defaults := defaults()

@@ -3,7 +3,7 @@
 //
 // [Run] reads the configuration and creates a [snapshot] of it: settings, registries and
 // rewriter. A call uses one snapshot from start to end. A reload replaces the snapshot for
-// later calls (reload.go, watch.go). The daemon also runs the HTTP server for metrics, health
+// later calls (reload.go, settle.go, watch.go). The daemon also runs the HTTP server for metrics, health
 // and the debug page (http_server.go), the admin socket (admin_handler.go, trace_handler.go),
 // the namer (naming.go), the monitor of the runtime (runtime_monitor.go) and the
 // notifications to systemd (systemd.go, activation.go). All of them end with Run.

@@ -14,10 +14,6 @@ import (
 	"image-cri-shim/printable"
 )
 
-// settle is the time that a file must stay unchanged before it is read, because an editor
-// may still be writing it.
-const settle = 100 * time.Millisecond
-
 // reloadOnDemand reloads the file on each SIGHUP, on each change and every reloadInterval,
 // until end is called. It then applies the metrics address to the HTTP server.
 func (d *daemon) reloadOnDemand(ctx context.Context, hangups <-chan os.Signal) (end func()) {
@@ -26,9 +22,10 @@ func (d *daemon) reloadOnDemand(ctx context.Context, hangups <-chan os.Signal) (
 	running.Go(func() {
 		watch := newWatch(absolute(d.file), d.log)
 		defer watch.close()
-		interval, settled := time.NewTimer(d.settings.ReloadInterval), time.NewTimer(0) // fires at once, for changes before the watch started
+		settling := newSettling(absolute(d.file)) // also for changes before the watch started
+		interval := time.NewTimer(d.settings.ReloadInterval)
 		defer interval.Stop()
-		defer settled.Stop()
+		defer settling.timer.Stop()
 		for {
 			wanted := false
 			select {
@@ -36,17 +33,29 @@ func (d *daemon) reloadOnDemand(ctx context.Context, hangups <-chan os.Signal) (
 				return
 			case event := <-watch.events:
 				if watch.concerns(event) {
-					settled.Reset(settle)
+					settling.restart()
 				}
 				continue
 			case <-watch.errors: // events were lost
+				settling.restart()
+				continue
+			case <-interval.C:
+				settling.restart()
+				continue
 			case <-hangups:
 				wanted = true
-			case <-settled.C:
-			case <-interval.C:
+			case <-settling.timer.C:
 			}
 			watch.follow()
-			d.reload(wanted)
+			var settings *config.Config
+			var err error
+			load := func() { settings, err = config.Load(d.file) }
+			if wanted {
+				load()
+			} else if !settling.read(load) {
+				continue
+			}
+			d.reload(settings, err, wanted)
 			d.applyMetrics(time.Now())
 			d.applyDebugPage()
 			d.httpServer.move(ctx, d.current.Load().settings.Metrics)
@@ -59,10 +68,13 @@ func (d *daemon) reloadOnDemand(ctx context.Context, hangups <-chan os.Signal) (
 	}
 }
 
-// reload replaces the current snapshot if the file has changed or wanted is set, which is an
-// operator's request. If the file can't be loaded, the current snapshot stays.
-func (d *daemon) reload(wanted bool) {
-	settings, err := config.Load(d.file)
+// reload replaces the current snapshot if the file's settings have changed or wanted is set,
+// which is an operator's request. If err is set, the file can't be used: the current snapshot
+// stays.
+func (d *daemon) reload(settings *config.Config, err error, wanted bool) {
+	if err == nil {
+		err = d.current.Load().settings.CheckEmptied(settings)
+	}
 	if err == nil && !wanted && settings.Equal(d.current.Load().settings) {
 		d.read.Store(&settings.Read)
 		if d.refused.Swap(nil) != nil {
