@@ -155,7 +155,7 @@ func Read(name string, reader io.Reader) (*Config, error) {
 func Parse(file string, data []byte) (*Config, error) {
 	document := &document{file: file, places: map[string]place{}}
 	config := &Config{file: file, places: document.places}
-	if root, ok := document.open(data); ok {
+	if root, ok := document.open(data); ok && !root.manifest() {
 		config.read(root)
 	}
 	if err := document.err(); err != nil {

@@ -56,12 +56,12 @@ func TestFiles(t *testing.T) {
 		{Address: "http://172.18.1.38:5000", Username: "admin", Password: "passw0rd", Priority: 800, Path: "{path}"},
 	}
 	original.Warnings = warned(
-		"original.yaml:10: version: has no effect any more; remove it",
-		"original.yaml:11: sync: has no effect any more; remove it",
-		"original.yaml:12: registry.d: has no effect any more; remove it",
-		"original.yaml:17: cache.domainCacheTTL: has no effect any more; remove it",
-		"original.yaml:18: cache.statsLogInterval: has no effect any more; remove it",
-		"original.yaml:19: cache.disableStats: has no effect any more; remove it",
+		"original.yaml:10: version: has no effect here; it may stay",
+		"original.yaml:11: sync: has no effect here; it may stay",
+		"original.yaml:12: registry.d: has no effect here; it may stay",
+		"original.yaml:17: cache.domainCacheTTL: has no effect here; it may stay",
+		"original.yaml:18: cache.statsLogInterval: has no effect here; it may stay",
+		"original.yaml:19: cache.disableStats: has no effect here; it may stay",
 	)
 
 	later := defaults()
@@ -83,13 +83,13 @@ func TestFiles(t *testing.T) {
 		{Address: "https://fast-registry.io", Username: "user", Priority: 1200, Path: "{path}"},
 	}
 	configMap.Warnings = warned(
-		"original-configmap.yaml:1: version: has no effect any more; remove it",
+		"original-configmap.yaml:1: version: has no effect here; it may stay",
 		"original-configmap.yaml:14: registries[1].address: the path /v2 is the registry's API and is ignored; if its repositories do begin with v2, set path: \"v2/{path}\"",
 		"original-configmap.yaml:14: registries[1]: address, path, match and tags are the same as those of registries[0]; change or remove this entry",
 		"original-configmap.yaml:17: registries[2].auth: found no password, so an empty one is sent to the registry; add a password",
-		"original-configmap.yaml:26: cache.domainCacheTTL: has no effect any more; remove it",
-		"original-configmap.yaml:27: cache.statsLogInterval: has no effect any more; remove it",
-		"original-configmap.yaml:28: cache.disableStats: has no effect any more; remove it",
+		"original-configmap.yaml:26: cache.domainCacheTTL: has no effect here; it may stay",
+		"original-configmap.yaml:27: cache.statsLogInterval: has no effect here; it may stay",
+		"original-configmap.yaml:28: cache.disableStats: has no effect here; it may stay",
 	)
 
 	full := Config{
@@ -177,8 +177,8 @@ func TestDefaults(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	for _, test := range []struct{ data, want string }{
-		{"version: {any: [thing]}\naddress: hub.local", "f:1: version: has no effect any more; remove it"},
-		{"sync:\naddress: hub.local", "f:1: sync: has no effect any more; remove it"},
+		{"version: {any: [thing]}\naddress: hub.local", "f:1: version: has no effect here; it may stay"},
+		{"sync:\naddress: hub.local", "f:1: sync: has no effect here; it may stay"},
 		{"address: hub.local\nofflinePriority: 10001", "f:2: offlinePriority: 10001 is above 10000 and counts as 10000; set a priority from 0 to 10000"},
 		{"address: http://hub.local/v2/", `f:1: address: the path /v2 is the registry's API and is ignored; if its repositories do begin with v2, set path: "v2/{path}"`},
 		{"registries: [{address: 'https://index.docker.io/v1/'}]", `f:1: registries[0].address: the path /v1 is the registry's API and is ignored; if its repositories do begin with v1, set path: "v1/{path}"`},

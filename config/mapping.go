@@ -43,10 +43,10 @@ func (v value) mapping(known keyParsers, retired ...string) map[string]value {
 		case !ok && !isRetired:
 			v.unknown(child, key, slices.Sorted(maps.Keys(known)))
 		case lines[key] > 0:
-			child.problem("is set twice, first on line %d", lines[key])
+			child.problem("is set twice, first on line %d%s", lines[key], v.sealosHint(key))
 		case isRetired:
 			lines[key] = child.place.line
-			child.warn("has no effect any more; remove it")
+			child.warn("has no effect here; it may stay")
 		default:
 			lines[key] = child.place.line
 			v.document.places[child.key] = child.place
