@@ -32,7 +32,7 @@ build:
 
 # If the real components can't be installed, the demo uses an embedded runtime.
 demo: build
-	-e2e/install-components
+	-e2e/install-components demo
 	cd e2e && go run ./demo --shim ../bin/image-cri-shim
 
 # Measures the bounds that the documentation promises for failing registries and many pulls.
