@@ -167,7 +167,7 @@ install:
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/image-cri-shim README*.md
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/image-cri-shim/docs docs/*
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/image-cri-shim/bench bench/README.md
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/image-cri-shim/bench/results bench/results/*
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/image-cri-shim/bench/results bench/results/*.*
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/image-cri-shim/packaging packaging/image-cri-shim.yaml
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 bin/generated/image-cri-shim.1.gz
 	install -D -m 0644 bin/generated/image-cri-shim.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/image-cri-shim
