@@ -49,6 +49,7 @@ func Run(ctx context.Context, file string, output io.Writer) error {
 	}
 	setMemoryLimit()
 	log := newLogger(output, settings.Debug)
+	defer redirectStandardLog(log)()
 	log.WithField("file", file).Info(version.Long())
 	for _, warning := range settings.Warnings {
 		log.Warn(warning)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io"
+	stdlog "log"
 	"slices"
 	"strings"
 
@@ -139,11 +140,25 @@ func logBreaker(log *logrus.Logger) func(registry string, open bool, reason stri
 	}
 }
 
-// warningWriter logs each line that is written to it as a warning.
+// redirectStandardLog logs the lines of Go's package log as warnings until end is called.
+// net/http uses that package for answers of registries that no request is waiting for.
+func redirectStandardLog(log logrus.FieldLogger) (end func()) {
+	output, flags := stdlog.Writer(), stdlog.Flags()
+	stdlog.SetOutput(warningWriter{log})
+	stdlog.SetFlags(0)
+	return func() {
+		stdlog.SetOutput(output)
+		stdlog.SetFlags(flags)
+	}
+}
+
+// warningWriter logs each line that is written to it as a warning, without received data, which
+// may contain secrets.
 type warningWriter struct{ log logrus.FieldLogger }
 
 // Write implements [io.Writer].
 func (w warningWriter) Write(line []byte) (int, error) {
-	w.log.Warn(printable.Line(string(line), errorLimit))
+	text, _, _ := strings.Cut(string(line), " starting with ") // of net/http, before data
+	w.log.Warn(printable.Line(text, errorLimit))
 	return len(line), nil
 }

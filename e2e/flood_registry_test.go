@@ -74,7 +74,8 @@ func floods(t *testing.T) []fault {
 		{name: "endless early hints", fault: testbed.Flood("", "HTTP/1.1 103 Early Hints\r\nX-Flood: x\r\n\r\n"), reason: unsure},
 		{name: "an endless chunk extension", fault: onlyGET(testbed.Flood("HTTP/1.1 200 OK\r\n"+manifest+"\r\nTransfer-Encoding: chunked\r\n\r\n1;", "x")), reason: unsure},
 		{name: "endless trailers", fault: onlyGET(testbed.Flood("HTTP/1.1 200 OK\r\n"+manifest+"\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "X: y\r\n")), reason: unsure},
-		{name: "a body after HEAD", fault: testbed.OnManifests(testbed.FloodBody("200 OK", manifest)), reason: tooLarge},
+		// The body may be read as the answer to the GET that follows on the same connection.
+		{name: "a body after HEAD", fault: testbed.OnManifests(testbed.FloodBody("200 OK", manifest)), reason: unsure},
 		{name: "an endless manifest", fault: onlyGET(testbed.FloodBody("200 OK", manifest, digest)), reason: tooLarge},
 		{name: "a gzip bomb as manifest", fault: onlyGET(testbed.Bomb("200 OK", manifest)), reason: tooLarge},
 		{name: "an endless error", fault: testbed.FloodBody("403 Forbidden"), reason: unsure},
