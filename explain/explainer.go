@@ -4,6 +4,10 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"image-cri-shim/proxy/intercept"
 	"image-cri-shim/registry"
@@ -22,15 +26,51 @@ type Explainer struct {
 // concurrency is the maximum number of names explained at the same time.
 const concurrency = 8
 
+// Timeouts of calls to the runtime, which may accept calls without answering them.
+const (
+	statusTimeout = 3 * time.Second
+	listTimeout   = 30 * time.Second
+)
+
+// invoke is like Invoke, but returns Unavailable if the runtime does not answer within
+// statusTimeout.
+func (e *Explainer) invoke(ctx context.Context, method string, request []byte) ([]byte, error) {
+	limited, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	response, err := e.Invoke(limited, method, request)
+	if err != nil && ctx.Err() == nil && limited.Err() != nil {
+		return nil, status.Errorf(codes.Unavailable, "the runtime did not answer within %v", statusTimeout)
+	}
+	return response, err
+}
+
+// probe returns where the names of images are kept.
+func (e *Explainer) probe(ctx context.Context) Naming {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	return NamingOf(e.Namer.Probe(ctx), e.Namer.Repairs())
+}
+
+// images returns the names of the runtime's images.
+func (e *Explainer) images(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	names, err := e.Rewriter.Images(ctx, e.Invoke)
+	if err != nil {
+		return nil, fmt.Errorf("list the node's images: %w", err)
+	}
+	return names, nil
+}
+
 // Explain explains names, in their order. Without names, it explains the images that the
 // runtime has now, under the names that clients see. It returns an error only if the runtime
 // can't list its images.
 func (e *Explainer) Explain(ctx context.Context, names []string) ([]Image, error) {
-	naming := NamingOf(e.Namer.Probe(ctx), e.Namer.Repairs())
+	naming := e.probe(ctx)
 	if len(names) == 0 {
 		var err error
-		if names, err = e.Rewriter.Images(ctx, e.Invoke); err != nil {
-			return nil, fmt.Errorf("list the node's images: %w", err)
+		if names, err = e.images(ctx); err != nil {
+			return nil, err
 		}
 	}
 	images := make([]Image, len(names))

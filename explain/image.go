@@ -152,7 +152,7 @@ func (i *Image) HasFailures() bool {
 }
 
 func (e *Explainer) node(ctx context.Context, asked string) Node {
-	local, err := e.Rewriter.Local(ctx, asked, e.Invoke)
+	local, err := e.Rewriter.Local(ctx, asked, e.invoke)
 	n := Node{Served: local.Served, Registry: local.Registry, Reason: local.Reason}
 	if err != nil {
 		n.Problem = err.Error()
