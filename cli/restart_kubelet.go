@@ -64,6 +64,9 @@ func (k *kubelet) restartAndWait(ctx context.Context, stop func(), changes []cli
 			return nil
 		}
 	}
+	if ctx.Err() != nil {
+		err = errInterrupted
+	}
 	stop() // a second signal ends the process
 	ctx = context.WithoutCancel(ctx)
 	if failed := clients.RevertAll(changes); failed != nil {
@@ -74,6 +77,9 @@ func (k *kubelet) restartAndWait(ctx context.Context, stop func(), changes []cli
 	}
 	return fmt.Errorf("the files were restored, and %s was restarted again: %w", k.unit, err)
 }
+
+// errInterrupted is the error after a signal.
+var errInterrupted = errors.New("interrupted")
 
 // await waits until a kubelet that is not among the former ones has called the shim.
 func (k *kubelet) await(ctx context.Context) error {
@@ -103,7 +109,7 @@ func (k *kubelet) await(ctx context.Context) error {
 		case <-ticker.C:
 		case <-timeout.Done():
 			if ctx.Err() != nil {
-				return errors.New("interrupted")
+				return errInterrupted
 			}
 			return fmt.Errorf("%s within %s; the state of %s is %s, and journalctl -u %s shows why", problem, config.ShortDuration(k.wait), k.unit, k.state(ctx), k.unit)
 		}
