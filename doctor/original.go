@@ -26,9 +26,15 @@ func checkOriginals(ctx context.Context, n *node) []Finding {
 	findings := make([]Finding, len(hosts))
 	ctx, cancel := context.WithTimeout(ctx, n.Settings.LookupTimeout)
 	defer cancel()
+	noneFound := n.images.areAbsent()
 	var running sync.WaitGroup
 	for i, host := range hosts {
-		running.Go(func() { findings[i] = n.originalFinding(ctx, host, images[host]) })
+		running.Go(func() {
+			findings[i] = n.originalFinding(ctx, host, images[host])
+			if noneFound && findings[i].consequence != "" {
+				findings[i].Level = Fail
+			}
+		})
 	}
 	running.Wait()
 	return findings
@@ -48,6 +54,19 @@ func (i nodeImages) byOriginal() map[string][]string {
 	return images
 }
 
+// areAbsent reports whether each image was looked up and is absent from each registry.
+func (i nodeImages) areAbsent() bool {
+	for _, image := range i.lookups {
+		present := func(a registry.Answer) bool { return a.State != registry.Absent }
+		if len(image.Answers) == 0 || slices.ContainsFunc(image.Answers, present) {
+			return false
+		}
+	}
+	return true
+}
+
+// originalFinding returns the finding on one original registry. It has a consequence if the
+// runtime does not reach the registry.
 func (n *node) originalFinding(ctx context.Context, host string, images []string) Finding {
 	t := topic{"original", host}
 	const hint = "push these images to a configured registry, or give the runtime access to the original one (network, proxy, hosts.toml or registries.conf)"
@@ -64,7 +83,7 @@ func (n *node) originalFinding(ctx context.Context, host string, images []string
 	}
 	results, err := probeRoutes(ctx, routing.routes, host)
 	if err != nil {
-		return t.warn(hint, text+"but the runtime contacts no host: %v", append(values, err)...)
+		return unreachable(t.warn(hint, text+"but the runtime contacts no host: %v", append(values, err)...))
 	}
 	for _, result := range results {
 		if result.scheme != "" && !result.hangs {
@@ -72,7 +91,13 @@ func (n *node) originalFinding(ctx context.Context, host string, images []string
 		}
 		err = result.err
 	}
-	return t.warn(hint, text+"which the runtime does not reach: %v", append(values, err)...)
+	return unreachable(t.warn(hint, text+"which the runtime does not reach: %v", append(values, err)...))
+}
+
+// unreachable adds the consequence if no configured registry has any image of the node.
+func unreachable(f Finding) Finding {
+	f.consequence = "new pulls fail: no registry has the images, and " + f.Subject + " can't be reached"
+	return f
 }
 
 // reachesOriginal reports whether a host is not that of a configured registry, and the runtime

@@ -145,6 +145,8 @@ func TestVerdict(t *testing.T) {
 		{[]Finding{fail("shim", "/s"), fail("kubelet", "/k")}, "the shim does not answer; kubelet pulls without the shim"},
 		{[]Finding{{Check: "shim", Level: Fail, consequence: "pulls fail: the shim restarts again and again"}, fail("kubelet", "/k")}, "the shim restarts again and again; kubelet pulls without the shim"},
 		{[]Finding{fail("TLS", "https://a"), fail("login", "https://b"), fail("clock", "https://b")}, "pulls from https://a, https://b fail"},
+		{[]Finding{fail("sandbox image", "pause"), {Check: "original", Level: Fail, consequence: "new pulls fail: no registry has the images, and docker.io can't be reached"}},
+			"new pulls fail: no registry has the images, and docker.io can't be reached; new pods do not start: the runtime can't get the sandbox image"},
 		{[]Finding{fail("new check", "/x")}, "other failures: 1"},
 	} {
 		if got := newReport(test.findings).Verdict; got != test.want {

@@ -14,6 +14,7 @@ var consequences = []consequence{
 	{"running shim", "the running shim is not the one that this report is about"},
 	{"kubelet", "kubelet pulls without the shim"},
 	{"fallback", "pulls fail: no registry has the images of this node"},
+	{"original", "new pulls fail: no registry has the images, and the original one can't be reached"},
 	{"sandbox image", "new pods do not start: the runtime can't get the sandbox image"},
 	{"state", "names of images are lost when the shim restarts"},
 	{"ledger", "names of images are lost when the shim restarts"},

@@ -77,7 +77,7 @@ func TestDoctorPredictsPulls(t *testing.T) {
 		{name: "corrupt manifest", fault: testbed.OnGET(testbed.OnManifests(testbed.AlterBody)), fallback: "never", fails: true, check: "pull", level: "FAIL", text: "does not have the digest", hint: "correct the hosts in"},
 		{name: "API in the address", registry: "/v2", fallback: "never", check: "configuration", level: "WARN", text: "the path /v2 is the registry's API"},
 		{name: "wrong prefix in the address", registry: "/wrong", fallback: "never", fails: true, check: "fallback", level: "FAIL", text: pulledImage},
-		{name: "original registry out of reach", prepare: nothing, fails: true, check: "original", level: "WARN", text: "such as " + pulledImage + "; they are pulled from docker.io, which the runtime does not reach: dial tcp 127.0.0.1:1", hint: "push these images"},
+		{name: "original registry out of reach", prepare: nothing, fails: true, check: "original", level: "FAIL", text: "such as " + pulledImage + "; they are pulled from docker.io, which the runtime does not reach: dial tcp 127.0.0.1:1", hint: "push these images"},
 		{name: "wrong prefix without never", registry: "/wrong", fails: true, check: "images", level: "WARN", text: pulledImage + " as $HOST/wrong/doctor/pulled:1", hint: "correct the path /wrong in the key address"},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, fixture) })
