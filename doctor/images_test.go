@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -128,7 +129,10 @@ func TestOriginals(t *testing.T) {
 			}
 		}
 		hint := ""
-		if level != OK {
+		switch {
+		case level != OK && slices.ContainsFunc(images, func(l explain.Lookups) bool { return l.Answers != nil && l.Answers[0].State == registry.Unknown }):
+			hint = "this follows from the failure of " + hub + " above"
+		case level != OK:
 			hint = "push these images"
 		}
 		wantFinding(t, checkOriginals(t.Context(), n), level, text, hint)

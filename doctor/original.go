@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"image-cri-shim/explain"
 	"image-cri-shim/registry"
 )
 
@@ -42,13 +43,13 @@ func checkOriginals(ctx context.Context, n *node) []Finding {
 
 // byOriginal returns the images that are pulled from their original registries, by the hosts
 // of these. It leaves out images that were built on the node (localhost).
-func (i nodeImages) byOriginal() map[string][]string {
-	images := map[string][]string{}
+func (i nodeImages) byOriginal() map[string][]explain.Lookups {
+	images := map[string][]explain.Lookups{}
 	for _, image := range i.lookups {
 		host, _, _ := split(image.Reference)
 		found := slices.ContainsFunc(image.Answers, func(a registry.Answer) bool { return a.State == registry.Found })
 		if !found && image.MayFallBack && isForeign(image) && host != "localhost" {
-			images[host] = append(images[host], image.Image)
+			images[host] = append(images[host], image)
 		}
 	}
 	return images
@@ -67,11 +68,14 @@ func (i nodeImages) areAbsent() bool {
 
 // originalFinding returns the finding on one original registry. It has a consequence if the
 // runtime does not reach the registry.
-func (n *node) originalFinding(ctx context.Context, host string, images []string) Finding {
+func (n *node) originalFinding(ctx context.Context, host string, images []explain.Lookups) Finding {
 	t := topic{"original", host}
-	const hint = "push these images to a configured registry, or give the runtime access to the original one (network, proxy, hosts.toml or registries.conf)"
+	hint := "push these images to a configured registry, or give the runtime access to the original one (network, proxy, hosts.toml or registries.conf)"
+	if silent := silentRegistry(images); silent != "" {
+		hint = "this follows from the failure of " + silent + " above: correct that first"
+	}
 	text := "no configured registry confirms that it has %s on the node, such as %s; they are pulled from %s, "
-	values := []any{countImages(len(images)), images[0], host}
+	values := []any{countImages(len(images)), images[0].Image, host}
 	routing, err := n.routing(host)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
@@ -94,6 +98,25 @@ func (n *node) originalFinding(ctx context.Context, host string, images []string
 	return unreachable(t.warn(hint, text+"which the runtime does not reach: %v", append(values, err)...))
 }
 
+// silentRegistry returns a registry that gave no answer for any of the images and may have
+// them, or "". Other checks report its failure.
+func silentRegistry(images []explain.Lookups) string {
+	silent := map[string]int{}
+	for _, image := range images {
+		for _, answer := range image.Answers {
+			if answer.State == registry.Unknown {
+				silent[answer.Registry]++
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(silent)) {
+		if silent[name] >= len(images) {
+			return name
+		}
+	}
+	return ""
+}
+
 // unreachable adds the consequence if no configured registry has any image of the node.
 func unreachable(f Finding) Finding {
 	f.consequence = "new pulls fail: no registry has the images, and " + f.Subject + " can't be reached"
@@ -109,5 +132,5 @@ func (n *node) reachesOriginal(ctx context.Context, host string) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.Settings.LookupTimeout)
 	defer cancel()
-	return n.originalFinding(ctx, host, []string{host}).Level == OK
+	return n.originalFinding(ctx, host, []explain.Lookups{{Image: host}}).Level == OK
 }
