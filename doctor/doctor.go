@@ -70,10 +70,11 @@ func Examine(ctx context.Context, options Options) Report {
 		return newReport(append(findings, checkLastGood(ctx, n)...))
 	}
 	n.gather(ctx)
+	// checkSandboxImage is behind checkRegistries: its remedy is a pull, which needs the registries.
 	checks := slices.Concat(
 		[]check{checkPermissions, checkRuntime, checkContainerdFile, checkShimSocket, checkSocketUnit, checkRunningShim},
 		n.clientChecks(),
-		[]check{checkSandboxImage, checkNames, checkRegistries, checkFallback, checkOriginals, checkStateDirectory, checkLedger, checkMetrics},
+		[]check{checkNames, checkRegistries, checkSandboxImage, checkFallback, checkOriginals, checkStateDirectory, checkLedger, checkMetrics},
 	)
 	results := make([][]Finding, len(checks))
 	var running sync.WaitGroup
