@@ -42,7 +42,7 @@ func checkKubeletConnection(ctx context.Context, n *node) []Finding {
 	}
 	switch {
 	case read.endpoint != "" && !n.isShim(read.endpoint):
-		return []Finding{t.fail(hint+"; if the failure persists, find the source of the flag (`systemctl cat "+unit+"`) and change it there",
+		return []Finding{t.fail(hint+"; if the failure persists, find the source of the flag: `systemctl cat "+unit+"`, and change it there",
 			"kubelet (pid %d) runs with --container-runtime-endpoint=%.200s, which overrides its configuration", process, read.endpoint)}
 	case !n.examined(read.config):
 		return []Finding{t.warn("examine this file: add --kubelet-config "+read.config+" to the arguments of doctor, and of install",

@@ -55,8 +55,8 @@ func TestReportText(t *testing.T) {
 			}
 			plain := strings.NewReplacer(bold, "", reset, "").Replace(text.String())
 			for _, command := range commands {
-				if !strings.Contains(plain, command) {
-					t.Errorf("no line has the whole command %s", command)
+				if !strings.Contains(plain, "\n"+hintIndent+command+"\n") {
+					t.Errorf("no line is the command %s", command)
 				}
 			}
 		})

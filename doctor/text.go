@@ -44,7 +44,7 @@ func (r Report) WriteText(w io.Writer, options TextOptions) error {
 	if !options.Quiet {
 		p.print(fmt.Sprintf("%d OK, %d WARN, %d FAIL\n", counts[OK], counts[Warn], counts[Fail]))
 	}
-	p.print(p.paint(bold+levelColors[r.Level], strings.Join(p.wrap(r.Verdict, nil, p.Width), "\n")) + "\n")
+	p.print(p.paint(bold+levelColors[r.Level], strings.Join(wrap(r.Verdict, p.Width), "\n")) + "\n")
 	_, err := io.WriteString(w, p.text.String())
 	return err
 }
@@ -66,36 +66,50 @@ func (p *painter) finding(f Finding) {
 		p.print(full + "\n")
 	} else {
 		p.print(strings.TrimRight(line, " ") + "\n")
-		p.block(textIndent, textIndent, f.Text, nil)
+		p.block(textIndent, textIndent, f.Text)
 	}
 	if f.Hint != "" {
-		p.block(textIndent+"do: ", hintIndent, f.Hint, f.Commands)
+		p.hint(f.Hint, f.Commands)
 	}
 }
 
-// block prints a text that is wrapped after first, with indent before the further lines.
-func (p *painter) block(first, indent, text string, commands []string) {
-	for _, line := range p.wrap(text, commands, p.Width-len(first)) {
-		for _, command := range commands {
-			if p.Color {
-				line = strings.ReplaceAll(line, command, p.paint(bold, command))
-			}
+// hint prints a remedy. Each command is on a line of its own, so that it can be copied.
+func (p *painter) hint(text string, commands []string) {
+	first := textIndent + "do: "
+	for _, command := range commands {
+		before, after, _ := strings.Cut(text, command)
+		first = p.prose(first, before)
+		if first != hintIndent {
+			p.print(strings.TrimRight(first, " ") + "\n")
 		}
+		p.print(hintIndent + p.paint(bold, command) + "\n")
+		first, text = hintIndent, after
+	}
+	p.prose(first, text)
+}
+
+// prose prints the part of a hint between two commands without the punctuation that separates
+// it from these, unless nothing is left. It returns the beginning of the next line.
+func (p *painter) prose(first, text string) string {
+	if text = strings.TrimSpace(strings.TrimLeft(text, " ,;")); text == "" {
+		return first
+	}
+	p.block(first, hintIndent, text)
+	return hintIndent
+}
+
+// block prints a text that is wrapped after first, with indent before the further lines.
+func (p *painter) block(first, indent, text string) {
+	for _, line := range wrap(text, p.Width-len(first)) {
 		p.print(first + line + "\n")
 		first = indent
 	}
 }
 
-// wrap splits a text into lines of at most width characters. It splits at spaces, but not
-// in a command, so that each command can be copied from one line.
-func (p *painter) wrap(text string, commands []string, width int) (lines []string) {
-	const unbroken = "\u00a0"
-	for _, command := range commands {
-		text = strings.ReplaceAll(text, command, strings.ReplaceAll(command, " ", unbroken))
-	}
+// wrap splits a text at spaces into lines of at most width characters.
+func wrap(text string, width int) (lines []string) {
 	line := ""
 	for word := range strings.SplitSeq(text, " ") {
-		word = strings.ReplaceAll(word, unbroken, " ")
 		if line != "" && utf8.RuneCountInString(line+" "+word) > width {
 			lines = append(lines, line)
 			line = word
