@@ -18,12 +18,16 @@ func checkConfiguration(n *node) []Finding {
 	t := topic{"configuration", n.File}
 	var findings []Finding
 	if n.Problem != nil {
-		hint := "correct the file; `image-cri-shim check --file " + n.File + "` verifies it"
+		hint, skipped := "correct the file; `image-cri-shim check --file "+n.File+"` verifies it", "; other checks are skipped until the file is valid"
 		if errors.Is(n.Problem, fs.ErrPermission) {
-			hint = rootHint
+			hint, skipped = rootHint, "; other checks are skipped"
 		}
-		for _, problem := range config.ProblemsOf(n.File, n.Problem) {
+		problems := config.ProblemsOf(n.File, n.Problem)
+		for i, problem := range problems {
 			text, remedy := splitHint(problem)
+			if i == len(problems)-1 {
+				text += skipped
+			}
 			findings = append(findings, t.fail(cmp.Or(remedy, hint), "%s", text))
 		}
 		return findings

@@ -3,6 +3,7 @@ package doctor
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"image-cri-shim/config"
@@ -32,6 +33,20 @@ func TestPermissions(t *testing.T) {
 	}
 	if got := checkPermissions(t.Context(), &node{Options: Options{File: file}}); got[0].Level != Warn {
 		t.Errorf("another's: %+v", got)
+	}
+}
+
+// The checks that an invalid file prevents are mentioned, and the verdict leaves open whether a
+// shim runs, since its state directory is unknown.
+func TestInvalidFile(t *testing.T) {
+	_, err := config.Parse("f", []byte("adress: hub\nshimm: /s"))
+	if err == nil {
+		t.Fatal("the file is valid")
+	}
+	got := Examine(t.Context(), Options{File: "f", Problem: err, Admin: filepath.Join(t.TempDir(), "admin.sock")})
+	if len(got.Findings) != 2 || strings.Contains(got.Findings[0].Text, "skipped") || !strings.HasSuffix(got.Findings[1].Text, "; other checks are skipped until the file is valid") ||
+		got.Verdict != "the shim can't start with this configuration; a running shim keeps its last good one" {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 var consequences = []consequence{
 	{"runtime", "pulls fail: the runtime does not answer"},
 	{"shim", "pulls fail: the shim does not answer"},
-	{"configuration", "pulls fail: the shim can't start with this configuration"},
+	{"configuration", "the shim can't start with this configuration; a running shim keeps its last good one"},
 	{"running shim", "the running shim is not the one that this report is about"},
 	{"kubelet", "kubelet pulls without the shim"},
 	{"fallback", "pulls fail: no registry has the images of this node"},
