@@ -28,7 +28,7 @@ func checkRegistries(ctx context.Context, n *node) []Finding {
 		configured := n.configured(p)
 		findings = append(findings, connectionFindings(p, configured)...)
 		if p.Connection == nil && p.Name == nil && p.TLS == nil && p.Answer == nil {
-			findings = append(findings, latencyFinding(p, n.Settings.LookupTimeout), loginFinding(p, configured))
+			findings = append(findings, latencyFinding(p, n.Settings.LookupTimeout), loginFinding(p, configured, n.File))
 		}
 		if !p.Date.IsZero() {
 			findings = append(findings, clockFinding(p))
@@ -103,7 +103,8 @@ func tlsFinding(t topic, p registry.Probe, configured config.Registry) Finding {
 	return t.ok("verified, until %s", until.Format(time.DateOnly))
 }
 
-func loginFinding(p registry.Probe, configured config.Registry) Finding {
+// loginFinding reports whether the registry accepts the login. file is the configuration.
+func loginFinding(p registry.Probe, configured config.Registry, file string) Finding {
 	t := topic{"login", p.Registry}
 	switch {
 	case p.Login == nil && p.User == "":
@@ -114,8 +115,10 @@ func loginFinding(p registry.Probe, configured config.Registry) Finding {
 		return t.warn("add a login for the registry, unless logins of single projects are enough", "%s has no login for the registry as a whole: %v", configured.AuthFile, p.Login)
 	case configured.AuthFile != "":
 		return t.fail("correct the login in "+configured.AuthFile, "%v", p.Login)
+	case p.User != "":
+		return t.fail("correct the user and password of the key auth of this registry in "+file, "%v", p.Login)
 	default:
-		return t.fail("set auth to the user and password of an account that may pull", "%v", p.Login)
+		return t.fail("set the key auth of this registry in "+file+" to the user and password of an account that may pull", "%v", p.Login)
 	}
 }
 

@@ -36,14 +36,16 @@ func TestLogin(t *testing.T) {
 		visit      registry.Probe
 		configured config.Registry
 		want       Level
+		hint       string // a part
 	}{
-		{registry.Probe{}, config.Registry{}, OK},
-		{registry.Probe{User: "robot"}, config.Registry{}, OK},
-		{registry.Probe{Login: refused}, config.Registry{}, Fail},
-		{registry.Probe{Login: refused}, config.Registry{AuthFile: "/auth.json"}, Warn},
-		{registry.Probe{Login: refused, User: "robot"}, config.Registry{AuthFile: "/auth.json"}, Fail},
+		{registry.Probe{}, config.Registry{}, OK, ""},
+		{registry.Probe{User: "robot"}, config.Registry{}, OK, ""},
+		{registry.Probe{Login: refused}, config.Registry{}, Fail, "set the key auth of this registry in /shim.yaml"},
+		{registry.Probe{Login: refused, User: "robot"}, config.Registry{}, Fail, "password of the key auth of this registry in /shim.yaml"},
+		{registry.Probe{Login: refused}, config.Registry{AuthFile: "/auth.json"}, Warn, "add a login"},
+		{registry.Probe{Login: refused, User: "robot"}, config.Registry{AuthFile: "/auth.json"}, Fail, "/auth.json"},
 	} {
-		if got := loginFinding(test.visit, test.configured); got.Level != test.want {
+		if got := loginFinding(test.visit, test.configured, "/shim.yaml"); got.Level != test.want || !strings.Contains(got.Hint, test.hint) {
 			t.Errorf("%+v: %+v", test.visit, got)
 		}
 	}
