@@ -151,6 +151,7 @@ func TestOriginals(t *testing.T) {
 	examine(OK, "which the runtime reaches", lookup(login, "match", 0, true))
 	examine(Warn, "which the runtime does not reach: dial tcp", lookup(dead, "", registry.Unknown, true))
 	examine(Fail, "which the runtime does not reach: dial tcp", lookup(dead, "", registry.Absent, true))
+	examine(Fail, "which the runtime does not reach: dial tcp", lookup(dead, "", registry.Absent, true), ownLookup("a:1", registry.Found))
 	examine(Warn, "which the runtime does not reach: dial tcp", lookup(dead, "", registry.Absent, true), lookup("a:1", "", registry.Found, true))
 	examine(Warn, "which the runtime does not reach: dial tcp", lookup(dead, "match", 0, true), ownLookup("a:1", registry.Absent))
 	examine(OK, "", lookup(dead, "", registry.Found, true))

@@ -55,11 +55,12 @@ func (i nodeImages) byOriginal() map[string][]explain.Lookups {
 	return images
 }
 
-// areAbsent reports whether each image was looked up and is absent from each registry.
+// areAbsent reports whether each image was looked up and is absent from each registry, except
+// for images on the registries' own hosts.
 func (i nodeImages) areAbsent() bool {
 	for _, image := range i.lookups {
 		present := func(a registry.Answer) bool { return a.State != registry.Absent }
-		if len(image.Answers) == 0 || slices.ContainsFunc(image.Answers, present) {
+		if isForeign(image) && (len(image.Answers) == 0 || slices.ContainsFunc(image.Answers, present)) {
 			return false
 		}
 	}

@@ -84,7 +84,7 @@ func TestDoctorOfRegistries(t *testing.T) {
 		},
 		{
 			name: "wrong password", password: wrongPassword,
-			check: "login", subject: main, level: "FAIL", text: "configured credentials rejected", hint: "set auth",
+			check: "login", subject: main, level: "FAIL", text: "configured credentials rejected", hint: "correct the user and password of the key auth",
 		},
 		{
 			name: "certs.d without the certificate authority",
