@@ -35,13 +35,14 @@ func superviseCommand(socket, notes string, command []string) (err error) {
 	if err != nil {
 		return err
 	}
+	const end = "end of the command"
 	done := make(chan error, 1)
 	go func() {
 		buffer := make([]byte, 4096)
 		for {
 			n, err := notifications.Read(buffer)
-			if err != nil {
-				done <- written.Close()
+			if err != nil || string(buffer[:n]) == end {
+				done <- errors.Join(err, written.Close())
 				return
 			}
 			_, _ = written.Write(append(buffer[:n:n], '\n'))
@@ -53,5 +54,10 @@ func superviseCommand(socket, notes string, command []string) (err error) {
 	cmd.Env = append(os.Environ(), "LISTEN_FDS=1", "NOTIFY_SOCKET="+notes+".sock")
 	cmd.Stderr = os.Stderr
 	err = cmd.Run()
-	return errors.Join(err, notifications.Close(), <-done, file.Close(), listener.Close())
+	last, dialed := net.Dial("unixgram", notes+".sock")
+	if dialed != nil {
+		return errors.Join(err, dialed)
+	}
+	_, sent := last.Write([]byte(end)) // follows the command's notifications
+	return errors.Join(err, sent, <-done, last.Close(), notifications.Close(), file.Close(), listener.Close())
 }
