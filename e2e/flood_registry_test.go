@@ -75,7 +75,7 @@ func floods(t *testing.T) []fault {
 		{name: "an endless chunk extension", fault: onlyGET(testbed.Flood("HTTP/1.1 200 OK\r\n"+manifest+"\r\nTransfer-Encoding: chunked\r\n\r\n1;", "x")), reason: unsure},
 		{name: "endless trailers", fault: onlyGET(testbed.Flood("HTTP/1.1 200 OK\r\n"+manifest+"\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "X: y\r\n")), reason: unsure},
 		// The body may be read as the answer to the GET that follows on the same connection.
-		{name: "a body after HEAD", fault: testbed.OnManifests(testbed.FloodBody("200 OK", manifest)), reason: unsure},
+		{name: "a body after HEAD", fault: testbed.OnManifests(testbed.FloodBody("200 OK", manifest)), reason: tooLarge, race: unsure + "net/http: HTTP/1.x transport connection broken: malformed HTTP response"},
 		{name: "an endless manifest", fault: onlyGET(testbed.FloodBody("200 OK", manifest, digest)), reason: tooLarge},
 		{name: "a gzip bomb as manifest", fault: onlyGET(testbed.Bomb("200 OK", manifest)), reason: tooLarge},
 		{name: "an endless error", fault: testbed.FloodBody("403 Forbidden"), reason: unsure},
