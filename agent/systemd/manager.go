@@ -1,55 +1,187 @@
-// Package systemd controls units of the node's systemd over D-Bus.
+// Package systemd controls units of the node's systemd over D-Bus. It uses systemd's own
+// socket, which needs no D-Bus daemon, or else the system bus.
 package systemd
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/coreos/go-systemd/v22/dbus"
 )
 
-var errTODO = errors.New("not implemented")
-
-// Manager is a connection to systemd.
-type Manager struct{}
-
-// Unit is the state of a unit.
-type Unit struct {
-	Load      string // loaded, not-found, masked, ...
-	Active    string // active, inactive, failed, activating, ...
-	Sub       string // the state of its type, such as running or listening
-	FileState string // enabled, disabled, masked, ...; empty without a file
-	Fragment  string // path of the unit file; empty without one
-	MainPID   int    // of a service; 0: none
+// Manager is a connection to systemd. It connects again after systemd was executed anew. Its
+// methods are safe for concurrent use. The context of each method bounds it.
+type Manager struct {
+	mutex      sync.Mutex
+	connection *dbus.Conn
+	end        context.CancelFunc // of the connection
 }
 
-// Connect connects to systemd.
-func Connect(ctx context.Context) (*Manager, error) { return nil, errTODO }
+// Connect connects to systemd. The caller must close the Manager.
+func Connect(ctx context.Context) (*Manager, error) {
+	m := &Manager{}
+	_, err := m.connected(ctx)
+	return m, err
+}
 
 // Close closes the connection.
-func (m *Manager) Close() {}
+func (m *Manager) Close() {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	m.close()
+}
 
-// Reload reads all unit files again.
-func (m *Manager) Reload(ctx context.Context) error { return errTODO }
+func (m *Manager) close() {
+	if m.connection != nil {
+		m.connection.Close()
+		m.end()
+		m.connection = nil
+	}
+}
 
-// Enable enables units.
-func (m *Manager) Enable(ctx context.Context, units ...string) error { return errTODO }
+// connected returns a connection that works. ctx bounds the attempt, but not the connection.
+func (m *Manager) connected(ctx context.Context) (*dbus.Conn, error) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	if m.connection != nil && m.connection.Connected() {
+		return m.connection, nil
+	}
+	m.close()
+	lifetime, end := context.WithCancel(context.WithoutCancel(ctx))
+	keep := context.AfterFunc(ctx, end)
+	connection, err := dbus.NewSystemdConnectionContext(lifetime)
+	if err != nil && ctx.Err() == nil {
+		var other error
+		if connection, other = dbus.NewSystemConnectionContext(lifetime); other == nil {
+			err = nil
+		} else {
+			err = errors.Join(err, other)
+		}
+	}
+	if err == nil && !keep() {
+		connection.Close()
+		err = ctx.Err()
+	}
+	if err != nil {
+		keep()
+		end()
+		return nil, fmt.Errorf("connect to systemd (is it process 1 of this node, and /run mounted?): %w", err)
+	}
+	m.connection, m.end = connection, end
+	return connection, nil
+}
 
-// Disable disables units.
-func (m *Manager) Disable(ctx context.Context, units ...string) error { return errTODO }
+// Reload reads all unit files again, like systemctl daemon-reload.
+func (m *Manager) Reload(ctx context.Context) error {
+	connection, err := m.connected(ctx)
+	if err == nil {
+		err = connection.ReloadContext(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("reload systemd's unit files: %w", err)
+	}
+	return nil
+}
 
-// Start starts a unit and waits for the result.
-func (m *Manager) Start(ctx context.Context, unit string) error { return errTODO }
+// Enable enables units. Links of an earlier installation are replaced.
+func (m *Manager) Enable(ctx context.Context, units ...string) error {
+	connection, err := m.connected(ctx)
+	if err == nil {
+		_, _, err = connection.EnableUnitFilesContext(ctx, units, false, true)
+	}
+	if err != nil {
+		return fmt.Errorf("enable %v: %w", units, err)
+	}
+	return m.Reload(ctx)
+}
 
-// Stop stops a unit and waits for the result.
-func (m *Manager) Stop(ctx context.Context, unit string) error { return errTODO }
+// Disable disables units. Units without a file are no error.
+func (m *Manager) Disable(ctx context.Context, units ...string) error {
+	connection, err := m.connected(ctx)
+	if err == nil {
+		_, err = connection.DisableUnitFilesContext(ctx, units, false)
+	}
+	if err != nil && !isMissing(err) {
+		return fmt.Errorf("disable %v: %w", units, err)
+	}
+	return m.Reload(ctx)
+}
 
-// Restart restarts a unit and waits for the result.
-func (m *Manager) Restart(ctx context.Context, unit string) error { return errTODO }
+// Start starts a unit and waits until it is active.
+func (m *Manager) Start(ctx context.Context, unit string) error {
+	return m.run(ctx, "start", unit, (*dbus.Conn).StartUnitContext)
+}
 
-// TryRestart restarts a unit if it is active, and waits for the result.
-func (m *Manager) TryRestart(ctx context.Context, unit string) error { return errTODO }
+// Stop stops a unit and waits until it has stopped. A unit that systemd does not know is no
+// error.
+func (m *Manager) Stop(ctx context.Context, unit string) error {
+	err := m.run(ctx, "stop", unit, (*dbus.Conn).StopUnitContext)
+	if isMissing(err) {
+		return nil
+	}
+	return err
+}
 
-// RestartNoWait asks for a restart of a unit.
-func (m *Manager) RestartNoWait(ctx context.Context, unit string) error { return errTODO }
+// Restart starts or restarts a unit and waits until it is active.
+func (m *Manager) Restart(ctx context.Context, unit string) error {
+	return m.run(ctx, "restart", unit, (*dbus.Conn).RestartUnitContext)
+}
 
-// Unit returns the state of a unit.
-func (m *Manager) Unit(ctx context.Context, unit string) (Unit, error) { return Unit{}, errTODO }
+// TryRestart restarts a unit if it is active, and waits until it is active again.
+func (m *Manager) TryRestart(ctx context.Context, unit string) error {
+	return m.run(ctx, "restart", unit, (*dbus.Conn).TryRestartUnitContext)
+}
+
+// ReloadUnit lets a unit reload its configuration, as ExecReload= says.
+func (m *Manager) ReloadUnit(ctx context.Context, unit string) error {
+	return m.run(ctx, "reload", unit, (*dbus.Conn).ReloadUnitContext)
+}
+
+// RestartNoWait starts or restarts a unit, and returns as soon as systemd has queued the job.
+func (m *Manager) RestartNoWait(ctx context.Context, unit string) error {
+	connection, err := m.connected(ctx)
+	if err == nil {
+		_, err = connection.RestartUnitContext(ctx, unit, "replace", nil)
+	}
+	if err != nil {
+		return fmt.Errorf("restart %s: %w", unit, err)
+	}
+	return nil
+}
+
+// ResetFailed forgets that units failed. Units that systemd does not know are no error.
+func (m *Manager) ResetFailed(ctx context.Context, units ...string) error {
+	connection, err := m.connected(ctx)
+	if err != nil {
+		return err
+	}
+	for _, unit := range units {
+		if err := connection.ResetFailedUnitContext(ctx, unit); err != nil && !isMissing(err) {
+			return fmt.Errorf("reset the failure of %s: %w", unit, err)
+		}
+	}
+	return nil
+}
+
+// run queues a job and waits for its result.
+func (m *Manager) run(ctx context.Context, verb, unit string, job func(*dbus.Conn, context.Context, string, string, chan<- string) (int, error)) error {
+	connection, err := m.connected(ctx)
+	if err != nil {
+		return err
+	}
+	result := make(chan string, 1)
+	if _, err := job(connection, ctx, unit, "replace", result); err != nil {
+		return fmt.Errorf("%s %s: %w", verb, unit, err)
+	}
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("%s %s: %w", verb, unit, ctx.Err())
+	case text := <-result:
+		if text != "done" {
+			return fmt.Errorf("%s %s: systemd reports %q; `journalctl -u %s -n 20` shows the cause", verb, unit, text, unit)
+		}
+		return nil
+	}
+}
