@@ -29,6 +29,7 @@ explain: proxy/intercept, registry, rewrite, rewrite/imagename, rewrite/naming, 
 hosts:
 lookup: config, registry, rewrite, github.com/distribution/reference
 metrics: github.com/prometheus/client_golang
+packaging:
 page: callstats
 printable:
 proxy: proxy/frames, proxy/intercept, unixsocket, github.com/mwitkow/grpc-proxy, golang.org/x/net/http2, google.golang.org/genproto/googleapis/rpc/status, google.golang.org/grpc, google.golang.org/protobuf/proto

@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 	"net"
+	"os"
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/activation"
@@ -23,7 +24,7 @@ func activatedListener(shim string) (net.Listener, error) {
 			return nil, fmt.Errorf("socket activation: %w", err)
 		}
 		path := listener.Addr().String()
-		if found == nil && listener.Addr().Network() == "unix" && unixsocket.Same(path, shim) {
+		if found == nil && listener.Addr().Network() == "unix" && leadsTo(shim, path) {
 			found = listener
 			continue
 		}
@@ -34,4 +35,18 @@ func activatedListener(shim string) (net.Listener, error) {
 		return nil, fmt.Errorf("systemd passed the socket %s, expected shim %s: ListenStream= in the socket unit and shim in the configuration must be the same path", strings.Join(others, ", "), shim)
 	}
 	return found, nil
+}
+
+// leadsTo reports whether shim is the path of socket, or a symbolic link to it such as those
+// that Symlinks= of a socket unit creates.
+func leadsTo(shim, socket string) bool {
+	if unixsocket.Same(socket, shim) {
+		return true
+	}
+	configured, err := os.Stat(shim)
+	if err != nil {
+		return false
+	}
+	passed, err := os.Stat(socket)
+	return err == nil && os.SameFile(configured, passed)
 }

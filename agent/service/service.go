@@ -1,9 +1,32 @@
-// Package service installs the shim as a service of the node's systemd.
+// Package service installs the shim as a service of the node's systemd, applies its
+// configuration and removes it again.
+//
+// The order of calls is [Service.InstallBinary], [Service.Check], [Service.LookUp],
+// [Service.Apply], [Service.Probe]. Every step compares the node with the desired state and
+// changes only the differences. A process that is killed at any point is followed by one that
+// starts with the first step.
+//
+// The package writes these files:
+//
+//	/opt/image-cri-shim/VERSION/image-cri-shim      the binary
+//	/opt/image-cri-shim/current, previous           links to versions
+//	/etc/systemd/system/image-cri-shim.{service,socket}
+//	/etc/image-cri-shim.yaml, /etc/image-cri-shim/  the configuration
+//	/var/lib/image-cri-shim-agent/original/         what was there before, for Remove
+//	/var/lib/image-cri-shim-agent/former/           what was there before an unfinished Apply
+//
+// If a deb or rpm package owns the shim, its binary and units stay as they are. A drop-in
+// is written only if the configuration needs another socket or state directory than they have.
 package service
 
 import (
+	"bufio"
+	"bytes"
 	"context"
-	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -11,20 +34,35 @@ import (
 	"image-cri-shim/config"
 )
 
-var errTODO = errors.New("not implemented")
+const (
+	serviceUnit = "image-cri-shim.service"
+	socketUnit  = "image-cri-shim.socket"
 
-// ConfigKey is the key of the configuration in [Files].
-const ConfigKey = "image-cri-shim.yaml"
+	binaryName     = "image-cri-shim"
+	versionsFolder = "/opt/image-cri-shim"
+	currentLink    = versionsFolder + "/current"
+	previousLink   = versionsFolder + "/previous"
+	unitFolder     = "/etc/systemd/system"
+	extrasFolder   = "/etc/image-cri-shim"
+	shimState      = "/var/lib/image-cri-shim"
+	agentState     = "/var/lib/image-cri-shim-agent"
+)
 
-// Files is the content of the node's files by the key of the Secret. [ConfigKey] is the
-// configuration. Every other key K is the file /etc/image-cri-shim/K.
-type Files map[string][]byte
+// jobTimeout bounds a job of systemd: the shim drains for up to 40 s, and then waits for the runtime.
+const jobTimeout = 3 * time.Minute
 
-// Validate returns an error that names a key that can't be a file name, or a missing configuration.
-func (f Files) Validate() error { return errTODO }
-
-// Hash returns a hash of the keys and their content.
-func (f Files) Hash() string { return "" }
+// manager is the part of [systemd.Manager] that this package uses.
+type manager interface {
+	Reload(ctx context.Context) error
+	Enable(ctx context.Context, units ...string) error
+	Disable(ctx context.Context, units ...string) error
+	Start(ctx context.Context, unit string) error
+	Stop(ctx context.Context, unit string) error
+	Restart(ctx context.Context, unit string) error
+	ReloadUnit(ctx context.Context, unit string) error
+	ResetFailed(ctx context.Context, units ...string) error
+	Unit(ctx context.Context, unit string) (systemd.Unit, error)
+}
 
 // Release is the version of the shim that the node shall run.
 type Release struct {
@@ -32,55 +70,64 @@ type Release struct {
 	Binary  string // readable after host.Enter, such as /proc/self/fd/3
 }
 
-// RegistryResult is the result of one look-up in a registry.
-type RegistryResult struct {
-	Address   string
-	Reachable bool
-	Err       error // nil if the registry is reachable
-}
-
-// Service is the shim on this node.
+// Service is the shim on this node. Its methods are not safe for concurrent use.
 type Service struct {
-	manager *systemd.Manager
-	release Release
-	log     logrus.FieldLogger
+	manager          manager
+	release          Release
+	log              logrus.FieldLogger
+	root             string  // of all files: / except in tests
+	originals, saved records // saved has the files before an unfinished Apply
 }
 
-// New returns the service. Its methods are not safe for concurrent use.
+// New returns the service of this node.
 func New(m *systemd.Manager, release Release, log logrus.FieldLogger) *Service {
-	return &Service{manager: m, release: release, log: log}
+	return newBelow("/", m, release, log)
+}
+
+func newBelow(root string, m manager, release Release, log logrus.FieldLogger) *Service {
+	s := &Service{manager: m, release: release, log: log, root: root}
+	s.originals = records{folder: s.path(agentState + "/original")}
+	s.saved = records{folder: s.path(agentState + "/former")}
+	return s
+}
+
+// path returns the path of a file of the node for this process.
+func (s *Service) path(file string) string { return filepath.Join(s.root, file) }
+
+// packagedUnit returns the path of the package's service unit, or "" without a package.
+func (s *Service) packagedUnit() string {
+	for _, folder := range []string{"/usr/lib/systemd/system", "/lib/systemd/system"} {
+		file := s.path(filepath.Join(folder, serviceUnit))
+		if _, err := os.Stat(file); err == nil {
+			return file
+		}
+	}
+	return ""
 }
 
 // Packaged reports whether a deb or rpm package owns the shim's binary and units.
-func (s *Service) Packaged() bool { return false }
+func (s *Service) Packaged() bool { return s.packagedUnit() != "" }
 
-// Binary returns the path of the shim's binary of this release: that of its version folder, or
-// that of the package.
-func (s *Service) Binary() string { return "" }
-
-// InstallBinary installs the binary of the release, unless the shim is packaged.
-func (s *Service) InstallBinary(ctx context.Context) error { return errTODO }
-
-// Check checks the files with the binary of the release.
-func (s *Service) Check(ctx context.Context, files Files) (*config.Config, error) {
-	return nil, errTODO
+// Binary returns the path of the shim's binary: that of this release, or that of the package.
+func (s *Service) Binary() string {
+	unit := s.packagedUnit()
+	if unit == "" {
+		return filepath.Join(versionsFolder, s.release.Version, binaryName)
+	}
+	content, err := os.ReadFile(unit)
+	if err != nil {
+		return "/usr/bin/" + binaryName
+	}
+	lines := bufio.NewScanner(bytes.NewReader(content))
+	for lines.Scan() {
+		if command, ok := strings.CutPrefix(strings.TrimSpace(lines.Text()), "ExecStart="); ok {
+			if words := strings.Fields(strings.TrimLeft(command, "@-:+!")); len(words) > 0 {
+				return words[0]
+			}
+		}
+	}
+	return "/usr/bin/" + binaryName
 }
 
-// LookUp connects to each registry of the configuration once.
-func (s *Service) LookUp(ctx context.Context, settings *config.Config) ([]RegistryResult, error) {
-	return nil, errTODO
-}
-
-// Apply brings files and units up to date, and reports whether the shim was restarted.
-func (s *Service) Apply(ctx context.Context, files Files) (restarted bool, err error) {
-	return false, errTODO
-}
-
-// Probe compares the answers of the shim's socket with those of the runtime.
-func (s *Service) Probe(ctx context.Context) error { return errTODO }
-
-// Drift returns the differences between the node and the files and release, as text.
-func (s *Service) Drift(ctx context.Context, files Files) ([]string, error) { return nil, errTODO }
-
-// Remove stops the shim, deletes its files and restores the files that were there before.
-func (s *Service) Remove(ctx context.Context) error { return errTODO }
+// configFile returns the path of the configuration.
+func (s *Service) configFile() string { return s.path(config.DefaultFile) }

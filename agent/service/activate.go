@@ -1,0 +1,254 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"image-cri-shim/admin"
+	"image-cri-shim/agent/host"
+	"image-cri-shim/agent/systemd"
+	"image-cri-shim/config"
+	"image-cri-shim/explain"
+)
+
+const (
+	reloadTimeout = 10 * time.Second       // of the shim's reload, which waits until the file has settled
+	pollInterval  = 100 * time.Millisecond // between two questions to the shim
+)
+
+// activate enables and starts the units, and lets the running shim use the plan. changed is
+// set if a file has changed.
+func (s *Service) activate(ctx context.Context, p *plan, changed bool) (restarted bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, jobTimeout)
+	defer cancel()
+	if err := s.enable(ctx); err != nil {
+		return false, err
+	}
+	socket, err := s.manager.Unit(ctx, socketUnit)
+	if err != nil {
+		return false, err
+	}
+	service, err := s.manager.Unit(ctx, serviceUnit)
+	if err != nil {
+		return false, err
+	}
+	if !socket.IsActive() {
+		return true, s.startBoth(ctx, p, service)
+	}
+	if err := s.adjustSocket(ctx, p, socket); err != nil {
+		return false, err
+	}
+	if service.IsActive() && !s.isOutdated(p, service) {
+		reloaded, err := s.reload(ctx, p, changed)
+		if reloaded || err != nil {
+			return false, err
+		}
+	}
+	s.log.Info("restarting the shim")
+	if err := s.manager.Restart(ctx, serviceUnit); err != nil {
+		return true, err
+	}
+	return true, s.awaitServing(ctx, p)
+}
+
+// enable enables the units, unless they are enabled.
+func (s *Service) enable(ctx context.Context) error {
+	for _, name := range []string{serviceUnit, socketUnit} {
+		unit, err := s.manager.Unit(ctx, name)
+		if err != nil {
+			return err
+		}
+		if unit.Load == "masked" {
+			return fmt.Errorf("%s is masked: run systemctl unmask %s on the node", name, name)
+		}
+		if !unit.IsEnabled() {
+			if err := s.manager.Enable(ctx, name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// startBoth starts the socket unit and then the service. A service that runs without the
+// socket unit must stop before. Until the socket unit has the socket, its path leads to the
+// runtime, so that no call fails.
+func (s *Service) startBoth(ctx context.Context, p *plan, service systemd.Unit) error {
+	shim := s.path(p.socket.listen)
+	if service.IsActive() && isServed(ctx, shim) {
+		runtime := p.settings.Runtime
+		if runtime == "" {
+			runtime, _ = config.DetectRuntime(ctx) // empty if no runtime answers
+		}
+		if runtime != "" {
+			if _, err := host.ReplaceSymlink(shim, runtime); err != nil {
+				return err
+			}
+		}
+	}
+	if service.Active != "inactive" {
+		if err := s.manager.Stop(ctx, serviceUnit); err != nil {
+			return err
+		}
+	}
+	if err := s.manager.ResetFailed(ctx, socketUnit, serviceUnit); err != nil {
+		return err
+	}
+	for _, unit := range []string{socketUnit, serviceUnit} {
+		if err := s.manager.Start(ctx, unit); err != nil {
+			return err
+		}
+	}
+	return s.awaitServing(ctx, p)
+}
+
+// adjustSocket gives the socket of an active unit its owner and mode, and creates its aliases.
+func (s *Service) adjustSocket(ctx context.Context, p *plan, unit systemd.Unit) error {
+	if !s.Packaged() && !s.hasAccess(p, unit) {
+		path := s.path(p.socket.listen)
+		if err := errors.Join(os.Chown(path, p.socket.owner.UID, p.socket.owner.GID), os.Chmod(path, p.socket.mode)); err != nil {
+			return fmt.Errorf("set the owner of the shim's socket: %w", err)
+		}
+	}
+	for _, alias := range p.socket.aliases {
+		path := s.path(alias)
+		if isSame(path, s.path(p.socket.listen)) {
+			continue
+		}
+		if info, err := os.Lstat(path); err == nil && info.Mode().Type()&(fs.ModeSocket|fs.ModeSymlink) == 0 || isServed(ctx, path) {
+			return fmt.Errorf("shim: %s is in use by another program; choose another path", alias)
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if _, err := host.ReplaceSymlink(path, p.socket.listen); err != nil {
+			return err
+		}
+		s.log.WithField("shim", alias).Info("the former path of the socket remains, the new one leads to it")
+	}
+	return nil
+}
+
+// isSame reports whether both paths lead to the same file.
+func isSame(a, b string) bool {
+	first, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	second, err := os.Stat(b)
+	return err == nil && os.SameFile(first, second)
+}
+
+// isServed reports whether a process accepts connections on a socket.
+func isServed(ctx context.Context, path string) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	connection, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+	if err != nil {
+		return false
+	}
+	_ = connection.Close()
+	return true
+}
+
+// isOutdated reports whether the running shim is another binary than the installed one, or was
+// started before its unit files were written.
+func (s *Service) isOutdated(p *plan, service systemd.Unit) bool {
+	if !s.runsBinary(service) {
+		return true
+	}
+	for _, f := range p.units {
+		if name := filepath.Base(f.path); name != serviceUnit && f.path != dropInOf(serviceUnit) {
+			continue
+		}
+		if info, err := os.Stat(s.path(f.path)); err == nil && info.ModTime().After(service.Started) {
+			return true
+		}
+	}
+	return false
+}
+
+// runsBinary reports whether the main process of the service executes the installed binary.
+func (s *Service) runsBinary(service systemd.Unit) bool {
+	return service.MainPID > 0 && isSame(fmt.Sprintf("/proc/%d/exe", service.MainPID), s.path(s.Binary()))
+}
+
+// reload lets the running shim read changed files, and reports whether it uses all of them. A
+// shim that refuses the configuration is an error.
+func (s *Service) reload(ctx context.Context, p *plan, changed bool) (complete bool, err error) {
+	status, err := s.status(ctx, p.settings)
+	if err != nil {
+		return false, nil // hangs, or has another state directory
+	}
+	if changed || status.Refused != "" {
+		before := status
+		if err := s.manager.ReloadUnit(ctx, serviceUnit); err != nil {
+			return false, err
+		}
+		deadline, cancel := context.WithTimeout(ctx, reloadTimeout)
+		defer cancel()
+		for !status.Read.After(before.Read) {
+			ended := !pause(deadline)
+			if status.Refused != "" && (ended || status.Refused != before.Refused) {
+				return false, fmt.Errorf("the shim refuses the configuration: %s", status.Refused)
+			}
+			if ended {
+				return false, ctx.Err()
+			}
+			if status, err = s.status(deadline, p.settings); err != nil {
+				return false, ctx.Err()
+			}
+		}
+	}
+	return len(status.Restart) == 0, nil
+}
+
+// awaitServing waits until the started shim answers with the version and configuration of
+// the plan.
+func (s *Service) awaitServing(ctx context.Context, p *plan) error {
+	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
+	defer cancel()
+	for {
+		status, err := s.status(ctx, p.settings)
+		if err == nil {
+			return s.checkStatus(status)
+		}
+		if !pause(ctx) {
+			return fmt.Errorf("the shim does not answer after its start: %w", err)
+		}
+	}
+}
+
+// checkStatus returns an error unless the running shim has the version of the release and its
+// configuration in force.
+func (s *Service) checkStatus(status explain.ShimStatus) error {
+	if !s.Packaged() && status.Version != s.release.Version {
+		return fmt.Errorf("the shim serves as version %.80q, expected %q", status.Version, s.release.Version)
+	}
+	if status.Refused != "" {
+		return fmt.Errorf("the shim refuses the configuration: %s", status.Refused)
+	}
+	return nil
+}
+
+// status asks the running shim.
+func (s *Service) status(ctx context.Context, settings *config.Config) (status explain.ShimStatus, err error) {
+	err = admin.Get(ctx, admin.Socket(s.path(settings.StateDirectory)), admin.AboutPath, nil, &status)
+	return status, err
+}
+
+// pause waits for the next question. It reports false once ctx has ended.
+func pause(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(pollInterval):
+		return true
+	}
+}

@@ -1,0 +1,105 @@
+package service
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"image-cri-shim/config"
+)
+
+const (
+	checkTimeout = 30 * time.Second
+	outputLimit  = 1 << 20 // of the output of check, in bytes
+)
+
+// Check checks the configuration with the binary of the release, which must be installed, and
+// returns it. The files that the configuration may name are put in place before, and restored
+// if the check fails. The error of an invalid configuration has the type [config.Problems].
+//
+// After a successful Check, the caller must call [Service.Apply] or [Service.Discard].
+func (s *Service) Check(ctx context.Context, files Files) (*config.Config, error) {
+	if err := files.Validate(); err != nil {
+		return nil, err
+	}
+	// An earlier process may have been killed between Check and the end of Apply.
+	if err := s.Discard(); err != nil {
+		return nil, err
+	}
+	settings, err := s.check(ctx, files)
+	if err != nil {
+		return nil, errors.Join(err, s.Discard())
+	}
+	return settings, nil
+}
+
+// Discard restores the files that Check put in place.
+func (s *Service) Discard() error {
+	if err := s.saved.restoreAll(); err != nil {
+		return fmt.Errorf("restore the former files: %w", err)
+	}
+	removeIfEmpty(s.path(extrasFolder))
+	return nil
+}
+
+func (s *Service) check(ctx context.Context, files Files) (*config.Config, error) {
+	for _, extra := range files.extras() {
+		if err := s.saved.keep(s.path(extra.path)); err != nil {
+			return nil, err
+		}
+		if _, err := s.write(extra); err != nil {
+			return nil, err
+		}
+	}
+	warnings, err := runCheck(ctx, s.path(s.Binary()), files[ConfigKey])
+	if err != nil {
+		return nil, err
+	}
+	for _, warning := range warnings {
+		s.log.Warn(warning)
+	}
+	return config.Read(ConfigKey, bytes.NewReader(files[ConfigKey]))
+}
+
+// runCheck runs `check` of a binary. The configuration passes through standard input, because
+// other processes can read arguments.
+func runCheck(ctx context.Context, binary string, configuration []byte) (warnings []config.Message, err error) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	var output, problem boundedOutput
+	command := exec.CommandContext(ctx, binary, "check", "--output", "json", "--quiet", "-")
+	command.Env = []string{"PATH=" + os.Getenv("PATH")}
+	command.Stdin, command.Stdout, command.Stderr = bytes.NewReader(configuration), &output, &problem
+	command.WaitDelay = time.Second
+	runErr := command.Run()
+	var result struct {
+		Valid            bool
+		Errors, Warnings []config.Message
+	}
+	if err := json.Unmarshal(output.Bytes(), &result); err != nil || result.Valid != (runErr == nil) {
+		return nil, fmt.Errorf("run %s check: %w: %s", binary, errors.Join(runErr, ctx.Err()), strings.TrimSpace(problem.String()))
+	}
+	for _, messages := range [][]config.Message{result.Errors, result.Warnings} {
+		for i := range messages {
+			messages[i].File = strings.Replace(messages[i].File, "<stdin>", ConfigKey, 1)
+		}
+	}
+	if !result.Valid {
+		return nil, config.Problems(result.Errors)
+	}
+	return result.Warnings, nil
+}
+
+// boundedOutput keeps the first bytes that are written to it.
+type boundedOutput struct{ bytes.Buffer }
+
+func (b *boundedOutput) Write(p []byte) (int, error) {
+	_, err := b.Buffer.Write(p[:min(len(p), outputLimit-b.Len())])
+	return len(p), err
+}

@@ -1,0 +1,90 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"os"
+)
+
+// Drift returns the differences between the node and the desired state, one sentence each. It
+// changes nothing.
+func (s *Service) Drift(ctx context.Context, files Files) (differences []string, err error) {
+	plan, err := s.planOf(ctx, files)
+	if err != nil {
+		return nil, err
+	}
+	add := func(format string, arguments ...any) {
+		differences = append(differences, fmt.Sprintf(format, arguments...))
+	}
+	if !s.Packaged() {
+		same, err := s.hasBinary(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if !same {
+			add("%s is missing or was changed", s.Binary())
+		}
+		if version, _ := os.Readlink(s.path(currentLink)); version != s.release.Version {
+			add("%s does not lead to %s", currentLink, s.release.Version)
+		}
+	}
+	for _, f := range plan.files {
+		if difference := s.difference(f); difference != "" {
+			add("%s", difference)
+		}
+	}
+	for _, path := range plan.obsolete {
+		add("%s is not removed, although its key is gone", path)
+	}
+	running, err := s.unitDrift(ctx, plan, add)
+	if err != nil || !running {
+		return differences, err
+	}
+	status, err := s.status(ctx, plan.settings)
+	if err == nil {
+		err = s.checkStatus(status)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		add("%v", err)
+	case len(status.Restart) > 0:
+		add("changed keys take effect after a restart: %q", status.Restart)
+	}
+	return differences, nil
+}
+
+// unitDrift adds the differences of the units, and reports whether the service is active.
+func (s *Service) unitDrift(ctx context.Context, p *plan, add func(string, ...any)) (running bool, err error) {
+	for _, name := range []string{socketUnit, serviceUnit} {
+		unit, err := s.manager.Unit(ctx, name)
+		if err != nil {
+			return false, err
+		}
+		if !unit.IsActive() {
+			add("%s is %s", name, unit.Active)
+		}
+		if !unit.IsEnabled() {
+			add("%s is not enabled", name)
+		}
+		if unit.Stale {
+			add("%s has changed since systemd read it", name)
+		}
+		switch {
+		case name == socketUnit && !s.Packaged() && !s.hasAccess(p, unit):
+			add("%s is missing, or has not the owner and mode of the runtime's socket", p.socket.listen)
+		case name == serviceUnit && unit.IsActive():
+			running = true
+			if s.isOutdated(p, unit) {
+				add("the shim was started before its binary or unit was changed")
+			}
+		}
+	}
+	for _, alias := range p.socket.aliases {
+		if !isSame(s.path(alias), s.path(p.socket.listen)) {
+			add("%s does not lead to the shim's socket", alias)
+		}
+	}
+	return running, nil
+}

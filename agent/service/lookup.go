@@ -1,0 +1,47 @@
+package service
+
+import (
+	"cmp"
+	"context"
+
+	"image-cri-shim/config"
+	"image-cri-shim/lookup"
+	"image-cri-shim/registry"
+)
+
+// RegistryResult is the result of one look-up in a registry.
+type RegistryResult struct {
+	Address   string
+	Reachable bool
+	Err       error // nil if the registry is reachable
+}
+
+// LookUp connects and logs in to each registry of the configuration once. It takes at most
+// twice lookupTimeout of the configuration. A registry that refuses the login is not
+// reachable, unless its authFile may have logins for parts of it.
+func (s *Service) LookUp(ctx context.Context, settings *config.Config) ([]RegistryResult, error) {
+	registries, err := lookup.Open(ConfigKey, settings, registry.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer registries.Close()
+	var results []RegistryResult
+	for _, probe := range registries.Probe(ctx) {
+		login := probe.Login
+		if probe.User == "" && usesAuthFile(settings, probe.Registry) {
+			login = nil
+		}
+		err := cmp.Or(probe.Name, probe.Connection, probe.TLS, probe.Answer, login)
+		results = append(results, RegistryResult{Address: probe.Registry, Reachable: err == nil, Err: err})
+	}
+	return results, ctx.Err()
+}
+
+func usesAuthFile(settings *config.Config, address string) bool {
+	for _, r := range settings.Registries {
+		if r.HasAddress(address) {
+			return r.AuthFile != ""
+		}
+	}
+	return false
+}
