@@ -38,7 +38,7 @@ func (s *Service) activate(ctx context.Context, p *plan, changed bool) (restarte
 	if err != nil {
 		return false, err
 	}
-	if !socket.IsActive() {
+	if !socket.IsActive() || !exists(s.path(p.socket.listen)) {
 		return true, s.startBoth(ctx, p, service)
 	}
 	if err := s.adjustSocket(ctx, p, socket); err != nil {
@@ -77,7 +77,7 @@ func (s *Service) enable(ctx context.Context) error {
 }
 
 // startBoth starts the socket unit and then the service. A service that runs without the
-// socket unit must stop before. Until the socket unit has the socket, its path leads to the
+// socket unit, or whose socket was deleted, must stop before. Until the socket unit has the socket, its path leads to the
 // runtime, so that no call fails.
 func (s *Service) startBoth(ctx context.Context, p *plan, service systemd.Unit) error {
 	shim := s.path(p.socket.listen)
@@ -93,8 +93,10 @@ func (s *Service) startBoth(ctx context.Context, p *plan, service systemd.Unit) 
 		}
 	}
 	if service.Active != "inactive" {
-		if err := s.manager.Stop(ctx, serviceUnit); err != nil {
-			return err
+		for _, unit := range []string{serviceUnit, socketUnit} {
+			if err := s.manager.Stop(ctx, unit); err != nil {
+				return err
+			}
 		}
 	}
 	if err := s.manager.ResetFailed(ctx, socketUnit, serviceUnit); err != nil {
