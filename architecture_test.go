@@ -20,13 +20,14 @@ const mayImport = `
 main: cli
 admin: printable, unixsocket
 callstats:
-cli: admin, clients, config, daemon, doctor, explain, lookup, proxy, registry, rewrite, rewrite/ledger, rewrite/naming, trace, unixsocket, version, github.com/urfave/cli/v2, github.com/xrash/smetrics, golang.org/x/sys/unix
+cli: admin, clients, config, daemon, doctor, explain, kubelet, lookup, proxy, registry, rewrite, rewrite/ledger, rewrite/naming, trace, unixsocket, version, github.com/urfave/cli/v2, github.com/xrash/smetrics, golang.org/x/sys/unix
 clients: github.com/rogpeppe/go-internal/diff, go.yaml.in/yaml/v3
 config: hosts, github.com/distribution/reference, go.yaml.in/yaml/v3
 daemon: admin, config, explain, lookup, metrics, page, printable, proxy, proxy/intercept, registry, rewrite, rewrite/ledger, rewrite/naming, trace, trace/redact, unixsocket, version, github.com/coreos/go-systemd/v22, github.com/fsnotify/fsnotify, github.com/sirupsen/logrus, golang.org/x/net/netutil, golang.org/x/sync/singleflight, google.golang.org/grpc/codes, google.golang.org/grpc/status
 doctor: admin, clients, config, explain, printable, registry, rewrite/ledger, rewrite/naming, rewrite/statedir, unixsocket, github.com/pelletier/go-toml/v2, go.yaml.in/yaml/v3, golang.org/x/sys/unix, google.golang.org/grpc, k8s.io/cri-api
 explain: proxy/intercept, registry, rewrite, rewrite/imagename, rewrite/naming, github.com/distribution/reference, google.golang.org/grpc/codes, google.golang.org/grpc/status
 hosts:
+kubelet: admin, explain
 lookup: config, registry, rewrite, github.com/distribution/reference
 metrics: github.com/prometheus/client_golang
 packaging:

@@ -44,7 +44,7 @@ On a terminal the levels have colors, unless NO_COLOR is set or TERM is dumb.`,
 			kubeletConfigFlag(),
 			kubeletFlagsFlag(),
 			distributionRootFlag(),
-			&cli.PathFlag{Name: "crictl-config", Usage: "read crictl's configuration from `FILE`", Value: "/etc/crictl.yaml"},
+			&cli.PathFlag{Name: "crictl-config", Usage: "read crictl's configuration from `FILE`", Value: defaultPaths.Crictl},
 			&cli.StringSliceFlag{Name: "kubeadm-config", Usage: "read kubeadm's configurations from the files that match `PATTERN`", TakesFile: true,
 				Value: cli.NewStringSlice("/etc/kubernetes/*.yaml", "/var/lib/kubelet/instance-config.yaml")},
 			&cli.PathFlag{Name: "containerd-config", Usage: "read containerd's configuration from `FILE`, for settings that containerd does not report", Value: "/etc/containerd/config.toml"},
@@ -111,11 +111,11 @@ func printReport(c *cli.Context, report doctor.Report) error {
 }
 
 func examined(c *cli.Context) doctor.Report {
-	kubelet := kubeletFilesOf(c)
+	kubelet := pathsOf(c).Kubelet()
 	options := doctor.Options{File: file(c), Version: version.Short(), Files: doctor.Files{
-		Kubelet:       append([]string{kubelet.config}, kubelet.dropIns...),
+		Kubelet:       append([]string{kubelet.Config}, kubelet.DropIns...),
 		KubeletNamed:  c.IsSet("kubelet-config"),
-		KubeletFlags:  slices.Concat(kubelet.units, kubelet.flags),
+		KubeletFlags:  slices.Concat(kubelet.Units, kubelet.Flags),
 		Distributions: clients.FindDistributions(c.Path("distribution-root")),
 		Crictl:        c.Path("crictl-config"),
 		Kubeadm:       c.StringSlice("kubeadm-config"),

@@ -47,10 +47,11 @@ func installFlags() []cli.Flag {
 		fileFlag(),
 		&cli.BoolFlag{Name: "dry-run", Usage: "show the changes without making them"},
 		kubeletConfigFlag(),
-		&cli.PathFlag{Name: "kubelet-instance-config", Usage: "kubelet's instance configuration `FILE`, which kubeadm merges into the configuration at an upgrade", Value: "/var/lib/kubelet/instance-config.yaml"},
+		&cli.PathFlag{Name: "kubelet-instance-config", Usage: "kubelet's instance configuration `FILE`, which kubeadm merges into the configuration at an upgrade", Value: defaultPaths.KubeletInstance},
 		kubeletFlagsFlag(),
 		distributionRootFlag(),
-		&cli.PathFlag{Name: "crictl-config", Usage: "crictl's configuration `FILE`", Value: "/etc/crictl.yaml"},
+		&cli.StringSliceFlag{Name: "former-shim", Usage: "treat clients of `SOCKET` as clients of the shim, after a change of shim in its file", TakesFile: true},
+		&cli.PathFlag{Name: "crictl-config", Usage: "crictl's configuration `FILE`", Value: defaultPaths.Crictl},
 	}
 }
 
@@ -79,7 +80,7 @@ func edit(c *cli.Context, plan func(*clients.Node) ([]clients.Change, error)) er
 	if c.Bool("dry-run") {
 		return problemOf(changes)
 	}
-	k := kubelet{unit: node.KubeletUnit(), admin: admin.Socket(settings.StateDirectory), out: c.App.Writer, wait: c.Duration("wait")}
+	k := restarter{unit: node.KubeletUnit(), admin: admin.Socket(settings.StateDirectory), out: c.App.Writer, wait: c.Duration("wait")}
 	ctx, stop, err := k.prepare(c.Context)
 	defer stop()
 	if err != nil {
@@ -149,7 +150,7 @@ func checkInstall(c *cli.Context, settings *config.Config, changes []clients.Cha
 // runtime's socket, for display.
 func newNode(c *cli.Context) (settings *config.Config, node *clients.Node, source string, err error) {
 	switch settings, err = config.Load(file(c)); {
-	case err != nil && c.Command.Name == "uninstall" && !errors.Is(err, fs.ErrNotExist):
+	case err != nil && c.Command.Name == "uninstall" && (c.IsSet("former-shim") || !errors.Is(err, fs.ErrNotExist)):
 		settings = &config.Config{Shim: config.ShimSocket(file(c)), StateDirectory: config.StateDirectory(file(c))}
 		fmt.Fprintf(c.App.ErrWriter, "warning: using the shim's socket %s, because the configuration can't be used: %v\n", settings.Shim, err)
 	case err != nil:
@@ -169,20 +170,10 @@ func newNode(c *cli.Context) (settings *config.Config, node *clients.Node, sourc
 }
 
 func nodeOf(c *cli.Context, shim, runtime string) *clients.Node {
-	files := kubeletFilesOf(c)
-	return &clients.Node{
-		Kubelet:         files.config,
-		KubeletDropIns:  files.dropIns,
-		KubeletInstance: c.Path("kubelet-instance-config"),
-		KubeletFlags:    files.flags,
-		KubeletUnits:    files.units,
-		Crictl:          c.Path("crictl-config"),
-		CreateCrictl:    !c.IsSet("crictl-config") && doctor.HasProgram("crictl"),
-		Distributions:   clients.FindDistributions(c.Path("distribution-root")),
-		Shim:            shim,
-		Runtime:         runtime,
-		SameSocket:      unixsocket.Same,
-	}
+	node := pathsOf(c).Node()
+	node.CreateCrictl = !c.IsSet("crictl-config") && doctor.HasProgram("crictl")
+	node.Shim, node.FormerShims, node.Runtime, node.SameSocket = shim, c.StringSlice("former-shim"), runtime, unixsocket.Same
+	return node
 }
 
 func printChange(w io.Writer, change clients.Change) {

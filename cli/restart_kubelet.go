@@ -8,19 +8,18 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
 
-	"image-cri-shim/admin"
 	"image-cri-shim/clients"
 	"image-cri-shim/config"
 	"image-cri-shim/explain"
+	"image-cri-shim/kubelet"
 )
 
-// kubelet is the running kubelet of the node.
-type kubelet struct {
+// restarter restarts kubelet through systemctl.
+type restarter struct {
 	unit   string // systemd unit
 	admin  string // admin socket of the shim
 	out    io.Writer
@@ -28,14 +27,12 @@ type kubelet struct {
 	former []explain.ShimClient // kubelets that were connected before the change
 }
 
-const (
-	restartTimeout  = 2 * time.Minute        // of systemctl without --wait
-	kubeletInterval = 200 * time.Millisecond // between two requests to the shim
-)
+// restartTimeout bounds systemctl without --wait.
+const restartTimeout = 2 * time.Minute
 
 // prepare must be called before the files are changed. If k waits, it fails if the shim can't
 // tell which kubelet is connected, and ctx ends with a signal instead of the process.
-func (k *kubelet) prepare(parent context.Context) (ctx context.Context, stop func(), err error) {
+func (k *restarter) prepare(parent context.Context) (ctx context.Context, stop func(), err error) {
 	if k.wait <= 0 {
 		return parent, func() {}, nil
 	}
@@ -45,14 +42,14 @@ func (k *kubelet) prepare(parent context.Context) (ctx context.Context, stop fun
 	}
 	ctx, stop = signal.NotifyContext(parent, signals...)
 	signal.Ignore(syscall.SIGPIPE) // a reader of the output that ends must not leave changed files
-	k.former, err = k.connected(ctx)
+	k.former, err = kubelet.Connected(ctx, k.admin)
 	return ctx, stop, err
 }
 
 // restartAndWait restarts kubelet after changes. If k waits, it waits until a kubelet that was
 // not connected before has called the shim. Otherwise, also after a signal, it reverts the
 // changes and restarts kubelet again. ctx and stop are those of prepare.
-func (k *kubelet) restartAndWait(ctx context.Context, stop func(), changes []clients.Change) error {
+func (k *restarter) restartAndWait(ctx context.Context, stop func(), changes []clients.Change) error {
 	if k.wait <= 0 {
 		return k.systemctl(ctx, restartTimeout, "restart", k.unit)
 	}
@@ -82,54 +79,22 @@ func (k *kubelet) restartAndWait(ctx context.Context, stop func(), changes []cli
 var errInterrupted = errors.New("interrupted")
 
 // await waits until a kubelet that is not among the former ones has called the shim.
-func (k *kubelet) await(ctx context.Context) error {
+func (k *restarter) await(ctx context.Context) error {
 	timeout, cancel := context.WithTimeout(ctx, k.wait)
 	defer cancel()
-	ticker := time.NewTicker(kubeletInterval)
-	defer ticker.Stop()
-	problem := "kubelet did not connect to the shim"
-	for {
-		now, err := k.connected(timeout)
-		if err == nil {
-			problem = "kubelet did not connect to the shim"
-		} else if timeout.Err() == nil {
-			problem = err.Error()
-		}
-		for _, client := range now {
-			if slices.ContainsFunc(k.former, func(f explain.ShimClient) bool { return f.Process == client.Process }) {
-				continue
-			}
-			if client.Calls > 0 {
-				fmt.Fprintf(k.out, "%s (process %d) calls the shim\n", client.Name, client.Process)
-				return nil
-			}
-			problem = fmt.Sprintf("%s (process %d) connected to the shim, but none of its calls succeeded", client.Name, client.Process)
-		}
-		select {
-		case <-ticker.C:
-		case <-timeout.Done():
-			if ctx.Err() != nil {
-				return errInterrupted
-			}
-			return fmt.Errorf("%s within %s; the state of %s is %s, and journalctl -u %s shows why", problem, config.ShortDuration(k.wait), k.unit, k.state(ctx), k.unit)
-		}
+	client, err := kubelet.Await(timeout, k.admin, k.former)
+	switch {
+	case err == nil:
+		fmt.Fprintf(k.out, "%s (process %d) calls the shim\n", client.Name, client.Process)
+		return nil
+	case ctx.Err() != nil:
+		return errInterrupted
 	}
-}
-
-// connected returns the kubelets that are connected to the shim.
-func (k *kubelet) connected(ctx context.Context) ([]explain.ShimClient, error) {
-	var status explain.ShimStatus
-	if err := admin.Get(ctx, k.admin, admin.AboutPath, nil, &status); err != nil {
-		return nil, err
-	}
-	if status.Clients == nil {
-		return nil, admin.ErrUnknown
-	}
-	return slices.DeleteFunc(status.Clients, func(c explain.ShimClient) bool { return !c.IsKubelet() }), nil
+	return fmt.Errorf("%w within %s; the state of %s is %s, and journalctl -u %s shows why", err, config.ShortDuration(k.wait), k.unit, k.state(ctx), k.unit)
 }
 
 // state returns the state of the unit, such as failed.
-func (k *kubelet) state(ctx context.Context) string {
+func (k *restarter) state(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	output, _ := exec.CommandContext(ctx, "systemctl", "is-active", k.unit).Output() // the exit code is that of the state
@@ -139,7 +104,7 @@ func (k *kubelet) state(ctx context.Context) string {
 	return "unknown"
 }
 
-func (k *kubelet) systemctl(ctx context.Context, timeout time.Duration, arguments ...string) error {
+func (k *restarter) systemctl(ctx context.Context, timeout time.Duration, arguments ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	output, err := exec.CommandContext(ctx, "systemctl", arguments...).CombinedOutput()

@@ -185,5 +185,17 @@ func (c *Change) write(path, content string) (err error) {
 	if err != nil {
 		return err
 	}
-	return os.Rename(temporary.Name(), path)
+	if err := os.Rename(temporary.Name(), path); err != nil {
+		return err
+	}
+	return syncFolder(path)
+}
+
+// syncFolder makes the entry of a file in its folder survive a power failure.
+func syncFolder(path string) error {
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
 }

@@ -19,9 +19,16 @@ type Node struct {
 	Crictl          string   // crictl's configuration file
 	CreateCrictl    bool     // whether Install creates that file if it is missing
 	Distributions   []Distribution
-	Shim, Runtime   string // paths of the sockets
+	Shim, Runtime   string   // paths of the sockets
+	FormerShims     []string // sockets that the shim served before; their clients count as the shim's
 	// SameSocket reports whether two paths name one socket.
 	SameSocket func(a, b string) bool
+}
+
+// isShim reports whether a path names a socket of the shim.
+func (n *Node) isShim(path string) bool {
+	isSame := func(socket string) bool { return n.SameSocket(path, socket) }
+	return isSame(n.Shim) || slices.ContainsFunc(n.FormerShims, isSame)
 }
 
 // plainPath matches paths that need no quotes in any of the files.
@@ -126,7 +133,7 @@ func (n *Node) pointAtShim(e *fileEdit) error {
 		found := e.settings[i]
 		switch path := socketPath(found.endpoint); {
 		case found.endpoint == "" || n.SameSocket(path, n.Shim):
-		case !n.SameSocket(path, n.Runtime):
+		case !n.SameSocket(path, n.Runtime) && !n.isShim(path):
 			return lineError(found.line, found.key, fmt.Sprintf("found %s, expected the shim's own runtime unix://%s: %s", found.endpoint, n.Runtime, advice(found.key, path)))
 		case e.file.unit != "":
 			return lineError(found.line, found.key, fmt.Sprintf("is in a systemd unit, which is not edited: change %s to %s there, then run systemctl daemon-reload and systemctl restart %s",

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -34,15 +35,19 @@ func (n *Node) shimEndpoints(f file, content string) (places []string) {
 	settings, err := f.format.find(content)
 	if err == nil {
 		for _, found := range settings {
-			if n.SameSocket(socketPath(found.endpoint), n.Shim) {
+			if n.isShim(socketPath(found.endpoint)) {
 				places = append(places, fmt.Sprintf("line %d: %s", found.line, found.key))
 			}
 		}
 		return places
 	}
-	plain := strings.TrimPrefix(n.Shim, "/var") // /run and /var/run may be the same folder
+	namesShim := func(line string) bool {
+		return slices.ContainsFunc(append([]string{n.Shim}, n.FormerShims...), func(socket string) bool {
+			return strings.Contains(line, strings.TrimPrefix(socket, "/var")) // /run and /var/run may be the same folder
+		})
+	}
 	for i, line := range strings.Split(content, "\n") {
-		if !isComment(line) && strings.Contains(line, plain) {
+		if !isComment(line) && namesShim(line) {
 			places = append(places, fmt.Sprintf("line %d", i+1))
 		}
 	}

@@ -10,7 +10,7 @@ import (
 // where these are unknown.
 func (n *Node) uninstall(e *fileEdit) error {
 	runtime := n.Runtime
-	if !plainPath.MatchString(runtime) || n.SameSocket(runtime, n.Shim) {
+	if !plainPath.MatchString(runtime) || n.isShim(runtime) {
 		runtime = ""
 	}
 	original, unknown := n.original(e, runtime)
@@ -39,11 +39,11 @@ func (n *Node) original(e *fileEdit, runtime string) (content string, unknown []
 	}
 	for i := len(e.settings) - 1; i >= 0; i-- { // from the end, so that earlier offsets stay valid
 		found := e.settings[i]
-		if found.endpoint == "" || !n.SameSocket(socketPath(found.endpoint), n.Shim) {
+		if found.endpoint == "" || !n.isShim(socketPath(found.endpoint)) {
 			continue
 		}
 		switch old, ok := findSetting(backup, found.key); {
-		case known && ok && !n.SameSocket(socketPath(old.endpoint), n.Shim):
+		case known && ok && !n.isShim(socketPath(old.endpoint)):
 			content = replace(content, found, (*e.change.backup)[old.start:old.end])
 		case known && !ok && found.fullRange != [2]int{}:
 			content = content[:found.fullRange[0]] + content[found.fullRange[1]:]
