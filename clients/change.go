@@ -191,11 +191,15 @@ func (c *Change) write(path, content string) (err error) {
 	return syncFolder(path)
 }
 
-// syncFolder makes the entry of a file in its folder survive a power failure.
+// syncFolder makes the entry of a file in its folder survive a power failure, if the file
+// system supports that.
 func syncFolder(path string) error {
 	folder, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
-	return errors.Join(folder.Sync(), folder.Close())
+	if err = folder.Sync(); errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
+		err = nil
+	}
+	return errors.Join(err, folder.Close())
 }
