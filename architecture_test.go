@@ -20,7 +20,7 @@ const mayImport = `
 main: cli
 admin: printable, unixsocket
 callstats:
-cli: admin, clients, config, daemon, doctor, explain, kubelet, lookup, proxy, registry, rewrite, rewrite/ledger, rewrite/naming, trace, unixsocket, version, github.com/urfave/cli/v2, github.com/xrash/smetrics, golang.org/x/sys/unix
+cli: admin, clients, config, daemon, doctor, explain, kubelet, lookup, proxy, registry, rewrite, rewrite/ledger, rewrite/naming, trace, unixsocket, version, github.com/urfave/cli/v2, github.com/xrash/smetrics, go.yaml.in/yaml/v3, golang.org/x/sys/unix
 clients: github.com/rogpeppe/go-internal/diff, go.yaml.in/yaml/v3
 config: hosts, github.com/distribution/reference, go.yaml.in/yaml/v3
 daemon: admin, config, explain, lookup, metrics, page, printable, proxy, proxy/intercept, registry, rewrite, rewrite/ledger, rewrite/naming, trace, trace/redact, unixsocket, version, github.com/coreos/go-systemd/v22, github.com/fsnotify/fsnotify, github.com/sirupsen/logrus, golang.org/x/net/netutil, golang.org/x/sync/singleflight, google.golang.org/grpc/codes, google.golang.org/grpc/status

@@ -79,7 +79,7 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) erro
 		Version:                version.Short(),
 		Flags:                  []cli.Flag{fileFlag(), cli.HelpFlag},
 		Action:                 serve,
-		Commands:               []*cli.Command{checkCommand(), resolveCommand(), doctorCommand(), traceCommand(), installCommand(), uninstallCommand(), versionCommand(), completionCommand(), manCommand(), helpCommand()},
+		Commands:               []*cli.Command{checkCommand(), resolveCommand(), doctorCommand(), traceCommand(), installCommand(), uninstallCommand(), migrateCommand(), versionCommand(), completionCommand(), manCommand(), helpCommand()},
 		UseShortOptionHandling: true,
 		Writer:                 stdout,
 		ErrWriter:              stderr,

@@ -135,6 +135,8 @@ func complete(w io.Writer, app *cli.App, words []string) {
 		for _, shell := range shells {
 			candidate(w, shell, current, "")
 		}
+	case command.Name == "migrate":
+		_, _ = fmt.Fprintln(w, filesLine)
 	case command.ArgsUsage == "":
 		completeFlags(w, flags, current)
 	}

@@ -51,7 +51,7 @@ func TestCompletion(t *testing.T) {
 				words []string
 				want  string // all candidates; with ... at the end: some of them
 			}{
-				{[]string{""}, "check resolve doctor trace install uninstall version completion help"},
+				{[]string{""}, "check resolve doctor trace install uninstall migrate version completion help"},
 				{[]string{"un"}, "uninstall"},
 				{[]string{"--f"}, "--file"},
 				{[]string{"--v"}, "--version"},
@@ -65,6 +65,7 @@ func TestCompletion(t *testing.T) {
 				{[]string{"help", "tr"}, "trace"},
 				{[]string{"check", "--file", "my"}, "my.yaml"},
 				{[]string{"doctor", "--kubeadm-config", "my"}, "my.yaml"},
+				{[]string{"migrate", "my"}, "my.yaml"},
 				{[]string{"trace", "--for", ""}, ""},
 				{[]string{"no-such-command", ""}, ""},
 				{[]string{"doctor", "--output=j"}, "--output=json"},

@@ -21,7 +21,7 @@ func run(t *testing.T, arguments string) (stdout, stderr string, code int) {
 	return out.String(), errors.String(), code
 }
 
-var commands = []string{"check", "resolve", "doctor", "trace", "install", "uninstall", "version", "completion", "help"}
+var commands = []string{"check", "resolve", "doctor", "trace", "install", "uninstall", "migrate", "version", "completion", "help"}
 
 // TestUsageErrors requires exit code 64, two lines on standard error and nothing on standard
 // output for wrong arguments of each command.
@@ -70,6 +70,8 @@ func TestUsageErrors(t *testing.T) {
 		{"trace Version", `trace: unexpected argument "Version"`, "name the configuration with --file (image-cri-shim trace --help)"},
 		{"install --dryrun", `install: unknown flag "--dryrun"`, "did you mean --dry-run? (image-cri-shim install --help)"},
 		{"uninstall --chekc", `uninstall: unknown flag "--chekc"`, "did you mean --check? (image-cri-shim uninstall --help)"},
+		{"migrate", "migrate: found 0 arguments, expected one manifest or -", "pass the ConfigMap: kubectl -n kube-system get configmap image-cri-shim -o yaml | image-cri-shim migrate - (image-cri-shim migrate --help)"},
+		{"migrate --write= -", "migrate: flag --write needs a value", "see image-cri-shim migrate --help"},
 		{"version 1", `version: unexpected argument "1"`, "see image-cri-shim version --help"},
 		{"completion", `completion: found shell "", expected bash, zsh or fish`, "see image-cri-shim completion --help"},
 		{"completion fsh", `completion: found shell "fsh", expected bash, zsh or fish`, "did you mean fish? (image-cri-shim completion --help)"},

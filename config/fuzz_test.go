@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -86,6 +87,87 @@ func FuzzPassword(f *testing.F) {
 			}
 		}
 	})
+}
+
+// FuzzMergeSealos merges arbitrary texts of sealos' ConfigMap into arbitrary files. MergeSealos
+// must not panic, the result must have the registries of the ConfigMap and stay the same when
+// they are merged again, and no message may repeat a password.
+func FuzzMergeSealos(f *testing.F) {
+	files, err := filepath.Glob(filepath.Join(testdata, "*.yaml"))
+	if err != nil || len(files) == 0 {
+		f.Fatal("no seeds: ", err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data, []byte("sealos: {address: hub.local, auth: {username: a, password: b}}\n# end\n"))
+		f.Add([]byte("# a\nsealos: {address: hub.local, auth: a:b}\ncache: {absentTTL: 1s}\n"), data)
+	}
+	f.Add([]byte("registries: [&a {address: a.b}, *a]\n"), []byte("registries:\n# x\n- &b {address: a.b, auth: a:b} # y\n- *b\n"))
+	f.Add([]byte("debug: true\n"), []byte("kind: ConfigMap\ndata:\n  registries.yaml: |\n    debug: true\n"))
+	f.Fuzz(func(t *testing.T, file, registries []byte) {
+		const canary = "c4n4ry"
+		if bytes.Contains(file, []byte(canary)) || bytes.Contains(registries, []byte(canary)) {
+			t.Skip("the fuzzer found the canary")
+		}
+		source := Source{"registries.yaml", registries}
+		if text, err := SealosRegistries(source); err == nil {
+			source = text
+		}
+		requireMerge(t, Source{"f", file}, source)
+
+		login := []byte("\nauth: 'a:" + canary + "'\n")
+		sealos := []byte("\nsealos: {address: hub.local, auth: 'a:" + canary + "'}\n")
+		for _, changed := range []Source{{"f", append(slices.Clip(file), login...)}, {"f", file}} {
+			_, warnings, err := MergeSealos(changed, Source{"registries.yaml", append(slices.Clip(registries), sealos...)})
+			requireSecret(t, canary, warnings)
+			if err != nil {
+				requireSecret(t, canary, ProblemsOf("", err))
+			}
+		}
+		manifest := append([]byte("kind: ConfigMap\ndata:\n  registries.yaml: "+canary+"\n"), registries...)
+		if _, err := SealosRegistries(Source{"m", manifest}); err != nil {
+			requireSecret(t, canary, ProblemsOf("", err))
+		}
+	})
+}
+
+// requireMerge requires a valid result, or an error.
+func requireMerge(t *testing.T, file, registries Source) {
+	t.Helper()
+	merged, _, err := MergeSealos(file, registries)
+	if err != nil {
+		return
+	}
+	result, err := Parse("f", merged)
+	if err != nil {
+		t.Fatalf("the result is invalid: %v\n%s", err, merged)
+	}
+	if wanted, err := Parse("", registries.Data); err == nil && len(wanted.places) > 0 {
+		requireRegistries(t, wanted, result, merged)
+	}
+	again, _, err := MergeSealos(Source{"f", merged}, registries)
+	if err != nil || !bytes.Equal(again, merged) {
+		t.Fatalf("merged again (%v):\n%q\nbefore:\n%q", err, again, merged)
+	}
+}
+
+// requireRegistries requires the registries of the ConfigMap in the merged file.
+func requireRegistries(t *testing.T, wanted, result *Config, merged []byte) {
+	t.Helper()
+	others := func(c *Config) (all []Registry) {
+		for _, r := range c.Registries {
+			if r.AuthFile = ""; !r.Main {
+				all = append(all, r)
+			}
+		}
+		return all
+	}
+	if !reflect.DeepEqual(others(wanted), others(result)) {
+		t.Fatalf("got %d registries, want %d:\n%s", len(others(result)), len(others(wanted)), merged)
+	}
 }
 
 func requireSecret(t *testing.T, canary string, messages []Message) {

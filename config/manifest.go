@@ -15,23 +15,24 @@ func (v value) manifest() bool {
 	if kind.node == nil || kind.node.Value != "ConfigMap" && kind.node.Value != "Secret" {
 		return false
 	}
-	name, decoded := "data", ""
+	name, more := "data", ""
 	for _, part := range []string{"data", "stringData"} {
 		keys := slices.Sorted(maps.Keys(fields[part].fields()))
 		if len(keys) == 0 {
 			continue
 		}
 		key := keys[0]
-		if slices.Contains(keys, "registries.yaml") {
-			key = "registries.yaml"
+		if slices.Contains(keys, SealosKey) {
+			key = SealosKey
+			more = ", or convert it with image-cri-shim migrate"
 		}
 		name = part + "." + abridge(key)
 		if kind.node.Value == "Secret" && part == "data" {
-			decoded = ", decoded with base64 -d"
+			more = ", decoded with base64 -d"
 		}
 		break
 	}
-	kind.problem("this is the manifest of a %s; use the text below %s%s", kind.node.Value, name, decoded)
+	kind.problem("this is the manifest of a %s; use the text below %s%s", kind.node.Value, name, more)
 	return true
 }
 
