@@ -149,7 +149,7 @@ func (m *merge) applyMain(target *yaml.Node, sealos value) {
 
 // applyCache sets the keys below cache that have an effect.
 func applyCache(target, key *yaml.Node, cache value) {
-	if child(target, "cache") == nil {
+	if of := child(target, "cache"); of == nil || of.Kind != yaml.MappingNode { // absent or null
 		replace(target, key, &yaml.Node{Kind: yaml.MappingNode})
 	}
 	of := child(target, "cache")

@@ -82,6 +82,7 @@ cache:
 		{"nothing changes", "# as written\n\nsealos: {address: hub.local}\nregistries:\n    - address: r.local\n", "sealos:\n  address: hub.local\nregistries: [{address: r.local}]\n",
 			"# as written\n\nsealos: {address: hub.local}\nregistries:\n    - address: r.local\n"},
 		{"caches are merged key by key", "address: hub.local\ncache: {absentTTL: 1s, imageCacheTTL: 1m}\n", "cache: {imageCacheTTL: 2m, statsLogInterval: 1m}\n", "address: hub.local\ncache: {absentTTL: 1s, imageCacheTTL: 2m}\n"},
+		{"an empty cache", "address: hub.local\ncache: # c\n", "cache: {imageCacheSize: 5}\n", "address: hub.local\ncache: # c\n  imageCacheSize: 5\n"},
 		{"retired keys of caches stay behind", "address: hub.local\n", "cache: {statsLogInterval: 1m}\ndebug: true\n", "address: hub.local\ndebug: true\n"},
 		{"a file of comments", "# a\n\n#address: hub.local", "sealos: {address: hub.local}", "# a\n\n#address: hub.local\naddress: hub.local\n"},
 		{"the node's keys stay", "shim: /run/a.sock\n", "shim: /run/b.sock\nsealos: {address: hub.local}\n", "shim: /run/a.sock\naddress: hub.local\n"},
