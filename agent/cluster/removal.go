@@ -1,17 +1,139 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/sirupsen/logrus"
+	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 )
 
-// AwaitRemoval waits until the DaemonSet that removes the shim is ready on every node. Then it
-// deletes the DaemonSet and the release's Secrets. If only nodes that are down are missing, it
-// leaves the DaemonSet for them and logs how to delete it later. A ctx that ends before is an
-// error that names the nodes and their reasons.
+const (
+	pollInterval = 2 * time.Second
+	callTimeout  = time.Minute // of all calls of one look at the cluster
+)
+
+// AwaitRemoval waits until the shim is removed from every node that is up. daemonSet is the
+// name of the agent's DaemonSet; the one that removes the shim has the same name with -remove
+// at its end. Its pods are ready once their node is clean. AwaitRemoval then deletes it, and the
+// Secrets with configurations.
+//
+// If only nodes that are down are missing, AwaitRemoval deletes the Secrets, leaves the
+// DaemonSet for these nodes, and logs their names and how to delete it. If ctx ends before, the
+// error names the nodes with their reasons, and nothing is deleted.
 func AwaitRemoval(ctx context.Context, client kubernetes.Interface, namespace, daemonSet string, log logrus.FieldLogger) error {
-	return errors.New("not written yet")
+	name := daemonSet + removalSuffix
+	left := missing{count: -1}
+	var failure error // of the last look at the cluster
+	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
+		ctx, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		found, err := lookForMissing(ctx, client, namespace, name, left.count)
+		if failure = err; err != nil {
+			log.WithError(err).Warn("apiserver did not answer, retrying")
+			return false, nil
+		}
+		if found.count != left.count && found.count > 0 {
+			log.WithField("nodes", found.count).Info("waiting for the removal from nodes")
+		}
+		left = found
+		return left.count == len(left.down), nil
+	})
+	if err != nil {
+		if failure == nil {
+			failure = left.err()
+		}
+		return fmt.Errorf("wait for DaemonSet %s/%s: %w (%w); the DaemonSet stays; delete it and its Secrets when it is ready on all nodes: "+
+			"kubectl --namespace %s delete daemonset,secret --selector %s=%s", namespace, name, failure, context.Cause(ctx), namespace, ConfigurationLabel, daemonSet)
+	}
+	deleted, err := deleteSecrets(ctx, client, namespace, daemonSet, nil)
+	if err != nil {
+		return err
+	}
+	log.WithField("secrets", len(deleted)).Info("deleted the Secrets with configurations")
+	if len(left.down) > 0 {
+		log.WithField("nodes", abridge(left.down)).Warnf("%d nodes are down; DaemonSet %s stays and removes the shim from them when they return. "+
+			"Delete it afterwards: kubectl --namespace %s delete daemonset %s", len(left.down), name, namespace, name)
+		return nil
+	}
+	background := metav1.DeletePropagationBackground
+	err = client.AppsV1().DaemonSets(namespace).Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: &background})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("delete DaemonSet %s/%s: %w", namespace, name, err)
+	}
+	log.Info("the shim is removed from every node")
+	return nil
+}
+
+// lookForMissing returns the nodes that are not clean. before is their number at the look
+// before this one. A DaemonSet that does not exist has been deleted by a run before this one.
+func lookForMissing(ctx context.Context, client kubernetes.Interface, namespace, name string, before int) (missing, error) {
+	removal, err := client.AppsV1().DaemonSets(namespace).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return missing{}, nil
+	}
+	if err != nil {
+		return missing{}, fmt.Errorf("read DaemonSet %s/%s: %w", namespace, name, err)
+	}
+	if isComplete(removal) {
+		return missing{}, nil
+	}
+	left := missing{count: max(1, int(removal.Status.DesiredNumberScheduled-removal.Status.NumberReady))}
+	if !isObserved(removal) || left.count != before {
+		return left, nil // while the number falls, thousands of pods and nodes need not be read
+	}
+	if left.reasons, err = waitingPods(ctx, client, removal); err != nil {
+		return missing{}, err
+	}
+	if len(left.reasons) == left.count { // each missing node has its pod
+		left.down, err = takeDown(ctx, client, left.reasons)
+	}
+	return left, err
+}
+
+// isObserved reports whether the status of a DaemonSet is that of its present form.
+func isObserved(removal *appsv1.DaemonSet) bool {
+	return removal.Status.ObservedGeneration >= removal.Generation
+}
+
+func isComplete(removal *appsv1.DaemonSet) bool {
+	return isObserved(removal) && removal.Status.NumberReady >= removal.Status.DesiredNumberScheduled
+}
+
+// missing are the nodes that are not clean.
+type missing struct {
+	count   int
+	down    []string          // their kubelet does not report, so no pod can run there
+	reasons map[string]string // of the others, by node
+}
+
+// err returns an error with the nodes that are up and their reasons.
+func (m missing) err() error {
+	if m.count < 0 {
+		return errors.New("the cluster was not read")
+	}
+	var nodes []string
+	for node, reason := range m.reasons {
+		nodes = append(nodes, node+": "+reason)
+	}
+	slices.Sort(nodes)
+	return fmt.Errorf("the shim is still on %d of the nodes: %s", m.count, cmp.Or(abridge(nodes), "no reasons were reported"))
+}
+
+// abridge joins at most ten texts.
+func abridge(texts []string) string {
+	const most = 10
+	if len(texts) > most {
+		return fmt.Sprintf("%s; and %d more", strings.Join(texts[:most], "; "), len(texts)-most)
+	}
+	return strings.Join(texts, "; ")
 }
