@@ -1,5 +1,5 @@
-# Main targets: build, demo (run the shim on a test node), test, lint, packages, and bounds
-# and bench (measurements). For the others, see the comments below.
+# Main targets: build, demo (run the shim on a test node), test, lint, packages, image, and
+# bounds and bench (measurements). For the others, see the comments below.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
@@ -9,10 +9,15 @@ COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 DATE    ?= $(shell git log -1 --format=%cI 2>/dev/null)
 PREFIX  ?= /usr
 BINARY  ?= bin/image-cri-shim
+AGENT   ?= bin/image-cri-shim-agent
 FUZZTIME ?= 10s
 FUZZTIME_RELAY ?= 60s
 CONTAINERD_2 ?= v2.4.2
 variables = -X image-cri-shim/version.Version=$(VERSION) -X image-cri-shim/version.Commit=$(COMMIT) -X image-cri-shim/version.Date=$(DATE)
+
+# The modules to lint and to check for vulnerabilities. The cluster's components are left out,
+# because both checks would compile all of Kubernetes.
+modules = . agent e2e e2e/critest e2e/cluster bench packaging/image
 
 # End-to-end tests that do not depend on containerd.
 without_containerd = ^Test(.*ThatFlood$$|Package|Page|SBOM|Units|Example|PullDuringARestart|(Restarts|Upgrades|Reloads|Killed)UnderLoad)|/^embedded$$|//^embedded$$|///^embedded$$
@@ -26,9 +31,13 @@ peers = ^Test(Calls|Curl|DefaultWindows)$$
 # the recipe may install one.
 race = $$(command -v gcc >/dev/null && echo -race || echo 'no gcc: without the race detector' >&2)
 
-.PHONY: build demo bounds bench screenshots test test-endurance test-peers containerd-2 test-containerd-2 test-critest test-model test-grpc-engine differential lint vulncheck fuzz clean install packages generated
+.PHONY: build build-agent image chart demo bounds bench screenshots test test-endurance test-peers containerd-2 test-containerd-2 test-critest test-model test-grpc-engine differential lint vulncheck fuzz clean install packages generated
 build:
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w $(variables)' -o $(BINARY) .
+
+# The agent that installs the shim on the nodes of a cluster.
+build-agent:
+	cd agent && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w $(variables)' -o $(abspath $(AGENT)) .
 
 # If the real components can't be installed, the demo uses an embedded runtime.
 demo: build
@@ -46,6 +55,8 @@ test:
 	cd e2e && go test $(race) -count=1 -run '$(peers)' ./foreign
 	cd e2e/critest && CGO_ENABLED=0 go test -count=1 -skip '^TestCritest$$' ./...
 	cd bench && go test $(race) ./...
+	cd agent && go test $(race) ./...
+	cd packaging/image && CGO_ENABLED=0 go test ./...
 
 # The slow end-to-end tests: floods from clients, registries and runtimes, restarts and
 # upgrades under load, and packages on a machine with a real systemd.
@@ -112,20 +123,13 @@ screenshots:
 
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "run gofmt -w on:" $$unformatted; exit 1; }
-	go vet ./...
-	go tool staticcheck ./...
-	cd e2e && go vet ./...
-	cd e2e && go tool -modfile=../go.mod staticcheck ./...
-	cd e2e/critest && go vet ./...
-	cd e2e/critest && go tool -modfile=../../go.mod staticcheck ./...
-	cd bench && go vet ./...
-	cd bench && go tool -modfile=../go.mod staticcheck ./...
+	@for module in $(modules); do [ -e $$module ] || continue; (set -x; cd $$module && go vet ./... && go tool -modfile=$(CURDIR)/go.mod staticcheck ./...); done
 
 # Fails on known vulnerabilities in the modules. If the vulnerability database is unavailable,
 # a message is printed and the target succeeds.
 VULNDB ?= https://vuln.go.dev
 vulncheck:
-	@for module in . e2e e2e/critest bench; do \
+	@for module in $(modules); do [ -e $$module ] || continue; \
 	  status=0; \
 	  said=$$(cd $$module && go tool -modfile=$(CURDIR)/packaging/tools/go.mod govulncheck -tags tools -db $(VULNDB) ./... 2>&1) || status=$$?; \
 	  echo "$$module: $$said"; \
@@ -137,7 +141,7 @@ vulncheck:
 fuzz:
 	@fuzz() { \
 	  time=$(FUZZTIME); [[ $$2 == FuzzRelay ]] && time=$(FUZZTIME_RELAY); \
-	  output=$$(go test -run '^$$' -fuzz "^$$2$$" -fuzztime $$time -fuzzminimizetime 1s -parallel 1 $$1 2>&1) && failed= || failed=1; \
+	  output=$$(cd $$1 && go test -run '^$$' -fuzz "^$$2$$" -fuzztime $$time -fuzzminimizetime 1s -parallel 1 . 2>&1) && failed= || failed=1; \
 	  printf '%s %s\n%s\n' "$$1" "$$2" "$$output"; [[ ! $$failed ]]; \
 	}; export -f fuzz; \
 	grep -ro --include='*_test.go' '^func Fuzz[A-Za-z]*' . | sed 's|/[^/]*:func | |' | sort -r -k 2 | xargs -P $$(nproc) -n 2 bash -c 'fuzz "$$@"' bash
@@ -145,6 +149,21 @@ fuzz:
 # Builds deb, rpm, tar.gz and SBOM for amd64 and arm64, with checksums, in dist.
 packages:
 	VERSION=$(VERSION) DATE=$(DATE) packaging/build dist
+
+# Builds the container image of the agent: a folder in the OCI image layout and a tar of it, in
+# DIST. PUSH=registry/repository[:tag] also pushes it, with the credentials of `docker login`.
+# PLAIN_HTTP=1 permits a registry without TLS, which is otherwise permitted only on loopback.
+ARCHITECTURES ?= amd64 arm64
+DIST ?= dist
+image:
+	mkdir -p $(DIST)
+	for architecture in $(ARCHITECTURES); do \
+	  GOOS=linux GOARCH=$$architecture $(MAKE) --no-print-directory build build-agent \
+	    BINARY=bin/image/$$architecture/image-cri-shim AGENT=bin/image/$$architecture/image-cri-shim-agent; \
+	done
+	@cd packaging/image && CGO_ENABLED=0 go run -trimpath . --binaries $(CURDIR)/bin/image --license $(CURDIR)/LICENSE \
+	  --version $(VERSION) --revision '$(COMMIT)' --created $(DATE) --output $(abspath $(DIST)) \
+	  $(if $(PUSH),--push '$(PUSH)') $(if $(PLAIN_HTTP),--plain-http) $(ARCHITECTURES)
 
 # The manual page and the completions, as the program prints them, in GENERATED.
 GENERATED ?= bin/generated

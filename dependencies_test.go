@@ -1,15 +1,18 @@
 package main
 
 import (
+	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
 // TestDependenciesAreListed requires that docs/dependencies.md lists exactly the modules that
-// each go.mod requires directly, including tools.
+// each go.mod in this repository requires directly, including tools.
 func TestDependenciesAreListed(t *testing.T) {
 	const list = "docs/dependencies.md"
 	content, err := os.ReadFile(list)
@@ -21,7 +24,7 @@ func TestDependenciesAreListed(t *testing.T) {
 		file, rows, _ := strings.Cut(section, "\n")
 		sections[file] = rows
 	}
-	for _, file := range []string{"go.mod", "e2e/go.mod", "e2e/critest/go.mod", "bench/go.mod", "packaging/tools/go.mod", "e2e/foreign/tools/go.mod"} {
+	for _, file := range moduleFiles(t) {
 		wanted := directRequirements(t, file)
 		for _, row := range regexp.MustCompile(`(?m)^\| (\S+) \|(.*\S.*\|){4}$`).FindAllStringSubmatch(sections[file], -1) {
 			module := row[1]
@@ -35,6 +38,46 @@ func TestDependenciesAreListed(t *testing.T) {
 		}
 		for module := range wanted {
 			t.Errorf("%s: add a row of 5 columns for %s, which %s requires", list, module, file)
+		}
+	}
+}
+
+// moduleFiles returns the paths of all go.mod files.
+func moduleFiles(t *testing.T) []string {
+	t.Helper()
+	var files []string
+	err := filepath.WalkDir(".", func(file string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Name() == "go.mod" {
+			files = append(files, filepath.ToSlash(file))
+		}
+		return err
+	})
+	if err != nil || len(files) < 8 {
+		t.Fatalf("found the modules %q (%v), want at least 8", files, err)
+	}
+	return files
+}
+
+// TestModulesAreChecked requires that the Makefile checks and tests each module, except those
+// of tools and the components of the cluster.
+func TestModulesAreChecked(t *testing.T) {
+	makefile, err := os.ReadFile("Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := regexp.MustCompile(`(?m)^modules = (.*)$`).FindSubmatch(makefile)
+	if list == nil {
+		t.Fatal("the Makefile has no list of modules")
+	}
+	checked := strings.Fields(string(list[1]))
+	for _, file := range moduleFiles(t) {
+		folder := path.Dir(file)
+		excluded := strings.HasSuffix(folder, "/tools") || folder == "e2e/cluster/components"
+		if slices.Contains(checked, folder) == excluded {
+			t.Errorf("the Makefile checks the modules %q; is %s among them: %v, want %v", checked, folder, excluded, !excluded)
+		}
+		if tested := regexp.MustCompile(`(?m)^\tcd ` + folder + ` && .*go test `).Match(makefile); !tested && !excluded && folder != "." {
+			t.Errorf("no target of the Makefile tests %s", folder)
 		}
 	}
 }

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+)
+
+// The image that the tests build.
+const (
+	imageVersion = "v1.2.3-rc.1"
+	commitTime   = "2026-01-02T05:04:05+02:00"
+	layoutName   = "image-cri-shim-agent_" + imageVersion + "_oci"
+)
+
+// writeFiles writes the input of an image into a new folder. The mode and the time of the files
+// have no influence on the image.
+func writeFiles(t *testing.T, mode os.FileMode) string {
+	t.Helper()
+	folder := t.TempDir()
+	for name, content := range map[string]string{
+		"LICENSE":                    "the license\n",
+		"amd64/image-cri-shim":       "shim amd64",
+		"amd64/image-cri-shim-agent": "agent amd64",
+		"amd64/other":                "not part of the image",
+		"arm64/image-cri-shim":       "shim arm64",
+		"arm64/image-cri-shim-agent": "agent arm64",
+	} {
+		file := filepath.Join(folder, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(content), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return folder
+}
+
+// build builds an image for both architectures from the input in a folder, with additional
+// flags, and returns the folder of the output and the printed text.
+func build(t *testing.T, input string, flags ...string) (output, printed string, err error) {
+	t.Helper()
+	output = t.TempDir()
+	arguments := []string{
+		"--binaries", input, "--license", filepath.Join(input, "LICENSE"), "--version", imageVersion,
+		"--revision", "0123abc", "--created", commitTime, "--output", output,
+	}
+	arguments = append(append(arguments, flags...), "amd64", "arm64")
+	var text bytes.Buffer
+	err = run(t.Context(), arguments, &text)
+	return output, text.String(), err
+}
+
+// readIndex returns the index in the layout of an output folder, which has no other.
+func readIndex(t *testing.T, output string) v1.ImageIndex {
+	t.Helper()
+	path, err := layout.FromPath(filepath.Join(output, layoutName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := path.ImageIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := root.IndexManifest()
+	if err != nil || len(manifest.Manifests) != 1 {
+		t.Fatalf("the layout has %d entries (%v), want one", len(manifest.Manifests), err)
+	}
+	index, err := root.ImageIndex(manifest.Manifests[0].Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return index
+}
+
+// printedDigest returns the digest of the index in the printed text.
+func printedDigest(t *testing.T, printed string) string {
+	t.Helper()
+	_, rest, _ := strings.Cut(printed, "digest: ")
+	digest, _, found := strings.Cut(rest, "\n")
+	if !found {
+		t.Fatalf("no digest is printed:\n%s", printed)
+	}
+	return digest
+}
