@@ -75,8 +75,8 @@ func TestPackagesAreReproducible(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) != 5 {
-		t.Errorf("found %v, want a deb, an rpm, a tar.gz, an SBOM and the checksums", files)
+	if len(files) != 7 {
+		t.Errorf("found %v, want a deb, an rpm, a tar.gz, an SBOM, the chart, remove.yaml and the checksums", files)
 	}
 	for _, file := range files {
 		one, err := os.ReadFile(filepath.Join(first, file.Name()))
@@ -92,7 +92,7 @@ func TestPackagesAreReproducible(t *testing.T) {
 	}
 	command := exec.CommandContext(testContext(t), "sha256sum", "--check", "--strict", "SHA256SUMS")
 	command.Dir = first
-	if output, err := command.CombinedOutput(); err != nil || bytes.Count(output, []byte(": OK")) != 4 {
+	if output, err := command.CombinedOutput(); err != nil || bytes.Count(output, []byte(": OK")) != 6 {
 		t.Errorf("verify the checksums: %v\n%s", err, output)
 	}
 }
