@@ -21,15 +21,26 @@ const oldPackages, currentPackages = "/mnt/old", "/mnt/current"
 
 func newMachine(t *testing.T) machine {
 	t.Helper()
-	runtime := needContainerd(t)
+	needMachine(t)
+	first, second := needPackages(t)
+	return bootMachine(t, map[string]string{oldPackages: first, currentPackages: second})
+}
+
+// needMachine skips the test if a machine with systemd and containerd can't run here.
+func needMachine(t *testing.T) {
+	t.Helper()
+	needContainerd(t)
 	if err := testbed.MachineMissing(); err != nil {
 		t.Skip("a machine with systemd can't run here:", err)
 	}
-	first, second := needPackages(t)
-	booted, err := testbed.StartMachine(testContext(t), testbed.MachineOptions{
-		Folder: t.TempDir(),
-		Mounts: map[string]string{"/run/containerd": filepath.Dir(runtime.Socket()), oldPackages: first, currentPackages: second},
-	})
+}
+
+// bootMachine starts a machine that has folders of this one, by their path inside.
+func bootMachine(t *testing.T, mounts map[string]string) machine {
+	t.Helper()
+	runtime := needContainerd(t)
+	mounts["/run/containerd"] = filepath.Dir(runtime.Socket())
+	booted, err := testbed.StartMachine(testContext(t), testbed.MachineOptions{Folder: t.TempDir(), Mounts: mounts})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"image-cri-shim/agent/host"
 )
@@ -15,31 +16,47 @@ import (
 // unitBefore is the state of a unit before the first Apply.
 type unitBefore struct{ Enabled, Active bool }
 
+// stateBefore is a state directory of the shim before its first use.
+type stateBefore struct {
+	Path    string
+	Existed bool // the folder may be another program's
+	Used    bool // it has the files of an earlier shim
+}
+
 // nodeBefore is the state of the node before the first Apply, as far as it is not in files.
 type nodeBefore struct {
-	Units map[string]unitBefore
-	State bool // the shim's state directory existed
+	Units  map[string]unitBefore
+	States []stateBefore
 }
+
+// stateFiles are the files in the shim's state directory.
+var stateFiles = []string{"admin.sock", "ledger.json", "pulls.json"}
 
 func (s *Service) nodeFile() string { return filepath.Join(s.originals.folder, "node") }
 
-// rememberNode records the state of the node, unless it is recorded already. lost is set if
-// the record of an earlier agent was lost, which has installed everything.
-func (s *Service) rememberNode(ctx context.Context, lost bool) error {
-	_, known, err := s.nodeBefore()
-	if err != nil || known {
+// rememberNode records the state of the node and of the state directory, unless it is recorded
+// already. lost is set if the record of an earlier agent was lost, which has installed
+// everything.
+func (s *Service) rememberNode(ctx context.Context, stateDirectory string, lost bool) error {
+	before, known, err := s.nodeBefore()
+	if err != nil {
 		return err
 	}
-	before := nodeBefore{Units: map[string]unitBefore{}}
-	if !lost {
+	if !known {
+		before.Units = map[string]unitBefore{}
 		for _, name := range []string{serviceUnit, socketUnit} {
 			unit, err := s.manager.Unit(ctx, name)
 			if err != nil {
 				return err
 			}
-			before.Units[name] = unitBefore{unit.IsEnabled(), unit.IsActive()}
+			before.Units[name] = unitBefore{unit.IsEnabled() && !lost, unit.IsActive() && !lost}
 		}
-		before.State = exists(s.path(shimState))
+	}
+	for _, path := range []string{shimState, stateDirectory} { // the units always create the first
+		if !slices.ContainsFunc(before.States, func(state stateBefore) bool { return state.Path == path }) {
+			isUsed := func(name string) bool { return exists(s.path(filepath.Join(path, name))) }
+			before.States = append(before.States, stateBefore{path, exists(s.path(path)) && !lost, slices.ContainsFunc(stateFiles, isUsed) && !lost})
+		}
 	}
 	content, err := json.Marshal(before)
 	if err != nil {
@@ -64,6 +81,25 @@ func (s *Service) nodeBefore() (before nodeBefore, known bool, err error) {
 		return nodeBefore{}, false, fmt.Errorf("read the recorded state of the node: %w", err)
 	}
 	return before, true, nil
+}
+
+// remove removes the shim's files from a state directory, unless an earlier shim used it.
+func (b stateBefore) remove(path string) error {
+	if b.Used {
+		return nil
+	}
+	if b.Path == shimState && !b.Existed {
+		return os.RemoveAll(path)
+	}
+	for _, name := range stateFiles { // the folder may have files of other programs
+		if err := host.Remove(filepath.Join(path, name)); err != nil {
+			return err
+		}
+	}
+	if !b.Existed {
+		removeIfEmpty(path)
+	}
+	return nil
 }
 
 func exists(path string) bool {

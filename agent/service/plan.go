@@ -99,7 +99,7 @@ func (s *Service) keepOriginals(ctx context.Context, p *plan) error {
 	}
 	// Without records, the files are those of an agent whose state was lost.
 	lost := len(known) == 0 && s.isOwn()
-	if err := s.rememberNode(ctx, lost); err != nil {
+	if err := s.rememberNode(ctx, p.settings.StateDirectory, lost); err != nil {
 		return err
 	}
 	for _, f := range p.files {

@@ -10,11 +10,7 @@ import (
 	"strings"
 
 	"image-cri-shim/agent/host"
-	"image-cri-shim/config"
 )
-
-// stateFiles are the files in the shim's state directory.
-var stateFiles = []string{"admin.sock", "ledger.json", "pulls.json"}
 
 // Remove stops the shim and removes its files. The files and units that were there before are
 // restored, and run again if they ran before. A configuration that was edited since the last
@@ -27,8 +23,11 @@ func (s *Service) Remove(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !known && !s.isOwn() {
-		return s.removeVersionsFolder() // nothing is installed, or the rest was removed
+	if !known {
+		if !s.isOwn() {
+			return s.removeVersionsFolder() // nothing is installed, or the rest was removed
+		}
+		before.States = []stateBefore{{Path: shimState}}
 	}
 	ctx, cancel := context.WithTimeout(ctx, jobTimeout)
 	defer cancel()
@@ -39,14 +38,13 @@ func (s *Service) Remove(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	state := config.StateDirectory(s.configFile())
 	if err := s.stop(ctx); err != nil {
 		return err
 	}
 	if err := removeLinks(aliases); err != nil {
 		return err
 	}
-	if err := s.removeState(before, state); err != nil { // before the configuration that names it
+	if err := s.removeState(before); err != nil {
 		return err
 	}
 	if err := s.restoreOriginals(); err != nil {
@@ -119,23 +117,16 @@ func (s *Service) restoreOriginals() error {
 	return nil
 }
 
-// removeState removes the shim's state, unless it is that of an earlier installation.
-func (s *Service) removeState(before nodeBefore, state string) error {
-	if s.Packaged() || before.State {
+// removeState removes the shim's state, unless a package or an earlier shim owns it.
+func (s *Service) removeState(before nodeBefore) error {
+	if s.Packaged() {
 		return nil
 	}
-	if err := os.RemoveAll(s.path(shimState)); err != nil {
-		return fmt.Errorf("remove the shim's state: %w", err)
-	}
-	if state == shimState {
-		return nil
-	}
-	for _, name := range stateFiles { // the folder may have files of other programs
-		if err := host.Remove(s.path(filepath.Join(state, name))); err != nil {
+	for _, state := range before.States {
+		if err := state.remove(s.path(state.Path)); err != nil {
 			return fmt.Errorf("remove the shim's state: %w", err)
 		}
 	}
-	removeIfEmpty(s.path(state))
 	return nil
 }
 
