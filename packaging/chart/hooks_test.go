@@ -91,6 +91,9 @@ func wantJob(t *testing.T, job *batchv1.Job, args ...string) {
 	if !slices.Equal(container.Args, args) {
 		t.Errorf("arguments %q, want %q", container.Args, args)
 	}
+	if !strings.HasSuffix(job.Annotations["helm.sh/hook-output-log-policy"], "hook-failed") {
+		t.Errorf("%s: Helm does not print why it failed", job.Name)
+	}
 	if !pod.HostNetwork || pod.HostPID || pod.Volumes != nil || !*pod.SecurityContext.RunAsNonRoot || !*container.SecurityContext.ReadOnlyRootFilesystem || pod.AutomountServiceAccountToken != nil {
 		t.Errorf("hostNetwork %t, hostPID %t, security %+v %+v", pod.HostNetwork, pod.HostPID, pod.SecurityContext, container.SecurityContext)
 	}
