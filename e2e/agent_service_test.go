@@ -131,6 +131,8 @@ func TestAgentServiceUnderLoad(t *testing.T) {
 	if err := os.WriteFile(m.Path("/etc/image-cri-shim.yaml"), []byte(original), 0o640); err != nil {
 		t.Fatal(err)
 	}
+	m.must(t, "mount", "--bind", "/usr", "/usr")
+	m.must(t, "mount", "-o", "remount,bind,ro", "/usr") // as on systems with an image
 	before := m.inventory(t)
 	files := map[string]string{"image-cri-shim.yaml": privateConfiguration() + "authFile: /etc/image-cri-shim/auth.json\n", "auth.json": "{}"}
 	m.install(t, firstRelease, files)
@@ -157,9 +159,12 @@ func TestAgentServiceUnderLoad(t *testing.T) {
 		}
 		process = next
 		// The installation probes the new path. Clients of the former one go on.
-		if target, err := m.Run(testContext(t), "readlink", "/run/elsewhere/shim.sock"); strings.Contains(change.more, "/run/elsewhere") && target != "/run/image-cri-shim.sock" {
+		if target, err := m.Run(testContext(t), "readlink", "/run/elsewhere/shim.sock"); strings.Contains(change.more, "/run/elsewhere") && target != "../image-cri-shim.sock" {
 			t.Errorf("the new path leads to %q, %v; want the former one", target, err)
 		}
+	}
+	if output, err := m.run(t, "reexec", firstRelease); err != nil {
+		t.Errorf("%v\n%s", err, output)
 	}
 	m.killAgent(t, files)
 	awaitEachKind(t, all)
@@ -211,6 +216,53 @@ func (m agentMachine) killAgent(t *testing.T, files map[string]string) {
 	}
 	t.Logf("%d installations killed", killed)
 	m.install(t, firstRelease, files)
+}
+
+// TestAgentServiceOfAPackage lets the agent configure a shim that a package owns and that runs
+// without its socket unit, while clients use it. No call may fail, the package's files stay, and
+// the removal restores the configuration and the units' state.
+func TestAgentServiceOfAPackage(t *testing.T) {
+	needMachine(t)
+	folder, err := agentBinaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages, _ := needPackages(t)
+	m := agentMachine{bootMachine(t, map[string]string{agentFolder: folder, agentFiles: t.TempDir(), oldPackages: packages})}
+	defer m.checkLog(t)
+	m.startService(t)
+	m.must(t, "dpkg", "--verify", "image-cri-shim")
+	before := m.inventory(t)
+	all, stop := m.startLoad(t, func(err error) { t.Errorf("call failed: %v", err) })
+	awaitAnswers(t, all)
+	files := map[string]string{"image-cri-shim.yaml": privateConfiguration() + "names: ledger\n", "more": "more"}
+	for range 2 {
+		m.provide(t, files)
+		if output, err := m.run(t, "install", secondRelease); err != nil {
+			t.Fatalf("%v\n%s", err, output)
+		}
+		m.wantDrift(t, secondRelease, "")
+		awaitAnswers(t, all)
+	}
+	stop()
+	if got := m.version(t); got != firstRelease {
+		t.Errorf("version %s serves, want that of the package", got)
+	}
+	for _, unit := range []string{"image-cri-shim.socket", "image-cri-shim.service"} {
+		m.must(t, "systemctl", "is-active", unit)
+	}
+	for range 2 {
+		if output, err := m.run(t, "remove", secondRelease); err != nil {
+			t.Fatalf("%v\n%s", err, output)
+		}
+		m.must(t, "sh", "-c", "rm -f /var/lib/image-cri-shim/*.json") // of the package's shim
+		m.wantUnchanged(t, before)
+	}
+	m.must(t, "systemctl", "is-active", "image-cri-shim.service")
+	if state, _ := m.Run(testContext(t), "systemctl", "is-active", "image-cri-shim.socket"); state != "inactive" {
+		t.Errorf("the socket unit is %s, want inactive as before", state)
+	}
+	m.must(t, "dpkg", "--purge", "image-cri-shim")
 }
 
 // TestAgentServiceRefuses requires that a configuration with errors, and one that needs a file

@@ -87,7 +87,7 @@ func (s *Service) startBoth(ctx context.Context, p *plan, service systemd.Unit) 
 			runtime, _ = config.DetectRuntime(ctx) // empty if no runtime answers
 		}
 		if runtime != "" {
-			if _, err := host.ReplaceSymlink(shim, runtime); err != nil {
+			if err := linkTo(shim, s.path(runtime)); err != nil {
 				return err
 			}
 		}
@@ -129,12 +129,27 @@ func (s *Service) adjustSocket(ctx context.Context, p *plan, unit systemd.Unit) 
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		if _, err := host.ReplaceSymlink(path, p.socket.listen); err != nil {
+		if err := linkTo(path, s.path(p.socket.listen)); err != nil {
 			return err
 		}
 		s.log.WithField("shim", alias).Info("the former path of the socket remains, the new one leads to it")
 	}
 	return nil
+}
+
+// linkTo makes path a relative symbolic link to a socket. It also leads there where the node's
+// root is mounted.
+func linkTo(path, socket string) error {
+	folder, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	target, err := filepath.Rel(folder, socket)
+	if err != nil {
+		return err
+	}
+	_, err = host.ReplaceSymlink(path, target)
+	return err
 }
 
 // isSame reports whether both paths lead to the same file.

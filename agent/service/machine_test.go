@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ import (
 
 // The arguments of TestStepOnMachine.
 var (
-	step           = flag.String("step", "", "install, drift or remove the service of this machine; changes its files")
+	step           = flag.String("step", "", "install, drift, reexec or remove the service of this machine; changes its files")
 	folder         = flag.String("files", "", "folder with the keys of the Secret")
 	releaseVersion = flag.String("release", "", "version of the shim")
 	releaseBinary  = flag.String("binary", "", "shim of that version")
@@ -72,6 +73,14 @@ func runStep(ctx context.Context) error {
 			fmt.Println("drift:", difference)
 		}
 		return err
+	case "reexec":
+		if output, err := exec.CommandContext(ctx, "systemctl", "daemon-reexec").CombinedOutput(); err != nil {
+			return fmt.Errorf("execute systemd anew: %w: %s", err, output)
+		}
+		if unit, err := manager.Unit(ctx, serviceUnit); err != nil || !unit.IsActive() {
+			return fmt.Errorf("the unit is %q after systemd was executed anew: %w", unit.Active, err)
+		}
+		return manager.Restart(ctx, serviceUnit)
 	case "remove":
 		err := s.Remove(ctx)
 		if removeErr := os.Remove(agentState); !errors.Is(removeErr, fs.ErrNotExist) {
