@@ -1,0 +1,227 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"image-cri-shim/agent/service"
+	"image-cri-shim/config"
+	"image-cri-shim/explain"
+)
+
+// Time for the restarted shim to answer as the runtime does.
+const (
+	probeTimeout  = 30 * time.Second
+	probeInterval = 500 * time.Millisecond
+)
+
+// Apply brings the node to the desired state. After a failure, the node has its last good
+// configuration, or kubelet uses the runtime without the shim. Apply of the release that is
+// applied mends the node: it does not depend on the registries.
+func (r *Rollout) Apply(ctx context.Context, d Desired) error {
+	wanted := d.release()
+	a := attempt{Rollout: r, desired: d, known: r.Record.isApplied(wanted)}
+	if err := a.mayBegin(ctx, wanted); err != nil {
+		return err
+	}
+	if err := r.Record.save(); err != nil { // proves that failures and restarts can be recorded
+		return err
+	}
+	err := a.run(ctx)
+	isNew := a.changed && !a.known // the node has the files of a release that is not applied
+	switch {
+	case err == nil:
+		return r.Record.applied(d, reachable(a.registries), !a.known)
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case isHeld(err) && !isNew:
+		return err
+	case isNew:
+		if restoreErr := a.restore(ctx); restoreErr != nil {
+			err = fmt.Errorf("%w; then %w", err, restoreErr)
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	step, cause := failedStep(err)
+	if recordErr := r.Record.failed(wanted, step, cause, a.pointing || isNew); recordErr != nil {
+		err = fmt.Errorf("%w; then %w", err, recordErr)
+	}
+	return err
+}
+
+// attempt is one attempt to apply a release.
+type attempt struct {
+	*Rollout
+	desired    Desired
+	known      bool // the release is the last one that was applied
+	settings   *config.Config
+	registries []service.RegistryResult
+	changed    bool // the service was changed
+	pointing   bool // kubelet's files were changed
+}
+
+func (a *attempt) run(ctx context.Context) error {
+	steps := []struct {
+		name   string
+		action func(context.Context) error
+	}{
+		{"install the binary", a.Service.InstallBinary},
+		{"check the configuration", a.check},
+		{"look up the registries", a.lookUp},
+		{"start the shim", a.start},
+		{"probe the shim", a.probe},
+	}
+	for _, step := range steps {
+		if err := a.do(ctx, step.name, func() error { return step.action(ctx) }); err != nil {
+			return err
+		}
+	}
+	return a.point(ctx)
+}
+
+// mayBegin returns an error if a new release must not be applied yet: it failed before, or
+// kubelet would have to be restarted too often.
+func (a *attempt) mayBegin(ctx context.Context, wanted release) error {
+	if a.known {
+		return nil
+	}
+	if err := a.Record.held(wanted); err != nil {
+		return err
+	}
+	if settings := a.Settings(); settings != nil {
+		if drift, err := a.Clients.Drift(ctx, settings); err != nil || len(drift) == 0 {
+			return nil
+		}
+	}
+	return a.Record.mayRestart(wanted)
+}
+
+func (a *attempt) check(ctx context.Context) (err error) {
+	a.settings, err = a.Service.Check(ctx, a.desired.Files)
+	return err
+}
+
+// lookUp looks up the registries. Afterwards, the files that check put in place are removed
+// again if the configuration is refused.
+func (a *attempt) lookUp(ctx context.Context) error {
+	if a.known {
+		return nil
+	}
+	err := a.gate(ctx)
+	if err != nil && ctx.Err() == nil {
+		err = errors.Join(err, a.Service.Discard())
+	}
+	return err
+}
+
+func (a *attempt) gate(ctx context.Context) (err error) {
+	a.registries, err = a.Service.LookUp(ctx, a.settings)
+	if err != nil && a.Gate != Off {
+		return err
+	}
+	for _, result := range a.registries {
+		if !result.Reachable {
+			a.Log.WithField("registry", result.Address).WithError(result.Err).Warn("registry can't be reached")
+		}
+	}
+	return a.Gate.check(a.registries, a.Record.state.Reachable)
+}
+
+func (a *attempt) start(ctx context.Context) error {
+	a.changed = true
+	restarted, err := a.Service.Apply(ctx, a.desired.Files)
+	if restarted {
+		a.Log.Info("shim restarted")
+	}
+	return err
+}
+
+// probe waits until the shim answers as the runtime does, and with this version.
+func (a *attempt) probe(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	for {
+		err := a.Service.Probe(limited)
+		if err == nil {
+			var about explain.ShimStatus
+			if about, err = a.About(limited, a.settings); err == nil {
+				err = a.checkVersion(about)
+			}
+		}
+		if err == nil || sleep(limited, probeInterval) != nil {
+			return err
+		}
+	}
+}
+
+// point points the clients at the shim. It restarts kubelet only if kubelet does not use the
+// shim, and then not too often.
+func (a *attempt) point(ctx context.Context) error {
+	drift, err := a.Clients.Drift(ctx, a.settings)
+	if err != nil {
+		return &stepError{"find the files of kubelet and crictl", err}
+	}
+	about, err := a.About(ctx, a.settings)
+	switch connected := err == nil && hasKubelet(about); {
+	case len(drift) == 0 && a.known:
+		return nil
+	case len(drift) > 0 || !connected:
+		if err := a.awaitRestart(ctx); err != nil {
+			return err
+		}
+	}
+	a.pointing = true
+	return a.do(ctx, "point kubelet and crictl", func() error { return a.Clients.Point(ctx, a.settings, a.begin) })
+}
+
+// awaitRestart returns an error if kubelet must not be restarted now. On a node that has not
+// been pointed before, it waits for a random time, because a first installation begins on all
+// nodes of a cluster at once.
+func (a *attempt) awaitRestart(ctx context.Context) error {
+	wanted := a.desired.release()
+	if err := a.Record.held(wanted); err != nil {
+		return err
+	}
+	if err := a.Record.mayRestart(wanted); err != nil {
+		return err
+	}
+	if a.Record.state.Applied != nil || a.Jitter <= 0 {
+		return nil
+	}
+	wait := rand.N(a.Jitter)
+	return a.do(ctx, fmt.Sprintf("wait %s before the first restart of kubelet", wait.Round(time.Second)), func() error { return sleep(ctx, wait) })
+}
+
+// restore brings back the last good release after a failure of this one. If that fails too,
+// kubelet uses the runtime without the shim.
+func (a *attempt) restore(ctx context.Context) error {
+	if good := a.Record.state.Applied; good != nil {
+		err := a.do(ctx, "restore the last good configuration", func() error {
+			former := a.Service
+			if good.Version != a.Version {
+				former = a.Former(good.Version)
+			}
+			_, err := former.Apply(ctx, a.Record.state.Files) // was probed when it was new
+			return err
+		})
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	return a.do(ctx, "point kubelet and crictl at the runtime", func() error { return a.Clients.Unpoint(ctx, a.settings, a.begin) })
+}
+
+// sleep waits for a duration, or until ctx ends.
+func sleep(ctx context.Context, wait time.Duration) error {
+	select {
+	case <-time.After(wait):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

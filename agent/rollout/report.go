@@ -1,0 +1,128 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"image-cri-shim/agent/status"
+	"image-cri-shim/explain"
+)
+
+// report is the progress that the status file shows.
+type report struct {
+	status status.Status
+	began  time.Time // of the step in progress
+}
+
+// do runs one step. It does not begin a step after ctx has ended.
+func (r *Rollout) do(ctx context.Context, step string, action func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	r.begin(step)
+	return r.end(ctx, action())
+}
+
+// begin begins a step, and ends the step before it.
+func (r *Rollout) begin(step string) {
+	if r.report.status.Step != "" {
+		_ = r.end(context.Background(), nil)
+	}
+	r.report.status.Step, r.report.began = step, time.Now()
+	r.writeStatus()
+	r.Step(step)
+}
+
+// end logs the end of the step in progress, and adds its name to err.
+func (r *Rollout) end(ctx context.Context, err error) error {
+	step := r.report.status.Step
+	r.report.status.Step = ""
+	log := r.Log.WithField("step", step).WithField("took", time.Since(r.report.began).Round(time.Millisecond).String())
+	switch {
+	case err == nil:
+		log.Info("step finished")
+		return nil
+	case ctx.Err() != nil:
+		log.Info("step interrupted")
+		return ctx.Err()
+	case !isHeld(err):
+		log.WithError(err).Error("step failed")
+	}
+	return &stepError{step, err}
+}
+
+// stepError is the error of a step.
+type stepError struct {
+	step  string
+	cause error
+}
+
+func (e *stepError) Error() string { return e.step + ": " + e.cause.Error() }
+func (e *stepError) Unwrap() error { return e.cause }
+
+// failedStep returns the name of the step that failed, and its cause.
+func failedStep(err error) (step string, cause error) {
+	if failed, ok := errors.AsType[*stepError](err); ok {
+		return failed.step, failed.cause
+	}
+	return "record the result", err
+}
+
+// finish writes the status after a look with its result.
+func (r *Rollout) finish(err error) {
+	r.report.status.Ready, r.report.status.Reason = err == nil, ""
+	if err != nil {
+		r.report.status.Reason = err.Error()
+	}
+	r.writeStatus()
+}
+
+// writeStatus writes the status file. A failure is logged: the probe then finds a stale status.
+func (r *Rollout) writeStatus() {
+	s := &r.report.status
+	s.Updated = time.Now()
+	s.KubeletRestarts = r.Record.restarts()
+	s.Applied, s.Drift, s.Failure = r.Record.state.Applied, r.Record.state.Drift, r.Record.lastFailure()
+	if err := status.Write(r.Status, *s); err != nil {
+		r.Log.WithError(err).Warn("status not written")
+	}
+}
+
+// verify returns an error unless the running shim has the right version and kubelet is
+// connected through it.
+func (r *Rollout) verify(ctx context.Context) error {
+	s := &r.report.status
+	s.Serving, s.KubeletConnected = "", false
+	about, err := r.About(ctx, r.Settings())
+	if err != nil {
+		return err
+	}
+	s.Serving = about.Version
+	s.KubeletConnected = hasKubelet(about)
+	switch {
+	case r.checkVersion(about) != nil:
+		return r.checkVersion(about)
+	case about.Refused != "":
+		return fmt.Errorf("the running shim has refused its configuration: %s", about.Refused)
+	case !s.KubeletConnected:
+		return errors.New("kubelet is not connected through the shim, although its files name the shim's socket: restart kubelet")
+	}
+	return nil
+}
+
+// checkVersion returns an error unless the running shim has this version. A shim of a package
+// has its own.
+func (r *Rollout) checkVersion(about explain.ShimStatus) error {
+	if about.Version != r.Version && !r.Service.Packaged() {
+		return fmt.Errorf("the running shim is version %s, want %s", about.Version, r.Version)
+	}
+	return nil
+}
+
+// hasKubelet reports whether kubelet is connected to the shim.
+func hasKubelet(about explain.ShimStatus) bool {
+	return slices.ContainsFunc(about.Clients, explain.ShimClient.IsKubelet)
+}

@@ -1,0 +1,202 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// changeJitter is the maximum wait before a changed configuration is applied, so that not all
+// nodes change at the same time.
+const changeJitter = 5 * time.Second
+
+// Run applies what arrives on desired, and looks at the node after each interval to mend it. It
+// returns nil after ctx has ended. A failure of the first look is an error, unless Live is set:
+// later ones are reported in the status.
+func (r *Rollout) Run(ctx context.Context, desired <-chan Desired) error {
+	if !r.Live {
+		select {
+		case d := <-desired:
+			if err := r.look(ctx, &d); err != nil || ctx.Err() != nil {
+				return unlessEnded(ctx, err)
+			}
+			return r.watch(ctx, &d, desired)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return r.watch(ctx, nil, desired)
+}
+
+// watch looks at the node after each interval and after each change of desired. current may be
+// nil if nothing has arrived yet.
+func (r *Rollout) watch(ctx context.Context, current *Desired, desired <-chan Desired) error {
+	if current == nil { // the content of the watched object usually arrives at once
+		select {
+		case d, open := <-desired:
+			if current = &d; !open {
+				current, desired = nil, nil
+			}
+		case <-time.After(changeJitter):
+		case <-ctx.Done():
+			return nil
+		}
+		_ = r.look(ctx, current)
+	}
+	for ctx.Err() == nil {
+		select {
+		case <-time.After(r.Interval):
+		case d, open := <-desired:
+			if !open {
+				desired = nil // ctx ends
+				continue
+			}
+			if current != nil {
+				d = newest(ctx, d, desired, rand.N(min(changeJitter, r.Jitter)+1))
+			}
+			current = &d
+		case <-ctx.Done():
+			return nil
+		}
+		_ = r.look(ctx, current)
+	}
+	return nil
+}
+
+// newest waits, and returns the last value that has arrived until then.
+func newest(ctx context.Context, last Desired, desired <-chan Desired, wait time.Duration) Desired {
+	deadline := time.After(wait)
+	for {
+		select {
+		case d, open := <-desired:
+			if !open {
+				desired = nil
+				continue
+			}
+			last = d
+		case <-deadline:
+			return last
+		case <-ctx.Done():
+			return last
+		}
+	}
+}
+
+func unlessEnded(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// errNoConfiguration is the state of an agent that watches an object that does not exist.
+var errNoConfiguration = errors.New("no configuration has arrived: does the watched object exist, and may the agent read it?")
+
+// look applies d, or mends the node, and writes the status. Without d, it mends the last good
+// configuration.
+func (r *Rollout) look(ctx context.Context, d *Desired) error {
+	if d != nil && d.Err == nil {
+		r.report.status.Hash = d.Files.Hash()
+	}
+	err := r.lookAt(ctx, d)
+	if ctx.Err() != nil {
+		return ctx.Err() // the status of an agent that ends is not updated
+	}
+	if err != nil {
+		r.Log.WithError(err).Error("the node does not have the requested state")
+	}
+	r.finish(err)
+	return err
+}
+
+func (r *Rollout) lookAt(ctx context.Context, d *Desired) error {
+	if err := r.resume(ctx, d); err != nil {
+		return err
+	}
+	err := errNoConfiguration
+	switch {
+	case d != nil && d.Err != nil:
+		err = d.Err
+	case d != nil:
+		if r.Record.isApplied(d.release()) {
+			return r.mend(ctx, *d)
+		}
+		if err = r.Apply(ctx, *d); err == nil {
+			return r.verify(ctx)
+		}
+	}
+	if good, ok := r.Record.lastGood(r.Version); ok && ctx.Err() == nil {
+		if mendErr := r.mend(ctx, good); mendErr != nil {
+			return fmt.Errorf("%w; then the last good configuration: %w", err, mendErr)
+		}
+	}
+	return err
+}
+
+// resume finishes the work of an agent that was killed while it pointed kubelet. The switch that
+// may do that needs the binary.
+func (r *Rollout) resume(ctx context.Context, d *Desired) error {
+	if r.resumed || !r.Record.Exists() {
+		return nil
+	}
+	err := r.do(ctx, "install the binary", func() error { return r.Service.InstallBinary(ctx) })
+	if err == nil {
+		err = r.do(ctx, "continue the work of the former agent", func() error { return r.Clients.Resume(ctx, r.Settings()) })
+	}
+	if r.resumed = err == nil; r.resumed || ctx.Err() != nil {
+		return err
+	}
+	var wanted release
+	if d != nil && d.Err == nil {
+		wanted = d.release()
+	} else if good, ok := r.Record.lastGood(r.Version); ok {
+		wanted = good.release()
+	}
+	step, cause := failedStep(err)
+	if recordErr := r.Record.failed(wanted, step, cause, true); recordErr != nil {
+		err = fmt.Errorf("%w; then %w", err, recordErr)
+	}
+	return err
+}
+
+// mend applies the applied release again if the node differs from it.
+func (r *Rollout) mend(ctx context.Context, d Desired) error {
+	found, err := r.drift(ctx, d)
+	if err != nil {
+		return fmt.Errorf("look for changes of the node: %w", err)
+	}
+	if len(found) > 0 {
+		for _, difference := range found {
+			r.Log.WithField("drift", difference).Warn("node differs from the applied configuration")
+		}
+		if err := r.Apply(ctx, d); err != nil {
+			return err
+		}
+		if err := r.Record.mended(found); err != nil {
+			return err
+		}
+	}
+	return r.verify(ctx)
+}
+
+func (r *Rollout) drift(ctx context.Context, d Desired) ([]string, error) {
+	found, err := r.Service.Drift(ctx, d.Files)
+	if err != nil {
+		return nil, err
+	}
+	settings := r.Settings()
+	if settings == nil {
+		return append(found, "the configuration on the node is missing or invalid"), nil
+	}
+	pointed, err := r.Clients.Drift(ctx, settings)
+	if err != nil {
+		return nil, err
+	}
+	found = append(found, pointed...)
+	if _, err := r.About(ctx, settings); err != nil && len(found) == 0 {
+		found = append(found, "the shim does not answer: "+err.Error())
+	}
+	return found, nil
+}
