@@ -39,17 +39,13 @@ func (r *Rollout) Apply(ctx context.Context, d Desired) error {
 		return ctx.Err()
 	case isHeld(err) && !isNew:
 		return err
-	case isNew:
-		if restoreErr := a.restore(ctx); restoreErr != nil {
-			err = fmt.Errorf("%w; then %w", err, restoreErr)
-		}
 	}
-	if ctx.Err() != nil {
-		return ctx.Err()
+	err = r.Record.fail(wanted, err, a.pointing || isNew) // before restore, during which the agent may be killed
+	if !isNew {
+		return err
 	}
-	step, cause := failedStep(err)
-	if recordErr := r.Record.failed(wanted, step, cause, a.pointing || isNew); recordErr != nil {
-		err = fmt.Errorf("%w; then %w", err, recordErr)
+	if restoreErr := a.restore(ctx); restoreErr != nil {
+		err = fmt.Errorf("%w; then %w", err, restoreErr)
 	}
 	return err
 }

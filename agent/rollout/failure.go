@@ -45,6 +45,15 @@ func (r *Record) failed(wanted release, step string, cause error, backoff bool) 
 	return r.save()
 }
 
+// fail records the failed attempt of a release whose error is err, and returns the error.
+func (r *Record) fail(wanted release, err error, backoff bool) error {
+	step, cause := failedStep(err)
+	if recordErr := r.failed(wanted, step, cause, backoff); recordErr != nil {
+		return fmt.Errorf("%w; then %w", err, recordErr)
+	}
+	return err
+}
+
 // failure returns the failure of a release, or nil.
 func (r *Record) failure(of release) *status.Failure {
 	for i := range r.state.Failures {

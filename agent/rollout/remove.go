@@ -3,7 +3,6 @@ package rollout
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 )
 
@@ -30,11 +29,7 @@ func (r *Rollout) Remove(ctx context.Context) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	step, cause := failedStep(err)
-	if recordErr := r.Record.failed(wanted, step, cause, !unpointed); recordErr != nil {
-		err = fmt.Errorf("%w; then %w", err, recordErr)
-	}
-	return err
+	return r.Record.fail(wanted, err, !unpointed)
 }
 
 // RunRemove removes the shim, and again after each interval if that failed. Then it refreshes

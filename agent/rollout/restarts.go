@@ -58,16 +58,16 @@ func (r *Record) restarts() int {
 // first one of a release needs one, so that a corrected release need not wait; the restart after
 // its failure is never prevented.
 func (r *Record) mayRestart(wanted release) error {
-	needed := 1
+	needed, reason := 1, ""
 	if f := r.failure(wanted); f != nil && !f.Next.IsZero() {
-		needed = 2
+		needed, reason = 2, f.Step+": "+f.Reason+"; "
 	}
 	count := r.restarts()
 	if count+needed <= maxRestarts {
 		return nil
 	}
 	next := r.state.Restarts[count+needed-maxRestarts-1].Add(restartsWindow)
-	return &heldError{fmt.Sprintf("kubelet is not pointed at the shim: the agent has restarted it %d times within an hour, and does not restart it again until %s", count, next.UTC().Format(time.RFC3339))}
+	return &heldError{fmt.Sprintf("%sthe agent has restarted kubelet %d times within an hour, and waits until %s for the next attempt", reason, count, next.UTC().Format(time.RFC3339))}
 }
 
 // clampTimes forgets restarts that are older than the window. Times in the future, which a clock

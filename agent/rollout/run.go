@@ -141,8 +141,10 @@ func (r *Rollout) resume(ctx context.Context, d *Desired) error {
 	if r.resumed || !r.Record.Exists() {
 		return nil
 	}
+	installed := false
 	err := r.do(ctx, "install the binary", func() error { return r.Service.InstallBinary(ctx) })
 	if err == nil {
+		installed = true
 		err = r.do(ctx, "continue the work of the former agent", func() error { return r.Clients.Resume(ctx, r.Settings()) })
 	}
 	if r.resumed = err == nil; r.resumed || ctx.Err() != nil {
@@ -154,11 +156,7 @@ func (r *Rollout) resume(ctx context.Context, d *Desired) error {
 	} else if good, ok := r.Record.lastGood(r.Version); ok {
 		wanted = good.release()
 	}
-	step, cause := failedStep(err)
-	if recordErr := r.Record.failed(wanted, step, cause, true); recordErr != nil {
-		err = fmt.Errorf("%w; then %w", err, recordErr)
-	}
-	return err
+	return r.Record.fail(wanted, err, installed)
 }
 
 // mend applies the applied release again if the node differs from it.
