@@ -12,7 +12,7 @@ import (
 	"image-cri-shim/version"
 )
 
-func agentCommand() *cli.Command {
+func (p program) agentCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "agent",
 		Usage: "install, configure and watch the shim on this node",
@@ -44,7 +44,7 @@ used as well.`,
 			}
 			reason := openTerminationLog()
 			defer func() { _ = reason.Close() }()
-			if err := runAgent(c, source, gate); err != nil {
+			if err := p.runAgent(c, source, gate); err != nil {
 				return errors.Join(err, writeReason(reason, err))
 			}
 			return nil
@@ -52,7 +52,7 @@ used as well.`,
 	}
 }
 
-func runAgent(c *cli.Context, from source, gate rollout.Gate) error {
+func (p program) runAgent(c *cli.Context, from source, gate rollout.Gate) error {
 	ctx, cancel := context.WithCancel(c.Context)
 	defer cancel()
 	log := newLog(c)
@@ -69,7 +69,7 @@ func runAgent(c *cli.Context, from source, gate rollout.Gate) error {
 	options := rollout.Options{
 		Command: "agent", Version: version.Short(), Gate: gate,
 		Jitter: c.Duration("jitter"), Interval: c.Duration("interval"),
-		Live: from.isLive(), Log: log,
+		Live: from.isLive(), Step: p.step, Log: log,
 	}
 	err = onNode(ctx, c.Path("host"), binary, options, func(r *rollout.Rollout) error {
 		desired, err := watch.start(ctx)

@@ -36,7 +36,16 @@ EXIT CODES
 // Main runs the program until ctx ends, and returns its exit code. The first argument is the
 // program's name.
 func Main(ctx context.Context, arguments []string, stdout, stderr io.Writer) int {
-	err := run(ctx, arguments, stdout, stderr)
+	return program{}.main(ctx, arguments, stdout, stderr)
+}
+
+// program is the program with what its tests add to it.
+type program struct {
+	step func(name string) // called before each step on the node; nil: no call
+}
+
+func (p program) main(ctx context.Context, arguments []string, stdout, stderr io.Writer) int {
+	err := p.run(ctx, arguments, stdout, stderr)
 	if err == nil {
 		return 0
 	}
@@ -50,14 +59,14 @@ func Main(ctx context.Context, arguments []string, stdout, stderr io.Writer) int
 }
 
 // run runs the command in arguments.
-func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) error {
+func (p program) run(ctx context.Context, arguments []string, stdout, stderr io.Writer) error {
 	hook := &cli.Command{
 		Name:        "hook",
 		Usage:       "the steps of the Helm chart's hooks",
 		Subcommands: []*cli.Command{pruneCommand(), awaitRemovalCommand()},
 		Action:      missingCommand,
 	}
-	commands := []*cli.Command{agentCommand(), removeCommand(), statusCommand(), hook}
+	commands := []*cli.Command{p.agentCommand(), p.removeCommand(), statusCommand(), hook}
 	reportErrors(commands)
 	app := &cli.App{
 		Name:            "image-cri-shim-agent",

@@ -9,7 +9,7 @@ import (
 	"image-cri-shim/version"
 )
 
-func removeCommand() *cli.Command {
+func (p program) removeCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "remove",
 		Usage: "point kubelet at the runtime, and remove the shim from this node",
@@ -27,7 +27,7 @@ failure, it tries again after the interval. Then it waits, so that its pod stays
 			binary, err := openBinary(c.Path("binary"))
 			if err == nil {
 				defer func() { _ = binary.Close() }()
-				options := rollout.Options{Command: "remove", Version: version.Short(), Interval: c.Duration("interval"), Log: log}
+				options := rollout.Options{Command: "remove", Version: version.Short(), Interval: c.Duration("interval"), Step: p.step, Log: log}
 				err = onNode(c.Context, c.Path("host"), binary, options, func(r *rollout.Rollout) error {
 					return r.RunRemove(c.Context, c.Bool("once"))
 				})
