@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"image-cri-shim/e2e/testbed"
 )
@@ -21,22 +23,35 @@ const kubeletConfig = "/var/lib/kubelet/config.yaml"
 func isKubelet() bool { return filepath.Base(os.Args[0]) == "kubelet" }
 
 // runKubelet connects to the endpoint in kubelet's configuration with kubelet's own client,
-// which calls Version, and stays connected until SIGTERM.
+// which calls Version, serves the healthz endpoint if its port is configured, and stays
+// connected until SIGTERM.
 func runKubelet() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	content, err := os.ReadFile(kubeletConfig)
-	_, endpoint, found := strings.Cut(string(content), "containerRuntimeEndpoint: unix://")
+	_, text, found := strings.Cut(string(content), "containerRuntimeEndpoint: unix://")
 	if err != nil || !found {
 		return 1
 	}
-	client, err := testbed.Dial(ctx, strings.TrimSpace(endpoint))
+	endpoint, text, _ := strings.Cut(text, "\n")
+	client, err := testbed.Dial(ctx, endpoint)
 	if err != nil {
 		return 1
 	}
-	<-ctx.Done()
-	_ = client.Close()
-	return 0
+	if _, port, found := strings.Cut(text, "healthzPort: "); found {
+		server := http.Server{Addr: "127.0.0.1:" + strings.TrimSpace(port), Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), ReadHeaderTimeout: time.Second}
+		go func() { _ = server.ListenAndServe() }()
+		defer func() { _ = server.Close() }()
+	}
+	defer func() { _ = client.Close() }()
+	for {
+		select {
+		case <-ctx.Done():
+			return 0
+		case <-time.After(200 * time.Millisecond): // connects again after a restart of the shim
+			_, _ = client.Runtime.Version(ctx, "")
+		}
+	}
 }
 
 // kubeletsOwnConfig is kubelet's configuration before install.

@@ -79,7 +79,7 @@ func (p program) run(ctx context.Context, arguments []string, stdout, stderr io.
 		ErrWriter:       stderr,
 		HideHelpCommand: true,
 		ExitErrHandler:  func(*cli.Context, error) {}, // Main returns the exit code
-		OnUsageError:    func(c *cli.Context, err error, _ bool) error { return usageError(c, "%v", err) },
+		OnUsageError:    flagError,
 	}
 	return app.RunContext(ctx, arguments)
 }

@@ -6,16 +6,33 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"k8s.io/client-go/kubernetes"
 
 	"image-cri-shim/agent/cluster"
 )
 
 func hookFlags(more ...cli.Flag) []cli.Flag {
 	return append([]cli.Flag{
-		&cli.StringFlag{Name: "namespace", Usage: "`NAMESPACE` of the release", Required: true},
-		&cli.StringFlag{Name: "daemonset", Usage: "`NAME` of the agent's DaemonSet", Required: true},
+		&cli.StringFlag{Name: "namespace", Usage: "`NAMESPACE` of the release"},
+		&cli.StringFlag{Name: "daemonset", Usage: "`NAME` of the agent's DaemonSet"},
 		&cli.DurationFlag{Name: "timeout", Usage: "fail after `DURATION`", Value: 10 * time.Minute},
 	}, more...)
+}
+
+// onCluster connects to the apiserver, and calls work with a context that ends after --timeout.
+func onCluster(c *cli.Context, work func(context.Context, kubernetes.Interface) error) error {
+	for _, name := range []string{"namespace", "daemonset"} {
+		if c.String(name) == "" {
+			return usageError(c, "--%s is missing", name)
+		}
+	}
+	client, err := cluster.Connect(cluster.ServiceAccount)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
+	defer cancel()
+	return work(ctx, client)
 }
 
 func pruneCommand() *cli.Command {
@@ -24,17 +41,13 @@ func pruneCommand() *cli.Command {
 		Usage: "delete the Secrets with configurations that no revision of the DaemonSet names",
 		Flags: hookFlags(&cli.StringFlag{Name: "keep", Usage: "`NAME` of a Secret that is kept in any case"}),
 		Action: func(c *cli.Context) error {
-			client, err := cluster.Connect(cluster.ServiceAccount)
-			if err != nil {
+			return onCluster(c, func(ctx context.Context, client kubernetes.Interface) error {
+				deleted, err := cluster.Prune(ctx, client, c.String("namespace"), c.String("daemonset"), c.String("keep"))
+				for _, name := range deleted {
+					fmt.Fprintln(c.App.Writer, "deleted Secret "+name)
+				}
 				return err
-			}
-			ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
-			defer cancel()
-			deleted, err := cluster.Prune(ctx, client, c.String("namespace"), c.String("daemonset"), c.String("keep"))
-			for _, name := range deleted {
-				fmt.Fprintln(c.App.Writer, "deleted Secret "+name)
-			}
-			return err
+			})
 		},
 	}
 }
@@ -45,13 +58,9 @@ func awaitRemovalCommand() *cli.Command {
 		Usage: "wait until the shim is removed from every node",
 		Flags: hookFlags(),
 		Action: func(c *cli.Context) error {
-			client, err := cluster.Connect(cluster.ServiceAccount)
-			if err != nil {
-				return err
-			}
-			ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
-			defer cancel()
-			return cluster.AwaitRemoval(ctx, client, c.String("namespace"), c.String("daemonset"), newLog(c))
+			return onCluster(c, func(ctx context.Context, client kubernetes.Interface) error {
+				return cluster.AwaitRemoval(ctx, client, c.String("namespace"), c.String("daemonset"), newLog(c))
+			})
 		},
 	}
 }

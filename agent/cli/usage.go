@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -26,7 +27,7 @@ func usageError(c *cli.Context, format string, values ...any) error {
 // with usageError instead of printing its help as well.
 func reportErrors(commands []*cli.Command) {
 	for _, command := range commands {
-		command.OnUsageError = func(c *cli.Context, err error, _ bool) error { return usageError(c, "%v", err) }
+		command.OnUsageError = flagError
 		command.HideHelpCommand = true
 		if len(command.Subcommands) > 0 {
 			reportErrors(command.Subcommands)
@@ -46,6 +47,14 @@ func reportErrors(commands []*cli.Command) {
 			return action(c)
 		}
 	}
+}
+
+// flagError returns the usage error for an error of package flag, which has no types.
+func flagError(c *cli.Context, err error, _ bool) error {
+	if name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); unknown {
+		return usageError(c, "unknown flag %q", "--"+strings.TrimLeft(name, "-"))
+	}
+	return usageError(c, "%v", err)
 }
 
 // missingCommand is the action without a command, or with one that does not exist.

@@ -57,11 +57,13 @@ func (p *Pointing) Point(ctx context.Context, settings *config.Config, step func
 	if err := clients.ApplyAll(changes); err != nil {
 		return p.giveUp(ctx, node, step, err)
 	}
+	if restart {
+		step(StepRestart)
+	}
 	if !s.isArmed() {
 		return p.revert(ctx, node, step, ErrReverted)
 	}
 	if restart {
-		step(StepRestart)
 		if err := p.units.RestartNoWait(ctx, r.unit); err != nil {
 			return p.revert(ctx, node, step, err)
 		}
@@ -118,10 +120,14 @@ func (p *Pointing) revert(ctx context.Context, node *clients.Node, step func(nam
 	if ctx.Err() != nil {
 		return fmt.Errorf("point the clients at the shim: interrupted, and %s points them back unless the agent continues: %w", revertTimer, cause)
 	}
+	s := p.newSwitch(node)
+	if places, err := node.ShimEndpoints(); err == nil && len(places) == 0 && s.hasActed() {
+		_, err := s.disarm(ctx)
+		return errors.Join(ErrReverted, err)
+	}
 	step(StepRevert)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.times.revert)
 	defer cancel()
-	s := p.newSwitch(node)
 	err := s.arm(ctx) // it may have acted meanwhile
 	if err == nil {
 		err = s.act(ctx)

@@ -104,3 +104,23 @@ func TestUnpointWaits(t *testing.T) {
 	}
 	n.wantPointed(false)
 }
+
+// TestUnpointAfterSwitch requires that Unpoint restarts kubelet if the switch was killed
+// between its edit and the restart, although no file names the shim any more.
+func TestUnpointAfterSwitch(t *testing.T) {
+	n := newTestNode(t)
+	before := n.files()
+	next, _ := recorder()
+	_ = killAt(StepDisarm, func(step func(string)) error { return n.Point(t.Context(), n.settings, step) })
+	for path, content := range before {
+		n.write(strings.TrimPrefix(path, n.root), content)
+	}
+	n.stopped = true
+	if err := n.Unpoint(t.Context(), n.settings, next); err != nil {
+		t.Fatal(err)
+	}
+	n.wantRestarts(2)
+	if n.connected || n.timer {
+		t.Errorf("kubelet is connected: %t; the timer is running: %t", n.connected, n.timer)
+	}
+}

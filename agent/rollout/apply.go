@@ -162,11 +162,15 @@ func (a *attempt) point(ctx context.Context) error {
 	if err != nil {
 		return &stepError{"find the files of kubelet and crictl", err}
 	}
-	about, err := a.About(ctx, a.settings)
-	switch connected := err == nil && hasKubelet(about); {
-	case len(drift) == 0 && a.known:
+	if len(drift) == 0 && a.known {
 		return nil
-	case len(drift) > 0 || !connected:
+	}
+	restart := len(drift) > 0
+	if !restart { // by hand, or by a former release
+		about, err := a.awaitKubelet(ctx)
+		restart = err != nil || !hasKubelet(about)
+	}
+	if restart {
 		if err := a.awaitRestart(ctx); err != nil {
 			return err
 		}

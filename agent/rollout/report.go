@@ -91,17 +91,19 @@ func (r *Rollout) writeStatus() {
 	}
 }
 
+// connectTimeout is the time for kubelet to connect to a shim that was restarted.
+const connectTimeout = 15 * time.Second
+
 // verify returns an error unless the running shim has the right version and kubelet is
-// connected through it.
+// connected through it. It waits for kubelet, which connects again after a restart of the shim.
 func (r *Rollout) verify(ctx context.Context) error {
 	s := &r.report.status
 	s.Serving, s.KubeletConnected = "", false
-	about, err := r.About(ctx, r.Settings())
+	about, err := r.awaitKubelet(ctx)
 	if err != nil {
 		return err
 	}
-	s.Serving = about.Version
-	s.KubeletConnected = hasKubelet(about)
+	s.Serving, s.KubeletConnected = about.Version, hasKubelet(about)
 	switch {
 	case r.checkVersion(about) != nil:
 		return r.checkVersion(about)
@@ -111,6 +113,18 @@ func (r *Rollout) verify(ctx context.Context) error {
 		return errors.New("kubelet is not connected through the shim, although its files name the shim's socket: restart kubelet")
 	}
 	return nil
+}
+
+// awaitKubelet asks the running shim until kubelet is connected, for a limited time.
+func (r *Rollout) awaitKubelet(ctx context.Context) (about explain.ShimStatus, err error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	for {
+		about, err = r.About(ctx, r.Settings())
+		if err != nil || hasKubelet(about) || sleep(ctx, probeInterval) != nil {
+			return about, err
+		}
+	}
 }
 
 // checkVersion returns an error unless the running shim has this version. A shim of a package
