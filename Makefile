@@ -32,7 +32,7 @@ peers = ^Test(Calls|Curl|DefaultWindows)$$
 # the recipe may install one.
 race = $$(command -v gcc >/dev/null && echo -race || echo 'no gcc: without the race detector' >&2)
 
-.PHONY: build build-agent image chart demo bounds bench screenshots test test-endurance test-peers containerd-2 test-containerd-2 test-critest test-model test-grpc-engine differential lint vulncheck fuzz clean install packages generated
+.PHONY: build build-agent image chart demo bounds bench screenshots test test-endurance test-peers containerd-2 cluster-components test-cluster test-containerd-2 test-critest test-model test-grpc-engine differential lint vulncheck fuzz clean install packages generated
 build:
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w $(variables)' -o $(BINARY) .
 
@@ -82,6 +82,24 @@ test-containerd-2: containerd-2
 	e2e/install-components
 	cd e2e && PATH=$(containerd_2):$$PATH go test $(race) -count=1 -timeout 20m -skip '$(without_containerd)' .
 	cd e2e/critest && PATH=$(containerd_2):$$PATH CGO_ENABLED=0 go test -count=1 -run '^TestCrictl$$' .
+
+# Kubernetes' components, etcd and Helm, for the tests on a cluster. Kubernetes takes six
+# minutes with a cold build cache.
+HELM ?= 3
+HELM_3 ?= v3.22.0
+HELM_4 ?= v4.3.2
+cluster_bin = $(CURDIR)/bin/cluster
+cluster-components:
+	e2e/install-components cluster $(cluster_bin)
+	cd e2e/cluster/components && version=$$(go list -m -f '{{.Version}}' k8s.io/kubernetes) && minor=$${version#v1.} && \
+	  set=$$(printf -- ' -X %s' {k8s.io/component-base/version,k8s.io/client-go/pkg/version}.{gitVersion=$$version,gitMajor=1,gitMinor=$${minor%%.*}}) && \
+	  CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w$$set" -o $(cluster_bin)/components .
+	cd / && CGO_ENABLED=0 GOBIN=$(cluster_bin)/helm-$(HELM) go install -trimpath -ldflags '-s -w' helm.sh/helm/v$(HELM)/cmd/helm@$(HELM_$(HELM))
+
+# The agent and the chart on a cluster of two nodes, with Helm 3, or 4 with HELM=4. RUN selects
+# tests.
+test-cluster: cluster-components
+	cd e2e/cluster && HELM=$(HELM) CLUSTER_BIN=$(cluster_bin) CGO_ENABLED=0 go test -trimpath -count=1 -timeout 30m -v $(if $(RUN),-run '$(RUN)') ./...
 
 # The CRI conformance suite on containerd 1.6 (Debian's) and 2.4. It runs against containerd
 # directly (direct), through a shim that rewrites nothing (unchanged), and with every image

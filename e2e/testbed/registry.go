@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -21,17 +22,18 @@ import (
 // RegistryOptions configures a registry.
 type RegistryOptions struct {
 	Folder             string // for its files; created if missing
+	Address            string // IP address and port to listen on; empty: a free loopback port
 	Username, Password string // required in every request
 }
 
-// Registry is an image registry with basic authentication on a loopback port. It is
+// Registry is an image registry with basic authentication. It is
 // Debian's docker-registry if that is installed, and otherwise a registry inside this
 // process. A front proxy in this process records the requests.
 //
 // Its methods are safe for concurrent use, except Start and Stop.
 type Registry struct {
 	options RegistryOptions
-	host    string       // 127.0.0.1:port, the same after each Start
+	host    string       // IP address and port, the same after each Start
 	memory  http.Handler // the registry in this process; nil if docker-registry runs
 	backend *process     // docker-registry; nil if memory serves
 	front   *http.Server
@@ -51,7 +53,7 @@ func StartRegistry(ctx context.Context, options RegistryOptions) (*Registry, err
 	if err := os.MkdirAll(options.Folder, 0o700); err != nil {
 		return nil, fmt.Errorf("start a registry: %w", err)
 	}
-	r := &Registry{options: options, host: "127.0.0.1:0"}
+	r := &Registry{options: options, host: cmp.Or(options.Address, "127.0.0.1:0")}
 	if _, err := exec.LookPath("docker-registry"); err != nil {
 		r.memory = r.authenticate(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	} else if err := r.writeConfiguration(); err != nil {
