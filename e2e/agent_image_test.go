@@ -99,7 +99,9 @@ func TestImportedAgentImage(t *testing.T) {
 	if output := n.runToEnd(t, pod, "shim", image, []string{"/image-cri-shim"}, "version"); !strings.Contains(output, "image-cri-shim v1.0.0 (commit 0123456789, 2026-01-02T03:04:05+00:00)") {
 		t.Errorf("the shim in the image prints %q", output)
 	}
-	n.runToEnd(t, pod, "agent", image, nil, "--version")
+	if output := n.runToEnd(t, pod, "agent", image, nil, "--version"); output != "image-cri-shim-agent version v1.0.0\n" {
+		t.Errorf("the agent in the image prints %q", output)
+	}
 }
 
 // runToEnd runs a container until it ends with the exit code 0, and returns its output. Without
