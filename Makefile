@@ -182,7 +182,8 @@ image:
 	mkdir -p $(DIST)
 	for architecture in $(ARCHITECTURES); do \
 	  GOOS=linux GOARCH=$$architecture $(MAKE) --no-print-directory build build-agent \
-	    BINARY=bin/image/$$architecture/image-cri-shim AGENT=bin/image/$$architecture/image-cri-shim-agent; \
+	    BINARY=bin/image/$$architecture/image-cri-shim AGENT=bin/image/$$architecture/image-cri-shim-agent \
+	    VERSION=$(VERSION) COMMIT=$(COMMIT) DATE=$(DATE); \
 	done
 	@cd packaging/image && CGO_ENABLED=0 go run -trimpath . --binaries $(CURDIR)/bin/image --license $(CURDIR)/LICENSE \
 	  --version $(VERSION) --revision '$(COMMIT)' --created $(DATE) --output $(abspath $(DIST)) \
