@@ -17,11 +17,11 @@ import (
 func migrateCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "migrate",
-		Usage:     "print the configuration that sealos' ConfigMap amounts to, with passwords",
+		Usage:     "convert sealos' ConfigMap into a configuration, and print it with its passwords",
 		ArgsUsage: "MANIFEST|-",
 		Description: `Reads the ConfigMap kube-system/image-cri-shim of sealos' image-cri-shim, merges its text
 registries.yaml into the node's configuration (--file) as sealos does, and prints the
-resulting file. A missing file is as an empty one. On a node:
+resulting file. A missing file counts as empty. On a node:
 
    kubectl -n kube-system get configmap image-cri-shim -o yaml | image-cri-shim migrate -
 
