@@ -10,7 +10,8 @@ import (
 // Apply makes the node as the files and the release say: files, units, the link to the current
 // version, and the running shim. It restarts the shim only if another version, a changed unit
 // or a changed key needs that; the socket unit then holds the socket, so that calls wait.
-// If the shim does not serve afterwards, the former files and version are restored.
+// If the shim does not serve afterwards, the former files and version are restored. If ctx
+// ends, the node is left as after a kill, and the next installation completes it.
 func (s *Service) Apply(ctx context.Context, files Files) (restarted bool, err error) {
 	plan, err := s.planOf(ctx, files)
 	if err != nil {
@@ -27,6 +28,9 @@ func (s *Service) Apply(ctx context.Context, files Files) (restarted bool, err e
 	changed, err := s.put(ctx, plan)
 	if err == nil {
 		restarted, err = s.activate(ctx, plan, changed)
+	}
+	if err != nil && ctx.Err() != nil {
+		return restarted, err // the next process continues, as after a kill
 	}
 	if err != nil {
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), jobTimeout)

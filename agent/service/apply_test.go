@@ -1,6 +1,8 @@
 package service
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -151,6 +153,37 @@ func TestFirstApplyRollsBack(t *testing.T) {
 	if n.systemd.shim != nil || n.systemd.listens || len(n.systemd.enabled) > 0 {
 		t.Errorf("units remain: %v", n.systemd.enabled)
 	}
+}
+
+// A signal during Apply neither restores the former files nor restarts the shim.
+func TestApplyIsCanceled(t *testing.T) {
+	n := newNode(t, nil)
+	s := n.service(t, "v1.0.0")
+	if _, err := install(t.Context(), s, Files{ConfigKey: configuration("")}); err != nil {
+		t.Fatal(err)
+	}
+	files := Files{ConfigKey: configuration("names: ledger\n")}
+	s = n.service(t, "v1.1.0")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	n.systemd.onCall = func(call string) {
+		if call == "restart "+serviceUnit {
+			cancel()
+		}
+	}
+	n.systemd.calls = nil
+	if _, err := install(ctx, s, files); !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v, want canceled", err)
+	}
+	if got, want := strings.Join(n.systemd.calls, ", "), "restart "+serviceUnit; got != want {
+		t.Errorf("requests: %s, want %s", got, want)
+	}
+	n.systemd.onCall = nil
+	s = n.service(t, "v1.1.0")
+	if _, err := install(t.Context(), s, files); err != nil {
+		t.Fatal(err)
+	}
+	wantNoDrift(t, s, files)
 }
 
 // With a package, only the configuration is written, and a drop-in for another socket.

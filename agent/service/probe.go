@@ -67,11 +67,11 @@ func answersOf(ctx context.Context, socket string) (answers []string, err error)
 	client := runtimeapi.NewRuntimeServiceClient(connection)
 	version, err := client.Version(ctx, &runtimeapi.VersionRequest{})
 	if err != nil {
-		return nil, fmt.Errorf("Version: %w", err)
+		return nil, fmt.Errorf("call Version: %w", err)
 	}
 	status, err := client.Status(ctx, &runtimeapi.StatusRequest{})
 	if err != nil {
-		return nil, fmt.Errorf("Status: %w", err)
+		return nil, fmt.Errorf("call Status: %w", err)
 	}
 	answers = []string{version.GetRuntimeName(), version.GetRuntimeVersion(), version.GetRuntimeApiVersion()}
 	for _, condition := range status.GetStatus().GetConditions() {

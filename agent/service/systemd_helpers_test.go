@@ -60,7 +60,8 @@ type testSystemd struct {
 	shim    *exec.Cmd
 	started time.Time
 	calls   []string
-	kill    int // number of calls until the caller is killed; 0: never
+	onCall  func(call string) // nil: none
+	kill    int               // number of calls until the caller is killed; 0: never
 }
 
 // errKilled is the panic in the place of a kill.
@@ -68,6 +69,9 @@ var errKilled = errors.New("killed")
 
 func (s *testSystemd) call(name string, arguments ...string) {
 	s.calls = append(s.calls, strings.Join(append([]string{name}, arguments...), " "))
+	if s.onCall != nil {
+		s.onCall(s.calls[len(s.calls)-1])
+	}
 	if s.kill--; s.kill == 0 {
 		panic(errKilled)
 	}

@@ -1,0 +1,79 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"image-cri-shim/agent/host"
+	"image-cri-shim/agent/systemd"
+)
+
+// adjustSocket gives the socket of an active unit its owner and mode, and creates its aliases.
+func (s *Service) adjustSocket(ctx context.Context, p *plan, unit systemd.Unit) error {
+	if !s.Packaged() && !s.hasAccess(p, unit) {
+		path := s.path(p.socket.listen)
+		if err := errors.Join(os.Chown(path, p.socket.owner.UID, p.socket.owner.GID), os.Chmod(path, p.socket.mode)); err != nil {
+			return fmt.Errorf("set the owner of the shim's socket: %w", err)
+		}
+	}
+	for _, alias := range p.socket.aliases {
+		path := s.path(alias)
+		if isSame(path, s.path(p.socket.listen)) {
+			continue
+		}
+		if info, err := os.Lstat(path); err == nil && info.Mode().Type()&(fs.ModeSocket|fs.ModeSymlink) == 0 || isServed(ctx, path) {
+			return fmt.Errorf("shim: %s is in use by another program; choose another path", alias)
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := linkTo(path, s.path(p.socket.listen)); err != nil {
+			return err
+		}
+		s.log.WithField("shim", alias).Info("the former path of the socket remains, the new one leads to it")
+	}
+	return nil
+}
+
+// linkTo makes path a relative symbolic link to a socket. It also leads there where the node's
+// root is mounted.
+func linkTo(path, socket string) error {
+	folder, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	target, err := filepath.Rel(folder, socket)
+	if err != nil {
+		return err
+	}
+	_, err = host.ReplaceSymlink(path, target)
+	return err
+}
+
+// isSame reports whether both paths lead to the same file.
+func isSame(a, b string) bool {
+	first, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	second, err := os.Stat(b)
+	return err == nil && os.SameFile(first, second)
+}
+
+// isServed reports whether a process accepts connections on a socket.
+func isServed(ctx context.Context, path string) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	connection, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+	if err != nil {
+		return false
+	}
+	_ = connection.Close()
+	return true
+}
