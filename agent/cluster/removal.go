@@ -61,8 +61,8 @@ func AwaitRemoval(ctx context.Context, client kubernetes.Interface, namespace, d
 	}
 	log.WithField("secrets", len(deleted)).Info("deleted the Secrets with configurations")
 	if len(left.down) > 0 {
-		log.WithField("nodes", abridge(left.down)).Warnf("%d nodes are down; DaemonSet %s stays and removes the shim from them when they return. "+
-			"Delete it afterwards: kubectl --namespace %s delete daemonset %s", len(left.down), name, namespace, name)
+		log.WithField("nodes", abridge(left.down)).Warnf("nodes are down; DaemonSet %s stays and removes the shim from them when they return. "+
+			"Delete it afterwards: kubectl --namespace %s delete daemonset %s", name, namespace, name)
 		return nil
 	}
 	background := metav1.DeletePropagationBackground
