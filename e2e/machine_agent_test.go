@@ -23,6 +23,9 @@ const (
 	agentStatus = "/run/image-cri-shim-agent/status.json"
 )
 
+// agentPaths exist only while the shim is installed.
+var agentPaths = []string{"/opt/image-cri-shim", "/var/lib/image-cri-shim", "/var/lib/image-cri-shim-agent", "/run/image-cri-shim.sock"}
+
 // agentNode is a machine on which the agent's program runs with the real systemd.
 type agentNode struct {
 	pointingNode
@@ -44,6 +47,7 @@ func newAgentNode(t *testing.T) *agentNode {
 	defer func() { _ = free.Close() }()
 	n := &agentNode{pointingNode: pointingNode{healthz: free.Addr().(*net.TCPAddr).Port}}
 	n.boot(t, runtime)
+	n.must(t, append([]string{"rm", "-rf"}, agentPaths...)...) // of the machine on which the tests run
 	n.must(t, "mkdir", "-p", agentConfig)
 	for _, version := range []string{"v1", "v2"} {
 		flags := "-s -w -X image-cri-shim/version.Version=" + version
@@ -209,7 +213,7 @@ func TestPackageServiceAgentKilled(t *testing.T) {
 			n.allowRestarts(t)
 		}
 		n.wantFiles(t, n.before)
-		for _, path := range []string{"/opt/image-cri-shim", "/var/lib/image-cri-shim", "/var/lib/image-cri-shim-agent", "/run/image-cri-shim.sock"} {
+		for _, path := range agentPaths {
 			if _, err := os.Lstat(n.Path(path)); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("removal killed at step %d: %s: %v", number, path, err)
 			}

@@ -17,8 +17,8 @@ const (
 // its help.
 func usageError(c *cli.Context, format string, values ...any) error {
 	text, help := fmt.Sprintf(format, values...), c.App.Name+" --help"
-	if c.Command.Name != "" && c.Command.Name != c.App.Name {
-		text, help = c.Command.FullName()+": "+text, c.App.Name+" "+c.Command.FullName()+" --help"
+	if command, ok := strings.CutPrefix(c.Command.HelpName, c.App.Name+" "); ok {
+		text, help = command+": "+text, c.Command.HelpName+" --help"
 	}
 	return cli.Exit(text+"\nhint: see "+help, exitUsage)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -46,8 +47,16 @@ type testNode struct {
 	log                       bytes.Buffer
 }
 
+// newTestNode returns a node without a shim. Its files are in memory if possible, because the
+// agent syncs each write.
 func newTestNode(t *testing.T) *testNode {
-	return &testNode{folder: t.TempDir(), fails: map[string]error{}, installed: map[string]bool{}}
+	t.Helper()
+	folder, err := os.MkdirTemp("/dev/shm", "rollout-")
+	if err != nil {
+		folder = t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	return &testNode{folder: folder, fails: map[string]error{}, installed: map[string]bool{}}
 }
 
 func (n *testNode) act(name string) error {

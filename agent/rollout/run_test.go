@@ -55,12 +55,12 @@ func TestDrift(t *testing.T) {
 			}
 		}
 		n.connected = false // restarted by hand with other files
-		time.Sleep(46 * time.Second)
+		time.Sleep(62 * time.Second)
 		if s := n.status(t); s.Ready || !strings.Contains(s.Reason, "kubelet is not connected through the shim") {
 			t.Errorf("status without kubelet: %+v", s)
 		}
 		n.fails["drift"] = errors.New("systemd does not answer")
-		time.Sleep(46 * time.Second)
+		time.Sleep(62 * time.Second)
 		if s := n.status(t); s.Ready || !strings.Contains(s.Reason, "systemd does not answer") {
 			t.Errorf("status without systemd: %+v", s)
 		}

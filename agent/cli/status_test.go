@@ -1,0 +1,83 @@
+package cli
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"image-cri-shim/agent/status"
+)
+
+// TestStatus prints the status of a node, and requires its exit code.
+func TestStatus(t *testing.T) {
+	other := exec.CommandContext(t.Context(), "sleep", "60")
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = other.Process.Kill()
+	_ = other.Wait()
+	now := time.Now()
+	ready := status.Status{
+		Command: "agent", Process: os.Getpid(), Updated: now, Version: "v2", Hash: "0123456789abcdef", Ready: true,
+		Applied: &status.Applied{Hash: "0123456789abcdef", Version: "v2", Time: now.Add(-time.Hour)}, Serving: "v2", KubeletConnected: true,
+		Drift: &status.Drift{Count: 3, Time: now.Add(-time.Minute), Found: []string{"a", "b"}},
+	}
+	change := func(change func(*status.Status)) status.Status {
+		s := ready
+		change(&s)
+		return s
+	}
+	for name, c := range map[string]struct {
+		status     status.Status
+		code       int
+		text       []string
+		readyError string // of --ready
+	}{
+		"ready": {ready, 0, []string{"ready          yes\n", "shim           v2\n", "configuration 0123456789ab, version v2,", "(1h0m0s ago)", "connected through the shim, restarts by the agent within an hour: 0", "mended 3 times, last ", ": a; b\n"}, ""},
+		"failed": {change(func(s *status.Status) {
+			s.Ready, s.Reason, s.Serving, s.KubeletConnected, s.Applied = false, "kubelet did not connect", "", false, nil
+			s.Failure = &status.Failure{Step: "wait for kubelet", Reason: "kubelet did not connect", Time: now, Next: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+		}), 1, []string{"no: kubelet did not connect\n", "does not answer\n", "applied        none\n", "not connected through the shim", "wait for kubelet: kubelet did not connect\n", "next attempt   2026-01-02T03:04:05Z\n"}, "kubelet did not connect"},
+		"in progress": {change(func(s *status.Status) { s.Ready, s.Step = false, "probe the shim" }), 1, []string{"no: in progress: probe the shim"}, "in progress: probe the shim"},
+		"stale":       {change(func(s *status.Status) { s.Updated = now.Add(-4 * time.Minute) }), 1, []string{"no: the status is stale: agent process "}, "the status is stale: "},
+		"future":      {change(func(s *status.Status) { s.Updated = now.Add(4 * time.Hour) }), 1, []string{"no: the status is stale: agent process "}, "the status is stale: "},
+		"removed":     {change(func(s *status.Status) { s.Removed, s.Command, s.Applied = true, "remove", nil }), 0, []string{"shim           removed\n", "command remove"}, ""},
+		"other agent": {change(func(s *status.Status) { s.Process = 1 }), 0, nil, "the status is of another agent, process 1; "},
+		"ended agent": {change(func(s *status.Status) { s.Process = other.Process.Pid }), 0, nil, "the status is of process "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name == "other agent" {
+				own, _ := os.Readlink("/proc/self/ns/mnt")
+				if first, err := os.Readlink("/proc/1/ns/mnt"); err != nil || own == first {
+					t.Skip("process 1 is in this mount namespace, or hidden")
+				}
+			}
+			host := t.TempDir()
+			if err := status.Write(filepath.Join(host, status.File), c.status); err != nil {
+				t.Fatal(err)
+			}
+			stdout, stderr, code := run(t, "status --host "+host)
+			for _, want := range c.text {
+				if !strings.Contains(stdout, want) {
+					t.Errorf("printed\n%swant %q", stdout, want)
+				}
+			}
+			if code != c.code || stderr != "" {
+				t.Errorf("exit code %d, stderr %q, want %d", code, stderr, c.code)
+			}
+			stdout, _, code = run(t, "status -o json --host "+host)
+			var decoded status.Status
+			if err := json.Unmarshal([]byte(stdout), &decoded); err != nil || decoded.Process != c.status.Process || code != c.code {
+				t.Errorf("exit code %d, %v: %s", code, err, stdout)
+			}
+			stdout, stderr, code = run(t, "status --ready --host "+host)
+			if stdout != "" || (code == 0) != (c.readyError == "") || !strings.Contains(stderr, c.readyError) {
+				t.Errorf("--ready: exit code %d, %s%s, want %q", code, stdout, stderr, c.readyError)
+			}
+		})
+	}
+}

@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"image-cri-shim/agent/rollout"
+	"image-cri-shim/agent/service"
+	"image-cri-shim/config"
+)
+
+// TestDesired merges an object into the files of the pod's folder.
+func TestDesired(t *testing.T) {
+	base := service.Files{service.ConfigKey: []byte("shim: /run/a.sock\nauth: admin:canary-node\naddress: http://a:5000\n"), "ca.pem": []byte("base")}
+	live := watcher{source: source{kind: "Secret", namespace: "n", name: "s"}, files: base}
+	sealos := watcher{source: source{kind: "ConfigMap", namespace: "n", name: "s", sealos: true}, files: base}
+	for name, c := range map[string]struct {
+		watcher watcher
+		object  map[string][]byte
+		want    map[string]string // part of a key's content
+		err     string
+	}{
+		"live":             {live, map[string][]byte{service.ConfigKey: []byte("b: 1"), "auth.json": []byte("{}")}, map[string]string{service.ConfigKey: "b: 1", "auth.json": "{}", "ca.pem": "base"}, ""},
+		"live, no file":    {watcher{source: live.source}, map[string][]byte{"ca.pem": nil}, nil, "Secret n/s: the key image-cri-shim.yaml is missing"},
+		"live, a path":     {live, map[string][]byte{"..data": nil}, nil, `Secret n/s: key "..data" can't be a file name`},
+		"sealos":           {sealos, map[string][]byte{config.SealosKey: []byte("sealos:\n  address: http://b:5000\n")}, map[string]string{service.ConfigKey: "address: http://b:5000\n", "ca.pem": "base"}, ""},
+		"sealos, no key":   {sealos, map[string][]byte{"other": nil}, nil, "ConfigMap n/s: the key registries.yaml is missing"},
+		"sealos, mistakes": {sealos, map[string][]byte{config.SealosKey: []byte("sealos:\n  address: b\n  auth: {username: u, password: [canary-map]}\n")}, nil, "ConfigMap n/s: registries.yaml:2: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := c.watcher.desired(c.object)
+			if (d.Err == nil) != (c.err == "") || d.Err != nil && (!strings.HasPrefix(d.Err.Error(), c.err) || strings.Contains(d.Err.Error(), "canary")) {
+				t.Fatalf("error %v, want %q", d.Err, c.err)
+			}
+			for key, part := range c.want {
+				if !strings.Contains(string(d.Files[key]), part) {
+					t.Errorf("%s is\n%s\nwant %q in it", key, d.Files[key], part)
+				}
+			}
+			if c.err == "" && len(d.Files) != len(c.want) {
+				t.Errorf("%d files, want %d", len(d.Files), len(c.want))
+			}
+		})
+	}
+	if string(base["ca.pem"]) != "base" || len(base) != 2 {
+		t.Errorf("the folder's files were changed: %q", base)
+	}
+}
+
+// TestStart requires that changes of the object arrive, and that the channel ends with ctx.
+func TestStart(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "s"}, Data: map[string][]byte{service.ConfigKey: []byte("a: 1")}}
+	client := fake.NewClientset(secret)
+	w := watcher{source: source{kind: "Secret", namespace: "n", name: "s"}, client: client}
+	feed, err := w.start(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	await := func(want string) {
+		t.Helper()
+		for {
+			select {
+			case d, open := <-feed:
+				if !open {
+					t.Fatal("the channel is closed")
+				}
+				if string(d.Files[service.ConfigKey]) == want {
+					return
+				}
+			case <-ctx.Done():
+				t.Fatalf("%q has not arrived", want)
+			}
+		}
+	}
+	await("a: 1")
+	for _, content := range []string{"a: 2", "a: 3", "a: 4"} {
+		secret = secret.DeepCopy()
+		secret.Data[service.ConfigKey] = []byte(content)
+		if _, err := client.CoreV1().Secrets("n").Update(ctx, secret, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await("a: 4")
+	cancel()
+	for range feed { // ends
+	}
+	static := watcher{files: service.Files{service.ConfigKey: nil}}
+	if feed, err := static.start(ctx); err != nil || (<-feed).Files == nil {
+		t.Errorf("without an object: %v", err)
+	}
+	var _ <-chan rollout.Desired = feed
+}
