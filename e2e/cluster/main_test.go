@@ -38,8 +38,32 @@ func testOnCluster(m *testing.M) int {
 		return 1
 	}
 	defer cluster.Stop()
+	if err := prepare(ctx, cluster); err != nil {
+		fmt.Fprintln(os.Stderr, "prepare the cluster:", err)
+		return 1
+	}
 	shared = cluster
 	return m.Run()
+}
+
+// pristine are the files of the nodes before the first installation, in the order of the nodes.
+var pristine []bed.Snapshot
+
+// prepare pushes the images of the agent, and reads the files of the nodes.
+func prepare(ctx context.Context, cluster *bed.Cluster) error {
+	for _, version := range []string{oldVersion, newVersion} {
+		if err := cluster.PushAgent(ctx, version); err != nil {
+			return err
+		}
+	}
+	for _, node := range cluster.Nodes {
+		snapshot, err := node.Snapshot()
+		if err != nil {
+			return err
+		}
+		pristine = append(pristine, snapshot)
+	}
+	return prepareNamespace(ctx, cluster)
 }
 
 // needCluster skips a test if no cluster can run here.

@@ -42,7 +42,7 @@ func (c *Cluster) AwaitRunning(ctx context.Context, pods ...*corev1.Pod) error {
 			if err != nil {
 				return err
 			}
-			return checkRunning(current)
+			return CheckRunning(current)
 		}); err != nil {
 			return fmt.Errorf("the pod %s: %w", pod.Name, err)
 		}
@@ -50,8 +50,8 @@ func (c *Cluster) AwaitRunning(ctx context.Context, pods ...*corev1.Pod) error {
 	return nil
 }
 
-// checkRunning returns the reason why a pod is not ready, or nil if it is.
-func checkRunning(pod *corev1.Pod) error {
+// CheckRunning returns the reason why a pod is not ready, or nil if it is.
+func CheckRunning(pod *corev1.Pod) error {
 	for _, condition := range pod.Status.Conditions {
 		if condition.Type == corev1.PodReady && condition.Status == corev1.ConditionTrue {
 			return nil
