@@ -35,9 +35,12 @@ func AwaitRemoval(ctx context.Context, client kubernetes.Interface, namespace, d
 	left := missing{count: -1}
 	var failure error // of the last look at the cluster
 	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
-		ctx, cancel := context.WithTimeout(ctx, callTimeout)
+		limited, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
-		found, err := lookForMissing(ctx, client, namespace, name, left.count)
+		found, err := lookForMissing(limited, client, namespace, name, left.count)
+		if err != nil && ctx.Err() != nil {
+			return false, nil // the end cut this look off; the one before has the reasons
+		}
 		if failure = err; err != nil {
 			log.WithError(err).Warn("apiserver did not answer, retrying")
 			return false, nil
