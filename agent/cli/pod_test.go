@@ -24,7 +24,7 @@ func TestReadFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	files, err := readFiles(folder)
-	if err != nil || len(files) != 2 || string(files["image-cri-shim.yaml"]) != "a" || files["ca.pem"] != nil && len(files["ca.pem"]) > 0 {
+	if err != nil || len(files) != 2 || string(files["image-cri-shim.yaml"]) != "a" || len(files["ca.pem"]) > 0 {
 		t.Errorf("files %q, %v", files, err)
 	}
 	large := filepath.Join(folder, "large")
