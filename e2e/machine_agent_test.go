@@ -297,7 +297,44 @@ func TestPackageServiceAgent(t *testing.T) {
 		n.configureAgent(t, "")
 	})
 
-	t.Run("removed by a signal", func(t *testing.T) {
+	t.Run("kubelet fails", func(t *testing.T) {
+		n.must(t, "sed", "-i", "s,/var/run/image-cri-shim.sock,/run/containerd/containerd.sock,", kubeletConfig)
+		n.must(t, "systemctl", "restart", "kubelet")
+		restore := n.failAtShim(t)
+		starts := n.restarts(t)
+		n.configureAgent(t, "drain: 31s\n")
+		n.startAgent(t, -1, "v2")
+		for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(time.Second) {
+			if state, _ := n.Run(testContext(t), "systemctl", "is-active", agentUnit); state != "active" {
+				break
+			}
+		}
+		s := n.status(t)
+		if s.Ready || !strings.Contains(s.Reason, "kubelet does not work through the shim within 1m") || s.KubeletRestarts > 3 {
+			t.Errorf("status: %+v", s)
+		}
+		n.wantKubelet(t, false)
+		n.wantStarts(t, starts, 1) // the other restart fails before
+		n.startAgent(t, -1, "v2")
+		if n.await(t) {
+			t.Error("the agent is ready")
+		}
+		if s := n.status(t); !strings.Contains(s.Reason, "; next attempt at ") {
+			t.Errorf("status: %+v", s)
+		}
+		restore()
+		n.allowRestarts(t)
+		n.configureAgent(t, "drain: 32s\n") // is applied at once
+		n.startAgent(t, -1, "v2")
+		if !n.await(t) {
+			t.Error("the agent has ended")
+		}
+		n.wantKubelet(t, true)
+		n.stop(t)
+		n.configureAgent(t, "")
+	})
+
+	t.Run("signal", func(t *testing.T) {
 		n.start(t, -1, "v2", "remove", "--interval=1s")
 		n.await(t)
 		n.stop(t)

@@ -40,7 +40,14 @@ func (r *Rollout) Apply(ctx context.Context, d Desired) error {
 	case isHeld(err) && !isNew:
 		return err
 	}
-	err = r.Record.fail(wanted, err, a.pointing || isNew) // before restore, during which the agent may be killed
+	next := atNextLook
+	switch {
+	case a.pointing:
+		next = afterKubelet
+	case isNew:
+		next = afterBackoff
+	}
+	err = r.Record.fail(wanted, err, next) // before restore, during which the agent may be killed
 	if !isNew {
 		return err
 	}

@@ -120,7 +120,7 @@ func TestUnwellKubelet(t *testing.T) {
 		if elapsed := time.Since(start); attempts < 4 || attempts > int(elapsed.Hours())+1 || len(n.restarts)%2 != 0 {
 			t.Errorf("%d restarts in %s", len(n.restarts), elapsed)
 		}
-		wantFewRestarts(t, n.restarts)
+		wantFewRestarts(t, n.restarts, maxRestarts)
 		next := desired(newVersion, "b") // is tried at once
 		n.kubeletFails = false
 		n.look(t, n.agent(t, newVersion), next, "")
@@ -128,12 +128,36 @@ func TestUnwellKubelet(t *testing.T) {
 	})
 }
 
-// wantFewRestarts requires that no window of an hour has more restarts than permitted.
-func wantFewRestarts(t *testing.T, restarts []time.Time) {
+// TestUnwellKubeletAfterUpgrade requires that a kubelet that fails is restarted twice at an
+// upgrade, and not once more to mend the former release.
+func TestUnwellKubeletAfterUpgrade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newTestNode(t)
+		good, next := desired(newVersion, "a"), desired(newVersion, "b")
+		n.look(t, n.agent(t, newVersion), good, "")
+		time.Sleep(2 * restartsWindow)
+		n.pointed, n.connected, n.kubeletFails, n.restarts = false, false, true, nil
+		n.look(t, n.agent(t, newVersion), next, "kubelet did not connect")
+		for range 4 {
+			time.Sleep(time.Minute)
+			n.look(t, n.agent(t, newVersion), next, "next attempt at ")
+		}
+		if len(n.restarts) != 2 || n.pointed || n.files.Hash() != good.Files.Hash() {
+			t.Errorf("kubelet was restarted %d times, is pointed: %t", len(n.restarts), n.pointed)
+		}
+		n.kubeletFails = false
+		time.Sleep(time.Minute)
+		n.look(t, n.agent(t, newVersion), good, "") // back to the former one
+		n.wantServing(t, good)
+	})
+}
+
+// wantFewRestarts requires that no hour has more restarts than most.
+func wantFewRestarts(t *testing.T, restarts []time.Time, most int) {
 	t.Helper()
-	for i := range restarts {
-		if i >= maxRestarts && restarts[i].Sub(restarts[i-maxRestarts]) < restartsWindow {
-			t.Errorf("%d restarts within %s", maxRestarts+1, restarts[i].Sub(restarts[i-maxRestarts]))
+	for i := most; i < len(restarts); i++ {
+		if took := restarts[i].Sub(restarts[i-most]); took < restartsWindow {
+			t.Errorf("%d restarts within %s", most+1, took)
 		}
 	}
 }
@@ -146,7 +170,7 @@ func TestBackoff(t *testing.T) {
 		r := n.agent(t, newVersion)
 		first, other := desired(newVersion, "a").release(), desired(newVersion, "b").release()
 		for i, want := range []time.Duration{5, 10, 20, 40, 60, 60, 60} {
-			if err := r.Record.failed(first, "step", errors.New("cause"), true); err != nil {
+			if err := r.Record.failed(first, "step", errors.New("cause"), afterBackoff); err != nil {
 				t.Fatal(err)
 			}
 			if err := n.agent(t, newVersion).Record.held(first); !isHeld(err) {
@@ -167,8 +191,8 @@ func TestBackoff(t *testing.T) {
 				t.Errorf("after failure %d: %v after %d minutes", i+1, err, want)
 			}
 		}
-		_ = r.Record.failed(other, "step", errors.New("cause"), true)
-		_ = r.Record.failed(first, "step", errors.New("cause"), true)
+		_ = r.Record.failed(other, "step", errors.New("cause"), afterBackoff)
+		_ = r.Record.failed(first, "step", errors.New("cause"), afterBackoff)
 		if f := r.Record.failure(first); f.Attempts != 1 || r.Record.failure(other) != nil {
 			t.Errorf("after another release: %+v", f)
 		}
@@ -195,7 +219,7 @@ func TestRestartBudget(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		n.look(t, r, d, "")
 		n.wantServing(t, d)
-		wantFewRestarts(t, n.restarts)
+		wantFewRestarts(t, n.restarts, maxRestarts)
 	})
 }
 

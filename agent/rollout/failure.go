@@ -15,23 +15,31 @@ const (
 	maxBackoff = time.Hour
 )
 
+// retry is the time of the next attempt after a failure.
+type retry int
+
+const (
+	atNextLook   retry = iota
+	afterBackoff       // the shim was restarted
+	afterKubelet       // kubelet was restarted: after a backoff that also delays mending
+)
+
 // heldError is the error of an attempt that was not made.
 type heldError struct{ reason string }
 
 func (e *heldError) Error() string { return e.reason }
 
-// failed records a failed attempt. With backoff, the next one is made after a wait that doubles
-// with each failure of this release. Failures of other releases are forgotten, except those of
+// failed records a failed attempt. A backoff doubles with each failure of this release. Failures of other releases are forgotten, except those of
 // the applied one, which the agent may still mend.
-func (r *Record) failed(wanted release, step string, cause error, backoff bool) error {
-	now := time.Now()
-	f := status.Failure{Hash: wanted.hash, Version: wanted.version, Step: step, Reason: cause.Error(), Time: now, Attempts: 1}
+func (r *Record) failed(wanted release, step string, cause error, next retry) error {
+	now, backoff := time.Now(), next != atNextLook
+	f := status.Failure{Hash: wanted.hash, Version: wanted.version, Step: step, Reason: cause.Error(), Time: now, Attempts: 1, Kubelet: next == afterKubelet}
 	if last := r.failure(wanted); last != nil {
 		switch held := !last.Next.IsZero(); {
 		case held == backoff:
 			f.Attempts += last.Attempts
 		case held: // this failure neither shortens nor lengthens the wait
-			f.Attempts, f.Next = last.Attempts, last.Next
+			f.Attempts, f.Next, f.Kubelet = last.Attempts, last.Next, last.Kubelet
 		}
 	}
 	if backoff {
@@ -46,9 +54,9 @@ func (r *Record) failed(wanted release, step string, cause error, backoff bool) 
 }
 
 // fail records the failed attempt of a release whose error is err, and returns the error.
-func (r *Record) fail(wanted release, err error, backoff bool) error {
+func (r *Record) fail(wanted release, err error, next retry) error {
 	step, cause := failedStep(err)
-	if recordErr := r.failed(wanted, step, cause, backoff); recordErr != nil {
+	if recordErr := r.failed(wanted, step, cause, next); recordErr != nil {
 		return fmt.Errorf("%w; then %w", err, recordErr)
 	}
 	return err
@@ -73,10 +81,27 @@ func (r *Record) lastFailure() *status.Failure {
 	return &last
 }
 
-// held returns an error if the release failed, and its next attempt is not due yet.
+// blocking returns the failure that delays attempts of a release: its own one, or for the
+// applied release, that of another one with which kubelet did not work.
+func (r *Record) blocking(wanted release) *status.Failure {
+	if f := r.failure(wanted); f != nil || !r.isApplied(wanted) {
+		return f
+	}
+	if last := r.lastFailure(); last != nil && last.Kubelet {
+		return last
+	}
+	return nil
+}
+
+// forgetOthers forgets the failures of other releases, because this one is desired again.
+func (r *Record) forgetOthers(wanted release) {
+	r.state.Failures = slices.DeleteFunc(r.state.Failures, func(f status.Failure) bool { return wanted != release{f.Hash, f.Version} })
+}
+
+// held returns an error if a failure delays the next attempt of the release.
 func (r *Record) held(wanted release) error {
 	r.clampTimes(time.Now())
-	f := r.failure(wanted)
+	f := r.blocking(wanted)
 	if f == nil || !time.Now().Before(f.Next) {
 		return nil
 	}

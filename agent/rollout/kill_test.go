@@ -45,7 +45,9 @@ func TestKilled(t *testing.T) {
 							n.kubeletFails = false
 							time.Sleep(2 * time.Hour)
 						}
-						wantFewRestarts(t, n.restarts)
+						// A killed agent may have restarted a kubelet in vain, and the restart that heals
+						// is never prevented.
+						wantFewRestarts(t, n.restarts, maxRestarts+1)
 						if t.Failed() {
 							t.Fatalf("killed at step %d, unwell %t: %v", number, unwell, n.restarts)
 						}

@@ -10,7 +10,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -45,6 +47,14 @@ type testNode struct {
 	kubeletFails              bool // when it uses the shim
 	restarts                  []time.Time
 	log                       bytes.Buffer
+	changes                   atomic.Int32 // orders the test's changes before the agent's looks
+}
+
+// pass lets time pass after changes of the node, and waits until the agent has nothing to do.
+func (n *testNode) pass(d time.Duration) {
+	n.changes.Add(1)
+	time.Sleep(d)
+	synctest.Wait()
 }
 
 // newTestNode returns a node without a shim. Its files are in memory if possible, because the
@@ -60,6 +70,7 @@ func newTestNode(t *testing.T) *testNode {
 }
 
 func (n *testNode) act(name string) error {
+	n.changes.Load()
 	if err := n.fails[name]; err != nil {
 		return err
 	}
@@ -76,6 +87,7 @@ type testService struct {
 func (s testService) Packaged() bool { return s.packaged }
 
 func (s testService) InstallBinary(ctx context.Context) error {
+	s.changes.Load()
 	if s.installed[s.version] {
 		return ctx.Err()
 	}
@@ -134,6 +146,7 @@ func (s testService) Probe(context.Context) error {
 }
 
 func (s testService) Drift(_ context.Context, files service.Files) (found []string, err error) {
+	s.changes.Load()
 	if s.files.Hash() != files.Hash() {
 		found = append(found, "the configuration was changed")
 	}
@@ -158,6 +171,7 @@ type testClients struct {
 }
 
 func (c testClients) Drift(context.Context, *config.Config) ([]string, error) {
+	c.changes.Load()
 	if c.pointed {
 		return nil, nil
 	}
@@ -214,6 +228,7 @@ func (c testClients) Point(ctx context.Context, _ *config.Config, step func(stri
 }
 
 func (c testClients) Unpoint(ctx context.Context, _ *config.Config, step func(string)) error {
+	c.changes.Load()
 	if c.pointed || c.connected {
 		step(pointing.StepRevert)
 		if ctx.Err() != nil {
@@ -242,6 +257,7 @@ func (c testClients) Resume(ctx context.Context, settings *config.Config) error 
 }
 
 func (n *testNode) about(context.Context, *config.Config) (explain.ShimStatus, error) {
+	n.changes.Load()
 	if n.version == "" {
 		return explain.ShimStatus{}, errors.New("no shim listens")
 	}

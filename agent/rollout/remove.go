@@ -17,10 +17,10 @@ func (r *Rollout) Remove(ctx context.Context) error {
 	if err := r.Record.held(wanted); err != nil {
 		return err
 	}
-	unpointed := false
+	next := afterKubelet
 	err := r.do(ctx, "point kubelet and crictl at the runtime", func() error { return r.Clients.Unpoint(ctx, r.Settings(), r.begin) })
 	if err == nil {
-		unpointed = true
+		next = atNextLook
 		err = r.do(ctx, "remove the shim", func() error { return r.Service.Remove(ctx) })
 	}
 	if err == nil {
@@ -29,7 +29,7 @@ func (r *Rollout) Remove(ctx context.Context) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	return r.Record.fail(wanted, err, !unpointed)
+	return r.Record.fail(wanted, err, next)
 }
 
 // RunRemove removes the shim, and again after each interval if that failed. Then it refreshes

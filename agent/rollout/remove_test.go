@@ -41,7 +41,7 @@ func TestRemove(t *testing.T) {
 			}
 			go func() { result <- r.RunRemove(ctx, false) }()
 			if failing != "" {
-				time.Sleep(4 * time.Hour)
+				n.pass(4 * time.Hour)
 				if s := n.status(t); s.Ready || s.Removed || s.Failure == nil || s.Command != "remove" {
 					t.Errorf("status after failures: %+v", s)
 				}
@@ -50,9 +50,9 @@ func TestRemove(t *testing.T) {
 				}
 				delete(n.fails, failing)
 				n.actions = nil
-				time.Sleep(time.Hour)
+				n.pass(time.Hour)
 			}
-			time.Sleep(time.Minute)
+			n.pass(time.Minute)
 			n.wantRemoved(t)
 			if want := []string{"unpoint", "restart", "remove"}; failing != "remove" && !slices.Equal(n.actions, want) {
 				t.Errorf("actions %q, want %q", n.actions, want)

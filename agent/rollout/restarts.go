@@ -59,7 +59,7 @@ func (r *Record) restarts() int {
 // its failure is never prevented.
 func (r *Record) mayRestart(wanted release) error {
 	needed, reason := 1, ""
-	if f := r.failure(wanted); f != nil && !f.Next.IsZero() {
+	if f := r.blocking(wanted); f != nil && !f.Next.IsZero() {
 		needed, reason = 2, f.Step+": "+f.Reason+"; "
 	}
 	count := r.restarts()

@@ -121,6 +121,7 @@ func (r *Rollout) lookAt(ctx context.Context, d *Desired) error {
 		err = d.Err
 	case d != nil:
 		if r.Record.isApplied(d.release()) {
+			r.Record.forgetOthers(d.release())
 			return r.mend(ctx, *d)
 		}
 		if err = r.Apply(ctx, *d); err == nil {
@@ -141,10 +142,10 @@ func (r *Rollout) resume(ctx context.Context, d *Desired) error {
 	if r.resumed || !r.Record.Exists() {
 		return nil
 	}
-	installed := false
+	next := atNextLook
 	err := r.do(ctx, "install the binary", func() error { return r.Service.InstallBinary(ctx) })
 	if err == nil {
-		installed = true
+		next = afterKubelet
 		err = r.do(ctx, "continue the work of the former agent", func() error { return r.Clients.Resume(ctx, r.Settings()) })
 	}
 	if r.resumed = err == nil; r.resumed || ctx.Err() != nil {
@@ -156,7 +157,7 @@ func (r *Rollout) resume(ctx context.Context, d *Desired) error {
 	} else if good, ok := r.Record.lastGood(r.Version); ok {
 		wanted = good.release()
 	}
-	return r.Record.fail(wanted, err, installed)
+	return r.Record.fail(wanted, err, next)
 }
 
 // mend applies the applied release again if the node differs from it.

@@ -62,8 +62,9 @@ type Failure struct {
 	Step     string    `json:"step"`
 	Reason   string    `json:"reason"`
 	Time     time.Time `json:"time"`
-	Attempts int       `json:"attempts"`      // failed in succession
-	Next     time.Time `json:"next,omitzero"` // earliest next attempt; zero: at the next look
+	Attempts int       `json:"attempts"`          // failed in succession
+	Next     time.Time `json:"next,omitzero"`     // earliest next attempt; zero: at the next look
+	Kubelet  bool      `json:"kubelet,omitempty"` // kubelet did not work through the shim
 }
 
 // maxAge is the age from which a status counts as stale. It is several times the interval of
