@@ -83,7 +83,7 @@ func (c *Cluster) AwaitReady(ctx context.Context, node *Node) error {
 		if err != nil {
 			return err
 		}
-		return checkReady(status)
+		return CheckReady(status)
 	})
 	if err != nil {
 		return fmt.Errorf("%s is not ready: %w\n%s", node.Name, err, node.Log(context.WithoutCancel(ctx), "kubelet"))
@@ -91,8 +91,8 @@ func (c *Cluster) AwaitReady(ctx context.Context, node *Node) error {
 	return nil
 }
 
-// checkReady returns an error with the reason if a node is not ready.
-func checkReady(node *corev1.Node) error {
+// CheckReady returns an error with the reason if a node is not ready.
+func CheckReady(node *corev1.Node) error {
 	for _, condition := range node.Status.Conditions {
 		if condition.Type == corev1.NodeReady {
 			if condition.Status == corev1.ConditionTrue {

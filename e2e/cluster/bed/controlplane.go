@@ -119,7 +119,7 @@ func (c *controlPlane) startAPIServer(ctx context.Context) error {
 
 func (c *controlPlane) startControllers(ctx context.Context) error {
 	controllers, err := c.run("components", "kube-controller-manager", "--kubeconfig "+c.path("controllers.conf")+
-		" --root-ca-file ca.crt --service-account-private-key-file sa.key --use-service-account-credentials --leader-elect=false --bind-address 127.0.0.1")
+		" --root-ca-file ca.crt --service-account-private-key-file sa.key --use-service-account-credentials --node-monitor-grace-period 30s --leader-elect=false --bind-address 127.0.0.1")
 	if err != nil {
 		return err
 	}

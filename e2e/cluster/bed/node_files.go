@@ -187,3 +187,18 @@ func (n *Node) empty(folder string) error {
 
 // opaque is the extended attribute by which an overlay hides a lower folder.
 const opaque = "trusted.overlay.opaque"
+
+// RewriteKubelet writes kubelet's configuration again as kubeadm upgrade does on the running
+// node.
+func (n *Node) RewriteKubelet() error {
+	for file, content := range map[string]string{
+		"/var/lib/kubelet/config.yaml":          kubeletConfig,
+		"/var/lib/kubelet/instance-config.yaml": instanceConfig,
+		"/var/lib/kubelet/kubeadm-flags.env":    fmt.Sprintf(kubeadmFlags, n.Name, n.Address()),
+	} {
+		if err := os.WriteFile(n.Path(file), []byte(content), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}

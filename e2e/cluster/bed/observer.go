@@ -63,7 +63,7 @@ func (o *Observer) record(format string, arguments ...any) {
 }
 
 func (o *Observer) checkNode(node *corev1.Node) {
-	if err := checkReady(node); err != nil {
+	if err := CheckReady(node); err != nil {
 		o.record("%s: %v", node.Name, err)
 	}
 }

@@ -20,6 +20,7 @@ import (
 const (
 	RegistryHost     = gateway + ":5000"
 	RegistryUser     = "shim"
+	UnreachableHost  = gateway + ":5001"     // refuses connections
 	RegistryPassword = "canary:cluster!4d1c" // a unique text, so that a leak is found in any output
 )
 
