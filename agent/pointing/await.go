@@ -19,8 +19,9 @@ const pollInterval = 500 * time.Millisecond
 type running struct {
 	units   Manager
 	unit    string
-	admin   string // admin socket of the shim
-	healthz string // URL; empty: disabled
+	admin   string      // admin socket of the shim
+	healthz string      // URL; empty: disabled
+	acted   func() bool // reports whether the switch has acted
 	times   times
 }
 
@@ -28,7 +29,12 @@ type running struct {
 // its calls succeed, its healthz endpoint is well, and it stays so for a while.
 func (r *running) awaitThrough(ctx context.Context, former []explain.ShimClient) error {
 	return r.await(ctx, "through the shim", func(ctx context.Context) error {
-		client, err := kubelet.Await(ctx, r.admin, former)
+		if r.acted() {
+			return ErrReverted
+		}
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		client, err := kubelet.Await(short, r.admin, former)
 		if err != nil {
 			return err
 		}
@@ -75,8 +81,8 @@ func (r *running) await(ctx context.Context, how string, check func(context.Cont
 	var problem error
 	for {
 		err := check(timeout)
-		if err == nil {
-			return nil
+		if err == nil || errors.Is(err, ErrReverted) {
+			return err
 		}
 		if problem == nil || timeout.Err() == nil || !errors.Is(err, context.DeadlineExceeded) {
 			problem = err

@@ -187,7 +187,7 @@ func (p *Pointing) newSwitch(node *clients.Node) *revertSwitch {
 // running returns the kubelet of this node.
 func (p *Pointing) running(node *clients.Node, settings *config.Config) (*running, error) {
 	healthz, err := healthzURL(node)
-	return &running{units: p.units, unit: unitName(node.KubeletUnit()), admin: admin.Socket(settings.StateDirectory), healthz: healthz, times: p.times}, err
+	return &running{units: p.units, unit: unitName(node.KubeletUnit()), admin: admin.Socket(settings.StateDirectory), healthz: healthz, acted: p.newSwitch(node).hasActed, times: p.times}, err
 }
 
 // checkUnit returns an error if kubelet's unit can't be restarted.

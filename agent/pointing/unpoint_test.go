@@ -35,8 +35,11 @@ func TestUnpoint(t *testing.T) {
 			return settings
 		},
 		"kubeadm has rewritten the configuration": func(n *testNode, settings *config.Config) *config.Config {
-			content, _ := os.ReadFile(n.path("/var/lib/kubelet/config.yaml"))
-			n.write("/var/lib/kubelet/config.yaml", strings.ReplaceAll(string(content), n.settings.Shim, n.settings.Runtime))
+			for _, file := range []string{"config.yaml", "kubeadm-flags.env"} {
+				content, _ := os.ReadFile(n.path("/var/lib/kubelet/" + file))
+				text := strings.ReplaceAll(string(content), "endpoint=unix://", "endpoint=")
+				n.write("/var/lib/kubelet/"+file, strings.ReplaceAll(text, n.settings.Shim, n.settings.Runtime))
+			}
 			return settings // kubelet is still connected
 		},
 	} {
