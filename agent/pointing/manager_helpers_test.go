@@ -108,3 +108,14 @@ func (n *testNode) Unit(_ context.Context, unit string) (systemd.Unit, error) {
 	}
 	return state, nil
 }
+
+// boot starts the node again: systemd starts an enabled switch before kubelet.
+func (n *testNode) boot() {
+	n.t.Helper()
+	n.mutex.Lock()
+	defer n.mutex.Unlock()
+	n.timer = false
+	if err := n.fire(); err != nil {
+		n.t.Error(err)
+	}
+}

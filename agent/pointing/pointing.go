@@ -5,6 +5,7 @@
 // arms a switch before it edits a file: systemd units that point the clients back and restart
 // kubelet after two minutes, and at boot, without the agent. Point disarms the switch once the
 // new kubelet works through the shim. If it does not work, Point lets the switch act at once.
+// A restart of the shim with a new release needs the switch too: see [Pointing.Arm].
 // The agent may be killed at any point; [Pointing.Resume] continues from the state of the
 // units.
 package pointing

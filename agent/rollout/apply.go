@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"image-cri-shim/agent/pointing"
 	"image-cri-shim/agent/service"
 	"image-cri-shim/config"
 	"image-cri-shim/explain"
@@ -64,6 +65,7 @@ type attempt struct {
 	known      bool // the release is the last one that was applied
 	settings   *config.Config
 	registries []service.RegistryResult
+	armed      bool // the switch was armed before the service was changed
 	changed    bool // the service was changed
 	pointing   bool // kubelet's files were changed
 }
@@ -76,8 +78,10 @@ func (a *attempt) run(ctx context.Context) error {
 		{"install the binary", a.Service.InstallBinary},
 		{"check the configuration", a.check},
 		{"look up the registries", a.lookUp},
+		{pointing.StepArm, a.arm},
 		{"start the shim", a.start},
 		{"probe the shim", a.probe},
+		{pointing.StepDisarm, a.disarm},
 	}
 	for _, step := range steps {
 		if err := a.do(ctx, step.name, func() error { return step.action(ctx) }); err != nil {
@@ -109,13 +113,16 @@ func (a *attempt) check(ctx context.Context) (err error) {
 	return err
 }
 
-// lookUp looks up the registries. Afterwards, the files that check put in place are removed
-// again if the configuration is refused.
 func (a *attempt) lookUp(ctx context.Context) error {
 	if a.known {
 		return nil
 	}
-	err := a.gate(ctx)
+	return a.discardAfter(ctx, a.gate(ctx))
+}
+
+// discardAfter removes the files that check put in place if a step after it has failed, before
+// the service was changed.
+func (a *attempt) discardAfter(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() == nil {
 		err = errors.Join(err, a.Service.Discard())
 	}
@@ -135,6 +142,27 @@ func (a *attempt) gate(ctx context.Context) (err error) {
 	return a.Gate.check(a.registries, a.Record.state.Reachable)
 }
 
+// arm arms the switch if the shim must be restarted for a release that has not proven to work.
+// If the agent or the node ends before the probe, kubelet returns to the runtime.
+func (a *attempt) arm(ctx context.Context) error {
+	if a.known {
+		return nil
+	}
+	restart, err := a.Service.NeedsRestart(ctx, a.desired.Files)
+	if err == nil && restart {
+		a.armed = true
+		err = a.Clients.Arm(ctx, a.settings)
+	}
+	return a.discardAfter(ctx, err)
+}
+
+func (a *attempt) disarm(ctx context.Context) error {
+	if !a.armed {
+		return nil
+	}
+	return a.Clients.Disarm(ctx)
+}
+
 func (a *attempt) start(ctx context.Context) error {
 	a.changed = true
 	restarted, err := a.Service.Apply(ctx, a.desired.Files)
@@ -146,17 +174,25 @@ func (a *attempt) start(ctx context.Context) error {
 
 // probe waits until the shim answers as the runtime does, and with this version.
 func (a *attempt) probe(ctx context.Context) error {
-	limited, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	for {
-		err := a.Service.Probe(limited)
+	return repeat(ctx, func(ctx context.Context) error {
+		err := a.Service.Probe(ctx)
 		if err == nil {
 			var about explain.ShimStatus
-			if about, err = a.About(limited, a.settings); err == nil {
+			if about, err = a.About(ctx, a.settings); err == nil {
 				err = a.checkVersion(about)
 			}
 		}
-		if err == nil || sleep(limited, probeInterval) != nil {
+		return err
+	})
+}
+
+// repeat repeats a check until it succeeds, for a limited time.
+func repeat(ctx context.Context, check func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	for {
+		err := check(ctx)
+		if err == nil || sleep(ctx, probeInterval) != nil {
 			return err
 		}
 	}
@@ -202,25 +238,6 @@ func (a *attempt) awaitRestart(ctx context.Context) error {
 	}
 	wait := rand.N(a.Jitter)
 	return a.do(ctx, fmt.Sprintf("wait %s before the first restart of kubelet", wait.Round(time.Second)), func() error { return sleep(ctx, wait) })
-}
-
-// restore brings back the last good release after a failure of this one. If that fails too,
-// kubelet uses the runtime without the shim.
-func (a *attempt) restore(ctx context.Context) error {
-	if good := a.Record.state.Applied; good != nil {
-		err := a.do(ctx, "restore the last good configuration", func() error {
-			former := a.Service
-			if good.Version != a.Version {
-				former = a.Former(good.Version)
-			}
-			_, err := former.Apply(ctx, a.Record.state.Files) // was probed when it was new
-			return err
-		})
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-	}
-	return a.do(ctx, "point kubelet and crictl at the runtime", func() error { return a.Clients.Unpoint(ctx, a.settings, a.begin) })
 }
 
 // sleep waits for a duration, or until ctx ends.

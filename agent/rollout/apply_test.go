@@ -13,7 +13,8 @@ import (
 )
 
 var applySteps = []string{
-	"install the binary", "check the configuration", "look up the registries", "start the shim", "probe the shim",
+	"install the binary", "check the configuration", "look up the registries",
+	pointing.StepArm, "start the shim", "probe the shim", pointing.StepDisarm,
 	"point kubelet and crictl", pointing.StepArm, pointing.StepEdit, pointing.StepRestart, pointing.StepAwait, pointing.StepDisarm,
 }
 
@@ -51,7 +52,7 @@ func TestEachStepFails(t *testing.T) {
 	for _, c := range []struct {
 		action  string
 		backoff bool // next attempt not at the next look
-	}{{"install", false}, {"check", false}, {"look-up", false}, {"apply " + newVersion, true}, {"probe", true}, {"edit", true}} {
+	}{{"install", false}, {"check", false}, {"look-up", false}, {"needs restart", false}, {"arm", false}, {"apply " + newVersion, true}, {"probe", true}, {"edit", true}} {
 		for _, first := range []bool{true, false} {
 			t.Run(c.action, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {

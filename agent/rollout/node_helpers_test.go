@@ -34,12 +34,13 @@ const (
 type testNode struct {
 	folder  string
 	actions []string
-	fails   map[string]error // by action: install, check, look-up, apply, probe, edit, remove
+	fails   map[string]error // by action: install, check, look-up, needs restart, arm, apply, probe, edit, remove
 
-	installed map[string]bool // versions in /opt
-	files     service.Files   // nil without a configuration
-	version   string          // that serves; empty: stopped
-	checked   bool            // Check has put files in place
+	installed map[string]bool  // versions in /opt
+	files     service.Files    // nil without a configuration
+	version   string           // that serves; empty: stopped
+	proven    map[release]bool // releases whose probe has succeeded
+	checked   bool             // Check has put files in place
 	packaged  bool
 	unreached []string // registries
 
@@ -66,7 +67,7 @@ func newTestNode(t *testing.T) *testNode {
 		folder = t.TempDir()
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	return &testNode{folder: folder, fails: map[string]error{}, installed: map[string]bool{}}
+	return &testNode{folder: folder, fails: map[string]error{}, installed: map[string]bool{}, proven: map[release]bool{}}
 }
 
 func (n *testNode) act(name string) error {
@@ -138,11 +139,19 @@ func (s testService) Apply(_ context.Context, files service.Files) (bool, error)
 	return true, nil
 }
 
+func (s testService) NeedsRestart(_ context.Context, files service.Files) (bool, error) {
+	return s.files.Hash() != files.Hash() || s.testNode.version != s.version, s.fails["needs restart"]
+}
+
 func (s testService) Probe(context.Context) error {
 	if _, broken := s.files["broken"]; broken {
 		return errors.New("the shim does not answer")
 	}
-	return s.fails["probe"]
+	err := s.fails["probe"]
+	if err == nil {
+		s.proven[release{s.files.Hash(), s.testNode.version}] = true
+	}
+	return err
 }
 
 func (s testService) Drift(_ context.Context, files service.Files) (found []string, err error) {
@@ -188,6 +197,9 @@ func (c testClients) restart() {
 func (c testClients) Point(ctx context.Context, _ *config.Config, step func(string)) error {
 	if c.pointed && c.connected && !c.armed {
 		return nil
+	}
+	if _, broken := c.files["broken"]; broken {
+		return errors.Join(errors.New("the shim does not answer"), c.Unpoint(ctx, nil, step))
 	}
 	step(pointing.StepArm)
 	if ctx.Err() != nil {
@@ -254,6 +266,19 @@ func (c testClients) Resume(ctx context.Context, settings *config.Config) error 
 		return c.Unpoint(ctx, nil, func(string) {})
 	}
 	return c.Point(ctx, settings, func(string) {})
+}
+
+func (c testClients) Arm(context.Context, *config.Config) error {
+	if err := c.fails["arm"]; err != nil {
+		return err
+	}
+	c.armed = c.pointed
+	return nil
+}
+
+func (c testClients) Disarm(context.Context) error {
+	c.armed = false
+	return nil
 }
 
 func (n *testNode) about(context.Context, *config.Config) (explain.ShimStatus, error) {

@@ -6,6 +6,9 @@
 //
 //	binary -> check -> look-up -> service -> probe -> point kubelet and wait for it
 //
+// The switch of package pointing is armed before the shim of a node whose kubelet uses it is
+// restarted with a new release, and disarmed after the probe.
+//
 // Each step can be repeated. A process that is killed anywhere is followed by one that begins
 // with the first step.
 package rollout
@@ -29,6 +32,7 @@ type Service interface {
 	Check(ctx context.Context, files service.Files) (*config.Config, error)
 	Discard() error
 	LookUp(ctx context.Context, settings *config.Config) ([]service.RegistryResult, error)
+	NeedsRestart(ctx context.Context, files service.Files) (bool, error)
 	Apply(ctx context.Context, files service.Files) (restarted bool, err error)
 	Probe(ctx context.Context) error
 	Drift(ctx context.Context, files service.Files) ([]string, error)
@@ -42,6 +46,8 @@ type Clients interface {
 	Point(ctx context.Context, settings *config.Config, step func(name string)) error
 	Unpoint(ctx context.Context, settings *config.Config, step func(name string)) error
 	Resume(ctx context.Context, settings *config.Config) error
+	Arm(ctx context.Context, settings *config.Config) error
+	Disarm(ctx context.Context) error
 }
 
 // Desired is the configuration and the version of the shim that the node shall have.

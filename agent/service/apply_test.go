@@ -34,6 +34,9 @@ func TestApply(t *testing.T) {
 	} {
 		files[ConfigKey] = configuration(step.configuration)
 		s = n.service(t, step.version)
+		if needed, err := s.NeedsRestart(t.Context(), files); err != nil || needed != step.restarted {
+			t.Errorf("%s: NeedsRestart returns %t, %v; want %t", step.name, needed, err, step.restarted)
+		}
 		if restarted, err := install(t.Context(), s, files); err != nil || restarted != step.restarted {
 			t.Fatalf("%s: restarted %t, %v; want %t", step.name, restarted, err, step.restarted)
 		}
@@ -124,6 +127,12 @@ func TestApplyRollsBack(t *testing.T) {
 	_, err := install(t.Context(), broken, Files{ConfigKey: configuration("debug: true\n")})
 	if err == nil || !strings.Contains(err.Error(), `serves as version "v1.1.0", expected "v2.0.0"`) {
 		t.Errorf("error is %v", err)
+	}
+	if _, err := s.Apply(t.Context(), good); err != nil {
+		t.Error(err)
+	}
+	if !exists(broken.path(broken.Binary())) {
+		t.Error("the binary of the switch is gone")
 	}
 	if err := os.RemoveAll(filepath.Join(n.root, versionsFolder, "v2.0.0")); err != nil {
 		t.Fatal(err)

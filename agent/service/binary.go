@@ -111,10 +111,17 @@ func (s *Service) selectVersion() error {
 	return err
 }
 
-// deselectVersion returns to the former version after a failed start of the release.
+// deselectVersion returns to the former version after a failed start of the release. The
+// release becomes the previous version and is kept, because the switch of package pointing may
+// need its binary.
 func (s *Service) deselectVersion(former string) error {
 	if former == "" {
 		return errors.Join(host.Remove(s.path(currentLink)), host.Remove(s.path(previousLink)))
+	}
+	if former != s.release.Version {
+		if _, err := host.ReplaceSymlink(s.path(previousLink), s.release.Version); err != nil {
+			return err
+		}
 	}
 	_, err := host.ReplaceSymlink(s.path(currentLink), former)
 	return err

@@ -1,0 +1,36 @@
+package service
+
+import (
+	"context"
+
+	"image-cri-shim/config"
+)
+
+// NeedsRestart reports whether Apply of the files restarts the shim, or starts a stopped one.
+// It changes nothing.
+func (s *Service) NeedsRestart(ctx context.Context, files Files) (bool, error) {
+	plan, err := s.planOf(ctx, files)
+	if err != nil {
+		return false, err
+	}
+	for _, name := range []string{socketUnit, serviceUnit} {
+		unit, err := s.manager.Unit(ctx, name)
+		if err != nil {
+			return false, err
+		}
+		if !unit.IsActive() || name == serviceUnit && s.isOutdated(plan, unit) {
+			return true, nil
+		}
+	}
+	for _, f := range plan.units {
+		if s.difference(f) != "" {
+			return true, nil
+		}
+	}
+	installed, err := config.Load(s.configFile())
+	if err != nil || len(installed.NeedRestart(plan.settings)) > 0 {
+		return true, nil // also an invalid file, with which the shim may not serve any more
+	}
+	status, err := s.status(ctx, installed)
+	return err != nil || len(status.Restart) > 0, ctx.Err()
+}
