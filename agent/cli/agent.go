@@ -61,7 +61,7 @@ func (p program) runAgent(c *cli.Context, from source, gate rollout.Gate) error 
 		return err
 	}
 	defer func() { _ = binary.Close() }()
-	watch, err := from.open(c.Path("config"))
+	watch, err := from.open(c.Path("config"), log)
 	if err != nil {
 		return err
 	}

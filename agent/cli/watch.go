@@ -2,12 +2,15 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
 	"k8s.io/client-go/kubernetes"
 
@@ -57,14 +60,17 @@ type watcher struct {
 	files   service.Files // of the folder
 	account *os.File      // folder of the service account
 	client  kubernetes.Interface
+	log     logrus.FieldLogger
 }
 
 // open reads and opens all that is needed from the pod.
-func (s source) open(folder string) (*watcher, error) {
-	w := &watcher{source: s}
+func (s source) open(folder string, log logrus.FieldLogger) (*watcher, error) {
+	w := &watcher{source: s, log: log}
 	var err error
-	if w.files, err = readFiles(folder); err != nil && !(s.isLive() && os.IsNotExist(err)) {
-		return nil, err
+	if _, missing := os.Stat(folder); !s.isLive() || !errors.Is(missing, fs.ErrNotExist) {
+		if w.files, err = readFiles(folder); err != nil {
+			return nil, err
+		}
 	}
 	if !s.isLive() {
 		if err := w.files.Validate(); err != nil {
@@ -111,6 +117,9 @@ func (w *watcher) start(ctx context.Context) (<-chan rollout.Desired, error) {
 	go func() {
 		defer close(desired)
 		for object := range objects {
+			if object == nil && !w.sealos {
+				continue // the node keeps its configuration until the object exists
+			}
 			next := w.desired(object)
 			select {
 			case <-desired: // an older one
@@ -122,36 +131,40 @@ func (w *watcher) start(ctx context.Context) (<-chan rollout.Desired, error) {
 	return desired, nil
 }
 
-// desired merges the keys of the object into the files of the folder.
+// desired merges the keys of the object into the files of the folder. object is nil if it does
+// not exist.
 func (w *watcher) desired(object map[string][]byte) rollout.Desired {
-	files, err := w.merge(object)
+	d := rollout.Desired{Version: version.Short(), Absent: object == nil}
+	files := maps.Clone(w.files)
+	if files == nil {
+		files = make(service.Files)
+	}
+	var err error
+	if w.sealos {
+		_, d.Merged = object[config.SealosKey]
+		files[service.ConfigKey], err = w.mergeSealos(files[service.ConfigKey], object[config.SealosKey])
+	} else {
+		maps.Copy(files, object)
+	}
 	if err == nil {
 		err = files.Validate()
 	}
 	if err != nil {
-		err = fmt.Errorf("%s %s/%s: %w", w.kind, w.namespace, w.name, err)
-		return rollout.Desired{Version: version.Short(), Err: err}
+		d.Err = fmt.Errorf("%s %s/%s: %w", w.kind, w.namespace, w.name, err)
+		return d
 	}
-	return rollout.Desired{Files: files, Version: version.Short()}
+	d.Files = files
+	return d
 }
 
-func (w *watcher) merge(object map[string][]byte) (service.Files, error) {
-	files := make(service.Files)
-	maps.Copy(files, w.files)
-	if !w.sealos {
-		maps.Copy(files, object)
-		return files, nil
+// mergeSealos merges the text of sealos' ConfigMap into the configuration, and logs the
+// warnings. Without a text, the configuration stays as it is.
+func (w *watcher) mergeSealos(file, registries []byte) ([]byte, error) {
+	merged, warnings, err := config.MergeSealos(
+		config.Source{Name: service.ConfigKey, Data: file},
+		config.Source{Name: config.SealosKey, Data: registries})
+	for _, warning := range warnings {
+		w.log.Warn(warning)
 	}
-	text, ok := object[config.SealosKey]
-	if !ok {
-		return nil, fmt.Errorf("the key %s is missing", config.SealosKey)
-	}
-	merged, _, err := config.MergeSealos(
-		config.Source{Name: service.ConfigKey, Data: files[service.ConfigKey]},
-		config.Source{Name: config.SealosKey, Data: text})
-	if err != nil {
-		return nil, err
-	}
-	files[service.ConfigKey] = merged
-	return files, nil
+	return merged, err
 }

@@ -17,7 +17,7 @@ import (
 
 // WatchFiles returns a channel of the keys of one Secret or ConfigMap, by kind, namespace and
 // name. The channel delivers the present content first and then each change of it; a slow
-// reader receives only the newest. A missing or deleted object delivers nothing. After an
+// reader receives only the newest. A missing or deleted object delivers nil. After an
 // outage of the apiserver, the object is read again, with a backoff of at most 30 s. The
 // channel is closed when ctx ends.
 //
@@ -67,7 +67,8 @@ func only(name string, options metav1.ListOptions) metav1.ListOptions {
 // with one place. Only the reflector's goroutine calls its methods.
 type newestFiles struct {
 	files chan map[string][]byte
-	last  map[string][]byte // the content that was delivered last; nil: none
+	began bool              // whether something was delivered
+	last  map[string][]byte // that was delivered last; nil: no object
 }
 
 func (n *newestFiles) deliver(object any) error {
@@ -83,21 +84,25 @@ func (n *newestFiles) deliver(object any) error {
 	default:
 		return fmt.Errorf("found an object of type %T, expected a Secret or ConfigMap", object)
 	}
-	if n.last != nil && maps.EqualFunc(files, n.last, bytes.Equal) {
-		return nil // only metadata changed, or the object was read again after an outage
+	n.send(files)
+	return nil
+}
+
+func (n *newestFiles) send(files map[string][]byte) {
+	if n.began && (files == nil) == (n.last == nil) && maps.EqualFunc(files, n.last, bytes.Equal) {
+		return // only metadata changed, or the object was read again after an outage
 	}
-	n.last = files
+	n.began, n.last = true, files
 	select {
 	case <-n.files: // an older content that the reader has not taken
 	default:
 	}
 	n.files <- maps.Clone(files)
-	return nil
 }
 
 func (n *newestFiles) Add(object any) error    { return n.deliver(object) }
 func (n *newestFiles) Update(object any) error { return n.deliver(object) }
-func (n *newestFiles) Delete(any) error        { return nil }
+func (n *newestFiles) Delete(any) error        { n.send(nil); return nil }
 func (n *newestFiles) Resync() error           { return nil }
 
 // Replace takes the objects of a list: one, or none if the object does not exist.
@@ -106,6 +111,9 @@ func (n *newestFiles) Replace(objects []any, _ string) error {
 		if err := n.deliver(object); err != nil {
 			return err
 		}
+	}
+	if len(objects) == 0 {
+		n.send(nil)
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // TestWatchFiles requires that the present content and each change are delivered, and that a
-// change of metadata, a deletion and other names are not.
+// change of metadata and other names are not. A deletion delivers nil.
 func TestWatchFiles(t *testing.T) {
 	server := startAPIServer(t)
 	server.set(secretOf("one", nil))
@@ -22,7 +22,9 @@ func TestWatchFiles(t *testing.T) {
 	server.set(secretOf("two", nil))
 	wantContent(t, files, "two")
 	server.set(nil)
+	wantAbsent(t, files)
 	server.set(secretOf("two", nil))
+	wantContent(t, files, "two")
 	server.set(secretOf("three", nil))
 	wantContent(t, files, "three")
 
@@ -63,10 +65,12 @@ func TestWatchFilesAfterAnOutage(t *testing.T) {
 	wantContent(t, files, "two")
 }
 
-// TestWatchFilesBeforeTheObject requires that a missing ConfigMap is delivered once it exists.
+// TestWatchFilesBeforeTheObject requires that a missing ConfigMap delivers nil, and its content
+// once it exists.
 func TestWatchFilesBeforeTheObject(t *testing.T) {
 	server := startAPIServer(t)
 	files := watchFiles(t, server, "ConfigMap")
+	wantAbsent(t, files)
 	server.awaitWatch()
 	server.set(&corev1.ConfigMap{
 		TypeMeta:   metav1.TypeMeta{Kind: "ConfigMap", APIVersion: "v1"},
@@ -107,6 +111,18 @@ func watchFiles(t *testing.T, server *apiserver, kind string) <-chan map[string]
 		}
 	})
 	return files
+}
+
+func wantAbsent(t *testing.T, files <-chan map[string][]byte) {
+	t.Helper()
+	select {
+	case content := <-files:
+		if content != nil {
+			t.Fatalf("received %q, want nil", content)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("received nothing in a minute, want nil")
+	}
 }
 
 func wantContent(t *testing.T, files <-chan map[string][]byte, want string) {

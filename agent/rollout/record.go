@@ -35,6 +35,7 @@ type state struct {
 	MachineID string           `json:"machineID"`
 	Applied   *status.Applied  `json:"applied,omitempty"`
 	Files     service.Files    `json:"files,omitempty"`     // of Applied
+	Merged    bool             `json:"merged,omitempty"`    // Files have the content of sealos' ConfigMap
 	Reachable []string         `json:"reachable,omitempty"` // registries, with Applied
 	Restarts  []time.Time      `json:"restarts,omitempty"`  // of kubelet by the agent
 	Failures  []status.Failure `json:"failures,omitempty"`  // one for each release
@@ -63,7 +64,7 @@ func OpenRecord(folder, machineID string, log logrus.FieldLogger) (*Record, erro
 		r.state = state{MachineID: machineID}
 	}
 	if a := r.state.Applied; a != nil && r.state.Files.Hash() != a.Hash {
-		r.state.Applied, r.state.Files = nil, nil
+		r.state.Applied, r.state.Files, r.state.Merged = nil, nil, false
 	}
 	r.clampTimes(time.Now())
 	return r, nil
@@ -122,6 +123,7 @@ func (r *Record) applied(d Desired, reachable []string, lookedUp bool) error {
 		r.state.Applied = &status.Applied{Hash: wanted.hash, Version: wanted.version, Time: time.Now()}
 		r.state.Files = d.Files
 	}
+	r.state.Merged = d.Merged
 	if lookedUp {
 		r.state.Reachable = reachable
 	}

@@ -54,6 +54,8 @@ type Clients interface {
 type Desired struct {
 	Files   service.Files
 	Version string
+	Merged  bool  // Files have the content of sealos' ConfigMap
+	Absent  bool  // sealos' ConfigMap does not exist; Files are those without it
 	Err     error // reason why the source of Files can't be used; Files is empty then
 }
 
@@ -88,8 +90,9 @@ type Options struct {
 // concurrent use.
 type Rollout struct {
 	Options
-	report  report
-	resumed bool // whether the work of a killed agent is finished
+	report   report
+	resumed  bool // whether the work of a killed agent is finished
+	deletion bool // whether the deletion of sealos' ConfigMap was logged
 }
 
 // New returns a Rollout.

@@ -97,6 +97,7 @@ var errNoConfiguration = errors.New("no configuration has arrived: does the watc
 // look applies d, or mends the node, and writes the status. Without d, it mends the last good
 // configuration.
 func (r *Rollout) look(ctx context.Context, d *Desired) error {
+	d = r.withoutDeletion(d)
 	if d != nil && d.Err == nil {
 		r.report.status.Hash = d.Files.Hash()
 	}
@@ -111,6 +112,20 @@ func (r *Rollout) look(ctx context.Context, d *Desired) error {
 	return err
 }
 
+// withoutDeletion returns d, or after the deletion of sealos' ConfigMap, the last configuration
+// with its content, as sealos keeps it. A node that never had the ConfigMap has the files of d.
+func (r *Rollout) withoutDeletion(d *Desired) *Desired {
+	if d == nil || !d.Absent || !r.Record.state.Merged {
+		r.deletion = false
+		return d
+	}
+	if !r.deletion {
+		r.Log.Warn("sealos' ConfigMap was deleted, keeping the last configuration with its content")
+	}
+	r.deletion = true
+	return &Desired{Files: r.Record.state.Files, Version: d.Version, Merged: true}
+}
+
 func (r *Rollout) lookAt(ctx context.Context, d *Desired) error {
 	if err := r.resume(ctx, d); err != nil {
 		return err
@@ -122,6 +137,7 @@ func (r *Rollout) lookAt(ctx context.Context, d *Desired) error {
 	case d != nil:
 		if r.Record.isApplied(d.release()) {
 			r.Record.forgetOthers(d.release())
+			r.Record.state.Merged = d.Merged // is saved with the next change
 			return r.mend(ctx, *d)
 		}
 		if err = r.Apply(ctx, *d); err == nil {

@@ -173,6 +173,39 @@ func TestLive(t *testing.T) {
 	})
 }
 
+// TestDeletedConfigMap requires that a node without sealos' ConfigMap has the rest of the
+// configuration, and that the deletion of the ConfigMap keeps its last content, also for a new
+// pod with a new version.
+func TestDeletedConfigMap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newTestNode(t)
+		absent, merged := desired(oldVersion, "base"), desired(oldVersion, "merged")
+		absent.Absent, merged.Merged = true, true
+		r := n.agent(t, oldVersion)
+		n.look(t, r, absent, "")
+		n.wantServing(t, absent)
+		other := desired(oldVersion, "other base")
+		other.Absent = true
+		n.look(t, n.agent(t, oldVersion), other, "")
+		n.wantServing(t, other)
+		n.look(t, r, merged, "")
+		for range 2 {
+			n.look(t, r, absent, "")
+			n.wantServing(t, merged)
+		}
+		if got := strings.Count(n.log.String(), "sealos' ConfigMap was deleted"); got != 1 {
+			t.Errorf("the deletion is logged %d times", got)
+		}
+		absent.Version, merged.Version = newVersion, newVersion
+		n.look(t, n.agent(t, newVersion), absent, "")
+		n.wantServing(t, merged)
+		base := desired(newVersion, "base") // without the key
+		n.look(t, n.agent(t, newVersion), base, "")
+		n.look(t, n.agent(t, newVersion), absent, "")
+		n.wantServing(t, absent)
+	})
+}
+
 // TestRestoreFails requires that kubelet uses the runtime if neither the new nor the former
 // release serves.
 func TestRestoreFails(t *testing.T) {
