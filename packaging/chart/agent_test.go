@@ -33,8 +33,10 @@ func TestAgent(t *testing.T) {
 	}; !reflect.DeepEqual(nodes(agent), want) {
 		t.Errorf("nodes %v, want %v", nodes(agent), want)
 	}
-	if rules := roles(rendered.objects, pod.ServiceAccountName); rules != nil || pod.ServiceAccountName != "" {
-		t.Errorf("service account %q with %q, want none", pod.ServiceAccountName, rules)
+	// Without a name, the pod would keep that of a former release with live: Kubernetes has a
+	// second field for it.
+	if rules := roles(rendered.objects, pod.ServiceAccountName); rules != nil || pod.ServiceAccountName != "default" {
+		t.Errorf("service account %q with %q, want default, which permits nothing", pod.ServiceAccountName, rules)
 	}
 }
 

@@ -15,8 +15,10 @@ spec:
     - name: {{ . }}
     {{- end }}
   {{- end }}
-  {{- if $token }}
-  serviceAccountName: {{ include "image-cri-shim.fullname" $top }}
+  {{- if eq .component "agent" }}
+  {{- /* Kubernetes copies the name to the field serviceAccount. An upgrade that removes it would
+  bring it back from there, and no pod starts once the account is deleted. */}}
+  serviceAccountName: {{ ternary (include "image-cri-shim.fullname" $top) "default" $token }}
   {{- end }}
   automountServiceAccountToken: {{ $token }}
   enableServiceLinks: false
