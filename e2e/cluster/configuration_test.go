@@ -16,16 +16,19 @@ func TestBadConfigurationStops(t *testing.T) {
 	cluster, ctx := needCluster(t), testContext(t)
 	install(ctx, t, oldVersion, goodValues())
 	for name, bad := range map[string]struct {
-		config values
+		config any
 		reason string // part of the message in the pod's status
 	}{
-		"refused":     {values{"address": "http://" + bed.RegistryHost, "timeot": "3s"}, "timeot"},
+		"refused":     {"address: http://" + bed.RegistryHost + "\ntimeot: 3s\n", "timeot"}, // a text, which the chart does not check
 		"unreachable": {values{"address": "http://" + bed.UnreachableHost}, bed.UnreachableHost},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if err := upgrade(ctx, t, oldVersion, goodValues().with("config", bad.config), "--wait", "--timeout", "25s"); err == nil {
+			ctx := testContext(t)
+			err := upgrade(ctx, t, oldVersion, goodValues().with("config", bad.config).with("registryGate", "all"), "--wait", "--timeout", "25s")
+			if err == nil {
 				t.Error("helm upgrade --wait succeeded")
 			}
+			t.Log(err)
 			stopped := awaitReason(ctx, t, bad.reason)
 			for _, node := range cluster.Nodes {
 				if node.Name != stopped {

@@ -162,6 +162,7 @@ type status struct {
 	Serving          string `json:"serving"`
 	KubeletConnected bool   `json:"kubeletConnected"`
 	KubeletRestarts  int    `json:"kubeletRestarts"`
+	Removed          bool   `json:"removed"`
 	Drift            *struct {
 		Count int      `json:"count"`
 		Found []string `json:"found"`

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -49,4 +50,27 @@ func (n *Node) Import(ctx context.Context, images map[name.Reference]v1.Image) e
 		return fmt.Errorf("import images: %w", err)
 	}
 	return nil
+}
+
+// MountAgent mounts the image of the agent that `make image` has built for a version at a
+// folder of the node.
+func (n *Node) MountAgent(ctx context.Context, version, folder string) error {
+	archive, err := program(version + "/image-cri-shim-agent_" + version + "_oci.tar")
+	if err != nil {
+		return err
+	}
+	file, err := os.Open(archive)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	image := "docker.io/library/" + AgentRepository + ":" + version
+	if _, err := n.RunWith(ctx, file, "ctr", "--namespace", "k8s.io", "images", "import", "-"); err != nil {
+		return err
+	}
+	if _, err := n.Run(ctx, "mkdir", "-p", folder); err != nil {
+		return err
+	}
+	_, err = n.Run(ctx, "ctr", "--namespace", "k8s.io", "images", "mount", image, folder)
+	return err
 }

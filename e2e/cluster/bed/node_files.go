@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -13,8 +14,14 @@ import (
 
 // emptied are the folders in which a node has only its own files, and none of this machine's.
 var emptied = []string{
-	"etc/systemd/system", "etc/containerd", "etc/kubernetes", "etc/cni", "etc/image-cri-shim", "opt",
-	"var/lib/kubelet", "var/lib/containerd", "var/lib/cni", "var/lib/image-cri-shim", "var/lib/image-cri-shim-agent", "var/log/journal",
+	"etc/systemd/system", "etc/containerd", "etc/kubernetes", "etc/cni", "opt",
+	"var/lib/kubelet", "var/lib/containerd", "var/lib/cni", "var/log/journal",
+}
+
+// hidden are the files and folders of this machine that a node does not have.
+var hidden = []string{
+	"etc/image-cri-shim", "etc/image-cri-shim.yaml", "usr/bin/image-cri-shim",
+	"var/lib/image-cri-shim", "var/lib/image-cri-shim-agent",
 }
 
 // kubelet's unit and drop-in are those of the packages of Kubernetes, and its configuration
@@ -116,6 +123,11 @@ func (n *Node) writeFiles(authority *authority) error {
 			return err
 		}
 	}
+	for _, path := range hidden {
+		if err := n.hide(path); err != nil {
+			return err
+		}
+	}
 	machineID := make([]byte, 16)
 	_, _ = rand.Read(machineID) // never fails
 	files := map[string]string{
@@ -183,6 +195,17 @@ func (n *Node) empty(folder string) error {
 		return err
 	}
 	return unix.Setxattr(n.change(folder), opaque, []byte("y"), 0)
+}
+
+// hide deletes a file or folder of this machine on the node.
+func (n *Node) hide(path string) error {
+	if _, err := os.Lstat("/" + path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return errors.Join(
+		os.MkdirAll(filepath.Dir(n.change(path)), 0o755),
+		unix.Mknod(n.change(path), unix.S_IFCHR, 0),
+	)
 }
 
 // opaque is the extended attribute by which an overlay hides a lower folder.
