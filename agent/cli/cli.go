@@ -3,7 +3,7 @@
 //
 // Each command has a file with its name. pod.go opens the files of the pod, and node.go enters
 // the node: after that, all paths are those of the node. watch.go receives configurations from
-// the apiserver. usage.go reports wrong arguments.
+// the apiserver. log.go has the log, also of client-go. usage.go reports wrong arguments.
 package cli
 
 import (
@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
 
 	"image-cri-shim/version"
@@ -82,14 +81,6 @@ func (p program) run(ctx context.Context, arguments []string, stdout, stderr io.
 		OnUsageError:    flagError,
 	}
 	return app.RunContext(ctx, arguments)
-}
-
-// newLog returns the log of a command.
-func newLog(c *cli.Context) *logrus.Logger {
-	log := logrus.New()
-	log.SetOutput(c.App.ErrWriter)
-	log.SetFormatter(&logrus.TextFormatter{DisableColors: true, FullTimestamp: true})
-	return log
 }
 
 func hostFlag() cli.Flag {
