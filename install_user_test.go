@@ -35,7 +35,7 @@ func TestInstallAsAnotherUser(t *testing.T) {
 	}{
 		{"install", 0o600, "install: nothing was changed: " + kubelet + ": open " + kubelet + ": permission denied\nhint: run this command as root"},
 		{"uninstall", 0o600, "uninstall: nothing was changed: " + kubelet + ": open " + kubelet + ": permission denied\nhint: run this command as root"},
-		{"install", 0o644, "install: the files were restored: write the backup: open " + folder + "/.config.yaml.image-cri-shim.bak-"},
+		{"install", 0o644, "install: the files were restored: write the backup: open " + folder + "/config.yaml.image-cri-shim.bak.image-cri-shim.tmp: permission denied"},
 	} {
 		if err := errors.Join(os.WriteFile(kubelet, nil, 0o600), os.Chmod(kubelet, test.mode)); err != nil {
 			t.Fatal(err)

@@ -16,6 +16,11 @@ import (
 // former content.
 const backupSuffix = ".image-cri-shim.bak"
 
+// temporarySuffix is appended to the path of a file for its next content, until that replaces the
+// file. kubelet reads no file with this suffix from a folder of drop-ins. A process that is
+// killed leaves the file, and the next change of any of them removes it.
+const temporarySuffix = ".image-cri-shim.tmp"
+
 // absent is the content of the backup of a file that Install created.
 const absent = "# This file did not exist before image-cri-shim install.\n"
 
@@ -74,6 +79,9 @@ func (c *Change) Diff() string {
 // Apply writes the file and its backup. Each write is atomic and keeps the owner and mode of
 // the file.
 func (c *Change) Apply() error {
+	if err := c.removeTemporary(); err != nil {
+		return err
+	}
 	if c.backupAfter != nil && (c.backup == nil || *c.backup != *c.backupAfter) {
 		if err := c.write(c.backupPath(), *c.backupAfter); err != nil {
 			return fmt.Errorf("write the backup: %w", err)
@@ -91,6 +99,17 @@ func (c *Change) Apply() error {
 	}
 	if c.backup != nil && c.backupAfter == nil {
 		return os.Remove(c.backupPath())
+	}
+	return nil
+}
+
+// removeTemporary removes the files of writes that were killed.
+func (c *Change) removeTemporary() error {
+	for _, path := range []string{c.Path, c.backupPath()} {
+		err := os.Remove(path + temporarySuffix)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) && !errors.Is(err, syscall.EROFS) {
+			return err
+		}
 	}
 	return nil
 }
@@ -164,7 +183,10 @@ func RevertAll(changes []Change) error {
 }
 
 func (c *Change) write(path, content string) (err error) {
-	temporary, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
+	if err := c.removeTemporary(); err != nil {
+		return err
+	}
+	temporary, err := os.OpenFile(path+temporarySuffix, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}

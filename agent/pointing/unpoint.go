@@ -73,9 +73,11 @@ func (p *Pointing) pointBack(ctx context.Context, s *revertSwitch, r *running, c
 		if err := p.units.RestartNoWait(ctx, r.unit); err != nil {
 			return err
 		}
-	case slices.ContainsFunc(changes, func(c clients.Change) bool { return c.Changed() }):
-		step(StepEdit)
-		if err := clients.ApplyAll(changes); err != nil {
+	default:
+		if slices.ContainsFunc(changes, func(c clients.Change) bool { return c.Changed() }) {
+			step(StepEdit)
+		}
+		if err := clients.ApplyAll(changes); err != nil { // also removes what a killed agent has left
 			return err
 		}
 	}
