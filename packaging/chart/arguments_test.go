@@ -1,0 +1,67 @@
+package chart
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"image-cri-shim/agent/cli"
+)
+
+// TestAgentAcceptsArguments requires that the agent's program accepts the arguments of all
+// containers and probes. It then ends, because this machine is not a node: the program of the
+// shim, the status and the apiserver are missing.
+func TestAgentAcceptsArguments(t *testing.T) {
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+	missing := []string{"open the shim's program: ", "the agent has not written its status yet: ", "find the apiserver: "}
+	commands := make(map[string]bool)
+	for _, values := range []string{
+		"config: {address: 'http://hub'}", "existingSecret: mine", "{live: true, jitter: 5m}", "compatibility: {sealosConfigMap: true}",
+		"registryGate: all", "registryGate: 'off'",
+	} {
+		rendered := render(t, values)
+		maps.Copy(rendered.objects, rendered.hooks)
+		for name, object := range rendered.objects {
+			for _, arguments := range argumentsOf(object) {
+				var stdout, stderr bytes.Buffer
+				code := cli.Main(t.Context(), append([]string{"image-cri-shim-agent"}, arguments...), &stdout, &stderr)
+				text := strings.TrimPrefix(stderr.String(), "image-cri-shim-agent: ")
+				if code != 1 || !slices.ContainsFunc(missing, func(want string) bool { return strings.HasPrefix(text, want) }) {
+					t.Errorf("%s, %s: %q ends with %d: %s", values, name, arguments, code, text)
+				}
+				command, _, _ := strings.Cut(strings.Join(arguments, " "), " -")
+				commands[command] = true
+			}
+		}
+	}
+	if got, want := slices.Sorted(maps.Keys(commands)), []string{"agent", "hook await-removal", "hook prune", "remove", "status"}; !slices.Equal(got, want) {
+		t.Errorf("found the commands %q, want %q", got, want)
+	}
+}
+
+// argumentsOf returns the arguments of the agent's program in the containers of an object.
+func argumentsOf(object metav1.Object) (arguments [][]string) {
+	var pod corev1.PodSpec
+	switch object := object.(type) {
+	case *appsv1.DaemonSet:
+		pod = object.Spec.Template.Spec
+	case *batchv1.Job:
+		pod = object.Spec.Template.Spec
+	}
+	for _, container := range slices.Concat(pod.InitContainers, pod.Containers) {
+		arguments = append(arguments, container.Args)
+		for _, probe := range []*corev1.Probe{container.ReadinessProbe, container.LivenessProbe, container.StartupProbe} {
+			if probe != nil && probe.Exec != nil {
+				arguments = append(arguments, probe.Exec.Command[1:])
+			}
+		}
+	}
+	return arguments
+}
