@@ -55,7 +55,6 @@ func TestRemoveManifest(t *testing.T) {
 	install(ctx, t, oldVersion, goodValues())
 	for _, node := range cluster.Nodes {
 		awaitServing(ctx, t, node, oldVersion)
-		runPublic(ctx, t, node)
 	}
 }
 

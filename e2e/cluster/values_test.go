@@ -41,8 +41,10 @@ func TestExistingSecret(t *testing.T) {
 					t.Errorf("%s: %s is not that of %s: %v", node.Name, file, secret.name, err)
 				}
 			}
-			runPublic(ctx, t, node)
 		}
+	}
+	for _, node := range cluster.Nodes {
+		runPublic(ctx, t, node) // with the password of the Secret
 	}
 }
 
@@ -104,10 +106,8 @@ func TestWaves(t *testing.T) {
 	}
 
 	install(ctx, t, oldVersion, goodValues())
-	for _, node := range cluster.Nodes {
-		awaitServing(ctx, t, node, oldVersion)
-		runPublic(ctx, t, node)
-	}
+	awaitServing(ctx, t, second, oldVersion)
+	runPublic(ctx, t, second)
 }
 
 // TestPasswordsInValues requires that Helm refuses a password in the values before it changes
