@@ -1,4 +1,4 @@
 // Package cluster reads and changes the objects of the chart's release through the apiserver:
 // it watches the configuration, deletes Secrets with old configurations, and waits until the
-// shim has left all nodes.
+// shim is removed from all nodes.
 package cluster

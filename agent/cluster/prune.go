@@ -8,9 +8,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/pager"
 )
 
 // Prune deletes the Secrets with configurations of a DaemonSet that are not used any more, and
@@ -77,24 +75,4 @@ func addSecrets(used map[string]bool, pod corev1.PodSpec) {
 			}
 		}
 	}
-}
-
-// eachPod calls visit for each pod of a DaemonSet. It reads them in pages, so that the memory
-// does not grow with the cluster.
-func eachPod(ctx context.Context, client kubernetes.Interface, owner *appsv1.DaemonSet, visit func(*corev1.Pod) error) error {
-	pods := pager.New(func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-		return client.CoreV1().Pods(owner.Namespace).List(ctx, options)
-	})
-	selector := metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(owner.Spec.Selector)}
-	err := pods.EachListItem(ctx, selector, func(object runtime.Object) error {
-		pod, ok := object.(*corev1.Pod)
-		if !ok || !metav1.IsControlledBy(pod, owner) {
-			return nil
-		}
-		return visit(pod)
-	})
-	if err != nil {
-		return fmt.Errorf("list the pods of DaemonSet %s: %w", owner.Name, err)
-	}
-	return nil
 }

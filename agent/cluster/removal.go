@@ -19,7 +19,7 @@ import (
 
 const (
 	pollInterval = 2 * time.Second
-	callTimeout  = time.Minute // of all calls of one look at the cluster
+	callTimeout  = time.Minute // of all calls of one poll
 )
 
 // AwaitRemoval waits until the shim is removed from every node that is up. daemonSet is the
@@ -33,13 +33,13 @@ const (
 func AwaitRemoval(ctx context.Context, client kubernetes.Interface, namespace, daemonSet string, log logrus.FieldLogger) error {
 	name := daemonSet + removalSuffix
 	left := missing{count: -1}
-	var failure error // of the last look at the cluster
+	var failure error // of the last poll
 	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
 		limited, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
-		found, err := lookForMissing(limited, client, namespace, name, left.count)
+		found, err := findMissing(limited, client, namespace, name, left.count)
 		if err != nil && ctx.Err() != nil {
-			return false, nil // the end cut this look off; the one before has the reasons
+			return false, nil // the poll before this one has the reasons
 		}
 		if failure = err; err != nil {
 			log.WithError(err).Warn("apiserver did not answer, retrying")
@@ -77,9 +77,9 @@ func AwaitRemoval(ctx context.Context, client kubernetes.Interface, namespace, d
 	return nil
 }
 
-// lookForMissing returns the nodes that are not clean. before is their number at the look
-// before this one. A DaemonSet that does not exist has been deleted by a run before this one.
-func lookForMissing(ctx context.Context, client kubernetes.Interface, namespace, name string, before int) (missing, error) {
+// findMissing returns the nodes that are not clean. before is their number at the poll before this
+// one. A DaemonSet that does not exist was deleted by an earlier run.
+func findMissing(ctx context.Context, client kubernetes.Interface, namespace, name string, before int) (missing, error) {
 	removal, err := client.AppsV1().DaemonSets(namespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return missing{}, nil
@@ -94,20 +94,21 @@ func lookForMissing(ctx context.Context, client kubernetes.Interface, namespace,
 	if !isObserved(removal) || left.count != before {
 		return left, nil // while the number falls, thousands of pods and nodes need not be read
 	}
-	if left.reasons, err = waitingPods(ctx, client, removal); err != nil {
+	if left.reasons, err = waitingNodes(ctx, client, removal); err != nil {
 		return missing{}, err
 	}
 	if len(left.reasons) == left.count { // each missing node has its pod
-		left.down, err = takeDown(ctx, client, left.reasons)
+		left.down, err = extractDown(ctx, client, left.reasons)
 	}
 	return left, err
 }
 
-// isObserved reports whether the status of a DaemonSet is that of its present form.
+// isObserved reports whether the status of a DaemonSet belongs to its current spec.
 func isObserved(removal *appsv1.DaemonSet) bool {
 	return removal.Status.ObservedGeneration >= removal.Generation
 }
 
+// isComplete reports whether all pods of a DaemonSet are ready.
 func isComplete(removal *appsv1.DaemonSet) bool {
 	return isObserved(removal) && removal.Status.NumberReady >= removal.Status.DesiredNumberScheduled
 }
@@ -122,7 +123,7 @@ type missing struct {
 // err returns an error with the nodes that are up and their reasons.
 func (m missing) err() error {
 	if m.count < 0 {
-		return errors.New("the cluster was not read")
+		return errors.New("apiserver did not answer in time")
 	}
 	var nodes []string
 	for node, reason := range m.reasons {

@@ -39,8 +39,8 @@ func deleteSecrets(ctx context.Context, client kubernetes.Interface, namespace, 
 	return deleted, nil
 }
 
-// hasConfiguration reports whether a Secret is one that the chart names by its content. Those
-// are immutable. A Secret with the label that is not, is not the chart's.
+// hasConfiguration reports whether a Secret is one that the chart names by its content. The chart
+// makes those immutable, so a mutable Secret with the label is not the chart's.
 func hasConfiguration(secret corev1.Secret) bool {
 	return secret.Immutable != nil && *secret.Immutable
 }

@@ -68,9 +68,10 @@ func only(name string, options metav1.ListOptions) metav1.ListOptions {
 type newestFiles struct {
 	files chan map[string][]byte
 	began bool              // whether something was delivered
-	last  map[string][]byte // that was delivered last; nil: no object
+	last  map[string][]byte // delivered last; nil: no object
 }
 
+// deliver sends the keys of an object.
 func (n *newestFiles) deliver(object any) error {
 	files := make(map[string][]byte)
 	switch object := object.(type) {
@@ -88,6 +89,7 @@ func (n *newestFiles) deliver(object any) error {
 	return nil
 }
 
+// send replaces the files in the channel, unless they are those that were sent last.
 func (n *newestFiles) send(files map[string][]byte) {
 	if n.began && (files == nil) == (n.last == nil) && maps.EqualFunc(files, n.last, bytes.Equal) {
 		return // only metadata changed, or the object was read again after an outage
