@@ -22,7 +22,6 @@ import (
 const (
 	lockFile   = "/run/image-cri-shim-agent.lock"
 	lockReport = 15 * time.Second // between two messages about the process that holds the lock
-	versions   = "/opt/image-cri-shim"
 )
 
 // onNode enters the node, waits until no other agent works on it, and calls work with a
@@ -45,14 +44,14 @@ func onNode(ctx context.Context, root string, binary *os.File, options rollout.O
 		return err
 	}
 	defer units.Close()
-	if options.Record, err = rollout.OpenRecord(rollout.Folder, machine, options.Log); err != nil {
+	if options.Record, err = rollout.OpenRecord(host.StateFolder, machine, options.Log); err != nil {
 		return err
 	}
 	shim := service.New(units, service.Release{Version: options.Version, Binary: descriptorPath(binary)}, options.Log)
 	options.Service = shim
-	options.Versions = versions
+	options.Versions = service.VersionsFolder
 	options.Former = func(version string) rollout.Service {
-		return service.New(units, service.Release{Version: version, Binary: versions + "/" + version + "/image-cri-shim"}, options.Log)
+		return service.New(units, service.Release{Version: version, Binary: service.VersionsFolder + "/" + version + "/image-cri-shim"}, options.Log)
 	}
 	options.Clients = pointing.New(options.Record.CountRestarts(units), shim.Binary(), options.Log)
 	options.Settings, options.About = nodeSettings, about

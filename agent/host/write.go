@@ -13,6 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// StateFolder is the folder of the agent's state on the node.
+const StateFolder = "/var/lib/image-cri-shim-agent"
+
 // Owner is the user and group of a file.
 type Owner struct{ UID, GID int }
 
@@ -103,7 +106,7 @@ func move(from, to string) error {
 	if err := unix.Rename(from, to); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(to))
+	return SyncFolder(filepath.Dir(to))
 }
 
 // Remove removes the file at path, and the temporary file of a write that was interrupted.
@@ -117,8 +120,8 @@ func Remove(path string) error {
 	return nil
 }
 
-// syncFolder writes the entries of a folder to the disk.
-func syncFolder(folder string) error {
+// SyncFolder writes the entries of a folder to the disk, so that they survive a power failure.
+func SyncFolder(folder string) error {
 	opened, err := os.Open(folder)
 	if err != nil {
 		return err

@@ -14,8 +14,8 @@ import (
 
 // recordFile lists the sockets of the shim at which the agent has pointed clients, one a line.
 // It is written before the files of the clients and deleted when kubelet works without the
-// shim. After a change of the socket, it tells the former one from a foreign one.
-const recordFile = "/var/lib/image-cri-shim-agent/sockets"
+// shim. After a change of the socket, it distinguishes the former one from that of another program.
+const recordFile = host.StateFolder + "/sockets"
 
 // sockets returns the recorded sockets.
 func (p *Pointing) sockets() ([]string, error) {

@@ -98,7 +98,7 @@ func (s *revertSwitch) arm(ctx context.Context) error {
 func (s *revertSwitch) isActing(ctx context.Context) (bool, error) {
 	unit, err := s.units.Unit(ctx, revertService)
 	if err != nil {
-		return false, fmt.Errorf("state of the switch: %w", err)
+		return false, fmt.Errorf("read the state of the switch: %w", err)
 	}
 	return unit.Active == "activating", nil
 }
@@ -154,14 +154,7 @@ func (s *revertSwitch) remove(ctx context.Context) error {
 // syncFolders makes the entries of folders survive a power failure. A folder may be missing.
 func syncFolders(paths ...string) error {
 	for _, path := range paths {
-		folder, err := os.Open(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(folder.Sync(), folder.Close()); err != nil {
+		if err := host.SyncFolder(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("sync %s: %w", path, err)
 		}
 	}

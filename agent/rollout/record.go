@@ -17,9 +17,6 @@ import (
 	"image-cri-shim/agent/status"
 )
 
-// Folder is the folder of the agent's state on the node.
-const Folder = "/var/lib/image-cri-shim-agent"
-
 const stateName = "state.json"
 
 // Record is the agent's memory on the node. It survives the agent and reboots. It contains the

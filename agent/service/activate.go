@@ -15,7 +15,7 @@ import (
 
 const (
 	reloadTimeout = 10 * time.Second       // of the shim's reload, which waits until the file has settled
-	pollInterval  = 100 * time.Millisecond // between two questions to the shim
+	pollInterval  = 100 * time.Millisecond // between two requests to the shim
 )
 
 // activate enables and starts the units, and lets the running shim use the plan. changed is
@@ -73,8 +73,8 @@ func (s *Service) enable(ctx context.Context) error {
 }
 
 // startBoth starts the socket unit and then the service. A service that runs without the
-// socket unit, or whose socket was deleted, must stop before. Until the socket unit has the socket, its path leads to the
-// runtime, so that no call fails.
+// socket unit, or whose socket was deleted, must stop before. Until the socket unit has the
+// socket, its path leads to the runtime, so that no call fails.
 func (s *Service) startBoth(ctx context.Context, p *plan, service systemd.Unit) error {
 	shim := s.path(p.socket.listen)
 	if service.IsActive() && isServed(ctx, shim) {
@@ -106,7 +106,7 @@ func (s *Service) startBoth(ctx context.Context, p *plan, service systemd.Unit) 
 	return s.awaitServing(ctx, p)
 }
 
-// isOutdated reports whether the running shim is another binary than the installed one, or was
+// isOutdated reports whether the running shim executes another binary than the installed one, or was
 // started before its unit files were written.
 func (s *Service) isOutdated(p *plan, service systemd.Unit) bool {
 	if !s.runsBinary(service) {
@@ -128,8 +128,8 @@ func (s *Service) runsBinary(service systemd.Unit) bool {
 	return service.MainPID > 0 && isSame(fmt.Sprintf("/proc/%d/exe", service.MainPID), s.path(s.Binary()))
 }
 
-// reload lets the running shim read changed files, and reports whether it uses all of them. A
-// shim that refuses the configuration is an error.
+// reload lets the running shim read changed files, and reports whether it uses all of them. It
+// returns an error if the shim refuses the configuration.
 func (s *Service) reload(ctx context.Context, p *plan, changed bool) (complete bool, err error) {
 	status, err := s.status(ctx, p.settings)
 	if err != nil {
@@ -186,13 +186,13 @@ func (s *Service) checkStatus(status explain.ShimStatus) error {
 	return nil
 }
 
-// status asks the running shim.
+// status returns the state that the running shim reports.
 func (s *Service) status(ctx context.Context, settings *config.Config) (status explain.ShimStatus, err error) {
 	err = admin.Get(ctx, admin.Socket(s.path(settings.StateDirectory)), admin.AboutPath, nil, &status)
 	return status, err
 }
 
-// pause waits for the next question. It reports false once ctx has ended.
+// pause waits until the next request is due. It reports false once ctx has ended.
 func pause(ctx context.Context) bool {
 	select {
 	case <-ctx.Done():

@@ -11,7 +11,7 @@ import (
 // version, and the running shim. It restarts the shim only if another version, a changed unit
 // or a changed key needs that; the socket unit then holds the socket, so that calls wait.
 // If the shim does not serve afterwards, the former files and version are restored. If ctx
-// ends, the node is left as after a kill, and the next installation completes it.
+// ends, nothing is restored, and the next Apply completes the work, as after a kill.
 func (s *Service) Apply(ctx context.Context, files Files) (restarted bool, err error) {
 	plan, err := s.planOf(ctx, files)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"image-cri-shim/agent/host"
 	"image-cri-shim/config"
 )
 
@@ -45,7 +46,7 @@ func TestApply(t *testing.T) {
 			t.Errorf("%s: version %s serves, want %s", step.name, got, step.version)
 		}
 	}
-	entries, err := os.ReadDir(filepath.Join(n.root, versionsFolder))
+	entries, err := os.ReadDir(filepath.Join(n.root, VersionsFolder))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +135,7 @@ func TestApplyRollsBack(t *testing.T) {
 	if !exists(broken.path(broken.Binary())) {
 		t.Error("the binary of the switch is gone")
 	}
-	if err := os.RemoveAll(filepath.Join(n.root, versionsFolder, "v2.0.0")); err != nil {
+	if err := os.RemoveAll(filepath.Join(n.root, VersionsFolder, "v2.0.0")); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(filepath.Join(n.root, previousLink)); err != nil {
@@ -223,7 +224,7 @@ func TestApplyToAPackage(t *testing.T) {
 	if got := n.version(t, s); got != "v0.9.0" {
 		t.Errorf("version %s serves, want the package's", got)
 	}
-	if exists(s.path(versionsFolder)) || exists(s.path(dropInOf(socketUnit))) || exists(s.path(unitFolder+"/"+serviceUnit)) {
+	if exists(s.path(VersionsFolder)) || exists(s.path(dropInOf(socketUnit))) || exists(s.path(unitFolder+"/"+serviceUnit)) {
 		t.Errorf("more than the configuration was written:\n%s", inventory(t, n.root))
 	}
 	files[ConfigKey] = configuration("shim: /run/other.sock\n")
@@ -247,7 +248,7 @@ func TestApplyToAPackage(t *testing.T) {
 // withoutAgentState removes the empty state folder, as the agent does, and returns the inventory.
 func withoutAgentState(t *testing.T, n *node) string {
 	t.Helper()
-	_ = os.Remove(filepath.Join(n.root, agentState)) // missing, or not empty and listed
+	_ = os.Remove(filepath.Join(n.root, host.StateFolder)) // missing, or not empty and listed
 	return inventory(t, n.root)
 }
 

@@ -48,7 +48,7 @@ func (s *Service) InstallBinary(ctx context.Context) error {
 // hasBinary reports whether the binary of the release is installed.
 func (s *Service) hasBinary(ctx context.Context) (bool, error) {
 	if version := s.release.Version; !validVersion.MatchString(version) || version == "current" || version == "previous" {
-		return false, fmt.Errorf("version %.80q can't be the name of a folder", version)
+		return false, fmt.Errorf("version %.80q can't be the name of a folder: build the agent with a version such as v1.2.3", version)
 	}
 	want, err := hashOfFile(ctx, s.release.Binary)
 	if err != nil {
@@ -129,7 +129,7 @@ func (s *Service) deselectVersion(former string) error {
 
 // removeVersions removes all versions except the current and the previous one.
 func (s *Service) removeVersions() error {
-	entries, err := os.ReadDir(s.path(versionsFolder))
+	entries, err := os.ReadDir(s.path(VersionsFolder))
 	if err != nil {
 		return fmt.Errorf("remove old versions: %w", err)
 	}
@@ -139,7 +139,7 @@ func (s *Service) removeVersions() error {
 		if slices.Contains(keep, entry.Name()) {
 			continue
 		}
-		if err := os.RemoveAll(s.path(filepath.Join(versionsFolder, entry.Name()))); err != nil {
+		if err := os.RemoveAll(s.path(filepath.Join(VersionsFolder, entry.Name()))); err != nil {
 			return fmt.Errorf("remove an old version: %w", err)
 		}
 		s.log.WithField("version", entry.Name()).Info("removed an old version")

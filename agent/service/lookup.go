@@ -37,6 +37,7 @@ func (s *Service) LookUp(ctx context.Context, settings *config.Config) ([]Regist
 	return results, ctx.Err()
 }
 
+// usesAuthFile reports whether the logins of a registry come from a file.
 func usesAuthFile(settings *config.Config, address string) bool {
 	for _, r := range settings.Registries {
 		if r.HasAddress(address) {

@@ -78,12 +78,12 @@ func runStep(ctx context.Context) error {
 			return fmt.Errorf("execute systemd anew: %w: %s", err, output)
 		}
 		if unit, err := manager.Unit(ctx, serviceUnit); err != nil || !unit.IsActive() {
-			return fmt.Errorf("the unit is %q after systemd was executed anew: %w", unit.Active, err)
+			return fmt.Errorf("the unit is %q after systemctl daemon-reexec: %w", unit.Active, err)
 		}
 		return manager.Restart(ctx, serviceUnit)
 	case "remove":
 		err := s.Remove(ctx)
-		if removeErr := os.Remove(agentState); !errors.Is(removeErr, fs.ErrNotExist) {
+		if removeErr := os.Remove(host.StateFolder); !errors.Is(removeErr, fs.ErrNotExist) {
 			err = errors.Join(err, removeErr)
 		}
 		return err

@@ -116,7 +116,7 @@ func wantDrift(t *testing.T, s *Service, files Files, want string) {
 	}
 }
 
-// serves returns the version and fallback of the running shim.
+// version returns the version of the running shim.
 func (n *node) version(t *testing.T, s *Service) string {
 	t.Helper()
 	settings, err := config.Load(filepath.Join(n.root, config.DefaultFile))

@@ -126,7 +126,8 @@ func (s *Service) keepOriginals(ctx context.Context, p *plan) error {
 	return nil
 }
 
-// hasAccess reports whether the socket of an active unit has its owner and mode.
+// hasAccess reports whether the socket has the owner and mode of the plan. That of an inactive
+// unit always has: it is created with them.
 func (s *Service) hasAccess(p *plan, unit systemd.Unit) bool {
 	info, err := os.Stat(s.path(p.socket.listen))
 	return !unit.IsActive() || err == nil && info.Mode().Perm() == p.socket.mode && host.OwnerOf(info) == p.socket.owner

@@ -139,7 +139,7 @@ func (s *Service) removeFolders() error {
 }
 
 func (s *Service) removeVersionsFolder() error {
-	if err := os.RemoveAll(s.path(versionsFolder)); err != nil {
+	if err := os.RemoveAll(s.path(VersionsFolder)); err != nil {
 		return fmt.Errorf("remove the shim's binaries: %w", err)
 	}
 	return nil

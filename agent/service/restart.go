@@ -29,7 +29,7 @@ func (s *Service) NeedsRestart(ctx context.Context, files Files) (bool, error) {
 	}
 	installed, err := config.Load(s.configFile())
 	if err != nil || len(installed.NeedRestart(plan.settings)) > 0 {
-		return true, nil // also an invalid file, with which the shim may not serve any more
+		return true, nil // an invalid file counts too: the shim may not serve with it
 	}
 	status, err := s.status(ctx, installed)
 	return err != nil || len(status.Restart) > 0, ctx.Err()

@@ -30,25 +30,28 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"image-cri-shim/agent/host"
 	"image-cri-shim/agent/systemd"
 	"image-cri-shim/config"
 )
+
+// VersionsFolder is the folder on the node with a folder for each installed version of the shim.
+const VersionsFolder = "/opt/image-cri-shim"
 
 const (
 	serviceUnit = "image-cri-shim.service"
 	socketUnit  = "image-cri-shim.socket"
 
-	binaryName     = "image-cri-shim"
-	versionsFolder = "/opt/image-cri-shim"
-	currentLink    = versionsFolder + "/current"
-	previousLink   = versionsFolder + "/previous"
-	unitFolder     = "/etc/systemd/system"
-	extrasFolder   = "/etc/image-cri-shim"
-	shimState      = "/var/lib/image-cri-shim"
-	agentState     = "/var/lib/image-cri-shim-agent"
+	binaryName   = "image-cri-shim"
+	currentLink  = VersionsFolder + "/current"
+	previousLink = VersionsFolder + "/previous"
+	unitFolder   = "/etc/systemd/system"
+	extrasFolder = "/etc/image-cri-shim"
+	shimState    = "/var/lib/image-cri-shim"
 )
 
-// jobTimeout bounds a job of systemd: the shim drains for up to 40 s, and then waits for the runtime.
+// jobTimeout bounds a job of systemd: the shim drains for up to 40 s, and then waits for the
+// runtime.
 const jobTimeout = 3 * time.Minute
 
 // manager is the part of [systemd.Manager] that this package uses.
@@ -86,8 +89,8 @@ func New(m *systemd.Manager, release Release, log logrus.FieldLogger) *Service {
 
 func newBelow(root string, m manager, release Release, log logrus.FieldLogger) *Service {
 	s := &Service{manager: m, release: release, log: log, root: root}
-	s.originals = records{folder: s.path(agentState + "/original")}
-	s.saved = records{folder: s.path(agentState + "/former")}
+	s.originals = records{folder: s.path(host.StateFolder + "/original")}
+	s.saved = records{folder: s.path(host.StateFolder + "/former")}
 	return s
 }
 
@@ -112,7 +115,7 @@ func (s *Service) Packaged() bool { return s.packagedUnit() != "" }
 func (s *Service) Binary() string {
 	unit := s.packagedUnit()
 	if unit == "" {
-		return filepath.Join(versionsFolder, s.release.Version, binaryName)
+		return filepath.Join(VersionsFolder, s.release.Version, binaryName)
 	}
 	content, err := os.ReadFile(unit)
 	if err != nil {

@@ -41,8 +41,8 @@ func (s *Service) adjustSocket(ctx context.Context, p *plan, unit systemd.Unit) 
 	return nil
 }
 
-// linkTo makes path a relative symbolic link to a socket. It also leads there where the node's
-// root is mounted.
+// linkTo makes path a relative symbolic link to a socket. A relative one also leads to the socket
+// in a container that mounts the node's root.
 func linkTo(path, socket string) error {
 	folder, err := filepath.EvalSymlinks(filepath.Dir(path))
 	if err != nil {

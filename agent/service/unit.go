@@ -65,7 +65,8 @@ func (s *Service) socketAccess(ctx context.Context, settings *config.Config, shi
 	return host.Owner{}, 0o660
 }
 
-// canonical returns a path below /run for one below /var/run, which systemd warns of.
+// canonical replaces /var/run at the beginning of a path by /run. systemd logs a warning about
+// /var/run.
 func canonical(path string) string {
 	if below, ok := strings.CutPrefix(path, "/var/run/"); ok {
 		return "/run/" + below
@@ -76,17 +77,17 @@ func canonical(path string) string {
 // setting is a line of a unit file.
 type setting struct{ section, key, value string }
 
-// socketSettings are the settings of the socket unit.
-func (k socket) settings() []setting {
+// settings returns the settings of the socket unit.
+func (s socket) settings() []setting {
 	settings := []setting{
-		{"Socket", "ListenStream", escape(k.listen)},
-		{"Socket", "SocketUser", strconv.Itoa(k.owner.UID)},
-		{"Socket", "SocketGroup", strconv.Itoa(k.owner.GID)},
-		{"Socket", "SocketMode", fmt.Sprintf("%#o", k.mode)},
+		{"Socket", "ListenStream", escape(s.listen)},
+		{"Socket", "SocketUser", strconv.Itoa(s.owner.UID)},
+		{"Socket", "SocketGroup", strconv.Itoa(s.owner.GID)},
+		{"Socket", "SocketMode", fmt.Sprintf("%#o", s.mode)},
 	}
-	if len(k.aliases) > 0 {
-		escaped := make([]string, len(k.aliases))
-		for i, alias := range k.aliases {
+	if len(s.aliases) > 0 {
+		escaped := make([]string, len(s.aliases))
+		for i, alias := range s.aliases {
 			escaped[i] = quote(alias)
 		}
 		settings = append(settings, setting{"Socket", "Symlinks", strings.Join(escaped, " ")})
@@ -94,7 +95,7 @@ func (k socket) settings() []setting {
 	return settings
 }
 
-// folderSettings are the settings of the service unit for folders that it may not write to
+// folderSettings returns the settings of the service unit for folders that it may not write to
 // otherwise: that of a socket outside /run, and another state directory.
 func folderSettings(settings *config.Config, shim socket) []setting {
 	var folders []setting
@@ -110,10 +111,10 @@ func folderSettings(settings *config.Config, shim socket) []setting {
 	return slices.Compact(folders)
 }
 
-// escape returns a value without specifiers of systemd.unit(5).
+// escape returns a value in which no % begins a specifier of systemd.unit(5).
 func escape(value string) string { return strings.ReplaceAll(value, "%", "%%") }
 
-// quote returns one word of a list.
+// quote returns a value as one word of a list in a unit file.
 func quote(value string) string {
 	if value = escape(value); !strings.ContainsAny(value, " \t\"'\\") {
 		return value
