@@ -92,5 +92,5 @@ func binaryFlag() cli.Flag {
 }
 
 func intervalFlag() cli.Flag {
-	return &cli.DurationFlag{Name: "interval", Usage: "`DURATION` between two looks at the node", Value: defaultInterval}
+	return &cli.DurationFlag{Name: "interval", Usage: "`DURATION` between two checks of the node", Value: defaultInterval}
 }

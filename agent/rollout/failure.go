@@ -29,8 +29,9 @@ type heldError struct{ reason string }
 
 func (e *heldError) Error() string { return e.reason }
 
-// failed records a failed attempt. A backoff doubles with each failure of this release. Failures of other releases are forgotten, except those of
-// the applied one, which the agent may still mend.
+// failed records a failed attempt. A backoff doubles with each failure of this release. Failures
+// of other releases are forgotten, except those of the applied one, which the agent may still
+// mend.
 func (r *Record) failed(wanted release, step string, cause error, next retry) error {
 	now, backoff := time.Now(), next != atNextLook
 	f := status.Failure{Hash: wanted.hash, Version: wanted.version, Step: step, Reason: cause.Error(), Time: now, Attempts: 1, Kubelet: next == afterKubelet}

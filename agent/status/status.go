@@ -1,4 +1,4 @@
-// Package status is the status file of the agent. The agent writes it on the node, and the
+// Package status contains the status file of the agent. The agent writes it on the node, and the
 // readiness probe of its pod and the command status read it.
 package status
 
@@ -50,7 +50,7 @@ type Applied struct {
 // Drift describes differences between the node and the applied configuration that the agent
 // mended.
 type Drift struct {
-	Count int       `json:"count"` // of all looks with differences
+	Count int       `json:"count"` // of all checks of the node that found differences
 	Time  time.Time `json:"time"`  // of the last one
 	Found []string  `json:"found"` // by the last one
 }
@@ -63,12 +63,12 @@ type Failure struct {
 	Reason   string    `json:"reason"`
 	Time     time.Time `json:"time"`
 	Attempts int       `json:"attempts"`          // failed in succession
-	Next     time.Time `json:"next,omitzero"`     // earliest next attempt; zero: at the next look
+	Next     time.Time `json:"next,omitzero"`     // earliest next attempt; zero: at the next check of the node
 	Kubelet  bool      `json:"kubelet,omitempty"` // kubelet did not work through the shim
 }
 
-// maxAge is the age from which a status counts as stale. It is several times the interval of
-// the agent's looks.
+// maxAge is the age from which a status counts as stale. It is several times the interval at
+// which the agent checks the node.
 const maxAge = 3 * time.Minute
 
 // Write replaces the status file.
@@ -120,7 +120,7 @@ func (s Status) reason() string {
 	case s.Step != "":
 		return "in progress: " + s.Step
 	}
-	return "the first look is in progress"
+	return "the first check of the node is in progress"
 }
 
 // CheckWriter returns an error unless the writer of the status runs in this process's

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// WriteText writes the status for people.
+// WriteText writes the status as text, one fact a line.
 func (s Status) WriteText(w io.Writer, now time.Time) error {
 	var b strings.Builder
 	line := func(name, format string, values ...any) {
@@ -50,7 +50,7 @@ func (s Status) WriteText(w io.Writer, now time.Time) error {
 	}
 	if f := s.Failure; f != nil {
 		line("last failure", "%s, %s: %s", at(f.Time, now), f.Step, f.Reason)
-		next := "at the next look"
+		next := "at the next check of the node"
 		if !f.Next.IsZero() {
 			next = f.Next.UTC().Format(time.RFC3339)
 		}

@@ -11,8 +11,8 @@ import (
 	"github.com/coreos/go-systemd/v22/dbus"
 )
 
-// Manager is a connection to systemd. It connects again after systemd was executed anew. Its
-// methods are safe for concurrent use. The context of each method bounds it.
+// Manager is a connection to systemd. It reconnects after systemctl daemon-reexec. Its methods
+// are safe for concurrent use. The context of each method bounds it.
 type Manager struct {
 	mutex      sync.Mutex
 	connection *dbus.Conn
@@ -134,7 +134,8 @@ func (m *Manager) TryRestart(ctx context.Context, unit string) error {
 	return m.run(ctx, "restart", unit, (*dbus.Conn).TryRestartUnitContext)
 }
 
-// ReloadUnit lets a unit reload its configuration, as ExecReload= says.
+// ReloadUnit makes a unit reload its configuration, with ExecReload= of the unit, and waits for
+// it.
 func (m *Manager) ReloadUnit(ctx context.Context, unit string) error {
 	return m.run(ctx, "reload", unit, (*dbus.Conn).ReloadUnitContext)
 }
@@ -151,7 +152,7 @@ func (m *Manager) RestartNoWait(ctx context.Context, unit string) error {
 	return nil
 }
 
-// ResetFailed forgets that units failed. Units that systemd does not know are no error.
+// ResetFailed resets the failed state of units. Units that systemd does not know are no error.
 func (m *Manager) ResetFailed(ctx context.Context, units ...string) error {
 	connection, err := m.connected(ctx)
 	if err != nil {

@@ -40,7 +40,7 @@ func (m *Manager) Unit(ctx context.Context, unit string) (Unit, error) {
 	}
 	common, err := connection.GetUnitPropertiesContext(ctx, unit)
 	if err != nil {
-		return Unit{}, fmt.Errorf("state of %s: %w", unit, err)
+		return Unit{}, fmt.Errorf("read the state of %s: %w", unit, err)
 	}
 	u := Unit{
 		Load:      property[string](common, "LoadState"),
@@ -56,7 +56,7 @@ func (m *Manager) Unit(ctx context.Context, unit string) (Unit, error) {
 	}
 	special, err := connection.GetUnitTypePropertiesContext(ctx, unit, kind)
 	if err != nil {
-		return Unit{}, fmt.Errorf("state of %s: %w", unit, err)
+		return Unit{}, fmt.Errorf("read the state of %s: %w", unit, err)
 	}
 	u.MainPID = int(property[uint32](special, "MainPID"))
 	if micros := property[uint64](special, "ExecMainStartTimestamp"); micros > 0 {
