@@ -4,7 +4,7 @@ module image-cri-shim/e2e/cluster
 go 1.26.0
 
 require (
-	github.com/fsnotify/fsnotify v1.9.0
+	github.com/fsnotify/fsnotify v1.10.1
 	github.com/google/go-containerregistry v0.22.1
 	golang.org/x/sys v0.49.0
 	image-cri-shim/e2e v0.0.0

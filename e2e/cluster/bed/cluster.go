@@ -98,7 +98,7 @@ func CheckReady(node *corev1.Node) error {
 			if condition.Status == corev1.ConditionTrue {
 				return nil
 			}
-			return fmt.Errorf("Ready is %s: %s: %s", condition.Status, condition.Reason, condition.Message)
+			return fmt.Errorf("the condition Ready is %s: %s: %s", condition.Status, condition.Reason, condition.Message)
 		}
 	}
 	return errors.New("it has no condition Ready yet")

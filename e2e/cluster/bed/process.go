@@ -87,16 +87,6 @@ func (p *process) kill() {
 	<-p.ended
 }
 
-// stop sends SIGTERM, and SIGKILL if the process runs on until ctx ends.
-func (p *process) stop(ctx context.Context) {
-	_ = p.command.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-p.ended:
-	case <-ctx.Done():
-		p.kill()
-	}
-}
-
 // tail returns the end of a file, for error messages.
 func tail(path string) string {
 	const enough = 4096
