@@ -62,7 +62,7 @@ func TestLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, node := range cluster.Nodes {
-		awaitLook(ctx, t, node, deleted)
+		awaitCheck(ctx, t, node, deleted)
 		awaitServing(ctx, t, node, oldVersion)
 		if now := readNodeFile(t, node, nodeFile); now != changed {
 			t.Errorf("%s: the configuration is %q, want %q", node.Name, now, changed)

@@ -69,24 +69,20 @@ func awaitUnready(ctx context.Context, t *testing.T, node *bed.Node, reason stri
 	}
 }
 
-// awaitLook waits until the agent of a node has looked at it twice since a time.
-func awaitLook(ctx context.Context, t *testing.T, node *bed.Node, since time.Time) {
+// awaitCheck waits until the agent of a node has checked it twice since a time.
+func awaitCheck(ctx context.Context, t *testing.T, node *bed.Node, since time.Time) {
 	t.Helper()
 	for range 2 {
-		var s struct{ Updated time.Time }
-		if err := bed.Await(ctx, func(context.Context) error {
-			content, err := node.ReadFile(statusFile)
-			if err == nil {
-				err = json.Unmarshal(content, &s)
-			}
-			if err == nil && !s.Updated.After(since) {
-				err = fmt.Errorf("%s: the last look was at %v", node.Name, s.Updated)
+		var s status
+		if err := bed.Await(ctx, func(context.Context) (err error) {
+			if s, err = readStatus(node); err == nil && !s.Updated.After(since) {
+				err = fmt.Errorf("%s: the last check was at %v", node.Name, s.Updated)
 			}
 			return err
 		}); err != nil {
 			t.Fatalf("%v\n%s", err, agentState(ctx))
 		}
-		since = s.Updated.Add(time.Second) // a look updates the status with each step
+		since = s.Updated.Add(time.Second) // a check updates the status with each step
 	}
 }
 
@@ -104,6 +100,7 @@ func awaitContent(ctx context.Context, t *testing.T, node *bed.Node, file, text 
 	}
 }
 
+// readNodeFile returns the content of a file of a node.
 func readNodeFile(t *testing.T, node *bed.Node, file string) string {
 	t.Helper()
 	content, err := node.ReadFile(file)

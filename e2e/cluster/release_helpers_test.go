@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -122,7 +123,7 @@ func awaitRollout(ctx context.Context, t *testing.T, name string) {
 	}
 }
 
-// agentPods returns the pods of a DaemonSet, by node.
+// agentPods returns the pods of a component of the release, agent or remove, by node.
 func agentPods(ctx context.Context, component string) (map[string]corev1.Pod, error) {
 	list, err := shared.Client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=" + component})
 	if err != nil {
@@ -155,14 +156,15 @@ func agentState(ctx context.Context) string {
 
 // status is the part of the agent's status file that tests need.
 type status struct {
-	Process          int    `json:"pid"`
-	Ready            bool   `json:"ready"`
-	Reason           string `json:"reason"`
-	Step             string `json:"step"`
-	Serving          string `json:"serving"`
-	KubeletConnected bool   `json:"kubeletConnected"`
-	KubeletRestarts  int    `json:"kubeletRestarts"`
-	Removed          bool   `json:"removed"`
+	Updated          time.Time `json:"updated"`
+	Process          int       `json:"pid"`
+	Ready            bool      `json:"ready"`
+	Reason           string    `json:"reason"`
+	Step             string    `json:"step"`
+	Serving          string    `json:"serving"`
+	KubeletConnected bool      `json:"kubeletConnected"`
+	KubeletRestarts  int       `json:"kubeletRestarts"`
+	Removed          bool      `json:"removed"`
 	Drift            *struct {
 		Count int      `json:"count"`
 		Found []string `json:"found"`
@@ -171,7 +173,7 @@ type status struct {
 
 // readStatus reads the agent's status on a node.
 func readStatus(node *bed.Node) (s status, err error) {
-	content, err := node.ReadFile("/run/image-cri-shim-agent/status.json")
+	content, err := node.ReadFile(statusFile)
 	if err != nil {
 		return s, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,13 +23,8 @@ func wantPristine(ctx context.Context, t *testing.T, node *bed.Node) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, each := range shared.Nodes {
-		if each != node {
-			continue
-		}
-		for _, line := range pristine[i].Differences(now) {
-			t.Errorf("%s: %s", node.Name, line)
-		}
+	for _, line := range pristine[slices.Index(shared.Nodes, node)].Differences(now) {
+		t.Errorf("%s: %s", node.Name, line)
 	}
 	if _, err := os.Lstat(node.Path(shimSocket)); err == nil {
 		t.Errorf("%s: %s remains", node.Name, shimSocket)

@@ -75,9 +75,9 @@ func (a *authority) sign(template *x509.Certificate) (der []byte, key *ecdsa.Pri
 }
 
 // issue creates NAME.crt and NAME.key for a client, which is also a server at addresses.
-func (a *authority) issue(name string, who identity, addresses ...string) error {
+func (a *authority) issue(name string, client identity, addresses ...string) error {
 	template := &x509.Certificate{
-		Subject:     pkix.Name{CommonName: who.user, Organization: []string{who.group}},
+		Subject:     pkix.Name{CommonName: client.user, Organization: []string{client.group}},
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 	}
@@ -90,7 +90,7 @@ func (a *authority) issue(name string, who identity, addresses ...string) error 
 	}
 	der, key, err := a.sign(template)
 	if err != nil {
-		return fmt.Errorf("issue a certificate for %s: %w", who.user, err)
+		return fmt.Errorf("issue a certificate for %s: %w", client.user, err)
 	}
 	private, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
@@ -123,9 +123,9 @@ func (a *authority) issueSigningKey() error {
 }
 
 // kubeconfig writes a file with which a client connects to the API server as an identity.
-func (a *authority) kubeconfig(file string, who identity) error {
+func (a *authority) kubeconfig(file string, client identity) error {
 	name := filepath.Base(file)
-	if err := a.issue(name, who); err != nil {
+	if err := a.issue(name, client); err != nil {
 		return err
 	}
 	var problems []error
@@ -136,8 +136,8 @@ func (a *authority) kubeconfig(file string, who identity) error {
 	}
 	config := api.NewConfig()
 	config.Clusters["bed"] = &api.Cluster{Server: "https://" + apiAddress + ":443", CertificateAuthorityData: read("ca.crt")}
-	config.AuthInfos[who.user] = &api.AuthInfo{ClientCertificateData: read(name + ".crt"), ClientKeyData: read(name + ".key")}
-	config.Contexts["bed"] = &api.Context{Cluster: "bed", AuthInfo: who.user}
+	config.AuthInfos[client.user] = &api.AuthInfo{ClientCertificateData: read(name + ".crt"), ClientKeyData: read(name + ".key")}
+	config.Contexts["bed"] = &api.Context{Cluster: "bed", AuthInfo: client.user}
 	config.CurrentContext = "bed"
 	return errors.Join(append(problems, clientcmd.WriteToFile(*config, file))...)
 }

@@ -25,9 +25,9 @@ func hierarchies() (names []string) {
 	return names
 }
 
-// groupsMissing returns an error unless the control groups are those of version 1, which
+// checkGroups returns an error unless the control groups are those of version 1, which
 // node.sh prepares.
-func groupsMissing() error {
+func checkGroups() error {
 	for _, name := range []string{"cpu", "cpuset", "memory", "pids", "systemd", "unified"} {
 		if !slices.Contains(hierarchies(), name) {
 			return fmt.Errorf("the hierarchy %s of control groups version 1 is not mounted", name)

@@ -46,6 +46,8 @@ func startControlPlane(ctx context.Context, folder string) (*controlPlane, error
 	return c, nil
 }
 
+// createIdentities creates the certificates and kubeconfigs of the components and the
+// administrator.
 func (c *controlPlane) createIdentities() (err error) {
 	if c.authority, err = newAuthority(filepath.Join(c.folder, "pki")); err != nil {
 		return err
@@ -57,12 +59,12 @@ func (c *controlPlane) createIdentities() (err error) {
 		apiAddress, "127.0.0.1", "localhost", "kubernetes", "kubernetes.default.svc"); err != nil {
 		return err
 	}
-	for file, who := range map[string]identity{
+	for file, client := range map[string]identity{
 		c.kubeconfig:                  administrator,
 		c.path("controllers.conf"):    {"system:kube-controller-manager", "system:kube-controller-manager"},
 		c.path("kube-scheduler.conf"): {"system:kube-scheduler", "system:kube-scheduler"},
 	} {
-		if err := c.authority.kubeconfig(file, who); err != nil {
+		if err := c.authority.kubeconfig(file, client); err != nil {
 			return err
 		}
 	}

@@ -46,7 +46,12 @@ func (n *Node) Import(ctx context.Context, images map[name.Reference]v1.Image) e
 	if err := tarball.MultiRefWrite(images, &archive); err != nil {
 		return fmt.Errorf("import images on %s: %w", n.Name, err)
 	}
-	if _, err := n.RunWith(ctx, io.Reader(&archive), "ctr", "--namespace", "k8s.io", "images", "import", "-"); err != nil {
+	return n.importArchive(ctx, &archive)
+}
+
+// importArchive stores the images of an archive in containerd.
+func (n *Node) importArchive(ctx context.Context, archive io.Reader) error {
+	if _, err := n.RunWith(ctx, archive, "ctr", "--namespace", "k8s.io", "images", "import", "-"); err != nil {
 		return fmt.Errorf("import images: %w", err)
 	}
 	return nil
@@ -65,7 +70,7 @@ func (n *Node) MountAgent(ctx context.Context, version, folder string) error {
 	}
 	defer func() { _ = file.Close() }()
 	image := "docker.io/library/" + AgentRepository + ":" + version
-	if _, err := n.RunWith(ctx, file, "ctr", "--namespace", "k8s.io", "images", "import", "-"); err != nil {
+	if err := n.importArchive(ctx, file); err != nil {
 		return err
 	}
 	if _, err := n.Run(ctx, "mkdir", "-p", folder); err != nil {

@@ -201,7 +201,7 @@ func Missing() error {
 			problems = append(problems, fmt.Errorf("%s is not installed", binary))
 		}
 	}
-	if err := groupsMissing(); err != nil {
+	if err := checkGroups(); err != nil {
 		problems = append(problems, err)
 	}
 	if systems, err := os.ReadFile("/proc/filesystems"); err != nil || !strings.Contains(string(systems), "\toverlay\n") {

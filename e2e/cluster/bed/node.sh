@@ -17,8 +17,8 @@ mkdir -p "$folder/changes" "$folder/work" "$folder/root" "$folder/containerd" "$
 mount -t overlay -o "lowerdir=/,upperdir=$folder/changes,workdir=$folder/work" overlay "$folder/root"
 cd "$folder/root"
 
-# Kernel settings are shared with the machine, so they are read-only, but for the network's.
-# kubelet insists on writing the settings below; it writes to files instead.
+# Kernel settings are shared with the machine, so all except the network's are read-only. kubelet
+# fails if it can't write the settings below, so files replace them.
 mount -t proc proc proc
 mount --bind proc/sys proc/sys
 mount --bind proc/sys/net proc/sys/net

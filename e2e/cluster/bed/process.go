@@ -2,7 +2,6 @@ package bed
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -71,7 +70,7 @@ func (p *process) await(ctx context.Context, ready func(context.Context) error) 
 	go func() { // until await returns
 		select {
 		case <-p.ended:
-			cancel(fmt.Errorf("the process ended: %w", errors.Join(p.err)))
+			cancel(fmt.Errorf("the process ended: %s", p.command.ProcessState))
 		case <-ctx.Done():
 		}
 	}()
