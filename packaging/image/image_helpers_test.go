@@ -1,9 +1,15 @@
 package main
 
 import (
+	"archive/tar"
 	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,4 +94,85 @@ func printedDigest(t *testing.T, printed string) string {
 		t.Fatalf("no digest is printed:\n%s", printed)
 	}
 	return digest
+}
+
+// readTree returns the content of all files in a folder by name.
+func readTree(t *testing.T, folder string) map[string]string {
+	t.Helper()
+	files := make(map[string]string)
+	root := os.DirFS(folder)
+	err := fs.WalkDir(root, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := fs.ReadFile(root, name)
+		files[name] = string(content)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// checkConfig requires the platform, the entrypoint and the labels of an image.
+func checkConfig(t *testing.T, image v1.Image, architecture string) {
+	t.Helper()
+	file, err := image.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if file.OS != "linux" || file.Architecture != architecture {
+		t.Errorf("the configuration is for %s/%s, want linux/%s", file.OS, file.Architecture, architecture)
+	}
+	if got := file.Config.Entrypoint; !slices.Equal(got, []string{"/image-cri-shim-agent"}) || len(file.Config.Cmd) > 0 {
+		t.Errorf("the entrypoint is %q, the command %q", got, file.Config.Cmd)
+	}
+	labels := file.Config.Labels
+	for name, want := range map[string]string{
+		"version": imageVersion, "revision": "0123abc", "created": "2026-01-02T03:04:05Z", "licenses": "Apache-2.0",
+	} {
+		if got := labels["org.opencontainers.image."+name]; got != want {
+			t.Errorf("the label %s is %q, want %q", name, got, want)
+		}
+	}
+}
+
+// checkFiles requires that the image has exactly the license and the programs.
+func checkFiles(t *testing.T, image v1.Image, architecture string) {
+	t.Helper()
+	layers, err := image.Layers()
+	if err != nil || len(layers) != 1 {
+		t.Fatalf("the image has %d layers (%v), want one", len(layers), err)
+	}
+	content, err := layers[0].Uncompressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = content.Close() }()
+	var files []string
+	reader := tar.NewReader(content)
+	for {
+		header, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, fmt.Sprintf("%s %c %o %d:%d%s%s %d %s", header.Name, header.Typeflag, header.Mode,
+			header.Uid, header.Gid, header.Uname, header.Gname, header.ModTime.Unix(), text))
+	}
+	want := []string{
+		"LICENSE 0 644 0:0 1767323045 the license\n",
+		"image-cri-shim 0 755 0:0 1767323045 shim " + architecture,
+		"image-cri-shim-agent 0 755 0:0 1767323045 agent " + architecture,
+	}
+	if !slices.Equal(files, want) {
+		t.Errorf("the image has the files %q, want %q", files, want)
+	}
 }

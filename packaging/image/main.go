@@ -101,7 +101,7 @@ func parse(imageName, tag string) (reference.NamedTagged, error) {
 		return nil, fmt.Errorf("image name %q: %w", imageName, err)
 	}
 	if _, ok := named.(reference.Digested); ok {
-		return nil, fmt.Errorf("image name %q: a digest can't be chosen", imageName)
+		return nil, fmt.Errorf("image name %q has a digest: use a tag, or only the repository", imageName)
 	}
 	if tagged, ok := named.(reference.NamedTagged); ok {
 		return tagged, nil
