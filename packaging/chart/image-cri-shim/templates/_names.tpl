@@ -33,8 +33,8 @@ app.kubernetes.io/managed-by: {{ $top.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $top.Chart.Name $top.Chart.Version | replace "+" "_" | trunc 63 | quote }}
 {{- end }}
 
-{{/* The annotations of a hook. Argument: a list of its events and its weight. The log of a Job
-is printed by Helm. A Job that fails is deleted with its log printed. */}}
+{{/* The annotations of a hook. Argument: a list of its events and its weight. Helm deletes the
+objects at the end of the hook, also if it fails. */}}
 {{- define "image-cri-shim.hook" -}}
 helm.sh/hook: {{ index . 0 }}
 helm.sh/hook-weight: {{ index . 1 | quote }}
