@@ -3,8 +3,8 @@
 // The folders, from the top down:
 //
 //	cli       commands: flags in, text out
-//	rollout   the order of the steps on the node, and the look after each interval
-//	status    the status file, for the readiness probe and for people
+//	rollout   the order of the steps on the node, and the check after each interval
+//	status    the status file, which the readiness probe and the command status read
 //	service   the shim as a service of the node's systemd
 //	pointing  points kubelet and crictl at the shim, and back
 //	systemd   starts, stops and enables units over D-Bus

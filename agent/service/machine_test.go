@@ -75,7 +75,7 @@ func runStep(ctx context.Context) error {
 		return err
 	case "reexec":
 		if output, err := exec.CommandContext(ctx, "systemctl", "daemon-reexec").CombinedOutput(); err != nil {
-			return fmt.Errorf("execute systemd anew: %w: %s", err, output)
+			return fmt.Errorf("re-execute systemd: %w: %s", err, output)
 		}
 		if unit, err := manager.Unit(ctx, serviceUnit); err != nil || !unit.IsActive() {
 			return fmt.Errorf("the unit is %q after systemctl daemon-reexec: %w", unit.Active, err)

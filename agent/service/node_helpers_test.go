@@ -21,6 +21,16 @@ func configuration(more string) []byte {
 	return []byte("force: true\naddress: http://127.0.0.1:9\nauth: 'admin:canary-secret'\ncri: /run/runtime.sock\n" + more)
 }
 
+// parsed returns a parsed configuration.
+func parsed(t *testing.T, configuration string) *config.Config {
+	t.Helper()
+	settings, err := config.Parse("test", []byte(configuration))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return settings
+}
+
 // node is a node in a folder, with a runtime and a systemd.
 type node struct {
 	root    string

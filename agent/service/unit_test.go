@@ -9,18 +9,8 @@ import (
 
 	"image-cri-shim/agent/host"
 	"image-cri-shim/agent/systemd"
-	"image-cri-shim/config"
 	"image-cri-shim/packaging"
 )
-
-func parsed(t *testing.T, configuration string) *config.Config {
-	t.Helper()
-	settings, err := config.Parse("test", []byte(configuration))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return settings
-}
 
 // The socket of active clients stays, and other paths lead to it.
 func TestSocketOf(t *testing.T) {
