@@ -97,8 +97,11 @@ cluster-components:
 	cd / && CGO_ENABLED=0 GOBIN=$(cluster_bin)/helm-$(HELM) go install -trimpath -ldflags '-s -w' helm.sh/helm/v$(HELM)/cmd/helm@$(HELM_$(HELM))
 
 # The agent and the chart on a cluster of two nodes, with Helm 3, or 4 with HELM=4. RUN selects
-# tests.
+# tests. The tests upgrade the first version to the second one.
 test-cluster: cluster-components
+	for version in v0.1.0 v0.2.0; do \
+	  $(MAKE) --no-print-directory image chart VERSION=$$version ARCHITECTURES=$$(go env GOARCH) DIST=$(cluster_bin)/$$version; \
+	done
 	cd e2e/cluster && HELM=$(HELM) CLUSTER_BIN=$(cluster_bin) CGO_ENABLED=0 go test -trimpath -count=1 -timeout 30m -v $(if $(RUN),-run '$(RUN)') ./...
 
 # The CRI conformance suite on containerd 1.6 (Debian's) and 2.4. It runs against containerd

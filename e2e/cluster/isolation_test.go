@@ -20,11 +20,11 @@ const holdVariable = "CLUSTER_TEST_HOLD"
 func TestNothingRemains(t *testing.T) {
 	needCluster(t)
 	kill := func(command *exec.Cmd) { _ = command.Process.Kill(); _ = command.Wait() }
-	first, folder := hold(t)
+	first, folder, _ := hold(t)
 	if _, err := os.Stat(folder); err != nil {
 		t.Errorf("the folder of a running process: %v", err)
 	}
-	second, other := hold(t)
+	second, other, _ := hold(t)
 	for _, running := range []string{folder, other} {
 		if left := remains(t, running); len(left) == 0 {
 			t.Errorf("two processes run at once, but %s has no files", running)
@@ -35,7 +35,8 @@ func TestNothingRemains(t *testing.T) {
 	if len(remains(t, folder)) == 0 {
 		t.Fatal("the killed process has removed its folder, so the test shows nothing")
 	}
-	third, _ := hold(t)
+	third, _, output := hold(t)
+	_ = output.Close() // like the end of go test
 	if err := third.Process.Signal(os.Interrupt); err != nil {
 		t.Error(err)
 	}
@@ -51,7 +52,7 @@ func TestNothingRemains(t *testing.T) {
 }
 
 // hold starts the test binary isolated, and returns once it has a control group.
-func hold(t *testing.T) (command *exec.Cmd, folder string) {
+func hold(t *testing.T) (command *exec.Cmd, folder string, output io.Closer) {
 	t.Helper()
 	command = exec.Command("/proc/self/exe", "-test.run=^$")
 	for _, variable := range os.Environ() {
@@ -60,21 +61,22 @@ func hold(t *testing.T) (command *exec.Cmd, folder string) {
 		}
 	}
 	command.Env = append(command.Env, holdVariable+"=1")
-	output, err := command.StdoutPipe()
+	reader, err := command.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
+	command.Stderr = command.Stdout
 	if _, err = command.StdinPipe(); err == nil {
 		err = command.Start()
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	line, err := bufio.NewReader(output).ReadString('\n')
+	line, err := bufio.NewReader(reader).ReadString('\n')
 	if err != nil {
 		t.Fatalf("the isolated process: %v", err)
 	}
-	return command, strings.TrimSpace(line)
+	return command, strings.TrimSpace(line), reader
 }
 
 // holdFolder is the body of the isolated process of [hold]. It ends with the standard input.

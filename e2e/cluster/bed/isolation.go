@@ -73,6 +73,8 @@ func runIsolated(folder string) int {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
+	// Output to a reader that has ended, such as a killed go test, must not end this process.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	if err := child.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, "start in new namespaces:", err)
 		return 1
