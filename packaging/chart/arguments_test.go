@@ -16,34 +16,50 @@ import (
 )
 
 // TestAgentAcceptsArguments requires that the agent's program accepts the arguments of all
-// containers and probes. It then ends, because this machine is not a node: the program of the
-// shim, the status and the apiserver are missing.
+// containers and probes of the chart.
 func TestAgentAcceptsArguments(t *testing.T) {
-	t.Setenv("KUBERNETES_SERVICE_HOST", "")
-	missing := []string{"open the shim's program: ", "the agent has not written its status yet: ", "find the apiserver: "}
-	commands := make(map[string]bool)
+	var commands []string
 	for _, values := range []string{
 		"config: {address: 'http://hub'}", "existingSecret: mine", "{live: true, jitter: 5m}", "compatibility: {sealosConfigMap: true}",
 		"registryGate: all", "registryGate: 'off'",
 	} {
 		rendered := render(t, values)
 		maps.Copy(rendered.objects, rendered.hooks)
-		for name, object := range rendered.objects {
-			for _, arguments := range argumentsOf(object) {
-				var stdout, stderr bytes.Buffer
-				code := cli.Main(t.Context(), append([]string{"image-cri-shim-agent"}, arguments...), &stdout, &stderr)
-				text := strings.TrimPrefix(stderr.String(), "image-cri-shim-agent: ")
-				if code != 1 || !slices.ContainsFunc(missing, func(want string) bool { return strings.HasPrefix(text, want) }) {
-					t.Errorf("%s, %s: %q ends with %d: %s", values, name, arguments, code, text)
-				}
-				command, _, _ := strings.Cut(strings.Join(arguments, " "), " -")
-				commands[command] = true
-			}
-		}
+		commands = append(commands, acceptedCommands(t, rendered.objects)...)
 	}
-	if got, want := slices.Sorted(maps.Keys(commands)), []string{"agent", "hook await-removal", "hook prune", "remove", "status"}; !slices.Equal(got, want) {
+	slices.Sort(commands)
+	if got, want := slices.Compact(commands), []string{"agent", "hook await-removal", "hook prune", "remove", "status"}; !slices.Equal(got, want) {
 		t.Errorf("found the commands %q, want %q", got, want)
 	}
+}
+
+// TestAgentAcceptsArgumentsOfManifest requires the same of packaging/remove.yaml.
+func TestAgentAcceptsArgumentsOfManifest(t *testing.T) {
+	if got, want := acceptedCommands(t, removeManifest(t).objects), []string{"remove", "status"}; !slices.Equal(got, want) {
+		t.Errorf("found the commands %q, want %q", got, want)
+	}
+}
+
+// acceptedCommands runs the agent's program with all arguments in the objects, and returns its
+// commands. After parsing its flags, the program ends, because this machine is not a node: the
+// program of the shim, the status and the apiserver are missing.
+func acceptedCommands(t *testing.T, objects map[string]metav1.Object) (commands []string) {
+	t.Helper()
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+	missing := []string{"open the shim's program: ", "the agent has not written its status yet: ", "find the apiserver: "}
+	for name, object := range objects {
+		for _, arguments := range argumentsOf(object) {
+			var stdout, stderr bytes.Buffer
+			code := cli.Main(t.Context(), append([]string{"image-cri-shim-agent"}, arguments...), &stdout, &stderr)
+			text := strings.TrimPrefix(stderr.String(), "image-cri-shim-agent: ")
+			if code != 1 || !slices.ContainsFunc(missing, func(want string) bool { return strings.HasPrefix(text, want) }) {
+				t.Errorf("%s: %q ends with %d: %s", name, arguments, code, text)
+			}
+			command, _, _ := strings.Cut(strings.Join(arguments, " "), " -")
+			commands = append(commands, command)
+		}
+	}
+	return commands
 }
 
 // argumentsOf returns the arguments of the agent's program in the containers of an object.

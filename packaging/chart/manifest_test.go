@@ -14,14 +14,7 @@ import (
 // TestRemoveManifest requires that packaging/remove.yaml runs the same pod as the uninstallation
 // of a release, in a namespace of its own that permits it.
 func TestRemoveManifest(t *testing.T) {
-	content, err := os.ReadFile("../remove.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	manifest := release{objects: make(map[string]metav1.Object)}
-	for document := range strings.SplitSeq(string(content), "\n---\n") {
-		manifest.add(t, "remove.yaml", document)
-	}
+	manifest := removeManifest(t)
 	namespace := find[*corev1.Namespace](t, manifest.objects, "Namespace/image-cri-shim-removal")
 	removal := find[*appsv1.DaemonSet](t, manifest.objects, "DaemonSet/image-cri-shim-remove")
 	if removal.Namespace != namespace.Name || namespace.Labels["pod-security.kubernetes.io/enforce"] != "privileged" {
@@ -37,4 +30,18 @@ func TestRemoveManifest(t *testing.T) {
 			t.Errorf("the selector %s=%s does not match the pod", key, value)
 		}
 	}
+}
+
+// removeManifest returns the objects of packaging/remove.yaml.
+func removeManifest(t *testing.T) release {
+	t.Helper()
+	content, err := os.ReadFile("../remove.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest := release{objects: make(map[string]metav1.Object)}
+	for document := range strings.SplitSeq(string(content), "\n---\n") {
+		manifest.add(t, "remove.yaml", document)
+	}
+	return manifest
 }
