@@ -108,6 +108,9 @@ func TestPasswordsAreRefused(t *testing.T) {
 		"config: {registries: [{address: a}, {address: b, auth: 'user:s3cret'}]}":    "config.registries[1].auth",
 		"config: {registries: [{address: 'https://user:s3cret@hub.example.com/a'}]}": "config.registries[0].address",
 		"config: |\n  # text\n  auth: user:s3cret\n":                                 "config.auth",
+		"config: {registries: [{address: 'user:s3cret@hub.example.com:5000/a'}]}":    "config.registries[0].address",
+		"config: {registries: {'https://user:s3cret@hub/a': {auth: 'u:p'}}}":         "config.registries",
+		"config: {auth: 'user:s3cret', sealos: {auth: 'u:p'}}":                       "config.auth, config.sealos.auth",
 	} {
 		failure := wantFailure(t, values, place+": found a password", "authSecret", "existingSecret", "allowPasswordsInValues")
 		if strings.Contains(failure, "s3cret") {
@@ -117,7 +120,45 @@ func TestPasswordsAreRefused(t *testing.T) {
 			t.Errorf("%s: the permitted password is missing in %q", values, got)
 		}
 	}
-	render(t, "config: {authFile: /etc/auth.json, registries: [{address: 'https://hub/a@b', auth: ''}]}")
+	render(t, "config: {authFile: /etc/auth.json, match: ['redis:7@sha256:0a', '*@b'], registries: [{address: 'https://hub/a@b', auth: ''}]}")
+}
+
+// TestPasswordsInFilesAreRefused requires that the formats of logins are refused in files as
+// passwords are in the configuration.
+func TestPasswordsInFilesAreRefused(t *testing.T) {
+	for _, content := range []string{
+		`{"auths":{"hub.example.com":{"auth":"s3cret"}}}`,
+		"{\n\t\"auths\": {\n\t\t\"hub.example.com\": {\n\t\t\t\"identitytoken\": \"s3cret\"\n\t\t}\n\t}\n}",
+		"{\r\n\"auth\" : \"s3cret\"}",
+		"address: a\n---\nregistries: [{address: b, auth: 'user:s3cret'}]",
+		"auth:\n  username: user\n  password: s3cret",
+		"[host.\"https://hub\".header]\n  Authorization = \"Basic s3cret\"",
+		"registryToken: s3cret",
+		"machine hub.example.com\n  login user\n  password s3cret",
+		"server = \"https://user:s3cret@hub.example.com\"",
+	} {
+		values, err := yaml.Marshal(map[string]any{"files": map[string]string{"ca.pem": "certificate", "logins.json": content}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if failure := wantFailure(t, string(values), "files.logins.json: found a password", "authSecret", "existingSecret", "allowPasswordsInValues"); strings.Contains(failure, "s3cret") {
+			t.Errorf("%q: the error contains the password: %s", content, failure)
+		}
+		if got := string(render(t, string(values)+"\nallowPasswordsInValues: true").secret(t).Data["logins.json"]); got != content {
+			t.Errorf("the permitted file is %q, want %q", got, content)
+		}
+	}
+	for _, content := range []string{
+		"# Authority: Example\n# https://ca.example.com/?mail=a@b\n-----BEGIN CERTIFICATE-----\nauth+password/AUTH=\n-----END CERTIFICATE-----\n",
+		`{"auths": {}, "credsStore": "pass", "auth": ""}`,
+		"authFile: /etc/auth.json\nauth: ''\n",
+	} {
+		values, err := yaml.Marshal(map[string]any{"files": map[string]string{"ca.pem": content}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		render(t, string(values))
+	}
 }
 
 // TestFilesAreRefused requires that files have no secrets and no reserved names.

@@ -1,27 +1,26 @@
 {{/* The path on the nodes of the logins in authSecret. */}}
 {{- define "image-cri-shim.authFile" -}}/etc/image-cri-shim/auth.json{{- end }}
 
-{{/* The configuration as YAML, with authFile if authSecret is set. */}}
+{{/* The configuration as YAML, with authFile if authSecret is set. A text stays as it is unless
+authFile is added. */}}
 {{- define "image-cri-shim.config" -}}
-{{- $config := .Values.config -}}
+{{- $config := .Values.config | default dict -}}
 {{- $keys := $config -}}
 {{- if kindIs "string" $config }}{{ $keys = fromYaml $config }}{{ end -}}
-{{- $authFile := and .Values.authSecret (not (hasKey $keys "authFile")) -}}
-{{- if kindIs "string" $config -}}
+{{- if and .Values.authSecret (not $keys.authFile) -}}
+{{ set (deepCopy $keys) "authFile" (include "image-cri-shim.authFile" .) | toYaml }}
+{{ else if kindIs "string" $config -}}
 {{ trimSuffix "\n" $config }}
-{{ if $authFile }}authFile: {{ include "image-cri-shim.authFile" . }}
-{{ end }}
-{{- else -}}
-{{- if $authFile }}{{ $keys = merge (dict "authFile" (include "image-cri-shim.authFile" .)) $config }}{{ end -}}
-{{ toYaml $keys }}
+{{ else -}}
+{{ toYaml $config }}
 {{ end }}
 {{- end }}
 
 {{/* The data of the Secret with the configuration. */}}
 {{- define "image-cri-shim.data" -}}
-image-cri-shim.yaml: {{ include "image-cri-shim.config" . | b64enc }}
+image-cri-shim.yaml: {{ include "image-cri-shim.config" . | b64enc | quote }}
 {{- range $name, $content := .Values.files }}
-{{ $name }}: {{ $content | b64enc }}
+{{ $name | quote }}: {{ $content | b64enc | quote }}
 {{- end }}
 {{- end }}
 
@@ -42,11 +41,11 @@ live, the agent reads the Secret with the configuration through the apiserver. *
 {{- define "image-cri-shim.configSources" -}}
 {{- if not .Values.live }}
 - secret:
-    name: {{ include "image-cri-shim.secretName" . }}
+    name: {{ include "image-cri-shim.secretName" . | quote }}
 {{- end }}
 {{- if .Values.authSecret }}
 - secret:
-    name: {{ .Values.authSecret }}
+    name: {{ .Values.authSecret | quote }}
     items:
       - key: .dockerconfigjson
         path: auth.json
