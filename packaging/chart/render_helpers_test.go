@@ -28,9 +28,10 @@ type release struct {
 
 // options are the parts of a rendering that tests change.
 type options struct {
-	name   string // of the release; default: test
-	values string // YAML
-	change func(*chart.Chart)
+	name      string // of the release; default: test
+	namespace string // of the release; default: shims
+	values    string // YAML
+	change    func(*chart.Chart)
 }
 
 // render renders the chart with a repository for the image.
@@ -61,7 +62,7 @@ func tryRender(t *testing.T, with options) (release, error) {
 	}
 	capabilities := chartutil.DefaultCapabilities.Copy()
 	capabilities.KubeVersion = chartutil.KubeVersion{Version: "v1.37.2", Major: "1", Minor: "37"}
-	renderValues, err := chartutil.ToRenderValues(loaded, values, chartutil.ReleaseOptions{Name: cmp.Or(with.name, "test"), Namespace: "shims", Revision: 1}, capabilities)
+	renderValues, err := chartutil.ToRenderValues(loaded, values, chartutil.ReleaseOptions{Name: cmp.Or(with.name, "test"), Namespace: cmp.Or(with.namespace, "shims"), Revision: 1}, capabilities)
 	if err != nil {
 		return release{}, err
 	}

@@ -40,3 +40,8 @@ helm.sh/hook: {{ index . 0 }}
 helm.sh/hook-weight: {{ index . 1 | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
 {{- end }}
+
+{{/* A string, or an integer without an exponent: Helm reads numbers as floating-point numbers. */}}
+{{- define "image-cri-shim.number" -}}
+{{ ternary . (int64 .) (kindIs "string" .) }}
+{{- end }}

@@ -12,13 +12,13 @@ spec:
   {{- with $top.Values.image.pullSecrets }}
   imagePullSecrets:
     {{- range . }}
-    - name: {{ . }}
+    - name: {{ . | quote }}
     {{- end }}
   {{- end }}
   {{- if eq .component "agent" }}
   {{- /* Kubernetes copies the name to the field serviceAccount. An upgrade that removes it would
   bring it back from there, and no pod starts once the account is deleted. */}}
-  serviceAccountName: {{ ternary (include "image-cri-shim.fullname" $top) "default" $token }}
+  serviceAccountName: {{ ternary (include "image-cri-shim.fullname" $top) "default" $token | quote }}
   {{- end }}
   automountServiceAccountToken: {{ $token }}
   enableServiceLinks: false
@@ -44,7 +44,7 @@ spec:
                 operator: In
                 values:
                   {{- range . }}
-                  - {{ . | toString | quote }}
+                  - {{ include "image-cri-shim.number" . | quote }}
                   {{- end }}
               {{- end }}
   containers:
@@ -97,7 +97,7 @@ and on nodes with taints, but not on one that is down. */}}
 {{- with $top.Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 serviceAccountName: {{ index . 1 }}
