@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"image-cri-shim/agent/host"
 	"image-cri-shim/agent/systemd"
@@ -83,12 +82,6 @@ func (s *Service) difference(f file) string {
 		return fmt.Sprintf("%s has mode %v or another owner, expected %v", f.path, now.Mode, f.mode)
 	}
 	return ""
-}
-
-// isOwn reports whether the unit files are those of an agent.
-func (s *Service) isOwn() bool {
-	content, err := os.ReadFile(s.path(filepath.Join(unitFolder, serviceUnit)))
-	return err == nil && strings.Contains(string(content), "\nExecStart="+currentLink+"/")
 }
 
 // keepOriginals records the files that the plan replaces, and the state of the units before.
