@@ -201,9 +201,7 @@ func (c *Config) read(root value) {
 	}, "version", "sync", "registry.d")
 	mergeSealos(set, sealos)
 	c.applyDefaults()
-	if c.Runtime == c.Shim {
-		set["cri"].problem("found the socket that the shim serves, expected the runtime's socket")
-	}
+	c.checkSockets(set)
 	c.checkMetrics(set)
 	c.addMain(main, set)
 	c.addRegistries(entries, set["match"])

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -20,6 +22,13 @@ const socketPathLimit = 107
 
 // detectTimeout bounds the attempt to connect to one socket.
 const detectTimeout = time.Second
+
+// runtimeSockets are the well-known sockets of the container runtimes.
+var runtimeSockets = []string{
+	"/run/containerd/containerd.sock",
+	"/var/run/crio/crio.sock",
+	"/var/run/cri-dockerd.sock",
+}
 
 // parseSocket parses a unix socket: a path, unix:path or unix://path. The path must be
 // absolute.
@@ -66,11 +75,7 @@ func parseAbsolutePath(v value) (string, error) {
 // cri-dockerd that accepts a connection. Each attempt takes at most a second. The error gives
 // the reason for each socket.
 func DetectRuntime(ctx context.Context) (socket string, err error) {
-	return detectRuntime(ctx, []string{
-		"/run/containerd/containerd.sock",
-		"/var/run/crio/crio.sock",
-		"/var/run/cri-dockerd.sock",
-	})
+	return detectRuntime(ctx, runtimeSockets)
 }
 
 func detectRuntime(ctx context.Context, candidates []string) (string, error) {
@@ -107,6 +112,30 @@ func rootCause(err error) error {
 		err = inner
 	}
 	return err
+}
+
+// checkSockets adds a problem if the shim's socket would replace that of the runtime.
+func (c *Config) checkSockets(set map[string]value) {
+	isShim := func(path string) bool { return leadsTo(path, c.Shim) }
+	switch {
+	case c.Runtime != "" && isShim(c.Runtime):
+		set["cri"].problem("found the socket that the shim serves, expected the runtime's socket")
+	case c.Runtime == "" && slices.ContainsFunc(runtimeSockets, isShim):
+		set["shim"].problem("found the socket of a runtime, expected another path; if the runtime's socket was moved, set `cri` to its path")
+	}
+}
+
+// leadsTo reports whether a path, or the target of a symbolic link there, is the file at other.
+// A symbolic link at other is not followed, because a socket replaces it. The files need not exist.
+func leadsTo(path, other string) bool {
+	place := func(path string) string {
+		folder := cmp.Or(resolveWithTimeout(filepath.Dir(path)), filepath.Dir(path))
+		if folder == "/var/run" || strings.HasPrefix(folder, "/var/run/") { // is /run, also where it is missing
+			folder = strings.TrimPrefix(folder, "/var")
+		}
+		return filepath.Join(folder, filepath.Base(path))
+	}
+	return place(path) == place(other) || resolveWithTimeout(path) == place(other)
 }
 
 // ShimSocket returns the path of the socket that the shim serves with the configuration at

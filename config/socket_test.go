@@ -96,3 +96,37 @@ func TestDetectRuntimeOfThisMachine(t *testing.T) {
 		}
 	}
 }
+
+// The shim's socket is refused at the path of a runtime, which systemd would delete.
+func TestShimAtTheRuntime(t *testing.T) {
+	folder := t.TempDir()
+	for _, link := range []struct{ target, name string }{
+		{"shim.sock", "cri.sock"}, {".", "folder"}, {"runtime.sock", "kubelet.sock"},
+	} {
+		if err := os.Symlink(link.target, filepath.Join(folder, link.name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	listen(t, filepath.Join(folder, "shim.sock"))
+	listen(t, filepath.Join(folder, "runtime.sock"))
+	const notRuntime, notShim = "f:2: cri: found the socket that the shim serves", "f:1: shim: found the socket of a runtime"
+	for file, want := range map[string]string{
+		"shim: /run/containerd/containerd.sock":                                  notShim,
+		"shim: /var/run/containerd/containerd.sock":                              notShim,
+		"shim: /run/crio/crio.sock":                                              notShim,
+		"shim: /run/cri-dockerd.sock":                                            notShim,
+		"shim: /run/crio/crio.sock\ncri: /run/crio/moved.sock":                   "",
+		"shim: /run/image-cri-shim/run/crio/crio.sock":                           "",
+		"shim: FOLDER/shim.sock\ncri: FOLDER/cri.sock":                           notRuntime,
+		"shim: FOLDER/shim.sock\ncri: FOLDER/folder/shim.sock":                   notRuntime,
+		"shim: FOLDER/folder/shim.sock\ncri: FOLDER/shim.sock":                   notRuntime,
+		"shim: /var/run/missing.sock\ncri: /run/missing.sock":                    notRuntime,
+		"shim: FOLDER/shim.sock\ncri: FOLDER/runtime.sock":                       "",
+		"shim: FOLDER/kubelet.sock # meanwhile a link\ncri: FOLDER/runtime.sock": "",
+	} {
+		_, err := Parse("f", []byte(strings.ReplaceAll(file, "FOLDER", folder)))
+		if got := fmt.Sprint(err); (err != nil) != (want != "") || !strings.Contains(got, want) && want != "" {
+			t.Errorf("%s: error %v, want %q", file, err, want)
+		}
+	}
+}
