@@ -37,7 +37,7 @@ func (s *Service) activate(ctx context.Context, p *plan, changed bool) (restarte
 	if !socket.IsActive() || !exists(s.path(p.socket.listen)) {
 		return true, s.startBoth(ctx, p, service)
 	}
-	if err := s.adjustSocket(ctx, p, socket); err != nil {
+	if err := s.adjustSocket(p, socket); err != nil {
 		return false, err
 	}
 	if service.IsActive() && !s.isOutdated(p, service) {
@@ -59,9 +59,6 @@ func (s *Service) enable(ctx context.Context) error {
 		unit, err := s.manager.Unit(ctx, name)
 		if err != nil {
 			return err
-		}
-		if unit.Load == "masked" {
-			return fmt.Errorf("%s is masked: run systemctl unmask %s on the node", name, name)
 		}
 		if !unit.IsEnabled() {
 			if err := s.manager.Enable(ctx, name); err != nil {

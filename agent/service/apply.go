@@ -17,6 +17,12 @@ func (s *Service) Apply(ctx context.Context, files Files) (restarted bool, err e
 	if err != nil {
 		return false, err
 	}
+	if err := s.checkConflicts(ctx, plan); err != nil {
+		return false, err
+	}
+	if err := s.unstage(); err != nil {
+		return false, err
+	}
 	if err := s.keepOriginals(ctx, plan); err != nil {
 		return false, err
 	}

@@ -20,15 +20,17 @@ const (
 )
 
 // Check checks the configuration with the binary of the release, which must be installed, and
-// returns it. The files that the configuration may name are put in place before, and restored
-// if the check fails. The error of an invalid configuration has the type [config.Problems].
+// returns it. The files that the configuration may name are only copied to a staging folder,
+// because the running shim reads its own files at once. It also returns an error if another
+// program uses the path of the socket. The error of an invalid configuration has the type
+// [config.Problems].
 //
 // After a successful Check, the caller must call [Service.Apply] or [Service.Discard].
 func (s *Service) Check(ctx context.Context, files Files) (*config.Config, error) {
 	if err := files.Validate(); err != nil {
 		return nil, err
 	}
-	// An earlier process may have been killed between Check and the end of Apply.
+	// An earlier process may have been killed before the end of Apply.
 	if err := s.Discard(); err != nil {
 		return nil, err
 	}
@@ -39,37 +41,36 @@ func (s *Service) Check(ctx context.Context, files Files) (*config.Config, error
 	return settings, nil
 }
 
-// Discard restores the files that Check put in place.
+// Discard restores the files that an unfinished Apply has changed, and deletes the copies of Check.
 func (s *Service) Discard() error {
 	if err := s.saved.restoreAll(); err != nil {
 		return fmt.Errorf("restore the former files: %w", err)
 	}
 	removeIfEmpty(s.path(extrasFolder))
-	return nil
+	return s.unstage()
 }
 
 func (s *Service) check(ctx context.Context, files Files) (*config.Config, error) {
-	for _, extra := range files.extras() {
-		if err := s.saved.keep(s.path(extra.path)); err != nil {
-			return nil, err
-		}
-		if _, err := s.write(extra); err != nil {
-			return nil, err
-		}
+	if err := s.stage(files); err != nil {
+		return nil, err
 	}
-	warnings, err := runCheck(ctx, s.path(s.Binary()), files[ConfigKey])
+	warnings, err := runCheck(ctx, s.path(s.Binary()), s.withStagedPaths(files), s.withFinalPaths)
 	if err != nil {
 		return nil, err
 	}
 	for _, warning := range warnings {
 		s.log.Warn(warning)
 	}
-	return config.Read(ConfigKey, bytes.NewReader(files[ConfigKey]))
+	plan, err := s.planOf(ctx, files)
+	if err != nil {
+		return nil, err
+	}
+	return plan.settings, s.checkConflicts(ctx, plan)
 }
 
 // runCheck runs `check` of a binary. The configuration passes through standard input, because
-// other processes can read arguments.
-func runCheck(ctx context.Context, binary string, configuration []byte) (warnings []config.Message, err error) {
+// other processes can read arguments. edit changes the texts of its messages.
+func runCheck(ctx context.Context, binary string, configuration []byte, edit func(string) string) (warnings []config.Message, err error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	var output, problem boundedOutput
@@ -88,6 +89,7 @@ func runCheck(ctx context.Context, binary string, configuration []byte) (warning
 	for _, messages := range [][]config.Message{result.Errors, result.Warnings} {
 		for i := range messages {
 			messages[i].File = strings.Replace(messages[i].File, "<stdin>", ConfigKey, 1)
+			messages[i].Text, messages[i].Hint = edit(messages[i].Text), edit(messages[i].Hint)
 		}
 	}
 	if !result.Valid {

@@ -1,8 +1,13 @@
 package service
 
 import (
+	"bytes"
+	"encoding/base64"
+	"encoding/pem"
 	"errors"
-	"io/fs"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -36,27 +41,75 @@ func TestCheckRefuses(t *testing.T) {
 	}
 }
 
-// Check restores the files of an earlier Check that was not followed by Apply.
-func TestCheckRestoresFilesOfAKilledOne(t *testing.T) {
+// Check and LookUp use copies of the files: the running shim would read changed logins at once.
+func TestCheckLeavesFilesInPlace(t *testing.T) {
 	n := newNode(t, originalFiles)
 	s := n.service(t, "v1.0.0")
 	if err := s.InstallBinary(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Check(t.Context(), Files{ConfigKey: configuration(""), "ca.pem": []byte("ours"), "new": []byte("new")}); err != nil {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, password, _ := r.BasicAuth(); password != "canary-secret" {
+			w.Header().Set("WWW-Authenticate", `Basic realm="r"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	defer server.Close()
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	login := base64.StdEncoding.EncodeToString([]byte("admin:canary-secret"))
+	files := Files{
+		ConfigKey:   fmt.Appendf(nil, "cri: /run/runtime.sock\naddress: %s\nca: '/etc//image-cri-shim/ca.pem'\nauthFile: /etc/image-cri-shim/new\n", server.URL),
+		"ca.pem":    ca,
+		"other.pem": []byte("broken"),
+		"new":       fmt.Appendf(nil, `{"auths": {%q: {"auth": %q}}}`, server.URL, login),
+	}
+	before := inventory(t, n.root)
+	settings, err := s.Check(t.Context(), files)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if content, err := os.ReadFile(s.path(extrasFolder + "/new")); err != nil || string(content) != "new" {
-		t.Errorf("the files are not in place for the check: %q, %v", content, err)
+	if main := settings.Registries[0]; main.CA != extrasFolder+"/ca.pem" || main.AuthFile != extrasFolder+"/new" {
+		t.Errorf("the configuration has %s and %s", main.CA, main.AuthFile)
 	}
-	if _, err := n.service(t, "v1.0.0").Check(t.Context(), Files{ConfigKey: configuration("")}); err != nil {
+	if results, err := s.LookUp(t.Context(), settings); err != nil || len(results) != 1 || !results[0].Reachable {
+		t.Errorf("look-up: %+v, %v", results, err)
+	}
+	if info, err := os.Stat(s.path(stagingFolder)); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the copies: %v, %v", info, err)
+	}
+	if after := withoutRecords(inventory(t, n.root)); after != withoutRecords(before) {
+		t.Errorf("files after the look-up:\n%swant:\n%s", after, before)
+	}
+	files[ConfigKey] = bytes.Replace(files[ConfigKey], []byte("ca.pem"), []byte("other.pem"), 1)
+	if _, err := s.Check(t.Context(), files); err == nil || !strings.Contains(err.Error(), "/etc/image-cri-shim/other.pem") || strings.Contains(err.Error(), stagingFolder) {
+		t.Errorf("error for a broken ca: %v", err)
+	}
+	if after := withoutAgentState(t, n); after != before {
+		t.Errorf("files after a refusal:\n%swant:\n%s", after, before)
+	}
+}
+
+// Only paths of files in the folder are replaced.
+func TestStagedPaths(t *testing.T) {
+	s := newBelow(t.TempDir(), nil, Release{}, nil)
+	files := Files{"ca.pem": nil, "a-b": nil}
+	if err := s.stage(files); err != nil {
 		t.Fatal(err)
 	}
-	if content, err := os.ReadFile(s.path(extrasFolder + "/ca.pem")); err != nil || string(content) != "original" {
-		t.Errorf("ca.pem has %q, %v", content, err)
-	}
-	if _, err := os.Stat(s.path(extrasFolder + "/new")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("new remains: %v", err)
+	staged := s.path(stagingFolder)
+	for text, want := range map[string]string{
+		"ca: /etc/image-cri-shim/ca.pem\n":          "ca: " + staged + "/ca.pem\n",
+		"{ca: \"/etc/image-cri-shim/a-b\"}":         "{ca: \"" + staged + "/a-b\"}",
+		"a: //etc/image-cri-shim//ca.pem":           "a: " + staged + "/ca.pem",
+		"a: /etc/image-cri-shim/ca.pem.old":         "a: /etc/image-cri-shim/ca.pem.old",
+		"a: /data/etc/image-cri-shim/ca.pem":        "a: /data/etc/image-cri-shim/ca.pem",
+		"a: /etc/image-cri-shim/folder/ca.pem":      "a: /etc/image-cri-shim/folder/ca.pem",
+		"/etc/image-cri-shim/ca.pem /etc/other/a-b": staged + "/ca.pem /etc/other/a-b",
+	} {
+		files[ConfigKey] = []byte(text)
+		if got := string(s.withStagedPaths(files)); got != want {
+			t.Errorf("%s becomes %s, want %s", text, got, want)
+		}
 	}
 }
 

@@ -18,11 +18,12 @@ type RegistryResult struct {
 
 // LookUp connects and logs in to each registry of the configuration once. It takes at most
 // twice lookupTimeout of the configuration. A registry that refuses the login is not
-// reachable, unless its authFile may have logins for parts of it.
+// reachable, unless its authFile may have logins for parts of it. After [Service.Check], it uses the
+// copies of the files that the configuration names.
 func (s *Service) LookUp(ctx context.Context, settings *config.Config) ([]RegistryResult, error) {
-	registries, err := lookup.Open(ConfigKey, settings, registry.Options{})
+	registries, err := lookup.Open(ConfigKey, s.stagedSettings(settings), registry.Options{})
 	if err != nil {
-		return nil, err
+		return nil, s.finalError(err)
 	}
 	defer registries.Close()
 	var results []RegistryResult
@@ -31,7 +32,7 @@ func (s *Service) LookUp(ctx context.Context, settings *config.Config) ([]Regist
 		if probe.User == "" && usesAuthFile(settings, probe.Registry) {
 			login = nil
 		}
-		err := cmp.Or(probe.Name, probe.Connection, probe.TLS, probe.Answer, login)
+		err := s.finalError(cmp.Or(probe.Name, probe.Connection, probe.TLS, probe.Answer, login))
 		results = append(results, RegistryResult{Address: probe.Registry, Reachable: err == nil, Err: err})
 	}
 	return results, ctx.Err()

@@ -4,18 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
-	"time"
 
 	"image-cri-shim/agent/host"
 	"image-cri-shim/agent/systemd"
 )
 
 // adjustSocket gives the socket of an active unit its owner and mode, and creates its aliases.
-func (s *Service) adjustSocket(ctx context.Context, p *plan, unit systemd.Unit) error {
+func (s *Service) adjustSocket(p *plan, unit systemd.Unit) error {
 	if !s.Packaged() && !s.hasAccess(p, unit) {
 		path := s.path(p.socket.listen)
 		if err := errors.Join(os.Chown(path, p.socket.owner.UID, p.socket.owner.GID), os.Chmod(path, p.socket.mode)); err != nil {
@@ -26,9 +23,6 @@ func (s *Service) adjustSocket(ctx context.Context, p *plan, unit systemd.Unit) 
 		path := s.path(alias)
 		if isSame(path, s.path(p.socket.listen)) {
 			continue
-		}
-		if info, err := os.Lstat(path); err == nil && info.Mode().Type()&(fs.ModeSocket|fs.ModeSymlink) == 0 || isServed(ctx, path) {
-			return fmt.Errorf("shim: %s is in use by another program; choose another path", alias)
 		}
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
@@ -68,12 +62,6 @@ func isSame(a, b string) bool {
 
 // isServed reports whether a process accepts connections on a socket.
 func isServed(ctx context.Context, path string) bool {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	connection, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
-	if err != nil {
-		return false
-	}
-	_ = connection.Close()
-	return true
+	_, isLive := listenerOf(ctx, path)
+	return isLive
 }
