@@ -29,6 +29,9 @@ func (s *Service) InstallBinary(ctx context.Context) error {
 	if err != nil || same {
 		return err
 	}
+	if err := s.recordVersions(s.release.Version); err != nil {
+		return err
+	}
 	path := s.path(s.Binary())
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("install the shim's binary (/opt must be writable): %w", err)
@@ -127,22 +130,56 @@ func (s *Service) deselectVersion(former string) error {
 	return err
 }
 
-// removeVersions removes all versions except the current and the previous one.
+// removeVersions removes all versions of the agent except the current and the previous one.
 func (s *Service) removeVersions() error {
-	entries, err := os.ReadDir(s.path(VersionsFolder))
+	versions, err := s.ownVersions()
 	if err != nil {
-		return fmt.Errorf("remove old versions: %w", err)
+		return err
 	}
 	previous, _ := os.Readlink(s.path(previousLink)) // missing after the first installation
-	keep := []string{filepath.Base(currentLink), filepath.Base(previousLink), s.release.Version, previous}
-	for _, entry := range entries {
-		if slices.Contains(keep, entry.Name()) {
+	for _, version := range versions {
+		if version == s.release.Version || version == previous {
 			continue
 		}
-		if err := os.RemoveAll(s.path(filepath.Join(VersionsFolder, entry.Name()))); err != nil {
-			return fmt.Errorf("remove an old version: %w", err)
+		if err := s.removeVersion(version); err != nil {
+			return err
 		}
-		s.log.WithField("version", entry.Name()).Info("removed an old version")
+		if err := host.Remove(filepath.Join(s.versionRecords(), version)); err != nil {
+			return err
+		}
+		s.log.WithField("version", version).Info("removed an old version")
 	}
+	return nil
+}
+
+// removeVersion removes the binary of a version. Other files in its folder stay.
+func (s *Service) removeVersion(version string) error {
+	folder := s.path(filepath.Join(VersionsFolder, version))
+	if err := host.Remove(filepath.Join(folder, binaryName)); err != nil {
+		return fmt.Errorf("remove a version of the shim: %w", err)
+	}
+	removeIfEmpty(folder)
+	return nil
+}
+
+// removeAllVersions removes the binaries of the agent and the links to them.
+func (s *Service) removeAllVersions() error {
+	versions, err := s.ownVersions()
+	if err != nil {
+		return err
+	}
+	for _, link := range []string{previousLink, currentLink} {
+		if target, err := os.Readlink(s.path(link)); err == nil && slices.Contains(versions, target) {
+			if err := host.Remove(s.path(link)); err != nil {
+				return fmt.Errorf("remove the link to a version: %w", err)
+			}
+		}
+	}
+	for _, version := range versions {
+		if err := s.removeVersion(version); err != nil {
+			return err
+		}
+	}
+	removeIfEmpty(s.path(VersionsFolder))
 	return nil
 }

@@ -46,7 +46,9 @@ func (s *Service) Discard() error {
 	if err := s.saved.restoreAll(); err != nil {
 		return fmt.Errorf("restore the former files: %w", err)
 	}
-	removeIfEmpty(s.path(extrasFolder))
+	if before, known, err := s.nodeBefore(); known && err == nil && !before.Extras {
+		removeIfEmpty(s.path(extrasFolder))
+	}
 	return s.unstage()
 }
 

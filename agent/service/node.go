@@ -27,6 +27,7 @@ type stateBefore struct {
 type nodeBefore struct {
 	Units  map[string]unitBefore
 	States []stateBefore
+	Extras bool // the folder of the files that the configuration names existed
 }
 
 // stateFiles are the files in the shim's state directory.
@@ -44,6 +45,7 @@ func (s *Service) rememberNode(ctx context.Context, stateDirectory string, lost 
 	}
 	if !known {
 		before.Units = map[string]unitBefore{}
+		before.Extras = exists(s.path(extrasFolder)) && !lost
 		for _, name := range []string{serviceUnit, socketUnit} {
 			unit, err := s.manager.Unit(ctx, name)
 			if err != nil {

@@ -25,9 +25,12 @@ func (s *Service) Remove(ctx context.Context) error {
 	}
 	if !known {
 		if !s.isOwn() {
-			return s.removeVersionsFolder() // nothing is installed, or the rest was removed
+			return s.removeRest()
 		}
 		before.States = []stateBefore{{Path: shimState}}
+	}
+	if err := s.recordVersions(); err != nil { // the links may be removed before the binaries
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, jobTimeout)
 	defer cancel()
@@ -53,16 +56,38 @@ func (s *Service) Remove(ctx context.Context) error {
 	if err := s.manager.Reload(ctx); err != nil {
 		return err
 	}
-	if err := s.removeFolders(); err != nil {
+	if err := s.removeFolders(before); err != nil {
 		return err
 	}
 	if err := s.restoreUnits(ctx, before); err != nil {
 		return err
 	}
+	if err := s.removeRecords(); err != nil {
+		return err
+	}
+	s.log.Info("removed the shim")
+	return nil
+}
+
+// removeRest removes the binaries of an installation that has not begun with the units, or whose
+// units were removed.
+func (s *Service) removeRest() error {
+	if !s.Installed() {
+		return nil
+	}
+	if err := s.Discard(); err != nil {
+		return err
+	}
+	if err := s.removeAllVersions(); err != nil {
+		return err
+	}
+	return s.removeRecords()
+}
+
+func (s *Service) removeRecords() error {
 	if err := os.RemoveAll(s.originals.folder); err != nil {
 		return fmt.Errorf("remove the copies of the original files: %w", err)
 	}
-	s.log.Info("removed the shim")
 	return nil
 }
 
@@ -130,19 +155,15 @@ func (s *Service) removeState(before nodeBefore) error {
 	return nil
 }
 
-// removeFolders removes the folders of the agent.
-func (s *Service) removeFolders() error {
-	for _, folder := range []string{filepath.Dir(dropInOf(socketUnit)), filepath.Dir(dropInOf(serviceUnit)), extrasFolder} {
+// removeFolders removes the binaries and the folders of the agent.
+func (s *Service) removeFolders(before nodeBefore) error {
+	for _, folder := range []string{filepath.Dir(dropInOf(socketUnit)), filepath.Dir(dropInOf(serviceUnit))} {
 		removeIfEmpty(s.path(folder))
 	}
-	return s.removeVersionsFolder()
-}
-
-func (s *Service) removeVersionsFolder() error {
-	if err := os.RemoveAll(s.path(VersionsFolder)); err != nil {
-		return fmt.Errorf("remove the shim's binaries: %w", err)
+	if !before.Extras {
+		removeIfEmpty(s.path(extrasFolder))
 	}
-	return nil
+	return s.removeAllVersions()
 }
 
 // removeIfEmpty removes a folder. One that is not empty has files of others, and stays.
