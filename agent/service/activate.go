@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"image-cri-shim/admin"
@@ -104,16 +103,18 @@ func (s *Service) startBoth(ctx context.Context, p *plan, service systemd.Unit) 
 }
 
 // isOutdated reports whether the running shim executes another binary than the installed one, or was
-// started before its unit files were written.
+// started before its unit files were written. A file from the future, as after the clock was set
+// back, does not count.
 func (s *Service) isOutdated(p *plan, service systemd.Unit) bool {
-	if !s.runsBinary(service) {
+	if !s.runsBinary(service) || p.rewritten {
 		return true
 	}
 	for _, f := range p.units {
-		if name := filepath.Base(f.path); name != serviceUnit && f.path != dropInOf(serviceUnit) {
+		if !f.isOfService() {
 			continue
 		}
-		if info, err := os.Stat(s.path(f.path)); err == nil && info.ModTime().After(service.Started) {
+		info, err := os.Stat(s.path(f.path))
+		if err == nil && info.ModTime().After(service.Started) && !info.ModTime().After(time.Now()) {
 			return true
 		}
 	}

@@ -73,6 +73,7 @@ func (s *Service) put(ctx context.Context, p *plan) (changed bool, err error) {
 		}
 		if written {
 			changed = true
+			p.rewritten = p.rewritten || f.isOfService()
 			s.log.WithField("file", f.path).Info("wrote a file")
 		}
 	}

@@ -20,6 +20,11 @@ type file struct {
 	mode    fs.FileMode
 }
 
+// isOfService reports whether the file is a unit file of the service.
+func (f file) isOfService() bool {
+	return filepath.Base(f.path) == serviceUnit || f.path == dropInOf(serviceUnit)
+}
+
 // plan is the desired state of the node.
 type plan struct {
 	settings *config.Config
@@ -27,6 +32,8 @@ type plan struct {
 	units    []file
 	files    []file   // units first, the configuration last
 	obsolete []string // files of keys that the Secret no longer has
+
+	rewritten bool // a unit file of the service has been written
 }
 
 // planOf returns the desired state for the files.
