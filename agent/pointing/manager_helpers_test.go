@@ -104,7 +104,7 @@ func (n *testNode) Unit(_ context.Context, unit string) (systemd.Unit, error) {
 	defer n.mutex.Unlock()
 	state := systemd.Unit{Load: "loaded", Active: "inactive"}
 	if unit == "kubelet.service" && n.running {
-		state.Active = "active"
+		state.Active, state.MainPID = "active", n.process
 	}
 	return state, nil
 }

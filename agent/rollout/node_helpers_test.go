@@ -46,6 +46,7 @@ type testNode struct {
 
 	armed, pointed, connected bool
 	kubeletFails              bool // when it uses the shim
+	kubelet                   pointing.Kubelet
 	restarts                  []time.Time
 	log                       bytes.Buffer
 	changes                   atomic.Int32 // orders the test's changes before the agent's looks
@@ -279,6 +280,16 @@ func (c testClients) Arm(context.Context, *config.Config) error {
 func (c testClients) Disarm(context.Context) error {
 	c.armed = false
 	return nil
+}
+
+func (c testClients) Kubelet(context.Context, *config.Config) (pointing.Kubelet, error) {
+	c.changes.Load()
+	k := c.kubelet
+	k.Pointed = c.pointed
+	if k.Unit == "" {
+		k = pointing.Kubelet{Unit: "kubelet.service", Active: "active", Process: 1, Pointed: c.pointed}
+	}
+	return k, nil
 }
 
 func (n *testNode) about(context.Context, *config.Config) (explain.ShimStatus, error) {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"image-cri-shim/agent/pointing"
 	"image-cri-shim/agent/service"
 	"image-cri-shim/config"
 	"image-cri-shim/explain"
@@ -48,6 +49,7 @@ type Clients interface {
 	Resume(ctx context.Context, settings *config.Config) error
 	Arm(ctx context.Context, settings *config.Config) error
 	Disarm(ctx context.Context) error
+	Kubelet(ctx context.Context, settings *config.Config) (pointing.Kubelet, error)
 }
 
 // Desired is the configuration and the version of the shim that the node shall have.
@@ -91,6 +93,7 @@ type Options struct {
 type Rollout struct {
 	Options
 	report   report
+	unwell   unwell
 	resumed  bool // whether the work of a killed agent is finished
 	deletion bool // whether the deletion of sealos' ConfigMap was logged
 }

@@ -102,6 +102,11 @@ func (r *Rollout) look(ctx context.Context, d *Desired) error {
 		r.report.status.Hash = d.Files.Hash()
 	}
 	err := r.lookAt(ctx, d)
+	if ctx.Err() == nil && r.Record.Exists() {
+		if rescueErr := r.rescue(ctx, d); rescueErr != nil {
+			err = rescueErr
+		}
+	}
 	if ctx.Err() != nil {
 		return ctx.Err() // the status of an agent that ends is not updated
 	}
@@ -167,13 +172,19 @@ func (r *Rollout) resume(ctx context.Context, d *Desired) error {
 	if r.resumed = err == nil; r.resumed || ctx.Err() != nil {
 		return err
 	}
-	var wanted release
+	return r.Record.fail(r.wanted(d), err, next)
+}
+
+// wanted returns the release of d, or without one, the last good release.
+func (r *Rollout) wanted(d *Desired) release {
 	if d != nil && d.Err == nil {
-		wanted = d.release()
-	} else if good, ok := r.Record.lastGood(r.Version); ok {
-		wanted = good.release()
+		return d.release()
 	}
-	return r.Record.fail(wanted, err, next)
+	good, ok := r.Record.lastGood(r.Version)
+	if !ok {
+		return release{}
+	}
+	return good.release()
 }
 
 // mend applies the applied release again if the node differs from it.
