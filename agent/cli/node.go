@@ -49,7 +49,6 @@ func onNode(ctx context.Context, root string, binary *os.File, options rollout.O
 	}
 	shim := service.New(units, service.Release{Version: options.Version, Binary: descriptorPath(binary)}, options.Log)
 	options.Service = shim
-	options.Versions = service.VersionsFolder
 	options.Former = func(version string) rollout.Service {
 		return service.New(units, service.Release{Version: version, Binary: service.VersionsFolder + "/" + version + "/image-cri-shim"}, options.Log)
 	}

@@ -88,6 +88,10 @@ type testService struct {
 
 func (s testService) Packaged() bool { return s.packaged }
 
+func (s testService) Installed() bool {
+	return s.files != nil || len(s.installed) > 0
+}
+
 func (s testService) InstallBinary(ctx context.Context) error {
 	s.changes.Load()
 	if s.installed[s.version] {
@@ -315,10 +319,9 @@ func (n *testNode) agent(t *testing.T, version string, change ...func(*Options))
 	}
 	options := Options{
 		Command: "agent", Version: version,
-		Service:  testService{n, version},
-		Former:   func(version string) Service { return testService{n, version} },
-		Versions: filepath.Join(n.folder, "opt"),
-		Clients:  testClients{n, record},
+		Service: testService{n, version},
+		Former:  func(version string) Service { return testService{n, version} },
+		Clients: testClients{n, record},
 		Settings: func() *config.Config {
 			if n.files == nil {
 				return nil

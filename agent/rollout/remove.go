@@ -1,15 +1,11 @@
 package rollout
 
-import (
-	"context"
-	"errors"
-	"os"
-)
+import "context"
 
 // Remove points the clients at the runtime, and then deletes the shim and the agent's state. It
 // continues after a Remove that was killed. A shim that the agent has not installed stays.
 func (r *Rollout) Remove(ctx context.Context) error {
-	if _, err := os.Stat(r.Versions); errors.Is(err, os.ErrNotExist) && !r.Record.Exists() {
+	if !r.Service.Installed() && !r.Record.Exists() && !r.isStranded(ctx) {
 		r.Log.Info("nothing to remove: the agent has not installed the shim on this node")
 		return nil
 	}
@@ -30,6 +26,21 @@ func (r *Rollout) Remove(ctx context.Context) error {
 		return err
 	}
 	return r.Record.fail(wanted, err, next)
+}
+
+// isStranded reports whether kubelet is pointed at a shim that does not run, as after a deletion
+// of the agent's files by hand.
+func (r *Rollout) isStranded(ctx context.Context) bool {
+	settings := r.Settings()
+	k, err := r.Clients.Kubelet(ctx, settings)
+	if err != nil {
+		r.Log.WithError(err).Warn("the state of kubelet is unknown")
+	}
+	if !k.Pointed {
+		return false
+	}
+	_, err = r.About(ctx, settings)
+	return err != nil
 }
 
 // RunRemove removes the shim, and again after each interval if that failed. Then it refreshes

@@ -95,6 +95,23 @@ func TestRemoveNothing(t *testing.T) {
 	}
 }
 
+// TestRemoveWithoutState removes a shim of which the agent's state, or that and the shim itself,
+// were deleted by hand.
+func TestRemoveWithoutState(t *testing.T) {
+	for _, shim := range []bool{true, false} {
+		n := newTestNode(t)
+		n.look(t, n.agent(t, newVersion), desired(newVersion, "a"), "")
+		_ = os.RemoveAll(filepath.Join(n.folder, "state"))
+		if !shim {
+			n.files, n.version, n.installed, n.connected = nil, "", map[string]bool{}, false
+		}
+		if err := n.agent(t, newVersion).RunRemove(t.Context(), true); err != nil {
+			t.Error(err)
+		}
+		n.wantRemoved(t)
+	}
+}
+
 // TestRemoveSignal ends the removal by a signal at each step.
 func TestRemoveSignal(t *testing.T) {
 	for number, more := 0, true; more; number++ {

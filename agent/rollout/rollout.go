@@ -29,6 +29,7 @@ import (
 // Service installs and runs the shim. [service.Service] is the implementation.
 type Service interface {
 	Packaged() bool
+	Installed() bool
 	InstallBinary(ctx context.Context) error
 	Check(ctx context.Context, files service.Files) (*config.Config, error)
 	Discard() error
@@ -67,9 +68,8 @@ type Options struct {
 	Version string // of the agent
 	Service Service
 	// Former returns the service of a version that was installed before.
-	Former   func(version string) Service
-	Versions string // folder with the shim's versions
-	Clients  Clients
+	Former  func(version string) Service
+	Clients Clients
 	// Settings returns the configuration on the node, or nil if it is missing or invalid.
 	Settings func() *config.Config
 	// About asks the running shim.
