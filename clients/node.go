@@ -104,7 +104,9 @@ func (n *Node) install(c client, edits []*fileEdit) error {
 			problems = append(problems, e.wrap(err))
 			continue
 		}
-		set = set || slices.ContainsFunc(e.settings, func(s setting) bool { return !isImageKey(s.key) && s.endpoint != "" })
+		if e.file.path != n.KubeletInstance { // which kubelet does not read
+			set = set || slices.ContainsFunc(e.settings, func(s setting) bool { return !isImageKey(s.key) && s.endpoint != "" })
+		}
 		if e.change.after != e.content {
 			e.change.backupAfter = &original
 		}

@@ -83,6 +83,16 @@ func TestInstallAndUninstall(t *testing.T) {
 		files map[string]string
 		want  map[string]string // only what changes
 	}{
+		"only the instance sets it": {
+			map[string]string{
+				kubelet:  "kind: KubeletConfiguration\n",
+				instance: "containerRuntimeEndpoint: unix://" + containerd + "\n",
+			},
+			map[string]string{
+				kubelet:  "kind: KubeletConfiguration\ncontainerRuntimeEndpoint: " + endpoint + "\n",
+				instance: "containerRuntimeEndpoint: " + endpoint + "\n",
+			},
+		},
 		"kubeadm since 1.34": {
 			files: map[string]string{
 				kubelet:  "apiVersion: kubelet.config.k8s.io/v1beta1\ncontainerRuntimeEndpoint: unix:///run/containerd/containerd.sock\nkind: KubeletConfiguration\n",
