@@ -85,6 +85,9 @@ func (n *testNode) Restart(_ context.Context, unit string) error {
 	if _, err := os.Stat(n.path(unitFolder + "/" + unit)); err != nil || unit != revertTimer {
 		return fmt.Errorf("restart of %s: %w", unit, err)
 	}
+	if n.armFail {
+		return errors.New("the unit is invalid")
+	}
 	n.timer = true
 	return nil
 }

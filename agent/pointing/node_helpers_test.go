@@ -37,6 +37,7 @@ type testNode struct {
 	failsAt    string // kubelet fails with a configuration that contains this
 	unhealthy  bool   // kubelet's healthz while it is connected to the shim
 	switchFail bool   // the service of the switch fails
+	armFail    bool   // the timer of the switch can't be started
 	stopped    bool   // the shim does not answer
 }
 

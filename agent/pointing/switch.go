@@ -68,7 +68,7 @@ func (s *revertSwitch) hasFiles() bool {
 // power failure.
 func (s *revertSwitch) arm(ctx context.Context) error {
 	var service bytes.Buffer
-	if err := serviceTemplate.Execute(&service, map[string]any{"Binary": s.binary, "Kubelet": s.kubelet, "Former": s.former, "Self": revertService}); err != nil {
+	if err := serviceTemplate.Execute(&service, map[string]any{"Binary": s.binary, "Kubelet": s.kubelet, "Former": s.former, "Self": revertService, "Systemctl": s.systemctl()}); err != nil {
 		return fmt.Errorf("arm the switch: %w", err)
 	}
 	folder := filepath.Join(s.root, unitFolder)
@@ -92,6 +92,16 @@ func (s *revertSwitch) arm(ctx context.Context) error {
 		return fmt.Errorf("arm the switch: %w", err)
 	}
 	return nil
+}
+
+// systemctl returns the path of systemctl. systemd before 239 refuses commands without a path.
+func (s *revertSwitch) systemctl() string {
+	for _, folder := range []string{"/usr/bin", "/bin"} {
+		if s.exists(folder, "systemctl") {
+			return folder + "/systemctl"
+		}
+	}
+	return "systemctl"
 }
 
 // isActing reports whether the service runs, or is about to run again after a failure.

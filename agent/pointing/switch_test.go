@@ -12,6 +12,7 @@ import (
 func TestSwitchUnits(t *testing.T) {
 	n := newTestNode(t)
 	n.binary = "/opt/image-cri-shim/v1 50%/image-cri-shim"
+	n.write("/bin/systemctl", "")
 	units := func() string {
 		t.Helper()
 		s := n.newSwitch(must(n.node(t.Context(), n.settings)))
@@ -27,9 +28,10 @@ func TestSwitchUnits(t *testing.T) {
 	text := units()
 	for _, want := range []string{
 		"\nBefore=kubelet.service\n",
-		"\nExecStart=-\"/opt/image-cri-shim/v1 50%%/image-cri-shim\" uninstall\n",
-		"\nExecStart=systemctl restart --no-block kubelet.service\n",
-		"\nExecStart=-systemctl disable image-cri-shim-revert.service\n",
+		"\nType=simple\n", // systemd 239 refuses Restart= for oneshot
+		"\nExecStartPre=-\"/opt/image-cri-shim/v1 50%%/image-cri-shim\" uninstall\n",
+		"\nExecStartPre=\"/bin/systemctl\" restart --no-block kubelet.service\n",
+		"\nExecStartPre=-\"/bin/systemctl\" disable image-cri-shim-revert.service\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the service does not contain %q:\n%s", want, text)

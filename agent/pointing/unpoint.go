@@ -2,6 +2,7 @@ package pointing
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -49,15 +50,23 @@ func (p *Pointing) Unpoint(ctx context.Context, settings *config.Config, step fu
 }
 
 // pointBack applies the changes. If kubelet must be restarted, the switch does both, which also
-// ends its work if the agent is killed. Without the shim's binary, there is no switch.
+// ends its work if the agent is killed. If that can't be armed, as without the shim's binary, the
+// agent does both.
 func (p *Pointing) pointBack(ctx context.Context, s *revertSwitch, r *running, changes []clients.Change, restart bool, step func(name string)) error {
 	err := p.checkBinary()
-	switch {
-	case restart && err == nil:
+	if restart && err == nil {
 		step(StepArm)
-		if err := s.arm(ctx); err != nil {
+		err = s.arm(ctx)
+		if err != nil && ctx.Err() == nil {
+			_, disarmErr := s.disarm(ctx)
+			err = errors.Join(err, disarmErr)
+		}
+		if ctx.Err() != nil {
 			return err
 		}
+	}
+	switch {
+	case restart && err == nil:
 		step(StepRevert)
 		ctx, cancel := context.WithTimeout(ctx, p.times.revert)
 		defer cancel()

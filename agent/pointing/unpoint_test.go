@@ -30,6 +30,10 @@ func TestUnpoint(t *testing.T) {
 			_ = os.Remove(n.path(n.binary))
 			return settings
 		},
+		"the switch can't be armed": func(n *testNode, settings *config.Config) *config.Config {
+			n.armFail = true
+			return settings
+		},
 		"crictl's file is broken": func(n *testNode, settings *config.Config) *config.Config {
 			n.write("/etc/crictl.yaml", "a: b: c\n")
 			return settings
