@@ -12,16 +12,17 @@ import (
 )
 
 // Manager is a connection to systemd. It reconnects after systemctl daemon-reexec. Its methods
-// are safe for concurrent use. The context of each method bounds it.
+// are safe for concurrent use. The context of each method bounds it, besides a limit of minutes.
 type Manager struct {
 	mutex      sync.Mutex
 	connection *dbus.Conn
 	end        context.CancelFunc // of the connection
+	dial       func(ctx context.Context) (*dbus.Conn, error)
 }
 
 // Connect connects to systemd. The caller must close the Manager.
 func Connect(ctx context.Context) (*Manager, error) {
-	m := &Manager{}
+	m := &Manager{dial: dial}
 	_, err := m.connected(ctx)
 	return m, err
 }
@@ -51,15 +52,7 @@ func (m *Manager) connected(ctx context.Context) (*dbus.Conn, error) {
 	m.close()
 	lifetime, end := context.WithCancel(context.WithoutCancel(ctx))
 	keep := context.AfterFunc(ctx, end)
-	connection, err := dbus.NewSystemdConnectionContext(lifetime)
-	if err != nil && ctx.Err() == nil {
-		var other error
-		if connection, other = dbus.NewSystemConnectionContext(lifetime); other == nil {
-			err = nil
-		} else {
-			err = errors.Join(err, other)
-		}
-	}
+	connection, err := m.dial(lifetime)
 	if err == nil && !keep() {
 		connection.Close()
 		err = ctx.Err()
@@ -73,12 +66,22 @@ func (m *Manager) connected(ctx context.Context) (*dbus.Conn, error) {
 	return connection, nil
 }
 
+// dial connects to systemd's own socket, or else to the system bus. ctx ends the connection.
+func dial(ctx context.Context) (*dbus.Conn, error) {
+	connection, err := dbus.NewSystemdConnectionContext(ctx)
+	if err == nil || ctx.Err() != nil {
+		return connection, err
+	}
+	connection, other := dbus.NewSystemConnectionContext(ctx)
+	if other != nil {
+		return nil, errors.Join(err, other)
+	}
+	return connection, nil
+}
+
 // Reload reads all unit files again, like systemctl daemon-reload.
 func (m *Manager) Reload(ctx context.Context) error {
-	connection, err := m.connected(ctx)
-	if err == nil {
-		err = connection.ReloadContext(ctx)
-	}
+	err := m.call(ctx, callTimeout, func(ctx context.Context, c *dbus.Conn) error { return c.ReloadContext(ctx) })
 	if err != nil {
 		return fmt.Errorf("reload systemd's unit files: %w", err)
 	}
@@ -87,10 +90,10 @@ func (m *Manager) Reload(ctx context.Context) error {
 
 // Enable enables units. Links of an earlier installation are replaced.
 func (m *Manager) Enable(ctx context.Context, units ...string) error {
-	connection, err := m.connected(ctx)
-	if err == nil {
-		_, _, err = connection.EnableUnitFilesContext(ctx, units, false, true)
-	}
+	err := m.call(ctx, callTimeout, func(ctx context.Context, c *dbus.Conn) error {
+		_, _, err := c.EnableUnitFilesContext(ctx, units, false, true)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("enable %v: %w", units, err)
 	}
@@ -99,10 +102,10 @@ func (m *Manager) Enable(ctx context.Context, units ...string) error {
 
 // Disable disables units. Units without a file are no error.
 func (m *Manager) Disable(ctx context.Context, units ...string) error {
-	connection, err := m.connected(ctx)
-	if err == nil {
-		_, err = connection.DisableUnitFilesContext(ctx, units, false)
-	}
+	err := m.call(ctx, callTimeout, func(ctx context.Context, c *dbus.Conn) error {
+		_, err := c.DisableUnitFilesContext(ctx, units, false)
+		return err
+	})
 	if err != nil && !isMissing(err) {
 		return fmt.Errorf("disable %v: %w", units, err)
 	}
@@ -142,10 +145,10 @@ func (m *Manager) ReloadUnit(ctx context.Context, unit string) error {
 
 // RestartNoWait starts or restarts a unit, and returns as soon as systemd has queued the job.
 func (m *Manager) RestartNoWait(ctx context.Context, unit string) error {
-	connection, err := m.connected(ctx)
-	if err == nil {
-		_, err = connection.RestartUnitContext(ctx, unit, "replace", nil)
-	}
+	err := m.call(ctx, callTimeout, func(ctx context.Context, c *dbus.Conn) error {
+		_, err := c.RestartUnitContext(ctx, unit, "replace", nil)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("restart %s: %w", unit, err)
 	}
@@ -154,35 +157,11 @@ func (m *Manager) RestartNoWait(ctx context.Context, unit string) error {
 
 // ResetFailed resets the failed state of units. Units that systemd does not know are no error.
 func (m *Manager) ResetFailed(ctx context.Context, units ...string) error {
-	connection, err := m.connected(ctx)
-	if err != nil {
-		return err
-	}
 	for _, unit := range units {
-		if err := connection.ResetFailedUnitContext(ctx, unit); err != nil && !isMissing(err) {
+		err := m.call(ctx, callTimeout, func(ctx context.Context, c *dbus.Conn) error { return c.ResetFailedUnitContext(ctx, unit) })
+		if err != nil && !isMissing(err) {
 			return fmt.Errorf("reset the failure of %s: %w", unit, err)
 		}
 	}
 	return nil
-}
-
-// run queues a job and waits for its result.
-func (m *Manager) run(ctx context.Context, verb, unit string, job func(*dbus.Conn, context.Context, string, string, chan<- string) (int, error)) error {
-	connection, err := m.connected(ctx)
-	if err != nil {
-		return err
-	}
-	result := make(chan string, 1)
-	if _, err := job(connection, ctx, unit, "replace", result); err != nil {
-		return fmt.Errorf("%s %s: %w", verb, unit, err)
-	}
-	select {
-	case <-ctx.Done():
-		return fmt.Errorf("%s %s: %w", verb, unit, ctx.Err())
-	case text := <-result:
-		if text != "done" {
-			return fmt.Errorf("%s %s: systemd reports %q; `journalctl -u %s -n 20` shows the cause", verb, unit, text, unit)
-		}
-		return nil
-	}
 }

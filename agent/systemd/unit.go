@@ -7,7 +7,8 @@ import (
 	"path"
 	"time"
 
-	"github.com/godbus/dbus/v5"
+	"github.com/coreos/go-systemd/v22/dbus"
+	bus "github.com/godbus/dbus/v5"
 )
 
 // Unit is the state of a unit.
@@ -33,14 +34,21 @@ func (u Unit) IsActive() bool { return u.Active == "active" }
 func (u Unit) IsEnabled() bool { return u.FileState == "enabled" }
 
 // Unit returns the state of a unit. A unit without a file is not-found and inactive.
-func (m *Manager) Unit(ctx context.Context, unit string) (Unit, error) {
-	connection, err := m.connected(ctx)
-	if err != nil {
-		return Unit{}, err
-	}
-	common, err := connection.GetUnitPropertiesContext(ctx, unit)
+func (m *Manager) Unit(ctx context.Context, unit string) (u Unit, err error) {
+	err = m.call(ctx, callTimeout, func(ctx context.Context, connection *dbus.Conn) (err error) {
+		u, err = readUnit(ctx, connection, unit)
+		return err
+	})
 	if err != nil {
 		return Unit{}, fmt.Errorf("read the state of %s: %w", unit, err)
+	}
+	return u, nil
+}
+
+func readUnit(ctx context.Context, connection *dbus.Conn, unit string) (Unit, error) {
+	common, err := connection.GetUnitPropertiesContext(ctx, unit)
+	if err != nil {
+		return Unit{}, err
 	}
 	u := Unit{
 		Load:      property[string](common, "LoadState"),
@@ -56,7 +64,7 @@ func (m *Manager) Unit(ctx context.Context, unit string) (Unit, error) {
 	}
 	special, err := connection.GetUnitTypePropertiesContext(ctx, unit, kind)
 	if err != nil {
-		return Unit{}, fmt.Errorf("read the state of %s: %w", unit, err)
+		return Unit{}, err
 	}
 	u.MainPID = int(property[uint32](special, "MainPID"))
 	if micros := property[uint64](special, "ExecMainStartTimestamp"); micros > 0 {
@@ -81,6 +89,6 @@ func property[T any](properties map[string]any, name string) T {
 
 // isMissing reports whether systemd refused a request because the unit has no file.
 func isMissing(err error) bool {
-	failed, ok := errors.AsType[dbus.Error](err)
+	failed, ok := errors.AsType[bus.Error](err)
 	return ok && (failed.Name == "org.freedesktop.systemd1.NoSuchUnit" || failed.Name == "org.freedesktop.DBus.Error.FileNotFound")
 }
