@@ -27,11 +27,15 @@ const FolderVariable = "CLUSTER_BED_FOLDER"
 // control groups. Those of a former process that was killed are removed at the next start.
 // If a cluster can't run here, run is called in this process.
 func Isolate(run func() int) int {
-	if folder := os.Getenv(FolderVariable); folder != "" {
-		if err := prepareNamespaces(); err != nil {
-			fmt.Fprintln(os.Stderr, "prepare the namespaces of the cluster:", err)
+	if Folder() != "" && os.Getpid() == 1 {
+		code, err := runInit()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "run in new namespaces:", err)
 			return 1
 		}
+		return code
+	}
+	if Folder() != "" {
 		return run()
 	}
 	if Missing() != nil {
@@ -92,6 +96,32 @@ func runIsolated(folder string) int {
 				return 1
 			}
 			return child.ProcessState.ExitCode()
+		}
+	}
+}
+
+// runInit is process 1 of the new namespaces. It runs this program again and returns its exit
+// code, and reaps all orphans: process 1 of a node does not end before each process of the node
+// has been reaped, and the parent of some is a killed nsenter.
+func runInit() (int, error) {
+	if err := prepareNamespaces(); err != nil {
+		return 0, err
+	}
+	child, err := os.StartProcess("/proc/self/exe", os.Args, &os.ProcAttr{Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}})
+	if err != nil {
+		return 0, err
+	}
+	for {
+		var status unix.WaitStatus
+		ended, err := unix.Wait4(-1, &status, 0, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return 0, err
+		case ended == child.Pid && status.Signaled():
+			return 0, fmt.Errorf("the program ended with the signal %v", status.Signal())
+		case ended == child.Pid:
+			return status.ExitStatus(), nil
 		}
 	}
 }

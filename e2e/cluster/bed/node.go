@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -142,6 +143,7 @@ func (n *Node) RunWith(ctx context.Context, input io.Reader, command ...string) 
 	cmd := exec.CommandContext(ctx, "nsenter", append(enter, command...)...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	cmd.Stdin = input
+	cmd.WaitDelay = 5 * time.Second // children of a killed command may hold its output
 	output, err := cmd.CombinedOutput()
 	output = bytes.TrimSpace(output)
 	if err != nil {
