@@ -21,8 +21,9 @@ const ConfigKey = "image-cri-shim.yaml"
 // configuration, /etc/image-cri-shim.yaml. Every other key K is the file /etc/image-cri-shim/K.
 type Files map[string][]byte
 
-// validKey matches the keys that Kubernetes permits.
-var validKey = regexp.MustCompile(`^[-._a-zA-Z0-9]{1,253}$`)
+// validKey matches the keys that Kubernetes permits, up to a length that leaves space for the names
+// of records and temporary files.
+var validKey = regexp.MustCompile(`^[-._a-zA-Z0-9]{1,170}$`)
 
 // Validate returns an error that names a key that can't be a file name, or the missing
 // configuration.
@@ -32,7 +33,7 @@ func (f Files) Validate() error {
 	}
 	for _, key := range slices.Sorted(maps.Keys(f)) {
 		if !validKey.MatchString(key) || key == "." || strings.HasPrefix(key, "..") {
-			return fmt.Errorf("key %.80q can't be a file name: use letters, digits, '-', '_' and '.', and no leading '..'", key)
+			return fmt.Errorf("key %.80q can't be a file name: use up to 170 letters, digits, '-', '_' and '.', and no leading '..'", key)
 		}
 	}
 	return nil

@@ -18,6 +18,7 @@ func TestFilesValidate(t *testing.T) {
 		"new\nline":              `key "new\nline"`,
 		"a" + "\x00":             `key "a\x00"`,
 		strings.Repeat("x", 300): `can't be a file name`,
+		strings.Repeat("x", 171): "use up to 170 letters",
 	} {
 		err := Files{ConfigKey: nil, key: nil}.Validate()
 		if (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {
@@ -26,6 +27,21 @@ func TestFilesValidate(t *testing.T) {
 	}
 	if err := (Files{"ca.pem": nil}).Validate(); err == nil || !strings.Contains(err.Error(), ConfigKey+" is missing") {
 		t.Errorf("without a configuration: %v", err)
+	}
+}
+
+// The names of records and temporary files for the longest key are not too long.
+func TestLongestKey(t *testing.T) {
+	n := newNode(t, nil)
+	s := n.service(t, "v1.0.0")
+	for length := 170; length <= 253; length++ {
+		files := Files{ConfigKey: configuration(""), strings.Repeat("k", length): []byte("ours")}
+		if files.Validate() != nil {
+			continue
+		}
+		if _, err := install(t.Context(), s, files); err != nil {
+			t.Fatalf("a key of %d letters: %v", length, err)
+		}
 	}
 }
 

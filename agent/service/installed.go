@@ -41,7 +41,7 @@ func (s *Service) recordVersions(versions ...string) error {
 		if version == "" {
 			continue
 		}
-		if err := os.MkdirAll(s.versionRecords(), 0o700); err != nil {
+		if err := makeFolder(s.versionRecords()); err != nil {
 			return fmt.Errorf("record the version: %w", err)
 		}
 		if _, err := host.WriteFile(filepath.Join(s.versionRecords(), version), nil, 0o600); err != nil {

@@ -60,27 +60,37 @@ func (s *Service) rememberNode(ctx context.Context, stateDirectory string, lost 
 			before.States = append(before.States, stateBefore{path, exists(s.path(path)) && !lost, slices.ContainsFunc(stateFiles, isUsed) && !lost})
 		}
 	}
+	return s.writeNode(before)
+}
+
+func (s *Service) writeNode(before nodeBefore) error {
 	content, err := json.Marshal(before)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.originals.folder, 0o700); err != nil {
+	if err := makeFolder(s.originals.folder); err != nil {
 		return fmt.Errorf("record the state of the node: %w", err)
 	}
 	_, err = host.WriteFile(s.nodeFile(), content, 0o600)
 	return err
 }
 
+// lostNode stands for a record that was lost: there was no other shim.
+func lostNode() nodeBefore { return nodeBefore{States: []stateBefore{{Path: shimState}}} }
+
+// nodeBefore returns the record of the node. It replaces one that can't be parsed.
 func (s *Service) nodeBefore() (before nodeBefore, known bool, err error) {
 	content, err := os.ReadFile(s.nodeFile())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nodeBefore{}, false, nil
 	}
-	if err == nil {
-		err = json.Unmarshal(content, &before)
-	}
 	if err != nil {
 		return nodeBefore{}, false, fmt.Errorf("read the recorded state of the node: %w", err)
+	}
+	if err := json.Unmarshal(content, &before); err != nil {
+		warnOfLoss(s.log, s.nodeFile(), err)
+		before = lostNode()
+		return before, true, s.writeNode(before)
 	}
 	return before, true, nil
 }

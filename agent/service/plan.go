@@ -104,19 +104,9 @@ func (s *Service) keepOriginals(ctx context.Context, p *plan) error {
 	}
 	for _, f := range p.files {
 		path := s.path(f.path)
-		before, checked, err := s.saved.find(path) // by Check
-		switch {
-		case err != nil:
-		case lost:
+		if lost {
 			err = s.originals.write(record{Path: path, Missing: true})
-		case checked:
-			if _, known, findErr := s.originals.find(path); !known {
-				err = findErr
-				if err == nil {
-					err = s.originals.write(before)
-				}
-			}
-		default:
+		} else {
 			err = s.originals.keep(path)
 		}
 		if err != nil {

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sirupsen/logrus"
+
 	"image-cri-shim/agent/host"
 )
 
@@ -25,11 +27,15 @@ type record struct {
 	Owner   host.Owner
 	Content []byte   `json:",omitempty"`
 	Written []string `json:",omitempty"` // hashes of the last two contents that replaced it
+	Lost    bool     `json:",omitempty"` // the record could not be parsed
 }
 
 // records keeps a record in a file for each path. The folder is only accessible to root,
 // because the files may contain credentials.
-type records struct{ folder string }
+type records struct {
+	folder string
+	log    logrus.FieldLogger
+}
 
 func (r records) file(path string) string {
 	return filepath.Join(r.folder, url.PathEscape(path)+".json")
@@ -56,19 +62,26 @@ func read(path string) (record, error) {
 	return found, err
 }
 
-// find returns the record of a path.
+// find returns the record of a path. It replaces a record that can't be parsed by one of a lost
+// file.
 func (r records) find(path string) (found record, ok bool, err error) {
 	content, err := os.ReadFile(r.file(path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return record{}, false, nil
 	}
-	if err == nil {
-		err = json.Unmarshal(content, &found)
-	}
 	if err != nil {
 		return record{}, false, fmt.Errorf("read the record of %s: %w", path, err)
 	}
+	if err := json.Unmarshal(content, &found); err != nil {
+		warnOfLoss(r.log, r.file(path), err)
+		found = record{Path: path, Missing: true, Lost: true}
+		return found, true, r.write(found)
+	}
 	return found, true, nil
+}
+
+func warnOfLoss(log logrus.FieldLogger, file string, err error) {
+	log.WithField("file", file).WithError(err).Warn("a record of the node before the installation can't be parsed and is lost")
 }
 
 func (r records) write(kept record) error {
@@ -76,11 +89,27 @@ func (r records) write(kept record) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(r.folder, 0o700); err != nil {
+	if err := makeFolder(r.folder); err != nil {
 		return err
 	}
 	_, err = host.WriteFile(r.file(kept.Path), content, 0o600)
 	return err
+}
+
+// makeFolder creates a folder for records. The folder survives a power failure, as do the files
+// that are then written to it.
+func makeFolder(folder string) error {
+	if exists(folder) {
+		return nil
+	}
+	parent := filepath.Dir(folder)
+	if err := makeFolder(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		return err
+	}
+	return host.SyncFolder(parent)
 }
 
 // keep records the file at path, unless it has a record already.
@@ -159,6 +188,9 @@ func (r records) drop(path string) error { return host.Remove(r.file(path)) }
 func (r records) restoreAll() error {
 	all, err := r.all()
 	for _, kept := range all {
+		if kept.Lost {
+			continue
+		}
 		err = errors.Join(err, kept.restore())
 	}
 	if err != nil {

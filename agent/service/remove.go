@@ -27,7 +27,7 @@ func (s *Service) Remove(ctx context.Context) error {
 		if !s.isOwn() {
 			return s.removeRest()
 		}
-		before.States = []stateBefore{{Path: shimState}}
+		before = lostNode()
 	}
 	if err := s.recordVersions(); err != nil { // the links may be removed before the binaries
 		return err
@@ -124,6 +124,10 @@ func (s *Service) restoreOriginals() error {
 	}
 	for _, original := range originals {
 		isUnit := strings.HasPrefix(original.Path, s.path(unitFolder))
+		if !isUnit && original.Lost && original.isEdited() {
+			s.log.WithField("file", original.Path).Warn("keeping a file that may have been there before: its record was lost")
+			continue
+		}
 		if !isUnit && !original.Missing && original.isEdited() {
 			s.log.WithField("file", original.Path).Warn("keeping a file that was edited; the original is beside it, with the ending .original")
 			original.Path += ".original"

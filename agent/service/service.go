@@ -89,8 +89,8 @@ func New(m *systemd.Manager, release Release, log logrus.FieldLogger) *Service {
 
 func newBelow(root string, m manager, release Release, log logrus.FieldLogger) *Service {
 	s := &Service{manager: m, release: release, log: log, root: root}
-	s.originals = records{folder: s.path(host.StateFolder + "/original")}
-	s.saved = records{folder: s.path(host.StateFolder + "/former")}
+	s.originals = records{s.path(host.StateFolder + "/original"), log}
+	s.saved = records{s.path(host.StateFolder + "/former"), log}
 	return s
 }
 
