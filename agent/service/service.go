@@ -14,6 +14,7 @@
 //	/etc/image-cri-shim.yaml, /etc/image-cri-shim/  the configuration
 //	/var/lib/image-cri-shim-agent/original/         what was there before, for Remove
 //	/var/lib/image-cri-shim-agent/former/           what was there before an unfinished Apply
+//	/var/lib/image-cri-shim-agent/check/            copies of files for Check and LookUp
 //
 // If a deb or rpm package owns the shim, its binary and units stay as they are. A drop-in
 // is written only if the configuration needs another socket or state directory than they have.
