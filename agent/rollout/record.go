@@ -40,7 +40,8 @@ type state struct {
 }
 
 // OpenRecord reads the state in folder. It discards a state of another machine, which an image
-// of a disk brings, and one that can't be parsed.
+// of a disk brings, and one that can't be parsed. After the latter, kubelet counts as restarted
+// as often as permitted.
 func OpenRecord(folder, machineID string, log logrus.FieldLogger) (*Record, error) {
 	r := &Record{folder: folder, log: log}
 	content, err := os.ReadFile(filepath.Join(folder, stateName))
@@ -50,8 +51,11 @@ func OpenRecord(folder, machineID string, log logrus.FieldLogger) (*Record, erro
 		return nil, fmt.Errorf("read the agent's state: %w", err)
 	default:
 		if err := json.Unmarshal(content, &r.state); err != nil {
-			log.WithError(err).Warn("the agent's state can't be parsed, beginning with an empty one")
-			r.state = state{}
+			log.WithError(err).Warn("the agent's state can't be parsed, beginning with an empty one, and not restarting kubelet for an hour")
+			r.state = state{MachineID: machineID, Restarts: slices.Repeat([]time.Time{time.Now()}, maxRestarts)}
+			if err := r.save(); err != nil { // otherwise the hour begins again with each agent
+				log.WithError(err).Warn("the agent's state can't be replaced")
+			}
 		}
 	}
 	if r.state.MachineID != machineID {

@@ -273,6 +273,31 @@ func TestAnotherMachine(t *testing.T) {
 	}
 }
 
+// TestDamagedRecord requires that a state that can't be read does not permit more restarts of
+// kubelet, and that a node that needs none is ready at once.
+func TestDamagedRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, d := newTestNode(t), desired(newVersion, "a")
+		n.look(t, n.agent(t, newVersion), d, "")
+		damage := func() {
+			if err := os.WriteFile(filepath.Join(n.folder, "state", stateName), []byte(`{"machineID": 7`), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		damage()
+		n.look(t, n.agent(t, newVersion), d, "")
+		time.Sleep(2 * restartsWindow)
+		damage()
+		n.pointed, n.connected = false, false
+		n.look(t, n.agent(t, newVersion), d, "restarted kubelet 3 times within an hour")
+		time.Sleep(restartsWindow - time.Minute)
+		n.look(t, n.agent(t, newVersion), d, "restarted kubelet 3 times within an hour")
+		time.Sleep(time.Minute)
+		n.look(t, n.agent(t, newVersion), d, "")
+		n.wantServing(t, d)
+	})
+}
+
 // TestClock sets the clock back by a year and forward by an hour.
 func TestClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
