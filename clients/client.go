@@ -42,7 +42,10 @@ func (n *Node) clients() []client {
 	for _, d := range n.Distributions {
 		all = append(all, d.client())
 	}
-	return append(all, n.crictl())
+	if n.Crictl != "" {
+		all = append(all, n.crictl())
+	}
+	return all
 }
 
 func (n *Node) crictl() client {

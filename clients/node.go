@@ -16,7 +16,7 @@ type Node struct {
 	KubeletInstance string   // file with settings that kubeadm copies into Kubelet at each upgrade
 	KubeletFlags    []string // files with kubelet's flags, which override its configuration
 	KubeletUnits    []string // systemd units with such flags, which are read but not edited
-	Crictl          string   // crictl's configuration file
+	Crictl          string   // crictl's configuration file; empty: none
 	CreateCrictl    bool     // whether Install creates that file if it is missing
 	Distributions   []Distribution
 	Shim, Runtime   string   // paths of the sockets
@@ -60,11 +60,17 @@ func (n *Node) Uninstall() ([]Change, error) {
 		return errors.Join(problems...)
 	}
 	all := n.clients()
-	last := len(all) - 1
+	last := len(all)
+	if n.Crictl != "" {
+		last--
+	}
 	changes, err := n.plan(all[:last], uninstall)
 	crictl, problem := n.plan(all[last:], uninstall)
 	if err != nil {
 		return nil, errors.Join(err, problem)
+	}
+	if n.Crictl == "" {
+		return changes, nil
 	}
 	if problem != nil {
 		crictl = []Change{{Path: n.Crictl, Problem: problem}}

@@ -60,6 +60,8 @@ type Pointing struct {
 	binary string
 	log    logrus.FieldLogger
 	times  times
+
+	crictlProblem string // that was logged last
 }
 
 // times are the durations of waiting.
@@ -107,11 +109,36 @@ func (p *Pointing) plan(ctx context.Context, settings *config.Config) (*clients.
 	if err != nil {
 		return nil, nil, err
 	}
-	changes, err := node.Install()
+	changes, err := p.install(node)
 	if err == nil && !slices.ContainsFunc(changes, func(c clients.Change) bool { return !c.Missing && c.Path != node.Crictl }) {
 		err = fmt.Errorf("no file of kubelet was found, looked for %s, kubelet's flags, and the files of %s", node.Kubelet, clients.DistributionNames)
 	}
 	return node, changes, err
+}
+
+// install plans the changes. On a node that was pointed before, a problem with crictl's file does
+// not prevent those of kubelet's files.
+func (p *Pointing) install(node *clients.Node) ([]clients.Change, error) {
+	changes, err := node.Install()
+	if err == nil {
+		p.crictlProblem = ""
+		return changes, nil
+	}
+	sockets, recordErr := p.sockets()
+	if recordErr != nil || len(sockets) == 0 {
+		return nil, err
+	}
+	kubelet := *node
+	kubelet.Crictl = ""
+	changes, kubeletErr := kubelet.Install()
+	if kubeletErr != nil {
+		return nil, err
+	}
+	if text := err.Error(); text != p.crictlProblem {
+		p.log.WithError(err).Warn("crictl's file is not changed")
+		p.crictlProblem = text
+	}
+	return changes, nil
 }
 
 // node returns the clients of this node. Without settings, the sockets are those of the

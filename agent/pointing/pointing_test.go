@@ -144,6 +144,38 @@ func TestDrift(t *testing.T) {
 	}
 }
 
+// TestCrictlProblem requires that kubelet's files of a pointed node are mended although crictl's
+// file can't be.
+func TestCrictlProblem(t *testing.T) {
+	for name, content := range map[string]string{"another runtime": "runtime-endpoint: /run/crio/crio.sock\n", "not YAML": "a: b: c\n"} {
+		t.Run(name, func(t *testing.T) {
+			n := newTestNode(t)
+			before := n.files()
+			step, _ := recorder()
+			if err := n.Point(t.Context(), n.settings, step); err != nil {
+				t.Fatal(err)
+			}
+			const file = "/var/lib/kubelet/config.yaml"
+			n.write("/etc/crictl.yaml", content)
+			if drift, err := n.Drift(t.Context(), n.settings); err != nil || len(drift) > 0 {
+				t.Errorf("drift: %q, %v", drift, err)
+			}
+			n.write(file, before[n.path(file)])
+			if drift, err := n.Drift(t.Context(), n.settings); err != nil || len(drift) != 1 {
+				t.Errorf("drift: %q, %v", drift, err)
+			}
+			if err := n.Point(t.Context(), n.settings, step); err != nil {
+				t.Fatal(err)
+			}
+			n.wantPointed(true)
+			n.wantRestarts(2)
+			if text := n.files()[n.path("/etc/crictl.yaml")]; text != content {
+				t.Errorf("crictl's file is %q", text)
+			}
+		})
+	}
+}
+
 // TestFormerSocket changes the shim's socket, and kills the agent at each step of moving the
 // clients.
 func TestFormerSocket(t *testing.T) {
