@@ -320,3 +320,19 @@ func TestClock(t *testing.T) {
 		n.look(t, n.agent(t, newVersion), d, "")
 	})
 }
+
+// TestUncheckedConfiguration requires that an applied configuration that can't be checked any more
+// is the reason of a node that is not ready.
+func TestUncheckedConfiguration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, d := newTestNode(t), desired(newVersion, "a")
+		r := n.agent(t, newVersion)
+		n.look(t, r, d, "")
+		n.version = "" // the shim can't start again
+		n.fails["check"] = errors.New("ca: no such file")
+		n.look(t, r, d, "check the configuration: ca: no such file")
+		delete(n.fails, "check")
+		n.look(t, r, d, "")
+		n.wantServing(t, d)
+	})
+}

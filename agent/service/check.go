@@ -53,6 +53,11 @@ func (s *Service) Discard() error {
 }
 
 func (s *Service) check(ctx context.Context, files Files) (*config.Config, error) {
+	if settings, err := files.parse(); err == nil { // otherwise the binary says what is wrong
+		if err := files.checkNamed(settings); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.stage(files); err != nil {
 		return nil, err
 	}

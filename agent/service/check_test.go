@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +88,52 @@ func TestCheckLeavesFilesInPlace(t *testing.T) {
 	if after := withoutAgentState(t, n); after != before {
 		t.Errorf("files after a refusal:\n%swant:\n%s", after, before)
 	}
+}
+
+// A file of the folder that is not among the keys is refused, although a former configuration has
+// left it: it is deleted with that one.
+func TestCheckRefusesFormerFiles(t *testing.T) {
+	n := newNode(t, nil)
+	s := n.service(t, "v1.0.0")
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	defer server.Close()
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	own := filepath.Join(n.root, "own.pem")
+	if err := os.WriteFile(own, ca, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const text = "force: true\ncri: /run/runtime.sock\naddress: https://127.0.0.1:9\n"
+	for name, c := range map[string]struct{ key, text, want string }{
+		"ca":       {"ca.pem", "ca: /etc/image-cri-shim/ca.pem\n", "image-cri-shim.yaml:4: ca: /etc/image-cri-shim/ca.pem is not among the files of the configuration; add the file with the name \"ca.pem\""},
+		"authFile": {"auth.json", "authFile: /etc//image-cri-shim/auth.json\n", "image-cri-shim.yaml:4: authFile: /etc/image-cri-shim/auth.json is not among the files"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			content := ca
+			if name == "authFile" {
+				content = []byte("{}")
+			}
+			files := Files{ConfigKey: []byte(text + c.text), c.key: content}
+			if _, err := install(t.Context(), s, files); err != nil {
+				t.Fatal(err)
+			}
+			wantNoDrift(t, s, files)
+			less := Files{ConfigKey: files[ConfigKey]}
+			if _, err := s.Check(t.Context(), less); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error is %v, want %q", err, c.want)
+			}
+			wantNoDrift(t, s, files)
+			wantDrift(t, s, less, c.want) // as after an agent that applied it
+		})
+	}
+	// A file elsewhere is the node's. Without it, the shim could not start again.
+	files := Files{ConfigKey: []byte(text + "ca: /own.pem\n")}
+	if _, err := s.Drift(t.Context(), files); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(own); err != nil {
+		t.Fatal(err)
+	}
+	wantDrift(t, s, files, "/own.pem")
 }
 
 // Only paths of files in the folder are replaced.

@@ -4,6 +4,11 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
+
+	"image-cri-shim/config"
+	"image-cri-shim/lookup"
+	"image-cri-shim/registry"
 )
 
 // Drift returns the differences between the node and the desired state, one sentence each. It
@@ -33,6 +38,9 @@ func (s *Service) Drift(ctx context.Context, files Files) (differences []string,
 			add("%s", difference)
 		}
 	}
+	if err := s.checkFiles(plan.settings, files); err != nil {
+		add("%v", err)
+	}
 	for _, path := range plan.obsolete {
 		add("%s is not removed, although its key is gone", path)
 	}
@@ -53,6 +61,27 @@ func (s *Service) Drift(ctx context.Context, files Files) (differences []string,
 		add("changed keys take effect after a restart: %q", status.Restart)
 	}
 	return differences, nil
+}
+
+// checkFiles returns an error if the shim could not start again with the files that the
+// configuration names.
+func (s *Service) checkFiles(settings *config.Config, files Files) error {
+	if err := files.checkNamed(settings); err != nil {
+		return err
+	}
+	placed := *settings
+	placed.Registries = slices.Clone(settings.Registries)
+	for i := range placed.Registries {
+		if r := &placed.Registries[i]; r.CA != "" {
+			r.CA = s.path(r.CA)
+		}
+	}
+	registries, err := lookup.Open(ConfigKey, &placed, registry.Options{})
+	if err != nil {
+		return err
+	}
+	registries.Close()
+	return nil
 }
 
 // unitDrift adds the differences of the units, and reports whether the service is active.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -59,6 +60,28 @@ func (f Files) extras() (extras []file) {
 		}
 	}
 	return extras
+}
+
+// checkNamed returns an error if the configuration names a file of the folder of the other keys
+// that is not one of them: it is a rest of a former configuration, or missing.
+func (f Files) checkNamed(settings *config.Config) error {
+	for i, r := range settings.Registries {
+		for _, named := range []struct{ key, path string }{{"ca", r.CA}, {"authFile", r.AuthFile}} {
+			path := filepath.Clean(named.path)
+			name, inFolder := strings.CutPrefix(path, extrasFolder+"/")
+			if _, ok := f[name]; ok && name != ConfigKey || !inFolder {
+				continue
+			}
+			problems, _ := errors.AsType[config.Problems](settings.Problem(i, named.key,
+				fmt.Errorf("%s is not among the files of the configuration", path),
+				fmt.Sprintf("add the file with the name %q, or move it out of %s on the nodes", name, extrasFolder)))
+			for j := range problems {
+				problems[j].File = ConfigKey
+			}
+			return problems
+		}
+	}
+	return nil
 }
 
 // parse returns the configuration. It reads no file but those that the configuration names.
