@@ -16,7 +16,7 @@ import (
 
 const (
 	checkTimeout = 30 * time.Second
-	outputLimit  = 1 << 20 // of the output of check, in bytes
+	outputLimit  = 1 << 20 // of the output of check and doctor, in bytes
 )
 
 // Check checks the configuration with the binary of the release, which must be installed, and
@@ -105,10 +105,14 @@ func runCheck(ctx context.Context, binary string, configuration []byte, edit fun
 	return result.Warnings, nil
 }
 
-// boundedOutput keeps the first bytes that are written to it.
-type boundedOutput struct{ bytes.Buffer }
+// boundedOutput keeps the first bytes that are written to it. It does not embed the buffer, whose
+// ReadFrom would be used instead of Write.
+type boundedOutput struct{ buffer bytes.Buffer }
 
 func (b *boundedOutput) Write(p []byte) (int, error) {
-	_, err := b.Buffer.Write(p[:min(len(p), outputLimit-b.Len())])
+	_, err := b.buffer.Write(p[:min(len(p), outputLimit-b.buffer.Len())])
 	return len(p), err
 }
+
+func (b *boundedOutput) Bytes() []byte  { return b.buffer.Bytes() }
+func (b *boundedOutput) String() string { return b.buffer.String() }
