@@ -24,7 +24,8 @@ func TestStatus(t *testing.T) {
 	ready := status.Status{
 		Command: "agent", Process: os.Getpid(), Updated: now, Version: "v2", Hash: "0123456789abcdef", Ready: true,
 		Applied: &status.Applied{Hash: "0123456789abcdef", Version: "v2", Time: now.Add(-time.Hour)}, Serving: "v2", KubeletConnected: true,
-		Drift: &status.Drift{Count: 3, Time: now.Add(-time.Minute), Found: []string{"a", "b"}},
+		Drift:  &status.Drift{Count: 3, Time: now.Add(-time.Minute), Found: []string{"a", "b"}},
+		Doctor: []string{"connection http://a:5000: refused", "clock http://b: late"},
 	}
 	change := func(change func(*status.Status)) status.Status {
 		s := ready
@@ -37,7 +38,7 @@ func TestStatus(t *testing.T) {
 		text       []string
 		readyError string // of --ready
 	}{
-		"ready": {ready, 0, []string{"ready          yes\n", "shim           v2\n", "configuration 0123456789ab, version v2,", "(1h0m0s ago)", "connected through the shim, restarts by the agent within an hour: 0", "mended 3 times, last ", ": a; b\n"}, ""},
+		"ready": {ready, 0, []string{"ready          yes\n", "shim           v2\n", "configuration 0123456789ab, version v2,", "(1h0m0s ago)", "connected through the shim, restarts by the agent within an hour: 0", "mended 3 times, last ", ": a; b\n", "doctor         connection http://a:5000: refused\ndoctor         clock http://b: late\n"}, ""},
 		"failed": {change(func(s *status.Status) {
 			s.Ready, s.Reason, s.Serving, s.KubeletConnected, s.Applied = false, "kubelet did not connect", "", false, nil
 			s.Failure = &status.Failure{Step: "wait for kubelet", Reason: "kubelet did not connect", Time: now, Next: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}

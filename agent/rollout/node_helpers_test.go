@@ -42,7 +42,10 @@ type testNode struct {
 	proven    map[release]bool // releases whose probe has succeeded
 	checked   bool             // Check has put files in place
 	packaged  bool
-	unreached []string // registries
+	unreached []string          // registries
+	failures  []service.Finding // of the doctor
+	examined  int               // number of the doctor's runs
+	hangs     bool              // the doctor, until its time is over
 
 	armed, pointed, connected bool
 	kubeletFails              bool // when it uses the shim
@@ -157,6 +160,18 @@ func (s testService) Probe(context.Context) error {
 		s.proven[release{s.files.Hash(), s.testNode.version}] = true
 	}
 	return err
+}
+
+func (s testService) Examine(ctx context.Context) ([]service.Finding, error) {
+	s.changes.Load()
+	s.examined++
+	if s.hangs {
+		if err := sleep(ctx, 30*time.Second); err != nil {
+			return nil, err
+		}
+		return nil, errors.New("run image-cri-shim doctor: context deadline exceeded")
+	}
+	return s.failures, s.fails["doctor"]
 }
 
 func (s testService) Drift(_ context.Context, files service.Files) (found []string, err error) {

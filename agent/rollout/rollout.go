@@ -37,6 +37,7 @@ type Service interface {
 	NeedsRestart(ctx context.Context, files service.Files) (bool, error)
 	Apply(ctx context.Context, files service.Files) (restarted bool, err error)
 	Probe(ctx context.Context) error
+	Examine(ctx context.Context) (failures []service.Finding, err error)
 	Drift(ctx context.Context, files service.Files) ([]string, error)
 	Remove(ctx context.Context) error
 }
@@ -94,6 +95,7 @@ type Rollout struct {
 	Options
 	report   report
 	unwell   unwell
+	examined examination
 	resumed  bool // whether the work of a killed agent is finished
 	deletion bool // whether the deletion of sealos' ConfigMap was logged
 }

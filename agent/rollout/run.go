@@ -22,6 +22,7 @@ func (r *Rollout) Run(ctx context.Context, desired <-chan Desired) error {
 			if err := r.look(ctx, &d); err != nil || ctx.Err() != nil {
 				return unlessEnded(ctx, err)
 			}
+			r.examine(ctx)
 			return r.watch(ctx, &d, desired)
 		case <-ctx.Done():
 			return nil
@@ -44,6 +45,7 @@ func (r *Rollout) watch(ctx context.Context, current *Desired, desired <-chan De
 			return nil
 		}
 		_ = r.look(ctx, current)
+		r.examine(ctx)
 	}
 	for ctx.Err() == nil {
 		select {
@@ -61,6 +63,7 @@ func (r *Rollout) watch(ctx context.Context, current *Desired, desired <-chan De
 			return nil
 		}
 		_ = r.look(ctx, current)
+		r.examine(ctx)
 	}
 	return nil
 }

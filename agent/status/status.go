@@ -37,6 +37,7 @@ type Status struct {
 
 	Drift   *Drift   `json:"drift,omitempty"`
 	Failure *Failure `json:"failure,omitempty"`
+	Doctor  []string `json:"doctor,omitempty"` // failures that the doctor found on the node
 	Removed bool     `json:"removed,omitempty"`
 }
 

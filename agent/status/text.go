@@ -56,6 +56,9 @@ func (s Status) WriteText(w io.Writer, now time.Time) error {
 		}
 		line("next attempt", "%s", next)
 	}
+	for _, failure := range s.Doctor {
+		line("doctor", "%s", failure)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
