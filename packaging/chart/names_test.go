@@ -45,7 +45,9 @@ func TestNames(t *testing.T) {
 func TestNotes(t *testing.T) {
 	notes := render(t, "waves: [canary, 2]").notes
 	for _, want := range []string{
-		"kubectl --namespace shims rollout status daemonset/test-image-cri-shim",
+		"kubectl --namespace shims rollout status daemonset/test-image-cri-shim --timeout 5m",
+		"kubectl --namespace shims exec POD -- /image-cri-shim-agent status",
+		"/opt/image-cri-shim/current/image-cri-shim doctor",
 		"image-cri-shim.io/wave in canary, 2",
 		"kubectl label node NODE image-cri-shim.io/enabled=false",
 		"kubectl label namespace shims pod-security.kubernetes.io/enforce=privileged",
