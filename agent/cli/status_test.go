@@ -43,6 +43,9 @@ func TestStatus(t *testing.T) {
 			s.Ready, s.Reason, s.Serving, s.KubeletConnected, s.Applied = false, "kubelet did not connect", "", false, nil
 			s.Failure = &status.Failure{Step: "wait for kubelet", Reason: "kubelet did not connect", Time: now, Next: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 		}), 1, []string{"no: kubelet did not connect\n", "does not answer\n", "applied        none\n", "not connected through the shim", "wait for kubelet: kubelet did not connect\n", "next attempt   2026-01-02T03:04:05Z\n"}, "kubelet did not connect"},
+		"registry": {change(func(s *status.Status) {
+			s.LookUp = &status.LookUp{Hash: "0123456789abcdef", Time: now, Unreachable: []status.Registry{{Address: "https://hubb", Reason: "no such host"}}}
+		}), 0, []string{"registry       https://hubb could not be used by configuration 0123456789ab at ", "(0s ago): no such host\n"}, ""},
 		"in progress": {change(func(s *status.Status) { s.Ready, s.Step = false, "probe the shim" }), 1, []string{"no: in progress: probe the shim"}, "in progress: probe the shim"},
 		"stale":       {change(func(s *status.Status) { s.Updated = now.Add(-4 * time.Minute) }), 1, []string{"no: the status is stale: agent process "}, "the status is stale: "},
 		"future":      {change(func(s *status.Status) { s.Updated = now.Add(4 * time.Hour) }), 1, []string{"no: the status is stale: agent process "}, "the status is stale: "},

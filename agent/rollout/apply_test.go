@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"image-cri-shim/agent/pointing"
+	"image-cri-shim/agent/service"
+	"image-cri-shim/agent/status"
 )
 
 var applySteps = []string{
@@ -280,6 +282,7 @@ func TestGate(t *testing.T) {
 		{WasReachable, nil, []string{"b:5000"}, "registries can't be reached that the former configuration reached: b:5000: connection refused"},
 		{WasReachable, []string{"b:5000"}, []string{"b:5000"}, ""},
 		{WasReachable, []string{"b:5000"}, []string{"a:5000", "b:5000"}, "reached: a:5000: connection refused;"},
+		{WasReachable, nil, []string{"a:5000", "b:5000"}, "registries can't be reached: a:5000: connection refused; b:5000: connection refused; correct their addresses, or set registryGate to off"},
 		{All, []string{}, []string{"b:5000"}, "registries can't be reached: b:5000: connection refused;"},
 		{Off, nil, []string{"a:5000", "b:5000"}, ""},
 	} {
@@ -292,6 +295,10 @@ func TestGate(t *testing.T) {
 			n.unreached = c.after
 			r := n.agent(t, newVersion, gate)
 			n.look(t, r, next, c.refused)
+			found := n.status(t).LookUp
+			if found == nil || found.Hash != next.Files.Hash() || len(found.Unreachable) != len(c.after) || len(c.after) > 0 && found.Unreachable[0] != (status.Registry{Address: c.after[0], Reason: "connection refused"}) {
+				t.Errorf("gate %s: the status has the look-up %+v, want %q", c.gate, found, c.after)
+			}
 			if c.refused == "" {
 				n.wantServing(t, next)
 				return
@@ -306,6 +313,36 @@ func TestGate(t *testing.T) {
 	n := newTestNode(t)
 	n.unreached = []string{"a:5000"}
 	n.look(t, n.agent(t, newVersion, func(o *Options) { o.Gate = All }), desired(newVersion, "a"), "registries can't be reached")
+	n.unreached = []string{"a:5000", "b:5000"} // a wrong address at the first installation
+	n.look(t, n.agent(t, newVersion), desired(newVersion, "a"), "registries can't be reached: a:5000")
+	if n.pointed || n.version != "" {
+		t.Error("the shim is installed without a registry")
+	}
+}
+
+// TestGateOfLogins requires that the error for a refused login asks for another login.
+func TestGateOfLogins(t *testing.T) {
+	wrong := service.RegistryResult{Address: "https://a", Login: true, Err: errors.New("401 Unauthorized")}
+	lost := service.RegistryResult{Address: "https://b", Err: errors.New("no such host")}
+	for _, c := range []struct {
+		gate    Gate
+		results []service.RegistryResult
+		want    string
+	}{
+		{WasReachable, []service.RegistryResult{wrong}, "registries refuse the login: https://a: 401 Unauthorized; correct the login, or set registryGate to off (the gate requires one registry at least)"},
+		{WasReachable, []service.RegistryResult{wrong, {Address: "https://c", Reachable: true}}, "registries that the former configuration reached refuse the login: https://a: 401 Unauthorized; correct the login, or set registryGate to off (the gate refuses registries that were reachable)"},
+		{All, []service.RegistryResult{wrong, lost}, "registries can't be reached: https://b: no such host; correct their addresses, and registries refuse the login: https://a: 401 Unauthorized; correct the login, or set registryGate to off (the gate requires all registries)"},
+		{Off, []service.RegistryResult{wrong, lost}, ""},
+		{WasReachable, nil, ""},
+	} {
+		got := ""
+		if err := c.gate.check(c.results, []string{"https://a"}); err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("gate %s: error is\n%s\nwant\n%s", c.gate, got, c.want)
+		}
+	}
 }
 
 // TestSignal ends the agent at each step. It must change nothing more, and the next agent must

@@ -13,7 +13,7 @@ type Gate string
 
 // The gates.
 const (
-	WasReachable Gate = "was-reachable" // those that were reached with the last configuration
+	WasReachable Gate = "was-reachable" // those that were reached with the last configuration, and at least one
 	All          Gate = "all"
 	Off          Gate = "off"
 )
@@ -24,20 +24,41 @@ var Gates = []Gate{WasReachable, All, Off}
 // check returns an error if the gate refuses results. before are the addresses of the
 // registries that were reached with the last configuration.
 func (g Gate) check(results []service.RegistryResult, before []string) error {
-	var refused []string
+	none := !slices.ContainsFunc(results, func(r service.RegistryResult) bool { return r.Reachable })
+	var lost, logins []string
 	for _, result := range results {
-		if result.Reachable || g == Off || g == WasReachable && !slices.Contains(before, result.Address) {
+		if result.Reachable || g == Off || g == WasReachable && !none && !slices.Contains(before, result.Address) {
 			continue
 		}
-		refused = append(refused, fmt.Sprintf("%s: %v", result.Address, result.Err))
+		reason := fmt.Sprintf("%s: %v", result.Address, result.Err)
+		if result.Login {
+			logins = append(logins, reason)
+		} else {
+			lost = append(lost, reason)
+		}
 	}
-	switch {
-	case len(refused) == 0:
+	if len(lost)+len(logins) == 0 {
 		return nil
-	case g == All:
-		return fmt.Errorf("registries can't be reached: %s; the gate requires all of them", strings.Join(refused, "; "))
 	}
-	return fmt.Errorf("registries can't be reached that the former configuration reached: %s; correct their addresses, or set the registry gate to off", strings.Join(refused, "; "))
+	which := " that the former configuration reached"
+	if none || g == All {
+		which = ""
+	}
+	var texts []string
+	if len(lost) > 0 {
+		texts = append(texts, fmt.Sprintf("registries can't be reached%s: %s; correct their addresses", which, strings.Join(lost, "; ")))
+	}
+	if len(logins) > 0 {
+		texts = append(texts, fmt.Sprintf("registries%s refuse the login: %s; correct the login", which, strings.Join(logins, "; ")))
+	}
+	rule := "the gate refuses registries that were reachable"
+	switch {
+	case g == All:
+		rule = "the gate requires all registries"
+	case none:
+		rule = "the gate requires one registry at least"
+	}
+	return fmt.Errorf("%s, or set registryGate to off (%s)", strings.Join(texts, ", and "), rule)
 }
 
 // reachable returns the addresses of the registries that were reached.

@@ -34,8 +34,9 @@ type state struct {
 	Files     service.Files    `json:"files,omitempty"`     // of Applied
 	Merged    bool             `json:"merged,omitempty"`    // Files have the content of sealos' ConfigMap
 	Reachable []string         `json:"reachable,omitempty"` // registries, with Applied
-	Restarts  []time.Time      `json:"restarts,omitempty"`  // of kubelet by the agent
-	Failures  []status.Failure `json:"failures,omitempty"`  // one for each release
+	LookUp    *status.LookUp   `json:"lookUp,omitempty"`
+	Restarts  []time.Time      `json:"restarts,omitempty"` // of kubelet by the agent
+	Failures  []status.Failure `json:"failures,omitempty"` // one for each release
 	Drift     *status.Drift    `json:"drift,omitempty"`
 }
 

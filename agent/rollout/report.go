@@ -86,6 +86,7 @@ func (r *Rollout) writeStatus() {
 	s.Updated = time.Now()
 	s.KubeletRestarts = r.Record.restarts()
 	s.Applied, s.Drift, s.Failure = r.Record.state.Applied, r.Record.state.Drift, r.Record.lastFailure()
+	s.LookUp = r.Record.state.LookUp
 	if err := status.Write(r.Status, *s); err != nil {
 		r.Log.WithError(err).Warn("status not written")
 	}

@@ -81,6 +81,15 @@ func TestCheckLeavesFilesInPlace(t *testing.T) {
 	if after := withoutRecords(inventory(t, n.root)); after != withoutRecords(before) {
 		t.Errorf("files after the look-up:\n%swant:\n%s", after, before)
 	}
+	password := files["new"]
+	files["new"] = bytes.Replace(password, []byte(login), []byte(base64.StdEncoding.EncodeToString([]byte("admin:wrong"))), 1)
+	if settings, err = s.Check(t.Context(), files); err != nil {
+		t.Fatal(err)
+	}
+	if results, err := s.LookUp(t.Context(), settings); err != nil || len(results) != 1 || results[0].Reachable || !results[0].Login {
+		t.Errorf("look-up with a wrong password: %+v, %v", results, err)
+	}
+	files["new"] = password
 	files[ConfigKey] = bytes.Replace(files[ConfigKey], []byte("ca.pem"), []byte("other.pem"), 1)
 	if _, err := s.Check(t.Context(), files); err == nil || !strings.Contains(err.Error(), "/etc/image-cri-shim/other.pem") || strings.Contains(err.Error(), stagingFolder) {
 		t.Errorf("error for a broken ca: %v", err)

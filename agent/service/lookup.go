@@ -13,6 +13,7 @@ import (
 type RegistryResult struct {
 	Address   string
 	Reachable bool
+	Login     bool  // the registry answers, and the login failed
 	Err       error // nil if the registry is reachable
 }
 
@@ -33,7 +34,7 @@ func (s *Service) LookUp(ctx context.Context, settings *config.Config) ([]Regist
 			login = nil
 		}
 		err := s.finalError(cmp.Or(probe.Name, probe.Connection, probe.TLS, probe.Answer, login))
-		results = append(results, RegistryResult{Address: probe.Registry, Reachable: err == nil, Err: err})
+		results = append(results, RegistryResult{Address: probe.Registry, Reachable: err == nil, Login: login != nil, Err: err})
 	}
 	return results, ctx.Err()
 }

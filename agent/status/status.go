@@ -35,6 +35,7 @@ type Status struct {
 	KubeletConnected bool     `json:"kubeletConnected"`
 	KubeletRestarts  int      `json:"kubeletRestarts"` // by the agent within the last hour
 
+	LookUp  *LookUp  `json:"lookUp,omitempty"`
 	Drift   *Drift   `json:"drift,omitempty"`
 	Failure *Failure `json:"failure,omitempty"`
 	Doctor  []string `json:"doctor,omitempty"` // failures that the doctor found on the node
@@ -46,6 +47,20 @@ type Applied struct {
 	Hash    string    `json:"hash"`
 	Version string    `json:"version"`
 	Time    time.Time `json:"time"`
+}
+
+// LookUp is the result of the last look-up in the registries, which precedes each new
+// configuration and version.
+type LookUp struct {
+	Hash        string     `json:"hash"` // of the configuration
+	Time        time.Time  `json:"time"`
+	Unreachable []Registry `json:"unreachable,omitempty"`
+}
+
+// Registry is a registry that could not be reached or refused the login.
+type Registry struct {
+	Address string `json:"address"`
+	Reason  string `json:"reason"`
 }
 
 // Drift describes differences between the node and the applied configuration that the agent

@@ -42,6 +42,11 @@ func (s Status) WriteText(w io.Writer, now time.Time) error {
 		}
 		line("kubelet", "%s, restarts by the agent within an hour: %d", connected, s.KubeletRestarts)
 	}
+	if l := s.LookUp; l != nil {
+		for _, r := range l.Unreachable {
+			line("registry", "%s could not be used by configuration %s at %s: %s", r.Address, short(l.Hash), at(l.Time, now), r.Reason)
+		}
+	}
 	if s.Step != "" {
 		line("in progress", "%s", s.Step)
 	}
