@@ -30,7 +30,7 @@ used as well.`,
 			&cli.StringFlag{Name: "live", Usage: "follow the `OBJECT` secret/NAME or configmap/NAME"},
 			&cli.BoolFlag{Name: "from-sealos-configmap", Usage: "follow the ConfigMap of sealos, and merge it into the configuration"},
 			&cli.StringFlag{Name: "namespace", Usage: "`NAMESPACE` of the object; default: the pod's, or kube-system with --from-sealos-configmap"},
-			&cli.DurationFlag{Name: "jitter", Usage: "maximum `DURATION` of the wait before the first restart of kubelet", Value: time.Minute},
+			&cli.DurationFlag{Name: "jitter", Usage: "maximum `DURATION` of the wait before the first restart of kubelet; 0 for a single node", Value: time.Minute},
 			&cli.StringFlag{Name: "registries", Usage: "refuse a configuration if registries can't be reached: was-reachable, all or off", Value: string(rollout.WasReachable)},
 		},
 		Action: func(c *cli.Context) error {
@@ -69,7 +69,7 @@ func (p program) runAgent(c *cli.Context, from source, gate rollout.Gate) error 
 	options := rollout.Options{
 		Command: "agent", Version: version.Short(), Gate: gate,
 		Jitter: c.Duration("jitter"), Interval: c.Duration("interval"),
-		Live: from.isLive(), Step: p.step, Log: log,
+		Live: from.isLive(), Source: watch.String(), Step: p.step, Log: log,
 	}
 	err = onNode(ctx, c.Path("host"), binary, options, func(r *rollout.Rollout) error {
 		desired, err := watch.start(ctx)

@@ -38,7 +38,8 @@ func TestStatus(t *testing.T) {
 		text       []string
 		readyError string // of --ready
 	}{
-		"ready": {ready, 0, []string{"ready          yes\n", "shim           v2\n", "configuration 0123456789ab, version v2,", "(1h0m0s ago)", "connected through the shim, restarts by the agent within an hour: 0", "mended 3 times, last ", ": a; b\n", "doctor         connection http://a:5000: refused\ndoctor         clock http://b: late\n"}, ""},
+		"ready":       {ready, 0, []string{"ready          yes\n", "shim           v2\n", "configuration 0123456789ab, version v2,", "(1h0m0s ago)", "connected through the shim, restarts by the agent within an hour: 0 of 3\n", "mended 3 times, last ", ": a; b\n", "doctor         connection http://a:5000: refused\ndoctor         clock http://b: late\n"}, ""},
+		"mended once": {change(func(s *status.Status) { s.Drift = &status.Drift{Count: 1, Time: now, Found: []string{"a"}} }), 0, []string{"mended 1 time, last "}, ""},
 		"failed": {change(func(s *status.Status) {
 			s.Ready, s.Reason, s.Serving, s.KubeletConnected, s.Applied = false, "kubelet did not connect", "", false, nil
 			s.Failure = &status.Failure{Step: "wait for kubelet", Reason: "kubelet did not connect", Time: now, Next: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}

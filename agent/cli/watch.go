@@ -30,6 +30,15 @@ type source struct {
 
 func (s source) isLive() bool { return s.kind != "" }
 
+// String names the object and the key that it must have.
+func (s source) String() string {
+	key := service.ConfigKey
+	if s.sealos {
+		key = config.SealosKey
+	}
+	return fmt.Sprintf("%s %s/%s with the key %s", s.kind, s.namespace, s.name, key)
+}
+
 // sourceOf returns the source in the flags.
 func sourceOf(c *cli.Context) (source, error) {
 	s := source{namespace: c.String("namespace")}
@@ -141,7 +150,9 @@ func (w *watcher) desired(object map[string][]byte) rollout.Desired {
 	}
 	var err error
 	if w.sealos {
-		_, d.Merged = object[config.SealosKey]
+		if _, d.Merged = object[config.SealosKey]; !d.Merged {
+			w.log.Warnf("the cluster has no %s, which would be merged into the configuration", w.source)
+		}
 		files[service.ConfigKey], err = w.mergeSealos(files[service.ConfigKey], object[config.SealosKey])
 	} else {
 		maps.Copy(files, object)

@@ -83,6 +83,21 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// TestSourceIsNamed requires that messages about a missing object have its name and key.
+func TestSourceIsNamed(t *testing.T) {
+	live := source{kind: "Secret", namespace: "n", name: "s"}
+	if got, want := live.String(), "Secret n/s with the key image-cri-shim.yaml"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	log, hook := logtest.NewNullLogger()
+	w := watcher{source: source{kind: "ConfigMap", namespace: config.SealosNamespace, name: config.SealosConfigMap, sealos: true}, log: log}
+	w.desired(nil)
+	const want = "ConfigMap kube-system/image-cri-shim with the key registries.yaml"
+	if entry := hook.LastEntry(); entry == nil || !strings.Contains(entry.Message, want) {
+		t.Errorf("the log has %v, want %q", entry, want)
+	}
+}
+
 // TestDeletedObject requires that a deletion arrives only for sealos' ConfigMap.
 func TestDeletedObject(t *testing.T) {
 	for _, sealos := range []bool{true, false} {

@@ -170,7 +170,10 @@ func (a *attempt) disarm(ctx context.Context) error {
 func (a *attempt) start(ctx context.Context) error {
 	a.changed = true
 	restarted, err := a.Service.Apply(ctx, a.desired.Files)
-	if restarted {
+	switch {
+	case restarted && a.Record.state.Applied == nil:
+		a.Log.Info("shim started")
+	case restarted:
 		a.Log.Info("shim restarted")
 	}
 	return err
@@ -241,6 +244,7 @@ func (a *attempt) awaitRestart(ctx context.Context) error {
 		return nil
 	}
 	wait := rand.N(a.Jitter)
+	a.Log.WithField("wait", wait.Round(time.Second).String()).Info("waiting before the first restart of kubelet, so that not all nodes restart it at once; a single node needs no jitter")
 	return a.do(ctx, fmt.Sprintf("wait %s before the first restart of kubelet", wait.Round(time.Second)), func() error { return sleep(ctx, wait) })
 }
 

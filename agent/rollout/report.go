@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"image-cri-shim/agent/status"
 	"image-cri-shim/explain"
 )
@@ -15,6 +17,7 @@ import (
 type report struct {
 	status status.Status
 	began  time.Time // of the step in progress
+	outer  string    // step whose parts are steps as well
 }
 
 // do runs one step. It does not begin a step after ctx has ended.
@@ -23,12 +26,13 @@ func (r *Rollout) do(ctx context.Context, step string, action func() error) erro
 		return err
 	}
 	r.begin(step)
+	r.report.outer = step
 	return r.end(ctx, action())
 }
 
-// begin begins a step, and ends the step before it.
+// begin begins a step, and ends the step before it, unless the new one is a part of that.
 func (r *Rollout) begin(step string) {
-	if r.report.status.Step != "" {
+	if former := r.report.status.Step; former != "" && former != r.report.outer {
 		_ = r.end(context.Background(), nil)
 	}
 	r.report.status.Step, r.report.began = step, time.Now()
@@ -39,7 +43,7 @@ func (r *Rollout) begin(step string) {
 // end logs the end of the step in progress, and adds its name to err.
 func (r *Rollout) end(ctx context.Context, err error) error {
 	step := r.report.status.Step
-	r.report.status.Step = ""
+	r.report.status.Step, r.report.outer = "", ""
 	log := r.Log.WithField("step", step).WithField("took", time.Since(r.report.began).Round(time.Millisecond).String())
 	switch {
 	case err == nil:
@@ -73,9 +77,13 @@ func failedStep(err error) (step string, cause error) {
 
 // finish writes the status after a look with its result.
 func (r *Rollout) finish(err error) {
-	r.report.status.Ready, r.report.status.Reason = err == nil, ""
+	s := &r.report.status
+	if err == nil && !s.Ready && !s.Removed {
+		r.Log.WithFields(logrus.Fields{"version": s.Version, "configuration": status.Short(s.Hash)}).Info("node is ready")
+	}
+	s.Ready, s.Reason = err == nil, ""
 	if err != nil {
-		r.report.status.Reason = err.Error()
+		s.Reason = err.Error()
 	}
 	r.writeStatus()
 }

@@ -7,10 +7,11 @@ import (
 	"time"
 
 	"image-cri-shim/agent/pointing"
+	"image-cri-shim/agent/status"
 )
 
 const (
-	maxRestarts    = 3 // of kubelet by the agent within restartsWindow
+	maxRestarts    = status.MaxKubeletRestarts // within restartsWindow
 	restartsWindow = time.Hour
 )
 

@@ -81,6 +81,7 @@ type Options struct {
 	Gate     Gate
 	Jitter   time.Duration // maximum wait before the first restart of kubelet
 	Interval time.Duration // between two looks
+	Source   string        // of a watched configuration, for messages
 	// Live keeps Run going after a failure at the start, because a corrected configuration may
 	// arrive.
 	Live bool

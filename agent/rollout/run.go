@@ -2,7 +2,6 @@ package rollout
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -94,8 +93,10 @@ func unlessEnded(ctx context.Context, err error) error {
 	return err
 }
 
-// errNoConfiguration is the state of an agent that watches an object that does not exist.
-var errNoConfiguration = errors.New("no configuration has arrived: does the watched object exist, and may the agent read it?")
+// noConfiguration returns the error of an agent that watches an object that does not exist.
+func (r *Rollout) noConfiguration() error {
+	return fmt.Errorf("no configuration has arrived: does %s exist, and may the agent read it?", r.Source)
+}
 
 // look applies d, or mends the node, and writes the status. Without d, it mends the last good
 // configuration.
@@ -138,7 +139,7 @@ func (r *Rollout) lookAt(ctx context.Context, d *Desired) error {
 	if err := r.resume(ctx, d); err != nil {
 		return err
 	}
-	err := errNoConfiguration
+	err := r.noConfiguration()
 	switch {
 	case d != nil && d.Err != nil:
 		err = d.Err
@@ -170,7 +171,7 @@ func (r *Rollout) resume(ctx context.Context, d *Desired) error {
 	err := r.do(ctx, "install the binary", func() error { return r.Service.InstallBinary(ctx) })
 	if err == nil {
 		next = afterKubelet
-		err = r.do(ctx, "continue the work of the former agent", func() error { return r.Clients.Resume(ctx, r.Settings()) })
+		err = r.do(ctx, "look for unfinished work of a former agent", func() error { return r.Clients.Resume(ctx, r.Settings()) })
 	}
 	if r.resumed = err == nil; r.resumed || ctx.Err() != nil {
 		return err

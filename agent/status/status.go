@@ -17,6 +17,9 @@ import (
 // File is the path of the status file on the node.
 const File = "/run/image-cri-shim-agent/status.json"
 
+// MaxKubeletRestarts is the number of times that the agent may restart kubelet within an hour.
+const MaxKubeletRestarts = 3
+
 // Status is the state of the agent and of the shim on the node.
 type Status struct {
 	Command string    `json:"command"` // agent or remove

@@ -28,10 +28,10 @@ func (s Status) WriteText(w io.Writer, now time.Time) error {
 		line("shim", "does not answer")
 	}
 	if s.Hash != "" {
-		line("requested", "configuration %s", short(s.Hash))
+		line("requested", "configuration %s", Short(s.Hash))
 	}
 	if s.Applied != nil {
-		line("applied", "configuration %s, version %s, %s", short(s.Applied.Hash), s.Applied.Version, at(s.Applied.Time, now))
+		line("applied", "configuration %s, version %s, %s", Short(s.Applied.Hash), s.Applied.Version, at(s.Applied.Time, now))
 	} else if !s.Removed {
 		line("applied", "none")
 	}
@@ -40,18 +40,22 @@ func (s Status) WriteText(w io.Writer, now time.Time) error {
 		if s.KubeletConnected {
 			connected = "connected through the shim"
 		}
-		line("kubelet", "%s, restarts by the agent within an hour: %d", connected, s.KubeletRestarts)
+		line("kubelet", "%s, restarts by the agent within an hour: %d of %d", connected, s.KubeletRestarts, MaxKubeletRestarts)
 	}
 	if l := s.LookUp; l != nil {
 		for _, r := range l.Unreachable {
-			line("registry", "%s could not be used by configuration %s at %s: %s", r.Address, short(l.Hash), at(l.Time, now), r.Reason)
+			line("registry", "%s could not be used by configuration %s at %s: %s", r.Address, Short(l.Hash), at(l.Time, now), r.Reason)
 		}
 	}
 	if s.Step != "" {
 		line("in progress", "%s", s.Step)
 	}
 	if s.Drift != nil {
-		line("drift", "mended %d times, last %s: %s", s.Drift.Count, at(s.Drift.Time, now), strings.Join(s.Drift.Found, "; "))
+		times := "times"
+		if s.Drift.Count == 1 {
+			times = "time"
+		}
+		line("drift", "mended %d %s, last %s: %s", s.Drift.Count, times, at(s.Drift.Time, now), strings.Join(s.Drift.Found, "; "))
 	}
 	if f := s.Failure; f != nil {
 		line("last failure", "%s, %s: %s", at(f.Time, now), f.Step, f.Reason)
@@ -73,7 +77,7 @@ func at(t, now time.Time) string {
 	return fmt.Sprintf("%s (%s ago)", t.UTC().Format(time.RFC3339), now.Sub(t).Round(time.Second))
 }
 
-// short returns the beginning of a hash.
-func short(hash string) string {
+// Short returns the beginning of a hash.
+func Short(hash string) string {
 	return hash[:min(12, len(hash))]
 }
