@@ -77,11 +77,23 @@ func upgrade(ctx context.Context, t *testing.T, version string, v values, argume
 	return err
 }
 
-// install brings the release to a version and values on all nodes.
+// install brings the release to a version and values on all nodes. kubelet may report a pod
+// ready while it restarts, so the DaemonSet must be rolled out also after all nodes serve.
+// Otherwise, the next upgrade replaces unready pods on all nodes at once.
 func install(ctx context.Context, t *testing.T, version string, v values) {
 	t.Helper()
 	if err := upgrade(ctx, t, version, v); err != nil {
 		t.Fatal(err)
+	}
+	awaitRollout(ctx, t, daemonSet)
+	pods, err := agentPods(ctx, "agent")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, node := range shared.Nodes {
+		if _, ok := pods[node.Name]; ok {
+			awaitServing(ctx, t, node, version)
+		}
 	}
 	awaitRollout(ctx, t, daemonSet)
 }
