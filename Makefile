@@ -102,7 +102,7 @@ test-cluster: cluster-components
 	for version in v0.1.0 v0.2.0; do \
 	  $(MAKE) --no-print-directory image chart VERSION=$$version ARCHITECTURES=$$(go env GOARCH) DIST=$(cluster_bin)/$$version; \
 	done
-	cd e2e/cluster && HELM=$(HELM) CLUSTER_BIN=$(cluster_bin) CGO_ENABLED=0 go test -trimpath -count=1 -timeout 30m -v $(if $(RUN),-run '$(RUN)') ./...
+	cd e2e/cluster && HELM=$(HELM) CLUSTER_BIN=$(cluster_bin) CGO_ENABLED=0 go test -trimpath -count=1 -timeout 30m -v $(if $(RUN),-run '$(RUN)') .
 
 # The CRI conformance suite on containerd 1.6 (Debian's) and 2.4. It runs against containerd
 # directly (direct), through a shim that rewrites nothing (unchanged), and with every image
