@@ -42,6 +42,16 @@ func (n *testNode) fire() error {
 
 func (n *testNode) Reload(context.Context) error { return nil }
 
+// ResetFailed requires that the service of the switch has been deleted.
+func (n *testNode) ResetFailed(_ context.Context, units ...string) error {
+	for _, unit := range units {
+		if _, err := os.Lstat(n.path(unitFolder + "/" + unit)); err == nil || unit != revertService {
+			return errors.New("reset of " + unit)
+		}
+	}
+	return nil
+}
+
 func (n *testNode) Enable(_ context.Context, units ...string) error {
 	for _, unit := range units {
 		link := n.path(wantFolder + "/" + unit)

@@ -39,6 +39,7 @@ type Manager interface {
 	Stop(ctx context.Context, unit string) error
 	Restart(ctx context.Context, unit string) error
 	RestartNoWait(ctx context.Context, unit string) error
+	ResetFailed(ctx context.Context, units ...string) error
 	Unit(ctx context.Context, unit string) (systemd.Unit, error)
 }
 

@@ -155,6 +155,9 @@ func (s *revertSwitch) remove(ctx context.Context) error {
 	if err == nil {
 		err = s.units.Reload(ctx)
 	}
+	if err == nil { // systemd would go on listing a service that has failed
+		err = s.units.ResetFailed(ctx, revertService)
+	}
 	if err != nil {
 		return fmt.Errorf("disarm the switch: %w", err)
 	}
