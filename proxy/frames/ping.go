@@ -14,13 +14,15 @@ import "golang.org/x/net/http2"
 //   - PING frames that keep the connection alive. The relay answers them while an intercepted
 //     request is open and the server has no open request.
 //   - PING frames with which grpc-go's client measures the connection when it receives DATA.
-//     The relay answers one of them after it has injected DATA, unless the server has sent
-//     HEADERS or DATA since the last PING that was forwarded.
+//     The relay answers one of them after it has written queued DATA, unless the server has
+//     sent HEADERS or DATA since the last PING that was forwarded. Queued DATA is the relay's
+//     own, or the server has sent it earlier: for example, a client reads the last MiB of a
+//     large answer, and sends a PING for each part, while the server has nothing left to send.
 //
 // All other PING frames are forwarded, so that the client notices a server that hangs. After
 // the server has closed its connection, the relay answers all of them.
 type pingState struct {
-	injected       bool // the relay has injected DATA since the client's last PING
+	wroteQueue     bool // the relay has written queued DATA since the client's last PING
 	serverSentData bool // the server has sent HEADERS or DATA since the last PING that was forwarded
 }
 
@@ -31,9 +33,9 @@ func (p *clientToServer) answerPing(f frame) bool {
 		return false
 	}
 	p.mutex.Lock()
-	measures := p.pings.injected && !p.pings.serverSentData
+	measures := p.pings.wroteQueue && !p.pings.serverSentData
 	here := measures || p.serverClosed || len(p.intercepted) > 0 && !p.serverHasRequests()
-	p.pings.injected = false
+	p.pings.wroteQueue = false
 	if !here {
 		p.pings.serverSentData = false
 	}

@@ -2,6 +2,7 @@ package frames
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"golang.org/x/net/http2"
@@ -55,6 +56,35 @@ func TestPingsDuringInterceptedRequest(t *testing.T) {
 		return requests == 0
 	})
 	r.pingPasses() // the server has sent HEADERS since the last one
+}
+
+// The server sends an answer, and the client's window lets only a part of it pass. The relay
+// answers the PING frames with which the client measures the rest. The server would count
+// them, because it has sent nothing meanwhile, and close the connection.
+func TestPingsDuringQueuedAnswer(t *testing.T) {
+	r := newFixture(t, answerWith(strings.Repeat("x", defaultWindow-3))).open()
+	r.server.ignoreCredit = true
+	r.client.request(1, "/intercepted", true)
+	r.client.expect(headersLine(1, false, ":status=200"))
+	r.client.expectData(1, false, strings.Repeat("x", defaultWindow-3))
+	r.client.expect(headersLine(1, true, "!grpc-status=0"))
+	r.client.request(3, "/relayed", true)
+	r.server.expectRequest(3, "/relayed", true)
+	r.server.headers(3, false, ":status=200")
+	r.server.data(3, false, "123456789")
+	r.server.headers(3, true, "grpc-status=0")
+	r.client.expect(headersLine(3, false, ":status=200"), dataLine(3, false, "123"))
+	r.syncPeers()
+	r.pingPasses() // the server has sent DATA since the last one
+	for _, piece := range []string{"4", "5", "6", "7"} {
+		r.client.windowUpdate(0, 1)
+		r.client.expect(dataLine(3, false, piece))
+		r.pingIsAnswered()
+		r.pingPasses() // forwarded, so that the client notices a server that hangs
+	}
+	r.client.windowUpdate(0, 100)
+	r.client.expect(dataLine(3, false, "89"), headersLine(3, true, "grpc-status=0"))
+	r.pingIsAnswered()
 }
 
 func (r *fixture) pingPasses() {

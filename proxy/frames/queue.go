@@ -153,8 +153,8 @@ func (r *Relay) takeSegment(queue []segment, stream *relayWindow) (part segment,
 		stream.pass(n)
 	default:
 		stream.inject(n)
-		r.pings.injected = true
 	}
+	r.pings.wroteQueue = true
 	r.releaseBuffered(n)
 	if n == len(part.data) {
 		return part, queue[1:]
