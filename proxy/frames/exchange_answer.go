@@ -62,7 +62,7 @@ func (x *Exchange) send(ctx context.Context) error {
 	for {
 		err := x.clientError()
 		if err == nil {
-			_, err = r.writeQueue(x.id, &x.queue, &x.window)
+			_, err = r.writeQueue(x.id, &x.queue, &x.window, nil)
 		}
 		if err == nil && len(x.queue) > 0 {
 			err = x.awaitRoom(ctx)

@@ -41,12 +41,18 @@ type fixture struct {
 // goroutine is left.
 func newFixture(t *testing.T, handler Handler) *fixture {
 	t.Helper()
+	return newFixtureOver(t, handler, func(client net.Conn) net.Conn { return client })
+}
+
+// newFixtureOver is like newFixture. wrap returns the relay's connection to the client.
+func newFixtureOver(t *testing.T, handler Handler, wrap func(client net.Conn) net.Conn) *fixture {
+	t.Helper()
 	before := goleak.IgnoreCurrent()
 	r := &fixture{t: t, handler: handler, result: make(chan error, 1)}
 	client, clientSide := socketPair(t)
 	serverSide, server := socketPair(t)
 	r.client, r.server = newPeer(t, "client", client), newPeer(t, "server", server)
-	r.relay = NewRelay(clientSide, serverSide, r.route)
+	r.relay = NewRelay(wrap(clientSide), serverSide, r.route)
 	go func() { r.result <- r.relay.Run() }()
 	t.Cleanup(func() {
 		r.relay.Close()

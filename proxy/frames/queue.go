@@ -65,12 +65,12 @@ func (r *Relay) sendQueue(s *stream) {
 			r.restoreQueued(s, next.fields)
 			continue
 		}
-		ended, err := r.writeQueue(s.id, &s.queue, &s.window)
+		ended, err := r.writeQueue(s.id, &s.queue, &s.window, s)
 		if err != nil {
 			r.fail(nil)
 		}
 		if ended {
-			r.queueSent(s)
+			r.queueSent(s, err == nil)
 		}
 	}
 }
@@ -109,7 +109,11 @@ func (s segment) hasRoom(stream *relayWindow) bool {
 // For example, the client reduces its window, and the server acknowledges this. DATA that
 // follows the acknowledgement must fit into the smaller window (RFC 9113, 6.9.2). writeQueue
 // therefore takes bytes from the windows while nothing else can be written to the client.
-func (r *Relay) writeQueue(id uint32, queue *[]segment, stream *relayWindow) (ended bool, err error) {
+//
+// of is the relayed stream of the queue, or nil. Before its end is written, writeQueue moves
+// Plan.Ended to stream.ended for queueSent: the client may reset the stream or disconnect as
+// soon as it has read the end, before queueSent runs.
+func (r *Relay) writeQueue(id uint32, queue *[]segment, stream *relayWindow, of *stream) (ended bool, err error) {
 	r.awaitServerSettings()
 	w := &r.clientWriter
 	w.mutex.Lock()
@@ -128,6 +132,9 @@ func (r *Relay) writeQueue(id uint32, queue *[]segment, stream *relayWindow) (en
 		if part.withCredit {
 			frames = r.flow.appendClientCredit(frames)
 		}
+	}
+	if ended && of != nil {
+		of.ended, of.plan.Ended = of.plan.Ended, nil
 	}
 	r.changed.Broadcast()
 	r.mutex.Unlock()
@@ -183,22 +190,23 @@ func (s segment) append(b []byte, id uint32, maxFrame int) []byte {
 	return b
 }
 
-// queueSent is called when the complete answer of a stream has been written to the client.
-func (r *Relay) queueSent(s *stream) {
+// queueSent is called when the complete answer of a stream has been written to the client, or
+// when the connection has ended during the write of its end.
+func (r *Relay) queueSent(s *stream, written bool) {
 	r.mutex.Lock()
-	var ended func(Outcome)
-	if !s.closed {
-		ended, s.plan.Ended = s.plan.Ended, nil
+	outcome := Outcome{End: Complete, Fields: s.trailer}
+	if !written {
+		outcome = outcomeOf(r.failure)
 	}
-	s.endQueued = false
+	ended := s.ended
+	s.endQueued, s.ended = false, nil
 	if s.clientDone && !s.closed {
 		delete(r.relayed, s.id)
 		r.checkDrained()
 	}
-	trailer := s.trailer
 	r.mutex.Unlock()
 	if ended != nil {
-		ended(Outcome{End: Complete, Fields: trailer})
+		ended(outcome)
 	}
 }
 

@@ -86,6 +86,7 @@ type stream struct {
 	endQueued bool                // the end of the answer is queued
 	closed    bool                // the stream was reset, or the connection ended
 	trailer   []hpack.HeaderField // header block that ends a queued answer
+	ended     func(Outcome)       // the plan's Ended while the end of a queued answer is written
 }
 
 // NewRelay returns a relay for two connections, which the relay closes. If route is nil, it
@@ -202,15 +203,23 @@ func (r *Relay) fail(err error) {
 	r.mutex.Unlock()
 	_ = r.client.Close()
 	_ = r.server.Close()
-	outcome := Outcome{End: ClientDisconnected}
+	outcome := outcomeOf(err)
 	var cause error // context.Canceled
-	if errors.Is(err, ErrServerDisconnected) || errors.Is(err, net.ErrClosed) {
-		outcome.End, cause = ServerDisconnected, ErrServerDisconnected
+	if outcome.End == ServerDisconnected {
+		cause = ErrServerDisconnected
 	}
 	r.cancelHandlers(cause) // after closing, so that no answer of a cancelled handler is sent
 	for _, tell := range ended {
 		tell(outcome)
 	}
+}
+
+// outcomeOf returns the outcome of the requests that were open when the connection failed.
+func outcomeOf(failure error) Outcome {
+	if errors.Is(failure, ErrServerDisconnected) || errors.Is(failure, net.ErrClosed) {
+		return Outcome{End: ServerDisconnected}
+	}
+	return Outcome{End: ClientDisconnected}
 }
 
 // closeStream removes a relayed request and returns its Plan.Ended, or a function that does
