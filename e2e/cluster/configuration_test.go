@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"image-cri-shim/e2e/cluster/bed"
 )
@@ -23,7 +24,8 @@ func TestBadConfigurationStops(t *testing.T) {
 		"unreachable": {values{"address": "http://" + bed.UnreachableHost}, bed.UnreachableHost},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx := testContext(t)
+			ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
+			defer cancel()
 			err := upgrade(ctx, t, oldVersion, goodValues().with("config", bad.config).with("registryGate", "all"), "--wait", "--timeout", "25s")
 			if err == nil {
 				t.Error("helm upgrade --wait succeeded")

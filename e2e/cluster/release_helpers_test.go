@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,9 +78,9 @@ func upgrade(ctx context.Context, t *testing.T, version string, v values, argume
 	return err
 }
 
-// install brings the release to a version and values on all nodes. kubelet may report a pod
-// ready while it restarts, so the DaemonSet must be rolled out also after all nodes serve.
-// Otherwise, the next upgrade replaces unready pods on all nodes at once.
+// install brings the release to a version and values on all its nodes. It asks the agents too:
+// kubelet 1.37 reports a young pod as ready after its own restart until it has probed the pod
+// twice. Then the pod is not ready, and a DaemonSet replaces such pods all at once.
 func install(ctx context.Context, t *testing.T, version string, v values) {
 	t.Helper()
 	if err := upgrade(ctx, t, version, v); err != nil {
@@ -91,7 +92,7 @@ func install(ctx context.Context, t *testing.T, version string, v values) {
 		t.Fatal(err)
 	}
 	for _, node := range shared.Nodes {
-		if _, ok := pods[node.Name]; ok {
+		if _, found := pods[node.Name]; found {
 			awaitServing(ctx, t, node, version)
 		}
 	}
@@ -162,6 +163,14 @@ func agentState(ctx context.Context) string {
 		fmt.Fprintf(&text, "--- %s on %s: %s %v\n", pod.Name, pod.Spec.NodeName, pod.Status.Phase, bed.CheckRunning(&pod))
 		log, err := shared.Client.CoreV1().Pods(namespace).GetLogs(pod.Name, &corev1.PodLogOptions{TailLines: new(int64(30))}).DoRaw(ctx)
 		fmt.Fprintf(&text, "%s%v\n", log, err)
+	}
+	events, err := shared.Client.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err.Error()
+	}
+	slices.SortFunc(events.Items, func(a, b corev1.Event) int { return a.LastTimestamp.Compare(b.LastTimestamp.Time) })
+	for _, event := range events.Items[max(0, len(events.Items)-40):] {
+		fmt.Fprintf(&text, "%s %s %s (%d): %s\n", event.LastTimestamp.Format(time.TimeOnly), event.InvolvedObject.Name, event.Reason, event.Count, event.Message)
 	}
 	return text.String()
 }
