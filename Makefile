@@ -21,7 +21,7 @@ variables = -X image-cri-shim/version.Version=$(VERSION) -X image-cri-shim/versi
 modules = . agent e2e e2e/critest e2e/cluster bench packaging/chart packaging/image
 
 # End-to-end tests that do not depend on containerd.
-without_containerd = ^Test(.*ThatFlood$$|Package|Page|SBOM|Units|Example|PullDuringARestart|(Restarts|Upgrades|Reloads|Killed)UnderLoad)|/^embedded$$|//^embedded$$|///^embedded$$
+without_containerd = ^Test(.*ThatFlood$$|AgentService|Package|Page|SBOM|Units|Example|PullDuringARestart|(Restarts|Upgrades|Reloads|Killed)UnderLoad)|/^embedded$$|//^embedded$$|///^embedded$$
 
 endurance = ^Test(.*ThatFlood|.*UnderLoad|PackageService.*)$$
 
@@ -64,7 +64,7 @@ test:
 # upgrades under load, and packages on a machine with a real systemd.
 test-endurance:
 	e2e/install-components
-	cd e2e && go test $(race) -count=1 -run '$(endurance)' .
+	cd e2e && go test $(race) -count=1 -run '$(endurance)' $(if $(SKIP),-skip '$(SKIP)') .
 
 # The tests with clients and runtimes on other gRPC libraries than grpc-go that `make test`
 # skips. They run without the race detector, because many depend on the timing of the peers.
@@ -127,7 +127,7 @@ test-model: containerd-2
 # engines are skipped.
 test-grpc-engine:
 	e2e/install-components
-	cd e2e && SHIM_ENGINE=grpc MODEL_STEPS=300 go test $(race) -count=1 -timeout 20m -skip '^Test(.*ThatFlood$$|Faults|Doctor|HostsForms|Package|Page|SBOM|Units|Example|Passwords|TokenServer|EveryRegistry|.*AgentImage$$)' .
+	cd e2e && SHIM_ENGINE=grpc MODEL_STEPS=300 go test $(race) -count=1 -timeout 20m -skip '^Test(.*ThatFlood$$|AgentService|Faults|Doctor|HostsForms|Package|Page|SBOM|Units|Example|Passwords|TokenServer|EveryRegistry|.*AgentImage$$)' .
 
 # Random calls directly and through both engines. The results at the client are compared. The
 # test shows how to replay a difference.
