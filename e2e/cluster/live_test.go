@@ -76,7 +76,7 @@ func TestLive(t *testing.T) {
 	// An agent that starts without the Secret leaves the node as it is, and says why.
 	node := cluster.Nodes[0]
 	deleteAgent(ctx, t, node)
-	awaitUnready(ctx, t, node, "does the watched object exist")
+	awaitUnready(ctx, t, node, "does Secret "+namespace+"/"+liveSecret)
 	if now := readNodeFile(t, node, nodeFile); now != changed {
 		t.Errorf("%s: the configuration is %q, want %q", node.Name, now, changed)
 	}
