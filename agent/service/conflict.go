@@ -17,6 +17,9 @@ import (
 	"image-cri-shim/unixsocket"
 )
 
+// systemdProcess is the process that listens on the sockets of units.
+const systemdProcess = 1
+
 // checkConflicts returns an error if the plan would replace a socket or file of another program,
 // or a unit that an administrator has masked. It changes nothing.
 func (s *Service) checkConflicts(ctx context.Context, p *plan) error {
@@ -73,8 +76,12 @@ func (s *Service) checkPath(ctx context.Context, p *plan, path string, socket sy
 	if err != nil {
 		return err
 	}
-	isOfService := listener == service.MainPID || isListed && listener == 1 // a socket of systemd
+	isOfService := listener == service.MainPID || isListed && listener == systemdProcess
 	if service.MainPID > 0 && isOfService && !isLink {
+		return nil
+	}
+	// systemd keeps the socket of a unit whose file was deleted, but no longer says which it is.
+	if listener == systemdProcess && !isLink && s.Installed() && isSame(s.path(config.ShimSocket(s.configFile())), s.path(path)) {
 		return nil
 	}
 	return fmt.Errorf("%s is in use by another program", path)
