@@ -63,7 +63,7 @@ func sourceOf(c *cli.Context) (source, error) {
 	return s, nil
 }
 
-// watcher is a source whose files in the pod are open.
+// watcher is a source with the open files of the pod.
 type watcher struct {
 	source
 	files   service.Files // of the folder

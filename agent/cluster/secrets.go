@@ -11,7 +11,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// deleteSecrets deletes the Secrets with configurations of a DaemonSet whose names are not in
+// deleteSecrets deletes the Secrets with configurations of a DaemonSet, except for the names in
 // used, and returns the deleted names.
 func deleteSecrets(ctx context.Context, client kubernetes.Interface, namespace, daemonSet string, used map[string]bool) ([]string, error) {
 	secrets, err := client.CoreV1().Secrets(namespace).List(ctx, metav1.ListOptions{

@@ -42,7 +42,7 @@ func Lock(ctx context.Context, path string) (release func(), err error) {
 	return func() { _ = file.Close() }, nil
 }
 
-// holder describes the process whose ID is in the lock file.
+// holder describes the process that the lock file names.
 func holder(file *os.File) string {
 	var content [32]byte
 	n, _ := file.ReadAt(content[:], 0)

@@ -15,7 +15,7 @@ import (
 // pollInterval is the time between two looks at kubelet.
 const pollInterval = 500 * time.Millisecond
 
-// running is the kubelet whose state is awaited.
+// running is a kubelet, and the means to observe its state.
 type running struct {
 	units   Manager
 	unit    string

@@ -1,7 +1,7 @@
 // Package pointing points the clients of a node, kubelet and crictl, at the shim and back, and
 // restarts kubelet.
 //
-// A node whose kubelet fails can't run the pod of the agent either. [Pointing.Point] therefore
+// If kubelet fails, the node can't run the pod of the agent either. [Pointing.Point] therefore
 // arms a switch before it edits a file: systemd units that point the clients back and restart
 // kubelet after two minutes, and at boot, without the agent. Point disarms the switch once the
 // new kubelet works through the shim. If it does not work, Point lets the switch act at once.

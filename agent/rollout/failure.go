@@ -54,7 +54,7 @@ func (r *Record) failed(wanted release, step string, cause error, next retry) er
 	return r.save()
 }
 
-// fail records the failed attempt of a release whose error is err, and returns the error.
+// fail records the failed attempt of a release with the error err, and returns the error.
 func (r *Record) fail(wanted release, err error, next retry) error {
 	step, cause := failedStep(err)
 	if recordErr := r.failed(wanted, step, cause, next); recordErr != nil {

@@ -17,7 +17,7 @@ import (
 type report struct {
 	status status.Status
 	began  time.Time // of the step in progress
-	outer  string    // step whose parts are steps as well
+	outer  string    // step that consists of other steps
 }
 
 // do runs one step. It does not begin a step after ctx has ended.

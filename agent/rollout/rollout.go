@@ -6,8 +6,8 @@
 //
 //	binary -> check -> look-up -> service -> probe -> point kubelet and wait for it
 //
-// The switch of package pointing is armed before the shim of a node whose kubelet uses it is
-// restarted with a new release, and disarmed after the probe.
+// If kubelet uses the shim, the switch of package pointing is armed before the shim is restarted
+// with a new release, and disarmed after the probe.
 //
 // Each step can be repeated. A process that is killed anywhere is followed by one that begins
 // with the first step.

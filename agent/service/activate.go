@@ -69,7 +69,7 @@ func (s *Service) enable(ctx context.Context) error {
 }
 
 // startBoth starts the socket unit and then the service. A service that runs without the
-// socket unit, or whose socket was deleted, must stop before. Until the socket unit has the
+// socket unit, or without a socket file, must stop before. Until the socket unit has the
 // socket, its path leads to the runtime, so that no call fails.
 func (s *Service) startBoth(ctx context.Context, p *plan, service systemd.Unit) error {
 	shim := s.path(p.socket.listen)

@@ -105,8 +105,8 @@ func runCheck(ctx context.Context, binary string, configuration []byte, edit fun
 	return result.Warnings, nil
 }
 
-// boundedOutput keeps the first bytes that are written to it. It does not embed the buffer, whose
-// ReadFrom would be used instead of Write.
+// boundedOutput keeps the first bytes that are written to it. It does not embed the buffer,
+// because the buffer's ReadFrom would be used instead of Write.
 type boundedOutput struct{ buffer bytes.Buffer }
 
 func (b *boundedOutput) Write(p []byte) (int, error) {

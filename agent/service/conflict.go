@@ -80,7 +80,7 @@ func (s *Service) checkPath(ctx context.Context, p *plan, path string, socket sy
 	if service.MainPID > 0 && isOfService && !isLink {
 		return nil
 	}
-	// systemd keeps the socket of a unit whose file was deleted, but no longer says which it is.
+	// If the file of a socket unit was deleted, systemd keeps its socket, but no longer reports the path.
 	if listener == systemdProcess && !isLink && s.Installed() && isSame(s.path(config.ShimSocket(s.configFile())), s.path(path)) {
 		return nil
 	}

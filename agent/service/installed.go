@@ -31,8 +31,8 @@ func (s *Service) linked(link string) string {
 // versionRecords is the folder with an empty file for each version that the agent has installed.
 func (s *Service) versionRecords() string { return filepath.Join(s.originals.folder, "versions") }
 
-// recordVersions records versions as the agent's, and also those of an agent whose records were
-// lost.
+// recordVersions records versions as the agent's, and also those of an agent that has lost its
+// records.
 func (s *Service) recordVersions(versions ...string) error {
 	if s.isOwn() {
 		versions = append(versions, s.linked(currentLink), s.linked(previousLink))
