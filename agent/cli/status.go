@@ -38,6 +38,7 @@ func statusCommand() *cli.Command {
 				return s.CheckReady(now)
 			}
 			if format == "json" {
+				s.State = s.StateAt(now)
 				encoder := json.NewEncoder(c.App.Writer)
 				encoder.SetIndent("", "  ")
 				err = encoder.Encode(s)

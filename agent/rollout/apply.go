@@ -111,14 +111,14 @@ func (a *attempt) mayBegin(ctx context.Context, wanted release) error {
 
 func (a *attempt) check(ctx context.Context) (err error) {
 	a.settings, err = a.Service.Check(ctx, a.desired.Files)
-	return err
+	return refused(err)
 }
 
 func (a *attempt) lookUp(ctx context.Context) error {
 	if a.known {
 		return nil
 	}
-	return a.discardAfter(ctx, a.gate(ctx))
+	return a.discardAfter(ctx, refused(a.gate(ctx)))
 }
 
 // discardAfter removes the files that check put in place if a step after it has failed, before

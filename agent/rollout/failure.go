@@ -114,3 +114,27 @@ func isHeld(err error) bool {
 	_, held := errors.AsType[*heldError](err)
 	return held
 }
+
+// refusedError is the error of a configuration that its check or the registry gate refuses.
+type refusedError struct{ error }
+
+func (e *refusedError) Unwrap() error { return e.error }
+
+// refused returns err as a refusedError, or nil.
+func refused(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &refusedError{err}
+}
+
+// stateAfter returns the state after a look with the error err.
+func (r *Record) stateAfter(err error) status.State {
+	if _, ok := errors.AsType[*refusedError](err); ok {
+		return status.Refused
+	}
+	if last := r.lastFailure(); isHeld(err) || last != nil && time.Now().Before(last.Next) {
+		return status.Waiting
+	}
+	return status.Failed
+}

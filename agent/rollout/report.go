@@ -16,8 +16,9 @@ import (
 // report is the progress that the status file shows.
 type report struct {
 	status status.Status
-	began  time.Time // of the step in progress
-	outer  string    // step that consists of other steps
+	last   status.State // after the last look; empty before
+	began  time.Time    // of the step in progress
+	outer  string       // step that consists of other steps
 }
 
 // do runs one step. It does not begin a step after ctx has ended.
@@ -84,8 +85,23 @@ func (r *Rollout) finish(err error) {
 	s.Ready, s.Reason = err == nil, ""
 	if err != nil {
 		s.Reason = err.Error()
+		r.report.last = r.Record.stateAfter(err)
 	}
 	r.writeStatus()
+}
+
+// state returns the state for the status.
+func (r *Rollout) state() status.State {
+	s := &r.report.status
+	switch {
+	case s.Removed:
+		return status.Removed
+	case s.Ready:
+		return status.Ready
+	case s.Step != "" || r.report.last == "":
+		return status.Applying
+	}
+	return r.report.last
 }
 
 // writeStatus writes the status file. A failure is logged: the probe then finds a stale status.
@@ -94,7 +110,7 @@ func (r *Rollout) writeStatus() {
 	s.Updated = time.Now()
 	s.KubeletRestarts = r.Record.restarts()
 	s.Applied, s.Drift, s.Failure = r.Record.state.Applied, r.Record.state.Drift, r.Record.lastFailure()
-	s.LookUp = r.Record.state.LookUp
+	s.LookUp, s.State = r.Record.state.LookUp, r.state()
 	if err := status.Write(r.Status, *s); err != nil {
 		r.Log.WithError(err).Warn("status not written")
 	}
@@ -117,7 +133,7 @@ func (r *Rollout) verify(ctx context.Context) error {
 	case r.checkVersion(about) != nil:
 		return r.checkVersion(about)
 	case about.Refused != "":
-		return fmt.Errorf("the running shim has refused its configuration: %s", about.Refused)
+		return refused(fmt.Errorf("the running shim has refused its configuration: %s", about.Refused))
 	case !s.KubeletConnected:
 		return errors.New("kubelet is not connected through the shim, although its files name the shim's socket: restart kubelet")
 	}

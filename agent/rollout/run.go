@@ -142,7 +142,7 @@ func (r *Rollout) lookAt(ctx context.Context, d *Desired) error {
 	err := r.noConfiguration()
 	switch {
 	case d != nil && d.Err != nil:
-		err = d.Err
+		err = refused(d.Err)
 	case d != nil:
 		if r.Record.isApplied(d.release()) {
 			r.Record.forgetOthers(d.release())

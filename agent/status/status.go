@@ -29,6 +29,7 @@ type Status struct {
 	Version string `json:"version"`        // of the agent and of the shim that it installs
 	Hash    string `json:"hash,omitempty"` // of the requested configuration
 
+	State  State  `json:"state"`
 	Ready  bool   `json:"ready"`
 	Reason string `json:"reason,omitempty"` // cause of Ready being false
 	Step   string `json:"step,omitempty"`   // in progress
@@ -121,8 +122,7 @@ func Read(path string) (s Status, err error) {
 
 // CheckReady returns the reason why the agent is not ready at the given time, or nil.
 func (s Status) CheckReady(now time.Time) error {
-	// The clock may have been set back, so that an old status seems to be of the future.
-	if age := now.Sub(s.Updated); age > maxAge || age < -maxAge {
+	if s.isStale(now) {
 		return fmt.Errorf("the status is stale: agent process %d wrote it at %s; kubectl logs of the pod shows why", s.Process, s.Updated.UTC().Format(time.RFC3339))
 	}
 	if !s.Ready {

@@ -18,6 +18,7 @@ func (s Status) WriteText(w io.Writer, now time.Time) error {
 	} else {
 		line("ready", "yes")
 	}
+	line("state", "%s", s.StateAt(now))
 	line("agent", "%s (process %d, command %s), status of %s", s.Version, s.Process, s.Command, at(s.Updated, now))
 	switch {
 	case s.Removed:
