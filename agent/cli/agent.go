@@ -3,9 +3,11 @@ package cli
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
 
 	"image-cri-shim/agent/rollout"
@@ -23,7 +25,10 @@ node keeps its last good configuration.
 
 With --live or --from-sealos-configmap, agent applies each change of an object of the cluster,
 and stays after a failure, not ready. The files of --config that the object does not have are
-used as well.`,
+used as well.
+
+With --metrics, agent serves its metrics and those of the shim to Prometheus. After a failure at
+the start, it waits for a minute before it exits, so that the metrics show the reason.`,
 		Flags: []cli.Flag{
 			hostFlag(), binaryFlag(), intervalFlag(),
 			&cli.PathFlag{Name: "config", Usage: "`FOLDER` with image-cri-shim.yaml and the files that it names", Value: "/config"},
@@ -32,6 +37,7 @@ used as well.`,
 			&cli.StringFlag{Name: "namespace", Usage: "`NAMESPACE` of the object; default: the pod's, or kube-system with --from-sealos-configmap"},
 			&cli.DurationFlag{Name: "jitter", Usage: "maximum `DURATION` of the wait before the first restart of kubelet; 0 for a single node", Value: time.Minute},
 			&cli.StringFlag{Name: "registries", Usage: "refuse a configuration if registries can't be reached: was-reachable, all or off", Value: string(rollout.WasReachable)},
+			&cli.StringFlag{Name: "metrics", Usage: "serve metrics at `ADDRESS`, IP:port; default: no metrics"},
 		},
 		Action: func(c *cli.Context) error {
 			gate := rollout.Gate(c.String("registries"))
@@ -42,9 +48,13 @@ used as well.`,
 			if err != nil {
 				return err
 			}
+			address, err := metricsAddress(c)
+			if err != nil {
+				return err
+			}
 			reason := openTerminationLog()
 			defer func() { _ = reason.Close() }()
-			if err := p.runAgent(c, source, gate); err != nil {
+			if err := p.runAgent(c, source, gate, address); err != nil {
 				return errors.Join(err, writeReason(reason, err))
 			}
 			return nil
@@ -52,15 +62,28 @@ used as well.`,
 	}
 }
 
-func (p program) runAgent(c *cli.Context, from source, gate rollout.Gate) error {
-	ctx, cancel := context.WithCancel(c.Context)
-	defer cancel()
+func (p program) runAgent(c *cli.Context, from source, gate rollout.Gate, metricsAddress string) error {
 	log := newLog(c)
 	binary, err := openBinary(c.Path("binary"))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = binary.Close() }()
+	metrics := serveMetrics(c.Context, metricsAddress, log)
+	defer metrics.close()
+	err = p.rollOut(c, from, gate, binary, log)
+	if c.Context.Err() != nil {
+		log.Info("ended by a signal, the node stays as it is")
+		return nil
+	}
+	metrics.show(c.Context, err)
+	return err
+}
+
+// rollOut applies the source's configurations and watches the node until the context ends.
+func (p program) rollOut(c *cli.Context, from source, gate rollout.Gate, binary *os.File, log logrus.FieldLogger) error {
+	ctx, cancel := context.WithCancel(c.Context)
+	defer cancel()
 	watch, err := from.open(c.Path("config"), log)
 	if err != nil {
 		return err
@@ -71,16 +94,11 @@ func (p program) runAgent(c *cli.Context, from source, gate rollout.Gate) error 
 		Jitter: c.Duration("jitter"), Interval: c.Duration("interval"),
 		Live: from.isLive(), Source: watch.String(), Step: p.step, Log: log,
 	}
-	err = onNode(ctx, c.Path("host"), binary, options, func(r *rollout.Rollout) error {
+	return onNode(ctx, c.Path("host"), binary, options, func(r *rollout.Rollout) error {
 		desired, err := watch.start(ctx)
 		if err != nil {
 			return err
 		}
 		return r.Run(ctx, desired)
 	})
-	if c.Context.Err() != nil {
-		log.Info("ended by a signal, the node stays as it is")
-		return nil
-	}
-	return err
 }

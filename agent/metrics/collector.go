@@ -72,7 +72,7 @@ func (c collector) Collect(metrics chan<- prometheus.Metric) {
 	if s.LookUp != nil {
 		sent := make(map[string]bool)
 		for _, r := range s.LookUp.Unreachable {
-			if address := withoutUsers(r.Address); !sent[address] {
+			if address := strings.ToValidUTF8(withoutUsers(r.Address), ""); !sent[address] {
 				sent[address] = true
 				send(unreachable, 1, address)
 			}
@@ -96,4 +96,3 @@ func reasonLabel(reason string) string {
 var userInfo = regexp.MustCompile(`://[^/\s]+@`)
 
 func withoutUsers(text string) string { return userInfo.ReplaceAllString(text, "://") }
-

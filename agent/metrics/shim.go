@@ -16,8 +16,11 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// maxAnswer limits the metrics of the shim, in bytes.
-const maxAnswer = 8 << 20
+// Limits of the metrics of the shim. Parsed, each line takes up to 300 bytes of memory.
+const (
+	maxAnswer = 8 << 20 // bytes
+	maxLines  = 100_000
+)
 
 // scrape returns the metrics that the shim serves at address: host:port, or the absolute path of
 // a socket. It returns either all of them or an error.
@@ -30,6 +33,9 @@ func scrape(ctx context.Context, address string) ([]*dto.MetricFamily, error) {
 		return nil, fmt.Errorf("scrape the shim at %s: %w", address, err)
 	}
 	families, err := parse(text)
+	if err == nil && len(families) == 0 {
+		err = errors.New("no metrics")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("scrape the shim at %s: its answer is invalid: %w", address, err)
 	}
@@ -68,6 +74,9 @@ func get(ctx context.Context, address string) (string, error) {
 	}
 	if text.Len() > maxAnswer {
 		return "", fmt.Errorf("the answer has more than %d bytes", maxAnswer)
+	}
+	if strings.Count(text.String(), "\n") > maxLines {
+		return "", fmt.Errorf("the answer has more than %d lines", maxLines)
 	}
 	return text.String(), nil
 }
