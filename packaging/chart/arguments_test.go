@@ -21,7 +21,7 @@ func TestAgentAcceptsArguments(t *testing.T) {
 	var commands []string
 	for _, values := range []string{
 		"config: {address: 'http://hub'}", "existingSecret: mine", "{live: true, jitter: 5m}", "compatibility: {sealosConfigMap: true}",
-		"registryGate: all", "registryGate: 'off'",
+		"registryGate: all", "registryGate: 'off'", "metrics: {enabled: true}",
 	} {
 		rendered := render(t, values)
 		maps.Copy(rendered.objects, rendered.hooks)
@@ -72,7 +72,10 @@ func argumentsOf(object metav1.Object) (arguments [][]string) {
 		pod = object.Spec.Template.Spec
 	}
 	for _, container := range slices.Concat(pod.InitContainers, pod.Containers) {
-		arguments = append(arguments, container.Args)
+		arguments = append(arguments, expand(container, "10.0.0.5"))
+		if len(container.Env) > 0 {
+			arguments = append(arguments, expand(container, "fd00::5"))
+		}
 		for _, probe := range []*corev1.Probe{container.ReadinessProbe, container.LivenessProbe, container.StartupProbe} {
 			if probe != nil && probe.Exec != nil {
 				arguments = append(arguments, probe.Exec.Command[1:])
@@ -80,4 +83,19 @@ func argumentsOf(object metav1.Object) (arguments [][]string) {
 		}
 	}
 	return arguments
+}
+
+// expand returns a container's arguments with the values of its variables, as kubelet does.
+func expand(container corev1.Container, podIP string) (args []string) {
+	for _, arg := range container.Args {
+		for _, variable := range container.Env {
+			value := variable.Value
+			if from := variable.ValueFrom; from != nil && from.FieldRef != nil && from.FieldRef.FieldPath == "status.podIP" {
+				value = podIP
+			}
+			arg = strings.ReplaceAll(arg, "$("+variable.Name+")", value)
+		}
+		args = append(args, arg)
+	}
+	return args
 }

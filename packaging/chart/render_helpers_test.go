@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
@@ -113,6 +114,7 @@ func decode(t *testing.T, file string, head metav1.TypeMeta, document string) me
 		"v1 ServiceAccount":                               func() metav1.Object { return &corev1.ServiceAccount{} },
 		"apps/v1 DaemonSet":                               func() metav1.Object { return &appsv1.DaemonSet{} },
 		"batch/v1 Job":                                    func() metav1.Object { return &batchv1.Job{} },
+		"monitoring.coreos.com/v1 PodMonitor":             func() metav1.Object { return &monitoringv1.PodMonitor{} },
 		"rbac.authorization.k8s.io/v1 Role":               func() metav1.Object { return &rbacv1.Role{} },
 		"rbac.authorization.k8s.io/v1 RoleBinding":        func() metav1.Object { return &rbacv1.RoleBinding{} },
 		"rbac.authorization.k8s.io/v1 ClusterRole":        func() metav1.Object { return &rbacv1.ClusterRole{} },

@@ -34,6 +34,14 @@ func TestValuesAreChecked(t *testing.T) {
 		"files: {..data: a}":                    "at '/files'",
 		"existingSecret: My_Secret":             "at '/existingSecret'",
 		"fullnameOverride: a23456789-123456789-123456789-123456789-1": "at '/fullnameOverride'",
+		"metrics: {enabled: 'yes'}":                                   "at '/metrics/enabled'",
+		"metrics: {port: 0}":                                          "at '/metrics/port'",
+		"metrics: {port: 65536}":                                      "at '/metrics/port'",
+		"metrics: {port: '9466'}":                                     "at '/metrics/port'",
+		"metrics: {port: null}":                                       "missing property 'port'",
+		"metrics: {podMonitor: {interval: 30}}":                       "at '/metrics/podMonitor/interval'",
+		"metrics: {podMonitor: {labels: [a]}}":                        "at '/metrics/podMonitor/labels'",
+		"metrics: {serviceMonitor: {}}":                               "at '/metrics'",
 		"live: true\ncompatibility: {sealosConfigMap: true}":          "live and compatibility.sealosConfigMap are both true",
 	} {
 		wantFailure(t, values, want)

@@ -1,14 +1,27 @@
 {{/* The path on the nodes of the logins in authSecret. */}}
 {{- define "image-cri-shim.authFile" -}}/etc/image-cri-shim/auth.json{{- end }}
 
-{{/* The configuration as YAML, with authFile if authSecret is set. A text stays as it is unless
-authFile is added. */}}
+{{/* The address of the shim's metrics, if the configuration sets none. */}}
+{{- define "image-cri-shim.metricsSocket" -}}unix:///run/image-cri-shim/metrics.sock{{- end }}
+
+{{/* The port of the agent's metrics, or nothing. Values of an older chart have no key metrics. */}}
+{{- define "image-cri-shim.metricsPort" -}}
+{{- with .Values.metrics }}{{ if .enabled }}{{ include "image-cri-shim.number" .port }}{{ end }}{{ end }}
+{{- end }}
+
+{{/* The configuration as YAML, with authFile if authSecret is set, and with metrics if they are
+enabled. A text stays as it is unless a key is added. */}}
 {{- define "image-cri-shim.config" -}}
 {{- $config := .Values.config | default dict -}}
 {{- $keys := $config -}}
 {{- if kindIs "string" $config }}{{ $keys = fromYaml $config }}{{ end -}}
-{{- if and .Values.authSecret (not $keys.authFile) -}}
-{{ set (deepCopy $keys) "authFile" (include "image-cri-shim.authFile" .) | toYaml }}
+{{- $added := dict -}}
+{{- if and .Values.authSecret (not $keys.authFile) }}{{ $_ := set $added "authFile" (include "image-cri-shim.authFile" .) }}{{ end -}}
+{{- if and (include "image-cri-shim.metricsPort" .) (not $keys.metrics) }}{{ $_ := set $added "metrics" (include "image-cri-shim.metricsSocket" .) }}{{ end -}}
+{{- if $added -}}
+{{- $keys = deepCopy $keys -}}
+{{- range $name, $value := $added }}{{ $_ := set $keys $name $value }}{{ end -}}
+{{ toYaml $keys }}
 {{ else if kindIs "string" $config -}}
 {{ trimSuffix "\n" $config }}
 {{ else -}}

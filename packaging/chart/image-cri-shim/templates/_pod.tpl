@@ -4,6 +4,7 @@ image-cri-shim.io/enabled=false; empty: all nodes), waves, and sources (of the v
 configuration). */}}
 {{- define "image-cri-shim.pod" -}}
 {{- $top := .top -}}
+{{- $metrics := ternary (include "image-cri-shim.metricsPort" $top) "" (eq .component "agent") -}}
 {{- $token := and (eq .component "agent") (or $top.Values.live $top.Values.compatibility.sealosConfigMap) -}}
 metadata:
   labels:
@@ -56,6 +57,16 @@ spec:
         {{- range .args }}
         - {{ . | quote }}
         {{- end }}
+      {{- with $metrics }}
+      env:
+        - name: POD_IP
+          valueFrom:
+            fieldRef:
+              fieldPath: status.podIP
+      ports:
+        - name: metrics
+          containerPort: {{ . }}
+      {{- end }}
       securityContext:
         privileged: true
       terminationMessagePolicy: FallbackToLogsOnError
