@@ -38,10 +38,9 @@ func statusCommand() *cli.Command {
 				return s.CheckReady(now)
 			}
 			if format == "json" {
-				s.State = s.StateAt(now)
 				encoder := json.NewEncoder(c.App.Writer)
 				encoder.SetIndent("", "  ")
-				err = encoder.Encode(s)
+				err = encoder.Encode(s.At(now))
 			} else {
 				err = s.WriteText(c.App.Writer, now)
 			}

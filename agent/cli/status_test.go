@@ -22,7 +22,7 @@ func TestStatus(t *testing.T) {
 	_ = other.Wait()
 	now := time.Now()
 	ready := status.Status{
-		Command: "agent", Process: os.Getpid(), Updated: now, Version: "v2", Hash: "0123456789abcdef", Ready: true,
+		Command: "agent", Process: os.Getpid(), Updated: now, Version: "v2", Hash: "0123456789abcdef", State: status.Ready, Ready: true,
 		Applied: &status.Applied{Hash: "0123456789abcdef", Version: "v2", Time: now.Add(-time.Hour)}, Serving: "v2", KubeletConnected: true,
 		Drift:  &status.Drift{Count: 3, Time: now.Add(-time.Minute), Found: []string{"a", "b"}},
 		Doctor: []string{"connection http://a:5000: refused", "clock http://b: late"},
@@ -38,19 +38,19 @@ func TestStatus(t *testing.T) {
 		text       []string
 		readyError string // of --ready
 	}{
-		"ready":       {ready, 0, []string{"ready          yes\n", "shim           v2\n", "configuration 0123456789ab, version v2,", "(1h0m0s ago)", "connected through the shim, restarts by the agent within an hour: 0 of 3\n", "mended 3 times, last ", ": a; b\n", "doctor         connection http://a:5000: refused\ndoctor         clock http://b: late\n"}, ""},
+		"ready":       {ready, 0, []string{"ready          yes\n", "state          ready\n", "shim           v2\n", "configuration 0123456789ab, version v2,", "(1h0m0s ago)", "connected through the shim, restarts by the agent within an hour: 0 of 3\n", "mended 3 times, last ", ": a; b\n", "doctor         connection http://a:5000: refused\ndoctor         clock http://b: late\n"}, ""},
 		"mended once": {change(func(s *status.Status) { s.Drift = &status.Drift{Count: 1, Time: now, Found: []string{"a"}} }), 0, []string{"mended 1 time, last "}, ""},
 		"failed": {change(func(s *status.Status) {
-			s.Ready, s.Reason, s.Serving, s.KubeletConnected, s.Applied = false, "kubelet did not connect", "", false, nil
+			s.State, s.Ready, s.Reason, s.Serving, s.KubeletConnected, s.Applied = status.Waiting, false, "kubelet did not connect", "", false, nil
 			s.Failure = &status.Failure{Step: "wait for kubelet", Reason: "kubelet did not connect", Time: now, Next: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
-		}), 1, []string{"no: kubelet did not connect\n", "does not answer\n", "applied        none\n", "not connected through the shim", "wait for kubelet: kubelet did not connect\n", "next attempt   2026-01-02T03:04:05Z\n"}, "kubelet did not connect"},
+		}), 1, []string{"no: kubelet did not connect\n", "state          waiting\n", "does not answer\n", "applied        none\n", "not connected through the shim", "wait for kubelet: kubelet did not connect\n", "next attempt   2026-01-02T03:04:05Z\n"}, "kubelet did not connect"},
 		"registry": {change(func(s *status.Status) {
 			s.LookUp = &status.LookUp{Hash: "0123456789abcdef", Time: now, Unreachable: []status.Registry{{Address: "https://hubb", Reason: "no such host"}}}
 		}), 0, []string{"registry       https://hubb could not be used by configuration 0123456789ab at ", "(0s ago): no such host\n"}, ""},
-		"in progress": {change(func(s *status.Status) { s.Ready, s.Step = false, "probe the shim" }), 1, []string{"no: in progress: probe the shim"}, "in progress: probe the shim"},
-		"stale":       {change(func(s *status.Status) { s.Updated = now.Add(-4 * time.Minute) }), 1, []string{"no: the status is stale: agent process "}, "the status is stale: "},
+		"in progress": {change(func(s *status.Status) { s.State, s.Ready, s.Step = status.Applying, false, "probe the shim" }), 1, []string{"no: in progress: probe the shim", "state          applying\n"}, "in progress: probe the shim"},
+		"stale":       {change(func(s *status.Status) { s.Updated = now.Add(-4 * time.Minute) }), 1, []string{"state          stale\n", "no: the status is stale: agent process "}, "the status is stale: "},
 		"future":      {change(func(s *status.Status) { s.Updated = now.Add(4 * time.Hour) }), 1, []string{"no: the status is stale: agent process "}, "the status is stale: "},
-		"removed":     {change(func(s *status.Status) { s.Removed, s.Command, s.Applied = true, "remove", nil }), 0, []string{"shim           removed\n", "command remove"}, ""},
+		"removed":     {change(func(s *status.Status) { s.State, s.Removed, s.Command, s.Applied = status.Removed, true, "remove", nil }), 0, []string{"state          removed\n", "shim           removed\n", "command remove"}, ""},
 		"other agent": {change(func(s *status.Status) { s.Process = 1 }), 0, nil, "the status is of another agent, process 1; "},
 		"ended agent": {change(func(s *status.Status) { s.Process = other.Process.Pid }), 0, nil, "the status is of process "},
 	} {
@@ -78,6 +78,9 @@ func TestStatus(t *testing.T) {
 			var decoded status.Status
 			if err := json.Unmarshal([]byte(stdout), &decoded); err != nil || decoded.Process != c.status.Process || code != c.code {
 				t.Errorf("exit code %d, %v: %s", code, err, stdout)
+			}
+			if decoded.State != c.status.StateAt(now) || decoded.Ready != (code == 0) || decoded.Ready != (decoded.Reason == "") {
+				t.Errorf("state %q, ready %t, reason %q with the exit code %d", decoded.State, decoded.Ready, decoded.Reason, code)
 			}
 			stdout, stderr, code = run(t, "status --ready --host "+host)
 			if stdout != "" || (code == 0) != (c.readyError == "") || !strings.Contains(stderr, c.readyError) {

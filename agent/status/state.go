@@ -35,6 +35,15 @@ func (s Status) StateAt(now time.Time) State {
 	return Applying
 }
 
+// At returns the status with its state, Ready and Reason as of the given time.
+func (s Status) At(now time.Time) Status {
+	s.State = s.StateAt(now)
+	if err := s.CheckReady(now); err != nil {
+		s.Ready, s.Reason = false, err.Error()
+	}
+	return s
+}
+
 // isStale reports whether the status is too old. The clock may have been set back, so that an
 // old status seems to be of the future.
 func (s Status) isStale(now time.Time) bool {
