@@ -5,6 +5,7 @@
 //	cli       commands: flags in, text out
 //	rollout   the order of the steps on the node, and the check after each interval
 //	status    the status file, which the readiness probe and the command status read
+//	metrics   serves the status and the shim's metrics to Prometheus
 //	service   the shim as a service of the node's systemd
 //	pointing  points kubelet and crictl at the shim, and back
 //	systemd   starts, stops and enables units over D-Bus

@@ -3,7 +3,8 @@
 //
 // Each command has a file with its name. pod.go opens the files of the pod, and node.go enters
 // the node: after that, all paths are those of the node. watch.go receives configurations from
-// the apiserver. log.go has the log, also of client-go. usage.go reports wrong arguments.
+// the apiserver. metrics.go serves metrics. log.go has the log, also of client-go. usage.go
+// reports wrong arguments.
 package cli
 
 import (

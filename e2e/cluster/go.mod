@@ -6,6 +6,8 @@ go 1.26.0
 require (
 	github.com/fsnotify/fsnotify v1.10.1
 	github.com/google/go-containerregistry v0.22.1
+	github.com/prometheus/client_model v0.6.2
+	github.com/prometheus/common v0.70.1
 	golang.org/x/sys v0.49.0
 	image-cri-shim/e2e v0.0.0
 	k8s.io/api v0.37.2
