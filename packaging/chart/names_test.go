@@ -60,4 +60,7 @@ func TestNotes(t *testing.T) {
 	if notes := render(t, "existingSecret: mine").notes; strings.Contains(notes, "is empty") {
 		t.Errorf("the notes call the configuration of existingSecret empty:\n%s", notes)
 	}
+	if notes := render(t, "existingSecret: mine\nmetrics: {enabled: true}").notes; !strings.Contains(notes, "Secret mine has:\n\n  metrics: unix:///run/image-cri-shim/metrics.sock\n\nIf") {
+		t.Errorf("the notes lack the key metrics:\n%s", notes)
+	}
 }
