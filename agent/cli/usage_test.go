@@ -24,6 +24,8 @@ func TestUsageErrors(t *testing.T) {
 		"agent --zzz":              `agent: unknown flag "--zzz"` + "\nhint: see image-cri-shim-agent agent --help",
 		"agent now":                `agent: unexpected argument "now"`,
 		"agent --registries none":  `agent: --registries: found "none", expected was-reachable, all or off`,
+		"agent --metrics=":         `agent: --metrics: found "", expected IP:PORT such as 10.0.0.5:9466 or [fd00::5]:9466`,
+		"agent --metrics :9466":    `agent: --metrics: found ":9466", expected IP:PORT`,
 		"agent --live name":        `agent: --live: found "name", expected secret/NAME or configmap/NAME`,
 		"agent --live pod/name":    `agent: --live: found "pod/name"`,
 		"agent --live secret/":     `agent: --live: found "secret/"`,
