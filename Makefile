@@ -10,6 +10,7 @@ DATE    ?= $(shell git log -1 --format=%cI 2>/dev/null)
 PREFIX  ?= /usr
 BINARY  ?= bin/image-cri-shim
 AGENT   ?= bin/image-cri-shim-agent
+PLUGIN  ?= bin/kubectl-image_cri_shim
 DIST    ?= dist
 FUZZTIME ?= 10s
 FUZZTIME_RELAY ?= 60s
@@ -18,7 +19,7 @@ variables = -X image-cri-shim/version.Version=$(VERSION) -X image-cri-shim/versi
 
 # The modules to lint and to check for vulnerabilities. The cluster's components are left out,
 # because both checks would compile all of Kubernetes.
-modules = . agent e2e e2e/critest e2e/cluster bench packaging/chart packaging/image
+modules = . agent kubectl e2e e2e/critest e2e/cluster bench packaging/chart packaging/image
 
 # End-to-end tests that do not depend on containerd.
 without_containerd = ^Test(.*ThatFlood$$|AgentService|Package|Page|SBOM|Units|Example|PullDuringARestart|(Restarts|Upgrades|Reloads|Killed)UnderLoad)|/^embedded$$|//^embedded$$|///^embedded$$
@@ -32,13 +33,25 @@ peers = ^Test(Calls|Curl|DefaultWindows)$$
 # the recipe may install one.
 race = $$(command -v gcc >/dev/null && echo -race || echo 'no gcc: without the race detector' >&2)
 
-.PHONY: build build-agent image chart demo bounds bench screenshots test test-endurance test-peers containerd-2 cluster-components test-cluster test-containerd-2 test-critest test-model test-grpc-engine differential lint vulncheck fuzz clean install packages generated
+.PHONY: build build-agent kubectl-plugin image chart demo bounds bench screenshots test test-endurance test-peers containerd-2 cluster-components test-cluster test-containerd-2 test-critest test-model test-grpc-engine differential lint vulncheck fuzz clean install packages generated
 build:
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w $(variables)' -o $(BINARY) .
 
 # The agent that installs the shim on the nodes of a cluster.
 build-agent:
 	cd agent && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w $(variables)' -o $(abspath $(AGENT)) .
+
+# The plugin of kubectl. PLATFORMS="darwin/arm64 windows/amd64" builds it for other machines, in
+# bin/kubectl/OS-ARCHITECTURE.
+kubectl-plugin:
+	cd kubectl && for platform in $(or $(PLATFORMS),this); do \
+	  output=$(abspath $(PLUGIN)); \
+	  if [[ $$platform != this ]]; then \
+	    export GOOS=$${platform%/*} GOARCH=$${platform#*/}; \
+	    output=$(CURDIR)/bin/kubectl/$$GOOS-$$GOARCH/kubectl-image_cri_shim; [[ $$GOOS != windows ]] || output+=.exe; \
+	  fi; \
+	  CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w $(variables)' -o "$$output" .; \
+	done
 
 # If the real components can't be installed, the demo uses an embedded runtime.
 demo: build
@@ -57,6 +70,7 @@ test:
 	cd e2e/critest && CGO_ENABLED=0 go test -count=1 -skip '^TestCritest$$' ./...
 	cd bench && go test $(race) ./...
 	cd agent && go test $(race) ./...
+	cd kubectl && CGO_ENABLED=0 go test ./...
 	cd packaging/image && CGO_ENABLED=0 go test ./...
 	cd packaging/chart && CGO_ENABLED=0 go test ./...
 
@@ -99,6 +113,7 @@ cluster-components:
 # The agent and the chart on a cluster of two nodes, with Helm 3, or 4 with HELM=4. RUN selects
 # tests. The tests upgrade the first version to the second one.
 test-cluster: cluster-components
+	$(MAKE) --no-print-directory kubectl-plugin PLUGIN=$(cluster_bin)/kubectl-image_cri_shim PLATFORMS=
 	for version in v0.1.0 v0.2.0; do \
 	  $(MAKE) --no-print-directory image chart VERSION=$$version ARCHITECTURES=$$(go env GOARCH) DIST=$(cluster_bin)/$$version; \
 	done
