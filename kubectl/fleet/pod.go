@@ -31,21 +31,33 @@ func nodeOf(pod *corev1.Pod) Node {
 		Created:   pod.CreationTimestamp.UTC(),
 		uid:       string(pod.UID),
 	}
-	if len(pod.Spec.Containers) > 0 {
-		n.Image = printable.Line(pod.Spec.Containers[0].Image, 500)
-		n.Version = versionOf(n.Image)
-		n.Configuration = configurationOf(pod)
-	}
-	if len(pod.Status.ContainerStatuses) > 0 {
-		container := pod.Status.ContainerStatuses[0]
-		n.Restarts = container.RestartCount
-		if running := container.State.Running; running != nil {
-			n.since = running.StartedAt.Time
+	// The chart gives the container the name of the component. Others may be injected.
+	component := pod.Labels[componentLabel]
+	for _, container := range pod.Spec.Containers {
+		if container.Name == component {
+			n.Image = printable.Line(container.Image, 500)
+			n.Version = versionOf(n.Image)
+			n.Configuration = configurationOf(pod, container.Args)
 		}
 	}
-	n.State, n.Reason, n.ReasonTime = stateOf(pod)
+	container := statusOf(pod, component)
+	n.Restarts = container.RestartCount
+	if running := container.State.Running; running != nil {
+		n.since = running.StartedAt.Time
+	}
+	n.State, n.Reason, n.ReasonTime = stateOf(pod, container)
 	n.Ready = n.State.Ready()
 	return n
+}
+
+// statusOf returns the status of a container, which is empty before kubelet has seen the pod.
+func statusOf(pod *corev1.Pod, name string) corev1.ContainerStatus {
+	for _, status := range pod.Status.ContainerStatuses {
+		if status.Name == name {
+			return status
+		}
+	}
+	return corev1.ContainerStatus{}
 }
 
 // assignedNode returns the node of a DaemonSet's pod. Before the pod is scheduled, its affinity
@@ -84,7 +96,7 @@ var hashedName = regexp.MustCompile(`^.*image-cri-shim.*-([0-9a-f]{10})$`)
 // configurationOf returns the configuration that a pod requests: the hash in the name of the
 // Secret, or the name of a Secret that has no hash, followed by other sources. Only the names of
 // objects are in a pod, so changes within an object that the agent watches can't be seen.
-func configurationOf(pod *corev1.Pod) string {
+func configurationOf(pod *corev1.Pod, arguments []string) string {
 	var sources []string
 	for _, volume := range pod.Spec.Volumes {
 		if volume.Name != configVolume || volume.Projected == nil {
@@ -101,7 +113,7 @@ func configurationOf(pod *corev1.Pod) string {
 			sources = append(sources, name)
 		}
 	}
-	for _, argument := range pod.Spec.Containers[0].Args {
+	for _, argument := range arguments {
 		if object, ok := strings.CutPrefix(argument, liveArgument); ok {
 			sources = append([]string{"live:" + object[strings.Index(object, "/")+1:]}, sources...)
 		} else if argument == sealosArgument {

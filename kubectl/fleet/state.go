@@ -37,11 +37,8 @@ func (s State) Ready() bool { return s == Ready || s == Removed }
 const reasonLimit = 4096 // bytes, as the message of a container that ended
 
 // stateOf returns the state of the node that a pod shows, with its reason.
-func stateOf(pod *corev1.Pod) (State, string, *time.Time) {
-	var container corev1.ContainerStatus
-	if len(pod.Status.ContainerStatuses) > 0 {
-		container = pod.Status.ContainerStatuses[0]
-	}
+// container is the status of the agent's container.
+func stateOf(pod *corev1.Pod, container corev1.ContainerStatus) (State, string, *time.Time) {
 	ended := container.State.Terminated
 	if ended == nil {
 		ended = container.LastTerminationState.Terminated
