@@ -89,7 +89,7 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) erro
 		ExitErrHandler:  func(*cli.Context, error) {}, // Main returns the exit code
 		OnUsageError:    flagError,
 	}
-	return app.RunContext(ctx, arguments)
+	return app.RunContext(ctx, splitShortFlags(arguments))
 }
 
 // show prints the fleet.
@@ -101,7 +101,7 @@ func show(c *cli.Context) error {
 	defer cancel()
 	core, namespace, err := connect(c.Path("kubeconfig"), c.String("context"))
 	if err != nil {
-		return withHint(c, err)
+		return err
 	}
 	f, err := fleet.Read(ctx, core, fleet.Options{
 		Namespace: c.String("namespace"), Fallback: namespace,

@@ -21,7 +21,17 @@ func connect(file, contextName string) (client.CoreV1Interface, string, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = file
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: contextName})
+	raw, err := loader.RawConfig()
+	if err != nil {
+		return nil, "", fmt.Errorf("read the kubeconfig: %w", err)
+	}
+	if contextName != "" && raw.Contexts[contextName] == nil {
+		return nil, "", fmt.Errorf("the kubeconfig has no context %q\nhint: kubectl config get-contexts lists the contexts", contextName)
+	}
 	config, err := loader.ClientConfig()
+	if clientcmd.IsEmptyConfig(err) {
+		return nil, "", fmt.Errorf("found no cluster: %w\nhint: set $KUBECONFIG, or name the file with --kubeconfig", clientcmd.ErrEmptyConfig)
+	}
 	if err != nil {
 		return nil, "", fmt.Errorf("read the kubeconfig: %w", err)
 	}

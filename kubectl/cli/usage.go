@@ -9,12 +9,24 @@ import (
 
 	"github.com/urfave/cli/v2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"image-cri-shim/kubectl/fleet"
 )
 
 var formats = []string{"text", "wide", "json"}
+
+// splitShortFlags separates the values of short flags, which kubectl accepts without a blank:
+// -owide.
+func splitShortFlags(arguments []string) (split []string) {
+	for _, argument := range arguments {
+		if len(argument) > 2 && argument[2] != '=' && (strings.HasPrefix(argument, "-o") || strings.HasPrefix(argument, "-n")) {
+			split = append(split, argument[:2], argument[2:])
+		} else {
+			split = append(split, argument)
+		}
+	}
+	return split
+}
 
 // checkArguments returns a usage error if a flag has a wrong value or follows an argument.
 func checkArguments(c *cli.Context) error {
@@ -57,10 +69,6 @@ func flagError(_ *cli.Context, err error, _ bool) error {
 func withHint(c *cli.Context, err error) error {
 	hint := ""
 	switch {
-	case clientcmd.IsEmptyConfig(err):
-		hint = "set $KUBECONFIG, or name the file with --kubeconfig"
-	case clientcmd.IsContextNotFound(err):
-		hint = "kubectl config get-contexts lists the contexts"
 	case errors.Is(err, fleet.ErrNoAgents):
 		hint = "is the chart installed? A node with a label or without the value of waves has no agent; kubectl get daemonsets -A shows it"
 	case apierrors.IsForbidden(err):
