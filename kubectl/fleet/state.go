@@ -31,6 +31,9 @@ const (
 	Down     State = "down"      // the node is unreachable or not ready
 )
 
+// States lists the states.
+var States = []State{Ready, Removed, Applying, Refused, Waiting, Failed, Stale, NotReady, Pending, Pulling, Ending, Down}
+
 // Ready reports whether a node is in the requested state.
 func (s State) Ready() bool { return s == Ready || s == Removed }
 
