@@ -130,7 +130,10 @@ func TestPackageOnAMachine(t *testing.T) {
 				}
 			}
 
-			for _, shared := range []string{"prometheus/image-cri-shim.rules.yaml", "grafana/image-cri-shim.json"} {
+			for _, shared := range []string{
+				"prometheus/image-cri-shim.rules.yaml", "grafana/image-cri-shim.json",
+				"prometheus/image-cri-shim-fleet.rules.yaml", "grafana/image-cri-shim-fleet.json",
+			} {
 				if !manager.has("usr/share/image-cri-shim/" + shared) {
 					t.Errorf("%s is not installed", shared)
 				}

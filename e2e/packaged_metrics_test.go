@@ -1,12 +1,9 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,10 +16,13 @@ import (
 )
 
 const (
-	alertRules = "../packaging/prometheus/image-cri-shim.rules.yaml"
-	alertTests = "../packaging/prometheus/image-cri-shim.test.yaml"
-	dashboard  = "../packaging/grafana/image-cri-shim.json"
-	metricDocs = "../docs/metrics.md"
+	alertRules     = "../packaging/prometheus/image-cri-shim.rules.yaml"
+	fleetRules     = "../packaging/prometheus/image-cri-shim-fleet.rules.yaml"
+	dashboard      = "../packaging/grafana/image-cri-shim.json"
+	fleetDashboard = "../packaging/grafana/image-cri-shim-fleet.json"
+	metricDocs     = "../docs/metrics.md"
+
+	agentMetrics = "image_cri_shim_agent_" // the prefix of the agent's own metrics
 )
 
 func readFile(t *testing.T, file string) string {
@@ -44,125 +44,6 @@ func submatches(pattern, text string) []string {
 	return slices.Compact(found)
 }
 
-func runPromtool(t *testing.T, arguments ...string) {
-	t.Helper()
-	if _, err := exec.LookPath("promtool"); err != nil {
-		t.Skip("promtool is not installed (Debian's package prometheus)")
-	}
-	if output, err := exec.CommandContext(testContext(t), "promtool", arguments...).CombinedOutput(); err != nil {
-		t.Errorf("promtool %s: %v\n%s", strings.Join(arguments, " "), err, output)
-	}
-}
-
-// TestAlertRules runs the rules' unit tests. They and the documentation must cover each
-// alert.
-func TestAlertRules(t *testing.T) {
-	alerts := submatches(`alert: (\w+)`, readFile(t, alertRules))
-	if tested := submatches(`alertname: (\w+)`, readFile(t, alertTests)); !slices.Equal(alerts, tested) {
-		t.Errorf("the alerts are %q, but those with tests are %q", alerts, tested)
-	}
-	if documented := submatches("\n\\| `(ImageCRIShim\\w+)`", readFile(t, metricDocs)); !slices.Equal(alerts, documented) {
-		t.Errorf("the alerts are %q, but those in %s are %q", alerts, metricDocs, documented)
-	}
-	const prefix = "/usr/share/doc/image-cri-shim/docs/metrics.md#"
-	var sections []string
-	for _, alert := range alerts {
-		sections = append(sections, prefix+strings.ToLower(alert))
-	}
-	slices.Sort(sections)
-	if runbooks := submatches(`runbook_url: (.*)`, readFile(t, alertRules)); !slices.Equal(runbooks, sections) {
-		t.Errorf("the runbooks are %q, want %q", runbooks, sections)
-	}
-	_, runbook, _ := strings.Cut(readFile(t, metricDocs), "\n## Runbook\n")
-	for _, section := range strings.Split(runbook, "\n### ")[1:] {
-		if alert, text, _ := strings.Cut(section, "\n"); !slices.Contains(alerts, alert) || !strings.Contains(text, "\n- Look: ") || !strings.Contains(text, "\n- Do: ") {
-			t.Errorf("the runbook's section %q is not of an alert, or lacks Look or Do", alert)
-		}
-	}
-	if headings := submatches("\n### (ImageCRIShim\\w+)", runbook); !slices.Equal(headings, alerts) {
-		t.Errorf("the runbook describes %q, want %q", headings, alerts)
-	}
-	runPromtool(t, "check", "rules", alertRules)
-	runPromtool(t, "test", "rules", alertTests)
-}
-
-// panel is the part of a dashboard's panel that the tests read.
-type panel struct {
-	ID      int
-	Type    string
-	Title   string
-	GridPos struct{ X, Y, W, H int }
-	Targets []struct{ RefID, Expr string }
-}
-
-// panels returns the panels of the dashboard and their expressions as Prometheus gets them.
-func panels(t *testing.T) (panels []panel, expressions []string) {
-	t.Helper()
-	var board struct {
-		UID, Title    string
-		SchemaVersion int
-		Templating    struct{ List []struct{ Name, Type string } }
-		Panels        []panel
-	}
-	if err := json.Unmarshal([]byte(readFile(t, dashboard)), &board); err != nil {
-		t.Fatal(err)
-	}
-	if board.UID == "" || board.Title == "" || board.SchemaVersion == 0 || len(board.Templating.List) != 2 {
-		t.Errorf("unexpected dashboard %+v", board)
-	}
-	replacer := strings.NewReplacer("$__rate_interval", "5m", "$instance", ".*")
-	for _, p := range board.Panels {
-		for _, target := range p.Targets {
-			expressions = append(expressions, replacer.Replace(target.Expr))
-		}
-	}
-	return board.Panels, expressions
-}
-
-// TestDashboard requires that each panel has a position and a unique name, as Grafana needs,
-// and that Prometheus can parse the expressions.
-func TestDashboard(t *testing.T) {
-	panels, expressions := panels(t)
-	if panels[1].Title != "Pulls failing now" || panels[1].GridPos.Y != 1 {
-		t.Errorf("the first panel is %+v, want that of failing pulls", panels[1])
-	}
-	seen, places := map[string]bool{}, map[[2]int]string{}
-	once := func(kind, value string) {
-		if value == "" || seen[kind+value] {
-			t.Errorf("a panel's %s is %q, which is empty or not unique", kind, value)
-		}
-		seen[kind+value] = true
-	}
-	for _, p := range panels {
-		once("title ", p.Title)
-		once("ID ", fmt.Sprint(p.ID))
-		if (p.Type == "row") != (len(p.Targets) == 0) || p.GridPos.W < 1 || p.GridPos.H < 1 || p.GridPos.X+p.GridPos.W > 24 {
-			t.Errorf("unexpected panel %+v", p)
-		}
-		for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
-			for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
-				if other, taken := places[[2]int{x, y}]; taken {
-					t.Fatalf("%s overlaps %s", p.Title, other)
-				}
-				places[[2]int{x, y}] = p.Title
-			}
-		}
-		for _, target := range p.Targets {
-			once("query ", p.Title+target.RefID)
-		}
-	}
-	var rules strings.Builder
-	rules.WriteString("groups:\n- name: dashboard\n  rules:\n")
-	for i, expression := range expressions {
-		fmt.Fprintf(&rules, "  - record: panel:%d\n    expr: %q\n", i, expression)
-	}
-	file := filepath.Join(t.TempDir(), "rules.yaml")
-	if err := os.WriteFile(file, []byte(rules.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	runPromtool(t, "check", "rules", file)
-}
-
 // TestShownMetrics compares the metrics of a shim with the documentation, and with the
 // metrics that the alerts and the dashboard use.
 func TestShownMetrics(t *testing.T) {
@@ -170,46 +51,92 @@ func TestShownMetrics(t *testing.T) {
 	n.pull(t, n.through, "nginx:1.25", nil)
 	exposed := settled(t, httpAddress)
 
-	documented := map[string]string{}
-	for _, row := range regexp.MustCompile("\n\\| `(image_cri_shim_\\w+)` \\| (\\w+) \\| ([^|]*) ?\\|").FindAllStringSubmatch(readFile(t, metricDocs), -1) {
-		documented[row[1]] = row[2] + " " + strings.Join(submatches("`(\\w+)`", row[3]), " ")
+	documented, real := map[string]string{}, map[string]string{}
+	for name, row := range documentedMetrics(t) {
+		if !strings.HasPrefix(name, agentMetrics) {
+			documented[name] = row.text()
+		}
 	}
-	real := map[string]string{}
 	for name, family := range exposed {
 		if strings.HasPrefix(name, "image_cri_shim_") {
-			real[name] = strings.ToLower(family.GetType().String()) + " " + strings.Join(labels(family), " ")
+			real[name] = metricRow{strings.ToLower(family.GetType().String()), labels(family)}.text()
 		}
 	}
 	if !maps.Equal(documented, real) {
 		t.Errorf("%s lists\n%q, but exposed are\n%q", metricDocs, documented, real)
 	}
 
-	_, expressions := panels(t)
-	asked := map[string]bool{}
-	for where, text := range map[string]string{dashboard: strings.Join(expressions, "\n"), alertRules: readFile(t, alertRules)} {
-		for _, use := range regexp.MustCompile(`\b(image_cri_shim_\w+|go_\w+|process_\w+)(?:\{([^}]*)\})?`).FindAllStringSubmatch(text, -1) {
-			name := use[1]
-			if exposed[name] == nil {
-				name = regexp.MustCompile(`_(bucket|count|sum)$`).ReplaceAllString(name, "")
-			}
-			family := exposed[name]
-			if family == nil {
-				t.Errorf("%s uses %s, which is not exposed", where, use[1])
-				continue
-			}
-			asked[name] = true
-			for _, label := range submatches(`(\w+)(?:=|!)`, regexp.MustCompile(`"[^"]*"`).ReplaceAllString(use[2], "")) {
-				if label != "instance" && label != "job" && !slices.Contains(labels(family), label) {
-					t.Errorf("%s uses the label %s of %s, which has %q", where, label, name, labels(family))
-				}
-			}
-		}
+	known := map[string][]string{}
+	for name, family := range exposed {
+		known[name] = labels(family)
 	}
+	asked := wantKnown(t, known, dashboard, alertRules)
 	for name := range real {
 		if !asked[name] {
 			t.Errorf("neither the dashboard nor an alert shows %s", name)
 		}
 	}
+}
+
+// TestFleetMetrics requires that the dashboard and the alerts of a fleet use only documented
+// metrics, and each one of the agent. The tests on a cluster compare them with a real agent.
+func TestFleetMetrics(t *testing.T) {
+	known := map[string][]string{}
+	for name, row := range documentedMetrics(t) {
+		known[name] = row.labels
+	}
+	asked := wantKnown(t, known, fleetDashboard, fleetRules)
+	for name := range known {
+		if strings.HasPrefix(name, agentMetrics) && !asked[name] {
+			t.Errorf("neither the dashboard of a fleet nor an alert shows %s", name)
+		}
+	}
+}
+
+// metricRow is a row of the tables of metrics in the documentation.
+type metricRow struct {
+	kind   string
+	labels []string
+}
+
+func (r metricRow) text() string { return r.kind + " " + strings.Join(r.labels, " ") }
+
+// documentedMetrics returns the rows of the tables by the names of the metrics.
+func documentedMetrics(t *testing.T) map[string]metricRow {
+	t.Helper()
+	rows := map[string]metricRow{}
+	for _, row := range regexp.MustCompile("\n\\| `(image_cri_shim_\\w+)` \\| (\\w+) \\| ([^|]*) ?\\|").FindAllStringSubmatch(readFile(t, metricDocs), -1) {
+		rows[row[1]] = metricRow{row[2], submatches("`(\\w+)`", row[3])}
+	}
+	return rows
+}
+
+// wantKnown requires that a dashboard and a file of rules use only known metrics, and only
+// their labels. It returns the metrics that they use.
+func wantKnown(t *testing.T, known map[string][]string, board, rules string) (asked map[string]bool) {
+	t.Helper()
+	_, expressions := panels(t, board)
+	asked = map[string]bool{}
+	for where, text := range map[string]string{board: strings.Join(expressions, "\n"), rules: readFile(t, rules)} {
+		for _, use := range regexp.MustCompile(`\b(image_cri_shim_\w+|go_\w+|process_\w+)(?:\{([^}]*)\})?`).FindAllStringSubmatch(text, -1) {
+			name := use[1]
+			if _, found := known[name]; !found {
+				name = regexp.MustCompile(`_(bucket|count|sum)$`).ReplaceAllString(name, "")
+			}
+			labels, found := known[name]
+			if !found {
+				t.Errorf("%s uses %s, which is not exposed", where, use[1])
+				continue
+			}
+			asked[name] = true
+			for _, label := range submatches(`(\w+)(?:=|!)`, regexp.MustCompile(`"[^"]*"`).ReplaceAllString(use[2], "")) {
+				if label != "instance" && label != "job" && !slices.Contains(labels, label) {
+					t.Errorf("%s uses the label %s of %s, which has %q", where, label, name, labels)
+				}
+			}
+		}
+	}
+	return asked
 }
 
 // labels returns the names of a metric's labels, in order.
@@ -241,7 +168,7 @@ func TestPrometheus(t *testing.T) {
 	}
 	t.Cleanup(prometheus.Stop)
 	ctx := testContext(t)
-	_, expressions := panels(t)
+	_, expressions := panels(t, dashboard)
 	eventually(t, func() string {
 		n.pull(t, n.through, "nginx:1.25", nil)
 		_, _ = n.through.Images.PullImage(ctx, &runtimeapi.ImageSpec{Image: "no-such:1"}, callerLogin, nil)
