@@ -162,7 +162,11 @@ func TestPrometheus(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := newNode(t, shared.embedded, privateConfiguration()+"registries: [{address: http://127.0.0.1:1}]\nmetrics: "+httpAddress+"\n")
-	prometheus, err := testbed.StartPrometheus(testContext(t), t.TempDir(), "image-cri-shim", httpAddress, alertRules)
+	configuration, err := testbed.Scrape("image-cri-shim", httpAddress, alertRules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prometheus, err := testbed.StartPrometheus(testContext(t), t.TempDir(), configuration)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +181,7 @@ func TestPrometheus(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", expression, err)
 			}
-			if series == 0 && !strings.Contains(expression, "calls_in_flight") { // calls in flight are rare
+			if len(series) == 0 && !strings.Contains(expression, "calls_in_flight") { // calls in flight are rare
 				return expression + " shows nothing"
 			}
 		}

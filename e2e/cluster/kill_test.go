@@ -157,9 +157,6 @@ func TestAgentKilledAtEachStep(t *testing.T) {
 	}
 }
 
-// failingKubelet is a drop-in with which kubelet fails once it is pointed at the shim.
-const failingKubelet = "[Service]\nRestartSec=1\nExecStartPre=/bin/sh -c '! grep image-cri-shim /var/lib/kubelet/config.yaml'\n"
-
 // TestKubeletHealsWithoutPod lets kubelet fail after the agent has pointed it at the shim, and
 // kills the agent. The node points kubelet back: one after two minutes, the other one
 // when it boots after a power failure.
@@ -171,16 +168,7 @@ func TestKubeletHealsWithoutPod(t *testing.T) {
 			t.Parallel()
 			ctx := testContext(t)
 			agent := newHostAgent(ctx, t, node)
-			const dropIn = "/etc/systemd/system/kubelet.service.d/90-fail.conf"
-			if err := errors.Join(
-				os.MkdirAll(node.Path(filepath.Dir(dropIn)), 0o755),
-				os.WriteFile(node.Path(dropIn), []byte(failingKubelet), 0o644),
-			); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := node.Run(ctx, "systemctl", "daemon-reload"); err != nil {
-				t.Fatal(err)
-			}
+			failKubelet(ctx, t, node)
 			_, stop := agent.start(ctx, "agent")
 			defer stop()
 			awaitKubelet(ctx, t, node, true)
@@ -209,12 +197,7 @@ func TestKubeletHealsWithoutPod(t *testing.T) {
 			if err := shared.AwaitReady(ctx, node); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.RemoveAll(node.Path(filepath.Dir(dropIn))); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := node.Run(ctx, "systemctl", "daemon-reload"); err != nil {
-				t.Fatal(err)
-			}
+			mendKubelet(ctx, t, node)
 			agent = newHostAgent(ctx, t, node)
 			agent.finish(ctx, t, "remove", removed)
 			wantPristine(ctx, t, node)

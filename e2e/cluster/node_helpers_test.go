@@ -3,7 +3,9 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -156,4 +158,32 @@ func createSecret(ctx context.Context, t *testing.T, name string, data map[strin
 			t.Error(err)
 		}
 	})
+}
+
+// failingKubelet is a drop-in with which kubelet fails once it is pointed at the shim.
+const failingFolder, failingKubelet = "/etc/systemd/system/kubelet.service.d", "[Service]\nRestartSec=1\nExecStartPre=/bin/sh -c '! grep image-cri-shim /var/lib/kubelet/config.yaml'\n"
+
+// failKubelet lets kubelet of a node fail once it is pointed at the shim.
+func failKubelet(ctx context.Context, t *testing.T, node *bed.Node) {
+	t.Helper()
+	if err := errors.Join(
+		os.MkdirAll(node.Path(failingFolder), 0o755),
+		os.WriteFile(node.Path(failingFolder+"/90-fail.conf"), []byte(failingKubelet), 0o644),
+	); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := node.Run(ctx, "systemctl", "daemon-reload"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mendKubelet ends failKubelet.
+func mendKubelet(ctx context.Context, t *testing.T, node *bed.Node) {
+	t.Helper()
+	if err := os.RemoveAll(node.Path(failingFolder)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := node.Run(ctx, "systemctl", "daemon-reload"); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -178,6 +178,7 @@ func agentState(ctx context.Context) string {
 // status is the part of the agent's status file that tests need.
 type status struct {
 	Updated          time.Time `json:"updated"`
+	Hash             string    `json:"hash"`
 	Process          int       `json:"pid"`
 	Ready            bool      `json:"ready"`
 	Reason           string    `json:"reason"`
@@ -185,6 +186,7 @@ type status struct {
 	Serving          string    `json:"serving"`
 	KubeletConnected bool      `json:"kubeletConnected"`
 	KubeletRestarts  int       `json:"kubeletRestarts"`
+	Doctor           []string  `json:"doctor"`
 	Removed          bool      `json:"removed"`
 	Drift            *struct {
 		Count int      `json:"count"`

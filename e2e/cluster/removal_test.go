@@ -110,6 +110,19 @@ func TestOptOut(t *testing.T) {
 	out, other := cluster.Nodes[1], cluster.Nodes[0]
 	setLabel(ctx, t, out, enabledLabel, "false")
 	defer setLabel(ctx, t, out, enabledLabel, "")
+	awaitTakenOut(ctx, t, out)
+	if _, err := out.ReadFile("/etc/image-cri-shim.yaml"); err == nil {
+		t.Error("the configuration remains")
+	}
+	runPublic(ctx, t, other)
+	setLabel(ctx, t, out, enabledLabel, "")
+	awaitServing(ctx, t, out, oldVersion)
+	runPublic(ctx, t, out)
+}
+
+// awaitTakenOut waits until the shim is removed from a node with the label, and from no other.
+func awaitTakenOut(ctx context.Context, t *testing.T, out *bed.Node) {
+	t.Helper()
 	if err := bed.Await(ctx, func(ctx context.Context) error {
 		pods, err := agentPods(ctx, "remove")
 		if err != nil {
@@ -123,13 +136,6 @@ func TestOptOut(t *testing.T) {
 	}); err != nil {
 		t.Fatalf("%v\n%s", err, agentState(ctx))
 	}
-	if _, err := out.ReadFile("/etc/image-cri-shim.yaml"); err == nil {
-		t.Error("the configuration remains")
-	}
-	runPublic(ctx, t, other)
-	setLabel(ctx, t, out, enabledLabel, "")
-	awaitServing(ctx, t, out, oldVersion)
-	runPublic(ctx, t, out)
 }
 
 // TestNodeDownDuringUninstall removes the shim while a node is down. The node is cleaned when it

@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-// Prometheus is Debian's Prometheus with one target and a rules file.
+// Prometheus is Debian's Prometheus.
 type Prometheus struct {
 	address string
 	process *process
@@ -26,17 +26,22 @@ func PrometheusMissing() error {
 	return err
 }
 
-// StartPrometheus starts a Prometheus that scrapes target, a host:port, as the named job,
-// and evaluates the rules file. It returns once the API answers. Its files are in folder.
-func StartPrometheus(ctx context.Context, folder, job, target, rules string) (*Prometheus, error) {
+// Scrape returns the configuration of a Prometheus that scrapes target, a host:port, as the named
+// job, and evaluates the rules file.
+func Scrape(job, target, rules string) (string, error) {
 	rules, err := filepath.Abs(rules)
 	if err != nil {
-		return nil, fmt.Errorf("start Prometheus: %w", err)
+		return "", fmt.Errorf("configure Prometheus: %w", err)
 	}
-	configuration := fmt.Sprintf(`global: {scrape_interval: 200ms, evaluation_interval: 200ms}
+	return fmt.Sprintf(`global: {scrape_interval: 200ms, evaluation_interval: 200ms}
 rule_files: [%q]
 scrape_configs: [{job_name: %q, static_configs: [{targets: [%q]}]}]
-`, rules, job, target)
+`, rules, job, target), nil
+}
+
+// StartPrometheus starts a Prometheus with a configuration. It returns once the API answers. Its
+// files are in folder.
+func StartPrometheus(ctx context.Context, folder, configuration string) (*Prometheus, error) {
 	file := filepath.Join(folder, "prometheus.yml")
 	if err := os.WriteFile(file, []byte(configuration), 0o600); err != nil {
 		return nil, fmt.Errorf("start Prometheus: %w", err)
@@ -61,11 +66,36 @@ scrape_configs: [{job_name: %q, static_configs: [{targets: [%q]}]}]
 // Stop ends Prometheus.
 func (p *Prometheus) Stop() { p.process.stop() }
 
-// Query returns the number of series in an expression's current value.
-func (p *Prometheus) Query(ctx context.Context, expression string) (series int, err error) {
-	var data struct{ Result []json.RawMessage }
+// Sample is the current value of one series of an expression.
+type Sample struct {
+	Labels map[string]string
+	Value  string
+}
+
+// Query returns an expression's current value.
+func (p *Prometheus) Query(ctx context.Context, expression string) (samples []Sample, err error) {
+	var data struct {
+		Result []struct {
+			Metric map[string]string
+			Value  [2]any // time, and the value as a string
+		}
+	}
 	err = p.get(ctx, "/api/v1/query", url.Values{"query": {expression}}, &data)
-	return len(data.Result), err
+	for _, series := range data.Result {
+		samples = append(samples, Sample{series.Metric, fmt.Sprint(series.Value[1])})
+	}
+	return samples, err
+}
+
+// MetricTypes returns the types of the metrics that Prometheus has scraped, by their names.
+func (p *Prometheus) MetricTypes(ctx context.Context) (types map[string]string, err error) {
+	var data map[string][]struct{ Type string }
+	err = p.get(ctx, "/api/v1/metadata", nil, &data)
+	types = map[string]string{}
+	for name, metadata := range data {
+		types[name] = metadata[0].Type
+	}
+	return types, err
 }
 
 // Alerts returns the state of each alert: "inactive", "pending" or "firing". The error

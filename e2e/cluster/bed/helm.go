@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 )
 
 // Helm runs Helm as the administrator and returns its output. An error contains the output
@@ -17,12 +18,27 @@ func (c *Cluster) Helm(ctx context.Context, arguments ...string) (string, error)
 	if err != nil {
 		return "", err
 	}
-	command := exec.CommandContext(ctx, helm, arguments...)
+	return c.runClient(ctx, helm, arguments...)
+}
+
+// Plugin runs `kubectl image-cri-shim` as the administrator and returns its output. An error
+// contains the output too: the plugin fails if a node is not ready.
+func (c *Cluster) Plugin(ctx context.Context, arguments ...string) (string, error) {
+	plugin, err := program("kubectl-image_cri_shim")
+	if err != nil {
+		return "", err
+	}
+	return c.runClient(ctx, plugin, arguments...)
+}
+
+// runClient runs a client of the cluster.
+func (c *Cluster) runClient(ctx context.Context, client string, arguments ...string) (string, error) {
+	command := exec.CommandContext(ctx, client, arguments...)
 	command.Env = []string{"HOME=" + filepath.Join(c.folder, "helm"), "KUBECONFIG=" + c.Kubeconfig, "PATH=" + os.Getenv("PATH")}
 	output, err := command.CombinedOutput()
 	output = bytes.TrimSpace(output)
 	if err != nil {
-		return string(output), fmt.Errorf("helm %s: %w: %s", arguments[0], err, output)
+		return string(output), fmt.Errorf("%s %s: %w: %s", filepath.Base(client), strings.Join(arguments[:min(1, len(arguments))], ""), err, output)
 	}
 	return string(output), nil
 }

@@ -228,7 +228,7 @@ func Missing() error {
 	if os.Geteuid() != 0 {
 		problems = append(problems, errors.New("not root"))
 	}
-	for _, binary := range []string{"/lib/systemd/systemd", "containerd", "docker-registry", "ip", "mount", "nsenter", "pivot_root", "runc", "setpriv", "unshare", "/usr/lib/cni/bridge", "/bin/busybox"} {
+	for _, binary := range []string{"/lib/systemd/systemd", "containerd", "docker-registry", "ip", "mount", "nsenter", "pivot_root", "prometheus", "runc", "setpriv", "unshare", "/usr/lib/cni/bridge", "/bin/busybox"} {
 		if _, err := exec.LookPath(binary); err != nil {
 			problems = append(problems, fmt.Errorf("%s is not installed", binary))
 		}
