@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"image-cri-shim/e2e/cluster/bed"
-	"image-cri-shim/e2e/testbed"
 )
 
 const (
@@ -24,7 +23,7 @@ const (
 
 // fleetView is the dashboard of the fleet on a Prometheus that scrapes both nodes.
 type fleetView struct {
-	prometheus *testbed.Prometheus
+	prometheus *bed.Prometheus
 	queries    map[string]string // by the title of the panel, followed by the letter of one of several queries
 	usual      shown             // in a state without failures
 }
@@ -41,7 +40,7 @@ func newFleetView(ctx context.Context, t *testing.T) *fleetView {
 		t.Fatalf("%s has no scrape_configs", metricDocs)
 	}
 	rules := "../../packaging/prometheus/image-cri-shim"
-	prometheus, err := shared.StartPrometheus(ctx, documented[1], rules+".rules.yaml", rules+"-fleet.rules.yaml")
+	prometheus, err := shared.StartPrometheus(ctx, namespace, documented[1], rules+".rules.yaml", rules+"-fleet.rules.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +125,7 @@ func wantTable(ctx context.Context, t *testing.T, state string, rows []string) {
 		}
 		for _, row := range rows {
 			column := strings.Fields(row)
-			line := fmt.Sprintf(`(?m)^%s +%s +[0-9a-f]+ +%s +\d+ +\w+ +%s `, column[0], column[1], column[2], column[3])
+			line := fmt.Sprintf(`(?m)^%s +%s +\S+ +%s +\d+ +\w+ +%s `, column[0], column[1], column[2], column[3])
 			if !regexp.MustCompile(line).MatchString(output) {
 				return fmt.Errorf("%q is not in\n%s", row, output)
 			}
