@@ -14,9 +14,12 @@ import (
 	"image-cri-shim/version"
 )
 
+// agentName is the name of the command, also in the status.
+const agentName = "agent"
+
 func (p program) agentCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "agent",
+		Name:  agentName,
 		Usage: "install, configure and watch the shim on this node",
 		Description: `agent applies the configuration of a folder and the shim's version of its image, and then looks
 at the node after each interval to mend changes by hand or by kubeadm. If the configuration
@@ -90,7 +93,7 @@ func (p program) rollOut(c *cli.Context, from source, gate rollout.Gate, binary 
 	}
 	defer watch.close()
 	options := rollout.Options{
-		Command: "agent", Version: version.Short(), Gate: gate,
+		Command: agentName, Version: version.Short(), Gate: gate,
 		Jitter: c.Duration("jitter"), Interval: c.Duration("interval"),
 		Live: from.isLive(), Source: watch.String(), Step: p.step, Log: log,
 	}

@@ -30,6 +30,10 @@ func onNode(ctx context.Context, root string, binary *os.File, options rollout.O
 	if err := host.Enter(root); err != nil {
 		return err
 	}
+	options.Unsupported = host.CheckSystem()
+	if options.Unsupported != nil && options.Command == agentName {
+		return options.Unsupported
+	}
 	machine, err := host.MachineID()
 	if err != nil {
 		return err
@@ -39,22 +43,30 @@ func onNode(ctx context.Context, root string, binary *os.File, options rollout.O
 		return err
 	}
 	defer release()
+	options.Settings, options.About = nodeSettings, about
+	options.Status = status.File
+	if options.Record, err = rollout.OpenRecord(host.StateFolder, machine, options.Log); err != nil {
+		return err
+	}
+	if options.Unsupported != nil && !options.Record.Exists() { // such a system may have no systemd
+		return work(rollout.New(options))
+	}
 	units, err := systemd.Connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer units.Close()
-	if options.Record, err = rollout.OpenRecord(host.StateFolder, machine, options.Log); err != nil {
-		return err
-	}
 	shim := service.New(units, service.Release{Version: options.Version, Binary: descriptorPath(binary)}, options.Log)
 	options.Service = shim
 	options.Former = func(version string) rollout.Service {
 		return service.New(units, service.Release{Version: version, Binary: service.VersionsFolder + "/" + version + "/image-cri-shim"}, options.Log)
 	}
 	options.Clients = pointing.New(options.Record.CountRestarts(units), shim.Binary(), options.Log)
-	options.Settings, options.About = nodeSettings, about
-	options.Status = status.File
+	if options.Command == agentName {
+		if err := shim.CheckNode(); err != nil {
+			return err
+		}
+	}
 	return work(rollout.New(options))
 }
 

@@ -5,6 +5,10 @@ import "context"
 // Remove points the clients at the runtime, and then deletes the shim and the agent's state. It
 // continues after a Remove that was killed. A shim that the agent has not installed stays.
 func (r *Rollout) Remove(ctx context.Context) error {
+	if r.Unsupported != nil && !r.Record.Exists() {
+		r.Log.WithError(r.Unsupported).Info("nothing to remove: the agent does not install the shim on this system")
+		return nil
+	}
 	if !r.Service.Installed() && !r.Record.Exists() && !r.isStranded(ctx) {
 		r.Log.Info("nothing to remove: the agent has not installed the shim on this node")
 		return nil

@@ -144,3 +144,16 @@ func TestRemoveSignal(t *testing.T) {
 		})
 	}
 }
+
+// TestRemoveFromUnsupportedSystem requires that a removal from all nodes ends on one where the
+// agent refuses the system, without systemd.
+func TestRemoveFromUnsupportedSystem(t *testing.T) {
+	n := newTestNode(t)
+	r := n.agent(t, newVersion, func(o *Options) {
+		o.Command, o.Service, o.Clients, o.Unsupported = "remove", nil, nil, errors.New("Talos has no systemd")
+	})
+	if err := r.RunRemove(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	n.wantRemoved(t)
+}

@@ -76,7 +76,10 @@ type Options struct {
 	// About asks the running shim.
 	About  func(ctx context.Context, settings *config.Config) (explain.ShimStatus, error)
 	Record *Record
-	Status string // path of the status file
+	// Unsupported is the reason why the agent refuses the system of this node; nil: supported.
+	// Without a Record, Remove then needs no Service and no Clients.
+	Unsupported error
+	Status      string // path of the status file
 
 	Gate     Gate
 	Jitter   time.Duration // maximum wait before the first restart of kubelet

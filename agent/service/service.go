@@ -133,5 +133,20 @@ func (s *Service) Binary() string {
 	return "/usr/bin/" + binaryName
 }
 
+// CheckNode returns an error if the agent can't install the shim on this node. It changes
+// nothing.
+func (s *Service) CheckNode() error {
+	const image = "make it writable, or install the deb or rpm package in the image of the system"
+	folders := []host.Folder{
+		{Path: unitFolder, Instead: "on a system such as NixOS, add the shim's units and kubelet's endpoint to the configuration of the system"},
+		{Path: filepath.Dir(config.DefaultFile), Instead: image},
+		{Path: host.StateFolder, Instead: image},
+	}
+	if !s.Packaged() {
+		folders = append(folders, host.Folder{Path: VersionsFolder, Runs: true, Instead: "mount a writable file system without noexec at /opt, or install the deb or rpm package in the image of the system"})
+	}
+	return host.CheckFolders(s.root, folders...)
+}
+
 // configFile returns the path of the configuration.
 func (s *Service) configFile() string { return s.path(config.DefaultFile) }

@@ -1,0 +1,69 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// Folder is a folder in which the agent installs files. It may be missing.
+type Folder struct {
+	Path    string
+	Runs    bool   // whether programs in it are run
+	Instead string // what to do on a node where the agent can't use it
+}
+
+// CheckFolders returns an error unless the agent can use all folders below root. It changes
+// nothing. If a folder is lost at a reboot, all must be: otherwise kubelet's files would name the
+// socket of a shim that no longer exists.
+func CheckFolders(root string, folders ...Folder) error {
+	inMemory := make([]bool, len(folders))
+	for i, f := range folders {
+		var err error
+		if inMemory[i], err = f.check(root); err != nil {
+			return f.refuse(err)
+		}
+	}
+	for i, f := range folders {
+		if inMemory[i] && slices.Contains(inMemory, false) {
+			return f.refuse(errors.New("it is in memory and lost at a reboot, but kubelet's files are not"))
+		}
+	}
+	return nil
+}
+
+func (f Folder) refuse(cause error) error {
+	return fmt.Errorf("the agent can't install files in %s: %w; %s; %s", f.Path, cause, f.Instead, leave)
+}
+
+// check returns an error if the folder can't be used, and reports whether it is in memory.
+func (f Folder) check(root string) (inMemory bool, err error) {
+	path := nearest(filepath.Join(root, f.Path))
+	// access(2) also finds an immutable folder. It permits root everything else.
+	if err := unix.Access(path, unix.W_OK); errors.Is(err, unix.EROFS) {
+		return false, errors.New("it is on a read-only file system")
+	} else if err != nil {
+		return false, fmt.Errorf("%s can't be written to: %w", path, err)
+	}
+	var system unix.Statfs_t
+	if err := unix.Statfs(path, &system); err != nil {
+		return false, fmt.Errorf("read the file system of %s: %w", path, err)
+	}
+	if f.Runs && system.Flags&unix.ST_NOEXEC != 0 {
+		return false, errors.New("its file system is mounted noexec, so the shim can't run from there")
+	}
+	return system.Type == unix.TMPFS_MAGIC || system.Type == unix.RAMFS_MAGIC, nil
+}
+
+// nearest returns path, or the nearest folder above it that exists.
+func nearest(path string) string {
+	var info unix.Stat_t
+	for path != "/" && errors.Is(unix.Stat(path, &info), fs.ErrNotExist) {
+		path = filepath.Dir(path)
+	}
+	return path
+}
