@@ -21,8 +21,11 @@ const backupSuffix = ".image-cri-shim.bak"
 // killed leaves the file, and the next change of any of them removes it.
 const temporarySuffix = ".image-cri-shim.tmp"
 
-// absent is the content of the backup of a file that Install created.
-const absent = "# This file did not exist before image-cri-shim install.\n"
+// The content of the backup of a file that Install created, without and with its folder.
+const (
+	absent       = "# This file did not exist before image-cri-shim install.\n"
+	absentFolder = "# This file and its folder did not exist before image-cri-shim install.\n"
+)
 
 // Change is a planned edit of a file. It may create or remove the file.
 type Change struct {
@@ -49,7 +52,12 @@ func (c *Change) Created() bool { return c.Missing && c.Changed() }
 
 // Removed reports whether Apply removes the file, which Install created.
 func (c *Change) Removed() bool {
-	return c.Changed() && c.after == "" && c.backup != nil && *c.backup == absent && c.backupAfter == nil
+	return c.Changed() && c.after == "" && c.wasAbsent() && c.backupAfter == nil
+}
+
+// wasAbsent reports whether the file did not exist before Install.
+func (c *Change) wasAbsent() bool {
+	return c.backup != nil && (*c.backup == absent || *c.backup == absentFolder)
 }
 
 // Backup returns the path of the backup file, or "" if the change leaves none.
@@ -82,6 +90,11 @@ func (c *Change) Apply() error {
 	if err := c.removeTemporary(); err != nil {
 		return err
 	}
+	if c.Created() {
+		if err := os.MkdirAll(filepath.Dir(c.Path), 0o755); err != nil {
+			return err
+		}
+	}
 	if c.backupAfter != nil && (c.backup == nil || *c.backup != *c.backupAfter) {
 		if err := c.write(c.backupPath(), *c.backupAfter); err != nil {
 			return fmt.Errorf("write the backup: %w", err)
@@ -98,7 +111,18 @@ func (c *Change) Apply() error {
 		}
 	}
 	if c.backup != nil && c.backupAfter == nil {
-		return os.Remove(c.backupPath())
+		return c.removeBackup(*c.backup)
+	}
+	return nil
+}
+
+// removeBackup removes the backup, and the folder of a file that Install created with it.
+func (c *Change) removeBackup(content string) error {
+	if err := os.Remove(c.backupPath()); err != nil {
+		return err
+	}
+	if content == absentFolder {
+		_ = os.Remove(filepath.Dir(c.Path)) // fails if it has other files
 	}
 	return nil
 }
@@ -145,7 +169,7 @@ func (c *Change) Revert() error {
 	case c.backup == nil && errors.Is(err, fs.ErrNotExist), c.backup != nil && err == nil && backup == *c.backup:
 		return nil // also on a read-only file system
 	case c.backup == nil:
-		return os.Remove(c.backupPath())
+		return c.removeBackup(backup)
 	}
 	return c.write(c.backupPath(), *c.backup)
 }

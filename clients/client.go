@@ -9,7 +9,6 @@ type client struct {
 	// varies.
 	defaultRuntime string
 	distribution   *Distribution // nil for kubelet's own files, and for crictl
-	create         bool          // Install creates the first file if it is missing
 }
 
 // A file is one file of a client. key is the key in it that sets the runtime's endpoint.
@@ -19,6 +18,9 @@ type file struct {
 	key      string
 	readOnly bool
 	unit     string // systemd unit of a distribution that reads the file; empty for other files
+	// initial is the content with which Install creates a missing file, with %[1]s in the place of
+	// the shim's socket; empty: it does not.
+	initial string
 }
 
 func (n *Node) kubelet() client {
@@ -49,5 +51,9 @@ func (n *Node) clients() []client {
 }
 
 func (n *Node) crictl() client {
-	return client{files: []file{{path: n.Crictl, format: yamlFormat("runtime-endpoint", "image-endpoint"), key: "runtime-endpoint"}}, create: n.CreateCrictl}
+	f := file{path: n.Crictl, format: yamlFormat("runtime-endpoint", "image-endpoint"), key: "runtime-endpoint"}
+	if n.CreateCrictl {
+		f.initial = "runtime-endpoint: unix://%[1]s\nimage-endpoint: unix://%[1]s\n"
+	}
+	return client{files: []file{f}}
 }

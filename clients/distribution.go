@@ -1,7 +1,6 @@
 package clients
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,7 +23,7 @@ func (d Distribution) Manual(socket string) string {
 		"; if " + d.Name + " no longer runs on this node, ignore its files with --distribution-root /none"
 }
 
-// Paths lists the files that are read.
+// Paths lists the files that are read, and among them, one that Install may create.
 func (d Distribution) Paths() (paths []string) {
 	for _, f := range d.files {
 		paths = append(paths, f.path)
@@ -50,29 +49,6 @@ func FindDistributions(root string) []Distribution {
 		}
 	}
 	return found
-}
-
-// findRancher finds k3s or RKE2. An argument of kubelet overrides the endpoint that the
-// distribution passes to kubelet. The key container-runtime-endpoint also does so, but then
-// the distribution no longer starts its containerd.
-func findRancher(root, name, server, agent string) Distribution {
-	folder := "/etc/rancher/" + strings.ToLower(name)
-	d := Distribution{
-		Name: name, Unit: server, Runtime: "/run/k3s/containerd/containerd.sock",
-		manual: "create " + folder + "/config.yaml.d/99-image-cri-shim.yaml with the line `kubelet-arg+: [\"container-runtime-endpoint=unix://%s\"]`" +
-			" (arguments in the unit override it: if the unit has --kubelet-arg, add --kubelet-arg=container-runtime-endpoint=... there instead)",
-	}
-	configurations := existing(filepath.Join(root, folder, "config.yaml"), filepath.Join(root, folder, "config.yaml.d/*.yaml"))
-	for _, path := range configurations {
-		d.files = append(d.files, file{path: path, format: rancherFormat})
-	}
-	for _, unit := range []string{server, agent} {
-		if units := unitFiles(root, unit); len(units) > 0 {
-			d.Unit = unit
-			d.addUnits(units)
-		}
-	}
-	return d
 }
 
 // findK0s finds a k0s that runs kubelet: a worker, or a controller that is a worker too. Its
@@ -142,42 +118,6 @@ func contain(paths []string, words ...string) bool {
 		content, _ := os.ReadFile(path)
 		return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(string(content), word) })
 	})
-}
-
-// Endpoint is an endpoint of kubelet, and the file that sets it.
-type Endpoint struct{ File, Value string }
-
-// Endpoints returns kubelet's endpoints of the runtime and of the image service. A value is
-// empty if no file sets it.
-func (d Distribution) Endpoints() (runtime, image Endpoint, err error) {
-	edits, err := readFiles(d.client())
-	runtime, image = effective(edits)
-	return runtime, image, err
-}
-
-// effective returns the endpoints that kubelet gets. A later file overrides an earlier one, and
-// kubelet-arg overrides the other key. It also removes all arguments of earlier files, unless a
-// file appends to them with kubelet-arg+.
-func effective(edits []*fileEdit) (runtime, image Endpoint) {
-	var key, argument struct{ runtime, image Endpoint }
-	for _, e := range edits {
-		for _, s := range e.settings {
-			value, target := Endpoint{e.file.path, strings.TrimPrefix(s.endpoint, "remote:")}, &key
-			if strings.HasPrefix(s.key, "kubelet-arg") || e.file.unit != "" {
-				target = &argument
-			}
-			switch {
-			case s.key == argumentsKey:
-				argument.runtime, argument.image = Endpoint{}, Endpoint{}
-			case s.endpoint == "":
-			case isImageKey(s.key):
-				target.image = value
-			default:
-				target.runtime = value
-			}
-		}
-	}
-	return cmp.Or(argument.runtime, key.runtime), cmp.Or(argument.image, key.image)
 }
 
 // KubeletUnit returns the systemd unit that runs kubelet.

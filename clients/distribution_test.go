@@ -103,10 +103,11 @@ func TestDistributionsByHand(t *testing.T) {
 		files         map[string]string
 		wants         []string
 	}{
-		{"k3s with its own containerd", k3sRuntime, map[string]string{"etc/systemd/system/k3s.service": k3sUnit},
+		{"k3s with arguments of kubelet in its unit", k3sRuntime, map[string]string{"etc/systemd/system/k3s.service": k3sUnit + "\t'--kubelet-arg=max-pods=50'\n"},
 			[]string{"k3s: no file sets kubelet's endpoint", `create /etc/rancher/k3s/config.yaml.d/99-image-cri-shim.yaml with the line ` + "`" + `kubelet-arg+: ["container-runtime-endpoint=unix:///run/image-cri-shim.sock"]`, "systemctl restart k3s"}},
 		{"k3s without cri", containerd, map[string]string{k3sFile: "token: x\n"},
 			[]string{"kubelet uses k3s's own runtime unix://" + k3sRuntime + " instead of the shim's runtime unix://" + containerd + ": set `cri` to it first"}},
+		{"k3s with Docker", k3sRuntime, map[string]string{k3sFile: "docker: true\n"}, []string{"k3s's own runtime unix:///run/k3s/cri-dockerd/cri-dockerd.sock"}},
 		{"k3s with another runtime", k3sRuntime, map[string]string{k3sFile: "container-runtime-endpoint: /run/other.sock\n"},
 			[]string{"config.yaml: line 1: container-runtime-endpoint: found /run/other.sock, expected the shim's own runtime"}},
 		{"k3s with arguments in its unit", containerd, map[string]string{"etc/systemd/system/k3s.service": k3sUnit + "\t'--container-runtime-endpoint' \\\n\t'unix://" + containerd + "' \\\n"},

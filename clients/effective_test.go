@@ -22,9 +22,10 @@ func TestReplacedArguments(t *testing.T) {
 		files map[string]string
 		want  string
 	}{
+		{"replaced by a file after that of install", map[string]string{folder + "zz.yml": "kubelet-arg: [v=2]\n"}, ""},
 		{"alone", map[string]string{folder + "10.yaml": shim}, "unix:///run/image-cri-shim.sock"},
 		{"appended", map[string]string{folder + "10.yaml": shim, folder + "20.yaml": "kubelet-arg+: v=2\n"}, "unix:///run/image-cri-shim.sock"},
-		{"replaced", map[string]string{folder + "10.yaml": shim, folder + "20.yaml": "kubelet-arg: [v=2]\n"}, ""},
+		{"replaced", map[string]string{folder + "10.yaml": shim, folder + "zz.yaml": "kubelet-arg: [v=2]\n"}, ""},
 		{"set again", map[string]string{folder + "10.yaml": "kubelet-arg: [v=2]\n", folder + "20.yaml": shim}, "unix:///run/image-cri-shim.sock"},
 		{"replaced in the unit", map[string]string{folder + "10.yaml": shim, service: "[Service]\nExecStart=/usr/local/bin/k3s \\\n    agent \\\n\t'--kubelet-arg' \\\n\t'v=2' \\\n"}, ""},
 		{"other arguments in the unit", map[string]string{folder + "10.yaml": shim, service: "[Service]\nExecStart=/usr/local/bin/k3s agent --kube-proxy-arg=v=2\n"}, "unix:///run/image-cri-shim.sock"},

@@ -6,6 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"syscall"
 )
 
@@ -57,6 +59,23 @@ func readFile(f file) (*fileEdit, error) {
 	e.change.content, e.change.after = e.content, e.content
 	e.settings, err = f.format.find(e.content)
 	return e, err
+}
+
+// create plans a missing file.
+func (e *fileEdit) create(shim string) {
+	backup := absent
+	if _, err := os.Stat(filepath.Dir(e.file.path)); errors.Is(err, fs.ErrNotExist) {
+		backup = absentFolder
+	}
+	e.change.after, e.change.backupAfter = fmt.Sprintf(e.file.initial, shim), &backup
+}
+
+// isCreated reports whether Install created the file for one of the shim's sockets, and nothing
+// was added since.
+func (e *fileEdit) isCreated(sockets []string) bool {
+	return e.file.initial != "" && e.change.wasAbsent() && slices.ContainsFunc(sockets, func(socket string) bool {
+		return e.content == fmt.Sprintf(e.file.initial, socket)
+	})
 }
 
 // readUnit reads a file that is never edited. Unlike the others, it may be a symbolic link.

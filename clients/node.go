@@ -113,7 +113,7 @@ func (n *Node) install(c client, edits []*fileEdit) error {
 		if e.file.path != n.KubeletInstance { // which kubelet does not read
 			set = set || slices.ContainsFunc(e.settings, func(s setting) bool { return !isImageKey(s.key) && s.endpoint != "" })
 		}
-		if e.change.after != e.content {
+		if e.change.after != e.content && !e.change.wasAbsent() {
 			e.change.backupAfter = &original
 		}
 	}
@@ -124,11 +124,11 @@ func (n *Node) install(c client, edits []*fileEdit) error {
 	switch first := edits[0]; {
 	case set || len(problems) > 0:
 	case c.distribution != nil:
-		problems = append(problems, n.unset(*c.distribution))
-	case first.change.Missing && c.create:
-		backup := absent
-		first.change.after = fmt.Sprintf("runtime-endpoint: unix://%s\nimage-endpoint: unix://%s\n", n.Shim, n.Shim)
-		first.change.backupAfter = &backup
+		if d := *c.distribution; !n.SameSocket(d.Runtime, n.Runtime) || !add(edits, n.Shim) {
+			problems = append(problems, n.unset(d))
+		}
+	case first.change.Missing && first.file.initial != "":
+		first.create(n.Shim)
 	case !first.change.Missing:
 		problems = append(problems, first.wrap(n.addEndpoint(c, first)))
 	}
@@ -175,15 +175,6 @@ func unitEndpoint(at setting, shim string) string {
 		return "remote:unix://" + shim
 	}
 	return "unix://" + shim
-}
-
-// unset returns the error for a distribution of which no file sets an endpoint. The file that
-// could set it does not exist, or is a unit.
-func (n *Node) unset(d Distribution) error {
-	if !n.SameSocket(d.Runtime, n.Runtime) {
-		return fmt.Errorf("%s: no file sets kubelet's endpoint, so kubelet uses %s's own runtime unix://%s instead of the shim's runtime unix://%s: set `cri` to it first", d.Name, d.Name, d.Runtime, n.Runtime)
-	}
-	return fmt.Errorf("%s: no file sets kubelet's endpoint, or later arguments replace it, and install adds none: %s", d.Name, d.Manual(n.Shim))
 }
 
 // addEndpoint adds the runtime's endpoint to a file. It is called if no file of the client sets

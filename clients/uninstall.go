@@ -30,6 +30,9 @@ func (n *Node) uninstall(e *fileEdit) error {
 // the setting is among the unknown ones.
 func (n *Node) original(e *fileEdit, runtime string) (content string, unknown []setting) {
 	content = e.content
+	if e.isCreated(append([]string{n.Shim}, n.FormerShims...)) {
+		return "", nil
+	}
 	var backup []setting
 	known := e.change.backup != nil && !e.file.readOnly
 	if known {

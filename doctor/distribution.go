@@ -27,7 +27,10 @@ func (n *node) checkDistribution(d clients.Distribution) Finding {
 	hint := n.installHint() + ", then `systemctl restart " + d.Unit + "`"
 	switch {
 	case runtime.Value == "":
-		return t.fail(d.Manual(n.Settings.Shim), "no file of %s sets kubelet's endpoint, or later arguments replace it, so kubelet uses %s's own runtime", d.Name, d.Name)
+		if !d.CanAdd() || !n.isSocket(d.Runtime, n.Settings.Runtime) {
+			hint = d.Manual(n.Settings.Shim)
+		}
+		return t.fail(hint, "no file of %s sets kubelet's endpoint, or later arguments replace it, so kubelet uses %s's own runtime", d.Name, d.Name)
 	case !n.isShim(runtime.Value) && isUnit(runtime.File):
 		t.subject = runtime.File
 		return t.fail(n.unitHint(runtime.File, d.Unit), "%s", t.endpointText(runtime.Value))
