@@ -41,6 +41,7 @@ func runPointer(arguments []string) (err error) {
 	defer manager.Close()
 	p := New(manager, arguments[0], logrus.New())
 	p.times.kubelet, p.times.settle, p.times.connect = 15*time.Second, time.Second, 3*time.Second
+	p.times.distribution = p.times.kubelet
 	step := func(name string) {
 		fmt.Println(name)
 		if len(arguments) > 2 && name == arguments[2] {

@@ -174,7 +174,10 @@ func (p *Pointing) Resume(ctx context.Context, settings *config.Config) error {
 
 // newSwitch returns the switch of this node.
 func (p *Pointing) newSwitch(node *clients.Node) *revertSwitch {
-	s := &revertSwitch{units: p.units, root: p.root, binary: p.binary, kubelet: unitName(node.KubeletUnit())}
+	s := &revertSwitch{units: p.units, root: p.root, binary: p.binary, kubelet: unitName(node.KubeletUnit()), after: switchTime}
+	if len(node.Distributions) > 0 {
+		s.after = switchTimeOfDistribution
+	}
 	installed, err := config.Load(p.path(config.DefaultFile))
 	for _, socket := range append([]string{node.Shim}, node.FormerShims...) {
 		if err != nil || !unixsocket.Same(socket, installed.Shim) && !slices.Contains(s.former, socket) {
@@ -187,7 +190,11 @@ func (p *Pointing) newSwitch(node *clients.Node) *revertSwitch {
 // running returns the kubelet of this node.
 func (p *Pointing) running(node *clients.Node, settings *config.Config) (*running, error) {
 	healthz, err := healthzURL(node)
-	return &running{units: p.units, unit: unitName(node.KubeletUnit()), admin: admin.Socket(settings.StateDirectory), healthz: healthz, acted: p.newSwitch(node).hasActed, times: p.times}, err
+	times := p.times
+	if len(node.Distributions) > 0 {
+		times.kubelet = times.distribution
+	}
+	return &running{units: p.units, unit: unitName(node.KubeletUnit()), admin: admin.Socket(settings.StateDirectory), healthz: healthz, acted: p.newSwitch(node).hasActed, times: times}, err
 }
 
 // checkUnit returns an error if kubelet's unit can't be restarted.

@@ -3,8 +3,8 @@
 //
 // If kubelet fails, the node can't run the pod of the agent either. [Pointing.Point] therefore
 // arms a switch before it edits a file: systemd units that point the clients back and restart
-// kubelet after two minutes, and at boot, without the agent. Point disarms the switch once the
-// new kubelet works through the shim. If it does not work, Point lets the switch act at once.
+// kubelet after a time, and at boot, without the agent. Point disarms the switch once the new
+// kubelet works through the shim. If it does not work, Point lets the switch act at once.
 // A restart of the shim with a new release needs the switch too: see [Pointing.Arm].
 // The agent may be killed at any point; [Pointing.Resume] continues from the state of the
 // units.
@@ -68,6 +68,8 @@ type Pointing struct {
 // times are the durations of waiting.
 type times struct {
 	kubelet time.Duration // until kubelet works after its restart
+	// distribution is kubelet for a unit that also runs the runtime, and perhaps a control plane.
+	distribution time.Duration
 	settle  time.Duration // how long it must keep working
 	connect time.Duration // until a kubelet that is not restarted has connected to a new shim
 	revert  time.Duration // until the switch has acted
@@ -77,7 +79,7 @@ type times struct {
 // switch runs.
 func New(units Manager, binary string, log logrus.FieldLogger) *Pointing {
 	return &Pointing{units: units, root: "/", binary: binary, log: log,
-		times: times{kubelet: time.Minute, settle: 3 * time.Second, connect: 15 * time.Second, revert: 90 * time.Second}}
+		times: times{kubelet: time.Minute, distribution: 3 * time.Minute, settle: 3 * time.Second, connect: 15 * time.Second, revert: 90 * time.Second}}
 }
 
 // path returns the path of a file of the node.

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"text/template"
+	"time"
 
 	"image-cri-shim/agent/host"
 )
@@ -23,6 +24,12 @@ const (
 
 	unitFolder = "/etc/systemd/system"
 	wantFolder = unitFolder + "/multi-user.target.wants" // of enabled units
+)
+
+// The time after which the switch acts. It must be longer than an agent waits for kubelet.
+const (
+	switchTime               = 2 * time.Minute
+	switchTimeOfDistribution = 5 * time.Minute
 )
 
 var (
@@ -48,6 +55,7 @@ type revertSwitch struct {
 	binary  string   // of the shim
 	kubelet string   // unit
 	former  []string // sockets of the shim besides the one in the configuration
+	after   time.Duration
 }
 
 // exists reports whether a file of the node exists.
@@ -80,7 +88,7 @@ func (s *revertSwitch) arm(ctx context.Context) error {
 		err = syncFolders(folder, filepath.Join(s.root, wantFolder))
 	}
 	if err == nil {
-		_, err = host.WriteFile(filepath.Join(folder, revertTimer), []byte(timerText), 0o644)
+		_, err = host.WriteFile(filepath.Join(folder, revertTimer), fmt.Appendf(nil, timerText, s.after/time.Second), 0o644)
 	}
 	if err == nil {
 		err = s.units.Reload(ctx)
