@@ -70,9 +70,9 @@ type times struct {
 	kubelet time.Duration // until kubelet works after its restart
 	// distribution is kubelet for a unit that also runs the runtime, and perhaps a control plane.
 	distribution time.Duration
-	settle  time.Duration // how long it must keep working
-	connect time.Duration // until a kubelet that is not restarted has connected to a new shim
-	revert  time.Duration // until the switch has acted
+	settle       time.Duration // how long it must keep working
+	connect      time.Duration // until a kubelet that is not restarted has connected to a new shim
+	revert       time.Duration // until the switch has acted
 }
 
 // New returns the Pointing of this node. binary is the path of the shim's binary, which the
