@@ -62,6 +62,11 @@ func findK0s(root string) Distribution {
 			continue
 		}
 		d.Unit = unit
+		if contain(units, "--kubelet-extra-args") { // the last one counts: k0sctl issue 476
+			d.manual = "append --container-runtime-endpoint=unix://%s to the value of --kubelet-extra-args in " + units[0] + ", run systemctl daemon-reload"
+			d.addUnits(units)
+			continue
+		}
 		d.manual = "add the argument --kubelet-extra-args=--container-runtime-endpoint=unix://%s to ExecStart in " + units[0] + ", run systemctl daemon-reload"
 		d.addUnits(units)
 	}

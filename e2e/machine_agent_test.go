@@ -32,9 +32,25 @@ type agentNode struct {
 	before map[string]string // the node's files
 }
 
-// newAgentNode starts a machine with kubelet, and builds two versions of the agent's test binary
-// and of the shim.
+// newAgentNode starts a machine with kubelet and two versions of the agent.
 func newAgentNode(t *testing.T) *agentNode {
+	t.Helper()
+	n := bootAgentNode(t)
+	n.startKubelet(t)
+	n.write(t, kubeletConfig, n.kubeletConfiguration())
+	n.write(t, units+"/kubelet.service", "[Service]\nExecStart=/usr/local/bin/kubelet\nRestart=always\nRestartSec=1\n[Install]\nWantedBy=multi-user.target\n")
+	n.must(t, "systemctl", "daemon-reload")
+	n.must(t, "systemctl", "enable", "kubelet")
+	n.must(t, "systemctl", "restart", "kubelet")
+	n.wantKubelet(t, false)
+	n.before = n.files(t)
+	n.configureAgent(t, "")
+	return n
+}
+
+// bootAgentNode starts a machine without kubelet, and builds two versions of the agent's test
+// binary and of the shim.
+func bootAgentNode(t *testing.T) *agentNode {
 	t.Helper()
 	runtime := needContainerd(t)
 	if err := testbed.MachineMissing(); err != nil {
@@ -54,15 +70,6 @@ func newAgentNode(t *testing.T) *agentNode {
 		n.build(t, "..", "build", "-buildvcs=false", "-ldflags", flags, "-o", n.Path(agentImages+"/shim-"+version), ".")
 		n.build(t, "../agent", "test", "-c", "-ldflags", flags, "-o", n.Path(agentImages+"/agent-"+version), "./cli")
 	}
-	n.startKubelet(t)
-	n.write(t, kubeletConfig, n.kubeletConfiguration())
-	n.write(t, units+"/kubelet.service", "[Service]\nExecStart=/usr/local/bin/kubelet\nRestart=always\nRestartSec=1\n[Install]\nWantedBy=multi-user.target\n")
-	n.must(t, "systemctl", "daemon-reload")
-	n.must(t, "systemctl", "enable", "kubelet")
-	n.must(t, "systemctl", "restart", "kubelet")
-	n.wantKubelet(t, false)
-	n.before = n.files(t)
-	n.configureAgent(t, "")
 	return n
 }
 
@@ -78,7 +85,13 @@ func (n *agentNode) build(t *testing.T, folder string, arguments ...string) {
 // configureAgent writes the folder with the configuration.
 func (n *agentNode) configureAgent(t *testing.T, more string) {
 	t.Helper()
-	n.write(t, agentConfig+"/image-cri-shim.yaml", privateConfiguration()+"cri: /run/containerd/containerd.sock\n"+more)
+	n.configureRuntime(t, "/run/containerd/containerd.sock", more)
+}
+
+// configureRuntime is configureAgent for another runtime.
+func (n *agentNode) configureRuntime(t *testing.T, cri, more string) {
+	t.Helper()
+	n.write(t, agentConfig+"/image-cri-shim.yaml", privateConfiguration()+"cri: "+cri+"\n"+more)
 }
 
 // start starts a command of the agent's program. It kills itself before the step with a number.

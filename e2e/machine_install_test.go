@@ -28,18 +28,27 @@ func isKubelet() bool { return filepath.Base(os.Args[0]) == "kubelet" }
 func runKubelet() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	if len(os.Args) > 2 { // of a distribution
+		return serveAsKubelet(ctx, os.Args[1], os.Args[2])
+	}
 	content, err := os.ReadFile(kubeletConfig)
 	_, text, found := strings.Cut(string(content), "containerRuntimeEndpoint: unix://")
 	if err != nil || !found {
 		return 1
 	}
 	endpoint, text, _ := strings.Cut(text, "\n")
+	_, port, _ := strings.Cut(text, "healthzPort: ")
+	return serveAsKubelet(ctx, endpoint, strings.TrimSpace(port))
+}
+
+// serveAsKubelet is a kubelet with an endpoint and a healthz port, which may be empty.
+func serveAsKubelet(ctx context.Context, endpoint, port string) int {
 	client, err := testbed.Dial(ctx, endpoint)
 	if err != nil {
 		return 1
 	}
-	if _, port, found := strings.Cut(text, "healthzPort: "); found {
-		server := http.Server{Addr: "127.0.0.1:" + strings.TrimSpace(port), Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), ReadHeaderTimeout: time.Second}
+	if port != "" {
+		server := http.Server{Addr: "127.0.0.1:" + port, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), ReadHeaderTimeout: time.Second}
 		go func() { _ = server.ListenAndServe() }()
 		defer func() { _ = server.Close() }()
 	}

@@ -53,6 +53,9 @@ func TestMain(m *testing.M) {
 	if isKubelet() {
 		os.Exit(runKubelet())
 	}
+	if isDistribution() {
+		os.Exit(runDistribution())
+	}
 	klog.SetLogger(klog.Logger{}) // kubelet's client would log each error that it returns
 	// A program with the race detector sleeps a second at exit by default.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
