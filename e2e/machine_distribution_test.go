@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -152,11 +151,7 @@ func TestPackageServiceDistributions(t *testing.T) {
 			n.apply(t, "v2", 1, applyArguments...)
 			n.apply(t, "v2", 1, "remove", "--interval=1s")
 			n.wantBefore(t)
-			for _, path := range agentPaths {
-				if _, err := os.Lstat(n.Path(path)); !errors.Is(err, os.ErrNotExist) {
-					t.Errorf("%s is left: %v", path, err)
-				}
-			}
+			n.wantNoAgent(t)
 		})
 	}
 }
