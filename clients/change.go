@@ -138,42 +138,6 @@ func (c *Change) removeTemporary() error {
 	return nil
 }
 
-// Revert restores the content of the file and of its backup from before Apply. It restores
-// nothing if the file was edited since.
-func (c *Change) Revert() error {
-	if c.info == nil && !c.Created() {
-		return nil // the file does not exist, or is never edited
-	}
-	now, _, err := readRegular(c.Path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && c.Created():
-	case errors.Is(err, fs.ErrNotExist) && c.Removed():
-		if err := c.write(c.Path, c.content); err != nil {
-			return err
-		}
-	case err != nil:
-		return err
-	case now != c.after && now != c.content:
-		return errors.New("the file was edited meanwhile: restore its endpoint by hand")
-	case c.Created():
-		if err := os.Remove(c.Path); err != nil {
-			return err
-		}
-	case now != c.content:
-		if err := c.write(c.Path, c.content); err != nil {
-			return err
-		}
-	}
-	backup, _, err := readRegular(c.backupPath())
-	switch {
-	case c.backup == nil && errors.Is(err, fs.ErrNotExist), c.backup != nil && err == nil && backup == *c.backup:
-		return nil // also on a read-only file system
-	case c.backup == nil:
-		return c.removeBackup(backup)
-	}
-	return c.write(c.backupPath(), *c.backup)
-}
-
 // ApplyAll applies changes in their order. If one fails, it reverts all of them, and the error
 // says whether that succeeded. The failure of uninstall's change of crictl's file only becomes
 // its Problem.
@@ -193,17 +157,6 @@ func ApplyAll(changes []Change) error {
 		return fmt.Errorf("the files were restored: %w", err)
 	}
 	return nil
-}
-
-// RevertAll reverts changes, the last one first.
-func RevertAll(changes []Change) error {
-	var problems []error
-	for i := len(changes) - 1; i >= 0; i-- {
-		if err := changes[i].Revert(); err != nil {
-			problems = append(problems, fmt.Errorf("restore %s: %w", changes[i].Path, err))
-		}
-	}
-	return errors.Join(problems...)
 }
 
 func (c *Change) write(path, content string) (err error) {
