@@ -40,6 +40,7 @@ On a terminal the levels have colors, unless NO_COLOR is set or TERM is dumb.`,
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "print `FORMAT`: text or json", Value: "text"},
 			&cli.StringFlag{Name: "fail-on", Usage: "lowest `LEVEL` that sets the exit code: warn or fail", Value: "fail"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only problems and the verdict"},
+			&cli.BoolFlag{Name: "sample", Usage: "look up only as many images of the node as it takes to judge each registry, for regular runs on many nodes"},
 			&cli.DurationFlag{Name: "wait", Usage: "repeat the checks until the exit code is 0, for at most `DURATION`, such as 60s"},
 			kubeletConfigFlag(),
 			kubeletFlagsFlag(),
@@ -112,7 +113,7 @@ func printReport(c *cli.Context, report doctor.Report) error {
 
 func examined(c *cli.Context) doctor.Report {
 	kubelet := pathsOf(c).Kubelet()
-	options := doctor.Options{File: file(c), Version: version.Short(), Files: doctor.Files{
+	options := doctor.Options{File: file(c), Version: version.Short(), Sample: c.Bool("sample"), Files: doctor.Files{
 		Kubelet:       append([]string{kubelet.Config}, kubelet.DropIns...),
 		KubeletNamed:  c.IsSet("kubelet-config"),
 		KubeletFlags:  slices.Concat(kubelet.Units, kubelet.Flags),

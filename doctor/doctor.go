@@ -26,6 +26,7 @@ type Options struct {
 	Version   string             // version of this program
 	Admin     string             // admin socket of the running shim
 	Files     Files
+	Sample    bool // look up no more images of the node than it takes to judge each registry
 }
 
 // Files are the configuration files of other programs on the node. Each may be missing.

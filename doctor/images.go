@@ -23,6 +23,9 @@ type nodeImages struct {
 	err     error
 }
 
+// isSample reports whether some images were not looked up because the others suffice.
+func (i nodeImages) isSample() bool { return len(i.lookups) < min(i.total, imageLimit) }
+
 // lookUpImages looks up the images of the node in the registries. It asks nothing if a
 // registry refuses the login: a series of refused logins may lock the account.
 func (n *node) lookUpImages(ctx context.Context) (images nodeImages) {
@@ -32,7 +35,11 @@ func (n *node) lookUpImages(ctx context.Context) (images nodeImages) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout+2*n.Settings.LookupTimeout)
 	defer cancel()
-	images.lookups, images.total, images.err = n.Explainer.LookUpImages(ctx, imageLimit)
+	lookUp := n.Explainer.LookUpImages
+	if n.Sample {
+		lookUp = n.Explainer.SampleImages
+	}
+	images.lookups, images.total, images.err = lookUp(ctx, imageLimit)
 	images.known = images.err == nil
 	return images
 }

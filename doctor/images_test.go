@@ -112,6 +112,14 @@ func TestFallback(t *testing.T) {
 	}
 }
 
+// TestFallbackInASample requires that images of a sample do not count as all images of the node.
+func TestFallbackInASample(t *testing.T) {
+	n := nodeWith(ownLookup("a:1", registry.Absent), ownLookup("b:1", registry.Found))
+	wantFinding(t, checkFallback(t.Context(), n), Fail, "1 of 2 images", "push the images")
+	n.images.total = 30
+	wantFinding(t, checkFallback(t.Context(), n), Warn, "1 of 2 images", "push the images")
+}
+
 // TestOriginals tests the findings on images that no configured registry has.
 func TestOriginals(t *testing.T) {
 	b := newHostsFixture(t)

@@ -20,6 +20,8 @@ type Lookups struct {
 	Rules       []registry.RuleResult
 	Answers     []registry.Answer // of the registries that were asked
 	MayFallBack bool              // the image may be pulled from its original registry
+
+	name reference.Named
 }
 
 // LookUpImages looks up the images of the runtime in the registries, all at the same time
@@ -27,11 +29,17 @@ type Lookups struct {
 // names are left out, such as the ID of an image without a name. It takes little more than
 // the timeout of one lookup.
 func (e *Explainer) LookUpImages(ctx context.Context, limit int) (found []Lookups, total int, err error) {
+	found, total, err = e.listImages(ctx, limit)
+	e.lookUp(ctx, found)
+	return found, total, err
+}
+
+// listImages returns the images of the runtime without answers.
+func (e *Explainer) listImages(ctx context.Context, limit int) (found []Lookups, total int, err error) {
 	images, err := e.Rewriter.Images(ctx, e.Invoke)
 	if err != nil {
 		return nil, 0, fmt.Errorf("list the node's images: %w", err)
 	}
-	var names []reference.Named
 	for _, image := range images {
 		name, err := imagename.Parse(image)
 		if err != nil {
@@ -40,18 +48,22 @@ func (e *Explainer) LookUpImages(ctx context.Context, limit int) (found []Lookup
 		if total++; total > limit {
 			continue
 		}
-		names = append(names, name)
 		found = append(found, Lookups{
 			Image:       image,
 			Reference:   name.String(),
 			Rules:       e.Registries.RuleResults(name),
 			MayFallBack: rewrite.MayFallBack(image, e.Registries.MayFallBack),
+			name:        name,
 		})
 	}
+	return found, total, nil
+}
+
+// lookUp sets the answers of images, all at the same time.
+func (e *Explainer) lookUp(ctx context.Context, images []Lookups) {
 	var running sync.WaitGroup
-	for i, name := range names {
-		running.Go(func() { found[i].Answers = slices.Collect(e.Registries.Find(ctx, name)) })
+	for i := range images {
+		running.Go(func() { images[i].Answers = slices.Collect(e.Registries.Find(ctx, images[i].name)) })
 	}
 	running.Wait()
-	return found, total, nil
 }

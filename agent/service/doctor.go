@@ -24,20 +24,22 @@ type Finding struct {
 	Hint                 string // remedy
 }
 
-// Examine runs `doctor` of the binary of the release, and returns its findings of level FAIL.
+// Examine runs `doctor` of the binary of the release, and returns its findings of level FAIL. The
+// doctor looks up a sample of the images, because all nodes of a cluster run it again and again.
 func (s *Service) Examine(ctx context.Context) ([]Finding, error) {
 	return runDoctor(ctx, doctorTimeout, s.path(s.Binary()), s.configFile())
 }
 
+const wrongArguments = 64 // exit code of the doctor
+
 func runDoctor(ctx context.Context, timeout time.Duration, binary, file string) (failures []Finding, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	var output, problem boundedOutput
-	command := exec.CommandContext(ctx, binary, "doctor", "--output", "json", "--quiet", "--file", file)
-	command.Env = []string{"PATH=" + os.Getenv("PATH")}
-	command.Stdout, command.Stderr = &output, &problem
-	command.WaitDelay = time.Second
-	runErr := command.Run()
+	arguments := []string{"doctor", "--output", "json", "--quiet", "--file", file}
+	output, problem, runErr := execute(ctx, binary, append(arguments, "--sample")...)
+	if exit, ok := errors.AsType[*exec.ExitError](runErr); ok && exit.ExitCode() == wrongArguments { // an older shim of a package
+		output, problem, runErr = execute(ctx, binary, arguments...)
+	}
 	if exit, ok := errors.AsType[*exec.ExitError](runErr); ok && exit.ExitCode() == 2 { // a check fails
 		runErr = nil
 	}
@@ -72,4 +74,13 @@ func runDoctor(ctx context.Context, timeout time.Duration, binary, file string) 
 		}
 	}
 	return failures, nil
+}
+
+func execute(ctx context.Context, binary string, arguments ...string) (output, problem *boundedOutput, err error) {
+	output, problem = &boundedOutput{}, &boundedOutput{}
+	command := exec.CommandContext(ctx, binary, arguments...)
+	command.Env = []string{"PATH=" + os.Getenv("PATH")}
+	command.Stdout, command.Stderr = output, problem
+	command.WaitDelay = time.Second
+	return output, problem, command.Run()
 }
