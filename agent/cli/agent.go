@@ -38,7 +38,7 @@ the start, it waits for a minute before it exits, so that the metrics show the r
 			&cli.StringFlag{Name: "live", Usage: "follow the `OBJECT` secret/NAME or configmap/NAME"},
 			&cli.BoolFlag{Name: "from-sealos-configmap", Usage: "follow the ConfigMap of sealos, and merge it into the configuration"},
 			&cli.StringFlag{Name: "namespace", Usage: "`NAMESPACE` of the object; default: the pod's, or kube-system with --from-sealos-configmap"},
-			&cli.DurationFlag{Name: "jitter", Usage: "maximum `DURATION` of the wait before the first restart of kubelet; 0 for a single node", Value: time.Minute},
+			&cli.DurationFlag{Name: "jitter", Usage: "maximum `DURATION` of the random wait before the first restart of kubelet and before the doctor runs, of which a watched change waits a tenth; 0 for a single node", Value: time.Minute},
 			&cli.StringFlag{Name: "registries", Usage: "refuse a configuration if registries can't be reached: was-reachable, all or off", Value: string(rollout.WasReachable)},
 			&cli.StringFlag{Name: "metrics", Usage: "serve metrics at `ADDRESS`, IP:port; default: no metrics"},
 		},

@@ -9,7 +9,6 @@ import (
 
 	"image-cri-shim/agent/pointing"
 	"image-cri-shim/agent/service"
-	"image-cri-shim/agent/status"
 	"image-cri-shim/config"
 	"image-cri-shim/explain"
 )
@@ -128,22 +127,6 @@ func (a *attempt) discardAfter(ctx context.Context, err error) error {
 		err = errors.Join(err, a.Service.Discard())
 	}
 	return err
-}
-
-func (a *attempt) gate(ctx context.Context) (err error) {
-	a.registries, err = a.Service.LookUp(ctx, a.settings)
-	if err != nil && a.Gate != Off {
-		return err
-	}
-	looked := &status.LookUp{Hash: a.desired.Files.Hash(), Time: time.Now()}
-	for _, result := range a.registries {
-		if !result.Reachable {
-			a.Log.WithField("registry", result.Address).WithError(result.Err).Warn("registry can't be used")
-			looked.Unreachable = append(looked.Unreachable, status.Registry{Address: result.Address, Reason: result.Err.Error()})
-		}
-	}
-	a.Record.state.LookUp = looked // is saved with the result
-	return a.Gate.check(a.registries, a.Record.state.Reachable)
 }
 
 // arm arms the switch if the shim must be restarted for a release that has not proven to work.

@@ -35,7 +35,7 @@ func TestDoctor(t *testing.T) {
 		const trust = "runtime's trust https://hub: unknown authority"
 		n.pass(time.Second) // the first installation
 		want("unknown authority\" hint=\"write hosts.toml\"", 1, trust)
-		n.pass(examineInterval / 2)
+		n.pass(examineInterval / 3)
 		if n.examined != 1 {
 			t.Errorf("the doctor has run %d times", n.examined)
 		}
@@ -52,7 +52,7 @@ func TestDoctor(t *testing.T) {
 
 		n.hangs, n.examined = true, 0
 		feed <- desired(newVersion, "b") // a new release is examined at once
-		n.pass(changeJitter)
+		n.pass(time.Second)
 		if s := n.status(t); !s.Ready || s.Applied.Hash != desired(newVersion, "b").Files.Hash() || n.examined != 1 {
 			t.Errorf("status while the doctor hangs: %+v; it has run %d times", s, n.examined)
 		}
@@ -97,6 +97,59 @@ func TestDoctorWithoutARelease(t *testing.T) {
 		cancel()
 		if err := <-result; err != nil || n.examined != 0 {
 			t.Errorf("Run returns %v, and the doctor has run %d times", err, n.examined)
+		}
+	})
+}
+
+// TestExaminationsAreSpread requires that the doctors of nodes that apply a release or start at
+// the same time run at different times, and stay spread.
+func TestExaminationsAreSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const nodes, jitter = 60, 5 * time.Minute
+		ctx, cancel := context.WithCancel(t.Context())
+		var results []<-chan error
+		var all []*testNode
+		var feeds []chan Desired
+		for range nodes {
+			n, feed := newTestNode(t), make(chan Desired, 1)
+			n.look(t, n.agent(t, newVersion), desired(newVersion, "a"), "") // without a jitter for kubelet
+			feed <- desired(newVersion, "a")
+			results = append(results, run(ctx, n.agent(t, newVersion, func(o *Options) { o.Live, o.Jitter = true, jitter }), feed))
+			all, feeds = append(all, n), append(feeds, feed)
+		}
+		examined := func() (sum int) {
+			synctest.Wait()
+			for _, n := range all {
+				sum += n.examined
+				n.changes.Add(1) // orders this before the next examination
+			}
+			return sum
+		}
+		// want requires each node to be examined so many times in the next minutes, and not too
+		// many nodes in one minute.
+		want := func(minutes, least, most int) {
+			t.Helper()
+			before, busiest := examined(), 0
+			for range minutes {
+				last := examined()
+				time.Sleep(time.Minute)
+				busiest = max(busiest, examined()-last)
+			}
+			if total := examined() - before; total < least*nodes || total > most*nodes || busiest > nodes/2 {
+				t.Errorf("%d examinations of %d nodes in %d minutes, %d in one of them", total, nodes, minutes, busiest)
+			}
+		}
+		want(5, 1, 1)
+		want(20, 2, 4)
+		for _, feed := range feeds {
+			feed <- desired(newVersion, "b")
+		}
+		want(6, 1, 2)
+		cancel()
+		for _, result := range results {
+			if err := <-result; err != nil {
+				t.Error(err)
+			}
 		}
 	})
 }

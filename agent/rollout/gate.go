@@ -1,11 +1,14 @@
 package rollout
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"image-cri-shim/agent/service"
+	"image-cri-shim/agent/status"
 )
 
 // Gate decides whether registries that can't be reached prevent a new configuration.
@@ -61,6 +64,29 @@ func (g Gate) check(results []service.RegistryResult, before []string) error {
 	return fmt.Errorf("%s, or set registryGate to off (%s)", strings.Join(texts, ", and "), rule)
 }
 
+// gate looks up the registries, and returns an error if the gate refuses the configuration.
+func (a *attempt) gate(ctx context.Context) (err error) {
+	hash := a.desired.Files.Hash()
+	if err := a.refusal.repeat(hash); err != nil {
+		return err
+	}
+	a.registries, err = a.Service.LookUp(ctx, a.settings)
+	if err != nil && a.Gate != Off {
+		return err
+	}
+	looked := &status.LookUp{Hash: hash, Time: time.Now()}
+	for _, result := range a.registries {
+		if !result.Reachable {
+			a.Log.WithField("registry", result.Address).WithError(result.Err).Warn("registry can't be used")
+			looked.Unreachable = append(looked.Unreachable, status.Registry{Address: result.Address, Reason: result.Err.Error()})
+		}
+	}
+	a.Record.state.LookUp = looked // is saved with the result
+	err = a.Gate.check(a.registries, a.Record.state.Reachable)
+	a.refusal.record(hash, err)
+	return err
+}
+
 // reachable returns the addresses of the registries that were reached.
 func reachable(results []service.RegistryResult) (addresses []string) {
 	for _, result := range results {
@@ -69,4 +95,38 @@ func reachable(results []service.RegistryResult) (addresses []string) {
 		}
 	}
 	return addresses
+}
+
+// maxRefusal is the longest time between two look-ups of a configuration that the gate refuses.
+const maxRefusal = 5 * time.Minute
+
+// refusal delays the look-ups of a configuration that the gate refuses. All nodes of a cluster
+// may have this configuration, and each look-up of a wrong login is a failed login.
+type refusal struct {
+	hash  string // of the configuration
+	err   error  // of the last look-up
+	delay time.Duration
+	until time.Time
+}
+
+// repeat returns the last error during a delay, and otherwise nil.
+func (r *refusal) repeat(hash string) error {
+	if r.hash == hash && time.Now().Before(r.until) {
+		return r.err
+	}
+	return nil
+}
+
+// record records the result of a look-up. There is no delay after the first error, then a minute,
+// which doubles with each further error.
+func (r *refusal) record(hash string, err error) {
+	switch {
+	case err == nil:
+		*r = refusal{}
+	case r.hash != hash:
+		*r = refusal{hash: hash}
+	default:
+		r.delay = min(max(2*r.delay, time.Minute), maxRefusal)
+		r.err, r.until = err, time.Now().Add(r.delay-upTo(r.delay/4))
+	}
 }

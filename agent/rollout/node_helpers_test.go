@@ -45,6 +45,7 @@ type testNode struct {
 	unreached []string          // registries
 	failures  []service.Finding // of the doctor
 	examined  int               // number of the doctor's runs
+	lookedUp  int               // number of look-ups
 	hangs     bool              // the doctor, until its time is over
 
 	armed, pointed, connected bool
@@ -121,6 +122,7 @@ func (s testService) Check(_ context.Context, files service.Files) (*config.Conf
 func (s testService) Discard() error { s.checked = false; return nil }
 
 func (s testService) LookUp(context.Context, *config.Config) (results []service.RegistryResult, err error) {
+	s.lookedUp++
 	if err := s.fails["look-up"]; err != nil {
 		return nil, err
 	}

@@ -82,7 +82,7 @@ type Options struct {
 	Status      string // path of the status file
 
 	Gate     Gate
-	Jitter   time.Duration // maximum wait before the first restart of kubelet
+	Jitter   time.Duration // maximum wait before the first restart of kubelet and before the doctor runs
 	Interval time.Duration // between two looks
 	Source   string        // of a watched configuration, for messages
 	// Live keeps Run going after a failure at the start, because a corrected configuration may
@@ -97,11 +97,12 @@ type Options struct {
 // concurrent use.
 type Rollout struct {
 	Options
-	report   report
-	unwell   unwell
-	examined examination
-	resumed  bool // whether the work of a killed agent is finished
-	deletion bool // whether the deletion of sealos' ConfigMap was logged
+	report      report
+	unwell      unwell
+	examination examination
+	refusal     refusal
+	resumed     bool // whether the work of a killed agent is finished
+	deletion    bool // whether the deletion of sealos' ConfigMap was logged
 }
 
 // New returns a Rollout.

@@ -3,13 +3,14 @@ package rollout
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"time"
 )
 
-// changeJitter is the maximum wait before a changed configuration is applied, so that not all
-// nodes change at the same time.
-const changeJitter = 5 * time.Second
+// Times of a watched configuration.
+const (
+	arrival     = 5 * time.Second // limit of the wait for its first content
+	changeShare = 10              // a change is applied after a random time up to this fraction of Jitter
+)
 
 // Run applies what arrives on desired, and looks at the node after each interval to mend it. It
 // returns nil after ctx has ended. A failure of the first look is an error, unless Live is set:
@@ -39,7 +40,7 @@ func (r *Rollout) watch(ctx context.Context, current *Desired, desired <-chan De
 			if current = &d; !open {
 				current, desired = nil, nil
 			}
-		case <-time.After(changeJitter):
+		case <-time.After(arrival):
 		case <-ctx.Done():
 			return nil
 		}
@@ -48,14 +49,14 @@ func (r *Rollout) watch(ctx context.Context, current *Desired, desired <-chan De
 	}
 	for ctx.Err() == nil {
 		select {
-		case <-time.After(r.Interval):
+		case <-time.After(r.untilExamination()):
 		case d, open := <-desired:
 			if !open {
 				desired = nil // ctx ends
 				continue
 			}
 			if current != nil {
-				d = newest(ctx, d, desired, rand.N(min(changeJitter, r.Jitter)+1))
+				d = newest(ctx, d, desired, upTo(r.Jitter/changeShare))
 			}
 			current = &d
 		case <-ctx.Done():

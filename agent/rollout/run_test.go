@@ -130,7 +130,7 @@ func TestLive(t *testing.T) {
 			feed <- desired(newVersion, key)
 			n.pass(time.Millisecond)
 		}
-		n.pass(changeJitter)
+		n.pass(time.Minute / changeShare)
 		n.wantServing(t, desired(newVersion, "d"))
 		if len(n.actions) > 2 {
 			t.Errorf("actions for three changes: %q", n.actions)
@@ -148,7 +148,7 @@ func TestLive(t *testing.T) {
 			n.wantServing(t, desired(newVersion, "d"))
 		}
 		feed <- desired(newVersion, "e")
-		n.pass(changeJitter + time.Second)
+		n.pass(time.Minute/changeShare + time.Second)
 		n.wantServing(t, desired(newVersion, "e"))
 		if s := n.status(t); !s.Ready {
 			t.Errorf("status: %+v", s)
@@ -168,6 +168,36 @@ func TestLive(t *testing.T) {
 		if s := n.status(t); s.Ready || !strings.Contains(s.Reason, "no configuration has arrived") {
 			t.Errorf("status after the deletion: %+v", s)
 		}
+		cancel()
+		<-result
+	})
+}
+
+// TestRefusedLookUps requires that a configuration that the gate refuses is looked up less often
+// with time, and another one at once.
+func TestRefusedLookUps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newTestNode(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		feed := make(chan Desired, 1)
+		result := run(ctx, n.agent(t, newVersion, func(o *Options) { o.Live = true }), feed)
+		feed <- desired(newVersion, "a")
+		n.pass(time.Minute)
+		n.unreached, n.lookedUp = []string{"a:5000", "b:5000"}, 0
+		feed <- desired(newVersion, "b")
+		n.pass(time.Hour)
+		if s := n.status(t); n.lookedUp < 10 || n.lookedUp > 20 || s.Ready || !strings.Contains(s.Reason, "registries can't be reached") {
+			t.Errorf("%d look-ups in an hour, status %+v", n.lookedUp, s)
+		}
+		feed <- desired(newVersion, "c")
+		n.lookedUp = 0
+		n.pass(time.Second)
+		if n.lookedUp != 1 {
+			t.Errorf("%d look-ups of another configuration", n.lookedUp)
+		}
+		n.unreached = nil
+		n.pass(maxRefusal + time.Minute)
+		n.wantServing(t, desired(newVersion, "c"))
 		cancel()
 		<-result
 	})
