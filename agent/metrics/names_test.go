@@ -13,8 +13,8 @@ import (
 	"image-cri-shim/agent/status"
 )
 
-// TestMetricsAreDocumented requires that docs/fleet.md and its translation list exactly the
-// agent's metrics, with their types and labels.
+// TestMetricsAreDocumented requires that docs/metrics.md lists exactly the agent's metrics, with
+// their types and labels.
 func TestMetricsAreDocumented(t *testing.T) {
 	s := readyStatus(time.Now())
 	s.State, s.Ready, s.Reason = status.Failed, false, "disk full"
@@ -35,7 +35,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 		slices.Sort(labels)
 		want = append(want, strings.Join(append([]string{row}, labels...), " "))
 	}
-	for _, document := range []string{"../../docs/fleet.md", "../../docs/fleet.zh-CN.md"} {
+	for _, document := range []string{"../../docs/metrics.md"} {
 		content, err := os.ReadFile(document)
 		if err != nil {
 			t.Fatal(err)

@@ -80,7 +80,7 @@ func TestMetricsAddress(t *testing.T) {
 }
 
 // TestPodMonitor requires that the operator of Prometheus finds the agents' port, and that the
-// targets have the job and the label that the alerts expect.
+// targets have the job and the instance that the alerts expect.
 func TestPodMonitor(t *testing.T) {
 	rendered := render(t, "metrics: {enabled: true, podMonitor: {enabled: true, labels: {release: '1e3'}, interval: 30s}}")
 	monitor := find[*monitoringv1.PodMonitor](t, rendered.objects, "PodMonitor/test-image-cri-shim")
@@ -89,9 +89,6 @@ func TestPodMonitor(t *testing.T) {
 	if err != nil || !selector.Matches(labels.Set(template.Labels)) || selector.Matches(labels.Set(rendered.removal(t).Spec.Template.Labels)) {
 		t.Errorf("%v: the selector %s does not match exactly the agent", err, selector)
 	}
-	if job := template.Labels[monitor.Spec.JobLabel]; job != "image-cri-shim" {
-		t.Errorf("the job is %q, want image-cri-shim", job)
-	}
 	if monitor.Labels["release"] != "1e3" || monitor.Labels["app.kubernetes.io/component"] != "metrics" || len(monitor.Spec.PodMetricsEndpoints) != 1 {
 		t.Fatalf("labels %v, endpoints %v", monitor.Labels, monitor.Spec.PodMetricsEndpoints)
 	}
@@ -99,7 +96,12 @@ func TestPodMonitor(t *testing.T) {
 	if endpoint.Port == nil || *endpoint.Port != template.Spec.Containers[0].Ports[0].Name || endpoint.Interval != "30s" {
 		t.Errorf("endpoint %+v", endpoint)
 	}
-	if want := []monitoringv1.RelabelConfig{{SourceLabels: []monitoringv1.LabelName{"__meta_kubernetes_pod_node_name"}, TargetLabel: "node"}}; !reflect.DeepEqual(endpoint.RelabelConfigs, want) {
+	job := "image-cri-shim-agent"
+	want := []monitoringv1.RelabelConfig{
+		{SourceLabels: []monitoringv1.LabelName{"__meta_kubernetes_pod_node_name"}, TargetLabel: "instance"},
+		{Replacement: &job, TargetLabel: "job"},
+	}
+	if !reflect.DeepEqual(endpoint.RelabelConfigs, want) {
 		t.Errorf("relabelings %+v, want %+v", endpoint.RelabelConfigs, want)
 	}
 	monitor = find[*monitoringv1.PodMonitor](t, render(t, "metrics: {enabled: true, podMonitor: {enabled: true}}").objects, "PodMonitor/test-image-cri-shim")
