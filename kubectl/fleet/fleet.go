@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -85,6 +86,9 @@ func Read(ctx context.Context, core client.CoreV1Interface, options Options) (*F
 		}
 	}
 	if len(nodes) == 0 {
+		if len(f.Notes) > 0 {
+			return nil, fmt.Errorf("%w; %s", ErrNoAgents, strings.Join(f.Notes, "; "))
+		}
 		return nil, ErrNoAgents
 	}
 	if err := f.explainUnready(ctx, core, nodes); err != nil {

@@ -71,6 +71,9 @@ func TestOnlyOneNamespace(t *testing.T) {
 	if f.Nodes[0].PullsFailing != nil || f.Summary.PullsFailing != nil || len(f.Notes) != 3 {
 		t.Errorf("found %+v, want no pulls and three notes", f)
 	}
+	if _, err := Read(t.Context(), s.client(t), Options{Fallback: "empty"}); !errors.Is(err, ErrNoAgents) || !strings.Contains(err.Error(), "only those of namespace empty") {
+		t.Errorf("no agents in the fallback: %v, want that it names the namespace", err)
+	}
 	for _, options := range []Options{{Fallback: "default"}, {Namespace: "default", Fallback: "image-cri-shim"}} {
 		if _, err := Read(t.Context(), s.client(t), options); !apierrors.IsForbidden(err) {
 			t.Errorf("%+v: %v, want that it is forbidden", options, err)

@@ -13,6 +13,9 @@ import (
 func TestPages(t *testing.T) {
 	const nodes = 2*pageSize + 7
 	ready, missing := recordedPod(t, "ready"), recordedPod(t, "pull-failing")
+	for _, pod := range []*corev1.Pod{ready, missing} { // small pods, so that the test is fast
+		pod.Annotations, pod.OwnerReferences, pod.Spec, pod.Status.Conditions = nil, nil, corev1.PodSpec{}, nil
+	}
 	var pods []corev1.Pod
 	for i := range nodes {
 		pods = append(pods, on(ready, fmt.Sprintf("n%04d", i), fmt.Sprint("agent-", i)), on(missing, fmt.Sprintf("n%04d", i), fmt.Sprint("missing-", i)))
