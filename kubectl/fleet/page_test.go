@@ -14,7 +14,7 @@ func TestPages(t *testing.T) {
 	const nodes = 2*pageSize + 7
 	ready, missing := recordedPod(t, "ready"), recordedPod(t, "pull-failing")
 	for _, pod := range []*corev1.Pod{ready, missing} { // small pods, so that the test is fast
-		pod.Annotations, pod.OwnerReferences, pod.Spec, pod.Status.Conditions = nil, nil, corev1.PodSpec{}, nil
+		pod.Annotations, pod.OwnerReferences, pod.Spec = nil, nil, corev1.PodSpec{}
 	}
 	var pods []corev1.Pod
 	for i := range nodes {
