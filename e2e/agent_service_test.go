@@ -218,53 +218,6 @@ func (m agentMachine) killAgent(t *testing.T, files map[string]string) {
 	m.install(t, firstRelease, files)
 }
 
-// TestAgentServiceOfAPackage lets the agent configure a shim that a package owns and that runs
-// without its socket unit, while clients use it. No call may fail, the package's files stay, and
-// the removal restores the configuration and the units' state.
-func TestAgentServiceOfAPackage(t *testing.T) {
-	needMachine(t)
-	folder, err := agentBinaries()
-	if err != nil {
-		t.Fatal(err)
-	}
-	packages, _ := needPackages(t)
-	m := agentMachine{bootMachine(t, map[string]string{agentFolder: folder, agentFiles: t.TempDir(), oldPackages: packages})}
-	defer m.checkLog(t)
-	m.startService(t)
-	m.must(t, "dpkg", "--verify", "image-cri-shim")
-	before := m.inventory(t)
-	all, stop := m.startLoad(t, func(err error) { t.Errorf("call failed: %v", err) })
-	awaitAnswers(t, all)
-	files := map[string]string{"image-cri-shim.yaml": privateConfiguration() + "names: ledger\n", "more": "more"}
-	for range 2 {
-		m.provide(t, files)
-		if output, err := m.run(t, "install", secondRelease); err != nil {
-			t.Fatalf("%v\n%s", err, output)
-		}
-		m.wantDrift(t, secondRelease, "")
-		awaitAnswers(t, all)
-	}
-	stop()
-	if got := m.version(t); got != firstRelease {
-		t.Errorf("version %s serves, want that of the package", got)
-	}
-	for _, unit := range []string{"image-cri-shim.socket", "image-cri-shim.service"} {
-		m.must(t, "systemctl", "is-active", unit)
-	}
-	for range 2 {
-		if output, err := m.run(t, "remove", secondRelease); err != nil {
-			t.Fatalf("%v\n%s", err, output)
-		}
-		m.must(t, "sh", "-c", "rm -f /var/lib/image-cri-shim/*.json") // of the package's shim
-		m.wantUnchanged(t, before)
-	}
-	m.must(t, "systemctl", "is-active", "image-cri-shim.service")
-	if state, _ := m.Run(testContext(t), "systemctl", "is-active", "image-cri-shim.socket"); state != "inactive" {
-		t.Errorf("the socket unit is %s, want inactive as before", state)
-	}
-	m.must(t, "dpkg", "--purge", "image-cri-shim")
-}
-
 // TestAgentServiceRefuses requires that a configuration with errors, and one that needs a file
 // that is missing, change nothing, and that the message names the line and no secret.
 func TestAgentServiceRefuses(t *testing.T) {

@@ -25,25 +25,24 @@ func (s *Service) activate(ctx context.Context, p *plan, changed bool) (restarte
 	if err := s.enable(ctx); err != nil {
 		return false, err
 	}
-	socket, err := s.manager.Unit(ctx, socketUnit)
+	socket, service, err := s.readUnits(ctx)
 	if err != nil {
 		return false, err
 	}
-	service, err := s.manager.Unit(ctx, serviceUnit)
-	if err != nil {
-		return false, err
-	}
-	if !socket.IsActive() || !exists(s.path(p.socket.listen)) {
-		return true, s.startBoth(ctx, p, service)
-	}
-	if err := s.adjustSocket(p, socket); err != nil {
-		return false, err
-	}
-	if service.IsActive() && !s.isOutdated(p, service) {
-		reloaded, err := s.reload(ctx, p, changed)
-		if reloaded || err != nil {
+	isHeld := socket.IsActive() && exists(s.path(p.socket.listen))
+	if isHeld || s.servesOwnSocket(ctx, p.socket, socket, service) {
+		if err := s.adjustSocket(p, socket); err != nil {
 			return false, err
 		}
+		if service.IsActive() && !s.isOutdated(p, service) {
+			reloaded, err := s.reload(ctx, p, changed)
+			if reloaded || err != nil {
+				return false, err
+			}
+		}
+	}
+	if !isHeld {
+		return true, s.startBoth(ctx, p, service)
 	}
 	s.log.Info("restarting the shim")
 	if err := s.manager.Restart(ctx, serviceUnit); err != nil {
@@ -68,9 +67,19 @@ func (s *Service) enable(ctx context.Context) error {
 	return nil
 }
 
+// readUnits returns the states of both units.
+func (s *Service) readUnits(ctx context.Context) (socket, service systemd.Unit, err error) {
+	if socket, err = s.manager.Unit(ctx, socketUnit); err == nil {
+		service, err = s.manager.Unit(ctx, serviceUnit)
+	}
+	return socket, service, err
+}
+
 // startBoth starts the socket unit and then the service. A service that runs without the
 // socket unit, or without a socket file, must stop before. Until the socket unit has the
-// socket, its path leads to the runtime, so that no call fails.
+// socket, its path leads to the runtime, so that calls succeed. systemd does not replace the
+// link atomically: a connection may fail in this instant. Clients that connect before it use
+// the runtime until they connect again.
 func (s *Service) startBoth(ctx context.Context, p *plan, service systemd.Unit) error {
 	shim := s.path(p.socket.listen)
 	if service.IsActive() && isServed(ctx, shim) {
@@ -79,6 +88,7 @@ func (s *Service) startBoth(ctx context.Context, p *plan, service systemd.Unit) 
 			runtime, _ = config.DetectRuntime(ctx) // empty if no runtime answers
 		}
 		if runtime != "" {
+			s.log.Info("the socket unit takes over the shim's socket; clients that connect meanwhile use the runtime until they connect again")
 			if err := linkTo(shim, s.path(runtime)); err != nil {
 				return err
 			}

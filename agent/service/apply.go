@@ -9,7 +9,9 @@ import (
 
 // Apply makes the node as the files and the release say: files, units, the link to the current
 // version, and the running shim. It restarts the shim only if another version, a changed unit
-// or a changed key needs that; the socket unit then holds the socket, so that calls wait.
+// or a changed key needs that; the socket unit then holds the socket, so that calls wait. If the
+// shim had created its socket, the socket unit takes over at this restart, and a connection may
+// fail.
 // If the shim does not serve afterwards, the former files and version are restored. If ctx
 // ends, nothing is restored, and the next Apply completes the work, as after a kill.
 func (s *Service) Apply(ctx context.Context, files Files) (restarted bool, err error) {
@@ -41,7 +43,7 @@ func (s *Service) Apply(ctx context.Context, files Files) (restarted bool, err e
 	if err != nil {
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), jobTimeout)
 		defer cancel()
-		if undoErr := s.rollBack(undo, formerVersion, before.IsEnabled()); undoErr != nil {
+		if undoErr := s.rollBack(undo, plan.socket, formerVersion, before.IsEnabled()); undoErr != nil {
 			return restarted, errors.Join(err, fmt.Errorf("restore the former files: %w", undoErr))
 		}
 		return restarted, err
@@ -118,7 +120,7 @@ func (s *Service) finish(p *plan) error {
 }
 
 // rollBack restores the files and version before Apply, and lets the shim serve with them.
-func (s *Service) rollBack(ctx context.Context, version string, wasEnabled bool) error {
+func (s *Service) rollBack(ctx context.Context, shim socket, version string, wasEnabled bool) error {
 	s.log.Warn("restoring the former files and version of the shim")
 	if !wasEnabled { // stopped before systemd loses its unit files
 		if err := s.stop(ctx); err != nil {
@@ -141,6 +143,13 @@ func (s *Service) rollBack(ctx context.Context, version string, wasEnabled bool)
 	}
 	if err := s.manager.ResetFailed(ctx, serviceUnit, socketUnit); err != nil {
 		return err
+	}
+	socket, service, err := s.readUnits(ctx)
+	if err != nil {
+		return err
+	}
+	if s.servesOwnSocket(ctx, shim, socket, service) { // and has refused the files
+		return s.manager.ReloadUnit(ctx, serviceUnit)
 	}
 	return s.manager.Restart(ctx, serviceUnit)
 }

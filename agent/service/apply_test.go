@@ -198,22 +198,8 @@ func TestApplyIsCanceled(t *testing.T) {
 
 // With a package, only the configuration is written, and a drop-in for another socket.
 func TestApplyToAPackage(t *testing.T) {
-	const unit = "usr/lib/systemd/system/"
-	n := newNode(t, map[string]string{
-		unit + serviceUnit:        "[Service]\nExecStart=/usr/bin/image-cri-shim --file /etc/image-cri-shim.yaml\n",
-		unit + socketUnit:         "[Socket]\nListenStream=/run/image-cri-shim.sock\n",
-		"etc/image-cri-shim.yaml": "# the package's\n",
-	})
-	binary, err := os.ReadFile(buildShim(t, "v0.9.0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(filepath.Join(n.root, "usr/bin"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(n.root, "usr/bin/image-cri-shim"), binary, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	n := newNode(t, packageFiles)
+	n.putShim(t, "usr/bin/image-cri-shim")
 	before := inventory(t, n.root)
 	files := Files{ConfigKey: configuration("")}
 	s := n.service(t, "v1.0.0")

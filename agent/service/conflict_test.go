@@ -1,13 +1,11 @@
 package service
 
 import (
-	"errors"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // listen listens on a socket of the node.
@@ -90,24 +88,8 @@ func TestSocketOfAFormerShim(t *testing.T) {
 // runFormer runs the shim of the node's unit without a socket unit, as sealos does.
 func (n *node) runFormer(t *testing.T) {
 	t.Helper()
-	binary, err := os.ReadFile(buildShim(t, "v0.9.0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(filepath.Join(n.root, "usr/local/bin"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(n.root, "usr/local/bin/shim"), binary, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(n.systemd.Reload(t.Context()), n.systemd.Start(t.Context(), serviceUnit)); err != nil {
-		t.Fatal(err)
-	}
-	for start := time.Now(); !isServed(t.Context(), filepath.Join(n.root, "run/image-cri-shim.sock")); time.Sleep(50 * time.Millisecond) {
-		if time.Since(start) > 10*time.Second {
-			t.Fatal("the former shim does not serve")
-		}
-	}
+	n.putShim(t, "usr/local/bin/shim")
+	n.startAlone(t)
 }
 
 // A unit that an administrator masked stays masked.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 
+	"image-cri-shim/agent/systemd"
 	"image-cri-shim/config"
 	"image-cri-shim/lookup"
 	"image-cri-shim/registry"
@@ -86,34 +87,36 @@ func (s *Service) checkFiles(settings *config.Config, files Files) error {
 
 // unitDrift adds the differences of the units, and reports whether the service is active.
 func (s *Service) unitDrift(ctx context.Context, p *plan, add func(string, ...any)) (running bool, err error) {
-	for _, name := range []string{socketUnit, serviceUnit} {
-		unit, err := s.manager.Unit(ctx, name)
-		if err != nil {
-			return false, err
-		}
-		if !unit.IsActive() {
-			add("%s is %s", name, unit.Active)
+	socket, service, err := s.readUnits(ctx)
+	if err != nil {
+		return false, err
+	}
+	ownSocket := s.servesOwnSocket(ctx, p.socket, socket, service)
+	for _, unit := range []struct {
+		systemd.Unit
+		name   string
+		unused bool
+	}{{socket, socketUnit, ownSocket}, {service, serviceUnit, false}} {
+		if !unit.IsActive() && !unit.unused {
+			add("%s is %s", unit.name, unit.Active)
 		}
 		if !unit.IsEnabled() {
-			add("%s is not enabled", name)
+			add("%s is not enabled", unit.name)
 		}
 		if unit.Stale {
-			add("%s has changed since systemd read it", name)
+			add("%s has changed since systemd read it", unit.name)
 		}
-		switch {
-		case name == socketUnit && !s.Packaged() && !s.hasAccess(p, unit):
-			add("%s is missing, or has not the owner and mode of the runtime's socket", p.socket.listen)
-		case name == serviceUnit && unit.IsActive():
-			running = true
-			if s.isOutdated(p, unit) {
-				add("the shim was started before its binary or unit was changed")
-			}
-		}
+	}
+	if !s.Packaged() && !s.hasAccess(p, socket) {
+		add("%s is missing, or has not the owner and mode of the runtime's socket", p.socket.listen)
+	}
+	if service.IsActive() && s.isOutdated(p, service) {
+		add("the shim was started before its binary or unit was changed")
 	}
 	for _, alias := range p.socket.aliases {
 		if !isSame(s.path(alias), s.path(p.socket.listen)) {
 			add("%s does not lead to the shim's socket", alias)
 		}
 	}
-	return running, nil
+	return service.IsActive(), nil
 }

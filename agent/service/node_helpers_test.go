@@ -2,11 +2,13 @@ package service
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	logtest "github.com/sirupsen/logrus/hooks/test"
@@ -82,6 +84,39 @@ func (n *node) service(t *testing.T, version string) *Service {
 	log.SetLevel(logrus.DebugLevel)
 	n.log = hook
 	return newBelow(n.root, n.systemd, Release{version, buildShim(t, version)}, log)
+}
+
+// packageFiles are the units and the configuration of a package.
+var packageFiles = map[string]string{
+	"usr/lib/systemd/system/" + serviceUnit: "[Service]\nExecStart=/usr/bin/image-cri-shim --file /etc/image-cri-shim.yaml\n",
+	"usr/lib/systemd/system/" + socketUnit:  "[Socket]\nListenStream=/run/image-cri-shim.sock\n",
+	"etc/image-cri-shim.yaml":               "# the package's\n",
+}
+
+// putShim installs a shim of an earlier version that is not the agent's.
+func (n *node) putShim(t *testing.T, path string) {
+	t.Helper()
+	binary, err := os.ReadFile(buildShim(t, "v0.9.0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(n.root, path)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, binary, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// startAlone starts the service without its socket unit.
+func (n *node) startAlone(t *testing.T) {
+	t.Helper()
+	if err := errors.Join(n.systemd.Reload(t.Context()), n.systemd.Start(t.Context(), serviceUnit)); err != nil {
+		t.Fatal(err)
+	}
+	for start := time.Now(); !isServed(t.Context(), filepath.Join(n.root, "run/image-cri-shim.sock")); time.Sleep(50 * time.Millisecond) {
+		if time.Since(start) > 10*time.Second {
+			t.Fatal("the shim does not serve")
+		}
+	}
 }
 
 // install runs all steps of an installation.

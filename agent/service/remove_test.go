@@ -55,16 +55,7 @@ func TestRemoveRestoresUnits(t *testing.T) {
 		"etc/systemd/system/" + socketUnit:  "[Socket]\nListenStream=/run/image-cri-shim.sock\n",
 		"etc/image-cri-shim.yaml":           string(configuration("")),
 	})
-	binary, err := os.ReadFile(buildShim(t, "v0.9.0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(filepath.Join(n.root, "usr/local/bin"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(n.root, "usr/local/bin/shim"), binary, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	n.putShim(t, "usr/local/bin/shim")
 	if err := os.Mkdir(filepath.Join(n.root, shimState), 0o700); err != nil {
 		t.Fatal(err)
 	}

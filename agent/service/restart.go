@@ -13,17 +13,18 @@ func (s *Service) NeedsRestart(ctx context.Context, files Files) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for _, name := range []string{socketUnit, serviceUnit} {
-		unit, err := s.manager.Unit(ctx, name)
-		if err != nil {
-			return false, err
-		}
-		if !unit.IsActive() || name == serviceUnit && s.isOutdated(plan, unit) {
-			return true, nil
-		}
+	socket, service, err := s.readUnits(ctx)
+	if err != nil {
+		return false, err
+	}
+	if !service.IsActive() || s.isOutdated(plan, service) {
+		return true, nil
+	}
+	if !socket.IsActive() && !s.servesOwnSocket(ctx, plan.socket, socket, service) {
+		return true, nil
 	}
 	for _, f := range plan.units {
-		if s.difference(f) != "" {
+		if f.isOfService() && s.difference(f) != "" {
 			return true, nil
 		}
 	}

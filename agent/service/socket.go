@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -11,7 +12,7 @@ import (
 	"image-cri-shim/agent/systemd"
 )
 
-// adjustSocket gives the socket of an active unit its owner and mode, and creates its aliases.
+// adjustSocket gives the socket its owner and mode, and creates its aliases.
 func (s *Service) adjustSocket(p *plan, unit systemd.Unit) error {
 	if !s.Packaged() && !s.hasAccess(p, unit) {
 		path := s.path(p.socket.listen)
@@ -33,6 +34,21 @@ func (s *Service) adjustSocket(p *plan, unit systemd.Unit) error {
 		s.log.WithField("shim", alias).Info("the former path of the socket remains, the new one leads to it")
 	}
 	return nil
+}
+
+// servesOwnSocket reports whether the shim of a package runs without its socket unit, on a socket
+// that it has created. It keeps this socket until it must be restarted, because connections may
+// fail when the socket unit takes over. The enabled unit has the socket from the next boot on.
+func (s *Service) servesOwnSocket(ctx context.Context, shim socket, unit, service systemd.Unit) bool {
+	if !s.Packaged() || unit.Active != "inactive" || !service.IsActive() {
+		return false
+	}
+	info, err := os.Lstat(s.path(shim.listen))
+	if err != nil || info.Mode().Type() != fs.ModeSocket {
+		return false
+	}
+	listener, isLive := listenerOf(ctx, s.path(shim.listen))
+	return isLive && listener == service.MainPID
 }
 
 // linkTo makes path a relative symbolic link to a socket. A relative one also leads to the socket
