@@ -55,6 +55,7 @@ func TestAgentServiceOfAPackage(t *testing.T) {
 	if lasted := takeover.lasted(); lasted > 2*time.Second {
 		t.Errorf("calls failed for %v, want only those of one attempt to connect", lasted)
 	}
+	t.Logf("%d calls failed at the takeover, within %v", takeover.count.Load(), takeover.lasted())
 	m.wantSocketUnit(t, "active")
 
 	all, stop = m.startBothLoads(t, noFailure) // connect again
@@ -143,10 +144,12 @@ func (m agentMachine) startBothLoads(t *testing.T, failed func(error)) (all []*l
 	return all, stop
 }
 
-// failureTimes has the times of the first and the last failed call, in nanoseconds.
-type failureTimes struct{ first, last atomic.Int64 }
+// failureTimes has the number of failed calls, and the times of the first and the last one, in
+// nanoseconds.
+type failureTimes struct{ count, first, last atomic.Int64 }
 
 func (f *failureTimes) add() {
+	f.count.Add(1)
 	now := time.Now().UnixNano()
 	f.first.CompareAndSwap(0, now)
 	f.last.Store(now)
