@@ -32,6 +32,13 @@ type fleetView struct {
 // for each series with its labels and its value, in order.
 type shown map[string]string
 
+// with returns a copy with other expectations.
+func (s shown) with(changes shown) shown {
+	changed := maps.Clone(s)
+	maps.Copy(changed, changes)
+	return changed
+}
+
 // newFleetView starts a Prometheus with the documented configuration and the packaged alerts.
 func newFleetView(ctx context.Context, t *testing.T) *fleetView {
 	t.Helper()
@@ -74,8 +81,7 @@ func (v *fleetView) want(ctx context.Context, t *testing.T, state string, change
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
-	want := maps.Clone(v.usual)
-	maps.Copy(want, changes)
+	want := v.usual.with(changes)
 	if missing := slices.Sorted(maps.Keys(want)); !slices.Equal(missing, slices.Sorted(maps.Keys(v.queries))) {
 		t.Fatalf("the expectations are %q, the queries %q", missing, slices.Sorted(maps.Keys(v.queries)))
 	}

@@ -2,10 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -44,7 +40,7 @@ func TestStates(t *testing.T) {
 	}
 	awaitServing(ctx, t, first, oldVersion)
 	configuration := shortHash(t, first)
-	view.usual = merge(nothing, shown{
+	view.usual = nothing.with(shown{
 		"Nodes": "2", "Ready": "2", "Nodes by state A": "state:ready = 2",
 		"Releases A": nodes(2, configuration, oldVersion), "Releases B": nodes(2, configuration, oldVersion),
 		"Versions applied": "version:v0.1.0 = 2", "Configurations applied": "configuration:" + configuration + " = 2",
@@ -59,14 +55,23 @@ func TestStates(t *testing.T) {
 		"kubelet not connected": "1", "Restarts of kubelet": `instance:node1 = 1(\ninstance:node2 = \d)?`, "Shims not scraped": "[01]",
 		"Failed attempts": "(instance:node2 = 1)?",
 	}
-	view.want(ctx, t, "being applied", merge(oneReady, shown{
+	view.want(ctx, t, "being applied", oneReady.with(shown{
 		"Nodes not ready":  "instance:node2 reason:.* state:applying step:.*kubelet.* = 1",
 		"Nodes by state A": "state:applying = 1\nstate:ready = 1",
 	}), "node1 v0.1.0 ready 0") // kubelet of node2 does not report
 
 	changeByHand(ctx, t, first)
 	view.usual["Drift"] = "instance:node1 = 1"
-	view.want(ctx, t, "waiting", merge(oneReady, shown{
+	failPulls(ctx, t, first, func() {
+		view.want(ctx, t, "pulls failing, registry down", oneReady.with(shown{
+			"Nodes not ready": "instance:node2 .* = 1", "Nodes by state A": `state:ready = 1\nstate:\w+ = 1|state:\w+ = 1\nstate:ready = 1`,
+			"Nodes with failing pulls": "1", "Failing pulls": `instance:node1 = \d+`, "Pulls by outcome": `(?s).*outcome:failed = .*`,
+			"Registries down": "1", "Unreachable registries B": "registry:http://" + bed.RegistryHost + " = 1",
+			"Registries not asked": "registry:http://" + bed.RegistryHost + " = 1",
+		}), "node1 v0.1.0 ready 1")
+	})
+	view.usual["Nodes with failing pulls"], view.usual["Failing pulls"] = "[01]", `(instance:node1 = \d+)?` // for 10 minutes
+	view.want(ctx, t, "waiting", oneReady.with(shown{
 		"Nodes not ready":  "instance:node2 reason:.* state:waiting step:.* = 1",
 		"Nodes by state A": "state:ready = 1\nstate:waiting = 1",
 		"Failed attempts":  "instance:node2 = 1",
@@ -113,7 +118,7 @@ func TestStates(t *testing.T) {
 	})
 	install(ctx, t, oldVersion, more)
 	configuration = shortHash(t, first)
-	view.usual = merge(view.usual, shown{
+	view.usual = view.usual.with(shown{
 		"Releases A": nodes(2, configuration, oldVersion), "Releases B": nodes(2, configuration, oldVersion),
 		"Configurations applied": "configuration:" + configuration + " = 2", "Registries down": "1",
 		"Unreachable registries A": "registry:http://" + bed.UnreachableHost + " = 2",
@@ -122,8 +127,11 @@ func TestStates(t *testing.T) {
 	})
 	view.want(ctx, t, "a registry unreachable", nil, bothReady...)
 
-	// The update waits for a minute after the first node.
-	if err := upgrade(ctx, t, newVersion, more.with("minReadySeconds", 60)); err != nil {
+	// The update waits after the first node. A DaemonSet replaces all pods that were not ready for
+	// this time.
+	const wait = 15
+	awaitAge(ctx, t, wait*time.Second)
+	if err := upgrade(ctx, t, newVersion, more.with("minReadySeconds", wait)); err != nil {
 		t.Fatal(err)
 	}
 	half := nodes(1, configuration, oldVersion) + "\n" + nodes(1, configuration, newVersion)
@@ -132,14 +140,14 @@ func TestStates(t *testing.T) {
 		"Nodes that lag": "configuration:" + configuration + ` instance:node\d version:v0\.[12]\.0 = 1`,
 	})
 	install(ctx, t, newVersion, more)
-	view.usual = merge(view.usual, shown{
+	view.usual = view.usual.with(shown{
 		"Releases A": nodes(2, configuration, newVersion), "Releases B": nodes(2, configuration, newVersion), "Versions applied": "version:v0.2.0 = 2",
 	})
 	view.want(ctx, t, "upgraded", nil, "node1 v0.2.0 ready 0", "node2 v0.2.0 ready 0")
 
 	second.PowerOff()
 	view.want(ctx, t, "node down", shown{
-		"Ready": "1", "Agents down": "1", "Nodes not ready": "instance:node2 state:down = 0",
+		"Ready": "1", "Agents down": "1", "Nodes not ready": "instance:node2 state:down, was ready = .*",
 		"Nodes by state A": "state:ready = 1", "Nodes by state B": "1",
 		"Releases A": nodes(1, configuration, newVersion), "Releases B": nodes(1, configuration, newVersion),
 		"Versions applied": "version:v0.2.0 = 1", "Configurations applied": "configuration:" + configuration + " = 1",
@@ -153,113 +161,8 @@ func TestStates(t *testing.T) {
 	}
 	awaitServing(ctx, t, second, newVersion)
 
-	// No registry has the images, and then the private registry is down.
-	cluster.Registry.Stop()
-	defer func() {
-		if err := cluster.Registry.Start(context.WithoutCancel(ctx)); err != nil {
-			t.Error(err)
-		}
-	}()
-	pod := bed.Pod("absent", "docker.io/library/absent:1", first)
-	if err := cluster.Create(ctx, pod); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := cluster.Delete(context.WithoutCancel(ctx), pod); err != nil {
-			t.Error(err)
-		}
-	}()
-	view.want(ctx, t, "pulls failing, registry down", shown{
-		"Nodes with failing pulls": "1", "Failing pulls": `instance:node1 = \d+`, "Pulls by outcome": `(?s).*outcome:failed = .*`,
-		"Registries down": "2", "Unreachable registries B": "registry:http://" + bed.RegistryHost + " = 1.*\n.*",
-		"Registries not asked": "registry:http://" + bed.RegistryHost + " = 1\n.*",
-	}, "node1 v0.2.0 ready 1", "node2 v0.2.0 ready 0")
-
 	if _, err := view.prometheus.Alerts(ctx); err != nil {
 		t.Error(err)
 	}
 	view.wantDocumented(ctx, t)
-}
-
-// stops requires that a configuration stops at one node with a reason, and the other one has the
-// configuration before.
-func (v *fleetView) stops(ctx context.Context, t *testing.T, state, before, reason, step string, changes shown) {
-	t.Helper()
-	node := awaitRefusal(ctx, t, reason)
-	row := func(name string) string {
-		if name == node.Name {
-			return name + " v0.1.0 refused 0"
-		}
-		return name + " v0.1.0 ready 0"
-	}
-	requested := []string{nodes(1, before, oldVersion), nodes(1, shortHash(t, node), oldVersion)}
-	v.want(ctx, t, state, merge(shown{
-		"Ready": "1", "Not ready": "1", "Nodes by state A": "state:ready = 1\nstate:refused = 1",
-		"Nodes not ready": fmt.Sprintf("instance:%s reason:.*%s.* state:refused step:%s = 1", node.Name, reason, step),
-		"Releases A":      requested[0] + "\n" + requested[1] + "|" + requested[1] + "\n" + requested[0],
-		"Failed attempts": "instance:" + node.Name + ` = \d`,
-	}, changes), row("node1"), row("node2"))
-}
-
-// awaitRefusal waits until the agent of a node is not ready for a reason, and returns the node.
-func awaitRefusal(ctx context.Context, t *testing.T, reason string) (refusing *bed.Node) {
-	t.Helper()
-	if err := bed.Await(ctx, func(context.Context) error {
-		var all []error
-		for _, node := range shared.Nodes {
-			s, err := readStatus(node)
-			if err == nil && !s.Ready && s.Step == "" && strings.Contains(s.Reason, reason) {
-				refusing = node
-				return nil
-			}
-			all = append(all, err, fmt.Errorf("the status of %s is %+v", node.Name, s))
-		}
-		return errors.Join(all...)
-	}); err != nil {
-		t.Fatalf("no node refuses because of %q: %v\n%s", reason, err, agentState(ctx))
-	}
-	return refusing
-}
-
-// changeByHand adds a line to the configuration on a node, and waits until the agent has mended it.
-func changeByHand(ctx context.Context, t *testing.T, node *bed.Node) {
-	t.Helper()
-	before := readNodeFile(t, node, nodeFile)
-	if err := os.WriteFile(node.Path(nodeFile), []byte(before+"# by hand\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := bed.Await(ctx, func(context.Context) error {
-		if s, err := readStatus(node); err != nil || s.Drift == nil {
-			return fmt.Errorf("no drift is reported: %w", err)
-		}
-		return nil
-	}); err != nil {
-		t.Fatalf("%v\n%s", err, agentState(ctx))
-	}
-}
-
-// nodes returns the line of nodes with a release.
-func nodes(count int, configuration, version string) string {
-	return fmt.Sprintf("configuration:%s version:%s = %d", configuration, version, count)
-}
-
-// shortHash returns the beginning of the hash of the requested configuration, as in the metrics.
-func shortHash(t *testing.T, node *bed.Node) string {
-	t.Helper()
-	s, err := readStatus(node)
-	if err != nil || len(s.Hash) < 12 {
-		t.Fatalf("%s: the hash is %q: %v", node.Name, s.Hash, err)
-	}
-	return s.Hash[:12]
-}
-
-// merge returns a copy of a with the entries of b.
-func merge(a, b shown) shown {
-	merged := make(shown, len(a))
-	for _, from := range []shown{a, b} {
-		for name, pattern := range from {
-			merged[name] = pattern
-		}
-	}
-	return merged
 }
