@@ -87,17 +87,6 @@ func (p *Prometheus) Query(ctx context.Context, expression string) (samples []Sa
 	return samples, err
 }
 
-// MetricTypes returns the types of the metrics that Prometheus has scraped, by their names.
-func (p *Prometheus) MetricTypes(ctx context.Context) (types map[string]string, err error) {
-	var data map[string][]struct{ Type string }
-	err = p.get(ctx, "/api/v1/metadata", nil, &data)
-	types = map[string]string{}
-	for name, metadata := range data {
-		types[name] = metadata[0].Type
-	}
-	return types, err
-}
-
 // Alerts returns the state of each alert: "inactive", "pending" or "firing". The error
 // joins the errors of their evaluation.
 func (p *Prometheus) Alerts(ctx context.Context) (states map[string]string, err error) {
