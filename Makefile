@@ -33,7 +33,7 @@ peers = ^Test(Calls|Curl|DefaultWindows)$$
 # the recipe may install one.
 race = $$(command -v gcc >/dev/null && echo -race || echo 'no gcc: without the race detector' >&2)
 
-.PHONY: build build-agent kubectl-plugin image chart demo bounds bench screenshots test test-endurance test-peers containerd-2 cluster-components test-cluster test-containerd-2 test-critest test-model test-grpc-engine differential lint vulncheck fuzz clean install packages generated
+.PHONY: build build-agent kubectl-plugin image chart demo bounds bench screenshots test test-endurance test-peers containerd-2 cluster-components test-cluster kwok test-scale test-containerd-2 test-critest test-model test-grpc-engine differential lint vulncheck fuzz clean install packages generated
 build:
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w $(variables)' -o $(BINARY) .
 
@@ -118,6 +118,18 @@ test-cluster: cluster-components
 	  $(MAKE) --no-print-directory image chart VERSION=$$version ARCHITECTURES=$$(go env GOARCH) DIST=$(cluster_bin)/$$version; \
 	done
 	cd e2e/cluster && HELM=$(HELM) CLUSTER_BIN=$(cluster_bin) CGO_ENABLED=0 go test -trimpath -count=1 -timeout 30m -v $(if $(RUN),-run '$(RUN)') .
+
+# kwok, which simulates nodes. It takes minutes with a cold build cache.
+KWOK ?= v0.8.0
+kwok:
+	cd / && CGO_ENABLED=0 GOBIN=$(cluster_bin) go install -trimpath -ldflags '-s -w' sigs.k8s.io/kwok/cmd/kwok@$(KWOK)
+
+# The agent and the chart on FLEET_NODES (1000) simulated nodes and a real one, and WATCHES
+# (10000) agents that watch the configuration. Takes an hour; not part of CI. The log has the
+# figures in docs/fleet.md in lines with "measured" and "computed". RUN selects tests.
+test-scale: cluster-components kwok
+	$(MAKE) --no-print-directory image chart VERSION=v0.2.0 ARCHITECTURES=$$(go env GOARCH) DIST=$(cluster_bin)/v0.2.0
+	cd e2e/cluster && CLUSTER_BIN=$(cluster_bin) CGO_ENABLED=0 go test -trimpath -count=1 -timeout 3h -v $(if $(RUN),-run '$(RUN)') ./scale
 
 # The CRI conformance suite on containerd 1.6 (Debian's) and 2.4. It runs against containerd
 # directly (direct), through a shim that rewrites nothing (unchanged), and with every image

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -124,10 +123,9 @@ func (v *fleetView) check(ctx context.Context, want shown) error {
 func wantTable(ctx context.Context, t *testing.T, state string, rows []string) {
 	t.Helper()
 	err := bed.Await(ctx, func(ctx context.Context) error {
-		output, err := shared.Plugin(ctx)
-		if errors.Is(err, os.ErrNotExist) {
-			t.Logf("%s: the table is not checked: %v", state, err)
-			return nil
+		output, _, _, err := shared.Plugin(ctx, shared.Kubeconfig)
+		if err != nil {
+			return err
 		}
 		for _, row := range rows {
 			column := strings.Fields(row)

@@ -26,9 +26,11 @@ type Cluster struct {
 	plane  *controlPlane
 }
 
-// Start starts a cluster in the folder of this isolated process, and returns once its nodes
-// are ready.
-func Start(ctx context.Context) (_ *Cluster, err error) {
+// Start starts a cluster of two nodes in the folder of this isolated process, and returns once
+// they are ready.
+func Start(ctx context.Context) (*Cluster, error) { return start(ctx, 2, planeFlags{}) }
+
+func start(ctx context.Context, nodes int, flags planeFlags) (_ *Cluster, err error) {
 	c := &Cluster{folder: Folder()}
 	defer func() {
 		if err != nil {
@@ -41,11 +43,11 @@ func Start(ctx context.Context) (_ *Cluster, err error) {
 	if c.Registry, err = startRegistry(ctx, c.folder); err != nil {
 		return nil, err
 	}
-	if c.plane, err = startControlPlane(ctx, c.folder+"/control-plane"); err != nil {
+	if c.plane, err = startControlPlane(ctx, c.folder+"/control-plane", flags); err != nil {
 		return nil, err
 	}
 	c.Client, c.Config, c.Kubeconfig = c.plane.client, c.plane.config, c.plane.kubeconfig
-	for number := 1; number <= 2; number++ {
+	for number := 1; number <= nodes; number++ {
 		node, err := newNode(c.folder, number, c.plane.authority)
 		if err != nil {
 			return nil, err

@@ -22,18 +22,22 @@ type controlPlane struct {
 	config     *rest.Config
 	client     kubernetes.Interface
 	processes  []*process
+	flags      planeFlags
 }
+
+// planeFlags are further flags of components, separated by spaces.
+type planeFlags struct{ apiServer, controllers string }
 
 // administrator may do everything.
 var administrator = identity{"kubernetes-admin", "system:masters"}
 
 // startControlPlane starts the control plane and returns once it has created the default
 // service account, which pods need.
-func startControlPlane(ctx context.Context, folder string) (*controlPlane, error) {
+func startControlPlane(ctx context.Context, folder string, flags planeFlags) (*controlPlane, error) {
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		return nil, err
 	}
-	c := &controlPlane{folder: folder, kubeconfig: filepath.Join(folder, "admin.conf")}
+	c := &controlPlane{folder: folder, kubeconfig: filepath.Join(folder, "admin.conf"), flags: flags}
 	if err := c.createIdentities(); err != nil {
 		return nil, err
 	}
@@ -106,7 +110,7 @@ func (c *controlPlane) startAPIServer(ctx context.Context) error {
 		" --client-ca-file ca.crt --tls-cert-file apiserver.crt --tls-private-key-file apiserver.key"+
 		" --kubelet-client-certificate apiserver.crt --kubelet-client-key apiserver.key --kubelet-preferred-address-types InternalIP"+
 		" --service-account-issuer https://kubernetes.default.svc --service-account-key-file sa.pub --service-account-signing-key-file sa.key"+
-		" --authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction --allow-privileged")
+		" --authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction --allow-privileged "+c.flags.apiServer)
 	if err != nil {
 		return err
 	}
@@ -121,7 +125,7 @@ func (c *controlPlane) startAPIServer(ctx context.Context) error {
 
 func (c *controlPlane) startControllers(ctx context.Context) error {
 	controllers, err := c.run("components", "kube-controller-manager", "--kubeconfig "+c.path("controllers.conf")+
-		" --root-ca-file ca.crt --service-account-private-key-file sa.key --use-service-account-credentials --node-monitor-grace-period 30s --leader-elect=false --bind-address 127.0.0.1")
+		" --root-ca-file ca.crt --service-account-private-key-file sa.key --use-service-account-credentials --node-monitor-grace-period 30s --leader-elect=false --bind-address 127.0.0.1 "+c.flags.controllers)
 	if err != nil {
 		return err
 	}
