@@ -2,7 +2,9 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -59,5 +61,37 @@ func TestPruneDeletesNothingOnErrors(t *testing.T) {
 		if left := secretNames(t, client); len(left) != 1 {
 			t.Errorf("%s: left %q, want the unused Secret", resource, left)
 		}
+	}
+}
+
+// TestPruneInPages requires that the Secrets are read in pages, because each may have 1 MiB, and
+// that those of all pages are deleted.
+func TestPruneInPages(t *testing.T) {
+	const most, secrets = 20, 45
+	client := fake.NewClientset(daemonSetOf("agent", corev1.PodSpec{}))
+	var names []string
+	for number := range secrets {
+		names = append(names, fmt.Sprintf("unused-%02d", number))
+	}
+	client.PrependReactor("list", "secrets", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		options := action.(clienttesting.ListActionImpl).ListOptions
+		if options.Limit < 1 || options.Limit > most {
+			t.Errorf("a list has the limit %d, want at most %d", options.Limit, most)
+		}
+		from, _ := strconv.Atoi(options.Continue)
+		to := min(from+most, secrets)
+		page := &corev1.SecretList{}
+		for _, name := range names[from:to] {
+			page.Items = append(page.Items, *configuration(name, "agent"))
+		}
+		if to < secrets {
+			page.Continue = strconv.Itoa(to)
+		}
+		return true, page, nil
+	})
+	client.PrependReactor("delete", "secrets", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, nil })
+	deleted, err := Prune(t.Context(), client, namespace, "agent", "unused-44")
+	if want := names[:secrets-1]; err != nil || !slices.Equal(deleted, want) {
+		t.Errorf("deleted %q (%v), want %q", deleted, err, want)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -51,8 +52,8 @@ func MissingFleet() error {
 // StartFleet starts a fleet and returns once its nodes are ready. A simulated pod that mounts
 // the Secret refused ends as an agent that refuses its configuration.
 //
-// Simulated kubelets renew no lease while tests run, so that all requests that are counted are
-// those of the release. The apiserver limits no client that has the default limits.
+// Simulated kubelets seldom renew their leases, so that the load is that of the release. The
+// other components have their default limits.
 func StartFleet(ctx context.Context, simulated int, refused string) (_ *Fleet, err error) {
 	folder := Folder()
 	policy := filepath.Join(folder, "audit-policy.yaml")
@@ -72,10 +73,9 @@ func StartFleet(ctx context.Context, simulated int, refused string) (_ *Fleet, e
 		f.Stop()
 		return nil, err
 	}
-	err = f.kwok.await(ctx, f.checkNodes)
-	if err != nil {
+	if err := AwaitEvery(ctx, 2*time.Second, f.checkNodes); err != nil {
 		f.Stop()
-		return nil, fmt.Errorf("start the simulated nodes: %w", err)
+		return nil, fmt.Errorf("start the simulated nodes: %w\n%s", err, tail(f.kwok.log))
 	}
 	return f, nil
 }

@@ -16,7 +16,12 @@ const pollInterval = 100 * time.Millisecond
 // Await returns once condition returns nil. If ctx ends first, its error contains the last
 // error of condition.
 func Await(ctx context.Context, condition func(context.Context) error) error {
-	ticker := time.NewTicker(pollInterval)
+	return AwaitEvery(ctx, pollInterval, condition)
+}
+
+// AwaitEvery is like [Await] with another interval between the calls of condition.
+func AwaitEvery(ctx context.Context, interval time.Duration, condition func(context.Context) error) error {
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	var last error
 	for {

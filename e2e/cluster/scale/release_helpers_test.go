@@ -123,7 +123,7 @@ func uninstall(ctx context.Context, t *testing.T) {
 // awaitNoPods waits until no pod of the release is left.
 func awaitNoPods(ctx context.Context, t *testing.T) {
 	t.Helper()
-	err := await(ctx, func(ctx context.Context) error {
+	err := bed.AwaitEvery(ctx, time.Second, func(ctx context.Context) error {
 		pods, err := shared.Client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/instance=" + releaseName, Limit: 1})
 		if err == nil && len(pods.Items) > 0 {
 			err = fmt.Errorf("the pod %s is still there", pods.Items[0].Name)
@@ -147,7 +147,7 @@ func nodes() int { return shared.Simulated + len(shared.Nodes) }
 func awaitAgents(ctx context.Context, t *testing.T, condition func(appsv1.DaemonSetStatus) error) {
 	t.Helper()
 	var last *appsv1.DaemonSet
-	err := await(ctx, func(ctx context.Context) error {
+	err := bed.AwaitEvery(ctx, time.Second, func(ctx context.Context) error {
 		var err error
 		last, err = shared.Client.AppsV1().DaemonSets(namespace).Get(ctx, daemonSet, metav1.GetOptions{})
 		if err == nil && last.Status.ObservedGeneration != last.Generation {
@@ -171,16 +171,6 @@ func rolledOut(number int) func(appsv1.DaemonSetStatus) error {
 		}
 		return nil
 	}
-}
-
-// await is like bed.Await with fewer requests.
-func await(ctx context.Context, condition func(context.Context) error) error {
-	next := time.Now()
-	return bed.Await(ctx, func(ctx context.Context) error {
-		time.Sleep(time.Until(next))
-		next = time.Now().Add(time.Second)
-		return condition(ctx)
-	})
 }
 
 // agentPods lists the pods of the agent.
