@@ -33,7 +33,7 @@ peers = ^Test(Calls|Curl|DefaultWindows)$$
 # the recipe may install one.
 race = $$(command -v gcc >/dev/null && echo -race || echo 'no gcc: without the race detector' >&2)
 
-.PHONY: build build-agent kubectl-plugin image chart demo bounds bench screenshots test test-endurance test-peers containerd-2 cluster-components test-cluster kwok test-scale test-containerd-2 test-critest test-model test-grpc-engine differential lint vulncheck fuzz clean install packages generated
+.PHONY: build build-agent kubectl-plugin image chart demo bounds load bench screenshots test test-endurance test-peers containerd-2 cluster-components test-cluster kwok test-scale test-containerd-2 test-critest test-model test-grpc-engine differential lint vulncheck fuzz clean install packages generated
 build:
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w $(variables)' -o $(BINARY) .
 
@@ -61,6 +61,12 @@ demo: build
 # Measures the bounds that the documentation promises for failing registries and many pulls.
 bounds: build
 	cd e2e && go run ./bounds --shim ../bin/image-cri-shim
+
+# Simulates the load of a registry by the look-ups of many nodes (registry/fleet_test.go) and
+# prints the figures in docs/fleet.md. It takes minutes; `make test` runs it with 100 nodes.
+FLEET_NODES ?= 10000
+load:
+	FLEET_NODES=$(FLEET_NODES) go test -count=1 -timeout 60m -run '^TestFleet$$' -v ./registry
 
 test:
 	e2e/install-components

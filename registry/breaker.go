@@ -12,8 +12,9 @@ import (
 const (
 	overloadLimit = 3 // answers in a row that open a circuit
 	probeDelayMin = time.Second
-	probeDelayMax = 5 * time.Second // between two probes
-	firstDelayMax = time.Minute     // before the first probe
+	probeDelayMax = 5 * time.Second // between two probes at the beginning of an outage
+	outageShare   = 10              // later, the delay is up to this fraction of the outage
+	firstDelayMax = time.Minute     // before the first probe, and between two probes
 	backoffFactor = 2               // ratio of each delay to the previous one
 )
 
@@ -136,14 +137,17 @@ func (b *breaker) close() {
 	b.notify(false, "the registry answers again")
 }
 
-// nextDelay returns how long to wait before the next probe of an open circuit.
+// nextDelay returns how long to wait before the next probe of an open circuit. In a long outage
+// the delays grow, since thousands of nodes may probe a registry that can hardly answer. Their
+// circuits then also close one after the other.
 func (b *breaker) nextDelay() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.delay == 0 {
 		b.delay = b.firstDelay
 	} else {
-		b.delay = min(b.delay*backoffFactor, probeDelayMax)
+		longest := min(max(probeDelayMax, time.Since(b.openedAt)/outageShare), firstDelayMax)
+		b.delay = min(b.delay*backoffFactor, longest)
 	}
 	return b.delay - rand.N(b.delay/5) // jitter, so that the nodes of a cluster don't probe at the same time
 }

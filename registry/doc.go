@@ -77,9 +77,10 @@
 // used, and every other answer is Unknown. No caller waits for a registry that is known to
 // be down.
 //
-// The first probe is sent after one second, and the interval grows to at most 5 seconds.
-// A circuit therefore closes within 5 seconds of the registry's return, plus the time of
-// one lookup. A registry may answer probes but no lookups. If a circuit opens again within
+// The first probe is sent after one second, and the interval grows to 5 seconds, and in a long
+// outage to a tenth of its duration, at most a minute. A circuit therefore closes within 5
+// seconds of the registry's return after an outage of up to 50 seconds, and within a minute
+// after a longer one, plus the time of one lookup. A registry may answer probes but no lookups. If a circuit opens again within
 // a minute of closing and no lookup was answered in between, the delay before the first
 // probe doubles, up to a minute.
 //

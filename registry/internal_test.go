@@ -52,6 +52,18 @@ func TestProbePauses(t *testing.T) {
 		b.close()
 	}
 	opening(1, 2, 4, 5, 5)
+	// In a long outage the delays are a tenth of it, and at most a minute.
+	for _, outage := range []struct{ lasted, want time.Duration }{{50 * time.Second, 5}, {4 * time.Minute, 24}, {time.Hour, 60}} {
+		slow := &breaker{notify: func(bool, string) {}}
+		slow.trip(time.Now(), &failure{reason: ReasonConnection, text: "down"})
+		slow.openedAt = slow.openedAt.Add(-outage.lasted)
+		for range 10 {
+			slow.nextDelay()
+		}
+		if pause, want := slow.nextDelay(), outage.want*time.Second; pause > want+time.Second || pause < want*4/5 {
+			t.Errorf("pause after %v is %v, want about %v", outage.lasted, pause, want)
+		}
+	}
 	// Answering only probes does not reset the delay.
 	opening(2, 4, 5, 5)
 	for _, first := range []time.Duration{4, 8, 16, 32, 60, 60} {

@@ -9,8 +9,8 @@ import (
 	"image-cri-shim/agent/status"
 )
 
-// examineInterval is the longest time between two examinations of the node by the doctor, and
-// twice the shortest. A random time in between spreads the requests of all nodes.
+// examineInterval is the mean time between two examinations of the node by the doctor. It varies by
+// a quarter, which spreads the requests of all nodes.
 const examineInterval = 10 * time.Minute
 
 // examination is the next examination of the node by the doctor.
@@ -41,7 +41,7 @@ func (r *Rollout) examine(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	r.examination.at = time.Now().Add(examineInterval/2 + upTo(examineInterval/2))
+	r.examination.at = time.Now().Add(examineInterval*3/4 + upTo(examineInterval/2))
 	former := r.report.status.Doctor
 	var found []string
 	for _, f := range failures {

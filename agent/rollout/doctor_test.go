@@ -35,14 +35,14 @@ func TestDoctor(t *testing.T) {
 		const trust = "runtime's trust https://hub: unknown authority"
 		n.pass(time.Second) // the first installation
 		want("unknown authority\" hint=\"write hosts.toml\"", 1, trust)
-		n.pass(examineInterval / 3)
+		n.pass(examineInterval / 2)
 		if n.examined != 1 {
 			t.Errorf("the doctor has run %d times", n.examined)
 		}
 		n.pass(examineInterval)
 		want("unknown authority", 1, trust)
 		n.failures = nil
-		n.pass(examineInterval + time.Minute)
+		n.pass(examineInterval * 3 / 2)
 		want("unknown authority", 1)
 
 		n.fails["doctor"] = errors.New("permission denied")
@@ -58,7 +58,7 @@ func TestDoctor(t *testing.T) {
 		}
 		n.pass(31 * time.Second)
 		want("deadline exceeded", 1, "the node was not examined: run image-cri-shim doctor: context deadline exceeded")
-		n.pass(examineInterval + 10*time.Second) // hangs again
+		n.pass(examineInterval * 3 / 2) // hangs again
 		cancel()
 		if err := <-result; err != nil {
 			t.Error(err)
@@ -140,7 +140,7 @@ func TestExaminationsAreSpread(t *testing.T) {
 			}
 		}
 		want(5, 1, 1)
-		want(20, 2, 4)
+		want(26, 2, 3)
 		for _, feed := range feeds {
 			feed <- desired(newVersion, "b")
 		}
