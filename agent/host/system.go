@@ -42,6 +42,9 @@ func checkSystem(root string) error {
 	if reason, ok := refused[id]; ok {
 		return fmt.Errorf("this system is not supported: %s; %s", reason, leave)
 	}
+	if _, err := os.Stat(filepath.Join(root, "run/systemd/system")); err != nil { // sd_booted(3)
+		return fmt.Errorf("this system is not supported: process 1 is not systemd: %w; %s", err, leave)
+	}
 	return nil
 }
 

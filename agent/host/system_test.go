@@ -15,6 +15,7 @@ func TestCheckSystem(t *testing.T) {
 		file, content string
 		wants         []string // nil: supported
 	}{
+		"another process 1":       {"etc/os-release", "ID=alpine\n", []string{"process 1 is not systemd", "run/systemd/system", "nothing was changed"}},
 		"Talos":                   {"etc/os-release", "NAME=\"Talos\"\nID=talos\nVERSION_ID=v1.13.0\n", []string{"Talos has no systemd", "machine.registries.mirrors", "machine.registries.config", "RegistryMirrorConfig", "nothing was changed", "image-cri-shim.io/enabled=false"}},
 		"Bottlerocket":            {"etc/os-release", "NAME=Bottlerocket\nID=bottlerocket\nVARIANT_ID=aws-k8s-1.34\n", []string{"settings.container-registry.mirrors", "settings.container-registry.credentials", "nothing was changed"}},
 		"Container-Optimized OS":  {"etc/os-release", "NAME=\"Container-Optimized OS\"\nID=cos\n", []string{"loses /etc at each reboot", "registryHosts", "Ubuntu"}},
@@ -29,6 +30,11 @@ func TestCheckSystem(t *testing.T) {
 		file := filepath.Join(root, test.file)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(test.content), 0o644)); err != nil {
 			t.Fatal(err)
+		}
+		if name != "another process 1" {
+			if err := os.MkdirAll(filepath.Join(root, "run/systemd/system"), 0o755); err != nil {
+				t.Fatal(err)
+			}
 		}
 		err := checkSystem(root)
 		if (err == nil) != (test.wants == nil) {
