@@ -84,7 +84,7 @@ test:
 # upgrades under load, and packages on a machine with a real systemd.
 test-endurance:
 	e2e/install-components
-	cd e2e && go test $(race) -count=1 -run '$(endurance)' $(if $(SKIP),-skip '$(SKIP)') .
+	cd e2e && go test $(race) -count=1 -timeout 60m -run '$(endurance)' $(if $(SKIP),-skip '$(SKIP)') .
 
 # The tests with clients and runtimes on other gRPC libraries than grpc-go that `make test`
 # skips. They run without the race detector, because many depend on the timing of the peers.

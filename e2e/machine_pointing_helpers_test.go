@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"image-cri-shim/e2e/testbed"
 )
@@ -60,11 +62,7 @@ func (n *pointingNode) boot(t *testing.T, runtime runtime) {
 // install installs the shim, kubelet, and the agent's code.
 func (n *pointingNode) install(t *testing.T) {
 	t.Helper()
-	build := exec.CommandContext(testContext(t), "go", "test", "-c", "-o", n.Path(pointer), "./pointing")
-	build.Dir, build.Env = "../agent", append(os.Environ(), "CGO_ENABLED=0")
-	if output, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, output)
-	}
+	n.build(t, "../agent", "test", "-c", "-o", n.Path(pointer), "./pointing")
 	n.must(t, "mkdir", "-p", filepath.Dir(shimOnNode))
 	shim, err := os.ReadFile(shared.shim)
 	if err != nil {
@@ -85,6 +83,18 @@ func (n *pointingNode) install(t *testing.T) {
 	n.must(t, "systemctl", "enable", "--now", "image-cri-shim.service", "kubelet.service")
 	n.must(t, "systemctl", "restart", "kubelet")
 	n.wantKubelet(t, false)
+}
+
+// build runs the command go in a folder of the source. It takes minutes without a build cache.
+func (n *pointingNode) build(t *testing.T, folder string, arguments ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	build := exec.CommandContext(ctx, "go", arguments...)
+	build.Dir, build.Env = folder, append(os.Environ(), "CGO_ENABLED=0")
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
 }
 
 func (n *pointingNode) kubeletConfiguration() string {
@@ -185,11 +195,13 @@ func (n *pointingNode) failAtShim(t *testing.T) (restore func()) {
 	}
 }
 
-// shorten shortens the time of the switch.
-func (n *pointingNode) shorten(t *testing.T) (restore func()) {
+// elapse lets the time of the armed switch elapse.
+func (n *pointingNode) elapse(t *testing.T) (restore func()) {
 	t.Helper()
 	const folder = units + "/image-cri-shim-revert.timer.d"
-	n.write(t, folder+"/soon.conf", "[Timer]\nOnActiveSec=\nOnActiveSec=2\n")
+	n.write(t, folder+"/soon.conf", "[Timer]\nOnActiveSec=\nOnActiveSec=1\n")
+	n.must(t, "systemctl", "daemon-reload")
+	n.must(t, "systemctl", "restart", "image-cri-shim-revert.timer")
 	return func() { n.must(t, "rm", "-r", folder) }
 }
 

@@ -53,10 +53,11 @@ func TestPackageServicePointing(t *testing.T) {
 	})
 
 	t.Run("the timer acts without the agent", func(t *testing.T) {
-		restore, lengthen := n.failAtShim(t), n.shorten(t)
+		restore := n.failAtShim(t)
 		if _, err := n.run(t, "point", "wait for kubelet", "KILL"); err == nil {
 			t.Fatal("point was not killed")
 		}
+		lengthen := n.elapse(t)
 		n.awaitSwitch(t)
 		n.wantKubelet(t, false)
 		if _, err := n.run(t, "resume"); err == nil || !strings.Contains(err.Error(), "did not confirm in time") {
@@ -70,7 +71,6 @@ func TestPackageServicePointing(t *testing.T) {
 
 	for _, step := range pointSteps[1:] {
 		t.Run("frozen at "+step, func(t *testing.T) {
-			lengthen := n.shorten(t)
 			const result = "/run/pointer"
 			n.must(t, "sh", "-c", fmt.Sprintf("(echo $$ >%s.pid; %s %s point '%s' STOP >%s.log 2>&1; echo $? >%s.code) </dev/null >/dev/null 2>&1 &", result, pointer, shimOnNode, step, result, result))
 			eventually(t, func() string {
@@ -79,6 +79,7 @@ func TestPackageServicePointing(t *testing.T) {
 				}
 				return ""
 			})
+			lengthen := n.elapse(t) // once it is frozen, whatever that took
 			n.awaitSwitch(t)
 			lengthen()
 			n.must(t, "pkill", "-CONT", "-x", "pointer")

@@ -17,7 +17,13 @@ import (
 // eventually polls problem until it returns "".
 func eventually(t *testing.T, problem func() string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(testContext(t), 20*time.Second)
+	eventuallyWithin(t, 20*time.Second, problem)
+}
+
+// eventuallyWithin polls problem until it returns "", for a limited time.
+func eventuallyWithin(t *testing.T, limit time.Duration, problem func() string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
