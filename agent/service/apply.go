@@ -9,11 +9,11 @@ import (
 
 // Apply makes the node as the files and the release say: files, units, the link to the current
 // version, and the running shim. It restarts the shim only if another version, a changed unit
-// or a changed key needs that; the socket unit then holds the socket, so that calls wait. If the
-// shim had created its socket, the socket unit takes over at this restart, and a connection may
-// fail.
-// If the shim does not serve afterwards, the former files and version are restored. If ctx
-// ends, nothing is restored, and the next Apply completes the work, as after a kill.
+// or a changed key needs that; the socket unit then holds the socket, so that calls wait. From a
+// shim that has created its socket, the socket unit takes over at this restart, and a client may
+// fail to connect. If the shim does not serve afterwards, the former files and version are
+// restored. If ctx ends, nothing is restored, and the next Apply completes the work, as after a
+// kill.
 func (s *Service) Apply(ctx context.Context, files Files) (restarted bool, err error) {
 	plan, err := s.planOf(ctx, files)
 	if err != nil {
