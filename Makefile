@@ -134,6 +134,7 @@ kwok:
 # (10000) agents that watch the configuration. Takes an hour; not part of CI. The log has the
 # figures in docs/fleet.md in lines with "measured" and "computed". RUN selects tests.
 test-scale: cluster-components kwok
+	$(MAKE) --no-print-directory kubectl-plugin PLUGIN=$(cluster_bin)/kubectl-image_cri_shim PLATFORMS=
 	$(MAKE) --no-print-directory image chart VERSION=v0.2.0 ARCHITECTURES=$$(go env GOARCH) DIST=$(cluster_bin)/v0.2.0
 	cd e2e/cluster && CLUSTER_BIN=$(cluster_bin) CGO_ENABLED=0 go test -trimpath -count=1 -timeout 3h -v $(if $(RUN),-run '$(RUN)') ./scale
 

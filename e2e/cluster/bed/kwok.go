@@ -9,10 +9,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 )
@@ -62,7 +64,8 @@ func StartFleet(ctx context.Context, simulated int, refused string) (_ *Fleet, e
 	}
 	cluster, err := start(ctx, 1, planeFlags{
 		apiServer: "--audit-policy-file " + policy + " --audit-log-path " + auditLog() +
-			" --feature-gates WatchList=false", // with it, Debian's etcd refuses the watches of kwok
+			" --feature-gates WatchList=false" + // with it, Debian's etcd refuses the watches of kwok
+			" --disable-admission-plugins TaintNodesByCondition", // it would make new nodes unready
 		controllers: "--node-monitor-grace-period 3h",
 	})
 	if err != nil {
@@ -102,6 +105,17 @@ func (f *Fleet) startKwok(refused string) error {
 	return err
 }
 
+// SimulatedName returns the name of a simulated node, by its number.
+func SimulatedName(number int) string { return fmt.Sprintf("simulated-%05d", number) }
+
+// readyStatus is the status of a simulated node.
+var readyStatus = corev1.NodeStatus{
+	Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}},
+	Allocatable: corev1.ResourceList{
+		corev1.ResourceCPU: resource.MustParse("32"), corev1.ResourceMemory: resource.MustParse("256Gi"), corev1.ResourcePods: resource.MustParse("110"),
+	},
+}
+
 // createNodes creates the simulated nodes. Their taint keeps Jobs away, but not a DaemonSet
 // that tolerates all taints.
 func (f *Fleet) createNodes(ctx context.Context) error {
@@ -113,14 +127,18 @@ func (f *Fleet) createNodes(ctx context.Context) error {
 	group.SetLimit(16)
 	for number := range f.Simulated {
 		group.Go(func() error {
-			name := fmt.Sprintf("simulated-%05d", number)
+			name := SimulatedName(number)
 			_, err := client.CoreV1().Nodes().Create(ctx, &corev1.Node{
 				ObjectMeta: metav1.ObjectMeta{
 					Name:        name,
 					Annotations: map[string]string{simulatedAnnotation: "fake"},
-					Labels:      map[string]string{corev1.LabelHostname: name, corev1.LabelOSStable: "linux", corev1.LabelArchStable: "amd64"},
+					Labels: map[string]string{
+						corev1.LabelHostname: name, corev1.LabelOSStable: "linux", corev1.LabelArchStable: "amd64",
+						"beta.kubernetes.io/os": "linux", "beta.kubernetes.io/arch": "amd64", // which a controller would add
+					},
 				},
-				Spec: corev1.NodeSpec{Taints: []corev1.Taint{{Key: simulatedAnnotation, Value: "fake", Effect: corev1.TaintEffectNoExecute}}},
+				Spec:   corev1.NodeSpec{Taints: []corev1.Taint{{Key: simulatedAnnotation, Value: "fake", Effect: corev1.TaintEffectNoExecute}}},
+				Status: readyStatus,
 			}, metav1.CreateOptions{})
 			return err
 		})
@@ -151,6 +169,19 @@ func (f *Fleet) FastClient() (kubernetes.Interface, error) {
 	config := *f.Config
 	config.QPS = -1
 	return kubernetes.NewForConfig(&config)
+}
+
+// Show runs the plugin of kubectl as the administrator, and returns its output and the most
+// bytes of memory that it had.
+func (f *Fleet) Show(ctx context.Context, arguments ...string) (stdout string, memory int64, err error) {
+	stdout, stderr, state, err := f.runPlugin(ctx, f.Kubeconfig, arguments)
+	if err == nil && state.ExitCode() != 0 {
+		err = fmt.Errorf("the plugin ended with code %d: %s", state.ExitCode(), stderr)
+	}
+	if err != nil {
+		return stdout, 0, err
+	}
+	return stdout, state.SysUsage().(*syscall.Rusage).Maxrss << 10, nil
 }
 
 func auditLog() string { return filepath.Join(Folder(), "audit.log") }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,9 +22,13 @@ func TestSpeed(t *testing.T) {
 	one := speed(ctx, t, ready, v.with("maxUnavailable", 1), 1, 10)
 	speed(ctx, t, ready, v.with("maxUnavailable", "1%"), percent(1), 10*percent(1))
 	speed(ctx, t, ready, v.with("maxUnavailable", "5%"), percent(5), nodes())
-	v = goodValues().with("config", goodConfig(2))
-	slow := speed(ctx, t, ready, v.with("maxUnavailable", "5%").with("minReadySeconds", 30), percent(5), 3*percent(5))
-	speed(ctx, t, ready, v.with("maxUnavailable", "100%"), nodes(), nodes())
+	// Pods that are ready for a shorter time than minReadySeconds count as unavailable, and the
+	// DaemonSet would replace all of them at once.
+	v = v.with("minReadySeconds", 30)
+	install(ctx, t, v)
+	v = v.with("config", goodConfig(2))
+	slow := speed(ctx, t, ready, v.with("maxUnavailable", "5%"), percent(5), 3*percent(5))
+	speed(ctx, t, ready, v.with("maxUnavailable", "100%").with("minReadySeconds", 1), nodes(), nodes())
 	for _, seconds := range []time.Duration{1, 30} {
 		for _, fleet := range []int{1000, 10000} {
 			for _, share := range []float64{0, .01, .05, .1} {
@@ -45,6 +50,10 @@ func percent(share int) int { return (nodes()*share + 99) / 100 }
 func speed(ctx context.Context, t *testing.T, ready *observer, v values, unavailable, further int) (round time.Duration) {
 	t.Helper()
 	name := fmt.Sprintf("maxUnavailable %v, minReadySeconds %v", v["maxUnavailable"], v["minReadySeconds"])
+	calls, err := shared.Calls()
+	if err != nil {
+		t.Fatal(err)
+	}
 	measure(ctx, t, name, func() {
 		upgrade(ctx, t, v)
 		begin := awaitUpdated(ctx, t, unavailable)
@@ -60,6 +69,11 @@ func speed(ctx context.Context, t *testing.T, ready *observer, v values, unavail
 		t.Logf("measured %s: %d nodes in %v, a round of %d in %v", name, target-begin, taken.Round(time.Second), unavailable, round.Round(100*time.Millisecond))
 	})
 	ready.requireReady(t, unavailable)
+	for call := range callsSince(t, calls) {
+		if !strings.HasPrefix(call, daemonSet+"-prune ") {
+			t.Errorf("found the call %q, want only those of the hook prune", call)
+		}
+	}
 	return round
 }
 

@@ -7,6 +7,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"image-cri-shim/e2e/cluster/bed"
 )
 
 // TestWaves installs the agent on labelled nodes only. A label adds nodes and replaces no pod,
@@ -46,7 +48,7 @@ func label(ctx context.Context, t *testing.T, wave string, from, to int) {
 	t.Helper()
 	patch := fmt.Sprintf(`{"metadata":{"labels":{"image-cri-shim.io/wave":%q}}}`, wave)
 	for number := from; number < to; number++ {
-		if _, err := shared.Client.CoreV1().Nodes().Patch(ctx, fmt.Sprintf("simulated-%05d", number), types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+		if _, err := shared.Client.CoreV1().Nodes().Patch(ctx, bed.SimulatedName(number), types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
