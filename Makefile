@@ -63,7 +63,7 @@ bounds: build
 	cd e2e && go run ./bounds --shim ../bin/image-cri-shim
 
 # Simulates the load of a registry by the look-ups of many nodes (registry/fleet_test.go) and
-# prints the figures in docs/fleet.md. It takes minutes; `make test` runs it with 100 nodes.
+# prints the figures in docs/fleet.md. It takes minutes; `make test` runs it with 40 nodes.
 FLEET_NODES ?= 10000
 load:
 	FLEET_NODES=$(FLEET_NODES) go test -count=1 -timeout 60m -run '^TestFleet$$' -v ./registry

@@ -18,7 +18,7 @@ func fleetSize() int {
 	if size, err := strconv.Atoi(os.Getenv("FLEET_NODES")); err == nil {
 		return size
 	}
-	return 100
+	return 40
 }
 
 // fleet is a simulation of many nodes in virtual time. Each node has a Set of its own. The
@@ -109,19 +109,19 @@ func TestFleet(t *testing.T) {
 			time.Sleep(jitter + time.Minute)
 			m := f.report("all nodes")
 			// 4 requests of the look-up in a tenth of the time, and 14 of the doctor.
-			f.wantPeak(m, 54*len(f.nodes)/int(jitter.Seconds())*3/2+50)
+			f.wantPeak(m, 54*len(f.nodes)/int(jitter.Seconds())*3/2)
 		})
 	}
 	simulate(t, "rolling reload", func(ctx context.Context, f *fleet) {
 		for i, n := range f.nodes { // maxUnavailable: 10%
 			f.running.Go(func() {
 				if wait(ctx, time.Duration(i*10/len(f.nodes))*35*time.Second) {
-					n.apply(ctx, time.Second, time.Minute)
+					n.apply(ctx, 10*time.Second, time.Minute) // the pods start within 10 s
 				}
 			})
 		}
 		time.Sleep(8 * time.Minute)
-		f.wantPeak(f.report("10 % of the nodes each 35 s"), len(f.nodes))
+		f.wantPeak(f.report("10 % of the nodes each 35 s"), len(f.nodes)/5)
 	})
 	simulate(t, "rolling update of a DaemonSet", func(ctx context.Context, f *fleet) {
 		for i, n := range f.nodes {
@@ -172,7 +172,7 @@ func TestFleet(t *testing.T) {
 // wantPeak requires that no second has more requests than limit.
 func (f *fleet) wantPeak(m measured, limit int) {
 	f.Helper()
-	if m.peak > limit {
+	if limit += 50; m.peak > limit { // a small fleet varies more
 		f.Errorf("%d requests in a second, want at most %d", m.peak, limit)
 	}
 }
