@@ -62,7 +62,7 @@ demo: build
 bounds: build
 	cd e2e && go run ./bounds --shim ../bin/image-cri-shim
 
-# Simulates the load of a registry by the look-ups of many nodes (registry/fleet_test.go) and
+# Simulates the load of a registry by many nodes (registry/fleet_test.go) and
 # prints the figures in docs/fleet.md. It takes minutes; `make test` runs it with 40 nodes.
 FLEET_NODES ?= 10000
 load:
