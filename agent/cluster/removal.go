@@ -18,8 +18,11 @@ import (
 )
 
 const (
-	pollInterval = 2 * time.Second
-	callTimeout  = time.Minute // of all calls of one poll
+	pollInterval  = 2 * time.Second
+	callTimeout   = time.Minute // of all calls of one poll
+	lastTimeout   = 15 * time.Second
+	logInterval   = 10 * time.Second
+	podsPerSecond = 500 // of the removal that are read on average; a page has so many
 )
 
 // AwaitRemoval waits until the shim is removed from every node that is up. daemonSet is the
@@ -33,11 +36,12 @@ const (
 func AwaitRemoval(ctx context.Context, client kubernetes.Interface, namespace, daemonSet string, log logrus.FieldLogger) error {
 	name := daemonSet + removalSuffix
 	left := missing{count: -1}
+	var logged time.Time
 	var failure error // of the last poll
 	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
 		limited, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
-		found, err := findMissing(limited, client, namespace, name, left.count)
+		found, err := findMissing(limited, client, namespace, name, left)
 		if err != nil && ctx.Err() != nil {
 			return false, nil // the poll before this one has the reasons
 		}
@@ -45,15 +49,16 @@ func AwaitRemoval(ctx context.Context, client kubernetes.Interface, namespace, d
 			log.WithError(err).Warn("apiserver did not answer, retrying")
 			return false, nil
 		}
-		if found.count != left.count && found.count > 0 {
+		if found.count != left.count && found.count > 0 && time.Since(logged) >= logInterval {
 			log.WithField("nodes", found.count).Info("waiting for the removal from nodes")
+			logged = time.Now()
 		}
 		left = found
 		return left.count == len(left.down), nil
 	})
 	if err != nil {
 		if failure == nil {
-			failure = left.err()
+			failure = explain(ctx, client, namespace, name, left).err()
 		}
 		return fmt.Errorf("wait for DaemonSet %s/%s: %w (%w); the DaemonSet stays; delete it and its Secrets when it is ready on all nodes: "+
 			"kubectl --namespace %s delete daemonset,secret --selector %s=%s", namespace, name, failure, context.Cause(ctx), namespace, ConfigurationLabel, daemonSet)
@@ -77,9 +82,9 @@ func AwaitRemoval(ctx context.Context, client kubernetes.Interface, namespace, d
 	return nil
 }
 
-// findMissing returns the nodes that are not clean. before is their number at the poll before this
-// one. A DaemonSet that does not exist was deleted by an earlier run.
-func findMissing(ctx context.Context, client kubernetes.Interface, namespace, name string, before int) (missing, error) {
+// findMissing returns the nodes that are not clean. former are those of the poll before this one.
+// A DaemonSet that does not exist was deleted by an earlier run.
+func findMissing(ctx context.Context, client kubernetes.Interface, namespace, name string, former missing) (missing, error) {
 	removal, err := client.AppsV1().DaemonSets(namespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return missing{}, nil
@@ -90,10 +95,15 @@ func findMissing(ctx context.Context, client kubernetes.Interface, namespace, na
 	if isComplete(removal) {
 		return missing{}, nil
 	}
-	left := missing{count: max(1, int(removal.Status.DesiredNumberScheduled-removal.Status.NumberReady))}
-	if !isObserved(removal) || left.count != before {
+	left := missing{count: max(1, int(removal.Status.DesiredNumberScheduled-removal.Status.NumberReady)), read: former.read}
+	if !isObserved(removal) || left.count != former.count {
 		return left, nil // while the number falls, thousands of pods and nodes need not be read
 	}
+	// The controller reports after each batch of pods, for which it takes 12 s by default.
+	if pause := time.Duration(removal.Status.DesiredNumberScheduled) * time.Second / podsPerSecond; time.Since(former.read) < pause {
+		return former, nil
+	}
+	left.read = time.Now()
 	if left.reasons, err = waitingNodes(ctx, client, removal); err != nil {
 		return missing{}, err
 	}
@@ -101,6 +111,24 @@ func findMissing(ctx context.Context, client kubernetes.Interface, namespace, na
 		left.down, err = extractDown(ctx, client, left.reasons)
 	}
 	return left, err
+}
+
+// explain returns the missing nodes with their reasons, after ctx has ended while their number
+// was changing.
+func explain(ctx context.Context, client kubernetes.Interface, namespace, name string, left missing) missing {
+	if left.reasons != nil || left.count < 0 {
+		return left
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTimeout)
+	defer cancel()
+	removal, err := client.AppsV1().DaemonSets(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return left
+	}
+	if reasons, err := waitingNodes(ctx, client, removal); err == nil {
+		left.reasons = reasons
+	}
+	return left
 }
 
 // isObserved reports whether the status of a DaemonSet belongs to its current spec.
@@ -118,6 +146,7 @@ type missing struct {
 	count   int
 	down    []string          // their kubelet does not report, so no pod can run there
 	reasons map[string]string // of the others, by node
+	read    time.Time         // when the pods were read
 }
 
 // err returns an error with the nodes that are up and their reasons.

@@ -179,3 +179,47 @@ func TestAwaitRemovalReadsPodsRarely(t *testing.T) {
 		}
 	})
 }
+
+// TestAwaitRemovalOfAFleet requires that the pods of ten thousand nodes are seldom read while one
+// node is not clean, and that the log stays short.
+func TestAwaitRemovalOfAFleet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const fleet = 10000
+		client := fake.NewClientset(podOf(removalOf(fleet, 0), "b", corev1.PodSpec{}, failing))
+		gets, pods := int32(0), 0
+		client.PrependReactor("get", "daemonsets", func(clienttesting.Action) (bool, runtime.Object, error) {
+			gets++
+			return true, removalOf(fleet, min(100*gets, fleet-1)), nil
+		})
+		client.PrependReactor("list", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
+			pods++
+			return false, nil, nil
+		})
+		hook, err := await(t, client)
+		if err == nil || !strings.Contains(err.Error(), "b: Error: kubelet is not healthy after 60s") {
+			t.Errorf("error %v, want the reason of node b", err)
+		}
+		if pods == 0 || pods > 6 {
+			t.Errorf("read the pods %d times in the 100 s of one missing node, want at most 6", pods)
+		}
+		if lines := len(hook.Entries); lines > 30 {
+			t.Errorf("logged %d lines in 5 minutes, want at most 30", lines)
+		}
+	})
+}
+
+// TestAwaitRemovalExplainsTheEnd requires that the error names nodes with their reasons also if
+// their number was changing until the end.
+func TestAwaitRemovalExplainsTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := fake.NewClientset(podOf(removalOf(1000, 0), "b", corev1.PodSpec{}, failing))
+		gets := int32(0)
+		client.PrependReactor("get", "daemonsets", func(clienttesting.Action) (bool, runtime.Object, error) {
+			gets++
+			return true, removalOf(1000, gets), nil
+		})
+		if _, err := await(t, client); err == nil || !strings.Contains(err.Error(), "b: Error: kubelet is not healthy after 60s") {
+			t.Errorf("error %v, want the reason of node b", err)
+		}
+	})
+}
