@@ -23,7 +23,7 @@ import (
 // and pods of a DaemonSet on all of them.
 type Fleet struct {
 	*Cluster
-	Simulated int // number of simulated nodes
+	simulated int // number of simulated nodes
 
 	kwok *process
 }
@@ -71,7 +71,7 @@ func StartFleet(ctx context.Context, simulated int, refused string) (_ *Fleet, e
 	if err != nil {
 		return nil, err
 	}
-	f := &Fleet{Cluster: cluster, Simulated: simulated}
+	f := &Fleet{Cluster: cluster, simulated: simulated}
 	if err := errors.Join(f.startKwok(refused), f.createNodes(ctx)); err != nil {
 		f.Stop()
 		return nil, err
@@ -125,7 +125,7 @@ func (f *Fleet) createNodes(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(16)
-	for number := range f.Simulated {
+	for number := range f.simulated {
 		group.Go(func() error {
 			name := SimulatedName(number)
 			_, err := client.CoreV1().Nodes().Create(ctx, &corev1.Node{
@@ -158,7 +158,7 @@ func (f *Fleet) checkNodes(ctx context.Context) error {
 			ready++
 		}
 	}
-	if want := f.Simulated + len(f.Nodes); ready != want {
+	if want := f.simulated + len(f.Nodes); ready != want {
 		return fmt.Errorf("%d of %d nodes are ready", ready, want)
 	}
 	return nil

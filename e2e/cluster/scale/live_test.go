@@ -52,7 +52,7 @@ func TestLive(t *testing.T) {
 	watchers := &watchers{account: account}
 	watchCtx, stop := context.WithCancel(ctx)
 	defer func() { stop(); watchers.running.Wait() }()
-	for _, count := range []int{min(shared.Simulated, most), most} {
+	for _, count := range []int{min(simulated, most), most} {
 		started := time.Now()
 		measure(ctx, t, fmt.Sprintf("the start of %d watches", count-len(watchers.received)), func() {
 			watchers.start(watchCtx, t, count)

@@ -18,8 +18,11 @@ import (
 	"image-cri-shim/e2e/cluster/bed"
 )
 
-// shared is the fleet of all tests.
-var shared *bed.Fleet
+// shared is the fleet of all tests, and simulated is the number of its simulated nodes.
+var (
+	shared    *bed.Fleet
+	simulated int
+)
 
 func TestMain(m *testing.M) {
 	klog.SetLogger(klog.Logger{}) // the clients would log each error that they return
@@ -44,8 +47,8 @@ func testOnFleet(m *testing.M) int {
 
 // startFleet starts the nodes, and prepares the namespace of the release.
 func startFleet(ctx context.Context) (*bed.Fleet, error) {
-	simulated, err := number("FLEET_NODES", 1000)
-	if err != nil {
+	var err error
+	if simulated, err = number("FLEET_NODES", 1000); err != nil {
 		return nil, err
 	}
 	refused, err := secretName(ctx, goodValues().with("config", badConfig))
@@ -82,7 +85,7 @@ func testContext(t *testing.T) context.Context {
 	if shared == nil {
 		t.Skip("a fleet can't run here:", strings.ReplaceAll(bed.MissingFleet().Error(), "\n", ", "))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Minute+time.Duration(nodes())*time.Second/2)
 	t.Cleanup(cancel)
 	return ctx
 }

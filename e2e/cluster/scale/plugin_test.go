@@ -37,7 +37,7 @@ func TestPlugin(t *testing.T) {
 			var memory int64
 			name := fmt.Sprintf("kubectl image-cri-shim -o %s, %d pods", format, nodes())
 			if !without {
-				name = fmt.Sprintf("kubectl image-cri-shim -o %s, %d pods", format, nodes()+pods*shared.Simulated)
+				name = fmt.Sprintf("kubectl image-cri-shim -o %s, %d pods", format, nodes()+pods*simulated)
 			}
 			measure(ctx, t, name, func() { output, memory, err = shared.Show(ctx, "--output", format) })
 			if err != nil {
@@ -84,7 +84,7 @@ func createWorkload(ctx context.Context, t *testing.T, each int) (failing int) {
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(32)
-	for node := range shared.Simulated {
+	for node := range simulated {
 		for number := range each {
 			label := "runs"
 			if number == 0 && node%10 == 0 {

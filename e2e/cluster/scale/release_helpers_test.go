@@ -45,6 +45,7 @@ func goodValues() values {
 		"config":          goodConfig(0),
 		"jitter":          "1s",
 		"minReadySeconds": 1,
+		"hooks":           values{"removalTimeout": removalTimeout(simulated).String()},
 	}
 }
 
@@ -109,10 +110,16 @@ func install(ctx context.Context, t *testing.T, v values) {
 	awaitAgents(ctx, t, rolledOut(nodes()))
 }
 
-// uninstall removes the release with the timeouts of the chart and of Helm.
+// removalTimeout returns the limit for the removal, as documented: that of the chart for up to
+// 1,500 nodes.
+func removalTimeout(nodes int) time.Duration {
+	return max(270*time.Second, time.Duration(nodes)*time.Second/10+2*time.Minute)
+}
+
+// uninstall removes the release, within the limit of its removal.
 func uninstall(ctx context.Context, t *testing.T) {
 	t.Helper()
-	output, err := shared.Helm(ctx, "uninstall", releaseName, "--namespace", namespace)
+	output, err := shared.Helm(ctx, "uninstall", releaseName, "--namespace", namespace, "--timeout", (removalTimeout(nodes()) + 30*time.Second).String())
 	if err != nil && !strings.Contains(output, "not found") {
 		t.Fatal(err)
 	}
@@ -141,7 +148,7 @@ func prepareNamespace(ctx context.Context, fleet *bed.Fleet) error {
 }
 
 // nodes returns the number of all nodes of the fleet.
-func nodes() int { return shared.Simulated + len(shared.Nodes) }
+func nodes() int { return simulated + len(shared.Nodes) }
 
 // awaitAgents waits until condition returns nil for the agent's DaemonSet.
 func awaitAgents(ctx context.Context, t *testing.T, condition func(appsv1.DaemonSetStatus) error) {

@@ -16,8 +16,8 @@ import (
 func TestWaves(t *testing.T) {
 	ctx := testContext(t)
 	uninstall(ctx, t)
-	if shared.Simulated < 100 {
-		t.Fatalf("FLEET_NODES is %d, want at least 100", shared.Simulated)
+	if simulated < 100 {
+		t.Fatalf("FLEET_NODES is %d, want at least 100", simulated)
 	}
 	v := goodValues().with("waves", []string{"canary"}).with("maxUnavailable", "5%")
 	label(ctx, t, "canary", 0, 5)
