@@ -124,6 +124,22 @@ func (r *running) isConnected(ctx context.Context) bool {
 	return err == nil
 }
 
+// staysConnected reports whether a kubelet is connected to the shim, and waits for one that the
+// switch has just restarted. Without a running shim, no kubelet uses it.
+func (r *running) staysConnected(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, r.times.connect)
+	defer cancel()
+	for {
+		now, err := kubelet.Connected(ctx, r.admin)
+		if err != nil || len(now) == 0 {
+			return false
+		}
+		if sleep(ctx, pollInterval) != nil {
+			return true
+		}
+	}
+}
+
 func sleep(ctx context.Context, duration time.Duration) error {
 	timer := time.NewTimer(duration)
 	defer timer.Stop()

@@ -8,7 +8,6 @@ import (
 
 	"image-cri-shim/clients"
 	"image-cri-shim/config"
-	"image-cri-shim/kubelet"
 )
 
 // Unpoint points all clients back at their former endpoints, and waits until kubelet works
@@ -35,8 +34,7 @@ func (p *Pointing) Unpoint(ctx context.Context, settings *config.Config, step fu
 		return err
 	}
 	s := p.newSwitch(node)
-	connected, _ := kubelet.Connected(ctx, r.admin) // without a running shim, no kubelet uses it
-	restart := needRestart(node, changes) || len(connected) > 0 || s.isArmed()
+	restart := needRestart(node, changes) || s.isArmed() || r.staysConnected(ctx)
 	if err := p.pointBack(ctx, s, r, changes, restart, step); err != nil {
 		return fmt.Errorf("point the clients back: %w", err)
 	}

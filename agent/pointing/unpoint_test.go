@@ -131,3 +131,21 @@ func TestUnpointAfterSwitch(t *testing.T) {
 		t.Errorf("kubelet is connected: %t; the timer is running: %t", n.connected, n.timer)
 	}
 }
+
+// TestUnpointDuringARestart requires that a kubelet that the switch has restarted is not restarted
+// again while its former process ends.
+func TestUnpointDuringARestart(t *testing.T) {
+	n := newTestNode(t)
+	n.times.connect = time.Minute
+	n.connected = true
+	time.AfterFunc(timesOfTest, func() {
+		n.mutex.Lock()
+		defer n.mutex.Unlock()
+		n.connected = false
+	})
+	next, _ := recorder()
+	if err := n.Unpoint(t.Context(), n.settings, next); err != nil {
+		t.Fatal(err)
+	}
+	n.wantRestarts(0)
+}
