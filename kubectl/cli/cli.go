@@ -49,7 +49,7 @@ EXAMPLES
 
 EXIT CODES
    0 if all nodes are ready, 1 if one is not, 2 if the cluster could not be read or has no
-   agents, 64 after wrong arguments.`
+   agents, or a named node has none, 64 after wrong arguments.`
 
 // Main runs the program and returns its exit code. The first argument is the program's name.
 func Main(ctx context.Context, arguments []string, stdout, stderr io.Writer) int {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -30,7 +31,7 @@ func connect(file, contextName string) (client.CoreV1Interface, string, error) {
 	}
 	config, err := loader.ClientConfig()
 	if clientcmd.IsEmptyConfig(err) {
-		return nil, "", fmt.Errorf("found no cluster: %w\nhint: set $KUBECONFIG, or name the file with --kubeconfig", clientcmd.ErrEmptyConfig)
+		return nil, "", fmt.Errorf("found no cluster in %s\nhint: set $KUBECONFIG, or name the file with --kubeconfig", strings.Join(rules.GetLoadingPrecedence(), ", "))
 	}
 	if err != nil {
 		return nil, "", fmt.Errorf("read the kubeconfig: %w", err)

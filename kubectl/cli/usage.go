@@ -60,7 +60,10 @@ func usageError(format string, values ...any) error {
 // flagError returns the usage error for an error of package flag, which has no types.
 func flagError(_ *cli.Context, err error, _ bool) error {
 	if name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); unknown {
-		return usageError("unknown flag %q", "--"+strings.TrimLeft(name, "-"))
+		if len(name) > 1 {
+			name = "-" + strings.TrimLeft(name, "-")
+		}
+		return usageError("unknown flag %q", "-"+name)
 	}
 	return usageError("%v", err)
 }
@@ -69,8 +72,12 @@ func flagError(_ *cli.Context, err error, _ bool) error {
 func withHint(c *cli.Context, err error) error {
 	hint := ""
 	switch {
+	case errors.Is(err, fleet.ErrNoAgents) && c.NArg() > 0:
+		hint = "check the name with kubectl get nodes; a node that the chart's value waves leaves out has no agent"
+	case errors.Is(err, fleet.ErrNoAgents) && c.IsSet("namespace"):
+		hint = "is the chart installed in this namespace? Without -n, the agents of all namespaces are shown"
 	case errors.Is(err, fleet.ErrNoAgents):
-		hint = "is the chart installed? A node with a label or without the value of waves has no agent; kubectl get daemonsets -A shows it"
+		hint = "is the chart installed? The value waves may leave out all nodes; kubectl get daemonsets -A shows it"
 	case apierrors.IsForbidden(err):
 		hint = "name the namespace of the agents with -n; the user needs the permission to list pods there"
 	case apierrors.IsUnauthorized(err):
