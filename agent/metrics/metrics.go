@@ -37,7 +37,8 @@ type Options struct {
 	Log  logrus.FieldLogger
 }
 
-// Handler serves GET and HEAD of /metrics. It serves one request at a time; others wait.
+// Handler serves GET and HEAD of /metrics. It requests the metrics of the shim for one request at a
+// time. Others wait, and after shimTimeout, get only the agent's metrics.
 func Handler(o Options) http.Handler {
 	h := &handler{Options: o, turn: make(chan struct{}, 1)}
 	mux := http.NewServeMux()
@@ -52,14 +53,21 @@ type handler struct {
 }
 
 func (h *handler) serve(response http.ResponseWriter, request *http.Request) {
+	// The time in the queue counts: a shim that hangs must not delay two servers of Prometheus
+	// until their scrapes have timed out.
+	limited, cancel := context.WithTimeout(request.Context(), shimTimeout)
+	defer cancel()
+	var families []*dto.MetricFamily
 	select {
 	case h.turn <- struct{}{}:
 		defer func() { <-h.turn }()
-	case <-request.Context().Done():
-		return
+		families = h.shim(limited, request.Context())
+	case <-limited.Done():
+		if request.Context().Err() != nil {
+			return
+		}
 	}
 	own := prometheus.NewPedanticRegistry()
-	families := h.shim(request.Context())
 	c := collector{version: h.Version, now: time.Now(), scraped: families != nil}
 	c.status, c.err = h.Status()
 	own.MustRegister(c)
@@ -67,12 +75,11 @@ func (h *handler) serve(response http.ResponseWriter, request *http.Request) {
 	promhttp.HandlerFor(all, promhttp.HandlerOpts{ErrorLog: h.Log.WithField("server", "metrics"), ErrorHandling: promhttp.ContinueOnError}).ServeHTTP(response, request)
 }
 
-// shim returns the metrics of the shim, or nil. It logs a reason once.
-func (h *handler) shim(ctx context.Context) []*dto.MetricFamily {
-	limited, cancel := context.WithTimeout(ctx, shimTimeout)
-	defer cancel()
+// shim returns the metrics of the shim, or nil. It logs a reason once. limited is the context
+// client with the time limit.
+func (h *handler) shim(limited, client context.Context) []*dto.MetricFamily {
 	families, err := scrape(limited, h.Shim())
-	if ctx.Err() != nil {
+	if client.Err() != nil {
 		return nil // the client has left
 	}
 	problem := ""

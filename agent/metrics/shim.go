@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -91,6 +92,9 @@ func parse(text string) ([]*dto.MetricFamily, error) {
 	}
 	var families []*dto.MetricFamily
 	for name, family := range byName {
+		if !utf8.ValidString(family.GetHelp()) { // Prometheus would refuse the whole response
+			return nil, fmt.Errorf("the help of %s is not valid UTF-8", name)
+		}
 		if !strings.HasPrefix(name, prefix) {
 			families = append(families, family)
 		}

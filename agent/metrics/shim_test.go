@@ -133,6 +133,7 @@ func TestBrokenShim(t *testing.T) {
 		"series twice":     {text(good + "good 2\n"), "invalid"},
 		"label twice":      {text(good + `a{b="1",b="2"} 1` + "\n"), "invalid"},
 		"invalid UTF-8":    {text(good + "a{b=\"\xff\"} 1\n"), "invalid"},
+		"UTF-8 of help":    {text("# HELP good \xff\n" + good), "invalid"},
 		"name of UTF-8":    {text(good + `{"a.b"} 1` + "\n"), "invalid"},
 		"suffix collision": {text("# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_sum 1\na_count 1\n# TYPE a_count counter\na_count 1\n"), "invalid"},
 		"too large":        {text(good + "# " + strings.Repeat("a", maxAnswer)), "more than 8388608 bytes"},
@@ -194,12 +195,17 @@ func TestNamesDoNotCollide(t *testing.T) {
 	}
 }
 
-// TestSlowShim requires that a shim that does not answer delays a response for a limited time.
+// TestSlowShim requires that a shim that does not answer delays responses for a limited time, also
+// those to several servers of Prometheus at once.
 func TestSlowShim(t *testing.T) {
 	answer := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	handler, log := agentHandler(serveShim(t, "unix", answer))
 	start := time.Now()
-	wantScraped(t, scrapeAgent(t, handler), 0)
+	var scrapes sync.WaitGroup
+	for range 4 {
+		scrapes.Go(func() { wantScraped(t, scrapeAgent(t, handler), 0) })
+	}
+	scrapes.Wait()
 	if took := time.Since(start); took < shimTimeout || took > shimTimeout+3*time.Second || !strings.Contains(log.String(), "deadline exceeded") {
 		t.Errorf("the response took %s, logged %s", took, log)
 	}
