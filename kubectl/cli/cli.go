@@ -108,7 +108,7 @@ func show(c *cli.Context) error {
 		Nodes: c.Args().Slice(), NotReady: c.Bool("not-ready"),
 	})
 	if err != nil {
-		return withHint(c, err)
+		return withHint(ctx, c, err)
 	}
 	if err := write(c.App.Writer, f, c.String("output")); err != nil {
 		return fmt.Errorf("print the nodes: %w", err)

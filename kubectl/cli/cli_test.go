@@ -1,7 +1,11 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"flag"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -9,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/urfave/cli/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
@@ -26,6 +31,12 @@ func TestExitCodes(t *testing.T) {
 	denied := useServer(t, nil, http.StatusForbidden)
 	expired := useServer(t, nil, http.StatusUnauthorized)
 	slow := useServer(t, nil, 0)
+	gone := useAddress(t, "http://127.0.0.1:1")
+	hostile := useAddress(t, httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusInternalServerError)
+		_ = json.NewEncoder(w).Encode(metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Message: "a\x1b[2Jb\u202ec\n" + strings.Repeat("x", 1<<20)})
+	})).URL)
 	for _, test := range []struct {
 		name, kubeconfig string
 		arguments        []string
@@ -43,6 +54,8 @@ func TestExitCodes(t *testing.T) {
 		{"not logged in", expired, nil, 2, "", "log in again"},
 		{"timeout", slow, []string{"--timeout", "300ms"}, 2, "", "the requests took longer than 300ms, set --timeout"},
 		{"no kubeconfig", filepath.Join(t.TempDir(), "missing"), nil, 2, "", "/missing\nhint: set $KUBECONFIG"},
+		{"no server", gone, nil, 2, "", "connection refused"},
+		{"escape sequences", hostile, nil, 2, "", "list the pods of the agents: a [2Jb c; xxx"},
 		{"kubeconfig", ready, []string{"--kubeconfig", "/does/not/exist"}, 2, "", "/does/not/exist"},
 		{"other context", ready, []string{"--context", "other"}, 2, "", "kubectl config get-contexts"},
 		{"format", ready, []string{"-o", "yaml"}, 64, "", `--output: found "yaml", expected text, wide or json`},
@@ -70,6 +83,18 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+// TestTimeoutOfRequest requires that the timeout of one request, or of a connection, is not
+// reported as that of all requests.
+func TestTimeoutOfRequest(t *testing.T) {
+	_, err := (&net.Dialer{Timeout: time.Nanosecond}).DialContext(t.Context(), "tcp", "127.0.0.1:1")
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	if got := withHint(t.Context(), cli.NewContext(nil, flag.NewFlagSet("", flag.ContinueOnError), nil), err); strings.Contains(got.Error(), "--timeout") {
+		t.Error(got)
+	}
+}
+
 // TestNamespaceOfContext requires that the context's namespace is used if listing the pods of
 // all namespaces is forbidden.
 func TestNamespaceOfContext(t *testing.T) {
@@ -82,6 +107,20 @@ func TestNamespaceOfContext(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout.String()), &f); err != nil || len(f.Nodes) != 1 || len(f.Notes) != 2 || f.Nodes[0].PullsFailing != nil {
 		t.Errorf("%v: %s, want one node and two notes", err, stdout.String())
 	}
+}
+
+// useAddress returns the kubeconfig of an apiserver at an address.
+func useAddress(t *testing.T, address string) string {
+	t.Helper()
+	config := api.NewConfig()
+	config.Clusters["test"] = &api.Cluster{Server: address}
+	config.Contexts["test"] = &api.Context{Cluster: "test", Namespace: "tools"}
+	config.CurrentContext = "test"
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*config, file); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // agentPod returns a pod of an agent.
@@ -130,13 +169,5 @@ func useServer(t *testing.T, pod *corev1.Pod, code int) string {
 		}
 	}))
 	t.Cleanup(server.Close)
-	config := api.NewConfig()
-	config.Clusters["test"] = &api.Cluster{Server: server.URL}
-	config.Contexts["test"] = &api.Context{Cluster: "test", Namespace: "tools"}
-	config.CurrentContext = "test"
-	file := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := clientcmd.WriteToFile(*config, file); err != nil {
-		t.Fatal(err)
-	}
-	return file
+	return useAddress(t, server.URL)
 }

@@ -68,8 +68,9 @@ func flagError(_ *cli.Context, err error, _ bool) error {
 	return usageError("%v", err)
 }
 
-// withHint adds a line to an error if there is an obvious next step.
-func withHint(c *cli.Context, err error) error {
+// withHint adds a line to an error if there is an obvious next step. ctx limits all requests to
+// --timeout; one of them may time out before.
+func withHint(ctx context.Context, c *cli.Context, err error) error {
 	hint := ""
 	switch {
 	case errors.Is(err, fleet.ErrNoAgents) && c.NArg() > 0:
@@ -82,7 +83,7 @@ func withHint(c *cli.Context, err error) error {
 		hint = "name the namespace of the agents with -n; the user needs the permission to list pods there"
 	case apierrors.IsUnauthorized(err):
 		hint = "log in again, or name another context with --context"
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		hint = fmt.Sprintf("the requests took longer than %s, set --timeout", c.Duration("timeout"))
 	default:
 		return err

@@ -40,7 +40,7 @@ func (f *Fleet) explainUnready(ctx context.Context, core client.CoreV1Interface,
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("list the events of namespace %s: %w", namespace, err)
+			return &listError{"the events of namespace " + namespace, err}
 		}
 	}
 	slices.Sort(f.Notes)

@@ -152,7 +152,7 @@ func listAgents(ctx context.Context, core client.CoreV1Interface, namespace stri
 			return &list.ListMeta, nil
 		})
 	if err != nil {
-		return nil, fmt.Errorf("list the pods of the agents: %w", err)
+		return nil, &listError{"the pods of the agents", err}
 	}
 	for _, c := range found {
 		nodes = append(nodes, c.node)

@@ -6,6 +6,8 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"image-cri-shim/printable"
 )
 
 const (
@@ -47,6 +49,18 @@ func eachPage(ctx context.Context, options metav1.ListOptions, begin func(), lis
 		}
 	}
 }
+
+// listError is the error of a list. Its text has the message of the apiserver, or of a proxy before
+// it, on one short line, so that it can neither control a terminal nor look like a hint.
+type listError struct {
+	objects string
+	cause   error
+}
+
+func (e *listError) Error() string {
+	return "list " + e.objects + ": " + printable.Error(e.cause, 1000)
+}
+func (e *listError) Unwrap() error { return e.cause }
 
 // continuation returns the token that the apiserver offers for an expired one, or "".
 func continuation(err error) string {

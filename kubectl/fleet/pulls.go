@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -75,7 +74,7 @@ func (f *Fleet) addPulls(ctx context.Context, core client.CoreV1Interface, nodes
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("list the pods of all namespaces: %w", err)
+			return &listError{"the pods of all namespaces", err}
 		}
 		for node, p := range found {
 			failing[node] = p
