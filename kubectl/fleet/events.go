@@ -25,7 +25,7 @@ func (f *Fleet) explainUnready(ctx context.Context, core client.CoreV1Interface,
 	unready := make(map[string]map[string]*Node) // by namespace and UID
 	for i := range nodes {
 		n := &nodes[i]
-		if n.State != NotReady {
+		if n.State != NotReady || n.agentReady {
 			continue
 		}
 		if unready[n.Namespace] == nil {
@@ -64,7 +64,7 @@ func explainNamespace(ctx context.Context, core client.CoreV1Interface, namespac
 				e := &list.Items[i]
 				uid, at := string(e.InvolvedObject.UID), eventTime(e)
 				// An event from before the start is about the container before this one.
-				if n := pods[uid]; n != nil && !at.Before(n.since.Truncate(time.Second)) && !at.Before(last[uid].time) {
+				if n := pods[uid]; n != nil && isOf(e, n.Component) && !at.Before(n.since.Truncate(time.Second)) && !at.Before(last[uid].time) {
 					last[uid] = event{e.Message, at}
 				}
 			}
@@ -79,6 +79,13 @@ func explainNamespace(ctx context.Context, core client.CoreV1Interface, namespac
 		n.State = classify(n.Reason, Failed)
 	}
 	return nil
+}
+
+// isOf reports whether an event is about a container of its pod. Other containers may be injected,
+// and have probes of their own.
+func isOf(e *corev1.Event, container string) bool {
+	path := e.InvolvedObject.FieldPath
+	return path == "" || path == "spec.containers{"+container+"}"
 }
 
 // eventTime returns the time when an event was last seen.

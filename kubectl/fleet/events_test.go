@@ -27,13 +27,14 @@ func TestReasonOfEvent(t *testing.T) {
 		state  State
 		reason string
 	}{
-		"recorded":   {events, Refused, reason},
-		"newer":      {with("Readiness probe failed: image-cri-shim-agent: in progress: probe the shim\n", time.Second, nil), Applying, "in progress: probe the shim"},
-		"older":      {with("Readiness probe failed: x", -time.Second, nil), Refused, reason},
-		"combined":   {with("(combined from similar events): Readiness probe failed: image-cri-shim-agent: restart kubelet: x", time.Second, nil), Failed, "restart kubelet: x"},
-		"other pod":  {with("Readiness probe failed: x", time.Second, func(e *corev1.Event) { e.InvolvedObject.UID = "other" }), Refused, reason},
-		"former":     {with("", -time.Hour, nil)[:1], NotReady, ""},
-		"other kind": {with("x", time.Second, func(e *corev1.Event) { e.Reason = "Pulled" }), Refused, reason},
+		"recorded":        {events, Refused, reason},
+		"newer":           {with("Readiness probe failed: image-cri-shim-agent: in progress: probe the shim\n", time.Second, nil), Applying, "in progress: probe the shim"},
+		"older":           {with("Readiness probe failed: x", -time.Second, nil), Refused, reason},
+		"combined":        {with("(combined from similar events): Readiness probe failed: image-cri-shim-agent: restart kubelet: x", time.Second, nil), Failed, "restart kubelet: x"},
+		"other pod":       {with("Readiness probe failed: x", time.Second, func(e *corev1.Event) { e.InvolvedObject.UID = "other" }), Refused, reason},
+		"former":          {with("", -time.Hour, nil)[:1], NotReady, ""},
+		"other container": {with("Readiness probe failed: x", time.Second, func(e *corev1.Event) { e.InvolvedObject.FieldPath = "spec.containers{proxy}" }), Refused, reason},
+		"other kind":      {with("x", time.Second, func(e *corev1.Event) { e.Reason = "Pulled" }), Refused, reason},
 		"series": {with("Readiness probe failed: image-cri-shim-agent: the status is stale: x", -time.Hour, func(e *corev1.Event) {
 			e.LastTimestamp, e.Series = metav1.Time{}, &corev1.EventSeries{LastObservedTime: metav1.NewMicroTime(events[0].LastTimestamp.Add(time.Minute))}
 		}), Stale, "the status is stale: x"},

@@ -53,8 +53,9 @@ type Node struct {
 	PullsFailing  *int          `json:"pullsFailing"` // containers of all pods of the node; nil: not permitted
 	ImagesFailing []FailingPull `json:"imagesFailing,omitempty"`
 
-	uid   string
-	since time.Time // start of the container
+	uid        string
+	since      time.Time // start of the container
+	agentReady bool      // the container is ready; the pod may not be
 }
 
 // Options select what to read.

@@ -41,7 +41,7 @@ func nodeOf(pod *corev1.Pod) Node {
 		}
 	}
 	container := statusOf(pod, component)
-	n.Restarts = container.RestartCount
+	n.Restarts, n.agentReady = container.RestartCount, container.Ready
 	if running := container.State.Running; running != nil {
 		n.since = running.StartedAt.Time
 	}

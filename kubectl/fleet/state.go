@@ -49,9 +49,12 @@ func stateOf(pod *corev1.Pod, container corev1.ContainerStatus) (State, string, 
 	waiting, running := container.State.Waiting, container.State.Running
 	ready := condition(pod, corev1.PodReady)
 	switch {
-	// kubelet sets the condition of the pod by the state of its container. The node controller
+	// kubelet sets the condition of the pod by the state of its containers. The node controller
 	// sets only the condition, once kubelet does not report any more.
 	case running != nil && container.Ready && ready != nil && ready.Status != corev1.ConditionTrue:
+		if part := unreadyPart(pod); part != "" {
+			return NotReady, "the agent is ready, " + part + " of its pod is not", nil
+		}
 		return Down, "the node is unreachable or not ready since " + ready.LastTransitionTime.UTC().Format(time.RFC3339), nil
 	case pod.DeletionTimestamp != nil:
 		return Ending, "the pod is deleted", nil
@@ -87,6 +90,32 @@ func condition(pod *corev1.Pod, kind corev1.PodConditionType) *corev1.PodConditi
 		}
 	}
 	return nil
+}
+
+// unreadyPart returns a container or a condition because of which kubelet reports a pod as not
+// ready, or "". Others than the agent's container may be injected into the pod.
+func unreadyPart(pod *corev1.Pod) string {
+	for _, status := range pod.Status.ContainerStatuses {
+		if !status.Ready {
+			return "container " + printable.Line(status.Name, 100)
+		}
+	}
+	for _, container := range pod.Spec.InitContainers {
+		if policy := container.RestartPolicy; policy == nil || *policy != corev1.ContainerRestartPolicyAlways {
+			continue
+		}
+		for _, status := range pod.Status.InitContainerStatuses {
+			if status.Name == container.Name && !status.Ready {
+				return "container " + printable.Line(status.Name, 100)
+			}
+		}
+	}
+	for _, gate := range pod.Spec.ReadinessGates {
+		if c := condition(pod, gate.ConditionType); c == nil || c.Status != corev1.ConditionTrue {
+			return "condition " + printable.Line(string(gate.ConditionType), 100)
+		}
+	}
+	return ""
 }
 
 // endReason returns why a container ended: its message, or the reason of kubelet.

@@ -36,9 +36,22 @@ func TestStates(t *testing.T) {
 		state  State
 		reason string // the beginning
 	}{
-		"ready":              {"ready", nil, Ready, ""},
-		"removed":            {"removed", nil, Removed, ""},
-		"down":               {"down", nil, Down, "the node is unreachable or not ready since 2026-"},
+		"ready":   {"ready", nil, Ready, ""},
+		"removed": {"removed", nil, Removed, ""},
+		"down":    {"down", nil, Down, "the node is unreachable or not ready since 2026-"},
+		"other container": {"ready", func(pod *corev1.Pod) {
+			pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{Name: "proxy"})
+			condition(pod, corev1.PodReady).Status = corev1.ConditionFalse
+		}, NotReady, "the agent is ready, container proxy of its pod is not"},
+		"other init container": {"ready", func(pod *corev1.Pod) {
+			pod.Spec.InitContainers = []corev1.Container{{Name: "wait"}, {Name: "proxy", RestartPolicy: new(corev1.ContainerRestartPolicyAlways)}}
+			pod.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "wait"}, {Name: "proxy"}}
+			condition(pod, corev1.PodReady).Status = corev1.ConditionFalse
+		}, NotReady, "the agent is ready, container proxy of its pod is not"},
+		"readiness gate": {"ready", func(pod *corev1.Pod) {
+			pod.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: "example.com/gate"}}
+			condition(pod, corev1.PodReady).Status = corev1.ConditionFalse
+		}, NotReady, "the agent is ready, condition example.com/gate of its pod is not"},
 		"unready":            {"unready", nil, NotReady, ""},
 		"refused":            {"refused", nil, Refused, "look up the registries: registries can't be reached: http://127.0.0.1:9"},
 		"crash loop":         {"ready", set(crashed, ends(1, "Error", "check the configuration: image-cri-shim.yaml:3: timeot: unknown key")), Refused, "check the configuration: image-cri-shim.yaml:3"},
