@@ -84,6 +84,70 @@ func TestRancherFileIsCreated(t *testing.T) {
 	}
 }
 
+// TestRancherFiles requires that those files are read that k3s reads, and that the file that Install
+// creates is among them, or is not created.
+func TestRancherFiles(t *testing.T) {
+	const created, unit = "99-image-cri-shim.yaml", "etc/systemd/system/k3s.service"
+	const folder = "etc/rancher/k3s/config.yaml.d/"
+	execute := func(arguments string) string {
+		return "[Service]\nExecStartPre=/bin/sh -c '/bin/true'\nExecStart=/usr/local/bin/k3s \\\n    server \\\n" + arguments + "\n"
+	}
+	for name, test := range map[string]struct {
+		files   map[string]string
+		created string // empty: none
+	}{
+		"upper case":                 {map[string]string{folder + "10-a.YAML": "kubelet-arg: [v=2]\n"}, folder + created},
+		"overrides, upper case":      {map[string]string{folder + "99-z.Yml": "kubelet-arg: [v=2]\n"}, ""},
+		"folder":                     {map[string]string{folder + "10-a.yaml/b": "kubelet-arg: [v=2]\n"}, folder + created},
+		"another suffix":             {map[string]string{folder + "99-z.yaml.bak": "kubelet-arg: [v=2]\n"}, folder + created},
+		"comment about docker":       {map[string]string{"etc/rancher/k3s/config.yaml": "# docker: true\nnot-docker: true\n", unit: execute("'--docker=false' \\\n--docker-x") + "# --docker\n"}, folder + created},
+		"docker":                     {map[string]string{"etc/rancher/k3s/config.yaml": "docker:   yes\n"}, ""},
+		"docker in a drop-in":        {map[string]string{"etc/rancher/k3s/config.yaml": "docker: false\n", folder + "a.yaml": "\"docker\": \"true\"\n"}, ""},
+		"docker in the unit":         {map[string]string{unit: execute("'--docker' \\\n")}, ""},
+		"another file":               {map[string]string{unit: execute("'--config' \\\n\t'/etc/k3s.yaml'")}, "etc/k3s.yaml.d/" + created},
+		"another file, short":        {map[string]string{unit: execute("-c=/etc/k3s.yaml")}, "etc/k3s.yaml.d/" + created},
+		"another file in a drop-in":  {map[string]string{unit: k3sUnit, unit + ".d/a.conf": "[Service]\nEnvironment=\"K3S_CONFIG_FILE=/etc/k3s.yaml\"\n"}, "etc/k3s.yaml.d/" + created},
+		"another file in a variable": {map[string]string{unit: execute("--config=/etc/other.yaml"), unit + ".env": "K3S_TOKEN=a\nK3S_CONFIG_FILE='/etc/k3s.yaml'\n", "etc/k3s.yaml": "a: b\n"}, "etc/k3s.yaml.d/" + created},
+		"another file that is set":   {map[string]string{"etc/default/k3s": "K3S_CONFIG_FILE=/etc/k3s.yaml\n", "etc/k3s.yaml.d/99-z.yaml": "kubelet-arg: [v=2]\n"}, ""},
+		"shell":                      {map[string]string{unit: "[Service]\nExecStart=/bin/sh -c 'exec k3s server'\n"}, folder + created},
+		"URL":                        {map[string]string{unit: execute("--config https://example.com/k3s.yaml")}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.files["etc/rancher/k3s/k3s.yaml"] = "kind: Config\n"
+			if test.files[unit] == "" {
+				test.files[unit] = k3sUnit
+			}
+			folder, node := distributionNode(t, k3sRuntime, test.files)
+			changes, err := node.Install()
+			if test.created == "" {
+				if err == nil {
+					t.Error("install has no error")
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range changes {
+				if want := c.Path == filepath.Join(folder, test.created); c.Created() != want {
+					t.Errorf("%s: created: %t, want %t", c.Path, c.Created(), want)
+				}
+			}
+			before := tree(t, folder)
+			apply(t, node.Install)
+			node.Distributions = clients.FindDistributions(folder)
+			runtime, _, err := node.Distributions[0].Endpoints()
+			if err != nil || runtime.File != filepath.Join(folder, test.created) {
+				t.Errorf("the endpoint is set by %q, %v", runtime.File, err)
+			}
+			apply(t, node.Uninstall)
+			if after := tree(t, folder); after != before {
+				t.Errorf("uninstall leaves\n%s\nwant\n%s", after, before)
+			}
+		})
+	}
+}
+
 // tree lists the folders and files below a folder, with their content.
 func tree(t *testing.T, folder string) string {
 	t.Helper()
