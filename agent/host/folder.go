@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -42,7 +43,10 @@ func (f Folder) refuse(cause error) error {
 
 // check returns an error if the folder can't be used, and reports whether it is in memory.
 func (f Folder) check(root string) (inMemory bool, err error) {
-	path := nearest(filepath.Join(root, f.Path))
+	path, err := nearest(filepath.Join(root, f.Path))
+	if err != nil {
+		return false, err
+	}
 	// access(2) also finds an immutable folder. It permits root everything else.
 	if err := unix.Access(path, unix.W_OK); errors.Is(err, unix.EROFS) {
 		return false, errors.New("it is on a read-only file system")
@@ -59,11 +63,27 @@ func (f Folder) check(root string) (inMemory bool, err error) {
 	return system.Type == unix.TMPFS_MAGIC || system.Type == unix.RAMFS_MAGIC, nil
 }
 
-// nearest returns path, or the nearest folder above it that exists.
-func nearest(path string) string {
-	var info unix.Stat_t
-	for path != "/" && errors.Is(unix.Stat(path, &info), fs.ErrNotExist) {
-		path = filepath.Dir(path)
+// nearest returns path, or the nearest folder above it that exists. It returns an error if
+// something else is in the place of a folder, because the missing ones can't be created below it.
+func nearest(path string) (string, error) {
+	for ; path != "/"; path = filepath.Dir(path) {
+		link, err := os.Lstat(path)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		info, err := os.Stat(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && link.Mode().Type() == fs.ModeSymlink:
+			return "", fmt.Errorf("%s is a symbolic link to a folder that does not exist", path)
+		case err != nil:
+			return "", err
+		case !info.IsDir():
+			return "", fmt.Errorf("%s is not a folder", path)
+		}
+		return path, nil
 	}
-	return path
+	return path, nil
 }

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,6 +56,43 @@ func TestCheckFolders(t *testing.T) {
 			}
 			if after, err := os.ReadDir(root); err != nil || len(after) != len(before) {
 				t.Errorf("folders %v, before %v, %v", after, before, err)
+			}
+		})
+	}
+}
+
+// TestCheckPlaces requires that something else in the place of a folder is refused if the folder
+// could not be created there, and that links to folders are followed.
+func TestCheckPlaces(t *testing.T) {
+	folder := Folder{Path: "/opt/shim", Runs: true, Instead: "correct it"}
+	for name, test := range map[string]struct {
+		prepare func(root string) error
+		want    string // of the error; empty: none
+	}{
+		"link to a folder": {func(root string) error {
+			return errors.Join(os.Mkdir(filepath.Join(root, "data"), 0o755), os.Symlink("data", filepath.Join(root, "opt")))
+		}, ""},
+		"link to nothing": {func(root string) error { return os.Symlink("data", filepath.Join(root, "opt")) }, "/opt is a symbolic link to a folder that does not exist; correct it"},
+		"last is a link to nothing": {func(root string) error {
+			return errors.Join(os.Mkdir(filepath.Join(root, "opt"), 0o755), os.Symlink("../data", filepath.Join(root, "opt/shim")))
+		}, "/opt/shim is a symbolic link to a folder that does not exist"},
+		"loop": {func(root string) error { return os.Symlink("opt", filepath.Join(root, "opt")) }, "too many levels of symbolic links"},
+		"file": {func(root string) error { return os.WriteFile(filepath.Join(root, "opt"), nil, 0o600) }, "/opt is not a folder"},
+		"last is a file": {func(root string) error {
+			return errors.Join(os.Mkdir(filepath.Join(root, "opt"), 0o755), os.WriteFile(filepath.Join(root, "opt/shim"), nil, 0o600))
+		}, "/opt/shim is not a folder"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			if err := test.prepare(root); err != nil {
+				t.Fatal(err)
+			}
+			err := CheckFolders(root, folder)
+			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error is %v, want %q", err, test.want)
+			}
+			if made := os.MkdirAll(filepath.Join(root, folder.Path), 0o755); (made == nil) != (err == nil) {
+				t.Errorf("the folder is created with the error %v", made)
 			}
 		})
 	}

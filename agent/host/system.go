@@ -1,8 +1,6 @@
 package host
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -55,10 +53,9 @@ func osRelease(root string) map[string]string {
 		content, _ = os.ReadFile(filepath.Join(root, "usr/lib/os-release"))
 	}
 	release := make(map[string]string)
-	lines := bufio.NewScanner(bytes.NewReader(content))
-	for lines.Scan() {
-		if key, value, found := strings.Cut(lines.Text(), "="); found {
-			release[key] = strings.Trim(strings.TrimSpace(value), `"'`)
+	for line := range strings.Lines(string(content)) {
+		if key, value, found := strings.Cut(strings.TrimSpace(line), "="); found {
+			release[key] = strings.Trim(value, `"'`)
 		}
 	}
 	return release

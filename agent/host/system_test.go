@@ -21,6 +21,8 @@ func TestCheckSystem(t *testing.T) {
 		"Container-Optimized OS":  {"etc/os-release", "NAME=\"Container-Optimized OS\"\nID=cos\n", []string{"loses /etc at each reboot", "registryHosts", "Ubuntu"}},
 		"Red Hat CoreOS":          {"etc/os-release", "ID=\"rhcos\"\nID_LIKE=\"rhel fedora\"\n", []string{"machine config operator", "ImageTagMirrorSet", "ImageDigestMirrorSet"}},
 		"a later Red Hat CoreOS":  {"usr/lib/os-release", "ID='rhel'\nVARIANT_ID=coreos\nOPENSHIFT_VERSION=\"4.22\"\n", []string{"OpenShift"}},
+		"CRLF and blanks":         {"etc/os-release", "\r\n  ID=\"talos\" \r\n", []string{"Talos has no systemd"}},
+		"a long line":             {"etc/os-release", "A=" + strings.Repeat("a", 1<<17) + "\nID=talos\n", []string{"Talos has no systemd"}},
 		"Flatcar":                 {"etc/os-release", "ID=flatcar\nID_LIKE=coreos\n", nil},
 		"Fedora CoreOS":           {"etc/os-release", "ID=fedora\nVARIANT_ID=coreos\n", nil},
 		"openSUSE MicroOS":        {"etc/os-release", "ID=\"opensuse-microos\"\n", nil},
