@@ -13,9 +13,12 @@ const failureLimit = 4
 // SampleImages is like [Explainer.LookUpImages], but looks up no more images than it takes to
 // judge each registry: until the registry has one of them, or has failed failureLimit times
 // without having one. found lacks the images that were not looked up for this reason. Images
-// are looked up in rounds, which grow, so that it takes a few times as long as one lookup.
+// are looked up in rounds, which grow, so that it takes a few times as long as one lookup. The
+// first ones are far apart in the list of the runtime: images with similar names may be in one
+// project that a registry refuses, while it has the others.
 func (e *Explainer) SampleImages(ctx context.Context, limit int) (found []Lookups, total int, err error) {
 	images, total, err := e.listImages(ctx, limit)
+	images = spread(images)
 	s := sample{found: map[string]int{}, failed: map[string]int{}}
 	for size := 1; len(images) > 0; size *= 3 {
 		var round []Lookups
@@ -30,6 +33,26 @@ func (e *Explainer) SampleImages(ctx context.Context, limit int) (found []Lookup
 		found = append(found, round...)
 	}
 	return found, total, err
+}
+
+// spread returns images in an order in which successive ones are far apart.
+func spread(images []Lookups) []Lookups {
+	step := max(1, len(images)*618/1000) // the golden ratio
+	for gcd(step, len(images)) > 1 {
+		step++
+	}
+	spread := make([]Lookups, len(images))
+	for i := range spread {
+		spread[i] = images[i*step%len(images)]
+	}
+	return spread
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
 }
 
 // sample counts the answers of each registry.

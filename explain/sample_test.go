@@ -39,10 +39,11 @@ func TestSampleImages(t *testing.T) {
 		found, images int
 	}{
 		{"has all", func(string) int { return 200 }, nil, 1, 1, 1},
-		{"lacks the first ones", func(image string) int { return map[bool]int{true: 404, false: 200}[image < "app-04"] }, nil, 13, 9, 13},
+		{"lacks the first ones", func(image string) int { return map[bool]int{true: 404, false: 200}[image < "app-04"] }, nil, 4, 3, 4},
 		{"has none", func(string) int { return 404 }, nil, all, 0, all},
 		{"refuses all", func(string) int { return 403 }, nil, failureLimit, 0, failureLimit},
-		{"refuses the first ones", func(image string) int { return map[bool]int{true: 403, false: 200}[image < "app-02"] }, nil, 4, 2, 4},
+		{"refuses the first ones", func(image string) int { return map[bool]int{true: 403, false: 200}[image < "app-06"] }, nil, 4, 3, 4},
+		{"refuses all but the last", func(image string) int { return map[bool]int{true: 403, false: 200}[image < "app-18"] }, nil, 4, 2, 4},
 		{"is asked for one", func(string) int { return 200 }, []string{"docker.io/team/app-20"}, 1, 1, all},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -76,5 +77,22 @@ func TestSampleImages(t *testing.T) {
 				t.Errorf("%d lookups, found %d of %d (of %d), %v; want %d, %d of %d", lookups.Load(), found, len(sampled), total, err, test.lookups, test.found, test.images)
 			}
 		})
+	}
+}
+
+// TestSpread requires every image of lists of any length.
+func TestSpread(t *testing.T) {
+	for length := range 101 {
+		var images []Lookups
+		for i := range length {
+			images = append(images, Lookups{Image: fmt.Sprint(i)})
+		}
+		seen := map[string]bool{}
+		for _, image := range spread(images) {
+			seen[image.Image] = true
+		}
+		if len(seen) != length {
+			t.Errorf("found %d of %d images", len(seen), length)
+		}
 	}
 }
