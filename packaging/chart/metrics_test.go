@@ -79,6 +79,19 @@ func TestMetricsAddress(t *testing.T) {
 	render(t, "existingSecret: mine\nmetrics: {enabled: true}")
 }
 
+// TestMetricsPortIsFree requires that the agent and the shim don't listen at the same port of a
+// node. The shim listens at 127.0.0.1 if its configuration has no host.
+func TestMetricsPortIsFree(t *testing.T) {
+	const enabled = "\nmetrics: {enabled: true, port: 19466}"
+	for _, config := range []string{"{metrics: '0.0.0.0:19466'}", "{metrics: '[::]:19466'}", "{metrics: '10.0.0.5:19466'}", "'metrics: node-1:19466'"} {
+		wantFailure(t, "config: "+config+enabled, "metrics.port: found 19466, which is also the port in the key metrics of config")
+		render(t, "config: "+config)
+	}
+	for _, config := range []string{"{metrics: 19466}", "{metrics: ':19466'}", "{metrics: '127.0.0.1:19466'}", "{metrics: '[::1]:19466'}", "{metrics: 'localhost:19466'}", "{metrics: '0.0.0.0:9466'}", "{metrics: '0.0.0.0:1946'}", "{metrics: '/run/a:19466'}", "{metrics: 'unix:///run/a:19466'}"} {
+		render(t, "config: "+config+enabled)
+	}
+}
+
 // TestPodMonitor requires that the operator of Prometheus finds the agents' port, and that the
 // targets have the job and the instance that the alerts expect.
 func TestPodMonitor(t *testing.T) {
@@ -103,6 +116,13 @@ func TestPodMonitor(t *testing.T) {
 	}
 	if !reflect.DeepEqual(endpoint.RelabelConfigs, want) {
 		t.Errorf("relabelings %+v, want %+v", endpoint.RelabelConfigs, want)
+	}
+	for _, labels := range []string{"{app.kubernetes.io/part-of: mine, helm.sh/chart: '1'}", "null"} {
+		rendered := render(t, "metrics: {enabled: true, podMonitor: {enabled: true, labels: "+labels+"}}")
+		monitor := find[*monitoringv1.PodMonitor](t, rendered.objects, "PodMonitor/test-image-cri-shim")
+		if labels != "null" && monitor.Labels["helm.sh/chart"] != "1" || monitor.Labels["app.kubernetes.io/name"] != "image-cri-shim" {
+			t.Errorf("%s: labels %v", labels, monitor.Labels)
+		}
 	}
 	monitor = find[*monitoringv1.PodMonitor](t, render(t, "metrics: {enabled: true, podMonitor: {enabled: true}}").objects, "PodMonitor/test-image-cri-shim")
 	if interval := monitor.Spec.PodMetricsEndpoints[0].Interval; interval != "" {

@@ -18,6 +18,12 @@ value before. */}}
 {{- fail (printf "config is not valid YAML: check %s" (regexFind "line [0-9]+" (toString .) | default "that it has keys and values")) -}}
 {{- end -}}
 {{- end -}}
+{{- with include "image-cri-shim.metricsPort" . -}}
+{{- $address := toString (($config | default dict).metrics | default "") -}}
+{{- if and (regexMatch (printf "^[^/]+:%s$" .) $address) (not (regexMatch "^(127\\.|localhost:|\\[::1\\])" $address)) -}}
+{{- fail (printf "metrics.port: found %s, which is also the port in the key metrics of config; remove that key, or set another port" .) -}}
+{{- end -}}
+{{- end -}}
 {{- $passwords := include "image-cri-shim.passwords" (dict "path" "config" "value" $config) | trim -}}
 {{- /* Of a key that a text has twice, fromYaml reads only the last value. */ -}}
 {{- if and (kindIs "string" $values.config) (not $passwords) -}}
