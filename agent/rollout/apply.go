@@ -228,7 +228,18 @@ func (a *attempt) awaitRestart(ctx context.Context) error {
 	}
 	wait := rand.N(a.Jitter)
 	a.Log.WithField("wait", wait.Round(time.Second).String()).Info("waiting before the first restart of kubelet, so that not all nodes restart it at once; a single node needs no jitter")
-	return a.do(ctx, fmt.Sprintf("wait %s before the first restart of kubelet", wait.Round(time.Second)), func() error { return sleep(ctx, wait) })
+	return a.do(ctx, fmt.Sprintf("wait %s before the first restart of kubelet", wait.Round(time.Second)), func() error { return a.wait(ctx, wait) })
+}
+
+// wait waits for a duration of any length, or until ctx ends, and keeps the status fresh.
+func (r *Rollout) wait(ctx context.Context, wait time.Duration) error {
+	for ; wait > refreshInterval; wait -= refreshInterval {
+		if err := sleep(ctx, refreshInterval); err != nil {
+			return err
+		}
+		r.writeStatus()
+	}
+	return sleep(ctx, wait)
 }
 
 // sleep waits for a duration, or until ctx ends.

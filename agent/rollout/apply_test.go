@@ -254,6 +254,35 @@ func TestJitter(t *testing.T) {
 	})
 }
 
+// TestStatusDuringJitter requires that the status is not stale while the agent waits, before the
+// first restart of kubelet and before it applies a change.
+func TestStatusDuringJitter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 5 {
+			n := newTestNode(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			feed := make(chan Desired, 1)
+			feed <- desired(newVersion, "a")
+			result := run(ctx, n.agent(t, newVersion, func(o *Options) { o.Live, o.Jitter = true, 3*time.Hour }), feed)
+			want := func(state status.State, end func() bool) {
+				t.Helper()
+				for deadline := time.Now().Add(4 * time.Hour); !end() && time.Now().Before(deadline); n.pass(20 * time.Second) {
+					if s := n.status(t); s.StateAt(time.Now()) != state {
+						t.Fatalf("the state is %q, %s after the last report, want %q", s.StateAt(time.Now()), time.Since(s.Updated), state)
+					}
+				}
+			}
+			n.pass(time.Second)
+			want(status.Applying, func() bool { return n.status(t).Ready })
+			feed <- desired(newVersion, "b")
+			n.pass(time.Second)
+			want(status.Ready, func() bool { return n.status(t).Applied.Hash == desired(newVersion, "b").Files.Hash() })
+			cancel()
+			<-result
+		}
+	})
+}
+
 // TestPointedByHand requires that kubelet is not restarted if it uses the shim already, and that
 // it is if only its files name the shim.
 func TestPointedByHand(t *testing.T) {

@@ -10,6 +10,8 @@ import (
 const (
 	arrival     = 5 * time.Second // limit of the wait for its first content
 	changeShare = 10              // a change is applied after a random time up to this fraction of Jitter
+
+	refreshInterval = time.Minute // of the status in a long wait, so that it does not become stale
 )
 
 // Run applies what arrives on desired, and looks at the node after each interval to mend it. It
@@ -56,7 +58,7 @@ func (r *Rollout) watch(ctx context.Context, current *Desired, desired <-chan De
 				continue
 			}
 			if current != nil {
-				d = newest(ctx, d, desired, upTo(r.Jitter/changeShare))
+				d = r.newest(ctx, d, desired, upTo(r.Jitter/changeShare))
 			}
 			current = &d
 		case <-ctx.Done():
@@ -69,8 +71,10 @@ func (r *Rollout) watch(ctx context.Context, current *Desired, desired <-chan De
 }
 
 // newest waits, and returns the last value that has arrived until then.
-func newest(ctx context.Context, last Desired, desired <-chan Desired, wait time.Duration) Desired {
+func (r *Rollout) newest(ctx context.Context, last Desired, desired <-chan Desired, wait time.Duration) Desired {
 	deadline := time.After(wait)
+	refresh := time.NewTicker(refreshInterval)
+	defer refresh.Stop()
 	for {
 		select {
 		case d, open := <-desired:
@@ -79,6 +83,8 @@ func newest(ctx context.Context, last Desired, desired <-chan Desired, wait time
 				continue
 			}
 			last = d
+		case <-refresh.C:
+			r.writeStatus()
 		case <-deadline:
 			return last
 		case <-ctx.Done():
