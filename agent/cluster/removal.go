@@ -27,7 +27,7 @@ const (
 
 // AwaitRemoval waits until the shim is removed from every node that is up. daemonSet is the
 // name of the agent's DaemonSet; the one that removes the shim has the same name with -remove
-// at its end. Its pods are ready once their node is clean. AwaitRemoval then deletes it, and the
+// at its end. Its pods are available once their node is clean. AwaitRemoval then deletes it, and the
 // Secrets with configurations.
 //
 // If only nodes that are down are missing, AwaitRemoval deletes the Secrets, leaves the
@@ -95,7 +95,7 @@ func findMissing(ctx context.Context, client kubernetes.Interface, namespace, na
 	if isComplete(removal) {
 		return missing{}, nil
 	}
-	left := missing{count: max(1, int(removal.Status.DesiredNumberScheduled-removal.Status.NumberReady)), read: former.read}
+	left := missing{count: max(1, int(removal.Status.DesiredNumberScheduled-removal.Status.NumberAvailable)), read: former.read}
 	if !isObserved(removal) || left.count != former.count {
 		return left, nil // while the number falls, thousands of pods and nodes need not be read
 	}
@@ -136,9 +136,11 @@ func isObserved(removal *appsv1.DaemonSet) bool {
 	return removal.Status.ObservedGeneration >= removal.Generation
 }
 
-// isComplete reports whether all pods of a DaemonSet are ready.
+// isComplete reports whether all pods of a DaemonSet are available: ready for minReadySeconds.
+// Ready alone is not enough. The removal restarts kubelet, which then reports a pod as ready until
+// the first result of its readiness probe (k8s.io/kubernetes/pkg/kubelet/prober).
 func isComplete(removal *appsv1.DaemonSet) bool {
-	return isObserved(removal) && removal.Status.NumberReady >= removal.Status.DesiredNumberScheduled
+	return isObserved(removal) && removal.Status.NumberAvailable >= removal.Status.DesiredNumberScheduled
 }
 
 // missing are the nodes that are not clean.

@@ -29,11 +29,12 @@ var (
 	}}}
 )
 
-// removalOf returns the DaemonSet that removes the shim, with desired and ready pods.
-func removalOf(desired, ready int32) *appsv1.DaemonSet {
+// removalOf returns the DaemonSet that removes the shim, with desired and available pods. All
+// pods are ready, as kubelet may report them for a few seconds after its own restart.
+func removalOf(desired, available int32) *appsv1.DaemonSet {
 	removal := daemonSetOf("agent-remove", corev1.PodSpec{})
 	removal.Generation = 1
-	removal.Status = appsv1.DaemonSetStatus{ObservedGeneration: 1, DesiredNumberScheduled: desired, NumberReady: ready}
+	removal.Status = appsv1.DaemonSetStatus{ObservedGeneration: 1, DesiredNumberScheduled: desired, NumberReady: desired, NumberAvailable: available}
 	return removal
 }
 

@@ -35,7 +35,7 @@ func TestRemoveManifest(t *testing.T) {
 		runPublic(ctx, t, node)
 	}
 	removal := applyRemoveManifest(ctx, t)
-	awaitReadyEverywhere(ctx, t, removal)
+	awaitAvailable(ctx, t, removal)
 	deleteNamespace(ctx, t, removal.Namespace)
 	for _, node := range cluster.Nodes {
 		wantPristine(ctx, t, node)
@@ -152,12 +152,12 @@ func tryAnotherRelease(ctx context.Context) error {
 	return err
 }
 
-// awaitReadyEverywhere waits until a DaemonSet has a ready pod on each node.
-func awaitReadyEverywhere(ctx context.Context, t *testing.T, set *appsv1.DaemonSet) {
+// awaitAvailable waits until a DaemonSet has an available pod on each node.
+func awaitAvailable(ctx context.Context, t *testing.T, set *appsv1.DaemonSet) {
 	t.Helper()
 	if err := bed.Await(ctx, func(ctx context.Context) error {
 		now, err := shared.Client.AppsV1().DaemonSets(set.Namespace).Get(ctx, set.Name, metav1.GetOptions{})
-		if err == nil && int(now.Status.NumberReady) != len(shared.Nodes) {
+		if err == nil && int(now.Status.NumberAvailable) != len(shared.Nodes) {
 			err = fmt.Errorf("%+v", now.Status)
 		}
 		return err
@@ -166,7 +166,7 @@ func awaitReadyEverywhere(ctx context.Context, t *testing.T, set *appsv1.DaemonS
 		for _, pod := range pods.Items {
 			t.Logf("%s: %v", pod.Spec.NodeName, bed.CheckRunning(&pod))
 		}
-		t.Fatalf("the DaemonSet %s is not ready: %v", set.Name, err)
+		t.Fatalf("the DaemonSet %s is not available: %v", set.Name, err)
 	}
 }
 

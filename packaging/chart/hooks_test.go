@@ -57,6 +57,19 @@ func TestUninstallHook(t *testing.T) {
 	if got := nodes(removal); len(got) != 2 {
 		t.Errorf("nodes %v, want all", got)
 	}
+	wantProbedRemoval(t, removal)
+}
+
+// wantProbedRemoval requires that a pod is available only after kubelet has probed it since the
+// restart of kubelet in its removal: after a wait of up to a period, the probe, and the next ones
+// up to the threshold (k8s.io/kubernetes/pkg/kubelet/prober/worker.go).
+func wantProbedRemoval(t *testing.T, removal *appsv1.DaemonSet) {
+	t.Helper()
+	probe := removal.Spec.Template.Spec.Containers[0].ReadinessProbe
+	longest := probe.PeriodSeconds*probe.FailureThreshold + probe.TimeoutSeconds
+	if removal.Spec.MinReadySeconds <= longest {
+		t.Errorf("minReadySeconds is %d, want more than %d", removal.Spec.MinReadySeconds, longest)
+	}
 }
 
 // TestReinstallAdoptsTheRemoval requires that a DaemonSet that an uninstallation has left for

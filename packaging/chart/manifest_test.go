@@ -26,6 +26,7 @@ func TestRemoveManifest(t *testing.T) {
 	if !reflect.DeepEqual(removal.Spec.Template.Spec, want.Spec.Template.Spec) || !reflect.DeepEqual(removal.Spec.UpdateStrategy, want.Spec.UpdateStrategy) {
 		t.Errorf("the DaemonSet differs from the chart's:\n%+v\n%+v", removal.Spec, want.Spec)
 	}
+	wantProbedRemoval(t, removal)
 	for key, value := range removal.Spec.Selector.MatchLabels {
 		if removal.Spec.Template.Labels[key] != value {
 			t.Errorf("the selector %s=%s does not match the pod", key, value)

@@ -75,7 +75,7 @@ spec:
           command: [/image-cri-shim-agent, status, --ready]
         periodSeconds: 5
         timeoutSeconds: 5
-        failureThreshold: 2
+        failureThreshold: {{ if eq .component "remove" }}1{{ else }}2{{ end }}
       resources:
         {{- toYaml $top.Values.resources | nindent 8 }}
       volumeMounts:

@@ -3,6 +3,8 @@ operator for the label image-cri-shim.io/enabled=false (empty: all nodes). */}}
 {{- define "image-cri-shim.removeSpec" -}}
 {{- $top := index . 0 -}}
 spec:
+  # The removal restarts kubelet, which then reports a pod as ready for some seconds.
+  minReadySeconds: 15
   updateStrategy:
     type: RollingUpdate
     rollingUpdate:
