@@ -54,7 +54,7 @@ func TestCollector(t *testing.T) {
 			# HELP image_cri_shim_agent_kubelet_restarts Restarts of kubelet by the agent within the last hour.
 			# TYPE image_cri_shim_agent_kubelet_restarts gauge
 			image_cri_shim_agent_kubelet_restarts 1
-			# HELP image_cri_shim_agent_drift_total Checks of the node that found and mended differences.
+			# HELP image_cri_shim_agent_drift_total Checks of the node that found and repaired differences.
 			# TYPE image_cri_shim_agent_drift_total counter
 			image_cri_shim_agent_drift_total 0
 			# HELP image_cri_shim_agent_status_timestamp_seconds Time of the agent's last report.
@@ -72,7 +72,7 @@ func TestCollector(t *testing.T) {
 			s.Doctor = []string{"a", "b"}
 			s.LookUp = &status.LookUp{Hash: hash, Time: now, Unreachable: []status.Registry{{Address: "https://hub", Reason: "refused"}, {Address: "https://hub", Reason: "twice"}}}
 		}), nil, status.Ready, "", `
-			# HELP image_cri_shim_agent_drift_total Checks of the node that found and mended differences.
+			# HELP image_cri_shim_agent_drift_total Checks of the node that found and repaired differences.
 			# TYPE image_cri_shim_agent_drift_total counter
 			image_cri_shim_agent_drift_total 4
 			# HELP image_cri_shim_agent_doctor_failures Failures that the doctor found on the node.

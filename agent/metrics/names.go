@@ -15,7 +15,7 @@ var (
 	appliedInfo    = describe("applied_info", "Configuration and version that were applied last; always 1.", "configuration", "version")
 	state          = describe("state", "1 for the current state, 0 for the others.", "state")
 	unreadyInfo    = describe("unready_info", "Reason why the agent is not ready; 1 while it is not ready.", "state", "step", "reason")
-	drift          = describe("drift_total", "Checks of the node that found and mended differences.")
+	drift          = describe("drift_total", "Checks of the node that found and repaired differences.")
 	failedAttempts = describe("failed_attempts", "Failed attempts in succession to apply a configuration.")
 	connected      = describe("kubelet_connected", "1 if kubelet is connected through the shim.")
 	restarts       = describe("kubelet_restarts", "Restarts of kubelet by the agent within the last hour.")

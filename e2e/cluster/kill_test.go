@@ -197,7 +197,7 @@ func TestKubeletHealsWithoutPod(t *testing.T) {
 			if err := shared.AwaitReady(ctx, node); err != nil {
 				t.Fatal(err)
 			}
-			mendKubelet(ctx, t, node)
+			restoreKubelet(ctx, t, node)
 			agent = newHostAgent(ctx, t, node)
 			agent.finish(ctx, t, "remove", removed)
 			wantPristine(ctx, t, node)

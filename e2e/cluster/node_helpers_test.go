@@ -177,8 +177,8 @@ func failKubelet(ctx context.Context, t *testing.T, node *bed.Node) {
 	}
 }
 
-// mendKubelet ends failKubelet.
-func mendKubelet(ctx context.Context, t *testing.T, node *bed.Node) {
+// restoreKubelet removes the drop-in of failKubelet.
+func restoreKubelet(ctx context.Context, t *testing.T, node *bed.Node) {
 	t.Helper()
 	if err := os.RemoveAll(node.Path(failingFolder)); err != nil {
 		t.Fatal(err)

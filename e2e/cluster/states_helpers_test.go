@@ -54,7 +54,7 @@ func awaitRefusal(ctx context.Context, t *testing.T, reason string) (refusing *b
 	return refusing
 }
 
-// changeByHand adds a line to the configuration on a node, and waits until the agent has mended it.
+// changeByHand adds a line to the configuration on a node, and waits until the agent has removed it.
 func changeByHand(ctx context.Context, t *testing.T, node *bed.Node) {
 	t.Helper()
 	before := readNodeFile(t, node, nodeFile)

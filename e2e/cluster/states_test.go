@@ -77,7 +77,7 @@ func TestStates(t *testing.T) {
 		"Failed attempts":  "instance:node2 = 1",
 	}), "node1 v0.1.0 ready 0", "node2 v0.1.0 (waiting|failed) 0")
 
-	mendKubelet(ctx, t, second)
+	restoreKubelet(ctx, t, second)
 	setLabel(ctx, t, second, enabledLabel, "false")
 	defer setLabel(ctx, t, second, enabledLabel, "")
 	awaitTakenOut(ctx, t, second)
