@@ -13,9 +13,9 @@ import (
 
 // Folder is a folder in which the agent installs files. It may be missing.
 type Folder struct {
-	Path    string
-	Runs    bool   // whether programs in it are run
-	Instead string // what to do on a node where the agent can't use it
+	Path       string
+	Executable bool   // the folder contains programs
+	Remedy     string // for a node on which the agent can't use the folder
 }
 
 // CheckFolders returns an error unless the agent can use all folders below root. It changes
@@ -38,7 +38,7 @@ func CheckFolders(root string, folders ...Folder) error {
 }
 
 func (f Folder) refuse(cause error) error {
-	return fmt.Errorf("the agent can't install files in %s: %w; %s; %s", f.Path, cause, f.Instead, leave)
+	return fmt.Errorf("the agent can't install files in %s: %w; %s; %s", f.Path, cause, f.Remedy, keepOffHint)
 }
 
 // check returns an error if the folder can't be used, and reports whether it is in memory.
@@ -57,7 +57,7 @@ func (f Folder) check(root string) (inMemory bool, err error) {
 	if err := unix.Statfs(path, &system); err != nil {
 		return false, fmt.Errorf("read the file system of %s: %w", path, err)
 	}
-	if f.Runs && system.Flags&unix.ST_NOEXEC != 0 {
+	if f.Executable && system.Flags&unix.ST_NOEXEC != 0 {
 		return false, errors.New("its file system is mounted noexec, so the shim can't run from there")
 	}
 	return system.Type == unix.TMPFS_MAGIC || system.Type == unix.RAMFS_MAGIC, nil

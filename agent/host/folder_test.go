@@ -11,11 +11,11 @@ import (
 )
 
 // TestCheckFolders requires that a folder that the agent can't use is refused with its path,
-// the reason and the way out, and that the check changes nothing.
+// the reason and the remedy, and that the check changes nothing.
 func TestCheckFolders(t *testing.T) {
-	units := Folder{Path: "/etc/systemd/system", Instead: "add the units to the configuration of the system"}
-	programs := Folder{Path: "/opt/shim", Runs: true, Instead: "mount another file system"}
-	state := Folder{Path: "/var/lib/agent", Instead: "make it writable"}
+	units := Folder{Path: "/etc/systemd/system", Remedy: "add the units to the configuration of the system"}
+	programs := Folder{Path: "/opt/shim", Executable: true, Remedy: "mount another file system"}
+	state := Folder{Path: "/var/lib/agent", Remedy: "make it writable"}
 	for name, test := range map[string]struct {
 		mount string // folder; empty: none
 		flags uintptr
@@ -64,7 +64,7 @@ func TestCheckFolders(t *testing.T) {
 // TestCheckPlaces requires that something else in the place of a folder is refused if the folder
 // could not be created there, and that links to folders are followed.
 func TestCheckPlaces(t *testing.T) {
-	folder := Folder{Path: "/opt/shim", Runs: true, Instead: "correct it"}
+	folder := Folder{Path: "/opt/shim", Executable: true, Remedy: "correct it"}
 	for name, test := range map[string]struct {
 		prepare func(root string) error
 		want    string // of the error; empty: none

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// leave is the end of the errors about nodes that can't have the shim.
-const leave = "nothing was changed; the label image-cri-shim.io/enabled=false keeps the agent off this node"
+// keepOffHint ends the errors about nodes on which the agent can't install the shim.
+const keepOffHint = "nothing was changed; the label image-cri-shim.io/enabled=false keeps the agent off this node"
 
 // refused are the systems that can't keep the shim or would undo its installation, by their ID
-// in os-release(5), each with the reason and its own way to another registry.
+// in os-release(5), each with the reason and the system's own setting for registries.
 var refused = map[string]string{
 	// Process 1 is Talos' own, and the root is read-only: docs.siderolabs.com.
 	"talos": "Talos has no systemd; set machine.registries.mirrors and machine.registries.config in its machine configuration (since Talos 1.12: RegistryMirrorConfig, RegistryAuthConfig and RegistryTLSConfig)",
@@ -27,8 +27,8 @@ var refused = map[string]string{
 // openShift is the ID of Red Hat CoreOS. Its other builds have the key OPENSHIFT_VERSION.
 const openShift = "rhcos"
 
-// CheckSystem returns an error with the way out if the agent refuses this node's system. It must
-// be called after [Enter].
+// CheckSystem returns an error with a remedy if the agent refuses this node's system. It must be
+// called after [Enter].
 func CheckSystem() error { return checkSystem("/") }
 
 func checkSystem(root string) error {
@@ -38,10 +38,10 @@ func checkSystem(root string) error {
 		id = openShift
 	}
 	if reason, ok := refused[id]; ok {
-		return fmt.Errorf("this system is not supported: %s; %s", reason, leave)
+		return fmt.Errorf("this system is not supported: %s; %s", reason, keepOffHint)
 	}
 	if _, err := os.Stat(filepath.Join(root, "run/systemd/system")); err != nil { // sd_booted(3)
-		return fmt.Errorf("this system is not supported: process 1 is not systemd: %w; %s", err, leave)
+		return fmt.Errorf("this system is not supported: process 1 is not systemd: %w; %s", err, keepOffHint)
 	}
 	return nil
 }

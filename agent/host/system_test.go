@@ -9,7 +9,7 @@ import (
 )
 
 // TestCheckSystem requires that the agent refuses systems that would lose or undo the
-// installation, and that the error names their own way.
+// installation, and that the error names their own setting for registries.
 func TestCheckSystem(t *testing.T) {
 	for name, test := range map[string]struct {
 		file, content string

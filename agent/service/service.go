@@ -138,12 +138,12 @@ func (s *Service) Binary() string {
 func (s *Service) CheckNode() error {
 	const image = "make it writable, or install the deb or rpm package in the image of the system"
 	folders := []host.Folder{
-		{Path: unitFolder, Instead: "on a system such as NixOS, add the shim's units and kubelet's endpoint to the configuration of the system"},
-		{Path: filepath.Dir(config.DefaultFile), Instead: image},
-		{Path: host.StateFolder, Instead: image},
+		{Path: unitFolder, Remedy: "on a system such as NixOS, add the shim's units and kubelet's endpoint to the configuration of the system"},
+		{Path: filepath.Dir(config.DefaultFile), Remedy: image},
+		{Path: host.StateFolder, Remedy: image},
 	}
 	if !s.Packaged() {
-		folders = append(folders, host.Folder{Path: VersionsFolder, Runs: true, Instead: "mount a writable file system without noexec at /opt, or install the deb or rpm package in the image of the system"})
+		folders = append(folders, host.Folder{Path: VersionsFolder, Executable: true, Remedy: "mount a writable file system without noexec at /opt, or install the deb or rpm package in the image of the system"})
 	}
 	return host.CheckFolders(s.root, folders...)
 }
