@@ -18,8 +18,8 @@ type file struct {
 	key      string
 	readOnly bool
 	unit     string // systemd unit of a distribution that reads the file; empty for other files
-	// initial is the content with which Install creates a missing file, with %[1]s in the place of
-	// the shim's socket; empty: it does not.
+	// initial is the content with which Install creates a missing file; %[1]s is the shim's socket.
+	// If it is empty, Install does not create the file.
 	initial string
 }
 

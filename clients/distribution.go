@@ -23,7 +23,7 @@ func (d Distribution) Manual(socket string) string {
 		"; if " + d.Name + " no longer runs on this node, ignore its files with --distribution-root /none"
 }
 
-// Paths lists the files that are read, and among them, one that Install may create.
+// Paths lists the files that are read, including one that Install may create.
 func (d Distribution) Paths() (paths []string) {
 	for _, f := range d.files {
 		paths = append(paths, f.path)
@@ -62,7 +62,7 @@ func findK0s(root string) Distribution {
 			continue
 		}
 		d.Unit = unit
-		if contain(units, "--kubelet-extra-args") { // the last one counts: k0sctl issue 476
+		if contain(units, "--kubelet-extra-args") { // k0s uses the last one: k0sctl issue 476
 			d.manual = "append --container-runtime-endpoint=unix://%s to the value of --kubelet-extra-args in " + units[0] + ", run systemctl daemon-reload"
 			d.addUnits(units)
 			continue

@@ -49,8 +49,8 @@ func (d Distribution) CanAdd() bool {
 	return err == nil && add(edits, "/run/x.sock")
 }
 
-// add plans the file that adds the endpoint. It reports whether there is such a file, and no
-// other one overrides it.
+// add plans the file that adds the endpoint. It reports whether Install may create such a file and
+// no other file overrides it.
 func add(edits []*fileEdit, shim string) bool {
 	at := slices.IndexFunc(edits, func(e *fileEdit) bool { return e.change.Missing && e.file.initial != "" })
 	if at < 0 {
@@ -63,7 +63,7 @@ func add(edits []*fileEdit, shim string) bool {
 	return runtime.File == e.file.path
 }
 
-// unset returns the error for a distribution of which no file sets an endpoint. The file that
+// unset returns the error for a distribution if none of its files sets an endpoint. The file that
 // could set it does not exist, or is a unit.
 func (n *Node) unset(d Distribution) error {
 	if !n.SameSocket(d.Runtime, n.Runtime) {

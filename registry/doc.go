@@ -77,12 +77,11 @@
 // used, and every other answer is Unknown. No caller waits for a registry that is known to
 // be down.
 //
-// The first probe is sent after one second, and the interval grows to 5 seconds, and in a long
-// outage to a tenth of its duration, at most a minute. A circuit therefore closes within 5
-// seconds of the registry's return after an outage of up to 50 seconds, and within a minute
-// after a longer one, plus the time of one lookup. A registry may answer probes but no lookups. If a circuit opens again within
-// a minute of closing and no lookup was answered in between, the delay before the first
-// probe doubles, up to a minute.
+// The first probe is sent after one second. The interval then grows to 5 seconds. In an outage of
+// more than 50 seconds, it grows to a tenth of the outage, and to at most a minute. After the
+// registry's return, a circuit therefore closes within this interval, plus the time of one lookup.
+// A registry may answer probes but no lookups. If a circuit opens again within a minute of closing
+// and no lookup was answered in between, the delay before the first probe doubles, up to a minute.
 //
 // If only one repository fails, its lookups are Unknown for one second. This delay doubles
 // with each further failure, up to a minute, until a lookup is answered. A 429 answer with

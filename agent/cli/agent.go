@@ -79,7 +79,7 @@ func (p program) runAgent(c *cli.Context, from source, gate rollout.Gate, metric
 		log.Info("ended by a signal, the node stays as it is")
 		return nil
 	}
-	metrics.show(c.Context, err)
+	metrics.showFailure(c.Context, err)
 	return err
 }
 

@@ -17,8 +17,8 @@ import (
 	"image-cri-shim/version"
 )
 
-// showTime is the time for which the metrics show the reason of an agent that ends with a
-// failure. It is the longest usual interval between two scrapes.
+// showTime is the time for which the metrics show the error of an agent that has failed. It is the
+// longest usual interval between two scrapes.
 const showTime = time.Minute
 
 // metricsAddress returns the address in the flag metrics, or "".
@@ -39,11 +39,11 @@ type metricsServer struct {
 	log     logrus.FieldLogger
 	end     context.CancelFunc
 	serving sync.WaitGroup
-	failure atomic.Pointer[string] // reason why the agent ends
+	failure atomic.Pointer[string] // error of the agent; nil until it fails
 }
 
 // serveMetrics serves metrics at an address until ctx ends. With an empty address, it serves none.
-// The listener needs no files, and so the server may start before the agent enters the node.
+// The listener needs no files, so the server may start before the agent enters the node.
 func serveMetrics(ctx context.Context, address string, log logrus.FieldLogger) *metricsServer {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &metricsServer{address: address, log: log, end: cancel}
@@ -54,14 +54,14 @@ func serveMetrics(ctx context.Context, address string, log logrus.FieldLogger) *
 	return s
 }
 
-// show goes on serving for a while if the agent ends with the error err.
-func (s *metricsServer) show(ctx context.Context, err error) {
+// showFailure keeps serving for showTime if err, the error of the agent, is not nil.
+func (s *metricsServer) showFailure(ctx context.Context, err error) {
 	if err == nil || s.address == "" {
 		return
 	}
 	text := err.Error()
 	s.failure.Store(&text)
-	s.log.WithError(err).Errorf("agent failed, exiting after %s, until which the metrics show the reason", showTime)
+	s.log.WithError(err).Errorf("agent failed, exiting in %s; the metrics show the reason until then", showTime)
 	select {
 	case <-time.After(showTime):
 	case <-ctx.Done():
@@ -73,7 +73,8 @@ func (s *metricsServer) close() {
 	s.serving.Wait()
 }
 
-// status returns the status of this agent. The agent may end before it has written one.
+// status returns the status of this agent. An agent that fails before it has written one has the
+// state Failed.
 func (s *metricsServer) status() (status.Status, error) {
 	own, err := ownStatus()
 	if failure := s.failure.Load(); failure != nil && err != nil {
@@ -82,7 +83,7 @@ func (s *metricsServer) status() (status.Status, error) {
 	return own, err
 }
 
-// ownStatus returns the status of this agent.
+// ownStatus reads the status file. It returns an error if another process has written the file.
 func ownStatus() (status.Status, error) {
 	s, err := status.Read(status.File)
 	switch {

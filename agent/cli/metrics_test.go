@@ -23,18 +23,18 @@ func TestReasonIsShown(t *testing.T) {
 			t.Fatal("this process has a status without an agent")
 		}
 		start := time.Now()
-		s.show(t.Context(), nil)
-		(&metricsServer{log: log}).show(t.Context(), errors.New("systemd does not answer"))
+		s.showFailure(t.Context(), nil)
+		(&metricsServer{log: log}).showFailure(t.Context(), errors.New("systemd does not answer"))
 		if took := time.Since(start); took > 0 {
 			t.Errorf("an agent without a failure or without metrics waited %s", took)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		s.show(ctx, errors.New("systemd does not answer"))
+		s.showFailure(ctx, errors.New("systemd does not answer"))
 		if took := time.Since(start); took != 10*time.Second {
 			t.Errorf("waited %s after a signal, want none", took)
 		}
-		s.show(t.Context(), errors.New("systemd does not answer"))
+		s.showFailure(t.Context(), errors.New("systemd does not answer"))
 		if took := time.Since(start); took != 10*time.Second+showTime {
 			t.Errorf("waited %s, want %s", took, showTime)
 		}

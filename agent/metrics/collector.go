@@ -18,7 +18,7 @@ const maxReason = 200
 type collector struct {
 	version string
 	status  status.Status
-	err     error // reason why there is no status
+	err     error // from reading the status
 	now     time.Time
 	scraped bool // the metrics of the shim are available
 }

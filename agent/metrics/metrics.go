@@ -48,8 +48,8 @@ func Handler(o Options) http.Handler {
 
 type handler struct {
 	Options
-	turn    chan struct{} // has room for the request that is served
-	problem string        // logged reason why the shim's metrics are missing; needs turn
+	turn    chan struct{} // semaphore of the request to the shim
+	problem string        // last logged error of the shim's metrics; guarded by turn
 }
 
 func (h *handler) serve(response http.ResponseWriter, request *http.Request) {
@@ -75,12 +75,12 @@ func (h *handler) serve(response http.ResponseWriter, request *http.Request) {
 	promhttp.HandlerFor(all, promhttp.HandlerOpts{ErrorLog: h.Log.WithField("server", "metrics"), ErrorHandling: promhttp.ContinueOnError}).ServeHTTP(response, request)
 }
 
-// shim returns the metrics of the shim, or nil. It logs a reason once. limited is the context
-// client with the time limit.
+// shim returns the metrics of the shim, or nil. It logs an error once. client is the context of
+// the client's request, and limited adds the time limit.
 func (h *handler) shim(limited, client context.Context) []*dto.MetricFamily {
 	families, err := scrape(limited, h.Shim())
 	if client.Err() != nil {
-		return nil // the client has left
+		return nil // the client has closed the connection
 	}
 	problem := ""
 	if err != nil {

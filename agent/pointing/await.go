@@ -124,8 +124,9 @@ func (r *running) isConnected(ctx context.Context) bool {
 	return err == nil
 }
 
-// staysConnected reports whether a kubelet is connected to the shim, and waits for one that the
-// switch has just restarted. Without a running shim, no kubelet uses it.
+// staysConnected reports whether kubelet is still connected to the shim after r.times.connect. The
+// former process of a kubelet that the switch has just restarted ends within this time. Without a
+// running shim, no kubelet is connected.
 func (r *running) staysConnected(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, r.times.connect)
 	defer cancel()

@@ -68,9 +68,9 @@ type Pointing struct {
 // times are the durations of waiting.
 type times struct {
 	kubelet time.Duration // until kubelet works after its restart
-	// distribution is kubelet for a unit that also runs the runtime, and perhaps a control plane.
+	// distribution replaces kubelet if its unit also runs the runtime, and perhaps a control plane.
 	distribution time.Duration
-	settle       time.Duration // how long it must keep working
+	settle       time.Duration // for which kubelet must keep working
 	connect      time.Duration // until a kubelet that is not restarted has connected to a new shim
 	revert       time.Duration // until the switch has acted
 }

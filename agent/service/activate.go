@@ -78,7 +78,7 @@ func (s *Service) readUnits(ctx context.Context) (socket, service systemd.Unit, 
 // startBoth starts the socket unit and then the service. A service that runs without the
 // socket unit, or without a socket file, must stop before. Until the socket unit has the
 // socket, its path leads to the runtime, so that calls succeed. systemd does not replace the
-// link atomically: a connection may fail in this instant. Clients that connect before it use
+// link atomically: a connection may fail in between. Clients that connect before it use
 // the runtime until they connect again.
 func (s *Service) startBoth(ctx context.Context, p *plan, service systemd.Unit) error {
 	shim := s.path(p.socket.listen)

@@ -25,7 +25,7 @@ type Finding struct {
 }
 
 // Examine runs `doctor` of the binary of the release, and returns its findings of level FAIL. The
-// doctor looks up a sample of the images, because all nodes of a cluster run it again and again.
+// doctor looks up a sample of the images, because all nodes of a cluster run it repeatedly.
 func (s *Service) Examine(ctx context.Context) ([]Finding, error) {
 	return runDoctor(ctx, doctorTimeout, s.path(s.Binary()), s.configFile())
 }

@@ -103,7 +103,7 @@ func wantTexts(t *testing.T, output string, texts ...string) {
 	}
 }
 
-// kubeconfigOf writes a kubeconfig with a token, whose context is in the namespace of the agents.
+// kubeconfigOf writes a kubeconfig with a token and a context in the namespace of the agents.
 func kubeconfigOf(t *testing.T, token string) string {
 	t.Helper()
 	config := api.NewConfig()

@@ -13,7 +13,7 @@ import (
 	"image-cri-shim/e2e/cluster/bed"
 )
 
-// TestPlugin runs kubectl image-cri-shim on a cluster whose nodes are ready, on one with an
+// TestPlugin runs kubectl image-cri-shim on a cluster with ready nodes, on one with an
 // image that does not exist, and on one with a configuration that is refused.
 func TestPlugin(t *testing.T) {
 	cluster, ctx := needCluster(t), testContext(t)
@@ -77,7 +77,7 @@ func TestPlugin(t *testing.T) {
 		}
 		f := awaitFleet(ctx, t, limited, 1, func(f fleet) error { return f.wantStates("refused", "ready") })
 		if len(f.Notes) != 2 || f.Nodes[0].PullsFailing != nil {
-			t.Errorf("a user who may only list pods of one namespace sees %+v, want two notes and no pulls", f)
+			t.Errorf("a user that may only list pods of one namespace sees %+v, want two notes and no pulls", f)
 		}
 		text, _ := runPlugin(ctx, t, limited, 1)
 		wantTexts(t, text, "not permitted", "note: ", bad.Reason)
@@ -102,7 +102,7 @@ func TestPluginStates(t *testing.T) {
 	record(ctx, t, "unready")
 	limited := awaitFleet(ctx, t, limitedUser(ctx, t), 1, func(f fleet) error { return f.wantStates("not-ready", "not-ready") })
 	if len(limited.Notes) != 3 || limited.Nodes[0].Reason != "" {
-		t.Errorf("a user who may not list events sees %+v, want a third note and no reason", limited)
+		t.Errorf("a user that may not list events sees %+v, want a third note and no reason", limited)
 	}
 	setSecret(ctx, t, liveSecret, configured)
 	awaitFleet(ctx, t, cluster.Kubeconfig, 0, func(f fleet) error { return f.wantStates("ready", "ready") })

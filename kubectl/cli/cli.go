@@ -19,7 +19,7 @@ import (
 	"image-cri-shim/version"
 )
 
-// The exit codes. The table was printed with the first two.
+// The exit codes of errors. Only exitNotReady follows a complete table.
 const (
 	exitNotReady = 1
 	exitFailure  = 2
@@ -77,7 +77,7 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) erro
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "print `FORMAT`: text, wide or json", Value: "text"},
 			&cli.BoolFlag{Name: "not-ready", Usage: "print only nodes that are not ready"},
-			&cli.StringFlag{Name: "namespace", Aliases: []string{"n"}, Usage: "look for agents only in `NAMESPACE`; default: in all, or the context's if that is not permitted"},
+			&cli.StringFlag{Name: "namespace", Aliases: []string{"n"}, Usage: "find agents only in `NAMESPACE`; default: in all, or the context's if that is not permitted"},
 			&cli.StringFlag{Name: "context", Usage: "`NAME` of the context in the kubeconfig"},
 			&cli.PathFlag{Name: "kubeconfig", Usage: "`FILE` to connect with; default: $KUBECONFIG or ~/.kube/config"},
 			&cli.DurationFlag{Name: "timeout", Usage: "maximum `DURATION` of all requests", Value: 5 * time.Minute},

@@ -168,7 +168,7 @@ type candidate struct {
 	finished bool // the pod will not run again
 }
 
-// candidateOf returns what is needed of a pod.
+// candidateOf returns the candidate of a pod.
 func candidateOf(pod *corev1.Pod) candidate {
 	return candidate{
 		node:     nodeOf(pod),

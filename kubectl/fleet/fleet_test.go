@@ -59,8 +59,8 @@ func TestSeveralReleases(t *testing.T) {
 	wantRows(t, read(t, s, Options{Namespace: "other"}), "a refused")
 }
 
-// TestOnlyOneNamespace requires that a user who may only list pods of one namespace sees its
-// agents, and that the result says what is missing.
+// TestOnlyOneNamespace requires that a user with access to the pods of one namespace sees its
+// agents, and that the result names the missing parts.
 func TestOnlyOneNamespace(t *testing.T) {
 	s := &apiserver{
 		pods:      []corev1.Pod{on(recordedPod(t, "ready"), "a", "a"), on(recordedPod(t, "unready"), "b", "b")},
