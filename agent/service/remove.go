@@ -69,8 +69,8 @@ func (s *Service) Remove(ctx context.Context) error {
 	return nil
 }
 
-// removeRest removes the binaries of an installation that has not begun with the units, or whose
-// units were removed.
+// removeRest removes the binaries of an installation without units: they were not written yet, or
+// were removed.
 func (s *Service) removeRest() error {
 	if !s.Installed() {
 		return nil

@@ -78,7 +78,7 @@ func (s *Service) finalError(err error) error {
 	return errors.New(s.withFinalPaths(err.Error()))
 }
 
-// stagedSettings returns settings whose registries use the copies.
+// stagedSettings returns settings in which the registries use the copies.
 func (s *Service) stagedSettings(settings *config.Config) *config.Config {
 	staged := *settings
 	staged.Registries = slices.Clone(settings.Registries)

@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Pod returns a pod whose container runs an image, on a node or where the scheduler puts it.
+// Pod returns a pod with a container of an image, on a node or on one that the scheduler chooses.
 func Pod(name, image string, node *Node) *corev1.Pod {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: metav1.NamespaceDefault},
