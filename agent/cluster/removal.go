@@ -60,7 +60,7 @@ func AwaitRemoval(ctx context.Context, client kubernetes.Interface, namespace, d
 		if failure == nil {
 			failure = explain(ctx, client, namespace, name, left).err()
 		}
-		return fmt.Errorf("wait for DaemonSet %s/%s: %w (%w); the DaemonSet stays; delete it and its Secrets when it is ready on all nodes: "+
+		return fmt.Errorf("wait for DaemonSet %s/%s: %w (%w); the DaemonSet stays; delete it and its Secrets when all its pods are available: "+
 			"kubectl --namespace %s delete daemonset,secret --selector %s=%s", namespace, name, failure, context.Cause(ctx), namespace, ConfigurationLabel, daemonSet)
 	}
 	deleted, err := deleteSecrets(ctx, client, namespace, daemonSet, nil)
@@ -69,8 +69,8 @@ func AwaitRemoval(ctx context.Context, client kubernetes.Interface, namespace, d
 	}
 	log.WithField("secrets", len(deleted)).Info("deleted the Secrets with configurations")
 	if len(left.down) > 0 {
-		log.WithField("nodes", abridge(left.down)).Warnf("nodes are down; DaemonSet %s stays and removes the shim from them when they return. "+
-			"Delete it afterwards: kubectl --namespace %s delete daemonset %s", name, namespace, name)
+		log.WithField("nodes", abridge(left.down)).Warnf("nodes are down; DaemonSet %[1]s stays and removes the shim from them when they return. Delete it afterwards: "+
+			"kubectl --namespace %[2]s rollout status daemonset/%[1]s && kubectl --namespace %[2]s delete daemonset %[1]s", name, namespace)
 		return nil
 	}
 	background := metav1.DeletePropagationBackground

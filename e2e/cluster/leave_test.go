@@ -35,7 +35,7 @@ func TestRemoveManifest(t *testing.T) {
 		runPublic(ctx, t, node)
 	}
 	removal := applyRemoveManifest(ctx, t)
-	awaitAvailable(ctx, t, removal)
+	awaitAvailable(ctx, t, removal.Namespace, removal.Name, len(cluster.Nodes))
 	deleteNamespace(ctx, t, removal.Namespace)
 	for _, node := range cluster.Nodes {
 		wantPristine(ctx, t, node)
@@ -150,24 +150,6 @@ func tryAnotherRelease(ctx context.Context) error {
 	}
 	_, err = shared.Helm(ctx, "install", "another", chart, "--namespace", namespace, "--dry-run=server", "--set", "image.repository=hub/agent")
 	return err
-}
-
-// awaitAvailable waits until a DaemonSet has an available pod on each node.
-func awaitAvailable(ctx context.Context, t *testing.T, set *appsv1.DaemonSet) {
-	t.Helper()
-	if err := bed.Await(ctx, func(ctx context.Context) error {
-		now, err := shared.Client.AppsV1().DaemonSets(set.Namespace).Get(ctx, set.Name, metav1.GetOptions{})
-		if err == nil && int(now.Status.NumberAvailable) != len(shared.Nodes) {
-			err = fmt.Errorf("%+v", now.Status)
-		}
-		return err
-	}); err != nil {
-		pods, _ := shared.Client.CoreV1().Pods(set.Namespace).List(context.WithoutCancel(ctx), metav1.ListOptions{})
-		for _, pod := range pods.Items {
-			t.Logf("%s: %v", pod.Spec.NodeName, bed.CheckRunning(&pod))
-		}
-		t.Fatalf("the DaemonSet %s is not available: %v", set.Name, err)
-	}
 }
 
 // TestReinstall installs the release again while the DaemonSet of an uninstallation is still

@@ -123,18 +123,28 @@ func TestOptOut(t *testing.T) {
 // awaitTakenOut waits until the shim is removed from a node with the label, and from no other.
 func awaitTakenOut(ctx context.Context, t *testing.T, out *bed.Node) {
 	t.Helper()
+	awaitAvailable(ctx, t, namespace, daemonSet+"-remove", 1)
+	pods, err := agentPods(ctx, "remove")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, found := pods[out.Name]; !found || len(pods) != 1 {
+		t.Fatalf("%d pods remove the shim, want one on %s", len(pods), out.Name)
+	}
+}
+
+// awaitAvailable waits until a DaemonSet that removes the shim has an available pod on each of its
+// nodes. A pod may be ready before, because the removal restarts kubelet.
+func awaitAvailable(ctx context.Context, t *testing.T, namespace, name string, nodes int) {
+	t.Helper()
 	if err := bed.Await(ctx, func(ctx context.Context) error {
-		pods, err := agentPods(ctx, "remove")
-		if err != nil {
-			return err
+		set, err := shared.Client.AppsV1().DaemonSets(namespace).Get(ctx, name, metav1.GetOptions{})
+		if err == nil && (int(set.Status.DesiredNumberScheduled) != nodes || int(set.Status.NumberAvailable) != nodes) {
+			err = fmt.Errorf("%+v", set.Status)
 		}
-		pod, found := pods[out.Name]
-		if !found || len(pods) != 1 {
-			return fmt.Errorf("%d pods remove the shim", len(pods))
-		}
-		return bed.CheckRunning(&pod)
+		return err
 	}); err != nil {
-		t.Fatalf("%v\n%s", err, agentState(ctx))
+		t.Fatalf("the DaemonSet %s is not available on %d nodes: %v\n%s", name, nodes, err, agentState(ctx))
 	}
 }
 
@@ -162,19 +172,7 @@ func TestNodeDownDuringUninstall(t *testing.T) {
 	if err := cluster.AwaitReady(ctx, down); err != nil {
 		t.Fatal(err)
 	}
-	if err := bed.Await(ctx, func(ctx context.Context) error {
-		pods, err := agentPods(ctx, "remove")
-		if err != nil {
-			return err
-		}
-		pod, found := pods[down.Name]
-		if !found {
-			return errors.New("no pod removes the shim")
-		}
-		return bed.CheckRunning(&pod)
-	}); err != nil {
-		t.Fatalf("%v\n%s", err, agentState(ctx))
-	}
+	awaitAvailable(ctx, t, namespace, daemonSet+"-remove", len(cluster.Nodes))
 	if err := cluster.Client.AppsV1().DaemonSets(namespace).Delete(ctx, daemonSet+"-remove", metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 		t.Fatal(err)
 	}
