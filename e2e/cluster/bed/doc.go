@@ -11,4 +11,6 @@
 // runs containerd and kubelet in it, with the files that kubeadm writes. No name of a public
 // registry leads anywhere, so only the shim can pull such an image: from the private
 // registry.
+//
+// [StartFleet] starts one node, and kwok, which simulates thousands of nodes and their pods.
 package bed

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -169,19 +168,6 @@ func (f *Fleet) FastClient() (kubernetes.Interface, error) {
 	config := *f.Config
 	config.QPS = -1
 	return kubernetes.NewForConfig(&config)
-}
-
-// Show runs the plugin of kubectl as the administrator, and returns its output and the most
-// bytes of memory that it had.
-func (f *Fleet) Show(ctx context.Context, arguments ...string) (stdout string, memory int64, err error) {
-	stdout, stderr, state, err := f.runPlugin(ctx, f.Kubeconfig, arguments)
-	if err == nil && state.ExitCode() != 0 {
-		err = fmt.Errorf("the plugin ended with code %d: %s", state.ExitCode(), stderr)
-	}
-	if err != nil {
-		return stdout, 0, err
-	}
-	return stdout, state.SysUsage().(*syscall.Rusage).Maxrss << 10, nil
 }
 
 func auditLog() string { return filepath.Join(Folder(), "audit.log") }

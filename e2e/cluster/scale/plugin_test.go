@@ -39,7 +39,7 @@ func TestPlugin(t *testing.T) {
 			if !without {
 				name = fmt.Sprintf("kubectl image-cri-shim -o %s, %d pods", format, nodes()+pods*simulated)
 			}
-			measure(ctx, t, name, func() { output, memory, err = shared.Show(ctx, "--output", format) })
+			measure(ctx, t, name, func() { output, memory, err = shared.ShowFleet(ctx, "--output", format) })
 			if err != nil {
 				t.Fatalf("%v\n%.2000s", err, output)
 			}
