@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,8 +62,11 @@ func TestDoctor(t *testing.T) {
 			check: "shim", subject: nodeFile("shim.sock"), level: "FAIL", text: "does not exist", hint: "systemctl start image-cri-shim",
 		},
 		{
-			name:  "shim socket open to all",
-			fault: func(t *testing.T, n *doctorNode) { chmod(t, n.file("shim.sock"), 0o666) },
+			name: "shim socket open to all",
+			fault: func(t *testing.T, n *doctorNode) {
+				awaitMode(t, n.file("shim.sock"), n.containerd.Socket())
+				chmod(t, n.file("shim.sock"), 0o666)
+			},
 			check: "shim", subject: nodeFile("shim.sock"), level: "WARN", text: "open to more users (mode 0666)", hint: "chmod 0660 ",
 		},
 		{
@@ -234,6 +239,23 @@ func TestDoctorForAnotherUser(t *testing.T) {
 			t.Errorf("%s requires root: %v (%v), want %v", check, got, there, want)
 		}
 	}
+}
+
+// awaitMode waits until the shim has given its socket the mode of the runtime's, which it does
+// after it has begun to listen.
+func awaitMode(t *testing.T, socket, runtime string) {
+	t.Helper()
+	eventually(t, func() string {
+		got, err := os.Stat(socket)
+		want, runtimeErr := os.Stat(runtime)
+		if err := errors.Join(err, runtimeErr); err != nil {
+			return err.Error()
+		}
+		if got.Mode().Perm() != want.Mode().Perm() {
+			return fmt.Sprintf("the mode of %s is %v, want %v", socket, got.Mode(), want.Mode())
+		}
+		return ""
+	})
 }
 
 func chmod(t *testing.T, file string, mode os.FileMode) {
