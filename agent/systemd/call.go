@@ -20,7 +20,7 @@ const (
 	retryInterval    = 200 * time.Millisecond
 )
 
-// errLost is the error of a job whose result does not arrive any more.
+// errLost is the error of a job without a result, because the connection to systemd was lost.
 var errLost = errors.New("the connection to systemd was lost")
 
 // call calls systemd. systemctl daemon-reexec ends all connections; call then connects again and
