@@ -29,7 +29,7 @@ func (s Status) StateAt(now time.Time) State {
 		return Stale
 	case s.State != "":
 		return s.State
-	case s.Ready: // written by an agent of version v0.2.0
+	case s.Ready: // written by an agent without states
 		return Ready
 	}
 	return Applying
