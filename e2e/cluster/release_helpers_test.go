@@ -78,9 +78,10 @@ func upgrade(ctx context.Context, t *testing.T, version string, v values, argume
 	return err
 }
 
-// install brings the release to a version and values on all its nodes. It asks the agents too:
-// kubelet 1.37 reports a young pod as ready after its own restart until it has probed the pod
-// twice. Then the pod is not ready, and a DaemonSet replaces such pods all at once.
+// install brings the release to a version and values on all its nodes. It waits until the agents
+// are ready and kubelet has probed them since: kubelet 1.37 reports a young pod as ready after its
+// own restart until two probes have failed. Then the pod is not ready, and a DaemonSet replaces
+// such pods all at once.
 func install(ctx context.Context, t *testing.T, version string, v values) {
 	t.Helper()
 	if err := upgrade(ctx, t, version, v); err != nil {
@@ -92,8 +93,11 @@ func install(ctx context.Context, t *testing.T, version string, v values) {
 		t.Fatal(err)
 	}
 	for _, node := range shared.Nodes {
-		if _, found := pods[node.Name]; found {
+		if pod, found := pods[node.Name]; found {
 			awaitServing(ctx, t, node, version)
+			if err := shared.AwaitProbed(ctx, &pod); err != nil {
+				t.Fatalf("%v\n%s", err, agentState(ctx))
+			}
 		}
 	}
 	awaitRollout(ctx, t, daemonSet)
