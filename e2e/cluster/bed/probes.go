@@ -1,12 +1,9 @@
 package bed
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -18,17 +15,13 @@ func (c *Cluster) SuccessfulProbes(ctx context.Context, pod *corev1.Pod) (float6
 	if err != nil {
 		return 0, fmt.Errorf("read the probe metrics of %s: %w", pod.Spec.NodeName, err)
 	}
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
+	families, err := parseMetrics(text)
 	if err != nil {
 		return 0, fmt.Errorf("read the probe metrics of %s: %w", pod.Spec.NodeName, err)
 	}
 	var count float64
 	for _, metric := range families["prober_probe_total"].GetMetric() {
-		labels := make(map[string]string)
-		for _, label := range metric.Label {
-			labels[label.GetName()] = label.GetValue()
-		}
+		labels := labelsOf(metric)
 		if labels["pod_uid"] == string(pod.UID) && labels["probe_type"] == "Readiness" && labels["result"] == "successful" {
 			count += metric.GetCounter().GetValue()
 		}

@@ -2,7 +2,6 @@ package bed
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,8 +12,6 @@ import (
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 )
 
 // Usage is what the apiserver has used until a time, or between two times.
@@ -39,8 +36,7 @@ func (f *Fleet) Usage(ctx context.Context, collect bool) (Usage, error) {
 	if err != nil {
 		return Usage{}, fmt.Errorf("read the apiserver's metrics: %w", err)
 	}
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
+	families, err := parseMetrics(text)
 	if err != nil {
 		return Usage{}, fmt.Errorf("read the apiserver's metrics: %w", err)
 	}
@@ -52,10 +48,7 @@ func (f *Fleet) Usage(ctx context.Context, collect bool) (Usage, error) {
 		Requests: make(map[string]float64),
 	}
 	for _, metric := range families["apiserver_request_total"].GetMetric() {
-		labels := make(map[string]string)
-		for _, label := range metric.Label {
-			labels[label.GetName()] = label.GetValue()
-		}
+		labels := labelsOf(metric)
 		if labels["resource"] == "leases" || labels["resource"] == "" || labels["verb"] == "WATCH" {
 			continue
 		}
