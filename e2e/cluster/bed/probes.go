@@ -38,10 +38,14 @@ func (c *Cluster) AwaitProbed(ctx context.Context, pods ...*corev1.Pod) error {
 		}
 		if err := Await(ctx, func(ctx context.Context) error {
 			now, err := c.SuccessfulProbes(ctx, pod)
-			if err == nil && now <= before {
-				err = fmt.Errorf("kubelet has not probed it again after %v successful probes", before)
+			if err != nil {
+				return err
 			}
-			return err
+			before = min(before, now) // kubelet counts from zero after a restart
+			if now == before {
+				return fmt.Errorf("kubelet has not probed it again after %v successful probes", before)
+			}
+			return nil
 		}); err != nil {
 			return fmt.Errorf("the pod %s: %w", pod.Name, err)
 		}
